@@ -19,7 +19,7 @@ use crate::{
     fd_limits::FdBudget,
     index::{LoginDelay, Registry, Snapshot, job::SessionChanges},
     maildir::{Maildir, OpenMessage},
-    proto::request::{Access, ConnId, Failure, Mailbox, Response},
+    proto::request::{Access, ConnId, Failure, Mailbox, MaildropRequest, Response},
     workers::{
         CompletionSender, Job,
         job::{MailboxLock, MessageChunk, OpenedMaildir, Release, Update},
@@ -125,6 +125,25 @@ impl Maildrops {
     }
 
     // Requests
+
+    /// Serves a request about the mailbox of a session.
+    pub(super) fn handle(
+        &mut self,
+        (id, client): (ConnId, &mut Client),
+        request: MaildropRequest,
+        index: &mut Registry,
+        effects: &mut Effects,
+    ) {
+        match request {
+            MaildropRequest::Open { mailbox, access, now } => {
+                self.open((id, client), (mailbox, access, now), index, effects)
+            }
+            MaildropRequest::Read { message, from } => Self::read((id, client), (message, from), effects),
+            MaildropRequest::Update { delete, seen } => {
+                self.update((id, client), (delete, seen), index, effects)
+            }
+        }
+    }
 
     /// Serves a login at `now`.
     pub(super) fn open(

@@ -318,29 +318,12 @@ impl Backend {
         let Some(client) = clients.get_mut(id) else { return };
         let mut cx = Context { now: *now, accounts, quotas, index, effects };
         match request {
-            Request::CheckSpace { size } => {
-                cx.effects.respond(id, Receiver::check_space(&self.storage, size))
-            }
-            Request::Begin => cx.effects.respond(id, receiver.begin(id, client, *now)),
-            Request::Spill { mailboxes, bytes } => receiver.spill(id, client, (mailboxes, bytes), cx.effects),
-            Request::Discard => {
-                receiver.discard_body(id, client);
-                cx.effects.respond(id, Response::Done);
-            }
-            Request::Deliver { envelope, bytes, partial_ok: partly } => {
-                receiver.deliver(id, client, (envelope, bytes, partly), &mut cx);
-            }
             Request::Verify { user, password } => {
                 auth.verify((id, client.peer), (&user, password), accounts, *now, effects);
                 auth.dispatch_checks(accounts, *now, effects);
             }
-            Request::Open { mailbox, access, now } => {
-                maildrops.open((id, client), (mailbox, access, now), index, effects)
-            }
-            Request::Read { message, from } => Maildrops::read((id, client), (message, from), effects),
-            Request::Update { delete, seen } => {
-                maildrops.update((id, client), (delete, seen), index, effects)
-            }
+            Request::Receive(request) => receiver.handle((id, client), request, &self.storage, &mut cx),
+            Request::Maildrop(request) => maildrops.handle((id, client), request, index, effects),
         }
     }
 

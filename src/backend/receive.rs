@@ -33,7 +33,7 @@ use crate::{
     metrics::METRICS,
     proto::{
         BodyProgress,
-        request::{ConnId, Envelope, Failure, Mailbox, Response},
+        request::{ConnId, Envelope, Failure, Mailbox, ReceiveRequest, Response},
     },
     workers::{
         AckToken, DeliveryReceipt, Job, LoopWaker, SpilledMessage, Storage,
@@ -105,6 +105,30 @@ impl Receiver {
     }
 
     // Requests
+
+    /// Serves a request about the message of a client.
+    pub(super) fn handle(
+        &mut self,
+        (id, client): (ConnId, &mut Client),
+        request: ReceiveRequest,
+        storage: &Storage,
+        cx: &mut Context<'_>,
+    ) {
+        match request {
+            ReceiveRequest::CheckSpace { size } => cx.effects.respond(id, Self::check_space(storage, size)),
+            ReceiveRequest::Begin => cx.effects.respond(id, self.begin(id, client, cx.now)),
+            ReceiveRequest::Spill { mailboxes, bytes } => {
+                self.spill(id, client, (mailboxes, bytes), cx.effects)
+            }
+            ReceiveRequest::Discard => {
+                self.discard_body(id, client);
+                cx.effects.respond(id, Response::Done);
+            }
+            ReceiveRequest::Deliver { envelope, bytes, partial_ok } => {
+                self.deliver(id, client, (envelope, bytes, partial_ok), cx);
+            }
+        }
+    }
 
     /// MAIL: whether there is room for a message of `size` octets.
     pub(super) fn check_space(storage: &Storage, size: u64) -> Response {

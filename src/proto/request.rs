@@ -26,9 +26,25 @@ impl fmt::Display for ConnId {
     }
 }
 
-/// A request of a session.
+/// A request of a session, by the part of the backend that serves it.
 #[derive(Debug)]
 pub enum Request {
+    /// Checks a user's password.
+    Verify {
+        /// The user name as the client gave it.
+        user: String,
+        /// The password as the client gave it.
+        password: Secret,
+    },
+    /// Receives a message.
+    Receive(ReceiveRequest),
+    /// Reads or changes a mailbox.
+    Maildrop(MaildropRequest),
+}
+
+/// A request about an inbound message.
+#[derive(Debug)]
+pub enum ReceiveRequest {
     /// MAIL: checks that there is room for a message.
     CheckSpace {
         /// Octets announced with SIZE; 0 if the client announced none.
@@ -56,13 +72,11 @@ pub enum Request {
         /// it.
         partial_ok: bool,
     },
-    /// Checks a user's password.
-    Verify {
-        /// The user name as the client gave it.
-        user: String,
-        /// The password as the client gave it.
-        password: Secret,
-    },
+}
+
+/// A request about a mailbox that the session has open, or opens.
+#[derive(Debug)]
+pub enum MaildropRequest {
     /// Opens a mailbox and lists its messages. The session gets an event after each change until it ends.
     Open {
         /// The mailbox of a user whose password was just verified, or a folder of it.
@@ -101,7 +115,7 @@ pub enum Access {
 /// The backend's response to a [`Request`].
 #[derive(Debug)]
 pub enum Response {
-    /// Success of [`Request::CheckSpace`], [`Request::Begin`], [`Request::Spill`] or [`Request::Discard`].
+    /// Success of [`ReceiveRequest::CheckSpace`], [`ReceiveRequest::Begin`], [`ReceiveRequest::Spill`] or [`ReceiveRequest::Discard`].
     Done,
     /// The message is durable and visible.
     Delivered,

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::{
     limits::Span,
     printable::is_hidden,
-    proto::request::{Envelope, Failure, Recipient, Request, Response},
+    proto::request::{Envelope, Failure, MaildropRequest, ReceiveRequest, Recipient, Request, Response},
 };
 
 /// Escapes octets for one line: `\r`, `\n`, `\t`, `\\`, and `\xNN` for characters that are invisible, that
@@ -101,14 +101,14 @@ pub fn unquoted(text: &str) -> Result<(Vec<u8>, &str), String> {
 /// text includes the trace header and the password.
 pub fn format_request(request: &Request, body: &[u8], detail: bool) -> String {
     match request {
-        Request::CheckSpace { size } => format!("? room size={size}"),
-        Request::Begin => "? begin".into(),
-        Request::Spill { mailboxes, bytes } => {
+        Request::Receive(ReceiveRequest::CheckSpace { size }) => format!("? room size={size}"),
+        Request::Receive(ReceiveRequest::Begin) => "? begin".into(),
+        Request::Receive(ReceiveRequest::Spill { mailboxes, bytes }) => {
             let mailboxes: Vec<String> = mailboxes.iter().map(ToString::to_string).collect();
             format!("? spill mailbox={} bytes={}", mailboxes.join(","), quoted(bytes))
         }
-        Request::Discard => "? discard".into(),
-        Request::Deliver { envelope, .. } => {
+        Request::Receive(ReceiveRequest::Discard) => "? discard".into(),
+        Request::Receive(ReceiveRequest::Deliver { envelope, .. }) => {
             let (name, body) =
                 if detail { ("deliver+trace", body) } else { ("deliver", without_trace(body, envelope)) };
             let from = envelope.from.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -125,9 +125,13 @@ pub fn format_request(request: &Request, body: &[u8], detail: bool) -> String {
             )
         }
         Request::Verify { user, .. } => format!("? verify user={}", escaped(user.as_bytes())),
-        Request::Open { mailbox, .. } => format!("? open mailbox={mailbox}"),
-        Request::Read { message, from } => format!("? read message={message} from={from}"),
-        Request::Update { delete, seen } => format!("? update delete={delete:?} seen={seen:?}"),
+        Request::Maildrop(MaildropRequest::Open { mailbox, .. }) => format!("? open mailbox={mailbox}"),
+        Request::Maildrop(MaildropRequest::Read { message, from }) => {
+            format!("? read message={message} from={from}")
+        }
+        Request::Maildrop(MaildropRequest::Update { delete, seen }) => {
+            format!("? update delete={delete:?} seen={seen:?}")
+        }
     }
 }
 

@@ -20,7 +20,10 @@ use crate::{
         Context, Encryption, Session, SessionEvent, SessionPhase, Step, TLS_HANDSHAKE,
         buffer::{Inbox, Outbox},
         folder::Folder,
-        request::{AccountDirectory, Failure, Lookup, Mailbox, Quota, Request, Response},
+        request::{
+            AccountDirectory, Failure, Lookup, Mailbox, MaildropRequest, Quota, ReceiveRequest, Request,
+            Response,
+        },
         smtp::address::Address,
     },
 };
@@ -284,18 +287,21 @@ impl Recorder {
     fn record_request(&mut self, request: &Request) {
         let text = match request {
             // The message is recorded with its data, or summarised.
-            Request::Spill { .. } => "? spill mailbox=*".into(),
-            Request::Deliver { .. } => {
+            Request::Receive(ReceiveRequest::Spill { .. }) => "? spill mailbox=*".into(),
+            Request::Receive(ReceiveRequest::Deliver { .. }) => {
                 let text = format::format_request(request, b"", false);
                 format!("{} body=*", &text[..text.rfind(" body=").unwrap_or(text.len())])
             }
             Request::Verify { .. } if self.redactor.is_in_sasl_exchange() => "? verify user=*".into(),
             request => format::format_request(request, b"", false),
         };
-        let is_read = matches!(request, Request::Read { .. });
+        let is_read = matches!(request, Request::Maildrop(MaildropRequest::Read { .. }));
         let is_routine = matches!(
             request,
-            Request::CheckSpace { .. } | Request::Begin | Request::Spill { .. } | Request::Discard
+            Request::Receive(ReceiveRequest::CheckSpace { .. })
+                | Request::Receive(ReceiveRequest::Begin)
+                | Request::Receive(ReceiveRequest::Spill { .. })
+                | Request::Receive(ReceiveRequest::Discard)
         ) || is_read;
         if is_routine && !(is_read && self.records_bodies) {
             self.routine_request = Some(text);

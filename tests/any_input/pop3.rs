@@ -15,7 +15,7 @@ use restante::{
         Context, Encryption, Session, Step,
         buffer::{Inbox, Outbox},
         pop3::{Pop3Session, SessionConfig},
-        request::{AccountDirectory, Failure, Lookup, Mailbox, Maildrop, Request, Response},
+        request::{AccountDirectory, Failure, Lookup, Mailbox, Maildrop, MaildropRequest, Request, Response},
         sasl,
         smtp::address::Address,
     },
@@ -100,7 +100,8 @@ pub(crate) fn play<'a>(
                 Step::Request(ask) => {
                     let fault = fault(asked);
                     asked += 1;
-                    outcome.cut |= fault.is_some() && matches!(ask, Request::Read { from: 1.., .. });
+                    outcome.cut |= fault.is_some()
+                        && matches!(ask, Request::Maildrop(MaildropRequest::Read { from: 1.., .. }));
                     let answer = answer(ask, &mut outcome);
                     session.respond(&cx, fault.map_or(answer, Response::Failed), &mut out)
                 }
@@ -125,13 +126,13 @@ pub(crate) fn play<'a>(
 fn answer(ask: Request, outcome: &mut Outcome) -> Response {
     match ask {
         Request::Verify { .. } => Response::Verified(Mailbox::named("bob").expect("the name of a mailbox")),
-        Request::Open { .. } => Response::Opened(Arc::new(Messages)),
-        Request::Read { message, from } => {
+        Request::Maildrop(MaildropRequest::Open { .. }) => Response::Opened(Arc::new(Messages)),
+        Request::Maildrop(MaildropRequest::Read { message, from }) => {
             let rest = &MESSAGES[message].as_bytes()[from as usize..];
             let (bytes, after) = rest.split_at(rest.len().min(5));
             Response::Chunk { bytes: bytes.to_vec(), last: after.is_empty() }
         }
-        Request::Update { delete, seen } => {
+        Request::Maildrop(MaildropRequest::Update { delete, seen }) => {
             assert_eq!(outcome.update, None, "one update ends a session");
             outcome.update = Some((delete, seen));
             Response::Updated

@@ -10,7 +10,7 @@ use restante::{
     proto::{
         Context, Encryption, Session, Step,
         buffer::{Inbox, Outbox},
-        request::{AccountDirectory, Envelope, Failure, Lookup, Mailbox, Request, Response},
+        request::{AccountDirectory, Envelope, Failure, Lookup, Mailbox, ReceiveRequest, Request, Response},
         sasl,
         smtp::{SessionConfig, SmtpSession, address::Address},
     },
@@ -44,21 +44,21 @@ pub(crate) struct Outcome {
 impl Outcome {
     fn answer(&mut self, ask: Request, fault: Option<Failure>) -> Response {
         let answer = match ask {
-            Request::CheckSpace { .. } => Response::Done,
-            Request::Begin => {
+            Request::Receive(ReceiveRequest::CheckSpace { .. }) => Response::Done,
+            Request::Receive(ReceiveRequest::Begin) => {
                 assert!(self.begun.is_none(), "the last message was neither delivered nor discarded");
                 self.begun = if fault.is_none() { Some(Vec::new()) } else { None };
                 Response::Done
             }
-            Request::Spill { bytes, .. } => {
+            Request::Receive(ReceiveRequest::Spill { bytes, .. }) => {
                 self.begun.as_mut().expect("a message that was begun").extend(bytes);
                 Response::Done
             }
-            Request::Discard => {
+            Request::Receive(ReceiveRequest::Discard) => {
                 self.begun = None;
                 return Response::Done;
             }
-            Request::Deliver { envelope, bytes, .. } => {
+            Request::Receive(ReceiveRequest::Deliver { envelope, bytes, .. }) => {
                 let mut message = self.begun.take().expect("a message that was begun");
                 message.extend(bytes);
                 self.asked.push((envelope, self.logged_in));
@@ -99,7 +99,11 @@ pub(crate) fn play<'a>(
                 Step::Close | Step::Abort => break 'pieces,
                 Step::Request(ask) => {
                     // How often there is something to spill or discard depends on the pieces.
-                    let counts = !matches!(ask, Request::Spill { .. } | Request::Discard);
+                    let counts = !matches!(
+                        ask,
+                        Request::Receive(ReceiveRequest::Spill { .. })
+                            | Request::Receive(ReceiveRequest::Discard)
+                    );
                     let fault = if counts { fault(asked) } else { None };
                     asked += usize::from(counts);
                     let answer = outcome.answer(ask, fault);

@@ -21,7 +21,7 @@ use restante::{
     fd_limits::{FdBudget, FdInputs, raise_fd_limit},
     proto::{
         folder::Folder,
-        request::{ConnId, Envelope, Failure, Mailbox, Recipient, Request, Response},
+        request::{ConnId, Envelope, Failure, Mailbox, ReceiveRequest, Recipient, Request, Response},
         smtp::address::Address,
     },
     workers::{Completion, CompletionSender, LoopWaker},
@@ -109,15 +109,21 @@ impl Office {
         spilled: Option<usize>,
     ) -> Response {
         self.asked += 1;
-        assert!(matches!(self.ask(Request::Begin), Response::Done));
+        assert!(matches!(self.ask(Request::Receive(ReceiveRequest::Begin)), Response::Done));
         let (head, bytes) = message.split_at(spilled.unwrap_or(0));
         if spilled.is_some() {
             let mailboxes = envelope.to.iter().map(|to| to.mailbox.clone()).collect();
-            if let Response::Failed(fault) = self.ask(Request::Spill { mailboxes, bytes: head.to_vec() }) {
+            if let Response::Failed(fault) =
+                self.ask(Request::Receive(ReceiveRequest::Spill { mailboxes, bytes: head.to_vec() }))
+            {
                 return Response::Failed(fault);
             }
         }
-        self.ask(Request::Deliver { envelope, bytes: bytes.to_vec(), partial_ok: partly })
+        self.ask(Request::Receive(ReceiveRequest::Deliver {
+            envelope,
+            bytes: bytes.to_vec(),
+            partial_ok: partly,
+        }))
     }
 }
 

@@ -20,7 +20,10 @@ use crate::{
         buffer::{Inbox, Outbox},
         event::Event,
         injection::InjectedFault,
-        request::{AccountDirectory, Failure, Lookup, Mailbox, Maildrop, Quota, Request, Response},
+        request::{
+            AccountDirectory, Failure, Lookup, Mailbox, Maildrop, MaildropRequest, Quota, ReceiveRequest,
+            Request, Response,
+        },
         smtp::{address::Address, reply},
     },
 };
@@ -109,14 +112,14 @@ impl FaultySession {
     fn intercept_request(&mut self, cx: &Context<'_>, request: Request, said: &mut Outbox) -> Step {
         let stage = mem::replace(&mut self.fault_state, FaultState::Inactive);
         match &request {
-            Request::CheckSpace { .. } => self.plan = FaultPlan::default(),
-            Request::Begin => self.fault_state = FaultState::Data(0),
-            Request::Spill { .. } => self.fault_state = stage,
-            Request::Discard => {}
-            Request::Deliver { .. } => {
+            Request::Receive(ReceiveRequest::CheckSpace { .. }) => self.plan = FaultPlan::default(),
+            Request::Receive(ReceiveRequest::Begin) => self.fault_state = FaultState::Data(0),
+            Request::Receive(ReceiveRequest::Spill { .. }) => self.fault_state = stage,
+            Request::Receive(ReceiveRequest::Discard) => {}
+            Request::Receive(ReceiveRequest::Deliver { .. }) => {
                 if let Some(code) = self.plan.after_dot() {
                     self.fault_state = FaultState::Refusing(code);
-                    return Step::Request(Request::Discard);
+                    return Step::Request(Request::Receive(ReceiveRequest::Discard));
                 }
                 if self.plan.has(InjectedFault::DropAfterDot) {
                     self.fault_state = FaultState::Dropping(InjectedFault::DropAfterDot);
@@ -132,7 +135,7 @@ impl FaultySession {
                 }
                 return Step::Request(Request::Verify { user, password: password.clone() });
             }
-            Request::Open { .. } => {
+            Request::Maildrop(MaildropRequest::Open { .. }) => {
                 let in_use = |most| self.counts.next(&self.user, InjectedFault::InUse(most)) <= most;
                 if self.plan.in_use().is_some_and(in_use) {
                     // The session would retry until its lock timeout. A time far in the future ends the
@@ -145,9 +148,11 @@ impl FaultySession {
                     );
                 }
             }
-            Request::Read { from: 0, .. } => self.fault_state = FaultState::Reading { begun: false, sent: 0 },
-            Request::Read { .. } => self.fault_state = stage,
-            Request::Update { .. } => {
+            Request::Maildrop(MaildropRequest::Read { from: 0, .. }) => {
+                self.fault_state = FaultState::Reading { begun: false, sent: 0 }
+            }
+            Request::Maildrop(MaildropRequest::Read { .. }) => self.fault_state = stage,
+            Request::Maildrop(MaildropRequest::Update { .. }) => {
                 if self.plan.has(InjectedFault::DropBeforeQuitAnswer) {
                     self.fault_state = FaultState::Dropping(InjectedFault::DropBeforeQuitAnswer);
                 } else if let Some(delay) = self.plan.slow_quit() {

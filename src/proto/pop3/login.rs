@@ -12,7 +12,7 @@ use crate::proto::{
     Context, Progress, SessionStage, Step,
     buffer::{Inbox, Line, Outbox},
     event::Event,
-    request::{Access, Failure, Mailbox, Maildrop, Request},
+    request::{Access, Failure, Mailbox, Maildrop, MaildropRequest, Request},
     sasl::{self, BadResponse, Credentials},
 };
 
@@ -125,7 +125,11 @@ impl Pop3Session {
 
     pub(super) fn open(&mut self, cx: &Context<'_>, mailbox: Mailbox, since: Duration) -> Step {
         self.state = State::AwaitingOpen { mailbox: mailbox.clone(), since };
-        Step::Request(Request::Open { mailbox, access: Access::Exclusive, now: cx.now.monotonic })
+        Step::Request(Request::Maildrop(MaildropRequest::Open {
+            mailbox,
+            access: Access::Exclusive,
+            now: cx.now.monotonic,
+        }))
     }
 
     pub(super) fn denied(

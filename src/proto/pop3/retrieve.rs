@@ -10,7 +10,7 @@ use crate::{
         Step,
         buffer::Outbox,
         event::Event,
-        request::{Failure, Request},
+        request::{Failure, MaildropRequest, Request},
     },
     wire_size::wire_size,
 };
@@ -37,7 +37,7 @@ impl Pop3Session {
     }
 
     pub(super) fn request_chunk(&mut self, visit: MaildropView, transfer: Transfer) -> Step {
-        let ask = Request::Read { message: transfer.message, from: transfer.from };
+        let ask = Request::Maildrop(MaildropRequest::Read { message: transfer.message, from: transfer.from });
         self.state = State::AwaitingRead(visit, transfer);
         Step::Request(ask)
     }

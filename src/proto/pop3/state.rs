@@ -39,7 +39,7 @@ pub(super) enum State {
     AwaitingVerify(Credentials),
     /// The reply to a wrong password is delayed.
     DelayingReply { last: bool },
-    /// The login waits for `Request::Open`.
+    /// The login waits for `MaildropRequest::Open`.
     AwaitingOpen { mailbox: Mailbox, since: Duration },
     /// The login waits until another session releases the mailbox.
     WaitingForLock { mailbox: Mailbox, since: Duration },
@@ -49,11 +49,11 @@ pub(super) enum State {
     Listing(MaildropView, Column, usize),
     /// RETR or TOP, between two parts of the message.
     Sending(MaildropView, Transfer),
-    /// RETR or TOP waits for `Request::Read`.
+    /// RETR or TOP waits for `MaildropRequest::Read`.
     AwaitingRead(MaildropView, Transfer),
     /// QUIT searches for messages delivered before a date, in seconds since 1970, beginning at `next`.
     Expiring { visit: MaildropView, before: u64, next: usize },
-    /// UPDATE: QUIT waits for `Request::Update`.
+    /// UPDATE: QUIT waits for `MaildropRequest::Update`.
     AwaitingUpdate { deleted: usize, seen: usize },
     /// The session has ended.
     Over,

@@ -8,7 +8,10 @@ use super::{
     session_config::{DAY, Expire},
     state::{Pop3Session, State},
 };
-use crate::proto::{Context, Step, request::Request};
+use crate::proto::{
+    Context, Step,
+    request::{MaildropRequest, Request},
+};
 
 impl Pop3Session {
     pub(super) fn quit(&mut self, cx: &Context<'_>, mut visit: MaildropView) -> Step {
@@ -44,7 +47,7 @@ impl Pop3Session {
         let delete: Vec<usize> = visit.deleted.iter().copied().collect();
         let seen: Vec<usize> = visit.retrieved.difference(&visit.deleted).copied().collect();
         self.state = State::AwaitingUpdate { deleted: delete.len(), seen: seen.len() };
-        Step::Request(Request::Update { delete, seen })
+        Step::Request(Request::Maildrop(MaildropRequest::Update { delete, seen }))
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
 use crate::proto::{
     Context, Step,
     buffer::{Inbox, Outbox},
-    request::Request,
+    request::{ReceiveRequest, Request},
 };
 
 impl SmtpSession {
@@ -43,7 +43,7 @@ impl SmtpSession {
         match mem::replace(&mut self.state, State::Idle) {
             State::Transaction(OpenTransaction { envelope, .. }) if !envelope.to.is_empty() && !empty => {
                 self.state = State::AwaitingBegin(envelope, Some(chunk));
-                Step::Request(Request::Begin)
+                Step::Request(Request::Receive(ReceiveRequest::Begin))
             }
             State::Transaction(_) => {
                 let reply = if empty { reply::EMPTY_CHUNK } else { self.no_recipients() };

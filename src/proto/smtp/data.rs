@@ -10,7 +10,7 @@ use super::{
 use crate::proto::{
     Context, Step,
     buffer::{Inbox, Outbox},
-    request::{Envelope, Request},
+    request::{Envelope, ReceiveRequest, Request},
 };
 
 impl SmtpSession {
@@ -58,8 +58,10 @@ impl SmtpSession {
             BodyRead::ChunkEnd => return self.end_of_chunk(body, out),
             BodyRead::Endless => return self.close_with(out, "message without end", &reply::TOO_BIG),
             BodyRead::TooSlow => return self.close_with(out, "data too slow", &reply::TOO_SLOW),
-            BodyRead::TooBig => Request::Discard,
-            BodyRead::Spill { mailboxes, bytes } => Request::Spill { mailboxes, bytes },
+            BodyRead::TooBig => Request::Receive(ReceiveRequest::Discard),
+            BodyRead::Spill { mailboxes, bytes } => {
+                Request::Receive(ReceiveRequest::Spill { mailboxes, bytes })
+            }
         };
         self.state = State::AwaitingSpill(body);
         Step::Request(ask)
@@ -69,6 +71,6 @@ impl SmtpSession {
     pub(super) fn spill_now(&mut self, mut body: Box<MessageBody>) -> Step {
         let (mailboxes, bytes) = body.take_spillable();
         self.state = State::AwaitingSpill(body);
-        Step::Request(Request::Spill { mailboxes, bytes })
+        Step::Request(Request::Receive(ReceiveRequest::Spill { mailboxes, bytes }))
     }
 }

@@ -10,7 +10,7 @@ use crate::proto::{
     Step,
     buffer::Outbox,
     event::Event,
-    request::{Failure, Request, Response},
+    request::{Failure, ReceiveRequest, Request, Response},
 };
 
 impl SmtpSession {
@@ -24,7 +24,7 @@ impl SmtpSession {
         let lmtp = self.config.is_lmtp();
         let to = envelope.to.iter().filter(|_| lmtp).map(|recipient| recipient.mailbox.clone()).collect();
         self.state = State::AwaitingDelivery(PendingReply { accepted, queued, to });
-        Step::Request(Request::Deliver { envelope, bytes, partial_ok: lmtp })
+        Step::Request(Request::Receive(ReceiveRequest::Deliver { envelope, bytes, partial_ok: lmtp }))
     }
 
     /// Refuses the message. More of it may come unless this was its last chunk.
@@ -32,7 +32,7 @@ impl SmtpSession {
         let reply = self.with_citation(&reply, b"");
         out.push_event(Event::Refused { what: "data".into(), reply: reply.codes() });
         self.state = State::AwaitingDiscard { reply, last };
-        Step::Request(Request::Discard)
+        Step::Request(Request::Receive(ReceiveRequest::Discard))
     }
 
     /// Reports the backend's response to the client and to the log.

@@ -121,7 +121,7 @@ mod tests {
             buffer::Inbox,
             destinations::Group,
             dot::LineEndings,
-            request::{AccountDirectory, Lookup, Request, Response},
+            request::{AccountDirectory, Lookup, ReceiveRequest, Request, Response},
             smtp::{Kind, Persona, Policy, SessionConfig, address::Address},
         },
     };
@@ -178,10 +178,10 @@ mod tests {
                 let before = self.out.pending().len();
                 let cx = Context { now, directory: &self.office };
                 step = match step {
-                    Step::Request(Request::Deliver { envelope, .. }) => {
+                    Step::Request(Request::Receive(ReceiveRequest::Deliver { envelope, .. })) => {
                         self.session.respond(&cx, answer(envelope.to.len()), &mut self.out)
                     }
-                    Step::Request(Request::Spill { mailboxes, .. }) => {
+                    Step::Request(Request::Receive(ReceiveRequest::Spill { mailboxes, .. })) => {
                         self.spilled_to.push(mailboxes.len());
                         self.session.respond(&cx, Response::Done, &mut self.out)
                     }

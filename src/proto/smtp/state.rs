@@ -82,17 +82,17 @@ pub(super) enum State {
     DelayingReply { last: bool },
     /// AUTH waits for `Request::Verify`.
     AwaitingVerify(Credentials),
-    /// MAIL waits for `Request::CheckSpace`.
+    /// MAIL waits for `ReceiveRequest::CheckSpace`.
     AwaitingSpace(Envelope),
-    /// DATA, or the first BDAT, waits for `Request::Begin`.
+    /// DATA, or the first BDAT, waits for `ReceiveRequest::Begin`.
     AwaitingBegin(Envelope, Option<Chunk>),
-    /// Message data waits for `Request::Spill`, or for `Request::Discard` if the message is refused.
+    /// Message data waits for `ReceiveRequest::Spill`, or for `ReceiveRequest::Discard` if the message is refused.
     AwaitingSpill(Box<MessageBody>),
-    /// The end of data waits for `Request::Deliver`.
+    /// The end of data waits for `ReceiveRequest::Deliver`.
     AwaitingDelivery(PendingReply),
     /// The replies to the end of a message are being written.
     WritingReplies(Box<RecipientReplies>),
-    /// A refused or reset message waits for `Request::Discard`. More of it may come unless `last` is true.
+    /// A refused or reset message waits for `ReceiveRequest::Discard`. More of it may come unless `last` is true.
     AwaitingDiscard { reply: Reply, last: bool },
 }
 

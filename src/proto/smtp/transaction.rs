@@ -14,7 +14,7 @@ use super::{
 };
 use crate::proto::{
     Context, is_limit_reached,
-    request::{Destination, Envelope, Failure, Lookup, Mailbox, Recipient, Request},
+    request::{Destination, Envelope, Failure, Lookup, Mailbox, ReceiveRequest, Recipient, Request},
 };
 
 impl SmtpSession {
@@ -81,7 +81,7 @@ impl SmtpSession {
         match mem::replace(&mut self.state, State::Idle) {
             State::Chunks(_) => {
                 self.state = State::AwaitingDiscard { reply, last: true };
-                CommandOutcome::Ask(Request::Discard)
+                CommandOutcome::Ask(Request::Receive(ReceiveRequest::Discard))
             }
             _ => CommandOutcome::Reply(reply),
         }
@@ -118,7 +118,7 @@ impl SmtpSession {
             to: Vec::new(),
             sent_copy_for: sent,
         });
-        Ok(CommandOutcome::Ask(Request::CheckSpace { size: mail.size }))
+        Ok(CommandOutcome::Ask(Request::Receive(ReceiveRequest::CheckSpace { size: mail.size })))
     }
 
     pub(super) fn rcpt(&mut self, cx: &Context<'_>, argument: &[u8]) -> Result<CommandOutcome, Reply> {
@@ -175,7 +175,7 @@ impl SmtpSession {
         match mem::replace(&mut self.state, State::Idle) {
             State::Transaction(OpenTransaction { envelope, .. }) if !envelope.to.is_empty() => {
                 self.state = State::AwaitingBegin(envelope, None);
-                Ok(CommandOutcome::Ask(Request::Begin))
+                Ok(CommandOutcome::Ask(Request::Receive(ReceiveRequest::Begin)))
             }
             state => {
                 self.state = state;

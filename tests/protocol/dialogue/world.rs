@@ -14,7 +14,8 @@ use restante::{
         folder::Folder,
         pop3,
         request::{
-            AccountDirectory, ConnId, Destination, Failure, Lookup, Mailbox, Maildrop, Request, Response,
+            AccountDirectory, ConnId, Destination, Failure, Lookup, Mailbox, Maildrop, MaildropRequest,
+            ReceiveRequest, Request, Response,
         },
         smtp::{self, address::Address},
     },
@@ -207,11 +208,14 @@ impl World {
     /// Notes what an ask does to the message that comes in, and writes it down.
     pub(crate) fn hear(&mut self, ask: &Request, detail: bool) -> String {
         match ask {
-            Request::Begin | Request::Discard => self.body.clear(),
-            Request::Spill { bytes, .. } | Request::Deliver { bytes, .. } => {
-                self.body.extend_from_slice(bytes)
+            Request::Receive(ReceiveRequest::Begin) | Request::Receive(ReceiveRequest::Discard) => {
+                self.body.clear()
             }
-            Request::Open { mailbox, now, .. } => self.too_soon = !self.logins.is_allowed(mailbox, *now),
+            Request::Receive(ReceiveRequest::Spill { bytes, .. })
+            | Request::Receive(ReceiveRequest::Deliver { bytes, .. }) => self.body.extend_from_slice(bytes),
+            Request::Maildrop(MaildropRequest::Open { mailbox, now, .. }) => {
+                self.too_soon = !self.logins.is_allowed(mailbox, *now)
+            }
             _ => {}
         }
         text::format_request(ask, &self.body, detail)
@@ -220,16 +224,19 @@ impl World {
     /// The answer to an ask that a dialogue need not mention.
     pub(crate) fn routine(&self, ask: &Request) -> Option<Response> {
         match ask {
-            Request::CheckSpace { .. } | Request::Begin | Request::Spill { .. } | Request::Discard => {
-                Some(Response::Done)
-            }
-            Request::Read { message, from } => {
+            Request::Receive(ReceiveRequest::CheckSpace { .. })
+            | Request::Receive(ReceiveRequest::Begin)
+            | Request::Receive(ReceiveRequest::Spill { .. })
+            | Request::Receive(ReceiveRequest::Discard) => Some(Response::Done),
+            Request::Maildrop(MaildropRequest::Read { message, from }) => {
                 let content = &self.messages.get(*message)?.content;
                 let from = usize::try_from(*from).ok().filter(|from| *from <= content.len())?;
                 let to = content.len().min(from + self.chunk);
                 Some(Response::Chunk { bytes: content[from..to].to_vec(), last: to == content.len() })
             }
-            Request::Open { .. } if self.too_soon => Some(Response::Failed(Failure::LoginDelay)),
+            Request::Maildrop(MaildropRequest::Open { .. }) if self.too_soon => {
+                Some(Response::Failed(Failure::LoginDelay))
+            }
             _ => None,
         }
     }
@@ -265,10 +272,10 @@ impl World {
     /// The answer that a blessed dialogue gets where it has none.
     pub(crate) fn good_answer(ask: &Request) -> String {
         match ask {
-            Request::Deliver { .. } => "delivered".into(),
+            Request::Receive(ReceiveRequest::Deliver { .. }) => "delivered".into(),
             Request::Verify { .. } => "welcome bob@here.test".into(),
-            Request::Open { .. } => "opened".into(),
-            Request::Update { .. } => "updated".into(),
+            Request::Maildrop(MaildropRequest::Open { .. }) => "opened".into(),
+            Request::Maildrop(MaildropRequest::Update { .. }) => "updated".into(),
             _ => "ready".into(),
         }
     }
