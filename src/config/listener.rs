@@ -8,7 +8,7 @@ use serde::{
     de::{Error as _, IntoDeserializer, value},
 };
 
-use super::{TlsMode, error::ConfigError};
+use super::error::ConfigError;
 use crate::{
     net::endpoint::Endpoint,
     proto::{
@@ -98,6 +98,31 @@ impl Persona {
         match service.protocol() {
             Protocol::Smtp | Protocol::Lmtp => named(name).map(Self::Smtp),
             Protocol::Pop3 => named(name).map(Self::Pop3),
+        }
+    }
+}
+
+/// The point at which TLS begins on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsMode {
+    /// No TLS.
+    None,
+    /// At the client's request, with STARTTLS or STLS.
+    Starttls,
+    /// Before the first octet of the protocol.
+    Implicit,
+}
+
+impl TlsMode {
+    /// The mode of a listener that does not set one.
+    fn usual(service: Service, certificate: bool) -> Self {
+        match service {
+            _ if service.begins_with_tls() => Self::Implicit,
+            // A server of ours, on this machine or on its network.
+            Service::Lmtp => Self::None,
+            _ if certificate => Self::Starttls,
+            _ => Self::None,
         }
     }
 }

@@ -11,6 +11,7 @@ mod metrics;
 mod reload;
 mod renamed;
 mod schema;
+mod settings;
 mod tls;
 mod upgrade;
 
@@ -19,114 +20,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize, Serializer};
-
 pub use crate::logging::{Destination, Log};
 pub use crate::proto::protocol::Service;
 use crate::{
     limits::{Limits, MAX_CONFIG_FILE, Span},
     maildir::name::max_host_len,
-    net::{certificate::CertificatePair, endpoint::Endpoint},
+    net::endpoint::Endpoint,
     open_regular::read_text_bounded,
     proto::{dot::LineEndings, pop3, smtp, smtp::address::Address},
 };
 use error::ConfigError;
 pub use error::{ConfigText, Error};
-pub use listener::{ListenerConfig, Networks, Persona};
+pub use listener::{ListenerConfig, Networks, Persona, TlsMode};
 pub use metrics::Metrics;
-pub use tls::TlsMode;
-
-/// The configuration of a server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Config {
-    /// The server's name in banners, headers and file names.
-    pub hostname: String,
-    /// The domains that mail is accepted for, in lower case. The first completes names without a domain.
-    pub domains: Vec<String>,
-    /// The directory with the mailboxes, absolute.
-    #[serde(serialize_with = "path_text")]
-    pub spool: PathBuf,
-    /// The accounts file, absolute. Not read with [`UnknownRecipients::Create`].
-    #[serde(serialize_with = "path_text")]
-    pub accounts: PathBuf,
-    /// The aliases file, absolute, if configured. Not read with [`UnknownRecipients::Create`].
-    #[serde(serialize_with = "optional_path_text", skip_serializing_if = "Option::is_none")]
-    pub aliases: Option<PathBuf>,
-    /// Treatment of users without an account.
-    pub unknown_recipients: UnknownRecipients,
-    /// The way to learn of changes by other programs.
-    pub watch: ChangeDetection,
-    /// True if other servers may use the same spool at the same time.
-    pub shared_spool: bool,
-    /// User name or number that the server changes to when started as root.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// Confinement of the process.
-    pub sandbox: Sandbox,
-    /// The directory of transcripts, absolute, if configured.
-    #[serde(serialize_with = "optional_path_text", skip_serializing_if = "Option::is_none")]
-    pub transcripts: Option<PathBuf>,
-    /// True if transcripts include message data.
-    pub transcript_bodies: bool,
-    /// The listeners.
-    pub listen: Vec<ListenerConfig>,
-    /// Settings of all POP3 listeners.
-    pub pop3: Pop3,
-    /// Certificate and key.
-    #[serde(serialize_with = "tls::as_section")]
-    pub tls: Option<CertificatePair>,
-    /// Destination and level of the log.
-    pub log: Log,
-    /// File and interval of the metrics.
-    pub metrics: Metrics,
-    /// True if addresses may request faults. Not a key of the configuration file; only `restante dev` sets
-    /// it.
-    #[serde(skip)]
-    pub faults_on_demand: bool,
-    /// All limits.
-    pub limits: Limits,
-}
-
-/// The section `[pop3]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Pop3 {
-    /// Age at which messages expire; `None` keeps them and announces nothing.
-    pub expire: Option<pop3::Expire>,
-}
-
-/// Treatment of users without an account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UnknownRecipients {
-    /// Reject their mail.
-    #[default]
-    Reject,
-    /// Give every address a mailbox that any password opens; on loopback only.
-    Create,
-}
-
-/// The way to learn of changes by other programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ChangeDetection {
-    /// By inotify, where the kernel supports it.
-    #[default]
-    Inotify,
-    /// By checking the directories at each login and every minute.
-    Poll,
-}
-
-/// Confinement of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Sandbox {
-    /// The kernel's Landlock, if available.
-    #[default]
-    Landlock,
-    /// No confinement.
-    Off,
-}
+use settings::ACCOUNTS;
+pub use settings::{ChangeDetection, Config, Pop3, Sandbox, UnknownRecipients};
 
 impl Config {
     /// Reads and checks a configuration file. Relative paths are relative to its directory.
@@ -262,17 +170,6 @@ impl Config {
 fn is_domain(name: &str) -> bool {
     !name.starts_with('[') && Address::parse(&format!("postmaster@{name}")).is_ok()
 }
-
-fn path_text<S: Serializer>(path: &Path, s: S) -> Result<S::Ok, S::Error> {
-    s.serialize_str(&path.to_string_lossy())
-}
-
-#[expect(clippy::ref_option, reason = "serde hands over references")]
-fn optional_path_text<S: Serializer>(path: &Option<PathBuf>, s: S) -> Result<S::Ok, S::Error> {
-    path.as_ref().map(|path| path.to_string_lossy()).serialize(s)
-}
-
-const ACCOUNTS: &str = "users.json";
 
 #[cfg(test)]
 mod tests {

@@ -9,14 +9,19 @@ use serde::Deserialize;
 use toml::de::{DeTable, Deserializer};
 
 use super::{
-    ACCOUNTS, ChangeDetection, Config, Log, Metrics, Pop3, Sandbox, UnknownRecipients,
+    ChangeDetection, Config, Metrics, Pop3, Sandbox, UnknownRecipients,
     error::ConfigError,
     keys::{LISTENERS, Sections, names},
-    listener, tls, upgrade,
+    listener,
+    settings::ACCOUNTS,
+    tls, upgrade,
 };
-use crate::limits::{
-    AuthLimits, ConnectionLimits, DeliveryLimits, DiskLimits, IndexLimits, Limits, Pop3Limits, QuotaLimits,
-    SmtpLimits, SpoolLimits, TlsLimits, TranscriptLimits,
+use crate::{
+    limits::{
+        AuthLimits, ConnectionLimits, DeliveryLimits, DiskLimits, IndexLimits, Limits, Pop3Limits,
+        QuotaLimits, SmtpLimits, SpoolLimits, TlsLimits, TranscriptLimits,
+    },
+    logging::Log,
 };
 
 /// All keys of the file.

@@ -5,35 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
+use serde::Deserialize;
 
-use super::{Config, Error, ListenerConfig, Networks, Service, error::ConfigError};
-use crate::net::certificate::CertificatePair;
-
-/// The point at which TLS begins on a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TlsMode {
-    /// No TLS.
-    None,
-    /// At the client's request, with STARTTLS or STLS.
-    Starttls,
-    /// Before the first octet of the protocol.
-    Implicit,
-}
-
-impl TlsMode {
-    /// The mode of a listener that does not set one.
-    pub(super) fn usual(service: Service, certificate: bool) -> Self {
-        match service {
-            _ if service.begins_with_tls() => Self::Implicit,
-            // A server of ours, on this machine or on its network.
-            Service::Lmtp => Self::None,
-            _ if certificate => Self::Starttls,
-            _ => Self::None,
-        }
-    }
-}
+use super::{Config, Error, ListenerConfig, Networks, TlsMode, error::ConfigError};
+use crate::{net::certificate::CertificatePair, proto::protocol::Service};
 
 /// The section `[tls]`.
 #[derive(Deserialize)]
@@ -104,14 +79,6 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         }
     }
     Ok(())
-}
-
-pub(super) fn as_section<S: Serializer>(pair: &Option<CertificatePair>, s: S) -> Result<S::Ok, S::Error> {
-    let Some(CertificatePair { certificate, key }) = pair else { return s.serialize_none() };
-    let mut section = s.serialize_struct("tls", 2)?;
-    section.serialize_field("certificate", &certificate.to_string_lossy())?;
-    section.serialize_field("key", &key.to_string_lossy())?;
-    section.end()
 }
 
 const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
