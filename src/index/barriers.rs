@@ -6,17 +6,15 @@
 
 use std::{
     fs::File,
-    os::fd::OwnedFd,
+    os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     sync::{
-        Mutex,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use rustix::fs::MemfdFlags;
-
-use super::watcher::{lock, path_of};
 
 /// The barriers requested so far, numbered, and the files that make them.
 #[derive(Debug, Default)]
@@ -170,6 +168,15 @@ impl Barriers {
             state.files[file] = FileState::AwaitingEvent(state.requested);
         }
     }
+}
+
+pub(super) fn path_of(file: &OwnedFd) -> PathBuf {
+    Path::new("/proc/self/fd").join(file.as_raw_fd().to_string())
+}
+
+/// The data under these locks is whole at every moment, so a panic elsewhere is no reason to stop.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One opening is awaited, and each loss of events may cost one more file until a later barrier is reached.

@@ -8,14 +8,16 @@ use std::{
 };
 
 use super::{
-    MailboxIndex, Snapshot, job::ScanJob, name_set::NameSet, reconcile::Unreconciled,
-    session_update::SessionUpdate,
+    MailboxIndex, Snapshot,
+    job::ScanJob,
+    name_set::NameSet,
+    pending_work::{AwaitedBarrier, InFlight, PendingLogin, ScanNeed, SessionUpdate},
 };
 use crate::{
     deferred_drop::drop_deferred,
     logging,
     maildir::{
-        Change, CountProgress, FileName, Maildir, MessageEntry, Subdir, name,
+        Change, CountProgress, FileName, Maildir, Subdir, name,
         scan::{Recheck, Skipped},
     },
     proto::request::{ConnId, Mailbox},
@@ -69,67 +71,6 @@ pub(super) struct MailboxEntry {
     pub(super) skipped_to_log: Vec<Skipped>,
     /// Files and identities that the log has already.
     pub(super) logged: HashSet<Box<[u8]>>,
-}
-
-/// The job in flight for this mailbox, with the event count at its start.
-#[derive(Debug)]
-pub(super) enum InFlight {
-    FullScan(u64),
-    /// A recheck of some names.
-    Recheck,
-    /// The job is done, and the barrier that the worker created after it is not reached yet.
-    AwaitingBarrier(FinishedJob, AwaitedBarrier),
-    /// The index takes in the result.
-    Reconciling(Unreconciled),
-    CheckTimes,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum ScanNeed {
-    No,
-    IfChanged,
-    Yes,
-}
-
-/// A finished recheck or full scan. It may have missed files that were moving at that time.
-#[derive(Debug)]
-pub(super) enum FinishedJob {
-    /// Names that the recheck did not find.
-    Recheck(Vec<FileName>),
-    /// A full scan reads each name at another moment, so it may have missed known messages.
-    FullScan {
-        /// The event count at its start.
-        from: u64,
-        missing: Vec<MessageEntry>,
-        /// Whether the scan found any difference.
-        is_new: bool,
-    },
-}
-
-impl FinishedJob {
-    /// Whether events before the barrier may change the meaning of the result.
-    pub(super) fn must_wait(&self) -> bool {
-        match self {
-            Self::Recheck(gone) => !gone.is_empty(),
-            Self::FullScan { is_new, .. } => *is_new,
-        }
-    }
-}
-
-/// An awaited barrier, and the start of the wait.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct AwaitedBarrier {
-    pub(super) number: u64,
-    pub(super) since: Duration,
-}
-
-/// A login that waits until the index has every event from before it: first for its barrier, if the mailbox is
-/// watched, and then for `needed_event`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PendingLogin {
-    pub(super) to: ConnId,
-    pub(super) needed_event: u64,
-    pub(super) barrier: Option<AwaitedBarrier>,
 }
 
 impl MailboxEntry {

@@ -8,6 +8,7 @@ pub mod login_delay;
 pub mod mailbox_index;
 pub mod message_list;
 mod name_set;
+mod pending_work;
 mod reconcile;
 pub mod registry;
 mod session_update;

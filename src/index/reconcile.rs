@@ -8,20 +8,10 @@ use std::vec;
 
 use super::{
     budget::Budget,
-    entry::{FinishedJob, InFlight, MailboxEntry, ScanNeed},
+    entry::MailboxEntry,
+    pending_work::{FinishedJob, InFlight, ScanNeed, Unreconciled},
 };
 use crate::maildir::{Change, FileName, MessageEntry, name};
-
-/// The part that the index has not taken in yet.
-#[derive(Debug)]
-pub(super) enum Unreconciled {
-    /// Messages that a full scan did not see, and the event count at its start.
-    Missing(u64, vec::IntoIter<MessageEntry>),
-    /// Names that rechecks did not find, and whether one of them is reported as moving and is nowhere in the index.
-    Gone(vec::IntoIter<FileName>, bool),
-    /// Our own changes, which the job may or may not have seen.
-    Own,
-}
 
 impl MailboxEntry {
     /// Begins to take in the result of a job, after every event during the job has been reported.

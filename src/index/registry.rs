@@ -22,8 +22,9 @@ use std::{
 use super::{
     Snapshot,
     budget::Budget,
-    entry::{AwaitedBarrier, FinishedJob, InFlight, MailboxEntry, PendingLogin, ScanNeed},
+    entry::MailboxEntry,
     job::{IndexId, IndexJob, IndexResult, RecheckResult, ScanJob, ScanResult, SessionChanges},
+    pending_work::{AwaitedBarrier, EVENT_GRACE, FinishedJob, InFlight, PendingLogin, ScanNeed},
     watcher::MailboxEvent,
 };
 use crate::{
@@ -346,7 +347,7 @@ impl Registry {
         match entry.times_mismatch_since {
             _ if as_known => entry.times_mismatch_since = None,
             // An event may be on its way, if the mailbox is watched.
-            Some(since) if entry.watched && now < since + ticks::EVENT_GRACE => {}
+            Some(since) if entry.watched && now < since + EVENT_GRACE => {}
             None if entry.watched => {
                 entry.times_mismatch_since = Some(now);
                 self.has_times_mismatch = true;

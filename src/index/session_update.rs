@@ -8,35 +8,11 @@
 use std::{collections::HashSet, time::Duration};
 
 use super::{
-    entry::{AwaitedBarrier, MailboxEntry, ScanNeed},
+    entry::MailboxEntry,
     job::SessionChanges,
+    pending_work::{AwaitedBarrier, ScanNeed, SessionUpdate, UpdateResult},
 };
-use crate::maildir::{Change, FileName, Subdir, scan::DirTimes};
-
-/// The reports on an update in flight, or on a finished one until its barrier is reached.
-#[derive(Debug, Default)]
-pub(super) struct SessionUpdate {
-    /// Names reported as removed since the update began.
-    removed: HashSet<FileName>,
-    /// `None` until the worker is done.
-    result: Option<UpdateResult>,
-}
-
-/// The report of the worker.
-#[derive(Debug)]
-struct UpdateResult {
-    deleted: Vec<FileName>,
-    times: DirTimes,
-    racy: bool,
-    barrier: AwaitedBarrier,
-}
-
-impl SessionUpdate {
-    /// The barrier that the update waits for.
-    pub(super) fn barrier(&self) -> Option<AwaitedBarrier> {
-        self.result.as_ref().map(|result| result.barrier)
-    }
-}
+use crate::maildir::{Change, FileName, Subdir};
 
 impl MailboxEntry {
     /// Begins an update of so many names. Returns `true` if they are so many that a full scan follows, and no event

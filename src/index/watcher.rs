@@ -10,13 +10,10 @@
 use std::{
     collections::HashMap,
     io,
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::ffi::OsStrExt,
-    },
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -27,7 +24,11 @@ use notify::{
     event::{AccessKind, AccessMode, ModifyKind, RenameMode},
 };
 
-use super::{barriers::Barriers, budget::Budget, job::IndexId};
+use super::{
+    barriers::{Barriers, lock, path_of},
+    budget::Budget,
+    job::IndexId,
+};
 use crate::{
     capacity::Shrinker,
     logging,
@@ -347,15 +348,6 @@ fn is_relevant(kind: EventKind) -> bool {
         EventKind::Modify(ModifyKind::Name(RenameMode::Both) | ModifyKind::Data(_)) => false,
         EventKind::Modify(_) => true,
     }
-}
-
-pub(super) fn path_of(file: &OwnedFd) -> PathBuf {
-    Path::new("/proc/self/fd").join(file.as_raw_fd().to_string())
-}
-
-/// The data under these locks is whole at every moment, so a panic elsewhere is no reason to stop.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 const OPENED: EventKind = EventKind::Access(AccessKind::Open(AccessMode::Any));

@@ -3,7 +3,7 @@
 use super::{IndexId, Registry, SessionChanges};
 use crate::{
     deferred_drop::drop_deferred,
-    index::{entry::ScanNeed, session_update::MAX_APPLIED_CHANGES},
+    index::{pending_work::ScanNeed, session_update::MAX_APPLIED_CHANGES},
     proto::request::Mailbox,
 };
 

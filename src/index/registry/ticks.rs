@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{IndexId, IndexJob, Registry};
 use crate::{
-    index::entry::{InFlight, ScanNeed},
+    index::pending_work::{EVENT_GRACE, InFlight, ScanNeed},
     proto::request::Failure,
 };
 
@@ -46,8 +46,6 @@ impl Registry {
     }
 }
 
-/// The longest time that new directory times may stand without an event that explains them.
-pub(super) const EVENT_GRACE: Duration = Duration::from_secs(1);
 /// Full-scan interval. If inotify drops one event and reports another in the same directory, the times of the
 /// directory cannot show the loss: only a full scan finds the change.
 const FULL_SCAN_INTERVAL: Duration = Duration::from_secs(15 * 60);

@@ -1,0 +1,109 @@
+//! The work that is pending for a mailbox in use, as data: the job in flight, the logins that wait, the update of a
+//! session.
+
+use std::{collections::HashSet, time::Duration, vec};
+
+use crate::{
+    maildir::{FileName, MessageEntry, scan::DirTimes},
+    proto::request::ConnId,
+};
+
+/// The job in flight for this mailbox, with the event count at its start.
+#[derive(Debug)]
+pub(super) enum InFlight {
+    FullScan(u64),
+    /// A recheck of some names.
+    Recheck,
+    /// The job is done, and the barrier that the worker created after it is not reached yet.
+    AwaitingBarrier(FinishedJob, AwaitedBarrier),
+    /// The index takes in the result.
+    Reconciling(Unreconciled),
+    CheckTimes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ScanNeed {
+    No,
+    IfChanged,
+    Yes,
+}
+
+/// A finished recheck or full scan. It may have missed files that were moving at that time.
+#[derive(Debug)]
+pub(super) enum FinishedJob {
+    /// Names that the recheck did not find.
+    Recheck(Vec<FileName>),
+    /// A full scan reads each name at another moment, so it may have missed known messages.
+    FullScan {
+        /// The event count at its start.
+        from: u64,
+        missing: Vec<MessageEntry>,
+        /// Whether the scan found any difference.
+        is_new: bool,
+    },
+}
+
+impl FinishedJob {
+    /// Whether events before the barrier may change the meaning of the result.
+    pub(super) fn must_wait(&self) -> bool {
+        match self {
+            Self::Recheck(gone) => !gone.is_empty(),
+            Self::FullScan { is_new, .. } => *is_new,
+        }
+    }
+}
+
+/// An awaited barrier, and the start of the wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AwaitedBarrier {
+    pub(super) number: u64,
+    pub(super) since: Duration,
+}
+
+/// A login that waits until the index has every event from before it: first for its barrier, if the mailbox is
+/// watched, and then for `needed_event`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PendingLogin {
+    pub(super) to: ConnId,
+    pub(super) needed_event: u64,
+    pub(super) barrier: Option<AwaitedBarrier>,
+}
+
+/// The part that the index has not taken in yet.
+#[derive(Debug)]
+pub(super) enum Unreconciled {
+    /// Messages that a full scan did not see, and the event count at its start.
+    Missing(u64, vec::IntoIter<MessageEntry>),
+    /// Names that rechecks did not find, and whether one of them is reported as moving and is nowhere in the index.
+    Gone(vec::IntoIter<FileName>, bool),
+    /// Our own changes, which the job may or may not have seen.
+    Own,
+}
+
+/// The reports on an update in flight, or on a finished one until its barrier is reached.
+#[derive(Debug, Default)]
+pub(super) struct SessionUpdate {
+    /// Names reported as removed since the update began.
+    pub(super) removed: HashSet<FileName>,
+    /// `None` until the worker is done.
+    pub(super) result: Option<UpdateResult>,
+}
+
+/// The report of the worker.
+#[derive(Debug)]
+pub(super) struct UpdateResult {
+    pub(super) deleted: Vec<FileName>,
+    pub(super) times: DirTimes,
+    pub(super) racy: bool,
+    pub(super) barrier: AwaitedBarrier,
+}
+
+impl SessionUpdate {
+    /// The barrier that the update waits for.
+    pub(super) fn barrier(&self) -> Option<AwaitedBarrier> {
+        self.result.as_ref().map(|result| result.barrier)
+    }
+}
+
+/// The longest time that new directory times may stand without an event that explains them.
+pub(super) const EVENT_GRACE: Duration = Duration::from_secs(1);
