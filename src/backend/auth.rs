@@ -99,14 +99,7 @@ impl Auth {
         // Counted for a cached password too: otherwise a client could guess it without limit, and fast.
         let decision = self.throttle.begin_attempt(peer, &credential.user, &cache_key, now);
         let user = credential.user.clone();
-        let waiting = QueuedCheck {
-            credential,
-            password,
-            cache_key: cache_key,
-            since: now,
-            from: peer,
-            decision: decision,
-        };
+        let waiting = QueuedCheck { credential, password, cache_key, since: now, from: peer, decision };
         if let Some(response) = self.respond_at_once(&waiting, now) {
             return effects.respond(id, response);
         }

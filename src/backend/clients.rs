@@ -55,8 +55,7 @@ impl Client {
 /// All connections that the backend serves.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    /// Boxed, because a map that grows moves all of its values at once.
-    clients: HashMap<ConnId, Box<Client>>,
+    clients: HashMap<ConnId, Client>,
     /// The number of connections to which a response is owed.
     owed: usize,
     responses: VecDeque<(ConnId, Response)>,
@@ -64,7 +63,7 @@ pub(super) struct Clients {
 
 impl Clients {
     pub(super) fn insert(&mut self, id: ConnId, peer: IpAddr) {
-        self.clients.insert(id, Box::new(Client::new(peer)));
+        self.clients.insert(id, Client::new(peer));
     }
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
@@ -72,17 +71,16 @@ impl Clients {
     }
 
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Client> {
-        self.clients.get_mut(&id).map(|client| &mut **client)
+        self.clients.get_mut(&id)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (ConnId, &Client)> {
-        self.clients.iter().map(|(id, client)| (*id, &**client))
+        self.clients.iter().map(|(id, client)| (*id, client))
     }
 
     /// A session has made a request.
     pub(super) fn request(&mut self, id: ConnId) {
-        let client =
-            self.clients.entry(id).or_insert_with(|| Box::new(Client::new(Ipv4Addr::LOCALHOST.into())));
+        let client = self.clients.entry(id).or_insert_with(|| Client::new(Ipv4Addr::LOCALHOST.into()));
         if std::mem::replace(&mut client.response_state, ResponseState::Owed) == ResponseState::NotOwed {
             self.owed += 1;
         }
@@ -96,7 +94,7 @@ impl Clients {
             self.owed -= 1;
         }
         if turn == ResponseState::OwedToClosed {
-            return self.clients.remove(&id).map(|client| *client);
+            return self.clients.remove(&id);
         }
         self.responses.push_back((id, response));
         None
@@ -107,7 +105,7 @@ impl Clients {
     pub(super) fn close(&mut self, id: ConnId) -> Option<Client> {
         let client = self.clients.get_mut(&id)?;
         if client.response_state == ResponseState::NotOwed {
-            return self.clients.remove(&id).map(|client| *client);
+            return self.clients.remove(&id);
         }
         client.response_state = ResponseState::OwedToClosed;
         None

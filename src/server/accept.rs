@@ -152,7 +152,7 @@ impl Server {
             conn.set_transcript(listener.begin_transcript(transcripts, id, peer, now));
         }
         self.backend.connection_opened(id, peer.ip());
-        self.connections.insert(id, Box::new(conn));
+        self.connections.insert(id, conn);
         self.conn_meta.insert(id, ConnMeta { listener: at, service, peer });
     }
 

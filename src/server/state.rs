@@ -55,8 +55,7 @@ pub struct Server {
     pub(super) tls: Option<Rc<TlsConfig>>,
     pub(super) backend: Backend,
     pub(super) metrics_export: ExportConfig,
-    /// Boxed, because a map that grows moves all of its values at once.
-    pub(super) connections: HashMap<ConnId, Box<Connection>>,
+    pub(super) connections: HashMap<ConnId, Connection>,
     /// After the connections, so that it is dropped after their last lines are written.
     pub(super) transcripts: Option<Transcripts>,
     /// Connections from proxies whose PROXY header is not complete yet.

@@ -128,7 +128,7 @@ fn session(server: &mut Server, id: ConnId, buggy: Buggy) -> TcpStream {
         Box::new(buggy),
         now,
     );
-    server.connections.insert(id, Box::new(conn));
+    server.connections.insert(id, conn);
     server.conn_meta.insert(id, ConnMeta { listener: 0, service: Service::Smtp, peer: address });
     server.pump(id, now);
     peer

@@ -52,7 +52,7 @@ pub(super) fn open_maildir(
     };
     let times = scan::dir_times(&maildir).map_err(|error| scan_failure(&error))?;
     let barrier = storage.watcher.create_barrier();
-    Ok(OpenedMaildir { maildir, times, lock, barrier: barrier })
+    Ok(OpenedMaildir { maildir, times, lock, barrier })
 }
 
 /// Starts to watch a mailbox, if requested, and then scans it, so that the watcher reports changes during the scan.
@@ -121,18 +121,12 @@ fn recheck(storage: &Storage, maildir: &Maildir, rechecks: &[Recheck]) -> Result
     let racy = scan::is_racy(&times, SystemTime::now());
     if rechecks.is_empty() {
         let (changes, skipped) = Default::default();
-        return Ok(RecheckResult { times, racy: racy, changes, skipped, barrier: None });
+        return Ok(RecheckResult { times, racy, changes, skipped, barrier: None });
     }
     let mut turn = CountSlice::new(storage.scan_limits(), CountProgress::default());
     let seen = scan::recheck(maildir, rechecks, &mut turn).map_err(|error| scan_failure(&error))?;
     let (changes, skipped) = seen.ok_or(Failure::TempFail)?;
-    Ok(RecheckResult {
-        times,
-        racy: racy,
-        changes,
-        skipped: skipped,
-        barrier: storage.watcher.create_barrier(),
-    })
+    Ok(RecheckResult { times, racy, changes, skipped, barrier: storage.watcher.create_barrier() })
 }
 
 /// Reads the times of the directories.

@@ -51,9 +51,9 @@ fn a_bad_configuration_is_refused_with_file_key_and_accepted_form() {
         ("colour = \"green\"", "colour", &["restante.toml(5)"]),
         ("[metrics]\nspool = \"mail\"", "spool", &["above the first [section]"]),
         ("[limits]\nsmtp.max_message_size = \"5 MB\"", "message", &["50 MiB"]),
-        ("[limits]\nmessage = 5", "limits.smtp.max_message_size", &["50 MiB"]),
+        ("[limits]\nmessage = 5", "limits.message", &["50 MiB"]),
         ("[limits]\nsmtp.command_timeout = \"5 parsecs\"", "limits.smtp.command_timeout", &["5m"]),
-        ("[limits]\nrecipients = -1", "limits.smtp.max_recipients", &[]),
+        ("[limits]\nrecipients = -1", "limits.recipients", &[]),
         ("[[listen]]\nprotocol = \"imap\"\naddress = \"127.0.0.1:0\"", "protocol", &["smtp", "pop3"]),
         ("[[listen]]\nprotocol = \"smtp\"\naddress = \"localhost\"", "address", &[]),
         ("[[listen]]\nprotocol = \"smtp\"", "address", &[]),
@@ -84,13 +84,11 @@ fn a_bad_configuration_is_refused_with_file_key_and_accepted_form() {
 
 #[test]
 fn a_configuration_of_0_1_is_checked_and_served_with_a_warning_for_each_old_name() {
-    let old = format!(
-        "unknown_recipients = \"reject\"\n{STRICT}\n[limits]\nsmtp.command_timeout = \"7m\"\nsmtp.hard_error_limit = 9\n"
-    );
+    let old = format!("unknown = \"refuse\"\n{STRICT}\n[limits]\nsmtp_idle = \"7m\"\nerrors = 9\n");
     let warnings = [
         "unknown is named unknown_recipients now",
-        "limits.smtp.command_timeout is named limits.smtp.command_timeout now",
-        "limits.smtp.hard_error_limit is named limits.smtp.hard_error_limit and limits.pop3.hard_error_limit now",
+        "limits.smtp_idle is named limits.smtp.command_timeout now",
+        "limits.errors is named limits.smtp.hard_error_limit and limits.pop3.hard_error_limit now",
     ];
     let home = home();
     let (_, output) = check(home.path(), &old);
