@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::Backend;
+use super::state::Backend;
 use crate::{
     clock::Now,
     proto::{

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use super::{inbound::Inbound, maildrop::OpenMaildrop};
+use super::{inbound::Inbound, open_maildrop::OpenMaildrop};
 use crate::{
     capacity::Shrinker,
     proto::request::{ConnId, Response},

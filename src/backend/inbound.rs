@@ -5,8 +5,8 @@ use std::{time::Duration, vec};
 use crate::{
     deferred_drop::drop_deferred,
     maildir::Usage,
-    proto::request::{Failure, Mailbox, Recipient},
-    workers::{AckToken, SpilledMessage},
+    proto::request::{ConnId, Failure, Mailbox, Recipient, Response},
+    workers::{AckToken, DeliveredCopy, SpilledMessage},
 };
 
 /// An inbound message.
@@ -66,6 +66,27 @@ pub(super) struct Routing {
     pub(super) partial_ok: bool,
     /// The user whose folder `Sent` gets a copy.
     pub(super) sent_copy_for: Option<Mailbox>,
+}
+
+/// A message that continues in the next turn.
+#[derive(Debug)]
+pub(super) enum PendingRecipients {
+    /// Before the delivery.
+    BeforeDelivery(ConnId),
+    /// After the delivery.
+    AfterDelivery(Box<EndedDelivery>),
+}
+
+/// A message that was delivered or refused.
+#[derive(Debug)]
+pub(super) struct EndedDelivery {
+    pub(super) conn: ConnId,
+    /// Mailboxes in which room is reserved and to which the message was not delivered.
+    pub(super) unreserve: vec::IntoIter<Mailbox>,
+    pub(super) size: u64,
+    pub(super) arrivals: vec::IntoIter<DeliveredCopy>,
+    /// `None` if the response was given at once.
+    pub(super) response: Option<Response>,
 }
 
 impl Inbound {

@@ -11,6 +11,7 @@ use std::{
 use super::{
     clients::{Client, Clients},
     effects::Effects,
+    open_maildrop::{OpenFiles, OpenMaildrop},
     quota::QuotaCache,
 };
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     deferred_drop::DeferredDrop,
     fd_limits::FdBudget,
     index::{LoginDelay, Registry, Snapshot, job::SessionChanges},
-    maildir::{Maildir, OpenMessage},
+    maildir::Maildir,
     proto::request::{Access, ConnId, Failure, Mailbox, MaildropRequest, Response},
     workers::{
         CompletionSender, Job,
@@ -60,28 +61,6 @@ enum LockState {
         /// Logins that wait for the lock, and their arrival times.
         logins: Vec<(ConnId, Duration)>,
     },
-}
-
-/// A mailbox that a session has open, or is opening.
-#[derive(Debug)]
-pub(super) struct OpenMaildrop {
-    mailbox: Mailbox,
-    access: Access,
-    /// The time of the login.
-    since: Duration,
-    /// Set once a worker has opened the mailbox.
-    files: Option<OpenFiles>,
-}
-
-#[derive(Debug)]
-struct OpenFiles {
-    maildir: Arc<Maildir>,
-    /// Empty until the index has the contents.
-    snapshot: Arc<Snapshot>,
-    /// The message that is being read, between two pieces of it.
-    reading: Option<OpenMessage>,
-    /// `None` if the session only reads, or if a worker holds the lock, which ends the session.
-    lock: Option<DeferredDrop<MailboxLock>>,
 }
 
 /// The response of [`Maildrops::release`] to the session.
@@ -398,12 +377,6 @@ impl Maildrops {
             }
             None => {}
         }
-    }
-}
-
-impl OpenMaildrop {
-    pub(super) fn mailbox(&self) -> &Mailbox {
-        &self.mailbox
     }
 }
 

@@ -13,36 +13,34 @@ mod effects;
 mod inbound;
 mod login_queue;
 mod maildrop;
+mod open_maildrop;
 mod quota;
 mod receive;
 mod recipients;
 mod reload;
 mod spool_changes;
+mod state;
 mod turn;
+mod turn_budget;
 mod workers;
 
 use std::{
     collections::VecDeque,
     io,
     net::IpAddr,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use crate::{
-    accounts::{Accounts, Reloader},
+    accounts::Accounts,
     capacity::Shrinker,
     clock::{DateGuard, Now},
     config::{ChangeDetection, Config, UnknownRecipients},
     connection::RequestHandler,
     deferred_drop::{DropThread, LoopThreadGuard},
     fd_limits::FdBudget,
-    index::{
-        Registry,
-        watcher::{MailboxEvents, Watcher},
-    },
-    limits::Limits,
+    index::{Registry, watcher::Watcher},
     maildir::{self, Spool, lock::LockMode, trusted_date},
     proto::{
         BodyProgress, SessionEvent,
@@ -57,39 +55,9 @@ use effects::{Effect, Effects};
 use maildrop::{Maildrops, Reply};
 use quota::QuotaCache;
 use receive::{Context, Receiver};
-use turn::TurnBudget;
+pub use state::Backend;
+use turn_budget::TurnBudget;
 use workers::Workers;
-
-/// Serves requests from sessions.
-pub struct Backend {
-    limits: Limits,
-    spool: PathBuf,
-    accounts: Accounts,
-    /// The time of this turn of the loop, on the steady clock.
-    now: Duration,
-    turn_budget: TurnBudget,
-    storage: Arc<Storage>,
-    workers: Workers,
-    completions: CompletionSender,
-    clients: Clients,
-    auth: Auth,
-    receiver: Receiver,
-    maildrops: Maildrops,
-    quotas: QuotaCache,
-    index: Registry,
-    mailbox_events: MailboxEvents,
-    effects: Effects,
-    /// Events for sessions.
-    events: VecDeque<(ConnId, SessionEvent)>,
-    next_cleanup: Duration,
-    reloader: Option<Reloader>,
-    /// Whether sessions have transcripts, which show the changes of files.
-    has_transcripts: bool,
-    drop_thread: Option<DropThread>,
-    date_guard: DateGuard,
-    /// Whether old mail is deleted.
-    expiry_enabled: bool,
-}
 
 /// The reason why the backend could not be opened.
 #[derive(Debug)]

@@ -15,9 +15,8 @@ use super::{
     body_memory::BodyMemory,
     clients::{Client, Clients},
     effects::Effects,
-    inbound::{Inbound, Pending, ReceivedMessage, Routing, Uncounted},
+    inbound::{Inbound, Pending, PendingRecipients, ReceivedMessage, Routing, Uncounted},
     quota::QuotaCache,
-    recipients::PendingRecipients,
 };
 use crate::{
     accounts::Accounts,

@@ -4,11 +4,9 @@
 //! The rule: a message to a few mailboxes continues at once. Messages to more mailboxes each get a share of every
 //! turn of the loop.
 
-use std::vec;
-
 use super::{
     clients::{Client, Clients},
-    inbound::{Inbound, Pending, ReceivedMessage, Uncounted},
+    inbound::{EndedDelivery, Inbound, Pending, PendingRecipients, ReceivedMessage, Uncounted},
     receive::{Context, Receiver},
 };
 use crate::{
@@ -16,27 +14,6 @@ use crate::{
     proto::request::{ConnId, Failure, Mailbox, Response},
     workers::{DeliveredCopy, DeliveryReceipt, Job},
 };
-
-/// A message that continues in the next turn.
-#[derive(Debug)]
-pub(super) enum PendingRecipients {
-    /// Before the delivery.
-    BeforeDelivery(ConnId),
-    /// After the delivery.
-    AfterDelivery(Box<EndedDelivery>),
-}
-
-/// A message that was delivered or refused.
-#[derive(Debug)]
-pub(super) struct EndedDelivery {
-    conn: ConnId,
-    /// Mailboxes in which room is reserved and to which the message was not delivered.
-    unreserve: vec::IntoIter<Mailbox>,
-    size: u64,
-    arrivals: vec::IntoIter<DeliveredCopy>,
-    /// `None` if the response was given at once.
-    response: Option<Response>,
-}
 
 impl Receiver {
     /// Continues with a message whose data is complete: at once if it goes to a few mailboxes.

@@ -2,7 +2,7 @@
 
 use std::{io, mem};
 
-use super::Backend;
+use super::state::Backend;
 use crate::{
     accounts::{Accounts, Reloader},
     config::Config,

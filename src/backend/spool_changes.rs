@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use super::Backend;
+use super::state::Backend;
 use crate::{
     maildir::{Subdir, name},
     proto::request::{ConnId, Mailbox},

@@ -3,39 +3,11 @@
 
 use std::time::Duration;
 
-use super::Backend;
+use super::state::Backend;
 use crate::{
-    index::{
-        budget::Budget,
-        job::{IndexResult, MailboxChange},
-        watcher::WatcherReport,
-    },
+    index::{job::MailboxChange, watcher::WatcherReport},
     proto::SessionEvent,
-    workers::Completion,
 };
-
-/// The work that this turn may still do.
-#[derive(Debug)]
-pub(super) struct TurnBudget {
-    events: Budget,
-    completions: Budget,
-}
-
-impl Default for TurnBudget {
-    fn default() -> Self {
-        Self { events: Budget::new(MAX_EVENTS_PER_TURN), completions: Budget::new(MAX_COMPLETIONS_PER_TURN) }
-    }
-}
-
-impl TurnBudget {
-    pub(super) fn charge(&mut self, completion: &Completion) {
-        self.completions.charge(match completion {
-            Completion::Index(_, IndexResult::Rechecked(Ok(found))) => found.changes.len().max(1),
-            Completion::Updated(_, Some(done), _) => (done.deleted.len() + done.changed.len()).max(1),
-            _ => 1,
-        });
-    }
-}
 
 impl Backend {
     /// Begins a turn of the loop, at this time on the steady clock.
@@ -62,9 +34,8 @@ impl Backend {
 
     /// Whether work is left for the next turn, which begins at once.
     pub fn has_more_work(&self) -> bool {
-        let TurnBudget { events: notices, completions: results } = &self.turn_budget;
-        notices.is_spent()
-            || results.is_spent()
+        self.turn_budget.events.is_spent()
+            || self.turn_budget.completions.is_spent()
             || self.index.is_spent()
             || self.index.has_changes()
             || !self.events.is_empty()
@@ -89,8 +60,3 @@ impl Backend {
         self.run_effects();
     }
 }
-
-/// Events that one turn handles: less than a microsecond each.
-const MAX_EVENTS_PER_TURN: usize = 1000;
-/// Completions that one turn handles, counted by the names in them, because a session continues with each.
-const MAX_COMPLETIONS_PER_TURN: usize = 256;

@@ -2,9 +2,7 @@
 
 use super::{
     super::{
-        effects::Effect,
-        inbound::Inbound,
-        recipients::{MAX_MAILBOXES_PER_TURN, PendingRecipients},
+        effects::Effect, inbound::Inbound, inbound::PendingRecipients, recipients::MAX_MAILBOXES_PER_TURN,
     },
     receive::Bench,
     *,
