@@ -3,7 +3,7 @@
 //! Measured: login and STAT on mailboxes of 10 to 100,000 messages, quiet ones and such as mail comes to
 //! meanwhile; how soon a file that another program renames into `new/` is seen; the first login after a
 //! restart, with files of others whose sizes nobody has counted yet, and with those that were; the memory
-//! of the index; a QUIT that deletes every message; and how long other sessions wait while a mailbox is looked through for the first time.
+//! of the index; a QUIT that deletes every message; and how long other sessions wait while a mailbox is scanned for the first time.
 //! Beside them, in the same run: what the machine takes for a plain walk through the same directories, an
 //! echo on a thread of its own, and Dovecot's POP3 process on the same Maildir, if it is installed.
 //!
@@ -228,7 +228,7 @@ fn in_turn(
     mut turn: impl FnMut(&Mailbox) -> io::Result<Vec<u32>>,
 ) -> io::Result<Vec<(Times, f64)>> {
     let mut all: Vec<_> = mailboxes.iter().map(|_| (Vec::new(), Duration::ZERO)).collect();
-    mailboxes.iter().try_for_each(|mailbox| mailbox.full_login(server).map(drop))?; // looked through
+    mailboxes.iter().try_for_each(|mailbox| mailbox.full_login(server).map(drop))?; // scanned
     for _ in 0..times.div_ceil(TURN) {
         for (mailbox, (taken, used)) in mailboxes.iter().zip(&mut all) {
             let before = process::cpu(server.pid())?;
@@ -432,7 +432,7 @@ fn after_a_restart(dir: &Path, small: &Mailbox, mailbox: &Mailbox) -> io::Result
     Ok(())
 }
 
-/// How long another session waits for the reply to NOOP while a mailbox is looked through.
+/// How long another session waits for the reply to NOOP while a mailbox is scanned.
 fn pauses(dir: &Path, small: &Mailbox, mailbox: &Mailbox, loads: usize) -> io::Result<()> {
     let mut table = Table::new(&["NOOP, ms", "times", "median", "p99", "worst"]);
     let mut row = |title: &str, taken: Vec<u32>| {

@@ -63,14 +63,14 @@ impl Backend {
         let accounts = self.accounts.count().map_or("any".to_owned(), |count| count.to_string());
         let free = self.storage.free_space().map_or("unknown".to_owned(), |octets| octets.to_string());
         let [disk, scan] = self.workers.queue_lengths();
-        let [begun, deliveries, given_up] = self.receiver.queue_counts();
+        let [inbound, deliveries, abandoned] = self.receiver.queue_counts();
         vec![
             format!(
-                "queues disk={disk} scan={scan} password={} deliveries={deliveries} answers={}",
+                "queues disk={disk} scan={scan} password={} deliveries={deliveries} responses={}",
                 self.auth.queue_len(),
                 self.clients.owed(),
             ),
-            format!("messages begun={begun} given_up={given_up}"),
+            format!("messages inbound={inbound} abandoned={abandoned}"),
             format!(
                 "mailboxes open={} indexed={} accounts={accounts} free={free}",
                 self.maildrops.len(),

@@ -74,7 +74,7 @@ impl Server {
         }
         let by_protocol: Vec<_> = by_protocol.iter().map(|(name, count)| format!("{name}={count}")).collect();
         log::info!(
-            "status connections {} arriving={} addresses={} most={}",
+            "status connections {} proxy_pending={} addresses={} max={}",
             by_protocol.join(" "),
             self.pending_proxies.len(),
             self.admission.address_count(),
