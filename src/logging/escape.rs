@@ -2,15 +2,18 @@
 
 use crate::printable;
 
-/// Escapes text from outside for a log line: `"`, `\` and [invisible characters](printable::is_hidden) are
-/// escaped, and the text is cut at 256 bytes.
+/// Escapes text from outside for a log line: `"`, `\`, [invisible characters](printable::is_hidden) and every blank
+/// but the plain one are escaped, and the text is cut at 256 bytes.
 pub fn escape(text: &str) -> String {
     let mut safe = String::new();
     for c in text.chars() {
         let length = safe.len();
         match c {
             '"' | '\\' => printable::escape_into(&mut safe, c),
-            c if printable::is_hidden(c) => printable::escape_into(&mut safe, c),
+            // A program that reads the log ends a word at any of these blanks, and would miss the rest of the line.
+            c if printable::is_hidden(c) || (c.is_whitespace() && c != ' ') => {
+                printable::escape_into(&mut safe, c)
+            }
             c => safe.push(c),
         }
         if safe.len() > MAX_VALUE {
@@ -42,7 +45,8 @@ mod tests {
             ("\0\t\r\n\x1b[0m", r"\x00\x09\x0d\x0a\x1b[0m"),
             ("\x7f\u{80}\u{9b}\u{9f}", r"\x7f\x80\x9b\x9f"),
             (r#"say "a\b""#, r"say \x22a\x5cb\x22"),
-            ("é\u{a0}%s", "é\u{a0}%s"),
+            ("é%s", "é%s"),
+            ("é\u{a0}%s\u{3000}\u{2003}", r"é\xa0%s\u{3000}\u{2003}"),
         ] {
             assert_eq!(escape(text), safe, "{text:?}");
         }

@@ -139,8 +139,9 @@ fn format_event(peer: IpAddr, tls: Option<Encryption>, event: &Event, waited: Du
     let tls = tls.map_or("no", |by| by.version);
     match event {
         Event::Accepted { id, from, to, recipients, octets } => {
+            let is_cut = to.len() == Event::MAX_LISTED && *recipients > to.len();
             let mut to: Vec<String> = to.iter().map(|to| format!("<{to}>")).collect();
-            to.extend((to.len() == Event::MAX_LISTED).then(|| "...".to_owned()));
+            to.extend(is_cut.then(|| "...".to_owned()));
             format!(
                 "accepted peer={peer} id={} from={} to={} rcpts={recipients} octets={octets} tls={tls} duration={}",
                 value(id),
@@ -278,21 +279,25 @@ mod tests {
     #[test]
     fn every_event_has_its_wording() {
         let mailbox = Mailbox::named("u@here.test").unwrap();
-        let accepted = |to: &[&str]| Event::Accepted {
+        let accepted = |to: &[&str], recipients| Event::Accepted {
             id: "7".into(),
             from: "<a@far.test>".into(),
             to: to.iter().map(ToString::to_string).collect(),
-            recipients: 2,
+            recipients,
             octets: 18233,
         };
         for (event, expected) in [
             (
-                accepted(&["u@here.test", "v@here.test"]),
+                accepted(&["u@here.test", "v@here.test"], 2),
                 "accepted peer=192.0.2.7 id=7 from=<a@far.test> to=<u@here.test>,<v@here.test> rcpts=2 octets=18233 tls=1.3 duration=41.2ms",
             ),
             (
-                accepted(&["u"; Event::MAX_LISTED]),
-                "accepted peer=192.0.2.7 id=7 from=<a@far.test> to=<u>,<u>,<u>,<u>,<u>,<u>,<u>,<u>,... rcpts=2 octets=18233 tls=1.3 duration=41.2ms",
+                accepted(&["u"; Event::MAX_LISTED], 8),
+                "accepted peer=192.0.2.7 id=7 from=<a@far.test> to=<u>,<u>,<u>,<u>,<u>,<u>,<u>,<u> rcpts=8 octets=18233 tls=1.3 duration=41.2ms",
+            ),
+            (
+                accepted(&["u"; Event::MAX_LISTED], 9),
+                "accepted peer=192.0.2.7 id=7 from=<a@far.test> to=<u>,<u>,<u>,<u>,<u>,<u>,<u>,<u>,... rcpts=9 octets=18233 tls=1.3 duration=41.2ms",
             ),
             (
                 Event::Refused { what: "RCPT TO:<x>".into(), reply: "550-5.1.1".into() },

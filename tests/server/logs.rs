@@ -361,6 +361,8 @@ fn tried(wrapper: &[&str], to: &str) -> (Server, usize) {
         format!("c1 pop3 login peer={FRAMED} ok=false user=x mechanism=USER tls=no"),
         format!("[INFO] c1 smtp login peer={FRAMED} ok=false user=x mechanism=PLAIN tls=no"),
         "\u{e9}".repeat(200),
+        // Blanks at which a program that reads the log may end the name.
+        "alice+\u{3000}x\u{a0}\u{2003}y@example.test".to_owned(),
     ];
     let mut pop3 = Client::connect(server.pop3());
     pop3.expect("+OK");
