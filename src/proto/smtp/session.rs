@@ -189,10 +189,11 @@ impl Session for SmtpSession {
                 body.refuse(reply::failure_reply(failure));
                 if body.is_between_chunks() { State::Chunks(body) } else { State::Data(body) }
             }
-            (_, failure) => {
+            (state, failure) => {
+                let what = if matches!(state, State::AwaitingSpace(_)) { "MAIL" } else { "message" };
                 let reply = reply::failure_reply(failure.unwrap_or(Failure::TempFail));
                 reply.write(out);
-                out.push_event(Event::Refused { what: "message".into(), reply: reply.codes() });
+                out.push_event(Event::Refused { what: what.into(), reply: reply.codes() });
                 return self.after_message(out);
             }
         };
