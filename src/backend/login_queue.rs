@@ -177,9 +177,20 @@ impl<T> AddressQueue<T> {
         self.ready.len() + self.parked.len()
     }
 
-    fn newest(&self) -> Option<u64> {
-        let last = |checks: &BTreeMap<u64, Queued<T>>| checks.last_key_value().map(|(number, _)| *number);
-        last(&self.ready).max(last(&self.parked))
+    /// The newest check of the user name that has the most among the newest checks; on a tie, the newest of all.
+    fn newest_of_most_queued_user(&self) -> Option<u64> {
+        let mut newest: Vec<(u64, &str)> = Vec::new();
+        for checks in [&self.ready, &self.parked] {
+            newest.extend(
+                checks.iter().rev().take(MAX_COMPARED).map(|(number, queued)| (*number, &*queued.user)),
+            );
+        }
+        let mut by_user: HashMap<&str, (usize, u64)> = HashMap::new();
+        for (number, user) in newest {
+            let (count, last) = by_user.entry(user).or_default();
+            (*count, *last) = (*count + 1, number.max(*last));
+        }
+        by_user.into_values().max().map(|(_, number)| number)
     }
 }
 
@@ -239,7 +250,7 @@ impl<T> Lane<T> {
             return numbers.last_key_value().map(|(number, from)| (*from, *number));
         }
         let loser = if self.by_len.contains(&(most, newcomer)) { newcomer } else { longest };
-        Some((loser, self.by_address.get(&loser)?.newest()?))
+        Some((loser, self.by_address.get(&loser)?.newest_of_most_queued_user()?))
     }
 
     /// Changes the checks of a user, and counts them.
@@ -286,6 +297,8 @@ impl<T> Lane<T> {
 
 /// Checks that one step asks whether they may begin. Each question looks up the failures of an address and of a user.
 const MAX_ASKED_PER_STEP: usize = 64;
+/// Checks of one address among which the user name with the most is looked for.
+const MAX_COMPARED: usize = 64;
 /// Once in this many times the worst reputation comes first.
 const WORST_LANE_FIRST_EVERY: usize = 4;
 
@@ -455,5 +468,16 @@ mod tests {
         assert_eq!(push(&mut queue, Clean, 6, 60), Some(2));
         assert_eq!(guess(&mut queue, 7), Some(7), "a name with two checks has the most again");
         assert_eq!(drain(&mut queue), [1, 50, 60]);
+    }
+
+    #[test]
+    fn guesses_at_one_user_displace_no_other_user_of_the_same_address() {
+        let mut queue = LoginQueue::new(3);
+        for n in 1..=3 {
+            assert_eq!(queue.push(Known, (ip(1), "root"), ConnId(n), n), None);
+        }
+        assert_eq!(push(&mut queue, Known, 1, 50), Some(3), "the newest guess makes room");
+        assert_eq!(queue.push(Known, (ip(1), "root"), ConnId(4), 4).map(|(_, n)| n), Some(4));
+        assert_eq!(drain(&mut queue), [1, 2, 50]);
     }
 }

@@ -8,9 +8,10 @@ use crate::{
     proto::request::ConnId,
 };
 
-/// The job in flight for this mailbox, with the event count at its start.
+/// The job in flight for a mailbox, until the index has its result.
 #[derive(Debug)]
 pub(super) enum InFlight {
+    /// A full scan, with the event count at its start.
     FullScan(u64),
     /// A recheck of some names.
     Recheck,
@@ -18,6 +19,7 @@ pub(super) enum InFlight {
     AwaitingBarrier(FinishedJob, AwaitedBarrier),
     /// The index takes in the result.
     Reconciling(Unreconciled),
+    /// A recheck without names: it compares the times of the directories.
     CheckTimes,
 }
 
@@ -69,7 +71,7 @@ pub(super) struct PendingLogin {
     pub(super) barrier: Option<AwaitedBarrier>,
 }
 
-/// The part that the index has not taken in yet.
+/// The part of a result that the index has not taken in yet.
 #[derive(Debug)]
 pub(super) enum Unreconciled {
     /// Messages that a full scan did not see, and the event count at its start.
@@ -89,7 +91,7 @@ pub(super) struct SessionUpdate {
     pub(super) result: Option<UpdateResult>,
 }
 
-/// The report of the worker.
+/// The worker's result of a session update.
 #[derive(Debug)]
 pub(super) struct UpdateResult {
     pub(super) deleted: Vec<FileName>,

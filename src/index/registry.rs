@@ -59,7 +59,7 @@ pub struct Registry {
     ready: Vec<(ConnId, Result<Arc<Snapshot>, Failure>)>,
     /// Mailboxes that have changed since their sessions last had an event.
     changed: BTreeSet<IndexId>,
-    /// Whether, at the last tick, a directory had new times that no event had explained.
+    /// Whether a directory may have new times that no event has explained; each tick recomputes it.
     has_times_mismatch: bool,
 }
 
@@ -137,7 +137,7 @@ impl Registry {
     // Sessions and deliveries
 
     /// Handles a session that has locked a mailbox. The directories had these times at that moment, and the worker
-    /// created the barrier `barrier` after it. [`Registry::take_ready`] has the answer later.
+    /// then created `barrier`. [`Registry::take_ready`] has the answer later.
     pub fn login(
         &mut self,
         mailbox: &Mailbox,
@@ -364,8 +364,8 @@ impl Registry {
 
     // Internal steps
 
-    /// Waits for the barrier that a worker created after its recheck or scan, if the result depends on it. Takes in
-    /// the result at once otherwise.
+    /// Waits for the barrier that a worker created after its recheck or scan, if the result depends on it. Begins
+    /// to reconcile at once otherwise.
     fn await_barrier(&mut self, id: IndexId, done: FinishedJob, barrier: Option<u64>) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         match barrier.filter(|number| entry.watched && *number > self.last_barrier && done.must_wait()) {
