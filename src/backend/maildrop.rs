@@ -202,7 +202,7 @@ impl Maildrops {
         let (maildir, snapshot) = (Arc::clone(&files.maildir), Arc::clone(&files.snapshot));
         // Marking a message moves it from one name to another, so it counts twice.
         let names = delete.len() + 2 * seen.len();
-        let unwatch = index.session_updating(mailbox, maildir.id(), names);
+        let unwatch = index.session_updating(mailbox, maildir.id(), (id, names));
         let update = Update { conn: id, maildir, snapshot, delete, seen, unwatch, lock };
         effects.run(Job::Update(Box::new(update)));
     }
@@ -301,7 +301,7 @@ impl Maildrops {
         if let Some(OpenMaildrop { mailbox, files: Some(files), .. }) = &client.maildrop {
             // Without them the end of the session has the mailbox scanned.
             if let Some(done) = done {
-                index.session_updated(mailbox, files.maildir.id(), done);
+                index.session_updated(mailbox, files.maildir.id(), (id, done));
             }
             quotas.invalidate(&mailbox.clone().without_folder());
         }

@@ -208,13 +208,11 @@ impl MailboxEntry {
     pub(super) fn serve_logins(&mut self) -> Option<(Vec<ConnId>, Arc<Snapshot>)> {
         let index = self.index.as_ref()?;
         let is_ready =
-            |login: &PendingLogin| login.barrier.is_none() && self.events_applied >= login.needed_event;
-        let ready: Vec<ConnId> =
-            self.logins.iter().filter(|login| is_ready(login)).map(|login| login.to).collect();
+            |login: &mut PendingLogin| login.barrier.is_none() && self.events_applied >= login.needed_event;
+        let ready: Vec<ConnId> = self.logins.extract_if(.., is_ready).map(|login| login.session).collect();
         if ready.is_empty() {
             return None;
         }
-        self.logins.retain(|login| !ready.contains(&login.to));
         if self.sessions.is_empty() {
             self.known_revision = index.revision();
         }

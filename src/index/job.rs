@@ -1,5 +1,5 @@
-//! The jobs that the registry requests for the mailboxes in use, their results, and the changes that it reports. Plain
-//! data: a worker runs a job, and [`Registry::complete`](super::Registry::complete) takes its result.
+//! The jobs that the registry requests for the mailboxes in use, their results, the changes that a session makes, and
+//! the changes that sessions hear of. Plain data: a worker runs a job, and [`Registry::complete`](super::Registry::complete) takes its result.
 
 use std::{fmt, ops::ControlFlow, sync::Arc};
 
@@ -25,7 +25,7 @@ impl fmt::Display for IndexId {
 /// A job for one mailbox.
 #[derive(Debug)]
 pub enum IndexJob {
-    /// Run a full scan, or one turn of it.
+    /// Run a full scan, or one slice of it.
     Scan(Box<ScanJob>),
     /// Read the times of the directories, then recheck these names, if there are any.
     Recheck(Arc<Maildir>, Vec<Recheck>),
@@ -44,7 +44,7 @@ pub enum IndexResult {
 
 impl IndexJob {
     /// The result of this job if it never runs to its end.
-    pub fn lost(&self, failure: Failure) -> Option<IndexResult> {
+    pub fn result_if_lost(&self, failure: Failure) -> Option<IndexResult> {
         match self {
             Self::Scan(_) => Some(IndexResult::Scanned(Err(failure))),
             Self::Recheck(..) => Some(IndexResult::Rechecked(Err(failure))),
@@ -64,7 +64,7 @@ pub struct ScanJob {
     pub skip_if_times: Option<DirTimes>,
     /// The messages known so far.
     pub known: MessageList,
-    /// The sizes that earlier turns have counted.
+    /// The sizes that earlier slices have counted.
     pub progress: CountProgress,
 }
 

@@ -35,13 +35,12 @@ pub(super) enum ScanNeed {
 pub(super) enum FinishedJob {
     /// Names that the recheck did not find.
     Recheck(Vec<FileName>),
-    /// A full scan reads each name at another moment, so it may have missed known messages.
     FullScan {
-        /// The event count at its start.
-        from: u64,
+        events_at_start: u64,
+        /// Known messages that the scan did not see: it reads each name at another moment.
         missing: Vec<MessageEntry>,
         /// Whether the scan found any difference.
-        is_new: bool,
+        is_changed: bool,
     },
 }
 
@@ -50,7 +49,7 @@ impl FinishedJob {
     pub(super) fn must_wait(&self) -> bool {
         match self {
             Self::Recheck(gone) => !gone.is_empty(),
-            Self::FullScan { is_new, .. } => *is_new,
+            Self::FullScan { is_changed, .. } => *is_changed,
         }
     }
 }
@@ -66,7 +65,7 @@ pub(super) struct AwaitedBarrier {
 /// watched, and then for `needed_event`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PendingLogin {
-    pub(super) to: ConnId,
+    pub(super) session: ConnId,
     pub(super) needed_event: u64,
     pub(super) barrier: Option<AwaitedBarrier>,
 }
@@ -82,9 +81,11 @@ pub(super) enum Unreconciled {
     Own,
 }
 
-/// The reports on an update in flight, or on a finished one until its barrier is reached.
-#[derive(Debug, Default)]
+/// The watch's reports during an update, and the worker's result until its barrier is reached.
+#[derive(Debug)]
 pub(super) struct SessionUpdate {
+    /// The session that ends with it.
+    pub(super) session: ConnId,
     /// Names reported as removed since the update began.
     pub(super) removed: HashSet<FileName>,
     /// `None` until the worker is done.
@@ -101,6 +102,11 @@ pub(super) struct UpdateResult {
 }
 
 impl SessionUpdate {
+    /// An update that a worker is about to begin for a session.
+    pub(super) fn of(session: ConnId) -> Self {
+        Self { session, removed: HashSet::new(), result: None }
+    }
+
     /// The barrier that the update waits for.
     pub(super) fn barrier(&self) -> Option<AwaitedBarrier> {
         self.result.as_ref().map(|result| result.barrier)

@@ -17,12 +17,12 @@ impl MailboxEntry {
     /// Begins to take in the result of a job, after every event during the job has been reported.
     pub(super) fn begin_to_reconcile(&mut self, done: FinishedJob) {
         let rest = match done {
-            FinishedJob::FullScan { from, missing, is_new } => {
-                if is_new {
+            FinishedJob::FullScan { events_at_start, missing, is_changed } => {
+                if is_changed {
                     let all = self.events_seen;
                     self.logins.iter_mut().for_each(|login| login.needed_event = all);
                 }
-                Unreconciled::Missing(from, missing.into_iter())
+                Unreconciled::Missing(events_at_start, missing.into_iter())
             }
             FinishedJob::Recheck(gone) => Unreconciled::Gone(gone.into_iter(), false),
         };

@@ -10,6 +10,7 @@ mod events;
 mod eviction;
 mod metrics;
 mod ticks;
+mod updates;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -136,15 +137,15 @@ impl Registry {
 
     // Sessions and deliveries
 
-    /// Handles a session that has locked a mailbox. The directories had these times at that moment, and the worker
-    /// then created `barrier`. [`Registry::take_ready`] has the answer later.
+    /// Handles a session that has opened a mailbox. The directories had `times` then, under the lock if there is one, and
+    /// after that the worker created `barrier`. [`Registry::take_ready`] has the answer later.
     pub fn login(
         &mut self,
         mailbox: &Mailbox,
         maildir: &Arc<Maildir>,
         times: DirTimes,
         barrier: Option<u64>,
-        to: ConnId,
+        session: ConnId,
     ) {
         if let Some((id, entry)) = self.entry(mailbox)
             && !Arc::ptr_eq(&entry.maildir, maildir)
@@ -163,9 +164,9 @@ impl Registry {
                 self.has_times_mismatch = true;
             }
         }
-        let barrier = barrier.filter(|_| entry.watched).map(|number| AwaitedBarrier { number, since: now });
-        entry.logins.push(PendingLogin { to, needed_event: entry.events_seen, barrier });
-        entry.barrier_reached(self.last_barrier);
+        let awaited = barrier.filter(|number| entry.watched && *number > self.last_barrier);
+        let barrier = awaited.map(|number| AwaitedBarrier { number, since: now });
+        entry.logins.push(PendingLogin { session, needed_event: entry.events_seen, barrier });
         self.awaiting_barrier.insert(id);
         self.advance(id);
     }
@@ -175,17 +176,18 @@ impl Registry {
         let now = self.now;
         if let Some((id, entry)) = self.entry(mailbox) {
             entry.sessions.remove(&session);
-            entry.logins.retain(|login| login.to != session);
+            entry.logins.retain(|login| login.session != session);
             entry.last_used = now;
-            entry.update_lost();
+            entry.update_lost(session);
             self.runnable.insert(id);
         }
     }
 
-    /// Handles a message of ours that is durable in that Maildir. Another program may have seen it there before,
-    /// and even have moved or removed it, so its name is rechecked too.
-    pub fn message_delivered(&mut self, mailbox: &Mailbox, maildir: (u64, u64), found: MessageEntry) {
-        let Some((id, entry)) = self.entry(mailbox).filter(|(_, entry)| entry.maildir.id() == maildir) else {
+    /// Handles a message of ours that is durable in the Maildir with that id (device and inode). Another program may
+    /// have seen it there before, and even have moved or removed it, so its name is rechecked too.
+    pub fn message_delivered(&mut self, mailbox: &Mailbox, maildir_id: (u64, u64), found: MessageEntry) {
+        let Some((id, entry)) = self.entry(mailbox).filter(|(_, entry)| entry.maildir.id() == maildir_id)
+        else {
             return;
         };
         // A recheck has seen it, and the watcher reports later changes.
@@ -267,7 +269,7 @@ impl Registry {
         }
     }
 
-    /// Queues a scan again, because its turn ended before everything was counted: other jobs go first.
+    /// Queues a scan again, because its slice ended before everything was counted: other jobs go first.
     fn continue_scan(&mut self, id: IndexId, scan: Box<ScanJob>) {
         if self.entries.contains_key(&id) {
             return self.jobs.push((id, IndexJob::Scan(scan)));
@@ -280,31 +282,31 @@ impl Registry {
         let now = self.now;
         let Some(entry) = self.entries.get_mut(&id) else {
             // The mailbox was dropped meanwhile, perhaps before the watch began.
-            if let Ok(loaded) = result {
-                self.jobs.push((id, IndexJob::Unwatch(Arc::clone(&loaded.maildir))));
-                drop_deferred(loaded);
+            if let Ok(scan) = result {
+                self.jobs.push((id, IndexJob::Unwatch(Arc::clone(&scan.maildir))));
+                drop_deferred(scan);
             }
             return;
         };
-        let Some(InFlight::FullScan(from)) = entry.in_flight.take() else { return };
-        let loaded = match result {
-            Ok(loaded) => loaded,
+        let Some(InFlight::FullScan(events_at_start)) = entry.in_flight.take() else { return };
+        let scan = match result {
+            Ok(scan) => scan,
             // A mailbox that can't be scanned is dropped, and the next login begins anew.
             Err(failure) => return self.drop_entry(id, failure),
         };
-        entry.watched |= loaded.watched && !entry.rewatch_needed;
+        entry.watched |= scan.watched && !entry.rewatch_needed;
         entry.last_checked = now;
         (entry.times_mismatch_since, entry.events_only_since) = (None, None);
-        entry.skipped_to_log = loaded.skipped;
-        entry.log_duplicates(&loaded.duplicates);
-        let is_new = loaded.index.is_some();
-        if let Some(index) = loaded.index {
+        entry.skipped_to_log = scan.skipped;
+        entry.log_duplicates(&scan.duplicates);
+        let is_changed = scan.index.is_some();
+        if let Some(index) = scan.index {
             drop_deferred(entry.replace_index(index));
         }
         self.await_barrier(
             id,
-            FinishedJob::FullScan { from, missing: loaded.missing, is_new },
-            loaded.barrier,
+            FinishedJob::FullScan { events_at_start, missing: scan.missing, is_changed },
+            scan.barrier,
         );
         self.evict_idle();
     }
@@ -400,7 +402,7 @@ impl Registry {
             return;
         }
         if let Some((served, snapshot)) = entry.serve_logins() {
-            self.ready.extend(served.into_iter().map(|to| (to, Ok(Arc::clone(&snapshot)))));
+            self.ready.extend(served.into_iter().map(|session| (session, Ok(Arc::clone(&snapshot)))));
         }
         if entry.has_news() {
             self.changed.insert(id);
@@ -423,6 +425,5 @@ impl Registry {
 /// The most names and messages that one turn of the loop takes in here: some microseconds each.
 const MAX_NAMES_PER_TURN: usize = 1000;
 
-mod session_updates;
 #[cfg(test)]
 mod tests;

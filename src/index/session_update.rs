@@ -12,20 +12,24 @@ use super::{
     job::SessionChanges,
     pending_work::{AwaitedBarrier, ScanNeed, SessionUpdate, UpdateResult},
 };
-use crate::maildir::{Change, FileName, Subdir};
+use crate::{
+    maildir::{Change, FileName, Subdir},
+    proto::request::ConnId,
+};
 
 impl MailboxEntry {
     /// Begins an update of so many names. Returns `true` if they are so many that a full scan follows, and no event
     /// is needed until then: the worker must end the watch, because the kernel might lose events of all mailboxes
     /// otherwise.
-    pub(super) fn begin_update(&mut self, names: usize) -> bool {
-        self.resume_after_update(); // invariant: there is none, because a mailbox has one session
+    pub(super) fn begin_update(&mut self, session: ConnId, names: usize) -> bool {
+        // One that is left waits for its barrier only, because one session at a time has exclusive access.
+        self.resume_after_update();
         let unwatch = names > MAX_APPLIED_CHANGES && self.is_maybe_watched();
         if unwatch {
             (self.watched, self.rewatch_needed) = (false, true);
             self.fall_back_to_scan();
         }
-        self.session_update = Some(SessionUpdate::default());
+        self.session_update = Some(SessionUpdate::of(session));
         unwatch
     }
 
@@ -40,12 +44,18 @@ impl MailboxEntry {
     }
 
     /// Handles the end of the worker's job. `last_barrier` is the last barrier reached.
-    pub(super) fn update_finished(&mut self, done: SessionChanges, last_barrier: u64, now: Duration) {
+    pub(super) fn update_finished(
+        &mut self,
+        session: ConnId,
+        done: SessionChanges,
+        last_barrier: u64,
+        now: Duration,
+    ) {
         let SessionChanges { deleted, changed, dir_times, barrier } = done;
         changed.into_iter().for_each(|(subdir, name)| self.name_changed(subdir, name));
         let absent = |(subdir, name): FileName| Change::Absent { subdir, name };
         self.apply_own(deleted.iter().cloned().map(absent).collect());
-        let update = self.session_update.get_or_insert_default();
+        let update = self.session_update.get_or_insert_with(|| SessionUpdate::of(session));
         if let (Some((times, racy)), Some(number), true) = (dir_times, barrier, self.watched) {
             let barrier = AwaitedBarrier { number, since: now };
             update.result = Some(UpdateResult { deleted, times, racy, barrier });
@@ -56,9 +66,10 @@ impl MailboxEntry {
         }
     }
 
-    /// Handles an update whose result is unknown.
-    pub(super) fn update_lost(&mut self) {
-        if self.session_update.as_ref().is_some_and(|update| update.result.is_none()) {
+    /// Handles the end of a session whose update has no result, if it has one: the worker failed.
+    pub(super) fn update_lost(&mut self, session: ConnId) {
+        let is_lost = |update: &SessionUpdate| update.session == session && update.result.is_none();
+        if self.session_update.as_ref().is_some_and(is_lost) {
             self.require_scan(ScanNeed::Yes);
             self.resume_after_update();
         }
@@ -66,7 +77,7 @@ impl MailboxEntry {
 
     /// Begins the work that waited for the update: rechecks the names that another program may have changed.
     pub(super) fn resume_after_update(&mut self) {
-        let Some(SessionUpdate { mut removed, result }) = self.session_update.take() else { return };
+        let Some(SessionUpdate { mut removed, result, .. }) = self.session_update.take() else { return };
         if self.scan_need == ScanNeed::Yes {
             return; // the full scan sees the changes of these names
         }

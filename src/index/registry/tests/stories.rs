@@ -114,13 +114,15 @@ impl Story {
         self.stage += 1;
         let key = self.backend.maildir.id();
         match self.stage {
-            1 => assert!(self.backend.registry.session_updating(&self.backend.mailbox, key, 2).is_none()),
+            1 => assert!(
+                self.backend.registry.session_updating(&self.backend.mailbox, key, (CLIENT, 2)).is_none()
+            ),
             2 | 3 => self.delete(self.stage - 2),
             4 => {
                 self.done.dir_times = Some((self.backend.times(), false));
                 self.done.barrier = self.mark();
                 let done = mem::take(&mut self.done);
-                self.backend.registry.session_updated(&self.backend.mailbox, key, done);
+                self.backend.registry.session_updated(&self.backend.mailbox, key, (CLIENT, done));
                 self.backend.registry.logout(&self.backend.mailbox, CLIENT);
             }
             _ => {}

@@ -14,7 +14,7 @@ fn session() -> Fixture {
 impl Fixture {
     /// A worker begins to delete for the session. `true`: the worker must end the watch.
     fn update(&mut self, names: usize) -> bool {
-        let unwatch = self.registry.session_updating(&self.mailbox, self.maildir.id(), names);
+        let unwatch = self.registry.session_updating(&self.mailbox, self.maildir.id(), (CLIENT, names));
         assert!(unwatch.is_none_or(|id| id == self.id()));
         unwatch.is_some()
     }
@@ -33,7 +33,7 @@ impl Fixture {
             dir_times: seen,
             barrier: self.create_barrier(),
         };
-        self.registry.session_updated(&self.mailbox, self.maildir.id(), done);
+        self.registry.session_updated(&self.mailbox, self.maildir.id(), (CLIENT, done));
         self.registry.logout(&self.mailbox, CLIENT);
     }
 }
@@ -275,7 +275,7 @@ fn many_deletions_of_a_session_are_left_to_a_walk_that_the_next_login_waits_for(
     std::fs::remove_file(backend.file("new/1.a")).unwrap();
     let named = |n: usize| (Subdir::New, format!("{n}.a").into_bytes().into());
     let done = SessionChanges { deleted: (1..2000).map(named).collect(), ..SessionChanges::default() };
-    backend.registry.session_updated(&backend.mailbox, backend.maildir.id(), done);
+    backend.registry.session_updated(&backend.mailbox, backend.maildir.id(), (CLIENT, done));
     backend.log_in();
     assert_eq!(backend.settle(), Tally { served: served(&[]), scans: 1, ..Tally::default() });
 }
@@ -298,10 +298,28 @@ fn what_happens_under_a_walk_is_not_lost() {
     backend.registry.session_updated(
         &backend.mailbox,
         backend.maildir.id(),
-        SessionChanges { deleted: gone, ..SessionChanges::default() },
+        (CLIENT, SessionChanges { deleted: gone, ..SessionChanges::default() }),
     );
     backend.log_in();
     let index = Some(MailboxIndex::new(MessageList::from_messages(before), backend.times(), false));
     backend.scanned(id, Ok(loaded(load.maildir, index)));
     assert_eq!(backend.settle().served, served(&["2.b"]));
+}
+
+#[test]
+fn a_reader_that_ends_while_another_session_deletes_begins_no_scan() {
+    let mut backend = session();
+    let (times, barrier, reader) = (backend.times(), backend.create_barrier(), ConnId(8));
+    backend.registry.login(&backend.mailbox, &backend.maildir, times, barrier, reader);
+    backend.reach_barriers();
+    let [Output::Served(_, _)] = &backend.outputs()[..] else { panic!("the reader is not served") };
+    backend.update(1);
+    backend.registry.logout(&backend.mailbox, reader);
+    assert_eq!(backend.settle(), Tally::default(), "the update still runs");
+    backend.remove("new/1.a");
+    backend.report_removed("new/1.a");
+    backend.updated(&["new/1.a"]);
+    backend.reach_barriers();
+    backend.log_in();
+    assert_eq!(backend.settle(), Tally { served: served(&["2.b", "3.c"]), ..Tally::default() });
 }
