@@ -16,6 +16,10 @@ impl Backend {
         self.index.begin_turn();
         self.turn_budget.events.renew();
         self.turn_budget.completions.renew();
+        // Changes during the delivery of earlier events are one event more, so the queue never grows beyond the sessions.
+        if !self.events.is_empty() {
+            return;
+        }
         for MailboxChange { mailbox, messages, sessions } in self.index.take_changes() {
             let event = SessionEvent::MailboxChanged { mailbox, messages };
             self.events.extend(sessions.into_iter().map(|id| (id, event.clone())));
