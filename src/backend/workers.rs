@@ -47,9 +47,9 @@ impl Workers {
     pub(super) fn submit(&self, job: Job) -> Option<Completion> {
         let (pool, failure) = match job {
             Job::Verify { .. } => (&self.password_pool, Failure::Busy),
-            Job::Index(_, IndexJob::Scan(_) | IndexJob::Unwatch(_)) | Job::Tidy { .. } => {
-                (&self.scan_pool, Failure::TempFail)
-            }
+            Job::Index(_, IndexJob::Scan(_) | IndexJob::Unwatch(_))
+            | Job::Tidy { .. }
+            | Job::CheckSpool { log_status: true } => (&self.scan_pool, Failure::TempFail),
             _ => (&self.disk_pool, Failure::TempFail),
         };
         let job = pool.submit(job).err()?;

@@ -90,7 +90,7 @@ pub enum Job {
     Release(Release),
     /// Check the free space, and that the spool is in its place.
     CheckSpool {
-        /// Whether to log the metrics afterwards, some of which come from the kernel.
+        /// Whether to log the metrics first, some of which come from the kernel.
         log_status: bool,
     },
     /// Remove leftovers from `tmp/` that are older than `age` at `date`, and store that date as a trusted one.
@@ -241,7 +241,7 @@ impl Job {
             Self::Update(update) => Completion::Updated(update.conn, None, Err(failure)),
             Self::Spill { conn, last, .. } => Completion::Spilled(*conn, last.clone(), Err(failure)),
             Self::CountUsage { conn, token, .. } => Completion::Counted(*conn, token.clone(), Err(failure)),
-            Self::Index(id, job) => Completion::Index(*id, job.lost(failure)?),
+            Self::Index(id, job) => Completion::Index(*id, job.result_if_lost(failure)?),
             Self::Release(_) | Self::CheckSpool { .. } | Self::Tidy { .. } => return None,
         })
     }

@@ -52,10 +52,11 @@ impl Job {
                 return None;
             }
             Self::CheckSpool { log_status } => {
-                storage.refresh();
+                // Before a spool that hangs: then the operator needs them most.
                 if log_status {
                     logging::status();
                 }
+                storage.refresh();
                 return None;
             }
             Self::Tidy { age, date } => {
