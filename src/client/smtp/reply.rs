@@ -1,5 +1,7 @@
 //! Replies of an SMTP server.
 
+pub use crate::proto::smtp::reply_codes::ReplyClass;
+
 /// One reply, of one or more lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -15,28 +17,10 @@ pub struct Reply {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Enhanced(pub u8, pub u16, pub u16);
 
-/// The class of a reply, by its first digit (RFC 5321 section 4.2.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReplyClass {
-    /// 2xx: the command succeeded.
-    Success,
-    /// 3xx: the server waits for more.
-    Intermediate,
-    /// 4xx: the same command may succeed later.
-    Transient,
-    /// 5xx: the same command will fail again.
-    Permanent,
-}
-
 impl Reply {
     /// The class, by the first digit.
     pub fn class(&self) -> ReplyClass {
-        match self.code / 100 {
-            2 => ReplyClass::Success,
-            3 => ReplyClass::Intermediate,
-            4 => ReplyClass::Transient,
-            _ => ReplyClass::Permanent,
-        }
+        ReplyClass::of(&self.code.to_string()).unwrap_or(ReplyClass::Permanent)
     }
 
     /// True for 2xx.
