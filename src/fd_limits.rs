@@ -118,32 +118,21 @@ impl FdBudget {
         Ok(budget)
     }
 
-    /// The budget of another configuration or limit, while everything that was started with the budget `running`
-    /// stays.
+    /// This budget, with the threads, watch, transcripts and committer of `running`, which a reload cannot change.
     ///
     /// # Errors
     /// Too few descriptors are left for connections.
     pub fn keeping_running(mut self, running: &Self) -> Result<Self, TooFewFds> {
-        let Self {
-            watch,
-            disk_workers,
-            scan_workers,
-            password_workers,
-            max_transcripts: transcripts,
-            max_maildirs: maildirs,
-            max_batch: batch,
-            ..
-        } = *running;
         self = Self {
-            watch,
-            disk_workers,
-            scan_workers,
-            password_workers,
-            max_transcripts: transcripts,
-            max_maildirs: maildirs,
-            max_batch: batch,
+            fd_limit: self.fd_limit,
+            fixed_fds: self.fixed_fds,
+            fds_per_password_worker: self.fds_per_password_worker,
+            max_new_listeners: self.max_new_listeners,
+            max_mailboxes: self.max_mailboxes,
+            max_closing: self.max_closing,
+            max_spilled: self.max_spilled,
             max_connections: MIN_CONNECTIONS,
-            ..self
+            ..*running
         };
         let needed = self.total_fds();
         let rest = self.fd_limit.checked_sub(needed).ok_or(TooFewFds { needed, limit: self.fd_limit })?;
