@@ -4,7 +4,7 @@
 //! then those without a failure; at a fixed interval the order is reversed, so that no check waits for ever. If the
 //! queue is full, the address or the user name with the most checks in the worst non-empty lane loses its newest: a
 //! thousand addresses that guess at one name keep no other user out. A check that may not begin yet is parked and asked
-//! again after another check ends. No step asks more than a few.
+//! again after another check ends. No step calls `may_begin` more than [`MAX_ASKED_PER_STEP`] times.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -33,8 +33,9 @@ struct Lane<T> {
     by_address: HashMap<IpAddr, AddressQueue<T>>,
     /// The addresses by their number of checks.
     by_len: BTreeSet<(usize, IpAddr)>,
-    /// The checks of each user name, by their number, and the names by their number of checks.
-    of_user: HashMap<String, BTreeMap<u64, IpAddr>>,
+    /// The checks of each user name, the oldest first, with their addresses.
+    by_user: HashMap<String, BTreeMap<u64, IpAddr>>,
+    /// The user names by their number of checks.
     by_user_len: BTreeSet<(usize, String)>,
     /// The checks that may not begin yet, the oldest first.
     parked: BTreeMap<u64, IpAddr>,
@@ -75,7 +76,7 @@ impl<T> LoginQueue<T> {
             round_robin: BTreeMap::new(),
             by_address: HashMap::new(),
             by_len: BTreeSet::new(),
-            of_user: HashMap::new(),
+            by_user: HashMap::new(),
             by_user_len: BTreeSet::new(),
             parked: BTreeMap::new(),
         };
@@ -161,7 +162,7 @@ impl<T> LoginQueue<T> {
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
         shrinker.shrink(&mut self.positions);
         for lane in &mut self.lanes {
-            shrinker.shrink(&mut lane.by_address).shrink(&mut lane.of_user);
+            shrinker.shrink(&mut lane.by_address).shrink(&mut lane.by_user);
         }
     }
 
@@ -179,24 +180,20 @@ impl<T> AddressQueue<T> {
 
     /// The newest check of the user name that has the most among the newest checks; on a tie, the newest of all.
     fn newest_of_most_queued_user(&self) -> Option<u64> {
-        let mut newest: Vec<(u64, &str)> = Vec::new();
-        for checks in [&self.ready, &self.parked] {
-            newest.extend(
-                checks.iter().rev().take(MAX_COMPARED).map(|(number, queued)| (*number, &*queued.user)),
-            );
-        }
         let mut by_user: HashMap<&str, (usize, u64)> = HashMap::new();
-        for (number, user) in newest {
-            let (count, last) = by_user.entry(user).or_default();
-            (*count, *last) = (*count + 1, number.max(*last));
+        for checks in [&self.ready, &self.parked] {
+            for (number, queued) in checks.iter().rev().take(MAX_COMPARED) {
+                let (count, newest) = by_user.entry(&queued.user).or_default();
+                (*count, *newest) = (*count + 1, *number.max(newest));
+            }
         }
-        by_user.into_values().max().map(|(_, number)| number)
+        by_user.into_values().max().map(|(_, newest)| newest)
     }
 }
 
 impl<T> Lane<T> {
     fn insert(&mut self, from: IpAddr, number: u64, check: Queued<T>) {
-        self.count_user(&check.user, |numbers| {
+        self.update_user(&check.user, |numbers| {
             numbers.insert(number, from);
         });
         let new =
@@ -212,7 +209,7 @@ impl<T> Lane<T> {
     }
 
     fn park(&mut self, from: IpAddr, number: u64, check: Queued<T>) {
-        self.count_user(&check.user, |numbers| {
+        self.update_user(&check.user, |numbers| {
             numbers.insert(number, from);
         });
         let new =
@@ -241,21 +238,22 @@ impl<T> Lane<T> {
     }
 
     /// The newest check of the address or the user with the most checks; on a tie, the newcomer's.
-    fn most_queued(&self, newcomer: IpAddr, its_user: &str) -> Option<(IpAddr, u64)> {
-        let (most, longest) = *self.by_len.last()?;
+    fn most_queued(&self, newcomer: IpAddr, newcomer_user: &str) -> Option<(IpAddr, u64)> {
+        let (most, fullest) = *self.by_len.last()?;
         let (most_of_user, user) = self.by_user_len.last()?;
         if *most_of_user > most {
-            let its_own = self.of_user.get(its_user).filter(|numbers| numbers.len() == *most_of_user);
-            let numbers = its_own.or_else(|| self.of_user.get(user))?;
+            let newcomer_checks =
+                self.by_user.get(newcomer_user).filter(|numbers| numbers.len() == *most_of_user);
+            let numbers = newcomer_checks.or_else(|| self.by_user.get(user))?;
             return numbers.last_key_value().map(|(number, from)| (*from, *number));
         }
-        let loser = if self.by_len.contains(&(most, newcomer)) { newcomer } else { longest };
+        let loser = if self.by_len.contains(&(most, newcomer)) { newcomer } else { fullest };
         Some((loser, self.by_address.get(&loser)?.newest_of_most_queued_user()?))
     }
 
     /// Changes the checks of a user, and counts them.
-    fn count_user(&mut self, user: &str, change: impl FnOnce(&mut BTreeMap<u64, IpAddr>)) {
-        let numbers = self.of_user.entry(user.to_owned()).or_default();
+    fn update_user(&mut self, user: &str, change: impl FnOnce(&mut BTreeMap<u64, IpAddr>)) {
+        let numbers = self.by_user.entry(user.to_owned()).or_default();
         let before = numbers.len();
         change(numbers);
         let after = numbers.len();
@@ -263,7 +261,7 @@ impl<T> Lane<T> {
         if after > 0 {
             self.by_user_len.insert((after, user.to_owned()));
         } else {
-            self.of_user.remove(user);
+            self.by_user.remove(user);
         }
     }
 
@@ -288,7 +286,7 @@ impl<T> Lane<T> {
         } else {
             self.by_address.remove(&from);
         }
-        self.count_user(&found.user, |numbers| {
+        self.update_user(&found.user, |numbers| {
             numbers.remove(&number);
         });
         Some(found)

@@ -51,8 +51,8 @@ pub(super) struct Maildrops {
 enum LockState {
     /// A session holds the lock, or is about to.
     Held {
-        /// Whether a worker has already closed the lock, which the session passed to it at QUIT.
-        is_closed: bool,
+        /// Whether a worker has closed the lock already, before its completion of the update arrived.
+        closed_early: bool,
     },
     /// A worker is closing the lock.
     Closing {
@@ -65,11 +65,11 @@ enum LockState {
 
 /// The response of [`Maildrops::release`] to the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reply {
+pub(super) enum ReleaseResponse {
     /// None: the caller responds, or the connection is closed.
     None,
     /// Success of QUIT, after the mailbox is free.
-    WhenFree,
+    UpdatedWhenFree,
 }
 
 impl Maildrops {
@@ -143,13 +143,13 @@ impl Maildrops {
             }
         }
         // Otherwise sessions would take the descriptors that deliveries need.
-        if self.len() >= self.max_open || !self.has_capacity_for(&mailbox, index) {
+        if self.len() >= self.max_open || !self.make_room_for(&mailbox, index) {
             return effects.fail(id, Failure::TooManyOpen);
         }
         self.opening += 1;
         match access {
             Access::Exclusive => {
-                self.locked.insert(mailbox.clone(), LockState::Held { is_closed: false });
+                self.locked.insert(mailbox.clone(), LockState::Held { closed_early: false });
             }
             Access::ReadOnly => self.readers += 1,
         }
@@ -158,9 +158,9 @@ impl Maildrops {
         effects.run(Job::Open { conn: id, mailbox, access, known });
     }
 
-    /// Returns whether one more mailbox may be opened for a session. If the indexes are too many, an idle one is
-    /// dropped. Its mailbox stays open until a worker has closed it, and only a few may be in that state.
-    fn has_capacity_for(&mut self, mailbox: &Mailbox, index: &mut Registry) -> bool {
+    /// Makes room for one more mailbox of a session, and returns whether there is some. If the indexes are too many, an
+    /// idle one is dropped. Its mailbox stays open until a worker has closed it, and only a few may be in that state.
+    fn make_room_for(&mut self, mailbox: &Mailbox, index: &mut Registry) -> bool {
         if index.maildir(mailbox).is_none() && index.len() + self.opening >= self.max_open {
             index.evict_one_idle();
         }
@@ -196,7 +196,7 @@ impl Maildrops {
             return effects.fail(id, Failure::TempFail);
         };
         if delete.is_empty() && seen.is_empty() {
-            return self.release((id, client), Reply::WhenFree, index, effects);
+            return self.release((id, client), ReleaseResponse::UpdatedWhenFree, index, effects);
         }
         let Some(lock) = files.lock.take() else { return effects.fail(id, Failure::TempFail) };
         let (maildir, snapshot) = (Arc::clone(&files.maildir), Arc::clone(&files.snapshot));
@@ -221,7 +221,7 @@ impl Maildrops {
         let OpenedMaildir { maildir, times, lock, barrier } = match result {
             Ok(opened) => opened,
             Err(failure) => {
-                self.release((id, client), Reply::None, index, effects);
+                self.release((id, client), ReleaseResponse::None, index, effects);
                 return effects.fail(id, failure);
             }
         };
@@ -247,7 +247,7 @@ impl Maildrops {
         let snapshot = match result {
             Ok(snapshot) => snapshot,
             Err(failure) => {
-                self.release((id, client), Reply::None, index, effects);
+                self.release((id, client), ReleaseResponse::None, index, effects);
                 return effects.fail(id, failure);
             }
         };
@@ -299,16 +299,16 @@ impl Maildrops {
         effects: &mut Effects,
     ) {
         if let Some(OpenMaildrop { mailbox, files: Some(files), .. }) = &client.maildrop {
-            // Without them the end of the session has the mailbox scanned.
+            // If the worker reported no changes, a full scan follows at the end of the session.
             if let Some(done) = done {
                 index.session_updated(mailbox, files.maildir.id(), (id, done));
             }
             quotas.invalidate(&mailbox.clone().without_folder());
         }
         match result {
-            Ok(()) => self.release((id, client), Reply::WhenFree, index, effects),
+            Ok(()) => self.release((id, client), ReleaseResponse::UpdatedWhenFree, index, effects),
             Err(failure) => {
-                self.release((id, client), Reply::None, index, effects);
+                self.release((id, client), ReleaseResponse::None, index, effects);
                 effects.fail(id, failure);
             }
         }
@@ -318,7 +318,7 @@ impl Maildrops {
     pub(super) fn release(
         &mut self,
         (id, client): (ConnId, &mut Client),
-        reply: Reply,
+        response: ReleaseResponse,
         index: &mut Registry,
         effects: &mut Effects,
     ) {
@@ -329,7 +329,7 @@ impl Maildrops {
             index.logout(&mailbox, id);
             effects.run(Release::job((lock, reading)));
         }
-        let quitting = (reply == Reply::WhenFree).then_some(id);
+        let quitting = (response == ReleaseResponse::UpdatedWhenFree).then_some(id);
         if access == Access::ReadOnly {
             self.readers -= 1;
             if let Some(id) = quitting {
@@ -338,7 +338,7 @@ impl Maildrops {
             return;
         }
         let Some(state) = self.locked.get_mut(&mailbox) else { return }; // invariant: it is not free
-        let is_closed = !was_open || matches!(state, LockState::Held { is_closed: true });
+        let is_closed = !was_open || matches!(state, LockState::Held { closed_early: true });
         *state = LockState::Closing { quitting, logins: Vec::new() };
         if is_closed {
             self.locked.remove(&mailbox);
@@ -357,8 +357,8 @@ impl Maildrops {
         effects: &mut Effects,
     ) {
         match self.locked.get_mut(mailbox) {
-            // A worker closes the lock before the backend gets the completion of the deletion.
-            Some(LockState::Held { is_closed }) => *is_closed = true,
+            // A worker closes the lock before the backend gets the completion of the update.
+            Some(LockState::Held { closed_early }) => *closed_early = true,
             Some(LockState::Closing { quitting, logins }) => {
                 let (quitting, logins) = (quitting.take(), std::mem::take(logins));
                 self.locked.remove(mailbox);

@@ -52,7 +52,7 @@ use auth::Auth;
 pub use body_memory::MemoryRelief;
 use clients::{Client, Clients};
 use effects::{Effect, Effects};
-use maildrop::{Maildrops, Reply};
+use maildrop::{Maildrops, ReleaseResponse};
 use quota::QuotaCache;
 use receive::{Context, Receiver};
 pub use state::Backend;
@@ -174,7 +174,7 @@ impl Backend {
     fn release(&mut self, id: ConnId, mut client: Client) {
         self.receiver.discard_body(id, &mut client);
         self.receiver.connection_closed(id);
-        self.maildrops.release((id, &mut client), Reply::None, &mut self.index, &mut self.effects);
+        self.maildrops.release((id, &mut client), ReleaseResponse::None, &mut self.index, &mut self.effects);
     }
 
     /// Records the progress of an inbound message. `is_trusted`: the user has logged in, the client is trusted, or the

@@ -28,7 +28,7 @@ pub(super) struct OpenFiles {
     pub(super) snapshot: Arc<Snapshot>,
     /// The message that is being read, between two pieces of it.
     pub(super) reading: Option<OpenMessage>,
-    /// `None` if the session only reads, or if a worker holds the lock, which ends the session.
+    /// `None` if the session only reads, or once QUIT has passed the lock to a worker.
     pub(super) lock: Option<DeferredDrop<MailboxLock>>,
 }
 

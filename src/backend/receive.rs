@@ -1,8 +1,9 @@
 //! Inbound messages, from the first octet to the committer and back.
 //!
 //! A message is in one state at a time and moves on by value: its data arrives; its mailboxes are counted for their
-//! quotas; its file, if it has one, is made durable; the committer delivers it. However it ends, its share of memory,
-//! its file and its quota reservations are released in one place, [`Receiver::complete`].
+//! quotas; its file, if it has one, is made durable; the committer delivers it. A message that waits for its reply ends in
+//! [`Receiver::complete`], an unfinished one in [`Receiver::discard_body`]; both release its memory and its file in
+//! [`Receiver::release_body`].
 
 use std::{
     collections::VecDeque,
@@ -60,11 +61,11 @@ pub(super) struct Receiver {
 #[derive(Debug)]
 struct ReceiveLimits {
     /// Deliveries that the committer may hold.
-    deliveries: usize,
+    queue_size: usize,
     /// The longest time from the end of a message to its reply.
     delivery_timeout: Span,
     /// Octets of one message in memory.
-    body_memory: u64,
+    spill_threshold: u64,
 }
 
 /// The parts of the backend that the methods of a [`Receiver`] use.
@@ -144,7 +145,7 @@ impl Receiver {
 
     /// DATA: whether a message may begin.
     pub(super) fn begin(&mut self, id: ConnId, client: &mut Client, now: Duration) -> Response {
-        if self.deliveries >= self.limits.deliveries {
+        if self.deliveries >= self.limits.queue_size {
             METRICS.queue_full.inc();
             return Response::Failed(Failure::TempFail);
         }
@@ -159,7 +160,7 @@ impl Receiver {
         Response::Done
     }
 
-    /// Spills message data that is too much for memory to a file.
+    /// Moves message data to a file because memory has no room for it.
     pub(super) fn spill(
         &mut self,
         id: ConnId,
@@ -216,7 +217,7 @@ impl Receiver {
         result: Result<Box<SpilledMessage>, Failure>,
         effects: &mut Effects,
     ) {
-        self.bodies.hand_over(id, 0);
+        self.bodies.hand_over(id, 0); // the worker has written its octets and freed them
         match (result, &mut client.inbound) {
             (Ok(spilled), Some(Inbound::Receiving(file))) => {
                 *file = Some(spilled);
@@ -234,7 +235,7 @@ impl Receiver {
         counts: Result<Vec<(Mailbox, Usage)>, Failure>,
         cx: &mut Context<'_>,
     ) {
-        match (self.waiting_for(token, id, clients), counts) {
+        match (self.take_awaited(token, id, clients), counts) {
             (Some((client, Inbound::CheckingQuota(pending, message))), Ok(counts)) => {
                 client.inbound = Some(Inbound::Reserving(pending, message, counts.into_iter()));
                 self.begin_recipients(id, client, cx);
@@ -280,7 +281,7 @@ impl Receiver {
         result: Result<Box<SpilledMessage>, Failure>,
         cx: &mut Context<'_>,
     ) {
-        match (self.waiting_for(token, id, clients), result) {
+        match (self.take_awaited(token, id, clients), result) {
             (Some((client, Inbound::Sealing(pending, routing))), Ok(spilled)) => {
                 self.commit(id, client, (pending, routing), Content::SyncedFile(spilled), cx);
             }
@@ -321,15 +322,15 @@ impl Receiver {
         cx: &mut Context<'_>,
     ) {
         self.deliveries -= 1;
-        match (self.waiting_for(token, id, clients), result) {
+        match (self.take_awaited(token, id, clients), result) {
             (Some((_, inbound)), result) => self.complete(id, inbound, result, cx),
             (None, result) => drop_deferred(result),
         }
     }
 
-    /// Takes the message of this token from the client that waits for it. Returns `None` if the message was
-    /// abandoned.
-    fn waiting_for<'a>(
+    /// Takes the message of this token from the client that waits for it. Returns `None` for an abandoned message, and
+    /// counts one less of those.
+    fn take_awaited<'a>(
         &mut self,
         token: &AckToken,
         id: ConnId,
@@ -355,7 +356,7 @@ impl Receiver {
         result: Result<DeliveryReceipt, Failure>,
         cx: &mut Context<'_>,
     ) {
-        self.end(id);
+        self.release_body(id);
         let Some(Pending { reserved, size, .. }) = inbound.into_pending() else { return };
         self.end_delivery(id, (reserved, size), result, cx);
     }
@@ -367,20 +368,22 @@ impl Receiver {
         let claim = |pending: &Pending| {
             if pending.since + timeout.0 <= now { pending.token.claim() } else { None }
         };
-        self.abandon_deliveries((MAX_EXPIRED_PER_TICK, claim), &format!("in {timeout}"), clients, cx);
+        let why = format!("delivery timed out, message refused: not durable in {timeout}");
+        self.abandon_deliveries((MAX_EXPIRED_PER_TICK, claim), &why, clients, cx);
     }
 
     /// The server ends: refuses the messages that will certainly not become visible in a mailbox. The others get no
     /// reply, because no thread is left to remove their files.
     pub(super) fn abandon_unpublished(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
         let claim = |pending: &Pending| pending.token.cancel_if_unpublished();
-        self.abandon_deliveries((usize::MAX, claim), "before the end", clients, cx);
+        let why = "message refused: not durable before the shutdown";
+        self.abandon_deliveries((usize::MAX, claim), why, clients, cx);
     }
 
     fn abandon_deliveries(
         &mut self,
         (max, claim): (usize, impl Fn(&Pending) -> Option<()>),
-        when: &str,
+        why: &str,
         clients: &mut Clients,
         cx: &mut Context<'_>,
     ) {
@@ -388,14 +391,14 @@ impl Receiver {
             return;
         }
         let is_claimed = |inbound: &Inbound| inbound.pending().and_then(&claim).is_some();
-        let is_late = |client: &Client| client.inbound.as_ref().is_some_and(is_claimed);
-        let late = clients.iter().filter(|(_, client)| is_late(client)).map(|(id, _)| id);
-        let late: Vec<ConnId> = late.take(max).collect();
-        for id in late {
+        let has_claimed = |client: &Client| client.inbound.as_ref().is_some_and(is_claimed);
+        let claimed = clients.iter().filter(|(_, client)| has_claimed(client)).map(|(id, _)| id);
+        let claimed: Vec<ConnId> = claimed.take(max).collect();
+        for id in claimed {
             let Some(inbound) = clients.get_mut(id).and_then(|client| client.inbound.take()) else {
                 continue;
             };
-            log::error!("{id}: delivery timed out, message refused: not durable {when}");
+            log::error!("{id}: {why}");
             // A thread that holds the message sends a completion.
             self.abandoned += usize::from(inbound.is_with_a_thread());
             self.complete(id, inbound, Err(Failure::TempFail), cx);
@@ -405,11 +408,11 @@ impl Receiver {
     /// Discards the message of a client, if it has one: releases its share of memory and has its file removed.
     pub(super) fn discard_body(&mut self, id: ConnId, client: &mut Client) {
         if client.inbound.take().is_some() {
-            self.end(id);
+            self.release_body(id);
         }
     }
 
-    fn end(&mut self, id: ConnId) {
+    fn release_body(&mut self, id: ConnId) {
         self.bodies.end(id);
         self.inbound -= 1;
         METRICS.bodies.set(self.inbound as u64);
@@ -435,7 +438,7 @@ impl Receiver {
     /// The actions that free memory.
     pub(super) fn memory_relief(&mut self, now: Duration) -> MemoryRelief {
         // An abandoned message stays in memory until the disk has finished with it.
-        self.bodies.update_pressure(now, self.abandoned as u64 * self.limits.body_memory);
+        self.bodies.update_pressure(now, self.abandoned as u64 * self.limits.spill_threshold);
         self.bodies.plan_relief(now, self.orphaned_files())
     }
 
@@ -479,9 +482,9 @@ const MAX_EXPIRED_PER_TICK: usize = 1000;
 impl ReceiveLimits {
     fn of(limits: &Limits) -> Self {
         Self {
-            deliveries: limits.delivery.queue_size,
+            queue_size: limits.delivery.queue_size,
             delivery_timeout: limits.delivery.timeout,
-            body_memory: limits.delivery.spill_threshold.0,
+            spill_threshold: limits.delivery.spill_threshold.0,
         }
     }
 }
