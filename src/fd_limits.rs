@@ -316,7 +316,7 @@ const FDS_FOR_TOOL: usize = 24;
 
 /// One for each service, so that none is without.
 pub const MIN_CONNECTIONS: usize = 4;
-/// Descriptors beyond the minimum from which on a watch costs less than a quarter of them.
+/// With this many spare descriptors, a watch takes at most a quarter of them.
 const MIN_SPARE_FDS_FOR_WATCH: usize = 4 * FDS_FOR_WATCH;
 const MAX_TRANSCRIPTS: usize = 64;
 const MAX_CLOSING: usize = 16;
@@ -358,7 +358,7 @@ mod tests {
         )
     }
 
-    fn opens() -> impl Strategy<Value = FdInputs> {
+    fn inputs() -> impl Strategy<Value = FdInputs> {
         (3..50_usize, 1..40_usize, any::<[bool; 5]>()).prop_map(|(inherited, listeners, has)| {
             let [watch, accounts, certificate, transcripts, reloads] = has;
             FdInputs { inherited, listeners, watch, accounts, certificate, transcripts, reloads }
@@ -403,7 +403,7 @@ mod tests {
         #[test]
         fn at_any_limit_the_shares_add_up_to_it_and_none_is_below_its_least(
             limits in limits(),
-            inputs in opens(),
+            inputs in inputs(),
             limit in 0..100_000_usize,
         ) {
             let minimum = FdBudget::minimum(limit, &inputs);
@@ -419,7 +419,7 @@ mod tests {
         #[test]
         fn another_configuration_beside_what_stays_adds_up_too(
             limits in (limits(), limits()),
-            inputs in (opens(), opens()),
+            inputs in (inputs(), inputs()),
             limit in (300..100_000_usize, 300..100_000_usize),
         ) {
             let running = FdBudget::allocate(limit.0, &limits.0, &inputs.0);
@@ -436,7 +436,7 @@ mod tests {
         }
 
         #[test]
-        fn the_limit_that_is_advised_is_enough(connections in 1..200_000_usize, inputs in opens()) {
+        fn the_limit_that_is_advised_is_enough(connections in 1..200_000_usize, inputs in inputs()) {
             let limit = FdBudget::fd_limit_for(connections, &Limits::default(), &inputs);
             prop_assert!(FdBudget::allocate(limit, &Limits::default(), &inputs).unwrap().max_connections >= connections);
         }

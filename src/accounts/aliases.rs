@@ -10,7 +10,7 @@ use std::{
 
 use super::account::address_key;
 
-/// Where aliases lead: to accounts, by name. A catch-all is the alias of `@domain`. Aliases that lead to the same
+/// The accounts to which aliases lead, by name. A catch-all is the alias of `@domain`. Aliases that lead to the same
 /// accounts share one list of them: else 100,000 aliases of a list of 1,000 would hold 100,000,000 names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Aliases(Arc<Lists>);

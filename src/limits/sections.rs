@@ -18,7 +18,7 @@ pub struct SmtpLimits {
     pub session_timeout: Span,
     /// The longest time that output may wait until the client reads any of it.
     pub write_timeout: Span,
-    /// Octets per second that a message must average after its first minute; 0 lifts it.
+    /// Octets per second that a message must average after its first minute; 0: no limit.
     pub min_data_rate: u64,
     /// Octets in a command line, its line end included.
     pub max_line_length: usize,
@@ -30,17 +30,17 @@ pub struct SmtpLimits {
     pub max_recipients_unauthenticated: usize,
     /// Recipients of one message from the null sender, a bounce; 0 applies the bound of other messages.
     pub max_recipients_null_sender: usize,
-    /// Messages in one session of a client that has not logged in; 0 lifts it.
+    /// Messages in one session of a client that has not logged in; 0: no limit.
     pub max_messages_unauthenticated: usize,
-    /// Errors after which each further one delays the client by a second; 0 lifts it.
+    /// Errors after which each further one delays the client by a second; 0: no limit.
     pub soft_error_limit: usize,
-    /// Errors in one session before it is closed; 0 lifts it.
+    /// Errors in one session before it is closed; 0: no limit.
     pub hard_error_limit: usize,
-    /// Errors before EHLO or HELO; 0 lifts it.
+    /// Errors before EHLO or HELO; 0: no limit.
     pub greeting_error_limit: usize,
-    /// NOOP, RSET, EHLO, HELP and VRFY between two messages; 0 lifts it.
+    /// NOOP, RSET, EHLO, HELP and VRFY between two messages; 0: no limit.
     pub junk_command_limit: usize,
-    /// Unknown recipients in one session; 0 lifts it.
+    /// Unknown recipients in one session; 0: no limit.
     pub unknown_recipient_limit: usize,
 }
 
@@ -80,16 +80,16 @@ pub struct Pop3Limits {
     pub write_timeout: Span,
     /// The time that a login waits for another session to leave the mailbox.
     pub lock_timeout: Span,
-    /// The least time between two logins to one mailbox (RFC 2449 section 6.5); "0s" lifts it.
+    /// The least time between two logins to one mailbox (RFC 2449 section 6.5); "0s": no delay.
     pub login_delay: Span,
     /// Octets in a command line, its line end included.
     pub max_line_length: usize,
     /// The largest file that POP3 lists. A larger file is skipped unread, because no client has sent it: a sparse
     /// file may take days to read. The bound is never less than twice `limits.smtp.max_message_size`.
     pub max_message_size: Size,
-    /// Errors in one session before it is closed; 0 lifts it.
+    /// Errors in one session before it is closed; 0: no limit.
     pub hard_error_limit: usize,
-    /// Errors before login; 0 lifts it.
+    /// Errors before login; 0: no limit.
     pub login_error_limit: usize,
 }
 
@@ -129,23 +129,23 @@ impl Default for TlsLimits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthLimits {
-    /// Distinct wrong (user, password) pairs in one connection; 0 lifts it.
+    /// Distinct wrong (user, password) pairs in one connection; 0: no limit.
     pub max_failures_per_connection: usize,
-    /// Delay of the reply to a wrong password, doubled each time; "0s" lifts it.
+    /// Delay of the reply to a wrong password, doubled each time; "0s": no delay.
     pub failure_delay: Span,
     /// The longest such delay.
     pub max_failure_delay: Span,
-    /// Wrong passwords from one address in a minute, after which none is checked; 0 lifts it.
+    /// Wrong passwords from one address in a minute, after which none is checked; 0: no limit.
     pub max_failures_per_minute: usize,
-    /// Wrong passwords from one address in a day, after which none is checked; 0 lifts it.
+    /// Wrong passwords from one address in a day, after which none is checked; 0: no limit.
     pub max_failures_per_day: usize,
     /// Wrong passwords for one user in an hour, counted over all addresses from which this user has never logged in.
-    /// After that no password from such an address is checked; 0 lifts it.
+    /// After that no password from such an address is checked; 0: no limit.
     pub max_failures_per_user: usize,
     /// Addresses, networks and users whose wrong passwords are remembered.
     pub throttle_size: usize,
-    /// Time for which a right password is cached, as a keyed hash, so that the next check costs no Argon2; "0s" lifts
-    /// it.
+    /// Time for which a right password is cached, as a keyed hash, so that the next check costs no Argon2; "0s":
+    /// none is.
     pub cache_ttl: Span,
     /// Right passwords that are cached, and users whose login addresses are remembered.
     pub cache_size: usize,
@@ -182,9 +182,9 @@ impl Default for AuthLimits {
 pub struct ConnectionLimits {
     /// Connections in all; 0 takes the number that the descriptors allow.
     pub max: usize,
-    /// Connections from one address that is not loopback, or from one /64 of IPv6; 0 lifts it.
+    /// Connections from one address that is not loopback, or from one /64 of IPv6; 0: no limit.
     pub max_per_address: usize,
-    /// Connections from one /48 of IPv6, which belongs to one customer; 0 lifts it.
+    /// Connections from one /48 of IPv6, which belongs to one customer; 0: no limit.
     pub max_per_network: usize,
     /// Addresses that are remembered because a message was accepted from them, or a user logged in. If there is no
     /// room, their connections are evicted after those of unknown clients.

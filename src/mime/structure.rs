@@ -71,7 +71,7 @@ pub(super) fn scan(bytes: &[u8], limits: &Limits) -> (Vec<Part>, u64) {
     while at < bytes.len() {
         let line = Line::at(bytes, at);
         scan.steps += 1;
-        at = scan.line(&line);
+        at = scan.take_line(&line);
     }
     scan.end_of_message();
     (scan.parts, scan.steps)
@@ -99,7 +99,7 @@ struct Open {
 enum Delimiter {
     /// A message has one child only.
     None,
-    /// Its header names no boundary: the first line that could be one is.
+    /// Its header names no boundary: the first line that could be one is taken as one.
     Unknown,
     /// Without the hyphens.
     Boundary(Vec<u8>),
@@ -108,7 +108,7 @@ enum Delimiter {
 /// The meaning of the next line.
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// The header of the last part. Fields end at `fields_end`; what follows up to here is none.
+    /// The header of the last part. Fields end at `fields_end`; the lines from there to the current one are no fields.
     Header { fields_end: usize },
     /// The body of the last part, which is a leaf.
     Body,
@@ -143,7 +143,7 @@ impl Line {
 
 impl<'a> Scan<'a> {
     /// Takes one line, and returns the position of the next one to take.
-    fn line(&mut self, line: &Line) -> usize {
+    fn take_line(&mut self, line: &Line) -> usize {
         let text = &self.bytes[line.start..line.end];
         if matches!(self.state, State::Rest) {
             return self.bytes.len();
@@ -233,7 +233,7 @@ impl<'a> Scan<'a> {
             .raw("Content-Transfer-Encoding")
             .map(|value| TransferEncoding::parse(&value))
             .unwrap_or_default();
-        // RFC 2045 section 5.2: also for a value that is none.
+        // RFC 2045 section 5.2: the default also replaces a value that is no media type.
         let kind = part
             .media_type
             .value
@@ -348,11 +348,11 @@ impl<'a> Scan<'a> {
         }
         match self.state {
             State::Body | State::Rest => self.end_part(self.parts.len() - 1, end),
-            State::Epilogue { from } => self.text_between(from, end, Role::Epilogue),
+            State::Epilogue { from } => self.add_text_part(from, end, Role::Epilogue),
             // If the multipart itself ends here, no boundary came, and all of it is a text.
             State::Preamble if self.open.len() == level => {
                 let from = self.open.last().map_or(end, |open| self.parts[open.part].body.start);
-                self.text_between(from, end, Role::Preamble);
+                self.add_text_part(from, end, Role::Preamble);
             }
             State::Header { .. } | State::Preamble => {}
         }
@@ -367,7 +367,7 @@ impl<'a> Scan<'a> {
         self.state = State::Body;
     }
 
-    /// Ends a part. One that is empty ends before its begin, because the line end between belongs to the boundary.
+    /// Ends a part. An empty one would end before its start, because the line end between belongs to the boundary.
     fn end_part(&mut self, index: usize, end: usize) {
         let Part { header, body, .. } = &mut self.parts[index];
         *header = header.start.min(end)..header.end.min(end);
@@ -375,14 +375,14 @@ impl<'a> Scan<'a> {
     }
 
     /// Makes a part of text before the first boundary or after the last one, if there is any.
-    fn text_between(&mut self, from: usize, end: usize, role: Role) {
+    fn add_text_part(&mut self, from: usize, end: usize, role: Role) {
         let Some(open) = self.open.last() else { return };
         let parent = open.part;
         let text = self.bytes.get(from..end).unwrap_or_default().trim_ascii();
         let notice = &text[..text.len().min(MAX_NOTICE)];
         let is_notice =
             role == Role::Preamble && notice.to_ascii_uppercase().windows(4).any(|word| word == b"MIME");
-        // At the bound of parts, the rest of the message is a part already.
+        // No bound check: if the parts are full, `next_part` has begun the rest of the message, and no text comes after it.
         if !text.is_empty() && !is_notice {
             self.begin(Some(parent), from, role);
             self.end_part(self.parts.len() - 1, end);

@@ -8,7 +8,7 @@ use crate::{clock::Now, listener::Listener, proto::request::ConnId};
 impl Server {
     /// Runs the timers that are due. If very many connections expire at once, the rest expire in the next turn.
     pub(super) fn run_timers(&mut self, now: Now) {
-        let mut expiring = EXPIRING_A_TURN;
+        let mut expiring = MAX_EXPIRED_PER_TURN;
         while expiring > 0
             && let Some(due) = self.timers.pop_due(now.monotonic)
         {
@@ -23,17 +23,17 @@ impl Server {
                     self.backend.run_maintenance(self.clock.including_suspensions(now));
                     self.backend.tick(now.monotonic);
                     self.shrink();
-                    self.deliver_responses(now);
+                    self.poll_backend(now);
                     self.timers.set(now.monotonic + MAINTENANCE_INTERVAL, Timer::Maintenance);
                 }
                 Timer::Tick => {
-                    self.ticking = self.backend.tick(now.monotonic);
-                    if self.ticking {
+                    self.tick_is_set = self.backend.tick(now.monotonic);
+                    if self.tick_is_set {
                         self.timers.set(now.monotonic + TICK_INTERVAL, Timer::Tick);
                     }
                     // Deliver the responses that the tick caused now, because no other event may wake the loop for a
                     // while.
-                    self.deliver_responses(now);
+                    self.poll_backend(now);
                 }
                 Timer::Reload => self.check_reload_timeout(now),
                 Timer::Watchdog => {
@@ -45,8 +45,8 @@ impl Server {
                 // certain.
                 Timer::ShutdownGrace => {
                     self.backend.abandon_unpublished();
-                    self.answering = usize::MAX; // no other turn follows
-                    self.deliver_responses(now);
+                    self.response_work_left = usize::MAX; // no other turn follows
+                    self.poll_backend(now);
                     self.shutdown = Some(Shutdown::Immediate);
                 }
             }
@@ -61,6 +61,6 @@ impl Server {
 }
 
 /// Connections that may expire in one turn.
-const EXPIRING_A_TURN: usize = 200;
+const MAX_EXPIRED_PER_TURN: usize = 200;
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(5);
 const TICK_INTERVAL: Duration = Duration::from_secs(1);

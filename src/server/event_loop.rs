@@ -11,7 +11,7 @@ use mio::{Events, Token};
 
 use super::{
     error::Error,
-    pumping::WORK_A_TURN,
+    pumping::MAX_WORK_PER_TURN,
     state::{SIGNALS, Server, Timer, WAKE},
 };
 use crate::{
@@ -65,7 +65,7 @@ impl Server {
         let began = self.clock.including_suspensions(now).monotonic;
         self.log_suspension();
         self.backend.begin_turn(now.monotonic);
-        self.answering = WORK_A_TURN;
+        self.response_work_left = MAX_WORK_PER_TURN;
         let mut ready = std::mem::take(&mut self.unfinished);
         for event in events.iter() {
             match event.token() {
@@ -87,7 +87,7 @@ impl Server {
         }
         self.accept(now, &mut ready);
         self.pump_ready(ready, now);
-        self.deliver_responses(now);
+        self.poll_backend(now);
         self.check_stop_request(now);
         self.say_farewells(now);
         self.run_timers(now);
@@ -111,16 +111,16 @@ impl Server {
         first: impl FnOnce(&mut Connection, &mut dyn RequestHandler),
     ) {
         let Some(conn) = self.connections.get_mut(&id) else { return };
-        let (world, limits, share, scratch): (&mut dyn RequestHandler, _, _, _) =
+        let (handler, limits, share, scratch): (&mut dyn RequestHandler, _, _, _) =
             (&mut self.backend, &self.config.limits, self.share, &mut self.read_buffer);
-        let round = AssertUnwindSafe(|| {
-            first(conn, world);
-            conn.pump_share(world, now, (limits, share), scratch)
+        let pump = AssertUnwindSafe(|| {
+            first(conn, handler);
+            conn.pump_share(handler, now, (limits, share), scratch)
         });
-        let pumped = catch_unwind(round).unwrap_or_else(|_| {
-            let last_words = self.conn_meta.get(&id).map(|origin| origin.service.protocol().internal_error());
+        let pumped = catch_unwind(pump).unwrap_or_else(|_| {
+            let last_words = self.conn_meta.get(&id).map(|meta| meta.service.protocol().internal_error());
             conn.close_with_error(&last_words.unwrap_or_default(), now);
-            catch_unwind(AssertUnwindSafe(|| conn.pump_share(world, now, (limits, share), scratch)))
+            catch_unwind(AssertUnwindSafe(|| conn.pump_share(handler, now, (limits, share), scratch)))
                 .unwrap_or(PumpOutcome::Closed)
         });
         if conn.is_closing() {
@@ -148,7 +148,8 @@ impl Server {
         }
     }
 
-    pub(super) fn deliver_responses(&mut self, now: Now) {
+    /// Takes completions and the events of mailboxes, then delivers responses and events to sessions.
+    pub(super) fn poll_backend(&mut self, now: Now) {
         self.waker.reset();
         self.poll_reload(now);
         self.backend.poll_mailbox_events(now.monotonic);
@@ -157,10 +158,10 @@ impl Server {
         {
             self.backend.complete(done);
         }
-        self.give_answers(now);
+        self.deliver_responses(now);
         self.deliver_events(now);
-        if !self.ticking && self.backend.needs_ticks() {
-            self.ticking = true;
+        if !self.tick_is_set && self.backend.needs_ticks() {
+            self.tick_is_set = true;
             self.timers.set(now.monotonic, Timer::Tick);
         }
     }

@@ -10,7 +10,7 @@ impl Server {
     /// Pumps the connections that are ready.
     pub(super) fn pump_ready(&mut self, mut ready: BTreeSet<ConnId>, now: Now) {
         self.share = Share::of_each(ready.len());
-        let mut left = WORK_A_TURN;
+        let mut left = MAX_WORK_PER_TURN;
         while left > 0
             && let Some(id) = take_after(&mut ready, self.last_pumped)
         {
@@ -28,22 +28,22 @@ impl Server {
     }
 
     /// Delivers the responses that are ready.
-    pub(super) fn give_answers(&mut self, now: Now) {
-        while self.answering > 0
+    pub(super) fn deliver_responses(&mut self, now: Now) {
+        while self.response_work_left > 0
             && let Some((id, response)) = self.backend.next_response()
         {
-            self.call_and_pump(id, now, |conn, world| conn.deliver_response(response, world, now));
-            self.answering = self.answering.saturating_sub(self.work_of(id));
+            self.call_and_pump(id, now, |conn, handler| conn.deliver_response(response, handler, now));
+            self.response_work_left = self.response_work_left.saturating_sub(self.work_of(id));
         }
     }
 
     /// Delivers the events that sessions did not ask for.
     pub(super) fn deliver_events(&mut self, now: Now) {
-        while self.answering > 0
+        while self.response_work_left > 0
             && let Some((id, event)) = self.backend.next_event()
         {
             self.call_and_pump(id, now, |conn, _| conn.notify(&event, now));
-            self.answering = self.answering.saturating_sub(self.work_of(id));
+            self.response_work_left = self.response_work_left.saturating_sub(self.work_of(id));
         }
     }
 
@@ -54,5 +54,5 @@ impl Server {
 }
 
 /// Work of the ready connections in one turn, in the units of `connection/work.rs`. Responses may take as much again.
-pub(super) const WORK_A_TURN: usize = 4000;
+pub(super) const MAX_WORK_PER_TURN: usize = 4000;
 const CLOSING: usize = 30;

@@ -38,7 +38,7 @@ impl Server {
     /// Tells a bounded number of sessions to end; the next turn follows at once for the others. Connections whose
     /// PROXY header is not complete are closed.
     pub(super) fn say_farewells(&mut self, now: Now) {
-        let some = FAREWELLS_A_TURN.min(self.farewells.len());
+        let some = MAX_FAREWELLS_PER_TURN.min(self.farewells.len());
         for id in self.farewells.drain(..some).collect::<Vec<_>>() {
             if self.pending_proxies.remove(&id).is_some() {
                 self.remove_connection(id);
@@ -61,4 +61,4 @@ impl Server {
 }
 
 /// Sessions that are told to end in one turn of the loop.
-pub(super) const FAREWELLS_A_TURN: usize = 200;
+pub(super) const MAX_FAREWELLS_PER_TURN: usize = 200;

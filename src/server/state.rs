@@ -75,13 +75,13 @@ pub struct Server {
     /// The last connection that was pumped because its socket was ready. The next turn begins after it.
     pub(super) last_pumped: Option<ConnId>,
     /// Work that this turn may still spend on responses.
-    pub(super) answering: usize,
+    pub(super) response_work_left: usize,
     /// The share of its budget that each connection gets in this turn.
     pub(super) share: Share,
     /// Connections whose message data is not read until there is memory for it.
     pub(super) read_paused: HashSet<ConnId>,
     /// Whether the tick timer is set.
-    pub(super) ticking: bool,
+    pub(super) tick_is_set: bool,
     pub(super) read_buffer: Vec<u8>,
     pub(super) shutdown: Option<Shutdown>,
     /// Connections whose sessions do not know yet that the server stops.

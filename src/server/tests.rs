@@ -9,8 +9,8 @@ use mio::Events;
 
 use super::{
     peer::ConnMeta,
-    pumping::WORK_A_TURN,
-    shutdown::FAREWELLS_A_TURN,
+    pumping::MAX_WORK_PER_TURN,
+    shutdown::MAX_FAREWELLS_PER_TURN,
     state::{Server, Timer},
 };
 use crate::{
@@ -183,16 +183,16 @@ fn l10_a_panic_in_a_greeting_a_deadline_or_the_end_of_the_server_ends_one_sessio
 #[test]
 fn a_server_that_stops_has_some_sessions_a_turn_say_goodbye() {
     let (_dir, mut server, ..) = server_with_a_session(Buggy::Step);
-    let more = FAREWELLS_A_TURN as u64 + 10;
+    let more = MAX_FAREWELLS_PER_TURN as u64 + 10;
     let _peers: Vec<_> = (0..more).map(|n| session(&mut server, ConnId(100 + n), Buggy::Step)).collect();
     let over = |server: &Server| server.connections.values().filter(|conn| conn.is_closing()).count();
     let now = server.clock.now();
     server.begin_shutdown(now);
-    assert_eq!(over(&server), FAREWELLS_A_TURN);
+    assert_eq!(over(&server), MAX_FAREWELLS_PER_TURN);
     assert!(!server.is_finished());
     server.poll.poll(&mut Events::with_capacity(16), None).unwrap(); // the next turn begins at once
     server.say_farewells(now);
-    assert_eq!((over(&server), server.farewells.len()), (FAREWELLS_A_TURN + 11, 0));
+    assert_eq!((over(&server), server.farewells.len()), (MAX_FAREWELLS_PER_TURN + 11, 0));
 }
 
 /// Turns the loop until the client has finished.
@@ -270,7 +270,7 @@ fn d09_a_message_given_up_by_a_tick_is_refused_in_that_turn() {
         }
         server.backend.complete(done);
         while let Some((id, answer)) = server.backend.next_response() {
-            server.call_and_pump(id, now, |conn, world| conn.deliver_response(answer, world, now));
+            server.call_and_pump(id, now, |conn, handler| conn.deliver_response(answer, handler, now));
         }
     }
     let late = Now { monotonic: now.monotonic + server.config.limits.delivery.timeout.0, ..now };
@@ -311,7 +311,7 @@ fn l13_an_event_that_is_not_true_is_looked_into_once_and_leaves_no_work_over() {
 fn r13_connections_that_a_turn_has_no_room_for_come_first_in_the_next() {
     let (_dir, mut server, id, _peer) = server_with_a_session(Buggy::Step);
     // Connections that have closed meanwhile cost a turn something too.
-    let others = WORK_A_TURN as u64;
+    let others = MAX_WORK_PER_TURN as u64;
     let mut ready: BTreeSet<ConnId> = (1..=others).map(|n| ConnId(id.0 + n)).collect();
     let (mut turns, mut pumped) = (0, 0);
     while !ready.is_empty() {
@@ -321,7 +321,7 @@ fn r13_connections_that_a_turn_has_no_room_for_come_first_in_the_next() {
         ready = std::mem::take(&mut server.unfinished);
         turns += 1;
         pumped += before - ready.len();
-        assert!(before - ready.len() <= WORK_A_TURN / 10, "{} in one turn", before - ready.len());
+        assert!(before - ready.len() <= MAX_WORK_PER_TURN / 10, "{} in one turn", before - ready.len());
         assert!(server.last_pumped > last, "those that were left over come first");
     }
     assert!(turns > 10 && pumped == others as usize, "{turns} turns, {pumped}");

@@ -89,7 +89,7 @@ impl<K: Copy + Ord + Hash> Counts<K> {
         if is_full(self) {
             self.surplus = self.surplus.max(self.of.len() / 8);
         }
-        // Where the bound has become smaller, there may be many more than it says.
+        // If the bound has become smaller, there may be many more than it says.
         while (self.surplus > 0 || is_full(self)) && forgets_more(self) {
             self.surplus = self.surplus.saturating_sub(1);
             let Some((_, _, key)) = self.by_weight.first().copied() else { break };

@@ -197,7 +197,7 @@ fn scanned(backend: &Fixture) -> Vec<MessageEntry> {
     MessageList::from_messages(names(backend)).iter().cloned().collect()
 }
 
-/// What a worker finds: an entry for each name, so that a message has several if its file has.
+/// The entries that a worker finds: one for each name, so that a message has several if its file has.
 fn names(backend: &Fixture) -> Vec<MessageEntry> {
     scan::scan(&backend.maildir, [], &mut CountSlice::unbounded(u64::MAX)).unwrap().unwrap().messages
 }
