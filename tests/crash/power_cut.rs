@@ -11,9 +11,9 @@ mod disk;
 mod outage;
 
 use std::{
-    fs,
+    fs, io,
     panic::{self, AssertUnwindSafe},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Mutex,
     thread,
@@ -196,7 +196,7 @@ impl Bench {
         wrong.extend(on_disk);
         self.totals.unanswered += seen.unanswered;
         self.totals.rubbish += seen.rubbish;
-        self.tidy(cycle);
+        self.tidy(cycle)?;
         self.disk.unmount().map_err(failed)?;
         wrong.extend(self.disk.check());
         self.disk.mount().map_err(failed)?;
@@ -208,16 +208,25 @@ impl Bench {
     }
 
     /// Makes room: what lies in `tmp/`, which the server keeps for 36 hours, and mailboxes of earlier cycles.
-    fn tidy(&mut self, cycle: usize) {
+    fn tidy(&mut self, cycle: usize) -> Result<(), Wrong> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |error: io::Error| {
+                Wrong::new("file system", format!("cannot remove {}: {error}", path.display()))
+            }
+        };
         for mailbox in check::list(&self.spool) {
             let name = mailbox.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if load::is_fresh(&mailbox) && !name.contains(&format!("{cycle}-")) {
-                fs::remove_dir_all(&mailbox).unwrap();
+                fs::remove_dir_all(&mailbox).map_err(failed(&mailbox))?;
                 self.ledger.get_mut().unwrap().forget(&name);
                 continue;
             }
-            check::list(&mailbox.join("tmp")).iter().for_each(|file| fs::remove_file(file).unwrap());
+            for file in check::list(&mailbox.join("tmp")) {
+                fs::remove_file(&file).map_err(failed(&file))?;
+            }
         }
+        Ok(())
     }
 }
 
