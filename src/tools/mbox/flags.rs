@@ -26,18 +26,22 @@ pub struct Flags(u8);
 
 impl Flags {
     /// The flags with these letters of a Maildir.
-    pub(super) fn of_letters(letters: &[u8]) -> Self {
+    fn of_letters(letters: &[u8]) -> Self {
         flags(|(flag, ..)| letters.contains(flag))
     }
 
     /// All flags of both.
-    pub(super) fn union(self, other: Self) -> Self {
+    fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
     fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
+}
+
+fn flags_of_readers(fields: &[u8]) -> Flags {
+    Flags::of_letters(&reader_fields::letters(fields))
 }
 
 /// Maildir flag, mbox field, and letter in that field.
@@ -109,7 +113,7 @@ impl MessageState {
         let says =
             |name: FlagField, letter: u8| told.iter().any(|(n, value)| *n == name && value.contains(&letter));
         let flags = flags(|(_, name, letter)| says(*name, *letter));
-        Self::from_flags(says(FlagField::Status, OLD), flags.union(reader_fields::flags(fields)))
+        Self::from_flags(says(FlagField::Status, OLD), flags.union(flags_of_readers(fields)))
     }
 
     /// The fields for this state, after a header in which mail readers have set these flags.
@@ -137,7 +141,7 @@ impl MessageState {
         let start = if fields[last..].starts_with(b"X-") { line_before(last)? } else { last };
         let (rest, trailer) = fields.split_at(start);
         let state = Self::from_fields(trailer);
-        (state.fields(reader_fields::flags(rest)).as_bytes() == trailer).then_some((rest, state))
+        (state.fields(flags_of_readers(rest)).as_bytes() == trailer).then_some((rest, state))
     }
 
     /// True if, by this rule, nothing was added to the header: its last fields state nothing new.
@@ -167,7 +171,7 @@ impl MessageState {
         if Self::is_original(fields) && says() == self {
             String::new()
         } else {
-            self.fields(reader_fields::flags(fields))
+            self.fields(flags_of_readers(fields))
         }
     }
 }
