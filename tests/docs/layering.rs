@@ -118,7 +118,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("client", &["wire_size", "printable", "mime", "proto"]),
-    ("mua", &["password_prompt", "accounts", "maildir", "wire_size", "printable", "mime", "proto", "client"]),
+    ("mua", &["password_prompt", "accounts", "maildir", "wire_size", "mime", "proto", "client"]),
     ("tools", &["maildir", "mime", "index", "limits", "proto", "wire_size", "safe_file"]),
     (
         "testing",
