@@ -17,7 +17,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("deferred_drop", &[]),
     ("file_stamp", &[]),
     ("open_regular", &[]),
-    ("password_prompt", &[]),
+    ("ending_signals", &[]),
+    ("password_prompt", &["ending_signals"]),
     ("file_poller", &[]),
     ("rota", &[]),
     ("capacity", &[]),
@@ -140,6 +141,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "limits",
             "open_regular",
+            "ending_signals",
             "password_prompt",
             "printable",
             "safe_file",

@@ -635,6 +635,24 @@ def the_echo_comes_back():
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGINT, status
 
 
+def the_live_screen_gives_the_terminal_back():
+    """`restante status --watch` restores the modes of the terminal and its screen, whatever ends it."""
+    watch = ["status", "--watch", "--file", os.path.join(HOME, "metrics")]
+    for ending in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        terminal = Terminal(command=watch)
+        before = termios.tcgetattr(terminal.window)[:4]
+        terminal.expect("q quits")
+        assert termios.tcgetattr(terminal.window)[:4] != before
+        os.kill(terminal.pid, ending)
+        until = time.monotonic() + PATIENCE
+        while terminal.more(until):
+            pass
+        _, status = os.waitpid(terminal.pid, 0)
+        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == ending, (ending, status)
+        assert termios.tcgetattr(terminal.window)[:4] == before, ending
+        assert terminal.seen.rindex("\x1b[?1049l") > terminal.seen.rindex("\x1b[?1049h"), ending
+
+
 def send_asks():
     """`restante send` on a terminal asks for what is missing, and offers answers."""
     terminal = Terminal("-v", command=["send"], USER="zoe")
@@ -654,5 +672,5 @@ signal.alarm(120)
 {story.__name__: story for story in (
     wrong_twice_then_right, wrong_three_times, write_with_attachments, in_french, a_table_of_80_columns,
     odd_parts, delete_and_keep, a_lost_connection, sign_up, between_postfix_and_dovecot,
-    replies, send_asks, the_echo_comes_back, look_for_new_mail, slips, windows_of_all_widths,
+    replies, send_asks, the_echo_comes_back, the_live_screen_gives_the_terminal_back, look_for_new_mail, slips, windows_of_all_widths,
 )}[STORY]()

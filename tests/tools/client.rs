@@ -1,6 +1,6 @@
 //! `restante client` in a pseudo-terminal, as a person sees it. Each story is told in `tests/python/terminal.py`.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use crate::common::{
     STRICT, Server, Setup,
@@ -159,6 +159,17 @@ fn a_reply_quotes_and_belongs_to_its_thread() {
 fn u06_a_password_prompt_leaves_the_echo_on_whatever_ends_it() {
     let server = Setup { config: Some(STRICT), users: &[ALICE], ..Setup::default() }.start();
     story("the_echo_comes_back", &server, CLEAR, None);
+}
+
+#[test]
+fn u06_the_live_screen_gives_the_terminal_back_whatever_ends_it() {
+    let server = Server::dev();
+    fs::write(
+        server.home.path().join("metrics"),
+        "# restante at mx.example.test\nrestante_start_time_seconds 1\n",
+    )
+    .unwrap();
+    story("the_live_screen_gives_the_terminal_back", &server, CLEAR, None);
 }
 
 #[test]

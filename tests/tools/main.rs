@@ -7,6 +7,7 @@ mod common;
 mod explain;
 mod fsck;
 mod mbox;
+mod mbox_forms;
 mod mime;
 mod seed;
 mod send;
