@@ -250,6 +250,14 @@ pub trait AccountDirectory {
     }
 }
 
+/// A lookup function alone is a directory of accounts without a quota or other settings. Calls that look up no address,
+/// and tests, need no more.
+impl<F: Fn(&Address) -> Lookup> AccountDirectory for F {
+    fn lookup(&self, address: &Address) -> Lookup {
+        self(address)
+    }
+}
+
 /// The limits on the mail in a mailbox; `None` means unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Quota {

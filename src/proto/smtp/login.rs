@@ -186,18 +186,10 @@ mod tests {
         proto::{
             Context, Encryption, Session,
             dot::LineEndings,
-            request::{AccountDirectory, Lookup},
+            request::Lookup,
             smtp::{Kind, Persona, Policy, SessionConfig, address::Address},
         },
     };
-
-    struct Nobody;
-
-    impl AccountDirectory for Nobody {
-        fn lookup(&self, _: &Address) -> Lookup {
-            Lookup::Unknown
-        }
-    }
 
     /// Everything that a session writes to the client and to the log.
     fn everything_said(auth: AuthPolicy, lines: &[&str], answer: fn() -> Response) -> String {
@@ -213,7 +205,7 @@ mod tests {
         };
         let mut session = SmtpSession::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into());
         let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-        let cx = Context { now, directory: &Nobody };
+        let cx = Context { now, directory: &|_: &Address| Lookup::Unknown };
         let (mut inbox, mut out) = (Inbox::default(), Outbox::default());
         for line in lines {
             inbox.push(format!("{line}\r\n").as_bytes());
