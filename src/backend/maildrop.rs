@@ -333,7 +333,7 @@ impl Maildrops {
         if access == Access::ReadOnly {
             self.readers -= 1;
             if let Some(id) = quitting {
-                effects.respond(id, Response::Updated);
+                effects.respond(id, Response::Done);
             }
             return;
         }
@@ -343,7 +343,7 @@ impl Maildrops {
         if is_closed {
             self.locked.remove(&mailbox);
             if let Some(id) = quitting {
-                effects.respond(id, Response::Updated);
+                effects.respond(id, Response::Done);
             }
         }
     }
@@ -363,7 +363,7 @@ impl Maildrops {
                 let (quitting, logins) = (quitting.take(), std::mem::take(logins));
                 self.locked.remove(mailbox);
                 if let Some(id) = quitting {
-                    effects.respond(id, Response::Updated);
+                    effects.respond(id, Response::Done);
                 }
                 for (id, since) in logins {
                     match clients.get_mut(id).filter(|client| !client.is_closed()) {

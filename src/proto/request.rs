@@ -115,21 +115,14 @@ pub enum Access {
 /// The backend's response to a [`Request`].
 #[derive(Debug)]
 pub enum Response {
-    /// Success of [`ReceiveRequest::CheckSpace`], [`ReceiveRequest::Begin`], [`ReceiveRequest::Spill`] or [`ReceiveRequest::Discard`].
+    /// Success of [`ReceiveRequest::CheckSpace`], [`ReceiveRequest::Begin`], [`ReceiveRequest::Spill`],
+    /// [`ReceiveRequest::Discard`] or [`MaildropRequest::Update`].
     Done,
-    /// The message is durable and visible.
-    Delivered,
-    /// The message is durable and visible for some recipients only. Each item, in the order of the envelope,
-    /// gives the failure of a recipient, or `None`.
-    PartlyDelivered(Vec<Option<Failure>>),
+    /// The message is durable and visible for every recipient without a failure. The items are in the order of the
+    /// envelope. The list may be empty if there is no failure.
+    Delivered(Vec<Option<Failure>>),
     /// The password is right. This is the user's mailbox.
     Verified(Mailbox),
-    /// The password is wrong, the user does not exist, or the account accepts no login. The session delays
-    /// its reply.
-    AuthFailed {
-        /// The delay of the reply.
-        delay: Duration,
-    },
     /// The mailbox is locked for this session.
     Opened(Arc<dyn Maildrop>),
     /// Bytes of a message file.
@@ -139,8 +132,6 @@ pub enum Response {
         /// True if they end the file.
         last: bool,
     },
-    /// Messages are deleted and marked, and the mailbox is released.
-    Updated,
     /// The request failed.
     Failed(Failure),
 }
@@ -166,7 +157,10 @@ pub enum Failure {
     NoFolder,
     /// Wrong user, wrong password, or disabled account: the same failure, so that the reply does not reveal
     /// which.
-    AuthFailed,
+    AuthFailed {
+        /// The time that the session waits before its reply.
+        delay: Duration,
+    },
     /// Too many password checks are in progress.
     Busy,
     /// The message no longer exists.
@@ -188,7 +182,7 @@ impl Failure {
         Self::TooManyOpen,
         Self::LoginDelay,
         Self::NoFolder,
-        Self::AuthFailed,
+        Self::AuthFailed { delay: Duration::ZERO },
         Self::Busy,
         Self::Gone,
         Self::Changed,
@@ -206,7 +200,7 @@ impl Failure {
             Self::TooManyOpen => "Crowded",
             Self::LoginDelay => "TooSoon",
             Self::NoFolder => "NoFolder",
-            Self::AuthFailed => "Denied",
+            Self::AuthFailed { .. } => "Denied",
             Self::Busy => "Busy",
             Self::Gone => "Gone",
             Self::Changed => "Changed",

@@ -127,7 +127,7 @@ fn answer(ask: Request, outcome: &mut Outcome) -> Response {
         Request::Maildrop(MaildropRequest::Update { delete, seen }) => {
             assert_eq!(outcome.update, None, "one update ends a session");
             outcome.update = Some((delete, seen));
-            Response::Updated
+            Response::Done
         }
         other => panic!("a POP3 session has no use for {other:?}"),
     }

@@ -61,7 +61,7 @@ impl Outcome {
                 if fault.is_none() {
                     self.stored.push(message);
                 }
-                Response::Delivered
+                Response::Delivered(Vec::new())
             }
             Request::Verify { .. } => {
                 self.logged_in |= fault.is_none();

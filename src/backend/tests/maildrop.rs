@@ -127,7 +127,7 @@ fn a_mailbox_is_one_sessions_and_free_when_its_lock_is_closed() {
     bench.quit(CLIENT, &[]);
     bench.open(OTHER); // waits, because the lock is about to be closed
     bench.work();
-    let Some(Effect::Respond(CLIENT, Response::Updated)) = bench.effects.next() else {
+    let Some(Effect::Respond(CLIENT, Response::Done)) = bench.effects.next() else {
         panic!("no reply to QUIT")
     };
     bench.work();
@@ -171,7 +171,7 @@ fn the_reply_to_a_quit_that_deletes_finds_the_mailbox_free() {
     bench.work();
     assert_eq!(bench.maildrops.len(), 0);
     let Some(Effect::Run(Job::Release(_))) = bench.effects.next() else { panic!("no release") };
-    bench.expect_effects(&["c1 updated"]);
+    bench.expect_effects(&["c1 done"]);
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn logins_whose_clients_have_gone_do_not_get_the_mailbox() {
     bench.open(OTHER);
     assert!(bench.clients.close(OTHER).is_none());
     bench.work();
-    bench.expect_effects(&["c1 updated", "c2 failed InUse"]);
+    bench.expect_effects(&["c1 done", "c2 failed InUse"]);
     assert_eq!(bench.maildrops.len(), 0);
 }
 

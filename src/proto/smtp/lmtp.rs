@@ -216,7 +216,7 @@ mod tests {
     fn an_alias_that_is_named_again_costs_no_more_for_its_mailboxes() {
         for (aliases, mailboxes) in [(1000, 1000), (2000, 1000), (1000, 2000)] {
             let mut talk = Talk::new(lists_of(mailboxes, 1));
-            let replies = talk.message(aliases, |_| Response::Delivered);
+            let replies = talk.message(aliases, |_| Response::Delivered(Vec::new()));
             assert_eq!(replies.len(), aliases);
             assert_eq!(talk.work, mailboxes as usize + aliases, "its mailboxes once, and a reply each");
         }
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn each_alias_of_other_mailboxes_is_one_step_and_counts_them() {
         let mut talk = Talk::new(lists_of(1000, 100));
-        talk.message(100, |_| Response::Delivered);
+        talk.message(100, |_| Response::Delivered(Vec::new()));
         assert_eq!(talk.most.0, 1000);
         assert_eq!(talk.work, (0..100).map(|n| 1000 - n).sum::<usize>() + 100);
     }
@@ -237,7 +237,7 @@ mod tests {
             let mut talk = Talk::new(lists_of(10, 10));
             // The fourth mailbox belongs to the first four of every ten aliases.
             let failures = |to| (0..to).map(|n| (n == 3).then_some(Failure::Quota)).collect();
-            let replies = talk.message(aliases, |to| Response::PartlyDelivered(failures(to)));
+            let replies = talk.message(aliases, |to| Response::Delivered(failures(to)));
             for (n, reply) in replies.iter().enumerate() {
                 let code = if n % 10 <= 3 { "452 4.2.2" } else { "250 2.0.0" };
                 assert!(reply.starts_with(&format!("{code} <{n}@c.test> ")), "{n}: {reply}");
