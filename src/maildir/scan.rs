@@ -29,7 +29,7 @@ pub fn is_racy(times: &DirTimes, now: SystemTime) -> bool {
 pub struct Scan {
     /// The messages, in no order.
     pub messages: Vec<MessageEntry>,
-    /// The skipped files.
+    /// Files in `new/` and `cur/` that are not listed as messages.
     pub skipped: Vec<Skipped>,
     /// The times of the directories before the walk: later changes may be missing.
     pub times: DirTimes,
@@ -38,7 +38,7 @@ pub struct Scan {
 /// A skipped file, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
-    /// The file name.
+    /// The file name, with flags.
     pub name: Box<[u8]>,
     /// The directory of the file.
     pub subdir: Subdir,
@@ -49,9 +49,9 @@ pub struct Skipped {
 /// A name to be looked at.
 #[derive(Debug, Clone)]
 pub struct Recheck {
-    /// The directory.
+    /// The directory of the name.
     pub subdir: Subdir,
-    /// The name.
+    /// The file name, which may no longer exist.
     pub name: Box<[u8]>,
     /// The known files of the identity, perhaps under another name: they need not be counted again.
     pub known: Vec<(FileVersion, u64)>,
@@ -254,7 +254,7 @@ enum CheckedName {
 enum SizeSource {
     /// Our own name, or an earlier count.
     Known,
-    /// The file was read.
+    /// The worker read the file.
     Counted,
 }
 

@@ -31,7 +31,7 @@ use crate::deferred_drop::DeferredFd;
 pub struct Spool {
     path: PathBuf,
     dir: DeferredFd,
-    /// Device and inode.
+    /// Device and inode, which tell a replaced directory from this one.
     id: (u64, u64),
 }
 
@@ -152,7 +152,7 @@ impl Spool {
         &self.path
     }
 
-    /// The directory itself.
+    /// The open directory, for calls relative to it.
     pub fn dir(&self) -> &OwnedFd {
         &self.dir
     }

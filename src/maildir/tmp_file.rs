@@ -83,7 +83,7 @@ impl TmpFile {
         })
     }
 
-    /// Appends to the message.
+    /// Appends bytes of the message, as stored. They are not durable before [`TmpFile::sync`].
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         fault_point(&self.path, "write")?;
         self.open()?.write_all(bytes).map_err(|e| Error::at(&self.path, "write", e))?;
@@ -91,7 +91,7 @@ impl TmpFile {
         Ok(())
     }
 
-    /// Octets written so far.
+    /// Bytes written so far, as stored.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -183,7 +183,7 @@ impl TmpFile {
         }
     }
 
-    /// Its name in `tmp/`.
+    /// The name in `tmp/`, which differs from the name in the mailbox.
     pub fn tmp_name(&self) -> &str {
         &self.tmp_name
     }
