@@ -38,7 +38,7 @@ impl Metrics {
         self.families().into_iter().filter_map(line).collect()
     }
 
-    /// The current metrics.
+    /// The present values of all metrics, by name.
     pub fn families(&self) -> Vec<Family> {
         let mut all = Vec::from(self.client_families());
         all.extend(self.mail_families());

@@ -17,11 +17,11 @@ use crate::safe_file::{self, Directory, Durability};
 /// The file of the metrics, and the interval.
 #[derive(Debug, Clone)]
 pub struct ExportConfig {
-    /// The configured file.
+    /// The file that the configuration names. Without it, the server looks for a usable directory.
     pub file: Option<PathBuf>,
     /// The server's spool and host name, which identify its metrics.
     pub server: (PathBuf, String),
-    /// Interval between two writes.
+    /// Time between two writes of the file.
     pub every: Duration,
 }
 
@@ -57,7 +57,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Starts the thread.
+    /// Starts the thread that writes the file, at once and then after each interval.
     pub fn start(path: PathBuf, about: String, every: Duration) -> io::Result<Self> {
         METRICS.publish_interval.set(u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
         let (end, wait) = bounded(0);

@@ -72,7 +72,7 @@ impl MetricsSnapshot {
         self.description.as_deref()
     }
 
-    /// Age of the metrics.
+    /// The time between the writing of the file and `now`; 0 if the clock was set back.
     pub fn age(&self, now: SystemTime) -> Duration {
         now.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(self.written)
     }
