@@ -17,7 +17,6 @@ pub(super) struct Client {
     /// The client's address, for the throttling of logins.
     pub(super) peer: IpAddr,
     response_state: ResponseState,
-    /// The inbound message.
     pub(super) inbound: Option<Inbound>,
     /// The mailbox that the session has open or is opening.
     pub(super) maildrop: Option<OpenMaildrop>,

@@ -87,7 +87,7 @@ impl Maildrops {
         }
     }
 
-    /// Applies other limits.
+    /// Applies reloaded limits. Sessions that are over a lower limit continue.
     pub(super) fn reconfigure(&mut self, login_delay: Duration, budget: &FdBudget) {
         (self.max_open, self.max_closing) = (budget.max_mailboxes, budget.max_closing);
         self.login_delay.reconfigure(login_delay);
