@@ -23,7 +23,7 @@ use crate::{
     proto::request::{ConnId, Mailbox},
 };
 
-/// One mailbox in use.
+/// The index of one mailbox, and its work that is still to be done.
 #[derive(Debug)]
 pub(super) struct MailboxEntry {
     pub(super) mailbox: Mailbox,

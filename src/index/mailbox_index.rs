@@ -22,7 +22,7 @@ impl MailboxIndex {
         Self { list, times, racy }
     }
 
-    /// The messages.
+    /// The messages, in the order of POP3 numbers.
     pub fn list(&self) -> &MessageList {
         &self.list
     }

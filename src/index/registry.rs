@@ -37,7 +37,7 @@ use crate::{
     rota::take_after,
 };
 
-/// The mailboxes in use.
+/// The indexes of the mailboxes in use. Pure state: it requests jobs, and takes their results and events.
 #[derive(Debug)]
 pub struct Registry {
     max_mailboxes: usize,
@@ -47,7 +47,7 @@ pub struct Registry {
     ids: HashMap<Mailbox, IndexId>,
     entries: HashMap<IndexId, MailboxEntry>,
     last_id: u64,
-    /// The last barrier reached.
+    /// The last barrier that the watcher reported.
     last_barrier: u64,
     /// Mailboxes that wait for a barrier.
     awaiting_barrier: BTreeSet<IndexId>,
@@ -56,7 +56,7 @@ pub struct Registry {
     last_advanced: Option<IndexId>,
     budget: Budget,
     jobs: Vec<(IndexId, IndexJob)>,
-    /// The answers to logins.
+    /// Responses to logins that the backend has not yet taken.
     ready: Vec<(ConnId, Result<Arc<Snapshot>, Failure>)>,
     /// Mailboxes that have changed since their sessions last had an event.
     changed: BTreeSet<IndexId>,
@@ -209,7 +209,7 @@ impl Registry {
 
     // Events of the watcher
 
-    /// Handles an event.
+    /// Notes a change that the watcher reported. The work for it follows in the same turn of the loop.
     pub fn on_event(&mut self, event: MailboxEvent) {
         let (MailboxEvent::NameChanged(id, ..)
         | MailboxEvent::NameRemoved(id, ..)
