@@ -154,7 +154,7 @@ fn log_warnings(pair: &CertificatePair, loaded: LoadedCertificate) -> Arc<Server
     loaded.config
 }
 
-/// A TLS session.
+/// The server side of a TLS session.
 #[derive(Debug)]
 pub(super) struct TlsSession {
     connection: ServerConnection,
