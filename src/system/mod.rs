@@ -75,7 +75,7 @@ impl DroppedPrivileges {
         Ok(())
     }
 
-    /// Logs user and sandbox.
+    /// Logs the user and the sandbox, once the log is open.
     pub fn log(&self) {
         let run_as = &self.run_as;
         match run_as {

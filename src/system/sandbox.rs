@@ -159,9 +159,9 @@ impl Grants {
 /// The result of entering the sandbox.
 #[derive(Debug)]
 pub enum SandboxOutcome {
-    /// The kernel enforces it.
+    /// The kernel enforces the sandbox, or a part of it.
     Enforced {
-        /// Version of Landlock.
+        /// The version of Landlock in this kernel.
         abi: ABI,
         /// True if all of it is enforced, false if only the part that the kernel knows.
         whole: bool,
