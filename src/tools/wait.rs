@@ -33,7 +33,7 @@ use crate::{
 pub(crate) struct Target {
     /// The mailbox, and the folder that the address names.
     pub destination: Destination,
-    /// The address as given.
+    /// The address as the user gave it.
     pub address: String,
 }
 

@@ -62,7 +62,7 @@ impl Checker<'_> {
         self.report.findings.push(Finding { path, problem, detail, repair, file });
     }
 
-    /// Checks owner and mode.
+    /// Checks that the mailbox's owner owns the file and may use it, and that not every user may.
     fn check_permissions(&mut self, dir: Dir, name: &CStr, stat: &Stat) {
         let file = (dir, name, stat.st_ino);
         let uid = self.mailbox.owner;
