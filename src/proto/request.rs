@@ -29,14 +29,14 @@ impl fmt::Display for ConnId {
 /// A request of a session, by the part of the backend that serves it.
 #[derive(Debug)]
 pub enum Request {
-    /// Checks a user's password.
+    /// Checks a password. The response is the same for a wrong password and an unknown user.
     Verify {
         /// The user name as the client gave it.
         user: String,
         /// The password as the client gave it.
         password: Secret,
     },
-    /// Receives a message.
+    /// Receives or stores a message.
     Receive(ReceiveRequest),
     /// Reads or changes a mailbox.
     Maildrop(MaildropRequest),
@@ -81,7 +81,7 @@ pub enum MaildropRequest {
     Open {
         /// The mailbox of a user whose password was just verified, or a folder of it.
         mailbox: Mailbox,
-        /// Whether to lock it.
+        /// Whether to lock it against other sessions.
         access: Access,
         /// The time of the request on the monotonic clock, for the minimum delay between two logins.
         now: Duration,
@@ -90,7 +90,7 @@ pub enum MaildropRequest {
     Read {
         /// Position in the [`Maildrop`], from 0.
         message: usize,
-        /// Offset in the file.
+        /// Offset in the file, in bytes as stored.
         from: u64,
     },
     /// QUIT: deletes and marks messages, then releases the mailbox.
@@ -132,7 +132,7 @@ pub enum Response {
         /// True if they end the file.
         last: bool,
     },
-    /// The request failed.
+    /// The request failed, and the backend keeps nothing of it.
     Failed(Failure),
 }
 
@@ -172,7 +172,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Every failure.
+    /// Every failure; a wrong password without a delay.
     pub const ALL: [Self; 13] = [
         Self::Full,
         Self::Quota,
@@ -257,7 +257,7 @@ impl<F: Fn(&Address) -> Lookup> AccountDirectory for F {
 pub struct Quota {
     /// Octets of all files together.
     pub octets: Option<u64>,
-    /// Number of messages.
+    /// Messages in all folders together.
     pub messages: Option<u64>,
 }
 
@@ -296,7 +296,7 @@ pub struct Envelope {
     pub sent_copy_for: Option<Mailbox>,
 }
 
-/// One accepted recipient.
+/// A recipient that RCPT accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
     /// The address of RCPT TO.
@@ -309,7 +309,7 @@ pub struct Recipient {
 
 /// A mailbox as one POP3 session sees it: fixed at login, numbered from 0.
 pub trait Maildrop: fmt::Debug + Send + Sync {
-    /// The number of messages.
+    /// Number of messages; positions are below it.
     fn len(&self) -> usize;
 
     /// True if there is no message.
