@@ -108,7 +108,7 @@ pub struct EvictionPriority {
 /// The stages of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EvictionStage {
-    /// All output is sent.
+    /// Its session has ended, and the last octets are on their way.
     Closing,
     /// Before TLS, hello, or login.
     Unidentified,
@@ -127,7 +127,7 @@ pub enum PumpOutcome {
     Idle,
     /// Its budget is spent and work is left: pump it again in the next turn.
     BudgetSpent,
-    /// Drop it.
+    /// Drop the connection: nothing more will be sent or read.
     Closed,
 }
 

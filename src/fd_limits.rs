@@ -14,7 +14,7 @@ pub struct FdInputs {
     /// Descriptors that were open when the server started: standard streams, the log, and those of the service
     /// manager.
     pub inherited: usize,
-    /// Listening sockets.
+    /// Listening sockets of the configuration.
     pub listeners: usize,
     /// Whether inotify reports changes in mailboxes.
     pub watch: bool,
@@ -22,7 +22,7 @@ pub struct FdInputs {
     pub accounts: bool,
     /// Whether there is a certificate.
     pub certificate: bool,
-    /// Whether transcripts are written.
+    /// Whether each session writes a transcript, which is one more file.
     pub transcripts: bool,
     /// Whether the configuration and the log can be reopened.
     pub reloads: bool,
@@ -40,11 +40,11 @@ pub struct FdBudget {
     /// Whether inotify watches mailboxes. If too few descriptors are left, the server compares directory times
     /// instead.
     pub watch: bool,
-    /// Threads for the disk.
+    /// Worker threads for reads and deletions.
     pub disk_workers: usize,
-    /// Threads that scan mailboxes.
+    /// Worker threads that scan mailboxes.
     pub scan_workers: usize,
-    /// Threads for passwords.
+    /// Worker threads that check passwords.
     pub password_workers: usize,
     /// Transcripts open at a time.
     pub max_transcripts: usize,
@@ -60,14 +60,14 @@ pub struct FdBudget {
     pub max_batch: usize,
     /// Inbound messages that have a file.
     pub max_spilled: usize,
-    /// Connections.
+    /// Connections of all services.
     pub max_connections: usize,
 }
 
 /// The descriptor limit is lower than a server needs. Prints as a sentence for the operator.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooFewFds {
-    /// The lowest sufficient limit.
+    /// The lowest limit with which the server starts.
     pub needed: usize,
     limit: usize,
 }

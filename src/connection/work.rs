@@ -11,7 +11,7 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// The whole budget.
+    /// The whole budget, for a connection that has the turn to itself.
     pub(crate) const WHOLE: Self = Self { steps: usize::MAX, octets: usize::MAX };
 
     /// The share of each connection, so that all of them fit into one [`CYCLE`].

@@ -16,7 +16,7 @@ use rustix::{
 /// The event that the content of a file has to survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// Until the power goes.
+    /// Written to the page cache: the content may be lost with the power.
     Cached,
     /// Content and name are on the disk before the call returns.
     Durable,

@@ -291,7 +291,7 @@ impl Directory {
         SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, u32::try_from(stat.st_mtime_nsec).ok()?))
     }
 
-    /// Octets of a file.
+    /// Octets of a file. `None` if it cannot be examined.
     pub fn size(&self, name: &OsStr) -> Option<u64> {
         u64::try_from(fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?.st_size).ok()
     }
@@ -363,7 +363,7 @@ pub fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The last component first.
+/// The components of a path, the last first.
 fn parts(path: &Path) -> Vec<OsString> {
     let parts = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
     parts.rev().map(|part| part.as_os_str().to_owned()).collect()

@@ -67,7 +67,7 @@ struct AdmittedConnection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AdmissionDecision {
     Admit,
-    /// Evict this connection first.
+    /// Admit the new connection after evicting this one.
     Evict(ConnId),
     /// Ask again at this time, when a connection that has only just been accepted may be evicted.
     RetryAt(Duration),
