@@ -121,7 +121,7 @@ impl Inbound {
     }
 
     /// Whether a thread holds the message and will send a completion.
-    pub(super) fn is_with_a_thread(&self) -> bool {
+    pub(super) fn awaits_completion(&self) -> bool {
         matches!(self, Self::CheckingQuota(..) | Self::Sealing(..) | Self::Committing(_))
     }
 }

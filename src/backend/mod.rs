@@ -236,7 +236,7 @@ impl Backend {
 
     /// Whether no request and no abandoned message is in progress.
     pub fn is_idle(&self) -> bool {
-        self.clients.owed() == 0 && !self.clients.has_responses() && self.receiver.is_idle()
+        self.clients.outstanding() == 0 && !self.clients.has_responses() && self.receiver.is_idle()
     }
 
     /// Queues a check of the spool (that it is in place, and its free space), and once an hour the cleanup of `tmp/`.
@@ -329,7 +329,7 @@ impl Backend {
             (Completion::Unlocked(mailbox), _) => maildrops.lock_released(&mailbox, clients, index, effects),
             (Completion::Index(id, result), _) => index.complete(id, result),
             (Completion::AccountsLoaded(accounts), _) => self.replace_accounts(accounts),
-            // No response is owed, because the client has gone.
+            // No response is outstanding, because the client has gone.
             (
                 Completion::Spilled(..)
                 | Completion::Opened(..)

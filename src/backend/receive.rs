@@ -400,7 +400,7 @@ impl Receiver {
             };
             log::error!("{id}: {why}");
             // A thread that holds the message sends a completion.
-            self.abandoned += usize::from(inbound.is_with_a_thread());
+            self.abandoned += usize::from(inbound.awaits_completion());
             self.complete(id, inbound, Err(Failure::TempFail), cx);
         }
     }
