@@ -30,7 +30,7 @@ impl ReplaceableFile {
         let is_link = fs::symlink_metadata(path).is_ok_and(|about| about.is_symlink());
         let (dir, name) = if is_link {
             fs::metadata(path)?; // a link that leads nowhere is a mistake, and no place for a new file
-            safe_file::place_of(path)?
+            safe_file::open_parent_of(path)?
         } else {
             let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
             (Directory::untrusted(safe_file::parent(path))?, name)

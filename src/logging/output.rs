@@ -105,7 +105,7 @@ fn append(path: &Path) -> io::Result<File> {
     if ["/dev", "/proc"].iter().any(|place| path.starts_with(place)) {
         return OpenOptions::new().append(true).open(path);
     }
-    let (directory, name) = safe_file::place_of(path)?;
+    let (directory, name) = safe_file::open_parent_of(path)?;
     match directory.create(&name, MODE) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => directory.append_log(&name),
         made => {

@@ -340,7 +340,7 @@ impl Directory {
 ///
 /// # Errors
 /// As for [`Directory::trusted_if_root`].
-pub fn place_of(path: &Path) -> io::Result<(Directory, OsString)> {
+pub fn open_parent_of(path: &Path) -> io::Result<(Directory, OsString)> {
     let mut path = path.to_owned();
     for _ in 0..=MAX_LINKS {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
