@@ -55,7 +55,7 @@ impl Client {
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     clients: HashMap<ConnId, Client>,
-    /// The number of connections to which a response is outstanding.
+    /// The number of connections whose response is outstanding.
     outstanding: usize,
     responses: VecDeque<(ConnId, Response)>,
 }
@@ -99,7 +99,7 @@ impl Clients {
         None
     }
 
-    /// The connection is closed. Returns the client, unless a response is outstanding to it: then it stays until that
+    /// The connection is closed. Returns the client, unless its response is outstanding: then it stays until that
     /// response.
     pub(super) fn close(&mut self, id: ConnId) -> Option<Client> {
         let client = self.clients.get_mut(&id)?;

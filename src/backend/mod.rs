@@ -368,7 +368,7 @@ impl Backend {
         for (id, job) in self.index.take_jobs() {
             self.effects.run(Job::Index(id, job));
         }
-        for (id, result) in self.index.take_ready() {
+        for (id, result) in self.index.take_login_results() {
             if let Some(client) = self.clients.get_mut(id) {
                 self.maildrops.index_ready((id, client), result, &mut self.index, &mut self.effects);
             }

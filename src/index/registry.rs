@@ -57,7 +57,7 @@ pub struct Registry {
     budget: Budget,
     jobs: Vec<(IndexId, IndexJob)>,
     /// Responses to logins that the backend has not yet taken.
-    ready: Vec<(ConnId, Result<Arc<Snapshot>, Failure>)>,
+    login_results: Vec<(ConnId, Result<Arc<Snapshot>, Failure>)>,
     /// Mailboxes that have changed since their sessions last had an event.
     changed: BTreeSet<IndexId>,
     /// Whether a directory may have new times that no event has explained; each tick recomputes it.
@@ -81,7 +81,7 @@ impl Registry {
             last_advanced: None,
             budget: Budget::new(MAX_NAMES_PER_TURN),
             jobs: Vec::new(),
-            ready: Vec::new(),
+            login_results: Vec::new(),
             changed: BTreeSet::new(),
             has_times_mismatch: false,
         }
@@ -120,8 +120,8 @@ impl Registry {
     }
 
     /// Takes the answers to logins that are ready: the messages, or the reason why they can't be had.
-    pub fn take_ready(&mut self) -> Vec<(ConnId, Result<Arc<Snapshot>, Failure>)> {
-        mem::take(&mut self.ready)
+    pub fn take_login_results(&mut self) -> Vec<(ConnId, Result<Arc<Snapshot>, Failure>)> {
+        mem::take(&mut self.login_results)
     }
 
     /// Whether the registry waits for an event that comes within a second, or never. All other checks of
@@ -138,7 +138,7 @@ impl Registry {
     // Sessions and deliveries
 
     /// Handles a session that has opened a mailbox. The directories had `times` then, under the lock if there is one, and
-    /// after that the worker created `barrier`. [`Registry::take_ready`] has the answer later.
+    /// after that the worker created `barrier`. [`Registry::take_login_results`] has the answer later.
     pub fn login(
         &mut self,
         mailbox: &Mailbox,
@@ -195,7 +195,7 @@ impl Registry {
             return;
         }
         entry.name_changed(found.subdir, found.name.clone());
-        entry.apply_own(vec![Change::Present(found)]);
+        entry.apply_own_changes(vec![Change::Present(found)]);
         self.runnable.insert(id);
     }
 
@@ -402,9 +402,9 @@ impl Registry {
             return;
         }
         if let Some((served, snapshot)) = entry.serve_logins() {
-            self.ready.extend(served.into_iter().map(|session| (session, Ok(Arc::clone(&snapshot)))));
+            self.login_results.extend(served.into_iter().map(|session| (session, Ok(Arc::clone(&snapshot)))));
         }
-        if entry.has_news() {
+        if entry.has_unreported_changes() {
             self.changed.insert(id);
         }
         if entry.in_flight.is_some() || entry.session_update.is_some() {

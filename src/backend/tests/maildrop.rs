@@ -91,7 +91,7 @@ impl Bench {
                 self.index.complete(id, result);
             }
         }
-        for (id, result) in self.index.take_ready() {
+        for (id, result) in self.index.take_login_results() {
             let client = (id, self.clients.get_mut(id).unwrap());
             self.maildrops.index_ready(client, result, &mut self.index, &mut self.effects);
         }
