@@ -232,7 +232,7 @@ impl Connection {
         self.record_progress(now);
         let octets = (self.received + self.sent - before.0) as usize;
         let steps = granted - budget.steps;
-        self.work = work::of_round(steps, octets, before.1);
+        self.work = work::pump_cost(steps, octets, before.1);
         pumped
     }
 
@@ -447,7 +447,7 @@ impl Connection {
                 }
                 self.transport.shut_down();
                 self.state = ConnectionState::Draining(now.monotonic + LINGER);
-                self.inbox = emptied(&self.inbox);
+                self.inbox = empty_like(&self.inbox);
             }
             ConnectionState::Draining(_) if self.inbox.has_ended() => self.state = ConnectionState::Closed,
             _ => return false,
@@ -480,7 +480,7 @@ fn inbox_capacity(limits: &Limits) -> usize {
 }
 
 /// An inbox without octets that keeps the end-of-input flag.
-fn emptied(inbox: &Inbox) -> Inbox {
+fn empty_like(inbox: &Inbox) -> Inbox {
     let mut drained = Inbox::default();
     if inbox.has_ended() {
         drained.end();
