@@ -34,7 +34,7 @@ use crate::{
     maildir::{Change, Maildir, MessageEntry, Subdir, scan::DirTimes},
     metrics::METRICS,
     proto::request::{ConnId, Failure, Mailbox},
-    rota::take_after,
+    round_robin::take_after,
 };
 
 /// The indexes of the mailboxes in use. Pure state: it requests jobs, and takes their results and events.
