@@ -38,7 +38,7 @@ impl ReplaceableFile {
         Ok(Self { dir, name })
     }
 
-    /// The path.
+    /// The path of the file, for messages to people.
     pub(super) fn path(&self) -> PathBuf {
         self.dir.path().join(&self.name)
     }
