@@ -58,7 +58,12 @@ impl Metrics {
             self.counters_by_service("restante_connections_total", "Connections accepted.", |of| {
                 &of.connections
             }),
-            counter_by_label("restante_turned_away_total", "Connections rejected.", "why", &self.rejected_connections),
+            counter_by_label(
+                "restante_turned_away_total",
+                "Connections rejected.",
+                "why",
+                &self.rejected_connections,
+            ),
             self.counters_by_service(
                 "restante_received_bytes_total",
                 "Octets received from clients, inside TLS.",
@@ -250,7 +255,12 @@ fn gauge(name: &'static str, help: &'static str, gauge: &Gauge) -> Family {
     Family { name, kind: Kind::Gauge, help, samples: vec![Sample::unlabelled(gauge.get() as f64)] }
 }
 
-fn counter_by_label(name: &'static str, help: &'static str, label: &'static str, counter: &LabelCounter) -> Family {
+fn counter_by_label(
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    counter: &LabelCounter,
+) -> Family {
     let samples = counter.snapshot().into_iter().map(|(word, n)| Sample::labelled(label, word, n)).collect();
     Family { name, kind: Kind::Counter, help, samples }
 }

@@ -183,7 +183,9 @@ impl Admission {
             let rank = match stage {
                 EvictionStage::Closing => EvictionRank::Closing,
                 EvictionStage::Trusted => EvictionRank::Trusted,
-                _ if connection.protect_if_served(&self.known_addresses, &mut self.protected) => EvictionRank::Served,
+                _ if connection.protect_if_served(&self.known_addresses, &mut self.protected) => {
+                    EvictionRank::Served
+                }
                 _ => EvictionRank::Unknown,
             };
             ((connection.group, rank, stage), progress)

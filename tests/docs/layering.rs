@@ -50,7 +50,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("config", &["limits", "maildir", "net", "open_regular", "proto", "logging"]),
     ("loaded_config", &["accounts", "config", "net"]),
-    ("index", &["limits", "deferred_drop", "round_robin", "capacity", "proto", "maildir", "metrics", "logging"]),
+    (
+        "index",
+        &["limits", "deferred_drop", "round_robin", "capacity", "proto", "maildir", "metrics", "logging"],
+    ),
     (
         "workers",
         &[

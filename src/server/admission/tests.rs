@@ -184,6 +184,11 @@ fn everything_is_forgotten_with_the_last_connection_but_who_was_served() {
     assert!(
         admission.prefixes.0.is_empty() && admission.sites.0.is_empty() && admission.protected.0.is_empty()
     );
-    assert_eq!((admission.known_addresses.last_served_at.len(), admission.known_addresses.order.len()), (10, 10));
-    assert!(admission.known_addresses.contains(address(199)) && !admission.known_addresses.contains(address(189)));
+    assert_eq!(
+        (admission.known_addresses.last_served_at.len(), admission.known_addresses.order.len()),
+        (10, 10)
+    );
+    assert!(
+        admission.known_addresses.contains(address(199)) && !admission.known_addresses.contains(address(189))
+    );
 }
