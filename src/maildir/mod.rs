@@ -4,6 +4,7 @@
 //! accounts. It opens every file relative to a directory that is already open, and never through a symbolic link.
 
 pub mod cache_file;
+mod cached_read;
 pub(crate) mod directory;
 mod entry;
 pub mod error;
@@ -23,6 +24,7 @@ pub(crate) mod tmp_file;
 pub mod trusted_date;
 pub mod usage;
 
+pub use cached_read::CachedPiece;
 pub use entry::{Change, FileName, FileVersion, MessageEntry, MessageRef, Subdir};
 pub use error::{Error, Kind};
 pub use message::OpenMessage;

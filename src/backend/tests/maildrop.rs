@@ -7,7 +7,7 @@ use super::{
     },
     *,
 };
-use crate::{accounts::HashMemory, index::Registry, limits::Limits, proto::request::Access, workers::Job};
+use crate::{accounts::HashMemory, index::Registry, limits::{Limits, Size, Span}, proto::request::Access, workers::Job};
 
 /// The maildrops, an index, and jobs that a test runs one by one.
 struct Bench {
@@ -22,7 +22,11 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let fixture = Fixture::new();
-        let maildrops = Maildrops::new(Duration::ZERO, &fixture.fd_budget(), fixture.completions.clone());
+        let mut limits = Limits::default();
+        limits.pop3.login_delay = Span(Duration::ZERO);
+        limits.disk.read_size = Size(4096);
+        let mut maildrops = Maildrops::new(&limits, &fixture.fd_budget(), fixture.completions.clone());
+        maildrops.cached_reads().ignore_durations();
         let mut clients = Clients::default();
         for (id, host) in [(CLIENT, 1), (OTHER, 2)] {
             clients.insert(id, [192, 0, 2, host].into());
@@ -30,6 +34,52 @@ impl Bench {
         let quotas = QuotaCache::new(10, SECOND);
         let index = Registry::new(&Limits::default(), 10);
         Self { fixture, maildrops, clients, index, quotas, effects: Effects::default() }
+    }
+
+    /// With a message of 5,000 octets that the client has listed.
+    fn with_large_message() -> Self {
+        let mut bench = Self::new();
+        bench.deliver_by_hand("1.one.host");
+        let maildir = bench.fixture.storage.maildir(&mailbox("ann")).unwrap();
+        std::fs::write(maildir.path().join("new/1.one.host"), vec![b'x'; 5000]).unwrap();
+        bench.open(CLIENT);
+        bench.work();
+        bench.expect_effects(&["c1 opened 1"]);
+        bench
+    }
+
+    fn remove_message(&self) {
+        let maildir = self.fixture.storage.maildir(&mailbox("ann")).unwrap();
+        std::fs::remove_file(maildir.path().join("new/1.one.host")).unwrap();
+    }
+
+    /// Asks for a piece of the first message.
+    fn read(&mut self, from: u64) {
+        let client = self.clients.get_mut(CLIENT).unwrap();
+        self.maildrops.read((CLIENT, client), (0, from), SECOND, &mut self.effects);
+    }
+
+    /// The length of the piece that was read, and whether it is the last.
+    #[track_caller]
+    fn next_chunk(&mut self) -> (usize, bool) {
+        match self.effects.next() {
+            Some(Effect::Respond(CLIENT, Response::Chunk { bytes, last })) => (bytes.len(), last),
+            other => panic!("no chunk: {other:?}"),
+        }
+    }
+
+    /// Spends the reads of the loop, and leaves a message that is open as it is.
+    fn spend_reads_of_this_turn(&mut self) {
+        let reading = self.clients.get_mut(CLIENT).unwrap().maildrop.as_mut().unwrap();
+        let reading = reading.files.as_mut().unwrap().reading.take();
+        loop {
+            self.read(0);
+            if let Some(Effect::Run(_)) = self.effects.next() {
+                break;
+            }
+        }
+        let client = self.clients.get_mut(CLIENT).unwrap().maildrop.as_mut().unwrap();
+        client.files.as_mut().unwrap().reading = reading;
     }
 
     fn open(&mut self, id: ConnId) {
@@ -228,23 +278,55 @@ fn logins_whose_clients_have_gone_do_not_get_the_mailbox() {
 
 #[test]
 fn a_message_is_read_in_pieces_from_a_file_that_stays_open() {
-    let mut bench = Bench::new();
-    bench.deliver_by_hand("1.one.host");
-    let maildir = bench.fixture.storage.maildir(&mailbox("ann")).unwrap();
-    std::fs::write(maildir.path().join("new/1.one.host"), vec![b'x'; 5000]).unwrap();
-    bench.open(CLIENT);
+    let mut bench = Bench::with_large_message();
+    bench.spend_reads_of_this_turn();
+    bench.read(0);
     bench.work();
-    bench.expect_effects(&["c1 opened 1"]);
-    for (from, length, is_last) in [(0, 4096, false), (4096, 904, true)] {
-        let client = bench.clients.get_mut(CLIENT).unwrap();
-        Maildrops::read((CLIENT, client), (0, from), &mut bench.effects);
-        bench.work();
-        if !is_last {
-            std::fs::remove_file(maildir.path().join("new/1.one.host")).unwrap();
-        }
-        let Some(Effect::Respond(CLIENT, Response::Chunk { bytes, last })) = bench.effects.next() else {
-            panic!("no chunk")
-        };
-        assert_eq!((bytes.len(), last), (length, is_last));
-    }
+    assert_eq!(bench.next_chunk(), (4096, false));
+    bench.remove_message();
+    bench.read(4096);
+    bench.work();
+    assert_eq!(bench.next_chunk(), (904, true));
+}
+
+#[test]
+fn a_message_in_memory_is_read_without_a_worker_and_stays_open_too() {
+    let mut bench = Bench::with_large_message();
+    bench.read(0);
+    assert_eq!(bench.next_chunk(), (4096, false));
+    bench.remove_message();
+    bench.read(4096);
+    assert_eq!(bench.next_chunk(), (904, true));
+}
+
+#[test]
+fn a_worker_goes_on_with_a_message_whose_first_piece_was_in_memory_and_the_loop_with_one_of_a_worker() {
+    let mut bench = Bench::with_large_message();
+    bench.read(0);
+    assert_eq!(bench.next_chunk(), (4096, false));
+    bench.spend_reads_of_this_turn();
+    bench.read(4096);
+    bench.work();
+    assert_eq!(bench.next_chunk(), (904, true));
+    bench.read(0);
+    bench.work();
+    assert_eq!(bench.next_chunk(), (4096, false));
+    bench.maildrops.begin_turn();
+    bench.remove_message();
+    bench.read(4096);
+    assert_eq!(bench.next_chunk(), (904, true));
+}
+
+#[test]
+fn a_message_that_was_changed_moved_or_removed_is_left_to_a_worker() {
+    let mut bench = Bench::with_large_message();
+    let maildir = bench.fixture.storage.maildir(&mailbox("ann")).unwrap().path().to_owned();
+    std::fs::rename(maildir.join("new/1.one.host"), maildir.join("cur/1.one.host:2,S")).unwrap();
+    bench.read(0);
+    bench.work();
+    assert_eq!(bench.next_chunk(), (4096, false));
+    std::fs::write(maildir.join("cur/1.one.host:2,S"), "another").unwrap();
+    bench.read(0);
+    bench.work();
+    bench.expect_effects(&["c1 failed Changed"]);
 }
