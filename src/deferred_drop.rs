@@ -46,8 +46,7 @@ impl DropQueue {
 /// Drops a value: on the thread for closing if the caller is an event loop, otherwise here.
 pub fn drop_deferred<T: Send + 'static>(value: T) {
     // The variable no longer exists on a thread that is ending.
-    let to_thread =
-        DROP_QUEUE.try_with(|queue| queue.borrow().as_ref().map(|queue| queue.to_thread.clone()));
+    let to_thread = DROP_QUEUE.try_with(|queue| queue.borrow().as_ref().map(|queue| queue.to_thread.clone()));
     match to_thread.ok().flatten() {
         // If the thread for closing has ended, the value comes back in the error and is dropped here.
         Some(to_thread) => drop(to_thread.send(Box::new(value))),
@@ -198,8 +197,9 @@ impl DropThread {
     /// Marks this thread as that of an event loop, until the returned value is dropped.
     pub fn mark_loop_thread(self) -> LoopThreadGuard {
         let (to_thread, max_read_files) = (self.queue.clone(), self.max_read_files);
-        DROP_QUEUE
-            .with(|queue| queue.replace(Some(DropQueue { to_thread, read_files: Vec::new(), max_read_files })));
+        DROP_QUEUE.with(|queue| {
+            queue.replace(Some(DropQueue { to_thread, read_files: Vec::new(), max_read_files }))
+        });
         LoopThreadGuard { drop_thread: Some(self) }
     }
 }

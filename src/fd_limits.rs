@@ -208,7 +208,7 @@ impl FdBudget {
             (self.max_closing + self.max_maildirs, FDS_PER_MAILDIR),
             (self.max_batch, 1),
             (self.max_spilled, FDS_PER_SPILLED_MESSAGE),
-            (self.max_read_files - 1, 1), // one is that of its session
+            (self.max_read_files - 1, 1),  // one is that of its session
             (self.max_connections + 1, 1), // one is accepted before another is evicted, or before it is rejected
         ];
         parts.into_iter().map(|(count, of_each)| count * of_each).sum()

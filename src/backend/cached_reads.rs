@@ -1,4 +1,4 @@
-//! Messages that the event loop reads itself, because the kernel has them in memory. A worker would cost two switches
+//! Small messages that the event loop reads itself, because the kernel has them in memory. A worker would cost two switches
 //! between threads, which take longer than the read.
 //!
 //! Two bounds protect the other sessions. A turn reads a few megabytes at most, and workers read the rest. If a read took
@@ -8,13 +8,13 @@
 use std::time::{Duration, Instant};
 
 use super::open_maildrop::OpenFiles;
-use crate::{index::budget::Budget, maildir::CachedPiece};
+use crate::index::budget::Budget;
 
 /// The bounds on reads of the event loop.
 #[derive(Debug)]
 pub(super) struct CachedReads {
-    /// Octets of one piece.
-    read_size: usize,
+    /// Octets of the largest message.
+    max_size: usize,
     /// Octets that this turn may still read.
     budget: Budget,
     /// A read that takes longer waited for something.
@@ -24,9 +24,9 @@ pub(super) struct CachedReads {
 }
 
 impl CachedReads {
-    pub(super) fn new(read_size: usize) -> Self {
+    pub(super) fn new(max_size: usize) -> Self {
         let budget = Budget::new(MAX_OCTETS_PER_TURN);
-        Self { read_size, budget, max_duration: SLOW_READ, paused_until: Duration::ZERO }
+        Self { max_size, budget, max_duration: SLOW_READ, paused_until: Duration::ZERO }
     }
 
     /// Never takes a read for slow, because the machine of a test may be busy.
@@ -39,28 +39,16 @@ impl CachedReads {
         self.budget.renew();
     }
 
-    /// Reads a piece of a message at `now`, if that needs no wait. Otherwise a message that is already open stays in
-    /// `files`.
-    pub(super) fn read(
-        &mut self,
-        files: &mut OpenFiles,
-        (message, from): (usize, u64),
-        now: Duration,
-    ) -> Option<CachedPiece> {
+    /// Reads a whole message at `now`, if it is small and that needs no wait.
+    pub(super) fn read(&mut self, files: &OpenFiles, message: usize, now: Duration) -> Option<Vec<u8>> {
+        let wanted = files.snapshot.message_ref(message)?;
         if self.budget.is_spent() || now < self.paused_until {
             return None;
         }
         let began = Instant::now();
-        let read = match files.reading.take() {
-            Some(open) => open.read_cached(from, self.read_size).map_err(|open| files.reading = Some(open)).ok(),
-            None if from > 0 => None,
-            None => {
-                let wanted = files.snapshot.message_ref(message)?;
-                files.maildir.read_cached(wanted, self.read_size)
-            }
-        };
-        self.record(read.as_ref().map_or(0, |piece| piece.bytes.len()), began.elapsed(), now);
-        read
+        let bytes = files.maildir.read_cached(wanted, self.max_size);
+        self.record(bytes.as_ref().map_or(0, Vec::len), began.elapsed(), now);
+        bytes
     }
 
     /// Records a read of that many octets, which took `duration` until shortly after `now`.
@@ -90,12 +78,13 @@ mod tests {
         let mut reads = CachedReads::new(65_536);
         let turn = |reads: &mut CachedReads, octets: usize| {
             reads.begin_turn();
-            (0..).take_while(|_| {
-                let more = !reads.budget.is_spent();
-                reads.record(octets, Duration::ZERO, Duration::ZERO);
-                more
-            })
-            .count()
+            (0..)
+                .take_while(|_| {
+                    let more = !reads.budget.is_spent();
+                    reads.record(octets, Duration::ZERO, Duration::ZERO);
+                    more
+                })
+                .count()
         };
         assert_eq!(turn(&mut reads, 65_536), 64);
         assert_eq!(turn(&mut reads, 1), 1024, "an open counts too");

@@ -21,7 +21,7 @@ use crate::{
     fd_limits::FdBudget,
     index::{LoginDelay, Registry, Snapshot, job::SessionChanges},
     limits::Limits,
-    maildir::{CachedPiece, Maildir},
+    maildir::Maildir,
     proto::request::{Access, ConnId, Failure, Mailbox, MaildropRequest, Response},
     workers::{
         CompletionSender, Job,
@@ -131,9 +131,7 @@ impl Maildrops {
             MaildropRequest::Open { mailbox, access, now } => {
                 self.open((id, client), (mailbox, access, now), index, effects)
             }
-            MaildropRequest::Read { message, from } => {
-                self.read((id, client), (message, from), now, effects)
-            }
+            MaildropRequest::Read { message, from } => self.read((id, client), (message, from), now, effects),
             MaildropRequest::Update { delete, seen } => {
                 self.update((id, client), (delete, seen), index, effects)
             }
@@ -196,15 +194,13 @@ impl Maildrops {
         effects: &mut Effects,
     ) {
         let Some(files) = client.files() else { return effects.fail(id, Failure::TempFail) };
-        if from == 0 {
-            files.reading = None; // an open message is usable only by the RETR that opened it
+        // An open message is usable only by the RETR that opened it.
+        let open = files.reading.take().filter(|_| from > 0);
+        if from == 0
+            && let Some(bytes) = self.cached_reads.read(files, message, now)
+        {
+            return effects.respond(id, Response::Chunk { bytes, last: true });
         }
-        if let Some(CachedPiece { bytes, still_open }) = self.cached_reads.read(files, (message, from), now) {
-            let last = still_open.is_none();
-            files.reading = still_open;
-            return effects.respond(id, Response::Chunk { bytes, last });
-        }
-        let open = files.reading.take();
         let (maildir, snapshot) = (Arc::clone(&files.maildir), Arc::clone(&files.snapshot));
         effects.run(Job::Read { conn: id, maildir, snapshot, message, from, open });
     }

@@ -1,12 +1,7 @@
 //! One message of a mailbox: reading, deleting and marking it. Each operation finds the file by its identity, even
 //! after another program has moved it, and checks that it is the listed file.
 
-use std::{
-    collections::HashMap,
-    ffi::CString,
-    io,
-    os::fd::{AsFd, OwnedFd},
-};
+use std::{collections::HashMap, ffi::CString, io, os::fd::AsFd};
 
 use rustix::{
     fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags},
@@ -46,16 +41,11 @@ impl OpenMessage {
         Ok(Self { file, path, bytes: wanted.version.bytes })
     }
 
-    /// `file` is known to be the listed one.
-    pub(super) fn from_listed_file(maildir: &Maildir, file: ReadFile, wanted: MessageRef<'_>) -> Self {
-        let path = path_of(maildir, wanted.subdir, &c_string(wanted.name.to_vec()));
-        Self { file, path, bytes: wanted.version.bytes }
-    }
-
     /// Reads up to `max` bytes at `from`; the flag says whether they end the message. A file that has become shorter
     /// is an error of kind `Truncated`.
     pub fn read(&self, from: u64, max: usize) -> Result<(Vec<u8>, bool), Error> {
-        let (length, last) = self.piece(from, max);
+        let left = self.bytes.saturating_sub(from);
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(max);
         let mut bytes = vec![0; length];
         let mut read = 0;
         while read < length {
@@ -66,18 +56,7 @@ impl OpenMessage {
                 Err(error) => return Err(Error::at(&self.path, "read", error)),
             };
         }
-        Ok((bytes, last))
-    }
-
-    /// The length of the piece of up to `max` bytes at `from`, and whether it ends the message.
-    pub(super) fn piece(&self, from: u64, max: usize) -> (usize, bool) {
-        let left = self.bytes.saturating_sub(from);
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(max);
-        (length, length as u64 == left)
-    }
-
-    pub(super) fn file(&self) -> &OwnedFd {
-        &self.file
+        Ok((bytes, length as u64 == left))
     }
 }
 

@@ -24,7 +24,6 @@ pub(crate) mod tmp_file;
 pub mod trusted_date;
 pub mod usage;
 
-pub use cached_read::CachedPiece;
 pub use entry::{Change, FileName, FileVersion, MessageEntry, MessageRef, Subdir};
 pub use error::{Error, Kind};
 pub use message::OpenMessage;

@@ -106,12 +106,11 @@ const LOCAL: [u32; 7] = [
     0x0102_1994, // tmpfs
 ];
 
-/// Local file systems that open a file in memory without waiting. Those that stack on others are not among them, nor are
-/// those that lock the whole file system to open one file.
-const CACHED_READS: [u32; 4] = [
+/// Local file systems that open a file in memory without waiting, and have the place of a small file's content in its
+/// inode. Those that stack on others are not among them.
+const CACHED_READS: [u32; 3] = [
     0xef53,      // ext4
     0x5846_5342, // XFS
-    0x9123_683e, // btrfs
     0x0102_1994, // tmpfs
 ];
 
