@@ -323,7 +323,11 @@ impl Connection {
         budget: &mut Budget,
     ) -> io::Result<bool> {
         let mut moved = false;
-        while self.state == ConnectionState::Running && budget.steps > 0 && !self.output_is_full(limits) {
+        while self.state == ConnectionState::Running
+            && budget.steps > 0
+            && budget.octets > 0
+            && !self.output_is_full(limits)
+        {
             let step = self
                 .call_session(world.directory(), now, |session, cx, inbox, out| session.step(cx, inbox, out));
             if matches!(step, Step::Idle) {
@@ -337,13 +341,16 @@ impl Connection {
             moved = true;
             budget.spend(self.session.take_work());
             self.last_command = now.monotonic;
-            self.apply_step(step, world, now);
+            let octets = self.apply_step(step, world, now);
+            budget.octets = budget.octets.saturating_sub(octets);
         }
         Ok(moved)
     }
 
-    /// Carries out the result of a step, including a response that is available at once.
-    fn apply_step(&mut self, mut step: Step, world: &mut dyn RequestHandler, now: Now) {
+    /// Carries out the result of a step, including a response that is available at once. Returns the octets of mail in
+    /// such responses.
+    fn apply_step(&mut self, mut step: Step, world: &mut dyn RequestHandler, now: Now) -> usize {
+        let mut octets = 0;
         loop {
             self.state = match step {
                 Step::Continue | Step::Idle => ConnectionState::Running,
@@ -354,13 +361,14 @@ impl Connection {
                 Step::StartTls => ConnectionState::FlushingBeforeTls,
                 Step::Request(request) => match world.handle(self.peer_info.id, request) {
                     Some(response) => {
+                        octets += response.mail_octets();
                         step = self.respond(response, world, now);
                         continue;
                     }
                     None => ConnectionState::AwaitingResponse,
                 },
             };
-            return;
+            return octets;
         }
     }
 

@@ -60,6 +60,8 @@ pub struct FdBudget {
     pub max_batch: usize,
     /// Inbound messages that have a file.
     pub max_spilled: usize,
+    /// Messages that the event loop has read, which are closed together.
+    pub max_read_files: usize,
     /// Connections of all services.
     pub max_connections: usize,
 }
@@ -114,6 +116,7 @@ impl FdBudget {
             .min(limits.smtp.max_recipients.saturating_add(1).max(MIN_MAILDIR_CACHE));
         budget.max_batch = (budget.max_batch + rest / 16).min(limits.delivery.batch_size);
         budget.max_spilled = (budget.max_spilled + rest / 32 / FDS_PER_SPILLED_MESSAGE).min(MAX_SPILLED);
+        budget.max_read_files += (rest / 64).min(MAX_READ_FILES);
         budget.max_connections += limit - budget.total_fds();
         Ok(budget)
     }
@@ -168,6 +171,7 @@ impl FdBudget {
             max_maildirs: 2, // a recipient's, and the sender's for the copy
             max_batch: 1,
             max_spilled: 1,
+            max_read_files: 1,
             max_connections: MIN_CONNECTIONS,
         }
     }
@@ -204,6 +208,7 @@ impl FdBudget {
             (self.max_closing + self.max_maildirs, FDS_PER_MAILDIR),
             (self.max_batch, 1),
             (self.max_spilled, FDS_PER_SPILLED_MESSAGE),
+            (self.max_read_files - 1, 1),  // one is that of its session
             (self.max_connections + 1, 1), // one is accepted before another is evicted, or before it is rejected
         ];
         parts.into_iter().map(|(count, of_each)| count * of_each).sum()
@@ -321,6 +326,7 @@ const MIN_SPARE_FDS_FOR_WATCH: usize = 4 * FDS_FOR_WATCH;
 const MAX_TRANSCRIPTS: usize = 64;
 const MAX_CLOSING: usize = 16;
 const MAX_SPILLED: usize = 256;
+const MAX_READ_FILES: usize = 64;
 /// The mailboxes of a hundred recipients, which every server must accept (RFC 5321 section 4.5.3.1.8).
 const FDS_FOR_100_RECIPIENTS: usize = 100 * FDS_PER_MAILDIR;
 /// Mailboxes that the committer keeps open if messages have few recipients. Reopening one may cost syncs.
@@ -390,6 +396,7 @@ mod tests {
                 s.max_maildirs,
                 s.max_batch,
                 s.max_spilled,
+                s.max_read_files,
                 s.max_connections,
             ]
         };

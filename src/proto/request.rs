@@ -136,6 +136,13 @@ pub enum Response {
     Failed(Failure),
 }
 
+impl Response {
+    /// The octets of mail in it.
+    pub(crate) fn mail_octets(&self) -> usize {
+        if let Self::Chunk { bytes, .. } = self { bytes.len() } else { 0 }
+    }
+}
+
 /// The reason for a failure. It selects a reply, and reveals no detail of the operating system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Failure {
