@@ -1,4 +1,4 @@
-//! A figure by name, with its samples.
+//! A metric by name, with its samples.
 
 /// All samples of one name.
 #[derive(Debug, Clone, PartialEq)]
