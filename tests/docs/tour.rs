@@ -255,7 +255,7 @@ fn clone(to: &Path) {
 }
 
 /// The files of a clone that differ from its last commit.
-fn status(clone: &PathBuf) -> String {
+fn status(clone: &Path) -> String {
     String::from_utf8(git(clone, &["status", "--porcelain"]).stdout).unwrap()
 }
 
