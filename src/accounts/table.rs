@@ -28,7 +28,7 @@ pub(super) struct AccountTable {
     has_slow_hashes: bool,
 }
 
-/// One account.
+/// An account, as far as a login needs it.
 pub(super) struct User {
     pub(super) mailbox: Mailbox,
     pub(super) hash: String,
@@ -45,7 +45,6 @@ struct MailboxPolicy {
 }
 
 impl AccountTable {
-    /// A table without aliases.
     pub(super) fn new(accounts: impl IntoIterator<Item = (String, Account)>) -> Self {
         let mut table = Self {
             users: BTreeMap::new(),

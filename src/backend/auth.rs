@@ -197,7 +197,7 @@ impl Auth {
                     let min_delay =
                         if accounts.has_slow_hashes() { FOREIGN_HASH_REPLY_DELAY } else { Duration::ZERO };
                     let until = since + self.throttle.record_failure(attempt, now).max(min_delay);
-                    Response::AuthFailed { delay: until.saturating_sub(now) }
+                    Response::Failed(Failure::AuthFailed { delay: until.saturating_sub(now) })
                 }
                 Ok(Verdict::Right(mailbox)) => {
                     self.throttle.record_success(attempt, now);

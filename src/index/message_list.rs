@@ -146,12 +146,12 @@ impl MessageList {
         self.revision = revision;
     }
 
-    /// The number of messages.
+    /// Number of messages.
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Whether there are none.
+    /// True if it has no message.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
@@ -183,7 +183,7 @@ impl MessageList {
         self.iter().filter(is_missing).cloned().collect()
     }
 
-    /// The messages in order.
+    /// The messages in the order of POP3 numbers.
     pub fn iter(&self) -> impl Iterator<Item = &MessageEntry> {
         self.chunks.iter().flat_map(|chunk| &chunk.messages)
     }
@@ -344,7 +344,7 @@ impl MessageList {
         self.note_duplicates(&found);
     }
 
-    /// Checks the invariants.
+    /// Checks the invariants in a debug build.
     pub fn check(&self) {
         debug_assert_eq!(self.length, self.iter().count());
         debug_assert_eq!(self.total, self.iter().map(|message| message.octets).sum::<u64>());

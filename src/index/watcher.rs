@@ -52,7 +52,7 @@ pub enum MailboxEvent {
 pub enum WatcherReport {
     /// Events were lost: those in the queue are not complete.
     Overflow,
-    /// One event.
+    /// A change in a watched mailbox.
     Event(MailboxEvent),
     /// Every event before that barrier has been reported.
     Barrier(u64),
@@ -117,7 +117,7 @@ pub struct Watcher {
     failure_logged: AtomicBool,
 }
 
-/// The watched directories.
+/// The directories with an inotify watch, by path and by file.
 #[derive(Debug, Default)]
 struct Watched {
     by_path: HashMap<PathBuf, (IndexId, Subdir)>,

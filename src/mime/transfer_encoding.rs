@@ -10,9 +10,9 @@ pub enum TransferEncoding {
     /// The octets themselves: `7bit`, `8bit`, `binary`, and every encoding that is unknown.
     #[default]
     Identity,
-    /// `quoted-printable`.
+    /// `quoted-printable`: mostly text, with `=` before other octets.
     QuotedPrintable,
-    /// `base64`.
+    /// `base64`, also by the names that old programs give it.
     Base64,
 }
 
@@ -42,7 +42,7 @@ impl TransferEncoding {
         }
     }
 
-    /// Decodes a body.
+    /// Decodes a body as far as it can be decoded.
     pub fn decode(self, body: &[u8]) -> Cow<'_, [u8]> {
         match self {
             Self::Identity => Cow::Borrowed(body),
@@ -94,7 +94,6 @@ pub(super) fn base64_words<'a>(words: impl Iterator<Item = &'a [u8]>, octets: &m
 struct Base64 {
     octets: Vec<u8>,
     bits: u32,
-    /// Characters in `bits`.
     count: u32,
 }
 

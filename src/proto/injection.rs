@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// One fault on demand.
+/// A fault that the user part of an address or user name asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InjectedFault {
     /// `452`: the reply to RCPT.

@@ -49,7 +49,7 @@ enum Entry {
     Begin(ConnId, String, String),
     /// More lines of a session.
     Lines(ConnId, String),
-    /// A session ends.
+    /// A session ends, and its file is closed.
     End(ConnId),
     /// A request to reply when every entry before it is written.
     Flush(Sender<()>),
@@ -59,7 +59,7 @@ enum Entry {
 #[derive(Debug, Clone)]
 pub(super) struct WriterHandle {
     queue: Sender<Entry>,
-    /// Octets in the queue.
+    /// Octets of all entries in the queue.
     waiting: Arc<AtomicUsize>,
     bounds: Bounds,
 }
@@ -76,7 +76,7 @@ impl WriterHandle {
         Ok(Self { queue, waiting, bounds })
     }
 
-    /// Begins a file.
+    /// Begins the file of a session. If the queue is full, that session has no transcript.
     pub(super) fn begin(&self, id: ConnId, name: String, head: String) -> TranscriptWriter {
         let mut pen =
             TranscriptWriter { handle: self.clone(), id, written: head.len(), dropped: 0, begun: false };
@@ -146,19 +146,19 @@ impl Drop for TranscriptWriter {
     }
 }
 
-/// The directory of transcripts.
+/// The directory of transcripts, as the thread sees it.
 struct TranscriptDir {
     directory: PathBuf,
     bounds: Bounds,
     /// Names and sizes of all files, the oldest first.
     files: VecDeque<(String, u64)>,
     octets: u64,
-    /// Files being written.
+    /// Transcripts of sessions that have not ended.
     open: HashMap<ConnId, OpenTranscript>,
     last_error_logged: Option<Instant>,
 }
 
-/// A file being written.
+/// A transcript whose session has not ended.
 struct OpenTranscript {
     name: String,
     /// `None` if it was closed because too many were open.

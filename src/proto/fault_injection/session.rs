@@ -143,7 +143,8 @@ impl FaultySession {
                 self.plan = FaultPlan::new(injections);
                 self.maildrop = None;
                 if self.plan.has(InjectedFault::WrongPassword) {
-                    return self.session.respond(cx, Response::AuthFailed { delay: Duration::ZERO }, said);
+                    let failure = Failure::AuthFailed { delay: Duration::ZERO };
+                    return self.session.respond(cx, Response::Failed(failure), said);
                 }
                 return Step::Request(Request::Verify { user, password: password.clone() });
             }
