@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use mio::{Poll, Token, Waker};
@@ -83,6 +83,7 @@ impl Server {
             config_path: source.map(Path::to_owned),
             started_at: SystemTime::now(),
             clock: LoopClock::new(Box::new(SystemClock::start())),
+            cpu_time: Duration::ZERO,
             poll,
             waker,
             completions: results,

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     rc::Rc,
     sync::{Arc, atomic::AtomicBool, mpsc},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use mio::{Poll, Token};
@@ -39,6 +39,8 @@ pub struct Server {
     pub(super) config_path: Option<PathBuf>,
     pub(super) started_at: SystemTime,
     pub(super) clock: LoopClock,
+    /// CPU time of this thread up to the end of the last turn.
+    pub(super) cpu_time: Duration,
     pub(super) poll: Poll,
     pub(super) waker: Arc<LoopWaker>,
     pub(super) completions: mpsc::Receiver<Completion>,
