@@ -1,7 +1,7 @@
 //! Opens the server: the spool, the threads, the sockets and the signals.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     backend::Backend,
+    capacity::GradualMap,
     clock::{LoopClock, SystemClock},
     connection::work::Share,
     fd_limits::{FdBudget, count_open_fds, raise_fd_limit},
@@ -95,9 +96,9 @@ impl Server {
             listeners: BTreeMap::new(),
             tls,
             transcripts,
-            connections: HashMap::new(),
-            pending_proxies: HashMap::new(),
-            conn_meta: HashMap::new(),
+            connections: GradualMap::default(),
+            pending_proxies: GradualMap::default(),
+            conn_meta: GradualMap::default(),
             admission: Admission::new(),
             fd_budget: budget,
             inherited,

@@ -1,7 +1,7 @@
 //! The state of the server. The steps of the loop, each in a file of its own, act on it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     path::PathBuf,
     rc::Rc,
     sync::{Arc, atomic::AtomicBool, mpsc},
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     backend::Backend,
+    capacity::GradualMap,
     clock::LoopClock,
     config::Config,
     connection::{Connection, work::Share},
@@ -57,13 +58,13 @@ pub struct Server {
     pub(super) tls: Option<Rc<TlsConfig>>,
     pub(super) backend: Backend,
     pub(super) metrics_export: ExportConfig,
-    pub(super) connections: HashMap<ConnId, Connection>,
+    pub(super) connections: GradualMap<ConnId, Connection>,
     /// After the connections, so that it is dropped after their last lines are written.
     pub(super) transcripts: Option<Transcripts>,
     /// Connections from proxies whose PROXY header is not complete yet.
-    pub(super) pending_proxies: HashMap<ConnId, PendingProxy>,
+    pub(super) pending_proxies: GradualMap<ConnId, PendingProxy>,
     /// The listener and the peer of each connection.
-    pub(super) conn_meta: HashMap<ConnId, ConnMeta>,
+    pub(super) conn_meta: GradualMap<ConnId, ConnMeta>,
     pub(super) admission: Admission,
     /// The budget of descriptors that is in force.
     pub(super) fd_budget: FdBudget,
