@@ -13,6 +13,7 @@ mod update;
 mod vocabulary;
 
 pub use factory::Factory;
+pub use login::loggable_user;
 pub use session_config::{Expire, Persona, SessionConfig};
 pub use state::Pop3Session;
 pub use vocabulary::VOCABULARY;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     limits::Limits,
-    proto::{SessionPhase, dot::LineEndings, section},
+    proto::{SessionPhase, dot::LineEndings, section, syntax::Syntax},
 };
 
 /// The configuration shared by a listener's sessions.
@@ -15,6 +15,8 @@ pub struct SessionConfig {
     pub hostname: String,
     /// The accepted line ends.
     pub line_endings: LineEndings,
+    /// The accepted syntax of commands, except for older personas: see [`SessionConfig::syntax`].
+    pub syntax: Syntax,
     /// The generation of the protocol.
     pub persona: Persona,
     /// The limits.
@@ -159,6 +161,13 @@ pub struct CommandSpec {
 }
 
 impl SessionConfig {
+    /// The accepted syntax of commands. A persona of an older protocol keeps the syntax of its time, unless its line
+    /// ends are lenient too.
+    pub fn syntax(&self) -> Syntax {
+        let of_its_time = self.persona != Persona::Modern && self.line_endings != LineEndings::Lenient;
+        if self.pedantic || of_its_time { Syntax::Exact } else { self.syntax }
+    }
+
     /// The row of a command. A known command that this listener lacks gets a row with [`Verb::Unimplemented`].
     /// `name` may be in any case.
     pub fn command(&self, name: &[u8]) -> Option<&'static CommandSpec> {
@@ -170,6 +179,15 @@ impl SessionConfig {
     /// True if the listener speaks LMTP, with a reply for every recipient.
     pub fn is_lmtp(&self) -> bool {
         self.policy.kind == Kind::Lmtp
+    }
+
+    /// The command that a session begins with.
+    pub fn hello(&self) -> &'static str {
+        match self.persona {
+            _ if self.is_lmtp() => "LHLO",
+            Persona::Modern => "EHLO",
+            Persona::Rfc821 => "HELO",
+        }
     }
 
     fn has(&self, verb: Verb) -> bool {
