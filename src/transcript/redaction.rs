@@ -83,10 +83,12 @@ impl Redactor {
     fn redact_command(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let text = Syntax::Forgiving.command(line);
         let blanks = &line[..line.len() - text.len()];
-        Some([blanks, &self.redact_words(text)?].concat())
+        Some([blanks, &self.redact_words(text, blanks.len())?].concat())
     }
 
-    fn redact_words(&mut self, text: &[u8]) -> Option<Vec<u8>> {
+    /// The same, without the `blanks` before the command.
+    fn redact_words(&mut self, text: &[u8], blanks: usize) -> Option<Vec<u8>> {
+        let max_line = self.max_line.saturating_sub(blanks);
         let (verb, argument) = command::split(text);
         let name = verb.to_ascii_uppercase();
         let nul = if text.contains(&0) { "\0" } else { "" };
@@ -106,7 +108,7 @@ impl Redactor {
                         return Some([verb, b" ", mechanism, rest.as_bytes(), nul.as_bytes()].concat());
                     }
                 };
-                let max_line = self.max_line.max(sasl::LINE);
+                let max_line = self.max_line.max(sasl::LINE).saturating_sub(blanks);
                 let shown =
                     self.redact_response(response, phase, max_line - verb.len() - mechanism.len() - 4)?;
                 let (before, behind) = text.split_at(text.trim_ascii_end().len());
@@ -114,20 +116,22 @@ impl Redactor {
             }
             b"PASS" if self.protocol == Protocol::Pop3 && text.len() > verb.len() => {
                 // Everything after the first blank is the password (RFC 1939 section 7).
-                let shown = self.redact_secret(&text[verb.len() + 1..], self.max_line - b"PASS \r\n".len());
+                let shown =
+                    self.redact_secret(&text[verb.len() + 1..], max_line.saturating_sub(b"PASS \r\n".len()));
                 Some([verb, b" ", &shown].concat())
             }
             b"USER" if self.protocol == Protocol::Pop3 => {
                 let name = pop3::loggable_user(argument);
                 self.user_hidden = name.len() < argument.trim_ascii().len();
-                self.user_hidden.then(|| self.hide_rest([verb, b" ", name, b" "].concat(), text))
+                self.user_hidden.then(|| Self::hide_rest(&[verb, b" ", name, b" "].concat(), text, max_line))
             }
             // A password in the wrong place: `STAT PASS secret`.
             name if self.protocol == Protocol::Pop3
                 && self.is_known_command(name)
                 && after_pass(argument) > 0 =>
             {
-                Some(self.hide_rest([verb, b" ", &argument[..after_pass(argument)]].concat(), text))
+                let shown = [verb, b" ", &argument[..after_pass(argument)]].concat();
+                Some(Self::hide_rest(&shown, text, max_line))
             }
             b"APOP" if !argument.is_empty() => Some([verb, b" ***"].concat()),
             name if self.is_known_command(name) => None,
@@ -147,11 +151,11 @@ impl Redactor {
     }
 
     /// The beginning of a command, and a mask for the rest of it. A control character, or too many octets, are still there.
-    fn hide_rest(&self, beginning: Vec<u8>, text: &[u8]) -> Vec<u8> {
-        let is_too_long = text.len() + b"\r\n".len() > self.max_line;
-        let mask = if is_too_long { b"*".repeat(self.max_line + 1) } else { HIDDEN.to_vec() };
+    fn hide_rest(beginning: &[u8], text: &[u8], max_line: usize) -> Vec<u8> {
+        let is_too_long = text.len() + b"\r\n".len() > max_line;
+        let mask = if is_too_long { b"*".repeat(max_line + 1) } else { HIDDEN.to_vec() };
         let control: &[u8] = if text.iter().any(u8::is_ascii_control) { b"\0" } else { b"" };
-        [&beginning, &mask[..], control].concat()
+        [beginning, &mask[..], control].concat()
     }
 
     fn is_known_command(&self, name: &[u8]) -> bool {
