@@ -1,13 +1,13 @@
 //! The connections that the backend serves, and the responses that are ready for them.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     net::{IpAddr, Ipv4Addr},
 };
 
 use super::{inbound::Inbound, open_maildrop::OpenMaildrop};
 use crate::{
-    capacity::Shrinker,
+    capacity::{GradualMap, Shrinker},
     proto::request::{ConnId, Response},
 };
 
@@ -17,7 +17,6 @@ pub(super) struct Client {
     /// The client's address, for the throttling of logins.
     pub(super) peer: IpAddr,
     response_state: ResponseState,
-    /// The inbound message.
     pub(super) inbound: Option<Inbound>,
     /// The mailbox that the session has open or is opening.
     pub(super) maildrop: Option<OpenMaildrop>,
@@ -55,9 +54,9 @@ impl Client {
 /// All connections that the backend serves.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    clients: HashMap<ConnId, Client>,
-    /// The number of connections to which a response is owed.
-    owed: usize,
+    clients: GradualMap<ConnId, Client>,
+    /// The number of connections whose response is outstanding.
+    outstanding: usize,
     responses: VecDeque<(ConnId, Response)>,
 }
 
@@ -80,9 +79,9 @@ impl Clients {
 
     /// A session has made a request.
     pub(super) fn request(&mut self, id: ConnId) {
-        let client = self.clients.entry(id).or_insert_with(|| Client::new(Ipv4Addr::LOCALHOST.into()));
+        let client = self.clients.get_or_insert_with(id, || Client::new(Ipv4Addr::LOCALHOST.into()));
         if std::mem::replace(&mut client.response_state, ResponseState::Owed) == ResponseState::NotOwed {
-            self.owed += 1;
+            self.outstanding += 1;
         }
     }
 
@@ -91,7 +90,7 @@ impl Clients {
         let client = self.clients.get_mut(&id)?;
         let turn = std::mem::replace(&mut client.response_state, ResponseState::NotOwed);
         if turn != ResponseState::NotOwed {
-            self.owed -= 1;
+            self.outstanding -= 1;
         }
         if turn == ResponseState::OwedToClosed {
             return self.clients.remove(&id);
@@ -100,7 +99,7 @@ impl Clients {
         None
     }
 
-    /// The connection is closed. Returns the client, unless a response is owed to it: then it stays until that
+    /// The connection is closed. Returns the client, unless its response is outstanding: then it stays until that
     /// response.
     pub(super) fn close(&mut self, id: ConnId) -> Option<Client> {
         let client = self.clients.get_mut(&id)?;
@@ -117,13 +116,18 @@ impl Clients {
 
     /// Takes the response to the request that was just made, if it is ready.
     pub(super) fn response_to(&mut self, id: ConnId) -> Option<Response> {
+        // Thousands of responses may wait for this turn: they are searched only if one of them is for this connection,
+        // and then it is among the last.
+        if self.clients.get(&id)?.response_state != ResponseState::NotOwed {
+            return None;
+        }
         let at = self.responses.iter().rposition(|(to, _)| *to == id)?;
         self.responses.remove(at).map(|(_, response)| response)
     }
 
-    /// The number of responses owed.
-    pub(super) fn owed(&self) -> usize {
-        self.owed
+    /// The number of responses outstanding.
+    pub(super) fn outstanding(&self) -> usize {
+        self.outstanding
     }
 
     /// Whether responses wait to be sent.

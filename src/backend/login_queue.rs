@@ -11,14 +11,18 @@ use std::{
     net::IpAddr,
 };
 
-use crate::{accounts::AddressReputation, capacity::Shrinker, proto::request::ConnId};
+use crate::{
+    accounts::AddressReputation,
+    capacity::{GradualMap, Shrinker},
+    proto::request::ConnId,
+};
 
 #[derive(Debug)]
 pub(super) struct LoginQueue<T> {
     /// By reputation, the best first.
     lanes: [Lane<T>; 3],
     /// The lane, the address and the number of each check.
-    positions: HashMap<ConnId, (usize, IpAddr, u64)>,
+    positions: GradualMap<ConnId, (usize, IpAddr, u64)>,
     capacity: usize,
     dequeued: usize,
     /// The last number given to a check or a turn.
@@ -41,7 +45,7 @@ struct Lane<T> {
     parked: BTreeMap<u64, IpAddr>,
 }
 
-/// A queued check.
+/// A password check that waits for a worker.
 #[derive(Debug)]
 struct Queued<T> {
     id: ConnId,
@@ -59,7 +63,7 @@ struct AddressQueue<T> {
     parked: BTreeMap<u64, Queued<T>>,
 }
 
-/// The result of [`LoginQueue::next`].
+/// The next check to begin, as [`LoginQueue::next`] returns it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next<T> {
     Check(ConnId, T),
@@ -82,7 +86,7 @@ impl<T> LoginQueue<T> {
         };
         Self {
             lanes: [lane(), lane(), lane()],
-            positions: HashMap::new(),
+            positions: GradualMap::default(),
             capacity,
             dequeued: 0,
             last_number: 0,

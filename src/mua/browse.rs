@@ -248,7 +248,7 @@ impl App<'_> {
 
 /// Columns before the continuation of a field, and before an attachment.
 const INDENT: usize = 2;
-/// Messages in one range.
+/// The largest number of messages in one range, such as `1-20`.
 const MAX_RANGE: usize = 10_000;
 /// Header fields in the user's language.
 const FIELDS: [(&str, LocalizedText); 5] = [

@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ending_signals", &[]),
     ("password_prompt", &["ending_signals"]),
     ("file_poller", &[]),
-    ("rota", &[]),
+    ("round_robin", &[]),
     ("capacity", &[]),
     ("printable", &[]),
     ("safe_file", &["printable"]),
@@ -52,7 +52,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("config", &["limits", "maildir", "net", "open_regular", "proto", "logging"]),
     ("loaded_config", &["accounts", "config", "net"]),
-    ("index", &["limits", "deferred_drop", "rota", "capacity", "proto", "maildir", "metrics", "logging"]),
+    (
+        "index",
+        &["limits", "deferred_drop", "round_robin", "capacity", "proto", "maildir", "metrics", "logging"],
+    ),
     (
         "workers",
         &[
@@ -107,7 +110,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "config",
             "system",
             "file_poller",
-            "rota",
+            "round_robin",
             "capacity",
             "fd_limits",
             "maildir",

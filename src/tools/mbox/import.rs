@@ -46,7 +46,7 @@ pub struct Import<'a> {
     doubtful_lines: DoubtfulLines,
     /// True if the whole mbox was checked, so that the lines above are complete.
     is_checked: bool,
-    /// Called for every message.
+    /// Called after every message, with the offset of the next one.
     progress: &'a mut dyn FnMut(ImportPass, u64),
 }
 
@@ -55,7 +55,7 @@ pub struct Import<'a> {
 pub enum ImportPass {
     /// The mbox is checked to its end before delivery.
     Check,
-    /// Messages are delivered.
+    /// Messages are written into the mailbox, durably at the end of each batch.
     Deliver,
 }
 
@@ -86,7 +86,7 @@ impl DoubtfulLines {
     }
 }
 
-/// The message being read.
+/// The message whose end the parser has not reached.
 struct CurrentMessage {
     at: u64,
     date: Option<i64>,
@@ -222,7 +222,7 @@ impl<'a> Import<'a> {
         Ok(record.finish(self.maildir, now)?)
     }
 
-    /// The progress so far.
+    /// The progress so far, which counts only durable messages.
     pub fn imported(&self) -> Imported {
         self.imported
     }
@@ -424,7 +424,7 @@ fn whole_second(time: SystemTime) -> SystemTime {
 
 /// Doubtful lines that are kept.
 const MAX_DOUBTFUL: usize = 5;
-/// Messages of one batch.
+/// Messages made durable together: each holds a file open.
 const BATCH: usize = 128;
 /// Octets that end a batch with fewer messages.
 const BATCH_OCTETS: u64 = 32 << 20;

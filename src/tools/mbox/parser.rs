@@ -41,7 +41,7 @@ struct Parser<R> {
     line: Line,
 }
 
-/// The message being read.
+/// The message whose end is not reached.
 struct Message {
     at: u64,
     /// True if the From_ line ends in CRLF. The CR of the other lines is then removed.
@@ -52,7 +52,7 @@ struct Message {
     has_line: bool,
 }
 
-/// Position within a line.
+/// The position within a line, across the pieces of a read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Line {
     Start,
