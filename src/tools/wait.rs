@@ -88,7 +88,10 @@ impl Wait<'_> {
                 poll_interval = poll_interval.or((!watched).then_some(POLL));
             }
             let over = deadline <= Instant::now();
-            if self.report_new(&mut watched_dirs, &events, over || poll_interval.is_some(), &mut each)?.is_break() {
+            if self
+                .report_new(&mut watched_dirs, &events, over || poll_interval.is_some(), &mut each)?
+                .is_break()
+            {
                 return Ok(true);
             }
             if over {

@@ -6,7 +6,7 @@ mod terminal;
 
 use std::{
     env, fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
     time::Instant,
 };
@@ -77,7 +77,8 @@ fn typed_in_order(page: &str, test: &str) {
     }
     let in_namespace = |words: &[&str]| {
         let script = "ip link set lo up && exec \"$@\"";
-        let user: &[&str] = if rustix::process::geteuid().is_root() { &[] } else { &["--map-root-user"] };
+        let is_root = rustix::process::geteuid().is_root();
+        let user: &[&str] = if is_root { &[] } else { &["--map-current-user", "--keep-caps"] };
         let mut command = Command::new("unshare");
         command.arg("--net").args(user).args(["sh", "-c", script, "sh"]).args(words).env(INSIDE, "1");
         command
@@ -94,8 +95,7 @@ fn typed_in_order(page: &str, test: &str) {
 
 fn tour(name: &str) {
     let home = home();
-    let visitor = Visitor { home: home.path().to_owned(), clone: home.path().join("restante") };
-    clone(&visitor.clone);
+    let visitor = Visitor::new(home.path(), clone(&home.path().join("restante")));
     let before = status(&visitor.clone);
     let page = Page::read(visitor.clone.join(name));
     let mut failures = Vec::new();
@@ -170,8 +170,7 @@ fn h02_h03_make_run_takes_other_ports_and_the_commands_on_its_screen_work_as_the
         return skip(name, &format!("{missing} is not installed"));
     }
     let home = home();
-    let visitor = Visitor { home: home.path().to_owned(), clone: home.path().join("restante") };
-    clone(&visitor.clone);
+    let visitor = Visitor::new(home.path(), clone(&home.path().join("restante")));
     let make = "make run SMTP=127.0.0.1:0 POP3=127.0.0.1:0 ARGS=--no-faults";
     let server = Running::start(&visitor, &[], &[make.to_owned()]);
     let screen = server.tells("pop3 listening").replace("\\\n", "");
@@ -240,7 +239,7 @@ const NEW_EACH_TIME: &[(&str, &str)] = &[
 ];
 
 /// Clones the tree, with its changes that are not committed yet, and puts the built program where cargo would.
-fn clone(to: &Path) {
+fn clone(to: &Path) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let cloned = git(Path::new("/"), &["clone", "-q", root.to_str().unwrap(), to.to_str().unwrap()]);
     assert!(cloned.status.success(), "{}", said(&cloned));
@@ -257,6 +256,7 @@ fn clone(to: &Path) {
     let release = to.join("target/release");
     fs::create_dir_all(&release).unwrap();
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_restante"), release.join("restante")).unwrap();
+    to.to_owned()
 }
 
 /// The files of a clone that differ from its last commit.
