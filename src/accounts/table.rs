@@ -72,7 +72,7 @@ impl AccountTable {
                 terms.quota.octets = least(terms.quota.octets, quota.octets);
                 terms.quota.messages = least(terms.quota.messages, quota.messages);
                 terms.sent_copy &= account.sent_copy;
-                terms.senders.narrow(account.may_send_as);
+                terms.senders.intersect(account.may_send_as);
             }
             None => {
                 let senders = Senders::new(account.may_send_as);

@@ -96,8 +96,8 @@ impl Backend {
     ) -> Result<Self, Error> {
         let limits = config.limits.clone();
         let spool = Spool::open(&config.spool)?;
-        let hold = if config.shared_spool { LockMode::Shared } else { LockMode::Exclusive };
-        let lock = spool.lock(hold, limits.spool.lock_timeout.0)?;
+        let lock_mode = if config.shared_spool { LockMode::Shared } else { LockMode::Exclusive };
+        let lock = spool.lock(lock_mode, limits.spool.lock_timeout.0)?;
         let known = trusted_date::read(&spool).unwrap_or_else(SystemTime::now);
         let (watcher, events) = match config.watch {
             ChangeDetection::Inotify => {
@@ -106,7 +106,7 @@ impl Backend {
             }
             ChangeDetection::Poll => Watcher::disabled(),
         };
-        let anybody = config.unknown_recipients == UnknownRecipients::Create;
+        let accepts_all = config.unknown_recipients == UnknownRecipients::Create;
         let reloader = reload::start_reloader(&accounts, &limits, completions)?;
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
@@ -116,7 +116,7 @@ impl Backend {
             watcher,
             limits.disk.read_size.as_len(),
             limits.max_listed_size(),
-            anybody.then_some(limits.delivery.max_created_mailboxes),
+            accepts_all.then_some(limits.delivery.max_created_mailboxes),
         )?);
         Ok(Self {
             spool: config.spool.clone(),
@@ -150,8 +150,8 @@ impl Backend {
     /// # Errors
     /// A thread could not be started, which happens only if this is called a second time.
     pub fn enter_loop(&mut self) -> io::Result<LoopThreadGuard> {
-        let closer = self.drop_thread.take();
-        closer.map_or_else(|| DropThread::start(1), Ok).map(DropThread::mark_loop_thread)
+        let thread = self.drop_thread.take();
+        thread.map_or_else(|| DropThread::start(1), Ok).map(DropThread::mark_loop_thread)
     }
 
     // Connections
@@ -184,7 +184,7 @@ impl Backend {
         self.receiver.record_body_progress(id, is_trusted, body);
     }
 
-    /// Whether message data of this connection is not read for now.
+    /// Whether the loop must read no message data of this connection, until others have freed memory.
     pub fn is_under_memory_pressure(&self, id: ConnId) -> bool {
         self.receiver.is_under_memory_pressure(id)
     }
@@ -199,7 +199,7 @@ impl Backend {
         self.clients.next_response()
     }
 
-    /// The next event for a session that did not ask for it.
+    /// The next event for a session, and its connection.
     pub fn next_event(&mut self) -> Option<(ConnId, SessionEvent)> {
         self.events.pop_front()
     }

@@ -39,7 +39,7 @@ use crate::{
 /// A report of the watcher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MailboxEvent {
-    /// Something happened to a name.
+    /// A name appeared or was moved, or its file changed.
     NameChanged(IndexId, Subdir, Box<[u8]>),
     /// A name was removed. A later file of that name has a later event.
     NameRemoved(IndexId, Subdir, Box<[u8]>),

@@ -1,6 +1,6 @@
 //! Content transfer encodings (RFC 2045 section 6).
 //!
-//! The rule: what can be decoded is decoded, and what cannot stays as it is.
+//! The rule: every octet that can be decoded is decoded, and the others stay as they are.
 
 use std::borrow::Cow;
 
@@ -56,9 +56,9 @@ impl TransferEncoding {
     }
 }
 
-/// Decodes base64, and skips what is not in the alphabet (RFC 2045 section 6.8), and lines that are remarks of other programs:
-/// their letters would move all that follows. After padding the text may go on, as when a program joins two encoded texts; a
-/// line with any other character is then a remark too.
+/// Decodes base64. Skips octets outside the alphabet (RFC 2045 section 6.8), and whole lines that are remarks of other
+/// programs, because their letters would shift the text after them. After padding, another encoded text may follow, as when a
+/// program joins two; a line with any other character is then a remark too.
 fn base64(body: &[u8]) -> Vec<u8> {
     let mut decoder = Base64 { octets: Vec::with_capacity(body.len() / 4 * 3 + 3), ..Base64::default() };
     let mut padded = false;

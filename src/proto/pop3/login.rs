@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    command_table::CommandSpec,
     maildrop_view::MaildropView,
     reply,
-    session_config::CommandSpec,
     state::{Pop3Session, State},
 };
 use crate::proto::{

@@ -4,11 +4,12 @@
 use std::mem;
 
 use super::{
+    command_table::{CommandPhase, CommandSpec, Verb},
     login,
     maildrop_view::{Column, MaildropView, Transfer},
     pedantic::bare_line_feed,
     reply::{self, Language, ReplyText},
-    session_config::{CommandPhase, CommandSpec, Expire, Verb},
+    session_config::Expire,
     state::{Pop3Session, State},
 };
 use crate::{
