@@ -283,5 +283,8 @@ fn git(directory: &Path, words: &[&str]) -> Output {
     let file = trusting.path().join("gitconfig");
     fs::write(&file, "[safe]\n\tdirectory = *\n").unwrap();
     let mut git = Command::new("git");
+    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+        git.env_remove(variable); // a hook of git sets them for its own repository
+    }
     git.env("GIT_CONFIG_GLOBAL", file).current_dir(directory).args(words).output().unwrap()
 }

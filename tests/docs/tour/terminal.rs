@@ -160,7 +160,7 @@ impl Running {
     }
 }
 
-/// What a terminal shows, printed if the test fails.
+/// The text of a terminal, printed if the test fails.
 struct Screen {
     text: String,
     fault: Option<String>,
