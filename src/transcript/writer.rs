@@ -74,7 +74,9 @@ impl WriterHandle {
         let (queue, entries) = bounded(QUEUE);
         let waiting = Arc::new(AtomicUsize::new(0));
         let in_queue = Arc::clone(&waiting);
-        thread::Builder::new().name("transcripts".into()).spawn(move || directory.run(&entries, &in_queue))?;
+        thread::Builder::new()
+            .name("transcripts".into())
+            .spawn(move || directory.run(&entries, &in_queue))?;
         Ok(Self { queue, waiting, bounds })
     }
 
@@ -180,7 +182,14 @@ impl TranscriptDir {
         }
         files.sort();
         let octets = files.iter().map(|(_, octets)| octets).sum();
-        Ok(Self { directory, bounds, files: files.into(), octets, open: HashMap::new(), last_error_logged: None })
+        Ok(Self {
+            directory,
+            bounds,
+            files: files.into(),
+            octets,
+            open: HashMap::new(),
+            last_error_logged: None,
+        })
     }
 
     fn run(mut self, entries: &Receiver<Entry>, waiting: &AtomicUsize) {
