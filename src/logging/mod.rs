@@ -130,6 +130,7 @@ pub fn log_event(caller: &PeerInfo, tls: Option<Encryption>, event: &Event, wait
         | Event::MailboxChanged { .. }
         | Event::Read { .. }
         | Event::Updated { .. } => Level::Debug,
+        Event::NoFault(_) => Level::Warn,
         _ => Level::Info,
     };
     log!(level, "{caller} {}", format_event(caller.peer, tls, event, waited));
@@ -167,6 +168,7 @@ fn format_event(peer: IpAddr, tls: Option<Encryption>, event: &Event, waited: Du
         Event::Updated { deleted, seen } => format!("updated peer={peer} deleted={deleted} seen={seen}"),
         Event::Ended { why } => format!("ended peer={peer} reason=\"{why}\""),
         Event::Injected(injection) => format!("ended peer={peer} by a fault on demand: {injection:?}"),
+        Event::NoFault(hint) => format!("no fault on demand peer={peer} reason=\"{}\"", escape(hint)),
     }
 }
 

@@ -69,6 +69,8 @@ pub enum Event {
     },
     /// The session ended because of a fault on demand.
     Injected(InjectedFault),
+    /// A tag of an address looks like a fault on demand, and is none here: a sentence that says so.
+    NoFault(String),
 }
 
 impl Event {
