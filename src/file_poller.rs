@@ -114,7 +114,9 @@ impl<F> Supervisor<F> {
                         }
                         break;
                     }
-                    Err(RecvTimeoutError::Timeout) if stopped.try_recv() == Err(TryRecvError::Disconnected) => {
+                    Err(RecvTimeoutError::Timeout)
+                        if stopped.try_recv() == Err(TryRecvError::Disconnected) =>
+                    {
                         return;
                     }
                     Err(RecvTimeoutError::Timeout) => {
