@@ -73,7 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         Action::Passwd(to) => {
             let config = Config::load(&to.account.file.config)?;
-            let name = to.account.name.to_ascii_lowercase();
+            let name = accounts::canonical_name(&to.account.name);
             UserFile::at(config.accounts.clone()).set_password(&name, &password(to)?)?;
             out.line(format_args!("changed the password of {name}; {}", reload_notice(&config)))?;
         }
@@ -86,7 +86,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         Action::Remove(account) => {
             let config = Config::load(&account.file.config)?;
-            let name = account.name.to_ascii_lowercase();
+            let name = accounts::canonical_name(&account.name);
             let left = crate::loaded_config::account_sources(&config);
             UserFile::at(&left.users).remove(&name)?;
             let spool = config.spool.display();
@@ -106,7 +106,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn set_disabled(account: &AccountArg, disabled: bool, out: &mut Stdout) -> Result<(), Failure> {
     let config = Config::load(&account.file.config)?;
-    let name = account.name.to_ascii_lowercase();
+    let name = accounts::canonical_name(&account.name);
     UserFile::at(config.accounts.clone()).set_disabled(&name, disabled)?;
     let done = if disabled { "disabled" } else { "enabled" };
     out.line(format_args!("{done} {name}; {}", reload_notice(&config)))

@@ -27,7 +27,7 @@ use crate::{
     maildir::name::max_host_len,
     net::endpoint::Endpoint,
     open_regular::read_text_bounded,
-    proto::{dot::LineEndings, pop3, smtp, smtp::address::Address},
+    proto::{dot::LineEndings, pop3, smtp, smtp::address::Address, syntax::Syntax},
 };
 use error::ConfigError;
 pub use error::{ConfigText, Error};
@@ -62,6 +62,7 @@ impl Config {
             protocol,
             address: Endpoint::Ip(address),
             line_endings: LineEndings::Lenient,
+            syntax: Syntax::Forgiving,
             persona,
             strict: false,
             tls: TlsMode::None,
@@ -108,7 +109,7 @@ impl Config {
     /// Makes every listener strict, for `--strict`.
     pub fn set_strict(&mut self) {
         for listen in &mut self.listen {
-            (listen.strict, listen.line_endings) = (true, LineEndings::Strict);
+            (listen.strict, listen.line_endings, listen.syntax) = (true, LineEndings::Strict, Syntax::Exact);
         }
     }
 

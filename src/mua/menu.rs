@@ -15,7 +15,7 @@ use super::{
 use crate::{
     accounts,
     client::{ClientError, outgoing::Person, pop3::Pop3, reply_help, strings},
-    proto::request::Secret,
+    proto::{request::Secret, smtp::address::fold_domain},
 };
 
 /// The end of an interactive session.
@@ -108,7 +108,7 @@ fn sign_up(door: &SignUp, terminal: &mut Terminal) {
     let language = terminal.language();
     let Some(typed) = terminal.prompt_with_default(strings::USER.text(language), "") else { return };
     let domains = match (door.domains.as_slice(), typed.rsplit_once('@')) {
-        ([], Some((_, domain))) => vec![domain.to_ascii_lowercase()],
+        ([], Some((_, domain))) => vec![fold_domain(domain).unwrap_or_default()],
         (domains, _) => domains.to_vec(),
     };
     let name = match accounts::account_name(&typed, &domains) {
