@@ -110,7 +110,8 @@ impl Connection {
 
     /// The claim of this connection to its place. `None` if the server must not evict it now.
     pub fn eviction_priority(&self) -> Option<EvictionPriority> {
-        let unidentified = EvictionPriority { stage: EvictionStage::Unidentified, last_progress: self.opened_at };
+        let unidentified =
+            EvictionPriority { stage: EvictionStage::Unidentified, last_progress: self.opened_at };
         let at = match self.state {
             // Its last reply has already left the outbox.
             ConnectionState::Draining(_) | ConnectionState::Closed => {

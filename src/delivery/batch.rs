@@ -293,9 +293,7 @@ impl<'a> Batch<'a> {
                         _ => None, // invariant: it is unsynced, so it has a file
                     }
                 });
-                for SyncResult { number, target, result } in
-                    self.syncer.sync_each(contents.collect())
-                {
+                for SyncResult { number, target, result } in self.syncer.sync_each(contents.collect()) {
                     if let SyncTarget::Content(tmp_file) = target {
                         unsynced[number].body = Body::TmpFile(tmp_file);
                     }
