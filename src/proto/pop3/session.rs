@@ -261,10 +261,13 @@ impl Pop3Session {
             ["USER", "SASL PLAIN"].iter().for_each(|capability| out.line(capability));
         }
         CAPABILITIES.iter().for_each(|capability| out.line(capability));
-        if self.config.stls && self.encryption.is_none() && self.phase() == CommandPhase::Authorization {
+        if self.config.protocol.stls
+            && self.encryption.is_none()
+            && self.phase() == CommandPhase::Authorization
+        {
             out.line("STLS");
         }
-        match self.config.expire {
+        match self.config.protocol.expire {
             Some(Expire::Never) => out.line("EXPIRE NEVER"),
             Some(Expire::Retrieved) => out.line("EXPIRE 0"),
             Some(Expire::Days(days)) => out.line(&format!("EXPIRE {days}")),

@@ -22,7 +22,7 @@ use crate::proto::{
 
 impl SmtpSession {
     pub(super) fn bdat(&mut self, line: &[u8], out: &mut Outbox) -> Step {
-        if self.config.persona == Persona::Rfc821 {
+        if self.config.protocol.persona == Persona::Rfc821 {
             return self.close_with(out, "BDAT not offered", &reply::NOT_IMPLEMENTED);
         }
         let Some(chunk) = command::bdat(line) else {

@@ -122,7 +122,7 @@ mod tests {
             destinations::Group,
             dot::LineEndings,
             request::{AccountDirectory, Lookup, ReceiveRequest, Request, Response},
-            smtp::{Kind, Persona, Policy, SessionConfig, address::Address},
+            smtp::{Kind, Persona, Policy, SessionConfig, SmtpConfig, address::Address},
             syntax::Syntax,
         },
     };
@@ -156,10 +156,9 @@ mod tests {
             let policy = Policy { kind: Kind::Lmtp, ..Policy::default() };
             let mut limits = Limits::for_development();
             (limits.smtp.max_recipients, limits.delivery.spill_threshold) = (10_000, Size::kib(4));
-            let (hostname, line_endings, persona) = ("mx".into(), LineEndings::Lenient, Persona::Modern);
-            let syntax = Syntax::default();
-            let rules =
-                SessionConfig { hostname, line_endings, syntax, persona, limits, policy, pedantic: false };
+            let (hostname, line_endings, syntax) = ("mx".into(), LineEndings::Lenient, Syntax::default());
+            let protocol = SmtpConfig { persona: Persona::Modern, policy };
+            let rules = SessionConfig { hostname, line_endings, syntax, limits, pedantic: false, protocol };
             let session = SmtpSession::new(Rc::new(rules), [127, 0, 0, 1].into(), "c1".into());
             let (inbox, out) = (Inbox::default(), Outbox::default());
             Self {

@@ -20,8 +20,9 @@ use crate::proto::{
 impl SmtpSession {
     /// True if AUTH is possible on this connection now.
     pub(super) fn offers_auth(&self) -> bool {
-        let clear_enough = self.config.policy.auth == AuthPolicy::InClear || self.encryption.is_some();
-        self.config.policy.auth != AuthPolicy::Off && clear_enough && self.user.is_none()
+        let clear_enough =
+            self.config.protocol.policy.auth == AuthPolicy::InClear || self.encryption.is_some();
+        self.config.protocol.policy.auth != AuthPolicy::Off && clear_enough && self.user.is_none()
     }
 
     pub(super) fn auth(&mut self, argument: &[u8]) -> Result<CommandOutcome, Reply> {
@@ -29,7 +30,7 @@ impl SmtpSession {
             return Err(reply::BAD_SEQUENCE.with_text("You are logged in already"));
         }
         if !self.offers_auth() {
-            return Err(if self.config.policy.starttls {
+            return Err(if self.config.protocol.policy.starttls {
                 reply::ENCRYPTION_NEEDED
             } else {
                 reply::ENCRYPTION_NEEDED.with_text(reply::NO_LOGIN_IN_CLEAR)
@@ -192,7 +193,7 @@ mod tests {
             Context, Encryption, Session,
             dot::LineEndings,
             request::Lookup,
-            smtp::{Kind, Persona, Policy, SessionConfig, address::Address},
+            smtp::{Kind, Persona, Policy, SessionConfig, SmtpConfig, address::Address},
             syntax::Syntax,
         },
     };
@@ -205,10 +206,9 @@ mod tests {
             hostname: "mx.test".into(),
             line_endings,
             syntax: Syntax::default(),
-            persona: Persona::Modern,
             limits,
-            policy,
             pedantic: false,
+            protocol: SmtpConfig { persona: Persona::Modern, policy },
         };
         let mut session = SmtpSession::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into());
         let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };

@@ -72,7 +72,7 @@ impl SmtpSession {
     fn say_hello_first(&self) -> String {
         let hello = self.config.hello();
         // The session before TLS is forgotten (RFC 3207 section 4.2), and some clients do not know it.
-        let again = self.encryption.is_some() && self.config.policy.starttls;
+        let again = self.encryption.is_some() && self.config.protocol.policy.starttls;
         if again { format!("Say {hello} again after STARTTLS") } else { format!("Say {hello} first") }
     }
 

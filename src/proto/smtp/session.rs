@@ -126,7 +126,7 @@ impl SmtpSession {
 
 impl Session for SmtpSession {
     fn greet(&mut self, _: &Context<'_>, out: &mut Outbox) -> Step {
-        let protocol = match self.config.persona {
+        let protocol = match self.config.protocol.persona {
             _ if self.config.is_lmtp() => "LMTP",
             Persona::Modern => "ESMTP",
             Persona::Rfc821 => "SMTP",
@@ -249,7 +249,7 @@ impl Session for SmtpSession {
             (State::AwaitingDelivery(_), _) => SessionStage::Delivering,
             (_, body) if self.is_identified() => SessionStage::Trusted(body),
             (_, Some(body)) => SessionStage::Body(body),
-            _ if self.client.is_none() || self.config.policy.kind == Kind::Submission => {
+            _ if self.client.is_none() || self.config.protocol.policy.kind == Kind::Submission => {
                 SessionStage::Unidentified
             }
             _ => SessionStage::Idle,

@@ -227,7 +227,7 @@ impl SmtpSession {
 
     /// True if the client is a logged-in user, a trusted server, or trusted by its address.
     pub(super) fn is_identified(&self) -> bool {
-        self.user.is_some() || self.config.is_lmtp() || self.config.policy.trusted
+        self.user.is_some() || self.config.is_lmtp() || self.config.protocol.policy.trusted
     }
 
     /// Records that a command has advanced the session to this step. A step counts as further only once for

@@ -52,7 +52,7 @@ impl SmtpSession {
             "CHUNKING".into(),
             format!("LIMITS RCPTMAX={recipients}"),
         ];
-        if self.config.policy.starttls && self.encryption.is_none() {
+        if self.config.protocol.policy.starttls && self.encryption.is_none() {
             lines.push("STARTTLS".into());
         }
         if self.offers_auth() {
@@ -92,7 +92,7 @@ impl SmtpSession {
 
     pub(super) fn mail(&mut self, cx: &Context<'_>, argument: &[u8]) -> Result<CommandOutcome, Reply> {
         let limits = &self.config.limits;
-        let policy = &self.config.policy;
+        let policy = &self.config.protocol.policy;
         if policy.kind == Kind::Submission && self.user.is_none() && !policy.trusted {
             let in_clear = policy.auth == AuthPolicy::UnderTls && self.encryption.is_none();
             return Err(match (in_clear, policy.starttls) {
