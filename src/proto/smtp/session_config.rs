@@ -14,7 +14,7 @@ pub type SessionConfig = session_config::SessionConfig<SmtpConfig>;
 pub struct SmtpConfig {
     /// The generation of the protocol.
     pub persona: Persona,
-    /// The permissions of clients.
+    /// The permissions of the listener's clients.
     pub policy: Policy,
 }
 
@@ -51,14 +51,14 @@ pub enum Kind {
     Lmtp,
 }
 
-/// When AUTH is allowed.
+/// The connections on which clients may use AUTH.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthPolicy {
-    /// Never.
+    /// None: AUTH is not announced.
     #[default]
     Off,
-    /// Under TLS.
+    /// Those under TLS.
     UnderTls,
     /// In clear text too: on loopback, or if the operator enables it.
     InClear,
