@@ -132,7 +132,7 @@ impl Pop3Session {
         }))
     }
 
-    pub(super) fn denied(
+    pub(super) fn delay_refusal(
         &mut self,
         Credentials { mechanism, user, password }: Credentials,
         delay: Duration,
@@ -148,7 +148,7 @@ impl Pop3Session {
         Step::Pause(delay)
     }
 
-    pub(super) fn not_opened(
+    pub(super) fn open_failed(
         &mut self,
         cx: &Context<'_>,
         mailbox: Mailbox,

@@ -361,7 +361,7 @@ impl Session for Pop3Session {
                 self.verified(cx, credentials, mailbox, out)
             }
             (State::AwaitingVerify(credentials), Response::Failed(Failure::AuthFailed { delay })) => {
-                self.denied(credentials, delay, out)
+                self.delay_refusal(credentials, delay, out)
             }
             (State::AwaitingVerify(_), Response::Failed(failure)) => {
                 self.state = State::Authorization { user: None };
@@ -371,7 +371,7 @@ impl Session for Pop3Session {
                 self.opened(mailbox, maildrop, out)
             }
             (State::AwaitingOpen { mailbox, since }, Response::Failed(failure)) => {
-                self.not_opened(cx, mailbox, since, failure, out)
+                self.open_failed(cx, mailbox, since, failure, out)
             }
             (State::AwaitingRead(visit, transfer), Response::Chunk { bytes, last }) => {
                 self.send_chunk(visit, transfer, &bytes, last, out)

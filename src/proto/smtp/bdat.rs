@@ -99,7 +99,7 @@ impl SmtpSession {
             }
             ChunkContext::RefusedMessage { last, octets } => {
                 if last {
-                    return self.say_of_message(reply, AfterReplies::Nothing, out);
+                    return self.reply_to_message(reply, AfterReplies::Nothing, out);
                 }
                 reply.write(out);
                 self.state = State::RefusedMessage(reply, octets + size);

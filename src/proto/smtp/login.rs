@@ -66,7 +66,7 @@ impl SmtpSession {
         let user = credentials.user.clone();
         let password = credentials.password.clone();
         self.state = State::AwaitingVerify(credentials);
-        Ok(CommandOutcome::Ask(Request::Verify { user, password }))
+        Ok(CommandOutcome::Request(Request::Verify { user, password }))
     }
 
     /// Processes the client's next line in an exchange.
@@ -96,7 +96,7 @@ impl SmtpSession {
                 .map_err(sasl_refusal)
                 .and_then(|response| self.sasl_response(exchange, response)),
         };
-        self.say(said, b"AUTH", out)
+        self.finish_command(said, b"AUTH", out)
     }
 
     pub(super) fn verified(
@@ -137,7 +137,7 @@ impl SmtpSession {
     }
 
     /// Writes the reply to a wrong password, after its delay.
-    pub(super) fn denied(&mut self, last: bool, out: &mut Outbox) -> Step {
+    pub(super) fn refuse_login(&mut self, last: bool, out: &mut Outbox) -> Step {
         match self.refuse(out, b"AUTH", &reply::AUTH_FAILED) {
             Step::Close => Step::Close,
             _ if last => self.close_with(out, "too many wrong passwords", &reply::TOO_MUCH),

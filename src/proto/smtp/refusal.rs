@@ -10,20 +10,26 @@ use super::{
 };
 use crate::proto::{Step, buffer::Outbox, event::Event, is_limit_reached, request::Request};
 
+/// The result of an accepted command: its reply, or the request whose response decides.
 pub(super) enum CommandOutcome {
     Reply(Reply),
-    Ask(Request),
+    Request(Request),
 }
 
 impl SmtpSession {
-    /// Writes the result of a command.
-    pub(super) fn say(&mut self, said: Result<CommandOutcome, Reply>, line: &[u8], out: &mut Outbox) -> Step {
-        match said {
+    /// Writes the reply to a command, or sends its request to the backend.
+    pub(super) fn finish_command(
+        &mut self,
+        outcome: Result<CommandOutcome, Reply>,
+        line: &[u8],
+        out: &mut Outbox,
+    ) -> Step {
+        match outcome {
             Ok(CommandOutcome::Reply(reply)) => {
                 reply.write(out);
                 Step::Continue
             }
-            Ok(CommandOutcome::Ask(ask)) => Step::Request(ask),
+            Ok(CommandOutcome::Request(request)) => Step::Request(request),
             Err(reply) if reply == reply::TOO_MANY_MESSAGES => {
                 self.close_with(out, "too many messages", &reply)
             }

@@ -120,7 +120,7 @@ impl SmtpSession {
                 return Step::Close;
             }
         };
-        self.say(done, line, out)
+        self.finish_command(done, line, out)
     }
 }
 
@@ -141,8 +141,8 @@ impl Session for SmtpSession {
             State::Chunks(body) if body.is_spill_requested() => self.spill_now(body),
             State::SkippingChunk(chunk) => self.skip_chunk_step(cx, chunk, inbox, out),
             State::Auth(exchange) => self.auth_step(exchange, inbox, out),
-            State::DelayingReply { last } => self.denied(last, out),
-            State::WritingReplies(telling) => self.tell_each(telling, out),
+            State::DelayingReply { last } => self.refuse_login(last, out),
+            State::WritingReplies(replies) => self.write_next_replies(replies, out),
             state => {
                 self.state = state;
                 self.command_step(cx, inbox, out)
@@ -180,7 +180,7 @@ impl Session for SmtpSession {
             (State::AwaitingSpill(body), None) => State::Data(body),
             (State::AwaitingDelivery(message), _) => return self.delivered(message, &response, out),
             (State::AwaitingDiscard { reply, last: true }, _) => {
-                return self.say_of_message(reply, AfterReplies::Nothing, out);
+                return self.reply_to_message(reply, AfterReplies::Nothing, out);
             }
             (State::AwaitingDiscard { reply, last: false }, _) => {
                 reply.write(out);
