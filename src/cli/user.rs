@@ -11,6 +11,7 @@ use super::{failure::Failure, output::Stdout};
 use crate::{
     accounts::{self, Account, UserFile},
     config::Config,
+    password_prompt,
 };
 
 /// Add, change, list and remove accounts.
@@ -144,19 +145,17 @@ fn password(to: &WithPassword) -> Result<Vec<u8>, Failure> {
         first_line(io::stdin().lock()).map_err(failed)?
     } else {
         let ask = |prompt: &str| {
-            rpassword::prompt_password(format!("{prompt} password for {}: ", to.account.name)).map_err(
-                |error| {
-                    Failure::Other(format!(
-                        "cannot ask for the password: {error}; without a terminal use --password-stdin"
-                    ))
-                },
-            )
+            password_prompt::ask(&format!("{prompt} password for {}: ", to.account.name)).map_err(|error| {
+                Failure::Other(format!(
+                    "cannot ask for the password: {error}; without a terminal use --password-stdin"
+                ))
+            })
         };
         let password = ask("New")?;
         if ask("Repeat the")? != password {
             return Err(Failure::Other("the two passwords differ; nothing was changed".into()));
         }
-        password.into_bytes()
+        password
     };
     if password.is_empty() {
         return Err(Failure::Other("a password cannot be empty; nothing was changed".into()));

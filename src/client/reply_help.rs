@@ -96,8 +96,8 @@ const DETAILS: &[((u16, u16), LocalizedText)] = meanings! {
     (6, 0): "the content is not accepted", "le contenu n'est pas accepté";
     (6, 7): "the address needs SMTPUTF8", "l'adresse a besoin de SMTPUTF8";
     (7, 0): "a rule of the server forbids it", "une règle du serveur l'interdit";
-    (7, 1): "you may not send that, or there: log in, or use your own address",
-        "vous n'avez pas le droit de l'envoyer, ou pas là : authentifiez-vous, ou prenez votre propre adresse";
+    (7, 1): "it does not take this from you: correct the address, or use the server of your provider",
+        "il ne le prend pas de vous : corrigez l'adresse, ou passez par le serveur de votre fournisseur";
     (7, 8): "the name or the password is wrong", "le nom ou le mot de passe est faux";
     (7, 9): "that login mechanism is too weak", "cette authentification est trop faible";
     (7, 11): "a password needs TLS: use --tls", "un mot de passe exige TLS : utilisez --tls";

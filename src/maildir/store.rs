@@ -34,7 +34,7 @@ use crate::deferred_drop::DeferredFd;
 pub struct Spool {
     path: PathBuf,
     dir: DeferredFd,
-    /// Device and inode.
+    /// Device and inode, which tell a replaced directory from this one.
     id: (u64, u64),
 }
 
@@ -48,6 +48,7 @@ pub struct Maildir {
     tmp: Arc<DeferredFd>,
     new: DeferredFd,
     cur: DeferredFd,
+    has_cached_reads: bool,
 }
 
 impl Spool {
@@ -179,7 +180,7 @@ impl Spool {
         &self.path
     }
 
-    /// The directory itself.
+    /// The open directory, for calls relative to it.
     pub fn dir(&self) -> &OwnedFd {
         &self.dir
     }
@@ -237,7 +238,8 @@ impl Maildir {
         fault_point(&path, "open directory")?;
         let below = |name: &str| open_directory(&root, name, &path.join(name));
         let (tmp, new, cur) = (below("tmp")?, below("new")?, below("cur")?);
-        Ok(Self { id: id_of(&root, &path)?, path, root, tmp: Arc::new(tmp), new, cur })
+        let has_cached_reads = Self::find_cached_reads(&new, &cur);
+        Ok(Self { id: id_of(&root, &path)?, path, root, tmp: Arc::new(tmp), new, cur, has_cached_reads })
     }
 
     /// The path, for messages to people.
@@ -293,6 +295,11 @@ impl Maildir {
             Subdir::New => &self.new,
             Subdir::Cur => &self.cur,
         }
+    }
+
+    /// Whether the event loop may read its messages from memory.
+    pub(super) fn has_cached_reads(&self) -> bool {
+        self.has_cached_reads
     }
 
     /// The directory of messages on their way.

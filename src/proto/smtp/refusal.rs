@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{
     command,
+    command_table::{CommandPhase, CommandSpec, Verb},
     reply::{self, Reply},
-    session_config::{CommandPhase, CommandSpec, Verb},
     state::SmtpSession,
 };
 use crate::proto::{Step, buffer::Outbox, event::Event, is_limit_reached, request::Request};
