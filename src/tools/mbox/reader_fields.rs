@@ -63,7 +63,6 @@ const ENGLISH: [&str; 7] = ["Inbox", "Archived", "Sent", "Starred", "Trash", "Dr
 
 #[cfg(test)]
 mod tests {
-    use super::*;
 
     #[test]
     fn u03_the_states_of_the_usual_readers_become_flags() {
