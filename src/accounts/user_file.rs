@@ -12,7 +12,7 @@ use serde::{
 
 use super::{
     Error,
-    account::{Account, address_key},
+    account::{Account, account_name, address_key},
     locked_file::ReplaceableFile,
     password,
 };
@@ -33,14 +33,15 @@ impl UserFile {
         Self { path: path.into() }
     }
 
-    /// Every account with its name, in the order of the names, which are in lower case.
+    /// Every account with its name, in the order of the names, which are in the form in which they are compared.
     pub fn users(&self) -> Result<Vec<(String, Account)>, Error> {
         Ok(self.read()?.accounts.into_iter().collect())
     }
 
     /// Adds an account; its inbox has its name. Makes the file if there is none.
     pub fn add(&self, name: &str, password: &[u8]) -> Result<(), Error> {
-        let account = Account::new(password::hash(password)?, Some(name.to_owned()));
+        let mut account = Account::new(password::hash(password)?, None);
+        account.inbox = account.mailbox(name).map(|mailbox| mailbox.as_str().to_owned());
         self.change(|users| {
             if users.accounts.contains_key(name) {
                 return Err(Error::Exists(name.to_owned()));
@@ -126,8 +127,8 @@ fn text(users: &Users) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The content of the file: every name is a whole address in lower case, every account has an inbox, and no two
-/// accounts share an address.
+/// The content of the file: every name is a whole address in the form in which it is compared, every account has an
+/// inbox, and no two accounts share an address.
 #[derive(Debug, Default, Clone, PartialEq)]
 struct Users {
     accounts: BTreeMap<String, Account>,
@@ -175,10 +176,9 @@ impl<'de> Visitor<'de> for Users {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
         while let Some(key) = map.next_key::<String>()? {
             let wrong = |why: &dyn fmt::Display| A::Error::custom(format!("account {key:?}: {why}"));
-            let name = key.to_ascii_lowercase();
-            if address_key(&name).is_none() {
+            let Some(name) = account_name(&key) else {
                 return Err(wrong(&"its name is not a whole mail address, like bob@example.test"));
-            }
+            };
             let account: Account =
                 map.next_value().map_err(|error: A::Error| wrong(&without_value(&error.to_string())))?;
             if account.mailbox(&name).is_none() {
@@ -221,6 +221,19 @@ mod tests {
     }
 
     #[test]
+    fn w08_a_name_in_any_form_is_written_as_it_is_read() {
+        let (_home, users) = file(
+            r#"{"\"A B\"@Bücher.test": {"password_hash": "!"}, "\"a@b\"@c.test": {"password_hash": "!"},
+                "a..b@c.test": {"password_hash": "!"}, "\"c\"@c.test": {"password_hash": "!"}}"#,
+        );
+        let names = || users.users().unwrap().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let before = names();
+        assert_eq!(before, ["\"a b\"@xn--bcher-kva.test", "\"a..b\"@c.test", "\"a@b\"@c.test", "c@c.test"]);
+        before.iter().for_each(|name| users.set_disabled(name, true).unwrap());
+        assert_eq!(names(), before);
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_file_line_column_and_account() {
         for (text, place, why) in [
             ("", "line 1, column 1: ", "EOF"),
@@ -247,9 +260,9 @@ mod tests {
                 "account \"a@b\": \"../x\" cannot be an inbox",
             ),
             (
-                r#"{"o'b@c": {"password_hash": "!"}}"#,
-                "line 1, column 33: ",
-                "account \"o'b@c\": its name cannot be",
+                r#"{"\"\"@c": {"password_hash": "!"}}"#,
+                "line 1, column 34: ",
+                "account \"\\\"\\\"@c\": its name cannot be",
             ),
             (
                 "{\"a@b\": {\"password_hash\": \"!\"},\n \"A@B\": {\"password_hash\": \"!\"}}",

@@ -11,6 +11,7 @@ use super::{failure::Failure, output::Stdout};
 use crate::{
     accounts::{self, Account, UserFile},
     config::Config,
+    password_prompt,
 };
 
 /// Add, change, list and remove accounts.
@@ -72,7 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         Action::Passwd(to) => {
             let config = Config::load(&to.account.file.config)?;
-            let name = to.account.name.to_ascii_lowercase();
+            let name = accounts::canonical_name(&to.account.name);
             UserFile::at(config.accounts.clone()).set_password(&name, &password(to)?)?;
             out.line(format_args!("changed the password of {name}; {}", reload_notice(&config)))?;
         }
@@ -85,7 +86,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         Action::Remove(account) => {
             let config = Config::load(&account.file.config)?;
-            let name = account.name.to_ascii_lowercase();
+            let name = accounts::canonical_name(&account.name);
             let left = crate::loaded_config::account_sources(&config);
             UserFile::at(&left.users).remove(&name)?;
             let spool = config.spool.display();
@@ -105,7 +106,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn set_disabled(account: &AccountArg, disabled: bool, out: &mut Stdout) -> Result<(), Failure> {
     let config = Config::load(&account.file.config)?;
-    let name = account.name.to_ascii_lowercase();
+    let name = accounts::canonical_name(&account.name);
     UserFile::at(config.accounts.clone()).set_disabled(&name, disabled)?;
     let done = if disabled { "disabled" } else { "enabled" };
     out.line(format_args!("{done} {name}; {}", reload_notice(&config)))
@@ -144,19 +145,17 @@ fn password(to: &WithPassword) -> Result<Vec<u8>, Failure> {
         first_line(io::stdin().lock()).map_err(failed)?
     } else {
         let ask = |prompt: &str| {
-            rpassword::prompt_password(format!("{prompt} password for {}: ", to.account.name)).map_err(
-                |error| {
-                    Failure::Other(format!(
-                        "cannot ask for the password: {error}; without a terminal use --password-stdin"
-                    ))
-                },
-            )
+            password_prompt::ask(&format!("{prompt} password for {}: ", to.account.name)).map_err(|error| {
+                Failure::Other(format!(
+                    "cannot ask for the password: {error}; without a terminal use --password-stdin"
+                ))
+            })
         };
         let password = ask("New")?;
         if ask("Repeat the")? != password {
             return Err(Failure::Other("the two passwords differ; nothing was changed".into()));
         }
-        password.into_bytes()
+        password
     };
     if password.is_empty() {
         return Err(Failure::Other("a password cannot be empty; nothing was changed".into()));

@@ -27,7 +27,7 @@ use crate::{
     maildir::name::max_host_len,
     net::endpoint::Endpoint,
     open_regular::read_text_bounded,
-    proto::{dot::LineEndings, pop3, smtp, smtp::address::Address},
+    proto::{dot::LineEndings, pop3, smtp, smtp::address::Address, syntax::Syntax},
 };
 use error::ConfigError;
 pub use error::{ConfigText, Error};
@@ -44,7 +44,7 @@ impl Config {
 
     /// Like [`Config::load`], and returns the text too.
     pub fn read(path: &Path) -> Result<(Self, ConfigText), Error> {
-        let unreadable = |error| Error::Unreadable { path: path.to_owned(), error };
+        let unreadable = |error| Error::Unreadable(path.to_owned(), error);
         let text = read_text_bounded(path, MAX_CONFIG_FILE.0).map_err(unreadable)?;
         let directory = std::path::absolute(path).map_err(unreadable)?;
         let directory = directory.parent().unwrap_or(Path::new("/"));
@@ -57,11 +57,12 @@ impl Config {
     /// The configuration of `restante dev`: every address has a mailbox, timeouts suit people who type, and
     /// the addresses must be loopback.
     pub fn development(spool: PathBuf, smtp: SocketAddr, pop3: SocketAddr) -> Result<Self, Error> {
-        let spool = std::path::absolute(&spool).map_err(|error| Error::Unreadable { path: spool, error })?;
+        let spool = std::path::absolute(&spool).map_err(|error| Error::Unreadable(spool, error))?;
         let listen = |protocol, address, persona| ListenerConfig {
             protocol,
             address: Endpoint::Ip(address),
             line_endings: LineEndings::Lenient,
+            syntax: Syntax::Forgiving,
             persona,
             strict: false,
             tls: TlsMode::None,
@@ -105,10 +106,10 @@ impl Config {
             .map(ListenerConfig::login_impossible_warning)
     }
 
-    /// Makes every listener strict.
+    /// Makes every listener strict, for `--strict`.
     pub fn set_strict(&mut self) {
         for listen in &mut self.listen {
-            (listen.strict, listen.line_endings) = (true, LineEndings::Strict);
+            (listen.strict, listen.line_endings, listen.syntax) = (true, LineEndings::Strict, Syntax::Exact);
         }
     }
 

@@ -43,7 +43,7 @@ impl LineWriter {
         let text = String::from_utf8_lossy(&self.gathered);
         let (level, text) = parts(text.trim_end_matches('\n'));
         // The last check: a line stays one line, whatever paths and reasons it contains.
-        let mut line = Line::new(level, printable::line(text));
+        let mut line = Line::new(level, printable::escape_line(text));
         line.dropped = self.dropped;
         self.gathered.clear();
         METRICS.log_lines.inc();
@@ -145,7 +145,7 @@ fn report_dropped(dropped: u64, output: &mut Output) -> u64 {
     if told { 0 } else { dropped }
 }
 
-/// Lines in the queue.
+/// Lines that may wait for the writer. Further ones are dropped and counted.
 const QUEUE: usize = 4096;
 /// Time limit for the log's reader when the program ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);

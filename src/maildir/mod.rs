@@ -4,10 +4,12 @@
 //! accounts. It opens every file relative to a directory that is already open, and never through a symbolic link.
 
 pub mod cache_file;
+mod cached_read;
 pub(crate) mod directory;
 mod entry;
 pub mod error;
 pub(crate) mod fault_points;
+mod folder_name;
 pub mod lock;
 pub mod message;
 pub mod name;

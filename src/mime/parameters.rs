@@ -15,12 +15,11 @@ pub struct Parameterised {
 }
 
 impl Parameterised {
-    /// A value without parameters.
     pub(super) fn new(value: &str) -> Self {
         Self { value: value.into(), parameters: Vec::new() }
     }
 
-    /// Parses an unfolded value.
+    /// Parses an unfolded value. Malformed parameters are skipped.
     pub fn parse(text: &[u8]) -> Self {
         let mut rest = skip_blanks(text);
         let (value, after) = rest.split_at(rest.iter().position(|b| ends_token(*b)).unwrap_or(rest.len()));
@@ -47,18 +46,18 @@ impl Parameterised {
         Self { value, parameters }
     }
 
-    /// The octets of a parameter. If it stands there twice, the first one counts.
+    /// The octets of a parameter. Of several with this name, the first one counts.
     pub fn raw(&self, name: &str) -> Option<&[u8]> {
         self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice())
     }
 
-    /// A parameter, decoded: in the form of RFC 2231, perhaps in pieces, or else with encoded words, which RFC 2047
-    /// forbids here and programs write.
+    /// A parameter, decoded. It may have the form of RFC 2231, perhaps in pieces. Otherwise it may contain encoded words:
+    /// RFC 2047 forbids them here, but programs write them.
     pub fn text(&self, name: &str) -> Option<String> {
         self.text_in(name, None)
     }
 
-    /// A parameter, decoded, with the character set of one that is not encoded.
+    /// A parameter, decoded. `charset` is the character set of a value without an encoding.
     pub fn text_in(&self, name: &str, charset: Option<CharsetOfHeader>) -> Option<String> {
         let extended = self.extended(name).filter(|text| !text.is_empty());
         let plain = || Some(encoded_word::decode(&charset::in_utf_8(self.raw(name)?.into(), charset)));
@@ -85,7 +84,7 @@ impl Parameterised {
         let (_, encoded, first) = *pieces.first()?;
         let mut charset = None;
         if encoded {
-            // utf-8'en'name; a program that forgets them has written a name only.
+            // The form is utf-8'en'name. Without the two quotation marks, the whole value is the name.
             let mut quotes = memchr::memchr_iter(b'\'', first);
             if let (Some(one), Some(two)) = (quotes.next(), quotes.next()) {
                 charset = Some(String::from_utf8_lossy(&first[..one]).into_owned());
@@ -109,7 +108,7 @@ fn parameter_value<'a>(text: &'a [u8], name: &str) -> (Vec<u8>, &'a [u8]) {
             rest = after;
             match first {
                 b'"' => return (value, skip_blanks(rest)),
-                // Only these are escaped: a backslash before another character is that of a Windows path.
+                // Only these two can be escaped: a backslash before another character belongs to a Windows path.
                 b'\\' if matches!(rest.first(), Some(b'"' | b'\\')) => {
                     value.push(rest[0]);
                     rest = &rest[1..];
@@ -130,7 +129,7 @@ fn ends_token(b: u8) -> bool {
     b.is_ascii_whitespace() || matches!(b, b';' | b'(')
 }
 
-/// Skips blanks and comments.
+/// Skips blanks and nested comments in parentheses.
 fn skip_blanks(text: &[u8]) -> &[u8] {
     let mut depth = 0_usize;
     let is_text = |b: &u8| {

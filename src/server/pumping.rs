@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::state::Server;
-use crate::{clock::Now, connection::work::Share, proto::request::ConnId, rota::take_after};
+use crate::{clock::Now, connection::work::Share, proto::request::ConnId, round_robin::take_after};
 
 impl Server {
     /// Pumps the connections that are ready.
@@ -24,7 +24,7 @@ impl Server {
             self.pump(id, now);
             left = left.saturating_sub(self.work_of(id));
         }
-        self.unfinished.append(&mut ready);
+        self.pump_next_turn.append(&mut ready);
     }
 
     /// Delivers the responses that are ready.

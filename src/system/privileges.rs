@@ -29,23 +29,23 @@ use rustix::{
 pub enum RunAs {
     /// The user who started it.
     Same {
-        /// User id.
+        /// The effective user id, which the server keeps.
         uid: u32,
         /// True if it has capabilities that it could not drop.
         capable: bool,
     },
     /// Started as root, and changed to another user.
     Dropped {
-        /// User name.
+        /// The configured user name.
         name: String,
-        /// User id.
+        /// The user id from then on.
         uid: u32,
-        /// Group id.
+        /// The id of the user's primary group.
         gid: u32,
-        /// Number of supplementary groups.
+        /// Number of supplementary groups, without the primary one.
         groups: usize,
     },
-    /// Root.
+    /// Root, with all its capabilities.
     Root {
         /// True if the configuration asks for root.
         wanted: bool,
@@ -72,20 +72,20 @@ pub enum Error {
     NoUser(String),
     /// The server was started by a user who cannot change to the configured one.
     NotRoot {
-        /// Configured user name.
+        /// The user of the configuration.
         name: String,
         /// User id of the process.
         uid: u32,
     },
-    /// A step failed.
+    /// A system call failed, with its name.
     Step(&'static str, io::Error),
     /// The user lacks a permission for a file or directory.
     Inaccessible {
-        /// Purpose of the file.
+        /// The purpose of the file, as in "the certificate".
         what: &'static str,
-        /// Path of the file.
+        /// The file or directory that denies the access.
         path: PathBuf,
-        /// Command for the operator.
+        /// The command that grants the permission.
         advice: String,
     },
 }

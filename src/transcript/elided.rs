@@ -6,7 +6,6 @@ use crate::proto::smtp::trace::{HopCounter, MAX_HOPS};
 #[derive(Debug, Default)]
 pub struct ElidedData {
     octets: u64,
-    /// Number of line ends.
     lines: u64,
     /// Octets after the last line end.
     partial_line: u64,
@@ -21,7 +20,6 @@ pub struct ElidedData {
     /// True if the first octet is the LF of a line end whose CR came before: a chunk may end between the two.
     begins_with_lf: bool,
     after_cr: bool,
-    /// The last three octets.
     last_three: [u8; 3],
     hops: HopCounter,
 }
@@ -38,8 +36,11 @@ impl ElidedData {
         self.after_cr
     }
 
-    /// Adds the next octets.
+    /// Adds the next octets to the summary.
     pub fn feed(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return; // a moment without octets changes nothing
+        }
         self.begins_with_lf &= self.octets > 0 || bytes.first() == Some(&b'\n');
         self.octets += bytes.len() as u64;
         self.eight_bit |= !bytes.is_ascii();
@@ -134,8 +135,11 @@ impl ElidedData {
         }
         let places = [(bare_cr, b'\r'), (eight_bit, 0xe9)];
         for (_, octet) in places.into_iter().filter(|(wanted, _)| *wanted) {
-            if let Some(place) = bytes.iter_mut().rev().find(|place| **place == b'x') {
-                *place = octet;
+            // A CR at the very end may be half a line end, so it stands before another octet if there is one.
+            let end = bytes.len().saturating_sub(usize::from(octet == b'\r'));
+            let place = bytes[..end].iter().rposition(|place| *place == b'x');
+            if let Some(place) = place.or_else(|| bytes.iter().rposition(|place| *place == b'x')) {
+                bytes[place] = octet;
             }
         }
         Some(bytes)
@@ -156,6 +160,22 @@ mod tests {
         let mut elided = ElidedData::default();
         bytes.chunks(7).for_each(|piece| elided.feed(piece));
         elided.summary()
+    }
+
+    #[test]
+    fn w17_a_moment_without_octets_changes_nothing() {
+        for data in [&b"\nx\r\n"[..], b"x\r\n", b"\n", b""] {
+            let summary = |pieces: &[&[u8]]| {
+                let mut elided = ElidedData::following(true);
+                pieces.iter().for_each(|piece| elided.feed(piece));
+                elided.summary()
+            };
+            assert_eq!(summary(&[b"", data, b""]), summary(&[data]), "{data:?}");
+        }
+        let mut chunk = ElidedData::following(true);
+        chunk.feed(b"");
+        chunk.feed(b"\nx");
+        assert!(chunk.summary().contains("lf=1"), "{}", chunk.summary());
     }
 
     #[test]
@@ -198,7 +218,9 @@ mod tests {
         ) {
             let mut text = "Received: by x\r\n".repeat(hops);
             lines.iter().for_each(|line| text.push_str(&format!("{line}\r\n")));
-            long.into_iter().for_each(|n| text.push_str(&format!("{}\r\n", "y".repeat(n))));
+            if let Some(n) = long {
+                text.push_str(&format!("{}\r\n", "y".repeat(n)));
+            }
             text.push_str(if accent { "é\r\n" } else { "" });
             text.push_str(&partial_line);
             let summary = summary_of(text.as_bytes());

@@ -33,7 +33,7 @@ pub struct Recorder {
     writer: TranscriptWriter,
     /// True if message data is written.
     records_bodies: bool,
-    /// True if messages expire.
+    /// True if old messages expire: a replay then needs their ages.
     expires: bool,
     redactor: Redactor,
     started_at: Duration,
@@ -41,19 +41,19 @@ pub struct Recorder {
     time: u128,
     last_time: u128,
     phase: Option<SessionPhase>,
-    /// The client's unfinished line.
+    /// The part of a client's line whose end has not come.
     partial_input: LineSplitter,
-    /// The server's unfinished line.
+    /// The part of a server's line whose end has not come.
     partial_output: LineSplitter,
     /// A request that is written only if its response is unusual.
     routine_request: Option<String>,
     /// The request for the last piece of a message.
     read_request: Option<String>,
-    /// Message data being received.
+    /// The summary of the message data that the client is sending.
     body: Option<ElidedData>,
     /// True if the last chunk of data ended in a CR.
     ended_with_cr: bool,
-    /// A message being sent.
+    /// The summary of the message that the server is sending.
     message: Option<ElidedData>,
     /// True if the last response was a piece of a message.
     sends_chunk: bool,
@@ -175,7 +175,9 @@ impl Recorder {
         let ended = !after.is_data();
         if self.records_bodies {
             self.partial_input.feed(input).iter().for_each(|line| self.record_client_line(line));
-            self.partial_input.too_long().iter().for_each(|begun| self.record_client_line(begun));
+            if let Some(begun) = self.partial_input.too_long() {
+                self.record_client_line(&begun);
+            }
             if ended {
                 self.record_chunk_end();
             }
@@ -292,7 +294,7 @@ impl Recorder {
                 let text = format::format_request(request, b"", false);
                 format!("{} body=*", &text[..text.rfind(" body=").unwrap_or(text.len())])
             }
-            Request::Verify { .. } if self.redactor.is_in_sasl_exchange() => "? verify user=*".into(),
+            Request::Verify { .. } if self.redactor.hides_user() => "? verify user=*".into(),
             request => format::format_request(request, b"", false),
         };
         let is_read = matches!(request, Request::Maildrop(MaildropRequest::Read { .. }));

@@ -17,8 +17,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("deferred_drop", &[]),
     ("file_stamp", &[]),
     ("open_regular", &[]),
+    ("ending_signals", &[]),
+    ("password_prompt", &["ending_signals"]),
     ("file_poller", &[]),
-    ("rota", &[]),
+    ("round_robin", &[]),
     ("capacity", &[]),
     ("printable", &[]),
     ("safe_file", &["printable"]),
@@ -50,7 +52,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("config", &["limits", "maildir", "net", "open_regular", "proto", "logging"]),
     ("loaded_config", &["accounts", "config", "net"]),
-    ("index", &["limits", "deferred_drop", "rota", "capacity", "proto", "maildir", "metrics", "logging"]),
+    (
+        "index",
+        &["limits", "deferred_drop", "round_robin", "capacity", "proto", "maildir", "metrics", "logging"],
+    ),
     (
         "workers",
         &[
@@ -105,7 +110,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "config",
             "system",
             "file_poller",
-            "rota",
+            "round_robin",
             "capacity",
             "fd_limits",
             "maildir",
@@ -117,7 +122,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("client", &["wire_size", "printable", "mime", "proto"]),
-    ("mua", &["accounts", "maildir", "wire_size", "printable", "mime", "proto", "client"]),
+    ("mua", &["password_prompt", "accounts", "maildir", "wire_size", "mime", "proto", "client"]),
     ("tools", &["maildir", "mime", "index", "limits", "proto", "wire_size", "safe_file"]),
     (
         "testing",
@@ -139,6 +144,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "limits",
             "open_regular",
+            "ending_signals",
+            "password_prompt",
             "printable",
             "safe_file",
             "fd_limits",

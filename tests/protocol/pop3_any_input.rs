@@ -4,7 +4,7 @@
 #[path = "../any_input/pop3.rs"]
 mod any_input;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use any_input::{MESSAGES, Outcome, Reader};
 use proptest::prelude::*;
@@ -12,8 +12,9 @@ use restante::{
     limits::Limits,
     proto::{
         dot::LineEndings,
-        pop3::{Persona, SessionConfig},
+        pop3::{Persona, Pop3Config, SessionConfig},
         request::Failure,
+        syntax::Syntax,
     },
 };
 
@@ -22,12 +23,10 @@ fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Failure>]) -> Outcom
     let rules = SessionConfig {
         hostname: "mx.test".into(),
         line_endings: LineEndings::Strict,
-        persona: Persona::Modern,
-        expire: None,
-        stls: false,
-        plaintext_auth: true,
+        syntax: Syntax::default(),
         limits: limits.clone(),
         pedantic: false,
+        protocol: Pop3Config { persona: Persona::Modern, expire: None, stls: false, plaintext_auth: true },
     };
     any_input::play(&rules, pieces.iter().copied(), |asked| faults.get(asked).copied().flatten())
 }
@@ -70,7 +69,7 @@ fn faults() -> impl Strategy<Value = Vec<Option<Failure>>> {
         Changed,
         TooManyOpen,
         Truncated,
-        AuthFailed,
+        AuthFailed { delay: Duration::ZERO },
         Gone,
         InUse,
         NoFolder,
@@ -85,6 +84,24 @@ fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.pop3.lock_timeout = "0s".parse().unwrap();
     limits
+}
+
+/// A line that is too long is thrown away in the pieces in which it comes, and none of them is the beginning of a line.
+#[test]
+fn w18_a_line_that_is_too_long_is_one_line_in_any_pieces() {
+    for rest in ["AUTH PLAIN AGJvYgBzZWNyZXQ=", "\u{16}\u{3}", "PASS x", ""] {
+        let long = [&b"x".repeat(600)[..], rest.as_bytes(), b"\r\n"].concat();
+        let wire = [&long[..], b"CAPA\r\n"].concat();
+        let whole = play(&Limits::for_development(), &[&wire], &[]);
+        for piece in [1, 7, 512, 513, 600, 601] {
+            let pieces: Vec<&[u8]> = wire.chunks(piece).collect();
+            assert_eq!(
+                play(&Limits::for_development(), &pieces, &[]),
+                whole,
+                "{rest:?} in pieces of {piece}"
+            );
+        }
+    }
 }
 
 proptest! {

@@ -4,6 +4,8 @@
 #[path = "../any_input/smtp.rs"]
 mod any_input;
 
+use std::time::Duration;
+
 use crate::common::client::{chunked, stuffed};
 use any_input::{Outcome, well_formed};
 use proptest::prelude::*;
@@ -12,7 +14,8 @@ use restante::{
     proto::{
         dot::LineEndings,
         request::Failure,
-        smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig},
+        smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig, SmtpConfig},
+        syntax::Syntax,
     },
 };
 
@@ -32,10 +35,10 @@ fn play<'a>(
     let rules = SessionConfig {
         hostname: "mx.test".into(),
         line_endings,
-        persona: Persona::Modern,
+        syntax: Syntax::default(),
         limits,
-        policy,
         pedantic: false,
+        protocol: SmtpConfig { persona: Persona::Modern, policy },
     };
     any_input::play(&rules, pieces, |asked| faults.get(asked).copied().flatten())
 }
@@ -44,6 +47,34 @@ fn play<'a>(
 fn said(line_endings: LineEndings, writes: &[&[u8]], piece: usize) -> Outcome {
     let pieces = writes.iter().flat_map(|write| write.chunks(piece));
     play(line_endings, Policy::default(), pieces, &[])
+}
+
+/// A line that is too long is thrown away in the pieces in which it comes, and none of them is the beginning of a line.
+#[test]
+fn w18_a_line_that_is_too_long_is_one_line_in_any_pieces() {
+    for rest in ["BDAT", "BDAT 5", " BDAT 5 LAST", "AUTH PLAIN", "\u{16}\u{3}", "GET / HTTP/1.1", ""] {
+        let long = [&b"x".repeat(2100)[..], rest.as_bytes(), b"\r\n"].concat();
+        for begin in [&b""[..], HELLO] {
+            let writes = [begin, &long, HELLO, b"NOOP\r\n"];
+            let whole = said(LineEndings::Strict, &writes, usize::MAX);
+            assert!(whole.replies.ends_with("250 2.0.0 Ok\r\n"), "{rest:?}: {}", whole.replies);
+            for piece in [1, 7, 2048, 2049, 2100, 2101] {
+                assert_eq!(
+                    said(LineEndings::Strict, &writes, piece).replies,
+                    whole.replies,
+                    "{rest:?} {piece}"
+                );
+            }
+        }
+    }
+    for octets in [65_534, 65_535, 65_536, 65_537, 70_000] {
+        let endless = [&b"x".repeat(octets)[..], b"\n"].concat();
+        let whole = said(LineEndings::Lenient, &[HELLO, &endless, b"NOOP\r\n"], usize::MAX);
+        for piece in [1000, 65_536] {
+            let cut = said(LineEndings::Lenient, &[HELLO, &endless, b"NOOP\r\n"], piece);
+            assert_eq!(cut.replies, whole.replies, "{octets} in pieces of {piece}");
+        }
+    }
 }
 
 /// What a client may send, in some order: whole steps of a session, so that many get far, and lines that mean
@@ -105,6 +136,7 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
         1 => ends.prop_map(ended),
         1 => prop::collection::vec(any::<u8>(), 0..40),
         1 => Just(b"x\r\n".repeat(900)),
+        1 => Just([&b"x".repeat(2100)[..], b"BDAT 5\r\n"].concat()),
     ]
 }
 
@@ -134,7 +166,7 @@ fn policy() -> impl Strategy<Value = Policy> {
 
 fn fault() -> impl Strategy<Value = Option<Failure>> {
     use Failure::{AuthFailed, Busy, Full, TempFail};
-    prop_oneof![9 => Just(None), 1 => prop::sample::select(vec![TempFail, Busy, AuthFailed, Full]).prop_map(Some)]
+    prop_oneof![9 => Just(None), 1 => prop::sample::select(vec![TempFail, Busy, AuthFailed { delay: Duration::ZERO }, Full]).prop_map(Some)]
 }
 
 proptest! {

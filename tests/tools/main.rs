@@ -4,9 +4,11 @@ mod client;
 mod command_line;
 #[path = "../common/mod.rs"]
 mod common;
+mod completions;
 mod explain;
 mod fsck;
 mod mbox;
+mod mbox_forms;
 mod mime;
 mod seed;
 mod send;

@@ -4,11 +4,12 @@
 use std::mem;
 
 use super::{
+    command_table::{CommandPhase, CommandSpec, Verb},
     login,
     maildrop_view::{Column, MaildropView, Transfer},
     pedantic::bare_line_feed,
     reply::{self, Language, ReplyText},
-    session_config::{CommandPhase, CommandSpec, Expire, Verb},
+    session_config::Expire,
     state::{Pop3Session, State},
 };
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
         buffer::{Inbox, Line, Outbox},
         event::Event,
         is_limit_reached,
-        request::{Response, Secret},
+        request::{Failure, Response, Secret},
         sasl::{self, Credentials},
         telnet,
     },
@@ -27,12 +28,13 @@ use crate::{
 
 impl Pop3Session {
     fn command_step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
-        if self.phase() == CommandPhase::Authorization && inbox.unread().starts_with(TLS_HANDSHAKE) {
+        if self.phase() == CommandPhase::Authorization && inbox.line_start().starts_with(TLS_HANDSHAKE) {
             return self.close_with(out, "TLS handshake", reply::NOT_TLS);
         }
         let limits = &self.config.limits;
         // AUTH may include its initial response (RFC 5034 section 4).
-        let may_be_long = self.passwords_allowed() && login::is_auth(inbox.unread());
+        let start = self.config.syntax().command(inbox.line_start());
+        let may_be_long = self.passwords_allowed() && login::is_auth(start);
         let longest = if may_be_long {
             limits.pop3.max_line_length.max(sasl::LINE)
         } else {
@@ -55,6 +57,7 @@ impl Pop3Session {
         let whole = line;
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let line = self.config.syntax().command(line);
         let (verb, argument) = match memchr::memchr(b' ', line) {
             Some(at) => (&line[..at], Some(&line[at + 1..])),
             None => (line, None),
@@ -70,13 +73,21 @@ impl Pop3Session {
         };
         self.clears_user(rule.verb);
         if !rule.allowed.contains(&self.phase()) {
-            return self.refuse(out, rule.name, reply::NOT_NOW);
+            let text = match self.phase() {
+                CommandPhase::Authorization => reply::LOG_IN_FIRST,
+                CommandPhase::Transaction => reply::LOGGED_IN_ALREADY,
+            };
+            return self.refuse(out, rule.name, text);
         }
         // A password may contain any octets (RFC 1939 section 7). No other command may contain control
         // characters.
         if rule.verb != Verb::Pass && line.iter().any(u8::is_ascii_control) {
             return self.refuse(out, rule.name, reply::BAD_LINE);
         }
+        let keeps_blanks = matches!(rule.verb, Verb::Pass | Verb::User);
+        let words = argument.filter(|_| !keeps_blanks && self.config.syntax().is_forgiving()).map(words);
+        let argument =
+            words.as_ref().map_or(argument, |words| Some(&words[..]).filter(|words| !words.is_empty()));
         if rule.verb == Verb::Stls {
             return self.stls(rule, argument, last, out);
         }
@@ -88,7 +99,7 @@ impl Pop3Session {
             }
             state => {
                 self.state = state;
-                self.refuse(out, rule.name, reply::NOT_NOW)
+                self.refuse(out, rule.name, reply::LOG_IN_FIRST)
             }
         }
     }
@@ -114,9 +125,9 @@ impl Pop3Session {
             (Verb::Pass, Some(password)) => match user {
                 Some(user) => {
                     let password = Secret::new(password);
-                    self.verify(Credentials { mechanism: "USER", user, password })
+                    self.verify(Credentials { mechanism: login::USER, user, password })
                 }
-                None => self.refuse(out, rule.name, reply::NOT_NOW),
+                None => self.refuse(out, rule.name, reply::USER_FIRST),
             },
             (Verb::Quit, None) => {
                 self.state = State::Over;
@@ -250,10 +261,13 @@ impl Pop3Session {
             ["USER", "SASL PLAIN"].iter().for_each(|capability| out.line(capability));
         }
         CAPABILITIES.iter().for_each(|capability| out.line(capability));
-        if self.config.stls && self.encryption.is_none() && self.phase() == CommandPhase::Authorization {
+        if self.config.protocol.stls
+            && self.encryption.is_none()
+            && self.phase() == CommandPhase::Authorization
+        {
             out.line("STLS");
         }
-        match self.config.expire {
+        match self.config.protocol.expire {
             Some(Expire::Never) => out.line("EXPIRE NEVER"),
             Some(Expire::Retrieved) => out.line("EXPIRE 0"),
             Some(Expire::Days(days)) => out.line(&format!("EXPIRE {days}")),
@@ -346,8 +360,8 @@ impl Session for Pop3Session {
             (State::AwaitingVerify(credentials), Response::Verified(mailbox)) => {
                 self.verified(cx, credentials, mailbox, out)
             }
-            (State::AwaitingVerify(credentials), Response::AuthFailed { delay: after }) => {
-                self.denied(credentials, after, out)
+            (State::AwaitingVerify(credentials), Response::Failed(Failure::AuthFailed { delay })) => {
+                self.delay_refusal(credentials, delay, out)
             }
             (State::AwaitingVerify(_), Response::Failed(failure)) => {
                 self.state = State::Authorization { user: None };
@@ -357,7 +371,7 @@ impl Session for Pop3Session {
                 self.opened(mailbox, maildrop, out)
             }
             (State::AwaitingOpen { mailbox, since }, Response::Failed(failure)) => {
-                self.not_opened(cx, mailbox, since, failure, out)
+                self.open_failed(cx, mailbox, since, failure, out)
             }
             (State::AwaitingRead(visit, transfer), Response::Chunk { bytes, last }) => {
                 self.send_chunk(visit, transfer, &bytes, last, out)
@@ -365,7 +379,7 @@ impl Session for Pop3Session {
             (State::AwaitingRead(visit, transfer), Response::Failed(failure)) => {
                 self.read_failed(visit, transfer, failure, out)
             }
-            (State::AwaitingUpdate { deleted, seen }, Response::Updated) => {
+            (State::AwaitingUpdate { deleted, seen }, Response::Done) => {
                 out.push_event(Event::Updated { deleted, seen });
                 reply::BYE.write_ok(self.language, out);
                 Step::Close
@@ -433,6 +447,12 @@ impl Session for Pop3Session {
             _ => self.close_with(out, "shutting down", reply::SHUTTING_DOWN),
         }
     }
+}
+
+/// An argument without superfluous blanks: one between two words, none at either end.
+fn words(argument: &[u8]) -> Vec<u8> {
+    let words: Vec<&[u8]> = argument.split(|&octet| octet == b' ').filter(|word| !word.is_empty()).collect();
+    words.join(&b' ')
 }
 
 /// The capabilities of every session (RFC 2449, RFC 3206, RFC 6856).

@@ -20,16 +20,21 @@ use crate::proto::{
 impl SmtpSession {
     /// True if AUTH is possible on this connection now.
     pub(super) fn offers_auth(&self) -> bool {
-        let clear_enough = self.config.policy.auth == AuthPolicy::InClear || self.encryption.is_some();
-        self.config.policy.auth != AuthPolicy::Off && clear_enough && self.user.is_none()
+        let clear_enough =
+            self.config.protocol.policy.auth == AuthPolicy::InClear || self.encryption.is_some();
+        self.config.protocol.policy.auth != AuthPolicy::Off && clear_enough && self.user.is_none()
     }
 
     pub(super) fn auth(&mut self, argument: &[u8]) -> Result<CommandOutcome, Reply> {
         if self.user.is_some() {
-            return Err(reply::BAD_SEQUENCE);
+            return Err(reply::BAD_SEQUENCE.with_text("You are logged in already"));
         }
         if !self.offers_auth() {
-            return Err(reply::ENCRYPTION_NEEDED);
+            return Err(if self.config.protocol.policy.starttls {
+                reply::ENCRYPTION_NEEDED
+            } else {
+                reply::ENCRYPTION_NEEDED.with_text(reply::NO_LOGIN_IN_CLEAR)
+            });
         }
         let (mechanism, initial) = command::split(argument);
         let exchange = match mechanism.to_ascii_uppercase().as_slice() {
@@ -61,7 +66,7 @@ impl SmtpSession {
         let user = credentials.user.clone();
         let password = credentials.password.clone();
         self.state = State::AwaitingVerify(credentials);
-        Ok(CommandOutcome::Ask(Request::Verify { user, password }))
+        Ok(CommandOutcome::Request(Request::Verify { user, password }))
     }
 
     /// Processes the client's next line in an exchange.
@@ -91,7 +96,7 @@ impl SmtpSession {
                 .map_err(sasl_refusal)
                 .and_then(|response| self.sasl_response(exchange, response)),
         };
-        self.say(said, b"AUTH", out)
+        self.finish_command(said, b"AUTH", out)
     }
 
     pub(super) fn verified(
@@ -107,7 +112,7 @@ impl SmtpSession {
                 out.push_event(Event::Login { user, mechanism, ok: true });
                 Step::Continue
             }
-            Response::AuthFailed { delay: after } => {
+            Response::Failed(Failure::AuthFailed { delay }) => {
                 out.push_event(Event::Login { user: user.clone(), mechanism, ok: false });
                 let last = self.failed_credentials.record(
                     user,
@@ -115,7 +120,7 @@ impl SmtpSession {
                     self.config.limits.auth.max_failures_per_connection,
                 );
                 self.state = State::DelayingReply { last };
-                Step::Pause(after)
+                Step::Pause(delay)
             }
             Response::Failed(Failure::Busy) => {
                 write_temporary_failure(&reply::failure_reply(Failure::Busy), out)
@@ -132,8 +137,8 @@ impl SmtpSession {
     }
 
     /// Writes the reply to a wrong password, after its delay.
-    pub(super) fn denied(&mut self, last: bool, out: &mut Outbox) -> Step {
-        match self.refuse(out, b"AUTH", &reply::failure_reply(Failure::AuthFailed)) {
+    pub(super) fn refuse_login(&mut self, last: bool, out: &mut Outbox) -> Step {
+        match self.refuse(out, b"AUTH", &reply::AUTH_FAILED) {
             Step::Close => Step::Close,
             _ if last => self.close_with(out, "too many wrong passwords", &reply::TOO_MUCH),
             step => step,
@@ -142,7 +147,8 @@ impl SmtpSession {
 
     pub(super) fn starttls(&mut self, argument: &[u8], inbox: &Inbox, out: &mut Outbox) -> Step {
         if self.encryption.is_some() {
-            return self.refuse(out, b"STARTTLS", &reply::BAD_SEQUENCE);
+            let reply = reply::BAD_SEQUENCE.with_text("TLS is active already");
+            return self.refuse(out, b"STARTTLS", &reply);
         }
         if !argument.is_empty() {
             return self.refuse(out, b"STARTTLS", &reply::BAD_ARGUMENT);
@@ -168,7 +174,7 @@ fn write_temporary_failure(reply: &Reply, out: &mut Outbox) -> Step {
 fn sasl_refusal(why: BadResponse) -> Reply {
     match why {
         BadResponse::Malformed => reply::BAD_RESPONSE,
-        BadResponse::OtherIdentity => reply::failure_reply(Failure::AuthFailed),
+        BadResponse::OtherIdentity => reply::AUTH_FAILED,
     }
 }
 
@@ -186,18 +192,11 @@ mod tests {
         proto::{
             Context, Encryption, Session,
             dot::LineEndings,
-            request::{AccountDirectory, Lookup},
-            smtp::{Kind, Persona, Policy, SessionConfig, address::Address},
+            request::Lookup,
+            smtp::{Kind, Persona, Policy, SessionConfig, SmtpConfig, address::Address},
+            syntax::Syntax,
         },
     };
-
-    struct Nobody;
-
-    impl AccountDirectory for Nobody {
-        fn lookup(&self, _: &Address) -> Lookup {
-            Lookup::Unknown
-        }
-    }
 
     /// Everything that a session writes to the client and to the log.
     fn everything_said(auth: AuthPolicy, lines: &[&str], answer: fn() -> Response) -> String {
@@ -206,14 +205,14 @@ mod tests {
         let rules = SessionConfig {
             hostname: "mx.test".into(),
             line_endings,
-            persona: Persona::Modern,
+            syntax: Syntax::default(),
             limits,
-            policy,
             pedantic: false,
+            protocol: SmtpConfig { persona: Persona::Modern, policy },
         };
         let mut session = SmtpSession::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into());
         let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-        let cx = Context { now, directory: &Nobody };
+        let cx = Context { now, directory: &|_: &Address| Lookup::Unknown };
         let (mut inbox, mut out) = (Inbox::default(), Outbox::default());
         for line in lines {
             inbox.push(format!("{line}\r\n").as_bytes());
@@ -239,7 +238,7 @@ mod tests {
         // The user bob and the password hunter2hunter2, encoded for PLAIN and for LOGIN.
         let (plain, user, password) = ("AGJvYgBodW50ZXIyaHVudGVyMg==", "Ym9i", "aHVudGVyMmh1bnRlcjI=");
         let answers: [fn() -> Response; 3] = [
-            || Response::AuthFailed { delay: Duration::ZERO },
+            || Response::Failed(Failure::AuthFailed { delay: Duration::ZERO }),
             || Response::Failed(Failure::Busy),
             || Response::Verified(Mailbox::named("bob").unwrap()),
         ];

@@ -6,10 +6,11 @@ use std::mem;
 
 use super::{
     command,
+    command_table::Verb,
     message_body::Framing,
     refusal::CommandOutcome,
     reply,
-    session_config::{Kind, Persona, Verb},
+    session_config::{Kind, Persona},
     state::{ADVANCE_BODY, ADVANCE_SENDER, ADVANCE_TLS, AfterReplies, OpenTransaction, SmtpSession, State},
 };
 use crate::proto::{
@@ -24,18 +25,19 @@ use crate::proto::{
 
 impl SmtpSession {
     fn command_step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
-        if self.client.is_none() && inbox.unread().starts_with(TLS_HANDSHAKE) {
+        if self.client.is_none() && inbox.line_start().starts_with(TLS_HANDSHAKE) {
             return self.close_with(out, "TLS handshake", &reply::NOT_TLS);
         }
         let limits = &self.config.limits;
+        let start = self.config.syntax().command(inbox.line_start());
         // AUTH may include its initial response.
-        let may_be_long = self.offers_auth() && command::is_auth(inbox.unread());
+        let may_be_long = self.offers_auth() && command::is_auth(start);
         let longest = if may_be_long {
             limits.smtp.max_line_length.max(sasl::LINE)
         } else {
             limits.smtp.max_line_length
         };
-        let bdat = mem::take(&mut self.in_bdat) || command::is_bdat(inbox.unread());
+        let bdat = mem::take(&mut self.in_bdat) || command::is_bdat(start);
         match inbox.line(longest, limits.connections.line_discard_limit) {
             Line::Partial => {
                 self.in_bdat = bdat;
@@ -56,6 +58,7 @@ impl SmtpSession {
     }
 
     fn command(&mut self, cx: &Context<'_>, line: &[u8], inbox: &Inbox, out: &mut Outbox) -> Step {
+        let line = self.config.syntax().command(line);
         let (verb, argument) = command::split(line);
         if command::is_http(verb) {
             return self.close_with(out, "HTTP", &reply::NOT_SMTP);
@@ -79,15 +82,15 @@ impl SmtpSession {
             return self.close_with_at(out, "improper pipelining", &reply::ILLEGAL_PIPELINING, line);
         }
         if !rule.allowed.contains(&self.phase()) {
-            return self.refuse(out, line, &reply::BAD_SEQUENCE);
+            return self.refuse(out, line, &self.out_of_order(rule));
         }
-        if rule.junk && self.is_over_junk_limit() {
+        if rule.verb.is_junk() && self.is_over_junk_limit() {
             return self.close_with(out, "junk commands", &reply::TOO_MUCH);
         }
         let in_step = self.lenient() || inbox.is_empty();
         let no_argument = argument.is_empty();
         let done = match rule.verb {
-            Verb::Unimplemented | Verb::Bdat => Err(reply::NOT_IMPLEMENTED),
+            Verb::Unimplemented | Verb::Bdat => Err(self.not_implemented(rule)),
             Verb::Data | Verb::Rset | Verb::Quit if !no_argument => Err(reply::BAD_ARGUMENT),
             // A client that continues before it has read these replies may be under attack (fault C10). EHLO
             // followed by QUIT is an exception, because Thunderbird's account set-up sends them together.
@@ -117,13 +120,13 @@ impl SmtpSession {
                 return Step::Close;
             }
         };
-        self.say(done, line, out)
+        self.finish_command(done, line, out)
     }
 }
 
 impl Session for SmtpSession {
     fn greet(&mut self, _: &Context<'_>, out: &mut Outbox) -> Step {
-        let protocol = match self.config.persona {
+        let protocol = match self.config.protocol.persona {
             _ if self.config.is_lmtp() => "LMTP",
             Persona::Modern => "ESMTP",
             Persona::Rfc821 => "SMTP",
@@ -138,8 +141,8 @@ impl Session for SmtpSession {
             State::Chunks(body) if body.is_spill_requested() => self.spill_now(body),
             State::SkippingChunk(chunk) => self.skip_chunk_step(cx, chunk, inbox, out),
             State::Auth(exchange) => self.auth_step(exchange, inbox, out),
-            State::DelayingReply { last } => self.denied(last, out),
-            State::WritingReplies(telling) => self.tell_each(telling, out),
+            State::DelayingReply { last } => self.refuse_login(last, out),
+            State::WritingReplies(replies) => self.write_next_replies(replies, out),
             state => {
                 self.state = state;
                 self.command_step(cx, inbox, out)
@@ -177,7 +180,7 @@ impl Session for SmtpSession {
             (State::AwaitingSpill(body), None) => State::Data(body),
             (State::AwaitingDelivery(message), _) => return self.delivered(message, &response, out),
             (State::AwaitingDiscard { reply, last: true }, _) => {
-                return self.say_of_message(reply, AfterReplies::Nothing, out);
+                return self.reply_to_message(reply, AfterReplies::Nothing, out);
             }
             (State::AwaitingDiscard { reply, last: false }, _) => {
                 reply.write(out);
@@ -246,7 +249,7 @@ impl Session for SmtpSession {
             (State::AwaitingDelivery(_), _) => SessionStage::Delivering,
             (_, body) if self.is_identified() => SessionStage::Trusted(body),
             (_, Some(body)) => SessionStage::Body(body),
-            _ if self.client.is_none() || self.config.policy.kind == Kind::Submission => {
+            _ if self.client.is_none() || self.config.protocol.policy.kind == Kind::Submission => {
                 SessionStage::Unidentified
             }
             _ => SessionStage::Idle,

@@ -18,6 +18,7 @@ use restante::{
             ReceiveRequest, Request, Response,
         },
         smtp::{self, address::Address},
+        syntax::Syntax,
     },
     transcript::{self, Recorder, Transcripts},
     wire_size::wire_size,
@@ -41,6 +42,7 @@ pub(crate) enum Service {
 pub(crate) struct World {
     pub(crate) service: Service,
     line_endings: LineEndings,
+    syntax: Syntax,
     persona: Option<String>,
     expire: Option<pop3::Expire>,
     tls: bool,
@@ -82,6 +84,7 @@ impl World {
         Self {
             service,
             line_endings: LineEndings::Strict,
+            syntax: Syntax::default(),
             persona: None,
             expire: None,
             tls: false,
@@ -111,6 +114,7 @@ impl World {
         let words = || value.split_whitespace().map(str::to_owned).collect();
         match key {
             "line_endings" => self.line_endings = word(value)?,
+            "syntax" => self.syntax = word(value)?,
             "persona" => self.persona = Some(value.into()),
             "kind" => self.policy.kind = word(value)?,
             "auth" => self.policy.auth = word(value)?,
@@ -185,10 +189,13 @@ impl World {
         Ok(smtp::SessionConfig {
             hostname: self.hostname.clone(),
             line_endings: self.line_endings,
-            persona: self.persona.as_deref().map_or(Ok(smtp::Persona::default()), word)?,
+            syntax: self.syntax,
             limits: self.limits.clone(),
-            policy: self.policy,
             pedantic: self.pedantic,
+            protocol: smtp::SmtpConfig {
+                persona: self.persona.as_deref().map_or(Ok(smtp::Persona::default()), word)?,
+                policy: self.policy,
+            },
         })
     }
 
@@ -196,12 +203,15 @@ impl World {
         Ok(pop3::SessionConfig {
             hostname: self.hostname.clone(),
             line_endings: self.line_endings,
-            persona: self.persona.as_deref().map_or(Ok(pop3::Persona::default()), word)?,
-            expire: self.expire,
-            stls: self.tls,
-            plaintext_auth: self.policy.auth != smtp::AuthPolicy::UnderTls,
+            syntax: self.syntax,
             limits: self.limits.clone(),
             pedantic: self.pedantic,
+            protocol: pop3::Pop3Config {
+                persona: self.persona.as_deref().map_or(Ok(pop3::Persona::default()), word)?,
+                expire: self.expire,
+                stls: self.tls,
+                plaintext_auth: self.policy.auth != smtp::AuthPolicy::UnderTls,
+            },
         })
     }
 
@@ -245,12 +255,11 @@ impl World {
     pub(crate) fn answer(&mut self, text: &str) -> Result<Response, String> {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         Ok(match (word, rest) {
-            ("ready", "") => Response::Done,
-            ("delivered", "") => Response::Delivered,
-            ("partly", faults) => Response::PartlyDelivered(
-                faults.split_whitespace().map(text::outcome).collect::<Result<_, _>>()?,
-            ),
-            ("updated", "") => Response::Updated,
+            ("ready" | "updated", "") => Response::Done,
+            ("delivered", "") => Response::Delivered(Vec::new()),
+            ("partly", faults) => {
+                Response::Delivered(faults.split_whitespace().map(text::outcome).collect::<Result<_, _>>()?)
+            }
             ("welcome", mailbox) => Response::Verified(named(mailbox)?),
             ("opened", "") => Response::Opened(Arc::new(Messages(self.messages.clone()))),
             ("opened", sizes) => {
@@ -258,7 +267,7 @@ impl World {
                 self.messages.clone_from(&messages);
                 Response::Opened(Arc::new(Messages(messages)))
             }
-            ("denied", after) => Response::AuthFailed { delay: after.parse::<Span>()?.0 },
+            ("denied", delay) => Response::Failed(Failure::AuthFailed { delay: delay.parse::<Span>()?.0 }),
             ("failed", fault) => Response::Failed(text::fault(fault)?),
             ("chunk", chunk) => match text::unquoted(chunk)? {
                 (bytes, "") => Response::Chunk { bytes, last: false },
