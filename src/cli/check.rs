@@ -32,8 +32,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(count) => format!("accounts: {count}"),
         None => "accounts: every address has one, with any password".into(),
     };
-    let file = printable::path(&arguments.config);
+    let file = printable::escape_path(&arguments.config);
     let doubts = text.renamed().iter().cloned().chain(config.warnings());
-    let doubts: String = doubts.map(|doubt| format!("# {}\n", printable::Line(doubt))).collect();
+    let doubts: String = doubts.map(|doubt| format!("# {}\n", printable::EscapedLine(doubt))).collect();
     output::page(&format!("# {file} is valid; {users}{doubt}\n{doubts}{}", config.effective()))
 }

@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let explanation = match explain(file) {
             Ok(explanation) => explanation,
             Err(error) => {
-                failures.push(format!("cannot explain {}: {error}", printable::path(file)));
+                failures.push(format!("cannot explain {}: {error}", printable::escape_path(file)));
                 continue;
             }
         };

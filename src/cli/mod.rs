@@ -106,7 +106,7 @@ fn refused(error: &clap::Error) -> ExitCode {
     for word in env::args_os().map(|word| word.to_string_lossy().into_owned()) {
         let value = word.split_once('=').map_or(word.as_str(), |(_, value)| value);
         for said in [word.as_str(), value].into_iter().filter(|said| said.contains('\n')) {
-            text = text.replace(said, &printable::line(said)); // the line ends of the message itself stay
+            text = text.replace(said, &printable::escape_line(said)); // the line ends of the message itself stay
         }
     }
     if error.use_stderr() && env::args_os().any(|word| word.to_string_lossy().contains(printable::is_hidden))

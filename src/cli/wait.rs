@@ -10,7 +10,7 @@ use super::{failure::Failure, mailboxes::MailboxArgs, output::Stdout};
 use crate::{
     logging::escape,
     maildir,
-    printable::{self, line},
+    printable::{self, escape_line},
     tools::{Mark, Message, Wait},
 };
 
@@ -118,7 +118,7 @@ fn as_text(message: &Message) -> String {
     let or_none = |text: Option<&str>| text.map_or("-".into(), |text| format!("<{}>", escape(text)));
     format!(
         "{}\tfrom={} to={} octets={} id={} subject=\"{}\"",
-        line(&message.path().to_string_lossy()),
+        escape_line(&message.path().to_string_lossy()),
         or_none(message.from()),
         or_none(message.to()),
         message.octets(),

@@ -140,7 +140,9 @@ impl Wait<'_> {
                 }
                 MailboxEvent::NameRemoved(..) => {}
                 MailboxEvent::DirectoryLost(IndexId(at)) => {
-                    watched_dirs.get_mut(at as usize).into_iter().for_each(|dir| dir.maildir = None);
+                    if let Some(dir) = watched_dirs.get_mut(at as usize) {
+                        dir.maildir = None;
+                    }
                 }
             }
         }

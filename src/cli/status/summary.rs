@@ -9,7 +9,7 @@ use crate::{
 
 /// Two lines with the server's name, its uptime and the age of the metrics.
 pub(super) fn heading(reading: &MetricsSnapshot, now: SystemTime) -> String {
-    let about = printable::line(reading.description().unwrap_or("restante"));
+    let about = printable::escape_line(reading.description().unwrap_or("restante"));
     format!("{about}\nup {}, metrics {} old", span(reading.uptime()), span(reading.age(now)))
 }
 
@@ -136,7 +136,7 @@ fn internal_lines(reading: &MetricsSnapshot) -> Vec<String> {
 }
 
 fn line(title: &str, text: &str) -> String {
-    let mut line = printable::line(&format!("{title:<12} {text}"));
+    let mut line = printable::escape_line(&format!("{title:<12} {text}"));
     if let Some((cut, _)) = line.char_indices().nth(WIDTH) {
         line.truncate(cut);
     }
