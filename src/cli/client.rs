@@ -9,6 +9,7 @@ use crate::{
     accounts::UserFile,
     client::{ConnectOptions, ServerAddr, Tls, Trust},
     config::Config,
+    limits::Limits,
     mua::{
         app::{AppConfig, SignUp},
         menu::{self, ExitReason},
@@ -53,10 +54,15 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         timeout: PATIENCE,
     };
     let door = match (arguments.accounts, arguments.config) {
-        (Some(accounts), _) => Some(SignUp { users: UserFile::at(accounts), domains: Vec::new() }),
+        (Some(accounts), _) => Some(SignUp {
+            users: UserFile::at(accounts),
+            domains: Vec::new(),
+            reload_interval: Limits::default().auth.reload_interval.0,
+        }),
         (None, Some(config)) => {
             let config = Config::load(&config)?;
-            Some(SignUp { users: UserFile::at(config.accounts), domains: config.domains })
+            let reload_interval = config.limits.auth.reload_interval.0;
+            Some(SignUp { users: UserFile::at(config.accounts), domains: config.domains, reload_interval })
         }
         (None, None) => None,
     };

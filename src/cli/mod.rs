@@ -2,7 +2,7 @@
 //!
 //! The rule: every failure is reported on standard error in one sentence that begins with `restante:` and
 //! ends with the next step. Exit codes: 0 success, 2 a command line or configuration to correct, 1 any other
-//! failure; 4 and 5 are replies of a server (`restante send`).
+//! failure; 4 and 5 are replies of a server (`restante send`); 141, in silence, a closed pipe.
 
 mod cert;
 mod check;

@@ -100,7 +100,7 @@ fn maildirs_of<'a>(
 /// Asks for confirmation at the terminal.
 fn confirm(whose: &str) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
-        return Err(Failure::Usage("without a terminal, confirm with --yes".into()));
+        return Err(Failure::Usage("not a terminal: add --yes to delete without being asked".into()));
     }
     let mut answer = String::new();
     output::prompt(format_args!("Delete all mail of {whose}? [y/N] "))

@@ -21,7 +21,7 @@ use crate::{
 use source::{latest_source, named_source, source_of_config};
 use summary::staleness;
 
-/// Show the metrics of a running server.
+/// Show the statistics of a running server.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Configuration file of the server [default: the server whose readable metrics are newest]

@@ -15,6 +15,7 @@
 //! | [`address`], [`date`] | address lists and dates |
 //! | [`transfer_encoding`], [`charset`] | a body's octets, and its text |
 //! | [`html`] | HTML as text |
+//! | [`flowed`], [`uuencode`] | paragraphs of `format=flowed`, and files in a text |
 //! | [`view`] | the parts to show, and those to list |
 //! | [`file_name`] | names for saved files |
 //! | [`limits`] | the bounds |
@@ -24,12 +25,14 @@ pub mod charset;
 pub mod date;
 pub mod encoded_word;
 pub mod file_name;
+pub mod flowed;
 pub mod header;
 pub mod html;
 pub mod limits;
 pub mod parameters;
 pub mod structure;
 pub mod transfer_encoding;
+pub mod uuencode;
 pub mod view;
 
 use std::borrow::Cow;
