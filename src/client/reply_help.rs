@@ -97,8 +97,8 @@ const DETAILS: &[((u16, u16), LocalizedText)] = meanings! {
     (6, 0): "the content is not accepted", "le contenu n'est pas accepté";
     (6, 7): "the address needs SMTPUTF8", "l'adresse a besoin de SMTPUTF8";
     (7, 0): "a rule of the server forbids it", "une règle du serveur l'interdit";
-    (7, 1): "mail for that address is not taken here, or not from you. Many servers deliver to their own users only, or want a login and your own address as the sender",
-        "le courrier pour cette adresse n'est pas accepté ici, ou pas de vous. Beaucoup de serveurs ne livrent qu'à leurs propres utilisateurs, ou exigent de s'authentifier et d'envoyer sous sa propre adresse";
+    (7, 1): "the server does not take this mail from you: check the sender and the recipient, or use the server of your provider",
+        "le serveur n'accepte pas ce courrier de votre part : vérifiez l'expéditeur et le destinataire, ou prenez le serveur de votre fournisseur";
     (7, 8): "the name or the password is wrong", "le nom ou le mot de passe est faux";
     (7, 9): "that login mechanism is too weak", "cette authentification est trop faible";
     (7, 11): "a password needs TLS: use --tls", "un mot de passe exige TLS : utilisez --tls";
