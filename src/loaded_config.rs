@@ -50,6 +50,30 @@ impl LoadedConfig {
         let certificate = config.tls.as_ref().map(|pair| load_certificate(pair, text, now)).transpose()?;
         Ok(Self { config, accounts, certificate })
     }
+
+    /// Settings and files that are valid but probably not intended, without the dates of the certificate: the thread
+    /// that watches it logs those.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<String> = self.config.warnings().collect();
+        let name = &self.config.hostname;
+        if let (Some(pair), Some(loaded)) = (&self.config.tls, &self.certificate)
+            && !loaded.is_for(name)
+        {
+            warnings.push(format!(
+                "the certificate {} is not for {name}, the `hostname`: clients that connect to that name reject it",
+                pair.certificate.display()
+            ));
+        }
+        warnings.extend(self.accounts.warnings());
+        warnings
+    }
+
+    /// The sentence about the dates of the certificate, if it has expired or soon will.
+    pub fn certificate_warning(&self) -> Option<String> {
+        let warning = self.certificate.as_ref()?.warning?;
+        let pair = self.config.tls.as_ref()?;
+        Some(format!("the certificate {} {warning}", pair.certificate.display()))
+    }
 }
 
 /// Loads the accounts of a configuration; `text` is its text.
@@ -76,6 +100,8 @@ pub fn account_sources(config: &Config) -> Sources {
         users: config.accounts.clone(),
         aliases: config.aliases.clone(),
         domains: config.domains.clone(),
+        spool: config.spool.clone(),
+        keep_hashes: !config.upgrade_hashes,
     }
 }
 

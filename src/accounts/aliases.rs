@@ -189,7 +189,8 @@ fn parse(
 /// The key of an address of ours; also `@domain` if a catch-all is allowed.
 fn key(text: &str, domains: &[String], catch_all: bool) -> Result<String, String> {
     let ours = |domain: &str| domains.iter().any(|ours| ours == domain);
-    let key = match text.strip_prefix('@') {
+    // `*@domain` is how `may_send_as` and other servers write it.
+    let key = match text.strip_prefix("*@").or_else(|| text.strip_prefix('@')) {
         Some(domain) if catch_all => Some(format!("@{}", domain.to_ascii_lowercase())),
         Some(_) => None,
         None if text.contains('@') => address_key(text),

@@ -11,6 +11,7 @@ mod auth_throttle;
 mod credential;
 mod error;
 mod hash_memory;
+mod json_error;
 mod locked_file;
 mod password;
 mod reloader;
@@ -75,9 +76,10 @@ impl Accounts {
             let (user, mailbox, check) = self.account(&name(local))?;
             Some((user, mailbox.in_folder(folder), check))
         };
+        let upgrades = self.sources.as_ref().is_some_and(|sources| !sources.keep_hashes);
         match self.account(&whole).or_else(in_folder) {
-            Some((user, mailbox, check)) => Credential { user, mailbox: Some(mailbox), check },
-            None => Credential { user: whole, mailbox: None, check: Check::RejectAll },
+            Some((user, mailbox, check)) => Credential { user, mailbox: Some(mailbox), check, upgrades },
+            None => Credential { user: whole, mailbox: None, check: Check::RejectAll, upgrades },
         }
     }
 
@@ -114,6 +116,21 @@ impl Accounts {
             Users::Listed(table) => Some(table.len()),
             Users::AcceptAll => None,
         }
+    }
+
+    /// A sentence for each domain that accounts have addresses in and that is not one of ours.
+    pub fn warnings(&self) -> Vec<String> {
+        let Users::Listed(table) = &self.users else { return Vec::new() };
+        let sentence = |(domain, addresses): (&str, Vec<&str>)| {
+            let first = addresses[..addresses.len().min(3)].join(", ");
+            let rest = if addresses.len() > 3 {
+                format!(" and {} more", addresses.len() - 3)
+            } else {
+                String::new()
+            };
+            format!("no mail arrives for {first}{rest}: add {domain:?} to `domains`, or change the accounts")
+        };
+        table.foreign_addresses(&self.domains).into_iter().map(sentence).collect()
     }
 
     fn first_domain(&self) -> &str {

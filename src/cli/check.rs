@@ -1,39 +1,51 @@
-//! `restante check`: reads a configuration and its accounts, and prints the effective settings.
+//! `restante check`: takes the steps of a start up to the lock of the spool, and prints the settings.
 
-use std::{path::PathBuf, time::SystemTime};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::{
     failure::Failure,
     output,
-    serve::{descriptors_fit, threads_fit},
+    startup::{self, Prepared, Purpose},
 };
-use crate::{loaded_config::LoadedConfig, printable};
+use crate::{config::Config, printable};
 
-/// Check a configuration and its accounts, and print the effective settings.
+/// Check a configuration and all that it names, and print the settings that differ from the defaults.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Configuration file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Print every setting
+    #[arg(long)]
+    all: bool,
+    /// Exit with 1 if there is a warning
+    #[arg(long)]
+    strict: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (LoadedConfig { config, accounts, certificate }, text) =
-        LoadedConfig::read(&arguments.config, SystemTime::now())?;
-    threads_fit(&config, &text)?;
-    descriptors_fit(&config, &text)?;
-    let doubt = match certificate.and_then(|certificate| certificate.warning) {
-        Some(doubt) => format!("; the certificate {doubt}"),
-        None => String::new(),
-    };
-    let users = match accounts.count() {
+    let (config, text) = Config::read(&arguments.config)?;
+    let Prepared { files, mut warnings, .. } =
+        startup::prepare(config, &text, Purpose::Check).map_err(Failure::into_usage)?;
+    warnings.extend(files.certificate_warning());
+    let users = match files.accounts.count() {
         Some(count) => format!("accounts: {count}"),
         None => "accounts: every address has one, with any password".into(),
     };
+    let verdict = match warnings.len() {
+        0 => "is good".to_owned(),
+        1 => "works, with 1 warning".to_owned(),
+        count => format!("works, with {count} warnings"),
+    };
     let file = printable::path(&arguments.config);
-    let doubts = text.renamed().iter().cloned().chain(config.warnings());
-    let doubts: String = doubts.map(|doubt| format!("# {}\n", printable::Line(doubt))).collect();
-    output::page(&format!("# {file} is valid; {users}{doubt}\n{doubts}{}", config.effective()))
+    let comments: String =
+        warnings.iter().map(|warning| format!("# warning: {}\n", printable::line(warning))).collect();
+    let settings = if arguments.all { files.config.effective() } else { files.config.differences() };
+    output::page(&format!("# {file} {verdict}; {users}\n{comments}{settings}"))?;
+    if arguments.strict && !warnings.is_empty() {
+        return Err(Failure::Other(format!("{file} {verdict}: see above")));
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{failure::Failure, spool::become_owner_of};
+use super::{failure::Failure, owner::become_owner_of};
 use crate::{
     accounts::Accounts,
     config::Config,

@@ -23,6 +23,7 @@ mod mailboxes;
 #[cfg(feature = "tools")]
 mod man_pages;
 mod output;
+mod owner;
 #[cfg(feature = "tools")]
 mod purge;
 #[cfg(feature = "tools")]
@@ -32,6 +33,7 @@ mod send;
 mod serve;
 #[cfg(feature = "tools")]
 mod spool;
+mod startup;
 mod status;
 #[cfg(feature = "tools")]
 mod tools;

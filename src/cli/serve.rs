@@ -3,7 +3,6 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 use clap::{
@@ -13,18 +12,18 @@ use clap::{
 use log::LevelFilter;
 use rustix::io::Errno;
 
-use super::failure::Failure;
+use super::{
+    failure::Failure,
+    startup::{self, Prepared, Purpose},
+};
 use crate::{
-    config::{Config, ConfigText, Sandbox, Service},
-    fd_limits::{FdBudget, count_open_fds, raise_fd_limit},
-    listener::{self, Error::Bind},
-    loaded_config::LoadedConfig,
+    config::{Config, ConfigText, Service},
+    listener::Error::Bind,
     logging, maildir,
     net::endpoint::Endpoint,
     safe_file::{self, Directory, Durability},
     server::{self, Server},
-    system::{DroppedPrivileges, sd_notify::SdNotify, socket_activation::InheritedSockets},
-    thread_limits,
+    system::{DroppedPrivileges, places, sd_notify::SdNotify, socket_activation::InheritedSockets},
 };
 
 /// Run the server.
@@ -63,42 +62,32 @@ pub(super) struct ReadyServer {
 /// Binds the ports, starts everything, and reports the ports. `others` tells the user how to choose other
 /// ports.
 ///
-/// The order matters. First come inherited sockets and low ports, which need privileges. Then the process
-/// drops its privileges, reads files with the rights that a reload will have, and enters the sandbox, which
-/// changes nothing on disk unless the files are valid. Privileges and sandbox apply to the calling thread and
-/// to the threads it starts, so no other thread may exist before, not even that of the log.
+/// The sandbox applies to the calling thread and to the threads it starts, so no other thread may exist before, not even
+/// that of the log. It changes nothing on disk unless the files are valid.
 pub(super) fn start(
     config: Config,
     text: &ConfigText,
     running: &RunArgs,
     others: &str,
 ) -> Result<ReadyServer, Failure> {
-    // Checked first, because with too few descriptors every later step fails with an unclear error.
-    descriptors_fit(&config, text)?;
     let passed = InheritedSockets::from_environment().map_err(|error| Failure::Other(error.to_string()))?;
     let manager = SdNotify::from_environment();
-    let sockets =
-        listener::bind_all(&config, passed).map_err(|error| start_failure(&error.into(), others))?;
-    let settled = text.path().map(|file| DroppedPrivileges::drop_to_user(&config, file)).transpose();
-    let mut settled = settled.map_err(|error| Failure::Other(error.to_string()))?;
-    let files = LoadedConfig::from_config(config, text, SystemTime::now())?;
-    // Before the sandbox, which hides the thread limits, and as the user whose threads they will be.
-    threads_fit(&files.config, text)?;
-    if let (Some(settled), Some(file)) = (&mut settled, text.path()) {
-        settled
+    let Prepared { files, sockets, mut privileges, warnings } =
+        startup::prepare(config, text, Purpose::Serve(passed, others))?;
+    if let (Some(privileges), Some(file)) = (&mut privileges, text.path()) {
+        privileges
             .enter_sandbox(&files.config, file, running.ports_file.as_deref())
             .map_err(|error| Failure::Other(error.to_string()))?;
     }
     logging::start(&files.config.log, running.log_level).map_err(|error| {
         Failure::Other(format!("cannot log to {}: {error}", files.config.log.destination))
     })?;
-    settled.iter().for_each(DroppedPrivileges::log);
+    privileges.iter().for_each(DroppedPrivileges::log);
     let manager = manager.unwrap_or_else(|error| {
         log::warn!("cannot notify the service manager: {error}");
         SdNotify::default()
     });
-    text.renamed().iter().for_each(|old| log::warn!("{old}"));
-    files.config.warnings().for_each(|doubt| log::warn!("{doubt}"));
+    warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let server = Server::open(files, sockets, text.path()).map_err(|error| start_failure(&error, others))?;
     let endpoints = server.endpoints();
     for (protocol, endpoint) in &endpoints {
@@ -111,23 +100,6 @@ pub(super) fn start(
     Ok(ReadyServer { server, manager })
 }
 
-/// Checks that all threads of the server can be started.
-pub(super) fn threads_fit(config: &Config, text: &ConfigText) -> Result<(), Failure> {
-    thread_limits::check(&config.limits).map_err(|error| text.error_at(error.key, error.to_string()).into())
-}
-
-/// Checks that the descriptor limit is high enough for the server.
-pub(super) fn descriptors_fit(config: &Config, text: &ConfigText) -> Result<(), Failure> {
-    let passed =
-        config.listen.iter().filter(|listen| matches!(listen.address, Endpoint::Inherited(_))).count();
-    // The sandbox keeps one descriptor open, of this process's directory in /proc.
-    let sandboxed = config.sandbox == Sandbox::Landlock && text.path().is_some();
-    let inherited = count_open_fds().saturating_sub(passed) + usize::from(sandboxed);
-    let inputs = server::fd_inputs(config, config.listen.len(), inherited, text.path().is_some());
-    let shared = FdBudget::allocate(raise_fd_limit(), &config.limits, &inputs);
-    shared.map(drop).map_err(|error| Failure::Other(error.to_string()))
-}
-
 impl ReadyServer {
     /// Runs the server until a signal ends it.
     pub(super) fn run_until_stopped(self) -> Result<(), Failure> {
@@ -137,7 +109,8 @@ impl ReadyServer {
     }
 }
 
-fn start_failure(error: &server::Error, others: &str) -> Failure {
+/// The failure of a start, with what to type next.
+pub(super) fn start_failure(error: &server::Error, others: &str) -> Failure {
     let advice = match error {
         server::Error::Listen(Bind(_, Endpoint::Unix(path), cause))
             if cause.kind() == io::ErrorKind::AddrInUse =>
@@ -146,6 +119,11 @@ fn start_failure(error: &server::Error, others: &str) -> Failure {
                 ": another program listens there, find it with `fuser {}`; end it, or {others}",
                 path.display()
             )
+        }
+        server::Error::Listen(Bind(_, Endpoint::Unix(path), cause))
+            if cause.kind() == io::ErrorKind::NotFound =>
+        {
+            format!(": {}", places::no_directory(safe_file::parent(path)))
         }
         server::Error::Listen(Bind(_, Endpoint::Ip(address), cause)) => match cause.kind() {
             io::ErrorKind::AddrInUse => format!(

@@ -3,7 +3,7 @@
 //! The rule: a mistake is reported with file, line, column, key and accepted form.
 
 use std::{
-    fmt, io,
+    env, fmt, io,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -13,7 +13,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::renamed;
+use super::{renamed, tls::CREDENTIALS};
 
 /// The reason why a configuration cannot be used. Prints as a sentence for the operator.
 #[derive(Debug)]
@@ -84,6 +84,11 @@ impl ConfigText {
     /// A sentence for each key or value that the file has under the name of an earlier version.
     pub fn renamed(&self) -> &[String] {
         &self.renamed
+    }
+
+    /// Whether the file names credentials that a service manager would pass, and this process has none.
+    pub fn names_credentials(&self) -> bool {
+        self.text.contains(CREDENTIALS) && env::var_os(&CREDENTIALS[1..]).is_none()
     }
 
     /// The configuration file, if there is one.

@@ -3,6 +3,7 @@
 //! The rule: after [`Config::load`] no string can be invalid any more, and every mistake found before is
 //! reported with file, line, column, key and accepted form.
 
+mod differences;
 mod error;
 mod keys;
 mod limits;
@@ -27,7 +28,7 @@ use crate::{
     maildir::name::max_host_len,
     net::endpoint::Endpoint,
     open_regular::read_text_bounded,
-    proto::{dot::LineEndings, pop3, smtp, smtp::address::Address},
+    proto::{dot::LineEndings, smtp::address::Address},
 };
 use error::ConfigError;
 pub use error::{ConfigText, Error};
@@ -58,22 +59,16 @@ impl Config {
     /// the addresses must be loopback.
     pub fn development(spool: PathBuf, smtp: SocketAddr, pop3: SocketAddr) -> Result<Self, Error> {
         let spool = std::path::absolute(&spool).map_err(|error| Error::Unreadable { path: spool, error })?;
-        let listen = |protocol, address, persona| ListenerConfig {
-            protocol,
-            address: Endpoint::Ip(address),
+        let listen = |protocol, address| ListenerConfig {
             line_endings: LineEndings::Lenient,
-            persona,
-            strict: false,
-            tls: TlsMode::None,
-            auth_allow_cleartext: false,
-            trusted_networks: Networks::default(),
-            proxy_networks: Networks::default(),
+            ..ListenerConfig::new(protocol, Endpoint::Ip(address), false)
         };
         let config = Self {
             hostname: "localhost".into(),
             domains: vec!["localhost".into()],
             accounts: spool.join(ACCOUNTS),
             aliases: None,
+            upgrade_hashes: true,
             spool,
             unknown_recipients: UnknownRecipients::Create,
             watch: ChangeDetection::default(),
@@ -82,10 +77,7 @@ impl Config {
             sandbox: Sandbox::Off,
             transcripts: None,
             transcript_bodies: false,
-            listen: vec![
-                listen(Service::Smtp, smtp, Persona::Smtp(smtp::Persona::default())),
-                listen(Service::Pop3, pop3, Persona::Pop3(pop3::Persona::default())),
-            ],
+            listen: vec![listen(Service::Smtp, smtp), listen(Service::Pop3, pop3)],
             pop3: Pop3::default(),
             tls: None,
             log: Log::default(),
@@ -99,10 +91,7 @@ impl Config {
 
     /// Settings that are valid but probably not intended.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
-        self.listen
-            .iter()
-            .filter(|listen| listen.login_impossible())
-            .map(ListenerConfig::login_impossible_warning)
+        self.listen.iter().filter_map(ListenerConfig::login_impossible_warning)
     }
 
     /// Makes every listener strict.

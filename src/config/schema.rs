@@ -35,6 +35,8 @@ struct File {
     #[serde(default = "default_accounts")]
     accounts: PathBuf,
     aliases: Option<PathBuf>,
+    #[serde(default = "yes")]
+    upgrade_hashes: bool,
     #[serde(default)]
     unknown_recipients: UnknownRecipients,
     #[serde(default)]
@@ -99,6 +101,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<(Config, Vec<String>)
         spool: directory.join(file.spool),
         accounts: directory.join(file.accounts),
         aliases: file.aliases.map(|path| directory.join(path)),
+        upgrade_hashes: file.upgrade_hashes,
         unknown_recipients: file.unknown_recipients,
         watch: file.watch,
         shared_spool: file.shared_spool,
@@ -120,6 +123,10 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<(Config, Vec<String>)
 
 fn default_spool() -> PathBuf {
     "spool".into()
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_accounts() -> PathBuf {
@@ -162,6 +169,7 @@ mod tests {
             spool: "/etc/restante/spool".into(),
             accounts: "/etc/restante/users.json".into(),
             aliases: None,
+            upgrade_hashes: true,
             unknown_recipients: UnknownRecipients::Reject,
             watch: ChangeDetection::Inotify,
             shared_spool: false,

@@ -23,6 +23,8 @@ pub struct Config {
     /// The aliases file, absolute, if configured. Not read with [`UnknownRecipients::Create`].
     #[serde(serialize_with = "optional_path_text", skip_serializing_if = "Option::is_none")]
     pub aliases: Option<PathBuf>,
+    /// True if a right password replaces a hash of another server.
+    pub upgrade_hashes: bool,
     /// Treatment of users without an account.
     pub unknown_recipients: UnknownRecipients,
     /// The way to learn of changes by other programs.

@@ -81,7 +81,8 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
+/// The directory of credentials, in the paths of a configuration: a variable of the environment.
+pub(super) const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
 const UNSET_CREDENTIALS: &str = "tls";
 
 #[cfg(test)]

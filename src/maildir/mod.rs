@@ -11,6 +11,7 @@ pub(crate) mod fault_points;
 pub mod lock;
 pub mod message;
 pub mod name;
+pub mod relocation;
 mod remote_fs;
 pub mod scan;
 pub mod sent_dedup;

@@ -16,8 +16,8 @@ use rustix::{
 
 use super::{
     directory::{
-        FILE_MODE, directories, id_of, is_same_directory, make_directory, open_directory, remove,
-        sync_directory,
+        FILE_MODE, directories, id_of, is_same_directory, make_directory, open_directory,
+        open_named_directory, remove, sync_directory,
     },
     entry::Subdir,
     error::{Error, Kind},
@@ -49,7 +49,7 @@ pub struct Maildir {
 
 impl Spool {
     /// Opens the spool, making the directory if need be (its parent must exist). What it makes is durable when
-    /// it returns.
+    /// it returns. The path is the operator's, so links in it are followed; below the spool none is.
     pub fn open(path: &Path) -> Result<Self, Error> {
         if make_directory(fs::CWD, path, path)? {
             let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -58,7 +58,12 @@ impl Spool {
             let dir = dir.map_err(|e| Error::at(above, "open directory", e))?;
             sync_directory(&dir, above)?;
         }
-        let dir = open_directory(fs::CWD, path, path)?;
+        Self::open_existing(path)
+    }
+
+    /// Opens a spool that is there, and makes nothing.
+    pub fn open_existing(path: &Path) -> Result<Self, Error> {
+        let dir = open_named_directory(path)?;
         let id = id_of(&dir, path)?;
         Ok(Self { path: path.to_owned(), dir, id })
     }
@@ -66,8 +71,7 @@ impl Spool {
     /// Whether the path of the spool still leads to the open directory. Otherwise mail goes to a place that no reader
     /// looks at. Device and inode are enough, because no other file gets the inode of an open directory.
     pub fn is_in_place(&self) -> Result<(), Error> {
-        let there = fs::statat(fs::CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW);
-        let there = there.map_err(|e| Error::at(&self.path, "stat", e))?;
+        let there = fs::stat(&self.path).map_err(|e| Error::at(&self.path, "stat", e))?;
         if (there.st_dev, there.st_ino) == self.id {
             return Ok(());
         }
@@ -334,7 +338,7 @@ fn syncfs_reports_errors(release: &[u8]) -> bool {
 /// Seconds after which the kernel has written a directory by itself.
 const WRITEBACK_SECS: u64 = 120;
 /// The empty file that marks a folder (Maildir++).
-const FOLDER_MARK: &str = "maildirfolder";
+pub(super) const FOLDER_MARK: &str = "maildirfolder";
 /// The `statfs` types of file systems whose `syncfs` was measured and power-cut (linux/magic.h).
 const EXT4: u64 = 0xef53;
 const XFS: u64 = 0x5846_5342;

@@ -119,7 +119,7 @@ fn sign_up(door: &SignUp, terminal: &mut Terminal) {
     let second = terminal.prompt_secret(strings::REPEAT_PASSWORD.text(language));
     match (first, second) {
         (Some(first), Some(second)) if first == second && !first.reveal().is_empty() => {
-            match door.users.add(&name, first.reveal()) {
+            match door.users.add(&name, &name, first.reveal()) {
                 Ok(()) => terminal.print_localized(strings::SIGNED_UP, &[&name]),
                 Err(error) => terminal.print_localized(strings::NOT_SIGNED_UP, &[&error]),
             }

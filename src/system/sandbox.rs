@@ -72,7 +72,9 @@ impl Grants {
         grants.add(Access::Device, Path::new("/dev/null")); // libraries rely on it
         grants.add(Access::Proc, Path::new("/proc/self")); // memory and descriptor figures
         if config.unknown_recipients == UnknownRecipients::Reject {
-            grants.rewritten(&config.accounts); // hashes of old kinds are replaced
+            if config.upgrade_hashes {
+                grants.rewritten(&config.accounts);
+            }
             grants.read(&config.accounts);
             config.aliases.iter().for_each(|path| grants.read(path));
         }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod accounts_reload;
+mod check;
 #[path = "../common/mod.rs"]
 mod common;
 mod confined;
@@ -15,3 +16,4 @@ mod reload;
 mod service;
 mod service_files;
 mod stop;
+mod users;

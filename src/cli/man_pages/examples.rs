@@ -70,7 +70,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("Before a restart or a reload:", "restante check --config /etc/restante/restante.toml"),
             (
                 "The effective limits, with all defaults:",
-                "restante check --config /etc/restante/restante.toml | sed -n '/limits/,$p'",
+                "restante check --all --config /etc/restante/restante.toml | sed -n '/limits/,$p'",
             ),
         ],
     ),
