@@ -82,7 +82,10 @@ impl LoadedConfig {
 /// They cannot be used.
 pub fn load_accounts(config: &Config, text: &ConfigText) -> Result<Accounts, Error> {
     if config.unknown_recipients == UnknownRecipients::Create {
-        return Ok(Accounts::accept_all(&config.domains));
+        return Ok(match config.development {
+            Some(_) => Accounts::accept_all(&config.domains),
+            None => Accounts::accept_all_in(&config.domains),
+        });
     }
     account_sources(config).load().map_err(|error| match &error {
         accounts::Error::Missing(_) => text.error_at("accounts", error.to_string()).into(),

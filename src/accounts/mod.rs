@@ -52,7 +52,10 @@ enum Users {
     /// The users of the file.
     Listed(AccountTable),
     /// Every address, with any password.
-    AcceptAll,
+    AcceptAll {
+        /// Whether the domain does not count.
+        any_domain: bool,
+    },
 }
 
 impl Accounts {
@@ -60,7 +63,12 @@ impl Accounts {
     /// An address without a domain is in the first of `domains`. Clients may send as any address, with or without a
     /// login.
     pub fn accept_all(domains: &[String]) -> Self {
-        Self { domains: domains.to_vec(), users: Users::AcceptAll, sources: None }
+        Self { domains: domains.to_vec(), users: Users::AcceptAll { any_domain: true }, sources: None }
+    }
+
+    /// The same for the addresses of these domains only: mail for others is not ours.
+    pub fn accept_all_in(domains: &[String]) -> Self {
+        Self { users: Users::AcceptAll { any_domain: false }, ..Self::accept_all(domains) }
     }
 
     /// A password check for this user, who need not exist, for a worker. A name without a domain is one in our first
@@ -90,8 +98,11 @@ impl Accounts {
                 let (name, user) = table.user(address).filter(|(_, user)| !user.disabled)?;
                 Some((name.clone(), user.mailbox.clone(), Check::Hash(user.hash.clone())))
             }
-            Users::AcceptAll => {
+            Users::AcceptAll { any_domain } => {
                 let guest = Address::parse(address).ok().filter(|guest| !guest.local().contains('+'))?;
+                if !any_domain && self.is_foreign(&guest) {
+                    return None;
+                }
                 Some((address.to_owned(), self.accept_all_destination(&guest)?.mailbox, Check::AcceptAny))
             }
         }
@@ -114,7 +125,7 @@ impl Accounts {
     pub fn count(&self) -> Option<usize> {
         match &self.users {
             Users::Listed(table) => Some(table.len()),
-            Users::AcceptAll => None,
+            Users::AcceptAll { .. } => None,
         }
     }
 
@@ -131,6 +142,11 @@ impl Accounts {
             format!("no mail arrives for {first}{rest}: add {domain:?} to `domains`, or change the accounts")
         };
         table.foreign_addresses(&self.domains).into_iter().map(sentence).collect()
+    }
+
+    /// Whether an address has a domain that is not one of ours.
+    fn is_foreign(&self, address: &Address) -> bool {
+        address.domain().is_some_and(|domain| !self.domains.iter().any(|ours| ours == domain))
     }
 
     fn first_domain(&self) -> &str {
@@ -154,14 +170,15 @@ impl AccountDirectory for Accounts {
     fn lookup(&self, address: &Address) -> Lookup {
         let table = match &self.users {
             Users::Listed(table) => table,
-            Users::AcceptAll => {
+            Users::AcceptAll { any_domain: false } if self.is_foreign(address) => return Lookup::Foreign,
+            Users::AcceptAll { .. } => {
                 return self
                     .accept_all_destination(address)
                     .map_or(Lookup::Unknown, |guest| Lookup::Local(guest.into()));
             }
         };
         let domain = match address.domain() {
-            Some(domain) if !self.domains.iter().any(|ours| ours == domain) => return Lookup::Foreign,
+            Some(_) if self.is_foreign(address) => return Lookup::Foreign,
             Some(domain) => domain,
             None if address.local().eq_ignore_ascii_case(table::POSTMASTER) => self.first_domain(),
             None => return Lookup::Unknown,
@@ -185,14 +202,14 @@ impl AccountDirectory for Accounts {
     fn quota(&self, mailbox: &Mailbox) -> Quota {
         match &self.users {
             Users::Listed(table) => table.quota(&mailbox.clone().without_folder()),
-            Users::AcceptAll => Quota::default(),
+            Users::AcceptAll { .. } => Quota::default(),
         }
     }
 
     fn wants_sent_copy(&self, user: &Mailbox) -> bool {
         match &self.users {
             Users::Listed(table) => table.sent_copy(&user.clone().without_folder()),
-            Users::AcceptAll => true,
+            Users::AcceptAll { .. } => true,
         }
     }
 }

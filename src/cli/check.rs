@@ -1,10 +1,9 @@
 //! `restante check`: takes the steps of a start up to the lock of the spool, and prints the settings.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use super::{
+    config_arg::ConfigArg,
     failure::Failure,
     output,
     startup::{self, Prepared, Purpose},
@@ -14,9 +13,8 @@ use crate::{config::Config, printable};
 /// Check a configuration and all that it names, and print the settings that differ from the defaults.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Configuration file
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    file: ConfigArg,
     /// Print every setting
     #[arg(long)]
     all: bool,
@@ -26,7 +24,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (config, text) = Config::read(&arguments.config)?;
+    let path = arguments.file.path()?;
+    let (config, text) = Config::read(&path)?;
     let Prepared { files, mut warnings, .. } =
         startup::prepare(config, &text, Purpose::Check).map_err(Failure::into_usage)?;
     warnings.extend(files.certificate_warning());
@@ -39,7 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         1 => "works, with 1 warning".to_owned(),
         count => format!("works, with {count} warnings"),
     };
-    let file = printable::path(&arguments.config);
+    let file = printable::path(&path);
     let comments: String =
         warnings.iter().map(|warning| format!("# warning: {}\n", printable::line(warning))).collect();
     let settings = if arguments.all { files.config.effective() } else { files.config.differences() };

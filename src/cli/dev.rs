@@ -1,7 +1,7 @@
 //! `restante dev`: a test server that needs no configuration.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -16,7 +16,7 @@ use super::{
     xdg::directory_of_user,
 };
 use crate::{
-    config::{Config, ConfigText, Service},
+    config::{Config, ConfigText, Development, Service},
     net::certificate::CertificatePair,
     printable,
 };
@@ -49,6 +49,13 @@ pub(super) struct Arguments {
     /// Hold clients to every rule of the protocols, and name each rule that they break
     #[arg(long, alias = "pedantic")]
     strict: bool,
+    /// Let other machines connect, for a class: each of them can read and delete the mail of everybody. Needs --smtp and
+    /// --pop3, like 0.0.0.0:2525
+    #[arg(long)]
+    network: bool,
+    /// Generation of a protocol: rfc821 for SMTP; rfc1081, rfc1460 or rfc1939 for POP3; repeat for both
+    #[arg(long = "persona", value_name = "NAME", value_delimiter = ',')]
+    personas: Vec<String>,
     /// Write a transcript of every session to a file in DIR
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "./transcripts")]
     transcripts: Option<PathBuf>,
@@ -57,12 +64,18 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let mut config = Config::development(arguments.spool, arguments.smtp, arguments.pop3)?;
-    config.faults_on_demand = !arguments.no_faults;
+    let mut config =
+        Config::development(arguments.spool, (arguments.smtp, arguments.pop3), arguments.network)?;
+    config.development =
+        Some(Development { faults_on_demand: !arguments.no_faults, network: arguments.network });
     if let Some(directory) = &arguments.tls {
         let pair = certificate(directory.as_deref())?;
         config = config.with_tls(pair, arguments.smtps, arguments.pop3s)?;
     }
+    if arguments.network {
+        config.open_to_network();
+    }
+    arguments.personas.iter().try_for_each(|name| config.set_persona(name))?;
     config.transcripts.clone_from(&arguments.transcripts);
     if arguments.strict {
         config.set_strict();
@@ -75,6 +88,9 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let at = |service| taken.iter().find(|(taken, _)| *taken == service).and_then(|(_, at)| at.ip());
     if let (Some(smtp), Some(pop3)) = (at(Service::Smtp), at(Service::Pop3)) {
         let mut text = banner(smtp, pop3, &spool);
+        if arguments.network {
+            text.push_str(OPEN_TO_NETWORK);
+        }
         if let (Some(smtps), Some(pop3s), Some(certificate)) =
             (at(Service::Submissions), at(Service::Pop3s), certificate)
         {
@@ -95,6 +111,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// The text on the screen: commands to paste.
 fn banner(smtp: SocketAddr, pop3: SocketAddr, spool: &Path) -> String {
+    let (smtp, pop3) = (reachable(smtp), reachable(pop3));
     let (smtp_host, smtp_port, pop3_host, pop3_port) = (smtp.ip(), smtp.port(), pop3.ip(), pop3.port());
     let (smtp_url, pop3_url) =
         (shell_quoted(&format!("smtp://{smtp}")), shell_quoted(&format!("pop3://{pop3}/1")));
@@ -141,6 +158,23 @@ Ctrl-C ends the server.
 "
     )
 }
+
+/// The address at which this machine reaches itself: loopback for every address.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// The warning of a server that other machines can reach.
+const OPEN_TO_NETWORK: &str = "\
+Other machines can connect, at the address of this one: each of them can read and delete the mail of everybody,
+and passwords are sent in clear text. Use it only on a network whose users you know.
+
+";
 
 /// The commands for TLS.
 fn tls_banner(smtps: SocketAddr, pop3s: SocketAddr, certificate: &Path) -> String {

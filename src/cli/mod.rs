@@ -8,6 +8,7 @@ mod cert;
 mod check;
 #[cfg(feature = "tools")]
 mod client;
+mod config_arg;
 mod dev;
 #[cfg(feature = "tools")]
 mod explain;

@@ -13,11 +13,13 @@ use log::LevelFilter;
 use rustix::io::Errno;
 
 use super::{
+    config_arg::ConfigArg,
     failure::Failure,
+    output,
     startup::{self, Prepared, Purpose},
 };
 use crate::{
-    config::{Config, ConfigText, Service},
+    config::{Config, ConfigText, Destination, Service},
     listener::Error::Bind,
     logging, maildir,
     net::endpoint::Endpoint,
@@ -29,9 +31,8 @@ use crate::{
 /// Run the server.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Configuration file
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    file: ConfigArg,
     #[command(flatten)]
     running: RunArgs,
 }
@@ -48,8 +49,9 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (config, text) = Config::read(&arguments.config)?;
-    let others = format!("change `address` in {}", arguments.config.display());
+    let path = arguments.file.path()?;
+    let (config, text) = Config::read(&path)?;
+    let others = format!("change `address` in {}", path.display());
     start(config, &text, &arguments.running, &others)?.run_until_stopped()
 }
 
@@ -82,6 +84,9 @@ pub(super) fn start(
     logging::start(&files.config.log, running.log_level).map_err(|error| {
         Failure::Other(format!("cannot log to {}: {error}", files.config.log.destination))
     })?;
+    if files.config.log.destination != Destination::Stderr {
+        output::message(format_args!("restante: the log is in {}", files.config.log.destination));
+    }
     privileges.iter().for_each(DroppedPrivileges::log);
     let manager = manager.unwrap_or_else(|error| {
         log::warn!("cannot notify the service manager: {error}");

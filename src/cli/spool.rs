@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use rustix::system::uname;
 
-use super::{failure::Failure, owner::become_owner_of};
+use super::{config_arg::default_config, failure::Failure, owner::become_owner_of};
 use crate::{
     accounts::Accounts,
     config::Config,
@@ -24,7 +24,8 @@ use crate::{
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(super) struct SpoolArgs {
-    /// Configuration file of the server, for its spool and accounts
+    /// Configuration file of the server, for its spool and accounts [default: $RESTANTE_CONFIG, else
+    /// /etc/restante/restante.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Directory with the mailboxes
@@ -46,7 +47,8 @@ pub(super) struct SpoolContext {
 impl SpoolArgs {
     /// Opens the spool, which must exist.
     pub(super) fn open(&self) -> Result<SpoolContext, Failure> {
-        let read = self.config.as_deref().map(Config::read).transpose()?;
+        let file = self.config.clone().or_else(|| default_config().filter(|_| self.spool.is_none()));
+        let read = file.as_deref().map(Config::read).transpose()?;
         let config = read.as_ref().map(|(config, _)| config);
         let path = match (config, &self.spool) {
             (Some(config), _) => config.spool.clone(),

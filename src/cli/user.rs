@@ -2,14 +2,11 @@
 
 mod mail;
 
-use std::{
-    io::{self, BufRead},
-    path::PathBuf,
-};
+use std::io::{self, BufRead};
 
 use clap::{Args, Subcommand};
 
-use super::{failure::Failure, output::Stdout};
+use super::{config_arg::ConfigArg, failure::Failure, output::Stdout};
 use crate::{
     accounts::{self, Account, UserFile},
     config::Config,
@@ -101,19 +98,12 @@ struct AccountArg {
     file: ConfigArg,
 }
 
-#[derive(Debug, Args)]
-struct ConfigArg {
-    /// Configuration file, for the path of the accounts file
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-}
-
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut out = Stdout::new();
     match &arguments.action {
         Action::Add(new) => {
             let to = &new.account;
-            let config = Config::load(&to.account.file.config)?;
+            let config = to.account.file.load()?;
             let name = accounts::account_name(&to.account.name, &config.domains)?;
             let inbox = new.inbox.as_deref().unwrap_or(&name);
             let mailbox = Mailbox::named(inbox).ok_or_else(|| {
@@ -127,7 +117,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             out.line(format_args!("added {name}; {}", reload_notice(&config)))?;
         }
         Action::Passwd(to) => {
-            let config = Config::load(&to.account.file.config)?;
+            let config = to.account.file.load()?;
             let name = to.account.name.to_ascii_lowercase();
             UserFile::at(config.accounts.clone()).set_password(&name, &password(to)?)?;
             out.line(format_args!("changed the password of {name}; {}", reload_notice(&config)))?;
@@ -135,19 +125,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Action::Disable(account) => set_disabled(account, true, &mut out)?,
         Action::Enable(account) => set_disabled(account, false, &mut out)?,
         Action::List(file) => {
-            let config = Config::load(&file.config)?;
+            let config = file.load()?;
             let users = UserFile::at(config.accounts).users()?;
             users.iter().try_for_each(|(name, account)| out.line(describe(name, account)))?;
         }
         Action::Rename(Renaming { old, new, keep_address, keep_mail, file }) => {
-            let config = Config::load(&file.config)?;
+            let config = file.load()?;
             let new = accounts::account_name(new, &config.domains)?;
             let old = old.to_ascii_lowercase();
             mail::rename(&config, (&old, &new), (*keep_mail, *keep_address), &mut out)?;
             warn_of_aliases(&config, &mut out)?;
         }
         Action::Remove(Removal { account, delete_mail, yes }) => {
-            let config = Config::load(&account.file.config)?;
+            let config = account.file.load()?;
             let name = account.name.to_ascii_lowercase();
             if *delete_mail {
                 mail::remove_with_mail(&config, &name, *yes, &mut out)?;
@@ -176,7 +166,7 @@ fn warn_of_aliases(config: &Config, out: &mut Stdout) -> Result<(), Failure> {
 }
 
 fn set_disabled(account: &AccountArg, disabled: bool, out: &mut Stdout) -> Result<(), Failure> {
-    let config = Config::load(&account.file.config)?;
+    let config = account.file.load()?;
     let name = account.name.to_ascii_lowercase();
     UserFile::at(config.accounts.clone()).set_disabled(&name, disabled)?;
     let done = if disabled { "disabled" } else { "enabled" };

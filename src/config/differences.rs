@@ -48,7 +48,7 @@ impl Config {
             tls: None,
             log: Log::default(),
             metrics: Metrics::default(),
-            faults_on_demand: false,
+            development: None,
             limits: Limits::default(),
         }
     }

@@ -154,7 +154,7 @@ pub enum Persona {
 }
 
 impl Persona {
-    fn named(service: Service, name: Option<&str>) -> Result<Self, value::Error> {
+    pub(super) fn named(service: Service, name: Option<&str>) -> Result<Self, value::Error> {
         fn named<'a, P: Deserialize<'a> + Default>(name: Option<&'a str>) -> Result<P, value::Error> {
             name.map_or(Ok(P::default()), |name| P::deserialize(name.into_deserializer()))
         }

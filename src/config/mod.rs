@@ -35,7 +35,7 @@ pub use error::{ConfigText, Error};
 pub use listener::{ListenerConfig, Networks, Persona, TlsMode};
 pub use metrics::Metrics;
 use settings::ACCOUNTS;
-pub use settings::{ChangeDetection, Config, Pop3, Sandbox, UnknownRecipients};
+pub use settings::{ChangeDetection, Config, Development, Pop3, Sandbox, UnknownRecipients};
 
 impl Config {
     /// Reads and checks a configuration file. Relative paths are relative to its directory.
@@ -56,8 +56,12 @@ impl Config {
     }
 
     /// The configuration of `restante dev`: every address has a mailbox, timeouts suit people who type, and
-    /// the addresses must be loopback.
-    pub fn development(spool: PathBuf, smtp: SocketAddr, pop3: SocketAddr) -> Result<Self, Error> {
+    /// the addresses must be loopback, unless it is knowingly open to the `network`.
+    pub fn development(
+        spool: PathBuf,
+        (smtp, pop3): (SocketAddr, SocketAddr),
+        network: bool,
+    ) -> Result<Self, Error> {
         let spool = std::path::absolute(&spool).map_err(|error| Error::Unreadable { path: spool, error })?;
         let listen = |protocol, address| ListenerConfig {
             line_endings: LineEndings::Lenient,
@@ -82,7 +86,7 @@ impl Config {
             tls: None,
             log: Log::default(),
             metrics: Metrics::default(),
-            faults_on_demand: false,
+            development: Some(Development { network, faults_on_demand: false }),
             limits: Limits::for_development(),
         };
         config.check().map_err(|mistake| Error::Development(mistake.why))?;
@@ -92,6 +96,34 @@ impl Config {
     /// Settings that are valid but probably not intended.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         self.listen.iter().filter_map(ListenerConfig::login_impossible_warning)
+    }
+
+    /// Lets other machines connect and send passwords in clear text, which is only for `restante dev` on a network whose
+    /// users may read each other's mail.
+    pub fn open_to_network(&mut self) {
+        self.development.get_or_insert_default().network = true;
+        for listen in self.listen.iter_mut().filter(|listen| listen.protocol.has_logins()) {
+            listen.auth_allow_cleartext = true;
+        }
+    }
+
+    /// Gives the listeners of a protocol the generation of that name.
+    ///
+    /// # Errors
+    /// No protocol has one of that name.
+    pub fn set_persona(&mut self, name: &str) -> Result<(), Error> {
+        let mut is_known = false;
+        for listen in &mut self.listen {
+            if let Ok(persona) = Persona::named(listen.protocol, Some(name)) {
+                (listen.persona, is_known) = (persona, true);
+            }
+        }
+        if is_known {
+            return Ok(());
+        }
+        Err(Error::Development(format!(
+            "{name:?} is not a persona: write \"rfc821\" (SMTP), \"rfc1081\", \"rfc1460\" or \"rfc1939\" (POP3), or \"modern\""
+        )))
     }
 
     /// Makes every listener strict.
@@ -109,7 +141,8 @@ impl Config {
     /// Checks what the types cannot express.
     fn check(&self) -> Result<(), ConfigError> {
         if !is_domain(&self.hostname) {
-            let why = format!("{:?} is not a host name: write it like \"mx.example.test\"", self.hostname);
+            let form = ascii_form(&self.hostname, "mx.example.test");
+            let why = format!("{:?} is not a host name: {form}", self.hostname);
             return Err(ConfigError::at("hostname", why));
         }
         let (octets, most) = (self.hostname.len(), max_host_len());
@@ -122,7 +155,7 @@ impl Config {
         }
         for (n, name) in self.domains.iter().enumerate() {
             if !is_domain(name) {
-                let why = format!("{name:?} is not a domain: write it like \"example.test\"");
+                let why = format!("{name:?} is not a domain: {}", ascii_form(name, "example.test"));
                 return Err(ConfigError::at(format!("domains.{n}"), why));
             }
         }
@@ -137,15 +170,19 @@ impl Config {
             ));
         }
         listener::check(&self.listen)?;
+        let is_knowingly_open = self.development.is_some_and(|development| development.network);
         let open = |listen: &ListenerConfig| {
-            self.unknown_recipients == UnknownRecipients::Create && !listen.address.is_local()
+            self.unknown_recipients == UnknownRecipients::Create
+                && !listen.address.is_local()
+                && !is_knowingly_open
         };
         if let Some(n) = self.listen.iter().position(open) {
             return Err(ConfigError::at(
                 format!("listen.{n}.address"),
                 format!(
                     "{} is not a loopback address like 127.0.0.1 or [::1]: any password opens any mailbox if \
-                     unknown users get one (unknown_recipients = \"create\", restante dev)",
+                     unknown users get one (unknown_recipients = \"create\", restante dev); `restante dev --network` allows \
+                     that, for a class",
                     self.listen[n].address
                 ),
             ));
@@ -153,6 +190,14 @@ impl Config {
         tls::check(self)?;
         limits::within("metrics.interval", self.metrics.interval, Span::secs(1), Span::secs(3600))?;
         limits::check(&self.limits)
+    }
+}
+
+/// How to write a name: with the letters of DNS if it has others, else like the example.
+fn ascii_form(name: &str, example: &str) -> String {
+    match idna::domain_to_ascii(name) {
+        Ok(ascii) if !name.is_ascii() && is_domain(&ascii) => format!("write it as DNS has it, {ascii:?}"),
+        _ => format!("write it like {example:?}"),
     }
 }
 
@@ -200,8 +245,8 @@ max_message_size = "10 MiB"
         let config = load(GOOD).unwrap();
         assert_eq!(load(&config.effective()).unwrap(), config);
         let loopback = "127.0.0.1:0".parse().unwrap();
-        let config = Config::development("spool".into(), loopback, loopback).unwrap();
-        assert_eq!(load(&config.effective()).unwrap(), config);
+        let config = Config::development("spool".into(), (loopback, loopback), false).unwrap();
+        assert_eq!(load(&config.effective()).unwrap(), Config { development: None, ..config });
     }
 
     #[test]
@@ -247,8 +292,9 @@ max_message_size = "10 MiB"
         );
         load(&GOOD.replace("[::1]", "[::]")).unwrap();
 
-        let develop =
-            |smtp: &str| Config::development("x".into(), smtp.parse().unwrap(), "[::1]:1".parse().unwrap());
+        let develop = |smtp: &str| {
+            Config::development("x".into(), (smtp.parse().unwrap(), "[::1]:1".parse().unwrap()), false)
+        };
         assert!(develop("127.0.0.1:2525").unwrap().spool.is_absolute());
         assert!(
             develop("192.0.2.1:0").unwrap_err().to_string().contains("192.0.2.1:0 is not a loopback address")

@@ -114,7 +114,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<(Config, Vec<String>)
         tls,
         log: Log { destination: file.log.destination.relative_to(directory), ..file.log },
         metrics: Metrics { file: file.metrics.file.map(|path| directory.join(path)), ..file.metrics },
-        faults_on_demand: false,
+        development: None,
         limits: file.limits,
     };
     config.check()?;
@@ -185,7 +185,7 @@ mod tests {
             tls: None,
             log: Log::default(),
             metrics: Metrics::default(),
-            faults_on_demand: false,
+            development: None,
             limits: Limits {
                 smtp: SmtpLimits { max_message_size: Size::mib(10), ..SmtpLimits::default() },
                 ..Limits::default()

@@ -52,12 +52,20 @@ pub struct Config {
     pub log: Log,
     /// File and interval of the metrics.
     pub metrics: Metrics,
-    /// True if addresses may request faults. Not a key of the configuration file; only `restante dev` sets
-    /// it.
+    /// The rights that only `restante dev` and the testing library give. Not a key of the configuration file.
     #[serde(skip)]
-    pub faults_on_demand: bool,
+    pub development: Option<Development>,
     /// All limits.
     pub limits: Limits,
+}
+
+/// The rights of a server for development, where every address of any domain has a mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Development {
+    /// True if addresses may request faults.
+    pub faults_on_demand: bool,
+    /// True if other machines may connect.
+    pub network: bool,
 }
 
 /// The section `[pop3]`.

@@ -12,6 +12,7 @@ mod logs;
 mod loop_calls;
 mod metrics;
 mod odd_files;
+mod operators;
 mod reload;
 mod service;
 mod service_files;
