@@ -2,10 +2,11 @@
 
 /// The message of the reader in plain words, or as it is if it is plain already.
 pub(super) fn in_plain_words(told: &str) -> String {
-    if let Some((_, plain)) = WORDS.iter().find(|(words, _)| told.starts_with(words)) {
-        return (*plain).to_owned();
-    }
-    unknown_key(told).unwrap_or_else(|| told.to_owned())
+    // The reader takes the place of the outer mistake from the end of this text.
+    let (told, place) = told.rfind(" at line ").map_or((told, ""), |at| told.split_at(at));
+    let known = WORDS.iter().find(|(words, _)| told.starts_with(words)).map(|(_, plain)| (*plain).to_owned());
+    let plain = known.or_else(|| unknown_key(told)).unwrap_or_else(|| told.to_owned());
+    plain + place
 }
 
 /// The sentence for a key that does not exist, with the one that is meant.

@@ -53,10 +53,13 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         timeout: PATIENCE,
     };
     let door = match (arguments.accounts, arguments.config) {
-        (Some(accounts), _) => Some(SignUp { users: UserFile::at(accounts), domains: Vec::new() }),
+        (Some(accounts), _) => {
+            Some(SignUp { users: UserFile::at(accounts), domains: Vec::new(), spool: None })
+        }
         (None, Some(config)) => {
             let config = Config::load(&config)?;
-            Some(SignUp { users: UserFile::at(config.accounts), domains: config.domains })
+            let users = UserFile::at(config.accounts);
+            Some(SignUp { users, domains: config.domains, spool: Some(config.spool) })
         }
         (None, None) => None,
     };

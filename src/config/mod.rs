@@ -316,6 +316,14 @@ max_message_size = "10 MiB"
     }
 
     #[test]
+    fn n28_a_domain_with_other_letters_is_refused_with_its_form_in_dns() {
+        let error = load(&GOOD.replace("Example.test", "bücher.test")).unwrap_err();
+        assert!(error.contains("write it as DNS has it, \"xn--bcher-kva.test\""), "{error}");
+        let error = load(&GOOD.replace("mx.example.test", "mail.bücher.test")).unwrap_err();
+        assert!(error.contains("\"mail.xn--bcher-kva.test\""), "{error}");
+    }
+
+    #[test]
     fn a_file_that_is_not_there_is_named() {
         let error = Config::load(Path::new("/nowhere/restante.toml")).unwrap_err().to_string();
         assert!(error.contains("/nowhere/restante.toml"), "{error}");

@@ -156,9 +156,6 @@ fn format_event(peer: IpAddr, tls: Option<Encryption>, event: &Event, waited: Du
                 millis(waited)
             )
         }
-        Event::NoFault { name, why } => {
-            format!("no fault peer={peer} address={} reason=\"{}\"", value(name), escape(why))
-        }
         Event::Refused { what, reply } => {
             format!("refused peer={peer} reply={} what=\"{}\"", value(reply), escape(what))
         }

@@ -146,7 +146,7 @@ impl ListenerMetrics {
             Event::Refused { reply, .. } => METRICS.refusal_replies.inc(reply),
             Event::Login { ok: true, .. } => self.logins.inc(),
             Event::Login { ok: false, .. } => self.logins_failed.inc(),
-            Event::Opened { .. } | Event::MailboxChanged { .. } | Event::NoFault { .. } => {}
+            Event::Opened { .. } | Event::MailboxChanged { .. } => {}
             Event::Read { .. } => self.retrieved.inc(),
             Event::Updated { deleted, .. } => self.deleted.add(*deleted as u64),
             Event::Ended { why } => METRICS.ended.inc(why),

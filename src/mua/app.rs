@@ -33,6 +33,8 @@ pub(crate) struct SignUp {
     pub users: UserFile,
     /// Domains that an account may have; any if empty.
     pub domains: Vec<String>,
+    /// The directory of the mailboxes, if it is known.
+    pub spool: Option<PathBuf>,
 }
 
 /// An interactive session.

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     accounts,
     client::{ClientError, outgoing::Person, pop3::Pop3, reply_help, strings},
+    maildir::{Spool, usage::usage},
     proto::request::Secret,
 };
 
@@ -103,6 +104,16 @@ fn open(plan: &AppConfig, terminal: &Terminal) -> Result<Pop3, ClientError> {
     Ok(pop3)
 }
 
+/// Whether there are messages for a new account already. A spool that cannot be read counts as one that has none: its
+/// owner runs this.
+fn has_former_mail(door: &SignUp, name: &str) -> bool {
+    if door.users.has(name).unwrap_or(false) {
+        return false; // another mistake, which is told after the password
+    }
+    let spool = door.spool.as_ref().and_then(|path| Spool::open_existing(path).ok());
+    spool.is_some_and(|spool| usage(&spool, name).is_ok_and(|usage| usage.messages > 0))
+}
+
 /// Adds an account, as `restante user add` does.
 fn sign_up(door: &SignUp, terminal: &mut Terminal) {
     let language = terminal.language();
@@ -115,6 +126,10 @@ fn sign_up(door: &SignUp, terminal: &mut Terminal) {
         Ok(name) => name,
         Err(error) => return terminal.print_localized(strings::NOT_SIGNED_UP, &[&error]),
     };
+    if has_former_mail(door, &name) {
+        let why = "its mailbox has the mail of a former account; ask the operator";
+        return terminal.print_localized(strings::NOT_SIGNED_UP, &[&why]);
+    }
     let first = terminal.prompt_secret(strings::PASSWORD.text(language));
     let second = terminal.prompt_secret(strings::REPEAT_PASSWORD.text(language));
     match (first, second) {

@@ -18,13 +18,6 @@ pub enum Event {
         /// Octets on the wire.
         octets: u64,
     },
-    /// An address looks like a fault on demand and causes none.
-    NoFault {
-        /// The address or login name.
-        name: String,
-        /// The word at fault, and the one that may be meant.
-        why: String,
-    },
     /// The server refused a command or message.
     Refused {
         /// The refused command line without secrets, or a word like "data".

@@ -52,63 +52,6 @@ impl InjectedFault {
         (format!("{user}{domain}"), injections)
     }
 
-    /// A remark about a recipient whose words after the `+` look like faults and cause none.
-    pub fn remark_on_recipient(local: &str) -> Option<String> {
-        let other_protocol = |injection: &Self| !injection.applies_to_mail();
-        match Self::all_in(local).iter().find(|injection| other_protocol(injection)) {
-            Some(_) => {
-                let words = local.split('+').skip(1);
-                let word = words
-                    .filter_map(|word| Some((word, Self::from_name(word)?)))
-                    .find(|(_, injection)| other_protocol(injection));
-                word.map(|(word, _)| format!("+{word} is a fault of the POP3 login, and does nothing here"))
-            }
-            None => Self::remark_on_name(local),
-        }
-    }
-
-    /// A remark about a login name or an address with a word that looks like a fault and is none.
-    pub fn remark_on_name(name: &str) -> Option<String> {
-        let local = name.rsplit_once('@').map_or(name, |(local, _)| local);
-        let words = || local.split('+').skip(1).filter(|word| !word.is_empty());
-        if !Self::all_in(local).is_empty() {
-            return None;
-        }
-        let near = words().filter(|word| Self::from_name(word).is_none()).find_map(|word| {
-            let shape = shape_of(&word.to_ascii_lowercase());
-            let distance = |shown: &str| strsim::damerau_levenshtein(&shape_of(shown), &shape);
-            let (distance, shown) = EXAMPLES.iter().map(|shown| (distance(shown), shown)).min()?;
-            let most = if shape.len() > 5 { 2 } else { usize::from(shape.len() > 3) };
-            (distance <= most).then(|| format!("+{word} is no fault, but a folder: like +{shown}?"))
-        });
-        let other = || {
-            let fault = words().find(|word| Self::from_name(word).is_some())?;
-            let word = words().find(|word| Self::from_name(word).is_none())?;
-            Some(format!("+{fault} does nothing beside +{word}, which is no fault"))
-        };
-        near.or_else(other)
-    }
-
-    /// Whether the fault happens to the mail for a recipient, and not to the session of a user.
-    fn applies_to_mail(&self) -> bool {
-        match self {
-            Self::Rcpt(_)
-            | Self::FirstRcpts(..)
-            | Self::AfterDot(_)
-            | Self::DropAfterDot
-            | Self::DropAt(_)
-            | Self::Slow(_)
-            | Self::Drip(_) => true,
-            Self::WrongPassword
-            | Self::InUse(_)
-            | Self::CutAt(_)
-            | Self::WrongSize
-            | Self::NewUidls
-            | Self::SlowQuit(_)
-            | Self::DropBeforeQuitAnswer => false,
-        }
-    }
-
     fn from_name(word: &str) -> Option<Self> {
         let word = word.to_ascii_lowercase();
         let count = |prefix| word.strip_prefix(prefix).and_then(decimal);
@@ -140,39 +83,6 @@ impl InjectedFault {
         })
     }
 }
-
-/// A word with a digit for each of its numbers, because any number may be meant.
-fn shape_of(word: &str) -> String {
-    let mut shape = String::new();
-    for c in word.chars() {
-        match c {
-            '0'..='9' if shape.ends_with('0') => {}
-            '0'..='9' => shape.push('0'),
-            c => shape.push(c),
-        }
-    }
-    shape
-}
-
-/// A word for each kind of fault.
-const EXAMPLES: [&str; 16] = [
-    "452",
-    "first-3-451",
-    "452-after-dot",
-    "drop-after-dot",
-    "drop-at-1000",
-    "slow",
-    "slow-3",
-    "drip-100",
-    "wrong-password",
-    "in-use-2",
-    "cut-at-500",
-    "wrong-size",
-    "new-uidls",
-    "slow-quit",
-    "slow-quit-3",
-    "drop-before-quit-answer",
-];
 
 /// The code of a refusal: 4xx or 5xx.
 fn code(text: &str) -> Option<u16> {
@@ -207,31 +117,6 @@ mod tests {
         ] {
             assert_eq!(InjectedFault::all_in(local), injections, "{local}");
         }
-    }
-
-    #[test]
-    fn n19_a_word_that_looks_like_a_fault_and_is_none_is_remarked_on() {
-        for (local, remark) in [
-            ("bob+452-afterdot", "+452-afterdot is no fault, but a folder: like +452-after-dot?"),
-            ("bob+600", "+600 is no fault, but a folder: like +452?"),
-            ("bob+Drop-at1000", "+Drop-at1000 is no fault, but a folder: like +drop-at-1000?"),
-            ("bob+sloww-3", "like +slow-3?"),
-            ("bob+in-use2", "like +in-use-2?"),
-            ("bob+452+lists", "+452 does nothing beside +lists, which is no fault"),
-            ("bob+cut-at-500", "+cut-at-500 is a fault of the POP3 login, and does nothing here"),
-        ] {
-            let said = InjectedFault::remark_on_recipient(local).unwrap_or_default();
-            assert!(said.contains(remark), "{local}: {said}");
-        }
-        for local in
-            ["bob", "bob+", "bob+lists", "bob+452", "bob+Sent", "bob+slow+drip-100", "bob+2026", "bob+a.b"]
-        {
-            let is_code = local == "bob+2026"; // a year looks like a code
-            assert_eq!(InjectedFault::remark_on_recipient(local).is_some(), is_code, "{local}");
-        }
-        assert_eq!(InjectedFault::remark_on_name("bob+cut-at-500@example.test"), None);
-        assert!(InjectedFault::remark_on_name("bob+cutat-500@example.test").is_some());
-        assert!(EXAMPLES.iter().all(|shown| InjectedFault::from_name(shown).is_some()));
     }
 
     #[test]

@@ -8,8 +8,6 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use rustix::process::Signal;
-
 use crate::common::{
     PASSWORD, PASSWORD_MD5, STRICT, Server, Setup,
     client::{Client, deliver},
@@ -291,24 +289,6 @@ fn n24_unknown_recipients_are_created_in_our_own_domains_only() {
 }
 
 #[test]
-fn n19_a_word_that_looks_like_a_fault_is_answered_and_logged() {
-    let server = Server::dev();
-    let mut client = Client::smtp(&server);
-    client.ask("MAIL FROM:<a@far.test>", "250");
-    let reply = client.ask("RCPT TO:<bob+452-afterdot@example.test>", "250 2.1.5");
-    assert!(reply.contains("+452-afterdot is no fault, but a folder: like +452-after-dot?"), "{reply}");
-    let reply = client.ask("RCPT TO:<bob+lists@example.test>", "250 2.1.5");
-    assert!(!reply.contains("fault"), "{reply}");
-    let reply = client.ask("RCPT TO:<bob+cut-at-500@example.test>", "250 2.1.5");
-    assert!(reply.contains("is a fault of the POP3 login"), "{reply}");
-    server.tells(
-        "no fault peer=127.0.0.1 address=bob+452-afterdot@example.test reason=\"+452-afterdot is no fault",
-    );
-    logs_in(&server, "bob+cutat-500@example.test", "any");
-    server.tells("address=bob+cutat-500@example.test");
-}
-
-#[test]
 fn n25_a_server_that_logs_to_a_file_says_where() {
     let home = home();
     fs::write(home.path().join("users.json"), "{}").unwrap();
@@ -340,8 +320,8 @@ fn n26_the_first_process_of_a_container_reaps_what_is_left_to_it() {
     if !can || !unshare().is_ok_and(|output| output.status.success()) {
         return skip(test, "no namespaces");
     }
-    let wrapper = &["unshare", "--pid", "--fork", "--kill-child=TERM"];
-    let mut server = Setup { wrapper, ..Setup::default() }.start();
+    let wrapper = &["unshare", "--pid", "--fork", "--kill-child"];
+    let server = Setup { wrapper, ..Setup::default() }.start();
     let children = |pid: &str| {
         let path = format!("/proc/{pid}/task/{pid}/children");
         fs::read_to_string(path).unwrap_or_default().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
@@ -357,6 +337,4 @@ fn n26_the_first_process_of_a_container_reaps_what_is_left_to_it() {
     });
     fs::write(release, "").unwrap();
     eventually("the orphan is reaped", || children(first).is_empty().then_some(()));
-    server.signal(Signal::TERM);
-    server.wait();
 }

@@ -108,9 +108,10 @@ fn a_lost_connection_deletes_nothing_and_is_opened_again() {
 }
 
 #[test]
-fn people_sign_up_where_the_accounts_are_at_hand() {
+fn n08_people_sign_up_where_the_accounts_are_at_hand_and_not_over_the_mail_of_others() {
     let config = format!("{STRICT}\n[limits]\nauth.reload_interval = \"1s\"\nauth.failure_delay = \"0s\"\n");
     let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
+    server.maildir("dora@example.test").put("1.x", b"Subject: to the former Dora\r\n\r\n");
     story("sign_up", &server, CLEAR, None);
 }
 

@@ -153,6 +153,20 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ("watch", &[("Show sessions with explanations:", "restante dev --transcripts &\nrestante watch")]),
     ("user", &[("List the accounts:", "restante user list --config /etc/restante/restante.toml")]),
     (
+        "user rename",
+        &[(
+            "Mail to the old address still arrives:",
+            "restante user rename bob@example.test robert@example.test --keep-address",
+        )],
+    ),
+    (
+        "user remove",
+        &[(
+            "With all mail, without a question:",
+            "restante user remove bob@example.test --delete-mail --yes",
+        )],
+    ),
+    (
         "user add",
         &[
             (

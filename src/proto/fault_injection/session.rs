@@ -97,17 +97,15 @@ impl FaultySession {
         if let Step::Request(request) = step {
             step = self.intercept_request(&cx, request, &mut said);
         }
-        let RequestedFaults { injections, hangs_up, remark } = found.take();
+        let RequestedFaults { injections, hangs_up } = found.take();
         self.plan.add(injections);
-        let mut octets = said.pending().to_vec();
-        if let Some((name, why)) = remark {
-            append_remark(&mut octets, &why);
-            out.push_event(Event::NoFault { name, why });
-        }
         for event in said.take_events() {
             out.push_event(event);
         }
-        (octets, if hangs_up { terminate(out, InjectedFault::Rcpt(CLOSING), Step::Close) } else { step })
+        (
+            said.pending().to_vec(),
+            if hangs_up { terminate(out, InjectedFault::Rcpt(CLOSING), Step::Close) } else { step },
+        )
     }
 
     /// Applies the planned faults to a request of the session.
@@ -128,9 +126,6 @@ impl FaultySession {
                 }
             }
             Request::Verify { user, password } => {
-                if let Some(why) = InjectedFault::remark_on_name(user) {
-                    said.push_event(Event::NoFault { name: user.clone(), why });
-                }
                 let (user, injections) = InjectedFault::split(user);
                 self.user = user.clone();
                 self.plan = FaultPlan::new(injections);
@@ -347,8 +342,6 @@ struct RequestedFaults {
     injections: Vec<InjectedFault>,
     /// True if one of them is a refusal that ends the session.
     hangs_up: bool,
-    /// An address that looks like a fault and causes none, and the reason.
-    remark: Option<(String, String)>,
 }
 
 impl AccountDirectory for FaultyAccountDirectory<'_> {
@@ -364,8 +357,6 @@ impl AccountDirectory for FaultyAccountDirectory<'_> {
             _ => None,
         });
         let mut found = self.found.borrow_mut();
-        let remark = InjectedFault::remark_on_recipient(address.local());
-        found.remark = remark.map(|why| (address.to_string(), why));
         if let Some(code) = refusal {
             found.hangs_up |= code == CLOSING;
             return Lookup::Refused(code);
@@ -393,16 +384,6 @@ impl AccountDirectory for FaultyAccountDirectory<'_> {
 
     fn is_full(&self, mailbox: &Mailbox) -> bool {
         self.inner.is_full(mailbox)
-    }
-}
-
-/// Appends a remark to the positive reply to RCPT, which is the last line.
-fn append_remark(octets: &mut Vec<u8>, why: &str) {
-    let last =
-        octets.strip_suffix(b"\r\n").map_or(0, |lines| memchr::memrchr(b'\n', lines).map_or(0, |at| at + 1));
-    if octets[last..].starts_with(b"250 ") {
-        octets.truncate(octets.len() - 2);
-        octets.extend_from_slice(format!("; {why}\r\n").as_bytes());
     }
 }
 
