@@ -14,7 +14,7 @@ pub struct Now {
 
 /// A source of the time.
 pub trait Clock: Send {
-    /// The present moment.
+    /// The present time by both clocks, read together.
     fn now(&self) -> Now;
 }
 

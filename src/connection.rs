@@ -108,7 +108,7 @@ pub struct EvictionPriority {
 /// The stages of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EvictionStage {
-    /// All output is sent.
+    /// Its session has ended, and the last octets are on their way.
     Closing,
     /// Before TLS, hello, or login.
     Unidentified,
@@ -127,7 +127,7 @@ pub enum PumpOutcome {
     Idle,
     /// Its budget is spent and work is left: pump it again in the next turn.
     BudgetSpent,
-    /// Drop it.
+    /// Drop the connection: nothing more will be sent or read.
     Closed,
 }
 
@@ -232,7 +232,7 @@ impl Connection {
         self.record_progress(now);
         let octets = (self.received + self.sent - before.0) as usize;
         let steps = granted - budget.steps;
-        self.work = work::of_round(steps, octets, before.1);
+        self.work = work::pump_cost(steps, octets, before.1);
         pumped
     }
 
@@ -323,7 +323,11 @@ impl Connection {
         budget: &mut Budget,
     ) -> io::Result<bool> {
         let mut moved = false;
-        while self.state == ConnectionState::Running && budget.steps > 0 && !self.output_is_full(limits) {
+        while self.state == ConnectionState::Running
+            && budget.steps > 0
+            && budget.octets > 0
+            && !self.output_is_full(limits)
+        {
             let step = self
                 .call_session(world.directory(), now, |session, cx, inbox, out| session.step(cx, inbox, out));
             if matches!(step, Step::Idle) {
@@ -337,13 +341,16 @@ impl Connection {
             moved = true;
             budget.spend(self.session.take_work());
             self.last_command = now.monotonic;
-            self.apply_step(step, world, now);
+            let octets = self.apply_step(step, world, now);
+            budget.octets = budget.octets.saturating_sub(octets);
         }
         Ok(moved)
     }
 
-    /// Carries out the result of a step, including a response that is available at once.
-    fn apply_step(&mut self, mut step: Step, world: &mut dyn RequestHandler, now: Now) {
+    /// Carries out the result of a step, including a response that is available at once. Returns the octets of mail in
+    /// such responses.
+    fn apply_step(&mut self, mut step: Step, world: &mut dyn RequestHandler, now: Now) -> usize {
+        let mut octets = 0;
         loop {
             self.state = match step {
                 Step::Continue | Step::Idle => ConnectionState::Running,
@@ -354,13 +361,14 @@ impl Connection {
                 Step::StartTls => ConnectionState::FlushingBeforeTls,
                 Step::Request(request) => match world.handle(self.peer_info.id, request) {
                     Some(response) => {
+                        octets += response.mail_octets();
                         step = self.respond(response, world, now);
                         continue;
                     }
                     None => ConnectionState::AwaitingResponse,
                 },
             };
-            return;
+            return octets;
         }
     }
 
@@ -447,7 +455,7 @@ impl Connection {
                 }
                 self.transport.shut_down();
                 self.state = ConnectionState::Draining(now.monotonic + LINGER);
-                self.inbox = emptied(&self.inbox);
+                self.inbox = empty_like(&self.inbox);
             }
             ConnectionState::Draining(_) if self.inbox.has_ended() => self.state = ConnectionState::Closed,
             _ => return false,
@@ -480,7 +488,7 @@ fn inbox_capacity(limits: &Limits) -> usize {
 }
 
 /// An inbox without octets that keeps the end-of-input flag.
-fn emptied(inbox: &Inbox) -> Inbox {
+fn empty_like(inbox: &Inbox) -> Inbox {
     let mut drained = Inbox::default();
     if inbox.has_ended() {
         drained.end();

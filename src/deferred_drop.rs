@@ -24,17 +24,79 @@ type Droppable = Box<dyn Send>;
 
 thread_local! {
     /// Set only on the thread of an event loop.
-    static DROP_QUEUE: RefCell<Option<Sender<Droppable>>> = const { RefCell::new(None) };
+    static DROP_QUEUE: RefCell<Option<DropQueue>> = const { RefCell::new(None) };
+}
+
+/// The way from an event loop to the thread that closes its files.
+struct DropQueue {
+    to_thread: Sender<Droppable>,
+    /// Files that were only read, until there are `max_read_files`.
+    read_files: Vec<OwnedFd>,
+    max_read_files: usize,
+}
+
+impl DropQueue {
+    fn send_read_files(&mut self) {
+        if !self.read_files.is_empty() {
+            drop(self.to_thread.send(Box::new(std::mem::take(&mut self.read_files))));
+        }
+    }
 }
 
 /// Drops a value: on the thread for closing if the caller is an event loop, otherwise here.
 pub fn drop_deferred<T: Send + 'static>(value: T) {
     // The variable no longer exists on a thread that is ending.
-    let queue = DROP_QUEUE.try_with(|queue| queue.borrow().clone()).ok().flatten();
-    match queue {
+    let to_thread = DROP_QUEUE.try_with(|queue| queue.borrow().as_ref().map(|queue| queue.to_thread.clone()));
+    match to_thread.ok().flatten() {
         // If the thread for closing has ended, the value comes back in the error and is dropped here.
-        Some(queue) => drop(queue.send(Box::new(value))),
+        Some(to_thread) => drop(to_thread.send(Box::new(value))),
         None => drop(value),
+    }
+}
+
+/// Passes the files that the event loop of this thread has read to the thread that closes them. The loop calls it
+/// every few seconds, so that the space of a deleted message is soon free.
+pub fn close_read_files() {
+    let _ = DROP_QUEUE.try_with(|queue| queue.borrow_mut().as_mut().map(DropQueue::send_read_files));
+}
+
+/// A file that is only read. An event loop has such files closed many at a time, because the thread that closes them has
+/// to wake up for that, which takes longer than the read of a small file.
+#[derive(Debug)]
+pub struct ReadFile {
+    /// `None` only during the drop.
+    file: Option<OwnedFd>,
+}
+
+impl From<OwnedFd> for ReadFile {
+    fn from(file: OwnedFd) -> Self {
+        Self { file: Some(file) }
+    }
+}
+
+impl Deref for ReadFile {
+    type Target = OwnedFd;
+
+    fn deref(&self) -> &OwnedFd {
+        match &self.file {
+            Some(file) => file,
+            None => unreachable!("{USED_AFTER_DROP}"),
+        }
+    }
+}
+
+impl Drop for ReadFile {
+    fn drop(&mut self) {
+        let Some(file) = self.file.take() else { return };
+        // On another thread, or on one that is ending, the closure drops the file, which closes it.
+        let _ = DROP_QUEUE.try_with(move |queue| {
+            let mut queue = queue.borrow_mut();
+            let Some(queue) = queue.as_mut() else { return };
+            queue.read_files.push(file);
+            if queue.read_files.len() >= queue.max_read_files {
+                queue.send_read_files();
+            }
+        });
     }
 }
 
@@ -109,15 +171,17 @@ impl<T: Send + 'static> Drop for DeferredDrop<T> {
 #[derive(Debug)]
 pub struct DropThread {
     queue: Sender<Droppable>,
+    max_read_files: usize,
     ended: Receiver<()>,
 }
 
 impl DropThread {
-    /// Starts the thread. It ends when this and its last [`LoopThreadGuard`] are dropped.
+    /// Starts the thread. It ends when this and its last [`LoopThreadGuard`] are dropped. Up to `max_read_files` files
+    /// that the loop has read stay open until they are closed together.
     ///
     /// # Errors
     /// The thread could not be started.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(max_read_files: usize) -> io::Result<Self> {
         let (queue, items) = channel::unbounded::<Droppable>();
         let (ends, ended) = mpsc::channel();
         thread::Builder::new().name("close".into()).spawn(move || {
@@ -127,12 +191,15 @@ impl DropThread {
             }
             drop(ends);
         })?;
-        Ok(Self { queue, ended })
+        Ok(Self { queue, max_read_files, ended })
     }
 
     /// Marks this thread as that of an event loop, until the returned value is dropped.
     pub fn mark_loop_thread(self) -> LoopThreadGuard {
-        DROP_QUEUE.with(|queue| queue.replace(Some(self.queue.clone())));
+        let (to_thread, max_read_files) = (self.queue.clone(), self.max_read_files);
+        DROP_QUEUE.with(|queue| {
+            queue.replace(Some(DropQueue { to_thread, read_files: Vec::new(), max_read_files }))
+        });
         LoopThreadGuard { drop_thread: Some(self) }
     }
 }
@@ -146,8 +213,9 @@ pub struct LoopThreadGuard {
 
 impl Drop for LoopThreadGuard {
     fn drop(&mut self) {
+        close_read_files();
         let _ = DROP_QUEUE.try_with(|queue| queue.take());
-        if let Some(DropThread { queue, ended }) = self.drop_thread.take() {
+        if let Some(DropThread { queue, ended, .. }) = self.drop_thread.take() {
             drop(queue);
             // The thread sends nothing: its end of the channel closes when it ends.
             let end = ended.recv_timeout(SHUTDOWN_WAIT);
@@ -164,7 +232,7 @@ const SHUTDOWN_WAIT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use std::thread::ThreadId;
+    use std::{io::Write, thread::ThreadId};
 
     use super::*;
 
@@ -183,11 +251,33 @@ mod tests {
         let here = thread::current().id();
         drop_deferred(Teller(tells.clone()));
         assert_eq!(told.recv().unwrap(), here, "this is no loop yet");
-        let on_loop = DropThread::start().unwrap().mark_loop_thread();
+        let on_loop = DropThread::start(1).unwrap().mark_loop_thread();
         drop_deferred(Teller(tells.clone()));
         assert_ne!(told.recv().unwrap(), here);
         drop(on_loop);
         drop_deferred(Teller(tells));
         assert_eq!(told.recv().unwrap(), here, "it is none any more");
+    }
+
+    #[test]
+    fn an_event_loop_keeps_some_files_that_it_has_read_and_has_them_closed_together() {
+        let (kept, other_end) = std::io::pipe().unwrap();
+        let is_closed = || (&other_end).write(b"x").is_err(); // a pipe without a reader takes nothing
+        let on_loop = DropThread::start(2).unwrap().mark_loop_thread();
+        drop(ReadFile::from(OwnedFd::from(kept)));
+        assert!(!is_closed(), "it waits for another");
+        drop(ReadFile::from(OwnedFd::from(std::fs::File::open("/dev/null").unwrap())));
+        drop(on_loop); // waits for the thread
+        assert!(is_closed());
+    }
+
+    #[test]
+    fn files_that_an_event_loop_has_read_are_closed_when_it_says_so() {
+        let (kept, other_end) = std::io::pipe().unwrap();
+        let on_loop = DropThread::start(64).unwrap().mark_loop_thread();
+        drop(ReadFile::from(OwnedFd::from(kept)));
+        close_read_files();
+        drop(on_loop);
+        assert!((&other_end).write(b"x").is_err());
     }
 }

@@ -14,7 +14,7 @@ pub struct FdInputs {
     /// Descriptors that were open when the server started: standard streams, the log, and those of the service
     /// manager.
     pub inherited: usize,
-    /// Listening sockets.
+    /// Listening sockets of the configuration.
     pub listeners: usize,
     /// Whether inotify reports changes in mailboxes.
     pub watch: bool,
@@ -22,7 +22,7 @@ pub struct FdInputs {
     pub accounts: bool,
     /// Whether there is a certificate.
     pub certificate: bool,
-    /// Whether transcripts are written.
+    /// Whether each session writes a transcript, which is one more file.
     pub transcripts: bool,
     /// Whether the configuration and the log can be reopened.
     pub reloads: bool,
@@ -40,11 +40,11 @@ pub struct FdBudget {
     /// Whether inotify watches mailboxes. If too few descriptors are left, the server compares directory times
     /// instead.
     pub watch: bool,
-    /// Threads for the disk.
+    /// Worker threads for reads and deletions.
     pub disk_workers: usize,
-    /// Threads that scan mailboxes.
+    /// Worker threads that scan mailboxes.
     pub scan_workers: usize,
-    /// Threads for passwords.
+    /// Worker threads that check passwords.
     pub password_workers: usize,
     /// Transcripts open at a time.
     pub max_transcripts: usize,
@@ -60,14 +60,16 @@ pub struct FdBudget {
     pub max_batch: usize,
     /// Inbound messages that have a file.
     pub max_spilled: usize,
-    /// Connections.
+    /// Messages that the event loop has read, which are closed together.
+    pub max_read_files: usize,
+    /// Connections of all services.
     pub max_connections: usize,
 }
 
 /// The descriptor limit is lower than a server needs. Prints as a sentence for the operator.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooFewFds {
-    /// The lowest sufficient limit.
+    /// The lowest limit with which the server starts.
     pub needed: usize,
     limit: usize,
 }
@@ -114,6 +116,7 @@ impl FdBudget {
             .min(limits.smtp.max_recipients.saturating_add(1).max(MIN_MAILDIR_CACHE));
         budget.max_batch = (budget.max_batch + rest / 16).min(limits.delivery.batch_size);
         budget.max_spilled = (budget.max_spilled + rest / 32 / FDS_PER_SPILLED_MESSAGE).min(MAX_SPILLED);
+        budget.max_read_files += (rest / 64).min(MAX_READ_FILES);
         budget.max_connections += limit - budget.total_fds();
         Ok(budget)
     }
@@ -168,6 +171,7 @@ impl FdBudget {
             max_maildirs: 2, // a recipient's, and the sender's for the copy
             max_batch: 1,
             max_spilled: 1,
+            max_read_files: 1,
             max_connections: MIN_CONNECTIONS,
         }
     }
@@ -204,6 +208,7 @@ impl FdBudget {
             (self.max_closing + self.max_maildirs, FDS_PER_MAILDIR),
             (self.max_batch, 1),
             (self.max_spilled, FDS_PER_SPILLED_MESSAGE),
+            (self.max_read_files - 1, 1),  // one is that of its session
             (self.max_connections + 1, 1), // one is accepted before another is evicted, or before it is rejected
         ];
         parts.into_iter().map(|(count, of_each)| count * of_each).sum()
@@ -321,6 +326,7 @@ const MIN_SPARE_FDS_FOR_WATCH: usize = 4 * FDS_FOR_WATCH;
 const MAX_TRANSCRIPTS: usize = 64;
 const MAX_CLOSING: usize = 16;
 const MAX_SPILLED: usize = 256;
+const MAX_READ_FILES: usize = 64;
 /// The mailboxes of a hundred recipients, which every server must accept (RFC 5321 section 4.5.3.1.8).
 const FDS_FOR_100_RECIPIENTS: usize = 100 * FDS_PER_MAILDIR;
 /// Mailboxes that the committer keeps open if messages have few recipients. Reopening one may cost syncs.
@@ -390,6 +396,7 @@ mod tests {
                 s.max_maildirs,
                 s.max_batch,
                 s.max_spilled,
+                s.max_read_files,
                 s.max_connections,
             ]
         };

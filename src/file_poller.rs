@@ -24,7 +24,6 @@ pub(crate) struct FilePoller {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PollInterval {
     interval: Duration,
-    /// Time until a warning.
     warn_after: Duration,
     /// Time until the thread is abandoned.
     abandon_after: Duration,

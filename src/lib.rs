@@ -30,7 +30,7 @@
 //! | [`safe_file`] | files with fixed names in directories that other users may write to |
 //! | [`deferred_drop`] | a leaf: another thread closes files and frees memory for the loop |
 //! | [`thread_limits`] | the number of threads that the server needs, and whether the system allows it |
-//! | [`limits`], [`wire_size`], [`clock`], [`file_stamp`], `open_regular`, `file_poller`, `capacity`, `rota` | leaves: every bound, the one size function, the time, changes of files, bounded reads of files, polling of files, maps that shrink after a rush, fair turns |
+//! | [`limits`], [`wire_size`], [`clock`], [`file_stamp`], `open_regular`, `file_poller`, `capacity`, `round_robin` | leaves: every bound, the one size function, the time, changes of files, bounded reads of files, polling of files, maps that shrink after a rush, fair turns |
 //!
 //! The feature `tools`, on by default, adds `client`, `mime`, `tools`, `testing` and the sub-commands that need them. Without
 //! it the crate is the daemon.
@@ -65,7 +65,7 @@ pub mod net;
 mod open_regular;
 pub mod printable;
 pub mod proto;
-mod rota;
+mod round_robin;
 pub mod safe_file;
 pub mod server;
 pub mod system;

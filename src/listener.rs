@@ -30,7 +30,7 @@ use crate::{
 };
 use sessions::Sessions;
 
-/// One listening socket.
+/// A listening socket with the settings for its connections.
 pub struct Listener {
     socket: Option<ListenSocket>,
     /// The address that the socket is bound to.
@@ -50,11 +50,11 @@ pub struct Listener {
 /// Identifies a listener of a server. No other listener ever gets the same id.
 pub type ListenerId = u64;
 
-/// The result of [`Listener::accept`].
+/// The result of [`Listener::accept`], without an error: it has logged each failure.
 pub enum Accepted {
-    /// A connection.
+    /// A connection, with the address of its other end.
     Stream(Stream, SocketAddr),
-    /// No client waits.
+    /// No client waits: the listener accepts nothing until its next event.
     WouldBlock,
     /// The client has already gone: try the next one.
     Aborted,
@@ -116,7 +116,7 @@ impl From<socket_activation::Error> for Error {
 pub struct BoundListener {
     /// The configuration of the listener.
     pub config: ListenerConfig,
-    /// The bound socket.
+    /// The socket, bound and listening.
     pub socket: ListenSocket,
 }
 
@@ -244,7 +244,7 @@ impl Listener {
         self.may_be_pending = false;
     }
 
-    /// Closes the socket.
+    /// Stops listening. Accepted connections continue.
     pub fn close(&mut self, registry: &Registry) {
         if let Some(socket) = self.socket.take() {
             socket.close(registry);
@@ -252,7 +252,7 @@ impl Listener {
         self.may_be_pending = false;
     }
 
-    /// Accepts one connection.
+    /// Accepts one connection without waiting.
     pub fn accept(&mut self) -> Accepted {
         let Some(socket) = &self.socket else { return Accepted::WouldBlock };
         match socket.accept() {

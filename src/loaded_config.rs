@@ -13,9 +13,9 @@ use crate::{
 /// The configuration and the files that it names.
 #[derive(Debug)]
 pub struct LoadedConfig {
-    /// The configuration.
+    /// The configuration file, checked.
     pub config: Config,
-    /// The users.
+    /// The accounts and aliases.
     pub accounts: Accounts,
     /// The certificate, if one is configured.
     pub certificate: Option<LoadedCertificate>,

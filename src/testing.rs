@@ -305,7 +305,7 @@ impl std::error::Error for MessageNotFound {}
 pub enum Error {
     /// The server's directory or thread could not be created.
     Io(io::Error),
-    /// The configuration is wrong.
+    /// The configuration of the server is wrong, which is a bug of this module.
     Config(config::Error),
     /// The server could not listen, or not use its spool.
     Server(server::Error),

@@ -13,8 +13,8 @@ use rustix::process::{Resource, geteuid, getrlimit, getuid};
 
 use crate::limits::Limits;
 
-/// Threads that sync in addition to the committer, which syncs too. There are as many as messages to sync together,
-/// but few, because the file system's journal merges simultaneous syncs.
+/// The number of threads that sync files beside the committer. A few are enough, because the journal of the file system
+/// merges simultaneous syncs; a batch of fewer messages needs fewer.
 pub fn sync_helpers(limits: &Limits) -> usize {
     limits.delivery.batch_size.min(MAX_SYNC_THREADS).saturating_sub(1)
 }
@@ -49,16 +49,16 @@ struct ThreadBudget {
 /// # Errors
 /// The server needs too many.
 pub fn check(limits: &Limits) -> Result<(), ThreadLimitError> {
-    let rooms = user_limit().into_iter().chain(cgroup_limits());
-    match rooms.min_by_key(|room| room.threads) {
-        Some(room) => check_against(limits, room),
+    let budgets = user_limit().into_iter().chain(cgroup_limits());
+    match budgets.min_by_key(|budget| budget.threads) {
+        Some(budget) => check_against(limits, budget),
         None => Ok(()),
     }
 }
 
-fn check_against(limits: &Limits, room: ThreadBudget) -> Result<(), ThreadLimitError> {
+fn check_against(limits: &Limits, budget: ThreadBudget) -> Result<(), ThreadLimitError> {
     let needed = required_threads(limits);
-    if needed <= room.threads {
+    if needed <= budget.threads {
         return Ok(());
     }
     let workers = [
@@ -67,7 +67,7 @@ fn check_against(limits: &Limits, room: ThreadBudget) -> Result<(), ThreadLimitE
         ("limits.auth.workers", limits.auth.workers),
     ];
     let (key, wanted) = workers.into_iter().max_by_key(|(_, count)| *count).unwrap_or_default();
-    Err(ThreadLimitError { key, wanted, needed, budget: room })
+    Err(ThreadLimitError { key, wanted, needed, budget })
 }
 
 impl fmt::Display for ThreadLimitError {

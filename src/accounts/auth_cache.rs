@@ -79,7 +79,7 @@ impl AuthCache {
         self.entries.contains(mark)
     }
 
-    /// Remembers a right password.
+    /// Remembers a right password until its time to live is over.
     pub fn insert(&mut self, mark: CacheKey, now: Duration) {
         self.evict_expired(now);
         if self.ttl.is_zero() || !self.entries.insert(mark) {

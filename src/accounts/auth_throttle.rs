@@ -88,13 +88,13 @@ pub struct Attempt(Option<AttemptKey>);
 struct AttemptKey {
     from: IpAddr,
     user: u64,
-    /// User and address together.
+    /// The key of this user at this address.
     address_and_user: u64,
     password_key: u64,
 }
 
 impl AuthThrottle {
-    /// Starts without any failures.
+    /// Starts without failures and without known addresses.
     pub fn new(limits: &Limits) -> Self {
         let bounds = |times: usize| {
             [(MINUTE, limits.auth.max_failures_per_minute), (DAY, limits.auth.max_failures_per_day)]
@@ -116,7 +116,7 @@ impl AuthThrottle {
         }
     }
 
-    /// Changes the limits.
+    /// Applies reloaded limits to the present failures.
     pub fn reconfigure(&mut self, limits: &Limits) {
         let Self { hasher, failures, known, by_login, .. } = std::mem::replace(self, Self::new(limits));
         (self.hasher, self.failures, self.known, self.by_login) = (hasher, failures, known, by_login);

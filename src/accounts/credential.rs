@@ -32,18 +32,18 @@ pub(super) enum Check {
 pub enum Verdict {
     /// The password is wrong, or the user does not exist.
     Wrong,
-    /// It opens this mailbox.
+    /// The password is right, and opens this mailbox.
     Right(Mailbox),
     /// It opens this mailbox, and the stored hash is of an old kind. The new hash is for
     /// [`super::UserFile::replace_hash`] and [`super::Accounts::update_hash`].
     RightUpgraded {
-        /// The mailbox.
+        /// The mailbox that the password opens.
         mailbox: Mailbox,
         /// The user, as in [`Credential::user`].
         user: String,
         /// The hash that the password was checked against.
         old_hash: String,
-        /// The new hash.
+        /// The Argon2id hash of the same password.
         hash: String,
     },
 }

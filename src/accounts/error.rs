@@ -11,25 +11,25 @@ pub enum Error {
     Missing(PathBuf),
     /// The file cannot be read, locked or replaced.
     Io {
-        /// The path.
+        /// The file, or the lock beside it.
         path: PathBuf,
-        /// The attempted step.
+        /// The failed step, such as "lock".
         action: &'static str,
-        /// The cause.
+        /// The reason, from the system.
         error: io::Error,
     },
     /// The file of accounts has a mistake.
     Content {
-        /// The path.
+        /// The file of accounts.
         path: PathBuf,
         /// The place and the reason.
         error: serde_json::Error,
     },
     /// The file of aliases has a mistake.
     Aliases {
-        /// The path.
+        /// The file of aliases.
         path: PathBuf,
-        /// The line, from 1.
+        /// Line of the mistake, from 1.
         line: usize,
         /// The character in the line, from 1.
         column: usize,

@@ -30,7 +30,7 @@ impl ReplaceableFile {
         let is_link = fs::symlink_metadata(path).is_ok_and(|about| about.is_symlink());
         let (dir, name) = if is_link {
             fs::metadata(path)?; // a link that leads nowhere is a mistake, and no place for a new file
-            safe_file::place_of(path)?
+            safe_file::open_parent_of(path)?
         } else {
             let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
             (Directory::untrusted(safe_file::parent(path))?, name)
@@ -38,7 +38,7 @@ impl ReplaceableFile {
         Ok(Self { dir, name })
     }
 
-    /// The path.
+    /// The path of the file, for messages to people.
     pub(super) fn path(&self) -> PathBuf {
         self.dir.path().join(&self.name)
     }

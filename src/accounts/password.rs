@@ -47,7 +47,7 @@ pub(super) enum StoredHash {
     Md5([u8; 16]),
     Bcrypt(String),
     Sha512(String),
-    /// Matches no password.
+    /// A stored value that no password matches, such as `!`.
     Locked,
 }
 

@@ -45,7 +45,7 @@ struct WatchedSources {
     racy: bool,
     /// The time of a failed read: the file may become readable without a new stamp.
     unreadable_since: Option<SystemTime>,
-    /// The last good aliases.
+    /// The last aliases without a mistake, in force until the file is mended.
     aliases: Aliases,
     /// The mistake in the files, as in the log.
     error_log: ErrorLogThrottle,

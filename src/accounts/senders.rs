@@ -1,4 +1,4 @@
-//! What the owners of one mailbox may say in MAIL FROM, in a form that takes the same time for any number of them.
+//! The addresses that the owners of one mailbox may use in MAIL FROM. A lookup takes the same time for any number of them.
 
 use std::collections::HashSet;
 
@@ -9,9 +9,9 @@ use crate::proto::smtp::address::Address;
 #[derive(Debug)]
 pub(super) enum Senders {
     Anybody,
-    These {
+    Listed {
         domains: HashSet<String>,
-        /// By what they are looked up by.
+        /// Keys as [`lookup_key`] makes them.
         addresses: HashSet<String>,
     },
 }
@@ -26,16 +26,16 @@ impl Senders {
                 Sender::Address(address) => addresses.extend(key_of(&address)),
             }
         }
-        Self::These { domains, addresses }
+        Self::Listed { domains, addresses }
     }
 
-    /// Another account has the same mailbox: what it may not, none may.
-    pub(super) fn narrow(&mut self, senders: Vec<Sender>) {
+    /// Keeps the addresses that another account of the same mailbox may use too, and removes the others.
+    pub(super) fn intersect(&mut self, senders: Vec<Sender>) {
         let other = Self::new(senders);
         match (&mut *self, other) {
             (_, Self::Anybody) => {}
             (Self::Anybody, other) => *self = other,
-            (Self::These { domains, addresses }, Self::These { domains: d, addresses: a }) => {
+            (Self::Listed { domains, addresses }, Self::Listed { domains: d, addresses: a }) => {
                 addresses.retain(|key| a.contains(key) || is_in(key, &d));
                 addresses.extend(a.into_iter().filter(|key| is_in(key, domains)));
                 domains.retain(|domain| d.contains(domain));
@@ -43,11 +43,11 @@ impl Senders {
         }
     }
 
-    /// Whether MAIL FROM may be that, case aside.
+    /// Whether MAIL FROM may have this address, in upper or lower case.
     pub(super) fn allow(&self, from: &Address) -> bool {
         match self {
             Self::Anybody => true,
-            Self::These { domains, addresses } => {
+            Self::Listed { domains, addresses } => {
                 from.domain().is_some_and(|domain| domains.contains(domain))
                     || key_of(from).is_some_and(|key| addresses.contains(&key))
             }
@@ -78,7 +78,7 @@ mod tests {
             ["*", "*@x.test", "A@x.test c@y.test", "*@y.test b@x.test d@z.test", "", "*@x.test *@y.test"];
         for (one, other) in lists.iter().flat_map(|one| lists.map(|other| (*one, other))) {
             let mut both = Senders::new(senders(one));
-            both.narrow(senders(other));
+            both.intersect(senders(other));
             for from in tried.map(|from| Address::parse(from).unwrap()) {
                 let may = |list| senders(list).iter().any(|sender| sender.matches(&from));
                 assert_eq!(both.allow(&from), may(one) && may(other), "{from}: {one} and {other}");

@@ -12,7 +12,7 @@ use crate::{file_stamp::FileStamp, limits::MAX_ALIASES_FILE, open_regular::read_
 /// The paths of the files, and the domains.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sources {
-    /// The file of accounts.
+    /// The file of accounts, in JSON.
     pub users: PathBuf,
     /// The file of aliases, if there is one.
     pub aliases: Option<PathBuf>,

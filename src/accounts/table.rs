@@ -28,7 +28,7 @@ pub(super) struct AccountTable {
     has_slow_hashes: bool,
 }
 
-/// One account.
+/// An account, as far as a login needs it.
 pub(super) struct User {
     pub(super) mailbox: Mailbox,
     pub(super) hash: String,
@@ -45,7 +45,6 @@ struct MailboxPolicy {
 }
 
 impl AccountTable {
-    /// A table without aliases.
     pub(super) fn new(accounts: impl IntoIterator<Item = (String, Account)>) -> Self {
         let mut table = Self {
             users: BTreeMap::new(),
@@ -73,7 +72,7 @@ impl AccountTable {
                 terms.quota.octets = least(terms.quota.octets, quota.octets);
                 terms.quota.messages = least(terms.quota.messages, quota.messages);
                 terms.sent_copy &= account.sent_copy;
-                terms.senders.narrow(account.may_send_as);
+                terms.senders.intersect(account.may_send_as);
             }
             None => {
                 let senders = Senders::new(account.may_send_as);

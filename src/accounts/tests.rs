@@ -57,7 +57,7 @@ fn addresses_are_found_without_regard_to_case_or_tag() {
     }
 }
 
-/// With aliases.
+/// Accounts with these users and aliases.
 fn office(users: &str, aliases: &str) -> Accounts {
     let directory = tempfile::tempdir().unwrap();
     let path = |name| directory.path().join(name);

@@ -26,7 +26,7 @@ pub(super) struct Auth {
     /// take turns.
     running: HashMap<ConnId, RunningCheck>,
     workers: usize,
-    /// Whether the queue has to be asked again in the next turn.
+    /// Whether the queue may have a check that can begin in the next turn.
     has_more_work: bool,
 }
 
@@ -99,15 +99,15 @@ impl Auth {
         // Counted for a cached password too: otherwise a client could guess it without limit, and fast.
         let decision = self.throttle.begin_attempt(peer, &credential.user, &cache_key, now);
         let user = credential.user.clone();
-        let waiting = QueuedCheck { credential, password, cache_key, since: now, from: peer, decision };
-        if let Some(response) = self.respond_at_once(&waiting, now) {
+        let check = QueuedCheck { credential, password, cache_key, since: now, from: peer, decision };
+        if let Some(response) = self.respond_at_once(&check, now) {
             return effects.respond(id, response);
         }
         METRICS.password_queue.inc();
-        if let Some((displaced, waiting)) = self.queue.push(reputation, (peer, &user), id, waiting) {
+        if let Some((displaced, check)) = self.queue.push(reputation, (peer, &user), id, check) {
             METRICS.password_queue.sub(1);
             METRICS.queue_full.inc();
-            self.cancel(&waiting, now);
+            self.cancel(&check, now);
             effects.fail(displaced, Failure::Busy);
         }
     }
@@ -132,10 +132,10 @@ impl Auth {
     pub(super) fn dispatch_checks(&mut self, accounts: &Accounts, now: Duration, effects: &mut Effects) {
         self.has_more_work = false;
         while self.running.len() < self.workers {
-            let (id, waiting) = match self.next(now) {
-                Next::Check(id, waiting) => (id, waiting),
+            let (id, check) = match self.next(now) {
+                Next::Check(id, check) => (id, check),
                 Next::Nothing if self.running.is_empty() && self.queue_len() > 0 => {
-                    // No running check will end and have the parked ones asked again.
+                    // No running check is left whose end would unpark the others.
                     self.queue.unpark();
                     self.has_more_work = true;
                     return;
@@ -146,11 +146,11 @@ impl Auth {
                     return;
                 }
             };
-            if let Some(response) = self.respond_at_once(&waiting, now) {
+            if let Some(response) = self.respond_at_once(&check, now) {
                 effects.respond(id, response);
                 continue;
             }
-            let QueuedCheck { credential, password, cache_key, since, decision, .. } = waiting;
+            let QueuedCheck { credential, password, cache_key, since, decision, .. } = check;
             let ThrottleDecision::Allow(attempt) = decision else { continue }; // invariant: `next` returns none with `Wait`
             self.running.insert(id, RunningCheck { cache_key, since, attempt });
             let users = accounts.sources.as_ref().map(|sources| UserFile::at(&sources.users));
@@ -161,12 +161,12 @@ impl Auth {
     /// The next password that may be checked now, or that is refused without a check.
     fn next(&mut self, now: Duration) -> Next<QueuedCheck> {
         let Self { queue, throttle, .. } = self;
-        let next = queue.next(|waiting| {
-            if waiting.decision == ThrottleDecision::Wait {
-                waiting.decision =
-                    throttle.begin_attempt(waiting.from, &waiting.credential.user, &waiting.cache_key, now);
+        let next = queue.next(|check| {
+            if check.decision == ThrottleDecision::Wait {
+                check.decision =
+                    throttle.begin_attempt(check.from, &check.credential.user, &check.cache_key, now);
             }
-            waiting.decision != ThrottleDecision::Wait
+            check.decision != ThrottleDecision::Wait
         });
         if matches!(next, Next::Check(..)) {
             METRICS.password_queue.sub(1);
@@ -197,7 +197,7 @@ impl Auth {
                     let min_delay =
                         if accounts.has_slow_hashes() { FOREIGN_HASH_REPLY_DELAY } else { Duration::ZERO };
                     let until = since + self.throttle.record_failure(attempt, now).max(min_delay);
-                    Response::AuthFailed { delay: until.saturating_sub(now) }
+                    Response::Failed(Failure::AuthFailed { delay: until.saturating_sub(now) })
                 }
                 Ok(Verdict::Right(mailbox)) => {
                     self.throttle.record_success(attempt, now);
@@ -213,19 +213,19 @@ impl Auth {
         );
     }
 
-    /// The connection is closed: its queued password is not checked. The response owed to it is dropped.
+    /// The connection is closed: its queued password is not checked. Its outstanding response is dropped.
     pub(super) fn connection_closed(&mut self, id: ConnId, now: Duration, effects: &mut Effects) {
-        if let Some(waiting) = self.queue.remove(id) {
+        if let Some(check) = self.queue.remove(id) {
             METRICS.password_queue.sub(1);
-            self.cancel(&waiting, now);
+            self.cancel(&check, now);
             effects.fail(id, Failure::Busy);
         }
     }
 
     /// The password will not be checked and counts as a failure, because the client may have learnt that it is not
     /// cached.
-    fn cancel(&mut self, waiting: &QueuedCheck, now: Duration) {
-        if let ThrottleDecision::Allow(attempt) = waiting.decision {
+    fn cancel(&mut self, check: &QueuedCheck, now: Duration) {
+        if let ThrottleDecision::Allow(attempt) = check.decision {
             self.throttle.record_failure(attempt, now);
             self.queue.unpark();
         }

@@ -15,7 +15,7 @@ use crate::{
     proto::{BodyProgress, request::ConnId},
 };
 
-/// Every inbound message.
+/// The memory and the files of all inbound messages together.
 #[derive(Debug, Default)]
 pub(super) struct BodyMemory {
     /// Octets of memory for the message data that sessions hold. Workers and the committer may hold as much again.

@@ -17,7 +17,6 @@ pub(super) struct Client {
     /// The client's address, for the throttling of logins.
     pub(super) peer: IpAddr,
     response_state: ResponseState,
-    /// The inbound message.
     pub(super) inbound: Option<Inbound>,
     /// The mailbox that the session has open or is opening.
     pub(super) maildrop: Option<OpenMaildrop>,
@@ -56,8 +55,8 @@ impl Client {
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     clients: HashMap<ConnId, Client>,
-    /// The number of connections to which a response is owed.
-    owed: usize,
+    /// The number of connections whose response is outstanding.
+    outstanding: usize,
     responses: VecDeque<(ConnId, Response)>,
 }
 
@@ -82,7 +81,7 @@ impl Clients {
     pub(super) fn request(&mut self, id: ConnId) {
         let client = self.clients.entry(id).or_insert_with(|| Client::new(Ipv4Addr::LOCALHOST.into()));
         if std::mem::replace(&mut client.response_state, ResponseState::Owed) == ResponseState::NotOwed {
-            self.owed += 1;
+            self.outstanding += 1;
         }
     }
 
@@ -91,7 +90,7 @@ impl Clients {
         let client = self.clients.get_mut(&id)?;
         let turn = std::mem::replace(&mut client.response_state, ResponseState::NotOwed);
         if turn != ResponseState::NotOwed {
-            self.owed -= 1;
+            self.outstanding -= 1;
         }
         if turn == ResponseState::OwedToClosed {
             return self.clients.remove(&id);
@@ -100,7 +99,7 @@ impl Clients {
         None
     }
 
-    /// The connection is closed. Returns the client, unless a response is owed to it: then it stays until that
+    /// The connection is closed. Returns the client, unless its response is outstanding: then it stays until that
     /// response.
     pub(super) fn close(&mut self, id: ConnId) -> Option<Client> {
         let client = self.clients.get_mut(&id)?;
@@ -121,9 +120,9 @@ impl Clients {
         self.responses.remove(at).map(|(_, response)| response)
     }
 
-    /// The number of responses owed.
-    pub(super) fn owed(&self) -> usize {
-        self.owed
+    /// The number of responses outstanding.
+    pub(super) fn outstanding(&self) -> usize {
+        self.outstanding
     }
 
     /// Whether responses wait to be sent.

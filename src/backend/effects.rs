@@ -10,7 +10,7 @@ use crate::{
     workers::Job,
 };
 
-/// One effect.
+/// An action that a part of the backend asks for.
 #[derive(Debug)]
 pub(super) enum Effect {
     /// Send a response to a session.

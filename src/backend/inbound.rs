@@ -9,7 +9,7 @@ use crate::{
     workers::{AckToken, DeliveredCopy, SpilledMessage},
 };
 
-/// An inbound message.
+/// An inbound message, from DATA to the reply after its end.
 #[derive(Debug)]
 pub(super) enum Inbound {
     /// Its data is arriving. The file exists once the data has become too large for memory; while a worker writes to
@@ -23,7 +23,7 @@ pub(super) enum Inbound {
     Reserving(Pending, ReceivedMessage, Counts),
     /// A worker makes its file durable.
     Sealing(Pending, Routing),
-    /// The committer has it.
+    /// The committer makes it durable and visible.
     Committing(Pending),
 }
 
@@ -71,9 +71,9 @@ pub(super) struct Routing {
 /// A message that continues in the next turn.
 #[derive(Debug)]
 pub(super) enum PendingRecipients {
-    /// Before the delivery.
+    /// Before its delivery: the mailboxes are looked up for their quotas, or room is reserved in them.
     BeforeDelivery(ConnId),
-    /// After the delivery.
+    /// After its delivery: the indexes learn of the copies, and reservations are released.
     AfterDelivery(Box<EndedDelivery>),
 }
 
@@ -121,7 +121,7 @@ impl Inbound {
     }
 
     /// Whether a thread holds the message and will send a completion.
-    pub(super) fn is_with_a_thread(&self) -> bool {
+    pub(super) fn awaits_completion(&self) -> bool {
         matches!(self, Self::CheckingQuota(..) | Self::Sealing(..) | Self::Committing(_))
     }
 }

@@ -41,7 +41,7 @@ struct Lane<T> {
     parked: BTreeMap<u64, IpAddr>,
 }
 
-/// A queued check.
+/// A password check that waits for a worker.
 #[derive(Debug)]
 struct Queued<T> {
     id: ConnId,
@@ -59,7 +59,7 @@ struct AddressQueue<T> {
     parked: BTreeMap<u64, Queued<T>>,
 }
 
-/// The result of [`LoginQueue::next`].
+/// The next check to begin, as [`LoginQueue::next`] returns it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next<T> {
     Check(ConnId, T),

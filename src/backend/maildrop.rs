@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    cached_reads::CachedReads,
     clients::{Client, Clients},
     effects::Effects,
     open_maildrop::{OpenFiles, OpenMaildrop},
@@ -19,6 +20,7 @@ use crate::{
     deferred_drop::DeferredDrop,
     fd_limits::FdBudget,
     index::{LoginDelay, Registry, Snapshot, job::SessionChanges},
+    limits::Limits,
     maildir::Maildir,
     proto::request::{Access, ConnId, Failure, Mailbox, MaildropRequest, Response},
     workers::{
@@ -43,6 +45,7 @@ pub(super) struct Maildrops {
     /// The number of sessions that wait for a worker to open a mailbox.
     opening: usize,
     login_delay: LoginDelay,
+    cached_reads: CachedReads,
     completions: CompletionSender,
 }
 
@@ -73,8 +76,8 @@ pub(super) enum ReleaseResponse {
 }
 
 impl Maildrops {
-    /// `login_delay` is the least time between two logins to one mailbox.
-    pub(super) fn new(login_delay: Duration, budget: &FdBudget, completions: CompletionSender) -> Self {
+    /// The limits that count are the least time between two logins to one mailbox, and the size of a read.
+    pub(super) fn new(limits: &Limits, budget: &FdBudget, completions: CompletionSender) -> Self {
         Self {
             locked: HashMap::new(),
             readers: 0,
@@ -82,12 +85,13 @@ impl Maildrops {
             max_closing: budget.max_closing,
             opened: Vec::new(),
             opening: 0,
-            login_delay: LoginDelay::new(login_delay),
+            login_delay: LoginDelay::new(limits.pop3.login_delay.0),
+            cached_reads: CachedReads::new(limits.disk.read_size.as_len()),
             completions,
         }
     }
 
-    /// Applies other limits.
+    /// Applies reloaded limits. Sessions that are over a lower limit continue.
     pub(super) fn reconfigure(&mut self, login_delay: Duration, budget: &FdBudget) {
         (self.max_open, self.max_closing) = (budget.max_mailboxes, budget.max_closing);
         self.login_delay.reconfigure(login_delay);
@@ -103,6 +107,15 @@ impl Maildrops {
         self.locked.len() + self.readers
     }
 
+    #[cfg(test)]
+    pub(super) fn cached_reads(&mut self) -> &mut CachedReads {
+        &mut self.cached_reads
+    }
+
+    pub(super) fn begin_turn(&mut self) {
+        self.cached_reads.begin_turn();
+    }
+
     // Requests
 
     /// Serves a request about the mailbox of a session.
@@ -110,6 +123,7 @@ impl Maildrops {
         &mut self,
         (id, client): (ConnId, &mut Client),
         request: MaildropRequest,
+        now: Duration,
         index: &mut Registry,
         effects: &mut Effects,
     ) {
@@ -117,7 +131,7 @@ impl Maildrops {
             MaildropRequest::Open { mailbox, access, now } => {
                 self.open((id, client), (mailbox, access, now), index, effects)
             }
-            MaildropRequest::Read { message, from } => Self::read((id, client), (message, from), effects),
+            MaildropRequest::Read { message, from } => self.read((id, client), (message, from), now, effects),
             MaildropRequest::Update { delete, seen } => {
                 self.update((id, client), (delete, seen), index, effects)
             }
@@ -171,15 +185,22 @@ impl Maildrops {
         self.opened.len() + self.opening < most
     }
 
-    /// Serves RETR or TOP: reads the next piece of a message.
+    /// Serves RETR or TOP: reads the next piece of a message, from memory or by a worker.
     pub(super) fn read(
+        &mut self,
         (id, client): (ConnId, &mut Client),
         (message, from): (usize, u64),
+        now: Duration,
         effects: &mut Effects,
     ) {
         let Some(files) = client.files() else { return effects.fail(id, Failure::TempFail) };
         // An open message is usable only by the RETR that opened it.
         let open = files.reading.take().filter(|_| from > 0);
+        if from == 0
+            && let Some(bytes) = self.cached_reads.read(files, message, now)
+        {
+            return effects.respond(id, Response::Chunk { bytes, last: true });
+        }
         let (maildir, snapshot) = (Arc::clone(&files.maildir), Arc::clone(&files.snapshot));
         effects.run(Job::Read { conn: id, maildir, snapshot, message, from, open });
     }
@@ -333,7 +354,7 @@ impl Maildrops {
         if access == Access::ReadOnly {
             self.readers -= 1;
             if let Some(id) = quitting {
-                effects.respond(id, Response::Updated);
+                effects.respond(id, Response::Done);
             }
             return;
         }
@@ -343,7 +364,7 @@ impl Maildrops {
         if is_closed {
             self.locked.remove(&mailbox);
             if let Some(id) = quitting {
-                effects.respond(id, Response::Updated);
+                effects.respond(id, Response::Done);
             }
         }
     }
@@ -363,7 +384,7 @@ impl Maildrops {
                 let (quitting, logins) = (quitting.take(), std::mem::take(logins));
                 self.locked.remove(mailbox);
                 if let Some(id) = quitting {
-                    effects.respond(id, Response::Updated);
+                    effects.respond(id, Response::Done);
                 }
                 for (id, since) in logins {
                     match clients.get_mut(id).filter(|client| !client.is_closed()) {

@@ -8,6 +8,7 @@
 mod account_directory;
 mod auth;
 mod body_memory;
+mod cached_reads;
 mod clients;
 mod effects;
 mod inbound;
@@ -38,7 +39,7 @@ use crate::{
     clock::{DateGuard, Now},
     config::{ChangeDetection, Config, UnknownRecipients},
     connection::RequestHandler,
-    deferred_drop::{DropThread, LoopThreadGuard},
+    deferred_drop::{self, DropThread, LoopThreadGuard},
     fd_limits::FdBudget,
     index::{Registry, watcher::Watcher},
     maildir::{self, Spool, lock::LockMode, trusted_date},
@@ -95,8 +96,8 @@ impl Backend {
     ) -> Result<Self, Error> {
         let limits = config.limits.clone();
         let spool = Spool::open(&config.spool)?;
-        let hold = if config.shared_spool { LockMode::Shared } else { LockMode::Exclusive };
-        let lock = spool.lock(hold, limits.spool.lock_timeout.0)?;
+        let lock_mode = if config.shared_spool { LockMode::Shared } else { LockMode::Exclusive };
+        let lock = spool.lock(lock_mode, limits.spool.lock_timeout.0)?;
         let known = trusted_date::read(&spool).unwrap_or_else(SystemTime::now);
         let (watcher, events) = match config.watch {
             ChangeDetection::Inotify => {
@@ -105,7 +106,7 @@ impl Backend {
             }
             ChangeDetection::Poll => Watcher::disabled(),
         };
-        let anybody = config.unknown_recipients == UnknownRecipients::Create;
+        let accepts_all = config.unknown_recipients == UnknownRecipients::Create;
         let reloader = reload::start_reloader(&accounts, &limits, completions)?;
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
@@ -115,7 +116,7 @@ impl Backend {
             watcher,
             limits.disk.read_size.as_len(),
             limits.max_listed_size(),
-            anybody.then_some(limits.delivery.max_created_mailboxes),
+            accepts_all.then_some(limits.delivery.max_created_mailboxes),
         )?);
         Ok(Self {
             spool: config.spool.clone(),
@@ -124,7 +125,7 @@ impl Backend {
             clients: Clients::default(),
             auth: Auth::new(&key, &limits),
             receiver: Receiver::new(&config.hostname, &limits, budget.max_spilled, waker),
-            maildrops: Maildrops::new(limits.pop3.login_delay.0, budget, completions.clone()),
+            maildrops: Maildrops::new(&limits, budget, completions.clone()),
             quotas: QuotaCache::new(limits.quota.cache_size, limits.quota.cache_ttl.0),
             index: Registry::new(&limits, budget.capped_indexes(&limits)),
             mailbox_events: events,
@@ -138,7 +139,7 @@ impl Backend {
             limits,
             reloader,
             completions: completions.clone(),
-            drop_thread: Some(DropThread::start()?),
+            drop_thread: Some(DropThread::start(budget.max_read_files)?),
             date_guard: DateGuard::new(Duration::ZERO, known),
             expiry_enabled: config.pop3.expire.is_some(),
         })
@@ -149,8 +150,8 @@ impl Backend {
     /// # Errors
     /// A thread could not be started, which happens only if this is called a second time.
     pub fn enter_loop(&mut self) -> io::Result<LoopThreadGuard> {
-        let closer = self.drop_thread.take();
-        closer.map_or_else(DropThread::start, Ok).map(DropThread::mark_loop_thread)
+        let thread = self.drop_thread.take();
+        thread.map_or_else(|| DropThread::start(1), Ok).map(DropThread::mark_loop_thread)
     }
 
     // Connections
@@ -183,7 +184,7 @@ impl Backend {
         self.receiver.record_body_progress(id, is_trusted, body);
     }
 
-    /// Whether message data of this connection is not read for now.
+    /// Whether the loop must read no message data of this connection, until others have freed memory.
     pub fn is_under_memory_pressure(&self, id: ConnId) -> bool {
         self.receiver.is_under_memory_pressure(id)
     }
@@ -198,7 +199,7 @@ impl Backend {
         self.clients.next_response()
     }
 
-    /// The next event for a session that did not ask for it.
+    /// The next event for a session, and its connection.
     pub fn next_event(&mut self) -> Option<(ConnId, SessionEvent)> {
         self.events.pop_front()
     }
@@ -236,7 +237,7 @@ impl Backend {
 
     /// Whether no request and no abandoned message is in progress.
     pub fn is_idle(&self) -> bool {
-        self.clients.owed() == 0 && !self.clients.has_responses() && self.receiver.is_idle()
+        self.clients.outstanding() == 0 && !self.clients.has_responses() && self.receiver.is_idle()
     }
 
     /// Queues a check of the spool (that it is in place, and its free space), and once an hour the cleanup of `tmp/`.
@@ -252,6 +253,7 @@ impl Backend {
                 file.display()
             );
         }
+        deferred_drop::close_read_files();
         let (date, now) = (self.date_guard.date(now), now.monotonic);
         self.effects.run(Job::CheckSpool { log_status: false });
         if self.next_cleanup <= now {
@@ -291,7 +293,7 @@ impl Backend {
                 auth.dispatch_checks(accounts, *now, effects);
             }
             Request::Receive(request) => receiver.handle((id, client), request, &self.storage, &mut cx),
-            Request::Maildrop(request) => maildrops.handle((id, client), request, index, effects),
+            Request::Maildrop(request) => maildrops.handle((id, client), request, *now, index, effects),
         }
     }
 
@@ -329,7 +331,7 @@ impl Backend {
             (Completion::Unlocked(mailbox), _) => maildrops.lock_released(&mailbox, clients, index, effects),
             (Completion::Index(id, result), _) => index.complete(id, result),
             (Completion::AccountsLoaded(accounts), _) => self.replace_accounts(accounts),
-            // No response is owed, because the client has gone.
+            // No response is outstanding, because the client has gone.
             (
                 Completion::Spilled(..)
                 | Completion::Opened(..)
@@ -368,7 +370,7 @@ impl Backend {
         for (id, job) in self.index.take_jobs() {
             self.effects.run(Job::Index(id, job));
         }
-        for (id, result) in self.index.take_ready() {
+        for (id, result) in self.index.take_login_results() {
             if let Some(client) = self.clients.get_mut(id) {
                 self.maildrops.index_ready((id, client), result, &mut self.index, &mut self.effects);
             }

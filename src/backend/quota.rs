@@ -34,7 +34,7 @@ impl QuotaCache {
         Self { entries: HashMap::new(), capacity, max_age }
     }
 
-    /// Applies other bounds.
+    /// Applies reloaded bounds, from the next access on.
     pub(super) fn reconfigure(&mut self, capacity: usize, max_age: Duration) {
         (self.capacity, self.max_age) = (capacity, max_age);
     }

@@ -41,7 +41,7 @@ use crate::{
     },
 };
 
-/// Receives messages.
+/// Receives messages for all SMTP and LMTP sessions.
 #[derive(Debug)]
 pub(super) struct Receiver {
     bodies: BodyMemory,
@@ -92,7 +92,7 @@ impl Receiver {
         }
     }
 
-    /// Applies another configuration.
+    /// Applies a reloaded configuration to messages that begin from now on.
     pub(super) fn reconfigure(&mut self, hostname: &str, limits: &Limits, max_files: usize) {
         self.bodies.set_limit(limits.delivery.max_body_memory.0, max_files);
         self.name_generator.set_host(hostname);
@@ -400,7 +400,7 @@ impl Receiver {
             };
             log::error!("{id}: {why}");
             // A thread that holds the message sends a completion.
-            self.abandoned += usize::from(inbound.is_with_a_thread());
+            self.abandoned += usize::from(inbound.awaits_completion());
             self.complete(id, inbound, Err(Failure::TempFail), cx);
         }
     }

@@ -117,10 +117,7 @@ impl Receiver {
         let unreserve: Vec<Mailbox> =
             unreserve.filter_map(|(at, mailbox)| mailbox.filter(|_| !has_it(at))).collect();
         let (arrivals, response) = match result {
-            Ok(DeliveryReceipt { arrivals, failures }) => {
-                let is_partial = failures.iter().any(Option::is_some);
-                (arrivals, if is_partial { Response::PartlyDelivered(failures) } else { Response::Delivered })
-            }
+            Ok(DeliveryReceipt { arrivals, failures }) => (arrivals, Response::Delivered(failures)),
             Err(failure) => (Vec::new(), Response::Failed(failure)),
         };
         METRICS.deliveries.add(arrivals.len() as u64);

@@ -68,7 +68,7 @@ impl Backend {
             format!(
                 "queues disk={disk} scan={scan} password={} deliveries={deliveries} responses={}",
                 self.auth.queue_len(),
-                self.clients.owed(),
+                self.clients.outstanding(),
             ),
             format!("messages inbound={inbound} abandoned={abandoned}"),
             format!(

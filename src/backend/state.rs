@@ -16,7 +16,7 @@ use crate::{
     workers::{CompletionSender, Storage},
 };
 
-/// Serves requests from sessions.
+/// Serves requests from sessions: its parts, and the state that they share.
 pub struct Backend {
     pub(super) limits: Limits,
     pub(super) spool: PathBuf,
@@ -35,7 +35,7 @@ pub struct Backend {
     pub(super) index: Registry,
     pub(super) mailbox_events: MailboxEvents,
     pub(super) effects: Effects,
-    /// Events for sessions.
+    /// Events that the loop has not yet given to their sessions.
     pub(super) events: VecDeque<(ConnId, SessionEvent)>,
     pub(super) next_cleanup: Duration,
     pub(super) reloader: Option<Reloader>,

@@ -14,6 +14,7 @@ impl Backend {
     pub fn begin_turn(&mut self, now: Duration) {
         self.now = now;
         self.index.begin_turn();
+        self.maildrops.begin_turn();
         self.turn_budget.events.renew();
         self.turn_budget.completions.renew();
         // Changes during the delivery of earlier events are one event more, so the queue never grows beyond the sessions.

@@ -10,7 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Args, Command};
+use clap::{
+    Args, Command,
+    builder::{PossibleValue, PossibleValuesParser},
+};
 use clap_complete::Shell;
 use clap_mangen::{
     Man,
@@ -52,7 +55,11 @@ fn write_all(directory: &Path, program: &Command) -> io::Result<()> {
             _ => "restante", // the name that bash-completion looks for
         };
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut visible(program), NAME, &mut script);
+        let mut shown = visible(program);
+        if shell == Shell::Fish {
+            shown = quoted_for_fish(shown);
+        }
+        clap_complete::generate(shell, &mut shown, NAME, &mut script);
         write(&directory.join(shell.to_string()), file, &script)?;
     }
     Ok(())
@@ -89,6 +96,27 @@ fn visible(command: &Command) -> Command {
         }
     }
     rest.version(env!("CARGO_PKG_VERSION"))
+}
+
+/// clap_complete puts the descriptions of possible values between double quotes in fish, and escapes no double quote
+/// in them. Typographic ones end no string.
+fn quoted_for_fish(command: Command) -> Command {
+    let quoted = |value: &PossibleValue| {
+        let Some(help) = value.get_help() else { return value.clone() };
+        let mut marks = ["\u{201c}", "\u{201d}"].into_iter().cycle();
+        let replace =
+            |c: char| if c == '"' { marks.next().unwrap_or_default().into() } else { c.to_string() };
+        value.clone().help(help.to_string().chars().map(replace).collect::<String>())
+    };
+    command
+        .mut_args(|argument| {
+            let values = argument.get_possible_values();
+            if values.is_empty() {
+                return argument; // a parser of possible values would hide that it takes a path
+            }
+            argument.value_parser(PossibleValuesParser::new(values.iter().map(quoted)))
+        })
+        .mut_subcommands(quoted_for_fish)
 }
 
 /// The name of a page: `restante-user-add`.

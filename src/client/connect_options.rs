@@ -7,7 +7,7 @@ use super::{server_addr::ServerAddr, tls::Tls};
 /// The protection of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Security {
-    /// Clear text only.
+    /// Clear text only, even if the server offers TLS.
     None,
     /// Begins in clear text and upgrades to TLS: STARTTLS (RFC 3207), STLS (RFC 2595).
     StartTls,
@@ -18,11 +18,11 @@ pub enum Security {
 /// The address of a server and the way to connect to it.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
-    /// Host and port.
+    /// The server to connect to.
     pub server: ServerAddr,
-    /// Protection of the connection.
+    /// The point at which TLS begins, if at all.
     pub security: Security,
-    /// Trusted certificates.
+    /// The certificates that the client trusts.
     pub tls: Tls,
     /// Time limit for a reply.
     pub timeout: Duration,

@@ -60,7 +60,7 @@ impl Connection {
         if route.security == Security::Implicit { wire.start_tls(route) } else { Ok(wire) }
     }
 
-    /// Begins TLS.
+    /// Begins TLS on a connection in clear text. Fails if octets of the server are already unread.
     pub(super) fn start_tls(mut self, route: &ConnectOptions) -> Result<Self, ClientError> {
         // Octets after the reply to STARTTLS came in clear text and may be anyone's; read later, they would
         // pass for the server's (RFC 3207 section 4.2).
@@ -133,7 +133,7 @@ impl Connection {
         self.stream.consume(octets);
     }
 
-    /// Sends a line.
+    /// Sends a line, and adds its CRLF.
     pub(super) fn send_line(&mut self, line: &str) -> Result<(), ClientError> {
         self.send_line_masked(line, line)
     }

@@ -31,7 +31,7 @@ pub enum ClientError {
     NoAuthMechanism(ServerAddr),
     /// The message is longer than the server's announced limit.
     TooBig {
-        /// Octets of the message.
+        /// Octets of the message on the wire.
         octets: u64,
         /// The server's limit in octets.
         limit: u64,
@@ -40,9 +40,9 @@ pub enum ClientError {
     MissingExtension(&'static str),
     /// A local file cannot be read or written.
     Disk(io::Error),
-    /// The SMTP server refused.
+    /// The SMTP server refused a command or the message, with this reply.
     Refused(Reply),
-    /// The POP3 server refused.
+    /// The POP3 server refused a command, with this reply.
     Denied(ErrReply),
 }
 

@@ -46,7 +46,7 @@ impl Capabilities {
     }
 }
 
-/// One line of LIST.
+/// A message as LIST shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListEntry {
     /// Message number, valid in this session.
@@ -55,7 +55,7 @@ pub struct ListEntry {
     pub octets: u64,
 }
 
-/// A POP3 session.
+/// The client side of a POP3 session.
 #[derive(Debug)]
 pub struct Pop3 {
     connection: Connection,

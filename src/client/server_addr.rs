@@ -7,7 +7,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 pub struct ServerAddr {
     /// A name, or an address without brackets.
     pub host: String,
-    /// TCP port.
+    /// TCP port, which the user always names.
     pub port: u16,
 }
 

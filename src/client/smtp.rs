@@ -20,11 +20,8 @@ pub use reply::{Enhanced, Reply, ReplyClass};
 struct Extensions {
     /// SIZE (RFC 1870): octets of the longest message; 0 means no fixed limit.
     size: Option<u64>,
-    /// 8BITMIME (RFC 6152).
     eight_bit: bool,
-    /// SMTPUTF8 (RFC 6531).
     utf8: bool,
-    /// STARTTLS (RFC 3207).
     starttls: bool,
     /// The mechanisms of AUTH (RFC 4954), in capitals.
     auth: Vec<String>,
@@ -50,7 +47,7 @@ impl Extensions {
     }
 }
 
-/// An SMTP session.
+/// The client side of an SMTP session.
 #[derive(Debug)]
 pub struct Smtp {
     connection: Connection,
@@ -257,7 +254,7 @@ fn address_literal(ip: Option<IpAddr>) -> String {
 }
 
 const CHUNK: usize = 64 * 1024;
-/// Lines of one reply.
+/// The largest number of lines in one reply.
 const MAX_REPLY_LINES: usize = 1000;
 const QUIT_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -7,10 +7,10 @@ use std::fmt::Display;
 /// A language of the clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Language {
-    /// English, the default.
+    /// English, if the locale names no other language.
     #[default]
     English,
-    /// Français.
+    /// French, if the locale begins with `fr`.
     French,
 }
 

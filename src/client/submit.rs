@@ -8,9 +8,9 @@ use super::{
 /// A message with its envelope.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Submission<'a> {
-    /// Envelope sender.
+    /// Envelope sender, without angle brackets; empty for the null sender.
     pub from: &'a str,
-    /// Envelope recipients.
+    /// Envelope recipients, without angle brackets.
     pub recipients: &'a [&'a str],
     /// The message; its line ends may be LF or CRLF.
     pub message: &'a [u8],

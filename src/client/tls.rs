@@ -22,7 +22,7 @@ pub enum Trust {
     System,
     /// The certificates in this file, and those signed by them.
     File(PathBuf),
-    /// Every certificate.
+    /// Every certificate, which proves nothing about the server.
     AnyCertificate,
 }
 

@@ -19,17 +19,12 @@ use super::{renamed, tls::CREDENTIALS};
 #[derive(Debug)]
 pub enum Error {
     /// The file cannot be read.
-    Unreadable {
-        /// Path of the file.
-        path: PathBuf,
-        /// Cause.
-        error: io::Error,
-    },
+    Unreadable(PathBuf, io::Error),
     /// A mistake in the file.
     Wrong {
-        /// Path of the file.
+        /// The configuration file, as the command line named it.
         path: PathBuf,
-        /// Line, from 1.
+        /// Line of the mistake, from 1.
         line: usize,
         /// Character in the line, from 1.
         column: usize,
@@ -45,7 +40,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable { path, error } => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
             Self::Wrong { path, line, column, key, why } => {
                 write!(f, "{}, line {line}, column {column}: ", path.display())?;
                 if !key.is_empty() {
@@ -61,7 +56,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Unreadable { error, .. } => Some(error),
+            Self::Unreadable(_, error) => Some(error),
             _ => None,
         }
     }

@@ -19,14 +19,14 @@ use crate::{
     },
 };
 
-/// One listening socket.
+/// A section `[[listen]]` with every default filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ListenerConfig {
-    /// The service.
+    /// The service, which implies a protocol and its access rules.
     pub protocol: Service,
-    /// Address or path.
+    /// The IP address with its port, or the path of a Unix socket.
     pub address: Endpoint,
-    /// The accepted line endings.
+    /// Whether a bare LF ends a line.
     pub line_endings: LineEndings,
     /// The generation of the protocol.
     pub persona: Persona,
@@ -147,7 +147,7 @@ pub enum LoginImpossible {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Persona {
-    /// A generation of SMTP.
+    /// A generation of SMTP, also for LMTP and submission.
     Smtp(smtp::Persona),
     /// A generation of POP3.
     Pop3(pop3::Persona),
@@ -169,7 +169,7 @@ impl Persona {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TlsMode {
-    /// No TLS.
+    /// Never: STARTTLS and STLS are refused.
     None,
     /// At the client's request, with STARTTLS or STLS.
     Starttls,
@@ -195,7 +195,7 @@ impl TlsMode {
 pub struct Networks(Vec<IpNet>);
 
 impl Networks {
-    /// The loopback networks.
+    /// 127.0.0.0/8 and ::1.
     pub fn loopback() -> Self {
         let addresses = [(IpAddr::from([127, 0, 0, 0]), 8), (IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), 128)];
         Self(addresses.into_iter().filter_map(|(address, bits)| IpNet::new(address, bits).ok()).collect())

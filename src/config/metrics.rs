@@ -13,7 +13,7 @@ pub struct Metrics {
     /// The file, absolute after reading; the default is one that `restante status` finds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
-    /// Interval between two writes.
+    /// Interval between two writes of the file.
     pub interval: Span,
 }
 

@@ -45,7 +45,7 @@ impl Config {
 
     /// Like [`Config::load`], and returns the text too.
     pub fn read(path: &Path) -> Result<(Self, ConfigText), Error> {
-        let unreadable = |error| Error::Unreadable { path: path.to_owned(), error };
+        let unreadable = |error| Error::Unreadable(path.to_owned(), error);
         let text = read_text_bounded(path, MAX_CONFIG_FILE.0).map_err(unreadable)?;
         let directory = std::path::absolute(path).map_err(unreadable)?;
         let directory = directory.parent().unwrap_or(Path::new("/"));
@@ -62,7 +62,7 @@ impl Config {
         (smtp, pop3): (SocketAddr, SocketAddr),
         network: bool,
     ) -> Result<Self, Error> {
-        let spool = std::path::absolute(&spool).map_err(|error| Error::Unreadable { path: spool, error })?;
+        let spool = std::path::absolute(&spool).map_err(|error| Error::Unreadable(spool, error))?;
         let listen = |protocol, address| ListenerConfig {
             line_endings: LineEndings::Lenient,
             ..ListenerConfig::new(protocol, Endpoint::Ip(address), false)
@@ -126,7 +126,7 @@ impl Config {
         )))
     }
 
-    /// Makes every listener strict.
+    /// Makes every listener strict, for `--strict`.
     pub fn set_strict(&mut self) {
         for listen in &mut self.listen {
             (listen.strict, listen.line_endings) = (true, LineEndings::Strict);

@@ -34,18 +34,18 @@ pub struct Config {
     /// User name or number that the server changes to when started as root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Confinement of the process.
+    /// Confinement of the process, entered before it serves.
     pub sandbox: Sandbox,
     /// The directory of transcripts, absolute, if configured.
     #[serde(serialize_with = "optional_path_text", skip_serializing_if = "Option::is_none")]
     pub transcripts: Option<PathBuf>,
     /// True if transcripts include message data.
     pub transcript_bodies: bool,
-    /// The listeners.
+    /// The sections `[[listen]]`, at least one.
     pub listen: Vec<ListenerConfig>,
     /// Settings of all POP3 listeners.
     pub pop3: Pop3,
-    /// Certificate and key.
+    /// Certificate and key of all listeners with TLS.
     #[serde(serialize_with = "tls_section")]
     pub tls: Option<CertificatePair>,
     /// Destination and level of the log.
@@ -55,7 +55,7 @@ pub struct Config {
     /// The rights that only `restante dev` and the testing library give. Not a key of the configuration file.
     #[serde(skip)]
     pub development: Option<Development>,
-    /// All limits.
+    /// The sections `[limits.…]`.
     pub limits: Limits,
 }
 
@@ -68,7 +68,7 @@ pub struct Development {
     pub network: bool,
 }
 
-/// The section `[pop3]`.
+/// The section `[pop3]`, for all POP3 listeners.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pop3 {
@@ -80,7 +80,7 @@ pub struct Pop3 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UnknownRecipients {
-    /// Reject their mail.
+    /// Reject their mail with 550, and their logins.
     #[default]
     Reject,
     /// Give every address a mailbox that any password opens; on loopback only.
@@ -98,14 +98,14 @@ pub enum ChangeDetection {
     Poll,
 }
 
-/// Confinement of the process.
+/// Confinement of the process to the files that it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sandbox {
     /// The kernel's Landlock, if available.
     #[default]
     Landlock,
-    /// No confinement.
+    /// No confinement, for kernels or containers that do not allow it.
     Off,
 }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{Config, Error, ListenerConfig, Networks, TlsMode, error::ConfigError};
 use crate::{net::certificate::CertificatePair, proto::protocol::Service};
 
-/// The section `[tls]`.
+/// The section `[tls]` as written: both paths may be relative.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Section {

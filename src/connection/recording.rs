@@ -46,7 +46,7 @@ impl Connection {
     /// Passes an event to the session.
     pub(super) fn session_event(&mut self, event: &SessionEvent, now: Now) {
         self.with_transcript(|record, _| record.record_event(event, now));
-        self.call_session(&EmptyAccountDirectory, now, |session, _, _, out| {
+        self.call_session(&no_accounts, now, |session, _, _, out| {
             session.notify(event, out);
             Step::Idle
         });
@@ -60,7 +60,7 @@ impl Connection {
     /// Tells the session that its client is too slow.
     pub(super) fn session_timeout(&mut self, now: Now) {
         self.with_transcript(|record, _| record.record_timeout(now));
-        self.call_session(&EmptyAccountDirectory, now, |session, _, _, out| {
+        self.call_session(&no_accounts, now, |session, _, _, out| {
             session.on_timeout(out);
             Step::Close
         });
@@ -69,7 +69,7 @@ impl Connection {
     /// Tells the session that the server stops.
     pub(super) fn session_shutdown(&mut self, now: Now) -> Step {
         self.with_transcript(|record, _| record.record_shutdown(now));
-        self.call_session(&EmptyAccountDirectory, now, |session, _, _, out| session.shutdown(out))
+        self.call_session(&no_accounts, now, |session, _, _, out| session.shutdown(out))
     }
 
     /// Runs `note` on the transcript, if there is one.
@@ -80,11 +80,7 @@ impl Connection {
     }
 }
 
-/// An empty directory, for calls in which the session looks up no address.
-struct EmptyAccountDirectory;
-
-impl AccountDirectory for EmptyAccountDirectory {
-    fn lookup(&self, _: &Address) -> Lookup {
-        Lookup::Unknown
-    }
+/// The directory for calls in which the session looks up no address.
+fn no_accounts(_: &Address) -> Lookup {
+    Lookup::Unknown
 }

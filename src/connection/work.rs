@@ -11,7 +11,7 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// The whole budget.
+    /// The whole budget, for a connection that has the turn to itself.
     pub(crate) const WHOLE: Self = Self { steps: usize::MAX, octets: usize::MAX };
 
     /// The share of each connection, so that all of them fit into one [`CYCLE`].
@@ -42,7 +42,7 @@ impl Budget {
 }
 
 /// The cost of a pump with this number of steps and octets, perhaps during a TLS handshake.
-pub(super) fn of_round(steps: usize, octets: usize, is_handshake: bool) -> usize {
+pub(super) fn pump_cost(steps: usize, octets: usize, is_handshake: bool) -> usize {
     ROUND + steps * STEP + octets / OCTETS + if is_handshake && octets > 0 { HANDSHAKE } else { 0 }
 }
 
@@ -78,8 +78,8 @@ mod tests {
         }
         for many in [500, 1000, 2000, 10_000] {
             let Budget { steps, octets } = Share::of_each(many).budget(&limits);
-            let min = of_round(MIN_STEPS, MIN_OCTETS, false);
-            let cycle = many * of_round(steps, octets, false);
+            let min = pump_cost(MIN_STEPS, MIN_OCTETS, false);
+            let cycle = many * pump_cost(steps, octets, false);
             assert!(cycle <= CYCLE + many * min, "{many}: {cycle}");
         }
     }

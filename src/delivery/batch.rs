@@ -387,7 +387,7 @@ fn write_to_tmp(plan: &mut DeliveryPlan, name: &UniqueName, bytes: &[u8]) -> Res
     Err(Failure::TempFail)
 }
 
-/// The undecided messages.
+/// The messages of the batch that have no result yet.
 fn undecided(messages: &mut [Message]) -> impl Iterator<Item = &mut Message> {
     messages.iter_mut().filter(|message| message.result.is_none())
 }

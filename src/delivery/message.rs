@@ -38,7 +38,7 @@ pub(super) struct Message {
 pub(super) enum Body {
     /// In memory, to be written to a file with this name.
     Memory(UniqueName, Vec<u8>),
-    /// In `tmp/`.
+    /// In a file in `tmp/`.
     TmpFile(TmpFile),
     /// With a thread that syncs it.
     Syncing,
@@ -91,7 +91,6 @@ pub(super) struct Target {
 /// The state of a message in a directory.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum TargetState {
-    /// Not yet there.
     Pending,
     /// Perhaps there: it is being published.
     Publishing,
@@ -182,7 +181,7 @@ impl Message {
         self.plan.targets.iter().filter(|target| target.failure().is_none())
     }
 
-    /// Called before each step.
+    /// Called before each step, so that a test can make the step fail.
     pub(super) fn enter_step(&self) -> Result<(), Failure> {
         let Some(tmp_maildir) = &self.plan.tmp_maildir else { return Ok(()) };
         fault_point(tmp_maildir.maildir.path(), "next step").map_err(|error| log_failure(&error))

@@ -17,7 +17,7 @@ pub struct Delivery {
     pub partial_ok: bool,
     /// The user whose folder `Sent` gets a copy.
     pub sent_copy_for: Option<Mailbox>,
-    /// The message.
+    /// The bytes of the message, in memory or in a file.
     pub content: Content,
     /// Decides whether the committer or the backend answers the client.
     pub ack_token: AckToken,

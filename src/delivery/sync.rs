@@ -45,7 +45,7 @@ pub(super) struct Syncer {
 pub(super) enum SyncMode {
     /// Each file and directory by itself.
     PerFile,
-    /// The whole file system.
+    /// One `syncfs` for the file system of the spool.
     Syncfs,
 }
 

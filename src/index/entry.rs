@@ -23,7 +23,7 @@ use crate::{
     proto::request::{ConnId, Mailbox},
 };
 
-/// One mailbox in use.
+/// The index of one mailbox, and its work that is still to be done.
 #[derive(Debug)]
 pub(super) struct MailboxEntry {
     pub(super) mailbox: Mailbox,
@@ -124,9 +124,9 @@ impl MailboxEntry {
     }
 
     /// Applies our own changes, now and again after the job in flight, which may not have seen them.
-    pub(super) fn apply_own(&mut self, changes: Vec<Change>) {
+    pub(super) fn apply_own_changes(&mut self, changes: Vec<Change>) {
         if let Some(index) = &mut self.index {
-            index.apply_own(&changes);
+            index.apply_own_changes(&changes);
         }
         if self.in_flight.is_some() {
             self.own_changes.extend(changes);
@@ -221,7 +221,7 @@ impl MailboxEntry {
     }
 
     /// Whether sessions have the mailbox open that do not know the present contents.
-    pub(super) fn has_news(&self) -> bool {
+    pub(super) fn has_unreported_changes(&self) -> bool {
         !self.sessions.is_empty()
             && self.index.as_ref().is_some_and(|index| index.revision() != self.known_revision)
     }

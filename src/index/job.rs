@@ -71,7 +71,7 @@ pub struct ScanJob {
 /// The changes that a worker made to a mailbox at the end of a session: names, with their subdirectories.
 #[derive(Debug, Default)]
 pub struct SessionChanges {
-    /// Messages that are gone.
+    /// Names of messages that are gone, because the session deleted them or found them missing.
     pub deleted: Vec<FileName>,
     /// Names that appeared, disappeared or changed in another way.
     pub changed: Vec<FileName>,
@@ -118,10 +118,10 @@ pub struct RecheckResult {
 /// A mailbox that has changed, and the sessions that have it open and do not know that yet.
 #[derive(Debug, PartialEq, Eq)]
 pub struct MailboxChange {
-    /// The mailbox.
+    /// The mailbox, or the folder of it, that has changed.
     pub mailbox: Mailbox,
     /// The number of messages in it now.
     pub messages: usize,
-    /// The sessions.
+    /// The sessions that have it open and have not had this event.
     pub sessions: Vec<ConnId>,
 }

@@ -11,7 +11,6 @@ use crate::{capacity::Shrinker, proto::request::Mailbox};
 #[derive(Debug, Clone, Default)]
 pub struct LoginDelay {
     delay: Duration,
-    /// Oldest first.
     times: VecDeque<(Duration, Mailbox)>,
     recent: HashSet<Mailbox>,
 }

@@ -22,7 +22,7 @@ impl MailboxIndex {
         Self { list, times, racy }
     }
 
-    /// The messages.
+    /// The messages, in the order of POP3 numbers.
     pub fn list(&self) -> &MessageList {
         &self.list
     }
@@ -74,7 +74,7 @@ impl MailboxIndex {
 
     /// Applies our own changes when the registry learns of them. Another program may have seen and moved a message
     /// of ours before that, so a file that is in the list already keeps its name.
-    pub fn apply_own(&mut self, changes: &[Change]) {
+    pub fn apply_own_changes(&mut self, changes: &[Change]) {
         for change in changes {
             match change {
                 Change::Present(found) => {

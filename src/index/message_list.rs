@@ -21,12 +21,12 @@ pub struct MessageList {
     revision: u64,
 }
 
-/// The names of identities that have more than one, so that the cost of a change does not grow with their number:
-/// any user who may write to a mailbox can give one identity to as many files as it holds.
+/// An index of the names whose identity has several. It keeps the cost of a change independent of their number: any user
+/// who can write to a mailbox may give all its files the same identity.
 #[derive(Debug, Clone, Default)]
 struct NameIndex {
-    /// Extra names of a file, by its inode and identity. A mover that links first and unlinks then leaves two names
-    /// for a moment, and a file is one message however many names of one identity it has.
+    /// Extra names of a file, by its inode and identity. A program that moves a file by link and unlink leaves two names
+    /// for a moment. A file with several names of one identity is one message.
     extra_names: BTreeMap<(u64, Box<[u8]>), BTreeSet<FileName>>,
     /// The inode of each name, by subdirectory: for every message that shares its identity, and for every extra
     /// name.
@@ -79,7 +79,7 @@ impl NameIndex {
     }
 }
 
-/// Neighbours in the order; never empty.
+/// Adjacent messages of the list, at least one.
 #[derive(Debug, Clone)]
 struct Chunk {
     messages: Vec<MessageEntry>,
@@ -105,7 +105,8 @@ impl MessageList {
             }
             same
         });
-        // If the scan saw one name on two files, because a file took it during the scan, one of them keeps it.
+        // If another program gave the name of one file to a second one during the scan, the scan saw it on both. One of
+        // them keeps it here.
         let doubled: Vec<bool> = {
             let same = |one: &MessageEntry, other: &MessageEntry| {
                 name::identity(&one.name) == name::identity(&other.name)
@@ -146,12 +147,12 @@ impl MessageList {
         self.revision = revision;
     }
 
-    /// The number of messages.
+    /// Number of messages.
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Whether there are none.
+    /// True if it has no message.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
@@ -183,7 +184,7 @@ impl MessageList {
         self.iter().filter(is_missing).cloned().collect()
     }
 
-    /// The messages in order.
+    /// The messages in the order of POP3 numbers.
     pub fn iter(&self) -> impl Iterator<Item = &MessageEntry> {
         self.chunks.iter().flat_map(|chunk| &chunk.messages)
     }
@@ -220,7 +221,7 @@ impl MessageList {
         self.insert(found);
     }
 
-    /// Removes the message with that name in that subdirectory. A message that is listed by another name now stays.
+    /// Removes the message with that name in that subdirectory. A message that is now listed by another name stays.
     pub fn remove(&mut self, subdir: Subdir, name: &[u8]) {
         let Some(inode) = self.inode_of(subdir, name) else { return };
         let identity = name::identity(name);
@@ -265,7 +266,7 @@ impl MessageList {
         messages.take_while(move |found| name::identity(&found.name) == identity)
     }
 
-    /// The identities that more than one message has.
+    /// The identities that several messages share.
     pub fn duplicates(&self) -> impl Iterator<Item = &[u8]> {
         let identities = || self.iter().map(|found| name::identity(&found.name));
         identities().zip(identities().skip(1)).filter(|(one, next)| one == next).map(|(one, _)| one)
@@ -344,7 +345,7 @@ impl MessageList {
         self.note_duplicates(&found);
     }
 
-    /// Checks the invariants.
+    /// Checks the invariants in a debug build.
     pub fn check(&self) {
         debug_assert_eq!(self.length, self.iter().count());
         debug_assert_eq!(self.total, self.iter().map(|message| message.octets).sum::<u64>());
@@ -352,10 +353,10 @@ impl MessageList {
         debug_assert!(self.chunks.iter().all(|chunk| (1..=MAX_CHUNK).contains(&chunk.messages.len())));
         debug_assert!(self.iter().map(sort_key).is_sorted());
         let is_double = |found: &MessageEntry| self.of_identity(name::identity(&found.name)).nth(1).is_some();
-        let bears = |found: &MessageEntry| {
+        let has_its_inode = |found: &MessageEntry| {
             self.names.inode_of(found.subdir, &found.name) == Some(found.version.inode)
         };
-        debug_assert!(self.iter().filter(|found| is_double(found)).all(bears));
+        debug_assert!(self.iter().filter(|found| is_double(found)).all(has_its_inode));
         let extra = || {
             self.names.extra_names.iter().flat_map(|((inode, _), names)| names.iter().map(|n| (*inode, n)))
         };
@@ -388,7 +389,7 @@ fn memory(found: &MessageEntry) -> usize {
     size_of::<MessageEntry>() + found.name.len()
 }
 
-/// The most messages in a chunk: one change copies as many while a session holds the list.
+/// The largest number of messages in a chunk. A change copies one chunk while a session holds the list.
 const MAX_CHUNK: usize = 512;
 
 #[cfg(test)]

@@ -12,12 +12,10 @@ pub struct NameSet {
 }
 
 impl NameSet {
-    /// The number of names.
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }

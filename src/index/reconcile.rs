@@ -106,7 +106,7 @@ impl MailboxEntry {
     fn reapply_own_changes(&mut self, budget: &mut Budget) -> bool {
         let some: Vec<Change> = self.own_changes.drain(..budget.take(self.own_changes.len())).collect();
         if let Some(index) = &mut self.index {
-            index.apply_own(&some);
+            index.apply_own_changes(&some);
         }
         self.own_changes.is_empty()
     }

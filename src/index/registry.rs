@@ -34,10 +34,10 @@ use crate::{
     maildir::{Change, Maildir, MessageEntry, Subdir, scan::DirTimes},
     metrics::METRICS,
     proto::request::{ConnId, Failure, Mailbox},
-    rota::take_after,
+    round_robin::take_after,
 };
 
-/// The mailboxes in use.
+/// The indexes of the mailboxes in use. Pure state: it requests jobs, and takes their results and events.
 #[derive(Debug)]
 pub struct Registry {
     max_mailboxes: usize,
@@ -47,7 +47,7 @@ pub struct Registry {
     ids: HashMap<Mailbox, IndexId>,
     entries: HashMap<IndexId, MailboxEntry>,
     last_id: u64,
-    /// The last barrier reached.
+    /// The last barrier that the watcher reported.
     last_barrier: u64,
     /// Mailboxes that wait for a barrier.
     awaiting_barrier: BTreeSet<IndexId>,
@@ -56,8 +56,8 @@ pub struct Registry {
     last_advanced: Option<IndexId>,
     budget: Budget,
     jobs: Vec<(IndexId, IndexJob)>,
-    /// The answers to logins.
-    ready: Vec<(ConnId, Result<Arc<Snapshot>, Failure>)>,
+    /// Responses to logins that the backend has not yet taken.
+    login_results: Vec<(ConnId, Result<Arc<Snapshot>, Failure>)>,
     /// Mailboxes that have changed since their sessions last had an event.
     changed: BTreeSet<IndexId>,
     /// Whether a directory may have new times that no event has explained; each tick recomputes it.
@@ -81,7 +81,7 @@ impl Registry {
             last_advanced: None,
             budget: Budget::new(MAX_NAMES_PER_TURN),
             jobs: Vec::new(),
-            ready: Vec::new(),
+            login_results: Vec::new(),
             changed: BTreeSet::new(),
             has_times_mismatch: false,
         }
@@ -120,8 +120,8 @@ impl Registry {
     }
 
     /// Takes the answers to logins that are ready: the messages, or the reason why they can't be had.
-    pub fn take_ready(&mut self) -> Vec<(ConnId, Result<Arc<Snapshot>, Failure>)> {
-        mem::take(&mut self.ready)
+    pub fn take_login_results(&mut self) -> Vec<(ConnId, Result<Arc<Snapshot>, Failure>)> {
+        mem::take(&mut self.login_results)
     }
 
     /// Whether the registry waits for an event that comes within a second, or never. All other checks of
@@ -138,7 +138,7 @@ impl Registry {
     // Sessions and deliveries
 
     /// Handles a session that has opened a mailbox. The directories had `times` then, under the lock if there is one, and
-    /// after that the worker created `barrier`. [`Registry::take_ready`] has the answer later.
+    /// after that the worker created `barrier`. [`Registry::take_login_results`] has the answer later.
     pub fn login(
         &mut self,
         mailbox: &Mailbox,
@@ -195,7 +195,7 @@ impl Registry {
             return;
         }
         entry.name_changed(found.subdir, found.name.clone());
-        entry.apply_own(vec![Change::Present(found)]);
+        entry.apply_own_changes(vec![Change::Present(found)]);
         self.runnable.insert(id);
     }
 
@@ -209,7 +209,7 @@ impl Registry {
 
     // Events of the watcher
 
-    /// Handles an event.
+    /// Notes a change that the watcher reported. The work for it follows in the same turn of the loop.
     pub fn on_event(&mut self, event: MailboxEvent) {
         let (MailboxEvent::NameChanged(id, ..)
         | MailboxEvent::NameRemoved(id, ..)
@@ -402,9 +402,9 @@ impl Registry {
             return;
         }
         if let Some((served, snapshot)) = entry.serve_logins() {
-            self.ready.extend(served.into_iter().map(|session| (session, Ok(Arc::clone(&snapshot)))));
+            self.login_results.extend(served.into_iter().map(|session| (session, Ok(Arc::clone(&snapshot)))));
         }
-        if entry.has_news() {
+        if entry.has_unreported_changes() {
             self.changed.insert(id);
         }
         if entry.in_flight.is_some() || entry.session_update.is_some() {

@@ -54,7 +54,7 @@ impl MailboxEntry {
         let SessionChanges { deleted, changed, dir_times, barrier } = done;
         changed.into_iter().for_each(|(subdir, name)| self.name_changed(subdir, name));
         let absent = |(subdir, name): FileName| Change::Absent { subdir, name };
-        self.apply_own(deleted.iter().cloned().map(absent).collect());
+        self.apply_own_changes(deleted.iter().cloned().map(absent).collect());
         let update = self.session_update.get_or_insert_with(|| SessionUpdate::of(session));
         if let (Some((times, racy)), Some(number), true) = (dir_times, barrier, self.watched) {
             let barrier = AwaitedBarrier { number, since: now };

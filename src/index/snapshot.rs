@@ -35,7 +35,7 @@ impl Snapshot {
         self.get(message).map(MessageRef::from)
     }
 
-    /// The messages in order.
+    /// The messages in the order of POP3 numbers.
     pub fn iter(&self) -> impl Iterator<Item = &MessageEntry> {
         self.list.iter()
     }

@@ -39,7 +39,7 @@ use crate::{
 /// A report of the watcher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MailboxEvent {
-    /// Something happened to a name.
+    /// A name appeared or was moved, or its file changed.
     NameChanged(IndexId, Subdir, Box<[u8]>),
     /// A name was removed. A later file of that name has a later event.
     NameRemoved(IndexId, Subdir, Box<[u8]>),
@@ -52,7 +52,7 @@ pub enum MailboxEvent {
 pub enum WatcherReport {
     /// Events were lost: those in the queue are not complete.
     Overflow,
-    /// One event.
+    /// A change in a watched mailbox.
     Event(MailboxEvent),
     /// Every event before that barrier has been reported.
     Barrier(u64),
@@ -117,7 +117,7 @@ pub struct Watcher {
     failure_logged: AtomicBool,
 }
 
-/// The watched directories.
+/// The directories with an inotify watch, by path and by file.
 #[derive(Debug, Default)]
 struct Watched {
     by_path: HashMap<PathBuf, (IndexId, Subdir)>,

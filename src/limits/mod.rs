@@ -25,27 +25,27 @@ pub use units::{Size, Span};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// SMTP and LMTP.
+    /// Sessions of SMTP and LMTP.
     pub smtp: SmtpLimits,
-    /// POP3.
+    /// Sessions of POP3, and the messages that they list.
     pub pop3: Pop3Limits,
-    /// Connections of all services.
+    /// Connections of all services, and their share of a turn of the loop.
     pub connections: ConnectionLimits,
-    /// TLS.
+    /// Handshakes, and the polling of the certificate.
     pub tls: TlsLimits,
-    /// Passwords, accounts and aliases.
+    /// Logins, and the polling of the files of accounts and aliases.
     pub auth: AuthLimits,
     /// Messages on their way to the disk.
     pub delivery: DeliveryLimits,
-    /// Counts of mailboxes.
+    /// The cache of counts for the quotas of mailboxes.
     pub quota: QuotaLimits,
-    /// Reads, scans and deletions.
+    /// Workers that read and delete messages.
     pub disk: DiskLimits,
     /// Contents of mailboxes in memory.
     pub index: IndexLimits,
     /// The directory of the mailboxes.
     pub spool: SpoolLimits,
-    /// Transcripts.
+    /// The size and number of transcripts.
     pub transcripts: TranscriptLimits,
 }
 

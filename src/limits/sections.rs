@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Size, Span};
 
-/// The section `[limits.smtp]`.
+/// The section `[limits.smtp]`, also for LMTP and submission.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SmtpLimits {
@@ -68,7 +68,7 @@ impl Default for SmtpLimits {
     }
 }
 
-/// The section `[limits.pop3]`.
+/// The section `[limits.pop3]`: sessions, and the messages that they list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pop3Limits {
@@ -109,7 +109,7 @@ impl Default for Pop3Limits {
     }
 }
 
-/// The section `[limits.tls]`.
+/// The section `[limits.tls]`: handshakes, and the polling of the certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsLimits {
@@ -125,7 +125,7 @@ impl Default for TlsLimits {
     }
 }
 
-/// The section `[limits.auth]`.
+/// The section `[limits.auth]`: password checks, and the throttling of wrong passwords.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthLimits {
@@ -133,7 +133,7 @@ pub struct AuthLimits {
     pub max_failures_per_connection: usize,
     /// Delay of the reply to a wrong password, doubled each time; "0s": no delay.
     pub failure_delay: Span,
-    /// The longest such delay.
+    /// The delay at which doubling ends.
     pub max_failure_delay: Span,
     /// Wrong passwords from one address in a minute, after which none is checked; 0: no limit.
     pub max_failures_per_minute: usize,
@@ -153,7 +153,7 @@ pub struct AuthLimits {
     pub reload_interval: Span,
     /// Password checks that may wait for a worker.
     pub queue_size: usize,
-    /// Worker threads for passwords.
+    /// Threads that check passwords. Each uses a CPU and the memory of one Argon2 hash at a time.
     pub workers: usize,
 }
 
@@ -176,7 +176,7 @@ impl Default for AuthLimits {
     }
 }
 
-/// The section `[limits.connections]`.
+/// The section `[limits.connections]`: connections of all services, and their share of a turn of the loop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConnectionLimits {
@@ -220,7 +220,7 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// The section `[limits.delivery]`.
+/// The section `[limits.delivery]`: message data from the client to the disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeliveryLimits {
@@ -230,7 +230,7 @@ pub struct DeliveryLimits {
     pub timeout: Span,
     /// Deliveries that may wait for the disk.
     pub queue_size: usize,
-    /// Deliveries made durable together.
+    /// The largest number of deliveries in one batch of the committer.
     pub batch_size: usize,
     /// Message data held in memory for all connections together: half of it by sessions, half on its way to the disk.
     /// Under pressure the largest messages are spilled to files before they reach `spill_threshold`; if that is not
@@ -255,7 +255,7 @@ impl Default for DeliveryLimits {
     }
 }
 
-/// The section `[limits.quota]`.
+/// The section `[limits.quota]`: the cache of counts for quotas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuotaLimits {
@@ -271,7 +271,7 @@ impl Default for QuotaLimits {
     }
 }
 
-/// The section `[limits.disk]`.
+/// The section `[limits.disk]`: workers that read and delete messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiskLimits {
@@ -289,7 +289,7 @@ impl Default for DiskLimits {
     }
 }
 
-/// The section `[limits.index]`.
+/// The section `[limits.index]`: lists of messages in memory, and the watch on mailboxes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IndexLimits {
@@ -317,7 +317,7 @@ impl Default for IndexLimits {
     }
 }
 
-/// The section `[limits.spool]`.
+/// The section `[limits.spool]`: the lock of the spool, and leftovers in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SpoolLimits {
@@ -333,13 +333,13 @@ impl Default for SpoolLimits {
     }
 }
 
-/// The section `[limits.transcripts]`.
+/// The section `[limits.transcripts]`: the size and number of transcripts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TranscriptLimits {
-    /// Octets of one transcript.
+    /// Octets of one transcript, after which its session is no longer recorded.
     pub max_size: Size,
-    /// Transcripts that are kept.
+    /// Number of transcripts that are kept. The server deletes the oldest ones.
     pub max_count: usize,
     /// Octets of all transcripts that are kept.
     pub max_total_size: Size,

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use log::Level;
 
-/// A queued line.
+/// A line in the queue of the writer.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) time: SystemTime,

@@ -145,7 +145,7 @@ fn report_dropped(dropped: u64, output: &mut Output) -> u64 {
     if told { 0 } else { dropped }
 }
 
-/// Lines in the queue.
+/// Lines that may wait for the writer. Further ones are dropped and counted.
 const QUEUE: usize = 4096;
 /// Time limit for the log's reader when the program ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);

@@ -114,11 +114,11 @@ static PENDING_DESTINATION: PendingDestination = PendingDestination::new();
 /// The connection of a log line.
 #[derive(Debug, Clone, Copy)]
 pub struct PeerInfo {
-    /// Id of the connection.
+    /// Id of the connection, the first word of each of its lines.
     pub id: ConnId,
     /// The service of its listener: "smtp", "submission", …
     pub service: &'static str,
-    /// Address of the client.
+    /// Address of the client, or of its proxy until the PROXY header names the client.
     pub peer: IpAddr,
 }
 
@@ -136,6 +136,7 @@ pub fn log_event(caller: &PeerInfo, tls: Option<Encryption>, event: &Event, wait
         | Event::MailboxChanged { .. }
         | Event::Read { .. }
         | Event::Updated { .. } => Level::Debug,
+        Event::NoFault(_) => Level::Warn,
         _ => Level::Info,
     };
     log!(level, "{caller} {}", format_event(caller.peer, tls, event, waited));
@@ -173,6 +174,7 @@ fn format_event(peer: IpAddr, tls: Option<Encryption>, event: &Event, waited: Du
         Event::Updated { deleted, seen } => format!("updated peer={peer} deleted={deleted} seen={seen}"),
         Event::Ended { why } => format!("ended peer={peer} reason=\"{why}\""),
         Event::Injected(injection) => format!("ended peer={peer} by a fault on demand: {injection:?}"),
+        Event::NoFault(hint) => format!("no fault on demand peer={peer} reason=\"{}\"", escape(hint)),
     }
 }
 
@@ -191,7 +193,7 @@ pub struct SessionSummary {
 }
 
 impl SessionSummary {
-    /// Adds an event.
+    /// Adds an event of the session to the totals.
     pub fn note(&mut self, event: &Event) {
         match event {
             Event::Accepted { .. } => self.messages += 1,
@@ -219,17 +221,17 @@ pub fn closed(caller: &PeerInfo, summary: &SessionSummary, received: u64, sent: 
     );
 }
 
-/// Logs an open listener.
+/// Logs a listener that accepts connections from now on.
 pub fn listening(protocol: &str, address: &dyn Display) {
     info!("{protocol} listening address={address}");
 }
 
-/// Logs an accepted connection.
+/// Logs an accepted connection, at debug.
 pub fn connected(caller: &PeerInfo, peer: SocketAddr) {
     debug!("{caller} connected peer={peer}");
 }
 
-/// Logs a rejected connection.
+/// Logs and counts a connection that was closed before a session began.
 pub fn rejected(service: &str, peer: IpAddr, why: &str) {
     METRICS.rejected_connections.inc(why);
     info!("{service} rejected peer={peer} reason=\"{why}\"");

@@ -17,7 +17,7 @@ use log::Level;
 use super::{line::Line, settings::Destination};
 use crate::safe_file;
 
-/// An open destination.
+/// The open destination of the log, with the format that it expects.
 pub(super) struct Output {
     format: LineFormat,
     sink: Sink,
@@ -29,7 +29,7 @@ pub(super) struct Output {
 /// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LineFormat {
-    /// With time and level.
+    /// With time and level, for files and terminals.
     Dated,
     /// With the priority in front: the journal adds the time (sd-daemon(3)).
     Journal,
@@ -109,7 +109,7 @@ fn open_existing(path: &Path) -> io::Result<File> {
     if is_of_kernel(path) {
         return OpenOptions::new().append(true).open(path);
     }
-    let (directory, name) = safe_file::place_of(path)?;
+    let (directory, name) = safe_file::open_parent_of(path)?;
     directory.append_log(&name)
 }
 
@@ -122,7 +122,7 @@ fn append(path: &Path) -> io::Result<File> {
     if is_of_kernel(path) {
         return open_existing(path);
     }
-    let (directory, name) = safe_file::place_of(path)?;
+    let (directory, name) = safe_file::open_parent_of(path)?;
     match directory.create(&name, MODE) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => open_existing(path),
         made => {
@@ -177,7 +177,7 @@ fn is_journal() -> bool {
         .is_ok_and(|stream| stated.is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino)))
 }
 
-/// The facility `mail`.
+/// The facility `mail` of syslog, shifted as in a priority (RFC 5424 section 6.2.1).
 const MAIL: u32 = 2 << 3;
 const MODE: u32 = 0o640;
 

@@ -15,7 +15,7 @@ use crate::limits::text_in_configuration;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// Destination of the lines.
+    /// The file, stream or daemon that gets the lines.
     pub destination: Destination,
     /// Level, unless the command line sets another.
     #[serde(serialize_with = "level_text", deserialize_with = "level")]

@@ -7,7 +7,7 @@ use rustix::fs::Stat;
 pub enum Subdir {
     /// Delivered, and not yet seen by a mail reader.
     New,
-    /// Seen.
+    /// Seen by a mail reader, which has moved it here.
     Cur,
 }
 
@@ -31,9 +31,9 @@ pub type FileName = (Subdir, Box<[u8]>);
 /// between two states of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileVersion {
-    /// Inode number.
+    /// Inode number, which the file system may use again for a later file.
     pub inode: u64,
-    /// Bytes on the disk.
+    /// Bytes of the file.
     pub bytes: u64,
     /// Modification time: seconds and nanoseconds.
     pub modified: (i64, u32),
@@ -60,7 +60,7 @@ pub struct MessageEntry {
     pub subdir: Subdir,
     /// The version of the file, which differs from another file of the same name.
     pub version: FileVersion,
-    /// Octets on the wire.
+    /// Octets on the wire, with CRLF line ends.
     pub octets: u64,
 }
 
@@ -84,13 +84,13 @@ impl<'a> From<&'a MessageEntry> for MessageRef<'a> {
 /// One difference in the contents of a mailbox. Applying it twice has the same effect as once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// That message exists.
+    /// The message exists, under this name and in this version.
     Present(MessageEntry),
     /// No message has that name there.
     Absent {
-        /// The directory.
+        /// The directory in which the name is missing.
         subdir: Subdir,
-        /// The name.
+        /// The file name, with flags.
         name: Box<[u8]>,
     },
 }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::printable;
 
-/// A failed operation.
+/// A failed system call, with its path and its name.
 #[derive(Debug)]
 pub struct Error {
     path: PathBuf,
@@ -34,7 +34,7 @@ pub enum Kind {
     Unusable,
     /// Another process holds the lock.
     Locked,
-    /// Everything else.
+    /// Any other error of the system.
     Other,
 }
 
@@ -44,7 +44,7 @@ impl Error {
         Self { path: path.into(), operation, source: source.into() }
     }
 
-    /// The path.
+    /// The path of the failed call.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -35,7 +35,6 @@ mod planned {
     #[derive(Debug)]
     struct ArmedFault {
         path_prefix: PathBuf,
-        /// Steps until the fault.
         remaining: usize,
         error: FaultKind,
         triggered_at: Option<&'static str>,

@@ -26,7 +26,7 @@ pub const FILE: &str = ".restante.lock";
 /// The mode of a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockMode {
-    /// Exclusive.
+    /// No other process may hold the lock in any mode.
     Exclusive,
     /// Shared with other processes that also share it.
     Shared,

@@ -1,7 +1,7 @@
 //! One message of a mailbox: reading, deleting and marking it. Each operation finds the file by its identity, even
 //! after another program has moved it, and checks that it is the listed file.
 
-use std::{collections::HashMap, ffi::CString, fs::File, io, os::unix::fs::FileExt};
+use std::{collections::HashMap, ffi::CString, io, os::fd::AsFd};
 
 use rustix::{
     fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags},
@@ -9,7 +9,7 @@ use rustix::{
 };
 
 use super::{Error, FileName, FileVersion, Kind, Maildir, MessageRef, Subdir, name};
-use crate::deferred_drop::DeferredDrop;
+use crate::deferred_drop::ReadFile;
 
 /// The flags for opening message files: never through a link, never waiting for the writer of a FIFO.
 pub const OPEN_FLAGS: OFlags = OFlags::RDONLY
@@ -21,7 +21,7 @@ pub const OPEN_FLAGS: OFlags = OFlags::RDONLY
 /// A message opened to be read in pieces.
 #[derive(Debug)]
 pub struct OpenMessage {
-    file: DeferredDrop<File>,
+    file: ReadFile,
     path: std::path::PathBuf,
     bytes: u64,
 }
@@ -34,13 +34,11 @@ impl OpenMessage {
         let path = path_of(maildir, subdir, &name);
         let file = fs::openat(maildir.dir(subdir), &name, OPEN_FLAGS, Mode::empty())
             .map_err(|e| Error::at(&path, "open", e))?;
-        let stat = fs::fstat(&file).map_err(|e| Error::at(&path, "stat", e))?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
-            || FileVersion::of(&stat) != wanted.version
-        {
+        let file = ReadFile::from(file);
+        if !is_listed_file(&*file, wanted).map_err(|e| Error::at(&path, "stat", e))? {
             return Err(changed_error(path));
         }
-        Ok(Self { file: DeferredDrop::new(File::from(file)), path, bytes: wanted.version.bytes })
+        Ok(Self { file, path, bytes: wanted.version.bytes })
     }
 
     /// Reads up to `max` bytes at `from`; the flag says whether they end the message. A file that has become shorter
@@ -49,9 +47,24 @@ impl OpenMessage {
         let left = self.bytes.saturating_sub(from);
         let length = usize::try_from(left).unwrap_or(usize::MAX).min(max);
         let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, from).map_err(|e| Error::at(&self.path, "read", e))?;
+        let mut read = 0;
+        while read < length {
+            read += match rustix::io::pread(&*self.file, &mut bytes[read..], from + read as u64) {
+                Ok(0) => return Err(Error::at(&self.path, "read", io::ErrorKind::UnexpectedEof)),
+                Ok(n) => n,
+                Err(Errno::INTR) => 0,
+                Err(error) => return Err(Error::at(&self.path, "read", error)),
+            };
+        }
         Ok((bytes, length as u64 == left))
     }
+}
+
+/// Whether an open file is the one that was listed, with the content of that time.
+pub(super) fn is_listed_file(file: impl AsFd, wanted: MessageRef<'_>) -> rustix::io::Result<bool> {
+    let stat = fs::fstat(file)?;
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    Ok(is_file && FileVersion::of(&stat) == wanted.version)
 }
 
 /// Deletes messages of a Maildir, under whatever names they have now.

@@ -4,6 +4,7 @@
 //! accounts. It opens every file relative to a directory that is already open, and never through a symbolic link.
 
 pub mod cache_file;
+mod cached_read;
 pub(crate) mod directory;
 mod entry;
 pub mod error;

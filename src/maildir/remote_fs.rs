@@ -24,6 +24,11 @@ impl Maildir {
         if shared { is_one_of(self.root(), &LOCAL) } else { !self.is_remote() }
     }
 
+    /// Whether the event loop may read its messages from memory: opening a file that is in memory waits for nothing.
+    pub(super) fn find_cached_reads(new: impl AsFd, cur: impl AsFd) -> bool {
+        is_one_of(new, &CACHED_READS) && is_one_of(cur, &CACHED_READS)
+    }
+
     /// The time by the clock that stamps its files: `now` on this machine, otherwise the time of the file server, which
     /// may be wrong by hours. `None`: the time is unknown, because no file can be written.
     pub fn file_clock(&self, now: SystemTime) -> Option<SystemTime> {
@@ -98,6 +103,14 @@ const LOCAL: [u32; 7] = [
     0xf2f5_2010, // F2FS
     0x2fc1_2fc1, // ZFS
     0xca45_1a4e, // bcachefs
+    0x0102_1994, // tmpfs
+];
+
+/// Local file systems that open a file in memory without waiting, and have the place of a small file's content in its
+/// inode. Those that stack on others are not among them.
+const CACHED_READS: [u32; 3] = [
+    0xef53,      // ext4
+    0x5846_5342, // XFS
     0x0102_1994, // tmpfs
 ];
 

@@ -1,4 +1,4 @@
-//! The contents of a mailbox: a walk through `new/` and `cur/`, or a look at one name.
+//! Reads the contents of a mailbox: a full scan of `new/` and `cur/`, or a recheck of single names.
 
 use std::{collections::HashMap, ffi::CStr, time::SystemTime};
 
@@ -24,21 +24,21 @@ pub fn is_racy(times: &DirTimes, now: SystemTime) -> bool {
     times.iter().any(|(seconds, _)| *seconds >= limit)
 }
 
-/// The result of a walk.
+/// The result of a scan.
 #[derive(Debug, Default)]
 pub struct Scan {
     /// The messages, in no order.
     pub messages: Vec<MessageEntry>,
-    /// The skipped files.
+    /// Files in `new/` and `cur/` that are not listed as messages.
     pub skipped: Vec<Skipped>,
-    /// The times of the directories before the walk: later changes may be missing.
+    /// The times of the directories before the last pass: later changes may be missing.
     pub times: DirTimes,
 }
 
 /// A skipped file, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
-    /// The file name.
+    /// The file name, with flags.
     pub name: Box<[u8]>,
     /// The directory of the file.
     pub subdir: Subdir,
@@ -49,22 +49,21 @@ pub struct Skipped {
 /// A name to be looked at.
 #[derive(Debug, Clone)]
 pub struct Recheck {
-    /// The directory.
+    /// The directory of the name.
     pub subdir: Subdir,
-    /// The name.
+    /// The file name, which may no longer exist.
     pub name: Box<[u8]>,
     /// The known files of the identity, perhaps under another name: they need not be counted again.
     pub known: Vec<(FileVersion, u64)>,
 }
 
-/// Walks through a mailbox. An unreadable directory is an error, because a mailbox must not look empty after a failed
-/// read.
+/// Scans a mailbox. An unreadable directory is an error, because a mailbox must not look empty after a failed read.
 ///
-/// A walk may see a file twice or not at all if it is renamed meanwhile. So a walk is repeated if the directories
-/// changed during it. If the last walk misses a message from `known` or from an earlier walk, the message is looked for
-/// once more.
+/// A pass through the directories may see a file twice or not at all if another program renames it meanwhile. So the
+/// scan begins another pass if the directories changed during one. If the last pass misses a message from `known` or
+/// from an earlier pass, the scan searches for that message by its identity.
 ///
-/// `None`: the turn ended before everything was counted. The turn keeps the counts for the next one.
+/// Returns `None` if the turn ended before everything was counted. The turn keeps the counts for the next one.
 pub fn scan<'a>(
     maildir: &Maildir,
     known: impl IntoIterator<Item = &'a MessageEntry>,
@@ -119,7 +118,7 @@ fn by_file(found: impl IntoIterator<Item = MessageEntry>) -> impl Iterator<Item 
     found.into_iter().map(|found| (file_key(&found), found))
 }
 
-/// One walk, and whether the directories were the same before and after it. `None`: the turn is over.
+/// One pass through the directories, and whether the directories were the same before and after it. `None`: the turn is over.
 fn scan_once(
     maildir: &Maildir,
     sizes: &mut SizeCache,
@@ -135,7 +134,7 @@ fn scan_once(
     Ok(Some((scan, calm)))
 }
 
-/// Looks for messages that the last walk missed, under any name. `false`: the turn is over.
+/// Searches for messages that the last pass missed, under any name. Returns `false` if the turn ended before that.
 fn find_moved(
     maildir: &Maildir,
     mut missing: HashMap<FileKey, MessageEntry>,
@@ -193,10 +192,10 @@ fn scan_subdir(
     Ok(true)
 }
 
-/// The result of a look at some names: present, missing and skipped files.
+/// The result of a recheck: present and missing names, and skipped files.
 type RecheckOutcome = (Vec<Change>, Vec<Skipped>);
 
-/// Looks at names with events. `None`: the turn is over, and the counts are kept for a walk.
+/// Rechecks names for which events came. Returns `None` if the turn ended before that; a full scan uses its counts.
 pub fn recheck(
     maildir: &Maildir,
     rechecks: &[Recheck],
@@ -254,7 +253,7 @@ enum CheckedName {
 enum SizeSource {
     /// Our own name, or an earlier count.
     Known,
-    /// The file was read.
+    /// The worker read the file.
     Counted,
 }
 
@@ -329,7 +328,7 @@ pub const MAX_KNOWN: usize = 4;
 const UNREADABLE: &str = "unreadable";
 /// The reason for skipping a file that is larger than any message.
 pub const TOO_LARGE: &str = "too large";
-/// The number of walks through a mailbox that changes during each of them.
+/// The number of passes through a mailbox that changes during each of them.
 const ATTEMPTS: usize = 3;
 /// Seconds within which two changes of a directory may have the same time: some file systems count in twos.
 const RACY_SECS: i64 = 2;

@@ -45,7 +45,7 @@ impl MessageId {
 #[derive(Debug, Default)]
 pub struct SentDedup {
     recent: VecDeque<MessageId>,
-    /// Records in the file.
+    /// Records in the file, among them those that `recent` no longer has.
     records: usize,
 }
 
@@ -112,7 +112,7 @@ impl SentDedup {
 }
 
 const FIELD: &[u8] = b"message-id:";
-/// Bytes of a digest.
+/// Bytes of a Blake2s digest, cut to 128 bits.
 const SIZE: usize = 16;
 /// Messages remembered for each folder.
 const MAX_RECENT: usize = 1000;

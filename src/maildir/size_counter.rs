@@ -8,7 +8,7 @@ use rustix::{fs, io::Errno};
 use super::entry::FileVersion;
 use crate::wire_size::WireSizeCounter;
 
-/// The limits of counting.
+/// The bounds on counting sizes, so that no file keeps a worker from other mailboxes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanLimits {
     /// Bytes of the largest message; a larger file is no message.
@@ -35,12 +35,12 @@ struct PartialCount {
     octets: WireSizeCounter,
 }
 
-/// One turn of counting.
+/// The share of counting in one turn of a worker.
 #[derive(Debug)]
 pub struct CountSlice {
     limits: ScanLimits,
     remaining: u64,
-    /// The progress so far.
+    /// The progress so far, which the next turn continues.
     pub progress: CountProgress,
 }
 

@@ -31,7 +31,7 @@ use crate::deferred_drop::DeferredFd;
 pub struct Spool {
     path: PathBuf,
     dir: DeferredFd,
-    /// Device and inode.
+    /// Device and inode, which tell a replaced directory from this one.
     id: (u64, u64),
 }
 
@@ -45,6 +45,7 @@ pub struct Maildir {
     tmp: Arc<DeferredFd>,
     new: DeferredFd,
     cur: DeferredFd,
+    has_cached_reads: bool,
 }
 
 impl Spool {
@@ -156,7 +157,7 @@ impl Spool {
         &self.path
     }
 
-    /// The directory itself.
+    /// The open directory, for calls relative to it.
     pub fn dir(&self) -> &OwnedFd {
         &self.dir
     }
@@ -214,7 +215,8 @@ impl Maildir {
         fault_point(&path, "open directory")?;
         let below = |name: &str| open_directory(&root, name, &path.join(name));
         let (tmp, new, cur) = (below("tmp")?, below("new")?, below("cur")?);
-        Ok(Self { id: id_of(&root, &path)?, path, root, tmp: Arc::new(tmp), new, cur })
+        let has_cached_reads = Self::find_cached_reads(&new, &cur);
+        Ok(Self { id: id_of(&root, &path)?, path, root, tmp: Arc::new(tmp), new, cur, has_cached_reads })
     }
 
     /// The path, for messages to people.
@@ -270,6 +272,11 @@ impl Maildir {
             Subdir::New => &self.new,
             Subdir::Cur => &self.cur,
         }
+    }
+
+    /// Whether the event loop may read its messages from memory.
+    pub(super) fn has_cached_reads(&self) -> bool {
+        self.has_cached_reads
     }
 
     /// The directory of messages on their way.

@@ -1,7 +1,7 @@
 //! A message on its way from `tmp/` into mailboxes.
 //!
-//! The steps of a delivery are single functions here, in the order of `docs/DISK.md`; `commit` puts them
-//! together for many messages at a time.
+//! The steps of a delivery are single functions here, in the order of `docs/DISK.md`. The committer calls them for many
+//! messages at a time.
 
 use std::{
     fs::File,
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::deferred_drop::DeferredFd;
 
-/// A message in `tmp/`. It is invisible to readers, and rubbish after a power cut.
+/// A message in `tmp/`. It is invisible to readers, and a leftover after a power cut.
 ///
 /// The file must be closed before it gets its name in a mailbox: a program that watches `new/` may believe that
 /// the file is complete, and some file systems report errors of writing at `close` only.
@@ -83,7 +83,7 @@ impl TmpFile {
         })
     }
 
-    /// Appends to the message.
+    /// Appends bytes of the message, as stored. They are not durable before [`TmpFile::sync`].
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         fault_point(&self.path, "write")?;
         self.open()?.write_all(bytes).map_err(|e| Error::at(&self.path, "write", e))?;
@@ -91,7 +91,7 @@ impl TmpFile {
         Ok(())
     }
 
-    /// Octets written so far.
+    /// Bytes written so far, as stored.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -183,7 +183,7 @@ impl TmpFile {
         }
     }
 
-    /// Its name in `tmp/`.
+    /// The name in `tmp/`, which differs from the name in the mailbox.
     pub fn tmp_name(&self) -> &str {
         &self.tmp_name
     }

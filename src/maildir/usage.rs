@@ -7,12 +7,12 @@ use rustix::{
 
 use super::{Error, Kind, Maildir, Spool, Subdir, name};
 
-/// Octets and messages together.
+/// The amount of mail in a mailbox, all its folders together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Octets on the disk.
+    /// Bytes of all files.
     pub bytes: u64,
-    /// Messages.
+    /// Number of messages.
     pub messages: u64,
 }
 

@@ -1,15 +1,15 @@
-//! A figure by name, with its samples.
+//! A metric by name, with its samples.
 
 /// All samples of one name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Family {
-    /// Metric name.
+    /// Metric name, with the prefix `restante_`.
     pub name: &'static str,
-    /// Type of the metric.
+    /// Type of the metric, for the line `# TYPE`.
     pub kind: Kind,
-    /// Description.
+    /// One sentence for the line `# HELP`.
     pub help: &'static str,
-    /// Values.
+    /// One value for each set of labels, and for each bucket of a histogram.
     pub samples: Vec<Sample>,
 }
 
@@ -18,7 +18,7 @@ pub struct Family {
 pub enum Kind {
     /// Only grows, from 0 at the start of the process.
     Counter,
-    /// Goes up and down.
+    /// The present value, which goes up and down.
     Gauge,
     /// Counts by the size of a value.
     Histogram,
@@ -35,14 +35,14 @@ impl Kind {
     }
 }
 
-/// One value.
+/// A value with the labels that tell it from others of its family.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// Suffix of the name: `_bucket`, `_sum`, `_count` or nothing.
     pub suffix: &'static str,
-    /// Labels.
+    /// Label names and values, not escaped.
     pub labels: Vec<(&'static str, String)>,
-    /// Value.
+    /// The value in base units: seconds, octets or a count.
     pub value: f64,
 }
 

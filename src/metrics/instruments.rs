@@ -89,14 +89,14 @@ impl Histogram {
         Self { bounds, unit: per, buckets: [const { Counter::new() }; MAX_BOUNDS + 1], sum: Counter::new() }
     }
 
-    /// Records a value.
+    /// Counts a value in the bucket of the lowest bound that is not below it.
     pub fn observe(&self, value: u64) {
         let at = self.bounds.partition_point(|bound| *bound < value);
         self.buckets[at].inc();
         self.sum.add(value);
     }
 
-    /// Records a duration.
+    /// Counts a duration, in nanoseconds; the export converts them into seconds.
     pub fn observe_duration(&self, time: Duration) {
         self.observe(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }

@@ -58,7 +58,7 @@ impl MetricsFile {
 /// The files of metrics that were found, and the directories that were refused.
 #[derive(Debug, Default)]
 pub struct Search {
-    /// The newest first.
+    /// The files of servers that run, or were killed: the newest first.
     pub files: Vec<MetricsFile>,
     /// One sentence for each directory that another user could have written to.
     pub refused: Vec<String>,
@@ -127,7 +127,7 @@ fn name(spool: &Path, hostname: &str) -> String {
 
 /// The directory of a service, created at installation, or by a server that root runs.
 const SYSTEM: &str = "/run/restante";
-/// Suffix of the files.
+/// Suffix of the files, as the textfile collector of Prometheus wants it.
 pub(super) const ENDING: &str = ".prom";
 
 #[cfg(test)]

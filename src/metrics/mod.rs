@@ -23,13 +23,13 @@ pub use loop_turns::LoopTurns;
 /// The metrics of this process.
 pub static METRICS: Metrics = Metrics::new();
 
-/// All metrics.
+/// All metrics of the process, as atomic values: every thread updates them without a lock.
 #[derive(Debug)]
 pub struct Metrics {
     listeners: [ListenerMetrics; SERVICES.len()],
     /// Time when the server was ready, in seconds since 1970.
     pub started_at: Gauge,
-    /// Rejected connections, by reason.
+    /// Connections closed before a session began, by reason.
     pub rejected_connections: LabelCounter,
     /// Refusals, by the codes of the reply.
     pub refusal_replies: LabelCounter,
@@ -39,7 +39,7 @@ pub struct Metrics {
     pub delivery_time: Histogram,
     /// Deliveries: one for each mailbox of a message.
     pub deliveries: Counter,
-    /// Messages per batch.
+    /// Number of messages in each batch of the committer.
     pub batch_messages: Histogram,
     /// Time to make the contents of a batch durable.
     pub sync_contents: Histogram,
@@ -51,15 +51,15 @@ pub struct Metrics {
     pub disk_queue: Gauge,
     /// Jobs queued for the scan workers.
     pub scan_queue: Gauge,
-    /// Password checks queued.
+    /// Password checks that wait for a worker.
     pub password_queue: Gauge,
     /// Lines queued for the log.
     pub log_queue: Gauge,
     /// Jobs, deliveries and password checks refused because of a full queue.
     pub queue_full: Counter,
-    /// Message bodies being received.
+    /// Inbound messages that the backend holds, in memory or in a file.
     pub bodies: Gauge,
-    /// Mailboxes indexed in memory.
+    /// Mailboxes whose list of messages is in memory.
     pub index_mailboxes: Gauge,
     /// Indexed mailboxes without a watch.
     pub index_unwatched: Gauge,
@@ -69,9 +69,9 @@ pub struct Metrics {
     pub index_octets: Gauge,
     /// Memory used by the index.
     pub index_memory: Gauge,
-    /// Full scans of mailboxes.
+    /// Full scans of mailboxes: every file name was read.
     pub index_scans: Counter,
-    /// Rechecks of single names.
+    /// Rechecks: only the names that inotify reported were read.
     pub index_rechecks: Counter,
     /// 1 if the kernel reports changes, else 0.
     pub watch: Gauge,
@@ -82,30 +82,30 @@ pub struct Metrics {
     /// Octets free on the file system of the spool, at the last check.
     pub spool_free: Gauge,
     stale_files: [Gauge; FILES.len()],
-    /// Lines logged.
+    /// Log lines, including the dropped ones.
     pub log_lines: Counter,
-    /// Log lines dropped.
+    /// Log lines dropped because the queue was full.
     pub log_dropped: Counter,
     /// Time of each turn of the loop, without its sleep.
     pub loop_turn: LoopTurns,
-    /// Panics, each a bug.
+    /// Panics of all threads. Each is a bug.
     pub panics: Counter,
     /// Interval of publishing, in milliseconds.
     pub publish_interval: Gauge,
 }
 
-/// Metrics of each listener.
+/// The metrics of the listeners of one service.
 #[derive(Debug)]
 pub struct ListenerMetrics {
-    /// Open connections.
+    /// Connections open now.
     pub open: Gauge,
-    /// Connections accepted.
+    /// Connections accepted since the start.
     pub connections: Counter,
     /// Octets received from clients, inside TLS.
     pub received: Counter,
     /// Octets sent to clients, inside TLS.
     pub sent: Counter,
-    /// Successful TLS handshakes.
+    /// TLS handshakes that succeeded.
     pub tls_handshakes: Counter,
     /// Failed TLS handshakes and broken TLS connections.
     pub tls_failures: Counter,
@@ -146,7 +146,7 @@ impl ListenerMetrics {
             Event::Refused { reply, .. } => METRICS.refusal_replies.inc(reply),
             Event::Login { ok: true, .. } => self.logins.inc(),
             Event::Login { ok: false, .. } => self.logins_failed.inc(),
-            Event::Opened { .. } | Event::MailboxChanged { .. } => {}
+            Event::Opened { .. } | Event::MailboxChanged { .. } | Event::NoFault(_) => {}
             Event::Read { .. } => self.retrieved.inc(),
             Event::Updated { deleted, .. } => self.deleted.add(*deleted as u64),
             Event::Ended { why } => METRICS.ended.inc(why),

@@ -38,7 +38,7 @@ impl Metrics {
         self.families().into_iter().filter_map(line).collect()
     }
 
-    /// The current metrics.
+    /// The present values of all metrics, by name.
     pub fn families(&self) -> Vec<Family> {
         let mut all = Vec::from(self.client_families());
         all.extend(self.mail_families());
@@ -58,7 +58,12 @@ impl Metrics {
             self.counters_by_service("restante_connections_total", "Connections accepted.", |of| {
                 &of.connections
             }),
-            words("restante_turned_away_total", "Connections rejected.", "why", &self.rejected_connections),
+            counter_by_label(
+                "restante_turned_away_total",
+                "Connections rejected.",
+                "why",
+                &self.rejected_connections,
+            ),
             self.counters_by_service(
                 "restante_received_bytes_total",
                 "Octets received from clients, inside TLS.",
@@ -83,13 +88,13 @@ impl Metrics {
                 "Logins with a wrong name or password.",
                 |of| &of.logins_failed,
             ),
-            words(
+            counter_by_label(
                 "restante_refusals_total",
                 "Refusals, by the codes of the reply.",
                 "reply",
                 &self.refusal_replies,
             ),
-            words("restante_ended_total", "Sessions that ended without QUIT.", "why", &self.ended),
+            counter_by_label("restante_ended_total", "Sessions that ended without QUIT.", "why", &self.ended),
         ]
     }
 
@@ -250,8 +255,13 @@ fn gauge(name: &'static str, help: &'static str, gauge: &Gauge) -> Family {
     Family { name, kind: Kind::Gauge, help, samples: vec![Sample::unlabelled(gauge.get() as f64)] }
 }
 
-fn words(name: &'static str, help: &'static str, label: &'static str, words: &LabelCounter) -> Family {
-    let samples = words.snapshot().into_iter().map(|(word, n)| Sample::labelled(label, word, n)).collect();
+fn counter_by_label(
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    counter: &LabelCounter,
+) -> Family {
+    let samples = counter.snapshot().into_iter().map(|(word, n)| Sample::labelled(label, word, n)).collect();
     Family { name, kind: Kind::Counter, help, samples }
 }
 

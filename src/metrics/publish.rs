@@ -17,11 +17,11 @@ use crate::safe_file::{self, Directory, Durability};
 /// The file of the metrics, and the interval.
 #[derive(Debug, Clone)]
 pub struct ExportConfig {
-    /// The configured file.
+    /// The file that the configuration names. Without it, the server looks for a usable directory.
     pub file: Option<PathBuf>,
     /// The server's spool and host name, which identify its metrics.
     pub server: (PathBuf, String),
-    /// Interval between two writes.
+    /// Time between two writes of the file.
     pub every: Duration,
 }
 
@@ -57,7 +57,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Starts the thread.
+    /// Starts the thread that writes the file, at once and then after each interval.
     pub fn start(path: PathBuf, about: String, every: Duration) -> io::Result<Self> {
         METRICS.publish_interval.set(u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
         let (end, wait) = bounded(0);
@@ -111,21 +111,21 @@ fn at(path: &Path) -> io::Result<(Directory, &OsStr)> {
 
 /// Removes the files of servers that were killed, if the directory has only metrics.
 fn remove_stale_files(path: &Path) {
-    let is_figures = |name: &OsStr| {
+    let is_metrics_file = |name: &OsStr| {
         let name = name.to_str().and_then(|name| name.strip_suffix(location::ENDING));
         name.is_some_and(|name| name.len() == 8 && name.bytes().all(|b| b.is_ascii_hexdigit()))
     };
     let Ok((directory, ours)) = at(path) else { return };
-    if !is_figures(ours) {
+    if !is_metrics_file(ours) {
         return;
     }
     let is_old = |name: &OsStr| {
         let written = directory.modified(name);
         written.is_some_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > STALE_AGE))
     };
-    let rubbish = |name: &OsStr| is_figures(name) || safe_file::is_tmp_name(name);
+    let is_removable = |name: &OsStr| is_metrics_file(name) || safe_file::is_tmp_name(name);
     for name in directory.names().unwrap_or_default() {
-        if rubbish(&name) && is_old(&name) {
+        if is_removable(&name) && is_old(&name) {
             let _ = directory.remove(&name); // tried again next time
         }
     }

@@ -77,7 +77,7 @@ impl MetricsSnapshot {
         self.description.as_deref()?.split_once(", ").map(|(_, spool)| spool)
     }
 
-    /// Age of the metrics.
+    /// The time between the writing of the file and `now`; 0 if the clock was set back.
     pub fn age(&self, now: SystemTime) -> Duration {
         now.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(self.written)
     }
@@ -88,29 +88,29 @@ impl MetricsSnapshot {
         self.written.saturating_sub(Duration::try_from_secs_f64(started).unwrap_or_default())
     }
 
-    /// The figure with that name and no label.
+    /// The value of the metric with that name and without labels.
     pub fn value(&self, name: &str) -> Option<f64> {
         self.samples.iter().find(|line| line.name == name && line.labels.is_empty()).map(|line| line.value)
     }
 
-    /// The metrics with that name, by label.
+    /// The values of the metric with that name, each with its first label.
     pub fn by_label(&self, name: &str) -> Vec<(&str, f64)> {
         let lines = self.samples.iter().filter(|line| line.name == name);
         lines.filter_map(|line| Some((line.labels.first()?.1.as_str(), line.value))).collect()
     }
 
-    /// The figure with that name and label.
+    /// The value of the metric with that name and that first label; 0 if there is none.
     pub fn labelled(&self, name: &str, label: &str) -> f64 {
         self.by_label(name).into_iter().find(|(which, _)| *which == label).map_or(0.0, |(_, value)| value)
     }
 
-    /// The sum of all metrics with that name.
+    /// The sum of the metric's values over all its labels.
     pub fn sum(&self, name: &str) -> f64 {
         // `sum()` would return -0 for an empty list.
         self.samples.iter().filter(|line| line.name == name).fold(0.0, |sum, line| sum + line.value)
     }
 
-    /// A quantile of a histogram, interpolated within its bucket. `None` if the histogram is empty.
+    /// A quantile of a histogram, interpolated within its bucket; `part` is from 0 to 1. `None` if the histogram is empty.
     pub fn quantile(&self, name: &str, part: f64) -> Option<f64> {
         let buckets = self.by_label(&format!("{name}_bucket"));
         let count = buckets.last().map(|(_, count)| *count).filter(|count| *count > 0.0)?;

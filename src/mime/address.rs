@@ -29,7 +29,7 @@ struct Parser<'a> {
     found: Vec<Address>,
 }
 
-/// An entry being read.
+/// An address or the name of a group while it is being read.
 #[derive(Default)]
 struct Entry {
     /// Its words as a display name: without quotation marks, with single blanks.
@@ -204,7 +204,7 @@ impl Parser<'_> {
         self.entry.group = entry.phrase;
     }
 
-    /// Ends an entry.
+    /// Turns the words read so far into an address, at a comma, a semicolon or the end.
     fn finish(&mut self) {
         let Entry { phrase, words, comment, angle, group, malformed, .. } = std::mem::take(&mut self.entry);
         let decoded =

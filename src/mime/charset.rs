@@ -197,7 +197,7 @@ fn iso_2022_kr(octets: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// Decodes UTF-7 (RFC 2152).
+/// Decodes UTF-7 (RFC 2152), which `encoding_rs` does not have.
 fn utf_7(octets: &[u8]) -> String {
     let mut text = String::with_capacity(octets.len());
     let mut rest = octets;

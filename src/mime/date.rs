@@ -7,11 +7,11 @@ pub struct Date {
     pub year: u16,
     /// Month, 1 to 12.
     pub month: u8,
-    /// Day of the month.
+    /// Day of the month, 1 to 31.
     pub day: u8,
     /// Hour, 0 to 23.
     pub hour: u8,
-    /// Minute.
+    /// Minute, 0 to 59.
     pub minute: u8,
     /// Second; 60 is a leap second.
     pub second: u8,
@@ -234,7 +234,7 @@ pub fn offset(zone: &str) -> Option<i32> {
 
 /// Names of days, Sunday first.
 pub const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-/// Names of months.
+/// Names of months, January first.
 pub const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 /// Names of time zones with their hours ahead of UTC. The letters of the military mean nothing (RFC 5322 section 4.3).

@@ -73,7 +73,7 @@ impl Run<'_> {
     }
 }
 
-/// One encoded word: `=?charset*language?encoding?data?=`.
+/// An encoded word of RFC 2047: `=?charset*language?encoding?data?=`.
 struct Word<'a> {
     charset: &'a [u8],
     base64: bool,

@@ -5,9 +5,9 @@
 use super::html::is_blank;
 use crate::printable::is_hidden;
 
-/// Turns a name chosen by a stranger into a file name: the last component that leaves something, without invisible characters,
-/// not too long, and without dots, hyphens, tildes and blanks at its begin, however they are put together. `None` if nothing
-/// is left.
+/// Turns a name chosen by a stranger into a file name. Removes invisible characters, and dots, hyphens, tildes and blanks at
+/// the beginning, then cuts a long name before its ending. Tries the last component of a path first; `None` if no component
+/// leaves a character that can be seen.
 pub fn clean(given: &str) -> Option<String> {
     given.rsplit(['/', '\\']).find_map(|part| {
         let visible: String = part.chars().filter(|c| !is_hidden(*c)).collect();
@@ -24,7 +24,7 @@ pub fn clean(given: &str) -> Option<String> {
     })
 }
 
-/// A character that hides a file, begins an option or a home directory, or is not seen at the begin of a name.
+/// A character that must not begin a name: it hides the file, begins an option or a home directory, or cannot be seen.
 fn is_bad_start(c: char) -> bool {
     c.is_whitespace() || matches!(c, '.' | '-' | '~' | '\u{2800}')
 }
@@ -44,7 +44,8 @@ pub fn ending(media_type: &str) -> &'static str {
     }
 }
 
-/// Media types whose first ending in the table of mime_guess, by alphabet, is an unusual one, and types of mail.
+/// Types of mail, and media types for which mime_guess has an unusual ending first, because its table is in alphabetical
+/// order.
 const USUAL: [(&str, &str); 44] = [
     ("application/gzip", "gz"),
     ("application/javascript", "js"),

@@ -9,7 +9,7 @@ use super::{
     encoded_word,
 };
 
-/// One header field.
+/// A header field, as far as it is common to all names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field<'a> {
     /// Name, without the blanks before the colon that RFC 5322 section 4.5 tolerates.
@@ -84,7 +84,7 @@ impl<'a> Header<'a> {
         Self { charset, ..self }
     }
 
-    /// Its fields.
+    /// Its fields in order. Lines that are no fields are skipped.
     pub fn fields(self) -> impl Iterator<Item = Field<'a>> {
         fields(self.bytes)
     }

@@ -1,6 +1,6 @@
 //! Bounds of the MIME reader, given by the caller.
 
-/// Bounds of one message. A message beyond them is read all the same: what is not taken apart stays one part, whole.
+/// Bounds of one message. A message beyond them is read all the same: content beyond a bound stays one part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Parts, multiparts and nested messages included. The rest of the message becomes the last part.

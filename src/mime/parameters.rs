@@ -15,12 +15,11 @@ pub struct Parameterised {
 }
 
 impl Parameterised {
-    /// A value without parameters.
     pub(super) fn new(value: &str) -> Self {
         Self { value: value.into(), parameters: Vec::new() }
     }
 
-    /// Parses an unfolded value.
+    /// Parses an unfolded value. Malformed parameters are skipped.
     pub fn parse(text: &[u8]) -> Self {
         let mut rest = skip_blanks(text);
         let (value, after) = rest.split_at(rest.iter().position(|b| ends_token(*b)).unwrap_or(rest.len()));
@@ -130,7 +129,7 @@ fn ends_token(b: u8) -> bool {
     b.is_ascii_whitespace() || matches!(b, b';' | b'(')
 }
 
-/// Skips blanks and comments.
+/// Skips blanks and nested comments in parentheses.
 fn skip_blanks(text: &[u8]) -> &[u8] {
     let mut depth = 0_usize;
     let is_text = |b: &u8| {

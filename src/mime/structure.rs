@@ -19,7 +19,7 @@ pub enum Content {
     Leaf,
     /// A multipart or a message beyond a bound, not taken apart.
     Opaque,
-    /// Parts between boundaries.
+    /// A multipart: its parts stand between boundaries.
     Multipart,
     /// One message, the part's only child.
     Message,
@@ -38,26 +38,26 @@ pub enum Role {
     Rest,
 }
 
-/// One part.
+/// A part of a message, as ranges of octets of that message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     /// The multipart or message that it is in; `None` for the whole message.
     pub parent: Option<usize>,
-    /// Levels above it.
+    /// The number of parts that it is in: 0 for the whole message.
     pub depth: usize,
     /// Its header, without the empty line.
     pub header: Range<usize>,
     /// Its body, as it was sent.
     pub body: Range<usize>,
-    /// Its contents.
+    /// The kind of its body.
     pub content: Content,
-    /// Its origin.
+    /// The reason why it is a part.
     pub role: Role,
     /// The media type in lower case, with its parameters. It has the default of RFC 2045 section 5.2 if the header has none.
     pub media_type: Parameterised,
     /// `attachment`, `inline` or another word, with its parameters.
     pub disposition: Parameterised,
-    /// Encoding of its body.
+    /// Encoding of its body; identity for multiparts.
     pub transfer_encoding: TransferEncoding,
 }
 
@@ -101,7 +101,7 @@ enum Delimiter {
     None,
     /// Its header names no boundary: the first line that could be one is taken as one.
     Unknown,
-    /// Without the hyphens.
+    /// The boundary, without the hyphens before it.
     Boundary(Vec<u8>),
 }
 
@@ -194,7 +194,7 @@ impl<'a> Scan<'a> {
         is_first && text.contains(&b':') && (text.starts_with(b"From ") || text.starts_with(b">From "))
     }
 
-    /// Begins a part.
+    /// Begins a part at that octet, and makes it the current one.
     fn begin(&mut self, parent: Option<usize>, at: usize, role: Role) {
         let (state, kind) = match role {
             Role::Part => (State::Header { fields_end: at }, ""),

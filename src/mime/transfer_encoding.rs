@@ -1,6 +1,6 @@
 //! Content transfer encodings (RFC 2045 section 6).
 //!
-//! The rule: what can be decoded is decoded, and what cannot stays as it is.
+//! The rule: every octet that can be decoded is decoded, and the others stay as they are.
 
 use std::borrow::Cow;
 
@@ -10,9 +10,9 @@ pub enum TransferEncoding {
     /// The octets themselves: `7bit`, `8bit`, `binary`, and every encoding that is unknown.
     #[default]
     Identity,
-    /// `quoted-printable`.
+    /// `quoted-printable`: mostly text, with `=` before other octets.
     QuotedPrintable,
-    /// `base64`.
+    /// `base64`, also by the names that old programs give it.
     Base64,
 }
 
@@ -42,7 +42,7 @@ impl TransferEncoding {
         }
     }
 
-    /// Decodes a body.
+    /// Decodes a body as far as it can be decoded.
     pub fn decode(self, body: &[u8]) -> Cow<'_, [u8]> {
         match self {
             Self::Identity => Cow::Borrowed(body),
@@ -56,9 +56,9 @@ impl TransferEncoding {
     }
 }
 
-/// Decodes base64, and skips what is not in the alphabet (RFC 2045 section 6.8), and lines that are remarks of other programs:
-/// their letters would move all that follows. After padding the text may go on, as when a program joins two encoded texts; a
-/// line with any other character is then a remark too.
+/// Decodes base64. Skips octets outside the alphabet (RFC 2045 section 6.8), and whole lines that are remarks of other
+/// programs, because their letters would shift the text after them. After padding, another encoded text may follow, as when a
+/// program joins two; a line with any other character is then a remark too.
 fn base64(body: &[u8]) -> Vec<u8> {
     let mut decoder = Base64 { octets: Vec::with_capacity(body.len() / 4 * 3 + 3), ..Base64::default() };
     let mut padded = false;
@@ -94,7 +94,6 @@ pub(super) fn base64_words<'a>(words: impl Iterator<Item = &'a [u8]>, octets: &m
 struct Base64 {
     octets: Vec<u8>,
     bits: u32,
-    /// Characters in `bits`.
     count: u32,
 }
 

@@ -22,14 +22,13 @@ pub(crate) struct AppConfig {
     pub sign_up: Option<SignUp>,
     /// Directory for copies of sent messages, if the server keeps none.
     pub sent_dir: Option<PathBuf>,
-    /// Source of unpredictable numbers.
+    /// Source of unpredictable numbers, for Message-IDs and file names.
     pub random: fn() -> u64,
 }
 
-/// Sign-up of new users.
+/// The accounts of the server, in which a new user can make one.
 #[derive(Debug)]
 pub(crate) struct SignUp {
-    /// The accounts.
     pub users: UserFile,
     /// Domains that an account may have; any if empty.
     pub domains: Vec<String>,
@@ -37,7 +36,7 @@ pub(crate) struct SignUp {
     pub spool: Option<PathBuf>,
 }
 
-/// An interactive session.
+/// An interactive session after the login.
 pub(crate) struct App<'a> {
     pub(crate) config: &'a AppConfig,
     pub(crate) terminal: &'a mut Terminal,

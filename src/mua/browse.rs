@@ -262,7 +262,7 @@ const MARK: usize = 1;
 const DATE: usize = 16;
 const SIZE: usize = 8;
 const WIDEST: usize = 120;
-/// Messages in one range.
+/// The largest number of messages in one range, such as `1-20`.
 const MAX_RANGE: usize = 10_000;
 /// Header fields in the user's language.
 const FIELDS: [(&str, LocalizedText); 5] = [

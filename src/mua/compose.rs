@@ -18,11 +18,11 @@ use crate::printable;
 /// The outcome of one attempt to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SendResult {
-    /// Accepted, after a login.
+    /// Accepted by the server, after a login.
     Authenticated,
-    /// Accepted, without a login.
+    /// Accepted by the server, without a login.
     Anonymous,
-    /// Not accepted.
+    /// Refused by the server, or cancelled by the user.
     NotSent,
 }
 

@@ -11,7 +11,7 @@ use crate::client::{
 /// The place that messages are read from.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// A POP3 session.
+    /// The mailbox on the server.
     Server(Pop3),
     /// The local copies of sent messages.
     Disk(SentFolder),

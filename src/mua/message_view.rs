@@ -22,16 +22,16 @@ use crate::{
 pub struct Summary {
     /// Sender: the display name, else the address.
     pub from: String,
-    /// First recipient, likewise.
+    /// First recipient: the display name, else the address.
     pub to: String,
-    /// Subject, decoded.
+    /// Subject, decoded and on one line.
     pub subject: String,
     /// Date and time of the sender's clock.
     pub date: String,
 }
 
 impl Summary {
-    /// Parses a header.
+    /// Parses a header, which may end anywhere.
     pub fn parse(header: &[u8]) -> Self {
         let header = Message::parse(header, &Limits::default()).header();
         let short = |name: &str| {
@@ -59,36 +59,36 @@ fn shown_date(date: &Date) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}")
 }
 
-/// A parsed message.
+/// A message as the client shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageView {
     /// From, To, Cc, Date and Subject, each value in one line.
     pub fields: Vec<(&'static str, String)>,
-    /// Text; HTML is converted.
+    /// The text of the message; HTML is converted.
     pub text: String,
-    /// Attachments.
+    /// The parts that are not shown as text.
     pub parts: Vec<AttachedFile>,
     /// Addresses that a reply goes to.
     pub reply_to: Vec<Person>,
-    /// Subject, decoded.
+    /// Subject, decoded and on one line.
     pub subject: String,
-    /// References for a reply.
+    /// The Message-IDs that a reply refers to.
     pub in_reply_to: Option<InReplyTo>,
 }
 
-/// An attachment.
+/// A part that can be saved as a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttachedFile {
     /// Name, valid as a file name.
     pub name: String,
-    /// Media type.
+    /// Media type, such as `image/png`.
     pub kind: String,
-    /// Decoded octets.
+    /// The octets of the file, decoded.
     pub content: Vec<u8>,
 }
 
 impl MessageView {
-    /// Parses a whole message.
+    /// Parses a whole message. Mistakes in it never make this fail.
     pub fn parse(message: &[u8]) -> Self {
         let message = Message::parse(message, &Limits::default());
         let header = message.header();
@@ -167,7 +167,7 @@ fn in_reply_to(header: Header<'_>) -> Option<InReplyTo> {
     Some(InReplyTo { id, thread: thread.split_off(skipped) })
 }
 
-/// Message-IDs in References.
+/// The largest number of Message-IDs in References.
 const MAX_REFERENCES: usize = 20;
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub struct CertificatePair {
     pub key: PathBuf,
 }
 
-/// A loaded pair.
+/// A certificate and its key, checked and ready for use.
 #[derive(Debug)]
 pub struct LoadedCertificate {
     /// TLS configuration for new sessions.
@@ -46,7 +46,7 @@ pub struct LoadedCertificate {
 /// A reason why clients may reject a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValidityWarning {
-    /// Expired at that time.
+    /// Clients have rejected it since that time.
     Expired(SystemTime),
     /// Valid only after that time.
     NotYetValid(SystemTime),

@@ -12,16 +12,16 @@ use std::{
 /// The beginning of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Header {
-    /// A complete header.
+    /// A complete header of version 1 or 2.
     Complete {
         /// Address of the client. `None` for the proxy's own connection, or a client that it cannot name.
         client: Option<SocketAddr>,
-        /// Octets of the header.
+        /// Octets of the header. The session's data follows them.
         length: usize,
     },
     /// The beginning of a header.
     Partial,
-    /// Not a header.
+    /// Octets that no header begins with.
     Invalid,
 }
 

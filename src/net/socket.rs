@@ -30,10 +30,10 @@ use crate::{
     safe_file::{self, Directory},
 };
 
-/// A listening socket.
+/// A socket that accepts connections, without waiting.
 #[derive(Debug)]
 pub enum ListenSocket {
-    /// TCP.
+    /// A TCP socket of IPv4 or IPv6.
     Tcp(TcpListener),
     /// A Unix socket with its file.
     Unix(UnixListener, SocketFile),
@@ -73,12 +73,12 @@ fn id_of(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
-/// One connection.
+/// A connected socket that never waits.
 #[derive(Debug)]
 pub enum Stream {
-    /// TCP.
+    /// A TCP connection, with TCP_NODELAY.
     Tcp(TcpStream),
-    /// A Unix socket.
+    /// A connection to a Unix socket. Its other end has no address.
     Unix(UnixStream),
 }
 
@@ -150,7 +150,7 @@ impl ListenSocket {
         Ok(Self::Unix(UnixListener::from_std(socket), SocketFile { path, file: None }))
     }
 
-    /// The actual endpoint.
+    /// The endpoint that the system assigned: if port 0 was requested, another one.
     pub fn endpoint(&self) -> io::Result<Endpoint> {
         match self {
             Self::Tcp(socket) => socket.local_addr().map(Endpoint::Ip),
@@ -180,12 +180,12 @@ impl ListenSocket {
         }
     }
 
-    /// Registers for events.
+    /// Registers for events that announce clients.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.source().register(registry, token, Interest::READABLE)
     }
 
-    /// Closes the listener.
+    /// Closes the socket, and removes its file if this process created it.
     pub fn close(mut self, registry: &Registry) {
         let _ = self.source().deregister(registry); // dropping it does the same
     }
@@ -238,7 +238,7 @@ impl Stream {
         }
     }
 
-    /// Closes the sending direction.
+    /// Closes the sending direction: the peer reads the end of the data.
     pub fn shut_down(&self) {
         let _ = match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),

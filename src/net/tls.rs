@@ -1,7 +1,6 @@
 //! TLS 1.2 and 1.3: a session, and the configuration of new sessions.
 //!
-//! The rules: decrypted octets never wait in here while a session could have them, and the output held for a
-//! peer that does not read is bounded.
+//! The rules: a session gets decrypted octets at once, and the output held for a peer that does not read is bounded.
 
 use std::{
     cell::RefCell,
@@ -41,30 +40,31 @@ impl TlsConfig {
     ///
     /// # Errors
     /// The pair cannot be used, or the thread cannot be started.
-    pub fn start(pair: CertificatePair, look_every: Duration) -> Result<Self, certificate::Error> {
+    pub fn start(pair: CertificatePair, interval: Duration) -> Result<Self, certificate::Error> {
         let loaded = pair.load(SystemTime::now())?;
-        Self::watch(pair, loaded, look_every)
+        Self::watch(pair, loaded, interval)
     }
 
-    /// Starts the thread that watches the files of a loaded pair. Reading files may wait for a disk.
+    /// Starts the thread that watches the files of a loaded pair. The loop must not read them, because a disk may be
+    /// slow.
     ///
     /// # Errors
     /// The thread cannot be started.
     pub fn watch(
         pair: CertificatePair,
         loaded: LoadedCertificate,
-        look_every: Duration,
+        interval: Duration,
     ) -> Result<Self, certificate::Error> {
         let stamp = loaded.stamp.clone();
         let current = RefCell::new(log_warnings(&pair, loaded));
-        let (renewals, renewed) = mpsc::channel();
-        let look = move || {
-            let mut keeper = CertificateReloader::new(pair.clone(), stamp.clone());
-            move |now| keeper.poll(now)
+        let (sender, reloaded) = mpsc::channel();
+        let new_reloader = move || {
+            let mut reloader = CertificateReloader::new(pair.clone(), stamp.clone());
+            move |now| reloader.poll(now)
         };
-        let renew = move |config| drop(renewals.send(config)); // fails only when the server is ending
-        let poller = FilePoller::start("certificate", PollInterval::new(look_every), look, renew);
-        Ok(Self { current, reloaded: renewed, _poller: poller.map_err(certificate::Error::Thread)? })
+        let send = move |config| drop(sender.send(config)); // fails only when the server is ending
+        let poller = FilePoller::start("certificate", PollInterval::new(interval), new_reloader, send);
+        Ok(Self { current, reloaded, _poller: poller.map_err(certificate::Error::Thread)? })
     }
 
     /// Uses a pair from the same files, loaded elsewhere, for future sessions.
@@ -109,8 +109,8 @@ impl CertificateReloader {
 
     fn poll(&mut self, now: SystemTime) -> Option<Arc<ServerConfig>> {
         let stamp = self.stamp.clone();
-        let looked = self.reload_if_changed(now);
-        let wrong = match &looked {
+        let loaded = self.reload_if_changed(now);
+        let wrong = match &loaded {
             Some(Ok(_)) => {
                 log::info!("tls certificate reloaded path={}", self.pair.certificate.display());
                 self.error_log.clear();
@@ -124,7 +124,7 @@ impl CertificateReloader {
         {
             log::error!("{wrong}");
         }
-        looked?.ok()
+        loaded?.ok()
     }
 
     /// Loads the pair if a file has changed. A half-written pair is loaded by a later check, because its
@@ -148,13 +148,13 @@ impl CertificateReloader {
 
 /// Logs a warning if clients may reject the certificate.
 fn log_warnings(pair: &CertificatePair, loaded: LoadedCertificate) -> Arc<ServerConfig> {
-    if let Some(doubt) = loaded.warning {
-        log::warn!("tls certificate path={} {doubt}", pair.certificate.display());
+    if let Some(warning) = loaded.warning {
+        log::warn!("tls certificate path={} {warning}", pair.certificate.display());
     }
     loaded.config
 }
 
-/// A TLS session.
+/// The server side of a TLS session.
 #[derive(Debug)]
 pub(super) struct TlsSession {
     connection: ServerConnection,
@@ -163,7 +163,7 @@ pub(super) struct TlsSession {
 /// The result of decrypting octets.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum DecryptOutcome {
-    /// All that can be decrypted is in the inbox.
+    /// The inbox has all octets that can be decrypted so far.
     All,
     /// Likewise, and the peer has closed its side.
     CloseNotify,
@@ -222,7 +222,8 @@ impl TlsSession {
         DecryptOutcome::All
     }
 
-    /// Encrypts as much of the outbox as may be held here; nothing before the end of the handshake.
+    /// Encrypts as much of the outbox as the bound on held output allows. Encrypts nothing before the end of the
+    /// handshake.
     pub(super) fn encrypt(&mut self, outbox: &mut Outbox) -> io::Result<()> {
         if !self.connection.is_handshaking() && !outbox.is_empty() {
             let taken = self.connection.writer().write(outbox.pending())?;
@@ -309,17 +310,17 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let pair = pair_in(&home);
         let now = SystemTime::now();
-        let mut keeper = CertificateReloader::new(pair.clone(), pair.stamp());
-        assert!(keeper.reload_if_changed(now).is_none());
+        let mut reloader = CertificateReloader::new(pair.clone(), pair.stamp());
+        assert!(reloader.reload_if_changed(now).is_none());
 
         fs::write(&pair.key, "half").unwrap();
-        let error = keeper.reload_if_changed(now).unwrap().unwrap_err().to_string();
+        let error = reloader.reload_if_changed(now).unwrap().unwrap_err().to_string();
         assert!(error.contains("key.pem"), "{error}");
-        assert!(keeper.reload_if_changed(now).is_none(), "told once");
+        assert!(reloader.reload_if_changed(now).is_none(), "told once");
 
         write_pair(&pair);
-        assert!(keeper.reload_if_changed(now).unwrap().is_ok());
-        assert!(keeper.reload_if_changed(now).is_none());
+        assert!(reloader.reload_if_changed(now).unwrap().is_ok());
+        assert!(reloader.reload_if_changed(now).is_none());
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct Transport {
 /// The point at which TLS begins on the connections of a listener.
 #[derive(Debug, Clone)]
 pub enum Security {
-    /// No TLS.
+    /// Never: all octets are clear text.
     None,
     /// At the request of the session.
     StartTls(Rc<TlsConfig>),

@@ -22,7 +22,7 @@ enum List {
 /// A subset of a table of mailboxes, each once and in the order of the table.
 #[derive(Clone)]
 pub struct Group {
-    /// All mailboxes, in order.
+    /// All mailboxes, sorted.
     table: Arc<[Mailbox]>,
     /// Positions in the table, in order.
     places: Arc<[u32]>,
@@ -52,7 +52,7 @@ impl Group {
 }
 
 impl Destinations {
-    /// The number of destinations.
+    /// Number of mailboxes or folders that get the mail.
     pub fn len(&self) -> usize {
         match &self.0 {
             List::Each(destinations) => destinations.len(),
@@ -65,7 +65,7 @@ impl Destinations {
         self.len() == 0
     }
 
-    /// Iterates over the destinations.
+    /// The mailboxes and folders, in the order of delivery.
     pub fn iter(&self) -> impl Iterator<Item = Destination> + '_ {
         let (each, group) = match &self.0 {
             List::Each(destinations) => (Some(destinations.iter().cloned()), None),

@@ -145,7 +145,6 @@ enum LineSoFar {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// RETR: the whole message.
     Whole,
     /// TOP: inside the header, with the number of body lines to send after it.
     Header(u64),

@@ -36,7 +36,7 @@ pub enum Event {
     },
     /// A POP3 session has opened a mailbox.
     Opened {
-        /// The mailbox.
+        /// The mailbox, or the folder of it, that the login opened.
         mailbox: Mailbox,
         /// The number of messages in it.
         messages: usize,
@@ -45,7 +45,7 @@ pub enum Event {
     },
     /// A mailbox changed while a session had it open.
     MailboxChanged {
-        /// The mailbox.
+        /// The mailbox, or the folder of it, that has changed.
         mailbox: Mailbox,
         /// The number of messages in it now.
         messages: usize,
@@ -64,11 +64,13 @@ pub enum Event {
     },
     /// The session ended without QUIT.
     Ended {
-        /// The reason.
+        /// The reason, as in the log and in the metric.
         why: &'static str,
     },
     /// The session ended because of a fault on demand.
     Injected(InjectedFault),
+    /// A tag of an address looks like a fault on demand, and is none here: a sentence that says so.
+    NoFault(String),
 }
 
 impl Event {

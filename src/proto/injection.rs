@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// One fault on demand.
+/// A fault that the user part of an address or user name asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InjectedFault {
     /// `452`: the reply to RCPT.
@@ -52,7 +52,19 @@ impl InjectedFault {
         (format!("{user}{domain}"), injections)
     }
 
-    fn from_name(word: &str) -> Option<Self> {
+    /// True if it does something at a recipient.
+    pub(super) fn is_for_recipients(self) -> bool {
+        use InjectedFault::{AfterDot, Drip, DropAfterDot, DropAt, FirstRcpts, Rcpt, Slow};
+        matches!(self, Rcpt(_) | FirstRcpts(..) | AfterDot(_) | DropAfterDot | DropAt(_) | Slow(_) | Drip(_))
+    }
+
+    /// True if it does something at a login.
+    pub(super) fn is_for_logins(self) -> bool {
+        matches!(self, Self::Slow(_) | Self::Drip(_)) || !self.is_for_recipients()
+    }
+
+    /// The fault of this name.
+    pub(super) fn from_name(word: &str) -> Option<Self> {
         let word = word.to_ascii_lowercase();
         let count = |prefix| word.strip_prefix(prefix).and_then(decimal);
         let seconds = |prefix| count(prefix).map(Duration::from_secs);

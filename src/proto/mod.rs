@@ -7,6 +7,7 @@
 //! `printable`; `tests/docs/layering.rs` enforces that.
 
 pub mod buffer;
+pub mod command_table;
 pub mod destinations;
 pub mod dot;
 pub mod event;
@@ -29,13 +30,6 @@ pub use session::{
     BodyProgress, Context, Encryption, Progress, ResetOn, Session, SessionEvent, SessionStage, Step, Timeouts,
 };
 pub use session_phase::SessionPhase;
-
-/// The first RFC section of a table row, abbreviated: `RFC 5321 4.1.1.2`.
-pub(crate) fn section(rfc: &str) -> String {
-    let first = rfc.split([',', ';']).next().unwrap_or(rfc);
-    let first = first.split(" and ").next().unwrap_or(first);
-    first.replace(" sections ", " ").replace(" section ", " ")
-}
 
 /// True if a count has reached its limit. The limit 0 means no limit.
 pub(crate) fn is_limit_reached(count: usize, limit: usize) -> bool {

@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{pop3, smtp, vocabulary::Vocabulary};
 
-/// A protocol.
+/// A protocol that listeners speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// Receives mail (RFC 5321).
+    /// Receives mail (RFC 5321), also as submission.
     Smtp,
     /// Receives mail, with a reply for every recipient (RFC 2033).
     Lmtp,
-    /// Serves mail (RFC 1939).
+    /// Serves the mail of one mailbox (RFC 1939).
     Pop3,
 }
 
 impl Protocol {
-    /// All protocols.
+    /// All protocols, for tests and searches by name.
     pub const ALL: [Self; 3] = [Self::Smtp, Self::Lmtp, Self::Pop3];
 
     /// The name in the log.
@@ -83,7 +83,7 @@ pub enum Service {
     Submissions,
     /// Receives mail from a trusted server, with one reply for each recipient (RFC 2033).
     Lmtp,
-    /// Serves mail to users.
+    /// Serves mail to users, who log in.
     Pop3,
     /// POP3 over TLS from the first octet (RFC 8314).
     Pop3s,

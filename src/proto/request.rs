@@ -29,14 +29,14 @@ impl fmt::Display for ConnId {
 /// A request of a session, by the part of the backend that serves it.
 #[derive(Debug)]
 pub enum Request {
-    /// Checks a user's password.
+    /// Checks a password. The response is the same for a wrong password and an unknown user.
     Verify {
         /// The user name as the client gave it.
         user: String,
         /// The password as the client gave it.
         password: Secret,
     },
-    /// Receives a message.
+    /// Receives or stores a message.
     Receive(ReceiveRequest),
     /// Reads or changes a mailbox.
     Maildrop(MaildropRequest),
@@ -81,7 +81,7 @@ pub enum MaildropRequest {
     Open {
         /// The mailbox of a user whose password was just verified, or a folder of it.
         mailbox: Mailbox,
-        /// Whether to lock it.
+        /// Whether to lock it against other sessions.
         access: Access,
         /// The time of the request on the monotonic clock, for the minimum delay between two logins.
         now: Duration,
@@ -90,7 +90,7 @@ pub enum MaildropRequest {
     Read {
         /// Position in the [`Maildrop`], from 0.
         message: usize,
-        /// Offset in the file.
+        /// Offset in the file, in bytes as stored.
         from: u64,
     },
     /// QUIT: deletes and marks messages, then releases the mailbox.
@@ -115,21 +115,14 @@ pub enum Access {
 /// The backend's response to a [`Request`].
 #[derive(Debug)]
 pub enum Response {
-    /// Success of [`ReceiveRequest::CheckSpace`], [`ReceiveRequest::Begin`], [`ReceiveRequest::Spill`] or [`ReceiveRequest::Discard`].
+    /// Success of [`ReceiveRequest::CheckSpace`], [`ReceiveRequest::Begin`], [`ReceiveRequest::Spill`],
+    /// [`ReceiveRequest::Discard`] or [`MaildropRequest::Update`].
     Done,
-    /// The message is durable and visible.
-    Delivered,
-    /// The message is durable and visible for some recipients only. Each item, in the order of the envelope,
-    /// gives the failure of a recipient, or `None`.
-    PartlyDelivered(Vec<Option<Failure>>),
+    /// The message is durable and visible for every recipient without a failure. The items are in the order of the
+    /// envelope. The list may be empty if there is no failure.
+    Delivered(Vec<Option<Failure>>),
     /// The password is right. This is the user's mailbox.
     Verified(Mailbox),
-    /// The password is wrong, the user does not exist, or the account accepts no login. The session delays
-    /// its reply.
-    AuthFailed {
-        /// The delay of the reply.
-        delay: Duration,
-    },
     /// The mailbox is locked for this session.
     Opened(Arc<dyn Maildrop>),
     /// Bytes of a message file.
@@ -139,10 +132,15 @@ pub enum Response {
         /// True if they end the file.
         last: bool,
     },
-    /// Messages are deleted and marked, and the mailbox is released.
-    Updated,
-    /// The request failed.
+    /// The request failed, and the backend keeps nothing of it.
     Failed(Failure),
+}
+
+impl Response {
+    /// The octets of mail in it.
+    pub(crate) fn mail_octets(&self) -> usize {
+        if let Self::Chunk { bytes, .. } = self { bytes.len() } else { 0 }
+    }
 }
 
 /// The reason for a failure. It selects a reply, and reveals no detail of the operating system.
@@ -166,7 +164,10 @@ pub enum Failure {
     NoFolder,
     /// Wrong user, wrong password, or disabled account: the same failure, so that the reply does not reveal
     /// which.
-    AuthFailed,
+    AuthFailed {
+        /// The time that the session waits before its reply.
+        delay: Duration,
+    },
     /// Too many password checks are in progress.
     Busy,
     /// The message no longer exists.
@@ -178,7 +179,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Every failure.
+    /// Every failure; a wrong password without a delay.
     pub const ALL: [Self; 13] = [
         Self::Full,
         Self::Quota,
@@ -188,7 +189,7 @@ impl Failure {
         Self::TooManyOpen,
         Self::LoginDelay,
         Self::NoFolder,
-        Self::AuthFailed,
+        Self::AuthFailed { delay: Duration::ZERO },
         Self::Busy,
         Self::Gone,
         Self::Changed,
@@ -206,7 +207,7 @@ impl Failure {
             Self::TooManyOpen => "Crowded",
             Self::LoginDelay => "TooSoon",
             Self::NoFolder => "NoFolder",
-            Self::AuthFailed => "Denied",
+            Self::AuthFailed { .. } => "Denied",
             Self::Busy => "Busy",
             Self::Gone => "Gone",
             Self::Changed => "Changed",
@@ -250,12 +251,20 @@ pub trait AccountDirectory {
     }
 }
 
+/// A lookup function alone is a directory of accounts without a quota or other settings. Calls that look up no address,
+/// and tests, need no more.
+impl<F: Fn(&Address) -> Lookup> AccountDirectory for F {
+    fn lookup(&self, address: &Address) -> Lookup {
+        self(address)
+    }
+}
+
 /// The limits on the mail in a mailbox; `None` means unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Quota {
     /// Octets of all files together.
     pub octets: Option<u64>,
-    /// Number of messages.
+    /// Messages in all folders together.
     pub messages: Option<u64>,
 }
 
@@ -294,7 +303,7 @@ pub struct Envelope {
     pub sent_copy_for: Option<Mailbox>,
 }
 
-/// One accepted recipient.
+/// A recipient that RCPT accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
     /// The address of RCPT TO.
@@ -307,7 +316,7 @@ pub struct Recipient {
 
 /// A mailbox as one POP3 session sees it: fixed at login, numbered from 0.
 pub trait Maildrop: fmt::Debug + Send + Sync {
-    /// The number of messages.
+    /// Number of messages; positions are below it.
     fn len(&self) -> usize;
 
     /// True if there is no message.

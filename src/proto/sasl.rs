@@ -17,7 +17,7 @@ pub struct Credentials {
     pub mechanism: &'static str,
     /// The name, which may belong to no user.
     pub user: String,
-    /// The password.
+    /// The password, not yet checked.
     pub password: Secret,
 }
 

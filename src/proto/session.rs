@@ -23,7 +23,7 @@ pub struct Context<'a> {
 pub enum Step {
     /// Step again: the session may have more to do.
     Continue,
-    /// Wait for input.
+    /// Take no step until more input arrives.
     Idle,
     /// Send a request to the backend. The session takes no step before the response.
     Request(Request),
@@ -69,14 +69,14 @@ pub enum ResetOn {
     Progress,
     /// A whole command. Single octets of an unfinished command do not count.
     Command,
-    /// Any octet.
+    /// Any octet: message data has no commands.
     Octet,
 }
 
 /// The progress of a session. Eviction uses it to select the connection to close when the limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// The state.
+    /// The state, as far as eviction depends on it.
     pub stage: SessionStage,
     /// Commands that advanced the session, including those that only return to an earlier state.
     pub commands: usize,
@@ -109,7 +109,7 @@ pub struct BodyProgress {
     pub started_at: Duration,
     /// Octets read from the wire.
     pub octets: u64,
-    /// Octets held in memory.
+    /// Octets of it in memory; the rest is in a file.
     pub memory_octets: usize,
     /// The minimum expected rate, in octets a second.
     pub rate: u64,
@@ -127,7 +127,7 @@ impl BodyProgress {
 pub enum SessionEvent {
     /// The messages of a mailbox that the session has open, or their flags, have changed.
     MailboxChanged {
-        /// The mailbox.
+        /// The mailbox, or the folder of it, that the session has open.
         mailbox: Mailbox,
         /// The number of messages in it now.
         messages: usize,
@@ -136,7 +136,7 @@ pub enum SessionEvent {
 
 /// One session of one protocol.
 pub trait Session {
-    /// Writes the banner.
+    /// Writes the banner, the first reply of a connection.
     fn greet(&mut self, cx: &Context<'_>, out: &mut Outbox) -> Step;
 
     /// Takes one step: processes a command line or a part of message data, or writes the next part of a

@@ -56,7 +56,7 @@ impl SessionPhase {
     }
 }
 
-/// Phase, name and description.
+/// Each phase with its name and description in transcripts. Kept transcripts have the names.
 const TABLE: [(SessionPhase, &str, &str); 17] = [
     (Start, "start", "nobody has said hello yet"),
     (Greeted, "greeted", "hello was said, no message is begun"),

@@ -16,43 +16,43 @@ use rustix::{
 /// The event that the content of a file has to survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// Until the power goes.
+    /// Written to the page cache: the content may be lost with the power.
     Cached,
     /// Content and name are on the disk before the call returns.
     Durable,
 }
 
-/// Replaces a file: the new one is made in the first of two directories of one file system, and renamed into the
+/// Replaces a file: creates the new one in the first of two directories of one file system, and renames it into the
 /// second.
 ///
 /// # Errors
-/// It cannot be written; what was there is there.
+/// An error of the system. The name then has the old file, or the whole new one.
 pub fn replace_in(
-    (made_in, into): (impl AsFd, impl AsFd),
+    (from, into): (impl AsFd, impl AsFd),
     name: &OsStr,
     mode: u32,
     content: &[u8],
     keep: Durability,
 ) -> io::Result<()> {
     let unfinished = tmp_name()?;
-    let mut file = create_in(&made_in, &unfinished, mode)?;
+    let mut file = create_in(&from, &unfinished, mode)?;
     let done = file.write_all(content).and_then(|()| {
         if keep == Durability::Durable {
             file.sync_all()?;
         }
-        fs::renameat(&made_in, &unfinished, &into, name)?;
+        fs::renameat(&from, &unfinished, &into, name)?;
         if keep == Durability::Durable {
             sync(&into)?;
         }
         Ok(())
     });
     if done.is_err() {
-        let _ = fs::unlinkat(&made_in, &unfinished, AtFlags::empty()); // it may have its name already
+        let _ = fs::unlinkat(&from, &unfinished, AtFlags::empty()); // it may have its name already
     }
     done
 }
 
-/// Makes a file that was not there; the umask does not count.
+/// Creates a new file with exactly this mode, whatever the umask.
 pub(super) fn create_in(dir: impl AsFd, name: &OsStr, mode: u32) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = fs::openat(&dir, name, flags, Mode::RUSR | Mode::WUSR)?;
@@ -62,11 +62,11 @@ pub(super) fn create_in(dir: impl AsFd, name: &OsStr, mode: u32) -> io::Result<F
     Ok(File::from(file))
 }
 
-/// Opens a file that is written in its place, or makes it if `how` says so: a regular one. It must have no other
-/// name: that one may be a file which the owner of the directory may not write to.
+/// Opens a regular file to write in its place, or creates it if `how` says so. The file must have no other name, because
+/// the owner of the directory may have made this name for a file of another user.
 ///
 /// # Errors
-/// `MLINK` for a file with other names, `INVAL` for what is no regular file.
+/// `MLINK` for a file with other names, `INVAL` for a name that belongs to no regular file.
 pub fn open_to_write_in(dir: impl AsFd, name: &OsStr, how: OFlags) -> Result<File, Errno> {
     let flags = how | OFlags::WRONLY | OFlags::NOFOLLOW | NO_WAIT;
     let file = match fs::openat(&dir, name, flags, Mode::RUSR | Mode::WUSR) {
@@ -88,7 +88,7 @@ fn regular(file: File) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
 }
 
-/// Whether that is a name of a file that was begun and never placed.
+/// Whether this is the random name of a file that never got its own name.
 pub fn is_tmp_name(name: &OsStr) -> bool {
     let random = name.as_bytes().strip_prefix(TMP_PREFIX).and_then(|rest| rest.strip_suffix(TMP_SUFFIX));
     random.is_some_and(|random| random.len() == 16 && random.iter().all(u8::is_ascii_hexdigit))
@@ -99,13 +99,13 @@ pub(super) fn tmp_name() -> io::Result<OsString> {
     Ok(OsStr::from_bytes(&[TMP_PREFIX, random.as_bytes(), TMP_SUFFIX].concat()).to_owned())
 }
 
-pub(super) fn contents(file: File, most: u64) -> io::Result<(Vec<u8>, SystemTime)> {
+pub(super) fn contents(file: File, max: u64) -> io::Result<(Vec<u8>, SystemTime)> {
     let file = regular(file)?;
     let written = file.metadata()?.modified()?;
     let mut content = Vec::new();
-    file.take(most + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > most {
-        let why = format!("longer than the {most} octets that are read of it");
+    file.take(max + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > max {
+        let why = format!("longer than the {max} octets that are read of it");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
     Ok((content, written))

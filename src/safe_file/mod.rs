@@ -1,8 +1,8 @@
 //! Files by fixed or guessable names in directories that others may write to.
 //!
-//! The rule: such a name is never followed. A file is made under a random name, through the descriptor of its
-//! directory, and renamed into its place; a file that is there is opened only if it is a regular one, without waiting
-//! for it. Root writes only where nobody else can change the way: every directory from `/` on is root's.
+//! The rule: a link at such a name is never followed. A new file gets a random name, through the descriptor of its
+//! directory, and is renamed into its place. An existing file is opened without waiting, and only if it is a regular
+//! one. Root writes only to files whose path no other user can change: root owns every directory of it.
 
 mod create;
 
@@ -27,7 +27,7 @@ use rustix::{
     process::geteuid,
 };
 
-/// A directory, held open, so that nothing that happens to its path can send a file elsewhere.
+/// An open directory. A change of its path cannot send a file elsewhere.
 #[derive(Debug)]
 pub struct Directory {
     fd: OwnedFd,
@@ -36,15 +36,15 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// A directory that only root and this user can change, like every one that leads to it.
+    /// Opens a directory that only root and this user can change. The same holds for every directory above it.
     ///
     /// # Errors
-    /// `PermissionDenied`, with the directory and what to do, if another user can.
+    /// `PermissionDenied`, with the directory and the remedy, if another user can change one of them.
     pub fn trusted(path: &Path) -> io::Result<Self> {
         Self::open_path(path, None)
     }
 
-    /// The same; what is missing of it is made, for this user alone.
+    /// Opens a directory as [`trusted`](Self::trusted) does, and creates its missing components with mode 0700.
     ///
     /// # Errors
     /// As for [`trusted`](Self::trusted).
@@ -52,11 +52,11 @@ impl Directory {
         Self::open_path(path, Some(Mode::RWXU))
     }
 
-    /// A directory that the operator has named: any one for a user without privileges, who can harm only himself; for
-    /// root one that is [`trusted`](Self::trusted).
+    /// Opens a directory that the operator has named. For root it must be [`trusted`](Self::trusted). A user without
+    /// privileges may name any directory, because only that user's files are at risk.
     ///
     /// # Errors
-    /// It is not there, or root may not write to it.
+    /// The directory does not exist, or root may not write to it.
     pub fn trusted_if_root(path: &Path) -> io::Result<Self> {
         if geteuid().is_root() {
             return Self::trusted(path);
@@ -64,7 +64,8 @@ impl Directory {
         Self::untrusted(path)
     }
 
-    /// The same; if it is not there it is made, for this user alone. What is above it must be there.
+    /// Opens a directory as [`trusted_if_root`](Self::trusted_if_root) does, and creates it with mode 0700 if it does not
+    /// exist. Its parent must exist.
     ///
     /// # Errors
     /// As for [`trusted_if_root`](Self::trusted_if_root).
@@ -77,19 +78,19 @@ impl Directory {
         Self::trusted_if_root(path)
     }
 
-    /// Opens a directory whatever its owner, for operations that are safe there. The caller has to tell files of root from
-    /// files of other users.
+    /// Opens a directory of any owner, for operations that are safe there. The caller has to check the owners of its
+    /// files.
     ///
     /// # Errors
-    /// It is not there.
+    /// The directory does not exist.
     pub fn untrusted(path: &Path) -> io::Result<Self> {
         let fd = fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let owner = fs::fstat(&fd)?.st_uid;
         Ok(Self { fd, path: path.to_owned(), owner })
     }
 
-    /// A directory that root has made for another user, like `/run/restante` for the user of a service: what leads to
-    /// it is trusted, and nobody but its owner can write to it.
+    /// Opens a directory that root has created for another user, like `/run/restante` for the user of a service. Its
+    /// parent is trusted, and only its owner can write to it.
     ///
     /// # Errors
     /// As for [`trusted`](Self::trusted).
@@ -105,7 +106,7 @@ impl Directory {
         Ok(Self { fd, path: path.to_owned(), owner: stat.st_uid })
     }
 
-    /// Opens one component after the other, and follows only links that root or this user has made.
+    /// Opens one component after the other, and follows only links that root or this user owns.
     fn open_path(path: &Path, make: Option<Mode>) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = || fs::openat(CWD, "/", flags | OFlags::DIRECTORY, Mode::empty());
@@ -156,45 +157,45 @@ impl Directory {
         Ok(Self { fd, path: path.to_owned(), owner })
     }
 
-    /// Its path, for messages to people.
+    /// The path that it was opened by, for messages to people.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The user who has it.
+    /// The user id of the directory's owner.
     pub fn owner(&self) -> u32 {
         self.owner
     }
 
-    /// Puts a file with that content and mode in the place of what has the name.
+    /// Replaces the file of that name, or creates it, with that content and mode.
     ///
     /// # Errors
-    /// It cannot be written; what was there is there.
+    /// An error of the system. The name then has the old file, or the whole new one.
     pub fn replace(&self, name: &OsStr, mode: u32, content: &[u8], keep: Durability) -> io::Result<()> {
         replace_in((&self.fd, &self.fd), name, mode, content, keep)
     }
 
-    /// Makes a file under a random name, to be [placed](Self::publish) when it is whole.
+    /// Creates a file under a random name. [`publish`](Self::publish) gives it its own name when it is complete.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The file cannot be created.
     pub fn create_tmp(&self, mode: u32) -> io::Result<(File, OsString)> {
         let name = tmp_name()?;
         Ok((create_in(&self.fd, &name, mode)?, name))
     }
 
-    /// Puts a file that was begun in the place of what has the name.
+    /// Renames a file of [`create_tmp`](Self::create_tmp) to `name`, and so replaces the file of that name.
     ///
     /// # Errors
-    /// The system's reason; what was there is there.
+    /// The error of the rename. The old file is unchanged.
     pub fn replace_with(&self, unfinished: &OsStr, name: &OsStr) -> io::Result<()> {
         Ok(fs::renameat(&self.fd, unfinished, &self.fd, name)?)
     }
 
-    /// Gives a file that was begun its name, which must be free.
+    /// Renames a file of [`create_tmp`](Self::create_tmp) to `name`, which must be free.
     ///
     /// # Errors
-    /// `AlreadyExists`, or the system's reason.
+    /// `AlreadyExists`, or another error of the rename.
     pub fn publish(&self, unfinished: &OsStr, name: &OsStr) -> io::Result<()> {
         match fs::renameat_with(&self.fd, unfinished, &self.fd, name, RenameFlags::NOREPLACE) {
             Err(Errno::INVAL | Errno::NOSYS) => {
@@ -205,27 +206,27 @@ impl Directory {
         }
     }
 
-    /// Makes a file that was not there.
+    /// Creates a new file.
     ///
     /// # Errors
-    /// `AlreadyExists`, also for a link that leads nowhere; or the system's reason.
+    /// `AlreadyExists`, also for a link that leads nowhere; or another error of the system.
     pub fn create(&self, name: &OsStr, mode: u32) -> io::Result<File> {
         create_in(&self.fd, name, mode)
     }
 
-    /// Opens a file to append to: a regular one that has no other name.
+    /// Opens a file for appending. It must be a regular file without another name.
     ///
     /// # Errors
-    /// It is not there, or something else.
+    /// The file does not exist, or is not such a file.
     pub fn append(&self, name: &OsStr) -> io::Result<File> {
         Ok(open_to_write_in(&self.fd, name, OFlags::APPEND)?)
     }
 
-    /// Opens a log to append to: a file that has no other name, or a pipe or device, without waiting for its reader.
-    /// For root it must be root's.
+    /// Opens a log for appending: a file without another name, or a pipe or device, without waiting for its reader. Root
+    /// must own it if this process runs as root.
     ///
     /// # Errors
-    /// It is something else, or nobody reads the pipe.
+    /// The name belongs to something else, or no process reads the pipe.
     pub fn append_log(&self, name: &OsStr) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | NO_WAIT;
         let file = fs::openat(&self.fd, name, flags, Mode::empty())?;
@@ -240,10 +241,10 @@ impl Directory {
         Ok(File::from(file))
     }
 
-    /// Gives a socket that this user has just bound here its mode, and nothing else that has taken its name.
+    /// Sets the mode of a socket that this user has just bound here. Never changes another file that has taken its name.
     ///
     /// # Errors
-    /// Something else has.
+    /// Another file has its name.
     pub fn set_mode_of_socket(&self, name: &OsStr, mode: u32) -> io::Result<()> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let socket = fs::openat(&self.fd, name, flags, Mode::empty())?;
@@ -257,10 +258,10 @@ impl Directory {
         Ok(fs::chmodat(CWD, path, Mode::from_raw_mode(mode), AtFlags::empty())?)
     }
 
-    /// The kind of what has that name; `None` if it is free.
+    /// The type of the file of that name, without following a link; `None` if there is none.
     ///
     /// # Errors
-    /// The system's reason.
+    /// The file cannot be examined.
     pub fn kind(&self, name: &OsStr) -> io::Result<Option<FileType>> {
         match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
@@ -269,50 +270,50 @@ impl Directory {
         }
     }
 
-    /// The content of a regular file of at most so many octets that is root's, ours or the directory's owner's; and
-    /// when it was written.
+    /// Reads a regular file of at most `max` octets, and the time of its last change. Root, this user or the owner of the
+    /// directory must own it.
     ///
     /// # Errors
-    /// It is not such a one.
-    pub fn read(&self, name: &OsStr, most: u64) -> io::Result<(Vec<u8>, SystemTime)> {
+    /// The file cannot be read, is longer, or has another owner.
+    pub fn read(&self, name: &OsStr, max: u64) -> io::Result<(Vec<u8>, SystemTime)> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | NO_WAIT;
         let file = fs::openat(&self.fd, name, flags, Mode::empty())?;
         let owner = fs::fstat(&file)?.st_uid;
         if ![0, geteuid().as_raw(), self.owner].contains(&owner) {
             return Err(refused(&self.path.join(name), &format!("it is of user {owner}")));
         }
-        contents(File::from(file), most)
+        contents(File::from(file), max)
     }
 
-    /// When a file was written; links are not followed.
+    /// The time of a file's last change, without following a link.
     pub fn modified(&self, name: &OsStr) -> Option<SystemTime> {
         let stat = fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
         let seconds = u64::try_from(stat.st_mtime).ok()?;
         SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, u32::try_from(stat.st_mtime_nsec).ok()?))
     }
 
-    /// Octets of a file.
+    /// Octets of a file. `None` if it cannot be examined.
     pub fn size(&self, name: &OsStr) -> Option<u64> {
         u64::try_from(fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?.st_size).ok()
     }
 
-    /// Whether that name is taken, if only by a link that leads nowhere.
+    /// Whether the name is taken, even by a link that leads nowhere.
     pub fn has(&self, name: &OsStr) -> bool {
         fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
-    /// Removes a file, or a link.
+    /// Removes a file or a link.
     ///
     /// # Errors
-    /// The system's reason.
+    /// The error of the system.
     pub fn remove(&self, name: &OsStr) -> io::Result<()> {
         Ok(fs::unlinkat(&self.fd, name, AtFlags::empty())?)
     }
 
-    /// The names in it, in no order.
+    /// The names in the directory, in no order.
     ///
     /// # Errors
-    /// It cannot be listed.
+    /// The directory cannot be listed.
     pub fn names(&self) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -326,21 +327,21 @@ impl Directory {
         Ok(names)
     }
 
-    /// Makes its names durable.
+    /// Makes the names in the directory durable (fsync).
     ///
     /// # Errors
-    /// The system's reason.
+    /// The error of fsync. The names may be lost with the power.
     pub fn sync(&self) -> io::Result<()> {
         Ok(sync(&self.fd)?)
     }
 }
 
-/// The directory that holds a file which the operator has named, and its name there. Root follows links in its place
-/// only if root has made them, in directories that are trusted.
+/// Opens the directory of a file that the operator has named, and returns the name in it. If the file is a link, follows
+/// it; as root, only links that root owns, in trusted directories.
 ///
 /// # Errors
 /// As for [`Directory::trusted_if_root`].
-pub fn place_of(path: &Path) -> io::Result<(Directory, OsString)> {
+pub fn open_parent_of(path: &Path) -> io::Result<(Directory, OsString)> {
     let mut path = path.to_owned();
     for _ in 0..=MAX_LINKS {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
@@ -358,18 +359,18 @@ pub fn place_of(path: &Path) -> io::Result<(Directory, OsString)> {
     Err(Errno::LOOP.into())
 }
 
-/// The directory that a path names a file in.
+/// The directory part of a path: `.` if it has none.
 pub fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The last component first.
+/// The components of a path, the last first.
 fn parts(path: &Path) -> Vec<OsString> {
     let parts = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
     parts.rev().map(|part| part.as_os_str().to_owned()).collect()
 }
 
-/// Whether root or this user has made it.
+/// Fails unless root or this user owns the file.
 fn check_owner(path: &Path, stat: &Stat) -> io::Result<()> {
     let user = geteuid().as_raw();
     if [0, user].contains(&stat.st_uid) {
@@ -386,8 +387,8 @@ fn check_owner(path: &Path, stat: &Stat) -> io::Result<()> {
     ))
 }
 
-/// Whether others cannot put anything in the place of what root or this user has there. A group may, where the owner
-/// is a user who has a group of his own.
+/// Fails if other users can replace a file of root or of this user in the directory. Members of its group may, because
+/// many systems give each user a group of its own.
 fn check_not_replaceable(path: &Path, stat: &Stat) -> io::Result<()> {
     let user = geteuid().as_raw();
     let group_is_fine = stat.st_gid == 0 || (user != 0 && stat.st_uid == user);
@@ -406,7 +407,7 @@ fn refused(path: &Path, why: &str) -> io::Error {
 }
 
 const STICKY: u32 = 0o1000;
-/// As many as the kernel follows.
+/// Links in one path, the same as the kernel's limit.
 const MAX_LINKS: usize = 40;
 
 #[cfg(test)]

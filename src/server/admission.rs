@@ -32,7 +32,7 @@ pub(super) struct Admission {
     sites: Counts,
     /// Connections of a prefix that count as served before.
     protected: Counts,
-    served: ServedAddresses,
+    known_addresses: KnownAddresses,
     max_per_address: usize,
     max_per_site: usize,
 }
@@ -67,7 +67,7 @@ struct AdmittedConnection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AdmissionDecision {
     Admit,
-    /// Evict this connection first.
+    /// Admit the new connection after evicting this one.
     Evict(ConnId),
     /// Ask again at this time, when a connection that has only just been accepted may be evicted.
     RetryAt(Duration),
@@ -85,7 +85,7 @@ impl Admission {
             prefixes: Counts::default(),
             sites: Counts::default(),
             protected: Counts::default(),
-            served: ServedAddresses::default(),
+            known_addresses: KnownAddresses::default(),
             max_per_address: 0,
             max_per_site: 0,
         }
@@ -100,7 +100,7 @@ impl Admission {
     ) {
         (self.max, self.max_per_address, self.max_per_site) =
             (max, limits.connections.max_per_address, limits.connections.max_per_network);
-        self.served.capacity = limits.connections.max_known_addresses;
+        self.known_addresses.capacity = limits.connections.max_known_addresses;
         self.reserved = [0; Service::ALL.len()];
         for service in services {
             // If places are few, each group gets one, provided that there is one for every group.
@@ -183,7 +183,9 @@ impl Admission {
             let rank = match stage {
                 EvictionStage::Closing => EvictionRank::Closing,
                 EvictionStage::Trusted => EvictionRank::Trusted,
-                _ if connection.protect_if_served(&self.served, &mut self.protected) => EvictionRank::Served,
+                _ if connection.protect_if_served(&self.known_addresses, &mut self.protected) => {
+                    EvictionRank::Served
+                }
                 _ => EvictionRank::Unknown,
             };
             ((connection.group, rank, stage), progress)
@@ -205,7 +207,7 @@ impl Admission {
 
     /// Records that a client at this address has delivered a message or logged in.
     pub(super) fn mark_served(&mut self, peer: IpAddr, now: Duration) {
-        self.served.add(client_prefix(peer), now);
+        self.known_addresses.add(client_prefix(peer), now);
     }
 
     pub(super) fn remove(&mut self, id: ConnId) {
@@ -225,7 +227,7 @@ impl Admission {
 
     /// Returns the memory of closed connections to the allocator.
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
-        shrinker.shrink(&mut self.connections).shrink(&mut self.served.last_served);
+        shrinker.shrink(&mut self.connections).shrink(&mut self.known_addresses.last_served_at);
         for counts in [&mut self.prefixes, &mut self.sites, &mut self.protected] {
             shrinker.shrink(&mut counts.0);
         }
@@ -245,9 +247,9 @@ impl Admission {
 impl AdmittedConnection {
     /// Whether this connection counts as served before. Only a few connections of an address do: a client that has
     /// delivered once must not hold the server with all the connections that its address may have.
-    fn protect_if_served(&mut self, served: &ServedAddresses, protected: &mut Counts) -> bool {
+    fn protect_if_served(&mut self, known: &KnownAddresses, protected: &mut Counts) -> bool {
         let Some(prefix) = self.peer.map(client_prefix) else { return false };
-        if !self.protected && served.contains(prefix) && protected.get(prefix) < MAX_PROTECTED {
+        if !self.protected && known.contains(prefix) && protected.get(prefix) < MAX_PROTECTED {
             self.protected = true;
             protected.increment(prefix);
         }
@@ -276,27 +278,27 @@ fn stage_bonus(stage: EvictionStage) -> Duration {
     }
 }
 
-/// The addresses that were served most recently.
+/// The addresses from which a message was accepted or a user logged in most recently.
 #[derive(Default)]
-struct ServedAddresses {
+struct KnownAddresses {
     capacity: usize,
-    last_served: HashMap<IpAddr, Duration>,
+    last_served_at: HashMap<IpAddr, Duration>,
     order: BTreeSet<(Duration, IpAddr)>,
 }
 
-impl ServedAddresses {
+impl KnownAddresses {
     fn contains(&self, prefix: IpAddr) -> bool {
-        self.last_served.contains_key(&prefix)
+        self.last_served_at.contains_key(&prefix)
     }
 
     fn add(&mut self, prefix: IpAddr, now: Duration) {
-        if let Some(before) = self.last_served.insert(prefix, now) {
+        if let Some(before) = self.last_served_at.insert(prefix, now) {
             self.order.remove(&(before, prefix));
         }
         self.order.insert((now, prefix));
-        while self.last_served.len() > self.capacity {
+        while self.last_served_at.len() > self.capacity {
             let Some((_, oldest)) = self.order.pop_first() else { return };
-            self.last_served.remove(&oldest);
+            self.last_served_at.remove(&oldest);
         }
     }
 }

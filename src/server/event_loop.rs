@@ -97,7 +97,7 @@ impl Server {
         Ok(())
     }
 
-    /// Pumps a connection once.
+    /// Pumps a connection once, within its budget.
     pub(super) fn pump(&mut self, id: ConnId, now: Now) {
         self.call_and_pump(id, now, |_, _| {});
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::state::Server;
-use crate::{clock::Now, connection::work::Share, proto::request::ConnId, rota::take_after};
+use crate::{clock::Now, connection::work::Share, proto::request::ConnId, round_robin::take_after};
 
 impl Server {
     /// Pumps the connections that are ready.

@@ -14,7 +14,7 @@ use crate::{
     system::sandbox,
 };
 
-/// A reload in progress.
+/// A reload that its thread has not finished.
 pub(super) struct PendingReload {
     pub(super) result: Receiver<Result<NewState, String>>,
     pub(super) started_at: Duration,
@@ -31,7 +31,7 @@ pub(super) struct CurrentState {
     pub(super) max_new_listeners: usize,
 }
 
-/// An open listener.
+/// A listener as the reload thread needs it: its socket stays with the loop.
 #[derive(Clone)]
 pub(super) struct CurrentListener {
     pub(super) id: ListenerId,

@@ -44,7 +44,7 @@ pub struct Server {
     pub(super) completions: mpsc::Receiver<Completion>,
     /// `None` if the server is embedded in another program, which handles the signals.
     pub(super) signals: Option<Signals>,
-    /// Set by a `ShutdownHandle`.
+    /// Set by a `ShutdownHandle`, from any thread.
     pub(super) stop_requested: Arc<AtomicBool>,
     pub(super) sd_notify: SdNotify,
     pub(super) reload: Option<PendingReload>,

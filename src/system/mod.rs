@@ -10,7 +10,7 @@ pub mod socket_activation;
 use std::path::Path;
 
 use privileges::RunAs;
-use sandbox::{Grants, SandboxOutcome};
+use sandbox::{AccessRules, SandboxOutcome};
 
 use crate::{
     config::{Config, Sandbox},
@@ -65,15 +65,15 @@ impl DroppedPrivileges {
         if let Some(transcripts) = &config.transcripts {
             let _ = Directory::trusted_if_root_or_new(transcripts); // likewise
         }
-        let mut grants = Grants::of(config);
-        grants.read(file);
-        written.into_iter().for_each(|path| grants.replaced(path));
-        let outcome = sandbox::enter(&grants).map_err(|error| privileges::Error::Step("Landlock", error))?;
+        let mut rules = AccessRules::of(config);
+        rules.allow_read(file);
+        written.into_iter().for_each(|path| rules.allow_replace(path));
+        let outcome = sandbox::enter(&rules).map_err(|error| privileges::Error::Step("Landlock", error))?;
         self.sandbox = Some(outcome);
         Ok(())
     }
 
-    /// Logs user and sandbox.
+    /// Logs the user and the sandbox, once the log is open.
     pub fn log(&self) {
         let run_as = &self.run_as;
         match run_as {

@@ -23,23 +23,23 @@ use rustix::{
 pub enum RunAs {
     /// The user who started it.
     Same {
-        /// User id.
+        /// The effective user id, which the server keeps.
         uid: u32,
         /// True if it has capabilities that it could not drop.
         capable: bool,
     },
     /// Started as root, and changed to another user.
     Dropped {
-        /// User name.
+        /// The configured user name.
         name: String,
-        /// User id.
+        /// The user id from then on.
         uid: u32,
-        /// Group id.
+        /// The id of the user's primary group.
         gid: u32,
-        /// Number of supplementary groups.
+        /// Number of supplementary groups, which the server joins too.
         groups: usize,
     },
-    /// Root.
+    /// Root, with all its capabilities.
     Root {
         /// True if the configuration asks for root.
         wanted: bool,
@@ -66,12 +66,12 @@ pub enum Error {
     NoUser(String),
     /// The server was started by a user who cannot change to the configured one.
     NotRoot {
-        /// Configured user name.
+        /// The user of the configuration.
         name: String,
         /// User id of the process.
         uid: u32,
     },
-    /// A step failed.
+    /// A system call failed, with its name.
     Step(&'static str, io::Error),
 }
 

@@ -55,105 +55,105 @@ impl Access {
 
 /// A place with its access.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Grant {
+pub struct AccessRule {
     access: Access,
     path: PathBuf,
 }
 
-/// All places that a server may access.
+/// The places that a server may access, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Grants(Vec<Grant>);
+pub struct AccessRules(Vec<AccessRule>);
 
-impl Grants {
+impl AccessRules {
     /// The access that a server with that configuration needs.
     pub fn of(config: &Config) -> Self {
-        let mut grants = Self::default();
-        grants.add(Access::Mail, &config.spool);
-        grants.add(Access::Device, Path::new("/dev/null")); // libraries rely on it
-        grants.add(Access::Proc, Path::new("/proc/self")); // memory and descriptor figures
+        let mut rules = Self::default();
+        rules.allow(Access::Mail, &config.spool);
+        rules.allow(Access::Device, Path::new("/dev/null")); // libraries rely on it
+        rules.allow(Access::Proc, Path::new("/proc/self")); // memory and descriptor figures
         if config.unknown_recipients == UnknownRecipients::Reject {
             if config.upgrade_hashes {
-                grants.rewritten(&config.accounts);
+                rules.allow_rewrite(&config.accounts);
             }
-            grants.read(&config.accounts);
-            config.aliases.iter().for_each(|path| grants.read(path));
+            rules.allow_read(&config.accounts);
+            config.aliases.iter().for_each(|path| rules.allow_read(path));
         }
         if let Some(pair) = &config.tls {
-            grants.read(&pair.certificate);
-            grants.read(&pair.key);
+            rules.allow_read(&pair.certificate);
+            rules.allow_read(&pair.key);
         }
         if let Destination::File(path) = &config.log.destination {
-            grants.appended(path);
+            rules.allow_append(path);
         }
         let metrics = &config.metrics.file;
         let metrics = metrics.clone().or_else(|| location::export_path(&config.spool, &config.hostname));
-        metrics.iter().for_each(|path| grants.replaced(path));
-        config.transcripts.iter().for_each(|directory| grants.add(Access::Mail, directory));
+        metrics.iter().for_each(|path| rules.allow_replace(path));
+        config.transcripts.iter().for_each(|directory| rules.allow(Access::Mail, directory));
         for listen in &config.listen {
             if let Endpoint::Unix(path) = &listen.address {
-                grants.add(Access::Socket, directory(path));
+                rules.allow(Access::Socket, directory(path));
             }
         }
-        grants
+        rules
     }
 
     /// Allows reading a file again after it was replaced. Follows its links: as they are now, and also after
     /// one is replaced by another in the same directory.
-    pub fn read(&mut self, file: &Path) {
+    pub fn allow_read(&mut self, file: &Path) {
         let mut file = file.to_owned();
         for _ in 0..MAX_LINKS {
-            self.add(Access::Read, directory(&file));
+            self.allow(Access::Read, directory(&file));
             let Ok(target) = fs::read_link(&file) else { break };
             file = directory(&file).join(target);
         }
         if let Ok(end) = fs::canonicalize(&file) {
-            self.add(Access::Read, directory(&end)); // the target, past links in its directories
+            self.allow(Access::Read, directory(&end)); // the target, past links in its directories
         }
     }
 
     /// Allows the server to replace a regular file, at its path and at the current end of its links. For a
     /// while another file may be there.
-    pub fn rewritten(&mut self, file: &Path) {
-        self.add(Access::Replace, directory(file));
+    pub fn allow_rewrite(&mut self, file: &Path) {
+        self.allow(Access::Replace, directory(file));
         if let Ok(end) = fs::canonicalize(file) {
-            self.add(Access::Replace, directory(&end));
+            self.allow(Access::Replace, directory(&end));
         }
     }
 
     /// Allows replacing a file, whatever is there.
-    pub fn replaced(&mut self, file: &Path) {
-        self.add(Access::Replace, directory(file));
+    pub fn allow_replace(&mut self, file: &Path) {
+        self.allow(Access::Replace, directory(file));
     }
 
     /// Allows creating a file and appending to it. A device or a pipe is only written.
-    fn appended(&mut self, file: &Path) {
+    fn allow_append(&mut self, file: &Path) {
         match fs::metadata(file) {
-            Ok(about) if !about.is_file() => self.add(Access::Device, file),
-            _ => self.add(Access::Replace, directory(file)),
+            Ok(about) if !about.is_file() => self.allow(Access::Device, file),
+            _ => self.allow(Access::Replace, directory(file)),
         }
     }
 
     /// Allows access to a place and everything below it.
-    pub fn add(&mut self, what: Access, place: &Path) {
+    pub fn allow(&mut self, what: Access, place: &Path) {
         let path = fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
-        let grant = Grant { access: what, path };
-        if !self.0.contains(&grant) {
-            self.0.push(grant);
+        let rule = AccessRule { access: what, path };
+        if !self.0.contains(&rule) {
+            self.0.push(rule);
         }
     }
 
-    /// True if the existing grants include all of `grant`.
-    fn covers(&self, grant: &Grant) -> bool {
-        let covers = |ours: &Grant| {
-            ours.access.rights().contains(grant.access.rights()) && grant.path.starts_with(&ours.path)
+    /// True if these rules include all of `rule`.
+    fn covers(&self, rule: &AccessRule) -> bool {
+        let covers = |ours: &AccessRule| {
+            ours.access.rights().contains(rule.access.rights()) && rule.path.starts_with(&ours.path)
         };
         self.0.iter().any(covers)
     }
 
     /// The places with one of these accesses, in order, for the log.
     fn paths_with(&self, uses: &[Access]) -> String {
-        let places = self.0.iter().filter(|grant| uses.contains(&grant.access));
-        let places: BTreeSet<String> = places.map(|grant| grant.path.display().to_string()).collect();
+        let places = self.0.iter().filter(|rule| uses.contains(&rule.access));
+        let places: BTreeSet<String> = places.map(|rule| rule.path.display().to_string()).collect();
         places.into_iter().collect::<Vec<_>>().join(",")
     }
 }
@@ -161,9 +161,9 @@ impl Grants {
 /// The result of entering the sandbox.
 #[derive(Debug)]
 pub enum SandboxOutcome {
-    /// The kernel enforces it.
+    /// The kernel enforces the sandbox, or a part of it.
     Enforced {
-        /// Version of Landlock.
+        /// The version of Landlock in this kernel.
         abi: ABI,
         /// True if all of it is enforced, false if only the part that the kernel knows.
         whole: bool,
@@ -203,27 +203,27 @@ impl fmt::Display for SandboxOutcome {
 }
 
 /// Confines this thread, and the threads it starts from now on, for good.
-pub fn enter(grants: &Grants) -> Result<SandboxOutcome, io::Error> {
-    let status = restrict(grants).map_err(io::Error::other)?;
+pub fn enter(rules: &AccessRules) -> Result<SandboxOutcome, io::Error> {
+    let status = restrict(rules).map_err(io::Error::other)?;
     let LandlockStatus::Available { effective_abi, .. } = status.landlock else {
         return Ok(SandboxOutcome::Missing(status.landlock));
     };
-    ACTIVE.get_or_init(|| grants.clone());
+    ACTIVE.get_or_init(|| rules.clone());
     Ok(SandboxOutcome::Enforced {
         abi: effective_abi,
         whole: status.ruleset == RulesetStatus::FullyEnforced,
-        write: grants.paths_with(&[Access::Mail, Access::Replace, Access::Socket]),
-        read: grants.paths_with(&[Access::Read]),
+        write: rules.paths_with(&[Access::Mail, Access::Replace, Access::Socket]),
+        read: rules.paths_with(&[Access::Read]),
     })
 }
 
 /// A place that another configuration needs and this process can no longer access, if there is one.
 pub fn unreachable_path(config: &Config) -> Option<PathBuf> {
     let entered = ACTIVE.get()?;
-    Grants::of(config).0.into_iter().find(|grant| !entered.covers(grant)).map(|grant| grant.path)
+    AccessRules::of(config).0.into_iter().find(|rule| !entered.covers(rule)).map(|rule| rule.path)
 }
 
-fn restrict(grants: &Grants) -> Result<landlock::RestrictionStatus, RulesetError> {
+fn restrict(rules: &AccessRules) -> Result<landlock::RestrictionStatus, RulesetError> {
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(SUPPORTED_ABI))?
@@ -232,8 +232,8 @@ fn restrict(grants: &Grants) -> Result<landlock::RestrictionStatus, RulesetError
             env::var_os("NOTIFY_SOCKET").is_some_and(|at| at.as_encoded_bytes().starts_with(b"@")),
         ))?;
     let mut ruleset = ruleset.create()?;
-    for Grant { access: what, path } in &grants.0 {
-        // A place that does not exist cannot be granted, because a grant belongs to the directory and not to
+    for AccessRule { access: what, path } in &rules.0 {
+        // A place that does not exist cannot be granted, because a rule belongs to the directory and not to
         // its name.
         let Ok(place) = PathFd::new(path) else { continue };
         ruleset = ruleset.add_rule(PathBeneath::new(&place, what.rights()))?;
@@ -254,8 +254,8 @@ fn directory(file: &Path) -> &Path {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The grants in force since the first call; the kernel never extends them.
-static ACTIVE: OnceLock<Grants> = OnceLock::new();
+/// The rules in force since the first call; the kernel never extends them.
+static ACTIVE: OnceLock<AccessRules> = OnceLock::new();
 /// The version of Landlock used here; older kernels enforce the part that they know.
 const SUPPORTED_ABI: ABI = ABI::V7;
 /// Length of a chain of links, the same as the kernel's limit.
@@ -273,9 +273,9 @@ mod tests {
 
     use super::*;
 
-    /// Runs `work` in a thread confined to `grants`; `None` if the kernel lacks Landlock.
-    fn kept_to<T: Send>(grants: &Grants, work: impl FnOnce() -> T + Send) -> Option<T> {
-        let inside = || match enter(grants).unwrap() {
+    /// Runs `work` in a thread confined to `rules`; `None` if the kernel lacks Landlock.
+    fn kept_to<T: Send>(rules: &AccessRules, work: impl FnOnce() -> T + Send) -> Option<T> {
+        let inside = || match enter(rules).unwrap() {
             SandboxOutcome::Enforced { .. } => Some(work()),
             SandboxOutcome::Missing(_) => None,
         };
@@ -295,11 +295,11 @@ mod tests {
         fs::write(&beside, "secret").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let mut grants = Grants::default();
-        grants.add(Access::Mail, &spool);
-        grants.add(Access::Device, Path::new("/dev/null"));
-        grants.add(Access::Proc, Path::new("/proc/self"));
-        kept_to(&grants, || {
+        let mut rules = AccessRules::default();
+        rules.allow(Access::Mail, &spool);
+        rules.allow(Access::Device, Path::new("/dev/null"));
+        rules.allow(Access::Proc, Path::new("/proc/self"));
+        kept_to(&rules, || {
             fs::write(spool.join("bob/tmp/1"), "mail").unwrap();
             fs::rename(spool.join("bob/tmp/1"), spool.join("bob/new/1")).unwrap();
             fs::hard_link(spool.join("bob/new/1"), spool.join("bob/tmp/2")).unwrap();
@@ -317,7 +317,7 @@ mod tests {
             assert!(denied(fs::read("/proc/1/stat")));
             assert!(denied(symlink("/etc/passwd", spool.join("link"))));
             assert!(denied(Command::new("/bin/true").status()));
-            if matches!(enter(&Grants::default()).unwrap(), SandboxOutcome::Enforced { abi, .. } if abi >= ABI::V4)
+            if matches!(enter(&AccessRules::default()).unwrap(), SandboxOutcome::Enforced { abi, .. } if abi >= ABI::V4)
             {
                 assert!(denied(TcpStream::connect(address)));
             }
@@ -338,22 +338,22 @@ mod tests {
         symlink("../../archive/mx/key1.pem", at("certbot/live/mx/key.pem")).unwrap();
         symlink("certbot/live", at("tls")).unwrap();
         let key = at("tls/mx/key.pem");
-        let mut grants = Grants::default();
-        grants.read(&key);
+        let mut rules = AccessRules::default();
+        rules.allow_read(&key);
         let renew = |target: &str| {
             let _ = fs::remove_file(at("certbot/live/mx/key.pem")); // absent the first time
             symlink(target, at("certbot/live/mx/key.pem")).unwrap();
         };
-        kept_to(&grants, || {
+        kept_to(&rules, || {
             assert_eq!(fs::read(&key).unwrap(), b"1");
             thread::scope(|threads| threads.spawn(|| assert!(denied(fs::write(&key, "")))).join().unwrap());
         });
         let (asked, ask) = std::sync::mpsc::channel::<()>();
         let (told, tell) = std::sync::mpsc::channel();
         thread::scope(|threads| {
-            let (grants, key) = (&grants, &key);
+            let (rules, key) = (&rules, &key);
             threads.spawn(move || {
-                let kept = matches!(enter(grants).unwrap(), SandboxOutcome::Enforced { .. });
+                let kept = matches!(enter(rules).unwrap(), SandboxOutcome::Enforced { .. });
                 for () in ask {
                     told.send((kept, fs::read(key))).unwrap();
                 }
@@ -372,13 +372,13 @@ mod tests {
 
     #[test]
     fn the_line_of_the_log_says_what_is_enforced_or_what_to_do() {
-        let mut grants = Grants::default();
+        let mut rules = AccessRules::default();
         for path in ["/b", "/a", "/b"] {
-            grants.add(Access::Mail, Path::new(path));
+            rules.allow(Access::Mail, Path::new(path));
         }
-        grants.read(Path::new("/etc/passwd"));
-        assert_eq!(grants.paths_with(&[Access::Mail]), "/a,/b");
-        assert_eq!(grants.paths_with(&[Access::Read]), "/etc");
+        rules.allow_read(Path::new("/etc/passwd"));
+        assert_eq!(rules.paths_with(&[Access::Mail]), "/a,/b");
+        assert_eq!(rules.paths_with(&[Access::Read]), "/etc");
         for (status, advice) in
             [(LandlockStatus::NotEnabled, "lsm=landlock"), (LandlockStatus::NotImplemented, "Linux 5.13")]
         {

@@ -23,16 +23,16 @@ pub enum Error {
     Environment(String),
     /// A descriptor is not a listening socket.
     Unfit {
-        /// Name of the socket.
+        /// The name that LISTEN_FDNAMES gives it.
         name: String,
-        /// Number of the descriptor.
+        /// The number of the descriptor, from 3.
         descriptor: usize,
-        /// Cause.
+        /// The difference from a listening socket.
         why: String,
     },
     /// A listener asks for a name that no socket has.
     Missing {
-        /// The missing name.
+        /// The name in the configuration of the listener.
         name: String,
         /// Names of the passed sockets.
         passed: Vec<String>,
@@ -145,7 +145,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The first descriptor: SD_LISTEN_FDS_START.
+/// The first passed descriptor, SD_LISTEN_FDS_START of sd_listen_fds(3).
 const FIRST_FD: usize = 3;
 /// An upper bound for the number of sockets.
 const MAX_SOCKETS: usize = 1024;

@@ -22,7 +22,6 @@ impl Mark {
         self.0.contains(&digest_of(mailbox, identity))
     }
 
-    /// Adds a message.
     pub(super) fn insert(&mut self, mailbox: &str, identity: &[u8]) {
         self.0.insert(digest_of(mailbox, identity));
     }

@@ -10,7 +10,6 @@ use crate::{proto::dot::Encoder, wire_size::WireSizeCounter};
 /// The figures of one message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Measure {
-    /// Octets on disk.
     pub bytes: u64,
     /// Line ends without CR: each needs one more octet on the wire.
     pub bare_line_feeds: u64,
@@ -25,7 +24,6 @@ pub(crate) struct Measure {
     /// CRs not followed by LF.
     pub bare_carriage_returns: u64,
     pub nuls: u64,
-    /// Octets above 127.
     pub eight_bit: u64,
     /// Octets of the longest line, without its end.
     pub longest_line: u64,

@@ -15,7 +15,6 @@ use crate::{
 /// The result of a purge.
 #[derive(Debug, Default)]
 pub(crate) struct Purged {
-    /// Number of deleted messages.
     pub deleted: usize,
     /// The reasons for messages that were not deleted.
     pub errors: Vec<Error>,

@@ -21,9 +21,8 @@ use crate::{
 pub(crate) struct TestMessage {
     /// Name of the message in listings.
     pub label: String,
-    /// Content of the file.
+    /// The file as it will be stored.
     pub bytes: Vec<u8>,
-    /// Kind of file name.
     pub naming: Naming,
 }
 
@@ -35,7 +34,7 @@ pub(crate) enum Naming {
     /// A name like those of another program: the time, a dot, and `rest`, padded with `x` in the middle to
     /// `length`.
     Foreign {
-        /// Text after the time.
+        /// The text after the time and the dot.
         rest: String,
         /// Minimum length of the name in octets.
         length: usize,
@@ -43,13 +42,12 @@ pub(crate) enum Naming {
     },
 }
 
-/// A filed message.
+/// A message as it was filed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SeededMessage {
     /// Name of the message in listings.
     pub label: String,
     pub path: PathBuf,
-    /// Octets of the file.
     pub bytes: u64,
     /// Octets that RETR announces and sends.
     pub octets: u64,

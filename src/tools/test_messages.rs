@@ -8,7 +8,7 @@ pub(crate) fn nasty() -> Vec<TestMessage> {
     [line_ends(), octets(), headers(), mime(), names()].concat()
 }
 
-/// An ordinary message, numbered.
+/// A short text message in plain ASCII, with its number in the subject.
 pub(crate) fn ordinary(number: usize) -> TestMessage {
     let text = format!(
         "From: Alice <alice@example.test>\nTo: Bob <bob@example.test>\nSubject: letter {number}\n\

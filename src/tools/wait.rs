@@ -1,7 +1,7 @@
 //! Waits for messages.
 //!
-//! The rule that leaves no gap: watch a mailbox first, then scan it, then check the reported changes. Each
-//! message is reported once, even if its file is renamed.
+//! The rule: a mailbox is watched first, then scanned, and then the reported changes are checked, so that no message is
+//! missed. Each message is reported once, even if its file is renamed.
 
 use std::{
     collections::HashMap,
@@ -33,7 +33,7 @@ use crate::{
 pub(crate) struct Target {
     /// The mailbox, and the folder that the address names.
     pub destination: Destination,
-    /// The address as given.
+    /// The address as the user gave it.
     pub address: String,
 }
 
@@ -69,26 +69,29 @@ struct WatchedDir {
 }
 
 impl Wait<'_> {
-    /// Reports each message that is present or arrives, those already present in order of delivery, until
-    /// `each` breaks. Returns false if the time limit passed.
+    /// Reports the messages that are present, in order of delivery, and then each that arrives, until `each` breaks.
+    /// Returns false if the time limit passes first.
     pub(crate) fn run(&self, mut each: impl FnMut(Message) -> ControlFlow<()>) -> Result<bool, Error> {
         let timeout = self.timeout.min(A_YEAR);
         let deadline = Instant::now() + timeout;
-        let (ring, rung) = channel::bounded(1);
+        let (wake, woken) = channel::bounded(1);
         let waker = move || {
-            let _ = ring.try_send(()); // one pending signal is enough
+            let _ = wake.try_send(()); // one pending signal is enough
         };
         let mut dirs = DirWatcher::new(waker.clone());
         let (watcher, events) = Watcher::start(MAX_EVENTS, false, waker);
         let mut watched_dirs = watched_dirs(self.targets);
         loop {
-            let mut pace = None;
+            let mut poll_interval = None;
             for (at, dir) in watched_dirs.iter_mut().enumerate() {
                 let watched = dir.open(self.spool, IndexId(at as u64), &watcher, &mut dirs)?;
-                pace = pace.or((!watched).then_some(POLL));
+                poll_interval = poll_interval.or((!watched).then_some(POLL));
             }
             let over = deadline <= Instant::now();
-            if self.report_new(&mut watched_dirs, &events, over || pace.is_some(), &mut each)?.is_break() {
+            if self
+                .report_new(&mut watched_dirs, &events, over || poll_interval.is_some(), &mut each)?
+                .is_break()
+            {
                 return Ok(true);
             }
             if over {
@@ -97,8 +100,8 @@ impl Wait<'_> {
             if watched_dirs.iter_mut().any(|dir| std::mem::take(&mut dir.lost)) {
                 continue; // its event may have been consumed already
             }
-            let next = Instant::now() + pace.unwrap_or(timeout);
-            match rung.recv_deadline(deadline.min(next)) {
+            let next = Instant::now() + poll_interval.unwrap_or(timeout);
+            match woken.recv_deadline(deadline.min(next)) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(POLL), // nothing is watched
             }

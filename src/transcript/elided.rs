@@ -6,7 +6,6 @@ use crate::proto::smtp::trace::{HopCounter, MAX_HOPS};
 #[derive(Debug, Default)]
 pub struct ElidedData {
     octets: u64,
-    /// Number of line ends.
     lines: u64,
     /// Octets after the last line end.
     partial_line: u64,
@@ -21,7 +20,6 @@ pub struct ElidedData {
     /// True if the first octet is the LF of a line end whose CR came before: a chunk may end between the two.
     begins_with_lf: bool,
     after_cr: bool,
-    /// The last three octets.
     last_three: [u8; 3],
     hops: HopCounter,
 }
@@ -38,7 +36,7 @@ impl ElidedData {
         self.after_cr
     }
 
-    /// Adds the next octets.
+    /// Adds the next octets to the summary.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.begins_with_lf &= self.octets > 0 || bytes.first() == Some(&b'\n');
         self.octets += bytes.len() as u64;

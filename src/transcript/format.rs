@@ -167,15 +167,15 @@ fn line_ends(body: &[u8]) -> impl Iterator<Item = usize> {
 /// message, and with `ages` also its age. `None` if there are more than [`MAX_LISTED`] messages.
 pub fn format_response(response: &Response, now: SystemTime, ages: bool) -> Option<String> {
     Some(match response {
-        Response::Done => "! ready".into(),
-        Response::Delivered => "! delivered".into(),
-        Response::PartlyDelivered(failures) => {
+        // Only the success of an update is recorded. The recorder leaves out that of the other requests.
+        Response::Done => "! updated".into(),
+        Response::Delivered(failures) if failures.iter().all(Option::is_none) => "! delivered".into(),
+        Response::Delivered(failures) => {
             let outcome = |failure: &Option<Failure>| failure.map_or("ok", Failure::name);
             let outcomes: Vec<&str> = failures.iter().map(outcome).collect();
             format!("! partly {}", outcomes.join(" "))
         }
         Response::Verified(mailbox) => format!("! welcome {mailbox}"),
-        Response::AuthFailed { delay: after } => format!("! denied {}", format_duration(*after)),
         Response::Opened(maildrop) if maildrop.len() > MAX_LISTED => return None,
         Response::Opened(maildrop) => {
             let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -191,7 +191,7 @@ pub fn format_response(response: &Response, now: SystemTime, ages: bool) -> Opti
         Response::Chunk { bytes, last } => {
             format!("! chunk {}{}", quoted(bytes), if *last { " last" } else { "" })
         }
-        Response::Updated => "! updated".into(),
+        Response::Failed(Failure::AuthFailed { delay }) => format!("! denied {}", format_duration(*delay)),
         Response::Failed(failure) => format!("! failed {}", failure.name()),
     })
 }

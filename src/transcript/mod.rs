@@ -42,7 +42,7 @@ pub struct Transcripts {
     limits: String,
 }
 
-/// A session that begins.
+/// A session that begins, with the settings that its replay needs.
 #[derive(Debug)]
 pub struct SessionInfo<'a> {
     /// The id of its connection.

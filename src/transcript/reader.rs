@@ -7,7 +7,7 @@ use crate::proto::{
     smtp::{command, reply_codes::ReplyClass},
 };
 
-/// Reads one transcript.
+/// Reads the lines of one transcript in order.
 #[derive(Debug)]
 pub struct Reader {
     protocol: Protocol,
@@ -21,31 +21,31 @@ pub struct Reader {
 /// One event in a transcript.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exchange {
-    /// The session begins.
+    /// The session begins, with this description of its service and client.
     SessionStart(String),
     /// The client sends a line.
     Client {
-        /// The line.
+        /// The line, with masked secrets and escaped octets.
         line: String,
-        /// Its meaning.
+        /// The purpose of the command, for a reader who does not know it.
         meaning: String,
         /// The section that defines it.
         rfc: String,
     },
     /// The server sends a line.
     Server {
-        /// The line.
+        /// The line, with escaped octets.
         line: String,
         /// Its meaning; empty if another line of the same reply follows.
         meaning: String,
         /// The class of the reply.
         class: Option<ReplyClass>,
     },
-    /// Message data is omitted.
+    /// A part of a message that the transcript leaves out.
     Elided {
         /// True for data of the client.
         from_client: bool,
-        /// Its summary.
+        /// The counts of its octets and lines.
         summary: String,
     },
     /// The server acts before it replies.
@@ -58,7 +58,7 @@ pub enum Exchange {
     StartTls(&'static str),
     /// TLS is established, with this version and cipher.
     TlsStarted(String),
-    /// A remark.
+    /// Any other remark of the transcript.
     Note(String),
 }
 

@@ -33,7 +33,7 @@ pub struct Recorder {
     writer: TranscriptWriter,
     /// True if message data is written.
     records_bodies: bool,
-    /// True if messages expire.
+    /// True if old messages expire: a replay then needs their ages.
     expires: bool,
     redactor: Redactor,
     started_at: Duration,
@@ -41,19 +41,19 @@ pub struct Recorder {
     time: u128,
     last_time: u128,
     phase: Option<SessionPhase>,
-    /// The client's unfinished line.
+    /// The part of a client's line whose end has not come.
     partial_input: LineSplitter,
-    /// The server's unfinished line.
+    /// The part of a server's line whose end has not come.
     partial_output: LineSplitter,
     /// A request that is written only if its response is unusual.
     routine_request: Option<String>,
     /// The request for the last piece of a message.
     read_request: Option<String>,
-    /// Message data being received.
+    /// The summary of the message data that the client is sending.
     body: Option<ElidedData>,
     /// True if the last chunk of data ended in a CR.
     ended_with_cr: bool,
-    /// A message being sent.
+    /// The summary of the message that the server is sending.
     message: Option<ElidedData>,
     /// True if the last response was a piece of a message.
     sends_chunk: bool,

@@ -162,7 +162,7 @@ impl Redactor {
         Some(STANDARD.encode(message).into_bytes())
     }
 
-    /// Masks a plain password.
+    /// Masks a password that stands alone, as after PASS.
     fn redact_secret(&mut self, secret: &[u8], max_line: usize) -> Vec<u8> {
         if secret.len() > max_line { b"*".repeat(max_line + 1) } else { self.mask_of(secret) }
     }

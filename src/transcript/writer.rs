@@ -21,12 +21,14 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::file_name::is_transcript;
 use crate::{limits::Limits, proto::request::ConnId, safe_file::Directory};
 
-/// The limits of the transcripts.
+/// The limits of `[limits.transcripts]`, and the descriptors for open files.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     files: usize,
     octets: u64,
+    /// Octets of one transcript.
     session: usize,
+    /// Octets that may wait for the thread.
     queue: usize,
     /// The largest number of files open at the same time.
     open: usize,
@@ -49,7 +51,7 @@ enum Entry {
     Begin(ConnId, String, String),
     /// More lines of a session.
     Lines(ConnId, String),
-    /// A session ends.
+    /// A session ends, and its file is closed.
     End(ConnId),
     /// A request to reply when every entry before it is written.
     Flush(Sender<()>),
@@ -59,7 +61,7 @@ enum Entry {
 #[derive(Debug, Clone)]
 pub(super) struct WriterHandle {
     queue: Sender<Entry>,
-    /// Octets in the queue.
+    /// Octets of all entries in the queue.
     waiting: Arc<AtomicUsize>,
     bounds: Bounds,
 }
@@ -71,17 +73,19 @@ impl WriterHandle {
         let directory = TranscriptDir::open(directory.to_owned(), bounds)?;
         let (queue, entries) = bounded(QUEUE);
         let waiting = Arc::new(AtomicUsize::new(0));
-        let taken = Arc::clone(&waiting);
-        thread::Builder::new().name("transcripts".into()).spawn(move || directory.run(&entries, &taken))?;
+        let in_queue = Arc::clone(&waiting);
+        thread::Builder::new()
+            .name("transcripts".into())
+            .spawn(move || directory.run(&entries, &in_queue))?;
         Ok(Self { queue, waiting, bounds })
     }
 
-    /// Begins a file.
+    /// Begins the file of a session. If the queue is full, that session has no transcript.
     pub(super) fn begin(&self, id: ConnId, name: String, head: String) -> TranscriptWriter {
-        let mut pen =
+        let mut writer =
             TranscriptWriter { handle: self.clone(), id, written: head.len(), dropped: 0, begun: false };
-        pen.begun = pen.submit(Entry::Begin(id, name, head), pen.written);
-        pen
+        writer.begun = writer.submit(Entry::Begin(id, name, head), writer.written);
+        writer
     }
 
     /// Waits until everything is written. Queuing the request and waiting for the reply each take at most
@@ -146,19 +150,19 @@ impl Drop for TranscriptWriter {
     }
 }
 
-/// The directory of transcripts.
+/// The directory of transcripts, as the thread sees it.
 struct TranscriptDir {
     directory: PathBuf,
     bounds: Bounds,
     /// Names and sizes of all files, the oldest first.
     files: VecDeque<(String, u64)>,
     octets: u64,
-    /// Files being written.
+    /// Transcripts of sessions that have not ended.
     open: HashMap<ConnId, OpenTranscript>,
     last_error_logged: Option<Instant>,
 }
 
-/// A file being written.
+/// A transcript whose session has not ended.
 struct OpenTranscript {
     name: String,
     /// `None` if it was closed because too many were open.
@@ -178,8 +182,14 @@ impl TranscriptDir {
         }
         files.sort();
         let octets = files.iter().map(|(_, octets)| octets).sum();
-        let (files, pages) = (files.into(), HashMap::new());
-        Ok(Self { directory, bounds, files, octets, open: pages, last_error_logged: None })
+        Ok(Self {
+            directory,
+            bounds,
+            files: files.into(),
+            octets,
+            open: HashMap::new(),
+            last_error_logged: None,
+        })
     }
 
     fn run(mut self, entries: &Receiver<Entry>, waiting: &AtomicUsize) {
@@ -205,8 +215,8 @@ impl TranscriptDir {
         if self.open.len() >= MAX_SESSIONS {
             self.open.clear(); // their sessions have ended unnoticed, or continue without a transcript
         }
-        if self.open.values().filter(|page| page.file.is_some()).count() >= self.bounds.open {
-            self.open.values_mut().for_each(|page| page.file = None);
+        if self.open.values().filter(|transcript| transcript.file.is_some()).count() >= self.bounds.open {
+            self.open.values_mut().for_each(|transcript| transcript.file = None);
         }
         self.open.insert(id, OpenTranscript { name: name.clone(), file: None, octets: 0, dropped: 0 });
         self.files.push_back((name, 0));
@@ -214,12 +224,12 @@ impl TranscriptDir {
     }
 
     fn append(&mut self, id: ConnId, lines: &str) {
-        let Some(page) = self.open.get_mut(&id) else { return };
-        match page.append(&self.directory, lines) {
+        let Some(transcript) = self.open.get_mut(&id) else { return };
+        match transcript.append(&self.directory, lines) {
             Ok(octets) => {
                 self.octets += octets;
                 // Searched from the end, because an active session is usually among the newest.
-                if let Some(file) = self.files.iter_mut().rev().find(|(name, _)| *name == page.name) {
+                if let Some(file) = self.files.iter_mut().rev().find(|(name, _)| *name == transcript.name) {
                     file.1 += octets;
                 }
                 self.prune();
@@ -235,7 +245,7 @@ impl TranscriptDir {
         {
             let Some((name, octets)) = self.files.pop_front() else { return };
             self.octets -= octets.min(self.octets);
-            self.open.retain(|_, page| page.name != name);
+            self.open.retain(|_, transcript| transcript.name != name);
             // An error is ignored, because another program may have removed the file already.
             let _ = Directory::trusted_if_root(&self.directory).and_then(|open| open.remove(name.as_ref()));
         }
@@ -256,7 +266,7 @@ impl OpenTranscript {
         let written = self.file(directory).and_then(|file| {
             let length = file.metadata()?.len();
             file.write_all(text.as_bytes()).inspect_err(|_| {
-                let _ = file.set_len(length); // half a line is worse than none
+                let _ = file.set_len(length); // removes a part of the lines
             })
         });
         match written {

@@ -24,7 +24,7 @@ pub use super::spill::SpillTarget;
 /// A job for a worker.
 #[derive(Debug)]
 pub enum Job {
-    /// Check a password.
+    /// Check a password on a thread that may take the time of a slow hash.
     Verify {
         /// The connection that logs in.
         conn: ConnId,
@@ -39,24 +39,24 @@ pub enum Job {
     Open {
         /// The connection that logs in.
         conn: ConnId,
-        /// The mailbox.
+        /// The mailbox that the login opens, or the folder of it.
         mailbox: Mailbox,
-        /// Whether to lock it.
+        /// Whether the worker locks the mailbox for this session alone.
         access: Access,
         /// Its directories, if the index has them open.
         known: Option<Arc<Maildir>>,
     },
     /// Read a piece of a message.
     Read {
-        /// The connection that reads.
+        /// The connection that gets the piece.
         conn: ConnId,
-        /// The mailbox.
+        /// The directories of the message, which stay open while the session reads.
         maildir: Arc<Maildir>,
         /// The messages that the session has listed.
         snapshot: Arc<Snapshot>,
         /// The index of the message in the snapshot.
         message: usize,
-        /// Offset in the file.
+        /// Offset in the file, in bytes as stored.
         from: u64,
         /// The message, if an earlier piece left it open.
         open: Option<OpenMessage>,
@@ -67,9 +67,9 @@ pub enum Job {
     Spill {
         /// The connection that the message comes from.
         conn: ConnId,
-        /// The file.
+        /// A new file, or the one that earlier spills have begun.
         to: SpillTarget,
-        /// The next bytes.
+        /// The next bytes of the message, as stored.
         bytes: Vec<u8>,
         /// The token of the message if these are its last bytes. The worker then makes the content durable and closes
         /// the file, so that no batch of the committer waits for a large message.
@@ -81,7 +81,7 @@ pub enum Job {
         conn: ConnId,
         /// The token of the message.
         token: AckToken,
-        /// The mailboxes.
+        /// The mailboxes with a quota whose usage is unknown or old.
         mailboxes: Vec<Mailbox>,
     },
     /// Scan or recheck a mailbox for its index, or stop watching it.
@@ -95,9 +95,9 @@ pub enum Job {
     },
     /// Remove leftovers from `tmp/` that are older than `age` at `date`, and store that date as a trusted one.
     Tidy {
-        /// The least age.
+        /// Files are leftovers from this age on.
         age: Duration,
-        /// Today's date.
+        /// The date of the wall clock, unless the trusted date of the spool shows that it is wrong.
         date: SystemTime,
     },
 }
@@ -107,7 +107,7 @@ pub enum Job {
 pub struct Update {
     /// The connection that sent QUIT.
     pub conn: ConnId,
-    /// The mailbox.
+    /// The mailbox that the session has open.
     pub maildir: Arc<Maildir>,
     /// The messages that the session has listed.
     pub snapshot: Arc<Snapshot>,
@@ -124,9 +124,9 @@ pub struct Update {
 /// The result of a [`Job`] or a delivery, for the event loop.
 #[derive(Debug)]
 pub enum Completion {
-    /// Of [`Job::Verify`].
+    /// The verdict of [`Job::Verify`]. An error means that the password was not checked.
     Verified(ConnId, Result<Verdict, Failure>),
-    /// Of [`Job::Open`].
+    /// The result of [`Job::Open`].
     Opened(ConnId, Result<OpenedMaildir, Failure>),
     /// Of [`Job::Read`], with the index of the message.
     Read(ConnId, usize, Result<MessageChunk, Failure>),
@@ -138,9 +138,9 @@ pub enum Completion {
     Spilled(ConnId, Option<AckToken>, Result<Box<SpilledMessage>, Failure>),
     /// Of [`Job::CountUsage`]: the mailboxes that could be counted.
     Counted(ConnId, AckToken, Result<Vec<(Mailbox, Usage)>, Failure>),
-    /// Of a delivery.
+    /// The result of a delivery: from here on its message is durable and visible, or removed.
     Delivered(ConnId, AckToken, Result<DeliveryReceipt, Failure>),
-    /// Of [`Job::Index`].
+    /// The result of [`Job::Index`].
     Index(IndexId, IndexResult),
     /// Accounts that were reloaded and are in force from now on.
     AccountsLoaded(Box<Accounts>),
@@ -167,7 +167,7 @@ impl fmt::Debug for Release {
 /// A message that is durable in the mailboxes of its recipients, or of some of them.
 #[derive(Debug)]
 pub struct DeliveryReceipt {
-    /// The new files.
+    /// The new files, one for each mailbox that has the message.
     pub arrivals: Vec<DeliveredCopy>,
     /// For each recipient, the failure that kept the message out of its mailbox, if any.
     pub failures: Vec<Option<Failure>>,
@@ -176,18 +176,18 @@ pub struct DeliveryReceipt {
 /// A message that is durable in one of its mailboxes.
 #[derive(Debug)]
 pub struct DeliveredCopy {
-    /// The mailbox.
+    /// The mailbox, or the folder of it, that has the file.
     pub mailbox: Mailbox,
     /// Device and inode of the Maildir at that time.
     pub maildir: (u64, u64),
-    /// The message.
+    /// The file, as a scan of the mailbox would find it.
     pub entry: MessageEntry,
 }
 
 /// A mailbox that is open for a session.
 #[derive(Debug)]
 pub struct OpenedMaildir {
-    /// Its directories.
+    /// The open directories of the mailbox.
     pub maildir: Arc<Maildir>,
     /// The times of the directories, under the lock if there is one.
     pub times: DirTimes,
@@ -200,7 +200,7 @@ pub struct OpenedMaildir {
 /// A piece of a message.
 #[derive(Debug)]
 pub struct MessageChunk {
-    /// The bytes.
+    /// The bytes as stored, before dot-stuffing and without changed line ends.
     pub bytes: Vec<u8>,
     /// Whether these bytes end the message.
     pub last: bool,
@@ -218,7 +218,7 @@ pub struct MailboxLock {
 }
 
 impl MailboxLock {
-    /// Guards `lock`.
+    /// Takes the lock over. `completions` learns when it is closed.
     pub fn new(mailbox: Mailbox, lock: Lock, completions: CompletionSender) -> Self {
         Self { mailbox, lock: Some(lock), completions }
     }

@@ -82,7 +82,7 @@ impl CompletionSender {
         (Self { completions, waker }, receiver)
     }
 
-    /// Sends one completion.
+    /// Sends a completion, and wakes the loop. It is dropped if the loop has ended.
     pub fn send(&self, completion: Completion) {
         self.send_all([completion]);
     }

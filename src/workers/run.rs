@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl Job {
-    /// Runs the job.
+    /// Runs the job, which may wait for a disk or a CPU. `None` if the job has no completion.
     pub fn run(self, storage: &Storage, scratch: &mut HashMemory) -> Option<Completion> {
         Some(match self {
             Self::Verify { conn, credential, password, users } => {

@@ -28,7 +28,7 @@ pub enum SpillTarget {
 /// A message in `tmp/`, and its mailbox. The file is removed when this is dropped.
 #[derive(Debug)]
 pub struct SpilledMessage {
-    /// The Maildir.
+    /// The mailbox in whose `tmp/` the file is.
     pub maildir: Maildir,
     /// The name of the mailbox.
     pub mailbox: Mailbox,
@@ -81,12 +81,12 @@ impl SpillPermits {
         Self { files: Arc::default(), waker: None }
     }
 
-    /// The number of files.
+    /// The number of files that exist, or are being removed.
     pub fn in_use(&self) -> usize {
         self.files.load(Ordering::Acquire)
     }
 
-    /// Counts one more file.
+    /// Counts one more file. The caller has checked that there is room for it.
     pub fn grant(&self) -> SpillPermit {
         self.files.fetch_add(1, Ordering::AcqRel);
         SpillPermit { permits: self.clone() }
@@ -103,7 +103,7 @@ impl Drop for SpillPermit {
 }
 
 impl SpilledMessage {
-    /// Octets in the file.
+    /// Octets written to the file so far, as stored.
     pub fn bytes(&self) -> u64 {
         self.file.tmp_file.as_ref().map_or(0, TmpFile::bytes)
     }

@@ -26,7 +26,7 @@ use crate::{
 /// The state that all workers share. Except for the lock and a few atomic values, it never changes.
 #[derive(Debug)]
 pub struct Storage {
-    /// The mailboxes.
+    /// The directory of all mailboxes.
     pub spool: Spool,
     /// The watcher of the mailboxes.
     pub watcher: Watcher,
@@ -71,7 +71,7 @@ impl Storage {
         })
     }
 
-    /// Applies another bound.
+    /// Applies a reloaded bound on the size of listed files. The other values stay until a restart.
     pub fn reconfigure(&self, limits: &Limits) {
         self.max_listed_size.store(limits.max_listed_size(), Ordering::Relaxed);
     }

@@ -15,7 +15,7 @@ use restante::{
         Context, Encryption, Session, Step,
         buffer::{Inbox, Outbox},
         pop3::{Pop3Session, SessionConfig},
-        request::{AccountDirectory, Failure, Lookup, Mailbox, Maildrop, MaildropRequest, Request, Response},
+        request::{Failure, Lookup, Mailbox, Maildrop, MaildropRequest, Request, Response},
         sasl,
         smtp::address::Address,
     },
@@ -51,14 +51,6 @@ impl Maildrop for Messages {
     }
 }
 
-struct Nobody;
-
-impl AccountDirectory for Nobody {
-    fn lookup(&self, _: &Address) -> Lookup {
-        Lookup::Foreign
-    }
-}
-
 /// The result of a session.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Outcome {
@@ -78,7 +70,7 @@ pub(crate) fn play<'a>(
     fault: impl Fn(usize) -> Option<Failure>,
 ) -> Outcome {
     let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-    let cx = Context { now, directory: &Nobody };
+    let cx = Context { now, directory: &|_: &Address| Lookup::Foreign };
     let (mut inbox, mut out) = (Inbox::default(), Outbox::default());
     let mut session = Pop3Session::new(Rc::new(rules.clone()));
     let (mut outcome, mut asked) = (Outcome::default(), 0);
@@ -135,7 +127,7 @@ fn answer(ask: Request, outcome: &mut Outcome) -> Response {
         Request::Maildrop(MaildropRequest::Update { delete, seen }) => {
             assert_eq!(outcome.update, None, "one update ends a session");
             outcome.update = Some((delete, seen));
-            Response::Updated
+            Response::Done
         }
         other => panic!("a POP3 session has no use for {other:?}"),
     }

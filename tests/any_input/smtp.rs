@@ -10,22 +10,18 @@ use restante::{
     proto::{
         Context, Encryption, Session, Step,
         buffer::{Inbox, Outbox},
-        request::{AccountDirectory, Envelope, Failure, Lookup, Mailbox, ReceiveRequest, Request, Response},
+        request::{Envelope, Failure, Lookup, Mailbox, ReceiveRequest, Request, Response},
         sasl,
         smtp::{SessionConfig, SmtpSession, address::Address},
     },
 };
 
 /// Every address of here.test has a mailbox.
-struct Here;
-
-impl AccountDirectory for Here {
-    fn lookup(&self, address: &Address) -> Lookup {
-        if address.domain() != Some("here.test") {
-            return Lookup::Foreign;
-        }
-        Mailbox::named(&address.to_string().to_lowercase()).map_or(Lookup::Unknown, Lookup::local_mailbox)
+fn lookup(address: &Address) -> Lookup {
+    if address.domain() != Some("here.test") {
+        return Lookup::Foreign;
     }
+    Mailbox::named(&address.to_string().to_lowercase()).map_or(Lookup::Unknown, Lookup::local_mailbox)
 }
 
 /// The result of a session.
@@ -65,7 +61,7 @@ impl Outcome {
                 if fault.is_none() {
                     self.stored.push(message);
                 }
-                Response::Delivered
+                Response::Delivered(Vec::new())
             }
             Request::Verify { .. } => {
                 self.logged_in |= fault.is_none();
@@ -86,7 +82,7 @@ pub(crate) fn play<'a>(
 ) -> Outcome {
     let mut session = SmtpSession::new(Rc::new(rules.clone()), [192, 0, 2, 1].into(), "c1".into());
     let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-    let cx = Context { now, directory: &Here };
+    let cx = Context { now, directory: &lookup };
     let (mut inbox, mut out, mut outcome) = (Inbox::default(), Outbox::default(), Outcome::default());
     let mut asked = 0;
     session.greet(&cx, &mut out);

@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("file_stamp", &[]),
     ("open_regular", &[]),
     ("file_poller", &[]),
-    ("rota", &[]),
+    ("round_robin", &[]),
     ("capacity", &[]),
     ("printable", &[]),
     ("safe_file", &["printable"]),
@@ -50,7 +50,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("config", &["limits", "maildir", "net", "open_regular", "proto", "logging"]),
     ("loaded_config", &["accounts", "config", "net"]),
-    ("index", &["limits", "deferred_drop", "rota", "capacity", "proto", "maildir", "metrics", "logging"]),
+    (
+        "index",
+        &["limits", "deferred_drop", "round_robin", "capacity", "proto", "maildir", "metrics", "logging"],
+    ),
     (
         "workers",
         &[
@@ -105,7 +108,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "config",
             "system",
             "file_poller",
-            "rota",
+            "round_robin",
             "capacity",
             "fd_limits",
             "maildir",

@@ -6,3 +6,4 @@ mod design;
 mod layering;
 mod manual;
 mod recipes;
+mod tour;

@@ -397,3 +397,24 @@ fn no_configuration_file_can_ask_for_faults() {
         assert!(error.contains("unknown key"), "{error}");
     }
 }
+
+#[test]
+fn h07_a_mistyped_fault_is_told_in_the_reply_and_in_the_log() {
+    let server = Server::dev();
+    let mut smtp = Client::smtp(&server);
+    smtp.ask("MAIL FROM:<ann@example.test>", "250");
+    for (to, told) in [
+        ("bob+452-afterdot", "; +452-afterdot is no fault on demand, did you mean +452-after-dot?\r\n"),
+        ("bob+cut-at-500", "; +cut-at-500 is a fault for POP3: log in with it\r\n"),
+        ("bob+lists", "250 2.1.5 Recipient ok\r\n"),
+    ] {
+        let reply = smtp.ask(&format!("RCPT TO:<{to}@example.test>"), "250 2.1.5 Recipient ok");
+        assert!(reply.ends_with(told), "{reply}");
+    }
+    server.tells("reason=\"+452-afterdot is no fault on demand, did you mean +452-after-dot?\"");
+    let mut pop3 = Client::connect(server.pop3());
+    pop3.expect("+OK");
+    pop3.ask("USER bob+wrongsize@example.test", "+OK");
+    let reply = pop3.ask("PASS any", "-ERR [SYS/PERM] No such folder");
+    assert!(reply.ends_with("; +wrongsize is no fault on demand, did you mean +wrong-size?\r\n"), "{reply}");
+}

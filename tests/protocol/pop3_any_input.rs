@@ -4,7 +4,7 @@
 #[path = "../any_input/pop3.rs"]
 mod any_input;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use any_input::{MESSAGES, Outcome, Reader};
 use proptest::prelude::*;
@@ -70,7 +70,7 @@ fn faults() -> impl Strategy<Value = Vec<Option<Failure>>> {
         Changed,
         TooManyOpen,
         Truncated,
-        AuthFailed,
+        AuthFailed { delay: Duration::ZERO },
         Gone,
         InUse,
         NoFolder,

@@ -4,6 +4,8 @@
 #[path = "../any_input/smtp.rs"]
 mod any_input;
 
+use std::time::Duration;
+
 use crate::common::client::{chunked, stuffed};
 use any_input::{Outcome, well_formed};
 use proptest::prelude::*;
@@ -134,7 +136,7 @@ fn policy() -> impl Strategy<Value = Policy> {
 
 fn fault() -> impl Strategy<Value = Option<Failure>> {
     use Failure::{AuthFailed, Busy, Full, TempFail};
-    prop_oneof![9 => Just(None), 1 => prop::sample::select(vec![TempFail, Busy, AuthFailed, Full]).prop_map(Some)]
+    prop_oneof![9 => Just(None), 1 => prop::sample::select(vec![TempFail, Busy, AuthFailed { delay: Duration::ZERO }, Full]).prop_map(Some)]
 }
 
 proptest! {

@@ -1,16 +1,23 @@
 //! The loop waits for no file server: what it asks the kernel for while there is everything to do, and what becomes of
 //! other sessions while a file is closed slowly.
 
-use std::fs::File;
+use std::{
+    fs::{self, File},
+    io::IoSliceMut,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use crate::common::{
-    self, PASSWORD, STRICT, Server, Setup,
+    self, Maildir, PASSWORD, STRICT, Server, Setup,
     client::{Client, deliver, stuffed},
     eventually,
     inject::{Fault, can_inject},
+    skip,
 };
 use rustix::{
-    fs::{FlockOperation, flock},
+    fs::{Advice, FlockOperation, fadvise, flock},
+    io::{Errno, ReadWriteFlags, preadv2},
     process::Signal,
 };
 
@@ -64,6 +71,11 @@ const CANNOT_WAIT: [&str; 38] = [
 const ON_A_DESCRIPTOR: [&str; 8] = ["close", "fcntl", "ioctl", "read", "readv", "recvmsg", "write", "writev"];
 const HARMLESS: [&str; 5] = ["<socket:", "<TCP", "<UNIX", "<anon_inode:", "<pipe:"];
 
+/// Calls that the kernel refuses with EAGAIN rather than wait, if they have this flag; and the size of a file that is
+/// open, which is in memory.
+const REFUSED_RATHER_THAN_WAIT: [(&str, &str); 3] =
+    [("openat2", "RESOLVE_CACHED"), ("preadv2", "RWF_NOWAIT"), ("fstat", "")];
+
 /// Of the lines of a trace those that a file server could delay.
 fn calls_that_may_wait(trace: &str) -> Vec<&str> {
     let may_wait = |line: &&str| {
@@ -71,7 +83,8 @@ fn calls_that_may_wait(trace: &str) -> Vec<&str> {
         let Some((call, arguments)) = line.split_once('(') else {
             return false; // signals, and the end of strace
         };
-        if call.contains(' ') || CANNOT_WAIT.contains(&call) {
+        let refused = |(name, flag): &(&str, &str)| *name == call && arguments.contains(flag);
+        if call.contains(' ') || CANNOT_WAIT.contains(&call) || REFUSED_RATHER_THAN_WAIT.iter().any(refused) {
             return false;
         }
         let descriptor = arguments.split([',', ')']).next().unwrap_or_default();
@@ -86,10 +99,13 @@ fn a_trace_is_judged_by_its_calls_and_their_descriptors() {
                  close(9<TCP:[127.0.0.1:1->127.0.0.1:2]>) = 0\nclose(9<socket:[123]>) = 0\n\
                  close(9</spool/bob/.restante.lock>) = 0\nopenat(AT_FDCWD</>, \"/etc/localtime\", O_RDONLY) = 3\n\
                  read(3</etc/localtime>, \"\", 1) = 0\n--- SIGHUP {si_signo=SIGHUP} ---\n\
-                 write(6<anon_inode:[eventfd]>, \"\\1\", 8) = 8\nunlink(\"/run/x(y)\") = 0\n";
+                 write(6<anon_inode:[eventfd]>, \"\\1\", 8) = 8\nunlink(\"/run/x(y)\") = 0\n\
+                 openat2(7</spool>, \"a\", {flags=O_RDONLY, resolve=RESOLVE_BENEATH}, 24) = 8\n\
+                 openat2(7</spool>, \"a\", {flags=O_RDONLY, resolve=RESOLVE_CACHED}, 24) = 8\n\
+                 preadv2(8</spool/a>, [], 1, 0, RWF_NOWAIT) = -1 EAGAIN\npreadv2(8</spool/a>, [], 1, 0, 0) = 1\n";
     let bad: Vec<&str> =
         calls_that_may_wait(trace).iter().map(|line| line.split('(').next().unwrap()).collect();
-    assert_eq!(bad, ["close", "openat", "read", "unlink"]);
+    assert_eq!(bad, ["close", "openat", "read", "unlink", "openat2", "preadv2"]);
 }
 
 /// Everything that sessions, signals and timers can ask for.
@@ -168,6 +184,79 @@ fn r7_the_loop_asks_the_kernel_for_nothing_that_a_file_server_can_delay() {
     assert!(trace.matches("epoll_wait").count() > 100, "the loop was traced");
     let may_wait = calls_that_may_wait(&trace);
     assert!(may_wait.is_empty(), "{} calls:\n{}", may_wait.len(), may_wait.join("\n"));
+}
+
+const MESSAGES: usize = 20;
+
+/// A server whose mailbox of Alice has [`MESSAGES`] messages, and her session.
+fn with_messages() -> (Server, Client) {
+    let server = Server::strict();
+    for _ in 0..MESSAGES {
+        deliver(&server, ALICE, MESSAGE);
+    }
+    let mut alice = Client::pop3(&server, ALICE);
+    alice.ask("STAT", &format!("+OK {MESSAGES}"));
+    (server, alice)
+}
+
+/// Drops the contents of the messages from memory.
+fn drop_from_memory(maildir: &Maildir) {
+    for name in maildir.files("new") {
+        let file = File::open(maildir.path.join("new").join(name)).unwrap();
+        fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+    }
+}
+
+/// Whether the file system of the tests reads messages from memory, and can drop them from it.
+fn has_cold_files(home: &Path) -> bool {
+    let path = home.join("probe");
+    fs::write(&path, "probe").unwrap();
+    let file = File::open(&path).unwrap();
+    file.sync_all().unwrap();
+    let read = || preadv2(&file, &mut [IoSliceMut::new(&mut [0])], 0, ReadWriteFlags::NOWAIT);
+    let warm = read();
+    fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+    (warm, read()) == (Ok(1), Err(Errno::AGAIN))
+}
+
+#[test]
+fn r7_messages_in_memory_are_read_without_a_worker() {
+    if !can_inject("r7_messages_in_memory_are_read_without_a_worker") {
+        return;
+    }
+    let (server, mut alice) = with_messages();
+    alice.retr(1);
+    let workers = Fault::new("openat,openat2,pread64,preadv2,read").of("disk").traced(&server, || {
+        (1..=MESSAGES).for_each(|n| drop(alice.retr(n)));
+    });
+    assert!(!workers.contains("/new/"), "a worker read a message:\n{workers}");
+}
+
+#[test]
+fn r7_messages_that_are_not_in_memory_are_read_by_workers_and_a_slow_disk_holds_up_nobody_else() {
+    let test = "r7_messages_that_are_not_in_memory_are_read_by_workers_and_a_slow_disk_holds_up_nobody_else";
+    if !can_inject(test) {
+        return;
+    }
+    let (server, mut alice) = with_messages();
+    if !has_cold_files(server.home.path()) {
+        return skip(test, "the file system of the tests does not tell what is in memory");
+    }
+    drop_from_memory(&server.maildir(ALICE));
+    let workers = Fault::new("pread64").of("disk").traced(&server, || {
+        (1..=MESSAGES).for_each(|n| drop(alice.retr(n)));
+    });
+    assert_eq!(workers.matches("/new/").count(), MESSAGES, "{workers}");
+    drop_from_memory(&server.maildir(ALICE));
+    let mut bob = Client::pop3(&server, BOB);
+    Fault::new("pread64:delay_enter=3s").of("disk").during(&server, || {
+        alice.send("RETR 1");
+        (0..50).for_each(|_| drop(bob.ask("NOOP", "+OK")));
+        let bobs = Instant::now();
+        alice.expect("+OK");
+        assert!(bobs.elapsed() > Duration::from_secs(1), "the others were answered while the disk was slow");
+        alice.text();
+    });
 }
 
 /// Whether nobody has the lock of that mailbox.

@@ -151,8 +151,8 @@ fn from_to(sender: &str, names: &[&str]) -> Envelope {
 #[track_caller]
 fn faults(answer: Response) -> Vec<Option<Failure>> {
     match answer {
-        Response::Delivered => Vec::new(),
-        Response::PartlyDelivered(faults) => faults,
+        Response::Delivered(faults) if faults.iter().all(Option::is_none) => Vec::new(),
+        Response::Delivered(faults) => faults,
         other => panic!("{other:?}"),
     }
 }

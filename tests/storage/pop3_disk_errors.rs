@@ -84,9 +84,10 @@ fn p12_an_error_at_the_start_of_retr_is_a_refusal() {
     let mut client = Client::pop3(&server, ALICE);
     let file = "1700000001.M1P1.elsewhere";
     for fault in [
-        Fault::new("pread64:error=EIO:when=1").of("disk"),
-        Fault::new("openat:error=EIO:when=1").on(file),
-        Fault::new("openat:error=EMFILE:when=1").on(file),
+        // The first try is that of the loop, which reads from memory, and the next one that of a worker.
+        Fault::new("pread64,preadv2:error=EIO:when=1"),
+        Fault::new("openat,openat2:error=EIO:when=1").on(file),
+        Fault::new("openat,openat2:error=EMFILE:when=1").on(file),
     ] {
         for command in ["RETR 1", "TOP 1 0"] {
             let reply = fault.during(&server, || client.send(command).reply());

@@ -4,6 +4,7 @@ mod client;
 mod command_line;
 #[path = "../common/mod.rs"]
 mod common;
+mod completions;
 mod explain;
 mod fsck;
 mod mbox;

@@ -5,7 +5,7 @@
 #[path = "../../../tests/any_input/pop3.rs"]
 mod session;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use restante::{limits::Limits, proto::{request::Failure, dot::LineEndings, pop3::{Expire, Persona, SessionConfig}}};
 use session::{Outcome, Reader, play};
@@ -29,7 +29,7 @@ const FAULTS: [Failure; 10] = [
     Failure::Changed,
     Failure::TooManyOpen,
     Failure::Truncated,
-    Failure::AuthFailed,
+    Failure::AuthFailed { delay: Duration::ZERO },
     Failure::Gone,
     Failure::NoFolder,
     Failure::LoginDelay,

@@ -5,6 +5,8 @@
 #[path = "../../../tests/any_input/smtp.rs"]
 mod session;
 
+use std::time::Duration;
+
 use restante::{limits::{Limits, Size}, proto::{request::Failure, dot::LineEndings, smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig}}};
 use session::{Outcome, play, well_formed};
 
@@ -20,7 +22,8 @@ pub const TARGET: Target = Target { name: "smtp", run, seeds };
 const MODES: [LineEndings; 3] = [LineEndings::Strict, LineEndings::Normalise, LineEndings::Lenient];
 const KINDS: [Kind; 3] = [Kind::Smtp, Kind::Submission, Kind::Lmtp];
 const AUTH: [AuthPolicy; 3] = [AuthPolicy::Off, AuthPolicy::UnderTls, AuthPolicy::InClear];
-const FAULTS: [Failure; 4] = [Failure::TempFail, Failure::Busy, Failure::AuthFailed, Failure::Full];
+const FAULTS: [Failure; 4] =
+    [Failure::TempFail, Failure::Busy, Failure::AuthFailed { delay: Duration::ZERO }, Failure::Full];
 
 /// Bits of the fourth octet.
 const STARTTLS: u8 = 1;

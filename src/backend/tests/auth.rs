@@ -80,11 +80,12 @@ fn the_response_to_a_wrong_password_is_held_back_for_longer_each_time() {
         bench.expect_effects(&["run Verify"]);
         bench.now += Duration::from_millis(100); // the time of the check, which the reply hides
         bench.verified(id, Ok(Verdict::Wrong));
-        let Some(Effect::Respond(_, Response::AuthFailed { delay: after })) = bench.effects.next() else {
+        let Some(Effect::Respond(_, Response::Failed(Failure::AuthFailed { delay }))) = bench.effects.next()
+        else {
             panic!("let in")
         };
-        assert!(after > last, "{after:?} after {last:?}");
-        last = after;
+        assert!(delay > last, "{delay:?} after {last:?}");
+        last = delay;
         bench.now += Duration::from_secs(60);
     }
 }

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use super::{
     super::{
         clients::Clients,
@@ -7,7 +9,13 @@ use super::{
     },
     *,
 };
-use crate::{accounts::HashMemory, index::Registry, limits::Limits, proto::request::Access, workers::Job};
+use crate::{
+    accounts::HashMemory,
+    index::Registry,
+    limits::{Limits, Size, Span},
+    proto::request::Access,
+    workers::Job,
+};
 
 /// The maildrops, an index, and jobs that a test runs one by one.
 struct Bench {
@@ -22,7 +30,11 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let fixture = Fixture::new();
-        let maildrops = Maildrops::new(Duration::ZERO, &fixture.fd_budget(), fixture.completions.clone());
+        let mut limits = Limits::default();
+        limits.pop3.login_delay = Span(Duration::ZERO);
+        limits.disk.read_size = Size(4096);
+        let mut maildrops = Maildrops::new(&limits, &fixture.fd_budget(), fixture.completions.clone());
+        maildrops.cached_reads().ignore_durations();
         let mut clients = Clients::default();
         for (id, host) in [(CLIENT, 1), (OTHER, 2)] {
             clients.insert(id, [192, 0, 2, host].into());
@@ -30,6 +42,42 @@ impl Bench {
         let quotas = QuotaCache::new(10, SECOND);
         let index = Registry::new(&Limits::default(), 10);
         Self { fixture, maildrops, clients, index, quotas, effects: Effects::default() }
+    }
+
+    /// With a message of that many octets, which the client has listed.
+    fn with_message(octets: usize) -> Self {
+        let mut bench = Self::new();
+        bench.deliver_by_hand("1.one.host");
+        std::fs::write(bench.message(), vec![b'x'; octets]).unwrap();
+        bench.open(CLIENT);
+        bench.work();
+        bench.expect_effects(&["c1 opened 1"]);
+        bench
+    }
+
+    fn message(&self) -> PathBuf {
+        self.fixture.storage.maildir(&mailbox("ann")).unwrap().path().join("new/1.one.host")
+    }
+
+    /// Whether the file system of the tests lets the loop read from memory.
+    fn reads_from_memory(&mut self) -> bool {
+        self.read(0);
+        matches!(self.effects.next(), Some(Effect::Respond(..)))
+    }
+
+    /// Asks for a piece of the first message.
+    fn read(&mut self, from: u64) {
+        let client = self.clients.get_mut(CLIENT).unwrap();
+        self.maildrops.read((CLIENT, client), (0, from), SECOND, &mut self.effects);
+    }
+
+    /// The length of the piece that was read, and whether it is the last.
+    #[track_caller]
+    fn next_chunk(&mut self) -> (usize, bool) {
+        match self.effects.next() {
+            Some(Effect::Respond(CLIENT, Response::Chunk { bytes, last })) => (bytes.len(), last),
+            other => panic!("no chunk: {other:?}"),
+        }
     }
 
     fn open(&mut self, id: ConnId) {
@@ -91,7 +139,7 @@ impl Bench {
                 self.index.complete(id, result);
             }
         }
-        for (id, result) in self.index.take_ready() {
+        for (id, result) in self.index.take_login_results() {
             let client = (id, self.clients.get_mut(id).unwrap());
             self.maildrops.index_ready(client, result, &mut self.index, &mut self.effects);
         }
@@ -127,7 +175,7 @@ fn a_mailbox_is_one_sessions_and_free_when_its_lock_is_closed() {
     bench.quit(CLIENT, &[]);
     bench.open(OTHER); // waits, because the lock is about to be closed
     bench.work();
-    let Some(Effect::Respond(CLIENT, Response::Updated)) = bench.effects.next() else {
+    let Some(Effect::Respond(CLIENT, Response::Done)) = bench.effects.next() else {
         panic!("no reply to QUIT")
     };
     bench.work();
@@ -171,7 +219,7 @@ fn the_reply_to_a_quit_that_deletes_finds_the_mailbox_free() {
     bench.work();
     assert_eq!(bench.maildrops.len(), 0);
     let Some(Effect::Run(Job::Release(_))) = bench.effects.next() else { panic!("no release") };
-    bench.expect_effects(&["c1 updated"]);
+    bench.expect_effects(&["c1 done"]);
 }
 
 #[test]
@@ -222,29 +270,52 @@ fn logins_whose_clients_have_gone_do_not_get_the_mailbox() {
     bench.open(OTHER);
     assert!(bench.clients.close(OTHER).is_none());
     bench.work();
-    bench.expect_effects(&["c1 updated", "c2 failed InUse"]);
+    bench.expect_effects(&["c1 done", "c2 failed InUse"]);
     assert_eq!(bench.maildrops.len(), 0);
 }
 
 #[test]
-fn a_message_is_read_in_pieces_from_a_file_that_stays_open() {
-    let mut bench = Bench::new();
-    bench.deliver_by_hand("1.one.host");
-    let maildir = bench.fixture.storage.maildir(&mailbox("ann")).unwrap();
-    std::fs::write(maildir.path().join("new/1.one.host"), vec![b'x'; 5000]).unwrap();
-    bench.open(CLIENT);
-    bench.work();
-    bench.expect_effects(&["c1 opened 1"]);
+fn a_large_message_is_read_by_workers_in_pieces_from_a_file_that_stays_open() {
+    let mut bench = Bench::with_message(5000);
     for (from, length, is_last) in [(0, 4096, false), (4096, 904, true)] {
-        let client = bench.clients.get_mut(CLIENT).unwrap();
-        Maildrops::read((CLIENT, client), (0, from), &mut bench.effects);
+        bench.read(from);
         bench.work();
         if !is_last {
-            std::fs::remove_file(maildir.path().join("new/1.one.host")).unwrap();
+            std::fs::remove_file(bench.message()).unwrap();
         }
-        let Some(Effect::Respond(CLIENT, Response::Chunk { bytes, last })) = bench.effects.next() else {
-            panic!("no chunk")
-        };
-        assert_eq!((bytes.len(), last), (length, is_last));
+        assert_eq!(bench.next_chunk(), (length, is_last));
     }
+}
+
+#[test]
+fn a_small_message_in_memory_is_read_without_a_worker_until_the_reads_of_the_turn_are_spent() {
+    let mut bench = Bench::with_message(4096);
+    if !bench.reads_from_memory() {
+        return;
+    }
+    let read = (0..).find(|_| {
+        bench.read(0);
+        match bench.effects.next() {
+            Some(Effect::Respond(CLIENT, Response::Chunk { bytes, last: true })) => bytes.len() != 4096,
+            other => matches!(other, Some(Effect::Run(Job::Read { .. }))),
+        }
+    });
+    assert_eq!(read, Some(1023), "one was read before");
+    bench.maildrops.begin_turn();
+    bench.read(0);
+    assert_eq!(bench.next_chunk(), (4096, true));
+}
+
+#[test]
+fn a_message_that_was_moved_or_changed_is_left_to_a_worker() {
+    let mut bench = Bench::with_message(100);
+    let moved = bench.message().with_file_name("../cur/1.one.host:2,S");
+    std::fs::rename(bench.message(), &moved).unwrap();
+    bench.read(0);
+    bench.work();
+    assert_eq!(bench.next_chunk(), (100, true));
+    std::fs::write(&moved, "another").unwrap();
+    bench.read(0);
+    bench.work();
+    bench.expect_effects(&["c1 failed Changed"]);
 }

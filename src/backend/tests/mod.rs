@@ -85,6 +85,11 @@ fn in_short(effect: &Effect) -> String {
     match effect {
         Effect::Respond(id, Response::Failed(failure)) => format!("{id} failed {failure:?}"),
         Effect::Respond(id, Response::Opened(maildrop)) => format!("{id} opened {}", maildrop.len()),
+        Effect::Respond(id, Response::Delivered(failures)) => {
+            let outcome = |failure: &Option<Failure>| failure.map_or("ok", Failure::name);
+            let outcomes: Vec<&str> = failures.iter().map(outcome).collect();
+            format!("{id} delivered {}", outcomes.join(" "))
+        }
         Effect::Respond(id, response) => format!("{id} {response:?}").to_lowercase(),
         Effect::Run(job) => {
             let job = format!("{job:?}");

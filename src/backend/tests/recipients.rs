@@ -95,7 +95,7 @@ fn the_index_hears_of_thousands_of_arrivals_some_a_turn_and_the_response_follows
             turns += 1;
         }
         assert!(turns >= arrivals / MAX_MAILBOXES_PER_TURN, "{turns} turns");
-        assert!(matches!(bench.effects.next(), Some(Effect::Respond(CLIENT, Response::Delivered))));
+        assert!(matches!(bench.effects.next(), Some(Effect::Respond(CLIENT, Response::Delivered(_)))));
         bench.is_at_rest();
     }
 }

@@ -23,7 +23,7 @@ impl Reply {
         ReplyClass::of(&self.code.to_string()).unwrap_or(ReplyClass::Permanent)
     }
 
-    /// True for 2xx.
+    /// True if the code is from 200 to 299.
     pub fn is_done(&self) -> bool {
         self.class() == ReplyClass::Success
     }

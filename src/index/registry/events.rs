@@ -14,7 +14,9 @@ impl Registry {
     pub fn take_changes(&mut self) -> Vec<MailboxChange> {
         let mut changes = Vec::new();
         for id in std::mem::take(&mut self.changed) {
-            let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.has_news()) else { continue };
+            let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.has_unreported_changes()) else {
+                continue;
+            };
             let Some(index) = &entry.index else { continue };
             entry.known_revision = index.revision();
             changes.push(MailboxChange {

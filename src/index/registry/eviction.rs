@@ -9,7 +9,7 @@ impl Registry {
     pub(super) fn drop_entry(&mut self, id: IndexId, failure: Failure) {
         let Some(entry) = self.entries.remove(&id) else { return };
         self.ids.remove(&entry.mailbox);
-        self.ready.extend(entry.logins.iter().map(|login| (login.session, Err(failure))));
+        self.login_results.extend(entry.logins.iter().map(|login| (login.session, Err(failure))));
         self.jobs.push((id, IndexJob::Unwatch(Arc::clone(&entry.maildir))));
         drop_deferred(entry);
     }

@@ -12,7 +12,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{counts::SequenceCounts, maildrop::FaultyMaildrop, plan::FaultPlan};
+use super::{
+    counts::SequenceCounts,
+    hint::{Place, hint},
+    maildrop::FaultyMaildrop,
+    plan::FaultPlan,
+};
 use crate::{
     clock::Now,
     proto::{
@@ -39,6 +44,8 @@ pub struct FaultySession {
     maildrop: Option<Arc<FaultyMaildrop>>,
     fault_state: FaultState,
     held: Option<HeldOutput>,
+    /// A sentence about the login name, for the next reply.
+    hint: Option<String>,
 }
 
 /// The state of the faults in progress.
@@ -78,6 +85,7 @@ impl FaultySession {
             maildrop: None,
             fault_state: FaultState::Inactive,
             held: None,
+            hint: None,
         }
     }
 
@@ -97,15 +105,18 @@ impl FaultySession {
         if let Step::Request(request) = step {
             step = self.intercept_request(&cx, request, &mut said);
         }
-        let RequestedFaults { injections, hangs_up } = found.take();
+        let RequestedFaults { injections, hangs_up, hint } = found.take();
         self.plan.add(injections);
+        self.hint = hint.or(self.hint.take());
         for event in said.take_events() {
             out.push_event(event);
         }
-        (
-            said.pending().to_vec(),
-            if hangs_up { terminate(out, InjectedFault::Rcpt(CLOSING), Step::Close) } else { step },
-        )
+        let mut reply = said.pending().to_vec();
+        if let Some(hint) = self.hint.take_if(|_| !reply.is_empty()) {
+            append(&mut reply, &hint);
+            out.push_event(Event::NoFault(hint));
+        }
+        (reply, if hangs_up { terminate(out, InjectedFault::Rcpt(CLOSING), Step::Close) } else { step })
     }
 
     /// Applies the planned faults to a request of the session.
@@ -126,12 +137,14 @@ impl FaultySession {
                 }
             }
             Request::Verify { user, password } => {
+                self.hint = hint(user, Place::Login);
                 let (user, injections) = InjectedFault::split(user);
                 self.user = user.clone();
                 self.plan = FaultPlan::new(injections);
                 self.maildrop = None;
                 if self.plan.has(InjectedFault::WrongPassword) {
-                    return self.session.respond(cx, Response::AuthFailed { delay: Duration::ZERO }, said);
+                    let failure = Failure::AuthFailed { delay: Duration::ZERO };
+                    return self.session.respond(cx, Response::Failed(failure), said);
                 }
                 return Step::Request(Request::Verify { user, password: password.clone() });
             }
@@ -342,6 +355,8 @@ struct RequestedFaults {
     injections: Vec<InjectedFault>,
     /// True if one of them is a refusal that ends the session.
     hangs_up: bool,
+    /// A sentence about the last address, if it looks like a fault and is none.
+    hint: Option<String>,
 }
 
 impl AccountDirectory for FaultyAccountDirectory<'_> {
@@ -357,6 +372,7 @@ impl AccountDirectory for FaultyAccountDirectory<'_> {
             _ => None,
         });
         let mut found = self.found.borrow_mut();
+        found.hint = hint(address.local(), Place::Recipient);
         if let Some(code) = refusal {
             found.hangs_up |= code == CLOSING;
             return Lookup::Refused(code);
@@ -387,12 +403,22 @@ impl AccountDirectory for FaultyAccountDirectory<'_> {
     }
 }
 
+/// Adds a sentence to the first line of a reply.
+fn append(reply: &mut Vec<u8>, hint: &str) {
+    let end = memchr::memmem::find(reply, b"\r\n").filter(|end| end + hint.len() < MAX_REPLY);
+    if let Some(end) = end {
+        reply.splice(end..end, format!("; {hint}").into_bytes());
+    }
+}
+
 /// Logs the fault, and returns the step that ends the connection.
 fn terminate(out: &mut Outbox, by: InjectedFault, step: Step) -> Step {
     out.push_event(Event::Injected(by));
     step
 }
 
+/// Octets of a reply line (RFC 5321 section 4.5.3.1.5, RFC 2449 section 4).
+const MAX_REPLY: usize = 500;
 /// The code of a reply after which the connection closes.
 const CLOSING: u16 = 421;
 /// Longer than any login waits for a mailbox.

@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    command_table::CommandSpec,
     maildrop_view::MaildropView,
     reply,
-    session_config::CommandSpec,
     state::{Pop3Session, State},
 };
 use crate::proto::{
@@ -135,7 +135,7 @@ impl Pop3Session {
     pub(super) fn denied(
         &mut self,
         Credentials { mechanism, user, password }: Credentials,
-        after: Duration,
+        delay: Duration,
         out: &mut Outbox,
     ) -> Step {
         out.push_event(Event::Login { user: user.clone(), mechanism, ok: false });
@@ -145,7 +145,7 @@ impl Pop3Session {
             self.config.limits.auth.max_failures_per_connection,
         );
         self.state = State::DelayingReply { last };
-        Step::Pause(after)
+        Step::Pause(delay)
     }
 
     pub(super) fn not_opened(

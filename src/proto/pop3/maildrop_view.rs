@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
+    command_table::Verb,
     reply::{self, ReplyText},
-    session_config::Verb,
 };
 use crate::proto::{buffer::Outbox, dot::Encoder, request::Maildrop};
 

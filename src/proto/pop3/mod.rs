@@ -1,5 +1,6 @@
 //! POP3, the server side (RFC 1939).
 
+pub mod command_table;
 mod factory;
 mod login;
 mod maildrop_view;
@@ -12,7 +13,8 @@ mod state;
 mod update;
 mod vocabulary;
 
+pub use command_table::Persona;
 pub use factory::Factory;
-pub use session_config::{Expire, Persona, SessionConfig};
+pub use session_config::{Expire, SessionConfig};
 pub use state::Pop3Session;
 pub use vocabulary::VOCABULARY;

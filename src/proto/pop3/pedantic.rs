@@ -4,8 +4,8 @@
 //! client's mistake names the broken section. Verbs in any case are allowed.
 
 use super::{
+    command_table::{CommandPhase, CommandSpec, Verb},
     reply::{self, ReplyText},
-    session_config::{CommandPhase, CommandSpec, Verb},
     state::{Pop3Session, State},
 };
 use crate::proto::{Step, buffer::Outbox, event::Event};

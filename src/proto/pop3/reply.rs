@@ -72,7 +72,7 @@ impl ReplyText {
 /// The refusal for a failure of the server or of a login.
 pub fn failure_text(failure: Failure) -> ReplyText {
     match failure {
-        Failure::AuthFailed => WRONG_PASSWORD,
+        Failure::AuthFailed { .. } => WRONG_PASSWORD,
         Failure::InUse => IN_USE,
         Failure::MailboxUnusable => ReplyText::coded(
             "[SYS/PERM] ",

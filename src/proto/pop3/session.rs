@@ -4,11 +4,12 @@
 use std::mem;
 
 use super::{
+    command_table::{CommandPhase, CommandSpec, Verb},
     login,
     maildrop_view::{Column, MaildropView, Transfer},
     pedantic::bare_line_feed,
     reply::{self, Language, ReplyText},
-    session_config::{CommandPhase, CommandSpec, Expire, Verb},
+    session_config::Expire,
     state::{Pop3Session, State},
 };
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
         buffer::{Inbox, Line, Outbox},
         event::Event,
         is_limit_reached,
-        request::{Response, Secret},
+        request::{Failure, Response, Secret},
         sasl::{self, Credentials},
         telnet,
     },
@@ -346,8 +347,8 @@ impl Session for Pop3Session {
             (State::AwaitingVerify(credentials), Response::Verified(mailbox)) => {
                 self.verified(cx, credentials, mailbox, out)
             }
-            (State::AwaitingVerify(credentials), Response::AuthFailed { delay: after }) => {
-                self.denied(credentials, after, out)
+            (State::AwaitingVerify(credentials), Response::Failed(Failure::AuthFailed { delay })) => {
+                self.denied(credentials, delay, out)
             }
             (State::AwaitingVerify(_), Response::Failed(failure)) => {
                 self.state = State::Authorization { user: None };
@@ -365,7 +366,7 @@ impl Session for Pop3Session {
             (State::AwaitingRead(visit, transfer), Response::Failed(failure)) => {
                 self.read_failed(visit, transfer, failure, out)
             }
-            (State::AwaitingUpdate { deleted, seen }, Response::Updated) => {
+            (State::AwaitingUpdate { deleted, seen }, Response::Done) => {
                 out.push_event(Event::Updated { deleted, seen });
                 reply::BYE.write_ok(self.language, out);
                 Step::Close

@@ -3,9 +3,10 @@
 use std::{rc::Rc, time::Duration};
 
 use super::{
+    command_table::CommandPhase,
     maildrop_view::{Column, MaildropView, Transfer},
     reply::Language,
-    session_config::{CommandPhase, SessionConfig},
+    session_config::SessionConfig,
 };
 use crate::proto::{
     Encryption,

@@ -1,6 +1,6 @@
 //! The vocabulary of POP3.
 
-use super::{reply, session_config};
+use super::{command_table, reply};
 use crate::proto::{smtp::reply_codes::ReplyClass, vocabulary::Vocabulary};
 
 /// The meaning of commands and replies.
@@ -9,12 +9,12 @@ pub const VOCABULARY: Vocabulary = Vocabulary {
     exchange: "RFC 5034 section 4",
     command,
     reply,
-    listed: session_config::CAPABILITIES,
+    listed: command_table::CAPABILITIES,
     before_keyword: 0,
 };
 
 fn command(name: &[u8]) -> Option<(&'static str, &'static str)> {
-    let rule = session_config::COMMANDS.iter().find(|rule| rule.name.as_bytes().eq_ignore_ascii_case(name));
+    let rule = command_table::COMMANDS.iter().find(|rule| rule.is_named(name));
     rule.map(|rule| (rule.meaning, rule.rfc))
 }
 

@@ -38,11 +38,11 @@ impl SmtpSession {
     /// Reports the backend's response to the client and to the log.
     pub(super) fn delivered(&mut self, message: PendingReply, response: &Response, out: &mut Outbox) -> Step {
         let failure = match response {
-            Response::Delivered => {
+            Response::Delivered(failures) if failures.iter().all(Option::is_none) => {
                 // 250: durable and visible
                 return self.say_of_message(message.queued, AfterReplies::LogForAll(message.accepted), out);
             }
-            Response::PartlyDelivered(failures) if self.config.is_lmtp() => {
+            Response::Delivered(failures) if self.config.is_lmtp() => {
                 return self.delivered_partly(message, failures, out);
             }
             Response::Failed(failure) => *failure,

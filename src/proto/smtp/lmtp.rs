@@ -128,20 +128,13 @@ mod tests {
 
     /// A directory in which every address is an alias. The number in the address is the number of leading
     /// mailboxes that the alias leaves out.
-    struct Office(Arc<[Mailbox]>, Vec<Arc<[u32]>>);
-
-    impl Office {
-        fn new(mailboxes: u32, lists: u32) -> Self {
-            let mailbox = |n: u32| Mailbox::named(&format!("user{n:06}")).unwrap();
-            let list = |n| (n..mailboxes).collect();
-            Self((0..mailboxes).map(mailbox).collect(), (0..lists).map(list).collect())
-        }
-    }
-
-    impl AccountDirectory for Office {
-        fn lookup(&self, address: &Address) -> Lookup {
-            let list = address.local().parse::<usize>().unwrap() % self.1.len();
-            Lookup::Local(Group::new(self.0.clone(), self.1[list].clone()).in_folder(None))
+    fn lists_of(mailboxes: u32, lists: u32) -> impl AccountDirectory {
+        let mailbox = |n: u32| Mailbox::named(&format!("user{n:06}")).unwrap();
+        let all: Arc<[Mailbox]> = (0..mailboxes).map(mailbox).collect();
+        let lists: Vec<Arc<[u32]>> = (0..lists).map(|n| (n..mailboxes).collect()).collect();
+        move |address: &Address| {
+            let list = address.local().parse::<usize>().unwrap() % lists.len();
+            Lookup::Local(Group::new(all.clone(), lists[list].clone()).in_folder(None))
         }
     }
 
@@ -149,7 +142,7 @@ mod tests {
         session: SmtpSession,
         inbox: Inbox,
         out: Outbox,
-        office: Office,
+        directory: Box<dyn AccountDirectory>,
         /// The largest work and the largest reply in octets of one step.
         most: (usize, usize),
         work: usize,
@@ -158,7 +151,7 @@ mod tests {
     }
 
     impl Talk {
-        fn new(office: Office) -> Self {
+        fn new(directory: impl AccountDirectory + 'static) -> Self {
             let policy = Policy { kind: Kind::Lmtp, ..Policy::default() };
             let mut limits = Limits::for_development();
             (limits.smtp.max_recipients, limits.delivery.spill_threshold) = (10_000, Size::kib(4));
@@ -166,7 +159,15 @@ mod tests {
             let rules = SessionConfig { hostname, line_endings, persona, limits, policy, pedantic: false };
             let session = SmtpSession::new(Rc::new(rules), [127, 0, 0, 1].into(), "c1".into());
             let (inbox, out) = (Inbox::default(), Outbox::default());
-            Self { session, inbox, out, office, most: (0, 0), work: 0, spilled_to: Vec::new() }
+            Self {
+                session,
+                inbox,
+                out,
+                directory: Box::new(directory),
+                most: (0, 0),
+                work: 0,
+                spilled_to: Vec::new(),
+            }
         }
 
         /// Sends the text, gives this response to the delivery, and returns the replies.
@@ -176,7 +177,7 @@ mod tests {
             let mut step = Step::Continue;
             loop {
                 let before = self.out.pending().len();
-                let cx = Context { now, directory: &self.office };
+                let cx = Context { now, directory: &*self.directory };
                 step = match step {
                     Step::Request(Request::Receive(ReceiveRequest::Deliver { envelope, .. })) => {
                         self.session.respond(&cx, answer(envelope.to.len()), &mut self.out)
@@ -214,8 +215,8 @@ mod tests {
     #[test]
     fn an_alias_that_is_named_again_costs_no_more_for_its_mailboxes() {
         for (aliases, mailboxes) in [(1000, 1000), (2000, 1000), (1000, 2000)] {
-            let mut talk = Talk::new(Office::new(mailboxes, 1));
-            let replies = talk.message(aliases, |_| Response::Delivered);
+            let mut talk = Talk::new(lists_of(mailboxes, 1));
+            let replies = talk.message(aliases, |_| Response::Delivered(Vec::new()));
             assert_eq!(replies.len(), aliases);
             assert_eq!(talk.work, mailboxes as usize + aliases, "its mailboxes once, and a reply each");
         }
@@ -223,8 +224,8 @@ mod tests {
 
     #[test]
     fn each_alias_of_other_mailboxes_is_one_step_and_counts_them() {
-        let mut talk = Talk::new(Office::new(1000, 100));
-        talk.message(100, |_| Response::Delivered);
+        let mut talk = Talk::new(lists_of(1000, 100));
+        talk.message(100, |_| Response::Delivered(Vec::new()));
         assert_eq!(talk.most.0, 1000);
         assert_eq!(talk.work, (0..100).map(|n| 1000 - n).sum::<usize>() + 100);
     }
@@ -233,10 +234,10 @@ mod tests {
     fn thousands_of_replies_are_said_some_at_a_time_and_in_order() {
         let mut most = Vec::new();
         for aliases in [500, 5000] {
-            let mut talk = Talk::new(Office::new(10, 10));
+            let mut talk = Talk::new(lists_of(10, 10));
             // The fourth mailbox belongs to the first four of every ten aliases.
             let failures = |to| (0..to).map(|n| (n == 3).then_some(Failure::Quota)).collect();
-            let replies = talk.message(aliases, |to| Response::PartlyDelivered(failures(to)));
+            let replies = talk.message(aliases, |to| Response::Delivered(failures(to)));
             for (n, reply) in replies.iter().enumerate() {
                 let code = if n % 10 <= 3 { "452 4.2.2" } else { "250 2.0.0" };
                 assert!(reply.starts_with(&format!("{code} <{n}@c.test> ")), "{n}: {reply}");
@@ -255,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_long_message_to_thousands_names_them_for_its_first_part_only() {
-        let mut talk = Talk::new(Office::new(5000, 1));
+        let mut talk = Talk::new(lists_of(5000, 1));
         talk.say("LHLO x\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<1@c.test>\r\nDATA\r\n", |_| Response::Done);
         for _ in 0..10 {
             talk.say(&"x\r\n".repeat(2000), |_| Response::Done);
@@ -266,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_server_that_stops_says_the_replies_that_are_left_first() {
-        let mut talk = Talk::new(Office::new(10, 1));
+        let mut talk = Talk::new(lists_of(10, 1));
         talk.say("LHLO x\r\nMAIL FROM:<a@b.test>\r\n", |_| Response::Done);
         let rcpts: String = (0..200).map(|n| format!("RCPT TO:<{n}@c.test>\r\n")).collect();
         talk.say(&(rcpts + "DATA\r\n"), |_| Response::Done);

@@ -107,7 +107,7 @@ impl SmtpSession {
                 out.push_event(Event::Login { user, mechanism, ok: true });
                 Step::Continue
             }
-            Response::AuthFailed { delay: after } => {
+            Response::Failed(Failure::AuthFailed { delay }) => {
                 out.push_event(Event::Login { user: user.clone(), mechanism, ok: false });
                 let last = self.failed_credentials.record(
                     user,
@@ -115,7 +115,7 @@ impl SmtpSession {
                     self.config.limits.auth.max_failures_per_connection,
                 );
                 self.state = State::DelayingReply { last };
-                Step::Pause(after)
+                Step::Pause(delay)
             }
             Response::Failed(Failure::Busy) => {
                 write_temporary_failure(&reply::failure_reply(Failure::Busy), out)
@@ -133,7 +133,7 @@ impl SmtpSession {
 
     /// Writes the reply to a wrong password, after its delay.
     pub(super) fn denied(&mut self, last: bool, out: &mut Outbox) -> Step {
-        match self.refuse(out, b"AUTH", &reply::failure_reply(Failure::AuthFailed)) {
+        match self.refuse(out, b"AUTH", &reply::AUTH_FAILED) {
             Step::Close => Step::Close,
             _ if last => self.close_with(out, "too many wrong passwords", &reply::TOO_MUCH),
             step => step,
@@ -168,7 +168,7 @@ fn write_temporary_failure(reply: &Reply, out: &mut Outbox) -> Step {
 fn sasl_refusal(why: BadResponse) -> Reply {
     match why {
         BadResponse::Malformed => reply::BAD_RESPONSE,
-        BadResponse::OtherIdentity => reply::failure_reply(Failure::AuthFailed),
+        BadResponse::OtherIdentity => reply::AUTH_FAILED,
     }
 }
 
@@ -186,18 +186,10 @@ mod tests {
         proto::{
             Context, Encryption, Session,
             dot::LineEndings,
-            request::{AccountDirectory, Lookup},
+            request::Lookup,
             smtp::{Kind, Persona, Policy, SessionConfig, address::Address},
         },
     };
-
-    struct Nobody;
-
-    impl AccountDirectory for Nobody {
-        fn lookup(&self, _: &Address) -> Lookup {
-            Lookup::Unknown
-        }
-    }
 
     /// Everything that a session writes to the client and to the log.
     fn everything_said(auth: AuthPolicy, lines: &[&str], answer: fn() -> Response) -> String {
@@ -213,7 +205,7 @@ mod tests {
         };
         let mut session = SmtpSession::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into());
         let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-        let cx = Context { now, directory: &Nobody };
+        let cx = Context { now, directory: &|_: &Address| Lookup::Unknown };
         let (mut inbox, mut out) = (Inbox::default(), Outbox::default());
         for line in lines {
             inbox.push(format!("{line}\r\n").as_bytes());
@@ -239,7 +231,7 @@ mod tests {
         // The user bob and the password hunter2hunter2, encoded for PLAIN and for LOGIN.
         let (plain, user, password) = ("AGJvYgBodW50ZXIyaHVudGVyMg==", "Ym9i", "aHVudGVyMmh1bnRlcjI=");
         let answers: [fn() -> Response; 3] = [
-            || Response::AuthFailed { delay: Duration::ZERO },
+            || Response::Failed(Failure::AuthFailed { delay: Duration::ZERO }),
             || Response::Failed(Failure::Busy),
             || Response::Verified(Mailbox::named("bob").unwrap()),
         ];

@@ -5,6 +5,7 @@ mod bdat;
 mod bdat_decoder;
 mod body_check;
 pub mod command;
+pub mod command_table;
 mod data;
 mod end_of_data;
 mod factory;

@@ -6,8 +6,8 @@
 
 use super::{
     address, command,
+    command_table::{CommandPhase, CommandSpec, Verb},
     reply::{self, Reply},
-    session_config::{CommandPhase, CommandSpec, Verb},
     state::SmtpSession,
 };
 use crate::proto::{buffer::Inbox, sasl};

@@ -64,7 +64,7 @@ pub fn failure_reply(failure: Failure) -> Reply {
         Failure::MailboxUnusable => {
             Reply::new(451, "4.3.5", "The mailbox can't be used as it is configured, try later")
         }
-        Failure::AuthFailed => Reply::new(535, "5.7.8", "Authentication failed"),
+        Failure::AuthFailed { .. } => AUTH_FAILED,
         Failure::Busy => Reply::new(454, "4.7.0", "Too many logins at once, try later"),
         Failure::TempFail
         | Failure::InUse
@@ -114,6 +114,8 @@ pub const UNKNOWN_MECHANISM: Reply = Reply::new(504, "5.5.4", "Mechanism not rec
 /// AUTH in clear text.
 pub const ENCRYPTION_NEEDED: Reply =
     Reply::new(538, "5.7.11", "Encryption required for the requested mechanism, use STARTTLS first");
+/// Wrong user, wrong password, or disabled account.
+pub const AUTH_FAILED: Reply = Reply::new(535, "5.7.8", "Authentication failed");
 /// A failure of the server during a password check.
 pub const CANNOT_AUTHENTICATE: Reply = Reply::new(454, "4.7.0", "Authentication failed for the time being");
 /// MAIL before AUTH, on a listener that requires a login.

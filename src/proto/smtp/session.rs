@@ -6,10 +6,11 @@ use std::mem;
 
 use super::{
     command,
+    command_table::Verb,
     message_body::Framing,
     refusal::CommandOutcome,
     reply,
-    session_config::{Kind, Persona, Verb},
+    session_config::{Kind, Persona},
     state::{ADVANCE_BODY, ADVANCE_SENDER, ADVANCE_TLS, AfterReplies, OpenTransaction, SmtpSession, State},
 };
 use crate::proto::{
@@ -81,7 +82,7 @@ impl SmtpSession {
         if !rule.allowed.contains(&self.phase()) {
             return self.refuse(out, line, &reply::BAD_SEQUENCE);
         }
-        if rule.junk && self.is_over_junk_limit() {
+        if rule.verb.is_junk() && self.is_over_junk_limit() {
             return self.close_with(out, "junk commands", &reply::TOO_MUCH);
         }
         let in_step = self.lenient() || inbox.is_empty();

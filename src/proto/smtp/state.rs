@@ -12,9 +12,10 @@ use std::{
 use super::{
     address::Address,
     command::Chunk,
+    command_table::CommandPhase,
     message_body::MessageBody,
     reply::{self, Reply},
-    session_config::{CommandPhase, SessionConfig},
+    session_config::SessionConfig,
 };
 use crate::proto::{
     Encryption, Progress, SessionPhase,

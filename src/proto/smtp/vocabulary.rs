@@ -1,8 +1,8 @@
 //! The vocabulary of SMTP.
 
 use super::{
+    command_table,
     reply_codes::{self, ReplyClass},
-    session_config,
 };
 use crate::proto::{sasl, vocabulary::Vocabulary};
 
@@ -10,9 +10,9 @@ use crate::proto::{sasl, vocabulary::Vocabulary};
 pub const VOCABULARY: Vocabulary = Vocabulary {
     begins_tls: "RFC 3207 section 4.2",
     exchange: "RFC 4954 section 4",
-    command: |name| session_config::find_command(name).map(|rule| (rule.meaning, rule.rfc)),
+    command: |name| command_table::find_command(name).map(|rule| (rule.meaning, rule.rfc)),
     reply,
-    listed: session_config::EXTENSIONS,
+    listed: command_table::EXTENSIONS,
     before_keyword: "250-".len(),
 };
 

@@ -167,7 +167,7 @@ fn an_address_a_64_and_a_48_have_their_bounds() {
 #[test]
 fn everything_is_forgotten_with_the_last_connection_but_who_was_served() {
     let mut admission = new_admission(50, &SERVICES);
-    admission.served.capacity = 10;
+    admission.known_addresses.capacity = 10;
     for n in 0..200 {
         admission.mark_served(address(n), at(n));
         come(&mut admission, n, SERVICES[n as usize % 4], at(n));
@@ -184,6 +184,11 @@ fn everything_is_forgotten_with_the_last_connection_but_who_was_served() {
     assert!(
         admission.prefixes.0.is_empty() && admission.sites.0.is_empty() && admission.protected.0.is_empty()
     );
-    assert_eq!((admission.served.last_served.len(), admission.served.order.len()), (10, 10));
-    assert!(admission.served.contains(address(199)) && !admission.served.contains(address(189)));
+    assert_eq!(
+        (admission.known_addresses.last_served_at.len(), admission.known_addresses.order.len()),
+        (10, 10)
+    );
+    assert!(
+        admission.known_addresses.contains(address(199)) && !admission.known_addresses.contains(address(189))
+    );
 }

@@ -31,7 +31,6 @@ use crate::{
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Explanation {
     pub path: String,
-    /// The parsed name.
     pub name: Name,
     /// Header fields of the envelope and for display.
     pub fields: Vec<(String, String)>,
@@ -39,7 +38,6 @@ pub(crate) struct Explanation {
     pub hops: Vec<Hop>,
     /// The MIME parts of its first 32 MiB.
     pub parts: Vec<PartInfo>,
-    /// Sizes of the file.
     pub measure: Measure,
     /// Source of the size that POP3 announces.
     pub counted: Counted,
@@ -79,11 +77,10 @@ pub(crate) struct OwnName {
     pub process: String,
     /// Number of the delivery in that process.
     pub count: String,
-    /// 64 random bits.
+    /// 64 random bits in hexadecimal.
     pub random: String,
     /// Checksum of the other parts.
     pub checksum: String,
-    /// Machine that delivered it.
     pub host: String,
 }
 
@@ -97,7 +94,7 @@ pub(crate) enum Counted {
     ByReading,
 }
 
-/// Explains a message file.
+/// Explains a message file, which is read once and not changed.
 pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
     let file_name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
     // The user has named the directory; below and beside it no link is followed.
@@ -279,5 +276,5 @@ fn meaning(flag: u8) -> &'static str {
 
 /// Octets of a message whose parts are shown.
 const MAX_CONTENT: u64 = 32 << 20;
-/// The fields to show.
+/// The header fields shown, in this order.
 const SHOWN: [&str; 7] = ["Return-Path", "Delivered-To", "From", "To", "Subject", "Date", "Message-ID"];

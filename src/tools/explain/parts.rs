@@ -4,14 +4,13 @@ use serde::Serialize;
 
 use crate::mime::{Limits, Message, Part, view::View};
 
-/// One part.
+/// A part as a line of the explanation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct PartInfo {
     /// Its place in the message: `2.1` is the first part of the second one. `0` is the message.
     pub section: String,
     pub media_type: String,
     pub charset: Option<String>,
-    /// The value of `Content-Transfer-Encoding`.
     pub transfer_encoding: Option<String>,
     /// Octets without the transfer encoding.
     pub octets: usize,

@@ -26,17 +26,17 @@ use crate::{
 impl Mailbox {
     /// Checks the whole mailbox. Files in `tmp/` are stale once they are older than `age` at `now`.
     pub(crate) fn check(&self, now: SystemTime, age: Duration) -> Result<Report, Error> {
-        let mut walk =
+        let mut checker =
             Checker { mailbox: self, now, age, report: Report::default(), identities: BTreeMap::new() };
         let root = fs::fstat(&self.root).map_err(|e| Error::at(&self.path, "stat", e))?;
-        walk.check_permissions(Dir::Root, c".", &root);
-        walk.check_size_cache();
-        walk.check_folders()?;
+        checker.check_permissions(Dir::Root, c".", &root);
+        checker.check_size_cache();
+        checker.check_folders()?;
         for dir in Dir::PARTS {
-            walk.check_directory(dir)?;
+            checker.check_directory(dir)?;
         }
-        walk.check_duplicates();
-        Ok(walk.report)
+        checker.check_duplicates();
+        Ok(checker.report)
     }
 }
 
@@ -62,7 +62,7 @@ impl Checker<'_> {
         self.report.findings.push(Finding { path, problem, detail, repair, file });
     }
 
-    /// Checks owner and mode.
+    /// Checks that the mailbox's owner owns the file and may use it, and that not every user may.
     fn check_permissions(&mut self, dir: Dir, name: &CStr, stat: &Stat) {
         let file = (dir, name, stat.st_ino);
         let uid = self.mailbox.owner;
@@ -170,7 +170,7 @@ impl Checker<'_> {
         }
         self.check_permissions(Dir::Root, &c_name, &stat);
         let Some(fd) = mailbox.dir(dir) else {
-            return Ok(()); // not readable: `rights` has reported it
+            return Ok(()); // not readable: `check_permissions` has reported it
         };
         let failed = |e| Error::at(mailbox.path_of(dir, b"."), "read directory", e);
         for entry in fs::Dir::read_from(fd).map_err(failed)? {

@@ -13,9 +13,8 @@ use crate::maildir::Error;
 pub(crate) struct Finding {
     pub path: PathBuf,
     pub problem: Problem,
-    /// The evidence.
+    /// The evidence, in words for the operator.
     pub detail: String,
-    /// The repair.
     pub repair: Repair,
     pub(super) file: FileRef,
 }
@@ -29,13 +28,12 @@ pub(crate) enum Repair {
     Rename(Vec<u8>),
     /// Remove the file, which is not mail.
     Remove,
-    /// Set the mode.
+    /// Set these permission bits.
     Mode(u32),
-    /// Create the directory.
     MakeDirectory,
 }
 
-/// The file to repair.
+/// The file to repair, as the check found it.
 #[derive(Debug, Clone)]
 pub(super) struct FileRef {
     pub(super) dir: Dir,

@@ -12,11 +12,11 @@ pub(crate) fn check(place: Subdir, file: &[u8], measure: &Measure) -> (Vec<(Prob
     let mut problems = Vec::new();
     let info = name::info(file);
     let (base, rest) = file.split_at(info.unwrap_or(file.len()));
-    let mut right = base.to_vec();
+    let mut corrected = base.to_vec();
     if let Some(number) = number_in_name(base, b'S').filter(|number| *number != measure.bytes) {
         let detail = format!("the name says S={number}, the file has {} octets", measure.bytes);
         problems.push((Problem::WrongNameSize, detail));
-        right = replaced(&right, b'S', measure.bytes);
+        corrected = with_number(&corrected, b'S', measure.bytes);
     }
     // Dovecot does not count the line end added after the last line; restante does.
     let octets = [measure.octets, measure.virtual_size()];
@@ -24,12 +24,12 @@ pub(crate) fn check(place: Subdir, file: &[u8], measure: &Measure) -> (Vec<(Prob
         let detail =
             format!("the name says W={number}, the message has {} octets on the wire", measure.octets);
         problems.push((Problem::WrongNameWireSize, detail));
-        right = replaced(&right, b'W', measure.virtual_size());
+        corrected = with_number(&corrected, b'W', measure.virtual_size());
     }
     if memchr::memchr(b':', base).is_some() || memchr::memchr(b':', rest.get(1..).unwrap_or(b"")).is_some() {
         problems.push((Problem::StrayColon, "a colon that does not begin flags (:2,)".into()));
     }
-    right.extend_from_slice(rest);
+    corrected.extend_from_slice(rest);
     if info.is_some() {
         let flags = name::flags(file);
         if place == Subdir::New {
@@ -40,7 +40,7 @@ pub(crate) fn check(place: Subdir, file: &[u8], measure: &Measure) -> (Vec<(Prob
             problems.push((Problem::UnsortedFlags, format!("flags {}", shown(flags))));
             // An unknown flag may be followed by any text, so the order stays.
             if unknown.is_empty() {
-                right = name::with_flags(&right, flags);
+                corrected = name::with_flags(&corrected, flags);
             }
         }
         if !unknown.is_empty() {
@@ -50,7 +50,7 @@ pub(crate) fn check(place: Subdir, file: &[u8], measure: &Measure) -> (Vec<(Prob
     if std::str::from_utf8(file).is_err() {
         problems.push((Problem::NotUtf8, "octets that are not text".into()));
     }
-    (problems, right)
+    (problems, corrected)
 }
 
 /// True for the flags of the Maildir specification, and for the letters that Dovecot gives to keywords.
@@ -72,7 +72,8 @@ pub(crate) fn number_in_name(base: &[u8], key: u8) -> Option<u64> {
     field(base, key).map(|(_, number)| number)
 }
 
-fn replaced(base: &[u8], key: u8, number: u64) -> Vec<u8> {
+/// Replaces the number of a field, if the name has it.
+fn with_number(base: &[u8], key: u8, number: u64) -> Vec<u8> {
     let Some((range, _)) = field(base, key) else { return base.to_vec() };
     [&base[..range.start], number.to_string().as_bytes(), &base[range.end..]].concat()
 }

@@ -29,7 +29,7 @@ pub(crate) enum Problem {
     StrayColon,
     /// Flags that are unsorted or repeated.
     UnsortedFlags,
-    /// Undefined flags.
+    /// Letters after `:2,` that are no flags.
     UnknownFlags,
     /// Flags in the name of a file in `new/`.
     FlagsInNew,

@@ -13,7 +13,7 @@ use crate::{
 /// The result of an export.
 #[derive(Debug, Default)]
 pub struct Exported {
-    /// Number of messages written.
+    /// Number of messages in the mbox.
     pub messages: u64,
     /// Errors of the messages that could not be opened.
     pub skipped: Vec<maildir::Error>,

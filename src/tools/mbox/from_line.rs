@@ -3,7 +3,7 @@
 use super::Format;
 use crate::tools::date;
 
-/// A From_ line.
+/// A From_ line, as far as an import uses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FromLine {
     /// Date of delivery in seconds since 1970, if its form is known.

@@ -41,7 +41,7 @@ pub struct Import<'a> {
     /// Maximum number of messages in it: each stays open until the batch is synced.
     max_open: usize,
     imported: Imported,
-    /// Called for every message.
+    /// Called after every message, with the offset of the next one.
     progress: &'a mut dyn FnMut(ImportPass, u64),
 }
 
@@ -50,7 +50,7 @@ pub struct Import<'a> {
 pub enum ImportPass {
     /// The mbox is checked to its end before delivery.
     Check,
-    /// Messages are delivered.
+    /// Messages are written into the mailbox, durably at the end of each batch.
     Deliver,
 }
 
@@ -63,7 +63,7 @@ pub struct Imported {
     pub end: u64,
 }
 
-/// The message being read.
+/// The message whose end the parser has not reached.
 struct CurrentMessage {
     at: u64,
     date: Option<i64>,
@@ -193,7 +193,7 @@ impl<'a> Import<'a> {
         Ok(record.finish(self.maildir, now)?)
     }
 
-    /// The progress so far.
+    /// The progress so far, which counts only durable messages.
     pub fn imported(&self) -> Imported {
         self.imported
     }
@@ -369,7 +369,7 @@ fn whole_second(time: SystemTime) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
 }
 
-/// Messages of one batch.
+/// Messages made durable together: each holds a file open.
 const BATCH: usize = 128;
 /// Octets that end a batch with fewer messages.
 const BATCH_OCTETS: u64 = 32 << 20;

@@ -55,21 +55,21 @@ pub enum Error {
     NoMbox,
     /// The last message is incomplete.
     Cut {
-        /// Offset of the message.
+        /// Offset of the From_ line of the message.
         message: u64,
         /// Offset of the end of the file.
         end: u64,
     },
     /// Reading failed (offset in the uncompressed data).
     Read {
-        /// Offset of the failure.
+        /// Offset at which the read failed.
         at: u64,
-        /// Cause of the failure.
+        /// The error of the system or of the decompression.
         error: std::io::Error,
     },
     /// The file was changed during the import.
     Changed,
-    /// Writing the mbox failed.
+    /// The mbox could not be written.
     Write(std::io::Error),
     /// The mailbox cannot be used.
     Mailbox(maildir::Error),

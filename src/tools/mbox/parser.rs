@@ -34,7 +34,7 @@ struct Parser<R> {
     line: Line,
 }
 
-/// The message being read.
+/// The message whose end is not reached.
 struct Message {
     at: u64,
     /// True if the From_ line ends in CRLF. The CR of the other lines is then removed.
@@ -43,7 +43,7 @@ struct Message {
     empty_line: bool,
 }
 
-/// Position within a line.
+/// The position within a line, across the pieces of a read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Line {
     Start,

@@ -39,7 +39,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Identifies an open file.
+    /// Describes an open file, so that a later run recognises it.
     pub fn of(file: &File) -> io::Result<Self> {
         let stat = file.metadata()?;
         let first = usize::try_from(stat.len()).unwrap_or(FIRST).min(FIRST);
@@ -63,7 +63,7 @@ fn digest(file: &File, first: usize) -> io::Result<String> {
 /// The progress of earlier runs with a file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PreviousRun {
-    /// No earlier run.
+    /// No earlier run imported this file.
     Nothing,
     /// Begun, with this many messages delivered.
     Started(u64),
@@ -71,11 +71,11 @@ pub enum PreviousRun {
     Done(u64),
     /// Begun or completed, but the file was changed since.
     Changed,
-    /// Begun with another format.
+    /// Begun with this other format, which splits the file elsewhere.
     Format(String),
 }
 
-/// The record as stored.
+/// The record in the mailbox, as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct ResumeRecord {
     source: Source,
@@ -86,21 +86,20 @@ pub(super) struct ResumeRecord {
     pub(super) delivered: u64,
     /// Offset of the batch in the mbox.
     pub(super) next: u64,
-    /// Offset of its end.
+    /// Offset of the end of the batch.
     pub(super) end: u64,
     /// True if the import is complete.
     done: bool,
     pub(super) batch: Vec<BatchEntry>,
 }
 
-/// A message to rename.
+/// A durable message in `tmp/` that is to be renamed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct BatchEntry {
-    /// Offset in the mbox.
+    /// Offset of its From_ line.
     pub(super) at: u64,
-    /// Name in `tmp/`.
     pub(super) unfinished: String,
-    /// Final name.
+    /// Its name in `new/` or `cur/`.
     pub(super) name: String,
     /// True for `cur/`, false for `new/`.
     pub(super) seen: bool,

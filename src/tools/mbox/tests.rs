@@ -3,7 +3,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::maildir::Spool;
 
-/// Collects the messages.
 #[derive(Default)]
 struct Kept(Vec<Vec<u8>>, Vec<FromLine>);
 
@@ -123,7 +122,6 @@ proptest! {
     }
 }
 
-/// Offsets of the messages.
 #[derive(Default)]
 struct Starts(Vec<usize>);
 

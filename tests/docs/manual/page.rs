@@ -14,6 +14,23 @@ pub(crate) struct Block {
     pub(crate) line: usize,
     pub(crate) lines: Vec<String>,
     pub(crate) kind: Kind,
+    pub(crate) terminal: Terminal,
+    /// The standard output of the commands, from the block of `text` that follows them.
+    pub(crate) output: Option<Vec<String>>,
+}
+
+/// The terminal in which commands are typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Terminal {
+    /// That of the server: its commands run until Ctrl-C.
+    First,
+    /// That of all commands without a comment.
+    #[default]
+    Second,
+    /// Another one with a command that runs until Ctrl-C.
+    Third,
+    /// Each of them, when it is opened.
+    Every,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,13 +48,21 @@ pub(crate) enum Port {
 }
 
 impl Page {
+    /// Whether the page starts its own servers: then `tour` types all of it, in order.
+    pub(crate) fn is_tour(&self) -> bool {
+        self.blocks.iter().any(|block| block.terminal == Terminal::First)
+    }
+
     /// Reads a page. A dialogue is a block of `text` that begins with `S:`, and speaks at the port that the text
     /// above it names last; to a server with a certificate, where that said `restante dev --tls` in the same
-    /// section. A block of `sh` is commands, unless a comment above it says `not run:` and why.
+    /// section. A block of `sh` is commands, unless a comment above it says `not run:` and why. A comment above it may
+    /// name its terminal, and a block of `text` right after it is its output. That of the third terminal stands anywhere
+    /// below, with the same comment.
     pub(crate) fn read(path: PathBuf) -> Self {
         let text = fs::read_to_string(&path).unwrap();
         let mut blocks = Vec::new();
-        let (mut port, mut tls, mut excused) = (None, false, false);
+        let (mut port, mut tls, mut excused, mut terminal) = (None, false, false, Terminal::default());
+        let mut is_after_commands = false;
         let mut lines = text.lines().zip(1..);
         while let Some((line, number)) = lines.next() {
             if line.starts_with('#') {
@@ -47,16 +72,31 @@ impl Page {
                 let body = lines.by_ref().map(|(line, _)| line.to_owned());
                 let body: Vec<String> = body.take_while(|line| line != "```").collect();
                 let begins = body.first().is_some_and(|first| first.starts_with("S: "));
+                let follows = std::mem::take(&mut is_after_commands);
+                if language == "text" && !begins && (follows || terminal == Terminal::Third) {
+                    let typed = blocks.iter_mut().rfind(|block: &&mut Block| block.terminal == terminal);
+                    typed.unwrap().output = Some(body);
+                    terminal = Terminal::default();
+                    continue;
+                }
                 let kind = match (language, port) {
                     ("text", Some(port)) if begins => Some(Kind::Dialogue { port, tls }),
                     ("text", None) if begins => panic!("{}:{number}: on which port?", path.display()),
                     ("sh", _) if !excused => Some(Kind::Commands),
                     _ => None,
                 };
-                blocks.extend(kind.map(|kind| Block { line: number, lines: body, kind }));
-                excused = false;
+                is_after_commands = kind == Some(Kind::Commands);
+                blocks.extend(kind.map(|kind| Block {
+                    line: number,
+                    lines: body,
+                    kind,
+                    terminal,
+                    output: None,
+                }));
+                (excused, terminal) = (false, Terminal::default());
                 continue;
             }
+            is_after_commands &= line.is_empty();
             let last = [("2525", Port::Smtp), ("1110", Port::Pop3)]
                 .into_iter()
                 .filter_map(|(digits, port)| Some((line.rfind(digits)?, port)))
@@ -67,8 +107,15 @@ impl Page {
                 let why = excuse.trim().trim_end_matches("-->").trim();
                 assert!(why.len() > 10, "{}:{number}: why is it not run?", path.display());
                 excused = true;
+            } else if let Some(comment) = line.strip_prefix("<!-- ") {
+                terminal = match comment.split_once(" terminal") {
+                    Some(("first", _)) => Terminal::First,
+                    Some(("third", _)) => Terminal::Third,
+                    Some(("every", _)) => Terminal::Every,
+                    _ => terminal,
+                };
             } else if !line.is_empty() {
-                excused = false;
+                (excused, terminal) = (false, Terminal::default());
             }
         }
         Self { path, blocks }

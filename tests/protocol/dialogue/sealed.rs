@@ -20,10 +20,7 @@ use restante::{
         tls::TlsConfig,
         transport::{Security, Transport},
     },
-    proto::{
-        request::{AccountDirectory, ConnId, Failure, Lookup, Request, Response},
-        smtp::address::Address,
-    },
+    proto::request::{AccountDirectory, ConnId, Failure, Request, Response},
     transcript::Transcripts,
 };
 use rustls::{ClientConfig, ClientConnection};
@@ -147,15 +144,9 @@ impl Script {
     }
 }
 
-impl AccountDirectory for Script {
-    fn lookup(&self, address: &Address) -> Lookup {
-        self.world.lookup(address)
-    }
-}
-
 impl connection::RequestHandler for Script {
     fn directory(&self) -> &dyn AccountDirectory {
-        self
+        &self.world
     }
 
     fn handle(&mut self, _: ConnId, ask: Request) -> Option<Response> {

@@ -245,12 +245,11 @@ impl World {
     pub(crate) fn answer(&mut self, text: &str) -> Result<Response, String> {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         Ok(match (word, rest) {
-            ("ready", "") => Response::Done,
-            ("delivered", "") => Response::Delivered,
-            ("partly", faults) => Response::PartlyDelivered(
-                faults.split_whitespace().map(text::outcome).collect::<Result<_, _>>()?,
-            ),
-            ("updated", "") => Response::Updated,
+            ("ready" | "updated", "") => Response::Done,
+            ("delivered", "") => Response::Delivered(Vec::new()),
+            ("partly", faults) => {
+                Response::Delivered(faults.split_whitespace().map(text::outcome).collect::<Result<_, _>>()?)
+            }
             ("welcome", mailbox) => Response::Verified(named(mailbox)?),
             ("opened", "") => Response::Opened(Arc::new(Messages(self.messages.clone()))),
             ("opened", sizes) => {
@@ -258,7 +257,7 @@ impl World {
                 self.messages.clone_from(&messages);
                 Response::Opened(Arc::new(Messages(messages)))
             }
-            ("denied", after) => Response::AuthFailed { delay: after.parse::<Span>()?.0 },
+            ("denied", delay) => Response::Failed(Failure::AuthFailed { delay: delay.parse::<Span>()?.0 }),
             ("failed", fault) => Response::Failed(text::fault(fault)?),
             ("chunk", chunk) => match text::unquoted(chunk)? {
                 (bytes, "") => Response::Chunk { bytes, last: false },

@@ -34,6 +34,6 @@ pub(super) fn take(registry: &mut Registry) -> Vec<Output> {
         IndexJob::Recheck(maildir, names) => Output::Recheck(id, maildir, names),
         IndexJob::Unwatch(_) => Output::Unwatch(id),
     };
-    let answers: Vec<Output> = registry.take_ready().into_iter().map(answer).collect();
+    let answers: Vec<Output> = registry.take_login_results().into_iter().map(answer).collect();
     answers.into_iter().chain(registry.take_jobs().into_iter().map(job)).collect()
 }

@@ -1,0 +1,228 @@
+//! The text that `restante dev` prints at its start: commands to paste.
+//!
+//! The rule: each command works in a shell in the directory where the server was started, with the PATH that the server
+//! has. On a screen of 80 columns and 24 lines all of it is visible, with the first lines of the log below it.
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use crate::printable;
+
+/// The facts that the text tells. Paths are absolute.
+pub(super) struct Banner<'a> {
+    pub(super) smtp: SocketAddr,
+    pub(super) pop3: SocketAddr,
+    pub(super) tls: Option<TlsListeners<'a>>,
+    pub(super) spool: &'a Path,
+    pub(super) transcripts: Option<&'a Path>,
+}
+
+/// The listeners that begin with TLS, and the certificate to trust.
+pub(super) struct TlsListeners<'a> {
+    pub(super) smtps: SocketAddr,
+    pub(super) pop3s: SocketAddr,
+    pub(super) certificate: &'a Path,
+}
+
+impl Banner<'_> {
+    /// The text for a shell in `directory`, in which the word `restante` starts this program.
+    pub(super) fn text(&self, directory: &Path, restante: &str) -> String {
+        let Self { smtp, pop3, spool, .. } = self;
+        let below = |path: &Path| path.strip_prefix(directory).unwrap_or(path).to_owned();
+        let spool = below(spool);
+        let here =
+            if *spool == *DEFAULT_SPOOL { String::new() } else { format!(" --spool {}", quoted(&spool)) };
+        let mailbox = quoted(&spool.join(DEMO_USER));
+        let mut text = format!(
+            r"restante dev: SMTP at {smtp}, POP3 at {pop3}. Every address
+has a mailbox, any password opens it, and nothing leaves this machine.
+The messages are files below {}. Ctrl-C ends the server.
+
+Type these in a second terminal, in the same directory:
+  printf 'Subject: hello\n\nIt works.\n' | curl --crlf {} \
+    --mail-from me@example.test --mail-rcpt {DEMO_USER} -T -
+  curl {} -u {DEMO_USER}:any
+  mutt -f {mailbox}
+",
+            printable::path(&spool),
+            shell_quoted(&format!("smtp://{smtp}")),
+            shell_quoted(&format!("pop3://{pop3}/1")),
+        );
+        if cfg!(feature = "tools") {
+            let client = format!("{restante} client{}", self.ports_for_client());
+            let wait = format!("{restante} wait{here} --to {DEMO_USER}");
+            text.push_str(&format!("  {client}   # reads and writes mail\n  {wait}   # in a script\n"));
+        }
+        if let Some(directory) = self.transcripts.map(below) {
+            let word = quoted(&directory);
+            text.push_str(&match () {
+                () if !cfg!(feature = "tools") => format!("Transcripts of all sessions are below {word}.\n"),
+                () if *directory == *DEFAULT_TRANSCRIPTS => {
+                    format!("  {restante} watch   # explains every session\n")
+                }
+                () => format!("  {restante} watch {word}   # explains every session\n"),
+            });
+        }
+        text.push_str(&self.by_hand());
+        text
+    }
+
+    /// The options of `restante client` that are not at their defaults.
+    fn ports_for_client(&self) -> String {
+        let option = |name, address: SocketAddr, default: &str| {
+            let word = address.to_string();
+            if word == default { String::new() } else { format!(" --{name} {}", shell_quoted(&word)) }
+        };
+        option("smtp", self.smtp, "127.0.0.1:2525") + &option("pop3", self.pop3, "127.0.0.1:1110")
+    }
+
+    /// The commands for people who type the protocols, for TLS, and the settings of a mail program.
+    fn by_hand(&self) -> String {
+        let (smtp_host, smtp_port) = (self.smtp.ip(), self.smtp.port());
+        let (pop3_host, pop3_port) = (self.pop3.ip(), self.pop3.port());
+        let smtp = shell_quoted(&self.smtp.to_string());
+        let tls = self.tls.as_ref().map(TlsListeners::text).unwrap_or_default();
+        format!(
+            r"  swaks -s {smtp} -f me@example.test -t you+452@example.test   # refused
+  telnet {smtp_host} {smtp_port}   # HELO me, then HELP, which explains the commands
+  telnet {pop3_host} {pop3_port}   # USER {DEMO_USER}, PASS any, LIST, RETR 1
+{tls}
+Thunderbird, set up by hand: {DEMO_USER}, any password, no encryption,
+POP3 {pop3_host} port {pop3_port}, SMTP {smtp_host} port {smtp_port}.
+
+"
+        )
+    }
+}
+
+impl TlsListeners<'_> {
+    fn text(&self) -> String {
+        let word = |address: SocketAddr| shell_quoted(&address.to_string());
+        let url = shell_quoted(&format!("pop3s://{}/1", self.pop3s));
+        let certificate = quoted(self.certificate);
+        format!(
+            r"  curl {url} -u {DEMO_USER}:any \
+    --cacert {certificate}
+  openssl s_client -quiet -crlf -connect {}
+  openssl s_client -quiet -crlf -connect {}
+",
+            word(self.smtps),
+            word(self.pop3s),
+        )
+    }
+}
+
+/// The word that starts this program again: its name if the shell finds it on the PATH, else the path that was typed.
+pub(super) fn command_word() -> String {
+    let typed = env::args_os().next().map(PathBuf::from).unwrap_or_else(|| NAME.into());
+    let on_path = env::var_os("PATH").and_then(|path| found_on(&path));
+    let is_this = |found: PathBuf| match (fs::canonicalize(found), env::current_exe()) {
+        (Ok(found), Ok(this)) => found == this,
+        _ => false,
+    };
+    if on_path.is_some_and(is_this) { NAME.into() } else { quoted(&typed) }
+}
+
+/// The program of this name that a shell would start.
+fn found_on(path: &OsStr) -> Option<PathBuf> {
+    env::split_paths(path).map(|directory| directory.join(NAME)).find(|file| file.is_file())
+}
+
+fn quoted(path: &Path) -> String {
+    shell_quoted(&path.to_string_lossy())
+}
+
+/// Quotes one word for a shell command.
+fn shell_quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
+    let quoted = || format!("'{}'", printable::line(word).replace('\'', r"'\''"));
+    if word.chars().all(plain) { word.to_owned() } else { quoted() }
+}
+
+const NAME: &str = "restante";
+const DEMO_USER: &str = "you@example.test";
+
+/// The directories in which the other commands look, if nothing else is said.
+const DEFAULT_SPOOL: &str = "spool";
+const DEFAULT_TRANSCRIPTS: &str = "transcripts";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOME: &str = "/home/somebody/projects/restante";
+
+    fn screen(restante: &str, spool: &Path, transcripts: Option<&Path>, tls: bool) -> String {
+        let smtp = "127.0.0.1:2525".parse().unwrap();
+        let pop3 = "127.0.0.1:51110".parse().unwrap();
+        let certificate = Path::new("/home/somebody/.local/state/restante/certificate.pem");
+        let tls = tls.then(|| TlsListeners {
+            smtps: "127.0.0.1:2465".parse().unwrap(),
+            pop3s: "127.0.0.1:1995".parse().unwrap(),
+            certificate,
+        });
+        Banner { smtp, pop3, tls, spool, transcripts }.text(Path::new(HOME), restante)
+    }
+
+    #[test]
+    fn h02_the_screen_fits_80_columns_and_24_lines_with_the_log() {
+        let (spool, transcripts) = (Path::new(HOME).join("spool"), Path::new(HOME).join("transcripts"));
+        for tls in [false, true] {
+            let screen = screen("target/release/restante", &spool, Some(&transcripts), tls);
+            let rows: usize = screen.lines().map(|line| line.chars().count().div_ceil(80).max(1)).sum();
+            // Two lines of the log name the listeners, and a third line takes two rows.
+            let log = if tls { 0 } else { 4 };
+            assert!(rows + log <= 24, "{rows} rows:\n{screen}");
+        }
+    }
+
+    #[test]
+    fn h02_the_commands_name_the_ports_taken_and_the_directories_from_here() {
+        let (spool, transcripts) = (Path::new(HOME).join("spool"), Path::new("/var/tmp/my sessions"));
+        let screen = screen("target/release/restante", &spool, Some(transcripts), true);
+        for command in [
+            "| curl --crlf smtp://127.0.0.1:2525 \\\n",
+            "swaks -s 127.0.0.1:2525 ",
+            "curl pop3://127.0.0.1:51110/1 -u you@example.test:any\n",
+            "mutt -f spool/you@example.test\n",
+            #[cfg(feature = "tools")]
+            "  target/release/restante client --pop3 127.0.0.1:51110 ",
+            #[cfg(feature = "tools")]
+            "  target/release/restante wait --to you@example.test ",
+            #[cfg(feature = "tools")]
+            "  target/release/restante watch '/var/tmp/my sessions' ",
+            "telnet 127.0.0.1 2525 ",
+            "telnet 127.0.0.1 51110 ",
+            "port 51110, SMTP 127.0.0.1 port 2525.\n",
+            "curl pop3s://127.0.0.1:1995/1 -u",
+            "connect 127.0.0.1:2465\n",
+        ] {
+            assert!(screen.contains(command), "{command:?} is not in {screen}");
+        }
+    }
+
+    #[cfg(feature = "tools")]
+    #[test]
+    fn h02_a_spool_elsewhere_is_named() {
+        let screen = screen(NAME, Path::new("/srv/mail"), None, false);
+        assert!(screen.contains("  restante wait --spool /srv/mail --to you@example.test "), "{screen}");
+        assert!(!screen.contains("watch"), "there is nothing to watch: {screen}");
+    }
+
+    #[test]
+    fn what_a_shell_would_change_is_quoted() {
+        for (word, quoted) in [
+            ("smtp://127.0.0.1:2525", "smtp://127.0.0.1:2525"),
+            ("smtp://[::1]:2525", "'smtp://[::1]:2525'"),
+            ("/my mail/$x", "'/my mail/$x'"),
+            ("/it's", r"'/it'\''s'"),
+        ] {
+            assert_eq!(shell_quoted(word), quoted);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The terminals of a visitor: one in which a server runs until Ctrl-C, and one in which commands are typed.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::common::eventually;
+
+/// A new user, in a new clone.
+pub(crate) struct Visitor {
+    pub(crate) home: PathBuf,
+    pub(crate) clone: PathBuf,
+}
+
+impl Visitor {
+    /// A shell with nothing in its environment but what a login gives. cargo has built the program already.
+    fn bash(&self, arguments: &[&str]) -> Command {
+        let runtime = self.home.join(".runtime");
+        fs::create_dir_all(&runtime).unwrap();
+        let mut bash = Command::new("bash");
+        bash.args(["--norc", "--noprofile"]).args(arguments).current_dir(&self.clone).env_clear();
+        let variables = [
+            ("PATH", PATH),
+            ("TERM", "dumb"),
+            ("NO_COLOR", "1"),
+            ("LANG", "C.UTF-8"),
+            ("CARGO", "true"),
+            ("USER", "me"),
+        ];
+        bash.envs(variables).env("HOME", &self.home).env("XDG_RUNTIME_DIR", runtime);
+        bash
+    }
+
+    /// Writes lines to a file for a shell to read, so that the programs in them do not read the shell's own input.
+    fn script(&self, lines: &[String]) -> PathBuf {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let file = self.home.join(format!(".typed-{number}"));
+        fs::write(&file, lines.join("\n") + "\n").unwrap();
+        file
+    }
+}
+
+/// The second terminal: one shell for all commands.
+pub(crate) struct Shell<'a> {
+    visitor: &'a Visitor,
+    shell: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl<'a> Shell<'a> {
+    pub(crate) fn open(visitor: &'a Visitor) -> Self {
+        let mut bash = visitor.bash(&["-s"]);
+        let mut shell = bash.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (input, output) = (shell.stdin.take().unwrap(), BufReader::new(shell.stdout.take().unwrap()));
+        Self { visitor, shell, input, output }
+    }
+
+    /// Runs the lines. Returns all that they print, and whether each command succeeded.
+    pub(crate) fn run(&mut self, lines: &[String]) -> (String, bool) {
+        let file = self.visitor.script(lines);
+        let trap = format!("exec 2>&1; trap 'echo {BAD}' ERR");
+        writeln!(self.input, "{trap}; source {} < /dev/null; echo; echo {END}", file.display()).unwrap();
+        let mut printed = String::new();
+        let mut is_good = true;
+        loop {
+            let mut line = Vec::new();
+            self.output.read_until(b'\n', &mut line).unwrap();
+            let line = String::from_utf8_lossy(&line);
+            match line.trim_end() {
+                END => break,
+                BAD => is_good = false,
+                _ => printed.push_str(&line),
+            }
+            assert!(!line.is_empty(), "the shell ended");
+        }
+        let home = self.visitor.home.to_str().unwrap();
+        (printed.trim_end_matches('\n').replace(home, "/home/me"), is_good)
+    }
+}
+
+impl Drop for Shell<'_> {
+    fn drop(&mut self) {
+        let _ = self.shell.kill(); // it may have ended
+        let _ = self.shell.wait();
+    }
+}
+
+/// A command that runs until Ctrl-C.
+pub(crate) struct Running {
+    process: Child,
+    printed: PathBuf,
+    /// The signal that stands for Ctrl-C.
+    end: Signal,
+}
+
+impl Running {
+    /// Opens a terminal, types what belongs in every one, and then the command.
+    pub(crate) fn start(visitor: &Visitor, every: &[String], lines: &[String]) -> Self {
+        let file = visitor.script(&[every, lines].concat());
+        let bash = visitor.bash(&[file.to_str().unwrap()]);
+        Self::spawn(bash, file.with_extension("out"), Signal::INT)
+    }
+
+    /// The same in a terminal that the command takes for one, of 100 columns.
+    pub(crate) fn on_screen(visitor: &Visitor, every: &[String], lines: &[String]) -> Self {
+        let every = format!("source {} > /dev/null; stty cols 100", visitor.script(every).display());
+        let file = visitor.script(&[&[every][..], lines].concat());
+        let mut bash = visitor.bash(&["-c"]);
+        bash.arg(format!("exec script -qc 'bash --norc --noprofile {}' /dev/null", file.display()));
+        Self::spawn(bash, file.with_extension("out"), Signal::TERM)
+    }
+
+    fn spawn(mut shell: Command, printed: PathBuf, end: Signal) -> Self {
+        let out = fs::File::create(&printed).unwrap();
+        shell.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out).process_group(0);
+        Self { process: shell.spawn().unwrap(), printed, end }
+    }
+
+    /// Waits until the screen has that text, and returns all that it has.
+    pub(crate) fn tells(&self, text: &str) -> String {
+        self.prints(|printed| (!printed.contains(text)).then(|| format!("{text:?} is not there")))
+    }
+
+    /// Waits until the screen has no fault any more, and returns all that it has.
+    pub(crate) fn prints(&self, fault: impl Fn(&str) -> Option<String>) -> String {
+        let mut screen = Screen { text: String::new(), fault: None };
+        eventually("the terminal shows what the page has", || {
+            screen.text = String::from_utf8_lossy(&fs::read(&self.printed).unwrap()).into_owned();
+            screen.fault = fault(&screen.text);
+            screen.fault.is_none().then(|| screen.text.clone())
+        })
+    }
+}
+
+/// What a terminal shows, printed if the test fails.
+struct Screen {
+    text: String,
+    fault: Option<String>,
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{:?}\n--- the terminal shows:\n{}", self.fault, self.text);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = kill_process_group(Pid::from_child(&self.process), self.end); // it may have ended
+        let _ = self.process.wait();
+    }
+}
+
+/// Printed after a command that failed.
+const BAD: &str = "--a command failed--";
+const END: &str = "--end of what was typed--";
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
