@@ -172,13 +172,19 @@ fn split_inbox(inbox: &str) -> (Option<&str>, &str) {
     inbox.rsplit_once('/').map_or((None, inbox), |(directory, name)| (Some(directory), name))
 }
 
+fn leads_up(inbox: &str) -> bool {
+    inbox.split('/').any(|part| part == "..")
+}
+
 fn checked_inbox<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
     let inbox = Option::<String>::deserialize(d)?;
     match inbox {
-        Some(name) if Mailbox::named(split_inbox(&name).1).is_none() => Err(D::Error::custom(format!(
-            "{name:?} cannot be an inbox: 1 to {} of a-z, 0-9 and @ . _ + - =, not beginning with . or -",
-            Mailbox::MAX_NAME
-        ))),
+        Some(name) if Mailbox::named(split_inbox(&name).1).is_none() || leads_up(&name) => {
+            Err(D::Error::custom(format!(
+                "{name:?} cannot be an inbox: 1 to {} of a-z, 0-9 and @ . _ + - =, not beginning with . or -",
+                Mailbox::MAX_NAME
+            )))
+        }
         inbox => Ok(inbox),
     }
 }

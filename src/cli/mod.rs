@@ -34,6 +34,7 @@ mod send;
 mod serve;
 #[cfg(feature = "tools")]
 mod spool;
+mod start_failure;
 mod startup;
 mod status;
 #[cfg(feature = "tools")]

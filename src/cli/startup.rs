@@ -7,7 +7,7 @@
 
 use std::{io, time::SystemTime};
 
-use super::{failure::Failure, serve::start_failure};
+use super::{failure::Failure, start_failure::start_failure};
 use crate::{
     config::{Config, ConfigText, ListenerConfig, Sandbox},
     fd_limits::{FdBudget, count_open_fds, raise_fd_limit},

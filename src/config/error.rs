@@ -13,7 +13,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{renamed, tls::CREDENTIALS};
+use super::renamed;
 
 /// The reason why a configuration cannot be used. Prints as a sentence for the operator.
 #[derive(Debug)]
@@ -237,5 +237,8 @@ fn without_indices(key: &str) -> String {
 
 pub(super) const LISTENERS_ARE_A_LIST: &str =
     "write [[listen]], in double brackets: one section for each listener";
+
+/// The directory of credentials in the paths of a configuration: a variable of the environment.
+pub(super) const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
 
 const A_NUMBER: &str = "expected a whole number, 0 or more";

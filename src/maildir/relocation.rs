@@ -117,7 +117,7 @@ fn folders(spool: &Spool, name: &str) -> Result<Vec<Option<String>>, Error> {
     Ok(folders)
 }
 
-/// Removes a mailbox without messages, and its caches. What is not empty stays.
+/// Removes a mailbox without messages, and its caches. A directory with other files stays.
 fn remove_empty(spool: &Spool, name: &str) -> Result<(), Error> {
     let path = spool.path().join(name);
     let home = open_directory(spool.dir(), name, &path)?;

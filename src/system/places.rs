@@ -206,7 +206,7 @@ fn missing_name(key: &str, what: &str, path: &Path, advice: Option<(&Path, Strin
     }
 }
 
-/// What a path leads to.
+/// The kind of thing at the end of a path, links followed.
 enum Kind {
     Directory,
     /// Something else, by its name.

@@ -199,6 +199,27 @@ fn n20_a_command_without_a_configuration_takes_that_of_the_environment() {
 }
 
 #[test]
+fn n07_every_tool_follows_a_spool_that_is_a_link_and_a_mailbox_that_is_named_by_its_path() {
+    let server = Server::dev();
+    let home = home();
+    symlink(&server.spool, home.path().join("link")).unwrap();
+    symlink(server.spool.join(BOB), home.path().join("box")).unwrap();
+    deliver(&server, BOB, b"Subject: x\r\n\r\n");
+    for words in [
+        &["fsck", "--spool", "link"][..],
+        &["wait", "--to", BOB, "--spool", "link", "--timeout", "9s"],
+        &["export", BOB, "--spool", "link"],
+        &["export", "./box"],
+        &["purge", "--to", BOB, "--yes", "--spool", "link"],
+    ] {
+        let (code, said) = restante(words, home.path(), None);
+        assert_eq!(code, Some(0), "{words:?}: {said}");
+        assert!(words[0] != "export" || said.contains("Subject: x"), "{words:?}: {said}");
+    }
+    assert!(server.maildir(BOB).files("new").is_empty());
+}
+
+#[test]
 fn n21_status_shows_the_server_of_this_directory_and_says_when_there_are_several() {
     let runtime = home();
     let place = home();

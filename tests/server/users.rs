@@ -2,7 +2,8 @@
 //! killed at any step.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::Instant,
@@ -204,6 +205,35 @@ fn n09_a_mailbox_that_accounts_share_or_that_has_another_name_stays_where_it_is(
     assert!(code == Some(2) && said.contains("is that of x@example.test too: nothing was removed"), "{said}");
     assert!(story.account(ROB).is_some());
 }
+
+#[test]
+fn n09_root_moves_mail_with_the_rights_of_the_owner_of_the_spool() {
+    let test = "n09_root_moves_mail_with_the_rights_of_the_owner_of_the_spool";
+    if !rustix::process::geteuid().is_root() {
+        return skip(test, "only for root");
+    }
+    let story = Story::new();
+    fs::set_permissions(story.home.path(), Permissions::from_mode(0o711)).unwrap();
+    story.put(ROB, "new/0", "nought");
+    let chown =
+        |what: &Path| Command::new("chown").args(["-R", "nobody"]).arg(what).status().unwrap().success();
+    assert!(chown(&story.at("spool")));
+    story.user_ok(&["rename", BOB, ROB, "--keep-mail"]);
+    assert_eq!(story.messages(ROB).len(), 4);
+    // What was made meanwhile is the owner's, and the accounts are root's.
+    for made in [".Sent", ".Sent/cur", ".Sent/maildirfolder", ".Sent/cur/3:2,S"] {
+        assert_eq!(fs::metadata(story.mailbox(ROB).join(made)).unwrap().uid(), NOBODY, "{made}");
+    }
+    assert_eq!(fs::metadata(story.at("users.json")).unwrap().uid(), 0);
+    // A link in the place of a mailbox leads nowhere.
+    symlink(story.home.path(), story.mailbox("eve@example.test")).unwrap();
+    story.user_ok(&["remove", ROB, "--delete-mail", "--yes"]);
+    let (code, said) = story.user(&["remove", "eve@example.test", "--delete-mail", "--yes"]);
+    assert!(code.is_some() && story.at("users.json").exists(), "{said}");
+}
+
+/// The number of the user `nobody`.
+const NOBODY: u32 = 65534;
 
 #[test]
 fn n10_mail_is_deleted_with_its_account_only_after_a_yes() {
