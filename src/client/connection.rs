@@ -163,7 +163,7 @@ impl Connection {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                 ClientError::Timeout(self.server.clone(), self.timeout)
             }
-            io::ErrorKind::InvalidData => ClientError::Tls(self.server.clone(), tls::reason(&error)),
+            io::ErrorKind::InvalidData => ClientError::Tls(self.server.clone(), tls::reason(error)),
             _ => ClientError::ConnectionLost(self.server.clone()),
         }
     }

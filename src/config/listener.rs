@@ -69,15 +69,15 @@ impl ListenerConfig {
             return None;
         }
         if self.persona == Persona::Smtp(smtp::Persona::Rfc821) {
-            return self.trusted_networks.is_empty().then_some(LoginImpossible::NoAuth);
+            return self.trusted_networks.is_empty().then_some(LoginImpossible::PersonaWithoutAuth);
         }
         if self.address.is_local() || self.auth_allow_cleartext {
             return None;
         }
         match (self.tls, self.persona) {
-            (TlsMode::None, _) => Some(LoginImpossible::NoTls),
+            (TlsMode::None, _) => Some(LoginImpossible::ClearText),
             (TlsMode::Starttls, Persona::Pop3(persona)) if persona != pop3::Persona::Modern => {
-                Some(LoginImpossible::NoStls)
+                Some(LoginImpossible::PersonaWithoutStls)
             }
             _ => None,
         }
@@ -87,15 +87,15 @@ impl ListenerConfig {
     pub(super) fn login_impossible_warning(&self) -> Option<String> {
         let (service, address) = (self.protocol, &self.address);
         Some(match self.login_impossible()? {
-            LoginImpossible::NoTls => format!(
+            LoginImpossible::ClearText => format!(
                 "no user on another machine can log in to {service} at {address}: it has neither TLS nor \
                  auth_allow_cleartext = true"
             ),
-            LoginImpossible::NoStls => format!(
+            LoginImpossible::PersonaWithoutStls => format!(
                 "no user on another machine can log in to {service} at {address}: its persona has no STLS, and it has \
                  no auth_allow_cleartext = true"
             ),
-            LoginImpossible::NoAuth => format!(
+            LoginImpossible::PersonaWithoutAuth => format!(
                 "no user can log in to {service} at {address}: the persona \"rfc821\" has no AUTH, so nobody can send; \
                  remove `persona`, or use smtp"
             ),
@@ -136,11 +136,11 @@ impl ListenerConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginImpossible {
     /// Passwords of other machines would be sent in clear text.
-    NoTls,
+    ClearText,
     /// The same, because the persona does not know STLS.
-    NoStls,
+    PersonaWithoutStls,
     /// The persona does not know AUTH.
-    NoAuth,
+    PersonaWithoutAuth,
 }
 
 /// A generation of one of the protocols.
