@@ -1,21 +1,27 @@
-//! Returns the capacity of maps and queues that a rush has left unused. A leaf: imports no other module of the crate.
+//! Returns the capacity of maps and queues that a rush has left unused, and keeps each step of that short. A leaf: imports
+//! no other module of the crate.
 //!
 //! The rule: a collection that uses less than a quarter of its capacity keeps twice its length. It neither grows nor
 //! shrinks again before its length has doubled or halved, so the cost of moving the entries is spread over as many
 //! insertions or removals.
+
+mod gradual_map;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     hash::Hash,
 };
 
+pub(crate) use gradual_map::GradualMap;
+
 /// A collection that may have room for more entries than it holds.
 pub(crate) trait Capacity {
     fn len(&self) -> usize;
     /// The number of entries that it has room for.
     fn capacity(&self) -> usize;
-    /// Reallocates, with room for `capacity` entries.
-    fn shrink_to(&mut self, capacity: usize);
+    /// Reallocates, with room for `capacity` entries. Returns the number of entries that it has moved: all, or no more
+    /// than `max_moved` if the collection can continue in another turn.
+    fn shrink_to(&mut self, capacity: usize, max_moved: usize) -> usize;
 }
 
 /// Shrinks the collections of the event loop, and bounds the entries that are moved in one turn.
@@ -30,8 +36,8 @@ impl Shrinker {
     pub(crate) fn shrink(&mut self, collection: &mut impl Capacity) -> &mut Self {
         let (len, capacity) = (collection.len(), collection.capacity());
         if capacity > KEPT && len < capacity / 4 && self.moved < MAX_MOVED {
-            collection.shrink_to((len * 2).max(KEPT));
-            self.moved += len;
+            let left = MAX_MOVED - self.moved;
+            self.moved += collection.shrink_to((len * 2).max(KEPT), left);
         }
         self
     }
@@ -48,8 +54,9 @@ macro_rules! capacity {
                 self.capacity()
             }
 
-            fn shrink_to(&mut self, capacity: usize) {
+            fn shrink_to(&mut self, capacity: usize, _: usize) -> usize {
                 self.shrink_to(capacity);
+                self.len()
             }
         }
     )*};

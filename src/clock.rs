@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// One moment, on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
@@ -35,6 +37,12 @@ impl Clock for SystemClock {
     fn now(&self) -> Now {
         Now { monotonic: self.start.elapsed(), wall: SystemTime::now() }
     }
+}
+
+/// The CPU time that the calling thread has used.
+pub(crate) fn thread_cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// The steady time of the loop, which stops while the process is suspended: after SIGSTOP, or a pause of the whole

@@ -63,6 +63,7 @@ pub mod mime;
 pub mod mua;
 pub mod net;
 mod open_regular;
+mod password_prompt;
 pub mod printable;
 pub mod proto;
 mod round_robin;

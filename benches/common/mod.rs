@@ -81,6 +81,7 @@ pub(crate) struct Server {
     process: Running,
     pub(crate) smtp: SocketAddr,
     pub(crate) pop3: SocketAddr,
+    pub(crate) lmtp: Option<SocketAddr>,
     /// Where SMTP is under TLS from the first octet, if it is.
     pub(crate) smtps: Option<SocketAddr>,
 }
@@ -141,7 +142,13 @@ impl Server {
             line.and_then(|address| address.parse().ok())
                 .ok_or_else(|| io::Error::other(format!("no {name} in {text:?}")))
         };
-        Ok(Self { smtp: port("smtp")?, pop3: port("pop3")?, smtps: port("submissions").ok(), process })
+        Ok(Self {
+            smtp: port("smtp")?,
+            pop3: port("pop3")?,
+            lmtp: port("lmtp").ok(),
+            smtps: port("submissions").ok(),
+            process,
+        })
     }
 }
 

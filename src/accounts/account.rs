@@ -9,7 +9,7 @@ use crate::{
     limits::{Size, text_in_configuration},
     proto::{
         request::{self, Mailbox},
-        smtp::address::Address,
+        smtp::address::{Address, fold_local},
     },
 };
 
@@ -61,7 +61,10 @@ impl Account {
     /// The mailbox of the account of that name. An inbox may be the path of a mailbox in the spool, as some files of
     /// other servers have it.
     pub fn mailbox(&self, name: &str) -> Option<Mailbox> {
-        Mailbox::named(self.inbox.as_deref().map_or(name, |inbox| split_inbox(inbox).1))
+        match &self.inbox {
+            Some(inbox) => Mailbox::named(split_inbox(inbox).1),
+            None => own_mailbox(name),
+        }
     }
 
     /// The directory that the inbox is in, if it is written as a path.
@@ -112,7 +115,7 @@ impl Sender {
             Self::Anybody => true,
             Self::Domain(domain) => from.domain() == Some(domain),
             Self::Address(address) => {
-                address.domain() == from.domain() && address.local().eq_ignore_ascii_case(from.local())
+                address.domain() == from.domain() && address.folded_local() == from.folded_local()
             }
         }
     }
@@ -150,9 +153,9 @@ impl fmt::Display for Sender {
 
 text_in_configuration!(Sender, "a sender in quotes, like \"boss@example.test\", \"*@example.test\" or \"*\"");
 
-/// The key of an address: its local part in lower case, and its domain.
+/// The key of an address: its local part in the form in which it is compared, and its domain.
 pub(super) fn lookup_key(local: &str, domain: &str) -> String {
-    format!("{}@{domain}", local.to_ascii_lowercase())
+    format!("{}@{domain}", fold_local(local))
 }
 
 /// The key of a whole address.
@@ -161,10 +164,22 @@ pub(super) fn address_key(text: &str) -> Option<String> {
     Some(lookup_key(address.local(), address.domain()?))
 }
 
+/// The name of the account with a whole address: the address in the form in which it is compared.
+pub(super) fn account_name(text: &str) -> Option<String> {
+    let address = Address::parse(text).ok().filter(|address| address.domain().is_some())?;
+    Some(address.canonical().to_string())
+}
+
 fn checked_hash<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
     let hash = String::deserialize(d)?;
     hash.parse::<StoredHash>().map_err(D::Error::custom)?;
     Ok(hash)
+}
+
+/// The mailbox that an account of that name has if it names no other.
+pub fn own_mailbox(name: &str) -> Option<Mailbox> {
+    let address = Address::parse(name).ok()?;
+    Mailbox::of_address(&address.folded_local(), address.domain()?)
 }
 
 /// The directory of an inbox that is written as a path, and the name of its mailbox.
@@ -181,7 +196,8 @@ fn checked_inbox<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::E
     match inbox {
         Some(name) if Mailbox::named(split_inbox(&name).1).is_none() || leads_up(&name) => {
             Err(D::Error::custom(format!(
-                "{name:?} cannot be an inbox: 1 to {} of a-z, 0-9 and @ . _ + - =, not beginning with . or -",
+                "{name:?} cannot be an inbox: 1 to {} of a-z, 0-9 and @ . _ + - =, not beginning with . or -; any other octet is \
+                 % and two digits, like %2f",
                 Mailbox::MAX_NAME
             )))
         }

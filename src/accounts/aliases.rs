@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::account::address_key;
+use crate::proto::smtp::address::fold_domain;
 
 /// The accounts to which aliases lead, by name. A catch-all is the alias of `@domain`. Aliases that lead to the same
 /// accounts share one list of them: else 100,000 aliases of a list of 1,000 would hold 100,000,000 names.
@@ -191,7 +192,7 @@ fn key(text: &str, domains: &[String], catch_all: bool) -> Result<String, String
     let ours = |domain: &str| domains.iter().any(|ours| ours == domain);
     // `*@domain` is how `may_send_as` and other servers write it.
     let key = match text.strip_prefix("*@").or_else(|| text.strip_prefix('@')) {
-        Some(domain) if catch_all => Some(format!("@{}", domain.to_ascii_lowercase())),
+        Some(domain) if catch_all => fold_domain(domain).ok().map(|domain| format!("@{domain}")),
         Some(_) => None,
         None if text.contains('@') => address_key(text),
         None => address_key(&format!("{text}@{}", domains.first().map_or("localhost", String::as_str))),
@@ -359,7 +360,7 @@ mod tests {
         let mistake = Aliases::read(&text, &domains, |key| {
             account(key).filter(|key| !key.starts_with("all@") && !key.starts_with("wrong@"))
         });
-        let column = "wrong: ".len() + many.len() + 1;
+        let column = "wrong: ".len() + many.len() + "é, ".chars().count() + 1;
         assert_eq!(mistake.unwrap_err().position, Position { line: 3, column });
     }
 

@@ -23,9 +23,9 @@ mod user_file;
 use crate::proto::{
     folder::Folder,
     request::{AccountDirectory, Destination, Lookup, Mailbox, Quota},
-    smtp::address::Address,
+    smtp::address::{Address, fold_local},
 };
-pub use account::{Account, Sender};
+pub use account::{Account, Sender, own_mailbox};
 pub use auth_cache::{AuthCache, CacheKey};
 pub use auth_throttle::{AddressReputation, Attempt, AuthThrottle, ThrottleDecision};
 use credential::Check;
@@ -59,7 +59,7 @@ enum Users {
 }
 
 impl Accounts {
-    /// For development: every address has a mailbox if [`Mailbox::named`] accepts its name, and any password is right.
+    /// For development: every address has a mailbox, unless its name is too long for a file, and any password is right.
     /// An address without a domain is in the first of `domains`. Clients may send as any address, with or without a
     /// login.
     pub fn accept_all(domains: &[String]) -> Self {
@@ -75,36 +75,42 @@ impl Accounts {
     /// domain, and any address of an account will do. `bob+Sent` opens the folder `Sent` of bob with bob's password,
     /// unless there is an account of that whole name.
     pub fn credential(&self, user: &str) -> Credential {
-        let (local, domain) = user.rsplit_once('@').unwrap_or((user, self.first_domain()));
-        let name = |local: &str| format!("{local}@{domain}").to_ascii_lowercase();
-        let whole = name(local);
+        let Some((local, domain)) = login_name(user) else {
+            return Credential {
+                user: user.to_lowercase(),
+                mailbox: None,
+                check: Check::RejectAll,
+                upgrades: false,
+            };
+        };
+        let (local, domain) = (local.as_str(), domain.as_deref().unwrap_or(self.first_domain()));
         let in_folder = || {
             let (local, folder) = local.split_once('+')?;
             let folder = Folder::from_name(folder)?;
-            let (user, mailbox, check) = self.account(&name(local))?;
+            let (user, mailbox, check) = self.account(local, domain)?;
             Some((user, mailbox.in_folder(folder), check))
         };
         let upgrades = self.sources.as_ref().is_some_and(|sources| !sources.keep_hashes);
-        match self.account(&whole).or_else(in_folder) {
+        match self.account(local, domain).or_else(in_folder) {
             Some((user, mailbox, check)) => Credential { user, mailbox: Some(mailbox), check, upgrades },
-            None => Credential { user: whole, mailbox: None, check: Check::RejectAll, upgrades },
+            None => {
+                let user = account::lookup_key(local, domain);
+                Credential { user, mailbox: None, check: Check::RejectAll, upgrades }
+            }
         }
     }
 
     /// The name, mailbox and credential of the account with that address. None if the account is disabled.
-    fn account(&self, address: &str) -> Option<(String, Mailbox, Check)> {
+    fn account(&self, local: &str, domain: &str) -> Option<(String, Mailbox, Check)> {
+        let key = account::lookup_key(local, domain);
         match &self.users {
             Users::Listed(table) => {
-                let (name, user) = table.user(address).filter(|(_, user)| !user.disabled)?;
+                let (name, user) = table.user(&key).filter(|(_, user)| !user.disabled)?;
                 Some((name.clone(), user.mailbox.clone(), Check::Hash(user.hash.clone())))
             }
-            Users::AcceptAll { any_domain } => {
-                let guest = Address::parse(address).ok().filter(|guest| !guest.local().contains('+'))?;
-                if !any_domain && self.is_foreign(&guest) {
-                    return None;
-                }
-                Some((address.to_owned(), self.accept_all_destination(&guest)?.mailbox, Check::AcceptAny))
-            }
+            Users::AcceptAll { .. } if local.contains('+') => None,
+            Users::AcceptAll { any_domain } if !any_domain && !self.is_ours(domain) => None,
+            Users::AcceptAll { .. } => Some((key, guest_mailbox(local, domain)?, Check::AcceptAny)),
         }
     }
 
@@ -146,24 +152,42 @@ impl Accounts {
 
     /// Whether an address has a domain that is not one of ours.
     fn is_foreign(&self, address: &Address) -> bool {
-        address.domain().is_some_and(|domain| !self.domains.iter().any(|ours| ours == domain))
+        address.domain().is_some_and(|domain| !self.is_ours(domain))
+    }
+
+    fn is_ours(&self, domain: &str) -> bool {
+        self.domains.iter().any(|ours| ours == domain)
     }
 
     fn first_domain(&self) -> &str {
         self.domains.first().map_or("localhost", String::as_str)
     }
 
-    /// The mailbox of an address in an open house: in lower case, with the folder of its `+tag`.
+    /// The mailbox of an address in an open house, with the folder of its `+tag`.
     fn accept_all_destination(&self, address: &Address) -> Option<Destination> {
         let (user, tag) = address.local().split_once('+').unwrap_or((address.local(), ""));
         let domain = address.domain().unwrap_or(self.first_domain());
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._+=-".contains(&b);
-        if user.is_empty() || !address.local().bytes().all(plain) {
-            return None;
-        }
-        let mailbox = Mailbox::named(&account::lookup_key(user, domain))?;
-        Some(Destination { mailbox, folder: Folder::from_name(tag) })
+        Some(Destination { mailbox: guest_mailbox(user, domain)?, folder: Folder::from_name(tag) })
     }
+}
+
+/// The local part and domain of a login name. The name of a folder may have characters that an address has in quotes
+/// only: `bob+Sent Items@example.test`.
+fn login_name(text: &str) -> Option<(String, Option<String>)> {
+    let parts = |address: &Address| (address.local().to_owned(), address.domain().map(str::to_owned));
+    if let Ok(address) = Address::parse(text) {
+        return Some(parts(&address));
+    }
+    let (local, domain) = text.rsplit_once('@').map_or((text, None), |(local, domain)| (local, Some(domain)));
+    let (user, folder) = local.split_once('+')?;
+    let whole = domain.map_or(user.to_owned(), |domain| format!("{user}@{domain}"));
+    let (user, domain) = parts(&Address::parse(&whole).ok()?);
+    Some((format!("{user}+{folder}"), domain))
+}
+
+/// The mailbox of a user in an open house.
+fn guest_mailbox(local: &str, domain: &str) -> Option<Mailbox> {
+    Mailbox::of_address(&fold_local(local), domain)
 }
 
 impl AccountDirectory for Accounts {
@@ -180,8 +204,8 @@ impl AccountDirectory for Accounts {
         let domain = match address.domain() {
             Some(_) if self.is_foreign(address) => return Lookup::Foreign,
             Some(domain) => domain,
-            None if address.local().eq_ignore_ascii_case(table::POSTMASTER) => self.first_domain(),
-            None => return Lookup::Unknown,
+            // As in a login, and for postmaster always (RFC 5321 section 4.5.1).
+            None => self.first_domain(),
         };
         match table.lookup(address.local(), domain, self.first_domain()) {
             Some(destinations) if !destinations.is_empty() => Lookup::Local(destinations),
@@ -214,12 +238,23 @@ impl AccountDirectory for Accounts {
     }
 }
 
-/// A name for a new account: a whole address in one of our domains, returned in lower case.
+/// The name of an account in the form in which names are compared. A text that is not a whole address has no account.
+pub fn canonical_name(text: &str) -> String {
+    account::account_name(text).unwrap_or_else(|| text.to_lowercase())
+}
+
+/// A name for a new account: a whole address in one of our domains, returned in the form in which it is compared.
 pub fn account_name(text: &str, domains: &[String]) -> Result<String, Error> {
     let bad = |why: String| Err(Error::Name(format!("{text:?} cannot be the name of an account: {why}")));
     let Ok(address) = Address::parse(text) else {
         return bad("it is not a mail address".into());
     };
+    // Senders cannot choose such a name, but an operator can.
+    if address.needs_quotes() && !text.starts_with('"') {
+        return bad(format!(
+            "the part before the @ is against RFC 5321; write it as {address} if you want it"
+        ));
+    }
     match address.domain() {
         None => return bad(format!("write the whole address, like {text}@{}", domains.join(" or @"))),
         Some(domain) if !domains.iter().any(|ours| ours == domain) => {
@@ -227,11 +262,12 @@ pub fn account_name(text: &str, domains: &[String]) -> Result<String, Error> {
         }
         Some(_) => {}
     }
-    let name = text.to_ascii_lowercase();
-    if Mailbox::named(&name).is_none() {
-        return bad("it may have a-z, 0-9 and . _ + - = before the @, and not begin with . or -".into());
+    if Mailbox::of_address(&address.folded_local(), address.domain().unwrap_or_default()).is_none() {
+        return bad(
+            "something must stand before the @, and its directory would have a name that is too long".into(),
+        );
     }
-    Ok(name)
+    Ok(canonical_name(text))
 }
 
 #[cfg(test)]

@@ -47,7 +47,8 @@ fn addresses_are_found_without_regard_to_case_or_tag() {
         ("carl@example.test", "Unknown"),
         ("+bob@example.test", "Unknown"),
         ("\"bob@example.test\"@example.test", "Unknown"),
-        ("bob", "Unknown"),
+        ("bob", "bob@example.test"),
+        ("carl", "Unknown"),
         ("bob@far.test", "Foreign"),
         ("bob@sub.example.test", "Foreign"),
         ("bob@[127.0.0.1]", "Foreign"),
@@ -185,6 +186,49 @@ fn who_sends_uses_an_address_whose_mail_comes_here_or_one_that_was_allowed() {
 }
 
 #[test]
+fn w08_every_place_reads_an_address_in_the_same_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name| directory.path().join(name);
+    let users = format!(
+        r#"{{"Jörg@BÜCHER.test": {{{MD5}, "addresses": ["o'Neil@xn--bcher-kva.test"], "may_send_as": ["ÜBER@far.test"]}},
+             "\"a..b\"@bücher.test": {{{MD5}}}, "bob@bücher.test": {{{MD5}, "inbox": "bob"}}}}"#
+    );
+    std::fs::write(path("users.json"), users).unwrap();
+    std::fs::write(path("aliases"), "Größe: JÖRG\n@second.test: \"bob\"@xn--BCHER-kva.test\n").unwrap();
+    let domains = vec!["xn--bcher-kva.test".into(), "second.test".into()];
+    let accounts =
+        Sources { users: path("users.json"), aliases: Some(path("aliases")), domains, ..Sources::default() }
+            .load()
+            .unwrap();
+    let jörg = "j%c3%b6rg@xn--bcher-kva.test";
+    for (address, mailbox) in [
+        ("jörg@bücher.test", jörg),
+        ("JO\u{308}RG@xn--bcher-kva.TEST", jörg),
+        ("\"jörg\"@bu\u{308}cher.test", jörg),
+        ("jörg", jörg),
+        ("O'NEIL@bücher.test", jörg),
+        ("a..b@bücher.test", "a..b@xn--bcher-kva.test"),
+        ("\"A..B\"@bücher.test", "a..b@xn--bcher-kva.test"),
+        ("\"Bob\"@bücher.test", "bob"),
+        ("BOB+Sent@bücher.test", "bob/.Sent"),
+    ] {
+        assert_eq!(lookup(&accounts, address), mailbox, "mail to {address}");
+        let login = accounts.credential(address).mailbox.map(|mailbox| mailbox.to_string());
+        assert_eq!(login.as_deref(), Some(mailbox), "login of {address}");
+    }
+    assert_eq!(lookup(&accounts, "größe@bücher.test"), jörg);
+    assert_eq!(lookup(&accounts, "anybody@second.test"), "bob");
+    assert_eq!(lookup(&accounts, "jorg@bücher.test"), "Unknown");
+    let user = Mailbox::named(jörg).unwrap();
+    assert!(accounts.may_send_as(&user, &Address::parse("über@far.test").unwrap()));
+    assert_eq!(canonical_name("JÖRG@bücher.test"), "jörg@xn--bcher-kva.test");
+    let domains = ["xn--bcher-kva.test".to_owned()];
+    assert_eq!(account_name("Jo\u{308}rg@BÜCHER.test", &domains).unwrap(), "jörg@xn--bcher-kva.test");
+    assert_eq!(account_name("\"A..B\"@bücher.test", &domains).unwrap(), "\"a..b\"@xn--bcher-kva.test");
+    assert!(account_name("a..b@bücher.test", &domains).unwrap_err().to_string().contains("\"a..b\"@"));
+}
+
+#[test]
 fn mail_for_postmaster_always_arrives() {
     let ways = ["postmaster", "PostMaster@example.test", "postmaster@second.test"];
     for (users, mailboxes) in [
@@ -204,7 +248,7 @@ fn mail_for_postmaster_always_arrives() {
 }
 
 #[test]
-fn in_an_open_house_every_plain_name_has_a_mailbox() {
+fn w09_in_an_open_house_every_address_has_a_mailbox() {
     let accounts = Accounts::accept_all(&["localhost".into()]);
     for (address, mailbox) in [
         ("Who@Ever.test", "who@ever.test"),
@@ -213,13 +257,15 @@ fn in_an_open_house_every_plain_name_has_a_mailbox() {
         ("postmaster", "postmaster@localhost"),
         ("a_b=c-d.e@x", "a_b=c-d.e@x"),
         ("+tag@ever.test", "Unknown"),
-        ("-rf@ever.test", "Unknown"),
-        ("\".hidden\"@ever.test", "Unknown"),
-        ("\"../x\"@ever.test", "Unknown"),
-        ("\"a@b\"@ever.test", "Unknown"),
-        ("o'brien@ever.test", "Unknown"),
-        ("who+ta/g@ever.test", "Unknown"),
-        ("who@[127.0.0.1]", "Unknown"),
+        ("\"\"@ever.test", "Unknown"),
+        ("-rf@ever.test", "%2drf@ever.test"),
+        ("\".hidden\"@ever.test", "%2ehidden@ever.test"),
+        ("\"../x\"@ever.test", "%2e.%2fx@ever.test"),
+        ("\"a@b\"@ever.test", "a%40b@ever.test"),
+        ("O'Brien@ever.test", "o%27brien@ever.test"),
+        ("jo\u{308}rg@Bücher.test", "j%c3%b6rg@xn--bcher-kva.test"),
+        ("who+ta/g@ever.test", "who@ever.test"),
+        ("who@[127.0.0.1]", "who@%5b127.0.0.1%5d"),
     ] {
         assert_eq!(lookup(&accounts, address), mailbox, "{address}");
     }
@@ -238,10 +284,6 @@ fn in_an_open_house_any_password_opens_the_mailbox_that_mail_goes_to() {
     }
     let (who, other) = (Mailbox::named("who@ever.test").unwrap(), Address::parse("other@far.test").unwrap());
     assert!(accounts.may_send_as(&who, &other), "as without a login");
-    assert_eq!(
-        accounts.credential("../who@ever.test").verify(b"x", &mut HashMemory::default()),
-        Verdict::Wrong
-    );
     assert_eq!(accounts.credential("").verify(b"x", &mut HashMemory::default()), Verdict::Wrong);
 }
 
@@ -326,12 +368,10 @@ fn a_new_account_needs_a_whole_address_of_ours_that_can_be_a_mailbox() {
         ("new@far.test", "example.test, second.test only"),
         ("new@", "not a mail address"),
         ("a@b@example.test", "not a mail address"),
-        ("a/b@example.test", "may have a-z"),
-        ("../new@example.test", "not a mail address"),
-        ("o'brien@example.test", "may have a-z"),
-        ("-rf@example.test", "not begin with"),
+        ("../new@example.test", "against RFC 5321"),
+        ("\"\"@example.test", "something must stand before the @"),
     ] {
         let error = account_name(bad, &ours).unwrap_err().to_string();
-        assert!(error.contains(bad) && error.contains(why), "{error}");
+        assert!(error.contains(&format!("{bad:?}")) && error.contains(why), "{error}");
     }
 }

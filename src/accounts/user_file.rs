@@ -12,7 +12,7 @@ use serde::{
 
 use super::{
     Error,
-    account::{Account, address_key},
+    account::{Account, account_name, address_key, own_mailbox},
     json_error::in_plain_words,
     locked_file::ReplaceableFile,
     password,
@@ -35,14 +35,15 @@ impl UserFile {
         Self { path: path.into() }
     }
 
-    /// Every account with its name, in the order of the names, which are in lower case.
+    /// Every account with its name, in the order of the names, which are in the form in which they are compared.
     pub fn users(&self) -> Result<Vec<(String, Account)>, Error> {
         Ok(self.read()?.accounts.into_iter().collect())
     }
 
-    /// Adds an account with that inbox. Makes the file if there is none.
-    pub fn add(&self, name: &str, inbox: &str, password: &[u8]) -> Result<(), Error> {
-        let account = Account::new(password::hash(password)?, Some(inbox.to_owned()));
+    /// Adds an account with that inbox, or that of its name. Makes the file if there is none.
+    pub fn add(&self, name: &str, inbox: Option<&str>, password: &[u8]) -> Result<(), Error> {
+        let mut account = Account::new(password::hash(password)?, inbox.map(str::to_owned));
+        account.inbox = account.mailbox(name).map(|mailbox| mailbox.as_str().to_owned());
         self.change(|users| {
             if users.accounts.contains_key(name) {
                 return Err(Error::Exists(name.to_owned()));
@@ -81,7 +82,7 @@ impl UserFile {
     /// of its addresses. Returns the mailbox to move, if the account had one of its own name. After a rename that was
     /// not finished, it returns the same again.
     pub fn rename(&self, old: &str, new: &str, keep_address: bool) -> Result<Option<Mailbox>, Error> {
-        let own = Mailbox::named(old);
+        let own = own_mailbox(old);
         self.change(|users| {
             let Some(account) = users.accounts.get(old) else {
                 let unfinished = users.accounts.get(new).and_then(|account| account.renamed_from.as_deref());
@@ -98,9 +99,10 @@ impl UserFile {
                 account.addresses.push(old.to_owned());
             }
             if is_moved {
-                (account.inbox, account.renamed_from) = (Some(new.to_owned()), Some(old.to_owned()));
+                let inbox = own_mailbox(new).map(|mailbox| mailbox.as_str().to_owned());
+                (account.inbox, account.renamed_from) = (inbox, Some(old.to_owned()));
             } else {
-                account.inbox.get_or_insert_with(|| old.to_owned());
+                account.inbox = account.inbox.or_else(|| own.as_ref().map(|own| own.as_str().to_owned()));
             }
             users.insert(new.to_owned(), account).map_err(Error::Name)?;
             Ok(own.filter(|_| is_moved))
@@ -174,8 +176,8 @@ fn text(users: &Users) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The content of the file: every name is a whole address in lower case, every account has an inbox, and no two
-/// accounts share an address.
+/// The content of the file: every name is a whole address in the form in which it is compared, every account has an
+/// inbox, and no two accounts share an address.
 #[derive(Debug, Default, Clone, PartialEq)]
 struct Users {
     accounts: BTreeMap<String, Account>,
@@ -235,10 +237,9 @@ impl<'de> Visitor<'de> for Users {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
         while let Some(key) = map.next_key::<String>()? {
             let wrong = |why: &dyn fmt::Display| A::Error::custom(format!("account {key:?}: {why}"));
-            let name = key.to_ascii_lowercase();
-            if address_key(&name).is_none() {
+            let Some(name) = account_name(&key) else {
                 return Err(wrong(&"its name is not a whole mail address, like bob@example.test"));
-            }
+            };
             let account: Account = map
                 .next_value()
                 .map_err(|error: A::Error| wrong(&in_plain_words(&without_value(&error.to_string()))))?;
@@ -282,6 +283,19 @@ mod tests {
     }
 
     #[test]
+    fn w08_a_name_in_any_form_is_written_as_it_is_read() {
+        let (_home, users) = file(
+            r#"{"\"A B\"@Bücher.test": {"password_hash": "!"}, "\"a@b\"@c.test": {"password_hash": "!"},
+                "a..b@c.test": {"password_hash": "!"}, "\"c\"@c.test": {"password_hash": "!"}}"#,
+        );
+        let names = || users.users().unwrap().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let before = names();
+        assert_eq!(before, ["\"a b\"@xn--bcher-kva.test", "\"a..b\"@c.test", "\"a@b\"@c.test", "c@c.test"]);
+        before.iter().for_each(|name| users.set_disabled(name, true).unwrap());
+        assert_eq!(names(), before);
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_file_line_column_and_account() {
         for (text, place, why) in [
             ("", "line 1, column 1: ", "the file ends too early"),
@@ -308,9 +322,9 @@ mod tests {
                 "account \"a@b\": \"../x\" cannot be an inbox",
             ),
             (
-                r#"{"o'b@c": {"password_hash": "!"}}"#,
-                "line 1, column 33: ",
-                "account \"o'b@c\": its name cannot be",
+                r#"{"\"\"@c": {"password_hash": "!"}}"#,
+                "line 1, column 34: ",
+                "account \"\\\"\\\"@c\": its name cannot be",
             ),
             (
                 "{\"a@b\": {\"password_hash\": \"!\"},\n \"A@B\": {\"password_hash\": \"!\"}}",
@@ -369,7 +383,7 @@ mod tests {
         assert!(matches!(file.remove("a@b"), Err(Error::Absent(_))));
         file.replace_hash("a@b", "x", "y").unwrap();
         assert!(!file.path.exists());
-        file.add("a@b", "a@b", b"sesame").unwrap();
+        file.add("a@b", None, b"sesame").unwrap();
         let users = file.users().unwrap();
         assert_eq!((users.len(), &*users[0].0, users[0].1.inbox.as_deref()), (1, "a@b", Some("a@b")));
     }
@@ -378,7 +392,7 @@ mod tests {
     fn a_changed_file_is_private_sorted_whole_and_alone() {
         let (directory, file) = file("{\"b@c\": {\"password_hash\": \"!\", \"inbox\": \"other\"}}");
         fs::set_permissions(&file.path, fs::Permissions::from_mode(0o644)).unwrap();
-        file.add("a@b", "a@b", b"sesame").unwrap();
+        file.add("a@b", None, b"sesame").unwrap();
         assert_eq!(fs::metadata(&file.path).unwrap().permissions().mode() & 0o7777, 0o600);
         let text = fs::read_to_string(&file.path).unwrap();
         assert!(text.starts_with("{\n  \"a@b\": {\n    \"password_hash\": \"$argon2id$"), "{text}");
@@ -399,7 +413,7 @@ mod tests {
                        \"sent_copy\": false\n";
         let text = format!("{{\n  \"a@b\": {{\n{account}  }}\n}}\n");
         let (_directory, file) = file(&text);
-        file.add("z@b", "z@b", b"sesame").unwrap();
+        file.add("z@b", None, b"sesame").unwrap();
         file.remove("z@b").unwrap();
         assert_eq!(fs::read_to_string(&file.path).unwrap(), text);
     }
@@ -408,7 +422,7 @@ mod tests {
     fn a_stricter_mode_stays() {
         let (_directory, file) = file("{}");
         fs::set_permissions(&file.path, fs::Permissions::from_mode(0o440)).unwrap();
-        file.add("a@b", "a@b", b"sesame").unwrap();
+        file.add("a@b", None, b"sesame").unwrap();
         assert_eq!(fs::metadata(&file.path).unwrap().permissions().mode() & 0o7777, 0o400);
     }
 
@@ -416,12 +430,9 @@ mod tests {
     fn what_cannot_be_done_changes_nothing() {
         let text = format!("{{\"a@b\":{{\"password_hash\":\"{MD5}\", \"addresses\": [\"x@b\"]}}}}");
         let (_directory, file) = file(&text);
-        assert!(matches!(file.add("a@b", "a@b", b"x"), Err(Error::Exists(_))));
+        assert!(matches!(file.add("a@b", None, b"x"), Err(Error::Exists(_))));
         assert!(
-            file.add("x@b", "x@b", b"x")
-                .unwrap_err()
-                .to_string()
-                .contains("x@b is an address of a@b already")
+            file.add("x@b", None, b"x").unwrap_err().to_string().contains("x@b is an address of a@b already")
         );
         assert!(matches!(file.set_disabled("c@d", true), Err(Error::Absent(_))));
         assert!(matches!(file.set_password("c@d", b"x"), Err(Error::Absent(_))));
@@ -452,7 +463,7 @@ mod tests {
         thread::scope(|scope| {
             for n in 0..8 {
                 let file = &file;
-                scope.spawn(move || file.add(&format!("user{n}@b"), "x@b", b"x").unwrap());
+                scope.spawn(move || file.add(&format!("user{n}@b"), None, b"x").unwrap());
             }
         });
         assert_eq!(file.users().unwrap().len(), 8);

@@ -6,12 +6,12 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, HashSet},
+    collections::{BinaryHeap, HashSet},
     time::Duration,
 };
 
 use crate::{
-    capacity::Shrinker,
+    capacity::{GradualMap, Shrinker},
     proto::{BodyProgress, request::ConnId},
 };
 
@@ -25,7 +25,7 @@ pub(super) struct BodyMemory {
     abandoned_octets: u64,
     pressure_since: Option<Duration>,
     trusted: HashSet<ConnId>,
-    entries: HashMap<ConnId, BodyEntry>,
+    entries: GradualMap<ConnId, BodyEntry>,
     /// Octets held by sessions, and by workers or the committer: first for other clients, then for trusted ones.
     total: [MemoryUse; 2],
     /// Files of other clients, then of trusted ones.
@@ -89,7 +89,7 @@ impl BodyMemory {
 
     pub(super) fn begin(&mut self, id: ConnId) {
         let is_trusted = self.trusted.contains(&id);
-        self.entries.entry(id).or_default().is_trusted = is_trusted;
+        self.entries.get_or_default(id).is_trusted = is_trusted;
     }
 
     /// Records the octets that a session holds, and whether its client is trusted.
@@ -195,7 +195,8 @@ impl BodyMemory {
                 break;
             }
             if !is_spilled.contains(&id) {
-                over = over.saturating_sub(self.entries[&id].octets.in_sessions);
+                let octets = self.entries.get(&id).map_or(0, |entry| entry.octets.in_sessions);
+                over = over.saturating_sub(octets);
                 relief.evict.push(id);
             }
         }

@@ -1,13 +1,13 @@
 //! The connections that the backend serves, and the responses that are ready for them.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     net::{IpAddr, Ipv4Addr},
 };
 
 use super::{inbound::Inbound, open_maildrop::OpenMaildrop};
 use crate::{
-    capacity::Shrinker,
+    capacity::{GradualMap, Shrinker},
     proto::request::{ConnId, Response},
 };
 
@@ -54,7 +54,7 @@ impl Client {
 /// All connections that the backend serves.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    clients: HashMap<ConnId, Client>,
+    clients: GradualMap<ConnId, Client>,
     /// The number of connections whose response is outstanding.
     outstanding: usize,
     responses: VecDeque<(ConnId, Response)>,
@@ -79,7 +79,7 @@ impl Clients {
 
     /// A session has made a request.
     pub(super) fn request(&mut self, id: ConnId) {
-        let client = self.clients.entry(id).or_insert_with(|| Client::new(Ipv4Addr::LOCALHOST.into()));
+        let client = self.clients.get_or_insert_with(id, || Client::new(Ipv4Addr::LOCALHOST.into()));
         if std::mem::replace(&mut client.response_state, ResponseState::Owed) == ResponseState::NotOwed {
             self.outstanding += 1;
         }
@@ -116,6 +116,11 @@ impl Clients {
 
     /// Takes the response to the request that was just made, if it is ready.
     pub(super) fn response_to(&mut self, id: ConnId) -> Option<Response> {
+        // Thousands of responses may wait for this turn: they are searched only if one of them is for this connection,
+        // and then it is among the last.
+        if self.clients.get(&id)?.response_state != ResponseState::NotOwed {
+            return None;
+        }
         let at = self.responses.iter().rposition(|(to, _)| *to == id)?;
         self.responses.remove(at).map(|(_, response)| response)
     }

@@ -11,14 +11,18 @@ use std::{
     net::IpAddr,
 };
 
-use crate::{accounts::AddressReputation, capacity::Shrinker, proto::request::ConnId};
+use crate::{
+    accounts::AddressReputation,
+    capacity::{GradualMap, Shrinker},
+    proto::request::ConnId,
+};
 
 #[derive(Debug)]
 pub(super) struct LoginQueue<T> {
     /// By reputation, the best first.
     lanes: [Lane<T>; 3],
     /// The lane, the address and the number of each check.
-    positions: HashMap<ConnId, (usize, IpAddr, u64)>,
+    positions: GradualMap<ConnId, (usize, IpAddr, u64)>,
     capacity: usize,
     dequeued: usize,
     /// The last number given to a check or a turn.
@@ -82,7 +86,7 @@ impl<T> LoginQueue<T> {
         };
         Self {
             lanes: [lane(), lane(), lane()],
-            positions: HashMap::new(),
+            positions: GradualMap::default(),
             capacity,
             dequeued: 0,
             last_number: 0,

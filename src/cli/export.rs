@@ -17,7 +17,7 @@ use super::{
 use crate::{
     maildir::Maildir,
     safe_file::{self, Directory},
-    tools::mbox::{Exported, Format, export},
+    tools::mbox::{Error, Exported, Format, export},
 };
 
 /// Write the messages of a mailbox into an mbox file.
@@ -119,11 +119,16 @@ fn export_to(
     let done = if arguments.gz {
         let mut packed = GzEncoder::new(&mut to, Compression::default());
         let done = export(maildir, format, &mut packed, &mut progress);
-        done.and_then(|done| packed.finish().map(|_| done).map_err(crate::tools::mbox::Error::Write))
+        done.and_then(|done| packed.finish().map(|_| done).map_err(Error::Write))
     } else {
         export(maildir, format, &mut to, &mut progress)
     };
     bar.finish_and_clear();
-    let done = done.and_then(|done| to.flush().map(|()| done).map_err(crate::tools::mbox::Error::Write));
-    done.map_err(|error| Failure::Other(format!("{name}: {error}")))
+    let done = done.and_then(|done| to.flush().map(|()| done).map_err(Error::Write));
+    done.map_err(|error| match error {
+        Error::Write(error) if name == "-" && error.kind() == io::ErrorKind::BrokenPipe => {
+            Failure::BrokenPipe
+        }
+        error => Failure::Other(format!("{name}: {error}")),
+    })
 }

@@ -11,6 +11,8 @@ pub(super) enum Failure {
     Usage(String),
     /// Any other failure: exit code 1.
     Other(String),
+    /// The reader of standard output has closed it, as `head` does: exit code 141, without a word, as after SIGPIPE.
+    BrokenPipe,
     /// A server replied 4xx: exit code 4.
     #[cfg(feature = "tools")]
     Transient(String),
@@ -24,6 +26,7 @@ impl Failure {
         match self {
             Self::Usage(_) => ExitCode::from(2),
             Self::Other(_) => ExitCode::FAILURE,
+            Self::BrokenPipe => ExitCode::from(128 + BROKEN_PIPE),
             #[cfg(feature = "tools")]
             Self::Transient(_) => ExitCode::from(4),
             #[cfg(feature = "tools")]
@@ -41,13 +44,17 @@ impl Failure {
 
     /// A failure to write the command's output.
     pub(super) fn output(error: io::Error) -> Self {
-        Self::Other(format!("cannot write to standard output: {error}"))
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::BrokenPipe,
+            _ => Self::Other(format!("cannot write to standard output: {error}")),
+        }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::BrokenPipe => Ok(()),
             // A path in the text may contain line ends.
             Self::Usage(why) | Self::Other(why) => f.write_str(&printable::line(why)),
             #[cfg(feature = "tools")]
@@ -89,3 +96,6 @@ impl From<accounts::Error> for Failure {
         }
     }
 }
+
+/// The number of SIGPIPE. Shells add 128 to the number of the signal that ended a process.
+const BROKEN_PIPE: u8 = 13;

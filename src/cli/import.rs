@@ -20,7 +20,9 @@ use crate::{
     fd_limits::max_open_tmp_files,
     maildir::Maildir,
     printable,
-    tools::mbox::{Error, Format, Import, ImportPass, Imported, PreviousRun, Source},
+    tools::mbox::{
+        DoubtfulLine, DoubtfulLines, Error, Format, Import, ImportPass, Imported, PreviousRun, Source,
+    },
 };
 
 /// Import the messages of mbox files into a mailbox.
@@ -61,7 +63,7 @@ enum Kind {
     Mboxrd,
     /// One > before "From "
     Mboxo,
-    /// Like mboxrd, and a line begins a message only if it contains a date
+    /// Like mboxrd, and a line begins a message only if it contains a date, or a header follows
     Auto,
 }
 
@@ -81,6 +83,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for path in &arguments.files {
         let failed = |error| Failure::Usage(format!("cannot open {}: {error}", path.display()));
         let file = (!is_stdio(path)).then(|| File::open(path)).transpose().map_err(failed)?;
+        if file.as_ref().is_some_and(|file| file.metadata().is_ok_and(|data| data.is_dir())) {
+            return Err(Failure::Usage(describe_directory(path)));
+        }
         files.push((path, file));
     }
     let context = arguments.place.open()?;
@@ -93,6 +98,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         output::line(format_args!("{}: {done}", printable::line(&display_name(path))))?;
     }
     Ok(())
+}
+
+/// The error for a directory in the place of an mbox, with the path or command that takes its content.
+fn describe_directory(path: &Path) -> String {
+    let shown = path.display();
+    if path.join("mbox").is_file() {
+        return format!("{shown} is a folder of Apple Mail: import {}", path.join("mbox").display());
+    }
+    if ["cur", "new", "tmp"].iter().all(|part| path.join(part).is_dir()) {
+        let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        return format!("{shown} is a Maildir: restante export {} | restante import - ...", whole.display());
+    }
+    format!("{shown} is a directory: name the mbox files in it")
 }
 
 /// The import of one file.
@@ -123,7 +141,7 @@ impl FileImport<'_> {
                 None => Box::new(io::stdin().lock()),
             };
             let done = import.run(self.decompress(input), 0);
-            return self.summarize(done, import.imported());
+            return self.summarize(done, &import);
         };
         self.lock(file)?;
         let source = Source::of(file).map_err(|error| self.unreadable(error))?;
@@ -143,11 +161,10 @@ impl FileImport<'_> {
         if done.is_ok() && !source.matches(file).map_err(|error| self.unreadable(error))? {
             done = Err(Error::Changed);
         }
-        let imported = import.imported();
         if done.is_ok() {
             import.finish(SystemTime::now())?;
         }
-        self.summarize(done, imported)
+        self.summarize(done, &import)
     }
 
     /// Decides by the progress of an earlier run. Returns a message if there is nothing left to do.
@@ -202,10 +219,17 @@ impl FileImport<'_> {
         if self.arguments.gz { Box::new(MultiGzDecoder::new(BufReader::new(packed))) } else { packed }
     }
 
-    fn summarize(&self, done: Result<(), Error>, imported: Imported) -> Result<String, Failure> {
-        let Imported { messages, end } = imported;
+    fn summarize(&self, done: Result<(), Error>, import: &Import<'_>) -> Result<String, Failure> {
+        let Imported { messages, end } = import.imported();
+        self.report_doubts(import.doubtful_lines());
         match done {
-            Ok(()) => Ok(format!("{} in {end} octets", output::message_count(messages))),
+            Ok(()) => {
+                let deleted = match import.deleted() {
+                    0 => String::new(),
+                    n => format!(", {n} of them flagged as deleted (POP3 does not show those)"),
+                };
+                Ok(format!("{} in {end} octets{deleted}", output::message_count(messages)))
+            }
             Err(error) => {
                 let what = format!("delivered: {}, up to octet {end}", output::message_count(messages));
                 Err(self.failed(&error, &what))
@@ -213,15 +237,37 @@ impl FileImport<'_> {
         }
     }
 
+    /// Tells how each line was taken that may be a From_ line or text.
+    fn report_doubts(&self, lines: &DoubtfulLines) {
+        let path = display_name(self.path);
+        for DoubtfulLine { at, text, begins_message } in &lines.first {
+            let taken = if *begins_message {
+                "has no date that is understood: taken for the beginning of a message, because a header follows"
+            } else {
+                "taken for text, because it has no date and no header follows (--format mboxrd begins a message there)"
+            };
+            output::message(format_args!("{path}: octet {at}: {text:?} {taken}"));
+        }
+        let more = lines.count - lines.first.len() as u64;
+        if more > 0 {
+            output::message(format_args!("{path}: and {more} more such lines"));
+        }
+    }
+
     fn failed(&self, error: &Error, what: &str) -> Failure {
+        let name = display_name(self.path);
         let advice = match error {
-            Error::NoMbox if !self.arguments.gz => " (use --gz if it is compressed)",
-            Error::Cut { .. } | Error::Read { .. } if !self.arguments.partial && !is_stdio(self.path) => {
-                " (--partial delivers the complete messages)"
+            Error::NoMbox(other) => other.advice(&name),
+            Error::Read { at: 0, .. } if self.arguments.gz => {
+                "leave out --gz if it is not compressed with gzip".into()
             }
-            _ => "",
+            Error::Cut { .. } | Error::Read { .. } if !self.arguments.partial && !is_stdio(self.path) => {
+                "--partial delivers the complete messages".into()
+            }
+            _ => String::new(),
         };
-        Failure::Other(format!("{}: {error}; {what}{advice}", display_name(self.path)))
+        let advice = if advice.is_empty() { advice } else { format!(" ({advice})") };
+        Failure::Other(format!("{name}: {error}; {what}{advice}"))
     }
 
     fn unreadable(&self, error: io::Error) -> Failure {

@@ -50,8 +50,7 @@ pub(super) fn page(text: &str) -> Result<(), Failure> {
     out.flush()
 }
 
-/// Prints text with terminal attributes. The caller has escaped the text before it added them. A reader that
-/// closed the pipe is not a failure.
+/// Prints text with terminal attributes. The caller has escaped the text before it added them.
 #[cfg(feature = "tools")]
 pub(super) fn styled(text: &str) -> io::Result<()> {
     let mut out = io::stdout();

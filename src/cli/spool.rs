@@ -16,7 +16,7 @@ use crate::{
     limits::Limits,
     loaded_config,
     maildir::{self, Maildir, Spool},
-    proto::{folder::Folder, request::Mailbox},
+    proto::{folder::Folder, request::Mailbox, smtp::address::Address},
     tools::mbox,
 };
 
@@ -80,17 +80,19 @@ impl SpoolContext {
         become_owner_of(&self.path)
     }
 
-    /// Parses the name of a mailbox: that of its directory, `bob@example.test` or `bob@example.test/.Sent`,
-    /// or its login name, `bob` or `bob+Sent`.
+    /// Parses the name of a mailbox: that of its directory, `bob@example.test` or `bob@example.test/.Sent`, its
+    /// address, or its login name, `bob` or `bob+Sent`.
     fn mailbox_by_name(&self, name: &str) -> Result<Mailbox, Failure> {
         let wrong = || {
             Failure::Usage(format!(
                 "{name:?} is not a mailbox: write it like bob@example.test or bob@example.test/.Sent"
             ))
         };
-        let (whole, folder) =
-            name.split_once('/').map_or((name, None), |(whole, folder)| (whole, Some(folder)));
-        let mailbox = Mailbox::named(whole).ok_or_else(wrong)?;
+        let (whole, folder) = match of_address(name) {
+            Some(_) => (name, None),
+            None => name.split_once('/').map_or((name, None), |(whole, folder)| (whole, Some(folder))),
+        };
+        let mailbox = Mailbox::named(whole).or_else(|| of_address(whole)).ok_or_else(wrong)?;
         if let Some(folder) = folder {
             let folder = folder.strip_prefix('.').and_then(Folder::from_name).ok_or_else(wrong)?;
             return Ok(mailbox.in_folder(folder));
@@ -137,6 +139,12 @@ impl SpoolContext {
             Some(folder) => Ok(self.spool.open_or_create_folder(mailbox.as_str(), folder.directory())?),
         }
     }
+}
+
+/// The mailbox of a whole address, such as `O'Neil@example.test`.
+fn of_address(name: &str) -> Option<Mailbox> {
+    let address = Address::parse(name).ok()?;
+    Mailbox::of_address(&address.folded_local(), address.domain()?)
 }
 
 impl From<mbox::Error> for Failure {

@@ -10,6 +10,7 @@ use super::{config_arg::ConfigArg, failure::Failure, output::Stdout};
 use crate::{
     accounts::{self, Account, UserFile},
     config::Config,
+    password_prompt,
     proto::request::Mailbox,
 };
 
@@ -105,10 +106,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let to = &new.account;
             let config = to.account.file.load()?;
             let name = accounts::account_name(&to.account.name, &config.domains)?;
-            let inbox = new.inbox.as_deref().unwrap_or(&name);
-            let mailbox = Mailbox::named(inbox).ok_or_else(|| {
-                Failure::Usage(format!("{inbox:?} cannot be an inbox: write it like {name}, without a path"))
-            })?;
+            let inbox = new.inbox.as_deref();
+            let mailbox =
+                inbox.map_or_else(|| accounts::own_mailbox(&name), Mailbox::named).ok_or_else(|| {
+                    let inbox = inbox.unwrap_or(&name);
+                    Failure::Usage(format!(
+                        "{inbox:?} cannot be an inbox: write it like {name}, without a path"
+                    ))
+                })?;
             let users = UserFile::at(config.accounts.clone());
             if !new.keep_mail {
                 mail::refuse_former_mail(&config, &users, &mailbox)?;
@@ -118,7 +123,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         Action::Passwd(to) => {
             let config = to.account.file.load()?;
-            let name = to.account.name.to_ascii_lowercase();
+            let name = accounts::canonical_name(&to.account.name);
             UserFile::at(config.accounts.clone()).set_password(&name, &password(to)?)?;
             out.line(format_args!("changed the password of {name}; {}", reload_notice(&config)))?;
         }
@@ -132,13 +137,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Action::Rename(Renaming { old, new, keep_address, keep_mail, file }) => {
             let config = file.load()?;
             let new = accounts::account_name(new, &config.domains)?;
-            let old = old.to_ascii_lowercase();
+            let old = accounts::canonical_name(old);
             mail::rename(&config, (&old, &new), (*keep_mail, *keep_address), &mut out)?;
             warn_of_aliases(&config, &mut out)?;
         }
         Action::Remove(Removal { account, delete_mail, yes }) => {
             let config = account.file.load()?;
-            let name = account.name.to_ascii_lowercase();
+            let name = accounts::canonical_name(&account.name);
             if *delete_mail {
                 mail::remove_with_mail(&config, &name, *yes, &mut out)?;
             } else {
@@ -167,7 +172,7 @@ fn warn_of_aliases(config: &Config, out: &mut Stdout) -> Result<(), Failure> {
 
 fn set_disabled(account: &AccountArg, disabled: bool, out: &mut Stdout) -> Result<(), Failure> {
     let config = account.file.load()?;
-    let name = account.name.to_ascii_lowercase();
+    let name = accounts::canonical_name(&account.name);
     UserFile::at(config.accounts.clone()).set_disabled(&name, disabled)?;
     let done = if disabled { "disabled" } else { "enabled" };
     out.line(format_args!("{done} {name}; {}", reload_notice(&config)))
@@ -206,19 +211,17 @@ fn password(to: &WithPassword) -> Result<Vec<u8>, Failure> {
         first_line(io::stdin().lock()).map_err(failed)?
     } else {
         let ask = |prompt: &str| {
-            rpassword::prompt_password(format!("{prompt} password for {}: ", to.account.name)).map_err(
-                |error| {
-                    Failure::Other(format!(
-                        "cannot ask for the password: {error}; without a terminal use --password-stdin"
-                    ))
-                },
-            )
+            password_prompt::ask(&format!("{prompt} password for {}: ", to.account.name)).map_err(|error| {
+                Failure::Other(format!(
+                    "cannot ask for the password: {error}; without a terminal use --password-stdin"
+                ))
+            })
         };
         let password = ask("New")?;
         if ask("Repeat the")? != password {
             return Err(Failure::Other("the two passwords differ; nothing was changed".into()));
         }
-        password.into_bytes()
+        password
     };
     if password.is_empty() {
         return Err(Failure::Other("a password cannot be empty; nothing was changed".into()));

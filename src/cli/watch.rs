@@ -65,7 +65,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let mut reader = Reader::default();
             text.lines().map(|line| renderer.render(&mut reader, line, None)).collect()
         };
-        return ignore_broken_pipe(output::styled(&shown));
+        return output::styled(&shown).map_err(Failure::output);
     }
     follow(&path, is_directory)
 }
@@ -94,9 +94,8 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
         }
         if io::stdout().is_terminal() {
             let place = printable::path(path);
-            ignore_broken_pipe(output::styled(&format!(
-                "Waiting for sessions in {place}. Press Ctrl-C to quit.\n"
-            )))?;
+            output::styled(&format!("Waiting for sessions in {place}. Press Ctrl-C to quit.\n"))
+                .map_err(Failure::output)?;
         }
     }
     loop {
@@ -111,9 +110,7 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
                 }
                 shown => shown.map_err(|error| absent(&file, &error))?,
             };
-            if output::styled(&shown).is_err() {
-                return Ok(()); // the output is closed
-            }
+            output::styled(&shown).map_err(Failure::output)?;
             if !is_directory && play.reader.is_over() {
                 return Ok(());
             }
@@ -201,14 +198,6 @@ fn absent(path: &Path, error: &io::Error) -> Failure {
     let advice = "name a directory with transcripts, which `restante dev --transcripts` or \
                   `transcripts = \"DIR\"` in a configuration creates";
     Failure::Usage(format!("{}: {error}; {advice}", path.display()))
-}
-
-/// A reader that closed the pipe is not a failure.
-fn ignore_broken_pipe(written: io::Result<()>) -> Result<(), Failure> {
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::output(error)),
-        _ => Ok(()),
-    }
 }
 
 /// Errors of a file that is gone or not a transcript.

@@ -46,7 +46,8 @@ impl Person {
         let person = |entry: address::Address| {
             let (name, address) = match entry.address {
                 Some(address) => (entry.name, address),
-                None => (None, entry.name.unwrap_or_default()), // `root`: a user of that machine
+                // `root`: a user of that machine. `"a@b.test"` is no address but a name that looks like one.
+                None => (None, entry.name.filter(|name| !name.contains('@')).unwrap_or_default()),
             };
             if entry.well_formed && is_address(&address) { Ok(Self { name, address }) } else { Err(wrong()) }
         };
@@ -67,19 +68,22 @@ impl fmt::Display for Person {
     }
 }
 
-/// True if the text can stand between `<` and `>` of a command, and a reader sees all of it. All other checks are the
-/// server's.
+/// True if the text can stand between `<` and `>` of a command as one address, and a reader sees all of it. All other checks
+/// are the server's.
 pub(crate) fn is_address(text: &str) -> bool {
-    let (mut quoted, mut escaped) = (false, false);
-    let good = text.chars().all(|c| {
-        let good = !is_hidden(c) && (quoted || !(c.is_whitespace() || "<>,;()".contains(c)));
+    let (mut quoted, mut escaped, mut at) = (false, false, None);
+    for (place, c) in text.char_indices() {
+        let is_plain = quoted || !(c.is_whitespace() || "<>,;()".contains(c));
+        // A second `@` outside of quotes leaves open which part is the domain.
+        if is_hidden(c) || !is_plain || (c == '@' && !quoted && at.replace(place).is_some()) {
+            return false;
+        }
         if c == '"' && !escaped {
             quoted = !quoted;
         }
-        escaped = c == '\\' && !escaped;
-        good
-    });
-    good && !quoted && !text.is_empty()
+        escaped = quoted && c == '\\' && !escaped;
+    }
+    !quoted && !text.is_empty() && at.is_none_or(|at| at > 0 && at + 1 < text.len())
 }
 
 /// A file attached to a message.
@@ -216,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_people_is_read_as_headers_have_it() {
+    fn u05_a_list_of_people_is_read_as_headers_have_it_or_refused() {
         for (text, people) in [
             ("bob@b.test", vec![person("", "bob@b.test")]),
             ("  ", vec![]),
@@ -227,6 +231,12 @@ mod tests {
             ("\"Doe, John\" <j@b.test>", vec![person("Doe, John", "j@b.test")]),
             ("root", vec![person("", "root")]),
             ("rené@b.test", vec![person("", "rené@b.test")]),
+            ("friends: bob@b.test, A <a@b.test>;", vec![person("", "bob@b.test"), person("A", "a@b.test")]),
+            ("bob@b.test (Ann <ann@far.test>)", vec![person("Ann <ann@far.test>", "bob@b.test")]),
+            ("(the one) <bob@b.test> (x)", vec![person("the one x", "bob@b.test")]),
+            ("\"ann@far.test\" <bob@b.test>", vec![person("ann@far.test", "bob@b.test")]),
+            ("\"a@b <c>\"@d.test", vec![person("", "\"a@b <c>\"@d.test")]),
+            ("<\"a\\\"@b\"@d.test>;x@y.test", vec![person("", "\"a\\\"@b\"@d.test"), person("", "x@y.test")]),
         ] {
             assert_eq!(Person::parse_list(text).as_deref(), Ok(people.as_slice()), "{text}");
         }
@@ -242,6 +252,27 @@ mod tests {
             "<ann@far.test>bob@example.test",
             "ann@far.test <bob@example.test>,,(",
             "Bob <bob@example.test",
+            "ann@far.test@example.test",
+            "<ann@far.test@example.test>",
+            "@example.test",
+            "ann@",
+            "<ann(x)@far.test>",
+            "ann (x) @far.test",
+            "ann @far.test",
+            "<ann@far.test,bob@example.test>",
+            "<<ann@far.test>>",
+            "<ann@far.test> bob",
+            "<ann@far.test> (x) bob@example.test",
+            "mailto:ann@far.test",
+            "ann:bob@example.test",
+            "friends: a@b.test, others: c@d.test;",
+            "friends: a@b.test",
+            "friends:;",
+            "\"ann@far.test\"",
+            "=?utf-8?q?ann=40far.test?=",
+            "\"ann@far.test",
+            "ann\\@far.test bob@example.test",
+            "(ann@far.test)",
         ] {
             assert!(Person::parse_list(bad).is_err(), "{bad:?}: {:?}", Person::parse_list(bad));
         }
@@ -257,10 +288,23 @@ mod tests {
 
     #[test]
     fn an_address_is_what_can_stand_in_a_command() {
-        for good in ["a@b", "\"a b\"@c", "root", "\"a\\\" <\"@c", "é@b"] {
+        for good in ["a@b", "\"a b\"@c", "root", "\"a\\\" <\"@c", "é@b", "\"a@b\"@c", "a@[IPv6:::1]"] {
             assert!(is_address(good), "{good}");
         }
-        for bad in ["", "a b@c", "a@b>", "a\r\n@b", "\"a@b", "a,b@c", "j@\u{202e}b", "a\u{200b}@b"] {
+        for bad in [
+            "",
+            "a b@c",
+            "a@b>",
+            "a\r\n@b",
+            "\"a@b",
+            "a,b@c",
+            "a@b@c",
+            "@c",
+            "a@",
+            "\"a\"@b@c",
+            "j@\u{202e}b",
+            "a\u{200b}@b",
+        ] {
             assert!(!is_address(bad), "{bad:?}");
         }
     }

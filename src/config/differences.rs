@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::{
     ChangeDetection, Config, ListenerConfig, Log, Metrics, Pop3, Sandbox, UnknownRecipients, keys::LISTENERS,
 };
-use crate::limits::Limits;
+use crate::{limits::Limits, proto::syntax::Syntax};
 
 impl Config {
     /// A file with the settings that differ from the defaults, and those that have none. It reads back the same.
@@ -102,7 +102,8 @@ fn differing(ours: &Table, defaults: &Table) -> Table {
 
 impl ListenerConfig {
     fn with_defaults(&self, certificate: bool) -> Self {
-        Self::new(self.protocol, self.address.clone(), certificate)
+        let syntax = if self.strict { Syntax::Exact } else { Syntax::Forgiving };
+        Self { syntax, ..Self::new(self.protocol, self.address.clone(), certificate) }
     }
 }
 

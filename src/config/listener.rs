@@ -16,6 +16,7 @@ use crate::{
         pop3,
         protocol::{Protocol, Service},
         smtp,
+        syntax::Syntax,
     },
 };
 
@@ -28,6 +29,8 @@ pub struct ListenerConfig {
     pub address: Endpoint,
     /// Whether a bare LF ends a line.
     pub line_endings: LineEndings,
+    /// The accepted syntax of commands.
+    pub syntax: Syntax,
     /// The generation of the protocol.
     pub persona: Persona,
     /// True if every rule of the protocol is enforced, and a refusal names the broken rule.
@@ -54,6 +57,7 @@ impl ListenerConfig {
             protocol,
             address,
             line_endings: LineEndings::default(),
+            syntax: Syntax::Forgiving,
             persona,
             strict: false,
             tls: TlsMode::usual(protocol, certificate),
@@ -201,8 +205,9 @@ impl Networks {
         Self(addresses.into_iter().filter_map(|(address, bits)| IpNet::new(address, bits).ok()).collect())
     }
 
-    /// True if one of the networks contains the address. An IPv4 address must not be written as part of IPv6.
+    /// True if one of the networks contains the address. An IPv4 address is the same one as a part of IPv6.
     pub fn contain(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 
@@ -221,13 +226,21 @@ impl Serialize for Networks {
 impl<'de> Deserialize<'de> for Networks {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let network = |text: String| {
-            text.parse().map_err(|_| {
+            text.parse().map(canonical).map_err(|_| {
                 let form = "write it like \"192.168.0.0/16\", \"10.0.0.5/32\" or \"2001:db8::/32\"";
                 D::Error::custom(format!("{text:?} is not a network: {form}"))
             })
         };
         Vec::deserialize(d)?.into_iter().map(network).collect::<Result<_, _>>().map(Self)
     }
+}
+
+/// A network of IPv4 addresses that is written as a part of IPv6 (`::ffff:192.0.2.0/120`) becomes one of IPv4, because
+/// clients have their IPv4 addresses here.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(six) = network else { return network };
+    let four = six.addr().to_ipv4_mapped().zip(six.prefix_len().checked_sub(96));
+    four.and_then(|(address, bits)| IpNet::new(address.into(), bits).ok()).unwrap_or(network)
 }
 
 /// All keys of one section.
@@ -239,6 +252,7 @@ pub(super) struct Section {
     address: Endpoint,
     #[serde(default)]
     line_endings: LineEndings,
+    syntax: Option<Syntax>,
     persona: Option<String>,
     #[serde(default)]
     strict: bool,
@@ -271,11 +285,13 @@ impl Section {
         let persona = Persona::named(protocol, self.persona.as_deref())
             .map_err(|error| ConfigError::at(format!("listen.{n}.persona"), error.to_string()))?;
         let address = self.address.relative_to(directory);
+        let syntax = self.syntax.unwrap_or(if strict { Syntax::Exact } else { Syntax::Forgiving });
         let tls = self.tls.unwrap_or_else(|| TlsMode::usual(protocol, certificate));
         Ok(ListenerConfig {
             protocol,
             address,
             line_endings,
+            syntax,
             persona,
             strict,
             tls,
@@ -309,6 +325,9 @@ pub(super) fn check(listeners: &[ListenerConfig]) -> Result<(), ConfigError> {
         if listen.strict && listen.line_endings != LineEndings::Strict {
             return wrong("strict", "it accepts only CRLF as a line end: remove line_endings".into());
         }
+        if listen.strict && listen.syntax != Syntax::Exact {
+            return wrong("strict", "it accepts only the exact syntax: remove syntax".into());
+        }
         if listen.auth_allow_cleartext && !service.has_logins() {
             return wrong(
                 "auth_allow_cleartext",
@@ -340,9 +359,9 @@ mod tests {
     }
 
     #[test]
-    fn trusted_networks_are_read_and_asked() {
+    fn w14_trusted_networks_are_read_and_asked_in_both_forms() {
         let lines = "protocol = \"submission\"\naddress = \"[::]:587\"\nauth_allow_cleartext = true\n\
-                     trusted_networks = [\"192.168.0.0/16\", \"2001:db8::/32\", \"10.0.0.5/32\"]";
+                     trusted_networks = [\"192.168.0.0/16\", \"2001:db8::/32\", \"::ffff:10.0.0.5/128\"]";
         let listen = &with(lines).unwrap()[0];
         assert!(listen.auth_allow_cleartext);
         for (address, trusted) in [
@@ -353,7 +372,8 @@ mod tests {
             ("2001:db8::1", true),
             ("2001:db9::1", false),
             ("127.0.0.1", false),
-            ("::ffff:192.168.0.1", false),
+            ("::ffff:192.168.0.1", true),
+            ("::ffff:10.0.0.4", false),
         ] {
             assert_eq!(listen.trusted_networks.contain(address.parse().unwrap()), trusted, "{address}");
         }
@@ -391,12 +411,32 @@ mod tests {
                 "listen.strict: it accepts only CRLF as a line end",
             ),
             (
+                format!("protocol = \"smtp\"\n{place}\nstrict = true\nsyntax = \"forgiving\""),
+                "listen.strict: it accepts only the exact syntax",
+            ),
+            (
                 "protocol = \"lmtp\"\naddress = \"unix:x.sock\"\nproxy_networks = [\"10.0.0.0/8\"]".into(),
                 "listen.proxy_networks: a proxy cannot connect",
             ),
         ] {
             let error = with(&lines).unwrap_err();
             assert!(error.contains(told), "{told:?} is not in {error:?}");
+        }
+    }
+
+    #[test]
+    fn w02_line_ends_and_syntax_are_two_settings() {
+        for (lines, line_endings, syntax) in [
+            ("", LineEndings::Strict, Syntax::Forgiving),
+            ("line_endings = \"lenient\"", LineEndings::Lenient, Syntax::Forgiving),
+            ("syntax = \"exact\"", LineEndings::Strict, Syntax::Exact),
+            ("line_endings = \"lenient\"\nsyntax = \"exact\"", LineEndings::Lenient, Syntax::Exact),
+            ("strict = true", LineEndings::Strict, Syntax::Exact),
+            ("strict = true\nsyntax = \"exact\"", LineEndings::Strict, Syntax::Exact),
+        ] {
+            let listen =
+                &with(&format!("protocol = \"smtp\"\naddress = \"127.0.0.1:2525\"\n{lines}")).unwrap()[0];
+            assert_eq!((listen.line_endings, listen.syntax), (line_endings, syntax), "{lines}");
         }
     }
 

@@ -28,7 +28,7 @@ use crate::{
     maildir::name::max_host_len,
     net::endpoint::Endpoint,
     open_regular::read_text_bounded,
-    proto::{dot::LineEndings, smtp::address::Address},
+    proto::{dot::LineEndings, smtp::address::Address, syntax::Syntax},
 };
 use error::ConfigError;
 pub use error::{ConfigText, Error};
@@ -65,6 +65,7 @@ impl Config {
         let spool = std::path::absolute(&spool).map_err(|error| Error::Unreadable(spool, error))?;
         let listen = |protocol, address| ListenerConfig {
             line_endings: LineEndings::Lenient,
+            syntax: Syntax::Forgiving,
             ..ListenerConfig::new(protocol, Endpoint::Ip(address), false)
         };
         let config = Self {
@@ -129,7 +130,7 @@ impl Config {
     /// Makes every listener strict, for `--strict`.
     pub fn set_strict(&mut self) {
         for listen in &mut self.listen {
-            (listen.strict, listen.line_endings) = (true, LineEndings::Strict);
+            (listen.strict, listen.line_endings, listen.syntax) = (true, LineEndings::Strict, Syntax::Exact);
         }
     }
 

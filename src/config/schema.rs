@@ -22,6 +22,7 @@ use crate::{
         QuotaLimits, SmtpLimits, SpoolLimits, TlsLimits, TranscriptLimits,
     },
     logging::Log,
+    proto::smtp::address::fold_domain,
 };
 
 /// All keys of the file.
@@ -96,8 +97,8 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<(Config, Vec<String>)
     let listen = file.listen.into_iter().enumerate();
     let listen = listen.map(|(n, section)| section.listen(n, directory, tls.is_some()));
     let config = Config {
-        hostname: file.hostname,
-        domains: file.domains.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        hostname: if file.hostname.is_ascii() { file.hostname } else { domain(&file.hostname) },
+        domains: file.domains.iter().map(|name| domain(name)).collect(),
         spool: directory.join(file.spool),
         accounts: directory.join(file.accounts),
         aliases: file.aliases.map(|path| directory.join(path)),
@@ -119,6 +120,11 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<(Config, Vec<String>)
     };
     config.check()?;
     Ok((config, warnings))
+}
+
+/// A domain in the form in which domains are compared. The check refuses a text that is none.
+fn domain(text: &str) -> String {
+    fold_domain(text).unwrap_or_else(|_| text.to_owned())
 }
 
 fn default_spool() -> PathBuf {
@@ -144,7 +150,7 @@ mod tests {
             tests::{GOOD, load},
         },
         limits::Size,
-        proto::{dot::LineEndings, pop3, smtp},
+        proto::{dot::LineEndings, pop3, smtp, syntax::Syntax},
     };
 
     #[test]
@@ -154,6 +160,7 @@ mod tests {
             protocol,
             address: address.parse().unwrap(),
             line_endings,
+            syntax: Syntax::Forgiving,
             persona,
             strict: false,
             tls: TlsMode::None,
@@ -195,6 +202,16 @@ mod tests {
     }
 
     #[test]
+    fn w08_domains_are_read_in_any_form() {
+        let text = GOOD.replace("\"second.test\"", "\"Bu\u{308}cher.test\", \"XN--F-1ga.test\"");
+        let (config, _) = read(&text, Path::new("/")).map_err(|mistake| mistake.why).unwrap();
+        assert_eq!(config.domains[1..], ["xn--bcher-kva.test", "xn--f-1ga.test"]);
+        let text = GOOD.replace("mx.example.test", "mx.bücher.test");
+        let (config, _) = read(&text, Path::new("/")).map_err(|mistake| mistake.why).unwrap();
+        assert_eq!(config.hostname, "mx.xn--bcher-kva.test");
+    }
+
+    #[test]
     fn paths_are_relative_to_the_file() {
         let text =
             format!("spool = \"../mail\"\naccounts = \"/var/users.json\"\naliases = \"aliases\"\n{GOOD}");
@@ -212,7 +229,7 @@ mod tests {
                 "mx example",
                 ", line 2, column 12: hostname: \"mx example\" is not a host name",
             ),
-            ("\"second.test\"", "\"é\"", ", line 3, column 28: domains: \"é\" is not a domain"),
+            ("\"second.test\"", "\"é_\"", ", line 3, column 28: domains: \"é_\" is not a domain"),
             (
                 "\"second.test\"",
                 "5",

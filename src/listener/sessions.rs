@@ -89,7 +89,7 @@ fn factory(
 ) -> Box<dyn SessionFactory> {
     let hostname = config.hostname.clone();
     let limits = config.limits.clone();
-    let ListenerConfig { line_endings, strict: pedantic, .. } = *listen;
+    let ListenerConfig { line_endings, syntax, strict: pedantic, .. } = *listen;
     let plaintext_auth = listen.auth_allow_cleartext || trust.is_local;
     match listen.persona {
         Persona::Smtp(persona) => {
@@ -108,12 +108,14 @@ fn factory(
                 Kind::Smtp | Kind::Submission => AuthPolicy::UnderTls,
             };
             let policy = Policy { kind, auth, starttls: offers_tls, trusted: trust.is_trusted };
-            let rules = smtp::SessionConfig { hostname, line_endings, persona, limits, policy, pedantic };
+            let rules =
+                smtp::SessionConfig { hostname, line_endings, syntax, persona, limits, policy, pedantic };
             Box::new(smtp::Factory::new(rules))
         }
         Persona::Pop3(persona) => Box::new(pop3::Factory::new(pop3::SessionConfig {
             hostname,
             line_endings,
+            syntax,
             persona,
             expire: config.pop3.expire,
             stls: offers_tls,

@@ -27,13 +27,6 @@ pub(super) fn open_directory(
     opened.map(DeferredFd::from).map_err(|e| Error::at(path, "open directory", e))
 }
 
-/// Opens a directory that the operator has named, through links.
-pub(super) fn open_named_directory(path: &Path) -> Result<DeferredFd, Error> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = fs::open(path, flags, Mode::empty());
-    opened.map(DeferredFd::from).map_err(|e| Error::at(path, "open directory", e))
-}
-
 /// Makes a directory. `false`: it exists already.
 pub(super) fn make_directory(
     at: impl AsFd,

@@ -9,6 +9,7 @@ pub(crate) mod directory;
 mod entry;
 pub mod error;
 pub(crate) mod fault_points;
+mod folder_name;
 pub mod lock;
 pub mod message;
 pub mod name;

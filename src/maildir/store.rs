@@ -1,7 +1,7 @@
 //! Directories: the spool, its Maildirs and their folders.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -11,17 +11,20 @@ use std::{
 
 use rustix::{
     fs::{self, AtFlags, Mode, OFlags},
+    io::Errno,
+    process::geteuid,
     system::uname,
 };
 
 use super::{
     directory::{
-        FILE_MODE, directories, id_of, is_same_directory, make_directory, open_directory,
-        open_named_directory, remove, sync_directory,
+        FILE_MODE, directories, id_of, is_same_directory, make_directory, open_directory, remove,
+        sync_directory,
     },
     entry::Subdir,
     error::{Error, Kind},
     fault_points::fault_point,
+    folder_name::is_same_but_for_case,
     sync_phase::{SyncPart, is_sync_skipped},
 };
 use crate::deferred_drop::DeferredFd;
@@ -50,7 +53,7 @@ pub struct Maildir {
 
 impl Spool {
     /// Opens the spool, making the directory if need be (its parent must exist). What it makes is durable when
-    /// it returns. The path is the operator's, so links in it are followed; below the spool none is.
+    /// it returns. The operator has named the path, so a link there is followed; by root only if root has made it.
     pub fn open(path: &Path) -> Result<Self, Error> {
         if make_directory(fs::CWD, path, path)? {
             let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -64,7 +67,16 @@ impl Spool {
 
     /// Opens a spool that is there, and makes nothing.
     pub fn open_existing(path: &Path) -> Result<Self, Error> {
-        let dir = open_named_directory(path)?;
+        check_link(path)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = fs::open(path, flags, Mode::empty()).map(DeferredFd::from);
+        let dir = dir.map_err(|error| match fs::readlink(path, Vec::new()) {
+            Ok(target) if error == Errno::NOENT => {
+                let why = format!("it is a link to {}, which is not there", target.to_string_lossy());
+                Error::at(path, "open directory", io::Error::new(io::ErrorKind::NotFound, why))
+            }
+            _ => Error::at(path, "open directory", error),
+        })?;
         let id = id_of(&dir, path)?;
         Ok(Self { path: path.to_owned(), dir, id })
     }
@@ -72,7 +84,8 @@ impl Spool {
     /// Whether the path of the spool still leads to the open directory. Otherwise mail goes to a place that no reader
     /// looks at. Device and inode are enough, because no other file gets the inode of an open directory.
     pub fn is_in_place(&self) -> Result<(), Error> {
-        let there = fs::stat(&self.path).map_err(|e| Error::at(&self.path, "stat", e))?;
+        let there = fs::stat(&self.path);
+        let there = there.map_err(|e| Error::at(&self.path, "stat", e))?;
         if (there.st_dev, there.st_ino) == self.id {
             return Ok(());
         }
@@ -87,12 +100,24 @@ impl Spool {
     }
 
     /// Opens a folder of a mailbox: a Maildir in the mailbox's own directory, never through a link. Each name is one
-    /// path component that is known to be harmless.
+    /// path component that is known to be harmless. If no folder has that name, one whose name differs in case only will
+    /// do: addresses make no difference between upper and lower case.
     pub fn folder(&self, name: &str, folder: &str) -> Result<Maildir, Error> {
-        let home = self.path.join(name);
-        let path = home.join(folder);
-        let home = open_directory(&self.dir, name, &home)?;
-        Maildir::at(open_directory(&home, folder, &path)?, path)
+        let home_path = self.path.join(name);
+        let home = open_directory(&self.dir, name, &home_path)?;
+        let at = |folder: &str| {
+            let path = home_path.join(folder);
+            Maildir::at(open_directory(&home, folder, &path)?, path)
+        };
+        match at(folder) {
+            Err(error) if error.kind() == Kind::Gone => {
+                let names =
+                    directories(&home, &home_path)?.into_iter().filter_map(|name| name.into_string().ok());
+                let alike = names.filter(|name| is_same_but_for_case(name, folder)).min();
+                alike.map_or(Err(error), |alike| at(&alike))
+            }
+            opened => opened,
+        }
     }
 
     /// Opens a mailbox and makes its missing parts, durably.
@@ -120,8 +145,11 @@ impl Spool {
     pub fn still_resolves_to(&self, name: &str, folder: Option<&str>, maildir: &Maildir) -> bool {
         let there = match folder {
             None => is_same_directory(&self.dir, name, &maildir.root),
-            Some(folder) => open_directory(&self.dir, name, &self.path)
-                .is_ok_and(|home| is_same_directory(&home, folder, &maildir.root)),
+            Some(folder) => open_directory(&self.dir, name, &self.path).is_ok_and(|home| {
+                let named = maildir.path.file_name().and_then(OsStr::to_str).unwrap_or(folder);
+                let exact = || fs::statat(&home, folder, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+                is_same_directory(&home, named, &maildir.root) && (named == folder || !exact())
+            }),
         };
         there && maildir.is_intact()
     }
@@ -331,6 +359,20 @@ fn make_maildir(above: &OwnedFd, path: &Path, name: &str, mark: Option<&str>) ->
         return Err(error);
     }
     Ok(maildir)
+}
+
+/// Refuses a link of another user in the place of a root's spool.
+fn check_link(path: &Path) -> Result<(), Error> {
+    let Ok(target) = fs::readlink(path, Vec::new()) else { return Ok(()) };
+    let owner = fs::lstat(path).map_err(|e| Error::at(path, "stat", e))?.st_uid;
+    if !geteuid().is_root() || owner == 0 {
+        return Ok(());
+    }
+    let target = target.to_string_lossy();
+    let why = format!(
+        "it is a link to {target} of another user, and root follows only its own: name the directory"
+    );
+    Err(Error::at(path, "open directory", io::Error::new(io::ErrorKind::PermissionDenied, why)))
 }
 
 /// Whether `syncfs` of a kernel with that release reports write errors: since Linux 5.8. Older kernels report only a

@@ -11,19 +11,29 @@ pub struct LoopTurns {
     pub(super) times: Histogram,
     /// The longest turn since the start, in nanoseconds.
     pub(super) max_time: Gauge,
+    /// The most CPU time of a turn since the start, in nanoseconds. It does not grow while the machine is busy with
+    /// other programs.
+    pub(super) max_cpu_time: Gauge,
     /// Turns that took longer than [`LONG`].
     pub(super) long: Counter,
 }
 
 impl LoopTurns {
     pub(super) const fn new() -> Self {
-        Self { times: Histogram::seconds(TIMES), max_time: Gauge::new(), long: Counter::new() }
+        Self {
+            times: Histogram::seconds(TIMES),
+            max_time: Gauge::new(),
+            max_cpu_time: Gauge::new(),
+            long: Counter::new(),
+        }
     }
 
-    /// Records the time of a turn.
-    pub fn observe(&self, time: Duration) {
+    /// Records the time of a turn, and the CPU time that the loop's thread used in it.
+    pub fn observe(&self, time: Duration, cpu_time: Duration) {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.times.observe_duration(time);
-        self.max_time.raise(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        self.max_time.raise(nanos(time));
+        self.max_cpu_time.raise(nanos(cpu_time));
         if time > LONG {
             self.long.inc();
         }
@@ -41,9 +51,10 @@ mod tests {
     fn the_longest_turn_stays_and_long_ones_are_counted() {
         let turns = LoopTurns::new();
         for millis in [1, 20, 21, 300, 2] {
-            turns.observe(Duration::from_millis(millis));
+            turns.observe(Duration::from_millis(millis), Duration::from_millis(millis / 2));
         }
         assert_eq!((turns.max_time.get(), turns.long.get()), (300_000_000, 2));
+        assert_eq!(turns.max_cpu_time.get(), 150_000_000);
         let (_, count, _) = turns.times.snapshot();
         assert_eq!(count, 5);
     }

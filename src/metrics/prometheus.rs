@@ -142,7 +142,7 @@ impl Metrics {
         ]
     }
 
-    fn internal_families(&self) -> [Family; 22] {
+    fn internal_families(&self) -> [Family; 23] {
         let queues = [
             ("deliveries", &self.delivery_queue),
             ("disk", &self.disk_queue),
@@ -197,6 +197,12 @@ impl Metrics {
                 kind: Kind::Gauge,
                 help: "The longest turn of the loop since the start.",
                 samples: vec![Sample::unlabelled(self.loop_turn.max_time.get() as f64 / 1e9)],
+            },
+            Family {
+                name: "restante_loop_turn_longest_cpu_seconds",
+                kind: Kind::Gauge,
+                help: "The most CPU time of a turn of the loop since the start.",
+                samples: vec![Sample::unlabelled(self.loop_turn.max_cpu_time.get() as f64 / 1e9)],
             },
             counter(
                 "restante_loop_turns_long_total",

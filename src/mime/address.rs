@@ -18,7 +18,7 @@ pub struct Address {
 
 /// Parses an unfolded list. Members of groups count as others.
 pub fn parse(list: &[u8]) -> Vec<Address> {
-    let mut parser = Parser { rest: list, entry: Entry::default(), found: Vec::new() };
+    let mut parser = Parser { rest: list, entry: Entry::default(), found: Vec::new(), in_group: false };
     parser.run();
     parser.found
 }
@@ -27,6 +27,8 @@ struct Parser<'a> {
     rest: &'a [u8],
     entry: Entry,
     found: Vec<Address>,
+    /// True after the name of a group, until its `;`.
+    in_group: bool,
 }
 
 /// An address or the name of a group while it is being read.
@@ -59,6 +61,7 @@ impl Parser<'_> {
             match first {
                 b',' | b';' => {
                     self.rest = rest;
+                    self.in_group &= *first == b',';
                     self.finish();
                 }
                 b':' => {
@@ -105,7 +108,14 @@ impl Parser<'_> {
                 }
             }
         }
+        // `mailto:bob@b.test` is no group: it has no end.
+        self.entry.malformed |= self.in_group;
         self.finish();
+        if self.in_group
+            && let Some(last) = self.found.last_mut()
+        {
+            last.well_formed = false;
+        }
     }
 
     /// Reads `<…>`. A second one in the same entry is an entry of its own, and both are malformed.
@@ -199,8 +209,11 @@ impl Parser<'_> {
     /// The words so far are the name of a group.
     fn begin_group(&mut self) {
         let entry = std::mem::take(&mut self.entry);
-        self.entry.malformed =
-            entry.malformed || entry.angle.is_some() || entry.words.iter().any(|word| word.has_at);
+        let is_nested = std::mem::replace(&mut self.in_group, true);
+        self.entry.malformed = is_nested
+            || entry.malformed
+            || entry.angle.is_some()
+            || entry.words.iter().any(|word| word.has_at);
         self.entry.group = entry.phrase;
     }
 
@@ -334,6 +347,9 @@ mod tests {
             ("undisclosed-recipients:;", &[("undisclosed-recipients", "")]),
             ("a@b.test: c@d.test;", &[("", "c@d.test")]),
             ("two words", &[("two words", "")]),
+            ("mailto:b@c.test", &[("", "b@c.test")]),
+            ("friends: a@b.test, c@d.test", &[("", "a@b.test"), ("", "c@d.test")]),
+            ("a: b: c@d.test;", &[("", "c@d.test")]),
         ] {
             let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
             let expected: Vec<_> =

@@ -16,7 +16,7 @@ use crate::{
     accounts,
     client::{ClientError, outgoing::Person, pop3::Pop3, reply_help, strings},
     maildir::{Spool, usage::usage},
-    proto::request::Secret,
+    proto::{request::Secret, smtp::address::fold_domain},
 };
 
 /// The end of an interactive session.
@@ -111,7 +111,10 @@ fn has_former_mail(door: &SignUp, name: &str) -> bool {
         return false; // another mistake, which is told after the password
     }
     let spool = door.spool.as_ref().and_then(|path| Spool::open_existing(path).ok());
-    spool.is_some_and(|spool| usage(&spool, name).is_ok_and(|usage| usage.messages > 0))
+    let mailbox = accounts::own_mailbox(name);
+    spool
+        .zip(mailbox)
+        .is_some_and(|(spool, mailbox)| usage(&spool, mailbox.as_str()).is_ok_and(|usage| usage.messages > 0))
 }
 
 /// Adds an account, as `restante user add` does.
@@ -119,7 +122,7 @@ fn sign_up(door: &SignUp, terminal: &mut Terminal) {
     let language = terminal.language();
     let Some(typed) = terminal.prompt_with_default(strings::USER.text(language), "") else { return };
     let domains = match (door.domains.as_slice(), typed.rsplit_once('@')) {
-        ([], Some((_, domain))) => vec![domain.to_ascii_lowercase()],
+        ([], Some((_, domain))) => vec![fold_domain(domain).unwrap_or_default()],
         (domains, _) => domains.to_vec(),
     };
     let name = match accounts::account_name(&typed, &domains) {
@@ -134,7 +137,7 @@ fn sign_up(door: &SignUp, terminal: &mut Terminal) {
     let second = terminal.prompt_secret(strings::REPEAT_PASSWORD.text(language));
     match (first, second) {
         (Some(first), Some(second)) if first == second && !first.reveal().is_empty() => {
-            match door.users.add(&name, &name, first.reveal()) {
+            match door.users.add(&name, None, first.reveal()) {
                 Ok(()) => terminal.print_localized(strings::SIGNED_UP, &[&name]),
                 Err(error) => terminal.print_localized(strings::NOT_SIGNED_UP, &[&error]),
             }

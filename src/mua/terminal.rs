@@ -10,7 +10,7 @@ use crate::client::{
     display,
     strings::{self, Language, LocalizedText},
 };
-use crate::proto::request::Secret;
+use crate::{password_prompt, proto::request::Secret};
 
 /// The input and output of one user.
 pub(crate) struct Terminal {
@@ -121,8 +121,8 @@ impl Terminal {
         if !self.interactive {
             return self.prompt(prompt).map(Secret::new);
         }
-        let _ = self.output.flush(); // rpassword writes its prompt to the terminal itself
-        rpassword::prompt_password(prompt).ok().map(Secret::new)
+        let _ = self.output.flush(); // the prompt goes to the terminal, which may be another file
+        password_prompt::ask(prompt).ok().map(Secret::new)
     }
 
     /// Asks yes or no. An empty answer means `offered`, and the end of the input means no.

@@ -21,12 +21,15 @@ pub enum Header {
     },
     /// The beginning of a header.
     Partial,
+    /// A header of more octets than [`MAX_HEADER`].
+    TooLong,
     /// Octets that no header begins with.
     Invalid,
 }
 
-/// Octets of the longest accepted header: version 1 has at most 107, version 2 rarely more than that.
-pub const MAX_HEADER: usize = 2048;
+/// Octets of the longest accepted header. Version 1 has at most 107. Version 2 may have more in its TLV vectors, such
+/// as the client's certificate; a proxy like HAProxy writes it into one buffer of this size.
+pub const MAX_HEADER: usize = 16 * 1024;
 
 /// Parses the header in the first octets from a proxy.
 pub fn parse(octets: &[u8]) -> Header {
@@ -48,7 +51,7 @@ fn is_prefix_of(octets: &[u8], like: &[u8]) -> bool {
 fn version_1(octets: &[u8]) -> Header {
     let line = &octets[..octets.len().min(MAX_V1_LINE)];
     let Some(end) = memchr::memchr(b'\n', line) else {
-        return if line.len() < MAX_V1_LINE { Header::Partial } else { Header::Invalid };
+        return if line.len() < MAX_V1_LINE { Header::Partial } else { Header::TooLong };
     };
     let words = line[..end].strip_suffix(b"\r").and_then(|text| str::from_utf8(text).ok());
     let words: Vec<&str> = words.unwrap_or_default().split(' ').collect();
@@ -83,8 +86,11 @@ fn version_2(octets: &[u8]) -> Header {
     };
     let length = usize::from(u16::from_be_bytes([high, low]));
     let whole = SIGNATURE.len() + 4 + length;
-    if ![LOCAL, PROXY].contains(&version_and_command) || whole > MAX_HEADER {
+    if ![LOCAL, PROXY].contains(&version_and_command) {
         return Header::Invalid;
+    }
+    if whole > MAX_HEADER {
+        return Header::TooLong;
     }
     let Some(rest) = rest.get(..length) else { return Header::Partial };
     let client = match (version_and_command, family) {
@@ -167,7 +173,7 @@ mod tests {
         }
         assert_eq!(
             parse(&[&b"PROXY UNKNOWN"[..], &[b' '; 94]].concat()),
-            Header::Invalid,
+            Header::TooLong,
             "107 octets, no end"
         );
     }
@@ -197,7 +203,18 @@ mod tests {
             let header = header_2(command, family, rest);
             assert_eq!(whole(&header), client, "{command:x} {family:x} {rest:?}");
         }
-        assert_eq!(parse(&header_2(LOCAL, 0, &[0; MAX_HEADER - 15])), Header::Invalid);
+    }
+
+    #[test]
+    fn w10_a_certificate_in_the_header_is_skipped_and_too_long_is_told() {
+        let address = [192, 0, 2, 1, 198, 51, 100, 1, 0xdc, 4, 0, 25];
+        for certificate in [0, 2048, 4096, MAX_HEADER - 28] {
+            let header = header_2(PROXY, TCP4, &[&address[..], &vec![0x20; certificate]].concat());
+            assert_eq!(whole(&header), of("192.0.2.1:56324"), "{certificate}");
+            assert_eq!(parse(&header[..header.len() - 1]), Header::Partial);
+        }
+        let header = header_2(PROXY, TCP4, &[&address[..], &vec![0x20; MAX_HEADER - 27]].concat());
+        assert_eq!((parse(&header), parse(&header[..16])), (Header::TooLong, Header::TooLong));
     }
 
     proptest! {

@@ -1,24 +1,20 @@
 //! Deadlines in order, one for each owner, so that an abandoned deadline wakes no owner. A deadline that
 //! moves later may stay in the list: its owner compares the time when woken, and sets the next one.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    hash::Hash,
-    time::Duration,
-};
+use std::{collections::BTreeSet, hash::Hash, time::Duration};
 
-use crate::capacity::Shrinker;
+use crate::capacity::{GradualMap, Shrinker};
 
 /// Deadlines by time and by owner.
 #[derive(Debug)]
 pub struct Timers<T> {
     in_order: BTreeSet<(Duration, T)>,
-    of: HashMap<T, Duration>,
+    of: GradualMap<T, Duration>,
 }
 
 impl<T: Ord + Hash + Copy> Timers<T> {
     pub(crate) fn new() -> Self {
-        Self { in_order: BTreeSet::new(), of: HashMap::new() }
+        Self { in_order: BTreeSet::new(), of: GradualMap::default() }
     }
 
     /// Sets the only deadline of `who`, on the steady clock.

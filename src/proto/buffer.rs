@@ -67,6 +67,12 @@ impl Inbox {
         &self.bytes[self.start..]
     }
 
+    /// The unread octets from the beginning of a line. Empty while the rest of a line that is too long is discarded:
+    /// octets in the middle of a line must not pass for the beginning of one.
+    pub fn line_start(&self) -> &[u8] {
+        if self.discarded > 0 { &[] } else { self.unread() }
+    }
+
     /// The number of unread octets.
     pub fn len(&self) -> usize {
         self.bytes.len() - self.start
@@ -141,8 +147,11 @@ impl Inbox {
     }
 
     /// Reads one line that ends in LF. If a line exceeds `max` octets, line end included, its octets are
-    /// discarded. If it also exceeds `discard` octets and has not ended, the result is [`Line::NoLineEnd`].
+    /// discarded. If it also exceeds `discard` octets (if that is less than `max`, both together), the result is
+    /// [`Line::NoLineEnd`], even if its end has just arrived, because the result must not depend on the pieces in which a
+    /// line arrives.
     pub fn line(&mut self, max: usize, discard: usize) -> Line {
+        let endless = if discard > max { discard } else { max.saturating_add(discard) };
         let from = self.searched_len;
         let Some(at) = memchr::memchr(b'\n', &self.unread()[from..]) else {
             let unread = self.len();
@@ -152,11 +161,17 @@ impl Inbox {
             } else {
                 self.searched_len = unread;
             }
-            return if self.discarded > discard { Line::NoLineEnd } else { Line::Partial };
+            return if self.discarded > endless { Line::NoLineEnd } else { Line::Partial };
         };
         let length = from + at + 1;
         let too_long = length > max || self.discarded > 0;
-        let line = if too_long { Line::TooLong } else { Line::Complete(self.unread()[..length].to_vec()) };
+        let line = if self.discarded + length > endless {
+            Line::NoLineEnd
+        } else if too_long {
+            Line::TooLong
+        } else {
+            Line::Complete(self.unread()[..length].to_vec())
+        };
         self.discarded = 0;
         self.consume(length);
         line

@@ -14,17 +14,28 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// The longest name of a mailbox, in octets.
-    pub const MAX_NAME: usize = 200;
+    /// The longest name of a mailbox, in octets: the longest name of a file.
+    pub const MAX_NAME: usize = 255;
 
-    /// The mailbox with this name, if the name is safe for a directory: 1 to 200 of `a-z`, `0-9` and `@ . _ +
-    /// - =`, not beginning with a dot or a dash.
+    /// The mailbox with this name, if the name is safe for a directory: 1 to 255 of `a-z`, `0-9` and `@ . _ +
+    /// - =`, not beginning with a dot or a dash, and escapes of other octets as [`Mailbox::of_address`] writes them.
     pub fn named(name: &str) -> Option<Self> {
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"@._+-=".contains(&b);
-        let good = (1..=Self::MAX_NAME).contains(&name.len())
-            && name.bytes().all(allowed)
-            && !name.starts_with(['.', '-']);
+        let good = (1..=Self::MAX_NAME).contains(&name.len()) && is_escaped(name.as_bytes());
         good.then(|| Self { name: name.into(), folder: None })
+    }
+
+    /// The mailbox of an address, whose local part and domain are in the forms in which they are compared. Its name is
+    /// `local@domain`. An octet that may not stand there is `%` and two hexadecimal digits: `o%27neil@example.test`.
+    /// Two addresses never have one name. `None` if the local part is empty, or the name is too long for a file.
+    pub fn of_address(local: &str, domain: &str) -> Option<Self> {
+        let mut name = String::with_capacity(local.len() + 1 + domain.len());
+        for (part, may_have_at) in [(local, false), ("@", true), (domain, false)] {
+            for octet in part.bytes() {
+                let plain = is_plain(octet, name.is_empty()) && (octet != b'@' || may_have_at);
+                if plain { name.push(octet.into()) } else { name.push_str(&format!("%{octet:02x}")) }
+            }
+        }
+        Self::named(&name).filter(|_| !local.is_empty())
     }
 
     /// The given folder of this mailbox.
@@ -48,6 +59,35 @@ impl Mailbox {
     }
 }
 
+/// True if an octet stands for itself in the name of a mailbox.
+fn is_plain(octet: u8, is_first: bool) -> bool {
+    let may_begin = octet.is_ascii_lowercase() || octet.is_ascii_digit() || b"@_+=".contains(&octet);
+    may_begin || (!is_first && b".-".contains(&octet))
+}
+
+/// True if every octet of a name is plain, or an escape of one that is not, so that no two names mean the same. An
+/// `@` may be escaped too: in a local part it is.
+fn is_escaped(name: &[u8]) -> bool {
+    let digit = |b: u8| char::from(b).to_digit(16).filter(|_| !b.is_ascii_uppercase());
+    let mut rest = name;
+    while let [octet, after @ ..] = rest {
+        let is_first = rest.len() == name.len();
+        rest = match (octet, after) {
+            (b'%', [high, low, after @ ..]) => {
+                let escaped = digit(*high).zip(digit(*low)).and_then(|(h, l)| u8::try_from(16 * h + l).ok());
+                match escaped {
+                    Some(b'@') => after,
+                    Some(octet) if !is_plain(octet, is_first) => after,
+                    _ => return false,
+                }
+            }
+            (octet, after) if is_plain(*octet, is_first) => after,
+            _ => return false,
+        };
+    }
+    true
+}
+
 impl fmt::Display for Mailbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
@@ -67,14 +107,76 @@ pub struct Destination {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The address of a mailbox: its local part and its domain.
+    fn address(mailbox: &Mailbox) -> (String, String) {
+        let part = |text: &str| {
+            let (mut octets, mut rest) = (Vec::new(), text.as_bytes());
+            while let [octet, after @ ..] = rest {
+                rest = after;
+                let escaped = if *octet == b'%' { rest.split_at_checked(2) } else { None };
+                octets.push(match escaped {
+                    Some((digits, after)) => {
+                        rest = after;
+                        u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap()
+                    }
+                    None => *octet,
+                });
+            }
+            String::from_utf8(octets).unwrap()
+        };
+        let (local, domain) = mailbox.as_str().split_once('@').unwrap();
+        (part(local), part(domain))
+    }
+
+    #[test]
+    fn w09_an_address_has_a_mailbox_whatever_is_in_it() {
+        for (local, domain, name) in [
+            ("bob", "example.test", "bob@example.test"),
+            ("u_v.w+x-y=z", "b-c.d", "u_v.w+x-y=z@b-c.d"),
+            ("o'neil", "example.test", "o%27neil@example.test"),
+            ("a/b", "example.test", "a%2fb@example.test"),
+            ("jörg", "example.test", "j%c3%b6rg@example.test"),
+            ("..", "example.test", "%2e.@example.test"),
+            ("-rf", "example.test", "%2drf@example.test"),
+            ("50%", "example.test", "50%25@example.test"),
+            ("a@b", "c.test", "a%40b@c.test"),
+            ("a b", "[127.0.0.1]", "a%20b@%5b127.0.0.1%5d"),
+        ] {
+            let mailbox = Mailbox::of_address(local, domain).unwrap();
+            assert_eq!(mailbox.as_str(), name);
+            assert_eq!(Mailbox::named(name), Some(mailbox));
+        }
+        assert_eq!(Mailbox::of_address("", "example.test"), None);
+        assert_eq!(Mailbox::of_address(&"ö".repeat(42), "x.test"), None, "longer than the name of a file");
+        for other in ["%61b@x", "%2Fa@x", "a%2eb@x", "a%2", "%", "a%zz@x", "a%+1@x"] {
+            assert_eq!(Mailbox::named(other), None, "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn w09_the_address_can_be_read_from_the_name(
+            local in "[a-z%@./ \\PC-]{1,12}", domain in "([a-z-]{1,4}\\.)?[a-z]{1,4}",
+        ) {
+            if let Some(mailbox) = Mailbox::of_address(&local, &domain) {
+                let name = mailbox.as_str();
+                prop_assert!(name.bytes().all(|b| b.is_ascii_graphic() && b != b'/' && !b.is_ascii_uppercase()));
+                prop_assert!(!name.starts_with(['.', '-']));
+                prop_assert_eq!(address(&mailbox), (local, domain));
+            }
+        }
+    }
 
     #[test]
     fn a_mailbox_name_is_never_a_path() {
         for good in ["bob@example.test", "a", "u+tag@b-c.d", "x_y=z"] {
             assert!(Mailbox::named(good).is_some(), "{good}");
         }
-        let long = "a".repeat(201);
+        let long = "a".repeat(256);
         for bad in ["", ".", "..", "../bob", "a/b", ".hidden", "-rf", "Bob", "b\0b", "é", "a b", &long] {
             assert!(Mailbox::named(bad).is_none(), "{bad}");
         }

@@ -23,6 +23,7 @@ pub mod sasl;
 pub mod session;
 pub mod session_phase;
 pub mod smtp;
+pub mod syntax;
 pub mod telnet;
 pub mod vocabulary;
 

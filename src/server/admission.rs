@@ -5,13 +5,13 @@
 //! that were served, and these before users who have logged in. No service takes the reserved places of another.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     time::Duration,
 };
 
 use crate::{
-    capacity::Shrinker,
+    capacity::{GradualMap, Shrinker},
     config::Service,
     connection::{EvictionPriority, EvictionStage},
     limits::{Limits, client_prefix, client_site},
@@ -25,7 +25,7 @@ pub(super) struct Admission {
     reserved: [usize; Service::ALL.len()],
     /// Places that the connections of each group occupy.
     occupied: [usize; Service::ALL.len()],
-    connections: HashMap<ConnId, AdmittedConnection>,
+    connections: GradualMap<ConnId, AdmittedConnection>,
     /// The connections that may be evicted, the oldest progress first.
     eviction_queues: BTreeMap<EvictionQueue, BTreeSet<(Duration, ConnId)>>,
     prefixes: Counts,
@@ -80,7 +80,7 @@ impl Admission {
             max: 0,
             reserved: [0; Service::ALL.len()],
             occupied: [0; Service::ALL.len()],
-            connections: HashMap::new(),
+            connections: GradualMap::default(),
             eviction_queues: BTreeMap::new(),
             prefixes: Counts::default(),
             sites: Counts::default(),
@@ -282,7 +282,7 @@ fn stage_bonus(stage: EvictionStage) -> Duration {
 #[derive(Default)]
 struct KnownAddresses {
     capacity: usize,
-    last_served_at: HashMap<IpAddr, Duration>,
+    last_served_at: GradualMap<IpAddr, Duration>,
     order: BTreeSet<(Duration, IpAddr)>,
 }
 
@@ -304,7 +304,7 @@ impl KnownAddresses {
 }
 
 #[derive(Default)]
-struct Counts(HashMap<IpAddr, usize>);
+struct Counts(GradualMap<IpAddr, usize>);
 
 impl Counts {
     fn get(&self, network: IpAddr) -> usize {
@@ -312,7 +312,7 @@ impl Counts {
     }
 
     fn increment(&mut self, network: IpAddr) {
-        *self.0.entry(network).or_default() += 1;
+        *self.0.get_or_default(network) += 1;
     }
 
     fn decrement(&mut self, network: IpAddr) {

@@ -15,7 +15,7 @@ use super::{
     state::{SIGNALS, Server, Timer, WAKE},
 };
 use crate::{
-    clock::Now,
+    clock::{Now, thread_cpu_time},
     config::Service,
     connection::{Connection, PumpOutcome, RequestHandler},
     metrics::METRICS,
@@ -43,6 +43,7 @@ impl Server {
             self.timers.set(Duration::ZERO, Timer::Watchdog);
         }
         self.sd_notify.ready(&self.summary());
+        self.cpu_time = thread_cpu_time();
         while !self.is_finished() {
             self.run_turn(&mut events)?;
         }
@@ -93,7 +94,11 @@ impl Server {
         self.run_timers(now);
         self.relieve_memory(now);
         let end = self.clock.now();
-        METRICS.loop_turn.observe(self.clock.including_suspensions(end).monotonic.saturating_sub(began));
+        let cpu_time = thread_cpu_time();
+        let used = cpu_time.saturating_sub(std::mem::replace(&mut self.cpu_time, cpu_time));
+        METRICS
+            .loop_turn
+            .observe(self.clock.including_suspensions(end).monotonic.saturating_sub(began), used);
         Ok(())
     }
 

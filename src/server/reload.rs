@@ -18,6 +18,7 @@ use mio::Token;
 use super::{
     accept::MAX_ACCEPTS_PER_TURN,
     fd_budget::{capped_config, fd_inputs},
+    peer::PendingProxy,
     reload_job::{CurrentListener, CurrentState, NewState, PendingReload, SocketSource},
     state::{Server, Timer, new_read_buffer},
 };
@@ -229,9 +230,12 @@ impl Server {
             log::info!("{} listener closed address={}", listener.service(), listener.endpoint());
             listener.close(self.poll.registry());
         }
-        let gone =
-            self.pending_proxies.extract_if(|_, arrival| !self.listeners.contains_key(&arrival.listener));
-        gone.map(|(id, _)| id).collect::<Vec<_>>().into_iter().for_each(|id| self.remove_connection(id));
+        let is_closed = |arrival: &PendingProxy| !self.listeners.contains_key(&arrival.listener);
+        let gone = self.pending_proxies.iter().filter(|(_, arrival)| is_closed(arrival)).map(|(id, _)| *id);
+        for id in gone.collect::<Vec<_>>() {
+            self.pending_proxies.remove(&id);
+            self.remove_connection(id);
+        }
     }
 }
 

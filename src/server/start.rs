@@ -1,10 +1,10 @@
 //! Opens the server: the spool, the threads, the sockets and the signals.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use mio::{Poll, Token, Waker};
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     backend::Backend,
+    capacity::GradualMap,
     clock::{LoopClock, SystemClock},
     connection::work::Share,
     fd_limits::{FdBudget, count_open_fds, raise_fd_limit},
@@ -83,6 +84,7 @@ impl Server {
             config_path: source.map(Path::to_owned),
             started_at: SystemTime::now(),
             clock: LoopClock::new(Box::new(SystemClock::start())),
+            cpu_time: Duration::ZERO,
             poll,
             waker,
             completions: results,
@@ -94,9 +96,9 @@ impl Server {
             listeners: BTreeMap::new(),
             tls,
             transcripts,
-            connections: HashMap::new(),
-            pending_proxies: HashMap::new(),
-            conn_meta: HashMap::new(),
+            connections: GradualMap::default(),
+            pending_proxies: GradualMap::default(),
+            conn_meta: GradualMap::default(),
             admission: Admission::new(),
             fd_budget: budget,
             inherited,

@@ -1,11 +1,11 @@
 //! The state of the server. The steps of the loop, each in a file of its own, act on it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     path::PathBuf,
     rc::Rc,
     sync::{Arc, atomic::AtomicBool, mpsc},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use mio::{Poll, Token};
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     backend::Backend,
+    capacity::GradualMap,
     clock::LoopClock,
     config::Config,
     connection::{Connection, work::Share},
@@ -39,6 +40,8 @@ pub struct Server {
     pub(super) config_path: Option<PathBuf>,
     pub(super) started_at: SystemTime,
     pub(super) clock: LoopClock,
+    /// CPU time of this thread up to the end of the last turn.
+    pub(super) cpu_time: Duration,
     pub(super) poll: Poll,
     pub(super) waker: Arc<LoopWaker>,
     pub(super) completions: mpsc::Receiver<Completion>,
@@ -55,13 +58,13 @@ pub struct Server {
     pub(super) tls: Option<Rc<TlsConfig>>,
     pub(super) backend: Backend,
     pub(super) metrics_export: ExportConfig,
-    pub(super) connections: HashMap<ConnId, Connection>,
+    pub(super) connections: GradualMap<ConnId, Connection>,
     /// After the connections, so that it is dropped after their last lines are written.
     pub(super) transcripts: Option<Transcripts>,
     /// Connections from proxies whose PROXY header is not complete yet.
-    pub(super) pending_proxies: HashMap<ConnId, PendingProxy>,
+    pub(super) pending_proxies: GradualMap<ConnId, PendingProxy>,
     /// The listener and the peer of each connection.
-    pub(super) conn_meta: HashMap<ConnId, ConnMeta>,
+    pub(super) conn_meta: GradualMap<ConnId, ConnMeta>,
     pub(super) admission: Admission,
     /// The budget of descriptors that is in force.
     pub(super) fd_budget: FdBudget,

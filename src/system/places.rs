@@ -17,6 +17,7 @@ use rustix::{
 use crate::{
     config::{Config, Destination, UnknownRecipients},
     logging,
+    maildir::Spool,
     net::endpoint::Endpoint,
     safe_file::{self, Directory},
 };
@@ -85,7 +86,8 @@ fn spool(path: &Path) -> Option<Problem> {
                 let advice = format!("change its owner with `chown -R {}: {}`", user_name(), path.display());
                 Some(Problem::denied(key, no_permission(path, "the spool", &advice)))
             }
-            _ => None,
+            // A link that root may not follow.
+            _ => Spool::open_existing(path).err().map(|error| Problem::denied(key, error.to_string())),
         },
         Ok(Kind::Other(what)) => Some(Problem::new(key, not_a_directory(path, what))),
         Ok(Kind::LinkTo(target)) => Some(Problem::new(key, dangling(path, &target))),

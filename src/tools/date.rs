@@ -35,6 +35,76 @@ pub(crate) fn from_line(words: &[&str]) -> Option<i64> {
     good.then(|| date.seconds()).filter(|seconds| *seconds >= 0)
 }
 
+/// Parses a date that the words are to the last one, in any order and form that leaves no doubt: RFC 5322, RFC 3339,
+/// `Sun 4 Jan 2026 08:00`, `Sunday, January 4, 2026 08:00:00 AM UTC`. Seconds since 1970.
+pub(crate) fn any_order(words: &[&str]) -> Option<i64> {
+    let (mut day, mut month, mut year, mut time, mut half, mut zone) = (None, None, None, None, None, None);
+    let (mut day_name, mut is_comment) = (None, false);
+    fn set<T>(place: &mut Option<T>, value: T) -> Option<()> {
+        place.is_none().then(|| *place = Some(value))
+    }
+    for word in words {
+        is_comment |= word.starts_with('(');
+        if is_comment {
+            is_comment = !word.ends_with(')');
+            continue;
+        }
+        let word = word.trim_end_matches(',');
+        let date: Vec<&str> = word.split(['T', 't']).next()?.split('-').collect();
+        match date.as_slice() {
+            [y, m, d] if is_year(y) => {
+                set(&mut year, (*y).to_owned())?;
+                let month_at = number(m, 2)?.checked_sub(1).and_then(|at| usize::try_from(at).ok())?;
+                set(&mut month, *MONTHS.get(month_at)?)?;
+                set(&mut day, (*d).to_owned())?;
+                if let Some((_, clock)) = word.split_once(['T', 't']) {
+                    set(&mut time, clock.to_owned())?;
+                }
+                continue;
+            }
+            [d, m, y] if number(d, 2).is_some() && named(&MONTHS, m).is_some() => {
+                set(&mut day, (*d).to_owned())?;
+                set(&mut month, named(&MONTHS, m)?)?;
+                set(&mut year, (*y).to_owned())?;
+                continue;
+            }
+            _ => {}
+        }
+        if number(word, 2).is_some() {
+            if day.is_none() { set(&mut day, word.to_owned()) } else { set(&mut year, word.to_owned()) }?;
+        } else if is_year(word) {
+            set(&mut year, word.to_owned())?;
+        } else if word.starts_with(|c: char| c.is_ascii_digit()) && word.contains(':') {
+            set(&mut time, word.to_owned())?;
+        } else if let Some(name) = named(&MONTHS, word) {
+            set(&mut month, name)?;
+        } else if let Some(name) = named(&DAYS, word) {
+            set(&mut day_name, name)?;
+        } else if ["am", "pm"].iter().any(|known| word.eq_ignore_ascii_case(known)) {
+            set(&mut half, word)?;
+        } else if word.starts_with(['+', '-'])
+            || word.bytes().all(|b| b.is_ascii_uppercase())
+            || word.starts_with("GMT")
+        {
+            offset(word)?;
+            set(&mut zone, word)?;
+        } else {
+            return None;
+        }
+    }
+    let text = format!("{} {} {} {}", day?, month?, year?, time?);
+    let rest = [half, zone].into_iter().flatten().map(|word| format!(" {word}")).collect::<String>();
+    Date::parse(format!("{text}{rest}").as_bytes()).map(|date| date.seconds()).filter(|seconds| *seconds >= 0)
+}
+
+/// The name that the word is or begins with, whole or shortened to at least three letters.
+fn named<'a>(names: &[&'a str], word: &str) -> Option<&'a str> {
+    let letters = word.trim_end_matches('.');
+    let is_word = letters.len() <= "Wednesday".len() && letters.bytes().all(|b| b.is_ascii_alphabetic());
+    let start = letters.get(..3).filter(|_| is_word)?;
+    names.iter().find(|name| start.eq_ignore_ascii_case(name)).copied()
+}
+
 /// Parses the date of a header field. Returns seconds since 1970, and the offset of its time zone in seconds, positive east
 /// of UTC.
 pub(crate) fn field(text: &[u8]) -> Option<(i64, i64)> {
@@ -100,6 +170,41 @@ mod tests {
             "Sat Jan  3 +1:05:34 1996",
         ] {
             assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_date_in_any_order_is_read_and_a_sentence_is_none() {
+        for text in [
+            "Sun, 04 Jan 2026 08:00:00 +0000",
+            "04 Jan 2026 08:00:00",
+            "4 January 2026 09:00 +0100 (CET)",
+            "2026-01-04T08:00:00Z",
+            "2026-01-04 08:00:00 +0000",
+            "2026-01-04 10:00:00.123 +0200",
+            "Sun Jan  4 08:00:00 AM UTC 2026",
+            "Jan 4 08:00:00 2026",
+            "Sunday, January 4, 2026 08:00:00",
+            "Sun 4 Jan 08:00:00 UTC 2026",
+            "4-Jan-2026 08:00",
+            "4 Jan 26 08:00",
+            "Sun Jan 04 2026 08:00:00 GMT+0000 (Coordinated Universal Time)",
+        ] {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            assert_eq!(any_order(&words), Some(1_767_513_600), "{text}");
+        }
+        for text in [
+            "",
+            "4 Jan 2026",
+            "Sun, 04 Jan 2026 08:00:00 +0000 we meet",
+            "01/04/2026 08:00",
+            "31 Feb 2026 08:00",
+            "4 Jan 2026 25:00",
+            "4 Jan 2026 08:00 09:00",
+            "4 Jan 1969 08:00",
+        ] {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            assert_eq!(any_order(&words), None, "{text}");
         }
     }
 

@@ -38,6 +38,9 @@ impl ElidedData {
 
     /// Adds the next octets to the summary.
     pub fn feed(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return; // a moment without octets changes nothing
+        }
         self.begins_with_lf &= self.octets > 0 || bytes.first() == Some(&b'\n');
         self.octets += bytes.len() as u64;
         self.eight_bit |= !bytes.is_ascii();
@@ -132,8 +135,11 @@ impl ElidedData {
         }
         let places = [(bare_cr, b'\r'), (eight_bit, 0xe9)];
         for (_, octet) in places.into_iter().filter(|(wanted, _)| *wanted) {
-            if let Some(place) = bytes.iter_mut().rev().find(|place| **place == b'x') {
-                *place = octet;
+            // A CR at the very end may be half a line end, so it stands before another octet if there is one.
+            let end = bytes.len().saturating_sub(usize::from(octet == b'\r'));
+            let place = bytes[..end].iter().rposition(|place| *place == b'x');
+            if let Some(place) = place.or_else(|| bytes.iter().rposition(|place| *place == b'x')) {
+                bytes[place] = octet;
             }
         }
         Some(bytes)
@@ -154,6 +160,22 @@ mod tests {
         let mut elided = ElidedData::default();
         bytes.chunks(7).for_each(|piece| elided.feed(piece));
         elided.summary()
+    }
+
+    #[test]
+    fn w17_a_moment_without_octets_changes_nothing() {
+        for data in [&b"\nx\r\n"[..], b"x\r\n", b"\n", b""] {
+            let summary = |pieces: &[&[u8]]| {
+                let mut elided = ElidedData::following(true);
+                pieces.iter().for_each(|piece| elided.feed(piece));
+                elided.summary()
+            };
+            assert_eq!(summary(&[b"", data, b""]), summary(&[data]), "{data:?}");
+        }
+        let mut chunk = ElidedData::following(true);
+        chunk.feed(b"");
+        chunk.feed(b"\nx");
+        assert!(chunk.summary().contains("lf=1"), "{}", chunk.summary());
     }
 
     #[test]

@@ -213,7 +213,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn octets_read_back_as_they_were_and_none_of_them_hides(
+        fn w16_octets_read_back_as_they_were_and_none_of_them_hides(
             text in prop::collection::vec(prop_oneof![
                 any::<char>(),
                 prop::sample::select(vec![
@@ -236,8 +236,8 @@ mod tests {
     }
 
     #[test]
-    fn four_characters_that_look_like_an_escape_at_the_end_of_a_line_are_those() {
-        for text in [&b"a\\x20"[..], b"a ", b"a\xe3\x80\x80", b"\xe2\x80\xae"] {
+    fn w16_four_characters_that_look_like_an_escape_at_the_end_of_a_line_are_those() {
+        for text in [&b"a\\x20"[..], b"a\\x20\nb\\x20", b"\\x20", b"a ", b"a\xe3\x80\x80", b"\xe2\x80\xae"] {
             assert_eq!(unescaped(&escaped(text)).as_deref(), Ok(text));
             assert_eq!(unquoted(&quoted(text)).map(|(text, _)| text).as_deref(), Ok(text));
         }

@@ -292,7 +292,7 @@ impl Recorder {
                 let text = format::format_request(request, b"", false);
                 format!("{} body=*", &text[..text.rfind(" body=").unwrap_or(text.len())])
             }
-            Request::Verify { .. } if self.redactor.is_in_sasl_exchange() => "? verify user=*".into(),
+            Request::Verify { .. } if self.redactor.hides_user() => "? verify user=*".into(),
             request => format::format_request(request, b"", false),
         };
         let is_read = matches!(request, Request::Maildrop(MaildropRequest::Read { .. }));

@@ -7,10 +7,11 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::proto::{
-    SessionPhase,
+    SessionPhase, pop3,
     protocol::Protocol,
     sasl::{self, BadResponse, Credentials},
     smtp::command,
+    syntax::Syntax,
     telnet,
 };
 
@@ -26,6 +27,8 @@ pub(super) struct Redactor {
     auth_seen: bool,
     /// True if the last command was AUTH.
     in_sasl_exchange: bool,
+    /// True if the last USER had more than a name.
+    user_hidden: bool,
     /// The user name in an exchange that sends it before the password.
     user_name: Vec<u8>,
     /// Digests of the secrets, in order of appearance.
@@ -41,14 +44,16 @@ impl Redactor {
             lenient,
             auth_seen: false,
             in_sasl_exchange: false,
+            user_hidden: false,
             user_name: Vec::new(),
             seen: Vec::new(),
         }
     }
 
-    /// True during an exchange of AUTH. The name is then as secret as the password.
-    pub(super) fn is_in_sasl_exchange(&self) -> bool {
-        self.in_sasl_exchange
+    /// True during an exchange of AUTH, and after a USER with more than a name. The name is then as secret as the
+    /// password.
+    pub(super) fn hides_user(&self) -> bool {
+        self.in_sasl_exchange || self.user_hidden
     }
 
     /// Masks a line, including its end. `phase` is the session's phase before the line.
@@ -74,8 +79,16 @@ impl Redactor {
         }
     }
 
-    /// Masks a command. `None` if it contains no secret.
-    fn redact_command(&mut self, text: &[u8]) -> Option<Vec<u8>> {
+    /// Masks a command. `None` if it contains no secret. Most listeners accept blanks before it.
+    fn redact_command(&mut self, line: &[u8]) -> Option<Vec<u8>> {
+        let text = Syntax::Forgiving.command(line);
+        let blanks = &line[..line.len() - text.len()];
+        Some([blanks, &self.redact_words(text, blanks.len())?].concat())
+    }
+
+    /// The same, without the `blanks` before the command.
+    fn redact_words(&mut self, text: &[u8], blanks: usize) -> Option<Vec<u8>> {
+        let max_line = self.max_line.saturating_sub(blanks);
         let (verb, argument) = command::split(text);
         let name = verb.to_ascii_uppercase();
         let nul = if text.contains(&0) { "\0" } else { "" };
@@ -95,7 +108,7 @@ impl Redactor {
                         return Some([verb, b" ", mechanism, rest.as_bytes(), nul.as_bytes()].concat());
                     }
                 };
-                let max_line = self.max_line.max(sasl::LINE);
+                let max_line = self.max_line.max(sasl::LINE).saturating_sub(blanks);
                 let shown =
                     self.redact_response(response, phase, max_line - verb.len() - mechanism.len() - 4)?;
                 let (before, behind) = text.split_at(text.trim_ascii_end().len());
@@ -103,8 +116,22 @@ impl Redactor {
             }
             b"PASS" if self.protocol == Protocol::Pop3 && text.len() > verb.len() => {
                 // Everything after the first blank is the password (RFC 1939 section 7).
-                let shown = self.redact_secret(&text[verb.len() + 1..], self.max_line - b"PASS \r\n".len());
+                let shown =
+                    self.redact_secret(&text[verb.len() + 1..], max_line.saturating_sub(b"PASS \r\n".len()));
                 Some([verb, b" ", &shown].concat())
+            }
+            b"USER" if self.protocol == Protocol::Pop3 => {
+                let name = pop3::loggable_user(argument);
+                self.user_hidden = name.len() < argument.trim_ascii().len();
+                self.user_hidden.then(|| Self::hide_rest(&[verb, b" ", name, b" "].concat(), text, max_line))
+            }
+            // A password in the wrong place: `STAT PASS secret`.
+            name if self.protocol == Protocol::Pop3
+                && self.is_known_command(name)
+                && after_pass(argument) > 0 =>
+            {
+                let shown = [verb, b" ", &argument[..after_pass(argument)]].concat();
+                Some(Self::hide_rest(&shown, text, max_line))
             }
             b"APOP" if !argument.is_empty() => Some([verb, b" ***"].concat()),
             name if self.is_known_command(name) => None,
@@ -121,6 +148,14 @@ impl Redactor {
                 }
             }
         }
+    }
+
+    /// The beginning of a command, and a mask for the rest of it. A control character, or too many octets, are still there.
+    fn hide_rest(beginning: &[u8], text: &[u8], max_line: usize) -> Vec<u8> {
+        let is_too_long = text.len() + b"\r\n".len() > max_line;
+        let mask = if is_too_long { b"*".repeat(max_line + 1) } else { HIDDEN.to_vec() };
+        let control: &[u8] = if text.iter().any(u8::is_ascii_control) { b"\0" } else { b"" };
+        [beginning, &mask[..], control].concat()
     }
 
     fn is_known_command(&self, name: &[u8]) -> bool {
@@ -186,6 +221,18 @@ impl Redactor {
     }
 }
 
+/// The octets of an argument up to a word PASS with a blank after it, inclusive; 0 if there is none.
+fn after_pass(argument: &[u8]) -> usize {
+    let is_pass = |at: &usize| {
+        let starts = *at == 0 || argument[at - 1].is_ascii_whitespace();
+        starts
+            && argument[*at..]
+                .get(..5)
+                .is_some_and(|word| word[..4].eq_ignore_ascii_case(b"PASS") && word[4].is_ascii_whitespace())
+    };
+    (0..argument.len()).find(is_pass).map_or(0, |at| at + b"PASS ".len())
+}
+
 /// The mask of the first secret.
 const HIDDEN: &[u8] = b"***";
 /// The largest number of secrets of one session that get masks of their own.
@@ -218,11 +265,16 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_hidden_wherever_it_stands() {
+    fn w15_a_password_is_hidden_wherever_it_stands() {
         for (line, expected) in [
             ("PASS hunter2\r\n", "PASS ***\r\n"),
             ("pass  hunter2 \r\n", "pass ***\r\n"),
-            (" PASS hunter2\r\n", "***\r\n"),
+            (" PASS hunter2\r\n", " PASS ***\r\n"),
+            ("USER bob PASS hunter2\r\n", "USER bob ***\r\n"),
+            ("user  bob hunter2 \r\n", "user bob ***\r\n"),
+            ("USER bob+Sent Items@x.test\r\n", "USER bob+Sent Items@x.test\r\n"),
+            ("STAT PASS hunter2\r\n", "STAT PASS ***\r\n"),
+            ("QUIT pass  hunter2\r\n", "QUIT pass ***\r\n"),
             ("PASS\thunter2\r\n", "***\r\n"),
             ("PSAS hunter2\r\n", "PSAS ***\r\n"),
             ("PAZ\x08SS hunter2\r\n", "PASS ***\r\n"),
@@ -295,8 +347,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn t20_no_octets_around_a_password_bring_it_to_light(
-            before in "[ \t]{0,2}(PASS|pass|AUTH PLAIN|AUTH LOGIN|auth x|AUTH|PAZ\x08SS|apop bob)[ \t]{1,3}",
+        fn t20_w15_no_octets_around_a_password_bring_it_to_light(
+            before in "[ \t]{0,2}(PASS|pass|USER bob|USER bob PASS|STAT PASS|LIST 1 pass|AUTH PLAIN|AUTH LOGIN|auth x|AUTH|PAZ\x08SS|apop bob)[ \t]{1,3}",
             behind in prop::collection::vec(any::<u8>(), 0..20), lenient in any::<bool>(), phase in 0..5_usize,
         ) {
             let phase = [SessionPhase::Start, SessionPhase::UserGiven, SessionPhase::AuthPlain, SessionPhase::AuthUser,

@@ -169,7 +169,8 @@ impl Reader<'_> {
             return Some(());
         }
         let told = status.strip_prefix("+OK ").expect(&status);
-        let command = String::from_utf8_lossy(command).into_owned();
+        // Superfluous blanks are forgiven.
+        let command = String::from_utf8_lossy(command).trim_start_matches(' ').to_owned();
         let (verb, argument) = command.split_once(' ').map_or((&*command, None), |(verb, a)| (verb, Some(a)));
         let message = || {
             let number =

@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("deferred_drop", &[]),
     ("file_stamp", &[]),
     ("open_regular", &[]),
+    ("password_prompt", &[]),
     ("file_poller", &[]),
     ("round_robin", &[]),
     ("capacity", &[]),
@@ -120,7 +121,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("client", &["wire_size", "printable", "mime", "proto"]),
-    ("mua", &["accounts", "maildir", "wire_size", "printable", "mime", "proto", "client"]),
+    ("mua", &["password_prompt", "accounts", "maildir", "wire_size", "printable", "mime", "proto", "client"]),
     ("tools", &["maildir", "mime", "index", "limits", "proto", "wire_size", "safe_file"]),
     (
         "testing",
@@ -142,6 +143,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "limits",
             "open_regular",
+            "password_prompt",
             "printable",
             "safe_file",
             "fd_limits",

@@ -116,7 +116,8 @@ fn swaks_hands_over_as_a_proxy_does() {
     let read = |file| String::from_utf8(fs::read(file).unwrap()).unwrap();
     let messages: String = server.maildir(ALICE).files("new").into_iter().map(read).collect();
     for (_, _, source, _) in clients {
-        assert_eq!(messages.matches(&format!(" ([{source}])\n")).count(), 1, "{source} is not in {messages}");
+        let literal = if source.contains(':') { format!("[IPv6:{source}]") } else { format!("[{source}]") };
+        assert_eq!(messages.matches(&format!(" ({literal})\n")).count(), 1, "{literal} is not in {messages}");
     }
 }
 

@@ -6,6 +6,7 @@ mod dialogue;
 mod dialogues;
 mod faults_on_demand;
 mod listener_clients;
+mod odd_clients;
 mod peers;
 mod pop3_any_input;
 mod pop3_end_to_end;

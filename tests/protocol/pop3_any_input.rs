@@ -14,6 +14,7 @@ use restante::{
         dot::LineEndings,
         pop3::{Persona, SessionConfig},
         request::Failure,
+        syntax::Syntax,
     },
 };
 
@@ -22,6 +23,7 @@ fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Failure>]) -> Outcom
     let rules = SessionConfig {
         hostname: "mx.test".into(),
         line_endings: LineEndings::Strict,
+        syntax: Syntax::default(),
         persona: Persona::Modern,
         expire: None,
         stls: false,
@@ -85,6 +87,24 @@ fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.pop3.lock_timeout = "0s".parse().unwrap();
     limits
+}
+
+/// A line that is too long is thrown away in the pieces in which it comes, and none of them is the beginning of a line.
+#[test]
+fn w18_a_line_that_is_too_long_is_one_line_in_any_pieces() {
+    for rest in ["AUTH PLAIN AGJvYgBzZWNyZXQ=", "\u{16}\u{3}", "PASS x", ""] {
+        let long = [&b"x".repeat(600)[..], rest.as_bytes(), b"\r\n"].concat();
+        let wire = [&long[..], b"CAPA\r\n"].concat();
+        let whole = play(&Limits::for_development(), &[&wire], &[]);
+        for piece in [1, 7, 512, 513, 600, 601] {
+            let pieces: Vec<&[u8]> = wire.chunks(piece).collect();
+            assert_eq!(
+                play(&Limits::for_development(), &pieces, &[]),
+                whole,
+                "{rest:?} in pieces of {piece}"
+            );
+        }
+    }
 }
 
 proptest! {

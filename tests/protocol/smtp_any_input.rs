@@ -15,6 +15,7 @@ use restante::{
         dot::LineEndings,
         request::Failure,
         smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig},
+        syntax::Syntax,
     },
 };
 
@@ -34,6 +35,7 @@ fn play<'a>(
     let rules = SessionConfig {
         hostname: "mx.test".into(),
         line_endings,
+        syntax: Syntax::default(),
         persona: Persona::Modern,
         limits,
         policy,
@@ -46,6 +48,34 @@ fn play<'a>(
 fn said(line_endings: LineEndings, writes: &[&[u8]], piece: usize) -> Outcome {
     let pieces = writes.iter().flat_map(|write| write.chunks(piece));
     play(line_endings, Policy::default(), pieces, &[])
+}
+
+/// A line that is too long is thrown away in the pieces in which it comes, and none of them is the beginning of a line.
+#[test]
+fn w18_a_line_that_is_too_long_is_one_line_in_any_pieces() {
+    for rest in ["BDAT", "BDAT 5", " BDAT 5 LAST", "AUTH PLAIN", "\u{16}\u{3}", "GET / HTTP/1.1", ""] {
+        let long = [&b"x".repeat(2100)[..], rest.as_bytes(), b"\r\n"].concat();
+        for begin in [&b""[..], HELLO] {
+            let writes = [begin, &long, HELLO, b"NOOP\r\n"];
+            let whole = said(LineEndings::Strict, &writes, usize::MAX);
+            assert!(whole.replies.ends_with("250 2.0.0 Ok\r\n"), "{rest:?}: {}", whole.replies);
+            for piece in [1, 7, 2048, 2049, 2100, 2101] {
+                assert_eq!(
+                    said(LineEndings::Strict, &writes, piece).replies,
+                    whole.replies,
+                    "{rest:?} {piece}"
+                );
+            }
+        }
+    }
+    for octets in [65_534, 65_535, 65_536, 65_537, 70_000] {
+        let endless = [&b"x".repeat(octets)[..], b"\n"].concat();
+        let whole = said(LineEndings::Lenient, &[HELLO, &endless, b"NOOP\r\n"], usize::MAX);
+        for piece in [1000, 65_536] {
+            let cut = said(LineEndings::Lenient, &[HELLO, &endless, b"NOOP\r\n"], piece);
+            assert_eq!(cut.replies, whole.replies, "{octets} in pieces of {piece}");
+        }
+    }
 }
 
 /// What a client may send, in some order: whole steps of a session, so that many get far, and lines that mean
@@ -107,6 +137,7 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
         1 => ends.prop_map(ended),
         1 => prop::collection::vec(any::<u8>(), 0..40),
         1 => Just(b"x\r\n".repeat(900)),
+        1 => Just([&b"x".repeat(2100)[..], b"BDAT 5\r\n"].concat()),
     ]
 }
 

@@ -324,23 +324,55 @@ fn tree(dir: &Path) -> BTreeSet<PathBuf> {
 }
 
 #[test]
-fn a07_a09_a_name_from_the_wire_never_becomes_a_path() {
-    for server in [Server::strict(), Server::dev()] {
-        let before = tree(server.home.path());
-        for path in PATHS {
-            let mut client = Client::smtp(&server);
-            client.ask("MAIL FROM:<a@far.test>", "250");
-            client.ask(&format!("RCPT TO:<{path}@example.test>"), "5");
-            client.ask("DATA", "5");
-        }
-        assert_eq!(tree(server.home.path()), before);
-        assert!(!server.home.path().with_file_name("escaped").exists());
+fn a07_a09_w09_a_name_from_the_wire_never_becomes_a_path() {
+    let server = Server::strict();
+    let before = tree(server.home.path());
+    for path in PATHS {
+        let mut client = Client::smtp(&server);
+        client.ask("MAIL FROM:<a@far.test>", "250");
+        client.ask(&format!("RCPT TO:<{path}@example.test>"), "5");
+        client.ask("DATA", "5");
     }
+    assert_eq!(tree(server.home.path()), before);
+    assert!(!server.home.path().with_file_name("escaped").exists());
+
+    // An open house has a mailbox for everybody: one directory in the spool, with a name that is no path.
+    let server = Server::dev();
+    let names = |tree: &BTreeSet<PathBuf>| -> BTreeSet<String> {
+        let spool = tree.iter().filter_map(|path| path.strip_prefix(&server.spool).ok());
+        let first = spool.filter_map(|path| path.components().next());
+        first.map(|name| name.as_os_str().to_str().unwrap().to_owned()).collect()
+    };
+    let before = tree(server.home.path());
+    for path in PATHS {
+        let mut client = Client::smtp(&server);
+        client.ask("MAIL FROM:<a@far.test>", "250");
+        if client.send(&format!("RCPT TO:<{path}@example.test>")).reply().starts_with("250") {
+            client.ask("DATA", "354");
+            client.write(b"Subject: x\r\n\r\n.\r\n");
+            client.expect("250");
+        }
+    }
+    let after = tree(server.home.path());
+    assert_eq!(after.difference(&before).filter(|path| !path.starts_with(&server.spool)).count(), 0);
+    let made: BTreeSet<String> = names(&after).difference(&names(&before)).cloned().collect();
+    for name in [
+        "%2e.%2f..%2fescaped@example.test",
+        "a%2fb@example.test",
+        "%2fabs@example.test",
+        "~root@example.test",
+    ] {
+        let name = name.replace('~', "%7e");
+        assert!(made.contains(&name), "{name}: {made:?}");
+    }
+    assert!(made.contains("%252e%252e%252fescaped@example.test"), "escapes in an address are text: {made:?}");
+    assert!(made.iter().all(|name| name.ends_with("@example.test") && !name.starts_with('.')), "{made:?}");
+    assert!(!server.home.path().with_file_name("escaped").exists());
 }
 
 #[test]
 fn p33_a_user_name_never_becomes_a_path() {
-    let server = Server::dev();
+    let server = Server::strict();
     let before = tree(server.home.path());
     for path in PATHS {
         for user in [path, &format!("{path}@example.test")] {

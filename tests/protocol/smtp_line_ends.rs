@@ -91,10 +91,11 @@ fn s15_the_first_line_may_be_the_end_and_two_dots_are_one() {
     let server = Server::strict();
     for (wire, stored) in [
         (&b".\r\n"[..], &b""[..]),
-        (b"..\r\n.\r\n", b".\n"),
-        (b"..x\r\n\r\n.\r\n", b".x\n\n"),
+        // An empty line keeps text apart from our header lines.
+        (b"..\r\n.\r\n", b"\n.\n"),
+        (b"..x\r\n\r\n.\r\n", b"\n.x\n\n"),
         (b"\r\n..\r\n...\r\n.\r\n", b"\n.\n..\n"),
-        (b".x\r\n.\r\n", b"x\n"),
+        (b".x\r\n.\r\n", b"\nx\n"),
     ] {
         let mut client = Client::smtp(&server);
         client.begin_data("a@far.test", &[ALICE]);

@@ -117,7 +117,7 @@ fn l03_a_large_message_for_a_slow_reader_costs_little_memory() {
     let keys = Keys::make();
     let server = keys.server("");
     let line = [&[b'x'; 76][..], b"\r\n"].concat();
-    let letter = line.repeat(20_000_000 / line.len());
+    let letter = [&b"Subject: large\r\n\r\n"[..], &line.repeat(20_000_000 / line.len())].concat();
     common::client::deliver(&server, ALICE, &letter);
     let mut pop3 = pop3s(&server, &keys);
     let before = server.status_kib("VmHWM");
@@ -208,7 +208,8 @@ fn a_message_under_tls_is_stored_as_it_was_sent() {
     for reply in ["250", "250", "354"] {
         smtp.expect(reply);
     }
-    let letter: Vec<u8> = (0..40_000).flat_map(|n| format!("line {n}\r\n").into_bytes()).collect();
+    let lines = (0..40_000).flat_map(|n| format!("line {n}\r\n").into_bytes());
+    let letter: Vec<u8> = b"Subject: lines\r\n\r\n".iter().copied().chain(lines).collect();
     smtp.write(&stuffed(&letter));
     smtp.expect("250 2.0.0");
     let stored = server.maildir(ALICE).only_message();

@@ -81,7 +81,7 @@ fn sessions_of_smtp_can_be_played() {
     let mut client = Client::smtp(&server);
     assert!(client.deliver(&[ALICE], LETTER).starts_with("250"));
     client.ask("RCPT TO:<alice@example.test>", "503");
-    client.ask("MAIL FROM: <a@far.test>", "501");
+    client.ask("MAIL FROM:<a b@far.test>", "501");
     client.ask("MAIL FROM:<a@far.test> SIZE=99999999999", "552");
     client.ask("MAIL FROM:<>", "250");
     for (to, reply) in [("nobody@example.test", "550 5.1.1"), ("a@far.test", "550 5.7.1"), (ALICE, "250")] {
@@ -229,7 +229,7 @@ fn t20_sessions_with_logins_can_be_played_and_have_no_password_in_them() {
     let mut client = Client::over(over(socket(address(&server, "submissions")), &trusted));
     client.expect("220");
     client.ask("EHLO client.test", "250");
-    client.ask(&format!(" AUTH PLAIN {plain}"), "500");
+    client.ask(&format!("\tAUTH PLAIN {plain}"), "500");
     client.ask(&format!("AUHT PLAIN {plain}"), "500");
     client.ask(&format!("PASS {PASSWORD}"), "500");
     client.ask("AUTH LOGIN", "334");
@@ -447,7 +447,7 @@ fn a_fresh_server_answers_a_transcript_alike() {
     let mut server = strict("");
     let mut client = Client::smtp(&server);
     assert!(client.deliver(&[ALICE], LETTER).starts_with("250"));
-    client.ask("MAIL FROM: <a@far.test>", "501");
+    client.ask("MAIL FROM:<a b@far.test>", "501");
     client.ask("MAIL FROM:<a@far.test>", "250");
     client.ask("RCPT TO:<nobody@example.test>", "550");
     client.ask("DATA", "554");

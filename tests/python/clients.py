@@ -66,8 +66,8 @@ def main():
 
     with smtp() as client:
         # Recipients that can't be: smtplib says which one, and delivers to the others.
-        refused = client.sendmail("ann@far.test", [USER, "../../x@example.test"], b"Subject: five\r\n\r\n")
-        assert list(refused) == ["../../x@example.test"], refused
+        refused = client.sendmail("ann@far.test", [USER, "+x@example.test"], b"Subject: five\r\n\r\n")
+        assert list(refused) == ["+x@example.test"], refused
         code, text = client.mail("ann@far.test", [f"SIZE={50 * 1024 * 1024 + 1}"])
         assert code == 552 and text.startswith(b"5.3.4"), (code, text)
 

@@ -31,9 +31,9 @@ ALICE, PASSWORD = "alice@example.test", "sesame"
 class Terminal:
     """A program in a window, and somebody who reads it and types."""
 
-    def __init__(self, *arguments, smtp=SMTP_PORT, pop3=POP3_PORT, size=(80, 24), send=False, **environment):
+    def __init__(self, *arguments, smtp=SMTP_PORT, pop3=POP3_PORT, size=(80, 24), command=None, **environment):
         client = ["client", "--smtp", f"127.0.0.1:{smtp}", "--pop3", f"127.0.0.1:{pop3}"]
-        command = [PROGRAM, *(["send"] if send else client), *arguments]
+        command = [PROGRAM, *(command or client), *arguments]
         variables = {"PATH": os.environ["PATH"], "TERM": "xterm", "HOME": HOME, **environment}
         self.pid, self.window = pty.fork()
         if self.pid == 0:
@@ -76,12 +76,19 @@ class Terminal:
 
     def secret(self, question, line):
         """Types something when the echo is off."""
+        self.hidden(question)
+        self.type(line)
+
+    def echoes(self):
+        return bool(termios.tcgetattr(self.window)[3] & termios.ECHO)
+
+    def hidden(self, question):
+        """Waits for a question with the echo off."""
         self.expect(question)
         until = time.monotonic() + PATIENCE
-        while termios.tcgetattr(self.window)[3] & termios.ECHO:
+        while self.echoes():
             assert time.monotonic() < until, "the echo stays on"
             time.sleep(0.005)
-        self.type(line)
 
     def compose(self, subject, to, cc="", bcc="", attach=(), mine=None):
         """Everything about a letter but its text, in English."""
@@ -490,9 +497,52 @@ def replies():
     assert message.get_content().replace("\r\n", "\n") == quoted, message.get_content()
 
 
+def the_echo_comes_back():
+    """A password prompt that is left by any way but SIGKILL gives the terminal its echo back."""
+    add = ["user", "add", "zoe@example.test", "--config", os.path.join(HOME, "restante.toml")]
+    send = ["send", "--server", f"127.0.0.1:{SMTP_PORT}", "--from", ALICE, "--to", ALICE, "--subject", "x", "--body", "x", "--auth", ALICE]
+    for command, question in ((None, "Password: "), (send, f"Password of {ALICE}: "), (add, "New password")):
+        ways = [("\x03", signal.SIGINT), ("\x1c", signal.SIGQUIT), *((None, ending) for ending in (
+            signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM))]
+        for key, ending in ways:
+            terminal = Terminal(command=command)
+            if command is None:
+                terminal.answer("Name or address", ALICE)
+            terminal.hidden(question)
+            if key:
+                os.write(terminal.window, key.encode())
+            else:
+                os.kill(terminal.pid, ending)
+            _, status = os.waitpid(terminal.pid, 0)
+            assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == ending, (command, ending, status)
+            assert terminal.echoes(), (command, ending)
+        # The end of the input.
+        terminal = Terminal(command=command)
+        if command is None:
+            terminal.answer("Name or address", ALICE)
+        terminal.hidden(question)
+        os.write(terminal.window, b"\x04")
+        terminal.ended()
+        assert terminal.echoes(), command
+    # Ctrl-Z, and going on.
+    terminal = Terminal()
+    terminal.answer("Name or address", ALICE)
+    terminal.hidden("Password: ")
+    os.write(terminal.window, b"sesa\x1a")
+    _, status = os.waitpid(terminal.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status) and terminal.echoes(), status
+    os.kill(terminal.pid, signal.SIGCONT)
+    terminal.secret("Password: ", PASSWORD)
+    # A signal after the question ends the program as before.
+    terminal.expect("Your choice: ")
+    os.write(terminal.window, b"\x03")
+    _, status = os.waitpid(terminal.pid, 0)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGINT, status
+
+
 def send_asks():
     """`restante send` on a terminal asks for what is missing, and offers answers."""
-    terminal = Terminal("-v", send=True, USER="zoe")
+    terminal = Terminal("-v", command=["send"], USER="zoe")
     terminal.answer("Server [127.0.0.1:2525]: ", f"127.0.0.1:{SMTP_PORT}")
     terminal.answer("From [zoe@example.test]: ", "")
     terminal.answer("To (commas between several) [you@example.test]: ", "")
@@ -509,5 +559,5 @@ signal.alarm(120)
 {story.__name__: story for story in (
     wrong_twice_then_right, wrong_three_times, write_with_attachments, in_french, a_table_of_80_columns,
     odd_parts, delete_and_keep, a_lost_connection, sign_up, between_postfix_and_dovecot,
-    replies, send_asks,
+    replies, send_asks, the_echo_comes_back,
 )}[STORY]()

@@ -109,7 +109,7 @@ fn an_account_command_that_cannot_be_done_says_so_and_changes_nothing() {
     for words in [
         &["add", ALICE, "--password-stdin"][..],
         &["add", "../escaped@example.test", "--password-stdin"],
-        &["add", "a/b@example.test", "--password-stdin"],
+        &["add", "a..b@example.test", "--password-stdin"],
         &["passwd", "nobody@example.test", "--password-stdin"],
         &["remove", "nobody@example.test"],
     ] {
@@ -118,6 +118,24 @@ fn an_account_command_that_cannot_be_done_says_so_and_changes_nothing() {
         assert!(!output.stderr.is_empty(), "{words:?}");
         assert_eq!(users_file(home), before, "{words:?}");
     }
+}
+
+#[test]
+fn w08_a_user_is_found_in_every_form_of_the_address() {
+    let home = home();
+    let (home, spool) = (home.path(), home.path().join("spool"));
+    let config = configuration(home, &spool, STRICT).replace("domains = [", "domains = [\"bücher.test\", ");
+    assert!(config.contains("bücher.test"), "{config}");
+    fs::write(home.join("restante.toml"), config).unwrap();
+    let added = user_ok(home, &["add", "O'Neil@BÜCHER.test", "--password-stdin"], "first\n");
+    assert!(added.starts_with("added o'neil@xn--bcher-kva.test;"), "{added}");
+    let again = user(home, &["add", "o'neil@xn--bcher-kva.test", "--password-stdin"], "first\n");
+    assert!(!again.status.success(), "it is there already");
+    user_ok(home, &["passwd", "\"o'neil\"@bücher.test", "--password-stdin"], "second\n");
+    user_ok(home, &["disable", "o'neil@Bücher.test"], "");
+    assert_eq!(users_file(home)["o'neil@xn--bcher-kva.test"]["inbox"], "o%27neil@xn--bcher-kva.test");
+    user_ok(home, &["remove", "o'neil@bücher.test"], "");
+    assert_eq!(users_file(home), serde_json::json!({}));
 }
 
 #[test]

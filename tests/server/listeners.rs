@@ -118,7 +118,7 @@ fn submission_is_for_users_and_smtp_has_none() {
         client.ask(&format!("AUTH PLAIN {ALICE_PLAIN}"), "235 2.7.0");
         client.ask("MAIL FROM:<bob@example.test>", "550 5.7.1 Not an address that you may send from");
         client.ask(&format!("MAIL FROM:<{ALICE}>"), "250");
-        client.ask("RCPT TO:<somebody@far.test>", "550 5.7.1 Relaying denied");
+        client.ask("RCPT TO:<somebody@far.test>", "550 5.7.1 This server delivers to its own users only");
         client.ask(&format!("RCPT TO:<{ALICE}>"), "250");
         client.ask("DATA", "354");
         client.write(b"Subject: submitted\r\n\r\n.\r\n");
@@ -139,7 +139,7 @@ fn a_trusted_network_sends_to_local_users_without_a_login() {
     let submission = address(&server, "submission");
     let mut scanner = smtp_from(submission, "192.168.7.9");
     scanner.ask("MAIL FROM:<scanner@here.invalid>", "250");
-    scanner.ask("RCPT TO:<somebody@far.test>", "550 5.7.1 Relaying denied");
+    scanner.ask("RCPT TO:<somebody@far.test>", "550 5.7.1 This server delivers to its own users only");
     scanner.ask("RSET", "250");
     assert!(scanner.deliver(&[ALICE], b"Subject: scanned\r\n\r\n").starts_with("250"));
     assert!(stored(&server).contains("from client.test ([192.168.7.9])"));
@@ -168,6 +168,26 @@ fn the_client_behind_a_proxy_is_known_by_its_own_address() {
     server.tells("connected peer=203.0.113.5:4711");
     // The proxy looks whether we are there.
     through_proxy(server.smtp(), &version_2(None)).expect("220");
+}
+
+#[test]
+fn w10_a_header_with_the_certificate_of_the_client_is_read_and_one_too_long_is_named() {
+    let keys = Keys::make();
+    let server = keys.serve(&proxied(&["smtp"], ""));
+    let with_certificate = |octets: u16| {
+        let mut header = version_2(Some([203, 0, 113, 5]));
+        header[14..16].copy_from_slice(&(12 + 3 + octets).to_be_bytes());
+        [&header[..], &[0x20], &octets.to_be_bytes(), &vec![0x30; octets.into()]].concat()
+    };
+    for octets in [2100, 4096, 12_000] {
+        let mut client = through_proxy(server.smtp(), &[&with_certificate(octets)[..], b""].concat());
+        client.expect("220");
+        client.ask("EHLO client.test", "250");
+    }
+    let mut client = Client::connect(server.smtp());
+    client.try_write(&with_certificate(20_000));
+    client.rest();
+    server.tells("reason=\"PROXY header too long: at most 16384 octets\"");
 }
 
 #[test]
@@ -335,8 +355,8 @@ fn a_pedantic_listener_names_the_rule_and_the_one_beside_it_does_not() {
         assert_eq!(mail(address), "501 5.5.4 RFC 5321 4.1.2: no space after FROM:\r\n");
     }
     for address in [pop3[0], dev.pop3()] {
-        assert_eq!(stat(address), "-ERR RFC 1939 4: Not allowed now\r\n");
+        assert_eq!(stat(address), "-ERR RFC 1939 4: Log in first (USER, PASS)\r\n");
     }
-    assert!(mail(smtp[1]).starts_with("501 5.1.7 Bad sender"));
-    assert_eq!(stat(pop3[1]), "-ERR Not allowed now\r\n");
+    assert_eq!(mail(smtp[1]), "250 2.1.0 Sender ok\r\n");
+    assert_eq!(stat(pop3[1]), "-ERR Log in first (USER, PASS)\r\n");
 }

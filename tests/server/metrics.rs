@@ -192,6 +192,7 @@ fn what_a_server_does_is_in_its_figures() {
         "restante_delivery_seconds_count",
         "restante_loop_turn_seconds_count",
         "restante_loop_turn_longest_seconds",
+        "restante_loop_turn_longest_cpu_seconds",
         "restante_open_descriptors",
         "restante_max_descriptors",
         "restante_resident_memory_bytes",

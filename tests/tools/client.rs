@@ -125,6 +125,12 @@ fn a_reply_quotes_and_belongs_to_its_thread() {
 }
 
 #[test]
+fn u06_a_password_prompt_leaves_the_echo_on_whatever_ends_it() {
+    let server = Setup { config: Some(STRICT), users: &[ALICE], ..Setup::default() }.start();
+    story("the_echo_comes_back", &server, CLEAR, None);
+}
+
+#[test]
 fn send_asks_on_a_terminal_for_what_is_missing() {
     story("send_asks", &Server::dev(), CLEAR, None);
 }

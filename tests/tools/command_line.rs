@@ -243,3 +243,45 @@ fn m29_a_second_server_on_a_spool_does_not_start_unless_both_say_that_it_is_shar
     deliver(&one, ALICE, b"Subject: x\r\n\r\n");
     Client::pop3(&other, ALICE).ask("STAT", "+OK 1 ");
 }
+
+#[test]
+fn u07_a_closed_pipe_ends_every_command_silently_with_141() {
+    let server = Server::dev();
+    for number in 1..=3 {
+        deliver(&server, ALICE, format!("Subject: {number}\r\n\r\ntext\r\n").as_bytes());
+    }
+    let spool = server.spool.to_str().unwrap();
+    let message = server.maildir(ALICE).files("new").remove(0);
+    let mbox = server.home.path().join("mbox");
+    fs::write(&mbox, "From a@b Sat Jan  3 09:00:00 2026\nSubject: x\n\nx\n\n").unwrap();
+    let broken = server.home.path().join("broken");
+    fs::create_dir_all(broken.join("bob@example.test/new")).unwrap();
+    let (config, _) = check(server.home.path(), STRICT);
+    let (config, message, mbox) =
+        (config.to_str().unwrap(), message.to_str().unwrap(), mbox.to_str().unwrap());
+    let smtp = server.smtp().to_string();
+    for words in [
+        &["export", ALICE, "--spool", spool][..],
+        &["import", mbox, "--to", ALICE, "--spool", spool],
+        &["fsck", "--spool", broken.to_str().unwrap()],
+        &["fsck", "--json", "--spool", broken.to_str().unwrap()],
+        &["explain", message],
+        &["explain", "--json", message],
+        &["seed", "--to", ALICE, "--count", "3", "--spool", spool],
+        &["wait", "--to", ALICE, "--count", "2", "--spool", spool],
+        &["wait", "--to", ALICE, "--mark", "--spool", spool],
+        &["check", "--config", config],
+        &["user", "list", "--config", config],
+        &["send", "--server", &smtp, "--from", ALICE, "--to", ALICE, "--body", "x"],
+        &["purge", "--to", ALICE, "--yes", "--spool", spool],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_restante")).args(words).stdout(writer).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let prints_nothing = words[0] == "user"; // without accounts
+        assert_eq!(output.status.code(), Some(if prints_nothing { 0 } else { 141 }), "{words:?}: {said}");
+        assert!(said.is_empty(), "{words:?}: {said}");
+    }
+}

@@ -1,8 +1,12 @@
 //! Addresses and the arguments of commands: what is taken prints, has an end, and reads back as what it was.
 
-use restante::proto::smtp::{
-    address::{self, Address},
-    command,
+use restante::proto::{
+    mailbox::Mailbox,
+    smtp::{
+        address::{self, Address},
+        command,
+    },
+    syntax::Syntax,
 };
 
 use super::owned;
@@ -15,6 +19,7 @@ fn seeds() -> Vec<Vec<u8>> {
     owned([
         "<bob@example.test>",
         "<>",
+        "< a..b@docomo.test > RET=FULL",
         "<@one.test,@two.test:bob@example.test> SIZE=100 BODY=8BITMIME SMTPUTF8 AUTH=<>",
         "<\"a \\\"b\\\\c\"@[192.0.2.1]>",
         "<jörg@bücher.test> SMTPUTF8",
@@ -28,8 +33,8 @@ fn seeds() -> Vec<Vec<u8>> {
 }
 
 fn run(data: &[u8]) {
-    for bare in [false, true] {
-        if let Ok((path, rest)) = address::path(data, bare) {
+    for syntax in [Syntax::Exact, Syntax::Forgiving] {
+        if let Ok((path, rest)) = address::path(data, syntax) {
             assert!(data.ends_with(rest), "something else follows the path");
             path.iter().for_each(holds);
         }
@@ -37,18 +42,18 @@ fn run(data: &[u8]) {
     if let Some(address) = std::str::from_utf8(data).ok().and_then(|text| Address::parse(text).ok()) {
         holds(&address);
     }
-    for people in [false, true] {
-        if let Ok(mail) = command::mail(data, people) {
+    for syntax in [Syntax::Exact, Syntax::Forgiving] {
+        if let Ok(mail) = command::mail(data, syntax) {
             mail.from.iter().for_each(holds);
         }
         for utf8 in [false, true] {
-            if let Ok(to) = command::rcpt(data, people, utf8) {
+            if let Ok(to) = command::rcpt(data, syntax, utf8) {
                 holds(&to);
             }
         }
-    }
-    if let Ok(client) = command::client_name(data) {
-        assert!(client.len() <= data.len() && !client.chars().any(is_harmful), "{client:?}");
+        if let Ok(Some(client)) = command::client_name(data, syntax) {
+            assert!(client.len() <= data.len() && !client.chars().any(is_harmful), "{client:?}");
+        }
     }
     let (verb, argument) = command::split(data);
     assert!(verb.len() + argument.len() <= data.len());
@@ -64,9 +69,16 @@ fn holds(address: &Address) {
     if let Some(domain) = address.domain() {
         assert!(domain.is_ascii() && domain.len() <= 255 && !domain.bytes().any(|b| b.is_ascii_uppercase()));
     }
+    let canonical = address.canonical();
+    assert_eq!(Address::parse(&canonical.to_string()), Ok(canonical.clone()), "it has one canonical form");
+    if let Some(mailbox) = address.domain().and_then(|domain| Mailbox::of_address(&address.folded_local(), domain)) {
+        let name = mailbox.as_str();
+        assert!(!name.contains('/') && !name.starts_with('.') && name.is_ascii(), "{name:?} is not the name of a file");
+        assert_eq!(Mailbox::named(name).as_ref(), Some(&mailbox));
+    }
     let path = format!("<{written}>");
     // Quoting and A-labels may make a path longer than one may be.
     if path.len() <= 256 {
-        assert_eq!(address::path(path.as_bytes(), false), Ok((Some(address.clone()), &b""[..])), "{path}");
+        assert_eq!(address::path(path.as_bytes(), Syntax::Exact), Ok((Some(address.clone()), &b""[..])), "{path}");
     }
 }

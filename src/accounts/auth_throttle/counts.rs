@@ -3,19 +3,15 @@
 //! The rule: one more attempt costs the same however many counts there are. Old ones, and where there is still no room
 //! those that failed least, are forgotten some at a time.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    hash::Hash,
-    time::Duration,
-};
+use std::{collections::BTreeSet, hash::Hash, time::Duration};
 
 use super::failures::Failures;
-use crate::capacity::Shrinker;
+use crate::capacity::{GradualMap, Shrinker};
 
 /// Failures by whose they are.
 #[derive(Debug)]
 pub(super) struct Counts<K> {
-    of: HashMap<K, Failures>,
+    of: GradualMap<K, Failures>,
     /// By how many failures there are and when the last one was: the first are forgotten first.
     by_weight: BTreeSet<(usize, Duration, K)>,
     by_age: BTreeSet<(Duration, K)>,
@@ -25,7 +21,7 @@ pub(super) struct Counts<K> {
 
 impl<K: Copy + Ord + Hash> Counts<K> {
     pub(super) fn new() -> Self {
-        Self { of: HashMap::new(), by_weight: BTreeSet::new(), by_age: BTreeSet::new(), surplus: 0 }
+        Self { of: GradualMap::default(), by_weight: BTreeSet::new(), by_age: BTreeSet::new(), surplus: 0 }
     }
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {

@@ -58,17 +58,17 @@ pub(super) fn rename(
     out: &mut Stdout,
 ) -> Result<(), Failure> {
     let users = UserFile::at(config.accounts.clone());
-    let mailbox = Mailbox::named(new);
+    let mailbox = accounts::own_mailbox(new);
     // With the new name there, this goes on with a rename that was not finished, or is a mistake.
     let is_new = !keep_mail && users.has(old)? && !users.has(new)?;
-    if let Some(mailbox) = mailbox.filter(|_| is_new) {
-        refuse_former_mail(config, &users, &mailbox)?;
+    if let Some(mailbox) = mailbox.as_ref().filter(|_| is_new) {
+        refuse_former_mail(config, &users, mailbox)?;
     }
     let moved = users.rename(old, new, keep_address)?;
     out.line(format_args!("renamed {old} to {new}, with its password and its settings"))?;
-    if let Some(from) = &moved {
+    if let (Some(from), Some(to)) = (&moved, &mailbox) {
         out.flush()?;
-        move_mail(config, from.as_str(), new, out)?;
+        move_mail(config, from.as_str(), to.as_str(), out)?;
     }
     out.line(format_args!(
         "in mail programs, change the user name and the address to {new}; the password is the same"
@@ -121,7 +121,8 @@ pub(super) fn remove_with_mail(
         Err(accounts::Error::Missing(_)) => None,
         Err(error) => return Err(error.into()),
     };
-    let mailbox = account.as_ref().map_or_else(|| Mailbox::named(name), |account| account.mailbox(name));
+    let mailbox =
+        account.as_ref().map_or_else(|| accounts::own_mailbox(name), |account| account.mailbox(name));
     let Some(mailbox) = mailbox else { return Err(accounts::Error::Absent(name.to_owned()).into()) };
     let others: Vec<String> = users.owners_of(&mailbox)?.into_iter().filter(|owner| owner != name).collect();
     if !others.is_empty() {

@@ -23,12 +23,22 @@ impl SessionFactory for Factory {
     }
 
     fn settings(&self, _: ConnId) -> Settings {
-        let SessionConfig { hostname, line_endings, persona, expire, stls, plaintext_auth, limits, pedantic } =
-            &*self.0;
+        let SessionConfig {
+            hostname,
+            line_endings,
+            syntax,
+            persona,
+            expire,
+            stls,
+            plaintext_auth,
+            limits,
+            pedantic,
+        } = &*self.0;
         let mut settings =
             Settings::new(self.protocol(), hostname, *line_endings, limits.pop3.max_line_length);
         settings.expires = expire.is_some();
         settings.direct_unless_default("line_endings", *line_endings);
+        settings.direct_unless_default("syntax", *syntax);
         settings.direct_unless_default("persona", *persona);
         if !plaintext_auth {
             settings.direct("auth", "under_tls");

@@ -119,7 +119,7 @@ impl Pop3Session {
     ) -> Step {
         self.login_steps += 1;
         self.logins += 1;
-        out.push_event(Event::Login { user, mechanism, ok: true });
+        out.push_event(Event::Login { user: loggable(&user, mechanism), mechanism, ok: true });
         self.open(cx, mailbox, cx.now.monotonic)
     }
 
@@ -138,7 +138,7 @@ impl Pop3Session {
         delay: Duration,
         out: &mut Outbox,
     ) -> Step {
-        out.push_event(Event::Login { user: user.clone(), mechanism, ok: false });
+        out.push_event(Event::Login { user: loggable(&user, mechanism), mechanism, ok: false });
         let last = self.failed_credentials.record(
             user,
             password,
@@ -178,10 +178,58 @@ impl Pop3Session {
     }
 }
 
+/// The user name for the log.
+fn loggable(user: &str, mechanism: &str) -> String {
+    let shown = if mechanism == USER { loggable_user(user.as_bytes()) } else { user.as_bytes() };
+    String::from_utf8_lossy(shown).into_owned()
+}
+
+/// The part of the argument of USER that may be logged and recorded. People type `USER bob PASS secret` on one line, so
+/// anything after the name may be a password. The name of a folder may have blanks: `bob+Sent Items@example.test`.
+pub fn loggable_user(argument: &[u8]) -> &[u8] {
+    let name = argument.trim_ascii();
+    let mut end = 0;
+    for word in name.split(u8::is_ascii_whitespace) {
+        let next = end + usize::from(end > 0) + word.len();
+        let in_folder = name[..end].contains(&b'+') && !name[..end].contains(&b'@');
+        if end > 0 && (!in_folder || word.eq_ignore_ascii_case(b"PASS")) {
+            return &name[..end];
+        }
+        end = next;
+    }
+    name
+}
+
 /// True if a line, or its beginning, is an AUTH command.
 pub(super) fn is_auth(line: &[u8]) -> bool {
     line.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "))
 }
 
+/// The name of USER and PASS in the log, beside the mechanisms of AUTH.
+pub(super) const USER: &str = "USER";
 /// The interval between attempts to lock a mailbox that another session has open.
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::loggable_user;
+
+    #[test]
+    fn w15_only_the_name_after_user_is_logged() {
+        for (argument, shown) in [
+            ("bob", "bob"),
+            ("  bob@example.test ", "bob@example.test"),
+            ("bob PASS secret", "bob"),
+            ("bob  secret", "bob"),
+            ("bob\tsecret", "bob"),
+            ("bob@example.test pass secret", "bob@example.test"),
+            ("bob+Sent Items", "bob+Sent Items"),
+            ("bob+Sent Items@example.test", "bob+Sent Items@example.test"),
+            ("bob+Sent Items@example.test secret", "bob+Sent Items@example.test"),
+            ("bob+Sent PASS secret", "bob+Sent"),
+            ("", ""),
+        ] {
+            assert_eq!(loggable_user(argument.as_bytes()), shown.as_bytes(), "{argument}");
+        }
+    }
+}

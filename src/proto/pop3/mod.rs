@@ -15,6 +15,7 @@ mod vocabulary;
 
 pub use command_table::Persona;
 pub use factory::Factory;
+pub use login::loggable_user;
 pub use session_config::{Expire, SessionConfig};
 pub use state::Pop3Session;
 pub use vocabulary::VOCABULARY;

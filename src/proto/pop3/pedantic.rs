@@ -65,7 +65,8 @@ impl Pop3Session {
             (_, CommandPhase::Transaction) => "RFC 1939 5",
         };
         let cited = CITED.iter().find(|(of, _)| *of == text).map(|(_, section)| *section);
-        if text == reply::NOT_NOW { Some(not_now()) } else { cited }
+        let out_of_order = [reply::LOG_IN_FIRST, reply::USER_FIRST, reply::LOGGED_IN_ALREADY];
+        if out_of_order.contains(&text) { Some(not_now()) } else { cited }
     }
 
     /// Forgets the user name unless PASS follows USER directly (RFC 1939 section 7).

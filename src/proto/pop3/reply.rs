@@ -123,8 +123,14 @@ pub const IN_USE: ReplyText = ReplyText::coded(
 );
 /// An unknown command, or one that this persona lacks.
 pub const UNKNOWN_COMMAND: ReplyText = ReplyText::new("Unknown command", "Commande inconnue");
-/// A command that is not allowed in this phase.
-pub const NOT_NOW: ReplyText = ReplyText::new("Not allowed now", "Pas permis maintenant");
+/// A command that needs a login.
+pub const LOG_IN_FIRST: ReplyText =
+    ReplyText::new("Log in first (USER, PASS)", "Connectez-vous d'abord (USER, PASS)");
+/// PASS without USER.
+pub const USER_FIRST: ReplyText = ReplyText::new("Say USER first", "Commencez par USER");
+/// A command that is allowed only before the login.
+pub const LOGGED_IN_ALREADY: ReplyText =
+    ReplyText::new("You are logged in already", "Vous êtes déjà connecté");
 /// A missing, superfluous or malformed argument. The expected syntax follows the text.
 pub const BAD_ARGUMENT: ReplyText = ReplyText::new("Expected", "Attendu :");
 /// A line longer than the limit.

@@ -28,12 +28,13 @@ use crate::{
 
 impl Pop3Session {
     fn command_step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
-        if self.phase() == CommandPhase::Authorization && inbox.unread().starts_with(TLS_HANDSHAKE) {
+        if self.phase() == CommandPhase::Authorization && inbox.line_start().starts_with(TLS_HANDSHAKE) {
             return self.close_with(out, "TLS handshake", reply::NOT_TLS);
         }
         let limits = &self.config.limits;
         // AUTH may include its initial response (RFC 5034 section 4).
-        let may_be_long = self.passwords_allowed() && login::is_auth(inbox.unread());
+        let start = self.config.syntax().command(inbox.line_start());
+        let may_be_long = self.passwords_allowed() && login::is_auth(start);
         let longest = if may_be_long {
             limits.pop3.max_line_length.max(sasl::LINE)
         } else {
@@ -56,6 +57,7 @@ impl Pop3Session {
         let whole = line;
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let line = self.config.syntax().command(line);
         let (verb, argument) = match memchr::memchr(b' ', line) {
             Some(at) => (&line[..at], Some(&line[at + 1..])),
             None => (line, None),
@@ -71,13 +73,21 @@ impl Pop3Session {
         };
         self.clears_user(rule.verb);
         if !rule.allowed.contains(&self.phase()) {
-            return self.refuse(out, rule.name, reply::NOT_NOW);
+            let text = match self.phase() {
+                CommandPhase::Authorization => reply::LOG_IN_FIRST,
+                CommandPhase::Transaction => reply::LOGGED_IN_ALREADY,
+            };
+            return self.refuse(out, rule.name, text);
         }
         // A password may contain any octets (RFC 1939 section 7). No other command may contain control
         // characters.
         if rule.verb != Verb::Pass && line.iter().any(u8::is_ascii_control) {
             return self.refuse(out, rule.name, reply::BAD_LINE);
         }
+        let keeps_blanks = matches!(rule.verb, Verb::Pass | Verb::User);
+        let words = argument.filter(|_| !keeps_blanks && self.config.syntax().is_forgiving()).map(words);
+        let argument =
+            words.as_ref().map_or(argument, |words| Some(&words[..]).filter(|words| !words.is_empty()));
         if rule.verb == Verb::Stls {
             return self.stls(rule, argument, last, out);
         }
@@ -89,7 +99,7 @@ impl Pop3Session {
             }
             state => {
                 self.state = state;
-                self.refuse(out, rule.name, reply::NOT_NOW)
+                self.refuse(out, rule.name, reply::LOG_IN_FIRST)
             }
         }
     }
@@ -115,9 +125,9 @@ impl Pop3Session {
             (Verb::Pass, Some(password)) => match user {
                 Some(user) => {
                     let password = Secret::new(password);
-                    self.verify(Credentials { mechanism: "USER", user, password })
+                    self.verify(Credentials { mechanism: login::USER, user, password })
                 }
-                None => self.refuse(out, rule.name, reply::NOT_NOW),
+                None => self.refuse(out, rule.name, reply::USER_FIRST),
             },
             (Verb::Quit, None) => {
                 self.state = State::Over;
@@ -434,6 +444,12 @@ impl Session for Pop3Session {
             _ => self.close_with(out, "shutting down", reply::SHUTTING_DOWN),
         }
     }
+}
+
+/// An argument without superfluous blanks: one between two words, none at either end.
+fn words(argument: &[u8]) -> Vec<u8> {
+    let words: Vec<&[u8]> = argument.split(|&octet| octet == b' ').filter(|word| !word.is_empty()).collect();
+    words.join(&b' ')
 }
 
 /// The capabilities of every session (RFC 2449, RFC 3206, RFC 6856).

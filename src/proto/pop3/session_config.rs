@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 use super::command_table::{COMMANDS, CommandSpec, Persona};
 use crate::{
     limits::{Limits, Span, text_in_configuration},
-    proto::dot::LineEndings,
+    proto::{dot::LineEndings, syntax::Syntax},
 };
 
 /// The configuration shared by a listener's sessions.
@@ -16,6 +16,8 @@ pub struct SessionConfig {
     pub hostname: String,
     /// The accepted line ends. Lenient listeners also accept terminal input.
     pub line_endings: LineEndings,
+    /// The accepted syntax of commands, except for older personas: see [`SessionConfig::syntax`].
+    pub syntax: Syntax,
     /// The generation of the protocol.
     pub persona: Persona,
     /// The time for which messages may stay. `None` keeps them, and CAPA does not announce EXPIRE.
@@ -77,6 +79,13 @@ text_in_configuration!(Expire, "\"never\", \"0\" or days in quotes, like \"30 da
 pub(super) const DAY: u64 = 24 * 3600;
 
 impl SessionConfig {
+    /// The accepted syntax of commands. A persona of an older protocol keeps the syntax of its time, unless its line
+    /// ends are lenient too.
+    pub fn syntax(&self) -> Syntax {
+        let of_its_time = self.persona != Persona::Modern && self.line_endings != LineEndings::Lenient;
+        if self.pedantic || of_its_time { Syntax::Exact } else { self.syntax }
+    }
+
     /// The row of a command, if this persona has it. `name` may be in any case.
     pub fn command(&self, name: &[u8]) -> Option<&'static CommandSpec> {
         COMMANDS.iter().find(|rule| rule.is_named(name) && rule.verb.personas().contains(&self.persona))

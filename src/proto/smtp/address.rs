@@ -9,7 +9,10 @@ use std::{borrow::Cow, fmt};
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::printable::{is_hidden, is_variation_selector};
+use crate::{
+    printable::{is_hidden, is_variation_selector},
+    proto::syntax::Syntax,
+};
 
 /// A mail address: the local part unquoted, the domain in lower case and as A-labels.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,21 +24,15 @@ pub struct Address {
 /// The address of MAIL FROM; `None` for bounces.
 pub type ReversePath = Option<Address>;
 
-/// The reason for refusing a path.
+/// A path or an address does not follow the accepted syntax, or a part of it is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BadPath {
-    /// It does not follow the grammar, or a part is too long.
-    Syntax,
-    /// It has octets above 0x7f, which are not allowed here.
-    NotAscii,
-}
+pub struct BadPath;
 
-/// The longest local part, in octets. RFC 5321 section 4.5.3.1.1 requires 64, but mailing lists encode longer
-/// ones.
-const LOCAL_PART: usize = 128;
 /// The longest domain, in octets (RFC 5321 section 4.5.3.1.2).
 const DOMAIN: usize = 255;
-/// The longest path with its angle brackets, in octets (RFC 5321 section 4.5.3.1.3).
+/// The longest path with its angle brackets, in octets (RFC 5321 section 4.5.3.1.3). A local part has no limit of its
+/// own: RFC 5321 section 4.5.3.1.1 requires 64 octets, but lists and forwarders encode whole addresses in it (VERP,
+/// SRS), and the sender cannot choose another one.
 const PATH: usize = 256;
 
 impl Address {
@@ -50,20 +47,36 @@ impl Address {
         self.domain.as_deref()
     }
 
-    /// Parses an ASCII address without angle brackets.
+    /// Parses an address without angle brackets, as it stands in a configuration, in the files of accounts and
+    /// aliases, in a login or on a command line. All of them have this one reading.
     pub fn parse(text: &str) -> Result<Self, BadPath> {
-        if text.is_ascii() { Self::read(text) } else { Err(BadPath::NotAscii) }
+        Self::read(text, Syntax::Forgiving)
+    }
+
+    /// True if the grammar requires quotes around the local part.
+    pub fn needs_quotes(&self) -> bool {
+        !is_dot_string(&self.local)
+    }
+
+    /// The same address in the form in which addresses are compared.
+    pub fn canonical(&self) -> Self {
+        Self { local: self.folded_local(), domain: self.domain.clone() }
+    }
+
+    /// The local part in the form in which local parts are compared.
+    pub fn folded_local(&self) -> String {
+        fold_local(&self.local)
     }
 
     /// Parses an address that may be internationalized. Normalisation to form C comes first, because it may
     /// turn other characters into characters of the grammar.
-    fn read(text: &str) -> Result<Self, BadPath> {
+    fn read(text: &str, syntax: Syntax) -> Result<Self, BadPath> {
         let text: Cow<'_, str> =
             if text.is_ascii() { Cow::Borrowed(text) } else { text.nfc().collect::<String>().into() };
-        let (local, rest) = local_part(&text)?;
+        let (local, rest) = local_part(&text, syntax)?;
         let domain = match rest.strip_prefix('@') {
             None if rest.is_empty() => None,
-            None => return Err(BadPath::Syntax),
+            None => return Err(BadPath),
             Some(domain) => Some(self::domain(domain)?),
         };
         Ok(Self { local, domain })
@@ -72,36 +85,47 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if is_dot_string(&self.local) {
-            f.write_str(&self.local)?;
-        } else {
+        if self.needs_quotes() {
             let quoted = self.local.replace('\\', "\\\\").replace('"', "\\\"");
             write!(f, "\"{quoted}\"")?;
+        } else {
+            f.write_str(&self.local)?;
         }
         self.domain.as_ref().map_or(Ok(()), |domain| write!(f, "@{domain}"))
     }
 }
 
-/// Parses the path at the beginning of `text`, and returns it with the rest. With `bare`, it also accepts an
-/// address without angle brackets, as people type it. A source route is parsed and dropped (RFC 5321 appendix
-/// C). The caller decides from the parameters if the path may have octets above 0x7f.
-pub fn path(text: &[u8], bare: bool) -> Result<(ReversePath, &[u8]), BadPath> {
+/// A local part in the form in which local parts are compared: in lower case and normal form C.
+pub fn fold_local(local: &str) -> String {
+    if local.is_ascii() { local.to_ascii_lowercase() } else { local.to_lowercase().nfc().collect() }
+}
+
+/// A domain in the form in which domains are compared: in lower case, as A-labels.
+pub fn fold_domain(text: &str) -> Result<String, BadPath> {
+    domain(&text.nfc().collect::<String>())
+}
+
+/// Parses the path at the beginning of `text`, and returns it with the rest. The forgiving syntax has three more
+/// forms: no angle brackets, blanks inside them, and a local part that had to be quoted. A source route is parsed and
+/// dropped (RFC 5321 appendix C). The caller decides from the parameters if the path may have octets above 0x7f.
+pub fn path(text: &[u8], syntax: Syntax) -> Result<(ReversePath, &[u8]), BadPath> {
     let (inside, rest) = match text {
         [b'<', inner @ ..] => {
-            let end = closing_bracket(inner).ok_or(BadPath::Syntax)?;
+            let end = closing_bracket(inner).ok_or(BadPath)?;
             (&inner[..end], &inner[end + 1..])
         }
-        _ if bare => text.split_at(memchr::memchr(b' ', text).unwrap_or(text.len())),
-        _ => return Err(BadPath::Syntax),
+        _ if syntax.is_forgiving() => text.split_at(memchr::memchr(b' ', text).unwrap_or(text.len())),
+        _ => return Err(BadPath),
     };
     if inside.len() + 2 > PATH {
-        return Err(BadPath::Syntax);
+        return Err(BadPath);
     }
     if inside.is_empty() {
-        return if text.starts_with(b"<") { Ok((None, rest)) } else { Err(BadPath::Syntax) };
+        return if text.starts_with(b"<") { Ok((None, rest)) } else { Err(BadPath) };
     }
-    let inside = std::str::from_utf8(inside).map_err(|_| BadPath::Syntax)?;
-    Ok((Some(Address::read(without_route(inside)?)?), rest))
+    let inside = std::str::from_utf8(inside).map_err(|_| BadPath)?;
+    let inside = if syntax.is_forgiving() { inside.trim_matches(' ') } else { inside };
+    Ok((Some(Address::read(without_route(inside)?, syntax)?), rest))
 }
 
 /// The position of the first `>` outside quotes.
@@ -126,25 +150,25 @@ fn without_route(inside: &str) -> Result<&str, BadPath> {
     if !inside.starts_with('@') {
         return Ok(inside);
     }
-    let (route, mailbox) = inside.split_once(':').ok_or(BadPath::Syntax)?;
+    let (route, mailbox) = inside.split_once(':').ok_or(BadPath)?;
     for hop in route.split(',') {
-        domain(hop.strip_prefix('@').ok_or(BadPath::Syntax)?)?;
+        domain(hop.strip_prefix('@').ok_or(BadPath)?)?;
     }
     Ok(mailbox)
 }
 
-fn local_part(text: &str) -> Result<(String, &str), BadPath> {
-    let (local, rest) = match text.strip_prefix('"') {
-        Some(quoted) => quoted_string(quoted)?,
-        None => {
-            let (local, rest) = text.split_at(text.find('@').unwrap_or(text.len()));
-            if !is_dot_string(local) {
-                return Err(BadPath::Syntax);
-            }
-            (local.to_owned(), rest)
-        }
+fn local_part(text: &str, syntax: Syntax) -> Result<(String, &str), BadPath> {
+    if let Some(quoted) = text.strip_prefix('"') {
+        return quoted_string(quoted);
+    }
+    let (local, rest) = text.split_at(text.find('@').unwrap_or(text.len()));
+    // Some providers gave out `a..b@` and `ab.@`, and their users cannot choose another address. Such a name is read as
+    // if it were quoted, and written so wherever this server writes it.
+    let as_quoted = || {
+        let specials = |c: char| is_atext(c) || UNQUOTED_SPECIALS.contains(c);
+        syntax.is_forgiving() && rest.starts_with('@') && !local.is_empty() && local.chars().all(specials)
     };
-    if local.len() > LOCAL_PART { Err(BadPath::Syntax) } else { Ok((local, rest)) }
+    if is_dot_string(local) || as_quoted() { Ok((local.to_owned(), rest)) } else { Err(BadPath) }
 }
 
 /// Parses a quoted string after its opening quote. Returns its content, and the text after the closing quote.
@@ -160,10 +184,14 @@ fn quoted_string(text: &str) -> Result<(String, &str), BadPath> {
         match c {
             Some(c @ ' '..='~') => content.push(c),
             Some(c) if is_harmless(c) => content.push(c),
-            _ => return Err(BadPath::Syntax),
+            _ => return Err(BadPath),
         }
     }
 }
+
+/// Characters that a local part may have without quotes in the forgiving syntax, beside those of the grammar. Blanks,
+/// quotes, backslashes and further `@`, `<` or `>` would leave the end of the name or of the path uncertain.
+const UNQUOTED_SPECIALS: &str = ".,:;()[]";
 
 fn is_dot_string(text: &str) -> bool {
     text.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
@@ -188,7 +216,7 @@ fn domain(text: &str) -> Result<String, BadPath> {
     if !text.is_ascii() {
         let ascii =
             Uts46::new().to_ascii(text.as_bytes(), AsciiDenyList::STD3, Hyphens::Check, DnsLength::Verify);
-        return ascii.map(Cow::into_owned).map_err(|_| BadPath::Syntax);
+        return ascii.map(Cow::into_owned).map_err(|_| BadPath);
     }
     let label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -202,7 +230,7 @@ fn domain(text: &str) -> Result<String, BadPath> {
         }),
         None => text.split('.').all(label),
     };
-    if good && text.len() <= DOMAIN { Ok(text.to_ascii_lowercase()) } else { Err(BadPath::Syntax) }
+    if good && text.len() <= DOMAIN { Ok(text.to_ascii_lowercase()) } else { Err(BadPath) }
 }
 
 #[cfg(test)]
@@ -210,7 +238,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<String, BadPath> {
-        path(text.as_bytes(), false).map(|(path, _)| path.map_or("<>".into(), |a| a.to_string()))
+        path(text.as_bytes(), Syntax::Exact).map(|(path, _)| path.map_or("<>".into(), |a| a.to_string()))
     }
 
     #[test]
@@ -234,7 +262,7 @@ mod tests {
 
     #[test]
     fn a04_a05_a10_what_is_not_in_the_grammar_is_refused() {
-        let long = format!("<{}@x.test>", "a".repeat(129));
+        let long = format!("<{}@x.test>", "a".repeat(248));
         let longer = format!("<{}@x.test>", "a.".repeat(130));
         for text in [
             "bob@example.test",
@@ -262,13 +290,12 @@ mod tests {
             &longer,
             "",
         ] {
-            assert_eq!(read(text), Err(BadPath::Syntax), "{text:?}");
+            assert_eq!(read(text), Err(BadPath), "{text:?}");
         }
-        assert_eq!(Address::parse("bøb@example.test"), Err(BadPath::NotAscii));
         for octets in
             [&b"<a\xff@b>"[..], b"<a@b\xc3>", b"<\xc0\xae@b>", b"<\xed\xa0\x80@b>", b"<\"\xe2\x82\"@b>"]
         {
-            assert_eq!(path(octets, false), Err(BadPath::Syntax), "{octets:?}");
+            assert_eq!(path(octets, Syntax::Forgiving), Err(BadPath), "{octets:?}");
         }
     }
 
@@ -304,10 +331,10 @@ mod tests {
             "<a@b\u{202e}c.test>",
             "<a@[ø]>",
         ] {
-            assert_eq!(read(text), Err(BadPath::Syntax), "{text:?}");
+            assert_eq!(read(text), Err(BadPath), "{text:?}");
         }
-        let long = format!("<{}@x.test>", "ø".repeat(65));
-        assert_eq!(read(&long), Err(BadPath::Syntax), "octets are counted, not characters");
+        let long = format!("<{}@x.test>", "ø".repeat(124));
+        assert_eq!(read(&long), Err(BadPath), "octets are counted, not characters");
     }
 
     #[test]
@@ -322,10 +349,81 @@ mod tests {
         assert_eq!(read("<Ünal@b.test>").as_deref(), Ok("Ünal@b.test"));
     }
 
+    fn forgiven(text: &str) -> Result<String, BadPath> {
+        path(text.as_bytes(), Syntax::Forgiving).map(|(path, _)| path.map_or("<>".into(), |a| a.to_string()))
+    }
+
     #[test]
-    fn people_may_leave_out_the_brackets_where_that_is_allowed() {
-        let (path, rest) = path(b"bob@example.test SIZE=5", true).unwrap();
+    fn w02_brackets_may_be_left_out_and_blanks_stand_inside_them() {
+        let (path, rest) = path(b"bob@example.test SIZE=5", Syntax::Forgiving).unwrap();
         assert_eq!(path.unwrap().to_string(), "bob@example.test");
         assert_eq!(rest, b" SIZE=5");
+        assert_eq!(forgiven("< bob@example.test >").as_deref(), Ok("bob@example.test"));
+        assert_eq!(forgiven("<\" bob\"@example.test>").as_deref(), Ok("\" bob\"@example.test"));
+    }
+
+    #[test]
+    fn w03_a_local_part_that_had_to_be_quoted_is_read_as_if_it_were() {
+        for (text, address) in [
+            ("<a..b@docomo.test>", "\"a..b\"@docomo.test"),
+            ("<ab.@docomo.test>", "\"ab.\"@docomo.test"),
+            ("<.ab@docomo.test>", "\".ab\"@docomo.test"),
+            ("<...@docomo.test>", "\"...\"@docomo.test"),
+            ("<jörg..b@docomo.test>", "\"jörg..b\"@docomo.test"),
+            ("<a,b@x.test>", "\"a,b\"@x.test"),
+            ("<a:b@x.test>", "\"a:b\"@x.test"),
+            ("<a(b)[c];@x.test>", "\"a(b)[c];\"@x.test"),
+            ("<@one.test:a..b@x.test>", "\"a..b\"@x.test"),
+            ("a..b@x.test", "\"a..b\"@x.test"),
+        ] {
+            assert_eq!(forgiven(text).as_deref(), Ok(address), "{text}");
+            assert_eq!(forgiven(&format!("<{address}>")).as_deref(), Ok(address), "{text}: as it is written");
+            assert_eq!(read(text), Err(BadPath), "{text}: not in the grammar");
+        }
+        for text in [
+            "<.!>",
+            "<;cmd;>",
+            "<a..b>",
+            "<@x.test>",
+            "<a b@x.test>",
+            "<a@b@x.test>",
+            "<a\\b@x.test>",
+            "<a\"b@x.test>",
+            "<a\r.@x.test>",
+            "<a\0.@x.test>",
+            "<a..b@x..test>",
+            "<a\u{202e}..b@x.test>",
+            "<a>b..c@x.test>",
+        ] {
+            let path = path(text.as_bytes(), Syntax::Forgiving);
+            assert!(!matches!(path, Ok((_, b""))), "{text:?}: {path:?}");
+        }
+    }
+
+    #[test]
+    fn w11_a_local_part_may_fill_the_path() {
+        let local = "srs0=".repeat(48);
+        let text = format!("<{local}@sixteen.test>");
+        assert_eq!(read(&text).as_deref(), Ok(&text[1..text.len() - 1]));
+        assert_eq!(read(&format!("<{}@x.test>", "a".repeat(247))).map(|address| address.len()), Ok(254));
+        assert_eq!(forgiven(&format!("<{}@x.test>", "a".repeat(248))), Err(BadPath));
+    }
+
+    #[test]
+    fn w08_two_forms_of_one_address_are_compared_alike() {
+        let key = |text: &str| {
+            let address = Address::parse(text).unwrap();
+            (address.folded_local(), address.domain().map(str::to_owned))
+        };
+        for (one, other) in [
+            ("bob@bücher.test", "BOB@xn--BCHER-kva.test"),
+            ("\"bob\"@BÜCHER.test", "bob@bu\u{308}cher.test"),
+            ("JÖRG@x.test", "jo\u{308}rg@x.test"),
+            ("a..b@x.test", "\"A..b\"@X.test"),
+        ] {
+            assert_eq!(key(one), key(other), "{one} {other}");
+        }
+        assert_ne!(key("\u{131}@b.test"), key("i@b.test"));
+        assert_eq!(fold_domain("BU\u{308}CHER.test").as_deref(), Ok("xn--bcher-kva.test"));
     }
 }

@@ -16,6 +16,7 @@ use super::{
 use crate::proto::{
     Context, Step,
     buffer::{Inbox, Outbox},
+    dot::LineEndings,
     request::{ReceiveRequest, Request},
 };
 
@@ -58,7 +59,11 @@ impl SmtpSession {
             State::RefusedMessage(reply, octets) => {
                 self.skip_chunk(size, reply, ChunkContext::RefusedMessage { last, octets })
             }
-            _ => self.skip_chunk(size, reply::BAD_SEQUENCE, ChunkContext::Nothing),
+            _ => {
+                let reply =
+                    self.config.command(b"BDAT").map_or(reply::BAD_SEQUENCE, |rule| self.out_of_order(rule));
+                self.skip_chunk(size, reply, ChunkContext::Nothing)
+            }
         }
     }
 
@@ -114,7 +119,13 @@ impl SmtpSession {
         Step::Continue
     }
 
+    /// A bare LF in counted data can hide no end of the message, so that only a pedantic listener refuses it. Some
+    /// senders leave it where CHUNKING is offered.
     pub(super) fn bdat_framing(&self, Chunk { size, last }: Chunk) -> Framing {
-        Framing::Bdat(BdatDecoder::new(self.config.line_endings, size, last))
+        let line_endings = match self.config.line_endings {
+            LineEndings::Strict if !self.config.pedantic => LineEndings::Normalise,
+            line_endings => line_endings,
+        };
+        Framing::Bdat(BdatDecoder::new(line_endings, size, last))
     }
 }

@@ -4,6 +4,7 @@ use super::{
     address::{self, Address, ReversePath},
     reply::{self, Reply},
 };
+use crate::proto::syntax::Syntax;
 
 /// The arguments of MAIL.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,20 +43,25 @@ pub fn is_http(verb: &[u8]) -> bool {
         .any(|method| method.eq_ignore_ascii_case(verb))
 }
 
-/// Parses the client's name in HELO and EHLO: any printable octets that are harmless in `Received:`.
-pub fn client_name(argument: &[u8]) -> Result<String, Reply> {
+/// Parses the client's name in HELO and EHLO: any printable octets that are harmless in `Received:`. The forgiving
+/// syntax accepts every other name too, and returns `None` for it. The name cannot be verified, so it is no reason to
+/// refuse the client (RFC 5321 section 4.1.4), whose user often cannot change the name of the machine.
+pub fn client_name(argument: &[u8], syntax: Syntax) -> Result<Option<String>, Reply> {
     let good = |b: u8| b.is_ascii_graphic() && !b"()<>\\\";,".contains(&b);
-    if argument.is_empty() || argument.len() > MAX_CLIENT_NAME || !argument.iter().all(|&b| good(b)) {
-        return Err(reply::BAD_ARGUMENT
-            .with_text("Expected the client's name, like mail.example.test or [192.0.2.1]"));
+    if argument.is_empty() || argument.iter().any(u8::is_ascii_control) {
+        Err(NO_NAME)
+    } else if argument.len() <= MAX_CLIENT_NAME && argument.iter().all(|&b| good(b)) {
+        Ok(Some(String::from_utf8_lossy(argument).into_owned()))
+    } else if syntax.is_forgiving() {
+        Ok(None)
+    } else {
+        Err(NO_NAME)
     }
-    Ok(String::from_utf8_lossy(argument).into_owned())
 }
 
-/// Parses the arguments of MAIL. `people` also accepts input typed by hand: no brackets, or a space after the
-/// colon.
-pub fn mail(argument: &[u8], people: bool) -> Result<Mail, Reply> {
-    let (from, parameters) = path_after(argument, b"FROM:", people, reply::BAD_SENDER)?;
+/// Parses the arguments of MAIL.
+pub fn mail(argument: &[u8], syntax: Syntax) -> Result<Mail, Reply> {
+    let (from, parameters) = path_after(argument, b"FROM:", syntax, reply::BAD_SENDER)?;
     let mut size = None;
     let mut body = None;
     let mut utf8 = None;
@@ -85,7 +91,7 @@ pub fn mail(argument: &[u8], people: bool) -> Result<Mail, Reply> {
                 return Err(reply::BAD_ARGUMENT);
             }
             reject_duplicate(auth.replace(()))?;
-        } else {
+        } else if !is_ignored(name, &[b"RET", b"ENVID"], syntax) {
             return Err(reply::UNKNOWN_PARAMETER);
         }
     }
@@ -94,11 +100,23 @@ pub fn mail(argument: &[u8], people: bool) -> Result<Mail, Reply> {
     Ok(Mail { from: from.allowed(utf8)?, size: size.unwrap_or(0), utf8, eight_bit })
 }
 
-/// Parses the argument of RCPT, which takes neither the null path nor parameters. `utf8`: MAIL had SMTPUTF8.
-pub fn rcpt(argument: &[u8], people: bool, utf8: bool) -> Result<Address, Reply> {
-    let (to, parameters) = path_after(argument, b"TO:", people, reply::BAD_RECIPIENT)?;
+/// Parses the argument of RCPT, which takes neither the null path nor parameters that have an effect. `utf8`: MAIL had
+/// SMTPUTF8.
+pub fn rcpt(argument: &[u8], syntax: Syntax, utf8: bool) -> Result<Address, Reply> {
+    let (to, parameters) = path_after(argument, b"TO:", syntax, reply::BAD_RECIPIENT)?;
     let to = to.allowed(utf8)?.ok_or(reply::BAD_RECIPIENT)?;
-    if parameters.trim_ascii().is_empty() { Ok(to) } else { Err(reply::UNKNOWN_PARAMETER) }
+    let mut names = parameters.split(|&b| b == b' ').filter(|parameter| !parameter.is_empty());
+    let is_ignored = |parameter: &[u8]| {
+        let name = parameter.split(|&b| b == b'=').next().unwrap_or_default();
+        is_ignored(name, &[b"NOTIFY", b"ORCPT"], syntax)
+    };
+    if names.all(is_ignored) { Ok(to) } else { Err(reply::UNKNOWN_PARAMETER) }
+}
+
+/// True for a parameter of DSN (RFC 3461) that is accepted without effect. DSN is not announced, because no message
+/// leaves this server; but some relays send its parameters all the same, and give the message up at a 555.
+fn is_ignored(name: &[u8], ignored: &[&[u8]], syntax: Syntax) -> bool {
+    syntax.is_forgiving() && ignored.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// True if this line may contain a password.
@@ -124,7 +142,7 @@ pub fn bdat(line: &[u8]) -> Option<Chunk> {
 fn path_after<'a>(
     argument: &'a [u8],
     keyword: &[u8],
-    people: bool,
+    syntax: Syntax,
     bad: Reply,
 ) -> Result<(Path, &'a [u8]), Reply> {
     let path = argument
@@ -135,8 +153,8 @@ fn path_after<'a>(
             reply::BAD_ARGUMENT
                 .with_text(format!("Expected {}<user@domain>", String::from_utf8_lossy(keyword)))
         })?;
-    let path = if people { path.trim_ascii_start() } else { path };
-    let (reverse_path, rest) = address::path(path, people).map_err(|_| bad.clone())?;
+    let path = if syntax.is_forgiving() { path.trim_ascii_start() } else { path };
+    let (reverse_path, rest) = address::path(path, syntax).map_err(|_| bad.clone())?;
     let ascii = path[..path.len() - rest.len()].is_ascii();
     if rest.is_empty() || rest.starts_with(b" ") {
         Ok((Path { reverse_path, ascii }, rest))
@@ -181,6 +199,9 @@ fn number(text: &[u8]) -> Option<u64> {
     digits.then(|| std::str::from_utf8(text).ok()?.parse().ok())?
 }
 
+/// The refusal of a HELO, EHLO or LHLO without a name.
+const NO_NAME: Reply =
+    Reply::new(501, "5.5.4", "Expected the client's name, like mail.example.test or [192.0.2.1]");
 /// The longest client name, in octets.
 const MAX_CLIENT_NAME: usize = 255;
 
@@ -197,7 +218,7 @@ mod tests {
 
     #[test]
     fn c13_d02_mail_takes_size_and_body_once_each() {
-        let size = |text: &[u8]| mail(text, false).map(|mail| mail.size);
+        let size = |text: &[u8]| mail(text, Syntax::Exact).map(|mail| mail.size);
         assert_eq!(size(b"FROM:<a@b> SIZE=99 BODY=8BITMIME"), Ok(99));
         assert_eq!(size(b"from:<>"), Ok(0));
         for bad in ["-1", "+5", "1e9", "", "184467440737095516160", "99999999999999999999"] {
@@ -212,7 +233,7 @@ mod tests {
 
     #[test]
     fn c20_auth_is_an_xtext_that_changes_nothing() {
-        let said = |text: &str| mail(text.as_bytes(), false);
+        let said = |text: &str| mail(text.as_bytes(), Syntax::Exact);
         for good in ["<>", "a@b.test", "e+3Dmc2@example.com", "+0A", "a"] {
             assert_eq!(said(&format!("FROM:<> AUTH={good}")), said("FROM:<>"), "{good}");
         }
@@ -225,8 +246,9 @@ mod tests {
 
     #[test]
     fn addresses_above_ascii_need_smtputf8_wherever_it_stands() {
-        let said =
-            |text: &str| mail(text.as_bytes(), false).map(|mail| (mail.from.unwrap().to_string(), mail.utf8));
+        let said = |text: &str| {
+            mail(text.as_bytes(), Syntax::Exact).map(|mail| (mail.from.unwrap().to_string(), mail.utf8))
+        };
         assert_eq!(said("FROM:<é@b.test> SMTPUTF8 SIZE=1"), Ok(("é@b.test".into(), true)));
         assert_eq!(said("FROM:<a@b.test> SIZE=1 smtputf8"), Ok(("a@b.test".into(), true)));
         for needs in ["FROM:<é@b.test>", "FROM:<a@é.test> SIZE=1", "FROM:<\"é\"@b.test> BODY=8BITMIME"] {
@@ -235,8 +257,8 @@ mod tests {
         assert!(said("FROM:<a@b.test> SMTPUTF8 SMTPUTF8").is_err());
         assert_eq!(said("FROM:<a@b.test> SMTPUTF8=yes"), Err(reply::BAD_ARGUMENT));
         assert_eq!(said("FROM:<a@b.test> SMTPUTF8="), Err(reply::BAD_ARGUMENT));
-        assert_eq!(rcpt("TO:<é@b.test>".as_bytes(), false, false), Err(reply::NEEDS_UTF8));
-        assert!(rcpt("TO:<é@b.test>".as_bytes(), false, true).is_ok());
+        assert_eq!(rcpt("TO:<é@b.test>".as_bytes(), Syntax::Exact, false), Err(reply::NEEDS_UTF8));
+        assert!(rcpt("TO:<é@b.test>".as_bytes(), Syntax::Exact, true).is_ok());
     }
 
     #[test]
@@ -267,16 +289,39 @@ mod tests {
     }
 
     #[test]
-    fn people_may_type_a_space_and_no_brackets() {
-        assert_eq!(mail(b"FROM: a@b.test", true).unwrap().from.unwrap().to_string(), "a@b.test");
-        assert_eq!(rcpt(b"TO: <a@b.test>", true, false).unwrap().to_string(), "a@b.test");
+    fn w02_blanks_after_the_colon_and_missing_brackets_are_forgiven() {
+        let forgiving = Syntax::Forgiving;
+        assert_eq!(mail(b"FROM: a@b.test", forgiving).unwrap().from.unwrap().to_string(), "a@b.test");
+        assert_eq!(mail(b"FROM:  <a@b.test>  SIZE=5", forgiving).map(|mail| mail.size), Ok(5));
+        assert_eq!(mail(b"FROM: <>", forgiving).map(|mail| mail.from), Ok(None));
+        assert_eq!(rcpt(b"TO: <a@b.test>", forgiving, false).unwrap().to_string(), "a@b.test");
+        assert_eq!(mail(b"FROM:", forgiving), Err(reply::BAD_SENDER));
     }
 
     #[test]
-    fn c16_a_client_name_can_do_no_harm_in_a_header() {
-        assert!(client_name(b"[127.0.0.1]").is_ok());
-        for bad in [&b""[..], b"a b", b"a\rb", b"a(b)", b"a\x1b", &[b'a'; 256]] {
-            assert!(client_name(bad).is_err(), "{bad:?}");
+    fn w14_parameters_of_dsn_are_accepted_without_effect() {
+        let plain = mail(b"FROM:<a@b.test>", Syntax::Forgiving);
+        assert_eq!(mail(b"FROM:<a@b.test> RET=HDRS ENVID=QQ314159", Syntax::Forgiving), plain);
+        assert_eq!(mail(b"FROM:<a@b.test> NOTIFY=NEVER", Syntax::Forgiving), Err(reply::UNKNOWN_PARAMETER));
+        let to: &[u8] = b"TO:<a@b.test> notify=SUCCESS,FAILURE ORCPT=rfc822;a@b.test";
+        assert!(rcpt(to, Syntax::Forgiving, false).is_ok());
+        assert_eq!(rcpt(to, Syntax::Exact, false), Err(reply::UNKNOWN_PARAMETER));
+        assert_eq!(rcpt(b"TO:<a@b.test> X=1", Syntax::Forgiving, false), Err(reply::UNKNOWN_PARAMETER));
+    }
+
+    #[test]
+    fn c16_w04_a_client_name_can_do_no_harm_in_a_header() {
+        for syntax in [Syntax::Exact, Syntax::Forgiving] {
+            for good in ["[127.0.0.1]", "living_room", "a/b"] {
+                assert_eq!(client_name(good.as_bytes(), syntax), Ok(Some(good.into())));
+            }
+            for bad in [&b""[..], b"a\rb", b"a\x1b", b"a\tb"] {
+                assert_eq!(client_name(bad, syntax), Err(NO_NAME), "{bad:?}");
+            }
+        }
+        for odd in [&b"a b"[..], b"a(b)", b"a;b", b"M\xdcLLER-PC", "MÜLLER-PC".as_bytes(), &[b'a'; 256]] {
+            assert_eq!(client_name(odd, Syntax::Exact), Err(NO_NAME), "{odd:?}");
+            assert_eq!(client_name(odd, Syntax::Forgiving), Ok(None), "{odd:?}");
         }
     }
 }

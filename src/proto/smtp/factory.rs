@@ -23,11 +23,12 @@ impl SessionFactory for Factory {
     }
 
     fn settings(&self, id: ConnId) -> Settings {
-        let SessionConfig { hostname, line_endings, persona, limits, policy, pedantic } = &*self.0;
+        let SessionConfig { hostname, line_endings, syntax, persona, limits, policy, pedantic } = &*self.0;
         let mut settings =
             Settings::new(self.protocol(), hostname, *line_endings, limits.smtp.max_line_length);
         settings.direct("label", id.to_string());
         settings.direct_unless_default("line_endings", *line_endings);
+        settings.direct_unless_default("syntax", *syntax);
         settings.direct_unless_default("persona", *persona);
         settings.direct_unless_default("kind", policy.kind);
         settings.direct_unless_default("auth", policy.auth);

@@ -123,6 +123,7 @@ mod tests {
             dot::LineEndings,
             request::{AccountDirectory, Lookup, ReceiveRequest, Request, Response},
             smtp::{Kind, Persona, Policy, SessionConfig, address::Address},
+            syntax::Syntax,
         },
     };
 
@@ -156,7 +157,9 @@ mod tests {
             let mut limits = Limits::for_development();
             (limits.smtp.max_recipients, limits.delivery.spill_threshold) = (10_000, Size::kib(4));
             let (hostname, line_endings, persona) = ("mx".into(), LineEndings::Lenient, Persona::Modern);
-            let rules = SessionConfig { hostname, line_endings, persona, limits, policy, pedantic: false };
+            let syntax = Syntax::default();
+            let rules =
+                SessionConfig { hostname, line_endings, syntax, persona, limits, policy, pedantic: false };
             let session = SmtpSession::new(Rc::new(rules), [127, 0, 0, 1].into(), "c1".into());
             let (inbox, out) = (Inbox::default(), Outbox::default());
             Self {

@@ -26,10 +26,14 @@ impl SmtpSession {
 
     pub(super) fn auth(&mut self, argument: &[u8]) -> Result<CommandOutcome, Reply> {
         if self.user.is_some() {
-            return Err(reply::BAD_SEQUENCE);
+            return Err(reply::BAD_SEQUENCE.with_text("You are logged in already"));
         }
         if !self.offers_auth() {
-            return Err(reply::ENCRYPTION_NEEDED);
+            return Err(if self.config.policy.starttls {
+                reply::ENCRYPTION_NEEDED
+            } else {
+                reply::ENCRYPTION_NEEDED.with_text(reply::NO_LOGIN_IN_CLEAR)
+            });
         }
         let (mechanism, initial) = command::split(argument);
         let exchange = match mechanism.to_ascii_uppercase().as_slice() {
@@ -142,7 +146,8 @@ impl SmtpSession {
 
     pub(super) fn starttls(&mut self, argument: &[u8], inbox: &Inbox, out: &mut Outbox) -> Step {
         if self.encryption.is_some() {
-            return self.refuse(out, b"STARTTLS", &reply::BAD_SEQUENCE);
+            let reply = reply::BAD_SEQUENCE.with_text("TLS is active already");
+            return self.refuse(out, b"STARTTLS", &reply);
         }
         if !argument.is_empty() {
             return self.refuse(out, b"STARTTLS", &reply::BAD_ARGUMENT);
@@ -188,6 +193,7 @@ mod tests {
             dot::LineEndings,
             request::Lookup,
             smtp::{Kind, Persona, Policy, SessionConfig, address::Address},
+            syntax::Syntax,
         },
     };
 
@@ -198,6 +204,7 @@ mod tests {
         let rules = SessionConfig {
             hostname: "mx.test".into(),
             line_endings,
+            syntax: Syntax::default(),
             persona: Persona::Modern,
             limits,
             policy,

@@ -5,6 +5,7 @@ use std::{mem, time::Duration};
 use super::{
     bdat_decoder::BdatDecoder,
     body_check::BodyCheck,
+    opening::Opening,
     reply::{self, Reply},
     trace::{self, HopCounter},
 };
@@ -25,8 +26,10 @@ pub(super) struct MessageBody {
     framing: Framing,
     /// Bytes not spilled yet. The first ones are the server's own header lines.
     bytes: Vec<u8>,
-    /// Octets of the server's own header lines.
+    /// Octets of what the server adds.
     header_octets: u64,
+    /// Examines the first line of the data, which stay in memory until then.
+    opening: Option<Opening>,
     /// Counts the octets of the client's message.
     octets: WireSizeCounter,
     hops: HopCounter,
@@ -85,6 +88,7 @@ impl MessageBody {
     ) -> Self {
         Self {
             header_octets: wire_size(&header),
+            opening: Some(Opening::after(header.len())),
             bytes: header,
             envelope,
             framing,
@@ -143,7 +147,9 @@ impl MessageBody {
         }
         if self.refusal().is_some() {
             self.bytes = Vec::new();
+            self.opening = None;
         }
+        self.examine_opening();
         if self.framing.ended() {
             BodyRead::End
         } else if is_endless(self.wire_octets, limits) {
@@ -152,7 +158,9 @@ impl MessageBody {
             BodyRead::TooSlow
         } else if too_big {
             BodyRead::TooBig
-        } else if self.bytes.len() >= limits.delivery.spill_threshold.as_len() || self.is_spill_requested() {
+        } else if self.opening.is_none()
+            && (self.bytes.len() >= limits.delivery.spill_threshold.as_len() || self.is_spill_requested())
+        {
             let (mailboxes, bytes) = self.take_spillable();
             BodyRead::Spill { mailboxes, bytes }
         } else if self.framing.chunk_ended() {
@@ -161,6 +169,16 @@ impl MessageBody {
             BodyRead::Empty
         } else {
             BodyRead::Data
+        }
+    }
+
+    fn examine_opening(&mut self) {
+        let Some(opening) = &mut self.opening else { return };
+        let before = wire_size(&self.bytes);
+        let done = opening.examine(&mut self.bytes, self.framing.ended());
+        self.header_octets += wire_size(&self.bytes) - before;
+        if done {
+            self.opening = None;
         }
     }
 
@@ -180,7 +198,7 @@ impl MessageBody {
 
     /// True if data must be spilled before the memory limit is reached.
     pub(super) fn is_spill_requested(&self) -> bool {
-        self.spill_requested && !self.bytes.is_empty()
+        self.spill_requested && !self.bytes.is_empty() && self.opening.is_none()
     }
 
     pub(super) fn wire(&self) -> u64 {
@@ -207,6 +225,7 @@ impl MessageBody {
     pub(super) fn refuse(&mut self, reply: Reply) {
         self.refusal = Some(reply);
         self.bytes = Vec::new();
+        self.opening = None;
     }
 
     /// The reason for refusing the message, if one is known so far.

@@ -12,6 +12,7 @@ mod factory;
 mod lmtp;
 mod login;
 mod message_body;
+mod opening;
 mod pedantic;
 mod refusal;
 pub mod reply;

@@ -10,7 +10,7 @@ use super::{
     reply::{self, Reply},
     state::SmtpSession,
 };
-use crate::proto::{buffer::Inbox, sasl};
+use crate::proto::{buffer::Inbox, sasl, syntax::Syntax};
 
 /// A section and its rule: `RFC 5321 4.1.2: no space after FROM:`.
 type Violation = String;
@@ -97,7 +97,7 @@ impl SmtpSession {
         if !path.starts_with(b"<") {
             return Some((bad, "RFC 5321 4.1.2: the path stands in angle brackets".into()));
         }
-        let rest = address::path(path, false).map_or(&b""[..], |(_, rest)| rest);
+        let rest = address::path(path, Syntax::Exact).map_or(&b""[..], |(_, rest)| rest);
         let inside = &path[1..path.len() - rest.len()];
         let inside = inside.strip_suffix(b">").unwrap_or(inside);
         if inside.starts_with(b"@") {
@@ -157,7 +157,7 @@ impl SmtpSession {
                 _ => says("RFC 2920 3.1: the client waits for the reply to this command"),
             },
             _ if *reply == reply::LINE_TOO_LONG => Some(line_too_long(MAX_COMMAND)),
-            _ if *reply == reply::BAD_SEQUENCE => match (verb, self.phase()) {
+            _ if reply.codes() == reply::BAD_SEQUENCE.codes() => match (verb, self.phase()) {
                 (Some(Verb::Starttls), _) if self.encryption.is_some() => {
                     says("RFC 3207 4.2: STARTTLS comes once")
                 }

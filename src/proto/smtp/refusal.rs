@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     command,
+    command_table::{CommandPhase, CommandSpec, Verb},
     reply::{self, Reply},
     state::SmtpSession,
 };
@@ -49,6 +50,40 @@ impl SmtpSession {
             Step::Pause(PENALTY)
         } else {
             Step::Continue
+        }
+    }
+
+    /// The refusal of a command that its row in the table does not allow now. It names the command to send first.
+    pub(super) fn out_of_order(&self, rule: &CommandSpec) -> Reply {
+        let phase = self.phase();
+        let text = match (rule.verb, phase) {
+            (_, CommandPhase::Start) => self.say_hello_first(),
+            (Verb::Auth, _) if self.user.is_some() => "You are logged in already".into(),
+            (Verb::Starttls, _) if self.encryption.is_some() => "TLS is active already".into(),
+            (_, CommandPhase::Chunks) => "End the message with BDAT <octets> LAST, or say RSET first".into(),
+            (Verb::Mail, _) => "A message is begun already, say RSET to forget it".into(),
+            (_, CommandPhase::Greeted) => "Say MAIL first".into(),
+            (Verb::Auth | Verb::Starttls, _) => "Not inside a message, say RSET first".into(),
+            _ => return reply::BAD_SEQUENCE,
+        };
+        reply::BAD_SEQUENCE.with_text(text)
+    }
+
+    fn say_hello_first(&self) -> String {
+        let hello = self.config.hello();
+        // The session before TLS is forgotten (RFC 3207 section 4.2), and some clients do not know it.
+        let again = self.encryption.is_some() && self.config.policy.starttls;
+        if again { format!("Say {hello} again after STARTTLS") } else { format!("Say {hello} first") }
+    }
+
+    /// The refusal of a command that this listener lacks. A greeting of the other protocol hears of the right one.
+    pub(super) fn not_implemented(&self, rule: &CommandSpec) -> Reply {
+        let (here, hello) = (if self.config.is_lmtp() { "LMTP" } else { "SMTP" }, self.config.hello());
+        match rule.name {
+            "EHLO" | "HELO" | "LHLO" if self.config.is_lmtp() || rule.name == "LHLO" => {
+                reply::NOT_IMPLEMENTED.with_text(format!("This is {here}, say {hello}"))
+            }
+            _ => reply::NOT_IMPLEMENTED,
         }
     }
 

@@ -122,6 +122,8 @@ pub const CANNOT_AUTHENTICATE: Reply = Reply::new(454, "4.7.0", "Authentication 
 pub const AUTHENTICATION_NEEDED: Reply = Reply::new(530, "5.7.0", "Authentication required");
 /// MAIL before STARTTLS, on a listener that requires a login and accepts none in clear text.
 pub const TLS_NEEDED: Reply = Reply::new(530, "5.7.0", "Must issue a STARTTLS command first");
+/// The text of both, and of AUTH, if there is no STARTTLS either: then no advice to the client would work.
+pub const NO_LOGIN_IN_CLEAR: &str = "Passwords are taken under TLS only, and this port offers no TLS";
 /// MAIL FROM is not an address of the user.
 pub const NOT_YOUR_ADDRESS: Reply = Reply::new(550, "5.7.1", "Not an address that you may send from");
 /// TLS begins.
@@ -150,7 +152,7 @@ pub const NOT_IMPLEMENTED: Reply = Reply::new(502, "5.5.1", "Command not impleme
 pub const NOT_SMTP: Reply = Reply::new(502, "5.7.0", "This is a mail server");
 /// A TLS handshake on a port without implicit TLS.
 pub const NOT_TLS: Reply = Reply::new(500, "5.5.2", "This port does not begin with TLS");
-/// A command in the wrong order.
+/// A command in the wrong order. The text usually names the command to send first.
 pub const BAD_SEQUENCE: Reply = Reply::new(503, "5.5.1", "Bad sequence of commands");
 /// DATA without a recipient.
 pub const NO_RECIPIENTS: Reply = Reply::new(554, "5.5.1", "No valid recipients");
@@ -169,7 +171,7 @@ pub const NEEDS_UTF8: Reply = Reply::new(553, "5.6.7", "An address that is not A
 /// The user does not exist.
 pub const NO_SUCH_USER: Reply = Reply::new(550, "5.1.1", "No such user here");
 /// The recipient's domain is not local.
-pub const NO_RELAY: Reply = Reply::new(550, "5.7.1", "Relaying denied");
+pub const NO_RELAY: Reply = Reply::new(550, "5.7.1", "This server delivers to its own users only");
 /// The limit of recipients is reached.
 pub const TOO_MANY_RECIPIENTS: Reply =
     Reply::new(452, "4.5.3", "Too many recipients, send the rest in another message");

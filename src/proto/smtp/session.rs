@@ -25,18 +25,19 @@ use crate::proto::{
 
 impl SmtpSession {
     fn command_step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
-        if self.client.is_none() && inbox.unread().starts_with(TLS_HANDSHAKE) {
+        if self.client.is_none() && inbox.line_start().starts_with(TLS_HANDSHAKE) {
             return self.close_with(out, "TLS handshake", &reply::NOT_TLS);
         }
         let limits = &self.config.limits;
+        let start = self.config.syntax().command(inbox.line_start());
         // AUTH may include its initial response.
-        let may_be_long = self.offers_auth() && command::is_auth(inbox.unread());
+        let may_be_long = self.offers_auth() && command::is_auth(start);
         let longest = if may_be_long {
             limits.smtp.max_line_length.max(sasl::LINE)
         } else {
             limits.smtp.max_line_length
         };
-        let bdat = mem::take(&mut self.in_bdat) || command::is_bdat(inbox.unread());
+        let bdat = mem::take(&mut self.in_bdat) || command::is_bdat(start);
         match inbox.line(longest, limits.connections.line_discard_limit) {
             Line::Partial => {
                 self.in_bdat = bdat;
@@ -57,6 +58,7 @@ impl SmtpSession {
     }
 
     fn command(&mut self, cx: &Context<'_>, line: &[u8], inbox: &Inbox, out: &mut Outbox) -> Step {
+        let line = self.config.syntax().command(line);
         let (verb, argument) = command::split(line);
         if command::is_http(verb) {
             return self.close_with(out, "HTTP", &reply::NOT_SMTP);
@@ -80,7 +82,7 @@ impl SmtpSession {
             return self.close_with_at(out, "improper pipelining", &reply::ILLEGAL_PIPELINING, line);
         }
         if !rule.allowed.contains(&self.phase()) {
-            return self.refuse(out, line, &reply::BAD_SEQUENCE);
+            return self.refuse(out, line, &self.out_of_order(rule));
         }
         if rule.verb.is_junk() && self.is_over_junk_limit() {
             return self.close_with(out, "junk commands", &reply::TOO_MUCH);
@@ -88,7 +90,7 @@ impl SmtpSession {
         let in_step = self.lenient() || inbox.is_empty();
         let no_argument = argument.is_empty();
         let done = match rule.verb {
-            Verb::Unimplemented | Verb::Bdat => Err(reply::NOT_IMPLEMENTED),
+            Verb::Unimplemented | Verb::Bdat => Err(self.not_implemented(rule)),
             Verb::Data | Verb::Rset | Verb::Quit if !no_argument => Err(reply::BAD_ARGUMENT),
             // A client that continues before it has read these replies may be under attack (fault C10). EHLO
             // followed by QUIT is an exception, because Thunderbird's account set-up sends them together.

@@ -4,7 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::command_table::{COMMANDS, CommandSpec, UNIMPLEMENTED, Verb};
-use crate::{limits::Limits, proto::dot::LineEndings};
+use crate::{
+    limits::Limits,
+    proto::{dot::LineEndings, syntax::Syntax},
+};
 
 /// The configuration shared by a listener's sessions.
 #[derive(Debug, Clone)]
@@ -13,6 +16,8 @@ pub struct SessionConfig {
     pub hostname: String,
     /// The accepted line ends.
     pub line_endings: LineEndings,
+    /// The accepted syntax of commands, except for older personas: see [`SessionConfig::syntax`].
+    pub syntax: Syntax,
     /// The generation of the protocol.
     pub persona: Persona,
     /// The limits.
@@ -75,6 +80,13 @@ pub enum Persona {
 }
 
 impl SessionConfig {
+    /// The accepted syntax of commands. A persona of an older protocol keeps the syntax of its time, unless its line
+    /// ends are lenient too.
+    pub fn syntax(&self) -> Syntax {
+        let of_its_time = self.persona != Persona::Modern && self.line_endings != LineEndings::Lenient;
+        if self.pedantic || of_its_time { Syntax::Exact } else { self.syntax }
+    }
+
     /// The row of a command. A known command that this listener lacks gets a row with [`Verb::Unimplemented`].
     /// `name` may be in any case.
     pub fn command(&self, name: &[u8]) -> Option<&'static CommandSpec> {
@@ -86,6 +98,15 @@ impl SessionConfig {
     /// True if the listener speaks LMTP, with a reply for every recipient.
     pub fn is_lmtp(&self) -> bool {
         self.policy.kind == Kind::Lmtp
+    }
+
+    /// The command that a session begins with.
+    pub fn hello(&self) -> &'static str {
+        match self.persona {
+            _ if self.is_lmtp() => "LHLO",
+            Persona::Modern => "EHLO",
+            Persona::Rfc821 => "HELO",
+        }
     }
 
     fn has(&self, verb: Verb) -> bool {

@@ -61,12 +61,21 @@ pub fn header(envelope: &Envelope, hop: &Hop<'_>, date: SystemTime) -> String {
         }
     }
     let Hop { client, peer, hostname, protocol } = hop;
+    let peer = address_literal(*peer);
     let id = &envelope.id;
     let date = httpdate::fmt_http_date(date).replace("GMT", "+0000");
     format!(
-        "Return-Path: <{from}>\n{delivered_to}Received: from {client} ([{peer}])\n\tby {hostname} (restante) \
+        "Return-Path: <{from}>\n{delivered_to}Received: from {client} ({peer})\n\tby {hostname} (restante) \
          with {protocol} id {id}{for_one};\n\t{date}\n"
     )
+}
+
+/// An address as an address literal (RFC 5321 section 4.1.3).
+pub fn address_literal(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => format!("[{address}]"),
+        IpAddr::V6(address) => format!("[IPv6:{address}]"),
+    }
 }
 
 /// Counts the `Received:` lines of a header that arrives in pieces, in its first 100 KiB at most.
@@ -177,6 +186,15 @@ mod tests {
              Received: from client.test ([192.0.2.1])\n\tby mx.test (restante) with ESMTP id c1-1\n\
              \tfor <u@here.test>;\n\tSun, 06 Nov 1994 08:49:37 +0000\n"
         );
+    }
+
+    #[test]
+    fn w13_an_address_in_a_header_is_a_literal_of_the_grammar() {
+        for (address, literal) in
+            [("192.0.2.1", "[192.0.2.1]"), ("::1", "[IPv6:::1]"), ("2001:db8::1", "[IPv6:2001:db8::1]")]
+        {
+            assert_eq!(address_literal(address.parse().unwrap()), literal);
+        }
     }
 
     #[test]

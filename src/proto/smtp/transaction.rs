@@ -11,6 +11,7 @@ use super::{
         ADVANCE_HELLO, ADVANCE_HELLO_AFTER_TLS, ADVANCE_SENDER, ClientIdentity, OpenTransaction, SmtpSession,
         State,
     },
+    trace,
 };
 use crate::proto::{
     Context, is_limit_reached,
@@ -19,7 +20,9 @@ use crate::proto::{
 
 impl SmtpSession {
     pub(super) fn hello(&mut self, argument: &[u8], extended: bool) -> Result<CommandOutcome, Reply> {
-        let name = command::client_name(argument)?;
+        let name = command::client_name(argument, self.config.syntax())?;
+        // Its address stands for a name that must not be in a header.
+        let name = name.unwrap_or_else(|| trace::address_literal(self.peer));
         // A repeated hello does not advance the session.
         if self.client.is_none() {
             self.record_advance(if self.encryption.is_some() {
@@ -92,12 +95,16 @@ impl SmtpSession {
         let policy = &self.config.policy;
         if policy.kind == Kind::Submission && self.user.is_none() && !policy.trusted {
             let in_clear = policy.auth == AuthPolicy::UnderTls && self.encryption.is_none();
-            return Err(if in_clear { reply::TLS_NEEDED } else { reply::AUTHENTICATION_NEEDED });
+            return Err(match (in_clear, policy.starttls) {
+                (true, true) => reply::TLS_NEEDED,
+                (true, false) => reply::TLS_NEEDED.with_text(reply::NO_LOGIN_IN_CLEAR),
+                (false, _) => reply::AUTHENTICATION_NEEDED,
+            });
         }
         if !self.is_trusted() && is_limit_reached(self.messages, limits.smtp.max_messages_unauthenticated) {
             return Err(reply::TOO_MANY_MESSAGES);
         }
-        let mail = command::mail(argument, self.lenient())?;
+        let mail = command::mail(argument, self.config.syntax())?;
         if mail.size > limits.smtp.max_message_size.0 {
             return Err(reply::TOO_BIG);
         }
@@ -122,7 +129,7 @@ impl SmtpSession {
     }
 
     pub(super) fn rcpt(&mut self, cx: &Context<'_>, argument: &[u8]) -> Result<CommandOutcome, Reply> {
-        let people = self.lenient();
+        let syntax = self.config.syntax();
         let most = self.max_recipients();
         let of_a_bounce = self.config.limits.smtp.max_recipients_null_sender;
         let State::Transaction(OpenTransaction { envelope, positions: places, lists, rcpts }) =
@@ -132,10 +139,15 @@ impl SmtpSession {
         };
         let is_held = envelope.from.is_none() && of_a_bounce > 0;
         let most = if is_held { most.min(of_a_bounce) } else { most };
-        let address = command::rcpt(argument, people, envelope.utf8)?;
+        let address = command::rcpt(argument, syntax, envelope.utf8)?;
         // A repeated recipient counts again, because its lookup costs as much (RFC 5321 section 4.5.3.1.10).
         if *rcpts >= most {
             return Err(reply::TOO_MANY_RECIPIENTS);
+        }
+        // Only the forgiving syntax completes another name than postmaster with a domain.
+        let is_whole = address.domain().is_some() || address.local().eq_ignore_ascii_case("postmaster");
+        if !is_whole && !syntax.is_forgiving() {
+            return Err(reply::NO_SUCH_USER);
         }
         let destinations = match cx.directory.lookup(&address) {
             Lookup::Local(destinations) => destinations,

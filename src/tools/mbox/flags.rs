@@ -4,7 +4,11 @@
 //! back unchanged. But a message may already have such fields, and an mbox must come back unchanged too. Both
 //! directions therefore follow one rule with an exact inverse: fields that already state the right flags stay
 //! as they are, and nothing is added or removed.
+//!
+//! Thunderbird, Evolution and Gmail keep the state in fields of their own ([`reader_fields`](super::reader_fields)), which stay
+//! in the message. They count as well, unless a trailer of ours says otherwise: then it has an `X-Status:`, even an empty one.
 
+use super::reader_fields;
 use crate::maildir::{Subdir, name};
 
 /// The state of a message.
@@ -19,6 +23,26 @@ pub enum MessageState {
 /// The flags that both forms have, as bits in the order of [`LETTERS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flags(u8);
+
+impl Flags {
+    /// The flags with these letters of a Maildir.
+    fn of_letters(letters: &[u8]) -> Self {
+        flags(|(flag, ..)| letters.contains(flag))
+    }
+
+    /// All flags of both.
+    fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+fn flags_of_readers(fields: &[u8]) -> Flags {
+    Flags::of_letters(&reader_fields::letters(fields))
+}
 
 /// Maildir flag, mbox field, and letter in that field.
 const LETTERS: [(u8, FlagField, u8); 5] = [
@@ -68,6 +92,15 @@ impl MessageState {
         }
     }
 
+    /// True if a mail reader has deleted it and only its file is left.
+    pub fn is_deleted(self) -> bool {
+        self.flags().contains(Flags::of_letters(b"T"))
+    }
+
+    fn flags(self) -> Flags {
+        if let Self::Old(flags) = self { flags } else { Flags::default() }
+    }
+
     fn from_flags(old: bool, flags: Flags) -> Self {
         if old || flags.0 != 0 { Self::Old(flags) } else { Self::New }
     }
@@ -79,18 +112,20 @@ impl MessageState {
             .collect();
         let says =
             |name: FlagField, letter: u8| told.iter().any(|(n, value)| *n == name && value.contains(&letter));
-        Self::from_flags(says(FlagField::Status, OLD), flags(|(_, name, letter)| says(*name, *letter)))
+        let flags = flags(|(_, name, letter)| says(*name, *letter));
+        Self::from_flags(says(FlagField::Status, OLD), flags.union(flags_of_readers(fields)))
     }
 
-    /// The fields for this state.
-    fn fields(self) -> String {
-        let Self::Old(flags) = self else { return format!("Status: {}\n", char::from(UNREAD)) };
+    /// The fields for this state, after a header in which mail readers have set these flags.
+    fn fields(self, by_readers: Flags) -> String {
         let letters = |name: FlagField| -> String {
-            flags.letters().filter(|(_, n, _)| *n == name).map(|(.., letter)| char::from(letter)).collect()
+            let of_field = self.flags().letters().filter(|(_, n, _)| *n == name);
+            of_field.map(|(.., letter)| char::from(letter)).collect()
         };
-        let status = format!("Status: {}{}\n", letters(FlagField::Status), char::from(OLD));
+        let age = if self == Self::New { UNREAD } else { OLD };
+        let status = format!("Status: {}{}\n", letters(FlagField::Status), char::from(age));
         match letters(FlagField::XStatus) {
-            none if none.is_empty() => status,
+            none if none.is_empty() && self.flags().contains(by_readers) => status,
             letters => format!("{status}X-Status: {letters}\n"),
         }
     }
@@ -106,7 +141,7 @@ impl MessageState {
         let start = if fields[last..].starts_with(b"X-") { line_before(last)? } else { last };
         let (rest, trailer) = fields.split_at(start);
         let state = Self::from_fields(trailer);
-        (state.fields().as_bytes() == trailer).then_some((rest, state))
+        (state.fields(flags_of_readers(rest)).as_bytes() == trailer).then_some((rest, state))
     }
 
     /// True if, by this rule, nothing was added to the header: its last fields state nothing new.
@@ -133,7 +168,11 @@ impl MessageState {
     /// The fields to add to a header so that [`read`](Self::read) returns it with this state.
     pub(super) fn written(self, fields: &[u8]) -> String {
         let says = || Self::trailer(fields).map_or_else(|| Self::from_fields(fields), |(_, state)| state);
-        if Self::is_original(fields) && says() == self { String::new() } else { self.fields() }
+        if Self::is_original(fields) && says() == self {
+            String::new()
+        } else {
+            self.fields(flags_of_readers(fields))
+        }
     }
 }
 
@@ -174,7 +213,12 @@ mod tests {
             Just("X-Status: AF\n".to_owned()),
             Just("X-Status: D\r\n".to_owned()),
             Just("Status:\n RO\n".to_owned()),
-            states().prop_map(MessageState::fields),
+            Just("X-Mozilla-Status: 0009\n".to_owned()),
+            Just("X-Mozilla-Status: 0000\n".to_owned()),
+            Just("X-Gmail-Labels: Inbox,Starred\n".to_owned()),
+            Just("X-Status: \n".to_owned()),
+            states().prop_map(|state| state.fields(Flags::default())),
+            states().prop_map(|state| state.fields(Flags(31))),
         ];
         prop::collection::vec(line, 0..6).prop_map(|lines| lines.concat())
     }
@@ -210,7 +254,7 @@ mod tests {
         }
         assert_eq!(MessageState::of(Subdir::New, b"a").written(b"Subject: x\n"), "");
         assert_eq!(MessageState::of(Subdir::New, b"a").written(b"Status: RO\n"), "Status: U\n");
-        assert_eq!(MessageState::Old(flags(|(flag, ..)| b"RS".contains(flag))).file_name("a"), b"a:2,RS");
+        assert_eq!(MessageState::Old(Flags::of_letters(b"RS")).file_name("a"), b"a:2,RS");
         assert_eq!(MessageState::New.file_name("a"), b"a");
     }
 }

@@ -1,6 +1,9 @@
 //! The From_ line before a message, with its sender and its date of delivery.
+//!
+//! Any line that begins with `From ` may be one, or text that a program forgot to quote. `auto` decides by the form of the
+//! line and by the header that follows, and tells of every line that it had to guess at.
 
-use super::Format;
+use super::{Format, other_format::shown};
 use crate::tools::date;
 
 /// A From_ line, as far as an import uses it.
@@ -12,16 +15,106 @@ pub struct FromLine {
     pub crlf: bool,
 }
 
-impl FromLine {
-    /// Parses a line with its line end; `None` if it is ordinary text.
-    pub(super) fn parse(line: &[u8], format: Format) -> Option<Self> {
-        let text = line.strip_prefix(FROM)?.strip_suffix(b"\n")?;
-        let text = String::from_utf8_lossy(text);
-        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+/// A line that begins with `From ` and that no date shows to be a From_ line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoubtfulLine {
+    /// Offset in the mbox.
+    pub at: u64,
+    /// Its first octets.
+    pub text: String,
+    /// True if it was taken for the beginning of a message.
+    pub begins_message: bool,
+}
+
+/// The reading of a line.
+pub(super) struct Reading {
+    /// `None` if the line is text of a message.
+    pub(super) from: Option<FromLine>,
+    /// True if that is a guess.
+    pub(super) is_doubtful: bool,
+}
+
+impl Reading {
+    /// Reads a line with its line end. `next` is the text after it, and `after_empty_line` is true if the line before it
+    /// is empty, as a From_ line should have it.
+    pub(super) fn of(line: &[u8], next: &[u8], after_empty_line: bool, format: Format) -> Self {
+        let text = Self { from: None, is_doubtful: false };
+        let Some(words) = line.strip_prefix(FROM).and_then(|line| line.strip_suffix(b"\n")) else {
+            return text;
+        };
+        let words = String::from_utf8_lossy(words);
+        let words: Vec<&str> = words.split_ascii_whitespace().collect();
         // The sender may contain blanks, and a sender called `Sat` is not a date.
-        let date = (0..words.len()).rev().find_map(|from| date::from_line(&words[from..]));
-        (date.is_some() || format != Format::Auto).then(|| Self { date, crlf: line.ends_with(b"\r\n") })
+        let usual = (0..words.len()).rev().find_map(|from| date::from_line(&words[from..]));
+        let found = |date| Some(FromLine { date, crlf: line.ends_with(b"\r\n") });
+        if usual.is_some() {
+            return Self { from: found(usual), is_doubtful: false };
+        }
+        let unusual = (0..words.len()).find_map(|sender| Some((sender, date::any_order(&words[sender..])?)));
+        let date = unusual.map(|(_, date)| date);
+        if format != Format::Auto {
+            return Self { from: found(date), is_doubtful: false };
+        }
+        let envelope = is_sender(words.first().copied());
+        let header = HeaderBelow::of(next);
+        let begins = match (after_empty_line, unusual) {
+            (true, Some((sender, _))) => sender == 1 || envelope || header != HeaderBelow::None,
+            (true, None) => header == HeaderBelow::Mail || envelope && header == HeaderBelow::Fields,
+            (false, _) => header == HeaderBelow::Mail && (unusual.is_some() || envelope),
+        };
+        Self { from: begins.then(|| found(date)).flatten(), is_doubtful: !begins || date.is_none() }
     }
+}
+
+impl DoubtfulLine {
+    pub(super) fn new(at: u64, line: &[u8], begins_message: bool) -> Self {
+        Self { at, text: shown(line), begins_message }
+    }
+}
+
+/// True if the word after `From ` is that of an envelope: an address, or one that programs write for want of one.
+fn is_sender(word: Option<&str>) -> bool {
+    let Some(word) = word else { return true }; // `From ` alone, as Thunderbird writes
+    let is_address =
+        word.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
+    is_address || ["-", NULL_SENDER].contains(&word)
+}
+
+/// The lines after a From_ line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HeaderBelow {
+    /// No header field.
+    None,
+    /// Fields that any text may have, such as `Note: …`.
+    Fields,
+    /// At least one field that mail has.
+    Mail,
+}
+
+impl HeaderBelow {
+    fn of(next: &[u8]) -> Self {
+        let mut found = Self::None;
+        for line in next.split_inclusive(|b| *b == b'\n') {
+            let line = line.trim_ascii_end();
+            let name = memchr::memchr(b':', line).map(|colon| line[..colon].trim_ascii_end());
+            match name.filter(|name| !name.is_empty() && name.iter().all(u8::is_ascii_graphic)) {
+                Some(name) if is_mail_field(name) => return Self::Mail,
+                Some(_) => found = Self::Fields,
+                // A folded line, and the second From_ line of UUCP.
+                None if found != Self::None && line.starts_with(b" ") || line.starts_with(b"\t") => {}
+                None if line.starts_with(b">From ") => {}
+                None => break,
+            }
+        }
+        found
+    }
+}
+
+fn is_mail_field(name: &[u8]) -> bool {
+    let starts =
+        |start: &str| name.get(..start.len()).is_some_and(|text| text.eq_ignore_ascii_case(start.as_bytes()));
+    MAIL_FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field.as_bytes()))
+        || MAIL_FIELD_STARTS.iter().any(|start| starts(start))
 }
 
 /// Formats the From_ line of a message, with the date of its delivery and the sender in its `Return-Path:`.
@@ -39,3 +132,32 @@ const NULL_SENDER: &str = "MAILER-DAEMON";
 
 /// The beginning of a From_ line.
 pub(super) const FROM: &[u8] = b"From ";
+
+/// Fields that show that a header begins.
+const MAIL_FIELDS: [&str; 24] = [
+    "From",
+    "To",
+    "Cc",
+    "Bcc",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "Received",
+    "Return-Path",
+    "Delivered-To",
+    "Envelope-To",
+    "MIME-Version",
+    "Reply-To",
+    "Sender",
+    "References",
+    "In-Reply-To",
+    "Status",
+    "Newsgroups",
+    "Organization",
+    "User-Agent",
+    "DKIM-Signature",
+    "Authentication-Results",
+    "Precedence",
+    "Lines",
+];
+const MAIL_FIELD_STARTS: [&str; 6] = ["Content-", "X-", "List-", "Resent-", "ARC-", "Received-"];

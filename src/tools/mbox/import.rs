@@ -10,7 +10,7 @@ use std::{
 use rustix::fs;
 
 use super::{
-    Error, Format, FromLine, MessageSink, MessageState, PreviousRun, Source, parse,
+    DoubtfulLine, Error, Format, FromLine, MessageSink, MessageState, PreviousRun, Source, parse,
     resume::{BatchEntry, ResumeRecord},
 };
 use crate::{
@@ -41,6 +41,11 @@ pub struct Import<'a> {
     /// Maximum number of messages in it: each stays open until the batch is synced.
     max_open: usize,
     imported: Imported,
+    /// Messages of this run that a mail reader has deleted.
+    deleted: u64,
+    doubtful_lines: DoubtfulLines,
+    /// True if the whole mbox was checked, so that the lines above are complete.
+    is_checked: bool,
     /// Called after every message, with the offset of the next one.
     progress: &'a mut dyn FnMut(ImportPass, u64),
 }
@@ -61,6 +66,24 @@ pub struct Imported {
     pub messages: u64,
     /// Offset of the next message, or of the end.
     pub end: u64,
+}
+
+/// Lines that may be From_ lines or text.
+#[derive(Debug, Default)]
+pub struct DoubtfulLines {
+    /// Number of them.
+    pub count: u64,
+    /// The first of them.
+    pub first: Vec<DoubtfulLine>,
+}
+
+impl DoubtfulLines {
+    fn add(&mut self, line: DoubtfulLine) {
+        self.count += 1;
+        if self.first.len() < MAX_DOUBTFUL {
+            self.first.push(line);
+        }
+    }
 }
 
 /// The message whose end the parser has not reached.
@@ -121,6 +144,9 @@ impl<'a> Import<'a> {
             batch: Vec::new(),
             max_open: BATCH,
             imported: Imported::default(),
+            deleted: 0,
+            doubtful_lines: DoubtfulLines::default(),
+            is_checked: false,
             progress: told,
         }
     }
@@ -160,7 +186,10 @@ impl<'a> Import<'a> {
 
     /// Checks an mbox to its end without delivering. Returns the offset of the end.
     pub fn check(&mut self, source: impl Read) -> Result<u64, Error> {
-        parse(source, self.format, 0, &mut Check(self.progress))
+        let mut check = Check { progress: self.progress, doubtful_lines: DoubtfulLines::default() };
+        let end = parse(source, self.format, 0, &mut check)?;
+        (self.doubtful_lines, self.is_checked) = (check.doubtful_lines, true);
+        Ok(end)
     }
 
     /// Delivers the messages of `source`, which begins at octet `offset` of the mbox. If reading fails, the
@@ -196,6 +225,16 @@ impl<'a> Import<'a> {
     /// The progress so far, which counts only durable messages.
     pub fn imported(&self) -> Imported {
         self.imported
+    }
+
+    /// Messages of this run that a mail reader has deleted. POP3 does not show them.
+    pub fn deleted(&self) -> u64 {
+        self.deleted
+    }
+
+    /// The lines that may be From_ lines or text.
+    pub fn doubtful_lines(&self) -> &DoubtfulLines {
+        &self.doubtful_lines
     }
 
     /// Gives the message a name, a date and a state, once its header is complete.
@@ -324,6 +363,7 @@ impl MessageSink for Import<'_> {
             let name =
                 String::from_utf8_lossy(&state.file_name(&tmp_file.final_name(octets.total()))).into_owned();
             let seen = state.subdir() == Subdir::Cur;
+            self.deleted += u64::from(state.is_deleted());
             let unfinished = tmp_file.tmp_name().to_owned();
             self.batch.push(CompletedMessage { tmp_file, listed: BatchEntry { at, unfinished, name, seen } });
         }
@@ -335,10 +375,19 @@ impl MessageSink for Import<'_> {
         (self.progress)(ImportPass::Deliver, next);
         Ok(())
     }
+
+    fn doubt(&mut self, line: DoubtfulLine) {
+        if !self.is_checked {
+            self.doubtful_lines.add(line);
+        }
+    }
 }
 
 /// Checks that an mbox is complete.
-struct Check<'a>(&'a mut dyn FnMut(ImportPass, u64));
+struct Check<'a> {
+    progress: &'a mut dyn FnMut(ImportPass, u64),
+    doubtful_lines: DoubtfulLines,
+}
 
 impl MessageSink for Check<'_> {
     fn begin(&mut self, _: &FromLine, _: u64) -> Result<(), Error> {
@@ -350,8 +399,12 @@ impl MessageSink for Check<'_> {
     }
 
     fn end(&mut self, next: u64) -> Result<(), Error> {
-        (self.0)(ImportPass::Check, next);
+        (self.progress)(ImportPass::Check, next);
         Ok(())
+    }
+
+    fn doubt(&mut self, line: DoubtfulLine) {
+        self.doubtful_lines.add(line);
     }
 }
 
@@ -369,6 +422,8 @@ fn whole_second(time: SystemTime) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
 }
 
+/// Doubtful lines that are kept.
+const MAX_DOUBTFUL: usize = 5;
 /// Messages made durable together: each holds a file open.
 const BATCH: usize = 128;
 /// Octets that end a batch with fewer messages.

@@ -10,16 +10,19 @@ mod export;
 mod flags;
 mod from_line;
 mod import;
+mod other_format;
 mod parser;
 mod quote;
+mod reader_fields;
 mod resume;
 
 use std::fmt;
 
 pub use export::{Exported, export};
 pub use flags::MessageState;
-pub use from_line::FromLine;
-pub use import::{Import, ImportPass, Imported};
+pub use from_line::{DoubtfulLine, FromLine};
+pub use import::{DoubtfulLines, Import, ImportPass, Imported};
+pub use other_format::OtherFormat;
 pub use parser::{MessageSink, parse};
 pub use resume::{PreviousRun, Source};
 
@@ -32,8 +35,8 @@ pub enum Format {
     Mboxrd,
     /// A `>` before `From ` only.
     Mboxo,
-    /// For reading: quoted like mboxrd, and a From_ line needs a valid date, as in mutt. A line that a
-    /// program forgot to quote then stays text.
+    /// For reading: quoted like mboxrd, and a From_ line needs a date, as in mutt, or a header after it. A
+    /// line that a program forgot to quote then stays text.
     Auto,
 }
 
@@ -52,7 +55,7 @@ impl Format {
 #[derive(Debug)]
 pub enum Error {
     /// The first line that is not empty is not a From_ line.
-    NoMbox,
+    NoMbox(OtherFormat),
     /// The last message is incomplete.
     Cut {
         /// Offset of the From_ line of the message.
@@ -78,10 +81,10 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoMbox => f.write_str("not an mbox: its first line does not begin with \"From \""),
+            Self::NoMbox(other) => other.fmt(f),
             Self::Cut { message, end } => write!(
                 f,
-                "cut: the last message, which begins at octet {message}, has no end (an empty line) where the \
+                "cut: the last message, which begins at octet {message}, ends in the middle of a line where the \
                  file ends, at octet {end}"
             ),
             Self::Read { at, error } => write!(f, "cannot be read beyond octet {at}: {error}"),

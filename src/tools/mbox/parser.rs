@@ -3,7 +3,10 @@
 
 use std::io::{self, Read};
 
-use super::{Error, Format, FromLine, from_line::FROM};
+use super::{
+    DoubtfulLine, Error, Format, FromLine, OtherFormat,
+    from_line::{FROM, Reading},
+};
 
 /// The receiver of the messages.
 pub trait MessageSink {
@@ -13,6 +16,10 @@ pub trait MessageSink {
     fn text(&mut self, text: &[u8]) -> Result<(), Error>;
     /// The message ends; the next one, or the end of the file, is at octet `next`.
     fn end(&mut self, next: u64) -> Result<(), Error>;
+    /// A line that may be a From_ line or text.
+    fn doubt(&mut self, line: DoubtfulLine) {
+        drop(line);
+    }
 }
 
 /// Splits `source` to its end. Its first octet is octet `offset` of the mbox and begins a line. Returns the
@@ -41,6 +48,8 @@ struct Message {
     crlf: bool,
     /// True after an empty line, which is either the end of the message or a part of it.
     empty_line: bool,
+    /// True if a line followed the From_ line.
+    has_line: bool,
 }
 
 /// The position within a line, across the pieces of a read.
@@ -57,6 +66,9 @@ impl<R: Read> Parser<R> {
         loop {
             let need = if self.line == Line::Start { MAX_FROM_LINE } else { FROM.len() };
             self.window.fill(need);
+            if self.line == Line::Start && self.window.rest().starts_with(FROM) {
+                self.window.fill(MAX_FROM_LINE + HEADER_BELOW);
+            }
             if self.window.rest().is_empty() {
                 return self.finish(sink);
             }
@@ -69,17 +81,33 @@ impl<R: Read> Parser<R> {
     }
 
     fn start(&mut self, sink: &mut impl MessageSink) -> Result<(), Error> {
+        if self.window.offset == 0 && self.window.rest().starts_with(BYTE_ORDER_MARK) {
+            self.window.take(BYTE_ORDER_MARK.len());
+            return Ok(());
+        }
         let rest = self.window.rest();
         let line = memchr::memchr(b'\n', &rest[..rest.len().min(MAX_FROM_LINE)]).map(|end| &rest[..=end]);
-        if let Some(from) = line.and_then(|line| FromLine::parse(line, self.format)) {
+        if rest.starts_with(FROM) {
+            let (begun, after_empty_line) =
+                (self.message.is_some(), self.message.as_ref().is_none_or(|message| message.empty_line));
+            let Reading { from, is_doubtful } = match line {
+                Some(line) => Reading::of(line, &rest[line.len()..], after_empty_line, self.format),
+                None => Reading { from: None, is_doubtful: rest.len() >= MAX_FROM_LINE },
+            };
             let (at, length) = (self.window.offset, line.map_or(0, <[u8]>::len));
-            if self.message.is_some() {
-                sink.end(at)?;
+            if is_doubtful && (begun || from.is_some()) {
+                let text = line.unwrap_or(&rest[..rest.len().min(MAX_FROM_LINE)]).trim_ascii_end();
+                sink.doubt(DoubtfulLine::new(at, text, from.is_some()));
             }
-            sink.begin(&from, at)?;
-            self.message = Some(Message { at, crlf: from.crlf, empty_line: false });
-            self.window.take(length);
-            return Ok(());
+            if let Some(from) = from {
+                if begun {
+                    sink.end(at)?;
+                }
+                sink.begin(&from, at)?;
+                self.message = Some(Message { at, crlf: from.crlf, empty_line: false, has_line: false });
+                self.window.take(length);
+                return Ok(());
+            }
         }
         let Some(message) = &mut self.message else {
             return match line {
@@ -88,9 +116,10 @@ impl<R: Read> Parser<R> {
                     self.window.take(length);
                     Ok(())
                 }
-                _ => Err(Error::NoMbox),
+                _ => Err(Error::NoMbox(OtherFormat::of(&rest[..rest.len().min(MAX_FROM_LINE)]))),
             };
         };
+        message.has_line = true;
         if std::mem::take(&mut message.empty_line) {
             sink.text(b"\n")?;
         }
@@ -154,7 +183,7 @@ impl<R: Read> Parser<R> {
         }
         match self.message {
             None => Ok(end),
-            Some(message) if message.empty_line && self.line == Line::Start => {
+            Some(message) if message.has_line && self.line == Line::Start => {
                 sink.end(end)?;
                 Ok(end)
             }
@@ -204,4 +233,8 @@ impl<R: Read> Window<R> {
 
 /// Octets of the longest From_ line.
 const MAX_FROM_LINE: usize = 4096;
+/// Octets after a From_ line in which its header is looked for.
+const HEADER_BELOW: usize = 4096;
+/// Windows puts it before the text of a file in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const WINDOW: usize = 128 * 1024;

@@ -4,7 +4,7 @@ use super::*;
 use crate::maildir::Spool;
 
 #[derive(Default)]
-struct Kept(Vec<Vec<u8>>, Vec<FromLine>);
+struct Kept(Vec<Vec<u8>>, Vec<FromLine>, Vec<DoubtfulLine>);
 
 impl MessageSink for Kept {
     fn begin(&mut self, from: &FromLine, _: u64) -> Result<(), Error> {
@@ -20,6 +20,10 @@ impl MessageSink for Kept {
 
     fn end(&mut self, _: u64) -> Result<(), Error> {
         Ok(())
+    }
+
+    fn doubt(&mut self, line: DoubtfulLine) {
+        self.2.push(line);
     }
 }
 
@@ -175,24 +179,74 @@ fn the_line_ends_of_an_mbox_from_windows_become_ours_and_a_cr_in_another_stays()
 }
 
 #[test]
-fn a_message_without_an_end_is_told_with_its_place() {
+fn u04_a_message_whose_last_line_is_whole_is_whole() {
     let first = [FROM.as_bytes(), b"A: b\n\nx\n\n"].concat();
     let whole = [&first[..], FROM.as_bytes(), b"A: b\n\ny\n\n"].concat();
-    for length in first.len() + 1..whole.len() {
+    for length in first.len() + 1..=whole.len() {
         let cut_off = &whole[..length];
+        let ends_whole = cut_off.ends_with(b"\n") && length > first.len() + FROM.len();
         match messages(cut_off, Format::Mboxrd) {
             Err(Error::Cut { message, end }) => {
+                assert!(!ends_whole, "{length}");
                 assert!(message as usize == first.len() || message == 0, "{message}");
                 assert_eq!(end as usize, length);
             }
-            // The header and an empty line look like a complete message.
-            Ok(kept) => assert!(kept.len() == 2 && cut_off.ends_with(b"A: b\n\n"), "{length}"),
+            Ok(kept) => assert!(kept.len() == 2 && ends_whole, "{length}"),
             Err(error) => panic!("{length}: {error}"),
         }
     }
-    assert!(matches!(messages(b"hello\n", Format::Auto), Err(Error::NoMbox)));
+    assert!(matches!(messages(b"hello\n", Format::Auto), Err(Error::NoMbox(_))));
     assert_eq!(messages(b"", Format::Auto).unwrap().len(), 0);
     assert_eq!(messages(b"\n\r\n", Format::Auto).unwrap().len(), 0);
+}
+
+#[test]
+fn u01_a_from_line_begins_a_message_in_any_form_and_every_guess_is_told() {
+    let first = "From ann@far.test Sat Jan  3 10:05:34 2026\nSubject: 1\n\ntext\n\n";
+    let header = "Subject: 2\n\nmore\n";
+    for (line, date, doubtful) in [
+        ("From a@b Sun, 04 Jan 2026 08:00:00 +0000", Some(1_767_513_600), false),
+        ("From a@b 2026-01-04T08:00:00Z", Some(1_767_513_600), false),
+        ("From bob Sun Jan  4 08:00:00 AM UTC 2026", Some(1_767_513_600), false),
+        ("From a@b am 4. Januar", None, true),
+        ("From - ", None, true),
+        ("From ", None, true),
+        ("From ???@??? never", None, true),
+    ] {
+        let mut kept = Kept::default();
+        let mbox = format!("{first}{line}\n{header}");
+        for step in [1, 7, 1000] {
+            kept = Kept::default();
+            parse(Drops(mbox.as_bytes(), step), Format::Auto, 0, &mut kept).unwrap();
+        }
+        assert_eq!(kept.0, [&b"Subject: 1\n\ntext\n"[..], header.as_bytes()], "{line}");
+        assert_eq!(kept.1[1].date, date, "{line}");
+        assert_eq!(kept.2.iter().any(|doubt| doubt.begins_message), doubtful, "{line}");
+        assert_eq!(kept.2.len(), usize::from(doubtful), "{line}");
+    }
+    for line in ["From here on it is text", "From the log:\nError: x", "From a@b we heard:", "From us"] {
+        let mut kept = Kept::default();
+        let mbox = format!("{first}{line}\n\nmore\n");
+        parse(mbox.as_bytes(), Format::Auto, 0, &mut kept).unwrap();
+        assert_eq!(kept.0.len(), 1, "{line}");
+        let doubt = &kept.2[..];
+        assert!(
+            matches!(doubt, [doubt] if !doubt.begins_message && line.starts_with(&doubt.text) && doubt.at as usize == first.len()),
+            "{line}: {doubt:?}"
+        );
+    }
+    // Longer than any From_ line, and in a paragraph.
+    for text in [format!("From {}\n", "x".repeat(5000)), "\nsee\nFrom x\n".to_owned()] {
+        let mut kept = Kept::default();
+        parse(format!("{first}{text}").as_bytes(), Format::Auto, 0, &mut kept).unwrap();
+        assert_eq!((kept.0.len(), kept.2.len()), (1, 1));
+    }
+}
+
+#[test]
+fn u02_a_byte_order_mark_is_no_text() {
+    let mbox = ["\u{feff}", FROM, "A: b\n\nx\n"].concat();
+    assert_eq!(messages(mbox.as_bytes(), Format::Auto).unwrap(), [b"A: b\n\nx\n"]);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use restante::{
             ReceiveRequest, Request, Response,
         },
         smtp::{self, address::Address},
+        syntax::Syntax,
     },
     transcript::{self, Recorder, Transcripts},
     wire_size::wire_size,
@@ -41,6 +42,7 @@ pub(crate) enum Service {
 pub(crate) struct World {
     pub(crate) service: Service,
     line_endings: LineEndings,
+    syntax: Syntax,
     persona: Option<String>,
     expire: Option<pop3::Expire>,
     tls: bool,
@@ -82,6 +84,7 @@ impl World {
         Self {
             service,
             line_endings: LineEndings::Strict,
+            syntax: Syntax::default(),
             persona: None,
             expire: None,
             tls: false,
@@ -111,6 +114,7 @@ impl World {
         let words = || value.split_whitespace().map(str::to_owned).collect();
         match key {
             "line_endings" => self.line_endings = word(value)?,
+            "syntax" => self.syntax = word(value)?,
             "persona" => self.persona = Some(value.into()),
             "kind" => self.policy.kind = word(value)?,
             "auth" => self.policy.auth = word(value)?,
@@ -185,6 +189,7 @@ impl World {
         Ok(smtp::SessionConfig {
             hostname: self.hostname.clone(),
             line_endings: self.line_endings,
+            syntax: self.syntax,
             persona: self.persona.as_deref().map_or(Ok(smtp::Persona::default()), word)?,
             limits: self.limits.clone(),
             policy: self.policy,
@@ -196,6 +201,7 @@ impl World {
         Ok(pop3::SessionConfig {
             hostname: self.hostname.clone(),
             line_endings: self.line_endings,
+            syntax: self.syntax,
             persona: self.persona.as_deref().map_or(Ok(pop3::Persona::default()), word)?,
             expire: self.expire,
             stls: self.tls,
