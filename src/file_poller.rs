@@ -30,43 +30,43 @@ pub(crate) struct PollInterval {
 }
 
 impl PollInterval {
-    pub(crate) const fn new(every: Duration) -> Self {
-        Self { interval: every, warn_after: WARN_AFTER, abandon_after: ABANDON_AFTER }
+    pub(crate) const fn new(interval: Duration) -> Self {
+        Self { interval, warn_after: WARN_AFTER, abandon_after: ABANDON_AFTER }
     }
 }
 
 impl FilePoller {
-    /// Polls at once, and then at the interval. Each result goes to `take`. `look` creates a reader for each thread,
-    /// which shares no state with earlier readers.
+    /// Polls at once, and then at the interval. `new_reader` creates the function that a thread calls for each poll; it
+    /// shares no state with those of earlier threads. `on_result` gets each result.
     ///
     /// # Errors
     /// A thread could not be started.
     pub(crate) fn start<T, L>(
         what: &'static str,
-        pace: PollInterval,
-        look: impl Fn() -> L + Send + 'static,
-        take: impl Fn(T) + Send + 'static,
+        timing: PollInterval,
+        new_reader: impl Fn() -> L + Send + 'static,
+        on_result: impl Fn(T) + Send + 'static,
     ) -> io::Result<Self>
     where
         T: Send + 'static,
         L: FnMut(SystemTime) -> Option<T> + Send + 'static,
     {
-        let (ends, ended) = mpsc::channel();
-        let mut supervisor = Supervisor { what, pace, alive: Arc::default(), make_reader: look };
+        let (stop_on_drop, stopped) = mpsc::channel();
+        let mut supervisor = Supervisor { what, timing, alive: Arc::default(), new_reader };
         let reader = supervisor.reader()?;
         let name = format!("{what} poller");
-        thread::Builder::new().name(name).spawn(move || supervisor.run(reader, &ended, &take))?;
-        Ok(Self { _stop_on_drop: ends })
+        thread::Builder::new().name(name).spawn(move || supervisor.run(reader, &stopped, &on_result))?;
+        Ok(Self { _stop_on_drop: stop_on_drop })
     }
 }
 
 /// The thread that controls the readers. It never touches a file itself.
 struct Supervisor<F> {
     what: &'static str,
-    pace: PollInterval,
+    timing: PollInterval,
     /// Each thread that reads holds a clone.
     alive: Arc<()>,
-    make_reader: F,
+    new_reader: F,
 }
 
 /// A thread that reads the files on request.
@@ -82,21 +82,22 @@ impl<F> Supervisor<F> {
         T: Send + 'static,
         L: FnMut(SystemTime) -> Option<T> + Send + 'static,
     {
-        let ((asks, asked), (finds, found)) = (mpsc::channel(), mpsc::channel());
-        let (mut look, alive) = ((self.make_reader)(), Arc::clone(&self.alive));
+        let (request_sender, requests) = mpsc::channel();
+        let (result_sender, results) = mpsc::channel();
+        let (mut read, alive) = ((self.new_reader)(), Arc::clone(&self.alive));
         thread::Builder::new().name(self.what.into()).spawn(move || {
-            // Ends after it is abandoned, perhaps long after that.
-            for now in asked {
-                if finds.send(look(now)).is_err() {
+            // An abandoned thread ends after its read, perhaps much later.
+            for now in requests {
+                if result_sender.send(read(now)).is_err() {
                     break;
                 }
             }
             drop(alive);
         })?;
-        Ok(Reader { requests: asks, results: found })
+        Ok(Reader { requests: request_sender, results })
     }
 
-    fn run<T, L>(&mut self, mut reader: Reader<T>, ended: &Receiver<()>, take: &impl Fn(T))
+    fn run<T, L>(&mut self, mut reader: Reader<T>, stopped: &Receiver<()>, on_result: &impl Fn(T))
     where
         F: Fn() -> L,
         T: Send + 'static,
@@ -106,24 +107,28 @@ impl<F> Supervisor<F> {
             let _ = reader.requests.send(SystemTime::now()); // a reader that has panicked is noticed below
             let mut waited = Duration::ZERO;
             loop {
-                match reader.results.recv_timeout(self.pace.warn_after) {
-                    Ok(found) => {
-                        found.into_iter().for_each(take);
+                match reader.results.recv_timeout(self.timing.warn_after) {
+                    Ok(result) => {
+                        if let Some(result) = result {
+                            on_result(result);
+                        }
                         break;
                     }
-                    Err(RecvTimeoutError::Timeout) if ended.try_recv() == Err(TryRecvError::Disconnected) => {
+                    Err(RecvTimeoutError::Timeout)
+                        if stopped.try_recv() == Err(TryRecvError::Disconnected) =>
+                    {
                         return;
                     }
                     Err(RecvTimeoutError::Timeout) => {
-                        waited += self.pace.warn_after;
-                        if waited == self.pace.warn_after {
+                        waited += self.timing.warn_after;
+                        if waited == self.timing.warn_after {
                             log::warn!(
                                 "{}: reading the files is slow, keeping what was read before",
                                 self.what
                             );
                         }
                         let stuck = Arc::strong_count(&self.alive) - 1;
-                        if waited < self.pace.abandon_after || stuck > MAX_STUCK_THREADS {
+                        if waited < self.timing.abandon_after || stuck > MAX_STUCK_THREADS {
                             continue;
                         }
                         log::error!(
@@ -139,7 +144,7 @@ impl<F> Supervisor<F> {
                 }
                 break;
             }
-            if ended.recv_timeout(self.pace.interval) == Err(RecvTimeoutError::Disconnected) {
+            if stopped.recv_timeout(self.timing.interval) == Err(RecvTimeoutError::Disconnected) {
                 return;
             }
         }

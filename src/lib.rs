@@ -47,6 +47,7 @@ pub mod config;
 pub mod connection;
 pub mod deferred_drop;
 pub mod delivery;
+mod ending_signals;
 pub mod fd_limits;
 mod file_poller;
 pub mod file_stamp;

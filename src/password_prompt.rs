@@ -6,20 +6,13 @@
 use std::{
     fs::File,
     io::{self, Read, Write},
-    os::{fd::AsFd, unix::net::UnixStream},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    os::fd::AsFd,
 };
 
+use crate::ending_signals::{self, Held};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
-};
-use signal_hook::{
-    consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2},
-    flag, low_level,
 };
 
 /// Asks at the terminal of the process, and reads a line without its line end.
@@ -27,23 +20,18 @@ use signal_hook::{
 /// # Errors
 /// The process has no terminal, or the input ended.
 pub(crate) fn ask(question: &str) -> io::Result<Vec<u8>> {
-    let mut kept = SIGNALS.lock().unwrap_or_else(PoisonError::into_inner);
-    let signals = match &mut *kept {
-        Some(signals) => signals,
-        none => none.insert(Signals::register()?),
-    };
     let terminal = File::options().read(true).write(true).open("/dev/tty")?;
     loop {
-        let pending = signals.hold()?;
+        let held = ending_signals::hold()?;
         let hidden = HiddenEcho::begin(&terminal)?;
         (&terminal).write_all(question.as_bytes())?;
-        match read_line(&terminal, &pending)? {
+        match read_line(&terminal, &held)? {
             Input::Line(line) => return Ok(line),
             Input::Signal(signal) => {
                 drop(hidden);
                 let _ = (&terminal).write_all(b"\n"); // the terminal may be gone
-                drop(pending);
-                low_level::emulate_default_handler(signal)?; // it returns after SIGTSTP and SIGCONT
+                drop(held);
+                ending_signals::take_effect(signal)?;
             }
         }
     }
@@ -54,13 +42,13 @@ enum Input {
     Signal(i32),
 }
 
-fn read_line(mut terminal: &File, pending: &Pending<'_>) -> io::Result<Input> {
+fn read_line(mut terminal: &File, held: &Held) -> io::Result<Input> {
     let mut line = Vec::new();
     loop {
-        if let Some(signal) = pending.signal() {
+        if let Some(signal) = held.signal() {
             return Ok(Input::Signal(signal));
         }
-        let mut waited = [PollFd::new(terminal, PollFlags::IN), PollFd::new(&pending.0.woken, PollFlags::IN)];
+        let mut waited = [PollFd::new(terminal, PollFlags::IN), PollFd::new(held, PollFlags::IN)];
         match poll(&mut waited, None) {
             Ok(_) if !waited[1].revents().is_empty() => continue,
             Ok(_) => {}
@@ -105,64 +93,6 @@ impl<F: AsFd> Drop for HiddenEcho<'_, F> {
         let _ = tcsetattr(self.terminal, OptionalActions::Now, &self.before); // the terminal may be gone
     }
 }
-
-/// The handlers of the signals in [`ENDING`]. They stay installed, because a handler cannot be taken away safely; outside of
-/// a question they do what the kernel would.
-struct Signals {
-    /// True outside of a question.
-    is_default: Arc<AtomicBool>,
-    /// The signal that came during a question; 0 for none.
-    caught: Arc<AtomicUsize>,
-    /// Readable after a signal.
-    woken: UnixStream,
-}
-
-impl Signals {
-    fn register() -> io::Result<Self> {
-        let (woken, waker) = UnixStream::pair()?;
-        woken.set_nonblocking(true)?;
-        let signals = Self { is_default: Arc::new(AtomicBool::new(true)), caught: Arc::default(), woken };
-        for signal in ENDING {
-            flag::register_conditional_default(signal, Arc::clone(&signals.is_default))?;
-            flag::register_usize(
-                signal,
-                Arc::clone(&signals.caught),
-                usize::try_from(signal).unwrap_or_default(),
-            )?;
-            low_level::pipe::register(signal, waker.try_clone()?)?;
-        }
-        Ok(signals)
-    }
-
-    /// Holds signals back until the result is dropped.
-    fn hold(&mut self) -> io::Result<Pending<'_>> {
-        self.caught.store(0, Ordering::SeqCst);
-        let mut old = [0; 64];
-        while matches!(self.woken.read(&mut old), Ok(1..)) {}
-        self.is_default.store(false, Ordering::SeqCst);
-        Ok(Pending(self))
-    }
-}
-
-/// The time in which signals are held back.
-struct Pending<'a>(&'a Signals);
-
-impl Pending<'_> {
-    fn signal(&self) -> Option<i32> {
-        i32::try_from(self.0.caught.load(Ordering::SeqCst)).ok().filter(|signal| *signal != 0)
-    }
-}
-
-impl Drop for Pending<'_> {
-    fn drop(&mut self) {
-        self.0.is_default.store(true, Ordering::SeqCst);
-    }
-}
-
-static SIGNALS: Mutex<Option<Signals>> = Mutex::new(None);
-
-/// The signals that end or stop a process and that it can handle.
-const ENDING: [i32; 8] = [SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2];
 
 #[cfg(test)]
 mod tests {

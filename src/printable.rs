@@ -33,28 +33,28 @@ pub fn is_variation_selector(c: char) -> bool {
 }
 
 /// Escapes text for one line. Line ends and tabs are escaped too.
-pub fn line(text: &str) -> String {
+pub fn escape_line(text: &str) -> String {
     escaped(text, |_| false)
 }
 
 /// Escapes text of several lines, with tabs between columns. Any part from outside must already be escaped by
-/// [`line()`].
-pub fn page(text: &str) -> String {
+/// [`escape_line`].
+pub fn escape_text(text: &str) -> String {
     escaped(text, |c| matches!(c, '\n' | '\t'))
 }
 
 /// Escapes a path for one line.
-pub fn path(path: &Path) -> Line<std::path::Display<'_>> {
-    Line(path.display())
+pub fn escape_path(path: &Path) -> EscapedLine<std::path::Display<'_>> {
+    EscapedLine(path.display())
 }
 
 /// A wrapper whose value prints as one line, with all hidden characters escaped.
 #[derive(Debug, Clone, Copy)]
-pub struct Line<T>(pub T);
+pub struct EscapedLine<T>(pub T);
 
-impl<T: Display> Display for Line<T> {
+impl<T: Display> Display for EscapedLine<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&line(&self.0.to_string()))
+        f.write_str(&escape_line(&self.0.to_string()))
     }
 }
 
@@ -116,16 +116,16 @@ mod tests {
 
     #[test]
     fn what_is_not_seen_is_escaped_and_the_rest_stays() {
-        assert_eq!(line("a\x1b]52;c;x\x07\u{9b}1m\n\tb"), "a\\x1b]52;c;x\\x07\\x9b1m\\x0a\\x09b");
+        assert_eq!(escape_line("a\x1b]52;c;x\x07\u{9b}1m\n\tb"), "a\\x1b]52;c;x\\x07\\x9b1m\\x0a\\x09b");
         assert_eq!(
-            line("\u{202e}\u{200b}\u{feff}\u{2028}\u{e0041}"),
+            escape_line("\u{202e}\u{200b}\u{feff}\u{2028}\u{e0041}"),
             "\\u{202e}\\u{200b}\\u{feff}\\u{2028}\\u{e0041}"
         );
-        assert_eq!(page("a\tb\n\x1b"), "a\tb\n\\x1b");
+        assert_eq!(escape_text("a\tb\n\x1b"), "a\tb\n\\x1b");
         for text in ["Zoë", "日本語", "C:\\x", "❤\u{fe0f}", "a\u{301}"] {
-            assert_eq!(line(text), text);
+            assert_eq!(escape_line(text), text);
         }
-        assert_eq!(path(Path::new("/a\x1b/b")).to_string(), "/a\\x1b/b");
+        assert_eq!(escape_path(Path::new("/a\x1b/b")).to_string(), "/a\\x1b/b");
     }
 
     #[test]

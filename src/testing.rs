@@ -305,7 +305,7 @@ impl std::error::Error for MessageNotFound {}
 pub enum Error {
     /// The server's directory or thread could not be created.
     Io(io::Error),
-    /// The configuration of the server is wrong, which is a bug of this module.
+    /// The configuration that this module makes was refused.
     Config(config::Error),
     /// The server could not listen, or not use its spool.
     Server(server::Error),

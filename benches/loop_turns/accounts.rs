@@ -51,7 +51,10 @@ pub(crate) const CASES: &[Case] = &[
         let address = world.server.lmtp.ok_or_else(|| io::Error::other("no port for LMTP"))?;
         deliver(hello(address, "LHLO")?, size, |n| format!("user{n}@example.test"), Replies::Each)
     })
-    .with(aliases),
+    .with(|setup, size| {
+        aliases(setup, size);
+        setup.with_lmtp = true;
+    }),
     Case::new("wrong passwords from everywhere", |world, size| {
         add_accounts(world, size)?;
         for n in 0..size {
@@ -69,7 +72,7 @@ pub(crate) const CASES: &[Case] = &[
     })
     .with(|setup, size| {
         setup.limits = format!("auth.throttle_size = {size}\nauth.queue_size = 1000");
-        setup.listeners = "proxy_networks = [\"127.0.0.1/32\"]";
+        setup.pop3 = "proxy_networks = [\"127.0.0.1/32\"]";
     }),
 ];
 
@@ -92,7 +95,7 @@ fn add_accounts(world: &World, size: usize) -> io::Result<()> {
     let account = |n| format!("\"user{n}@example.test\": {{\"password_hash\": {MD5:?}}}");
     let accounts: Vec<String> = (0..size).map(account).collect();
     world.put(ACCOUNTS, &format!("{{\n{}\n}}\n", accounts.join(",\n")))?;
-    world.logged(&format!("accounts reloaded: {size}"))
+    known(world, &format!("user{}", size - 1))
 }
 
 /// Adds aliases of [`LIST`] accounts each, of which no two have the same, for so many recipients in all. Returns the

@@ -53,6 +53,12 @@ fn main() -> io::Result<()> {
             if seen.longest_cpu > LONG {
                 too_long.push(format!("{name}, {size}: {:.1} ms", millis(seen.longest_cpu)));
             }
+            // The table comes at the end, after an hour or so.
+            eprintln!(
+                "{name}, {size}: {:.1} ms, {:.1} ms of CPU",
+                millis(seen.longest),
+                millis(seen.longest_cpu)
+            );
             table.row(vec![
                 name.to_owned(),
                 size.to_string(),

@@ -38,9 +38,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         1 => "works, with 1 warning".to_owned(),
         count => format!("works, with {count} warnings"),
     };
-    let file = printable::path(&path);
+    let file = printable::escape_path(&path);
     let comments: String =
-        warnings.iter().map(|warning| format!("# warning: {}\n", printable::line(warning))).collect();
+        warnings.iter().map(|warning| format!("# warning: {}\n", printable::escape_line(warning))).collect();
     let settings = if arguments.all { files.config.effective() } else { files.config.differences() };
     output::page(&format!("# {file} {verdict}; {users}\n{comments}{settings}"))?;
     if arguments.strict && !warnings.is_empty() {

@@ -9,6 +9,7 @@ use crate::{
     accounts::UserFile,
     client::{ConnectOptions, ServerAddr, Tls, Trust},
     config::Config,
+    limits::Limits,
     mua::{
         app::{AppConfig, SignUp},
         menu::{self, ExitReason},
@@ -53,13 +54,17 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         timeout: PATIENCE,
     };
     let door = match (arguments.accounts, arguments.config) {
-        (Some(accounts), _) => {
-            Some(SignUp { users: UserFile::at(accounts), domains: Vec::new(), spool: None })
-        }
+        (Some(accounts), _) => Some(SignUp {
+            users: UserFile::at(accounts),
+            domains: Vec::new(),
+            spool: None,
+            reload_interval: Limits::default().auth.reload_interval.0,
+        }),
         (None, Some(config)) => {
             let config = Config::load(&config)?;
+            let reload_interval = config.limits.auth.reload_interval.0;
             let users = UserFile::at(config.accounts);
-            Some(SignUp { users, domains: config.domains, spool: Some(config.spool) })
+            Some(SignUp { users, domains: config.domains, spool: Some(config.spool), reload_interval })
         }
         (None, None) => None,
     };

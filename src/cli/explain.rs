@@ -13,7 +13,7 @@ use super::{
     output::{self, wrapped},
 };
 use crate::{
-    client::display::printable_line,
+    client::display::{bounded, printable_line},
     printable,
     tools::explain::{Counted, Explanation, Hop, Name, PartInfo, explain},
 };
@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let explanation = match explain(file) {
             Ok(explanation) => explanation,
             Err(error) => {
-                failures.push(format!("cannot explain {}: {error}", printable::path(file)));
+                failures.push(format!("cannot explain {}: {error}", printable::escape_path(file)));
                 continue;
             }
         };
@@ -59,33 +59,42 @@ impl Page {
     }
 
     fn row(&mut self, name: &str, value: &str) {
-        let text = wrapped(&printable_line(value), MARGIN);
-        let name = printable_line(name);
+        let text = wrapped(&printable_line(&bounded(value, MAX_VALUE)), MARGIN);
+        let name = printable_line(&bounded(name, MAX_NAME));
         let _ = writeln!(self.0, "  {name:width$}{}", &text[MARGIN..], width = MARGIN - 2); // likewise
+    }
+
+    /// The rows of a list, with their numbers, up to a limit.
+    fn rows<T>(&mut self, list: &[T], each: impl Fn(&mut Self, usize, &T)) {
+        for (n, one) in (1..).zip(list).take(MAX_ROWS) {
+            each(self, n, one);
+        }
+        if list.len() > MAX_ROWS {
+            self.row("…", &format!("and {} more; --json has all", list.len() - MAX_ROWS));
+        }
     }
 }
 
 /// Column where values begin.
 const MARGIN: usize = 18;
+/// Characters of a value and of a name that are printed. A stranger may have written them; `--json` has all.
+const MAX_VALUE: usize = 1000;
+const MAX_NAME: usize = 80;
+/// Rows of one kind that are printed.
+const MAX_ROWS: usize = 100;
 
 fn text(explanation: &Explanation) -> String {
     let mut page = Page(format!("{}\n", explanation.path));
     name(&explanation.name, &mut page);
     page.title("Envelope and header");
-    for (name, value) in &explanation.fields {
-        page.row(name, value);
-    }
+    page.rows(&explanation.fields, |page, _, (name, value)| page.row(name, value));
     page.title("Hops, the first one first");
-    for (n, hop) in (1..).zip(&explanation.hops) {
-        page.row(&n.to_string(), &hop_line(hop));
-    }
+    page.rows(&explanation.hops, |page, n, hop| page.row(&n.to_string(), &hop_line(hop)));
     if explanation.hops.is_empty() {
         page.row("", "none: the header has no Received line");
     }
     page.title("Parts");
-    for part in &explanation.parts {
-        page.row(&part.section, &part_line(part));
-    }
+    page.rows(&explanation.parts, |page, _, part| page.row(&part.section, &part_line(part)));
     octets(explanation, &mut page);
     page.title("POP3");
     page.row("UIDL", &explanation.unique_id);

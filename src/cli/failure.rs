@@ -56,10 +56,10 @@ impl fmt::Display for Failure {
         match self {
             Self::BrokenPipe => Ok(()),
             // A path in the text may contain line ends.
-            Self::Usage(why) | Self::Other(why) => f.write_str(&printable::line(why)),
+            Self::Usage(why) | Self::Other(why) => f.write_str(&printable::escape_line(why)),
             #[cfg(feature = "tools")]
             // One line for each recipient.
-            Self::Transient(why) | Self::Permanent(why) => f.write_str(&printable::page(why)),
+            Self::Transient(why) | Self::Permanent(why) => f.write_str(&printable::escape_text(why)),
         }
     }
 }

@@ -246,10 +246,10 @@ fn path_for_json(path: &Path) -> String {
 
 fn text(finding: &Finding, state: State, error: Option<String>) -> String {
     let path = shown(finding.path.as_os_str().as_encoded_bytes());
-    let (problem, detail) = (finding.problem.name(), printable::line(&finding.detail));
+    let (problem, detail) = (finding.problem.name(), printable::escape_line(&finding.detail));
     let done = match (state, error) {
         (State::Fixed, _) => format!("fixed: {}", finding.repaired_text()),
-        (_, Some(error)) => format!("not fixed: {}", printable::line(&error)),
+        (_, Some(error)) => format!("not fixed: {}", printable::escape_line(&error)),
         _ => finding.advice(),
     };
     let stumbles = wrapped(&format!("affects: {}", finding.problem.affected()), 2);

@@ -95,7 +95,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for (path, file) in files {
         let one = FileImport { arguments, path, context: &context, maildir: &maildir };
         let done = one.import(file.as_ref())?;
-        output::line(format_args!("{}: {done}", printable::line(&display_name(path))))?;
+        output::line(format_args!("{}: {done}", printable::escape_line(&display_name(path))))?;
     }
     Ok(())
 }
@@ -169,7 +169,7 @@ impl FileImport<'_> {
 
     /// Decides by the progress of an earlier run. Returns a message if there is nothing left to do.
     fn check_previous_run(&self, earlier: &PreviousRun) -> Result<Option<String>, Failure> {
-        let path = printable::path(self.path);
+        let path = printable::escape_path(self.path);
         match earlier {
             PreviousRun::Nothing => Ok(None),
             PreviousRun::Started(messages) => {

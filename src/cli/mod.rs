@@ -2,7 +2,7 @@
 //!
 //! The rule: every failure is reported on standard error in one sentence that begins with `restante:` and
 //! ends with the next step. Exit codes: 0 success, 2 a command line or configuration to correct, 1 any other
-//! failure; 4 and 5 are replies of a server (`restante send`).
+//! failure; 4 and 5 are replies of a server (`restante send`); 141, in silence, a closed pipe.
 
 mod cert;
 mod check;
@@ -110,7 +110,7 @@ fn refused(error: &clap::Error) -> ExitCode {
     for word in env::args_os().map(|word| word.to_string_lossy().into_owned()) {
         let value = word.split_once('=').map_or(word.as_str(), |(_, value)| value);
         for said in [word.as_str(), value].into_iter().filter(|said| said.contains('\n')) {
-            text = text.replace(said, &printable::line(said)); // the line ends of the message itself stay
+            text = text.replace(said, &printable::escape_line(said)); // the line ends of the message itself stay
         }
     }
     if error.use_stderr() && env::args_os().any(|word| word.to_string_lossy().contains(printable::is_hidden))

@@ -27,7 +27,7 @@ impl Stdout {
 
     /// Writes several complete lines. Text from outside must already be one line each.
     pub(super) fn page(&mut self, text: &str) -> Result<(), Failure> {
-        self.0.write_all(printable::page(text).as_bytes()).map_err(Failure::output)
+        self.0.write_all(printable::escape_text(text).as_bytes()).map_err(Failure::output)
     }
 
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
@@ -70,7 +70,7 @@ pub(super) fn message_styled(text: &str) {
 
 /// Prints a question on standard error, with the cursor left after it.
 pub(super) fn prompt(question: impl Display) -> io::Result<()> {
-    write!(io::stderr(), "{}", printable::line(&question.to_string()))
+    write!(io::stderr(), "{}", printable::escape_line(&question.to_string()))
 }
 
 /// Asks a question at the terminal; only a yes is one.
@@ -92,7 +92,7 @@ pub(super) fn message_count(messages: u64) -> String {
 
 /// Escapes a line but keeps its tabs.
 fn columns(text: &str) -> String {
-    text.split('\t').map(printable::line).collect::<Vec<_>>().join("\t")
+    text.split('\t').map(printable::escape_line).collect::<Vec<_>>().join("\t")
 }
 
 /// Wraps text to 80 columns, indented by that many.

@@ -66,7 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn as_text(SeededMessage { label, path, octets, id, .. }: &SeededMessage) -> String {
-    format!("{octets}\t{id}\t{label}\t{}", printable::path(path))
+    format!("{octets}\t{id}\t{label}\t{}", printable::escape_path(path))
 }
 
 fn as_json(SeededMessage { label, path, bytes, octets, id }: &SeededMessage) -> String {

@@ -33,17 +33,17 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "HOST:PORT")]
     server: Option<ServerAddr>,
     /// Sender: an address, or a name followed by the address in <>
-    #[arg(long, value_name = "ADDRESS", value_parser = parse_people)]
-    from: Option<People>,
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address_list)]
+    from: Option<AddressList>,
     /// Recipient; repeat, or separate with commas
-    #[arg(long, value_name = "ADDRESS", value_parser = parse_people)]
-    to: Vec<People>,
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address_list)]
+    to: Vec<AddressList>,
     /// Recipient of a copy; repeat, or separate with commas
-    #[arg(long, value_name = "ADDRESS", value_parser = parse_people)]
-    cc: Vec<People>,
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address_list)]
+    cc: Vec<AddressList>,
     /// Recipient of a hidden copy; repeat, or separate with commas
-    #[arg(long, value_name = "ADDRESS", value_parser = parse_people)]
-    bcc: Vec<People>,
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address_list)]
+    bcc: Vec<AddressList>,
     /// Subject
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     subject: Option<String>,
@@ -68,7 +68,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", requires = "auth")]
     password_file: Option<PathBuf>,
     /// Name to give in EHLO [default: this machine's address]
-    #[arg(long, value_name = "NAME", value_parser = helo)]
+    #[arg(long, value_name = "NAME", value_parser = parse_helo_name)]
     helo: Option<String>,
     /// Show the dialogue on standard error, without secrets
     #[arg(long, short)]
@@ -114,17 +114,17 @@ impl Protection {
     }
 }
 
-type People = Vec<Person>;
+type AddressList = Vec<Person>;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut terminal = Terminal::stdio();
     let language = terminal.language();
-    let server = server(arguments, &mut terminal)?;
-    let letter = outgoing_message(arguments, &mut terminal)?;
+    let server = server_address(arguments, &mut terminal)?;
+    let outgoing = outgoing_message(arguments, &mut terminal)?;
     let message = match &arguments.content.raw {
         Some(path) if is_stdio(path) => standard_input(&mut terminal)?,
-        Some(path) => read(path)?,
-        None => letter.build(SystemTime::now(), random()?),
+        Some(path) => read_file(path)?,
+        None => outgoing.build(SystemTime::now(), random()?),
     };
     let trust = match (&arguments.cacert, arguments.insecure) {
         (_, true) => Trust::AnyCertificate,
@@ -132,24 +132,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         (None, false) => Trust::System,
     };
     let tls = Tls::new(&trust).map_err(Failure::Usage)?;
-    let route = ConnectOptions { server, security: arguments.tls.security(), tls, timeout: PATIENCE };
-    let password = password(arguments, &route, &mut terminal)?;
+    let options = ConnectOptions { server, security: arguments.tls.security(), tls, timeout: REPLY_TIMEOUT };
+    let password = password(arguments, &options, &mut terminal)?;
 
     let failed = |error: ClientError| client_failure(&error, language);
-    let watcher = arguments.verbose.then(dialogue);
-    let mut smtp = Smtp::open(&route, arguments.helo.as_deref(), watcher).map_err(failed)?;
+    let observer = arguments.verbose.then(dialogue_printer);
+    let mut smtp = Smtp::open(&options, arguments.helo.as_deref(), observer).map_err(failed)?;
     if let (Some(user), Some(password)) = (&arguments.auth, password) {
         let reply = smtp.log_in(user, &password).map_err(failed)?;
         if !reply.is_done() {
             smtp.quit();
-            return Err(refused(
+            return Err(failure_for(
                 reply.class(),
                 display::printable_line(&reply_help::explain_smtp(&reply, language)),
             ));
         }
     }
-    let recipients = letter.recipients();
-    let submission = Submission { from: &letter.from.address, recipients: &recipients, message: &message };
+    let recipients = outgoing.recipients();
+    let submission = Submission { from: &outgoing.from.address, recipients: &recipients, message: &message };
     let outcome = submit(&mut smtp, &submission, |_| true).map_err(failed)?;
     smtp.quit();
     report(&outcome, language)
@@ -172,18 +172,18 @@ fn report(outcome: &SubmitOutcome<'_>, language: Language) -> Result<(), Failure
     let lines = lines.join("\n");
     match outcome.worst() {
         ReplyClass::Success => output::page(&format!("{lines}\n")),
-        worst => Err(refused(worst, lines)),
+        worst => Err(failure_for(worst, lines)),
     }
 }
 
-fn refused(class: ReplyClass, why: String) -> Failure {
+fn failure_for(class: ReplyClass, why: String) -> Failure {
     if class == ReplyClass::Transient { Failure::Transient(why) } else { Failure::Permanent(why) }
 }
 
 fn client_failure(error: &ClientError, language: Language) -> Failure {
     let why = display::printable_line(&error.describe(language));
     match error {
-        ClientError::Refused(reply) => refused(reply.class(), why),
+        ClientError::Refused(reply) => failure_for(reply.class(), why),
         ClientError::TooBig { .. } | ClientError::MissingExtension(_) | ClientError::NoAuthMechanism(_) => {
             Failure::Permanent(why)
         }
@@ -191,16 +191,16 @@ fn client_failure(error: &ClientError, language: Language) -> Failure {
     }
 }
 
-fn server(arguments: &Arguments, terminal: &mut Terminal) -> Result<ServerAddr, Failure> {
+fn server_address(arguments: &Arguments, terminal: &mut Terminal) -> Result<ServerAddr, Failure> {
     let given = arguments.server.clone();
     if let Some(place) = given {
         return Ok(place);
     }
     if !terminal.is_interactive() {
-        return SERVER.parse().map_err(Failure::Usage);
+        return DEFAULT_SERVER.parse().map_err(Failure::Usage);
     }
     let prompt = strings::ASK_SERVER.text(terminal.language());
-    prompt_for(terminal, prompt, SERVER)?.parse().map_err(Failure::Usage)
+    prompt_for(terminal, prompt, DEFAULT_SERVER)?.parse().map_err(Failure::Usage)
 }
 
 /// Builds the message from the command line, and asks for missing parts. With `--raw` only the envelope
@@ -218,33 +218,33 @@ fn outgoing_message(arguments: &Arguments, terminal: &mut Terminal) -> Result<Ou
                 env::var("USER").ok().filter(|name| is_address(name)).unwrap_or("me".into())
             );
             let answer = prompt_for(terminal, strings::ASK_FROM.text(language), &offered)?;
-            parse_person(&answer).map_err(Failure::Usage)?
+            parse_one_address(&answer).map_err(Failure::Usage)?
         }
     };
-    let mut letter = OutgoingMessage::from(from);
-    letter.to = arguments.to.concat();
-    letter.cc = arguments.cc.concat();
-    letter.bcc = arguments.bcc.concat();
-    if letter.recipients().is_empty() {
+    let mut outgoing = OutgoingMessage::from(from);
+    outgoing.to = arguments.to.concat();
+    outgoing.cc = arguments.cc.concat();
+    outgoing.bcc = arguments.bcc.concat();
+    if outgoing.recipients().is_empty() {
         require_terminal(terminal, "--to")?;
         let answer = prompt_for(terminal, strings::ASK_TO.text(language), "you@example.test")?;
-        letter.to = parse_people(&answer).map_err(Failure::Usage)?;
+        outgoing.to = parse_address_list(&answer).map_err(Failure::Usage)?;
     }
-    letter.subject = match &arguments.subject {
+    outgoing.subject = match &arguments.subject {
         Some(subject) => subject.clone(),
         None if is_raw || !terminal.is_interactive() => String::new(),
         None => prompt_for(terminal, strings::ASK_SUBJECT.text(language), "")?,
     };
     if !is_raw {
-        letter.text = body(arguments, terminal)?;
+        outgoing.text = message_text(arguments, terminal)?;
     }
     for path in &arguments.attach {
-        letter.attachments.push(Attachment::read(path).map_err(|error| unreadable(path, &error))?);
+        outgoing.attachments.push(Attachment::read(path).map_err(|error| unreadable(path, &error))?);
     }
-    Ok(letter)
+    Ok(outgoing)
 }
 
-fn body(arguments: &Arguments, terminal: &mut Terminal) -> Result<String, Failure> {
+fn message_text(arguments: &Arguments, terminal: &mut Terminal) -> Result<String, Failure> {
     let content = &arguments.content;
     let utf8 = |bytes: Vec<u8>, from: &str| {
         String::from_utf8(bytes)
@@ -254,7 +254,7 @@ fn body(arguments: &Arguments, terminal: &mut Terminal) -> Result<String, Failur
         return Ok(format!("{body}\n"));
     }
     match &content.file {
-        Some(path) if !is_stdio(path) => return utf8(read(path)?, &path.display().to_string()),
+        Some(path) if !is_stdio(path) => return utf8(read_file(path)?, &path.display().to_string()),
         None if content.stdin.is_none() => {
             require_terminal(terminal, "--body, --file or -")?;
             terminal.print_localized(strings::ASK_TEXT, &[]);
@@ -274,22 +274,22 @@ fn standard_input(terminal: &mut Terminal) -> Result<Vec<u8>, Failure> {
 /// The password of `--auth`. It leaves this machine in clear text only with --insecure.
 fn password(
     arguments: &Arguments,
-    route: &ConnectOptions,
+    options: &ConnectOptions,
     terminal: &mut Terminal,
 ) -> Result<Option<Secret>, Failure> {
     let Some(user) = &arguments.auth else { return Ok(None) };
-    if route.exposes_passwords() && !arguments.insecure {
-        return Err(Failure::Usage(strings::EXPOSED.format(terminal.language(), &[&route.server])));
+    if options.exposes_passwords() && !arguments.insecure {
+        return Err(Failure::Usage(strings::EXPOSED.format(terminal.language(), &[&options.server])));
     }
     if let Some(path) = &arguments.password_file {
-        let content = read(path)?;
+        let content = read_file(path)?;
         let line = content.split(|b| *b == b'\n').next().unwrap_or_default();
         return Ok(Some(Secret::new(line.strip_suffix(b"\r").unwrap_or(line))));
     }
-    if let Ok(password) = env::var(PASSWORD) {
+    if let Ok(password) = env::var(PASSWORD_VARIABLE) {
         return Ok(Some(Secret::new(password)));
     }
-    require_terminal(terminal, &format!("--password-file or {PASSWORD}"))?;
+    require_terminal(terminal, &format!("--password-file or {PASSWORD_VARIABLE}"))?;
     let prompt = terminal.localize(strings::ASK_PASSWORD_OF, &[user]);
     terminal.prompt_secret(&prompt).map(Some).ok_or_else(|| Failure::Usage("no password was given".into()))
 }
@@ -311,7 +311,7 @@ fn prompt_for(terminal: &mut Terminal, prompt: &str, offered: &str) -> Result<St
 }
 
 /// Prints the dialogue in the notation of the tests: `C:` and `S:`.
-fn dialogue() -> WireObserver {
+fn dialogue_printer() -> WireObserver {
     let coloured = io::stderr().is_terminal() && supports_styles();
     Box::new(move |said| {
         let (who, line, colour) = match said {
@@ -334,7 +334,7 @@ fn dialogue() -> WireObserver {
     })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| unreadable(path, &error))
 }
 
@@ -342,7 +342,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::Usage(format!("cannot read {}: {error}; nothing was sent", path.display()))
 }
 
-fn parse_people(text: &str) -> Result<People, String> {
+fn parse_address_list(text: &str) -> Result<AddressList, String> {
     let wrong = |part: &str| format!("{part:?} is not an address: write user@domain, or Name <user@domain>");
     match Person::parse_list(text) {
         Ok(people) if people.is_empty() => Err(wrong(text)),
@@ -350,14 +350,14 @@ fn parse_people(text: &str) -> Result<People, String> {
     }
 }
 
-fn parse_person(text: &str) -> Result<Person, String> {
-    match parse_people(text)?.as_slice() {
+fn parse_one_address(text: &str) -> Result<Person, String> {
+    match parse_address_list(text)?.as_slice() {
         [person] => Ok(person.clone()),
         _ => Err(format!("{text:?} is more than one address")),
     }
 }
 
-fn helo(name: &str) -> Result<String, String> {
+fn parse_helo_name(name: &str) -> Result<String, String> {
     let good = |c: char| !c.is_control() && !c.is_whitespace();
     if !name.is_empty() && name.chars().all(good) {
         Ok(name.to_owned())
@@ -371,7 +371,7 @@ pub(super) fn random() -> Result<u64, Failure> {
     getrandom::u64().map_err(|error| Failure::Other(format!("no random numbers: {error}")))
 }
 
-const SERVER: &str = "127.0.0.1:2525";
-const PASSWORD: &str = "RESTANTE_PASSWORD";
+const DEFAULT_SERVER: &str = "127.0.0.1:2525";
+const PASSWORD_VARIABLE: &str = "RESTANTE_PASSWORD";
 /// Time limit for a reply (RFC 5321 section 4.5.3.2).
-const PATIENCE: Duration = Duration::from_secs(5 * 60);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5 * 60);

@@ -17,7 +17,7 @@ use crate::{config::Config, metrics::reader::MetricsSnapshot, printable};
 use source::{named_source, source_of_config, source_of_spool};
 use summary::staleness;
 
-/// Show the metrics of a running server.
+/// Show the statistics of a running server.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Configuration file of the server [default: $RESTANTE_CONFIG, else the server of ./spool, else the one whose

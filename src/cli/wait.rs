@@ -1,17 +1,21 @@
 //! `restante wait`: blocks until mail arrives, for scripts and tests.
 
-use std::{fs, ops::ControlFlow, time::Duration};
+use std::{fs, ops::ControlFlow, path::Path, time::Duration};
 
 use clap::Args;
 use regex::Regex;
 use serde_json::json;
 
-use super::{failure::Failure, mailboxes::MailboxArgs, output::Stdout};
+use super::{
+    failure::Failure,
+    mailboxes::MailboxArgs,
+    output::{Stdout, message_count},
+};
 use crate::{
     logging::escape,
     maildir,
-    printable::{self, line},
-    tools::{Mark, Message, Wait},
+    printable::{self, escape_line},
+    tools::{Mark, Message, Presence, Wait},
 };
 
 /// Wait for a message, and print its path, a tab, and its envelope.
@@ -42,8 +46,8 @@ pub(super) struct Arguments {
     /// Do not wait, but print a mark of the messages present now
     #[arg(long, conflicts_with_all = ["from", "subject", "body", "count", "after", "timeout", "json"])]
     mark: bool,
-    /// Time limit
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    /// Time limit, like 30s or 2m; a number alone is seconds
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
     timeout: Duration,
     /// Print one line of JSON for each message
     #[arg(long)]
@@ -83,13 +87,64 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match (failed, enough.map_err(disk_failure)?) {
         (Some(failure), _) => Err(failure),
         (None, true) => Ok(()),
-        (None, false) => Err(Failure::Other(format!(
-            "{found} of {} messages for {} within {}",
-            arguments.count,
-            arguments.to,
-            humantime::format_duration(arguments.timeout)
-        ))),
+        (None, false) => {
+            let presence = wait.look().map_err(disk_failure)?;
+            Err(Failure::Other(describe_failure(arguments, found, &mailboxes.spool, &presence)))
+        }
     }
+}
+
+/// Says where the messages were awaited, and what is there.
+fn describe_failure(arguments: &Arguments, found: u64, spool: &Path, presence: &Presence) -> String {
+    let Arguments { to, from, subject, body, count, timeout, .. } = arguments;
+    let number = match found {
+        0 => "no matching message".to_owned(),
+        found => format!("{found} of {count} matching messages"),
+    };
+    let time = humantime::format_duration(*timeout).to_string();
+    let digits = time.find(|c: char| !c.is_ascii_digit()).unwrap_or(time.len());
+    let (value, unit) = time.split_at(digits);
+    let is_single = unit.bytes().all(|b| b.is_ascii_alphabetic());
+    let time = if is_single { format!("{value} {unit}") } else { time };
+    let start = format!("{number} for {to} in {} after {time}", spool.display());
+    match presence {
+        Presence::NoSpool => {
+            format!("{start}: there is no such spool; name the server's with --spool or --config")
+        }
+        Presence::NoMailbox { others } if others.is_empty() => {
+            format!("{start}: there is no such mailbox, nor any other in that spool")
+        }
+        Presence::NoMailbox { others } => {
+            let more = if others.len() > MAX_NAMES { ", ..." } else { "" };
+            let names = others.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+            format!("{start}: there is no such mailbox; that spool has {names}{more}")
+        }
+        Presence::Messages { there, marked } => {
+            let mut what = format!("{} there", message_count(*there));
+            if *marked > 0 {
+                what += &format!(", {marked} of them from before the mark");
+            }
+            let filters = [
+                from.as_ref().map(|from| format!("from={from}")),
+                subject.as_ref().map(|subject| format!("subject={subject}")),
+                body.as_ref().map(|body| format!("body={body}")),
+            ];
+            let filters = filters.into_iter().flatten().collect::<Vec<_>>().join(" ");
+            if *there > *marked && found == 0 && !filters.is_empty() {
+                what += &format!(", none matches {filters}");
+            }
+            format!("{start} ({what})")
+        }
+    }
+}
+
+/// A number alone is seconds.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string());
+    }
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}: write it like 30s, or a number of seconds"))
 }
 
 fn parse_mark(text: &str) -> Result<Mark, Failure> {
@@ -118,7 +173,7 @@ fn as_text(message: &Message) -> String {
     let or_none = |text: Option<&str>| text.map_or("-".into(), |text| format!("<{}>", escape(text)));
     format!(
         "{}\tfrom={} to={} octets={} id={} subject=\"{}\"",
-        line(&message.path().to_string_lossy()),
+        escape_line(&message.path().to_string_lossy()),
         or_none(message.from()),
         or_none(message.to()),
         message.octets(),
@@ -143,3 +198,6 @@ fn as_json(message: &Message) -> String {
 fn disk_failure(error: maildir::Error) -> Failure {
     Failure::Other(error.to_string())
 }
+
+/// Names of mailboxes in an error.
+const MAX_NAMES: usize = 3;

@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let text = read_bounded(&file, MAX_READ).map_err(|error| absent(&file, &error))?;
         let text = String::from_utf8_lossy(&text);
         let shown = if arguments.mermaid {
-            printable::page(&mermaid::diagram(&text))
+            printable::escape_text(&mermaid::diagram(&text))
         } else {
             let mut renderer = Renderer::for_output();
             let mut reader = Reader::default();
@@ -93,7 +93,7 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
             }
         }
         if io::stdout().is_terminal() {
-            let place = printable::path(path);
+            let place = printable::escape_path(path);
             output::styled(&format!("Waiting for sessions in {place}. Press Ctrl-C to quit.\n"))
                 .map_err(Failure::output)?;
         }

@@ -3,6 +3,8 @@
 //! The rule: no text from a network moves the cursor, changes a colour, rings the bell or reverses the
 //! direction of the text beside it. Such characters are replaced by visible ones.
 
+use std::borrow::Cow;
+
 use crate::printable::is_hidden;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -47,6 +49,14 @@ pub fn pad_to_width(text: &str, columns: usize) -> String {
     }
     let blanks = columns.saturating_sub(used + 1);
     format!("{cut}…{}", " ".repeat(blanks))
+}
+
+/// At most so many characters of a text, with an ellipsis where it is cut.
+pub fn bounded(text: &str, characters: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
 }
 
 /// Folds a text at blanks to that many columns. A longer word is cut.

@@ -3,7 +3,7 @@
 //! The rule: Bcc is in the envelope and nowhere else (RFC 5322 section 3.6.3), and attachments arrive octet
 //! for octet.
 
-use std::{fmt, fs, io, path::Path, time::SystemTime};
+use std::{collections::HashSet, fmt, fs, io, path::Path, time::SystemTime};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use mail_builder::{
@@ -155,13 +155,9 @@ impl OutgoingMessage {
 
     /// Returns every envelope address once.
     pub(crate) fn recipients(&self) -> Vec<&str> {
-        let mut recipients: Vec<&str> = Vec::new();
-        for person in self.to.iter().chain(&self.cc).chain(&self.bcc) {
-            if !recipients.iter().any(|known| known.eq_ignore_ascii_case(&person.address)) {
-                recipients.push(&person.address);
-            }
-        }
-        recipients
+        let mut known = HashSet::new();
+        let people = self.to.iter().chain(&self.cc).chain(&self.bcc).map(|person| person.address.as_str());
+        people.filter(|address| known.insert(address.to_ascii_lowercase())).collect()
     }
 
     /// Formats the message with CRLF line ends. `unique` makes its Message-ID unique.
@@ -364,6 +360,19 @@ mod tests {
         let wanted: Vec<_> =
             letter.attachments.iter().map(|file| (Some(file.name.clone()), file.content.clone())).collect();
         assert_eq!(got, wanted);
+    }
+
+    #[test]
+    fn u13_a_letter_to_very_many_people_costs_linear_time() {
+        let people =
+            |count: u32| (0..count).map(|n| Person::address_only(format!("user{n}@b.test"))).collect();
+        // By the square, these are 5,000,000,000 comparisons.
+        let letter = OutgoingMessage {
+            to: people(100_000),
+            cc: people(100_001),
+            ..OutgoingMessage::from(Person::address_only("a@a.test"))
+        };
+        assert_eq!(letter.recipients().len(), 100_001);
     }
 
     #[test]

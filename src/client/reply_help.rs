@@ -17,8 +17,9 @@ pub(crate) fn explain_smtp(reply: &Reply, language: Language) -> String {
         ReplyClass::Transient => strings::REPLY_LATER,
         ReplyClass::Permanent => strings::REPLY_REFUSED,
     };
-    let meaning =
-        reply.enhanced.and_then(detail).or_else(|| code(reply.code)).map(|words| words.text(language));
+    // 530 says more than the 5.7.0 that RFC 4954 section 6 puts after it.
+    let enhanced = reply.enhanced.filter(|_| reply.code != 530);
+    let meaning = enhanced.and_then(detail).or_else(|| code(reply.code)).map(|words| words.text(language));
     let said = reply_text(reply);
     match (reply.class(), meaning) {
         (ReplyClass::Success | ReplyClass::Intermediate, _) | (_, None) => class.format(language, &[&said]),
@@ -96,8 +97,8 @@ const DETAILS: &[((u16, u16), LocalizedText)] = meanings! {
     (6, 0): "the content is not accepted", "le contenu n'est pas accepté";
     (6, 7): "the address needs SMTPUTF8", "l'adresse a besoin de SMTPUTF8";
     (7, 0): "a rule of the server forbids it", "une règle du serveur l'interdit";
-    (7, 1): "you may not send that, or there: log in, or use your own address",
-        "vous n'avez pas le droit de l'envoyer, ou pas là : authentifiez-vous, ou prenez votre propre adresse";
+    (7, 1): "the server does not take this mail from you: check the sender and the recipient, or use the server of your provider",
+        "le serveur n'accepte pas ce courrier de votre part : vérifiez l'expéditeur et le destinataire, ou prenez le serveur de votre fournisseur";
     (7, 8): "the name or the password is wrong", "le nom ou le mot de passe est faux";
     (7, 9): "that login mechanism is too weak", "cette authentification est trop faible";
     (7, 11): "a password needs TLS: use --tls", "un mot de passe exige TLS : utilisez --tls";
@@ -155,8 +156,16 @@ mod tests {
         assert!(told.contains("something is wrong with the mailbox") && told.contains("later"), "{told}");
         let told = explain_smtp(&reply(550, Some(Enhanced(5, 99, 1)), "x"), Language::French);
         assert!(told.contains("cette boîte n'existe pas"), "{told}");
+        let told = explain_smtp(&reply(530, Some(Enhanced(5, 7, 0)), "x"), Language::English);
+        assert!(told.contains("log in first"), "{told}");
         assert_eq!(explain_smtp(&reply(599, None, ""), Language::English).split(' ').next(), Some("599"));
         assert_eq!(explain_smtp(&reply(250, None, "Ok"), Language::English), "250 Ok: accepted.");
+    }
+
+    #[test]
+    fn h08_nobody_is_told_to_log_in_for_mail_that_no_login_sends() {
+        let told = explain_smtp(&reply(550, Some(Enhanced(5, 7, 1)), "Own users only"), Language::English);
+        assert!(told.contains("deliver to their own users only"), "{told}");
     }
 
     #[test]

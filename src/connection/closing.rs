@@ -12,9 +12,8 @@ use crate::{
 impl Connection {
     /// The time at which to check this connection if no event arrives. `None` while it waits for a response.
     pub fn deadline(&self) -> Option<Duration> {
-        let Timeouts { read: limit, reset_on: renewed_by, write, session: lifetime } =
-            self.session.timeouts();
-        let read_from = match renewed_by {
+        let Timeouts { read, reset_on, write, session: lifetime } = self.session.timeouts();
+        let read_from = match reset_on {
             ResetOn::Progress => self.last_progress,
             ResetOn::Command => self.last_command,
             ResetOn::Octet => self.last_command.max(self.last_read),
@@ -32,7 +31,7 @@ impl Connection {
             ConnectionState::Running if self.transport.has_output(&self.outbox) => {
                 Some(end.min(self.last_write.max(self.last_command) + write))
             }
-            ConnectionState::Running => Some(end.min(read_from + limit)),
+            ConnectionState::Running => Some(end.min(read_from + read)),
         }
     }
 
@@ -109,24 +108,25 @@ impl Connection {
         self.last_command = now.monotonic;
     }
 
-    /// The claim of this connection to its place; `None` if it must not be evicted now.
+    /// The claim of this connection to its place. `None` if the server must not evict it now.
     pub fn eviction_priority(&self) -> Option<EvictionPriority> {
-        let arriving = EvictionPriority { stage: EvictionStage::Unidentified, last_progress: self.opened_at };
+        let unidentified =
+            EvictionPriority { stage: EvictionStage::Unidentified, last_progress: self.opened_at };
         let at = match self.state {
             // Its last reply has already left the outbox.
             ConnectionState::Draining(_) | ConnectionState::Closed => {
-                return Some(EvictionPriority { stage: EvictionStage::Closing, ..arriving });
+                return Some(EvictionPriority { stage: EvictionStage::Closing, ..unidentified });
             }
-            ConnectionState::FlushingBeforeTls | ConnectionState::Handshake(_) => return Some(arriving),
+            ConnectionState::FlushingBeforeTls | ConnectionState::Handshake(_) => return Some(unidentified),
             ConnectionState::AwaitingResponse => return None,
             ConnectionState::Running | ConnectionState::Paused(_) | ConnectionState::Closing => {
                 self.progress.stage
             }
         };
         Some(match at {
-            proto::SessionStage::Delivering if self.state == ConnectionState::Closing => arriving,
+            proto::SessionStage::Delivering if self.state == ConnectionState::Closing => unidentified,
             proto::SessionStage::Delivering => return None,
-            proto::SessionStage::Unidentified => arriving,
+            proto::SessionStage::Unidentified => unidentified,
             proto::SessionStage::Idle => {
                 EvictionPriority { stage: EvictionStage::Idle, last_progress: self.last_advance }
             }

@@ -136,17 +136,17 @@ impl<'a> Batch<'a> {
     pub(super) fn run(mut self, messages: &mut [Message]) {
         self.spool_status = self.storage.check_in_place();
         self.for_each_undecided(messages, Self::write_tmp_files);
-        let way = self.sync_mode(messages);
-        self.sync_contents(messages, way);
+        let mode = self.sync_mode(messages);
+        self.sync_contents(messages, mode);
         self.for_each_undecided(messages, |_, message| message.close());
         let reserve = self.reserve_memory(messages);
         self.for_each_undecided(messages, |_, message| message.publish());
         drop(reserve);
-        self.sync_names(messages, way);
+        self.sync_names(messages, mode);
         // The syncs may have taken a while: messages that are no longer where clients look for them are removed.
         self.spool_status = self.spool_status.and_then(|()| self.storage.check_in_place());
-        self.for_each_undecided(messages, |round, message| {
-            round.spool_status.and_then(|()| message.acknowledge())
+        self.for_each_undecided(messages, |batch, message| {
+            batch.spool_status.and_then(|()| message.acknowledge())
         });
         for message in messages {
             // Without a record, a message that is submitted again is filed again.
@@ -199,11 +199,11 @@ impl<'a> Batch<'a> {
             id
         } else {
             let tmp_maildir = message.plan.tmp_maildir.as_ref().ok_or(Failure::TempFail)?;
-            let chosen = tmp_maildir.spilled.as_ref().ok_or(Failure::TempFail)?;
-            if !self.storage.still_resolves_to(&chosen.mailbox, &tmp_maildir.maildir) {
+            let spilled = tmp_maildir.spilled.as_ref().ok_or(Failure::TempFail)?;
+            if !self.storage.still_resolves_to(&spilled.mailbox, &tmp_maildir.maildir) {
                 return Err(Failure::TempFail);
             }
-            chosen.message_id
+            spilled.message_id
         };
         self.plan_copy(&mut message.plan, message.sent_copy_for.take(), id);
         Ok(())
@@ -258,7 +258,7 @@ impl<'a> Batch<'a> {
         plan.targets.push(Target::new(folder, maildir, Subdir::Cur));
     }
 
-    /// One sync of the spool's file system does not cover a mailbox on another file system.
+    /// Chooses how to sync the batch. One sync of the spool's file system does not cover a mailbox on another file system.
     fn sync_mode(&self, messages: &mut [Message]) -> SyncMode {
         let (mut together, mut count) = (true, 0);
         for message in undecided(messages) {
@@ -275,9 +275,9 @@ impl<'a> Batch<'a> {
 
     /// D2: the content is durable. After a failed sync the state of the disk is unknown, and a second sync may report
     /// success: the file is dropped.
-    fn sync_contents(&mut self, messages: &mut [Message], way: SyncMode) {
+    fn sync_contents(&mut self, messages: &mut [Message], mode: SyncMode) {
         let began = Instant::now();
-        match way {
+        match mode {
             SyncMode::Syncfs => {
                 let count = undecided(messages).count();
                 if let Err(error) = self.syncer.syncfs(&self.storage.spool, SyncPart::Contents, count) {
@@ -286,21 +286,19 @@ impl<'a> Batch<'a> {
                 }
             }
             SyncMode::PerFile => {
-                let mut unsettled: Vec<&mut Message> = undecided(messages).filter(is_unsynced).collect();
-                let drafts = unsettled.iter_mut().filter_map(|message| {
+                let mut unsynced: Vec<&mut Message> = undecided(messages).filter(is_unsynced).collect();
+                let contents = unsynced.iter_mut().filter_map(|message| {
                     match std::mem::replace(&mut message.body, Body::Syncing) {
                         Body::TmpFile(tmp_file) => Some(SyncTarget::Content(tmp_file)),
                         _ => None, // invariant: it is unsynced, so it has a file
                     }
                 });
-                for SyncResult { number, target: thing, result: done } in
-                    self.syncer.sync_each(drafts.collect())
-                {
-                    if let SyncTarget::Content(tmp_file) = thing {
-                        unsettled[number].body = Body::TmpFile(tmp_file);
+                for SyncResult { number, target, result } in self.syncer.sync_each(contents.collect()) {
+                    if let SyncTarget::Content(tmp_file) = target {
+                        unsynced[number].body = Body::TmpFile(tmp_file);
                     }
-                    if let Err(error) = done {
-                        unsettled[number].reject(log_failure(&error));
+                    if let Err(error) = result {
+                        unsynced[number].reject(log_failure(&error));
                     }
                 }
             }
@@ -309,9 +307,9 @@ impl<'a> Batch<'a> {
     }
 
     /// D4: the names are durable. After a failed sync the names are removed.
-    fn sync_names(&mut self, messages: &mut [Message], way: SyncMode) {
+    fn sync_names(&mut self, messages: &mut [Message], mode: SyncMode) {
         let began = Instant::now();
-        match way {
+        match mode {
             SyncMode::Syncfs => {
                 let count = undecided(messages).count();
                 if let Err(error) = self.syncer.syncfs(&self.storage.spool, SyncPart::Names, count) {

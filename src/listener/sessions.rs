@@ -8,10 +8,11 @@ use crate::{
         Session,
         factory::SessionFactory,
         fault_injection::{FaultySession, SequenceCounts},
-        pop3,
+        pop3::{self, Pop3Config},
         protocol::Protocol,
         request::ConnId,
-        smtp::{self, AuthPolicy, Kind, Policy},
+        session_config::SessionConfig,
+        smtp::{self, AuthPolicy, Kind, Policy, SmtpConfig},
     },
 };
 
@@ -108,21 +109,16 @@ fn factory(
                 Kind::Smtp | Kind::Submission => AuthPolicy::UnderTls,
             };
             let policy = Policy { kind, auth, starttls: offers_tls, trusted: trust.is_trusted };
-            let rules =
-                smtp::SessionConfig { hostname, line_endings, syntax, persona, limits, policy, pedantic };
-            Box::new(smtp::Factory::new(rules))
+            let protocol = SmtpConfig { persona, policy };
+            let config = SessionConfig { hostname, line_endings, syntax, limits, pedantic, protocol };
+            Box::new(smtp::Factory::new(config))
         }
-        Persona::Pop3(persona) => Box::new(pop3::Factory::new(pop3::SessionConfig {
-            hostname,
-            line_endings,
-            syntax,
-            persona,
-            expire: config.pop3.expire,
-            stls: offers_tls,
-            plaintext_auth,
-            limits,
-            pedantic,
-        })),
+        Persona::Pop3(persona) => {
+            let expire = config.pop3.expire;
+            let protocol = Pop3Config { persona, expire, stls: offers_tls, plaintext_auth };
+            let config = SessionConfig { hostname, line_endings, syntax, limits, pedantic, protocol };
+            Box::new(pop3::Factory::new(config))
+        }
     }
 }
 

@@ -43,7 +43,7 @@ impl LineWriter {
         let text = String::from_utf8_lossy(&self.gathered);
         let (level, text) = parts(text.trim_end_matches('\n'));
         // The last check: a line stays one line, whatever paths and reasons it contains.
-        let mut line = Line::new(level, printable::line(text));
+        let mut line = Line::new(level, printable::escape_line(text));
         line.dropped = self.dropped;
         self.gathered.clear();
         METRICS.log_lines.inc();

@@ -77,7 +77,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", printable::path(&self.path), self.operation, self.source)
+        write!(f, "{}: {}: {}", printable::escape_path(&self.path), self.operation, self.source)
     }
 }
 

@@ -190,11 +190,6 @@ impl Spool {
         &self.dir
     }
 
-    /// The number of directories of the spool that may be mailboxes.
-    pub fn count_mailboxes(&self) -> Result<usize, Error> {
-        Ok(self.names()?.len())
-    }
-
     /// The names of its directories, in no order.
     pub fn names(&self) -> Result<Vec<OsString>, Error> {
         directories(&self.dir, &self.path)

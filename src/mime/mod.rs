@@ -1,12 +1,12 @@
 //! The MIME reader: a received message as parts, texts and names (RFC 5322, RFC 2045 to 2047, RFC 2231).
 //!
-//! The rule: a stranger may have written all of it. The reader takes every message as well as it can, loses no part, and spends
-//! time in proportion to the octets: depth, parts and headers are bounded, and nothing here recurses.
+//! The rule: any octet of a message may come from an attacker. The reader reads every message as far as possible, loses no part,
+//! and takes time in proportion to the octets: depth, parts and headers are bounded, and nothing here recurses.
 //!
-//! It stands on the tables of `encoding_rs` and the tokenizer of html5gum, and not on mail-parser: that reader builds nested
-//! messages as a tree that overflows the stack when it is dropped, takes time by the square of the parts, lets a part without
-//! a body swallow the boundary after it, and converts the text of attachments. A scan in front of it that avoids all of this
-//! ([`structure`]) already has the parts, and the rest of it would be a second opinion on the same octets.
+//! The reader uses the tables of `encoding_rs` and the tokenizer of html5gum, but not mail-parser. That crate builds nested
+//! messages as a tree that overflows the stack when it is dropped, takes time by the square of the parts, lets a part without a
+//! body swallow the boundary after it, and converts the text of attachments. A scan could avoid all of this in advance, but such
+//! a scan ([`structure`]) has already found the parts.
 //!
 //! | module | contents |
 //! |---|---|
@@ -15,6 +15,7 @@
 //! | [`address`], [`date`] | address lists and dates |
 //! | [`transfer_encoding`], [`charset`] | a body's octets, and its text |
 //! | [`html`] | HTML as text |
+//! | [`flowed`], [`uuencode`] | paragraphs of `format=flowed`, and files in a text |
 //! | [`view`] | the parts to show, and those to list |
 //! | [`file_name`] | names for saved files |
 //! | [`limits`] | the bounds |
@@ -24,12 +25,14 @@ pub mod charset;
 pub mod date;
 pub mod encoded_word;
 pub mod file_name;
+pub mod flowed;
 pub mod header;
 pub mod html;
 pub mod limits;
 pub mod parameters;
 pub mod structure;
 pub mod transfer_encoding;
+pub mod uuencode;
 pub mod view;
 
 use std::borrow::Cow;
@@ -45,12 +48,12 @@ pub struct Message<'a> {
     bytes: &'a [u8],
     parts: Vec<Part>,
     limits: Limits,
-    /// That of the first text, for header values that are not encoded.
+    /// The character set of the first text part, for header values that are not encoded.
     charset: Option<CharsetOfHeader>,
 }
 
 impl<'a> Message<'a> {
-    /// Finds the parts of a message. Any octets are one.
+    /// Finds the parts of a message. Accepts any octets.
     pub fn parse(bytes: &'a [u8], limits: &Limits) -> Self {
         let (parts, _) = structure::scan(bytes, limits);
         let texts = parts.iter().filter(|part| part.is_text());
@@ -130,7 +133,7 @@ fn charset_in_html(page: &[u8]) -> Option<String> {
     let name = name.strip_prefix(b"\"").or(name.strip_prefix(b"'")).unwrap_or(name);
     let is_end = |b: &u8| !b.is_ascii_alphanumeric() && !b"-_.:".contains(b);
     let name = &name[..name.iter().position(is_end).unwrap_or(name.len())];
-    // A page in UTF-16 could not be searched.
+    // The name UTF-16 is wrong here: this search finds nothing in a page in UTF-16.
     let is_wide = |name: &str| name.to_ascii_lowercase().starts_with("utf-16");
     Some(String::from_utf8_lossy(name).into_owned()).filter(|name| !name.is_empty() && !is_wide(name))
 }

@@ -46,18 +46,18 @@ impl Parameterised {
         Self { value, parameters }
     }
 
-    /// The octets of a parameter. If it stands there twice, the first one counts.
+    /// The octets of a parameter. Of several with this name, the first one counts.
     pub fn raw(&self, name: &str) -> Option<&[u8]> {
         self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice())
     }
 
-    /// A parameter, decoded: in the form of RFC 2231, perhaps in pieces, or else with encoded words, which RFC 2047
-    /// forbids here and programs write.
+    /// A parameter, decoded. It may have the form of RFC 2231, perhaps in pieces. Otherwise it may contain encoded words:
+    /// RFC 2047 forbids them here, but programs write them.
     pub fn text(&self, name: &str) -> Option<String> {
         self.text_in(name, None)
     }
 
-    /// A parameter, decoded, with the character set of one that is not encoded.
+    /// A parameter, decoded. `charset` is the character set of a value without an encoding.
     pub fn text_in(&self, name: &str, charset: Option<CharsetOfHeader>) -> Option<String> {
         let extended = self.extended(name).filter(|text| !text.is_empty());
         let plain = || Some(encoded_word::decode(&charset::in_utf_8(self.raw(name)?.into(), charset)));
@@ -84,7 +84,7 @@ impl Parameterised {
         let (_, encoded, first) = *pieces.first()?;
         let mut charset = None;
         if encoded {
-            // utf-8'en'name; a program that forgets them has written a name only.
+            // The form is utf-8'en'name. Without the two quotation marks, the whole value is the name.
             let mut quotes = memchr::memchr_iter(b'\'', first);
             if let (Some(one), Some(two)) = (quotes.next(), quotes.next()) {
                 charset = Some(String::from_utf8_lossy(&first[..one]).into_owned());
@@ -108,7 +108,7 @@ fn parameter_value<'a>(text: &'a [u8], name: &str) -> (Vec<u8>, &'a [u8]) {
             rest = after;
             match first {
                 b'"' => return (value, skip_blanks(rest)),
-                // Only these are escaped: a backslash before another character is that of a Windows path.
+                // Only these two can be escaped: a backslash before another character belongs to a Windows path.
                 b'\\' if matches!(rest.first(), Some(b'"' | b'\\')) => {
                     value.push(rest[0]);
                     rest = &rest[1..];

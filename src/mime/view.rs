@@ -2,7 +2,9 @@
 //!
 //! The rule: each part is shown, or listed, or in a part that is listed. Only blank text is neither.
 
-use super::{Content, Message, Part, Role, html};
+use std::borrow::Cow;
+
+use super::{Content, Message, Part, Role, flowed, html, uuencode};
 
 /// A message for a reader.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub struct View {
     /// Places in [`Message::parts`] of the parts that the text does not show, or that are files too. Attachments come first,
     /// then other forms of the text.
     pub listed: Vec<usize>,
+    /// Files in the text, uuencoded. The text shows their first line and `end`.
+    pub embedded: Vec<uuencode::Block>,
 }
 
 /// The order in which alternatives are preferred on a terminal.
@@ -33,12 +37,25 @@ impl View {
         let inline = |index: usize| is_inline(message, &parts[index], ranks[index]);
         let mut view = Self { shown: shown(parts, &texts, &ranks, &inline), ..Self::default() };
         let mut is_shown = vec![false; parts.len()];
-        for &index in &view.shown {
+        for index in view.shown.clone() {
             if !view.text.is_empty() {
                 view.text.push_str("\n\n");
             }
             is_shown[index] = true;
-            view.text.push_str(texts[index].as_deref().unwrap_or_default().trim_end());
+            let text = texts[index].as_deref().unwrap_or_default();
+            if parts[index].media_type.value == "text/plain" {
+                let text = view.take_embedded(text);
+                let flowed = parts[index].media_type.text("format");
+                if flowed.is_some_and(|format| format.eq_ignore_ascii_case("flowed")) {
+                    let del_sp = parts[index].media_type.text("delsp");
+                    let del_sp = del_sp.is_some_and(|value| value.eq_ignore_ascii_case("yes"));
+                    view.text.push_str(flowed::unflow(&text, del_sp).trim_end());
+                } else {
+                    view.text.push_str(text.trim_end());
+                }
+            } else {
+                view.text.push_str(text.trim_end());
+            }
         }
         if !view.text.is_empty() {
             view.text.push('\n');
@@ -63,6 +80,23 @@ impl View {
         }
         view.listed.extend(others);
         view
+    }
+
+    /// Takes the uuencoded files out of a text.
+    fn take_embedded<'t>(&mut self, text: &'t str) -> Cow<'t, str> {
+        let blocks = uuencode::blocks(text, MAX_EMBEDDED - self.embedded.len());
+        if blocks.is_empty() {
+            return text.into();
+        }
+        let (mut rest, mut at) = (String::new(), 0);
+        for block in &blocks {
+            let begin = text[block.range.clone()].lines().next().unwrap_or_default();
+            rest += &format!("{}{begin}\n…\nend\n", &text[at..block.range.start]);
+            at = block.range.end;
+        }
+        rest += &text[at..];
+        self.embedded.extend(blocks);
+        rest.into()
     }
 }
 
@@ -147,6 +181,9 @@ fn is_inline(message: &Message<'_>, part: &Part, rank: Rank) -> bool {
         && part.disposition.value != "attachment"
         && (rank != Rank::Other || (part.is_text() && message.file_name(part).is_none()))
 }
+
+/// Uuencoded files of a message.
+const MAX_EMBEDDED: usize = 100;
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,8 @@
 //! The state of an interactive session, on which the menu, the lists and the questions act.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use super::{folder::Folder, terminal::Terminal};
+use super::{folder::Folder, read_ids::ReadIds, sent_folder::path_component, terminal::Terminal};
 use crate::{
     accounts::UserFile,
     client::{ClientError, ConnectOptions, display, outgoing::Person},
@@ -20,7 +20,7 @@ pub(crate) struct AppConfig {
     pub user: Option<String>,
     /// Sign-up, if the server's accounts are at hand.
     pub sign_up: Option<SignUp>,
-    /// Directory for copies of sent messages, if the server keeps none.
+    /// Directory for copies of sent messages, if the server keeps none, and for the ids of messages that were read.
     pub sent_dir: Option<PathBuf>,
     /// Source of unpredictable numbers, for Message-IDs and file names.
     pub random: fn() -> u64,
@@ -34,6 +34,8 @@ pub(crate) struct SignUp {
     pub domains: Vec<String>,
     /// The directory of the mailboxes, if it is known.
     pub spool: Option<PathBuf>,
+    /// Time until a running server knows a new account.
+    pub reload_interval: Duration,
 }
 
 /// An interactive session after the login.
@@ -53,6 +55,12 @@ impl App<'_> {
     pub(crate) fn show_error(&mut self, error: &ClientError) {
         let told = display::printable_line(&error.describe(self.terminal.language()));
         self.terminal.print_wrapped(&told);
+    }
+
+    /// The file of the messages that were read, if there is a directory for it.
+    pub(super) fn read_ids(&self) -> Option<ReadIds> {
+        let directory = self.config.sent_dir.as_ref()?;
+        Some(ReadIds::new(directory, &path_component(&self.identity())))
     }
 
     /// The key of the local copies. It has the server, because the same name elsewhere is another user.

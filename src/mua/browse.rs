@@ -4,22 +4,15 @@ use std::collections::BTreeSet;
 
 use super::{
     app::App,
-    folder::Folder,
+    folder::{Entry, Folder},
     message_view::{MessageView, Summary},
+    table::{AddressColumn, Layout},
     typed_path::expand_home,
 };
 use crate::client::{
     ClientError, display,
     strings::{self, LocalizedText},
 };
-use crate::printable;
-
-/// The person that a list shows for each message: the sender or the recipient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AddressColumn {
-    From,
-    To,
-}
 
 /// A command typed below a list.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,7 +68,9 @@ impl App<'_> {
         let mut fresh = true;
         while !folder.entries.is_empty() {
             let (columns, height) = self.terminal.size();
-            let rows = height.saturating_sub(5).max(3);
+            // An empty line, the title and the header of the table stand above the rows.
+            let below = self.terminal.prompt_lines(prompt.text(language)).len();
+            let rows = height.saturating_sub(4 + below).max(3);
             let pages = folder.entries.len().div_ceil(rows);
             page = page.min(pages - 1); // the window may have grown
             if fresh {
@@ -83,10 +78,11 @@ impl App<'_> {
                 let title = self.terminal.localize(strings::PAGE_OF, &[&title, &(page + 1), &pages]);
                 self.terminal.show("");
                 self.terminal.title(&title);
-                self.terminal.show(&table_header(columns, shown, language));
+                let layout = Layout::of(columns, folder.entries.len());
+                self.terminal.show(&layout.header(shown, language));
                 let newest = folder.entries.len() - page * rows;
                 for place in (newest.saturating_sub(rows)..newest).rev() {
-                    let row = self.row(folder, place, columns, shown)?;
+                    let row = self.row(folder, place, layout, shown)?;
                     self.terminal.show(&row);
                 }
             }
@@ -114,17 +110,21 @@ impl App<'_> {
         &self,
         folder: &mut Folder,
         place: usize,
-        columns: usize,
+        layout: Layout,
         shown: AddressColumn,
     ) -> Result<String, ClientError> {
         let language = self.terminal.language();
         let Summary { from, to, subject, date } = folder.summary(place)?;
         let entry = &folder.entries[place];
         let who = if shown == AddressColumn::From { from } else { to };
-        let mark = if entry.deleted { strings::MARK.text(language) } else { "" };
+        let mark = match entry {
+            Entry { deleted: true, .. } => strings::MARK.text(language),
+            Entry { is_new: true, .. } => strings::MARK_NEW.text(language),
+            _ => "",
+        };
         let subject = if subject.is_empty() { strings::NO_SUBJECT.text(language) } else { &subject };
-        let size = printable::size(entry.octets);
-        Ok(table_row(columns, [&entry.number.to_string(), mark, &who, subject, &date, &size]))
+        let size = language.size(entry.octets);
+        Ok(layout.row([&entry.number.to_string(), mark, &who, subject, &date, &size]))
     }
 
     /// Marks messages as deleted, or removes the mark.
@@ -164,7 +164,10 @@ impl App<'_> {
             return Ok(false);
         }
         let view = match folder.message(place) {
-            Ok(message) => MessageView::parse(&message),
+            Ok(message) => {
+                folder.entries[place].is_new = false;
+                MessageView::parse(&message)
+            }
             Err(error) if error.is_connection_lost() => return Err(error),
             Err(error) => {
                 self.show_error(&error);
@@ -175,19 +178,21 @@ impl App<'_> {
         self.terminal.show("");
         self.terminal.page(&lines);
         loop {
-            let prompt = strings::READ_PROMPT.text(self.terminal.language());
-            let typed = self.terminal.prompt(prompt);
+            let prompt = if view.parts.is_empty() { strings::READ_PROMPT } else { strings::READ_PROMPT_SAVE };
+            let typed = self.terminal.prompt(prompt.text(self.terminal.language()));
             let typed = typed.as_deref().map(str::trim).unwrap_or_default();
             let (word, rest) = typed.split_at(typed.find(char::is_whitespace).unwrap_or(typed.len()));
-            match word {
-                "" | "q" => return Ok(true),
-                "s" => self.save_attachment(&view, rest.trim()),
-                "r" => self.write(Some(&view))?,
-                "d" => {
+            match (word.to_lowercase().as_str(), rest.trim()) {
+                ("" | "q", "") => return Ok(true),
+                ("s", part) => self.save_attachment(&view, part),
+                ("r", "") => self.write(Some(&view))?,
+                ("d", this) if this.is_empty() || this == number.to_string() => {
                     self.set_deleted(folder, &[number], true)?;
                     return Ok(true);
                 }
-                other => self.terminal.print_localized(strings::NO_SUCH_CHOICE, &[&other]),
+                // The list has this command for any message; here it would delete one that was not meant.
+                ("d", other) => self.terminal.print_localized(strings::DELETES_THIS, &[&number, &other]),
+                _ => self.terminal.print_localized(strings::NO_SUCH_CHOICE, &[&typed]),
             }
         }
     }
@@ -202,18 +207,21 @@ impl App<'_> {
                 .iter()
                 .find(|(field, _)| field == name)
                 .map_or(*name, |(_, words)| words.text(language));
-            let mut folded = display::fold(&format!("{name}: {value}"), columns).into_iter();
+            let name = format!("{name}{}", language.colon());
+            let mut folded = display::fold(&format!("{name} {value}"), columns - INDENT).into_iter();
             let first = folded.next().unwrap_or_default();
-            lines.push(first.replacen(&format!("{name}:"), &self.terminal.bold(&format!("{name}:")), 1));
-            lines.extend(folded.map(|line| format!("  {line}")));
+            lines.push(first.replacen(&name, &self.terminal.bold(&name), 1));
+            lines.extend(folded.map(|line| format!("{:INDENT$}{line}", "")));
         }
         lines.push(String::new());
         lines.extend(display::fold(&view.text, columns));
         if !view.parts.is_empty() {
             lines.extend([String::new(), self.terminal.bold(strings::ATTACHMENTS.text(language))]);
             for (number, part) in (1..).zip(&view.parts) {
-                let size = printable::size(part.content.len() as u64);
-                lines.push(format!("  {number}  {}  {}  {size}", part.name, part.kind));
+                let size = language.size(part.content.len() as u64);
+                let row = format!("{number}  {}  {}  {size}", part.name, part.kind);
+                let folded = display::fold(&row, columns - INDENT);
+                lines.extend(folded.iter().map(|line| format!("{:INDENT$}{line}", "")));
             }
         }
         lines
@@ -221,6 +229,9 @@ impl App<'_> {
 
     /// Saves an attachment in a directory that the user chooses.
     fn save_attachment(&mut self, view: &MessageView, number: &str) {
+        if view.parts.is_empty() {
+            return self.terminal.print_localized(strings::NO_ATTACHMENTS, &[]);
+        }
         let number = if number.is_empty() && view.parts.len() == 1 { "1" } else { number };
         let place = number.parse().ok().and_then(|number: usize| number.checked_sub(1));
         let Some(part) = place.and_then(|place| view.parts.get(place)) else {
@@ -235,33 +246,8 @@ impl App<'_> {
     }
 }
 
-fn table_header(columns: usize, shown: AddressColumn, language: strings::Language) -> String {
-    let who = if shown == AddressColumn::From { strings::HEAD_FROM } else { strings::HEAD_TO };
-    let [number, who, subject, date, size] =
-        [strings::HEAD_NUMBER, who, strings::HEAD_SUBJECT, strings::HEAD_DATE, strings::HEAD_SIZE]
-            .map(|words| words.text(language));
-    table_row(columns, [number, "", who, subject, date, size])
-}
-
-/// Formats number, mark, person, subject, date and size in one line, at most as wide as the window.
-fn table_row(columns: usize, [number, mark, who, subject, date, size]: [&str; 6]) -> String {
-    let columns = columns.min(WIDEST);
-    let who_columns = (columns / 4).max(8);
-    let fixed = NUMBER + 1 + MARK + 1 + who_columns + 1 + 1 + DATE + 1 + SIZE;
-    let (who, subject) = (
-        display::pad_to_width(who, who_columns),
-        display::pad_to_width(subject, columns.saturating_sub(fixed).max(4)),
-    );
-    let (mark, date) = (display::pad_to_width(mark, MARK), display::pad_to_width(date, DATE));
-    format!("{number:>NUMBER$} {mark} {who} {subject} {date} {size:>SIZE$}")
-}
-
-/// Widths of the table's columns.
-const NUMBER: usize = 5;
-const MARK: usize = 1;
-const DATE: usize = 16;
-const SIZE: usize = 8;
-const WIDEST: usize = 120;
+/// Columns before the continuation of a field, and before an attachment.
+const INDENT: usize = 2;
 /// The largest number of messages in one range, such as `1-20`.
 const MAX_RANGE: usize = 10_000;
 /// Header fields in the user's language.
@@ -275,8 +261,6 @@ const FIELDS: [(&str, LocalizedText); 5] = [
 
 #[cfg(test)]
 mod tests {
-    use unicode_width::UnicodeWidthStr;
-
     use super::*;
 
     #[test]
@@ -297,16 +281,5 @@ mod tests {
         ] {
             assert_eq!(ListCommand::parse(typed), wish, "{typed:?}");
         }
-    }
-
-    #[test]
-    fn a_row_fits_the_window() {
-        let cells =
-            ["10000", "D", "日本語 日本語 日本語 日本語", &"é".repeat(200), "2026-11-21 18:05", "1023 KiB"];
-        for columns in [60, 80, 100, 120] {
-            assert_eq!(table_row(columns, cells).width(), columns);
-        }
-        assert_eq!(table_row(300, cells).width(), WIDEST);
-        assert!(table_row(40, cells).width() <= 50);
     }
 }

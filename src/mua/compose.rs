@@ -13,7 +13,6 @@ use crate::client::{
     strings::{self, LocalizedText},
     submit::{Refusal, Submission, SubmitOutcome, submit},
 };
-use crate::printable;
 
 /// The outcome of one attempt to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +33,7 @@ impl App<'_> {
             return Ok(());
         };
         let message = letter.build(SystemTime::now(), (self.config.random)());
-        let size = printable::size(message.len() as u64);
+        let size = self.terminal.language().size(message.len() as u64);
         self.terminal.print_localized(strings::SUMMARY, &[&letter.recipients().len(), &size]);
         let language = self.terminal.language();
         if !self.terminal.confirm(strings::CONFIRM_SEND.text(language), true) {
@@ -106,6 +105,10 @@ impl App<'_> {
         let mut letter = OutgoingMessage::from(from);
         let (mut to, mut subject) = (String::new(), String::new());
         if let Some(view) = answered {
+            if view.all_reply_to > view.reply_to.len() {
+                let (all, offered) = (view.all_reply_to, view.reply_to.len());
+                self.terminal.print_localized(strings::REPLY_TO_CUT, &[&all, &offered]);
+            }
             to = view.reply_to.iter().map(Person::to_string).collect::<Vec<_>>().join(", ");
             let is_reply = view.subject.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("re:"));
             subject = if is_reply { view.subject.clone() } else { format!("Re: {}", view.subject) };
@@ -128,7 +131,7 @@ impl App<'_> {
             }
             match Attachment::read(&expand_home(&typed)) {
                 Ok(file) => {
-                    let size = printable::size(file.content.len() as u64);
+                    let size = language.size(file.content.len() as u64);
                     self.terminal.print_localized(strings::ATTACHED, &[&file.name, &file.kind, &size]);
                     letter.attachments.push(file);
                 }

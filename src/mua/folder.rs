@@ -1,6 +1,9 @@
 //! The messages of one folder, on a server or on disk: their summaries, and the ones marked as deleted.
 
-use std::{collections::HashMap, io};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+};
 
 use super::{message_view::Summary, sent_folder::SentFolder};
 use crate::client::{
@@ -26,6 +29,8 @@ pub(crate) struct Entry {
     pub(crate) number: u32,
     pub(crate) octets: u64,
     pub(crate) deleted: bool,
+    /// True if it was not read with this client.
+    pub(crate) is_new: bool,
     /// Unique id, the same in every session (RFC 1939 section 7, UIDL).
     id: Option<String>,
     summary: Option<Summary>,
@@ -33,6 +38,21 @@ pub(crate) struct Entry {
 
 /// Summaries that an earlier session fetched, by unique id.
 pub(crate) type SummaryCache = HashMap<String, Summary>;
+
+/// The state of the messages of a session, for the next one.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    /// By unique id.
+    known: HashMap<String, Mark>,
+    /// Messages marked as deleted, also those without a unique id.
+    deleted: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    deleted: bool,
+    is_new: bool,
+}
 
 /// A list of messages, oldest first.
 #[derive(Debug)]
@@ -59,6 +79,49 @@ impl Folder {
     pub(crate) fn summary_cache(&self) -> SummaryCache {
         let entries = self.entries.iter();
         entries.filter_map(|entry| entry.id.clone().zip(entry.summary.clone())).collect()
+    }
+
+    /// Marks the messages that are not among those as new. A message without a unique id is never new.
+    pub(crate) fn mark_new(&mut self, read: &HashSet<String>) {
+        for entry in &mut self.entries {
+            entry.is_new = entry.id.as_ref().is_some_and(|id| !read.contains(id));
+        }
+    }
+
+    /// The unique ids of the messages that are not new.
+    pub(crate) fn read_ids(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter(|entry| !entry.is_new).filter_map(|entry| entry.id.as_deref())
+    }
+
+    /// The state of each message that the next session continues with.
+    pub(crate) fn marks(&self) -> Marks {
+        let known = self.entries.iter().filter_map(|entry| {
+            Some((entry.id.clone()?, Mark { deleted: entry.deleted, is_new: entry.is_new }))
+        });
+        Marks { known: known.collect(), deleted: self.deleted_count() }
+    }
+
+    /// Continues with the state of an earlier session. Returns the numbers of messages that have arrived, and of marks
+    /// that could not be set again. Without unique ids, nothing is known of any message.
+    pub(crate) fn continue_with(&mut self, marks: &Marks) -> Result<(usize, usize), ClientError> {
+        let mut arrived = 0;
+        for place in 0..self.entries.len() {
+            let entry = &mut self.entries[place];
+            match entry.id.as_ref().map(|id| marks.known.get(id)) {
+                Some(Some(mark)) => {
+                    entry.is_new = mark.is_new;
+                    if mark.deleted {
+                        self.delete(place)?;
+                    }
+                }
+                Some(None) => {
+                    entry.is_new = true;
+                    arrived += 1;
+                }
+                None => {}
+            }
+        }
+        Ok((arrived, marks.deleted.saturating_sub(self.deleted_count())))
     }
 
     pub(crate) fn from_sent_folder(copies: SentFolder) -> Self {
@@ -154,6 +217,17 @@ impl Folder {
         self.entries.iter().filter(|entry| entry.deleted).count()
     }
 
+    /// Ends the session without a deletion.
+    pub(crate) fn close_unchanged(self) -> Result<(), ClientError> {
+        let Source::Server(mut pop3) = self.source else { return Ok(()) };
+        // QUIT deletes what is marked (RFC 1939 section 6), so the marks go first.
+        if self.entries.iter().any(|entry| entry.deleted) {
+            pop3.reset()?;
+        }
+        pop3.quit_quietly();
+        Ok(())
+    }
+
     /// Ends the session, which deletes the marked messages. Returns their number.
     pub(crate) fn close(self) -> Result<usize, ClientError> {
         let marked = self.deleted_count();
@@ -170,7 +244,7 @@ impl Folder {
 
 impl Entry {
     fn new(number: u32, octets: u64) -> Self {
-        Self { number, octets, deleted: false, id: None, summary: None }
+        Self { number, octets, deleted: false, is_new: false, id: None, summary: None }
     }
 }
 

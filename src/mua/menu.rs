@@ -3,13 +3,16 @@
 //! The rule: every question and answer is a line, and no error loses work: after a server's failure the user
 //! is asked again.
 
-use std::mem;
+use std::{
+    mem, thread,
+    time::{Duration, Instant},
+};
 
 use super::{
     app::{App, AppConfig, SignUp},
-    browse::AddressColumn,
     folder::{Folder, SummaryCache},
     sent_folder::SentFolder,
+    table::AddressColumn,
     terminal::Terminal,
 };
 use crate::{
@@ -34,11 +37,12 @@ pub(crate) enum ExitReason {
 /// The server cannot be reached, or the connection broke and the user gave up.
 pub(crate) fn run(plan: &AppConfig, terminal: &mut Terminal) -> Result<ExitReason, ClientError> {
     terminal.print_localized(strings::WELCOME, &[&plan.smtp.server, &plan.pop3.server]);
+    let mut signed_up = None;
     if let Some(door) = &plan.sign_up {
         loop {
             match terminal.prompt(strings::DOOR.text(terminal.language())).as_deref().map(str::trim) {
                 Some("1" | "") => break,
-                Some("2") => sign_up(door, terminal),
+                Some("2") => signed_up = sign_up(door, terminal).or(signed_up),
                 Some("q") | None => return Ok(ExitReason::Normal),
                 Some(other) => terminal.print_localized(strings::NO_SUCH_CHOICE, &[&other]),
             }
@@ -52,16 +56,23 @@ pub(crate) fn run(plan: &AppConfig, terminal: &mut Terminal) -> Result<ExitReaso
             }
         }
     }
-    let (user, password, pop3) = match log_in(plan, terminal)? {
+    let (user, password, pop3) = match log_in(plan, signed_up.as_ref(), terminal)? {
         Login::Done(user, password, pop3) => (user, password, pop3),
         Login::Refused(why) => return Ok(ExitReason::LoginFailed(why)),
-        Login::GivenUp => return Ok(ExitReason::Normal),
+        Login::GivenUp => {
+            terminal.print_localized(strings::GOODBYE, &[]);
+            return Ok(ExitReason::Normal);
+        }
     };
     let from = user.contains('@').then(|| Person::address_only(user.clone()));
     let saves_sent =
         pop3.implementation() == Some(OWN_IMPLEMENTATION) && plan.smtp.server.host == plan.pop3.server.host;
     let inbox = Folder::open(pop3, SummaryCache::default())?;
-    App { config: plan, terminal, user, password, from, server_saves_sent: saves_sent, inbox }.run_menu()
+    let mut app = App { config: plan, terminal, user, password, from, server_saves_sent: saves_sent, inbox };
+    if let Some(read) = app.read_ids() {
+        app.inbox.mark_new(&read.load());
+    }
+    app.run_menu()
 }
 
 enum Login {
@@ -70,18 +81,28 @@ enum Login {
     GivenUp,
 }
 
-fn log_in(plan: &AppConfig, terminal: &mut Terminal) -> Result<Login, ClientError> {
+fn log_in(
+    plan: &AppConfig,
+    signed_up: Option<&NewAccount>,
+    terminal: &mut Terminal,
+) -> Result<Login, ClientError> {
     let language = terminal.language();
-    let mut name = plan.user.clone().unwrap_or_default();
+    let signed_up_name = signed_up.map(|account| account.name.clone());
+    let mut name = plan.user.clone().or(signed_up_name).unwrap_or_default();
     for left in (0..ATTEMPTS).rev() {
         // Connects first, so that an unreachable server is reported before the password is asked for.
         let mut pop3 = open(plan, terminal)?;
-        let asked =
-            terminal.prompt_with_default(strings::USER.text(language), &name).filter(|name| !name.is_empty());
-        let Some(user) = asked else { return Ok(Login::GivenUp) };
+        let Some(user) = ask_name(&name, terminal) else { return Ok(Login::GivenUp) };
         let Some(password) = terminal.prompt_secret(strings::PASSWORD.text(language)) else {
             return Ok(Login::GivenUp);
         };
+        if let Some(account) = signed_up.filter(|account| account.is_for(&user)) {
+            let is_logged_in;
+            (pop3, is_logged_in) = account.log_in(pop3, (&user, &password), plan, terminal)?;
+            if is_logged_in {
+                return Ok(Login::Done(user, password, pop3));
+            }
+        }
         let denial = match pop3.log_in(&user, &password) {
             Ok(()) => return Ok(Login::Done(user, password, pop3)),
             Err(ClientError::Denied(denial)) => denial,
@@ -117,32 +138,94 @@ fn has_former_mail(door: &SignUp, name: &str) -> bool {
         .is_some_and(|(spool, mailbox)| usage(&spool, mailbox.as_str()).is_ok_and(|usage| usage.messages > 0))
 }
 
+/// Asks for the login name until one is typed; `None` at the end of the input.
+fn ask_name(offered: &str, terminal: &mut Terminal) -> Option<String> {
+    loop {
+        let prompt = strings::USER.text(terminal.language());
+        let typed = terminal.prompt_with_default(prompt, offered)?;
+        if !typed.is_empty() {
+            return Some(typed);
+        }
+        terminal.print_localized(strings::NO_NAME, &[]);
+    }
+}
+
 /// Adds an account, as `restante user add` does.
-fn sign_up(door: &SignUp, terminal: &mut Terminal) {
+fn sign_up(door: &SignUp, terminal: &mut Terminal) -> Option<NewAccount> {
     let language = terminal.language();
-    let Some(typed) = terminal.prompt_with_default(strings::USER.text(language), "") else { return };
+    let typed = terminal.prompt_with_default(strings::USER.text(language), "")?;
     let domains = match (door.domains.as_slice(), typed.rsplit_once('@')) {
         ([], Some((_, domain))) => vec![fold_domain(domain).unwrap_or_default()],
         (domains, _) => domains.to_vec(),
     };
     let name = match accounts::account_name(&typed, &domains) {
         Ok(name) => name,
-        Err(error) => return terminal.print_localized(strings::NOT_SIGNED_UP, &[&error]),
+        Err(error) => {
+            terminal.print_localized(strings::NOT_SIGNED_UP, &[&error]);
+            return None;
+        }
     };
     if has_former_mail(door, &name) {
         let why = "its mailbox has the mail of a former account; ask the operator";
-        return terminal.print_localized(strings::NOT_SIGNED_UP, &[&why]);
+        terminal.print_localized(strings::NOT_SIGNED_UP, &[&why]);
+        return None;
     }
     let first = terminal.prompt_secret(strings::PASSWORD.text(language));
     let second = terminal.prompt_secret(strings::REPEAT_PASSWORD.text(language));
     match (first, second) {
         (Some(first), Some(second)) if first == second && !first.reveal().is_empty() => {
             match door.users.add(&name, None, first.reveal()) {
-                Ok(()) => terminal.print_localized(strings::SIGNED_UP, &[&name]),
+                Ok(()) => {
+                    terminal.print_localized(strings::SIGNED_UP, &[&name]);
+                    return Some(NewAccount { name, known_by: Instant::now() + door.reload_interval });
+                }
                 Err(error) => terminal.print_localized(strings::NOT_SIGNED_UP, &[&error]),
             }
         }
         _ => terminal.print_localized(strings::PASSWORDS_DIFFER, &[]),
+    }
+    None
+}
+
+/// An account that was added a moment ago. A running server reads its accounts only now and then.
+struct NewAccount {
+    name: String,
+    /// The server has read the accounts by then.
+    known_by: Instant,
+}
+
+impl NewAccount {
+    fn is_for(&self, user: &str) -> bool {
+        let user = user.to_lowercase();
+        self.name == user || self.name.split_once('@').is_some_and(|(local, _)| local == user)
+    }
+
+    /// Waits until the server has read the accounts, and then logs in, so that no attempt is spent on an account that the
+    /// server cannot know. Returns a session, and whether it is logged in: the server may refuse even then.
+    fn log_in(
+        &self,
+        mut pop3: Pop3,
+        (user, password): (&str, &Secret),
+        plan: &AppConfig,
+        terminal: &mut Terminal,
+    ) -> Result<(Pop3, bool), ClientError> {
+        let left = self.known_by.saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            let seconds = left.as_secs() + 1;
+            terminal.print_localized(strings::WAIT_FOR_ACCOUNT, &[&self.name, &seconds]);
+            thread::sleep(left);
+        }
+        // Reading takes a moment, longer on a busy machine.
+        for _ in 0..GRACE_ATTEMPTS {
+            match pop3.log_in(user, password) {
+                Err(ClientError::Denied(_)) => {}
+                done => return done.map(|()| (pop3, true)),
+            }
+            pop3.quit_quietly();
+            thread::sleep(GRACE);
+            pop3 = open(plan, terminal)?;
+        }
+        Ok((pop3, false))
     }
 }
 
@@ -155,7 +238,7 @@ impl App<'_> {
             self.terminal.title(&title);
             let language = self.terminal.language();
             for words in MENU {
-                self.terminal.show(words.text(language));
+                self.terminal.print_wrapped(words.text(language));
             }
             let choice = self.terminal.prompt(strings::MENU_PROMPT.text(language));
             let done = match choice.as_deref().map(str::trim) {
@@ -190,6 +273,9 @@ impl App<'_> {
             match self.open_as(&self.user.clone(), known.clone()) {
                 Ok(inbox) => {
                     self.inbox = inbox;
+                    if let Some(read) = self.read_ids() {
+                        self.inbox.mark_new(&read.load());
+                    }
                     self.terminal.print_localized(strings::MARKS_LOST, &[]);
                     return true;
                 }
@@ -206,24 +292,30 @@ impl App<'_> {
         Folder::open(pop3, known)
     }
 
-    /// Ends the session and begins another, because a session shows the messages present when it began.
+    /// Ends the session and begins another, because a session shows the messages present when it began. The marks go on:
+    /// only the end of the program deletes.
     fn refresh(&mut self) -> Result<(), ClientError> {
-        let known = self.inbox.summary_cache();
-        match mem::replace(&mut self.inbox, Folder::disconnected()).close() {
-            Ok(0) => {}
-            Ok(deleted) => self.terminal.print_localized(strings::DELETED_SOME, &[&deleted]),
-            Err(error) => {
-                let told = error.describe(self.terminal.language());
-                self.terminal.print_localized(strings::NOT_ALL_DELETED, &[&told]);
-            }
-        }
+        let (known, marks) = (self.inbox.summary_cache(), self.inbox.marks());
+        mem::replace(&mut self.inbox, Folder::disconnected()).close_unchanged()?;
         self.inbox = self.open_as(&self.user.clone(), known)?;
+        let (arrived, lost) = self.inbox.continue_with(&marks)?;
+        self.terminal.print_localized(strings::ARRIVED, &[&arrived]);
+        match self.inbox.deleted_count() {
+            0 => {}
+            marked => self.terminal.print_localized(strings::MARKS_KEPT, &[&marked]),
+        }
+        if lost > 0 {
+            self.terminal.print_localized(strings::MARKS_REMOVED, &[&lost]);
+        }
         Ok(())
     }
 
     fn browse_inbox(&mut self) -> Result<(), ClientError> {
         let mut inbox = mem::replace(&mut self.inbox, Folder::disconnected());
         let done = self.browse(&mut inbox, AddressColumn::From);
+        if let Some(read) = self.read_ids().filter(|_| inbox.is_connected()) {
+            let _ = read.save(inbox.read_ids()); // without it, only the marks of the next start are missing
+        }
         self.inbox = inbox;
         done
     }
@@ -271,6 +363,9 @@ impl App<'_> {
 
 const MENU: [strings::LocalizedText; 5] =
     [strings::MENU_INBOX, strings::MENU_WRITE, strings::MENU_SENT, strings::MENU_AGAIN, strings::MENU_QUIT];
+/// Logins to a new account after the server should know it, and the time between them.
+const GRACE_ATTEMPTS: u32 = 3;
+const GRACE: Duration = Duration::from_secs(1);
 /// Login attempts.
 const ATTEMPTS: u32 = 3;
 /// The IMPLEMENTATION of our own server in CAPA, and its folder of sent messages.

@@ -14,7 +14,7 @@ use crate::{
         display,
         outgoing::{InReplyTo, Person, is_address},
     },
-    mime::{Header, Limits, Message, Part, address::Address, date::Date, view::View},
+    mime::{Header, Limits, Message, Part, address::Address, date::Date, file_name, uuencode, view::View},
 };
 
 /// One row of a list.
@@ -36,10 +36,7 @@ impl Summary {
         let header = Message::parse(header, &Limits::default()).header();
         let short = |name: &str| {
             let first = header.addresses(name).into_iter().flatten().next();
-            first
-                .and_then(|one| one.name.or(one.address))
-                .map(|one| display::printable_line(&one))
-                .unwrap_or_default()
+            first.and_then(|one| one.name.or(one.address)).map(|one| shown(&one)).unwrap_or_default()
         };
         Self {
             from: short("From"),
@@ -51,7 +48,12 @@ impl Summary {
 }
 
 fn subject(header: Header<'_>) -> String {
-    display::printable_line(&header.text("Subject").unwrap_or_default())
+    shown(&header.text("Subject").unwrap_or_default())
+}
+
+/// A text of one line, with an ellipsis where it is longer than anybody reads.
+fn shown(text: &str) -> String {
+    display::printable_line(&display::bounded(text, MAX_SHOWN))
 }
 
 fn shown_date(date: &Date) -> String {
@@ -68,8 +70,10 @@ pub struct MessageView {
     pub text: String,
     /// The parts that are not shown as text.
     pub parts: Vec<AttachedFile>,
-    /// Addresses that a reply goes to.
+    /// Addresses that a reply goes to, at most [`MAX_REPLY_TO`].
     pub reply_to: Vec<Person>,
+    /// Addresses that the message asks for.
+    pub all_reply_to: usize,
     /// Subject, decoded and on one line.
     pub subject: String,
     /// The Message-IDs that a reply refers to.
@@ -95,7 +99,7 @@ impl MessageView {
         let mut fields = Vec::new();
         for name in ["From", "To", "Cc"] {
             if let Some(people) = header.addresses(name) {
-                fields.push((name, display::printable_line(&list(&people))));
+                fields.push((name, shown(&list(&people))));
             }
         }
         fields.push(("Date", header.date().map(|date| shown_date(&date)).unwrap_or_default()));
@@ -104,19 +108,31 @@ impl MessageView {
         let view = View::of(&message);
         let text = display::printable_text(&view.text);
         let listed = (1..).zip(&view.listed);
-        let parts =
+        let mut parts: Vec<AttachedFile> =
             listed.map(|(number, &at)| AttachedFile::new(&message, &message.parts()[at], number)).collect();
+        for block in view.embedded {
+            parts.push(AttachedFile::embedded(block, parts.len() + 1));
+        }
         let reply_to =
             header.addresses("Reply-To").map(|all| people(&all)).filter(|people| !people.is_empty());
-        let reply_to = reply_to.unwrap_or_else(|| people(&header.addresses("From").unwrap_or_default()));
-        Self { fields, text, parts, reply_to, subject, in_reply_to: in_reply_to(header) }
+        let mut reply_to = reply_to.unwrap_or_else(|| people(&header.addresses("From").unwrap_or_default()));
+        let all_reply_to = reply_to.len();
+        reply_to.truncate(MAX_REPLY_TO);
+        Self { fields, text, parts, reply_to, all_reply_to, subject, in_reply_to: in_reply_to(header) }
     }
 }
 
 impl AttachedFile {
     fn new(message: &Message<'_>, part: &Part, number: usize) -> Self {
-        let kind = display::printable_line(&part.media_type.value);
+        let kind = display::printable_line(&display::bounded(&part.media_type.value, MAX_KIND));
         Self { name: message.save_name(part, number), kind, content: message.octets(part).into_owned() }
+    }
+
+    fn embedded(block: uuencode::Block, number: usize) -> Self {
+        let name = file_name::clean(&block.name);
+        let kind = mime_guess::from_path(name.as_deref().unwrap_or_default()).first_or_octet_stream();
+        let name = name.unwrap_or_else(|| format!("attachment-{number}.bin"));
+        Self { name, kind: kind.essence_str().to_owned(), content: block.octets }
     }
 
     /// Writes the attachment into a directory, under its name or, if that is taken, a numbered one. Returns
@@ -146,7 +162,7 @@ impl AttachedFile {
 fn people(all: &[Address]) -> Vec<Person> {
     let person = |one: &Address| {
         let address = one.address.clone().filter(|address| is_address(address))?;
-        Some(Person { name: one.name.as_deref().map(display::printable_line), address })
+        Some(Person { name: one.name.as_deref().map(shown), address })
     };
     all.iter().filter_map(person).collect()
 }
@@ -167,6 +183,12 @@ fn in_reply_to(header: Header<'_>) -> Option<InReplyTo> {
     Some(InReplyTo { id, thread: thread.split_off(skipped) })
 }
 
+/// Characters of a field that are shown.
+const MAX_SHOWN: usize = 1000;
+/// Characters of a media type that are shown.
+const MAX_KIND: usize = 100;
+/// Addresses of a reply. The sender of the message chose them.
+pub const MAX_REPLY_TO: usize = 50;
 /// The largest number of Message-IDs in References.
 const MAX_REFERENCES: usize = 20;
 
@@ -207,6 +229,36 @@ mod tests {
         assert_eq!(names, [("é.txt", &b"abc"[..]), ("attachment-2.png", b"xyz")]);
         assert_eq!(view.reply_to.len(), 1);
         assert_eq!(view.in_reply_to.unwrap().thread, ["0@a", "1@a", "2@a"]);
+    }
+
+    #[test]
+    fn u13_a_giant_header_is_shown_and_answered_within_bounds() {
+        let people: Vec<String> = (0..10_000).map(|n| format!("user{n}@b.test")).collect();
+        let people = people.join(",\n ");
+        let long = "x".repeat(100_000);
+        let view = MessageView::parse(
+            format!("To: {people}\nReply-To: {people}\nSubject: {long}\nContent-Type: {long}/{long}\n\n")
+                .as_bytes(),
+        );
+        assert_eq!((view.reply_to.len(), view.all_reply_to), (MAX_REPLY_TO, 10_000));
+        for (name, value) in &view.fields {
+            assert!(value.chars().count() <= MAX_SHOWN + 1, "{name}");
+            assert_eq!(value.ends_with('…'), *name != "Date", "{name}");
+        }
+        assert!(view.parts.iter().all(|part| part.kind.chars().count() <= MAX_KIND + 1));
+        let summary = Summary::parse(format!("From: {long} <a@b.test>\nSubject: {long}\n\n").as_bytes());
+        assert!([summary.from, summary.subject].iter().all(|text| text.chars().count() == MAX_SHOWN + 1));
+    }
+
+    #[test]
+    fn u16_a_uuencoded_file_is_an_attachment_with_a_safe_name() {
+        let view = MessageView::parse(
+            b"Subject: x\n\nLook:\nbegin 644 ../.cat.png\n#0V%T\n`\nend\nbye\nbegin 644 ..\n#0V%T\n`\nend\n",
+        );
+        assert_eq!(view.text, "Look:\nbegin 644 ../.cat.png\n…\nend\nbye\nbegin 644 ..\n…\nend\n");
+        let parts: Vec<_> = view.parts.iter().map(|part| (part.name.as_str(), part.kind.as_str())).collect();
+        assert_eq!(parts, [("cat.png", "image/png"), ("attachment-2.bin", "application/octet-stream")]);
+        assert!(view.parts.iter().all(|part| part.content == b"Cat"));
     }
 
     #[test]

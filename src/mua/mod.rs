@@ -6,6 +6,8 @@ pub(crate) mod compose;
 pub(crate) mod folder;
 pub(crate) mod menu;
 pub mod message_view;
+mod read_ids;
 pub(crate) mod sent_folder;
+mod table;
 pub(crate) mod terminal;
 mod typed_path;

@@ -74,7 +74,7 @@ impl SentFolder {
 }
 
 /// The path component for this user and this server.
-fn path_component(who: &str) -> String {
+pub(super) fn path_component(who: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@._+-".contains(c);
     let name: String = who.chars().map(|c| if plain(c) { c } else { '_' }).take(200).collect();
     format!("sent.{name}")

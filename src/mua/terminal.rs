@@ -53,7 +53,7 @@ impl Terminal {
             Some((usize::from(size.ws_col), usize::from(size.ws_row))).filter(|(w, h)| *w > 0 && *h > 0)
         };
         let (columns, lines) = self.size.or_else(asked).unwrap_or((80, 24));
-        (columns.max(40), lines.max(5))
+        (columns.max(MIN_COLUMNS), lines.max(5))
     }
 
     /// Prints a line. Text from outside must be escaped before.
@@ -62,10 +62,13 @@ impl Terminal {
         let _ = writeln!(self.output, "{line}");
     }
 
-    /// Prints a line in bold.
+    /// Prints a line in bold, wrapped to the window.
     pub(crate) fn title(&mut self, line: &str) {
-        let line = self.bold(line);
-        self.show(&line);
+        let (columns, _) = self.size();
+        for line in display::fold(line, columns) {
+            let line = self.bold(&line);
+            self.show(&line);
+        }
     }
 
     /// Prints a message of the table, with its values escaped.
@@ -95,8 +98,19 @@ impl Terminal {
         if self.styled { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
     }
 
+    /// The lines of a prompt in the window; the last one ends in a blank, for the answer.
+    pub(crate) fn prompt_lines(&self, prompt: &str) -> Vec<String> {
+        let (columns, _) = self.size();
+        let mut lines = display::wrap_words(prompt.trim_end(), columns - 1);
+        if let Some(last) = lines.last_mut().filter(|_| prompt.ends_with(' ')) {
+            last.push(' ');
+        }
+        lines
+    }
+
     /// Asks for a line; `None` at the end of the input (Ctrl-D).
     pub(crate) fn prompt(&mut self, prompt: &str) -> Option<String> {
+        let prompt = self.prompt_lines(prompt).join("\n");
         let _ = write!(self.output, "{prompt}").and_then(|()| self.output.flush()); // the answer may come even if the prompt was not shown
         let line = self.read_line();
         if line.is_none() {
@@ -107,10 +121,11 @@ impl Terminal {
 
     /// Asks for a line; an empty one means `offered`.
     pub(crate) fn prompt_with_default(&mut self, prompt: &str, offered: &str) -> Option<String> {
+        let colon = self.language.colon();
         let prompt = if offered.is_empty() {
-            format!("{prompt}: ")
+            format!("{prompt}{colon} ")
         } else {
-            format!("{prompt} [{}]: ", display::printable_line(offered))
+            format!("{prompt} [{}]{colon} ", display::printable_line(offered))
         };
         let answer = self.prompt(&prompt)?;
         Some(if answer.trim().is_empty() { offered.to_owned() } else { answer.trim().to_owned() })
@@ -190,6 +205,9 @@ impl fmt::Debug for Terminal {
         f.write_str("Terminal")
     }
 }
+
+/// Columns of the narrowest window that lines are fitted to.
+pub(crate) const MIN_COLUMNS: usize = 20;
 
 /// True if the terminal may be sent colours: it is not dumb, and NO_COLOR is not set (no-color.org).
 pub(crate) fn supports_styles() -> bool {

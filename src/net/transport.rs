@@ -85,8 +85,8 @@ impl Transport {
         self.session.as_ref()?.encryption()
     }
 
-    /// Reads once, at most as much as `scratch` holds. All that can be decrypted is then in the inbox, so
-    /// that it needs no further event; half a TLS record waits for its other half.
+    /// Reads once, at most as much as `scratch` holds. Afterwards the inbox has every octet that can be decrypted, so
+    /// that these need no further event. Half a TLS record waits for its other half.
     pub fn fill(&mut self, inbox: &mut Inbox, scratch: &mut [u8]) -> io::Result<IoOutcome> {
         let octets = match retry(|| self.stream.read(scratch))? {
             Some(0) if self.discard_input => return Ok(IoOutcome::Ended),
@@ -136,7 +136,7 @@ impl Transport {
         }
     }
 
-    /// Queues the closing message of TLS; nothing in clear text.
+    /// Queues close_notify under TLS. Does nothing in clear text.
     pub fn send_close_notify(&mut self) {
         if let Some(session) = &mut self.session {
             session.send_close_notify();

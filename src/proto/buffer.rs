@@ -14,11 +14,11 @@ pub struct Inbox {
     /// Octets discarded from a line that has not ended yet.
     discarded: usize,
     ended: bool,
-    /// Octets read since [`Inbox::start_capture`].
+    /// The octets that the session has read since [`Inbox::start_capture`], for its transcript.
     captured: Option<Vec<u8>>,
 }
 
-/// The result of [`Inbox::line`].
+/// A line of the inbox, as far as it has arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line {
     /// A line, with its LF and the CR before it, if there is one.
@@ -31,10 +31,10 @@ pub enum Line {
     NoLineEnd,
 }
 
-/// The result of [`Inbox::take`].
+/// A number of octets of the inbox, as far as they have arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Octets {
-    /// All requested octets.
+    /// All requested octets, taken out of the inbox.
     Full(Vec<u8>),
     /// Some of the octets have not arrived yet. None is read.
     Partial,
@@ -62,7 +62,7 @@ impl Inbox {
         self.ended
     }
 
-    /// The unread octets.
+    /// The octets that the session has not read yet.
     pub fn unread(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
@@ -187,7 +187,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Appends octets.
+    /// Appends octets that the peer has sent.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }

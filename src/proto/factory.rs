@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, rc::Rc};
 
 use serde::Serialize;
 
-use super::{Session, dot::LineEndings, protocol::Protocol, request::ConnId};
+use super::{Session, dot::LineEndings, protocol::Protocol, request::ConnId, session_config::SessionConfig};
 
 /// Creates sessions of one protocol with the same configuration.
 pub trait SessionFactory: fmt::Debug {
@@ -18,14 +18,40 @@ pub trait SessionFactory: fmt::Debug {
     fn settings(&self, id: ConnId) -> Settings;
 }
 
-/// The factory of one protocol: all its sessions share the configuration `C`.
+/// The factory of one protocol: all its sessions share a configuration.
 #[derive(Debug)]
-pub struct Factory<C>(pub(super) Rc<C>);
+pub struct Factory<P>(pub(super) Rc<SessionConfig<P>>);
 
-impl<C> Factory<C> {
+impl<P> Factory<P> {
     /// A factory of sessions with this configuration.
-    pub fn new(config: C) -> Self {
+    pub fn new(config: SessionConfig<P>) -> Self {
         Self(Rc::new(config))
+    }
+
+    /// The settings for a transcript. `add_own` adds those of the protocol. `label` is the id of the session, if its
+    /// replies have it.
+    pub(super) fn all_settings(
+        &self,
+        protocol: Protocol,
+        max_line: usize,
+        label: Option<ConnId>,
+        add_own: impl FnOnce(&mut Settings, &P),
+    ) -> Settings {
+        let SessionConfig { hostname, line_endings, syntax, limits: _, pedantic, protocol: own } = &*self.0;
+        let lenient = *line_endings == LineEndings::Lenient;
+        let mut settings = Settings { directives: Vec::new(), max_line, lenient, expires: false };
+        settings.direct("protocol", protocol.directive());
+        settings.direct("hostname", hostname);
+        if let Some(id) = label {
+            settings.direct("label", id.to_string());
+        }
+        settings.direct_unless_default("line_endings", *line_endings);
+        settings.direct_unless_default("syntax", *syntax);
+        add_own(&mut settings, own);
+        if *pedantic {
+            settings.direct("pedantic", "yes");
+        }
+        settings
     }
 }
 
@@ -44,20 +70,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings that sessions of every protocol have.
-    pub(super) fn new(
-        protocol: Protocol,
-        hostname: &str,
-        line_endings: LineEndings,
-        max_line: usize,
-    ) -> Self {
-        let lenient = line_endings == LineEndings::Lenient;
-        let mut settings = Self { directives: Vec::new(), max_line, lenient, expires: false };
-        settings.direct("protocol", protocol.directive());
-        settings.direct("hostname", hostname);
-        settings
-    }
-
+    /// Adds a directive.
     pub(super) fn direct(&mut self, key: &'static str, value: impl Into<String>) {
         self.directives.push((key, value.into()));
     }

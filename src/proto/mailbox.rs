@@ -95,7 +95,7 @@ impl fmt::Display for Mailbox {
     }
 }
 
-/// A destination of mail.
+/// A mailbox that gets mail, and the folder in it that gets the mail instead, if it exists.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Destination {
     /// The mailbox, without a folder.

@@ -21,6 +21,7 @@ pub mod protocol;
 pub mod request;
 pub mod sasl;
 pub mod session;
+pub mod session_config;
 pub mod session_phase;
 pub mod smtp;
 pub mod syntax;

@@ -402,7 +402,7 @@ fn check_not_replaceable(path: &Path, stat: &Stat) -> io::Result<()> {
 fn refused(path: &Path, why: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::PermissionDenied,
-        format!("{} is not trusted: {why}", printable::path(path)),
+        format!("{} is not trusted: {why}", printable::escape_path(path)),
     )
 }
 

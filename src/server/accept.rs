@@ -204,11 +204,11 @@ impl Server {
             self.evict(id, "evicted at the memory limit, slowest message", now);
         }
         let backend = &self.backend;
-        self.unfinished.extend(self.read_paused.extract_if(|id| !backend.is_under_memory_pressure(*id)));
+        self.pump_next_turn.extend(self.read_paused.extract_if(|id| !backend.is_under_memory_pressure(*id)));
     }
 
     pub(super) fn close(&mut self, id: ConnId, now: Now) {
-        self.unfinished.remove(&id);
+        self.pump_next_turn.remove(&id);
         self.read_paused.remove(&id);
         self.backend.connection_closed(id);
         let Some(mut conn) = self.connections.remove(&id) else { return };

@@ -1,4 +1,4 @@
-//! One turn of the loop: poll, accept, pump the ready sockets, deliver responses, run timers, say farewells. Connections
+//! One turn of the loop: poll, accept, pump the ready sockets, deliver responses, run timers, end sessions. Connections
 //! with work left over continue in the next turn.
 
 use std::{
@@ -52,7 +52,7 @@ impl Server {
 
     pub(super) fn run_turn(&mut self, events: &mut Events) -> Result<(), Error> {
         let now = self.clock.now();
-        let left_over = !self.unfinished.is_empty()
+        let left_over = !self.pump_next_turn.is_empty()
             || self.backend.has_more_work()
             || self.listeners.values().any(|listener| listener.may_be_pending);
         let sleep = if left_over { Some(Duration::ZERO) } else { self.timers.next_in(now.monotonic) };
@@ -67,7 +67,7 @@ impl Server {
         self.log_suspension();
         self.backend.begin_turn(now.monotonic);
         self.response_work_left = MAX_WORK_PER_TURN;
-        let mut ready = std::mem::take(&mut self.unfinished);
+        let mut ready = std::mem::take(&mut self.pump_next_turn);
         for event in events.iter() {
             match event.token() {
                 WAKE => {}
@@ -90,7 +90,7 @@ impl Server {
         self.pump_ready(ready, now);
         self.poll_backend(now);
         self.check_stop_request(now);
-        self.say_farewells(now);
+        self.end_sessions(now);
         self.run_timers(now);
         self.relieve_memory(now);
         let end = self.clock.now();
@@ -135,7 +135,7 @@ impl Server {
         match pumped {
             PumpOutcome::Closed => self.close(id, now),
             PumpOutcome::BudgetSpent => {
-                self.unfinished.insert(id);
+                self.pump_next_turn.insert(id);
             }
             PumpOutcome::Idle => {}
         }

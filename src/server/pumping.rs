@@ -24,7 +24,7 @@ impl Server {
             self.pump(id, now);
             left = left.saturating_sub(self.work_of(id));
         }
-        self.unfinished.append(&mut ready);
+        self.pump_next_turn.append(&mut ready);
     }
 
     /// Delivers the responses that are ready.

@@ -219,13 +219,13 @@ impl Server {
         for (_, listener) in self.listeners.iter_mut().filter(|(id, _)| goes(id)) {
             listener.resume_accepting();
         }
-        let mut ready = std::mem::take(&mut self.unfinished);
+        let mut ready = std::mem::take(&mut self.pump_next_turn);
         for _ in 0..FINAL_ACCEPT_ROUNDS {
             if self.listeners.iter().any(|(id, listener)| goes(id) && listener.may_be_pending) {
                 self.accept(now, &mut ready);
             }
         }
-        self.unfinished.extend(ready);
+        self.pump_next_turn.extend(ready);
         for (_, mut listener) in self.listeners.extract_if(.., |id, _| goes(id)) {
             log::info!("{} listener closed address={}", listener.service(), listener.endpoint());
             listener.close(self.poll.registry());

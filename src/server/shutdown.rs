@@ -32,21 +32,21 @@ impl Server {
         self.shutdown = Some(Shutdown::Graceful);
         self.timers
             .set(now.monotonic + self.config.limits.connections.shutdown_timeout.0, Timer::ShutdownGrace);
-        self.farewells = self.pending_proxies.keys().chain(self.connections.keys()).copied().collect();
-        self.say_farewells(now);
+        self.sessions_to_end = self.pending_proxies.keys().chain(self.connections.keys()).copied().collect();
+        self.end_sessions(now);
     }
 
     /// Tells a bounded number of sessions to end; the next turn follows at once for the others. Connections whose
     /// PROXY header is not complete are closed.
-    pub(super) fn say_farewells(&mut self, now: Now) {
-        let some = MAX_FAREWELLS_PER_TURN.min(self.farewells.len());
-        for id in self.farewells.drain(..some).collect::<Vec<_>>() {
+    pub(super) fn end_sessions(&mut self, now: Now) {
+        let some = MAX_ENDED_PER_TURN.min(self.sessions_to_end.len());
+        for id in self.sessions_to_end.drain(..some).collect::<Vec<_>>() {
             if self.pending_proxies.remove(&id).is_some() {
                 self.remove_connection(id);
             }
             self.call_and_pump(id, now, |conn, _| conn.begin_shutdown(now));
         }
-        if !self.farewells.is_empty() {
+        if !self.sessions_to_end.is_empty() {
             self.waker.wake();
         }
     }
@@ -62,4 +62,4 @@ impl Server {
 }
 
 /// Sessions that are told to end in one turn of the loop.
-pub(super) const MAX_FAREWELLS_PER_TURN: usize = 200;
+pub(super) const MAX_ENDED_PER_TURN: usize = 200;

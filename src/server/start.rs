@@ -104,14 +104,14 @@ impl Server {
             inherited,
             next_id: FIRST_ID,
             timers: Timers::new(),
-            unfinished: BTreeSet::new(),
+            pump_next_turn: BTreeSet::new(),
             last_pumped: None,
             response_work_left: 0,
             share: Share::WHOLE,
             read_paused: HashSet::new(),
             tick_is_set: false,
             shutdown: None,
-            farewells: VecDeque::new(),
+            sessions_to_end: VecDeque::new(),
             config,
         };
         for bound in sockets {

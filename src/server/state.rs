@@ -73,8 +73,8 @@ pub struct Server {
     /// The last id given to a connection or a listener. No id is used twice, so a token never means another socket.
     pub(super) next_id: u64,
     pub(super) timers: Timers<Timer>,
-    /// Connections with work left over from this turn.
-    pub(super) unfinished: BTreeSet<ConnId>,
+    /// Connections with work left over from this turn. The next turn pumps them first.
+    pub(super) pump_next_turn: BTreeSet<ConnId>,
     /// The last connection that was pumped because its socket was ready. The next turn begins after it.
     pub(super) last_pumped: Option<ConnId>,
     /// Work that this turn may still spend on responses.
@@ -88,7 +88,7 @@ pub struct Server {
     pub(super) read_buffer: Vec<u8>,
     pub(super) shutdown: Option<Shutdown>,
     /// Connections whose sessions do not know yet that the server stops.
-    pub(super) farewells: VecDeque<ConnId>,
+    pub(super) sessions_to_end: VecDeque<ConnId>,
 }
 
 /// The purpose of a timer.

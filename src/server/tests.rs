@@ -10,7 +10,7 @@ use mio::Events;
 use super::{
     peer::ConnMeta,
     pumping::MAX_WORK_PER_TURN,
-    shutdown::MAX_FAREWELLS_PER_TURN,
+    shutdown::MAX_ENDED_PER_TURN,
     state::{Server, Timer},
 };
 use crate::{
@@ -183,16 +183,16 @@ fn l10_a_panic_in_a_greeting_a_deadline_or_the_end_of_the_server_ends_one_sessio
 #[test]
 fn a_server_that_stops_has_some_sessions_a_turn_say_goodbye() {
     let (_dir, mut server, ..) = server_with_a_session(Buggy::Step);
-    let more = MAX_FAREWELLS_PER_TURN as u64 + 10;
+    let more = MAX_ENDED_PER_TURN as u64 + 10;
     let _peers: Vec<_> = (0..more).map(|n| session(&mut server, ConnId(100 + n), Buggy::Step)).collect();
     let over = |server: &Server| server.connections.values().filter(|conn| conn.is_closing()).count();
     let now = server.clock.now();
     server.begin_shutdown(now);
-    assert_eq!(over(&server), MAX_FAREWELLS_PER_TURN);
+    assert_eq!(over(&server), MAX_ENDED_PER_TURN);
     assert!(!server.is_finished());
     server.poll.poll(&mut Events::with_capacity(16), None).unwrap(); // the next turn begins at once
-    server.say_farewells(now);
-    assert_eq!((over(&server), server.farewells.len()), (MAX_FAREWELLS_PER_TURN + 11, 0));
+    server.end_sessions(now);
+    assert_eq!((over(&server), server.sessions_to_end.len()), (MAX_ENDED_PER_TURN + 11, 0));
 }
 
 /// Turns the loop until the client has finished.
@@ -303,7 +303,7 @@ fn l13_an_event_that_is_not_true_is_looked_into_once_and_leaves_no_work_over() {
     let (_dir, mut server, id, _peer) = server_with_a_session(Buggy::Step);
     for _ in 0..100 {
         event(&mut server, id);
-        assert!(server.unfinished.is_empty() && server.connections.contains_key(&id));
+        assert!(server.pump_next_turn.is_empty() && server.connections.contains_key(&id));
     }
 }
 
@@ -318,7 +318,7 @@ fn r13_connections_that_a_turn_has_no_room_for_come_first_in_the_next() {
         let before = ready.len();
         let (last, now) = (server.last_pumped, server.clock.now());
         server.pump_ready(std::mem::take(&mut ready), now);
-        ready = std::mem::take(&mut server.unfinished);
+        ready = std::mem::take(&mut server.pump_next_turn);
         turns += 1;
         pumped += before - ready.len();
         assert!(before - ready.len() <= MAX_WORK_PER_TURN / 10, "{} in one turn", before - ready.len());

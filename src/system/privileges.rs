@@ -36,7 +36,7 @@ pub enum RunAs {
         uid: u32,
         /// The id of the user's primary group.
         gid: u32,
-        /// Number of supplementary groups, which the server joins too.
+        /// Number of supplementary groups, without the primary one.
         groups: usize,
     },
     /// Root, with all its capabilities.

@@ -23,4 +23,4 @@ pub use mark::{BadMark, Mark};
 pub use message::Message;
 pub(crate) use purge::purge;
 pub(crate) use seed::{Naming, SeededMessage, Seeder, TestMessage};
-pub(crate) use wait::{Target, Wait};
+pub(crate) use wait::{Presence, Target, Wait};

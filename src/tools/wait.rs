@@ -48,6 +48,22 @@ pub(crate) struct Wait<'a> {
     pub timeout: Duration,
 }
 
+/// The content of the place where messages are awaited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Presence {
+    NoSpool,
+    /// No mailbox of the address.
+    NoMailbox {
+        /// Mailboxes that the spool has.
+        others: Vec<String>,
+    },
+    Messages {
+        there: u64,
+        /// Those that were present at the mark.
+        marked: u64,
+    },
+}
+
 /// One Maildir or folder being watched.
 struct WatchedDir {
     /// Its name in marks: mailbox and folder.
@@ -121,6 +137,29 @@ impl Wait<'_> {
         Ok(mark)
     }
 
+    /// Looks at the places where messages are awaited.
+    pub(crate) fn look(&self) -> Result<Presence, Error> {
+        if !self.spool.is_dir() {
+            return Ok(Presence::NoSpool);
+        }
+        let (mut is_mailbox, mut there, mut marked) = (false, 0, 0);
+        for dir in watched_dirs(self.targets) {
+            let Some(maildir) = dir.find(self.spool)? else { continue };
+            is_mailbox = true;
+            for found in list_messages(&maildir)?.unwrap_or_default() {
+                there += 1;
+                marked += u64::from(self.after.contains(&dir.label, name::identity(&found.name)));
+            }
+        }
+        if is_mailbox {
+            return Ok(Presence::Messages { there, marked });
+        }
+        let names = Spool::open(self.spool)?.names()?.into_iter().filter_map(|name| name.into_string().ok());
+        let mut others: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+        others.sort();
+        Ok(Presence::NoMailbox { others })
+    }
+
     /// Reports new messages among the changed names, or among all messages if `everything` is set.
     fn report_new(
         &self,
@@ -140,7 +179,9 @@ impl Wait<'_> {
                 }
                 MailboxEvent::NameRemoved(..) => {}
                 MailboxEvent::DirectoryLost(IndexId(at)) => {
-                    watched_dirs.get_mut(at as usize).into_iter().for_each(|dir| dir.maildir = None);
+                    if let Some(dir) = watched_dirs.get_mut(at as usize) {
+                        dir.maildir = None;
+                    }
                 }
             }
         }

@@ -218,7 +218,9 @@ mod tests {
         ) {
             let mut text = "Received: by x\r\n".repeat(hops);
             lines.iter().for_each(|line| text.push_str(&format!("{line}\r\n")));
-            long.into_iter().for_each(|n| text.push_str(&format!("{}\r\n", "y".repeat(n))));
+            if let Some(n) = long {
+                text.push_str(&format!("{}\r\n", "y".repeat(n)));
+            }
             text.push_str(if accent { "é\r\n" } else { "" });
             text.push_str(&partial_line);
             let summary = summary_of(text.as_bytes());

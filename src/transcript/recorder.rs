@@ -175,7 +175,9 @@ impl Recorder {
         let ended = !after.is_data();
         if self.records_bodies {
             self.partial_input.feed(input).iter().for_each(|line| self.record_client_line(line));
-            self.partial_input.too_long().iter().for_each(|begun| self.record_client_line(begun));
+            if let Some(begun) = self.partial_input.too_long() {
+                self.record_client_line(&begun);
+            }
             if ended {
                 self.record_chunk_end();
             }

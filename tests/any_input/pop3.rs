@@ -99,7 +99,7 @@ pub(crate) fn play<'a>(
                 }
                 Step::Idle => break,
                 Step::StartTls => {
-                    assert!(rules.stls && inbox.is_empty(), "clear text is left over");
+                    assert!(rules.protocol.stls && inbox.is_empty(), "clear text is left over");
                     session.tls_started(&cx, Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" });
                     Step::Continue
                 }

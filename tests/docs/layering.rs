@@ -17,7 +17,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("deferred_drop", &[]),
     ("file_stamp", &[]),
     ("open_regular", &[]),
-    ("password_prompt", &[]),
+    ("ending_signals", &[]),
+    ("password_prompt", &["ending_signals"]),
     ("file_poller", &[]),
     ("round_robin", &[]),
     ("capacity", &[]),
@@ -121,7 +122,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("client", &["wire_size", "printable", "mime", "proto"]),
-    ("mua", &["password_prompt", "accounts", "maildir", "wire_size", "printable", "mime", "proto", "client"]),
+    ("mua", &["password_prompt", "accounts", "maildir", "wire_size", "mime", "proto", "client"]),
     ("tools", &["maildir", "mime", "index", "limits", "proto", "wire_size", "safe_file"]),
     (
         "testing",
@@ -143,6 +144,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "limits",
             "open_regular",
+            "ending_signals",
             "password_prompt",
             "printable",
             "safe_file",

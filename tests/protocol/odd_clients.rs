@@ -164,3 +164,20 @@ fn w09_dev_has_a_mailbox_for_every_address_and_the_tools_find_it() {
         assert!(waited.status.success(), "{address}: {waited:?}");
     }
 }
+
+#[test]
+fn w14_a_directory_that_is_named_in_another_way_is_told_with_its_right_name() {
+    let place = home();
+    for name in
+        ["Bob@Example.Test", "jörg@example.test", "alice@example.test", ".trash@Example.test", "notes"]
+    {
+        fs::create_dir(place.path().join(name)).unwrap();
+    }
+    let spool = Some(place.path().to_owned());
+    let server = Setup { config: Some(STRICT), users: &[ALICE], spool, ..Setup::default() }.start();
+    server.tells("Bob@Example.Test: not a mailbox, mail for that address goes to bob@example.test: stop");
+    server.tells(
+        "jörg@example.test: not a mailbox, mail for that address goes to j%c3%b6rg@example.test: stop",
+    );
+    assert_eq!(server.log().matches("not a mailbox").count(), 2);
+}

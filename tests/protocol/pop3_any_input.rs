@@ -12,7 +12,7 @@ use restante::{
     limits::Limits,
     proto::{
         dot::LineEndings,
-        pop3::{Persona, SessionConfig},
+        pop3::{Persona, Pop3Config, SessionConfig},
         request::Failure,
         syntax::Syntax,
     },
@@ -24,12 +24,9 @@ fn play(limits: &Limits, pieces: &[&[u8]], faults: &[Option<Failure>]) -> Outcom
         hostname: "mx.test".into(),
         line_endings: LineEndings::Strict,
         syntax: Syntax::default(),
-        persona: Persona::Modern,
-        expire: None,
-        stls: false,
-        plaintext_auth: true,
         limits: limits.clone(),
         pedantic: false,
+        protocol: Pop3Config { persona: Persona::Modern, expire: None, stls: false, plaintext_auth: true },
     };
     any_input::play(&rules, pieces.iter().copied(), |asked| faults.get(asked).copied().flatten())
 }

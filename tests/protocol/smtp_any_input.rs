@@ -14,7 +14,7 @@ use restante::{
     proto::{
         dot::LineEndings,
         request::Failure,
-        smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig},
+        smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig, SmtpConfig},
         syntax::Syntax,
     },
 };
@@ -36,10 +36,9 @@ fn play<'a>(
         hostname: "mx.test".into(),
         line_endings,
         syntax: Syntax::default(),
-        persona: Persona::Modern,
         limits,
-        policy,
         pedantic: false,
+        protocol: SmtpConfig { persona: Persona::Modern, policy },
     };
     any_input::play(&rules, pieces, |asked| faults.get(asked).copied().flatten())
 }

@@ -9,11 +9,11 @@ import email
 import email.policy
 import fcntl
 import os
-import poplib
 import pty
 import re
 import select
 import signal
+import smtplib
 import socket
 import struct
 import sys
@@ -73,6 +73,15 @@ class Terminal:
 
     def type(self, line):
         os.write(self.window, f"{line}\n".encode())
+
+    def more_or(self, end):
+        """Waits for the question after a page, or for that text; true if there is another page."""
+        until = time.monotonic() + PATIENCE
+        end, more = (re.compile(r"(?: |\r\n)".join(map(re.escape, text.split(" ")))) for text in (end, "to stop -- "))
+        while not (found := more.search(self.unread) or end.search(self.unread)):
+            assert self.more(until), f"neither {end} nor {more}:\n{self.seen}"
+        self.unread = self.unread[found.end():]
+        return "stop" in found[0]
 
     def secret(self, question, line):
         """Types something when the echo is off."""
@@ -170,13 +179,13 @@ def write_with_attachments():
     terminal.expect("The server keeps a copy")
     terminal.answer("Your choice: ", "4")
     terminal.answer("Your choice: ", "1")
-    terminal.answer("q goes back: ", "1")
+    terminal.answer("q back: ", "1")
     terminal.expect("From: ")
     terminal.expect("Réunion 日本 demain")
     terminal.expect("Bonjour,\r\n..\r\n.x\r\n\r\nà demain")
     for number, name in enumerate(files, 1):
         terminal.expect(f"{number}  {name}")
-    terminal.answer("Enter goes back: ", "r")
+    terminal.answer("Enter to go back: ", "r")
     for question in ("To (commas", "Cc: ", "Bcc: ", "Subject", "Attach a file (Enter: no more): "):
         terminal.answer(question, "")
     terminal.expect("Text, ended by")
@@ -185,20 +194,20 @@ def write_with_attachments():
     terminal.expect("The server keeps a copy")
     os.mkdir(os.path.join(HOME, "saved"))
     for number, (name, content) in enumerate(files.items(), 1):
-        terminal.answer("Enter goes back: ", f"s {number}")
+        terminal.answer("Enter to go back: ", f"s {number}")
         terminal.answer("Into the directory [.]: ", "~/saved")
         terminal.expect("Saved as ")
         with open(os.path.join(HOME, "saved", name), "rb") as file:
             assert file.read() == content, name
-    terminal.answer("Enter goes back: ", "")
-    terminal.answer("q goes back: ", "q")
+    terminal.answer("Enter to go back: ", "")
+    terminal.answer("q back: ", "q")
     terminal.answer("Your choice: ", "3")
     terminal.expect("Sent, page 1 of 1")
     terminal.expect("Élodie Ça")
-    terminal.answer("q goes back: ", "1")
+    terminal.answer("q back: ", "1")
     terminal.expect("Bonjour")
-    terminal.answer("Enter goes back: ", "")
-    terminal.answer("q goes back: ", "q")
+    terminal.answer("Enter to go back: ", "")
+    terminal.answer("q back: ", "q")
     terminal.answer("Your choice: ", "q")
     assert terminal.ended() == 0, terminal.seen
     for user in (ALICE, "bob@example.test"):
@@ -235,11 +244,11 @@ def in_french():
     terminal = Terminal(LC_ALL="fr_FR.UTF-8")
     terminal.log_in(name="Nom ou adresse", password="Mot de passe : ")
     terminal.answer("Votre choix : ", "2")
-    terminal.answer("À (séparés par des virgules): ", ALICE)
-    terminal.answer("Cc: ", "")
-    terminal.answer("Cci: ", "")
-    terminal.answer("Objet: ", "Été")
-    terminal.answer("c'est tout): ", "")
+    terminal.answer("À (séparés par des virgules) : ", ALICE)
+    terminal.answer("Cc : ", "")
+    terminal.answer("Cci : ", "")
+    terminal.answer("Objet : ", "Été")
+    terminal.answer("c'est tout) : ", "")
     terminal.expect("Texte, terminé par")
     terminal.type("Bonjour")
     os.write(terminal.window, b"\x04")
@@ -249,6 +258,13 @@ def in_french():
     terminal.answer("Votre choix : ", "4")
     terminal.answer("Votre choix : ", "1")
     terminal.expect("Boîte de réception, page 1 sur 1")
+    terminal.expect(" o ")
+    terminal.answer("q : retour : ", "1")
+    terminal.expect("De : ")
+    terminal.answer("r : répondre, d : supprimer ce message, Entrée : retour : ", "r")
+    os.write(terminal.window, b"\x04")
+    terminal.expect("Non envoyé.")
+    terminal.answer("Entrée : retour : ", "")
     terminal.answer("q : retour : ", "d 1")
     terminal.expect("À supprimer quand vous quitterez : 1.")
     terminal.answer("q : retour : ", "q")
@@ -265,22 +281,22 @@ def a_table_of_80_columns():
     terminal = Terminal(size=(80, 12))
     terminal.log_in()
     terminal.answer("Your choice: ", "1")
-    before = terminal.answer("q goes back: ", "n")
+    before = terminal.answer("q back: ", "n")
     rows = [line for line in before.splitlines() if re.match(r" +\d+ ", line)]
-    assert len(rows) == 7, before
+    assert len(rows) == 6, before
     assert all(width(line) <= 80 for line in before.splitlines()), before
     assert "日本" in before and "␛[2J" in before, before
-    before = terminal.answer("q goes back: ", "p")
+    before = terminal.answer("q back: ", "p")
     assert "page 2 of 2" in before, before
-    terminal.answer("q goes back: ", "10")
+    terminal.answer("q back: ", "10")
     terminal.expect("␛]0;title␇")
     terminal.answer("-- Enter for more, q to stop -- ", "")
     terminal.answer("-- Enter for more, q to stop -- ", "q")
-    terminal.answer("Enter goes back: ", "s 1")
+    terminal.answer("Enter to go back: ", "s 1")
     terminal.answer("Into the directory [.]: ", HOME)
     terminal.expect(f"Saved as {HOME}/passwd.")
-    terminal.answer("Enter goes back: ", "")
-    terminal.answer("q goes back: ", "q")
+    terminal.answer("Enter to go back: ", "")
+    terminal.answer("q back: ", "q")
     terminal.answer("Your choice: ", "q")
     assert terminal.ended() == 0
     escapes = set(re.findall(r"\x1b[^m]*m|\x1b|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", terminal.seen))
@@ -293,18 +309,18 @@ def odd_parts():
     terminal.log_in()
     terminal.answer("Your choice: ", "1")
     terminal.expect("日本語")
-    terminal.answer("q goes back: ", "1")
+    terminal.answer("q back: ", "1")
     terminal.expect("Click here [1]")
     terminal.expect("[1] https://shop.test/?a=1&b=2")
     terminal.expect("1  attachment-1.eml  message/rfc822")
     terminal.expect("2  zshenv  text/csv")
-    terminal.answer("Enter goes back: ", "s 2")
+    terminal.answer("Enter to go back: ", "s 2")
     terminal.answer("Into the directory [.]: ", "~")
     terminal.expect("Saved as ")
     with open(os.path.join(HOME, "zshenv"), "rb") as file:
         assert file.read() == b"\xe9;1\r\n"
-    terminal.answer("Enter goes back: ", "")
-    terminal.answer("q goes back: ", "q")
+    terminal.answer("Enter to go back: ", "")
+    terminal.answer("q back: ", "q")
     terminal.answer("Your choice: ", "q")
     assert terminal.ended() == 0, terminal.seen
 
@@ -313,18 +329,112 @@ def delete_and_keep():
     terminal = Terminal()
     terminal.log_in()
     terminal.answer("Your choice: ", "1")
-    terminal.answer("q goes back: ", "d 1-3 9")
+    terminal.answer("q back: ", "d 1-3 9")
     terminal.expect("There is no message 9 here.")
     terminal.expect("To be deleted when you quit: 1, 2, 3.")
-    terminal.answer("q goes back: ", "u 2")
+    terminal.answer("q back: ", "u 2")
     terminal.expect("Kept: 2.")
-    terminal.answer("q goes back: ", "1")
+    terminal.answer("q back: ", "1")
     terminal.expect("Message 1 is to be deleted")
-    terminal.answer("q goes back: ", "q")
+    terminal.answer("q back: ", "q")
     terminal.expect("3 in the inbox, 2 to be deleted")
     terminal.answer("Your choice: ", "q")
     terminal.expect("Deleted: 2. Goodbye.")
     assert terminal.ended() == 0
+
+
+def look_for_new_mail():
+    """The marks outlive a look for new mail, and new messages are marked until they are read."""
+    terminal = Terminal()
+    terminal.log_in()
+    terminal.answer("Your choice: ", "1")
+    terminal.answer("q back: ", "d 1")
+    terminal.expect("To be deleted when you quit: 1.")
+    terminal.answer("q back: ", "q")
+    with smtplib.SMTP("127.0.0.1", int(SMTP_PORT)) as smtp:
+        smtp.sendmail(ALICE, ALICE, "Subject: late\r\n\r\ntext\r\n")
+    terminal.answer("Your choice: ", "4")
+    terminal.expect("New messages: 1.")
+    terminal.expect("Still to be deleted when you quit: 1.")
+    terminal.expect("4 in the inbox, 1 to be deleted")
+    terminal.answer("Your choice: ", "1")
+    rows = terminal.answer("q back: ", "4")
+    marks = [row[6:7] for row in rows.splitlines() if re.match(r" +\d+ ", row)]
+    assert marks == ["N", "N", "N", "D"], rows
+    terminal.answer("Enter to go back: ", "")
+    rows = terminal.answer("q back: ", "u 1")
+    assert re.search(r"^ +4   ", rows, re.M), rows
+    terminal.answer("q back: ", "q")
+    terminal.answer("Your choice: ", "4")
+    terminal.expect("New messages: 0.")
+    terminal.answer("Your choice: ", "q")
+    terminal.expect("Nothing was deleted. Goodbye.")
+    assert terminal.ended() == 0
+    # What was read stays read at the next start. Two looks in a row, and the end: what is marked goes then.
+    terminal = Terminal()
+    terminal.log_in()
+    terminal.answer("Your choice: ", "1")
+    rows = terminal.answer("q back: ", "d 4")
+    marks = [row[6:7] for row in rows.splitlines() if re.match(r" +\d+ ", row)]
+    assert marks == [" ", "N", "N", "N"], rows
+    terminal.answer("q back: ", "q")
+    for _ in range(2):
+        terminal.answer("Your choice: ", "4")
+        terminal.expect("Still to be deleted when you quit: 1.")
+    terminal.answer("Your choice: ", "q")
+    terminal.expect("Deleted: 1. Goodbye.")
+    assert terminal.ended() == 0
+
+
+def slips():
+    """Keys that do not fit: nothing ends without a word, and nothing is deleted that was not meant."""
+    terminal = Terminal()
+    terminal.answer("Name or address: ", "")
+    terminal.expect("No name was given.")
+    terminal.log_in()
+    terminal.answer("Your choice: ", "1")
+    terminal.answer("q back: ", "3")
+    before = terminal.answer("Enter to go back: ", "d 2")
+    assert "save an attachment" not in before, before
+    terminal.expect("Nothing was deleted: here d deletes message 3, which you read. For 2, go back first.")
+    terminal.answer("Enter to go back: ", "s 1")
+    terminal.expect("This message has no attachment.")
+    terminal.answer("Enter to go back: ", "r 2")
+    terminal.expect("r 2 is not one of the choices.")
+    terminal.answer("Enter to go back: ", "d 3")
+    terminal.expect("To be deleted when you quit: 3.")
+    terminal.answer("q back: ", "u 3")
+    terminal.answer("q back: ", "q")
+    terminal.answer("Your choice: ", "q")
+    terminal.expect("Nothing was deleted. Goodbye.")
+    assert terminal.ended() == 0
+    terminal = Terminal()
+    terminal.expect("Name or address: ")
+    os.write(terminal.window, b"\x04")
+    terminal.expect("Goodbye.")
+    assert terminal.ended() == 0
+
+
+def windows_of_all_widths():
+    """No line of the client is wider than its window, in any script; words that no blank divides are cut."""
+    for columns in (20, 24, 30, 40, 44, 50, 63, 64, 80, 100, 132, 200):
+        terminal = Terminal(size=(columns, 24))
+        terminal.log_in()
+        terminal.answer("Your choice: ", "1")
+        terminal.answer("q back: ", "1")
+        while terminal.more_or("go back: "):
+            terminal.type("")
+        terminal.type("")
+        terminal.answer("q back: ", "q")
+        terminal.answer("Your choice: ", "q")
+        assert terminal.ended() == 0, terminal.seen
+        shown = plain(terminal.seen)
+        shown = shown[shown.index("Password:"):]
+        wide = [line for line in shown.splitlines() if width(line) > columns]
+        assert not wide, (columns, wide)
+        if directory := os.environ.get("RESTANTE_SCREENS"):
+            with open(os.path.join(directory, f"client-{columns}.txt"), "w") as file:
+                file.write(shown)
 
 
 def a_lost_connection():
@@ -333,17 +443,17 @@ def a_lost_connection():
     terminal = Terminal(pop3=relay.port)
     terminal.log_in()
     terminal.answer("Your choice: ", "1")
-    terminal.answer("q goes back: ", "d 1")
+    terminal.answer("q back: ", "d 1")
     terminal.expect("To be deleted")
     relay.cut()
-    terminal.answer("q goes back: ", "2")
+    terminal.answer("q back: ", "2")
     terminal.expect("was closed")
     terminal.answer("Connect again? [Y/n] ", "")
     terminal.expect("Nothing was deleted")
     terminal.expect("3 in the inbox, 0 to be deleted")
     terminal.answer("Your choice: ", "1")
     terminal.expect("letter 1")
-    terminal.answer("q goes back: ", "q")
+    terminal.answer("q back: ", "q")
     terminal.answer("Your choice: ", "q")
     terminal.expect("Nothing was deleted. Goodbye.")
     assert relay.heard.count(b"TOP ") == 3, "a header is fetched once, and known again by its unique id"
@@ -403,28 +513,14 @@ def sign_up():
     terminal.secret("Password: ", "new secret")
     terminal.secret("Repeat the password: ", "new secret")
     terminal.expect("carl@example.test is signed up.")
-    until = time.monotonic() + PATIENCE
-    while not knows("carl@example.test"):
-        assert time.monotonic() < until, "the server never knows of it"
-        time.sleep(0.1)
     terminal.answer("q quit: ", "1")
-    terminal.answer("Name or address", "carl@example.test")
+    terminal.answer("Name or address [carl@example.test]: ", "")
     terminal.secret("Password: ", "new secret")
+    terminal.expect("Waiting until the server knows carl@example.test")
     terminal.expect("carl@example.test: 0 in the inbox")
     terminal.answer("Your choice: ", "q")
     assert terminal.ended() == 0
-
-
-def knows(user):
-    client = poplib.POP3("127.0.0.1", int(POP3_PORT), timeout=PATIENCE)
-    try:
-        client.user(user)
-        client.pass_("new secret")
-        return True
-    except poplib.error_proto:
-        return False
-    finally:
-        client.quit()
+    assert "Attempts left" not in terminal.seen, terminal.seen
 
 
 def between_postfix_and_dovecot():
@@ -436,13 +532,13 @@ def between_postfix_and_dovecot():
     terminal.log_in(user="alice")
     terminal.expect("alice: 3 in the inbox")
     terminal.answer("Your choice: ", "1")
-    terminal.answer("q goes back: ", "2")
+    terminal.answer("q back: ", "2")
     terminal.expect("Subject: letter 2")
     terminal.expect("\r\n.\r\ntext 2\r\n")
-    terminal.answer("Enter goes back: ", "d")
-    terminal.answer("q goes back: ", "d 3")
-    terminal.answer("q goes back: ", "u 3")
-    terminal.answer("q goes back: ", "q")
+    terminal.answer("Enter to go back: ", "d")
+    terminal.answer("q back: ", "d 3")
+    terminal.answer("q back: ", "u 3")
+    terminal.answer("q back: ", "q")
     terminal.answer("Your choice: ", "q")
     terminal.expect("Deleted: 1. Goodbye.")
     assert terminal.ended() == 0
@@ -456,7 +552,7 @@ def between_postfix_and_dovecot():
     terminal.expect("A copy is kept on this disk.")
     terminal.answer("Your choice: ", "3")
     terminal.expect("by Postfix")
-    terminal.answer("q goes back: ", "q")
+    terminal.answer("q back: ", "q")
     terminal.answer("Your choice: ", "q")
     assert terminal.ended() == 0
 
@@ -466,8 +562,8 @@ def replies():
     terminal = Terminal("--user", ALICE)
     terminal.log_in(user="")
     terminal.answer("Your choice: ", "1")
-    terminal.answer("q goes back: ", "1")
-    terminal.answer("Enter goes back: ", "r")
+    terminal.answer("q back: ", "1")
+    terminal.answer("Enter to go back: ", "r")
     terminal.answer("To (commas between several) [Élodie <bob@example.test>]: ", "")
     for question in ("Cc: ", "Bcc: ", "Subject [Re: Été]: ", "Attach a file (Enter: no more): "):
         terminal.answer(question, "")
@@ -475,15 +571,15 @@ def replies():
     terminal.type("Yes.\n.")
     terminal.answer("Send it? [Y/n] ", "n")
     terminal.expect("Not sent.")
-    terminal.answer("Enter goes back: ", "r")
+    terminal.answer("Enter to go back: ", "r")
     for question in ("To (commas", "Cc: ", "Bcc: ", "Subject", "Attach a file (Enter: no more): "):
         terminal.answer(question, "")
     terminal.expect("Text, ended by")
     terminal.type("Yes.\n.")
     terminal.answer("Send it? [Y/n] ", "y")
     terminal.expect("Sent: 250")
-    terminal.answer("Enter goes back: ", "")
-    terminal.answer("q goes back: ", "q")
+    terminal.answer("Enter to go back: ", "")
+    terminal.answer("q back: ", "q")
     terminal.answer("Your choice: ", "q")
     assert terminal.ended() == 0
     (path,) = [os.path.join(HOME, "spool/bob@example.test/new", name)
@@ -540,6 +636,24 @@ def the_echo_comes_back():
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGINT, status
 
 
+def the_live_screen_gives_the_terminal_back():
+    """`restante status --watch` restores the modes of the terminal and its screen, whatever ends it."""
+    watch = ["status", "--watch", "--file", os.path.join(HOME, "metrics")]
+    for ending in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        terminal = Terminal(command=watch)
+        before = termios.tcgetattr(terminal.window)[:4]
+        terminal.expect("q quits")
+        assert termios.tcgetattr(terminal.window)[:4] != before
+        os.kill(terminal.pid, ending)
+        until = time.monotonic() + PATIENCE
+        while terminal.more(until):
+            pass
+        _, status = os.waitpid(terminal.pid, 0)
+        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == ending, (ending, status)
+        assert termios.tcgetattr(terminal.window)[:4] == before, ending
+        assert terminal.seen.rindex("\x1b[?1049l") > terminal.seen.rindex("\x1b[?1049h"), ending
+
+
 def send_asks():
     """`restante send` on a terminal asks for what is missing, and offers answers."""
     terminal = Terminal("-v", command=["send"], USER="zoe")
@@ -559,5 +673,5 @@ signal.alarm(120)
 {story.__name__: story for story in (
     wrong_twice_then_right, wrong_three_times, write_with_attachments, in_french, a_table_of_80_columns,
     odd_parts, delete_and_keep, a_lost_connection, sign_up, between_postfix_and_dovecot,
-    replies, send_asks, the_echo_comes_back,
+    replies, send_asks, the_echo_comes_back, the_live_screen_gives_the_terminal_back, look_for_new_mail, slips, windows_of_all_widths,
 )}[STORY]()

@@ -1,6 +1,6 @@
 //! `restante client` in a pseudo-terminal, as a person sees it. Each story is told in `tests/python/terminal.py`.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use crate::common::{
     STRICT, Server, Setup,
@@ -100,6 +100,38 @@ fn what_is_deleted_is_kept_until_the_end_and_can_be_taken_back() {
 }
 
 #[test]
+fn u08_a_look_for_new_mail_deletes_nothing_and_shows_what_is_new() {
+    let server = three_letters();
+    story("look_for_new_mail", &server, CLEAR, None);
+    let maildir = server.maildir(ALICE);
+    assert_eq!(maildir.files("new").len() + maildir.files("cur").len(), 3);
+}
+
+#[test]
+fn u10_a_key_that_does_not_fit_ends_and_deletes_nothing() {
+    story("slips", &three_letters(), CLEAR, None);
+}
+
+#[test]
+fn u12_no_line_is_wider_than_a_window_of_20_to_200_columns() {
+    let server = Server::dev();
+    let long = "=?utf-8?b?5pel5pys6Kqe44Gu5YWI55Sf?= ".repeat(6);
+    let message = format!(
+        "From: {long}<x@far.test>\r\nTo: {}alice@example.test\r\nSubject: {long}\r\n\
+         Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\
+         {}\r\n{}\r\n--x\r\nContent-Disposition: attachment; filename=\"{}.pdf\"\r\n\r\nno\r\n--x--\r\n",
+        "Somebody with a name <somebody@example.test>, ".repeat(5),
+        "日本語の文章".repeat(30),
+        "word ".repeat(60),
+        "a long name ".repeat(15)
+    );
+    for _ in 0..12 {
+        deliver(&server, ALICE, message.as_bytes());
+    }
+    story("windows_of_all_widths", &server, CLEAR, None);
+}
+
+#[test]
 fn a_lost_connection_deletes_nothing_and_is_opened_again() {
     let server = three_letters();
     story("a_lost_connection", &server, CLEAR, None);
@@ -108,8 +140,8 @@ fn a_lost_connection_deletes_nothing_and_is_opened_again() {
 }
 
 #[test]
-fn n08_people_sign_up_where_the_accounts_are_at_hand_and_not_over_the_mail_of_others() {
-    let config = format!("{STRICT}\n[limits]\nauth.reload_interval = \"1s\"\nauth.failure_delay = \"0s\"\n");
+fn n08_u09_who_signs_up_logs_in_at_once_and_no_attempt_is_spent() {
+    let config = format!("{STRICT}\n[limits]\nauth.reload_interval = \"5s\"\n");
     let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
     server.maildir("dora@example.test").put("1.x", b"Subject: to the former Dora\r\n\r\n");
     story("sign_up", &server, CLEAR, None);
@@ -128,6 +160,17 @@ fn a_reply_quotes_and_belongs_to_its_thread() {
 fn u06_a_password_prompt_leaves_the_echo_on_whatever_ends_it() {
     let server = Setup { config: Some(STRICT), users: &[ALICE], ..Setup::default() }.start();
     story("the_echo_comes_back", &server, CLEAR, None);
+}
+
+#[test]
+fn u06_the_live_screen_gives_the_terminal_back_whatever_ends_it() {
+    let server = Server::dev();
+    fs::write(
+        server.home.path().join("metrics"),
+        "# restante at mx.example.test\nrestante_start_time_seconds 1\n",
+    )
+    .unwrap();
+    story("the_live_screen_gives_the_terminal_back", &server, CLEAR, None);
 }
 
 #[test]

@@ -135,3 +135,21 @@ fn any_file_is_explained_and_what_is_none_is_an_error() {
         assert!(String::from_utf8_lossy(&output.stderr).contains("cannot explain"), "{output:?}");
     }
 }
+
+#[test]
+fn u13_long_values_and_lists_end_in_an_ellipsis() {
+    let home = home();
+    let file = home.path().join("message");
+    let (long, hop) = ("x".repeat(200_000), "Received: by a.test; Fri, 20 Nov 2026 08:59:30 +0000\n");
+    let part = format!("--b\nContent-Type: a/{long}\n\n");
+    let message = format!(
+        "{}Subject: {long}\nContent-Type: multipart/mixed; boundary=b\n\n{}",
+        hop.repeat(3000),
+        part.repeat(3)
+    );
+    fs::write(&file, message).unwrap();
+    let text = String::from_utf8(explain(&file, &[]).stdout).unwrap();
+    assert!(text.len() < 30_000, "{}", text.len());
+    assert!(text.contains("xx…\n") && text.contains("and 2900 more; --json has all"), "{text}");
+    assert_eq!(json(&file)["hops"].as_array().unwrap().len(), 3000);
+}

@@ -8,6 +8,7 @@ mod completions;
 mod explain;
 mod fsck;
 mod mbox;
+mod mbox_forms;
 mod mime;
 mod seed;
 mod send;

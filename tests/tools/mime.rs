@@ -74,6 +74,9 @@ fn answer(bytes: &[u8]) -> String {
             .unwrap();
     }
     text.push('\n');
+    for block in &view.embedded {
+        writeln!(text, "in the text: {:?} \"{}\"", block.name, block.octets.escape_ascii()).unwrap();
+    }
     for (index, part) in message.parts().iter().enumerate() {
         let listed = view.listed.iter().position(|listed| *listed == index);
         let listed =

@@ -98,8 +98,44 @@ fn nothing_is_waited_for_beyond_the_time_and_no_spool_is_made() {
     let output = command(&spool, &["wait", "--to", BOB, "--timeout", "50ms"]).output().unwrap();
     assert_eq!(said(&output), (Vec::new(), 1));
     let complaint = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(complaint, format!("restante: 0 of 1 messages for {BOB} within 50ms\n"));
+    let expected = format!(
+        "restante: no matching message for {BOB} in {} after 50 ms: there is no such spool;",
+        spool.display()
+    );
+    assert!(complaint.starts_with(&expected), "{complaint}");
     assert!(!spool.exists());
+}
+
+#[test]
+fn u11_a_wait_in_vain_says_where_it_looked_and_what_is_there() {
+    let server = Server::dev();
+    let complaint = |words: &[&str]| {
+        let all = [&["wait", "--timeout", "0"], words].concat();
+        let output = command(&server.spool, &all).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        String::from_utf8(output.stderr).unwrap().trim_start_matches("restante: ").trim_end().to_owned()
+    };
+    let place = server.spool.display();
+    let begin = |to: &str| format!("no matching message for {to} in {place} after 0 s");
+    deliver(&server, BOB, LETTER);
+    let (mark, _) = run(&server.spool, &["wait", "--to", BOB, "--mark"]);
+    assert_eq!(
+        complaint(&["--to", BOB, "--after", &mark[0]]),
+        format!("{} (1 message there, 1 of them from before the mark)", begin(BOB))
+    );
+    deliver(&server, BOB, LETTER);
+    assert_eq!(
+        complaint(&["--to", BOB, "--subject", "tea", "--from", "zoe@example.test"]),
+        format!("{} (2 messages there, none matches from=zoe@example.test subject=tea)", begin(BOB))
+    );
+    assert_eq!(
+        complaint(&["--to", BOB, "--count", "3"]),
+        format!("2 of 3 matching messages for {BOB} in {place} after 0 s (2 messages there)")
+    );
+    assert_eq!(
+        complaint(&["--to", "ann@example.test"]),
+        format!("{}: there is no such mailbox; that spool has {BOB}", begin("ann@example.test"))
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod session;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use restante::{limits::Limits, proto::{request::Failure, dot::LineEndings, pop3::{Expire, Persona, SessionConfig}, syntax::Syntax}};
+use restante::{limits::Limits, proto::{request::Failure, dot::LineEndings, pop3::{Expire, Persona, Pop3Config, SessionConfig}, syntax::Syntax}};
 use session::{Outcome, Reader, play};
 
 use crate::{
@@ -81,12 +81,14 @@ fn run(data: &[u8]) {
         hostname: "mx.test".into(),
         line_endings,
         syntax: if bits & EXACT != 0 { Syntax::Exact } else { Syntax::Forgiving },
-        persona,
-        expire,
-        stls: bits & STLS != 0,
-        plaintext_auth: bits & NO_CLEAR_TEXT == 0,
         limits,
         pedantic: bits & PEDANTIC != 0,
+        protocol: Pop3Config {
+            persona,
+            expire,
+            stls: bits & STLS != 0,
+            plaintext_auth: bits & NO_CLEAR_TEXT == 0,
+        },
     };
     let play = Play { rules, fault: at.checked_sub(1).map(|at| (usize::from(at), fault)) };
     let wire = input.0;
@@ -94,7 +96,7 @@ fn run(data: &[u8]) {
     play.adds_up(&outcome, wire);
     assert_eq!(play.with(lines_in_pieces(wire, size)), outcome, "it depends on the pieces");
     // What stands behind STLS in the same piece ends the session.
-    if !play.rules.stls {
+    if !play.rules.protocol.stls {
         assert_eq!(play.with([wire].into_iter()), outcome, "it depends on the pieces");
         assert_eq!(play.with(wire.chunks(size)), outcome, "it depends on the pieces");
     }
@@ -143,7 +145,7 @@ impl Play {
             if let Some((delete, seen)) = &outcome.update {
                 // What is expired goes beside what was marked.
                 assert!(deleted.iter().all(|message| delete.contains(message)));
-                let keeps = matches!(self.rules.expire, None | Some(Expire::Never));
+                let keeps = matches!(self.rules.protocol.expire, None | Some(Expire::Never));
                 assert!(!keeps || deleted.iter().eq(delete), "another message is deleted");
                 assert!(seen.iter().all(|message| retrieved.contains(message) && !delete.contains(message)));
             }

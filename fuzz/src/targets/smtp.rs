@@ -7,7 +7,7 @@ mod session;
 
 use std::time::Duration;
 
-use restante::{limits::{Limits, Size}, proto::{request::Failure, dot::LineEndings, smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig}, syntax::Syntax}};
+use restante::{limits::{Limits, Size}, proto::{request::Failure, dot::LineEndings, smtp::{AuthPolicy, Kind, Persona, Policy, SessionConfig, SmtpConfig}, syntax::Syntax}};
 use session::{Outcome, play, well_formed};
 
 use crate::{
@@ -79,10 +79,9 @@ fn run(data: &[u8]) {
         hostname: "mx.test".into(),
         line_endings,
         syntax: if bits & EXACT != 0 { Syntax::Exact } else { Syntax::Forgiving },
-        persona,
         limits,
-        policy,
         pedantic: bits & PEDANTIC != 0,
+        protocol: SmtpConfig { persona, policy },
     };
     let play = Play { rules, fault: at.checked_sub(1).map(|at| (usize::from(at), fault)) };
     let wire = input.0;
@@ -110,7 +109,7 @@ impl Play {
     }
 
     fn adds_up(&self, outcome: &Outcome, wire: &[u8]) {
-        let Policy { kind, trusted, .. } = self.rules.policy;
+        let Policy { kind, trusted, .. } = self.rules.protocol.policy;
         well_formed(&outcome.replies);
         let lines = wire.iter().filter(|octet| **octet == b'\n').count();
         assert!(outcome.replies.len() <= (lines + 2) * LONGEST_REPLY, "{} octets", outcome.replies.len());

@@ -49,7 +49,7 @@ Type these in a second terminal, in the same directory:
   curl {} -u {DEMO_USER}:any
   mutt -f {mailbox}
 ",
-            printable::path(&spool),
+            printable::escape_path(&spool),
             shell_quoted(&format!("smtp://{smtp}")),
             shell_quoted(&format!("pop3://{pop3}/1")),
         );
@@ -140,7 +140,7 @@ fn quoted(path: &Path) -> String {
 /// Quotes one word for a shell command.
 fn shell_quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
-    let quoted = || format!("'{}'", printable::line(word).replace('\'', r"'\''"));
+    let quoted = || format!("'{}'", printable::escape_line(word).replace('\'', r"'\''"));
     if word.chars().all(plain) { word.to_owned() } else { quoted() }
 }
 

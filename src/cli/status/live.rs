@@ -20,7 +20,10 @@ use super::{
     source::Source,
     summary::{self, staleness},
 };
-use crate::metrics::reader::MetricsSnapshot;
+use crate::{
+    ending_signals::{self, Held},
+    metrics::reader::MetricsSnapshot,
+};
 
 /// The content of the screen.
 struct Screen {
@@ -34,15 +37,32 @@ struct Screen {
 
 /// Runs until the user presses q, Escape or Ctrl-C.
 pub(super) fn run(source: &Source, reading: MetricsSnapshot) -> io::Result<()> {
-    let mut terminal = ratatui::try_init()?;
     let mut screen = Screen { reading, before: None, bars: VecDeque::new(), error: None };
-    let ended = run_loop(&mut terminal, source, &mut screen);
-    ratatui::try_restore()?;
-    ended
+    loop {
+        // A signal waits until the terminal has its modes back.
+        let held = ending_signals::hold()?;
+        let mut terminal = ratatui::try_init()?;
+        let ended = run_loop(&mut terminal, source, &mut screen, &held);
+        ratatui::try_restore()?;
+        drop(held);
+        match ended? {
+            Some(signal) => ending_signals::take_effect(signal)?,
+            None => return Ok(()),
+        }
+    }
 }
 
-fn run_loop(terminal: &mut DefaultTerminal, source: &Source, screen: &mut Screen) -> io::Result<()> {
+/// Returns the signal that ended it, if no key did.
+fn run_loop(
+    terminal: &mut DefaultTerminal,
+    source: &Source,
+    screen: &mut Screen,
+    held: &Held,
+) -> io::Result<Option<i32>> {
     loop {
+        if let Some(signal) = held.signal() {
+            return Ok(Some(signal));
+        }
         terminal.draw(|frame| screen.draw(frame, SystemTime::now()))?;
         if event::poll(POLL_INTERVAL)?
             && let Event::Key(key) = event::read()?
@@ -50,7 +70,7 @@ fn run_loop(terminal: &mut DefaultTerminal, source: &Source, screen: &mut Screen
         {
             let interrupt = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
             if interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc) {
-                return Ok(());
+                return Ok(None);
             }
         }
         screen.update(source.read());

@@ -9,7 +9,7 @@ use crate::{
 
 /// Two lines with the server's name, its uptime and the age of the metrics.
 pub(super) fn heading(reading: &MetricsSnapshot, now: SystemTime) -> String {
-    let about = printable::line(reading.description().unwrap_or("restante"));
+    let about = printable::escape_line(reading.description().unwrap_or("restante"));
     format!("{about}\nup {}, metrics {} old", span(reading.uptime()), span(reading.age(now)))
 }
 
@@ -136,7 +136,7 @@ fn internal_lines(reading: &MetricsSnapshot) -> Vec<String> {
 }
 
 fn line(title: &str, text: &str) -> String {
-    let mut line = printable::line(&format!("{title:<12} {text}"));
+    let mut line = printable::escape_line(&format!("{title:<12} {text}"));
     if let Some((cut, _)) = line.char_indices().nth(WIDTH) {
         line.truncate(cut);
     }
@@ -146,7 +146,7 @@ fn line(title: &str, text: &str) -> String {
 fn latency_text(reading: &MetricsSnapshot, name: &str) -> String {
     let quantile = |part| reading.quantile(name, part).map(seconds);
     match (quantile(0.5), quantile(0.99), reading.mean(name).map(seconds)) {
-        (Some(half), Some(most), Some(mean)) => format!("half within {half}, 99% within {most}, mean {mean}"),
+        (Some(half), Some(most), Some(mean)) => format!("median {half}, 99% within {most}, mean {mean}"),
         _ => "nothing yet".into(),
     }
 }
@@ -197,9 +197,10 @@ fn size(octets: f64) -> String {
 
 fn seconds(seconds: f64) -> String {
     match seconds {
-        s if s >= 1.0 => format!("{s:.1}s"),
-        s if s >= 0.01 => format!("{:.0}ms", s * 1e3),
-        s => format!("{:.2}ms", s * 1e3),
+        s if s >= 1.0 => format!("{s:.1} s"),
+        s if s >= 0.01 => format!("{:.0} ms", s * 1e3),
+        s if s >= 0.001 => format!("{:.1} ms", s * 1e3),
+        s => format!("{:.2} ms", s * 1e3),
     }
 }
 
@@ -229,7 +230,7 @@ mod tests {
     #[test]
     fn sizes_and_times_are_short() {
         assert_eq!([0.0, 5e6].map(size), ["0 B", "4.7 MiB"]);
-        assert_eq!([0.000_1, 0.009_9, 0.05, 2.0].map(seconds), ["0.10ms", "9.90ms", "50ms", "2.0s"]);
+        assert_eq!([0.000_1, 0.009_9, 0.05, 2.0].map(seconds), ["0.10 ms", "9.9 ms", "50 ms", "2.0 s"]);
     }
 
     #[test]

@@ -14,11 +14,11 @@ pub type CommandSpec = command_table::CommandSpec<Verb, CommandPhase>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Persona {
-    /// 1988, with LAST.
+    /// RFC 1081 of 1988, with LAST.
     Rfc1081,
     /// 1993, the last one with LAST.
     Rfc1460,
-    /// 1996, with UIDL.
+    /// RFC 1939 of 1996, with UIDL and without LAST.
     Rfc1939,
     /// The current protocol, with all extensions of this server.
     #[default]

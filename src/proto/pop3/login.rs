@@ -40,7 +40,7 @@ impl Pop3Session {
         last: bool,
         out: &mut Outbox,
     ) -> Step {
-        match (argument, self.encryption, self.config.stls) {
+        match (argument, self.encryption, self.config.protocol.stls) {
             (Some(_), ..) => self.refuse_arguments(rule, out),
             (None, Some(_), _) => self.refuse(out, rule.name, reply::TLS_ALREADY),
             (None, None, false) => self.refuse(out, rule.name, reply::NO_TLS),
@@ -54,7 +54,7 @@ impl Pop3Session {
 
     /// True if the client may send a password on this connection.
     pub(super) fn passwords_allowed(&self) -> bool {
-        self.config.plaintext_auth || self.encryption.is_some()
+        self.config.protocol.plaintext_auth || self.encryption.is_some()
     }
 
     /// AUTH with a mechanism, and perhaps with an initial response.
@@ -132,7 +132,7 @@ impl Pop3Session {
         }))
     }
 
-    pub(super) fn denied(
+    pub(super) fn delay_refusal(
         &mut self,
         Credentials { mechanism, user, password }: Credentials,
         delay: Duration,
@@ -148,7 +148,7 @@ impl Pop3Session {
         Step::Pause(delay)
     }
 
-    pub(super) fn not_opened(
+    pub(super) fn open_failed(
         &mut self,
         cx: &Context<'_>,
         mailbox: Mailbox,

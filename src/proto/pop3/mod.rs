@@ -16,6 +16,6 @@ mod vocabulary;
 pub use command_table::Persona;
 pub use factory::Factory;
 pub use login::loggable_user;
-pub use session_config::{Expire, SessionConfig};
+pub use session_config::{Expire, Pop3Config, SessionConfig};
 pub use state::Pop3Session;
 pub use vocabulary::VOCABULARY;

@@ -2,10 +2,10 @@
 
 use crate::proto::{buffer::Outbox, request::Failure, smtp::reply_codes::ReplyClass};
 
-/// The language of replies.
+/// The language of replies, which LANG changes (RFC 6856 section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Language {
-    /// English, the default.
+    /// English, until the client chooses another language.
     #[default]
     En,
     /// French.
@@ -144,7 +144,7 @@ pub const NO_SUCH_MESSAGE: ReplyText = ReplyText::new("No such message", "Ce mes
 pub const ALREADY_DELETED: ReplyText = ReplyText::new("That message is deleted", "Ce message est effacé");
 /// DELE.
 pub const DELETED: ReplyText = ReplyText::new("Deleted at QUIT", "Effacé à la fin de la session");
-/// DELE in a folder.
+/// DELE in a folder, which POP3 opens for reading only.
 pub const READ_ONLY: ReplyText = ReplyText::new(
     "Folders can be read but not changed here",
     "Ici, les dossiers se lisent mais ne se modifient pas",
@@ -154,7 +154,7 @@ pub const NOTHING_DONE: ReplyText = ReplyText::new("Nothing done", "Rien de fait
 /// RSET.
 pub const RESTORED: ReplyText =
     ReplyText::new("Nothing is marked as deleted", "Plus rien n'est marqué comme effacé");
-/// A list follows.
+/// LIST or UIDL without an argument; the list follows.
 pub const LIST_FOLLOWS: ReplyText = ReplyText::new("List follows", "Voici la liste");
 /// The top of a message follows.
 pub const TOP_FOLLOWS: ReplyText = ReplyText::new("Top of message follows", "Voici le début du message");
@@ -185,7 +185,7 @@ pub const NO_SUCH_MECHANISM: ReplyText = ReplyText::new(
     "Not offered here, AUTH alone lists what is",
     "Non offert ici ; AUTH seul montre ce qui l'est",
 );
-/// The client cancelled AUTH.
+/// The client cancelled AUTH with a lone asterisk.
 pub const CANCELLED: ReplyText = ReplyText::new("Authentication cancelled", "Authentification annulée");
 /// The response is not base64, or not a PLAIN message.
 pub const BAD_RESPONSE: ReplyText = ReplyText::new("Cannot decode the response", "Réponse indéchiffrable");
@@ -195,12 +195,12 @@ pub const TLS_NEEDED: ReplyText = ReplyText::coded(
     "Passwords are taken under TLS only, begin with STLS",
     "Pas de mot de passe sans TLS, commencez par STLS",
 );
-/// APOP.
+/// APOP, which would need the password in clear on the disk.
 pub const WEAK_LOGIN: ReplyText = ReplyText::new(
     "Not offered: it needs the password in clear on the disk; use USER and PASS",
     "Non offert : il faudrait garder le mot de passe en clair ; utilisez USER et PASS",
 );
-/// RPOP.
+/// RPOP, which believes the client's word.
 pub const NO_LOGIN: ReplyText = ReplyText::new(
     "Not offered: it takes the client's word for who it is; use USER and PASS",
     "Non offert : il faudrait croire le client sur parole ; utilisez USER et PASS",
@@ -216,12 +216,12 @@ pub const OUT_OF_STEP: ReplyText = ReplyText::new("Wait for the reply to STLS", 
 /// A TLS handshake on a port without implicit TLS.
 pub const NOT_TLS: ReplyText =
     ReplyText::new("This port does not begin with TLS", "Ce port ne commence pas par TLS");
-/// Too many errors.
+/// The session has reached its limit of errors.
 pub const TOO_MANY_ERRORS: ReplyText =
     ReplyText::new("Too many errors, closing", "Trop d'erreurs, fin de session");
 /// The client took too long.
 pub const TOO_SLOW: ReplyText = ReplyText::new("Timeout, closing", "Délai dépassé, fin de session");
-/// The server shuts down.
+/// The server shuts down and ends the session.
 pub const SHUTTING_DOWN: ReplyText = ReplyText::coded("[SYS/TEMP] ", "Shutting down", "Arrêt du serveur");
 /// An internal error of the server.
 pub const INTERNAL: ReplyText = ReplyText::coded("[SYS/TEMP] ", "Internal error", "Erreur interne");

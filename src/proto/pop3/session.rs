@@ -261,10 +261,13 @@ impl Pop3Session {
             ["USER", "SASL PLAIN"].iter().for_each(|capability| out.line(capability));
         }
         CAPABILITIES.iter().for_each(|capability| out.line(capability));
-        if self.config.stls && self.encryption.is_none() && self.phase() == CommandPhase::Authorization {
+        if self.config.protocol.stls
+            && self.encryption.is_none()
+            && self.phase() == CommandPhase::Authorization
+        {
             out.line("STLS");
         }
-        match self.config.expire {
+        match self.config.protocol.expire {
             Some(Expire::Never) => out.line("EXPIRE NEVER"),
             Some(Expire::Retrieved) => out.line("EXPIRE 0"),
             Some(Expire::Days(days)) => out.line(&format!("EXPIRE {days}")),
@@ -358,7 +361,7 @@ impl Session for Pop3Session {
                 self.verified(cx, credentials, mailbox, out)
             }
             (State::AwaitingVerify(credentials), Response::Failed(Failure::AuthFailed { delay })) => {
-                self.denied(credentials, delay, out)
+                self.delay_refusal(credentials, delay, out)
             }
             (State::AwaitingVerify(_), Response::Failed(failure)) => {
                 self.state = State::Authorization { user: None };
@@ -368,7 +371,7 @@ impl Session for Pop3Session {
                 self.opened(mailbox, maildrop, out)
             }
             (State::AwaitingOpen { mailbox, since }, Response::Failed(failure)) => {
-                self.not_opened(cx, mailbox, since, failure, out)
+                self.open_failed(cx, mailbox, since, failure, out)
             }
             (State::AwaitingRead(visit, transfer), Response::Chunk { bytes, last }) => {
                 self.send_chunk(visit, transfer, &bytes, last, out)

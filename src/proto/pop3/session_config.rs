@@ -5,19 +5,16 @@ use std::{fmt, str::FromStr};
 
 use super::command_table::{COMMANDS, CommandSpec, Persona};
 use crate::{
-    limits::{Limits, Span, text_in_configuration},
-    proto::{dot::LineEndings, syntax::Syntax},
+    limits::{Span, text_in_configuration},
+    proto::session_config::{self, ProtocolConfig},
 };
 
-/// The configuration shared by a listener's sessions.
-#[derive(Debug, Clone)]
-pub struct SessionConfig {
-    /// The server's name in the banner.
-    pub hostname: String,
-    /// The accepted line ends. Lenient listeners also accept terminal input.
-    pub line_endings: LineEndings,
-    /// The accepted syntax of commands, except for older personas: see [`SessionConfig::syntax`].
-    pub syntax: Syntax,
+/// The configuration that the sessions of a listener share.
+pub type SessionConfig = session_config::SessionConfig<Pop3Config>;
+
+/// The settings that only POP3 has.
+#[derive(Debug, Clone, Copy)]
+pub struct Pop3Config {
     /// The generation of the protocol.
     pub persona: Persona,
     /// The time for which messages may stay. `None` keeps them, and CAPA does not announce EXPIRE.
@@ -26,10 +23,12 @@ pub struct SessionConfig {
     pub stls: bool,
     /// True if passwords are accepted in clear text too: on loopback, or if the operator enables it.
     pub plaintext_auth: bool,
-    /// The limits.
-    pub limits: Limits,
-    /// True if every rule is enforced to the letter, and each refusal names the broken rule.
-    pub pedantic: bool,
+}
+
+impl ProtocolConfig for Pop3Config {
+    fn is_modern(&self) -> bool {
+        self.persona == Persona::Modern
+    }
 }
 
 /// The time for which messages may stay. CAPA announces it, and QUIT enforces it (RFC 2449 section 6.7). In a
@@ -79,16 +78,11 @@ text_in_configuration!(Expire, "\"never\", \"0\" or days in quotes, like \"30 da
 pub(super) const DAY: u64 = 24 * 3600;
 
 impl SessionConfig {
-    /// The accepted syntax of commands. A persona of an older protocol keeps the syntax of its time, unless its line
-    /// ends are lenient too.
-    pub fn syntax(&self) -> Syntax {
-        let of_its_time = self.persona != Persona::Modern && self.line_endings != LineEndings::Lenient;
-        if self.pedantic || of_its_time { Syntax::Exact } else { self.syntax }
-    }
-
     /// The row of a command, if this persona has it. `name` may be in any case.
     pub fn command(&self, name: &[u8]) -> Option<&'static CommandSpec> {
-        COMMANDS.iter().find(|rule| rule.is_named(name) && rule.verb.personas().contains(&self.persona))
+        COMMANDS
+            .iter()
+            .find(|rule| rule.is_named(name) && rule.verb.personas().contains(&self.protocol.persona))
     }
 }
 

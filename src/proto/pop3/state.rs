@@ -15,7 +15,7 @@ use crate::proto::{
     sasl::{Credentials, FailedCredentials},
 };
 
-/// A POP3 session.
+/// The server side of a POP3 session.
 pub struct Pop3Session {
     pub(super) config: Rc<SessionConfig>,
     pub(super) language: Language,
@@ -44,7 +44,7 @@ pub(super) enum State {
     AwaitingOpen { mailbox: Mailbox, since: Duration },
     /// The login waits until another session releases the mailbox.
     WaitingForLock { mailbox: Mailbox, since: Duration },
-    /// TRANSACTION.
+    /// TRANSACTION: the session waits for a command.
     Transaction(MaildropView),
     /// LIST or UIDL without an argument, at the next message to list.
     Listing(MaildropView, Column, usize),
@@ -56,7 +56,7 @@ pub(super) enum State {
     Expiring { visit: MaildropView, before: u64, next: usize },
     /// UPDATE: QUIT waits for `MaildropRequest::Update`.
     AwaitingUpdate { deleted: usize, seen: usize },
-    /// The session has ended.
+    /// The session has ended, and takes no further step.
     Over,
 }
 

@@ -15,7 +15,7 @@ use crate::proto::{
 
 impl Pop3Session {
     pub(super) fn quit(&mut self, cx: &Context<'_>, mut visit: MaildropView) -> Step {
-        match self.config.expire {
+        match self.config.protocol.expire {
             _ if visit.read_only => visit.retrieved.clear(),
             Some(Expire::Retrieved) => visit.deleted.extend(&visit.retrieved),
             Some(Expire::Days(days)) => {

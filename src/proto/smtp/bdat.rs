@@ -22,7 +22,7 @@ use crate::proto::{
 
 impl SmtpSession {
     pub(super) fn bdat(&mut self, line: &[u8], out: &mut Outbox) -> Step {
-        if self.config.persona == Persona::Rfc821 {
+        if self.config.protocol.persona == Persona::Rfc821 {
             return self.close_with(out, "BDAT not offered", &reply::NOT_IMPLEMENTED);
         }
         let Some(chunk) = command::bdat(line) else {
@@ -99,7 +99,7 @@ impl SmtpSession {
             }
             ChunkContext::RefusedMessage { last, octets } => {
                 if last {
-                    return self.say_of_message(reply, AfterReplies::Nothing, out);
+                    return self.reply_to_message(reply, AfterReplies::Nothing, out);
                 }
                 reply.write(out);
                 self.state = State::RefusedMessage(reply, octets + size);

@@ -24,7 +24,7 @@ impl BdatDecoder {
         Self { endings, left: size, last, after_cr: false, bare: false }
     }
 
-    /// Begins the next chunk.
+    /// Begins the next chunk of the message, of `size` octets.
     pub(super) fn chunk(&mut self, size: u64, last: bool) {
         self.left = size;
         self.last = last;

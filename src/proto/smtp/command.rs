@@ -6,10 +6,10 @@ use super::{
 };
 use crate::proto::syntax::Syntax;
 
-/// The arguments of MAIL.
+/// The arguments of MAIL, parsed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mail {
-    /// The address for bounces.
+    /// The address for bounces; `None` for `<>`.
     pub from: ReversePath,
     /// Octets announced with SIZE=; 0 if the client announced none.
     pub size: u64,
@@ -19,7 +19,7 @@ pub struct Mail {
     pub eight_bit: bool,
 }
 
-/// The arguments of BDAT.
+/// The arguments of BDAT, parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunk {
     /// Octets that follow the command line.

@@ -40,7 +40,7 @@ impl SmtpSession {
         let failure = match response {
             Response::Delivered(failures) if failures.iter().all(Option::is_none) => {
                 // 250: durable and visible
-                return self.say_of_message(message.queued, AfterReplies::LogForAll(message.accepted), out);
+                return self.reply_to_message(message.queued, AfterReplies::LogForAll(message.accepted), out);
             }
             Response::Delivered(failures) if self.config.is_lmtp() => {
                 return self.delivered_partly(message, failures, out);
@@ -50,11 +50,11 @@ impl SmtpSession {
         };
         let reply = reply::failure_reply(failure);
         let refused = Event::Refused { what: "message".into(), reply: reply.codes() };
-        self.say_of_message(reply, AfterReplies::LogForAll(refused), out)
+        self.reply_to_message(reply, AfterReplies::LogForAll(refused), out)
     }
 
     /// Writes the reply to a message: one line, or in LMTP one for every accepted RCPT.
-    pub(super) fn say_of_message(&mut self, reply: Reply, then: AfterReplies, out: &mut Outbox) -> Step {
+    pub(super) fn reply_to_message(&mut self, reply: Reply, then: AfterReplies, out: &mut Outbox) -> Step {
         if !self.accepted.is_empty() {
             return self.write_reply_per_recipient(reply, then, out);
         }

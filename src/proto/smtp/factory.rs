@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, rc::Rc};
 
-use super::{session_config::SessionConfig, state::SmtpSession};
+use super::{session_config::SmtpConfig, state::SmtpSession};
 use crate::proto::{
     Session,
     factory::{self, SessionFactory, Settings},
@@ -11,7 +11,7 @@ use crate::proto::{
 };
 
 /// Creates SMTP or LMTP sessions with one configuration.
-pub type Factory = factory::Factory<SessionConfig>;
+pub type Factory = factory::Factory<SmtpConfig>;
 
 impl SessionFactory for Factory {
     fn protocol(&self) -> Protocol {
@@ -23,24 +23,17 @@ impl SessionFactory for Factory {
     }
 
     fn settings(&self, id: ConnId) -> Settings {
-        let SessionConfig { hostname, line_endings, syntax, persona, limits, policy, pedantic } = &*self.0;
-        let mut settings =
-            Settings::new(self.protocol(), hostname, *line_endings, limits.smtp.max_line_length);
-        settings.direct("label", id.to_string());
-        settings.direct_unless_default("line_endings", *line_endings);
-        settings.direct_unless_default("syntax", *syntax);
-        settings.direct_unless_default("persona", *persona);
-        settings.direct_unless_default("kind", policy.kind);
-        settings.direct_unless_default("auth", policy.auth);
-        if policy.trusted {
-            settings.direct("trusted", "yes");
-        }
-        if policy.starttls {
-            settings.direct("tls", "offered");
-        }
-        if *pedantic {
-            settings.direct("pedantic", "yes");
-        }
-        settings
+        let max_line = self.0.limits.smtp.max_line_length;
+        self.all_settings(self.protocol(), max_line, Some(id), |settings, SmtpConfig { persona, policy }| {
+            settings.direct_unless_default("persona", *persona);
+            settings.direct_unless_default("kind", policy.kind);
+            settings.direct_unless_default("auth", policy.auth);
+            if policy.trusted {
+                settings.direct("trusted", "yes");
+            }
+            if policy.starttls {
+                settings.direct("tls", "offered");
+            }
+        })
     }
 }

@@ -53,21 +53,28 @@ impl SmtpSession {
         out: &mut Outbox,
     ) -> Step {
         let rcpts = mem::take(&mut self.accepted).into_iter();
-        self.tell_each(Box::new(RecipientReplies { rcpts, reply, failures, to: Vec::new(), then }), out)
+        self.write_next_replies(
+            Box::new(RecipientReplies { rcpts, reply, failures, to: Vec::new(), then }),
+            out,
+        )
     }
 
     /// Writes the next replies. After the last one, ends the message.
-    pub(super) fn tell_each(&mut self, mut telling: Box<RecipientReplies>, out: &mut Outbox) -> Step {
+    pub(super) fn write_next_replies(
+        &mut self,
+        mut replies: Box<RecipientReplies>,
+        out: &mut Outbox,
+    ) -> Step {
         let before = self.work;
         for _ in 0..REPLIES_A_STEP {
-            let Some((address, destinations)) = telling.rcpts.next() else {
-                return self.end_of_message(telling.then, telling.to, out);
+            let Some((address, destinations)) = replies.rcpts.next() else {
+                return self.end_of_message(replies.then, replies.to, out);
             };
             self.work += 1;
-            match self.failure_among(&telling.failures, &destinations) {
+            match self.failure_among(&replies.failures, &destinations) {
                 None => {
-                    telling.reply.with_recipient(&address).write(out);
-                    telling.to.extend((telling.to.len() < Event::MAX_LISTED).then(|| address.to_string()));
+                    replies.reply.with_recipient(&address).write(out);
+                    replies.to.extend((replies.to.len() < Event::MAX_LISTED).then(|| address.to_string()));
                 }
                 Some(failure) => {
                     let reply = reply::failure_reply(failure);
@@ -82,7 +89,7 @@ impl SmtpSession {
                 break;
             }
         }
-        self.state = State::WritingReplies(telling);
+        self.state = State::WritingReplies(replies);
         Step::Continue
     }
 
@@ -122,7 +129,7 @@ mod tests {
             destinations::Group,
             dot::LineEndings,
             request::{AccountDirectory, Lookup, ReceiveRequest, Request, Response},
-            smtp::{Kind, Persona, Policy, SessionConfig, address::Address},
+            smtp::{Kind, Persona, Policy, SessionConfig, SmtpConfig, address::Address},
             syntax::Syntax,
         },
     };
@@ -156,10 +163,9 @@ mod tests {
             let policy = Policy { kind: Kind::Lmtp, ..Policy::default() };
             let mut limits = Limits::for_development();
             (limits.smtp.max_recipients, limits.delivery.spill_threshold) = (10_000, Size::kib(4));
-            let (hostname, line_endings, persona) = ("mx".into(), LineEndings::Lenient, Persona::Modern);
-            let syntax = Syntax::default();
-            let rules =
-                SessionConfig { hostname, line_endings, syntax, persona, limits, policy, pedantic: false };
+            let (hostname, line_endings, syntax) = ("mx".into(), LineEndings::Lenient, Syntax::default());
+            let protocol = SmtpConfig { persona: Persona::Modern, policy };
+            let rules = SessionConfig { hostname, line_endings, syntax, limits, pedantic: false, protocol };
             let session = SmtpSession::new(Rc::new(rules), [127, 0, 0, 1].into(), "c1".into());
             let (inbox, out) = (Inbox::default(), Outbox::default());
             Self {
@@ -274,7 +280,7 @@ mod tests {
         talk.say("LHLO x\r\nMAIL FROM:<a@b.test>\r\n", |_| Response::Done);
         let rcpts: String = (0..200).map(|n| format!("RCPT TO:<{n}@c.test>\r\n")).collect();
         talk.say(&(rcpts + "DATA\r\n"), |_| Response::Done);
-        let step = talk.session.say_of_message(reply::queued("1"), AfterReplies::Nothing, &mut talk.out);
+        let step = talk.session.reply_to_message(reply::queued("1"), AfterReplies::Nothing, &mut talk.out);
         assert!(matches!(step, Step::Continue) && matches!(talk.session.shutdown(&mut talk.out), Step::Idle));
         let replies = talk.say("", |_| Response::Done);
         assert_eq!(

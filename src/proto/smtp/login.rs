@@ -20,8 +20,9 @@ use crate::proto::{
 impl SmtpSession {
     /// True if AUTH is possible on this connection now.
     pub(super) fn offers_auth(&self) -> bool {
-        let clear_enough = self.config.policy.auth == AuthPolicy::InClear || self.encryption.is_some();
-        self.config.policy.auth != AuthPolicy::Off && clear_enough && self.user.is_none()
+        let clear_enough =
+            self.config.protocol.policy.auth == AuthPolicy::InClear || self.encryption.is_some();
+        self.config.protocol.policy.auth != AuthPolicy::Off && clear_enough && self.user.is_none()
     }
 
     pub(super) fn auth(&mut self, argument: &[u8]) -> Result<CommandOutcome, Reply> {
@@ -29,7 +30,7 @@ impl SmtpSession {
             return Err(reply::BAD_SEQUENCE.with_text("You are logged in already"));
         }
         if !self.offers_auth() {
-            return Err(if self.config.policy.starttls {
+            return Err(if self.config.protocol.policy.starttls {
                 reply::ENCRYPTION_NEEDED
             } else {
                 reply::ENCRYPTION_NEEDED.with_text(reply::NO_LOGIN_IN_CLEAR)
@@ -65,7 +66,7 @@ impl SmtpSession {
         let user = credentials.user.clone();
         let password = credentials.password.clone();
         self.state = State::AwaitingVerify(credentials);
-        Ok(CommandOutcome::Ask(Request::Verify { user, password }))
+        Ok(CommandOutcome::Request(Request::Verify { user, password }))
     }
 
     /// Processes the client's next line in an exchange.
@@ -95,7 +96,7 @@ impl SmtpSession {
                 .map_err(sasl_refusal)
                 .and_then(|response| self.sasl_response(exchange, response)),
         };
-        self.say(said, b"AUTH", out)
+        self.finish_command(said, b"AUTH", out)
     }
 
     pub(super) fn verified(
@@ -136,7 +137,7 @@ impl SmtpSession {
     }
 
     /// Writes the reply to a wrong password, after its delay.
-    pub(super) fn denied(&mut self, last: bool, out: &mut Outbox) -> Step {
+    pub(super) fn refuse_login(&mut self, last: bool, out: &mut Outbox) -> Step {
         match self.refuse(out, b"AUTH", &reply::AUTH_FAILED) {
             Step::Close => Step::Close,
             _ if last => self.close_with(out, "too many wrong passwords", &reply::TOO_MUCH),
@@ -192,7 +193,7 @@ mod tests {
             Context, Encryption, Session,
             dot::LineEndings,
             request::Lookup,
-            smtp::{Kind, Persona, Policy, SessionConfig, address::Address},
+            smtp::{Kind, Persona, Policy, SessionConfig, SmtpConfig, address::Address},
             syntax::Syntax,
         },
     };
@@ -205,10 +206,9 @@ mod tests {
             hostname: "mx.test".into(),
             line_endings,
             syntax: Syntax::default(),
-            persona: Persona::Modern,
             limits,
-            policy,
             pedantic: false,
+            protocol: SmtpConfig { persona: Persona::Modern, policy },
         };
         let mut session = SmtpSession::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into());
         let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };

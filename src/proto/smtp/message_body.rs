@@ -58,9 +58,9 @@ pub(super) enum Framing {
 
 /// The result of reading the inbox.
 pub(super) enum BodyRead {
-    /// The inbox was empty.
+    /// The inbox has no message data yet.
     Empty,
-    /// Message data.
+    /// Message data was read, and more will follow.
     Data,
     /// The end of the message.
     End,

@@ -25,6 +25,6 @@ mod transaction;
 mod vocabulary;
 
 pub use factory::Factory;
-pub use session_config::{AuthPolicy, Kind, Persona, Policy, SessionConfig};
+pub use session_config::{AuthPolicy, Kind, Persona, Policy, SessionConfig, SmtpConfig};
 pub use state::SmtpSession;
 pub use vocabulary::VOCABULARY;

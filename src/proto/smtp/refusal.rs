@@ -10,20 +10,26 @@ use super::{
 };
 use crate::proto::{Step, buffer::Outbox, event::Event, is_limit_reached, request::Request};
 
+/// The result of an accepted command: its reply, or the request whose response decides.
 pub(super) enum CommandOutcome {
     Reply(Reply),
-    Ask(Request),
+    Request(Request),
 }
 
 impl SmtpSession {
-    /// Writes the result of a command.
-    pub(super) fn say(&mut self, said: Result<CommandOutcome, Reply>, line: &[u8], out: &mut Outbox) -> Step {
-        match said {
+    /// Writes the reply to a command, or sends its request to the backend.
+    pub(super) fn finish_command(
+        &mut self,
+        outcome: Result<CommandOutcome, Reply>,
+        line: &[u8],
+        out: &mut Outbox,
+    ) -> Step {
+        match outcome {
             Ok(CommandOutcome::Reply(reply)) => {
                 reply.write(out);
                 Step::Continue
             }
-            Ok(CommandOutcome::Ask(ask)) => Step::Request(ask),
+            Ok(CommandOutcome::Request(request)) => Step::Request(request),
             Err(reply) if reply == reply::TOO_MANY_MESSAGES => {
                 self.close_with(out, "too many messages", &reply)
             }
@@ -72,7 +78,7 @@ impl SmtpSession {
     fn say_hello_first(&self) -> String {
         let hello = self.config.hello();
         // The session before TLS is forgotten (RFC 3207 section 4.2), and some clients do not know it.
-        let again = self.encryption.is_some() && self.config.policy.starttls;
+        let again = self.encryption.is_some() && self.config.protocol.policy.starttls;
         if again { format!("Say {hello} again after STARTTLS") } else { format!("Say {hello} first") }
     }
 

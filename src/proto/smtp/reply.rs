@@ -30,7 +30,7 @@ impl Reply {
         self.clone().with_text(format!("<{recipient}> {}", self.text))
     }
 
-    /// The text alone.
+    /// The text without the codes; several lines are separated by LF.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -89,11 +89,11 @@ pub fn queued(id: &str) -> Reply {
 
 /// MAIL, RSET and NOOP succeeded.
 pub const OK: Reply = Reply::new(250, "2.0.0", "Ok");
-/// MAIL was accepted.
+/// MAIL was accepted, and begins a message.
 pub const SENDER_OK: Reply = Reply::new(250, "2.1.0", "Sender ok");
-/// RCPT was accepted.
+/// RCPT was accepted: the address has a mailbox here.
 pub const RECIPIENT_OK: Reply = Reply::new(250, "2.1.5", "Recipient ok");
-/// DATA may begin.
+/// DATA was accepted: the message may begin.
 pub const GO_AHEAD: Reply = Reply::new(354, "", "End data with <CR><LF>.<CR><LF>");
 /// AUTH: the client may send its PLAIN message.
 pub const GO_ON: Reply = Reply::new(334, "", "");
@@ -101,7 +101,7 @@ pub const GO_ON: Reply = Reply::new(334, "", "");
 pub const USER_NAME: Reply = Reply::new(334, "", "VXNlcm5hbWU6");
 /// AUTH LOGIN: "Password:", in base64.
 pub const PASSWORD: Reply = Reply::new(334, "", "UGFzc3dvcmQ6");
-/// AUTH worked.
+/// AUTH succeeded, with the right password.
 pub const AUTHENTICATED: Reply = Reply::new(235, "2.7.0", "Authentication succeeded");
 /// The client cancelled the exchange.
 pub const CANCELLED: Reply = Reply::new(501, "5.7.0", "Authentication cancelled");
@@ -111,7 +111,7 @@ pub const BAD_RESPONSE: Reply = Reply::new(501, "5.5.2", "Cannot decode the resp
 pub const EXCHANGE_TOO_LONG: Reply = Reply::new(500, "5.5.6", "Authentication exchange line is too long");
 /// The client named a mechanism that was not announced.
 pub const UNKNOWN_MECHANISM: Reply = Reply::new(504, "5.5.4", "Mechanism not recognized");
-/// AUTH in clear text.
+/// AUTH in clear text, on a listener that accepts passwords only under TLS.
 pub const ENCRYPTION_NEEDED: Reply =
     Reply::new(538, "5.7.11", "Encryption required for the requested mechanism, use STARTTLS first");
 /// Wrong user, wrong password, or disabled account.
@@ -126,7 +126,7 @@ pub const TLS_NEEDED: Reply = Reply::new(530, "5.7.0", "Must issue a STARTTLS co
 pub const NO_LOGIN_IN_CLEAR: &str = "Passwords are taken under TLS only, and this port offers no TLS";
 /// MAIL FROM is not an address of the user.
 pub const NOT_YOUR_ADDRESS: Reply = Reply::new(550, "5.7.1", "Not an address that you may send from");
-/// TLS begins.
+/// STARTTLS was accepted: the handshake may begin.
 pub const START_TLS: Reply = Reply::new(220, "2.0.0", "Ready to start TLS");
 /// A chunk that is not the last one was accepted.
 pub const CHUNK_OK: Reply = Reply::new(250, "2.0.0", "Chunk ok");
@@ -139,7 +139,7 @@ pub const BYE: Reply = Reply::new(221, "2.0.0", "Bye");
 /// VRFY reveals nothing (RFC 5321 section 7.3).
 pub const CANNOT_VERIFY: Reply =
     Reply::new(252, "2.0.0", "Cannot VRFY user, but will take mail for a valid one");
-/// An unknown command.
+/// A command that no RFC known here defines.
 pub const UNKNOWN_COMMAND: Reply = Reply::new(500, "5.5.2", "Command not recognized, try HELP");
 /// A command line exceeds the limit.
 pub const LINE_TOO_LONG: Reply = Reply::new(500, "5.5.2", "Line too long");
@@ -154,9 +154,9 @@ pub const NOT_SMTP: Reply = Reply::new(502, "5.7.0", "This is a mail server");
 pub const NOT_TLS: Reply = Reply::new(500, "5.5.2", "This port does not begin with TLS");
 /// A command in the wrong order. The text usually names the command to send first.
 pub const BAD_SEQUENCE: Reply = Reply::new(503, "5.5.1", "Bad sequence of commands");
-/// DATA without a recipient.
+/// DATA before an accepted RCPT (RFC 5321 section 3.3).
 pub const NO_RECIPIENTS: Reply = Reply::new(554, "5.5.1", "No valid recipients");
-/// The same in LMTP.
+/// DATA before an accepted RCPT in LMTP (RFC 2033 section 4.2).
 pub const NO_RECIPIENTS_LMTP: Reply = Reply::new(503, "5.5.1", "No valid recipients");
 /// An argument that does not follow the grammar.
 pub const BAD_ARGUMENT: Reply = Reply::new(501, "5.5.4", "Syntax error in the arguments");
@@ -193,7 +193,7 @@ pub const TOO_MUCH: Reply =
 /// An unauthenticated client has sent the maximum number of messages in one session.
 pub const TOO_MANY_MESSAGES: Reply =
     Reply::new(421, "4.7.0", "Too many messages in one session, come back in a new one");
-/// The server shuts down.
+/// The server shuts down and ends the session.
 pub const SHUTTING_DOWN: Reply = Reply::new(421, "4.3.2", "Shutting down, try later");
 /// An internal error of the server.
 pub const INTERNAL: Reply = Reply::new(421, "4.3.0", "Internal error, try later");

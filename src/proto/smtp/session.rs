@@ -120,13 +120,13 @@ impl SmtpSession {
                 return Step::Close;
             }
         };
-        self.say(done, line, out)
+        self.finish_command(done, line, out)
     }
 }
 
 impl Session for SmtpSession {
     fn greet(&mut self, _: &Context<'_>, out: &mut Outbox) -> Step {
-        let protocol = match self.config.persona {
+        let protocol = match self.config.protocol.persona {
             _ if self.config.is_lmtp() => "LMTP",
             Persona::Modern => "ESMTP",
             Persona::Rfc821 => "SMTP",
@@ -141,8 +141,8 @@ impl Session for SmtpSession {
             State::Chunks(body) if body.is_spill_requested() => self.spill_now(body),
             State::SkippingChunk(chunk) => self.skip_chunk_step(cx, chunk, inbox, out),
             State::Auth(exchange) => self.auth_step(exchange, inbox, out),
-            State::DelayingReply { last } => self.denied(last, out),
-            State::WritingReplies(telling) => self.tell_each(telling, out),
+            State::DelayingReply { last } => self.refuse_login(last, out),
+            State::WritingReplies(replies) => self.write_next_replies(replies, out),
             state => {
                 self.state = state;
                 self.command_step(cx, inbox, out)
@@ -180,7 +180,7 @@ impl Session for SmtpSession {
             (State::AwaitingSpill(body), None) => State::Data(body),
             (State::AwaitingDelivery(message), _) => return self.delivered(message, &response, out),
             (State::AwaitingDiscard { reply, last: true }, _) => {
-                return self.say_of_message(reply, AfterReplies::Nothing, out);
+                return self.reply_to_message(reply, AfterReplies::Nothing, out);
             }
             (State::AwaitingDiscard { reply, last: false }, _) => {
                 reply.write(out);
@@ -249,7 +249,7 @@ impl Session for SmtpSession {
             (State::AwaitingDelivery(_), _) => SessionStage::Delivering,
             (_, body) if self.is_identified() => SessionStage::Trusted(body),
             (_, Some(body)) => SessionStage::Body(body),
-            _ if self.client.is_none() || self.config.policy.kind == Kind::Submission => {
+            _ if self.client.is_none() || self.config.protocol.policy.kind == Kind::Submission => {
                 SessionStage::Unidentified
             }
             _ => SessionStage::Idle,

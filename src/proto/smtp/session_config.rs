@@ -4,28 +4,24 @@
 use serde::{Deserialize, Serialize};
 
 use super::command_table::{COMMANDS, CommandSpec, UNIMPLEMENTED, Verb};
-use crate::{
-    limits::Limits,
-    proto::{dot::LineEndings, syntax::Syntax},
-};
+use crate::proto::session_config::{self, ProtocolConfig};
 
-/// The configuration shared by a listener's sessions.
-#[derive(Debug, Clone)]
-pub struct SessionConfig {
-    /// The server's name in the banner, in EHLO and in `Received:`.
-    pub hostname: String,
-    /// The accepted line ends.
-    pub line_endings: LineEndings,
-    /// The accepted syntax of commands, except for older personas: see [`SessionConfig::syntax`].
-    pub syntax: Syntax,
+/// The configuration that the sessions of a listener share.
+pub type SessionConfig = session_config::SessionConfig<SmtpConfig>;
+
+/// The settings that only SMTP and LMTP have.
+#[derive(Debug, Clone, Copy)]
+pub struct SmtpConfig {
     /// The generation of the protocol.
     pub persona: Persona,
-    /// The limits.
-    pub limits: Limits,
-    /// The permissions of clients.
+    /// The permissions of the listener's clients.
     pub policy: Policy,
-    /// True if every rule is enforced to the letter, and each refusal names the broken rule.
-    pub pedantic: bool,
+}
+
+impl ProtocolConfig for SmtpConfig {
+    fn is_modern(&self) -> bool {
+        self.persona == Persona::Modern
+    }
 }
 
 /// The permissions of the clients of a listener, or of one client.
@@ -55,14 +51,14 @@ pub enum Kind {
     Lmtp,
 }
 
-/// When AUTH is allowed.
+/// The connections on which clients may use AUTH.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthPolicy {
-    /// Never.
+    /// None: AUTH is not announced.
     #[default]
     Off,
-    /// Under TLS.
+    /// Those under TLS.
     UnderTls,
     /// In clear text too: on loopback, or if the operator enables it.
     InClear,
@@ -80,13 +76,6 @@ pub enum Persona {
 }
 
 impl SessionConfig {
-    /// The accepted syntax of commands. A persona of an older protocol keeps the syntax of its time, unless its line
-    /// ends are lenient too.
-    pub fn syntax(&self) -> Syntax {
-        let of_its_time = self.persona != Persona::Modern && self.line_endings != LineEndings::Lenient;
-        if self.pedantic || of_its_time { Syntax::Exact } else { self.syntax }
-    }
-
     /// The row of a command. A known command that this listener lacks gets a row with [`Verb::Unimplemented`].
     /// `name` may be in any case.
     pub fn command(&self, name: &[u8]) -> Option<&'static CommandSpec> {
@@ -97,12 +86,12 @@ impl SessionConfig {
 
     /// True if the listener speaks LMTP, with a reply for every recipient.
     pub fn is_lmtp(&self) -> bool {
-        self.policy.kind == Kind::Lmtp
+        self.protocol.policy.kind == Kind::Lmtp
     }
 
     /// The command that a session begins with.
     pub fn hello(&self) -> &'static str {
-        match self.persona {
+        match self.protocol.persona {
             _ if self.is_lmtp() => "LHLO",
             Persona::Modern => "EHLO",
             Persona::Rfc821 => "HELO",
@@ -110,14 +99,14 @@ impl SessionConfig {
     }
 
     fn has(&self, verb: Verb) -> bool {
-        let modern = self.persona == Persona::Modern;
+        let modern = self.protocol.is_modern();
         match verb {
             Verb::Ehlo => modern && !self.is_lmtp(),
             Verb::Helo => !self.is_lmtp(),
             Verb::Lhlo => self.is_lmtp(),
             Verb::Bdat => modern,
-            Verb::Auth => modern && self.policy.auth != AuthPolicy::Off,
-            Verb::Starttls => modern && self.policy.starttls,
+            Verb::Auth => modern && self.protocol.policy.auth != AuthPolicy::Off,
+            Verb::Starttls => modern && self.protocol.policy.starttls,
             _ => true,
         }
     }

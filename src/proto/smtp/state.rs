@@ -26,7 +26,7 @@ use crate::proto::{
     sasl::{Credentials, FailedCredentials},
 };
 
-/// An SMTP session.
+/// The server side of an SMTP or LMTP session.
 pub struct SmtpSession {
     pub(super) config: Rc<SessionConfig>,
     pub(super) peer: IpAddr,
@@ -71,7 +71,7 @@ pub(super) enum State {
     Transaction(OpenTransaction),
     /// After 354, or inside the octets of a BDAT.
     Data(Box<MessageBody>),
-    /// Between two BDATs.
+    /// Between two BDATs of one message.
     Chunks(Box<MessageBody>),
     /// Inside the octets of a BDAT that is refused.
     SkippingChunk(RefusedChunk),
@@ -81,9 +81,9 @@ pub(super) enum State {
     Auth(SaslExchange),
     /// The reply to a wrong password is delayed. `last`: the limit of wrong passwords is reached.
     DelayingReply { last: bool },
-    /// AUTH waits for `Request::Verify`.
+    /// AUTH waits for the response to `Request::Verify`.
     AwaitingVerify(Credentials),
-    /// MAIL waits for `ReceiveRequest::CheckSpace`.
+    /// MAIL waits for the response to `ReceiveRequest::CheckSpace`.
     AwaitingSpace(Envelope),
     /// DATA, or the first BDAT, waits for `ReceiveRequest::Begin`.
     AwaitingBegin(Envelope, Option<Chunk>),
@@ -131,7 +131,7 @@ pub(super) struct RefusedChunk {
 /// The context of a refused chunk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChunkContext {
-    /// There was no MAIL.
+    /// No MAIL came before the chunk.
     Nothing,
     /// A message that is refused together with this chunk.
     Message { last: bool },
@@ -227,7 +227,7 @@ impl SmtpSession {
 
     /// True if the client is a logged-in user, a trusted server, or trusted by its address.
     pub(super) fn is_identified(&self) -> bool {
-        self.user.is_some() || self.config.is_lmtp() || self.config.policy.trusted
+        self.user.is_some() || self.config.is_lmtp() || self.config.protocol.policy.trusted
     }
 
     /// Records that a command has advanced the session to this step. A step counts as further only once for

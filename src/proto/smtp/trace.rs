@@ -10,9 +10,9 @@ use crate::proto::request::{Envelope, Recipient};
 pub struct Hop<'a> {
     /// The client's name in HELO or EHLO.
     pub client: &'a str,
-    /// The client's address.
+    /// The address of the client.
     pub peer: IpAddr,
-    /// The server's name.
+    /// The server's name, after `by`.
     pub hostname: &'a str,
     /// The protocol of the session.
     pub protocol: Protocol,
@@ -91,7 +91,7 @@ const FIELD: &[u8] = b"received:";
 const MAX_HEADER_SEARCHED: usize = 100 * 1024;
 
 impl HopCounter {
-    /// A counter at zero.
+    /// A counter that has seen no octet of the message.
     pub fn new() -> Self {
         Self { count: 0, left: MAX_HEADER_SEARCHED, line: Vec::new(), in_field_name: true }
     }

@@ -52,7 +52,7 @@ impl SmtpSession {
             "CHUNKING".into(),
             format!("LIMITS RCPTMAX={recipients}"),
         ];
-        if self.config.policy.starttls && self.encryption.is_none() {
+        if self.config.protocol.policy.starttls && self.encryption.is_none() {
             lines.push("STARTTLS".into());
         }
         if self.offers_auth() {
@@ -84,7 +84,7 @@ impl SmtpSession {
         match mem::replace(&mut self.state, State::Idle) {
             State::Chunks(_) => {
                 self.state = State::AwaitingDiscard { reply, last: true };
-                CommandOutcome::Ask(Request::Receive(ReceiveRequest::Discard))
+                CommandOutcome::Request(Request::Receive(ReceiveRequest::Discard))
             }
             _ => CommandOutcome::Reply(reply),
         }
@@ -92,7 +92,7 @@ impl SmtpSession {
 
     pub(super) fn mail(&mut self, cx: &Context<'_>, argument: &[u8]) -> Result<CommandOutcome, Reply> {
         let limits = &self.config.limits;
-        let policy = &self.config.policy;
+        let policy = &self.config.protocol.policy;
         if policy.kind == Kind::Submission && self.user.is_none() && !policy.trusted {
             let in_clear = policy.auth == AuthPolicy::UnderTls && self.encryption.is_none();
             return Err(match (in_clear, policy.starttls) {
@@ -125,7 +125,7 @@ impl SmtpSession {
             to: Vec::new(),
             sent_copy_for: sent,
         });
-        Ok(CommandOutcome::Ask(Request::Receive(ReceiveRequest::CheckSpace { size: mail.size })))
+        Ok(CommandOutcome::Request(Request::Receive(ReceiveRequest::CheckSpace { size: mail.size })))
     }
 
     pub(super) fn rcpt(&mut self, cx: &Context<'_>, argument: &[u8]) -> Result<CommandOutcome, Reply> {
@@ -187,7 +187,7 @@ impl SmtpSession {
         match mem::replace(&mut self.state, State::Idle) {
             State::Transaction(OpenTransaction { envelope, .. }) if !envelope.to.is_empty() => {
                 self.state = State::AwaitingBegin(envelope, None);
-                Ok(CommandOutcome::Ask(Request::Receive(ReceiveRequest::Begin)))
+                Ok(CommandOutcome::Request(Request::Receive(ReceiveRequest::Begin)))
             }
             state => {
                 self.state = state;

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -17,13 +17,29 @@ use crate::common::eventually;
 pub(crate) struct Visitor {
     pub(crate) home: PathBuf,
     pub(crate) clone: PathBuf,
+    /// The number of that user, if root runs the tests.
+    user: Option<u32>,
 }
 
 impl Visitor {
+    /// Gives a home with its clone to a new user. Root stays root if that user cannot reach the place.
+    pub(crate) fn new(home: &Path, clone: PathBuf) -> Self {
+        let mut visitor = Self { home: home.to_owned(), clone, user: None };
+        fs::create_dir(home.join(".runtime")).unwrap();
+        if rustix::process::geteuid().is_root() {
+            let owner = format!("{NOBODY}:{NOBODY}");
+            let given = Command::new("chown").args(["-R", &owner]).arg(home).status().unwrap();
+            assert!(given.success(), "chown");
+            visitor.user = Some(NOBODY);
+            let reaches = visitor.bash(&["-c", "target/release/restante --version"]).output();
+            visitor.user = visitor.user.filter(|_| reaches.is_ok_and(|output| output.status.success()));
+        }
+        visitor
+    }
+
     /// A shell with nothing in its environment but what a login gives. cargo has built the program already.
     fn bash(&self, arguments: &[&str]) -> Command {
         let runtime = self.home.join(".runtime");
-        fs::create_dir_all(&runtime).unwrap();
         let mut bash = Command::new("bash");
         bash.args(["--norc", "--noprofile"]).args(arguments).current_dir(&self.clone).env_clear();
         let variables = [
@@ -35,6 +51,9 @@ impl Visitor {
             ("USER", "me"),
         ];
         bash.envs(variables).env("HOME", &self.home).env("XDG_RUNTIME_DIR", runtime);
+        if let Some(user) = self.user {
+            bash.uid(user).gid(user);
+        }
         bash
     }
 
@@ -141,7 +160,7 @@ impl Running {
     }
 }
 
-/// What a terminal shows, printed if the test fails.
+/// The text of a terminal, printed if the test fails.
 struct Screen {
     text: String,
     fault: Option<String>,
@@ -164,5 +183,7 @@ impl Drop for Running {
 
 /// Printed after a command that failed.
 const BAD: &str = "--a command failed--";
+/// A user without rights, who owns nothing else.
+const NOBODY: u32 = 65534;
 const END: &str = "--end of what was typed--";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -190,10 +190,12 @@ impl World {
             hostname: self.hostname.clone(),
             line_endings: self.line_endings,
             syntax: self.syntax,
-            persona: self.persona.as_deref().map_or(Ok(smtp::Persona::default()), word)?,
             limits: self.limits.clone(),
-            policy: self.policy,
             pedantic: self.pedantic,
+            protocol: smtp::SmtpConfig {
+                persona: self.persona.as_deref().map_or(Ok(smtp::Persona::default()), word)?,
+                policy: self.policy,
+            },
         })
     }
 
@@ -202,12 +204,14 @@ impl World {
             hostname: self.hostname.clone(),
             line_endings: self.line_endings,
             syntax: self.syntax,
-            persona: self.persona.as_deref().map_or(Ok(pop3::Persona::default()), word)?,
-            expire: self.expire,
-            stls: self.tls,
-            plaintext_auth: self.policy.auth != smtp::AuthPolicy::UnderTls,
             limits: self.limits.clone(),
             pedantic: self.pedantic,
+            protocol: pop3::Pop3Config {
+                persona: self.persona.as_deref().map_or(Ok(pop3::Persona::default()), word)?,
+                expire: self.expire,
+                stls: self.tls,
+                plaintext_auth: self.policy.auth != smtp::AuthPolicy::UnderTls,
+            },
         })
     }
 

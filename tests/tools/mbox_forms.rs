@@ -1,0 +1,114 @@
+//! mbox files of other programs: their From_ lines, flags, ends, and files that are no mbox at all.
+
+use std::{fs, process::Command};
+
+use crate::{
+    common::tools::{Desk, ended},
+    mbox::{BOB, mbox, packed, subjects},
+};
+
+#[test]
+fn u01_no_letter_is_swallowed_by_the_one_before_it_and_every_guess_is_told() {
+    let backend = Desk::new();
+    let first = "From s@far.test Sat Jan  3 09:00:00 2026\nSubject: 1\n\ntext\n\n";
+    for (name, line, told) in [
+        ("rfc", "From a@b Sun, 04 Jan 2026 08:00:00 +0000", ""),
+        ("iso", "From a@b 2026-01-04 08:00", ""),
+        (
+            "thunderbird",
+            "From ",
+            "octet 59: \"From\" has no date that is understood: taken for the beginning",
+        ),
+        ("words", "From a@b vorgestern", "octet 59: \"From a@b vorgestern\" has no date"),
+    ] {
+        backend.file(name, format!("{first}{line}\nSubject: 2\n\nmore\n\n"));
+        let (printed, said) = backend.run(&["import", name, "--to", name, "--create"], 0);
+        assert!(String::from_utf8_lossy(&printed).contains(": 2 messages"), "{name}");
+        assert!(said.contains(told) && said.is_empty() == told.is_empty(), "{name}: {said}");
+        let mut found = subjects(&backend.maildir(name));
+        found.sort();
+        assert_eq!(found, ["1", "2"], "{name}");
+    }
+    backend.file("text", format!("{first}From here on it is text\n\n"));
+    let (printed, said) = backend.run(&["import", "text", "--to", BOB, "--create"], 0);
+    assert!(String::from_utf8_lossy(&printed).contains(": 1 message in"));
+    assert!(said.contains("octet 59: \"From here on it is text\" taken for text"), "{said}");
+    let many = [first, &"From x\n".repeat(100)].concat();
+    backend.file("many", many);
+    let (_, said) = backend.run(&["import", "many", "--to", BOB], 0);
+    assert!(said.lines().count() == 6 && said.contains("and 95 more"), "{said}");
+}
+
+#[test]
+fn u02_what_is_no_mbox_is_named_with_what_takes_it() {
+    let backend = Desk::new();
+    backend.file("packed", packed(&mbox(2)));
+    backend.file("letter", "Subject: x\n\nhello\n");
+    backend.file("bz2", "BZh91AY&SY");
+    backend.file("mac", String::from_utf8(mbox(2)).unwrap().replace('\n', "\r"));
+    fs::create_dir(backend.path("In.mbox")).unwrap();
+    backend.file("In.mbox/mbox", mbox(2));
+    backend.run(&["import", "In.mbox/mbox", "--to", "alice", "--create"], 0);
+    let alice = backend.maildir("alice").path;
+    for (name, code, why, way) in [
+        ("packed", 1, "packed: is compressed with gzip; nothing was delivered", "(add --gz)"),
+        ("bz2", 1, "is compressed with bzip2", "bzcat bz2 | restante import -"),
+        ("letter", 1, "is one message, not an mbox", "sed '1i From -' letter | restante import -"),
+        ("mac", 1, "lines that end in CR alone", "tr '\\r' '\\n' < mac | restante import -"),
+        ("In.mbox", 2, "a folder of Apple Mail", "import In.mbox/mbox"),
+        (alice.to_str().unwrap(), 2, "is a Maildir", "restante export /"),
+        (".", 2, "is a directory", "name the mbox files in it"),
+    ] {
+        let (_, said) = backend.run(&["import", name, "--to", BOB, "--create"], code);
+        assert!(said.contains(why) && said.contains(way), "{name}: {said}");
+    }
+    let (_, said) = backend.run(&["import", "bz2", "--gz", "--to", BOB, "--create"], 1);
+    assert!(said.contains("leave out --gz"), "{said}");
+    // The commands that the errors name do it.
+    for (command, expected) in [("sed '1i From -' letter", 1), ("tr '\\r' '\\n' < mac", 3)] {
+        let tool = backend.command(&["import", "-", "--to", BOB, "--create"]);
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("{command} | \"$0\" \"$@\"")])
+            .arg(tool.get_program())
+            .args(tool.get_args());
+        ended(shell.current_dir(backend.path(".")).output().unwrap(), &[command], 0);
+        assert_eq!(subjects(&backend.maildir(BOB)).len(), expected, "{command}");
+    }
+}
+
+#[test]
+fn u03_a_letter_that_thunderbird_deleted_is_flagged_and_pop3_does_not_show_it() {
+    let backend = Desk::new();
+    let mut text = String::new();
+    for (n, state) in ["X-Mozilla-Status: 0001", "X-Mozilla-Status: 0009", "X-Gmail-Labels: Inbox,Starred"]
+        .iter()
+        .enumerate()
+    {
+        text += &format!("From - Sat Jan  3 09:00:0{n} 2026\n{state}\nSubject: {n}\n\ntext\n\n");
+    }
+    backend.file("Inbox", &text);
+    let (printed, _) = backend.run(&["import", "Inbox", "--to", BOB, "--create"], 0);
+    let printed = String::from_utf8_lossy(&printed).into_owned();
+    assert!(printed.contains("1 of them flagged as deleted"), "{printed}");
+    let names = backend.maildir(BOB).files("cur");
+    let flags: Vec<_> =
+        names.iter().map(|name| name.to_str().unwrap().rsplit(',').next().unwrap().to_owned()).collect();
+    assert_eq!(flags, ["S", "ST", "FS"]);
+    let exported = String::from_utf8(backend.run(&["export", BOB], 0).0).unwrap();
+    assert_eq!(exported, text.replace("From - ", "From MAILER-DAEMON "));
+}
+
+#[test]
+fn u04_a_last_letter_without_an_empty_line_after_it_is_whole() {
+    let backend = Desk::new();
+    let whole = mbox(50);
+    backend.file("in", &whole[..whole.len() - 1]);
+    backend.run(&["import", "in", "--to", BOB, "--create"], 0);
+    assert_eq!(subjects(&backend.maildir(BOB)).len(), 50);
+    assert!(backend.run(&["export", BOB], 0).0 == whole);
+    // Half a line is half a letter, with --partial too.
+    backend.file("cut", &whole[..whole.len() - 2]);
+    let (_, said) = backend.run(&["import", "cut", "--to", "alice", "--create", "--partial"], 1);
+    assert!(said.contains("delivered: 49 messages"), "{said}");
+}
