@@ -50,6 +50,30 @@ impl LoadedConfig {
         let certificate = config.tls.as_ref().map(|pair| load_certificate(pair, text, now)).transpose()?;
         Ok(Self { config, accounts, certificate })
     }
+
+    /// Settings and files that are valid but probably not intended, without the dates of the certificate: the thread
+    /// that watches it logs those.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<String> = self.config.warnings().collect();
+        let name = &self.config.hostname;
+        if let (Some(pair), Some(loaded)) = (&self.config.tls, &self.certificate)
+            && !loaded.is_for(name)
+        {
+            warnings.push(format!(
+                "the certificate {} is not for {name}, the `hostname`: clients that connect to that name reject it",
+                pair.certificate.display()
+            ));
+        }
+        warnings.extend(self.accounts.warnings());
+        warnings
+    }
+
+    /// The sentence about the dates of the certificate, if it has expired or soon will.
+    pub fn certificate_warning(&self) -> Option<String> {
+        let warning = self.certificate.as_ref()?.warning?;
+        let pair = self.config.tls.as_ref()?;
+        Some(format!("the certificate {} {warning}", pair.certificate.display()))
+    }
 }
 
 /// Loads the accounts of a configuration; `text` is its text.
@@ -58,7 +82,10 @@ impl LoadedConfig {
 /// They cannot be used.
 pub fn load_accounts(config: &Config, text: &ConfigText) -> Result<Accounts, Error> {
     if config.unknown_recipients == UnknownRecipients::Create {
-        return Ok(Accounts::accept_all(&config.domains));
+        return Ok(match config.development {
+            Some(_) => Accounts::accept_all(&config.domains),
+            None => Accounts::accept_all_in(&config.domains),
+        });
     }
     account_sources(config).load().map_err(|error| match &error {
         accounts::Error::Missing(_) => text.error_at("accounts", error.to_string()).into(),
@@ -76,6 +103,8 @@ pub fn account_sources(config: &Config) -> Sources {
         users: config.accounts.clone(),
         aliases: config.aliases.clone(),
         domains: config.domains.clone(),
+        spool: config.spool.clone(),
+        keep_hashes: !config.upgrade_hashes,
     }
 }
 

@@ -52,14 +52,28 @@ pub(crate) fn read_open(file: File, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a whole regular file of UTF-8.
+/// Reads a whole regular file of UTF-8, without the mark that some editors put in front (a byte order mark).
 ///
 /// # Errors
 /// As for [`read_bounded`], or the file is not UTF-8.
 pub(crate) fn read_text_bounded(path: &Path, limit: u64) -> io::Result<String> {
-    let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8");
-    String::from_utf8(read_bounded(path, limit)?).map_err(not_text)
+    let mut octets = read_bounded(path, limit)?;
+    if octets.starts_with(UTF_8_MARK) {
+        octets.drain(..UTF_8_MARK.len());
+    }
+    let is_utf_16 = UTF_16_MARKS.iter().any(|mark| octets.starts_with(mark));
+    String::from_utf8(octets).map_err(|error| {
+        let why = if is_utf_16 {
+            "UTF-16".to_owned()
+        } else {
+            format!("not UTF-8 at octet {}", error.utf8_error().valid_up_to())
+        };
+        io::Error::new(io::ErrorKind::InvalidData, format!("it is {why}: save it as UTF-8"))
+    })
 }
+
+const UTF_8_MARK: &[u8] = b"\xef\xbb\xbf";
+const UTF_16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 
 fn must_be_regular(kind: FileType) -> io::Result<()> {
     let (error, name) = match kind {

@@ -40,7 +40,7 @@ use std::{
 
 use crate::{
     accounts::Accounts,
-    config::{self, Config, Service},
+    config::{self, Config, Development, Service},
     limits::Span,
     listener,
     loaded_config::LoadedConfig,
@@ -82,8 +82,8 @@ impl Server {
     pub fn try_start() -> Result<Self, Error> {
         let home = ServerDir::new()?;
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut config = Config::development(home.spool(), anywhere, anywhere)?;
-        config.faults_on_demand = true;
+        let mut config = Config::development(home.spool(), (anywhere, anywhere), false)?;
+        config.development = Some(Development { faults_on_demand: true, network: false });
         config.limits.connections.shutdown_timeout = Span::secs(0); // the clients of a test end with it
         let (started, news) = mpsc::channel();
         // The parts of the loop belong to one thread, so that thread creates them.

@@ -1,6 +1,6 @@
 //! One account in the file, with the types of its fields.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::Path, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
@@ -30,11 +30,14 @@ pub struct Account {
     #[serde(default, deserialize_with = "checked_addresses", skip_serializing_if = "is_default")]
     pub addresses: Vec<String>,
     /// The quota of the mailbox.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, deserialize_with = "checked_quota", skip_serializing_if = "is_default")]
     pub quota: Quota,
     /// Allowed addresses for MAIL FROM, beside the account's own.
     #[serde(default, skip_serializing_if = "is_default")]
     pub may_send_as: Vec<Sender>,
+    /// The former name of the account, whose mailbox was moved to this one's. `restante user rename` goes on with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed_from: Option<String>,
     /// Whether a copy of each message sent with this account is filed in `.Sent`.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub sent_copy: bool,
@@ -50,19 +53,23 @@ impl Account {
             addresses: Vec::new(),
             quota: Quota::default(),
             may_send_as: Vec::new(),
+            renamed_from: None,
             sent_copy: true,
         }
     }
 
-    /// The mailbox of the account of that name.
+    /// The mailbox of the account of that name. An inbox may be the path of a mailbox in the spool, as some files of
+    /// other servers have it.
     pub fn mailbox(&self, name: &str) -> Option<Mailbox> {
         match &self.inbox {
-            Some(inbox) => Mailbox::named(inbox),
-            None => {
-                let address = Address::parse(name).ok()?;
-                Mailbox::of_address(&address.folded_local(), address.domain()?)
-            }
+            Some(inbox) => Mailbox::named(split_inbox(inbox).1),
+            None => own_mailbox(name),
         }
+    }
+
+    /// The directory that the inbox is in, if it is written as a path.
+    pub(super) fn inbox_directory(&self) -> Option<&Path> {
+        split_inbox(self.inbox.as_deref()?).0.map(Path::new)
     }
 }
 
@@ -74,7 +81,7 @@ impl fmt::Debug for Account {
 
 /// The quota of a mailbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a quota")]
 pub struct Quota {
     /// Octets of all files together.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -169,16 +176,44 @@ fn checked_hash<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
     Ok(hash)
 }
 
+/// The mailbox that an account of that name has if it names no other.
+pub fn own_mailbox(name: &str) -> Option<Mailbox> {
+    let address = Address::parse(name).ok()?;
+    Mailbox::of_address(&address.folded_local(), address.domain()?)
+}
+
+/// The directory of an inbox that is written as a path, and the name of its mailbox.
+fn split_inbox(inbox: &str) -> (Option<&str>, &str) {
+    inbox.rsplit_once('/').map_or((None, inbox), |(directory, name)| (Some(directory), name))
+}
+
+fn leads_up(inbox: &str) -> bool {
+    inbox.split('/').any(|part| part == "..")
+}
+
 fn checked_inbox<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
     let inbox = Option::<String>::deserialize(d)?;
     match inbox {
-        Some(name) if Mailbox::named(&name).is_none() => Err(D::Error::custom(format!(
-            "{name:?} cannot be an inbox: 1 to {} of a-z, 0-9 and @ . _ + - =, not beginning with . or -; any other \
-             octet is % and two digits, like %2f",
-            Mailbox::MAX_NAME
-        ))),
+        Some(name) if Mailbox::named(split_inbox(&name).1).is_none() || leads_up(&name) => {
+            Err(D::Error::custom(format!(
+                "{name:?} cannot be an inbox: 1 to {} of a-z, 0-9 and @ . _ + - =, not beginning with . or -; any other octet is \
+                 % and two digits, like %2f",
+                Mailbox::MAX_NAME
+            )))
+        }
         inbox => Ok(inbox),
     }
+}
+
+fn checked_quota<'de, D: Deserializer<'de>>(d: D) -> Result<Quota, D::Error> {
+    Quota::deserialize(d).map_err(|error| {
+        let told = error.to_string();
+        let is_other_type = told.contains("expected a quota");
+        D::Error::custom(match told.as_str() {
+            _ if is_other_type => "quota: write it like {\"bytes\": \"1 GiB\", \"messages\": 1000}",
+            told => told,
+        })
+    })
 }
 
 fn checked_addresses<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {

@@ -116,7 +116,7 @@ mod tests {
     const NOW: Duration = Duration::from_secs(1000);
 
     fn credential(user: &str, hash: &str) -> Credential {
-        Credential { user: user.into(), mailbox: None, check: Check::Hash(hash.into()) }
+        Credential { user: user.into(), mailbox: None, check: Check::Hash(hash.into()), upgrades: true }
     }
 
     fn memory(key: u8, most: usize) -> AuthCache {

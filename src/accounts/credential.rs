@@ -16,6 +16,8 @@ pub struct Credential {
     /// The mailbox that the password opens; `None` if the user does not exist or may not log in.
     pub mailbox: Option<Mailbox>,
     pub(super) check: Check,
+    /// Whether a hash of an old kind is replaced.
+    pub(super) upgrades: bool,
 }
 
 #[derive(Clone)]
@@ -68,6 +70,7 @@ impl Credential {
         match old.parse().unwrap_or(StoredHash::Locked).verify(password, scratch) {
             HashMatch::Wrong => Verdict::Wrong,
             HashMatch::Right => Verdict::Right(mailbox),
+            HashMatch::NeedsUpgrade(_) if !self.upgrades => Verdict::Right(mailbox),
             HashMatch::NeedsUpgrade(hash) => {
                 Verdict::RightUpgraded { mailbox, user: self.user.clone(), old_hash: old.clone(), hash }
             }

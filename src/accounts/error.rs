@@ -2,6 +2,8 @@
 
 use std::{fmt, io, path::PathBuf};
 
+use super::json_error::in_plain_words;
+
 /// The reason why an account could not be read, changed or made. Prints as a sentence for the operator.
 #[derive(Debug)]
 pub enum Error {
@@ -34,6 +36,13 @@ pub enum Error {
         /// The reason, and the accepted form.
         why: String,
     },
+    /// The inbox of an account is a path that does not lead into the spool.
+    Inbox {
+        /// The file of accounts.
+        path: PathBuf,
+        /// The account, the inbox and the remedy.
+        why: String,
+    },
     /// The name is not valid for an account.
     Name(String),
     /// An account of that name exists already.
@@ -53,16 +62,36 @@ impl fmt::Display for Error {
                  `restante user add NAME@DOMAIN --config FILE`",
                 path.display()
             ),
-            Self::Io { path, action, error } => write!(f, "cannot {action} {}: {error}", path.display()),
+            Self::Io { path, action, error } => {
+                write!(f, "cannot {action} {}: {error}", path.display())?;
+                match path.parent() {
+                    Some(above)
+                        if *action != "read"
+                            && error.kind() == io::ErrorKind::NotFound
+                            && !above.exists() =>
+                    {
+                        write!(f, "; make its directory with `mkdir -p {}`", above.display())
+                    }
+                    _ => Ok(()),
+                }
+            }
             Self::Content { path, error } => {
                 let (line, column) = (error.line(), error.column());
                 let text = error.to_string();
                 let text = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
-                write!(f, "{}, line {}, column {}: {text}", path.display(), line.max(1), column.max(1))
+                write!(
+                    f,
+                    "{}, line {}, column {}: {}",
+                    path.display(),
+                    line.max(1),
+                    column.max(1),
+                    in_plain_words(text)
+                )
             }
             Self::Aliases { path, line, column, why } => {
                 write!(f, "{}, line {line}, column {column}: {why}", path.display())
             }
+            Self::Inbox { path, why } => write!(f, "{}: {why}", path.display()),
             Self::Name(why) => f.write_str(why),
             Self::Exists(name) => write!(
                 f,

@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(names(home.path()), [".users.json.lock", "link", "middle", "users.json"]);
 
         fs::remove_file(&path).unwrap();
-        let error = UserFile::at(&link).add("a@b", b"sesame").unwrap_err().to_string();
+        let error = UserFile::at(&link).add("a@b", None, b"sesame").unwrap_err().to_string();
         assert!(error.contains("No such file"), "{error}");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink() && !path.exists());
     }

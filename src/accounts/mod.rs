@@ -11,6 +11,7 @@ mod auth_throttle;
 mod credential;
 mod error;
 mod hash_memory;
+mod json_error;
 mod locked_file;
 mod password;
 mod reloader;
@@ -24,7 +25,7 @@ use crate::proto::{
     request::{AccountDirectory, Destination, Lookup, Mailbox, Quota},
     smtp::address::{Address, fold_local},
 };
-pub use account::{Account, Sender};
+pub use account::{Account, Sender, own_mailbox};
 pub use auth_cache::{AuthCache, CacheKey};
 pub use auth_throttle::{AddressReputation, Attempt, AuthThrottle, ThrottleDecision};
 use credential::Check;
@@ -51,7 +52,10 @@ enum Users {
     /// The users of the file.
     Listed(AccountTable),
     /// Every address, with any password.
-    AcceptAll,
+    AcceptAll {
+        /// Whether the domain does not count.
+        any_domain: bool,
+    },
 }
 
 impl Accounts {
@@ -59,7 +63,12 @@ impl Accounts {
     /// An address without a domain is in the first of `domains`. Clients may send as any address, with or without a
     /// login.
     pub fn accept_all(domains: &[String]) -> Self {
-        Self { domains: domains.to_vec(), users: Users::AcceptAll, sources: None }
+        Self { domains: domains.to_vec(), users: Users::AcceptAll { any_domain: true }, sources: None }
+    }
+
+    /// The same for the addresses of these domains only: mail for others is not ours.
+    pub fn accept_all_in(domains: &[String]) -> Self {
+        Self { users: Users::AcceptAll { any_domain: false }, ..Self::accept_all(domains) }
     }
 
     /// A password check for this user, who need not exist, for a worker. A name without a domain is one in our first
@@ -67,7 +76,12 @@ impl Accounts {
     /// unless there is an account of that whole name.
     pub fn credential(&self, user: &str) -> Credential {
         let Some((local, domain)) = login_name(user) else {
-            return Credential { user: user.to_lowercase(), mailbox: None, check: Check::RejectAll };
+            return Credential {
+                user: user.to_lowercase(),
+                mailbox: None,
+                check: Check::RejectAll,
+                upgrades: false,
+            };
         };
         let (local, domain) = (local.as_str(), domain.as_deref().unwrap_or(self.first_domain()));
         let in_folder = || {
@@ -76,11 +90,12 @@ impl Accounts {
             let (user, mailbox, check) = self.account(local, domain)?;
             Some((user, mailbox.in_folder(folder), check))
         };
+        let upgrades = self.sources.as_ref().is_some_and(|sources| !sources.keep_hashes);
         match self.account(local, domain).or_else(in_folder) {
-            Some((user, mailbox, check)) => Credential { user, mailbox: Some(mailbox), check },
+            Some((user, mailbox, check)) => Credential { user, mailbox: Some(mailbox), check, upgrades },
             None => {
                 let user = account::lookup_key(local, domain);
-                Credential { user, mailbox: None, check: Check::RejectAll }
+                Credential { user, mailbox: None, check: Check::RejectAll, upgrades }
             }
         }
     }
@@ -93,8 +108,9 @@ impl Accounts {
                 let (name, user) = table.user(&key).filter(|(_, user)| !user.disabled)?;
                 Some((name.clone(), user.mailbox.clone(), Check::Hash(user.hash.clone())))
             }
-            Users::AcceptAll if local.contains('+') => None,
-            Users::AcceptAll => Some((key, guest_mailbox(local, domain)?, Check::AcceptAny)),
+            Users::AcceptAll { .. } if local.contains('+') => None,
+            Users::AcceptAll { any_domain } if !any_domain && !self.is_ours(domain) => None,
+            Users::AcceptAll { .. } => Some((key, guest_mailbox(local, domain)?, Check::AcceptAny)),
         }
     }
 
@@ -115,8 +131,32 @@ impl Accounts {
     pub fn count(&self) -> Option<usize> {
         match &self.users {
             Users::Listed(table) => Some(table.len()),
-            Users::AcceptAll => None,
+            Users::AcceptAll { .. } => None,
         }
+    }
+
+    /// A sentence for each domain that accounts have addresses in and that is not one of ours.
+    pub fn warnings(&self) -> Vec<String> {
+        let Users::Listed(table) = &self.users else { return Vec::new() };
+        let sentence = |(domain, addresses): (&str, Vec<&str>)| {
+            let first = addresses[..addresses.len().min(3)].join(", ");
+            let rest = if addresses.len() > 3 {
+                format!(" and {} more", addresses.len() - 3)
+            } else {
+                String::new()
+            };
+            format!("no mail arrives for {first}{rest}: add {domain:?} to `domains`, or change the accounts")
+        };
+        table.foreign_addresses(&self.domains).into_iter().map(sentence).collect()
+    }
+
+    /// Whether an address has a domain that is not one of ours.
+    fn is_foreign(&self, address: &Address) -> bool {
+        address.domain().is_some_and(|domain| !self.is_ours(domain))
+    }
+
+    fn is_ours(&self, domain: &str) -> bool {
+        self.domains.iter().any(|ours| ours == domain)
     }
 
     fn first_domain(&self) -> &str {
@@ -154,14 +194,15 @@ impl AccountDirectory for Accounts {
     fn lookup(&self, address: &Address) -> Lookup {
         let table = match &self.users {
             Users::Listed(table) => table,
-            Users::AcceptAll => {
+            Users::AcceptAll { any_domain: false } if self.is_foreign(address) => return Lookup::Foreign,
+            Users::AcceptAll { .. } => {
                 return self
                     .accept_all_destination(address)
                     .map_or(Lookup::Unknown, |guest| Lookup::Local(guest.into()));
             }
         };
         let domain = match address.domain() {
-            Some(domain) if !self.domains.iter().any(|ours| ours == domain) => return Lookup::Foreign,
+            Some(_) if self.is_foreign(address) => return Lookup::Foreign,
             Some(domain) => domain,
             // As in a login, and for postmaster always (RFC 5321 section 4.5.1).
             None => self.first_domain(),
@@ -185,14 +226,14 @@ impl AccountDirectory for Accounts {
     fn quota(&self, mailbox: &Mailbox) -> Quota {
         match &self.users {
             Users::Listed(table) => table.quota(&mailbox.clone().without_folder()),
-            Users::AcceptAll => Quota::default(),
+            Users::AcceptAll { .. } => Quota::default(),
         }
     }
 
     fn wants_sent_copy(&self, user: &Mailbox) -> bool {
         match &self.users {
             Users::Listed(table) => table.sent_copy(&user.clone().without_folder()),
-            Users::AcceptAll => true,
+            Users::AcceptAll { .. } => true,
         }
     }
 }

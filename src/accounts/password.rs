@@ -102,6 +102,7 @@ impl FromStr for StoredHash {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let text = without_scheme(text)?;
         if text.starts_with('!') {
             return Ok(Self::Locked);
         }
@@ -129,6 +130,23 @@ impl FromStr for StoredHash {
         }
         Ok(Self::Argon2id(Box::new(hash)))
     }
+}
+
+/// The hash after the name of its scheme in braces, as Dovecot writes it.
+fn without_scheme(text: &str) -> Result<&str, String> {
+    let Some((scheme, hash)) = text.strip_prefix('{').and_then(|rest| rest.split_once('}')) else {
+        return Ok(text);
+    };
+    let is = |name: &&&str| name.eq_ignore_ascii_case(scheme);
+    if KNOWN_SCHEMES.iter().any(|name| is(&name)) {
+        return Ok(hash);
+    }
+    // Only a name of the list is printed: the braces may belong to a password in clear text.
+    let Some(other) = OTHER_SCHEMES.iter().find(is) else { return Ok(text) };
+    Err(format!(
+        "the scheme {{{other}}} is not understood: {} are; give the account a new password with `restante user passwd`",
+        KNOWN_SCHEMES.map(|name| format!("{{{name}}}")).join(", ")
+    ))
 }
 
 fn bcrypt(text: &str) -> Result<StoredHash, String> {
@@ -185,6 +203,39 @@ fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && black_box(a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b))) == 0
 }
 
+/// Schemes of Dovecot whose hashes are understood.
+const KNOWN_SCHEMES: [&str; 5] = ["ARGON2ID", "BLF-CRYPT", "SHA512-CRYPT", "CRYPT", "PLAIN-MD5"];
+/// Its others.
+const OTHER_SCHEMES: [&str; 28] = [
+    "ARGON2I",
+    "CLEAR",
+    "CLEARTEXT",
+    "CRAM-MD5",
+    "DES-CRYPT",
+    "DIGEST-MD5",
+    "HMAC-MD5",
+    "LANMAN",
+    "LDAP-MD5",
+    "MD5",
+    "MD5-CRYPT",
+    "NTLM",
+    "OTP",
+    "PBKDF2",
+    "PLAIN",
+    "PLAIN-MD4",
+    "RPA",
+    "SCRAM-SHA-1",
+    "SCRAM-SHA-256",
+    "SHA",
+    "SHA1",
+    "SHA256",
+    "SHA256-CRYPT",
+    "SHA512",
+    "SMD5",
+    "SSHA",
+    "SSHA256",
+    "SSHA512",
+];
 const BCRYPT: [&str; 3] = ["$2a$", "$2b$", "$2y$"];
 const SHA512: &str = "$6$";
 
@@ -278,6 +329,27 @@ mod tests {
                 assert!(matches!(verify(stored, wrong), HashMatch::Wrong), "{stored} {wrong:?}");
             }
         }
+    }
+
+    #[test]
+    fn n14_schemes_of_dovecot_in_front_of_a_known_hash_are_taken_off_and_others_named() {
+        let sha512 = "$6$rounds=1000$abcdefgh$1WhD5NSPfUW3vvjZt0oAl77wZvqZB/nJcOoNyFB4UHH98F.JCFg5bmMLyU4dXf5WU9tCX9pTKt8vIYOpqoRCm0";
+        let bcrypt = "$2y$05$abcdefghijklmnopqrstuuKcS.CYWVYVaLiiCKrrc0A5s3mGesJ9O";
+        for stored in [
+            format!("{{SHA512-CRYPT}}{sha512}"),
+            format!("{{sha512-crypt}}{sha512}"),
+            format!("{{CRYPT}}{sha512}"),
+            format!("{{BLF-CRYPT}}{bcrypt}"),
+            format!("{{ARGON2ID}}{}", hash(b"sesame").unwrap()),
+            format!("{{PLAIN-MD5}}{SESAME}"),
+        ] {
+            assert!(!matches!(verify(&stored, "sesame"), HashMatch::Wrong), "{stored}");
+            assert!(matches!(verify(&stored, "Sesame"), HashMatch::Wrong), "{stored}");
+        }
+        let refused = |stored: &str| stored.parse::<StoredHash>().err().unwrap();
+        assert!(refused("{SSHA}abcd").starts_with("the scheme {SSHA} is not understood: {ARGON2ID}, "));
+        let told = refused("{secret}word");
+        assert!(told.starts_with("not a password hash") && !told.contains("secret"), "{told}");
     }
 
     #[test]

@@ -131,7 +131,12 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let path = |name| directory.path().join(name);
             let domains = vec!["b.test".into()];
-            let sources = Sources { users: path("users.json"), aliases: Some(path("aliases")), domains };
+            let sources = Sources {
+                users: path("users.json"),
+                aliases: Some(path("aliases")),
+                domains,
+                ..Sources::default()
+            };
             let home = Self { directory, files: WatchedSources::new(sources) };
             home.write(users);
             home.write_aliases(aliases);

@@ -10,7 +10,7 @@ use super::{
 use crate::{file_stamp::FileStamp, limits::MAX_ALIASES_FILE, open_regular::read_text_bounded};
 
 /// The paths of the files, and the domains.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sources {
     /// The file of accounts, in JSON.
     pub users: PathBuf,
@@ -18,6 +18,10 @@ pub struct Sources {
     pub aliases: Option<PathBuf>,
     /// Our domains, in lower case. A name without a domain belongs to the first one.
     pub domains: Vec<String>,
+    /// The directory of the mailboxes, for inboxes that are written as paths.
+    pub spool: PathBuf,
+    /// Whether hashes of other servers stay as they are.
+    pub keep_hashes: bool,
 }
 
 /// The state of the files at one moment: another stamp means that they have changed.
@@ -45,7 +49,24 @@ impl Sources {
 
     /// The accounts without their aliases.
     pub(super) fn load_table(&self) -> Result<AccountTable, Error> {
-        Ok(AccountTable::new(UserFile::at(&self.users).users()?))
+        let users = UserFile::at(&self.users).users()?;
+        for (name, account) in &users {
+            let directory =
+                account.inbox_directory().map(|directory| directory.strip_prefix(".").unwrap_or(directory));
+            if let (Some(directory), Some(mailbox)) = (directory, account.mailbox(name))
+                && (!self.spool.ends_with(directory) || directory.as_os_str().is_empty())
+            {
+                let why = format!(
+                    "account {name:?}: its inbox is a path, and the mailboxes are in {}: set spool = {:?} in the \
+                     configuration, or write \"inbox\": {:?}",
+                    self.spool.display(),
+                    directory.display(),
+                    mailbox.as_str()
+                );
+                return Err(Error::Inbox { path: self.users.clone(), why });
+            }
+        }
+        Ok(AccountTable::new(users))
     }
 
     pub(super) fn load_aliases(&self, table: &AccountTable) -> Result<Aliases, Error> {

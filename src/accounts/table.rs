@@ -121,6 +121,18 @@ impl AccountTable {
         self.addresses.get(key)
     }
 
+    /// The addresses of accounts that are in none of these domains, by their domain.
+    pub(super) fn foreign_addresses(&self, domains: &[String]) -> BTreeMap<&str, Vec<&str>> {
+        let mut foreign = BTreeMap::<&str, Vec<&str>>::new();
+        for address in self.addresses.keys() {
+            let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
+            if !domains.iter().any(|ours| ours == domain) {
+                foreign.entry(domain).or_default().push(address);
+            }
+        }
+        foreign
+    }
+
     /// Replaces the hash of a user, unless it is another one by now than `old_hash`.
     pub(super) fn update_hash(&mut self, user: &str, old_hash: &str, hash: String) {
         if let Some(known) = self.users.get_mut(user).filter(|known| known.hash == old_hash) {

@@ -7,7 +7,7 @@ fn accounts(file: &str) -> Accounts {
     let path = directory.path().join("users.json");
     std::fs::write(&path, file).unwrap();
     let domains = vec!["example.test".into(), "second.test".into()];
-    Sources { users: path, aliases: None, domains }.load().unwrap()
+    Sources { users: path, aliases: None, domains, ..Sources::default() }.load().unwrap()
 }
 
 /// The password of every account is "sesame".
@@ -65,7 +65,9 @@ fn office(users: &str, aliases: &str) -> Accounts {
     std::fs::write(path("users.json"), users).unwrap();
     std::fs::write(path("aliases"), aliases).unwrap();
     let domains = vec!["example.test".into(), "second.test".into()];
-    Sources { users: path("users.json"), aliases: Some(path("aliases")), domains }.load().unwrap()
+    Sources { users: path("users.json"), aliases: Some(path("aliases")), domains, ..Sources::default() }
+        .load()
+        .unwrap()
 }
 
 #[test]
@@ -104,8 +106,12 @@ fn an_alias_file_that_is_missing_or_wrong_is_named_with_the_place() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name| directory.path().join(name);
     std::fs::write(path("users.json"), "{}").unwrap();
-    let sources =
-        Sources { users: path("users.json"), aliases: Some(path("aliases")), domains: vec!["a.test".into()] };
+    let sources = Sources {
+        users: path("users.json"),
+        aliases: Some(path("aliases")),
+        domains: vec!["a.test".into()],
+        ..Sources::default()
+    };
     let error = || sources.load().unwrap_err().to_string();
     assert!(error().starts_with(&format!("cannot read {}: ", path("aliases").display())), "{}", error());
     std::fs::write(path("aliases"), "# none\nx: y\n").unwrap();
@@ -191,7 +197,9 @@ fn w08_every_place_reads_an_address_in_the_same_way() {
     std::fs::write(path("aliases"), "Größe: JÖRG\n@second.test: \"bob\"@xn--BCHER-kva.test\n").unwrap();
     let domains = vec!["xn--bcher-kva.test".into(), "second.test".into()];
     let accounts =
-        Sources { users: path("users.json"), aliases: Some(path("aliases")), domains }.load().unwrap();
+        Sources { users: path("users.json"), aliases: Some(path("aliases")), domains, ..Sources::default() }
+            .load()
+            .unwrap();
     let jörg = "j%c3%b6rg@xn--bcher-kva.test";
     for (address, mailbox) in [
         ("jörg@bücher.test", jörg),

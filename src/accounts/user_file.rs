@@ -12,13 +12,15 @@ use serde::{
 
 use super::{
     Error,
-    account::{Account, account_name, address_key},
+    account::{Account, account_name, address_key, own_mailbox},
+    json_error::in_plain_words,
     locked_file::ReplaceableFile,
     password,
 };
 use crate::{
     limits::{LOCK_TIMEOUT, MAX_USERS_FILE},
-    open_regular::read_bounded,
+    open_regular::read_text_bounded,
+    proto::request::Mailbox,
 };
 
 /// The file of accounts.
@@ -38,14 +40,18 @@ impl UserFile {
         Ok(self.read()?.accounts.into_iter().collect())
     }
 
-    /// Adds an account; its inbox has its name. Makes the file if there is none.
-    pub fn add(&self, name: &str, password: &[u8]) -> Result<(), Error> {
-        let mut account = Account::new(password::hash(password)?, None);
+    /// Adds an account with that inbox, or that of its name. Makes the file if there is none.
+    pub fn add(&self, name: &str, inbox: Option<&str>, password: &[u8]) -> Result<(), Error> {
+        let mut account = Account::new(password::hash(password)?, inbox.map(str::to_owned));
         account.inbox = account.mailbox(name).map(|mailbox| mailbox.as_str().to_owned());
         self.change(|users| {
             if users.accounts.contains_key(name) {
                 return Err(Error::Exists(name.to_owned()));
             }
+            // Another person has the name now: mail that arrives there is no longer that of the renamed account.
+            users.accounts.values_mut().for_each(|other| {
+                other.renamed_from.take_if(|former| former == name);
+            });
             users.insert(name.to_owned(), account).map_err(Error::Name)
         })
     }
@@ -69,11 +75,52 @@ impl UserFile {
 
     /// Removes an account from the file; its mail stays.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
+        self.change(|users| users.remove(name).map(drop).ok_or_else(|| Error::Absent(name.to_owned())))
+    }
+
+    /// Gives an account another name, and keeps its hash and its settings; with `keep_address`, its old name remains one
+    /// of its addresses. Returns the mailbox to move, if the account had one of its own name. After a rename that was
+    /// not finished, it returns the same again.
+    pub fn rename(&self, old: &str, new: &str, keep_address: bool) -> Result<Option<Mailbox>, Error> {
+        let own = own_mailbox(old);
         self.change(|users| {
-            users.account(name)?;
-            users.accounts.remove(name);
-            Ok(())
+            let Some(account) = users.accounts.get(old) else {
+                let unfinished = users.accounts.get(new).and_then(|account| account.renamed_from.as_deref());
+                return if unfinished == Some(old) { Ok(own) } else { Err(Error::Absent(old.to_owned())) };
+            };
+            if users.accounts.contains_key(new) {
+                return Err(Error::Exists(new.to_owned()));
+            }
+            let is_moved = account.mailbox(old) == own && users.of_mailbox(own.as_ref()).count() == 1;
+            let Some(mut account) = users.remove(old) else { return Err(Error::Absent(old.to_owned())) };
+            let is_other = |address: &String| address_key(address).as_deref() != Some(new);
+            account.addresses.retain(is_other);
+            if keep_address {
+                account.addresses.push(old.to_owned());
+            }
+            if is_moved {
+                let inbox = own_mailbox(new).map(|mailbox| mailbox.as_str().to_owned());
+                (account.inbox, account.renamed_from) = (inbox, Some(old.to_owned()));
+            } else {
+                account.inbox = account.inbox.or_else(|| own.as_ref().map(|own| own.as_str().to_owned()));
+            }
+            users.insert(new.to_owned(), account).map_err(Error::Name)?;
+            Ok(own.filter(|_| is_moved))
         })
+    }
+
+    /// The accounts that have that mailbox.
+    pub fn owners_of(&self, mailbox: &Mailbox) -> Result<Vec<String>, Error> {
+        match self.read() {
+            Ok(users) => Ok(users.of_mailbox(Some(mailbox)).cloned().collect()),
+            Err(Error::Missing(_)) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether there is an account of that name.
+    pub fn has(&self, name: &str) -> Result<bool, Error> {
+        Ok(self.read()?.accounts.contains_key(name))
     }
 
     /// Replaces a hash with another one, if it is still there: another program may have changed the password, or
@@ -90,15 +137,16 @@ impl UserFile {
     }
 
     fn read(&self) -> Result<Users, Error> {
-        let text = read_bounded(&self.path, MAX_USERS_FILE.0).map_err(|error| match error.kind() {
+        let text = read_text_bounded(&self.path, MAX_USERS_FILE.0).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::Missing(self.path.clone()),
             _ => self.failed("read", error),
         })?;
-        serde_json::from_slice(&text).map_err(|error| Error::Content { path: self.path.clone(), error })
+        serde_json::from_slice(text.as_bytes())
+            .map_err(|error| Error::Content { path: self.path.clone(), error })
     }
 
     /// Reads, changes and replaces the file under the lock.
-    fn change(&self, edit: impl FnOnce(&mut Users) -> Result<(), Error>) -> Result<(), Error> {
+    fn change<T>(&self, edit: impl FnOnce(&mut Users) -> Result<T, Error>) -> Result<T, Error> {
         let place = ReplaceableFile::of(&self.path).map_err(|error| self.failed("replace", error))?;
         let locked = place.lock(LOCK_TIMEOUT);
         let lock = locked.map_err(|error| Error::Io { path: place.lock_path(), action: "lock", error })?;
@@ -107,13 +155,14 @@ impl UserFile {
             users => users?,
         };
         let before = users.clone();
-        edit(&mut users)?;
+        let edited = edit(&mut users)?;
         if users == before {
-            return Ok(());
+            return Ok(edited);
         }
         let written = text(&users).and_then(|text| place.replace(&text));
         drop(lock);
-        written.map_err(|error| self.failed("replace", error))
+        written.map_err(|error| self.failed("replace", error))?;
+        Ok(edited)
     }
 
     fn failed(&self, action: &'static str, error: io::Error) -> Error {
@@ -149,6 +198,18 @@ impl Users {
         Ok(())
     }
 
+    /// Removes an account, and frees its addresses.
+    fn remove(&mut self, name: &str) -> Option<Account> {
+        self.owners.retain(|_, owner| owner != name);
+        self.accounts.remove(name)
+    }
+
+    /// The names of the accounts that have that mailbox.
+    fn of_mailbox<'a>(&'a self, mailbox: Option<&'a Mailbox>) -> impl Iterator<Item = &'a String> {
+        let has = move |(name, account): &(&String, &Account)| account.mailbox(name).as_ref() == mailbox;
+        self.accounts.iter().filter(has).map(|(name, _)| name)
+    }
+
     fn account(&mut self, name: &str) -> Result<&mut Account, Error> {
         self.accounts.get_mut(name).ok_or_else(|| Error::Absent(name.to_owned()))
     }
@@ -179,8 +240,9 @@ impl<'de> Visitor<'de> for Users {
             let Some(name) = account_name(&key) else {
                 return Err(wrong(&"its name is not a whole mail address, like bob@example.test"));
             };
-            let account: Account =
-                map.next_value().map_err(|error: A::Error| wrong(&without_value(&error.to_string())))?;
+            let account: Account = map
+                .next_value()
+                .map_err(|error: A::Error| wrong(&in_plain_words(&without_value(&error.to_string()))))?;
             if account.mailbox(&name).is_none() {
                 return Err(wrong(&"its name cannot be the name of a mailbox: give it an `inbox`"));
             }
@@ -236,18 +298,18 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_with_file_line_column_and_account() {
         for (text, place, why) in [
-            ("", "line 1, column 1: ", "EOF"),
+            ("", "line 1, column 1: ", "the file ends too early"),
             ("[]", "line 1, column 1: ", "a table of accounts by address"),
             (
                 "{\n\"bob\": {}}",
                 "line 2, column 5: ",
                 "account \"bob\": its name is not a whole mail address",
             ),
-            (r#"{"a@b": {}}"#, "line 1, column 10: ", "account \"a@b\": missing field `password_hash`"),
+            (r#"{"a@b": {}}"#, "line 1, column 10: ", "account \"a@b\": there is no `password_hash`: "),
             (
                 r#"{"a@b": {"password": "x"}}"#,
                 "line 1, column 19: ",
-                "account \"a@b\": unknown field `password`",
+                "account \"a@b\": unknown key `password`: did you mean `password_hash`?",
             ),
             (
                 r#"{"a@b": {"password_hash": "x"}}"#,
@@ -277,7 +339,7 @@ mod tests {
             (
                 r#"{"a@b": {"password_hash": "!", "quota": {"octets": 5}}}"#,
                 "line 1, column 49: ",
-                "account \"a@b\": unknown field `octets`, expected `bytes` or `messages`",
+                "account \"a@b\": unknown key `octets`: the keys are `bytes`, `messages`",
             ),
             (
                 r#"{"a@b": "sesame"}"#,
@@ -321,7 +383,7 @@ mod tests {
         assert!(matches!(file.remove("a@b"), Err(Error::Absent(_))));
         file.replace_hash("a@b", "x", "y").unwrap();
         assert!(!file.path.exists());
-        file.add("a@b", b"sesame").unwrap();
+        file.add("a@b", None, b"sesame").unwrap();
         let users = file.users().unwrap();
         assert_eq!((users.len(), &*users[0].0, users[0].1.inbox.as_deref()), (1, "a@b", Some("a@b")));
     }
@@ -330,7 +392,7 @@ mod tests {
     fn a_changed_file_is_private_sorted_whole_and_alone() {
         let (directory, file) = file("{\"b@c\": {\"password_hash\": \"!\", \"inbox\": \"other\"}}");
         fs::set_permissions(&file.path, fs::Permissions::from_mode(0o644)).unwrap();
-        file.add("a@b", b"sesame").unwrap();
+        file.add("a@b", None, b"sesame").unwrap();
         assert_eq!(fs::metadata(&file.path).unwrap().permissions().mode() & 0o7777, 0o600);
         let text = fs::read_to_string(&file.path).unwrap();
         assert!(text.starts_with("{\n  \"a@b\": {\n    \"password_hash\": \"$argon2id$"), "{text}");
@@ -351,7 +413,7 @@ mod tests {
                        \"sent_copy\": false\n";
         let text = format!("{{\n  \"a@b\": {{\n{account}  }}\n}}\n");
         let (_directory, file) = file(&text);
-        file.add("z@b", b"sesame").unwrap();
+        file.add("z@b", None, b"sesame").unwrap();
         file.remove("z@b").unwrap();
         assert_eq!(fs::read_to_string(&file.path).unwrap(), text);
     }
@@ -360,7 +422,7 @@ mod tests {
     fn a_stricter_mode_stays() {
         let (_directory, file) = file("{}");
         fs::set_permissions(&file.path, fs::Permissions::from_mode(0o440)).unwrap();
-        file.add("a@b", b"sesame").unwrap();
+        file.add("a@b", None, b"sesame").unwrap();
         assert_eq!(fs::metadata(&file.path).unwrap().permissions().mode() & 0o7777, 0o400);
     }
 
@@ -368,8 +430,10 @@ mod tests {
     fn what_cannot_be_done_changes_nothing() {
         let text = format!("{{\"a@b\":{{\"password_hash\":\"{MD5}\", \"addresses\": [\"x@b\"]}}}}");
         let (_directory, file) = file(&text);
-        assert!(matches!(file.add("a@b", b"x"), Err(Error::Exists(_))));
-        assert!(file.add("x@b", b"x").unwrap_err().to_string().contains("x@b is an address of a@b already"));
+        assert!(matches!(file.add("a@b", None, b"x"), Err(Error::Exists(_))));
+        assert!(
+            file.add("x@b", None, b"x").unwrap_err().to_string().contains("x@b is an address of a@b already")
+        );
         assert!(matches!(file.set_disabled("c@d", true), Err(Error::Absent(_))));
         assert!(matches!(file.set_password("c@d", b"x"), Err(Error::Absent(_))));
         assert!(matches!(file.remove("c@d"), Err(Error::Absent(_))));
@@ -399,7 +463,7 @@ mod tests {
         thread::scope(|scope| {
             for n in 0..8 {
                 let file = &file;
-                scope.spawn(move || file.add(&format!("user{n}@b"), b"x").unwrap());
+                scope.spawn(move || file.add(&format!("user{n}@b"), None, b"x").unwrap());
             }
         });
         assert_eq!(file.users().unwrap().len(), 8);

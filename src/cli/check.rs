@@ -1,39 +1,50 @@
-//! `restante check`: reads a configuration and its accounts, and prints the effective settings.
-
-use std::{path::PathBuf, time::SystemTime};
+//! `restante check`: takes the steps of a start up to the lock of the spool, and prints the settings.
 
 use clap::Args;
 
 use super::{
+    config_arg::ConfigArg,
     failure::Failure,
     output,
-    serve::{descriptors_fit, threads_fit},
+    startup::{self, Prepared, Purpose},
 };
-use crate::{loaded_config::LoadedConfig, printable};
+use crate::{config::Config, printable};
 
-/// Check a configuration and its accounts, and print the effective settings.
+/// Check a configuration and all that it names, and print the settings that differ from the defaults.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Configuration file
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    file: ConfigArg,
+    /// Print every setting
+    #[arg(long)]
+    all: bool,
+    /// Exit with 1 if there is a warning
+    #[arg(long)]
+    strict: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (LoadedConfig { config, accounts, certificate }, text) =
-        LoadedConfig::read(&arguments.config, SystemTime::now())?;
-    threads_fit(&config, &text)?;
-    descriptors_fit(&config, &text)?;
-    let doubt = match certificate.and_then(|certificate| certificate.warning) {
-        Some(doubt) => format!("; the certificate {doubt}"),
-        None => String::new(),
-    };
-    let users = match accounts.count() {
+    let path = arguments.file.path()?;
+    let (config, text) = Config::read(&path)?;
+    let Prepared { files, mut warnings, .. } =
+        startup::prepare(config, &text, Purpose::Check).map_err(Failure::into_usage)?;
+    warnings.extend(files.certificate_warning());
+    let users = match files.accounts.count() {
         Some(count) => format!("accounts: {count}"),
         None => "accounts: every address has one, with any password".into(),
     };
-    let file = printable::escape_path(&arguments.config);
-    let doubts = text.renamed().iter().cloned().chain(config.warnings());
-    let doubts: String = doubts.map(|doubt| format!("# {}\n", printable::EscapedLine(doubt))).collect();
-    output::page(&format!("# {file} is valid; {users}{doubt}\n{doubts}{}", config.effective()))
+    let verdict = match warnings.len() {
+        0 => "is good".to_owned(),
+        1 => "works, with 1 warning".to_owned(),
+        count => format!("works, with {count} warnings"),
+    };
+    let file = printable::escape_path(&path);
+    let comments: String =
+        warnings.iter().map(|warning| format!("# warning: {}\n", printable::escape_line(warning))).collect();
+    let settings = if arguments.all { files.config.effective() } else { files.config.differences() };
+    output::page(&format!("# {file} {verdict}; {users}\n{comments}{settings}"))?;
+    if arguments.strict && !warnings.is_empty() {
+        return Err(Failure::Other(format!("{file} {verdict}: see above")));
+    }
+    Ok(())
 }

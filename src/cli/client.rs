@@ -57,12 +57,14 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         (Some(accounts), _) => Some(SignUp {
             users: UserFile::at(accounts),
             domains: Vec::new(),
+            spool: None,
             reload_interval: Limits::default().auth.reload_interval.0,
         }),
         (None, Some(config)) => {
             let config = Config::load(&config)?;
             let reload_interval = config.limits.auth.reload_interval.0;
-            Some(SignUp { users: UserFile::at(config.accounts), domains: config.domains, reload_interval })
+            let users = UserFile::at(config.accounts);
+            Some(SignUp { users, domains: config.domains, spool: Some(config.spool), reload_interval })
         }
         (None, None) => None,
     };

@@ -4,7 +4,7 @@ mod banner;
 
 use std::{
     env,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -21,7 +21,7 @@ use super::{
 use banner::{Banner, TlsListeners, command_word};
 
 use crate::{
-    config::{Config, ConfigText, Service},
+    config::{Config, ConfigText, Development, Service},
     net::certificate::CertificatePair,
 };
 
@@ -53,6 +53,13 @@ pub(super) struct Arguments {
     /// Hold clients to every rule of the protocols, and name each rule that they break
     #[arg(long, alias = "pedantic")]
     strict: bool,
+    /// Let other machines connect, for a class: each of them can read and delete the mail of everybody. Needs --smtp and
+    /// --pop3, like 0.0.0.0:2525
+    #[arg(long)]
+    network: bool,
+    /// Generation of a protocol: rfc821 for SMTP; rfc1081, rfc1460 or rfc1939 for POP3; repeat for both
+    #[arg(long = "persona", value_name = "NAME", value_delimiter = ',')]
+    personas: Vec<String>,
     /// Write a transcript of every session to a file in DIR
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "./transcripts")]
     transcripts: Option<PathBuf>,
@@ -61,12 +68,18 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let mut config = Config::development(arguments.spool, arguments.smtp, arguments.pop3)?;
-    config.faults_on_demand = !arguments.no_faults;
+    let mut config =
+        Config::development(arguments.spool, (arguments.smtp, arguments.pop3), arguments.network)?;
+    config.development =
+        Some(Development { faults_on_demand: !arguments.no_faults, network: arguments.network });
     if let Some(directory) = &arguments.tls {
         let pair = certificate(directory.as_deref())?;
         config = config.with_tls(pair, arguments.smtps, arguments.pop3s)?;
     }
+    if arguments.network {
+        config.open_to_network();
+    }
+    arguments.personas.iter().try_for_each(|name| config.set_persona(name))?;
     config.transcripts.clone_from(&arguments.transcripts);
     if arguments.strict {
         config.set_strict();
@@ -83,12 +96,34 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
             _ => None,
         };
         let transcripts = arguments.transcripts.as_deref().and_then(|path| std::path::absolute(path).ok());
+        let (smtp, pop3) = (reachable(smtp), reachable(pop3));
         let banner = Banner { smtp, pop3, tls, spool: &spool, transcripts: transcripts.as_deref() };
         let directory = env::current_dir().unwrap_or_default();
-        let _ = output::page(&banner.text(&directory, &command_word())); // the server runs even if standard output is closed
+        let mut text = banner.text(&directory, &command_word());
+        if arguments.network {
+            text.push_str(OPEN_TO_NETWORK);
+        }
+        let _ = output::page(&text); // the server runs even if standard output is closed
     }
     started.run_until_stopped()
 }
+
+/// The address at which this machine reaches itself: loopback for every address.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// The warning of a server that other machines can reach.
+const OPEN_TO_NETWORK: &str = "\
+Other machines can connect, at the address of this one: each of them can read and delete the mail of everybody,
+and passwords are sent in clear text. Use it only on a network whose users you know.
+
+";
 
 /// The developer's certificate, made at the first use. It stays, so that a mail program has to trust it only
 /// once.

@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 use super::{
     failure::Failure,
     output,
-    spool::{SpoolArgs, is_stdio, maildir_at_path, message_count},
+    spool::{SpoolArgs, is_stdio, maildir_at_path},
 };
 use crate::{
     maildir::Maildir,
@@ -63,13 +63,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for error in &left_out {
         output::message(format_args!("skipped: {error}")); // the exit code reports it too
     }
-    output::message(format_args!("{}: {}", arguments.mailbox, message_count(messages)));
+    output::message(format_args!("{}: {}", arguments.mailbox, output::message_count(messages)));
     if left_out.is_empty() {
         return Ok(());
     }
     Err(Failure::Other(format!(
         "not in the mbox because of read errors: {}",
-        message_count(left_out.len() as u64)
+        output::message_count(left_out.len() as u64)
     )))
 }
 

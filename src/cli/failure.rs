@@ -2,7 +2,7 @@
 
 use std::{fmt, io, process::ExitCode};
 
-use crate::{accounts, config, loaded_config, printable};
+use crate::{accounts, config, loaded_config, maildir, printable};
 
 /// The failure of a command.
 #[derive(Debug)]
@@ -34,6 +34,14 @@ impl Failure {
         }
     }
 
+    /// The same failure as one that the operator has to correct.
+    pub(super) fn into_usage(self) -> Self {
+        match self {
+            Self::Other(why) => Self::Usage(why),
+            failure => failure,
+        }
+    }
+
     /// A failure to write the command's output.
     pub(super) fn output(error: io::Error) -> Self {
         match error.kind() {
@@ -56,6 +64,12 @@ impl fmt::Display for Failure {
     }
 }
 
+impl From<maildir::Error> for Failure {
+    fn from(error: maildir::Error) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
 impl From<config::Error> for Failure {
     fn from(error: config::Error) -> Self {
         Self::Usage(error.to_string())
@@ -73,9 +87,11 @@ impl From<loaded_config::Error> for Failure {
 
 impl From<accounts::Error> for Failure {
     fn from(error: accounts::Error) -> Self {
-        use accounts::Error::{Absent, Aliases, Content, Exists, Hash, Io, Missing, Name};
+        use accounts::Error::{Absent, Aliases, Content, Exists, Hash, Inbox, Io, Missing, Name};
         match error {
-            Missing(_) | Content { .. } | Aliases { .. } | Name(_) => Self::Usage(error.to_string()),
+            Missing(_) | Content { .. } | Aliases { .. } | Inbox { .. } | Name(_) => {
+                Self::Usage(error.to_string())
+            }
             Io { .. } | Exists(_) | Absent(_) | Hash(_) => Self::Other(error.to_string()),
         }
     }

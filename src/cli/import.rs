@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{
     failure::Failure,
     output,
-    spool::{SpoolArgs, SpoolContext, display_name, is_stdio, message_count},
+    spool::{SpoolArgs, SpoolContext, display_name, is_stdio},
 };
 use crate::{
     fd_limits::max_open_tmp_files,
@@ -173,12 +173,15 @@ impl FileImport<'_> {
         match earlier {
             PreviousRun::Nothing => Ok(None),
             PreviousRun::Started(messages) => {
-                output::message(format_args!("{path}: continuing after {}", message_count(*messages)));
+                output::message(format_args!(
+                    "{path}: continuing after {}",
+                    output::message_count(*messages)
+                ));
                 Ok(None)
             }
             PreviousRun::Done(messages) => Ok(Some(format!(
                 "already imported, {}; --again imports them once more",
-                message_count(*messages)
+                output::message_count(*messages)
             ))),
             PreviousRun::Changed => Err(Failure::Other(format!(
                 "{path} was changed since its import began: its first messages are in the mailbox; --again \
@@ -225,10 +228,10 @@ impl FileImport<'_> {
                     0 => String::new(),
                     n => format!(", {n} of them flagged as deleted (POP3 does not show those)"),
                 };
-                Ok(format!("{} in {end} octets{deleted}", message_count(messages)))
+                Ok(format!("{} in {end} octets{deleted}", output::message_count(messages)))
             }
             Err(error) => {
-                let what = format!("delivered: {}, up to octet {end}", message_count(messages));
+                let what = format!("delivered: {}, up to octet {end}", output::message_count(messages));
                 Err(self.failed(&error, &what))
             }
         }

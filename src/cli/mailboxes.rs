@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{failure::Failure, spool::become_owner_of};
+use super::{config_arg::named_config, failure::Failure, owner::become_owner_of};
 use crate::{
     accounts::Accounts,
     config::Config,
@@ -19,10 +19,11 @@ use crate::{
 /// The options for the spool.
 #[derive(Debug, Args)]
 pub(super) struct MailboxArgs {
-    /// Directory with the mailboxes, as `restante dev` uses it
-    #[arg(long, value_name = "DIR", default_value = "./spool")]
-    spool: PathBuf,
-    /// Configuration file of `restante serve`, for its spool, accounts and aliases
+    /// Directory with the mailboxes, as `restante dev` uses it [default: ./spool]
+    #[arg(long, value_name = "DIR")]
+    spool: Option<PathBuf>,
+    /// Configuration file of `restante serve`, for its spool, accounts and aliases [default: $RESTANTE_CONFIG, if it is
+    /// set]
     #[arg(long, value_name = "FILE", conflicts_with = "spool")]
     config: Option<PathBuf>,
 }
@@ -35,14 +36,16 @@ pub(super) struct SpoolAccounts {
 
 impl MailboxArgs {
     pub(super) fn open(&self) -> Result<SpoolAccounts, Failure> {
-        let mailboxes = match &self.config {
+        let config = self.config.clone().or_else(|| named_config().filter(|_| self.spool.is_none()));
+        let mailboxes = match &config {
             Some(file) => {
                 let (config, text) = Config::read(file)?;
                 SpoolAccounts { accounts: loaded_config::load_accounts(&config, &text)?, spool: config.spool }
             }
             None => {
-                let spool = std::path::absolute(&self.spool)
-                    .map_err(|error| Failure::Usage(format!("{}: {error}", self.spool.display())))?;
+                let spool = self.spool.clone().unwrap_or_else(|| "./spool".into());
+                let spool = std::path::absolute(&spool)
+                    .map_err(|error| Failure::Usage(format!("{}: {error}", spool.display())))?;
                 SpoolAccounts { spool, accounts: Accounts::accept_all(&["localhost".into()]) }
             }
         };

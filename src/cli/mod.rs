@@ -8,6 +8,7 @@ mod cert;
 mod check;
 #[cfg(feature = "tools")]
 mod client;
+mod config_arg;
 mod dev;
 #[cfg(feature = "tools")]
 mod explain;
@@ -23,6 +24,7 @@ mod mailboxes;
 #[cfg(feature = "tools")]
 mod man_pages;
 mod output;
+mod owner;
 #[cfg(feature = "tools")]
 mod purge;
 #[cfg(feature = "tools")]
@@ -32,6 +34,8 @@ mod send;
 mod serve;
 #[cfg(feature = "tools")]
 mod spool;
+mod start_failure;
+mod startup;
 mod status;
 #[cfg(feature = "tools")]
 mod tools;

@@ -6,7 +6,7 @@
 
 use std::{
     fmt::Display,
-    io::{self, BufWriter, StdoutLock, Write},
+    io::{self, BufRead, BufWriter, IsTerminal, StdoutLock, Write},
 };
 
 use super::failure::Failure;
@@ -69,9 +69,25 @@ pub(super) fn message_styled(text: &str) {
 }
 
 /// Prints a question on standard error, with the cursor left after it.
-#[cfg(feature = "tools")]
 pub(super) fn prompt(question: impl Display) -> io::Result<()> {
     write!(io::stderr(), "{}", printable::escape_line(&question.to_string()))
+}
+
+/// Asks a question at the terminal; only a yes is one.
+pub(super) fn confirm(question: &str) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::Usage("not a terminal: add --yes to delete without being asked".into()));
+    }
+    let mut answer = String::new();
+    prompt(format_args!("{question} [y/N] "))
+        .and_then(|()| io::stdin().lock().read_line(&mut answer))
+        .map_err(|error| Failure::Other(format!("cannot ask: {error}")))?;
+    Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
+}
+
+/// Formats a number of messages.
+pub(super) fn message_count(messages: u64) -> String {
+    format!("{messages} message{}", if messages == 1 { "" } else { "s" })
 }
 
 /// Escapes a line but keeps its tabs.

@@ -1,9 +1,6 @@
 //! `restante purge`: deletes mail between two tests.
 
-use std::{
-    io::{self, BufRead, IsTerminal},
-    iter,
-};
+use std::iter;
 
 use clap::Args;
 
@@ -54,7 +51,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     };
     let whose = arguments.to.as_deref().unwrap_or("every mailbox");
-    if !arguments.yes && !confirm(whose)? {
+    if !arguments.yes && !output::confirm(&format!("Delete all mail of {whose}?"))? {
         return Err(Failure::Other("nothing was deleted".into()));
     }
     let (mut deleted, mut broken) = (0, 0_u64);
@@ -95,16 +92,4 @@ fn maildirs_of<'a>(
         Some(folder) => Box::new(iter::once(spool.folder(mailbox.as_str(), folder.directory()))),
         None => Box::new(spool.maildirs_of(mailbox.as_str().to_owned())),
     }
-}
-
-/// Asks for confirmation at the terminal.
-fn confirm(whose: &str) -> Result<bool, Failure> {
-    if !io::stdin().is_terminal() {
-        return Err(Failure::Usage("not a terminal: add --yes to delete without being asked".into()));
-    }
-    let mut answer = String::new();
-    output::prompt(format_args!("Delete all mail of {whose}? [y/N] "))
-        .and_then(|()| io::stdin().lock().read_line(&mut answer))
-        .map_err(|error| Failure::Other(format!("cannot ask: {error}")))?;
-    Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
 }

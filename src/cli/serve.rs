@@ -3,7 +3,6 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 use clap::{
@@ -11,28 +10,28 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use log::LevelFilter;
-use rustix::io::Errno;
 
-use super::failure::Failure;
+use super::{
+    config_arg::ConfigArg,
+    failure::Failure,
+    output,
+    start_failure::start_failure,
+    startup::{self, Prepared, Purpose},
+};
 use crate::{
-    config::{Config, ConfigText, Sandbox, Service},
-    fd_limits::{FdBudget, count_open_fds, raise_fd_limit},
-    listener::{self, Error::Bind},
-    loaded_config::LoadedConfig,
-    logging, maildir,
+    config::{Config, ConfigText, Destination, Service},
+    logging,
     net::endpoint::Endpoint,
     safe_file::{self, Directory, Durability},
-    server::{self, Server},
+    server::Server,
     system::{DroppedPrivileges, sd_notify::SdNotify, socket_activation::InheritedSockets},
-    thread_limits,
 };
 
 /// Run the server.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Configuration file
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    file: ConfigArg,
     #[command(flatten)]
     running: RunArgs,
 }
@@ -49,8 +48,9 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (config, text) = Config::read(&arguments.config)?;
-    let others = format!("change `address` in {}", arguments.config.display());
+    let path = arguments.file.path()?;
+    let (config, text) = Config::read(&path)?;
+    let others = format!("change `address` in {}", path.display());
     start(config, &text, &arguments.running, &others)?.run_until_stopped()
 }
 
@@ -63,42 +63,35 @@ pub(super) struct ReadyServer {
 /// Binds the ports, starts everything, and reports the ports. `others` tells the user how to choose other
 /// ports.
 ///
-/// The order matters. First come inherited sockets and low ports, which need privileges. Then the process
-/// drops its privileges, reads files with the rights that a reload will have, and enters the sandbox, which
-/// changes nothing on disk unless the files are valid. Privileges and sandbox apply to the calling thread and
-/// to the threads it starts, so no other thread may exist before, not even that of the log.
+/// The sandbox applies to the calling thread and to the threads it starts, so no other thread may exist before, not even
+/// that of the log. It changes nothing on disk unless the files are valid.
 pub(super) fn start(
     config: Config,
     text: &ConfigText,
     running: &RunArgs,
     others: &str,
 ) -> Result<ReadyServer, Failure> {
-    // Checked first, because with too few descriptors every later step fails with an unclear error.
-    descriptors_fit(&config, text)?;
     let passed = InheritedSockets::from_environment().map_err(|error| Failure::Other(error.to_string()))?;
     let manager = SdNotify::from_environment();
-    let sockets =
-        listener::bind_all(&config, passed).map_err(|error| start_failure(&error.into(), others))?;
-    let settled = text.path().map(|file| DroppedPrivileges::drop_to_user(&config, file)).transpose();
-    let mut settled = settled.map_err(|error| Failure::Other(error.to_string()))?;
-    let files = LoadedConfig::from_config(config, text, SystemTime::now())?;
-    // Before the sandbox, which hides the thread limits, and as the user whose threads they will be.
-    threads_fit(&files.config, text)?;
-    if let (Some(settled), Some(file)) = (&mut settled, text.path()) {
-        settled
+    let Prepared { files, sockets, mut privileges, warnings } =
+        startup::prepare(config, text, Purpose::Serve(passed, others))?;
+    if let (Some(privileges), Some(file)) = (&mut privileges, text.path()) {
+        privileges
             .enter_sandbox(&files.config, file, running.ports_file.as_deref())
             .map_err(|error| Failure::Other(error.to_string()))?;
     }
     logging::start(&files.config.log, running.log_level).map_err(|error| {
         Failure::Other(format!("cannot log to {}: {error}", files.config.log.destination))
     })?;
-    settled.iter().for_each(DroppedPrivileges::log);
+    if files.config.log.destination != Destination::Stderr {
+        output::message(format_args!("restante: the log is in {}", files.config.log.destination));
+    }
+    privileges.iter().for_each(DroppedPrivileges::log);
     let manager = manager.unwrap_or_else(|error| {
         log::warn!("cannot notify the service manager: {error}");
         SdNotify::default()
     });
-    text.renamed().iter().for_each(|old| log::warn!("{old}"));
-    files.config.warnings().for_each(|doubt| log::warn!("{doubt}"));
+    warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let server = Server::open(files, sockets, text.path()).map_err(|error| start_failure(&error, others))?;
     let endpoints = server.endpoints();
     for (protocol, endpoint) in &endpoints {
@@ -111,23 +104,6 @@ pub(super) fn start(
     Ok(ReadyServer { server, manager })
 }
 
-/// Checks that all threads of the server can be started.
-pub(super) fn threads_fit(config: &Config, text: &ConfigText) -> Result<(), Failure> {
-    thread_limits::check(&config.limits).map_err(|error| text.error_at(error.key, error.to_string()).into())
-}
-
-/// Checks that the descriptor limit is high enough for the server.
-pub(super) fn descriptors_fit(config: &Config, text: &ConfigText) -> Result<(), Failure> {
-    let passed =
-        config.listen.iter().filter(|listen| matches!(listen.address, Endpoint::Inherited(_))).count();
-    // The sandbox keeps one descriptor open, of this process's directory in /proc.
-    let sandboxed = config.sandbox == Sandbox::Landlock && text.path().is_some();
-    let inherited = count_open_fds().saturating_sub(passed) + usize::from(sandboxed);
-    let inputs = server::fd_inputs(config, config.listen.len(), inherited, text.path().is_some());
-    let shared = FdBudget::allocate(raise_fd_limit(), &config.limits, &inputs);
-    shared.map(drop).map_err(|error| Failure::Other(error.to_string()))
-}
-
 impl ReadyServer {
     /// Runs the server until a signal ends it.
     pub(super) fn run_until_stopped(self) -> Result<(), Failure> {
@@ -135,42 +111,6 @@ impl ReadyServer {
         logging::flush();
         ended
     }
-}
-
-fn start_failure(error: &server::Error, others: &str) -> Failure {
-    let advice = match error {
-        server::Error::Listen(Bind(_, Endpoint::Unix(path), cause))
-            if cause.kind() == io::ErrorKind::AddrInUse =>
-        {
-            format!(
-                ": another program listens there, find it with `fuser {}`; end it, or {others}",
-                path.display()
-            )
-        }
-        server::Error::Listen(Bind(_, Endpoint::Ip(address), cause)) => match cause.kind() {
-            io::ErrorKind::AddrInUse => format!(
-                ": another program listens there, find it with `ss -ltnp 'sport = :{}'`; end it, or {others}{}",
-                address.port(),
-                if address.ip().is_unspecified() { BOTH_FAMILIES } else { "" }
-            ),
-            io::ErrorKind::AddrNotAvailable => format!(": this machine does not have that address; {others}"),
-            io::ErrorKind::PermissionDenied => format!(
-                ": ports below 1024 need root or CAP_NET_BIND_SERVICE \
-                 (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE); grant it, or {others}"
-            ),
-            _ if Errno::from_io_error(cause) == Some(Errno::AFNOSUPPORT) => {
-                format!(": this machine has no IPv6; {others}")
-            }
-            _ => String::new(),
-        },
-        server::Error::Spool(cause) if cause.kind() == maildir::Kind::Locked => {
-            ": another restante uses it, find it with `fuser`; end it, or set `shared_spool = true` in both \
-             configurations"
-                .to_owned()
-        }
-        _ => String::new(),
-    };
-    Failure::Other(format!("{error}{advice}"))
 }
 
 fn log_levels() -> impl TypedValueParser<Value = LevelFilter> {
@@ -191,8 +131,6 @@ fn write_ports(path: &Path, endpoints: &[(Service, Endpoint)]) -> io::Result<()>
     )
 }
 
-const BOTH_FAMILIES: &str = " ([::] takes IPv4 too, so a listener at 0.0.0.0 is not needed)";
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -209,22 +147,5 @@ mod tests {
         write_ports(&path, &[pop3, smtp]).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "pop3=[::1]:1110\nsmtp=127.0.0.1:2525\n");
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn o06_an_address_that_cannot_be_had_comes_with_advice() {
-        for (address, cause, advice) in [
-            ("10.0.0.1:25", Errno::ADDRINUSE, "'sport = :25'"),
-            ("[::]:25", Errno::ADDRINUSE, "[::] takes IPv4 too"),
-            ("10.0.0.1:25", Errno::ADDRNOTAVAIL, "does not have that address"),
-            ("10.0.0.1:25", Errno::ACCESS, "CAP_NET_BIND_SERVICE"),
-            ("[::1]:25", Errno::AFNOSUPPORT, "has no IPv6"),
-        ] {
-            let error = Bind(Service::Smtp, address.parse().unwrap(), cause.into());
-            let said = start_failure(&error.into(), "choose others").to_string();
-            for part in [address, advice, "choose others"] {
-                assert!(said.contains(part), "{part:?} is not in {said:?}");
-            }
-        }
     }
 }

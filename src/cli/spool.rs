@@ -1,17 +1,15 @@
 //! The options that select a mailbox, for the tools of a spool.
 
 use std::{
-    fmt,
-    os::unix::fs::MetadataExt,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::Args;
-use nix::unistd;
 use rustix::system::uname;
 
-use super::failure::Failure;
+use super::{config_arg::default_config, failure::Failure, owner::become_owner_of};
 use crate::{
     accounts::Accounts,
     config::Config,
@@ -26,7 +24,8 @@ use crate::{
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(super) struct SpoolArgs {
-    /// Configuration file of the server, for its spool and accounts
+    /// Configuration file of the server, for its spool and accounts [default: $RESTANTE_CONFIG, else
+    /// /etc/restante/restante.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Directory with the mailboxes
@@ -48,7 +47,8 @@ pub(super) struct SpoolContext {
 impl SpoolArgs {
     /// Opens the spool, which must exist.
     pub(super) fn open(&self) -> Result<SpoolContext, Failure> {
-        let read = self.config.as_deref().map(Config::read).transpose()?;
+        let file = self.config.clone().or_else(|| default_config().filter(|_| self.spool.is_none()));
+        let read = file.as_deref().map(Config::read).transpose()?;
         let config = read.as_ref().map(|(config, _)| config);
         let path = match (config, &self.spool) {
             (Some(config), _) => config.spool.clone(),
@@ -147,28 +147,6 @@ fn of_address(name: &str) -> Option<Mailbox> {
     Mailbox::of_address(&address.folded_local(), address.domain()?)
 }
 
-/// Continues as the owner of a spool if the process is root, so that new files belong to the server and
-/// nothing is possible that the server may not do.
-pub(super) fn become_owner_of(spool: &Path) -> Result<(), Failure> {
-    let failed = |step: &str, error: &dyn fmt::Display| {
-        Failure::Other(format!("cannot become the owner of {}: {step}: {error}", spool.display()))
-    };
-    let stat = spool.metadata().map_err(|error| failed("stat", &error))?;
-    if !unistd::geteuid().is_root() || stat.uid() == 0 {
-        return Ok(());
-    }
-    let (uid, gid) = (unistd::Uid::from_raw(stat.uid()), unistd::Gid::from_raw(stat.gid()));
-    unistd::setgroups(&[gid]).map_err(|error| failed("setgroups", &error))?;
-    unistd::setgid(gid).map_err(|error| failed("setgid", &error))?;
-    unistd::setuid(uid).map_err(|error| failed("setuid", &error))
-}
-
-impl From<maildir::Error> for Failure {
-    fn from(error: maildir::Error) -> Self {
-        Self::Other(error.to_string())
-    }
-}
-
 impl From<mbox::Error> for Failure {
     fn from(error: mbox::Error) -> Self {
         Self::Other(error.to_string())
@@ -181,7 +159,8 @@ pub(super) fn maildir_at_path(name: &str) -> Option<Result<Maildir, Failure>> {
         return None;
     }
     let open = || {
-        let path = std::path::absolute(name).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+        // The path is the operator's, so a link is followed.
+        let path = fs::canonicalize(name).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
         let parts = path.parent().zip(path.file_name().and_then(|last| last.to_str()));
         match parts.filter(|_| path.is_dir()) {
             Some((above, last)) => Ok(Spool::open(above)?.maildir(last)?),
@@ -199,9 +178,4 @@ pub(super) fn display_name(file: &Path) -> String {
 /// True for `-`, which stands for standard input or output.
 pub(super) fn is_stdio(file: &Path) -> bool {
     file == Path::new("-")
-}
-
-/// Formats a number of messages.
-pub(super) fn message_count(messages: u64) -> String {
-    format!("{messages} message{}", if messages == 1 { "" } else { "s" })
 }

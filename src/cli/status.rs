@@ -12,23 +12,23 @@ use std::{path::PathBuf, time::SystemTime};
 
 use clap::Args;
 
-use super::{failure::Failure, output};
-use crate::{
-    config::Config,
-    metrics::{location, reader::MetricsSnapshot},
-    printable,
-};
-use source::{latest_source, named_source, source_of_config};
+use super::{config_arg::named_config, failure::Failure, output};
+use crate::{config::Config, metrics::reader::MetricsSnapshot, printable};
+use source::{named_source, source_of_config, source_of_spool};
 use summary::staleness;
 
 /// Show the statistics of a running server.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Configuration file of the server [default: the server whose readable metrics are newest]
+    /// Configuration file of the server [default: $RESTANTE_CONFIG, else the server of ./spool, else the one whose
+    /// metrics are newest]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Directory with the mailboxes of the server
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    spool: Option<PathBuf>,
     /// File that the server writes its metrics to
-    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["config", "spool"])]
     file: Option<PathBuf>,
     /// Update the screen until q is pressed
     #[cfg(feature = "tools")]
@@ -40,10 +40,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let metrics = match (&arguments.file, &arguments.config) {
+    let config = arguments.config.clone().or_else(|| named_config().filter(|_| arguments.spool.is_none()));
+    let metrics = match (&arguments.file, &config) {
         (Some(file), _) => named_source(file)?,
         (None, Some(config)) => source_of_config(&Config::load(config)?)?,
-        (None, None) => latest_source(location::latest())?,
+        (None, None) => source_of_spool(arguments.spool.as_deref())?,
     };
     let now = SystemTime::now();
     #[cfg(feature = "tools")]

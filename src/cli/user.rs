@@ -1,17 +1,17 @@
 //! `restante user`: manages the accounts.
 
-use std::{
-    io::{self, BufRead},
-    path::PathBuf,
-};
+mod mail;
+
+use std::io::{self, BufRead};
 
 use clap::{Args, Subcommand};
 
-use super::{failure::Failure, output::Stdout};
+use super::{config_arg::ConfigArg, failure::Failure, output::Stdout};
 use crate::{
     accounts::{self, Account, UserFile},
     config::Config,
     password_prompt,
+    proto::request::Mailbox,
 };
 
 /// Add, change, list and remove accounts.
@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Add an account
-    Add(WithPassword),
+    Add(NewAccount),
     /// Change the password of an account.
     #[command(visible_alias = "password")]
     Passwd(WithPassword),
@@ -34,8 +34,52 @@ enum Action {
     Enable(AccountArg),
     /// List the accounts
     List(ConfigArg),
-    /// Remove an account; its mail stays
-    Remove(AccountArg),
+    /// Give an account another name: its mail, its password and its settings stay
+    Rename(Renaming),
+    /// Remove an account; its mail stays, unless it is to be deleted
+    Remove(Removal),
+}
+
+#[derive(Debug, Args)]
+struct NewAccount {
+    #[command(flatten)]
+    account: WithPassword,
+    /// Mailbox of the account [default: its name]
+    #[arg(long, value_name = "NAME")]
+    inbox: Option<String>,
+    /// Give the mail that is in the mailbox already to the new account
+    #[arg(long)]
+    keep_mail: bool,
+}
+
+#[derive(Debug, Args)]
+struct Renaming {
+    /// Present name
+    #[arg(value_name = "OLD")]
+    old: String,
+    /// New name, a full mail address
+    #[arg(value_name = "NEW")]
+    new: String,
+    /// Keep the old name as a further address of the account
+    #[arg(long)]
+    keep_address: bool,
+    /// Add the mail that is in the mailbox of the new name already
+    #[arg(long)]
+    keep_mail: bool,
+    #[command(flatten)]
+    file: ConfigArg,
+}
+
+#[derive(Debug, Args)]
+struct Removal {
+    #[command(flatten)]
+    account: AccountArg,
+    /// Delete the mail of the account too, also that of a former account
+    #[arg(long)]
+    delete_mail: bool,
+    /// Do not ask for confirmation
+    #[arg(long, requires = "delete_mail")]
+    yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -55,24 +99,30 @@ struct AccountArg {
     file: ConfigArg,
 }
 
-#[derive(Debug, Args)]
-struct ConfigArg {
-    /// Configuration file, for the path of the accounts file
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-}
-
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut out = Stdout::new();
     match &arguments.action {
-        Action::Add(to) => {
-            let config = Config::load(&to.account.file.config)?;
+        Action::Add(new) => {
+            let to = &new.account;
+            let config = to.account.file.load()?;
             let name = accounts::account_name(&to.account.name, &config.domains)?;
-            UserFile::at(config.accounts.clone()).add(&name, &password(to)?)?;
+            let inbox = new.inbox.as_deref();
+            let mailbox =
+                inbox.map_or_else(|| accounts::own_mailbox(&name), Mailbox::named).ok_or_else(|| {
+                    let inbox = inbox.unwrap_or(&name);
+                    Failure::Usage(format!(
+                        "{inbox:?} cannot be an inbox: write it like {name}, without a path"
+                    ))
+                })?;
+            let users = UserFile::at(config.accounts.clone());
+            if !new.keep_mail {
+                mail::refuse_former_mail(&config, &users, &mailbox)?;
+            }
+            users.add(&name, inbox, &password(to)?)?;
             out.line(format_args!("added {name}; {}", reload_notice(&config)))?;
         }
         Action::Passwd(to) => {
-            let config = Config::load(&to.account.file.config)?;
+            let config = to.account.file.load()?;
             let name = accounts::canonical_name(&to.account.name);
             UserFile::at(config.accounts.clone()).set_password(&name, &password(to)?)?;
             out.line(format_args!("changed the password of {name}; {}", reload_notice(&config)))?;
@@ -80,32 +130,48 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Action::Disable(account) => set_disabled(account, true, &mut out)?,
         Action::Enable(account) => set_disabled(account, false, &mut out)?,
         Action::List(file) => {
-            let config = Config::load(&file.config)?;
+            let config = file.load()?;
             let users = UserFile::at(config.accounts).users()?;
             users.iter().try_for_each(|(name, account)| out.line(describe(name, account)))?;
         }
-        Action::Remove(account) => {
-            let config = Config::load(&account.file.config)?;
+        Action::Rename(Renaming { old, new, keep_address, keep_mail, file }) => {
+            let config = file.load()?;
+            let new = accounts::account_name(new, &config.domains)?;
+            let old = accounts::canonical_name(old);
+            mail::rename(&config, (&old, &new), (*keep_mail, *keep_address), &mut out)?;
+            warn_of_aliases(&config, &mut out)?;
+        }
+        Action::Remove(Removal { account, delete_mail, yes }) => {
+            let config = account.file.load()?;
             let name = accounts::canonical_name(&account.name);
-            let left = crate::loaded_config::account_sources(&config);
-            UserFile::at(&left.users).remove(&name)?;
-            let spool = config.spool.display();
-            out.line(format_args!(
-                "removed {name}, whose mail stays in {spool}; {}",
-                reload_notice(&config)
-            ))?;
-            if let Err(error @ accounts::Error::Aliases { .. }) = left.load() {
+            if *delete_mail {
+                mail::remove_with_mail(&config, &name, *yes, &mut out)?;
+            } else {
+                UserFile::at(&config.accounts).remove(&name)?;
                 out.line(format_args!(
-                    "change the aliases too, else the server will not start again: {error}"
+                    "removed {name}, whose mail stays in {}: `restante user remove {name} --delete-mail` deletes it; \
+                     {}",
+                    config.spool.display(),
+                    reload_notice(&config)
                 ))?;
             }
+            warn_of_aliases(&config, &mut out)?;
         }
     }
     out.flush()
 }
 
+/// Tells of aliases that lead to an account that is gone.
+fn warn_of_aliases(config: &Config, out: &mut Stdout) -> Result<(), Failure> {
+    if let Err(error @ accounts::Error::Aliases { .. }) = crate::loaded_config::account_sources(config).load()
+    {
+        out.line(format_args!("change the aliases too, else the server will not start again: {error}"))?;
+    }
+    Ok(())
+}
+
 fn set_disabled(account: &AccountArg, disabled: bool, out: &mut Stdout) -> Result<(), Failure> {
-    let config = Config::load(&account.file.config)?;
+    let config = account.file.load()?;
     let name = accounts::canonical_name(&account.name);
     UserFile::at(config.accounts.clone()).set_disabled(&name, disabled)?;
     let done = if disabled { "disabled" } else { "enabled" };

@@ -6,7 +6,11 @@ use clap::Args;
 use regex::Regex;
 use serde_json::json;
 
-use super::{failure::Failure, mailboxes::MailboxArgs, output::Stdout, spool::message_count};
+use super::{
+    failure::Failure,
+    mailboxes::MailboxArgs,
+    output::{Stdout, message_count},
+};
 use crate::{
     logging::escape,
     maildir,

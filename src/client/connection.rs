@@ -11,7 +11,7 @@ use std::{
 
 use rustls::{ClientConnection, StreamOwned};
 
-use super::{ClientError, ConnectOptions, Security, ServerAddr};
+use super::{ClientError, ConnectOptions, Security, ServerAddr, tls};
 
 /// Traffic on a connection, as its watcher sees it.
 #[derive(Debug, Clone, Copy)]
@@ -163,7 +163,7 @@ impl Connection {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                 ClientError::Timeout(self.server.clone(), self.timeout)
             }
-            io::ErrorKind::InvalidData => ClientError::Tls(self.server.clone(), error.to_string()),
+            io::ErrorKind::InvalidData => ClientError::Tls(self.server.clone(), tls::reason(error)),
             _ => ClientError::ConnectionLost(self.server.clone()),
         }
     }

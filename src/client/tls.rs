@@ -1,13 +1,15 @@
 //! TLS of the clients, and the certificates they trust.
 
 use std::{
-    env, fmt,
+    env, fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
@@ -54,6 +56,25 @@ impl Tls {
     pub(super) fn session(&self, host: &str) -> Result<ClientConnection, String> {
         let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
         ClientConnection::new(Arc::clone(&self.0), name).map_err(|error| error.to_string())
+    }
+}
+
+/// The reason for a failure of TLS. rustls tells the dates of a certificate in seconds.
+pub(super) fn reason(error: &io::Error) -> String {
+    let date =
+        |time: &UnixTime| humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(time.as_secs()));
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    match inner {
+        Some(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+            format!("its certificate has expired: {}", date(not_after))
+        }
+        Some(Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) => {
+            format!(
+                "its certificate is not valid before {}: is the clock of this machine right?",
+                date(not_before)
+            )
+        }
+        _ => error.to_string(),
     }
 }
 
@@ -130,3 +151,20 @@ const BUNDLES: [&str; 4] = [
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn n03_the_dates_of_a_certificate_are_told_as_dates() {
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let told =
+            |error| reason(&io::Error::new(io::ErrorKind::InvalidData, Error::InvalidCertificate(error)));
+        let expired =
+            CertificateError::ExpiredContext { time: at(1_790_000_000), not_after: at(1_780_000_000) };
+        assert_eq!(told(expired), "its certificate has expired: 2026-05-28T20:26:40Z");
+        let early = CertificateError::NotValidYetContext { time: at(1), not_before: at(1_780_000_000) };
+        assert!(told(early).starts_with("its certificate is not valid before 2026-05-28"));
+    }
+}

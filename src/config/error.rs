@@ -3,7 +3,7 @@
 //! The rule: a mistake is reported with file, line, column, key and accepted form.
 
 use std::{
-    fmt, io,
+    env, fmt, io,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -79,6 +79,11 @@ impl ConfigText {
     /// A sentence for each key or value that the file has under the name of an earlier version.
     pub fn renamed(&self) -> &[String] {
         &self.renamed
+    }
+
+    /// Whether the file names credentials that a service manager would pass, and this process has none.
+    pub fn names_credentials(&self) -> bool {
+        self.text.contains(CREDENTIALS) && env::var_os(&CREDENTIALS[1..]).is_none()
     }
 
     /// The configuration file, if there is one.
@@ -232,5 +237,8 @@ fn without_indices(key: &str) -> String {
 
 pub(super) const LISTENERS_ARE_A_LIST: &str =
     "write [[listen]], in double brackets: one section for each listener";
+
+/// The directory of credentials in the paths of a configuration: a variable of the environment.
+pub(super) const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
 
 const A_NUMBER: &str = "expected a whole number, 0 or more";

@@ -47,30 +47,83 @@ pub struct ListenerConfig {
 }
 
 impl ListenerConfig {
-    /// True if no user on another machine can log in, because passwords would be sent in clear text.
-    pub fn login_impossible(&self) -> bool {
-        let open = self.address.is_local() || self.auth_allow_cleartext || self.tls != TlsMode::None;
-        self.protocol.has_logins() && !open
+    /// A listener with the default settings of its service. `certificate` tells whether one is configured.
+    pub(super) fn new(protocol: Service, address: Endpoint, certificate: bool) -> Self {
+        let persona = match protocol.protocol() {
+            Protocol::Smtp | Protocol::Lmtp => Persona::Smtp(smtp::Persona::default()),
+            Protocol::Pop3 => Persona::Pop3(pop3::Persona::default()),
+        };
+        Self {
+            protocol,
+            address,
+            line_endings: LineEndings::default(),
+            syntax: Syntax::Forgiving,
+            persona,
+            strict: false,
+            tls: TlsMode::usual(protocol, certificate),
+            auth_allow_cleartext: false,
+            trusted_networks: Networks::default(),
+            proxy_networks: Networks::default(),
+        }
+    }
+
+    /// The reason why no user can log in, or none on another machine, if there is one.
+    pub fn login_impossible(&self) -> Option<LoginImpossible> {
+        if !self.protocol.has_logins() {
+            return None;
+        }
+        if self.persona == Persona::Smtp(smtp::Persona::Rfc821) {
+            return self.trusted_networks.is_empty().then_some(LoginImpossible::PersonaWithoutAuth);
+        }
+        if self.address.is_local() || self.auth_allow_cleartext {
+            return None;
+        }
+        match (self.tls, self.persona) {
+            (TlsMode::None, _) => Some(LoginImpossible::ClearText),
+            (TlsMode::Starttls, Persona::Pop3(persona)) if persona != pop3::Persona::Modern => {
+                Some(LoginImpossible::PersonaWithoutStls)
+            }
+            _ => None,
+        }
     }
 
     /// The warning for such a listener.
-    pub(super) fn login_impossible_warning(&self) -> String {
-        format!(
-            "no user on another machine can log in to {} at {}: it has neither TLS nor auth_allow_cleartext = true",
-            self.protocol, self.address
-        )
+    pub(super) fn login_impossible_warning(&self) -> Option<String> {
+        let (service, address) = (self.protocol, &self.address);
+        Some(match self.login_impossible()? {
+            LoginImpossible::ClearText => format!(
+                "no user on another machine can log in to {service} at {address}: it has neither TLS nor \
+                 auth_allow_cleartext = true"
+            ),
+            LoginImpossible::PersonaWithoutStls => format!(
+                "no user on another machine can log in to {service} at {address}: its persona has no STLS, and it has \
+                 no auth_allow_cleartext = true"
+            ),
+            LoginImpossible::PersonaWithoutAuth => format!(
+                "no user can log in to {service} at {address}: the persona \"rfc821\" has no AUTH, so nobody can send; \
+                 remove `persona`, or use smtp"
+            ),
+        })
     }
 
     /// Returns the key to change and the reason, if the listener cannot use that endpoint.
     pub fn incompatible_with(&self, place: &Endpoint) -> Option<(&'static str, String)> {
-        if !matches!(place, Endpoint::Unix(_)) {
-            return None;
-        }
+        let Endpoint::Unix(path) = place else { return None };
         let service = self.protocol;
         if service != Service::Lmtp {
             return Some((
                 "address",
                 format!("{service} needs an address and a port; only lmtp may use a socket file"),
+            ));
+        }
+        let octets = path.as_os_str().len();
+        if octets > MAX_SOCKET_PATH {
+            return Some((
+                "address",
+                format!(
+                    "the path of the socket has {octets} octets, and the kernel takes {MAX_SOCKET_PATH}: use a shorter \
+                     one, like \"unix:/run/restante/lmtp.sock\""
+                ),
             ));
         }
         if self.tls != TlsMode::None {
@@ -81,6 +134,17 @@ impl ListenerConfig {
         }
         None
     }
+}
+
+/// A reason why users cannot log in at a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginImpossible {
+    /// Passwords of other machines would be sent in clear text.
+    ClearText,
+    /// The same, because the persona does not know STLS.
+    PersonaWithoutStls,
+    /// The persona does not know AUTH.
+    PersonaWithoutAuth,
 }
 
 /// A generation of one of the protocols.
@@ -94,7 +158,7 @@ pub enum Persona {
 }
 
 impl Persona {
-    fn named(service: Service, name: Option<&str>) -> Result<Self, value::Error> {
+    pub(super) fn named(service: Service, name: Option<&str>) -> Result<Self, value::Error> {
         fn named<'a, P: Deserialize<'a> + Default>(name: Option<&'a str>) -> Result<P, value::Error> {
             name.map_or(Ok(P::default()), |name| P::deserialize(name.into_deserializer()))
         }
@@ -280,6 +344,9 @@ pub(super) fn check(listeners: &[ListenerConfig]) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Octets of a path that a socket address has room for (unix(7): 108 with the final NUL).
+const MAX_SOCKET_PATH: usize = 107;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -382,7 +449,7 @@ mod tests {
             ("protocol = \"pop3\"\naddress = \"127.0.0.1:110\"", false),
             ("protocol = \"smtp\"\naddress = \"0.0.0.0:25\"", false),
         ] {
-            assert_eq!(with(lines).unwrap()[0].login_impossible(), locked, "{lines}");
+            assert_eq!(with(lines).unwrap()[0].login_impossible().is_some(), locked, "{lines}");
         }
     }
 

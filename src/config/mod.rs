@@ -3,6 +3,7 @@
 //! The rule: after [`Config::load`] no string can be invalid any more, and every mistake found before is
 //! reported with file, line, column, key and accepted form.
 
+mod differences;
 mod error;
 mod keys;
 mod limits;
@@ -27,14 +28,14 @@ use crate::{
     maildir::name::max_host_len,
     net::endpoint::Endpoint,
     open_regular::read_text_bounded,
-    proto::{dot::LineEndings, pop3, smtp, smtp::address::Address, syntax::Syntax},
+    proto::{dot::LineEndings, smtp::address::Address, syntax::Syntax},
 };
 use error::ConfigError;
 pub use error::{ConfigText, Error};
 pub use listener::{ListenerConfig, Networks, Persona, TlsMode};
 pub use metrics::Metrics;
 use settings::ACCOUNTS;
-pub use settings::{ChangeDetection, Config, Pop3, Sandbox, UnknownRecipients};
+pub use settings::{ChangeDetection, Config, Development, Pop3, Sandbox, UnknownRecipients};
 
 impl Config {
     /// Reads and checks a configuration file. Relative paths are relative to its directory.
@@ -55,26 +56,24 @@ impl Config {
     }
 
     /// The configuration of `restante dev`: every address has a mailbox, timeouts suit people who type, and
-    /// the addresses must be loopback.
-    pub fn development(spool: PathBuf, smtp: SocketAddr, pop3: SocketAddr) -> Result<Self, Error> {
+    /// the addresses must be loopback, unless it is knowingly open to the `network`.
+    pub fn development(
+        spool: PathBuf,
+        (smtp, pop3): (SocketAddr, SocketAddr),
+        network: bool,
+    ) -> Result<Self, Error> {
         let spool = std::path::absolute(&spool).map_err(|error| Error::Unreadable(spool, error))?;
-        let listen = |protocol, address, persona| ListenerConfig {
-            protocol,
-            address: Endpoint::Ip(address),
+        let listen = |protocol, address| ListenerConfig {
             line_endings: LineEndings::Lenient,
             syntax: Syntax::Forgiving,
-            persona,
-            strict: false,
-            tls: TlsMode::None,
-            auth_allow_cleartext: false,
-            trusted_networks: Networks::default(),
-            proxy_networks: Networks::default(),
+            ..ListenerConfig::new(protocol, Endpoint::Ip(address), false)
         };
         let config = Self {
             hostname: "localhost".into(),
             domains: vec!["localhost".into()],
             accounts: spool.join(ACCOUNTS),
             aliases: None,
+            upgrade_hashes: true,
             spool,
             unknown_recipients: UnknownRecipients::Create,
             watch: ChangeDetection::default(),
@@ -83,15 +82,12 @@ impl Config {
             sandbox: Sandbox::Off,
             transcripts: None,
             transcript_bodies: false,
-            listen: vec![
-                listen(Service::Smtp, smtp, Persona::Smtp(smtp::Persona::default())),
-                listen(Service::Pop3, pop3, Persona::Pop3(pop3::Persona::default())),
-            ],
+            listen: vec![listen(Service::Smtp, smtp), listen(Service::Pop3, pop3)],
             pop3: Pop3::default(),
             tls: None,
             log: Log::default(),
             metrics: Metrics::default(),
-            faults_on_demand: false,
+            development: Some(Development { network, faults_on_demand: false }),
             limits: Limits::for_development(),
         };
         config.check().map_err(|mistake| Error::Development(mistake.why))?;
@@ -100,10 +96,35 @@ impl Config {
 
     /// Settings that are valid but probably not intended.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
-        self.listen
-            .iter()
-            .filter(|listen| listen.login_impossible())
-            .map(ListenerConfig::login_impossible_warning)
+        self.listen.iter().filter_map(ListenerConfig::login_impossible_warning)
+    }
+
+    /// Lets other machines connect and send passwords in clear text, which is only for `restante dev` on a network whose
+    /// users may read each other's mail.
+    pub fn open_to_network(&mut self) {
+        self.development.get_or_insert_default().network = true;
+        for listen in self.listen.iter_mut().filter(|listen| listen.protocol.has_logins()) {
+            listen.auth_allow_cleartext = true;
+        }
+    }
+
+    /// Gives the listeners of a protocol the generation of that name.
+    ///
+    /// # Errors
+    /// No protocol has one of that name.
+    pub fn set_persona(&mut self, name: &str) -> Result<(), Error> {
+        let mut is_known = false;
+        for listen in &mut self.listen {
+            if let Ok(persona) = Persona::named(listen.protocol, Some(name)) {
+                (listen.persona, is_known) = (persona, true);
+            }
+        }
+        if is_known {
+            return Ok(());
+        }
+        Err(Error::Development(format!(
+            "{name:?} is not a persona: write \"rfc821\" (SMTP), \"rfc1081\", \"rfc1460\" or \"rfc1939\" (POP3), or \"modern\""
+        )))
     }
 
     /// Makes every listener strict, for `--strict`.
@@ -149,15 +170,19 @@ impl Config {
             ));
         }
         listener::check(&self.listen)?;
+        let is_knowingly_open = self.development.is_some_and(|development| development.network);
         let open = |listen: &ListenerConfig| {
-            self.unknown_recipients == UnknownRecipients::Create && !listen.address.is_local()
+            self.unknown_recipients == UnknownRecipients::Create
+                && !listen.address.is_local()
+                && !is_knowingly_open
         };
         if let Some(n) = self.listen.iter().position(open) {
             return Err(ConfigError::at(
                 format!("listen.{n}.address"),
                 format!(
                     "{} is not a loopback address like 127.0.0.1 or [::1]: any password opens any mailbox if \
-                     unknown users get one (unknown_recipients = \"create\", restante dev)",
+                     unknown users get one (unknown_recipients = \"create\", restante dev); `restante dev --network` allows \
+                     that, for a class",
                     self.listen[n].address
                 ),
             ));
@@ -212,8 +237,8 @@ max_message_size = "10 MiB"
         let config = load(GOOD).unwrap();
         assert_eq!(load(&config.effective()).unwrap(), config);
         let loopback = "127.0.0.1:0".parse().unwrap();
-        let config = Config::development("spool".into(), loopback, loopback).unwrap();
-        assert_eq!(load(&config.effective()).unwrap(), config);
+        let config = Config::development("spool".into(), (loopback, loopback), false).unwrap();
+        assert_eq!(load(&config.effective()).unwrap(), Config { development: None, ..config });
     }
 
     #[test]
@@ -259,8 +284,9 @@ max_message_size = "10 MiB"
         );
         load(&GOOD.replace("[::1]", "[::]")).unwrap();
 
-        let develop =
-            |smtp: &str| Config::development("x".into(), smtp.parse().unwrap(), "[::1]:1".parse().unwrap());
+        let develop = |smtp: &str| {
+            Config::development("x".into(), (smtp.parse().unwrap(), "[::1]:1".parse().unwrap()), false)
+        };
         assert!(develop("127.0.0.1:2525").unwrap().spool.is_absolute());
         assert!(
             develop("192.0.2.1:0").unwrap_err().to_string().contains("192.0.2.1:0 is not a loopback address")
@@ -279,6 +305,14 @@ max_message_size = "10 MiB"
         let error = named(most + 1).unwrap_err();
         let told = format!(", line 2, column 12: hostname: {} octets are too many: at most {most}", most + 1);
         assert!(error.contains(&told), "{error}");
+    }
+
+    #[test]
+    fn n28_names_with_other_letters_are_taken_in_their_form_in_dns() {
+        let config = load(&GOOD.replace("Example.test", "Bücher.test")).unwrap();
+        assert_eq!(config.domains[0], "xn--bcher-kva.test");
+        let config = load(&GOOD.replace("mx.example.test", "mail.bücher.test")).unwrap();
+        assert_eq!(config.hostname, "mail.xn--bcher-kva.test");
     }
 
     #[test]

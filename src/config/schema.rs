@@ -36,6 +36,8 @@ struct File {
     #[serde(default = "default_accounts")]
     accounts: PathBuf,
     aliases: Option<PathBuf>,
+    #[serde(default = "yes")]
+    upgrade_hashes: bool,
     #[serde(default)]
     unknown_recipients: UnknownRecipients,
     #[serde(default)]
@@ -100,6 +102,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<(Config, Vec<String>)
         spool: directory.join(file.spool),
         accounts: directory.join(file.accounts),
         aliases: file.aliases.map(|path| directory.join(path)),
+        upgrade_hashes: file.upgrade_hashes,
         unknown_recipients: file.unknown_recipients,
         watch: file.watch,
         shared_spool: file.shared_spool,
@@ -112,7 +115,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<(Config, Vec<String>)
         tls,
         log: Log { destination: file.log.destination.relative_to(directory), ..file.log },
         metrics: Metrics { file: file.metrics.file.map(|path| directory.join(path)), ..file.metrics },
-        faults_on_demand: false,
+        development: None,
         limits: file.limits,
     };
     config.check()?;
@@ -126,6 +129,10 @@ fn domain(text: &str) -> String {
 
 fn default_spool() -> PathBuf {
     "spool".into()
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_accounts() -> PathBuf {
@@ -169,6 +176,7 @@ mod tests {
             spool: "/etc/restante/spool".into(),
             accounts: "/etc/restante/users.json".into(),
             aliases: None,
+            upgrade_hashes: true,
             unknown_recipients: UnknownRecipients::Reject,
             watch: ChangeDetection::Inotify,
             shared_spool: false,
@@ -184,7 +192,7 @@ mod tests {
             tls: None,
             log: Log::default(),
             metrics: Metrics::default(),
-            faults_on_demand: false,
+            development: None,
             limits: Limits {
                 smtp: SmtpLimits { max_message_size: Size::mib(10), ..SmtpLimits::default() },
                 ..Limits::default()

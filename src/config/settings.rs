@@ -23,6 +23,8 @@ pub struct Config {
     /// The aliases file, absolute, if configured. Not read with [`UnknownRecipients::Create`].
     #[serde(serialize_with = "optional_path_text", skip_serializing_if = "Option::is_none")]
     pub aliases: Option<PathBuf>,
+    /// True if a right password replaces a hash of another server.
+    pub upgrade_hashes: bool,
     /// Treatment of users without an account.
     pub unknown_recipients: UnknownRecipients,
     /// The way to learn of changes by other programs.
@@ -50,12 +52,20 @@ pub struct Config {
     pub log: Log,
     /// File and interval of the metrics.
     pub metrics: Metrics,
-    /// True if addresses may request faults. Not a key of the configuration file; only `restante dev` sets
-    /// it.
+    /// The rights that only `restante dev` and the testing library give. Not a key of the configuration file.
     #[serde(skip)]
-    pub faults_on_demand: bool,
+    pub development: Option<Development>,
     /// The sections `[limits.…]`.
     pub limits: Limits,
+}
+
+/// The rights of a server for development, where every address of any domain has a mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Development {
+    /// True if addresses may request faults.
+    pub faults_on_demand: bool,
+    /// True if other machines may connect.
+    pub network: bool,
 }
 
 /// The section `[pop3]`, for all POP3 listeners.

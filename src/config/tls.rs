@@ -7,7 +7,10 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{Config, Error, ListenerConfig, Networks, TlsMode, error::ConfigError};
+use super::{
+    Config, Error, ListenerConfig, Networks, TlsMode,
+    error::{CREDENTIALS, ConfigError},
+};
 use crate::{net::certificate::CertificatePair, proto::protocol::Service};
 
 /// The section `[tls]` as written: both paths may be relative.
@@ -81,7 +84,6 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
 const UNSET_CREDENTIALS: &str = "tls";
 
 #[cfg(test)]

@@ -52,7 +52,10 @@ impl Sessions {
     pub(super) fn new(listen: &ListenerConfig, config: &Config, offers_tls: bool) -> Self {
         Self {
             factories: ClientTrust::ALL.map(|trust| factory(listen, config, offers_tls, trust)),
-            faults: config.faults_on_demand.then(Rc::<SequenceCounts>::default),
+            faults: config
+                .development
+                .is_some_and(|development| development.faults_on_demand)
+                .then(Rc::<SequenceCounts>::default),
         }
     }
 
@@ -127,7 +130,7 @@ mod tests {
     #[test]
     fn each_service_has_sessions_of_its_protocol_and_their_settings_say_so() {
         let loopback = "127.0.0.1:0".parse().unwrap();
-        let config = Config::development("/spool".into(), loopback, loopback).unwrap();
+        let config = Config::development("/spool".into(), (loopback, loopback), false).unwrap();
         let peer = IpAddr::from([192, 0, 2, 1]);
         for service in Service::ALL {
             let same = |listen: &&ListenerConfig| {

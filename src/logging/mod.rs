@@ -16,6 +16,7 @@ use std::{
     io::{self, Write as _},
     net::{IpAddr, SocketAddr},
     panic,
+    path::Path,
     sync::{Mutex, OnceLock, PoisonError},
     thread,
     time::Duration,
@@ -62,6 +63,11 @@ pub fn start(log: &Log, level: Option<LevelFilter>) -> io::Result<()> {
     let _ = LOGGER.set(running); // the logger is set once, and so is this
     panic::set_hook(Box::new(|panic| panicked(&panic.to_string())));
     Ok(())
+}
+
+/// Checks that lines can be appended to a file that exists, and changes nothing.
+pub fn check_file(path: &Path) -> io::Result<()> {
+    output::check_existing(path)
 }
 
 /// Reopens the log at the same place: for SIGHUP, after logrotate has moved the file. Never waits.

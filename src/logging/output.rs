@@ -99,15 +99,32 @@ impl LineFormat {
     }
 }
 
-/// Opens a file to append to. A new file is readable for its group: logrotate and mail administrators.
-fn append(path: &Path) -> io::Result<File> {
+/// Checks that an existing file can be appended to, and changes nothing.
+pub(super) fn check_existing(path: &Path) -> io::Result<()> {
+    open_existing(path).map(drop)
+}
+
+fn open_existing(path: &Path) -> io::Result<File> {
     // Opened by the kernel: `/dev/stdout` is a link that only the kernel can follow.
-    if ["/dev", "/proc"].iter().any(|place| path.starts_with(place)) {
+    if is_of_kernel(path) {
         return OpenOptions::new().append(true).open(path);
     }
     let (directory, name) = safe_file::open_parent_of(path)?;
+    directory.append_log(&name)
+}
+
+fn is_of_kernel(path: &Path) -> bool {
+    ["/dev", "/proc"].iter().any(|place| path.starts_with(place))
+}
+
+/// Opens a file to append to. A new file is readable for its group: logrotate and mail administrators.
+fn append(path: &Path) -> io::Result<File> {
+    if is_of_kernel(path) {
+        return open_existing(path);
+    }
+    let (directory, name) = safe_file::open_parent_of(path)?;
     match directory.create(&name, MODE) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => directory.append_log(&name),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => open_existing(path),
         made => {
             drop(made?);
             directory.append_log(&name) // the next writer may be another process

@@ -91,6 +91,15 @@ impl Spool {
         }
     }
 
+    /// Whether a server uses the spool now. It is asked of the lock on the directory, so no file is made, and nothing
+    /// is locked when this returns.
+    pub fn is_in_use(&self) -> bool {
+        let opened = open(self.dir(), ".", OFlags::RDONLY | OFlags::DIRECTORY);
+        opened.is_ok_and(|dir| {
+            fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
+        })
+    }
+
     /// Checks that a lock of the spool is still on the file with its name; see [`Lock`].
     pub fn revalidate_lock(&self, lock: &mut Lock) -> Result<bool, Error> {
         lock.revalidate(self.dir(), self.path())

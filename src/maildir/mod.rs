@@ -13,6 +13,7 @@ mod folder_name;
 pub mod lock;
 pub mod message;
 pub mod name;
+pub mod relocation;
 mod remote_fs;
 pub mod scan;
 pub mod sent_dedup;

@@ -62,6 +62,11 @@ impl Spool {
             let dir = dir.map_err(|e| Error::at(above, "open directory", e))?;
             sync_directory(&dir, above)?;
         }
+        Self::open_existing(path)
+    }
+
+    /// Opens a spool that is there, and makes nothing.
+    pub fn open_existing(path: &Path) -> Result<Self, Error> {
         check_link(path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = fs::open(path, flags, Mode::empty()).map(DeferredFd::from);
@@ -377,7 +382,7 @@ fn syncfs_reports_errors(release: &[u8]) -> bool {
 /// Seconds after which the kernel has written a directory by itself.
 const WRITEBACK_SECS: u64 = 120;
 /// The empty file that marks a folder (Maildir++).
-const FOLDER_MARK: &str = "maildirfolder";
+pub(super) const FOLDER_MARK: &str = "maildirfolder";
 /// The `statfs` types of file systems whose `syncfs` was measured and power-cut (linux/magic.h).
 const EXT4: u64 = 0xef53;
 const XFS: u64 = 0x5846_5342;

@@ -72,6 +72,11 @@ impl MetricsSnapshot {
         self.description.as_deref()
     }
 
+    /// The spool of the server, as it describes itself.
+    pub fn spool(&self) -> Option<&str> {
+        self.description.as_deref()?.split_once(", ").map(|(_, spool)| spool)
+    }
+
     /// The time between the writing of the file and `now`; 0 if the clock was set back.
     pub fn age(&self, now: SystemTime) -> Duration {
         now.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(self.written)

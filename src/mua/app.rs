@@ -32,6 +32,8 @@ pub(crate) struct SignUp {
     pub users: UserFile,
     /// Domains that an account may have; any if empty.
     pub domains: Vec<String>,
+    /// The directory of the mailboxes, if it is known.
+    pub spool: Option<PathBuf>,
     /// Time until a running server knows a new account.
     pub reload_interval: Duration,
 }

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     accounts,
     client::{ClientError, outgoing::Person, pop3::Pop3, reply_help, strings},
+    maildir::{Spool, usage::usage},
     proto::{request::Secret, smtp::address::fold_domain},
 };
 
@@ -124,6 +125,19 @@ fn open(plan: &AppConfig, terminal: &Terminal) -> Result<Pop3, ClientError> {
     Ok(pop3)
 }
 
+/// Whether there are messages for a new account already. A spool that cannot be read counts as one that has none: its
+/// owner runs this.
+fn has_former_mail(door: &SignUp, name: &str) -> bool {
+    if door.users.has(name).unwrap_or(false) {
+        return false; // another mistake, which is told after the password
+    }
+    let spool = door.spool.as_ref().and_then(|path| Spool::open_existing(path).ok());
+    let mailbox = accounts::own_mailbox(name);
+    spool
+        .zip(mailbox)
+        .is_some_and(|(spool, mailbox)| usage(&spool, mailbox.as_str()).is_ok_and(|usage| usage.messages > 0))
+}
+
 /// Asks for the login name until one is typed; `None` at the end of the input.
 fn ask_name(offered: &str, terminal: &mut Terminal) -> Option<String> {
     loop {
@@ -151,11 +165,16 @@ fn sign_up(door: &SignUp, terminal: &mut Terminal) -> Option<NewAccount> {
             return None;
         }
     };
+    if has_former_mail(door, &name) {
+        let why = "its mailbox has the mail of a former account; ask the operator";
+        terminal.print_localized(strings::NOT_SIGNED_UP, &[&why]);
+        return None;
+    }
     let first = terminal.prompt_secret(strings::PASSWORD.text(language));
     let second = terminal.prompt_secret(strings::REPEAT_PASSWORD.text(language));
     match (first, second) {
         (Some(first), Some(second)) if first == second && !first.reveal().is_empty() => {
-            match door.users.add(&name, first.reveal()) {
+            match door.users.add(&name, None, first.reveal()) {
                 Ok(()) => {
                     terminal.print_localized(strings::SIGNED_UP, &[&name]);
                     return Some(NewAccount { name, known_by: Instant::now() + door.reload_interval });

@@ -9,10 +9,10 @@ use std::{
 
 use rustls::{
     CertificateError, RootCertStore, ServerConfig,
-    client::verify_server_cert_signed_by_trust_anchor,
+    client::{verify_server_cert_signed_by_trust_anchor, verify_server_name},
     crypto::ring,
     pki_types::{
-        CertificateDer, PrivateKeyDer, UnixTime,
+        CertificateDer, PrivateKeyDer, ServerName, UnixTime,
         pem::{self, PemObject},
     },
     server::ParsedCertificate,
@@ -37,6 +37,8 @@ pub struct LoadedCertificate {
     pub config: Arc<ServerConfig>,
     /// The reason why clients may reject it.
     pub warning: Option<ValidityWarning>,
+    /// The certificate of the server itself.
+    leaf: CertificateDer<'static>,
     /// State of the files just before they were read.
     pub stamp: Stamp,
 }
@@ -84,6 +86,7 @@ impl CertificatePair {
         };
         let doubt =
             check_validity(leaf, now).map_err(|error| Error::Wrong(path.clone(), error.to_string()))?;
+        let leaf = leaf.clone();
         let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?)
             .map_err(|error| not_pem(&self.key, "private key", &error))?;
         let provider = Arc::new(ring::default_provider());
@@ -96,12 +99,23 @@ impl CertificatePair {
             .map_err(|error| Error::Wrong(self.key.clone(), error.to_string()))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        Ok(LoadedCertificate { config: Arc::new(config), warning: doubt, stamp })
+        Ok(LoadedCertificate { config: Arc::new(config), warning: doubt, leaf, stamp })
     }
 
     /// The state of the files now.
     pub fn stamp(&self) -> Stamp {
         Stamp([&self.certificate, &self.key].map(|path| FileStamp::of(path)))
+    }
+}
+
+impl LoadedCertificate {
+    /// Whether clients accept it for a server of that name.
+    pub fn is_for(&self, host: &str) -> bool {
+        let (Ok(parsed), Ok(name)) = (ParsedCertificate::try_from(&self.leaf), ServerName::try_from(host))
+        else {
+            return false;
+        };
+        verify_server_name(&parsed, &name).is_ok()
     }
 }
 

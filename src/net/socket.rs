@@ -19,7 +19,10 @@ use mio::{
     event::Source,
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
-use rustix::{fs::FileType, net::listen};
+use rustix::{
+    fs::FileType,
+    net::{AddressFamily, SocketFlags, SocketType, listen, socket_with, sockopt::set_socket_reuseaddr},
+};
 
 use super::endpoint::Endpoint;
 use crate::{
@@ -107,6 +110,27 @@ impl ListenSocket {
         }
     }
 
+    /// Whether [`Self::bind`] would succeed. Nothing listens meanwhile, so no client is accepted, and a socket file
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// As for [`Self::bind`].
+    pub fn try_bind(endpoint: &Endpoint) -> io::Result<()> {
+        match endpoint {
+            Endpoint::Ip(address) => {
+                let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+                let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+                set_socket_reuseaddr(&socket, true)?; // as the listener has it
+                Ok(rustix::net::bind(&socket, address)?)
+            }
+            Endpoint::Unix(path) => {
+                let directory = Directory::untrusted(safe_file::parent(path))?;
+                check_stale(path, &directory, path.file_name().ok_or(io::ErrorKind::InvalidInput)?).map(drop)
+            }
+            Endpoint::Inherited(_) => Ok(()),
+        }
+    }
+
     /// Adopts a TCP socket opened by another process.
     ///
     /// # Errors
@@ -178,18 +202,26 @@ pub(crate) const BACKLOG: i32 = 1024;
 
 /// Removes a socket file without a listener, as a killed server leaves it.
 fn remove_if_stale(path: &Path, directory: &Directory, name: &OsStr) -> io::Result<()> {
+    if check_stale(path, directory, name)? { directory.remove(name) } else { Ok(()) }
+}
+
+/// Whether a socket file without a listener has the name.
+///
+/// # Errors
+/// Another program listens there, or something else has the name.
+fn check_stale(path: &Path, directory: &Directory, name: &OsStr) -> io::Result<bool> {
     match directory.kind(name)? {
         Some(FileType::Socket) => {}
         Some(_) => {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file there is not a socket"));
         }
-        None => return Ok(()),
+        None => return Ok(false),
     }
     // Non-blocking: a server too busy to accept the connection is still running.
     match UnixStream::connect(path) {
         Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::ErrorKind::AddrInUse.into()),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => directory.remove(name),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
         Err(error) => Err(error),
     }
 }

@@ -141,6 +141,7 @@ impl Server {
 
     /// Applies all of the new state, or none of it and returns the reason.
     fn apply_reload(&mut self, renewed: NewState, now: Now) -> Result<(), String> {
+        let warnings = renewed.files.warnings();
         let NewState {
             files: LoadedConfig { config, accounts, mut certificate },
             listeners,
@@ -207,7 +208,7 @@ impl Server {
         self.log_capacity();
         log::info!("configuration loaded listeners={}", self.listeners.len());
         renamed.iter().for_each(|old| log::warn!("{old}"));
-        self.config.warnings().for_each(|doubt| log::warn!("{doubt}"));
+        warnings.iter().for_each(|doubt| log::warn!("{doubt}"));
         waiting.iter().for_each(|key| log::warn!("{key} changed: takes effect after a restart"));
         Ok(())
     }

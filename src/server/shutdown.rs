@@ -1,7 +1,7 @@
 //! Handling of signals, and shutdown: the server accepts no more connections, and sessions get a grace period.
 
 use super::{
-    signals::{Signal, Signals},
+    signals::{self, Signal, Signals},
     state::{Server, Shutdown, Timer},
 };
 use crate::clock::Now;
@@ -15,6 +15,7 @@ impl Server {
                 Signal::Reload if self.config_path.is_none() => self.begin_shutdown(now),
                 Signal::Reload => self.begin_reload(),
                 Signal::Status => self.log_status(now),
+                Signal::ChildEnded => signals::reap_children(),
             }
         }
     }

@@ -3,7 +3,8 @@
 use std::{io, sync::Arc};
 
 use mio::event::Source;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 
 /// The request that a signal stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum Signal {
     Reload,
     /// SIGUSR1: write the status to the log.
     Status,
+    /// SIGCHLD, as the first process of a container: a process whose parent has ended may have ended too.
+    ChildEnded,
 }
 
 /// SIGTERM, SIGINT, SIGHUP and SIGUSR1, caught from now on.
@@ -24,7 +27,9 @@ impl Signals {
     /// a write beyond the file size limit: the write then fails, and the client gets that error.
     pub fn new() -> io::Result<Self> {
         signal_hook::flag::register(SIGXFSZ, Arc::default())?;
-        signal_hook_mio::v1_0::Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).map(Self)
+        let is_init = std::process::id() == INIT;
+        let signals = [SIGTERM, SIGINT, SIGHUP, SIGUSR1].into_iter().chain(is_init.then_some(SIGCHLD));
+        signal_hook_mio::v1_0::Signals::new(signals).map(Self)
     }
 
     /// The source to register, for READABLE.
@@ -37,10 +42,20 @@ impl Signals {
         self.0.pending().map(|signal| match signal {
             SIGHUP => Signal::Reload,
             SIGUSR1 => Signal::Status,
+            SIGCHLD => Signal::ChildEnded,
             _ => Signal::Stop,
         })
     }
 }
+
+/// Reaps the processes that have ended. The kernel makes the first process of a container the parent of every process
+/// that has lost its own. This server starts none.
+pub fn reap_children() {
+    while let Ok(Some(_)) = waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {}
+}
+
+/// The number of the first process of a container.
+const INIT: u32 = 1;
 
 #[cfg(test)]
 mod tests {

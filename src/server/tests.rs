@@ -96,7 +96,7 @@ fn said(peer: &mut TcpStream) -> String {
 fn server_with_a_session(buggy: Buggy) -> (tempfile::TempDir, Server, ConnId, TcpStream) {
     let dir = tempfile::tempdir().unwrap();
     let loopback = "127.0.0.1:0".parse().unwrap();
-    let config = Config::development(dir.path().to_owned(), loopback, loopback).unwrap();
+    let config = Config::development(dir.path().to_owned(), (loopback, loopback), false).unwrap();
     let sockets = listener::bind_all(&config, InheritedSockets::default()).unwrap();
     let files = LoadedConfig::from_config(config, &ConfigText::default(), SystemTime::now()).unwrap();
     // Embedded, because a test of signals sends them to this process.

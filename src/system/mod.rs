@@ -1,6 +1,7 @@
 //! The server's relations to its machine: user, sandbox, and messages and sockets of the service manager,
 //! usually systemd.
 
+pub mod places;
 pub mod privileges;
 pub mod sandbox;
 pub mod sd_notify;
@@ -12,7 +13,7 @@ use privileges::RunAs;
 use sandbox::{AccessRules, SandboxOutcome};
 
 use crate::{
-    config::{Config, Sandbox, UnknownRecipients},
+    config::{Config, Sandbox},
     maildir::Spool,
     net::endpoint::Endpoint,
     safe_file::Directory,
@@ -26,26 +27,23 @@ pub struct DroppedPrivileges {
 }
 
 impl DroppedPrivileges {
-    /// Changes to the configured user for good. The configuration came from `file`.
+    /// Changes to the configured user for good.
     ///
     /// # Errors
-    /// The user does not exist, or would lack a needed permission.
-    pub fn drop_to_user(config: &Config, file: &Path) -> Result<Self, privileges::Error> {
+    /// The user does not exist, or this process cannot change to it.
+    pub fn drop_to_user(config: &Config) -> Result<Self, privileges::Error> {
         let sockets = config.listen.iter().filter_map(|listen| match &listen.address {
             Endpoint::Unix(path) => Some(path.as_path()),
             Endpoint::Ip(_) | Endpoint::Inherited(_) => None,
         });
         let run_as = privileges::drop_privileges(config.user.as_deref(), sockets)?;
-        let mut again = vec![("the configuration", file)];
-        if config.unknown_recipients == UnknownRecipients::Reject {
-            again.push(("the accounts", &config.accounts));
-            again.extend(config.aliases.iter().map(|path| ("the aliases", path.as_path())));
-        }
-        if let Some(pair) = &config.tls {
-            again.extend([("the certificate", pair.certificate.as_path()), ("its key", pair.key.as_path())]);
-        }
-        privileges::check_access(&config.spool, &again)?;
         Ok(Self { run_as, sandbox: None })
+    }
+
+    /// Whether this is certainly the user of the server: root without `user` may start it by a service manager, as
+    /// another user.
+    pub fn is_certain(&self) -> bool {
+        !matches!(self.run_as, RunAs::Root { wanted: false })
     }
 
     /// Gives up all access but what a server with that configuration needs. `file` is the configuration file,
@@ -80,8 +78,7 @@ impl DroppedPrivileges {
         let run_as = &self.run_as;
         match run_as {
             RunAs::Root { wanted: false } => log::warn!(
-                "running as root, any bug endangers the whole machine: set `user = \"restante\"` in the \
-                 configuration, or \"root\" to confirm it"
+                "running as root: set user = \"restante\" (or user = \"root\" if that is intended)"
             ),
             _ => log::info!("running as {run_as}"),
         }

@@ -4,12 +4,7 @@
 //! configured user for good, before it reads the spool or starts a thread. As any user, it gains no
 //! privileges by executing programs, and leaves no core file, because its memory contains passwords.
 
-use std::{
-    ffi::CString,
-    fmt, io,
-    os::unix::fs::lchown,
-    path::{Path, PathBuf},
-};
+use std::{ffi::CString, fmt, io, os::unix::fs::lchown, path::Path};
 
 use nix::{
     errno::Errno,
@@ -19,7 +14,6 @@ use nix::{
     },
 };
 use rustix::{
-    fs::Access,
     process::{Resource, Rlimit, getrlimit, setrlimit},
     thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities},
 };
@@ -79,15 +73,6 @@ pub enum Error {
     },
     /// A system call failed, with its name.
     Step(&'static str, io::Error),
-    /// The user lacks a permission for a file or directory.
-    Inaccessible {
-        /// The purpose of the file, as in "the certificate".
-        what: &'static str,
-        /// The file or directory that denies the access.
-        path: PathBuf,
-        /// The command that grants the permission.
-        advice: String,
-    },
 }
 
 impl fmt::Display for Error {
@@ -104,9 +89,6 @@ impl fmt::Display for Error {
                  {name}, or remove `user` from the configuration"
             ),
             Self::Step(step, error) => write!(f, "{step}: {error}"),
-            Self::Inaccessible { what, path, advice } => {
-                write!(f, "the server's user has no permission for {} ({what}): {advice}", path.display())
-            }
         }
     }
 }
@@ -194,40 +176,6 @@ fn change_user(user: &User) -> Result<RunAs, Error> {
     Ok(RunAs::Dropped { name: user.name.clone(), uid: uid.as_raw(), gid: gid.as_raw(), groups })
 }
 
-/// Checks that the server can use or create the spool, and can read these files again later.
-pub fn check_access(spool: &Path, files: &[(&'static str, &Path)]) -> Result<(), Error> {
-    let me = Uid::effective();
-    let name = User::from_uid(me).ok().flatten().map_or_else(|| me.to_string(), |user| user.name);
-    let denied = |path: &Path, access| {
-        matches!(rustix::fs::access(path, access), Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM))
-    };
-    let shut = |what, path: &Path, advice| Error::Inaccessible { what, path: path.to_owned(), advice };
-    let (work, enter) =
-        (Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK, Access::WRITE_OK | Access::EXEC_OK);
-    if spool.exists() && denied(spool, work) {
-        return Err(shut(
-            "the spool",
-            spool,
-            format!("change its owner with `chown -R {name}: {}`", spool.display()),
-        ));
-    }
-    if !spool.exists() && spool.parent().is_some_and(|parent| denied(parent, enter)) {
-        let advice = format!("create it with `install -d -o {name} -g {name} -m 700 {}`", spool.display());
-        return Err(shut("the spool", spool, advice));
-    }
-    for (what, path) in files {
-        if denied(path, Access::READ_OK) {
-            let advice = format!(
-                "it is read again when it changes; run `setfacl -m u:{name}:r {0}`, or `chgrp {name} {0}` and `chmod \
-                 g+r {0}`, and the same with x for the directories above it",
-                path.display()
-            );
-            return Err(shut(what, path, advice));
-        }
-    }
-    Ok(())
-}
-
 fn step<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Error {
     move |error| Error::Step(what, error.into())
 }
@@ -242,18 +190,5 @@ mod tests {
         assert_eq!(find_user("0").unwrap().name, "root");
         let told = find_user("nobody-of-that-name").unwrap_err().to_string();
         assert!(told.contains("useradd --system") && told.contains("nobody-of-that-name"), "{told}");
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_read_again_is_told_with_what_to_type() {
-        if Uid::effective().is_root() {
-            return; // root may read every file; tests/server/confined.rs runs the same check as another user
-        }
-        let home = tempfile::tempdir().unwrap();
-        let key = home.path().join("key.pem");
-        std::fs::write(&key, "").unwrap();
-        std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
-        let told = check_access(home.path(), &[("the key", &key)]).unwrap_err().to_string();
-        assert!(told.contains("(the key): ") && told.contains("chgrp"), "{told}");
     }
 }

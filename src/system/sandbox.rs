@@ -72,7 +72,9 @@ impl AccessRules {
         rules.allow(Access::Device, Path::new("/dev/null")); // libraries rely on it
         rules.allow(Access::Proc, Path::new("/proc/self")); // memory and descriptor figures
         if config.unknown_recipients == UnknownRecipients::Reject {
-            rules.allow_rewrite(&config.accounts); // hashes of old kinds are replaced
+            if config.upgrade_hashes {
+                rules.allow_rewrite(&config.accounts);
+            }
             rules.allow_read(&config.accounts);
             config.aliases.iter().for_each(|path| rules.allow_read(path));
         }

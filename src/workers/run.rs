@@ -1,6 +1,9 @@
 //! The work of each kind of job, on a worker thread.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
 
 use super::{
     Completion, Job, index_jobs,
@@ -92,10 +95,24 @@ fn verify(
     if let (Verdict::RightUpgraded { user, hash, .. }, Some(users)) = (&verdict, users)
         && let Err(error) = users.replace_hash(user, credential.hash_on_file(), hash)
     {
-        log::error!("cannot upgrade password hash of {}: {error}", logging::escape(user));
+        log_once(&format!(
+            "password hashes are not upgraded, upgrade_hashes = false leaves them alone: {}",
+            logging::escape(&error.to_string())
+        ));
     }
     verdict
 }
+
+/// Logs a failure that each login meets again, until it is another one.
+fn log_once(failure: &str) {
+    let mut last = LAST_UPGRADE_FAILURE.lock().unwrap_or_else(PoisonError::into_inner);
+    if *last != failure {
+        log::error!("{failure}");
+        failure.clone_into(&mut last);
+    }
+}
+
+static LAST_UPGRADE_FAILURE: Mutex<String> = Mutex::new(String::new());
 
 fn read(
     storage: &Storage,

@@ -95,7 +95,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "connection",
         ],
     ),
-    ("system", &["config", "maildir", "metrics", "net", "safe_file"]),
+    ("system", &["config", "logging", "maildir", "metrics", "net", "safe_file"]),
     ("listener", &["clock", "config", "metrics", "net", "proto", "system", "transcript"]),
     (
         "server",

@@ -227,7 +227,7 @@ fn check_names_a_key_that_does_not_fit_and_says_nothing_of_one_that_does() {
         fs::write(home.path().join("users.json"), "{}").unwrap();
         fs::write(&file, common::configuration(home.path(), &home.path().join("spool"), &text)).unwrap();
         let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_restante"));
-        check.args(["check", "--config"]).arg(&file).output().unwrap()
+        check.args(["check", "--all", "--config"]).arg(&file).output().unwrap()
     };
     let good = check(&keys.key());
     assert!(good.status.success(), "{good:?}");

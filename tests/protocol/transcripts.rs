@@ -534,5 +534,6 @@ fn transcripts_that_cannot_be_written_keep_a_server_from_starting() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
     let output = command.arg("serve").arg("--config").arg(&file).output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && told.contains("not/there: No such file"), "{told}");
+    assert!(!output.status.success() && told.contains("transcripts: there is no directory "), "{told}");
+    assert!(told.contains("mkdir -p "), "{told}");
 }

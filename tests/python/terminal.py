@@ -519,7 +519,8 @@ class Relay:
 def sign_up():
     """A new account, by the same code as `restante user add`; a taken name and a foreign domain are refused."""
     terminal = Terminal("--config", os.path.join(HOME, "restante.toml"))
-    for name, told in ((ALICE, "Not signed up: "), ("eve@far.test", "Not signed up: ")):
+    former = ("dora@example.test", "mail of a former account")
+    for name, told in ((ALICE, "Not signed up: "), ("eve@far.test", "Not signed up: "), former):
         terminal.answer("q quit: ", "2")
         terminal.answer("Name or address", name)
         if name == ALICE:

@@ -110,7 +110,7 @@ fn a_broken_file_keeps_the_old_accounts_and_is_told_once() {
     let server = server("team: alice\n");
     let (users, aliases) = (server.home.path().join("users.json"), server.home.path().join("aliases"));
     put(&users, "{\n\"alice@example.test\": {\"password\": \"x\"}\n}\n");
-    let told = "users.json, line 2, column 33: account \"alice@example.test\": unknown field `password`";
+    let told = "users.json, line 2, column 33: account \"alice@example.test\": unknown key `password`: did you mean `password_hash`?";
     becomes("the mistake is told", || server.log().contains(told));
     assert!(login(&server, "alice") && login(&server, "bob"));
     put_users(&server, &["bob"]);

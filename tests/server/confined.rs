@@ -182,10 +182,10 @@ fn o09_whoever_stays_root_is_warned_unless_the_configuration_says_so() {
         return skip("o09_whoever_stays_root_is_warned_unless_the_configuration_says_so", "only for root");
     }
     let server = Server::strict();
-    server.tells("running as root, any bug endangers the whole machine: set `user = ");
+    server.tells("running as root: set user = \"restante\" (or user = \"root\" if that is intended)");
     let server = started_as_root(&[], "root");
     server.tells("running as user=root");
-    assert!(!server.log().contains("endangers the whole machine"));
+    assert!(!server.log().contains("running as root: set user"));
 }
 
 #[test]

@@ -213,7 +213,9 @@ fn t12_g13_time_does_not_tell_who_exists() {
           \"disabled@a.test\": {{\"password_hash\": {hash:?}, \"disabled\": true}}}}"
     );
     std::fs::write(&users, text).unwrap();
-    let accounts = Sources { users, aliases: None, domains: vec!["a.test".into()] }.load().unwrap();
+    let accounts = Sources { users, aliases: None, domains: vec!["a.test".into()], ..Sources::default() }
+        .load()
+        .unwrap();
     let names = ["known", "unknown", "disabled"];
     let mut scratch = HashMemory::default();
     let mut times = names.map(|_| Vec::with_capacity(ROUNDS));

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod accounts_reload;
+mod check;
 #[path = "../common/mod.rs"]
 mod common;
 mod confined;
@@ -11,7 +12,9 @@ mod logs;
 mod loop_calls;
 mod metrics;
 mod odd_files;
+mod operators;
 mod reload;
 mod service;
 mod service_files;
 mod stop;
+mod users;

@@ -147,9 +147,10 @@ fn a_lost_connection_deletes_nothing_and_is_opened_again() {
 }
 
 #[test]
-fn u09_who_signs_up_logs_in_at_once_and_no_attempt_is_spent() {
+fn n08_u09_who_signs_up_logs_in_at_once_and_no_attempt_is_spent() {
     let config = format!("{STRICT}\n[limits]\nauth.reload_interval = \"5s\"\n");
     let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
+    server.maildir("dora@example.test").put("1.x", b"Subject: to the former Dora\r\n\r\n");
     story("sign_up", &server, CLEAR, None);
 }
 

@@ -26,7 +26,7 @@ fn check(home: &Path, rest: &str) -> (PathBuf, Output) {
     let file = home.join("restante.toml");
     fs::write(home.join("users.json"), "{}").unwrap();
     fs::write(&file, configuration(home, &home.join("spool"), rest)).unwrap();
-    let output = restante(&["check", "--config", file.to_str().unwrap()]);
+    let output = restante(&["check", "--all", "--config", file.to_str().unwrap()]);
     (file, output)
 }
 
@@ -94,12 +94,12 @@ fn a_configuration_of_0_1_is_checked_and_served_with_a_warning_for_each_old_name
     let (_, output) = check(home.path(), &old);
     let shown = String::from_utf8(output.stdout).unwrap();
     for warning in warnings {
-        assert!(shown.contains(&format!("\n# {warning}\n")), "{warning} is not in\n{shown}");
+        assert!(shown.contains(&format!("\n# warning: {warning}\n")), "{warning} is not in\n{shown}");
     }
     // The output is the same configuration under the names of today.
     let file = home.path().join("new.toml");
     fs::write(&file, &shown).unwrap();
-    let output = restante(&["check", "--config", file.to_str().unwrap()]);
+    let output = restante(&["check", "--all", "--config", file.to_str().unwrap()]);
     let again = String::from_utf8(output.stdout).unwrap();
     assert!(!again.contains(" is named "), "{again}");
     let settings = |shown: &str| shown.split_once("\nhostname = ").unwrap().1.to_owned();

@@ -29,7 +29,7 @@ fn run(data: &[u8]) {
     let users = scratch::file("users.json", files.next().unwrap_or_default());
     let aliases = scratch::file("aliases", files.next().unwrap_or_default());
     let domains = vec!["here.test".to_owned(), "also.test".to_owned()];
-    let sources = Sources { users: users.clone(), aliases: Some(aliases), domains };
+    let sources = Sources { users: users.clone(), aliases: Some(aliases), domains, ..Sources::default() };
     let accounts = match sources.load() {
         Ok(accounts) => accounts,
         Err(error) => {

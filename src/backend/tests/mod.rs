@@ -66,7 +66,9 @@ impl Fixture {
             r#"{{"ann@example.test": {{{hash}}}, "bob@example.test": {{{hash}, "quota": {{"bytes": "100 B"}}}}}}"#
         );
         std::fs::write(&users, text).unwrap();
-        Sources { users, aliases: None, domains: vec!["example.test".into()] }.load().unwrap()
+        Sources { users, aliases: None, domains: vec!["example.test".into()], ..Sources::default() }
+            .load()
+            .unwrap()
     }
 }
 

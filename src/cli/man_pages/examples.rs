@@ -70,7 +70,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("Before a restart or a reload:", "restante check --config /etc/restante/restante.toml"),
             (
                 "The effective limits, with all defaults:",
-                "restante check --config /etc/restante/restante.toml | sed -n '/limits/,$p'",
+                "restante check --all --config /etc/restante/restante.toml | sed -n '/limits/,$p'",
             ),
         ],
     ),
@@ -152,6 +152,20 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ),
     ("watch", &[("Show sessions with explanations:", "restante dev --transcripts &\nrestante watch")]),
     ("user", &[("List the accounts:", "restante user list --config /etc/restante/restante.toml")]),
+    (
+        "user rename",
+        &[(
+            "Mail to the old address still arrives:",
+            "restante user rename bob@example.test robert@example.test --keep-address",
+        )],
+    ),
+    (
+        "user remove",
+        &[(
+            "With all mail, without a question:",
+            "restante user remove bob@example.test --delete-mail --yes",
+        )],
+    ),
     (
         "user add",
         &[

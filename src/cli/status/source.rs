@@ -1,10 +1,12 @@
 //! The file from which the figures are read.
 
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
+use super::summary::staleness;
 use crate::{
     cli::{failure::Failure, output},
     config::Config,
@@ -34,8 +36,46 @@ impl Source {
 pub(super) fn source_of_config(config: &Config) -> Result<(Source, MetricsSnapshot), Failure> {
     match &config.metrics.file {
         Some(file) => named_source(file),
-        None => latest_source(location::find(&config.spool, &config.hostname)),
+        None => {
+            let (mut found, skipped) = readable(location::find(&config.spool, &config.hostname));
+            found.pop().ok_or_else(|| nothing_found(&skipped))
+        }
     }
+}
+
+/// The server of a spool. Without one, that of `./spool`, else the one whose metrics are newest; if others run too, their
+/// spools are named.
+pub(super) fn source_of_spool(spool: Option<&Path>) -> Result<(Source, MetricsSnapshot), Failure> {
+    let (found, skipped) = readable(location::latest());
+    let place = fs::canonicalize(spool.unwrap_or(Path::new("./spool"))).ok();
+    let is_of = |reading: &MetricsSnapshot| {
+        place.is_some() && reading.spool().and_then(|spool| fs::canonicalize(spool).ok()) == place
+    };
+    let (mut ours, mut others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, reading)| is_of(reading));
+    match spool {
+        Some(spool) if ours.is_empty() => {
+            return Err(Failure::Other(format!(
+                "no server of {} writes metrics; {NO_SERVER}",
+                spool.display()
+            )));
+        }
+        Some(_) => others.clear(),
+        None => {}
+    }
+    // The newest are the last.
+    let chosen = ours.pop().or_else(|| others.pop()).ok_or_else(|| nothing_found(&skipped))?;
+    let now = SystemTime::now();
+    let is_running = |(_, reading): &&(Source, MetricsSnapshot)| staleness(reading, now).is_none();
+    let others: Vec<&str> =
+        ours.iter().chain(&others).filter(is_running).filter_map(|(_, reading)| reading.spool()).collect();
+    if !others.is_empty() {
+        output::message(format_args!(
+            "restante: this is the server of {}; choose another one with --spool: {}",
+            chosen.1.spool().unwrap_or("?"),
+            others.join(", ")
+        ));
+    }
+    Ok(chosen)
 }
 
 pub(super) fn named_source(file: &Path) -> Result<(Source, MetricsSnapshot), Failure> {
@@ -47,25 +87,26 @@ pub(super) fn named_source(file: &Path) -> Result<(Source, MetricsSnapshot), Fai
     Ok((source, reading))
 }
 
-/// Reads the newest metrics that can be read. Reports skipped directories and files, which another user has
+/// Reads all metrics that can be read, the newest last. Reports skipped directories and files, which another user has
 /// written or could have written.
-pub(super) fn latest_source(search: Search) -> Result<(Source, MetricsSnapshot), Failure> {
-    let mut left_out = search.refused;
-    for metrics in search.files {
+fn readable(search: Search) -> (Vec<(Source, MetricsSnapshot)>, Vec<String>) {
+    let (mut found, mut skipped) = (Vec::new(), search.refused);
+    for metrics in search.files.into_iter().rev() {
         match metrics.read() {
-            Ok(reading) => {
-                for why in left_out {
-                    output::message(format_args!("restante: skipped: {why}"));
-                }
-                return Ok((Source::Found(metrics), reading));
-            }
+            Ok(reading) => found.push((Source::Found(metrics), reading)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {} // the server ended meanwhile
-            Err(error) => left_out.push(format!("{}: {error}", metrics.path().display())),
+            Err(error) => skipped.push(format!("{}: {error}", metrics.path().display())),
         }
     }
-    let left_out: String = left_out.iter().map(|why| format!("; skipped: {why}")).collect();
-    Err(Failure::Other(format!("{NO_SERVER}{left_out}")))
+    if !found.is_empty() {
+        skipped.iter().for_each(|why| output::message(format_args!("restante: skipped: {why}")));
+    }
+    (found, skipped)
 }
 
-const NO_SERVER: &str =
-    "no metrics: the server is not running, or writes them elsewhere (choose with --config or --file)";
+fn nothing_found(skipped: &[String]) -> Failure {
+    let skipped: String = skipped.iter().map(|why| format!("; skipped: {why}")).collect();
+    Failure::Other(format!("{NO_SERVER}{skipped}"))
+}
+
+const NO_SERVER: &str = "no metrics: the server is not running, or writes them elsewhere (choose with --config, --spool or --file)";

@@ -1,0 +1,78 @@
+//! The mistakes that the JSON reader finds, in words for people who edit the file by hand.
+
+/// The message of the reader in plain words, or as it is if it is plain already.
+pub(super) fn in_plain_words(told: &str) -> String {
+    // The reader takes the place of the outer mistake from the end of this text.
+    let (told, place) = told.rfind(" at line ").map_or((told, ""), |at| told.split_at(at));
+    let known = WORDS.iter().find(|(words, _)| told.starts_with(words)).map(|(_, plain)| (*plain).to_owned());
+    let plain = known.or_else(|| unknown_key(told)).unwrap_or_else(|| told.to_owned());
+    plain + place
+}
+
+/// The sentence for a key that does not exist, with the one that is meant.
+fn unknown_key(told: &str) -> Option<String> {
+    let (key, known) = told.strip_prefix("unknown field `")?.split_once("`, expected ")?;
+    let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+    let distance = |known: &str| {
+        let is_part = key.len() > 2 && (known.starts_with(key) || key.starts_with(known));
+        if is_part { 0 } else { strsim::damerau_levenshtein(known, &key.to_ascii_lowercase()) }
+    };
+    let near = known.iter().map(|known| (distance(known), known)).min()?;
+    Some(match near {
+        (distance, meant) if distance <= (key.chars().count() / 3).clamp(1, 3) => {
+            format!("unknown key `{key}`: did you mean `{meant}`?")
+        }
+        _ => format!("unknown key `{key}`: the keys are `{}`", known.join("`, `")),
+    })
+}
+
+/// The start of what the reader says, and the sentence for it.
+const WORDS: &[(&str, &str)] = &[
+    ("EOF while parsing an object", "the file ends too early: a \"}\" is missing"),
+    ("EOF while parsing a list", "the file ends too early: a \"]\" is missing"),
+    ("EOF while parsing a string", "the file ends too early: a closing quote is missing"),
+    ("EOF while parsing a value", "the file ends too early: a value is missing, {} for no accounts"),
+    ("trailing comma", "a comma stands before the closing bracket: remove it"),
+    ("key must be a string", "a name in double quotes is needed here, like \"bob@example.test\""),
+    ("expected `,` or `}`", "a \",\" or a \"}\" is missing before this"),
+    ("expected `,` or `]`", "a \",\" or a \"]\" is missing before this"),
+    ("expected `:`", "a \":\" is missing after the name"),
+    ("expected value", "a value is needed here: a text in double quotes, a number, true, false, { } or [ ]"),
+    ("trailing characters", "something follows after the last \"}\": remove it, or put it inside"),
+    ("control character", "a closing quote is missing in this line"),
+    ("invalid escape", "a \"\\\" in a text is written twice: \"\\\\\""),
+    (
+        "missing field `password_hash`",
+        "there is no `password_hash`: `restante user passwd` writes one, and \"!\" fits no password",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn n22_slips_in_json_are_told_in_plain_words_and_keys_with_the_one_that_is_meant() {
+        let keys = "`password_hash`, `inbox`, `disabled`, `addresses`, `quota`";
+        for (told, plain) in [
+            ("EOF while parsing an object", "the file ends too early: a \"}\" is missing"),
+            (
+                "unknown field `pasword_hash`, expected one of",
+                "unknown key `pasword_hash`: did you mean `password_hash`?",
+            ),
+            (
+                "unknown field `password`, expected one of",
+                "unknown key `password`: did you mean `password_hash`?",
+            ),
+            ("unknown field `Quota`, expected one of", "unknown key `Quota`: did you mean `quota`?"),
+            (
+                "unknown field `colour`, expected one of",
+                "unknown key `colour`: the keys are `password_hash`, `inbox`",
+            ),
+        ] {
+            let told = if told.ends_with("of") { format!("{told} {keys}") } else { told.to_owned() };
+            assert!(in_plain_words(&told).starts_with(plain), "{told}: {}", in_plain_words(&told));
+        }
+        assert_eq!(in_plain_words("not a password hash"), "not a password hash");
+    }
+}

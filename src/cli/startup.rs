@@ -1,0 +1,142 @@
+//! The steps of a start before the sandbox, the log and the lock of the spool. `serve` and `dev` take them; `check` takes
+//! the same ones without keeping anything.
+//!
+//! The order matters. First come inherited sockets and low ports, which need privileges. Then the process drops its
+//! privileges, and reads files with the rights that a reload will have. Privileges apply to the calling thread and to
+//! the threads it starts, so no other thread may exist before.
+
+use std::{io, time::SystemTime};
+
+use super::{failure::Failure, start_failure::start_failure};
+use crate::{
+    config::{Config, ConfigText, ListenerConfig, Sandbox},
+    fd_limits::{FdBudget, count_open_fds, raise_fd_limit},
+    listener::{self, BoundListener},
+    loaded_config::LoadedConfig,
+    maildir::Spool,
+    net::endpoint::Endpoint,
+    server,
+    system::{
+        DroppedPrivileges,
+        places::{self, Problem},
+        privileges,
+        socket_activation::InheritedSockets,
+    },
+    thread_limits,
+};
+
+/// The purpose of the steps.
+pub(super) enum Purpose<'a> {
+    /// Start a server, with these sockets of the service manager; the text tells the user how to choose other
+    /// addresses.
+    Serve(InheritedSockets, &'a str),
+    /// Report what would prevent a start.
+    Check,
+}
+
+/// The result of the steps.
+pub(super) struct Prepared {
+    pub(super) files: LoadedConfig,
+    /// The bound sockets of a server.
+    pub(super) sockets: Vec<BoundListener>,
+    /// `None` if the configuration comes from no file.
+    pub(super) privileges: Option<DroppedPrivileges>,
+    /// Valid settings that are probably not intended, and places that the server can do without.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Takes the steps.
+pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -> Result<Prepared, Failure> {
+    let is_check = matches!(purpose, Purpose::Check);
+    let mut warnings = text.renamed().to_vec();
+    // Checked first, because with too few descriptors every later step fails with an unclear error.
+    descriptors_fit(&config, text)?;
+    let sockets = match purpose {
+        Purpose::Serve(passed, others) => {
+            listener::bind_all(&config, passed).map_err(|error| start_failure(&error.into(), others))?
+        }
+        Purpose::Check => {
+            warnings.extend(check_addresses(&config, text)?);
+            Vec::new()
+        }
+    };
+    // The service manager reads its credentials as root, whatever user the server becomes.
+    let credentials = is_check && text.names_credentials();
+    let early = credentials.then(|| LoadedConfig::from_config(config.clone(), text, SystemTime::now()));
+    let early = early.transpose()?;
+    let (privileges, is_certain) = match text.path().map(|_| DroppedPrivileges::drop_to_user(&config)) {
+        None => (None, true),
+        Some(Ok(privileges)) => {
+            let is_certain = !is_check || privileges.is_certain();
+            (Some(privileges), is_certain)
+        }
+        Some(Err(error @ privileges::Error::NotRoot { .. })) if is_check => {
+            warnings.push(format!("not checked with the rights of the server: {error}"));
+            (None, false)
+        }
+        Some(Err(error)) => return Err(Failure::Other(text.error_at("user", error.to_string()).to_string())),
+    };
+    let configuration = text.path().and_then(places::configuration);
+    for Problem { key, why, is_denied, is_warning } in
+        configuration.into_iter().chain(places::problems(&config, credentials))
+    {
+        let told = if key.is_empty() { why } else { text.error_at(&key, why).to_string() };
+        if is_warning || is_denied && !is_certain {
+            warnings.push(told);
+        } else {
+            return Err(Failure::Other(told));
+        }
+    }
+    let files = match early {
+        Some(files) => files,
+        None => LoadedConfig::from_config(config, text, SystemTime::now())?,
+    };
+    // Before the sandbox, which hides the thread limits, and as the user whose threads they will be.
+    thread_limits::check(&files.config.limits)
+        .map_err(|error| Failure::from(text.error_at(error.key, error.to_string())))?;
+    warnings.extend(files.warnings());
+    Ok(Prepared { files, sockets, privileges, warnings })
+}
+
+/// Checks the addresses of the listeners. A server that runs has them already.
+fn check_addresses(config: &Config, text: &ConfigText) -> Result<Vec<String>, Failure> {
+    let error_at = |address: &Endpoint, why: String| {
+        let n = config.listen.iter().position(|listen| listen.address == *address).unwrap_or_default();
+        text.error_at(&format!("listen.{n}.address"), why).to_string()
+    };
+    let taken = match listener::check_all(config) {
+        Ok(taken) => taken,
+        Err(error) => {
+            let error = server::Error::Listen(error);
+            let told = start_failure(&error, "choose another address").to_string();
+            let server::Error::Listen(listener::Error::Bind(_, address, cause)) = &error else {
+                return Err(Failure::Other(told));
+            };
+            let told = error_at(address, told);
+            // Another user, or a service manager, may have the right to the port.
+            let is_denied = cause.kind() == io::ErrorKind::PermissionDenied;
+            return if is_denied { Ok(vec![told]) } else { Err(Failure::Other(told)) };
+        }
+    };
+    if taken.is_empty() || Spool::open_existing(&config.spool).is_ok_and(|spool| spool.is_in_use()) {
+        return Ok(Vec::new());
+    }
+    let sentence = |listen: &ListenerConfig| {
+        let why =
+            format!("another program listens at {} already, or a server with another spool", listen.address);
+        error_at(&listen.address, why)
+    };
+    Ok(taken.into_iter().map(sentence).collect())
+}
+
+/// Checks that the descriptor limit is high enough for the server.
+fn descriptors_fit(config: &Config, text: &ConfigText) -> Result<(), Failure> {
+    let passed =
+        config.listen.iter().filter(|listen| matches!(listen.address, Endpoint::Inherited(_))).count();
+    // The sandbox keeps one descriptor open, of this process's directory in /proc.
+    let sandboxed = config.sandbox == Sandbox::Landlock && text.path().is_some();
+    let inherited = count_open_fds().saturating_sub(passed) + usize::from(sandboxed);
+    let inputs = server::fd_inputs(config, config.listen.len(), inherited, text.path().is_some());
+    let shared = FdBudget::allocate(raise_fd_limit(), &config.limits, &inputs);
+    shared.map(drop).map_err(|error| Failure::Other(error.to_string()))
+}

@@ -1,0 +1,172 @@
+//! The mail of accounts that come, go and get another name.
+
+use std::{path::Path, thread, time::Duration};
+
+use crate::{
+    accounts::{self, UserFile},
+    cli::{
+        failure::Failure,
+        output::{self, Stdout, message_count},
+        owner::as_owner_of,
+    },
+    config::Config,
+    maildir::{
+        Kind, Spool,
+        relocation::{self, Moved},
+        usage::usage,
+    },
+    proto::request::Mailbox,
+};
+
+/// Refuses an account whose mailbox has the mail of a former one.
+pub(super) fn refuse_former_mail(
+    config: &Config,
+    users: &UserFile,
+    mailbox: &Mailbox,
+) -> Result<(), Failure> {
+    let found = match Spool::open_existing(&config.spool) {
+        Ok(spool) => usage(&spool, mailbox.as_str())?.messages,
+        Err(error) if error.kind() == Kind::Gone => 0,
+        Err(error) => {
+            return Err(Failure::Other(format!(
+                "cannot look for mail of a former account: {error}; add --keep-mail to do without"
+            )));
+        }
+    };
+    if found == 0 {
+        return Ok(());
+    }
+    let (found, place) = (message_count(found), config.spool.join(mailbox.as_str()));
+    let (found, place) = (format!("{found} in {}", place.display()), mailbox.as_str());
+    Err(Failure::Usage(match users.owners_of(mailbox)?.as_slice() {
+        [] => format!(
+            "there are {found}, of a former account: add --keep-mail to give them to the new one, or choose another \
+             mailbox with --inbox NAME; `restante user remove {place} --delete-mail` deletes them"
+        ),
+        owners => format!(
+            "there are {found}, the mailbox of {}: add --keep-mail to share it, or choose another one with --inbox NAME",
+            owners.join(" and ")
+        ),
+    }))
+}
+
+/// Renames an account, and moves its mailbox.
+pub(super) fn rename(
+    config: &Config,
+    (old, new): (&str, &str),
+    (keep_mail, keep_address): (bool, bool),
+    out: &mut Stdout,
+) -> Result<(), Failure> {
+    let users = UserFile::at(config.accounts.clone());
+    let mailbox = accounts::own_mailbox(new);
+    // With the new name there, this goes on with a rename that was not finished, or is a mistake.
+    let is_new = !keep_mail && users.has(old)? && !users.has(new)?;
+    if let Some(mailbox) = mailbox.as_ref().filter(|_| is_new) {
+        refuse_former_mail(config, &users, mailbox)?;
+    }
+    let moved = users.rename(old, new, keep_address)?;
+    out.line(format_args!("renamed {old} to {new}, with its password and its settings"))?;
+    if let (Some(from), Some(to)) = (&moved, &mailbox) {
+        out.flush()?;
+        move_mail(config, from.as_str(), to.as_str(), out)?;
+    }
+    out.line(format_args!(
+        "in mail programs, change the user name and the address to {new}; the password is the same"
+    ))?;
+    if !keep_address {
+        out.line(format_args!(
+            "mail to {old} is refused now; to take it, add \"addresses\": [{old:?}] to the account in {}",
+            config.accounts.display()
+        ))?;
+    }
+    Ok(())
+}
+
+/// Moves a mailbox. A server that runs goes on delivering to the old one until it has read the accounts again.
+fn move_mail(config: &Config, from: &str, to: &str, out: &mut Stdout) -> Result<(), Failure> {
+    let spool = match Spool::open_existing(&config.spool) {
+        Ok(spool) => spool,
+        Err(error) if error.kind() == Kind::Gone => return Ok(()), // no mail has ever arrived
+        Err(error) => return Err(error.into()),
+    };
+    let to_new = || Ok(relocation::move_mailbox(&spool, from, to)?);
+    let mut moved = as_owner_of(&config.spool, to_new)?;
+    if spool.is_in_use() {
+        wait_for_reload(config, out)?;
+        moved = as_owner_of(&config.spool, to_new)?;
+    }
+    let messages = message_count(usage(&spool, to)?.messages);
+    out.line(format_args!("{messages} in {}", config.spool.join(to).display()))?;
+    if moved == Moved::Part {
+        out.line(format_args!(
+            "some files are left in {}: a message that is arriving, or files of other programs; the same command \
+             moves what has arrived",
+            config.spool.join(from).display()
+        ))?;
+    }
+    Ok(())
+}
+
+/// Removes an account, with its mail if that is wanted. Without the account, it deletes the mail that is left of it.
+pub(super) fn remove_with_mail(
+    config: &Config,
+    name: &str,
+    yes: bool,
+    out: &mut Stdout,
+) -> Result<(), Failure> {
+    let users = UserFile::at(config.accounts.clone());
+    let spool = Spool::open_existing(&config.spool)?;
+    let account = match users.users() {
+        Ok(users) => users.into_iter().find(|(known, _)| known == name).map(|(_, account)| account),
+        Err(accounts::Error::Missing(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let mailbox =
+        account.as_ref().map_or_else(|| accounts::own_mailbox(name), |account| account.mailbox(name));
+    let Some(mailbox) = mailbox else { return Err(accounts::Error::Absent(name.to_owned()).into()) };
+    let others: Vec<String> = users.owners_of(&mailbox)?.into_iter().filter(|owner| owner != name).collect();
+    if !others.is_empty() {
+        return Err(Failure::Usage(format!(
+            "the mailbox {} is that of {} too: nothing was removed; leave out --delete-mail",
+            mailbox.as_str(),
+            others.join(" and ")
+        )));
+    }
+    let place = config.spool.join(mailbox.as_str());
+    let is_there = exists(&place) || relocation::is_partly_deleted(&spool, mailbox.as_str());
+    if account.is_none() && !is_there {
+        return Err(accounts::Error::Absent(name.to_owned()).into());
+    }
+    let messages = message_count(usage(&spool, mailbox.as_str())?.messages);
+    let question = format!("Delete {messages} in {}, for good?", place.display());
+    if !yes && !output::confirm(&question)? {
+        return Err(Failure::Other("nothing was removed".into()));
+    }
+    if account.is_some() {
+        users.remove(name)?;
+        out.line(format_args!("removed {name}"))?;
+    }
+    out.flush()?;
+    let delete = || Ok(relocation::delete_mailbox(&spool, mailbox.as_str())?);
+    as_owner_of(&config.spool, delete)?;
+    if spool.is_in_use() {
+        wait_for_reload(config, out)?;
+        as_owner_of(&config.spool, delete)?;
+    }
+    out.line(format_args!("deleted {messages} in {}", place.display()))
+}
+
+/// Waits until a server that runs has read the accounts again.
+fn wait_for_reload(config: &Config, out: &mut Stdout) -> Result<(), Failure> {
+    out.line(format_args!("waiting until the server has read the accounts again"))?;
+    out.flush()?;
+    thread::sleep(config.limits.auth.reload_interval.0 + SLACK);
+    Ok(())
+}
+
+fn exists(place: &Path) -> bool {
+    place.symlink_metadata().is_ok()
+}
+
+/// Time for the reading itself.
+const SLACK: Duration = Duration::from_secs(1);

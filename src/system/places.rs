@@ -1,0 +1,267 @@
+//! The places that the configuration names, looked at before anything is opened in them.
+//!
+//! The rule: nothing is made or changed here. A problem names the key, the place, and the command that mends it. The
+//! server looks before it enters the sandbox, and `restante check` looks in the same way.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::{Uid, User};
+use rustix::{
+    fs::{Access, access},
+    io::Errno,
+};
+
+use crate::{
+    config::{Config, Destination, UnknownRecipients},
+    logging,
+    maildir::Spool,
+    net::endpoint::Endpoint,
+    safe_file::{self, Directory},
+};
+
+/// A reason why a place cannot be used.
+#[derive(Debug)]
+pub struct Problem {
+    /// The key of the configuration, like `listen.0.address`.
+    pub key: String,
+    /// The place and the remedy, in a sentence for the operator.
+    pub why: String,
+    /// Whether this user lacks a right that another user may have.
+    pub is_denied: bool,
+    /// Whether the server starts in spite of it.
+    pub is_warning: bool,
+}
+
+impl Problem {
+    fn new(key: &str, why: String) -> Self {
+        Self { key: key.to_owned(), why, is_denied: false, is_warning: false }
+    }
+
+    fn denied(key: &str, why: String) -> Self {
+        Self { is_denied: true, ..Self::new(key, why) }
+    }
+}
+
+/// The problems of all places of a configuration. `credentials` tells that the service manager passes the certificate
+/// and its key, so that the files need not be readable.
+pub fn problems(config: &Config, credentials: bool) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    problems.extend(spool(&config.spool));
+    if config.unknown_recipients == UnknownRecipients::Reject {
+        problems.extend(read_again("accounts", &config.accounts));
+        problems.extend(config.aliases.iter().filter_map(|path| read_again("aliases", path)));
+    }
+    if let Some(pair) = config.tls.as_ref().filter(|_| !credentials) {
+        problems.extend(read_again("tls.certificate", &pair.certificate));
+        problems.extend(read_again("tls.key", &pair.key));
+    }
+    problems.extend(config.transcripts.iter().filter_map(|path| transcripts(path)));
+    if let Destination::File(path) = &config.log.destination {
+        problems.extend(log_file(path));
+    }
+    problems.extend(config.metrics.file.iter().filter_map(|path| metrics(path)));
+    for (n, listen) in config.listen.iter().enumerate() {
+        if let Endpoint::Unix(path) = &listen.address {
+            problems.extend(missing_name(&format!("listen.{n}.address"), "the socket", path, None));
+        }
+    }
+    problems
+}
+
+fn spool(path: &Path) -> Option<Problem> {
+    let key = "spool";
+    match kind(path) {
+        Ok(Kind::Directory) => match access(path, ALL) {
+            Err(Errno::ROFS) => Some(Problem {
+                is_warning: true,
+                ..Problem::new(
+                    key,
+                    format!("{} is read-only: clients can read mail, and none arrives", path.display()),
+                )
+            }),
+            Err(Errno::ACCESS | Errno::PERM) => {
+                let advice = format!("change its owner with `chown -R {}: {}`", user_name(), path.display());
+                Some(Problem::denied(key, no_permission(path, "the spool", &advice)))
+            }
+            // A link that root may not follow.
+            _ => Spool::open_existing(path).err().map(|error| Problem::denied(key, error.to_string())),
+        },
+        Ok(Kind::Other(what)) => Some(Problem::new(key, not_a_directory(path, what))),
+        Ok(Kind::LinkTo(target)) => Some(Problem::new(key, dangling(path, &target))),
+        Ok(Kind::Missing) => {
+            let name = user_name();
+            let advice = format!("create it with `install -d -o {name} -g {name} -m 700 {}`", path.display());
+            missing_name(key, "the spool", path, Some((path, advice)))
+        }
+        Err(error) => Some(Problem::new(key, format!("{}: {error}", path.display()))),
+    }
+}
+
+/// A file that the server reads again when it changes.
+fn read_again(key: &str, path: &Path) -> Option<Problem> {
+    let what = match key {
+        "accounts" => "the accounts",
+        "aliases" => "the aliases",
+        "tls.certificate" => "the certificate",
+        _ => "its key",
+    };
+    is_denied(path, Access::READ_OK).then(|| {
+        let name = user_name();
+        let advice = format!(
+            "it is read again when it changes; run `setfacl -m u:{name}:r {0}`, or `chgrp {name} {0}` and `chmod g+r \
+             {0}`, and the same with x for the directories above it",
+            path.display()
+        );
+        Problem::denied(key, no_permission(path, what, &advice))
+    })
+}
+
+/// Whether the configuration file itself can be read again, as [`problems`] reports it.
+pub fn configuration(path: &Path) -> Option<Problem> {
+    read_again("", path).map(|problem| Problem {
+        why: problem.why.replacen("(its key)", "(the configuration)", 1),
+        ..problem
+    })
+}
+
+/// The directory of transcripts, which the server makes if only that one is missing.
+fn transcripts(path: &Path) -> Option<Problem> {
+    let key = "transcripts";
+    match kind(path) {
+        Ok(Kind::Directory) => match Directory::trusted_if_root(path) {
+            Err(error) => Some(Problem::denied(key, error.to_string())),
+            Ok(_) => match access(path, ALL) {
+                Err(Errno::ROFS) => Some(Problem {
+                    is_warning: true,
+                    ..Problem::new(key, format!("{} is read-only: no transcript is written", path.display()))
+                }),
+                Err(Errno::ACCESS | Errno::PERM) => {
+                    let advice = format!("change its owner with `chown {}: {}`", user_name(), path.display());
+                    Some(Problem::denied(key, no_permission(path, "transcripts", &advice)))
+                }
+                _ => None,
+            },
+        },
+        Ok(Kind::Other(what)) => Some(Problem::new(key, not_a_directory(path, what))),
+        Ok(Kind::LinkTo(target)) => Some(Problem::new(key, dangling(path, &target))),
+        Ok(Kind::Missing) => missing_name(key, "transcripts", path, None),
+        Err(error) => Some(Problem::new(key, format!("{}: {error}", path.display()))),
+    }
+}
+
+fn log_file(path: &Path) -> Option<Problem> {
+    let key = "log.destination";
+    if path.symlink_metadata().is_err() {
+        return missing_name(key, "the log", path, None);
+    }
+    let error = logging::check_file(path).err()?;
+    let why = format!("cannot log to {}: {error}", path.display());
+    let denied = error.kind() == io::ErrorKind::PermissionDenied;
+    Some(if denied { Problem::denied(key, why) } else { Problem::new(key, why) })
+}
+
+/// The server runs without its metrics.
+fn metrics(path: &Path) -> Option<Problem> {
+    let key = "metrics.file";
+    let problem = match kind(path) {
+        Ok(Kind::Directory) => Some(Problem::new(
+            key,
+            format!("{} is a directory, the name of a file is needed", path.display()),
+        )),
+        _ => missing_name(key, "the metrics", path, None).or_else(|| {
+            let error = Directory::trusted_if_root(safe_file::parent(path)).err()?;
+            Some(Problem::denied(key, error.to_string()))
+        }),
+    };
+    problem.map(|problem| Problem { is_warning: true, ..problem })
+}
+
+/// A name that is made or replaced: the directory has to be there and writable. `advice` is for a directory that is
+/// not writable, with the place that it is for.
+fn missing_name(key: &str, what: &str, path: &Path, advice: Option<(&Path, String)>) -> Option<Problem> {
+    let above = safe_file::parent(path);
+    match kind(above) {
+        Ok(Kind::Directory) => match access(above, Access::WRITE_OK | Access::EXEC_OK) {
+            Err(Errno::ROFS) => {
+                let why = format!("cannot make {}: {} is read-only", path.display(), above.display());
+                Some(Problem::new(key, why))
+            }
+            Err(Errno::ACCESS | Errno::PERM) => {
+                let usual =
+                    || (above, format!("change its owner with `chown {}: {}`", user_name(), above.display()));
+                let (place, advice) = advice.unwrap_or_else(usual);
+                Some(Problem::denied(key, no_permission(place, what, &advice)))
+            }
+            _ => None,
+        },
+        Ok(Kind::Other(found)) => Some(Problem::new(key, not_a_directory(above, found))),
+        Ok(Kind::LinkTo(target)) => Some(Problem::new(key, dangling(above, &target))),
+        Ok(Kind::Missing) => Some(Problem::new(key, no_directory(above))),
+        Err(error) => {
+            let why = format!("{}: {error}", above.display());
+            let denied = error.kind() == io::ErrorKind::PermissionDenied;
+            Some(if denied { Problem::denied(key, why) } else { Problem::new(key, why) })
+        }
+    }
+}
+
+/// The kind of thing at the end of a path, links followed.
+enum Kind {
+    Directory,
+    /// Something else, by its name.
+    Other(&'static str),
+    /// A link that leads nowhere, with its target.
+    LinkTo(PathBuf),
+    Missing,
+}
+
+fn kind(path: &Path) -> io::Result<Kind> {
+    match fs::metadata(path) {
+        Ok(about) if about.is_dir() => Ok(Kind::Directory),
+        Ok(about) if about.is_file() => Ok(Kind::Other("a file")),
+        Ok(_) => Ok(Kind::Other("a device, a FIFO or a socket")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(fs::read_link(path).map_or(Kind::Missing, Kind::LinkTo))
+        }
+        // A part of the path is a file.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Kind::Missing),
+        Err(error) => Err(error),
+    }
+}
+
+/// The sentence for a directory that is missing.
+pub fn no_directory(path: &Path) -> String {
+    format!("there is no directory {0}: make it with `mkdir -p {0}`", path.display())
+}
+
+fn not_a_directory(path: &Path, found: &str) -> String {
+    format!("{} is {found}, a directory is needed: name another place, or move it away", path.display())
+}
+
+fn dangling(path: &Path, target: &Path) -> String {
+    let target = safe_file::parent(path).join(target);
+    format!(
+        "{} is a link to {1}, which is not there: make it with `mkdir -p {1}`",
+        path.display(),
+        target.display()
+    )
+}
+
+fn no_permission(path: &Path, what: &str, advice: &str) -> String {
+    format!("the server's user has no permission for {} ({what}): {advice}", path.display())
+}
+
+fn is_denied(path: &Path, rights: Access) -> bool {
+    matches!(access(path, rights), Err(Errno::ACCESS | Errno::PERM))
+}
+
+/// The name of the present user.
+fn user_name() -> String {
+    let me = Uid::effective();
+    User::from_uid(me).ok().flatten().map_or_else(|| me.to_string(), |user| user.name)
+}
+
+const ALL: Access = Access::READ_OK.union(Access::WRITE_OK).union(Access::EXEC_OK);

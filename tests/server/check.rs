@@ -1,0 +1,269 @@
+//! `restante check` takes the steps of a start: it refuses what a start refuses, and is content only if nothing is
+//! odd.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use crate::common::{STRICT, Setup, eventually, home, skip};
+
+/// A directory with a configuration that is good.
+struct Story {
+    home: TempDir,
+}
+
+impl Story {
+    fn new() -> Self {
+        let home = home();
+        fs::write(home.path().join("users.json"), "{}").unwrap();
+        Self { home }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// Writes the configuration, with `keys` before the listeners and `rest` after them.
+    fn configure(&self, keys: &str, rest: &str) {
+        let text = format!("hostname = \"mx.example.test\"\ndomains = [\"example.test\"]\n{keys}\n{rest}");
+        fs::write(self.at("restante.toml"), text).unwrap();
+    }
+
+    fn restante(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        command
+            .args(words)
+            .arg("--config")
+            .arg(self.at("restante.toml"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// The exit code of `restante check`, and all that it says.
+    fn check(&self, words: &[&str]) -> (Option<i32>, String) {
+        let output = self.restante(&[&["check"], words].concat());
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    }
+
+    /// The error of a start that fails.
+    #[track_caller]
+    fn serve_fails(&self) -> String {
+        let output = self.restante(&["serve"]);
+        assert!(output.status.code().is_some_and(|code| code != 0));
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+fn listen(protocol: &str, more: &str) -> String {
+    format!("[[listen]]\nprotocol = \"{protocol}\"\naddress = \"127.0.0.1:0\"\n{more}\n")
+}
+
+#[test]
+fn n01_what_a_start_refuses_check_refuses_in_the_same_words() {
+    let story = Story::new();
+    symlink("nowhere", story.at("dangling")).unwrap();
+    let long = format!("[[listen]]\nprotocol = \"lmtp\"\naddress = \"unix:{}\"\n", "x".repeat(120));
+    let no_directory = "[[listen]]\nprotocol = \"lmtp\"\naddress = \"unix:run/lmtp.sock\"\n";
+    for (keys, rest, told) in [
+        ("spool = \"no/such/spool\"", STRICT, &["spool: there is no directory ", "mkdir -p "][..]),
+        ("spool = \"users.json\"", STRICT, &["spool: ", "users.json is a file, a directory is needed"]),
+        ("spool = \"users.json/spool\"", STRICT, &["users.json is a file, a directory is needed"]),
+        ("spool = \"dangling\"", STRICT, &["dangling is a link to ", "nowhere, which is not there"]),
+        ("user = \"no-such-user\"", STRICT, &["user: there is no user \"no-such-user\""]),
+        ("transcripts = \"users.json\"", STRICT, &["transcripts: ", "is a file, a directory is needed"]),
+        ("transcripts = \"no/such\"", STRICT, &["transcripts: there is no directory "]),
+        (
+            "",
+            &format!("{STRICT}[log]\ndestination = \"./no/log\""),
+            &["log.destination: there is no directory "],
+        ),
+        ("", &format!("{STRICT}[log]\ndestination = \"./dangling/log\""), &["log.destination: "]),
+        ("", &long, &["listen.address: the path of the socket has "]),
+        ("", no_directory, &["unix:", "there is no directory ", "mkdir -p "]),
+        (
+            "",
+            "[[listen]]\nprotocol = \"smtp\"\naddress = \"192.0.2.1:2525\"\n",
+            &["does not have that address"],
+        ),
+    ] {
+        story.configure(keys, rest);
+        let (code, said) = story.check(&[]);
+        let served = story.serve_fails();
+        assert_eq!(code, Some(2), "{keys}{rest}: {said}");
+        for part in told {
+            assert!(said.contains(part), "{part:?} is not in {said:?}");
+            assert!(served.contains(part), "{part:?} is not in {served:?}");
+        }
+    }
+    assert!(!story.at("spool").exists(), "check makes nothing");
+}
+
+#[test]
+fn n02_check_is_content_only_without_a_warning_and_strict_makes_warnings_a_failure() {
+    let story = Story::new();
+    story.configure("", STRICT);
+    let (code, said) = story.check(&["--strict"]);
+    assert!(code == Some(0) && said.contains("restante.toml is good; accounts: 0\n"), "{said}");
+    assert!(!story.at("spool").exists(), "check makes nothing");
+    let users =
+        r#"{"bob@far.test": {"password_hash": "!", "addresses": ["bob@example.test", "x@away.test"]}}"#;
+    for (users, rest, told) in [
+        (
+            "{}",
+            format!("{STRICT}[metrics]\nfile = \"no/metrics.prom\""),
+            "metrics.file: there is no directory ",
+        ),
+        ("{}", listen("submission", "persona = \"rfc821\""), "has no AUTH, so nobody can send"),
+        (users, STRICT.to_owned(), "no mail arrives for bob@far.test: add \"far.test\" to `domains`"),
+        (users, STRICT.to_owned(), "no mail arrives for x@away.test: add "),
+    ] {
+        fs::write(story.at("users.json"), users).unwrap();
+        story.configure("", &rest);
+        let (code, said) = story.check(&[]);
+        assert!(code == Some(0) && said.contains(" works, with ") && said.contains("# warning: "), "{said}");
+        assert!(said.contains(told) && !said.contains("is good"), "{told:?} is not in {said}");
+        assert_eq!(story.check(&["--strict"]).0, Some(1));
+    }
+}
+
+#[test]
+fn n03_a_certificate_that_clients_reject_is_a_warning() {
+    let story = Story::new();
+    let make = |host: &str| {
+        let _ = fs::remove_dir_all(story.at("tls")); // the first time there is none
+        let output = Command::new(env!("CARGO_BIN_EXE_restante"))
+            .args(["cert", "--self-signed", "--host", host])
+            .arg(story.at("tls"))
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+    };
+    story.configure(
+        "",
+        &format!("{STRICT}[tls]\ncertificate = \"tls/certificate.pem\"\nkey = \"tls/key.pem\""),
+    );
+    make("mx.example.test");
+    let (code, said) = story.check(&["--strict"]);
+    assert!(code == Some(0) && said.contains("is good"), "{said}");
+    make("mail.example.test");
+    let (_, said) = story.check(&[]);
+    assert!(said.contains("certificate.pem is not for mx.example.test, the `hostname`"), "{said}");
+}
+
+#[test]
+fn n04_check_shows_what_differs_from_the_defaults_and_all_shows_everything() {
+    let story = Story::new();
+    story.configure("", &format!("{STRICT}[limits]\nsmtp.max_message_size = \"300 MiB\"\n"));
+    let (_, said) = story.check(&[]);
+    assert!(
+        said.lines().count() < 20 && said.contains("\n[limits.smtp]\nmax_message_size = \"300 MiB\"\n"),
+        "{said}"
+    );
+    let (hostname, spool) = (said.find("hostname = ").unwrap(), said.find("spool = ").unwrap());
+    assert!(hostname < spool, "in the order of the file:\n{said}");
+    let (_, all) = story.check(&["--all"]);
+    assert!(all.lines().count() > 100 && all.contains("command_timeout"), "{all}");
+    // Both are the same configuration.
+    fs::write(story.at("restante.toml"), &said).unwrap();
+    assert_eq!(story.check(&["--all"]).1, all);
+}
+
+#[test]
+fn n05_a_server_that_runs_has_its_addresses_and_another_program_is_named() {
+    let server = Setup { config: Some(STRICT), users: &["bob@example.test"], ..Setup::default() }.start();
+    let story = Story { home: home() };
+    fs::write(story.at("users.json"), "{}").unwrap();
+    let config = |spool: &Path| {
+        let (smtp, pop3) = (server.smtp(), server.pop3());
+        story.configure(
+            &format!("spool = {spool:?}"),
+            &format!(
+                "[[listen]]\nprotocol = \"smtp\"\naddress = \"{smtp}\"\n[[listen]]\nprotocol = \"pop3\"\naddress = \"{pop3}\"\n"
+            ),
+        );
+    };
+    config(&server.spool);
+    let (code, said) = story.check(&["--strict"]);
+    assert!(code == Some(0) && said.contains("is good"), "{said}");
+    config(&story.at("spool"));
+    let (code, said) = story.check(&["--strict"]);
+    assert!(code == Some(1) && said.contains("another program listens at "), "{said}");
+    // Nothing was taken from the server.
+    crate::common::client::Client::smtp(&server).ask("NOOP", "250");
+}
+
+#[test]
+fn n06_a_spool_that_is_read_only_or_of_another_user_is_told() {
+    let test = "n06_a_spool_that_is_read_only_or_of_another_user_is_told";
+    if rustix::process::geteuid().is_root() {
+        return as_root(test);
+    }
+    let story = Story::new();
+    fs::create_dir(story.at("spool")).unwrap();
+    fs::set_permissions(story.at("spool"), Permissions::from_mode(0o500)).unwrap();
+    story.configure("", STRICT);
+    let (code, said) = story.check(&[]);
+    assert!(
+        code == Some(2) && said.contains("has no permission for ") && said.contains("chown -R "),
+        "{said}"
+    );
+}
+
+/// Root may write anywhere but to what is mounted read-only.
+fn as_root(test: &str) {
+    let story = Story::new();
+    let spool = story.at("spool");
+    fs::create_dir(&spool).unwrap();
+    story.configure("", STRICT);
+    let mount = |words: &[&str]| Command::new("mount").args(words).arg(&spool).status().unwrap().success();
+    if !mount(&["-t", "tmpfs", "-o", "ro,size=1m", "none"]) {
+        return skip(test, "cannot mount");
+    }
+    let checked = story.check(&[]);
+    assert!(Command::new("umount").arg(&spool).status().unwrap().success());
+    assert!(
+        checked.0 == Some(0) && checked.1.contains("is read-only: clients can read mail"),
+        "{}",
+        checked.1
+    );
+}
+
+#[test]
+fn n07_a_spool_that_is_a_link_is_followed_and_nothing_below_it_is() {
+    let began = Instant::now();
+    let home = home();
+    fs::create_dir(home.path().join("disk")).unwrap();
+    let spool = home.path().join("spool");
+    symlink("disk", &spool).unwrap();
+    let config = format!("{STRICT}[limits]\nauth.failure_delay = \"0s\"\n");
+    let server = Setup {
+        config: Some(&config),
+        users: &["bob@example.test"],
+        spool: Some(spool.clone()),
+        ..Setup::default()
+    }
+    .start();
+    crate::common::client::deliver(&server, "bob@example.test", b"Subject: x\r\n\r\n");
+    assert_eq!(fs::read_dir(home.path().join("disk/bob@example.test/new")).unwrap().count(), 1);
+    // The link leads elsewhere: mail is refused, as for a spool that was replaced.
+    fs::create_dir(home.path().join("other")).unwrap();
+    fs::remove_file(&spool).unwrap();
+    symlink("other", &spool).unwrap();
+    eventually("mail is refused", || {
+        let mut client = crate::common::client::Client::smtp(&server);
+        client.begin_data("a@far.test", &["bob@example.test"]);
+        client.write(b"Subject: x\r\n\r\n.\r\n");
+        let reply = client.reply();
+        (reply.starts_with("451") || began.elapsed() > Duration::from_secs(60)).then_some(())
+    });
+    server.tells("refusing deliveries and logins");
+    assert_eq!(fs::read_dir(home.path().join("other")).unwrap().count(), 0);
+}
