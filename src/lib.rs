@@ -28,6 +28,7 @@
 //! | [`mime`] | received messages: their parts, texts, addresses and dates |
 //! | [`printable`] | text from outside on a terminal, in a log, in JSON |
 //! | [`safe_file`] | files with fixed names in directories that other users may write to |
+//! | `password_prompt`, `ending_signals` | passwords typed at a terminal, and signals that wait until it is restored |
 //! | [`deferred_drop`] | a leaf: another thread closes files and frees memory for the loop |
 //! | [`thread_limits`] | the number of threads that the server needs, and whether the system allows it |
 //! | [`limits`], [`wire_size`], [`clock`], [`file_stamp`], `open_regular`, `file_poller`, `capacity`, `round_robin` | leaves: every bound, the one size function, the time, changes of files, bounded reads of files, polling of files, maps that shrink after a rush, fair turns |

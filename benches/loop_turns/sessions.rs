@@ -37,8 +37,10 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("stop", |world, size| {
         let mut sessions = greeted(world, size)?;
         world.signal(Signal::TERM)?;
-        // The server waits some seconds for the clients' ends, and publishes its figures meanwhile.
-        sessions.iter_mut().try_for_each(|session| session.read_to_end(&mut Vec::new()).map(drop))
+        sessions.iter_mut().try_for_each(|session| session.read_to_end(&mut Vec::new()).map(drop))?;
+        // The server waits two seconds for the clients' ends, and publishes its figures meanwhile.
+        *world.held.borrow_mut() = sessions;
+        Ok(())
     }),
 ];
 

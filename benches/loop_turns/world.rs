@@ -1,6 +1,7 @@
 //! A server of its own for each measurement, what it publishes, and how to talk to it.
 
 use std::{
+    cell::RefCell,
     fs,
     io::{self, BufRead, BufReader, Write},
     net::TcpStream,
@@ -19,6 +20,8 @@ pub(crate) struct World {
     pub(crate) server: Server,
     dir: PathBuf,
     pub(crate) mailbox: PathBuf,
+    /// Sessions that stay open until the figures are read.
+    pub(crate) held: RefCell<Vec<BufReader<TcpStream>>>,
 }
 
 /// Lines for the configuration of a server.
@@ -69,7 +72,7 @@ impl World {
         let add = command.args(["user", "add", USER, "--password-stdin", "--config"]).arg(&config);
         run(add, PASSWORD)?;
         maildir(&mailbox)?;
-        Ok(Self { server: Server::serve(&dir, &config)?, dir, mailbox })
+        Ok(Self { server: Server::serve(&dir, &config)?, dir, mailbox, held: RefCell::default() })
     }
 
     /// Replaces a file of the configuration as a whole, as editors do.

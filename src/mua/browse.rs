@@ -133,22 +133,34 @@ impl App<'_> {
             self.terminal.print_localized(strings::NOT_DELETED_HERE, &[]);
             return Ok(());
         }
-        let mut done = Vec::new();
+        let (mut done, mut places, mut missing) = (Vec::new(), Vec::new(), Vec::new());
         for &number in numbers {
-            let Some(place) = folder.index_of(number) else {
-                self.terminal.print_localized(strings::NO_SUCH_MESSAGE, &[&number]);
-                continue;
-            };
-            let marked = if delete { folder.delete(place) } else { folder.undelete(place) };
-            match marked {
-                Ok(()) => done.push(number.to_string()),
-                Err(error) if error.is_connection_lost() => return Err(error),
-                Err(error) => self.show_error(&error),
+            match folder.index_of(number) {
+                None => missing.push(number),
+                Some(place) if delete => match folder.delete(place) {
+                    Ok(()) => done.push(number),
+                    Err(error) if error.is_connection_lost() => return Err(error),
+                    Err(error) => self.show_error(&error),
+                },
+                Some(place) => {
+                    places.push(place);
+                    done.push(number);
+                }
             }
+        }
+        if let Err(error) = folder.undelete(&places) {
+            if error.is_connection_lost() {
+                return Err(error);
+            }
+            self.show_error(&error);
+            done.clear();
+        }
+        if !missing.is_empty() {
+            self.terminal.print_localized(strings::NO_SUCH_MESSAGE, &[&listed(&missing)]);
         }
         let told = if delete { strings::WILL_BE_DELETED } else { strings::KEPT };
         if !done.is_empty() {
-            self.terminal.print_localized(told, &[&done.join(", ")]);
+            self.terminal.print_localized(told, &[&listed(&done)]);
         }
         Ok(())
     }
@@ -246,6 +258,15 @@ impl App<'_> {
     }
 }
 
+/// Numbers for a sentence: the first of them, and how many there are if that is not all.
+fn listed(numbers: &[u32]) -> String {
+    let first: Vec<String> = numbers.iter().take(MAX_LISTED).map(u32::to_string).collect();
+    let rest = if numbers.len() > MAX_LISTED { format!(", … ({})", numbers.len()) } else { String::new() };
+    first.join(", ") + &rest
+}
+
+/// Numbers of messages in one sentence.
+const MAX_LISTED: usize = 20;
 /// Columns before the continuation of a field, and before an attachment.
 const INDENT: usize = 2;
 /// The largest number of messages in one range, such as `1-20`.

@@ -196,16 +196,18 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes one mark. POP3 can only remove all (RSET), so the other marks are set again.
-    pub(crate) fn undelete(&mut self, place: usize) -> Result<(), ClientError> {
+    /// Removes the marks of these messages. POP3 can only remove all (RSET), so the other marks are set again: once for the
+    /// whole list.
+    pub(crate) fn undelete(&mut self, places: &[usize]) -> Result<(), ClientError> {
         let Source::Server(pop3) = &mut self.source else { return Ok(()) };
-        if !self.entries[place].deleted {
+        if !places.iter().any(|place| self.entries[*place].deleted) {
             return Ok(());
         }
         pop3.reset()?;
-        self.entries[place].deleted = false;
-        for entry in self.entries.iter_mut().filter(|entry| entry.deleted) {
-            entry.deleted = false;
+        places.iter().for_each(|place| self.entries[*place].deleted = false);
+        let mut marked: Vec<&mut Entry> = self.entries.iter_mut().filter(|entry| entry.deleted).collect();
+        marked.iter_mut().for_each(|entry| entry.deleted = false);
+        for entry in marked {
             pop3.delete(entry.number)?;
             entry.deleted = true;
         }

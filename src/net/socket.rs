@@ -19,7 +19,7 @@ use mio::{
     event::Source,
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
-use rustix::fs::FileType;
+use rustix::{fs::FileType, net::listen};
 
 use super::endpoint::Endpoint;
 use crate::{
@@ -87,13 +87,18 @@ impl ListenSocket {
     /// The endpoint is not available; [`io::ErrorKind::AddrInUse`] if another process listens there.
     pub fn bind(endpoint: &Endpoint) -> io::Result<Self> {
         match endpoint {
-            Endpoint::Ip(address) => TcpListener::bind(*address).map(Self::Tcp),
+            Endpoint::Ip(address) => {
+                let socket = TcpListener::bind(*address)?;
+                listen(&socket, BACKLOG)?; // mio asks for 128
+                Ok(Self::Tcp(socket))
+            }
             Endpoint::Unix(path) => {
                 // Postfix keeps its sockets in a directory of its own user, so links in it are not followed.
                 let directory = Directory::untrusted(safe_file::parent(path))?;
                 let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
                 remove_if_stale(path, &directory, name)?;
                 let socket = UnixListener::bind(path)?;
+                listen(&socket, BACKLOG)?;
                 let file = SocketFile { path: path.clone(), file: Some(id_of(path)?) };
                 directory.set_mode_of_socket(name, 0o660)?;
                 Ok(Self::Unix(socket, file))
@@ -167,6 +172,10 @@ impl ListenSocket {
     }
 }
 
+/// Connections that may wait to be accepted; the kernel may lower it (net.core.somaxconn). If the queue is full, the
+/// kernel drops the client's SYN, and the client tries again after a second.
+pub(crate) const BACKLOG: i32 = 1024;
+
 /// Removes a socket file without a listener, as a killed server leaves it.
 fn remove_if_stale(path: &Path, directory: &Directory, name: &OsStr) -> io::Result<()> {
     match directory.kind(name)? {
@@ -239,9 +248,19 @@ impl Write for Stream {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{os::unix::fs::PermissionsExt, time::Duration};
 
     use super::*;
+
+    /// A client whose SYN is dropped waits a second at least, and for ever if no connection is accepted.
+    #[test]
+    fn l14_hundreds_of_clients_may_wait_to_be_accepted() {
+        let listener = ListenSocket::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        let Endpoint::Ip(address) = listener.endpoint().unwrap() else { panic!() };
+        let connect = |_| std::net::TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
+        let waiting: Vec<_> = (0..300).map(connect).collect();
+        assert_eq!(waiting.iter().filter(|client| client.peer_addr().is_ok()).count(), 300);
+    }
 
     #[test]
     fn a_socket_file_is_taken_over_only_when_nobody_listens() {

@@ -31,6 +31,7 @@ use crate::{
     loaded_config::LoadedConfig,
     logging,
     metrics::METRICS,
+    net::socket::BACKLOG,
 };
 
 impl Server {
@@ -238,5 +239,5 @@ impl Server {
     }
 }
 
-/// Calls of `accept` that empty the queue of a listener: mio asks the kernel for a backlog of 1024.
-const FINAL_ACCEPT_ROUNDS: usize = 1024 / MAX_ACCEPTS_PER_TURN + 1;
+/// Calls of `accept` that empty the queue of a listener.
+const FINAL_ACCEPT_ROUNDS: usize = BACKLOG as usize / MAX_ACCEPTS_PER_TURN + 1;

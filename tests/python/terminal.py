@@ -437,6 +437,25 @@ def windows_of_all_widths():
                 file.write(shown)
 
 
+def many_marks():
+    """Marks that are removed together cost one RSET, and a range beyond the list one line."""
+    relay = Relay(int(POP3_PORT))
+    terminal = Terminal(pop3=relay.port)
+    terminal.log_in()
+    terminal.answer("Your choice: ", "1")
+    terminal.answer("q back: ", "d 1-9999")
+    terminal.expect("There is no message 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, … (9996) here.")
+    terminal.expect("To be deleted when you quit: 1, 2, 3.")
+    terminal.answer("q back: ", "u 1-2")
+    terminal.expect("Kept: 1, 2.")
+    terminal.answer("q back: ", "q")
+    terminal.expect("3 in the inbox, 1 to be deleted")
+    terminal.answer("Your choice: ", "q")
+    terminal.expect("Deleted: 1. Goodbye.")
+    assert terminal.ended() == 0
+    assert (relay.heard.count(b"RSET"), relay.heard.count(b"DELE ")) == (1, 4), relay.heard
+
+
 def a_lost_connection():
     """The connection breaks: nothing is deleted, and the session goes on in a new one."""
     relay = Relay(int(POP3_PORT))
@@ -672,5 +691,5 @@ signal.alarm(120)
 {story.__name__: story for story in (
     wrong_twice_then_right, wrong_three_times, write_with_attachments, in_french, a_table_of_80_columns,
     odd_parts, delete_and_keep, a_lost_connection, sign_up, between_postfix_and_dovecot,
-    replies, send_asks, the_echo_comes_back, the_live_screen_gives_the_terminal_back, look_for_new_mail, slips, windows_of_all_widths,
+    replies, send_asks, the_echo_comes_back, the_live_screen_gives_the_terminal_back, look_for_new_mail, slips, many_marks, windows_of_all_widths,
 )}[STORY]()

@@ -113,6 +113,13 @@ fn u10_a_key_that_does_not_fit_ends_and_deletes_nothing() {
 }
 
 #[test]
+fn u29_marks_that_are_removed_together_cost_one_command_and_a_giant_range_one_line() {
+    let server = three_letters();
+    story("many_marks", &server, CLEAR, None);
+    assert_eq!(server.maildir(ALICE).files("new").len() + server.maildir(ALICE).files("cur").len(), 2);
+}
+
+#[test]
 fn u12_no_line_is_wider_than_a_window_of_20_to_200_columns() {
     let server = Server::dev();
     let long = "=?utf-8?b?5pel5pys6Kqe44Gu5YWI55Sf?= ".repeat(6);

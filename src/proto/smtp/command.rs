@@ -145,15 +145,17 @@ fn path_after<'a>(
     syntax: Syntax,
     bad: Reply,
 ) -> Result<(Path, &'a [u8]), Reply> {
+    let without_blanks = |text: &'a [u8]| if syntax.is_forgiving() { text.trim_ascii_start() } else { text };
+    let (word, colon) = keyword.split_at(keyword.len() - 1);
     let path = argument
-        .get(..keyword.len())
-        .filter(|start| start.eq_ignore_ascii_case(keyword))
-        .map(|_| &argument[keyword.len()..])
+        .split_at_checked(word.len())
+        .filter(|(start, _)| start.eq_ignore_ascii_case(word))
+        .and_then(|(_, rest)| without_blanks(rest).strip_prefix(colon))
         .ok_or_else(|| {
             reply::BAD_ARGUMENT
                 .with_text(format!("Expected {}<user@domain>", String::from_utf8_lossy(keyword)))
         })?;
-    let path = if syntax.is_forgiving() { path.trim_ascii_start() } else { path };
+    let path = without_blanks(path);
     let (reverse_path, rest) = address::path(path, syntax).map_err(|_| bad.clone())?;
     let ascii = path[..path.len() - rest.len()].is_ascii();
     if rest.is_empty() || rest.starts_with(b" ") {
@@ -294,6 +296,8 @@ mod tests {
         assert_eq!(mail(b"FROM: a@b.test", forgiving).unwrap().from.unwrap().to_string(), "a@b.test");
         assert_eq!(mail(b"FROM:  <a@b.test>  SIZE=5", forgiving).map(|mail| mail.size), Ok(5));
         assert_eq!(mail(b"FROM: <>", forgiving).map(|mail| mail.from), Ok(None));
+        assert_eq!(rcpt(b"TO : <a@b.test>", forgiving, false).unwrap().to_string(), "a@b.test");
+        assert!(rcpt(b"TO :<a@b.test>", Syntax::Exact, false).is_err());
         assert_eq!(rcpt(b"TO: <a@b.test>", forgiving, false).unwrap().to_string(), "a@b.test");
         assert_eq!(mail(b"FROM:", forgiving), Err(reply::BAD_SENDER));
     }

@@ -50,7 +50,9 @@ impl Reading {
         if usual.is_some() {
             return Self { from: found(usual), is_doubtful: false };
         }
-        let unusual = (0..words.len()).find_map(|sender| Some((sender, date::any_order(&words[sender..])?)));
+        let first = words.len().saturating_sub(MAX_DATE_WORDS);
+        let unusual =
+            (first..words.len()).find_map(|sender| Some((sender, date::any_order(&words[sender..])?)));
         let date = unusual.map(|(_, date)| date);
         if format != Format::Auto {
             return Self { from: found(date), is_doubtful: false };
@@ -130,6 +132,8 @@ pub(super) fn format(return_path: Option<&[u8]>, seconds: i64) -> String {
 /// The sender of a From_ line if the real one is empty or unknown.
 const NULL_SENDER: &str = "MAILER-DAEMON";
 
+/// Words of the longest date: `Sun Jan 04 2026 08:00:00 GMT+0000 (Coordinated Universal Time)`. A line may have thousands.
+const MAX_DATE_WORDS: usize = 16;
 /// The beginning of a From_ line.
 pub(super) const FROM: &[u8] = b"From ";
 
