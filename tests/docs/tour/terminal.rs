@@ -79,18 +79,20 @@ pub(crate) struct Shell<'a> {
 impl<'a> Shell<'a> {
     pub(crate) fn open(visitor: &'a Visitor) -> Self {
         let mut bash = visitor.bash(&["-c"]);
-        bash.arg("exec script -qc 'stty -echo -onlcr cols 250; PS1= bash --norc --noprofile' /dev/null");
+        let shell = format!("stty -echo -onlcr cols 250; echo; echo {END}; PS1= bash --norc --noprofile");
+        bash.arg(format!("exec script -qc '{shell}' /dev/null"));
         bash.stdin(Stdio::piped());
         let mut shell = Running::spawn(bash, visitor.home.join(".second"), Signal::TERM);
         let input = shell.process.stdin.take().unwrap();
-        Self { visitor, shell, input, seen: 0 }
+        let seen = shell.tells(&format!("{END}\n")).len(); // the terminal repeats no input any more
+        Self { visitor, shell, input, seen }
     }
 
     /// Runs the lines. Returns all that they print, and whether each command succeeded.
     pub(crate) fn run(&mut self, lines: &[String]) -> (String, bool) {
         let file = self.visitor.script(lines);
         writeln!(self.input, "trap 'echo {BAD}' ERR; source {}; echo; echo {END}", file.display()).unwrap();
-        let end = format!("{END}\n");
+        let end = format!("\n{END}\n");
         let seen = self.seen;
         let screen = self.shell.prints(|screen| {
             let is_done = screen.get(seen..).is_some_and(|new| new.ends_with(&end));
