@@ -245,6 +245,7 @@ fn same(one: &str, other: &str) -> bool {
 }
 
 const NEW_EACH_TIME: &[(&str, &str)] = &[
+    ("^'(.*)'$", "$1"), // some `ls` quote names on a terminal
     (r"^(\d+) \d+$", "$1 SIZE"),
     (r"\boctets=\d+|\b\d+ octets\b", "OCTETS"),
     (r"^c[0-9a-f]+ +(\+\d+\.\d{3} +)?", "ID TIME "),

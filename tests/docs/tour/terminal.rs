@@ -2,10 +2,10 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::Write,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -50,7 +50,7 @@ impl Visitor {
             ("CARGO", "true"),
             ("USER", "me"),
         ];
-        bash.envs(variables).env("HOME", &self.home).env("XDG_RUNTIME_DIR", runtime);
+        bash.stdin(Stdio::null()).envs(variables).env("HOME", &self.home).env("XDG_RUNTIME_DIR", runtime);
         if let Some(user) = self.user {
             bash.uid(user).gid(user);
         }
@@ -67,49 +67,49 @@ impl Visitor {
     }
 }
 
-/// The second terminal: one shell for all commands.
+/// The second terminal: one shell for all commands. They find a terminal, in which nobody answers their questions.
 pub(crate) struct Shell<'a> {
     visitor: &'a Visitor,
-    shell: Child,
+    shell: Running,
     input: ChildStdin,
-    output: BufReader<ChildStdout>,
+    /// Octets of the screen that belong to earlier commands.
+    seen: usize,
 }
 
 impl<'a> Shell<'a> {
     pub(crate) fn open(visitor: &'a Visitor) -> Self {
-        let mut bash = visitor.bash(&["-s"]);
-        let mut shell = bash.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (input, output) = (shell.stdin.take().unwrap(), BufReader::new(shell.stdout.take().unwrap()));
-        Self { visitor, shell, input, output }
+        let mut bash = visitor.bash(&["-c"]);
+        let shell = format!("stty -echo -onlcr cols 250; echo; echo {END}; PS1= bash --norc --noprofile");
+        bash.arg(format!("exec script -qc '{shell}' /dev/null"));
+        bash.stdin(Stdio::piped());
+        let mut shell = Running::spawn(bash, visitor.home.join(".second"), Signal::TERM);
+        let input = shell.process.stdin.take().unwrap();
+        let seen = shell.tells(&format!("{END}\n")).len(); // the terminal repeats no input any more
+        Self { visitor, shell, input, seen }
     }
 
     /// Runs the lines. Returns all that they print, and whether each command succeeded.
     pub(crate) fn run(&mut self, lines: &[String]) -> (String, bool) {
         let file = self.visitor.script(lines);
-        let trap = format!("exec 2>&1; trap 'echo {BAD}' ERR");
-        writeln!(self.input, "{trap}; source {} < /dev/null; echo; echo {END}", file.display()).unwrap();
-        let mut printed = String::new();
+        writeln!(self.input, "trap 'echo {BAD}' ERR; source {}; echo; echo {END}", file.display()).unwrap();
+        let end = format!("\n{END}\n");
+        let seen = self.seen;
+        let screen = self.shell.prints(|screen| {
+            let is_done = screen.get(seen..).is_some_and(|new| new.ends_with(&end));
+            (!is_done).then(|| format!("the commands do not end: {lines:?}"))
+        });
+        self.seen = screen.len();
         let mut is_good = true;
-        loop {
-            let mut line = Vec::new();
-            self.output.read_until(b'\n', &mut line).unwrap();
-            let line = String::from_utf8_lossy(&line);
-            match line.trim_end() {
-                END => break,
+        let mut printed = String::new();
+        for line in screen[seen..].lines() {
+            match line {
+                END => {}
                 BAD => is_good = false,
-                _ => printed.push_str(&line),
+                _ => printed.extend([line, "\n"]),
             }
-            assert!(!line.is_empty(), "the shell ended");
         }
         let home = self.visitor.home.to_str().unwrap();
         (printed.trim_end_matches('\n').replace(home, "/home/me"), is_good)
-    }
-}
-
-impl Drop for Shell<'_> {
-    fn drop(&mut self) {
-        let _ = self.shell.kill(); // it may have ended
-        let _ = self.shell.wait();
     }
 }
 
@@ -140,7 +140,7 @@ impl Running {
 
     fn spawn(mut shell: Command, printed: PathBuf, end: Signal) -> Self {
         let out = fs::File::create(&printed).unwrap();
-        shell.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out).process_group(0);
+        shell.stdout(out.try_clone().unwrap()).stderr(out).process_group(0);
         Self { process: shell.spawn().unwrap(), printed, end }
     }
 
