@@ -140,8 +140,10 @@ fn tour(name: &str) {
                 third = Some((watch, block));
             }
             (Kind::Commands, _) => {
-                if block.terminal == Terminal::Every {
-                    every.extend(block.lines.clone());
+                match block.terminal {
+                    Terminal::Every => every.extend(block.lines.clone()),
+                    Terminal::SecondAlone => drop(first.take()),
+                    _ => {}
                 }
                 // In a user namespace the directories of root are nobody's, and `restante status` trusts none of them.
                 let looks = block.lines == ["restante status"];

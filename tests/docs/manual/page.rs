@@ -27,6 +27,8 @@ pub(crate) enum Terminal {
     /// That of all commands without a comment.
     #[default]
     Second,
+    /// The same, after Ctrl-C in the first.
+    SecondAlone,
     /// Another one with a command that runs until Ctrl-C.
     Third,
     /// Each of them, when it is opened.
@@ -74,7 +76,8 @@ impl Page {
                 let begins = body.first().is_some_and(|first| first.starts_with("S: "));
                 let follows = std::mem::take(&mut is_after_commands);
                 if language == "text" && !begins && (follows || terminal == Terminal::Third) {
-                    let typed = blocks.iter_mut().rfind(|block: &&mut Block| block.terminal == terminal);
+                    let typed =
+                        blocks.iter_mut().rfind(|block: &&mut Block| follows || block.terminal == terminal);
                     typed.unwrap().output = Some(body);
                     terminal = Terminal::default();
                     continue;
@@ -112,6 +115,7 @@ impl Page {
                     Some(("first", _)) => Terminal::First,
                     Some(("third", _)) => Terminal::Third,
                     Some(("every", _)) => Terminal::Every,
+                    Some(("after Ctrl-C in the first", _)) => Terminal::SecondAlone,
                     _ => terminal,
                 };
             } else if !line.is_empty() {
