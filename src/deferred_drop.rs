@@ -1,5 +1,5 @@
 //! Closes files away from the event loop. A file server may delay `close` and `unlink` for seconds, and the loop must
-//! not wait. On the thread of the loop, the last owner of such a file passes it to a thread that may wait. Every
+//! not wait. On the thread of the loop, the last owner of such a file passes it to a thread that may block. Every
 //! other thread closes it directly, so that workers pay for no hand-over and open files do not pile up.
 //!
 //! Memory that takes long to free is passed on in the same way.
@@ -117,7 +117,7 @@ impl<T: Send + 'static> DeferredDrop<T> {
         Self { value: Some(value) }
     }
 
-    /// Returns the value, for a thread that may wait.
+    /// Returns the value, for a thread that may block.
     pub fn into_inner(mut self) -> T {
         match self.value.take() {
             Some(value) => value,

@@ -16,7 +16,7 @@
 //! | [`index`] | the contents of mailboxes in memory, and the sessions that have them open |
 //! | [`delivery`] | the committer: makes deliveries durable, many at a time |
 //! | [`transcript`] | every session as a text: recording, writing, reading |
-//! | [`workers`] | threads that may wait: the disk, passwords |
+//! | [`workers`] | threads that may block: the disk, passwords |
 //! | [`accounts`] | users, their passwords and mailboxes |
 //! | [`maildir`] | the files: names, delivery, scans, deletions |
 //! | [`tools`] | spool checks and repairs, mbox import and export, explanations of one message; waiting, seeding and purging for testers |

@@ -3,7 +3,7 @@
 //! The rule: neither opening nor reading such a file waits for another process or takes more memory than the caller
 //! allows. A FIFO, a device, a socket and a directory are refused with a message. A file that grows while it is read
 //! is read up to the bound and no further. Links are followed, because they are the operator's. A dead file server
-//! can still make the kernel wait: only a thread that may wait calls this.
+//! can still make the kernel wait: only a thread that may block calls this.
 
 use std::{
     fs::{self, File, FileType, OpenOptions},

@@ -1,4 +1,4 @@
-//! The options that select a mailbox, for the tools of a spool.
+//! The options that select a spool, for the tools that work on one, and the mailboxes that their arguments name.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ use crate::{
     tools::mbox,
 };
 
-/// The options for the spool.
+/// The options `--config` and `--spool`, one of which selects the spool.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(super) struct SpoolArgs {
@@ -37,15 +37,15 @@ pub(super) struct SpoolArgs {
 pub(super) struct SpoolContext {
     pub(super) spool: Spool,
     pub(super) path: PathBuf,
-    /// Host name for file names.
+    /// The host name for the names of new message files.
     pub(super) host: String,
-    /// Age at which files in `tmp/` are stale.
+    /// The age beyond which a file in `tmp/` is stale.
     pub(super) tmp_age: Duration,
     accounts: Option<Accounts>,
 }
 
 impl SpoolArgs {
-    /// Opens the spool, which must exist.
+    /// Opens the spool. It must exist: a tool creates none.
     pub(super) fn open(&self) -> Result<SpoolContext, Failure> {
         let file = self.config.clone().or_else(|| default_config().filter(|_| self.spool.is_none()));
         let read = file.as_deref().map(Config::read).transpose()?;
@@ -75,34 +75,36 @@ impl SpoolArgs {
 }
 
 impl SpoolContext {
-    /// Continues as the owner of the spool if the process is root.
+    /// Drops root for the owner of the spool, see [`become_owner_of`].
     pub(super) fn become_owner(&self) -> Result<(), Failure> {
         become_owner_of(&self.path)
     }
 
-    /// Parses the name of a mailbox: that of its directory, `bob@example.test` or `bob@example.test/.Sent`, its
-    /// address, or its login name, `bob` or `bob+Sent`.
+    /// Parses the name of a mailbox. Three forms are accepted: its directory (`bob@example.test` or
+    /// `bob@example.test/.Sent`), its address, and a login name of its account (`bob` or `bob+Sent`).
     fn mailbox_by_name(&self, name: &str) -> Result<Mailbox, Failure> {
         let wrong = || {
             Failure::Usage(format!(
                 "{name:?} is not a mailbox: write it like bob@example.test or bob@example.test/.Sent"
             ))
         };
-        let (whole, folder) = match of_address(name) {
+        // An address may contain a slash.
+        let (inbox, folder) = match mailbox_of_address(name) {
             Some(_) => (name, None),
-            None => name.split_once('/').map_or((name, None), |(whole, folder)| (whole, Some(folder))),
+            None => name.split_once('/').map_or((name, None), |(inbox, folder)| (inbox, Some(folder))),
         };
-        let mailbox = Mailbox::named(whole).or_else(|| of_address(whole)).ok_or_else(wrong)?;
+        let mailbox = Mailbox::named(inbox).or_else(|| mailbox_of_address(inbox)).ok_or_else(wrong)?;
         if let Some(folder) = folder {
             let folder = folder.strip_prefix('.').and_then(Folder::from_name).ok_or_else(wrong)?;
             return Ok(mailbox.in_folder(folder));
         }
-        let there = self.path.join(mailbox.as_str()).is_dir();
-        let user = self.accounts.as_ref().filter(|_| !there).and_then(|all| all.credential(name).mailbox);
+        // A directory of that name takes precedence over a login name.
+        let exists = self.path.join(mailbox.as_str()).is_dir();
+        let user = self.accounts.as_ref().filter(|_| !exists).and_then(|all| all.credential(name).mailbox);
         Ok(user.unwrap_or(mailbox))
     }
 
-    /// The directory of a mailbox, and of its folder if one is named.
+    /// The directory name of a mailbox below the spool, and that of its folder if `name` has one.
     pub(super) fn directory_names(&self, name: &str) -> Result<(String, Option<String>), Failure> {
         let mailbox = self.mailbox_by_name(name)?;
         let folder = mailbox.folder().map(|folder| folder.directory().to_owned());
@@ -122,27 +124,27 @@ impl SpoolContext {
         })
     }
 
-    /// Opens a mailbox for writing. Creates it if `create` is set or an account has it.
+    /// Opens a mailbox for writing. Creates a missing one only if `create` is set or an account has it.
     pub(super) fn open_or_create_mailbox(&self, name: &str, create: bool) -> Result<Maildir, Failure> {
         let mailbox = self.mailbox_by_name(name)?;
-        let known = self.accounts.as_ref().is_some_and(|all| all.credential(name).mailbox.is_some());
-        if !create && !known {
+        let has_account = self.accounts.as_ref().is_some_and(|all| all.credential(name).mailbox.is_some());
+        if !create && !has_account {
             let opened = self.open_mailbox(name);
             return opened.map_err(|failure| match failure {
                 Failure::Usage(why) => Failure::Usage(format!("{why}; create it with --create")),
                 failure => failure,
             });
         }
-        let made = self.spool.open_or_create_maildir(mailbox.as_str())?;
+        let inbox = self.spool.open_or_create_maildir(mailbox.as_str())?;
         match mailbox.folder() {
-            None => Ok(made),
+            None => Ok(inbox),
             Some(folder) => Ok(self.spool.open_or_create_folder(mailbox.as_str(), folder.directory())?),
         }
     }
 }
 
-/// The mailbox of a whole address, such as `O'Neil@example.test`.
-fn of_address(name: &str) -> Option<Mailbox> {
+/// The mailbox of an address with a domain, such as `O'Neil@example.test`.
+fn mailbox_of_address(name: &str) -> Option<Mailbox> {
     let address = Address::parse(name).ok()?;
     Mailbox::of_address(&address.folded_local(), address.domain()?)
 }
@@ -153,7 +155,7 @@ impl From<mbox::Error> for Failure {
     }
 }
 
-/// Opens any Maildir by its path, if `name` begins with `/`, `./` or `../`.
+/// Opens the Maildir at a path, in a spool or not. `None` unless `name` begins with `/`, `./` or `../`, as a path must.
 pub(super) fn maildir_at_path(name: &str) -> Option<Result<Maildir, Failure>> {
     if !["/", "./", "../"].iter().any(|start| name.starts_with(start)) {
         return None;
@@ -170,7 +172,7 @@ pub(super) fn maildir_at_path(name: &str) -> Option<Result<Maildir, Failure>> {
     Some(open())
 }
 
-/// The name of a file for the user; `-` for standard input or output.
+/// The path of a file for messages to the user; `-` for standard input or output.
 pub(super) fn display_name(file: &Path) -> String {
     if is_stdio(file) { "-".into() } else { file.display().to_string() }
 }

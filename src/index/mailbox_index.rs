@@ -1,4 +1,4 @@
-//! The live contents of one mailbox: the last state of the disk that a worker saw.
+//! The index of one mailbox: its messages on the disk, as workers have last seen them and sessions have changed them.
 
 use super::{message_list::MessageList, name_set::NameSet};
 use crate::maildir::{
@@ -10,9 +10,9 @@ use crate::maildir::{
 #[derive(Debug, Default)]
 pub struct MailboxIndex {
     list: MessageList,
-    /// The times of the directories before the last scan or recheck: the list has every older change.
+    /// The times of `new/` and `cur/` before the last scan or recheck: the list has every older change.
     times: DirTimes,
-    /// Whether another change might have the same times.
+    /// True if the times are so young that a later change may leave the same ones.
     racy: bool,
 }
 
@@ -27,7 +27,7 @@ impl MailboxIndex {
         &self.list
     }
 
-    /// The number of changes of the list: a session that knows this revision knows the present contents.
+    /// The number of changes to the list. A session that has seen this revision has seen all changes.
     pub fn revision(&self) -> u64 {
         self.list.revision()
     }
@@ -36,50 +36,52 @@ impl MailboxIndex {
         self.list.set_revision(revision);
     }
 
-    /// Returns the messages and drops the rest.
+    /// Returns the list, and drops the times.
     pub fn into_list(self) -> MessageList {
         self.list
     }
 
-    /// Applies the files that a worker has seen, each under one of its present names.
+    /// Adds or updates the messages that a recheck has found. The registry removes the missing ones later, because one
+    /// of them may have been renamed.
     pub fn apply_present(&mut self, changes: &[Change]) {
         for change in changes {
-            if let Change::Present(found) = change {
-                self.list.upsert(found.clone());
+            if let Change::Present(entry) = change {
+                self.list.upsert(entry.clone());
             }
         }
     }
 
-    /// Keeps each known message that a full scan did not see (`missing`), if it is reported as moving: `reported` has a
-    /// name of its identity. Returns the names under which it stays, to be rechecked.
+    /// Keeps those of the messages missing from a full scan that may have been renamed during the scan: inotify has
+    /// reported a name of the same identity (`reported`). They keep their old names, which the function returns, so
+    /// that a worker rechecks them.
     pub fn keep_maybe_renamed(&mut self, missing: Vec<MessageEntry>, reported: &NameSet) -> Vec<FileName> {
         let mut kept = Vec::new();
-        for found in missing {
-            let identity = name::identity(&found.name);
-            if reported.has_identity(identity) && self.list.find_file(identity, found.version.inode).is_none()
+        for entry in missing {
+            let identity = name::identity(&entry.name);
+            if reported.has_identity(identity) && self.list.find_file(identity, entry.version.inode).is_none()
             {
-                kept.push((found.subdir, found.name.clone()));
-                self.list.upsert(found);
+                kept.push((entry.subdir, entry.name.clone()));
+                self.list.upsert(entry);
             }
         }
         kept
     }
 
-    /// Removes names that are gone. A file that is known by another name stays.
+    /// Removes the messages of names that no longer exist. A message that has another name by now stays.
     pub fn remove(&mut self, gone: &[FileName]) {
         for (subdir, name) in gone {
             self.list.remove(*subdir, name);
         }
     }
 
-    /// Applies our own changes when the registry learns of them. Another program may have seen and moved a message
-    /// of ours before that, so a file that is in the list already keeps its name.
+    /// Applies changes by the committer or by a session. Another program may have renamed a new message before the
+    /// registry hears of it, so a file that is in the list already keeps its name there.
     pub fn apply_own_changes(&mut self, changes: &[Change]) {
         for change in changes {
             match change {
-                Change::Present(found) => {
-                    if self.list.find_file(name::identity(&found.name), found.version.inode).is_none() {
-                        self.list.upsert(found.clone());
+                Change::Present(entry) => {
+                    if self.list.find_file(name::identity(&entry.name), entry.version.inode).is_none() {
+                        self.list.upsert(entry.clone());
                     }
                 }
                 Change::Absent { subdir, name } => self.list.remove(*subdir, name),
@@ -87,8 +89,8 @@ impl MailboxIndex {
         }
     }
 
-    /// Records the times that the directories had before a recheck.
-    pub fn rechecked(&mut self, times: DirTimes, racy: bool) {
+    /// Records the times of the directories, as a worker read them before a recheck or a session's update.
+    pub fn set_times(&mut self, times: DirTimes, racy: bool) {
         (self.times, self.racy) = (times, racy);
     }
 
@@ -97,29 +99,30 @@ impl MailboxIndex {
         self.times
     }
 
-    /// The same times, if no later change can have them too.
+    /// The directory times, unless a later change may leave the same ones. If the directories still have trusted times,
+    /// a full scan is unnecessary.
     pub fn trusted_times(&self) -> Option<DirTimes> {
         (!self.racy).then_some(self.times)
     }
 
-    /// The known files of a name's identity, so that a worker does not count a moved file again: the file with that
-    /// name, and some others if there are many.
+    /// Versions and octets of known files with the identity of `name`, so that a worker need not count a renamed file
+    /// again: the file of that name, and up to [`MAX_KNOWN`] others.
     pub fn known_files(&self, subdir: Subdir, name: &[u8]) -> Vec<(FileVersion, u64)> {
         let others = self.list.of_identity(name::identity(name)).take(MAX_KNOWN);
         self.list
             .find_named(subdir, name)
             .into_iter()
             .chain(others)
-            .map(|found| (found.version, found.octets))
+            .map(|entry| (entry.version, entry.octets))
             .collect()
     }
 
-    /// Whether that file has that name and still has the same content.
-    pub fn has(&self, found: &MessageEntry) -> bool {
-        self.list.find_named(found.subdir, &found.name).is_some_and(|known| known.version == found.version)
+    /// True if the list has this version of the file under this name.
+    pub fn has_version(&self, entry: &MessageEntry) -> bool {
+        self.list.find_named(entry.subdir, &entry.name).is_some_and(|known| known.version == entry.version)
     }
 
-    /// Whether a message has that identity.
+    /// True if a message has this identity.
     pub fn has_identity(&self, identity: &[u8]) -> bool {
         self.list.of_identity(identity).next().is_some()
     }

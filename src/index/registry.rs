@@ -191,7 +191,7 @@ impl Registry {
             return;
         };
         // A recheck has seen it, and the watcher reports later changes.
-        if entry.watched && entry.index.as_ref().is_some_and(|index| index.has(&found)) {
+        if entry.watched && entry.index.as_ref().is_some_and(|index| index.has_version(&found)) {
             return;
         }
         entry.name_changed(found.subdir, found.name.clone());
@@ -326,7 +326,7 @@ impl Registry {
         index.apply_present(&recheck.changes);
         // Without a watch, other changes with the same times may have no report.
         if entry.watched {
-            index.rechecked(recheck.times, recheck.racy);
+            index.set_times(recheck.times, recheck.racy);
             entry.events_only_since.get_or_insert(self.now);
         }
         entry.times_mismatch_since = None;

@@ -85,7 +85,7 @@ impl MailboxEntry {
         let is_alone = self.in_flight.is_none();
         if let (Some(result), Some(index)) = (result, &mut self.index) {
             if is_alone {
-                index.rechecked(result.times, result.racy);
+                index.set_times(result.times, result.racy);
                 self.events_only_since.get_or_insert(result.barrier.since);
                 self.times_mismatch_since = None;
             }

@@ -1,10 +1,11 @@
-//! The sections of the table, each with its defaults. `limits` has the rule.
+//! The sections `[limits.…]` of the configuration, each with its defaults. Unless its comment says otherwise,
+//! a field is an upper bound. `mod.rs` has the rule for all of them.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Size, Span};
 
-/// The section `[limits.smtp]`, also for LMTP and submission.
+/// The section `[limits.smtp]`: sessions of SMTP, submission and LMTP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SmtpLimits {
@@ -12,7 +13,7 @@ pub struct SmtpLimits {
     pub command_timeout: Span,
     /// The longest time that a client may take for one command before EHLO or HELO.
     pub greeting_timeout: Span,
-    /// The longest silence inside message data.
+    /// The longest time without an octet inside message data.
     pub data_timeout: Span,
     /// The longest life of a connection.
     pub session_timeout: Span,
@@ -22,25 +23,26 @@ pub struct SmtpLimits {
     pub min_data_rate: u64,
     /// Octets in a command line, its line end included.
     pub max_line_length: usize,
-    /// The largest message, counted as it travels (CRLF line ends).
+    /// The largest message, in octets on the wire (CRLF line ends). SIZE announces it (RFC 1870 section 4).
     pub max_message_size: Size,
-    /// Recipients of one message; a recipient that is named twice counts twice.
+    /// Recipients of one message. A recipient that the client names twice counts twice.
     pub max_recipients: usize,
-    /// Recipients of one message from a client that has not logged in.
+    /// Recipients of one message from a client that has not logged in. LMTP clients count as logged in.
     pub max_recipients_unauthenticated: usize,
-    /// Recipients of one message from the null sender, a bounce; 0 applies the bound of other messages.
+    /// Recipients of one message from the null sender (a bounce); 0: the same limit as for other messages.
     pub max_recipients_null_sender: usize,
-    /// Messages in one session of a client that has not logged in; 0: no limit.
+    /// Messages in one session of a client that has not logged in; 0: no limit. LMTP clients count as logged in.
     pub max_messages_unauthenticated: usize,
-    /// Errors after which each further one delays the client by a second; 0: no limit.
+    /// From the error with this number on, the server pauses for a second after each error; 0: no pauses.
     pub soft_error_limit: usize,
-    /// Errors in one session before it is closed; 0: no limit.
+    /// The error with this number closes the session; 0: no limit.
     pub hard_error_limit: usize,
-    /// Errors before EHLO or HELO; 0: no limit.
+    /// The error with this number closes the session if EHLO or HELO has not come yet; 0: no limit.
     pub greeting_error_limit: usize,
-    /// NOOP, RSET, EHLO, HELP and VRFY between two messages; 0: no limit.
+    /// Commands between two accepted messages that do not advance one: EHLO, HELO, LHLO, RSET, NOOP, HELP, VRFY, and a
+    /// BDAT without octets. One more closes the session; 0: no limit.
     pub junk_command_limit: usize,
-    /// Unknown recipients in one session; 0: no limit.
+    /// The unknown recipient with this number closes the session; 0: no limit.
     pub unknown_recipient_limit: usize,
 }
 
@@ -78,18 +80,19 @@ pub struct Pop3Limits {
     pub login_timeout: Span,
     /// The longest time that output may wait until the client reads any of it.
     pub write_timeout: Span,
-    /// The time that a login waits for another session to leave the mailbox.
+    /// The time that a login waits for the session that has the mailbox locked.
     pub lock_timeout: Span,
     /// The least time between two logins to one mailbox (RFC 2449 section 6.5); "0s": no delay.
     pub login_delay: Span,
     /// Octets in a command line, its line end included.
     pub max_line_length: usize,
-    /// The largest file that POP3 lists. A larger file is skipped unread, because no client has sent it: a sparse
-    /// file may take days to read. The bound is never less than twice `limits.smtp.max_message_size`.
+    /// The largest file that counts as a message. The server skips a larger one without reading it: SMTP accepts no
+    /// such message, and a sparse file of that size may take days to read. A value below twice
+    /// `limits.smtp.max_message_size` counts as that.
     pub max_message_size: Size,
-    /// Errors in one session before it is closed; 0: no limit.
+    /// The error with this number closes a session after the login; 0: no limit.
     pub hard_error_limit: usize,
-    /// Errors before login; 0: no limit.
+    /// The error with this number closes a session before the login; 0: no limit.
     pub login_error_limit: usize,
 }
 
@@ -115,7 +118,7 @@ impl Default for Pop3Limits {
 pub struct TlsLimits {
     /// The longest time for the whole handshake.
     pub handshake_timeout: Span,
-    /// The interval at which the certificate files are checked for a change.
+    /// The interval at which the server checks the certificate files for a change.
     pub reload_interval: Span,
 }
 
@@ -131,25 +134,26 @@ impl Default for TlsLimits {
 pub struct AuthLimits {
     /// Distinct wrong (user, password) pairs in one connection; 0: no limit.
     pub max_failures_per_connection: usize,
-    /// Delay of the reply to a wrong password, doubled each time; "0s": no delay.
+    /// Delay of the reply to the first wrong password. It doubles with each further one; "0s": no delay.
     pub failure_delay: Span,
-    /// The delay at which doubling ends.
+    /// The longest delay of the reply to a wrong password.
     pub max_failure_delay: Span,
-    /// Wrong passwords from one address in a minute, after which none is checked; 0: no limit.
+    /// Wrong passwords in a minute from one address or IPv6 /64. After that the server checks no password from there;
+    /// 0: no limit.
     pub max_failures_per_minute: usize,
-    /// Wrong passwords from one address in a day, after which none is checked; 0: no limit.
+    /// The same for a day; 0: no limit.
     pub max_failures_per_day: usize,
     /// Wrong passwords for one user in an hour, counted over all addresses from which this user has never logged in.
-    /// After that no password from such an address is checked; 0: no limit.
+    /// After that the server checks no password for this user from such an address; 0: no limit.
     pub max_failures_per_user: usize,
-    /// Addresses, networks and users whose wrong passwords are remembered.
+    /// Addresses, networks and users whose wrong passwords the server remembers.
     pub throttle_size: usize,
-    /// Time for which a right password is cached, as a keyed hash, so that the next check costs no Argon2; "0s":
-    /// none is.
+    /// Time for which the server caches a right password, as a keyed hash, so that the next check costs no Argon2;
+    /// "0s": no cache.
     pub cache_ttl: Span,
-    /// Right passwords that are cached, and users whose login addresses are remembered.
+    /// Right passwords in that cache, and users whose login addresses the server remembers.
     pub cache_size: usize,
-    /// The interval at which the files of accounts and aliases are checked for a change.
+    /// The interval at which the server checks the files of accounts and aliases for a change.
     pub reload_interval: Span,
     /// Password checks that may wait for a worker.
     pub queue_size: usize,
@@ -176,30 +180,30 @@ impl Default for AuthLimits {
     }
 }
 
-/// The section `[limits.connections]`: connections of all services, and their share of a turn of the loop.
+/// The section `[limits.connections]`: connections of all services, and the work of each in one turn of the loop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConnectionLimits {
-    /// Connections in all; 0 takes the number that the descriptors allow.
+    /// Connections in all; 0: as many as the descriptor limit allows.
     pub max: usize,
-    /// Connections from one address that is not loopback, or from one /64 of IPv6; 0: no limit.
+    /// Connections from one address or IPv6 /64, except from loopback; 0: no limit.
     pub max_per_address: usize,
-    /// Connections from one /48 of IPv6, which belongs to one customer; 0: no limit.
+    /// Connections from one IPv6 /48, which usually belongs to one customer; 0: no limit.
     pub max_per_network: usize,
-    /// Addresses that are remembered because a message was accepted from them, or a user logged in. If there is no
-    /// room, their connections are evicted after those of unknown clients.
+    /// Addresses that the server remembers because it accepted a message from them, or a user logged in. When the
+    /// connection limit is reached, it evicts their connections after those of unknown addresses.
     pub max_known_addresses: usize,
     /// The longest time until a proxy has sent its PROXY header.
     pub proxy_timeout: Span,
-    /// Time that a stopping server waits for its sessions.
+    /// Time that the server waits for its sessions when it stops.
     pub shutdown_timeout: Span,
-    /// Octets of an endless line that are discarded before the connection is closed.
+    /// Octets of a line without an end that the server discards before it closes the connection.
     pub line_discard_limit: usize,
     /// Commands one connection may run in one turn of the loop.
     pub max_commands_per_turn: usize,
-    /// Octets read from one connection in one turn of the loop. A command line may be longer.
+    /// Octets that the server reads from one connection in one turn of the loop. A command line may be longer.
     pub max_octets_per_turn: usize,
-    /// Output that may wait in a connection before the server stops reading from it.
+    /// Unsent output of a connection at which the server stops reading from it.
     pub max_output_buffer: Size,
 }
 
@@ -224,19 +228,19 @@ impl Default for ConnectionLimits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeliveryLimits {
-    /// The longest time that a client waits for its message to be durable. After that the message is refused and
-    /// removed. This must be below the timeout of any client (RFC 5321 section 4.5.3.2.6 asks for ten minutes,
-    /// Thunderbird has 100 seconds).
+    /// The longest time that a client waits for its message to be durable. After that the server refuses and removes the
+    /// message. The value must be below the timeout of any client: RFC 5321 section 4.5.3.2.6 asks clients to wait ten
+    /// minutes, Thunderbird waits 100 seconds.
     pub timeout: Span,
-    /// Deliveries that may wait for the disk.
+    /// Deliveries that may wait for the committer.
     pub queue_size: usize,
     /// The largest number of deliveries in one batch of the committer.
     pub batch_size: usize,
-    /// Message data held in memory for all connections together: half of it by sessions, half on its way to the disk.
-    /// Under pressure the largest messages are spilled to files before they reach `spill_threshold`; if that is not
-    /// enough, the slowest are evicted.
+    /// Message data in memory for all connections together: half for sessions, half for data on its way to the disk.
+    /// When it runs short, the server spills the largest messages to files before they reach `spill_threshold`. If that
+    /// is not enough, it closes the connections that send slowest.
     pub max_body_memory: Size,
-    /// Message data that one connection holds in memory before it is spilled to a file in `tmp/`.
+    /// Message data of one connection at which the server spills it from memory to a file in `tmp/`.
     pub spill_threshold: Size,
     /// Mailboxes that mail from strangers may create if `unknown_recipients = "create"`.
     pub max_created_mailboxes: usize,
@@ -255,13 +259,13 @@ impl Default for DeliveryLimits {
     }
 }
 
-/// The section `[limits.quota]`: the cache of counts for quotas.
+/// The section `[limits.quota]`: the cache of mailbox sizes for quotas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuotaLimits {
-    /// Time for which a count of a mailbox is valid, for its quota.
+    /// Time for which the counted size of a mailbox is valid.
     pub cache_ttl: Span,
-    /// Mailboxes whose counts are kept in memory.
+    /// Mailboxes whose sizes the server keeps in memory.
     pub cache_size: usize,
 }
 
@@ -275,11 +279,11 @@ impl Default for QuotaLimits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiskLimits {
-    /// Worker threads for the disk.
+    /// Worker threads that read and delete messages.
     pub workers: usize,
     /// Disk jobs (scans, reads, deletions) that may wait for a worker.
     pub queue_size: usize,
-    /// Octets of a message read from the disk at a time.
+    /// Octets of a message that one job reads from the disk.
     pub read_size: Size,
 }
 
@@ -289,19 +293,19 @@ impl Default for DiskLimits {
     }
 }
 
-/// The section `[limits.index]`: lists of messages in memory, and the watch on mailboxes.
+/// The section `[limits.index]`: the indexes of mailboxes in memory, and the inotify watches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IndexLimits {
-    /// Mailboxes whose contents are kept in memory.
+    /// Mailboxes whose indexes the server keeps in memory.
     pub max_mailboxes: usize,
-    /// Memory for the contents of mailboxes. The contents that sessions have open count, but are never dropped.
+    /// Memory for the indexes of mailboxes. The index of an open mailbox counts, but the server never drops it.
     pub max_memory: Size,
-    /// Time for which the contents of a mailbox stay in memory after the last session.
+    /// Time for which an index stays in memory after the last session of its mailbox.
     pub idle_timeout: Span,
     /// Worker threads that scan mailboxes.
     pub scan_workers: usize,
-    /// Events of watched mailboxes that may wait for the loop.
+    /// Inotify events that may wait for the loop.
     pub event_queue_size: usize,
 }
 
@@ -317,13 +321,13 @@ impl Default for IndexLimits {
     }
 }
 
-/// The section `[limits.spool]`: the lock of the spool, and leftovers in it.
+/// The section `[limits.spool]`: the lock of the spool, and stale files in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SpoolLimits {
-    /// Time that a starting server waits for another one to leave the spool.
+    /// Time that the server waits at its start for another server to release the spool.
     pub lock_timeout: Span,
-    /// The age after which a file in `tmp/` counts as a leftover.
+    /// The age after which a file in `tmp/` is stale, and the server removes it.
     pub tmp_max_age: Span,
 }
 
@@ -337,13 +341,13 @@ impl Default for SpoolLimits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TranscriptLimits {
-    /// Octets of one transcript, after which its session is no longer recorded.
+    /// Octets of one transcript. The rest of a longer session is not recorded.
     pub max_size: Size,
-    /// Number of transcripts that are kept. The server deletes the oldest ones.
+    /// Transcripts to keep. The server deletes the oldest ones.
     pub max_count: usize,
-    /// Octets of all transcripts that are kept.
+    /// Octets of all transcripts together. The server deletes the oldest ones.
     pub max_total_size: Size,
-    /// Octets that wait for the disk.
+    /// Octets of transcripts that may wait for the disk.
     pub queue_size: Size,
 }
 

@@ -1,18 +1,18 @@
-//! A message file of a mailbox as values: its directory, its name, its version, and what changed about it.
+//! Plain values that describe a message file: its directory, its name, its version, and a change of the mailbox.
 
 use rustix::fs::Stat;
 
 /// One of the two directories that hold messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Subdir {
-    /// Delivered, and not yet seen by a mail reader.
+    /// Messages that no mail reader has seen.
     New,
-    /// Seen by a mail reader, which has moved it here.
+    /// Messages that a mail reader has seen and moved here.
     Cur,
 }
 
 impl Subdir {
-    /// Both places, in the order in which a message goes through them.
+    /// Both directories, in the order in which a message passes through them.
     pub const ALL: [Self; 2] = [Self::New, Self::Cur];
 
     /// The name of the directory.
@@ -24,23 +24,23 @@ impl Subdir {
     }
 }
 
-/// A name of a message file, with its present or former directory.
+/// The name of a message file, with its directory. The file may be gone.
 pub type FileName = (Subdir, Box<[u8]>);
 
-/// The version of a file: inode, bytes, time of the last change of its content. It differs between two files, and
-/// between two states of one file.
+/// Identifies one file with one content. Another file, or other content, has another version: an inode that the file
+/// system uses again comes with another size or time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileVersion {
-    /// Inode number, which the file system may use again for a later file.
+    /// Inode number.
     pub inode: u64,
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     pub bytes: u64,
     /// Modification time: seconds and nanoseconds.
     pub modified: (i64, u32),
 }
 
 impl FileVersion {
-    /// The stamp of a file with that state.
+    /// The version of the file that `stat` describes.
     #[allow(clippy::unnecessary_cast, reason = "the widths of these fields differ between platforms")]
     pub fn of(stat: &Stat) -> Self {
         Self {
@@ -51,44 +51,44 @@ impl FileVersion {
     }
 }
 
-/// A message file as it was found.
+/// A message file, as a scan or recheck found it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageEntry {
     /// The file name, with flags.
     pub name: Box<[u8]>,
     /// The directory of the file.
     pub subdir: Subdir,
-    /// The version of the file, which differs from another file of the same name.
+    /// The version of the file.
     pub version: FileVersion,
     /// Octets on the wire, with CRLF line ends.
     pub octets: u64,
 }
 
-/// A reference to a message.
+/// A message as a snapshot lists it. Its file may have been renamed or replaced since then.
 #[derive(Debug, Clone, Copy)]
 pub struct MessageRef<'a> {
-    /// The name at the time of the list.
+    /// The file name in the snapshot.
     pub name: &'a [u8],
-    /// The directory at that time.
+    /// The directory in the snapshot.
     pub subdir: Subdir,
-    /// The version of the file.
+    /// The version that the file must still have.
     pub version: FileVersion,
 }
 
 impl<'a> From<&'a MessageEntry> for MessageRef<'a> {
-    fn from(found: &'a MessageEntry) -> Self {
-        Self { name: &found.name, subdir: found.subdir, version: found.version }
+    fn from(entry: &'a MessageEntry) -> Self {
+        Self { name: &entry.name, subdir: entry.subdir, version: entry.version }
     }
 }
 
-/// One difference in the contents of a mailbox. Applying it twice has the same effect as once.
+/// A change of a mailbox. Applying it twice has the same effect as once, so that a repeated event does no harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// The message exists, under this name and in this version.
     Present(MessageEntry),
-    /// No message has that name there.
+    /// The directory has no message of this name.
     Absent {
-        /// The directory in which the name is missing.
+        /// The directory.
         subdir: Subdir,
         /// The file name, with flags.
         name: Box<[u8]>,
@@ -96,7 +96,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// The missing name, if this is a removal.
+    /// The name that is gone, if the change is [`Change::Absent`].
     pub fn absent(self) -> Option<FileName> {
         match self {
             Self::Absent { subdir, name } => Some((subdir, name)),

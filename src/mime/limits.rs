@@ -1,13 +1,13 @@
 //! Bounds of the MIME reader, given by the caller.
 
-/// Bounds of one message. A message beyond them is read all the same: content beyond a bound stays one part.
+/// Bounds of one message. The reader accepts a larger message too, but leaves content beyond a bound as one part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Parts, multiparts and nested messages included. The rest of the message becomes the last part.
+    /// Parts of a message, counting multiparts and nested messages. The rest of the message becomes one last part.
     pub parts: usize,
-    /// Levels of multiparts and nested messages. A deeper one stays one part.
+    /// Levels of multiparts and nested messages. The reader does not parse a deeper one: it stays one part.
     pub depth: usize,
-    /// Octets of one header that are searched for fields.
+    /// Octets of one header that the reader searches for fields. It ignores fields beyond them.
     pub header: usize,
 }
 

@@ -1,26 +1,28 @@
-//! The parts of a message that are shown as its text, and those that are listed.
+//! Divides the parts of a message into those that a mail reader shows as text and those that it lists.
 //!
-//! The rule: each part is shown, or listed, or in a part that is listed. Only blank text is neither.
+//! The rule: no content is lost. Each part without children is shown or listed, or it lies inside a listed message. The
+//! only exception is blank text.
 
 use std::borrow::Cow;
 
 use super::{Content, Message, Part, Role, flowed, html, uuencode};
 
-/// A message for a reader.
+/// A message prepared for display.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
-    /// The text, HTML laid out.
+    /// The text of the shown parts. HTML is converted to plain text.
     pub text: String,
-    /// Places in [`Message::parts`] of the parts that the text shows.
+    /// Indexes in [`Message::parts`] of the parts that `text` shows.
     pub shown: Vec<usize>,
-    /// Places in [`Message::parts`] of the parts that the text does not show, or that are files too. Attachments come first,
-    /// then other forms of the text.
+    /// Indexes in [`Message::parts`] of the parts that a reader can save: the parts that `text` does not show, and
+    /// shown parts that are files too. Attachments come first, then the alternatives that `text` does not show.
     pub listed: Vec<usize>,
-    /// Files in the text, uuencoded. The text shows their first line and `end`.
+    /// Uuencoded files in the plain text. `text` shows only the lines `begin` and `end` of each.
     pub embedded: Vec<uuencode::Block>,
 }
 
-/// The order in which alternatives are preferred on a terminal.
+/// The preference among alternatives. A terminal shows plain text best, so the order of RFC 2046 section 5.1.4, in which
+/// the last alternative is the best, does not decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Plain,
@@ -29,7 +31,7 @@ enum Rank {
 }
 
 impl View {
-    /// Chooses the parts of a message.
+    /// Divides the parts of a message.
     pub fn of(message: &Message<'_>) -> Self {
         let parts = message.parts();
         let texts: Vec<Option<String>> = parts.iter().map(|part| text_of(message, part)).collect();
@@ -61,16 +63,17 @@ impl View {
             view.text.push('\n');
         }
         let mut others = Vec::new();
-        // The parts of a nested message are in the message.
-        let mut inside = vec![false; parts.len()];
+        // The entry of a nested message in the list covers its parts.
+        let mut is_nested = vec![false; parts.len()];
         for (index, part) in parts.iter().enumerate() {
-            inside[index] =
-                part.parent.is_some_and(|parent| inside[parent] || parts[parent].content == Content::Message);
+            is_nested[index] = part
+                .parent
+                .is_some_and(|parent| is_nested[parent] || parts[parent].content == Content::Message);
             let named = message.file_name(part).is_some();
             let is_file = named || part.disposition.value == "attachment";
             let is_blank = part.is_text() && !part.is_html() && !is_file && texts[index].is_none();
             match part.content {
-                _ if inside[index] || part.content == Content::Multipart || is_blank => {}
+                _ if is_nested[index] || part.content == Content::Multipart || is_blank => {}
                 _ if is_shown[index] && !is_file && ranks[index] != Rank::Other => {}
                 _ if part.is_text() && !is_file && part.role == Role::Part && ranks[index] != Rank::Other => {
                     others.push(index);
@@ -82,7 +85,7 @@ impl View {
         view
     }
 
-    /// Takes the uuencoded files out of a text.
+    /// Moves the uuencoded files of a text to `embedded`, and returns the text without their data.
     fn take_embedded<'t>(&mut self, text: &'t str) -> Cow<'t, str> {
         let blocks = uuencode::blocks(text, MAX_EMBEDDED - self.embedded.len());
         if blocks.is_empty() {
@@ -100,7 +103,7 @@ impl View {
     }
 }
 
-/// The text that a part would show; `None` if there is nothing to see.
+/// The text to show for a part; `None` if the part is not text, or is blank.
 fn text_of(message: &Message<'_>, part: &Part) -> Option<String> {
     let has_text = part.is_text() || (part.is_html() && part.content == Content::Leaf);
     if !has_text {
@@ -120,22 +123,22 @@ fn rank(part: &Part) -> Rank {
     }
 }
 
-/// The parts to show, in their order. If the message has no text, the text around its boundaries, else that of the first nested
-/// message that has some.
+/// The parts to show, in their order. If the message has no text of its own, these are its preambles and epilogues. If it
+/// has none of these either, they are the text of its first nested message that has some.
 fn shown(
     parts: &[Part],
     texts: &[Option<String>],
     ranks: &[Rank],
     is_inline: &dyn Fn(usize) -> bool,
 ) -> Vec<usize> {
-    // Children come after their parents, so a pass from the end meets them first.
+    // Parents stand before their children, so a pass from the end has the children first.
     let mut shows: Vec<Vec<usize>> = vec![Vec::new(); parts.len()];
     let mut nested = Vec::new();
     for (index, part) in parts.iter().enumerate().rev() {
         match part.content {
             Content::Leaf if texts[index].is_some() && is_inline(index) => shows[index].push(index),
             Content::Leaf | Content::Opaque => {}
-            // Its child is its text, but not that of the message around it.
+            // The text of a nested message is not text of the outer message. It is shown only if the outer message has none.
             Content::Message => {
                 let inner = std::mem::take(&mut shows[index]);
                 if !inner.is_empty() {
@@ -143,46 +146,46 @@ fn shown(
                 }
             }
             Content::Multipart => {
-                // The children were added the last one first.
+                // The pass from the end added the last child first.
                 if part.media_type.value != "multipart/alternative" {
                     shows[index].reverse();
                 }
             }
         }
         let Some(parent) = part.parent else { continue };
-        let found = std::mem::take(&mut shows[index]);
-        let Some(first) = found.first() else { continue };
-        let known = &mut shows[parent];
+        let shown = std::mem::take(&mut shows[index]);
+        let Some(first) = shown.first() else { continue };
+        let of_parent = &mut shows[parent];
         if parts[parent].media_type.value == "multipart/alternative" {
-            // The first of the best.
-            if known.first().is_none_or(|known| ranks[*first] <= ranks[*known]) {
-                *known = found;
+            // Of several alternatives with the best rank, the first one wins.
+            if of_parent.first().is_none_or(|best| ranks[*first] <= ranks[*best]) {
+                *of_parent = shown;
             }
         } else if parts[parent].content == Content::Message {
-            *known = found;
+            *of_parent = shown;
         } else {
-            known.extend(found.into_iter().rev());
+            of_parent.extend(shown.into_iter().rev());
         }
     }
     let own = shows.swap_remove(0);
-    let between = |index: &usize| {
+    let is_around = |index: &usize| {
         matches!(parts[*index].role, Role::Preamble | Role::Epilogue) && texts[*index].is_some()
     };
     if !own.is_empty() {
         return own;
     }
-    let between: Vec<usize> = (0..parts.len()).filter(between).collect();
-    if between.is_empty() { nested } else { between }
+    let around: Vec<usize> = (0..parts.len()).filter(is_around).collect();
+    if around.is_empty() { nested } else { around }
 }
 
-/// True if a part is text to be read with the message, and not a file.
+/// True if a part is text of the message, and not an attached file (RFC 2183 section 2).
 fn is_inline(message: &Message<'_>, part: &Part, rank: Rank) -> bool {
     part.role == Role::Part
         && part.disposition.value != "attachment"
         && (rank != Rank::Other || (part.is_text() && message.file_name(part).is_none()))
 }
 
-/// Uuencoded files of a message.
+/// The largest number of uuencoded files in one message. The text shows further ones as they are.
 const MAX_EMBEDDED: usize = 100;
 
 #[cfg(test)]
@@ -242,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_shown_is_listed() {
+    fn parts_that_are_not_shown_are_listed() {
         let named = "Content-Type: text/plain; name=a.txt\n\nnamed";
         let attached = "Content-Type: text/plain\nContent-Disposition: attachment\n\nattached";
         let csv = "Content-Type: text/csv; name=a.csv\n\n1,2";

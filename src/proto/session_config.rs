@@ -1,38 +1,39 @@
-//! The configuration of sessions: the settings that every protocol has, and the type for those of one protocol.
+//! The configuration of sessions: the settings that all protocols share, and a trait for the settings of one protocol.
 
 use std::fmt;
 
 use super::{dot::LineEndings, syntax::Syntax};
 use crate::limits::Limits;
 
-/// The configuration that the sessions of a listener share. `P` has the settings of their protocol.
+/// The configuration shared by the sessions of a listener. `P` is the type of the protocol's own settings.
 #[derive(Debug, Clone)]
 pub struct SessionConfig<P> {
     /// The server's name in banners, replies and `Received:`.
     pub hostname: String,
-    /// The accepted line ends. Lenient listeners also accept terminal input.
+    /// The accepted line ends. Lenient ones allow a bare LF, as telnet may send it.
     pub line_endings: LineEndings,
-    /// The accepted syntax of commands, except for older personas: see [`SessionConfig::syntax`].
+    /// The configured syntax of commands. Read [`SessionConfig::syntax`] instead, which overrides it for older personas.
     pub syntax: Syntax,
-    /// The bounds on lines, messages, times and errors.
+    /// The bounds on line length, message size, time and errors.
     pub limits: Limits,
-    /// True if every rule is enforced to the letter, and each refusal names the broken rule.
+    /// True with `strict = true`: the session enforces every rule to the letter, and each refusal names the broken
+    /// rule.
     pub pedantic: bool,
-    /// The settings of the protocol.
+    /// The settings of this protocol alone.
     pub protocol: P,
 }
 
 /// The settings of one protocol.
 pub trait ProtocolConfig: fmt::Debug {
-    /// True if the sessions speak the current protocol, and not that of an older RFC.
+    /// True if the sessions speak the current protocol, and not an older persona.
     fn is_modern(&self) -> bool;
 }
 
 impl<P: ProtocolConfig> SessionConfig<P> {
-    /// The accepted syntax of commands. A persona of an older protocol keeps the syntax of its time, unless its line
-    /// ends are lenient too.
+    /// The syntax of commands that sessions accept. An older persona accepts only the grammar of its RFC, unless the
+    /// line ends are lenient: then people type the commands.
     pub fn syntax(&self) -> Syntax {
-        let of_its_time = !self.protocol.is_modern() && self.line_endings != LineEndings::Lenient;
-        if self.pedantic || of_its_time { Syntax::Exact } else { self.syntax }
+        let is_old_and_exact = !self.protocol.is_modern() && self.line_endings != LineEndings::Lenient;
+        if self.pedantic || is_old_and_exact { Syntax::Exact } else { self.syntax }
     }
 }

@@ -1,4 +1,4 @@
-//! Jobs for the threads that may wait, and their completions. Each carries its addressee and owns the values it
+//! Jobs for the threads that may block, and their completions. Each carries its addressee and owns the values it
 //! needs.
 
 use std::{

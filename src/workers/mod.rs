@@ -1,4 +1,4 @@
-//! Threads that may wait, so that the loop never does: jobs go out, completions come back.
+//! Threads that may block, so that the loop never does: jobs go out, completions come back.
 //!
 //! There are three pools. A password check uses a CPU for tens of milliseconds and a scan may take seconds, and a
 //! client that reads a message must not queue after a hundred of them. A job owns the values it needs, and its

@@ -120,7 +120,8 @@ fn at_data(services: Services, n: usize) -> Client {
 
 /// So many octets in lines.
 fn lines(octets: usize) -> Vec<u8> {
-    [&[b'x'; 78][..], b"\r\n"].concat().repeat(octets / 80)
+    let line = [&[b'x'; 78][..], b"\r\n"].concat();
+    [&b"Subject: long\r\n\r\n"[..], &line.repeat(octets / 80)].concat()
 }
 
 #[test]

@@ -44,7 +44,9 @@ impl Pop3Session {
             (Some(_), ..) => self.refuse_arguments(rule, out),
             (None, Some(_), _) => self.refuse(out, rule.name, reply::TLS_ALREADY),
             (None, None, false) => self.refuse(out, rule.name, reply::NO_TLS),
-            (None, None, true) if !last => self.close_with(out, "clear text after STLS", reply::OUT_OF_STEP),
+            (None, None, true) if !last => {
+                self.close_with(out, "clear text after STLS", reply::PIPELINED_AFTER_STLS)
+            }
             (None, None, true) => {
                 reply::BEGIN_TLS.write_ok(self.language, out);
                 Step::StartTls

@@ -100,7 +100,7 @@ const CITED: &[(ReplyText, &str)] = &[
     (reply::NO_SUCH_MECHANISM, "RFC 5034 4"),
     (reply::BAD_RESPONSE, "RFC 5034 4"),
     (reply::TLS_ALREADY, "RFC 2595 4"),
-    (reply::OUT_OF_STEP, "RFC 2595 4"),
+    (reply::PIPELINED_AFTER_STLS, "RFC 2595 4"),
     (reply::NOT_TLS, "RFC 2595 4"),
 ];
 

@@ -1,8 +1,9 @@
-//! All replies of the POP3 server, in both languages of LANG (RFC 6856 section 3).
+//! The reply texts of the POP3 server, in both languages of LANG (RFC 6856 section 3). A reply of numbers, such as that
+//! to STAT, has no translation: the code of its command writes it.
 
 use crate::proto::{buffer::Outbox, request::Failure, smtp::reply_codes::ReplyClass};
 
-/// The language of replies, which LANG changes (RFC 6856 section 3).
+/// The language of reply texts. The client chooses it with LANG.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Language {
     /// English, until the client chooses another language.
@@ -12,9 +13,10 @@ pub enum Language {
     Fr,
 }
 
-/// The text of a reply, in both languages.
+/// The text of a reply in both languages, with the response code of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplyText {
+    /// The response code with the blank after it, such as `[AUTH] `; empty if there is none.
     code: &'static str,
     en: &'static str,
     fr: &'static str,
@@ -25,7 +27,7 @@ impl ReplyText {
         Self { code: "", en, fr }
     }
 
-    /// A refusal with a response code (RFC 2449 section 8, RFC 3206), which includes the blank after it.
+    /// A refusal with a response code (RFC 2449 section 8, RFC 3206). `code` ends with a blank.
     const fn coded(code: &'static str, en: &'static str, fr: &'static str) -> Self {
         Self { code, en, fr }
     }
@@ -53,23 +55,23 @@ impl ReplyText {
         out.line(&format!("-ERR {}{}", self.code, self.text(language)));
     }
 
-    /// Writes `-ERR`, the response code, the broken rule and the text.
+    /// Writes `-ERR`, the response code, the RFC section of the broken rule, and the text.
     pub fn write_err_citing(&self, section: &str, language: Language, out: &mut Outbox) {
         out.line(&format!("-ERR {}{section}: {}", self.code, self.text(language)));
     }
 
-    /// The refusal in English, for a connection without a session.
+    /// The refusal as a line in English, for a connection that has no session.
     pub fn line(&self) -> String {
         format!("-ERR {}{}", self.code, self.en)
     }
 
-    /// The name of this refusal in the log.
+    /// The refusal for the log: `-ERR`, or `-ERR-[AUTH]` with a response code.
     pub fn codes(&self) -> String {
         if self.code.is_empty() { "-ERR".into() } else { format!("-ERR-{}", self.code.trim_end()) }
     }
 }
 
-/// The refusal for a failure of the server or of a login.
+/// The refusal of a login or command for which the backend reported a failure.
 pub fn failure_text(failure: Failure) -> ReplyText {
     match failure {
         Failure::AuthFailed { .. } => WRONG_PASSWORD,
@@ -89,7 +91,7 @@ pub fn failure_text(failure: Failure) -> ReplyText {
             "The last login was a moment ago, wait a little",
             "La dernière connexion est trop récente, patientez un peu",
         ),
-        // The code tells clients that this is not a wrong password (RFC 3206 section 4).
+        // Not `[AUTH]`: a client would ask its user for another password (RFC 3206 section 4).
         Failure::NoFolder => ReplyText::coded("[SYS/PERM] ", "No such folder", "Ce dossier n'existe pas"),
         Failure::Gone => ReplyText::new("That message is not there any more", "Ce message n'est plus là"),
         Failure::Changed => ReplyText::coded(
@@ -110,12 +112,12 @@ pub fn failure_text(failure: Failure) -> ReplyText {
     }
 }
 
-/// USER. The reply is the same for known and unknown users.
+/// The reply to USER, the same for known and unknown users, so that a client cannot test names.
 pub const SEND_PASS: ReplyText = ReplyText::new("Send PASS", "Envoyez PASS");
-/// The login failed. The reply is the same for every reason.
+/// A failed login. The reply is the same for every reason, so that a client cannot test names.
 pub const WRONG_PASSWORD: ReplyText =
     ReplyText::coded("[AUTH] ", "Wrong user or password", "Utilisateur ou mot de passe incorrect");
-/// Another session has locked the mailbox.
+/// A login to a mailbox that another session has locked (RFC 1939 section 4).
 pub const IN_USE: ReplyText = ReplyText::coded(
     "[IN-USE] ",
     "Another session has this mailbox open",
@@ -131,46 +133,46 @@ pub const USER_FIRST: ReplyText = ReplyText::new("Say USER first", "Commencez pa
 /// A command that is allowed only before the login.
 pub const LOGGED_IN_ALREADY: ReplyText =
     ReplyText::new("You are logged in already", "Vous êtes déjà connecté");
-/// A missing, superfluous or malformed argument. The expected syntax follows the text.
+/// A missing, superfluous or malformed argument. The session appends the expected syntax.
 pub const BAD_ARGUMENT: ReplyText = ReplyText::new("Expected", "Attendu :");
 /// A line longer than the limit.
 pub const LINE_TOO_LONG: ReplyText = ReplyText::new("Line too long", "Ligne trop longue");
 /// A control character in a line.
 pub const BAD_LINE: ReplyText =
     ReplyText::new("Control characters are not allowed", "Caractères de contrôle interdits");
-/// No message has this number.
+/// A message number that the maildrop does not have.
 pub const NO_SUCH_MESSAGE: ReplyText = ReplyText::new("No such message", "Ce message n'existe pas");
-/// The message is marked as deleted.
+/// The number of a message that is marked as deleted.
 pub const ALREADY_DELETED: ReplyText = ReplyText::new("That message is deleted", "Ce message est effacé");
-/// DELE.
+/// The success of DELE.
 pub const DELETED: ReplyText = ReplyText::new("Deleted at QUIT", "Effacé à la fin de la session");
 /// DELE in a folder, which POP3 opens for reading only.
 pub const READ_ONLY: ReplyText = ReplyText::new(
     "Folders can be read but not changed here",
     "Ici, les dossiers se lisent mais ne se modifient pas",
 );
-/// NOOP.
+/// The success of NOOP.
 pub const NOTHING_DONE: ReplyText = ReplyText::new("Nothing done", "Rien de fait");
-/// RSET.
+/// The success of RSET.
 pub const RESTORED: ReplyText =
     ReplyText::new("Nothing is marked as deleted", "Plus rien n'est marqué comme effacé");
-/// LIST or UIDL without an argument; the list follows.
+/// The first line of the reply to LIST or UIDL without an argument.
 pub const LIST_FOLLOWS: ReplyText = ReplyText::new("List follows", "Voici la liste");
-/// The top of a message follows.
+/// The first line of the reply to TOP.
 pub const TOP_FOLLOWS: ReplyText = ReplyText::new("Top of message follows", "Voici le début du message");
-/// CAPA.
+/// The first line of the reply to CAPA.
 pub const CAPABILITIES: ReplyText = ReplyText::new("Capabilities follow", "Voici les capacités");
-/// UTF8.
+/// The success of UTF8.
 pub const UTF8: ReplyText = ReplyText::new("UTF-8 it is", "Va pour UTF-8");
-/// LANG without an argument.
+/// The first line of the reply to LANG without an argument.
 pub const LANGUAGES: ReplyText = ReplyText::new("Languages follow", "Voici les langues");
-/// LANG with an argument.
+/// The success of LANG with an argument, in the new language.
 pub const LANGUAGE_CHANGED: ReplyText =
     ReplyText::new("Replies will be in English", "Les réponses seront en français");
 /// LANG with a language that the server does not have.
 pub const NO_SUCH_LANGUAGE: ReplyText =
     ReplyText::new("Not a language spoken here", "Cette langue n'est pas parlée ici");
-/// QUIT.
+/// The success of QUIT.
 pub const BYE: ReplyText = ReplyText::new("Bye", "Au revoir");
 /// QUIT, if a message could not be deleted.
 pub const NOT_ALL_DELETED: ReplyText = ReplyText::coded(
@@ -178,58 +180,59 @@ pub const NOT_ALL_DELETED: ReplyText = ReplyText::coded(
     "some deleted messages not removed",
     "certains messages effacés n'ont pas été supprimés",
 );
-/// AUTH without a mechanism.
+/// The first line of the reply to AUTH without a mechanism.
 pub const MECHANISMS: ReplyText = ReplyText::new("Mechanisms follow", "Voici les mécanismes");
 /// AUTH with a mechanism other than PLAIN.
 pub const NO_SUCH_MECHANISM: ReplyText = ReplyText::new(
     "Not offered here, AUTH alone lists what is",
     "Non offert ici ; AUTH seul montre ce qui l'est",
 );
-/// The client cancelled AUTH with a lone asterisk.
+/// An exchange that the client has cancelled with a lone asterisk (RFC 5034 section 4).
 pub const CANCELLED: ReplyText = ReplyText::new("Authentication cancelled", "Authentification annulée");
-/// The response is not base64, or not a PLAIN message.
+/// A SASL response that is not base64, or not a PLAIN message.
 pub const BAD_RESPONSE: ReplyText = ReplyText::new("Cannot decode the response", "Réponse indéchiffrable");
-/// A password is refused in clear text, because it could be overheard.
+/// A login in clear text where the listener accepts passwords only under TLS.
 pub const TLS_NEEDED: ReplyText = ReplyText::coded(
     "[AUTH] ",
     "Passwords are taken under TLS only, begin with STLS",
     "Pas de mot de passe sans TLS, commencez par STLS",
 );
-/// APOP, which would need the password in clear on the disk.
-pub const WEAK_LOGIN: ReplyText = ReplyText::new(
+/// The refusal of APOP, for which the server would have to store passwords in clear text.
+pub const APOP_REFUSED: ReplyText = ReplyText::new(
     "Not offered: it needs the password in clear on the disk; use USER and PASS",
     "Non offert : il faudrait garder le mot de passe en clair ; utilisez USER et PASS",
 );
-/// RPOP, which believes the client's word.
-pub const NO_LOGIN: ReplyText = ReplyText::new(
+/// The refusal of RPOP, a login without a password (RFC 1081).
+pub const RPOP_REFUSED: ReplyText = ReplyText::new(
     "Not offered: it takes the client's word for who it is; use USER and PASS",
     "Non offert : il faudrait croire le client sur parole ; utilisez USER et PASS",
 );
-/// STLS. This is the last reply in clear text.
+/// The success of STLS, the last reply in clear text.
 pub const BEGIN_TLS: ReplyText = ReplyText::new("Begin TLS", "Commencez TLS");
 /// STLS on a listener without a certificate.
 pub const NO_TLS: ReplyText = ReplyText::new("TLS is not offered here", "TLS n'est pas offert ici");
 /// STLS under TLS.
 pub const TLS_ALREADY: ReplyText = ReplyText::new("TLS is active already", "TLS est déjà actif");
-/// The client sent octets before its turn.
-pub const OUT_OF_STEP: ReplyText = ReplyText::new("Wait for the reply to STLS", "Attendez la réponse à STLS");
+/// The refusal of octets in clear text after STLS: an attacker may have added them (RFC 2595 section 4).
+pub const PIPELINED_AFTER_STLS: ReplyText =
+    ReplyText::new("Wait for the reply to STLS", "Attendez la réponse à STLS");
 /// A TLS handshake on a port without implicit TLS.
 pub const NOT_TLS: ReplyText =
     ReplyText::new("This port does not begin with TLS", "Ce port ne commence pas par TLS");
-/// The session has reached its limit of errors.
+/// The last reply of a session that has reached its error limit.
 pub const TOO_MANY_ERRORS: ReplyText =
     ReplyText::new("Too many errors, closing", "Trop d'erreurs, fin de session");
-/// The client took too long.
+/// The last reply to a client that took too long.
 pub const TOO_SLOW: ReplyText = ReplyText::new("Timeout, closing", "Délai dépassé, fin de session");
-/// The server shuts down and ends the session.
+/// The last reply when the server shuts down.
 pub const SHUTTING_DOWN: ReplyText = ReplyText::coded("[SYS/TEMP] ", "Shutting down", "Arrêt du serveur");
 /// An internal error of the server.
 pub const INTERNAL: ReplyText = ReplyText::coded("[SYS/TEMP] ", "Internal error", "Erreur interne");
-/// The connection limit is reached.
+/// The only line to a client beyond the connection limit.
 pub const TOO_MANY_CONNECTIONS: ReplyText =
     ReplyText::coded("[SYS/TEMP] ", "Too many connections, try later", "Trop de connexions, réessayez");
 
-/// The response codes, their meaning, and whether the same command may work later.
+/// The response codes and their meanings. The class says whether the same command may work later.
 pub const CODES: [(&str, &str, ReplyClass); 5] = [
     ("AUTH", "name or password are wrong, or may not be sent so (RFC 3206)", ReplyClass::Permanent),
     ("IN-USE", "another session has the mailbox (RFC 2449)", ReplyClass::Transient),

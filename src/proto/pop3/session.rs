@@ -135,8 +135,8 @@ impl Pop3Session {
                 Step::Close
             }
             (Verb::Auth, Some(argument)) => self.auth(argument, out),
-            (Verb::Apop, _) => self.refuse(out, rule.name, reply::WEAK_LOGIN),
-            (Verb::Rpop, _) => self.refuse(out, rule.name, reply::NO_LOGIN),
+            (Verb::Apop, _) => self.refuse(out, rule.name, reply::APOP_REFUSED),
+            (Verb::Rpop, _) => self.refuse(out, rule.name, reply::RPOP_REFUSED),
             (verb, argument) => {
                 self.state = State::Authorization { user };
                 self.any_state(verb, argument, out).unwrap_or_else(|| self.refuse_arguments(rule, out))

@@ -131,7 +131,7 @@ impl SmtpSession {
     }
 }
 
-/// The delay for each error from the tenth on.
+/// The pause after each error from `soft_error_limit` on.
 const PENALTY: Duration = Duration::from_secs(1);
 /// Letters of the longest command: STARTTLS. A longer word is not logged.
 const MAX_VERB: usize = 8;

@@ -231,7 +231,7 @@ impl Session for SmtpSession {
         let (limit, renewed_by) = match (&self.state, &self.client) {
             (State::Data(_) | State::SkippingChunk(_), _) => (limits.smtp.data_timeout, ResetOn::Octet),
             (_, None) => (limits.smtp.greeting_timeout, ResetOn::Progress),
-            _ if self.is_identified() => (limits.smtp.command_timeout, ResetOn::Command),
+            _ if self.is_trusted_client() => (limits.smtp.command_timeout, ResetOn::Command),
             _ => (limits.smtp.command_timeout, ResetOn::Progress),
         };
         let (write, lifetime) = (limits.smtp.write_timeout.0, Some(limits.smtp.session_timeout.0));
@@ -247,7 +247,7 @@ impl Session for SmtpSession {
         };
         let at = match (&self.state, body) {
             (State::AwaitingDelivery(_), _) => SessionStage::Delivering,
-            (_, body) if self.is_identified() => SessionStage::Trusted(body),
+            (_, body) if self.is_trusted_client() => SessionStage::Trusted(body),
             (_, Some(body)) => SessionStage::Body(body),
             _ if self.client.is_none() || self.config.protocol.policy.kind == Kind::Submission => {
                 SessionStage::Unidentified

@@ -1,5 +1,5 @@
-//! The state of an SMTP session: the client's identity, and the progress of the message. The other files of
-//! this directory operate on it, each for some commands.
+//! The state of an SMTP or LMTP session: the client's identity, and the message in progress. The other files of this
+//! directory change it, each for some of the commands.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -38,7 +38,8 @@ pub struct SmtpSession {
     pub(super) user: Option<Mailbox>,
     /// LMTP: the address and the destinations of every accepted RCPT.
     pub(super) accepted: Vec<(Address, Destinations)>,
-    /// Mailboxes examined since the last call of [`Session::take_work`](crate::proto::Session::take_work).
+    /// Mailboxes examined since the last call of [`Session::take_work`](crate::proto::Session::take_work), which
+    /// charges them to this turn of the loop.
     pub(super) work: usize,
     pub(super) failed_credentials: FailedCredentials,
     /// True if an unfinished line begins with BDAT.
@@ -46,15 +47,18 @@ pub struct SmtpSession {
     /// True if the client has tried to log in. Afterwards, unexpected input may be a password.
     pub(super) auth_seen: bool,
     pub(super) state: State,
+    /// Accepted messages.
     pub(super) messages: usize,
     pub(super) errors: usize,
+    /// Junk commands since the last accepted message, see [`Verb::is_junk`](super::command_table::Verb::is_junk).
     pub(super) junk: usize,
     pub(super) unknown_recipients: usize,
+    /// True if the server shuts down: the session ends after the message in progress.
     pub(super) stopping: bool,
     /// True if MAIL had BODY=8BITMIME.
     pub(super) eight_bit: bool,
     pub(super) progress: Progress,
-    /// The furthest step reached since the last message.
+    /// The furthest stage reached since the last accepted message or login: one of the `ADVANCE_` constants.
     pub(super) max_advance: usize,
 }
 
@@ -65,46 +69,49 @@ pub(super) struct ClientIdentity {
 }
 
 pub(super) enum State {
-    /// Waits for a command; no message is begun.
+    /// Outside of a transaction; waits for a command.
     Idle,
     /// After MAIL; waits for recipients.
     Transaction(OpenTransaction),
-    /// After 354, or inside the octets of a BDAT.
+    /// Receives message data: after 354, or inside a BDAT chunk.
     Data(Box<MessageBody>),
-    /// Between two BDATs of one message.
+    /// Between two BDAT chunks of one message (RFC 3030 section 2).
     Chunks(Box<MessageBody>),
-    /// Inside the octets of a BDAT that is refused.
+    /// Discards the octets of a refused BDAT chunk.
     SkippingChunk(RefusedChunk),
-    /// Between two BDATs of a refused message, with its reply and the number of octets discarded so far.
+    /// Between two BDAT chunks of a refused message: its reply, and the number of octets discarded so far.
     RefusedMessage(Reply, u64),
-    /// In an exchange of AUTH.
+    /// AUTH waits for the client's next line.
     Auth(SaslExchange),
-    /// The reply to a wrong password is delayed. `last`: the limit of wrong passwords is reached.
+    /// The reply to a wrong password is delayed. If `last` is true, the limit of wrong passwords is reached, and the
+    /// connection closes after the reply.
     DelayingReply { last: bool },
     /// AUTH waits for the response to `Request::Verify`.
     AwaitingVerify(Credentials),
     /// MAIL waits for the response to `ReceiveRequest::CheckSpace`.
     AwaitingSpace(Envelope),
-    /// DATA, or the first BDAT, waits for `ReceiveRequest::Begin`.
+    /// DATA, or the first BDAT, waits for the response to `ReceiveRequest::Begin`.
     AwaitingBegin(Envelope, Option<Chunk>),
-    /// Message data waits for `ReceiveRequest::Spill`, or for `ReceiveRequest::Discard` if the message is refused.
+    /// Message data waits for the response to `ReceiveRequest::Spill`, or to `ReceiveRequest::Discard` if the message
+    /// is refused.
     AwaitingSpill(Box<MessageBody>),
-    /// The end of data waits for `ReceiveRequest::Deliver`.
+    /// The final dot, or the last BDAT chunk, waits for the response to `ReceiveRequest::Deliver`.
     AwaitingDelivery(PendingReply),
-    /// The replies to the end of a message are being written.
+    /// LMTP: the session writes one reply for each recipient (RFC 2033 section 4.2).
     WritingReplies(Box<RecipientReplies>),
-    /// A refused or reset message waits for `ReceiveRequest::Discard`. More of it may come unless `last` is true.
+    /// A refused or reset message waits for the response to `ReceiveRequest::Discard`. If `last` is false, the client
+    /// may send more chunks of it.
     AwaitingDiscard { reply: Reply, last: bool },
 }
 
 /// A message whose recipients are being collected.
 pub(super) struct OpenTransaction {
     pub(super) envelope: Envelope,
-    /// The mailboxes in the envelope, as a set, because an alias may have a thousand and may be named
-    /// repeatedly.
-    pub(super) positions: HashSet<Mailbox>,
-    /// The alias lists whose mailboxes are all in the envelope. Holding a list ensures that no other list
-    /// gets its id.
+    /// The mailboxes in the envelope, as a set: an alias may have a thousand mailboxes, and the client may name it
+    /// again and again.
+    pub(super) mailboxes: HashSet<Mailbox>,
+    /// The alias lists whose mailboxes are all in the envelope. The map holds each list itself, because a list that
+    /// is freed could leave its id to another list.
     pub(super) lists: HashMap<ListId, Destinations>,
     /// The number of accepted RCPTs, including repeated ones.
     pub(super) rcpts: usize,
@@ -112,39 +119,39 @@ pub(super) struct OpenTransaction {
 
 impl OpenTransaction {
     pub(super) fn new(envelope: Envelope) -> Self {
-        Self { envelope, positions: HashSet::new(), lists: HashMap::new(), rcpts: 0 }
+        Self { envelope, mailboxes: HashSet::new(), lists: HashMap::new(), rcpts: 0 }
     }
 }
 
-/// A refused chunk that is being discarded.
+/// A refused BDAT chunk, as far as the session has discarded it.
 pub(super) struct RefusedChunk {
     pub(super) size: u64,
-    /// The time of the first attempt to read its octets.
+    /// The time at which the session began to discard it, if some octets were missing then.
     pub(super) started_at: Option<Duration>,
     /// Octets that have not arrived yet.
     pub(super) left: u64,
-    /// The reply after the last octet.
+    /// The reply that the session sends after the last octet of the chunk.
     pub(super) reply: Reply,
     pub(super) context: ChunkContext,
 }
 
-/// The context of a refused chunk.
+/// The message that a refused chunk belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChunkContext {
-    /// No MAIL came before the chunk.
+    /// None: no MAIL came before the chunk.
     Nothing,
-    /// A message that is refused together with this chunk.
+    /// A message that is refused because of this chunk.
     Message { last: bool },
-    /// A message that was refused before. Clients that pipeline send the rest of it nevertheless. `octets`
-    /// were discarded so far.
+    /// A message that was refused earlier. Clients that pipeline send the rest of it nevertheless. `octets` is the
+    /// number of octets discarded so far.
     RefusedMessage { last: bool, octets: u64 },
 }
 
-/// An exchange that waits for the client's next line.
+/// A SASL exchange that waits for the client's next line (RFC 4954 section 4).
 pub(super) enum SaslExchange {
-    /// PLAIN waits for the message.
+    /// PLAIN waits for its only message: user and password (RFC 4616 section 2).
     Plain,
-    /// LOGIN waits for the name.
+    /// LOGIN waits for the user name.
     LoginUser,
     /// LOGIN waits for the password of this user.
     LoginPassword(Vec<u8>),
@@ -168,23 +175,23 @@ impl SaslExchange {
     }
 }
 
-/// A message that the backend delivers, with the result to report.
+/// The success to report when the backend has delivered the message.
 pub(super) struct PendingReply {
     /// The event to log when the message is durable.
     pub(super) accepted: Event,
     /// The reply to the client when the message is durable.
     pub(super) queued: Reply,
-    /// LMTP: the mailboxes of the envelope, in its order.
+    /// LMTP: the mailboxes in the order of the envelope.
     pub(super) to: Vec<Mailbox>,
 }
 
 /// The replies to the end of a message in LMTP, one for each RCPT.
 pub(super) struct RecipientReplies {
     pub(super) rcpts: vec::IntoIter<(Address, Destinations)>,
-    /// The reply to a RCPT without a failed mailbox.
+    /// The reply for a recipient none of whose mailboxes failed.
     pub(super) reply: Reply,
     pub(super) failures: HashMap<Mailbox, Failure>,
-    /// The first recipients whose mail was accepted, for the log.
+    /// The first recipients that have the message, for the log.
     pub(super) to: Vec<String>,
     pub(super) then: AfterReplies,
 }
@@ -192,17 +199,17 @@ pub(super) struct RecipientReplies {
 /// The action after the last reply.
 pub(super) enum AfterReplies {
     Nothing,
-    /// Log that all recipients have the message, or that none has.
+    /// Log this event, which holds for all recipients: they all have the message, or none has it.
     LogForAll(Event),
-    /// Log that this number of mailboxes have the message.
+    /// Log that this number of mailboxes has the message.
     LogForSome(Event, usize),
 }
 
 impl SmtpSession {
     /// A session with the client at `peer`. `label` names the connection in ids and in the log.
-    pub fn new(rules: Rc<SessionConfig>, peer: IpAddr, label: String) -> Self {
+    pub fn new(config: Rc<SessionConfig>, peer: IpAddr, label: String) -> Self {
         Self {
-            config: rules,
+            config,
             peer,
             label,
             client: None,
@@ -225,17 +232,18 @@ impl SmtpSession {
         }
     }
 
-    /// True if the client is a logged-in user, a trusted server, or trusted by its address.
-    pub(super) fn is_identified(&self) -> bool {
+    /// True for a client of [`SessionStage::Trusted`](crate::proto::SessionStage::Trusted): a logged-in user, an LMTP
+    /// client, or an address in `trusted_networks`.
+    pub(super) fn is_trusted_client(&self) -> bool {
         self.user.is_some() || self.config.is_lmtp() || self.config.protocol.policy.trusted
     }
 
-    /// Records that a command has advanced the session to this step. A step counts as further only once for
-    /// each message. Otherwise a client could alternate between MAIL and RSET.
-    pub(super) fn record_advance(&mut self, to: usize) {
+    /// Records that a command has brought the session to `stage`. A stage counts as an advance only once for each
+    /// message. Otherwise a client could keep its place by alternating MAIL and RSET.
+    pub(super) fn record_advance(&mut self, stage: usize) {
         self.progress.commands += 1;
-        if to > self.max_advance {
-            self.max_advance = to;
+        if stage > self.max_advance {
+            self.max_advance = stage;
             self.progress.advances += 1;
         }
     }
@@ -262,8 +270,8 @@ impl SmtpSession {
         self.config.line_endings == LineEndings::Lenient && !self.config.pedantic
     }
 
-    /// True if the client is a logged-in user, or a trusted server.
-    pub(super) fn is_trusted(&self) -> bool {
+    /// True if the limits on unauthenticated clients do not apply: for a logged-in user, and for LMTP clients.
+    pub(super) fn is_authenticated(&self) -> bool {
         self.user.is_some() || self.config.is_lmtp()
     }
 
@@ -275,7 +283,8 @@ impl SmtpSession {
     }
 }
 
-/// The steps of a session, in order. Each recipient is a step beyond the one before.
+/// The stages of a session for [`SmtpSession::record_advance`], in order. Recipient n of a message is the stage
+/// `ADVANCE_SENDER + n`.
 pub(super) const ADVANCE_HELLO: usize = 1;
 pub(super) const ADVANCE_TLS: usize = 2;
 pub(super) const ADVANCE_HELLO_AFTER_TLS: usize = 3;

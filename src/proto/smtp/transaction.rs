@@ -65,7 +65,7 @@ impl SmtpSession {
     /// The recipient limit of one message. LIMITS announces it (RFC 9422), and RCPT enforces it.
     fn max_recipients(&self) -> usize {
         let limits = &self.config.limits;
-        if self.is_trusted() {
+        if self.is_authenticated() {
             limits.smtp.max_recipients
         } else {
             limits.smtp.max_recipients_unauthenticated
@@ -101,7 +101,9 @@ impl SmtpSession {
                 (false, _) => reply::AUTHENTICATION_NEEDED,
             });
         }
-        if !self.is_trusted() && is_limit_reached(self.messages, limits.smtp.max_messages_unauthenticated) {
+        if !self.is_authenticated()
+            && is_limit_reached(self.messages, limits.smtp.max_messages_unauthenticated)
+        {
             return Err(reply::TOO_MANY_MESSAGES);
         }
         let mail = command::mail(argument, self.config.syntax())?;
@@ -132,8 +134,7 @@ impl SmtpSession {
         let syntax = self.config.syntax();
         let most = self.max_recipients();
         let of_a_bounce = self.config.limits.smtp.max_recipients_null_sender;
-        let State::Transaction(OpenTransaction { envelope, positions: places, lists, rcpts }) =
-            &mut self.state
+        let State::Transaction(OpenTransaction { envelope, mailboxes, lists, rcpts }) = &mut self.state
         else {
             return Err(reply::BAD_SEQUENCE);
         };
@@ -163,12 +164,12 @@ impl SmtpSession {
             if destinations.iter().any(|to| cx.directory.is_full(&to.mailbox)) {
                 return Err(reply::failure_reply(Failure::Quota));
             }
-            let is_new = || destinations.iter().any(|to| !places.contains(&to.mailbox));
+            let is_new = || destinations.iter().any(|to| !mailboxes.contains(&to.mailbox));
             if envelope.to.len() >= most && is_new() {
                 return Err(reply::TOO_MANY_RECIPIENTS);
             }
             for Destination { mailbox, folder } in destinations.iter() {
-                if places.insert(mailbox.clone()) {
+                if mailboxes.insert(mailbox.clone()) {
                     envelope.to.push(Recipient { address: address.clone(), mailbox, folder });
                 }
             }

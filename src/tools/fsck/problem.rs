@@ -1,23 +1,23 @@
-//! The table of Maildir problems and the programs that each affects.
+//! The problems of a Maildir, and the programs that each of them affects.
 
 /// A problem of a Maildir.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Problem {
-    /// `,S=` is not the size of the file.
+    /// A name whose `,S=` is not the size of the file.
     WrongNameSize,
-    /// `,W=` is not the size on the wire.
+    /// A name whose `,W=` is not the number of octets on the wire.
     WrongNameWireSize,
-    /// Two files have the same identity.
+    /// A file whose name up to the first comma or colon is that of another file.
     DuplicateIdentity,
-    /// A file in `tmp/` that no program can still be writing.
+    /// A file in `tmp/` so old that no program can still be writing it.
     StaleTmp,
-    /// A file or directory that the mailbox's owner does not own.
+    /// A file or directory with another owner than the mailbox.
     ForeignOwner,
     /// A file or directory that every user may read or change.
     OpenToOthers,
-    /// A file or directory that its own owner cannot use.
+    /// A file or directory whose mode keeps out its own owner.
     ClosedToOwner,
-    /// A message that cannot be read.
+    /// A message that `fsck` cannot open or read.
     Unreadable,
     /// A message of 0 octets.
     EmptyFile,
@@ -29,34 +29,34 @@ pub(crate) enum Problem {
     StrayColon,
     /// Flags that are unsorted or repeated.
     UnsortedFlags,
-    /// Letters after `:2,` that are no flags.
+    /// Letters after `:2,` that are not Maildir flags.
     UnknownFlags,
     /// Flags in the name of a file in `new/`.
     FlagsInNew,
     /// A name that is not UTF-8.
     NotUtf8,
-    /// `tmp/`, `new/` or `cur/` does not exist.
+    /// A missing `tmp/`, `new/` or `cur/`.
     MissingDirectory,
-    /// `tmp`, `new` or `cur` is not a directory.
+    /// A `tmp`, `new` or `cur` that is not a directory.
     NotADirectory,
-    /// Records in `.restante.sizes` that are torn or foreign.
+    /// Records in `.restante.sizes` that are torn, or that restante did not write.
     CorruptSizeCache,
-    /// A folder in a folder, or one whose name does not begin with a dot.
+    /// A Maildir inside a folder, or one whose name does not begin with a dot: no Maildir++ folder.
     NestedFolder,
 }
 
 impl Problem {
-    /// The keyword that is printed.
+    /// The keyword in the output of `restante fsck`.
     pub(crate) fn name(self) -> &'static str {
         self.row().0
     }
 
-    /// The programs that it affects, and the effect.
+    /// The programs that the problem affects, and the effect on each.
     pub(crate) fn affected(self) -> &'static str {
         self.row().1
     }
 
-    /// True if it is harmless: the programs that do so cope with it.
+    /// True if `fsck` reports the problem as a note, because mail readers themselves cause it and cope with it.
     pub(crate) fn is_allowed(self) -> bool {
         self == Self::FlagsInNew
     }

@@ -1,10 +1,10 @@
 //! The mbox format: import into a Maildir, and export from one.
 //!
-//! An mbox is one file of messages. Before each message stands a line `From sender date`, the From_ line, and
-//! after it an empty line. Because a line of a message that begins with `From ` would begin another message,
-//! it gets a `>` in front. `mboxo` does so to `From ` alone, which cannot be undone with certainty; `mboxrd`
-//! does so to `>From `, `>>From ` … as well, which can (qmail's mbox(5)). `Content-Length:` is ignored,
-//! because programs that change a message forget to update it.
+//! An mbox is a file of messages (RFC 4155). Each message begins with a line `From sender date`, the From_ line, and
+//! ends with an empty line. A line of text that begins with `From ` would look like the next message, so the writer
+//! quotes it with a `>`. The variant `mboxo` quotes only `From `: a reader cannot tell a quoted line from one that had a
+//! `>` before. The variant `mboxrd` quotes `>From `, `>>From ` and so on too, so a reader can restore every line (qmail's
+//! mbox(5)). The import ignores `Content-Length:`, because programs that change a message forget to update it.
 
 mod export;
 mod flags;
@@ -28,15 +28,15 @@ pub use resume::{PreviousRun, Source};
 
 use crate::maildir;
 
-/// The quoting of lines that begin with `From `.
+/// The variant of the format: the quoting of lines that begin with `From `.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// One more `>` before `From `, `>From `, `>>From ` and so on.
+    /// Quotes `From `, `>From `, `>>From ` and so on, with one more `>`.
     Mboxrd,
-    /// A `>` before `From ` only.
+    /// Quotes only `From `, with a `>`.
     Mboxo,
-    /// For reading: quoted like mboxrd, and a From_ line needs a date, as in mutt, or a header after it. A
-    /// line that a program forgot to quote then stays text.
+    /// Reads quotes like mboxrd, but takes a line for a From_ line only if it has a date, as mutt does, or if a header
+    /// follows. So a line that a program forgot to quote stays text. Import only.
     Auto,
 }
 
@@ -54,23 +54,23 @@ impl Format {
 /// A failure to read or write an mbox.
 #[derive(Debug)]
 pub enum Error {
-    /// The first line that is not empty is not a From_ line.
+    /// The file is not an mbox: its first line that is not empty is not a From_ line.
     NoMbox(OtherFormat),
-    /// The last message is incomplete.
+    /// The file ends inside a line: its last message is incomplete.
     Cut {
         /// Offset of the From_ line of the message.
         message: u64,
         /// Offset of the end of the file.
         end: u64,
     },
-    /// Reading failed (offset in the uncompressed data).
+    /// The mbox could not be read.
     Read {
-        /// Offset at which the read failed.
+        /// Offset of the failure, in the uncompressed data.
         at: u64,
-        /// The error of the system or of the decompression.
+        /// The error of the system or of the decompressor.
         error: std::io::Error,
     },
-    /// The file was changed during the import.
+    /// Another program changed the mbox during the import.
     Changed,
     /// The mbox could not be written.
     Write(std::io::Error),
