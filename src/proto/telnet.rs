@@ -1,15 +1,40 @@
 //! Handles the octets that a terminal sends beside text. Only lenient listeners use it, and only for command
 //! lines.
 
-/// A command line as its typist meant it: without telnet negotiation (RFC 854), and with each backspace or
-/// delete applied.
-pub fn as_typed(line: &[u8]) -> Vec<u8> {
+/// A command line as its typist meant it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Typed {
+    /// The line without telnet negotiation (RFC 854), and with each backspace or delete applied.
+    pub text: Vec<u8>,
+    /// The number of requests for a timing mark (RFC 860). After Ctrl-C a telnet sends one, and hides every reply until
+    /// it has an answer.
+    pub timing_marks: usize,
+}
+
+impl Typed {
+    /// The octets that ask for the timing marks.
+    pub fn requests(&self) -> Vec<u8> {
+        [IAC, DO, TIMING_MARK].repeat(self.timing_marks)
+    }
+
+    /// The answer to each request: there is no mark. It releases the replies after it.
+    pub fn answers(&self) -> Vec<u8> {
+        [IAC, WONT, TIMING_MARK].repeat(self.timing_marks)
+    }
+}
+
+/// Reads a command line that a person may have typed in telnet.
+pub fn as_typed(line: &[u8]) -> Typed {
     let mut typed = Vec::with_capacity(line.len());
+    let mut timing_marks = 0;
     let mut rest = line;
     while let [octet, after @ ..] = rest {
         rest = after;
         match *octet {
-            IAC => rest = negotiation(after, &mut typed),
+            IAC => {
+                timing_marks += usize::from(after.starts_with(&[DO, TIMING_MARK]));
+                rest = negotiation(after, &mut typed);
+            }
             BACKSPACE | DELETE => {
                 typed.pop();
             }
@@ -18,7 +43,7 @@ pub fn as_typed(line: &[u8]) -> Vec<u8> {
             octet => typed.push(octet),
         }
     }
-    typed
+    Typed { text: typed, timing_marks }
 }
 
 /// Skips the octets after an IAC: an escaped 255, a subnegotiation, an option or a single command.
@@ -43,22 +68,35 @@ const DELETE: u8 = 0x7f;
 const SE: u8 = 240;
 const SB: u8 = 250;
 const WILL: u8 = 251;
+const WONT: u8 = 252;
+const DO: u8 = 253;
 const DONT: u8 = 254;
 const IAC: u8 = 255;
+const TIMING_MARK: u8 = 6;
 
 #[cfg(test)]
 mod tests {
     use super::as_typed;
 
     #[test]
+    fn w19_a_timing_mark_is_answered_and_is_no_text() {
+        let typed = as_typed(b"\xff\xf4\xff\xfd\x06NO\xff\xfd\x06OP\xff\xfd\x18");
+        assert_eq!(typed.text, b"NOOP");
+        assert_eq!(typed.requests(), b"\xff\xfd\x06\xff\xfd\x06");
+        assert_eq!(typed.answers(), b"\xff\xfc\x06\xff\xfc\x06");
+        // An escaped 255 begins no request.
+        assert_eq!(as_typed(b"\xff\xff\xfd\x06").timing_marks, 0);
+    }
+
+    #[test]
     fn corrections_and_negotiation_are_not_text() {
-        assert_eq!(as_typed(b"NOP\x08OP"), b"NOOP");
-        assert_eq!(as_typed(b"\x08\x7fQUITT\x7f"), b"QUIT");
-        assert_eq!(as_typed(b"\xff\xfd\x18QU\xff\xfa\x18\x01\xff\xf0IT\xff\xf1"), b"QUIT");
-        assert_eq!(as_typed(b"a\xff\xffb"), b"a\xffb");
-        assert_eq!(as_typed(b"NOOP\r\0\r\n"), b"NOOP\r\r\n");
-        assert_eq!(as_typed(b"NO\0OP"), b"NO\0OP");
-        assert_eq!(as_typed(b"a\xff"), b"a");
-        assert_eq!(as_typed(b"a\xff\xfa\x18"), b"a");
+        assert_eq!(as_typed(b"NOP\x08OP").text, b"NOOP");
+        assert_eq!(as_typed(b"\x08\x7fQUITT\x7f").text, b"QUIT");
+        assert_eq!(as_typed(b"\xff\xfd\x18QU\xff\xfa\x18\x01\xff\xf0IT\xff\xf1").text, b"QUIT");
+        assert_eq!(as_typed(b"a\xff\xffb").text, b"a\xffb");
+        assert_eq!(as_typed(b"NOOP\r\0\r\n").text, b"NOOP\r\r\n");
+        assert_eq!(as_typed(b"NO\0OP").text, b"NO\0OP");
+        assert_eq!(as_typed(b"a\xff").text, b"a");
+        assert_eq!(as_typed(b"a\xff\xfa\x18").text, b"a");
     }
 }

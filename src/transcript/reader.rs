@@ -85,8 +85,11 @@ impl Reader {
         let rest = rest.strip_prefix(' ').unwrap_or(rest);
         match mark {
             "C:" => Some(self.client(rest)),
-            "C|" => Some(self.client(rest.strip_suffix("\\r\\n").unwrap_or(rest))),
-            "S:" | "S|" => Some(self.server(rest)),
+            "C|" => {
+                let rest = rest.trim_start_matches(r"\xff\xfd\x06"); // requests for a timing mark (RFC 860)
+                Some(self.client(rest.strip_suffix("\\r\\n").unwrap_or(rest)))
+            }
+            "S:" | "S|" => Some(self.server(rest.trim_start_matches(r"\xff\xfc\x06"))), // their answers
             "C~" | "S~" => Some(Exchange::Elided { from_client: mark == "C~", summary: elided_text(rest) }),
             "# " => self.comment(rest),
             "= " => {

@@ -69,7 +69,11 @@ impl Redactor {
             // password.
             _ if self.lenient => {
                 let typed = telnet::as_typed(text);
-                self.redact_command(&typed).or((typed != text).then_some(typed))
+                let masked = self.redact_command(&typed.text);
+                let is_changed = masked.is_some() || typed.text != text;
+                // A replay must ask for the same timing marks.
+                let requests = typed.requests();
+                is_changed.then(|| [requests, masked.unwrap_or(typed.text)].concat())
             }
             _ => self.redact_command(text),
         };

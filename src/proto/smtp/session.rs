@@ -47,7 +47,11 @@ impl SmtpSession {
             Line::TooLong if bdat => self.close_with(out, "invalid BDAT size", &reply::BAD_CHUNK),
             Line::NoLineEnd => self.close_with(out, "endless line", &reply::TOO_MUCH),
             Line::TooLong => self.refuse(out, b"long line", &reply::LINE_TOO_LONG),
-            Line::Complete(line) if self.lenient() => self.command(cx, &telnet::as_typed(&line), inbox, out),
+            Line::Complete(line) if self.lenient() => {
+                let typed = telnet::as_typed(&line);
+                out.push(&typed.answers());
+                self.command(cx, &typed.text, inbox, out)
+            }
             // An attacker may have smuggled in the octets after a bare LF as a command, so the session reads
             // no more from this client.
             Line::Complete(line) if !line.ends_with(b"\r\n") => {
