@@ -33,7 +33,7 @@ use std::{
     ops::ControlFlow,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -219,7 +219,7 @@ impl Server {
     pub fn purge(&self) -> usize {
         let spool = on_disk(Spool::open(&self.dir.spool()));
         let purged = |maildir: maildir::Maildir| {
-            let mut purged = tools::purge(&maildir);
+            let mut purged = tools::purge(&Arc::new(maildir), None);
             purged.errors.pop().map_or(Ok(purged.deleted), Err)
         };
         spool.maildirs().map(|maildir| on_disk(maildir.and_then(purged))).sum()

@@ -1,14 +1,13 @@
 //! `restante purge`: deletes mail between two tests.
 
-use std::iter;
+use std::{iter, sync::Arc};
 
 use clap::Args;
 
 use super::{failure::Failure, mailboxes::MailboxArgs, output};
 use crate::{
     maildir::{Error, Kind, Maildir, Spool},
-    proto::request::Destination,
-    tools,
+    tools::{self, Target},
 };
 
 /// Delete all messages of a mailbox, or of all mailboxes, with or without a running server.
@@ -16,7 +15,8 @@ use crate::{
 pub(super) struct Arguments {
     #[command(flatten)]
     place: MailboxArgs,
-    /// Address whose mail is deleted; without a +tag, the mail in all folders too
+    /// Address whose mail is deleted; with a +tag, only mail for exactly that address; without one, the mail in all
+    /// folders too
     #[arg(long, value_name = "ADDRESS", required_unless_present = "all")]
     to: Option<String>,
     /// Delete the mail of all mailboxes
@@ -38,18 +38,28 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let spool = Spool::open(&mailboxes.spool).map_err(broken)?;
     // Opens each mailbox in turn, because there may be more mailboxes than descriptors.
-    let maildirs: Box<dyn Iterator<Item = Result<Maildir, Error>>> = match &arguments.to {
+    let mut unknown = Vec::new();
+    let maildirs: Box<dyn Iterator<Item = (Result<Maildir, Error>, Option<String>)>> = match &arguments.to {
         None => {
             let names = spool.names().map_err(broken)?;
             let names = names.into_iter().filter_map(|name| name.into_string().ok());
             let mailboxes = names.filter(|name| !name.starts_with('.'));
-            Box::new(mailboxes.flat_map(|mailbox| spool.maildirs_of(mailbox)))
+            Box::new(mailboxes.flat_map(|mailbox| spool.maildirs_of(mailbox)).map(|maildir| (maildir, None)))
         }
         Some(address) => {
-            let targets = mailboxes.targets(address)?.into_iter();
-            Box::new(targets.flat_map(|target| maildirs_of(&spool, &target.destination)))
+            let targets = mailboxes.targets(address)?;
+            let mailbox_of = |target: &Target| target.destination.mailbox.as_str().to_owned();
+            let is_missing = |mailbox: &String| !mailboxes.spool.join(mailbox).exists();
+            unknown.extend(targets.iter().map(mailbox_of).filter(is_missing));
+            Box::new(targets.into_iter().flat_map(|target| maildirs_of(&spool, &target)))
         }
     };
+    for mailbox in &unknown {
+        output::message(format_args!(
+            "restante: no mailbox {mailbox} in {}; check --to, --spool and --config",
+            mailboxes.spool.display()
+        ));
+    }
     let whose = arguments.to.as_deref().unwrap_or("every mailbox");
     if !arguments.yes && !output::confirm(&format!("Delete all mail of {whose}?"))? {
         return Err(Failure::Other("nothing was deleted".into()));
@@ -61,10 +71,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             output::message(format_args!("restante: {error}"));
         }
     };
-    for maildir in maildirs {
+    for (maildir, only_recipient) in maildirs {
         match maildir {
             Ok(maildir) => {
-                let purged = tools::purge(&maildir);
+                let purged = tools::purge(&Arc::new(maildir), only_recipient.as_deref());
                 deleted += purged.deleted;
                 report(purged.errors);
             }
@@ -83,13 +93,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// One folder, or a mailbox with all its folders.
+/// A mailbox with all its folders; for an address with a tag, its folder, and the mail in the mailbox for exactly that
+/// address, as `restante wait` counts it.
 fn maildirs_of<'a>(
     spool: &'a Spool,
-    Destination { mailbox, folder }: &Destination,
-) -> Box<dyn Iterator<Item = Result<Maildir, Error>> + 'a> {
-    match folder {
-        Some(folder) => Box::new(iter::once(spool.folder(mailbox.as_str(), folder.directory()))),
-        None => Box::new(spool.maildirs_of(mailbox.as_str().to_owned())),
+    Target { destination, address }: &Target,
+) -> Box<dyn Iterator<Item = (Result<Maildir, Error>, Option<String>)> + 'a> {
+    let mailbox = destination.mailbox.as_str();
+    match &destination.folder {
+        Some(folder) => {
+            let inbox = iter::once((spool.maildir(mailbox), Some(address.clone())));
+            Box::new(inbox.chain(iter::once((spool.folder(mailbox, folder.directory()), None))))
+        }
+        None => Box::new(spool.maildirs_of(mailbox.to_owned()).map(|maildir| (maildir, None))),
     }
 }

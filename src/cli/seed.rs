@@ -5,7 +5,11 @@ use std::fs;
 use clap::Args;
 use serde_json::json;
 
-use super::{failure::Failure, mailboxes::MailboxArgs, output::Stdout};
+use super::{
+    failure::Failure,
+    mailboxes::MailboxArgs,
+    output::{self, Stdout},
+};
 use crate::{
     fd_limits::max_open_tmp_files,
     maildir::{Error, Spool},
@@ -39,6 +43,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let targets = mailboxes.targets(&arguments.to)?;
     let broken = |error: Error| Failure::Other(error.to_string());
     let unmade = |error| Failure::Other(format!("{}: {error}", mailboxes.spool.display()));
+    if !mailboxes.spool.exists() {
+        let spool = mailboxes.spool.display();
+        output::message(format_args!("restante: {spool} did not exist, and is a new spool now"));
+    }
     fs::create_dir_all(&mailboxes.spool).map_err(unmade)?;
     let spool = Spool::open(&mailboxes.spool).map_err(broken)?;
     let mut out = Stdout::new();

@@ -66,6 +66,11 @@ impl Message {
         self.to.as_deref()
     }
 
+    /// True if `address` is that of RCPT TO.
+    pub(crate) fn is_to(&self, address: &str) -> bool {
+        self.to.as_ref().is_some_and(|to| to.eq_ignore_ascii_case(address))
+    }
+
     /// True if `address` is that of MAIL FROM, or stands in the field From.
     pub fn is_from(&self, address: &str) -> bool {
         let all = self.from.iter().chain(&self.senders);

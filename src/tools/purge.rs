@@ -1,7 +1,10 @@
 //! Deletes all messages of a mailbox.
 
+use std::sync::Arc;
+
 use rustix::io::Errno;
 
+use super::Message;
 use crate::{
     limits::Limits,
     maildir::{
@@ -21,8 +24,9 @@ pub(crate) struct Purged {
 }
 
 /// Deletes every message of a Maildir, even while a server has it open: its sessions then find these messages
-/// gone. A message that cannot be deleted does not stop the others.
-pub(crate) fn purge(maildir: &Maildir) -> Purged {
+/// gone. A message that cannot be deleted does not stop the others. With `only_recipient`, it deletes only mail for
+/// exactly that address.
+pub(crate) fn purge(maildir: &Arc<Maildir>, only_recipient: Option<&str>) -> Purged {
     let mut purged = Purged::default();
     let mut turn = CountSlice::unbounded(Limits::default().max_listed_size());
     let Scan { messages: found, skipped, .. } = match scan::scan(maildir, &[], &mut turn) {
@@ -36,6 +40,17 @@ pub(crate) fn purge(maildir: &Maildir) -> Purged {
     purged.errors.extend(too_large);
     let mut deletion = Deletion::begin(maildir, LinkCheck::Readdir);
     for found in &found {
+        if let Some(only) = only_recipient {
+            match Message::read(Arc::clone(maildir), found.clone()) {
+                Ok(message) if message.is_to(only) => {}
+                Ok(_) => continue,
+                Err(error) if matches!(error.kind(), Kind::Gone | Kind::Changed) => continue,
+                Err(error) => {
+                    purged.errors.push(error);
+                    continue;
+                }
+            }
+        }
         match deletion.delete(found.into()) {
             Ok(done) => purged.deleted += usize::from(done.is_some()),
             Err(error) if error.kind() == Kind::Changed => {} // it arrived after the scan

@@ -280,8 +280,8 @@ impl WatchedDir {
             done => done?,
         };
         self.reported.insert(identity, stamp);
-        let wanted = |only: &String| message.to().is_some_and(|to| to.eq_ignore_ascii_case(only));
-        Ok(self.only_recipient.as_ref().is_none_or(wanted).then_some(message))
+        let is_wanted = self.only_recipient.as_deref().is_none_or(|only| message.is_to(only));
+        Ok(is_wanted.then_some(message))
     }
 }
 

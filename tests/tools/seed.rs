@@ -103,3 +103,17 @@ fn two_thousand_are_listed_in_their_order() {
     let last = String::from_utf8(client.retr(2000)).unwrap();
     assert!(last.contains("Subject: letter 2000\r\n"), "{last}");
 }
+
+#[test]
+fn u37_a_new_spool_is_told_once() {
+    let home = common::home();
+    let spool = home.path().join("spol");
+    let told = || {
+        let mut seed = Command::new(env!("CARGO_BIN_EXE_restante"));
+        let done = seed.arg("seed").arg("--spool").arg(&spool).args(["--count", "1"]).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stderr).unwrap()
+    };
+    assert_eq!(told(), format!("restante: {} did not exist, and is a new spool now\n", spool.display()));
+    assert_eq!(told(), "");
+}

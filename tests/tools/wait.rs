@@ -391,6 +391,35 @@ fn a_purge_takes_the_folders_of_a_mailbox_and_only_what_was_named() {
 }
 
 #[test]
+fn u36_a_purge_takes_the_mail_that_a_wait_for_the_same_address_finds() {
+    let server = Server::dev();
+    let mailbox = server.spool.join(BOB);
+    let tagged = "bob+news@example.test";
+    for to in [BOB, tagged, tagged, "bob+other@example.test"] {
+        deliver(&server, to, LETTER);
+    }
+    common::Maildir { path: mailbox.join(".news") }.put("1.x", LETTER);
+    assert_eq!(run(&server.spool, &["wait", "--to", tagged, "--count", "3"]).1, 0);
+    let purge = ["purge", "--to", tagged, "--yes"];
+    assert_eq!(run(&server.spool, &purge), (vec!["3 messages deleted".to_owned()], 0));
+    assert_eq!(run(&server.spool, &["wait", "--to", tagged, "--timeout", "0s"]).1, 1);
+    assert_eq!(run(&server.spool, &["wait", "--to", BOB, "--count", "2"]).1, 0);
+}
+
+#[test]
+fn u36_a_purge_of_a_mailbox_that_does_not_exist_says_so() {
+    let server = Server::dev();
+    deliver(&server, BOB, LETTER);
+    for (to, mailbox) in [("bob", "bob@localhost"), ("nosuch@example.test", "nosuch@example.test")] {
+        let output =
+            command(&server.spool, &["purge", "--to", to, "--yes"]).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(said(&output), (vec!["0 messages deleted".to_owned()], 0));
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains(&format!("no mailbox {mailbox} in ")), "{told}");
+    }
+}
+
+#[test]
 fn whoever_waits_does_nothing_meanwhile() {
     let server = Server::dev();
     let mut child = waiting(&server.spool, &["wait", "--to", BOB, "--timeout", "1m"]);
