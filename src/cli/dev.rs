@@ -16,6 +16,7 @@ use super::{
     failure::Failure,
     output,
     serve::{self, RunArgs},
+    start_failure::Alternatives,
     xdg::directory_of_user,
 };
 use banner::{Banner, TlsListeners, command_word};
@@ -32,20 +33,20 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR", default_value = "./spool")]
     spool: PathBuf,
     /// Address for SMTP on loopback; port 0 takes any free port
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2525")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2525", value_parser = socket_address)]
     smtp: SocketAddr,
     /// Address for POP3 on loopback; port 0 takes any free port
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1110")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1110", value_parser = socket_address)]
     pop3: SocketAddr,
     /// Also listen for TLS. The certificate is in DIR and is made if it does not exist. Without DIR it is
     /// below $XDG_STATE_HOME or ~/.local/state.
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
     tls: Option<Option<PathBuf>>,
     /// Address for SMTP over TLS
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2465", requires = "tls")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2465", requires = "tls", value_parser = socket_address)]
     smtps: SocketAddr,
     /// Address for POP3 over TLS
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1995", requires = "tls")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1995", requires = "tls", value_parser = socket_address)]
     pop3s: SocketAddr,
     /// Turn faults on demand off: bob+452@ is then bob's folder 452, not a refusal
     #[arg(long)]
@@ -86,8 +87,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let certificate = config.tls.as_ref().map(|pair| pair.certificate.clone());
     let spool = config.spool.clone();
-    let others = "choose others with --smtp and --pop3 (`make run SMTP=127.0.0.1:2526 POP3=127.0.0.1:1111`)";
-    let started = serve::start(config, &ConfigText::default(), &arguments.running, others)?;
+    let started = serve::start(config, &ConfigText::default(), &arguments.running, ALTERNATIVES)?;
     let taken = started.server.endpoints();
     let at = |service| taken.iter().find(|(taken, _)| *taken == service).and_then(|(_, at)| at.ip());
     if let (Some(smtp), Some(pop3)) = (at(Service::Smtp), at(Service::Pop3)) {
@@ -97,7 +97,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         };
         let transcripts = arguments.transcripts.as_deref().and_then(|path| std::path::absolute(path).ok());
         let (smtp, pop3) = (reachable(smtp), reachable(pop3));
-        let banner = Banner { smtp, pop3, tls, spool: &spool, transcripts: transcripts.as_deref() };
+        let faults = !arguments.no_faults;
+        let banner = Banner { smtp, pop3, tls, spool: &spool, transcripts: transcripts.as_deref(), faults };
         let directory = env::current_dir().unwrap_or_default();
         let mut text = banner.text(&directory, &command_word());
         if arguments.network {
@@ -106,6 +107,12 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         let _ = output::page(&text); // the server runs even if standard output is closed
     }
     started.run_until_stopped()
+}
+
+/// Parses an address with a port. The refusal has an example to type.
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    let port = text.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(2525_u16);
+    text.parse().map_err(|_| format!("it needs an IP address and a port, like 127.0.0.1:{port}"))
 }
 
 /// The address at which this machine reaches itself: loopback for every address.
@@ -117,6 +124,11 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     };
     SocketAddr::new(ip, address.port())
 }
+
+const ALTERNATIVES: Alternatives<'static> = Alternatives {
+    addresses: "choose others with --smtp and --pop3 (`make run SMTP=127.0.0.1:2526 POP3=127.0.0.1:1111`)",
+    spool: "choose another directory with --spool (`make run ARGS='--spool other'`)",
+};
 
 /// The warning of a server that other machines can reach.
 const OPEN_TO_NETWORK: &str = "\

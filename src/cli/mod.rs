@@ -50,7 +50,10 @@ mod xdg;
 
 use std::{env, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{
+    Parser, Subcommand,
+    error::{ContextKind, ErrorKind},
+};
 use rustix::fs::Mode;
 
 use crate::printable;
@@ -81,7 +84,7 @@ pub fn main() -> ExitCode {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return refused(&error),
+        Err(error) => return refused(error),
     };
     let done = match arguments.command {
         Command::Dev(arguments) => dev::run(arguments),
@@ -105,7 +108,11 @@ pub fn main() -> ExitCode {
 }
 
 /// Prints a usage error or the requested help. Arguments may contain hostile file names.
-fn refused(error: &clap::Error) -> ExitCode {
+fn refused(mut error: clap::Error) -> ExitCode {
+    // The tip to type `-- --opiton` after a mistyped option: no file is called so.
+    if error.kind() == ErrorKind::UnknownArgument {
+        error.remove(ContextKind::Suggested);
+    }
     let mut text = error.to_string();
     for word in env::args_os().map(|word| word.to_string_lossy().into_owned()) {
         let value = word.split_once('=').map_or(word.as_str(), |(_, value)| value);

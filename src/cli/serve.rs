@@ -15,7 +15,7 @@ use super::{
     config_arg::ConfigArg,
     failure::Failure,
     output,
-    start_failure::start_failure,
+    start_failure::{Alternatives, IN_CONFIGURATION, start_failure},
     startup::{self, Prepared, Purpose},
 };
 use crate::{
@@ -51,7 +51,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let path = arguments.file.path()?;
     let (config, text) = Config::read(&path)?;
     let others = format!("change `address` in {}", path.display());
-    start(config, &text, &arguments.running, &others)?.run_until_stopped()
+    let alternatives = Alternatives { addresses: &others, ..IN_CONFIGURATION };
+    start(config, &text, &arguments.running, alternatives)?.run_until_stopped()
 }
 
 /// A server that is ready to run, and the service manager to notify.
@@ -60,8 +61,8 @@ pub(super) struct ReadyServer {
     manager: SdNotify,
 }
 
-/// Binds the ports, starts everything, and reports the ports. `others` tells the user how to choose other
-/// ports.
+/// Binds the ports, starts everything, and reports the ports. `alternatives` tells the user how to start
+/// beside another program.
 ///
 /// The sandbox applies to the calling thread and to the threads it starts, so no other thread may exist before, not even
 /// that of the log. It changes nothing on disk unless the files are valid.
@@ -69,12 +70,12 @@ pub(super) fn start(
     config: Config,
     text: &ConfigText,
     running: &RunArgs,
-    others: &str,
+    alternatives: Alternatives<'_>,
 ) -> Result<ReadyServer, Failure> {
     let passed = InheritedSockets::from_environment().map_err(|error| Failure::Other(error.to_string()))?;
     let manager = SdNotify::from_environment();
     let Prepared { files, sockets, mut privileges, warnings } =
-        startup::prepare(config, text, Purpose::Serve(passed, others))?;
+        startup::prepare(config, text, Purpose::Serve(passed, alternatives))?;
     if let (Some(privileges), Some(file)) = (&mut privileges, text.path()) {
         privileges
             .enter_sandbox(&files.config, file, running.ports_file.as_deref())
@@ -92,7 +93,8 @@ pub(super) fn start(
         SdNotify::default()
     });
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    let server = Server::open(files, sockets, text.path()).map_err(|error| start_failure(&error, others))?;
+    let server =
+        Server::open(files, sockets, text.path()).map_err(|error| start_failure(&error, alternatives))?;
     let endpoints = server.endpoints();
     for (protocol, endpoint) in &endpoints {
         logging::listening(protocol.name(), endpoint);

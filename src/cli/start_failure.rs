@@ -7,8 +7,24 @@ use rustix::io::Errno;
 use super::failure::Failure;
 use crate::{listener::Error::Bind, maildir, net::endpoint::Endpoint, safe_file, server, system::places};
 
+/// The ways to start beside another program, as the user of a command types them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Alternatives<'a> {
+    /// To use other ports.
+    pub(super) addresses: &'a str,
+    /// To use another spool, or to share it.
+    pub(super) spool: &'a str,
+}
+
+/// The alternatives of a server with a configuration.
+pub(super) const IN_CONFIGURATION: Alternatives<'static> = Alternatives {
+    addresses: "choose another address",
+    spool: "set `shared_spool = true` in both configurations",
+};
+
 /// The failure of a start, with what to type next.
-pub(super) fn start_failure(error: &server::Error, others: &str) -> Failure {
+pub(super) fn start_failure(error: &server::Error, alternatives: Alternatives<'_>) -> Failure {
+    let Alternatives { addresses: others, spool: other_spool } = alternatives;
     let advice = match error {
         server::Error::Listen(Bind(_, Endpoint::Unix(path), cause))
             if cause.kind() == io::ErrorKind::AddrInUse =>
@@ -40,9 +56,7 @@ pub(super) fn start_failure(error: &server::Error, others: &str) -> Failure {
             _ => String::new(),
         },
         server::Error::Spool(cause) if cause.kind() == maildir::Kind::Locked => {
-            ": another restante uses it, find it with `fuser`; end it, or set `shared_spool = true` in both \
-             configurations"
-                .to_owned()
+            format!(": another restante uses it, find it with `fuser`; end it, or {other_spool}")
         }
         _ => String::new(),
     };
@@ -66,8 +80,8 @@ mod tests {
             ("[::1]:25", Errno::AFNOSUPPORT, "has no IPv6"),
         ] {
             let error = Bind(Service::Smtp, address.parse().unwrap(), cause.into());
-            let said = start_failure(&error.into(), "choose others").to_string();
-            for part in [address, advice, "choose others"] {
+            let said = start_failure(&error.into(), IN_CONFIGURATION).to_string();
+            for part in [address, advice, "choose another address"] {
                 assert!(said.contains(part), "{part:?} is not in {said:?}");
             }
         }

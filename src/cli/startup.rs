@@ -7,7 +7,10 @@
 
 use std::{io, time::SystemTime};
 
-use super::{failure::Failure, start_failure::start_failure};
+use super::{
+    failure::Failure,
+    start_failure::{Alternatives, IN_CONFIGURATION, start_failure},
+};
 use crate::{
     config::{Config, ConfigText, ListenerConfig, Sandbox},
     fd_limits::{FdBudget, count_open_fds, raise_fd_limit},
@@ -27,9 +30,8 @@ use crate::{
 
 /// The purpose of the steps.
 pub(super) enum Purpose<'a> {
-    /// Start a server, with these sockets of the service manager; the text tells the user how to choose other
-    /// addresses.
-    Serve(InheritedSockets, &'a str),
+    /// Start a server, with these sockets of the service manager, and the user's alternatives.
+    Serve(InheritedSockets, Alternatives<'a>),
     /// Report what would prevent a start.
     Check,
 }
@@ -52,8 +54,8 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
     // Checked first, because with too few descriptors every later step fails with an unclear error.
     descriptors_fit(&config, text)?;
     let sockets = match purpose {
-        Purpose::Serve(passed, others) => {
-            listener::bind_all(&config, passed).map_err(|error| start_failure(&error.into(), others))?
+        Purpose::Serve(passed, alternatives) => {
+            listener::bind_all(&config, passed).map_err(|error| start_failure(&error.into(), alternatives))?
         }
         Purpose::Check => {
             warnings.extend(check_addresses(&config, text)?);
@@ -108,7 +110,7 @@ fn check_addresses(config: &Config, text: &ConfigText) -> Result<Vec<String>, Fa
         Ok(taken) => taken,
         Err(error) => {
             let error = server::Error::Listen(error);
-            let told = start_failure(&error, "choose another address").to_string();
+            let told = start_failure(&error, IN_CONFIGURATION).to_string();
             let server::Error::Listen(listener::Error::Bind(_, address, cause)) = &error else {
                 return Err(Failure::Other(told));
             };

@@ -32,6 +32,9 @@ pub(super) struct Arguments {
     /// Configuration file that names the directory
     #[arg(long, value_name = "FILE", conflicts_with = "path")]
     config: Option<PathBuf>,
+    /// Show new lines and new sessions as they come: the default
+    #[arg(long, conflicts_with_all = ["no_follow", "mermaid"])]
+    follow: bool,
     /// Show one session, of a directory the last one, and exit
     #[arg(long)]
     no_follow: bool,
@@ -54,7 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !is_directory {
         open_regular(&path).map_err(|error| absent(&path, &error))?;
     }
-    if arguments.mermaid || arguments.no_follow {
+    if !arguments.follow && (arguments.mermaid || arguments.no_follow) {
         let file = if is_directory { last_transcript(&path)? } else { path };
         let text = read_bounded(&file, MAX_READ).map_err(|error| absent(&file, &error))?;
         let text = String::from_utf8_lossy(&text);

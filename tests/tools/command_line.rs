@@ -225,7 +225,8 @@ fn m29_a_second_server_on_a_spool_does_not_start_unless_both_say_that_it_is_shar
     let second = restante(&["dev", "--spool", spool, "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"]);
     assert!(!second.status.success());
     let said = programs::said(&second);
-    assert!(said.contains(spool) && said.contains("shared_spool"), "{said}");
+    assert!(said.contains(spool) && said.contains("--spool (`make run ARGS="), "{said}");
+    assert!(!said.contains("shared_spool"), "`dev` has no configuration: {said}");
     first.restart(); // a server that was killed leaves no lock behind
 
     let shared = format!("shared_spool = true\n[limits]\nspool.lock_timeout = \"50ms\"\n{STRICT}");
@@ -283,5 +284,20 @@ fn u07_a_closed_pipe_ends_every_command_silently_with_141() {
         let prints_nothing = words[0] == "user"; // without accounts
         assert_eq!(output.status.code(), Some(if prints_nothing { 0 } else { 141 }), "{words:?}: {said}");
         assert!(said.is_empty(), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn h11_a_mistyped_option_or_address_comes_with_one_to_type() {
+    for (words, tip) in [
+        (&["watch", "--folow"][..], "'--follow'"),
+        (&["watch", "--no-folow"], "'--no-follow'"),
+        (&["dev", "--smtp", "2526"], "like 127.0.0.1:2526"),
+        (&["dev", "--pop3", "localhost:1110"], "like 127.0.0.1:1110"),
+    ] {
+        let output = restante(words);
+        let said = programs::said(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(tip) && !said.contains("'-- "), "{tip} is not in {said}");
     }
 }

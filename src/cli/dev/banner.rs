@@ -20,6 +20,8 @@ pub(super) struct Banner<'a> {
     pub(super) tls: Option<TlsListeners<'a>>,
     pub(super) spool: &'a Path,
     pub(super) transcripts: Option<&'a Path>,
+    /// Faults on demand are on.
+    pub(super) faults: bool,
 }
 
 /// The listeners that begin with TLS, and the certificate to trust.
@@ -87,8 +89,9 @@ Type these in a second terminal, in the same directory:
         let (pop3_host, pop3_port) = (self.pop3.ip(), self.pop3.port());
         let smtp = shell_quoted(&self.smtp.to_string());
         let tls = self.tls.as_ref().map(TlsListeners::text).unwrap_or_default();
+        let swaks = if self.faults { "you+452@example.test   # refused" } else { DEMO_USER };
         format!(
-            r"  swaks -s {smtp} -f me@example.test -t you+452@example.test   # refused
+            r"  swaks -s {smtp} -f me@example.test -t {swaks}
   telnet {smtp_host} {smtp_port}   # HELO me, then HELP, which explains the commands
   telnet {pop3_host} {pop3_port}   # USER {DEMO_USER}, PASS any, LIST, RETR 1
 {tls}
@@ -166,7 +169,7 @@ mod tests {
             pop3s: "127.0.0.1:1995".parse().unwrap(),
             certificate,
         });
-        Banner { smtp, pop3, tls, spool, transcripts }.text(Path::new(HOME), restante)
+        Banner { smtp, pop3, tls, spool, transcripts, faults: true }.text(Path::new(HOME), restante)
     }
 
     #[test]
@@ -212,6 +215,17 @@ mod tests {
         let screen = screen(NAME, Path::new("/srv/mail"), None, false);
         assert!(screen.contains("  restante wait --spool /srv/mail --to you@example.test "), "{screen}");
         assert!(!screen.contains("watch"), "there is nothing to watch: {screen}");
+    }
+
+    #[test]
+    fn h10_a_server_without_faults_offers_none() {
+        let (smtp, pop3) = ("127.0.0.1:2525".parse().unwrap(), "127.0.0.1:1110".parse().unwrap());
+        let spool = &Path::new(HOME).join("spool");
+        let screen = |faults| {
+            Banner { smtp, pop3, tls: None, spool, transcripts: None, faults }.text(Path::new(HOME), NAME)
+        };
+        assert!(screen(true).contains("-t you+452@example.test   # refused\n"));
+        assert!(screen(false).contains("-t you@example.test\n") && !screen(false).contains("refused"));
     }
 
     #[test]
