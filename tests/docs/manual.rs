@@ -5,11 +5,12 @@ pub(crate) mod session;
 
 use std::{
     env, fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use crate::common::{self, Server, Setup, eventually, installed, skip};
+use crate::common::{self, Server, Setup, client::deliver, eventually, installed, skip};
 use page::{Block, Kind, Page, Port, Terminal};
 
 /// README and all pages of the manual.
@@ -27,17 +28,16 @@ fn pages() -> Vec<Page> {
 fn every_dialogue_is_what_the_server_says() {
     let (mut played, mut failures) = (0, Vec::new());
     for page in pages().into_iter().filter(|page| !page.is_tour()) {
-        let (mut plain, mut secure) = (None, None);
+        let (mut plain, mut secure, mut pedantic) = (None, None, None);
         let mut open = Vec::new();
         for block in &page.blocks {
-            let Kind::Dialogue { port, tls } = block.kind else { continue };
-            let server =
-                if tls { secure.get_or_insert_with(with_tls) } else { plain.get_or_insert_with(Server::dev) };
-            let address = match port {
-                Port::Smtp => server.smtp(),
-                Port::Pop3 => server.pop3(),
+            let Kind::Dialogue { port, tls, strict } = block.kind else { continue };
+            let server = match (tls, strict) {
+                (true, _) => secure.get_or_insert_with(with_tls),
+                (_, true) => pedantic.get_or_insert_with(strict_server),
+                _ => plain.get_or_insert_with(Server::dev),
             };
-            match session::play(block, address) {
+            match session::play(block, address(server, port)) {
                 Ok(client) => open.push(client),
                 Err(why) => failures.push(format!("{}: {why}", page.path.display())),
             }
@@ -81,6 +81,37 @@ fn every_command_does_what_it_should() {
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert!(run >= 2, "{run} blocks of commands");
+}
+
+/// README sends its readers to the lesson, with the mail of its tour in the mailboxes.
+#[test]
+fn h09_the_lesson_begins_in_the_mailboxes_of_the_tour() {
+    let home = common::home();
+    let server = Setup { spool: Some(home.path().join("spool")), ..Setup::default() }.start();
+    for _ in 0..4 {
+        deliver(&server, "bob@example.test", b"Subject: hello\r\n\r\nIt works.\r\n");
+    }
+    let mut open = Vec::new();
+    let page = Page::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/manual/lesson.md"));
+    for block in &page.blocks {
+        match block.kind {
+            Kind::Commands => shell(&block.lines.join("\n"), &server, home.path()).unwrap(),
+            Kind::Dialogue { tls: true, .. } => {} // that server is another one
+            Kind::Dialogue { port, .. } => open.push(session::play(block, address(&server, port)).unwrap()),
+        }
+    }
+    assert!(open.len() >= 8, "{} dialogues", open.len());
+}
+
+fn address(server: &Server, port: Port) -> SocketAddr {
+    match port {
+        Port::Smtp => server.smtp(),
+        Port::Pop3 => server.pop3(),
+    }
+}
+
+fn strict_server() -> Server {
+    Setup { arguments: &["--strict"], ..Setup::default() }.start()
 }
 
 fn with_tls() -> Server {

@@ -38,7 +38,7 @@ pub(crate) enum Terminal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A session, from its greeting on.
-    Dialogue { port: Port, tls: bool },
+    Dialogue { port: Port, tls: bool, strict: bool },
     /// Commands for a shell.
     Commands,
 }
@@ -57,18 +57,19 @@ impl Page {
 
     /// Reads a page. A dialogue is a block of `text` that begins with `S:`, and speaks at the port that the text
     /// above it names last; to a server with a certificate, where that said `restante dev --tls` in the same
-    /// section. A block of `sh` is commands, unless a comment above it says `not run:` and why. A comment above it may
+    /// section, or to a strict one, where it said `restante dev --strict`. A block of `sh` is commands, unless a comment above it says `not run:` and why. A comment above it may
     /// name its terminal, and a block of `text` right after it is its output. That of the third terminal stands anywhere
     /// below, with the same comment.
     pub(crate) fn read(path: PathBuf) -> Self {
         let text = fs::read_to_string(&path).unwrap();
         let mut blocks = Vec::new();
-        let (mut port, mut tls, mut excused, mut terminal) = (None, false, false, Terminal::default());
+        let (mut port, mut tls, mut strict) = (None, false, false);
+        let (mut excused, mut terminal) = (false, Terminal::default());
         let mut is_after_commands = false;
         let mut lines = text.lines().zip(1..);
         while let Some((line, number)) = lines.next() {
             if line.starts_with('#') {
-                tls = false;
+                (tls, strict) = (false, false);
             }
             if let Some(language) = line.strip_prefix("```") {
                 let body = lines.by_ref().map(|(line, _)| line.to_owned());
@@ -83,7 +84,7 @@ impl Page {
                     continue;
                 }
                 let kind = match (language, port) {
-                    ("text", Some(port)) if begins => Some(Kind::Dialogue { port, tls }),
+                    ("text", Some(port)) if begins => Some(Kind::Dialogue { port, tls, strict }),
                     ("text", None) if begins => panic!("{}:{number}: on which port?", path.display()),
                     ("sh", _) if !excused => Some(Kind::Commands),
                     _ => None,
@@ -106,6 +107,7 @@ impl Page {
                 .max_by_key(|(at, _)| *at);
             port = last.map(|(_, port)| port).or(port);
             tls |= line.contains("restante dev --tls");
+            strict |= line.contains("restante dev --strict");
             if let Some(excuse) = line.strip_prefix("<!-- not run:") {
                 let why = excuse.trim().trim_end_matches("-->").trim();
                 assert!(why.len() > 10, "{}:{number}: why is it not run?", path.display());
