@@ -103,8 +103,7 @@ impl ReplaceableFile {
     fn copy_rights(&self, file: &File) -> io::Result<()> {
         self.chown_to_owner(file)?;
         let Ok(old) = fs::symlink_metadata(self.path()) else { return Ok(()) };
-        let has_group =
-            file.metadata()?.gid() == old.gid() || fchown(file, None, Some(old.gid())).is_ok();
+        let has_group = file.metadata()?.gid() == old.gid() || fchown(file, None, Some(old.gid())).is_ok();
         // The bits of the group are the mask of the list, so without the list they would mean another right.
         let mut list = vec![0; MAX_ACCESS_LIST];
         let has_list = match lgetxattr(self.path(), ACCESS_LIST, &mut list) {
@@ -256,7 +255,9 @@ mod tests {
         }
         // Version 2: the owner rw-, user 4 r--, the group ---, the mask r--, others ---.
         let mut list = 2_u32.to_le_bytes().to_vec();
-        for (tag, right, id) in [(1_u16, 6_u16, u32::MAX), (2, 4, 4), (4, 0, u32::MAX), (16, 4, u32::MAX), (32, 0, u32::MAX)] {
+        for (tag, right, id) in
+            [(1_u16, 6_u16, u32::MAX), (2, 4, 4), (4, 0, u32::MAX), (16, 4, u32::MAX), (32, 0, u32::MAX)]
+        {
             list.extend([tag.to_le_bytes(), right.to_le_bytes()].concat());
             list.extend(id.to_le_bytes());
         }

@@ -39,11 +39,11 @@ pub(super) fn start_failure(error: &server::Error, others: &str) -> Failure {
             }
             _ => String::new(),
         },
-        server::Error::Spool(cause) if cause.kind() == maildir::Kind::Locked => {
-            ": another restante uses it, find it with `fuser`; end it, or set `shared_spool = true` in both \
-             configurations"
-                .to_owned()
-        }
+        server::Error::Spool(cause) if cause.kind() == maildir::Kind::Locked => format!(
+            ": another restante uses it, find it with `fuser {}`; end it, or set `shared_spool = true` in both \
+             configurations",
+            cause.path().display()
+        ),
         _ => String::new(),
     };
     Failure::Other(format!("{error}{advice}"))

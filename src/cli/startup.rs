@@ -98,7 +98,8 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
     warnings.extend(files.warnings());
     // A server that starts as another user gets the directories of that user, or of the service manager.
     let is_like_server = privileges.as_ref().is_some_and(DroppedPrivileges::left_root);
-    if is_check && is_like_server && files.config.metrics.file.is_none() && !location::has_export_directory() {
+    if is_check && is_like_server && files.config.metrics.file.is_none() && !location::has_export_directory()
+    {
         warnings.push(publish::NO_DIRECTORY.to_owned());
     }
     Ok(Prepared { files, sockets, privileges, warnings })

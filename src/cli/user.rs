@@ -159,7 +159,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let new = accounts::account_name(new, &config.domains)?;
             let old = accounts::canonical_name(old, &config.domains);
             if old == new {
-                return Err(Failure::Usage(format!("the account has the name {new} already: nothing was changed")));
+                return Err(Failure::Usage(format!(
+                    "the account has the name {new} already: nothing was changed"
+                )));
             }
             refuse_alias(&config, &new)?;
             mail::rename(&config, (&old, &new), (*keep_mail, *keep_address), &mut out)?;

@@ -30,8 +30,7 @@ pub fn has_export_directory() -> bool {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let may_make = path != Path::new(SYSTEM) || geteuid().is_root();
             let above = path.ancestors().find(|above| above.exists());
-            may_make
-                && above.is_some_and(|above| access(above, Access::WRITE_OK | Access::EXEC_OK).is_ok())
+            may_make && above.is_some_and(|above| access(above, Access::WRITE_OK | Access::EXEC_OK).is_ok())
         }
         Err(_) => false,
     })

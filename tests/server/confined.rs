@@ -170,7 +170,10 @@ fn o09_a_user_who_cannot_do_the_work_is_told_with_what_to_type() {
     assert!(told.contains(&format!("`chown -R nobody: {}`", at("spool").display())), "{told}");
     chown(at("spool"), Some(NOBODY), Some(NOBODY)).unwrap();
     let told = serve("nobody", "");
-    assert!(told.contains("users.json (the accounts)") && told.contains(&format!("chgrp {group} ")), "{told}");
+    assert!(
+        told.contains("users.json (the accounts)") && told.contains(&format!("chgrp {group} ")),
+        "{told}"
+    );
     chown(at("users.json"), Some(NOBODY), None).unwrap();
     fs::write(at("pem"), "").unwrap();
     fs::set_permissions(at("pem"), PermissionsExt::from_mode(0o600)).unwrap();

@@ -21,9 +21,7 @@ pub(super) fn lines(reading: &MetricsSnapshot, before: Option<&MetricsSnapshot>)
         lines.push(line("refusing", "deliveries and logins: the spool is not in its place, see the log"));
         lines.push(String::new());
     }
-    lines.push(
-        "service        open    total   /min  received      sent  logins  failed    TLS".to_owned(),
-    );
+    lines.push("service        open    total   /min  received      sent  logins  failed    TLS".to_owned());
     lines.extend(SERVICES.iter().filter_map(|service| service_line(reading, &rates, service)));
     lines.push(String::new());
     lines.extend(mail_lines(reading, &rates));
