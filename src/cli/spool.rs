@@ -99,15 +99,39 @@ impl SpoolContext {
             Some(_) => (name, None),
             None => name.split_once('/').map_or((name, None), |(inbox, folder)| (inbox, Some(folder))),
         };
-        let mailbox = Mailbox::named(inbox).or_else(|| mailbox_of_address(inbox)).ok_or_else(wrong)?;
+        let mailbox = self.named_or_of_address(inbox)?.ok_or_else(wrong)?;
         if let Some(folder) = folder {
             let folder = folder.strip_prefix('.').and_then(Folder::from_name).ok_or_else(wrong)?;
             return Ok(mailbox.in_folder(folder));
         }
         // A directory of that name takes precedence over a login name.
-        let exists = self.path.join(mailbox.as_str()).is_dir();
-        let user = self.accounts.as_ref().filter(|_| !exists).and_then(|all| all.credential(name).mailbox);
+        let there = self.is_there(&mailbox);
+        let user = self.accounts.as_ref().filter(|_| !there).and_then(|all| all.credential(name).mailbox);
         Ok(user.unwrap_or(mailbox))
+    }
+
+    /// The mailbox whose directory or whose address is `name`. `a%2fb@` may be both: the directory of `a/b@`, and an
+    /// address of its own. Then the mailbox that exists counts, and a tool never guesses between two of them.
+    fn named_or_of_address(&self, name: &str) -> Result<Option<Mailbox>, Failure> {
+        let (by_directory, by_address) = (Mailbox::named(name), mailbox_of_address(name));
+        let (Some(directory), Some(address)) = (&by_directory, &by_address) else {
+            return Ok(by_directory.or(by_address));
+        };
+        let is_user = || self.accounts.as_ref().is_some_and(|all| all.credential(name).mailbox.is_some());
+        if directory == address || !(self.is_there(address) || is_user()) {
+            return Ok(by_directory);
+        }
+        if self.is_there(directory) {
+            return Err(Failure::Usage(format!(
+                "{name:?} is the directory of one mailbox and the address of another: name the first by its \
+                 address, or the second by its directory, {address}"
+            )));
+        }
+        Ok(by_address)
+    }
+
+    fn is_there(&self, mailbox: &Mailbox) -> bool {
+        self.path.join(mailbox.as_str()).is_dir()
     }
 
     /// The directory name of a mailbox below the spool, and that of its folder if `name` has one.

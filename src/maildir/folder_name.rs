@@ -31,7 +31,7 @@ fn folded(name: &str) -> String {
         }
     }
     text.push_str(rest);
-    text.to_lowercase()
+    text.to_lowercase().replace('ς', "σ") // Σ is the capital of both
 }
 
 /// Decodes the UTF-16 of a run.
@@ -52,9 +52,10 @@ mod tests {
         for (one, other, same) in [
             (".Work", ".work", true),
             (".Work.Done", ".WORK.done", true),
-            (".&AMQ-pfel", ".&AOQ-PFEL", true), // Ä and ä
-            (".&AOQ-", ".&AOQ-", false),        // the very same
-            (".&AOQ-", ".&aoq-", false),        // other characters
+            (".&AMQ-pfel", ".&AOQ-PFEL", true),       // Ä and ä
+            (".&AOQ-", ".&AOQ-", false),              // the very same
+            (".&AOQ-", ".&aoq-", false),              // other characters
+            (".&A6MDkQOj-.a", ".&A8MDsQPC-.a", true), // ΣΑΣ and σας
             (".work", ".works", false),
             (".R&-D", ".r&-d", true),
             (".a&b", ".A&B", true),

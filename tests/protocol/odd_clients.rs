@@ -169,6 +169,25 @@ fn w09_dev_has_a_mailbox_for_every_address_and_the_tools_find_it() {
 }
 
 #[test]
+fn w09_a_tool_never_guesses_between_a_directory_and_an_address() {
+    let server = Server::dev();
+    let spool = server.spool.to_str().unwrap();
+    let export = |name: &str| {
+        let Output { status, stdout, stderr } = restante(&["export", "--spool", spool, name]);
+        let octets = if status.success() { stdout } else { stderr };
+        String::from_utf8(octets).unwrap()
+    };
+    deliver(&server, "o%27neil@example.test", b"Subject: percent\r\n\r\n");
+    assert!(export("o%27neil@example.test").contains("Subject: percent"), "only this mailbox exists");
+    deliver(&server, "o'neil@example.test", b"Subject: quote\r\n\r\n");
+    let refusal = export("o%27neil@example.test");
+    assert!(refusal.contains("the directory of one mailbox and the address of another"), "{refusal}");
+    assert!(refusal.contains("by its directory, o%2527neil@example.test"), "{refusal}");
+    assert!(export("o%2527neil@example.test").contains("Subject: percent"));
+    assert!(export("o'neil@example.test").contains("Subject: quote"));
+}
+
+#[test]
 fn w14_a_directory_that_is_named_in_another_way_is_told_with_its_right_name() {
     let place = home();
     for name in

@@ -97,7 +97,30 @@ impl fmt::Display for Address {
 
 /// A local part in the form in which local parts are compared: in lower case and normal form C.
 pub fn fold_local(local: &str) -> String {
-    if local.is_ascii() { local.to_ascii_lowercase() } else { local.to_lowercase().nfc().collect() }
+    if local.is_ascii() {
+        local.to_ascii_lowercase()
+    } else {
+        with_final_sigmas(&local.to_lowercase().nfc().collect::<String>())
+    }
+}
+
+/// Writes each sigma as Greek does: `ς` at the end of a word, `σ` elsewhere. Both have the capital `Σ`, so the letters
+/// beside it decide. (`to_lowercase` asks the characters after a dot too, and leaves small letters as they are.)
+fn with_final_sigmas(text: &str) -> String {
+    let mut before = None;
+    let mut rest = text.chars().peekable();
+    let mut written = String::with_capacity(text.len());
+    while let Some(c) = rest.next() {
+        let ends_word =
+            before.is_some_and(char::is_alphabetic) && !rest.peek().is_some_and(|c| c.is_alphabetic());
+        written.push(match c {
+            'σ' | 'ς' if ends_word => 'ς',
+            'σ' | 'ς' => 'σ',
+            other => other,
+        });
+        before = Some(c);
+    }
+    written
 }
 
 /// A domain in the form in which domains are compared: in lower case, as A-labels.
@@ -420,9 +443,15 @@ mod tests {
             ("\"bob\"@BÜCHER.test", "bob@bu\u{308}cher.test"),
             ("JÖRG@x.test", "jo\u{308}rg@x.test"),
             ("a..b@x.test", "\"A..b\"@X.test"),
+            ("νίκος.παπάς@x.test", "ΝΊΚΟΣ.ΠΑΠΆΣ@x.test"),
+            ("σοφίας-2@x.test", "ΣΟΦΊΑΣ-2@x.test"),
+            ("οδός@x.test", "οδόσ@x.test"),
+            ("σας.σ@x.test", "ΣΑΣ.Σ@x.test"),
+            ("ǰς@x.test", "J\u{30c}Σ@x.test"),
         ] {
             assert_eq!(key(one), key(other), "{one} {other}");
         }
+        assert_eq!(fold_local("Νίκος.Παπάς"), "νίκος.παπάς", "the usual spelling names the directory");
         assert_ne!(key("\u{131}@b.test"), key("i@b.test"));
         assert_eq!(fold_domain("BU\u{308}CHER.test").as_deref(), Ok("xn--bcher-kva.test"));
     }
