@@ -13,7 +13,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use rustix::{io::Errno, process::geteuid};
+use rustix::{
+    fs::{XattrFlags, fsetxattr, lgetxattr},
+    io::Errno,
+    process::geteuid,
+};
 
 use crate::safe_file::{self, Directory};
 
@@ -77,15 +81,12 @@ impl ReplaceableFile {
         }
     }
 
-    /// Replaces the file, durably and readable by its owner alone. The lock is held meanwhile.
+    /// Replaces the file durably. The new file has the owner, the group and the rights of the old one, and a first one is
+    /// readable by its owner alone. The lock is held meanwhile.
     pub(super) fn replace(&self, content: &[u8]) -> io::Result<()> {
         self.remove_leftovers();
         let (mut file, unfinished) = self.dir.create_tmp(0o600)?;
-        let written = self.chown_to_owner(&file).and_then(|()| {
-            // A file that its owner may not write to keeps that mode.
-            let mode =
-                fs::symlink_metadata(self.path()).map_or(0o600, |old| old.permissions().mode() & 0o600);
-            file.set_permissions(Permissions::from_mode(mode))?;
+        let written = self.copy_rights(&file).and_then(|()| {
             file.write_all(content)?;
             file.sync_all()?;
             self.dir.replace_with(&unfinished, &self.name).map_err(describe)?;
@@ -95,6 +96,22 @@ impl ReplaceableFile {
             let _ = self.dir.remove(&unfinished); // it may have its name already
         }
         written
+    }
+
+    /// Gives a new file the owner, the group, the mode and the access control list of the file that it replaces. A group
+    /// or a list that this user cannot give gets no right.
+    fn copy_rights(&self, file: &File) -> io::Result<()> {
+        self.chown_to_owner(file)?;
+        let Ok(old) = fs::symlink_metadata(self.path()) else { return Ok(()) };
+        let has_group = file.metadata()?.gid() == old.gid() || fchown(file, None, Some(old.gid())).is_ok();
+        // The bits of the group are the mask of the list, so without the list they would mean another right.
+        let mut list = vec![0; MAX_ACCESS_LIST];
+        let has_list = match lgetxattr(self.path(), ACCESS_LIST, &mut list) {
+            Ok(length) => fsetxattr(file, ACCESS_LIST, &list[..length], XattrFlags::empty()).is_ok(),
+            Err(_) => true, // there is none
+        };
+        let kept = if has_group && has_list { 0o777 } else { 0o707 };
+        file.set_permissions(Permissions::from_mode(old.permissions().mode() & kept))
     }
 
     /// Removes the files of killed programs.
@@ -140,6 +157,9 @@ fn describe(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), why)
 }
 
+const ACCESS_LIST: &str = "system.posix_acl_access";
+/// The kernel's limit of an extended attribute.
+const MAX_ACCESS_LIST: usize = 64 << 10;
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// The age from which no program is taken to be still writing a file.
 const LEFTOVER_AGE: Duration = Duration::from_secs(3600);
@@ -215,6 +235,40 @@ mod tests {
         let error = UserFile::at(&link).add("a@b", None, b"sesame").unwrap_err().to_string();
         assert!(error.contains("No such file"), "{error}");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink() && !path.exists());
+    }
+
+    #[test]
+    fn n29_a_rewrite_keeps_the_group_the_mode_and_the_access_list_of_the_file() {
+        let (_home, path) = home();
+        let rights = || {
+            let about = fs::metadata(&path).unwrap();
+            (about.uid(), about.gid(), about.mode() & 0o7777)
+        };
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(1), Some(2)).unwrap();
+        }
+        for mode in [0o600, 0o640, 0o644, 0o440] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let before = rights();
+            UserFile::at(&path).set_disabled("a@b", mode & 0o040 == 0).unwrap();
+            assert_eq!((rights(), before.2), (before, mode));
+        }
+        // Version 2: the owner rw-, user 4 r--, the group ---, the mask r--, others ---.
+        let mut list = 2_u32.to_le_bytes().to_vec();
+        for (tag, right, id) in
+            [(1_u16, 6_u16, u32::MAX), (2, 4, 4), (4, 0, u32::MAX), (16, 4, u32::MAX), (32, 0, u32::MAX)]
+        {
+            list.extend([tag.to_le_bytes(), right.to_le_bytes()].concat());
+            list.extend(id.to_le_bytes());
+        }
+        if rustix::fs::lsetxattr(&path, ACCESS_LIST, &list, XattrFlags::empty()).is_err() {
+            return; // a file system without access control lists
+        }
+        UserFile::at(&path).set_disabled("a@b", true).unwrap();
+        UserFile::at(&path).set_disabled("a@b", false).unwrap();
+        let mut kept = vec![0; MAX_ACCESS_LIST];
+        let length = lgetxattr(&path, ACCESS_LIST, &mut kept).unwrap();
+        assert_eq!(kept[..length], list);
     }
 
     #[test]

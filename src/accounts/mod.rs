@@ -20,6 +20,8 @@ mod sources;
 mod table;
 mod user_file;
 
+use std::borrow::Cow;
+
 use crate::proto::{
     folder::Folder,
     request::{AccountDirectory, Destination, Lookup, Mailbox, Quota},
@@ -238,15 +240,27 @@ impl AccountDirectory for Accounts {
     }
 }
 
-/// The name of an account in the form in which names are compared. A text that is not a whole address has no account.
-pub fn canonical_name(text: &str) -> String {
-    account::account_name(text).unwrap_or_else(|| text.to_lowercase())
+/// The name of an account in the form in which names are compared. A name without a domain is in the first of `domains`.
+/// A text that is no address has no account.
+pub fn canonical_name(text: &str, domains: &[String]) -> String {
+    let whole = whole_address(text, domains);
+    account::account_name(&whole).unwrap_or_else(|| whole.to_lowercase())
 }
 
-/// A name for a new account: a whole address in one of our domains, returned in the form in which it is compared.
+fn whole_address<'a>(text: &'a str, domains: &[String]) -> Cow<'a, str> {
+    let has_domain = Address::parse(text).map_or(true, |address| address.domain().is_some());
+    match domains.first() {
+        Some(first) if !has_domain => Cow::Owned(format!("{text}@{first}")),
+        _ => Cow::Borrowed(text),
+    }
+}
+
+/// A name for a new account: an address in one of our domains, returned in the form in which it is compared. A name
+/// without a domain is in the first one.
 pub fn account_name(text: &str, domains: &[String]) -> Result<String, Error> {
     let bad = |why: String| Err(Error::Name(format!("{text:?} cannot be the name of an account: {why}")));
-    let Ok(address) = Address::parse(text) else {
+    let whole = whole_address(text, domains);
+    let Ok(address) = Address::parse(&whole) else {
         return bad("it is not a mail address".into());
     };
     // Senders cannot choose such a name, but an operator can.
@@ -256,7 +270,7 @@ pub fn account_name(text: &str, domains: &[String]) -> Result<String, Error> {
         ));
     }
     match address.domain() {
-        None => return bad(format!("write the whole address, like {text}@{}", domains.join(" or @"))),
+        None => return bad(format!("write the whole address, like {text}@example.test")),
         Some(domain) if !domains.iter().any(|ours| ours == domain) => {
             return bad(format!("mail is taken for {} only", domains.join(", ")));
         }
@@ -267,7 +281,7 @@ pub fn account_name(text: &str, domains: &[String]) -> Result<String, Error> {
             "something must stand before the @, and its directory would have a name that is too long".into(),
         );
     }
-    Ok(canonical_name(text))
+    Ok(canonical_name(&whole, domains))
 }
 
 #[cfg(test)]

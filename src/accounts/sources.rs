@@ -83,6 +83,13 @@ impl Sources {
         )
     }
 
+    /// Whether there is an alias of that name, which is in the form in which names are compared. A file with a mistake has
+    /// none: the callers tell of the mistake after the change.
+    pub fn has_alias(&self, name: &str) -> bool {
+        let table = self.load_table().unwrap_or_else(|_| AccountTable::new(Vec::new()));
+        self.load_aliases(&table).is_ok_and(|aliases| aliases.list(name).is_some())
+    }
+
     /// The present state of the files.
     pub fn stamp(&self) -> Stamp {
         let files = [Some(&self.users), self.aliases.as_ref()].into_iter().flatten();

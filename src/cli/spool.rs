@@ -57,6 +57,12 @@ impl SpoolArgs {
                 return Err(Failure::Usage("name the spool with --config or --spool".into()));
             }
         };
+        if config.is_some() && path.symlink_metadata().is_err() {
+            return Err(Failure::Usage(format!(
+                "{0} is not there yet: start the server once, or make it with `mkdir -m 700 {0}`",
+                path.display()
+            )));
+        }
         if !path.is_dir() {
             return Err(Failure::Usage(format!("{} is not a directory: name the spool", path.display())));
         }

@@ -56,7 +56,8 @@ pub(super) fn start_failure(error: &server::Error, alternatives: Alternatives<'_
             _ => String::new(),
         },
         server::Error::Spool(cause) if cause.kind() == maildir::Kind::Locked => {
-            format!(": another restante uses it, find it with `fuser`; end it, or {other_spool}")
+            let path = cause.path().display();
+            format!(": another restante uses it, find it with `fuser {path}`; end it, or {other_spool}")
         }
         _ => String::new(),
     };

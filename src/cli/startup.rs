@@ -17,6 +17,7 @@ use crate::{
     listener::{self, BoundListener},
     loaded_config::LoadedConfig,
     maildir::Spool,
+    metrics::{location, publish},
     net::endpoint::Endpoint,
     server,
     system::{
@@ -97,6 +98,12 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
     thread_limits::check(&files.config.limits)
         .map_err(|error| Failure::from(text.error_at(error.key, error.to_string())))?;
     warnings.extend(files.warnings());
+    // A server that starts as another user gets the directories of that user, or of the service manager.
+    let is_like_server = privileges.as_ref().is_some_and(DroppedPrivileges::left_root);
+    if is_check && is_like_server && files.config.metrics.file.is_none() && !location::has_export_directory()
+    {
+        warnings.push(publish::NO_DIRECTORY.to_owned());
+    }
     Ok(Prepared { files, sockets, privileges, warnings })
 }
 

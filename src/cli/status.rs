@@ -41,10 +41,17 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = arguments.config.clone().or_else(|| named_config().filter(|_| arguments.spool.is_none()));
-    let metrics = match (&arguments.file, &config) {
-        (Some(file), _) => named_source(file)?,
-        (None, Some(config)) => source_of_config(&Config::load(config)?)?,
-        (None, None) => source_of_spool(arguments.spool.as_deref())?,
+    let (metrics, config_error) = match (&arguments.file, &config) {
+        (Some(file), _) => (named_source(file)?, None),
+        (None, Some(config)) => match Config::load(config) {
+            Ok(config) => (source_of_config(&config)?, None),
+            // A server that runs does so with the configuration before the mistake.
+            Err(error) => match source_of_spool(None) {
+                Ok(metrics) => (metrics, Some(error)),
+                Err(_) => return Err(error.into()),
+            },
+        },
+        (None, None) => (source_of_spool(arguments.spool.as_deref())?, None),
     };
     let now = SystemTime::now();
     #[cfg(feature = "tools")]
@@ -55,6 +62,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (_, reading) = metrics;
     let text = if arguments.json { json(&reading, now) } else { table(&reading, now) };
     output::page(&text)?;
+    if let Some(error) = config_error {
+        return Err(error.into());
+    }
     match staleness(&reading, now) {
         None => Ok(()),
         Some(age) => Err(Failure::Other(format!("the metrics are {age} old: the server has ended or hangs"))),

@@ -2,7 +2,10 @@
 
 mod mail;
 
-use std::io::{self, BufRead};
+use std::{
+    io::{self, BufRead},
+    path::Path,
+};
 
 use clap::{Args, Subcommand};
 
@@ -33,7 +36,7 @@ enum Action {
     /// Allow logins to an account again
     Enable(AccountArg),
     /// List the accounts
-    List(ConfigArg),
+    List(Listing),
     /// Give an account another name: its mail, its password and its settings stay
     Rename(Renaming),
     /// Remove an account; its mail stays, unless it is to be deleted
@@ -53,11 +56,20 @@ struct NewAccount {
 }
 
 #[derive(Debug, Args)]
+struct Listing {
+    /// Print the names alone, one per line
+    #[arg(long)]
+    names: bool,
+    #[command(flatten)]
+    file: ConfigArg,
+}
+
+#[derive(Debug, Args)]
 struct Renaming {
     /// Present name
     #[arg(value_name = "OLD")]
     old: String,
-    /// New name, a full mail address
+    /// New name
     #[arg(value_name = "NEW")]
     new: String,
     /// Keep the old name as a further address of the account
@@ -93,7 +105,7 @@ struct WithPassword {
 
 #[derive(Debug, Args)]
 struct AccountArg {
-    /// Full mail address
+    /// Mail address; without a domain, in the first of the configuration
     name: String,
     #[command(flatten)]
     file: ConfigArg,
@@ -106,6 +118,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let to = &new.account;
             let config = to.account.file.load()?;
             let name = accounts::account_name(&to.account.name, &config.domains)?;
+            refuse_alias(&config, &name)?;
             let inbox = new.inbox.as_deref();
             let mailbox =
                 inbox.map_or_else(|| accounts::own_mailbox(&name), Mailbox::named).ok_or_else(|| {
@@ -115,35 +128,48 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                     ))
                 })?;
             let users = UserFile::at(config.accounts.clone());
+            if matches!(users.has(&name), Ok(true)) {
+                return Err(accounts::Error::Exists(name).into()); // before it asks for a password
+            }
             if !new.keep_mail {
                 mail::refuse_former_mail(&config, &users, &mailbox)?;
             }
             users.add(&name, inbox, &password(to)?)?;
             out.line(format_args!("added {name}; {}", reload_notice(&config)))?;
+            warn_of_aliases(&config, &mut out)?;
         }
         Action::Passwd(to) => {
             let config = to.account.file.load()?;
-            let name = accounts::canonical_name(&to.account.name);
+            let name = accounts::canonical_name(&to.account.name, &config.domains);
             UserFile::at(config.accounts.clone()).set_password(&name, &password(to)?)?;
             out.line(format_args!("changed the password of {name}; {}", reload_notice(&config)))?;
         }
         Action::Disable(account) => set_disabled(account, true, &mut out)?,
         Action::Enable(account) => set_disabled(account, false, &mut out)?,
-        Action::List(file) => {
+        Action::List(Listing { names, file }) => {
             let config = file.load()?;
             let users = UserFile::at(config.accounts).users()?;
-            users.iter().try_for_each(|(name, account)| out.line(describe(name, account)))?;
+            let line = |name: &str, account: &Account| {
+                if *names { name.to_owned() } else { describe(name, account) }
+            };
+            users.iter().try_for_each(|(name, account)| out.line(line(name, account)))?;
         }
         Action::Rename(Renaming { old, new, keep_address, keep_mail, file }) => {
             let config = file.load()?;
             let new = accounts::account_name(new, &config.domains)?;
-            let old = accounts::canonical_name(old);
+            let old = accounts::canonical_name(old, &config.domains);
+            if old == new {
+                return Err(Failure::Usage(format!(
+                    "the account has the name {new} already: nothing was changed"
+                )));
+            }
+            refuse_alias(&config, &new)?;
             mail::rename(&config, (&old, &new), (*keep_mail, *keep_address), &mut out)?;
             warn_of_aliases(&config, &mut out)?;
         }
         Action::Remove(Removal { account, delete_mail, yes }) => {
             let config = account.file.load()?;
-            let name = accounts::canonical_name(&account.name);
+            let name = accounts::canonical_name(&account.name, &config.domains);
             if *delete_mail {
                 mail::remove_with_mail(&config, &name, *yes, &mut out)?;
             } else {
@@ -161,6 +187,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     out.flush()
 }
 
+/// Refuses a name for an account that is an alias: the server would not start with both.
+fn refuse_alias(config: &Config, name: &str) -> Result<(), Failure> {
+    if !crate::loaded_config::account_sources(config).has_alias(name) {
+        return Ok(());
+    }
+    let file = config.aliases.as_deref().unwrap_or(Path::new("the aliases"));
+    Err(Failure::Usage(format!(
+        "{name} is an alias in {}: take it out there first, or choose another name",
+        file.display()
+    )))
+}
+
 /// Tells of aliases that lead to an account that is gone.
 fn warn_of_aliases(config: &Config, out: &mut Stdout) -> Result<(), Failure> {
     if let Err(error @ accounts::Error::Aliases { .. }) = crate::loaded_config::account_sources(config).load()
@@ -172,7 +210,7 @@ fn warn_of_aliases(config: &Config, out: &mut Stdout) -> Result<(), Failure> {
 
 fn set_disabled(account: &AccountArg, disabled: bool, out: &mut Stdout) -> Result<(), Failure> {
     let config = account.file.load()?;
-    let name = accounts::canonical_name(&account.name);
+    let name = accounts::canonical_name(&account.name, &config.domains);
     UserFile::at(config.accounts.clone()).set_disabled(&name, disabled)?;
     let done = if disabled { "disabled" } else { "enabled" };
     out.line(format_args!("{done} {name}; {}", reload_notice(&config)))

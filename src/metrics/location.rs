@@ -23,6 +23,19 @@ pub fn export_path(spool: &Path, hostname: &str) -> Option<PathBuf> {
     directories().into_iter().find(usable).map(|directory| directory.join(name))
 }
 
+/// Whether a server of this user would find a usable directory. It creates none.
+pub fn has_export_directory() -> bool {
+    directories().into_iter().any(|path| match Directory::trusted(&path) {
+        Ok(_) => access(&path, Access::WRITE_OK | Access::EXEC_OK).is_ok(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let may_make = path != Path::new(SYSTEM) || geteuid().is_root();
+            let above = path.ancestors().find(|above| above.exists());
+            may_make && above.is_some_and(|above| access(above, Access::WRITE_OK | Access::EXEC_OK).is_ok())
+        }
+        Err(_) => false,
+    })
+}
+
 /// Opens a directory for writing metrics, and creates it if possible.
 fn open_export_directory(path: &Path) -> io::Result<Directory> {
     let directory = if path != Path::new(SYSTEM) || geteuid().is_root() {

@@ -81,6 +81,8 @@ pub struct Metrics {
     pub watch_overflows: Counter,
     /// Octets free on the file system of the spool, at the last check.
     pub spool_free: Gauge,
+    /// 1 while deliveries and logins are refused, because the spool is not in its place or has another lock.
+    pub refusing: Gauge,
     stale_files: [Gauge; FILES.len()],
     /// Log lines, including the dropped ones.
     pub log_lines: Counter,
@@ -186,6 +188,7 @@ impl Metrics {
             watch_events: Counter::new(),
             watch_overflows: Counter::new(),
             spool_free: Gauge::new(),
+            refusing: Gauge::new(),
             stale_files: [const { Gauge::new() }; FILES.len()],
             log_lines: Counter::new(),
             log_dropped: Counter::new(),

@@ -142,7 +142,7 @@ impl Metrics {
         ]
     }
 
-    fn internal_families(&self) -> [Family; 23] {
+    fn internal_families(&self) -> [Family; 24] {
         let queues = [
             ("deliveries", &self.delivery_queue),
             ("disk", &self.disk_queue),
@@ -178,6 +178,11 @@ impl Metrics {
                 "restante_spool_free_bytes",
                 "Free space on the file system of the spool.",
                 &self.spool_free,
+            ),
+            gauge(
+                "restante_refusing",
+                "1 while deliveries and logins are refused, because the spool is not in its place.",
+                &self.refusing,
             ),
             Family {
                 name: "restante_stale",

@@ -36,7 +36,7 @@ impl ExportConfig {
     pub fn start(&self) -> Option<Publisher> {
         METRICS.mark_started();
         let Some(path) = self.path() else {
-            log::warn!("metrics not written: no writable directory, set `file` in [metrics]");
+            log::warn!("{NO_DIRECTORY}");
             return None;
         };
         let (spool, hostname) = &self.server;
@@ -46,6 +46,9 @@ impl ExportConfig {
         started.inspect_err(|error| log::error!("metrics not written: {error}")).ok()
     }
 }
+
+/// The warning of a server that finds no directory for its metrics.
+pub const NO_DIRECTORY: &str = "metrics not written: no writable directory, set `file` in [metrics]";
 
 /// The publishing thread. Dropping it removes the file, so that its metrics are not mistaken for current
 /// ones.

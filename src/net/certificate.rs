@@ -92,6 +92,8 @@ impl CertificatePair {
         let provider = Arc::new(ring::default_provider());
         let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => Error::Mismatch(self.clone()),
+            // The library says no more than that it cannot read it.
+            rustls::Error::General(_) => Error::Wrong(self.key.clone(), UNUSABLE_KEY.to_owned()),
             error => Error::Wrong(self.key.clone(), error.to_string()),
         })?;
         let config = ServerConfig::builder_with_provider(provider)
@@ -200,6 +202,9 @@ impl std::error::Error for Error {
 /// Remaining time at which a certificate should have been renewed.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
+const UNUSABLE_KEY: &str = "this private key cannot be used: make a new one, of RSA with 2048 to 8192 bits, of ECDSA (P-256, \
+                            P-384) or of Ed25519";
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -229,6 +234,8 @@ mod tests {
         fs::write(&junk, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
         let empty = home.path().join("empty.pem");
         fs::write(&empty, "").unwrap();
+        let odd = home.path().join("odd.pem");
+        fs::write(&odd, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").unwrap();
         let absent = home.path().join("absent.pem");
         for (certificate, key, told) in [
             (&one.certificate, &other.key, "other-key.pem is not the key of the certificate in"),
@@ -236,6 +243,11 @@ mod tests {
             (&one.certificate, &one.certificate, "one-certificate.pem: there is no private key in it"),
             (&junk, &one.key, "junk.pem: "),
             (&one.certificate, &empty, "empty.pem: there is no private key in it"),
+            (
+                &one.certificate,
+                &odd,
+                "odd.pem: this private key cannot be used: make a new one, of RSA with 2048",
+            ),
             (&absent, &one.key, "absent.pem: No such file"),
             (&one.certificate, &absent, "absent.pem: No such file"),
         ] {

@@ -46,6 +46,11 @@ impl DroppedPrivileges {
         !matches!(self.run_as, RunAs::Root { wanted: false })
     }
 
+    /// Whether this process was root, and is the configured user now.
+    pub fn left_root(&self) -> bool {
+        matches!(self.run_as, RunAs::Dropped { .. })
+    }
+
     /// Gives up all access but what a server with that configuration needs. `file` is the configuration file,
     /// and `written` a further file to write. The spool is created if necessary, because Landlock can only
     /// grant what exists.

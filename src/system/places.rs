@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::unistd::{Uid, User};
+use nix::unistd::{Gid, Group, Uid, User};
 use rustix::{
     fs::{Access, access},
     io::Errno,
@@ -92,8 +92,9 @@ fn spool(path: &Path) -> Option<Problem> {
         Ok(Kind::Other(what)) => Some(Problem::new(key, not_a_directory(path, what))),
         Ok(Kind::LinkTo(target)) => Some(Problem::new(key, dangling(path, &target))),
         Ok(Kind::Missing) => {
-            let name = user_name();
-            let advice = format!("create it with `install -d -o {name} -g {name} -m 700 {}`", path.display());
+            let (name, group) = (user_name(), group_name());
+            let advice =
+                format!("create it with `install -d -o {name} -g {group} -m 700 {}`", path.display());
             missing_name(key, "the spool", path, Some((path, advice)))
         }
         Err(error) => Some(Problem::new(key, format!("{}: {error}", path.display()))),
@@ -109,9 +110,9 @@ fn read_again(key: &str, path: &Path) -> Option<Problem> {
         _ => "its key",
     };
     is_denied(path, Access::READ_OK).then(|| {
-        let name = user_name();
+        let (name, group) = (user_name(), group_name());
         let advice = format!(
-            "it is read again when it changes; run `setfacl -m u:{name}:r {0}`, or `chgrp {name} {0}` and `chmod g+r \
+            "it is read again when it changes; run `setfacl -m u:{name}:r {0}`, or `chgrp {group} {0}` and `chmod g+r \
              {0}`, and the same with x for the directories above it",
             path.display()
         );
@@ -262,6 +263,12 @@ fn is_denied(path: &Path, rights: Access) -> bool {
 fn user_name() -> String {
     let me = Uid::effective();
     User::from_uid(me).ok().flatten().map_or_else(|| me.to_string(), |user| user.name)
+}
+
+/// The name of the present user's group.
+fn group_name() -> String {
+    let mine = Gid::effective();
+    Group::from_gid(mine).ok().flatten().map_or_else(|| mine.to_string(), |group| group.name)
 }
 
 const ALL: Access = Access::READ_OK.union(Access::WRITE_OK).union(Access::EXEC_OK);

@@ -94,6 +94,7 @@ impl Storage {
             self.spool.revalidate_lock(&mut lock)
         });
         let was_misplaced = self.misplaced.swap(there.is_err(), Ordering::AcqRel);
+        METRICS.refusing.set(u64::from(there.is_err()));
         match there {
             Ok(replaced) => {
                 if replaced {

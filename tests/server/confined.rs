@@ -159,8 +159,10 @@ fn o09_a_user_who_cannot_do_the_work_is_told_with_what_to_type() {
         "{told}"
     );
     let told = serve("nobody", "");
+    let group = Command::new("id").args(["-gn", "nobody"]).output().unwrap().stdout;
+    let group = String::from_utf8(group).unwrap().trim().to_owned();
     assert!(
-        told.contains(&format!("`install -d -o nobody -g nobody -m 700 {}`", at("spool").display())),
+        told.contains(&format!("`install -d -o nobody -g {group} -m 700 {}`", at("spool").display())),
         "{told}"
     );
     fs::create_dir(at("spool")).unwrap();
@@ -168,7 +170,10 @@ fn o09_a_user_who_cannot_do_the_work_is_told_with_what_to_type() {
     assert!(told.contains(&format!("`chown -R nobody: {}`", at("spool").display())), "{told}");
     chown(at("spool"), Some(NOBODY), Some(NOBODY)).unwrap();
     let told = serve("nobody", "");
-    assert!(told.contains("users.json (the accounts)") && told.contains("chgrp nobody"), "{told}");
+    assert!(
+        told.contains("users.json (the accounts)") && told.contains(&format!("chgrp {group} ")),
+        "{told}"
+    );
     chown(at("users.json"), Some(NOBODY), None).unwrap();
     fs::write(at("pem"), "").unwrap();
     fs::set_permissions(at("pem"), PermissionsExt::from_mode(0o600)).unwrap();
@@ -360,4 +365,30 @@ fn o05_a_server_out_of_memory_refuses_or_ends_and_loses_nothing_it_has_answered_
         let found = bodies.iter().filter(|body| body.ends_with(&format!("\n\nletter {n}\n"))).count();
         assert_eq!(found, 1, "letter {n} of {acknowledged:?}");
     }
+}
+
+#[test]
+fn n34_check_says_that_the_user_of_the_server_has_no_place_for_the_metrics() {
+    if !can_become_somebody_else("n34_check_says_that_the_user_of_the_server_has_no_place_for_the_metrics") {
+        return;
+    }
+    let home = home();
+    fs::set_permissions(home.path(), PermissionsExt::from_mode(0o711)).unwrap();
+    let at = |name: &str| home.path().join(name);
+    let check = |more: &str| {
+        let rest = format!("user = \"nobody\"\n{STRICT}{more}");
+        fs::write(at("restante.toml"), configuration(home.path(), &at("spool"), &rest)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        command.args(["check", "--config"]).arg(at("restante.toml"));
+        let output = command.env("HOME", home.path()).env_remove("XDG_RUNTIME_DIR").output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    fs::write(at("users.json"), "{}").unwrap();
+    fs::create_dir(at("spool")).unwrap();
+    chown(at("spool"), Some(NOBODY), Some(NOBODY)).unwrap();
+    let told = check("");
+    assert!(told.contains("# warning: metrics not written: no writable directory, set `file` in"), "{told}");
+    assert!(!at(".local").exists(), "check makes nothing");
+    let told = check(&format!("\n[metrics]\nfile = {:?}\n", at("spool/restante.prom")));
+    assert!(told.contains("restante.toml is good"), "{told}");
 }

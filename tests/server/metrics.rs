@@ -318,3 +318,38 @@ fn watching_ends_when_q_is_pressed() {
     assert!(output.status.success(), "{}: {shown}", output.status);
     assert!(shown.contains("q quits") && shown.contains("delivered"), "{shown}");
 }
+
+#[test]
+fn n32_status_says_that_mail_is_refused_while_the_spool_is_not_in_its_place() {
+    let server = server();
+    let path = file(&server);
+    let shows = |what: &str, is_refusing: bool| {
+        eventually(what, || {
+            let shown = text(&status(&["--file", path.to_str()?]));
+            (shown.contains("metrics") && shown.contains("refusing     deliveries and logins") == is_refusing)
+                .then_some(())
+        });
+    };
+    shows("nothing is refused", false);
+    let aside = server.spool.with_extension("aside");
+    fs::rename(&server.spool, &aside).unwrap();
+    shows("the line is there", true);
+    fs::rename(&aside, &server.spool).unwrap();
+    shows("the line is gone", false);
+}
+
+#[test]
+fn n36_status_shows_the_server_that_runs_beside_a_mistake_in_its_configuration() {
+    let server = Server::dev();
+    let config = server.home.path().join("mistaken.toml");
+    fs::write(&config, "hostnam = \"mx.example.test\"\n").unwrap();
+    let runtime = server.runtime.path();
+    let shown = eventually("status finds it", || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        command.arg("status").env("XDG_RUNTIME_DIR", runtime).env("RESTANTE_CONFIG", &config);
+        let output = command.output().unwrap();
+        text(&output).contains(" at localhost, ").then_some(output)
+    });
+    assert_eq!(shown.status.code(), Some(2));
+    assert!(text(&shown).contains("did you mean `hostname`"), "{}", text(&shown));
+}

@@ -358,3 +358,28 @@ fn n26_the_first_process_of_a_container_reaps_what_is_left_to_it() {
     fs::write(release, "").unwrap();
     eventually("the orphan is reaped", || children(first).is_empty().then_some(()));
 }
+
+#[test]
+fn n33_a_server_that_makes_its_spool_says_so() {
+    let mut server = Setup { config: Some(STRICT), users: &[BOB], ..Setup::default() }.start();
+    assert!(!server.log().contains("made a new spool"), "it was there");
+    server.kill();
+    fs::remove_dir_all(&server.spool).unwrap(); // its disk is not mounted
+    server.restart();
+    server.tells("made a new spool, without mail: ");
+}
+
+#[test]
+fn n35_a_tool_before_the_first_start_says_that_the_spool_is_not_there_yet() {
+    let home = home();
+    let config = configuration(home.path(), &home.path().join("spool"), STRICT);
+    fs::write(home.path().join("restante.toml"), config).unwrap();
+    fs::write(home.path().join("users.json"), "{}").unwrap();
+    fs::write(home.path().join("mbox"), "").unwrap();
+    for words in [&["fsck"][..], &["export", BOB], &["import", "--to", BOB, "mbox"]] {
+        let words = [words, &["--config", "restante.toml"]].concat();
+        let (code, said) = restante(&words, home.path(), None);
+        assert!(code == Some(2) && said.contains("is not there yet: start the server once, or"), "{said}");
+        assert!(said.contains("`mkdir -m 700 "), "{said}");
+    }
+}

@@ -371,3 +371,47 @@ fn n13_a_missing_directory_of_the_accounts_is_named_with_what_to_type() {
     let (code, said) = add(&story, &["x@example.test"]);
     assert!(code == Some(1) && said.contains("mkdir -p ") && said.contains("no/such"), "{said}");
 }
+
+#[test]
+fn n30_every_account_command_takes_a_name_without_a_domain() {
+    let story = Story::new();
+    assert!(story.user_ok(&["disable", "bob"]).contains("disabled bob@example.test"));
+    assert!(story.user_ok(&["enable", "BOB"]).contains("enabled bob@example.test"));
+    assert_eq!(add(&story, &["carl"]).0, Some(0));
+    assert!(story.account("carl@example.test").is_some());
+    let said = story.user_ok(&["rename", "carl", "charles", "--keep-address"]);
+    assert!(said.contains("renamed carl@example.test to charles@example.test"), "{said}");
+    story.user_ok(&["disable", "ann"]);
+    assert_eq!(
+        story.user_ok(&["list", "--names"]),
+        "ann@example.test\nbob@example.test\ncharles@example.test\n",
+        "nothing but the names, for loops of a shell"
+    );
+    story.user_ok(&["remove", "charles"]);
+    assert!(story.account("charles@example.test").is_none());
+    let (code, said) = story.user(&["rename", "bob", BOB]);
+    assert!(code == Some(2) && said.contains("has the name bob@example.test already"), "{said}");
+}
+
+#[test]
+fn n31_no_account_gets_the_name_of_an_alias() {
+    let story = Story::new();
+    let text = fs::read_to_string(story.at("restante.toml")).unwrap();
+    fs::write(story.at("restante.toml"), format!("aliases = \"aliases\"\n{text}")).unwrap();
+    fs::write(story.at("aliases"), "info: bob, ann\n").unwrap();
+    let before = fs::read(story.at("users.json")).unwrap();
+    let refused = [add(&story, &["info@example.test"]), story.user(&["rename", BOB, "info"])];
+    for (code, said) in refused {
+        assert!(code == Some(2) && said.contains("info@example.test is an alias in "), "{said}");
+        assert!(said.contains("choose another name"), "{said}");
+    }
+    assert_eq!(fs::read(story.at("users.json")).unwrap(), before);
+}
+
+/// Without a terminal, a question for the password would be the error.
+#[test]
+fn n08_an_account_that_is_there_is_refused_before_the_password_is_asked_for() {
+    let story = Story::new();
+    let (code, said) = story.user(&["add", BOB]);
+    assert!(code == Some(1) && said.contains("there is an account bob@example.test already"), "{said}");
+}

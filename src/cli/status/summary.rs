@@ -16,8 +16,12 @@ pub(super) fn heading(reading: &MetricsSnapshot, now: SystemTime) -> String {
 /// All metrics. Rates are since `before`, or since the server was ready.
 pub(super) fn lines(reading: &MetricsSnapshot, before: Option<&MetricsSnapshot>) -> Vec<String> {
     let rates = Rates::new(reading, before);
-    let mut lines =
-        vec!["service        open    total   /min  received      sent  logins  failed    TLS".to_owned()];
+    let mut lines = Vec::new();
+    if reading.value("restante_refusing").is_some_and(|refusing| refusing > 0.0) {
+        lines.push(line("refusing", "deliveries and logins: the spool is not in its place, see the log"));
+        lines.push(String::new());
+    }
+    lines.push("service        open    total   /min  received      sent  logins  failed    TLS".to_owned());
     lines.extend(SERVICES.iter().filter_map(|service| service_line(reading, &rates, service)));
     lines.push(String::new());
     lines.extend(mail_lines(reading, &rates));
