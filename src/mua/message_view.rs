@@ -1,7 +1,7 @@
 //! A received message: its text for the screen, and its attachments.
 //!
 //! The rule: a stranger wrote all of it. The MIME reader takes it apart, names become file names only through
-//! [`file_name`](crate::mime::file_name), and texts are shown only through [`crate::client::display`].
+//! [`file_name`], and texts are shown only through [`crate::client::display`].
 
 use std::{
     fs::File,
