@@ -76,8 +76,8 @@ pub(super) fn start(
     let manager = SdNotify::from_environment();
     let Prepared { files, sockets, mut privileges, warnings } =
         startup::prepare(config, text, Purpose::Serve(passed, alternatives))?;
-    // Seen before the sandbox, which makes it.
-    let makes_spool = text.path().is_some() && !files.config.spool.exists();
+    // Seen before the sandbox, which makes the directory.
+    let is_new_spool = text.path().is_some() && is_unused(&files.config.spool);
     let spool = files.config.spool.clone();
     if let (Some(privileges), Some(file)) = (&mut privileges, text.path()) {
         privileges
@@ -98,9 +98,9 @@ pub(super) fn start(
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let server =
         Server::open(files, sockets, text.path()).map_err(|error| start_failure(&error, alternatives))?;
-    if makes_spool {
+    if is_new_spool {
         log::warn!(
-            "made a new spool, without mail: {}; if there was one, stop the server, remove this one and mount its disk",
+            "new spool, without mail: {}; right at a first start, otherwise stop the server and mount the disk of the spool",
             spool.display()
         );
     }
@@ -121,6 +121,15 @@ impl ReadyServer {
         let ended = self.server.run(self.manager).map_err(|error| Failure::Other(error.to_string()));
         logging::flush();
         ended
+    }
+}
+
+/// Whether no server has used that directory as its spool: it is not there, or is empty. A disk that is not mounted
+/// leaves an empty directory.
+fn is_unused(spool: &Path) -> bool {
+    match spool.read_dir() {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }
 

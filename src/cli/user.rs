@@ -132,7 +132,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 return Err(accounts::Error::Exists(name).into()); // before it asks for a password
             }
             if !new.keep_mail {
-                mail::refuse_former_mail(&config, &users, &mailbox)?;
+                mail::refuse_former_mail(&config, &users, &mailbox, OTHER_INBOX)?;
             }
             users.add(&name, inbox, &password(to)?)?;
             out.line(format_args!("added {name}; {}", reload_notice(&config)))?;
@@ -275,3 +275,6 @@ fn first_line(mut input: impl BufRead) -> io::Result<Vec<u8>> {
     line.truncate(line.len() - end);
     Ok(line)
 }
+
+/// The way of `user add` to another mailbox.
+const OTHER_INBOX: &str = "choose another mailbox with --inbox NAME";

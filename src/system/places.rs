@@ -93,8 +93,10 @@ fn spool(path: &Path) -> Option<Problem> {
         Ok(Kind::LinkTo(target)) => Some(Problem::new(key, dangling(path, &target))),
         Ok(Kind::Missing) => {
             let (name, group) = (user_name(), group_name());
-            let advice =
-                format!("create it with `install -d -o {name} -g {group} -m 700 {}`", path.display());
+            let advice = format!(
+                "mount its disk, or create it with `install -d -o {name} -g {group} -m 700 {}`",
+                path.display()
+            );
             missing_name(key, "the spool", path, Some((path, advice)))
         }
         Err(error) => Some(Problem::new(key, format!("{}: {error}", path.display()))),

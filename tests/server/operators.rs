@@ -360,13 +360,23 @@ fn n26_the_first_process_of_a_container_reaps_what_is_left_to_it() {
 }
 
 #[test]
-fn n33_a_server_that_makes_its_spool_says_so() {
+fn n33_a_server_whose_spool_is_new_says_so() {
     let mut server = Setup { config: Some(STRICT), users: &[BOB], ..Setup::default() }.start();
-    assert!(!server.log().contains("made a new spool"), "it was there");
+    let warnings = |server: &Server| server.log().matches("new spool, without mail: ").count();
+    eventually("a first start says it", || (warnings(&server) == 1).then_some(()));
     server.kill();
-    fs::remove_dir_all(&server.spool).unwrap(); // its disk is not mounted
     server.restart();
-    server.tells("made a new spool, without mail: ");
+    assert!(warnings(&server) <= 1, "it was used before: {}", server.log());
+    for is_mount_point in [true, false] {
+        let before = warnings(&server);
+        server.kill();
+        fs::remove_dir_all(&server.spool).unwrap(); // its disk is not mounted
+        if is_mount_point {
+            fs::create_dir(&server.spool).unwrap();
+        }
+        server.restart();
+        eventually("a start without the disk says it", || (warnings(&server) > before).then_some(()));
+    }
 }
 
 #[test]

@@ -18,11 +18,13 @@ use crate::{
     proto::request::Mailbox,
 };
 
-/// Refuses an account whose mailbox has the mail of a former one.
+/// Refuses an account whose mailbox has the mail of a former one. `otherwise` is the other way of that command to get a
+/// mailbox.
 pub(super) fn refuse_former_mail(
     config: &Config,
     users: &UserFile,
     mailbox: &Mailbox,
+    otherwise: &str,
 ) -> Result<(), Failure> {
     let found = match Spool::open_existing(&config.spool) {
         Ok(spool) => usage(&spool, mailbox.as_str())?.messages,
@@ -37,14 +39,14 @@ pub(super) fn refuse_former_mail(
         return Ok(());
     }
     let (found, place) = (message_count(found), config.spool.join(mailbox.as_str()));
-    let (found, place) = (format!("{found} in {}", place.display()), mailbox.as_str());
+    let (found, place) = (format!("mail is there already, {found} in {}", place.display()), mailbox.as_str());
     Err(Failure::Usage(match users.owners_of(mailbox)?.as_slice() {
         [] => format!(
-            "there are {found}, of a former account: add --keep-mail to give them to the new one, or choose another \
-             mailbox with --inbox NAME; `restante user remove {place} --delete-mail` deletes them"
+            "{found}, of a former account: add --keep-mail to give the new account that mail, or {otherwise}; \
+             `restante user remove {place} --delete-mail` deletes it"
         ),
         owners => format!(
-            "there are {found}, the mailbox of {}: add --keep-mail to share it, or choose another one with --inbox NAME",
+            "{found}, the mailbox of {}: add --keep-mail to share it, or {otherwise}",
             owners.join(" and ")
         ),
     }))
@@ -62,7 +64,7 @@ pub(super) fn rename(
     // With the new name there, this goes on with a rename that was not finished, or is a mistake.
     let is_new = !keep_mail && users.has(old)? && !users.has(new)?;
     if let Some(mailbox) = mailbox.as_ref().filter(|_| is_new) {
-        refuse_former_mail(config, &users, mailbox)?;
+        refuse_former_mail(config, &users, mailbox, "take another new name")?;
     }
     let moved = users.rename(old, new, keep_address)?;
     out.line(format_args!("renamed {old} to {new}, with its password and its settings"))?;
