@@ -112,7 +112,7 @@ fn send_hands_letters_to_postfix_which_hands_them_to_us() {
     let stored = server.maildir(ALICE).only_message();
     let arrived = String::from_utf8(with_crlf(without_trace(&stored))).unwrap();
     assert!(arrived.ends_with(&String::from_utf8(with_crlf(content)).unwrap()[15..]), "{arrived}");
-    let refused = send("ann@far.test", "nobody@");
+    let refused = send("ann@far.test", "nobody@refused.test");
     assert_eq!(refused.status.code(), Some(5), "{}", said(&refused));
     assert!(
         said(&refused).contains("Refused: trying again will fail unless something is changed."),

@@ -80,7 +80,9 @@ impl Postfix {
         let settings = format!(
             "compatibility_level = 3.6\nqueue_directory = {}\ndata_directory = {}\nmaillog_file = {}\n\
              maillog_file_prefixes = {}\nmyhostname = relay.test\nmydestination =\nalias_maps =\n\
-             inet_interfaces = loopback-only\nmynetworks = 127.0.0.0/8\nsmtpd_peername_lookup = no\nnotify_classes =\ndefault_transport = {transport}\n",
+             inet_interfaces = loopback-only\nmynetworks = 127.0.0.0/8\nsmtpd_peername_lookup = no\nnotify_classes =\n\
+             smtpd_recipient_restrictions = check_recipient_access inline:{{nobody@refused.test=REJECT}}\n\
+             default_transport = {transport}\n",
             queue.display(),
             data.display(),
             log.display(),

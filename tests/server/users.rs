@@ -127,9 +127,13 @@ fn n08_an_account_over_the_mail_of_a_former_one_is_asked_about_before_it_is_adde
     assert!(said.contains("mail stays") && said.contains("--delete-mail"), "{said}");
     let (code, said) = add(&story, &[BOB]);
     assert_eq!(code, Some(2), "{said}");
-    for part in
-        ["mail is there already, 3 messages in ", "of a former account", "--keep-mail", "--inbox NAME", "--delete-mail"]
-    {
+    for part in [
+        "mail is there already, 3 messages in ",
+        "of a former account",
+        "--keep-mail",
+        "--inbox NAME",
+        "--delete-mail",
+    ] {
         assert!(said.contains(part), "{part:?} is not in {said:?}");
     }
     assert!(story.account(BOB).is_none());
