@@ -162,6 +162,10 @@ impl Reader<'_> {
 
     /// The reply to a command. `None`: the session ended in its midst.
     pub(crate) fn reply(&mut self, command: &[u8]) -> Option<()> {
+        // Answers to telnet's timing marks (RFC 860) stand before a reply.
+        while let Some(rest) = self.said.strip_prefix(&[255, 252, 6]) {
+            self.said = rest;
+        }
         let status = String::from_utf8(self.line()?.to_vec()).expect("replies are UTF-8");
         assert!(status.len() <= 510 && !status.contains('\0'), "{status:?}");
         // A challenge makes the next line its response.

@@ -117,8 +117,23 @@ pub(crate) fn play<'a>(
         let longest = rules.limits.smtp.max_line_length.max(sasl::LINE);
         assert!(inbox.len() <= longest, "{} octets wait for their line end", inbox.len());
     }
-    outcome.replies = String::from_utf8(out.pending().to_vec()).expect("replies are UTF-8");
+    outcome.replies = String::from_utf8(without_timing_marks(out.pending())).expect("replies are UTF-8");
     outcome
+}
+
+/// The replies without the answers to telnet's timing marks (RFC 860), which stand before them. No reply has octet 255.
+fn without_timing_marks(mut output: &[u8]) -> Vec<u8> {
+    let mut replies = Vec::new();
+    while let Some((octet, rest)) = output.split_first() {
+        match output.strip_prefix(&[255, 252, 6]) {
+            Some(rest) => output = rest,
+            None => {
+                replies.push(*octet);
+                output = rest;
+            }
+        }
+    }
+    replies
 }
 
 /// Every line has a code, the last one of a reply a blank after it, and an enhanced code is of the same class.
