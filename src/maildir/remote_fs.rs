@@ -25,7 +25,7 @@ impl Maildir {
     }
 
     /// Whether the event loop may read its messages from memory: opening a file that is in memory waits for nothing.
-    pub(super) fn find_cached_reads(new: impl AsFd, cur: impl AsFd) -> bool {
+    pub(super) fn allows_cached_reads(new: impl AsFd, cur: impl AsFd) -> bool {
         is_one_of(new, &CACHED_READS) && is_one_of(cur, &CACHED_READS)
     }
 

@@ -238,7 +238,7 @@ impl Maildir {
         fault_point(&path, "open directory")?;
         let below = |name: &str| open_directory(&root, name, &path.join(name));
         let (tmp, new, cur) = (below("tmp")?, below("new")?, below("cur")?);
-        let has_cached_reads = Self::find_cached_reads(&new, &cur);
+        let has_cached_reads = Self::allows_cached_reads(&new, &cur);
         Ok(Self { id: id_of(&root, &path)?, path, root, tmp: Arc::new(tmp), new, cur, has_cached_reads })
     }
 
