@@ -15,6 +15,7 @@ use crate::{
         Error, Maildir,
         lock::Lock,
         scan::{self, DirTimes, Recheck},
+        size_cache::SizeCache,
         size_counter::{CountProgress, CountSlice},
     },
     proto::request::{Access, Failure, Mailbox},
@@ -60,11 +61,22 @@ pub(super) fn open_maildir(
 fn full_scan(
     storage: &Storage,
     id: IndexId,
-    load: Box<ScanJob>,
+    mut load: Box<ScanJob>,
 ) -> Result<ControlFlow<ScanResult, Box<ScanJob>>, Failure> {
     let maildir = Arc::clone(&load.maildir);
+    let _busy = storage.scan_threads.enter();
+    let mut turn = CountSlice::new(storage.scan_limits(), mem::take(&mut load.progress))
+        .with_threads(Arc::clone(&storage.scan_threads));
+    let mut sizes = None;
+    if load.watch && load.skip_if_times.is_none() {
+        sizes = scan::count_unwatched(&maildir, &mut turn);
+        if sizes.is_none() {
+            load.progress = turn.progress;
+            return Ok(ControlFlow::Continue(load));
+        }
+    }
     let watched = load.watch && storage.watcher.watch(id, &maildir);
-    let scanned = scan_watched(storage, load, watched);
+    let scanned = scan_watched(storage, load, watched, (sizes, turn));
     if scanned.is_err() && watched {
         storage.watcher.unwatch(id, &maildir); // no index will end it
     }
@@ -75,6 +87,7 @@ fn scan_watched(
     storage: &Storage,
     mut load: Box<ScanJob>,
     watched: bool,
+    (sizes, mut turn): (Option<SizeCache>, CountSlice),
 ) -> Result<ControlFlow<ScanResult, Box<ScanJob>>, Failure> {
     let maildir = Arc::clone(&load.maildir);
     let nothing = ScanResult {
@@ -92,8 +105,9 @@ fn scan_watched(
         return Ok(ControlFlow::Break(nothing));
     }
     let began = maildir.file_clock(SystemTime::now());
-    let mut turn = CountSlice::new(storage.scan_limits(), mem::take(&mut load.progress));
-    let scan = scan::scan(&maildir, load.known.iter(), &mut turn).map_err(|error| scan_failure(&error))?;
+    let sizes = sizes.unwrap_or_else(|| SizeCache::load(&maildir));
+    let scan = scan::scan_with_sizes(&maildir, sizes, load.known.iter(), &mut turn)
+        .map_err(|error| scan_failure(&error))?;
     let Some(scan) = scan else {
         load.progress = turn.progress;
         return Ok(ControlFlow::Continue(load));
