@@ -22,13 +22,13 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::Sender;
 use log::{Level, LevelFilter, debug, error, info, log};
 use simplelog::{ConfigBuilder, WriteLogger};
 
 use crate::{
     metrics::METRICS,
     proto::{Encryption, event::Event, request::ConnId},
+    sleepy_queue::Sender,
 };
 pub use escape::escape;
 use escape::value;

@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("file_poller", &[]),
     ("round_robin", &[]),
     ("capacity", &[]),
+    ("sleepy_queue", &[]),
     ("printable", &[]),
     ("safe_file", &["printable"]),
     ("mime", &["printable"]),
@@ -30,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proto", &["limits", "wire_size", "clock", "printable"]),
     ("maildir", &["wire_size", "deferred_drop", "safe_file", "printable"]),
     ("metrics", &["proto", "open_regular", "safe_file"]),
-    ("logging", &["limits", "proto", "metrics", "safe_file", "printable"]),
+    ("logging", &["limits", "proto", "metrics", "safe_file", "printable", "sleepy_queue"]),
     ("transcript", &["proto", "limits", "clock", "safe_file", "printable"]),
     (
         "net",
@@ -68,6 +69,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "wire_size",
             "logging",
             "metrics",
+            "sleepy_queue",
         ],
     ),
     (
