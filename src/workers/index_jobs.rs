@@ -3,7 +3,7 @@
 use std::{mem, ops::ControlFlow, sync::Arc, time::SystemTime};
 
 use super::{
-    job::OpenedMaildir,
+    job::{KnownMaildir, OpenedMaildir},
     storage::{Storage, log_failure},
 };
 use crate::{
@@ -34,26 +34,27 @@ pub(super) fn run(storage: &Storage, id: IndexId, job: IndexJob) -> Option<Index
 }
 
 /// Opens a mailbox for a session, and locks it for the only one. Uses the open Maildir if the mailbox's path still
-/// leads to it.
+/// leads to it. Creates a barrier, unless the times of the directories show that nothing has changed.
 pub(super) fn open_maildir(
     storage: &Storage,
     mailbox: &Mailbox,
     access: Access,
-    known: Option<Arc<Maildir>>,
+    known: Option<KnownMaildir>,
 ) -> Result<OpenedMaildir, Failure> {
     storage.check_in_place()?;
-    let current = known.filter(|maildir| storage.still_resolves_to(mailbox, maildir));
-    let maildir = match current {
-        Some(maildir) => maildir,
-        None => Arc::new(storage.maildir(mailbox)?),
+    let current = known.filter(|known| storage.still_resolves_to(mailbox, &known.maildir));
+    let (maildir, settled_times) = match current {
+        Some(known) => (known.maildir, known.settled_times),
+        None => (Arc::new(storage.maildir(mailbox)?), None),
     };
     let lock = match access {
         Access::Exclusive => Some(Lock::acquire(&maildir).map_err(|error| scan_failure(&error))?),
         Access::ReadOnly => None,
     };
     let times = scan::dir_times(&maildir).map_err(|error| scan_failure(&error))?;
-    let barrier = storage.watcher.create_barrier();
-    Ok(OpenedMaildir { maildir, times, lock, barrier })
+    let racy = scan::is_racy(&times, SystemTime::now());
+    let barrier = if settled_times == Some(times) { None } else { storage.watcher.create_barrier() };
+    Ok(OpenedMaildir { maildir, times, racy, lock, barrier })
 }
 
 /// Starts to watch a mailbox, if requested, and then scans it, so that the watcher reports changes during the scan.
