@@ -228,6 +228,16 @@ impl Backend {
         self.index.needs_ticks() || self.receiver.has_messages()
     }
 
+    /// Whether the spool was in its place at the last check.
+    pub fn spool_is_in_place(&self) -> bool {
+        self.storage.was_in_place().is_ok()
+    }
+
+    /// The time at which the next check of a mailbox in use is due, if there is one.
+    pub fn next_index_check(&self) -> Option<Duration> {
+        self.index.next_check()
+    }
+
     /// The server ends: refuses the messages that will certainly not become visible in a mailbox.
     pub fn abandon_unpublished(&mut self) {
         let (receiver, clients, mut cx) = self.receiver_parts();

@@ -56,7 +56,7 @@ impl TlsConfig {
         loaded: LoadedCertificate,
         interval: Duration,
     ) -> Result<Self, certificate::Error> {
-        let stamp = loaded.stamp.clone();
+        let (stamp, paths) = (loaded.stamp.clone(), vec![pair.certificate.clone(), pair.key.clone()]);
         let current = RefCell::new(log_warnings(&pair, loaded));
         let (sender, reloaded) = mpsc::channel();
         let new_reloader = move || {
@@ -65,7 +65,7 @@ impl TlsConfig {
         };
         let send = move |config| drop(sender.send(config)); // fails only when the server is ending
         let poller =
-            FilePoller::start("certificate", PollInterval::new(interval), new_reloader, send);
+            FilePoller::start(("certificate", paths), PollInterval::new(interval), new_reloader, send);
         Ok(Self { current, reloaded, _poller: poller.map_err(certificate::Error::Thread)? })
     }
 

@@ -73,6 +73,7 @@ impl Server {
                 WAKE => {}
                 SIGNALS => self.handle_signals(now),
                 Token(id) => {
+                    self.note_traffic();
                     let id = ConnId(id as u64);
                     if let Some(listener) = self.listeners.get_mut(&id.0) {
                         listener.resume_accepting();
