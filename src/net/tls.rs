@@ -43,7 +43,7 @@ impl TlsConfig {
     /// The pair cannot be used, or the thread cannot be started.
     pub fn start(pair: CertificatePair, interval: Duration) -> Result<Self, certificate::Error> {
         let loaded = pair.load(SystemTime::now())?;
-        Self::watch(pair, loaded, interval)
+        Self::watch(pair, loaded, (interval, true))
     }
 
     /// Starts the thread that watches the files of a loaded pair. The loop must not read them, because a disk may be
@@ -54,7 +54,7 @@ impl TlsConfig {
     pub fn watch(
         pair: CertificatePair,
         loaded: LoadedCertificate,
-        interval: Duration,
+        (interval, use_inotify): (Duration, bool),
     ) -> Result<Self, certificate::Error> {
         let (stamp, paths) = (loaded.stamp.clone(), vec![pair.certificate.clone(), pair.key.clone()]);
         let current = RefCell::new(log_warnings(&pair, loaded));
@@ -64,8 +64,12 @@ impl TlsConfig {
             move |now| reloader.poll(now)
         };
         let send = move |config| drop(sender.send(config)); // fails only when the server is ending
-        let poller =
-            FilePoller::start(("certificate", paths), PollInterval::new(interval), new_reloader, send);
+        let poller = FilePoller::start(
+            ("certificate", paths),
+            PollInterval::new(interval, use_inotify),
+            new_reloader,
+            send,
+        );
         Ok(Self { current, reloaded, _poller: poller.map_err(certificate::Error::Thread)? })
     }
 
