@@ -26,7 +26,7 @@
 //! | [`system`] | the process on its machine: its user, its sandbox, and the service manager |
 //! | [`fd_limits`] | the largest number of connections and open mailboxes |
 //! | [`mime`] | received messages: their parts, texts, addresses and dates |
-//! | [`message_object`] | a received message as one value, for the web API and `restante wait` |
+//! | [`message_object`], [`search`] | a received message as one value, for the web API and `restante wait`; the search words of both |
 //! | [`printable`] | text from outside on a terminal, in a log, in JSON |
 //! | [`safe_file`] | files with fixed names in directories that other users may write to |
 //! | `password_prompt`, `ending_signals` | passwords typed at a terminal, and signals that wait until it is restored |
@@ -71,6 +71,7 @@ pub mod printable;
 pub mod proto;
 mod round_robin;
 pub mod safe_file;
+pub mod search;
 pub mod server;
 pub mod system;
 #[cfg(feature = "tools")]

@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("safe_file", &["printable"]),
     ("mime", &["printable"]),
     ("message_object", &["mime", "printable"]),
+    ("search", &["message_object", "mime"]),
     ("fd_limits", &["limits"]),
     ("thread_limits", &["limits"]),
     ("proto", &["limits", "wire_size", "clock", "printable"]),
@@ -172,7 +173,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that are plain values: sessions, the MIME reader, and the modules that stand on it.
-const PLAIN: [&str; 3] = ["proto", "mime", "message_object"];
+const PLAIN: [&str; 4] = ["proto", "mime", "message_object", "search"];
 
 /// What they may not touch.
 const NOT_IN_PROTO: [&str; 5] = ["std::fs", "std::thread", "std::process", "SystemTime::now", "Instant"];
