@@ -2,11 +2,18 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc};
 
+use serde::Serialize;
+
 use crate::{
     index::unique_id,
     maildir::{Error, Maildir, MessageEntry, MessageRef, OpenMessage, name},
-    message_object::{self, Envelope, MessageObject},
+    message_object::{
+        self, Envelope, MessageObject,
+        mailpit::{self, Stored},
+    },
     mime::{self, Limits},
+    printable,
+    search::{Candidate, Query, SearchText},
 };
 
 /// A message that was found in a mailbox.
@@ -17,6 +24,19 @@ pub struct Message {
     envelope: Envelope,
     subject: String,
     senders: Vec<String>,
+}
+
+/// A message in JSON.
+#[derive(Serialize)]
+struct Line<'a> {
+    path: &'a str,
+    from: Option<&'a str>,
+    to: Option<&'a str>,
+    subject: &'a str,
+    octets: u64,
+    id: &'a str,
+    queued: Option<&'a str>,
+    message: mailpit::Message<'a>,
 }
 
 impl Message {
@@ -72,6 +92,11 @@ impl Message {
         all.into_iter().any(|from| from.eq_ignore_ascii_case(address))
     }
 
+    /// Its author in the field From, else the address of MAIL FROM.
+    pub(crate) fn sender(&self) -> Option<&str> {
+        self.senders.first().map(String::as_str).or(self.from())
+    }
+
     /// The subject, decoded; empty if there is none.
     pub fn subject(&self) -> &str {
         &self.subject
@@ -94,6 +119,44 @@ impl Message {
         let mut object = MessageObject::parse(&content, &message_object::Limits::default());
         object.summary.size = self.octets();
         Ok(object)
+    }
+
+    /// True if a query finds it. `object` is the message itself.
+    pub(crate) fn is_found_by(&self, query: &Query, object: &MessageObject) -> bool {
+        let text = if query.needs_text() { SearchText::of(object) } else { SearchText::default() };
+        query.matches(&Candidate {
+            summary: &object.summary,
+            text: &text,
+            is_read: self.entry.is_read(),
+            received: self.entry.received(),
+            tags: &[],
+        })
+    }
+
+    /// One line of JSON: its envelope and its file, and under `message` the object of the web API, with the path. `object` is the
+    /// message itself.
+    pub(crate) fn to_json(&self, object: &MessageObject) -> String {
+        let path = self.path();
+        let path = path.to_string_lossy();
+        let id = mailpit::id(name::identity(&self.entry.name));
+        let stored = Stored {
+            id: &id,
+            is_read: self.entry.is_read(),
+            received: self.entry.received(),
+            path: Some(&path),
+            ..Stored::default()
+        };
+        let line = Line {
+            path: &path,
+            from: self.from(),
+            to: self.to(),
+            subject: self.subject(),
+            octets: self.octets(),
+            id: &self.id(),
+            queued: self.queued(),
+            message: mailpit::Message::new(object, &stored),
+        };
+        printable::json(&line, false)
     }
 
     /// All its text parts, decoded, from the first 32 MiB. Those of forwarded messages are among them; HTML stays HTML.

@@ -125,7 +125,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("client", &["wire_size", "printable", "mime", "proto"]),
     ("mua", &["password_prompt", "accounts", "maildir", "wire_size", "mime", "proto", "client"]),
-    ("tools", &["maildir", "mime", "message_object", "index", "limits", "proto", "wire_size", "safe_file"]),
+    (
+        "tools",
+        &[
+            "maildir",
+            "mime",
+            "message_object",
+            "search",
+            "printable",
+            "index",
+            "limits",
+            "proto",
+            "wire_size",
+            "safe_file",
+        ],
+    ),
     (
         "testing",
         &[
@@ -166,6 +180,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "server",
             "client",
             "mua",
+            "search",
             "tools",
         ],
     ),
