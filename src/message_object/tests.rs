@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::message_object::mailpit::{self, ListItem, Stored};
 
@@ -145,4 +147,61 @@ fn the_search_text_has_people_subject_text_html_and_names_of_files() {
     for word in ["hello", "Zoe z@b.test", "r@b.test", "plain http://a.test", "html b", "bill.pdf"] {
         assert!(text.contains(word), "{word}: {text}");
     }
+}
+
+/// Lines of which multiparts, fields, encodings and files are made.
+const LINES: &[&str] = &[
+    "Content-Type: multipart/mixed; boundary=b",
+    "Content-Type: multipart/alternative; boundary=c",
+    "Content-Type: message/rfc822",
+    "Content-Type: text/html",
+    "Content-Type: image/png; name=\"../../x\"",
+    "Content-Disposition: attachment",
+    "Content-Disposition: inline; filename=.a",
+    "Content-ID: <x@y>",
+    "Content-Transfer-Encoding: base64",
+    "Subject: =?utf-8?q?=0A=00?=",
+    "From: <a@b.test",
+    "",
+    "--b",
+    "--c",
+    "--b--",
+    "<a href=http://x.test>(http://y.test).</a>",
+    "begin 644 x",
+    "#0V%T",
+    "`",
+    "end",
+    "\u{202e}\u{0}\u{1b}",
+];
+
+proptest! {
+    #[test]
+    fn any_octets_are_an_object(octets in prop::collection::vec(any::<u8>(), 0..300)) {
+        check(&octets)?;
+    }
+
+    #[test]
+    fn any_lines_are_an_object(lines in prop::collection::vec(prop::sample::select(LINES), 0..40)) {
+        check(lines.join("\n").as_bytes())?;
+    }
+}
+
+/// Each file is found by its number, under the same name, and the summary is that of the object.
+fn check(octets: &[u8]) -> Result<(), TestCaseError> {
+    let limits = Limits::default();
+    let object = MessageObject::parse(octets, &limits);
+    prop_assert_eq!(&object.summary, &Summary::parse(octets, &limits));
+    prop_assert_eq!(
+        (object.inline.len(), object.attachments.len()),
+        (object.summary.inline, object.summary.attachments)
+    );
+    prop_assert!(!object.summary.subject.contains(char::is_control));
+    for file in object.inline.iter().chain(&object.attachments) {
+        let content = part(octets, &file.part_id, &limits).unwrap();
+        prop_assert_eq!((content.octets.len() as u64, &content.file_name), (file.size, &file.file_name));
+        prop_assert!(
+            !file.file_name.is_empty() && !file.file_name.starts_with('.') && !file.file_name.contains('/')
+        );
+    }
+    Ok(())
 }

@@ -117,6 +117,43 @@ fn json_has_the_message_as_the_web_api_has_it() {
 }
 
 #[test]
+fn the_page_for_testers_shows_the_object_as_it_is() {
+    let page = include_str!("../../docs/manual/tester.md");
+    let between = |start: &str, end: &str| {
+        let (_, rest) = page.split_once(start).unwrap();
+        rest.split_once(end).unwrap().0.to_owned()
+    };
+    let shown: serde_json::Value = serde_json::from_str(&between("```json\n", "```")).unwrap();
+    let letter = between("printf '", "' > letter.txt").replace("\\n", "\r\n");
+    let server = Server::dev();
+    let (from, to) = ("shop@example.test", "ann@example.test");
+    let mut client = Client::smtp(&server);
+    client.ask(&format!("MAIL FROM:<{from}>"), "250");
+    client.ask(&format!("RCPT TO:<{to}>"), "250");
+    client.ask("DATA", "354");
+    client.ask(&format!("{letter}."), "250");
+    let (lines, _) = run(&server.spool, &["wait", "--to", to, "--json"]);
+    let mut found: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    hide_what_differs(&mut found, &shown);
+    assert_eq!(found, shown);
+}
+
+/// Replaces each value for which the page has an ellipsis.
+fn hide_what_differs(found: &mut serde_json::Value, shown: &serde_json::Value) {
+    use serde_json::Value;
+    match (found, shown) {
+        (found, Value::String(text)) if text == "…" => *found = text.clone().into(),
+        (Value::Object(found), Value::Object(shown)) => {
+            found.iter_mut().for_each(|(key, value)| hide_what_differs(value, &shown[key]));
+        }
+        (Value::Array(found), Value::Array(shown)) => {
+            found.iter_mut().zip(shown).for_each(|(found, shown)| hide_what_differs(found, shown));
+        }
+        _ => {}
+    }
+}
+
+#[test]
 fn search_words_find_what_the_web_api_finds() {
     let server = Server::dev();
     deliver(&server, BOB, LETTER);
