@@ -80,9 +80,9 @@ impl MessageEntry {
         seconds.saturating_mul(1000).saturating_add(millis)
     }
 
-    /// True if somebody has read it.
+    /// True if a mail reader has shown it, or a POP3 client has fetched it.
     pub fn is_read(&self) -> bool {
-        name::flags(&self.name).contains(&b'S')
+        self.subdir == Subdir::Cur && name::flags(&self.name).contains(&b'S')
     }
 }
 
