@@ -2,7 +2,7 @@
 //! certificate. They are used together or not at all, at the start, at a reload and by `restante check`, so that the
 //! three agree about errors.
 
-use std::{fmt, path::Path, time::SystemTime};
+use std::{fmt, fs, io, os::unix::fs::PermissionsExt, path::Path, time::SystemTime};
 
 use crate::{
     accounts::{self, Accounts, Sources},
@@ -19,6 +19,8 @@ pub struct LoadedConfig {
     pub accounts: Accounts,
     /// The certificate, if one is configured.
     pub certificate: Option<LoadedCertificate>,
+    /// Whether every user of this machine can read the file of accounts.
+    pub exposed_accounts: bool,
 }
 
 /// The reason why they cannot be used. Prints as a sentence for the operator.
@@ -48,7 +50,9 @@ impl LoadedConfig {
     pub fn from_config(config: Config, text: &ConfigText, now: SystemTime) -> Result<Self, Error> {
         let accounts = load_accounts(&config, text)?;
         let certificate = config.tls.as_ref().map(|pair| load_certificate(pair, text, now)).transpose()?;
-        Ok(Self { config, accounts, certificate })
+        let exposed_accounts =
+            accounts.sources.is_some() && is_open_to_all(&config.accounts).unwrap_or(false);
+        Ok(Self { config, accounts, certificate, exposed_accounts })
     }
 
     /// Settings and files that are valid but probably not intended, without the dates of the certificate: the thread
@@ -64,6 +68,12 @@ impl LoadedConfig {
                 pair.certificate.display()
             ));
         }
+        if self.exposed_accounts {
+            warnings.push(format!(
+                "every user of this machine can read {0}, which has the hashes of the passwords: run `chmod o= {0}`",
+                self.config.accounts.display()
+            ));
+        }
         warnings.extend(self.accounts.warnings());
         warnings
     }
@@ -74,6 +84,20 @@ impl LoadedConfig {
         let pair = self.config.tls.as_ref()?;
         Some(format!("the certificate {} {warning}", pair.certificate.display()))
     }
+}
+
+/// Whether every user can read that file: its mode and those of all directories above it allow it.
+fn is_open_to_all(file: &Path) -> io::Result<bool> {
+    const READ: u32 = 0o004;
+    const SEARCH: u32 = 0o001;
+    let file = fs::canonicalize(file)?;
+    let allows = |path: &Path, right: u32| Ok(fs::metadata(path)?.permissions().mode() & right != 0);
+    for directory in file.ancestors().skip(1) {
+        if !allows(directory, SEARCH)? {
+            return Ok(false);
+        }
+    }
+    allows(&file, READ)
 }
 
 /// Loads the accounts of a configuration; `text` is its text.

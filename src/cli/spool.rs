@@ -9,9 +9,15 @@ use std::{
 use clap::Args;
 use rustix::system::uname;
 
-use super::{config_arg::default_config, failure::Failure, owner::become_owner_of};
+use super::{
+    config_arg::{default_config, repeat_config},
+    failure::Failure,
+    orphans,
+    owner::become_owner_of,
+};
 use crate::{
     accounts::Accounts,
+    command_hint::{self, Place},
     config::Config,
     limits::Limits,
     loaded_config,
@@ -48,6 +54,11 @@ impl SpoolArgs {
     /// Opens the spool. It must exist: a tool creates none.
     pub(super) fn open(&self) -> Result<SpoolContext, Failure> {
         let file = self.config.clone().or_else(|| default_config().filter(|_| self.spool.is_none()));
+        match (&file, &self.spool) {
+            (Some(file), _) => repeat_config(file),
+            (None, Some(spool)) => command_hint::repeat(Place::Spool, spool),
+            (None, None) => {}
+        }
         let read = file.as_deref().map(Config::read).transpose()?;
         let config = read.as_ref().map(|(config, _)| config);
         let path = match (config, &self.spool) {
@@ -84,6 +95,11 @@ impl SpoolContext {
     /// Drops root for the owner of the spool, see [`become_owner_of`].
     pub(super) fn become_owner(&self) -> Result<(), Failure> {
         become_owner_of(&self.path)
+    }
+
+    /// The messages in a directory of the spool if the accounts are known, and none has that mailbox.
+    pub(super) fn orphaned_messages(&self, directory: &str) -> Option<u64> {
+        orphans::orphaned_messages(&self.spool, self.accounts.as_ref()?, directory)
     }
 
     /// Parses the name of a mailbox. Three forms are accepted: its directory (`bob@example.test` or

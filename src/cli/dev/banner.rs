@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::printable;
+use crate::{command_hint::shell_quoted, printable};
 
 /// The facts that the text tells. Paths are absolute.
 pub(super) struct Banner<'a> {
@@ -139,13 +139,6 @@ fn found_on(path: &OsStr) -> Option<PathBuf> {
 
 fn quoted(path: &Path) -> String {
     shell_quoted(&path.to_string_lossy())
-}
-
-/// Quotes one word for a shell command.
-fn shell_quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
-    let quoted = || format!("'{}'", printable::escape_line(word).replace('\'', r"'\''"));
-    if word.chars().all(plain) { word.to_owned() } else { quoted() }
 }
 
 const NAME: &str = "restante";
