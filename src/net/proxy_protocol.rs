@@ -178,11 +178,14 @@ mod tests {
         ] {
             assert_eq!(whole(line.as_bytes()), client, "{line}");
         }
-        assert_eq!(
-            parse(&[&b"PROXY UNKNOWN"[..], &[b' '; 94]].concat()),
-            Header::TooLong { limit: 107 },
-            "107 octets, no end"
-        );
+    }
+
+    #[test]
+    fn t21_a_header_that_is_too_long_is_told_with_the_limit_of_its_version() {
+        let line = [&b"PROXY UNKNOWN"[..], &[b' '; 94]].concat();
+        assert_eq!((parse(&line), line.len()), (Header::TooLong { limit: 107 }, 107));
+        let header = header_2(PROXY, TCP4, &vec![0x20; MAX_HEADER]);
+        assert_eq!(parse(&header), Header::TooLong { limit: 16_384 });
     }
 
     #[test]
