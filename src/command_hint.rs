@@ -29,7 +29,12 @@ pub(crate) fn repeat(place: Place, path: &Path) {
 
 /// A command of this program in backticks, with the option that selects the same configuration or spool.
 pub(crate) fn restante(words: &[&str]) -> String {
-    format!("`{}`", command(words, SELECTED.get()))
+    format!("`{}`", pipe_end(words))
+}
+
+/// The same without backticks, for the end of a pipe.
+pub(crate) fn pipe_end(words: &[&str]) -> String {
+    command(words, SELECTED.get())
 }
 
 fn command(words: &[&str], selected: Option<&(Place, PathBuf)>) -> String {

@@ -51,14 +51,23 @@ pub(super) struct SpoolContext {
 }
 
 impl SpoolArgs {
-    /// Opens the spool. It must exist: a tool creates none.
-    pub(super) fn open(&self) -> Result<SpoolContext, Failure> {
-        let file = self.config.clone().or_else(|| default_config().filter(|_| self.spool.is_none()));
-        match (&file, &self.spool) {
-            (Some(file), _) => repeat_config(file),
+    fn config_file(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(|| default_config().filter(|_| self.spool.is_none()))
+    }
+
+    /// Makes commands in messages repeat the option.
+    pub(super) fn repeat_in_hints(&self) {
+        match (self.config_file(), &self.spool) {
+            (Some(file), _) => repeat_config(&file),
             (None, Some(spool)) => command_hint::repeat(Place::Spool, spool),
             (None, None) => {}
         }
+    }
+
+    /// Opens the spool. It must exist: a tool creates none.
+    pub(super) fn open(&self) -> Result<SpoolContext, Failure> {
+        let file = self.config_file();
+        self.repeat_in_hints();
         let read = file.as_deref().map(Config::read).transpose()?;
         let config = read.as_ref().map(|(config, _)| config);
         let path = match (config, &self.spool) {
