@@ -63,7 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("config", &["limits", "maildir", "net", "open_regular", "proto", "logging"]),
-    ("loaded_config", &["accounts", "config", "net"]),
+    ("loaded_config", &["accounts", "command_hint", "config", "net"]),
     (
         "index",
         &["limits", "deferred_drop", "round_robin", "capacity", "proto", "maildir", "metrics", "logging"],
