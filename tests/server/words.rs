@@ -104,6 +104,16 @@ fn n37_a_setting_that_needs_a_restart_is_told_with_the_check_before_it() {
 }
 
 #[test]
+fn n37_an_account_that_gets_no_mail_is_told_also_when_the_server_reads_the_file_by_itself() {
+    let config = format!("{STRICT}\n[limits]\nauth.reload_interval = \"1s\"\n");
+    let server = Setup { config: Some(&config), users: &[BOB], ..Setup::default() }.start();
+    let file = server.home.path().join("users.json");
+    fs::write(&file, fs::read_to_string(&file).unwrap().replace(BOB, "bob@exmaple.test")).unwrap();
+    server.tells("no mail arrives for bob@exmaple.test: add \"exmaple.test\" to `domains`");
+    server.tells("accounts reloaded: 1");
+}
+
+#[test]
 fn n38_every_command_in_a_message_works_as_it_stands() {
     let story = Story::new();
     story.put("old@example.test");
