@@ -50,6 +50,11 @@ fn command(words: &[&str], selected: Option<&(Place, PathBuf)>) -> String {
     command
 }
 
+/// Quotes a path for a shell command.
+pub(crate) fn path_word(path: &Path) -> String {
+    shell_quoted(&path.to_string_lossy())
+}
+
 /// Quotes one word for a shell command.
 pub(crate) fn shell_quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);

@@ -13,7 +13,7 @@ use rustix::process::{Gid, getegid, geteuid, getgroups};
 
 use crate::{
     accounts::{self, Accounts, Sources},
-    command_hint::shell_quoted,
+    command_hint::path_word,
     config::{self, Config, ConfigText, UnknownRecipients},
     net::certificate::{self, CertificatePair, LoadedCertificate},
 };
@@ -116,7 +116,7 @@ fn way_to_close(file: &Path) -> String {
         let is_in = |id: Gid| id.as_raw() == file.gid();
         !user.is_root() && file.uid() != user.as_raw() && !is_in(group) && !groups.into_iter().any(is_in)
     });
-    let file = shell_quoted(&file.to_string_lossy());
+    let file = path_word(file);
     if reads_as_other {
         format!("`chgrp {} {file}` and `chmod 640 {file}`", group.as_raw())
     } else {

@@ -3,7 +3,7 @@
 use std::{fmt, io, path::PathBuf};
 
 use super::json_error::in_plain_words;
-use crate::command_hint::restante;
+use crate::command_hint::{path_word, restante};
 
 /// The reason why an account could not be read, changed or made. Prints as a sentence for the operator.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl fmt::Display for Error {
                             && error.kind() == io::ErrorKind::NotFound
                             && !above.exists() =>
                     {
-                        write!(f, "; make its directory with `mkdir -p {}`", above.display())
+                        write!(f, "; make its directory with `mkdir -p {}`", path_word(above))
                     }
                     _ => Ok(()),
                 }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     accounts::Accounts,
-    command_hint::{self, Place},
+    command_hint::{self, Place, path_word},
     config::Config,
     limits::Limits,
     loaded_config,
@@ -79,8 +79,9 @@ impl SpoolArgs {
         };
         if config.is_some() && path.symlink_metadata().is_err() {
             return Err(Failure::Usage(format!(
-                "{0} is not there yet: start the server once, or make it with `mkdir -m 700 {0}`",
-                path.display()
+                "{} is not there yet: start the server once, or make it with `mkdir -m 700 {}`",
+                path.display(),
+                path_word(&path)
             )));
         }
         if !path.is_dir() {

@@ -107,7 +107,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "connection",
         ],
     ),
-    ("system", &["config", "logging", "maildir", "metrics", "net", "safe_file"]),
+    ("system", &["command_hint", "config", "logging", "maildir", "metrics", "net", "safe_file"]),
     ("listener", &["clock", "config", "metrics", "net", "proto", "system", "transcript"]),
     (
         "server",

@@ -68,7 +68,11 @@ fn put(mailbox: &Path) {
 
 /// The commands of this program in backticks.
 fn commands(said: &str) -> Vec<&str> {
-    said.split('`').skip(1).step_by(2).filter(|command| command.starts_with("restante ")).collect()
+    in_backticks(said).filter(|command| command.starts_with("restante ")).collect()
+}
+
+fn in_backticks(said: &str) -> impl Iterator<Item = &str> {
+    said.split('`').skip(1).step_by(2)
 }
 
 #[test]
@@ -142,6 +146,23 @@ fn n38_every_command_in_a_message_works_as_it_stands() {
         assert_eq!(ended, Some(0), "{typed}: {said}");
         fs::remove_dir_all(story.at("spool")).unwrap();
         story.put("old@example.test");
+    }
+}
+
+#[test]
+fn n38_a_path_with_a_blank_is_quoted_in_the_commands_of_check() {
+    let story = Story::new();
+    let good = fs::read_to_string(story.at("my restante.toml")).unwrap();
+    std::os::unix::fs::symlink("not there", story.at("a link")).unwrap();
+    for (spool, told) in [("no such/spool", "there is no directory"), ("a link", "is a link to")] {
+        let spool = story.at(spool);
+        let config = good.replace(story.at("spool").to_str().unwrap(), spool.to_str().unwrap());
+        fs::write(story.at("my restante.toml"), config).unwrap();
+        let (code, said) = story.restante("check");
+        assert!(code == Some(2) && said.contains(told), "{said}");
+        let command = in_backticks(&said).next().unwrap();
+        assert_eq!(story.types(command).0, Some(0), "{command}");
+        assert_eq!(story.restante("check").0, Some(0), "{command}");
     }
 }
 
