@@ -16,6 +16,7 @@ pub(crate) enum Place {
     /// `--config`, or the variable that stands for it.
     Config,
     /// `--spool`, or the directory that a command takes without it.
+    #[cfg(any(test, feature = "tools"))]
     Spool,
 }
 
