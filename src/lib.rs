@@ -45,6 +45,7 @@ pub mod cli;
 #[cfg(feature = "tools")]
 pub mod client;
 pub mod clock;
+mod command_hint;
 pub mod config;
 pub mod connection;
 pub mod deferred_drop;

@@ -18,3 +18,4 @@ mod service;
 mod service_files;
 mod stop;
 mod users;
+mod words;
