@@ -31,7 +31,7 @@ pub type FileName = (Subdir, Box<[u8]>);
 
 /// Identifies one file with one content. Another file, or other content, has another version: an inode that the file
 /// system uses again comes with another size or time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileVersion {
     /// Inode number.
     pub inode: u64,

@@ -109,6 +109,8 @@ impl Server {
             response_work_left: 0,
             share: Share::WHOLE,
             read_paused: HashSet::new(),
+            has_traffic: false,
+            last_maintenance: Duration::ZERO,
             tick_is_set: false,
             shutdown: None,
             sessions_to_end: VecDeque::new(),
