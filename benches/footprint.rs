@@ -11,10 +11,9 @@ mod common;
 
 use std::{
     fs,
-    io::{self, BufRead, Read, Write},
+    io::{self, BufRead, Write},
     path::{Path, PathBuf},
     process::Stdio,
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -26,12 +25,7 @@ use common::{
     process::{self, Memory},
     restante, spool,
     table::{Table, size as in_words},
-};
-
-use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-    crypto::ring,
-    pki_types::{CertificateDer, pem::PemObject},
+    tls::{tls_session, trust},
 };
 
 fn main() -> io::Result<()> {
@@ -46,8 +40,11 @@ fn main() -> io::Result<()> {
     drop(server);
     let home = scratch.fresh()?;
     let server = Server::dev_with_tls(&home)?;
+    let smtps = server.smtps.ok_or_else(|| io::Error::other("no port for TLS"))?;
     let config = trust(&home.join("certificate.pem"))?;
-    idle_sessions(&server, "under TLS", counts, || connect_tls(&server, &config))?;
+    idle_sessions(&server, "under TLS", counts, || {
+        tls_session(smtps, &config, b"EHLO client.example.test\r\n", b"\n250 ")
+    })?;
     drop(server);
     huge_message(&scratch.fresh()?, if settings.quick { 20_000_000 } else { 200_000_000 })
 }
@@ -124,33 +121,6 @@ fn idle_sessions<Session>(
     row("0 again".to_owned(), process::memory(server.pid())?, 0);
     table.print();
     Ok(())
-}
-
-/// A client of TLS 1.3 that trusts this certificate.
-fn trust(certificate: &Path) -> io::Result<Arc<ClientConfig>> {
-    let mut roots = RootCertStore::empty();
-    let certificate = CertificateDer::from_pem_file(certificate).map_err(io::Error::other)?;
-    roots.add(certificate).map_err(io::Error::other)?;
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().map_err(io::Error::other)?;
-    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
-}
-
-/// A session under TLS that said EHLO.
-fn connect_tls(server: &Server, config: &Arc<ClientConfig>) -> io::Result<impl Sized + use<>> {
-    let address = server.smtps.ok_or_else(|| io::Error::other("no port for TLS"))?;
-    let name = "localhost".try_into().map_err(io::Error::other)?;
-    let tls = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
-    let mut stream = StreamOwned::new(tls, client::connect(address, 1)?.into_inner());
-    stream.write_all(b"EHLO client.example.test\r\n")?;
-    let (mut said, mut piece) = (Vec::new(), [0; 1024]);
-    while !said.windows(5).any(|octets| octets == b"\n250 ") {
-        match stream.read(&mut piece)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            octets => said.extend_from_slice(&piece[..octets]),
-        }
-    }
-    Ok(stream)
 }
 
 /// The most memory used while one huge message comes in, and while it goes out slowly.

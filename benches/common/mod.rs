@@ -7,14 +7,21 @@
 #![allow(dead_code)] // each benchmark is a crate of its own and uses a part of this
 
 pub(crate) mod client;
+pub(crate) mod disk_alone;
 pub(crate) mod dovecot;
+pub(crate) mod foreign_mailbox;
+pub(crate) mod plain_server;
+pub(crate) mod pop3_load;
 pub(crate) mod process;
+pub(crate) mod smtp_load;
 pub(crate) mod table;
+pub(crate) mod tls;
 
 use std::{
     env, fs,
     io::{self, BufRead, BufReader, Write},
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -51,6 +58,8 @@ pub(crate) struct Scratch {
 impl Scratch {
     pub(crate) fn new() -> io::Result<Self> {
         let root = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        // Programs of others deliver as users of their own, and have to get in.
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755))?;
         Ok(Self { root, used: 0 })
     }
 
@@ -63,17 +72,23 @@ impl Scratch {
 
     /// The file system and the number of processors, for the first line of a report.
     pub(crate) fn describe(&self) -> String {
-        let file_system = match rustix::fs::statfs(self.root.path()).map(|found| found.f_type as u64) {
+        format!("{}, {} processors", self.file_system(), processors())
+    }
+
+    pub(crate) fn file_system(&self) -> String {
+        match rustix::fs::statfs(self.root.path()).map(|found| found.f_type as u64) {
             Ok(0xef53) => "ext4".to_owned(),
             Ok(0x5846_5342) => "XFS".to_owned(),
             Ok(0x9123_683e) => "btrfs".to_owned(),
             Ok(0x0102_1994) => "tmpfs (no disk: the figures for durable mail mean nothing)".to_owned(),
             Ok(other) => format!("file system 0x{other:x}"),
             Err(error) => error.to_string(),
-        };
-        let processors = thread::available_parallelism().map_or(0, usize::from);
-        format!("{file_system}, {processors} processors")
+        }
     }
+}
+
+pub(crate) fn processors() -> usize {
+    thread::available_parallelism().map_or(0, usize::from)
 }
 
 /// A running `restante`; dropped, it is asked to stop, and waited for.
@@ -82,8 +97,9 @@ pub(crate) struct Server {
     pub(crate) smtp: SocketAddr,
     pub(crate) pop3: SocketAddr,
     pub(crate) lmtp: Option<SocketAddr>,
-    /// Where SMTP is under TLS from the first octet, if it is.
+    /// Where SMTP and POP3 are under TLS from the first octet, if they are.
     pub(crate) smtps: Option<SocketAddr>,
+    pub(crate) pop3s: Option<SocketAddr>,
 }
 
 impl Server {
@@ -147,6 +163,7 @@ impl Server {
             pop3: port("pop3")?,
             lmtp: port("lmtp").ok(),
             smtps: port("submissions").ok(),
+            pop3s: port("pop3s").ok(),
             process,
         })
     }
