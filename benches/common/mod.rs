@@ -9,10 +9,15 @@
 pub(crate) mod client;
 pub(crate) mod disk_alone;
 pub(crate) mod dovecot;
+pub(crate) mod dovecot_daemon;
+pub(crate) mod figures;
 pub(crate) mod foreign_mailbox;
+pub(crate) mod login_load;
 pub(crate) mod plain_server;
 pub(crate) mod pop3_load;
+pub(crate) mod postfix_daemon;
 pub(crate) mod process;
+pub(crate) mod programs;
 pub(crate) mod smtp_load;
 pub(crate) mod table;
 pub(crate) mod tls;

@@ -160,6 +160,13 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
+/// So many connections, or as many as a server with this limit of descriptors has places for: it keeps about half of
+/// them for files and mailboxes. Hundreds, unless so few are wanted.
+pub(crate) fn connections_within(descriptors: u64, wanted: usize) -> usize {
+    let fit = usize::try_from(descriptors / 100 * 48).unwrap_or(usize::MAX).saturating_sub(100) / 100 * 100;
+    wanted.min(fit)
+}
+
 fn kib(text: &str, name: &str) -> io::Result<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
     let value: Option<u64> = value.and_then(|number| number.parse().ok());

@@ -47,6 +47,14 @@ pub(crate) fn size(octets: u64) -> String {
     }
 }
 
+/// A number below a million, with a comma from a thousand on.
+pub(crate) fn count(number: usize) -> String {
+    match number {
+        0..1000 => number.to_string(),
+        _ => format!("{},{:03}", number / 1000, number % 1000),
+    }
+}
+
 /// The value below which this share of the sorted values lies.
 pub(crate) fn percentile(sorted: &[u32], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
