@@ -71,8 +71,8 @@ impl Dovecot {
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let mut dovecot = Self { child: command.spawn()?, pop3, pop3s, lmtp };
         let log = home.join("log");
-        let started = programs::until_greeted(&mut dovecot.child, pop3, &log);
-        started.and_then(|()| programs::until_greeted(&mut dovecot.child, lmtp, &log))?;
+        let started = programs::until_greeted(&mut dovecot.child, pop3, "Dovecot", &log);
+        started.and_then(|()| programs::until_greeted(&mut dovecot.child, lmtp, "Dovecot", &log))?;
         Ok(dovecot)
     }
 

@@ -82,7 +82,7 @@ impl Postfix {
         command.arg(program).arg("-c").arg(&config).arg("start-fg");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut postfix = Self { child: command.spawn()?, smtp, queue };
-        programs::until_greeted(&mut postfix.child, smtp, &log)?;
+        programs::until_greeted(&mut postfix.child, smtp, "Postfix", &log)?;
         Ok(postfix)
     }
 

@@ -20,7 +20,22 @@ pub(crate) fn cpu(pid: u32) -> io::Result<Duration> {
 /// children.
 pub(crate) fn cpu_of_tree(pid: u32) -> io::Result<Duration> {
     // proc_pid_stat(5): utime and stime, and those of the children that it waited for, cutime and cstime.
-    sum_of_tree(pid, |process| ticks(&process.to_string(), &[14, 15, 16, 17]))
+    sum_of_tree(pid, |process| {
+        let name = process.to_string();
+        // Ticks have the time of threads that have ended too, and the scheduler counts finer.
+        Ok(ticks(&name, &[14, 15])?.max(scheduled(process)?) + ticks(&name, &[16, 17])?)
+    })
+}
+
+/// The time that the threads of a process have run; zero where the kernel does not count it.
+fn scheduled(pid: u32) -> io::Result<Duration> {
+    let mut nanos = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end meanwhile. The first number is what it ran.
+        let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+        nanos += text.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0);
+    }
+    Ok(Duration::from_nanos(nanos))
 }
 
 /// Octets in memory of a process and of all that it started, pages that several of them have counted for each.

@@ -1,10 +1,12 @@
 //! Programs of others: where they are, and how they begin and end with us.
 
 use std::{
-    env, io,
+    env,
+    io::{self, BufRead},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command},
+    sync::atomic::{AtomicU16, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -35,31 +37,46 @@ pub(crate) fn ending_with_us(signal: &str) -> Command {
     command
 }
 
-/// An address that no program has, for one that can't tell us which it got.
+/// An address that no program has, for one that can't tell us which it got. The kernel gives none of these ports to a
+/// program that asks for any, so that none comes in between.
 pub(crate) fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = std::process::id() as u16 % PORTS;
+    for _ in 0..PORTS {
+        let port = FIRST_PORT + (begin + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS) % PORTS;
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return listener.local_addr();
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
 }
 
-/// Waits until a server that was started greets us; its log tells why, if it ends instead.
-pub(crate) fn until_greeted(child: &mut Child, address: SocketAddr, log: &Path) -> io::Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(30);
+/// Waits until a server that was started greets us with its name; its log tells why, if it ends instead.
+pub(crate) fn until_greeted(
+    child: &mut Child,
+    address: SocketAddr,
+    name: &str,
+    log: &Path,
+) -> io::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         match greeting(address) {
-            Ok(()) => return Ok(()),
-            Err(_) if child.try_wait()?.is_none() && Instant::now() < deadline => {
-                thread::sleep(Duration::from_millis(5));
-            }
-            Err(error) => {
+            Ok(line) if line.contains(name) => return Ok(()),
+            other if child.try_wait()?.is_some() || Instant::now() > deadline => {
                 let said = std::fs::read_to_string(log).unwrap_or_default();
-                return Err(io::Error::other(format!("did not start: {error}\n{said}")));
+                return Err(io::Error::other(format!("{name} did not start: {other:?}\n{said}")));
             }
+            _ => thread::sleep(Duration::from_millis(5)),
         }
     }
 }
 
-fn greeting(address: SocketAddr) -> io::Result<()> {
-    match io::BufRead::read_line(&mut client::connect(address, 1024)?, &mut String::new())? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        _ => Ok(()),
-    }
+fn greeting(address: SocketAddr) -> io::Result<String> {
+    let mut line = String::new();
+    client::connect(address, 1024)?.read_line(&mut line)?;
+    Ok(line)
 }
+
+/// Ports below those that Linux gives to programs that ask for any.
+const FIRST_PORT: u16 = 20_000;
+const PORTS: u16 = 12_000;

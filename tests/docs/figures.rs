@@ -77,9 +77,12 @@ fn a_page_gets_the_table_between_its_two_comments() {
 #[test]
 fn the_table_in_readme_is_that_of_the_figures_that_were_kept() {
     let root = env!("CARGO_MANIFEST_DIR");
-    let kept = fs::read_to_string(format!("{root}/benches/figures.json")).unwrap();
-    let report: Report = serde_json::from_str(&kept).unwrap();
     let readme = fs::read_to_string(format!("{root}/README.md")).unwrap();
+    let Ok(kept) = fs::read_to_string(format!("{root}/benches/figures.json")) else {
+        assert!(readme.contains(&format!("{BEGIN}\n{END}")), "a table without figures");
+        return;
+    };
+    let report: Report = serde_json::from_str(&kept).unwrap();
     let section = put_into(&readme, &report.markdown()).expect("the comments that name figures");
     assert!(section == readme, "type `make bench ARGS=\"--from benches/figures.json --markdown README.md\"`");
 }
