@@ -169,7 +169,7 @@ service lmtp {{
 }
 
 const NOT_INSTALLED: &str = "not installed";
-/// Where Debian has its services.
+/// Debian's directory of its services.
 const LIBEXEC: &str = "/usr/lib/dovecot";
 /// Connections to one process for logins: more than we make, and fewer than descriptors.
 const CLIENTS: usize = 15_000;

@@ -14,7 +14,7 @@ pub(crate) struct Report {
     pub(crate) versions: BTreeMap<String, String>,
     /// Seconds of a run, where a run has a length.
     pub(crate) seconds: f64,
-    /// How many programs wanted a processor before the first run.
+    /// Programs that wanted a processor in the minute before the first run.
     pub(crate) load_average: f64,
     pub(crate) rows: Vec<Row>,
     /// The conditions, for people.
@@ -116,7 +116,7 @@ pub(crate) fn median(values: &mut [f64]) -> Option<f64> {
 }
 
 impl Row {
-    /// How many times as good this figure is as another one of the same row.
+    /// The factor by which this figure is better than another one of the same row.
     fn times(&self, other: &Spread) -> String {
         let times = match self.better {
             Better::Higher => self.figure.median / other.median,

@@ -61,12 +61,12 @@ impl Mailbox {
         Ok(taken)
     }
 
-    /// What is known of sizes is forgotten.
+    /// Makes restante forget the sizes that it has kept.
     pub(crate) fn forget_sizes(&self) -> io::Result<()> {
         fs::remove_file(self.path.join(".restante.sizes"))
     }
 
-    /// What a server without an index does at each login, and with `read` at the first one.
+    /// Does the work that a server without an index has at each login, and with `read` at the first one.
     pub(crate) fn walk(&self, read: bool) -> io::Result<Duration> {
         let (start, mut files, mut octets) = (Instant::now(), 0, Vec::new());
         for place in ["new", "cur"] {

@@ -16,7 +16,7 @@ use super::{
     table::percentile,
 };
 
-/// What the clients are to do.
+/// The work of the clients.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) pop3: SocketAddr,
@@ -27,7 +27,7 @@ pub(crate) struct Job {
     pub(crate) seconds: f64,
 }
 
-/// What they did: a login is all from the connection to the reply to QUIT.
+/// The logins that they made, each from the connection to the reply to QUIT.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct LoggedIn {
     pub(crate) logins: u64,

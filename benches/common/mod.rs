@@ -1,4 +1,4 @@
-//! What the benchmarks share: the server as a child process, the load generator as another one, fresh
+//! Parts that the benches share: the server as a child process, the load generator as another one, fresh
 //! directories on a real disk, and the settings.
 //!
 //! The rule: everything is black-box. The server is the real binary, spoken to through sockets and looked
@@ -36,7 +36,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use tempfile::TempDir;
 
-/// How long and how big: `--quick`, and `BENCH_SECONDS` for the length of each measurement.
+/// The length and the size of measurements: `--quick`, and `BENCH_SECONDS` for the length of each measurement.
 pub(crate) struct Settings {
     pub(crate) seconds: f64,
     pub(crate) quick: bool,
@@ -102,7 +102,7 @@ pub(crate) struct Server {
     pub(crate) smtp: SocketAddr,
     pub(crate) pop3: SocketAddr,
     pub(crate) lmtp: Option<SocketAddr>,
-    /// Where SMTP and POP3 are under TLS from the first octet, if they are.
+    /// Addresses of SMTP and POP3 under TLS from the first octet, if the server has them.
     pub(crate) smtps: Option<SocketAddr>,
     pub(crate) pop3s: Option<SocketAddr>,
 }
@@ -253,7 +253,7 @@ pub(crate) fn restante() -> Command {
     Command::new(env!("CARGO_BIN_EXE_restante"))
 }
 
-/// Where the server that was started in `dir` keeps its mail.
+/// The spool of the server that was started in `dir`.
 pub(crate) fn spool(dir: &Path) -> PathBuf {
     dir.join("spool")
 }

@@ -48,24 +48,24 @@ impl Maildrop {
     }
 }
 
-/// What the clients are to do.
+/// The work of the clients.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) from: Source,
-    /// Which of [`MAILDROPS`].
+    /// An index into [`MAILDROPS`].
     pub(crate) maildrop: usize,
     pub(crate) sessions: usize,
     pub(crate) seconds: f64,
 }
 
-/// Where they fetch from.
+/// The server that they fetch from.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Source {
     Pop3(SocketAddr),
     Plain(SocketAddr),
 }
 
-/// What they got: octets as they travelled, without dots and status lines.
+/// The messages that they got, and their octets on the wire without dots and status lines.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Fetched {
     pub(crate) messages: u64,

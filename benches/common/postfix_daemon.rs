@@ -120,7 +120,7 @@ fn id(user: &str) -> io::Result<u32> {
     text.parse().map_err(io::Error::other)
 }
 
-/// What it takes to queue mail that comes over SMTP, and to deliver it.
+/// The services that queue mail from SMTP and deliver it.
 const SERVICES: &str = "\
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr

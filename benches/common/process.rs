@@ -1,4 +1,4 @@
-//! What `/proc` says about a server: its CPU time, its memory, its descriptors.
+//! CPU time, memory and descriptors of a server, from `/proc`.
 
 use std::{
     collections::BTreeMap,
@@ -146,7 +146,7 @@ pub(crate) fn forget_peak(pid: u32) -> io::Result<()> {
     fs::write(format!("/proc/{pid}/clear_refs"), "5")
 }
 
-/// How many descriptors the process has open.
+/// The number of descriptors that the process has open.
 pub(crate) fn descriptors(pid: u32) -> io::Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }

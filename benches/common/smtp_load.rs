@@ -21,7 +21,7 @@ use super::{
     table::percentile,
 };
 
-/// What the load generator is to do.
+/// The work of the load generator.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) address: SocketAddr,
@@ -31,7 +31,7 @@ pub(crate) struct Job {
     pub(crate) seconds: f64,
 }
 
-/// What it did.
+/// The messages that it sent.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Sent {
     pub(crate) accepted: u64,

@@ -12,7 +12,7 @@ use crate::common::{
     postfix_daemon,
 };
 
-/// How much is measured.
+/// The size of the measurements.
 #[derive(Clone, Copy)]
 pub(crate) struct Scale {
     pub(crate) runs: usize,
@@ -35,7 +35,7 @@ pub(crate) struct Contest {
     postfix: Result<String, String>,
 }
 
-/// What is measured, whichever program does it.
+/// The name and the unit of a row, for all its programs.
 pub(crate) struct Figure<'a> {
     pub(crate) name: &'a str,
     pub(crate) unit: &'a str,

@@ -145,7 +145,7 @@ fn load_average() -> io::Result<f64> {
     first.ok_or_else(|| io::Error::other(format!("/proc/loadavg says {text:?}")))
 }
 
-/// What the load generator is to do.
+/// The work of the load generator.
 #[derive(Serialize, Deserialize)]
 enum Job {
     Deliver(smtp_load::Job),
