@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::table::Table;
+
 /// All that one run of the comparison found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Report {
@@ -149,23 +151,20 @@ impl Report {
             self.rows.iter().flat_map(|row| row.peers.keys()).map(String::as_str).collect();
         programs.sort_unstable();
         programs.dedup();
-        let _ = writeln!(text, "| | restante | the limit | {} |", programs.join(" | "));
-        let _ = writeln!(text, "|---|---|---|{}", "---|".repeat(programs.len()));
+        let mut table = Table::new(&[&["", "restante", "the limit"], &programs[..]].concat());
         for row in &self.rows {
             let beside = |other: &Spread| format!("{}: {}", other.cell(), row.times(other));
+            let peer = |program: &&str| match row.peers.get(*program) {
+                Some(Peer::Measured(other)) => beside(other),
+                Some(Peer::Absent { absent }) => absent.clone(),
+                None => NOTHING.to_owned(),
+            };
             let limit = row.limit.as_ref().map_or(NOTHING.to_owned(), beside);
-            let _ = write!(text, "| {}, {} | {} | {limit} |", row.name, row.unit, row.figure.cell());
-            for program in &programs {
-                let cell = match row.peers.get(*program) {
-                    Some(Peer::Measured(other)) => beside(other),
-                    Some(Peer::Absent { absent }) => absent.clone(),
-                    None => NOTHING.to_owned(),
-                };
-                let _ = write!(text, " {cell} |");
-            }
-            text.push('\n');
+            let mut cells = vec![format!("{}, {}", row.name, row.unit), row.figure.cell(), limit];
+            cells.extend(programs.iter().map(peer));
+            table.row(cells);
         }
-        text.push('\n');
+        let _ = writeln!(text, "{table}");
         for note in &self.notes {
             let _ = writeln!(text, "- {note}.");
         }
