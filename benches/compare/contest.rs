@@ -93,6 +93,11 @@ impl Contest {
         mut besides: Vec<Beside<'_>>,
     ) -> io::Result<()> {
         let Figure { name, unit, better } = figure;
+        for (program, _) in besides.iter().filter(|(_, run)| run.is_ok()) {
+            let settings =
+                if *program == DOVECOT { dovecot_daemon::SETTINGS } else { postfix_daemon::SETTINGS };
+            self.notes.insert(settings.to_owned());
+        }
         let (mut ours, mut limits) = (Vec::new(), Vec::new());
         let mut theirs: Vec<Vec<Sample>> = besides.iter().map(|_| Vec::new()).collect();
         for _ in 0..self.scale.runs {

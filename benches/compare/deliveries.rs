@@ -13,9 +13,9 @@ use crate::{
         Loader, Scratch, Server,
         client::Protocol,
         disk_alone::disk_alone,
-        dovecot_daemon::{self, Dovecot},
+        dovecot_daemon::Dovecot,
         figures::{Better, Sample},
-        postfix_daemon::{self, Postfix},
+        postfix_daemon::Postfix,
         process,
         smtp_load::{self, MAILBOXES, Sent, stored},
         spool,
@@ -64,7 +64,6 @@ pub(crate) fn measure(contest: &mut Contest, scratch: &mut Scratch) -> io::Resul
              as many threads that create, write, sync and rename a file and sync its directory, without a mail server"
                 .to_owned(),
         );
-        contest.notes.extend([dovecot_daemon::SETTINGS, postfix_daemon::SETTINGS].map(str::to_owned));
     }
     Ok(())
 }

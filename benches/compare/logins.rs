@@ -11,7 +11,7 @@ use crate::{
     Job,
     common::{
         Loader, Scratch, Server,
-        dovecot_daemon::{self, Dovecot},
+        dovecot_daemon::Dovecot,
         figures::{Better, Sample},
         foreign_mailbox::{Mailbox, millis},
         login_load::{self, LoggedIn},
@@ -68,7 +68,6 @@ fn again(contest: &mut Contest, scratch: &mut Scratch, messages: usize, clients:
     let ours: Run<'_> = Box::new(|_| run(server.pid(), server.pop3));
     contest.row(scratch, figure, ours, None, vec![(DOVECOT, dovecot)])?;
     contest.notes.insert("Login: no program checks a password".to_owned());
-    contest.notes.insert(dovecot_daemon::SETTINGS.to_owned());
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     common::{
         Scratch, Server, client,
-        dovecot_daemon::{self, Certificate, Dovecot},
+        dovecot_daemon::{Certificate, Dovecot},
         figures::{Better, Sample},
         process,
         table::count as in_words,
@@ -58,7 +58,6 @@ pub(crate) fn measure(contest: &mut Contest, scratch: &mut Scratch) -> io::Resul
             "Memory: POP3 connections before the login that have asked for CAPA; the growth of all processes of the server"
                 .to_owned(),
         );
-        contest.notes.insert(dovecot_daemon::SETTINGS.to_owned());
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::{
     Job,
     common::{
         Loader, Scratch, Server,
-        dovecot_daemon::{self, Dovecot},
+        dovecot_daemon::Dovecot,
         figures::{Better, Sample},
         plain_server::serve_plainly,
         pop3_load::{self, Fetched, LARGE, MAILDROPS, SMALL, Source},
@@ -62,7 +62,6 @@ pub(crate) fn measure(contest: &mut Contest, scratch: &mut Scratch) -> io::Resul
              file and writes it to the socket as it is"
                 .to_owned(),
         );
-        contest.notes.insert(dovecot_daemon::SETTINGS.to_owned());
     }
     Ok(())
 }
