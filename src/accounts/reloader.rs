@@ -102,7 +102,11 @@ impl WatchedSources {
         } else if !changed {
             return None; // as it was the last time
         }
-        Some(self.sources.assemble(table, self.aliases.clone()))
+        let accounts = self.sources.assemble(table, self.aliases.clone());
+        if known && changed {
+            accounts.warnings().iter().for_each(|warning| log::warn!("{warning}"));
+        }
+        Some(accounts)
     }
 
     fn log_state(&mut self, wrong: Option<String>, changed: bool, now: SystemTime) {

@@ -12,8 +12,8 @@ use log::Level;
 use super::{escape::escape, line::Line, output::Output, settings::Destination};
 use crate::{
     metrics::METRICS,
+    parking_queue::{self, Receiver, Sender},
     printable,
-    sleepy_queue::{self, Receiver, Sender},
 };
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) struct LineWriter {
 
 impl LineWriter {
     pub(super) fn new() -> (Self, Receiver<Entry>) {
-        let (queue, entries) = sleepy_queue::bounded_for_one(QUEUE);
+        let (queue, entries) = parking_queue::bounded_for_one(QUEUE);
         (Self { gathered: Vec::new(), queue, dropped: 0 }, entries)
     }
 

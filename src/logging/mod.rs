@@ -27,8 +27,8 @@ use simplelog::{ConfigBuilder, WriteLogger};
 
 use crate::{
     metrics::METRICS,
+    parking_queue::Sender,
     proto::{Encryption, event::Event, request::ConnId},
-    sleepy_queue::Sender,
 };
 pub use escape::escape;
 use escape::value;

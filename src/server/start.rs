@@ -57,7 +57,7 @@ impl Server {
     }
 
     fn start(files: LoadedConfig, sockets: Vec<BoundListener>, source: Option<&Path>) -> Result<Self, Error> {
-        let LoadedConfig { config, accounts, certificate } = files;
+        let LoadedConfig { config, accounts, certificate, .. } = files;
         let system = |what| move |error| Error::System(what, error);
         let inherited = count_open_fds().saturating_sub(sockets.len());
         let inputs = fd_inputs(&config, sockets.len(), inherited, source.is_some());

@@ -29,8 +29,8 @@ use crate::{
     accounts::HashMemory,
     limits::HASH_MEMORY_RETENTION,
     metrics::{Gauge, METRICS},
+    parking_queue::{self, Receiver, RecvError},
     proto::request::Failure,
-    sleepy_queue::{self, Receiver, RecvError},
 };
 
 pub use ack_token::AckToken;
@@ -112,7 +112,7 @@ fn next(jobs: &Receiver<Job>, scratch: &mut HashMemory) -> Option<Job> {
 /// A pool of threads and their queue. The threads end after the pool is dropped and the queue is empty.
 #[derive(Debug)]
 pub struct Pool {
-    queue: sleepy_queue::Sender<Job>,
+    queue: parking_queue::Sender<Job>,
     waiting: &'static Gauge,
 }
 
@@ -128,7 +128,7 @@ impl Pool {
         storage: &Arc<Storage>,
         completions: &CompletionSender,
     ) -> io::Result<Self> {
-        let (queue, receivers) = sleepy_queue::bounded::<Job>(waiting, threads);
+        let (queue, receivers) = parking_queue::bounded::<Job>(waiting, threads);
         let waiting = METRICS.queue(name);
         for jobs in receivers {
             let (storage, completions) = (Arc::clone(storage), completions.clone());

@@ -19,3 +19,4 @@ mod service;
 mod service_files;
 mod stop;
 mod users;
+mod words;

@@ -14,22 +14,22 @@ use std::{
 
 use crossbeam_channel::{self as channel, SendTimeoutError, TryRecvError, TrySendError};
 
-/// Creates a queue for at most `capacity` values, with an end for each of the threads that read it.
-pub(crate) fn bounded<T>(capacity: usize, readers: usize) -> (Sender<T>, Vec<Receiver<T>>) {
+/// Creates a queue for at most `capacity` values, with `count` receivers, one for each thread that reads.
+pub(crate) fn bounded<T>(capacity: usize, count: usize) -> (Sender<T>, Vec<Receiver<T>>) {
     let (queue, values) = channel::bounded(capacity);
-    let sleepers: Arc<[Sleeper]> = (0..readers).map(|_| Sleeper::default()).collect();
-    let receiver = |number| Receiver { values: values.clone(), sleepers: Arc::clone(&sleepers), number };
-    let receivers = (0..readers).map(receiver).collect();
-    let end = Arc::new(WakeAll(Arc::clone(&sleepers)));
-    (Sender { queue, sleepers, _end: end }, receivers)
+    let readers: Arc<[ReaderState]> = (0..count).map(|_| ReaderState::default()).collect();
+    let receiver = |number| Receiver { values: values.clone(), readers: Arc::clone(&readers), number };
+    let receivers = (0..count).map(receiver).collect();
+    let end = Arc::new(WakeAll(Arc::clone(&readers)));
+    (Sender { queue, readers, _end: end }, receivers)
 }
 
 /// The same, for one reader.
 pub(crate) fn bounded_for_one<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let (queue, values) = channel::bounded(capacity);
-    let sleepers: Arc<[Sleeper]> = [Sleeper::default()].into();
-    let end = Arc::new(WakeAll(Arc::clone(&sleepers)));
-    (Sender { queue, sleepers: Arc::clone(&sleepers), _end: end }, Receiver { values, sleepers, number: 0 })
+    let readers: Arc<[ReaderState]> = [ReaderState::default()].into();
+    let end = Arc::new(WakeAll(Arc::clone(&readers)));
+    (Sender { queue, readers: Arc::clone(&readers), _end: end }, Receiver { values, readers, number: 0 })
 }
 
 /// The end of the senders. When the last one is dropped, the readers take what is left and end.
@@ -37,13 +37,13 @@ pub(crate) fn bounded_for_one<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 pub(crate) struct Sender<T> {
     // Dropped first, so that the readers that wake up see the end.
     queue: channel::Sender<T>,
-    sleepers: Arc<[Sleeper]>,
+    readers: Arc<[ReaderState]>,
     _end: Arc<WakeAll>,
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), sleepers: Arc::clone(&self.sleepers), _end: Arc::clone(&self._end) }
+        Self { queue: self.queue.clone(), readers: Arc::clone(&self.readers), _end: Arc::clone(&self._end) }
     }
 }
 
@@ -51,16 +51,16 @@ impl<T> Clone for Sender<T> {
 #[derive(Debug)]
 pub(crate) struct Receiver<T> {
     values: channel::Receiver<T>,
-    sleepers: Arc<[Sleeper]>,
+    readers: Arc<[ReaderState]>,
     number: usize,
 }
 
 /// The state of one reader.
 #[derive(Debug, Default)]
-struct Sleeper {
+struct ReaderState {
     thread: OnceLock<Thread>,
     /// Whether the reader sleeps, or is about to. The thread that clears it wakes the reader.
-    is_asleep: AtomicBool,
+    is_parked: AtomicBool,
 }
 
 /// The reason why no value came.
@@ -76,14 +76,14 @@ impl<T> Sender<T> {
     /// Queues a value, and wakes a reader if one sleeps. Never waits.
     pub(crate) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         self.queue.try_send(value)?;
-        wake_one(&self.sleepers);
+        wake_one(&self.readers);
         Ok(())
     }
 
     /// The same, after a wait for room.
     pub(crate) fn send_timeout(&self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
         self.queue.send_timeout(value, timeout)?;
-        wake_one(&self.sleepers);
+        wake_one(&self.readers);
         Ok(())
     }
 
@@ -105,13 +105,13 @@ impl<T> Receiver<T> {
     }
 
     fn next(&self, until: Option<Instant>) -> Result<T, RecvError> {
-        let sleeper = &self.sleepers[self.number];
+        let reader = &self.readers[self.number];
         loop {
             if let Some(result) = self.poll() {
                 return result;
             }
-            sleeper.thread.get_or_init(thread::current);
-            sleeper.is_asleep.store(true, Ordering::Release);
+            reader.thread.get_or_init(thread::current);
+            reader.is_parked.store(true, Ordering::Release);
             // With the fence of `wake_one`: either this sees the value, or the sender sees that the reader sleeps.
             fence(Ordering::SeqCst);
             let came = self.poll();
@@ -121,11 +121,11 @@ impl<T> Receiver<T> {
                     Some(left) => thread::park_timeout(left),
                 }
             }
-            let was_woken = !sleeper.is_asleep.swap(false, Ordering::AcqRel);
+            let was_woken = !reader.is_parked.swap(false, Ordering::AcqRel);
             if let Some(result) = came {
                 // The wake was for another value, which another reader must not leave lying.
                 if was_woken {
-                    wake_one(&self.sleepers);
+                    wake_one(&self.readers);
                 }
                 return result;
             }
@@ -145,12 +145,12 @@ impl<T> Receiver<T> {
 }
 
 /// Wakes one reader that sleeps.
-fn wake_one(sleepers: &[Sleeper]) {
+fn wake_one(readers: &[ReaderState]) {
     fence(Ordering::SeqCst);
-    for sleeper in sleepers {
-        if sleeper.is_asleep.load(Ordering::Relaxed)
-            && sleeper.is_asleep.swap(false, Ordering::AcqRel)
-            && let Some(thread) = sleeper.thread.get()
+    for reader in readers {
+        if reader.is_parked.load(Ordering::Relaxed)
+            && reader.is_parked.swap(false, Ordering::AcqRel)
+            && let Some(thread) = reader.thread.get()
         {
             return thread.unpark();
         }
@@ -159,13 +159,13 @@ fn wake_one(sleepers: &[Sleeper]) {
 
 /// Wakes all readers when it is dropped with the last sender.
 #[derive(Debug)]
-struct WakeAll(Arc<[Sleeper]>);
+struct WakeAll(Arc<[ReaderState]>);
 
 impl Drop for WakeAll {
     fn drop(&mut self) {
         fence(Ordering::SeqCst);
-        self.0.iter().for_each(|sleeper| {
-            if let Some(thread) = sleeper.thread.get() {
+        self.0.iter().for_each(|reader| {
+            if let Some(thread) = reader.thread.get() {
                 thread.unpark();
             }
         });
