@@ -26,6 +26,7 @@
 //! | [`system`] | the process on its machine: its user, its sandbox, and the service manager |
 //! | [`fd_limits`] | the largest number of connections and open mailboxes |
 //! | [`mime`] | received messages: their parts, texts, addresses and dates |
+//! | [`message_object`], [`search`] | a received message as one value, for the web API and `restante wait`; the search words of both |
 //! | [`printable`] | text from outside on a terminal, in a log, in JSON |
 //! | [`safe_file`] | files with fixed names in directories that other users may write to |
 //! | `password_prompt`, `ending_signals` | passwords typed at a terminal, and signals that wait until it is restored |
@@ -33,7 +34,7 @@
 //! | [`thread_limits`] | the number of threads that the server needs, and whether the system allows it |
 //! | [`limits`], [`wire_size`], [`clock`], [`file_stamp`], `open_regular`, `file_poller`, `capacity`, `round_robin` | leaves: every bound, the one size function, the time, changes of files, bounded reads of files, polling of files, maps that shrink after a rush, fair turns |
 //!
-//! The feature `tools`, on by default, adds `client`, `mime`, `tools`, `testing` and the sub-commands that need them. Without
+//! The feature `tools`, on by default, adds `client`, `tools`, `testing` and the sub-commands that need them. Without
 //! it the crate is the daemon.
 #![forbid(unsafe_code)]
 
@@ -59,8 +60,8 @@ pub mod listener;
 pub mod loaded_config;
 pub mod logging;
 pub mod maildir;
+pub mod message_object;
 pub mod metrics;
-#[cfg(feature = "tools")]
 pub mod mime;
 #[cfg(feature = "tools")]
 pub mod mua;
@@ -71,6 +72,7 @@ pub mod printable;
 pub mod proto;
 mod round_robin;
 pub mod safe_file;
+pub mod search;
 pub mod server;
 pub mod system;
 #[cfg(feature = "tools")]
