@@ -3,14 +3,14 @@
 use std::{collections::HashMap, ffi::CStr, time::SystemTime};
 
 use rustix::{
-    fs::{self, Access, AtFlags, Dir, FileType, Mode, RawDir, Stat},
+    fs::{self, Access, AtFlags, Dir, FileType, Mode, RawDir},
     io::Errno,
-    process::{Uid, geteuid},
+    process::geteuid,
 };
 
 use super::{
     Change, Error, FileVersion, Maildir, MessageEntry, Subdir,
-    batch::{self, Examine, Examined, NameBatch},
+    batch::{self, Examine, Examined, NameBatch, SizeSource, needs_access_check},
     name, remote_fs,
     size_cache::SizeCache,
     size_counter::{CountSlice, Counted},
@@ -308,15 +308,6 @@ enum CheckedName {
     TurnExhausted,
 }
 
-/// The source of the octets of a message.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum SizeSource {
-    /// Our own name, or an earlier count.
-    Known,
-    /// The worker read the file.
-    Counted,
-}
-
 fn check_name(
     maildir: &Maildir,
     subdir: Subdir,
@@ -362,12 +353,6 @@ fn check_name(
         Err(Errno::ACCESS | Errno::PERM) => Ok(CheckedName::Skipped(UNREADABLE)),
         Err(error) => Err(failed("read")(error)),
     }
-}
-
-/// Whether the system must be asked if `user` may read the file. Our own files, which are most, need no question.
-pub(super) fn needs_access_check(stat: &Stat, user: Uid) -> bool {
-    let needed = if stat.st_uid == user.as_raw() { Mode::RUSR } else { Mode::RGRP | Mode::ROTH };
-    !Mode::from_raw_mode(stat.st_mode).contains(needed)
 }
 
 /// The modification times of both directories, as the file system has them now, past any cache. An error if they have
