@@ -23,7 +23,6 @@ use crate::{
         buffer::{Inbox, Outbox},
         event::Event,
         request::{AccountDirectory, ConnId, Request, Response},
-        sasl,
     },
     transcript::Recorder,
 };
@@ -402,7 +401,7 @@ impl Connection {
             || (matches!(
                 self.state,
                 ConnectionState::Running | ConnectionState::AwaitingResponse | ConnectionState::Paused(_)
-            ) && self.inbox.len() < inbox_capacity(limits)
+            ) && self.inbox.len() < work::inbox_capacity(limits)
                 && !self.output_is_full(limits));
         if !wants || !self.readable || self.inbox.has_ended() || budget.octets == 0 {
             return Ok(false);
@@ -478,13 +477,6 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.metrics.open.sub(1);
     }
-}
-
-/// The number of octets that an inbox may hold: those of one turn, but always one more than the longest line, so that
-/// the session can see that a line is too long.
-fn inbox_capacity(limits: &Limits) -> usize {
-    let longest_line = limits.smtp.max_line_length.max(limits.pop3.max_line_length).max(sasl::LINE);
-    limits.connections.max_octets_per_turn.max(longest_line + 1)
 }
 
 /// An inbox without octets that keeps the end-of-input flag.

@@ -12,11 +12,12 @@
 //! | [`backend`] | serves requests from sessions: from memory, or by a job for a worker |
 //! | [`connection`] | one connection: readiness, buffers, deadline, the pump |
 //! | [`net`] | transports, TLS and timers |
-//! | [`proto`] | SMTP and POP3 as plain values, without a socket or a disk |
+//! | [`proto`] | SMTP, POP3 and HTTP as plain values, without a socket or a disk |
 //! | [`index`] | the contents of mailboxes in memory, and the sessions that have them open |
 //! | [`delivery`] | the committer: makes deliveries durable, many at a time |
 //! | [`transcript`] | every session as a text: recording, writing, reading |
 //! | [`workers`] | threads that may block: the disk, passwords |
+//! | [`api`] | messages in the JSON of the web API |
 //! | [`accounts`] | users, their passwords and mailboxes |
 //! | [`maildir`] | the files: names, delivery, scans, deletions |
 //! | [`tools`] | spool checks and repairs, mbox import and export, explanations of one message; waiting, seeding and purging for testers |
@@ -33,11 +34,12 @@
 //! | [`thread_limits`] | the number of threads that the server needs, and whether the system allows it |
 //! | [`limits`], [`wire_size`], [`clock`], [`file_stamp`], `open_regular`, `file_poller`, `capacity`, `round_robin` | leaves: every bound, the one size function, the time, changes of files, bounded reads of files, polling of files, maps that shrink after a rush, fair turns |
 //!
-//! The feature `tools`, on by default, adds `client`, `mime`, `tools`, `testing` and the sub-commands that need them. Without
+//! The feature `tools`, on by default, adds `client`, `tools`, `testing` and the sub-commands that need them. Without
 //! it the crate is the daemon.
 #![forbid(unsafe_code)]
 
 pub mod accounts;
+pub mod api;
 pub mod backend;
 mod capacity;
 pub mod cli;
@@ -59,7 +61,6 @@ pub mod loaded_config;
 pub mod logging;
 pub mod maildir;
 pub mod metrics;
-#[cfg(feature = "tools")]
 pub mod mime;
 #[cfg(feature = "tools")]
 pub mod mua;

@@ -8,6 +8,7 @@ use std::{
 use super::{inbound::Inbound, open_maildrop::OpenMaildrop};
 use crate::{
     capacity::{GradualMap, Shrinker},
+    maildir::OpenMessage,
     proto::request::{ConnId, Response},
 };
 
@@ -20,6 +21,8 @@ pub(super) struct Client {
     pub(super) inbound: Option<Inbound>,
     /// The mailbox that the session has open or is opening.
     pub(super) maildrop: Option<OpenMaildrop>,
+    /// The message that a session of the web API reads, between two pieces of it.
+    pub(super) reading: Option<OpenMessage>,
     /// Changes in the spool for the transcript of the session.
     pub(super) changes: Vec<String>,
 }
@@ -42,6 +45,7 @@ impl Client {
             response_state: ResponseState::NotOwed,
             inbound: None,
             maildrop: None,
+            reading: None,
             changes: Vec::new(),
         }
     }

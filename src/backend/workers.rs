@@ -49,6 +49,7 @@ impl Workers {
             Job::Verify { .. } => (&self.password_pool, Failure::Busy),
             Job::Index(_, IndexJob::Scan(_) | IndexJob::Unwatch(_))
             | Job::Tidy { .. }
+            | Job::CompareMailboxes { .. }
             | Job::CheckSpool { log_status: true } => (&self.scan_pool, Failure::TempFail),
             _ => (&self.disk_pool, Failure::TempFail),
         };

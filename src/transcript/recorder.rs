@@ -187,7 +187,8 @@ impl Recorder {
         let body = self.body.get_or_insert_with(|| ElidedData::following(ended_with_cr));
         body.feed(input);
         if ended {
-            let has_a_dot = after != SessionPhase::Ended && before != SessionPhase::Chunk;
+            let has_a_dot = after != SessionPhase::Ended
+                && !matches!(before, SessionPhase::Chunk | SessionPhase::RequestBody);
             let dot = if has_a_dot { body.without_dot() } else { b"" };
             self.flush_body();
             if !dot.is_empty() {
@@ -346,8 +347,14 @@ impl Recorder {
     /// Records an event that the session did not ask for.
     pub fn record_event(&mut self, event: &SessionEvent, now: Now) {
         self.write_time(now);
-        let SessionEvent::MailboxChanged { mailbox, messages } = event;
-        self.line(&format!("# mailbox: {mailbox} changed, messages={messages}"));
+        match event {
+            SessionEvent::MailboxChanged { mailbox, messages } => {
+                self.line(&format!("# mailbox: {mailbox} changed, messages={messages}"));
+            }
+            SessionEvent::Mail(event) => {
+                self.line(&format!("# mailbox: {} {}", event.mailbox, event.kind.name()))
+            }
+        }
     }
 
     /// Records that the client has closed and the session has nothing more to do.

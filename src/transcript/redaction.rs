@@ -7,7 +7,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::proto::{
-    SessionPhase, pop3,
+    SessionPhase, http, pop3,
     protocol::Protocol,
     sasl::{self, BadResponse, Credentials},
     smtp::command,
@@ -85,6 +85,9 @@ impl Redactor {
 
     /// Masks a command. `None` if it contains no secret. Most listeners accept blanks before it.
     fn redact_command(&mut self, line: &[u8]) -> Option<Vec<u8>> {
+        if self.protocol == Protocol::Http {
+            return redact_request_line(line);
+        }
         let text = Syntax::Forgiving.command(line);
         let blanks = &line[..line.len() - text.len()];
         Some([blanks, &self.redact_words(text, blanks.len())?].concat())
@@ -222,6 +225,23 @@ impl Redactor {
             self.seen.pop();
         }
         if at == 0 { HIDDEN.to_vec() } else { format!("***{}", at + 1).into_bytes() }
+    }
+}
+
+/// Masks a line of the head of an HTTP request. `None` if it is a request line, or a field that is no secret.
+fn redact_request_line(line: &[u8]) -> Option<Vec<u8>> {
+    let (method, rest) = command::split(line);
+    let is_request = (Protocol::Http.vocabulary().command)(method).is_some()
+        && rest.starts_with(b"/")
+        && (rest.ends_with(b" HTTP/1.1") || rest.ends_with(b" HTTP/1.0"));
+    let name = memchr::memchr(b':', line).map(|end| &line[..end]);
+    match name {
+        _ if is_request || line.is_empty() => None,
+        Some(name) if http::loggable_field(name) => None,
+        Some(name) if !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-') => {
+            Some([name, b": ", HIDDEN].concat())
+        }
+        _ => Some(HIDDEN.to_vec()),
     }
 }
 

@@ -5,6 +5,8 @@
 //! completion returns them, so that a job blocks no other thread.
 
 mod ack_token;
+mod api_jobs;
+mod catalog;
 mod index_jobs;
 pub mod job;
 mod run;
@@ -35,6 +37,7 @@ use crate::{
 };
 
 pub use ack_token::AckToken;
+pub use catalog::Catalog;
 pub use job::{Completion, DeliveredCopy, DeliveryReceipt, Job};
 pub use spill::SpilledMessage;
 pub use storage::Storage;

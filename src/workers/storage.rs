@@ -9,6 +9,7 @@ use std::{
     time::SystemTime,
 };
 
+use super::Catalog;
 use crate::{
     index::watcher::Watcher,
     limits::{Limits, SCAN_TURN_SIZE},
@@ -35,6 +36,8 @@ pub struct Storage {
     pub watcher: Watcher,
     /// Octets of a message read at a time.
     pub read_chunk: usize,
+    /// The lists of the web API.
+    pub(super) catalog: Catalog,
     /// Size in bytes of the largest file that is listed as a message.
     max_listed_size: AtomicU64,
     /// The largest number of mailboxes, if mail from strangers creates them.
@@ -67,6 +70,7 @@ impl Storage {
             spool,
             watcher,
             read_chunk,
+            catalog: Catalog::default(),
             max_listed_size: largest_listed,
             max_mailboxes,
             mailboxes,

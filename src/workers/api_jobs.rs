@@ -1,0 +1,336 @@
+//! The requests of the web API, on a worker thread.
+
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use super::{
+    catalog::{MailboxListing, Row, is_read, lock},
+    job::{ApiOutcome, MessageChunk},
+    storage::{Storage, log_failure},
+};
+use crate::{
+    api::{self, Facts, MessageId, Page, Search, Summary, facts},
+    maildir::{
+        Error, Kind, OpenMessage, Subdir,
+        message::{self, Deletion, LinkCheck},
+    },
+    metrics::METRICS,
+    printable,
+    proto::{
+        http::api::{
+            ApiAction, ApiRequest, Document, MailChange, MailEvent, MailboxScope, MessageName, MessageView,
+            Selection,
+        },
+        request::{Failure, Mailbox, Maildrop},
+    },
+};
+
+/// Runs a request. `open` is the message that an earlier piece has left open.
+pub(super) fn run(
+    storage: &Storage,
+    request: ApiRequest,
+    open: Option<OpenMessage>,
+) -> Result<ApiOutcome, Failure> {
+    let ApiRequest { scope, action } = request;
+    match action {
+        ApiAction::Info => info(storage, &scope).map(ApiOutcome::of),
+        ApiAction::List { search, start, limit } => {
+            list(storage, &scope, &Search::parse(&search), (start, limit)).map(ApiOutcome::of)
+        }
+        ApiAction::Message(name, view) => message(storage, &scope, &name, view),
+        ApiAction::Continue { from } => {
+            let open = open.ok_or(Failure::Truncated)?;
+            let (bytes, last) = open.read(from, storage.read_chunk).map_err(|error| log_failure(&error))?;
+            Ok(ApiOutcome::Chunk(MessageChunk { bytes, last, still_open: (!last).then_some(open) }))
+        }
+        ApiAction::Find { search } => {
+            let search = Search::parse(&search);
+            for row in storage.rows(&scope)? {
+                if search_matches(storage, &search, &row)? {
+                    return show(storage, &scope, &row, MessageView::Object);
+                }
+            }
+            Err(Failure::Gone)
+        }
+        ApiAction::Delete(selection) => {
+            let rows = select(storage, &scope, &selection)?;
+            change(storage, rows, Change::Delete)
+        }
+        ApiAction::SetRead(selection, read) => {
+            let rows = select(storage, &scope, &selection)?;
+            change(storage, rows, if read { Change::MarkRead } else { Change::MarkUnread })
+        }
+        // The backend serves subscriptions.
+        ApiAction::Subscribe => Err(Failure::TempFail),
+    }
+}
+
+/// The version of the server, and its counts, under the names of Mailpit.
+fn info(storage: &Storage, scope: &MailboxScope) -> Result<Document, Failure> {
+    let rows = storage.rows(scope)?;
+    let unread = rows.iter().filter(|row| !row.read).count();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let uptime = now.saturating_sub(METRICS.started_at.get());
+    let text = printable::json(
+        &serde_json::json!({
+            "Version": env!("CARGO_PKG_VERSION"),
+            "LatestVersion": env!("CARGO_PKG_VERSION"),
+            "Database": "",
+            "DatabaseSize": 0,
+            "Messages": rows.len(),
+            "Unread": unread,
+            "Tags": {},
+            "RuntimeStats": { "Uptime": uptime },
+        }),
+        false,
+    );
+    Ok(Document::json(text))
+}
+
+fn list(
+    storage: &Storage,
+    scope: &MailboxScope,
+    search: &Search,
+    (start, limit): (usize, usize),
+) -> Result<Document, Failure> {
+    let rows = storage.rows(scope)?;
+    let (total, unread) = (rows.len(), rows.iter().filter(|row| !row.read).count());
+    let rows = matching(storage, search, rows)?;
+    let messages_unread = rows.iter().filter(|row| !row.read).count();
+    let page = rows.iter().skip(start).take(limit);
+    // A message that has gone meanwhile is left out.
+    let page: Vec<(&Row, Arc<Facts>)> =
+        page.filter_map(|row| Some((row, storage.facts(row).ok()?))).collect();
+    let messages = page.iter().map(|(row, facts)| Summary::new(row.id, row.read, row.created, facts));
+    let page = Page {
+        total,
+        unread,
+        count: page.len(),
+        messages_count: rows.len(),
+        messages_unread,
+        start,
+        tags: [],
+        messages: messages.collect(),
+    };
+    let mut document = Document::json(printable::json(&page, false));
+    document.etag = Some(format!("{:08x}{:x}", crc32fast::hash(&document.bytes), document.length));
+    Ok(document)
+}
+
+/// The rows whose messages match.
+fn matching(storage: &Storage, search: &Search, mut rows: Vec<Row>) -> Result<Vec<Row>, Failure> {
+    if search.is_empty() {
+        return Ok(rows);
+    }
+    let mut result = Ok(());
+    rows.retain(|row| {
+        search_matches(storage, search, row).unwrap_or_else(|failure| {
+            result = Err(failure);
+            false
+        })
+    });
+    result.map(|()| rows)
+}
+
+/// True if the message matches. One that has gone meanwhile does not.
+fn search_matches(storage: &Storage, search: &Search, row: &Row) -> Result<bool, Failure> {
+    if search.is_empty() {
+        return Ok(true);
+    }
+    let read = || {
+        let facts = storage.facts(row)?;
+        let (bytes, _) = storage.read_row(row)?;
+        Ok(search.matches(&facts::parse(&bytes), &facts, row.read, row.created.0))
+    };
+    match read() {
+        Err(Failure::Gone | Failure::Changed | Failure::Truncated) => Ok(false),
+        result => result,
+    }
+}
+
+fn message(
+    storage: &Storage,
+    scope: &MailboxScope,
+    name: &MessageName,
+    view: MessageView,
+) -> Result<ApiOutcome, Failure> {
+    let rows = storage.rows(scope)?;
+    let row = match name {
+        MessageName::Latest => rows.first(),
+        MessageName::Id(text) => {
+            let id = MessageId::parse(text).ok_or(Failure::Gone)?;
+            rows.iter().find(|row| row.id == id)
+        }
+    };
+    show(storage, scope, row.ok_or(Failure::Gone)?, view)
+}
+
+/// The message of a row, in one of its forms.
+fn show(
+    storage: &Storage,
+    scope: &MailboxScope,
+    row: &Row,
+    view: MessageView,
+) -> Result<ApiOutcome, Failure> {
+    let id = row.id.to_string();
+    if view == MessageView::Raw {
+        let open = storage.open_row(row)?;
+        let (bytes, last) = open.read(0, storage.read_chunk).map_err(|error| log_failure(&error))?;
+        let length = row.version().map_or(0, |version| version.bytes);
+        let document = Document::new("text/plain; charset=utf-8", bytes);
+        let document = Document { length, etag: Some(id), ..document };
+        return Ok(ApiOutcome::Document {
+            document,
+            still_open: (!last).then_some(open),
+            changed: Vec::new(),
+        });
+    }
+    let (bytes, size) = storage.read_row(row)?;
+    let message = facts::parse(&bytes);
+    let etag = Some(format!("{id}-{view}"));
+    let mut changed = Vec::new();
+    let document = match view {
+        MessageView::Object => {
+            // A mailbox that cannot be changed can be read all the same.
+            let copies = select(storage, scope, &Selection::Ids(vec![id.clone()]))?;
+            changed = mark(storage, copies, Change::MarkRead).unwrap_or_default();
+            Document::json(api::object(&message, row.id, row.created, size))
+        }
+        MessageView::Headers => Document { etag, ..Document::json(api::headers(&message)) },
+        MessageView::Part(number) => Document { etag, ..api::part(&message, number).ok_or(Failure::Gone)? },
+        MessageView::Html => Document { etag, ..api::html_view(&message, &id).ok_or(Failure::Gone)? },
+        MessageView::Text | MessageView::Raw => Document { etag, ..api::text_view(&message) },
+    };
+    Ok(ApiOutcome::Document { document, still_open: None, changed })
+}
+
+/// The rows of a selection: a message in several mailboxes has one in each.
+fn select(storage: &Storage, scope: &MailboxScope, selection: &Selection) -> Result<Vec<Row>, Failure> {
+    let rows: Vec<Row> = storage.listings(scope)?.iter().flat_map(MailboxListing::rows).collect();
+    match selection {
+        Selection::All => Ok(rows),
+        Selection::Ids(ids) => {
+            let ids: HashSet<MessageId> = ids.iter().filter_map(|id| MessageId::parse(id)).collect();
+            Ok(rows.into_iter().filter(|row| ids.contains(&row.id)).collect())
+        }
+        Selection::Search(search) => {
+            let search = Search::parse(search);
+            // Words that filter nothing, as in a date with a typing error, must not select all messages.
+            if search.is_empty() {
+                return Ok(Vec::new());
+            }
+            matching(storage, &search, rows)
+        }
+    }
+}
+
+/// A change of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Delete,
+    MarkRead,
+    MarkUnread,
+}
+
+fn change(storage: &Storage, rows: Vec<Row>, change: Change) -> Result<ApiOutcome, Failure> {
+    let changed = mark(storage, rows, change)?;
+    Ok(ApiOutcome::Document { document: Document::ok(), still_open: None, changed })
+}
+
+/// Changes the messages of rows, which stand together by mailbox, and returns the mailboxes. It carries out every change
+/// that is possible, and fails if the disk prevented one.
+fn mark(storage: &Storage, rows: Vec<Row>, change: Change) -> Result<Vec<Mailbox>, Failure> {
+    let mut result = Ok(());
+    let mut changed = Vec::new();
+    for rows in rows.chunk_by(|one, other| Arc::ptr_eq(&one.listing, &other.listing)) {
+        let listing = &rows[0].listing;
+        let Some(maildir) = storage.existing_maildir(&listing.mailbox)? else { continue };
+        let mut note = |error: Error| {
+            if !matches!(error.kind(), Kind::Gone | Kind::Changed) {
+                result = Err(log_failure(&error));
+            }
+        };
+        let check = LinkCheck::cheapest(rows.len(), listing.snapshot.len());
+        let mut deletion = Deletion::begin(&maildir, check);
+        for row in rows {
+            let Some(wanted) = listing.snapshot.message_ref(row.at) else { continue };
+            let done = match change {
+                Change::Delete => deletion.delete(wanted),
+                Change::MarkRead if row.read => continue,
+                Change::MarkRead => message::mark_seen(&maildir, wanted),
+                Change::MarkUnread if !row.read => continue,
+                Change::MarkUnread => message::mark_unseen(&maildir, wanted),
+            };
+            done.map_or_else(&mut note, drop);
+        }
+        if change == Change::Delete {
+            deletion.finish().map_or_else(&mut note, drop);
+        }
+        for subdir in Subdir::ALL {
+            maildir.sync(subdir).unwrap_or_else(&mut note);
+        }
+        changed.push(listing.mailbox.clone());
+    }
+    result.map(|()| changed)
+}
+
+/// Compares all mailboxes with the last comparison, and returns the changes. After a `reset` there are none: later ones
+/// begin here.
+pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, Failure> {
+    let now = storage.listings(&MailboxScope::All)?;
+    let now = now.into_iter().map(|listing| (listing.mailbox.clone(), listing)).collect();
+    let mut compared = lock(&storage.catalog.compared);
+    let before = mem::replace(&mut *compared, now);
+    let mut events = Vec::new();
+    if reset {
+        return Ok(events);
+    }
+    for (mailbox, listing) in compared.iter() {
+        let before = before.get(mailbox);
+        if before.is_none_or(|before| !Arc::ptr_eq(before, listing)) {
+            events.extend(differences(storage, before, listing));
+        }
+    }
+    Ok(events)
+}
+
+/// The changes from one listing of a mailbox to the next.
+fn differences(
+    storage: &Storage,
+    before: Option<&Arc<MailboxListing>>,
+    now: &Arc<MailboxListing>,
+) -> Vec<MailEvent> {
+    let event = |kind: MailChange, data: serde_json::Value| MailEvent {
+        kind,
+        mailbox: now.mailbox.clone(),
+        json: printable::json(&serde_json::json!({ "Type": kind.name(), "Data": data }), false),
+    };
+    let rows =
+        before.into_iter().flat_map(|listing| listing.ids.iter().zip(listing.snapshot.iter().map(is_read)));
+    let old: HashMap<MessageId, bool> = rows.map(|(id, read)| (*id, read)).collect();
+    let mut gone = old.clone();
+    let mut events = Vec::new();
+    for row in now.rows() {
+        gone.remove(&row.id);
+        match old.get(&row.id) {
+            None => {
+                let Ok(facts) = storage.facts(&row) else { continue };
+                let summary = Summary::new(row.id, row.read, row.created, &facts);
+                events.push(event(MailChange::New, serde_json::to_value(summary).unwrap_or_default()));
+            }
+            Some(read) if *read != row.read => {
+                let data = serde_json::json!({ "ID": row.id.to_string(), "Read": row.read });
+                events.push(event(MailChange::Update, data));
+            }
+            Some(_) => {}
+        }
+    }
+    let deleted =
+        gone.into_keys().map(|id| event(MailChange::Delete, serde_json::json!({ "ID": id.to_string() })));
+    events.extend(deleted);
+    events
+}
