@@ -114,15 +114,13 @@ impl Subscriptions {
         !self.events.is_empty()
     }
 
-    /// Removes and returns the events, each for every session that it concerns. A session of all mailboxes gets one event of
-    /// a message with several recipients.
+    /// Removes and returns the events, each for every session that it concerns.
     pub(super) fn take_events(&mut self) -> Vec<(ConnId, SessionEvent)> {
         let mut events = Vec::new();
-        for (at, event) in self.events.iter().enumerate() {
-            let is_repeated = self.events[..at].iter().any(|other| other.json == event.json);
+        for event in &self.events {
             let concerned = self.scopes.iter().filter(|(_, scope)| match scope {
-                MailboxScope::All => !is_repeated,
-                scope => scope.contains(&event.mailbox),
+                MailboxScope::All => !event.is_copy,
+                MailboxScope::One(mailbox) => *mailbox == event.mailbox,
             });
             events.extend(concerned.map(|(id, _)| (*id, SessionEvent::Mail(Arc::clone(event)))));
         }
@@ -165,9 +163,9 @@ mod tests {
         proto::{http::api::MailChange, request::Mailbox},
     };
 
-    fn event(mailbox: &str, json: &str) -> MailEvent {
+    fn event(mailbox: &str, is_copy: bool, json: &str) -> MailEvent {
         let mailbox = Mailbox::named(mailbox).unwrap();
-        MailEvent { kind: MailChange::New, mailbox, json: json.into() }
+        MailEvent { kind: MailChange::New, mailbox, is_copy, json: json.into() }
     }
 
     fn subscribe(subscriptions: &mut Subscriptions, id: u64, scope: MailboxScope, effects: &mut Effects) {
@@ -195,7 +193,11 @@ mod tests {
         assert_eq!(jobs(&mut effects), ["compare reset=true"]);
         subscriptions.compared(Ok(Vec::new()), &mut effects);
         assert_eq!(jobs(&mut effects), ["c1 Done", "c2 Done", "compare reset=false"]);
-        let events = vec![event("ann@a.test", "1"), event("bob@a.test", "1"), event("ann@a.test", "2")];
+        let events = vec![
+            event("ann@a.test", false, "1"),
+            event("bob@a.test", true, "1"),
+            event("ann@a.test", false, "2"),
+        ];
         subscriptions.compared(Ok(events), &mut effects);
         assert!(jobs(&mut effects).is_empty() && subscriptions.has_events());
         let mut events: Vec<(u64, String)> = subscriptions

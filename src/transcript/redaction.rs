@@ -50,6 +50,11 @@ impl Redactor {
         }
     }
 
+    /// True if the session speaks HTTP.
+    pub(super) fn is_http(&self) -> bool {
+        self.protocol == Protocol::Http
+    }
+
     /// True during an exchange of AUTH, and after a USER with more than a name. The name is then as secret as the
     /// password.
     pub(super) fn hides_user(&self) -> bool {

@@ -282,55 +282,76 @@ fn mark(storage: &Storage, rows: Vec<Row>, change: Change) -> Result<Vec<Mailbox
 /// begin here.
 pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, Failure> {
     let now = storage.listings(&MailboxScope::All)?;
-    let now = now.into_iter().map(|listing| (listing.mailbox.clone(), listing)).collect();
+    let now: Listings = now.into_iter().map(|listing| (listing.mailbox.clone(), listing)).collect();
     let mut compared = lock(&storage.catalog.compared);
     let before = mem::replace(&mut *compared, now);
-    let mut events = Vec::new();
     if reset {
-        return Ok(events);
+        return Ok(Vec::new());
     }
-    for (mailbox, listing) in compared.iter() {
+    let changed = compared.iter().filter_map(|(mailbox, listing)| {
         let before = before.get(mailbox);
-        if before.is_none_or(|before| !Arc::ptr_eq(before, listing)) {
-            events.extend(differences(storage, before, listing));
+        before.is_none_or(|before| !Arc::ptr_eq(before, listing)).then_some((before, listing))
+    });
+    let mut changed = changed.peekable();
+    if changed.peek().is_none() {
+        return Ok(Vec::new());
+    }
+    // A message counts as one for those who see all mailboxes: new in the first that has it, gone from the last.
+    let ids = |listings: &Listings| -> HashSet<MessageId> {
+        listings.values().flat_map(|listing| listing.ids.iter().copied()).collect()
+    };
+    let (known, left) = (ids(&before), ids(&compared));
+    let mut told = HashSet::new();
+    let mut events = Vec::new();
+    for (before, listing) in changed {
+        for (kind, id, data) in differences(storage, before, listing) {
+            let has_other = match kind {
+                MailChange::New => known.contains(&id),
+                MailChange::Delete => left.contains(&id),
+                MailChange::Update => false,
+            };
+            events.push(MailEvent {
+                kind,
+                mailbox: listing.mailbox.clone(),
+                is_copy: has_other || !told.insert((kind.name(), id)),
+                json: printable::json(&serde_json::json!({ "Type": kind.name(), "Data": data }), false),
+            });
         }
     }
     Ok(events)
 }
 
-/// The changes from one listing of a mailbox to the next.
+type Listings = HashMap<Mailbox, Arc<MailboxListing>>;
+
+/// The changes from one listing of a mailbox to the next, each with its message.
 fn differences(
     storage: &Storage,
     before: Option<&Arc<MailboxListing>>,
     now: &Arc<MailboxListing>,
-) -> Vec<MailEvent> {
-    let event = |kind: MailChange, data: serde_json::Value| MailEvent {
-        kind,
-        mailbox: now.mailbox.clone(),
-        json: printable::json(&serde_json::json!({ "Type": kind.name(), "Data": data }), false),
-    };
+) -> Vec<(MailChange, MessageId, serde_json::Value)> {
     let rows =
         before.into_iter().flat_map(|listing| listing.ids.iter().zip(listing.snapshot.iter().map(is_read)));
     let old: HashMap<MessageId, bool> = rows.map(|(id, read)| (*id, read)).collect();
     let mut gone = old.clone();
-    let mut events = Vec::new();
+    let mut changes = Vec::new();
     for row in now.rows() {
         gone.remove(&row.id);
         match old.get(&row.id) {
             None => {
                 let Ok(facts) = storage.facts(&row) else { continue };
                 let summary = Summary::new(row.id, row.read, row.created, &facts);
-                events.push(event(MailChange::New, serde_json::to_value(summary).unwrap_or_default()));
+                let data = serde_json::to_value(summary).unwrap_or_default();
+                changes.push((MailChange::New, row.id, data));
             }
             Some(read) if *read != row.read => {
                 let data = serde_json::json!({ "ID": row.id.to_string(), "Read": row.read });
-                events.push(event(MailChange::Update, data));
+                changes.push((MailChange::Update, row.id, data));
             }
             Some(_) => {}
         }
     }
     let deleted =
-        gone.into_keys().map(|id| event(MailChange::Delete, serde_json::json!({ "ID": id.to_string() })));
-    events.extend(deleted);
-    events
+        gone.into_keys().map(|id| (MailChange::Delete, id, serde_json::json!({ "ID": id.to_string() })));
+    changes.extend(deleted);
+    changes
 }

@@ -4,6 +4,7 @@
 //! that a change might not show. Only workers take the locks here.
 
 use std::{
+    cmp::Reverse,
     collections::{HashMap, HashSet, VecDeque},
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -78,10 +79,10 @@ pub(super) fn is_read(entry: &MessageEntry) -> bool {
     entry.subdir == Subdir::Cur && name::flags(&entry.name).contains(&b'S')
 }
 
-/// The time in the name of a message, or of its file if the name has none.
+/// The time in the name of a message, or of its file if the name begins with another number.
 fn created(entry: &MessageEntry) -> (u64, u32) {
     match sort_key(&entry.name) {
-        (0, ..) => {
+        (..EARLIEST, ..) => {
             let (seconds, nanos) = entry.version.modified;
             (u64::try_from(seconds).unwrap_or(0), nanos / 1000)
         }
@@ -108,7 +109,7 @@ impl Storage {
     pub(super) fn rows(&self, scope: &MailboxScope) -> Result<Vec<Row>, Failure> {
         let listings = self.listings(scope)?;
         let mut rows: Vec<Row> = listings.iter().flat_map(MailboxListing::rows).collect();
-        rows.sort_by(|one, other| (other.created, other.id).cmp(&(one.created, one.id)));
+        rows.sort_by_key(|row| Reverse((row.created, row.id)));
         if listings.len() > 1 {
             let mut seen = HashSet::with_capacity(rows.len());
             rows.retain(|row| seen.insert(row.id));
@@ -214,6 +215,8 @@ pub(super) fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
     value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Seconds since 1970 before which no Maildir has had a message: nine digits.
+const EARLIEST: u64 = 100_000_000;
 /// Messages in all lists that are kept: some 150 octets each.
 const MAX_LISTED: usize = 500_000;
 /// Messages whose facts are kept: about a kilobyte each.

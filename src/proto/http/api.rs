@@ -22,16 +22,6 @@ pub enum MailboxScope {
     One(Mailbox),
 }
 
-impl MailboxScope {
-    /// True if the scope includes the mailbox.
-    pub fn contains(&self, mailbox: &Mailbox) -> bool {
-        match self {
-            Self::All => true,
-            Self::One(one) => one == mailbox,
-        }
-    }
-}
-
 impl fmt::Display for MailboxScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -190,6 +180,8 @@ pub struct MailEvent {
     pub kind: MailChange,
     /// The mailbox that has changed.
     pub mailbox: Mailbox,
+    /// True if the message is in another mailbox too, whose event tells those who see all mailboxes.
+    pub is_copy: bool,
     /// The JSON object of the event, on one line.
     pub json: String,
 }

@@ -184,10 +184,10 @@ const BOX: &str = "box";
 mod tests {
     use super::*;
 
-    fn look_up(
-        method: Method,
-        path: &str,
-    ) -> Result<(Endpoint, Option<String>, Option<String>, Option<String>), NoMatch> {
+    /// The endpoint, the address, the id and the part.
+    type Found = (Endpoint, Option<String>, Option<String>, Option<String>);
+
+    fn look_up(method: Method, path: &str) -> Result<Found, NoMatch> {
         let segments: Vec<String> = path.split('/').skip(1).map(str::to_owned).collect();
         let owned = |text: Option<&str>| text.map(str::to_owned);
         find(method, &segments)
