@@ -6,7 +6,7 @@
 
 use std::{fmt, fs};
 
-use crate::limits::Limits;
+use crate::limits::{Limits, MAX_LIST_LENGTH};
 
 /// The descriptors that depend on the configuration, and on how the process was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl FdBudget {
         budget.max_mailboxes += (rest / 4 - closing * FDS_PER_MAILDIR) / FDS_PER_MAILBOX;
         let maildirs = (rest / 40 * 9).max((rest * 3 / 8).min(FDS_FOR_100_RECIPIENTS)) / FDS_PER_MAILDIR;
         budget.max_maildirs = (budget.max_maildirs + maildirs)
-            .min(limits.smtp.max_recipients.saturating_add(1).max(MIN_MAILDIR_CACHE));
+            .min(limits.smtp.max_recipients.max(MAX_LIST_LENGTH).saturating_add(1));
         budget.max_batch = (budget.max_batch + rest / 16).min(limits.delivery.batch_size);
         budget.max_spilled = (budget.max_spilled + rest / 32 / FDS_PER_SPILLED_MESSAGE).min(MAX_SPILLED);
         budget.max_read_files += (rest / 64).min(MAX_READ_FILES);
@@ -228,7 +228,7 @@ impl FdBudget {
         limits.index.max_mailboxes.min(self.max_mailboxes)
     }
 
-    /// The largest number of recipients of one message: the committer has all their mailboxes open, and the sender's
+    /// The largest number of recipients of one message, and of their mailboxes: the committer has all their mailboxes open, and the sender's
     /// for the copy.
     pub fn max_recipients(&self) -> usize {
         self.max_maildirs - 1
@@ -243,6 +243,7 @@ impl FdBudget {
             (&mut lowered.auth.workers, self.password_workers),
             (&mut lowered.smtp.max_recipients, self.max_recipients()),
             (&mut lowered.smtp.max_recipients_unauthenticated, self.max_recipients()),
+            (&mut lowered.smtp.max_mailboxes, self.max_recipients()),
             (&mut lowered.delivery.batch_size, self.max_batch),
         ] {
             *limit = max.min(*limit);
@@ -329,8 +330,6 @@ const MAX_SPILLED: usize = 256;
 const MAX_READ_FILES: usize = 64;
 /// The mailboxes of a hundred recipients, which every server must accept (RFC 5321 section 4.5.3.1.8).
 const FDS_FOR_100_RECIPIENTS: usize = 100 * FDS_PER_MAILDIR;
-/// Mailboxes that the committer keeps open if messages have few recipients. Reopening one may cost syncs.
-const MIN_MAILDIR_CACHE: usize = 128;
 
 #[cfg(test)]
 mod tests {
@@ -477,6 +476,7 @@ mod tests {
         let mut few = Limits::default();
         (few.disk.workers, few.smtp.max_recipients, few.delivery.batch_size) = (1, 1, 1);
         let budget = FdBudget::allocate(100_000, &few, &FEW).unwrap();
+        few.smtp.max_mailboxes = budget.max_recipients();
         assert_eq!(budget.cap(&few), few);
     }
 }

@@ -27,6 +27,7 @@
 //! | [`system`] | the process on its machine: its user, its sandbox, and the service manager |
 //! | [`fd_limits`] | the largest number of connections and open mailboxes |
 //! | [`mime`] | received messages: their parts, texts, addresses and dates |
+//! | [`message_object`], [`search`] | a received message as one value, for the web API and `restante wait`; the search words of both |
 //! | [`printable`] | text from outside on a terminal, in a log, in JSON |
 //! | [`safe_file`] | files with fixed names in directories that other users may write to |
 //! | `password_prompt`, `ending_signals` | passwords typed at a terminal, and signals that wait until it is restored |
@@ -60,6 +61,7 @@ pub mod listener;
 pub mod loaded_config;
 pub mod logging;
 pub mod maildir;
+pub mod message_object;
 pub mod metrics;
 pub mod mime;
 #[cfg(feature = "tools")]
@@ -71,6 +73,7 @@ pub mod printable;
 pub mod proto;
 mod round_robin;
 pub mod safe_file;
+pub mod search;
 pub mod server;
 pub mod system;
 #[cfg(feature = "tools")]

@@ -48,7 +48,7 @@ fn main() -> io::Result<()> {
         for size in &sizes {
             let world = World::new(scratch.fresh()?, setup, *size)?;
             let (sizes_end, started) = (Instant::now(), SystemTime::now());
-            run(&world, *size)?;
+            run(&world, *size).inspect_err(|_| world.print_log())?;
             let seen = world.figures(started + sizes_end.elapsed())?;
             if seen.longest_cpu > LONG {
                 too_long.push(format!("{name}, {size}: {:.1} ms", millis(seen.longest_cpu)));

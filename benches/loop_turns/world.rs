@@ -82,6 +82,13 @@ impl World {
         fs::rename(new, self.dir.join(name))
     }
 
+    /// Prints the end of the log, after a case has failed.
+    pub(crate) fn print_log(&self) {
+        let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines.iter().skip(lines.len().saturating_sub(10)).for_each(|line| eprintln!("{line}"));
+    }
+
     /// Waits until a line of the log contains `text`.
     pub(crate) fn logged(&self, text: &str) -> io::Result<()> {
         eventually(text, || {

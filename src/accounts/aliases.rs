@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::account::address_key;
-use crate::proto::smtp::address::fold_domain;
+use crate::{limits::MAX_LIST_LENGTH, proto::smtp::address::fold_domain};
 
 /// The accounts to which aliases lead, by name. A catch-all is the alias of `@domain`. Aliases that lead to the same
 /// accounts share one list of them: else 100,000 aliases of a list of 1,000 would hold 100,000,000 names.
@@ -249,7 +249,7 @@ impl<'a> AliasExpansion<'a> {
             if !seen.insert(target) {
                 continue;
             }
-            if names.len() > MAX_TARGETS {
+            if names.len() > MAX_LIST_LENGTH {
                 break;
             }
             let wrong = |why: String| AliasError { position: *place, why };
@@ -275,8 +275,8 @@ impl<'a> AliasExpansion<'a> {
         let too_many = |most: usize, who: &str| {
             Err(AliasError { position: alias.position, why: format!("{who} to more than {most} accounts") })
         };
-        if names.len() > MAX_TARGETS {
-            return too_many(MAX_TARGETS, &format!("{key} leads"));
+        if names.len() > MAX_LIST_LENGTH {
+            return too_many(MAX_LIST_LENGTH, &format!("{key} leads"));
         }
         let mut names: Vec<u32> = names.into_iter().collect();
         names.sort_unstable();
@@ -314,8 +314,6 @@ const EXPECTED_SYNTAX: &str =
     "\"name@domain: account@domain, account@domain\", or \"@domain: account@domain\" for the rest";
 /// Length of the longest chain of aliases.
 const MAX_DEPTH: usize = 16;
-/// Largest number of accounts for one alias: each gets a copy of the message.
-const MAX_TARGETS: usize = 1000;
 /// Accounts in all lists that differ: 32 MiB of memory.
 const MAX_TOTAL_ACCOUNTS: usize = 8 << 20;
 

@@ -1,29 +1,20 @@
-//! The HTML and the text of a message as documents of their own.
+//! The HTML of a message as a document of its own.
 
-use std::collections::HashMap;
-
-use super::facts::{Body, content_id};
-use crate::{mime::Message, proto::http::api::Document};
+use crate::{message_object::MessageObject, proto::http::api::Document};
 
 /// The HTML of a message; `None` if it has none. References to its own parts become paths; all else stays as it is,
 /// because the response forbids a browser to run or to load it.
-pub fn html_view(message: &Message<'_>, id: &str) -> Option<Document> {
-    let body = Body::of(message);
-    if body.html.is_empty() {
+pub fn html_view(message: &MessageObject, id: &str) -> Option<Document> {
+    if message.html.is_empty() {
         return None;
     }
-    let parts = message.parts().iter().enumerate();
-    let own: HashMap<String, usize> =
-        parts.filter_map(|(number, part)| Some((content_id(message, part)?, number))).collect();
-    let html = with_paths(&body.html, |cid| {
-        own.get(cid).map(|number| format!("../api/v1/message/{id}/part/{number}"))
-    });
+    let own = |cid: &str| {
+        let mut parts = message.inline.iter().chain(&message.attachments);
+        parts.find(|part| part.content_id == cid).map(|part| &part.part_id)
+    };
+    let html =
+        with_paths(&message.html, |cid| own(cid).map(|part| format!("../api/v1/message/{id}/part/{part}")));
     Some(Document::new("text/html; charset=utf-8", html.into_bytes()))
-}
-
-/// The text of a message.
-pub fn text_view(message: &Message<'_>) -> Document {
-    Document::new("text/plain; charset=utf-8", Body::of(message).text.into_bytes())
 }
 
 /// Replaces each `cid:` reference that has a path.

@@ -99,6 +99,8 @@ pub const SCAN_TURN_SIZE: Size = Size::mib(256);
 
 /// Time that a program waits for another one that is changing the accounts file.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest number of accounts of one alias. Each gets a copy of the message.
+pub const MAX_LIST_LENGTH: usize = 1000;
 
 /// Octets of a configuration file. This bound and the next ones apply before there is a configuration, so they are no
 /// keys of it.

@@ -31,6 +31,10 @@ pub struct SmtpLimits {
     pub max_recipients_unauthenticated: usize,
     /// Recipients of one message from the null sender (a bounce); 0: the same limit as for other messages.
     pub max_recipients_null_sender: usize,
+    /// Mailboxes of one message, of all its recipients and their lists: as many as the server may have open. No key of
+    /// the configuration, because the descriptors decide.
+    #[serde(skip)]
+    pub max_mailboxes: usize,
     /// Messages in one session of a client that has not logged in; 0: no limit. LMTP clients count as logged in.
     pub max_messages_unauthenticated: usize,
     /// From the error with this number on, the server pauses for a second after each error; 0: no pauses.
@@ -60,6 +64,7 @@ impl Default for SmtpLimits {
             max_recipients: 1000,
             max_recipients_unauthenticated: 100,
             max_recipients_null_sender: 0,
+            max_mailboxes: usize::MAX,
             max_messages_unauthenticated: 100,
             soft_error_limit: 10,
             hard_error_limit: 20,

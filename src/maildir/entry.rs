@@ -2,6 +2,8 @@
 
 use rustix::fs::Stat;
 
+use super::name;
+
 /// One of the two directories that hold messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Subdir {
@@ -63,6 +65,29 @@ pub struct MessageEntry {
     /// Octets on the wire, with CRLF line ends.
     pub octets: u64,
 }
+
+impl MessageEntry {
+    /// The time of its delivery in milliseconds since 1970: that in its name, or that of its last change if another program gave
+    /// the name a number that is no time.
+    pub fn received(&self) -> i64 {
+        let (seconds, micros, _) = name::sort_key(&self.name);
+        let in_name = i64::try_from(seconds).ok().filter(|seconds| TIMES.contains(seconds));
+        let (modified, nanos) = self.version.modified;
+        let (seconds, millis) = match in_name {
+            Some(seconds) => (seconds, i64::try_from(micros / 1000).unwrap_or(0).min(999)),
+            None => (modified, i64::from(nanos / 1_000_000)),
+        };
+        seconds.saturating_mul(1000).saturating_add(millis)
+    }
+
+    /// True if somebody has read it.
+    pub fn is_read(&self) -> bool {
+        name::flags(&self.name).contains(&b'S')
+    }
+}
+
+/// The seconds in a name that are a time: from 1973 to 5138, nine to eleven digits.
+const TIMES: std::ops::Range<i64> = 100_000_000..100_000_000_000;
 
 /// A message as a snapshot lists it. Its file may have been renamed or replaced since then.
 #[derive(Debug, Clone, Copy)]

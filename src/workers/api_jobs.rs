@@ -8,16 +8,17 @@ use std::{
 };
 
 use super::{
-    catalog::{MailboxListing, Row, is_read, lock},
+    catalog::{MailboxListing, Row, lock},
     job::{ApiOutcome, MessageChunk},
     storage::{Storage, log_failure},
 };
 use crate::{
-    api::{self, Facts, MessageId, Page, Search, Summary, facts},
+    api::{self, Page},
     maildir::{
         Error, Kind, OpenMessage, Subdir,
         message::{self, Deletion, LinkCheck},
     },
+    message_object::{Limits, MessageObject, Summary, mailpit::ListItem},
     metrics::METRICS,
     printable,
     proto::{
@@ -27,6 +28,7 @@ use crate::{
         },
         request::{Failure, Mailbox, Maildrop},
     },
+    search::{Candidate, Query, SearchText},
 };
 
 /// Runs a request. `open` is the message that an earlier piece has left open.
@@ -39,7 +41,7 @@ pub(super) fn run(
     match action {
         ApiAction::Info => info(storage, &scope).map(ApiOutcome::of),
         ApiAction::List { search, start, limit } => {
-            list(storage, &scope, &Search::parse(&search), (start, limit)).map(ApiOutcome::of)
+            list(storage, &scope, &query(&search), (start, limit)).map(ApiOutcome::of)
         }
         ApiAction::Message(name, view) => message(storage, &scope, &name, view),
         ApiAction::Continue { from } => {
@@ -48,7 +50,7 @@ pub(super) fn run(
             Ok(ApiOutcome::Chunk(MessageChunk { bytes, last, still_open: (!last).then_some(open) }))
         }
         ApiAction::Find { search } => {
-            let search = Search::parse(&search);
+            let search = query(&search);
             for row in storage.rows(&scope)? {
                 if search_matches(storage, &search, &row)? {
                     return show(storage, &scope, &row, MessageView::Object);
@@ -72,7 +74,7 @@ pub(super) fn run(
 /// The version of the server, and its counts, under the names of Mailpit.
 fn info(storage: &Storage, scope: &MailboxScope) -> Result<Document, Failure> {
     let rows = storage.rows(scope)?;
-    let unread = rows.iter().filter(|row| !row.read).count();
+    let unread = rows.iter().filter(|row| !row.is_read).count();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let uptime = now.saturating_sub(METRICS.started_at.get());
     let text = printable::json(
@@ -94,18 +96,18 @@ fn info(storage: &Storage, scope: &MailboxScope) -> Result<Document, Failure> {
 fn list(
     storage: &Storage,
     scope: &MailboxScope,
-    search: &Search,
+    search: &Query,
     (start, limit): (usize, usize),
 ) -> Result<Document, Failure> {
     let rows = storage.rows(scope)?;
-    let (total, unread) = (rows.len(), rows.iter().filter(|row| !row.read).count());
+    let (total, unread) = (rows.len(), rows.iter().filter(|row| !row.is_read).count());
     let rows = matching(storage, search, rows)?;
-    let messages_unread = rows.iter().filter(|row| !row.read).count();
+    let messages_unread = rows.iter().filter(|row| !row.is_read).count();
     let page = rows.iter().skip(start).take(limit);
     // A message that has gone meanwhile is left out.
-    let page: Vec<(&Row, Arc<Facts>)> =
-        page.filter_map(|row| Some((row, storage.facts(row).ok()?))).collect();
-    let messages = page.iter().map(|(row, facts)| Summary::new(row.id, row.read, row.created, facts));
+    let page: Vec<(&Row, Arc<Summary>)> =
+        page.filter_map(|row| Some((row, storage.summary(row).ok()?))).collect();
+    let messages = page.iter().map(|(row, summary)| ListItem::new(summary, &row.stored()));
     let page = Page {
         total,
         unread,
@@ -121,9 +123,14 @@ fn list(
     Ok(document)
 }
 
+/// The words of a search. As in Mailpit, a word without a meaning is a text, or is left out.
+fn query(text: &str) -> Query {
+    Query::parse(text, 0).0
+}
+
 /// The rows whose messages match.
-fn matching(storage: &Storage, search: &Search, mut rows: Vec<Row>) -> Result<Vec<Row>, Failure> {
-    if search.is_empty() {
+fn matching(storage: &Storage, search: &Query, mut rows: Vec<Row>) -> Result<Vec<Row>, Failure> {
+    if search.terms.is_empty() {
         return Ok(rows);
     }
     let mut result = Ok(());
@@ -137,16 +144,21 @@ fn matching(storage: &Storage, search: &Search, mut rows: Vec<Row>) -> Result<Ve
 }
 
 /// True if the message matches. One that has gone meanwhile does not.
-fn search_matches(storage: &Storage, search: &Search, row: &Row) -> Result<bool, Failure> {
-    if search.is_empty() {
+fn search_matches(storage: &Storage, search: &Query, row: &Row) -> Result<bool, Failure> {
+    if search.terms.is_empty() {
         return Ok(true);
     }
-    let read = || {
-        let facts = storage.facts(row)?;
-        let (bytes, _) = storage.read_row(row)?;
-        Ok(search.matches(&facts::parse(&bytes), &facts, row.read, row.created.0))
+    let matches = || {
+        let summary = storage.summary(row)?;
+        let mut text = SearchText::default();
+        if search.needs_text() {
+            let (bytes, _) = storage.read_row(row)?;
+            text = SearchText::of(&MessageObject::parse(&bytes, &Limits::default()));
+        }
+        let Row { is_read, received, .. } = *row;
+        Ok(search.matches(&Candidate { summary: &summary, text: &text, is_read, received, tags: &[] }))
     };
-    match read() {
+    match matches() {
         Err(Failure::Gone | Failure::Changed | Failure::Truncated) => Ok(false),
         result => result,
     }
@@ -161,10 +173,7 @@ fn message(
     let rows = storage.rows(scope)?;
     let row = match name {
         MessageName::Latest => rows.first(),
-        MessageName::Id(text) => {
-            let id = MessageId::parse(text).ok_or(Failure::Gone)?;
-            rows.iter().find(|row| row.id == id)
-        }
+        MessageName::Id(text) => rows.iter().find(|row| *row.id == **text),
     };
     show(storage, scope, row.ok_or(Failure::Gone)?, view)
 }
@@ -190,20 +199,26 @@ fn show(
         });
     }
     let (bytes, size) = storage.read_row(row)?;
-    let message = facts::parse(&bytes);
     let etag = Some(format!("{id}-{view}"));
+    if let MessageView::Part(part_id) = &view {
+        let document = api::part_view(&bytes, part_id).ok_or(Failure::Gone)?;
+        return Ok(ApiOutcome::of(Document { etag, ..document }));
+    }
+    let mut message = MessageObject::parse(&bytes, &Limits::default());
+    message.summary.size = size;
     let mut changed = Vec::new();
     let document = match view {
         MessageView::Object => {
             // A mailbox that cannot be changed can be read all the same.
-            let copies = select(storage, scope, &Selection::Ids(vec![id.clone()]))?;
+            let copies = select(storage, scope, &Selection::Ids(vec![id]))?;
             changed = mark(storage, copies, Change::MarkRead).unwrap_or_default();
-            Document::json(api::object(&message, row.id, row.created, size))
+            api::object(&message, &row.stored())
         }
-        MessageView::Headers => Document { etag, ..Document::json(api::headers(&message)) },
-        MessageView::Part(number) => Document { etag, ..api::part(&message, number).ok_or(Failure::Gone)? },
+        MessageView::Headers => Document { etag, ..api::headers(&message) },
         MessageView::Html => Document { etag, ..api::html_view(&message, &id).ok_or(Failure::Gone)? },
-        MessageView::Text | MessageView::Raw => Document { etag, ..api::text_view(&message) },
+        MessageView::Text | MessageView::Raw | MessageView::Part(_) => {
+            Document { etag, ..api::text_view(message) }
+        }
     };
     Ok(ApiOutcome::Document { document, still_open: None, changed })
 }
@@ -214,13 +229,13 @@ fn select(storage: &Storage, scope: &MailboxScope, selection: &Selection) -> Res
     match selection {
         Selection::All => Ok(rows),
         Selection::Ids(ids) => {
-            let ids: HashSet<MessageId> = ids.iter().filter_map(|id| MessageId::parse(id)).collect();
-            Ok(rows.into_iter().filter(|row| ids.contains(&row.id)).collect())
+            let ids: HashSet<&str> = ids.iter().map(String::as_str).collect();
+            Ok(rows.into_iter().filter(|row| ids.contains(&*row.id)).collect())
         }
         Selection::Search(search) => {
-            let search = Search::parse(search);
+            let search = query(search);
             // Words that filter nothing, as in a date with a typing error, must not select all messages.
-            if search.is_empty() {
+            if search.terms.is_empty() {
                 return Ok(Vec::new());
             }
             matching(storage, &search, rows)
@@ -260,9 +275,9 @@ fn mark(storage: &Storage, rows: Vec<Row>, change: Change) -> Result<Vec<Mailbox
             let Some(wanted) = listing.snapshot.message_ref(row.at) else { continue };
             let done = match change {
                 Change::Delete => deletion.delete(wanted),
-                Change::MarkRead if row.read => continue,
+                Change::MarkRead if row.is_read => continue,
                 Change::MarkRead => message::mark_seen(&maildir, wanted),
-                Change::MarkUnread if !row.read => continue,
+                Change::MarkUnread if !row.is_read => continue,
                 Change::MarkUnread => message::mark_unseen(&maildir, wanted),
             };
             done.map_or_else(&mut note, drop);
@@ -297,8 +312,8 @@ pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, 
         return Ok(Vec::new());
     }
     // A message counts as one for those who see all mailboxes: new in the first that has it, gone from the last.
-    let ids = |listings: &Listings| -> HashSet<MessageId> {
-        listings.values().flat_map(|listing| listing.ids.iter().copied()).collect()
+    let ids = |listings: &Listings| -> HashSet<Arc<str>> {
+        listings.values().flat_map(|listing| listing.ids.iter().cloned()).collect()
     };
     let (known, left) = (ids(&before), ids(&compared));
     let mut told = HashSet::new();
@@ -328,30 +343,30 @@ fn differences(
     storage: &Storage,
     before: Option<&Arc<MailboxListing>>,
     now: &Arc<MailboxListing>,
-) -> Vec<(MailChange, MessageId, serde_json::Value)> {
-    let rows =
-        before.into_iter().flat_map(|listing| listing.ids.iter().zip(listing.snapshot.iter().map(is_read)));
-    let old: HashMap<MessageId, bool> = rows.map(|(id, read)| (*id, read)).collect();
+) -> Vec<(MailChange, Arc<str>, serde_json::Value)> {
+    let rows = before.into_iter().flat_map(MailboxListing::rows);
+    let old: HashMap<Arc<str>, bool> = rows.map(|row| (row.id, row.is_read)).collect();
     let mut gone = old.clone();
     let mut changes = Vec::new();
     for row in now.rows() {
         gone.remove(&row.id);
         match old.get(&row.id) {
             None => {
-                let Ok(facts) = storage.facts(&row) else { continue };
-                let summary = Summary::new(row.id, row.read, row.created, &facts);
-                let data = serde_json::to_value(summary).unwrap_or_default();
+                let Ok(summary) = storage.summary(&row) else { continue };
+                let data = serde_json::to_value(ListItem::new(&summary, &row.stored())).unwrap_or_default();
                 changes.push((MailChange::New, row.id, data));
             }
-            Some(read) if *read != row.read => {
-                let data = serde_json::json!({ "ID": row.id.to_string(), "Read": row.read });
+            Some(is_read) if *is_read != row.is_read => {
+                let data = serde_json::json!({ "ID": &*row.id, "Read": row.is_read });
                 changes.push((MailChange::Update, row.id, data));
             }
             Some(_) => {}
         }
     }
-    let deleted =
-        gone.into_keys().map(|id| (MailChange::Delete, id, serde_json::json!({ "ID": id.to_string() })));
+    let deleted = gone.into_keys().map(|id| {
+        let data = serde_json::json!({ "ID": &*id });
+        (MailChange::Delete, id, data)
+    });
     changes.extend(deleted);
     changes
 }

@@ -4,7 +4,6 @@
 //! that a change might not show. Only workers take the locks here.
 
 use std::{
-    cmp::Reverse,
     collections::{HashMap, HashSet, VecDeque},
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,25 +12,24 @@ use std::{
 
 use super::storage::{Storage, log_failure};
 use crate::{
-    api::{Facts, MessageId, facts},
     index::{MessageList, Snapshot},
     maildir::{
-        CountProgress, FileVersion, Kind, Maildir, MessageEntry, OpenMessage, Subdir,
-        name::{self, sort_key},
+        CountProgress, FileVersion, Kind, Maildir, MessageEntry, OpenMessage, name,
         scan::{self, DirTimes},
         size_counter::CountSlice,
     },
+    message_object::{Limits, Summary, mailpit},
     proto::{
         http::api::MailboxScope,
         request::{Failure, Mailbox, Maildrop},
     },
 };
 
-/// The lists and facts that the web API has read, for its next requests.
+/// The lists and summaries that the web API has read, for its next requests.
 #[derive(Debug, Default)]
 pub struct Catalog {
     lists: Mutex<HashMap<Mailbox, Arc<MailboxListing>>>,
-    facts: Mutex<FactsCache>,
+    summaries: Mutex<SummaryCache>,
     /// The lists at the last comparison, by which changes are found.
     pub(super) compared: Mutex<HashMap<Mailbox, Arc<MailboxListing>>>,
 }
@@ -45,7 +43,7 @@ pub(super) struct MailboxListing {
     racy: bool,
     pub(super) snapshot: Snapshot,
     /// The id of each message of the snapshot.
-    pub(super) ids: Vec<MessageId>,
+    pub(super) ids: Vec<Arc<str>>,
 }
 
 /// One message in a list.
@@ -54,10 +52,10 @@ pub(super) struct Row {
     pub(super) listing: Arc<MailboxListing>,
     /// Its position in the snapshot.
     pub(super) at: usize,
-    pub(super) id: MessageId,
-    pub(super) read: bool,
-    /// The time of its arrival, in seconds and microseconds since 1970.
-    pub(super) created: (u64, u32),
+    pub(super) id: Arc<str>,
+    pub(super) is_read: bool,
+    /// The time of its delivery, in milliseconds since 1970.
+    pub(super) received: i64,
 }
 
 impl MailboxListing {
@@ -67,27 +65,23 @@ impl MailboxListing {
         messages.map(|(at, (entry, id))| Row {
             listing: Arc::clone(self),
             at,
-            id: *id,
-            read: is_read(entry),
-            created: created(entry),
+            id: Arc::clone(id),
+            is_read: entry.is_read(),
+            received: entry.received(),
         })
     }
 }
 
-/// True if a mail reader has shown the message.
-pub(super) fn is_read(entry: &MessageEntry) -> bool {
-    entry.subdir == Subdir::Cur && name::flags(&entry.name).contains(&b'S')
-}
-
-/// The time in the name of a message, or of its file if the name begins with another number.
-fn created(entry: &MessageEntry) -> (u64, u32) {
-    match sort_key(&entry.name) {
-        (..EARLIEST, ..) => {
-            let (seconds, nanos) = entry.version.modified;
-            (u64::try_from(seconds).unwrap_or(0), nanos / 1000)
-        }
-        (seconds, micros, _) => (seconds, u32::try_from(micros).unwrap_or(0)),
-    }
+/// The id of each message: that of its identity, so that flags do not change it. Files of one identity have ids of their own.
+fn ids(snapshot: &Snapshot) -> Vec<Arc<str>> {
+    let id = |(at, entry): (usize, &MessageEntry)| {
+        let unique_id = snapshot.unique_id(at);
+        // No identity has a comma in it.
+        let identity =
+            if unique_id.contains(',') { unique_id.as_bytes() } else { name::identity(&entry.name) };
+        mailpit::id(identity).into()
+    };
+    snapshot.iter().enumerate().map(id).collect()
 }
 
 impl Storage {
@@ -109,10 +103,10 @@ impl Storage {
     pub(super) fn rows(&self, scope: &MailboxScope) -> Result<Vec<Row>, Failure> {
         let listings = self.listings(scope)?;
         let mut rows: Vec<Row> = listings.iter().flat_map(MailboxListing::rows).collect();
-        rows.sort_by_key(|row| Reverse((row.created, row.id)));
+        rows.sort_by(|one, other| (other.received, &other.id).cmp(&(one.received, &one.id)));
         if listings.len() > 1 {
             let mut seen = HashSet::with_capacity(rows.len());
-            rows.retain(|row| seen.insert(row.id));
+            rows.retain(|row| seen.insert(Arc::clone(&row.id)));
         }
         Ok(rows)
     }
@@ -136,7 +130,7 @@ impl Storage {
         };
         let racy = scan::is_racy(&scan.times, SystemTime::now());
         let snapshot = Snapshot::new(&MessageList::from_messages(scan.messages));
-        let ids = (0..snapshot.len()).map(|at| MessageId::of(&snapshot.unique_id(at))).collect();
+        let ids = ids(&snapshot);
         let listing =
             Arc::new(MailboxListing { mailbox: mailbox.clone(), times: scan.times, racy, snapshot, ids });
         let mut lists = lock(&self.catalog.lists);
@@ -169,40 +163,50 @@ impl Storage {
         Ok((bytes, row.version().map_or(0, |version| version.bytes)))
     }
 
-    /// The facts of the message of a row.
-    pub(super) fn facts(&self, row: &Row) -> Result<Arc<Facts>, Failure> {
+    /// The summary of the message of a row.
+    pub(super) fn summary(&self, row: &Row) -> Result<Arc<Summary>, Failure> {
         let version = row.version().ok_or(Failure::Gone)?;
-        if let Some(known) = lock(&self.catalog.facts).by_version.get(&version) {
+        if let Some(known) = lock(&self.catalog.summaries).by_version.get(&version) {
             return Ok(Arc::clone(known));
         }
         let (bytes, size) = self.read_row(row)?;
-        let facts = Arc::new(Facts::read(&facts::parse(&bytes), size));
-        lock(&self.catalog.facts).insert(version, Arc::clone(&facts));
-        Ok(facts)
+        let summary = Arc::new(Summary { size, ..Summary::parse(&bytes, &Limits::default()) });
+        lock(&self.catalog.summaries).insert(version, Arc::clone(&summary));
+        Ok(summary)
     }
 }
 
 impl Row {
+    /// The facts about its message that the octets do not tell.
+    pub(super) fn stored(&self) -> mailpit::Stored<'_> {
+        mailpit::Stored {
+            id: &self.id,
+            is_read: self.is_read,
+            received: self.received,
+            ..mailpit::Stored::default()
+        }
+    }
+
     /// The version of its file.
     pub(super) fn version(&self) -> Option<FileVersion> {
         self.listing.snapshot.message_ref(self.at).map(|wanted| wanted.version)
     }
 }
 
-/// Facts of the messages that were read last.
+/// Summaries of the messages that were read last.
 #[derive(Debug, Default)]
-struct FactsCache {
-    by_version: HashMap<FileVersion, Arc<Facts>>,
+struct SummaryCache {
+    by_version: HashMap<FileVersion, Arc<Summary>>,
     /// The oldest first.
     order: VecDeque<FileVersion>,
 }
 
-impl FactsCache {
-    fn insert(&mut self, version: FileVersion, facts: Arc<Facts>) {
-        if self.by_version.insert(version, facts).is_none() {
+impl SummaryCache {
+    fn insert(&mut self, version: FileVersion, summary: Arc<Summary>) {
+        if self.by_version.insert(version, summary).is_none() {
             self.order.push_back(version);
         }
-        if self.order.len() > MAX_FACTS
+        if self.order.len() > MAX_SUMMARIES
             && let Some(oldest) = self.order.pop_front()
         {
             self.by_version.remove(&oldest);
@@ -215,11 +219,9 @@ pub(super) fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
     value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Seconds since 1970 before which no Maildir has had a message: nine digits.
-const EARLIEST: u64 = 100_000_000;
 /// Messages in all lists that are kept: some 150 octets each.
 const MAX_LISTED: usize = 500_000;
-/// Messages whose facts are kept: about a kilobyte each.
-const MAX_FACTS: usize = 4096;
+/// Messages whose summaries are kept: about a kilobyte each.
+const MAX_SUMMARIES: usize = 4096;
 /// Octets of a message that are parsed.
 const MAX_PARSED: usize = 128 << 20;

@@ -239,3 +239,31 @@ fn in_dev_mode_any_password_opens_any_mailbox() {
         assert_eq!(mode(&server.maildir("nobody@yet.test").path.join(sub)), 0o700);
     }
 }
+
+#[test]
+fn r15_a_message_for_lists_and_names_is_stored_or_refused_at_its_recipient() {
+    let home = home();
+    let dir = home.path();
+    let names: Vec<String> = (0..200).map(|n| format!("user{n:03}@example.test")).collect();
+    let list = |name: &str, part: &[String]| format!("{name}: {}\n", part.join(", "));
+    let lists = list("some", &names[..60]) + &list("others", &names[60..120]) + &list("everybody", &names);
+    fs::write(dir.join("aliases"), lists).unwrap();
+    let config = format!("aliases = {:?}\n{STRICT}", dir.join("aliases"));
+    let users: Vec<&str> = names.iter().map(String::as_str).collect();
+    // So many descriptors allow about a hundred mailboxes of one message.
+    let wrapper = ["prlimit", "--nofile=1024:1024"];
+    let server =
+        Setup { config: Some(&config), users: &users, wrapper: &wrapper, ..Setup::default() }.start();
+    let mut client = Client::connect(server.smtp());
+    client.expect("220");
+    client.ask("EHLO client.test", "250");
+    client.ask("MAIL FROM:<sender@far.test>", "250");
+    client.ask("RCPT TO:<everybody@example.test>", "451 4.3.5 This list has more mailboxes");
+    client.ask("RCPT TO:<some@example.test>", "250");
+    client.ask("RCPT TO:<others@example.test>", "452 4.5.3");
+    client.ask("RCPT TO:<user199@example.test>", "250");
+    client.ask("DATA", "354");
+    client.ask("Subject: to many\r\n\r\nx\r\n.", "250");
+    let stored = |name: &String| server.maildir(name).path.join("new").exists();
+    assert_eq!(names.iter().filter(|name| stored(name)).count(), 61);
+}

@@ -110,7 +110,7 @@ impl fmt::Display for MessageName {
 }
 
 /// A form of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MessageView {
     /// Its fields, texts and parts, as JSON. This marks the message as read.
     Object,
@@ -118,12 +118,20 @@ pub enum MessageView {
     Headers,
     /// The file, octet for octet.
     Raw,
-    /// The decoded body of the part with this number.
-    Part(usize),
+    /// The decoded body of the part with this number, such as `2.1`.
+    Part(String),
     /// Its HTML, in which references to own parts are paths.
     Html,
     /// Its text.
     Text,
+}
+
+impl MessageView {
+    /// The view of a part, if the text can be its number: digits, dots and letters.
+    pub fn of_part(text: &str) -> Option<Self> {
+        let is_number = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
+        ((1..=MessageName::MAX_ID).contains(&text.len()) && is_number).then(|| Self::Part(text.to_owned()))
+    }
 }
 
 impl fmt::Display for MessageView {

@@ -365,10 +365,7 @@ fn action(exchange: &Exchange, body: &[u8]) -> Result<ApiAction, Refusal> {
         Endpoint::Raw => message(Ok(MessageView::Raw)),
         Endpoint::ViewHtml => message(Ok(MessageView::Html)),
         Endpoint::ViewText => message(Ok(MessageView::Text)),
-        Endpoint::Part => {
-            let number = exchange.part.as_deref().and_then(|part| part.parse().ok());
-            message(number.map(MessageView::Part).ok_or(NO_MESSAGE))
-        }
+        Endpoint::Part => message(exchange.part.as_deref().and_then(MessageView::of_part).ok_or(NO_MESSAGE)),
         Endpoint::Wait | Endpoint::Events => Ok(ApiAction::Subscribe),
     }
 }

@@ -179,6 +179,11 @@ mod tests {
             }
         }
 
+        /// Changes the limits before the first command.
+        fn limit(&mut self, change: impl FnOnce(&mut Limits)) {
+            change(&mut Rc::get_mut(&mut self.session.config).unwrap().limits);
+        }
+
         /// Sends the text, gives this response to the delivery, and returns the replies.
         fn say(&mut self, text: &str, answer: impl Fn(usize) -> Response) -> Vec<String> {
             self.inbox.push(text.as_bytes());
@@ -272,6 +277,20 @@ mod tests {
         }
         assert!(talk.spilled_to.len() > 3 && talk.spilled_to[0] == 5000, "{:?}", talk.spilled_to);
         assert!(talk.spilled_to[1..].iter().all(|mailboxes| *mailboxes == 0), "{:?}", talk.spilled_to);
+    }
+
+    #[test]
+    fn r15_no_message_goes_to_more_mailboxes_than_can_be_open() {
+        for (max_mailboxes, codes) in [(15, ["250 ", "250 "]), (14, ["250 ", "451 "]), (9, ["451 ", "451 "])]
+        {
+            let mut talk = Talk::new(lists_of(15, 10));
+            talk.limit(|limits| limits.smtp.max_mailboxes = max_mailboxes);
+            let delivered = |_| Response::Delivered(Vec::new());
+            talk.say("LHLO x\r\nMAIL FROM:<a@b.test>\r\n", delivered);
+            // The list 5 has ten mailboxes, and the list 0 has these and five more.
+            let replies = talk.say("RCPT TO:<5@c.test>\r\nRCPT TO:<0@c.test>\r\n", delivered);
+            assert!(replies.iter().zip(codes).all(|(reply, code)| reply.starts_with(code)), "{replies:?}");
+        }
     }
 
     #[test]

@@ -175,6 +175,9 @@ pub const NO_RELAY: Reply = Reply::new(550, "5.7.1", "This server delivers to it
 /// The limit of recipients is reached.
 pub const TOO_MANY_RECIPIENTS: Reply =
     Reply::new(452, "4.5.3", "Too many recipients, send the rest in another message");
+/// The recipient is a list of more mailboxes than the server may have open.
+pub const LIST_TOO_LONG: Reply =
+    Reply::new(451, "4.3.5", "This list has more mailboxes than the server has descriptors for");
 /// The message exceeds the size limit.
 pub const TOO_BIG: Reply = Reply::new(552, "5.3.4", "Message too big");
 /// The message is in a mail loop.

@@ -168,6 +168,15 @@ impl SmtpSession {
             if envelope.to.len() >= most && is_new() {
                 return Err(reply::TOO_MANY_RECIPIENTS);
             }
+            // The first list may lead to more mailboxes than a client may name, but not to more than can be open.
+            let max_mailboxes = self.config.limits.smtp.max_mailboxes;
+            if destinations.len() > max_mailboxes {
+                return Err(reply::LIST_TOO_LONG);
+            }
+            let new = destinations.iter().filter(|to| !mailboxes.contains(&to.mailbox));
+            if envelope.to.len() + new.count() > max_mailboxes {
+                return Err(reply::TOO_MANY_RECIPIENTS);
+            }
             for Destination { mailbox, folder } in destinations.iter() {
                 if mailboxes.insert(mailbox.clone()) {
                     envelope.to.push(Recipient { address: address.clone(), mailbox, folder });
