@@ -9,6 +9,7 @@ mod api_jobs;
 mod catalog;
 mod index_jobs;
 pub mod job;
+mod listings;
 mod run;
 pub mod spill;
 pub mod storage;
@@ -37,7 +38,6 @@ use crate::{
 };
 
 pub use ack_token::AckToken;
-pub use catalog::Catalog;
 pub use job::{Completion, DeliveredCopy, DeliveryReceipt, Job};
 pub use spill::SpilledMessage;
 pub use storage::Storage;

@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::Catalog;
+use super::catalog::Catalog;
 use crate::{
     index::watcher::Watcher,
     limits::{Limits, SCAN_TURN_SIZE},

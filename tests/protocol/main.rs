@@ -5,6 +5,7 @@ mod common;
 mod dialogue;
 mod dialogues;
 mod faults_on_demand;
+mod http_any_input;
 mod http_api;
 mod listener_clients;
 mod odd_clients;

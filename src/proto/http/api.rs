@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use crate::proto::request::Mailbox;
+use crate::proto::mailbox::Mailbox;
 
 /// A request about the messages of one mailbox, or of all.
 #[derive(Debug, Clone, PartialEq, Eq)]
