@@ -266,7 +266,7 @@ max_message_size = "10 MiB"
         });
         let config = load(&proposed.collect::<Vec<_>>().join("\n").replace("tls = \"none\"", "")).unwrap();
         let services: Vec<&str> = config.listen.iter().map(|listen| listen.protocol.name()).collect();
-        assert_eq!(services, ["smtp", "pop3", "submission", "submissions", "pop3s", "lmtp"]);
+        assert_eq!(services, ["smtp", "pop3", "submission", "submissions", "pop3s", "http", "lmtp"]);
         assert!(config.tls.is_some());
     }
 
