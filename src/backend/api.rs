@@ -51,14 +51,14 @@ impl Subscriptions {
         request: ApiRequest,
         effects: &mut Effects,
     ) {
-        let open = client.reading.take();
+        let reading = client.reading.take();
         if request.action == ApiAction::Subscribe {
             let is_first = self.scopes.is_empty();
             self.scopes.insert(id, request.scope);
             self.beginning.push(id);
             return self.compare(is_first, effects);
         }
-        effects.run(Job::Api { conn: id, request, open });
+        effects.run(Job::Api { conn: id, request, reading });
     }
 
     /// The connection is closed.
@@ -137,15 +137,16 @@ pub(super) fn request_finished(
     effects: &mut Effects,
 ) -> bool {
     match result {
-        Ok(ApiOutcome::Document { document, still_open, changed }) => {
-            client.reading = still_open;
+        Ok(ApiOutcome::Document { document, reading, changed }) => {
+            client.reading = reading;
             effects.respond(id, Response::Document(document));
             changed.iter().for_each(|mailbox| quotas.invalidate(mailbox));
             !changed.is_empty()
         }
-        Ok(ApiOutcome::Chunk(chunk)) => {
-            client.reading = chunk.still_open;
-            effects.respond(id, Response::Chunk { bytes: chunk.bytes, last: chunk.last });
+        Ok(ApiOutcome::Chunk { bytes, reading }) => {
+            let last = reading.is_none();
+            client.reading = reading;
+            effects.respond(id, Response::Chunk { bytes, last });
             false
         }
         Err(failure) => {

@@ -8,8 +8,8 @@ use std::{
 use super::{inbound::Inbound, open_maildrop::OpenMaildrop};
 use crate::{
     capacity::{GradualMap, Shrinker},
-    maildir::OpenMessage,
     proto::request::{ConnId, Response},
+    workers::job::ReadMessage,
 };
 
 /// The state that the backend keeps for one connection.
@@ -22,7 +22,7 @@ pub(super) struct Client {
     /// The mailbox that the session has open or is opening.
     pub(super) maildrop: Option<OpenMaildrop>,
     /// The message that a session of the web API reads, between two pieces of it.
-    pub(super) reading: Option<OpenMessage>,
+    pub(super) reading: Option<ReadMessage>,
     /// Changes in the spool for the transcript of the session.
     pub(super) changes: Vec<String>,
 }

@@ -51,6 +51,10 @@ impl Workers {
             | Job::Tidy { .. }
             | Job::CompareMailboxes { .. }
             | Job::CheckSpool { log_status: true } => (&self.scan_pool, Failure::TempFail),
+            // A search may read every message.
+            Job::Api { ref request, .. } if request.action.reads_all() => {
+                (&self.scan_pool, Failure::TempFail)
+            }
             _ => (&self.disk_pool, Failure::TempFail),
         };
         let job = pool.submit(job).err()?;

@@ -58,8 +58,8 @@ pub(super) struct Arguments {
     /// Hold clients to every rule of the protocols, and name each rule that they break
     #[arg(long, alias = "pedantic")]
     strict: bool,
-    /// Let other machines connect, for a class: each of them can read and delete the mail of everybody. Needs --smtp,
-    /// --pop3 and --http, like 0.0.0.0:2525
+    /// Let other machines connect, for a class: each of them can read and delete the mail of everybody. Needs --smtp and
+    /// --pop3, like 0.0.0.0:2525, and --http for the web inbox
     #[arg(long)]
     network: bool,
     /// Generation of a protocol: rfc821 for SMTP; rfc1081, rfc1460 or rfc1939 for POP3; repeat for both

@@ -146,6 +146,7 @@ fn api_request(ApiRequest { scope, action }: &ApiRequest) -> String {
         Selection::Search(search) => format!("search {}", text(search)),
     };
     let action = match action {
+        ApiAction::Ready => "ready".to_owned(),
         ApiAction::Info => "info".to_owned(),
         ApiAction::List { search, start, limit } => {
             format!("list search={} start={start} limit={limit}", text(search))

@@ -9,13 +9,13 @@ use std::{
 
 use super::{
     catalog::{MailboxListing, Row, lock},
-    job::{ApiOutcome, MessageChunk},
+    job::{ApiOutcome, ReadMessage},
     storage::{Storage, log_failure},
 };
 use crate::{
     api::{self, Page},
     maildir::{
-        Error, Kind, OpenMessage, Subdir,
+        Error, Kind, MessageEntry, MessageRef, Subdir,
         message::{self, Deletion, LinkCheck},
     },
     message_object::{Limits, MessageObject, Summary, mailpit::ListItem},
@@ -31,23 +31,25 @@ use crate::{
     search::{Candidate, Query, SearchText},
 };
 
-/// Runs a request. `open` is the message that an earlier piece has left open.
+/// Runs a request. `reading` is the message whose next piece it asks for.
 pub(super) fn run(
     storage: &Storage,
     request: ApiRequest,
-    open: Option<OpenMessage>,
+    reading: Option<ReadMessage>,
 ) -> Result<ApiOutcome, Failure> {
     let ApiRequest { scope, action } = request;
     match action {
+        ApiAction::Ready => storage.check_in_place().map(|()| ApiOutcome::of(Document::ok())),
         ApiAction::Info => info(storage, &scope).map(ApiOutcome::of),
         ApiAction::List { search, start, limit } => {
             list(storage, &scope, &query(&search), (start, limit)).map(ApiOutcome::of)
         }
         ApiAction::Message(name, view) => message(storage, &scope, &name, view),
         ApiAction::Continue { from } => {
-            let open = open.ok_or(Failure::Truncated)?;
+            let message = reading.ok_or(Failure::Truncated)?;
+            let open = storage.open_message(&message.mailbox, MessageRef::from(&message.entry))?;
             let (bytes, last) = open.read(from, storage.read_chunk).map_err(|error| log_failure(&error))?;
-            Ok(ApiOutcome::Chunk(MessageChunk { bytes, last, still_open: (!last).then_some(open) }))
+            Ok(ApiOutcome::Chunk { bytes, reading: (!last).then_some(message) })
         }
         ApiAction::Find { search } => {
             let search = query(&search);
@@ -187,16 +189,16 @@ fn show(
 ) -> Result<ApiOutcome, Failure> {
     let id = row.id.to_string();
     if view == MessageView::Raw {
-        let open = storage.open_row(row)?;
+        let wanted = row.wanted().ok_or(Failure::Gone)?;
+        let open = storage.open_message(&row.listing.mailbox, wanted)?;
         let (bytes, last) = open.read(0, storage.read_chunk).map_err(|error| log_failure(&error))?;
-        let length = row.version().map_or(0, |version| version.bytes);
+        let MessageRef { name, subdir, version } = wanted;
         let document = Document::new("text/plain; charset=utf-8", bytes);
-        let document = Document { length, etag: Some(id), ..document };
-        return Ok(ApiOutcome::Document {
-            document,
-            still_open: (!last).then_some(open),
-            changed: Vec::new(),
-        });
+        let document = Document { length: version.bytes, etag: Some(id), ..document };
+        let entry = MessageEntry { name: name.into(), subdir, version, octets: 0 };
+        let message = ReadMessage { mailbox: row.listing.mailbox.clone(), entry };
+        let reading = (!last).then_some(message);
+        return Ok(ApiOutcome::Document { document, reading, changed: Vec::new() });
     }
     let (bytes, size) = storage.read_row(row)?;
     let etag = Some(format!("{id}-{view}"));
@@ -220,7 +222,7 @@ fn show(
             Document { etag, ..api::text_view(message) }
         }
     };
-    Ok(ApiOutcome::Document { document, still_open: None, changed })
+    Ok(ApiOutcome::Document { document, reading: None, changed })
 }
 
 /// The rows of a selection: a message in several mailboxes has one in each.
@@ -253,7 +255,7 @@ enum Change {
 
 fn change(storage: &Storage, rows: Vec<Row>, change: Change) -> Result<ApiOutcome, Failure> {
     let changed = mark(storage, rows, change)?;
-    Ok(ApiOutcome::Document { document: Document::ok(), still_open: None, changed })
+    Ok(ApiOutcome::Document { document: Document::ok(), reading: None, changed })
 }
 
 /// Changes the messages of rows, which stand together by mailbox, and returns the mailboxes. It carries out every change

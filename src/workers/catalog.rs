@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     index::Snapshot,
-    maildir::{FileVersion, scan::DirTimes},
+    maildir::{FileVersion, MessageRef, scan::DirTimes},
     message_object::{Summary, mailpit},
     proto::request::Mailbox,
 };
@@ -72,9 +72,9 @@ impl Row {
         }
     }
 
-    /// The version of its file.
-    pub(super) fn version(&self) -> Option<FileVersion> {
-        self.listing.snapshot.message_ref(self.at).map(|wanted| wanted.version)
+    /// Its file, as it was listed.
+    pub(super) fn wanted(&self) -> Option<MessageRef<'_>> {
+        self.listing.snapshot.message_ref(self.at)
     }
 }
 

@@ -95,8 +95,8 @@ pub enum Job {
         conn: ConnId,
         /// The request.
         request: ApiRequest,
-        /// The message, if an earlier piece left it open.
-        open: Option<OpenMessage>,
+        /// The message whose next piece the request is about.
+        reading: Option<ReadMessage>,
     },
     /// Compare the mailboxes with the last comparison, for the sessions that have subscribed to changes.
     CompareMailboxes {
@@ -236,19 +236,34 @@ pub enum ApiOutcome {
     Document {
         /// The content, or its first piece.
         document: Document,
-        /// The open message, if there is more to read.
-        still_open: Option<OpenMessage>,
+        /// The message, if there is more to read.
+        reading: Option<ReadMessage>,
         /// The mailboxes that the request has changed.
         changed: Vec<Mailbox>,
     },
     /// The next piece of a message.
-    Chunk(MessageChunk),
+    Chunk {
+        /// The octets as stored.
+        bytes: Vec<u8>,
+        /// The message, if there is more to read.
+        reading: Option<ReadMessage>,
+    },
+}
+
+/// A message that a session of the web API reads in pieces. Its file is closed between them, because any number of clients
+/// may be slow, and each piece comes from the same version of it.
+#[derive(Debug)]
+pub struct ReadMessage {
+    /// The mailbox of the message.
+    pub mailbox: Mailbox,
+    /// The message, as it was listed.
+    pub entry: MessageEntry,
 }
 
 impl ApiOutcome {
     /// A document that changed nothing.
     pub(super) fn of(document: Document) -> Self {
-        Self::Document { document, still_open: None, changed: Vec::new() }
+        Self::Document { document, reading: None, changed: Vec::new() }
     }
 }
 

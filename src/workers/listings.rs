@@ -12,7 +12,8 @@ use super::{
 use crate::{
     index::{MessageList, Snapshot},
     maildir::{
-        CountProgress, Kind, Maildir, MessageEntry, OpenMessage, name, scan, size_counter::CountSlice,
+        CountProgress, Kind, Maildir, MessageEntry, MessageRef, OpenMessage, name, scan,
+        size_counter::CountSlice,
     },
     message_object::{Limits, Summary, mailpit},
     proto::{
@@ -87,22 +88,27 @@ impl Storage {
         }
     }
 
-    /// Opens the message of a row.
-    pub(super) fn open_row(&self, row: &Row) -> Result<OpenMessage, Failure> {
-        let maildir = self.existing_maildir(&row.listing.mailbox)?.ok_or(Failure::Gone)?;
-        let wanted = row.listing.snapshot.message_ref(row.at).ok_or(Failure::Gone)?;
+    /// Opens a message, if it is still the one that was listed.
+    pub(super) fn open_message(
+        &self,
+        mailbox: &Mailbox,
+        wanted: MessageRef<'_>,
+    ) -> Result<OpenMessage, Failure> {
+        let maildir = self.existing_maildir(mailbox)?.ok_or(Failure::Gone)?;
         OpenMessage::open(&maildir, wanted).map_err(|error| log_failure(&error))
     }
 
     /// The octets of the message of a row, and the size of its file. Only the beginning of a very large one is read.
     pub(super) fn read_row(&self, row: &Row) -> Result<(Vec<u8>, u64), Failure> {
-        let (bytes, _) = self.open_row(row)?.read(0, MAX_PARSED).map_err(|error| log_failure(&error))?;
-        Ok((bytes, row.version().map_or(0, |version| version.bytes)))
+        let wanted = row.wanted().ok_or(Failure::Gone)?;
+        let open = self.open_message(&row.listing.mailbox, wanted)?;
+        let (bytes, _) = open.read(0, MAX_PARSED).map_err(|error| log_failure(&error))?;
+        Ok((bytes, wanted.version.bytes))
     }
 
     /// The summary of the message of a row.
     pub(super) fn summary(&self, row: &Row) -> Result<Arc<Summary>, Failure> {
-        let version = row.version().ok_or(Failure::Gone)?;
+        let version = row.wanted().ok_or(Failure::Gone)?.version;
         if let Some(known) = lock(&self.catalog.summaries).by_version.get(&version) {
             return Ok(Arc::clone(known));
         }

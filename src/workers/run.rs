@@ -50,7 +50,9 @@ impl Job {
                 Completion::Counted(conn, token, Ok(count(storage, mailboxes)))
             }
             Self::Index(id, job) => Completion::Index(id, index_jobs::run(storage, id, job)?),
-            Self::Api { conn, request, open } => Completion::Api(conn, api_jobs::run(storage, request, open)),
+            Self::Api { conn, request, reading } => {
+                Completion::Api(conn, api_jobs::run(storage, request, reading))
+            }
             Self::CompareMailboxes { reset } => Completion::MailChanged(api_jobs::changes(storage, reset)),
             Self::Release(value) => {
                 drop(value);

@@ -22,6 +22,19 @@ pub enum MailboxScope {
     One(Mailbox),
 }
 
+impl ApiAction {
+    /// True if the action may read every message.
+    pub fn reads_all(&self) -> bool {
+        match self {
+            Self::List { search, .. } | Self::Find { search } => !search.is_empty(),
+            Self::Delete(selection) | Self::SetRead(selection, _) => {
+                matches!(selection, Selection::Search(_))
+            }
+            Self::Ready | Self::Info | Self::Message(..) | Self::Continue { .. } | Self::Subscribe => false,
+        }
+    }
+}
+
 impl fmt::Display for MailboxScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -34,6 +47,8 @@ impl fmt::Display for MailboxScope {
 /// The action of an [`ApiRequest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApiAction {
+    /// Whether the server can read mail.
+    Ready,
     /// The version, and the number of messages.
     Info,
     /// A page of the list of messages, newest first.

@@ -136,7 +136,7 @@ use Method::{Delete, Get, Put};
 /// All routes. Each but those for anybody is below `/box/ADDRESS` too.
 pub const ROUTES: &[Route] = &[
     route(Get, "/livez", Endpoint::Live, Open, "the server runs"),
-    route(Get, "/readyz", Endpoint::Ready, Open, "the server takes requests"),
+    route(Get, "/readyz", Endpoint::Ready, Open, "the server can read mail"),
     route(Get, "/api/v1/info", Endpoint::Info, Api, "version and number of messages"),
     route(Get, "/api/v1/messages", Endpoint::List, Api, "the newest messages: `start`, `limit`"),
     route(

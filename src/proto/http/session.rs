@@ -11,7 +11,7 @@ use super::{
     guard,
     head::{self, Head, Method},
     response,
-    routes::{self, Access, Endpoint, NoMatch},
+    routes::{self, Endpoint, NoMatch},
     session_config::LoginPolicy,
     state::{Exchange, HttpSession, State},
     status::{Refusal, Status},
@@ -132,7 +132,7 @@ impl HttpSession {
         body: &[u8],
         out: &mut Outbox,
     ) -> Step {
-        if exchange.access == Access::Open {
+        if exchange.endpoint == Endpoint::Live {
             return self.send_document(exchange, MailboxScope::All, Document::ok(), out);
         }
         let Some(scope) = scope(cx, exchange.address.as_deref(), user) else {
@@ -348,7 +348,8 @@ fn action(exchange: &Exchange, body: &[u8]) -> Result<ApiAction, Refusal> {
         Ok(ApiAction::Message(name, view?))
     };
     match exchange.endpoint {
-        Endpoint::Live | Endpoint::Ready | Endpoint::Info => Ok(ApiAction::Info),
+        Endpoint::Live | Endpoint::Ready => Ok(ApiAction::Ready),
+        Endpoint::Info => Ok(ApiAction::Info),
         Endpoint::List => Ok(list("")),
         Endpoint::Search => query().map(list),
         Endpoint::DeleteSearch => query().map(|query| ApiAction::Delete(Selection::Search(query.to_owned()))),
