@@ -2,7 +2,7 @@
 //! session.
 //!
 //! Polling is edge-triggered, and this file contains all that follows from it: an event only sets `readable` or
-//! `writable`, only "would block" clears them, and every pump flushes the output of each step.
+//! `writable`, only "would block" or a read that leaves room clears them, and every pump flushes the output of each step.
 
 mod closing;
 mod recording;
@@ -54,6 +54,8 @@ pub struct Connection {
     outbox: Outbox,
     readable: bool,
     writable: bool,
+    /// The peer has closed its side, or the socket has failed: no further event tells that there is something to read.
+    has_last_event: bool,
     state: ConnectionState,
     /// Whether the session has sent its greeting. Under implicit TLS it waits for the end of the handshake.
     greeted: bool,
@@ -148,6 +150,7 @@ impl Connection {
             outbox: Outbox::default(),
             readable: true,
             writable: true,
+            has_last_event: false,
             state: ConnectionState::Running,
             greeted: false,
             opened_at: now.monotonic,
@@ -180,10 +183,11 @@ impl Connection {
         self.work
     }
 
-    /// Records the readiness that an event reports.
-    pub fn set_readiness(&mut self, readable: bool, writable: bool) {
-        self.readable |= readable;
+    /// Records the readiness that an event reports. `ended`: the peer has closed its side, or the socket has failed.
+    pub fn set_readiness(&mut self, readable: bool, writable: bool, ended: bool) {
+        self.readable |= readable || ended;
         self.writable |= writable;
+        self.has_last_event |= ended;
     }
 
     /// Passes the session the response that it waits for.
@@ -412,6 +416,8 @@ impl Connection {
                 self.received += n as u64;
                 self.metrics.received.add(n as u64);
                 self.last_read = now.monotonic;
+                // A read that leaves room has read everything, and an event comes with more (epoll(7)).
+                self.readable = n == scratch.len() || self.has_last_event;
             }
             IoOutcome::Blocked => {
                 self.readable = false;

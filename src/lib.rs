@@ -33,7 +33,7 @@
 //! | `password_prompt`, `ending_signals` | passwords typed at a terminal, and signals that wait until it is restored |
 //! | [`deferred_drop`] | a leaf: another thread closes files and frees memory for the loop |
 //! | [`thread_limits`] | the number of threads that the server needs, and whether the system allows it |
-//! | [`limits`], [`wire_size`], [`clock`], [`file_stamp`], `open_regular`, `file_poller`, `capacity`, `round_robin` | leaves: every bound, the one size function, the time, changes of files, bounded reads of files, polling of files, maps that shrink after a rush, fair turns |
+//! | [`limits`], [`wire_size`], [`clock`], [`file_stamp`], `open_regular`, `local_fs`, `file_watch`, `file_poller`, `capacity`, `round_robin`, `parking_queue` | leaves: every bound, the one size function, the time, changes of files, bounded reads of files, local file systems, watches and polling of files, maps that shrink after a rush, fair turns, queues whose readers sleep |
 //!
 //! The feature `tools`, on by default, adds `client`, `tools`, `testing` and the sub-commands that need them. Without
 //! it the crate is the daemon.
@@ -47,6 +47,7 @@ pub mod cli;
 #[cfg(feature = "tools")]
 pub mod client;
 pub mod clock;
+mod command_hint;
 pub mod config;
 pub mod connection;
 pub mod deferred_drop;
@@ -55,10 +56,12 @@ mod ending_signals;
 pub mod fd_limits;
 mod file_poller;
 pub mod file_stamp;
+mod file_watch;
 pub mod index;
 pub mod limits;
 pub mod listener;
 pub mod loaded_config;
+mod local_fs;
 pub mod logging;
 pub mod maildir;
 pub mod message_object;
@@ -68,6 +71,7 @@ pub mod mime;
 pub mod mua;
 pub mod net;
 mod open_regular;
+mod parking_queue;
 mod password_prompt;
 pub mod printable;
 pub mod proto;

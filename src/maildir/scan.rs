@@ -3,13 +3,15 @@
 use std::{collections::HashMap, ffi::CStr, time::SystemTime};
 
 use rustix::{
-    fs::{self, Access, AtFlags, Dir, FileType, Mode, Stat},
+    fs::{self, Access, AtFlags, Dir, FileType, Mode, RawDir, Stat},
     io::Errno,
-    process::geteuid,
+    process::{Uid, geteuid},
 };
 
 use super::{
-    Change, Error, FileVersion, Maildir, MessageEntry, Subdir, name, remote_fs,
+    Change, Error, FileVersion, Maildir, MessageEntry, Subdir,
+    batch::{self, Examine, Examined, NameBatch},
+    name, remote_fs,
     size_cache::SizeCache,
     size_counter::{CountSlice, Counted},
 };
@@ -69,7 +71,16 @@ pub fn scan<'a>(
     known: impl IntoIterator<Item = &'a MessageEntry>,
     turn: &mut CountSlice,
 ) -> Result<Option<Scan>, Error> {
-    let mut sizes = SizeCache::load(maildir);
+    scan_with_sizes(maildir, SizeCache::load(maildir), known, turn)
+}
+
+/// The same, with the sizes that are known.
+pub fn scan_with_sizes<'a>(
+    maildir: &Maildir,
+    mut sizes: SizeCache,
+    known: impl IntoIterator<Item = &'a MessageEntry>,
+    turn: &mut CountSlice,
+) -> Result<Option<Scan>, Error> {
     sizes.preload(&turn.progress.counted);
     let scan = scan_with(maildir, known, &mut sizes, turn);
     let live: Option<Vec<FileVersion>> = match &scan {
@@ -79,6 +90,44 @@ pub fn scan<'a>(
     turn.progress.counted.extend_from_slice(sizes.new_entries());
     sizes.save(maildir, live.as_deref());
     scan
+}
+
+/// Counts the small files of a mailbox before a watch of it begins, if most of its files are uncounted, because the watch would
+/// report each opening. Returns the known sizes, or `None` if the turn ended before that: its progress has the counts.
+///
+/// The counts belong to versions of files, so the scan that follows counts a file again if it has changed meanwhile. Whatever
+/// cannot be read here is left to that scan.
+pub fn count_unwatched(maildir: &Maildir, turn: &mut CountSlice) -> Option<SizeCache> {
+    let mut sizes = SizeCache::load(maildir);
+    sizes.preload(&turn.progress.counted);
+    let mut buffer = batch::entry_buffer();
+    let mut names = NameBatch::default();
+    for subdir in Subdir::ALL {
+        let Ok(dir) = batch::open_to_list(maildir.dir(subdir)) else { continue };
+        let mut dir = RawDir::new(dir, &mut buffer);
+        // Directories list names in the order of a hash, or of their age.
+        let is_sampled = names.read_some(&mut dir, SAMPLE).is_ok_and(|any| any);
+        let (files, uncounted) = names.count_uncounted(&sizes);
+        if !is_sampled || uncounted < MIN_UNCOUNTED || uncounted * 2 < files {
+            continue;
+        }
+        loop {
+            let examined = batch::examine(maildir, subdir, (&names, Examine::Uncounted), &sizes, turn);
+            for (found, _) in examined.messages {
+                sizes.insert(found.version, found.octets);
+            }
+            if turn.is_over() {
+                turn.progress.counted.extend_from_slice(sizes.new_entries());
+                sizes.save(maildir, None);
+                return None;
+            }
+            if !names.read(&mut dir).unwrap_or(false) {
+                break;
+            }
+        }
+    }
+    sizes.merge_new();
+    Some(sizes)
 }
 
 fn scan_with<'a>(
@@ -124,6 +173,7 @@ fn scan_once(
     sizes: &mut SizeCache,
     turn: &mut CountSlice,
 ) -> Result<Option<(Scan, bool)>, Error> {
+    sizes.merge_new();
     let mut scan = Scan { times: dir_times(maildir)?, ..Scan::default() };
     for subdir in Subdir::ALL {
         if !scan_subdir(maildir, subdir, sizes, &mut scan, turn)? {
@@ -174,19 +224,31 @@ fn scan_subdir(
     turn: &mut CountSlice,
 ) -> Result<bool, Error> {
     let failed = |e: Errno| Error::at(maildir.path().join(subdir.name()), "read directory", e);
-    for entry in Dir::read_from(maildir.dir(subdir)).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        match check_name(maildir, subdir, entry.file_name(), |stamp| sizes.get(&stamp), turn)? {
-            CheckedName::Message(found, SizeSource::Counted) => {
+    let mut buffer = batch::entry_buffer();
+    let mut dir = RawDir::new(batch::open_to_list(maildir.dir(subdir)).map_err(failed)?, &mut buffer);
+    let mut names = NameBatch::default();
+    while names.read(&mut dir).map_err(failed)? {
+        let Examined { messages, undecided } =
+            batch::examine(maildir, subdir, (&names, Examine::All), sizes, turn);
+        for (found, source) in messages {
+            if source == SizeSource::Counted {
                 sizes.insert(found.version, found.octets);
-                scan.messages.push(found);
             }
-            CheckedName::Message(found, SizeSource::Known) => scan.messages.push(found),
-            CheckedName::Nothing => {}
-            CheckedName::Skipped(why) => {
-                scan.skipped.push(Skipped { name: entry.file_name().to_bytes().into(), subdir, why });
+            scan.messages.push(found);
+        }
+        for name in undecided.into_iter().map(|at| names.name(at)) {
+            match check_name(maildir, subdir, name, |stamp| sizes.get(&stamp), turn)? {
+                CheckedName::Message(found, SizeSource::Counted) => {
+                    sizes.insert(found.version, found.octets);
+                    scan.messages.push(found);
+                }
+                CheckedName::Message(found, SizeSource::Known) => scan.messages.push(found),
+                CheckedName::Nothing => {}
+                CheckedName::Skipped(why) => {
+                    scan.skipped.push(Skipped { name: name.to_bytes().into(), subdir, why });
+                }
+                CheckedName::TurnExhausted => return Ok(false),
             }
-            CheckedName::TurnExhausted => return Ok(false),
         }
     }
     Ok(true)
@@ -249,8 +311,8 @@ enum CheckedName {
 }
 
 /// The source of the octets of a message.
-#[derive(PartialEq, Eq)]
-enum SizeSource {
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum SizeSource {
     /// Our own name, or an earlier count.
     Known,
     /// The worker read the file.
@@ -287,7 +349,7 @@ fn check_name(
     let found = |octets| MessageEntry { name: name.to_bytes().into(), subdir, version: stamp, octets };
     let told = name::wire_size_in_name(name.to_bytes(), stamp.bytes).or_else(|| known(stamp));
     if let Some(octets) = told {
-        let readable = !needs_access_check(&stat)
+        let readable = !needs_access_check(&stat, geteuid())
             || fs::accessat(maildir.dir(subdir), name, Access::READ_OK, AtFlags::EACCESS)
                 != Err(Errno::ACCESS);
         let message = || CheckedName::Message(found(octets), SizeSource::Known);
@@ -304,9 +366,9 @@ fn check_name(
     }
 }
 
-/// Whether the system must be asked if we may read the file. Our own files, which are most, need no question.
-fn needs_access_check(stat: &Stat) -> bool {
-    let needed = if stat.st_uid == geteuid().as_raw() { Mode::RUSR } else { Mode::RGRP | Mode::ROTH };
+/// Whether the system must be asked if `user` may read the file. Our own files, which are most, need no question.
+pub(super) fn needs_access_check(stat: &Stat, user: Uid) -> bool {
+    let needed = if stat.st_uid == user.as_raw() { Mode::RUSR } else { Mode::RGRP | Mode::ROTH };
     !Mode::from_raw_mode(stat.st_mode).contains(needed)
 }
 
@@ -328,6 +390,10 @@ pub const MAX_KNOWN: usize = 4;
 const UNREADABLE: &str = "unreadable";
 /// The reason for skipping a file that is larger than any message.
 pub const TOO_LARGE: &str = "too large";
+/// Names that show whether most files of a directory are uncounted.
+const SAMPLE: usize = 1000;
+/// Uncounted files below which their openings may be reported.
+const MIN_UNCOUNTED: usize = 100;
 /// The number of passes through a mailbox that changes during each of them.
 const ATTEMPTS: usize = 3;
 /// Seconds within which two changes of a directory may have the same time: some file systems count in twos.

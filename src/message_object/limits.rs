@@ -7,6 +7,13 @@ use crate::mime;
 pub struct Limits {
     /// The bounds of the reader.
     pub mime: mime::Limits,
+    /// Fields of the header that are listed.
+    pub fields: usize,
+    /// Authors or recipients that are listed of one field.
+    pub people: usize,
+    /// Octets of a name, an address or the subject in a summary, which is kept in memory: a longer one is cut. The header has
+    /// the whole.
+    pub value: usize,
     /// Links that are listed; further ones stand in the text only.
     pub links: usize,
     /// Octets of the longest link that is listed.
@@ -15,6 +22,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { mime: mime::Limits::default(), links: 1000, link_length: 8192 }
+        Self {
+            mime: mime::Limits::default(),
+            fields: 20_000,
+            people: 1000,
+            value: 8192,
+            links: 1000,
+            link_length: 8192,
+        }
     }
 }

@@ -246,9 +246,11 @@ pub fn headers(object: &MessageObject) -> BTreeMap<String, Vec<&str>> {
     headers
 }
 
-/// The id of a stored message in the API, from the part of its file name that flags do not change: 32 digits and letters.
-pub fn id(identity: &[u8]) -> String {
-    Blake2s::<U16>::digest(identity).iter().map(|octet| format!("{octet:02x}")).collect()
+/// The id of a stored message in the API: a hash of its unique id of POP3. So it is the same after the flags change, and in each
+/// mailbox that the message was delivered to, and tells nothing of the path.
+pub fn id(unique_id: &str) -> String {
+    let hash = Blake2s::<U16>::digest(unique_id.as_bytes());
+    hash.iter().take(ID_OCTETS).map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// A name of a field as Go writes it: `message-ID` is `Message-Id`.
@@ -270,6 +272,9 @@ fn time(milliseconds: i64) -> String {
     }
 }
 
+/// 22 digits, as long as the ids of Mailpit.
+const ID_OCTETS: usize = 11;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,8 +291,8 @@ mod tests {
 
     #[test]
     fn an_id_has_letters_and_digits_only() {
-        let id = id("1700000000.ü.host".as_bytes());
-        assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_alphanumeric()), "{id}");
+        let id = id("1700000000.M1.host,-1f.2e");
+        assert!(id.len() == 22 && id.bytes().all(|b| b.is_ascii_alphanumeric()), "{id}");
     }
 
     #[test]

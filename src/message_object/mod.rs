@@ -70,11 +70,11 @@ impl MessageObject {
         let links = links::of(&body::plain_text(&message, &view), &html, limits);
         let (inline, attachments) = attached::parts(&message, &view);
         Self {
-            summary: Summary::of(&message, &view, &html),
+            summary: Summary::of(&message, &view, &html, limits),
             links,
             inline,
             attachments,
-            headers: headers(&message),
+            headers: headers(&message, limits),
             text: view.text,
             html,
         }
@@ -112,9 +112,9 @@ pub fn part(octets: &[u8], part_id: &str, limits: &Limits) -> Option<PartContent
     attached::content(&Message::parse(octets, &limits.mime), part_id)
 }
 
-fn headers(message: &Message<'_>) -> Vec<HeaderField> {
+fn headers(message: &Message<'_>, limits: &Limits) -> Vec<HeaderField> {
     let header = message.header();
-    let fields = header.fields().map(|field| HeaderField {
+    let fields = header.fields().take(limits.fields).map(|field| HeaderField {
         name: String::from_utf8_lossy(field.name).into_owned(),
         value: header.decoded(&field),
         raw: charset::guess(&field.value).into_owned(),

@@ -26,7 +26,7 @@ pub struct Summary {
     pub subject: String,
     /// The date of the sender, else that of the newest server.
     pub date: Option<Date>,
-    /// Octets of the message as it was parsed. A caller that parsed the begin of a message sets the size of the whole.
+    /// Octets of the message as it was parsed, with the line ends of its file. A caller that parsed the begin of a message sets the size of the whole.
     pub size: u64,
     /// The number of attachments.
     pub attachments: usize,
@@ -50,31 +50,34 @@ impl Summary {
     /// Reads a message. Accepts any octets, also the first ones of a longer message.
     pub fn parse(octets: &[u8], limits: &Limits) -> Self {
         let message = Message::parse(octets, &limits.mime);
-        Self::of(&message, &View::of(&message), &body::html(&message))
+        Self::of(&message, &View::of(&message), &body::html(&message), limits)
     }
 
     /// The summary of a message whose text and HTML are known.
-    pub(super) fn of(message: &Message<'_>, view: &View, html: &str) -> Self {
+    pub(super) fn of(message: &Message<'_>, view: &View, html: &str, limits: &Limits) -> Self {
         let header = message.header();
-        let people = |name| people(header, name);
+        let people = |name| people(header, name, limits);
         let envelope = Envelope::of(header);
         let (to, cc, mut bcc) = (people("To"), people("Cc"), people("Bcc"));
         if let Some(recipient) = envelope.to.as_ref().filter(|to| !to.is_empty()) {
             let mut named = to.iter().chain(&cc).chain(&bcc);
             if !named.any(|one| one.address.eq_ignore_ascii_case(recipient)) {
-                bcc.push(NamedAddress { name: String::new(), address: one_line(recipient) });
+                bcc.push(NamedAddress { name: String::new(), address: one_line(recipient, limits.value) });
             }
         }
         let (inline, attachments) = attached::count(message, view);
         Self {
-            message_id: header.message_ids("Message-ID").into_iter().next().unwrap_or_default(),
+            message_id: one_line(
+                &header.message_ids("Message-ID").into_iter().next().unwrap_or_default(),
+                limits.value,
+            ),
             from: people("From"),
             to,
             cc,
             bcc,
             reply_to: people("Reply-To"),
             envelope,
-            subject: one_line(&header.text("Subject").unwrap_or_default()),
+            subject: one_line(&header.text("Subject").unwrap_or_default(), limits.value),
             date: header.date(),
             size: message.size(),
             attachments,
@@ -89,15 +92,16 @@ impl Summary {
     }
 }
 
-fn people(header: Header<'_>, name: &str) -> Vec<NamedAddress> {
+fn people(header: Header<'_>, name: &str, limits: &Limits) -> Vec<NamedAddress> {
     let named = |one: Address| NamedAddress {
-        name: one_line(&one.name.unwrap_or_default()),
-        address: one_line(&one.address.unwrap_or_default()),
+        name: one_line(&one.name.unwrap_or_default(), limits.value),
+        address: one_line(&one.address.unwrap_or_default(), limits.value),
     };
-    header.addresses(name).unwrap_or_default().into_iter().map(named).collect()
+    header.addresses(name).unwrap_or_default().into_iter().take(limits.people).map(named).collect()
 }
 
-/// A decoded value without line ends and other control characters, which encoded words can contain.
-fn one_line(text: &str) -> String {
+/// The begin of a decoded value, without line ends and other control characters, which encoded words can contain.
+fn one_line(text: &str, most: usize) -> String {
+    let text = &text[..text.floor_char_boundary(most)];
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

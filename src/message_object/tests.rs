@@ -139,6 +139,19 @@ fn the_summary_of_the_begin_of_a_message_is_that_of_the_whole_but_for_its_size()
 }
 
 #[test]
+fn a_header_of_a_mebibyte_leaves_a_small_summary() {
+    let to = "a@b.test, ".repeat(50_000);
+    let message =
+        format!("Subject: {}\nFrom: {}\nTo: {to}\n\n", "é".repeat(100_000), "x".repeat(100_000) + "@y.test");
+    let found = object(&message);
+    assert_eq!((found.summary.to.len(), found.summary.subject.len()), (1000, 8192));
+    assert!(found.summary.from[0].address.len() <= 8192);
+    assert_eq!(found.header("Subject").unwrap().chars().count(), 100_000);
+    let many = object(&"X: y\n".repeat(100_000));
+    assert_eq!(many.headers.len(), 20_000);
+}
+
+#[test]
 fn the_search_text_has_people_subject_text_html_and_names_of_files() {
     let pdf = "Content-Type: application/pdf; name=bill.pdf\n\nx";
     let body = multipart("mixed", "b", &[&multipart("alternative", "c", &[PLAIN, HTML]), pdf]);

@@ -16,6 +16,7 @@ pub mod fault_injection;
 pub mod folder;
 pub mod http;
 pub mod injection;
+pub mod loggable;
 pub mod mailbox;
 pub mod pop3;
 pub mod protocol;

@@ -117,7 +117,7 @@ impl Message {
     pub fn object(&self) -> Result<MessageObject, Error> {
         let content = self.content()?;
         let mut object = MessageObject::parse(&content, &message_object::Limits::default());
-        object.summary.size = self.octets();
+        object.summary.size = self.entry.version.bytes;
         Ok(object)
     }
 
@@ -138,9 +138,9 @@ impl Message {
     pub(crate) fn to_json(&self, object: &MessageObject) -> String {
         let path = self.path();
         let path = path.to_string_lossy();
-        let id = mailpit::id(name::identity(&self.entry.name));
+        let id = self.id();
         let stored = Stored {
-            id: &id,
+            id: &mailpit::id(&id),
             is_read: self.entry.is_read(),
             received: self.entry.received(),
             path: Some(&path),
@@ -152,7 +152,7 @@ impl Message {
             to: self.to(),
             subject: self.subject(),
             octets: self.octets(),
-            id: &self.id(),
+            id: &id,
             queued: self.queued(),
             message: mailpit::Message::new(object, &stored),
         };

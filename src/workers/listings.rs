@@ -11,10 +11,7 @@ use super::{
 };
 use crate::{
     index::{MessageList, Snapshot},
-    maildir::{
-        CountProgress, Kind, Maildir, MessageEntry, MessageRef, OpenMessage, name, scan,
-        size_counter::CountSlice,
-    },
+    maildir::{CountProgress, Kind, Maildir, MessageRef, OpenMessage, scan, size_counter::CountSlice},
     message_object::{Limits, Summary, mailpit},
     proto::{
         http::api::MailboxScope,
@@ -68,7 +65,7 @@ impl Storage {
         };
         let racy = scan::is_racy(&scan.times, SystemTime::now());
         let snapshot = Snapshot::new(&MessageList::from_messages(scan.messages));
-        let ids = ids(&snapshot);
+        let ids = (0..snapshot.len()).map(|at| mailpit::id(&snapshot.unique_id(at)).into()).collect();
         let listing =
             Arc::new(MailboxListing { mailbox: mailbox.clone(), times: scan.times, racy, snapshot, ids });
         let mut lists = lock(&self.catalog.lists);
@@ -117,18 +114,6 @@ impl Storage {
         lock(&self.catalog.summaries).insert(version, Arc::clone(&summary));
         Ok(summary)
     }
-}
-
-/// The id of each message: that of its identity, so that flags do not change it. Files of one identity have ids of their own.
-fn ids(snapshot: &Snapshot) -> Vec<Arc<str>> {
-    let id = |(at, entry): (usize, &MessageEntry)| {
-        let unique_id = snapshot.unique_id(at);
-        // No identity has a comma in it.
-        let identity =
-            if unique_id.contains(',') { unique_id.as_bytes() } else { name::identity(&entry.name) };
-        mailpit::id(identity).into()
-    };
-    snapshot.iter().enumerate().map(id).collect()
 }
 
 /// Messages in all lists that are kept: some 150 octets each.

@@ -20,7 +20,10 @@ use std::{
     fs,
     io::Write,
     net::SocketAddr,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt, fs::PermissionsExt},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -107,6 +110,12 @@ fn write_users(file: &Path, users: &[&str]) {
 /// A temporary directory on the disk of the build, where fsync is real; `/tmp` may be memory.
 pub(crate) fn home() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+/// Writes a file that only its owner can read, as `restante user` does with accounts.
+pub(crate) fn write_private(path: &Path, content: &str) {
+    fs::write(path, content).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// A running server. It is killed when the test ends, and its log is shown if the test fails.
