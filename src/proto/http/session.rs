@@ -421,7 +421,8 @@ const LONG_HEAD: Refusal = Refusal::new(Status::HEAD_TOO_LARGE, "The head of a r
 const LONG_BODY: Refusal = Refusal::new(Status::TOO_LARGE, "The body of this request has 1 MiB at most");
 const NO_LENGTH: Refusal = Refusal::new(Status::LENGTH_REQUIRED, "Send the body with Content-Length");
 const NO_MAILBOX: Refusal = Refusal::new(Status::NOT_FOUND, "There is no such mailbox, or it is not yours");
-const NO_MESSAGE: Refusal = Refusal::new(Status::NOT_FOUND, "There is no such message");
+const NO_MESSAGE: Refusal =
+    Refusal::new(Status::NOT_FOUND, "There is no such message, or it has no such part");
 const NO_MESSAGE_IN_TIME: Refusal = Refusal::new(Status::NOT_FOUND, "No such message came in time");
 const NO_QUERY: Refusal = Refusal::new(Status::BAD_REQUEST, "The parameter query is missing");
 const BAD_JSON: Refusal =

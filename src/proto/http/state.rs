@@ -58,7 +58,8 @@ pub(super) enum State {
 /// A request that is being served.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    pub(super) head: Head,
+    /// Apart, so that an idle session is small.
+    pub(super) head: Box<Head>,
     pub(super) endpoint: Endpoint,
     pub(super) access: Access,
     /// The address after `/box/`.
@@ -72,7 +73,7 @@ impl Exchange {
     pub(super) fn new(head: &Head, found: &Match<'_>) -> Self {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         Self {
-            head: head.clone(),
+            head: Box::new(head.clone()),
             endpoint: found.endpoint,
             access: found.access,
             address: owned(found.address),
