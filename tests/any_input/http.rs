@@ -116,7 +116,7 @@ fn answer_to(request: &Request) -> Response {
 pub(crate) fn read(said: &[u8], is_cut: bool) -> Vec<u16> {
     let (mut statuses, mut rest) = (Vec::new(), said);
     while !rest.is_empty() {
-        let end = memchr::memmem::find(rest, b"\r\n\r\n").expect("a whole head") + 4;
+        let end = rest.windows(4).position(|four| four == b"\r\n\r\n").expect("a whole head") + 4;
         let (head, after) = rest.split_at(end);
         rest = after;
         let head = std::str::from_utf8(head).expect("text");

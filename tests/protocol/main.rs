@@ -7,6 +7,7 @@ mod dialogues;
 mod faults_on_demand;
 mod http_any_input;
 mod http_api;
+mod http_eviction;
 mod listener_clients;
 mod odd_clients;
 mod peers;
