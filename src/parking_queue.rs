@@ -14,12 +14,12 @@ use std::{
 
 use crossbeam_channel::{self as channel, SendTimeoutError, TryRecvError, TrySendError};
 
-/// Creates a queue for at most `capacity` values, with an end for each of the threads that read it.
-pub(crate) fn bounded<T>(capacity: usize, readers: usize) -> (Sender<T>, Vec<Receiver<T>>) {
+/// Creates a queue for at most `capacity` values, with `count` receivers, one for each thread that reads.
+pub(crate) fn bounded<T>(capacity: usize, count: usize) -> (Sender<T>, Vec<Receiver<T>>) {
     let (queue, values) = channel::bounded(capacity);
-    let readers: Arc<[ReaderState]> = (0..readers).map(|_| ReaderState::default()).collect();
+    let readers: Arc<[ReaderState]> = (0..count).map(|_| ReaderState::default()).collect();
     let receiver = |number| Receiver { values: values.clone(), readers: Arc::clone(&readers), number };
-    let receivers = (0..readers.len()).map(receiver).collect();
+    let receivers = (0..count).map(receiver).collect();
     let end = Arc::new(WakeAll(Arc::clone(&readers)));
     (Sender { queue, readers, _end: end }, receivers)
 }
