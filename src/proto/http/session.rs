@@ -41,8 +41,10 @@ impl HttpSession {
         }
         let Some(length) = found else {
             let is_empty_line = unread == b"\r";
+            let has_begun = searched == 0 && !unread.is_empty() && !is_empty_line;
             self.state = State::Head { searched: if is_empty_line { 0 } else { unread.len() } };
-            return Step::Idle;
+            // The time for a head runs from its first octet, and not from the last response.
+            return if has_begun { Step::Continue } else { Step::Idle };
         };
         let parsed = Head::parse(&unread[..length]);
         inbox.consume(length);
@@ -113,7 +115,10 @@ impl HttpSession {
     ) -> Step {
         let here = inbox.octets(left);
         let length = here.len();
-        body.extend_from_slice(here);
+        // The body of a request that only reads has no meaning (RFC 9110 section 9.3.1).
+        if !exchange.head.method.is_safe() {
+            body.extend_from_slice(here);
+        }
         inbox.consume(length);
         left -= length as u64;
         if left > 0 {
