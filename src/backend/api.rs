@@ -61,10 +61,9 @@ impl Subscriptions {
         effects.run(Job::Api { conn: id, request, reading });
     }
 
-    /// The connection is closed.
+    /// The connection is closed. A response that is outstanding still follows, because the client waits for it.
     pub(super) fn connection_closed(&mut self, id: ConnId) {
         self.scopes.remove(&id);
-        self.beginning.retain(|other| *other != id);
     }
 
     /// True if some session has subscribed.
@@ -222,7 +221,11 @@ mod tests {
         subscriptions.connection_closed(ConnId(1));
         subscriptions.compared(Ok(Vec::new()), &mut effects);
         subscriptions.mailboxes_changed(&mut effects);
-        assert_eq!(jobs(&mut effects), ["compare reset=true"]);
+        assert_eq!(
+            jobs(&mut effects),
+            ["compare reset=true", "c1 Done"],
+            "a closed client waits for its response"
+        );
         subscribe(&mut subscriptions, 2, MailboxScope::All, &mut effects);
         assert_eq!(jobs(&mut effects), ["compare reset=true"], "old changes are none of its");
         subscriptions.compared(Err(Failure::TempFail), &mut effects);

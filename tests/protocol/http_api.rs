@@ -349,3 +349,27 @@ fn a_password_never_reaches_the_log_or_a_transcript() {
     let secret = secret.trim().rsplit(' ').next().unwrap();
     assert!(!transcript.contains(secret) && !server.log().contains(secret));
 }
+
+#[test]
+fn a_server_that_stops_ends_waits_and_events() {
+    let mut server = Server::dev();
+    let mut events = Http::of(&server);
+    events.get("/api/events");
+    let mut wait = Http::of(&server);
+    let request = format!("GET /wait?timeout=300 HTTP/1.1\r\nHost: {}\r\n\r\n", wait.host);
+    wait.stream.get_mut().write_all(request.as_bytes()).unwrap();
+    // A client that goes away while its subscription begins holds up no end.
+    let gone = Http::of(&server);
+    gone.stream.get_ref().write_all(request.as_bytes()).unwrap();
+    drop(gone);
+    // Both are being served: a later request has its response.
+    assert_eq!(Http::of(&server).get("/api/v1/info").status, 200);
+    server.signal(rustix::process::Signal::TERM);
+    assert!(server.wait().success());
+    let mut rest = Vec::new();
+    events.stream.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty() || rest.starts_with(b":"), "{}", rest.escape_ascii());
+    rest.clear();
+    let _ = wait.stream.read_to_end(&mut rest); // a reset ends it too
+    assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 503 "), "{}", rest.escape_ascii());
+}
