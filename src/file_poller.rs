@@ -32,11 +32,13 @@ pub(crate) struct PollInterval {
     warn_after: Duration,
     /// Time until the thread is abandoned.
     abandon_after: Duration,
+    /// Whether to ask the kernel for reports of changes.
+    use_inotify: bool,
 }
 
 impl PollInterval {
-    pub(crate) const fn new(interval: Duration) -> Self {
-        Self { interval, warn_after: WARN_AFTER, abandon_after: ABANDON_AFTER }
+    pub(crate) const fn new(interval: Duration, use_inotify: bool) -> Self {
+        Self { interval, warn_after: WARN_AFTER, abandon_after: ABANDON_AFTER, use_inotify }
     }
 }
 
@@ -93,12 +95,13 @@ impl<F> Supervisor<F> {
     {
         let (request_sender, requests) = mpsc::channel();
         let (result_sender, results) = mpsc::channel();
+        let use_inotify = self.timing.use_inotify;
         let (mut read, alive, paths) =
             ((self.new_reader)(), Arc::clone(&self.alive), Arc::clone(&self.paths));
         thread::Builder::new().name(self.what.into()).spawn(move || {
             // An abandoned thread ends after its read, perhaps much later.
             for now in requests {
-                let watch = FileWatch::begin(&paths);
+                let watch = use_inotify.then(|| FileWatch::begin(&paths)).flatten();
                 if result_sender.send((read(now), watch)).is_err() {
                     break;
                 }
@@ -252,6 +255,7 @@ mod tests {
         interval: Duration::from_millis(1),
         warn_after: Duration::from_millis(2),
         abandon_after: Duration::from_millis(4),
+        use_inotify: false,
     };
     /// Far longer than any step of a test takes.
     const LONG: Duration = Duration::from_secs(60);

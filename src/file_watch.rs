@@ -34,9 +34,6 @@ pub(crate) struct FileWatch {
 impl FileWatch {
     /// Watches the files, which may be missing. `None`: the kernel cannot tell of each change. May wait for a disk.
     pub(crate) fn begin(paths: &[PathBuf]) -> Option<Self> {
-        if paths.is_empty() {
-            return None;
-        }
         let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
         let mut names = Some(HashSet::new());
         for path in paths {

@@ -26,7 +26,7 @@ impl Reloader {
     /// No thread can be started.
     pub fn start(
         sources: Sources,
-        look_every: Duration,
+        (look_every, use_inotify): (Duration, bool),
         take: impl Fn(Accounts) + Send + 'static,
     ) -> io::Result<Self> {
         let paths = sources.paths().cloned().collect();
@@ -35,7 +35,12 @@ impl Reloader {
             move |now| files.reload_if_changed(now)
         };
         Ok(Self {
-            _poller: FilePoller::start(("accounts", paths), PollInterval::new(look_every), look, take)?,
+            _poller: FilePoller::start(
+                ("accounts", paths),
+                PollInterval::new(look_every, use_inotify),
+                look,
+                take,
+            )?,
         })
     }
 }

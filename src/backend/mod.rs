@@ -109,7 +109,7 @@ impl Backend {
             ChangeDetection::Poll => Watcher::disabled(),
         };
         let accepts_all = config.unknown_recipients == UnknownRecipients::Create;
-        let reloader = reload::start_reloader(&accounts, &limits, completions)?;
+        let reloader = reload::start_reloader(&accounts, config, completions)?;
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
         let storage = Arc::new(Storage::new(

@@ -16,7 +16,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{self, AtFlags, FileType, Mode, OFlags, RawDir},
+    fs::{self, AtFlags, FileType, Mode, OFlags, RawDir, Stat},
     io::{self, Errno},
     process::{Uid, geteuid},
 };
@@ -25,9 +25,8 @@ use super::{
     FileVersion, Maildir, MessageEntry, Subdir,
     message::OPEN_FLAGS,
     name,
-    scan::{SizeSource, needs_access_check},
     size_cache::{SizeCache, SizesOfInode},
-    size_counter::CountSlice,
+    size_counter::{CountSlice, MAX_SMALL_FILE},
 };
 use crate::wire_size::wire_size;
 
@@ -104,6 +103,15 @@ pub(super) fn open_to_list(dir: impl AsFd) -> io::Result<OwnedFd> {
 /// Memory for the entries that one call lists.
 pub(super) fn entry_buffer() -> Vec<MaybeUninit<u8>> {
     vec![MaybeUninit::uninit(); ENTRY_BUFFER]
+}
+
+/// The source of the octets of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum SizeSource {
+    /// Our own name, or an earlier count.
+    Known,
+    /// The worker read the file.
+    Counted,
 }
 
 /// The result of examining a batch.
@@ -240,7 +248,7 @@ impl Examiner<'_> {
     }
 
     /// The version of a file that may be a message.
-    fn acceptable(&self, stat: &fs::Stat) -> Option<FileVersion> {
+    fn acceptable(&self, stat: &Stat) -> Option<FileVersion> {
         let version = FileVersion::of(stat);
         let is_regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         (is_regular && !self.turn.is_too_large(version.bytes)).then_some(version)
@@ -271,13 +279,17 @@ impl Examiner<'_> {
     }
 }
 
+/// Whether the system must be asked if `user` may read the file. Our own files, which are most, need no question.
+pub(super) fn needs_access_check(stat: &Stat, user: Uid) -> bool {
+    let needed = if stat.st_uid == user.as_raw() { Mode::RUSR } else { Mode::RGRP | Mode::ROTH };
+    !Mode::from_raw_mode(stat.st_mode).contains(needed)
+}
+
 /// Names of one batch. Their memory is a megabyte or two.
 const MAX_NAMES: usize = 16_384;
 /// Names below which another thread would cost more than it saves.
 const NAMES_WORTH_A_THREAD: usize = 1024;
 /// Names that a thread takes at a time.
 const NAMES_AT_A_TIME: usize = 128;
-/// The largest file that a batch counts. One read counts it, and no other mailbox waits long for that.
-pub(super) const MAX_SMALL_FILE: usize = 64 * 1024;
 /// Bytes of memory for the entries that one call lists.
 const ENTRY_BUFFER: usize = 64 * 1024;

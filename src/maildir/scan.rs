@@ -3,14 +3,14 @@
 use std::{collections::HashMap, ffi::CStr, time::SystemTime};
 
 use rustix::{
-    fs::{self, Access, AtFlags, Dir, FileType, Mode, RawDir, Stat},
+    fs::{self, Access, AtFlags, Dir, FileType, Mode, RawDir},
     io::Errno,
-    process::{Uid, geteuid},
+    process::geteuid,
 };
 
 use super::{
     Change, Error, FileVersion, Maildir, MessageEntry, Subdir,
-    batch::{self, Examine, Examined, NameBatch},
+    batch::{self, Examine, Examined, NameBatch, SizeSource, needs_access_check},
     name, remote_fs,
     size_cache::SizeCache,
     size_counter::{CountSlice, Counted},
@@ -92,42 +92,40 @@ pub fn scan_with_sizes<'a>(
     scan
 }
 
-/// Counts the small files of a mailbox before a watch of it begins, if most of its files are uncounted, because the watch would
-/// report each opening. Returns the known sizes, or `None` if the turn ended before that: its progress has the counts.
+/// Counts the small files of a mailbox before a watch of it begins, if it is large and most of its files are uncounted, because
+/// the watch would report each opening. Returns the known sizes, or `None` if the turn ended before that: its progress has the
+/// counts.
 ///
-/// The counts belong to versions of files, so the scan that follows counts a file again if it has changed meanwhile. Whatever
-/// cannot be read here is left to that scan.
-pub fn count_unwatched(maildir: &Maildir, turn: &mut CountSlice) -> Option<SizeCache> {
+/// The counts belong to versions of files, so the scan that follows counts a file again if it has changed meanwhile. A file
+/// that cannot be counted here is left to that scan.
+pub fn count_unwatched(maildir: &Maildir, turn: &mut CountSlice) -> Result<Option<SizeCache>, Error> {
     let mut sizes = SizeCache::load(maildir);
     sizes.preload(&turn.progress.counted);
-    let mut buffer = batch::entry_buffer();
-    let mut names = NameBatch::default();
     for subdir in Subdir::ALL {
-        let Ok(dir) = batch::open_to_list(maildir.dir(subdir)) else { continue };
-        let mut dir = RawDir::new(dir, &mut buffer);
-        // Directories list names in the order of a hash, or of their age.
-        let is_sampled = names.read_some(&mut dir, SAMPLE).is_ok_and(|any| any);
-        let (files, uncounted) = names.count_uncounted(&sizes);
-        if !is_sampled || uncounted < MIN_UNCOUNTED || uncounted * 2 < files {
+        let failed = |e: Errno| Error::at(maildir.path().join(subdir.name()), "read directory", e);
+        if fs::fstat(maildir.dir(subdir)).map_err(failed)?.st_size < LARGE_DIRECTORY {
             continue;
         }
-        loop {
+        let mut buffer = batch::entry_buffer();
+        let mut dir = RawDir::new(batch::open_to_list(maildir.dir(subdir)).map_err(failed)?, &mut buffer);
+        // Directories list names in the order of a hash, or of their age.
+        let mut names = NameBatch::default();
+        let mut has_more = names.read_some(&mut dir, SAMPLE).map_err(failed)?;
+        let (files, uncounted) = names.count_uncounted(&sizes);
+        has_more &= uncounted * 2 > files;
+        while has_more {
             let examined = batch::examine(maildir, subdir, (&names, Examine::Uncounted), &sizes, turn);
-            for (found, _) in examined.messages {
-                sizes.insert(found.version, found.octets);
-            }
+            examined.messages.iter().for_each(|(found, _)| sizes.insert(found.version, found.octets));
             if turn.is_over() {
                 turn.progress.counted.extend_from_slice(sizes.new_entries());
                 sizes.save(maildir, None);
-                return None;
+                return Ok(None);
             }
-            if !names.read(&mut dir).unwrap_or(false) {
-                break;
-            }
+            has_more = names.read(&mut dir).map_err(failed)?;
         }
     }
     sizes.merge_new();
-    Some(sizes)
+    Ok(Some(sizes))
 }
 
 fn scan_with<'a>(
@@ -310,15 +308,6 @@ enum CheckedName {
     TurnExhausted,
 }
 
-/// The source of the octets of a message.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum SizeSource {
-    /// Our own name, or an earlier count.
-    Known,
-    /// The worker read the file.
-    Counted,
-}
-
 fn check_name(
     maildir: &Maildir,
     subdir: Subdir,
@@ -366,12 +355,6 @@ fn check_name(
     }
 }
 
-/// Whether the system must be asked if `user` may read the file. Our own files, which are most, need no question.
-pub(super) fn needs_access_check(stat: &Stat, user: Uid) -> bool {
-    let needed = if stat.st_uid == user.as_raw() { Mode::RUSR } else { Mode::RGRP | Mode::ROTH };
-    !Mode::from_raw_mode(stat.st_mode).contains(needed)
-}
-
 /// The modification times of both directories, as the file system has them now, past any cache. An error if they have
 /// left the file system.
 pub fn dir_times(maildir: &Maildir) -> Result<DirTimes, Error> {
@@ -392,8 +375,8 @@ const UNREADABLE: &str = "unreadable";
 pub const TOO_LARGE: &str = "too large";
 /// Names that show whether most files of a directory are uncounted.
 const SAMPLE: usize = 1000;
-/// Uncounted files below which their openings may be reported.
-const MIN_UNCOUNTED: usize = 100;
+/// The size of a directory with some hundred names, on most file systems.
+const LARGE_DIRECTORY: i64 = 16 * 1024;
 /// The number of passes through a mailbox that changes during each of them.
 const ATTEMPTS: usize = 3;
 /// Seconds within which two changes of a directory may have the same time: some file systems count in twos.

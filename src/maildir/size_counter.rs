@@ -96,7 +96,7 @@ impl CountSlice {
 
     /// Whether the next turn has to continue.
     pub(super) fn is_over(&self) -> bool {
-        self.remaining < super::batch::MAX_SMALL_FILE as u64
+        self.remaining < MAX_SMALL_FILE as u64
     }
 
     /// Takes bytes that were counted from the rest of this turn.
@@ -169,6 +169,8 @@ impl CountSlice {
 }
 
 const BUFFER: usize = 64 * 1024;
+/// The largest file that a batch counts. One read counts it, and no other mailbox waits long for that.
+pub(super) const MAX_SMALL_FILE: usize = 64 * 1024;
 /// Bytes after which the worker checks that the file still has a name.
 const CHECK_EVERY: u64 = 8 << 20;
 /// Smallest number of bytes that a file counts for, because opening it costs too.

@@ -14,12 +14,15 @@ use std::{
 };
 
 use rustls::{
-    AlertDescription, CipherSuite, Error, InvalidMessage, PeerIncompatible, ProtocolVersion, ServerConfig,
+    CipherSuite, Error, ProtocolVersion, ServerConfig,
     server::{ServerConnectionData, UnbufferedServerConnection},
     unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic},
 };
 
-use super::certificate::{self, CertificatePair, LoadedCertificate, Stamp};
+use super::{
+    certificate::{self, CertificatePair, LoadedCertificate, Stamp},
+    tls_error::describe_error,
+};
 use crate::{
     file_poller::{ErrorLogThrottle, FilePoller, PollInterval, RETRY_INTERVAL},
     metrics::METRICS,
@@ -43,7 +46,7 @@ impl TlsConfig {
     /// The pair cannot be used, or the thread cannot be started.
     pub fn start(pair: CertificatePair, interval: Duration) -> Result<Self, certificate::Error> {
         let loaded = pair.load(SystemTime::now())?;
-        Self::watch(pair, loaded, interval)
+        Self::watch(pair, loaded, (interval, true))
     }
 
     /// Starts the thread that watches the files of a loaded pair. The loop must not read them, because a disk may be
@@ -54,7 +57,7 @@ impl TlsConfig {
     pub fn watch(
         pair: CertificatePair,
         loaded: LoadedCertificate,
-        interval: Duration,
+        (interval, use_inotify): (Duration, bool),
     ) -> Result<Self, certificate::Error> {
         let (stamp, paths) = (loaded.stamp.clone(), vec![pair.certificate.clone(), pair.key.clone()]);
         let current = RefCell::new(log_warnings(&pair, loaded));
@@ -64,8 +67,12 @@ impl TlsConfig {
             move |now| reloader.poll(now)
         };
         let send = move |config| drop(sender.send(config)); // fails only when the server is ending
-        let poller =
-            FilePoller::start(("certificate", paths), PollInterval::new(interval), new_reloader, send);
+        let poller = FilePoller::start(
+            ("certificate", paths),
+            PollInterval::new(interval, use_inotify),
+            new_reloader,
+            send,
+        );
         Ok(Self { current, reloaded, _poller: poller.map_err(certificate::Error::Thread)? })
     }
 
@@ -373,41 +380,6 @@ fn append(
     }
     output.truncate(start + written.as_ref().map_or(0, |octets| *octets));
     written.map_err(io::Error::other)
-}
-
-/// A TLS error in words for an operator.
-fn describe_error(error: &Error, handshaking: bool) -> String {
-    use AlertDescription as Alert;
-    match error {
-        Error::InvalidMessage(
-            InvalidMessage::InvalidContentType
-            | InvalidMessage::UnknownProtocolVersion
-            | InvalidMessage::MessageTooLarge,
-        ) if handshaking => "clear text where TLS begins".into(),
-        Error::PeerIncompatible(
-            PeerIncompatible::NoCipherSuitesInCommon | PeerIncompatible::NoKxGroupsInCommon,
-        ) => "no cipher or key exchange in common".into(),
-        Error::PeerIncompatible(PeerIncompatible::NoSignatureSchemesInCommon) => {
-            "no signature scheme in common".into()
-        }
-        Error::PeerIncompatible(
-            PeerIncompatible::Tls12NotOffered
-            | PeerIncompatible::Tls12NotOfferedOrEnabled
-            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
-            | PeerIncompatible::SupportedVersionsExtensionRequired
-            | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
-        ) => "no version in common: TLS 1.2 and 1.3 are spoken here".into(),
-        Error::AlertReceived(
-            alert @ (Alert::UnknownCA
-            | Alert::BadCertificate
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateExpired
-            | Alert::CertificateRevoked
-            | Alert::CertificateUnknown),
-        ) => format!("the client rejected the certificate: {alert:?}"),
-        Error::AlertReceived(alert) => format!("the client gave up: {alert:?}"),
-        error => error.to_string(),
-    }
 }
 
 /// Octets of encrypted output held in a session, in addition to the outbox.

@@ -46,7 +46,7 @@ impl Server {
         }
     }
 
-    /// Does the work that is due from time to time. Without traffic it is not due before a minute is over.
+    /// Does the work that is due from time to time. Without traffic it is due seldom.
     fn maintain(&mut self, now: Now) {
         let is_notified = self.sd_notify.flush_pending();
         self.backend.run_maintenance(self.clock.including_suspensions(now));
@@ -83,5 +83,5 @@ const MAX_EXPIRED_PER_TURN: usize = 200;
 /// The interval of maintenance while there is traffic, or something is wrong.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(5);
 /// The longest interval: the metrics and the log tell by then that the spool has gone.
-const IDLE_INTERVAL: Duration = Duration::from_secs(60);
+const IDLE_INTERVAL: Duration = Duration::from_secs(20);
 const TICK_INTERVAL: Duration = Duration::from_secs(1);

@@ -70,7 +70,7 @@ fn full_scan(
         .with_threads(Arc::clone(&storage.scan_threads));
     let mut sizes = None;
     if load.watch && load.skip_if_times.is_none() {
-        sizes = scan::count_unwatched(&maildir, &mut turn);
+        sizes = scan::count_unwatched(&maildir, &mut turn).map_err(|error| scan_failure(&error))?;
         if sizes.is_none() {
             load.progress = turn.progress;
             return Ok(ControlFlow::Continue(load));

@@ -21,7 +21,7 @@ use crate::common::{
 };
 
 const ALICE: &str = "alice@example.test";
-/// Nothing may happen for this long.
+/// Nothing may happen for this long: the server looks whether its spool is in its place every 20 seconds.
 const QUIET: Duration = Duration::from_secs(10);
 /// After traffic, a server does its last work within this time.
 const RESTLESS: Duration = Duration::from_secs(40);
