@@ -254,7 +254,7 @@ impl Redactor {
 /// Masks a line of the head of an HTTP request. `None` if it is a request line, or a field that is no secret.
 fn redact_request_line(line: &[u8]) -> Option<Vec<u8>> {
     let (method, rest) = command::split(line);
-    let is_request = (Protocol::Http.vocabulary().command)(method).is_some()
+    let is_request = http::is_method(method)
         && rest.starts_with(b"/")
         && (rest.ends_with(b" HTTP/1.1") || rest.ends_with(b" HTTP/1.0"));
     let name = memchr::memchr(b':', line).map(|end| &line[..end]);
@@ -298,6 +298,23 @@ mod tests {
             ["USER bob\r\n", "PASS\r\n", "list 1\r\n", "AUTH\r\n", "AUTH PLAIN\r\n", "AUTH PLAIN =\r\n"]
         {
             assert_eq!(shown(Protocol::Pop3, SessionPhase::Authorization, line), line);
+        }
+    }
+
+    #[test]
+    fn only_harmless_lines_of_an_http_request_are_shown() {
+        for (line, expected) in [
+            ("GET /api/v1/messages?start=1 HTTP/1.1\r\n", "GET /api/v1/messages?start=1 HTTP/1.1\r\n"),
+            ("Host: localhost:8025\r\n", "Host: localhost:8025\r\n"),
+            ("\r\n", "\r\n"),
+            ("Authorization: Basic Ym9iOng=\r\n", "Authorization: ***\r\n"),
+            ("authorization: /hunter2 HTTP/1.1\r\n", "authorization: ***\r\n"),
+            ("Cookie: a=b\r\n", "Cookie: ***\r\n"),
+            ("X-Token: hunter2\r\n", "X-Token: ***\r\n"),
+            ("hunter2\r\n", "***\r\n"),
+            ("GET hunter2\r\n", "***\r\n"),
+        ] {
+            assert_eq!(shown(Protocol::Http, SessionPhase::RequestHead, line), expected, "{line:?}");
         }
     }
 

@@ -22,7 +22,7 @@ mod waiting;
 pub use factory::Factory;
 pub use session_config::{HttpConfig, LoginPolicy, SessionConfig};
 pub use state::HttpSession;
-pub use vocabulary::{VOCABULARY, loggable_field};
+pub use vocabulary::{VOCABULARY, is_method, loggable_field};
 
 use status::Status;
 

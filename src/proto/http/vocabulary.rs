@@ -12,8 +12,20 @@ pub const VOCABULARY: Vocabulary = Vocabulary {
     before_keyword: 0,
 };
 
+/// The meaning of the first word of a line: a request, a field, or the empty line after the last field.
 fn command(name: &[u8]) -> Option<(&'static str, &'static str)> {
-    METHODS.iter().find(|(known, ..)| known.as_bytes() == name).map(|(_, meaning, rfc)| (*meaning, *rfc))
+    let method = METHODS.iter().find(|(known, ..)| known.as_bytes() == name);
+    match (method, name) {
+        (Some((_, meaning, rfc)), _) => Some((meaning, rfc)),
+        (None, b"") => Some(("the head of the request ends here", "RFC 9112 section 2.1")),
+        (None, [.., b':']) => Some(("a field of the request", "RFC 9110 section 6.3")),
+        _ => None,
+    }
+}
+
+/// True if the word is a method that some route has.
+pub fn is_method(word: &[u8]) -> bool {
+    METHODS.iter().any(|(known, ..)| known.as_bytes() == word)
 }
 
 fn reply(line: &str) -> (String, Option<ReplyClass>) {
@@ -58,3 +70,16 @@ const LOGGABLE: &[&str] = &[
     "transfer-encoding",
     "user-agent",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_a_request_has_a_meaning() {
+        for word in ["GET", "DELETE", "Host:", ""] {
+            assert!(command(word.as_bytes()).is_some(), "{word}");
+        }
+        assert!(command(b"EHLO").is_none() && !is_method(b"Host:") && is_method(b"PUT"));
+    }
+}
