@@ -22,7 +22,7 @@ pub(super) struct Client {
     /// The mailbox that the session has open or is opening.
     pub(super) maildrop: Option<OpenMaildrop>,
     /// The message that a session of the web API reads, between two pieces of it.
-    pub(super) reading: Option<ReadMessage>,
+    pub(super) reading: Option<Box<ReadMessage>>,
     /// Changes in the spool for the transcript of the session.
     pub(super) changes: Vec<String>,
 }

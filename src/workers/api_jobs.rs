@@ -35,7 +35,7 @@ use crate::{
 pub(super) fn run(
     storage: &Storage,
     request: ApiRequest,
-    reading: Option<ReadMessage>,
+    reading: Option<Box<ReadMessage>>,
 ) -> Result<ApiOutcome, Failure> {
     let ApiRequest { scope, action } = request;
     match action {
@@ -197,7 +197,7 @@ fn show(
         let document = Document { length: version.bytes, etag: Some(id), ..document };
         let entry = MessageEntry { name: name.into(), subdir, version, octets: 0 };
         let message = ReadMessage { mailbox: row.listing.mailbox.clone(), entry };
-        let reading = (!last).then_some(message);
+        let reading = (!last).then(|| Box::new(message));
         return Ok(ApiOutcome::Document { document, reading, changed: Vec::new() });
     }
     let (bytes, size) = storage.read_row(row)?;

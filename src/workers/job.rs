@@ -96,7 +96,7 @@ pub enum Job {
         /// The request.
         request: ApiRequest,
         /// The message whose next piece the request is about.
-        reading: Option<ReadMessage>,
+        reading: Option<Box<ReadMessage>>,
     },
     /// Compare the mailboxes with the last comparison, for the sessions that have subscribed to changes.
     CompareMailboxes {
@@ -248,7 +248,7 @@ pub enum ApiOutcome {
         /// The content, or its first piece.
         document: Document,
         /// The message, if there is more to read.
-        reading: Option<ReadMessage>,
+        reading: Option<Box<ReadMessage>>,
         /// The mailboxes that the request has changed.
         changed: Vec<Mailbox>,
     },
@@ -257,7 +257,7 @@ pub enum ApiOutcome {
         /// The octets as stored.
         bytes: Vec<u8>,
         /// The message, if there is more to read.
-        reading: Option<ReadMessage>,
+        reading: Option<Box<ReadMessage>>,
     },
 }
 

@@ -41,11 +41,11 @@ impl HttpSession {
         if exchange.head.method == Method::Head {
             return self.finish(keep_alive);
         }
-        self.send_piece(Transfer { exchange, scope, document, at: 0, sent: 0 }, out)
+        self.send_piece(Box::new(Transfer { exchange, scope, document, at: 0, sent: 0 }), out)
     }
 
     /// Writes the next piece, or requests it.
-    pub(super) fn send_piece(&mut self, mut transfer: Transfer, out: &mut Outbox) -> Step {
+    pub(super) fn send_piece(&mut self, mut transfer: Box<Transfer>, out: &mut Outbox) -> Step {
         let bytes = &transfer.document.bytes[transfer.at..];
         let piece = &bytes[..bytes.len().min(PIECE)];
         out.push(piece);
@@ -70,7 +70,7 @@ impl HttpSession {
     /// then only abort the connection.
     pub(super) fn piece_arrived(
         &mut self,
-        mut transfer: Transfer,
+        mut transfer: Box<Transfer>,
         answer: Response,
         out: &mut Outbox,
     ) -> Step {

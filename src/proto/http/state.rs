@@ -40,15 +40,15 @@ pub(super) enum State {
     /// A request waits for its document.
     AwaitingDocument(Exchange, MailboxScope),
     /// A document is on its way to the client, between two pieces.
-    Sending(Transfer),
+    Sending(Box<Transfer>),
     /// The rest of a message waits for the next piece.
-    AwaitingPiece(Transfer),
+    AwaitingPiece(Box<Transfer>),
     /// `/wait` or `/api/events` waits for its subscription.
     AwaitingSubscription(Exchange, MailboxScope, Duration),
     /// `/wait` waits for the result of a search.
-    Searching(Wait),
+    Searching(Box<Wait>),
     /// `/wait` waits for a change.
-    Waiting(Wait),
+    Waiting(Box<Wait>),
     /// `/api/events`: changes are sent as they happen. `lagging`: the client does not read them.
     Events { lagging: bool },
     /// The session has ended, and takes no further step.

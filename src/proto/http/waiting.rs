@@ -48,13 +48,8 @@ impl HttpSession {
         exchange.head.keep_alive = false;
         if exchange.endpoint == Endpoint::Wait {
             let now = cx.now.monotonic;
-            return self.search(Wait {
-                exchange,
-                scope,
-                deadline: now + timeout,
-                since: now,
-                changed: false,
-            });
+            let wait = Wait { exchange, scope, deadline: now + timeout, since: now, changed: false };
+            return self.search(Box::new(wait));
         }
         let mut head = ResponseHead::new(Status::OK, ContentPolicy::Nothing);
         head.field("Content-Type", "text/event-stream");
@@ -65,7 +60,7 @@ impl HttpSession {
         Step::Pause(PING_INTERVAL)
     }
 
-    fn search(&mut self, mut wait: Wait) -> Step {
+    fn search(&mut self, mut wait: Box<Wait>) -> Step {
         wait.changed = false;
         let search = wait.exchange.head.target.parameter("query").unwrap_or_default().to_owned();
         let scope = wait.scope.clone();
@@ -76,7 +71,7 @@ impl HttpSession {
     pub(super) fn searched(
         &mut self,
         cx: &Context<'_>,
-        mut wait: Wait,
+        mut wait: Box<Wait>,
         answer: Response,
         out: &mut Outbox,
     ) -> Step {
@@ -91,7 +86,7 @@ impl HttpSession {
         }
     }
 
-    pub(super) fn wait_step(&mut self, wait: Wait) -> Step {
+    pub(super) fn wait_step(&mut self, wait: Box<Wait>) -> Step {
         if wait.changed {
             return self.search(wait);
         }
