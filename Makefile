@@ -11,6 +11,7 @@ SPOOLS ?= local mounts nfs
 # The ports of `make run`, and further options of `restante dev`, or of `make bench`.
 SMTP ?= 127.0.0.1:2525
 POP3 ?= 127.0.0.1:1110
+HTTP ?= 127.0.0.1:8025
 ARGS ?=
 
 # Where `make install` puts things; a package adds DESTDIR in front.
@@ -126,8 +127,8 @@ deb: ## a Debian package, below target/debian; installs cargo-deb if it is missi
 package-test: deb ## the package in a Debian of its own: installed, set up as README has it, started, removed; as root
 	tests/package.sh $$(ls -t $(TARGET)/debian/restante_*.deb | head -n 1)
 
-run: build ## a server for development, with its mail below spool/ (SMTP=127.0.0.1:2525 POP3=127.0.0.1:1110 ARGS=--tls)
-	$(TARGET)/release/restante dev --transcripts --smtp $(SMTP) --pop3 $(POP3) $(ARGS)
+run: build ## a server for development, with its mail below spool/ (SMTP=127.0.0.1:2525 POP3=127.0.0.1:1110 HTTP=127.0.0.1:8025 ARGS=--tls)
+	$(TARGET)/release/restante dev --transcripts --smtp $(SMTP) --pop3 $(POP3) --http $(HTTP) $(ARGS)
 
 fuzz: ## inputs made up for every reader of foreign octets, so many seconds for each (SECONDS=60)
 	.ci/install g++:g++

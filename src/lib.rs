@@ -12,11 +12,12 @@
 //! | [`backend`] | serves requests from sessions: from memory, or by a job for a worker |
 //! | [`connection`] | one connection: readiness, buffers, deadline, the pump |
 //! | [`net`] | transports, TLS and timers |
-//! | [`proto`] | SMTP and POP3 as plain values, without a socket or a disk |
+//! | [`proto`] | SMTP, POP3 and HTTP as plain values, without a socket or a disk |
 //! | [`index`] | the contents of mailboxes in memory, and the sessions that have them open |
 //! | [`delivery`] | the committer: makes deliveries durable, many at a time |
 //! | [`transcript`] | every session as a text: recording, writing, reading |
 //! | [`workers`] | threads that may block: the disk, passwords |
+//! | [`api`] | messages in the JSON of the web API |
 //! | [`accounts`] | users, their passwords and mailboxes |
 //! | [`maildir`] | the files: names, delivery, scans, deletions |
 //! | [`tools`] | spool checks and repairs, mbox import and export, explanations of one message; waiting, seeding and purging for testers |
@@ -39,6 +40,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accounts;
+pub mod api;
 pub mod backend;
 mod capacity;
 pub mod cli;

@@ -38,6 +38,9 @@ pub struct Account {
     /// The former name of the account, whose mailbox was moved to this one's. `restante user rename` goes on with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renamed_from: Option<String>,
+    /// Whether the account may read and change the mail of all others in the web inbox.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub admin: bool,
     /// Whether a copy of each message sent with this account is filed in `.Sent`.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub sent_copy: bool,
@@ -54,6 +57,7 @@ impl Account {
             quota: Quota::default(),
             may_send_as: Vec::new(),
             renamed_from: None,
+            admin: false,
             sent_copy: true,
         }
     }

@@ -250,6 +250,13 @@ impl AccountDirectory for Accounts {
         }
     }
 
+    fn is_admin(&self, user: &Mailbox) -> bool {
+        match &self.users {
+            Users::Listed(table) => table.is_admin(&user.clone().without_folder()),
+            Users::AcceptAll { .. } => false,
+        }
+    }
+
     fn wants_sent_copy(&self, user: &Mailbox) -> bool {
         match &self.users {
             Users::Listed(table) => table.sent_copy(&user.clone().without_folder()),

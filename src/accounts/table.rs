@@ -40,6 +40,7 @@ pub(super) struct User {
 #[derive(Debug)]
 struct MailboxPolicy {
     quota: Quota,
+    admin: bool,
     sent_copy: bool,
     senders: Senders,
 }
@@ -72,11 +73,13 @@ impl AccountTable {
                 terms.quota.octets = least(terms.quota.octets, quota.octets);
                 terms.quota.messages = least(terms.quota.messages, quota.messages);
                 terms.sent_copy &= account.sent_copy;
+                terms.admin &= account.admin;
                 terms.senders.intersect(account.may_send_as);
             }
             None => {
                 let senders = Senders::new(account.may_send_as);
-                let terms = MailboxPolicy { quota, sent_copy: account.sent_copy, senders };
+                let terms =
+                    MailboxPolicy { quota, admin: account.admin, sent_copy: account.sent_copy, senders };
                 self.inboxes.insert(mailbox.clone(), terms);
             }
         }
@@ -191,6 +194,10 @@ impl AccountTable {
 
     pub(super) fn quota(&self, mailbox: &Mailbox) -> Quota {
         self.inboxes.get(mailbox).map(|terms| terms.quota).unwrap_or_default()
+    }
+
+    pub(super) fn is_admin(&self, mailbox: &Mailbox) -> bool {
+        self.inboxes.get(mailbox).is_some_and(|terms| terms.admin)
     }
 
     pub(super) fn sent_copy(&self, mailbox: &Mailbox) -> bool {

@@ -32,6 +32,10 @@ impl AccountDirectory for Backend {
         self.accounts.wants_sent_copy(user)
     }
 
+    fn is_admin(&self, user: &Mailbox) -> bool {
+        self.accounts.is_admin(user)
+    }
+
     fn is_full(&self, mailbox: &Mailbox) -> bool {
         self.quotas.is_full(mailbox, &self.accounts, self.now)
     }

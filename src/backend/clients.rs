@@ -9,6 +9,7 @@ use super::{inbound::Inbound, open_maildrop::OpenMaildrop};
 use crate::{
     capacity::{GradualMap, Shrinker},
     proto::request::{ConnId, Response},
+    workers::job::ReadMessage,
 };
 
 /// The state that the backend keeps for one connection.
@@ -21,6 +22,8 @@ pub(super) struct Client {
     pub(super) inbound: Option<Box<Inbound>>,
     /// The mailbox that the session has open or is opening.
     pub(super) maildrop: Option<Box<OpenMaildrop>>,
+    /// The message that a session of the web API reads, between two pieces of it.
+    pub(super) reading: Option<Box<ReadMessage>>,
     /// Changes in the spool for the transcript of the session.
     pub(super) changes: Vec<String>,
 }
@@ -43,6 +46,7 @@ impl Client {
             response_state: ResponseState::NotOwed,
             inbound: None,
             maildrop: None,
+            reading: None,
             changes: Vec::new(),
         }
     }

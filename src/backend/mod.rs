@@ -6,6 +6,7 @@
 //! `Effects`, which the backend carries out. The state of one connection is in its `Client`.
 
 mod account_directory;
+mod api;
 mod auth;
 mod body_memory;
 mod cached_reads;
@@ -49,6 +50,7 @@ use crate::{
     },
     workers::{Completion, CompletionSender, Job, LoopWaker, Storage},
 };
+use api::Subscriptions;
 use auth::Auth;
 pub use body_memory::MemoryRelief;
 use clients::{Client, Clients};
@@ -127,6 +129,7 @@ impl Backend {
             receiver: Receiver::new(&config.hostname, &limits, budget.max_spilled, waker),
             maildrops: Maildrops::new(&limits, budget, completions.clone()),
             quotas: QuotaCache::new(limits.quota.cache_size, limits.quota.cache_ttl.0),
+            subscriptions: Subscriptions::default(),
             index: Registry::new(&limits, budget.capped_indexes(&limits)),
             mailbox_events: events,
             accounts,
@@ -165,6 +168,7 @@ impl Backend {
     pub fn connection_closed(&mut self, id: ConnId) {
         self.auth.connection_closed(id, self.now, &mut self.effects);
         self.receiver.connection_closed(id);
+        self.subscriptions.connection_closed(id);
         if let Some(client) = self.clients.close(id) {
             self.release(id, client);
         }
@@ -219,13 +223,14 @@ impl Backend {
         let (receiver, clients, mut cx) = self.receiver_parts();
         receiver.expire_deliveries(clients, &mut cx);
         self.index.tick(now);
+        self.subscriptions.mailboxes_changed(&mut self.effects);
         self.run_effects();
         self.needs_ticks()
     }
 
     /// Whether [`Backend::tick`] is needed more often than [`Backend::run_maintenance`].
     pub fn needs_ticks(&self) -> bool {
-        self.index.needs_ticks() || self.receiver.has_messages()
+        self.index.needs_ticks() || self.receiver.has_messages() || self.subscriptions.has_subscribers()
     }
 
     /// Whether the spool was in its place at the last check.
@@ -282,6 +287,7 @@ impl Backend {
         self.receiver.shrink(shrinker);
         self.maildrops.shrink(shrinker);
         self.quotas.shrink(shrinker);
+        self.subscriptions.shrink(shrinker);
         self.index.shrink(shrinker);
     }
 
@@ -294,7 +300,19 @@ impl Backend {
 
     /// Passes a request to its part. The part responds now or after a completion.
     fn dispatch(&mut self, id: ConnId, request: Request) {
-        let Self { auth, receiver, maildrops, quotas, accounts, clients, index, effects, now, .. } = self;
+        let Self {
+            auth,
+            receiver,
+            maildrops,
+            quotas,
+            subscriptions,
+            accounts,
+            clients,
+            index,
+            effects,
+            now,
+            ..
+        } = self;
         let Some(client) = clients.get_mut(id) else { return };
         let mut cx = Context { now: *now, accounts, quotas, index, effects };
         match request {
@@ -304,13 +322,26 @@ impl Backend {
             }
             Request::Receive(request) => receiver.handle((id, client), request, &self.storage, &mut cx),
             Request::Maildrop(request) => maildrops.handle((id, client), request, *now, index, effects),
+            Request::Api(request) => subscriptions.handle((id, client), request, effects),
         }
     }
 
     /// Passes a completion to its part.
     fn dispatch_completion(&mut self, completion: Completion) {
         self.record_changes(&completion);
-        let Self { auth, receiver, maildrops, quotas, accounts, clients, index, effects, now, .. } = self;
+        let Self {
+            auth,
+            receiver,
+            maildrops,
+            quotas,
+            subscriptions,
+            accounts,
+            clients,
+            index,
+            effects,
+            now,
+            ..
+        } = self;
         let client = completion.conn().and_then(|id| Some((id, clients.get_mut(id)?)));
         match (completion, client) {
             (Completion::Counted(id, token, counts), _) => {
@@ -324,6 +355,7 @@ impl Backend {
             (Completion::Delivered(id, token, result), _) => {
                 let mut cx = Context { now: *now, accounts, quotas, index, effects };
                 receiver.delivered((id, &token), clients, result, &mut cx);
+                subscriptions.mailboxes_changed(effects);
             }
             (Completion::Verified(id, verdict), _) => auth.verified(id, verdict, accounts, *now, effects),
             (Completion::Spilled(_, None, result), Some((id, client))) => {
@@ -337,15 +369,23 @@ impl Backend {
             }
             (Completion::Updated(_, done, result), Some(client)) => {
                 maildrops.update_finished(client, done, result, index, quotas, effects);
+                subscriptions.mailboxes_changed(effects);
             }
             (Completion::Unlocked(mailbox), _) => maildrops.lock_released(&mailbox, clients, index, effects),
             (Completion::Index(id, result), _) => index.complete(id, result),
+            (Completion::Api(_, result), Some(client)) => {
+                if api::request_finished(client, result, quotas, effects) {
+                    subscriptions.mailboxes_changed(effects);
+                }
+            }
+            (Completion::MailChanged(result), _) => subscriptions.compared(result, effects),
             (Completion::AccountsLoaded(accounts), _) => self.replace_accounts(accounts),
             // No response is outstanding, because the client has gone.
             (
                 Completion::Spilled(..)
                 | Completion::Opened(..)
                 | Completion::Read(..)
+                | Completion::Api(..)
                 | Completion::Updated(..),
                 None,
             ) => {}

@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    auth::Auth, clients::Clients, effects::Effects, maildrop::Maildrops, quota::QuotaCache,
-    receive::Receiver, turn_budget::TurnBudget, workers::Workers,
+    api::Subscriptions, auth::Auth, clients::Clients, effects::Effects, maildrop::Maildrops,
+    quota::QuotaCache, receive::Receiver, turn_budget::TurnBudget, workers::Workers,
 };
 use crate::{
     accounts::{Accounts, Reloader},
@@ -32,6 +32,7 @@ pub struct Backend {
     pub(super) receiver: Receiver,
     pub(super) maildrops: Maildrops,
     pub(super) quotas: QuotaCache,
+    pub(super) subscriptions: Subscriptions,
     pub(super) index: Registry,
     pub(super) mailbox_events: MailboxEvents,
     pub(super) effects: Effects,

@@ -25,6 +25,7 @@ impl Backend {
             let event = SessionEvent::MailboxChanged { mailbox, messages };
             self.events.extend(sessions.into_iter().map(|id| (id, event.clone())));
         }
+        self.events.extend(self.subscriptions.take_events());
     }
 
     /// Whether [`Backend::complete`] must not be called again in this turn.
@@ -43,6 +44,7 @@ impl Backend {
             || self.turn_budget.completions.is_spent()
             || self.index.is_spent()
             || self.index.has_changes()
+            || self.subscriptions.has_events()
             || !self.events.is_empty()
             || self.clients.has_responses()
             || self.receiver.has_pending_recipients()

@@ -49,7 +49,12 @@ impl Workers {
             Job::Verify { .. } => (&self.password_pool, Failure::Busy),
             Job::Index(_, IndexJob::Scan(_) | IndexJob::Unwatch(_))
             | Job::Tidy { .. }
+            | Job::CompareMailboxes { .. }
             | Job::CheckSpool { log_status: true } => (&self.scan_pool, Failure::TempFail),
+            // A search may read every message.
+            Job::Api { ref request, .. } if request.action.reads_all() => {
+                (&self.scan_pool, Failure::TempFail)
+            }
             _ => (&self.disk_pool, Failure::TempFail),
         };
         let job = pool.submit(job).err()?;

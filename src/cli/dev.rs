@@ -38,6 +38,10 @@ pub(super) struct Arguments {
     /// Address for POP3 on loopback; port 0 takes any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1110", value_parser = socket_address)]
     pop3: SocketAddr,
+    /// Address for HTTP on loopback: the API of the web inbox; port 0 takes any free port [default: 127.0.0.1:8025, or
+    /// any free port if --smtp or --pop3 takes one]
+    #[arg(long, value_name = "ADDR", value_parser = socket_address)]
+    http: Option<SocketAddr>,
     /// Also listen for TLS. The certificate is in DIR and is made if it does not exist. Without DIR it is
     /// below $XDG_STATE_HOME or ~/.local/state.
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
@@ -55,7 +59,7 @@ pub(super) struct Arguments {
     #[arg(long, alias = "pedantic")]
     strict: bool,
     /// Let other machines connect, for a class: each of them can read and delete the mail of everybody. Needs --smtp and
-    /// --pop3, like 0.0.0.0:2525
+    /// --pop3, like 0.0.0.0:2525, and --http for the web inbox
     #[arg(long)]
     network: bool,
     /// Generation of a protocol: rfc821 for SMTP; rfc1081, rfc1460 or rfc1939 for POP3; repeat for both
@@ -77,6 +81,9 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         let pair = certificate(directory.as_deref())?;
         config = config.with_tls(pair, arguments.smtps, arguments.pop3s)?;
     }
+    let any_port = [arguments.smtp, arguments.pop3].iter().any(|address| address.port() == 0);
+    let http = SocketAddr::from((Ipv4Addr::LOCALHOST, if any_port { 0 } else { 8025 }));
+    config = config.with_http(arguments.http.unwrap_or(http))?;
     if arguments.network {
         config.open_to_network();
     }
@@ -97,8 +104,10 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         };
         let transcripts = arguments.transcripts.as_deref().and_then(|path| std::path::absolute(path).ok());
         let (smtp, pop3) = (reachable(smtp), reachable(pop3));
+        let http = at(Service::Http).map(reachable);
         let faults = !arguments.no_faults;
-        let banner = Banner { smtp, pop3, tls, spool: &spool, transcripts: transcripts.as_deref(), faults };
+        let banner =
+            Banner { http, smtp, pop3, tls, spool: &spool, transcripts: transcripts.as_deref(), faults };
         let directory = env::current_dir().unwrap_or_default();
         let mut text = banner.text(&directory, &command_word());
         if arguments.network {
@@ -126,7 +135,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 const ALTERNATIVES: Alternatives<'static> = Alternatives {
-    addresses: "choose others with --smtp and --pop3 (`make run SMTP=127.0.0.1:2526 POP3=127.0.0.1:1111`)",
+    addresses: "choose others with --smtp, --pop3 and --http (`make run SMTP=127.0.0.1:2526 POP3=127.0.0.1:1111 HTTP=127.0.0.1:8026`)",
     spool: "choose another directory with --spool (`make run ARGS='--spool other'`)",
 };
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use toml::{Table, Value};
 
 use super::{
-    ChangeDetection, Config, ListenerConfig, Log, Metrics, Pop3, Sandbox, UnknownRecipients, keys::LISTENERS,
+    ChangeDetection, Config, Http, ListenerConfig, Log, Metrics, Pop3, Sandbox, UnknownRecipients,
+    keys::LISTENERS,
 };
 use crate::{limits::Limits, proto::syntax::Syntax};
 
@@ -45,6 +46,7 @@ impl Config {
             transcript_bodies: false,
             listen: self.listen.iter().map(|listen| listen.with_defaults(self.tls.is_some())).collect(),
             pop3: Pop3::default(),
+            http: Http::default(),
             tls: None,
             log: Log::default(),
             metrics: Metrics::default(),

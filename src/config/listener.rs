@@ -32,6 +32,7 @@ pub struct ListenerConfig {
     /// The accepted syntax of commands.
     pub syntax: Syntax,
     /// The generation of the protocol.
+    #[serde(skip_serializing_if = "Persona::is_only_one")]
     pub persona: Persona,
     /// True if every rule of the protocol is enforced, and a refusal names the broken rule.
     pub strict: bool,
@@ -52,6 +53,7 @@ impl ListenerConfig {
         let persona = match protocol.protocol() {
             Protocol::Smtp | Protocol::Lmtp => Persona::Smtp(smtp::Persona::default()),
             Protocol::Pop3 => Persona::Pop3(pop3::Persona::default()),
+            Protocol::Http => Persona::Http,
         };
         Self {
             protocol,
@@ -155,9 +157,16 @@ pub enum Persona {
     Smtp(smtp::Persona),
     /// A generation of POP3.
     Pop3(pop3::Persona),
+    /// HTTP, which has one generation here.
+    Http,
 }
 
 impl Persona {
+    /// True if the protocol has one generation, so that there is nothing to configure.
+    fn is_only_one(&self) -> bool {
+        *self == Self::Http
+    }
+
     pub(super) fn named(service: Service, name: Option<&str>) -> Result<Self, value::Error> {
         fn named<'a, P: Deserialize<'a> + Default>(name: Option<&'a str>) -> Result<P, value::Error> {
             name.map_or(Ok(P::default()), |name| P::deserialize(name.into_deserializer()))
@@ -165,6 +174,10 @@ impl Persona {
         match service.protocol() {
             Protocol::Smtp | Protocol::Lmtp => named(name).map(Self::Smtp),
             Protocol::Pop3 => named(name).map(Self::Pop3),
+            Protocol::Http if name.is_some() => {
+                Err(value::Error::custom(format!("{service} has no personas")))
+            }
+            Protocol::Http => Ok(Self::Http),
         }
     }
 }
@@ -188,6 +201,8 @@ impl TlsMode {
             _ if service.begins_with_tls() => Self::Implicit,
             // A server of ours, on this machine or on its network.
             Service::Lmtp => Self::None,
+            // HTTP has no command that begins TLS.
+            Service::Http => Self::None,
             _ if certificate => Self::Starttls,
             _ => Self::None,
         }
@@ -333,6 +348,9 @@ pub(super) fn check(listeners: &[ListenerConfig]) -> Result<(), ConfigError> {
                 "auth_allow_cleartext",
                 format!("{service} has no logins; use submission for users"),
             );
+        }
+        if service == Service::Http && listen.tls == TlsMode::Starttls {
+            return wrong("tls", "http has no command that begins TLS: use the protocol \"https\"".into());
         }
         if !listen.trusted_networks.is_empty() && !service.is_submission() {
             return wrong(

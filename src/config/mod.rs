@@ -37,7 +37,7 @@ pub use listener::{ListenerConfig, Networks, Persona, TlsMode};
 pub use metrics::Metrics;
 pub use mistaken::MistakenPlaces;
 use settings::ACCOUNTS;
-pub use settings::{ChangeDetection, Config, Development, Pop3, Sandbox, UnknownRecipients};
+pub use settings::{ChangeDetection, Config, Development, Http, Pop3, Sandbox, UnknownRecipients};
 
 impl Config {
     /// Reads and checks a configuration file. Relative paths are relative to its directory.
@@ -86,6 +86,7 @@ impl Config {
             transcript_bodies: false,
             listen: vec![listen(Service::Smtp, smtp), listen(Service::Pop3, pop3)],
             pop3: Pop3::default(),
+            http: Http::default(),
             tls: None,
             log: Log::default(),
             metrics: Metrics::default(),
@@ -94,6 +95,16 @@ impl Config {
         };
         config.check().map_err(|mistake| Error::Development(mistake.why))?;
         Ok(config)
+    }
+
+    /// Adds a listener for the web API.
+    ///
+    /// # Errors
+    /// The address is taken, or is not loopback although it has to be.
+    pub fn with_http(mut self, address: SocketAddr) -> Result<Self, Error> {
+        self.listen.push(ListenerConfig::new(Service::Http, Endpoint::Ip(address), false));
+        self.check().map_err(|mistake| Error::Development(mistake.why))?;
+        Ok(self)
     }
 
     /// Settings that are valid but probably not intended.
@@ -257,7 +268,7 @@ max_message_size = "10 MiB"
         });
         let config = load(&proposed.collect::<Vec<_>>().join("\n").replace("tls = \"none\"", "")).unwrap();
         let services: Vec<&str> = config.listen.iter().map(|listen| listen.protocol.name()).collect();
-        assert_eq!(services, ["smtp", "pop3", "submission", "submissions", "pop3s", "lmtp"]);
+        assert_eq!(services, ["smtp", "pop3", "submission", "submissions", "pop3s", "http", "lmtp"]);
         assert!(config.tls.is_some());
     }
 

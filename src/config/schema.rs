@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::de::{DeTable, Deserializer};
 
 use super::{
-    ChangeDetection, Config, Metrics, Pop3, Sandbox, UnknownRecipients,
+    ChangeDetection, Config, Http, Metrics, Pop3, Sandbox, UnknownRecipients,
     error::ConfigError,
     keys::{LISTENERS, Sections, names},
     listener,
@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     limits::{
-        AuthLimits, ConnectionLimits, DeliveryLimits, DiskLimits, IndexLimits, Limits, Pop3Limits,
-        QuotaLimits, SmtpLimits, SpoolLimits, TlsLimits, TranscriptLimits,
+        AuthLimits, ConnectionLimits, DeliveryLimits, DiskLimits, HttpLimits, IndexLimits, Limits,
+        Pop3Limits, QuotaLimits, SmtpLimits, SpoolLimits, TlsLimits, TranscriptLimits,
     },
     logging::Log,
     proto::smtp::address::fold_domain,
@@ -56,6 +56,8 @@ struct File {
     #[serde(default)]
     pop3: Pop3,
     #[serde(default)]
+    http: Http,
+    #[serde(default)]
     log: Log,
     #[serde(default)]
     metrics: Metrics,
@@ -69,11 +71,13 @@ pub(super) const SECTIONS: Sections = Sections(&[
     (LISTENERS, names::<listener::Section>),
     ("tls", names::<tls::Section>),
     ("pop3", names::<Pop3>),
+    ("http", names::<Http>),
     ("log", names::<Log>),
     ("metrics", names::<Metrics>),
     ("limits", names::<Limits>),
     ("limits.smtp", names::<SmtpLimits>),
     ("limits.pop3", names::<Pop3Limits>),
+    ("limits.http", names::<HttpLimits>),
     ("limits.connections", names::<ConnectionLimits>),
     ("limits.tls", names::<TlsLimits>),
     ("limits.auth", names::<AuthLimits>),
@@ -112,6 +116,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<(Config, Vec<String>)
         transcript_bodies: file.transcript_bodies,
         listen: listen.collect::<Result<_, ConfigError>>()?,
         pop3: file.pop3,
+        http: Http { hosts: file.http.hosts.iter().map(|name| domain(name)).collect() },
         tls,
         log: Log { destination: file.log.destination.relative_to(directory), ..file.log },
         metrics: Metrics { file: file.metrics.file.map(|path| directory.join(path)), ..file.metrics },
@@ -192,6 +197,7 @@ mod tests {
                 listen(Service::Pop3, "[::1]:1110", LineEndings::Lenient, rfc1081),
             ],
             pop3: Pop3 { expire: Some(pop3::Expire::Days(30)) },
+            http: Http::default(),
             tls: None,
             log: Log::default(),
             metrics: Metrics::default(),

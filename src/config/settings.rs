@@ -45,6 +45,8 @@ pub struct Config {
     pub listen: Vec<ListenerConfig>,
     /// Settings of all POP3 listeners.
     pub pop3: Pop3,
+    /// Settings of all HTTP listeners.
+    pub http: Http,
     /// Certificate and key of all listeners with TLS.
     #[serde(serialize_with = "tls_section")]
     pub tls: Option<CertificatePair>,
@@ -74,6 +76,14 @@ pub struct Development {
 pub struct Pop3 {
     /// Age at which messages expire; `None` keeps them and announces nothing.
     pub expire: Option<pop3::Expire>,
+}
+
+/// The section `[http]`, for all HTTP listeners.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Names under which browsers reach the server, beside its hostname and those of loopback.
+    pub hosts: Vec<String>,
 }
 
 /// Treatment of users without an account.

@@ -56,8 +56,11 @@ impl Config {
             let address = address.into();
             ListenerConfig { protocol, address, tls: TlsMode::Implicit, trusted_networks, ..listen.clone() }
         };
-        let secure: Vec<_> = self.listen.iter().map(secure).collect();
-        self.listen.iter_mut().for_each(|listen| listen.tls = TlsMode::Starttls);
+        let has_starttls = |listen: &ListenerConfig| listen.protocol != Service::Http;
+        let secure: Vec<_> = self.listen.iter().filter(|listen| has_starttls(listen)).map(secure).collect();
+        for listen in self.listen.iter_mut().filter(|listen| has_starttls(listen)) {
+            listen.tls = TlsMode::Starttls;
+        }
         self.listen.extend(secure);
         self.tls = Some(pair);
         self.check().map_err(|mistake| Error::Development(mistake.why))?;

@@ -6,7 +6,7 @@ use super::{Connection, ConnectionState, EvictionPriority, EvictionStage, Outbox
 use crate::{
     clock::Now,
     logging,
-    proto::{self, BodyProgress, ResetOn, Step, Timeouts, event::Event},
+    proto::{self, BodyProgress, ResetOn, SessionPhase, Step, Timeouts, event::Event},
 };
 
 impl Connection {
@@ -94,8 +94,16 @@ impl Connection {
     /// Closes the connection to make room, with this last reply.
     pub fn evict(&mut self, last_words: &str, why: &'static str, now: Now) {
         let was_over = self.is_closing();
+        // Inside a message or a document the client would take any text for a part of it.
+        let is_sending = match self.session.session_phase() {
+            SessionPhase::Sending => true,
+            SessionPhase::RequestHead => !self.outbox.is_empty(),
+            _ => false,
+        };
         match self.state {
-            ConnectionState::Running | ConnectionState::Paused(_) => self.close_with_error(last_words, now),
+            ConnectionState::Running | ConnectionState::Paused(_) if !is_sending => {
+                self.close_with_error(last_words, now);
+            }
             _ => self.state = ConnectionState::Closed,
         }
         if !was_over {

@@ -1,7 +1,10 @@
 //! The cost of a pump, so that a turn of the loop with a thousand busy connections ends in time. The cost is counted
 //! and not measured: the same octets are the same work on every machine.
 
-use crate::{limits::Limits, proto::sasl};
+use crate::{
+    limits::Limits,
+    proto::{http, sasl},
+};
 
 /// The share of its budget that a connection gets in one pump, so that every ready connection is pumped soon.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +52,8 @@ pub(super) fn pump_cost(steps: usize, octets: usize, is_handshake: bool) -> usiz
 /// The number of octets that an inbox may hold: those of one turn, but always one more than the longest line, so that
 /// the session can see that a line is too long.
 pub(super) fn inbox_capacity(limits: &Limits) -> usize {
-    let longest_line = limits.smtp.max_line_length.max(limits.pop3.max_line_length).max(sasl::LINE);
+    let longest = [limits.smtp.max_line_length, limits.pop3.max_line_length, sasl::LINE, http::MAX_HEAD];
+    let longest_line = longest.into_iter().fold(0, usize::max);
     limits.connections.max_octets_per_turn.max(longest_line + 1)
 }
 

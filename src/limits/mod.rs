@@ -14,8 +14,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use sections::{
-    AuthLimits, ConnectionLimits, DeliveryLimits, DiskLimits, IndexLimits, Pop3Limits, QuotaLimits,
-    SmtpLimits, SpoolLimits, TlsLimits, TranscriptLimits,
+    AuthLimits, ConnectionLimits, DeliveryLimits, DiskLimits, HttpLimits, IndexLimits, Pop3Limits,
+    QuotaLimits, SmtpLimits, SpoolLimits, TlsLimits, TranscriptLimits,
 };
 pub(crate) use units::text_in_configuration;
 pub use units::{Size, Span};
@@ -29,6 +29,8 @@ pub struct Limits {
     pub smtp: SmtpLimits,
     /// Sessions of POP3, and the messages that they list.
     pub pop3: Pop3Limits,
+    /// Sessions of the web API.
+    pub http: HttpLimits,
     /// Connections of all services, and their share of a turn of the loop.
     pub connections: ConnectionLimits,
     /// Handshakes, and the polling of the certificate.

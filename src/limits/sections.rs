@@ -117,6 +117,24 @@ impl Default for Pop3Limits {
     }
 }
 
+/// The section `[limits.http]`: sessions of the web API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpLimits {
+    /// The longest time between a response and the next request.
+    pub idle_timeout: Span,
+    /// The longest time until the head of a request is there, and the longest silence inside its body.
+    pub request_timeout: Span,
+    /// The longest time that output may wait until the client reads any of it.
+    pub write_timeout: Span,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self { idle_timeout: Span::secs(60), request_timeout: Span::secs(30), write_timeout: Span::secs(60) }
+    }
+}
+
 /// The section `[limits.tls]`: handshakes, and the polling of the certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

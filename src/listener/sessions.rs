@@ -8,6 +8,7 @@ use crate::{
         Session,
         factory::SessionFactory,
         fault_injection::{FaultySession, SequenceCounts},
+        http::{self, HttpConfig, LoginPolicy},
         pop3::{self, Pop3Config},
         protocol::Protocol,
         request::ConnId,
@@ -68,8 +69,11 @@ impl Sessions {
     pub(super) fn session(&self, listen: &ListenerConfig, peer: IpAddr, id: ConnId) -> Box<dyn Session> {
         let session = self.factory(listen, peer).session(peer, id);
         match &self.faults {
-            Some(counts) => Box::new(FaultySession::new(session, Rc::clone(counts))),
-            None => session,
+            // No request of the web API has an address that asks for a fault.
+            Some(counts) if listen.persona != Persona::Http => {
+                Box::new(FaultySession::new(session, Rc::clone(counts)))
+            }
+            _ => session,
         }
     }
 
@@ -119,6 +123,17 @@ fn factory(
             let config = SessionConfig { hostname, line_endings, syntax, limits, pedantic, protocol };
             Box::new(pop3::Factory::new(config))
         }
+        Persona::Http => {
+            let login = match () {
+                () if config.development.is_some() => LoginPolicy::Off,
+                () if plaintext_auth => LoginPolicy::InClear,
+                () => LoginPolicy::UnderTls,
+            };
+            let bound = listen.address.ip().map(|address| address.ip()).filter(|ip| !ip.is_unspecified());
+            let protocol = HttpConfig { login, hosts: config.http.hosts.clone(), bound };
+            let config = SessionConfig { hostname, line_endings, syntax, limits, pedantic, protocol };
+            Box::new(http::Factory::new(config))
+        }
     }
 }
 
@@ -131,6 +146,7 @@ mod tests {
     fn each_service_has_sessions_of_its_protocol_and_their_settings_say_so() {
         let loopback = "127.0.0.1:0".parse().unwrap();
         let config = Config::development("/spool".into(), (loopback, loopback), false).unwrap();
+        let config = config.with_http(loopback).unwrap();
         let peer = IpAddr::from([192, 0, 2, 1]);
         for service in Service::ALL {
             let same = |listen: &&ListenerConfig| {
@@ -143,7 +159,8 @@ mod tests {
             assert_eq!(factory.protocol(), service.protocol(), "{service}");
             let settings = factory.settings(ConnId(1)).directives;
             assert_eq!(settings[0], ("protocol", service.protocol().directive().to_owned()), "{service}");
-            assert!(settings.contains(&("tls", "offered".to_owned())), "{service}: {settings:?}");
+            let offers_tls = settings.contains(&("tls", "offered".to_owned()));
+            assert_eq!(offers_tls, factory.protocol() != Protocol::Http, "{service}: {settings:?}");
         }
     }
 }

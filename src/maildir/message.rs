@@ -161,19 +161,41 @@ pub fn mark_seen(maildir: &Maildir, wanted: MessageRef<'_>) -> Result<Option<Fil
             return Ok((subdir, name.to_bytes().into()));
         }
         let seen = c_string(name::with_flag(name.to_bytes(), b'S'));
-        let (from, to) = (maildir.dir(subdir), maildir.dir(Subdir::Cur));
-        // No file is overwritten, because another file may have this identity too.
-        let renamed = match fs::renameat_with(from, name, to, &seen, RenameFlags::NOREPLACE) {
-            Err(Errno::INVAL | Errno::NOSYS) => fs::linkat(from, name, to, &seen, AtFlags::empty())
-                .and_then(|()| fs::unlinkat(from, name, AtFlags::empty())),
-            done => done,
-        };
-        match renamed {
-            Ok(()) => Ok((Subdir::Cur, seen.to_bytes().into())),
-            Err(Errno::EXIST | Errno::NAMETOOLONG) => Ok((subdir, name.to_bytes().into())),
-            Err(error) => Err(Error::at(path_of(maildir, Subdir::Cur, &seen), "rename", error)),
-        }
+        rename_flags(maildir, (subdir, name), (Subdir::Cur, seen))
     })
+}
+
+/// Removes the flag `S` of a message, and returns its new name, as [`mark_seen`] does.
+pub fn mark_unseen(maildir: &Maildir, wanted: MessageRef<'_>) -> Result<Option<FileName>, Error> {
+    with_current_name(maildir, wanted, |subdir, name| {
+        let flags = name::flags(name.to_bytes());
+        if !flags.contains(&b'S') {
+            return Ok((subdir, name.to_bytes().into()));
+        }
+        let others: Vec<u8> = flags.iter().copied().filter(|flag| *flag != b'S').collect();
+        let unseen = c_string(name::with_flags(name.to_bytes(), &others));
+        rename_flags(maildir, (subdir, name), (subdir, unseen))
+    })
+}
+
+/// Renames a message whose flags change.
+fn rename_flags(
+    maildir: &Maildir,
+    (subdir, name): (Subdir, &CString),
+    (to, new): (Subdir, CString),
+) -> Result<FileName, Error> {
+    let (from_dir, to_dir) = (maildir.dir(subdir), maildir.dir(to));
+    // No file is overwritten, because another file may have this identity too.
+    let renamed = match fs::renameat_with(from_dir, name, to_dir, &new, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) => fs::linkat(from_dir, name, to_dir, &new, AtFlags::empty())
+            .and_then(|()| fs::unlinkat(from_dir, name, AtFlags::empty())),
+        done => done,
+    };
+    match renamed {
+        Ok(()) => Ok((to, new.to_bytes().into())),
+        Err(Errno::EXIST | Errno::NAMETOOLONG) => Ok((subdir, name.to_bytes().into())),
+        Err(error) => Err(Error::at(path_of(maildir, to, &new), "rename", error)),
+    }
 }
 
 fn with_current_name(

@@ -14,6 +14,7 @@ pub mod event;
 pub mod factory;
 pub mod fault_injection;
 pub mod folder;
+pub mod http;
 pub mod injection;
 pub mod loggable;
 pub mod mailbox;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{pop3, smtp, vocabulary::Vocabulary};
+use super::{http, pop3, smtp, vocabulary::Vocabulary};
 
 /// A protocol that listeners speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,11 +16,13 @@ pub enum Protocol {
     Lmtp,
     /// Serves the mail of one mailbox (RFC 1939).
     Pop3,
+    /// Serves mail to browsers and test programs (RFC 9112).
+    Http,
 }
 
 impl Protocol {
     /// All protocols, for tests and searches by name.
-    pub const ALL: [Self; 3] = [Self::Smtp, Self::Lmtp, Self::Pop3];
+    pub const ALL: [Self; 4] = [Self::Smtp, Self::Lmtp, Self::Pop3, Self::Http];
 
     /// The name in the log.
     pub const fn name(self) -> &'static str {
@@ -28,6 +30,7 @@ impl Protocol {
             Self::Smtp => "smtp",
             Self::Lmtp => "lmtp",
             Self::Pop3 => "pop3",
+            Self::Http => "http",
         }
     }
 
@@ -37,6 +40,7 @@ impl Protocol {
         match self {
             Self::Smtp | Self::Lmtp => "smtp",
             Self::Pop3 => "pop3",
+            Self::Http => "http",
         }
     }
 
@@ -50,6 +54,7 @@ impl Protocol {
         match self {
             Self::Smtp | Self::Lmtp => smtp::reply::INTERNAL.line(),
             Self::Pop3 => pop3::reply::INTERNAL.line(),
+            Self::Http => http::internal_error(),
         }
     }
 
@@ -58,6 +63,7 @@ impl Protocol {
         match self {
             Self::Smtp | Self::Lmtp => smtp::reply::TOO_MANY_CONNECTIONS.line(),
             Self::Pop3 => pop3::reply::TOO_MANY_CONNECTIONS.line(),
+            Self::Http => http::too_many_connections(),
         }
     }
 
@@ -66,6 +72,7 @@ impl Protocol {
         match self {
             Self::Smtp | Self::Lmtp => &smtp::VOCABULARY,
             Self::Pop3 => &pop3::VOCABULARY,
+            Self::Http => &http::VOCABULARY,
         }
     }
 }
@@ -87,12 +94,24 @@ pub enum Service {
     Pop3,
     /// POP3 over TLS from the first octet (RFC 8314).
     Pop3s,
+    /// The web API, for users who log in.
+    Http,
+    /// The web API over TLS from the first octet (RFC 9110 section 4.2.2).
+    Https,
 }
 
 impl Service {
     /// All services, each at the position of its number.
-    pub const ALL: [Self; 6] =
-        [Self::Smtp, Self::Submission, Self::Submissions, Self::Lmtp, Self::Pop3, Self::Pop3s];
+    pub const ALL: [Self; 8] = [
+        Self::Smtp,
+        Self::Submission,
+        Self::Submissions,
+        Self::Lmtp,
+        Self::Pop3,
+        Self::Pop3s,
+        Self::Http,
+        Self::Https,
+    ];
 
     /// The name in the configuration, the log, the metrics and the ports file.
     pub const fn name(self) -> &'static str {
@@ -103,6 +122,8 @@ impl Service {
             Self::Lmtp => "lmtp",
             Self::Pop3 => "pop3",
             Self::Pop3s => "pop3s",
+            Self::Http => "http",
+            Self::Https => "https",
         }
     }
 
@@ -112,6 +133,7 @@ impl Service {
             Self::Smtp | Self::Submission | Self::Submissions => Protocol::Smtp,
             Self::Lmtp => Protocol::Lmtp,
             Self::Pop3 | Self::Pop3s => Protocol::Pop3,
+            Self::Http | Self::Https => Protocol::Http,
         }
     }
 
@@ -121,7 +143,8 @@ impl Service {
         match self {
             Self::Submissions => Self::Submission,
             Self::Pop3s => Self::Pop3,
-            Self::Smtp | Self::Submission | Self::Lmtp | Self::Pop3 => self,
+            Self::Https => Self::Http,
+            Self::Smtp | Self::Submission | Self::Lmtp | Self::Pop3 | Self::Http => self,
         }
     }
 

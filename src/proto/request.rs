@@ -12,6 +12,7 @@ pub use super::mailbox::{Destination, Mailbox};
 use super::{
     destinations::Destinations,
     folder::Folder,
+    http::api::{ApiRequest, Document},
     smtp::address::{Address, ReversePath},
 };
 
@@ -40,6 +41,8 @@ pub enum Request {
     Receive(ReceiveRequest),
     /// Reads or changes a mailbox.
     Maildrop(MaildropRequest),
+    /// Reads or changes the messages of one mailbox, or of all, for the web API.
+    Api(ApiRequest),
 }
 
 /// A request about an inbound message.
@@ -116,7 +119,7 @@ pub enum Access {
 #[derive(Debug)]
 pub enum Response {
     /// Success of [`ReceiveRequest::CheckSpace`], [`ReceiveRequest::Begin`], [`ReceiveRequest::Spill`],
-    /// [`ReceiveRequest::Discard`] or [`MaildropRequest::Update`].
+    /// [`ReceiveRequest::Discard`], [`MaildropRequest::Update`] or a subscription to events.
     Done,
     /// The message is durable and visible for every recipient without a failure. The items are in the order of the
     /// envelope. The list may be empty if there is no failure.
@@ -132,6 +135,8 @@ pub enum Response {
         /// True if they end the file.
         last: bool,
     },
+    /// The content of a response of the web API.
+    Document(Document),
     /// The request failed, and the backend keeps nothing of it.
     Failed(Failure),
 }
@@ -139,7 +144,10 @@ pub enum Response {
 impl Response {
     /// The octets of mail in it.
     pub(crate) fn mail_octets(&self) -> usize {
-        if let Self::Chunk { bytes, .. } = self { bytes.len() } else { 0 }
+        match self {
+            Self::Chunk { bytes, .. } | Self::Document(Document { bytes, .. }) => bytes.len(),
+            _ => 0,
+        }
     }
 }
 
@@ -242,6 +250,11 @@ pub trait AccountDirectory {
     /// True if messages that the user submits are also filed in the user's folder `Sent`.
     fn wants_sent_copy(&self, _user: &Mailbox) -> bool {
         true
+    }
+
+    /// True if the user may read and change the mail of all users.
+    fn is_admin(&self, _user: &Mailbox) -> bool {
+        false
     }
 
     /// True if the mailbox is already known to be full. False guarantees nothing, because the check at the

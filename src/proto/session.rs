@@ -1,10 +1,11 @@
 //! The interface between a session and its connection: the trait, and the plain values that they exchange.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     SessionPhase,
     buffer::{Inbox, Outbox},
+    http::api::MailEvent,
     request::{AccountDirectory, Mailbox, Request, Response},
 };
 use crate::clock::Now;
@@ -132,6 +133,8 @@ pub enum SessionEvent {
         /// The number of messages in it now.
         messages: usize,
     },
+    /// Messages have arrived, changed or gone in a mailbox that the session has subscribed to.
+    Mail(Arc<MailEvent>),
 }
 
 /// One session of one protocol.

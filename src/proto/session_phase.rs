@@ -20,6 +20,8 @@ pub enum SessionPhase {
     Transaction,
     Sending,
     Update,
+    RequestHead,
+    RequestBody,
     /// A request is pending or a reply is delayed, so the next phase is not known yet.
     Pending,
     Ended,
@@ -27,7 +29,7 @@ pub enum SessionPhase {
 
 use SessionPhase::{
     AuthPassword, AuthPlain, AuthUser, Authorization, Chunk, Chunks, Data, Ended, Greeted, Pending,
-    Recipients, Sender, Sending, Start, Transaction, Update, UserGiven,
+    Recipients, RequestBody, RequestHead, Sender, Sending, Start, Transaction, Update, UserGiven,
 };
 
 impl SessionPhase {
@@ -48,7 +50,7 @@ impl SessionPhase {
 
     /// True if the client's octets are message data.
     pub fn is_data(self) -> bool {
-        matches!(self, Data | Chunk)
+        matches!(self, Data | Chunk | RequestBody)
     }
 
     fn row(self) -> (Self, &'static str, &'static str) {
@@ -57,7 +59,7 @@ impl SessionPhase {
 }
 
 /// Each phase with its name and description in transcripts. Kept transcripts have the names.
-const TABLE: [(SessionPhase, &str, &str); 17] = [
+const TABLE: [(SessionPhase, &str, &str); 19] = [
     (Start, "start", "nobody has said hello yet"),
     (Greeted, "greeted", "hello was said, no message is begun"),
     (Sender, "sender", "a message is begun, and has no recipient yet"),
@@ -73,6 +75,8 @@ const TABLE: [(SessionPhase, &str, &str); 17] = [
     (Transaction, "transaction", "the mailbox is open, and locked for this session"),
     (Sending, "sending", "a message is on its way to the client"),
     (Update, "update", "what was marked is being deleted"),
+    (RequestHead, "request", "the next request may come"),
+    (RequestBody, "body", "as many octets as Content-Length counted are the body of the request"),
     (Pending, "between", "the answer is not known yet"),
     (Ended, "over", "the session has ended"),
 ];

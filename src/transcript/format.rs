@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::{
     limits::Span,
     printable::is_hidden,
+    proto::http::api::{ApiAction, ApiRequest, Selection},
     proto::request::{Envelope, Failure, MaildropRequest, ReceiveRequest, Recipient, Request, Response},
 };
 
@@ -132,7 +133,32 @@ pub fn format_request(request: &Request, body: &[u8], detail: bool) -> String {
         Request::Maildrop(MaildropRequest::Update { delete, seen }) => {
             format!("? update delete={delete:?} seen={seen:?}")
         }
+        Request::Api(request) => api_request(request),
     }
+}
+
+/// A request of the web API: the mailbox, or `*` for all, and the action.
+fn api_request(ApiRequest { scope, action }: &ApiRequest) -> String {
+    let text = |text: &str| quoted(text.as_bytes());
+    let selection = |selection: &Selection| match selection {
+        Selection::All => "*".to_owned(),
+        Selection::Ids(ids) => ids.iter().map(|id| text(id)).collect::<Vec<_>>().join(","),
+        Selection::Search(search) => format!("search {}", text(search)),
+    };
+    let action = match action {
+        ApiAction::Ready => "ready".to_owned(),
+        ApiAction::Info => "info".to_owned(),
+        ApiAction::List { search, start, limit } => {
+            format!("list search={} start={start} limit={limit}", text(search))
+        }
+        ApiAction::Message(name, view) => format!("message {name} {view}"),
+        ApiAction::Continue { from } => format!("continue from={from}"),
+        ApiAction::Find { search } => format!("find search={}", text(search)),
+        ApiAction::Delete(messages) => format!("delete {}", selection(messages)),
+        ApiAction::SetRead(messages, read) => format!("set read={read} {}", selection(messages)),
+        ApiAction::Subscribe => "subscribe".to_owned(),
+    };
+    format!("? api mailbox={scope} {action}")
 }
 
 /// The address, with the mailbox if its name differs, and the folder if there is one.
@@ -190,6 +216,17 @@ pub fn format_response(response: &Response, now: SystemTime, ages: bool) -> Opti
         }
         Response::Chunk { bytes, last } => {
             format!("! chunk {}{}", quoted(bytes), if *last { " last" } else { "" })
+        }
+        Response::Document(document) => {
+            let name = |name: &String| format!(" name={}", quoted(name.as_bytes()));
+            let etag = |etag: &String| format!(" etag={}", quoted(etag.as_bytes()));
+            let name = document.file_name.as_ref().map(name).unwrap_or_default();
+            let etag = document.etag.as_ref().map(etag).unwrap_or_default();
+            format!(
+                "! document {} octets={}{name}{etag}",
+                quoted(document.content_type.as_bytes()),
+                document.length
+            )
         }
         Response::Failed(Failure::AuthFailed { delay }) => format!("! denied {}", format_duration(*delay)),
         Response::Failed(failure) => format!("! failed {}", failure.name()),

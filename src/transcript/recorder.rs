@@ -3,6 +3,8 @@
 //! The rule: it records everything needed to replay the session as a dialogue of the tests, and nothing that
 //! could be a password. It never blocks.
 
+mod server_output;
+
 use std::{
     cell::RefCell,
     collections::HashSet,
@@ -21,8 +23,7 @@ use crate::{
         buffer::{Inbox, Outbox},
         folder::Folder,
         request::{
-            AccountDirectory, Failure, Lookup, Mailbox, MaildropRequest, Quota, ReceiveRequest, Request,
-            Response,
+            AccountDirectory, Lookup, Mailbox, MaildropRequest, Quota, ReceiveRequest, Request, Response,
         },
         smtp::address::Address,
     },
@@ -57,6 +58,8 @@ pub struct Recorder {
     message: Option<ElidedData>,
     /// True if the last response was a piece of a message.
     sends_chunk: bool,
+    /// True if the last response was a document, which may be mail.
+    sends_document: bool,
     /// The lookups that are already recorded.
     recorded_lookups: HashSet<String>,
     pending_text: String,
@@ -88,6 +91,7 @@ impl Recorder {
             ended_with_cr: false,
             message: None,
             sends_chunk: false,
+            sends_document: false,
             recorded_lookups: HashSet::new(),
             pending_text: String::new(),
         }
@@ -125,7 +129,7 @@ impl Recorder {
         if closes && !inbox.is_empty() {
             self.record_unread(inbox.unread());
         }
-        self.record_server(output, after);
+        self.record_server(output, before, after);
         self.record_step(&step);
         self.record_phase(if closes || matches!(step, Step::Abort) { SessionPhase::Ended } else { after });
         self.send();
@@ -187,7 +191,8 @@ impl Recorder {
         let body = self.body.get_or_insert_with(|| ElidedData::following(ended_with_cr));
         body.feed(input);
         if ended {
-            let has_a_dot = after != SessionPhase::Ended && before != SessionPhase::Chunk;
+            let has_a_dot = after != SessionPhase::Ended
+                && !matches!(before, SessionPhase::Chunk | SessionPhase::RequestBody);
             let dot = if has_a_dot { body.without_dot() } else { b"" };
             self.flush_body();
             if !dot.is_empty() {
@@ -216,54 +221,6 @@ impl Recorder {
         self.flush_body();
         if !self.partial_input.rest().is_empty() || !unread.is_empty() {
             self.line("C| ***");
-        }
-    }
-
-    // The server
-
-    fn record_server(&mut self, output: &[u8], after: SessionPhase) {
-        if !mem::take(&mut self.sends_chunk) || self.records_bodies {
-            return self.record_server_lines(output);
-        }
-        let mut text = output;
-        if self.message.is_none() {
-            if !output.starts_with(b"+OK") {
-                // The session noticed that the file has changed since it was listed.
-                if let Some(read) = self.read_request.take() {
-                    self.line(&read);
-                }
-                self.line(&format!("! failed {}", Failure::Changed.name()));
-                return self.record_server_lines(output);
-            }
-            let reply = memchr::memchr(b'\n', output).map_or(output.len(), |end| end + 1);
-            self.record_server_lines(&output[..reply]);
-            self.message = Some(ElidedData::default());
-            text = &output[reply..];
-        }
-        let end = if after == SessionPhase::Sending { None } else { text.strip_suffix(b".\r\n") };
-        let Some(message) = &mut self.message else { return };
-        message.feed(end.unwrap_or(text));
-        if after != SessionPhase::Sending {
-            self.flush_message();
-        }
-        if end.is_some() {
-            self.line("S: .");
-        }
-    }
-
-    fn flush_message(&mut self) {
-        if let Some(message) = self.message.take() {
-            self.line(&format!("S~ {}", message.summary()));
-        }
-    }
-
-    fn record_server_lines(&mut self, output: &[u8]) {
-        for line in self.partial_output.feed(output) {
-            let text = line.strip_suffix(b"\r\n").unwrap_or(&line);
-            self.line(format!("S: {}", format::escaped(text)).trim_end());
-        }
-        if let Some(begun) = self.partial_output.too_long() {
-            self.line(&format!("S| {}", format::escaped(&begun)));
         }
     }
 
@@ -316,6 +273,7 @@ impl Recorder {
     pub fn record_response(&mut self, response: &Response, changes: &[String], now: Now) {
         self.write_time(now);
         self.sends_chunk = matches!(response, Response::Chunk { .. });
+        self.sends_document = matches!(response, Response::Document(_));
         match (self.routine_request.take(), response) {
             (Some(_), Response::Done) => {}
             (Some(read), Response::Chunk { .. }) => self.read_request = Some(read),
@@ -346,13 +304,20 @@ impl Recorder {
     /// Records an event that the session did not ask for.
     pub fn record_event(&mut self, event: &SessionEvent, now: Now) {
         self.write_time(now);
-        let SessionEvent::MailboxChanged { mailbox, messages } = event;
-        self.line(&format!("# mailbox: {mailbox} changed, messages={messages}"));
+        match event {
+            SessionEvent::MailboxChanged { mailbox, messages } => {
+                self.line(&format!("# mailbox: {mailbox} changed, messages={messages}"));
+            }
+            SessionEvent::Mail(event) => {
+                self.line(&format!("# mailbox: {} {}", event.mailbox, event.kind.name()))
+            }
+        }
     }
 
     /// Records that the client has closed and the session has nothing more to do.
     pub fn record_client_close(&mut self, unread: &[u8], now: Now) {
         self.write_time(now);
+        self.flush_message();
         self.record_partial_line(unread);
         self.line(". end");
         self.record_end(". close");

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::proto::{
-    SessionPhase, loggable, pop3,
+    SessionPhase, http, loggable, pop3,
     protocol::Protocol,
     sasl::{self, BadResponse, Credentials},
     smtp::command,
@@ -52,6 +52,11 @@ impl Redactor {
         }
     }
 
+    /// True if the session speaks HTTP.
+    pub(super) fn is_http(&self) -> bool {
+        self.protocol == Protocol::Http
+    }
+
     /// True during an exchange of AUTH, and after a USER with more than a name. The name is then as secret as the
     /// password.
     pub(super) fn hides_user(&self) -> bool {
@@ -87,6 +92,9 @@ impl Redactor {
 
     /// Masks a command. `None` if it contains no secret. Most listeners accept blanks before it.
     fn redact_command(&mut self, line: &[u8]) -> Option<Vec<u8>> {
+        if self.protocol == Protocol::Http {
+            return redact_request_line(line);
+        }
         let text = Syntax::Forgiving.command(line);
         let blanks = &line[..line.len() - text.len()];
         Some([blanks, &self.redact_words(text, blanks.len())?].concat())
@@ -243,6 +251,23 @@ impl Redactor {
     }
 }
 
+/// Masks a line of the head of an HTTP request. `None` if it is a request line, or a field that is no secret.
+fn redact_request_line(line: &[u8]) -> Option<Vec<u8>> {
+    let (method, rest) = command::split(line);
+    let is_request = http::is_method(method)
+        && rest.starts_with(b"/")
+        && (rest.ends_with(b" HTTP/1.1") || rest.ends_with(b" HTTP/1.0"));
+    let name = memchr::memchr(b':', line).map(|end| &line[..end]);
+    match name {
+        _ if is_request || line.is_empty() => None,
+        Some(name) if http::loggable_field(name) => None,
+        Some(name) if !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-') => {
+            Some([name, b": ", HIDDEN].concat())
+        }
+        _ => Some(HIDDEN.to_vec()),
+    }
+}
+
 /// The mask of the first secret.
 const HIDDEN: &[u8] = b"***";
 /// The longest line of a command for a pedantic listener (RFC 5321 section 4.5.3.1.4).
@@ -273,6 +298,23 @@ mod tests {
             ["USER bob\r\n", "PASS\r\n", "list 1\r\n", "AUTH\r\n", "AUTH PLAIN\r\n", "AUTH PLAIN =\r\n"]
         {
             assert_eq!(shown(Protocol::Pop3, SessionPhase::Authorization, line), line);
+        }
+    }
+
+    #[test]
+    fn only_harmless_lines_of_an_http_request_are_shown() {
+        for (line, expected) in [
+            ("GET /api/v1/messages?start=1 HTTP/1.1\r\n", "GET /api/v1/messages?start=1 HTTP/1.1\r\n"),
+            ("Host: localhost:8025\r\n", "Host: localhost:8025\r\n"),
+            ("\r\n", "\r\n"),
+            ("Authorization: Basic Ym9iOng=\r\n", "Authorization: ***\r\n"),
+            ("authorization: /hunter2 HTTP/1.1\r\n", "authorization: ***\r\n"),
+            ("Cookie: a=b\r\n", "Cookie: ***\r\n"),
+            ("X-Token: hunter2\r\n", "X-Token: ***\r\n"),
+            ("hunter2\r\n", "***\r\n"),
+            ("GET hunter2\r\n", "***\r\n"),
+        ] {
+            assert_eq!(shown(Protocol::Http, SessionPhase::RequestHead, line), expected, "{line:?}");
         }
     }
 

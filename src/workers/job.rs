@@ -16,7 +16,10 @@ use crate::{
         job::{IndexId, IndexJob, IndexResult, SessionChanges},
     },
     maildir::{Maildir, MessageEntry, OpenMessage, Usage, lock::Lock, scan::DirTimes},
-    proto::request::{Access, ConnId, Failure, Mailbox, Secret},
+    proto::{
+        http::api::{ApiRequest, Document, MailEvent},
+        request::{Access, ConnId, Failure, Mailbox, Secret},
+    },
 };
 
 pub use super::spill::SpillTarget;
@@ -86,6 +89,20 @@ pub enum Job {
     },
     /// Scan or recheck a mailbox for its index, or stop watching it.
     Index(IndexId, IndexJob),
+    /// Serve a request of the web API.
+    Api {
+        /// The connection that gets the response.
+        conn: ConnId,
+        /// The request.
+        request: ApiRequest,
+        /// The message whose next piece the request is about.
+        reading: Option<Box<ReadMessage>>,
+    },
+    /// Compare the mailboxes with the last comparison, for the sessions that have subscribed to changes.
+    CompareMailboxes {
+        /// Whether there was no subscription before: changes count from now on.
+        reset: bool,
+    },
     /// Drop a value whose drop may wait for a disk, or frees much memory.
     Release(Release),
     /// Check the free space, and that the spool is in its place.
@@ -151,6 +168,10 @@ pub enum Completion {
     Delivered(ConnId, AckToken, Result<DeliveryReceipt, Failure>),
     /// The result of [`Job::Index`].
     Index(IndexId, IndexResult),
+    /// The result of [`Job::Api`].
+    Api(ConnId, Result<ApiOutcome, Failure>),
+    /// The result of [`Job::CompareMailboxes`].
+    MailChanged(Result<Vec<MailEvent>, Failure>),
     /// Accounts that were reloaded and are in force from now on.
     AccountsLoaded(Box<Accounts>),
 }
@@ -219,6 +240,44 @@ pub struct MessageChunk {
     pub still_open: Option<OpenMessage>,
 }
 
+/// The result of a request of the web API.
+#[derive(Debug)]
+pub enum ApiOutcome {
+    /// The content of the response.
+    Document {
+        /// The content, or its first piece.
+        document: Document,
+        /// The message, if there is more to read.
+        reading: Option<Box<ReadMessage>>,
+        /// The mailboxes that the request has changed.
+        changed: Vec<Mailbox>,
+    },
+    /// The next piece of a message.
+    Chunk {
+        /// The octets as stored.
+        bytes: Vec<u8>,
+        /// The message, if there is more to read.
+        reading: Option<Box<ReadMessage>>,
+    },
+}
+
+/// A message that a session of the web API reads in pieces. Its file is closed between them, because any number of clients
+/// may be slow, and each piece comes from the same version of it.
+#[derive(Debug)]
+pub struct ReadMessage {
+    /// The mailbox of the message.
+    pub mailbox: Mailbox,
+    /// The message, as it was listed.
+    pub entry: MessageEntry,
+}
+
+impl ApiOutcome {
+    /// A document that changed nothing.
+    pub(super) fn of(document: Document) -> Self {
+        Self::Document { document, reading: None, changed: Vec::new() }
+    }
+}
+
 /// The lock of a mailbox that a session has open. Dropping it closes the lock, and then sends
 /// [`Completion::Unlocked`] to the backend, so that the next login never finds the old lock.
 #[derive(Debug)]
@@ -253,6 +312,8 @@ impl Job {
             Self::Spill { conn, last, .. } => Completion::Spilled(*conn, last.clone(), Err(failure)),
             Self::CountUsage { conn, token, .. } => Completion::Counted(*conn, token.clone(), Err(failure)),
             Self::Index(id, job) => Completion::Index(*id, job.result_if_lost(failure)?),
+            Self::Api { conn, .. } => Completion::Api(*conn, Err(failure)),
+            Self::CompareMailboxes { .. } => Completion::MailChanged(Err(failure)),
             Self::Release(_) | Self::CheckSpool { .. } | Self::Tidy { .. } => return None,
         })
     }
@@ -268,8 +329,9 @@ impl Completion {
             | Self::Updated(conn, ..)
             | Self::Spilled(conn, ..)
             | Self::Counted(conn, ..)
+            | Self::Api(conn, _)
             | Self::Delivered(conn, ..) => Some(*conn),
-            Self::Unlocked(_) | Self::Index(..) | Self::AccountsLoaded(_) => None,
+            Self::Unlocked(_) | Self::Index(..) | Self::MailChanged(_) | Self::AccountsLoaded(_) => None,
         }
     }
 }

@@ -5,8 +5,11 @@
 //! completion returns them, so that a job blocks no other thread.
 
 mod ack_token;
+mod api_jobs;
+mod catalog;
 mod index_jobs;
 pub mod job;
+mod listings;
 mod run;
 pub mod spill;
 pub mod storage;

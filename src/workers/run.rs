@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Completion, Job, index_jobs,
+    Completion, Job, api_jobs, index_jobs,
     job::{MessageChunk, Update},
     spill,
     storage::{Storage, log_failure},
@@ -50,6 +50,10 @@ impl Job {
                 Completion::Counted(conn, token, Ok(count(storage, mailboxes)))
             }
             Self::Index(id, job) => Completion::Index(id, index_jobs::run(storage, id, job)?),
+            Self::Api { conn, request, reading } => {
+                Completion::Api(conn, api_jobs::run(storage, request, reading))
+            }
+            Self::CompareMailboxes { reset } => Completion::MailChanged(api_jobs::changes(storage, reset)),
             Self::Release(value) => {
                 drop(value);
                 return None;

@@ -9,6 +9,7 @@ use std::{
     time::SystemTime,
 };
 
+use super::catalog::Catalog;
 use crate::{
     index::watcher::Watcher,
     limits::{Limits, SCAN_TURN_SIZE},
@@ -38,6 +39,8 @@ pub struct Storage {
     pub scan_threads: Arc<ScanThreads>,
     /// Octets of a message read at a time.
     pub read_chunk: usize,
+    /// The lists of the web API.
+    pub(super) catalog: Catalog,
     /// Size in bytes of the largest file that is listed as a message.
     max_listed_size: AtomicU64,
     /// The largest number of mailboxes, if mail from strangers creates them.
@@ -71,6 +74,7 @@ impl Storage {
             watcher,
             scan_threads: Arc::new(ScanThreads::new(scan_threads)),
             read_chunk,
+            catalog: Catalog::default(),
             max_listed_size: largest_listed,
             max_mailboxes,
             mailboxes,

@@ -34,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fd_limits", &["limits"]),
     ("thread_limits", &["limits"]),
     ("proto", &["limits", "wire_size", "clock", "printable"]),
+    ("api", &["printable", "proto", "message_object"]),
     ("maildir", &["wire_size", "deferred_drop", "local_fs", "safe_file", "printable"]),
     ("metrics", &["proto", "open_regular", "safe_file"]),
     ("logging", &["limits", "proto", "metrics", "safe_file", "printable", "parking_queue"]),
@@ -86,6 +87,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "logging",
             "metrics",
             "parking_queue",
+            "printable",
+            "message_object",
+            "search",
+            "api",
         ],
     ),
     (
@@ -207,7 +212,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that are plain values: sessions, the MIME reader, and the modules that stand on it.
-const PLAIN: [&str; 4] = ["proto", "mime", "message_object", "search"];
+const PLAIN: [&str; 5] = ["proto", "mime", "message_object", "search", "api"];
 
 /// What they may not touch.
 const NOT_IN_PROTO: [&str; 5] = ["std::fs", "std::thread", "std::process", "SystemTime::now", "Instant"];

@@ -1,6 +1,7 @@
 //! The pages and the code agree: the manual, its recipes, the diagrams, the catalogue of faults, the figures, and the
 //! imports.
 
+mod api;
 mod bench_figures;
 #[path = "../common/mod.rs"]
 mod common;

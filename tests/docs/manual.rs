@@ -125,7 +125,8 @@ fn with_tls() -> Server {
 fn shell(commands: &str, server: &Server, dir: &Path) -> Result<(), String> {
     let commands = commands
         .replace("127.0.0.1:2525", &server.smtp().to_string())
-        .replace("127.0.0.1:1110", &server.pop3().to_string());
+        .replace("127.0.0.1:1110", &server.pop3().to_string())
+        .replace("127.0.0.1:8025", &server.addresses("http")[0].to_string());
     let mut path = vec![Path::new(env!("CARGO_BIN_EXE_restante")).parent().unwrap().to_owned()];
     path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     let done = Command::new("bash")

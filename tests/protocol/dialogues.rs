@@ -25,6 +25,11 @@ fn pop3() {
 }
 
 #[test]
+fn http() {
+    play_all("http", Some(Service::Http));
+}
+
+#[test]
 fn regress() {
     play_all("regress", None);
 }
@@ -98,6 +103,11 @@ fn smtp_is_the_same_over_tls() {
 #[test]
 fn pop3_is_the_same_over_tls() {
     play_over_tls("pop3", Service::Pop3, 30);
+}
+
+#[test]
+fn http_is_the_same_over_tls() {
+    play_over_tls("http", Service::Http, 20);
 }
 
 /// The dialogues of a directory, in order.

@@ -44,6 +44,21 @@ fn a_message_that_was_sent_is_found() {
 }
 
 #[test]
+fn a_test_reads_over_http() {
+    let server = Server::start();
+    tell_bob(server.smtp(), BOB, "over http");
+    let mut client = socket(server.http());
+    let path = format!("/box/{BOB}/wait?query=subject:over&timeout=10");
+    write!(client, "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", server.http()).unwrap();
+    let mut response = String::new();
+    client.read_to_string(&mut response).unwrap();
+    assert!(
+        response.starts_with("HTTP/1.1 200 ") && response.contains("\"Subject\":\"over http\""),
+        "{response}"
+    );
+}
+
+#[test]
 fn a_test_waits_for_what_comes_after_a_mark() {
     let server = Server::start();
     tell_bob(server.smtp(), BOB, "code");

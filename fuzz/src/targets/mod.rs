@@ -5,6 +5,7 @@ pub mod address;
 pub mod client;
 pub mod config;
 pub mod dot;
+pub mod http;
 pub mod mbox;
 pub mod mime;
 pub mod name;
@@ -25,6 +26,7 @@ pub const TARGETS: &[Target] = &[
     client::TARGET,
     config::TARGET,
     dot::TARGET,
+    http::TARGET,
     mbox::TARGET,
     mime::TARGET,
     name::TARGET,

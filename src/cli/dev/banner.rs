@@ -19,6 +19,7 @@ use crate::{
 
 /// The facts that the text tells. Paths are absolute.
 pub(super) struct Banner<'a> {
+    pub(super) http: Option<SocketAddr>,
     pub(super) smtp: SocketAddr,
     pub(super) pop3: SocketAddr,
     pub(super) tls: Option<TlsListeners<'a>>,
@@ -38,16 +39,17 @@ pub(super) struct TlsListeners<'a> {
 impl Banner<'_> {
     /// The text for a shell in `directory`, in which the word `restante` starts this program.
     pub(super) fn text(&self, directory: &Path, restante: &str) -> String {
-        let Self { smtp, pop3, spool, .. } = self;
+        let Self { http, smtp, pop3, spool, .. } = self;
+        let http = http.map(|http| format!("http://{http}/ (API), ")).unwrap_or_default();
         let below = |path: &Path| path.strip_prefix(directory).unwrap_or(path).to_owned();
         let spool = below(spool);
         let here =
             if *spool == *DEFAULT_SPOOL { String::new() } else { format!(" --spool {}", path_word(&spool)) };
         let mailbox = path_word(&spool.join(DEMO_USER));
         let mut text = format!(
-            r"restante dev: SMTP at {smtp}, POP3 at {pop3}. Every address
-has a mailbox, any password opens it, and nothing leaves this machine.
-The messages are files below {}. Ctrl-C ends the server.
+            r"restante dev: {http}SMTP at {smtp},
+POP3 at {pop3}. Every address has a mailbox, any password opens it, and
+nothing leaves this machine. The messages are files below {}. Ctrl-C ends it.
 
 Type these in a second terminal, in the same directory:
   printf 'Subject: hello\n\nIt works.\n' | curl --crlf {} \
@@ -162,7 +164,8 @@ mod tests {
             pop3s: "127.0.0.1:1995".parse().unwrap(),
             certificate,
         });
-        Banner { smtp, pop3, tls, spool, transcripts, faults: true }.text(Path::new(HOME), restante)
+        let http = Some("127.0.0.1:8025".parse().unwrap());
+        Banner { http, smtp, pop3, tls, spool, transcripts, faults: true }.text(Path::new(HOME), restante)
     }
 
     #[test]
@@ -182,6 +185,7 @@ mod tests {
         let (spool, transcripts) = (Path::new(HOME).join("spool"), Path::new("/var/tmp/my sessions"));
         let screen = screen("target/release/restante", &spool, Some(transcripts), true);
         for command in [
+            "restante dev: http://127.0.0.1:8025/ (API), SMTP",
             "| curl --crlf smtp://127.0.0.1:2525 \\\n",
             "swaks -s 127.0.0.1:2525 ",
             "curl pop3://127.0.0.1:51110/1 -u you@example.test:any\n",
@@ -216,7 +220,8 @@ mod tests {
         let (smtp, pop3) = ("127.0.0.1:2525".parse().unwrap(), "127.0.0.1:1110".parse().unwrap());
         let spool = &Path::new(HOME).join("spool");
         let screen = |faults| {
-            Banner { smtp, pop3, tls: None, spool, transcripts: None, faults }.text(Path::new(HOME), NAME)
+            Banner { http: None, smtp, pop3, tls: None, spool, transcripts: None, faults }
+                .text(Path::new(HOME), NAME)
         };
         assert!(screen(true).contains("-t you+452@example.test\n"));
         assert!(screen(false).contains("-t you@example.test\n") && !screen(false).contains("refusal"));

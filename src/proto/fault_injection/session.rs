@@ -126,7 +126,7 @@ impl FaultySession {
             Request::Receive(ReceiveRequest::CheckSpace { .. }) => self.plan = FaultPlan::default(),
             Request::Receive(ReceiveRequest::Begin) => self.fault_state = FaultState::Data(0),
             Request::Receive(ReceiveRequest::Spill { .. }) => self.fault_state = stage,
-            Request::Receive(ReceiveRequest::Discard) => {}
+            Request::Receive(ReceiveRequest::Discard) | Request::Api(_) => {}
             Request::Receive(ReceiveRequest::Deliver { .. }) => {
                 if let Some(code) = self.plan.after_dot() {
                     self.fault_state = FaultState::Refusing(code);
@@ -458,7 +458,7 @@ mod tests {
         }
 
         fn notify(&mut self, event: &SessionEvent, out: &mut Outbox) {
-            let SessionEvent::MailboxChanged { mailbox, messages } = event;
+            let SessionEvent::MailboxChanged { mailbox, messages } = event else { return };
             out.line(&format!("* {mailbox} has {messages}"));
         }
 

@@ -433,8 +433,9 @@ impl Session for Pop3Session {
     /// The client hears nothing: messages are numbered at the login (RFC 1939 section 4), and POP3 has no unsolicited
     /// response.
     fn notify(&mut self, event: &SessionEvent, out: &mut Outbox) {
-        let SessionEvent::MailboxChanged { mailbox, messages } = event;
-        out.push_event(Event::MailboxChanged { mailbox: mailbox.clone(), messages: *messages });
+        if let SessionEvent::MailboxChanged { mailbox, messages } = event {
+            out.push_event(Event::MailboxChanged { mailbox: mailbox.clone(), messages: *messages });
+        }
     }
 
     fn on_timeout(&mut self, out: &mut Outbox) {

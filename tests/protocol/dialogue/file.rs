@@ -83,6 +83,7 @@ impl Dialogue {
                     ("ways", names) => ways = Way::named(names).map_err(fail)?,
                     ("protocol", "smtp") => (world.service, known) = (Service::Smtp, true),
                     ("protocol", "pop3") => (world.service, known) = (Service::Pop3, true),
+                    ("protocol", "http") => (world.service, known) = (Service::Http, true),
                     _ => world.direct(key, value).map_err(fail)?,
                 }
                 head.append(&mut above);

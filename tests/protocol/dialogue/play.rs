@@ -273,6 +273,7 @@ impl<'a> Player<'a> {
         match self.world.service {
             Service::Smtp => is_prompted || WAIT_AFTER.contains(&verb.as_slice()),
             Service::Pop3 => verb == b"STLS",
+            Service::Http => false,
         }
     }
 

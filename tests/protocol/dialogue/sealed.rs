@@ -56,7 +56,7 @@ impl Seal {
 pub(crate) fn is_timeless(dialogue: &Dialogue) -> bool {
     let directive = |key: &str| dialogue.head.iter().any(|line| line.starts_with(&format!("= {key} ")));
     let of_interest = |text: &str| {
-        ["? deliver ", "? verify", "? open ", "? update "].iter().any(|ask| text.starts_with(ask))
+        ["? deliver ", "? verify", "? open ", "? update ", "? api "].iter().any(|ask| text.starts_with(ask))
     };
     let timeless = |what: &What| match what {
         What::Session(text) => text.starts_with("S:") || text == ". close" || of_interest(text),
@@ -66,6 +66,7 @@ pub(crate) fn is_timeless(dialogue: &Dialogue) -> bool {
     };
     dialogue.ways == Way::ALL
         && !["tls", "auth", "logged_in"].into_iter().any(directive)
+        && !dialogue.head.iter().any(|line| line == "= login under_tls")
         && dialogue.items.iter().all(|item| timeless(&item.what))
 }
 

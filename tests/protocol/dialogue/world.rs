@@ -12,6 +12,7 @@ use restante::{
         factory::SessionFactory,
         fault_injection::FaultySession,
         folder::Folder,
+        http::{self, api::Document},
         pop3,
         request::{
             AccountDirectory, ConnId, Destination, Failure, Lookup, Mailbox, Maildrop, MaildropRequest,
@@ -35,6 +36,7 @@ use super::{
 pub(crate) enum Service {
     Smtp,
     Pop3,
+    Http,
 }
 
 /// What the directives of a dialogue say.
@@ -58,6 +60,8 @@ pub(crate) struct World {
     full: Vec<String>,
     limits: Limits,
     policy: smtp::Policy,
+    http: http::HttpConfig,
+    admins: Vec<String>,
     users: Vec<String>,
     domains: Vec<String>,
     messages: Vec<Message>,
@@ -98,6 +102,8 @@ impl World {
             full: Vec::new(),
             limits: Limits::default(),
             policy: smtp::Policy::default(),
+            http: http::HttpConfig::default(),
+            admins: Vec::new(),
             users: ["alice@here.test", "bob@here.test", "u@here.test"].map(Into::into).into(),
             domains: vec!["here.test".into()],
             messages: Vec::new(),
@@ -122,6 +128,10 @@ impl World {
             "tls" if value == "offered" => (self.tls, self.policy.starttls) = (true, true),
             "tls" if value == "implicit" => self.implicit_tls = true,
             "pedantic" if value == "yes" => self.pedantic = true,
+            "login" => self.http.login = word(value)?,
+            "host" => self.http.hosts.push(value.into()),
+            "bound" => self.http.bound = Some(value.parse().map_err(|_| format!("{value} is no address"))?),
+            "admin" => self.admins.push(value.into()),
             "hostname" => self.hostname = value.into(),
             "label" => self.label = value.into(),
             "lookup" => self.lookups.extend(pair(value)),
@@ -168,6 +178,7 @@ impl World {
                 Box::new(smtp::SmtpSession::new(rules, [192, 0, 2, 1].into(), label))
             }
             Service::Pop3 => Box::new(pop3::Pop3Session::new(Rc::new(self.pop3_rules()?))),
+            Service::Http => Box::new(http::HttpSession::new(Rc::new(self.http_rules()))),
         };
         Ok(if self.faults { Box::new(FaultySession::new(session, Rc::default())) } else { session })
     }
@@ -177,6 +188,7 @@ impl World {
         let factory: Box<dyn SessionFactory> = match self.service {
             Service::Smtp => Box::new(smtp::Factory::new(self.smtp_rules()?)),
             Service::Pop3 => Box::new(pop3::Factory::new(self.pop3_rules()?)),
+            Service::Http => Box::new(http::Factory::new(self.http_rules())),
         };
         let factory = &*factory;
         let (peer, listener) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:25".into());
@@ -213,6 +225,17 @@ impl World {
                 plaintext_auth: self.policy.auth != smtp::AuthPolicy::UnderTls,
             },
         })
+    }
+
+    fn http_rules(&self) -> http::SessionConfig {
+        http::SessionConfig {
+            hostname: self.hostname.clone(),
+            line_endings: self.line_endings,
+            syntax: self.syntax,
+            limits: self.limits.clone(),
+            pedantic: self.pedantic,
+            protocol: self.http.clone(),
+        }
     }
 
     /// Notes what an ask does to the message that comes in, and writes it down.
@@ -267,6 +290,7 @@ impl World {
                 self.messages.clone_from(&messages);
                 Response::Opened(Arc::new(Messages(messages)))
             }
+            ("document", document) => Response::Document(read_document(document)?),
             ("denied", delay) => Response::Failed(Failure::AuthFailed { delay: delay.parse::<Span>()?.0 }),
             ("failed", fault) => Response::Failed(text::fault(fault)?),
             ("chunk", chunk) => match text::unquoted(chunk)? {
@@ -285,6 +309,7 @@ impl World {
             Request::Verify { .. } => "welcome bob@here.test".into(),
             Request::Maildrop(MaildropRequest::Open { .. }) => "opened".into(),
             Request::Maildrop(MaildropRequest::Update { .. }) => "updated".into(),
+            Request::Api(_) => "document \"application/json\" \"{}\\r|\"".into(),
             _ => "ready".into(),
         }
     }
@@ -321,9 +346,42 @@ impl AccountDirectory for World {
         !self.keeps_no_copy.contains(&user.to_string())
     }
 
+    fn is_admin(&self, user: &Mailbox) -> bool {
+        self.admins.contains(&user.to_string())
+    }
+
     fn is_full(&self, mailbox: &Mailbox) -> bool {
         self.full.contains(&mailbox.to_string())
     }
+}
+
+/// `"media/type" "content"`, and perhaps `name="…"`, `etag="…"`, or `octets=9` where more pieces follow.
+fn read_document(text: &str) -> Result<Document, String> {
+    let string = |octets: Vec<u8>| String::from_utf8(octets).map_err(|e| e.to_string());
+    let (media_type, rest) = text::unquoted(text)?;
+    let (content, mut rest) = text::unquoted(rest)?;
+    let mut document = Document::new(string(media_type)?, content);
+    while let Some((key, value)) = rest.split_once('=') {
+        match key {
+            "octets" => {
+                let (octets, after) = value.split_once(' ').unwrap_or((value, ""));
+                document.length = octets.parse().map_err(|_| format!("{octets:?} is not a size"))?;
+                rest = after;
+            }
+            "name" | "etag" => {
+                let (value, after) = text::unquoted(value)?;
+                let value = Some(string(value)?);
+                if key == "name" {
+                    document.file_name = value
+                } else {
+                    document.etag = value
+                }
+                rest = after;
+            }
+            _ => return Err(format!("{key:?} behind a document")),
+        }
+    }
+    Ok(document)
 }
 
 /// `mailbox&mailbox:Folder`.

@@ -1,0 +1,54 @@
+//! The HTML of a message as a document of its own.
+
+use crate::{message_object::MessageObject, proto::http::api::Document};
+
+/// The HTML of a message; `None` if it has none. References to its own parts become paths; all else stays as it is,
+/// because the response forbids a browser to run or to load it.
+pub fn html_view(message: &MessageObject, id: &str) -> Option<Document> {
+    if message.html.is_empty() {
+        return None;
+    }
+    let own = |cid: &str| {
+        let mut parts = message.inline.iter().chain(&message.attachments);
+        parts.find(|part| part.content_id == cid).map(|part| &part.part_id)
+    };
+    let html =
+        with_paths(&message.html, |cid| own(cid).map(|part| format!("../api/v1/message/{id}/part/{part}")));
+    Some(Document::new("text/html; charset=utf-8", html.into_bytes()))
+}
+
+/// Replaces each `cid:` reference that has a path.
+fn with_paths(html: &str, path: impl Fn(&str) -> Option<String>) -> String {
+    let mut text = String::with_capacity(html.len());
+    let mut rest = html;
+    while let Some(at) = rest.find(SCHEME) {
+        let (before, after) = rest.split_at(at);
+        let name = &after[SCHEME.len()..];
+        let end = name.find(|c: char| c.is_whitespace() || "\"'<>()&".contains(c)).unwrap_or(name.len());
+        text.push_str(before);
+        match path(&name[..end]) {
+            Some(path) => text.push_str(&path),
+            None => text.push_str(&after[..SCHEME.len() + end]),
+        }
+        rest = &name[end..];
+    }
+    text + rest
+}
+
+/// The scheme of RFC 2392.
+const SCHEME: &str = "cid:";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_to_own_parts_become_paths() {
+        let path = |cid: &str| (cid == "a@b").then(|| "p/1".to_owned());
+        assert_eq!(
+            with_paths("<img src=\"cid:a@b\"><a href='cid:other'>cid:</a>url(cid:a@b)", path),
+            "<img src=\"p/1\"><a href='cid:other'>cid:</a>url(p/1)"
+        );
+        assert_eq!(with_paths("", path), "");
+    }
+}

@@ -1,0 +1,71 @@
+//! The documents of the web API, made of messages: lists, one message, its HTML and its parts.
+//!
+//! The rule: plain functions of octets to text. Nothing here opens a file; workers call it, because a message may be large.
+
+mod html;
+mod page;
+
+pub use html::html_view;
+pub use page::Page;
+
+use std::borrow::Cow;
+
+use crate::{
+    message_object::{Limits, MessageObject, PartContent, mailpit, part},
+    printable,
+    proto::http::api::Document,
+};
+
+/// A message as a JSON object.
+pub fn object(message: &MessageObject, stored: &mailpit::Stored<'_>) -> Document {
+    Document::json(printable::json(&mailpit::Message::new(message, stored), false))
+}
+
+/// The header fields as a JSON object.
+pub fn headers(message: &MessageObject) -> Document {
+    Document::json(printable::json(&mailpit::headers(message), false))
+}
+
+/// The text of a message.
+pub fn text_view(message: MessageObject) -> Document {
+    Document::new("text/plain; charset=utf-8", message.text.into_bytes())
+}
+
+/// The decoded body of a part. `None` if there is no such part. A browser saves it, and shows it only as an image.
+pub fn part_view(octets: &[u8], part_id: &str) -> Option<Document> {
+    let PartContent { file_name, content_type, octets, .. } = part(octets, part_id, &Limits::default())?;
+    let kind = SHOWN.iter().find(|kind| **kind == content_type).copied().unwrap_or(OCTETS);
+    Some(Document { file_name: Some(file_name), ..Document::new(Cow::Borrowed(kind), octets) })
+}
+
+const OCTETS: &str = "application/octet-stream";
+
+/// Media types that no browser runs.
+const SHOWN: &[&str] =
+    &["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp", "text/plain"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LETTER: &[u8] = b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\ntext\n--b\n\
+                            Content-Type: image/svg+xml; name=\"../a/b.svg\"\n\n<svg onload=alert(1)/>\n--b\n\
+                            Content-Type: image/png\n\nPNG\n--b--\n";
+
+    #[test]
+    fn no_part_is_of_a_type_that_a_browser_runs() {
+        let object = MessageObject::parse(LETTER, &Limits::default());
+        let kinds: Vec<(String, String)> = object
+            .attachments
+            .iter()
+            .map(|file| part_view(LETTER, &file.part_id).unwrap())
+            .map(|document| (document.content_type.into_owned(), document.file_name.unwrap()))
+            .collect();
+        assert_eq!(kinds[0].0, OCTETS, "an SVG is a page with scripts");
+        assert_eq!(kinds[1].0, "image/png");
+        assert!(kinds.iter().all(|(_, name)| !name.contains('/')), "{kinds:?}");
+        for none in ["9", "u1", "", "../1"] {
+            assert_eq!(part_view(LETTER, none), None, "{none}");
+        }
+    }
+}

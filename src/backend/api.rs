@@ -1,0 +1,235 @@
+//! Requests of the web API, and the sessions that have subscribed to changes of mailboxes.
+//!
+//! While there are subscriptions, a worker compares the mailboxes with the last comparison: at once after a delivery or a
+//! change of this server, and each second, because other programs change them too. One comparison serves all sessions.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{clients::Client, effects::Effects, quota::QuotaCache};
+use crate::{
+    capacity::Shrinker,
+    proto::{
+        SessionEvent,
+        http::api::{ApiAction, ApiRequest, MailEvent, MailboxScope},
+        request::{ConnId, Failure, Response},
+    },
+    workers::{Job, job::ApiOutcome},
+};
+
+/// The subscriptions of sessions.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    scopes: HashMap<ConnId, MailboxScope>,
+    comparison: Comparison,
+    /// Sessions whose subscription begins with the comparison that is to come.
+    beginning: Vec<ConnId>,
+    /// Events that no session has yet.
+    events: Vec<Arc<MailEvent>>,
+}
+
+/// The comparison of the mailboxes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Comparison {
+    /// No worker compares.
+    #[default]
+    Idle,
+    /// A worker compares.
+    Running,
+    /// A worker compares, and a change that it may have missed needs another comparison.
+    Outdated,
+}
+
+impl Subscriptions {
+    pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.scopes);
+    }
+
+    /// Serves a request.
+    pub(super) fn handle(
+        &mut self,
+        (id, client): (ConnId, &mut Client),
+        request: ApiRequest,
+        effects: &mut Effects,
+    ) {
+        let reading = client.reading.take();
+        if request.action == ApiAction::Subscribe {
+            let is_first = self.scopes.is_empty();
+            self.scopes.insert(id, request.scope);
+            self.beginning.push(id);
+            return self.compare(is_first, effects);
+        }
+        effects.run(Job::Api { conn: id, request, reading });
+    }
+
+    /// The connection is closed. A response that is outstanding still follows, because the client waits for it.
+    pub(super) fn connection_closed(&mut self, id: ConnId) {
+        self.scopes.remove(&id);
+    }
+
+    /// True if some session has subscribed.
+    pub(super) fn has_subscribers(&self) -> bool {
+        !self.scopes.is_empty()
+    }
+
+    /// Mailboxes may have changed.
+    pub(super) fn mailboxes_changed(&mut self, effects: &mut Effects) {
+        if self.has_subscribers() {
+            self.compare(false, effects);
+        }
+    }
+
+    fn compare(&mut self, reset: bool, effects: &mut Effects) {
+        if self.comparison == Comparison::Idle {
+            self.comparison = Comparison::Running;
+            effects.run(Job::CompareMailboxes { reset });
+        } else {
+            self.comparison = Comparison::Outdated;
+        }
+    }
+
+    /// A worker has compared the mailboxes. The subscriptions that waited for it begin here.
+    pub(super) fn compared(&mut self, result: Result<Vec<MailEvent>, Failure>, effects: &mut Effects) {
+        let is_outdated = self.comparison == Comparison::Outdated;
+        self.comparison = Comparison::Idle;
+        match result {
+            Ok(events) => {
+                self.events.extend(events.into_iter().map(Arc::new));
+                self.beginning.drain(..).for_each(|id| effects.respond(id, Response::Done));
+            }
+            Err(failure) => {
+                for id in self.beginning.drain(..) {
+                    self.scopes.remove(&id);
+                    effects.fail(id, failure);
+                }
+            }
+        }
+        if is_outdated {
+            self.mailboxes_changed(effects);
+        }
+    }
+
+    /// True if sessions have events to come.
+    pub(super) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Removes and returns the events, each for every session that it concerns.
+    pub(super) fn take_events(&mut self) -> Vec<(ConnId, SessionEvent)> {
+        let mut events = Vec::new();
+        for event in &self.events {
+            let concerned = self.scopes.iter().filter(|(_, scope)| match scope {
+                MailboxScope::All => !event.is_copy,
+                MailboxScope::One(mailbox) => *mailbox == event.mailbox,
+            });
+            events.extend(concerned.map(|(id, _)| (*id, SessionEvent::Mail(Arc::clone(event)))));
+        }
+        self.events.clear();
+        events
+    }
+}
+
+/// A worker has served a request. Returns whether it has changed mailboxes.
+pub(super) fn request_finished(
+    (id, client): (ConnId, &mut Client),
+    result: Result<ApiOutcome, Failure>,
+    quotas: &mut QuotaCache,
+    effects: &mut Effects,
+) -> bool {
+    match result {
+        Ok(ApiOutcome::Document { document, reading, changed }) => {
+            client.reading = reading;
+            effects.respond(id, Response::Document(document));
+            changed.iter().for_each(|mailbox| quotas.invalidate(mailbox));
+            !changed.is_empty()
+        }
+        Ok(ApiOutcome::Chunk { bytes, reading }) => {
+            let last = reading.is_none();
+            client.reading = reading;
+            effects.respond(id, Response::Chunk { bytes, last });
+            false
+        }
+        Err(failure) => {
+            effects.fail(id, failure);
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        backend::effects::Effect,
+        proto::{http::api::MailChange, request::Mailbox},
+    };
+
+    fn event(mailbox: &str, is_copy: bool, json: &str) -> MailEvent {
+        let mailbox = Mailbox::named(mailbox).unwrap();
+        MailEvent { kind: MailChange::New, mailbox, is_copy, json: json.into() }
+    }
+
+    fn subscribe(subscriptions: &mut Subscriptions, id: u64, scope: MailboxScope, effects: &mut Effects) {
+        let mut client = Client::new([127, 0, 0, 1].into());
+        let request = ApiRequest { scope, action: ApiAction::Subscribe };
+        subscriptions.handle((ConnId(id), &mut client), request, effects);
+    }
+
+    fn jobs(effects: &mut Effects) -> Vec<String> {
+        std::iter::from_fn(|| effects.next())
+            .map(|effect| match effect {
+                Effect::Run(Job::CompareMailboxes { reset }) => format!("compare reset={reset}"),
+                Effect::Respond(id, response) => format!("{id} {response:?}"),
+                other => format!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_session_gets_the_events_of_its_mailboxes_once() {
+        let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
+        let bob = MailboxScope::One(Mailbox::named("bob@a.test").unwrap());
+        subscribe(&mut subscriptions, 1, MailboxScope::All, &mut effects);
+        subscribe(&mut subscriptions, 2, bob, &mut effects);
+        assert_eq!(jobs(&mut effects), ["compare reset=true"]);
+        subscriptions.compared(Ok(Vec::new()), &mut effects);
+        assert_eq!(jobs(&mut effects), ["c1 Done", "c2 Done", "compare reset=false"]);
+        let events = vec![
+            event("ann@a.test", false, "1"),
+            event("bob@a.test", true, "1"),
+            event("ann@a.test", false, "2"),
+        ];
+        subscriptions.compared(Ok(events), &mut effects);
+        assert!(jobs(&mut effects).is_empty() && subscriptions.has_events());
+        let mut events: Vec<(u64, String)> = subscriptions
+            .take_events()
+            .into_iter()
+            .map(|(id, event)| match event {
+                SessionEvent::Mail(event) => (id.0, event.json.clone()),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        events.sort();
+        assert_eq!(events, [(1, "1".into()), (1, "2".into()), (2, "1".into())]);
+        assert!(!subscriptions.has_events());
+    }
+
+    #[test]
+    fn without_subscriptions_nothing_is_compared() {
+        let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
+        subscriptions.mailboxes_changed(&mut effects);
+        subscribe(&mut subscriptions, 1, MailboxScope::All, &mut effects);
+        subscriptions.connection_closed(ConnId(1));
+        subscriptions.compared(Ok(Vec::new()), &mut effects);
+        subscriptions.mailboxes_changed(&mut effects);
+        assert_eq!(
+            jobs(&mut effects),
+            ["compare reset=true", "c1 Done"],
+            "a closed client waits for its response"
+        );
+        subscribe(&mut subscriptions, 2, MailboxScope::All, &mut effects);
+        assert_eq!(jobs(&mut effects), ["compare reset=true"], "old changes are none of its");
+        subscriptions.compared(Err(Failure::TempFail), &mut effects);
+        assert_eq!(jobs(&mut effects), ["c2 Failed(TempFail)"]);
+        assert!(!subscriptions.has_subscribers());
+    }
+}

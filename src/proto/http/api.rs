@@ -1,0 +1,249 @@
+//! The requests of the web API to the backend, and their responses, as plain data.
+
+use std::{borrow::Cow, fmt};
+
+use crate::proto::mailbox::Mailbox;
+
+/// A request about the messages of one mailbox, or of all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiRequest {
+    /// The mailboxes that the request may reach.
+    pub scope: MailboxScope,
+    /// The action.
+    pub action: ApiAction,
+}
+
+/// The mailboxes that a request may reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MailboxScope {
+    /// Every mailbox. A message with several recipients counts once.
+    All,
+    /// One mailbox.
+    One(Mailbox),
+}
+
+impl ApiAction {
+    /// True if the action may read every message.
+    pub fn reads_all(&self) -> bool {
+        match self {
+            Self::List { search, .. } | Self::Find { search } => !search.is_empty(),
+            Self::Delete(selection) | Self::SetRead(selection, _) => {
+                matches!(selection, Selection::Search(_))
+            }
+            Self::Ready | Self::Info | Self::Message(..) | Self::Continue { .. } | Self::Subscribe => false,
+        }
+    }
+}
+
+impl fmt::Display for MailboxScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("*"),
+            Self::One(mailbox) => mailbox.fmt(f),
+        }
+    }
+}
+
+/// The action of an [`ApiRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApiAction {
+    /// Whether the server can read mail.
+    Ready,
+    /// The version, and the number of messages.
+    Info,
+    /// A page of the list of messages, newest first.
+    List {
+        /// The words of the search; empty for all messages.
+        search: String,
+        /// The number of newer messages to leave out.
+        start: usize,
+        /// The largest number of messages in the page.
+        limit: usize,
+    },
+    /// One message, in one of its forms.
+    Message(MessageName, MessageView),
+    /// The next piece of the raw message that this session reads, from this octet on.
+    Continue {
+        /// Offset in the file, in octets.
+        from: u64,
+    },
+    /// The newest message that the words of a search match, as an object.
+    Find {
+        /// The words of the search; empty for any message.
+        search: String,
+    },
+    /// Deletes messages.
+    Delete(Selection),
+    /// Marks messages as read or unread.
+    SetRead(Selection, bool),
+    /// Sends the session an event for each change of the mailboxes, until its connection ends.
+    Subscribe,
+}
+
+/// The messages that a change applies to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// All messages.
+    All,
+    /// The messages with these ids. Unknown ids have no effect.
+    Ids(Vec<String>),
+    /// The messages that the words of a search match.
+    Search(String),
+}
+
+/// The name of a message in a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MessageName {
+    /// The newest message.
+    Latest,
+    /// The message with this id.
+    Id(String),
+}
+
+impl MessageName {
+    /// The longest id, in characters.
+    const MAX_ID: usize = 64;
+
+    /// Parses `latest`, or an id: letters and digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_id =
+            (1..=Self::MAX_ID).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+        match text {
+            "latest" => Some(Self::Latest),
+            _ => is_id.then(|| Self::Id(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for MessageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Latest => "latest",
+            Self::Id(id) => id,
+        })
+    }
+}
+
+/// A form of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MessageView {
+    /// Its fields, texts and parts, as JSON. This marks the message as read.
+    Object,
+    /// Its header fields, as JSON.
+    Headers,
+    /// The file, octet for octet.
+    Raw,
+    /// The decoded body of the part with this number, such as `2.1`.
+    Part(String),
+    /// Its HTML, in which references to own parts are paths.
+    Html,
+    /// Its text.
+    Text,
+}
+
+impl MessageView {
+    /// The view of a part, if the text can be its number: digits, dots and letters.
+    pub fn of_part(text: &str) -> Option<Self> {
+        let is_number = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
+        ((1..=MessageName::MAX_ID).contains(&text.len()) && is_number).then(|| Self::Part(text.to_owned()))
+    }
+}
+
+impl fmt::Display for MessageView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object => f.write_str("object"),
+            Self::Headers => f.write_str("headers"),
+            Self::Raw => f.write_str("raw"),
+            Self::Part(part) => write!(f, "part/{part}"),
+            Self::Html => f.write_str("html"),
+            Self::Text => f.write_str("text"),
+        }
+    }
+}
+
+/// The content of a response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// The value of `Content-Type`.
+    pub content_type: Cow<'static, str>,
+    /// The name under which a browser saves it. `None` shows it in the browser.
+    pub file_name: Option<String>,
+    /// The version of the content, for `ETag`; `None` if it must not be reused.
+    pub etag: Option<String>,
+    /// All octets of the content, also those that are not in `bytes`.
+    pub length: u64,
+    /// The first octets; all of them unless a message is read in pieces.
+    pub bytes: Vec<u8>,
+}
+
+impl Document {
+    /// A document whose octets are all here.
+    pub fn new(content_type: impl Into<Cow<'static, str>>, bytes: Vec<u8>) -> Self {
+        let length = bytes.len() as u64;
+        Self { content_type: content_type.into(), file_name: None, etag: None, length, bytes }
+    }
+
+    /// JSON. The line end makes it a whole line on a terminal.
+    pub fn json(mut text: String) -> Self {
+        text.push_str("\r\n");
+        Self::new(JSON, text.into_bytes())
+    }
+
+    /// The answer to a change.
+    pub fn ok() -> Self {
+        Self::new("text/plain", b"ok".to_vec())
+    }
+}
+
+/// A change of mailboxes, for the sessions that have subscribed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailEvent {
+    /// The kind of change.
+    pub kind: MailChange,
+    /// The mailbox that has changed.
+    pub mailbox: Mailbox,
+    /// True if the message is in another mailbox too, whose event tells those who see all mailboxes.
+    pub is_copy: bool,
+    /// The JSON object of the event, on one line.
+    pub json: String,
+}
+
+/// The kind of a [`MailEvent`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailChange {
+    /// A message has arrived.
+    New,
+    /// The flags of a message have changed.
+    Update,
+    /// A message is gone.
+    Delete,
+}
+
+impl MailChange {
+    /// The name of the event on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// The media type of JSON.
+pub const JSON: &str = "application/json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_a_path_is_letters_and_digits() {
+        assert_eq!(MessageName::parse("latest"), Some(MessageName::Latest));
+        assert_eq!(MessageName::parse("a1Z"), Some(MessageName::Id("a1Z".into())));
+        for bad in ["", "..", "a-b", "a/b", "a.b", "é", "a b", &"a".repeat(65)] {
+            assert_eq!(MessageName::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The checks that keep the pages of other sites away from the mail: the host of a request, and the page that sends it.
+
+use std::net::IpAddr;
+
+use super::{
+    head::Head,
+    routes::Access,
+    session_config::HttpConfig,
+    status::{Refusal, Status},
+};
+
+/// Checks that the client means this server. A name that an attacker controls may lead to a loopback address (DNS
+/// rebinding), and a browser then takes the attacker's page for one of this server.
+pub(super) fn check_host(host: &str, hostname: &str, config: &HttpConfig) -> Result<(), Refusal> {
+    let name = without_port(host).map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase());
+    let is_known = name.is_some_and(|name| {
+        let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&name);
+        match address.parse::<IpAddr>() {
+            Ok(ip) => ip.is_loopback() || config.bound.is_none_or(|bound| bound == ip),
+            Err(_) => {
+                name == "localhost"
+                    || name.ends_with(".localhost")
+                    || name.eq_ignore_ascii_case(hostname)
+                    || config.hosts.iter().any(|known| known.eq_ignore_ascii_case(&name))
+            }
+        }
+    });
+    if is_known { Ok(()) } else { Err(UNKNOWN_HOST) }
+}
+
+/// Checks that no page of another site sends the request. Programs that are not browsers send neither field, and no page
+/// can leave them out.
+pub(super) fn check_origin(head: &Head, access: Access, names_id: bool) -> Result<(), Refusal> {
+    let is_navigation = access == Access::Page && head.method.is_safe();
+    // The HTML of a message has an opaque origin, so its images come from another site.
+    let is_own_image = access == Access::Part
+        && head.method.is_safe()
+        && names_id
+        && head.fetch_dest.as_deref() == Some("image");
+    if access == Access::Open || is_navigation || is_own_image {
+        return Ok(());
+    }
+    let is_same_site = |site: &str| match site {
+        "same-origin" => true,
+        // The user typed the address, or chose a bookmark.
+        "none" => head.method.is_safe(),
+        _ => false,
+    };
+    let is_own_origin = |origin: &str| {
+        let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        host.is_some_and(|host| host.eq_ignore_ascii_case(&head.host))
+    };
+    if head.fetch_site.as_deref().is_none_or(is_same_site) && head.origin.as_deref().is_none_or(is_own_origin)
+    {
+        Ok(())
+    } else {
+        Err(OTHER_SITE)
+    }
+}
+
+/// The host without its port. `None` if it is malformed.
+fn without_port(host: &str) -> Option<&str> {
+    let is_port = |port: &str| port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());
+    let end = match host.strip_prefix('[') {
+        Some(rest) => rest.find(']')? + 2,
+        None => host.find(':').unwrap_or(host.len()),
+    };
+    let (name, port) = host.split_at(end);
+    let is_good = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+    let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
+    (is_good && is_name && !name.is_empty()).then_some(name)
+}
+
+const UNKNOWN_HOST: Refusal = Refusal::new(
+    Status::MISDIRECTED,
+    "This server does not have that name: use localhost, or add the name to `hosts` in [http]",
+);
+const OTHER_SITE: Refusal = Refusal::new(
+    Status::FORBIDDEN,
+    "A page of another site sent this request: only pages of this server may",
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::http::head::Method;
+
+    fn config(bound: Option<&str>) -> HttpConfig {
+        HttpConfig {
+            hosts: vec!["mail.example.test".into()],
+            bound: bound.map(|address| address.parse().unwrap()),
+            ..HttpConfig::default()
+        }
+    }
+
+    #[test]
+    fn only_names_of_this_server_are_answered() {
+        let bound = config(Some("192.0.2.1"));
+        for good in [
+            "localhost",
+            "LocalHost:8025",
+            "a.localhost",
+            "localhost.",
+            "127.0.0.1:8025",
+            "127.8.8.8",
+            "[::1]:1",
+            "192.0.2.1:80",
+            "mx.test",
+            "MX.test:443",
+            "mail.example.test",
+        ] {
+            assert_eq!(check_host(good, "mx.test", &bound), Ok(()), "{good}");
+        }
+        for bad in [
+            "attacker.test",
+            "localhost.attacker.test",
+            "127.0.0.1.attacker.test",
+            "192.0.2.2",
+            "[::2]",
+            "",
+            ":80",
+            "localhost:x",
+            "localhost:123456",
+            "a b",
+            "user@localhost",
+            "localhost/x",
+            "[::1",
+            "[::1]x",
+        ] {
+            assert_eq!(check_host(bad, "mx.test", &bound), Err(UNKNOWN_HOST), "{bad}");
+        }
+        assert_eq!(
+            check_host("203.0.113.9", "mx.test", &config(None)),
+            Ok(()),
+            "no page has an address for a name"
+        );
+        assert_eq!(check_host("attacker.test", "mx.test", &config(None)), Err(UNKNOWN_HOST));
+    }
+
+    fn head(method: Method, fields: &str) -> Head {
+        let text =
+            format!("{} / HTTP/1.1|Host: localhost:8025|{fields}|", method.name()).replace('|', "\r\n");
+        Head::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_page_of_another_site_gets_and_changes_nothing() {
+        use Access::{Api, Open, Page, Part};
+        use Method::{Delete, Get};
+        for (method, fields, access, allowed) in [
+            (Get, "", Api, true),
+            (Delete, "", Api, true),
+            (Delete, "Origin: http://localhost:8025|", Api, true),
+            (Delete, "Origin: https://localhost:8025|Sec-Fetch-Site: same-origin|", Api, true),
+            (Delete, "Origin: http://localhost:8026|", Api, false),
+            (Delete, "Origin: http://attacker.test|", Api, false),
+            (Delete, "Origin: null|", Api, false),
+            (Delete, "Sec-Fetch-Site: same-site|", Api, false),
+            (Delete, "Sec-Fetch-Site: none|", Api, false),
+            (Get, "Sec-Fetch-Site: none|", Api, true),
+            (Get, "Sec-Fetch-Site: cross-site|", Api, false),
+            (Get, "Sec-Fetch-Site: cross-site|", Page, true),
+            (Get, "Sec-Fetch-Site: cross-site|", Open, true),
+            (Get, "Sec-Fetch-Site: cross-site|Sec-Fetch-Dest: image|", Part, true),
+            (Get, "Sec-Fetch-Site: cross-site|Sec-Fetch-Dest: script|", Part, false),
+        ] {
+            let told = check_origin(&head(method, fields), access, true);
+            assert_eq!(told.is_ok(), allowed, "{method:?} {fields} {access:?}");
+        }
+        let image = head(Get, "Sec-Fetch-Site: cross-site|Sec-Fetch-Dest: image|");
+        assert_eq!(check_origin(&image, Part, false), Err(OTHER_SITE), "`latest` needs no secret");
+    }
+}

@@ -1,0 +1,44 @@
+//! HTTP/1.1, the server side (RFC 9110, RFC 9112): the session of the web API.
+//!
+//! `routes` is the table that the session, the manual and its test read. `head` reads a request, `guard` decides whether
+//! a browser may send it, and `response` writes every response: no other code writes a field.
+
+pub mod api;
+mod factory;
+mod guard;
+mod head;
+mod login;
+mod response;
+pub mod routes;
+mod sending;
+mod session;
+pub mod session_config;
+mod state;
+mod status;
+mod target;
+mod vocabulary;
+mod waiting;
+
+pub use factory::Factory;
+pub use session_config::{HttpConfig, LoginPolicy, SessionConfig};
+pub use state::HttpSession;
+pub use vocabulary::{VOCABULARY, is_method, loggable_field};
+
+use status::Status;
+
+/// The only response for a client whose connection exceeds the limit, without its last line end.
+pub(super) fn too_many_connections() -> String {
+    response::last_words(Status::UNAVAILABLE)
+}
+
+/// The last response for a client whose session has panicked, without its last line end.
+pub(super) fn internal_error() -> String {
+    response::last_words(Status::INTERNAL)
+}
+
+/// Octets of the longest head of a request.
+pub const MAX_HEAD: usize = 16 * 1024;
+/// Fields in the head of a request.
+const MAX_FIELDS: usize = 100;
+/// Octets of the longest body of a request.
+const MAX_BODY: u64 = 1 << 20;

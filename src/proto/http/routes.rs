@@ -1,0 +1,234 @@
+//! The table of routes. The session looks requests up in it, and a test holds the manual to it.
+
+use super::{head::Method, status::Status};
+
+/// One route.
+#[derive(Debug)]
+pub struct Route {
+    /// The route as a value, for the session to match.
+    pub endpoint: Endpoint,
+    /// The method. `GET` stands for `HEAD` too.
+    pub method: Method,
+    /// The path; `{id}` and `{part}` stand for one segment or its beginning.
+    pub path: &'static str,
+    /// The requests that it serves.
+    pub access: Access,
+    /// Its purpose, for people.
+    pub meaning: &'static str,
+}
+
+/// The endpoints, each with the response of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each has its meaning in the table")]
+pub enum Endpoint {
+    Live,
+    Ready,
+    Info,
+    List,
+    SetRead,
+    Delete,
+    Search,
+    DeleteSearch,
+    Message,
+    Headers,
+    Raw,
+    Part,
+    ViewHtml,
+    ViewText,
+    Wait,
+    Events,
+}
+
+/// The requests that a route serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Any: the response says nothing of the mail.
+    Open,
+    /// Of users. A link on any site may lead here.
+    Page,
+    /// Of users, from pages of this server, and as an image in the HTML of a message.
+    Part,
+    /// Of users, from pages of this server and from programs.
+    Api,
+}
+
+/// A request in the table.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Match<'a> {
+    pub(super) endpoint: Endpoint,
+    pub(super) access: Access,
+    /// The address after `/box/`.
+    pub(super) address: Option<&'a str>,
+    pub(super) id: Option<&'a str>,
+    pub(super) part: Option<&'a str>,
+}
+
+/// A request that the table does not have.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NoMatch {
+    /// No route has the path.
+    Path,
+    /// The path has these methods only.
+    Method(String),
+}
+
+impl NoMatch {
+    pub(super) fn status(&self) -> Status {
+        match self {
+            Self::Path => Status::NOT_FOUND,
+            Self::Method(_) => Status::METHOD_NOT_ALLOWED,
+        }
+    }
+}
+
+/// Looks a request up.
+pub(super) fn find(method: Method, segments: &[String]) -> Result<Match<'_>, NoMatch> {
+    let (address, segments) = match segments {
+        [first, address, rest @ ..] if first == BOX && !rest.is_empty() => (Some(address.as_str()), rest),
+        segments => (None, segments),
+    };
+    let mut methods = Vec::new();
+    for route in ROUTES.iter().filter(|route| address.is_none() || route.access != Access::Open) {
+        let Some((id, part)) = parameters(route.path, segments) else { continue };
+        let is_head = method == Method::Head && route.method == Method::Get;
+        if route.method == method || is_head {
+            let Route { endpoint, access, .. } = *route;
+            return Ok(Match { endpoint, access, address, id, part });
+        }
+        methods.push(route.method.name());
+        methods.extend((route.method == Method::Get).then_some(Method::Head.name()));
+    }
+    Err(if methods.is_empty() { NoMatch::Path } else { NoMatch::Method(methods.join(", ")) })
+}
+
+type Parameters<'a> = (Option<&'a str>, Option<&'a str>);
+
+/// The parameters of a path, if it has the pattern.
+fn parameters<'a>(pattern: &str, segments: &'a [String]) -> Option<Parameters<'a>> {
+    let (mut id, mut part) = (None, None);
+    let mut segments = segments.iter();
+    for expected in pattern.split('/').skip(1) {
+        let segment = segments.next()?;
+        if let Some(suffix) = expected.strip_prefix("{id}") {
+            id = Some(segment.strip_suffix(suffix)?);
+        } else if expected == "{part}" {
+            part = Some(segment.as_str());
+        } else if expected != segment {
+            return None;
+        }
+    }
+    segments.next().is_none().then_some((id, part))
+}
+
+const fn route(
+    method: Method,
+    path: &'static str,
+    endpoint: Endpoint,
+    access: Access,
+    meaning: &'static str,
+) -> Route {
+    Route { endpoint, method, path, access, meaning }
+}
+
+use Access::{Api, Open, Page};
+use Method::{Delete, Get, Put};
+
+/// All routes. Each but those for anybody is below `/box/ADDRESS` too.
+pub const ROUTES: &[Route] = &[
+    route(Get, "/livez", Endpoint::Live, Open, "the server runs"),
+    route(Get, "/readyz", Endpoint::Ready, Open, "the server can read mail"),
+    route(Get, "/api/v1/info", Endpoint::Info, Api, "version and number of messages"),
+    route(Get, "/api/v1/messages", Endpoint::List, Api, "the newest messages: `start`, `limit`"),
+    route(
+        Put,
+        "/api/v1/messages",
+        Endpoint::SetRead,
+        Api,
+        "mark as read or unread: `IDs` or `Search`, `Read`",
+    ),
+    route(Delete, "/api/v1/messages", Endpoint::Delete, Api, "delete the messages with these `IDs`, or all"),
+    route(
+        Get,
+        "/api/v1/search",
+        Endpoint::Search,
+        Api,
+        "the messages that `query` matches: `start`, `limit`",
+    ),
+    route(Delete, "/api/v1/search", Endpoint::DeleteSearch, Api, "delete the messages that `query` matches"),
+    route(
+        Get,
+        "/api/v1/message/{id}",
+        Endpoint::Message,
+        Api,
+        "fields, texts and parts; marks the message as read",
+    ),
+    route(Get, "/api/v1/message/{id}/headers", Endpoint::Headers, Api, "the header fields"),
+    route(Get, "/api/v1/message/{id}/raw", Endpoint::Raw, Api, "the message, octet for octet"),
+    route(
+        Get,
+        "/api/v1/message/{id}/part/{part}",
+        Endpoint::Part,
+        Access::Part,
+        "the body of a part, decoded",
+    ),
+    route(Get, "/view/{id}.html", Endpoint::ViewHtml, Page, "the HTML, without scripts and remote content"),
+    route(Get, "/view/{id}.txt", Endpoint::ViewText, Page, "the text"),
+    route(Get, "/wait", Endpoint::Wait, Api, "wait for a message that `query` matches: `timeout`"),
+    route(Get, "/api/events", Endpoint::Events, Api, "changes as they happen, as server-sent events"),
+];
+
+/// The first segment of the base path of one mailbox.
+const BOX: &str = "box";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The endpoint, the address, the id and the part.
+    type Found = (Endpoint, Option<String>, Option<String>, Option<String>);
+
+    fn look_up(method: Method, path: &str) -> Result<Found, NoMatch> {
+        let segments: Vec<String> = path.split('/').skip(1).map(str::to_owned).collect();
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        find(method, &segments)
+            .map(|found| (found.endpoint, owned(found.address), owned(found.id), owned(found.part)))
+    }
+
+    #[test]
+    fn a_path_leads_to_its_route_and_no_other() {
+        let text = |text: &str| Some(text.to_owned());
+        for (path, expected) in [
+            ("/livez", (Endpoint::Live, None, None, None)),
+            ("/api/v1/messages", (Endpoint::List, None, None, None)),
+            ("/box/a@b.test/api/v1/messages", (Endpoint::List, text("a@b.test"), None, None)),
+            ("/api/v1/message/latest", (Endpoint::Message, None, text("latest"), None)),
+            ("/api/v1/message/x1/part/2", (Endpoint::Part, None, text("x1"), text("2"))),
+            ("/box/a/view/x1.html", (Endpoint::ViewHtml, text("a"), text("x1"), None)),
+            ("/view/x1.txt", (Endpoint::ViewText, None, text("x1"), None)),
+        ] {
+            assert_eq!(look_up(Get, path), Ok(expected), "{path}");
+        }
+        for path in [
+            "/",
+            "/api",
+            "/api/v1/messages/",
+            "/view/x1",
+            "/box",
+            "/box/a",
+            "/box/a/livez",
+            "/api/v1/message",
+        ] {
+            assert_eq!(look_up(Get, path), Err(NoMatch::Path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_with_another_method_names_its_methods() {
+        assert_eq!(look_up(Method::Head, "/livez").unwrap().0, Endpoint::Live);
+        assert_eq!(look_up(Method::Post, "/livez"), Err(NoMatch::Method("GET, HEAD".into())));
+        assert_eq!(
+            look_up(Method::Post, "/api/v1/messages"),
+            Err(NoMatch::Method("GET, HEAD, PUT, DELETE".into()))
+        );
+    }
+}

@@ -1,0 +1,441 @@
+//! An HTTP session: reads requests in order, and dispatches them and their responses. All of its files act on `state`;
+//! none reads a clock, a socket or a disk.
+
+use std::mem;
+
+use serde::Deserialize;
+
+use super::{
+    MAX_BODY, MAX_HEAD,
+    api::{ApiAction, ApiRequest, Document, MailboxScope, MessageName, MessageView, Selection},
+    guard,
+    head::{self, Head, Method},
+    response,
+    routes::{self, Endpoint, NoMatch},
+    session_config::LoginPolicy,
+    state::{Exchange, HttpSession, State},
+    status::{Refusal, Status},
+};
+use crate::proto::{
+    Context, Encryption, Progress, ResetOn, Session, SessionEvent, SessionPhase, SessionStage, Step,
+    TLS_HANDSHAKE, Timeouts,
+    buffer::{Inbox, Outbox},
+    event::Event,
+    request::{Failure, Lookup, Mailbox, Request, Response},
+    smtp::address::Address,
+};
+
+impl HttpSession {
+    fn head_step(&mut self, cx: &Context<'_>, searched: usize, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+        // Some clients send an empty line after a body (RFC 9112 section 2.2).
+        while searched == 0 && inbox.unread().starts_with(b"\r\n") {
+            inbox.consume(2);
+        }
+        let unread = inbox.unread();
+        if unread.starts_with(TLS_HANDSHAKE) {
+            return self.refuse_and_close("TLS handshake", &NOT_TLS, out);
+        }
+        let found = head::length(unread, searched);
+        if found.unwrap_or(unread.len()) > MAX_HEAD {
+            return self.refuse_and_close("long head", &LONG_HEAD, out);
+        }
+        let Some(length) = found else {
+            let is_empty_line = unread == b"\r";
+            let has_begun = searched == 0 && !unread.is_empty() && !is_empty_line;
+            self.state = State::Head { searched: if is_empty_line { 0 } else { unread.len() } };
+            // The time for a head runs from its first octet, and not from the last response.
+            return if has_begun { Step::Continue } else { Step::Idle };
+        };
+        let parsed = Head::parse(&unread[..length]);
+        inbox.consume(length);
+        self.requests += 1;
+        match parsed {
+            Ok(head) => self.request(cx, &head, out),
+            Err(refusal) => self.refuse_and_close("malformed request", &refusal, out),
+        }
+    }
+
+    /// Serves a request whose head is there.
+    fn request(&mut self, cx: &Context<'_>, head: &Head, out: &mut Outbox) -> Step {
+        if let Err(refusal) = guard::check_host(&head.host, &self.config.hostname, &self.config.protocol) {
+            return self.refuse(head, &refusal, None, out);
+        }
+        let found = match routes::find(head.method, &head.target.segments) {
+            Ok(found) => found,
+            Err(no_match) => {
+                let allow = if let NoMatch::Method(names) = &no_match {
+                    Some(("Allow", names.as_str()))
+                } else {
+                    None
+                };
+                let why = if allow.is_some() { NO_METHOD } else { NO_ROUTE };
+                return self.refuse(head, &Refusal::new(no_match.status(), why), allow, out);
+            }
+        };
+        let names_id = found.id.is_some_and(|id| id != "latest");
+        if let Err(refusal) = guard::check_origin(head, found.access, names_id) {
+            return self.refuse(head, &refusal, None, out);
+        }
+        if matches!(head.method, Method::Put | Method::Post) && head.content_length.is_none() {
+            return self.refuse(head, &NO_LENGTH, None, out);
+        }
+        if head.content_length.is_some_and(|length| length > MAX_BODY) {
+            return self.refuse(head, &LONG_BODY, None, out);
+        }
+        let exchange = Exchange::new(head, &found);
+        self.authorize(cx, exchange, out)
+    }
+
+    /// Begins to read the body of an authorized request.
+    pub(super) fn receive_body(
+        &mut self,
+        cx: &Context<'_>,
+        exchange: Exchange,
+        user: Option<Mailbox>,
+        out: &mut Outbox,
+    ) -> Step {
+        let left = exchange.head.content_length.unwrap_or(0);
+        if left == 0 {
+            return self.run(cx, exchange, user.as_ref(), &[], out);
+        }
+        if exchange.head.expects_continue {
+            out.line("HTTP/1.1 100 Continue\r\n");
+        }
+        self.state = State::Body { exchange, user, body: Vec::new(), left };
+        Step::Continue
+    }
+
+    fn body_step(
+        &mut self,
+        cx: &Context<'_>,
+        (exchange, user): (Exchange, Option<Mailbox>),
+        (mut body, mut left): (Vec<u8>, u64),
+        inbox: &mut Inbox,
+        out: &mut Outbox,
+    ) -> Step {
+        let here = inbox.octets(left);
+        let length = here.len();
+        // The body of a request that only reads has no meaning (RFC 9110 section 9.3.1).
+        if !exchange.head.method.is_safe() {
+            body.extend_from_slice(here);
+        }
+        inbox.consume(length);
+        left -= length as u64;
+        if left > 0 {
+            self.state = State::Body { exchange, user, body, left };
+            return Step::Idle;
+        }
+        self.run(cx, exchange, user.as_ref(), &body, out)
+    }
+
+    /// Runs a whole request.
+    fn run(
+        &mut self,
+        cx: &Context<'_>,
+        exchange: Exchange,
+        user: Option<&Mailbox>,
+        body: &[u8],
+        out: &mut Outbox,
+    ) -> Step {
+        if exchange.endpoint == Endpoint::Live {
+            return self.send_document(exchange, MailboxScope::All, Document::ok(), out);
+        }
+        let Some(scope) = scope(cx, exchange.address.as_deref(), user) else {
+            return self.refuse_exchange(&exchange.head, &NO_MAILBOX, None, exchange.head.keep_alive, out);
+        };
+        match action(&exchange, body) {
+            Ok(ApiAction::Subscribe) if exchange.head.method == Method::Head => {
+                let allow = Some(("Allow", "GET"));
+                self.refuse_exchange(&exchange.head, &NO_HEAD, allow, exchange.head.keep_alive, out)
+            }
+            Ok(ApiAction::Subscribe) => self.subscribe(exchange, scope, out),
+            Ok(action) => {
+                self.state = State::AwaitingDocument(exchange, scope.clone());
+                Step::Request(Request::Api(ApiRequest { scope, action }))
+            }
+            Err(refusal) => {
+                self.refuse_exchange(&exchange.head, &refusal, None, exchange.head.keep_alive, out)
+            }
+        }
+    }
+
+    // Refusals
+
+    /// Refuses a request before its body is read. The connection stays open if there is none.
+    pub(super) fn refuse(
+        &mut self,
+        head: &Head,
+        refusal: &Refusal,
+        extra: Option<(&'static str, &str)>,
+        out: &mut Outbox,
+    ) -> Step {
+        let keep_alive = head.keep_alive && head.content_length.unwrap_or(0) == 0;
+        self.refuse_exchange(head, refusal, extra, keep_alive, out)
+    }
+
+    /// Refuses a request, and says whether the connection stays open.
+    pub(super) fn refuse_exchange(
+        &mut self,
+        head: &Head,
+        refusal: &Refusal,
+        extra: Option<(&'static str, &str)>,
+        keep_alive: bool,
+        out: &mut Outbox,
+    ) -> Step {
+        let what = format!("{} /{}", head.method.name(), head.target.segments.join("/"));
+        out.push_event(Event::Refused { what, reply: refusal.status.0.to_string() });
+        response::refuse(refusal, extra, (head.method != Method::Head, keep_alive), out);
+        self.finish(keep_alive)
+    }
+
+    pub(super) fn refuse_and_close(&mut self, what: &str, refusal: &Refusal, out: &mut Outbox) -> Step {
+        out.push_event(Event::Refused { what: what.into(), reply: refusal.status.0.to_string() });
+        response::refuse(refusal, None, (true, false), out);
+        self.finish(false)
+    }
+
+    /// Refuses a request for which the backend reported a failure.
+    pub(super) fn refuse_failure(&mut self, head: &Head, failure: Failure, out: &mut Outbox) -> Step {
+        self.refuse_exchange(head, &refusal_of(failure), None, head.keep_alive, out)
+    }
+
+    /// Ends the exchange, and the connection if it does not stay open.
+    pub(super) fn finish(&mut self, keep_alive: bool) -> Step {
+        if keep_alive {
+            self.state = State::Head { searched: 0 };
+            Step::Continue
+        } else {
+            self.state = State::Over;
+            Step::Close
+        }
+    }
+}
+
+impl Session for HttpSession {
+    fn greet(&mut self, _: &Context<'_>, _: &mut Outbox) -> Step {
+        Step::Continue
+    }
+
+    fn step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+        match mem::replace(&mut self.state, State::Over) {
+            State::Head { searched } => self.head_step(cx, searched, inbox, out),
+            State::Body { exchange, user, body, left } => {
+                self.body_step(cx, (exchange, user), (body, left), inbox, out)
+            }
+            State::DelayingRefusal(exchange) => self.refuse_login(&exchange, out),
+            State::Sending(transfer) => self.send_piece(transfer, out),
+            State::Waiting(wait) => self.wait_step(wait),
+            State::Events { lagging } => self.events_step(lagging, inbox, out),
+            state => {
+                self.state = state;
+                Step::Idle
+            }
+        }
+    }
+
+    fn respond(&mut self, cx: &Context<'_>, answer: Response, out: &mut Outbox) -> Step {
+        match (mem::replace(&mut self.state, State::Over), answer) {
+            (State::AwaitingVerify(exchange, credentials), answer) => {
+                self.verified(cx, exchange, credentials, answer, out)
+            }
+            (State::AwaitingDocument(exchange, scope), Response::Document(document)) => {
+                self.send_document(exchange, scope, document, out)
+            }
+            (State::AwaitingDocument(exchange, _), Response::Failed(failure)) => {
+                self.refuse_failure(&exchange.head, failure, out)
+            }
+            (State::AwaitingPiece(transfer), answer) => self.piece_arrived(transfer, answer, out),
+            (State::AwaitingSubscription(exchange, scope, timeout), Response::Done) => {
+                self.subscribed(cx, exchange, scope, timeout, out)
+            }
+            (State::AwaitingSubscription(exchange, ..), Response::Failed(failure)) => {
+                self.refuse_failure(&exchange.head, failure, out)
+            }
+            (State::Searching(wait), answer) => self.searched(cx, wait, answer, out),
+            // No other response follows a request of this session.
+            (_, _) => Step::Abort,
+        }
+    }
+
+    fn tls_started(&mut self, _: &Context<'_>, by: Encryption) {
+        self.encryption = Some(by);
+    }
+
+    fn session_phase(&self) -> SessionPhase {
+        match self.state {
+            State::Head { .. } => SessionPhase::RequestHead,
+            State::Body { .. } => SessionPhase::RequestBody,
+            State::Sending(_) | State::AwaitingPiece(_) | State::Events { .. } => SessionPhase::Sending,
+            State::Over => SessionPhase::Ended,
+            _ => SessionPhase::Pending,
+        }
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        let limits = &self.config.limits.http;
+        let (read, reset_on) = match &self.state {
+            State::Body { .. } => (limits.request_timeout.0, ResetOn::Octet),
+            State::Head { searched: 0 } => (limits.idle_timeout.0, ResetOn::Command),
+            State::Waiting(wait) => (wait.deadline.saturating_sub(wait.since), ResetOn::Command),
+            _ => (limits.request_timeout.0, ResetOn::Command),
+        };
+        Timeouts { read, reset_on, write: limits.write_timeout.0, session: None }
+    }
+
+    fn progress(&self) -> Progress {
+        let needs_login = self.config.protocol.login != LoginPolicy::Off;
+        let stage = match &self.state {
+            _ if needs_login && self.logins == 0 => SessionStage::Unidentified,
+            _ if needs_login => SessionStage::Trusted(None),
+            _ => SessionStage::Idle,
+        };
+        let served = if needs_login { self.logins } else { self.requests };
+        Progress { stage, commands: self.requests, advances: self.requests, served }
+    }
+
+    fn notify(&mut self, event: &SessionEvent, out: &mut Outbox) {
+        self.changed(event, out);
+    }
+
+    fn on_timeout(&mut self, out: &mut Outbox) {
+        match mem::replace(&mut self.state, State::Over) {
+            // An idle connection ends without a response to no request (RFC 9112 section 9.5).
+            State::Head { searched: 0 } => {}
+            State::Waiting(wait) => {
+                self.refuse_exchange(&wait.exchange.head, &NO_MESSAGE_IN_TIME, None, false, out);
+            }
+            _ => {
+                self.refuse_and_close("slow request", &TOO_SLOW, out);
+            }
+        }
+    }
+
+    fn shutdown(&mut self, out: &mut Outbox) -> Step {
+        match &self.state {
+            State::Head { searched: 0 } | State::Events { .. } | State::Over => self.finish(false),
+            // The client must see that content is missing.
+            State::Sending(_) | State::AwaitingPiece(_) => Step::Abort,
+            _ => self.refuse_and_close("shutting down", &SHUTTING_DOWN, out),
+        }
+    }
+}
+
+/// The mailboxes that a request may reach. `None` if the user may not reach the mailbox, or there is none.
+fn scope(cx: &Context<'_>, address: Option<&str>, user: Option<&Mailbox>) -> Option<MailboxScope> {
+    let named = match address {
+        None => None,
+        Some(text) => match cx.directory.lookup(&Address::parse(text).ok()?) {
+            Lookup::Local(to) => Some(to.iter().next()?.mailbox),
+            Lookup::Unknown | Lookup::Foreign | Lookup::Refused(_) => return None,
+        },
+    };
+    let own = user.map(|user| user.clone().without_folder());
+    match (own, named) {
+        (Some(own), named) if !cx.directory.is_admin(&own) => {
+            named.is_none_or(|named| named == own).then_some(MailboxScope::One(own))
+        }
+        (_, None) => Some(MailboxScope::All),
+        (_, Some(named)) => Some(MailboxScope::One(named)),
+    }
+}
+
+/// The action of a request. [`ApiAction::Subscribe`] stands for the long ones.
+fn action(exchange: &Exchange, body: &[u8]) -> Result<ApiAction, Refusal> {
+    let target = &exchange.head.target;
+    let list = |search: &str| ApiAction::List {
+        search: search.to_owned(),
+        start: target.number("start").unwrap_or(0),
+        limit: target.number("limit").unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT),
+    };
+    let query = || target.parameter("query").map(str::trim).filter(|query| !query.is_empty()).ok_or(NO_QUERY);
+    let message = |view: Result<MessageView, Refusal>| {
+        let name = exchange.id.as_deref().and_then(MessageName::parse).ok_or(NO_MESSAGE)?;
+        Ok(ApiAction::Message(name, view?))
+    };
+    match exchange.endpoint {
+        Endpoint::Live | Endpoint::Ready => Ok(ApiAction::Ready),
+        Endpoint::Info => Ok(ApiAction::Info),
+        Endpoint::List => Ok(list("")),
+        Endpoint::Search => query().map(list),
+        Endpoint::DeleteSearch => query().map(|query| ApiAction::Delete(Selection::Search(query.to_owned()))),
+        // Without a body the whole list is meant; a malformed one must not delete it.
+        Endpoint::Delete if body.is_empty() => Ok(ApiAction::Delete(Selection::All)),
+        Endpoint::Delete => Change::parse(body).and_then(Change::selection).map(ApiAction::Delete),
+        Endpoint::SetRead => {
+            let change = Change::parse(body)?;
+            let read = change.read;
+            change.selection().map(|selection| ApiAction::SetRead(selection, read))
+        }
+        Endpoint::Message => message(Ok(MessageView::Object)),
+        Endpoint::Headers => message(Ok(MessageView::Headers)),
+        Endpoint::Raw => message(Ok(MessageView::Raw)),
+        Endpoint::ViewHtml => message(Ok(MessageView::Html)),
+        Endpoint::ViewText => message(Ok(MessageView::Text)),
+        Endpoint::Part => message(exchange.part.as_deref().and_then(MessageView::of_part).ok_or(NO_MESSAGE)),
+        Endpoint::Wait | Endpoint::Events => Ok(ApiAction::Subscribe),
+    }
+}
+
+/// The body of a request that changes messages.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Change {
+    #[serde(rename = "IDs", alias = "ids", alias = "Ids")]
+    ids: Vec<String>,
+    #[serde(rename = "Search", alias = "search")]
+    search: String,
+    #[serde(rename = "Read", alias = "read")]
+    read: bool,
+}
+
+impl Change {
+    fn parse(body: &[u8]) -> Result<Self, Refusal> {
+        serde_json::from_slice(body).map_err(|_| BAD_JSON)
+    }
+
+    fn selection(self) -> Result<Selection, Refusal> {
+        match (self.ids.is_empty(), self.search.is_empty()) {
+            (true, true) => Ok(Selection::All),
+            (false, true) => Ok(Selection::Ids(self.ids)),
+            (true, false) => Ok(Selection::Search(self.search)),
+            (false, false) => Err(IDS_AND_SEARCH),
+        }
+    }
+}
+
+/// The refusal of a request for which the backend reported a failure.
+fn refusal_of(failure: Failure) -> Refusal {
+    match failure {
+        Failure::Gone | Failure::NoFolder => NO_MESSAGE,
+        Failure::InUse => Refusal::new(Status::CONFLICT, "Another session has this mailbox open"),
+        Failure::Changed | Failure::Truncated => {
+            Refusal::new(Status::CONFLICT, "Another program is changing this message: try again")
+        }
+        Failure::MailboxUnusable => {
+            Refusal::new(Status::UNAVAILABLE, "The mailbox cannot be used as it is configured")
+        }
+        _ => Refusal::new(Status::UNAVAILABLE, "The mail cannot be read now: try again"),
+    }
+}
+
+const NO_ROUTE: &str = "There is nothing at this path";
+const NO_METHOD: &str = "This path has other methods";
+const NO_HEAD: Refusal = Refusal::new(Status::METHOD_NOT_ALLOWED, NO_METHOD);
+const NOT_TLS: Refusal = Refusal::new(Status::BAD_REQUEST, "This port does not begin with TLS: use http");
+const LONG_HEAD: Refusal = Refusal::new(Status::HEAD_TOO_LARGE, "The head of a request has 16 KiB at most");
+const LONG_BODY: Refusal = Refusal::new(Status::TOO_LARGE, "The body of this request has 1 MiB at most");
+const NO_LENGTH: Refusal = Refusal::new(Status::LENGTH_REQUIRED, "Send the body with Content-Length");
+const NO_MAILBOX: Refusal = Refusal::new(Status::NOT_FOUND, "There is no such mailbox, or it is not yours");
+const NO_MESSAGE: Refusal =
+    Refusal::new(Status::NOT_FOUND, "There is no such message, or it has no such part");
+const NO_MESSAGE_IN_TIME: Refusal = Refusal::new(Status::NOT_FOUND, "No such message came in time");
+const NO_QUERY: Refusal = Refusal::new(Status::BAD_REQUEST, "The parameter query is missing");
+const BAD_JSON: Refusal =
+    Refusal::new(Status::BAD_REQUEST, "The body is not the JSON object of this request");
+const IDS_AND_SEARCH: Refusal = Refusal::new(Status::BAD_REQUEST, "Name IDs or a Search, not both");
+const TOO_SLOW: Refusal = Refusal::new(Status::TIMEOUT, "The request did not arrive in time");
+const SHUTTING_DOWN: Refusal = Refusal::new(Status::UNAVAILABLE, "The server is shutting down");
+/// Messages in a page of the list, unless the request names another number.
+const DEFAULT_LIMIT: usize = 50;
+/// Messages in the longest page.
+const MAX_LIMIT: usize = 1000;

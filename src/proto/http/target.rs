@@ -1,0 +1,106 @@
+//! The target of a request: a path in segments, and the parameters of a query.
+//!
+//! The rule: a segment is text without control characters, and no decoded octet separates segments. A path never becomes
+//! a name of a file.
+
+/// The target of a request, decoded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Target {
+    /// The host and port of an absolute target (RFC 9112 section 3.2.2).
+    pub(super) authority: Option<String>,
+    /// The segments of the path.
+    pub(super) segments: Vec<String>,
+    query: Vec<(String, String)>,
+}
+
+impl Target {
+    /// Parses the origin form or the absolute form. `None` if it is neither, or has a bad escape.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (authority, path) = match text.strip_prefix('/') {
+            Some(path) => (None, path),
+            None => {
+                let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
+                let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+                (Some(authority.to_owned()), path)
+            }
+        };
+        // A fragment is for the client alone (RFC 9110 section 4.2.5).
+        if path.contains('#') {
+            return None;
+        }
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let segments = path.split('/').map(|part| decode(part, false).filter(|text| !text.contains('/')));
+        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((decode(name, true)?, decode(value, true)?))
+        });
+        Some(Self {
+            authority,
+            segments: segments.collect::<Option<_>>()?,
+            query: pairs.collect::<Option<_>>()?,
+        })
+    }
+
+    /// A parameter. Of several with this name, the first one counts.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A number that is a parameter. `None` if it is missing, or no number.
+    pub(super) fn number(&self, name: &str) -> Option<usize> {
+        self.parameter(name)?.trim().parse().ok()
+    }
+}
+
+/// Decodes percent signs, and plus signs in a query. `None` if an escape is bad, or the result has control characters.
+fn decode(text: &str, in_query: bool) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            b'+' if in_query => b' ',
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok().filter(|text| !text.contains(char::is_control))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segments(text: &str) -> Option<Vec<String>> {
+        Target::parse(text).map(|target| target.segments)
+    }
+
+    #[test]
+    fn a_path_is_taken_apart_before_it_is_decoded() {
+        assert_eq!(segments("/"), Some(vec![String::new()]));
+        assert_eq!(segments("/box/a%40b.test/x"), Some(vec!["box".into(), "a@b.test".into(), "x".into()]));
+        assert_eq!(segments("/a/../b").unwrap(), ["a", "..", "b"]);
+        for bad in
+            ["", "*", "a", "/a%2fb", "/a%00b", "/a%0d%0ab", "/%ff", "/%", "/%4", "/%zz", "/a#b", "ftp://a/"]
+        {
+            assert_eq!(segments(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_query_has_names_and_values() {
+        let target = Target::parse("/s?query=a+b%26c&start=10&start=20&x&limit=many").unwrap();
+        assert_eq!(target.parameter("query"), Some("a b&c"));
+        assert_eq!((target.number("start"), target.parameter("x")), (Some(10), Some("")));
+        assert_eq!((target.number("limit"), target.number("none")), (None, None));
+    }
+
+    #[test]
+    fn an_absolute_target_names_its_host() {
+        let target = Target::parse("http://localhost:8025/livez?a=b").unwrap();
+        assert_eq!(target.authority.as_deref(), Some("localhost:8025"));
+        assert_eq!(target.segments, ["livez"]);
+    }
+}

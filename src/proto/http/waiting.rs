@@ -1,0 +1,145 @@
+//! Requests whose response comes with a change: `/wait`, a long poll, and `/api/events`, server-sent events (HTML
+//! Living Standard section 9.2).
+
+use std::time::Duration;
+
+use super::{
+    api::{ApiAction, ApiRequest, MailChange, MailboxScope},
+    response::{ContentPolicy, ResponseHead},
+    routes::Endpoint,
+    state::{Exchange, HttpSession, State, Wait},
+    status::{Refusal, Status},
+};
+use crate::{
+    limits::Span,
+    proto::{
+        Context, SessionEvent, Step,
+        buffer::{Inbox, Outbox},
+        request::{Failure, Request, Response},
+    },
+};
+
+impl HttpSession {
+    /// Requests events of the mailboxes. They must come before the first search, so that no message is missed between.
+    pub(super) fn subscribe(&mut self, exchange: Exchange, scope: MailboxScope, out: &mut Outbox) -> Step {
+        let timeout = match exchange.head.target.parameter("timeout") {
+            None => DEFAULT_TIMEOUT,
+            Some(text) => match parse_timeout(text) {
+                Some(timeout) => timeout.min(MAX_TIMEOUT),
+                None => {
+                    let keep_alive = exchange.head.keep_alive;
+                    return self.refuse_exchange(&exchange.head, &BAD_TIMEOUT, None, keep_alive, out);
+                }
+            },
+        };
+        self.state = State::AwaitingSubscription(exchange, scope.clone(), timeout);
+        Step::Request(Request::Api(ApiRequest { scope, action: ApiAction::Subscribe }))
+    }
+
+    pub(super) fn subscribed(
+        &mut self,
+        cx: &Context<'_>,
+        mut exchange: Exchange,
+        scope: MailboxScope,
+        timeout: Duration,
+        out: &mut Outbox,
+    ) -> Step {
+        // The events go on until the connection ends, so it serves no further request.
+        exchange.head.keep_alive = false;
+        if exchange.endpoint == Endpoint::Wait {
+            let now = cx.now.monotonic;
+            let wait = Wait { exchange, scope, deadline: now + timeout, since: now, changed: false };
+            return self.search(Box::new(wait));
+        }
+        let mut head = ResponseHead::new(Status::OK, ContentPolicy::Nothing);
+        head.field("Content-Type", "text/event-stream");
+        head.cache(None);
+        head.write_without_length(false, out);
+        out.line(": restante\r\n");
+        self.state = State::Events { lagging: false };
+        Step::Pause(PING_INTERVAL)
+    }
+
+    fn search(&mut self, mut wait: Box<Wait>) -> Step {
+        wait.changed = false;
+        let search = wait.exchange.head.target.parameter("query").unwrap_or_default().to_owned();
+        let scope = wait.scope.clone();
+        self.state = State::Searching(wait);
+        Step::Request(Request::Api(ApiRequest { scope, action: ApiAction::Find { search } }))
+    }
+
+    pub(super) fn searched(
+        &mut self,
+        cx: &Context<'_>,
+        mut wait: Box<Wait>,
+        answer: Response,
+        out: &mut Outbox,
+    ) -> Step {
+        match answer {
+            Response::Document(document) => self.send_document(wait.exchange, wait.scope, document, out),
+            Response::Failed(Failure::Gone) => {
+                wait.since = cx.now.monotonic;
+                self.wait_step(wait)
+            }
+            Response::Failed(failure) => self.refuse_failure(&wait.exchange.head, failure, out),
+            _ => Step::Abort, // no other response follows a search
+        }
+    }
+
+    pub(super) fn wait_step(&mut self, wait: Box<Wait>) -> Step {
+        if wait.changed {
+            return self.search(wait);
+        }
+        self.state = State::Waiting(wait);
+        Step::Idle
+    }
+
+    /// A comment shows the client, and every proxy between, that the connection is alive.
+    pub(super) fn events_step(&mut self, lagging: bool, inbox: &Inbox, out: &mut Outbox) -> Step {
+        if lagging {
+            return Step::Abort;
+        }
+        if inbox.has_ended() {
+            return self.finish(false);
+        }
+        self.state = State::Events { lagging };
+        // Output of the last interval is still there: the write timeout decides.
+        if !out.is_empty() {
+            return Step::Idle;
+        }
+        out.line(": ping\r\n");
+        Step::Pause(PING_INTERVAL)
+    }
+
+    /// The mailboxes have changed.
+    pub(super) fn changed(&mut self, event: &SessionEvent, out: &mut Outbox) {
+        let SessionEvent::Mail(event) = event else { return };
+        match &mut self.state {
+            State::Searching(wait) | State::Waiting(wait) => wait.changed |= event.kind == MailChange::New,
+            State::Events { lagging } => {
+                *lagging |= out.pending().len() > MAX_PENDING_EVENTS;
+                if !*lagging {
+                    out.line(&format!("event: {}\r\ndata: {}\r\n", event.kind.name(), event.json));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A number of seconds, or a duration as in the configuration.
+fn parse_timeout(text: &str) -> Option<Duration> {
+    match text.parse::<u64>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => text.parse::<Span>().ok().map(|span| span.0),
+    }
+}
+
+const BAD_TIMEOUT: Refusal =
+    Refusal::new(Status::BAD_REQUEST, "The parameter timeout is a time like 10s, or a number of seconds");
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest wait. Proxies between end connections without octets after a few minutes.
+const MAX_TIMEOUT: Duration = Duration::from_secs(300);
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// Octets that may wait for a client of events. A client with more has stopped reading.
+const MAX_PENDING_EVENTS: usize = 256 * 1024;

@@ -1,0 +1,108 @@
+//! The messages of mailboxes as the web API lists them: newest first, over one mailbox or all.
+//!
+//! Plain values; `listings` fills them. Only workers take the locks here.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    index::Snapshot,
+    maildir::{FileVersion, MessageRef, scan::DirTimes},
+    message_object::{Summary, mailpit},
+    proto::request::Mailbox,
+};
+
+/// The lists and summaries that the web API has read, for its next requests.
+#[derive(Debug, Default)]
+pub(super) struct Catalog {
+    pub(super) lists: Mutex<HashMap<Mailbox, Arc<MailboxListing>>>,
+    pub(super) summaries: Mutex<SummaryCache>,
+    /// The lists at the last comparison, by which changes are found.
+    pub(super) compared: Mutex<HashMap<Mailbox, Arc<MailboxListing>>>,
+}
+
+/// The messages of one mailbox.
+#[derive(Debug)]
+pub(super) struct MailboxListing {
+    pub(super) mailbox: Mailbox,
+    pub(super) times: DirTimes,
+    /// True if a later change may bear the same times.
+    pub(super) racy: bool,
+    pub(super) snapshot: Snapshot,
+    /// The id of each message of the snapshot.
+    pub(super) ids: Vec<Arc<str>>,
+}
+
+/// One message in a list.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) listing: Arc<MailboxListing>,
+    /// Its position in the snapshot.
+    pub(super) at: usize,
+    pub(super) id: Arc<str>,
+    pub(super) is_read: bool,
+    /// The time of its delivery, in milliseconds since 1970.
+    pub(super) received: i64,
+}
+
+impl MailboxListing {
+    /// The messages in the order of the snapshot.
+    pub(super) fn rows(self: &Arc<Self>) -> impl Iterator<Item = Row> + '_ {
+        let messages = self.snapshot.iter().zip(&self.ids).enumerate();
+        messages.map(|(at, (entry, id))| Row {
+            listing: Arc::clone(self),
+            at,
+            id: Arc::clone(id),
+            is_read: entry.is_read(),
+            received: entry.received(),
+        })
+    }
+}
+
+impl Row {
+    /// The facts about its message that the octets do not tell.
+    pub(super) fn stored(&self) -> mailpit::Stored<'_> {
+        mailpit::Stored {
+            id: &self.id,
+            is_read: self.is_read,
+            received: self.received,
+            ..mailpit::Stored::default()
+        }
+    }
+
+    /// Its file, as it was listed.
+    pub(super) fn wanted(&self) -> Option<MessageRef<'_>> {
+        self.listing.snapshot.message_ref(self.at)
+    }
+}
+
+/// Summaries of the messages that were read last.
+#[derive(Debug, Default)]
+pub(super) struct SummaryCache {
+    pub(super) by_version: HashMap<FileVersion, Arc<Summary>>,
+    /// The oldest first.
+    order: VecDeque<FileVersion>,
+}
+
+impl SummaryCache {
+    pub(super) fn insert(&mut self, version: FileVersion, summary: Arc<Summary>) {
+        if self.by_version.insert(version, summary).is_none() {
+            self.order.push_back(version);
+        }
+        if self.order.len() > MAX_SUMMARIES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_version.remove(&oldest);
+        }
+    }
+}
+
+/// Locks a value of the catalog. A worker that has panicked may have left it incomplete, but never wrong.
+pub(super) fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Messages whose summaries are kept: about a kilobyte each.
+const MAX_SUMMARIES: usize = 4096;

@@ -1,0 +1,122 @@
+//! Reads the messages of mailboxes from the spool into the catalog, for the web API.
+//!
+//! The rule: a list is as old as the directories say. It is scanned again if their times have changed, or are so young
+//! that a change might not show.
+
+use std::{collections::HashSet, mem, sync::Arc, time::SystemTime};
+
+use super::{
+    catalog::{MailboxListing, Row, lock},
+    storage::{Storage, log_failure},
+};
+use crate::{
+    index::{MessageList, Snapshot},
+    maildir::{CountProgress, Kind, Maildir, MessageRef, OpenMessage, scan, size_counter::CountSlice},
+    message_object::{Limits, Summary, mailpit},
+    proto::{
+        http::api::MailboxScope,
+        request::{Failure, Mailbox, Maildrop},
+    },
+};
+
+impl Storage {
+    /// The listings of the mailboxes of a scope. A mailbox that nobody has made yet is empty.
+    pub(super) fn listings(&self, scope: &MailboxScope) -> Result<Vec<Arc<MailboxListing>>, Failure> {
+        self.check_in_place()?;
+        match scope {
+            MailboxScope::One(mailbox) => Ok(self.listing(mailbox)?.into_iter().collect()),
+            MailboxScope::All => {
+                let names = self.spool.names().map_err(|error| log_failure(&error))?;
+                let mailboxes = names.iter().filter_map(|name| Mailbox::named(name.to_str()?));
+                // A mailbox that cannot be read hides no other.
+                Ok(mailboxes.filter_map(|mailbox| self.listing(&mailbox).ok().flatten()).collect())
+            }
+        }
+    }
+
+    /// The messages of a scope, newest first. A message in several mailboxes counts once.
+    pub(super) fn rows(&self, scope: &MailboxScope) -> Result<Vec<Row>, Failure> {
+        let listings = self.listings(scope)?;
+        let mut rows: Vec<Row> = listings.iter().flat_map(MailboxListing::rows).collect();
+        rows.sort_by(|one, other| (other.received, &other.id).cmp(&(one.received, &one.id)));
+        if listings.len() > 1 {
+            let mut seen = HashSet::with_capacity(rows.len());
+            rows.retain(|row| seen.insert(Arc::clone(&row.id)));
+        }
+        Ok(rows)
+    }
+
+    /// The listing of a mailbox. `None` if there is no such mailbox.
+    fn listing(&self, mailbox: &Mailbox) -> Result<Option<Arc<MailboxListing>>, Failure> {
+        let Some(maildir) = self.existing_maildir(mailbox)? else { return Ok(None) };
+        let times = scan::dir_times(&maildir).map_err(|error| log_failure(&error))?;
+        let known = lock(&self.catalog.lists).get(mailbox).cloned();
+        if let Some(known) = known.filter(|known| known.times == times && !known.racy) {
+            return Ok(Some(known));
+        }
+        let mut progress = CountProgress::default();
+        let scan = loop {
+            let mut turn = CountSlice::new(self.scan_limits(), progress);
+            let scanned = scan::scan(&maildir, [], &mut turn).map_err(|error| log_failure(&error))?;
+            match scanned {
+                Some(scan) => break scan,
+                None => progress = mem::take(&mut turn.progress),
+            }
+        };
+        let racy = scan::is_racy(&scan.times, SystemTime::now());
+        let snapshot = Snapshot::new(&MessageList::from_messages(scan.messages));
+        let ids = (0..snapshot.len()).map(|at| mailpit::id(&snapshot.unique_id(at)).into()).collect();
+        let listing =
+            Arc::new(MailboxListing { mailbox: mailbox.clone(), times: scan.times, racy, snapshot, ids });
+        let mut lists = lock(&self.catalog.lists);
+        if lists.values().map(|listing| listing.ids.len()).sum::<usize>() + listing.ids.len() > MAX_LISTED {
+            lists.clear();
+        }
+        lists.insert(mailbox.clone(), Arc::clone(&listing));
+        Ok(Some(listing))
+    }
+
+    /// Opens a mailbox that exists.
+    pub(super) fn existing_maildir(&self, mailbox: &Mailbox) -> Result<Option<Maildir>, Failure> {
+        match self.spool.maildir(mailbox.as_str()) {
+            Ok(maildir) => Ok(Some(maildir)),
+            Err(error) if error.kind() == Kind::Gone => Ok(None),
+            Err(error) => Err(log_failure(&error)),
+        }
+    }
+
+    /// Opens a message, if it is still the one that was listed.
+    pub(super) fn open_message(
+        &self,
+        mailbox: &Mailbox,
+        wanted: MessageRef<'_>,
+    ) -> Result<OpenMessage, Failure> {
+        let maildir = self.existing_maildir(mailbox)?.ok_or(Failure::Gone)?;
+        OpenMessage::open(&maildir, wanted).map_err(|error| log_failure(&error))
+    }
+
+    /// The octets of the message of a row, and the size of its file. Only the beginning of a very large one is read.
+    pub(super) fn read_row(&self, row: &Row) -> Result<(Vec<u8>, u64), Failure> {
+        let wanted = row.wanted().ok_or(Failure::Gone)?;
+        let open = self.open_message(&row.listing.mailbox, wanted)?;
+        let (bytes, _) = open.read(0, MAX_PARSED).map_err(|error| log_failure(&error))?;
+        Ok((bytes, wanted.version.bytes))
+    }
+
+    /// The summary of the message of a row.
+    pub(super) fn summary(&self, row: &Row) -> Result<Arc<Summary>, Failure> {
+        let version = row.wanted().ok_or(Failure::Gone)?.version;
+        if let Some(known) = lock(&self.catalog.summaries).by_version.get(&version) {
+            return Ok(Arc::clone(known));
+        }
+        let (bytes, size) = self.read_row(row)?;
+        let summary = Arc::new(Summary { size, ..Summary::parse(&bytes, &Limits::default()) });
+        lock(&self.catalog.summaries).insert(version, Arc::clone(&summary));
+        Ok(summary)
+    }
+}
+
+/// Messages in all lists that are kept: some 150 octets each.
+const MAX_LISTED: usize = 500_000;
+/// Octets of a message that are parsed.
+const MAX_PARSED: usize = 128 << 20;

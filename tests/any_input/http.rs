@@ -1,0 +1,154 @@
+//! Plays an HTTP session on any input, with documents that are made up, and reads its responses as a client does. The
+//! tests and the fuzz target share it.
+
+use std::{
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
+
+use restante::{
+    clock::Now,
+    proto::{
+        Context, Session, Step,
+        buffer::{Inbox, Outbox},
+        http::{
+            HttpSession, SessionConfig,
+            api::{ApiAction, Document, MessageName, MessageView},
+        },
+        request::{Failure, Lookup, Mailbox, Request, Response},
+        smtp::address::Address,
+    },
+};
+
+/// The result of a session.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Outcome {
+    pub(crate) said: Vec<u8>,
+    /// The requests to the backend.
+    pub(crate) asked: Vec<String>,
+    pub(crate) over: bool,
+    pub(crate) aborted: bool,
+}
+
+/// Plays a session that gets its input in these pieces. The request of number `n` fails if `fault(n)` says so.
+pub(crate) fn play<'a>(
+    config: &SessionConfig,
+    pieces: impl Iterator<Item = &'a [u8]>,
+    fault: impl Fn(usize) -> Option<Failure>,
+) -> Outcome {
+    let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
+    let lookup = |address: &Address| match Mailbox::of_address(&address.folded_local(), "here.test") {
+        Some(mailbox) => Lookup::local_mailbox(mailbox),
+        None => Lookup::Unknown,
+    };
+    let cx = Context { now, directory: &lookup };
+    let (mut inbox, mut out) = (Inbox::default(), Outbox::default());
+    let mut session = HttpSession::new(Rc::new(config.clone()));
+    let mut outcome = Outcome::default();
+    session.greet(&cx, &mut out);
+    for piece in pieces {
+        inbox.push(piece);
+        let mut step = session.step(&cx, &mut inbox, &mut out);
+        loop {
+            outcome.said.extend_from_slice(out.pending());
+            out.consume(out.pending().len());
+            out.take_events();
+            step = match step {
+                Step::Idle => break,
+                Step::Continue => session.step(&cx, &mut inbox, &mut out),
+                Step::Pause(span) if span.is_zero() => session.step(&cx, &mut inbox, &mut out),
+                Step::Request(request) => {
+                    let answer = fault(outcome.asked.len()).map(Response::Failed);
+                    outcome.asked.push(format!("{request:?}"));
+                    let answer = answer.unwrap_or_else(|| answer_to(&request));
+                    session.respond(&cx, answer, &mut out)
+                }
+                // Events go on until the connection ends.
+                Step::Pause(_) | Step::Close | Step::StartTls => {
+                    outcome.over = true;
+                    return outcome;
+                }
+                Step::Abort => {
+                    (outcome.over, outcome.aborted) = (true, true);
+                    return outcome;
+                }
+            };
+        }
+    }
+    outcome
+}
+
+fn answer_to(request: &Request) -> Response {
+    let document = || Document::json("{}".into());
+    match request {
+        Request::Verify { .. } => {
+            Mailbox::named("bob@here.test").map_or(Response::Failed(Failure::TempFail), Response::Verified)
+        }
+        Request::Api(request) => match &request.action {
+            ApiAction::Subscribe => Response::Done,
+            ApiAction::Message(name, MessageView::Raw) => {
+                assert!(matches!(name, MessageName::Latest | MessageName::Id(_)));
+                Response::Document(Document {
+                    length: 10,
+                    ..Document::new("text/plain", b"one\r\n".to_vec())
+                })
+            }
+            ApiAction::Continue { from } => {
+                assert_eq!(*from, 5);
+                Response::Chunk { bytes: b"two\r\n".to_vec(), last: true }
+            }
+            ApiAction::Message(..) => {
+                let named =
+                    Document { file_name: Some("a\r\nb".into()), etag: Some("x1".into()), ..document() };
+                Response::Document(named)
+            }
+            ApiAction::List { start: _, limit, .. } => {
+                assert!(*limit <= 1000);
+                Response::Document(document())
+            }
+            _ => Response::Document(document()),
+        },
+        _ => panic!("no request of this protocol: {request:?}"),
+    }
+}
+
+/// Reads whole responses, and returns their statuses. `is_cut`: the last one may end early.
+pub(crate) fn read(said: &[u8], is_cut: bool) -> Vec<u16> {
+    let (mut statuses, mut rest) = (Vec::new(), said);
+    while !rest.is_empty() {
+        let end = rest.windows(4).position(|four| four == b"\r\n\r\n").expect("a whole head") + 4;
+        let (head, after) = rest.split_at(end);
+        rest = after;
+        let head = std::str::from_utf8(head).expect("text");
+        let mut lines = head.trim_end().split("\r\n");
+        let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).expect("a status line");
+        let status: u16 = status[..3].parse().expect("a status");
+        statuses.push(status);
+        if status == 100 {
+            continue;
+        }
+        let fields: Vec<(&str, &str)> = lines.map(|line| line.split_once(": ").expect("a field")).collect();
+        let field = |name: &str| fields.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        assert!(head.is_ascii() && fields.iter().all(|(name, _)| name.bytes().all(|b| b.is_ascii_graphic())));
+        for name in ["X-Content-Type-Options", "Referrer-Policy", "Content-Security-Policy", "Cache-Control"]
+        {
+            assert!(field(name).is_some(), "no {name} in {head}");
+        }
+        match field("Content-Length") {
+            None if status == 304 => {}
+            None => {
+                assert_eq!(field("Content-Type"), Some("text/event-stream"), "{head}");
+                return statuses;
+            }
+            Some(length) => {
+                let length: usize = length.parse().expect("a length");
+                // A response to HEAD has none of its content.
+                if !rest.starts_with(b"HTTP/1.1 ") && !rest.is_empty() {
+                    assert!(rest.len() >= length || is_cut, "content is missing after {head}");
+                    rest = &rest[length.min(rest.len())..];
+                }
+            }
+        }
+    }
+    statuses
+}

@@ -1,0 +1,73 @@
+//! An HTTP session on any input: the same in any pieces, and every response well-formed.
+
+#[path = "../any_input/http.rs"]
+mod session;
+
+use proptest::prelude::*;
+use restante::{
+    limits::Limits,
+    proto::{
+        dot::LineEndings,
+        http::{HttpConfig, LoginPolicy, SessionConfig},
+        request::Failure,
+        syntax::Syntax,
+    },
+};
+use session::{play, read};
+
+fn config(login: LoginPolicy) -> SessionConfig {
+    SessionConfig {
+        hostname: "mx.test".into(),
+        line_endings: LineEndings::Strict,
+        syntax: Syntax::default(),
+        limits: Limits::default(),
+        pedantic: false,
+        protocol: HttpConfig { login, ..HttpConfig::default() },
+    }
+}
+
+/// Pieces of requests, good and bad, in any order.
+fn words() -> impl Strategy<Value = Vec<u8>> {
+    let word = prop_oneof![
+        prop::sample::select(vec![
+            "GET /api/v1/messages HTTP/1.1\r\n",
+            "GET /api/v1/message/latest/raw HTTP/1.1\r\n",
+            "HEAD /livez HTTP/1.1\r\n",
+            "DELETE /api/v1/messages HTTP/1.1\r\n",
+            "PUT /box/bob@here.test/api/v1/messages HTTP/1.1\r\n",
+            "GET /wait?timeout=1 HTTP/1.1\r\n",
+            "GET /api/events HTTP/1.0\r\n",
+            "GET /nowhere HTTP/1.1\r\n",
+            "Host: localhost\r\n",
+            "Host: localhost\r\n\r\n",
+            "Content-Length: 3\r\n",
+            "Content-Length: 13\r\n\r\n{\"Read\":true}",
+            "Transfer-Encoding: chunked\r\n",
+            "Authorization: Basic Ym9iOng=\r\n",
+            "Expect: 100-continue\r\n",
+            "Connection: close\r\n",
+            "If-None-Match: \"x1\"\r\n",
+            "Origin: http://attacker.test\r\n",
+            "\r\n",
+            "\n",
+            "\r",
+            "{}",
+        ])
+        .prop_map(|word| word.as_bytes().to_vec()),
+        prop::collection::vec(any::<u8>(), 0..4),
+    ];
+    prop::collection::vec(word, 0..30).prop_map(|words| words.concat())
+}
+
+proptest! {
+    #[test]
+    fn responses_are_well_formed_and_the_same_for_any_pieces(
+        wire in words(), size in 1_usize..40, open in any::<bool>(), fails_at in 0_usize..8,
+    ) {
+        let config = config(if open { LoginPolicy::Off } else { LoginPolicy::InClear });
+        let fault = |asked| (asked == fails_at).then_some(Failure::TempFail);
+        let whole = play(&config, [wire.as_slice()].into_iter(), fault);
+        read(&whole.said, whole.aborted);
+        prop_assert_eq!(play(&config, wire.chunks(size), fault), whole);
+    }
+}
