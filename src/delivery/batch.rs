@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     maildir::{
-        Maildir, MessageId, Subdir, TmpFile, name::UniqueName, sent_dedup::SentDedup, sync_phase::SyncPart,
+        Error, Maildir, MessageId, Subdir, TmpFile, name::UniqueName, sent_dedup::SentDedup,
+        sync_phase::SyncPart,
     },
     metrics::METRICS,
     proto::{
@@ -193,7 +194,8 @@ impl<'a> Batch<'a> {
         }
         self.spool_status.and(message.plan.check())?;
         let id = if let Body::Memory(name, bytes) = &message.body {
-            let tmp_file = write_to_tmp(&mut message.plan, name, bytes)?;
+            let create = if self.syncer.unnamed_files { TmpFile::create_unnamed } else { TmpFile::create };
+            let tmp_file = write_to_tmp(&mut message.plan, create, name, bytes)?;
             let id = MessageId::of(bytes);
             (message.octets, message.body) = (wire_size(bytes), Body::TmpFile(tmp_file));
             id
@@ -362,17 +364,21 @@ impl<'a> Batch<'a> {
 }
 
 /// Writes a message to the `tmp/` of the first mailbox that accepts it.
-fn write_to_tmp(plan: &mut DeliveryPlan, name: &UniqueName, bytes: &[u8]) -> Result<TmpFile, Failure> {
+fn write_to_tmp(
+    plan: &mut DeliveryPlan,
+    create: impl Fn(&Maildir, UniqueName) -> Result<TmpFile, Error>,
+    name: &UniqueName,
+    bytes: &[u8],
+) -> Result<TmpFile, Failure> {
     for at in 0..plan.targets.len() {
         let maildir = Arc::clone(&plan.targets[at].maildir);
-        let begun =
-            TmpFile::create(&maildir, name.clone()).and_then(|mut tmp_file| match tmp_file.write(bytes) {
-                Ok(()) => Ok(tmp_file),
-                Err(error) => {
-                    tmp_file.discard();
-                    Err(error)
-                }
-            });
+        let begun = create(&maildir, name.clone()).and_then(|mut tmp_file| match tmp_file.write(bytes) {
+            Ok(()) => Ok(tmp_file),
+            Err(error) => {
+                tmp_file.discard();
+                Err(error)
+            }
+        });
         match begun {
             Ok(tmp_file) => {
                 plan.tmp_maildir = Some(TmpMaildir { maildir, spilled: None });

@@ -26,6 +26,7 @@ use super::{
     fault_points::fault_point,
     folder_name::is_same_but_for_case,
     sync_phase::{SyncPart, is_sync_skipped},
+    tmp_file,
 };
 use crate::deferred_drop::DeferredFd;
 
@@ -163,6 +164,11 @@ impl Spool {
     pub fn syncfs_is_reliable(&self) -> bool {
         let is_known = |stat: fs::StatFs| [EXT4, XFS].contains(&(stat.f_type as u64 & 0xffff_ffff));
         fs::fstatfs(&self.dir).is_ok_and(is_known) && syncfs_reports_errors(uname().release().to_bytes())
+    }
+
+    /// Whether a message can be written without a name on the spool's file system, and get its first one in a mailbox.
+    pub fn has_unnamed_files(&self) -> bool {
+        tmp_file::has_unnamed_files(&self.dir)
     }
 
     /// Syncs the whole file system that holds the spool, for the sake of one part of the messages.
