@@ -6,7 +6,10 @@
 
 use std::{fmt, fs};
 
-use crate::limits::{Limits, MAX_LIST_LENGTH};
+use crate::{
+    limits::{Limits, MAX_LIST_LENGTH},
+    thread_limits::MAX_SYNC_THREADS,
+};
 
 /// The descriptors that depend on the configuration, and on how the process was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,11 +210,18 @@ impl FdBudget {
             (self.max_mailboxes, FDS_PER_MAILBOX),
             (self.max_closing + self.max_maildirs, FDS_PER_MAILDIR),
             (self.max_batch, 1),
+            (self.closing_messages().saturating_sub(FDS_FOR_COMMITTER), 1),
             (self.max_spilled, FDS_PER_SPILLED_MESSAGE),
             (self.max_read_files - 1, 1),  // one is that of its session
             (self.max_connections + 1, 1), // one is accepted before another is evicted, or before it is rejected
         ];
         parts.into_iter().map(|(count, of_each)| count * of_each).sum()
+    }
+
+    /// Messages of a batch that are being closed at a time. Each is open twice, so that it keeps a descriptor: a file
+    /// without a name ends with its last one.
+    fn closing_messages(&self) -> usize {
+        self.max_batch.min(MAX_SYNC_THREADS)
     }
 
     /// The largest number of connections.
@@ -297,7 +307,8 @@ const FDS_FOR_SPOOL: usize = 5;
 const FDS_PER_PATH_WALK: usize = 3;
 /// The metrics file, in its directory.
 const FDS_FOR_METRICS: usize = FDS_PER_PATH_WALK;
-/// The parent directory of a mailbox, or a message and its copy on another file system.
+/// The parent directory of a mailbox; or a message, open once more, and its copy on another file system; or two
+/// messages that are opened once more while they are closed.
 const FDS_FOR_COMMITTER: usize = 2;
 /// The socket, and a spare one.
 const FDS_PER_LISTENER: usize = 2;

@@ -141,7 +141,7 @@ impl<'a> Batch<'a> {
         self.sync_contents(messages, mode);
         self.for_each_undecided(messages, |_, message| message.close());
         let reserve = self.reserve_memory(messages);
-        self.for_each_undecided(messages, |_, message| message.publish());
+        self.for_each_undecided(messages, Self::publish);
         drop(reserve);
         self.sync_names(messages, mode);
         // The syncs may have taken a while: messages that are no longer where clients look for them are removed.
@@ -258,6 +258,20 @@ impl<'a> Batch<'a> {
         self.pending_sent_copies.extend(id.map(|id| (folder.clone(), id)));
         plan.sent_copy = Some(SentCopy { target: plan.targets.len(), id });
         plan.targets.push(Target::new(folder, maildir, Subdir::Cur));
+    }
+
+    /// D3. Where the kernel or a sandbox gives no name to a file without one, every message would be written twice: the
+    /// next messages have a name from the beginning.
+    fn publish(&mut self, message: &mut Message) -> Result<(), Failure> {
+        let nameable = message.publish()?;
+        if !nameable && self.syncer.unnamed_files {
+            self.syncer.unnamed_files = false;
+            log::warn!(
+                "{}: linkat gives an open file no name (does a sandbox forbid it?), deliveries are slower",
+                self.storage.spool.path().display()
+            );
+        }
+        Ok(())
     }
 
     /// Chooses how to sync the batch. One sync of the spool's file system does not cover a mailbox on another file system.

@@ -24,6 +24,7 @@ pub mod sync_phase;
 pub mod tmp_cleanup;
 pub(crate) mod tmp_file;
 pub mod trusted_date;
+mod unnamed_file;
 pub mod usage;
 
 pub use entry::{Change, FileName, FileVersion, MessageEntry, MessageRef, Subdir};

@@ -26,7 +26,7 @@ use super::{
     fault_points::fault_point,
     folder_name::is_same_but_for_case,
     sync_phase::{SyncPart, is_sync_skipped},
-    tmp_file,
+    unnamed_file,
 };
 use crate::deferred_drop::DeferredFd;
 
@@ -168,7 +168,7 @@ impl Spool {
 
     /// Whether a message can be written without a name on the spool's file system, and get its first one in a mailbox.
     pub fn has_unnamed_files(&self) -> bool {
-        tmp_file::has_unnamed_files(&self.dir)
+        unnamed_file::are_possible(&self.dir)
     }
 
     /// Syncs the whole file system that holds the spool, for the sake of one part of the messages.

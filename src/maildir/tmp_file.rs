@@ -6,7 +6,7 @@
 use std::{
     fs::File,
     io::{self, Write},
-    os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd},
+    os::fd::{IntoRawFd, OwnedFd},
     path::PathBuf,
     sync::Arc,
     thread,
@@ -24,6 +24,7 @@ use super::{
     fault_points::fault_point,
     name::UniqueName,
     sync_phase::{SyncPart, is_sync_skipped},
+    unnamed_file,
 };
 use crate::deferred_drop::DeferredFd;
 
@@ -87,7 +88,7 @@ impl TmpFile {
     pub fn create_unnamed(maildir: &Maildir, name: UniqueName) -> Result<Self, Error> {
         let path = maildir.path().join("tmp").join(name.tmp_name());
         fault_point(&path, "create unnamed")?;
-        match fs::openat(maildir.tmp(), ".", UNNAMED_FILE, FILE_MODE) {
+        match unnamed_file::create(maildir.tmp()) {
             Ok(file) => Ok(Self::begin(maildir, name, Place::Unnamed(None), path, file)),
             // A file system without such files, or a kernel that takes the flag for O_DIRECTORY (open(2)).
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Self::create(maildir, name),
@@ -136,8 +137,10 @@ impl TmpFile {
     pub fn close(&mut self) -> Result<(), Error> {
         fault_point(&self.path, "close")?;
         let stat = fs::fstat(self.open()?).map_err(|e| Error::at(&self.path, "stat", e))?;
-        if let Place::Unnamed(_) = self.place {
-            let handle = reopen(self.open()?).map_err(|e| Error::at(&self.path, "reopen", e))?;
+        if self.is_unnamed() {
+            fault_point(&self.path, "reopen")?;
+            let handle =
+                unnamed_file::reopen(self.open()?).map_err(|e| Error::at(&self.path, "reopen", e))?;
             self.place = Place::Unnamed(Some(handle));
         }
         if let Some(file) = self.file.take() {
@@ -145,6 +148,11 @@ impl TmpFile {
         }
         self.closed = Some(FileIdentity { device: stat.st_dev, stamp: FileVersion::of(&stat) });
         Ok(())
+    }
+
+    /// Whether the file has no name before a mailbox gives it one.
+    pub fn is_unnamed(&self) -> bool {
+        matches!(self.place, Place::Unnamed(_))
     }
 
     /// Whether the file is complete and closed.
@@ -181,14 +189,14 @@ impl TmpFile {
         let linked = match &self.place {
             Place::Named(tmp_name) => link_once(&self.tmp, tmp_name, dir, name),
             Place::Unnamed(handle) => {
-                handle.as_ref().ok_or(Errno::BADF).and_then(|handle| link_handle(handle, dir, name))
+                handle.as_ref().ok_or(Errno::BADF).and_then(|handle| unnamed_file::link(handle, dir, name))
             }
         };
         let failed = match linked {
             Ok(()) => fault_point(to.path(), "link: done").err(),
             Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => return Ok(false),
             // The kernel or a sandbox gives no name to this file, or the mailbox has gone: the copy finds out.
-            Err(Errno::ACCESS | Errno::NOENT) if matches!(self.place, Place::Unnamed(_)) => return Ok(false),
+            Err(Errno::ACCESS | Errno::NOENT) if self.is_unnamed() => return Ok(false),
             Err(error) => Some(Error::at(to.path().join(subdir.name()).join(name), "link", error)),
         };
         ignore_if_done(failed, ours, to, subdir, name)
@@ -239,7 +247,7 @@ impl TmpFile {
         let ours = self.identity()?;
         let source = match &self.place {
             Place::Named(tmp_name) => fs::openat(&self.tmp, tmp_name, EXISTING_FILE, Mode::empty()),
-            Place::Unnamed(Some(handle)) => reopen(handle),
+            Place::Unnamed(Some(handle)) => unnamed_file::reopen(handle),
             Place::Unnamed(None) => Err(Errno::BADF),
         };
         let source = source.map_err(|e| Error::at(&self.path, "open", e))?;
@@ -284,29 +292,6 @@ impl Drop for TmpFile {
         if thread::panicking() && !self.keep_on_panic {
             self.discard();
         }
-    }
-}
-
-/// Opens a file once more, for reading, whether it has a name or not.
-fn reopen(file: impl AsFd) -> Result<OwnedFd, Errno> {
-    let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
-    fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-}
-
-/// Whether files without a name can be made in that directory, and get one later.
-pub(super) fn has_unnamed_files(dir: &OwnedFd) -> bool {
-    let handle = fs::openat(dir, ".", UNNAMED_FILE, FILE_MODE).and_then(reopen);
-    handle.is_ok_and(|handle| link_handle(&handle, dir, ".") == Err(Errno::EXIST))
-}
-
-/// Gives a name to an open file. Before Linux 6.10, only root may do so by the descriptor alone (linkat(2)).
-fn link_handle(handle: &OwnedFd, dir: &OwnedFd, name: &str) -> Result<(), Errno> {
-    match fs::linkat(handle, "", dir, name, AtFlags::EMPTY_PATH) {
-        Err(Errno::NOENT) => {
-            let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
-            fs::linkat(fs::CWD, path, dir, name, AtFlags::SYMLINK_FOLLOW)
-        }
-        done => done,
     }
 }
 
@@ -359,7 +344,6 @@ fn link_once(tmp: &OwnedFd, unfinished: &str, dir: &OwnedFd, name: &str) -> Resu
 
 const NEW_FILE: OFlags =
     OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-const UNNAMED_FILE: OFlags = OFlags::WRONLY.union(OFlags::TMPFILE).union(OFlags::CLOEXEC);
 const EXISTING_FILE: OFlags =
     OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
@@ -372,11 +356,16 @@ mod tests {
 
     /// A mailbox, and two messages in its `tmp/`.
     fn two_drafts() -> (tempfile::TempDir, Maildir, [TmpFile; 2]) {
+        two_drafts_that_are(false)
+    }
+
+    fn two_drafts_that_are(unnamed: bool) -> (tempfile::TempDir, Maildir, [TmpFile; 2]) {
         let dir = tempfile::tempdir().unwrap();
         let maildir = Spool::open(dir.path()).unwrap().open_or_create_maildir("box").unwrap();
         let mut name_generator = NameGenerator::new("mx.example.test", 1);
         let mut tmp_file = || {
-            let mut tmp_file = TmpFile::create(&maildir, name_generator.next(SystemTime::now(), 1)).unwrap();
+            let create = if unnamed { TmpFile::create_unnamed } else { TmpFile::create };
+            let mut tmp_file = create(&maildir, name_generator.next(SystemTime::now(), 1)).unwrap();
             tmp_file.close().unwrap();
             tmp_file
         };
@@ -386,11 +375,24 @@ mod tests {
 
     #[test]
     fn a_link_that_is_there_already_is_good_if_it_is_ours() {
-        let (_dir, maildir, [one, other]) = two_drafts();
-        for _ in 0..2 {
-            assert!(one.link(&maildir, Subdir::New, "name").unwrap());
+        for unnamed in [false, true] {
+            let (_dir, maildir, [one, other]) = two_drafts_that_are(unnamed);
+            for _ in 0..2 {
+                assert!(one.link(&maildir, Subdir::New, "name").unwrap());
+            }
+            assert!(other.link(&maildir, Subdir::New, "name").is_err());
         }
-        assert!(other.link(&maildir, Subdir::New, "name").is_err());
+    }
+
+    #[test]
+    fn a_file_without_a_name_has_one_in_each_mailbox_and_none_in_tmp() {
+        let (dir, maildir, [one, other]) = two_drafts_that_are(true);
+        assert!(one.is_unnamed() && other.is_unnamed());
+        assert!(one.link(&maildir, Subdir::Cur, "first").unwrap());
+        assert!(one.rename(&maildir, Subdir::New, "second").unwrap());
+        drop((one, other));
+        let names = |subdir: &str| std::fs::read_dir(dir.path().join("box").join(subdir)).unwrap().count();
+        assert_eq!(["tmp", "new", "cur"].map(names), [0, 1, 1]);
     }
 
     #[test]

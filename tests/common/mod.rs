@@ -158,6 +158,14 @@ impl Server {
         Maildir { path: self.spool.join(user) }
     }
 
+    /// Whether the server has a message for that mailbox open, with or without a name in `tmp/`.
+    pub(crate) fn is_writing_to(&self, user: &str) -> bool {
+        let tmp = self.maildir(user).path.join("tmp");
+        let files = fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
+        let mut files = files.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok()); // it may be closed by now
+        files.any(|file| file != tmp && file.starts_with(&tmp))
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

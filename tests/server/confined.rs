@@ -13,8 +13,11 @@ use std::{
 use rustix::process::Signal;
 
 use crate::common::{
-    self, PASSWORD, PASSWORD_MD5, PATIENCE, STRICT, Server, Setup, client::Client, configuration, eventually,
-    home, skip,
+    self, PASSWORD, PASSWORD_MD5, PATIENCE, STRICT, Server, Setup,
+    client::Client,
+    configuration, eventually, home,
+    inject::{Fault, can_inject},
+    skip,
 };
 
 /// A user that every Linux has, and whose mail is nobody else's.
@@ -97,6 +100,18 @@ fn o09_root_is_left_for_good_with_its_groups_and_rights() {
         let file = &server.maildir("bob@example.test").files("new")[0];
         assert_eq!(fs::metadata(file).unwrap().uid(), NOBODY);
         Client::pop3(&server, "bob@example.test").ask("STAT", "+OK 1 ");
+        if !can_inject("a file without a name gets one in the sandbox") {
+            continue;
+        }
+        // In the way of this kernel, and in that of older ones.
+        for calls in ["linkat", "linkat:error=ENOENT:when=1"] {
+            let trace = Fault::new(calls).of("committer").traced(&server, || {
+                let reply = Client::smtp(&server).deliver(&["bob@example.test"], b"Subject: x\r\n\r\n");
+                assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
+            });
+            assert!(trace.contains("/new>, \"") && trace.trim_end().ends_with("= 0"), "{trace}");
+        }
+        assert!(!server.log().contains("linkat gives an open file no name"), "{}", server.log());
     }
 }
 
