@@ -35,4 +35,5 @@ pub use sent_dedup::MessageId;
 pub use size_counter::CountProgress;
 pub use store::{Maildir, Spool};
 pub use tmp_file::TmpFile;
+pub use unnamed_file::EXT4_STATES;
 pub use usage::Usage;

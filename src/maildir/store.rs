@@ -26,7 +26,7 @@ use super::{
     fault_points::fault_point,
     folder_name::is_same_but_for_case,
     sync_phase::{SyncPart, is_sync_skipped},
-    unnamed_file,
+    unnamed_file::{self, EXT4, XFS},
 };
 use crate::deferred_drop::DeferredFd;
 
@@ -166,9 +166,10 @@ impl Spool {
         fs::fstatfs(&self.dir).is_ok_and(is_known) && syncfs_reports_errors(uname().release().to_bytes())
     }
 
-    /// Whether a message can be written without a name on the spool's file system, and get its first one in a mailbox.
+    /// Whether a message can be written without a name on the spool's file system, and get its first one durably in a
+    /// mailbox.
     pub fn has_unnamed_files(&self) -> bool {
-        unnamed_file::are_possible(&self.dir)
+        unnamed_file::are_safe(&self.dir)
     }
 
     /// Syncs the whole file system that holds the spool, for the sake of one part of the messages.
@@ -389,9 +390,6 @@ fn syncfs_reports_errors(release: &[u8]) -> bool {
 const WRITEBACK_SECS: u64 = 120;
 /// The empty file that marks a folder (Maildir++).
 pub(super) const FOLDER_MARK: &str = "maildirfolder";
-/// The `statfs` types of file systems whose `syncfs` was measured and power-cut (linux/magic.h).
-const EXT4: u64 = 0xef53;
-const XFS: u64 = 0x5846_5342;
 
 #[cfg(test)]
 mod tests {

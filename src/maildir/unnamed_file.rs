@@ -1,6 +1,9 @@
 //! Files without a name (`O_TMPFILE`): each ends with its last descriptor, unless it gets a name before that.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::Path,
+};
 
 use rustix::{
     fs::{self, AtFlags, Mode, OFlags},
@@ -21,10 +24,34 @@ pub(super) fn reopen(file: impl AsFd) -> Result<OwnedFd, Errno> {
     fs::openat(fs::CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Whether files without a name can be made in that directory, and get one later.
-pub(super) fn are_possible(dir: &OwnedFd) -> bool {
+/// Whether files without a name can be made in that directory, and get one later that a power cut spares.
+///
+/// The file has no links on the disk when it is synced, and a sync of the directory must make its first link durable
+/// too. A journal does so. ext4 without one writes the name alone, and then the check of the file system removes it.
+/// Other file systems may be the same: they get files with names.
+pub(super) fn are_safe(dir: &OwnedFd) -> bool {
+    let kind = fs::fstatfs(dir).map(|stat| stat.f_type as u64 & 0xffff_ffff);
+    match kind {
+        Ok(EXT4) if !has_journal(dir) => false,
+        Ok(EXT4 | XFS | TMPFS) => are_possible(dir),
+        _ => false,
+    }
+}
+
+fn are_possible(dir: &OwnedFd) -> bool {
     let handle = create(dir).and_then(reopen);
     handle.is_ok_and(|handle| link(&handle, dir, ".") == Err(Errno::EXIST))
+}
+
+/// Whether the ext4 of that directory has a journal, as far as the kernel tells. ext2 and ext3 are ext4 too.
+fn has_journal(dir: &OwnedFd) -> bool {
+    let Ok(stat) = fs::fstat(dir) else { return false };
+    let device = format!("/sys/dev/block/{}:{}", fs::major(stat.st_dev), fs::minor(stat.st_dev));
+    let thread = std::fs::read_link(device).ok().and_then(|device| {
+        let state = Path::new(EXT4_STATES).join(device.file_name()?).join("journal_task");
+        std::fs::read_to_string(state).ok() // a number of a process, or <none>
+    });
+    thread.is_some_and(|id| id.trim().parse::<i32>().is_ok())
 }
 
 /// Gives a name to an open file. Before Linux 6.10, only root may do so by the descriptor alone (linkat(2)).
@@ -37,3 +64,11 @@ pub(super) fn link(handle: &OwnedFd, dir: &OwnedFd, name: &str) -> Result<(), Er
         done => done,
     }
 }
+
+/// The directory in which the kernel tells the state of each ext4.
+pub const EXT4_STATES: &str = "/sys/fs/ext4";
+/// The `statfs` types of file systems whose syncs were measured and power-cut (linux/magic.h) ...
+pub(super) const EXT4: u64 = 0xef53;
+pub(super) const XFS: u64 = 0x5846_5342;
+/// ... and of the one that a power cut ends.
+const TMPFS: u64 = 0x0102_1994;

@@ -109,6 +109,12 @@ pub(crate) fn home() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
+/// A directory in memory, where the server writes small messages without a name: on a disk it does so only if a
+/// journal keeps them.
+pub(crate) fn memory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap()
+}
+
 /// A running server. It is killed when the test ends, and its log is shown if the test fails.
 pub(crate) struct Server {
     child: Child,

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{Maildir, Server, client::Client, configuration, eventually, home, skip};
+use crate::common::{Maildir, Setup, client::Client, configuration, eventually, home, memory, skip};
 use restante::{
     accounts::Accounts,
     backend::Backend,
@@ -402,8 +402,15 @@ impl Eyes {
 
 #[test]
 fn r11_a_file_is_closed_before_it_appears_in_a_mailbox() {
+    let memory = memory();
+    for spool in [None, Some(memory.path().join("spool"))] {
+        a_file_is_closed_before_it_appears(spool);
+    }
+}
+
+fn a_file_is_closed_before_it_appears(spool: Option<PathBuf>) {
     // A process of its own: what this one starts has its files open for a moment.
-    let server = Server::dev();
+    let server = Setup { spool, ..Setup::default() }.start();
     let mut client = Client::smtp(&server);
     client.ask("AUTH PLAIN AGFsaWNlQGV4YW1wbGUudGVzdABzZXNhbWU=", "235");
     // The mailboxes are there.

@@ -11,7 +11,9 @@ use crate::common::{
     client::{Client, with_lf, without_trace},
     eventually,
     inject::{Fault, can_inject},
+    memory,
 };
+use tempfile::TempDir;
 
 const ALICE: &str = "alice@example.test";
 const BOB: &str = "bob@example.test";
@@ -39,13 +41,19 @@ const TROUBLE: [Expected; 5] = [
 struct Office {
     server: Server,
     client: Client,
+    _memory: TempDir,
 }
 
 impl Office {
     fn open() -> Self {
-        let server = Server::dev();
+        Self::open_with(Setup::default())
+    }
+
+    fn open_with(setup: Setup<'_>) -> Self {
+        let memory = memory();
+        let server = Setup { spool: Some(memory.path().join("spool")), ..setup }.start();
         let client = Client::smtp(&server);
-        let mut office = Self { server, client };
+        let mut office = Self { server, client, _memory: memory };
         office.delivers(&[ALICE, BOB], SMALL);
         office
     }
@@ -178,10 +186,8 @@ fn r11_an_error_at_close_is_a_failed_write() {
     }
     // One worker: strace counts the calls of each thread.
     let config = format!("{STRICT}\n[limits]\ndisk.workers = 1\n");
-    let server = Setup { config: Some(&config), users: &[ALICE, BOB], ..Setup::default() }.start();
-    let client = Client::smtp(&server);
-    let mut office = Office { server, client };
-    office.delivers(&[ALICE, BOB], SMALL);
+    let mut office =
+        Office::open_with(Setup { config: Some(&config), users: &[ALICE, BOB], ..Setup::default() });
     // strace counts all that a thread closes: which of them is the message?
     for (to, message, thread) in [
         (&[ALICE][..], SMALL, "committer"),

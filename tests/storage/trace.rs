@@ -7,24 +7,36 @@ use std::{collections::HashMap, fs, path::PathBuf, process::Command, sync::Barri
 use crate::common::{
     Server, Setup,
     client::{Client, deliver},
-    eventually, home, installed, skip,
+    eventually, home, installed, memory, skip,
 };
 use tempfile::TempDir;
+
+/// The place of the spool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Disk {
+    /// The disk of the build, where the server may sync the whole file system.
+    OfTheBuild,
+    /// Where it writes small messages without a name.
+    Memory,
+}
+
+const DISKS: [Disk; 2] = [Disk::OfTheBuild, Disk::Memory];
 
 /// A server under strace, and where the trace goes.
 struct Traced {
     server: Server,
     trace: PathBuf,
     _home: TempDir,
+    _memory: TempDir,
 }
 
 impl Traced {
     /// None, with a word on the terminal, where nothing can be traced.
-    fn start(test: &str) -> Option<Self> {
-        Self::start_with(test, Setup::default())
+    fn start(test: &str, disk: Disk) -> Option<Self> {
+        Self::start_with(test, disk, Setup::default())
     }
 
-    fn start_with(test: &str, setup: Setup<'_>) -> Option<Self> {
+    fn start_with(test: &str, disk: Disk, setup: Setup<'_>) -> Option<Self> {
         if !installed("strace") {
             skip(test, "strace is not installed");
             return None;
@@ -39,8 +51,10 @@ impl Traced {
         // -D: the server stays our child, so that signals and the exit code are its own.
         let out = trace.to_str().unwrap();
         let wrapper = ["strace", "-D", "-f", "-y", "-s", "400", "-e", CALLS, "-o", out];
-        let server = Setup { wrapper: &wrapper, ..setup }.start();
-        Some(Self { server, trace, _home: home })
+        let memory = memory();
+        let spool = if disk == Disk::Memory { memory.path() } else { home.path() }.join("spool");
+        let server = Setup { wrapper: &wrapper, spool: Some(spool), ..setup }.start();
+        Some(Self { server, trace, _home: home, _memory: memory })
     }
 
     /// Ends the server, and checks each of the replies that it sent. Returns the trace.
@@ -308,33 +322,46 @@ fn synced(calls: &[Call], path: &str, after: usize, before: usize) -> bool {
 
 #[test]
 fn m11_m26_one_message_is_durable_before_its_reply() {
-    let Some(traced) = Traced::start("m11_m26_one_message_is_durable_before_its_reply") else { return };
-    deliver(&traced.server, "one@example.test", b"Subject: x\r\n\r\nbody\r\n");
-    deliver(&traced.server, "large@example.test", &b"a line of text\r\n".repeat(100_000));
-    let trace = traced.check(2);
-    // One has its first name in the mailbox, and the other one has been in tmp/.
-    for (user, call) in [("one", "linkat("), ("large", "renameat2(")] {
-        let new = format!("/{user}@example.test/new>");
-        assert!(trace.lines().any(|line| line.contains(call) && line.contains(&new)), "{user}: {call}");
+    for disk in DISKS {
+        let Some(traced) = Traced::start("m11_m26_one_message_is_durable_before_its_reply", disk) else {
+            return;
+        };
+        deliver(&traced.server, "one@example.test", b"Subject: x\r\n\r\nbody\r\n");
+        deliver(&traced.server, "large@example.test", &b"a line of text\r\n".repeat(100_000));
+        let trace = traced.check(2);
+        let calls = |user: &str, call: &str| {
+            let new = format!("/{user}@example.test/new>");
+            trace.lines().any(|line| line.contains(call) && line.contains(&new))
+        };
+        // One has its first name in the mailbox, and the other one has been in tmp/.
+        assert!(disk == Disk::OfTheBuild || calls("one", "linkat("), "{trace}");
+        assert!(calls("large", "renameat2("), "{trace}");
     }
 }
 
 #[test]
 fn m11_m26_a_message_to_many_is_durable_in_every_mailbox_before_its_reply() {
     let test = "m11_m26_a_message_to_many_is_durable_in_every_mailbox_before_its_reply";
-    let Some(traced) = Traced::start(test) else { return };
-    let to = ["a@example.test", "b@example.test", "c@example.test"];
-    let reply = Client::smtp(&traced.server).deliver(&to, b"Subject: x\r\n\r\n");
-    assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
-    traced.check(1);
+    for disk in DISKS {
+        let Some(traced) = Traced::start(test, disk) else { return };
+        let to = ["a@example.test", "b@example.test", "c@example.test"];
+        let reply = Client::smtp(&traced.server).deliver(&to, b"Subject: x\r\n\r\n");
+        assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
+        traced.check(1);
+    }
 }
 
 #[test]
 fn the_copy_of_a_sender_is_durable_before_the_reply() {
+    DISKS.into_iter().for_each(copy_of_a_sender_is_durable);
+}
+
+fn copy_of_a_sender_is_durable(disk: Disk) {
     let config = "[[listen]]\nprotocol = \"submission\"\naddress = \"127.0.0.1:0\"\ntls = \"none\"\n";
     let (alice, bob) = ("alice@example.test", "bob@example.test");
     let setup = Setup { config: Some(config), users: &[alice, bob], ..Setup::default() };
-    let Some(traced) = Traced::start_with("the_copy_of_a_sender_is_durable_before_the_reply", setup) else {
+    let Some(traced) = Traced::start_with("the_copy_of_a_sender_is_durable_before_the_reply", disk, setup)
+    else {
         return;
     };
     let mut client = Client::smtp_at(traced.server.addresses("submission")[0]);
@@ -354,8 +381,12 @@ fn the_copy_of_a_sender_is_durable_before_the_reply() {
 
 #[test]
 fn m26_messages_that_come_together_are_durable_before_their_replies() {
+    DISKS.into_iter().for_each(messages_that_come_together_are_durable);
+}
+
+fn messages_that_come_together_are_durable(disk: Disk) {
     let test = "m26_messages_that_come_together_are_durable_before_their_replies";
-    let Some(traced) = Traced::start(test) else { return };
+    let Some(traced) = Traced::start(test, disk) else { return };
     let together = Barrier::new(8);
     thread::scope(|scope| {
         for i in 0..8 {
