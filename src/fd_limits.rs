@@ -210,18 +210,13 @@ impl FdBudget {
             (self.max_mailboxes, FDS_PER_MAILBOX),
             (self.max_closing + self.max_maildirs, FDS_PER_MAILDIR),
             (self.max_batch, 1),
-            (self.closing_messages().saturating_sub(FDS_FOR_COMMITTER), 1),
+            // Those that are closed at a time are open twice: a file without a name ends with its last descriptor.
+            (self.max_batch.min(MAX_SYNC_THREADS).saturating_sub(FDS_FOR_COMMITTER), 1),
             (self.max_spilled, FDS_PER_SPILLED_MESSAGE),
             (self.max_read_files - 1, 1),  // one is that of its session
             (self.max_connections + 1, 1), // one is accepted before another is evicted, or before it is rejected
         ];
         parts.into_iter().map(|(count, of_each)| count * of_each).sum()
-    }
-
-    /// Messages of a batch that are being closed at a time. Each is open twice, so that it keeps a descriptor: a file
-    /// without a name ends with its last one.
-    fn closing_messages(&self) -> usize {
-        self.max_batch.min(MAX_SYNC_THREADS)
     }
 
     /// The largest number of connections.
@@ -464,6 +459,15 @@ mod tests {
         let minimum = FdBudget::minimum(0, &FEW);
         for limit in minimum.total_fds()..=100_000 {
             assert_good(&FdBudget::allocate(limit, &Limits::default(), &FEW).unwrap(), &minimum);
+        }
+    }
+
+    #[test]
+    fn every_message_of_a_batch_has_a_descriptor_and_each_of_those_that_are_closed_at_a_time_one_more() {
+        let least = FdBudget::minimum(0, &FEW);
+        for (max_batch, more) in [(1, 0), (2, 1), (3, 3), (8, 13), (9, 14), (1000, 1005)] {
+            let budget = FdBudget { max_batch, ..least.clone() };
+            assert_eq!(budget.total_fds() - least.total_fds(), more, "{max_batch}");
         }
     }
 
