@@ -8,7 +8,7 @@ SECONDS ?= 60
 SECONDS_TOGETHER ?= 20
 SPOOLS ?= local mounts nfs
 
-# The ports of `make run`, and further options of `restante dev`.
+# The ports of `make run`, and further options of `restante dev`, or of `make bench`.
 SMTP ?= 127.0.0.1:2525
 POP3 ?= 127.0.0.1:1110
 ARGS ?=
@@ -133,8 +133,8 @@ fuzz: ## inputs made up for every reader of foreign octets, so many seconds for 
 	.ci/install g++:g++
 	CARGO="$(CARGO)" fuzz/run $(SECONDS)
 
-bench: ## the figures that decide about speed (BENCH_SECONDS=5 BENCH_MESSAGES=100000)
-	$(CARGO) bench
+bench: ## the figures that decide about speed, beside the limit of the machine, Dovecot and Postfix (ARGS=--quick)
+	$(CARGO) bench --bench compare -- $(ARGS)
 
 clean: ## forget what was built; mail in spool/ stays
 	$(CARGO) clean

@@ -17,7 +17,6 @@ mod hostile;
 use std::{
     env, fs,
     io::{self, Write},
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
     sync::atomic::{AtomicBool, Ordering},
@@ -59,7 +58,8 @@ fn main() -> io::Result<()> {
     for kind in std::iter::once(None).chain(Kind::ALL.map(Some)) {
         let dir = scratch.fresh()?;
         let server = Server::serve(&dir, &configure(&dir, many)?)?;
-        let services = Services { smtp: server.smtp, pop3: server.pop3, pop3s: pop3s(&dir)? };
+        let pop3s = server.pop3s.ok_or_else(|| io::Error::other("no port for POP3 under TLS"))?;
+        let services = Services { smtp: server.smtp, pop3: server.pop3, pop3s };
         let users = users();
         let before = process::memory(server.pid())?.resident;
         let mut crowd = kind.map(|kind| Crowd::come(kind, services, &users[0], many));
@@ -147,12 +147,6 @@ fn run(command: &mut std::process::Command, input: &str) -> io::Result<()> {
         status if status.success() => Ok(()),
         status => Err(io::Error::other(format!("{command:?}: {status}"))),
     }
-}
-
-fn pop3s(dir: &Path) -> io::Result<SocketAddr> {
-    let text = fs::read_to_string(dir.join("ports"))?;
-    let address = text.lines().find_map(|line| line.strip_prefix("pop3s=")?.parse().ok());
-    address.ok_or_else(|| io::Error::other(format!("no pop3s in {text:?}")))
 }
 
 const GOOD: usize = 4;

@@ -14,21 +14,21 @@ mod common;
 
 use std::{
     env, fs,
-    io::{self, BufRead, Read, Write},
+    io::{self, BufRead, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::fs::inotify;
-
 use common::{
     Scratch, Server, Settings,
     client::{self, Pop3},
-    dovecot, maildir, message, process, spool,
-    table::{Table, percentile},
+    dovecot,
+    foreign_mailbox::{Mailbox, Times, micros, millis},
+    process, spool,
+    table::Table,
 };
 
 fn main() -> io::Result<()> {
@@ -41,7 +41,7 @@ fn main() -> io::Result<()> {
     let dir = scratch.fresh()?;
     let mut mailboxes = Vec::new();
     for messages in [10, (most / 100).max(20), most / 5, most] {
-        mailboxes.push(Mailbox::filled(&dir, messages)?);
+        mailboxes.push(Mailbox::filled(&spool(&dir), messages)?);
     }
     let [small, .., fifth, largest] = &mailboxes[..] else { unreachable!("there are four") };
     let server = Server::dev(&dir)?;
@@ -61,122 +61,6 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// A mailbox with files as other programs name them: no name tells the octets on the wire.
-struct Mailbox {
-    user: String,
-    path: PathBuf,
-    /// Files there are, and the number of the next one.
-    messages: AtomicUsize,
-    text: Vec<u8>,
-}
-
-impl Mailbox {
-    fn filled(dir: &Path, messages: usize) -> io::Result<Self> {
-        Self::named(dir, format!("m{messages}@example.test"), messages)
-    }
-
-    fn named(dir: &Path, user: String, messages: usize) -> io::Result<Self> {
-        let path = spool(dir).join(&user);
-        maildir(&path)?;
-        let mailbox = Self { user, path, messages: AtomicUsize::new(messages), text: message(1024, "\n") };
-        for number in 0..messages {
-            fs::write(mailbox.path.join("new").join(Self::name(number)), &mailbox.text)?;
-        }
-        Ok(mailbox)
-    }
-
-    fn messages(&self) -> usize {
-        self.messages.load(Ordering::Relaxed)
-    }
-
-    fn name(number: usize) -> String {
-        format!("{}.M1P1.bench.example.test", 1_700_000_000 + number)
-    }
-
-    /// Delivers as other programs do; returns how long the rename took.
-    fn receive(&self) -> io::Result<Duration> {
-        let name = Self::name(self.messages());
-        let written = self.path.join("tmp").join(&name);
-        fs::write(&written, &self.text)?;
-        let start = Instant::now();
-        fs::rename(written, self.path.join("new").join(name))?;
-        let taken = start.elapsed();
-        self.messages.fetch_add(1, Ordering::Relaxed);
-        Ok(taken)
-    }
-
-    /// What is known of sizes is forgotten.
-    fn forget_sizes(&self) -> io::Result<()> {
-        fs::remove_file(self.path.join(".restante.sizes"))
-    }
-
-    /// What a server without an index does at each login, and with `read` at the first one.
-    fn walk(&self, read: bool) -> io::Result<Duration> {
-        let (start, mut files, mut octets) = (Instant::now(), 0, Vec::new());
-        for place in ["new", "cur"] {
-            for entry in fs::read_dir(self.path.join(place))? {
-                let entry = entry?;
-                files += usize::from(entry.metadata()?.is_file());
-                if read {
-                    octets.clear();
-                    fs::File::open(entry.path())?.read_to_end(&mut octets)?;
-                }
-            }
-        }
-        let taken = start.elapsed();
-        self.expect(files)?;
-        Ok(taken)
-    }
-
-    /// The kernel goes through all names of the directory that it remembers, and where it can't be interrupted
-    /// in that, no other thread gets that processor meanwhile.
-    fn watch(&self) -> io::Result<Duration> {
-        let watcher = inotify::init(inotify::CreateFlags::CLOEXEC)?;
-        let start = Instant::now();
-        inotify::add_watch(&watcher, self.path.join("new"), inotify::WatchFlags::ALL_EVENTS)?;
-        Ok(start.elapsed())
-    }
-
-    /// All messages were deleted: an error, if a file is left.
-    fn is_empty(&self) -> io::Result<()> {
-        self.messages.store(0, Ordering::Relaxed);
-        self.walk(false).map(drop)
-    }
-
-    fn expect(&self, seen: usize) -> io::Result<()> {
-        match self.messages() {
-            there if there == seen => Ok(()),
-            there => Err(io::Error::other(format!("{}: {seen} messages seen of {there}", self.user))),
-        }
-    }
-
-    /// From the connection to the reply to STAT, and how many messages that tells.
-    fn login(&self, server: &Server) -> io::Result<(Duration, usize)> {
-        let start = Instant::now();
-        let mut pop3 = Pop3::login(server.pop3, &self.user, "any password")?;
-        let messages = client::number(pop3.command("STAT")?)?;
-        let taken = start.elapsed();
-        pop3.command("QUIT")?;
-        Ok((taken, messages))
-    }
-
-    /// The same, if it saw at least what was there when it began.
-    fn current_login(&self, server: &Server) -> io::Result<Duration> {
-        let there = self.messages();
-        match self.login(server)? {
-            (taken, seen) if seen >= there => Ok(taken),
-            (_, seen) => Err(io::Error::other(format!("{}: {seen} messages seen of {there}", self.user))),
-        }
-    }
-
-    /// The same, if it saw what is there and no more.
-    fn full_login(&self, server: &Server) -> io::Result<Duration> {
-        let (taken, seen) = self.login(server)?;
-        self.expect(seen)?;
-        Ok(taken)
-    }
-}
-
 /// The time of a login to each of the mailboxes, and of a walk through it.
 fn whatever_it_holds(server: &Server, mailboxes: &[Mailbox], times: usize) -> io::Result<()> {
     let mut table = Table::new(&[
@@ -190,11 +74,13 @@ fn whatever_it_holds(server: &Server, mailboxes: &[Mailbox], times: usize) -> io
         "ratio",
     ]);
     let quiet = in_turn(server, mailboxes, times, |mailbox| {
-        Times::of(TURN, || mailbox.full_login(server)).map(|times| times.0)
+        Times::of(TURN, || mailbox.full_login(server.pop3)).map(|times| times.0)
     })?;
     let counts: Vec<usize> = mailboxes.iter().map(Mailbox::messages).collect();
     let arriving = in_turn(server, mailboxes, times, |mailbox| {
-        while_mail_arrives(mailbox, || Times::of(TURN, || mailbox.current_login(server)).map(|times| times.0))
+        while_mail_arrives(mailbox, || {
+            Times::of(TURN, || mailbox.current_login(server.pop3)).map(|times| times.0)
+        })
     })?;
     let mut medians = Vec::new();
     for (((mailbox, messages), (quiet, used)), (arriving, _)) in
@@ -228,7 +114,7 @@ fn in_turn(
     mut turn: impl FnMut(&Mailbox) -> io::Result<Vec<u32>>,
 ) -> io::Result<Vec<(Times, f64)>> {
     let mut all: Vec<_> = mailboxes.iter().map(|_| (Vec::new(), Duration::ZERO)).collect();
-    mailboxes.iter().try_for_each(|mailbox| mailbox.full_login(server).map(drop))?; // scanned
+    mailboxes.iter().try_for_each(|mailbox| mailbox.full_login(server.pop3).map(drop))?; // scanned
     for _ in 0..times.div_ceil(TURN) {
         for (mailbox, (taken, used)) in mailboxes.iter().zip(&mut all) {
             let before = process::cpu(server.pid())?;
@@ -263,11 +149,11 @@ fn while_mail_arrives<T>(mailbox: &Mailbox, work: impl FnOnce() -> io::Result<T>
 
 /// From the rename of another program to the reply to STAT of a login that begins right after it.
 fn foreign_mail(server: &Server, mailbox: &Mailbox, times: usize) -> io::Result<()> {
-    let quiet = Times::of(times, || mailbox.full_login(server))?;
+    let quiet = Times::of(times, || mailbox.full_login(server.pop3))?;
     let mut unseen = 0;
     let seen = Times::of(times, || {
         let renamed = mailbox.receive()?;
-        let (taken, messages) = mailbox.login(server)?;
+        let (taken, messages) = mailbox.login(server.pop3)?;
         unseen += usize::from(messages < mailbox.messages());
         Ok(renamed + taken)
     })?;
@@ -309,14 +195,14 @@ fn beside_dovecot(server: &Server, home: &Path, mailboxes: &[&Mailbox], times: u
         };
         let first = their_login()?;
         println!("Dovecot's first login to {} messages: {} ms", mailbox.messages(), ms(millis(first)));
-        mailbox.full_login(server)?; // all names have moved to cur/
+        mailbox.full_login(server.pop3)?; // all names have moved to cur/
         for (name, new) in [("nothing new", false), ("a new message before each", true)] {
             let receive = || if new { mailbox.receive() } else { Ok(Duration::ZERO) };
             let used = process::cpu_of_children()?;
             let theirs = Times::of(times, || receive().and_then(|_| their_login()))?;
             let their_cpu = (process::cpu_of_children()? - used).as_secs_f64() * 1e3 / times as f64;
             let (used, many) = (process::cpu(server.pid())?, times * 10);
-            let ours = Times::of(many, || receive().and_then(|_| mailbox.full_login(server)))?;
+            let ours = Times::of(many, || receive().and_then(|_| mailbox.full_login(server.pop3)))?;
             let our_cpu = (process::cpu(server.pid())? - used).as_secs_f64() * 1e3 / many as f64;
             table.row(vec![
                 name.to_owned(),
@@ -339,7 +225,7 @@ fn beside_dovecot(server: &Server, home: &Path, mailboxes: &[&Mailbox], times: u
 /// `DELE` of all messages, one after the other, and `QUIT`; beside them Dovecot on as many files, and as many that a loop
 /// unlinks, with one fsync of their directory.
 fn deleted(server: &Server, home: &Path, dir: &Path, messages: usize) -> io::Result<()> {
-    let named = |user: &str| Mailbox::named(dir, format!("{user}{messages}@example.test"), messages);
+    let named = |user: &str| Mailbox::named(&spool(dir), format!("{user}{messages}@example.test"), messages);
     let mut table =
         Table::new(&["all deleted, ms", "messages", "DELE", "QUIT", "CPU", "of unlink and fsync"]);
     let plain = unlinked(&named("beside")?)?;
@@ -369,7 +255,7 @@ fn deleted(server: &Server, home: &Path, dir: &Path, messages: usize) -> io::Res
     pop3.command("QUIT")?;
     let quit = start.elapsed();
     mailbox.is_empty()?;
-    mailbox.full_login(server)?; // what the QUIT has left to do is done
+    mailbox.full_login(server.pop3)?; // what the QUIT has left to do is done
     row("restante", Some(asked), quit, Some(process::cpu(server.pid())? - before));
     table.print();
     Ok(())
@@ -404,10 +290,10 @@ fn after_a_restart(dir: &Path, small: &Mailbox, mailbox: &Mailbox) -> io::Result
         }
         let server = Server::dev(dir)?;
         // What the first login of all costs is not the mailbox's.
-        small.full_login(&server)?;
+        small.full_login(server.pop3)?;
         process::forget_peak(server.pid())?;
         let (before, read) = (process::memory(server.pid())?, process::octets_read(server.pid())?);
-        let taken = millis(mailbox.full_login(&server)?);
+        let taken = millis(mailbox.full_login(server.pop3)?);
         let (after, read) = (process::memory(server.pid())?, process::octets_read(server.pid())? - read);
         let peak = process::peak(server.pid())?;
         let read = read as f64 / (mailbox.messages() * mailbox.text.len()) as f64;
@@ -450,7 +336,7 @@ fn pauses(dir: &Path, small: &Mailbox, mailbox: &Mailbox, loads: usize) -> io::R
             let mut pop3 = Pop3::login(server.pop3, &small.user, "any password")?;
             let mut noop = || pop3.command("NOOP").map(drop);
             unloaded.extend(pinged(&mut noop, idle)?);
-            loaded.extend(pinged(&mut noop, || mailbox.full_login(&server).map(drop))?);
+            loaded.extend(pinged(&mut noop, || mailbox.full_login(server.pop3).map(drop))?);
         }
         row("nothing else", unloaded);
         row(title, loaded);
@@ -511,34 +397,6 @@ fn echo() -> io::Result<SocketAddr> {
         io::copy(&mut stream.try_clone()?, &mut stream)
     });
     Ok(address)
-}
-
-/// Microseconds, in order.
-struct Times(Vec<u32>);
-
-impl Times {
-    fn of(times: usize, mut measure: impl FnMut() -> io::Result<Duration>) -> io::Result<Self> {
-        let taken: io::Result<Vec<u32>> = (0..times).map(|_| measure().map(micros)).collect();
-        taken.map(Self::sorted)
-    }
-
-    fn sorted(mut taken: Vec<u32>) -> Self {
-        taken.sort_unstable();
-        Self(taken)
-    }
-
-    /// Milliseconds that this share took at most.
-    fn at(&self, share: f64) -> f64 {
-        percentile(&self.0, share) / 1e3
-    }
-}
-
-fn micros(time: Duration) -> u32 {
-    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }
 
 fn ms(millis: f64) -> String {

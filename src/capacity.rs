@@ -31,6 +31,11 @@ pub(crate) struct Shrinker {
 }
 
 impl Shrinker {
+    /// Whether it has moved entries: more may be left to move in another turn.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.moved > 0
+    }
+
     /// Shrinks the collection if most of its capacity is unused. After [`MAX_MOVED`] entries the next collection
     /// waits for another turn.
     pub(crate) fn shrink(&mut self, collection: &mut impl Capacity) -> &mut Self {

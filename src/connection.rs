@@ -2,7 +2,7 @@
 //! session.
 //!
 //! Polling is edge-triggered, and this file contains all that follows from it: an event only sets `readable` or
-//! `writable`, only "would block" clears them, and every pump flushes the output of each step.
+//! `writable`, only "would block" or a read that leaves room clears them, and every pump flushes the output of each step.
 
 mod closing;
 mod recording;
@@ -23,7 +23,6 @@ use crate::{
         buffer::{Inbox, Outbox},
         event::Event,
         request::{AccountDirectory, ConnId, Request, Response},
-        sasl,
     },
     transcript::Recorder,
 };
@@ -55,6 +54,8 @@ pub struct Connection {
     outbox: Outbox,
     readable: bool,
     writable: bool,
+    /// The peer has closed its side, or the socket has failed: no further event tells that there is something to read.
+    has_last_event: bool,
     state: ConnectionState,
     /// Whether the session has sent its greeting. Under implicit TLS it waits for the end of the handshake.
     greeted: bool,
@@ -149,6 +150,7 @@ impl Connection {
             outbox: Outbox::default(),
             readable: true,
             writable: true,
+            has_last_event: false,
             state: ConnectionState::Running,
             greeted: false,
             opened_at: now.monotonic,
@@ -181,10 +183,11 @@ impl Connection {
         self.work
     }
 
-    /// Records the readiness that an event reports.
-    pub fn set_readiness(&mut self, readable: bool, writable: bool) {
-        self.readable |= readable;
+    /// Records the readiness that an event reports. `ended`: the peer has closed its side, or the socket has failed.
+    pub fn set_readiness(&mut self, readable: bool, writable: bool, ended: bool) {
+        self.readable |= readable || ended;
         self.writable |= writable;
+        self.has_last_event |= ended;
     }
 
     /// Passes the session the response that it waits for.
@@ -402,7 +405,7 @@ impl Connection {
             || (matches!(
                 self.state,
                 ConnectionState::Running | ConnectionState::AwaitingResponse | ConnectionState::Paused(_)
-            ) && self.inbox.len() < inbox_capacity(limits)
+            ) && self.inbox.len() < work::inbox_capacity(limits)
                 && !self.output_is_full(limits));
         if !wants || !self.readable || self.inbox.has_ended() || budget.octets == 0 {
             return Ok(false);
@@ -413,6 +416,8 @@ impl Connection {
                 self.received += n as u64;
                 self.metrics.received.add(n as u64);
                 self.last_read = now.monotonic;
+                // A read that leaves room has read everything, and an event comes with more (epoll(7)).
+                self.readable = n == scratch.len() || self.has_last_event;
             }
             IoOutcome::Blocked => {
                 self.readable = false;
@@ -478,13 +483,6 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.metrics.open.sub(1);
     }
-}
-
-/// The number of octets that an inbox may hold: those of one turn, but always one more than the longest line, so that
-/// the session can see that a line is too long.
-fn inbox_capacity(limits: &Limits) -> usize {
-    let longest_line = limits.smtp.max_line_length.max(limits.pop3.max_line_length).max(sasl::LINE);
-    limits.connections.max_octets_per_turn.max(longest_line + 1)
 }
 
 /// An inbox without octets that keeps the end-of-input flag.

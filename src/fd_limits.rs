@@ -308,9 +308,11 @@ const FDS_FOR_COMMITTER: usize = 2;
 /// The socket, and a spare one.
 const FDS_PER_LISTENER: usize = 2;
 /// A thread that reads a file, and four that wait for a disk (`file_poller::MAX_STUCK_THREADS`).
-const FDS_PER_POLLER: usize = 5;
-/// The poller of the configuration; a path to a socket; and the log, old and new.
-const FDS_FOR_RELOADS: usize = FDS_PER_POLLER + FDS_PER_PATH_WALK + 1 + FDS_PER_PATH_WALK;
+const FDS_PER_RELOADER: usize = 5;
+/// The same, the pipe that ends it, and the watch of its files: the old one and the new one.
+const FDS_PER_POLLER: usize = FDS_PER_RELOADER + 4;
+/// The reader of the configuration; a path to a socket; and the log, old and new.
+const FDS_FOR_RELOADS: usize = FDS_PER_RELOADER + FDS_PER_PATH_WALK + 1 + FDS_PER_PATH_WALK;
 /// The directory, on a path; the lock; the old file and the new one; the directory again.
 const FDS_PER_PASSWORD_CHANGE: usize = 6;
 /// Files that create barriers, one opened once more, and those of inotify.

@@ -1,23 +1,28 @@
-//! Polls files at an interval, on threads of their own, because a read may wait for a disk. A leaf: imports no other
-//! module of the crate.
+//! Polls files on threads of their own, because a read may wait for a disk: after a change that the kernel reports, and from
+//! time to time. Where the kernel cannot report each change, it polls at a short interval.
 //!
 //! The rule: a read that never ends, as on a dead file server, is logged and after a while abandoned. Another thread
 //! then reads the same names, which may lead elsewhere by then. The number of stuck threads is bounded.
 
 use std::{
-    io,
+    io::{self, PipeReader, PipeWriter},
+    path::PathBuf,
     sync::{
         Arc,
-        mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
     thread,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::file_watch::FileWatch;
 
 /// Polls files until it is dropped.
 #[derive(Debug)]
 pub(crate) struct FilePoller {
-    _stop_on_drop: Sender<()>,
+    _stop_on_drop: PipeWriter,
 }
 
 /// The interval of polls, and the time that one may take.
@@ -27,22 +32,25 @@ pub(crate) struct PollInterval {
     warn_after: Duration,
     /// Time until the thread is abandoned.
     abandon_after: Duration,
+    /// Whether to ask the kernel for reports of changes.
+    use_inotify: bool,
 }
 
 impl PollInterval {
-    pub(crate) const fn new(interval: Duration) -> Self {
-        Self { interval, warn_after: WARN_AFTER, abandon_after: ABANDON_AFTER }
+    pub(crate) const fn new(interval: Duration, use_inotify: bool) -> Self {
+        Self { interval, warn_after: WARN_AFTER, abandon_after: ABANDON_AFTER, use_inotify }
     }
 }
 
 impl FilePoller {
-    /// Polls at once, and then at the interval. `new_reader` creates the function that a thread calls for each poll; it
+    /// Polls the files at once and after each change; and at the interval, or seldom if the kernel reports changes. A report
+    /// waits for a quarter of the interval, because another file may change too. `new_reader` creates the function that a thread calls for each poll; it
     /// shares no state with those of earlier threads. `on_result` gets each result.
     ///
     /// # Errors
     /// A thread could not be started.
     pub(crate) fn start<T, L>(
-        what: &'static str,
+        (what, paths): (&'static str, Vec<PathBuf>),
         timing: PollInterval,
         new_reader: impl Fn() -> L + Send + 'static,
         on_result: impl Fn(T) + Send + 'static,
@@ -51,8 +59,9 @@ impl FilePoller {
         T: Send + 'static,
         L: FnMut(SystemTime) -> Option<T> + Send + 'static,
     {
-        let (stop_on_drop, stopped) = mpsc::channel();
-        let mut supervisor = Supervisor { what, timing, alive: Arc::default(), new_reader };
+        let (stopped, stop_on_drop) = io::pipe()?;
+        let mut supervisor =
+            Supervisor { what, paths: paths.into(), timing, alive: Arc::default(), new_reader };
         let reader = supervisor.reader()?;
         let name = format!("{what} poller");
         thread::Builder::new().name(name).spawn(move || supervisor.run(reader, &stopped, &on_result))?;
@@ -63,6 +72,7 @@ impl FilePoller {
 /// The thread that controls the readers. It never touches a file itself.
 struct Supervisor<F> {
     what: &'static str,
+    paths: Arc<[PathBuf]>,
     timing: PollInterval,
     /// Each thread that reads holds a clone.
     alive: Arc<()>,
@@ -72,7 +82,8 @@ struct Supervisor<F> {
 /// A thread that reads the files on request.
 struct Reader<T> {
     requests: Sender<SystemTime>,
-    results: Receiver<Option<T>>,
+    /// The result of each poll, and the watch that began before it.
+    results: Receiver<(Option<T>, Option<FileWatch>)>,
 }
 
 impl<F> Supervisor<F> {
@@ -84,11 +95,14 @@ impl<F> Supervisor<F> {
     {
         let (request_sender, requests) = mpsc::channel();
         let (result_sender, results) = mpsc::channel();
-        let (mut read, alive) = ((self.new_reader)(), Arc::clone(&self.alive));
+        let use_inotify = self.timing.use_inotify;
+        let (mut read, alive, paths) =
+            ((self.new_reader)(), Arc::clone(&self.alive), Arc::clone(&self.paths));
         thread::Builder::new().name(self.what.into()).spawn(move || {
             // An abandoned thread ends after its read, perhaps much later.
             for now in requests {
-                if result_sender.send(read(now)).is_err() {
+                let watch = use_inotify.then(|| FileWatch::begin(&paths)).flatten();
+                if result_sender.send((read(now), watch)).is_err() {
                     break;
                 }
             }
@@ -97,7 +111,7 @@ impl<F> Supervisor<F> {
         Ok(Reader { requests: request_sender, results })
     }
 
-    fn run<T, L>(&mut self, mut reader: Reader<T>, stopped: &Receiver<()>, on_result: &impl Fn(T))
+    fn run<T, L>(&mut self, mut reader: Reader<T>, stopped: &PipeReader, on_result: &impl Fn(T))
     where
         F: Fn() -> L,
         T: Send + 'static,
@@ -105,20 +119,17 @@ impl<F> Supervisor<F> {
     {
         loop {
             let _ = reader.requests.send(SystemTime::now()); // a reader that has panicked is noticed below
-            let mut waited = Duration::ZERO;
+            let (mut waited, mut watch) = (Duration::ZERO, None);
             loop {
                 match reader.results.recv_timeout(self.timing.warn_after) {
-                    Ok(result) => {
+                    Ok((result, begun)) => {
+                        watch = begun;
                         if let Some(result) = result {
                             on_result(result);
                         }
                         break;
                     }
-                    Err(RecvTimeoutError::Timeout)
-                        if stopped.try_recv() == Err(TryRecvError::Disconnected) =>
-                    {
-                        return;
-                    }
+                    Err(RecvTimeoutError::Timeout) if is_stopped(stopped, Duration::ZERO) => return,
                     Err(RecvTimeoutError::Timeout) => {
                         waited += self.timing.warn_after;
                         if waited == self.timing.warn_after {
@@ -144,11 +155,52 @@ impl<F> Supervisor<F> {
                 }
                 break;
             }
-            if stopped.recv_timeout(self.timing.interval) == Err(RecvTimeoutError::Disconnected) {
+            if !self.wait(watch.as_ref(), stopped) {
                 return;
             }
         }
     }
+
+    /// Waits until the next poll. Returns `false` if there is none.
+    fn wait(&self, watch: Option<&FileWatch>, stopped: &PipeReader) -> bool {
+        let interval = self.timing.interval;
+        let Some(watch) = watch else { return !is_stopped(stopped, interval) };
+        let next = Instant::now() + interval.max(MAX_WATCHED_INTERVAL);
+        loop {
+            let left = next.saturating_duration_since(Instant::now());
+            let mut ends =
+                [PollFd::new(stopped, PollFlags::IN), PollFd::from_borrowed_fd(watch.as_fd(), PollFlags::IN)];
+            if wait_for(&mut ends, left) == 0 && left.is_zero() {
+                return true;
+            }
+            if !ends[0].revents().is_empty() {
+                return false;
+            }
+            if !ends[1].revents().is_empty() && watch.take_events() {
+                return !is_stopped(stopped, interval / 4);
+            }
+        }
+    }
+}
+
+/// Whether the poller is dropped within that time.
+fn is_stopped(stopped: &PipeReader, timeout: Duration) -> bool {
+    let until = Instant::now() + timeout;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if wait_for(&mut [PollFd::new(stopped, PollFlags::IN)], left) > 0 {
+            return true;
+        }
+        if left.is_zero() {
+            return false;
+        }
+    }
+}
+
+/// Waits for one of the ends. Returns the number of those that are ready.
+fn wait_for(ends: &mut [PollFd<'_>], timeout: Duration) -> usize {
+    let timeout = Timespec::try_from(timeout).ok();
+    poll(ends, timeout.as_ref()).unwrap_or(0) // a signal may interrupt it
 }
 
 /// Limits the log lines for the error of a file: a new error is logged at once, a lasting one now and then.
@@ -181,6 +233,8 @@ impl ErrorLogThrottle {
 
 pub(crate) const WARN_AFTER: Duration = Duration::from_secs(5);
 pub(crate) const ABANDON_AFTER: Duration = Duration::from_secs(30);
+/// The interval of polls where the kernel reports changes: it does not report a directory above that is replaced.
+const MAX_WATCHED_INTERVAL: Duration = Duration::from_secs(60);
 /// Threads that may be stuck, in addition to the one that reads.
 pub(crate) const MAX_STUCK_THREADS: usize = 4;
 /// Time until a file that could not be read is tried again although it has not changed.
@@ -201,6 +255,7 @@ mod tests {
         interval: Duration::from_millis(1),
         warn_after: Duration::from_millis(2),
         abandon_after: Duration::from_millis(4),
+        use_inotify: false,
     };
     /// Far longer than any step of a test takes.
     const LONG: Duration = Duration::from_secs(60);
@@ -223,7 +278,7 @@ mod tests {
         };
         let (takes, taken) = mpsc::channel();
         let take = move |n| takes.send(n).unwrap_or_default(); // the test may have ended
-        let poller = FilePoller::start("test", FAST, look, take).unwrap();
+        let poller = FilePoller::start(("test", Vec::new()), FAST, look, take).unwrap();
         while begun.load(Ordering::SeqCst) <= MAX_STUCK_THREADS {
             thread::yield_now();
         }
@@ -250,7 +305,7 @@ mod tests {
         let pace = PollInterval { warn_after: LONG, abandon_after: LONG, ..FAST };
         let (takes, taken) = mpsc::channel();
         let take = move |n| takes.send(n).unwrap_or_default(); // the test may have ended
-        let _poller = FilePoller::start("test", pace, look, take).unwrap();
+        let _poller = FilePoller::start(("test", Vec::new()), pace, look, take).unwrap();
         assert_eq!(taken.recv_timeout(LONG), Ok(1));
     }
 

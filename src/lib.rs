@@ -26,14 +26,15 @@
 //! | [`system`] | the process on its machine: its user, its sandbox, and the service manager |
 //! | [`fd_limits`] | the largest number of connections and open mailboxes |
 //! | [`mime`] | received messages: their parts, texts, addresses and dates |
+//! | [`message_object`], [`search`] | a received message as one value, for the web API and `restante wait`; the search words of both |
 //! | [`printable`] | text from outside on a terminal, in a log, in JSON |
 //! | [`safe_file`] | files with fixed names in directories that other users may write to |
 //! | `password_prompt`, `ending_signals` | passwords typed at a terminal, and signals that wait until it is restored |
 //! | [`deferred_drop`] | a leaf: another thread closes files and frees memory for the loop |
 //! | [`thread_limits`] | the number of threads that the server needs, and whether the system allows it |
-//! | [`limits`], [`wire_size`], [`clock`], [`file_stamp`], `open_regular`, `file_poller`, `capacity`, `round_robin` | leaves: every bound, the one size function, the time, changes of files, bounded reads of files, polling of files, maps that shrink after a rush, fair turns |
+//! | [`limits`], [`wire_size`], [`clock`], [`file_stamp`], `open_regular`, `local_fs`, `file_watch`, `file_poller`, `capacity`, `round_robin`, `parking_queue` | leaves: every bound, the one size function, the time, changes of files, bounded reads of files, local file systems, watches and polling of files, maps that shrink after a rush, fair turns, queues whose readers sleep |
 //!
-//! The feature `tools`, on by default, adds `client`, `mime`, `tools`, `testing` and the sub-commands that need them. Without
+//! The feature `tools`, on by default, adds `client`, `tools`, `testing` and the sub-commands that need them. Without
 //! it the crate is the daemon.
 #![forbid(unsafe_code)]
 
@@ -44,6 +45,7 @@ pub mod cli;
 #[cfg(feature = "tools")]
 pub mod client;
 pub mod clock;
+mod command_hint;
 pub mod config;
 pub mod connection;
 pub mod deferred_drop;
@@ -52,24 +54,28 @@ mod ending_signals;
 pub mod fd_limits;
 mod file_poller;
 pub mod file_stamp;
+mod file_watch;
 pub mod index;
 pub mod limits;
 pub mod listener;
 pub mod loaded_config;
+mod local_fs;
 pub mod logging;
 pub mod maildir;
+pub mod message_object;
 pub mod metrics;
-#[cfg(feature = "tools")]
 pub mod mime;
 #[cfg(feature = "tools")]
 pub mod mua;
 pub mod net;
 mod open_regular;
+mod parking_queue;
 mod password_prompt;
 pub mod printable;
 pub mod proto;
 mod round_robin;
 pub mod safe_file;
+pub mod search;
 pub mod server;
 pub mod system;
 #[cfg(feature = "tools")]

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::{
     clock::Now,
-    config::{Config, ListenerConfig, Service, TlsMode},
+    config::{ChangeDetection, Config, ListenerConfig, Service, TlsMode},
     metrics::METRICS,
     net::{
         certificate::{self, CertificatePair, LoadedCertificate},
@@ -173,10 +173,9 @@ fn bind(listen: &ListenerConfig, passed: &mut InheritedSockets) -> Result<Vec<Bo
 /// # Errors
 /// The thread could not be started.
 pub fn start_tls(config: &Config, loaded: Option<LoadedCertificate>) -> Result<Option<Rc<TlsConfig>>, Error> {
-    let look_every = config.limits.tls.reload_interval.0;
-    let keep = |(pair, loaded): (&CertificatePair, _)| {
-        TlsConfig::watch(pair.clone(), loaded, look_every).map(Rc::new)
-    };
+    let pace = (config.limits.tls.reload_interval.0, config.watch == ChangeDetection::Inotify);
+    let keep =
+        |(pair, loaded): (&CertificatePair, _)| TlsConfig::watch(pair.clone(), loaded, pace).map(Rc::new);
     config.tls.as_ref().zip(loaded).map(keep).transpose().map_err(Error::Tls)
 }
 

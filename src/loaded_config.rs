@@ -2,10 +2,18 @@
 //! certificate. They are used together or not at all, at the start, at a reload and by `restante check`, so that the
 //! three agree about errors.
 
-use std::{fmt, path::Path, time::SystemTime};
+use std::{
+    fmt, fs, io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+    time::SystemTime,
+};
+
+use rustix::process::{Gid, getegid, geteuid, getgroups};
 
 use crate::{
     accounts::{self, Accounts, Sources},
+    command_hint::path_word,
     config::{self, Config, ConfigText, UnknownRecipients},
     net::certificate::{self, CertificatePair, LoadedCertificate},
 };
@@ -19,6 +27,8 @@ pub struct LoadedConfig {
     pub accounts: Accounts,
     /// The certificate, if one is configured.
     pub certificate: Option<LoadedCertificate>,
+    /// The commands that close the file of accounts, if every user of this machine can read it.
+    pub exposed_accounts: Option<String>,
 }
 
 /// The reason why they cannot be used. Prints as a sentence for the operator.
@@ -48,7 +58,9 @@ impl LoadedConfig {
     pub fn from_config(config: Config, text: &ConfigText, now: SystemTime) -> Result<Self, Error> {
         let accounts = load_accounts(&config, text)?;
         let certificate = config.tls.as_ref().map(|pair| load_certificate(pair, text, now)).transpose()?;
-        Ok(Self { config, accounts, certificate })
+        let is_exposed = accounts.sources.is_some() && is_open_to_all(&config.accounts).unwrap_or(false);
+        let exposed_accounts = is_exposed.then(|| way_to_close(&config.accounts));
+        Ok(Self { config, accounts, certificate, exposed_accounts })
     }
 
     /// Settings and files that are valid but probably not intended, without the dates of the certificate: the thread
@@ -64,6 +76,12 @@ impl LoadedConfig {
                 pair.certificate.display()
             ));
         }
+        if let Some(way) = &self.exposed_accounts {
+            warnings.push(format!(
+                "every user of this machine can read {}, which has the hashes of the passwords: run {way}",
+                self.config.accounts.display()
+            ));
+        }
         warnings.extend(self.accounts.warnings());
         warnings
     }
@@ -73,6 +91,36 @@ impl LoadedConfig {
         let warning = self.certificate.as_ref()?.warning?;
         let pair = self.config.tls.as_ref()?;
         Some(format!("the certificate {} {warning}", pair.certificate.display()))
+    }
+}
+
+/// Whether every user can read that file: its mode and those of all directories above it allow it.
+fn is_open_to_all(file: &Path) -> io::Result<bool> {
+    const READ: u32 = 0o004;
+    const SEARCH: u32 = 0o001;
+    let file = fs::canonicalize(file)?;
+    let allows = |path: &Path, right: u32| Ok(fs::metadata(path)?.permissions().mode() & right != 0);
+    for directory in file.ancestors().skip(1) {
+        if !allows(directory, SEARCH)? {
+            return Ok(false);
+        }
+    }
+    allows(&file, READ)
+}
+
+/// The commands that take the file from all other users, and leave it to this one, which the server runs as.
+fn way_to_close(file: &Path) -> String {
+    let (user, group) = (geteuid(), getegid());
+    let reads_as_other = fs::metadata(file).is_ok_and(|file| {
+        let groups = getgroups().unwrap_or_default();
+        let is_in = |id: Gid| id.as_raw() == file.gid();
+        !user.is_root() && file.uid() != user.as_raw() && !is_in(group) && !groups.into_iter().any(is_in)
+    });
+    let file = path_word(file);
+    if reads_as_other {
+        format!("`chgrp {} {file}` and `chmod 640 {file}`", group.as_raw())
+    } else {
+        format!("`chmod o= {file}`")
     }
 }
 

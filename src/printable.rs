@@ -94,6 +94,17 @@ fn escaped(text: &str, stays: impl Fn(char) -> bool) -> String {
     safe
 }
 
+/// A number with its noun: `1 message`, `2 messages`, `1 mailbox`, `0 mailboxes`.
+pub fn counted(number: impl Display, noun: &str) -> String {
+    let number = number.to_string();
+    let ending = match number.as_str() {
+        "1" => "",
+        _ if noun.ends_with('x') || noun.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{number} {noun}{ending}")
+}
+
 /// A size in octets, converted to a unit that is easy to read.
 pub fn size(octets: u64) -> String {
     match octets {
@@ -136,6 +147,13 @@ mod tests {
             assert!(written.chars().all(|c| !is_hidden(c) || (pretty && c == '\n')), "{written}");
             assert_eq!(serde_json::from_str::<Vec<String>>(&written).unwrap(), [text]);
         }
+    }
+
+    #[test]
+    fn h12_one_of_a_thing_has_no_plural() {
+        let told =
+            [counted(1, "message"), counted(0, "message"), counted(2.0, "address"), counted(1.0, "mailbox")];
+        assert_eq!(told, ["1 message", "0 messages", "2 addresses", "1 mailbox"]);
     }
 
     #[test]

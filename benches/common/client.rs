@@ -7,7 +7,16 @@ use std::{
     time::Duration,
 };
 
-/// An SMTP session after EHLO.
+use serde::{Deserialize, Serialize};
+
+/// The protocol that a server takes mail in by.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Protocol {
+    Smtp,
+    Lmtp,
+}
+
+/// A session of SMTP after EHLO, or of LMTP after LHLO.
 pub(crate) struct Smtp {
     stream: BufReader<TcpStream>,
     line: String,
@@ -15,10 +24,18 @@ pub(crate) struct Smtp {
 
 impl Smtp {
     pub(crate) fn connect(address: SocketAddr) -> io::Result<Self> {
+        Self::connect_for(address, Protocol::Smtp)
+    }
+
+    pub(crate) fn connect_for(address: SocketAddr, protocol: Protocol) -> io::Result<Self> {
         // Replies are short; ten thousand sessions should not fill our own memory.
         let mut smtp = Self { stream: connect(address, 1024)?, line: String::new() };
         smtp.expect(220)?;
-        smtp.send(b"EHLO client.example.test\r\n")?;
+        let hello = match protocol {
+            Protocol::Smtp => "EHLO",
+            Protocol::Lmtp => "LHLO",
+        };
+        smtp.send(format!("{hello} client.example.test\r\n").as_bytes())?;
         smtp.expect(250)?;
         Ok(smtp)
     }

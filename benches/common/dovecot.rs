@@ -10,7 +10,7 @@ use std::{
 
 use super::client::number;
 
-/// Where Debian has it.
+/// Debian's path of it.
 pub(crate) const POP3: &str = "/usr/lib/dovecot/pop3";
 
 /// From exec, since Dovecot has a process for each login, to the reply to STAT, and the messages that it

@@ -1,4 +1,4 @@
-//! What the benchmarks share: the server as a child process, the load generator as another one, fresh
+//! Parts that the benches share: the server as a child process, the load generator as another one, fresh
 //! directories on a real disk, and the settings.
 //!
 //! The rule: everything is black-box. The server is the real binary, spoken to through sockets and looked
@@ -7,14 +7,26 @@
 #![allow(dead_code)] // each benchmark is a crate of its own and uses a part of this
 
 pub(crate) mod client;
+pub(crate) mod disk_alone;
 pub(crate) mod dovecot;
+pub(crate) mod dovecot_daemon;
+pub(crate) mod figures;
+pub(crate) mod foreign_mailbox;
+pub(crate) mod login_load;
+pub(crate) mod plain_server;
+pub(crate) mod pop3_load;
+pub(crate) mod postfix_daemon;
 pub(crate) mod process;
+pub(crate) mod programs;
+pub(crate) mod smtp_load;
 pub(crate) mod table;
+pub(crate) mod tls;
 
 use std::{
     env, fs,
     io::{self, BufRead, BufReader, Write},
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -24,7 +36,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use tempfile::TempDir;
 
-/// How long and how big: `--quick`, and `BENCH_SECONDS` for the length of each measurement.
+/// The length and the size of measurements: `--quick`, and `BENCH_SECONDS` for the length of each measurement.
 pub(crate) struct Settings {
     pub(crate) seconds: f64,
     pub(crate) quick: bool,
@@ -51,6 +63,8 @@ pub(crate) struct Scratch {
 impl Scratch {
     pub(crate) fn new() -> io::Result<Self> {
         let root = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        // Programs of others deliver as users of their own, and have to get in.
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755))?;
         Ok(Self { root, used: 0 })
     }
 
@@ -63,17 +77,23 @@ impl Scratch {
 
     /// The file system and the number of processors, for the first line of a report.
     pub(crate) fn describe(&self) -> String {
-        let file_system = match rustix::fs::statfs(self.root.path()).map(|found| found.f_type as u64) {
+        format!("{}, {} processors", self.file_system(), processors())
+    }
+
+    pub(crate) fn file_system(&self) -> String {
+        match rustix::fs::statfs(self.root.path()).map(|found| found.f_type as u64) {
             Ok(0xef53) => "ext4".to_owned(),
             Ok(0x5846_5342) => "XFS".to_owned(),
             Ok(0x9123_683e) => "btrfs".to_owned(),
             Ok(0x0102_1994) => "tmpfs (no disk: the figures for durable mail mean nothing)".to_owned(),
             Ok(other) => format!("file system 0x{other:x}"),
             Err(error) => error.to_string(),
-        };
-        let processors = thread::available_parallelism().map_or(0, usize::from);
-        format!("{file_system}, {processors} processors")
+        }
     }
+}
+
+pub(crate) fn processors() -> usize {
+    thread::available_parallelism().map_or(0, usize::from)
 }
 
 /// A running `restante`; dropped, it is asked to stop, and waited for.
@@ -82,8 +102,9 @@ pub(crate) struct Server {
     pub(crate) smtp: SocketAddr,
     pub(crate) pop3: SocketAddr,
     pub(crate) lmtp: Option<SocketAddr>,
-    /// Where SMTP is under TLS from the first octet, if it is.
+    /// Addresses of SMTP and POP3 under TLS from the first octet, if the server has them.
     pub(crate) smtps: Option<SocketAddr>,
+    pub(crate) pop3s: Option<SocketAddr>,
 }
 
 impl Server {
@@ -147,6 +168,7 @@ impl Server {
             pop3: port("pop3")?,
             lmtp: port("lmtp").ok(),
             smtps: port("submissions").ok(),
+            pop3s: port("pop3s").ok(),
             process,
         })
     }
@@ -231,7 +253,7 @@ pub(crate) fn restante() -> Command {
     Command::new(env!("CARGO_BIN_EXE_restante"))
 }
 
-/// Where the server that was started in `dir` keeps its mail.
+/// The spool of the server that was started in `dir`.
 pub(crate) fn spool(dir: &Path) -> PathBuf {
     dir.join("spool")
 }

@@ -1,6 +1,7 @@
-//! What `/proc` says about the server: its CPU time, its memory, its descriptors.
+//! CPU time, memory and descriptors of a server, from `/proc`.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     process::Child,
     thread,
@@ -12,25 +13,83 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, se
 /// CPU time of all threads, user and system.
 pub(crate) fn cpu(pid: u32) -> io::Result<Duration> {
     // proc_pid_stat(5): utime and stime.
-    ticks(&pid.to_string(), [14, 15])
+    ticks(&pid.to_string(), &[14, 15])
+}
+
+/// CPU time of a process and of all that it started, whether they have ended or not, if each parent waited for its
+/// children.
+pub(crate) fn cpu_of_tree(pid: u32) -> io::Result<Duration> {
+    // proc_pid_stat(5): utime and stime, and those of the children that it waited for, cutime and cstime.
+    sum_of_tree(pid, |process| {
+        let name = process.to_string();
+        // Ticks have the time of threads that have ended too, and the scheduler counts finer.
+        Ok(ticks(&name, &[14, 15])?.max(scheduled(process)?) + ticks(&name, &[16, 17])?)
+    })
+}
+
+/// The time that the threads of a process have run; zero where the kernel does not count it.
+fn scheduled(pid: u32) -> io::Result<Duration> {
+    let mut nanos = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end meanwhile. The first number is what it ran.
+        let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+        nanos += text.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0);
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
+/// Octets in memory of a process and of all that it started, pages that several of them have counted for each.
+pub(crate) fn resident_of_tree(pid: u32) -> io::Result<u64> {
+    sum_of_tree(pid, |process| Ok(memory(process)?.resident))
 }
 
 /// CPU time of those of our children that have ended and were waited for.
 pub(crate) fn cpu_of_children() -> io::Result<Duration> {
     // proc_pid_stat(5): cutime and cstime.
-    ticks("self", [16, 17])
+    ticks("self", &[16, 17])
 }
 
-/// The sum of two fields of `/proc/<process>/stat`, counted from 1.
-fn ticks(process: &str, fields: [usize; 2]) -> io::Result<Duration> {
+/// The sum of some fields of `/proc/<process>/stat`, counted from 1, as a time.
+fn ticks(process: &str, fields: &[usize]) -> io::Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let values = fields.iter().map(|&number| field(&stat, number));
+    Ok(Duration::from_millis(values.sum::<io::Result<u64>>()? * 1000 / TICKS_PER_SECOND))
+}
+
+/// A field of `/proc/<process>/stat`, counted from 1.
+fn field(stat: &str, number: usize) -> io::Result<u64> {
     // The command's name may hold spaces; the numbers follow its closing bracket, from field 3 on.
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let field = |number: usize| {
-        let text = after_name.split_whitespace().nth(number - 3);
-        text.and_then(|text| text.parse::<u64>().ok()).ok_or_else(|| odd(&stat))
+    let text = after_name.split_whitespace().nth(number - 3);
+    text.and_then(|text| text.parse().ok()).ok_or_else(|| odd(stat))
+}
+
+/// Adds up a figure of a process and of all that it started; those that end meanwhile are left out.
+fn sum_of_tree<T: std::iter::Sum>(pid: u32, figure: impl Fn(u32) -> io::Result<T>) -> io::Result<T> {
+    let has_gone = |error: &io::Error| {
+        // ESRCH, where the process ends after the file was opened.
+        error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(3)
     };
-    Ok(Duration::from_millis((field(fields[0])? + field(fields[1])?) * 1000 / TICKS_PER_SECOND))
+    let figures = tree(pid)?.into_iter().map(figure);
+    figures.filter(|figure| !figure.as_ref().is_err_and(has_gone)).sum()
+}
+
+/// A process and all that it started.
+fn tree(pid: u32) -> io::Result<Vec<u32>> {
+    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(process) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // One that has just ended has no parent to name.
+        let Ok(stat) = fs::read_to_string(format!("/proc/{process}/stat")) else { continue };
+        let parent = u32::try_from(field(&stat, 4)?).map_err(io::Error::other)?;
+        children.entry(parent).or_default().push(process);
+    }
+    let (mut tree, mut next) = (vec![pid], 0);
+    while let Some(process) = tree.get(next) {
+        tree.extend(children.remove(process).unwrap_or_default());
+        next += 1;
+    }
+    Ok(tree)
 }
 
 /// Octets that the process has asked the kernel for, from files and sockets, whether or not they were in
@@ -87,7 +146,7 @@ pub(crate) fn forget_peak(pid: u32) -> io::Result<()> {
     fs::write(format!("/proc/{pid}/clear_refs"), "5")
 }
 
-/// How many descriptors the process has open.
+/// The number of descriptors that the process has open.
 pub(crate) fn descriptors(pid: u32) -> io::Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }
@@ -114,6 +173,13 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     Ok(limit.maximum.unwrap_or(u64::MAX))
+}
+
+/// So many connections, or as many as a server with this limit of descriptors has places for: it keeps about half of
+/// them for files and mailboxes. Hundreds, unless so few are wanted.
+pub(crate) fn connections_within(descriptors: u64, wanted: usize) -> usize {
+    let fit = usize::try_from(descriptors / 100 * 48).unwrap_or(usize::MAX).saturating_sub(100) / 100 * 100;
+    wanted.min(fit)
 }
 
 fn kib(text: &str, name: &str) -> io::Result<u64> {

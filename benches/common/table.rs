@@ -1,5 +1,7 @@
 //! Figures for people: a table that lines up in a terminal and is Markdown too.
 
+use std::fmt;
+
 /// Rows of text below their headings; all columns but the first are set to the right.
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
@@ -16,25 +18,30 @@ impl Table {
     }
 
     pub(crate) fn print(&self) {
+        println!("\n{self}");
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.rows[0].len();
         let widths: Vec<usize> = (0..columns)
             .map(|column| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
             .collect();
-        println!();
         for (number, row) in self.rows.iter().enumerate() {
             for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-                if column == 0 { print!("| {cell:<width$} |") } else { print!(" {cell:>width$} |") }
+                if column == 0 { write!(f, "| {cell:<width$} |")? } else { write!(f, " {cell:>width$} |")? }
             }
-            println!();
+            writeln!(f)?;
             if number == 0 {
                 for (column, &width) in widths.iter().enumerate() {
                     let bar = "-".repeat(width);
-                    if column == 0 { print!("|-{bar}-|") } else { print!("-{bar}:|") }
+                    if column == 0 { write!(f, "|-{bar}-|")? } else { write!(f, "-{bar}:|")? }
                 }
-                println!();
+                writeln!(f)?;
             }
         }
-        println!();
+        Ok(())
     }
 }
 
@@ -44,6 +51,14 @@ pub(crate) fn size(octets: u64) -> String {
         0..1024 => format!("{octets} B"),
         1024..1_048_576 => format!("{} KiB", octets / 1024),
         _ => format!("{:.1} MiB", octets as f64 / 1_048_576.0),
+    }
+}
+
+/// A number below a million, with a comma from a thousand on.
+pub(crate) fn count(number: usize) -> String {
+    match number {
+        0..1000 => number.to_string(),
+        _ => format!("{},{:03}", number / 1000, number % 1000),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::account::address_key;
+use super::{account::address_key, without_domain::WithoutDomain};
 use crate::{limits::MAX_LIST_LENGTH, proto::smtp::address::fold_domain};
 
 /// The accounts to which aliases lead, by name. A catch-all is the alias of `@domain`. Aliases that lead to the same
@@ -24,6 +24,7 @@ struct Lists {
     lists: Vec<Arc<[u32]>>,
     /// The list of each alias.
     of: BTreeMap<String, usize>,
+    without_domain: WithoutDomain,
 }
 
 /// A mistake in the text.
@@ -80,7 +81,8 @@ impl Aliases {
         domains: &[String],
         account: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, AliasError> {
-        let aliases = parse(text, domains, account)?;
+        let mut without_domain = WithoutDomain::default();
+        let aliases = parse(text, domains, account, &mut without_domain)?;
         let mut leading = AliasExpansion {
             aliases: &aliases,
             account,
@@ -88,7 +90,7 @@ impl Aliases {
             list_numbers: HashMap::new(),
             total: 0,
             max_total,
-            found: Lists::default(),
+            found: Lists { without_domain, ..Lists::default() },
         };
         for (key, alias) in &aliases {
             leading.expand(key, alias, &mut Vec::new())?;
@@ -104,6 +106,10 @@ impl Aliases {
     /// The list that mail for everybody else of a domain goes to.
     pub(super) fn catch_all(&self, domain: &str) -> Option<usize> {
         self.list(&format!("@{domain}"))
+    }
+
+    pub(super) fn without_domain(&self) -> &WithoutDomain {
+        &self.0.without_domain
     }
 
     /// The accounts that some alias leads to.
@@ -134,6 +140,7 @@ fn parse(
     text: &str,
     domains: &[String],
     account: &dyn Fn(&str) -> Option<String>,
+    without_domain: &mut WithoutDomain,
 ) -> Result<BTreeMap<String, Alias>, AliasError> {
     let mut aliases = BTreeMap::<String, Alias>::new();
     let mut last: Option<String> = None;
@@ -153,6 +160,7 @@ fn parse(
                 return Err(wrong(format!("{:?} is no alias: write {EXPECTED_SYNTAX}", text.trim())));
             };
             let key = key(name.trim(), domains, true).map_err(wrong)?;
+            without_domain.add(name.trim(), line);
             if let Some(name) = account(&key) {
                 return Err(wrong(format!("{key} is an address of the account {name} already")));
             }
@@ -175,6 +183,7 @@ fn parse(
             place.column += Position::locate(target, line, last).column - 1;
             last = &text[target.as_ptr().addr() - text.as_ptr().addr()..];
             let key = key(target, domains, false).map_err(|why| AliasError { position: place, why })?;
+            without_domain.add(target, line);
             alias.targets.push(Target { position: place, key, text: target.to_owned() });
         }
     }

@@ -3,6 +3,7 @@
 use std::{fmt, io, path::PathBuf};
 
 use super::json_error::in_plain_words;
+use crate::command_hint::{path_word, restante};
 
 /// The reason why an account could not be read, changed or made. Prints as a sentence for the operator.
 #[derive(Debug)]
@@ -49,6 +50,13 @@ pub enum Error {
     Exists(String),
     /// No account of that name exists.
     Absent(String),
+    /// The name is a further address of an account, which has another name.
+    FurtherAddress {
+        /// The name that was given.
+        address: String,
+        /// The account that has it.
+        account: String,
+    },
     /// Argon2 failed: no memory, or no random numbers.
     Hash(String),
 }
@@ -58,9 +66,9 @@ impl fmt::Display for Error {
         match self {
             Self::Missing(path) => write!(
                 f,
-                "there are no accounts at {}: make the first one with \
-                 `restante user add NAME@DOMAIN --config FILE`",
-                path.display()
+                "there are no accounts at {}: make the first one with {}",
+                path.display(),
+                restante(&["user", "add", "NAME@DOMAIN"])
             ),
             Self::Io { path, action, error } => {
                 write!(f, "cannot {action} {}: {error}", path.display())?;
@@ -70,7 +78,7 @@ impl fmt::Display for Error {
                             && error.kind() == io::ErrorKind::NotFound
                             && !above.exists() =>
                     {
-                        write!(f, "; make its directory with `mkdir -p {}`", above.display())
+                        write!(f, "; make its directory with `mkdir -p {}`", path_word(above))
                     }
                     _ => Ok(()),
                 }
@@ -95,10 +103,14 @@ impl fmt::Display for Error {
             Self::Name(why) => f.write_str(why),
             Self::Exists(name) => write!(
                 f,
-                "there is an account {name} already: `restante user passwd {name}` changes its password"
+                "there is an account {name} already: {} changes its password",
+                restante(&["user", "passwd", name])
             ),
             Self::Absent(name) => {
-                write!(f, "there is no account {name}: `restante user list` shows those there are")
+                write!(f, "there is no account {name}: {} shows those there are", restante(&["user", "list"]))
+            }
+            Self::FurtherAddress { address, account } => {
+                write!(f, "{address} is a further address of the account {account}: name that one")
             }
             Self::Hash(why) => write!(f, "cannot hash the password: {why}"),
         }

@@ -1,13 +1,28 @@
 //! The mistakes that the JSON reader finds, in words for people who edit the file by hand.
 
+use crate::command_hint::restante;
+
 /// The message of the reader in plain words, or as it is if it is plain already.
 pub(super) fn in_plain_words(told: &str) -> String {
     // The reader takes the place of the outer mistake from the end of this text.
     let (told, place) = told.rfind(" at line ").map_or((told, ""), |at| told.split_at(at));
     let known = WORDS.iter().find(|(words, _)| told.starts_with(words)).map(|(_, plain)| (*plain).to_owned());
+    let known = known.or_else(|| told.starts_with(NO_HASH).then(no_hash));
     let plain = known.or_else(|| unknown_key(told)).unwrap_or_else(|| told.to_owned());
     plain + place
 }
+
+/// The message of serde for a value of the wrong type, without the value, which may be a password.
+pub(super) fn without_value(told: &str) -> String {
+    let parts = told.strip_prefix(WRONG_TYPE).and_then(|rest| rest.rsplit_once(", expected "));
+    let word = parts.and_then(|(value, _)| value.split(['"', '`']).next());
+    match (parts, word) {
+        (Some((_, expected)), Some(word)) => format!("{WRONG_TYPE}{}, expected {expected}", word.trim_end()),
+        _ => told.to_owned(),
+    }
+}
+
+const WRONG_TYPE: &str = "invalid type: ";
 
 /// The sentence for a key that does not exist, with the one that is meant.
 fn unknown_key(told: &str) -> Option<String> {
@@ -26,6 +41,15 @@ fn unknown_key(told: &str) -> Option<String> {
     })
 }
 
+/// The sentence for an account without a password. `restante user passwd` changes no file that has a mistake.
+fn no_hash() -> String {
+    let passwd = restante(&["user", "passwd", "NAME"]);
+    format!(
+        "there is no `password_hash`: add \"password_hash\": \"!\", which fits no password, then {passwd}"
+    )
+}
+
+const NO_HASH: &str = "missing field `password_hash`";
 /// The start of what the reader says, and the sentence for it.
 const WORDS: &[(&str, &str)] = &[
     ("EOF while parsing an object", "the file ends too early: a \"}\" is missing"),
@@ -41,10 +65,6 @@ const WORDS: &[(&str, &str)] = &[
     ("trailing characters", "something follows after the last \"}\": remove it, or put it inside"),
     ("control character", "a closing quote is missing in this line"),
     ("invalid escape", "a \"\\\" in a text is written twice: \"\\\\\""),
-    (
-        "missing field `password_hash`",
-        "there is no `password_hash`: `restante user passwd` writes one, and \"!\" fits no password",
-    ),
 ];
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod senders;
 mod sources;
 mod table;
 mod user_file;
+mod without_domain;
 
 use std::borrow::Cow;
 
@@ -150,6 +151,23 @@ impl Accounts {
             format!("no mail arrives for {first}{rest}: add {domain:?} to `domains`, or change the accounts")
         };
         table.foreign_addresses(&self.domains).into_iter().map(sentence).collect()
+    }
+
+    /// Whether an account has that mailbox. In an open house, every mailbox is that of its address.
+    pub fn has_mailbox(&self, mailbox: &Mailbox) -> bool {
+        match &self.users {
+            Users::Listed(table) => table.has_mailbox(mailbox),
+            Users::AcceptAll { .. } => true,
+        }
+    }
+
+    /// A sentence for each setting that is good in most cases and may still mean something else.
+    pub fn notes(&self) -> Vec<String> {
+        let (Users::Listed(table), [first, _, ..]) = (&self.users, &self.domains[..]) else {
+            return Vec::new();
+        };
+        let file = self.sources.as_ref().and_then(|sources| sources.aliases.as_deref());
+        file.and_then(|file| table.aliases().without_domain().note(file, first)).into_iter().collect()
     }
 
     /// Whether an address has a domain that is not one of ours.

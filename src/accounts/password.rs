@@ -12,6 +12,7 @@ use md5::{Digest, Md5};
 use sha_crypt::ShaCrypt;
 
 use super::{Error, HashMemory};
+use crate::command_hint::restante;
 
 /// The cost of new hashes: 19 MiB and two passes, OWASP's recommendation.
 const COST: Params = match Params::new(19_456, 2, 1, None) {
@@ -118,11 +119,13 @@ impl FromStr for StoredHash {
         let hash = PasswordHash::new(text).ok().filter(|hash| {
             hash.algorithm.as_str() == "argon2id" && hash.salt.is_some() && hash.hash.is_some()
         });
-        let hash = hash.ok_or(
-            "not a password hash: write one with `restante user passwd` (\"$argon2id$…\"; \
-             bcrypt's \"$2b$…\", SHA-512-crypt's \"$6$…\" and the 32 hex digits of an MD5 are understood, and \
-             \"!\" locks the account)",
-        )?;
+        let hash = hash.ok_or_else(|| {
+            format!(
+                "not a password hash: write \"!\", which locks the account, then {} (\"$argon2id$…\", bcrypt's \
+                 \"$2b$…\", SHA-512-crypt's \"$6$…\" and the 32 hex digits of an MD5 are understood)",
+                restante(&["user", "passwd", "NAME"])
+            )
+        })?;
         let cost = Params::try_from(&hash).map_err(|e| format!("not a usable Argon2id hash: {e}"))?;
         if cost.m_cost() > MAX_ARGON2.0 || cost.t_cost() > MAX_ARGON2.1 || cost.p_cost() > MAX_ARGON2.2 {
             let (m, t, p) = MAX_ARGON2;
@@ -144,8 +147,9 @@ fn without_scheme(text: &str) -> Result<&str, String> {
     // Only a name of the list is printed: the braces may belong to a password in clear text.
     let Some(other) = OTHER_SCHEMES.iter().find(is) else { return Ok(text) };
     Err(format!(
-        "the scheme {{{other}}} is not understood: {} are; give the account a new password with `restante user passwd`",
-        KNOWN_SCHEMES.map(|name| format!("{{{name}}}")).join(", ")
+        "the scheme {{{other}}} is not understood: {} are; write \"!\" instead, then {}",
+        KNOWN_SCHEMES.map(|name| format!("{{{name}}}")).join(", "),
+        restante(&["user", "passwd", "NAME"])
     ))
 }
 

@@ -18,7 +18,7 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Checks `sources` for changes every `look_every`, the first time at once, and passes every new table to `take`. A
+    /// Reads `sources` at once and after each change, checks them every `look_every` if the kernel reports no changes, and passes every new table to `take`. A
     /// mistake in a file is logged, and changes nothing. If only the aliases have a mistake, accounts still change, and
     /// the last good aliases stay in force.
     ///
@@ -26,14 +26,22 @@ impl Reloader {
     /// No thread can be started.
     pub fn start(
         sources: Sources,
-        look_every: Duration,
+        (look_every, use_inotify): (Duration, bool),
         take: impl Fn(Accounts) + Send + 'static,
     ) -> io::Result<Self> {
+        let paths = sources.paths().cloned().collect();
         let look = move || {
             let mut files = WatchedSources::new(sources.clone());
             move |now| files.reload_if_changed(now)
         };
-        Ok(Self { _poller: FilePoller::start("accounts", PollInterval::new(look_every), look, take)? })
+        Ok(Self {
+            _poller: FilePoller::start(
+                ("accounts", paths),
+                PollInterval::new(look_every, use_inotify),
+                look,
+                take,
+            )?,
+        })
     }
 }
 
@@ -94,7 +102,11 @@ impl WatchedSources {
         } else if !changed {
             return None; // as it was the last time
         }
-        Some(self.sources.assemble(table, self.aliases.clone()))
+        let accounts = self.sources.assemble(table, self.aliases.clone());
+        if known && changed {
+            accounts.warnings().iter().for_each(|warning| log::warn!("{warning}"));
+        }
+        Some(accounts)
     }
 
     fn log_state(&mut self, wrong: Option<String>, changed: bool, now: SystemTime) {

@@ -92,8 +92,11 @@ impl Sources {
 
     /// The present state of the files.
     pub fn stamp(&self) -> Stamp {
-        let files = [Some(&self.users), self.aliases.as_ref()].into_iter().flatten();
-        Stamp(files.map(|path| FileStamp::of(path)).collect())
+        Stamp(self.paths().map(|path| FileStamp::of(path)).collect())
+    }
+
+    pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        [Some(&self.users), self.aliases.as_ref()].into_iter().flatten()
     }
 }
 

@@ -116,6 +116,15 @@ impl AccountTable {
         self.users.get_key_value(self.owner(key)?)
     }
 
+    /// Whether an account has that mailbox.
+    pub(super) fn has_mailbox(&self, mailbox: &Mailbox) -> bool {
+        self.inboxes.contains_key(mailbox)
+    }
+
+    pub(super) fn aliases(&self) -> &Aliases {
+        &self.aliases
+    }
+
     /// The account of an address.
     pub(super) fn owner(&self, key: &str) -> Option<&String> {
         self.addresses.get(key)

@@ -13,7 +13,7 @@ use serde::{
 use super::{
     Error,
     account::{Account, account_name, address_key, own_mailbox},
-    json_error::in_plain_words,
+    json_error::{in_plain_words, without_value},
     locked_file::ReplaceableFile,
     password,
 };
@@ -75,24 +75,31 @@ impl UserFile {
 
     /// Removes an account from the file; its mail stays.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
-        self.change(|users| users.remove(name).map(drop).ok_or_else(|| Error::Absent(name.to_owned())))
+        self.change(|users| users.remove(name).map(drop).ok_or_else(|| users.no_account(name)))
     }
 
     /// Gives an account another name, and keeps its hash and its settings; with `keep_address`, its old name remains one
-    /// of its addresses. Returns the mailbox to move, if the account had one of its own name. After a rename that was
-    /// not finished, it returns the same again.
+    /// of its addresses. Returns the mailbox to move, if the account had one of its own name. The same rename again
+    /// returns the same, and adds the address if that is new.
     pub fn rename(&self, old: &str, new: &str, keep_address: bool) -> Result<Option<Mailbox>, Error> {
         let own = own_mailbox(old);
         self.change(|users| {
             let Some(account) = users.accounts.get(old) else {
-                let unfinished = users.accounts.get(new).and_then(|account| account.renamed_from.as_deref());
-                return if unfinished == Some(old) { Ok(own) } else { Err(Error::Absent(old.to_owned())) };
+                let renamed = users.accounts.get(new).and_then(|account| account.renamed_from.as_deref());
+                if renamed != Some(old) {
+                    return Err(users.no_account(old));
+                }
+                if keep_address && users.owner(old).is_none() {
+                    users.account(new)?.addresses.push(old.to_owned());
+                    users.owners.extend(address_key(old).map(|key| (key, new.to_owned())));
+                }
+                return Ok(own);
             };
             if users.accounts.contains_key(new) {
                 return Err(Error::Exists(new.to_owned()));
             }
             let is_moved = account.mailbox(old) == own && users.of_mailbox(own.as_ref()).count() == 1;
-            let Some(mut account) = users.remove(old) else { return Err(Error::Absent(old.to_owned())) };
+            let Some(mut account) = users.remove(old) else { return Err(users.no_account(old)) };
             let is_other = |address: &String| address_key(address).as_deref() != Some(new);
             account.addresses.retain(is_other);
             if keep_address {
@@ -121,6 +128,17 @@ impl UserFile {
     /// Whether there is an account of that name.
     pub fn has(&self, name: &str) -> Result<bool, Error> {
         Ok(self.read()?.accounts.contains_key(name))
+    }
+
+    /// The account that has that address, as its name or as a further one.
+    pub fn owner_of(&self, address: &str) -> Result<Option<String>, Error> {
+        Ok(self.read()?.owner(address).cloned())
+    }
+
+    /// Checks that there is an account of that name. If another account has that address, the error names it.
+    pub fn check_account(&self, name: &str) -> Result<(), Error> {
+        let users = self.read()?;
+        if users.accounts.contains_key(name) { Ok(()) } else { Err(users.no_account(name)) }
     }
 
     /// Replaces a hash with another one, if it is still there: another program may have changed the password, or
@@ -211,7 +229,23 @@ impl Users {
     }
 
     fn account(&mut self, name: &str) -> Result<&mut Account, Error> {
+        if !self.accounts.contains_key(name) {
+            return Err(self.no_account(name));
+        }
         self.accounts.get_mut(name).ok_or_else(|| Error::Absent(name.to_owned()))
+    }
+
+    /// The account that has that address.
+    fn owner(&self, address: &str) -> Option<&String> {
+        self.owners.get(&address_key(address)?)
+    }
+
+    /// The error for a name without an account.
+    fn no_account(&self, name: &str) -> Error {
+        match self.owner(name) {
+            Some(account) => Error::FurtherAddress { address: name.to_owned(), account: account.clone() },
+            None => Error::Absent(name.to_owned()),
+        }
     }
 }
 
@@ -254,18 +288,6 @@ impl<'de> Visitor<'de> for Users {
         Ok(self)
     }
 }
-
-/// The message of serde for a value of the wrong type, without the value, which may be a password.
-fn without_value(told: &str) -> String {
-    let parts = told.strip_prefix(WRONG_TYPE).and_then(|rest| rest.rsplit_once(", expected "));
-    let word = parts.and_then(|(value, _)| value.split(['"', '`']).next());
-    match (parts, word) {
-        (Some((_, expected)), Some(word)) => format!("{WRONG_TYPE}{}, expected {expected}", word.trim_end()),
-        _ => told.to_owned(),
-    }
-}
-
-const WRONG_TYPE: &str = "invalid type: ";
 
 #[cfg(test)]
 mod tests {

@@ -25,7 +25,7 @@ use crate::{
     proto::request::{Access, ConnId, Failure, Mailbox, MaildropRequest, Response},
     workers::{
         CompletionSender, Job,
-        job::{MailboxLock, MessageChunk, OpenedMaildir, Release, Update},
+        job::{KnownMaildir, MailboxLock, MessageChunk, OpenedMaildir, Release, Update},
     },
 };
 
@@ -168,7 +168,8 @@ impl Maildrops {
             Access::ReadOnly => self.readers += 1,
         }
         client.maildrop = Some(OpenMaildrop { mailbox: mailbox.clone(), access, since: now, files: None });
-        let known = index.maildir(&mailbox);
+        let settled_times = index.settled_times(&mailbox);
+        let known = index.maildir(&mailbox).map(|maildir| KnownMaildir { maildir, settled_times });
         effects.run(Job::Open { conn: id, mailbox, access, known });
     }
 
@@ -239,7 +240,7 @@ impl Maildrops {
         index: &mut Registry,
         effects: &mut Effects,
     ) {
-        let OpenedMaildir { maildir, times, lock, barrier } = match result {
+        let OpenedMaildir { maildir, times, racy, lock, barrier } = match result {
             Ok(opened) => opened,
             Err(failure) => {
                 self.release((id, client), ReleaseResponse::None, index, effects);
@@ -253,7 +254,7 @@ impl Maildrops {
         }
         let guard = |lock| MailboxLock::new(maildrop.mailbox.clone(), lock, self.completions.clone());
         let lock = lock.map(guard).map(DeferredDrop::new);
-        index.login(&maildrop.mailbox, &maildir, times, barrier, id);
+        index.login(&maildrop.mailbox, &maildir, (times, racy), barrier, id);
         maildrop.files = Some(OpenFiles { maildir, snapshot: Arc::default(), reading: None, lock });
     }
 

@@ -107,14 +107,14 @@ impl Backend {
             ChangeDetection::Poll => Watcher::disabled(),
         };
         let accepts_all = config.unknown_recipients == UnknownRecipients::Create;
-        let reloader = reload::start_reloader(&accounts, &limits, completions)?;
+        let reloader = reload::start_reloader(&accounts, config, completions)?;
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
         let storage = Arc::new(Storage::new(
             spool,
             lock,
             watcher,
-            limits.disk.read_size.as_len(),
+            (limits.index.scan_workers, limits.disk.read_size.as_len()),
             limits.max_listed_size(),
             accepts_all.then_some(limits.delivery.max_created_mailboxes),
         )?);
@@ -226,6 +226,16 @@ impl Backend {
     /// Whether [`Backend::tick`] is needed more often than [`Backend::run_maintenance`].
     pub fn needs_ticks(&self) -> bool {
         self.index.needs_ticks() || self.receiver.has_messages()
+    }
+
+    /// Whether the spool was in its place at the last check.
+    pub fn spool_is_in_place(&self) -> bool {
+        self.storage.was_in_place().is_ok()
+    }
+
+    /// The time at which the next check of a mailbox in use is due, if there is one.
+    pub fn next_index_check(&self) -> Option<Duration> {
+        self.index.next_check()
     }
 
     /// The server ends: refuses the messages that will certainly not become visible in a mailbox.

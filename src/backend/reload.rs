@@ -5,10 +5,9 @@ use std::{io, mem};
 use super::state::Backend;
 use crate::{
     accounts::{Accounts, Reloader},
-    config::Config,
+    config::{ChangeDetection, Config},
     deferred_drop::drop_deferred,
     fd_limits::FdBudget,
-    limits::Limits,
     workers::{Completion, CompletionSender, Job},
 };
 
@@ -22,7 +21,7 @@ impl Backend {
         if self.accounts.sources != accounts.sources
             || self.limits.auth.reload_interval != limits.auth.reload_interval
         {
-            self.reloader = start_reloader(&accounts, limits, &self.completions)?;
+            self.reloader = start_reloader(&accounts, config, &self.completions)?;
         }
         self.auth.reconfigure(limits);
         self.index.reconfigure(limits, budget.capped_indexes(limits));
@@ -83,13 +82,14 @@ impl Backend {
 /// Starts the thread that reloads the accounts, if they come from files.
 pub(super) fn start_reloader(
     accounts: &Accounts,
-    limits: &Limits,
+    config: &Config,
     completions: &CompletionSender,
 ) -> io::Result<Option<Reloader>> {
+    let pace = (config.limits.auth.reload_interval.0, config.watch == ChangeDetection::Inotify);
     let keep = |sources| {
         let completions = completions.clone();
         let take = move |accounts| completions.send(Completion::AccountsLoaded(Box::new(accounts)));
-        Reloader::start(sources, limits.auth.reload_interval.0, take)
+        Reloader::start(sources, pace, take)
     };
     accounts.sources.clone().map(keep).transpose()
 }

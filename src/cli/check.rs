@@ -6,9 +6,10 @@ use super::{
     config_arg::ConfigArg,
     failure::Failure,
     output,
+    serve::is_unused,
     startup::{self, Prepared, Purpose},
 };
-use crate::{config::Config, printable};
+use crate::{config::Config, loaded_config::LoadedConfig, printable};
 
 /// Check a configuration and all that it names, and print the settings that differ from the defaults.
 #[derive(Debug, Args)]
@@ -35,16 +36,27 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let verdict = match warnings.len() {
         0 => "is good".to_owned(),
-        1 => "works, with 1 warning".to_owned(),
-        count => format!("works, with {count} warnings"),
+        count => format!("works, with {}", printable::counted(count, "warning")),
     };
     let file = printable::escape_path(&path);
     let comments: String =
         warnings.iter().map(|warning| format!("# warning: {}\n", printable::escape_line(warning))).collect();
+    let notes: String =
+        notes(&files).iter().map(|note| format!("# note: {}\n", printable::escape_line(note))).collect();
     let settings = if arguments.all { files.config.effective() } else { files.config.differences() };
-    output::page(&format!("# {file} {verdict}; {users}\n{comments}{settings}"))?;
+    output::page(&format!("# {file} {verdict}; {users}\n{comments}{notes}{settings}"))?;
     if arguments.strict && !warnings.is_empty() {
         return Err(Failure::Other(format!("{file} {verdict}: see above")));
     }
     Ok(())
+}
+
+/// Sentences that are no warnings, because they are right for many operators.
+fn notes(files: &LoadedConfig) -> Vec<String> {
+    let spool = &files.config.spool;
+    let new = format!(
+        "no server has used the spool {} yet: right before a first start, otherwise mount its disk",
+        spool.display()
+    );
+    is_unused(spool).then_some(new).into_iter().chain(files.accounts.notes()).collect()
 }

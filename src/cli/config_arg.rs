@@ -8,7 +8,10 @@ use std::{
 use clap::Args;
 
 use super::failure::Failure;
-use crate::config::Config;
+use crate::{
+    command_hint::{self, Place},
+    config::Config,
+};
 
 /// The option for the configuration file.
 #[derive(Debug, Args)]
@@ -19,7 +22,21 @@ pub(super) struct ConfigArg {
 }
 
 impl ConfigArg {
+    /// The configuration file. Commands in messages repeat it, unless it is the one that they find by themselves.
     pub(super) fn path(&self) -> Result<PathBuf, Failure> {
+        let path = self.find()?;
+        repeat_config(&path);
+        Ok(path)
+    }
+
+    /// The same for a server, whose log is read in another directory.
+    pub(super) fn path_for_log(&self) -> Result<PathBuf, Failure> {
+        let path = self.find()?;
+        repeat_config(&std::path::absolute(&path).unwrap_or_else(|_| path.clone()));
+        Ok(path)
+    }
+
+    fn find(&self) -> Result<PathBuf, Failure> {
         let found = self.config.clone().or_else(default_config);
         found.ok_or_else(|| {
             Failure::Usage(format!(
@@ -30,6 +47,13 @@ impl ConfigArg {
 
     pub(super) fn load(&self) -> Result<Config, Failure> {
         Ok(Config::load(&self.path()?)?)
+    }
+}
+
+/// Makes commands in messages repeat this configuration.
+pub(super) fn repeat_config(path: &Path) {
+    if path != Path::new(DEFAULT) || named_config().is_some() {
+        command_hint::repeat(Place::Config, path);
     }
 }
 

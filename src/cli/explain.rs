@@ -127,10 +127,10 @@ fn name(name: &Name, page: &mut Page) {
         None => page.row("crc32", "absent or wrong: another program made this name, or it was changed"),
     }
     if let Some(size) = name.size {
-        page.row("S=", &format!("{size} octets on disk"));
+        page.row("S=", &format!("{} on disk", printable::counted(size, "octet")));
     }
     if let Some(octets) = name.octets {
-        page.row("W=", &format!("{octets} octets on the wire"));
+        page.row("W=", &format!("{} on the wire", printable::counted(octets, "octet")));
     }
     page.row(
         "place",
@@ -171,7 +171,7 @@ fn part_line(part: &PartInfo) -> String {
     let mut words = vec![part.media_type.clone()];
     words.extend(part.charset.clone());
     words.extend(part.transfer_encoding.clone());
-    words.push(if part.octets == 1 { "1 octet".into() } else { format!("{} octets", part.octets) });
+    words.push(printable::counted(part.octets, "octet"));
     words.extend(part.file_name.as_ref().map(|name| format!("{name:?}")));
     format!("{}{}", words.join(", "), if part.shown { ": shown as text" } else { "" })
 }
@@ -190,11 +190,12 @@ fn octets(explanation: &Explanation, page: &mut Page) {
     };
     page.row("= on the wire", &format!("{} in STAT, LIST and RETR ({counted})", measure.octets));
     let sent = format!(
-        "{}: {} lines begin with a dot and get a second one, and 3 octets end the message",
-        measure.sent, measure.stuffed_lines
+        "{}: a second dot for {} with one at the begin, and 3 octets that end the message",
+        measure.sent,
+        printable::counted(measure.stuffed_lines, "line")
     );
     page.row("RETR sends", &sent);
-    page.row("longest line", &format!("{} octets", measure.longest_line));
+    page.row("longest line", &printable::counted(measure.longest_line, "octet"));
     for (name, count) in [
         ("bare CRs", measure.bare_carriage_returns),
         ("NULs", measure.nuls),

@@ -15,6 +15,8 @@ use super::{
     spool::{SpoolArgs, SpoolContext},
 };
 use crate::{
+    accounts,
+    command_hint::restante,
     maildir::{Error, Kind},
     printable,
     tools::fsck::{Finding, Mailbox, Report, shown},
@@ -94,6 +96,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         match opened {
             Ok(Some(mailbox)) => {
+                let orphaned = path.file_name().and_then(|name| name.to_str()).filter(|_| folder.is_none());
+                let orphaned = orphaned.and_then(|name| Some((name, context.orphaned_messages(name)?)));
+                if let Some((name, messages)) = orphaned {
+                    let finding = Finding::without_account(&path, messages, ways_to_account(name));
+                    report(arguments, &finding, State::Note, None, &mut sum, &mut out)?;
+                }
                 let folders = if folder.is_none() { mailbox.folders() } else { Ok(Vec::new()) };
                 check_mailbox(arguments, context.tmp_age, &mailbox, &mut sum, &mut out)?;
                 for name in folders.unwrap_or_default() {
@@ -139,6 +147,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         _ if arguments.fix => Err(Failure::Other(format!("findings left, to be repaired by hand: {left}"))),
         _ => Err(Failure::Other(format!("findings: {left}, of which --fix repairs {repairable}"))),
     }
+}
+
+/// The commands that give the mail of a mailbox to an account, or delete it.
+fn ways_to_account(mailbox: &str) -> String {
+    // The directory of an address has the name of the account, unless the address had to be escaped.
+    let is_own = accounts::own_mailbox(mailbox).is_some_and(|own| own.as_str() == mailbox);
+    let add: &[&str] = if is_own {
+        &["user", "add", mailbox, "--keep-mail"]
+    } else {
+        &["user", "add", "NAME@DOMAIN", "--inbox", mailbox, "--keep-mail"]
+    };
+    let delete = is_own.then(|| restante(&["user", "remove", mailbox, "--delete-mail"]));
+    let delete = delete.map(|delete| format!("; {delete} deletes it")).unwrap_or_default();
+    format!("{} makes an account for it{delete}", restante(add))
 }
 
 /// A mailbox or folder to check.

@@ -17,6 +17,7 @@ use super::{
     spool::{SpoolArgs, SpoolContext, display_name, is_stdio},
 };
 use crate::{
+    command_hint::{pipe_end, shell_quoted},
     fd_limits::max_open_tmp_files,
     maildir::Maildir,
     printable,
@@ -78,13 +79,14 @@ impl From<Kind> for Format {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    arguments.place.repeat_in_hints();
     // Opens all files first, so that an unreadable one is reported before a mailbox is created.
     let mut files = Vec::new();
     for path in &arguments.files {
         let failed = |error| Failure::Usage(format!("cannot open {}: {error}", path.display()));
         let file = (!is_stdio(path)).then(|| File::open(path)).transpose().map_err(failed)?;
         if file.as_ref().is_some_and(|file| file.metadata().is_ok_and(|data| data.is_dir())) {
-            return Err(Failure::Usage(describe_directory(path)));
+            return Err(Failure::Usage(describe_directory(path, arguments)));
         }
         files.push((path, file));
     }
@@ -100,15 +102,29 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The command that imports standard input in the same way.
+fn import_of_stdin(arguments: &Arguments) -> String {
+    let mut words = vec!["import", "-", "--to", &arguments.to];
+    let format = arguments.format.to_possible_value();
+    if let Some(format) = format.as_ref().filter(|_| !matches!(arguments.format, Kind::Auto)) {
+        words.extend(["--format", format.get_name()]);
+    }
+    for (word, is_given) in [("--create", arguments.create), ("--again", arguments.again)] {
+        words.extend(is_given.then_some(word));
+    }
+    pipe_end(&words)
+}
+
 /// The error for a directory in the place of an mbox, with the path or command that takes its content.
-fn describe_directory(path: &Path) -> String {
+fn describe_directory(path: &Path, arguments: &Arguments) -> String {
     let shown = path.display();
     if path.join("mbox").is_file() {
         return format!("{shown} is a folder of Apple Mail: import {}", path.join("mbox").display());
     }
     if ["cur", "new", "tmp"].iter().all(|part| path.join(part).is_dir()) {
         let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        return format!("{shown} is a Maildir: restante export {} | restante import - ...", whole.display());
+        let whole = shell_quoted(&whole.to_string_lossy());
+        return format!("{shown} is a Maildir: `restante export {whole} | {}`", import_of_stdin(arguments));
     }
     format!("{shown} is a directory: name the mbox files in it")
 }
@@ -257,7 +273,7 @@ impl FileImport<'_> {
     fn failed(&self, error: &Error, what: &str) -> Failure {
         let name = display_name(self.path);
         let advice = match error {
-            Error::NoMbox(other) => other.advice(&name),
+            Error::NoMbox(other) => other.advice(&shell_quoted(&name), &import_of_stdin(self.arguments)),
             Error::Read { at: 0, .. } if self.arguments.gz => {
                 "leave out --gz if it is not compressed with gzip".into()
             }

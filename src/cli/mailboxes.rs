@@ -4,9 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{config_arg::named_config, failure::Failure, owner::become_owner_of};
+use super::{
+    config_arg::{named_config, repeat_config},
+    failure::Failure,
+    owner::become_owner_of,
+};
 use crate::{
     accounts::Accounts,
+    command_hint::{self, Place},
     config::Config,
     loaded_config,
     proto::{
@@ -39,11 +44,13 @@ impl MailboxArgs {
         let config = self.config.clone().or_else(|| named_config().filter(|_| self.spool.is_none()));
         let mailboxes = match &config {
             Some(file) => {
+                repeat_config(file);
                 let (config, text) = Config::read(file)?;
                 SpoolAccounts { accounts: loaded_config::load_accounts(&config, &text)?, spool: config.spool }
             }
             None => {
                 let spool = self.spool.clone().unwrap_or_else(|| "./spool".into());
+                command_hint::repeat(Place::Spool, &spool);
                 let spool = std::path::absolute(&spool)
                     .map_err(|error| Failure::Usage(format!("{}: {error}", spool.display())))?;
                 SpoolAccounts { spool, accounts: Accounts::accept_all(&["localhost".into()]) }

@@ -23,6 +23,7 @@ mod import;
 mod mailboxes;
 #[cfg(feature = "tools")]
 mod man_pages;
+mod orphans;
 mod output;
 mod owner;
 #[cfg(feature = "tools")]

@@ -87,7 +87,7 @@ pub(super) fn confirm(question: &str) -> Result<bool, Failure> {
 
 /// Formats a number of messages.
 pub(super) fn message_count(messages: u64) -> String {
-    format!("{messages} message{}", if messages == 1 { "" } else { "s" })
+    printable::counted(messages, "message")
 }
 
 /// Escapes a line but keeps its tabs.

@@ -6,7 +6,9 @@ use clap::Args;
 
 use super::{failure::Failure, mailboxes::MailboxArgs, output};
 use crate::{
+    command_hint::restante,
     maildir::{Error, Kind, Maildir, Spool},
+    printable,
     tools::{self, Target},
 };
 
@@ -83,13 +85,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Err(error) => report(vec![error]),
         }
     }
-    output::line(format_args!("{deleted} messages deleted"))?;
+    output::line(format_args!("{} deleted", printable::counted(deleted, "message")))?;
     match broken {
         0 => Ok(()),
-        1 => Err(Failure::Other("1 mailbox or folder could not be emptied: see `restante fsck`".into())),
-        n => {
-            Err(Failure::Other(format!("{n} mailboxes or folders could not be emptied: see `restante fsck`")))
-        }
+        1 => Err(Failure::Other(format!(
+            "1 mailbox or folder could not be emptied: see {}",
+            restante(&["fsck"])
+        ))),
+        n => Err(Failure::Other(format!(
+            "{n} mailboxes or folders could not be emptied: see {}",
+            restante(&["fsck"])
+        ))),
     }
 }
 

@@ -14,7 +14,7 @@ use log::LevelFilter;
 use super::{
     config_arg::ConfigArg,
     failure::Failure,
-    output,
+    orphans, output,
     start_failure::{Alternatives, IN_CONFIGURATION, start_failure},
     startup::{self, Prepared, Purpose},
 };
@@ -48,7 +48,7 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let path = arguments.file.path()?;
+    let path = arguments.file.path_for_log()?;
     let (config, text) = Config::read(&path)?;
     let others = format!("change `address` in {}", path.display());
     let alternatives = Alternatives { addresses: &others, ..IN_CONFIGURATION };
@@ -96,6 +96,7 @@ pub(super) fn start(
         SdNotify::default()
     });
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    let orphans_warning = orphans::warning(&files.config.spool, &files.accounts);
     let server =
         Server::open(files, sockets, text.path()).map_err(|error| start_failure(&error, alternatives))?;
     if is_new_spool {
@@ -103,6 +104,9 @@ pub(super) fn start(
             "new spool, without mail: {}; right at a first start, otherwise stop the server and mount the disk of the spool",
             spool.display()
         );
+    }
+    if let Some(warning) = orphans_warning {
+        log::warn!("{warning}");
     }
     let endpoints = server.endpoints();
     for (protocol, endpoint) in &endpoints {
@@ -126,7 +130,7 @@ impl ReadyServer {
 
 /// Whether no server has used that directory as its spool: it is not there, or is empty. A disk that is not mounted
 /// leaves an empty directory.
-fn is_unused(spool: &Path) -> bool {
+pub(super) fn is_unused(spool: &Path) -> bool {
     match spool.read_dir() {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) => error.kind() == io::ErrorKind::NotFound,

@@ -9,9 +9,15 @@ use std::{
 use clap::Args;
 use rustix::system::uname;
 
-use super::{config_arg::default_config, failure::Failure, owner::become_owner_of};
+use super::{
+    config_arg::{default_config, repeat_config},
+    failure::Failure,
+    orphans,
+    owner::become_owner_of,
+};
 use crate::{
     accounts::Accounts,
+    command_hint::{self, Place, path_word},
     config::Config,
     limits::Limits,
     loaded_config,
@@ -45,9 +51,23 @@ pub(super) struct SpoolContext {
 }
 
 impl SpoolArgs {
+    fn config_file(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(|| default_config().filter(|_| self.spool.is_none()))
+    }
+
+    /// Makes commands in messages repeat the option.
+    pub(super) fn repeat_in_hints(&self) {
+        match (self.config_file(), &self.spool) {
+            (Some(file), _) => repeat_config(&file),
+            (None, Some(spool)) => command_hint::repeat(Place::Spool, spool),
+            (None, None) => {}
+        }
+    }
+
     /// Opens the spool. It must exist: a tool creates none.
     pub(super) fn open(&self) -> Result<SpoolContext, Failure> {
-        let file = self.config.clone().or_else(|| default_config().filter(|_| self.spool.is_none()));
+        let file = self.config_file();
+        self.repeat_in_hints();
         let read = file.as_deref().map(Config::read).transpose()?;
         let config = read.as_ref().map(|(config, _)| config);
         let path = match (config, &self.spool) {
@@ -59,8 +79,9 @@ impl SpoolArgs {
         };
         if config.is_some() && path.symlink_metadata().is_err() {
             return Err(Failure::Usage(format!(
-                "{0} is not there yet: start the server once, or make it with `mkdir -m 700 {0}`",
-                path.display()
+                "{} is not there yet: start the server once, or make it with `mkdir -m 700 {}`",
+                path.display(),
+                path_word(&path)
             )));
         }
         if !path.is_dir() {
@@ -84,6 +105,11 @@ impl SpoolContext {
     /// Drops root for the owner of the spool, see [`become_owner_of`].
     pub(super) fn become_owner(&self) -> Result<(), Failure> {
         become_owner_of(&self.path)
+    }
+
+    /// The messages in a directory of the spool if the accounts are known, and none has that mailbox.
+    pub(super) fn orphaned_messages(&self, directory: &str) -> Option<u64> {
+        orphans::orphaned_messages(&self.spool, self.accounts.as_ref()?, directory)
     }
 
     /// Parses the name of a mailbox. Three forms are accepted: its directory (`bob@example.test` or

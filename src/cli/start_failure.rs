@@ -5,7 +5,10 @@ use std::io;
 use rustix::io::Errno;
 
 use super::failure::Failure;
-use crate::{listener::Error::Bind, maildir, net::endpoint::Endpoint, safe_file, server, system::places};
+use crate::{
+    command_hint::path_word, listener::Error::Bind, maildir, net::endpoint::Endpoint, safe_file, server,
+    system::places,
+};
 
 /// The ways to start beside another program, as the user of a command types them.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +34,7 @@ pub(super) fn start_failure(error: &server::Error, alternatives: Alternatives<'_
         {
             format!(
                 ": another program listens there, find it with `fuser {}`; end it, or {others}",
-                path.display()
+                path_word(path)
             )
         }
         server::Error::Listen(Bind(_, Endpoint::Unix(path), cause))
@@ -56,7 +59,7 @@ pub(super) fn start_failure(error: &server::Error, alternatives: Alternatives<'_
             _ => String::new(),
         },
         server::Error::Spool(cause) if cause.kind() == maildir::Kind::Locked => {
-            let path = cause.path().display();
+            let path = path_word(cause.path());
             format!(": another restante uses it, find it with `fuser {path}`; end it, or {other_spool}")
         }
         _ => String::new(),

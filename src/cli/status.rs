@@ -14,7 +14,7 @@ use clap::Args;
 
 use super::{config_arg::named_config, failure::Failure, output};
 use crate::{config::Config, metrics::reader::MetricsSnapshot, printable};
-use source::{named_source, source_of_config, source_of_spool};
+use source::{named_source, source_of_config, source_of_mistaken_config, source_of_spool};
 use summary::staleness;
 
 /// Show the statistics of a running server.
@@ -46,9 +46,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         (None, Some(config)) => match Config::load(config) {
             Ok(config) => (source_of_config(&config)?, None),
             // A server that runs does so with the configuration before the mistake.
-            Err(error) => match source_of_spool(None) {
-                Ok(metrics) => (metrics, Some(error)),
-                Err(_) => return Err(error.into()),
+            Err(error) => match source_of_mistaken_config(config) {
+                Some(metrics) => (metrics, Some(error)),
+                None => return Err(error.into()),
             },
         },
         (None, None) => (source_of_spool(arguments.spool.as_deref())?, None),

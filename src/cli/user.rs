@@ -9,9 +9,14 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::{config_arg::ConfigArg, failure::Failure, output::Stdout};
+use super::{
+    config_arg::ConfigArg,
+    failure::Failure,
+    output::{Stdout, message_count},
+};
 use crate::{
     accounts::{self, Account, UserFile},
+    command_hint::restante,
     config::Config,
     password_prompt,
     proto::request::Mailbox,
@@ -141,7 +146,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Action::Passwd(to) => {
             let config = to.account.file.load()?;
             let name = accounts::canonical_name(&to.account.name, &config.domains);
-            UserFile::at(config.accounts.clone()).set_password(&name, &password(to)?)?;
+            let users = UserFile::at(config.accounts.clone());
+            let named = |error| by_its_name(error, "passwd");
+            users.check_account(&name).map_err(named)?; // before it asks for a password
+            users.set_password(&name, &password(to)?).map_err(named)?;
             out.line(format_args!("changed the password of {name}; {}", reload_notice(&config)))?;
         }
         Action::Disable(account) => set_disabled(account, true, &mut out)?,
@@ -173,13 +181,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             if *delete_mail {
                 mail::remove_with_mail(&config, &name, *yes, &mut out)?;
             } else {
-                UserFile::at(&config.accounts).remove(&name)?;
-                out.line(format_args!(
-                    "removed {name}, whose mail stays in {}: `restante user remove {name} --delete-mail` deletes it; \
-                     {}",
-                    config.spool.display(),
-                    reload_notice(&config)
-                ))?;
+                let users = UserFile::at(&config.accounts);
+                let left = mail::left_behind(&config, &users, &name);
+                users.remove(&name).map_err(|error| by_its_name(error, "remove"))?;
+                out.line(format_args!("removed {name}{left}; {}", reload_notice(&config)))?;
             }
             warn_of_aliases(&config, &mut out)?;
         }
@@ -211,9 +216,20 @@ fn warn_of_aliases(config: &Config, out: &mut Stdout) -> Result<(), Failure> {
 fn set_disabled(account: &AccountArg, disabled: bool, out: &mut Stdout) -> Result<(), Failure> {
     let config = account.file.load()?;
     let name = accounts::canonical_name(&account.name, &config.domains);
-    UserFile::at(config.accounts.clone()).set_disabled(&name, disabled)?;
-    let done = if disabled { "disabled" } else { "enabled" };
+    let (done, action) = if disabled { ("disabled", "disable") } else { ("enabled", "enable") };
+    let users = UserFile::at(config.accounts.clone());
+    users.set_disabled(&name, disabled).map_err(|error| by_its_name(error, action))?;
     out.line(format_args!("{done} {name}; {}", reload_notice(&config)))
+}
+
+/// Adds the command with the name of the account to a refusal of one of its further addresses.
+fn by_its_name(error: accounts::Error, action: &str) -> Failure {
+    match &error {
+        accounts::Error::FurtherAddress { account, .. } => {
+            Failure::Other(format!("{error}: {}", restante(&["user", action, account])))
+        }
+        _ => error.into(),
+    }
 }
 
 /// One line for one account: its name, and its differences from the default.
@@ -226,7 +242,7 @@ fn describe(name: &str, account: &Account) -> String {
         line += &format!(", {address}");
     }
     let octets = account.quota.bytes.map(|bytes| bytes.to_string());
-    let messages = account.quota.messages.map(|messages| format!("{messages} messages"));
+    let messages = account.quota.messages.map(message_count);
     let quota: Vec<String> = octets.into_iter().chain(messages).collect();
     if !quota.is_empty() {
         line += &format!(", at most {}", quota.join(" and "));

@@ -4,7 +4,6 @@ use std::{fs, ops::ControlFlow, path::Path, time::Duration};
 
 use clap::Args;
 use regex::Regex;
-use serde_json::json;
 
 use super::{
     failure::Failure,
@@ -14,7 +13,8 @@ use super::{
 use crate::{
     logging::escape,
     maildir,
-    printable::{self, escape_line},
+    printable::escape_line,
+    search::{self, Query},
     tools::{Mark, Message, Presence, Wait},
 };
 
@@ -37,6 +37,9 @@ pub(super) struct Arguments {
     /// Regular expression to find in the decoded text parts
     #[arg(long, value_name = "RE")]
     body: Option<Regex>,
+    /// Search words, as in the web API: `from:shop has:attachment "order 4711" -draft`
+    #[arg(long, value_name = "QUERY", value_parser = parse_query, allow_hyphen_values = true)]
+    search: Option<Query>,
     /// Number of messages to wait for
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
@@ -44,12 +47,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "MARK")]
     after: Option<String>,
     /// Do not wait, but print a mark of the messages present now
-    #[arg(long, conflicts_with_all = ["from", "subject", "body", "count", "after", "timeout", "json"])]
+    #[arg(long, conflicts_with_all = ["from", "subject", "body", "search", "count", "after", "timeout", "json"])]
     mark: bool,
     /// Time limit, like 30s or 2m; a number alone is seconds
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
     timeout: Duration,
-    /// Print one line of JSON for each message
+    /// Print one line of JSON for each message: sender, recipients, text, HTML, links, attachments, header
     #[arg(long)]
     json: bool,
 }
@@ -68,10 +71,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let (mut found, mut failed) = (0, None);
     let enough = wait.run(|message| {
-        let step = matches(arguments, &message).and_then(|is_wanted| {
-            if is_wanted {
+        let step = line_of(arguments, &message).and_then(|line| {
+            if let Some(line) = line {
                 found += 1;
-                let line = if arguments.json { as_json(&message) } else { as_text(&message) };
                 out.line(line)?;
                 out.flush()?;
             }
@@ -96,7 +98,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Says where the messages were awaited, and what is there.
 fn describe_failure(arguments: &Arguments, found: u64, spool: &Path, presence: &Presence) -> String {
-    let Arguments { to, from, subject, body, count, timeout, .. } = arguments;
+    let Arguments { to, from, subject, body, search, count, timeout, .. } = arguments;
     let number = match found {
         0 => "no matching message".to_owned(),
         found => format!("{found} of {count} matching messages"),
@@ -119,7 +121,7 @@ fn describe_failure(arguments: &Arguments, found: u64, spool: &Path, presence: &
             let names = others.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
             format!("{start}: there is no such mailbox; that spool has {names}{more}")
         }
-        Presence::Messages { there, marked } => {
+        Presence::Messages { there, marked, newest } => {
             let mut what = format!("{} there", message_count(*there));
             if *marked > 0 {
                 what += &format!(", {marked} of them from before the mark");
@@ -128,10 +130,20 @@ fn describe_failure(arguments: &Arguments, found: u64, spool: &Path, presence: &
                 from.as_ref().map(|from| format!("from={from}")),
                 subject.as_ref().map(|subject| format!("subject={subject}")),
                 body.as_ref().map(|body| format!("body={body}")),
+                search.as_ref().map(|search| format!("search={search}")),
             ];
             let filters = filters.into_iter().flatten().collect::<Vec<_>>().join(" ");
             if *there > *marked && found == 0 && !filters.is_empty() {
                 what += &format!(", none matches {filters}");
+                let newest = newest.iter().map(|message| {
+                    format!(
+                        "\"{}\" from {}",
+                        escape(message.subject()),
+                        escape(message.sender().unwrap_or("-"))
+                    )
+                });
+                let newest = newest.collect::<Vec<_>>().join(", ");
+                what += &if newest.is_empty() { newest } else { format!("; the newest: {newest}") };
             }
             format!("{start} ({what})")
         }
@@ -155,17 +167,39 @@ fn parse_mark(text: &str) -> Result<Mark, Failure> {
     content.parse().map_err(|error| Failure::Usage(format!("--after: {error}")))
 }
 
-fn matches(arguments: &Arguments, message: &Message) -> Result<bool, Failure> {
-    let Arguments { from, subject, body, .. } = arguments;
+/// A number of seconds ahead of UTC is not known here, so dates without a zone are in UTC.
+fn parse_query(text: &str) -> Result<Query, search::Mistake> {
+    Query::strict(text, 0)
+}
+
+/// The line to print for a message; `None` if it is not wanted, or was deleted meanwhile.
+fn line_of(arguments: &Arguments, message: &Message) -> Result<Option<String>, Failure> {
+    let Arguments { from, subject, body, search, json, .. } = arguments;
     let header = from.as_ref().is_none_or(|from| message.is_from(from))
         && subject.as_ref().is_none_or(|subject| subject.is_match(message.subject()));
-    match body {
-        Some(body) if header => match message.text() {
-            Ok(text) => Ok(body.is_match(&text)),
-            Err(error) if error.kind() == maildir::Kind::Gone => Ok(false),
-            Err(error) => Err(disk_failure(error)),
-        },
-        _ => Ok(header),
+    if !header {
+        return Ok(None);
+    }
+    if let Some(body) = body
+        && !present(message.text())?.is_some_and(|text| body.is_match(&text))
+    {
+        return Ok(None);
+    }
+    if search.is_none() && !json {
+        return Ok(Some(as_text(message)));
+    }
+    let Some(object) = present(message.object())? else { return Ok(None) };
+    if search.as_ref().is_some_and(|query| !message.is_found_by(query, &object)) {
+        return Ok(None);
+    }
+    Ok(Some(if *json { message.to_json(&object) } else { as_text(message) }))
+}
+
+/// The content of a message; `None` if it was deleted meanwhile.
+fn present<T>(content: Result<T, maildir::Error>) -> Result<Option<T>, Failure> {
+    match content {
+        Err(error) if error.kind() == maildir::Kind::Gone => Ok(None),
+        done => done.map(Some).map_err(disk_failure),
     }
 }
 
@@ -180,19 +214,6 @@ fn as_text(message: &Message) -> String {
         message.id(),
         escape(message.subject()),
     )
-}
-
-fn as_json(message: &Message) -> String {
-    let all = json!({
-        "path": message.path().to_string_lossy(),
-        "from": message.from(),
-        "to": message.to(),
-        "subject": message.subject(),
-        "octets": message.octets(),
-        "id": message.id(),
-        "queued": message.queued(),
-    });
-    printable::json(&all, false)
 }
 
 fn disk_failure(error: maildir::Error) -> Failure {

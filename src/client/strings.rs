@@ -168,7 +168,7 @@ table! {
     GOODBYE: "Goodbye.", "Au revoir.";
     ARRIVED: "New messages: {0}.", "Nouveaux messages : {0}.";
     MARKS_KEPT: "Still to be deleted when you quit: {0}.", "Toujours à supprimer quand vous quitterez : {0}.";
-    MARKS_REMOVED: "The marks of {0} messages are gone, and nothing was deleted: mark them again.", "Les marques de {0} messages sont perdues, et rien n'a été supprimé : marquez-les de nouveau.";
+    MARKS_REMOVED: "Marks that are gone: {0}. Nothing was deleted: mark the messages again.", "Marques perdues : {0}. Rien n'a été supprimé : marquez de nouveau les messages.";
     DELETED_NOTHING: "Nothing was deleted.", "Rien n'a été supprimé.";
     DELETED_SOME: "Deleted: {0}.", "Supprimés : {0}.";
     NOT_ALL_DELETED: "Some messages may not have been deleted: {0}", "Certains messages n'ont peut-être pas été supprimés : {0}";

@@ -9,6 +9,7 @@ mod keys;
 mod limits;
 mod listener;
 mod metrics;
+mod mistaken;
 mod reload;
 mod renamed;
 mod schema;
@@ -34,6 +35,7 @@ use error::ConfigError;
 pub use error::{ConfigText, Error};
 pub use listener::{ListenerConfig, Networks, Persona, TlsMode};
 pub use metrics::Metrics;
+pub use mistaken::MistakenPlaces;
 use settings::ACCOUNTS;
 pub use settings::{ChangeDetection, Config, Development, Pop3, Sandbox, UnknownRecipients};
 

@@ -128,7 +128,7 @@ fn domain(text: &str) -> String {
 }
 
 fn default_spool() -> PathBuf {
-    "spool".into()
+    DEFAULT_SPOOL.into()
 }
 
 fn yes() -> bool {
@@ -138,6 +138,9 @@ fn yes() -> bool {
 fn default_accounts() -> PathBuf {
     ACCOUNTS.into()
 }
+
+/// The spool of a configuration that names none, beside the file.
+pub(super) const DEFAULT_SPOOL: &str = "spool";
 
 #[cfg(test)]
 mod tests {

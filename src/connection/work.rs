@@ -1,7 +1,7 @@
 //! The cost of a pump, so that a turn of the loop with a thousand busy connections ends in time. The cost is counted
 //! and not measured: the same octets are the same work on every machine.
 
-use crate::limits::Limits;
+use crate::{limits::Limits, proto::sasl};
 
 /// The share of its budget that a connection gets in one pump, so that every ready connection is pumped soon.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,13 @@ impl Budget {
 /// The cost of a pump with this number of steps and octets, perhaps during a TLS handshake.
 pub(super) fn pump_cost(steps: usize, octets: usize, is_handshake: bool) -> usize {
     ROUND + steps * STEP + octets / OCTETS + if is_handshake && octets > 0 { HANDSHAKE } else { 0 }
+}
+
+/// The number of octets that an inbox may hold: those of one turn, but always one more than the longest line, so that
+/// the session can see that a line is too long.
+pub(super) fn inbox_capacity(limits: &Limits) -> usize {
+    let longest_line = limits.smtp.max_line_length.max(limits.pop3.max_line_length).max(sasl::LINE);
+    limits.connections.max_octets_per_turn.max(longest_line + 1)
 }
 
 /// Mailboxes that a step may examine at the cost of one more step.

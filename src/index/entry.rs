@@ -18,7 +18,7 @@ use crate::{
     logging,
     maildir::{
         Change, CountProgress, FileName, Maildir, Subdir, name,
-        scan::{Recheck, Skipped},
+        scan::{DirTimes, Recheck, Skipped},
     },
     proto::request::{ConnId, Mailbox},
 };
@@ -67,6 +67,9 @@ pub(super) struct MailboxEntry {
     /// The time of the first recheck or update after the last full scan: from then on, events alone explain the
     /// directory times.
     pub(super) events_only_since: Option<Duration>,
+    /// While the directories have these times, the index has every name: every event from before a barrier that was
+    /// created after them is applied, and a later change leaves other times.
+    pub(super) settled_times: Option<DirTimes>,
     /// Files that the last full scan skipped and the log does not have yet.
     pub(super) skipped_to_log: Vec<Skipped>,
     /// Files and identities that the log has already.
@@ -100,6 +103,7 @@ impl MailboxEntry {
             last_checked: now,
             times_mismatch_since: None,
             events_only_since: None,
+            settled_times: None,
             logged: HashSet::new(),
         }
     }
@@ -170,6 +174,7 @@ impl MailboxEntry {
 
     /// Requests a full scan to find the changes without an event, and ends all waits for barriers.
     pub(super) fn fall_back_to_scan(&mut self) {
+        self.settled_times = None;
         self.require_scan(ScanNeed::Yes);
         self.barrier_reached(u64::MAX);
     }
@@ -209,10 +214,14 @@ impl MailboxEntry {
         let index = self.index.as_ref()?;
         let is_ready =
             |login: &mut PendingLogin| login.barrier.is_none() && self.events_applied >= login.needed_event;
-        let ready: Vec<ConnId> = self.logins.extract_if(.., is_ready).map(|login| login.session).collect();
+        let ready: Vec<PendingLogin> = self.logins.extract_if(.., is_ready).collect();
         if ready.is_empty() {
             return None;
         }
+        if let Some(times) = ready.iter().rev().find_map(|login| login.times) {
+            self.settled_times = Some(times).filter(|times| self.watched && *times == index.times());
+        }
+        let ready: Vec<ConnId> = ready.into_iter().map(|login| login.session).collect();
         if self.sessions.is_empty() {
             self.known_revision = index.revision();
         }

@@ -85,21 +85,44 @@ struct Chunk {
     messages: Vec<MessageEntry>,
 }
 
+/// A message whose name is parsed once, and not at each comparison.
+struct Parsed {
+    /// The seconds and microseconds of the name.
+    numbers: (u64, u64),
+    identity_length: usize,
+    found: MessageEntry,
+}
+
+impl From<MessageEntry> for Parsed {
+    fn from(found: MessageEntry) -> Self {
+        let (seconds, micros, identity) = identity_sort_key(&found);
+        Self { numbers: (seconds, micros), identity_length: identity.len(), found }
+    }
+}
+
+impl Parsed {
+    fn identity(&self) -> &[u8] {
+        &self.found.name[..self.identity_length]
+    }
+
+    /// The same order as that of [`sort_key`].
+    fn sort_key(&self) -> ((u64, u64), &[u8], u64) {
+        (self.numbers, self.identity(), self.found.version.inode)
+    }
+}
+
 /// The position of a message: chunk, and index in it.
 type Position = (usize, usize);
 
 impl MessageList {
     /// Creates the list of these messages.
-    pub fn from_messages(mut messages: Vec<MessageEntry>) -> Self {
-        // The sort parses each name once, and not at each comparison.
-        let numbers = |found: &MessageEntry| (identity_sort_key(found).0, identity_sort_key(found).1);
-        messages.sort_by_cached_key(numbers);
-        for tied in messages.chunk_by_mut(|a, b| numbers(a) == numbers(b)) {
-            tied.sort_unstable_by(|a, b| sort_key(a).cmp(&sort_key(b)));
-        }
+    pub fn from_messages(messages: Vec<MessageEntry>) -> Self {
+        let mut messages: Vec<Parsed> = messages.into_iter().map(Parsed::from).collect();
+        messages.sort_unstable_by(|a, b| a.sort_key().cmp(&b.sort_key()));
         let mut names = NameIndex::default();
         messages.dedup_by(|second, first| {
-            let same = sort_key(second) == sort_key(first);
+            let same = second.sort_key() == first.sort_key();
+            let (second, first) = (&mut second.found, &first.found);
             if same && !is_named(second, first.subdir, &first.name) {
                 names.add_extra_name(first.version.inode, (second.subdir, std::mem::take(&mut second.name)));
             }
@@ -108,15 +131,15 @@ impl MessageList {
         // If another program gave the name of one file to a second one during the scan, the scan saw it on both. One of
         // them keeps it here.
         let doubled: Vec<bool> = {
-            let same = |one: &MessageEntry, other: &MessageEntry| {
-                name::identity(&one.name) == name::identity(&other.name)
+            let same = |one: &Parsed, other: &Parsed| {
+                one.numbers == other.numbers && one.identity() == other.identity()
             };
             let next = messages.windows(2).map(|pair| same(&pair[0], &pair[1])).chain([false]);
             let mut last = false;
             next.map(|next| std::mem::replace(&mut last, next) || next).collect()
         };
         let mut doubled = doubled.into_iter();
-        messages.retain(|found| {
+        messages.retain(|Parsed { found, .. }| {
             if !doubled.next().unwrap_or(false) {
                 return true;
             }
@@ -126,16 +149,21 @@ impl MessageList {
             }
             is_free
         });
-        let (total, length) =
-            (messages.iter().map(|message| message.octets).fold(0, u64::wrapping_add), messages.len());
-        let memory = messages.iter().map(memory).sum();
+        let messages = messages.into_iter().map(|message| message.found);
+        let length = messages.len();
+        let (mut total, mut memory_used) = (0_u64, 0);
         let mut chunks = Vec::with_capacity(length / MAX_CHUNK + 1);
-        let mut rest = messages.into_iter().peekable();
+        let mut rest = messages
+            .inspect(|message| {
+                total = total.wrapping_add(message.octets);
+                memory_used += memory(message);
+            })
+            .peekable();
         while rest.peek().is_some() {
             // Chunks are half full, so that new messages find room.
             chunks.push(Arc::new(Chunk { messages: rest.by_ref().take(MAX_CHUNK / 2).collect() }));
         }
-        Self { chunks, names: Arc::new(names), total, length, memory, revision: 0 }
+        Self { chunks, names: Arc::new(names), total, length, memory: memory_used, revision: 0 }
     }
 
     /// The number of changes so far.

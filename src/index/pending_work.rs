@@ -68,6 +68,8 @@ pub(super) struct PendingLogin {
     pub(super) session: ConnId,
     pub(super) needed_event: u64,
     pub(super) barrier: Option<AwaitedBarrier>,
+    /// The times of the directories before the barrier, unless a later change may leave the same ones.
+    pub(super) times: Option<DirTimes>,
 }
 
 /// The part of a result that the index has not taken in yet.

@@ -135,15 +135,23 @@ impl Registry {
         Some(Arc::clone(&self.entries.get(self.ids.get(mailbox)?)?.maildir))
     }
 
+    /// The times of the directories of a mailbox in use, if the index has every name while they stay: then a login needs no
+    /// barrier.
+    pub fn settled_times(&self, mailbox: &Mailbox) -> Option<DirTimes> {
+        let entry = self.entries.get(self.ids.get(mailbox)?)?;
+        entry.settled_times.filter(|_| entry.watched)
+    }
+
     // Sessions and deliveries
 
     /// Handles a session that has opened a mailbox. The directories had `times` then, under the lock if there is one, and
-    /// after that the worker created `barrier`. [`Registry::take_login_results`] has the answer later.
+    /// after that the worker created `barrier`, or found the times settled. `racy`: a later change may leave the same
+    /// times. [`Registry::take_login_results`] has the answer later.
     pub fn login(
         &mut self,
         mailbox: &Mailbox,
         maildir: &Arc<Maildir>,
-        times: DirTimes,
+        (times, racy): (DirTimes, bool),
         barrier: Option<u64>,
         session: ConnId,
     ) {
@@ -166,7 +174,8 @@ impl Registry {
         }
         let awaited = barrier.filter(|number| entry.watched && *number > self.last_barrier);
         let barrier = awaited.map(|number| AwaitedBarrier { number, since: now });
-        entry.logins.push(PendingLogin { session, needed_event: entry.events_seen, barrier });
+        let times = awaited.and(Some(times)).filter(|_| !racy);
+        entry.logins.push(PendingLogin { session, needed_event: entry.events_seen, barrier, times });
         self.awaiting_barrier.insert(id);
         self.advance(id);
     }

@@ -9,7 +9,6 @@
 
 use std::{
     collections::HashMap,
-    io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{
@@ -221,7 +220,7 @@ impl Watcher {
         subdir: Subdir,
     ) -> notify::Result<()> {
         let path = path_of(maildir.dir(subdir));
-        let file = maildir.subdir_id(subdir).map_err(|error| notify::Error::io(io::Error::other(error)))?;
+        let file = maildir.subdir_id(subdir);
         let earlier = lock(&self.watched).by_file.get(&file).filter(|earlier| **earlier != path).cloned();
         if let Some(earlier) = earlier {
             self.forget(notify, &earlier, file);
@@ -245,10 +244,8 @@ impl Watcher {
         for subdir in Subdir::ALL {
             let path = path_of(maildir.dir(subdir));
             let is_its = lock(&self.watched).by_path.get(&path).is_some_and(|(owner, _)| *owner == id);
-            if let Ok(file) = maildir.subdir_id(subdir)
-                && is_its
-            {
-                self.forget(notify, &path, file);
+            if is_its {
+                self.forget(notify, &path, maildir.subdir_id(subdir));
             }
         }
     }

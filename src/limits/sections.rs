@@ -123,7 +123,7 @@ impl Default for Pop3Limits {
 pub struct TlsLimits {
     /// The longest time for the whole handshake.
     pub handshake_timeout: Span,
-    /// The interval at which the server checks the certificate files for a change.
+    /// The interval at which the server checks the certificate files for a change, if the kernel reports none.
     pub reload_interval: Span,
 }
 
@@ -158,7 +158,7 @@ pub struct AuthLimits {
     pub cache_ttl: Span,
     /// Right passwords in that cache, and users whose login addresses the server remembers.
     pub cache_size: usize,
-    /// The interval at which the server checks the files of accounts and aliases for a change.
+    /// The interval at which the server checks the files of accounts and aliases for a change, if the kernel reports none.
     pub reload_interval: Span,
     /// Password checks that may wait for a worker.
     pub queue_size: usize,

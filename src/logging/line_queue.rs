@@ -6,17 +6,21 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::bounded;
 use log::Level;
 
 use super::{escape::escape, line::Line, output::Output, settings::Destination};
-use crate::{metrics::METRICS, printable};
+use crate::{
+    metrics::METRICS,
+    parking_queue::{self, Receiver, Sender},
+    printable,
+};
 
 #[derive(Debug)]
 pub(super) enum Entry {
     Line(Line),
     /// Reply when everything before this is written. The number is that of lines dropped since the last line.
-    Flush(u64, Sender<()>),
+    Flush(u64, crossbeam_channel::Sender<()>),
     /// The output may have changed.
     ChangeOutput,
 }
@@ -30,7 +34,7 @@ pub(super) struct LineWriter {
 
 impl LineWriter {
     pub(super) fn new() -> (Self, Receiver<Entry>) {
-        let (queue, entries) = bounded(QUEUE);
+        let (queue, entries) = parking_queue::bounded_for_one(QUEUE);
         (Self { gathered: Vec::new(), queue, dropped: 0 }, entries)
     }
 
@@ -92,7 +96,7 @@ impl Write for LineWriter {
 /// can be is preceded by their number.
 pub(super) fn run_writer(queue: &Receiver<Entry>, mut output: Output, next: &PendingDestination) {
     let mut dropped = 0;
-    for entry in queue {
+    while let Some(entry) = queue.recv() {
         if let Some(to) = next.take() {
             match Output::open(&to) {
                 Ok(opened) => output = opened,
@@ -220,7 +224,7 @@ mod tests {
             writeln!(lines, "[INFO] {text}").unwrap();
             while lines.flush().is_err() {} // a machine may be slow
             next.set(next_to);
-            queue.send(Entry::ChangeOutput).unwrap();
+            queue.try_send(Entry::ChangeOutput).unwrap();
             while lines.flush().is_err() {}
         };
         fs::rename(&path, home.path().join("log.1")).unwrap();

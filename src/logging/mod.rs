@@ -22,12 +22,12 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::Sender;
 use log::{Level, LevelFilter, debug, error, info, log};
 use simplelog::{ConfigBuilder, WriteLogger};
 
 use crate::{
     metrics::METRICS,
+    parking_queue::Sender,
     proto::{Encryption, event::Event, request::ConnId},
 };
 pub use escape::escape;

@@ -45,11 +45,9 @@ pub(super) fn id_of(dir: &OwnedFd, path: &Path) -> Result<(u64, u64), Error> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
-/// Whether that name is the open directory.
-pub(super) fn is_same_directory(at: &OwnedFd, name: &str, open: &OwnedFd) -> bool {
-    let Ok(open) = fs::fstat(open) else { return false };
-    fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW)
-        .is_ok_and(|there| (there.st_dev, there.st_ino) == (open.st_dev, open.st_ino))
+/// Whether that name is the open directory with that device and inode.
+pub(super) fn is_same_directory(at: &OwnedFd, name: &str, open: (u64, u64)) -> bool {
+    fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|there| (there.st_dev, there.st_ino) == open)
 }
 
 /// The names of the directories in a directory.

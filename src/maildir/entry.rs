@@ -2,6 +2,8 @@
 
 use rustix::fs::Stat;
 
+use super::name;
+
 /// One of the two directories that hold messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Subdir {
@@ -29,7 +31,7 @@ pub type FileName = (Subdir, Box<[u8]>);
 
 /// Identifies one file with one content. Another file, or other content, has another version: an inode that the file
 /// system uses again comes with another size or time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileVersion {
     /// Inode number.
     pub inode: u64,
@@ -63,6 +65,29 @@ pub struct MessageEntry {
     /// Octets on the wire, with CRLF line ends.
     pub octets: u64,
 }
+
+impl MessageEntry {
+    /// The time of its delivery in milliseconds since 1970: that in its name, or that of its last change if another program gave
+    /// the name a number that is no time.
+    pub fn received(&self) -> i64 {
+        let (seconds, micros, _) = name::sort_key(&self.name);
+        let in_name = i64::try_from(seconds).ok().filter(|seconds| TIMES.contains(seconds));
+        let (modified, nanos) = self.version.modified;
+        let (seconds, millis) = match in_name {
+            Some(seconds) => (seconds, i64::try_from(micros / 1000).unwrap_or(0).min(999)),
+            None => (modified, i64::from(nanos / 1_000_000)),
+        };
+        seconds.saturating_mul(1000).saturating_add(millis)
+    }
+
+    /// True if a mail reader has shown it, or a POP3 client has fetched it.
+    pub fn is_read(&self) -> bool {
+        self.subdir == Subdir::Cur && name::flags(&self.name).contains(&b'S')
+    }
+}
+
+/// The seconds in a name that are a time: from 1973 to 5138, nine to eleven digits.
+const TIMES: std::ops::Range<i64> = 100_000_000..100_000_000_000;
 
 /// A message as a snapshot lists it. Its file may have been renamed or replaced since then.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +126,28 @@ impl Change {
         match self {
             Self::Absent { subdir, name } => Some((subdir, name)),
             Self::Present(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_delivery_is_in_the_name_unless_that_number_is_no_time() {
+        let version = FileVersion { inode: 1, bytes: 2, modified: (1_700_000_001, 234_567_890) };
+        for (name, subdir, received, is_read) in [
+            ("1795168805.M7008P1Q1.host,S=2", Subdir::New, 1_795_168_805_007, false),
+            ("1795168805.M99999999999999999999.host:2,S", Subdir::Cur, 1_795_168_805_999, true),
+            ("1795168805.1.host:2,S", Subdir::New, 1_795_168_805_000, false),
+            ("1795168805.1.host:2,RF", Subdir::Cur, 1_795_168_805_000, false),
+            ("1.letter", Subdir::New, 1_700_000_001_234, false),
+            ("99999999999999999999999.x", Subdir::New, 1_700_000_001_234, false),
+            ("letter:2,FS", Subdir::Cur, 1_700_000_001_234, true),
+        ] {
+            let entry = MessageEntry { name: name.as_bytes().into(), subdir, version, octets: 0 };
+            assert_eq!((entry.received(), entry.is_read()), (received, is_read), "{name}");
         }
     }
 }

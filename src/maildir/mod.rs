@@ -3,6 +3,7 @@
 //! Blocking, plain code for worker threads and the command-line tools. It knows nothing of sockets, sessions or
 //! accounts. It opens every file relative to a directory that is already open, and never through a symbolic link.
 
+mod batch;
 pub mod cache_file;
 mod cached_read;
 pub(crate) mod directory;
@@ -16,6 +17,7 @@ pub mod name;
 pub mod relocation;
 mod remote_fs;
 pub mod scan;
+pub mod scan_threads;
 pub mod sent_dedup;
 pub mod size_cache;
 pub mod size_counter;

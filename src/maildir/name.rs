@@ -83,16 +83,18 @@ fn escaped(host: &str) -> String {
 /// The identity of a message: its name up to the first `,` or `:` (mutt's rule). It survives flag changes, moves
 /// between `new/` and `cur/`, restores and rsync. If `:` can't be in a name, `;` or `!` before `2,` replaces it.
 pub fn identity(name: &[u8]) -> &[u8] {
-    let end = (0..name.len()).find(|&at| {
-        matches!(name[at], b',' | b':')
-            || (matches!(name[at], b';' | b'!') && name[at + 1..].starts_with(b"2,"))
-    });
-    &name[..end.unwrap_or(name.len())]
+    let Some(end) = memchr::memchr2(b',', b':', name) else { return name };
+    match &name[..end] {
+        [identity @ .., b';' | b'!', b'2'] if name[end] == b',' => identity,
+        identity => identity,
+    }
 }
 
 /// The start of the info part with the flags: at `:2,` or its replacement.
 pub fn info(name: &[u8]) -> Option<usize> {
-    (0..name.len()).find(|&at| matches!(name[at], b':' | b';' | b'!') && name[at + 1..].starts_with(b"2,"))
+    memchr::memchr_iter(b',', name)
+        .find(|&comma| matches!(&name[..comma], [.., b':' | b';' | b'!', b'2']))
+        .map(|comma| comma - 2)
 }
 
 /// The flags of a name, like `RS`.
@@ -127,6 +129,7 @@ pub fn wire_size_in_name(name: &[u8], bytes: u64) -> Option<u64> {
 
 /// The bytes on the disk and the octets on the wire in a name of ours.
 pub fn sizes_in_name(name: &[u8]) -> Option<(u64, u64)> {
+    memchr::memrchr(b'W', name)?; // most names of others have none
     let name = &name[..info(name).unwrap_or(name.len())];
     let name = std::str::from_utf8(name).ok()?;
     let (front, rest) = name.split_at_checked(name.find('R')? + 17)?;
@@ -257,6 +260,21 @@ mod tests {
             ("plain", "plain"),
         ] {
             assert_eq!(identity(name.as_bytes()), expected.as_bytes(), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_ends_of_a_name_are_found_as_a_look_at_each_octet_finds_them(
+            name in proptest::collection::vec(prop::sample::select(b",:;!2ab".to_vec()), 0..12),
+        ) {
+            let is_info = |at: usize| {
+                matches!(name[at], b':' | b';' | b'!') && name[at + 1..].starts_with(b"2,")
+            };
+            let at_end = |at: &usize| matches!(name[*at], b',' | b':') || is_info(*at);
+            let end = (0..name.len()).find(at_end).unwrap_or(name.len());
+            prop_assert_eq!(identity(&name), &name[..end]);
+            prop_assert_eq!(info(&name), (0..name.len()).find(|at| is_info(*at)));
         }
     }
 

@@ -6,11 +6,12 @@ use std::{
 };
 
 use rustix::{
-    fs::{self, AtFlags, FsWord, OFlags, Statx, StatxFlags, Timespec, Timestamps, UTIME_NOW},
+    fs::{self, AtFlags, OFlags, Statx, StatxFlags, Timespec, Timestamps, UTIME_NOW},
     io::Errno,
 };
 
 use super::{Error, Maildir, directory::FILE_MODE, lock};
+use crate::local_fs::{is_local, is_one_of};
 
 impl Maildir {
     /// Whether other machines may change it without an event from this machine's kernel.
@@ -21,7 +22,7 @@ impl Maildir {
     /// Whether this machine's kernel reports every change. If the spool is `shared`, only file systems that are known
     /// to be local count as such.
     pub fn has_change_events(&self, shared: bool) -> bool {
-        if shared { is_one_of(self.root(), &LOCAL) } else { !self.is_remote() }
+        if shared { is_local(self.root()) } else { !self.is_remote() }
     }
 
     /// Whether the event loop may read its messages from memory: opening a file that is in memory waits for nothing.
@@ -64,16 +65,6 @@ pub(super) fn fresh_stat(dir: impl AsFd) -> rustix::io::Result<Statx> {
     fs::statx(dir, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS)
 }
 
-fn is_one_of(dir: impl AsFd, kinds: &[u32]) -> bool {
-    fs::fstatfs(dir).is_ok_and(|stat| kinds.contains(&fs_magic(stat.f_type)))
-}
-
-/// The magic number, whose 32 bits some machines extend by their sign.
-#[allow(clippy::unnecessary_cast, reason = "the width of this type differs between machines")]
-fn fs_magic(magic: FsWord) -> u32 {
-    magic as u64 as u32
-}
-
 /// The `statfs` types of file systems whose files other machines may change.
 const REMOTE: [u32; 17] = [
     0x6969,      // NFS
@@ -95,17 +86,6 @@ const REMOTE: [u32; 17] = [
     0xbacb_acbc, // and of VMware
 ];
 
-/// File systems of this machine alone, unless another machine has the disk below them.
-const LOCAL: [u32; 7] = [
-    0xef53,      // ext4
-    0x5846_5342, // XFS
-    0x9123_683e, // btrfs
-    0xf2f5_2010, // F2FS
-    0x2fc1_2fc1, // ZFS
-    0xca45_1a4e, // bcachefs
-    0x0102_1994, // tmpfs
-];
-
 /// Local file systems that open a file in memory without waiting, and have the place of a small file's content in its
 /// inode. Those that stack on others are not among them.
 const CACHED_READS: [u32; 3] = [
@@ -117,7 +97,7 @@ const CACHED_READS: [u32; 3] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::maildir::Spool;
+    use crate::{local_fs::LOCAL, maildir::Spool};
 
     #[test]
     fn no_file_system_is_both_and_none_is_there_twice() {

@@ -3,13 +3,15 @@
 use std::{collections::HashMap, ffi::CStr, time::SystemTime};
 
 use rustix::{
-    fs::{self, Access, AtFlags, Dir, FileType, Mode, Stat},
+    fs::{self, Access, AtFlags, Dir, FileType, Mode, RawDir},
     io::Errno,
     process::geteuid,
 };
 
 use super::{
-    Change, Error, FileVersion, Maildir, MessageEntry, Subdir, name, remote_fs,
+    Change, Error, FileVersion, Maildir, MessageEntry, Subdir,
+    batch::{self, Examine, Examined, NameBatch, SizeSource, needs_access_check},
+    name, remote_fs,
     size_cache::SizeCache,
     size_counter::{CountSlice, Counted},
 };
@@ -69,7 +71,16 @@ pub fn scan<'a>(
     known: impl IntoIterator<Item = &'a MessageEntry>,
     turn: &mut CountSlice,
 ) -> Result<Option<Scan>, Error> {
-    let mut sizes = SizeCache::load(maildir);
+    scan_with_sizes(maildir, SizeCache::load(maildir), known, turn)
+}
+
+/// The same, with the sizes that are known.
+pub fn scan_with_sizes<'a>(
+    maildir: &Maildir,
+    mut sizes: SizeCache,
+    known: impl IntoIterator<Item = &'a MessageEntry>,
+    turn: &mut CountSlice,
+) -> Result<Option<Scan>, Error> {
     sizes.preload(&turn.progress.counted);
     let scan = scan_with(maildir, known, &mut sizes, turn);
     let live: Option<Vec<FileVersion>> = match &scan {
@@ -79,6 +90,42 @@ pub fn scan<'a>(
     turn.progress.counted.extend_from_slice(sizes.new_entries());
     sizes.save(maildir, live.as_deref());
     scan
+}
+
+/// Counts the small files of a mailbox before a watch of it begins, if it is large and most of its files are uncounted, because
+/// the watch would report each opening. Returns the known sizes, or `None` if the turn ended before that: its progress has the
+/// counts.
+///
+/// The counts belong to versions of files, so the scan that follows counts a file again if it has changed meanwhile. A file
+/// that cannot be counted here is left to that scan.
+pub fn count_unwatched(maildir: &Maildir, turn: &mut CountSlice) -> Result<Option<SizeCache>, Error> {
+    let mut sizes = SizeCache::load(maildir);
+    sizes.preload(&turn.progress.counted);
+    for subdir in Subdir::ALL {
+        let failed = |e: Errno| Error::at(maildir.path().join(subdir.name()), "read directory", e);
+        if fs::fstat(maildir.dir(subdir)).map_err(failed)?.st_size < LARGE_DIRECTORY {
+            continue;
+        }
+        let mut buffer = batch::entry_buffer();
+        let mut dir = RawDir::new(batch::open_to_list(maildir.dir(subdir)).map_err(failed)?, &mut buffer);
+        // Directories list names in the order of a hash, or of their age.
+        let mut names = NameBatch::default();
+        let mut has_more = names.read_some(&mut dir, SAMPLE).map_err(failed)?;
+        let (files, uncounted) = names.count_uncounted(&sizes);
+        has_more &= uncounted * 2 > files;
+        while has_more {
+            let examined = batch::examine(maildir, subdir, (&names, Examine::Uncounted), &sizes, turn);
+            examined.messages.iter().for_each(|(found, _)| sizes.insert(found.version, found.octets));
+            if turn.is_over() {
+                turn.progress.counted.extend_from_slice(sizes.new_entries());
+                sizes.save(maildir, None);
+                return Ok(None);
+            }
+            has_more = names.read(&mut dir).map_err(failed)?;
+        }
+    }
+    sizes.merge_new();
+    Ok(Some(sizes))
 }
 
 fn scan_with<'a>(
@@ -124,6 +171,7 @@ fn scan_once(
     sizes: &mut SizeCache,
     turn: &mut CountSlice,
 ) -> Result<Option<(Scan, bool)>, Error> {
+    sizes.merge_new();
     let mut scan = Scan { times: dir_times(maildir)?, ..Scan::default() };
     for subdir in Subdir::ALL {
         if !scan_subdir(maildir, subdir, sizes, &mut scan, turn)? {
@@ -174,19 +222,31 @@ fn scan_subdir(
     turn: &mut CountSlice,
 ) -> Result<bool, Error> {
     let failed = |e: Errno| Error::at(maildir.path().join(subdir.name()), "read directory", e);
-    for entry in Dir::read_from(maildir.dir(subdir)).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        match check_name(maildir, subdir, entry.file_name(), |stamp| sizes.get(&stamp), turn)? {
-            CheckedName::Message(found, SizeSource::Counted) => {
+    let mut buffer = batch::entry_buffer();
+    let mut dir = RawDir::new(batch::open_to_list(maildir.dir(subdir)).map_err(failed)?, &mut buffer);
+    let mut names = NameBatch::default();
+    while names.read(&mut dir).map_err(failed)? {
+        let Examined { messages, undecided } =
+            batch::examine(maildir, subdir, (&names, Examine::All), sizes, turn);
+        for (found, source) in messages {
+            if source == SizeSource::Counted {
                 sizes.insert(found.version, found.octets);
-                scan.messages.push(found);
             }
-            CheckedName::Message(found, SizeSource::Known) => scan.messages.push(found),
-            CheckedName::Nothing => {}
-            CheckedName::Skipped(why) => {
-                scan.skipped.push(Skipped { name: entry.file_name().to_bytes().into(), subdir, why });
+            scan.messages.push(found);
+        }
+        for name in undecided.into_iter().map(|at| names.name(at)) {
+            match check_name(maildir, subdir, name, |stamp| sizes.get(&stamp), turn)? {
+                CheckedName::Message(found, SizeSource::Counted) => {
+                    sizes.insert(found.version, found.octets);
+                    scan.messages.push(found);
+                }
+                CheckedName::Message(found, SizeSource::Known) => scan.messages.push(found),
+                CheckedName::Nothing => {}
+                CheckedName::Skipped(why) => {
+                    scan.skipped.push(Skipped { name: name.to_bytes().into(), subdir, why });
+                }
+                CheckedName::TurnExhausted => return Ok(false),
             }
-            CheckedName::TurnExhausted => return Ok(false),
         }
     }
     Ok(true)
@@ -248,15 +308,6 @@ enum CheckedName {
     TurnExhausted,
 }
 
-/// The source of the octets of a message.
-#[derive(PartialEq, Eq)]
-enum SizeSource {
-    /// Our own name, or an earlier count.
-    Known,
-    /// The worker read the file.
-    Counted,
-}
-
 fn check_name(
     maildir: &Maildir,
     subdir: Subdir,
@@ -287,7 +338,7 @@ fn check_name(
     let found = |octets| MessageEntry { name: name.to_bytes().into(), subdir, version: stamp, octets };
     let told = name::wire_size_in_name(name.to_bytes(), stamp.bytes).or_else(|| known(stamp));
     if let Some(octets) = told {
-        let readable = !needs_access_check(&stat)
+        let readable = !needs_access_check(&stat, geteuid())
             || fs::accessat(maildir.dir(subdir), name, Access::READ_OK, AtFlags::EACCESS)
                 != Err(Errno::ACCESS);
         let message = || CheckedName::Message(found(octets), SizeSource::Known);
@@ -302,12 +353,6 @@ fn check_name(
         Err(Errno::ACCESS | Errno::PERM) => Ok(CheckedName::Skipped(UNREADABLE)),
         Err(error) => Err(failed("read")(error)),
     }
-}
-
-/// Whether the system must be asked if we may read the file. Our own files, which are most, need no question.
-fn needs_access_check(stat: &Stat) -> bool {
-    let needed = if stat.st_uid == geteuid().as_raw() { Mode::RUSR } else { Mode::RGRP | Mode::ROTH };
-    !Mode::from_raw_mode(stat.st_mode).contains(needed)
 }
 
 /// The modification times of both directories, as the file system has them now, past any cache. An error if they have
@@ -328,6 +373,10 @@ pub const MAX_KNOWN: usize = 4;
 const UNREADABLE: &str = "unreadable";
 /// The reason for skipping a file that is larger than any message.
 pub const TOO_LARGE: &str = "too large";
+/// Names that show whether most files of a directory are uncounted.
+const SAMPLE: usize = 1000;
+/// The size of a directory with some hundred names, on most file systems.
+const LARGE_DIRECTORY: i64 = 16 * 1024;
 /// The number of passes through a mailbox that changes during each of them.
 const ATTEMPTS: usize = 3;
 /// Seconds within which two changes of a directory may have the same time: some file systems count in twos.

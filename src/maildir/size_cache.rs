@@ -11,7 +11,6 @@
 //! counted again.
 
 use std::{
-    collections::HashMap,
     fs::File,
     io::{self, Read, Write},
     os::fd::OwnedFd,
@@ -30,10 +29,16 @@ use crate::{safe_file::Durability, wire_size::is_plausible};
 pub const FILE: &str = ".restante.sizes";
 
 /// Octets on the wire of the files with these stamps.
+///
+/// A sorted list and no hash map: it is filled once and then asked for every file of the mailbox, and no records that a
+/// user has written can make a question slow.
 #[derive(Debug, Default)]
 pub struct SizeCache {
-    known: HashMap<FileVersion, u64>,
+    /// Sorted by stamp.
+    known: Vec<(FileVersion, u64)>,
+    /// Counts that the file does not have yet, in no order. `known` has the first `merged` of them too.
     new_entries: Vec<(FileVersion, u64)>,
+    merged: usize,
     /// Records in the file, good or not.
     records: usize,
 }
@@ -56,24 +61,44 @@ impl SizeCache {
     }
 
     fn parse(bytes: &[u8]) -> Self {
-        let known = bytes.chunks_exact(RECORD).filter_map(|record| decode(record.try_into().ok()?)).collect();
-        Self { known, new_entries: Vec::new(), records: bytes.len().div_ceil(RECORD) }
+        let mut known: Vec<_> =
+            bytes.chunks_exact(RECORD).filter_map(|record| decode(record.try_into().ok()?)).collect();
+        sort(&mut known);
+        Self { known, records: bytes.len().div_ceil(RECORD), ..Self::default() }
     }
 
-    /// The octets of the file with that stamp, if they were counted before.
+    /// The octets of the file with that stamp, if they were counted before. New counts are known after
+    /// [`SizeCache::merge_new`].
     pub fn get(&self, stamp: &FileVersion) -> Option<u64> {
-        self.known.get(stamp).copied()
+        let at = self.known.binary_search_by_key(stamp, |(known, _)| *known).ok()?;
+        Some(self.known[at].1)
+    }
+
+    /// Finds files one after the other, in the order of their inodes.
+    pub(super) fn in_order(&self) -> SizeCursor<'_> {
+        SizeCursor { rest: &self.known }
     }
 
     /// Adds a new count, to be written later.
     pub fn insert(&mut self, stamp: FileVersion, octets: u64) {
-        self.known.insert(stamp, octets);
         self.new_entries.push((stamp, octets));
+    }
+
+    /// Makes the new counts known.
+    pub fn merge_new(&mut self) {
+        if self.merged < self.new_entries.len() {
+            self.known.extend_from_slice(&self.new_entries[self.merged..]);
+            self.merged = self.new_entries.len();
+            sort(&mut self.known);
+        }
     }
 
     /// Adds counts that the file has already, or that cannot be written.
     pub fn preload(&mut self, sizes: &[(FileVersion, u64)]) {
-        self.known.extend(sizes.iter().copied());
+        if !sizes.is_empty() {
+            self.known.extend_from_slice(sizes);
+            sort(&mut self.known);
+        }
     }
 
     /// The counts that are not written yet.
@@ -83,9 +108,12 @@ impl SizeCache {
 
     /// Writes the new counts. `live` are the stamps of all existing messages, if they are known: a file with more than
     /// twice as many records is written anew with the useful ones.
-    pub fn save(self, maildir: &Maildir, live: Option<&[FileVersion]>) {
+    pub fn save(mut self, maildir: &Maildir, live: Option<&[FileVersion]>) {
         let saved = match live {
-            Some(live) if self.records > 2 * live.len() + SPARE_RECORDS => self.compact(maildir, live),
+            Some(live) if self.records > 2 * live.len() + SPARE_RECORDS => {
+                self.merge_new();
+                self.compact(maildir, live)
+            }
             _ => append(maildir, &self.new_entries),
         };
         if let Err(error) = saved {
@@ -95,9 +123,53 @@ impl SizeCache {
 
     fn compact(self, maildir: &Maildir, live: &[FileVersion]) -> Result<(), Error> {
         let kept: Vec<u8> =
-            live.iter().filter_map(|stamp| Some(encode(stamp, *self.known.get(stamp)?))).flatten().collect();
+            live.iter().filter_map(|stamp| Some(encode(stamp, self.get(stamp)?))).flatten().collect();
         replace(maildir, FILE, &kept, Durability::Cached)
     }
+}
+
+/// Finds the counts of files that come in the order of their inodes, so that each search begins where the last one ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SizeCursor<'a> {
+    rest: &'a [(FileVersion, u64)],
+}
+
+impl<'a> SizeCursor<'a> {
+    /// The counts of an inode, in all its versions. The next call may not name a lower inode.
+    pub(super) fn of_inode(&mut self, inode: u64) -> SizesOfInode<'a> {
+        self.rest = after(self.rest, |(known, _)| known.inode < inode);
+        let later = after(self.rest, |(known, _)| known.inode == inode);
+        SizesOfInode(&self.rest[..self.rest.len() - later.len()])
+    }
+}
+
+/// The counts of one inode.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SizesOfInode<'a>(&'a [(FileVersion, u64)]);
+
+impl SizesOfInode<'_> {
+    pub(super) fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn get(self, stamp: &FileVersion) -> Option<u64> {
+        self.0.binary_search_by_key(stamp, |(known, _)| *known).ok().map(|at| self.0[at].1)
+    }
+}
+
+/// The part of a sorted list after the entries that are `before`. They are few, so the search looks near the start first.
+fn after<T>(list: &[T], before: impl Fn(&T) -> bool) -> &[T] {
+    let mut end = 1;
+    while list.get(end - 1).is_some_and(&before) {
+        end *= 2;
+    }
+    let (start, end) = (end / 2, end.min(list.len()));
+    &list[start + list[start..end].partition_point(before)..]
+}
+
+/// Sorts counts by stamp. Two counts of one stamp are equal, unless a record was forged with its crc.
+fn sort(known: &mut [(FileVersion, u64)]) {
+    known.sort_unstable_by_key(|(stamp, _)| *stamp);
 }
 
 /// Records of the file of a mailbox: how many there are, and how many of them are torn or not ours.

@@ -1,11 +1,11 @@
 //! Reads a message file to count its octets on the wire, a bounded part at a time, so that no user's file keeps a
 //! worker from the mailboxes of other users.
 
-use std::{collections::HashSet, os::fd::AsFd};
+use std::{collections::HashSet, mem, os::fd::AsFd, sync::Arc};
 
 use rustix::{fs, io::Errno};
 
-use super::entry::FileVersion;
+use super::{entry::FileVersion, scan_threads::ScanThreads};
 use crate::wire_size::WireSizeCounter;
 
 /// The bounds on counting sizes, so that no file keeps a worker from other mailboxes.
@@ -42,6 +42,10 @@ pub struct CountSlice {
     remaining: u64,
     /// The progress so far, which the next turn continues.
     pub progress: CountProgress,
+    /// The threads that may help.
+    pub(super) threads: Arc<ScanThreads>,
+    /// Memory for the bytes of a file, empty before the first.
+    buffer: Vec<u8>,
 }
 
 /// The result of counting a file.
@@ -58,7 +62,19 @@ pub enum Counted {
 impl CountSlice {
     /// A turn that continues from that progress.
     pub fn new(bounds: ScanLimits, progress: CountProgress) -> Self {
-        Self { limits: bounds, remaining: bounds.slice_bytes, progress }
+        Self {
+            limits: bounds,
+            remaining: bounds.slice_bytes,
+            progress,
+            threads: Arc::new(ScanThreads::new(0)),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Lets other threads help.
+    #[must_use]
+    pub fn with_threads(self, threads: Arc<ScanThreads>) -> Self {
+        Self { threads, ..self }
     }
 
     /// A turn for callers that may wait: it never ends, and counts files of up to so many bytes.
@@ -71,9 +87,44 @@ impl CountSlice {
         bytes > self.limits.max_size
     }
 
+    /// Bytes that this turn may count in small files, in any order: none while an earlier turn's file is to be continued, or
+    /// has changed.
+    pub(super) fn budget_for_small_files(&self) -> u64 {
+        let is_fresh = self.progress.partial.is_none() && self.progress.changing_inodes.is_empty();
+        if is_fresh { self.remaining } else { 0 }
+    }
+
+    /// Whether the next turn has to continue.
+    pub(super) fn is_over(&self) -> bool {
+        self.remaining < MAX_SMALL_FILE as u64
+    }
+
+    /// Takes bytes that were counted from the rest of this turn.
+    pub(super) fn charge(&mut self, bytes: u64) {
+        self.remaining = self.remaining.saturating_sub(bytes);
+    }
+
+    /// The bytes that a file of that size counts for.
+    pub(super) fn cost_of(bytes: u64) -> u64 {
+        bytes.max(MIN_COST_PER_FILE)
+    }
+
     /// Counts a file up to the size in its stamp, because a growing file has no end. If it was removed meanwhile, the
     /// error is [`Errno::NOENT`].
     pub fn count(&mut self, file: impl AsFd, stamp: FileVersion) -> Result<Counted, Errno> {
+        let mut buffer = mem::take(&mut self.buffer);
+        buffer.resize(BUFFER, 0);
+        let counted = self.count_into(&mut buffer, file, stamp);
+        self.buffer = buffer;
+        counted
+    }
+
+    fn count_into(
+        &mut self,
+        buffer: &mut [u8],
+        file: impl AsFd,
+        stamp: FileVersion,
+    ) -> Result<Counted, Errno> {
         let (mut at, mut octets) = match self.progress.partial.take() {
             Some(begun) if begun.stamp == stamp => (begun.offset, begun.octets),
             other => {
@@ -88,7 +139,6 @@ impl CountSlice {
         if self.progress.changing_inodes.contains(&stamp.inode) {
             return Ok(Counted::KeepsChanging);
         }
-        let mut buffer = vec![0; BUFFER];
         let (mut next_check, mut read) = (at + CHECK_EVERY, 0);
         while at < stamp.bytes {
             if self.remaining == 0 {
@@ -113,12 +163,14 @@ impl CountSlice {
                 Err(error) => return Err(error),
             }
         }
-        self.remaining = self.remaining.saturating_sub(MIN_COST_PER_FILE.saturating_sub(read));
+        self.charge(MIN_COST_PER_FILE.saturating_sub(read));
         Ok(Counted::Octets(octets.total()))
     }
 }
 
 const BUFFER: usize = 64 * 1024;
+/// The largest file that a batch counts. One read counts it, and no other mailbox waits long for that.
+pub(super) const MAX_SMALL_FILE: usize = 64 * 1024;
 /// Bytes after which the worker checks that the file still has a name.
 const CHECK_EVERY: u64 = 8 << 20;
 /// Smallest number of bytes that a file counts for, because opening it costs too.

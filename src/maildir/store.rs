@@ -28,7 +28,7 @@ use super::{
     sync_phase::{SyncPart, is_sync_skipped},
     unnamed_file::{self, EXT4, XFS},
 };
-use crate::deferred_drop::DeferredFd;
+use crate::{deferred_drop::DeferredFd, local_fs::is_one_of};
 
 /// The directory that holds the mailboxes.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub struct Maildir {
     path: PathBuf,
     /// Device and inode of the mailbox.
     id: (u64, u64),
+    /// The same of `tmp/`, `new/` and `cur/`.
+    part_ids: [(u64, u64); 3],
     root: DeferredFd,
     tmp: Arc<DeferredFd>,
     new: DeferredFd,
@@ -145,11 +147,11 @@ impl Spool {
     /// program may have removed or replaced it since it was opened.
     pub fn still_resolves_to(&self, name: &str, folder: Option<&str>, maildir: &Maildir) -> bool {
         let there = match folder {
-            None => is_same_directory(&self.dir, name, &maildir.root),
+            None => is_same_directory(&self.dir, name, maildir.id),
             Some(folder) => open_directory(&self.dir, name, &self.path).is_ok_and(|home| {
                 let named = maildir.path.file_name().and_then(OsStr::to_str).unwrap_or(folder);
                 let exact = || fs::statat(&home, folder, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-                is_same_directory(&home, named, &maildir.root) && (named == folder || !exact())
+                is_same_directory(&home, named, maildir.id) && (named == folder || !exact())
             }),
         };
         there && maildir.is_intact()
@@ -162,8 +164,7 @@ impl Spool {
 
     /// Whether one sync of the whole file system is known to make files and names durable here, or to fail.
     pub fn syncfs_is_reliable(&self) -> bool {
-        let is_known = |stat: fs::StatFs| [EXT4, XFS].contains(&(stat.f_type as u64 & 0xffff_ffff));
-        fs::fstatfs(&self.dir).is_ok_and(is_known) && syncfs_reports_errors(uname().release().to_bytes())
+        is_one_of(&self.dir, &[EXT4, XFS]) && syncfs_reports_errors(uname().release().to_bytes())
     }
 
     /// Whether a message can be written without a name on the spool's file system, and get its first one durably in a
@@ -246,7 +247,18 @@ impl Maildir {
         let below = |name: &str| open_directory(&root, name, &path.join(name));
         let (tmp, new, cur) = (below("tmp")?, below("new")?, below("cur")?);
         let has_cached_reads = Self::allows_cached_reads(&new, &cur);
-        Ok(Self { id: id_of(&root, &path)?, path, root, tmp: Arc::new(tmp), new, cur, has_cached_reads })
+        let part_id = |dir: &OwnedFd, name: &str| id_of(dir, &path.join(name));
+        let part_ids = [part_id(&tmp, "tmp")?, part_id(&new, "new")?, part_id(&cur, "cur")?];
+        Ok(Self {
+            id: id_of(&root, &path)?,
+            part_ids,
+            path,
+            root,
+            tmp: Arc::new(tmp),
+            new,
+            cur,
+            has_cached_reads,
+        })
     }
 
     /// The path, for messages to people.
@@ -260,8 +272,12 @@ impl Maildir {
     }
 
     /// The identity of the directory of one place: device and inode.
-    pub fn subdir_id(&self, subdir: Subdir) -> Result<(u64, u64), Error> {
-        id_of(self.dir(subdir), &self.path.join(subdir.name()))
+    pub fn subdir_id(&self, subdir: Subdir) -> (u64, u64) {
+        let [_, new, cur] = self.part_ids;
+        match subdir {
+            Subdir::New => new,
+            Subdir::Cur => cur,
+        }
     }
 
     /// Makes a mailbox durable that was made shortly before `now`, because its maker may have been killed before the
@@ -292,8 +308,8 @@ impl Maildir {
 
     /// Whether the directories below it are still the ones that are open.
     pub fn is_intact(&self) -> bool {
-        let parts = [("tmp", self.tmp()), ("new", &self.new), ("cur", &self.cur)];
-        parts.into_iter().all(|(name, dir)| is_same_directory(&self.root, name, dir))
+        let parts = ["tmp", "new", "cur"].into_iter().zip(self.part_ids);
+        parts.into_iter().all(|(name, id)| is_same_directory(&self.root, name, id))
     }
 
     /// The directory of one place.

@@ -11,6 +11,7 @@ use rustix::{
 };
 
 use super::directory::FILE_MODE;
+use crate::local_fs::is_one_of;
 
 /// Creates one for writing, on the file system of that directory.
 pub(super) fn create(dir: impl AsFd) -> Result<OwnedFd, Errno> {
@@ -30,12 +31,8 @@ pub(super) fn reopen(file: impl AsFd) -> Result<OwnedFd, Errno> {
 /// too. A journal does so. ext4 without one writes the name alone, and then the check of the file system removes it.
 /// Other file systems may be the same: they get files with names.
 pub(super) fn are_safe(dir: &OwnedFd) -> bool {
-    let kind = fs::fstatfs(dir).map(|stat| stat.f_type as u64 & 0xffff_ffff);
-    match kind {
-        Ok(EXT4) if !has_journal(dir) => false,
-        Ok(EXT4 | XFS | TMPFS) => are_possible(dir),
-        _ => false,
-    }
+    let keeps_links = is_one_of(dir, &[XFS, TMPFS]) || is_one_of(dir, &[EXT4]) && has_journal(dir);
+    keeps_links && are_possible(dir)
 }
 
 fn are_possible(dir: &OwnedFd) -> bool {
@@ -68,7 +65,7 @@ pub(super) fn link(handle: &OwnedFd, dir: &OwnedFd, name: &str) -> Result<(), Er
 /// The directory in which the kernel tells the state of each ext4.
 pub const EXT4_STATES: &str = "/sys/fs/ext4";
 /// The `statfs` types of file systems whose syncs were measured and power-cut (linux/magic.h) ...
-pub(super) const EXT4: u64 = 0xef53;
-pub(super) const XFS: u64 = 0x5846_5342;
+pub(super) const EXT4: u32 = 0xef53;
+pub(super) const XFS: u32 = 0x5846_5342;
 /// ... and of the one that a power cut ends.
-const TMPFS: u64 = 0x0102_1994;
+const TMPFS: u32 = 0x0102_1994;

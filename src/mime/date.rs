@@ -143,6 +143,17 @@ impl Date {
         }
     }
 
+    /// The date by its own clock, in the form of RFC 3339, which JSON uses.
+    pub fn rfc3339(&self) -> String {
+        let Self { year, month, day, hour, minute, second, offset } = self;
+        let clock = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+        if *offset == 0 {
+            return clock + "Z";
+        }
+        let (sign, minutes) = (if *offset < 0 { '-' } else { '+' }, offset.abs() / 60);
+        format!("{clock}{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+    }
+
     /// Day of the week on its own clock, 0 for Sunday.
     pub fn day_of_week(&self) -> usize {
         let days = (self.seconds() + i64::from(self.offset)).div_euclid(86_400);
@@ -267,6 +278,17 @@ const MAX_LENGTH: usize = 1000;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_is_written_as_json_has_it() {
+        for (text, expected) in [
+            ("Fri, 20 Nov 2026 10:00:05 +0000", "2026-11-20T10:00:05Z"),
+            ("Fri, 20 Nov 2026 10:00:05 +0530", "2026-11-20T10:00:05+05:30"),
+            ("Fri, 20 Nov 2026 10:00:05 -0800", "2026-11-20T10:00:05-08:00"),
+        ] {
+            assert_eq!(Date::parse(text.as_bytes()).unwrap().rfc3339(), expected);
+        }
+    }
 
     #[test]
     fn dates_are_read_as_programs_write_them() {

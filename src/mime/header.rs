@@ -96,7 +96,12 @@ impl<'a> Header<'a> {
 
     /// The value of a field without structure, decoded.
     pub fn text(self, name: &str) -> Option<String> {
-        self.raw(name).map(|value| encoded_word::decode(&self.in_utf_8(value)))
+        self.fields().find(|field| field.is_named(name)).map(|field| self.decoded(&field))
+    }
+
+    /// The text of one of its fields, decoded as one without structure.
+    pub fn decoded(self, field: &Field<'a>) -> String {
+        encoded_word::decode(&self.in_utf_8(field.value.clone()))
     }
 
     /// A value that its sender did not encode, in UTF-8. The character set of the body is the best guess for one that is not in

@@ -3,7 +3,7 @@
 //! The rule: all text that a browser would show is there, in its order, and the address of each link too. html5gum reads the
 //! markup as the HTML standard has it; the layout is made here from its tokens, without a tree, so that depth costs nothing.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::ControlFlow};
 
 use html5gum::{StartTag, State, Token, Tokenizer};
 
@@ -11,22 +11,44 @@ use html5gum::{StartTag, State, Token, Tokenizer};
 /// A link has a number after it, and its address stands below the text.
 pub fn to_text(html: &str) -> String {
     let mut layout = Layout::default();
-    let mut tokens = Tokenizer::new(html);
-    while let Some(Ok(token)) = tokens.next() {
+    each_token(html, |token| {
         match token {
-            Token::StartTag(tag) => {
-                layout.start(&tag);
-                // A tag that closes itself has no content, although HTML says otherwise: its writer thought of XHTML.
-                if let Some(state) = raw_content(&tag.name).filter(|_| !tag.self_closing) {
-                    tokens.set_state(state);
-                }
-            }
+            Token::StartTag(tag) => layout.start(&tag),
             Token::EndTag(tag) => layout.end(&String::from_utf8_lossy(&tag.name)),
             Token::String(text) if layout.hidden.is_none() => layout.text(&String::from_utf8_lossy(&text)),
             Token::String(_) | Token::Comment(_) | Token::Doctype(_) | Token::Error(_) => {}
         }
-    }
+        ControlFlow::Continue(())
+    });
     layout.finish()
+}
+
+/// Passes the tokens of a page to `take` until it breaks.
+pub(super) fn each_token(html: &str, mut take: impl FnMut(Token<()>) -> ControlFlow<()>) {
+    let mut tokens = Tokenizer::new(html);
+    while let Some(Ok(token)) = tokens.next() {
+        if let Token::StartTag(tag) = &token
+            // A tag that closes itself has no content, although HTML says otherwise: its writer thought of XHTML.
+            && let Some(state) = raw_content(&tag.name).filter(|_| !tag.self_closing)
+        {
+            tokens.set_state(state);
+        }
+        if take(token).is_break() {
+            return;
+        }
+    }
+}
+
+/// The address that a link leads to: a browser takes line ends and tabs out of it.
+pub(super) fn link_address(tag: &StartTag<()>) -> Option<String> {
+    let address =
+        String::from_utf8_lossy(tag.attributes.get(&b"href"[..])?).trim().replace(['\n', '\r', '\t'], "");
+    (!address.is_empty() && !address.starts_with('#')).then_some(address)
+}
+
+/// True if a browser begins a new line, a paragraph or a cell at that element.
+pub(super) fn separates(name: &str) -> bool {
+    gap_around(name) > Gap::None || name == "br"
 }
 
 /// True if nothing of a text can be seen.
@@ -100,10 +122,7 @@ impl Layout {
             }
             "a" => {
                 self.end_link();
-                // A browser takes these out of an address.
-                let address = attribute(b"href").replace(['\n', '\r', '\t'], "");
-                let leads_away = !address.is_empty() && !address.starts_with('#');
-                self.link = leads_away.then_some((address, self.text.len()));
+                self.link = link_address(tag).map(|address| (address, self.text.len()));
             }
             "img" | "area" => {
                 let words = attribute(b"alt");
@@ -264,7 +283,7 @@ fn gap_around(name: &str) -> Gap {
 }
 
 /// True if a browser does not show the text of that element.
-fn is_hidden(name: &str) -> bool {
+pub(super) fn is_hidden(name: &str) -> bool {
     matches!(name, "script" | "style" | "title" | "iframe" | "noembed" | "noframes")
 }
 
@@ -280,11 +299,11 @@ fn raw_content(name: &[u8]) -> Option<State> {
 }
 
 /// Invisible characters that say where a line may break.
-fn is_hint(c: char) -> bool {
+pub(super) fn is_hint(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{34f}' | '\u{200b}' | '\u{2060}' | '\u{feff}')
 }
 
-fn is_joiner(c: char) -> bool {
+pub(super) fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}')
 }
 

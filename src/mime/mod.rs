@@ -14,7 +14,7 @@
 //! | [`header`], [`parameters`], [`encoded_word`] | fields, their parameters, their encoded words |
 //! | [`address`], [`date`] | address lists and dates |
 //! | [`transfer_encoding`], [`charset`] | a body's octets, and its text |
-//! | [`html`] | HTML as text |
+//! | [`html`], [`html_words`] | HTML as text, as words, and its links |
 //! | [`flowed`], [`uuencode`] | paragraphs of `format=flowed`, and files in a text |
 //! | [`view`] | the parts to show, and those to list |
 //! | [`file_name`] | names for saved files |
@@ -28,6 +28,7 @@ pub mod file_name;
 pub mod flowed;
 pub mod header;
 pub mod html;
+pub mod html_words;
 pub mod limits;
 pub mod parameters;
 pub mod structure;
@@ -68,9 +69,32 @@ impl<'a> Message<'a> {
         self.header_of(&self.parts[0])
     }
 
+    /// Octets of the message.
+    pub fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     /// The parts. The first one is the message itself, and each comes after the one that it is in.
     pub fn parts(&self) -> &[Part] {
         &self.parts
+    }
+
+    /// The number of each part: `2.1` is the first part of the second one. `0` is the message.
+    pub fn part_numbers(&self) -> Vec<String> {
+        let mut numbers: Vec<String> = Vec::with_capacity(self.parts.len());
+        let mut children = vec![0; self.parts.len()];
+        for part in &self.parts {
+            let number = match part.parent {
+                None => "0".into(),
+                Some(parent) => {
+                    children[parent] += 1;
+                    let number = children[parent];
+                    if parent == 0 { number.to_string() } else { format!("{}.{number}", numbers[parent]) }
+                }
+            };
+            numbers.push(number);
+        }
+        numbers
     }
 
     /// The header of a part.

@@ -3,7 +3,7 @@
 //! The rule: no content is lost. Each part without children is shown or listed, or it lies inside a listed message. The
 //! only exception is blank text.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use super::{Content, Message, Part, Role, flowed, html, uuencode};
 
@@ -14,6 +14,8 @@ pub struct View {
     pub text: String,
     /// Indexes in [`Message::parts`] of the parts that `text` shows.
     pub shown: Vec<usize>,
+    /// The octets of `text` that each shown part has.
+    pub spans: Vec<Range<usize>>,
     /// Indexes in [`Message::parts`] of the parts that a reader can save: the parts that `text` does not show, and
     /// shown parts that are files too. Attachments come first, then the alternatives that `text` does not show.
     pub listed: Vec<usize>,
@@ -44,6 +46,7 @@ impl View {
                 view.text.push_str("\n\n");
             }
             is_shown[index] = true;
+            let start = view.text.len();
             let text = texts[index].as_deref().unwrap_or_default();
             if parts[index].media_type.value == "text/plain" {
                 let text = view.take_embedded(text);
@@ -58,6 +61,7 @@ impl View {
             } else {
                 view.text.push_str(text.trim_end());
             }
+            view.spans.push(start..view.text.len());
         }
         if !view.text.is_empty() {
             view.text.push('\n');

@@ -6,4 +6,5 @@ pub mod proxy_protocol;
 pub mod socket;
 pub mod timer;
 pub mod tls;
+mod tls_error;
 pub mod transport;

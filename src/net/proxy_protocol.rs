@@ -21,8 +21,11 @@ pub enum Header {
     },
     /// The beginning of a header.
     Partial,
-    /// A header of more octets than [`MAX_HEADER`].
-    TooLong,
+    /// A header of more octets than its version allows.
+    TooLong {
+        /// Octets of the longest accepted header of that version.
+        limit: usize,
+    },
     /// Octets that no header begins with.
     Invalid,
 }
@@ -51,7 +54,11 @@ fn is_prefix_of(octets: &[u8], like: &[u8]) -> bool {
 fn version_1(octets: &[u8]) -> Header {
     let line = &octets[..octets.len().min(MAX_V1_LINE)];
     let Some(end) = memchr::memchr(b'\n', line) else {
-        return if line.len() < MAX_V1_LINE { Header::Partial } else { Header::TooLong };
+        return if line.len() < MAX_V1_LINE {
+            Header::Partial
+        } else {
+            Header::TooLong { limit: MAX_V1_LINE }
+        };
     };
     let words = line[..end].strip_suffix(b"\r").and_then(|text| str::from_utf8(text).ok());
     let words: Vec<&str> = words.unwrap_or_default().split(' ').collect();
@@ -90,7 +97,7 @@ fn version_2(octets: &[u8]) -> Header {
         return Header::Invalid;
     }
     if whole > MAX_HEADER {
-        return Header::TooLong;
+        return Header::TooLong { limit: MAX_HEADER };
     }
     let Some(rest) = rest.get(..length) else { return Header::Partial };
     let client = match (version_and_command, family) {
@@ -171,11 +178,14 @@ mod tests {
         ] {
             assert_eq!(whole(line.as_bytes()), client, "{line}");
         }
-        assert_eq!(
-            parse(&[&b"PROXY UNKNOWN"[..], &[b' '; 94]].concat()),
-            Header::TooLong,
-            "107 octets, no end"
-        );
+    }
+
+    #[test]
+    fn t21_a_header_that_is_too_long_is_told_with_the_limit_of_its_version() {
+        let line = [&b"PROXY UNKNOWN"[..], &[b' '; 94]].concat();
+        assert_eq!((parse(&line), line.len()), (Header::TooLong { limit: 107 }, 107));
+        let header = header_2(PROXY, TCP4, &vec![0x20; MAX_HEADER]);
+        assert_eq!(parse(&header), Header::TooLong { limit: 16_384 });
     }
 
     #[test]
@@ -214,7 +224,8 @@ mod tests {
             assert_eq!(parse(&header[..header.len() - 1]), Header::Partial);
         }
         let header = header_2(PROXY, TCP4, &[&address[..], &vec![0x20; MAX_HEADER - 27]].concat());
-        assert_eq!((parse(&header), parse(&header[..16])), (Header::TooLong, Header::TooLong));
+        let too_long = Header::TooLong { limit: MAX_HEADER };
+        assert_eq!((parse(&header), parse(&header[..16])), (too_long, too_long));
     }
 
     proptest! {

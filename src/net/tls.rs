@@ -5,7 +5,7 @@
 use std::{
     cell::RefCell,
     fmt,
-    io::{self, BufRead, Write},
+    io::{self, Write},
     sync::{
         Arc,
         mpsc::{self, Receiver},
@@ -14,11 +14,15 @@ use std::{
 };
 
 use rustls::{
-    AlertDescription, CipherSuite, Error, InvalidMessage, PeerIncompatible, ProtocolVersion, ServerConfig,
-    ServerConnection,
+    CipherSuite, Error, ProtocolVersion, ServerConfig,
+    server::{ServerConnectionData, UnbufferedServerConnection},
+    unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic},
 };
 
-use super::certificate::{self, CertificatePair, LoadedCertificate, Stamp};
+use super::{
+    certificate::{self, CertificatePair, LoadedCertificate, Stamp},
+    tls_error::describe_error,
+};
 use crate::{
     file_poller::{ErrorLogThrottle, FilePoller, PollInterval, RETRY_INTERVAL},
     metrics::METRICS,
@@ -42,7 +46,7 @@ impl TlsConfig {
     /// The pair cannot be used, or the thread cannot be started.
     pub fn start(pair: CertificatePair, interval: Duration) -> Result<Self, certificate::Error> {
         let loaded = pair.load(SystemTime::now())?;
-        Self::watch(pair, loaded, interval)
+        Self::watch(pair, loaded, (interval, true))
     }
 
     /// Starts the thread that watches the files of a loaded pair. The loop must not read them, because a disk may be
@@ -53,9 +57,9 @@ impl TlsConfig {
     pub fn watch(
         pair: CertificatePair,
         loaded: LoadedCertificate,
-        interval: Duration,
+        (interval, use_inotify): (Duration, bool),
     ) -> Result<Self, certificate::Error> {
-        let stamp = loaded.stamp.clone();
+        let (stamp, paths) = (loaded.stamp.clone(), vec![pair.certificate.clone(), pair.key.clone()]);
         let current = RefCell::new(log_warnings(&pair, loaded));
         let (sender, reloaded) = mpsc::channel();
         let new_reloader = move || {
@@ -63,7 +67,12 @@ impl TlsConfig {
             move |now| reloader.poll(now)
         };
         let send = move |config| drop(sender.send(config)); // fails only when the server is ending
-        let poller = FilePoller::start("certificate", PollInterval::new(interval), new_reloader, send);
+        let poller = FilePoller::start(
+            ("certificate", paths),
+            PollInterval::new(interval, use_inotify),
+            new_reloader,
+            send,
+        );
         Ok(Self { current, reloaded, _poller: poller.map_err(certificate::Error::Thread)? })
     }
 
@@ -154,10 +163,23 @@ fn log_warnings(pair: &CertificatePair, loaded: LoadedCertificate) -> Arc<Server
     loaded.config
 }
 
-/// The server side of a TLS session.
-#[derive(Debug)]
+/// The server side of a TLS session. Its buffers are here and not in the library, because nearly all sessions are idle and need
+/// none then.
 pub(super) struct TlsSession {
-    connection: ServerConnection,
+    connection: UnbufferedServerConnection,
+    /// Octets from the wire that wait for the rest of their record or of their handshake message.
+    partial: Vec<u8>,
+    /// Octets for the wire. The first `written` of them are sent.
+    output: Vec<u8>,
+    written: usize,
+    /// The peer has violated TLS: the library must not be asked again.
+    has_failed: bool,
+}
+
+impl fmt::Debug for TlsSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsSession")
+    }
 }
 
 /// The result of decrypting octets.
@@ -173,9 +195,8 @@ pub(super) enum DecryptOutcome {
 
 impl TlsSession {
     fn new(config: Arc<ServerConfig>) -> Result<Self, Error> {
-        let mut connection = ServerConnection::new(config)?;
-        connection.set_buffer_limit(Some(MAX_BUFFERED_OUTPUT));
-        Ok(Self { connection })
+        let connection = UnbufferedServerConnection::new(config)?;
+        Ok(Self { connection, partial: Vec::new(), output: Vec::new(), written: 0, has_failed: false })
     }
 
     pub(super) fn encryption(&self) -> Option<Encryption> {
@@ -195,94 +216,178 @@ impl TlsSession {
         Some(Encryption { version, cipher })
     }
 
-    /// Decrypts octets from the wire into the inbox.
-    pub(super) fn decrypt(&mut self, mut wire: &[u8], inbox: &mut Inbox) -> DecryptOutcome {
-        while !wire.is_empty() {
+    /// Decrypts octets from the wire into the inbox, in their place.
+    pub(super) fn decrypt(&mut self, wire: &mut [u8], inbox: &mut Inbox) -> DecryptOutcome {
+        let mut joined = std::mem::take(&mut self.partial);
+        if joined.is_empty() {
+            let (used, outcome) = self.process(wire, inbox);
+            self.partial = wire[used..].to_vec();
+            return self.bound_partial(outcome);
+        }
+        joined.extend_from_slice(wire);
+        let (used, outcome) = self.process(&mut joined, inbox);
+        if used == joined.len() {
+            joined = Vec::new();
+        } else {
+            joined.drain(..used);
+        }
+        self.partial = joined;
+        self.bound_partial(outcome)
+    }
+
+    /// A message that never ends must not fill the memory.
+    fn bound_partial(&mut self, outcome: DecryptOutcome) -> DecryptOutcome {
+        if outcome != DecryptOutcome::All {
+            self.partial = Vec::new(); // no more input is decrypted
+        } else if self.partial.len() > MAX_PARTIAL_INPUT {
+            self.has_failed = true;
+            return DecryptOutcome::Error("a handshake message is too long".into());
+        }
+        outcome
+    }
+
+    /// Processes complete records. Returns the octets that are no longer needed.
+    fn process(&mut self, records: &mut [u8], inbox: &mut Inbox) -> (usize, DecryptOutcome) {
+        let mut used = 0;
+        if self.has_failed {
+            return (records.len(), DecryptOutcome::All);
+        }
+        loop {
             let handshaking = self.connection.is_handshaking();
-            if let Err(error) = self.connection.read_tls(&mut wire) {
-                return DecryptOutcome::Error(error.to_string());
-            }
-            let state = match self.connection.process_new_packets() {
-                Ok(state) => state,
-                Err(error) => return DecryptOutcome::Error(describe_error(&error, handshaking)),
+            let UnbufferedStatus { mut discard, state, .. } =
+                self.connection.process_tls_records(&mut records[used..]);
+            let outcome = match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(Ok(record)) = traffic.next_record() {
+                        inbox.push(record.payload);
+                        discard += record.discard;
+                    }
+                    None
+                }
+                Ok(ConnectionState::EncodeTlsData(data)) => {
+                    encode(data, &mut self.output);
+                    None
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    data.done();
+                    None
+                }
+                // Octets after close_notify are not part of the connection (RFC 8446 section 6.1).
+                Ok(ConnectionState::PeerClosed) => Some(DecryptOutcome::CloseNotify),
+                Ok(_) => Some(DecryptOutcome::All),
+                Err(error) => Some(DecryptOutcome::Error(describe_error(&error, handshaking))),
             };
-            let mut plain = self.connection.reader();
-            while let Ok(octets) = plain.fill_buf()
-                && !octets.is_empty()
-            {
-                inbox.push(octets);
-                let taken = octets.len();
-                plain.consume(taken);
+            used += discard;
+            if let Some(DecryptOutcome::Error(_)) = outcome {
+                self.has_failed = true;
+                self.encode_alert(&mut records[used..]);
             }
-            // Octets after close_notify are not part of the connection (RFC 8446 section 6.1).
-            if state.peer_has_closed() {
-                return DecryptOutcome::CloseNotify;
+            if let Some(outcome) = outcome {
+                return (used, outcome);
             }
         }
-        DecryptOutcome::All
+    }
+
+    /// Queues the alert that tells the peer of its error.
+    fn encode_alert(&mut self, records: &mut [u8]) {
+        let status = self.connection.process_tls_records(records);
+        if let Ok(ConnectionState::EncodeTlsData(data)) = status.state {
+            encode(data, &mut self.output);
+        }
     }
 
     /// Encrypts as much of the outbox as the bound on held output allows. Encrypts nothing before the end of the
     /// handshake.
     pub(super) fn encrypt(&mut self, outbox: &mut Outbox) -> io::Result<()> {
-        if !self.connection.is_handshaking() && !outbox.is_empty() {
-            let taken = self.connection.writer().write(outbox.pending())?;
-            outbox.consume(taken);
+        let room = MAX_BUFFERED_OUTPUT.saturating_sub(self.output.len() - self.written);
+        if room == 0 || outbox.is_empty() || self.connection.is_handshaking() {
+            return Ok(());
+        }
+        self.with_traffic(|mut traffic, output| {
+            let plain = &outbox.pending()[..outbox.pending().len().min(room)];
+            let octets = append(output, plain.len() + RECORD_OVERHEAD, |room| traffic.encrypt(plain, room))?;
+            if octets > 0 {
+                let taken = plain.len();
+                outbox.consume(taken);
+            }
+            Ok(())
+        })
+    }
+
+    /// Lets the library encrypt, after everything that it has queued.
+    fn with_traffic(
+        &mut self,
+        encrypt: impl FnOnce(WriteTraffic<'_, ServerConnectionData>, &mut Vec<u8>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        while !self.has_failed {
+            let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut self.partial);
+            match state.map_err(io::Error::other)? {
+                ConnectionState::EncodeTlsData(data) => encode(data, &mut self.output),
+                ConnectionState::TransmitTlsData(data) => data.done(),
+                ConnectionState::WriteTraffic(traffic) => return encrypt(traffic, &mut self.output),
+                _ => break,
+            }
         }
         Ok(())
     }
 
     pub(super) fn has_output(&self, outbox: &Outbox) -> bool {
-        self.connection.wants_write() || (!outbox.is_empty() && !self.connection.is_handshaking())
+        !self.output.is_empty() || (!outbox.is_empty() && !self.connection.is_handshaking())
     }
 
     pub(super) fn write(&mut self, stream: &mut dyn Write) -> io::Result<usize> {
-        self.connection.write_tls(stream)
+        let octets = stream.write(&self.output[self.written..])?;
+        self.written += octets;
+        if self.written == self.output.len() {
+            (self.output, self.written) = (Vec::new(), 0);
+        }
+        Ok(octets)
     }
 
-    /// Queues close_notify once, unless an alert has ended the session.
+    /// Queues close_notify once, unless an alert has ended the session, or the handshake never ended.
     pub(super) fn send_close_notify(&mut self) {
-        self.connection.send_close_notify();
+        // Fails only if the session has failed: then the peer has its alert.
+        let _ = self.with_traffic(|mut traffic, output| {
+            append(output, RECORD_OVERHEAD, |room| traffic.queue_close_notify(room)).map(drop)
+        });
     }
 }
 
-/// A TLS error in words for an operator.
-fn describe_error(error: &Error, handshaking: bool) -> String {
-    use AlertDescription as Alert;
-    match error {
-        Error::InvalidMessage(
-            InvalidMessage::InvalidContentType
-            | InvalidMessage::UnknownProtocolVersion
-            | InvalidMessage::MessageTooLarge,
-        ) if handshaking => "clear text where TLS begins".into(),
-        Error::PeerIncompatible(
-            PeerIncompatible::NoCipherSuitesInCommon | PeerIncompatible::NoKxGroupsInCommon,
-        ) => "no cipher or key exchange in common".into(),
-        Error::PeerIncompatible(PeerIncompatible::NoSignatureSchemesInCommon) => {
-            "no signature scheme in common".into()
-        }
-        Error::PeerIncompatible(
-            PeerIncompatible::Tls12NotOffered
-            | PeerIncompatible::Tls12NotOfferedOrEnabled
-            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
-            | PeerIncompatible::SupportedVersionsExtensionRequired
-            | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
-        ) => "no version in common: TLS 1.2 and 1.3 are spoken here".into(),
-        Error::AlertReceived(
-            alert @ (Alert::UnknownCA
-            | Alert::BadCertificate
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateExpired
-            | Alert::CertificateRevoked
-            | Alert::CertificateUnknown),
-        ) => format!("the client rejected the certificate: {alert:?}"),
-        Error::AlertReceived(alert) => format!("the client gave up: {alert:?}"),
-        error => error.to_string(),
+/// Appends octets of the handshake, or an alert, to the output.
+fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, output: &mut Vec<u8>) {
+    let start = output.len();
+    let needed = match data.encode(&mut []) {
+        Err(EncodeError::InsufficientSize(size)) => size.required_size,
+        _ => 0,
+    };
+    output.resize(start + needed, 0);
+    let written = data.encode(&mut output[start..]).unwrap_or(0);
+    output.truncate(start + written);
+}
+
+/// Appends encrypted octets to the output, and returns their number. `expected` may be too small.
+fn append(
+    output: &mut Vec<u8>,
+    expected: usize,
+    mut encrypt: impl FnMut(&mut [u8]) -> Result<usize, EncryptError>,
+) -> io::Result<usize> {
+    let start = output.len();
+    output.resize(start + expected, 0);
+    let mut written = encrypt(&mut output[start..]);
+    if let Err(EncryptError::InsufficientSize(size)) = &written {
+        output.resize(start + size.required_size, 0);
+        written = encrypt(&mut output[start..]);
     }
+    output.truncate(start + written.as_ref().map_or(0, |octets| *octets));
+    written.map_err(io::Error::other)
 }
 
 /// Octets of encrypted output held in a session, in addition to the outbox.
 const MAX_BUFFERED_OUTPUT: usize = 32 * 1024;
+/// Octets that the records of one turn's output take in addition to the text in them, and close_notify.
+const RECORD_OVERHEAD: usize = 128;
+/// Octets of a handshake message that has not come whole: the bound of rustls for its own buffers.
+const MAX_PARTIAL_INPUT: usize = 0xffff;
 
 #[cfg(test)]
 mod tests {
@@ -356,7 +461,8 @@ mod tests {
         outbox.line("220 too early");
         session.encrypt(&mut outbox).unwrap();
         assert!(!outbox.is_empty() && !session.has_output(&outbox), "nothing is said before the handshake");
-        let DecryptOutcome::Error(why) = session.decrypt(b"EHLO client.test\r\n", &mut inbox) else {
+        let DecryptOutcome::Error(why) = session.decrypt(&mut b"EHLO client.test\r\n".to_vec(), &mut inbox)
+        else {
             panic!()
         };
         assert_eq!((why.as_str(), inbox.len()), ("clear text where TLS begins", 0));

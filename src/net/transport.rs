@@ -99,7 +99,7 @@ impl Transport {
         match &mut self.session {
             _ if self.discard_input => {}
             None => inbox.push(&scratch[..octets]),
-            Some(session) => match session.decrypt(&scratch[..octets], inbox) {
+            Some(session) => match session.decrypt(&mut scratch[..octets], inbox) {
                 DecryptOutcome::All => {}
                 DecryptOutcome::CloseNotify => return Ok(IoOutcome::Ended),
                 DecryptOutcome::Error(why) => {

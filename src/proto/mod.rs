@@ -15,6 +15,7 @@ pub mod factory;
 pub mod fault_injection;
 pub mod folder;
 pub mod injection;
+pub mod loggable;
 pub mod mailbox;
 pub mod pop3;
 pub mod protocol;

@@ -217,14 +217,15 @@ impl Server {
         self.remove_connection(id);
     }
 
-    /// Returns the memory of closed connections to the allocator.
-    pub(super) fn shrink(&mut self) {
+    /// Returns the memory of closed connections to the allocator. Returns whether more may be left.
+    pub(super) fn shrink(&mut self) -> bool {
         let mut shrinker = Shrinker::default();
         shrinker.shrink(&mut self.connections).shrink(&mut self.pending_proxies).shrink(&mut self.conn_meta);
         shrinker.shrink(&mut self.read_paused);
         self.admission.shrink(&mut shrinker);
         self.timers.shrink(&mut shrinker);
         self.backend.shrink(&mut shrinker);
+        shrinker.has_moved()
     }
 
     /// Releases the place and the timer of a connection.

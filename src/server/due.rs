@@ -18,14 +18,7 @@ impl Server {
                     self.expire(id, now);
                 }
                 Timer::Accept => self.listeners.values_mut().for_each(Listener::resume_accepting),
-                Timer::Maintenance => {
-                    self.sd_notify.flush_pending();
-                    self.backend.run_maintenance(self.clock.including_suspensions(now));
-                    self.backend.tick(now.monotonic);
-                    self.shrink();
-                    self.poll_backend(now);
-                    self.timers.set(now.monotonic + MAINTENANCE_INTERVAL, Timer::Maintenance);
-                }
+                Timer::Maintenance => self.maintain(now),
                 Timer::Tick => {
                     self.tick_is_set = self.backend.tick(now.monotonic);
                     if self.tick_is_set {
@@ -53,6 +46,31 @@ impl Server {
         }
     }
 
+    /// Does the work that is due from time to time. Without traffic it is due seldom.
+    fn maintain(&mut self, now: Now) {
+        let is_notified = self.sd_notify.flush_pending();
+        self.backend.run_maintenance(self.clock.including_suspensions(now));
+        self.backend.tick(now.monotonic);
+        let has_shrunk = self.shrink();
+        self.poll_backend(now);
+        let is_idle = !std::mem::take(&mut self.has_traffic)
+            && is_notified
+            && !has_shrunk
+            && self.backend.spool_is_in_place();
+        let next_check = self.backend.next_index_check().unwrap_or(Duration::MAX);
+        let earliest = now.monotonic + MAINTENANCE_INTERVAL;
+        let next = if is_idle { next_check.clamp(earliest, now.monotonic + IDLE_INTERVAL) } else { earliest };
+        self.last_maintenance = now.monotonic;
+        self.timers.set(next, Timer::Maintenance);
+    }
+
+    /// Notes that a client has connected or sent something: after a quiet time, maintenance is due at once.
+    pub(super) fn note_traffic(&mut self) {
+        if !std::mem::replace(&mut self.has_traffic, true) {
+            self.timers.set_no_later(self.last_maintenance + MAINTENANCE_INTERVAL, Timer::Maintenance);
+        }
+    }
+
     fn expire(&mut self, id: ConnId, now: Now) {
         let Some(conn) = self.connections.get_mut(&id) else { return self.proxy_timeout(id) };
         conn.scheduled_deadline = None;
@@ -62,5 +80,8 @@ impl Server {
 
 /// Connections that may expire in one turn.
 const MAX_EXPIRED_PER_TURN: usize = 200;
+/// The interval of maintenance while there is traffic, or something is wrong.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(5);
+/// The longest interval: the metrics and the log tell by then that the spool has gone.
+const IDLE_INTERVAL: Duration = Duration::from_secs(20);
 const TICK_INTERVAL: Duration = Duration::from_secs(1);

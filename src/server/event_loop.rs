@@ -73,12 +73,14 @@ impl Server {
                 WAKE => {}
                 SIGNALS => self.handle_signals(now),
                 Token(id) => {
+                    self.note_traffic();
                     let id = ConnId(id as u64);
                     if let Some(listener) = self.listeners.get_mut(&id.0) {
                         listener.resume_accepting();
                     } else if let Some(conn) = self.connections.get_mut(&id) {
-                        let readable = event.is_readable() || event.is_read_closed() || event.is_error();
-                        conn.set_readiness(readable, event.is_writable() || event.is_write_closed());
+                        let writable = event.is_writable() || event.is_write_closed();
+                        let ended = event.is_read_closed() || event.is_error();
+                        conn.set_readiness(event.is_readable(), writable, ended);
                         ready.insert(id);
                     } else if self.pending_proxies.contains_key(&id) {
                         self.read_proxy_header(id, now, &mut ready);

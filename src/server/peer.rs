@@ -31,9 +31,8 @@ impl PendingProxy {
         match proxy_protocol::parse(&octets[..there]) {
             _ if there == 0 => Err(io::ErrorKind::UnexpectedEof.into()),
             Header::Partial => Ok(None),
-            Header::TooLong => {
-                let why = format!("PROXY header too long: at most {} octets", proxy_protocol::MAX_HEADER);
-                Err(io::Error::other(why))
+            Header::TooLong { limit } => {
+                Err(io::Error::other(format!("PROXY header too long: at most {limit} octets")))
             }
             Header::Invalid => Err(io::Error::other("no header of the PROXY protocol")),
             Header::Complete { client, length } => {

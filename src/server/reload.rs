@@ -19,7 +19,7 @@ use super::{
     accept::MAX_ACCEPTS_PER_TURN,
     fd_budget::{capped_config, fd_inputs},
     peer::PendingProxy,
-    reload_job::{CurrentListener, CurrentState, NewState, PendingReload, SocketSource},
+    reload_job::{CurrentListener, CurrentState, NewState, PendingReload, SocketSource, check_and_restart},
     state::{Server, Timer, new_read_buffer},
 };
 use crate::{
@@ -143,7 +143,7 @@ impl Server {
     fn apply_reload(&mut self, renewed: NewState, now: Now) -> Result<(), String> {
         let warnings = renewed.files.warnings();
         let NewState {
-            files: LoadedConfig { config, accounts, mut certificate },
+            files: LoadedConfig { config, accounts, mut certificate, .. },
             listeners,
             renamed,
             restart_needed: waiting,
@@ -206,10 +206,16 @@ impl Server {
         (self.config, self.fd_budget) = (config, budget);
         self.apply_fd_budget();
         self.log_capacity();
-        log::info!("configuration loaded listeners={}", self.listeners.len());
+        let doubts = renamed.len() + warnings.len();
+        let doubts = if doubts == 0 { String::new() } else { format!(" warnings={doubts}") };
+        let not_taken =
+            if waiting.is_empty() { String::new() } else { format!(" not_taken={}", waiting.join(",")) };
+        log::info!("configuration loaded listeners={}{doubts}{not_taken}", self.listeners.len());
         renamed.iter().for_each(|old| log::warn!("{old}"));
         warnings.iter().for_each(|doubt| log::warn!("{doubt}"));
-        waiting.iter().for_each(|key| log::warn!("{key} changed: takes effect after a restart"));
+        for key in waiting {
+            log::warn!("{key} changed: takes effect after a restart; {}", check_and_restart());
+        }
         Ok(())
     }
 

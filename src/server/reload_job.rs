@@ -7,10 +7,12 @@ use std::{
 };
 
 use crate::{
+    command_hint::restante,
     config::{self, Config, ConfigText, ListenerConfig, Service},
     listener::{self, ListenerId},
     loaded_config::{self, LoadedConfig},
     net::{endpoint::Endpoint, socket::ListenSocket},
+    printable::counted,
     system::sandbox,
 };
 
@@ -66,18 +68,17 @@ impl CurrentState {
         let (config, text) = Config::read(&self.config_path).map_err(words)?;
         if let Some(place) = sandbox::unreachable_path(&config) {
             return Err(format!(
-                "{}: {} is outside of the sandbox, which is for what the configuration named at the start: this needs a \
-                 restart",
+                "{}: {} is outside of the sandbox, which is for what the configuration named at the start: {}",
                 self.config_path.display(),
-                place.display()
+                place.display(),
+                check_and_restart()
             ));
         }
         let mut files = LoadedConfig::from_config(config, &text, now)
             .map_err(|error: loaded_config::Error| error.to_string())?;
         if let Some(key) = files.config.changed_fixed_key(&self.config) {
-            return Err(words(
-                text.error_at(key, "this cannot change while the server runs: it needs a restart"),
-            ));
+            let why = format!("this cannot change while the server runs: {}", check_and_restart());
+            return Err(words(text.error_at(key, why)));
         }
         let waiting = files.config.retain_restart_only(&self.config);
         let listeners = self.assign_sockets(&files.config.listen, &text).map_err(words)?;
@@ -104,8 +105,9 @@ impl CurrentState {
             held.iter().find(|held| matches!(held.configured_endpoint, Endpoint::Inherited(_)))
         {
             let why = format!(
-                "the socket of {} would have no listener: to do without it needs a restart",
-                left.configured_endpoint
+                "the socket of {} would have no listener: to do without it, {}",
+                left.configured_endpoint,
+                check_and_restart()
             );
             return Err(text.error_at("listen", why));
         }
@@ -124,10 +126,11 @@ impl CurrentState {
         }
         if rest.len() > self.max_new_listeners {
             let why = format!(
-                "{} addresses are new, and the descriptors are enough for {} beside the old ones: this needs a restart, \
-                 or several reloads",
+                "the descriptors are enough for {} beside the old ones, and there are {}: add them in several \
+                 reloads, or {}",
+                counted(self.max_new_listeners, "new address"),
                 rest.len(),
-                self.max_new_listeners
+                check_and_restart()
             );
             return Err(text.error_at("listen", why));
         }
@@ -143,12 +146,19 @@ impl CurrentState {
     }
 }
 
+/// The way to a setting that a reload cannot bring. Only `restante check` can tell whether a start takes the whole
+/// configuration: it looks with the rights of a start, and outside of the sandbox.
+pub(super) fn check_and_restart() -> String {
+    format!("run {}, then restart the server", restante(&["check"]))
+}
+
 /// Names the listener that may prevent a new one: an open listener on the same port.
 fn conflicting_listener(held: &[CurrentListener], wanted: &Endpoint) -> String {
     let port = |endpoint: &Endpoint| endpoint.ip().map(|address| address.port());
     match held.iter().find(|held| port(wanted).is_some() && port(&held.endpoint) == port(wanted)) {
         Some(CurrentListener { endpoint, .. }) => format!(
-            "; this server is at {endpoint}, which it closes only after it has the new one: this needs a restart"
+            "; this server is at {endpoint}, which it closes only after it has the new one: {}",
+            check_and_restart()
         ),
         None => String::new(),
     }
@@ -164,7 +174,8 @@ fn inherited_sockets(
     let taken: Vec<CurrentListener> =
         held.extract_if(.., |held| held.configured_endpoint == listen.address).collect();
     if taken.is_empty() {
-        let why = format!("no socket for {} was passed at the start: this needs a restart", listen.address);
+        let why =
+            format!("no socket for {} was passed at the start: {}", listen.address, check_and_restart());
         return Err(text.error_at(&format!("listen.{n}.address"), why));
     }
     for CurrentListener { endpoint, .. } in &taken {

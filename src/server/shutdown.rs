@@ -4,7 +4,7 @@ use super::{
     signals::{self, Signal, Signals},
     state::{Server, Shutdown, Timer},
 };
-use crate::clock::Now;
+use crate::{clock::Now, printable::counted};
 
 impl Server {
     pub(super) fn handle_signals(&mut self, now: Now) {
@@ -26,8 +26,9 @@ impl Server {
             self.shutdown = Some(Shutdown::Immediate);
             return;
         }
-        log::info!("shutting down, {} connections", self.connections.len());
-        self.sd_notify.stopping(&format!("shutting down, {} connections", self.connections.len()));
+        let connections = counted(self.connections.len(), "connection");
+        log::info!("shutting down, {connections}");
+        self.sd_notify.stopping(&format!("shutting down, {connections}"));
         self.listeners.values_mut().for_each(|listener| listener.close(self.poll.registry()));
         self.shutdown = Some(Shutdown::Graceful);
         self.timers

@@ -57,7 +57,7 @@ impl Server {
     }
 
     fn start(files: LoadedConfig, sockets: Vec<BoundListener>, source: Option<&Path>) -> Result<Self, Error> {
-        let LoadedConfig { config, accounts, certificate } = files;
+        let LoadedConfig { config, accounts, certificate, .. } = files;
         let system = |what| move |error| Error::System(what, error);
         let inherited = count_open_fds().saturating_sub(sockets.len());
         let inputs = fd_inputs(&config, sockets.len(), inherited, source.is_some());
@@ -109,6 +109,8 @@ impl Server {
             response_work_left: 0,
             share: Share::WHOLE,
             read_paused: HashSet::new(),
+            has_traffic: false,
+            last_maintenance: Duration::ZERO,
             tick_is_set: false,
             shutdown: None,
             sessions_to_end: VecDeque::new(),

@@ -83,6 +83,10 @@ pub struct Server {
     pub(super) share: Share,
     /// Connections whose message data is not read until there is memory for it.
     pub(super) read_paused: HashSet<ConnId>,
+    /// Whether a socket had an event since the last maintenance.
+    pub(super) has_traffic: bool,
+    /// The time of the last maintenance.
+    pub(super) last_maintenance: Duration,
     /// Whether the tick timer is set.
     pub(super) tick_is_set: bool,
     pub(super) read_buffer: Vec<u8>,

@@ -136,7 +136,7 @@ fn session(server: &mut Server, id: ConnId, buggy: Buggy) -> TcpStream {
 
 /// Reports the connection as readable and writable, and pumps it.
 fn event(server: &mut Server, id: ConnId) {
-    server.connections.get_mut(&id).unwrap().set_readiness(true, true);
+    server.connections.get_mut(&id).unwrap().set_readiness(true, true, true);
     let now = server.clock.now();
     server.pump(id, now);
 }

@@ -15,6 +15,7 @@ use rustix::{
 };
 
 use crate::{
+    command_hint::path_word,
     config::{Config, Destination, UnknownRecipients},
     logging,
     maildir::Spool,
@@ -83,7 +84,7 @@ fn spool(path: &Path) -> Option<Problem> {
                 )
             }),
             Err(Errno::ACCESS | Errno::PERM) => {
-                let advice = format!("change its owner with `chown -R {}: {}`", user_name(), path.display());
+                let advice = format!("change its owner with `chown -R {}: {}`", user_name(), path_word(path));
                 Some(Problem::denied(key, no_permission(path, "the spool", &advice)))
             }
             // A link that root may not follow.
@@ -95,7 +96,7 @@ fn spool(path: &Path) -> Option<Problem> {
             let (name, group) = (user_name(), group_name());
             let advice = format!(
                 "mount its disk, or create it with `install -d -o {name} -g {group} -m 700 {}`",
-                path.display()
+                path_word(path)
             );
             missing_name(key, "the spool", path, Some((path, advice)))
         }
@@ -116,7 +117,7 @@ fn read_again(key: &str, path: &Path) -> Option<Problem> {
         let advice = format!(
             "it is read again when it changes; run `setfacl -m u:{name}:r {0}`, or `chgrp {group} {0}` and `chmod g+r \
              {0}`, and the same with x for the directories above it",
-            path.display()
+            path_word(path)
         );
         Problem::denied(key, no_permission(path, what, &advice))
     })
@@ -142,7 +143,8 @@ fn transcripts(path: &Path) -> Option<Problem> {
                     ..Problem::new(key, format!("{} is read-only: no transcript is written", path.display()))
                 }),
                 Err(Errno::ACCESS | Errno::PERM) => {
-                    let advice = format!("change its owner with `chown {}: {}`", user_name(), path.display());
+                    let advice =
+                        format!("change its owner with `chown {}: {}`", user_name(), path_word(path));
                     Some(Problem::denied(key, no_permission(path, "transcripts", &advice)))
                 }
                 _ => None,
@@ -193,8 +195,9 @@ fn missing_name(key: &str, what: &str, path: &Path, advice: Option<(&Path, Strin
                 Some(Problem::new(key, why))
             }
             Err(Errno::ACCESS | Errno::PERM) => {
-                let usual =
-                    || (above, format!("change its owner with `chown {}: {}`", user_name(), above.display()));
+                let usual = || {
+                    (above, format!("change its owner with `chown {}: {}`", user_name(), path_word(above)))
+                };
                 let (place, advice) = advice.unwrap_or_else(usual);
                 Some(Problem::denied(key, no_permission(place, what, &advice)))
             }
@@ -237,7 +240,7 @@ fn kind(path: &Path) -> io::Result<Kind> {
 
 /// The sentence for a directory that is missing.
 pub fn no_directory(path: &Path) -> String {
-    format!("there is no directory {0}: make it with `mkdir -p {0}`", path.display())
+    format!("there is no directory {}: make it with `mkdir -p {}`", path.display(), path_word(path))
 }
 
 fn not_a_directory(path: &Path, found: &str) -> String {
@@ -247,9 +250,10 @@ fn not_a_directory(path: &Path, found: &str) -> String {
 fn dangling(path: &Path, target: &Path) -> String {
     let target = safe_file::parent(path).join(target);
     format!(
-        "{} is a link to {1}, which is not there: make it with `mkdir -p {1}`",
+        "{} is a link to {}, which is not there: make it with `mkdir -p {}`",
         path.display(),
-        target.display()
+        target.display(),
+        path_word(&target)
     )
 }
 

@@ -76,9 +76,10 @@ impl SdNotify {
         self.notify(&[Stopping, Status(&one_line(status))]);
     }
 
-    /// Sends messages that could not be sent before. To be called regularly.
-    pub fn flush_pending(&mut self) {
+    /// Sends messages that could not be sent before. Returns whether none is left; otherwise it has to be called again soon.
+    pub fn flush_pending(&mut self) -> bool {
         self.send_pending();
+        self.pending.is_empty()
     }
 
     /// Reports that the loop is running. Messages that could not be sent before go first.

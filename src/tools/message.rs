@@ -2,10 +2,18 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc};
 
+use serde::Serialize;
+
 use crate::{
     index::unique_id,
     maildir::{Error, Maildir, MessageEntry, MessageRef, OpenMessage, name},
+    message_object::{
+        self, Envelope, MessageObject,
+        mailpit::{self, Stored},
+    },
     mime::{self, Limits},
+    printable,
+    search::{Candidate, Query, SearchText},
 };
 
 /// A message that was found in a mailbox.
@@ -13,11 +21,22 @@ use crate::{
 pub struct Message {
     maildir: Arc<Maildir>,
     entry: MessageEntry,
-    from: Option<String>,
-    to: Option<String>,
-    queued: Option<String>,
+    envelope: Envelope,
     subject: String,
     senders: Vec<String>,
+}
+
+/// A message in JSON.
+#[derive(Serialize)]
+struct Line<'a> {
+    path: &'a str,
+    from: Option<&'a str>,
+    to: Option<&'a str>,
+    subject: &'a str,
+    octets: u64,
+    id: &'a str,
+    queued: Option<&'a str>,
+    message: mailpit::Message<'a>,
 }
 
 impl Message {
@@ -26,13 +45,9 @@ impl Message {
     pub(super) fn read(maildir: Arc<Maildir>, found: MessageEntry) -> Result<Self, Error> {
         let (head, _) = OpenMessage::open(&maildir, MessageRef::from(&found))?.read(0, HEADER_SEARCHED)?;
         let header = mime::Message::parse(&head, &Limits::default()).header();
-        let first = |name: &str| Some(String::from_utf8_lossy(&header.raw(name)?).into_owned());
-        let without_brackets = |text: String| text.trim_matches(['<', '>']).to_owned();
         let senders = header.addresses("From").unwrap_or_default();
         Ok(Self {
-            from: first("Return-Path").map(without_brackets),
-            to: first("Delivered-To").map(without_brackets),
-            queued: first("Received").and_then(|line| queued(&line)),
+            envelope: Envelope::of(header),
             subject: header.text("Subject").unwrap_or_default(),
             senders: senders.into_iter().filter_map(|sender| sender.address).collect(),
             maildir,
@@ -53,28 +68,33 @@ impl Message {
 
     /// The id in the reply to its sender: `Queued as …`. `None` if it did not arrive by SMTP.
     pub fn queued(&self) -> Option<&str> {
-        self.queued.as_deref()
+        self.envelope.queued.as_deref()
     }
 
     /// The address of MAIL FROM, empty for a bounce. `None` if it did not arrive by SMTP.
     pub fn from(&self) -> Option<&str> {
-        self.from.as_deref()
+        self.envelope.from.as_deref()
     }
 
     /// The address of RCPT TO. `None` if there were several, or if it did not arrive by SMTP.
     pub fn to(&self) -> Option<&str> {
-        self.to.as_deref()
+        self.envelope.to.as_deref()
     }
 
     /// True if `address` is that of RCPT TO.
     pub(crate) fn is_to(&self, address: &str) -> bool {
-        self.to.as_ref().is_some_and(|to| to.eq_ignore_ascii_case(address))
+        self.envelope.to.as_ref().is_some_and(|to| to.eq_ignore_ascii_case(address))
     }
 
     /// True if `address` is that of MAIL FROM, or stands in the field From.
     pub fn is_from(&self, address: &str) -> bool {
-        let all = self.from.iter().chain(&self.senders);
+        let all = self.envelope.from.iter().chain(&self.senders);
         all.into_iter().any(|from| from.eq_ignore_ascii_case(address))
+    }
+
+    /// Its author in the field From, else the address of MAIL FROM.
+    pub(crate) fn sender(&self) -> Option<&str> {
+        self.senders.first().map(String::as_str).or(self.from())
     }
 
     /// The subject, decoded; empty if there is none.
@@ -93,19 +113,58 @@ impl Message {
         open.read(0, MAX_CONTENT).map(|(bytes, _)| bytes)
     }
 
+    /// The message as one value: sender, recipients, text, HTML, links, files and header, from its first 32 MiB.
+    pub fn object(&self) -> Result<MessageObject, Error> {
+        let content = self.content()?;
+        let mut object = MessageObject::parse(&content, &message_object::Limits::default());
+        object.summary.size = self.entry.version.bytes;
+        Ok(object)
+    }
+
+    /// True if a query finds it. `object` is the message itself.
+    pub(crate) fn is_found_by(&self, query: &Query, object: &MessageObject) -> bool {
+        let text = if query.needs_text() { SearchText::of(object) } else { SearchText::default() };
+        query.matches(&Candidate {
+            summary: &object.summary,
+            text: &text,
+            is_read: self.entry.is_read(),
+            received: self.entry.received(),
+            tags: &[],
+        })
+    }
+
+    /// One line of JSON: its envelope and its file, and under `message` the object of the web API, with the path. `object` is the
+    /// message itself.
+    pub(crate) fn to_json(&self, object: &MessageObject) -> String {
+        let path = self.path();
+        let path = path.to_string_lossy();
+        let id = self.id();
+        let stored = Stored {
+            id: &mailpit::id(&id),
+            is_read: self.entry.is_read(),
+            received: self.entry.received(),
+            path: Some(&path),
+            ..Stored::default()
+        };
+        let line = Line {
+            path: &path,
+            from: self.from(),
+            to: self.to(),
+            subject: self.subject(),
+            octets: self.octets(),
+            id: &id,
+            queued: self.queued(),
+            message: mailpit::Message::new(object, &stored),
+        };
+        printable::json(&line, false)
+    }
+
     /// All its text parts, decoded, from the first 32 MiB. Those of forwarded messages are among them; HTML stays HTML.
     pub fn text(&self) -> Result<String, Error> {
         let content = self.content()?;
         let texts = mime::Message::parse(&content, &Limits::default()).texts().collect::<Vec<_>>();
         Ok(texts.join("\n"))
     }
-}
-
-/// The id in a `Received:` line of restante.
-fn queued(line: &str) -> Option<String> {
-    let (_, ours) = line.split_once("(restante) with ")?;
-    let (_, id) = ours.split_once(" id ")?;
-    Some(id.split([';', '\r', '\n', '\t', ' ']).next()?.to_owned())
 }
 
 /// Octets searched for the header.

@@ -49,7 +49,7 @@ pub(crate) struct Wait<'a> {
 }
 
 /// The content of the place where messages are awaited.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Presence {
     NoSpool,
     /// No mailbox of the address.
@@ -61,6 +61,8 @@ pub(crate) enum Presence {
         there: u64,
         /// Those that were present at the mark.
         marked: u64,
+        /// The newest of the others, the last one first.
+        newest: Vec<Message>,
     },
 }
 
@@ -142,17 +144,26 @@ impl Wait<'_> {
         if !self.spool.is_dir() {
             return Ok(Presence::NoSpool);
         }
-        let (mut is_mailbox, mut there, mut marked) = (false, 0, 0);
+        let (mut is_mailbox, mut there, mut marked, mut newest) = (false, 0, 0, Vec::new());
         for dir in watched_dirs(self.targets) {
             let Some(maildir) = dir.find(self.spool)? else { continue };
             is_mailbox = true;
+            let maildir = Arc::new(maildir);
             for found in list_messages(&maildir)?.unwrap_or_default() {
                 there += 1;
-                marked += u64::from(self.after.contains(&dir.label, name::identity(&found.name)));
+                if self.after.contains(&dir.label, name::identity(&found.name)) {
+                    marked += 1;
+                } else {
+                    newest.push((Arc::clone(&maildir), found));
+                }
             }
         }
         if is_mailbox {
-            return Ok(Presence::Messages { there, marked });
+            newest.sort_by(|(_, a), (_, b)| name::sort_key(&b.name).cmp(&name::sort_key(&a.name)));
+            newest.truncate(MAX_NEWEST);
+            // One that was deleted meanwhile is left out.
+            let newest = newest.into_iter().filter_map(|(maildir, found)| Message::read(maildir, found).ok());
+            return Ok(Presence::Messages { there, marked, newest: newest.collect() });
         }
         let names = Spool::open(self.spool)?.names()?.into_iter().filter_map(|name| name.into_string().ok());
         let mut others: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
@@ -318,6 +329,8 @@ fn watched_dirs(targets: &[Target]) -> Vec<WatchedDir> {
     watched_dirs
 }
 
+/// Messages that are described after a wait in vain.
+const MAX_NEWEST: usize = 3;
 const A_YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
 const MAX_EVENTS: usize = 10_000;
 /// Time between scans of a mailbox that cannot be watched.

@@ -1,10 +1,13 @@
 //! Reads a transcript line by line into exchanges, with the meaning of each line. The explanations come from
 //! the command tables.
 
-use crate::proto::{
-    SessionPhase,
-    protocol::Protocol,
-    smtp::{command, reply_codes::ReplyClass},
+use crate::{
+    printable::counted,
+    proto::{
+        SessionPhase,
+        protocol::Protocol,
+        smtp::{command, reply_codes::ReplyClass},
+    },
 };
 
 /// Reads the lines of one transcript in order.
@@ -231,7 +234,7 @@ fn elided_text(numbers: &str) -> String {
         numbers.split_whitespace().find_map(value)
     };
     let (octets, lines) = (value("octets").unwrap_or_default(), value("lines").unwrap_or_default());
-    let mut summary = format!("{octets} octets of message data in {lines} lines");
+    let mut summary = format!("{} of message data in {}", counted(octets, "octet"), counted(lines, "line"));
     for (name, text) in [
         ("bare_lf", ", with a bare LF"),
         ("bare_cr", ", with a bare CR"),

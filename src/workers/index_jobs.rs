@@ -3,7 +3,7 @@
 use std::{mem, ops::ControlFlow, sync::Arc, time::SystemTime};
 
 use super::{
-    job::OpenedMaildir,
+    job::{KnownMaildir, OpenedMaildir},
     storage::{Storage, log_failure},
 };
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
         Error, Maildir,
         lock::Lock,
         scan::{self, DirTimes, Recheck},
+        size_cache::SizeCache,
         size_counter::{CountProgress, CountSlice},
     },
     proto::request::{Access, Failure, Mailbox},
@@ -33,26 +34,27 @@ pub(super) fn run(storage: &Storage, id: IndexId, job: IndexJob) -> Option<Index
 }
 
 /// Opens a mailbox for a session, and locks it for the only one. Uses the open Maildir if the mailbox's path still
-/// leads to it.
+/// leads to it. Creates a barrier, unless the times of the directories show that nothing has changed.
 pub(super) fn open_maildir(
     storage: &Storage,
     mailbox: &Mailbox,
     access: Access,
-    known: Option<Arc<Maildir>>,
+    known: Option<KnownMaildir>,
 ) -> Result<OpenedMaildir, Failure> {
     storage.check_in_place()?;
-    let current = known.filter(|maildir| storage.still_resolves_to(mailbox, maildir));
-    let maildir = match current {
-        Some(maildir) => maildir,
-        None => Arc::new(storage.maildir(mailbox)?),
+    let current = known.filter(|known| storage.still_resolves_to(mailbox, &known.maildir));
+    let (maildir, settled_times) = match current {
+        Some(known) => (known.maildir, known.settled_times),
+        None => (Arc::new(storage.maildir(mailbox)?), None),
     };
     let lock = match access {
         Access::Exclusive => Some(Lock::acquire(&maildir).map_err(|error| scan_failure(&error))?),
         Access::ReadOnly => None,
     };
     let times = scan::dir_times(&maildir).map_err(|error| scan_failure(&error))?;
-    let barrier = storage.watcher.create_barrier();
-    Ok(OpenedMaildir { maildir, times, lock, barrier })
+    let racy = scan::is_racy(&times, SystemTime::now());
+    let barrier = if settled_times == Some(times) { None } else { storage.watcher.create_barrier() };
+    Ok(OpenedMaildir { maildir, times, racy, lock, barrier })
 }
 
 /// Starts to watch a mailbox, if requested, and then scans it, so that the watcher reports changes during the scan.
@@ -60,11 +62,22 @@ pub(super) fn open_maildir(
 fn full_scan(
     storage: &Storage,
     id: IndexId,
-    load: Box<ScanJob>,
+    mut load: Box<ScanJob>,
 ) -> Result<ControlFlow<ScanResult, Box<ScanJob>>, Failure> {
     let maildir = Arc::clone(&load.maildir);
+    let _busy = storage.scan_threads.enter();
+    let mut turn = CountSlice::new(storage.scan_limits(), mem::take(&mut load.progress))
+        .with_threads(Arc::clone(&storage.scan_threads));
+    let mut sizes = None;
+    if load.watch && load.skip_if_times.is_none() {
+        sizes = scan::count_unwatched(&maildir, &mut turn).map_err(|error| scan_failure(&error))?;
+        if sizes.is_none() {
+            load.progress = turn.progress;
+            return Ok(ControlFlow::Continue(load));
+        }
+    }
     let watched = load.watch && storage.watcher.watch(id, &maildir);
-    let scanned = scan_watched(storage, load, watched);
+    let scanned = scan_watched(storage, load, watched, (sizes, turn));
     if scanned.is_err() && watched {
         storage.watcher.unwatch(id, &maildir); // no index will end it
     }
@@ -75,6 +88,7 @@ fn scan_watched(
     storage: &Storage,
     mut load: Box<ScanJob>,
     watched: bool,
+    (sizes, mut turn): (Option<SizeCache>, CountSlice),
 ) -> Result<ControlFlow<ScanResult, Box<ScanJob>>, Failure> {
     let maildir = Arc::clone(&load.maildir);
     let nothing = ScanResult {
@@ -92,8 +106,9 @@ fn scan_watched(
         return Ok(ControlFlow::Break(nothing));
     }
     let began = maildir.file_clock(SystemTime::now());
-    let mut turn = CountSlice::new(storage.scan_limits(), mem::take(&mut load.progress));
-    let scan = scan::scan(&maildir, load.known.iter(), &mut turn).map_err(|error| scan_failure(&error))?;
+    let sizes = sizes.unwrap_or_else(|| SizeCache::load(&maildir));
+    let scan = scan::scan_with_sizes(&maildir, sizes, load.known.iter(), &mut turn)
+        .map_err(|error| scan_failure(&error))?;
     let Some(scan) = scan else {
         load.progress = turn.progress;
         return Ok(ControlFlow::Continue(load));

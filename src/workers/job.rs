@@ -44,7 +44,7 @@ pub enum Job {
         /// Whether the worker locks the mailbox for this session alone.
         access: Access,
         /// Its directories, if the index has them open.
-        known: Option<Arc<Maildir>>,
+        known: Option<KnownMaildir>,
     },
     /// Read a piece of a message.
     Read {
@@ -100,6 +100,15 @@ pub enum Job {
         /// The date of the wall clock, unless the trusted date of the spool shows that it is wrong.
         date: SystemTime,
     },
+}
+
+/// A mailbox in the index.
+#[derive(Debug)]
+pub struct KnownMaildir {
+    /// Its open directories.
+    pub maildir: Arc<Maildir>,
+    /// The index is complete if the directories still have these times.
+    pub settled_times: Option<DirTimes>,
 }
 
 /// The changes of a session at QUIT.
@@ -193,7 +202,9 @@ pub struct OpenedMaildir {
     pub times: DirTimes,
     /// The lock, if the session is the only one.
     pub lock: Option<Lock>,
-    /// The number of a barrier that was created after that.
+    /// Whether a later change may leave the same times.
+    pub racy: bool,
+    /// The number of a barrier that was created after that. A settled mailbox needs none.
     pub barrier: Option<u64>,
 }
 

@@ -25,12 +25,11 @@ use std::{
     thread,
 };
 
-use crossbeam_channel as channel;
-
 use crate::{
     accounts::HashMemory,
     limits::HASH_MEMORY_RETENTION,
     metrics::{Gauge, METRICS},
+    parking_queue::{self, Receiver, RecvError},
     proto::request::Failure,
 };
 
@@ -99,21 +98,21 @@ impl CompletionSender {
 
 /// Returns the next job, or `None` after the pool has ended. An idle thread frees its memory for password hashes
 /// after a while.
-fn next(jobs: &channel::Receiver<Job>, scratch: &mut HashMemory) -> Option<Job> {
+fn next(jobs: &Receiver<Job>, scratch: &mut HashMemory) -> Option<Job> {
     if !scratch.is_empty() {
         match jobs.recv_timeout(HASH_MEMORY_RETENTION) {
             Ok(job) => return Some(job),
-            Err(channel::RecvTimeoutError::Disconnected) => return None,
-            Err(channel::RecvTimeoutError::Timeout) => *scratch = HashMemory::default(),
+            Err(RecvError::Ended) => return None,
+            Err(RecvError::Timeout) => *scratch = HashMemory::default(),
         }
     }
-    jobs.recv().ok()
+    jobs.recv()
 }
 
 /// A pool of threads and their queue. The threads end after the pool is dropped and the queue is empty.
 #[derive(Debug)]
 pub struct Pool {
-    queue: channel::Sender<Job>,
+    queue: parking_queue::Sender<Job>,
     waiting: &'static Gauge,
 }
 
@@ -129,10 +128,10 @@ impl Pool {
         storage: &Arc<Storage>,
         completions: &CompletionSender,
     ) -> io::Result<Self> {
-        let (queue, jobs) = channel::bounded::<Job>(waiting);
+        let (queue, receivers) = parking_queue::bounded::<Job>(waiting, threads);
         let waiting = METRICS.queue(name);
-        for _ in 0..threads {
-            let (jobs, storage, completions) = (jobs.clone(), Arc::clone(storage), completions.clone());
+        for jobs in receivers {
+            let (storage, completions) = (Arc::clone(storage), completions.clone());
             thread::Builder::new().name(name.to_owned()).spawn(move || {
                 let mut scratch = HashMemory::default();
                 while let Some(job) = next(&jobs, &mut scratch) {

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::SystemTime,
@@ -16,6 +16,7 @@ use crate::{
     maildir::{
         Error, Kind, Maildir, Spool,
         lock::{self, Lock},
+        scan_threads::ScanThreads,
         size_counter::ScanLimits,
     },
     metrics::METRICS,
@@ -33,6 +34,8 @@ pub struct Storage {
     pub spool: Spool,
     /// The watcher of the mailboxes.
     pub watcher: Watcher,
+    /// The threads that scan mailboxes.
+    pub scan_threads: Arc<ScanThreads>,
     /// Octets of a message read at a time.
     pub read_chunk: usize,
     /// Size in bytes of the largest file that is listed as a message.
@@ -54,7 +57,7 @@ impl Storage {
         spool: Spool,
         lock: Lock,
         watcher: Watcher,
-        read_chunk: usize,
+        (scan_threads, read_chunk): (usize, usize),
         largest_listed: u64,
         max_mailboxes: Option<usize>,
     ) -> Result<Self, Error> {
@@ -66,6 +69,7 @@ impl Storage {
         Ok(Self {
             spool,
             watcher,
+            scan_threads: Arc::new(ScanThreads::new(scan_threads)),
             read_chunk,
             max_listed_size: largest_listed,
             max_mailboxes,
@@ -146,7 +150,7 @@ impl Storage {
     pub(crate) fn unwatched(spool: Spool) -> Self {
         let lock = spool.lock(lock::LockMode::Exclusive, std::time::Duration::ZERO).unwrap();
         let largest = Limits::default().max_listed_size();
-        Self::new(spool, lock, Watcher::disabled().0, 4096, largest, None).unwrap()
+        Self::new(spool, lock, Watcher::disabled().0, (1, 4096), largest, None).unwrap()
     }
 
     /// Whether the path of the mailbox still leads to `maildir`.

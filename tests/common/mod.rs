@@ -20,7 +20,10 @@ use std::{
     fs,
     io::Write,
     net::SocketAddr,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt, fs::PermissionsExt},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -113,6 +116,12 @@ pub(crate) fn home() -> TempDir {
 /// journal keeps them.
 pub(crate) fn memory() -> TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap()
+}
+
+/// Writes a file that only its owner can read, as `restante user` does with accounts.
+pub(crate) fn write_private(path: &Path, content: &str) {
+    fs::write(path, content).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// A running server. It is killed when the test ends, and its log is shown if the test fails.

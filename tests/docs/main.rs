@@ -1,5 +1,7 @@
-//! The pages and the code agree: the manual, its recipes, the diagrams, the catalogue of faults, and the imports.
+//! The pages and the code agree: the manual, its recipes, the diagrams, the catalogue of faults, the figures, and the
+//! imports.
 
+mod bench_figures;
 #[path = "../common/mod.rs"]
 mod common;
 mod design;

@@ -203,3 +203,50 @@ fn w14_a_directory_that_is_named_in_another_way_is_told_with_its_right_name() {
     );
     assert_eq!(server.log().matches("not a mailbox").count(), 2);
 }
+
+#[test]
+fn t24_a_password_after_a_known_command_is_in_no_log_and_no_transcript() {
+    let config = format!("transcripts = \"transcripts\"\n{STRICT}\n[log]\nlevel = \"debug\"\n");
+    let mut server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
+    let mut smtp = Client::connect(server.smtp());
+    let mut pop3 = Client::connect(server.pop3());
+    smtp.expect("220");
+    pop3.expect("+OK");
+    for line in [
+        "HELP AUTH PLAIN hunter2",
+        "NOOP AUTH PLAIN hunter2",
+        "EHLO AUTH LOGIN hunter2",
+        "MAIL FROM:<bob> PASS=hunter2",
+        "MAIL FROM:<bob@far.test> AUTH=hunter2",
+        "RCPT TO:<alice> hunter2",
+        "DATA hunter2",
+        "VRFY alice hunter2",
+        "EXPN list hunter2",
+        "STARTTLS PLAIN hunter2",
+        "BDAT hunter2",
+    ] {
+        smtp.send(line).reply();
+    }
+    for line in [
+        "STAT PASS hunter2",
+        "LIST AUTH hunter2",
+        "NOOP hunter2",
+        "CAPA AUTH PLAIN hunter2",
+        "LANG en hunter2",
+        "CAPA AUTH PLAIN hunter2",
+    ] {
+        pop3.send(line).reply();
+    }
+    smtp.rest();
+    pop3.rest();
+    server.tells(" pop3 closed ");
+    server.signal(rustix::process::Signal::TERM);
+    server.wait();
+    let files = fs::read_dir(server.home.path().join("transcripts")).unwrap();
+    let mut written: Vec<String> =
+        files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    assert!(written.len() == 2 && written.iter().all(|text| text.contains("NOOP ***")), "{written:?}");
+    written.push(server.log());
+    assert!(server.log().contains("MAIL FROM:<bob> ***"), "{}", server.log());
+    written.iter().for_each(|text| assert!(!text.contains("hunter2"), "{text}"));
+}

@@ -111,7 +111,7 @@ impl Talk {
     }
 
     fn pump(&mut self) -> PumpOutcome {
-        self.conn.set_readiness(true, true);
+        self.conn.set_readiness(true, true, true);
         self.conn.pump(&mut Nothing, now(), &Limits::default(), &mut self.scratch)
     }
 

@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::common::{STRICT, Setup, eventually, home, skip};
+use crate::common::{STRICT, Setup, eventually, home, skip, write_private};
 
 /// A directory with a configuration that is good.
 struct Story {
@@ -21,7 +21,7 @@ struct Story {
 impl Story {
     fn new() -> Self {
         let home = home();
-        fs::write(home.path().join("users.json"), "{}").unwrap();
+        write_private(&home.path().join("users.json"), "{}");
         Self { home }
     }
 
@@ -180,7 +180,7 @@ fn n04_check_shows_what_differs_from_the_defaults_and_all_shows_everything() {
 fn n05_a_server_that_runs_has_its_addresses_and_another_program_is_named() {
     let server = Setup { config: Some(STRICT), users: &["bob@example.test"], ..Setup::default() }.start();
     let story = Story { home: home() };
-    fs::write(story.at("users.json"), "{}").unwrap();
+    write_private(&story.at("users.json"), "{}");
     let config = |spool: &Path| {
         let (smtp, pop3) = (server.smtp(), server.pop3());
         story.configure(

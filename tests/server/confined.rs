@@ -17,7 +17,7 @@ use crate::common::{
     client::Client,
     configuration, eventually, home,
     inject::{Fault, can_inject},
-    memory, skip,
+    memory, skip, write_private,
 };
 
 /// A user that every Linux has, and whose mail is nobody else's.
@@ -414,7 +414,8 @@ fn n34_check_says_that_the_user_of_the_server_has_no_place_for_the_metrics() {
         let output = command.env("HOME", home.path()).env_remove("XDG_RUNTIME_DIR").output().unwrap();
         String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
     };
-    fs::write(at("users.json"), "{}").unwrap();
+    write_private(&at("users.json"), "{}");
+    chown(at("users.json"), Some(NOBODY), None).unwrap();
     fs::create_dir(at("spool")).unwrap();
     chown(at("spool"), Some(NOBODY), Some(NOBODY)).unwrap();
     let told = check("");
@@ -422,4 +423,17 @@ fn n34_check_says_that_the_user_of_the_server_has_no_place_for_the_metrics() {
     assert!(!at(".local").exists(), "check makes nothing");
     let told = check(&format!("\n[metrics]\nfile = {:?}\n", at("spool/restante.prom")));
     assert!(told.contains("restante.toml is good"), "{told}");
+    // What closes the file to all others leaves it to that user.
+    fs::set_permissions(at("users.json"), PermissionsExt::from_mode(0o644)).unwrap();
+    chown(at("users.json"), Some(0), Some(0)).unwrap();
+    let told = check(&format!("\n[metrics]\nfile = {:?}\n", at("spool/restante.prom")));
+    if told.contains("every user of this machine can read") {
+        let commands: Vec<&str> =
+            told.lines().find(|line| line.contains("chmod")).unwrap().split('`').collect();
+        for command in commands.into_iter().skip(1).step_by(2) {
+            assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
+        }
+        let told = check(&format!("\n[metrics]\nfile = {:?}\n", at("spool/restante.prom")));
+        assert!(told.contains("restante.toml is good"), "{told}");
+    }
 }

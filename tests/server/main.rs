@@ -6,6 +6,7 @@ mod check;
 #[path = "../common/mod.rs"]
 mod common;
 mod confined;
+mod idle;
 mod listeners;
 mod logins;
 mod logs;
@@ -18,3 +19,4 @@ mod service;
 mod service_files;
 mod stop;
 mod users;
+mod words;

@@ -11,7 +11,7 @@ use std::{
 use crate::common::{
     PASSWORD, PASSWORD_MD5, STRICT, Server, Setup,
     client::{Client, deliver},
-    configuration, eventually, home, installed, skip,
+    configuration, eventually, home, installed, skip, write_private,
 };
 
 const BOB: &str = "bob@example.test";
@@ -44,7 +44,7 @@ fn n15_accounts_of_the_course_are_taken_as_they_are_and_can_stay_so() {
     let users = format!(
         "{{\n  \"alice@gmail.com\": {{\"password_hash\": \"{PASSWORD_MD5}\", \"inbox\": \"boite_mail/alice@gmail.com\"}}\n}}\n"
     );
-    fs::write(at("users.json"), &users).unwrap();
+    write_private(&at("users.json"), &users);
     let write = |spool: &str, more: &str| {
         let text = format!(
             "hostname = \"mail.gmail.com\"\ndomains = [\"gmail.com\"]\nspool = {spool:?}\n{more}\n{STRICT}{AT_ONCE}"
@@ -158,7 +158,7 @@ fn n18_marks_in_front_of_text_are_passed_over_and_catch_alls_may_have_a_star() {
     let config = configuration(home.path(), &at("spool"), STRICT);
     fs::write(at("restante.toml"), format!("aliases = \"aliases\"\n{config}")).unwrap();
     let check = || restante(&["check", "--config", "restante.toml"], home.path(), None);
-    fs::write(at("users.json"), "\u{feff}{\"bob@example.test\": {\"password_hash\": \"!\"}}").unwrap();
+    write_private(&at("users.json"), "\u{feff}{\"bob@example.test\": {\"password_hash\": \"!\"}}");
     fs::write(at("aliases"), "\u{feff}*@example.test: bob\n").unwrap();
     let (code, said) = check();
     assert!(code == Some(0) && said.contains("is good; accounts: 1"), "{said}");

@@ -269,7 +269,7 @@ fn o02_a_bad_configuration_changes_nothing_and_check_says_the_same() {
             "another spool",
             "spool = \"",
             "spool = \"/tmp/..",
-            "line 3, column 9: spool: this cannot change while the server runs: it needs a restart",
+            "line 3, column 9: spool: this cannot change while the server runs: run `restante check --config ",
             IsContent,
         ),
         bad(

@@ -249,7 +249,7 @@ fn the_manager_is_told_when_clients_are_served_and_when_they_are_not() {
 
     let _idle = Client::smtp(&server);
     server.signal(Signal::TERM);
-    assert_eq!(manager.told(), "STOPPING=1\nSTATUS=shutting down, 1 connections\n");
+    assert_eq!(manager.told(), "STOPPING=1\nSTATUS=shutting down, 1 connection\n");
     server.wait();
 }
 

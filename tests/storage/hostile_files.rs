@@ -532,6 +532,8 @@ fn x6_no_command_prints_a_hostile_name_as_it_is() {
             &["wait", "--to", BOB, "--spool", &in_spool, "--json"],
             &["wait", "--to", &name, "--spool", &missing, "--timeout", "0s"],
             &["wait", "--to", BOB, "--spool", &missing, "--timeout", "0s", "--subject", &name],
+            &["wait", "--to", BOB, "--spool", &missing, "--timeout", "0s", "--search", &name],
+            &["wait", "--to", BOB, "--spool", &in_spool, "--timeout", "0s", "--search", "no such word"],
             &["wait", "--to", BOB, "--after", &format!("@{missing}")],
             &["wait", "--to", BOB, "--after", &name],
             &["export", &here, "--output", &new],

@@ -1,6 +1,6 @@
 //! mbox files of other programs: their From_ lines, flags, ends, and files that are no mbox at all.
 
-use std::{fs, process::Command};
+use std::{env, fs, path::Path, process::Command};
 
 use crate::{
     common::tools::{Desk, ended},
@@ -64,15 +64,15 @@ fn u02_what_is_no_mbox_is_named_with_what_takes_it() {
     }
     let (_, said) = backend.run(&["import", "bz2", "--gz", "--to", BOB, "--create"], 1);
     assert!(said.contains("leave out --gz"), "{said}");
-    // The commands that the errors name do it.
-    for (command, expected) in [("sed '1i From -' letter", 1), ("tr '\\r' '\\n' < mac", 3)] {
-        let tool = backend.command(&["import", "-", "--to", BOB, "--create"]);
+    // The commands that the errors name do it, as they stand.
+    let program = Path::new(env!("CARGO_BIN_EXE_restante")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), env::var("PATH").unwrap());
+    for (name, code, expected) in [("letter", 1, 1), ("mac", 1, 3), (alice.to_str().unwrap(), 2, 5)] {
+        let (_, said) = backend.run(&["import", name, "--to", BOB, "--create"], code);
+        let command = said.split('`').nth(1).unwrap_or_else(|| panic!("{said}"));
         let mut shell = Command::new("sh");
-        shell
-            .args(["-c", &format!("{command} | \"$0\" \"$@\"")])
-            .arg(tool.get_program())
-            .args(tool.get_args());
-        ended(shell.current_dir(backend.path(".")).output().unwrap(), &[command], 0);
+        shell.args(["-c", command]).env("PATH", &path).current_dir(backend.path("."));
+        ended(shell.output().unwrap(), &[command], 0);
         assert_eq!(subjects(&backend.maildir(BOB)).len(), expected, "{command}");
     }
 }

@@ -15,9 +15,13 @@ use crate::common::home;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 use restante::{
+    message_object::{
+        self, MessageObject,
+        mailpit::{self, Stored},
+    },
     mime::{Content, Limits, Message, Role, address::Address, date::Date, view::View},
     mua::message_view::{MessageView, Summary},
-    printable::is_hidden,
+    printable::{is_hidden, json},
 };
 
 /// Files of the corpus with that ending.
@@ -44,6 +48,73 @@ fn every_message_of_the_corpus_is_read_as_its_answer_says() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let answers = corpus("txt").into_iter().map(|file| file.with_extension("eml"));
     assert_eq!(answers.collect::<BTreeSet<_>>(), messages, "an answer without a message");
+}
+
+/// The answer in JSON is that of the web API and of `restante wait --json`.
+#[test]
+fn messages_of_the_corpus_are_objects_as_their_answers_say() {
+    let answers = corpus("json");
+    assert!(answers.len() >= 12, "{}", answers.len());
+    let mut wrong = Vec::new();
+    for file in &answers {
+        let expected = fs::read_to_string(file).unwrap();
+        let message = fs::read(file.with_extension("eml")).unwrap();
+        let object = MessageObject::parse(&message, &message_object::Limits::default());
+        let stored = Stored { id: "1", received: 1_795_168_805_007, ..Stored::default() };
+        let found = json(&mailpit::Message::new(&object, &stored), true) + "\n";
+        if found != expected && env::var_os("BLESS").is_some() {
+            fs::write(file, &found).unwrap();
+        } else if found != expected {
+            wrong.push(format!("{}\n--- expected\n{expected}--- found\n{found}", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_part_of_the_corpus_is_lost_in_an_object() {
+    let limits = message_object::Limits::default();
+    for file in corpus("eml") {
+        let octets = fs::read(&file).unwrap();
+        let (message, object) =
+            (Message::parse(&octets, &limits.mime), MessageObject::parse(&octets, &limits));
+        let view = View::of(&message);
+        let is_file = |number: &str| {
+            let mut files = object.inline.iter().chain(&object.attachments);
+            files.any(|file| file.part_id == number)
+        };
+        let numbers = message.part_numbers();
+        for (index, part) in message.parts().iter().enumerate() {
+            let place = || format!("{}: part {}", file.display(), numbers[index]);
+            let mut around = std::iter::successors(Some(index), |at| message.parts()[*at].parent);
+            let is_blank = part.is_text() && message.text(part).trim().is_empty();
+            let in_html = part.is_html() && object.html.contains(&message.text(part));
+            assert!(
+                part.content == Content::Multipart
+                    || around.any(|at| is_file(&numbers[at]))
+                    || view.shown.contains(&index)
+                    || in_html
+                    || is_blank,
+                "{}",
+                place()
+            );
+            let content = message_object::part(&octets, &numbers[index], &limits).unwrap();
+            assert_eq!(content.octets, *message.octets(part), "{}", place());
+        }
+        for file in object.inline.iter().chain(&object.attachments) {
+            let content = message_object::part(&octets, &file.part_id, &limits).unwrap();
+            assert_eq!((content.octets.len() as u64, &content.file_name), (file.size, &file.file_name));
+            assert!(!file.file_name.contains(['/', '\\']) && !file.file_name.starts_with('.'), "{file:?}");
+        }
+        let summary = &object.summary;
+        assert_eq!((summary.inline, summary.attachments), (object.inline.len(), object.attachments.len()));
+        assert_eq!(*summary, message_object::Summary::parse(&octets, &limits));
+        assert!(
+            summary.snippet.chars().count() <= 250 && !summary.snippet.contains(is_hidden),
+            "{}",
+            summary.snippet
+        );
+    }
 }
 
 /// A message as a text: its header, its text, and its parts as a tree.

@@ -79,6 +79,124 @@ fn json_has_what_the_sender_was_told() {
     assert_eq!(message["octets"], octets);
 }
 
+/// A message with a file, in HTML too.
+const ORDER: &[u8] = b"From: Shop <shop@example.test>\r\nTo: Bob <bob@example.test>, ann@example.test\r\nSubject: Order 4711\r\n\
+    MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\
+    Content-Type: multipart/alternative; boundary=c\r\n\r\n--c\r\n\r\nPay at https://shop.test/pay?n=4711.\r\n--c\r\n\
+    Content-Type: text/html\r\n\r\n<p><a href=\"https://shop.test/pay?n=4711\">Pay</a>\r\n--c--\r\n--b\r\n\
+    Content-Type: application/pdf; name=bill.pdf\r\nContent-Disposition: attachment\r\nContent-Transfer-Encoding: base64\r\n\r\n\
+    JVBERg==\r\n--b--\r\n";
+
+#[test]
+fn json_has_the_message_as_the_web_api_has_it() {
+    let server = Server::dev();
+    deliver(&server, BOB, ORDER);
+    let (lines, _) = run(&server.spool, &["wait", "--to", BOB, "--json"]);
+    let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    let message = &line["message"];
+    assert_eq!(message["From"], serde_json::json!({ "Name": "Shop", "Address": "shop@example.test" }));
+    assert_eq!(message["To"][0], serde_json::json!({ "Name": "Bob", "Address": "bob@example.test" }));
+    assert_eq!(message["To"][1]["Address"], "ann@example.test");
+    assert_eq!(message["Subject"], "Order 4711");
+    assert_eq!(message["Text"], "Pay at https://shop.test/pay?n=4711.\n");
+    assert_eq!(message["HTML"], "<p><a href=\"https://shop.test/pay?n=4711\">Pay</a>");
+    assert_eq!(message["Links"], serde_json::json!(["https://shop.test/pay?n=4711"]));
+    let file = &message["Attachments"][0];
+    assert_eq!(
+        (&file["FileName"], &file["Size"], &file["PartID"]),
+        (&"bill.pdf".into(), &4.into(), &"2".into())
+    );
+    let names: Vec<_> = message["Headers"].as_array().unwrap().iter().map(|field| &field["Name"]).collect();
+    assert_eq!(names[..3], ["Return-Path", "Delivered-To", "Received"]);
+    assert_eq!(message["Envelope"]["Queued"], line["queued"]);
+    let path = line["path"].as_str().unwrap();
+    assert_eq!(
+        (&message["Path"], &message["Size"]),
+        (&path.into(), &fs::metadata(path).unwrap().len().into())
+    );
+    assert_eq!((&message["Read"], &message["Tags"]), (&false.into(), &serde_json::json!([])));
+    assert!(message["ID"].as_str().unwrap().bytes().all(|b| b.is_ascii_alphanumeric()), "{message}");
+    let created = message["Created"].as_str().unwrap();
+    assert!(created.starts_with("20") && created.ends_with('Z'), "{created}");
+}
+
+#[test]
+fn the_page_for_testers_shows_the_object_as_it_is() {
+    let page = include_str!("../../docs/manual/tester.md");
+    let between = |start: &str, end: &str| {
+        let (_, rest) = page.split_once(start).unwrap();
+        rest.split_once(end).unwrap().0.to_owned()
+    };
+    let shown: serde_json::Value = serde_json::from_str(&between("```json\n", "```")).unwrap();
+    let letter = between("printf '", "' > letter.txt").replace("\\n", "\r\n");
+    let server = Server::dev();
+    let (from, to) = ("shop@example.test", "ann@example.test");
+    let mut client = Client::smtp(&server);
+    client.ask(&format!("MAIL FROM:<{from}>"), "250");
+    client.ask(&format!("RCPT TO:<{to}>"), "250");
+    client.ask("DATA", "354");
+    client.ask(&format!("{letter}."), "250");
+    let (lines, _) = run(&server.spool, &["wait", "--to", to, "--json"]);
+    let mut found: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    hide_what_differs(&mut found, &shown);
+    assert_eq!(found, shown);
+}
+
+/// Replaces each value for which the page has an ellipsis.
+fn hide_what_differs(found: &mut serde_json::Value, shown: &serde_json::Value) {
+    use serde_json::Value;
+    match (found, shown) {
+        (found, Value::String(text)) if text == "…" => *found = text.clone().into(),
+        (Value::Object(found), Value::Object(shown)) => {
+            found.iter_mut().for_each(|(key, value)| hide_what_differs(value, &shown[key]));
+        }
+        (Value::Array(found), Value::Array(shown)) => {
+            found.iter_mut().zip(shown).for_each(|(found, shown)| hide_what_differs(found, shown));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn search_words_find_what_the_web_api_finds() {
+    let server = Server::dev();
+    deliver(&server, BOB, LETTER);
+    deliver(&server, BOB, ORDER);
+    let mut client = Client::pop3(&server, BOB);
+    client.retr(1);
+    client.ask("QUIT", "+OK"); // it is read now
+    for (query, subjects) in [
+        ("from:shop has:attachment \"pay at\"", &["Order 4711"][..]),
+        ("-has:attachment", &["café"]),
+        ("!subject:order", &["café"]),
+        ("is:read", &["café"]),
+        ("bill.pdf larger:300", &["Order 4711"]),
+        ("to:ann", &["Order 4711"]),
+        ("bcc:bob@example.test", &["café"]),
+        ("after:2026-01-01 before:2100", &["café", "Order 4711"]),
+        ("after:2100", &[]),
+        ("letter order", &[]),
+    ] {
+        let words = ["wait", "--to", BOB, "--search", query, "--count", "9", "--timeout", "0", "--json"];
+        let (lines, _) = run(&server.spool, &words);
+        let found: Vec<String> = lines
+            .iter()
+            .map(|line| {
+                serde_json::from_str::<serde_json::Value>(line).unwrap()["subject"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect();
+        assert_eq!(found, subjects, "{query}");
+    }
+    let output =
+        command(&server.spool, &["wait", "--to", BOB, "--search", "x before:soon"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("before:soon: write a date like 2026-11-20"), "{told}");
+}
+
 #[test]
 fn a_mailbox_and_a_spool_that_are_not_there_yet_are_waited_for() {
     let dir = home();
@@ -124,9 +242,13 @@ fn u11_a_wait_in_vain_says_where_it_looked_and_what_is_there() {
         format!("{} (1 message there, 1 of them from before the mark)", begin(BOB))
     );
     deliver(&server, BOB, LETTER);
+    let newest = "\"café\" from zoe@example.test";
     assert_eq!(
         complaint(&["--to", BOB, "--subject", "tea", "--from", "zoe@example.test"]),
-        format!("{} (2 messages there, none matches from=zoe@example.test subject=tea)", begin(BOB))
+        format!(
+            "{} (2 messages there, none matches from=zoe@example.test subject=tea; the newest: {newest}, {newest})",
+            begin(BOB)
+        )
     );
     assert_eq!(
         complaint(&["--to", BOB, "--count", "3"]),
@@ -370,7 +492,7 @@ fn a_purge_beside_a_session_leaves_both_well() {
     session.ask("QUIT", "+OK");
     deliver(&server, BOB, LETTER);
     session_with(&server, BOB, 1).retr(1);
-    assert_eq!(run(&server.spool, &purge).0, ["1 messages deleted"]);
+    assert_eq!(run(&server.spool, &purge).0, ["1 message deleted"]);
     assert_eq!(run(&server.spool, &purge).0, ["0 messages deleted"]);
 }
 
@@ -384,10 +506,10 @@ fn a_purge_takes_the_folders_of_a_mailbox_and_only_what_was_named() {
     }
     deliver(&server, "eve@example.test", LETTER);
     let count = |words: &[&str]| run(&server.spool, &[&["purge", "--yes"], words].concat()).0.remove(0);
-    assert_eq!(count(&["--to", "bob+lists@example.test"]), "1 messages deleted");
+    assert_eq!(count(&["--to", "bob+lists@example.test"]), "1 message deleted");
     assert_eq!(count(&["--to", BOB]), "2 messages deleted");
     assert_eq!(count(&["--to", "nobody@example.test"]), "0 messages deleted");
-    assert_eq!(count(&["--all"]), "1 messages deleted");
+    assert_eq!(count(&["--all"]), "1 message deleted");
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod mime;
 pub mod name;
 pub mod pop3;
 pub mod proxy;
+pub mod search;
 pub mod sizes;
 pub mod smtp;
 pub mod transcript;
@@ -29,6 +30,7 @@ pub const TARGETS: &[Target] = &[
     name::TARGET,
     pop3::TARGET,
     proxy::TARGET,
+    search::TARGET,
     sizes::TARGET,
     smtp::TARGET,
     transcript::TARGET,

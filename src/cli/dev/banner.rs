@@ -12,7 +12,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::printable;
+use crate::{
+    command_hint::{path_word, shell_quoted},
+    printable,
+};
 
 /// The facts that the text tells. Paths are absolute.
 pub(super) struct Banner<'a> {
@@ -39,8 +42,8 @@ impl Banner<'_> {
         let below = |path: &Path| path.strip_prefix(directory).unwrap_or(path).to_owned();
         let spool = below(spool);
         let here =
-            if *spool == *DEFAULT_SPOOL { String::new() } else { format!(" --spool {}", quoted(&spool)) };
-        let mailbox = quoted(&spool.join(DEMO_USER));
+            if *spool == *DEFAULT_SPOOL { String::new() } else { format!(" --spool {}", path_word(&spool)) };
+        let mailbox = path_word(&spool.join(DEMO_USER));
         let mut text = format!(
             r"restante dev: SMTP at {smtp}, POP3 at {pop3}. Every address
 has a mailbox, any password opens it, and nothing leaves this machine.
@@ -63,7 +66,7 @@ Type these in a second terminal, in the same directory:
             text.push_str(&format!("A mail client; a wait, for scripts{watch}:\n  {client}\n  {wait}\n"));
         }
         if let Some(directory) = self.transcripts.map(below) {
-            let word = quoted(&directory);
+            let word = path_word(&directory);
             text.push_str(&match () {
                 () if !cfg!(feature = "tools") => format!("Transcripts of all sessions are below {word}.\n"),
                 () if *directory == *DEFAULT_TRANSCRIPTS => format!("  {restante} watch\n"),
@@ -108,7 +111,7 @@ impl TlsListeners<'_> {
     fn text(&self) -> String {
         let word = |address: SocketAddr| shell_quoted(&address.to_string());
         let url = shell_quoted(&format!("pop3s://{}/1", self.pop3s));
-        let certificate = quoted(self.certificate);
+        let certificate = path_word(self.certificate);
         format!(
             r"  curl {url} -u {DEMO_USER}:any \
     --cacert {certificate}
@@ -129,23 +132,12 @@ pub(super) fn command_word() -> String {
         (Ok(found), Ok(this)) => found == this,
         _ => false,
     };
-    if on_path.is_some_and(is_this) { NAME.into() } else { quoted(&typed) }
+    if on_path.is_some_and(is_this) { NAME.into() } else { path_word(&typed) }
 }
 
 /// The program of this name that a shell would start.
 fn found_on(path: &OsStr) -> Option<PathBuf> {
     env::split_paths(path).map(|directory| directory.join(NAME)).find(|file| file.is_file())
-}
-
-fn quoted(path: &Path) -> String {
-    shell_quoted(&path.to_string_lossy())
-}
-
-/// Quotes one word for a shell command.
-fn shell_quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
-    let quoted = || format!("'{}'", printable::escape_line(word).replace('\'', r"'\''"));
-    if word.chars().all(plain) { word.to_owned() } else { quoted() }
 }
 
 const NAME: &str = "restante";

@@ -145,10 +145,16 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ),
     (
         "wait",
-        &[(
-            "In a test, for the mail that the program under test sends:",
-            "restante wait --to you@example.test --subject 'Your order' --timeout 10s",
-        )],
+        &[
+            (
+                "In a test, for the mail that the program under test sends:",
+                "restante wait --to you@example.test --subject 'Your order' --timeout 10s",
+            ),
+            (
+                "With search words, and with the links and files of the message:",
+                "restante wait --to you@example.test --search 'from:shop has:attachment' --json",
+            ),
+        ],
     ),
     ("watch", &[("Show sessions with explanations:", "restante dev --transcripts &\nrestante watch")]),
     ("user", &[("List the accounts:", "restante user list --config /etc/restante/restante.toml")]),

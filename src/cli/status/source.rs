@@ -9,7 +9,7 @@ use std::{
 use super::summary::staleness;
 use crate::{
     cli::{failure::Failure, output},
-    config::Config,
+    config::{Config, MistakenPlaces},
     metrics::{
         location::{self, MetricsFile, Search},
         reader::MetricsSnapshot,
@@ -38,8 +38,19 @@ pub(super) fn source_of_config(config: &Config) -> Result<(Source, MetricsSnapsh
         Some(file) => named_source(file),
         None => {
             let (mut found, skipped) = readable(location::find(&config.spool, &config.hostname));
-            found.pop().ok_or_else(|| nothing_found(&skipped))
+            // The server may run with the host name that the file had at its start.
+            let of_spool = || source_of_spool(Some(&config.spool)).map_err(|_| nothing_found(&skipped));
+            found.pop().map_or_else(of_spool, Ok)
         }
+    }
+}
+
+/// The server of a configuration with a mistake, and never that of another one.
+pub(super) fn source_of_mistaken_config(path: &Path) -> Option<(Source, MetricsSnapshot)> {
+    let MistakenPlaces { spool, metrics } = MistakenPlaces::read(path)?;
+    match metrics {
+        Some(file) => named_source(&file).ok(),
+        None => source_of_spool(Some(&spool)).ok(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     metrics::{SERVICES, reader::MetricsSnapshot},
-    printable,
+    printable::{self, counted},
 };
 
 /// Two lines with the server's name, its uptime and the age of the metrics.
@@ -82,24 +82,24 @@ fn internal_lines(reading: &MetricsSnapshot) -> Vec<String> {
     let stale: Vec<&str> = files.iter().filter(|(_, stale)| *stale > 0.0).map(|(file, _)| *file).collect();
     let watch = if one("watch") > 0.0 { "inotify" } else { "polling" };
     let mut lines = vec![
-        line("queues", &format!("{}; {} times full", queues.join(", "), one("queue_full_total"))),
+        line("queues", &format!("{}; {} full", queues.join(", "), counted(one("queue_full_total"), "time"))),
         line(
             "index",
             &format!(
-                "{} messages in {} mailboxes, {}; {} scans, {} rechecks",
-                one("index_messages"),
-                one("index_mailboxes"),
+                "{} in {}, {}; {}, {}",
+                counted(one("index_messages"), "message"),
+                counted(one("index_mailboxes"), "mailbox"),
                 size(one("index_bytes")),
-                one("index_walks_total"),
-                one("index_looks_total"),
+                counted(one("index_walks_total"), "scan"),
+                counted(one("index_looks_total"), "recheck"),
             ),
         ),
         line(
             "watch",
             &format!(
-                "{watch}, {} events, {} overflows, {} not watched",
-                one("watch_events_total"),
-                one("watch_overflows_total"),
+                "{watch}, {}, {}, {} not watched",
+                counted(one("watch_events_total"), "event"),
+                counted(one("watch_overflows_total"), "overflow"),
                 one("index_unwatched"),
             ),
         ),
@@ -115,19 +115,19 @@ fn internal_lines(reading: &MetricsSnapshot) -> Vec<String> {
         line(
             "process",
             &format!(
-                "{} of memory, {} of {} descriptors, {:.1}s of CPU, {} panics",
+                "{} of memory, {} of {}, {:.1}s of CPU, {}",
                 size(one("resident_memory_bytes")),
                 one("open_descriptors"),
-                one("max_descriptors"),
+                counted(one("max_descriptors"), "descriptor"),
                 one("cpu_seconds_total"),
-                one("panics_total"),
+                counted(one("panics_total"), "panic"),
             ),
         ),
         line(
             "log, spool",
             &format!(
-                "{} lines, {} dropped; {} free",
-                one("log_lines_total"),
+                "{}, {} dropped; {} free",
+                counted(one("log_lines_total"), "line"),
                 one("log_dropped_total"),
                 size(one("spool_free_bytes")),
             ),

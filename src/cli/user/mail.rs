@@ -9,13 +9,18 @@ use crate::{
         output::{self, Stdout, message_count},
         owner::as_owner_of,
     },
-    config::Config,
+    command_hint::restante,
+    config::{Config, UnknownRecipients},
+    loaded_config,
     maildir::{
         Kind, Spool,
         relocation::{self, Moved},
         usage::usage,
     },
-    proto::request::Mailbox,
+    proto::{
+        request::{AccountDirectory, Lookup, Mailbox},
+        smtp::address::Address,
+    },
 };
 
 /// Refuses an account whose mailbox has the mail of a former one. `otherwise` is the other way of that command to get a
@@ -43,7 +48,8 @@ pub(super) fn refuse_former_mail(
     Err(Failure::Usage(match users.owners_of(mailbox)?.as_slice() {
         [] => format!(
             "{found}, of a former account: add --keep-mail to give the new account that mail, or {otherwise}; \
-             `restante user remove {place} --delete-mail` deletes it"
+             {} deletes it",
+            restante(&["user", "remove", place, "--delete-mail"])
         ),
         owners => format!(
             "{found}, the mailbox of {}: add --keep-mail to share it, or {otherwise}",
@@ -75,13 +81,35 @@ pub(super) fn rename(
     out.line(format_args!(
         "in mail programs, change the user name and the address to {new}; the password is the same"
     ))?;
-    if !keep_address {
-        out.line(format_args!(
-            "mail to {old} is refused now; to take it, add \"addresses\": [{old:?}] to the account in {}",
-            config.accounts.display()
-        ))?;
+    out.line(mail_to_old_name(config, old, new, moved.is_some()))
+}
+
+/// The sentence about mail to the old name of an account, as the files have it now. `can_repeat` tells that the same
+/// rename is accepted again.
+fn mail_to_old_name(config: &Config, old: &str, new: &str, can_repeat: bool) -> String {
+    let file = config.accounts.display();
+    match UserFile::at(&config.accounts).owner_of(old) {
+        Ok(Some(owner)) if owner == new => {
+            return format!("mail to {old} still arrives: it is a further address of {new} in {file}");
+        }
+        Ok(Some(owner)) => return format!("mail to {old} goes to {owner}, which has that address"),
+        _ => {}
     }
-    Ok(())
+    // A mistake in the aliases is told after this, and then they count for nothing.
+    let accounts = loaded_config::account_sources(config).load().ok();
+    let lookup = Address::parse(old).ok().and_then(|old| Some(accounts?.lookup(&old)));
+    if config.unknown_recipients == UnknownRecipients::Create {
+        format!("mail to {old} gets a mailbox of its own, because `unknown_recipients` is \"create\"")
+    } else if matches!(lookup, Some(Lookup::Local(_))) {
+        format!("mail to {old} is taken by an alias now")
+    } else if can_repeat {
+        let again = restante(&["user", "rename", old, new, "--keep-address"]);
+        format!("mail to {old} is refused now; to take it, run {again}")
+    } else {
+        format!(
+            "mail to {old} is refused now; to take it, add \"addresses\": [{old:?}] to the account in {file}"
+        )
+    }
 }
 
 /// Moves a mailbox. A server that runs goes on delivering to the old one until it has read the accounts again.
@@ -156,6 +184,23 @@ pub(super) fn remove_with_mail(
         as_owner_of(&config.spool, delete)?;
     }
     out.line(format_args!("deleted {messages} in {}", place.display()))
+}
+
+/// The words about the mail of an account that is removed without it: where it stays, and the command that deletes it.
+pub(super) fn left_behind(config: &Config, users: &UserFile, name: &str) -> String {
+    let all = users.users().unwrap_or_default();
+    let mailbox = all.iter().find(|(known, _)| known == name).and_then(|(_, account)| account.mailbox(name));
+    let place = |mailbox: &Mailbox| Some(config.spool.join(mailbox.as_str())).filter(|place| exists(place));
+    let Some((mailbox, place)) = mailbox.and_then(|mailbox| place(&mailbox).map(|place| (mailbox, place)))
+    else {
+        return ", which had no mail".into();
+    };
+    let is_shared = users.owners_of(&mailbox).is_ok_and(|owners| owners.len() > 1);
+    if is_shared || accounts::own_mailbox(name) != Some(mailbox) {
+        return format!(", whose mail stays in {}", place.display());
+    }
+    let delete = restante(&["user", "remove", name, "--delete-mail"]);
+    format!(", whose mail stays in {}: {delete} deletes it", place.display())
 }
 
 /// Waits until a server that runs has read the accounts again.

@@ -65,7 +65,7 @@ impl Fixture {
     /// A login with a barrier that is not reached yet.
     fn log_in_without_barrier(&mut self) {
         let (barrier, times) = (self.create_barrier(), self.times());
-        self.registry.login(&self.mailbox, &self.maildir, times, barrier, CLIENT);
+        self.registry.login(&self.mailbox, &self.maildir, (times, true), barrier, CLIENT);
     }
 
     fn log_in(&mut self) {

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{IndexId, IndexJob, Registry};
 use crate::{
+    index::entry::MailboxEntry,
     index::pending_work::{EVENT_GRACE, InFlight, ScanNeed},
     proto::request::Failure,
 };
@@ -33,10 +34,7 @@ impl Registry {
                 self.advance(id);
                 continue;
             }
-            let due = entry
-                .times_mismatch_since
-                .map_or(entry.last_checked + CHECK_INTERVAL, |since| since + EVENT_GRACE);
-            if due <= now && entry.is_current() {
+            if times_check_due(entry) <= now && entry.is_current() {
                 entry.in_flight = Some(InFlight::CheckTimes);
                 self.jobs.push((id, IndexJob::Recheck(Arc::clone(&entry.maildir), Vec::new())));
             }
@@ -44,6 +42,20 @@ impl Registry {
         self.has_times_mismatch = self.entries.values().any(|entry| entry.times_mismatch_since.is_some());
         self.update_metrics();
     }
+
+    /// The time at which [`Registry::tick`] has something to do for a mailbox, as far as is known.
+    pub fn next_check(&self) -> Option<Duration> {
+        let due = |entry: &MailboxEntry| {
+            let end = if entry.is_idle() { entry.last_used + self.idle } else { Duration::MAX };
+            end.min(times_check_due(entry))
+        };
+        self.entries.values().map(due).min()
+    }
+}
+
+/// The time at which the times of the directories are to be compared.
+fn times_check_due(entry: &MailboxEntry) -> Duration {
+    entry.times_mismatch_since.map_or(entry.last_checked + CHECK_INTERVAL, |since| since + EVENT_GRACE)
 }
 
 /// Full-scan interval. If inotify drops one event and reports another in the same directory, the times of the

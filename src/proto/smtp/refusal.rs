@@ -1,6 +1,6 @@
 //! Replies to commands, refusals, and ends of sessions because of a client's errors.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use super::{
     command,
@@ -8,7 +8,9 @@ use super::{
     reply::{self, Reply},
     state::SmtpSession,
 };
-use crate::proto::{Step, buffer::Outbox, event::Event, is_limit_reached, request::Request};
+use crate::proto::{
+    Step, buffer::Outbox, event::Event, is_limit_reached, loggable, protocol::Protocol, request::Request,
+};
 
 /// The result of an accepted command: its reply, or the request whose response decides.
 pub(super) enum CommandOutcome {
@@ -94,16 +96,19 @@ impl SmtpSession {
     }
 
     /// The part of a line that the log may contain. The line may be a password, or a mistyped AUTH with one.
-    /// The log gets the whole of a command without a password, the first word if it may be a command, and
-    /// nothing from a client that has begun AUTH.
-    fn loggable<'a>(&self, line: &'a [u8]) -> &'a [u8] {
-        let (verb, _) = command::split(line);
+    /// The log gets a command as far as its words are known, the first word if it may be a command, and nothing from a
+    /// client that has begun AUTH.
+    fn loggable<'a>(&self, line: &'a [u8]) -> Cow<'a, [u8]> {
+        let (verb, argument) = command::split(line);
         let is_word = (1..=MAX_VERB).contains(&verb.len()) && verb.iter().all(u8::is_ascii_alphabetic);
         match self.config.command(verb) {
-            _ if command::is_auth(verb) => b"AUTH",
-            Some(_) => line,
-            None if is_word && !self.auth_seen => verb,
-            None => b"a line",
+            _ if command::is_auth(verb) => b"AUTH".into(),
+            Some(_) => match loggable::argument(Protocol::Smtp, verb, argument) {
+                Cow::Borrowed(_) => line.into(),
+                Cow::Owned(shown) => [verb, b" ", &shown].concat().into(),
+            },
+            None if is_word && !self.auth_seen => verb.into(),
+            None => b"a line".into(),
         }
     }
 

@@ -23,25 +23,10 @@ pub(crate) struct PartInfo {
 pub(super) fn parts(message: &[u8]) -> Vec<PartInfo> {
     let message = Message::parse(message, &Limits::default());
     let view = View::of(&message);
-    let parts = message.parts();
-    let mut sections: Vec<String> = Vec::with_capacity(parts.len());
-    let mut children = vec![0; parts.len()];
-    let mut shown = vec![false; parts.len()];
+    let mut shown = vec![false; message.parts().len()];
     view.shown.iter().for_each(|&index| shown[index] = true);
-    let mut all = Vec::with_capacity(parts.len());
-    for (part, shown) in parts.iter().zip(shown) {
-        let section = match part.parent {
-            None => "0".into(),
-            Some(parent) => {
-                children[parent] += 1;
-                let number = children[parent];
-                if parent == 0 { number.to_string() } else { format!("{}.{number}", sections[parent]) }
-            }
-        };
-        sections.push(section.clone());
-        all.push(info(&message, part, section, shown));
-    }
-    all
+    let parts = message.parts().iter().zip(message.part_numbers()).zip(shown);
+    parts.map(|((part, section), shown)| info(&message, part, section, shown)).collect()
 }
 
 fn info(message: &Message<'_>, part: &Part, section: String, shown: bool) -> PartInfo {

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     maildir::{Error, Kind, Subdir, message::OPEN_FLAGS, name, size_cache, tmp_cleanup},
+    printable,
     tools::measure::Measure,
 };
 
@@ -72,7 +73,7 @@ impl Checker<'_> {
                 file,
                 Problem::ForeignOwner,
                 detail,
-                Repair::Manual("chown it to the owner of the mailbox"),
+                Repair::Manual("chown it to the owner of the mailbox".into()),
             );
         }
         let mode = stat.st_mode & 0o7777;
@@ -84,7 +85,7 @@ impl Checker<'_> {
         let repair = if stat.st_uid == uid {
             Repair::Mode((mode | needed) & !0o007)
         } else {
-            Repair::Manual("check its owner first")
+            Repair::Manual("check its owner first".into())
         };
         if mode & 0o007 != 0 {
             let detail = format!("mode {mode:04o} gives access to every user");
@@ -109,7 +110,7 @@ impl Checker<'_> {
             }
             Err(error) if error.kind() == Kind::Gone => {}
             Err(error) => {
-                let advice = Repair::Manual("move it away: it is a cache");
+                let advice = Repair::Manual("move it away: it is a cache".into());
                 self.report(file, Problem::CorruptSizeCache, error.to_string(), advice);
             }
         }
@@ -139,7 +140,7 @@ impl Checker<'_> {
                 let file = (Dir::Root, name, stat.st_ino);
                 let detail = "a folder must be a directory of the mailbox itself, like .Archive.2026".into();
                 let advice = "rename it so that it is a folder of the mailbox";
-                self.report(file, Problem::NestedFolder, detail, Repair::Manual(advice));
+                self.report(file, Problem::NestedFolder, detail, Repair::Manual(advice.into()));
             }
         }
         Ok(())
@@ -164,7 +165,7 @@ impl Checker<'_> {
         };
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             let detail = format!("it is a {}", kind(&stat));
-            let repair = Repair::Manual("put a directory in its place");
+            let repair = Repair::Manual("put a directory in its place".into());
             self.report((Dir::Root, &c_name, stat.st_ino), Problem::NotADirectory, detail, repair);
             return Ok(());
         }
@@ -191,12 +192,13 @@ impl Checker<'_> {
         let file = (dir, name, stat.st_ino);
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             let detail = format!("it is a {}", kind(stat));
-            self.report(file, Problem::NotAFile, detail, Repair::Manual("move it out of the mailbox"));
+            self.report(file, Problem::NotAFile, detail, Repair::Manual("move it out of the mailbox".into()));
             return;
         }
         if dir == Dir::Tmp {
             if tmp_cleanup::is_stale(stat, self.now, self.age) {
-                let detail = format!("it was not written to for {} hours", self.age.as_secs() / 3600);
+                let hours = printable::counted(self.age.as_secs() / 3600, "hour");
+                let detail = format!("it was not written to for {hours}");
                 self.report(file, Problem::StaleTmp, detail, Repair::Remove);
             }
             return;
@@ -207,7 +209,7 @@ impl Checker<'_> {
                 file,
                 Problem::HiddenFile,
                 "its name begins with a dot".into(),
-                Repair::Manual(advice),
+                Repair::Manual(advice.into()),
             );
             return;
         }
@@ -219,7 +221,7 @@ impl Checker<'_> {
             Ok(measure) => self.check_message(file, &measure),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
-                let repair = Repair::Manual("check its permissions and the disk");
+                let repair = Repair::Manual("check its permissions and the disk".into());
                 self.report(file, Problem::Unreadable, error.to_string(), repair);
             }
         }
@@ -227,7 +229,7 @@ impl Checker<'_> {
 
     fn check_message(&mut self, file: (Dir, &CStr, u64), measure: &Measure) {
         if measure.bytes == 0 {
-            let advice = Repair::Manual("look for it in a backup, then remove it");
+            let advice = Repair::Manual("look for it in a backup, then remove it".into());
             self.report(file, Problem::EmptyFile, "it has 0 octets".into(), advice);
         }
         let place = if file.0 == Dir::New { Subdir::New } else { Subdir::Cur };
@@ -238,8 +240,10 @@ impl Checker<'_> {
                 Problem::UnsortedFlags if name::flags(&right).is_sorted_by(|a, b| a < b) => {
                     Repair::Rename(right.clone())
                 }
-                Problem::FlagsInNew => Repair::Manual("nothing to do: a mail reader will move it to cur/"),
-                _ => Repair::Manual("rename it while no program has the mailbox open"),
+                Problem::FlagsInNew => {
+                    Repair::Manual("nothing to do: a mail reader will move it to cur/".into())
+                }
+                _ => Repair::Manual("rename it while no program has the mailbox open".into()),
             };
             self.report(file, problem, detail, repair);
         }
@@ -273,7 +277,12 @@ impl Checker<'_> {
                         "compare the two; remove one, or give it a new name",
                     )
                 };
-                self.report((*dir, name, *inode), Problem::DuplicateIdentity, detail, Repair::Manual(advice));
+                self.report(
+                    (*dir, name, *inode),
+                    Problem::DuplicateIdentity,
+                    detail,
+                    Repair::Manual(advice.into()),
+                );
             }
         }
     }

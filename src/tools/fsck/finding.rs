@@ -1,12 +1,13 @@
 //! A problem of one file or directory, and its repair.
 
 use std::{
+    borrow::Cow,
     ffi::CString,
     path::{Path, PathBuf},
 };
 
 use super::problem::Problem;
-use crate::maildir::Error;
+use crate::{maildir::Error, printable};
 
 /// A problem of one file or directory.
 #[derive(Debug, Clone)]
@@ -23,7 +24,7 @@ pub(crate) struct Finding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Repair {
     /// No safe repair; the advice for a person.
-    Manual(&'static str),
+    Manual(Cow<'static, str>),
     /// Rename the file in its directory.
     Rename(Vec<u8>),
     /// Remove the file, which is not mail.
@@ -79,7 +80,18 @@ impl Finding {
             path: path.to_owned(),
             problem: Problem::ClosedToOwner,
             detail: error.to_string(),
-            repair: Repair::Manual("check its owner and its mode"),
+            repair: Repair::Manual("check its owner and its mode".into()),
+            file: FileRef { dir: Dir::Root, name: CString::default(), inode: 0 },
+        }
+    }
+
+    /// The finding for a mailbox with mail that no account has. `ways` is the advice.
+    pub(crate) fn without_account(path: &Path, messages: u64, ways: String) -> Self {
+        Self {
+            path: path.to_owned(),
+            problem: Problem::WithoutAccount,
+            detail: format!("{}, and no account has this mailbox", printable::counted(messages, "message")),
+            repair: Repair::Manual(ways.into()),
             file: FileRef { dir: Dir::Root, name: CString::default(), inode: 0 },
         }
     }
@@ -87,7 +99,7 @@ impl Finding {
     /// The repair that `--fix` would make, or the advice for a person.
     pub(crate) fn advice(&self) -> String {
         match &self.repair {
-            Repair::Manual(advice) => (*advice).to_owned(),
+            Repair::Manual(advice) => advice.clone().into_owned(),
             Repair::Rename(name) => format!("--fix renames it to {}", shown(name)),
             Repair::Remove => "--fix removes it".into(),
             Repair::Mode(mode) => format!("--fix sets its mode to {mode:04o}"),

@@ -3,6 +3,7 @@
 use super::{finding::shown, problem::Problem};
 use crate::{
     maildir::{Subdir, name},
+    printable::counted,
     tools::measure::Measure,
 };
 
@@ -14,15 +15,17 @@ pub(crate) fn check(place: Subdir, file: &[u8], measure: &Measure) -> (Vec<(Prob
     let (base, rest) = file.split_at(info.unwrap_or(file.len()));
     let mut corrected = base.to_vec();
     if let Some(number) = number_in_name(base, b'S').filter(|number| *number != measure.bytes) {
-        let detail = format!("the name says S={number}, the file has {} octets", measure.bytes);
+        let detail = format!("the name says S={number}, the file has {}", counted(measure.bytes, "octet"));
         problems.push((Problem::WrongNameSize, detail));
         corrected = with_number(&corrected, b'S', measure.bytes);
     }
     // Dovecot does not count the line end added after the last line; restante does.
     let octets = [measure.octets, measure.virtual_size()];
     if let Some(number) = number_in_name(base, b'W').filter(|number| !octets.contains(number)) {
-        let detail =
-            format!("the name says W={number}, the message has {} octets on the wire", measure.octets);
+        let detail = format!(
+            "the name says W={number}, the message has {} on the wire",
+            counted(measure.octets, "octet")
+        );
         problems.push((Problem::WrongNameWireSize, detail));
         corrected = with_number(&corrected, b'W', measure.virtual_size());
     }

@@ -43,6 +43,8 @@ pub(crate) enum Problem {
     CorruptSizeCache,
     /// A Maildir inside a folder, or one whose name does not begin with a dot: no Maildir++ folder.
     NestedFolder,
+    /// A mailbox with mail that no account has.
+    WithoutAccount,
 }
 
 impl Problem {
@@ -56,9 +58,10 @@ impl Problem {
         self.row().1
     }
 
-    /// True if `fsck` reports the problem as a note, because mail readers themselves cause it and cope with it.
+    /// True if `fsck` reports the problem as a note: mail readers themselves cause it and cope with it, or the operator
+    /// may have meant it.
     pub(crate) fn is_allowed(self) -> bool {
-        self == Self::FlagsInNew
+        matches!(self, Self::FlagsInNew | Self::WithoutAccount)
     }
 
     fn row(self) -> (&'static str, &'static str) {
@@ -128,6 +131,9 @@ impl Problem {
             ),
             Self::CorruptSizeCache => {
                 ("broken-sizes", "restante (only reads the messages again at the next start)")
+            }
+            Self::WithoutAccount => {
+                ("no-account", "its reader: no login opens the mailbox; other programs may read it")
             }
             Self::NestedFolder => {
                 ("nested-folder", "Maildir++ readers (Dovecot, Courier, restante) do not see it")

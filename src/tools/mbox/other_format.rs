@@ -65,14 +65,15 @@ impl OtherFormat {
         }
     }
 
-    /// The next step for the file with that name; `-` is standard input.
-    pub fn advice(&self, file: &str) -> String {
+    /// The next step for the file with that name, quoted for a shell; `-` is standard input. `import` is the command that
+    /// imports standard input in the same way.
+    pub fn advice(&self, file: &str, import: &str) -> String {
         match self.advice {
             Advice::Gzip => "add --gz".into(),
             Advice::Command(command) if file == "-" => {
                 format!("put `{}` before the pipe to this command", command.trim_end_matches(" <"))
             }
-            Advice::Command(command) => format!("{command} {file} | restante import - ..."),
+            Advice::Command(command) => format!("`{command} {file} | {import}`"),
             Advice::Text(text) => text.into(),
         }
     }
@@ -149,8 +150,12 @@ mod tests {
             (b"hello\n", "its first line is \"hello\"", ""),
         ] {
             let found = OtherFormat::of(first);
-            assert!(found.to_string().contains(reason) && found.advice("in").contains(advice), "{found:?}");
+            assert!(
+                found.to_string().contains(reason)
+                    && found.advice("in", "restante import -").contains(advice),
+                "{found:?}"
+            );
         }
-        assert_eq!(OtherFormat::of(b"BZh9").advice("-"), "put `bzcat` before the pipe to this command");
+        assert_eq!(OtherFormat::of(b"BZh9").advice("-", ""), "put `bzcat` before the pipe to this command");
     }
 }

@@ -194,7 +194,7 @@ impl Player {
         while self.client.wants_write() && !self.closed {
             self.client.write_tls(&mut self.socket).map_err(|e| e.to_string())?;
         }
-        self.conn.set_readiness(true, true);
+        self.conn.set_readiness(true, true, true);
         self.conn.pump(&mut self.script, now(BEGIN), &Limits::default(), &mut [0; 4096]);
         match self.client.read_tls(&mut self.socket) {
             Ok(0) => self.closed = true,

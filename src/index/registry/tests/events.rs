@@ -10,7 +10,7 @@ fn mailbox_in_two_sessions() -> Fixture {
     backend.settle();
     let times = backend.times();
     let barrier = backend.create_barrier();
-    backend.registry.login(&backend.mailbox, &backend.maildir, times, barrier, OTHER);
+    backend.registry.login(&backend.mailbox, &backend.maildir, (times, true), barrier, OTHER);
     backend.registry.barrier_reached(backend.barriers);
     backend.registry.apply_events();
     let served = |output: &Output| matches!(output, Output::Served(OTHER, _));

@@ -105,3 +105,33 @@ fn times_so_young_that_another_change_may_hide_behind_them_are_taken_for_changed
     let Output::Scan(_, load) = backend.output() else { panic!() };
     assert_eq!(load.skip_if_times, None);
 }
+
+#[test]
+fn a_settled_mailbox_needs_no_barrier_until_its_directories_change_or_events_are_lost() {
+    let mut backend = open_mailbox();
+    let log_in = |backend: &mut Fixture, racy: bool, barrier: Option<u64>| {
+        let times = backend.times();
+        backend.registry.login(&backend.mailbox, &backend.maildir, (times, racy), barrier, CLIENT);
+    };
+    let settled = |backend: &Fixture| backend.registry.settled_times(&backend.mailbox);
+    for (racy, expected) in [(true, false), (false, true)] {
+        let barrier = backend.create_barrier();
+        log_in(&mut backend, racy, barrier);
+        backend.settle();
+        assert_eq!(settled(&backend), None, "the barrier is not reached yet");
+        backend.reach_barriers();
+        assert_eq!(backend.settle().served, served(&["1.a"]));
+        assert_eq!(settled(&backend).is_some(), expected, "a later change may leave the same times: {racy}");
+    }
+    assert_eq!(settled(&backend), Some(backend.times()));
+    log_in(&mut backend, false, None);
+    assert_eq!(backend.settle().served, served(&["1.a"]));
+    // A name that was reported meanwhile is rechecked first.
+    backend.put("new/2.b");
+    backend.report_changed("new/2.b");
+    log_in(&mut backend, false, None);
+    assert_eq!(backend.outputs().iter().filter(|o| matches!(o, Output::Served(..))).count(), 0);
+    assert_ne!(settled(&backend), Some(backend.times()), "the next login needs a barrier");
+    backend.registry.events_lost();
+    assert_eq!(settled(&backend), None);
+}

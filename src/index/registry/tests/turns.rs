@@ -179,7 +179,7 @@ fn r13_a_mailbox_that_always_has_work_holds_up_no_other() {
     let other = Mailbox::named("carol").unwrap();
     let maildir = Arc::new(backend.spool.open_or_create_maildir("carol").unwrap());
     let times = scan::dir_times(&maildir).unwrap();
-    backend.registry.login(&other, &maildir, times, None, ConnId(8));
+    backend.registry.login(&other, &maildir, (times, true), None, ConnId(8));
     let walk = backend.outputs().into_iter().find_map(|order| match order {
         Output::Scan(id, load) => Some((id, load)),
         _ => None,

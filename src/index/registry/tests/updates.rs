@@ -310,7 +310,7 @@ fn what_happens_under_a_walk_is_not_lost() {
 fn a_reader_that_ends_while_another_session_deletes_begins_no_scan() {
     let mut backend = session();
     let (times, barrier, reader) = (backend.times(), backend.create_barrier(), ConnId(8));
-    backend.registry.login(&backend.mailbox, &backend.maildir, times, barrier, reader);
+    backend.registry.login(&backend.mailbox, &backend.maildir, (times, true), barrier, reader);
     backend.reach_barriers();
     let [Output::Served(_, _)] = &backend.outputs()[..] else { panic!("the reader is not served") };
     backend.update(1);

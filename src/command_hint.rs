@@ -1,0 +1,82 @@
+//! The commands that messages tell their reader to type.
+//!
+//! The rule: a command works as it is printed. It repeats the option that has selected the configuration or the spool of
+//! this process, and quotes what a shell would change.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use crate::printable;
+
+/// The option that selects what a process works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// `--config`, or the variable that stands for it.
+    Config,
+    /// `--spool`, or the directory that a command takes without it.
+    #[cfg(any(test, feature = "tools"))]
+    Spool,
+}
+
+/// The option of this process, with its value. Without one, commands find their configuration by themselves.
+static SELECTED: OnceLock<(Place, PathBuf)> = OnceLock::new();
+
+/// Makes every command that is printed from now on repeat that option. The first call of a process counts.
+pub(crate) fn repeat(place: Place, path: &Path) {
+    let _ = SELECTED.set((place, path.to_owned())); // only a command line with two of them would set it twice
+}
+
+/// A command of this program in backticks, with the option that selects the same configuration or spool.
+pub(crate) fn restante(words: &[&str]) -> String {
+    format!("`{}`", pipe_end(words))
+}
+
+/// The same without backticks, for the end of a pipe.
+pub(crate) fn pipe_end(words: &[&str]) -> String {
+    command(words, SELECTED.get())
+}
+
+fn command(words: &[&str], selected: Option<&(Place, PathBuf)>) -> String {
+    let mut command = "restante".to_owned();
+    let option = selected.map(|(place, path)| {
+        (if *place == Place::Config { "--config" } else { "--spool" }, path.to_string_lossy())
+    });
+    let option = option.iter().flat_map(|(option, path)| [*option, path.as_ref()]);
+    for word in words.iter().copied().chain(option) {
+        command.push(' ');
+        command.push_str(&shell_quoted(word));
+    }
+    command
+}
+
+/// Quotes a path for a shell command.
+pub(crate) fn path_word(path: &Path) -> String {
+    shell_quoted(&path.to_string_lossy())
+}
+
+/// Quotes one word for a shell command.
+pub(crate) fn shell_quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
+    let quoted = || format!("'{}'", printable::escape_line(word).replace('\'', r"'\''"));
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { quoted() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn n38_a_command_repeats_the_selected_place_and_is_quoted_for_a_shell() {
+        let words = &["user", "remove", "o'neil@example.test", "--delete-mail"];
+        for (selected, end) in [
+            (None, ""),
+            (Some((Place::Config, "/etc/x.toml".into())), " --config /etc/x.toml"),
+            (Some((Place::Spool, "my spool".into())), " --spool 'my spool'"),
+        ] {
+            let expected = format!(r"restante user remove 'o'\''neil@example.test' --delete-mail{end}");
+            assert_eq!(command(words, selected.as_ref()), expected);
+        }
+    }
+}

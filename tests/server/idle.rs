@@ -1,0 +1,99 @@
+//! A server without clients sleeps, and so does each of its threads: a machine that runs on a battery, or has a thousand other
+//! servers, is not woken.
+//!
+//! Two things may wake it, and are not in this test. The watchdog of a service manager wants a message at its interval. The
+//! file of metrics is a sign of life, by which a monitor sees that the server does not hang: `metrics.interval` says how often
+//! it is written. Where inotify cannot report the changes of the files of accounts and certificates, as on a file server, the
+//! server must look at them; and open mailboxes without a watch are compared every minute.
+
+use std::{
+    collections::BTreeMap,
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use rustix::fs::statfs;
+
+use crate::common::{
+    STRICT, Server, Setup,
+    client::{Client, deliver},
+    skip,
+};
+
+const ALICE: &str = "alice@example.test";
+/// Nothing may happen for this long: the server looks whether its spool is in its place every 20 seconds.
+const QUIET: Duration = Duration::from_secs(10);
+/// After traffic, a server does its last work within this time.
+const RESTLESS: Duration = Duration::from_secs(40);
+
+/// How often each thread has run, by its number.
+fn switches(server: &Server) -> BTreeMap<String, (String, u64)> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+    let of_thread = |task: std::path::PathBuf| {
+        let status = fs::read_to_string(task.join("status")).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+            line.trim_start_matches(':').trim().to_owned()
+        };
+        let number = |name: &str| field(name).parse::<u64>().unwrap_or(0);
+        let runs = number("voluntary_ctxt_switches") + number("nonvoluntary_ctxt_switches");
+        (task.file_name().unwrap().to_string_lossy().into_owned(), (field("Name"), runs))
+    };
+    tasks.map(|task| of_thread(task.unwrap().path())).collect()
+}
+
+/// The names of the threads that wake up in some quiet seconds, and how often.
+fn wakes(server: &Server) -> Vec<String> {
+    let before = switches(server);
+    thread::sleep(QUIET);
+    let woken = |(number, (name, runs)): (String, (String, u64))| {
+        let more = runs - before.get(&number).map_or(0, |(_, before)| *before);
+        (more > 0).then(|| format!("{name}: {more}"))
+    };
+    switches(server).into_iter().filter_map(woken).collect()
+}
+
+/// Whether the kernel reports changes on the file system of the tests: the list is that of `src/local_fs.rs`.
+fn reports_changes(server: &Server) -> bool {
+    let kind = statfs(server.home.path()).unwrap().f_type as u64 & 0xffff_ffff;
+    [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x2fc1_2fc1, 0xca45_1a4e, 0x0102_1994].contains(&kind)
+}
+
+#[test]
+fn x10_a_server_without_traffic_sleeps_for_ten_seconds_and_longer() {
+    let test = "x10_a_server_without_traffic_sleeps_for_ten_seconds_and_longer";
+    let config = format!("{STRICT}\n[metrics]\ninterval = \"1h\"\n");
+    let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
+    if !reports_changes(&server) {
+        return skip(test, "inotify does not report all changes on the file system of the tests");
+    }
+    deliver(&server, ALICE, b"Subject: x\r\n\r\n");
+    // A client that is silent wakes nobody either, before its time is over.
+    let mut silent = Client::pop3(&server, ALICE);
+    let began = Instant::now();
+    loop {
+        let woken = wakes(&server);
+        if woken.is_empty() {
+            break;
+        }
+        assert!(began.elapsed() < RESTLESS, "threads that woke up in {QUIET:?}: {woken:?}");
+    }
+    silent.ask("STAT", "+OK 1 ");
+}
+
+#[test]
+fn x10_accounts_that_change_are_read_at_once_after_a_long_sleep() {
+    let config = format!("{STRICT}\n[limits]\nauth.reload_interval = \"40s\"\n");
+    let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
+    if !reports_changes(&server) {
+        let test = "x10_accounts_that_change_are_read_at_once_after_a_long_sleep";
+        return skip(test, "inotify does not report all changes on the file system of the tests");
+    }
+    let users = server.home.path().join("users.json");
+    let text = fs::read_to_string(&users).unwrap();
+    let new = users.with_extension("new");
+    fs::write(&new, text.replace("alice", "carol")).unwrap();
+    fs::rename(new, &users).unwrap();
+    // Within the patience of the tests, which is shorter than the interval.
+    server.tells("accounts reloaded: 1");
+}
