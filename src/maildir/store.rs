@@ -26,8 +26,9 @@ use super::{
     fault_points::fault_point,
     folder_name::is_same_but_for_case,
     sync_phase::{SyncPart, is_sync_skipped},
+    unnamed_file::{self, EXT4, XFS},
 };
-use crate::deferred_drop::DeferredFd;
+use crate::{deferred_drop::DeferredFd, local_fs::is_one_of};
 
 /// The directory that holds the mailboxes.
 #[derive(Debug)]
@@ -163,8 +164,13 @@ impl Spool {
 
     /// Whether one sync of the whole file system is known to make files and names durable here, or to fail.
     pub fn syncfs_is_reliable(&self) -> bool {
-        let is_known = |stat: fs::StatFs| [EXT4, XFS].contains(&(stat.f_type as u64 & 0xffff_ffff));
-        fs::fstatfs(&self.dir).is_ok_and(is_known) && syncfs_reports_errors(uname().release().to_bytes())
+        is_one_of(&self.dir, &[EXT4, XFS]) && syncfs_reports_errors(uname().release().to_bytes())
+    }
+
+    /// Whether a message can be written without a name on the spool's file system, and get its first one durably in a
+    /// mailbox.
+    pub fn has_unnamed_files(&self) -> bool {
+        unnamed_file::are_safe(&self.dir)
     }
 
     /// Syncs the whole file system that holds the spool, for the sake of one part of the messages.
@@ -400,9 +406,6 @@ fn syncfs_reports_errors(release: &[u8]) -> bool {
 const WRITEBACK_SECS: u64 = 120;
 /// The empty file that marks a folder (Maildir++).
 pub(super) const FOLDER_MARK: &str = "maildirfolder";
-/// The `statfs` types of file systems whose `syncfs` was measured and power-cut (linux/magic.h).
-const EXT4: u64 = 0xef53;
-const XFS: u64 = 0x5846_5342;
 
 #[cfg(test)]
 mod tests {

@@ -18,6 +18,7 @@ use landlock::{
 
 use crate::{
     config::{Config, Destination, UnknownRecipients},
+    maildir::EXT4_STATES,
     metrics::location,
     net::endpoint::Endpoint,
 };
@@ -35,6 +36,8 @@ pub enum Access {
     Device,
     /// Read the kernel's information about this process.
     Proc,
+    /// Read the kernel's information about file systems.
+    Sys,
     /// Read files and list directories.
     Read,
 }
@@ -48,7 +51,7 @@ impl Access {
             Self::Replace => make_bitflags!(AccessFs::{WriteFile | Truncate | MakeReg | RemoveFile}),
             Self::Socket => make_bitflags!(AccessFs::{MakeSock | RemoveFile}),
             Self::Device => make_bitflags!(AccessFs::{ReadFile | WriteFile}),
-            Self::Read | Self::Proc => make_bitflags!(AccessFs::{ReadFile | ReadDir}),
+            Self::Read | Self::Proc | Self::Sys => make_bitflags!(AccessFs::{ReadFile | ReadDir}),
         }
     }
 }
@@ -71,6 +74,7 @@ impl AccessRules {
         rules.allow(Access::Mail, &config.spool);
         rules.allow(Access::Device, Path::new("/dev/null")); // libraries rely on it
         rules.allow(Access::Proc, Path::new("/proc/self")); // memory and descriptor figures
+        rules.allow(Access::Sys, Path::new(EXT4_STATES)); // whether the spool's file system has a journal
         if config.unknown_recipients == UnknownRecipients::Reject {
             if config.upgrade_hashes {
                 rules.allow_rewrite(&config.accounts);

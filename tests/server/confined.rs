@@ -6,15 +6,18 @@ use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
 use rustix::process::Signal;
 
 use crate::common::{
-    self, PASSWORD, PASSWORD_MD5, PATIENCE, STRICT, Server, Setup, client::Client, configuration, eventually,
-    home, skip, write_private,
+    self, PASSWORD, PASSWORD_MD5, PATIENCE, STRICT, Server, Setup,
+    client::Client,
+    configuration, eventually, home,
+    inject::{Fault, can_inject},
+    memory, skip, write_private,
 };
 
 /// A user that every Linux has, and whose mail is nobody else's.
@@ -60,9 +63,13 @@ fn can_become_somebody_else(test: &str) -> bool {
 }
 
 fn started_as_root(wrapper: &[&str], user: &str) -> Server {
+    started_as_root_on(None, wrapper, user)
+}
+
+fn started_as_root_on(spool: Option<PathBuf>, wrapper: &[&str], user: &str) -> Server {
     let config = format!("user = {user:?}\n{STRICT}\n[limits]\nauth.failure_delay = \"0s\"\n");
     let users = &["bob@example.test"];
-    Setup { wrapper, config: Some(&config), users, ..Setup::default() }.start()
+    Setup { wrapper, config: Some(&config), users, spool, ..Setup::default() }.start()
 }
 
 #[test]
@@ -97,6 +104,30 @@ fn o09_root_is_left_for_good_with_its_groups_and_rights() {
         let file = &server.maildir("bob@example.test").files("new")[0];
         assert_eq!(fs::metadata(file).unwrap().uid(), NOBODY);
         Client::pop3(&server, "bob@example.test").ask("STAT", "+OK 1 ");
+    }
+}
+
+#[test]
+fn o09_a_file_without_a_name_gets_one_in_the_sandbox_of_another_user() {
+    let test = "o09_a_file_without_a_name_gets_one_in_the_sandbox_of_another_user";
+    if can_become_somebody_else(test) && can_inject(test) {
+        let memory = memory();
+        let spool = memory.path().join("spool");
+        fs::create_dir(&spool).unwrap();
+        for directory in [memory.path(), &spool] {
+            chown(directory, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let server = started_as_root_on(Some(spool), &["sh", "-c", AS_ROOT, "sh"], "nobody");
+        Client::smtp(&server).deliver(&["bob@example.test"], b"Subject: x\r\n\r\nmail\r\n");
+        // In the way of this kernel, and in that of older ones.
+        for calls in ["linkat", "linkat:error=ENOENT:when=1"] {
+            let trace = Fault::new(calls).of("committer").traced(&server, || {
+                let reply = Client::smtp(&server).deliver(&["bob@example.test"], b"Subject: x\r\n\r\n");
+                assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
+            });
+            assert!(trace.contains("/new>, \"") && trace.trim_end().ends_with("= 0"), "{trace}");
+        }
+        assert!(!server.log().contains("linkat gives an open file no name"), "{}", server.log());
     }
 }
 

@@ -364,7 +364,7 @@ impl MessageSink for Import<'_> {
                 String::from_utf8_lossy(&state.file_name(&tmp_file.final_name(octets.total()))).into_owned();
             let seen = state.subdir() == Subdir::Cur;
             self.deleted += u64::from(state.is_deleted());
-            let unfinished = tmp_file.tmp_name().to_owned();
+            let unfinished = tmp_file.tmp_name();
             self.batch.push(CompletedMessage { tmp_file, listed: BatchEntry { at, unfinished, name, seen } });
         }
         let octets: u64 = self.batch.iter().map(|ready| ready.tmp_file.bytes()).sum();
