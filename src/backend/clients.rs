@@ -18,9 +18,10 @@ pub(super) struct Client {
     /// The client's address, for the throttling of logins.
     pub(super) peer: IpAddr,
     response_state: ResponseState,
-    pub(super) inbound: Option<Inbound>,
+    // Boxed, as the mailbox is: an idle session has neither, and there are thousands of idle sessions.
+    pub(super) inbound: Option<Box<Inbound>>,
     /// The mailbox that the session has open or is opening.
-    pub(super) maildrop: Option<OpenMaildrop>,
+    pub(super) maildrop: Option<Box<OpenMaildrop>>,
     /// The message that a session of the web API reads, between two pieces of it.
     pub(super) reading: Option<Box<ReadMessage>>,
     /// Changes in the spool for the transcript of the session.

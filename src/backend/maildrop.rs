@@ -167,7 +167,8 @@ impl Maildrops {
             }
             Access::ReadOnly => self.readers += 1,
         }
-        client.maildrop = Some(OpenMaildrop { mailbox: mailbox.clone(), access, since: now, files: None });
+        let opening = OpenMaildrop { mailbox: mailbox.clone(), access, since: now, files: None };
+        client.maildrop = Some(Box::new(opening));
         let settled_times = index.settled_times(&mailbox);
         let known = index.maildir(&mailbox).map(|maildir| KnownMaildir { maildir, settled_times });
         effects.run(Job::Open { conn: id, mailbox, access, known });
@@ -214,7 +215,7 @@ impl Maildrops {
         index: &mut Registry,
         effects: &mut Effects,
     ) {
-        let Some(OpenMaildrop { mailbox, files: Some(files), .. }) = &mut client.maildrop else {
+        let Some(OpenMaildrop { mailbox, files: Some(files), .. }) = client.maildrop.as_deref_mut() else {
             return effects.fail(id, Failure::TempFail);
         };
         if delete.is_empty() && seen.is_empty() {
@@ -299,7 +300,7 @@ impl Maildrops {
                 effects.respond(id, Response::Chunk { bytes, last });
             }
             Err(failure) => {
-                if let Some(OpenMaildrop { mailbox, files: Some(files), .. }) = &client.maildrop
+                if let Some(OpenMaildrop { mailbox, files: Some(files), .. }) = client.maildrop.as_deref()
                     && let Some(wanted) = files.snapshot.message_ref(message)
                 {
                     index.recheck_message(mailbox, wanted.subdir, wanted.name);
@@ -320,7 +321,7 @@ impl Maildrops {
         quotas: &mut QuotaCache,
         effects: &mut Effects,
     ) {
-        if let Some(OpenMaildrop { mailbox, files: Some(files), .. }) = &client.maildrop {
+        if let Some(OpenMaildrop { mailbox, files: Some(files), .. }) = client.maildrop.as_deref() {
             // If the worker reported no changes, a full scan follows at the end of the session.
             if let Some(done) = done {
                 index.session_updated(mailbox, files.maildir.id(), (id, done));
@@ -344,7 +345,8 @@ impl Maildrops {
         index: &mut Registry,
         effects: &mut Effects,
     ) {
-        let Some(OpenMaildrop { mailbox, access, files, .. }) = client.maildrop.take() else { return };
+        let Some(maildrop) = client.maildrop.take() else { return };
+        let OpenMaildrop { mailbox, access, files, .. } = *maildrop;
         self.opening -= usize::from(files.is_none());
         let was_open = files.is_some();
         if let Some(OpenFiles { reading, lock, .. }) = files {

@@ -154,7 +154,7 @@ impl Receiver {
         }
         self.discard_body(id, client);
         self.bodies.begin(id);
-        client.inbound = Some(Inbound::Receiving(None));
+        client.inbound = Some(Box::new(Inbound::Receiving(None)));
         self.inbound += 1;
         METRICS.bodies.set(self.inbound as u64);
         Response::Done
@@ -168,7 +168,7 @@ impl Receiver {
         (mailboxes, bytes): (Vec<Mailbox>, Vec<u8>),
         effects: &mut Effects,
     ) {
-        let Some(Inbound::Receiving(spilled)) = &mut client.inbound else {
+        let Some(Inbound::Receiving(spilled)) = client.inbound.as_deref_mut() else {
             return effects.fail(id, Failure::TempFail);
         };
         if !self.bodies.reserve_file(id, self.orphaned_files()) {
@@ -193,7 +193,7 @@ impl Receiver {
         (Envelope { to, sent_copy_for: sent, .. }, bytes, partial_ok): (Envelope, Vec<u8>, bool),
         cx: &mut Context<'_>,
     ) {
-        let Some(Inbound::Receiving(spilled)) = &mut client.inbound else {
+        let Some(Inbound::Receiving(spilled)) = client.inbound.as_deref_mut() else {
             return cx.effects.fail(id, Failure::TempFail);
         };
         let spilled = spilled.take();
@@ -203,7 +203,7 @@ impl Receiver {
         let pending = Pending { token: AckToken::default(), since: cx.now, size, reserved: Vec::new() };
         let routing = Routing { to: to.into_iter().map(Ok).collect(), partial_ok, sent_copy_for: sent };
         let message = ReceivedMessage { routing, spilled, bytes };
-        client.inbound = Some(Inbound::LookingUpQuotas(pending, message, Uncounted::default()));
+        client.inbound = Some(Box::new(Inbound::LookingUpQuotas(pending, message, Uncounted::default())));
         self.begin_recipients(id, client, cx);
     }
 
@@ -218,7 +218,7 @@ impl Receiver {
         effects: &mut Effects,
     ) {
         self.bodies.hand_over(id, 0); // the worker has written its octets and freed them
-        match (result, &mut client.inbound) {
+        match (result, client.inbound.as_deref_mut()) {
             (Ok(spilled), Some(Inbound::Receiving(file))) => {
                 *file = Some(spilled);
                 effects.respond(id, Response::Done);
@@ -237,7 +237,7 @@ impl Receiver {
     ) {
         match (self.take_awaited(token, id, clients), counts) {
             (Some((client, Inbound::CheckingQuota(pending, message))), Ok(counts)) => {
-                client.inbound = Some(Inbound::Reserving(pending, message, counts.into_iter()));
+                client.inbound = Some(Box::new(Inbound::Reserving(pending, message, counts.into_iter())));
                 self.begin_recipients(id, client, cx);
             }
             (Some((_, inbound)), counts) => {
@@ -264,7 +264,7 @@ impl Receiver {
         if let Some(spilled) = spilled {
             let (to, last) = (SpillTarget::Existing(spilled), Some(pending.token.clone()));
             cx.effects.run(Job::Spill { conn: id, to, bytes, last });
-            client.inbound = Some(Inbound::Sealing(pending, routing));
+            client.inbound = Some(Box::new(Inbound::Sealing(pending, routing)));
             return;
         }
         match self.new_unique_name() {
@@ -310,7 +310,7 @@ impl Receiver {
             content,
             ack_token: pending.token.clone(),
         });
-        client.inbound = Some(Inbound::Committing(pending));
+        client.inbound = Some(Box::new(Inbound::Committing(pending)));
     }
 
     /// The committer has delivered a message, or has refused it.
@@ -336,11 +336,12 @@ impl Receiver {
         id: ConnId,
         clients: &'a mut Clients,
     ) -> Option<(&'a mut Client, Inbound)> {
-        let is_ours =
-            |inbound: &mut Inbound| inbound.pending().is_some_and(|pending| pending.token.is_same(token));
+        let is_ours = |inbound: &mut Box<Inbound>| {
+            inbound.pending().is_some_and(|pending| pending.token.is_same(token))
+        };
         let found = clients.get_mut(id).and_then(|client| {
             let inbound = client.inbound.take_if(is_ours)?;
-            Some((client, inbound))
+            Some((client, *inbound))
         });
         if found.is_none() {
             self.abandoned = self.abandoned.saturating_sub(1);
@@ -391,7 +392,7 @@ impl Receiver {
             return;
         }
         let is_claimed = |inbound: &Inbound| inbound.pending().and_then(&claim).is_some();
-        let has_claimed = |client: &Client| client.inbound.as_ref().is_some_and(is_claimed);
+        let has_claimed = |client: &Client| client.inbound.as_deref().is_some_and(is_claimed);
         let claimed = clients.iter().filter(|(_, client)| has_claimed(client)).map(|(id, _)| id);
         let claimed: Vec<ConnId> = claimed.take(max).collect();
         for id in claimed {
@@ -401,7 +402,7 @@ impl Receiver {
             log::error!("{id}: {why}");
             // A thread that holds the message sends a completion.
             self.abandoned += usize::from(inbound.awaits_completion());
-            self.complete(id, inbound, Err(Failure::TempFail), cx);
+            self.complete(id, *inbound, Err(Failure::TempFail), cx);
         }
     }
 

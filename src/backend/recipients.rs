@@ -18,7 +18,7 @@ use crate::{
 impl Receiver {
     /// Continues with a message whose data is complete: at once if it goes to a few mailboxes.
     pub(super) fn begin_recipients(&mut self, id: ConnId, client: &mut Client, cx: &mut Context<'_>) {
-        let recipients = client.inbound.as_ref().map_or(0, Inbound::recipients);
+        let recipients = client.inbound.as_deref().map_or(0, Inbound::recipients);
         if recipients > MAX_INLINE_RECIPIENTS {
             self.pending_recipients.push_back(PendingRecipients::BeforeDelivery(id));
         } else {
@@ -64,20 +64,22 @@ impl Receiver {
         cx: &mut Context<'_>,
     ) -> bool {
         loop {
-            match client.inbound.take() {
+            match client.inbound.take().map(|inbound| *inbound) {
                 Some(Inbound::LookingUpQuotas(pending, message, mut uncounted)) => {
                     if !look_up_quotas(&message, &mut uncounted, left, cx) {
-                        client.inbound = Some(Inbound::LookingUpQuotas(pending, message, uncounted));
+                        client.inbound =
+                            Some(Box::new(Inbound::LookingUpQuotas(pending, message, uncounted)));
                         return true;
                     }
                     let mailboxes = uncounted.mailboxes;
                     if !mailboxes.is_empty() {
                         let token = pending.token.clone();
                         cx.effects.run(Job::CountUsage { conn: id, token, mailboxes });
-                        client.inbound = Some(Inbound::CheckingQuota(pending, message));
+                        client.inbound = Some(Box::new(Inbound::CheckingQuota(pending, message)));
                         return false;
                     }
-                    client.inbound = Some(Inbound::Reserving(pending, message, Vec::new().into_iter()));
+                    client.inbound =
+                        Some(Box::new(Inbound::Reserving(pending, message, Vec::new().into_iter())));
                 }
                 Some(Inbound::Reserving(mut pending, mut message, mut counts)) => {
                     while *left > 0
@@ -87,7 +89,7 @@ impl Receiver {
                         *left -= 1;
                     }
                     if !reserve(id, &mut pending, &mut message, left, cx) {
-                        client.inbound = Some(Inbound::Reserving(pending, message, counts));
+                        client.inbound = Some(Box::new(Inbound::Reserving(pending, message, counts)));
                         return true;
                     }
                     self.pass_to_disk(id, client, (pending, message), cx);
@@ -95,7 +97,7 @@ impl Receiver {
                 }
                 // The message was abandoned.
                 inbound => {
-                    client.inbound = inbound;
+                    client.inbound = inbound.map(Box::new);
                     return false;
                 }
             }

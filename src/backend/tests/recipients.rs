@@ -31,7 +31,7 @@ impl Bench {
     /// The number of mailboxes that were handled. Each is handled twice: looked up, then reserved.
     fn passed(&self, id: ConnId) -> usize {
         let (_, client) = self.clients.iter().find(|(other, _)| *other == id).unwrap();
-        match client.inbound.as_ref().unwrap() {
+        match client.inbound.as_deref().unwrap() {
             Inbound::LookingUpQuotas(.., uncounted) => uncounted.looked_up,
             Inbound::Reserving(pending, message, _) => message.routing.to.len() + 1 + pending.reserved.len(),
             other => panic!("{other:?}"),

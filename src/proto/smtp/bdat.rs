@@ -11,7 +11,7 @@ use super::{
     message_body::{Framing, MessageBody, is_endless, is_slow},
     reply::{self, Reply},
     session_config::Persona,
-    state::{ADVANCE_BODY, AfterReplies, ChunkContext, OpenTransaction, RefusedChunk, SmtpSession, State},
+    state::{ADVANCE_BODY, AfterReplies, ChunkContext, RefusedChunk, SmtpSession, State},
 };
 use crate::proto::{
     Context, Step,
@@ -42,8 +42,8 @@ impl SmtpSession {
             return self.close_with(out, "junk commands", &reply::TOO_MUCH);
         }
         match mem::replace(&mut self.state, State::Idle) {
-            State::Transaction(OpenTransaction { envelope, .. }) if !envelope.to.is_empty() && !empty => {
-                self.state = State::AwaitingBegin(envelope, Some(chunk));
+            State::Transaction(transaction) if !transaction.envelope.to.is_empty() && !empty => {
+                self.state = State::AwaitingBegin(transaction.envelope, Some(chunk));
                 Step::Request(Request::Receive(ReceiveRequest::Begin))
             }
             State::Transaction(_) => {
@@ -68,15 +68,20 @@ impl SmtpSession {
     }
 
     fn skip_chunk(&mut self, size: u64, reply: Reply, of: ChunkContext) -> Step {
-        self.state =
-            State::SkippingChunk(RefusedChunk { size, started_at: None, left: size, reply, context: of });
+        self.state = State::SkippingChunk(Box::new(RefusedChunk {
+            size,
+            started_at: None,
+            left: size,
+            reply,
+            context: of,
+        }));
         Step::Continue
     }
 
     pub(super) fn skip_chunk_step(
         &mut self,
         cx: &Context<'_>,
-        mut chunk: RefusedChunk,
+        mut chunk: Box<RefusedChunk>,
         inbox: &mut Inbox,
         out: &mut Outbox,
     ) -> Step {
@@ -90,7 +95,7 @@ impl SmtpSession {
             self.state = State::SkippingChunk(chunk);
             return if here == 0 { Step::Idle } else { Step::Continue };
         }
-        let RefusedChunk { size, reply, context: of, .. } = chunk;
+        let RefusedChunk { size, reply, context: of, .. } = *chunk;
         match of {
             ChunkContext::Nothing | ChunkContext::Message { last: true } => self.refuse(out, b"BDAT", &reply),
             ChunkContext::Message { last: false } => {

@@ -23,7 +23,7 @@ impl SmtpSession {
         let queued = reply::queued(&envelope.id);
         let lmtp = self.config.is_lmtp();
         let to = envelope.to.iter().filter(|_| lmtp).map(|recipient| recipient.mailbox.clone()).collect();
-        self.state = State::AwaitingDelivery(PendingReply { accepted, queued, to });
+        self.state = State::AwaitingDelivery(Box::new(PendingReply { accepted, queued, to }));
         Step::Request(Request::Receive(ReceiveRequest::Deliver { envelope, bytes, partial_ok: lmtp }))
     }
 

@@ -164,17 +164,17 @@ impl Session for SmtpSession {
             (State::AwaitingSpace(envelope), None) => {
                 reply::SENDER_OK.write(out);
                 self.record_advance(ADVANCE_SENDER);
-                State::Transaction(OpenTransaction::new(envelope))
+                State::Transaction(Box::new(OpenTransaction::new(envelope)))
             }
             (State::AwaitingBegin(envelope, None), None) => {
                 reply::GO_AHEAD.write(out);
                 self.record_advance(ADVANCE_BODY);
                 let framing = Framing::Dot(Decoder::new(self.config.line_endings));
-                State::Data(self.begin_data(cx, envelope, framing))
+                State::Data(self.begin_data(cx, *envelope, framing))
             }
             (State::AwaitingBegin(envelope, Some(chunk)), failure) => {
                 self.record_advance(ADVANCE_BODY);
-                let mut body = self.begin_data(cx, envelope, self.bdat_framing(chunk));
+                let mut body = self.begin_data(cx, *envelope, self.bdat_framing(chunk));
                 if let Some(failure) = failure {
                     body.refuse(reply::failure_reply(failure));
                 }
@@ -182,7 +182,7 @@ impl Session for SmtpSession {
             }
             (State::AwaitingSpill(body), None) if body.is_between_chunks() => State::Chunks(body),
             (State::AwaitingSpill(body), None) => State::Data(body),
-            (State::AwaitingDelivery(message), _) => return self.delivered(message, &response, out),
+            (State::AwaitingDelivery(message), _) => return self.delivered(*message, &response, out),
             (State::AwaitingDiscard { reply, last: true }, _) => {
                 return self.reply_to_message(reply, AfterReplies::Nothing, out);
             }

@@ -68,17 +68,18 @@ pub(super) struct ClientIdentity {
     pub(super) extended: bool,
 }
 
+/// The state of the transaction. What only a message needs is boxed, because thousands of sessions are idle.
 pub(super) enum State {
     /// Outside of a transaction; waits for a command.
     Idle,
     /// After MAIL; waits for recipients.
-    Transaction(OpenTransaction),
+    Transaction(Box<OpenTransaction>),
     /// Receives message data: after 354, or inside a BDAT chunk.
     Data(Box<MessageBody>),
     /// Between two BDAT chunks of one message (RFC 3030 section 2).
     Chunks(Box<MessageBody>),
     /// Discards the octets of a refused BDAT chunk.
-    SkippingChunk(RefusedChunk),
+    SkippingChunk(Box<RefusedChunk>),
     /// Between two BDAT chunks of a refused message: its reply, and the number of octets discarded so far.
     RefusedMessage(Reply, u64),
     /// AUTH waits for the client's next line.
@@ -89,14 +90,14 @@ pub(super) enum State {
     /// AUTH waits for the response to `Request::Verify`.
     AwaitingVerify(Credentials),
     /// MAIL waits for the response to `ReceiveRequest::CheckSpace`.
-    AwaitingSpace(Envelope),
+    AwaitingSpace(Box<Envelope>),
     /// DATA, or the first BDAT, waits for the response to `ReceiveRequest::Begin`.
-    AwaitingBegin(Envelope, Option<Chunk>),
+    AwaitingBegin(Box<Envelope>, Option<Chunk>),
     /// Message data waits for the response to `ReceiveRequest::Spill`, or to `ReceiveRequest::Discard` if the message
     /// is refused.
     AwaitingSpill(Box<MessageBody>),
     /// The final dot, or the last BDAT chunk, waits for the response to `ReceiveRequest::Deliver`.
-    AwaitingDelivery(PendingReply),
+    AwaitingDelivery(Box<PendingReply>),
     /// LMTP: the session writes one reply for each recipient (RFC 2033 section 4.2).
     WritingReplies(Box<RecipientReplies>),
     /// A refused or reset message waits for the response to `ReceiveRequest::Discard`. If `last` is false, the client
@@ -106,7 +107,7 @@ pub(super) enum State {
 
 /// A message whose recipients are being collected.
 pub(super) struct OpenTransaction {
-    pub(super) envelope: Envelope,
+    pub(super) envelope: Box<Envelope>,
     /// The mailboxes in the envelope, as a set: an alias may have a thousand mailboxes, and the client may name it
     /// again and again.
     pub(super) mailboxes: HashSet<Mailbox>,
@@ -118,7 +119,7 @@ pub(super) struct OpenTransaction {
 }
 
 impl OpenTransaction {
-    pub(super) fn new(envelope: Envelope) -> Self {
+    pub(super) fn new(envelope: Box<Envelope>) -> Self {
         Self { envelope, mailboxes: HashSet::new(), lists: HashMap::new(), rcpts: 0 }
     }
 }

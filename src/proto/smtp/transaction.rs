@@ -120,13 +120,8 @@ impl SmtpSession {
         self.eight_bit = mail.eight_bit;
         let keeps = |user: &&Mailbox| cx.directory.wants_sent_copy(user);
         let sent = self.user.as_ref().filter(keeps).cloned();
-        self.state = State::AwaitingSpace(Envelope {
-            id,
-            from: mail.from,
-            utf8: mail.utf8,
-            to: Vec::new(),
-            sent_copy_for: sent,
-        });
+        let envelope = Envelope { id, from: mail.from, utf8: mail.utf8, to: Vec::new(), sent_copy_for: sent };
+        self.state = State::AwaitingSpace(Box::new(envelope));
         Ok(CommandOutcome::Request(Request::Receive(ReceiveRequest::CheckSpace { size: mail.size })))
     }
 
@@ -134,10 +129,8 @@ impl SmtpSession {
         let syntax = self.config.syntax();
         let most = self.max_recipients();
         let of_a_bounce = self.config.limits.smtp.max_recipients_null_sender;
-        let State::Transaction(OpenTransaction { envelope, mailboxes, lists, rcpts }) = &mut self.state
-        else {
-            return Err(reply::BAD_SEQUENCE);
-        };
+        let State::Transaction(transaction) = &mut self.state else { return Err(reply::BAD_SEQUENCE) };
+        let OpenTransaction { envelope, mailboxes, lists, rcpts } = &mut **transaction;
         let is_held = envelope.from.is_none() && of_a_bounce > 0;
         let most = if is_held { most.min(of_a_bounce) } else { most };
         let address = command::rcpt(argument, syntax, envelope.utf8)?;
@@ -195,8 +188,8 @@ impl SmtpSession {
 
     pub(super) fn data(&mut self) -> Result<CommandOutcome, Reply> {
         match mem::replace(&mut self.state, State::Idle) {
-            State::Transaction(OpenTransaction { envelope, .. }) if !envelope.to.is_empty() => {
-                self.state = State::AwaitingBegin(envelope, None);
+            State::Transaction(transaction) if !transaction.envelope.to.is_empty() => {
+                self.state = State::AwaitingBegin(transaction.envelope, None);
                 Ok(CommandOutcome::Request(Request::Receive(ReceiveRequest::Begin)))
             }
             state => {
