@@ -27,16 +27,17 @@ pub struct DroppedPrivileges {
 }
 
 impl DroppedPrivileges {
-    /// Changes to the configured user for good.
+    /// Changes to the configured user for good. `own_sockets` tells that this process has made the sockets of the
+    /// configuration, which that user gets; any other process leaves them as they are.
     ///
     /// # Errors
     /// The user does not exist, or this process cannot change to it.
-    pub fn drop_to_user(config: &Config) -> Result<Self, privileges::Error> {
+    pub fn drop_to_user(config: &Config, own_sockets: bool) -> Result<Self, privileges::Error> {
         let sockets = config.listen.iter().filter_map(|listen| match &listen.address {
             Endpoint::Unix(path) => Some(path.as_path()),
             Endpoint::Ip(_) | Endpoint::Inherited(_) => None,
         });
-        let run_as = privileges::drop_privileges(config.user.as_deref(), sockets)?;
+        let run_as = privileges::drop_privileges(config.user.as_deref(), sockets.filter(|_| own_sockets))?;
         Ok(Self { run_as, sandbox: None })
     }
 

@@ -19,7 +19,7 @@ use crate::{
     config::{Config, Destination, UnknownRecipients},
     logging,
     maildir::Spool,
-    net::endpoint::Endpoint,
+    net::{certificate::CertificatePair, endpoint::Endpoint},
     safe_file::{self, Directory},
 };
 
@@ -55,13 +55,14 @@ pub fn problems(config: &Config, credentials: bool) -> Vec<Problem> {
         problems.extend(read_again("accounts", &config.accounts));
         problems.extend(config.aliases.iter().filter_map(|path| read_again("aliases", path)));
     }
-    if let Some(pair) = config.tls.as_ref().filter(|_| !credentials) {
-        problems.extend(read_again("tls.certificate", &pair.certificate));
-        problems.extend(read_again("tls.key", &pair.key));
+    if !credentials {
+        problems.extend(certificate(config));
     }
     problems.extend(config.transcripts.iter().filter_map(|path| transcripts(path)));
-    if let Destination::File(path) = &config.log.destination {
-        problems.extend(log_file(path));
+    match &config.log.destination {
+        Destination::File(path) => problems.extend(log_file(path)),
+        Destination::Syslog(path) => problems.extend(syslog(path)),
+        Destination::Stderr => {}
     }
     problems.extend(config.metrics.file.iter().filter_map(|path| metrics(path)));
     for (n, listen) in config.listen.iter().enumerate() {
@@ -115,12 +116,20 @@ fn read_again(key: &str, path: &Path) -> Option<Problem> {
     is_denied(path, Access::READ_OK).then(|| {
         let (name, group) = (user_name(), group_name());
         let advice = format!(
-            "it is read again when it changes; run `setfacl -m u:{name}:r {0}`, or `chgrp {group} {0}` and `chmod g+r \
+            "it is read again when it changes; run `chgrp {group} {0}` and `chmod g+r {0}`, or `setfacl -m u:{name}:r \
              {0}`, and the same with x for the directories above it",
             path_word(path)
         );
         Problem::denied(key, no_permission(path, what, &advice))
     })
+}
+
+/// Whether the certificate and its key can be read again.
+pub fn certificate(config: &Config) -> impl Iterator<Item = Problem> {
+    let files = |pair: &CertificatePair| {
+        [("tls.certificate", pair.certificate.clone()), ("tls.key", pair.key.clone())]
+    };
+    config.tls.as_ref().map(files).into_iter().flatten().filter_map(|(key, path)| read_again(key, &path))
 }
 
 /// Whether the configuration file itself can be read again, as [`problems`] reports it.
@@ -166,6 +175,22 @@ fn log_file(path: &Path) -> Option<Problem> {
     let why = format!("cannot log to {}: {error}", path.display());
     let denied = error.kind() == io::ErrorKind::PermissionDenied;
     Some(if denied { Problem::denied(key, why) } else { Problem::new(key, why) })
+}
+
+/// The server runs without its log, and waits for the daemon.
+fn syslog(path: &Path) -> Option<Problem> {
+    let is_missing = fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    is_missing.then(|| Problem {
+        is_warning: true,
+        ..Problem::new(
+            "log.destination",
+            format!(
+                "there is no socket {}, so the log goes nowhere: start a syslog daemon, or set destination = \"stderr\" \
+                 (the journal under systemd)",
+                path.display()
+            ),
+        )
+    })
 }
 
 /// The server runs without its metrics.

@@ -312,6 +312,28 @@ fn what_it_cannot_look_at_is_an_error_of_usage() {
 }
 
 #[test]
+fn u39_a_file_of_the_server_that_it_cannot_open_is_a_finding() {
+    let backend = desk();
+    let lock = put(&backend, ".restante.lock", b"");
+    findings(&backend, &[], 0);
+    fs::set_permissions(&lock, Permissions::from_mode(0o000)).unwrap();
+    assert_eq!(findings(&backend, &[], 1), set(&[(".restante.lock", "closed-to-owner", "found")]));
+    assert_eq!(findings(&backend, &["--fix"], 0), set(&[(".restante.lock", "closed-to-owner", "fixed")]));
+    assert_eq!(lock.metadata().unwrap().mode() & 0o777, 0o600);
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    assert_eq!(findings(&backend, &[], 1), set(&[(".restante.lock", "not-a-file", "found")]));
+    fs::remove_dir(&lock).unwrap();
+    // A lock that root made, in a mailbox of another user.
+    if backend.give_away() {
+        let lock = put(&backend, ".restante.lock", b"");
+        let found = findings(&backend, &[], 1);
+        assert_eq!(found, set(&[(".restante.lock", "foreign-owner", "found")]));
+        assert_eq!(lock.metadata().unwrap().uid(), 0);
+    }
+}
+
+#[test]
 fn what_it_may_not_look_at_is_a_finding_and_the_others_are_looked_at() {
     let backend = desk();
     put(&backend, "new/1.h", b"");
