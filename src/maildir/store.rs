@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{self, AtFlags, Mode, OFlags},
+    fs::{self, AtFlags, FileType, Mode, OFlags},
     io::Errno,
     process::geteuid,
     system::uname,
@@ -18,8 +18,8 @@ use rustix::{
 
 use super::{
     directory::{
-        FILE_MODE, directories, id_of, is_same_directory, make_directory, open_directory, remove,
-        sync_directory,
+        FILE_MODE, directories, id_of, is_same_directory, make_directory, names_of_kind, open_directory,
+        remove, sync_directory,
     },
     entry::Subdir,
     error::{Error, Kind},
@@ -201,6 +201,16 @@ impl Spool {
     /// The names of its directories, in no order.
     pub fn names(&self) -> Result<Vec<OsString>, Error> {
         directories(&self.dir, &self.path)
+    }
+
+    /// The names of mailboxes that are no directories, so that no mail can be delivered to them: each link, and a file
+    /// whose name is an address. In no order.
+    pub fn misplaced_names(&self) -> Result<Vec<OsString>, Error> {
+        names_of_kind(&self.dir, &self.path, |name, kind| {
+            let has_address = name.contains(&b'@');
+            !name.starts_with(b".")
+                && (kind == FileType::Symlink || (has_address && kind != FileType::Directory))
+        })
     }
 
     /// Every mailbox and every folder, with errors for those that cannot be opened or listed. Other directories are
