@@ -1,6 +1,7 @@
 //! `restante export`: writes a mailbox into an mbox file.
 
 use std::{
+    fs,
     io::{self, BufWriter, IsTerminal, Write},
     path::{Path, PathBuf},
 };
@@ -16,6 +17,7 @@ use super::{
 };
 use crate::{
     maildir::Maildir,
+    printable::{self, counted},
     safe_file::{self, Directory},
     tools::mbox::{Error, Exported, Format, export},
 };
@@ -64,6 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         output::message(format_args!("skipped: {error}")); // the exit code reports it too
     }
     output::message(format_args!("{}: {}", arguments.mailbox, output::message_count(messages)));
+    report_folders(&maildir);
     if left_out.is_empty() {
         return Ok(());
     }
@@ -71,6 +74,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         "not in the mbox because of read errors: {}",
         output::message_count(left_out.len() as u64)
     )))
+}
+
+/// Tells of the folders beside the exported mail: each is a Maildir of its own.
+fn report_folders(maildir: &Maildir) {
+    let Ok(entries) = fs::read_dir(maildir.path()) else { return }; // the mail itself was exported
+    let is_folder = |name: &String| name.starts_with('.') && maildir.path().join(name).join("cur").is_dir();
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut folders: Vec<String> = names.filter(is_folder).collect();
+    folders.sort_unstable();
+    if folders.is_empty() {
+        return;
+    }
+    output::message(format_args!(
+        "{} not exported: {}; export each by its own name",
+        counted(folders.len(), "folder"),
+        printable::escape_line(&folders.join(", "))
+    ));
 }
 
 /// The file appears only when it is complete and durable.

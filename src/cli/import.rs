@@ -124,7 +124,11 @@ fn describe_directory(path: &Path, arguments: &Arguments) -> String {
     if ["cur", "new", "tmp"].iter().all(|part| path.join(part).is_dir()) {
         let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let whole = shell_quoted(&whole.to_string_lossy());
-        return format!("{shown} is a Maildir: `restante export {whole} | {}`", import_of_stdin(arguments));
+        return format!(
+            "{shown} is a Maildir: `restante export {whole} | {}` imports it once, without its folders; to take over whole \
+             mailboxes, copy their Maildirs into the spool (docs/manual/operator.md, Coming from Dovecot or Courier)",
+            import_of_stdin(arguments)
+        );
     }
     format!("{shown} is a directory: name the mbox files in it")
 }

@@ -52,7 +52,9 @@ impl Connection {
     ) -> Result<Self, ClientError> {
         let place = &route.server;
         let failed = |error| ClientError::Unreachable(place.clone(), error);
-        let socket = connect_any(place).map_err(failed)?;
+        let addresses =
+            find_addresses(place).map_err(|error| ClientError::UnknownHost(place.clone(), error))?;
+        let socket = connect_any(&addresses).map_err(failed)?;
         socket.set_nodelay(true).map_err(failed)?; // small lines, each waiting for its answer
         socket.set_write_timeout(Some(route.timeout)).map_err(failed)?;
         let stream = BufReader::with_capacity(BUFFER, Stream::Plain(socket));
@@ -209,12 +211,15 @@ impl Write for Stream {
     }
 }
 
+fn find_addresses(place: &ServerAddr) -> io::Result<Vec<SocketAddr>> {
+    Ok((place.host.as_str(), place.port).to_socket_addrs()?.collect())
+}
+
 /// Tries each address of a host in turn.
-fn connect_any(place: &ServerAddr) -> io::Result<TcpStream> {
-    let addresses: Vec<SocketAddr> = (place.host.as_str(), place.port).to_socket_addrs()?.collect();
+fn connect_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
-        match TcpStream::connect_timeout(&address, CONNECT) {
+        match TcpStream::connect_timeout(address, CONNECT) {
             Ok(socket) => return Ok(socket),
             Err(error) => last = error,
         }

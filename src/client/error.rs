@@ -15,6 +15,8 @@ use super::{
 pub enum ClientError {
     /// No connection could be made.
     Unreachable(ServerAddr, io::Error),
+    /// The name of the server has no address.
+    UnknownHost(ServerAddr, io::Error),
     /// The connection ended in the middle.
     ConnectionLost(ServerAddr),
     /// No reply came within that time.
@@ -51,7 +53,8 @@ impl ClientError {
     pub fn is_connection_lost(&self) -> bool {
         matches!(
             self,
-            Self::Unreachable(..)
+            Self::UnknownHost(..)
+                | Self::Unreachable(..)
                 | Self::ConnectionLost(_)
                 | Self::Timeout(..)
                 | Self::ProtocolError(_)
@@ -64,6 +67,7 @@ impl ClientError {
         let with =
             |words: strings::LocalizedText, values: &[&dyn std::fmt::Display]| words.format(language, values);
         match self {
+            Self::UnknownHost(place, error) => with(strings::UNKNOWN_HOST, &[&place.host, error]),
             Self::Unreachable(place, error) => with(strings::UNREACHABLE, &[place, error]),
             Self::ConnectionLost(place) => with(strings::LOST, &[place]),
             Self::Timeout(place, patience) => with(strings::TOO_SLOW, &[place, &patience.as_secs()]),

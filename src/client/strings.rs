@@ -106,6 +106,9 @@ table! {
     UNREACHABLE:
         "cannot connect to {0}: {1}. Is the server running, and is that its port?",
         "connexion à {0} impossible : {1}. Le serveur est-il en marche, et est-ce le bon port ?";
+    UNKNOWN_HOST:
+        "no address for the name {0}: {1}. Check the name of the server, or the network of this machine.",
+        "aucune adresse pour le nom {0} : {1}. Vérifiez le nom du serveur, ou le réseau de cette machine.";
     LOST:
         "the connection to {0} was closed. Unconfirmed commands may not have been carried out; connect again and check.",
         "la connexion à {0} a été coupée. Les commandes non confirmées n'ont peut-être pas été exécutées ; reconnectez-vous et vérifiez.";

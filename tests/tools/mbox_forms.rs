@@ -57,6 +57,7 @@ fn u02_what_is_no_mbox_is_named_with_what_takes_it() {
         ("mac", 1, "lines that end in CR alone", "tr '\\r' '\\n' < mac | restante import -"),
         ("In.mbox", 2, "a folder of Apple Mail", "import In.mbox/mbox"),
         (alice.to_str().unwrap(), 2, "is a Maildir", "restante export /"),
+        (alice.to_str().unwrap(), 2, "copy their Maildirs", "operator.md, Coming from Dovecot or Courier"),
         (".", 2, "is a directory", "name the mbox files in it"),
     ] {
         let (_, said) = backend.run(&["import", name, "--to", BOB, "--create"], code);

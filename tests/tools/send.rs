@@ -109,6 +109,10 @@ fn the_exit_code_is_the_class_of_the_reply() {
     let taken = TcpStream::connect(server.smtp()).unwrap();
     let gone = taken.local_addr().unwrap();
     ends_with(&send(gone, &letter(&["--body", "b"]), b""), 1, &["cannot connect", "Is the server running"]);
+    let mut to_nowhere = Command::new(env!("CARGO_BIN_EXE_restante"));
+    to_nowhere.args(["send", "--server", "no-such-host.invalid:25"]).args(letter(&["--body", "b"]));
+    let nowhere = feed(to_nowhere.env("LC_ALL", "C"), b"");
+    ends_with(&nowhere, 1, &["no address for the name no-such-host.invalid", "Check the name of the server"]);
     let (stranger, _) = scripted(&[("", "SSH-2.0-something")]);
     ends_with(&send(stranger, &letter(&["--body", "b"]), b""), 1, &["does not speak this protocol"]);
 
