@@ -68,7 +68,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Dev(dev::Arguments),
+    Dev(Box<dev::Arguments>),
     Serve(serve::Arguments),
     Check(check::Arguments),
     User(user::Arguments),
@@ -88,7 +88,7 @@ pub fn main() -> ExitCode {
         Err(error) => return refused(error),
     };
     let done = match arguments.command {
-        Command::Dev(arguments) => dev::run(arguments),
+        Command::Dev(arguments) => dev::run(*arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::User(arguments) => user::run(&arguments),
