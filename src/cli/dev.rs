@@ -4,12 +4,15 @@ mod banner;
 
 use std::{
     env,
+    ffi::OsString,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use clap::Args;
+use nix::unistd::{Uid, User};
 
 use super::{
     cert,
@@ -65,9 +68,10 @@ pub(super) struct Arguments {
     /// Generation of a protocol: rfc821 for SMTP; rfc1081, rfc1460 or rfc1939 for POP3; repeat for both
     #[arg(long = "persona", value_name = "NAME", value_delimiter = ',')]
     personas: Vec<String>,
-    /// Write a transcript of every session to a file in DIR
-    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "./transcripts")]
-    transcripts: Option<PathBuf>,
+    /// Write a transcript of every session to a file in DIR [default: ./transcripts, or ./transcripts-NAME for a spool of
+    /// another name]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
+    transcripts: Option<Option<PathBuf>>,
     #[command(flatten)]
     running: RunArgs,
 }
@@ -88,10 +92,13 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         config.open_to_network();
     }
     arguments.personas.iter().try_for_each(|name| config.set_persona(name))?;
-    config.transcripts.clone_from(&arguments.transcripts);
+    config.transcripts =
+        arguments.transcripts.map(|named| named.unwrap_or_else(|| transcripts_of(&config.spool)));
+    let transcripts = config.transcripts.clone();
     if arguments.strict {
         config.set_strict();
     }
+    config.user = owner_of(&config.spool);
     let certificate = config.tls.as_ref().map(|pair| pair.certificate.clone());
     let spool = config.spool.clone();
     let started = serve::start(config, &ConfigText::default(), &arguments.running, ALTERNATIVES)?;
@@ -102,7 +109,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
             (Some(smtps), Some(pop3s), Some(certificate)) => Some(TlsListeners { smtps, pop3s, certificate }),
             _ => None,
         };
-        let transcripts = arguments.transcripts.as_deref().and_then(|path| std::path::absolute(path).ok());
+        let transcripts = transcripts.as_deref().and_then(|path| std::path::absolute(path).ok());
         let (smtp, pop3) = (reachable(smtp), reachable(pop3));
         let http = at(Service::Http).map(reachable);
         let faults = !arguments.no_faults;
@@ -116,6 +123,27 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         let _ = output::page(&text); // the server runs even if standard output is closed
     }
     started.run_until_stopped()
+}
+
+/// The user whose spool root has named. The server changes to that user after it has its ports, so that nothing in the
+/// spool belongs to root.
+fn owner_of(spool: &Path) -> Option<String> {
+    let owner = spool.metadata().ok()?.uid();
+    let is_other = Uid::effective().is_root() && owner != 0;
+    let user = User::from_uid(Uid::from_raw(owner)).ok().flatten().filter(|_| is_other);
+    user.map(|user| user.uid.to_string())
+}
+
+/// The directory for transcripts that has no name: one for each spool, because servers number their sessions alike.
+fn transcripts_of(spool: &Path) -> PathBuf {
+    let is_default = std::path::absolute(spool).ok() == std::path::absolute("spool").ok();
+    let name = spool.file_name().filter(|_| !is_default);
+    let mut directory = OsString::from("./transcripts");
+    if let Some(name) = name {
+        directory.push("-");
+        directory.push(name);
+    }
+    directory.into()
 }
 
 /// Parses an address with a port. The refusal has an example to type.
@@ -164,4 +192,22 @@ fn certificate(directory: Option<&Path>) -> Result<CertificatePair, Failure> {
         return Ok(pair);
     }
     cert::make(&directory, &["localhost", "127.0.0.1", "::1"], SystemTime::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h15_each_spool_has_transcripts_of_its_own() {
+        for (spool, expected) in [
+            ("./spool", "./transcripts"),
+            ("spool", "./transcripts"),
+            ("other", "./transcripts-other"),
+            ("/a/b/mail/", "./transcripts-mail"),
+            ("/", "./transcripts"),
+        ] {
+            assert_eq!(transcripts_of(Path::new(spool)), Path::new(expected), "{spool}");
+        }
+    }
 }

@@ -42,7 +42,7 @@ pub(super) struct Prepared {
     pub(super) files: LoadedConfig,
     /// The bound sockets of a server.
     pub(super) sockets: Vec<BoundListener>,
-    /// `None` if the configuration comes from no file.
+    /// `None` if the configuration comes from no file and names no user.
     pub(super) privileges: Option<DroppedPrivileges>,
     /// Valid settings that are probably not intended, and places that the server can do without.
     pub(super) warnings: Vec<String>,
@@ -67,9 +67,8 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
     let credentials = is_check && text.names_credentials();
     let early = credentials.then(|| LoadedConfig::from_config(config.clone(), text, SystemTime::now()));
     let early = early.transpose()?;
-    let (privileges, is_certain) = match text
-        .path()
-        .map(|_| DroppedPrivileges::drop_to_user(&config, !is_check))
+    let has_user = text.path().is_some() || config.user.is_some();
+    let (privileges, is_certain) = match has_user.then(|| DroppedPrivileges::drop_to_user(&config, !is_check))
     {
         None => (None, true),
         Some(Ok(privileges)) => {

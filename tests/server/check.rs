@@ -228,7 +228,7 @@ fn n06_a_spool_that_is_read_only_or_of_another_user_is_told() {
     story.configure("", STRICT);
     let (code, said) = story.check(&[]);
     assert!(
-        code == Some(2) && said.contains("has no permission for ") && said.contains("chown -R "),
+        code == Some(2) && said.contains("has no permission for ") && said.contains("chmod u+rwx "),
         "{said}"
     );
 }

@@ -1,11 +1,12 @@
 //! What logins cost: the server, a client that comes again and again, and somebody who guesses.
 
 use std::{
+    fs,
     net::{IpAddr, SocketAddr, UdpSocket},
     time::{Duration, Instant},
 };
 
-use crate::common::{self, PASSWORD, Server, Setup, client::Client, eventually, skip};
+use crate::common::{self, PASSWORD, STRICT, Server, Setup, client::Client, eventually, skip};
 use restante::accounts::{HashMemory, Sources, hash};
 
 const ALICE: &str = "alice@example.test";
@@ -238,4 +239,21 @@ fn t12_g13_time_does_not_tell_who_exists() {
 fn auc(a: &[Duration], b: &[Duration]) -> f64 {
     let wins = a.iter().flat_map(|a| b.iter().map(move |b| a.cmp(b) as i32 + 1)).sum::<i32>();
     f64::from(wins) / 2.0 / (a.len() * b.len()) as f64
+}
+
+#[test]
+fn h16_nobody_in_a_class_is_cut_off_for_wrong_passwords() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/course/class.toml");
+    let example = fs::read_to_string(example).unwrap();
+    let limits = &example[example.find("[limits.connections]").unwrap()..];
+    let config = format!("{STRICT}\n{limits}");
+    let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
+    let mut client = Client::connect(server.pop3());
+    client.expect("+OK");
+    for n in 0..4 {
+        client.ask(&format!("USER {ALICE}"), "+OK");
+        client.ask(&format!("PASS wrong{n}"), "-ERR");
+    }
+    client.ask(&format!("USER {ALICE}"), "+OK");
+    client.ask(&format!("PASS {PASSWORD}"), "+OK");
 }

@@ -13,7 +13,7 @@ use std::{
 use crate::common::{
     self, STRICT, Server, Setup,
     client::{Client, deliver, session_with},
-    eventually, home, skip,
+    eventually, home, installed, skip,
     tools::{Desk, NOBODY},
 };
 
@@ -458,6 +458,70 @@ fn a_wrong_command_line_is_not_a_message_that_did_not_come() {
         &["seed", "--to", BOB],
     ] {
         assert_eq!(run(dir.path(), words).1, 2, "{words:?}");
+    }
+}
+
+#[test]
+fn u40_a_refusal_of_seed_and_purge_names_each_option_that_would_do() {
+    let dir = home();
+    for (words, options) in
+        [(&["seed", "--to", BOB][..], ["--nasty", "--count"]), (&["purge", "--yes"], ["--to", "--all"])]
+    {
+        let told = command(dir.path(), words).output().unwrap();
+        let told = String::from_utf8(told.stderr).unwrap();
+        let first = told.split("Usage:").next().unwrap();
+        assert!(options.iter().all(|option| first.contains(option)), "{told}");
+    }
+}
+
+#[test]
+fn u40_a_purge_asks_with_the_spool_and_the_number_of_messages() {
+    if !installed("script") {
+        return skip("u40_a_purge_asks_with_the_spool_and_the_number_of_messages", "there is no script(1)");
+    }
+    let backend = Desk::new();
+    backend.run(&["seed", "--to", BOB, "--count", "2"], 0);
+    backend.run(&["seed", "--to", "eve@example.test", "--count", "1"], 0);
+    for (words, count) in [(format!("--to {BOB}"), "2 messages"), ("--all".into(), "3 messages")] {
+        let restante = env!("CARGO_BIN_EXE_restante");
+        let line = format!("'{restante}' purge {words} --spool '{}'", backend.spool.display());
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut script = script.spawn().unwrap();
+        script.stdin.take().unwrap().write_all(b"n\n").unwrap();
+        let told = script.wait_with_output().unwrap().stdout;
+        let told = String::from_utf8_lossy(&told).into_owned();
+        let question = format!("in {} ({count})? [y/N]", backend.spool.display());
+        assert!(told.contains(&question) && told.contains("nothing was deleted"), "{told}");
+    }
+}
+
+#[test]
+fn h14_nothing_in_the_spool_of_another_user_belongs_to_root_after_a_server_of_root() {
+    let backend = Desk::new();
+    if !backend.give_away() {
+        let why = "this is not root, or nobody else can get to the spool";
+        return skip("h14_nothing_in_the_spool_of_another_user_belongs_to_root_after_a_server_of_root", why);
+    }
+    let ports = backend.spool.join("ports");
+    let mut server = command(&backend.spool, &["dev", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"]);
+    let server = server.arg("--ports-file").arg(&ports).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut server = server.spawn().unwrap();
+    let port = eventually("the server has its ports", || {
+        let text = fs::read_to_string(&ports).ok()?;
+        Some(text.lines().find_map(|line| line.strip_prefix("smtp="))?.to_owned())
+    });
+    let mut send = Command::new(env!("CARGO_BIN_EXE_restante"));
+    send.args(["send", "--server", &port, "--from", BOB, "--to", BOB, "--subject", "x", "--body", "y"]);
+    assert!(send.output().unwrap().status.success());
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let mut all = vec![backend.spool.clone()];
+    while let Some(path) = all.pop() {
+        assert_eq!(path.symlink_metadata().unwrap().uid(), NOBODY, "{path:?}");
+        if path.is_dir() {
+            all.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        }
     }
 }
 
