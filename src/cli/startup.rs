@@ -67,7 +67,10 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
     let credentials = is_check && text.names_credentials();
     let early = credentials.then(|| LoadedConfig::from_config(config.clone(), text, SystemTime::now()));
     let early = early.transpose()?;
-    let (privileges, is_certain) = match text.path().map(|_| DroppedPrivileges::drop_to_user(&config)) {
+    let (privileges, is_certain) = match text
+        .path()
+        .map(|_| DroppedPrivileges::drop_to_user(&config, sockets.iter().map(|bound| &bound.config)))
+    {
         None => (None, true),
         Some(Ok(privileges)) => {
             let is_certain = !is_check || privileges.is_certain();

@@ -135,11 +135,12 @@ impl CurrentState {
             return Err(text.error_at("listen", why));
         }
         for (n, listen) in rest {
-            let socket = ListenSocket::bind(&listen.address).map_err(|error| {
-                let why = listener::Error::Bind(listen.protocol, listen.address.clone(), error);
-                let why = format!("{why}{}", conflicting_listener(&held, &listen.address));
-                text.error_at(&format!("listen.{n}.address"), why)
-            })?;
+            let socket =
+                ListenSocket::bind(&listen.address, listen.socket_group.as_deref()).map_err(|error| {
+                    let why = listener::Error::Bind(listen.protocol, listen.address.clone(), error);
+                    let why = format!("{why}{}", conflicting_listener(&held, &listen.address));
+                    text.error_at(&format!("listen.{n}.address"), why)
+                })?;
             seats.push((listen.clone(), SocketSource::New(socket)));
         }
         Ok(seats)
