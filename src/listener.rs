@@ -145,7 +145,7 @@ pub fn bind_all(config: &Config, mut passed: InheritedSockets) -> Result<Vec<Bou
 pub fn check_all(config: &Config) -> Result<Vec<&ListenerConfig>, Error> {
     let mut taken = Vec::new();
     for listen in &config.listen {
-        match ListenSocket::try_bind(&listen.address) {
+        match ListenSocket::try_bind(&listen.address, listen.socket_group.as_deref()) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => taken.push(listen),
             Err(error) => return Err(Error::Bind(listen.protocol, listen.address.clone(), error)),
@@ -159,7 +159,9 @@ fn bind(listen: &ListenerConfig, passed: &mut InheritedSockets) -> Result<Vec<Bo
     let failed = |error| Error::Bind(listen.protocol, listen.address.clone(), error);
     let bound = |socket| BoundListener { config: listen.clone(), socket };
     let Endpoint::Inherited(name) = &listen.address else {
-        return ListenSocket::bind(&listen.address).map(|socket| vec![bound(socket)]).map_err(failed);
+        return ListenSocket::bind(&listen.address, listen.socket_group.as_deref())
+            .map(|socket| vec![bound(socket)])
+            .map_err(failed);
     };
     let sockets = passed.take(name)?;
     for socket in &sockets {

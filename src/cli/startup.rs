@@ -68,8 +68,9 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
     let early = credentials.then(|| LoadedConfig::from_config(config.clone(), text, SystemTime::now()));
     let early = early.transpose()?;
     let has_user = text.path().is_some() || config.user.is_some();
-    let (privileges, is_certain) = match has_user.then(|| DroppedPrivileges::drop_to_user(&config, !is_check))
-    {
+    // A check leaves the sockets of a server that runs as they are.
+    let own = sockets.iter().filter(|_| !is_check).map(|bound| &bound.config);
+    let (privileges, is_certain) = match has_user.then(|| DroppedPrivileges::drop_to_user(&config, own)) {
         None => (None, true),
         Some(Ok(privileges)) => {
             let is_certain = !is_check || privileges.is_certain();

@@ -27,6 +27,9 @@ pub struct ListenerConfig {
     pub protocol: Service,
     /// The IP address with its port, or the path of a Unix socket.
     pub address: Endpoint,
+    /// The group that may connect to a Unix socket, instead of the group of the server's user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket_group: Option<String>,
     /// Whether a bare LF ends a line.
     pub line_endings: LineEndings,
     /// The accepted syntax of commands.
@@ -58,6 +61,7 @@ impl ListenerConfig {
         Self {
             protocol,
             address,
+            socket_group: None,
             line_endings: LineEndings::default(),
             syntax: Syntax::Forgiving,
             persona,
@@ -265,6 +269,7 @@ pub(super) struct Section {
     protocol: Service,
     #[serde(deserialize_with = "endpoint")]
     address: Endpoint,
+    socket_group: Option<String>,
     #[serde(default)]
     line_endings: LineEndings,
     syntax: Option<Syntax>,
@@ -290,6 +295,7 @@ impl Section {
     ) -> Result<ListenerConfig, ConfigError> {
         let Self {
             protocol,
+            socket_group,
             line_endings,
             strict,
             auth_allow_cleartext,
@@ -305,6 +311,7 @@ impl Section {
         Ok(ListenerConfig {
             protocol,
             address,
+            socket_group,
             line_endings,
             syntax,
             persona,
@@ -337,6 +344,9 @@ pub(super) fn check(listeners: &[ListenerConfig]) -> Result<(), ConfigError> {
         if let Some((key, why)) = listen.incompatible_with(address) {
             return wrong(key, why);
         }
+        if listen.socket_group.is_some() && !matches!(address, Endpoint::Unix(_)) {
+            return wrong("socket_group", SOCKET_GROUP_WITHOUT_FILE.into());
+        }
         if listen.strict && listen.line_endings != LineEndings::Strict {
             return wrong("strict", "it accepts only CRLF as a line end: remove line_endings".into());
         }
@@ -361,6 +371,8 @@ pub(super) fn check(listeners: &[ListenerConfig]) -> Result<(), ConfigError> {
     }
     Ok(())
 }
+
+const SOCKET_GROUP_WITHOUT_FILE: &str = "only a socket file that the server makes has a group; for a socket of systemd set SocketGroup= in its unit";
 
 /// Octets of a path that a socket address has room for (unix(7): 108 with the final NUL).
 const MAX_SOCKET_PATH: usize = 107;
@@ -435,6 +447,10 @@ mod tests {
             (
                 "protocol = \"lmtp\"\naddress = \"unix:x.sock\"\nproxy_networks = [\"10.0.0.0/8\"]".into(),
                 "listen.proxy_networks: a proxy cannot connect",
+            ),
+            (
+                "protocol = \"lmtp\"\naddress = \"systemd:lmtp\"\nsocket_group = \"postfix\"".into(),
+                "listen.socket_group: only a socket file that the server makes has a group",
             ),
         ] {
             let error = with(&lines).unwrap_err();

@@ -18,7 +18,7 @@ mod tls;
 mod upgrade;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -109,7 +109,16 @@ impl Config {
 
     /// Settings that are valid but probably not intended.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
-        self.listen.iter().filter_map(ListenerConfig::login_impossible_warning)
+        let listeners = self.listen.iter().filter_map(ListenerConfig::login_impossible_warning);
+        let is_address = self.hostname.parse::<IpAddr>().is_ok();
+        let hostname = is_address.then(|| {
+            format!(
+                "hostname = {:?} is an address: write the name of this machine in the DNS, as in the MX record; other \
+                 servers distrust a greeting with an address",
+                self.hostname
+            )
+        });
+        hostname.into_iter().chain(listeners)
     }
 
     /// Lets other machines connect and send passwords in clear text, which is only for `restante dev` on a network whose

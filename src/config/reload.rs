@@ -1,6 +1,6 @@
 //! The keys of a configuration that a running server cannot change. It can change all others.
 
-use super::Config;
+use super::{Config, ListenerConfig};
 use crate::limits::Limits;
 
 impl Config {
@@ -56,6 +56,13 @@ impl Config {
             ("limits.transcripts.queue_size", &mut new.transcripts.queue_size, &old.transcripts.queue_size),
         ] {
             retain(key, new, old, &mut waiting);
+        }
+        // A listener at the same address keeps its socket, and this process may not be allowed to change its group.
+        for listen in &mut self.listen {
+            let same = |held: &&ListenerConfig| held.address == listen.address;
+            if let Some(held) = running.listen.iter().find(same) {
+                retain("listen.socket_group", &mut listen.socket_group, &held.socket_group, &mut waiting);
+            }
         }
         waiting
     }

@@ -167,6 +167,7 @@ mod tests {
         let listen = |protocol, address: &str, line_endings, persona| ListenerConfig {
             protocol,
             address: address.parse().unwrap(),
+            socket_group: None,
             line_endings,
             syntax: Syntax::Forgiving,
             persona,

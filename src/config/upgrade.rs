@@ -170,10 +170,11 @@ mod tests {
 
     #[test]
     fn a_configuration_of_0_1_means_what_the_same_one_of_0_2_means() {
-        let [old, new] = [[0, 1], [0, 2]].map(|wanted| {
+        let [old, mut new] = [[0, 1], [0, 2]].map(|wanted| {
             let (_, path) = configurations().into_iter().find(|(version, _)| *version == wanted).unwrap();
             load_file(&path)
         });
+        new.0.listen.retain(|listen| listen.socket_group.is_none()); // a key without a default in words
         assert_eq!(old.0, new.0);
         let names = KEYS.len() + LISTENER_KEYS.len() + VALUES.len();
         assert_eq!(old.1.renamed().len(), names, "{:#?}", old.1.renamed());
@@ -190,7 +191,7 @@ mod tests {
         let document = Spanned::new(document.span(), DeValue::Table(document.into_inner()));
         for key in SECTIONS.all() {
             let found = match key.strip_prefix("listen.") {
-                Some(name) => (0..2).any(|n| find(&document, &format!("listen.{n}.{name}")).is_some()),
+                Some(name) => (0..3).any(|n| find(&document, &format!("listen.{n}.{name}")).is_some()),
                 None => find(&document, &key).is_some(),
             };
             assert!(found, "{key} is not in the newest of tests/configurations");

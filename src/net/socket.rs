@@ -19,8 +19,10 @@ use mio::{
     event::Source,
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
+use nix::unistd::Group;
 use rustix::{
-    fs::FileType,
+    fs::{FileType, Gid},
+    io::Errno,
     net::{AddressFamily, SocketFlags, SocketType, listen, socket_with, sockopt::set_socket_reuseaddr},
 };
 
@@ -69,6 +71,19 @@ impl Drop for UnlinkOnDrop {
     }
 }
 
+fn find_group(name: &str) -> io::Result<Gid> {
+    let group = Group::from_name(name)?;
+    let told = || format!("there is no group {name:?} on this machine: correct socket_group");
+    group.map(|group| Gid::from_raw(group.gid.as_raw())).ok_or_else(|| io::Error::other(told()))
+}
+
+fn not_in_group(group: &str) -> String {
+    format!(
+        "the socket cannot be given to the group {group}: start the server as root, with `user` in the configuration, \
+         or add its user to the group"
+    )
+}
+
 fn id_of(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
@@ -83,12 +98,13 @@ pub enum Stream {
 }
 
 impl ListenSocket {
-    /// Listens at an endpoint. A socket file has a mode for owner and group, and replaces one left by a
+    /// Listens at an endpoint. A socket file has a mode for owner and `group`, and replaces one left by a
     /// killed server.
     ///
     /// # Errors
-    /// The endpoint is not available; [`io::ErrorKind::AddrInUse`] if another process listens there.
-    pub fn bind(endpoint: &Endpoint) -> io::Result<Self> {
+    /// The endpoint is not available; [`io::ErrorKind::AddrInUse`] if another process listens there. There is no such
+    /// group, or this user is not in it.
+    pub fn bind(endpoint: &Endpoint, group: Option<&str>) -> io::Result<Self> {
         match endpoint {
             Endpoint::Ip(address) => {
                 let socket = TcpListener::bind(*address)?;
@@ -99,11 +115,17 @@ impl ListenSocket {
                 // Postfix keeps its sockets in a directory of its own user, so links in it are not followed.
                 let directory = Directory::untrusted(safe_file::parent(path))?;
                 let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+                let gid = group.map(find_group).transpose()?;
                 remove_if_stale(path, &directory, name)?;
                 let socket = UnixListener::bind(path)?;
                 listen(&socket, BACKLOG)?;
                 let file = SocketFile { path: path.clone(), file: Some(id_of(path)?) };
-                directory.set_mode_of_socket(name, 0o660)?;
+                directory.set_access_to_socket(name, 0o660, gid).map_err(|error| match group {
+                    Some(group) if Errno::from_io_error(&error) == Some(Errno::PERM) => {
+                        io::Error::other(not_in_group(group))
+                    }
+                    _ => error,
+                })?;
                 Ok(Self::Unix(socket, file))
             }
             Endpoint::Inherited(_) => Err(io::ErrorKind::Unsupported.into()),
@@ -115,7 +137,8 @@ impl ListenSocket {
     ///
     /// # Errors
     /// As for [`Self::bind`].
-    pub fn try_bind(endpoint: &Endpoint) -> io::Result<()> {
+    pub fn try_bind(endpoint: &Endpoint, group: Option<&str>) -> io::Result<()> {
+        group.map(find_group).transpose()?;
         match endpoint {
             Endpoint::Ip(address) => {
                 let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
@@ -287,7 +310,7 @@ mod tests {
     /// A client whose SYN is dropped waits a second at least, and for ever if no connection is accepted.
     #[test]
     fn l14_hundreds_of_clients_may_wait_to_be_accepted() {
-        let listener = ListenSocket::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = ListenSocket::bind(&"127.0.0.1:0".parse().unwrap(), None).unwrap();
         let Endpoint::Ip(address) = listener.endpoint().unwrap() else { panic!() };
         let connect = |_| std::net::TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
         let waiting: Vec<_> = (0..300).map(connect).collect();
@@ -295,22 +318,35 @@ mod tests {
     }
 
     #[test]
+    fn a_group_that_does_not_exist_leaves_no_socket() {
+        let home = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint::Unix(home.path().join("lmtp.sock"));
+        for done in [
+            ListenSocket::bind(&endpoint, Some("no-such-group")).map(drop),
+            ListenSocket::try_bind(&endpoint, Some("no-such-group")),
+        ] {
+            assert!(done.unwrap_err().to_string().contains("no group \"no-such-group\""));
+        }
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+    }
+
+    #[test]
     fn a_socket_file_is_taken_over_only_when_nobody_listens() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("lmtp.sock");
         let endpoint = Endpoint::Unix(path.clone());
-        let first = ListenSocket::bind(&endpoint).unwrap();
+        let first = ListenSocket::bind(&endpoint, None).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
-        assert_eq!(ListenSocket::bind(&endpoint).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(ListenSocket::bind(&endpoint, None).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         let ListenSocket::Unix(socket, file) = first else { panic!() };
         std::mem::forget(file); // as after a kill -9
         drop(socket);
         assert!(path.exists());
-        drop(ListenSocket::bind(&endpoint).unwrap());
+        drop(ListenSocket::bind(&endpoint, None).unwrap());
         assert!(!path.exists(), "who goes in good order leaves nothing behind");
 
         fs::write(&path, "somebody's file").unwrap();
-        assert_eq!(ListenSocket::bind(&endpoint).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(ListenSocket::bind(&endpoint, None).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's file");
     }
 }

@@ -22,7 +22,7 @@ use crate::printable;
 pub use create::{Durability, is_tmp_name, open_to_write_in, replace_in};
 use create::{NO_WAIT, contents, create_in, sync, tmp_name};
 use rustix::{
-    fs::{self, AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat},
+    fs::{self, AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, Stat},
     io::Errno,
     process::geteuid,
 };
@@ -241,11 +241,11 @@ impl Directory {
         Ok(File::from(file))
     }
 
-    /// Sets the mode of a socket that this user has just bound here. Never changes another file that has taken its name.
+    /// Sets the mode of a socket that this user has just bound here, and its group if there is one. Never changes another file that has taken its name.
     ///
     /// # Errors
-    /// Another file has its name.
-    pub fn set_mode_of_socket(&self, name: &OsStr, mode: u32) -> io::Result<()> {
+    /// Another file has its name, or this user is not in the group.
+    pub fn set_access_to_socket(&self, name: &OsStr, mode: u32, group: Option<Gid>) -> io::Result<()> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let socket = fs::openat(&self.fd, name, flags, Mode::empty())?;
         let stat = fs::fstat(&socket)?;
@@ -255,6 +255,9 @@ impl Directory {
         }
         // The file itself: chmod of a name would follow a link.
         let path = format!("/proc/self/fd/{}", socket.as_raw_fd());
+        if group.is_some() {
+            fs::chownat(CWD, &path, None, group, AtFlags::empty())?;
+        }
         Ok(fs::chmodat(CWD, path, Mode::from_raw_mode(mode), AtFlags::empty())?)
     }
 

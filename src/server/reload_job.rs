@@ -130,15 +130,16 @@ impl CurrentState {
             return Err(text.error_at("listen", why));
         }
         for (n, listen) in rest {
-            let socket = ListenSocket::bind(&listen.address).map_err(|error| {
-                let advice = match error.kind() {
-                    io::ErrorKind::PermissionDenied => lacking_right(&listen.address),
-                    _ => conflicting_listener(&held, &listen.address),
-                };
-                let why = listener::Error::Bind(listen.protocol, listen.address.clone(), error);
-                let why = format!("{why}{advice}");
-                text.error_at(&format!("listen.{n}.address"), why)
-            })?;
+            let socket =
+                ListenSocket::bind(&listen.address, listen.socket_group.as_deref()).map_err(|error| {
+                    let advice = match error.kind() {
+                        io::ErrorKind::PermissionDenied => lacking_right(&listen.address),
+                        _ => conflicting_listener(&held, &listen.address),
+                    };
+                    let why = listener::Error::Bind(listen.protocol, listen.address.clone(), error);
+                    let why = format!("{why}{advice}");
+                    text.error_at(&format!("listen.{n}.address"), why)
+                })?;
             seats.push((listen.clone(), SocketSource::New(socket)));
         }
         Ok(seats)

@@ -96,19 +96,19 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// Changes to that user for good if the process is root. `sockets` are paths of sockets that were created
-/// before.
+/// before, each with whether it keeps its group.
 ///
 /// The process must have only one thread, because other threads would keep their privileges.
 pub fn drop_privileges<'a>(
     user: Option<&str>,
-    sockets: impl IntoIterator<Item = &'a Path>,
+    sockets: impl IntoIterator<Item = (&'a Path, bool)>,
 ) -> Result<RunAs, Error> {
     let uid = Uid::effective();
     let run_as = match user.map(find_user).transpose()? {
         Some(user) if uid.is_root() && !user.uid.is_root() => {
-            for path in sockets {
-                lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
-                    .map_err(step("chown of a socket"))?;
+            for (path, keeps_group) in sockets {
+                let group = (!keeps_group).then_some(user.gid.as_raw());
+                lchown(path, Some(user.uid.as_raw()), group).map_err(step("chown of a socket"))?;
             }
             change_user(&user)?
         }

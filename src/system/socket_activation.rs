@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     fn passed(names: &[&str]) -> InheritedSockets {
-        let socket = || ListenSocket::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        let socket = || ListenSocket::bind(&"127.0.0.1:0".parse().unwrap(), None).unwrap();
         InheritedSockets { sockets: names.iter().map(|name| ((*name).to_owned(), socket())).collect() }
     }
 

@@ -71,12 +71,16 @@ fn n01_what_a_start_refuses_check_refuses_in_the_same_words() {
     let story = Story::new();
     symlink("nowhere", story.at("dangling")).unwrap();
     let long = format!("[[listen]]\nprotocol = \"lmtp\"\naddress = \"unix:{}\"\n", "x".repeat(120));
+    let no_group =
+        "[[listen]]\nprotocol = \"lmtp\"\naddress = \"unix:lmtp.sock\"\nsocket_group = \"no-such-group\"\n"
+            .to_owned();
     let no_directory = "[[listen]]\nprotocol = \"lmtp\"\naddress = \"unix:run/lmtp.sock\"\n";
     for (keys, rest, told) in [
         ("spool = \"no/such/spool\"", STRICT, &["spool: there is no directory ", "mkdir -p "][..]),
         ("spool = \"users.json\"", STRICT, &["spool: ", "users.json is a file, a directory is needed"]),
         ("spool = \"users.json/spool\"", STRICT, &["users.json is a file, a directory is needed"]),
         ("spool = \"dangling\"", STRICT, &["dangling is a link to ", "nowhere, which is not there"]),
+        ("", &no_group, &["there is no group \"no-such-group\" on this machine: correct socket_group"]),
         ("user = \"no-such-user\"", STRICT, &["user: there is no user \"no-such-user\""]),
         ("transcripts = \"users.json\"", STRICT, &["transcripts: ", "is a file, a directory is needed"]),
         ("transcripts = \"no/such\"", STRICT, &["transcripts: there is no directory "]),
@@ -132,6 +136,14 @@ fn n02_check_is_content_only_without_a_warning_and_strict_makes_warnings_a_failu
         assert!(said.contains(told) && !said.contains("is good"), "{told:?} is not in {said}");
         assert_eq!(story.check(&["--strict"]).0, Some(1));
     }
+    fs::write(story.at("users.json"), "{}").unwrap();
+    let text = format!("hostname = \"192.0.2.25\"\ndomains = [\"example.test\"]\n{STRICT}");
+    fs::write(story.at("restante.toml"), text).unwrap();
+    let (code, said) = story.check(&[]);
+    assert!(
+        code == Some(0) && said.contains("hostname = \"192.0.2.25\" is an address: write the name"),
+        "{said}"
+    );
 }
 
 #[test]

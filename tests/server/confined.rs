@@ -107,6 +107,46 @@ fn o09_root_is_left_for_good_with_its_groups_and_rights() {
     }
 }
 
+/// The socket keeps the group of its section when it gets the owner of the server's user.
+#[test]
+fn a_socket_made_by_root_keeps_its_group_when_the_server_leaves_root() {
+    let test = "a_socket_made_by_root_keeps_its_group_when_the_server_leaves_root";
+    if !can_become_somebody_else(test) {
+        return;
+    }
+    let home = home();
+    chown(home.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let path = home.path().join("lmtp.sock");
+    let mail = {
+        let groups = fs::read_to_string("/etc/group").unwrap();
+        let line = groups.lines().find_map(|line| line.strip_prefix("mail:x:")).map(str::to_owned);
+        line.and_then(|rest| rest.split(':').next()?.parse().ok()).unwrap_or_else(|| panic!("no group mail"))
+    };
+    for (group, gid) in [("", NOBODY), ("socket_group = \"mail\"\n", mail)] {
+        let config = format!(
+            "user = \"nobody\"\n[[listen]]\nprotocol = \"lmtp\"\naddress = \"unix:{}\"\n{group}",
+            path.display()
+        );
+        let wrapper = &["sh", "-c", AS_ROOT, "sh"];
+        let users = &["bob@example.test"];
+        let mut server = Setup { wrapper, config: Some(&config), users, ..Setup::default() }.start();
+        server.tells("running as user=nobody");
+        let file = fs::metadata(&path).unwrap();
+        assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (NOBODY, gid, 0o660), "{group}");
+        server.signal(Signal::TERM);
+        assert!(server.wait().success());
+        // A check as root makes no socket, and needs none.
+        let mut check = Command::new(env!("CARGO_BIN_EXE_restante"));
+        let said = check
+            .arg("check")
+            .arg("--config")
+            .arg(server.home.path().join("restante.toml"))
+            .output()
+            .unwrap();
+        assert!(said.status.success() && !path.exists(), "{said:?}");
+    }
+}
+
 #[test]
 fn o09_a_file_without_a_name_gets_one_in_the_sandbox_of_another_user() {
     let test = "o09_a_file_without_a_name_gets_one_in_the_sandbox_of_another_user";

@@ -262,8 +262,8 @@ fn x3_a_socket_is_given_its_mode_and_not_what_has_taken_its_name() {
     fs::set_permissions(&victim, PermissionsExt::from_mode(0o600)).unwrap();
     symlink(&victim, &path).unwrap();
     let directory = restante::safe_file::Directory::untrusted(home.path()).unwrap();
-    assert!(directory.set_mode_of_socket("lmtp.sock".as_ref(), 0o660).is_err());
-    assert!(directory.set_mode_of_socket("victim".as_ref(), 0o660).is_err());
+    assert!(directory.set_access_to_socket("lmtp.sock".as_ref(), 0o660, None).is_err());
+    assert!(directory.set_access_to_socket("victim".as_ref(), 0o660, None).is_err());
     assert_eq!(fs::metadata(&victim).unwrap().mode() & 0o777, 0o600);
 }
 

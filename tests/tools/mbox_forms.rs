@@ -113,3 +113,18 @@ fn u04_a_last_letter_without_an_empty_line_after_it_is_whole() {
     let (_, said) = backend.run(&["import", "cut", "--to", "alice", "--create", "--partial"], 1);
     assert!(said.contains("delivered: 49 messages"), "{said}");
 }
+
+/// A folder is a Maildir of its own, and is named if nobody asked for it.
+#[test]
+fn the_folders_that_an_export_leaves_out_are_named() {
+    let backend = Desk::new();
+    backend.file("in", mbox(2));
+    backend.run(&["import", "in", "--to", BOB, "--create"], 0);
+    let (_, said) = backend.run(&["export", BOB], 0);
+    assert!(!said.contains("not exported"), "{said}");
+    let folder = format!("{BOB}/.Sent");
+    backend.run(&["import", "in", "--to", &folder, "--create"], 0);
+    let (out, said) = backend.run(&["export", BOB], 0);
+    assert!(out == mbox(2) && said.contains("1 folder not exported: .Sent;"), "{said}");
+    backend.run(&["export", &folder], 0);
+}
