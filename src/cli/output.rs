@@ -9,6 +9,9 @@ use std::{
     io::{self, BufRead, BufWriter, IsTerminal, StdoutLock, Write},
 };
 
+#[cfg(feature = "tools")]
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::failure::Failure;
 use crate::printable;
 
@@ -83,6 +86,16 @@ pub(super) fn confirm(question: &str) -> Result<bool, Failure> {
         .and_then(|()| io::stdin().lock().read_line(&mut answer))
         .map_err(|error| Failure::Other(format!("cannot ask: {error}")))?;
     Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
+}
+
+/// Whether the reader of standard output is gone, as `head` is after its last line. A session may write nothing more, so no
+/// write would tell.
+#[cfg(feature = "tools")]
+pub(super) fn is_closed() -> bool {
+    let stdout = io::stdout();
+    let mut waited = [PollFd::new(&stdout, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut waited, Some(&now)).is_ok_and(|n| n > 0) && waited[0].revents().contains(PollFlags::ERR)
 }
 
 /// Formats a number of messages.

@@ -118,7 +118,10 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
                 return Ok(());
             }
         }
-        // The timeout is for file systems without events.
+        if output::is_closed() {
+            return Err(Failure::BrokenPipe);
+        }
+        // The timeout is for file systems without events, and for an output that is closed.
         if stirs.recv_timeout(POLL_INTERVAL).is_ok() {
             while stirs.try_recv().is_ok() {}
         }

@@ -312,7 +312,7 @@ fn what_it_cannot_look_at_is_an_error_of_usage() {
 }
 
 #[test]
-fn u39_a_file_of_the_server_that_it_cannot_open_is_a_finding() {
+fn u43_a_file_of_the_server_that_it_cannot_open_is_a_finding() {
     let backend = desk();
     let lock = put(&backend, ".restante.lock", b"");
     findings(&backend, &[], 0);

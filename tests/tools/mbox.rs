@@ -406,7 +406,7 @@ fn a_configuration_tells_where_the_mailbox_of_a_user_is() {
 }
 
 #[test]
-fn u38_an_import_tells_of_messages_that_the_server_is_about_to_delete() {
+fn u42_an_import_tells_of_messages_that_the_server_is_about_to_delete() {
     let backend = Desk::new();
     let now = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let old = "From s@far.test Sat Jan  3 01:00:00 2026\nSubject: old\n\nx\n\n";

@@ -12,7 +12,7 @@ use std::{
 use crate::common::{
     self, PATIENCE, STRICT, Setup,
     client::{Client, deliver},
-    home,
+    eventually, home,
 };
 
 fn watch(arguments: &[&str]) -> Command {
@@ -246,4 +246,17 @@ fn one_session_is_followed_to_its_end() {
     watching.shows("start → over");
     let status = common::eventually("the watch ends", || watching.child.try_wait().unwrap());
     assert!(status.success());
+}
+
+#[test]
+fn u07_a_watch_of_a_session_that_says_nothing_more_ends_with_its_reader() {
+    let home = home();
+    let file = home.path().join("20261121T185343.617Z-smtp-c1001.dlg");
+    fs::write(&file, "= protocol smtp\nS: 220 mx ESMTP\nC: EHLO me\n").unwrap();
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_restante"));
+    let mut watch = watch.arg("watch").arg(&file).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(watch.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let ended = eventually("it ends", || watch.try_wait().unwrap());
+    assert_eq!(ended.code(), Some(141), "{line}");
 }
