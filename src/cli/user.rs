@@ -12,12 +12,13 @@ use clap::{Args, Subcommand};
 use super::{
     config_arg::ConfigArg,
     failure::Failure,
-    output::{Stdout, message_count},
+    output::{self, Stdout, message_count},
 };
 use crate::{
     accounts::{self, Account, UserFile},
     command_hint::restante,
     config::Config,
+    maildir::Spool,
     password_prompt,
     proto::request::Mailbox,
     system::privileges,
@@ -141,8 +142,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             if !new.keep_mail {
                 mail::refuse_former_mail(&config, &users, &mailbox, OTHER_INBOX)?;
             }
-            users.add(&name, inbox, &password(to)?)?;
+            let password = password(to)?;
+            let is_first = matches!(users.users(), Err(accounts::Error::Missing(_)));
+            users.add(&name, inbox, &password)?;
             out.line(format_args!("added {name}; {}", reload_notice(&config)))?;
+            if is_first && Spool::open_existing(&config.spool).is_ok_and(|spool| spool.is_in_use()) {
+                output::message(format_args!(
+                    "warning: {} was not there, and a server uses the spool: if it had other accounts, they end now; put \
+                     the file back, and add {name} again",
+                    config.accounts.display()
+                ));
+            }
             warn_of_aliases(&config, &mut out)?;
         }
         Action::Passwd(to) => {

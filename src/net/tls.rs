@@ -50,8 +50,7 @@ impl TlsConfig {
         Self::watch(pair, loaded, (interval, true), |_| None)
     }
 
-    /// Starts the thread that watches the files of a loaded pair. The loop must not read them, because a disk may be
-    /// slow. `explain` knows the reason why this process cannot read a file.
+    /// Starts the thread that watches the files of a loaded pair, because a disk may be too slow for the loop.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -445,16 +444,14 @@ mod tests {
     fn n49_a_file_that_the_process_cannot_reach_is_told_with_the_reason() {
         let home = tempfile::tempdir().unwrap();
         let pair = pair_in(&home);
-        let outside = |file: &Path| Some(format!("{} is outside of the sandbox", file.display()));
-        let mut reloader = CertificateReloader::new(pair.clone(), pair.stamp(), outside);
+        let mut reloader = CertificateReloader::new(pair.clone(), pair.stamp(), |_| Some("outside".into()));
         std::fs::remove_file(&pair.key).unwrap();
         assert!(reloader.poll(SystemTime::now()).is_none());
         let told = reloader.error_log.last_error().unwrap();
-        assert!(told.ends_with("key.pem is outside of the sandbox"), "{told}");
-        write_pair(&pair);
+        assert!(told.contains("key.pem") && told.ends_with(": outside"), "{told}");
         std::fs::write(&pair.key, "half").unwrap();
         assert!(reloader.poll(SystemTime::now()).is_none());
-        assert!(!reloader.error_log.last_error().unwrap().contains("sandbox"), "it can be read");
+        assert!(!reloader.error_log.last_error().unwrap().contains("outside"), "it can be read");
     }
 
     #[test]

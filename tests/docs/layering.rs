@@ -136,7 +136,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "round_robin",
             "capacity",
             "printable",
-            "command_hint",
             "fd_limits",
             "maildir",
             "loaded_config",

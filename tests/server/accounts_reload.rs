@@ -134,6 +134,28 @@ fn n45_a_file_that_is_moved_away_is_to_be_put_back_also_at_a_reload() {
     server.signal(rustix::process::Signal::HUP);
     server.tells("configuration reload failed, keeping the old one: ");
     assert!(login(&server, "alice"));
+    // A new file would be read at once, so it is put where the server does not look.
+    let config = fs::read_to_string(server.home.path().join("restante.toml")).unwrap();
+    let other = server.home.path().join("other.toml");
+    fs::write(&other, config.replace("users.json", "other.json")).unwrap();
+    let add = |name: &str| {
+        let mut add = Command::new("sh");
+        add.args([
+            "-c",
+            "printf 'sesame\\n' | \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_restante"),
+            "user",
+            "add",
+            name,
+        ]);
+        let output = add.args(["--password-stdin", "--config"]).arg(&other).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let told = add("ann@example.test");
+    assert!(told.contains("other.json was not there, and a server uses the spool: "), "{told}");
+    assert_eq!(add("eve@example.test"), "");
     fs::rename(&away, &file).unwrap();
     let log = server.log();
     let told: Vec<&str> = log.lines().filter(|line| line.contains(" reload failed")).collect();
