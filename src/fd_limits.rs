@@ -6,7 +6,10 @@
 
 use std::{fmt, fs};
 
-use crate::limits::{Limits, MAX_LIST_LENGTH};
+use crate::{
+    limits::{Limits, MAX_LIST_LENGTH},
+    thread_limits::MAX_SYNC_THREADS,
+};
 
 /// The descriptors that depend on the configuration, and on how the process was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,6 +210,8 @@ impl FdBudget {
             (self.max_mailboxes, FDS_PER_MAILBOX),
             (self.max_closing + self.max_maildirs, FDS_PER_MAILDIR),
             (self.max_batch, 1),
+            // Those that are closed at a time are open twice: a file without a name ends with its last descriptor.
+            (self.max_batch.min(MAX_SYNC_THREADS).saturating_sub(FDS_FOR_COMMITTER), 1),
             (self.max_spilled, FDS_PER_SPILLED_MESSAGE),
             (self.max_read_files - 1, 1),  // one is that of its session
             (self.max_connections + 1, 1), // one is accepted before another is evicted, or before it is rejected
@@ -297,7 +302,8 @@ const FDS_FOR_SPOOL: usize = 5;
 const FDS_PER_PATH_WALK: usize = 3;
 /// The metrics file, in its directory.
 const FDS_FOR_METRICS: usize = FDS_PER_PATH_WALK;
-/// The parent directory of a mailbox, or a message and its copy on another file system.
+/// The parent directory of a mailbox; or a message, open once more, and its copy on another file system; or two
+/// messages that are opened once more while they are closed.
 const FDS_FOR_COMMITTER: usize = 2;
 /// The socket, and a spare one.
 const FDS_PER_LISTENER: usize = 2;
@@ -455,6 +461,15 @@ mod tests {
         let minimum = FdBudget::minimum(0, &FEW);
         for limit in minimum.total_fds()..=100_000 {
             assert_good(&FdBudget::allocate(limit, &Limits::default(), &FEW).unwrap(), &minimum);
+        }
+    }
+
+    #[test]
+    fn every_message_of_a_batch_has_a_descriptor_and_each_of_those_that_are_closed_at_a_time_one_more() {
+        let least = FdBudget::minimum(0, &FEW);
+        for (max_batch, more) in [(1, 0), (2, 1), (3, 3), (8, 13), (9, 14), (1000, 1005)] {
+            let budget = FdBudget { max_batch, ..least.clone() };
+            assert_eq!(budget.total_fds() - least.total_fds(), more, "{max_batch}");
         }
     }
 

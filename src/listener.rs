@@ -25,7 +25,10 @@ use crate::{
         transport::{Security, Transport},
     },
     proto::{Session, request::ConnId},
-    system::socket_activation::{self, InheritedSockets},
+    system::{
+        sandbox,
+        socket_activation::{self, InheritedSockets},
+    },
     transcript::{self, Recorder, Transcripts},
 };
 use sessions::Sessions;
@@ -176,8 +179,9 @@ fn bind(listen: &ListenerConfig, passed: &mut InheritedSockets) -> Result<Vec<Bo
 /// The thread could not be started.
 pub fn start_tls(config: &Config, loaded: Option<LoadedCertificate>) -> Result<Option<Rc<TlsConfig>>, Error> {
     let pace = (config.limits.tls.reload_interval.0, config.watch == ChangeDetection::Inotify);
-    let keep =
-        |(pair, loaded): (&CertificatePair, _)| TlsConfig::watch(pair.clone(), loaded, pace).map(Rc::new);
+    let keep = |(pair, loaded): (&CertificatePair, _)| {
+        TlsConfig::watch(pair.clone(), loaded, pace, sandbox::why_unreadable).map(Rc::new)
+    };
     config.tls.as_ref().zip(loaded).map(keep).transpose().map_err(Error::Tls)
 }
 

@@ -63,6 +63,28 @@ impl LoadedConfig {
         Ok(Self { config, accounts, certificate, exposed_accounts })
     }
 
+    /// Likewise, for a server that runs with the files of `current`.
+    ///
+    /// # Errors
+    /// One of the files cannot be used.
+    pub fn reload(
+        config: Config,
+        text: &ConfigText,
+        current: &Config,
+        now: SystemTime,
+    ) -> Result<Self, Error> {
+        let has_file = |config: &Config| config.unknown_recipients == UnknownRecipients::Reject;
+        if config.accounts == current.accounts
+            && has_file(&config)
+            && has_file(current)
+            && fs::metadata(&config.accounts).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        {
+            let gone = accounts::Error::Gone { path: config.accounts, in_force: None };
+            return Err(text.error_at("accounts", gone.to_string()).into());
+        }
+        Self::from_config(config, text, now)
+    }
+
     /// Settings and files that are valid but probably not intended, without the dates of the certificate: the thread
     /// that watches it logs those.
     pub fn warnings(&self) -> Vec<String> {

@@ -133,8 +133,8 @@ fn group_limits(root: &Path, group: &Path) -> Vec<ThreadBudget> {
     group.ancestors().filter_map(room).collect()
 }
 
-/// Threads that sync at the same time.
-const MAX_SYNC_THREADS: usize = 8;
+/// Threads that sync and close files at the same time.
+pub(crate) const MAX_SYNC_THREADS: usize = 8;
 /// The loop, the log, the metrics, transcripts, accounts, the certificate, the watch, a reload, the committer; and
 /// two processes that a service manager runs beside the server for a reload.
 const OTHER_THREADS: usize = 9 + 2;

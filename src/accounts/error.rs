@@ -3,13 +3,23 @@
 use std::{fmt, io, path::PathBuf};
 
 use super::json_error::in_plain_words;
-use crate::command_hint::{path_word, restante};
+use crate::{
+    command_hint::{path_word, restante},
+    printable::counted,
+};
 
 /// The reason why an account could not be read, changed or made. Prints as a sentence for the operator.
 #[derive(Debug)]
 pub enum Error {
     /// There is no file of accounts.
     Missing(PathBuf),
+    /// The file of accounts is gone, and a server has read it before.
+    Gone {
+        /// The file of accounts.
+        path: PathBuf,
+        /// The number of accounts in the last good file, if it is known.
+        in_force: Option<usize>,
+    },
     /// The file cannot be read, locked or replaced.
     Io {
         /// The file, or the lock beside it.
@@ -70,6 +80,16 @@ impl fmt::Display for Error {
                 path.display(),
                 restante(&["user", "add", "NAME@DOMAIN"])
             ),
+            Self::Gone { path, in_force } => {
+                let accounts =
+                    in_force.map_or_else(|| "accounts".to_owned(), |count| counted(count, "account"));
+                write!(
+                    f,
+                    "{} is gone: put it back; until then the server keeps the {accounts} that it has read (a new \
+                     file takes their place)",
+                    path.display()
+                )
+            }
             Self::Io { path, action, error } => {
                 write!(f, "cannot {action} {}: {error}", path.display())?;
                 match path.parent() {

@@ -26,6 +26,8 @@ use crate::safe_file::{self, Directory};
 pub(super) struct ReplaceableFile {
     dir: Directory,
     name: OsString,
+    /// The group that reads a first file which root makes in a directory of its own.
+    reader: Option<u32>,
 }
 
 impl ReplaceableFile {
@@ -39,7 +41,12 @@ impl ReplaceableFile {
             let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
             (Directory::untrusted(safe_file::parent(path))?, name)
         };
-        Ok(Self { dir, name })
+        Ok(Self { dir, name, reader: None })
+    }
+
+    /// Lets a group read a first file that root makes in a directory of its own.
+    pub(super) fn readable_by(self, reader: Option<u32>) -> Self {
+        Self { reader, ..self }
     }
 
     /// The path of the file, for messages to people.
@@ -82,7 +89,7 @@ impl ReplaceableFile {
     }
 
     /// Replaces the file durably. The new file has the owner, the group and the rights of the old one, and a first one is
-    /// readable by its owner alone. The lock is held meanwhile.
+    /// readable by its owner alone, and by the group of [`Self::readable_by`]. The lock is held meanwhile.
     pub(super) fn replace(&self, content: &[u8]) -> io::Result<()> {
         self.remove_leftovers();
         let (mut file, unfinished) = self.dir.create_tmp(0o600)?;
@@ -102,7 +109,7 @@ impl ReplaceableFile {
     /// or a list that this user cannot give gets no right.
     fn copy_rights(&self, file: &File) -> io::Result<()> {
         self.chown_to_owner(file)?;
-        let Ok(old) = fs::symlink_metadata(self.path()) else { return Ok(()) };
+        let Ok(old) = fs::symlink_metadata(self.path()) else { return self.admit_reader(file) };
         let has_group = file.metadata()?.gid() == old.gid() || fchown(file, None, Some(old.gid())).is_ok();
         // The bits of the group are the mask of the list, so without the list they would mean another right.
         let mut list = vec![0; MAX_ACCESS_LIST];
@@ -112,6 +119,17 @@ impl ReplaceableFile {
         };
         let kept = if has_group && has_list { 0o777 } else { 0o707 };
         file.set_permissions(Permissions::from_mode(old.permissions().mode() & kept))
+    }
+
+    /// Lets the group read a new file, if it is root's in a directory of root: nobody else could read it there.
+    fn admit_reader(&self, file: &File) -> io::Result<()> {
+        match self.reader {
+            Some(group) if geteuid().is_root() && file.metadata()?.uid() == 0 => {
+                fchown(file, None, Some(group))?;
+                file.set_permissions(Permissions::from_mode(0o640))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Removes the files of killed programs.

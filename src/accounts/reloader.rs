@@ -53,6 +53,8 @@ struct WatchedSources {
     racy: bool,
     /// The time of a failed read: the file may become readable without a new stamp.
     unreadable_since: Option<SystemTime>,
+    /// The number of accounts in the last good file.
+    in_force: Option<usize>,
     /// The last aliases without a mistake, in force until the file is mended.
     aliases: Aliases,
     /// The mistake in the files, as in the log.
@@ -66,6 +68,7 @@ impl WatchedSources {
             stamp: None,
             racy: false,
             unreadable_since: None,
+            in_force: None,
             aliases: Aliases::default(),
             error_log: ErrorLogThrottle::default(),
         }
@@ -84,7 +87,11 @@ impl WatchedSources {
         }
         self.racy = stamp.is_racy(now);
         let known = self.stamp.replace(stamp).is_some();
-        let table = self.sources.load_table();
+        // A server does not start without the file, so it has accounts of an earlier one.
+        let table = self.sources.load_table().map_err(|error| match error {
+            Error::Missing(path) => Error::Gone { path, in_force: self.in_force },
+            error => error,
+        });
         let aliases = table.as_ref().ok().map(|table| self.sources.load_aliases(table));
         METRICS.set_stale("accounts", table.is_err());
         aliases.iter().for_each(|aliases| METRICS.set_stale("aliases", aliases.is_err()));
@@ -97,6 +104,7 @@ impl WatchedSources {
         }
         self.log_state(wrong, changed, now);
         let table = table.ok()?;
+        self.in_force = Some(table.len());
         if let Some(Ok(aliases)) = aliases {
             self.aliases = aliases;
         } else if !changed {
@@ -200,9 +208,17 @@ mod tests {
         assert_eq!(home.files.error_log.last_error(), None);
         fs::remove_file(home.directory.path().join("users.json")).unwrap();
         assert!(home.look().is_none());
-        assert!(
-            home.files.error_log.last_error().is_some_and(|told| told.contains("there are no accounts at"))
-        );
+    }
+
+    #[test]
+    fn n45_accounts_that_are_gone_are_to_be_put_back_and_not_begun_again() {
+        let mut home = Home::new(&["ann", "bob"], "");
+        assert!(home.look().is_some());
+        fs::remove_file(home.directory.path().join("users.json")).unwrap();
+        assert!(home.look().is_none());
+        let told = home.files.error_log.last_error().unwrap();
+        assert!(told.contains("users.json is gone: put it back; until then the server keeps the 2 accounts"));
+        assert!(!told.contains("user add"), "{told}");
     }
 
     #[test]

@@ -27,12 +27,20 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct UserFile {
     path: PathBuf,
+    /// The group of the server's user, which reads the file.
+    reader: Option<u32>,
 }
 
 impl UserFile {
     /// The file at that path, which need not exist yet.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self { path: path.into(), reader: None }
+    }
+
+    /// Likewise, with the group of the server's user: a file that root makes in a directory of its own is for that group
+    /// to read.
+    pub fn read_by(self, reader: Option<u32>) -> Self {
+        Self { reader, ..self }
     }
 
     /// Every account with its name, in the order of the names, which are in the form in which they are compared.
@@ -166,6 +174,7 @@ impl UserFile {
     /// Reads, changes and replaces the file under the lock.
     fn change<T>(&self, edit: impl FnOnce(&mut Users) -> Result<T, Error>) -> Result<T, Error> {
         let place = ReplaceableFile::of(&self.path).map_err(|error| self.failed("replace", error))?;
+        let place = place.readable_by(self.reader);
         let locked = place.lock(LOCK_TIMEOUT);
         let lock = locked.map_err(|error| Error::Io { path: place.lock_path(), action: "lock", error })?;
         let mut users = match self.read() {

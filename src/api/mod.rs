@@ -4,6 +4,7 @@
 
 mod html;
 mod page;
+pub mod web_page;
 
 pub use html::html_view;
 pub use page::Page;

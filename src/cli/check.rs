@@ -9,7 +9,12 @@ use super::{
     serve::is_unused,
     startup::{self, Prepared, Purpose},
 };
-use crate::{config::Config, loaded_config::LoadedConfig, printable};
+use crate::{
+    config::{Config, ConfigText},
+    loaded_config::LoadedConfig,
+    printable,
+    system::places,
+};
 
 /// Check a configuration and all that it names, and print the settings that differ from the defaults.
 #[derive(Debug, Args)]
@@ -41,8 +46,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let file = printable::escape_path(&path);
     let comments: String =
         warnings.iter().map(|warning| format!("# warning: {}\n", printable::escape_line(warning))).collect();
-    let notes: String =
-        notes(&files).iter().map(|note| format!("# note: {}\n", printable::escape_line(note))).collect();
+    let notes: String = notes(&files, &text)
+        .iter()
+        .map(|note| format!("# note: {}\n", printable::escape_line(note)))
+        .collect();
     let settings = if arguments.all { files.config.effective() } else { files.config.differences() };
     output::page(&format!("# {file} {verdict}; {users}\n{comments}{notes}{settings}"))?;
     if arguments.strict && !warnings.is_empty() {
@@ -52,11 +59,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Sentences that are no warnings, because they are right for many operators.
-fn notes(files: &LoadedConfig) -> Vec<String> {
+fn notes(files: &LoadedConfig, text: &ConfigText) -> Vec<String> {
     let spool = &files.config.spool;
     let new = format!(
         "no server has used the spool {} yet: right before a first start, otherwise mount its disk",
         spool.display()
     );
-    is_unused(spool).then_some(new).into_iter().chain(files.accounts.notes()).collect()
+    let mut notes: Vec<String> = is_unused(spool).then_some(new).into_iter().collect();
+    // The service manager reads them as root; a start by hand reads them as the user that this process has become.
+    let by_hand = places::certificate(&files.config).filter(|_| text.names_credentials());
+    notes.extend(by_hand.map(|problem| {
+        format!(
+            "right for a service with LoadCredential=; `restante serve` without $CREDENTIALS_DIRECTORY would not start: {}",
+            text.error_at(&problem.key, problem.why)
+        )
+    }));
+    notes.extend(files.accounts.notes());
+    notes
 }

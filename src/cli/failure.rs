@@ -88,10 +88,10 @@ impl From<loaded_config::Error> for Failure {
 impl From<accounts::Error> for Failure {
     fn from(error: accounts::Error) -> Self {
         use accounts::Error::{
-            Absent, Aliases, Content, Exists, FurtherAddress, Hash, Inbox, Io, Missing, Name,
+            Absent, Aliases, Content, Exists, FurtherAddress, Gone, Hash, Inbox, Io, Missing, Name,
         };
         match error {
-            Missing(_) | Content { .. } | Aliases { .. } | Inbox { .. } | Name(_) => {
+            Missing(_) | Gone { .. } | Content { .. } | Aliases { .. } | Inbox { .. } | Name(_) => {
                 Self::Usage(error.to_string())
             }
             Io { .. } | Exists(_) | Absent(_) | FurtherAddress { .. } | Hash(_) => {

@@ -180,6 +180,7 @@ fn select(arguments: &Arguments, context: &SpoolContext) -> Result<Vec<Selection
         return named.collect();
     }
     let mut all = context.spool.names()?;
+    all.extend(context.spool.misplaced_names()?);
     all.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
     all.sort();
     Ok(all.into_iter().map(|mailbox| Selection { mailbox, folder: None, named: false }).collect())

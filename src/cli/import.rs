@@ -4,7 +4,7 @@ use std::{
     fs::{File, TryLockError},
     io::{self, BufReader, IsTerminal, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use clap::{Args, ValueEnum};
@@ -155,6 +155,8 @@ impl FileImport<'_> {
         let mut import =
             Import::new((spool, self.maildir), &self.context.host, format, fallback, &mut progress);
         import.set_max_open(max_open_tmp_files());
+        let age = self.context.expire_days.map(|days| Duration::from_secs(u64::from(days) * 24 * 3600));
+        import.count_older_than(age.and_then(|age| SystemTime::now().checked_sub(age)));
         let Some(file) = regular else {
             let input: Box<dyn Read> = match file {
                 Some(file) => Box::new(file),
@@ -242,6 +244,7 @@ impl FileImport<'_> {
     fn summarize(&self, done: Result<(), Error>, import: &Import<'_>) -> Result<String, Failure> {
         let Imported { messages, end } = import.imported();
         self.report_doubts(import.doubtful_lines());
+        self.report_expired(import.expired());
         match done {
             Ok(()) => {
                 let deleted = match import.deleted() {
@@ -255,6 +258,21 @@ impl FileImport<'_> {
                 Err(self.failed(&error, &what))
             }
         }
+    }
+
+    /// Tells of messages that the server is about to delete, and how they are kept.
+    fn report_expired(&self, messages: u64) {
+        let Some(days) = self.context.expire_days.filter(|_| messages > 0) else { return };
+        output::message(format_args!(
+            "{}: warning: {} older than `expire = \"{}\"`: the server deletes mail of that age at the end of the next \
+             POP3 session; to keep it, set expire = \"never\" and reload the server before anybody logs in",
+            display_name(self.path),
+            match messages {
+                1 => "1 message is".to_owned(),
+                _ => format!("{messages} messages are"),
+            },
+            printable::counted(days, "day"),
+        ));
     }
 
     /// Tells how each line was taken that may be a From_ line or text.

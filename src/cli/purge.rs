@@ -2,7 +2,7 @@
 
 use std::{iter, sync::Arc};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::{failure::Failure, mailboxes::MailboxArgs, output};
 use crate::{
@@ -14,15 +14,16 @@ use crate::{
 
 /// Delete all messages of a mailbox, or of all mailboxes, with or without a running server.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("whose").args(["to", "all"]).required(true))]
 pub(super) struct Arguments {
     #[command(flatten)]
     place: MailboxArgs,
     /// Address whose mail is deleted; with a +tag, only mail for exactly that address; without one, the mail in all
     /// folders too
-    #[arg(long, value_name = "ADDRESS", required_unless_present = "all")]
+    #[arg(long, value_name = "ADDRESS")]
     to: Option<String>,
     /// Delete the mail of all mailboxes
-    #[arg(long, conflicts_with = "to")]
+    #[arg(long)]
     all: bool,
     /// Do not ask for confirmation
     #[arg(long)]
@@ -39,33 +40,29 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         )));
     }
     let spool = Spool::open(&mailboxes.spool).map_err(broken)?;
-    // Opens each mailbox in turn, because there may be more mailboxes than descriptors.
-    let mut unknown = Vec::new();
-    let maildirs: Box<dyn Iterator<Item = (Result<Maildir, Error>, Option<String>)>> = match &arguments.to {
-        None => {
-            let names = spool.names().map_err(broken)?;
-            let names = names.into_iter().filter_map(|name| name.into_string().ok());
-            let mailboxes = names.filter(|name| !name.starts_with('.'));
-            Box::new(mailboxes.flat_map(|mailbox| spool.maildirs_of(mailbox)).map(|maildir| (maildir, None)))
-        }
-        Some(address) => {
-            let targets = mailboxes.targets(address)?;
-            let mailbox_of = |target: &Target| target.destination.mailbox.as_str().to_owned();
-            let is_missing = |mailbox: &String| !mailboxes.spool.join(mailbox).exists();
-            unknown.extend(targets.iter().map(mailbox_of).filter(is_missing));
-            Box::new(targets.into_iter().flat_map(|target| maildirs_of(&spool, &target)))
-        }
+    let targets = arguments.to.as_deref().map(|address| mailboxes.targets(address)).transpose()?;
+    let mailboxes_of = |targets: &[Target]| -> Vec<String> {
+        targets.iter().map(|target| target.destination.mailbox.as_str().to_owned()).collect()
     };
+    let mut unknown = targets.as_deref().map(mailboxes_of).unwrap_or_default();
+    unknown.retain(|mailbox| !mailboxes.spool.join(mailbox).exists());
     for mailbox in &unknown {
         output::message(format_args!(
             "restante: no mailbox {mailbox} in {}; check --to, --spool and --config",
             mailboxes.spool.display()
         ));
     }
-    let whose = arguments.to.as_deref().unwrap_or("every mailbox");
-    if !arguments.yes && !output::confirm(&format!("Delete all mail of {whose}?"))? {
-        return Err(Failure::Other("nothing was deleted".into()));
+    if !arguments.yes {
+        let whose = arguments.to.as_deref().unwrap_or("every mailbox");
+        let there = selected(&spool, targets.as_deref()).map_err(broken)?;
+        let count =
+            there.filter_map(|(maildir, only)| Some(tools::count(&Arc::new(maildir.ok()?), only.as_deref())));
+        let (count, place) = (printable::counted(count.sum::<usize>(), "message"), mailboxes.spool.display());
+        if !output::confirm(&format!("Delete all mail of {whose} in {place} ({count})?"))? {
+            return Err(Failure::Other("nothing was deleted".into()));
+        }
     }
+    let maildirs = selected(&spool, targets.as_deref()).map_err(broken)?;
     let (mut deleted, mut broken) = (0, 0_u64);
     let mut report = |errors: Vec<Error>| {
         broken += u64::from(!errors.is_empty());
@@ -99,12 +96,31 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
+/// A mailbox or folder, and the only recipient whose mail is meant.
+type Selected = (Result<Maildir, Error>, Option<String>);
+
+/// The mailboxes of the targets, or all of the spool. Each is opened in turn, because there may be more mailboxes than
+/// descriptors.
+fn selected<'a>(
+    spool: &'a Spool,
+    targets: Option<&'a [Target]>,
+) -> Result<Box<dyn Iterator<Item = Selected> + 'a>, Error> {
+    if let Some(targets) = targets {
+        return Ok(Box::new(targets.iter().flat_map(|target| maildirs_of(spool, target))));
+    }
+    let mut names = spool.names()?;
+    names.extend(spool.misplaced_names()?);
+    let names = names.into_iter().filter_map(|name| name.into_string().ok());
+    let mailboxes = names.filter(|name| !name.starts_with('.'));
+    Ok(Box::new(mailboxes.flat_map(|mailbox| spool.maildirs_of(mailbox)).map(|maildir| (maildir, None))))
+}
+
 /// A mailbox with all its folders; for an address with a tag, its folder, and the mail in the mailbox for exactly that
 /// address, as `restante wait` counts it.
 fn maildirs_of<'a>(
     spool: &'a Spool,
     Target { destination, address }: &Target,
-) -> Box<dyn Iterator<Item = (Result<Maildir, Error>, Option<String>)> + 'a> {
+) -> Box<dyn Iterator<Item = Selected> + 'a> {
     let mailbox = destination.mailbox.as_str();
     match &destination.folder {
         Some(folder) => {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::json;
 
 use super::{
@@ -21,6 +21,7 @@ use crate::{
 ///
 /// Prints one line for each message: octets, UIDL, description and file, separated by tabs.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("messages").args(["nasty", "count"]).required(true).multiple(true))]
 pub(super) struct Arguments {
     #[command(flatten)]
     place: MailboxArgs,
@@ -28,7 +29,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDRESS", default_value = "you@example.test")]
     to: String,
     /// File the awkward messages, always the same
-    #[arg(long, required_unless_present = "count")]
+    #[arg(long)]
     nasty: bool,
     /// Number of ordinary messages to file after the awkward ones
     #[arg(long, value_name = "N", default_value_t = 0)]

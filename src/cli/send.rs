@@ -287,6 +287,9 @@ fn password(
         return Ok(Some(Secret::new(line.strip_suffix(b"\r").unwrap_or(line))));
     }
     if let Ok(password) = env::var(PASSWORD_VARIABLE) {
+        if password.is_empty() {
+            return Err(Failure::Usage(format!("the password in {PASSWORD_VARIABLE} is empty")));
+        }
         return Ok(Some(Secret::new(password)));
     }
     require_terminal(terminal, &format!("--password-file or {PASSWORD_VARIABLE}"))?;

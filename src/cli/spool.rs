@@ -22,7 +22,7 @@ use crate::{
     limits::Limits,
     loaded_config,
     maildir::{self, Maildir, Spool},
-    proto::{folder::Folder, request::Mailbox, smtp::address::Address},
+    proto::{folder::Folder, pop3::Expire, request::Mailbox, smtp::address::Address},
     tools::mbox,
 };
 
@@ -47,6 +47,8 @@ pub(super) struct SpoolContext {
     pub(super) host: String,
     /// The age beyond which a file in `tmp/` is stale.
     pub(super) tmp_age: Duration,
+    /// The age at which the server deletes messages.
+    pub(super) expire_days: Option<u32>,
     accounts: Option<Accounts>,
 }
 
@@ -96,6 +98,10 @@ impl SpoolArgs {
             path,
             host: host.unwrap_or_else(|| uname().nodename().to_string_lossy().into_owned()),
             tmp_age: limits.spool.tmp_max_age.0,
+            expire_days: config.and_then(|config| match config.pop3.expire {
+                Some(Expire::Days(days)) => Some(days),
+                Some(Expire::Never | Expire::Retrieved) | None => None,
+            }),
             accounts,
         })
     }

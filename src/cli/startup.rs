@@ -69,7 +69,7 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
     let early = early.transpose()?;
     let (privileges, is_certain) = match text
         .path()
-        .map(|_| DroppedPrivileges::drop_to_user(&config, sockets.iter().map(|bound| &bound.config)))
+        .map(|_| DroppedPrivileges::drop_to_user(&config, !is_check))
     {
         None => (None, true),
         Some(Ok(privileges)) => {

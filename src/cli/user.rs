@@ -20,6 +20,7 @@ use crate::{
     config::Config,
     password_prompt,
     proto::request::Mailbox,
+    system::privileges,
 };
 
 /// Add, change, list and remove accounts.
@@ -132,7 +133,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                         "{inbox:?} cannot be an inbox: write it like {name}, without a path"
                     ))
                 })?;
-            let users = UserFile::at(config.accounts.clone());
+            let group = config.user.as_deref().and_then(privileges::group_of);
+            let users = UserFile::at(config.accounts.clone()).read_by(group);
             if matches!(users.has(&name), Ok(true)) {
                 return Err(accounts::Error::Exists(name).into()); // before it asks for a password
             }

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     maildir::{
-        Maildir, MessageId, Subdir, TmpFile, name::UniqueName, sent_dedup::SentDedup, sync_phase::SyncPart,
+        Error, Maildir, MessageId, Subdir, TmpFile, name::UniqueName, sent_dedup::SentDedup,
+        sync_phase::SyncPart,
     },
     metrics::METRICS,
     proto::{
@@ -140,7 +141,7 @@ impl<'a> Batch<'a> {
         self.sync_contents(messages, mode);
         self.for_each_undecided(messages, |_, message| message.close());
         let reserve = self.reserve_memory(messages);
-        self.for_each_undecided(messages, |_, message| message.publish());
+        self.for_each_undecided(messages, Self::publish);
         drop(reserve);
         self.sync_names(messages, mode);
         // The syncs may have taken a while: messages that are no longer where clients look for them are removed.
@@ -193,7 +194,8 @@ impl<'a> Batch<'a> {
         }
         self.spool_status.and(message.plan.check())?;
         let id = if let Body::Memory(name, bytes) = &message.body {
-            let tmp_file = write_to_tmp(&mut message.plan, name, bytes)?;
+            let create = if self.syncer.unnamed_files { TmpFile::create_unnamed } else { TmpFile::create };
+            let tmp_file = write_to_tmp(&mut message.plan, create, name, bytes)?;
             let id = MessageId::of(bytes);
             (message.octets, message.body) = (wire_size(bytes), Body::TmpFile(tmp_file));
             id
@@ -256,6 +258,20 @@ impl<'a> Batch<'a> {
         self.pending_sent_copies.extend(id.map(|id| (folder.clone(), id)));
         plan.sent_copy = Some(SentCopy { target: plan.targets.len(), id });
         plan.targets.push(Target::new(folder, maildir, Subdir::Cur));
+    }
+
+    /// D3. Where the kernel or a sandbox gives no name to a file without one, every message would be written twice: the
+    /// next messages have a name from the beginning.
+    fn publish(&mut self, message: &mut Message) -> Result<(), Failure> {
+        let nameable = message.publish()?;
+        if !nameable && self.syncer.unnamed_files {
+            self.syncer.unnamed_files = false;
+            log::warn!(
+                "{}: linkat gives an open file no name (does a sandbox forbid it?), deliveries are slower",
+                self.storage.spool.path().display()
+            );
+        }
+        Ok(())
     }
 
     /// Chooses how to sync the batch. One sync of the spool's file system does not cover a mailbox on another file system.
@@ -362,17 +378,21 @@ impl<'a> Batch<'a> {
 }
 
 /// Writes a message to the `tmp/` of the first mailbox that accepts it.
-fn write_to_tmp(plan: &mut DeliveryPlan, name: &UniqueName, bytes: &[u8]) -> Result<TmpFile, Failure> {
+fn write_to_tmp(
+    plan: &mut DeliveryPlan,
+    create: impl Fn(&Maildir, UniqueName) -> Result<TmpFile, Error>,
+    name: &UniqueName,
+    bytes: &[u8],
+) -> Result<TmpFile, Failure> {
     for at in 0..plan.targets.len() {
         let maildir = Arc::clone(&plan.targets[at].maildir);
-        let begun =
-            TmpFile::create(&maildir, name.clone()).and_then(|mut tmp_file| match tmp_file.write(bytes) {
-                Ok(()) => Ok(tmp_file),
-                Err(error) => {
-                    tmp_file.discard();
-                    Err(error)
-                }
-            });
+        let begun = create(&maildir, name.clone()).and_then(|mut tmp_file| match tmp_file.write(bytes) {
+            Ok(()) => Ok(tmp_file),
+            Err(error) => {
+                tmp_file.discard();
+                Err(error)
+            }
+        });
         match begun {
             Ok(tmp_file) => {
                 plan.tmp_maildir = Some(TmpMaildir { maildir, spilled: None });

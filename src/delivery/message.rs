@@ -100,6 +100,15 @@ pub(super) enum TargetState {
     Failed(Failure),
 }
 
+/// The way in which a message has come to a mailbox.
+#[derive(Debug, Clone, Copy)]
+enum Arrival {
+    Link,
+    /// It has left `tmp/`.
+    Move,
+    Copy,
+}
+
 impl Target {
     pub(super) fn new(mailbox: Mailbox, maildir: Arc<Maildir>, subdir: Subdir) -> Self {
         Self { mailbox, maildir, subdir, state: TargetState::Pending }
@@ -200,8 +209,9 @@ impl Message {
         }
     }
 
-    /// D3: the message is visible in its mailboxes, or in none if all are needed.
-    pub(super) fn publish(&mut self) -> Result<(), Failure> {
+    /// D3: the message is visible in its mailboxes, or in none if all are needed. `Ok(false)`: its file had no name,
+    /// and got none even in its own mailbox, which has a copy.
+    pub(super) fn publish(&mut self) -> Result<bool, Failure> {
         self.ack_token.publish().ok_or(Failure::TempFail)?;
         let tmp_file = self.tmp_file()?;
         let stamp = tmp_file.version().map_err(|error| log_failure(&error))?;
@@ -210,13 +220,16 @@ impl Message {
         let mut alive = self.plan.live_targets();
         // The last target is reached by a rename. The message's own mailbox comes last, if it is a target.
         alive.sort_by_key(|at| Some(self.plan.targets[*at].maildir.id()) == tmp_maildir);
-        let mut in_tmp = true;
+        let unnamed = tmp_file.is_unnamed();
+        let (mut in_tmp, mut nameable) = (true, true);
         for (n, at) in alive.iter().enumerate() {
             let last = n + 1 == alive.len();
             self.plan.targets[*at].state = TargetState::Publishing;
             let target = &self.plan.targets[*at];
             let put = self.publish_to(target, &target.name(&name), stamp, last);
-            in_tmp &= !matches!(put, Ok((_, true)));
+            in_tmp &= !matches!(put, Ok((_, Arrival::Move)));
+            let own = Some(target.maildir.id()) == tmp_maildir;
+            nameable &= !(unnamed && own && matches!(put, Ok((_, Arrival::Copy))));
             self.plan.targets[*at].state = match put {
                 Ok((stamp, _)) => TargetState::Published(stamp),
                 Err(error) => TargetState::Failed(log_failure(&error)),
@@ -226,18 +239,18 @@ impl Message {
         if in_tmp {
             self.tmp_file()?.discard();
         }
-        Ok(())
+        Ok(nameable)
     }
 
     /// Publishes the message in one of its mailboxes: by a hard link, by a rename into the last one, or by a copy if
-    /// neither is possible. Returns the version of the file there, and whether the message has left `tmp/`.
+    /// neither is possible. Returns the version of the file there.
     fn publish_to(
         &self,
         target: &Target,
         name: &str,
         stamp: FileVersion,
         last: bool,
-    ) -> Result<(FileVersion, bool), Error> {
+    ) -> Result<(FileVersion, Arrival), Error> {
         let Target { maildir, subdir, .. } = target;
         let Body::TmpFile(tmp_file) = &self.body else {
             return Err(Error::at(maildir.path(), "publish", std::io::Error::other("there is no file")));
@@ -248,7 +261,7 @@ impl Message {
             tmp_file.link(maildir, *subdir, name)?
         };
         if here {
-            return Ok((stamp, last));
+            return Ok((stamp, if last { Arrival::Move } else { Arrival::Link }));
         }
         let mut copy = tmp_file.copy(maildir)?;
         let put = copy.sync().and_then(|()| copy.close()).and_then(|()| {
@@ -258,7 +271,7 @@ impl Message {
         if put.is_err() {
             copy.discard();
         }
-        put.map(|stamp| (stamp, false))
+        put.map(|stamp| (stamp, Arrival::Copy))
     }
 
     /// Removes the message from one target.

@@ -32,6 +32,8 @@ use crate::maildir::{Error, Maildir, Spool, Subdir, TmpFile, sync_phase::SyncPar
 pub(super) struct Syncer {
     /// Whether one syncfs is known to make files and names durable here, or to fail.
     syncfs_is_safe: bool,
+    /// Whether a message is written without a name, and gets its first one in its mailbox.
+    pub(super) unnamed_files: bool,
     /// No syncfs before this moment, because the last one was slow.
     avoid_syncfs_until: Option<Instant>,
     queue: channel::Sender<SyncJob>,
@@ -93,7 +95,14 @@ impl Syncer {
             log::warn!("started {started} of {helpers} sync threads: {error}");
         }
         let whole_is_safe = spool.syncfs_is_reliable();
-        Self { syncfs_is_safe: whole_is_safe, avoid_syncfs_until: None, queue, jobs, helpers: started }
+        Self {
+            syncfs_is_safe: whole_is_safe,
+            unnamed_files: spool.has_unnamed_files(),
+            avoid_syncfs_until: None,
+            queue,
+            jobs,
+            helpers: started,
+        }
     }
 
     /// Chooses the mode for a batch of this many messages.

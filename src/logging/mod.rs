@@ -146,8 +146,8 @@ fn format_event(peer: IpAddr, tls: Option<Encryption>, event: &Event, waited: Du
     let tls = tls.map_or("no", |by| by.version);
     match event {
         Event::Accepted { id, from, to, recipients, octets } => {
-            let is_cut = to.len() == Event::MAX_LISTED && *recipients > to.len();
-            let mut to: Vec<String> = to.iter().map(|to| format!("<{to}>")).collect();
+            let is_cut = to.len() > Event::MAX_LISTED;
+            let mut to: Vec<String> = to.iter().take(Event::MAX_LISTED).map(|to| format!("<{to}>")).collect();
             to.extend(is_cut.then(|| "...".to_owned()));
             format!(
                 "accepted peer={peer} id={} from={} to={} rcpts={recipients} octets={octets} tls={tls} duration={}",
@@ -304,7 +304,7 @@ mod tests {
                 "accepted peer=192.0.2.7 id=7 from=<a@far.test> to=<u>,<u>,<u>,<u>,<u>,<u>,<u>,<u> rcpts=8 octets=18233 tls=1.3 duration=41.2ms",
             ),
             (
-                accepted(&["u"; Event::MAX_LISTED], 9),
+                accepted(&["u"; Event::MAX_LISTED + 1], 9),
                 "accepted peer=192.0.2.7 id=7 from=<a@far.test> to=<u>,<u>,<u>,<u>,<u>,<u>,<u>,<u>,... rcpts=9 octets=18233 tls=1.3 duration=41.2ms",
             ),
             (

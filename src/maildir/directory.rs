@@ -2,6 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    io,
     os::{
         fd::{AsFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -19,12 +20,29 @@ use crate::deferred_drop::DeferredFd;
 
 pub(super) fn open_directory(
     at: impl AsFd,
-    name: impl rustix::path::Arg,
+    name: impl rustix::path::Arg + Copy,
     path: &Path,
 ) -> Result<DeferredFd, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = fs::openat(at, name, flags, Mode::empty());
-    opened.map(DeferredFd::from).map_err(|e| Error::at(path, "open directory", e))
+    let opened = fs::openat(at.as_fd(), name, flags, Mode::empty());
+    opened.map(DeferredFd::from).map_err(|error| not_opened(at, name, path, error))
+}
+
+/// The error for a directory below the spool that does not open. It tells a link or a file that has its name, and the
+/// remedy.
+pub(crate) fn not_opened(at: impl AsFd, name: impl rustix::path::Arg, path: &Path, error: Errno) -> Error {
+    let stat = fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+    let why = match (error, stat.map(|stat| FileType::from_raw_mode(stat.st_mode))) {
+        (Errno::NOTDIR | Errno::LOOP, Some(FileType::Symlink)) => {
+            "is a symbolic link, and none is followed below the spool: put a directory in its place and mount the \
+             other one there with `mount --bind`, or move the whole spool"
+        }
+        (Errno::NOTDIR, Some(kind)) if kind != FileType::Directory => {
+            "is not a directory: move it away, and a directory is made when the next mail comes"
+        }
+        _ => return Error::at(path, "open directory", error),
+    };
+    Error::at(path, "open directory", io::Error::new(io::ErrorKind::NotADirectory, why))
 }
 
 /// Makes a directory. `false`: it exists already.
@@ -52,17 +70,27 @@ pub(super) fn is_same_directory(at: &OwnedFd, name: &str, open: (u64, u64)) -> b
 
 /// The names of the directories in a directory.
 pub(crate) fn directories(dir: &OwnedFd, path: &Path) -> Result<Vec<OsString>, Error> {
+    names_of_kind(dir, path, |_, kind| kind == FileType::Directory)
+}
+
+/// The names in a directory that are wanted, by name and kind, without `.` and `..`.
+pub(super) fn names_of_kind(
+    dir: &OwnedFd,
+    path: &Path,
+    is_wanted: impl Fn(&[u8], FileType) -> bool,
+) -> Result<Vec<OsString>, Error> {
     let failed = |e| Error::at(path, "read directory", e);
     let mut names = Vec::new();
     for entry in fs::Dir::read_from(dir).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        let is_directory = match entry.file_type() {
+        let kind = match entry.file_type() {
             FileType::Unknown => fs::statat(dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
-                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory),
-            known => known == FileType::Directory,
+                .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),
+            known => known,
         };
-        if is_directory && ![&b"."[..], b".."].contains(&entry.file_name().to_bytes()) {
-            names.push(OsStr::from_bytes(entry.file_name().to_bytes()).to_owned());
+        let name = entry.file_name().to_bytes();
+        if ![&b"."[..], b".."].contains(&name) && is_wanted(name, kind) {
+            names.push(OsStr::from_bytes(name).to_owned());
         }
     }
     Ok(names)

@@ -63,6 +63,7 @@ impl Error {
             io::ErrorKind::InvalidData => return Kind::Changed,
             io::ErrorKind::UnexpectedEof => return Kind::Truncated,
             io::ErrorKind::WouldBlock => return Kind::Locked,
+            io::ErrorKind::NotADirectory => return Kind::Unusable,
             _ => {}
         }
         match self.source.raw_os_error().map(Errno::from_raw_os_error) {

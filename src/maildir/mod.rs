@@ -26,6 +26,7 @@ pub mod sync_phase;
 pub mod tmp_cleanup;
 pub(crate) mod tmp_file;
 pub mod trusted_date;
+mod unnamed_file;
 pub mod usage;
 
 pub use entry::{Change, FileName, FileVersion, MessageEntry, MessageRef, Subdir};
@@ -36,4 +37,5 @@ pub use sent_dedup::MessageId;
 pub use size_counter::CountProgress;
 pub use store::{Maildir, Spool};
 pub use tmp_file::TmpFile;
+pub use unnamed_file::EXT4_STATES;
 pub use usage::Usage;

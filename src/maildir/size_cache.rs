@@ -167,9 +167,16 @@ fn after<T>(list: &[T], before: impl Fn(&T) -> bool) -> &[T] {
     &list[start + list[start..end].partition_point(before)..]
 }
 
-/// Sorts counts by stamp. Two counts of one stamp are equal, unless a record was forged with its crc.
-fn sort(known: &mut [(FileVersion, u64)]) {
-    known.sort_unstable_by_key(|(stamp, _)| *stamp);
+/// Sorts counts by stamp. Of two counts of one stamp, the later one is kept.
+fn sort(known: &mut Vec<(FileVersion, u64)>) {
+    known.sort_by_key(|(stamp, _)| *stamp); // stable
+    known.dedup_by(|later, kept| {
+        let is_same = later.0 == kept.0;
+        if is_same {
+            *kept = *later;
+        }
+        is_same
+    });
 }
 
 /// Records of the file of a mailbox: how many there are, and how many of them are torn or not ours.

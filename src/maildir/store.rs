@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{self, AtFlags, Mode, OFlags},
+    fs::{self, AtFlags, FileType, Mode, OFlags},
     io::Errno,
     process::geteuid,
     system::uname,
@@ -18,16 +18,17 @@ use rustix::{
 
 use super::{
     directory::{
-        FILE_MODE, directories, id_of, is_same_directory, make_directory, open_directory, remove,
-        sync_directory,
+        FILE_MODE, directories, id_of, is_same_directory, make_directory, names_of_kind, open_directory,
+        remove, sync_directory,
     },
     entry::Subdir,
     error::{Error, Kind},
     fault_points::fault_point,
     folder_name::is_same_but_for_case,
     sync_phase::{SyncPart, is_sync_skipped},
+    unnamed_file::{self, EXT4, XFS},
 };
-use crate::deferred_drop::DeferredFd;
+use crate::{deferred_drop::DeferredFd, local_fs::is_one_of};
 
 /// The directory that holds the mailboxes.
 #[derive(Debug)]
@@ -163,8 +164,13 @@ impl Spool {
 
     /// Whether one sync of the whole file system is known to make files and names durable here, or to fail.
     pub fn syncfs_is_reliable(&self) -> bool {
-        let is_known = |stat: fs::StatFs| [EXT4, XFS].contains(&(stat.f_type as u64 & 0xffff_ffff));
-        fs::fstatfs(&self.dir).is_ok_and(is_known) && syncfs_reports_errors(uname().release().to_bytes())
+        is_one_of(&self.dir, &[EXT4, XFS]) && syncfs_reports_errors(uname().release().to_bytes())
+    }
+
+    /// Whether a message can be written without a name on the spool's file system, and get its first one durably in a
+    /// mailbox.
+    pub fn has_unnamed_files(&self) -> bool {
+        unnamed_file::are_safe(&self.dir)
     }
 
     /// Syncs the whole file system that holds the spool, for the sake of one part of the messages.
@@ -195,6 +201,16 @@ impl Spool {
     /// The names of its directories, in no order.
     pub fn names(&self) -> Result<Vec<OsString>, Error> {
         directories(&self.dir, &self.path)
+    }
+
+    /// The names of mailboxes that are no directories, so that no mail can be delivered to them: each link, and a file
+    /// whose name is an address. In no order.
+    pub fn misplaced_names(&self) -> Result<Vec<OsString>, Error> {
+        names_of_kind(&self.dir, &self.path, |name, kind| {
+            let has_address = name.contains(&b'@');
+            !name.starts_with(b".")
+                && (kind == FileType::Symlink || (has_address && kind != FileType::Directory))
+        })
     }
 
     /// Every mailbox and every folder, with errors for those that cannot be opened or listed. Other directories are
@@ -400,9 +416,6 @@ fn syncfs_reports_errors(release: &[u8]) -> bool {
 const WRITEBACK_SECS: u64 = 120;
 /// The empty file that marks a folder (Maildir++).
 pub(super) const FOLDER_MARK: &str = "maildirfolder";
-/// The `statfs` types of file systems whose `syncfs` was measured and power-cut (linux/magic.h).
-const EXT4: u64 = 0xef53;
-const XFS: u64 = 0x5846_5342;
 
 #[cfg(test)]
 mod tests {

@@ -24,6 +24,7 @@ use super::{
     fault_points::fault_point,
     name::UniqueName,
     sync_phase::{SyncPart, is_sync_skipped},
+    unnamed_file,
 };
 use crate::deferred_drop::DeferredFd;
 
@@ -41,11 +42,22 @@ pub struct TmpFile {
     /// The mailbox of that directory.
     maildir_id: (u64, u64),
     name: UniqueName,
-    tmp_name: String,
+    place: Place,
     path: PathBuf,
     bytes: u64,
     /// A panic leaves the file where it is.
     keep_on_panic: bool,
+}
+
+/// The place of a message in `tmp/`.
+#[derive(Debug)]
+enum Place {
+    /// A file with this name.
+    Named(String),
+    /// A file without a name (`O_TMPFILE`). It ends with its descriptors, so that nothing is left after a power cut.
+    /// A mailbox gets its first name, which costs a change to one directory instead of three. After the file is closed
+    /// for writing, this handle keeps it.
+    Unnamed(Option<OwnedFd>),
 }
 
 /// The identity of a file across all file systems.
@@ -64,23 +76,38 @@ impl FileIdentity {
 impl TmpFile {
     /// Begins a message in the `tmp/` of `maildir` (D1 in docs/DISK.md).
     pub fn create(maildir: &Maildir, name: UniqueName) -> Result<Self, Error> {
-        let unfinished = name.tmp_name();
-        let path = maildir.path().join("tmp").join(&unfinished);
+        let tmp_name = name.tmp_name();
+        let path = maildir.path().join("tmp").join(&tmp_name);
         fault_point(&path, "create")?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = fs::openat(maildir.tmp(), &unfinished, flags, FILE_MODE)
+        let file = fs::openat(maildir.tmp(), &tmp_name, NEW_FILE, FILE_MODE)
             .map_err(|e| Error::at(&path, "create", e))?;
-        Ok(Self {
+        Ok(Self::begin(maildir, name, Place::Named(tmp_name), path, file))
+    }
+
+    /// Begins a message without a name, if the file system has such files.
+    pub fn create_unnamed(maildir: &Maildir, name: UniqueName) -> Result<Self, Error> {
+        let path = maildir.path().join("tmp").join(name.tmp_name());
+        fault_point(&path, "create unnamed")?;
+        match unnamed_file::create(maildir.tmp()) {
+            Ok(file) => Ok(Self::begin(maildir, name, Place::Unnamed(None), path, file)),
+            // A file system without such files, or a kernel that takes the flag for O_DIRECTORY (open(2)).
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Self::create(maildir, name),
+            Err(error) => Err(Error::at(path, "create", error)),
+        }
+    }
+
+    fn begin(maildir: &Maildir, name: UniqueName, place: Place, path: PathBuf, file: OwnedFd) -> Self {
+        Self {
             file: Some(File::from(file)),
             closed: None,
             tmp: maildir.tmp_handle(),
             maildir_id: maildir.id(),
             name,
-            tmp_name: unfinished,
+            place,
             path,
             bytes: 0,
             keep_on_panic: false,
-        })
+        }
     }
 
     /// Appends bytes of the message, as stored. They are not durable before [`TmpFile::sync`].
@@ -110,11 +137,22 @@ impl TmpFile {
     pub fn close(&mut self) -> Result<(), Error> {
         fault_point(&self.path, "close")?;
         let stat = fs::fstat(self.open()?).map_err(|e| Error::at(&self.path, "stat", e))?;
+        if self.is_unnamed() {
+            fault_point(&self.path, "reopen")?;
+            let handle =
+                unnamed_file::reopen(self.open()?).map_err(|e| Error::at(&self.path, "reopen", e))?;
+            self.place = Place::Unnamed(Some(handle));
+        }
         if let Some(file) = self.file.take() {
             close(file).map_err(|e| Error::at(&self.path, "close", e))?;
         }
         self.closed = Some(FileIdentity { device: stat.st_dev, stamp: FileVersion::of(&stat) });
         Ok(())
+    }
+
+    /// Whether the file has no name before a mailbox gives it one.
+    pub fn is_unnamed(&self) -> bool {
+        matches!(self.place, Place::Unnamed(_))
     }
 
     /// Whether the file is complete and closed.
@@ -142,25 +180,36 @@ impl TmpFile {
         self.name.final_name(self.bytes, octets)
     }
 
-    /// Makes the message visible in one mailbox of several (D3), under that name. `Ok(false)`: it is on
-    /// another file system, or the file has as many names as it can have.
+    /// Makes the message visible in one mailbox of several (D3), under that name. `Ok(false)`: it needs a copy there,
+    /// because the mailbox is on another file system, or because the file can have no further name.
     pub fn link(&self, to: &Maildir, subdir: Subdir, name: &str) -> Result<bool, Error> {
         let ours = self.identity()?;
         fault_point(to.path(), "link")?;
-        let failed = match link_once(&self.tmp, &self.tmp_name, to.dir(subdir), name) {
+        let dir = to.dir(subdir);
+        let linked = match &self.place {
+            Place::Named(tmp_name) => link_once(&self.tmp, tmp_name, dir, name),
+            Place::Unnamed(handle) => {
+                handle.as_ref().ok_or(Errno::BADF).and_then(|handle| unnamed_file::link(handle, dir, name))
+            }
+        };
+        let failed = match linked {
             Ok(()) => fault_point(to.path(), "link: done").err(),
             Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => return Ok(false),
+            // The kernel or a sandbox gives no name to this file, or the mailbox has gone: the copy finds out.
+            Err(Errno::ACCESS | Errno::NOENT) if self.is_unnamed() => return Ok(false),
             Err(error) => Some(Error::at(to.path().join(subdir.name()).join(name), "link", error)),
         };
         ignore_if_done(failed, ours, to, subdir, name)
     }
 
     /// Makes the message visible in its only mailbox, or in the last one (D3): it leaves `tmp/`. Nothing is
-    /// overwritten. `Ok(false)`: the mailbox is on another file system. Durable only after [`Maildir::sync`].
+    /// overwritten. `Ok(false)`: it needs a copy there, because the mailbox is on another file system, or because the
+    /// file can get no name. Durable only after [`Maildir::sync`].
     pub fn rename(&self, to: &Maildir, subdir: Subdir, name: &str) -> Result<bool, Error> {
+        let Place::Named(tmp_name) = &self.place else { return self.link(to, subdir, name) };
         let ours = self.identity()?;
         fault_point(to.path(), "rename")?;
-        let failed = match publish(&self.tmp, &self.tmp_name, to, subdir, name) {
+        let failed = match publish(&self.tmp, tmp_name, to, subdir, name) {
             Ok(()) => fault_point(to.path(), "rename: done").err(),
             Err(Errno::XDEV) if self.maildir_id != to.id() => return Ok(false),
             Err(error) => Some(Error::at(to.path().join(subdir.name()).join(name), "rename", error)),
@@ -183,9 +232,9 @@ impl TmpFile {
         }
     }
 
-    /// The name in `tmp/`, which differs from the name in the mailbox.
-    pub fn tmp_name(&self) -> &str {
-        &self.tmp_name
+    /// The name in `tmp/`, which differs from the name in the mailbox. A file without a name has the one it would have.
+    pub fn tmp_name(&self) -> String {
+        self.name.tmp_name()
     }
 
     /// Sets the time of the file to its first delivery, in the past.
@@ -196,9 +245,12 @@ impl TmpFile {
     /// The same content in the `tmp/` of a mailbox on another file system.
     pub fn copy(&self, to: &Maildir) -> Result<Self, Error> {
         let ours = self.identity()?;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let source = fs::openat(&self.tmp, &self.tmp_name, flags, Mode::empty())
-            .map_err(|e| Error::at(&self.path, "open", e))?;
+        let source = match &self.place {
+            Place::Named(tmp_name) => fs::openat(&self.tmp, tmp_name, EXISTING_FILE, Mode::empty()),
+            Place::Unnamed(Some(handle)) => unnamed_file::reopen(handle),
+            Place::Unnamed(None) => Err(Errno::BADF),
+        };
+        let source = source.map_err(|e| Error::at(&self.path, "open", e))?;
         // Another file may have taken its name: a FIFO, or another message.
         let there = fs::fstat(&source).map_err(|e| Error::at(&self.path, "stat", e))?;
         if !ours.matches(&there) {
@@ -223,7 +275,9 @@ impl TmpFile {
 
     /// Drops the message. The cleaning of `tmp/` removes a file that cannot be removed now.
     pub fn discard(&self) {
-        let _ = remove(&self.tmp, &self.tmp_name, &self.path);
+        if let Place::Named(tmp_name) = &self.place {
+            let _ = remove(&self.tmp, tmp_name, &self.path);
+        }
     }
 
     /// From now on a panic leaves the file in `tmp/`, because a record beside the messages names it.
@@ -288,6 +342,11 @@ fn link_once(tmp: &OwnedFd, unfinished: &str, dir: &OwnedFd, name: &str) -> Resu
     }
 }
 
+const NEW_FILE: OFlags =
+    OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const EXISTING_FILE: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
 #[cfg(test)]
 mod tests {
     use std::time::SystemTime;
@@ -297,11 +356,16 @@ mod tests {
 
     /// A mailbox, and two messages in its `tmp/`.
     fn two_drafts() -> (tempfile::TempDir, Maildir, [TmpFile; 2]) {
+        two_drafts_that_are(false)
+    }
+
+    fn two_drafts_that_are(unnamed: bool) -> (tempfile::TempDir, Maildir, [TmpFile; 2]) {
         let dir = tempfile::tempdir().unwrap();
         let maildir = Spool::open(dir.path()).unwrap().open_or_create_maildir("box").unwrap();
         let mut name_generator = NameGenerator::new("mx.example.test", 1);
         let mut tmp_file = || {
-            let mut tmp_file = TmpFile::create(&maildir, name_generator.next(SystemTime::now(), 1)).unwrap();
+            let create = if unnamed { TmpFile::create_unnamed } else { TmpFile::create };
+            let mut tmp_file = create(&maildir, name_generator.next(SystemTime::now(), 1)).unwrap();
             tmp_file.close().unwrap();
             tmp_file
         };
@@ -311,11 +375,24 @@ mod tests {
 
     #[test]
     fn a_link_that_is_there_already_is_good_if_it_is_ours() {
-        let (_dir, maildir, [one, other]) = two_drafts();
-        for _ in 0..2 {
-            assert!(one.link(&maildir, Subdir::New, "name").unwrap());
+        for unnamed in [false, true] {
+            let (_dir, maildir, [one, other]) = two_drafts_that_are(unnamed);
+            for _ in 0..2 {
+                assert!(one.link(&maildir, Subdir::New, "name").unwrap());
+            }
+            assert!(other.link(&maildir, Subdir::New, "name").is_err());
         }
-        assert!(other.link(&maildir, Subdir::New, "name").is_err());
+    }
+
+    #[test]
+    fn a_file_without_a_name_has_one_in_each_mailbox_and_none_in_tmp() {
+        let (dir, maildir, [one, other]) = two_drafts_that_are(true);
+        assert!(one.is_unnamed() && other.is_unnamed());
+        assert!(one.link(&maildir, Subdir::Cur, "first").unwrap());
+        assert!(one.rename(&maildir, Subdir::New, "second").unwrap());
+        drop((one, other));
+        let names = |subdir: &str| std::fs::read_dir(dir.path().join("box").join(subdir)).unwrap().count();
+        assert_eq!(["tmp", "new", "cur"].map(names), [0, 1, 1]);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! | [`envelope`] | the envelope, as far as the stored header tells it |
 //! | [`attached`] | attachments and inline parts |
 //! | `body` | the text and the HTML |
+//! | [`hops`] | the route, from the `Received:` fields |
 //! | [`links`] | the links in text and HTML |
 //! | [`snippet`] | the first words |
 //! | [`limits`] | the bounds |
@@ -18,6 +19,7 @@
 pub mod attached;
 mod body;
 pub mod envelope;
+pub mod hops;
 pub mod limits;
 pub mod links;
 pub mod mailpit;

@@ -6,6 +6,7 @@ use std::{
     cell::RefCell,
     fmt,
     io::{self, Write},
+    path::Path,
     sync::{
         Arc,
         mpsc::{self, Receiver},
@@ -46,11 +47,11 @@ impl TlsConfig {
     /// The pair cannot be used, or the thread cannot be started.
     pub fn start(pair: CertificatePair, interval: Duration) -> Result<Self, certificate::Error> {
         let loaded = pair.load(SystemTime::now())?;
-        Self::watch(pair, loaded, (interval, true))
+        Self::watch(pair, loaded, (interval, true), |_| None)
     }
 
     /// Starts the thread that watches the files of a loaded pair. The loop must not read them, because a disk may be
-    /// slow.
+    /// slow. `explain` knows the reason why this process cannot read a file.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -58,12 +59,13 @@ impl TlsConfig {
         pair: CertificatePair,
         loaded: LoadedCertificate,
         (interval, use_inotify): (Duration, bool),
+        explain: Explain,
     ) -> Result<Self, certificate::Error> {
         let (stamp, paths) = (loaded.stamp.clone(), vec![pair.certificate.clone(), pair.key.clone()]);
         let current = RefCell::new(log_warnings(&pair, loaded));
         let (sender, reloaded) = mpsc::channel();
         let new_reloader = move || {
-            let mut reloader = CertificateReloader::new(pair.clone(), stamp.clone());
+            let mut reloader = CertificateReloader::new(pair.clone(), stamp.clone(), explain);
             move |now| reloader.poll(now)
         };
         let send = move |config| drop(sender.send(config)); // fails only when the server is ending
@@ -108,12 +110,16 @@ struct CertificateReloader {
     stamp: Stamp,
     /// Time of the last failed read. The files may become readable without a change of their stamp.
     unreadable_since: Option<SystemTime>,
+    explain: Explain,
     error_log: ErrorLogThrottle,
 }
 
+/// The reason why this process cannot read a file, if it is more than a missing permission.
+type Explain = fn(&Path) -> Option<String>;
+
 impl CertificateReloader {
-    fn new(pair: CertificatePair, stamp: Stamp) -> Self {
-        Self { pair, stamp, unreadable_since: None, error_log: ErrorLogThrottle::default() }
+    fn new(pair: CertificatePair, stamp: Stamp, explain: Explain) -> Self {
+        Self { pair, stamp, unreadable_since: None, explain, error_log: ErrorLogThrottle::default() }
     }
 
     fn poll(&mut self, now: SystemTime) -> Option<Arc<ServerConfig>> {
@@ -125,7 +131,14 @@ impl CertificateReloader {
                 self.error_log.clear();
                 None
             }
-            Some(Err(error)) => Some(format!("tls certificate reload failed, keeping the old one: {error}")),
+            Some(Err(error)) => {
+                let reason = match error {
+                    certificate::Error::Unreadable(path, _) => (self.explain)(path),
+                    _ => None,
+                };
+                let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+                Some(format!("tls certificate reload failed, keeping the old one: {error}{reason}"))
+            }
             None => self.error_log.last_error().map(str::to_owned),
         };
         METRICS.set_stale("certificate", wrong.is_some());
@@ -415,7 +428,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let pair = pair_in(&home);
         let now = SystemTime::now();
-        let mut reloader = CertificateReloader::new(pair.clone(), pair.stamp());
+        let mut reloader = CertificateReloader::new(pair.clone(), pair.stamp(), |_| None);
         assert!(reloader.reload_if_changed(now).is_none());
 
         fs::write(&pair.key, "half").unwrap();
@@ -426,6 +439,22 @@ mod tests {
         write_pair(&pair);
         assert!(reloader.reload_if_changed(now).unwrap().is_ok());
         assert!(reloader.reload_if_changed(now).is_none());
+    }
+
+    #[test]
+    fn n49_a_file_that_the_process_cannot_reach_is_told_with_the_reason() {
+        let home = tempfile::tempdir().unwrap();
+        let pair = pair_in(&home);
+        let outside = |file: &Path| Some(format!("{} is outside of the sandbox", file.display()));
+        let mut reloader = CertificateReloader::new(pair.clone(), pair.stamp(), outside);
+        std::fs::remove_file(&pair.key).unwrap();
+        assert!(reloader.poll(SystemTime::now()).is_none());
+        let told = reloader.error_log.last_error().unwrap();
+        assert!(told.ends_with("key.pem is outside of the sandbox"), "{told}");
+        write_pair(&pair);
+        std::fs::write(&pair.key, "half").unwrap();
+        assert!(reloader.poll(SystemTime::now()).is_none());
+        assert!(!reloader.error_log.last_error().unwrap().contains("sandbox"), "it can be read");
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub enum Event {
         id: String,
         /// The reverse path, with its angle brackets.
         from: String,
-        /// The first recipients, at most [`Event::MAX_LISTED`].
+        /// The first addresses of RCPT, each once. One more than [`Event::MAX_LISTED`] tells that there are more.
         to: Vec<String>,
         /// The number of mailboxes that have the message.
         recipients: usize,

@@ -53,6 +53,14 @@ impl Mailbox {
         &self.name
     }
 
+    /// The local part and the domain of its address, without escapes. A name without a domain has none.
+    pub fn address_parts(&self) -> (String, Option<String>) {
+        match self.name.rsplit_once('@') {
+            Some((local, domain)) => (unescaped(local), Some(unescaped(domain))),
+            None => (unescaped(&self.name), None),
+        }
+    }
+
     /// The folder; `None` means the mailbox itself.
     pub fn folder(&self) -> Option<&Folder> {
         self.folder.as_ref()
@@ -88,6 +96,24 @@ fn is_escaped(name: &[u8]) -> bool {
     true
 }
 
+/// The text of a name without escapes.
+fn unescaped(name: &str) -> String {
+    let (mut octets, mut rest) = (Vec::with_capacity(name.len()), name.as_bytes());
+    while let [octet, after @ ..] = rest {
+        rest = after;
+        let digits =
+            after.get(..2).filter(|_| *octet == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(escaped) => {
+                rest = &after[2..];
+                octets.push(escaped);
+            }
+            None => octets.push(*octet),
+        }
+    }
+    String::from_utf8_lossy(&octets).into_owned()
+}
+
 impl fmt::Display for Mailbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
@@ -111,25 +137,9 @@ mod tests {
 
     use super::*;
 
-    /// The address of a mailbox: its local part and its domain.
     fn address(mailbox: &Mailbox) -> (String, String) {
-        let part = |text: &str| {
-            let (mut octets, mut rest) = (Vec::new(), text.as_bytes());
-            while let [octet, after @ ..] = rest {
-                rest = after;
-                let escaped = if *octet == b'%' { rest.split_at_checked(2) } else { None };
-                octets.push(match escaped {
-                    Some((digits, after)) => {
-                        rest = after;
-                        u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap()
-                    }
-                    None => *octet,
-                });
-            }
-            String::from_utf8(octets).unwrap()
-        };
-        let (local, domain) = mailbox.as_str().split_once('@').unwrap();
-        (part(local), part(domain))
+        let (local, domain) = mailbox.address_parts();
+        (local, domain.unwrap_or_default())
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! The rule: a query that is written and read again is the same. A word that means nothing is a mistake, and is reported beside
 //! the query: a command refuses it, and the API does as Mailpit does.
 
-use std::fmt::{self, Display};
+use std::{
+    borrow::Cow,
+    fmt::{self, Display},
+};
 
 use super::value::{cleaned, size, time};
 use crate::mime::date::Date;
@@ -76,7 +79,7 @@ pub enum Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     word: String,
-    advice: &'static str,
+    advice: Cow<'static, str>,
 }
 
 impl Query {
@@ -88,12 +91,12 @@ impl Query {
         let (mut query, mut mistakes) = (Self::default(), Vec::new());
         for word in words(text) {
             if query.terms.len() == MAX_TERMS {
-                mistakes.push(Mistake { word, advice: "use at most 100 words" });
+                mistakes.push(Mistake { word, advice: "use at most 100 words".into() });
                 break;
             }
             let (term, advice) = Term::parse(&word, zone);
             query.terms.extend(term);
-            mistakes.extend(advice.map(|advice| Mistake { word, advice }));
+            mistakes.extend(advice.map(|advice| Mistake { word, advice: advice.into() }));
         }
         (query, mistakes)
     }
@@ -101,8 +104,14 @@ impl Query {
     /// Reads a query in which every word must mean something.
     ///
     /// # Errors
-    /// The first word that means nothing.
+    /// The first word that means nothing, that looks like a mistyped keyword, or that has no closing quotation mark.
     pub fn strict(text: &str, zone: i32) -> Result<Self, Mistake> {
+        if text.matches('"').count() % 2 == 1 {
+            return Err(Mistake { word: text.to_owned(), advice: "a quotation mark is not closed".into() });
+        }
+        if let Some(mistake) = quoted_words(text).find_map(mistyped) {
+            return Err(mistake);
+        }
         let (query, mistakes) = Self::parse(text, zone);
         match mistakes.into_iter().next() {
             Some(mistake) => Err(mistake),
@@ -239,15 +248,32 @@ impl Display for Mistake {
 
 impl std::error::Error for Mistake {}
 
+/// A word that begins with a keyword, but for one letter. One in quotation marks is meant as it stands.
+fn mistyped(word: &str) -> Option<Mistake> {
+    let (keyword, _) = word.trim_start_matches(['-', '!']).split_once(':')?;
+    let keyword = keyword.to_ascii_lowercase();
+    let is_near = |known: &&str| {
+        known.len().min(keyword.len()) > 2 && strsim::damerau_levenshtein(known, &keyword) == 1
+    };
+    let known = KEYWORDS.into_iter().find(is_near).filter(|_| !KEYWORDS.contains(&keyword.as_str()))?;
+    let advice = format!("did you mean {known}: ? To search for the text, put it in quotation marks");
+    Some(Mistake { word: word.to_owned(), advice: advice.into() })
+}
+
 /// The words of a query, without quotation marks.
 fn words(text: &str) -> impl Iterator<Item = String> {
+    let words = quoted_words(text).map(|word| word.replace('"', "").trim().to_owned());
+    words.filter(|word| !word.is_empty())
+}
+
+/// The words of a query as they stand, with quotation marks.
+fn quoted_words(text: &str) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     let split = move |c: char| {
         quoted ^= c == '"';
         !quoted && c.is_whitespace()
     };
-    let words: Vec<String> = text.split(split).map(|word| word.replace('"', "").trim().to_owned()).collect();
-    words.into_iter().filter(|word| !word.is_empty())
+    text.split(split)
 }
 
 /// A word in quotation marks, if it has blanks.
@@ -264,6 +290,25 @@ const ALL: [Part; 8] = [
     Part::Addressed,
     Part::Subject,
     Part::MessageId,
+];
+
+/// The words that stand before a colon.
+const KEYWORDS: [&str; 15] = [
+    "from",
+    "to",
+    "cc",
+    "bcc",
+    "reply-to",
+    "addressed",
+    "subject",
+    "message-id",
+    "tag",
+    "is",
+    "has",
+    "before",
+    "after",
+    "larger",
+    "smaller",
 ];
 
 /// Advice for a size.
@@ -308,6 +353,25 @@ mod tests {
             ("\" \" ,;", ""),
         ] {
             assert_eq!(read(text), (expected.to_owned(), 0), "{text}");
+        }
+    }
+
+    #[test]
+    fn u39_a_mistyped_keyword_and_an_open_quotation_mark_are_told_to_a_command() {
+        for (text, advice) in [
+            ("form:shop", "did you mean from: ?"),
+            ("x -sbject:y", "did you mean subject: ?"),
+            ("tags:z", "did you mean tag: ?"),
+            ("\"never closed", "a quotation mark is not closed"),
+        ] {
+            let told = Query::strict(text, 0).unwrap_err().to_string();
+            assert!(told.contains(advice), "{text}: {told}");
+            assert_eq!(read(text).1, 0, "the API takes it as Mailpit does: {text}");
+        }
+        for text in
+            ["\"form:shop\" x", "\"a form:shop\"", "order:4711", "http://x.test", "10:30", "to:a FROM:b"]
+        {
+            assert!(Query::strict(text, 0).is_ok(), "{text}");
         }
     }
 

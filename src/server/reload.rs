@@ -19,7 +19,7 @@ use super::{
     accept::MAX_ACCEPTS_PER_TURN,
     fd_budget::{capped_config, fd_inputs},
     peer::PendingProxy,
-    reload_job::{CurrentListener, CurrentState, NewState, PendingReload, SocketSource, check_and_restart},
+    reload_job::{CurrentListener, CurrentState, NewState, PendingReload, SocketSource},
     state::{Server, Timer, new_read_buffer},
 };
 use crate::{
@@ -32,6 +32,7 @@ use crate::{
     logging,
     metrics::METRICS,
     net::socket::BACKLOG,
+    system::sandbox::check_and_restart,
 };
 
 impl Server {

@@ -1,19 +1,19 @@
 //! A reload on its own thread: it reads the files and binds the new addresses, and changes nothing of the server.
 
 use std::{
+    io,
     path::PathBuf,
     sync::mpsc::Receiver,
     time::{Duration, SystemTime},
 };
 
 use crate::{
-    command_hint::restante,
     config::{self, Config, ConfigText, ListenerConfig, Service},
     listener::{self, ListenerId},
     loaded_config::{self, LoadedConfig},
     net::{endpoint::Endpoint, socket::ListenSocket},
     printable::counted,
-    system::sandbox,
+    system::sandbox::{self, check_and_restart},
 };
 
 /// A reload that its thread has not finished.
@@ -67,14 +67,9 @@ impl CurrentState {
         let words = |error: config::Error| error.to_string();
         let (config, text) = Config::read(&self.config_path).map_err(words)?;
         if let Some(place) = sandbox::unreachable_path(&config) {
-            return Err(format!(
-                "{}: {} is outside of the sandbox, which is for what the configuration named at the start: {}",
-                self.config_path.display(),
-                place.display(),
-                check_and_restart()
-            ));
+            return Err(format!("{}: {}", self.config_path.display(), sandbox::is_outside(&place)));
         }
-        let mut files = LoadedConfig::from_config(config, &text, now)
+        let mut files = LoadedConfig::reload(config, &text, &self.config, now)
             .map_err(|error: loaded_config::Error| error.to_string())?;
         if let Some(key) = files.config.changed_fixed_key(&self.config) {
             let why = format!("this cannot change while the server runs: {}", check_and_restart());
@@ -137,8 +132,12 @@ impl CurrentState {
         for (n, listen) in rest {
             let socket =
                 ListenSocket::bind(&listen.address, listen.socket_group.as_deref()).map_err(|error| {
+                    let advice = match error.kind() {
+                        io::ErrorKind::PermissionDenied => lacking_right(&listen.address),
+                        _ => conflicting_listener(&held, &listen.address),
+                    };
                     let why = listener::Error::Bind(listen.protocol, listen.address.clone(), error);
-                    let why = format!("{why}{}", conflicting_listener(&held, &listen.address));
+                    let why = format!("{why}{advice}");
                     text.error_at(&format!("listen.{n}.address"), why)
                 })?;
             seats.push((listen.clone(), SocketSource::New(socket)));
@@ -147,10 +146,14 @@ impl CurrentState {
     }
 }
 
-/// The way to a setting that a reload cannot bring. Only `restante check` can tell whether a start takes the whole
-/// configuration: it looks with the rights of a start, and outside of the sandbox.
-pub(super) fn check_and_restart() -> String {
-    format!("run {}, then restart the server", restante(&["check"]))
+/// The way to a port that only root may bind: a server that was started as root is another user by now.
+fn lacking_right(wanted: &Endpoint) -> String {
+    match wanted.ip() {
+        Some(address) if address.port() < FIRST_FREE_PORT => {
+            format!("; a new port below {FIRST_FREE_PORT} needs a restart: {}", check_and_restart())
+        }
+        _ => String::new(),
+    }
 }
 
 /// Names the listener that may prevent a new one: an open listener on the same port.
@@ -164,6 +167,9 @@ fn conflicting_listener(held: &[CurrentListener], wanted: &Endpoint) -> String {
         None => String::new(),
     }
 }
+
+/// The first port that needs no privilege.
+const FIRST_FREE_PORT: u16 = 1024;
 
 /// Takes the sockets that the service manager passed for the `n`th listener.
 fn inherited_sockets(

@@ -13,7 +13,7 @@ use privileges::RunAs;
 use sandbox::{AccessRules, SandboxOutcome};
 
 use crate::{
-    config::{Config, ListenerConfig, Sandbox},
+    config::{Config, Sandbox},
     maildir::Spool,
     net::endpoint::Endpoint,
     safe_file::Directory,
@@ -27,19 +27,17 @@ pub struct DroppedPrivileges {
 }
 
 impl DroppedPrivileges {
-    /// Changes to the configured user for good, with the socket files of the listeners that are `bound`.
+    /// Changes to the configured user for good. `own_sockets` tells that this process has made the sockets of the
+    /// configuration, which that user gets; any other process leaves them as they are.
     ///
     /// # Errors
     /// The user does not exist, or this process cannot change to it.
-    pub fn drop_to_user<'a>(
-        config: &Config,
-        bound: impl Iterator<Item = &'a ListenerConfig>,
-    ) -> Result<Self, privileges::Error> {
-        let sockets = bound.filter_map(|listen| match &listen.address {
+    pub fn drop_to_user(config: &Config, own_sockets: bool) -> Result<Self, privileges::Error> {
+        let sockets = config.listen.iter().filter_map(|listen| match &listen.address {
             Endpoint::Unix(path) => Some((path.as_path(), listen.socket_group.is_some())),
             Endpoint::Ip(_) | Endpoint::Inherited(_) => None,
         });
-        let run_as = privileges::drop_privileges(config.user.as_deref(), sockets)?;
+        let run_as = privileges::drop_privileges(config.user.as_deref(), sockets.filter(|_| own_sockets))?;
         Ok(Self { run_as, sandbox: None })
     }
 

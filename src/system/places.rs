@@ -5,6 +5,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -19,7 +20,7 @@ use crate::{
     config::{Config, Destination, UnknownRecipients},
     logging,
     maildir::Spool,
-    net::endpoint::Endpoint,
+    net::{certificate::CertificatePair, endpoint::Endpoint},
     safe_file::{self, Directory},
 };
 
@@ -55,13 +56,14 @@ pub fn problems(config: &Config, credentials: bool) -> Vec<Problem> {
         problems.extend(read_again("accounts", &config.accounts));
         problems.extend(config.aliases.iter().filter_map(|path| read_again("aliases", path)));
     }
-    if let Some(pair) = config.tls.as_ref().filter(|_| !credentials) {
-        problems.extend(read_again("tls.certificate", &pair.certificate));
-        problems.extend(read_again("tls.key", &pair.key));
+    if !credentials {
+        problems.extend(certificate(config));
     }
     problems.extend(config.transcripts.iter().filter_map(|path| transcripts(path)));
-    if let Destination::File(path) = &config.log.destination {
-        problems.extend(log_file(path));
+    match &config.log.destination {
+        Destination::File(path) => problems.extend(log_file(path)),
+        Destination::Syslog(path) => problems.extend(syslog(path)),
+        Destination::Stderr => {}
     }
     problems.extend(config.metrics.file.iter().filter_map(|path| metrics(path)));
     for (n, listen) in config.listen.iter().enumerate() {
@@ -84,7 +86,7 @@ fn spool(path: &Path) -> Option<Problem> {
                 )
             }),
             Err(Errno::ACCESS | Errno::PERM) => {
-                let advice = format!("change its owner with `chown -R {}: {}`", user_name(), path_word(path));
+                let advice = advice_for_rights(path, "chown -R");
                 Some(Problem::denied(key, no_permission(path, "the spool", &advice)))
             }
             // A link that root may not follow.
@@ -114,13 +116,25 @@ fn read_again(key: &str, path: &Path) -> Option<Problem> {
     };
     is_denied(path, Access::READ_OK).then(|| {
         let (name, group) = (user_name(), group_name());
+        if is_own(path) {
+            let advice = format!("let its owner read it with `chmod u+r {}`", path_word(path));
+            return Problem::denied(key, no_permission(path, what, &advice));
+        }
         let advice = format!(
-            "it is read again when it changes; run `setfacl -m u:{name}:r {0}`, or `chgrp {group} {0}` and `chmod g+r \
+            "it is read again when it changes; run `chgrp {group} {0}` and `chmod g+r {0}`, or `setfacl -m u:{name}:r \
              {0}`, and the same with x for the directories above it",
             path_word(path)
         );
         Problem::denied(key, no_permission(path, what, &advice))
     })
+}
+
+/// Whether the certificate and its key can be read again.
+pub fn certificate(config: &Config) -> impl Iterator<Item = Problem> {
+    let files = |pair: &CertificatePair| {
+        [("tls.certificate", pair.certificate.clone()), ("tls.key", pair.key.clone())]
+    };
+    config.tls.as_ref().map(files).into_iter().flatten().filter_map(|(key, path)| read_again(key, &path))
 }
 
 /// Whether the configuration file itself can be read again, as [`problems`] reports it.
@@ -143,8 +157,7 @@ fn transcripts(path: &Path) -> Option<Problem> {
                     ..Problem::new(key, format!("{} is read-only: no transcript is written", path.display()))
                 }),
                 Err(Errno::ACCESS | Errno::PERM) => {
-                    let advice =
-                        format!("change its owner with `chown {}: {}`", user_name(), path_word(path));
+                    let advice = advice_for_rights(path, "chown");
                     Some(Problem::denied(key, no_permission(path, "transcripts", &advice)))
                 }
                 _ => None,
@@ -166,6 +179,22 @@ fn log_file(path: &Path) -> Option<Problem> {
     let why = format!("cannot log to {}: {error}", path.display());
     let denied = error.kind() == io::ErrorKind::PermissionDenied;
     Some(if denied { Problem::denied(key, why) } else { Problem::new(key, why) })
+}
+
+/// The server runs without its log, and waits for the daemon.
+fn syslog(path: &Path) -> Option<Problem> {
+    let is_missing = fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    is_missing.then(|| Problem {
+        is_warning: true,
+        ..Problem::new(
+            "log.destination",
+            format!(
+                "there is no socket {}, so the log goes nowhere: start a syslog daemon, or set destination = \"stderr\" \
+                 (the journal under systemd)",
+                path.display()
+            ),
+        )
+    })
 }
 
 /// The server runs without its metrics.
@@ -195,9 +224,7 @@ fn missing_name(key: &str, what: &str, path: &Path, advice: Option<(&Path, Strin
                 Some(Problem::new(key, why))
             }
             Err(Errno::ACCESS | Errno::PERM) => {
-                let usual = || {
-                    (above, format!("change its owner with `chown {}: {}`", user_name(), path_word(above)))
-                };
+                let usual = || (above, advice_for_rights(above, "chown"));
                 let (place, advice) = advice.unwrap_or_else(usual);
                 Some(Problem::denied(key, no_permission(place, what, &advice)))
             }
@@ -261,6 +288,19 @@ fn no_permission(path: &Path, what: &str, advice: &str) -> String {
     format!("the server's user has no permission for {} ({what}): {advice}", path.display())
 }
 
+/// The command that gives the present user all rights on a directory. Its owner lacks only the mode; to any other user
+/// `chown` gives it.
+fn advice_for_rights(path: &Path, chown: &str) -> String {
+    if is_own(path) {
+        return format!("let its owner in with `chmod u+rwx {}`", path_word(path));
+    }
+    format!("change its owner with `{chown} {}: {}`", user_name(), path_word(path))
+}
+
+fn is_own(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|about| about.uid() == Uid::effective().as_raw())
+}
+
 fn is_denied(path: &Path, rights: Access) -> bool {
     matches!(access(path, rights), Err(Errno::ACCESS | Errno::PERM))
 }
@@ -278,3 +318,26 @@ fn group_name() -> String {
 }
 
 const ALL: Access = Access::READ_OK.union(Access::WRITE_OK).union(Access::EXEC_OK);
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::chown;
+
+    use super::*;
+
+    #[test]
+    fn h13_the_owner_of_a_directory_is_told_its_mode_and_others_its_owner() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path();
+        let word = path_word(path);
+        assert_eq!(
+            advice_for_rights(path, "chown -R"),
+            format!("let its owner in with `chmod u+rwx {word}`")
+        );
+        if Uid::effective().is_root() {
+            chown(path, Some(65534), None).unwrap();
+            let told = advice_for_rights(path, "chown -R");
+            assert_eq!(told, format!("change its owner with `chown -R root: {word}`"));
+        }
+    }
+}

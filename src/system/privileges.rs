@@ -120,6 +120,11 @@ pub fn drop_privileges<'a>(
     Ok(run_as)
 }
 
+/// The id of the primary group of a user of this machine, by name or number.
+pub fn group_of(user: &str) -> Option<u32> {
+    find_user(user).ok().map(|user| user.gid.as_raw())
+}
+
 /// Drops all capabilities; CAP_NET_BIND_SERVICE was only needed for ports below 1024. Returns false if the
 /// service is not allowed to drop them.
 fn gives_up_capabilities() -> Result<bool, Error> {

@@ -17,7 +17,9 @@ use landlock::{
 };
 
 use crate::{
+    command_hint::restante,
     config::{Config, Destination, UnknownRecipients},
+    maildir::EXT4_STATES,
     metrics::location,
     net::endpoint::Endpoint,
 };
@@ -35,6 +37,8 @@ pub enum Access {
     Device,
     /// Read the kernel's information about this process.
     Proc,
+    /// Read the kernel's information about file systems.
+    Sys,
     /// Read files and list directories.
     Read,
 }
@@ -48,7 +52,7 @@ impl Access {
             Self::Replace => make_bitflags!(AccessFs::{WriteFile | Truncate | MakeReg | RemoveFile}),
             Self::Socket => make_bitflags!(AccessFs::{MakeSock | RemoveFile}),
             Self::Device => make_bitflags!(AccessFs::{ReadFile | WriteFile}),
-            Self::Read | Self::Proc => make_bitflags!(AccessFs::{ReadFile | ReadDir}),
+            Self::Read | Self::Proc | Self::Sys => make_bitflags!(AccessFs::{ReadFile | ReadDir}),
         }
     }
 }
@@ -71,6 +75,7 @@ impl AccessRules {
         rules.allow(Access::Mail, &config.spool);
         rules.allow(Access::Device, Path::new("/dev/null")); // libraries rely on it
         rules.allow(Access::Proc, Path::new("/proc/self")); // memory and descriptor figures
+        rules.allow(Access::Sys, Path::new(EXT4_STATES)); // whether the spool's file system has a journal
         if config.unknown_recipients == UnknownRecipients::Reject {
             if config.upgrade_hashes {
                 rules.allow_rewrite(&config.accounts);
@@ -221,6 +226,29 @@ pub fn enter(rules: &AccessRules) -> Result<SandboxOutcome, io::Error> {
 pub fn unreachable_path(config: &Config) -> Option<PathBuf> {
     let entered = ACTIVE.get()?;
     AccessRules::of(config).0.into_iter().find(|rule| !entered.covers(rule)).map(|rule| rule.path)
+}
+
+/// The sentence for a file that this process can no longer read because it, or a link to it, lies elsewhere now.
+pub fn why_unreadable(file: &Path) -> Option<String> {
+    let entered = ACTIVE.get()?;
+    let mut rules = AccessRules::default();
+    rules.allow_read(file);
+    rules.0.iter().find(|rule| !entered.covers(rule)).map(|rule| is_outside(&rule.path))
+}
+
+/// The sentence for a place that this process can no longer access.
+pub fn is_outside(place: &Path) -> String {
+    format!(
+        "{} is outside of the sandbox, which is for what the configuration named at the start: {}",
+        place.display(),
+        check_and_restart()
+    )
+}
+
+/// The way to a setting that a reload cannot bring. Only `restante check` can tell whether a start takes the whole
+/// configuration: it looks with the rights of a start, and outside of the sandbox.
+pub fn check_and_restart() -> String {
+    format!("run {}, then restart the server", restante(&["check"]))
 }
 
 fn restrict(rules: &AccessRules) -> Result<landlock::RestrictionStatus, RulesetError> {

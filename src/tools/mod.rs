@@ -21,6 +21,6 @@ mod wait;
 
 pub use mark::{BadMark, Mark};
 pub use message::Message;
-pub(crate) use purge::purge;
+pub(crate) use purge::{count, purge};
 pub(crate) use seed::{Naming, SeededMessage, Seeder, TestMessage};
 pub(crate) use wait::{Presence, Target, Wait};

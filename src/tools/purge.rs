@@ -8,7 +8,7 @@ use super::Message;
 use crate::{
     limits::Limits,
     maildir::{
-        Error, Kind, Maildir, Subdir,
+        Error, Kind, Maildir, MessageEntry, Subdir,
         message::{Deletion, LinkCheck},
         scan::{self, Scan},
         size_counter::CountSlice,
@@ -41,10 +41,9 @@ pub(crate) fn purge(maildir: &Arc<Maildir>, only_recipient: Option<&str>) -> Pur
     let mut deletion = Deletion::begin(maildir, LinkCheck::Readdir);
     for found in &found {
         if let Some(only) = only_recipient {
-            match Message::read(Arc::clone(maildir), found.clone()) {
-                Ok(message) if message.is_to(only) => {}
-                Ok(_) => continue,
-                Err(error) if matches!(error.kind(), Kind::Gone | Kind::Changed) => continue,
+            match is_to(maildir, found, only) {
+                Ok(true) => {}
+                Ok(false) => continue,
                 Err(error) => {
                     purged.errors.push(error);
                     continue;
@@ -60,4 +59,23 @@ pub(crate) fn purge(maildir: &Arc<Maildir>, only_recipient: Option<&str>) -> Pur
     purged.errors.extend(deletion.finish().err());
     purged.errors.extend(Subdir::ALL.into_iter().filter_map(|place| maildir.sync(place).err()));
     purged
+}
+
+/// The number of messages that [`purge`] would delete now.
+pub(crate) fn count(maildir: &Arc<Maildir>, only_recipient: Option<&str>) -> usize {
+    let mut turn = CountSlice::unbounded(Limits::default().max_listed_size());
+    let found = scan::scan(maildir, &[], &mut turn).ok().flatten().unwrap_or_default().messages;
+    let is_meant = |found: &&MessageEntry| {
+        only_recipient.is_none_or(|only| is_to(maildir, found, only).unwrap_or_default())
+    };
+    found.iter().filter(is_meant).count()
+}
+
+/// Whether the message is there, and for exactly that address.
+fn is_to(maildir: &Arc<Maildir>, found: &MessageEntry, only: &str) -> Result<bool, Error> {
+    match Message::read(Arc::clone(maildir), found.clone()) {
+        Ok(message) => Ok(message.is_to(only)),
+        Err(error) if matches!(error.kind(), Kind::Gone | Kind::Changed) => Ok(false),
+        Err(error) => Err(error),
+    }
 }

@@ -151,6 +151,10 @@ fn api_request(ApiRequest { scope, action }: &ApiRequest) -> String {
         ApiAction::List { search, start, limit } => {
             format!("list search={} start={start} limit={limit}", text(search))
         }
+        ApiAction::Page(page) => {
+            let message = page.message.as_ref().map(|name| format!(" message={name}")).unwrap_or_default();
+            format!("page search={} start={}{message}", text(&page.search), page.start)
+        }
         ApiAction::Message(name, view) => format!("message {name} {view}"),
         ApiAction::Continue { from } => format!("continue from={from}"),
         ApiAction::Find { search } => format!("find search={}", text(search)),

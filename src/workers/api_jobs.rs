@@ -10,14 +10,13 @@ use std::{
 use super::{
     catalog::{MailboxListing, Row, lock},
     job::{ApiOutcome, ReadMessage},
+    selections::{Change, mark, matching, query, search_matches, select},
     storage::{Storage, log_failure},
+    web_page::web_page,
 };
 use crate::{
     api::{self, Page},
-    maildir::{
-        Error, Kind, MessageEntry, MessageRef, Subdir,
-        message::{self, Deletion, LinkCheck},
-    },
+    maildir::{MessageEntry, MessageRef},
     message_object::{Limits, MessageObject, Summary, mailpit::ListItem},
     metrics::METRICS,
     printable,
@@ -26,9 +25,9 @@ use crate::{
             ApiAction, ApiRequest, Document, MailChange, MailEvent, MailboxScope, MessageName, MessageView,
             Selection,
         },
-        request::{Failure, Mailbox, Maildrop},
+        request::{Failure, Mailbox},
     },
-    search::{Candidate, Query, SearchText},
+    search::Query,
 };
 
 /// Runs a request. `reading` is the message whose next piece it asks for.
@@ -44,6 +43,7 @@ pub(super) fn run(
         ApiAction::List { search, start, limit } => {
             list(storage, &scope, &query(&search), (start, limit)).map(ApiOutcome::of)
         }
+        ApiAction::Page(request) => web_page(storage, &scope, &request),
         ApiAction::Message(name, view) => message(storage, &scope, &name, view),
         ApiAction::Continue { from } => {
             let message = reading.ok_or(Failure::Truncated)?;
@@ -125,47 +125,6 @@ fn list(
     Ok(document)
 }
 
-/// The words of a search. As in Mailpit, a word without a meaning is a text, or is left out.
-fn query(text: &str) -> Query {
-    Query::parse(text, 0).0
-}
-
-/// The rows whose messages match.
-fn matching(storage: &Storage, search: &Query, mut rows: Vec<Row>) -> Result<Vec<Row>, Failure> {
-    if search.terms.is_empty() {
-        return Ok(rows);
-    }
-    let mut result = Ok(());
-    rows.retain(|row| {
-        search_matches(storage, search, row).unwrap_or_else(|failure| {
-            result = Err(failure);
-            false
-        })
-    });
-    result.map(|()| rows)
-}
-
-/// True if the message matches. One that has gone meanwhile does not.
-fn search_matches(storage: &Storage, search: &Query, row: &Row) -> Result<bool, Failure> {
-    if search.terms.is_empty() {
-        return Ok(true);
-    }
-    let matches = || {
-        let summary = storage.summary(row)?;
-        let mut text = SearchText::default();
-        if search.needs_text() {
-            let (bytes, _) = storage.read_row(row)?;
-            text = SearchText::of(&MessageObject::parse(&bytes, &Limits::default()));
-        }
-        let Row { is_read, received, .. } = *row;
-        Ok(search.matches(&Candidate { summary: &summary, text: &text, is_read, received, tags: &[] }))
-    };
-    match matches() {
-        Err(Failure::Gone | Failure::Changed | Failure::Truncated) => Ok(false),
-        result => result,
-    }
-}
-
 fn message(
     storage: &Storage,
     scope: &MailboxScope,
@@ -225,74 +184,9 @@ fn show(
     Ok(ApiOutcome::Document { document, reading: None, changed })
 }
 
-/// The rows of a selection: a message in several mailboxes has one in each.
-fn select(storage: &Storage, scope: &MailboxScope, selection: &Selection) -> Result<Vec<Row>, Failure> {
-    let rows: Vec<Row> = storage.listings(scope)?.iter().flat_map(MailboxListing::rows).collect();
-    match selection {
-        Selection::All => Ok(rows),
-        Selection::Ids(ids) => {
-            let ids: HashSet<&str> = ids.iter().map(String::as_str).collect();
-            Ok(rows.into_iter().filter(|row| ids.contains(&*row.id)).collect())
-        }
-        Selection::Search(search) => {
-            let search = query(search);
-            // Words that filter nothing, as in a date with a typing error, must not select all messages.
-            if search.terms.is_empty() {
-                return Ok(Vec::new());
-            }
-            matching(storage, &search, rows)
-        }
-    }
-}
-
-/// A change of messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Change {
-    Delete,
-    MarkRead,
-    MarkUnread,
-}
-
 fn change(storage: &Storage, rows: Vec<Row>, change: Change) -> Result<ApiOutcome, Failure> {
     let changed = mark(storage, rows, change)?;
     Ok(ApiOutcome::Document { document: Document::ok(), reading: None, changed })
-}
-
-/// Changes the messages of rows, which stand together by mailbox, and returns the mailboxes. It carries out every change
-/// that is possible, and fails if the disk prevented one.
-fn mark(storage: &Storage, rows: Vec<Row>, change: Change) -> Result<Vec<Mailbox>, Failure> {
-    let mut result = Ok(());
-    let mut changed = Vec::new();
-    for rows in rows.chunk_by(|one, other| Arc::ptr_eq(&one.listing, &other.listing)) {
-        let listing = &rows[0].listing;
-        let Some(maildir) = storage.existing_maildir(&listing.mailbox)? else { continue };
-        let mut note = |error: Error| {
-            if !matches!(error.kind(), Kind::Gone | Kind::Changed) {
-                result = Err(log_failure(&error));
-            }
-        };
-        let check = LinkCheck::cheapest(rows.len(), listing.snapshot.len());
-        let mut deletion = Deletion::begin(&maildir, check);
-        for row in rows {
-            let Some(wanted) = listing.snapshot.message_ref(row.at) else { continue };
-            let done = match change {
-                Change::Delete => deletion.delete(wanted),
-                Change::MarkRead if row.is_read => continue,
-                Change::MarkRead => message::mark_seen(&maildir, wanted),
-                Change::MarkUnread if !row.is_read => continue,
-                Change::MarkUnread => message::mark_unseen(&maildir, wanted),
-            };
-            done.map_or_else(&mut note, drop);
-        }
-        if change == Change::Delete {
-            deletion.finish().map_or_else(&mut note, drop);
-        }
-        for subdir in Subdir::ALL {
-            maildir.sync(subdir).unwrap_or_else(&mut note);
-        }
-        changed.push(listing.mailbox.clone());
-    }
-    result.map(|()| changed)
 }
 
 /// Compares all mailboxes with the last comparison, and returns the changes. After a `reset` there are none: later ones

@@ -11,11 +11,13 @@ mod index_jobs;
 pub mod job;
 mod listings;
 mod run;
+mod selections;
 pub mod spill;
 pub mod storage;
 #[cfg(test)]
 mod tests;
 mod update;
+mod web_page;
 
 use std::{
     io,

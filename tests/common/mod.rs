@@ -112,6 +112,12 @@ pub(crate) fn home() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
+/// A directory in memory, where the server writes small messages without a name: on a disk it does so only if a
+/// journal keeps them.
+pub(crate) fn memory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap()
+}
+
 /// Writes a file that only its owner can read, as `restante user` does with accounts.
 pub(crate) fn write_private(path: &Path, content: &str) {
     fs::write(path, content).unwrap();
@@ -165,6 +171,14 @@ impl Server {
 
     pub(crate) fn maildir(&self, user: &str) -> Maildir {
         Maildir { path: self.spool.join(user) }
+    }
+
+    /// Whether the server has a message for that mailbox open, with or without a name in `tmp/`.
+    pub(crate) fn is_writing_to(&self, user: &str) -> bool {
+        let tmp = self.maildir(user).path.join("tmp");
+        let files = fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
+        let mut files = files.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok()); // it may be closed by now
+        files.any(|file| file != tmp && file.starts_with(&tmp))
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -15,10 +15,10 @@ use crate::common::{
 };
 
 /// A response: its status, its head, and its content.
-struct Answer {
-    status: u16,
-    head: String,
-    content: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) content: Vec<u8>,
 }
 
 impl Answer {
@@ -26,16 +26,16 @@ impl Answer {
         serde_json::from_slice(&self.content).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.content).into_owned()
     }
 }
 
 /// Sends requests on one connection.
-struct Http {
+pub(crate) struct Http {
     stream: BufReader<TcpStream>,
     host: String,
-    fields: String,
+    pub(crate) fields: String,
 }
 
 impl Http {
@@ -43,11 +43,11 @@ impl Http {
         Self { stream: BufReader::new(socket(address)), host: address.to_string(), fields: String::new() }
     }
 
-    fn of(server: &Server) -> Self {
+    pub(crate) fn of(server: &Server) -> Self {
         Self::connect(server.addresses("http")[0])
     }
 
-    fn ask(&mut self, method: &str, path: &str, body: &str) -> Answer {
+    pub(crate) fn ask(&mut self, method: &str, path: &str, body: &str) -> Answer {
         let length =
             if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
         let (host, fields) = (&self.host, &self.fields);
@@ -56,7 +56,7 @@ impl Http {
         self.answer(method != "HEAD")
     }
 
-    fn get(&mut self, path: &str) -> Answer {
+    pub(crate) fn get(&mut self, path: &str) -> Answer {
         self.ask("GET", path, "")
     }
 
@@ -255,7 +255,7 @@ fn a_message_to_three_mailboxes_is_one_event_for_all_and_one_for_each() {
     }
 }
 
-const SERVE: &str = r#"
+pub(crate) const SERVE: &str = r#"
 [[listen]]
 protocol = "smtp"
 address = "127.0.0.1:0"
@@ -273,7 +273,7 @@ auth.failure_delay = "0s"
 "#;
 
 /// `bob:sesame` and its like, for Basic.
-fn basic(user: &str, password: &str) -> String {
+pub(crate) fn basic(user: &str, password: &str) -> String {
     use base64::{Engine, engine::general_purpose::STANDARD};
     format!("Authorization: Basic {}\r\n", STANDARD.encode(format!("{user}:{password}")))
 }

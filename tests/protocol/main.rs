@@ -26,3 +26,4 @@ mod tls_clients;
 mod tls_sessions;
 mod tls_switch;
 mod transcripts;
+mod web_page;

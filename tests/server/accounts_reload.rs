@@ -126,6 +126,22 @@ fn a_broken_file_keeps_the_old_accounts_and_is_told_once() {
 }
 
 #[test]
+fn n45_a_file_that_is_moved_away_is_to_be_put_back_also_at_a_reload() {
+    let server = server("");
+    let (file, away) = (server.home.path().join("users.json"), server.home.path().join("away"));
+    fs::rename(&file, &away).unwrap();
+    server.tells("accounts reload failed, keeping the old ones: ");
+    server.signal(rustix::process::Signal::HUP);
+    server.tells("configuration reload failed, keeping the old one: ");
+    assert!(login(&server, "alice"));
+    fs::rename(&away, &file).unwrap();
+    let log = server.log();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains(" reload failed")).collect();
+    assert!(told.iter().all(|line| line.contains("users.json is gone: put it back; ")), "{told:?}");
+    assert!(!log.contains("make the first one"), "{log}");
+}
+
+#[test]
 fn users_are_rewritten_in_traffic_and_nobody_who_stays_is_ever_refused() {
     let server = server("");
     let over = AtomicBool::new(false);

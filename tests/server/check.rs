@@ -147,6 +147,22 @@ fn n02_check_is_content_only_without_a_warning_and_strict_makes_warnings_a_failu
 }
 
 #[test]
+fn n51_a_log_for_a_syslog_daemon_that_is_not_there_is_a_warning() {
+    let story = Story::new();
+    let log = |to: &str| format!("{STRICT}[log]\ndestination = \"syslog:{}\"\n", story.at(to).display());
+    story.configure("", &log("no-log"));
+    let (code, said) = story.check(&[]);
+    assert!(
+        code == Some(0) && said.contains("# warning: ") && said.contains("so the log goes nowhere"),
+        "{said}"
+    );
+    let _daemon = std::os::unix::net::UnixDatagram::bind(story.at("log")).unwrap();
+    story.configure("", &log("log"));
+    let (code, said) = story.check(&["--strict"]);
+    assert!(code == Some(0) && said.contains("is good"), "{said}");
+}
+
+#[test]
 fn n03_a_certificate_that_clients_reject_is_a_warning() {
     let story = Story::new();
     let make = |host: &str| {

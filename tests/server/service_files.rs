@@ -145,6 +145,20 @@ fn the_configuration_of_the_package_is_where_the_unit_says_and_good() {
 }
 
 #[test]
+fn n48_the_manual_tells_which_files_a_purge_takes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (package, manual) = ["Cargo.toml", "docs/manual/operator.md"]
+        .map(|file| fs::read_to_string(root.join(file)).unwrap())
+        .into();
+    let files = package.lines().find_map(|line| line.strip_prefix("conf-files = ")).unwrap();
+    let files: Vec<&str> =
+        files.trim_matches(['[', ']']).split(", ").map(|file| file.trim_matches('"')).collect();
+    for file in files {
+        assert!(manual.contains(&format!("`apt purge` removes `{file}`")), "{file}");
+    }
+}
+
+#[test]
 fn what_is_installed_is_taken_away_again() {
     if !installed("make") {
         return skip("what_is_installed_is_taken_away_again", "no make");

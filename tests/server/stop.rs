@@ -101,8 +101,7 @@ fn o01_in_fsync_the_client_gets_its_250_or_its_451() {
         let maildir = server.maildir(ALICE);
         let reply = Fault::new(fault).of("committer").during(&server, || {
             client.write(&stuffed(MESSAGE));
-            let files = || maildir.files("tmp").len() + maildir.files("new").len();
-            eventually("it is written", || (files() == 2).then_some(()));
+            eventually("it is written", || server.is_writing_to(ALICE).then_some(()));
             server.signal(Signal::TERM);
             client.reply()
         });
@@ -125,8 +124,9 @@ fn stop_while_it_hangs(what: &str, path: &str) -> (String, usize) {
     let mut reply = String::new();
     slow.traced(&server, || {
         client.write(&stuffed(MESSAGE));
-        let (sub, files) = if path.is_empty() { ("tmp", 1) } else { ("new", 2) };
-        eventually("it is written", || (maildir.files(sub).len() == files).then_some(()));
+        let hangs =
+            || if path.is_empty() { server.is_writing_to(ALICE) } else { maildir.files("new").len() == 2 };
+        eventually("it is written", || hangs().then_some(()));
         server.signal(Signal::TERM);
         reply = client.reply();
     });

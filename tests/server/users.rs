@@ -236,6 +236,30 @@ fn n09_root_moves_mail_with_the_rights_of_the_owner_of_the_spool() {
     assert!(code.is_some() && story.at("users.json").exists(), "{said}");
 }
 
+#[test]
+fn n52_the_first_accounts_that_root_makes_are_for_the_server_to_read() {
+    let test = "n52_the_first_accounts_that_root_makes_are_for_the_server_to_read";
+    if !rustix::process::geteuid().is_root() {
+        return skip(test, "only for root");
+    }
+    let story = Story::new();
+    let config = fs::read_to_string(story.at("restante.toml")).unwrap();
+    for (user, group, mode) in
+        [("user = \"nobody\"\n", 65534, 0o640), ("user = \"root\"\n", 0, 0o640), ("", 0, 0o600)]
+    {
+        fs::write(story.at("restante.toml"), format!("{user}{config}")).unwrap();
+        fs::remove_file(story.at("users.json")).unwrap();
+        let add = format!(
+            "printf 'sesame\\n' | '{}' user add {ROB} --password-stdin --config '{}'",
+            env!("CARGO_BIN_EXE_restante"),
+            story.at("restante.toml").display()
+        );
+        assert!(Command::new("sh").args(["-c", &add]).status().unwrap().success());
+        let about = fs::metadata(story.at("users.json")).unwrap();
+        assert_eq!((about.uid(), about.gid(), about.mode() & 0o777), (0, group, mode), "{user}");
+    }
+}
+
 /// The number of the user `nobody`.
 const NOBODY: u32 = 65534;
 

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{Maildir, Server, client::Client, configuration, eventually, home, skip};
+use crate::common::{Maildir, Setup, client::Client, configuration, eventually, home, memory, skip};
 use restante::{
     accounts::Accounts,
     backend::Backend,
@@ -366,11 +366,11 @@ impl Eyes {
         }
     }
 
-    /// Every message was closed in `tmp/` before it had one of its names, and nothing was closed afterwards. CompletionSender
-    /// how many names there were.
+    /// Every message was closed in `tmp/` before it had one of its names in a mailbox, and nothing was closed
+    /// afterwards. Returns how many names there were.
     #[track_caller]
     fn names_of_closed_files(&mut self) -> usize {
-        let (mut open, mut names) = (BTreeSet::new(), 0);
+        let (mut open, mut closed, mut names) = (BTreeSet::new(), BTreeSet::new(), 0);
         for event in self.seen() {
             let (Seen::Closed(path) | Seen::Named(path)) = &event;
             let name = path.file_name().unwrap().to_str().unwrap();
@@ -383,12 +383,15 @@ impl Eyes {
                 Seen::Named(_) if path.parent().unwrap().ends_with("tmp") => assert!(open.insert(begin)),
                 Seen::Closed(path) => {
                     assert!(path.parent().unwrap().ends_with("tmp"), "closed: {path:?}");
-                    assert!(open.remove(&begin), "closed, and not begun: {path:?}");
+                    // A file without a name is told by the number of its inode.
+                    assert!(name.starts_with('#') || open.remove(&begin), "closed, and not begun: {path:?}");
+                    closed.insert(begin);
                 }
                 Seen::Named(path) => {
                     names += 1;
-                    let is_open = open.iter().any(|begin| name.starts_with(begin));
-                    assert!(!is_open, "{path:?} has its name while it is open");
+                    let inode = format!("#{}", fs::metadata(path).unwrap().ino());
+                    let is_closed = closed.iter().any(|begin| *begin == inode || name.starts_with(begin));
+                    assert!(is_closed, "{path:?} has its name while it is open");
                 }
             }
         }
@@ -399,8 +402,15 @@ impl Eyes {
 
 #[test]
 fn r11_a_file_is_closed_before_it_appears_in_a_mailbox() {
+    let memory = memory();
+    for spool in [None, Some(memory.path().join("spool"))] {
+        a_file_is_closed_before_it_appears(spool);
+    }
+}
+
+fn a_file_is_closed_before_it_appears(spool: Option<PathBuf>) {
     // A process of its own: what this one starts has its files open for a moment.
-    let server = Server::dev();
+    let server = Setup { spool, ..Setup::default() }.start();
     let mut client = Client::smtp(&server);
     client.ask("AUTH PLAIN AGFsaWNlQGV4YW1wbGUudGVzdABzZXNhbWU=", "235");
     // The mailboxes are there.

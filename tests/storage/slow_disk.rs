@@ -120,7 +120,7 @@ fn d09_a_message_that_waits_behind_a_slow_one_is_not_stored_either() {
             let deliver = |user| scope.spawn(move || Client::smtp(server).deliver(&[user], MESSAGE));
             let first = deliver(BOB);
             // The round of the first is closed: the others are in the next one.
-            eventually("the first is written", || (!bob.files("tmp").is_empty()).then_some(()));
+            eventually("the first is written", || server.is_writing_to(BOB).then_some(()));
             let clients = [first, deliver(CAROL), deliver(BOB)];
             for client in clients {
                 let reply = client.join().unwrap();
@@ -155,7 +155,7 @@ fn r10_a_server_that_stood_still_refuses_nothing_and_ends_no_session_for_it() {
         let (mut idle, mut reading) = (Client::smtp(&server), Client::pop3(&server, CAROL));
         sending.write(b"Subject: half\r\n");
         waiting.write(MESSAGE);
-        eventually("it is on its way", || (!server.maildir(BOB).files("tmp").is_empty()).then_some(()));
+        eventually("it is on its way", || server.is_writing_to(BOB).then_some(()));
         signal(Signal::STOP);
         thread::sleep(Duration::from_secs(7));
         signal(Signal::CONT);

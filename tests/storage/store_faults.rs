@@ -13,7 +13,9 @@ use std::{
 use crate::common::{
     self, STRICT, Server, Setup,
     client::{Client, deliver, session_with, without_trace},
-    configuration, eventually, faketime, home, installed, skip,
+    configuration, eventually, faketime, home,
+    inject::{Fault, can_inject},
+    installed, skip,
     tools::Desk,
 };
 use rustix::process::geteuid;
@@ -39,11 +41,16 @@ impl Mount {
 
     /// An empty file system that turns read-only at its first error.
     fn ext4() -> Option<Self> {
+        Self::ext4_with("has_journal")
+    }
+
+    fn ext4_with(features: &str) -> Option<Self> {
         let home = home();
         let (image, at) = (home.path().join("image"), home.path().join("disk"));
         fs::create_dir(&at).unwrap();
         fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
-        let made = Command::new("mkfs.ext4").args(["-q", "-e", "remount-ro"]).arg(&image).status();
+        let made =
+            Command::new("mkfs.ext4").args(["-q", "-e", "remount-ro", "-O", features]).arg(&image).status();
         made.ok().filter(ExitStatus::success)?;
         let mut mount = Self::new(&["-o", "loop", image.to_str().unwrap()], &at)?;
         mount.home = Some(home);
@@ -79,6 +86,27 @@ fn m02_a_file_size_limit_refuses_a_message_and_ends_no_server() {
     let reply = client.deliver(&[ALICE], b"Subject: small\r\n\r\n");
     assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
     Client::pop3(&server, ALICE).ask("STAT", "+OK 1 ");
+}
+
+#[test]
+fn m26_a_file_gets_its_first_name_in_a_mailbox_only_where_a_journal_keeps_its_first_link() {
+    let test = "m26_a_file_gets_its_first_name_in_a_mailbox_only_where_a_journal_keeps_its_first_link";
+    if !can_inject(test) {
+        return;
+    }
+    for (features, first) in [("has_journal", "linkat("), ("^has_journal", "renameat2(")] {
+        let Some(disk) = Mount::ext4_with(features) else {
+            return skip(test, "an ext4 can't be mounted here");
+        };
+        // In the sandbox, which must let the server see whether there is a journal.
+        let spool = Some(disk.at.join("spool"));
+        let server = Setup { spool, config: Some(STRICT), users: &[ALICE], ..Setup::default() }.start();
+        let calls = Fault::new("linkat,renameat2").of("committer").traced(&server, || {
+            deliver(&server, ALICE, b"Subject: x\r\n\r\n");
+        });
+        let names: Vec<_> = calls.lines().filter(|line| line.contains("/new>")).collect();
+        assert!(names.len() == 1 && names[0].starts_with(first), "{features}: {calls}");
+    }
 }
 
 #[test]

@@ -1,30 +1,42 @@
 //! `250` means durable and visible: the order of the system calls, seen from outside with strace. For every
-//! reply to a message the file was created, written and synced before it was renamed into `new/`, and
-//! `new/` was synced before the reply left; each step had returned before the next one began.
+//! reply to a message the file was created, written, synced and closed before it was linked or renamed into `new/`,
+//! and `new/` was synced before the reply left; each step had returned before the next one began.
 
 use std::{collections::HashMap, fs, path::PathBuf, process::Command, sync::Barrier, thread};
 
 use crate::common::{
     Server, Setup,
     client::{Client, deliver},
-    eventually, home, installed, skip,
+    eventually, home, installed, memory, skip,
 };
 use tempfile::TempDir;
+
+/// The place of the spool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Disk {
+    /// The disk of the build, where the server may sync the whole file system.
+    OfTheBuild,
+    /// Where it writes small messages without a name.
+    Memory,
+}
+
+const DISKS: [Disk; 2] = [Disk::OfTheBuild, Disk::Memory];
 
 /// A server under strace, and where the trace goes.
 struct Traced {
     server: Server,
     trace: PathBuf,
     _home: TempDir,
+    _memory: TempDir,
 }
 
 impl Traced {
     /// None, with a word on the terminal, where nothing can be traced.
-    fn start(test: &str) -> Option<Self> {
-        Self::start_with(test, Setup::default())
+    fn start(test: &str, disk: Disk) -> Option<Self> {
+        Self::start_with(test, disk, Setup::default())
     }
 
-    fn start_with(test: &str, setup: Setup<'_>) -> Option<Self> {
+    fn start_with(test: &str, disk: Disk, setup: Setup<'_>) -> Option<Self> {
         if !installed("strace") {
             skip(test, "strace is not installed");
             return None;
@@ -39,17 +51,20 @@ impl Traced {
         // -D: the server stays our child, so that signals and the exit code are its own.
         let out = trace.to_str().unwrap();
         let wrapper = ["strace", "-D", "-f", "-y", "-s", "400", "-e", CALLS, "-o", out];
-        let server = Setup { wrapper: &wrapper, ..setup }.start();
-        Some(Self { server, trace, _home: home })
+        let memory = memory();
+        let spool = if disk == Disk::Memory { memory.path() } else { home.path() }.join("spool");
+        let server = Setup { wrapper: &wrapper, spool: Some(spool), ..setup }.start();
+        Some(Self { server, trace, _home: home, _memory: memory })
     }
 
-    /// Ends the server, and checks each of the replies that it sent.
-    fn check(self, replies: usize) {
+    /// Ends the server, and checks each of the replies that it sent. Returns the trace.
+    fn check(self, replies: usize) -> String {
         let trace = self.end();
         match check(&trace) {
             Ok(checked) => assert_eq!(checked, replies, "replies in the trace"),
             Err(wrong) => panic!("{wrong}\n{}", about_files(&trace)),
         }
+        trace
     }
 
     /// Ends the server; the whole trace.
@@ -64,7 +79,7 @@ impl Traced {
     }
 }
 
-const CALLS: &str = "trace=openat,write,writev,pwrite64,pwritev,pwritev2,fsync,fdatasync,syncfs,rename,renameat,\
+const CALLS: &str = "trace=openat,close,write,writev,pwrite64,pwritev,pwritev2,fsync,fdatasync,syncfs,rename,renameat,\
                      renameat2,link,linkat,mkdir,mkdirat,read,readv,recvfrom,recvmsg,sendto,sendmsg";
 
 /// The part of a trace that a reader wants to see: no libraries, no message texts.
@@ -82,6 +97,8 @@ struct Call {
     name: String,
     args: Vec<String>,
     result: Option<i64>,
+    /// The path of the descriptor that it returned.
+    opened: String,
 }
 
 impl Call {
@@ -94,14 +111,28 @@ impl Call {
         described(&self.args[0])
     }
 
-    /// The path that two arguments name together: a directory's descriptor and a name in it.
+    /// The path that two arguments name together: a directory's descriptor and a name in it, or a file's and none.
     fn path_at(&self, first: usize) -> String {
         let name = self.args[first + 1].trim_matches('"');
-        if name.starts_with('/') {
+        if name.is_empty() {
+            described(&self.args[first]).to_owned()
+        } else if name.starts_with('/') {
             name.to_owned()
         } else {
             format!("{}/{name}", described(&self.args[first]))
         }
+    }
+
+    /// Whether it makes that file, which nobody else can have: with a new name, or without one.
+    fn creates(&self, file: &str) -> bool {
+        let flags = self.args.get(2).map_or("", String::as_str);
+        self.name == "openat"
+            && self.result >= Some(0)
+            && if flags.contains("O_TMPFILE") {
+                self.opened == file
+            } else {
+                flags.contains("O_CREAT") && flags.contains("O_EXCL") && self.path_at(0) == file
+            }
     }
 
     /// Source and target, if it puts a file under another name.
@@ -131,9 +162,9 @@ fn unquoted(arg: &str) -> String {
     arg.trim_matches('"').to_owned()
 }
 
-/// `/spool/new` of `9</spool/new>`.
+/// `/spool/new` of `9</spool/new>`, and `/spool/tmp/#7` of `9</spool/tmp/#7>(deleted)`, which has no name.
 fn described(arg: &str) -> &str {
-    arg.split_once('<').map_or("", |(_, path)| path.trim_end_matches('>'))
+    arg.split_once('<').map_or("", |(_, path)| path.trim_end_matches("(deleted)").trim_end_matches('>'))
 }
 
 /// Puts the calls that strace had to write in two pieces together again.
@@ -162,7 +193,8 @@ fn call(start: usize, end: usize, text: &str) -> Option<Call> {
     let (call, result) = text.rsplit_once(" = ")?;
     let (name, args) = call.trim_end().strip_suffix(')')?.split_once('(')?;
     let digits: String = result.chars().take_while(|c| c.is_ascii_digit() || *c == '-').collect();
-    Some(Call { start, end, name: name.to_owned(), args: arguments(args), result: digits.parse().ok() })
+    let (result, opened) = (digits.parse().ok(), described(result).to_owned());
+    Some(Call { start, end, name: name.to_owned(), args: arguments(args), result, opened })
 }
 
 /// Splits at the commas that are not in a string, a path, a list or a struct.
@@ -232,6 +264,13 @@ fn durable(calls: &[Call], mailbox: &str, place: &str, reply: usize) -> Result<(
     let arrives = |(call, _, to): &&(&Call, String, String)| to.contains(&into) && call.end < reply;
     let (arrival, mut file, _) =
         moves.iter().find(arrives).cloned().ok_or("no file was there before the reply")?;
+    // Before Linux 6.10, a file without a name is named by its descriptor.
+    if let Some(fd) = file.strip_prefix("/proc/self/fd/").map(|fd| fd.parse().unwrap()) {
+        let opens =
+            |call: &&Call| call.name == "openat" && call.result == Some(fd) && call.end < arrival.start;
+        let opened = calls.iter().rfind(opens).ok_or("no file had the descriptor that was linked")?;
+        file.clone_from(&opened.opened);
+    }
     // A message to many was renamed into one mailbox and linked into the others.
     while !file.contains("/tmp/") {
         let from = moves.iter().find(|(_, _, to)| *to == file).ok_or(format!("{file} comes from nowhere"))?;
@@ -240,22 +279,27 @@ fn durable(calls: &[Call], mailbox: &str, place: &str, reply: usize) -> Result<(
     let first_move = moves.iter().filter(|(_, from, _)| *from == file).map(|(call, ..)| call.start).min();
     let first_move = first_move.unwrap_or(arrival.start);
 
-    let creates = |call: &&Call| {
-        let flags =
-            call.args.get(2).is_some_and(|flags| flags.contains("O_CREAT") && flags.contains("O_EXCL"));
-        call.name == "openat" && flags && call.result >= Some(0) && call.path_at(0) == file
-    };
-    let created = calls.iter().find(creates).ok_or("the file was not created with O_EXCL in tmp/")?;
+    let created = calls.iter().find(|call| call.creates(&file));
+    let created = created.ok_or("the file was not created with O_EXCL or O_TMPFILE in tmp/")?;
     let writes: Vec<&Call> = calls.iter().filter(|call| call.is(&WRITES) && call.path() == file).collect();
     let written = writes.iter().map(|call| call.end).max().ok_or("the file was never written")?;
     if writes.iter().any(|call| call.start <= created.end || call.result <= Some(0)) {
         return Err("a write to the file failed".to_owned());
     }
     if !synced(calls, &file, written, first_move) {
-        return Err("the file was not synced between its last write and its rename".to_owned());
+        return Err(
+            "the file was not synced between its last write and its first name in a mailbox".to_owned()
+        );
+    }
+    let closes = |call: &Call| {
+        let same = call.args[0].split_once('<').and_then(|(fd, _)| fd.parse().ok()) == created.result;
+        call.name == "close" && same && call.path() == file && call.result == Some(0)
+    };
+    if !calls.iter().any(|call| closes(call) && call.start > written && call.end < first_move) {
+        return Err("the file was not closed before its first name in a mailbox".to_owned());
     }
     if !synced(calls, &place, arrival.end, reply) {
-        return Err("the directory was not synced between the rename and the reply".to_owned());
+        return Err("the directory was not synced between the name and the reply".to_owned());
     }
     for (made, dir) in calls.iter().filter_map(|call| call.makes().map(|dir| (call, dir))) {
         let (parent, _) = dir.rsplit_once('/').unwrap_or(("", &dir));
@@ -278,28 +322,46 @@ fn synced(calls: &[Call], path: &str, after: usize, before: usize) -> bool {
 
 #[test]
 fn m11_m26_one_message_is_durable_before_its_reply() {
-    let Some(traced) = Traced::start("m11_m26_one_message_is_durable_before_its_reply") else { return };
-    deliver(&traced.server, "one@example.test", b"Subject: x\r\n\r\nbody\r\n");
-    deliver(&traced.server, "large@example.test", &b"a line of text\r\n".repeat(100_000));
-    traced.check(2);
+    for disk in DISKS {
+        let Some(traced) = Traced::start("m11_m26_one_message_is_durable_before_its_reply", disk) else {
+            return;
+        };
+        deliver(&traced.server, "one@example.test", b"Subject: x\r\n\r\nbody\r\n");
+        deliver(&traced.server, "large@example.test", &b"a line of text\r\n".repeat(100_000));
+        let trace = traced.check(2);
+        let calls = |user: &str, call: &str| {
+            let new = format!("/{user}@example.test/new>");
+            trace.lines().any(|line| line.contains(call) && line.contains(&new))
+        };
+        // One has its first name in the mailbox, and the other one has been in tmp/.
+        assert!(disk == Disk::OfTheBuild || calls("one", "linkat("), "{trace}");
+        assert!(calls("large", "renameat2("), "{trace}");
+    }
 }
 
 #[test]
 fn m11_m26_a_message_to_many_is_durable_in_every_mailbox_before_its_reply() {
     let test = "m11_m26_a_message_to_many_is_durable_in_every_mailbox_before_its_reply";
-    let Some(traced) = Traced::start(test) else { return };
-    let to = ["a@example.test", "b@example.test", "c@example.test"];
-    let reply = Client::smtp(&traced.server).deliver(&to, b"Subject: x\r\n\r\n");
-    assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
-    traced.check(1);
+    for disk in DISKS {
+        let Some(traced) = Traced::start(test, disk) else { return };
+        let to = ["a@example.test", "b@example.test", "c@example.test"];
+        let reply = Client::smtp(&traced.server).deliver(&to, b"Subject: x\r\n\r\n");
+        assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
+        traced.check(1);
+    }
 }
 
 #[test]
 fn the_copy_of_a_sender_is_durable_before_the_reply() {
+    DISKS.into_iter().for_each(copy_of_a_sender_is_durable);
+}
+
+fn copy_of_a_sender_is_durable(disk: Disk) {
     let config = "[[listen]]\nprotocol = \"submission\"\naddress = \"127.0.0.1:0\"\ntls = \"none\"\n";
     let (alice, bob) = ("alice@example.test", "bob@example.test");
     let setup = Setup { config: Some(config), users: &[alice, bob], ..Setup::default() };
-    let Some(traced) = Traced::start_with("the_copy_of_a_sender_is_durable_before_the_reply", setup) else {
+    let Some(traced) = Traced::start_with("the_copy_of_a_sender_is_durable_before_the_reply", disk, setup)
+    else {
         return;
     };
     let mut client = Client::smtp_at(traced.server.addresses("submission")[0]);
@@ -319,8 +381,12 @@ fn the_copy_of_a_sender_is_durable_before_the_reply() {
 
 #[test]
 fn m26_messages_that_come_together_are_durable_before_their_replies() {
+    DISKS.into_iter().for_each(messages_that_come_together_are_durable);
+}
+
+fn messages_that_come_together_are_durable(disk: Disk) {
     let test = "m26_messages_that_come_together_are_durable_before_their_replies";
-    let Some(traced) = Traced::start(test) else { return };
+    let Some(traced) = Traced::start(test, disk) else { return };
     let together = Barrier::new(8);
     thread::scope(|scope| {
         for i in 0..8 {
@@ -348,42 +414,73 @@ const GOOD: &str = r#"10 recvfrom(7<socket:[55]>, "RCPT TO:<u@x.test>\r\n", 4096
 10 recvfrom(8<socket:[56]>, "RCPT TO:<v@x.test>\r\n", 4096, 0, NULL, NULL) = 20
 11 <... write resumed>)                    = 22
 11 fsync(9</s/spool/u@x.test/tmp/1.M2.h,S=5,W=6>) = 0
+11 close(9</s/spool/u@x.test/tmp/1.M2.h,S=5,W=6>) = 0
 11 renameat2(5</s/spool/u@x.test/tmp>, "1.M2.h,S=5,W=6", 6</s/spool/u@x.test/new>, "1.M2.h,S=5,W=6", RENAME_NOREPLACE) = 0
 11 fsync(6</s/spool/u@x.test/new>)         = 0
 10 sendto(7<socket:[55]>, "250 2.0.0 filed\r\n", 17, MSG_NOSIGNAL, NULL, 0) = 17
 "#;
 
+/// The same with a file that has no name before it has one in the mailbox.
+fn unnamed() -> String {
+    let named = "/s/spool/u@x.test/tmp/1.M2.h,S=5,W=6>";
+    let open = r#""1.M2.h,S=5,W=6", O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0600)"#;
+    let close = "11 close(9<";
+    let reopen = format!(r#"11 openat(AT_FDCWD</>, "/proc/self/fd/9", O_RDONLY|O_CLOEXEC) = 12<{named}"#);
+    GOOD.replace(open, r#"".", O_WRONLY|O_CLOEXEC|O_TMPFILE, 0600)"#)
+        .replace(close, &format!("{reopen}\n{close}"))
+        .replace(
+            r#"renameat2(5</s/spool/u@x.test/tmp>, "1.M2.h,S=5,W=6","#,
+            &format!(r#"linkat(12<{named}, "","#),
+        )
+        .replace("RENAME_NOREPLACE", "AT_EMPTY_PATH")
+        .replace(named, "/s/spool/u@x.test/tmp/#7>(deleted)")
+}
+
 #[test]
 fn the_checker_finds_good_order_good() {
-    assert_eq!(check(GOOD), Ok(1));
-    let group = GOOD.replace("fsync(9</s/spool/u@x.test/tmp/1.M2.h,S=5,W=6>)", "syncfs(4</s/spool>)");
-    assert_eq!(check(&group), Ok(1));
+    for good in [GOOD, &unnamed()] {
+        assert_eq!(check(good), Ok(1), "{good}");
+        let fsync = good.lines().find(|line| line.contains("fsync(9<")).unwrap();
+        let group = good.replace(fsync, "11 syncfs(4</s/spool>) = 0");
+        assert_eq!(check(&group), Ok(1));
+    }
+    let by_path = unnamed()
+        .replace(r#"12</s/spool/u@x.test/tmp/#7>(deleted), "","#, r#"AT_FDCWD</>, "/proc/self/fd/12","#);
+    assert_ne!(by_path, unnamed());
+    assert_eq!(check(&by_path.replace("AT_EMPTY_PATH", "AT_SYMLINK_FOLLOW")), Ok(1));
 }
 
 #[test]
 fn the_checker_sees_every_step_that_is_missing_late_or_failed() {
-    let without =
-        |text: &str| GOOD.lines().filter(|line| !line.contains(text)).map(|l| format!("{l}\n")).collect();
-    let fsync = "11 fsync(9</s/spool/u@x.test/tmp/1.M2.h,S=5,W=6>) = 0\n";
-    let late = format!(
-        "{}11 <... fsync resumed>) = 0\n",
-        GOOD.replace("new>)         = 0", "new> <unfinished ...>")
-    );
-    let moved = format!("{}{fsync}", GOOD.replace(fsync, ""));
-    for (what, trace) in [
-        ("no fsync of the file", GOOD.replace(fsync, "")),
-        ("fsync of the file after all", moved),
-        (
-            "fsync of the file failed",
-            GOOD.replace(fsync, &fsync.replace("= 0", "= -1 EIO (Input/output error)")),
-        ),
-        ("no fsync of new/", without("fsync(6<")),
-        ("fsync of new/ not back before the reply", late),
-        ("no rename", without("renameat2")),
-        ("no fsync of the spool", without("fsync(4<")),
-        ("no O_EXCL", GOOD.replace("O_CREAT|O_EXCL", "O_CREAT")),
-        ("another mailbox", GOOD.replace("RCPT TO:<u@", "RCPT TO:<w@")),
-    ] {
-        assert!(check(&trace).is_err(), "not seen: {what}\n{trace}");
+    for good in [GOOD, &unnamed()] {
+        let line = |part: &str| format!("{}\n", good.lines().find(|line| line.contains(part)).unwrap());
+        let without = |part: &str| good.replace(&line(part), "");
+        let (fsync, names) = (line("fsync(9<"), line("11 fsync(6<"));
+        let name = if good == GOOD { "renameat2(" } else { "linkat(" };
+        let after_name = |part: &str| without(part).replace(&line(name), &(line(name) + &line(part)));
+        let failed = fsync.replace("= 0", "= -1 EIO (Input/output error)");
+        let late = names.replace(")         = 0", " <unfinished ...>");
+        for (what, trace) in [
+            ("no fsync of the file", without("fsync(9<")),
+            ("fsync of the file after all", good.replace(&fsync, "") + &fsync),
+            ("fsync of the file after its name", after_name("fsync(9<")),
+            ("fsync of the file failed", good.replace(&fsync, &failed)),
+            ("no close of the file", without("close(9<")),
+            ("close of the file after its name", after_name("close(9<")),
+            ("no fsync of new/", without("fsync(6<")),
+            (
+                "fsync of new/ not back before the reply",
+                good.replace(&names, &late) + "11 <... fsync resumed>) = 0\n",
+            ),
+            ("no name", without(name)),
+            ("no fsync of the spool", without("fsync(4<")),
+            (
+                "a file that may have been there",
+                good.replace("O_CREAT|O_EXCL", "O_CREAT").replace("|O_TMPFILE", ""),
+            ),
+            ("another mailbox", good.replace("RCPT TO:<u@", "RCPT TO:<w@")),
+        ] {
+            assert!(trace != good && check(&trace).is_err(), "not seen: {what}\n{trace}");
+        }
     }
 }

@@ -312,6 +312,28 @@ fn what_it_cannot_look_at_is_an_error_of_usage() {
 }
 
 #[test]
+fn u39_a_file_of_the_server_that_it_cannot_open_is_a_finding() {
+    let backend = desk();
+    let lock = put(&backend, ".restante.lock", b"");
+    findings(&backend, &[], 0);
+    fs::set_permissions(&lock, Permissions::from_mode(0o000)).unwrap();
+    assert_eq!(findings(&backend, &[], 1), set(&[(".restante.lock", "closed-to-owner", "found")]));
+    assert_eq!(findings(&backend, &["--fix"], 0), set(&[(".restante.lock", "closed-to-owner", "fixed")]));
+    assert_eq!(lock.metadata().unwrap().mode() & 0o777, 0o600);
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    assert_eq!(findings(&backend, &[], 1), set(&[(".restante.lock", "not-a-file", "found")]));
+    fs::remove_dir(&lock).unwrap();
+    // A lock that root made, in a mailbox of another user.
+    if backend.give_away() {
+        let lock = put(&backend, ".restante.lock", b"");
+        let found = findings(&backend, &[], 1);
+        assert_eq!(found, set(&[(".restante.lock", "foreign-owner", "found")]));
+        assert_eq!(lock.metadata().unwrap().uid(), 0);
+    }
+}
+
+#[test]
 fn what_it_may_not_look_at_is_a_finding_and_the_others_are_looked_at() {
     let backend = desk();
     put(&backend, "new/1.h", b"");
@@ -329,4 +351,42 @@ fn what_it_may_not_look_at_is_a_finding_and_the_others_are_looked_at() {
     let closed_path = closed.to_str().unwrap();
     let expected = set(&[("new/1.h", "empty-file", "found"), (closed_path, "closed-to-owner", "found")]);
     assert_eq!(found, expected);
+}
+
+#[test]
+fn m30_a_mailbox_that_is_a_link_or_a_file_is_named_with_its_remedy_by_fsck_and_purge() {
+    let backend = desk();
+    fs::write(backend.spool.join("README"), "no mailbox").unwrap();
+    let (link, file) = (backend.spool.join("link@example.test"), backend.spool.join("file@example.test"));
+    std::os::unix::fs::symlink("/tmp", &link).unwrap();
+    fs::write(&file, "").unwrap();
+    let paths = [link.to_str().unwrap(), file.to_str().unwrap()];
+    let expected = set(&paths.map(|path| (path, "not-a-directory", "found")));
+    assert_eq!(findings(&backend, &[], 1), expected);
+    let (printed, _) = backend.run(&["fsck", "link@example.test"], 1);
+    let printed = String::from_utf8(printed).unwrap();
+    for words in ["link@example.test: open directory: is a symbolic link", "mount --bind", "findings: 1"] {
+        assert!(printed.contains(words), "{printed}");
+    }
+    let (_, said) = backend.run(&["purge", "--all", "--yes"], 1);
+    for words in
+        ["link@example.test: open directory: is a symbolic link", "file@example.test: open directory: is not"]
+    {
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn m30_the_log_names_the_mailbox_that_keeps_a_message_from_its_recipients() {
+    let server = Server::dev();
+    std::os::unix::fs::symlink("/tmp", server.spool.join("link@example.test")).unwrap();
+    let mut client = Client::smtp(&server);
+    client.ask("EHLO me", "250");
+    client.ask("MAIL FROM:<a@b.test>", "250 ");
+    client.ask("RCPT TO:<bob@example.test>", "250 ");
+    client.ask("RCPT TO:<link@example.test>", "250 ");
+    client.ask("DATA", "354 ");
+    client.ask("x\r\n.", "451 4.3.5 ");
+    server.tells("link@example.test: open directory: is a symbolic link");
+    server.tells("mount --bind");
 }

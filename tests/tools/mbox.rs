@@ -406,6 +406,38 @@ fn a_configuration_tells_where_the_mailbox_of_a_user_is() {
 }
 
 #[test]
+fn u38_an_import_tells_of_messages_that_the_server_is_about_to_delete() {
+    let backend = Desk::new();
+    let now = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let old = "From s@far.test Sat Jan  3 01:00:00 2026\nSubject: old\n\nx\n\n";
+    let young = format!("From s@far.test {}\nSubject: young\n\nx\n\n", asctime(now - 3600));
+    backend.file("in", format!("{old}{young}{old}"));
+    backend.file("users.json", format!("{{{BOB:?}: {{\"password_hash\": {PASSWORD_MD5:?}}}}}"));
+    for (expire, told) in [("30 days", true), ("100 years", false), ("never", false)] {
+        let rest = format!("{STRICT}[pop3]\nexpire = {:?}\n", expire.replace("100 years", "36500 days"));
+        backend.file("restante.toml", configuration(&backend.path("."), &backend.spool, &rest));
+        for file in ["in", "-"] {
+            let words = ["import", file, "--to", BOB, "--again", "--config", "restante.toml"];
+            let mut tool = Command::new(env!("CARGO_BIN_EXE_restante"));
+            tool.args(words).current_dir(backend.path("."));
+            tool.stdin(fs::File::open(backend.path("in")).unwrap());
+            let (printed, said) = ended(tool.output().unwrap(), &words, 0);
+            assert!(printed.starts_with(format!("{file}: 3 messages").as_bytes()), "{printed:?}");
+            let warning = format!("{file}: warning: 2 messages are older than `expire = \"30 days\"`: ");
+            assert_eq!(said.contains(&warning), told, "{said}");
+            assert_eq!(said.contains("warning"), told, "{said}");
+        }
+    }
+}
+
+/// The date of a From_ line.
+fn asctime(seconds: u64) -> String {
+    let mut date = Command::new("date");
+    date.args(["-u", "-d", &format!("@{seconds}"), "+%a %b %e %H:%M:%S %Y"]).env("LC_ALL", "C");
+    String::from_utf8(date.output().unwrap().stdout).unwrap().trim_end().to_owned()
+}
+
+#[test]
 fn a_maildir_anywhere_is_exported_by_its_path() {
     let backend = Desk::new();
     let original = mbox(10);

@@ -258,3 +258,22 @@ fn the_examples_of_a_lesson_send_and_fetch_with_the_standard_library_alone() {
     );
     assert!(!fetched.contains(PASSWORD), "{fetched}");
 }
+
+#[test]
+fn u40_a_password_that_is_empty_is_told_with_its_variable() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+    command.args([
+        "send",
+        "--server",
+        "127.0.0.1:9",
+        "--auth",
+        ALICE,
+        "--insecure",
+        "--from",
+        ALICE,
+        "--to",
+        BOB,
+    ]);
+    command.args(["--body", "x"]).env("LC_ALL", "C").env("RESTANTE_PASSWORD", "");
+    ends_with(&feed(&mut command, b""), 2, &["RESTANTE_PASSWORD", "empty"]);
+}

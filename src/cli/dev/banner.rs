@@ -40,7 +40,7 @@ impl Banner<'_> {
     /// The text for a shell in `directory`, in which the word `restante` starts this program.
     pub(super) fn text(&self, directory: &Path, restante: &str) -> String {
         let Self { http, smtp, pop3, spool, .. } = self;
-        let http = http.map(|http| format!("http://{http}/ (API), ")).unwrap_or_default();
+        let http = http.map(|http| format!("web inbox http://{http}/, ")).unwrap_or_default();
         let below = |path: &Path| path.strip_prefix(directory).unwrap_or(path).to_owned();
         let spool = below(spool);
         let here =
@@ -185,7 +185,7 @@ mod tests {
         let (spool, transcripts) = (Path::new(HOME).join("spool"), Path::new("/var/tmp/my sessions"));
         let screen = screen("target/release/restante", &spool, Some(transcripts), true);
         for command in [
-            "restante dev: http://127.0.0.1:8025/ (API), SMTP",
+            "restante dev: web inbox http://127.0.0.1:8025/, SMTP",
             "| curl --crlf smtp://127.0.0.1:2525 \\\n",
             "swaks -s 127.0.0.1:2525 ",
             "curl pop3://127.0.0.1:51110/1 -u you@example.test:any\n",

@@ -126,10 +126,10 @@ fn internal_lines(reading: &MetricsSnapshot) -> Vec<String> {
         line(
             "log, spool",
             &format!(
-                "{}, {} dropped; {} free",
+                "{}, {} dropped; {}",
                 counted(one("log_lines_total"), "line"),
                 one("log_dropped_total"),
-                size(one("spool_free_bytes")),
+                free_space(one("spool_free_bytes")),
             ),
         ),
     ];
@@ -137,6 +137,11 @@ fn internal_lines(reading: &MetricsSnapshot) -> Vec<String> {
         lines.push(line("stale", &format!("{}: invalid, the previous version is in use", stale.join(", "))));
     }
     lines
+}
+
+/// The free space of the spool. The server measures it some seconds after its start, and 0 stands for no measure yet.
+fn free_space(octets: f64) -> String {
+    if octets > 0.0 { format!("{} free", size(octets)) } else { "free space: nothing yet".into() }
 }
 
 fn line(title: &str, text: &str) -> String {
@@ -235,6 +240,11 @@ mod tests {
     fn sizes_and_times_are_short() {
         assert_eq!([0.0, 5e6].map(size), ["0 B", "4.7 MiB"]);
         assert_eq!([0.000_1, 0.009_9, 0.05, 2.0].map(seconds), ["0.10 ms", "9.9 ms", "50 ms", "2.0 s"]);
+    }
+
+    #[test]
+    fn u38_free_space_that_is_not_measured_yet_is_no_zero() {
+        assert_eq!([0.0, 5e6].map(free_space), ["free space: nothing yet", "4.7 MiB free"]);
     }
 
     #[test]

@@ -41,6 +41,8 @@ struct BatchKind {
     abroad: bool,
     /// Whether the second mailbox is unusable.
     broken: bool,
+    /// Whether messages from memory have a name in `tmp/`, as on file systems without files that have none.
+    named: bool,
 }
 
 const SIMPLE: BatchKind = BatchKind {
@@ -53,6 +55,7 @@ const SIMPLE: BatchKind = BatchKind {
     disk: false,
     abroad: false,
     broken: false,
+    named: false,
 };
 
 /// The parts of a committer on a spool of its own, without its thread.
@@ -79,7 +82,8 @@ impl Fixture {
         let home = tempfile::tempdir_in(home).unwrap();
         let spool = home.path().join("spool");
         let opened = Spool::open(&spool).unwrap();
-        let syncer = Syncer::start(&opened, kind.helpers);
+        let mut syncer = Syncer::start(&opened, kind.helpers);
+        syncer.unnamed_files = !kind.named;
         let mut bench = Self {
             kind,
             storage: Storage::unwatched(opened),
@@ -270,13 +274,18 @@ fn a_message_for_one_mailbox_is_acknowledged_and_there_or_refused_and_not_there(
         trouble_at_every_step(BatchKind { spilled, disk: !spilled, ..SIMPLE });
         trouble_at_every_step(BatchKind { spilled, sent: true, ..SIMPLE });
     }
+    trouble_at_every_step(BatchKind { named: true, disk: true, ..SIMPLE });
+    trouble_at_every_step(BatchKind { named: true, sent: true, ..SIMPLE });
 }
 
 #[test]
 fn a_message_for_three_mailboxes_is_in_all_of_them_or_in_none() {
-    for (spilled, helpers) in [(false, 2), (true, 2), (false, 0)] {
-        trouble_at_every_step(BatchKind { mailboxes: 3, spilled, helpers, ..SIMPLE });
-        trouble_at_every_step(BatchKind { mailboxes: 3, spilled, helpers, sent: true, ..SIMPLE });
+    for (spilled, helpers, named) in
+        [(false, 2, false), (true, 2, false), (false, 0, false), (false, 2, true)]
+    {
+        let kind = BatchKind { mailboxes: 3, spilled, helpers, named, ..SIMPLE };
+        trouble_at_every_step(kind);
+        trouble_at_every_step(BatchKind { sent: true, ..kind });
     }
 }
 
@@ -285,6 +294,9 @@ fn messages_of_one_round_fail_alone_or_all_of_them() {
     for (spilled, partly, disk) in [(false, false, true), (true, true, true), (false, true, false)] {
         let kind = BatchKind { mailboxes: 2, messages: 3, spilled, partly, disk, ..SIMPLE };
         trouble_at_every_step(BatchKind { sent: !spilled, ..kind });
+        if !spilled {
+            trouble_at_every_step(BatchKind { named: true, ..kind });
+        }
     }
 }
 
@@ -297,8 +309,10 @@ fn a_recipient_of_lmtp_who_is_refused_has_nothing_and_the_others_have_it() {
 
 #[test]
 fn a_mailbox_on_another_file_system_is_no_exception() {
-    for (spilled, messages) in [(false, 1), (true, 1), (false, 2)] {
-        trouble_at_every_step(BatchKind { mailboxes: 3, spilled, messages, abroad: true, ..SIMPLE });
+    for (spilled, messages, named) in
+        [(false, 1, false), (true, 1, false), (false, 2, false), (false, 2, true)]
+    {
+        trouble_at_every_step(BatchKind { mailboxes: 3, spilled, messages, named, abroad: true, ..SIMPLE });
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
+use super::language::Language;
 use crate::proto::mailbox::Mailbox;
 
 /// A request about the messages of one mailbox, or of all.
@@ -27,6 +28,7 @@ impl ApiAction {
     pub fn reads_all(&self) -> bool {
         match self {
             Self::List { search, .. } | Self::Find { search } => !search.is_empty(),
+            Self::Page(page) => !page.search.is_empty(),
             Self::Delete(selection) | Self::SetRead(selection, _) => {
                 matches!(selection, Selection::Search(_))
             }
@@ -60,6 +62,8 @@ pub enum ApiAction {
         /// The largest number of messages in the page.
         limit: usize,
     },
+    /// The page of the web inbox.
+    Page(Box<PageRequest>),
     /// One message, in one of its forms.
     Message(MessageName, MessageView),
     /// The next piece of the raw message that this session reads, from this octet on.
@@ -78,6 +82,23 @@ pub enum ApiAction {
     SetRead(Selection, bool),
     /// Sends the session an event for each change of the mailboxes, until its connection ends.
     Subscribe,
+}
+
+/// A request for the page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageRequest {
+    /// The mailboxes whose names and counts the page shows.
+    pub inboxes: MailboxScope,
+    /// The address after `/box/`, if the request names one.
+    pub address: Option<String>,
+    /// The words of the search; empty for all messages.
+    pub search: String,
+    /// The number of newer messages to leave out.
+    pub start: usize,
+    /// The message that the page shows. This marks it as read.
+    pub message: Option<MessageName>,
+    /// The language of the words on the page.
+    pub language: Language,
 }
 
 /// The messages that a change applies to.

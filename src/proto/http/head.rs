@@ -66,6 +66,8 @@ pub(super) struct Head {
     pub(super) fetch_site: Option<String>,
     /// The purpose of the request, as a browser knows it (`Sec-Fetch-Dest`).
     pub(super) fetch_dest: Option<String>,
+    /// The languages that the user prefers.
+    pub(super) accept_language: Option<String>,
     /// The versions that the client has.
     pub(super) if_none_match: Option<String>,
 }
@@ -128,6 +130,7 @@ impl Head {
             origin: fields.text("origin")?,
             fetch_site: fields.text("sec-fetch-site")?,
             fetch_dest: fields.text("sec-fetch-dest")?,
+            accept_language: fields.text("accept-language").unwrap_or_default(),
             if_none_match: fields.text("if-none-match").unwrap_or_default(),
         })
     }

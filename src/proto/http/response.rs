@@ -22,6 +22,8 @@ pub(super) enum ContentPolicy {
     Nothing,
     /// The HTML of a message: its own parts as images, and its styles. No script runs, and no page gets its origin.
     MessageHtml,
+    /// The page: its own style, script and frames, and data from this server.
+    Page,
 }
 
 impl ContentPolicy {
@@ -33,6 +35,11 @@ impl ContentPolicy {
             Self::MessageHtml => {
                 "sandbox; default-src 'none'; img-src data: 'self'; style-src 'unsafe-inline'; font-src data:; \
                  frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
+            }
+            Self::Page => {
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
+                 frame-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; \
+                 require-trusted-types-for 'script'; trusted-types page"
             }
         }
     }
@@ -176,6 +183,9 @@ mod tests {
         );
         assert!(ContentPolicy::MessageHtml.value().starts_with("sandbox;"));
         assert!(!ContentPolicy::MessageHtml.value().contains("allow"));
+        assert!(
+            !ContentPolicy::Page.value().contains("unsafe") && !ContentPolicy::Page.value().contains("http")
+        );
     }
 
     #[test]

@@ -21,6 +21,10 @@ pub struct Route {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each has its meaning in the table")]
 pub enum Endpoint {
+    Inbox,
+    MessagePage,
+    PageStyle,
+    PageScript,
     Live,
     Ready,
     Info,
@@ -84,6 +88,8 @@ impl NoMatch {
 /// Looks a request up.
 pub(super) fn find(method: Method, segments: &[String]) -> Result<Match<'_>, NoMatch> {
     let (address, segments) = match segments {
+        // The page of an inbox, without the slash at its end.
+        [first, address] if first == BOX && !address.is_empty() => (Some(address.as_str()), &ROOT[..]),
         [first, address, rest @ ..] if first == BOX && !rest.is_empty() => (Some(address.as_str()), rest),
         segments => (None, segments),
     };
@@ -135,6 +141,22 @@ use Method::{Delete, Get, Put};
 
 /// All routes. Each but those for anybody is below `/box/ADDRESS` too.
 pub const ROUTES: &[Route] = &[
+    route(
+        Get,
+        "/",
+        Endpoint::Inbox,
+        Page,
+        "the page: the inboxes, and the newest messages that `query` matches: `start`",
+    ),
+    route(
+        Get,
+        "/message/{id}",
+        Endpoint::MessagePage,
+        Page,
+        "the page with a message; marks the message as read",
+    ),
+    route(Get, "/assets/page.css", Endpoint::PageStyle, Open, "the style of the page"),
+    route(Get, "/assets/page.js", Endpoint::PageScript, Open, "the script of the page"),
     route(Get, "/livez", Endpoint::Live, Open, "the server runs"),
     route(Get, "/readyz", Endpoint::Ready, Open, "the server can read mail"),
     route(Get, "/api/v1/info", Endpoint::Info, Api, "version and number of messages"),
@@ -179,6 +201,8 @@ pub const ROUTES: &[Route] = &[
 
 /// The first segment of the base path of one mailbox.
 const BOX: &str = "box";
+/// The segments of the path `/`.
+static ROOT: [String; 1] = [String::new()];
 
 #[cfg(test)]
 mod tests {
@@ -199,6 +223,11 @@ mod tests {
         let text = |text: &str| Some(text.to_owned());
         for (path, expected) in [
             ("/livez", (Endpoint::Live, None, None, None)),
+            ("/", (Endpoint::Inbox, None, None, None)),
+            ("/box/a", (Endpoint::Inbox, text("a"), None, None)),
+            ("/box/a/", (Endpoint::Inbox, text("a"), None, None)),
+            ("/box/a/message/x1", (Endpoint::MessagePage, text("a"), text("x1"), None)),
+            ("/assets/page.js", (Endpoint::PageScript, None, None, None)),
             ("/api/v1/messages", (Endpoint::List, None, None, None)),
             ("/box/a@b.test/api/v1/messages", (Endpoint::List, text("a@b.test"), None, None)),
             ("/api/v1/message/latest", (Endpoint::Message, None, text("latest"), None)),
@@ -209,13 +238,15 @@ mod tests {
             assert_eq!(look_up(Get, path), Ok(expected), "{path}");
         }
         for path in [
-            "/",
             "/api",
             "/api/v1/messages/",
             "/view/x1",
             "/box",
-            "/box/a",
+            "/box/",
             "/box/a/livez",
+            "/box/a/assets/page.js",
+            "/assets/page.html",
+            "/message/x1/y",
             "/api/v1/message",
         ] {
             assert_eq!(look_up(Get, path), Err(NoMatch::Path), "{path}");

@@ -99,7 +99,11 @@ fn has_etag(list: &str, etag: &str) -> bool {
 }
 
 fn policy(endpoint: Endpoint) -> ContentPolicy {
-    if endpoint == Endpoint::ViewHtml { ContentPolicy::MessageHtml } else { ContentPolicy::Nothing }
+    match endpoint {
+        Endpoint::ViewHtml => ContentPolicy::MessageHtml,
+        Endpoint::Inbox | Endpoint::MessagePage => ContentPolicy::Page,
+        _ => ContentPolicy::Nothing,
+    }
 }
 
 /// Octets of a document that one step writes.

@@ -10,7 +10,7 @@ use super::{
     api::{ApiAction, ApiRequest, Document, MailboxScope, MessageName, MessageView, Selection},
     guard,
     head::{self, Head, Method},
-    response,
+    page, response,
     routes::{self, Endpoint, NoMatch},
     session_config::LoginPolicy,
     state::{Exchange, HttpSession, State},
@@ -140,10 +140,14 @@ impl HttpSession {
         if exchange.endpoint == Endpoint::Live {
             return self.send_document(exchange, MailboxScope::All, Document::ok(), out);
         }
+        if let Some(file) = page::asset(exchange.endpoint) {
+            return self.send_document(exchange, MailboxScope::All, file, out);
+        }
         let Some(scope) = scope(cx, exchange.address.as_deref(), user) else {
             return self.refuse_exchange(&exchange.head, &NO_MAILBOX, None, exchange.head.keep_alive, out);
         };
-        match action(&exchange, body) {
+        let inboxes = self::scope(cx, None, user).unwrap_or_else(|| scope.clone());
+        match action(&exchange, inboxes, body) {
             Ok(ApiAction::Subscribe) if exchange.head.method == Method::Head => {
                 let allow = Some(("Allow", "GET"));
                 self.refuse_exchange(&exchange.head, &NO_HEAD, allow, exchange.head.keep_alive, out)
@@ -340,7 +344,8 @@ fn scope(cx: &Context<'_>, address: Option<&str>, user: Option<&Mailbox>) -> Opt
 }
 
 /// The action of a request. [`ApiAction::Subscribe`] stands for the long ones.
-fn action(exchange: &Exchange, body: &[u8]) -> Result<ApiAction, Refusal> {
+/// `inboxes` are the mailboxes that the user may reach.
+fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<ApiAction, Refusal> {
     let target = &exchange.head.target;
     let list = |search: &str| ApiAction::List {
         search: search.to_owned(),
@@ -348,12 +353,13 @@ fn action(exchange: &Exchange, body: &[u8]) -> Result<ApiAction, Refusal> {
         limit: target.number("limit").unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT),
     };
     let query = || target.parameter("query").map(str::trim).filter(|query| !query.is_empty()).ok_or(NO_QUERY);
-    let message = |view: Result<MessageView, Refusal>| {
-        let name = exchange.id.as_deref().and_then(MessageName::parse).ok_or(NO_MESSAGE)?;
-        Ok(ApiAction::Message(name, view?))
-    };
+    let name = || exchange.id.as_deref().and_then(MessageName::parse).ok_or(NO_MESSAGE);
+    let message = |view: Result<MessageView, Refusal>| Ok(ApiAction::Message(name()?, view?));
+    let page = |message| Ok(ApiAction::Page(Box::new(page::request(exchange, inboxes, message))));
     match exchange.endpoint {
-        Endpoint::Live | Endpoint::Ready => Ok(ApiAction::Ready),
+        Endpoint::Inbox => page(None),
+        Endpoint::MessagePage => page(Some(name()?)),
+        Endpoint::Live | Endpoint::PageStyle | Endpoint::PageScript | Endpoint::Ready => Ok(ApiAction::Ready),
         Endpoint::Info => Ok(ApiAction::Info),
         Endpoint::List => Ok(list("")),
         Endpoint::Search => query().map(list),

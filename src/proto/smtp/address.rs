@@ -11,7 +11,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::{
     printable::{is_hidden, is_variation_selector},
-    proto::syntax::Syntax,
+    proto::{mailbox::Mailbox, syntax::Syntax},
 };
 
 /// A mail address: the local part unquoted, the domain in lower case and as A-labels.
@@ -92,6 +92,13 @@ impl fmt::Display for Address {
             f.write_str(&self.local)?;
         }
         self.domain.as_ref().map_or(Ok(()), |domain| write!(f, "@{domain}"))
+    }
+}
+
+impl From<&Mailbox> for Address {
+    fn from(mailbox: &Mailbox) -> Self {
+        let (local, domain) = mailbox.address_parts();
+        Self { local, domain }
     }
 }
 

@@ -74,7 +74,8 @@ impl SmtpSession {
             match self.failure_among(&replies.failures, &destinations) {
                 None => {
                     replies.reply.with_recipient(&address).write(out);
-                    replies.to.extend((replies.to.len() < Event::MAX_LISTED).then(|| address.to_string()));
+                    // One more than the log shows tells that there are more.
+                    replies.to.extend((replies.to.len() <= Event::MAX_LISTED).then(|| address.to_string()));
                 }
                 Some(failure) => {
                     let reply = reply::failure_reply(failure);
@@ -261,7 +262,7 @@ mod tests {
             let refused = events.iter().filter(|event| matches!(event, Event::Refused { .. })).count();
             assert_eq!(refused, aliases * 4 / 10);
             assert!(
-                matches!(events.last(), Some(Event::Accepted { recipients: 9, to, .. }) if to.len() == 8)
+                matches!(events.last(), Some(Event::Accepted { recipients: 9, to, .. }) if to.len() == 9)
             );
             most.push(talk.most);
         }

@@ -16,7 +16,8 @@ use crate::{
         buffer::Inbox,
         dot::Decoder,
         event::Event,
-        request::{Envelope, Mailbox},
+        request::{Envelope, Mailbox, Recipient},
+        smtp::address::Address,
     },
     wire_size::{WireSizeCounter, wire_size},
 };
@@ -247,7 +248,7 @@ impl MessageBody {
         Event::Accepted {
             id: id.clone(),
             from: format!("<{}>", from.as_ref().map(ToString::to_string).unwrap_or_default()),
-            to: to.iter().take(Event::MAX_LISTED).map(|to| to.address.to_string()).collect(),
+            to: first_addresses(to),
             recipients: to.len(),
             octets: self.header_octets + self.octets.total(),
         }
@@ -257,6 +258,20 @@ impl MessageBody {
     pub(super) fn into_parts(self) -> (Envelope, Vec<u8>) {
         (self.envelope, self.bytes)
     }
+}
+
+/// The first addresses of RCPT, each once, as [`Event::Accepted`] has them. An alias has a recipient for each mailbox.
+fn first_addresses(to: &[Recipient]) -> Vec<String> {
+    let mut first: Vec<&Address> = Vec::new();
+    for Recipient { address, .. } in to {
+        if first.len() > Event::MAX_LISTED {
+            break;
+        }
+        if !first.contains(&address) {
+            first.push(address);
+        }
+    }
+    first.into_iter().map(ToString::to_string).collect()
 }
 
 impl Framing {
@@ -298,3 +313,28 @@ pub(super) fn is_slow(octets: u64, taken: Duration, rate: u64) -> bool {
 
 /// The time for which a message may be slow.
 const GRACE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(to: &[&str]) -> Vec<String> {
+        let mailbox = Mailbox::named("u@here.test").unwrap();
+        let recipient = |address: &&str| Recipient {
+            address: Address::parse(address).unwrap(),
+            mailbox: mailbox.clone(),
+            folder: None,
+        };
+        first_addresses(&to.iter().map(recipient).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn u41_the_log_has_each_address_of_rcpt_once() {
+        let mut to = vec!["list@here.test"; 20];
+        to.push("bob@here.test");
+        assert_eq!(addresses(&to), ["list@here.test", "bob@here.test"]);
+        let many: Vec<String> = (0..20).map(|n| format!("{n}@here.test")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(addresses(&many).len(), Event::MAX_LISTED + 1);
+    }
+}

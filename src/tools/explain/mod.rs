@@ -1,6 +1,5 @@
 //! Explains one message file: its name, its origin, and its appearance in POP3.
 
-mod hops;
 mod parts;
 
 use std::{
@@ -11,7 +10,7 @@ use std::{
     path::Path,
 };
 
-pub(crate) use hops::Hop;
+pub(crate) use crate::message_object::hops::Hop;
 pub(crate) use parts::PartInfo;
 use rustix::fs::{self, FileType, Mode, OFlags};
 use serde::Serialize;
@@ -24,6 +23,7 @@ use super::{
 use crate::{
     index::{MessageList, Snapshot},
     maildir::{FileVersion, MessageEntry, Subdir, message::OPEN_FLAGS, name},
+    message_object::hops::hops,
     proto::request::Maildrop,
 };
 
@@ -144,7 +144,11 @@ pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
             })
             .map(|(shown, field)| ((*shown).to_owned(), crate::mime::encoded_word::decode(&field.value)))
             .collect(),
-        hops: hops::hops(fields),
+        hops: hops(
+            header::fields(fields)
+                .filter(|field| field.is_named("Received"))
+                .map(|field| String::from_utf8_lossy(&field.value).into_owned().into()),
+        ),
         parts: parts::parts(&content),
         counted: if told.is_some() { Counted::ByName } else { Counted::ByReading },
         measure,

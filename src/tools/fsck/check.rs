@@ -127,6 +127,7 @@ impl Checker<'_> {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             let Ok(stat) = fs::statat(&mailbox.root, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            self.check_own_file(name, &stat);
             let is_ours = matches!(name.to_bytes(), b"." | b".." | b"tmp" | b"new" | b"cur");
             if is_ours || FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
                 continue;
@@ -144,6 +145,20 @@ impl Checker<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Checks a file of the server beside the messages: what it cannot open keeps the mailbox from its reader.
+    fn check_own_file(&mut self, name: &CStr, stat: &Stat) {
+        if !name.to_bytes().starts_with(OWN_FILES) || name.to_bytes() == size_cache::FILE.as_bytes() {
+            return;
+        }
+        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+            self.check_permissions(Dir::Root, name, stat);
+        } else {
+            let detail = format!("it is a {}, and the server keeps a file under this name", kind(stat));
+            let advice = Repair::Manual("move it away: the server makes the file again".into());
+            self.report((Dir::Root, name, stat.st_ino), Problem::NotAFile, detail, advice);
+        }
     }
 
     fn check_directory(&mut self, dir: Dir) -> Result<(), Error> {
@@ -287,6 +302,9 @@ impl Checker<'_> {
         }
     }
 }
+
+/// The beginning of the names of the server's own files in a mailbox.
+const OWN_FILES: &[u8] = b".restante.";
 
 fn kind(stat: &Stat) -> &'static str {
     match FileType::from_raw_mode(stat.st_mode) {

@@ -76,11 +76,17 @@ pub(crate) struct Report {
 impl Finding {
     /// The finding for a mailbox, or a directory of one, that cannot be opened.
     pub(crate) fn unusable(path: &Path, error: &Error) -> Self {
+        let is_no_directory = path.symlink_metadata().is_ok_and(|about| !about.is_dir());
+        let (problem, advice) = if is_no_directory {
+            (Problem::NotADirectory, "put a directory in its place, or move it away")
+        } else {
+            (Problem::ClosedToOwner, "check its owner and its mode")
+        };
         Self {
             path: path.to_owned(),
-            problem: Problem::ClosedToOwner,
+            problem,
             detail: error.to_string(),
-            repair: Repair::Manual("check its owner and its mode".into()),
+            repair: Repair::Manual(advice.into()),
             file: FileRef { dir: Dir::Root, name: CString::default(), inode: 0 },
         }
     }

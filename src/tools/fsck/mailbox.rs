@@ -12,7 +12,10 @@ use rustix::{
 };
 
 use super::finding::Dir;
-use crate::maildir::{Error, Spool, directory::directories};
+use crate::maildir::{
+    Error, Spool,
+    directory::{directories, not_opened},
+};
 
 /// An open mailbox or folder, complete or not.
 #[derive(Debug)]
@@ -38,7 +41,7 @@ impl Mailbox {
     }
 
     fn open_in(above: &OwnedFd, path: PathBuf, name: &OsStr) -> Result<Option<Self>, Error> {
-        let root = open_directory(above, name).map_err(|e| Error::at(&path, "open directory", e))?;
+        let root = open_directory(above, name).map_err(|error| not_opened(above, name, &path, error))?;
         let stat = fs::fstat(&root).map_err(|e| Error::at(&path, "stat", e))?;
         let mut there = false;
         let mut parts = [None, None, None];

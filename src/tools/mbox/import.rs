@@ -43,6 +43,10 @@ pub struct Import<'a> {
     imported: Imported,
     /// Messages of this run that a mail reader has deleted.
     deleted: u64,
+    /// The server deletes messages from before that time at the next end of a session.
+    expires_before: Option<SystemTime>,
+    /// Messages of this run from before that time.
+    expired: u64,
     doubtful_lines: DoubtfulLines,
     /// True if the whole mbox was checked, so that the lines above are complete.
     is_checked: bool,
@@ -145,6 +149,8 @@ impl<'a> Import<'a> {
             max_open: BATCH,
             imported: Imported::default(),
             deleted: 0,
+            expires_before: None,
+            expired: 0,
             doubtful_lines: DoubtfulLines::default(),
             is_checked: false,
             progress: told,
@@ -154,6 +160,16 @@ impl<'a> Import<'a> {
     /// Keeps at most that many messages open at a time.
     pub fn set_max_open(&mut self, messages: usize) {
         self.max_open = messages.clamp(1, BATCH);
+    }
+
+    /// Counts the messages from before that time.
+    pub fn count_older_than(&mut self, time: Option<SystemTime>) {
+        self.expires_before = time;
+    }
+
+    /// Messages of this run that are older than the time of [`Self::count_older_than`].
+    pub fn expired(&self) -> u64 {
+        self.expired
     }
 
     /// Keeps a progress record for that file from now on. Returns the progress of earlier runs.
@@ -364,7 +380,8 @@ impl MessageSink for Import<'_> {
                 String::from_utf8_lossy(&state.file_name(&tmp_file.final_name(octets.total()))).into_owned();
             let seen = state.subdir() == Subdir::Cur;
             self.deleted += u64::from(state.is_deleted());
-            let unfinished = tmp_file.tmp_name().to_owned();
+            self.expired += u64::from(self.expires_before.is_some_and(|time| delivered < time));
+            let unfinished = tmp_file.tmp_name();
             self.batch.push(CompletedMessage { tmp_file, listed: BatchEntry { at, unfinished, name, seen } });
         }
         let octets: u64 = self.batch.iter().map(|ready| ready.tmp_file.bytes()).sum();

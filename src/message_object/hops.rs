@@ -1,18 +1,23 @@
 //! The route of a message, from its `Received:` fields (RFC 5321 section 4.4).
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
-use crate::tools::{date, header};
+use crate::mime::date::Date;
 
 /// One server on the route.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub(crate) struct Hop {
+pub struct Hop {
     /// The sending host, with the server's remarks.
     pub from: Option<String>,
+    /// The server.
     pub by: Option<String>,
+    /// The protocol.
     pub with: Option<String>,
     /// The server's own id for the message.
     pub id: Option<String>,
+    /// The recipient, if the server names one.
     pub recipient: Option<String>,
     /// Time in seconds since 1970.
     pub time: Option<i64>,
@@ -20,12 +25,9 @@ pub(crate) struct Hop {
     pub delay: Option<i64>,
 }
 
-/// The hops in order of time: the topmost field is the last.
-pub(super) fn hops(header: &[u8]) -> Vec<Hop> {
-    let mut hops: Vec<Hop> = header::fields(header)
-        .filter(|field| field.is_named("Received"))
-        .map(|field| hop(&String::from_utf8_lossy(&field.value)))
-        .collect();
+/// The hops in order of time, from the values of `Received:` in the order of the header: the topmost field is the last.
+pub fn hops<'a>(received: impl Iterator<Item = Cow<'a, str>>) -> Vec<Hop> {
+    let mut hops: Vec<Hop> = received.map(|value| hop(&value)).collect();
     hops.reverse();
     let mut before: Option<i64> = None;
     for hop in &mut hops {
@@ -37,7 +39,7 @@ pub(super) fn hops(header: &[u8]) -> Vec<Hop> {
 
 fn hop(value: &str) -> Hop {
     let (clauses, date) = value.rsplit_once(';').unwrap_or((value, ""));
-    let time = date::field(date.as_bytes()).map(|(seconds, _)| seconds);
+    let time = Date::parse(date.as_bytes()).map(|date| date.seconds()).filter(|time| *time >= 0);
     let mut told: [Option<String>; CLAUSES.len()] = Default::default();
     let mut clause = None;
     for word in words(clauses) {
@@ -91,13 +93,13 @@ mod tests {
 
     #[test]
     fn hops_come_in_the_order_of_time_with_delays() {
-        let header =
-            b"Received: from mx.far.test ([192.0.2.7])\n\tby mx.here.test (restante) with ESMTP id c1-1\n\
-            \tfor <bob@here.test>; Fri, 20 Nov 2026 10:00:05 +0000\n\
-            Subject: x\n\
-            Received: by mx.far.test (from userid 1000 by hand); Fri, 20 Nov 2026 11:00:00 +0100\n\
-            Received: nonsense\n";
-        let hops = hops(header);
+        let received = [
+            "from mx.far.test ([192.0.2.7])\n\tby mx.here.test (restante) with ESMTP id c1-1\n\
+             \tfor <bob@here.test>; Fri, 20 Nov 2026 10:00:05 +0000",
+            "by mx.far.test (from userid 1000 by hand); Fri, 20 Nov 2026 11:00:00 +0100",
+            "nonsense",
+        ];
+        let hops = hops(received.into_iter().map(Cow::Borrowed));
         assert_eq!(hops.len(), 3);
         assert_eq!(hops[0], Hop::default());
         assert_eq!(hops[1].by.as_deref(), Some("mx.far.test (from userid 1000 by hand)"));

@@ -1,0 +1,161 @@
+//! The page of the web inbox as HTML: the inboxes, the list and one message, made of the same values as the JSON of the API.
+//!
+//! The rule: the page is whole without a script. The script loads the same page again, and exchanges its regions.
+//!
+//! | module | contents |
+//! |---|---|
+//! | `html` | HTML as a value, and the one escape function |
+//! | `words` | the words in English and French |
+//! | `list` | the inboxes and the list |
+//! | `message` | one message with its forms |
+//! | `origin` | how it came here: envelope, sizes and hops |
+
+mod html;
+mod list;
+mod message;
+mod origin;
+mod words;
+
+use html::{Html, percent};
+use words::{counted, size, word};
+
+use crate::{
+    message_object::{MessageObject, Summary, mailpit::Stored},
+    mime::date::Date,
+    proto::http::{api::Document, language::Language, page::HTML},
+};
+
+/// The values of the page.
+#[derive(Debug)]
+pub struct WebPage<'a> {
+    /// The language of the words.
+    pub language: Language,
+    /// The address whose inbox the page shows; `None` for all mail.
+    pub address: Option<&'a str>,
+    /// The counts of all mail, for users who may see it.
+    pub all: Option<Counts>,
+    /// The inboxes that the user may see, by their addresses.
+    pub inboxes: Vec<(String, Counts)>,
+    /// The words of the search.
+    pub search: &'a str,
+    /// Number of newer messages before this part of the list.
+    pub start: usize,
+    /// The messages of the list, also those that are not in this part.
+    pub listed: Counts,
+    /// Unread messages of the inbox, whatever the search.
+    pub unread: usize,
+    /// The messages of this part, newest first.
+    pub rows: Vec<(&'a Summary, Stored<'a>)>,
+    /// The open message.
+    pub open: OpenedMessage<'a>,
+}
+
+/// The messages in an inbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Counts {
+    /// All messages.
+    pub messages: usize,
+    /// Unread messages.
+    pub unread: usize,
+}
+
+/// The message that a page shows.
+#[derive(Debug)]
+pub enum OpenedMessage<'a> {
+    /// None: the page is a list.
+    None,
+    /// The message has gone.
+    Gone,
+    /// This one.
+    Shown(&'a MessageObject, Stored<'a>),
+}
+
+impl WebPage<'_> {
+    /// Messages in a part of the list.
+    pub const PART: usize = 50;
+
+    /// The page as a document.
+    pub fn document(&self) -> Document {
+        let heading = self.heading();
+        let unread = if self.unread > 0 { format!("({}) ", self.unread) } else { String::new() };
+        let view = if matches!(self.open, OpenedMessage::None) { "view-list" } else { "view-message" };
+        let html = self.fill(
+            HTML,
+            &[
+                ("title", Html::text(&format!("{unread}{heading} · restante"))),
+                ("view", Html::text(view)),
+                ("base", Html::text(&base(self.address))),
+                ("search", Html::text(self.search)),
+                ("inboxes", self.inbox_list()),
+                ("heading", Html::text(heading)),
+                ("count", Html::text(&self.count())),
+                ("rows", self.row_list()),
+                ("end", self.end_of_list()),
+                ("message", self.message()),
+            ],
+        );
+        Document::new("text/html; charset=utf-8", html.into_bytes())
+    }
+
+    /// The address of the inbox that the page shows, or the words for all mail.
+    fn heading(&self) -> &str {
+        let own = self.inboxes.first().filter(|_| self.is_of_one_user()).map(|(address, _)| address.as_str());
+        self.address.or(own).unwrap_or(word(self.language, "all"))
+    }
+
+    /// True if the page shows no choice of inboxes, because the user has one.
+    fn is_of_one_user(&self) -> bool {
+        self.address.is_none() && self.all.is_none()
+    }
+
+    fn fill(&self, template: &'static str, slots: &[(&str, Html)]) -> Html {
+        Html::fill(self.language, template, slots)
+    }
+
+    /// Number and noun.
+    fn counted(&self, number: usize, one: &str, many: &str) -> String {
+        counted(self.language, number as u64, one, many)
+    }
+
+    fn size(&self, octets: u64) -> Html {
+        Html::text(&size(self.language, octets))
+    }
+
+    /// The path of a list from this message on, with the search.
+    fn list_path(&self, start: usize) -> String {
+        base(self.address) + &self.query(start)
+    }
+
+    fn message_path(&self, id: &str) -> String {
+        format!("{}message/{}{}", base(self.address), percent(id), self.query(self.start))
+    }
+
+    fn query(&self, start: usize) -> String {
+        let mut pairs = Vec::new();
+        if !self.search.is_empty() {
+            pairs.push(format!("query={}", percent(self.search)));
+        }
+        if start > 0 {
+            pairs.push(format!("start={start}"));
+        }
+        if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
+    }
+
+    /// A time that the script writes in the time zone of the reader.
+    fn time(&self, seconds: i64) -> Html {
+        let text = Date::from_seconds(seconds).rfc3339();
+        let shown = text.trim_end_matches('Z').replace('T', " ") + " UTC";
+        self.fill(
+            "<time datetime=\"{{text}}\">{{shown}}</time>",
+            &[("text", Html::text(&text)), ("shown", Html::text(&shown))],
+        )
+    }
+}
+
+/// The base path of an inbox, or of all mail.
+fn base(address: Option<&str>) -> String {
+    address.map_or_else(|| "/".to_owned(), |address| format!("/box/{}/", percent(address)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! The words of the page in English and French.
+
+use crate::proto::http::language::Language;
+
+/// A word of the page by its key. A test holds every key of the templates to the table.
+pub(super) fn word(language: Language, key: &str) -> &'static str {
+    let row = WORDS.iter().find(|(known, ..)| *known == key);
+    debug_assert!(row.is_some(), "no word {key}");
+    row.map_or("", |(_, english, french)| match language {
+        Language::English => english,
+        Language::French => french,
+    })
+}
+
+/// A number with the words for one and for many: `{n}` stands for the number.
+pub(super) fn counted(language: Language, number: u64, one: &str, many: &str) -> String {
+    // French counts zero as one.
+    let is_one = number == 1 || (number == 0 && language == Language::French);
+    word(language, if is_one { one } else { many }).replace("{n}", &number.to_string())
+}
+
+/// A size for people.
+pub(super) fn size(language: Language, octets: u64) -> String {
+    let text = crate::printable::size(octets);
+    match language {
+        Language::English => text,
+        // An octet is `o` in French, and a comma begins the fraction.
+        Language::French => text.replace('.', ",").replace('B', "o"),
+    }
+}
+
+const WORDS: &[(&str, &str, &str)] = &[
+    ("lang", "en", "fr"),
+    ("skip", "Skip to the messages", "Aller aux messages"),
+    ("inboxes", "Inboxes", "Boîtes"),
+    ("all", "All mail", "Tout le courrier"),
+    ("search", "Search", "Chercher"),
+    ("search_label", "Search the messages", "Chercher dans les messages"),
+    ("search_hint", "Search: from:ann has:attachment", "Chercher : from:ann has:attachment"),
+    ("select_all", "All", "Tous"),
+    ("select", "Select", "Sélectionner"),
+    ("delete", "Delete", "Supprimer"),
+    ("delete_selected", "Delete selected", "Supprimer la sélection"),
+    ("delete_all", "Delete all", "Tout supprimer"),
+    (
+        "delete_all_question",
+        "Delete all {n} messages of this list?",
+        "Supprimer les {n} messages de cette liste ?",
+    ),
+    ("deleted", "Deleted", "Supprimé"),
+    ("mark_unread", "Mark as unread", "Marquer comme non lu"),
+    ("unread", "unread", "non lu"),
+    ("unread_one", "{n} unread", "{n} non lu"),
+    ("unread_many", "{n} unread", "{n} non lus"),
+    ("count_one", "{n} message", "{n} message"),
+    ("count_many", "{n} messages", "{n} messages"),
+    ("attachment_one", "{n} attachment", "{n} pièce jointe"),
+    ("attachment_many", "{n} attachments", "{n} pièces jointes"),
+    ("new_one", "Show 1 new message", "Afficher 1 nouveau message"),
+    ("new_many", "Show {n} new messages", "Afficher {n} nouveaux messages"),
+    ("new_from", "New message", "Nouveau message"),
+    ("gone", "This message has been deleted.", "Ce message a été supprimé."),
+    ("lost", "No connection to the server; trying again.", "Serveur injoignable ; nouvel essai."),
+    ("failed", "The server cannot do that now.", "Le serveur ne peut pas le faire maintenant."),
+    (
+        "empty",
+        "No messages yet. Send one, and it appears here.",
+        "Aucun message. Envoyez-en un : il apparaît ici.",
+    ),
+    ("nothing_found", "No message matches.", "Aucun message ne correspond."),
+    ("newer", "Newer", "Plus récents"),
+    ("older", "Older", "Plus anciens"),
+    ("choose", "Choose a message to read it.", "Choisissez un message pour le lire."),
+    (
+        "keys",
+        "Keys: j and k for the next and the previous message, Enter to open, Delete to delete, / to search.",
+        "Touches : j et k pour le message suivant et le précédent, Entrée pour ouvrir, Suppr pour supprimer, / pour chercher.",
+    ),
+    ("back", "Back to the list", "Retour à la liste"),
+    ("no_subject", "(no subject)", "(sans objet)"),
+    ("no_sender", "(no sender)", "(sans expéditeur)"),
+    ("from", "From", "De"),
+    ("to", "To", "À"),
+    ("cc", "Cc", "Copie à"),
+    ("bcc", "Bcc", "Copie cachée à"),
+    ("reply_to", "Reply to", "Répondre à"),
+    ("date", "Date", "Date"),
+    ("message", "Message", "Message"),
+    ("forms", "Forms of the message", "Formes du message"),
+    ("text", "Text", "Texte"),
+    ("html", "HTML", "HTML"),
+    (
+        "html_note",
+        "Scripts, forms and remote images are off.",
+        "Scripts, formulaires et images distantes sont désactivés.",
+    ),
+    ("html_alone", "In a page of its own", "Dans une page à part"),
+    ("headers", "Headers", "En-têtes"),
+    ("as_sent", "As sent", "Tels qu’envoyés"),
+    ("parts", "Parts", "Parties"),
+    ("no_parts", "This message has no files.", "Ce message n’a pas de fichiers."),
+    ("file", "File", "Fichier"),
+    ("kind", "Type", "Type"),
+    ("size", "Size", "Taille"),
+    ("source", "Source", "Source"),
+    ("source_whole", "The whole source", "La source entière"),
+    ("text_whole", "The whole text", "Le texte entier"),
+    ("links", "Links", "Liens"),
+    ("origin", "How it came here", "Son trajet"),
+    ("envelope", "Envelope", "Enveloppe"),
+    ("envelope_from", "Sender (MAIL FROM)", "Expéditeur (MAIL FROM)"),
+    ("envelope_to", "Recipient (RCPT TO)", "Destinataire (RCPT TO)"),
+    ("empty_sender", "empty: a bounce", "vide : un avis de non-remise"),
+    ("unknown", "not in the header", "absent de l’en-tête"),
+    ("queued", "Id in the reply", "Identifiant de la réponse"),
+    ("arrived", "Delivered", "Remis"),
+    ("size_stored", "Size of the file", "Taille du fichier"),
+    ("octets", "octets", "octets"),
+    ("hops", "Hops, the first one on top", "Étapes, la première en haut"),
+    ("no_hops", "No server has added a Received field.", "Aucun serveur n’a ajouté de champ Received."),
+    ("server", "Server", "Serveur"),
+    ("received_from", "Received from", "Reçu de"),
+    ("protocol", "Protocol", "Protocole"),
+    ("time", "Time", "Heure"),
+    ("delay", "Delay", "Délai"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::http::page::HTML;
+
+    #[test]
+    fn the_words_are_those_of_the_templates() {
+        for (at, (key, english, french)) in WORDS.iter().enumerate() {
+            assert!(!english.is_empty() && !french.is_empty(), "{key}");
+            assert!(WORDS[..at].iter().all(|(other, ..)| other != key), "{key} stands there twice");
+        }
+        let templates =
+            [HTML, include_str!("list.rs"), include_str!("message.rs"), include_str!("origin.rs")];
+        for template in templates {
+            for rest in template.split("{{:").skip(1) {
+                let key = rest.split("}}").next().unwrap();
+                assert!(WORDS.iter().any(|(known, ..)| *known == key), "no word {key}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_and_sizes_are_those_of_the_language() {
+        assert_eq!(counted(Language::English, 0, "count_one", "count_many"), "0 messages");
+        assert_eq!(counted(Language::French, 0, "count_one", "count_many"), "0 message");
+        assert_eq!(counted(Language::French, 2, "unread_one", "unread_many"), "2 non lus");
+        assert_eq!(size(Language::French, 5 << 20), "5,0 Mio");
+        assert_eq!(size(Language::English, 700), "700 B");
+        assert_eq!(size(Language::French, 700), "700 o");
+    }
+}

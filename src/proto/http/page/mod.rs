@@ -1,0 +1,96 @@
+//! The page of the web inbox: its files, which are part of the program, and the request for its HTML.
+//!
+//! The rule: a browser loads the page from this server and nothing from any other. A worker fills in the HTML
+//! (`api::web_page`), so the list and the text of a message need no script.
+
+use std::sync::LazyLock;
+
+use blake2::{Blake2s, Digest, digest::consts::U16};
+
+use super::{
+    api::{Document, MailboxScope, MessageName, PageRequest},
+    language::Language,
+    routes::Endpoint,
+    state::Exchange,
+};
+
+/// The HTML of the page, with slots for words and values.
+pub const HTML: &str = include_str!("assets/page.html");
+
+/// The page that a request asks for. `inboxes` are the mailboxes that the user may reach.
+pub(super) fn request(
+    exchange: &Exchange,
+    inboxes: MailboxScope,
+    message: Option<MessageName>,
+) -> PageRequest {
+    let target = &exchange.head.target;
+    PageRequest {
+        inboxes,
+        address: exchange.address.clone(),
+        search: target.parameter("query").unwrap_or_default().trim().to_owned(),
+        start: target.number("start").unwrap_or(0),
+        message,
+        language: Language::preferred(exchange.head.accept_language.as_deref().unwrap_or_default()),
+    }
+}
+
+/// The file of an endpoint. `None` if the endpoint has none.
+pub(super) fn asset(endpoint: Endpoint) -> Option<Document> {
+    let asset = match endpoint {
+        Endpoint::PageStyle => &*STYLE,
+        Endpoint::PageScript => &*SCRIPT,
+        _ => return None,
+    };
+    Some(Document {
+        etag: Some(asset.etag.clone()),
+        ..Document::new(asset.content_type, asset.bytes.to_vec())
+    })
+}
+
+struct Asset {
+    content_type: &'static str,
+    bytes: &'static [u8],
+    /// A hash of the octets.
+    etag: String,
+}
+
+impl Asset {
+    fn new(content_type: &'static str, bytes: &'static [u8]) -> Self {
+        let hash = Blake2s::<U16>::digest(bytes);
+        Self { content_type, bytes, etag: hash.iter().map(|octet| format!("{octet:02x}")).collect() }
+    }
+}
+
+static STYLE: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("text/css; charset=utf-8", include_bytes!("assets/page.css")));
+static SCRIPT: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("text/javascript; charset=utf-8", include_bytes!("assets/page.js")));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_small_and_names_no_other_host() {
+        let (style, script) = (STYLE.bytes, SCRIPT.bytes);
+        assert!(HTML.len() + style.len() + script.len() <= 60 * 1024);
+        for text in [HTML.as_bytes(), style, script] {
+            let text = String::from_utf8(text.to_vec()).unwrap();
+            let own = text.replace("http://www.w3.org/2000/svg", "");
+            assert!(!own.contains("//") || !own.contains("http"), "an address of another host");
+            assert!(!own.contains("@import") && !own.contains("url("), "a file beside the page");
+        }
+        for inline in ["style=", "onclick=", "onload=", "<style", "javascript:"] {
+            assert!(!HTML.contains(inline), "{inline}");
+        }
+        assert!(HTML.matches("<script").count() == 1 && HTML.contains("<script src="));
+    }
+
+    #[test]
+    fn a_file_has_the_hash_of_its_octets() {
+        let style = asset(Endpoint::PageStyle).unwrap();
+        let script = asset(Endpoint::PageScript).unwrap();
+        assert!(style.etag.as_ref().is_some_and(|etag| etag.len() == 32) && style.etag != script.etag);
+        assert_eq!(asset(Endpoint::List), None);
+    }
+}

@@ -1,0 +1,130 @@
+//! Selects messages of the catalog by ids or a search, and changes them, for the web API.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::{
+    catalog::{MailboxListing, Row},
+    storage::{Storage, log_failure},
+};
+use crate::{
+    maildir::{
+        Error, Kind, Subdir,
+        message::{self, Deletion, LinkCheck},
+    },
+    message_object::{Limits, MessageObject},
+    proto::{
+        http::api::{MailboxScope, Selection},
+        request::{Failure, Mailbox, Maildrop},
+    },
+    search::{Candidate, Query, SearchText},
+};
+
+/// The words of a search. As in Mailpit, a word without a meaning is a text, or is left out.
+pub(super) fn query(text: &str) -> Query {
+    Query::parse(text, 0).0
+}
+
+/// The rows whose messages match.
+pub(super) fn matching(storage: &Storage, search: &Query, mut rows: Vec<Row>) -> Result<Vec<Row>, Failure> {
+    if search.terms.is_empty() {
+        return Ok(rows);
+    }
+    let mut result = Ok(());
+    rows.retain(|row| {
+        search_matches(storage, search, row).unwrap_or_else(|failure| {
+            result = Err(failure);
+            false
+        })
+    });
+    result.map(|()| rows)
+}
+
+/// True if the message matches. One that has gone meanwhile does not.
+pub(super) fn search_matches(storage: &Storage, search: &Query, row: &Row) -> Result<bool, Failure> {
+    if search.terms.is_empty() {
+        return Ok(true);
+    }
+    let matches = || {
+        let summary = storage.summary(row)?;
+        let mut text = SearchText::default();
+        if search.needs_text() {
+            let (bytes, _) = storage.read_row(row)?;
+            text = SearchText::of(&MessageObject::parse(&bytes, &Limits::default()));
+        }
+        let Row { is_read, received, .. } = *row;
+        Ok(search.matches(&Candidate { summary: &summary, text: &text, is_read, received, tags: &[] }))
+    };
+    match matches() {
+        Err(Failure::Gone | Failure::Changed | Failure::Truncated) => Ok(false),
+        result => result,
+    }
+}
+
+/// The rows of a selection: a message in several mailboxes has one in each.
+pub(super) fn select(
+    storage: &Storage,
+    scope: &MailboxScope,
+    selection: &Selection,
+) -> Result<Vec<Row>, Failure> {
+    let rows: Vec<Row> = storage.listings(scope)?.iter().flat_map(MailboxListing::rows).collect();
+    match selection {
+        Selection::All => Ok(rows),
+        Selection::Ids(ids) => {
+            let ids: HashSet<&str> = ids.iter().map(String::as_str).collect();
+            Ok(rows.into_iter().filter(|row| ids.contains(&*row.id)).collect())
+        }
+        Selection::Search(search) => {
+            let search = query(search);
+            // Words that filter nothing, as in a date with a typing error, must not select all messages.
+            if search.terms.is_empty() {
+                return Ok(Vec::new());
+            }
+            matching(storage, &search, rows)
+        }
+    }
+}
+
+/// A change of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Delete,
+    MarkRead,
+    MarkUnread,
+}
+
+/// Changes the messages of rows, which stand together by mailbox, and returns the mailboxes. It carries out every change
+/// that is possible, and fails if the disk prevented one.
+pub(super) fn mark(storage: &Storage, rows: Vec<Row>, change: Change) -> Result<Vec<Mailbox>, Failure> {
+    let mut result = Ok(());
+    let mut changed = Vec::new();
+    for rows in rows.chunk_by(|one, other| Arc::ptr_eq(&one.listing, &other.listing)) {
+        let listing = &rows[0].listing;
+        let Some(maildir) = storage.existing_maildir(&listing.mailbox)? else { continue };
+        let mut note = |error: Error| {
+            if !matches!(error.kind(), Kind::Gone | Kind::Changed) {
+                result = Err(log_failure(&error));
+            }
+        };
+        let check = LinkCheck::cheapest(rows.len(), listing.snapshot.len());
+        let mut deletion = Deletion::begin(&maildir, check);
+        for row in rows {
+            let Some(wanted) = listing.snapshot.message_ref(row.at) else { continue };
+            let done = match change {
+                Change::Delete => deletion.delete(wanted),
+                Change::MarkRead if row.is_read => continue,
+                Change::MarkRead => message::mark_seen(&maildir, wanted),
+                Change::MarkUnread if !row.is_read => continue,
+                Change::MarkUnread => message::mark_unseen(&maildir, wanted),
+            };
+            done.map_or_else(&mut note, drop);
+        }
+        if change == Change::Delete {
+            deletion.finish().map_or_else(&mut note, drop);
+        }
+        for subdir in Subdir::ALL {
+            maildir.sync(subdir).unwrap_or_else(&mut note);
+        }
+        changed.push(listing.mailbox.clone());
+    }
+    result.map(|()| changed)
+}

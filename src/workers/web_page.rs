@@ -1,0 +1,98 @@
+//! The page of the web inbox, on a worker thread.
+
+use std::sync::Arc;
+
+use super::{
+    catalog::{MailboxListing, Row},
+    job::ApiOutcome,
+    selections::{Change, mark, matching, query, select},
+    storage::Storage,
+};
+use crate::{
+    api::web_page::{Counts, OpenedMessage, WebPage},
+    message_object::{Limits, MessageObject, Summary},
+    proto::{
+        http::api::{MailboxScope, MessageName, PageRequest, Selection},
+        request::Failure,
+        smtp::address::Address,
+    },
+};
+
+/// The page, with the message that the request names. It marks a message with an id as read: `latest` needs no secret, so a
+/// page of another site could name it.
+pub(super) fn web_page(
+    storage: &Storage,
+    scope: &MailboxScope,
+    request: &PageRequest,
+) -> Result<ApiOutcome, Failure> {
+    let mut changed = Vec::new();
+    if let Some(MessageName::Id(id)) = &request.message {
+        // A mailbox that cannot be changed can be read all the same.
+        let copies = select(storage, scope, &Selection::Ids(vec![id.clone()]))?;
+        changed = mark(storage, copies, Change::MarkRead).unwrap_or_default();
+    }
+    let rows = storage.rows(scope)?;
+    let in_scope = counts(rows.iter().map(|row| row.is_read));
+    let open = match &request.message {
+        None => None,
+        Some(MessageName::Latest) => rows.first().cloned(),
+        Some(MessageName::Id(id)) => rows.iter().find(|row| *row.id == **id).cloned(),
+    };
+    let object = open.as_ref().and_then(|row| object(storage, row));
+    let rows = matching(storage, &query(&request.search), rows)?;
+    let part = rows.iter().skip(request.start).take(WebPage::PART);
+    // A message that has gone meanwhile is left out.
+    let part: Vec<(&Row, Arc<Summary>)> =
+        part.filter_map(|row| Some((row, storage.summary(row).ok()?))).collect();
+    let mut inboxes: Vec<(String, Counts)> = storage
+        .listings(&request.inboxes)?
+        .iter()
+        .map(|listing| {
+            (
+                Address::from(&listing.mailbox).to_string(),
+                counts(MailboxListing::rows(listing).map(|row| row.is_read)),
+            )
+        })
+        .collect();
+    inboxes.sort();
+    let all = match (&request.inboxes, scope) {
+        (MailboxScope::All, MailboxScope::All) => Some(in_scope),
+        (MailboxScope::All, MailboxScope::One(_)) => {
+            Some(counts(storage.rows(&MailboxScope::All)?.iter().map(|row| row.is_read)))
+        }
+        (MailboxScope::One(_), _) => None,
+    };
+    let page = WebPage {
+        language: request.language,
+        address: request.address.as_deref(),
+        all,
+        inboxes,
+        search: &request.search,
+        start: request.start,
+        listed: counts(rows.iter().map(|row| row.is_read)),
+        unread: in_scope.unread,
+        rows: part.iter().map(|(row, summary)| (&**summary, row.stored())).collect(),
+        open: match (&open, &object) {
+            (Some(row), Some(object)) => OpenedMessage::Shown(object, row.stored()),
+            _ if request.message.is_some() => OpenedMessage::Gone,
+            _ => OpenedMessage::None,
+        },
+    };
+    Ok(ApiOutcome::Document { document: page.document(), reading: None, changed })
+}
+
+/// The message of a row; `None` if it has gone meanwhile, or cannot be read.
+fn object(storage: &Storage, row: &Row) -> Option<MessageObject> {
+    let (bytes, size) = storage.read_row(row).ok()?;
+    let mut object = MessageObject::parse(&bytes, &Limits::default());
+    object.summary.size = size;
+    Some(object)
+}
+
+/// Counts messages, each of which has been read or not.
+fn counts(read: impl Iterator<Item = bool>) -> Counts {
+    read.fold(Counts::default(), |sum, is_read| Counts {
+        messages: sum.messages + 1,
+        unread: sum.unread + usize::from(!is_read),
+    })
+}
