@@ -76,7 +76,7 @@ enum Command {
     Status(status::Arguments),
     #[cfg(feature = "tools")]
     #[command(flatten)]
-    Tools(tools::Command),
+    Tools(Box<tools::Command>),
 }
 
 /// Runs the program.
@@ -95,7 +95,7 @@ pub fn main() -> ExitCode {
         Command::Cert(arguments) => cert::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         #[cfg(feature = "tools")]
-        Command::Tools(command) => tools::run(command, <Arguments as clap::CommandFactory>::command),
+        Command::Tools(command) => tools::run(*command, <Arguments as clap::CommandFactory>::command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
