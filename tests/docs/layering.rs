@@ -213,10 +213,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Modules that are plain values: sessions, the MIME reader, and the modules that stand on it.
 const PLAIN: [&str; 5] = ["proto", "mime", "message_object", "search", "api"];
 
-/// What they may not touch.
+/// These words may not stand in them.
 const NOT_IN_PROTO: [&str; 5] = ["std::fs", "std::thread", "std::process", "SystemTime::now", "Instant"];
 
-/// What it may have from `std::net`: addresses are values too.
+/// These types of `std::net` may: addresses are values too.
 const ADDRESSES: [&str; 6] = ["IpAddr", "Ipv4Addr", "Ipv6Addr", "SocketAddr", "SocketAddrV4", "SocketAddrV6"];
 
 /// Every crate that the daemon is built of, with what those import: one name a line.

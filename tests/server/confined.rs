@@ -564,7 +564,7 @@ fn n34_check_says_that_the_user_of_the_server_has_no_place_for_the_metrics() {
     assert!(!at(".local").exists(), "check makes nothing");
     let told = check(&format!("\n[metrics]\nfile = {:?}\n", at("spool/restante.prom")));
     assert!(told.contains("restante.toml is good"), "{told}");
-    // What closes the file to all others leaves it to that user.
+    // The advice closes the file to all others and leaves it to that user.
     fs::set_permissions(at("users.json"), PermissionsExt::from_mode(0o644)).unwrap();
     chown(at("users.json"), Some(0), Some(0)).unwrap();
     let told = check(&format!("\n[metrics]\nfile = {:?}\n", at("spool/restante.prom")));
