@@ -194,7 +194,12 @@ impl<'a> Batch<'a> {
         }
         self.spool_status.and(message.plan.check())?;
         let id = if let Body::Memory(name, bytes) = &message.body {
-            let create = if self.syncer.unnamed_files { TmpFile::create_unnamed } else { TmpFile::create };
+            // The spool's file system is known to keep the first link of a file, and another one is not.
+            let (unnamed, spool) = (self.syncer.unnamed_files, &self.storage.spool);
+            let create = |maildir: &Maildir, name| {
+                let unnamed = unnamed && spool.is_same_filesystem(maildir);
+                if unnamed { TmpFile::create_unnamed(maildir, name) } else { TmpFile::create(maildir, name) }
+            };
             let tmp_file = write_to_tmp(&mut message.plan, create, name, bytes)?;
             let id = MessageId::of(bytes);
             (message.octets, message.body) = (wire_size(bytes), Body::TmpFile(tmp_file));

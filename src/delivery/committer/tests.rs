@@ -341,3 +341,22 @@ fn a_round_takes_as_many_messages_as_it_may_open_mailboxes_for() {
         assert!(number.iter().all(|n| bench.files(mailbox(*n).as_str(), "tmp").is_empty()));
     }
 }
+
+#[test]
+fn m26_a_mailbox_on_another_file_system_gets_files_with_names() {
+    for (abroad, expected) in [(false, "create unnamed"), (true, "create")] {
+        let Some(mut bench) = Fixture::new(BatchKind { abroad, ..SIMPLE }) else { return };
+        if !bench.syncer.unnamed_files {
+            return; // a test of the build disk, which may be any
+        }
+        let below = bench.spool.join(mailbox(0).as_str());
+        bench.round(); // opens the mailbox
+        // A fault at each step until the file is created.
+        let created = (1..100).find_map(|step| {
+            let fault = PlannedFault::new(&below, step, FaultKind::Error);
+            bench.round();
+            fault.triggered_at().filter(|step| step.starts_with("create"))
+        });
+        assert_eq!(created, Some(expected));
+    }
+}
