@@ -105,7 +105,7 @@ fn m26_a_file_gets_its_first_name_in_a_mailbox_only_where_a_journal_keeps_its_fi
             deliver(&server, ALICE, b"Subject: x\r\n\r\n");
         });
         let names: Vec<_> = calls.lines().filter(|line| line.contains("/new>")).collect();
-        assert!(names.len() == 1 && names[0].starts_with(first), "{features}: {calls}");
+        assert!(names.len() == 1 && names[0].contains(first), "{features}: {calls}");
     }
 }
 
