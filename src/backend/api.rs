@@ -3,7 +3,10 @@
 //! While there are subscriptions, a worker compares the mailboxes with the last comparison: at once after a delivery or a
 //! change of this server, and each second, because other programs change them too. One comparison serves all sessions.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use super::{clients::Client, effects::Effects, quota::QuotaCache};
 use crate::{
@@ -24,7 +27,7 @@ pub(super) struct Subscriptions {
     /// Sessions whose subscription begins with the comparison that is to come.
     beginning: Vec<ConnId>,
     /// Events that no session has yet.
-    events: Vec<Arc<MailEvent>>,
+    events: VecDeque<Arc<MailEvent>>,
 }
 
 /// The comparison of the mailboxes.
@@ -113,20 +116,23 @@ impl Subscriptions {
         !self.events.is_empty()
     }
 
-    /// Removes and returns the events, each for every session that it concerns.
+    /// Removes and returns the events of this turn, each for every session that it concerns.
     pub(super) fn take_events(&mut self) -> Vec<(ConnId, SessionEvent)> {
         let mut events = Vec::new();
-        for event in &self.events {
+        let count = (MAX_DISPATCHES_PER_TURN / self.scopes.len().max(1)).max(1);
+        for event in self.events.drain(..count.min(self.events.len())) {
             let concerned = self.scopes.iter().filter(|(_, scope)| match scope {
                 MailboxScope::All => !event.is_copy,
                 MailboxScope::One(mailbox) => *mailbox == event.mailbox,
             });
-            events.extend(concerned.map(|(id, _)| (*id, SessionEvent::Mail(Arc::clone(event)))));
+            events.extend(concerned.map(|(id, _)| (*id, SessionEvent::Mail(Arc::clone(&event)))));
         }
-        self.events.clear();
         events
     }
 }
+
+/// Pairs of an event and a subscription that are looked at in a turn: about a millisecond.
+const MAX_DISPATCHES_PER_TURN: usize = 4096;
 
 /// A worker has served a request. Returns whether it has changed mailboxes.
 pub(super) fn request_finished(
@@ -211,6 +217,21 @@ mod tests {
         events.sort();
         assert_eq!(events, [(1, "1".into()), (1, "2".into()), (2, "1".into())]);
         assert!(!subscriptions.has_events());
+    }
+
+    #[test]
+    fn r13_a_storm_of_events_for_many_sessions_is_spread_over_turns() {
+        let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
+        (0..1000).for_each(|id| subscribe(&mut subscriptions, id, MailboxScope::All, &mut effects));
+        let storm = (0..1000).map(|n| event("ann@a.test", false, &n.to_string())).collect();
+        subscriptions.compared(Ok(storm), &mut effects);
+        let (mut turns, mut dispatched) = (0, 0);
+        while subscriptions.has_events() {
+            let events = subscriptions.take_events().len();
+            assert!((1..=MAX_DISPATCHES_PER_TURN).contains(&events));
+            (turns, dispatched) = (turns + 1, dispatched + events);
+        }
+        assert_eq!((turns, dispatched), (250, 1_000_000));
     }
 
     #[test]

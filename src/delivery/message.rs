@@ -218,7 +218,7 @@ impl Message {
         let name = tmp_file.final_name(self.octets);
         let tmp_maildir = self.plan.tmp_maildir.as_ref().map(|tmp_maildir| tmp_maildir.maildir.id());
         let mut alive = self.plan.live_targets();
-        // The last target is reached by a rename. The message's own mailbox comes last, if it is a target.
+        // The last target is reached by a rename, or by a link if the file has no name. The message's own mailbox comes last, if it is a target.
         alive.sort_by_key(|at| Some(self.plan.targets[*at].maildir.id()) == tmp_maildir);
         let unnamed = tmp_file.is_unnamed();
         let (mut in_tmp, mut nameable) = (true, true);

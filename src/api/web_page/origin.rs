@@ -1,4 +1,4 @@
-//! How a message came here, as far as its header tells it: the envelope, the sizes, and the hops with their delays.
+//! The way of a message to here, as far as its header tells it: the envelope, the sizes, and the hops with their delays.
 
 use std::borrow::Cow;
 
