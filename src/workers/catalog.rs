@@ -27,6 +27,8 @@ pub(super) struct Catalog {
 #[derive(Debug)]
 pub(super) struct MailboxListing {
     pub(super) mailbox: Mailbox,
+    /// The file system of its files.
+    pub(super) device: u64,
     pub(super) times: DirTimes,
     /// True if a later change may bear the same times.
     pub(super) racy: bool,
@@ -78,23 +80,26 @@ impl Row {
     }
 }
 
+/// The identity of a file, and its state, across all file systems: an inode has a number on each.
+pub(super) type FileKey = (u64, FileVersion);
+
 /// Summaries of the messages that were read last.
 #[derive(Debug, Default)]
 pub(super) struct SummaryCache {
-    pub(super) by_version: HashMap<FileVersion, Arc<Summary>>,
+    pub(super) by_file: HashMap<FileKey, Arc<Summary>>,
     /// The oldest first.
-    order: VecDeque<FileVersion>,
+    order: VecDeque<FileKey>,
 }
 
 impl SummaryCache {
-    pub(super) fn insert(&mut self, version: FileVersion, summary: Arc<Summary>) {
-        if self.by_version.insert(version, summary).is_none() {
-            self.order.push_back(version);
+    pub(super) fn insert(&mut self, file: FileKey, summary: Arc<Summary>) {
+        if self.by_file.insert(file, summary).is_none() {
+            self.order.push_back(file);
         }
         if self.order.len() > MAX_SUMMARIES
             && let Some(oldest) = self.order.pop_front()
         {
-            self.by_version.remove(&oldest);
+            self.by_file.remove(&oldest);
         }
     }
 }

@@ -66,13 +66,14 @@ impl Storage {
         let racy = scan::is_racy(&scan.times, SystemTime::now());
         let snapshot = Snapshot::new(&MessageList::from_messages(scan.messages));
         let ids = (0..snapshot.len()).map(|at| mailpit::id(&snapshot.unique_id(at)).into()).collect();
-        let listing =
-            Arc::new(MailboxListing { mailbox: mailbox.clone(), times: scan.times, racy, snapshot, ids });
+        let (device, _) = maildir.id();
+        let (mailbox, times) = (mailbox.clone(), scan.times);
+        let listing = Arc::new(MailboxListing { mailbox, device, times, racy, snapshot, ids });
         let mut lists = lock(&self.catalog.lists);
         if lists.values().map(|listing| listing.ids.len()).sum::<usize>() + listing.ids.len() > MAX_LISTED {
             lists.clear();
         }
-        lists.insert(mailbox.clone(), Arc::clone(&listing));
+        lists.insert(listing.mailbox.clone(), Arc::clone(&listing));
         Ok(Some(listing))
     }
 
@@ -105,13 +106,13 @@ impl Storage {
 
     /// The summary of the message of a row.
     pub(super) fn summary(&self, row: &Row) -> Result<Arc<Summary>, Failure> {
-        let version = row.wanted().ok_or(Failure::Gone)?.version;
-        if let Some(known) = lock(&self.catalog.summaries).by_version.get(&version) {
+        let file = (row.listing.device, row.wanted().ok_or(Failure::Gone)?.version);
+        if let Some(known) = lock(&self.catalog.summaries).by_file.get(&file) {
             return Ok(Arc::clone(known));
         }
         let (bytes, size) = self.read_row(row)?;
         let summary = Arc::new(Summary { size, ..Summary::parse(&bytes, &Limits::default()) });
-        lock(&self.catalog.summaries).insert(version, Arc::clone(&summary));
+        lock(&self.catalog.summaries).insert(file, Arc::clone(&summary));
         Ok(summary)
     }
 }
