@@ -105,6 +105,8 @@ pub(crate) struct Server {
     /// Addresses of SMTP and POP3 under TLS from the first octet, if the server has them.
     pub(crate) smtps: Option<SocketAddr>,
     pub(crate) pop3s: Option<SocketAddr>,
+    /// The web inbox and its API.
+    pub(crate) http: Option<SocketAddr>,
 }
 
 impl Server {
@@ -169,6 +171,7 @@ impl Server {
             lmtp: port("lmtp").ok(),
             smtps: port("submissions").ok(),
             pop3s: port("pop3s").ok(),
+            http: port("http").ok(),
             process,
         })
     }

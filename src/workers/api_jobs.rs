@@ -10,6 +10,7 @@ use std::{
 use super::{
     catalog::{MailboxListing, Row, lock},
     job::{ApiOutcome, ReadMessage},
+    row_reader::RowReader,
     selections::{Change, mark, matching, query, search_matches, select},
     storage::{Storage, log_failure},
     web_page::web_page,
@@ -53,8 +54,9 @@ pub(super) fn run(
         }
         ApiAction::Find { search } => {
             let search = query(&search);
+            let mut reader = RowReader::new(storage);
             for row in storage.rows(&scope)? {
-                if search_matches(storage, &search, &row)? {
+                if search_matches(&mut reader, &search, &row)? {
                     return show(storage, &scope, &row, MessageView::Object);
                 }
             }
@@ -106,9 +108,10 @@ fn list(
     let rows = matching(storage, search, rows)?;
     let messages_unread = rows.iter().filter(|row| !row.is_read).count();
     let page = rows.iter().skip(start).take(limit);
+    let mut reader = RowReader::new(storage);
     // A message that has gone meanwhile is left out.
     let page: Vec<(&Row, Arc<Summary>)> =
-        page.filter_map(|row| Some((row, storage.summary(row).ok()?))).collect();
+        page.filter_map(|row| Some((row, reader.summary(row).ok()?))).collect();
     let messages = page.iter().map(|(row, summary)| ListItem::new(summary, &row.stored()));
     let page = Page {
         total,
@@ -203,33 +206,38 @@ pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, 
         let before = before.get(mailbox);
         before.is_none_or(|before| !Arc::ptr_eq(before, listing)).then_some((before, listing))
     });
-    let mut changed = changed.peekable();
-    if changed.peek().is_none() {
+    let changes: Vec<_> = changed
+        .flat_map(|(before, listing)| {
+            let changes = differences(storage, before, listing).into_iter();
+            changes.map(move |(kind, id, data)| (listing, kind, id, data))
+        })
+        .collect();
+    if changes.is_empty() {
         return Ok(Vec::new());
     }
     // A message counts as one for those who see all mailboxes: new in the first that has it, gone from the last.
-    let ids = |listings: &Listings| -> HashSet<Arc<str>> {
-        listings.values().flat_map(|listing| listing.ids.iter().cloned()).collect()
+    let wanted: HashSet<&str> = changes.iter().map(|(_, _, id, _)| &**id).collect();
+    let of_those = |listings: &Listings| -> HashSet<Arc<str>> {
+        let ids = listings.values().flat_map(|listing| &listing.ids);
+        ids.filter(|id| wanted.contains(&***id)).cloned().collect()
     };
-    let (known, left) = (ids(&before), ids(&compared));
+    let (known, left) = (of_those(&before), of_those(&compared));
     let mut told = HashSet::new();
-    let mut events = Vec::new();
-    for (before, listing) in changed {
-        for (kind, id, data) in differences(storage, before, listing) {
+    let event =
+        |(listing, kind, id, data): &(&Arc<MailboxListing>, MailChange, Arc<str>, serde_json::Value)| {
             let has_other = match kind {
-                MailChange::New => known.contains(&id),
-                MailChange::Delete => left.contains(&id),
+                MailChange::New => known.contains(id),
+                MailChange::Delete => left.contains(id),
                 MailChange::Update => false,
             };
-            events.push(MailEvent {
-                kind,
+            MailEvent {
+                kind: *kind,
                 mailbox: listing.mailbox.clone(),
-                is_copy: has_other || !told.insert((kind.name(), id)),
+                is_copy: has_other || !told.insert((kind.name(), Arc::clone(id))),
                 json: printable::json(&serde_json::json!({ "Type": kind.name(), "Data": data }), false),
-            });
-        }
-    }
-    Ok(events)
+            }
+        };
+    Ok(changes.iter().map(event).collect())
 }
 
 type Listings = HashMap<Mailbox, Arc<MailboxListing>>;
@@ -240,21 +248,24 @@ fn differences(
     before: Option<&Arc<MailboxListing>>,
     now: &Arc<MailboxListing>,
 ) -> Vec<(MailChange, Arc<str>, serde_json::Value)> {
-    let rows = before.into_iter().flat_map(MailboxListing::rows);
-    let old: HashMap<Arc<str>, bool> = rows.map(|row| (row.id, row.is_read)).collect();
+    let before: Vec<Row> = before.into_iter().flat_map(MailboxListing::rows).collect();
+    let now: Vec<Row> = now.rows().collect();
+    let (before, now) = without_common_ends(&before, &now);
+    let old: HashMap<Arc<str>, bool> = before.iter().map(|row| (Arc::clone(&row.id), row.is_read)).collect();
     let mut gone = old.clone();
     let mut changes = Vec::new();
-    for row in now.rows() {
+    let mut reader = RowReader::new(storage);
+    for row in now {
         gone.remove(&row.id);
         match old.get(&row.id) {
             None => {
-                let Ok(summary) = storage.summary(&row) else { continue };
+                let Ok(summary) = reader.summary(row) else { continue };
                 let data = serde_json::to_value(ListItem::new(&summary, &row.stored())).unwrap_or_default();
-                changes.push((MailChange::New, row.id, data));
+                changes.push((MailChange::New, Arc::clone(&row.id), data));
             }
             Some(is_read) if *is_read != row.is_read => {
                 let data = serde_json::json!({ "ID": &*row.id, "Read": row.is_read });
-                changes.push((MailChange::Update, row.id, data));
+                changes.push((MailChange::Update, Arc::clone(&row.id), data));
             }
             Some(_) => {}
         }
@@ -265,4 +276,14 @@ fn differences(
     });
     changes.extend(deleted);
     changes
+}
+
+/// The rows between the first that differ and the last that differ: a mailbox may have thousands of messages, and mostly one
+/// more than before.
+fn without_common_ends<'a>(before: &'a [Row], now: &'a [Row]) -> (&'a [Row], &'a [Row]) {
+    let is_same = |(one, other): &(&Row, &Row)| one.id == other.id && one.is_read == other.is_read;
+    let first = before.iter().zip(now).take_while(is_same).count();
+    let (before, now) = (&before[first..], &now[first..]);
+    let last = before.iter().rev().zip(now.iter().rev()).take_while(is_same).count();
+    (&before[..before.len() - last], &now[..now.len() - last])
 }

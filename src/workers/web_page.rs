@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::{
     catalog::{MailboxListing, Row},
     job::ApiOutcome,
+    row_reader::RowReader,
     selections::{Change, mark, matching, query, select},
     storage::Storage,
 };
 use crate::{
     api::web_page::{Counts, OpenedMessage, WebPage},
-    message_object::{Limits, MessageObject, Summary},
+    message_object::{MessageObject, Summary},
     proto::{
         http::api::{MailboxScope, MessageName, PageRequest, Selection},
         request::Failure,
@@ -42,8 +43,9 @@ pub(super) fn web_page(
     let rows = matching(storage, &query(&request.search), rows)?;
     let part = rows.iter().skip(request.start).take(WebPage::PART);
     // A message that has gone meanwhile is left out.
+    let mut reader = RowReader::new(storage);
     let part: Vec<(&Row, Arc<Summary>)> =
-        part.filter_map(|row| Some((row, storage.summary(row).ok()?))).collect();
+        part.filter_map(|row| Some((row, reader.summary(row).ok()?))).collect();
     let mut inboxes: Vec<(String, Counts)> = storage
         .listings(&request.inboxes)?
         .iter()
@@ -83,10 +85,7 @@ pub(super) fn web_page(
 
 /// The message of a row; `None` if it has gone meanwhile, or cannot be read.
 fn object(storage: &Storage, row: &Row) -> Option<MessageObject> {
-    let (bytes, size) = storage.read_row(row).ok()?;
-    let mut object = MessageObject::parse(&bytes, &Limits::default());
-    object.summary.size = size;
-    Some(object)
+    RowReader::new(storage).object(row).ok()
 }
 
 /// Counts messages, each of which has been read or not.

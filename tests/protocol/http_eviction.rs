@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpListener,
+    net::{IpAddr, TcpListener},
     rc::Rc,
     time::{Duration, SystemTime},
 };
@@ -36,7 +36,7 @@ impl RequestHandler for Documents {
         &|_: &Address| Lookup::Unknown
     }
 
-    fn handle(&mut self, _: ConnId, _: Request) -> Option<Response> {
+    fn handle(&mut self, _: (ConnId, IpAddr), _: Request) -> Option<Response> {
         Some(Response::Document(Document::new("text/plain", vec![b'x'; self.0])))
     }
 }

@@ -17,8 +17,8 @@ use super::{
     status::{Refusal, Status},
 };
 use crate::proto::{
-    Context, Encryption, Progress, ResetOn, Session, SessionEvent, SessionPhase, SessionStage, Step,
-    TLS_HANDSHAKE, Timeouts,
+    Context, Encryption, Progress, ProgressCounts, ResetOn, Session, SessionEvent, SessionPhase,
+    SessionStage, Step, TLS_HANDSHAKE, Timeouts,
     buffer::{Inbox, Outbox},
     event::Event,
     request::{Failure, Lookup, Mailbox, Request, Response},
@@ -90,7 +90,7 @@ impl HttpSession {
     pub(super) fn receive_body(
         &mut self,
         cx: &Context<'_>,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         user: Option<Mailbox>,
         out: &mut Outbox,
     ) -> Step {
@@ -108,7 +108,7 @@ impl HttpSession {
     fn body_step(
         &mut self,
         cx: &Context<'_>,
-        (exchange, user): (Exchange, Option<Mailbox>),
+        (exchange, user): (Box<Exchange>, Option<Mailbox>),
         (mut body, mut left): (Vec<u8>, u64),
         inbox: &mut Inbox,
         out: &mut Outbox,
@@ -132,7 +132,7 @@ impl HttpSession {
     fn run(
         &mut self,
         cx: &Context<'_>,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         user: Option<&Mailbox>,
         body: &[u8],
         out: &mut Outbox,
@@ -261,8 +261,8 @@ impl Session for HttpSession {
         }
     }
 
-    fn tls_started(&mut self, _: &Context<'_>, by: Encryption) {
-        self.encryption = Some(by);
+    fn tls_started(&mut self, _: &Context<'_>, _: Encryption) {
+        self.is_encrypted = true;
     }
 
     fn session_phase(&self) -> SessionPhase {
@@ -294,7 +294,8 @@ impl Session for HttpSession {
             _ => SessionStage::Idle,
         };
         let served = if needs_login { self.logins } else { self.requests };
-        Progress { stage, commands: self.requests, advances: self.requests, served }
+        let counts = ProgressCounts { commands: self.requests, advances: self.requests, served };
+        Progress { stage, counts }
     }
 
     fn notify(&mut self, event: &SessionEvent, out: &mut Outbox) {
