@@ -7,7 +7,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::maildir::Spool;
+use crate::{maildir::Spool, workers::api_jobs::changes};
 
 /// A change of a mailbox by another program; the number selects a file, or names a new one.
 #[derive(Debug, Clone, Copy)]
@@ -139,6 +139,34 @@ fn r17_only_the_files_of_new_names_are_looked_at() {
     let rows: Vec<Row> = bench.listing().rows().collect();
     assert_eq!(rows.len(), 2);
     assert_eq!(rows[0].wanted().unwrap().version, before);
+}
+
+#[test]
+fn r19_events_tell_what_differs_between_two_lists() {
+    let bench = Bench::new();
+    let add = |n| Act::Deliver(n).run(&bench.path, &mut Vec::new());
+    (1..7).for_each(add);
+    assert!(changes(&bench.storage, true).unwrap().is_empty());
+    let old: Vec<Arc<str>> = bench.listing().ids.clone();
+    let at = |n: u8, suffix: &str| {
+        bench.path.join(format!("{}/170000000{n}.a{suffix}", if suffix.is_empty() { "new" } else { "cur" }))
+    };
+    fs::remove_file(at(2, "")).unwrap();
+    fs::rename(at(4, ""), at(4, ":2,S")).unwrap();
+    fs::rename(at(5, ""), at(5, ":2,F")).unwrap();
+    add(9);
+    let mut told: Vec<String> = changes(&bench.storage, false)
+        .unwrap()
+        .iter()
+        .map(|event| {
+            let json: serde_json::Value = serde_json::from_str(&event.json).unwrap();
+            format!("{} {}", event.kind.name(), json["Data"]["ID"].as_str().unwrap())
+        })
+        .collect();
+    told.sort();
+    let new = bench.listing().ids.last().cloned().unwrap();
+    assert_eq!(told, [format!("delete {}", old[1]), format!("new {new}"), format!("update {}", old[3])]);
+    assert!(changes(&bench.storage, false).unwrap().is_empty());
 }
 
 #[test]
