@@ -2,7 +2,7 @@
 //! argument.
 //!
 //! The rule: below the limit no client is hurried. Above it the slowest readers lose their connections, and beyond twice the
-//! limit no large document is begun. A small one counts as little as the output of any other session, and is not counted.
+//! limit no large document is begun beside another. A small one counts as little as the output of any other session, and is not counted.
 
 use std::{cmp::Reverse, collections::HashMap, time::Duration};
 
@@ -37,7 +37,8 @@ impl DocumentMemory {
 
     /// Counts a document that a worker has made. Returns `false` if there is no room for it.
     pub(super) fn reserve(&mut self, id: ConnId, octets: usize, now: Duration) -> bool {
-        if octets > SMALL && self.total + octets as u64 > self.limit.saturating_mul(2) {
+        let is_over = self.total + octets as u64 > self.limit.saturating_mul(2);
+        if octets > SMALL && is_over && !self.entries.is_empty() {
             return false;
         }
         self.record(id, Some(HeldDocument { octets, sent: 0 }), now);
@@ -59,8 +60,8 @@ impl DocumentMemory {
         entry.document = document;
     }
 
-    /// The connections to evict: the slowest readers, as many as bring the octets below the limit. A new reader has a
-    /// second to begin.
+    /// The connections to evict: the slowest readers, as many as bring the octets below the limit, but never the last one.
+    /// A new reader has a second to begin.
     pub(super) fn slow_readers(&self, now: Duration) -> Vec<ConnId> {
         if self.total <= self.limit {
             return Vec::new();
@@ -76,7 +77,7 @@ impl DocumentMemory {
         let mut over = self.total - self.limit;
         let mut evicted = Vec::new();
         for (_, Reverse(octets), id) in slowest {
-            if over == 0 {
+            if over == 0 || evicted.len() + 1 >= self.entries.len() {
                 break;
             }
             over = over.saturating_sub(octets as u64);
@@ -136,5 +137,8 @@ mod tests {
         assert!(memory.reserve(ConnId(4), MIB, at(0)));
         (0..5).for_each(|id| memory.record(ConnId(id), None, at(0)));
         assert_eq!((memory.total, memory.entries.len()), (0, 0));
+        assert!(memory.reserve(ConnId(5), 100 * MIB, at(0)), "one alone may be of any size");
+        assert!(memory.slow_readers(at(60)).is_empty());
+        assert!(!memory.reserve(ConnId(6), MIB, at(0)));
     }
 }
