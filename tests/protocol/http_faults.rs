@@ -194,7 +194,7 @@ fn v23_clients_that_read_nothing_of_large_answers_end_when_others_need_the_memor
         http.stream.get_mut().write_all(request.as_bytes()).unwrap();
         silent.push(http);
     }
-    server.tells("evicted at the memory limit, slowest reader");
+    server.tells("evicted at the memory limit, slowest client");
     let whole = eventually("a client that reads has the whole", || {
         let mut http = Http::of(&server);
         http.fields = basic("bob", PASSWORD);
@@ -204,6 +204,29 @@ fn v23_clients_that_read_nothing_of_large_answers_end_when_others_need_the_memor
     });
     assert_eq!(whole.content.len(), text.len());
     drop(silent);
+}
+
+#[test]
+fn v23_bodies_that_never_end_share_that_memory() {
+    let config = format!("{SERVE}\nhttp.max_document_memory = \"2 MiB\"\n");
+    let server = Setup { config: Some(&config), users: &["bob@example.test"], ..Setup::default() }.start();
+    let body = vec![b' '; (1 << 20) - 1];
+    let mut slow: Vec<Http> = Vec::new();
+    for _ in 0..4 {
+        let mut http = Http::of(&server);
+        let login = basic("bob", PASSWORD);
+        let head = format!(
+            "PUT /api/v1/messages HTTP/1.1\r\nHost: {}\r\n{login}Content-Length: 1048576\r\n\r\n",
+            http.host
+        );
+        http.stream.get_mut().write_all(&[head.as_bytes(), &body].concat()).unwrap();
+        slow.push(http);
+    }
+    server.tells("evicted at the memory limit, slowest client");
+    drop(slow);
+    let mut http = Http::of(&server);
+    http.fields = basic("bob", PASSWORD);
+    assert_eq!(http.ask("PUT", "/api/v1/messages", "{\"Read\":true}").status, 200);
 }
 
 /// Exchanges `cur/` of a mailbox with a file, so that nobody can read it, not even root; or back.

@@ -304,9 +304,10 @@ impl Session for HttpSession {
     fn held_document(&self, pending: usize) -> Option<HeldDocument> {
         match &self.state {
             State::Sending(transfer) => {
-                Some(HeldDocument { octets: transfer.document.bytes.len(), sent: transfer.at })
+                Some(HeldDocument { octets: transfer.document.bytes.len(), moved: transfer.at })
             }
-            State::Events { .. } => Some(HeldDocument { octets: pending, sent: 0 }),
+            State::Events { .. } => Some(HeldDocument { octets: pending, moved: 0 }),
+            State::Body { body, .. } => Some(HeldDocument { octets: body.len(), moved: body.len() }),
             _ => None,
         }
     }
