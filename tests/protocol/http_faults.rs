@@ -407,3 +407,29 @@ fn v37_a_copy_of_thousands_of_messages_is_one_event() {
     assert!(told.ends_with("event: prune\r\ndata: {\"Data\":null,\"Type\":\"prune\"}\r\n"), "{told:?}");
     assert_eq!(Http::of(&server).get("/api/v1/info").json()["Messages"], 1001);
 }
+
+#[test]
+fn v12_good_clients_are_served_beside_crowds_that_hold_every_place() {
+    let config = format!("{BEHIND_A_PROXY}connections.max = 60\nconnections.max_per_address = 0\n");
+    let server = Setup { config: Some(&config), users: &["bob@example.test"], ..Setup::default() }.start();
+    let half_a_head = b"GET /livez HTTP/1.1\r\nHost: l".to_vec();
+    let unread = b"GET /assets/page.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(400);
+    for (kind, octets) in [("half a head", half_a_head), ("responses that nobody reads", unread)] {
+        let mut crowd: Vec<Http> = (0..100)
+            .map(|n| {
+                let mut http = http_from(&server, &format!("198.18.{}.{n}", kind.len()));
+                let _ = http.stream.get_mut().write_all(&octets); // it may have ended for room
+                http
+            })
+            .collect();
+        for n in 0..10 {
+            let mut http = http_from(&server, &format!("198.51.100.{n}"));
+            http.fields = basic("bob", PASSWORD);
+            assert_eq!(http.get("/api/v1/info").status, 200, "{kind}");
+            deliver(&server, "bob@example.test", b"Subject: x\r\n\r\n");
+            for http in &mut crowd {
+                let _ = http.stream.get_mut().write_all(b"x"); // the same
+            }
+        }
+    }
+}
