@@ -12,6 +12,7 @@ pub(crate) mod dovecot;
 pub(crate) mod dovecot_daemon;
 pub(crate) mod figures;
 pub(crate) mod foreign_mailbox;
+pub(crate) mod http_load;
 pub(crate) mod login_load;
 pub(crate) mod plain_server;
 pub(crate) mod pop3_load;
@@ -133,6 +134,11 @@ impl Server {
         let mut command = restante();
         command.arg("serve").arg("--config").arg(config);
         Self::start(command, dir)
+    }
+
+    /// The address of the web API.
+    pub(crate) fn http(&self) -> io::Result<SocketAddr> {
+        self.http.ok_or_else(|| io::Error::other("the server has no HTTP"))
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -135,7 +135,7 @@ impl Server {
             conn.pump_share(handler, now, (limits, share), scratch)
         });
         let pumped = catch_unwind(pump).unwrap_or_else(|_| {
-            conn.close_with_error(&service.protocol().internal_error(), now);
+            conn.close_after_panic(&service.protocol().internal_error(), now);
             catch_unwind(AssertUnwindSafe(|| conn.pump_share(handler, now, (limits, share), scratch)))
                 .unwrap_or(PumpOutcome::Closed)
         });

@@ -1,24 +1,25 @@
 //! The requests of the web API, on a worker thread.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     mem,
     sync::Arc,
     time::SystemTime,
 };
 
 use super::{
-    catalog::{MailboxListing, Row, lock},
+    catalog::{Compared, Row, ScopeRows, lock},
+    differences::Differences,
     job::{ApiOutcome, ReadMessage},
     row_reader::RowReader,
-    selections::{Change, mark, matching, query, search_matches, select},
+    selections::{Change, addresses, has_gone, mark, matching, query, search_matches, select},
     storage::{Storage, log_failure},
     web_page::web_page,
 };
 use crate::{
     api::{self, Page},
     maildir::{MessageEntry, MessageRef},
-    message_object::{Limits, MessageObject, Summary, mailpit::ListItem},
+    message_object::{Limits, MessageObject, mailpit::ListItem},
     metrics::METRICS,
     printable,
     proto::{
@@ -54,21 +55,24 @@ pub(super) fn run(
         }
         ApiAction::Find { search } => {
             let search = query(&search);
+            let ScopeRows { rows, mut unreadable } = storage.rows(&scope)?;
             let mut reader = RowReader::new(storage);
-            for row in storage.rows(&scope)? {
-                if search_matches(&mut reader, &search, &row)? {
-                    return show(storage, &scope, &row, MessageView::Object);
+            for row in rows {
+                match search_matches(&mut reader, &search, &row) {
+                    Ok(true) => return show(storage, &scope, &row, MessageView::Object),
+                    Ok(false) => {}
+                    Err(_) => drop(unreadable.insert(row.listing.mailbox.clone())),
                 }
             }
-            Err(Failure::Gone)
+            not_found(&unreadable)
         }
         ApiAction::Delete(selection) => {
-            let rows = select(storage, &scope, &selection)?;
-            change(storage, rows, Change::Delete)
+            let selected = select(storage, &scope, &selection)?;
+            change(storage, selected, Change::Delete)
         }
         ApiAction::SetRead(selection, read) => {
-            let rows = select(storage, &scope, &selection)?;
-            change(storage, rows, if read { Change::MarkRead } else { Change::MarkUnread })
+            let selected = select(storage, &scope, &selection)?;
+            change(storage, selected, if read { Change::MarkRead } else { Change::MarkUnread })
         }
         // The backend serves subscriptions.
         ApiAction::Subscribe => Err(Failure::TempFail),
@@ -77,24 +81,24 @@ pub(super) fn run(
 
 /// The version of the server, and its counts, under the names of Mailpit.
 fn info(storage: &Storage, scope: &MailboxScope) -> Result<Document, Failure> {
-    let rows = storage.rows(scope)?;
+    let ScopeRows { rows, unreadable } = storage.rows(scope)?;
     let unread = rows.iter().filter(|row| !row.is_read).count();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let uptime = now.saturating_sub(METRICS.started_at.get());
-    let text = printable::json(
-        &serde_json::json!({
-            "Version": env!("CARGO_PKG_VERSION"),
-            "LatestVersion": env!("CARGO_PKG_VERSION"),
-            "Database": "",
-            "DatabaseSize": 0,
-            "Messages": rows.len(),
-            "Unread": unread,
-            "Tags": {},
-            "RuntimeStats": { "Uptime": uptime },
-        }),
-        false,
-    );
-    Ok(Document::json(text))
+    let mut info = serde_json::json!({
+        "Version": env!("CARGO_PKG_VERSION"),
+        "LatestVersion": env!("CARGO_PKG_VERSION"),
+        "Database": "",
+        "DatabaseSize": 0,
+        "Messages": rows.len(),
+        "Unread": unread,
+        "Tags": {},
+        "RuntimeStats": { "Uptime": uptime },
+    });
+    if !unreadable.is_empty() {
+        info["Unreadable"] = addresses(&unreadable).into();
+    }
+    Ok(Document::json(printable::json(&info, false)))
 }
 
 fn list(
@@ -103,15 +107,26 @@ fn list(
     search: &Query,
     (start, limit): (usize, usize),
 ) -> Result<Document, Failure> {
-    let rows = storage.rows(scope)?;
-    let (total, unread) = (rows.len(), rows.iter().filter(|row| !row.is_read).count());
-    let rows = matching(storage, search, rows)?;
+    let found = storage.rows(scope)?;
+    let (total, unread) = (found.rows.len(), found.rows.iter().filter(|row| !row.is_read).count());
+    let ScopeRows { rows, mut unreadable } = matching(storage, search, found);
     let messages_unread = rows.iter().filter(|row| !row.is_read).count();
-    let page = rows.iter().skip(start).take(limit);
+    let (mut page, mut octets) = (Vec::new(), 0);
     let mut reader = RowReader::new(storage);
-    // A message that has gone meanwhile is left out.
-    let page: Vec<(&Row, Arc<Summary>)> =
-        page.filter_map(|row| Some((row, reader.summary(row).ok()?))).collect();
+    for row in rows.iter().skip(start).take(limit) {
+        match reader.summary(row) {
+            Ok(summary) => {
+                octets += summary.octets();
+                page.push((row, summary));
+            }
+            // A message that has gone meanwhile is left out.
+            Err(failure) if has_gone(failure) => {}
+            Err(_) => drop(unreadable.insert(row.listing.mailbox.clone())),
+        }
+        if octets > MAX_PAGE_OCTETS {
+            break;
+        }
+    }
     let messages = page.iter().map(|(row, summary)| ListItem::new(summary, &row.stored()));
     let page = Page {
         total,
@@ -122,6 +137,7 @@ fn list(
         start,
         tags: [],
         messages: messages.collect(),
+        unreadable: addresses(&unreadable),
     };
     let mut document = Document::json(printable::json(&page, false));
     document.etag = Some(format!("{:08x}{:x}", crc32fast::hash(&document.bytes), document.length));
@@ -134,12 +150,20 @@ fn message(
     name: &MessageName,
     view: MessageView,
 ) -> Result<ApiOutcome, Failure> {
-    let rows = storage.rows(scope)?;
+    let ScopeRows { rows, unreadable } = storage.rows(scope)?;
     let row = match name {
         MessageName::Latest => rows.first(),
         MessageName::Id(text) => rows.iter().find(|row| *row.id == **text),
     };
-    show(storage, scope, row.ok_or(Failure::Gone)?, view)
+    row.map_or_else(|| not_found(&unreadable), |row| show(storage, scope, row, view))
+}
+
+/// The response if no message was found: it may be in a mailbox that cannot be read.
+fn not_found(unreadable: &BTreeSet<Mailbox>) -> Result<ApiOutcome, Failure> {
+    if unreadable.is_empty() {
+        return Err(Failure::Gone);
+    }
+    Ok(ApiOutcome::of(api::unreadable(&addresses(unreadable))))
 }
 
 /// The message of a row, in one of its forms.
@@ -174,7 +198,7 @@ fn show(
     let document = match view {
         MessageView::Object => {
             // A mailbox that cannot be changed can be read all the same.
-            let copies = select(storage, scope, &Selection::Ids(vec![id]))?;
+            let copies = select(storage, scope, &Selection::Ids(vec![id]))?.rows;
             changed = mark(storage, copies, Change::MarkRead).unwrap_or_default();
             api::object(&message, &row.stored())
         }
@@ -187,103 +211,86 @@ fn show(
     Ok(ApiOutcome::Document { document, reading: None, changed })
 }
 
-fn change(storage: &Storage, rows: Vec<Row>, change: Change) -> Result<ApiOutcome, Failure> {
+fn change(storage: &Storage, selected: ScopeRows, change: Change) -> Result<ApiOutcome, Failure> {
+    let ScopeRows { rows, unreadable } = selected;
     let changed = mark(storage, rows, change)?;
-    Ok(ApiOutcome::Document { document: Document::ok(), reading: None, changed })
+    let document =
+        if unreadable.is_empty() { Document::ok() } else { api::unreadable(&addresses(&unreadable)) };
+    Ok(ApiOutcome::Document { document, reading: None, changed })
 }
 
 /// Compares all mailboxes with the last comparison, and returns the changes. After a `reset` there are none: later ones
 /// begin here.
 pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, Failure> {
     let now = storage.listings(&MailboxScope::All)?;
-    let now: Listings = now.into_iter().map(|listing| (listing.mailbox.clone(), listing)).collect();
+    let listed = now.listings.into_iter().map(|listing| (listing.mailbox.clone(), Some(listing)));
+    let mut listings: Compared = listed.collect();
     let mut compared = lock(&storage.catalog.compared);
-    let before = mem::replace(&mut *compared, now);
+    let before = mem::take(&mut *compared);
+    // A mailbox that cannot be read keeps its last list, so that its messages are neither gone now nor new later.
+    for mailbox in now.unreadable {
+        let last = before.get(&mailbox).cloned().flatten();
+        listings.insert(mailbox, last);
+    }
+    *compared = listings;
     if reset {
         return Ok(Vec::new());
     }
+    let gone = before.iter().filter(|(mailbox, _)| !compared.contains_key(*mailbox));
+    let gone = gone.filter_map(|(mailbox, last)| Some((mailbox, Some(last.as_ref()?), None)));
     let changed = compared.iter().filter_map(|(mailbox, listing)| {
-        let before = before.get(mailbox);
-        before.is_none_or(|before| !Arc::ptr_eq(before, listing)).then_some((before, listing))
+        let listing = listing.as_ref()?;
+        match before.get(mailbox) {
+            None => Some((mailbox, None, Some(listing))),
+            Some(Some(last)) if !Arc::ptr_eq(last, listing) => Some((mailbox, Some(last), Some(listing))),
+            // The first list after it could not be read.
+            Some(None) | Some(Some(_)) => None,
+        }
     });
-    let changes: Vec<_> = changed
-        .flat_map(|(before, listing)| {
-            let changes = differences(storage, before, listing).into_iter();
-            changes.map(move |(kind, id, data)| (listing, kind, id, data))
-        })
+    let changed: Vec<(&Mailbox, Differences)> = changed
+        .chain(gone)
+        .map(|(mailbox, last, listing)| (mailbox, Differences::between(last, listing)))
         .collect();
-    if changes.is_empty() {
-        return Ok(Vec::new());
-    }
     // A message counts as one for those who see all mailboxes: new in the first that has it, gone from the last.
-    let wanted: HashSet<&str> = changes.iter().map(|(_, _, id, _)| &**id).collect();
-    let of_those = |listings: &Listings| -> HashSet<Arc<str>> {
-        let ids = listings.values().flat_map(|listing| &listing.ids);
-        ids.filter(|id| wanted.contains(&***id)).cloned().collect()
+    let concerned: HashSet<&Arc<str>> =
+        changed.iter().flat_map(|(_, differences)| differences.ids()).collect();
+    let ids = |listings: &Compared| -> HashSet<Arc<str>> {
+        let ids = listings.values().flatten().flat_map(|listing| &listing.ids);
+        ids.filter(|id| concerned.contains(id)).cloned().collect()
     };
-    let (known, left) = (of_those(&before), of_those(&compared));
+    let (known, left) =
+        if concerned.is_empty() { Default::default() } else { (ids(&before), ids(&compared)) };
     let mut told = HashSet::new();
-    let event =
-        |(listing, kind, id, data): &(&Arc<MailboxListing>, MailChange, Arc<str>, serde_json::Value)| {
+    let mut events = Vec::new();
+    for (mailbox, differences) in &changed {
+        if events.len() + differences.count() > MAX_TOLD {
+            let kind = MailChange::Prune;
+            events.push(MailEvent {
+                kind,
+                mailbox: (*mailbox).clone(),
+                is_copy: !told.insert((kind.name(), "".into())),
+                json: serde_json::json!({ "Type": kind.name(), "Data": null }).to_string(),
+            });
+            continue;
+        }
+        for (kind, id, data) in differences.changes(storage) {
             let has_other = match kind {
-                MailChange::New => known.contains(id),
-                MailChange::Delete => left.contains(id),
-                MailChange::Update => false,
+                MailChange::New => known.contains(&id),
+                MailChange::Delete => left.contains(&id),
+                MailChange::Update | MailChange::Prune => false,
             };
-            MailEvent {
-                kind: *kind,
-                mailbox: listing.mailbox.clone(),
-                is_copy: has_other || !told.insert((kind.name(), Arc::clone(id))),
+            events.push(MailEvent {
+                kind,
+                mailbox: (*mailbox).clone(),
+                is_copy: has_other || !told.insert((kind.name(), id)),
                 json: printable::json(&serde_json::json!({ "Type": kind.name(), "Data": data }), false),
-            }
-        };
-    Ok(changes.iter().map(event).collect())
-}
-
-type Listings = HashMap<Mailbox, Arc<MailboxListing>>;
-
-/// The changes from one listing of a mailbox to the next, each with its message.
-fn differences(
-    storage: &Storage,
-    before: Option<&Arc<MailboxListing>>,
-    now: &Arc<MailboxListing>,
-) -> Vec<(MailChange, Arc<str>, serde_json::Value)> {
-    let before: Vec<Row> = before.into_iter().flat_map(MailboxListing::rows).collect();
-    let now: Vec<Row> = now.rows().collect();
-    let (before, now) = without_common_ends(&before, &now);
-    let old: HashMap<Arc<str>, bool> = before.iter().map(|row| (Arc::clone(&row.id), row.is_read)).collect();
-    let mut gone = old.clone();
-    let mut changes = Vec::new();
-    let mut reader = RowReader::new(storage);
-    for row in now {
-        gone.remove(&row.id);
-        match old.get(&row.id) {
-            None => {
-                let Ok(summary) = reader.summary(row) else { continue };
-                let data = serde_json::to_value(ListItem::new(&summary, &row.stored())).unwrap_or_default();
-                changes.push((MailChange::New, Arc::clone(&row.id), data));
-            }
-            Some(is_read) if *is_read != row.is_read => {
-                let data = serde_json::json!({ "ID": &*row.id, "Read": row.is_read });
-                changes.push((MailChange::Update, Arc::clone(&row.id), data));
-            }
-            Some(_) => {}
+            });
         }
     }
-    let deleted = gone.into_keys().map(|id| {
-        let data = serde_json::json!({ "ID": &*id });
-        (MailChange::Delete, id, data)
-    });
-    changes.extend(deleted);
-    changes
+    Ok(events)
 }
 
-/// The rows between the first that differ and the last that differ: a mailbox may have thousands of messages, and mostly one
-/// more than before.
-fn without_common_ends<'a>(before: &'a [Row], now: &'a [Row]) -> (&'a [Row], &'a [Row]) {
-    let is_same = |(one, other): &(&Row, &Row)| one.id == other.id && one.is_read == other.is_read;
-    let first = before.iter().zip(now).take_while(is_same).count();
-    let (before, now) = (&before[first..], &now[first..]);
-    let last = before.iter().rev().zip(now.iter().rev()).take_while(is_same).count();
-    (&before[..before.len() - last], &now[..now.len() - last])
-}
+/// Changes that one comparison tells one by one: about a megabyte.
+const MAX_TOLD: usize = 1000;
+/// Octets of the summaries in a page of a list: a page of messages with very large headers is shorter than its limit.
+const MAX_PAGE_OCTETS: usize = 16 << 20;

@@ -7,6 +7,7 @@
 mod ack_token;
 mod api_jobs;
 mod catalog;
+mod differences;
 mod index_jobs;
 pub mod job;
 mod listings;
