@@ -148,8 +148,11 @@ impl Server {
         let mut conn =
             Connection::new(caller, listener.new_transport(stream), listener.new_session(peer.ip(), id), now);
         logging::connected(&caller, peer);
-        if let Some(transcripts) = &self.transcripts {
-            conn.set_transcript(listener.begin_transcript(transcripts, id, peer, now));
+        let transcripts = self.transcripts.as_ref();
+        if let Some(record) =
+            transcripts.and_then(|transcripts| listener.begin_transcript(transcripts, id, peer, now))
+        {
+            conn.set_transcript(record);
         }
         self.backend.connection_opened(id, peer.ip());
         self.connections.insert(id, conn);

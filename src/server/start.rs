@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -27,7 +27,7 @@ use crate::{
     net::timer::Timers,
     system::sd_notify::SdNotify,
     transcript::Transcripts,
-    workers::{CompletionSender, LoopWaker},
+    workers::{Completion, CompletionSender, LoopWaker},
 };
 
 impl Server {
@@ -71,16 +71,20 @@ impl Server {
             server: (config.spool.clone(), config.hostname.clone()),
             every: config.metrics.interval.0,
         };
-        let start = |directory: &PathBuf| {
-            Transcripts::start(directory, config.transcript_bodies, &config.limits, budget.max_transcripts)
-                .map_err(|error| Error::Transcripts(directory.clone(), error))
+        let start = || {
+            let (directory, changes) = (config.transcripts.as_deref(), completions.clone());
+            let changed = move || changes.send(Completion::SessionsChanged);
+            let most = budget.max_transcripts;
+            Transcripts::start(directory, config.transcript_bodies, &config.limits, most, changed)
+                .map_err(|error| Error::Transcripts(config.transcripts.clone().unwrap_or_default(), error))
         };
-        let transcripts = config.transcripts.as_ref().map(start).transpose()?;
+        let transcripts = config.records_sessions().then(start).transpose()?;
+        let archive = transcripts.as_ref().map(Transcripts::archive);
         let capped = capped_config(&config, &budget);
         let mut server = Self {
             metrics_export: publishing,
             read_buffer: new_read_buffer(&config.limits),
-            backend: Backend::open(&capped, accounts, &budget, &waker, &completions)?,
+            backend: Backend::open(&capped, accounts, &budget, &waker, &completions, archive)?,
             config_path: source.map(Path::to_owned),
             started_at: SystemTime::now(),
             clock: LoopClock::new(Box::new(SystemClock::start())),

@@ -311,6 +311,8 @@ impl Recorder {
             SessionEvent::Mail(event) => {
                 self.line(&format!("# mailbox: {} {}", event.mailbox, event.kind.name()))
             }
+            // It tells of other transcripts, and this one would grow with them.
+            SessionEvent::Sessions => {}
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
     job::{ApiOutcome, ReadMessage},
     selections::{Change, mark, matching, query, search_matches, select},
     storage::{Storage, log_failure},
-    web_page::web_page,
+    web_page::{sessions_page, web_page},
 };
 use crate::{
     api::{self, Page},
@@ -44,6 +44,7 @@ pub(super) fn run(
             list(storage, &scope, &query(&search), (start, limit)).map(ApiOutcome::of)
         }
         ApiAction::Page(request) => web_page(storage, &scope, &request),
+        ApiAction::Sessions(request) => Ok(sessions_page(storage, &request)),
         ApiAction::Message(name, view) => message(storage, &scope, &name, view),
         ApiAction::Continue { from } => {
             let message = reading.ok_or(Failure::Truncated)?;
@@ -69,7 +70,7 @@ pub(super) fn run(
             change(storage, rows, if read { Change::MarkRead } else { Change::MarkUnread })
         }
         // The backend serves subscriptions.
-        ApiAction::Subscribe => Err(Failure::TempFail),
+        ApiAction::Subscribe | ApiAction::Watch => Err(Failure::TempFail),
     }
 }
 

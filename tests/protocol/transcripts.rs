@@ -381,7 +381,8 @@ fn play_what_is_written_down(service: Service, directory: &str, bodies: bool, le
             continue;
         }
         let place = home();
-        let transcripts = Transcripts::start(place.path(), bodies, &Limits::default(), 64).unwrap();
+        let transcripts =
+            Transcripts::start(Some(place.path()), bodies, &Limits::default(), 64, || ()).unwrap();
         sealed::record(&dialogue, &seal, &transcripts).unwrap();
         drop(transcripts);
         let written = fs::read_dir(place.path()).unwrap().next().unwrap().unwrap().path();

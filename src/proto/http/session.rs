@@ -7,7 +7,9 @@ use serde::Deserialize;
 
 use super::{
     MAX_BODY, MAX_HEAD,
-    api::{ApiAction, ApiRequest, Document, MailboxScope, MessageName, MessageView, Selection},
+    api::{
+        ApiAction, ApiRequest, Document, MailboxScope, MessageName, MessageView, Selection, SessionsRequest,
+    },
     guard,
     head::{self, Head, Method},
     page, response,
@@ -21,7 +23,7 @@ use crate::proto::{
     TLS_HANDSHAKE, Timeouts,
     buffer::{Inbox, Outbox},
     event::Event,
-    request::{Failure, Lookup, Mailbox, Request, Response},
+    request::{ConnId, Failure, Lookup, Mailbox, Request, Response},
     smtp::address::Address,
 };
 
@@ -147,6 +149,9 @@ impl HttpSession {
             return self.refuse_exchange(&exchange.head, &NO_MAILBOX, None, exchange.head.keep_alive, out);
         };
         let inboxes = self::scope(cx, None, user).unwrap_or_else(|| scope.clone());
+        if exchange.endpoint.shows_sessions() && inboxes != MailboxScope::All {
+            return self.refuse_exchange(&exchange.head, &ADMINS_ONLY, None, exchange.head.keep_alive, out);
+        }
         match action(&exchange, inboxes, body) {
             Ok(ApiAction::Subscribe) if exchange.head.method == Method::Head => {
                 let allow = Some(("Allow", "GET"));
@@ -188,13 +193,14 @@ impl HttpSession {
     ) -> Step {
         let what = format!("{} /{}", head.method.name(), head.target.segments.join("/"));
         out.push_event(Event::Refused { what, reply: refusal.status.0.to_string() });
-        response::refuse(refusal, extra, (head.method != Method::Head, keep_alive), out);
+        let reader = page::reader(head);
+        response::refuse(refusal, reader, extra, (head.method != Method::Head, keep_alive), out);
         self.finish(keep_alive)
     }
 
     pub(super) fn refuse_and_close(&mut self, what: &str, refusal: &Refusal, out: &mut Outbox) -> Step {
         out.push_event(Event::Refused { what: what.into(), reply: refusal.status.0.to_string() });
-        response::refuse(refusal, None, (true, false), out);
+        response::refuse(refusal, None, None, (true, false), out);
         self.finish(false)
     }
 
@@ -359,7 +365,16 @@ fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<Api
     match exchange.endpoint {
         Endpoint::Inbox => page(None),
         Endpoint::MessagePage => page(Some(name()?)),
-        Endpoint::Live | Endpoint::PageStyle | Endpoint::PageScript | Endpoint::Ready => Ok(ApiAction::Ready),
+        Endpoint::Sessions | Endpoint::SessionPage => Ok(ApiAction::Sessions(SessionsRequest {
+            session: exchange.id.as_deref().map(|id| ConnId::parse(id).ok_or(NO_SESSION)).transpose()?,
+            from: target.number("from").unwrap_or(0),
+            language: page::language(&exchange.head),
+        })),
+        Endpoint::Live
+        | Endpoint::PageStyle
+        | Endpoint::PageScript
+        | Endpoint::SessionsScript
+        | Endpoint::Ready => Ok(ApiAction::Ready),
         Endpoint::Info => Ok(ApiAction::Info),
         Endpoint::List => Ok(list("")),
         Endpoint::Search => query().map(list),
@@ -375,10 +390,12 @@ fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<Api
         Endpoint::Message => message(Ok(MessageView::Object)),
         Endpoint::Headers => message(Ok(MessageView::Headers)),
         Endpoint::Raw => message(Ok(MessageView::Raw)),
-        Endpoint::ViewHtml => message(Ok(MessageView::Html)),
+        // A link on another site may name `latest`, and would tell that site when mail is read.
+        Endpoint::ViewRemote if exchange.id.as_deref() == Some("latest") => Err(NO_MESSAGE),
+        Endpoint::ViewHtml | Endpoint::ViewRemote => message(Ok(MessageView::Html)),
         Endpoint::ViewText => message(Ok(MessageView::Text)),
         Endpoint::Part => message(exchange.part.as_deref().and_then(MessageView::of_part).ok_or(NO_MESSAGE)),
-        Endpoint::Wait | Endpoint::Events => Ok(ApiAction::Subscribe),
+        Endpoint::Wait | Endpoint::Events | Endpoint::SessionEvents => Ok(ApiAction::Subscribe),
     }
 }
 
@@ -432,6 +449,12 @@ const LONG_HEAD: Refusal = Refusal::new(Status::HEAD_TOO_LARGE, "The head of a r
 const LONG_BODY: Refusal = Refusal::new(Status::TOO_LARGE, "The body of this request has 1 MiB at most");
 const NO_LENGTH: Refusal = Refusal::new(Status::LENGTH_REQUIRED, "Send the body with Content-Length");
 const NO_MAILBOX: Refusal = Refusal::new(Status::NOT_FOUND, "There is no such mailbox, or it is not yours");
+const NO_SESSION: Refusal =
+    Refusal::new(Status::NOT_FOUND, "There is no such session, or it is among the last ones no longer");
+const ADMINS_ONLY: Refusal = Refusal::new(
+    Status::FORBIDDEN,
+    "Sessions show the mail of all users: only an account with the field admin may open them",
+);
 const NO_MESSAGE: Refusal =
     Refusal::new(Status::NOT_FOUND, "There is no such message, or it has no such part");
 const NO_MESSAGE_IN_TIME: Refusal = Refusal::new(Status::NOT_FOUND, "No such message came in time");

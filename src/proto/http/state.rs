@@ -49,7 +49,7 @@ pub(super) enum State {
     Searching(Box<Wait>),
     /// `/wait` waits for a change.
     Waiting(Box<Wait>),
-    /// `/api/events`: changes are sent as they happen. `lagging`: the client does not read them.
+    /// `/api/events`, `/sessions/events`: changes are sent as they happen. `lagging`: the client does not read them.
     Events { lagging: bool },
     /// The session has ended, and takes no further step.
     Over,

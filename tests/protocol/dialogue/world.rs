@@ -194,7 +194,7 @@ impl World {
         let (peer, listener) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:25".into());
         let beginning =
             transcript::SessionInfo { id, name: "test", peer, listener, factory, implicit_tls: true };
-        Ok(transcripts.begin(&beginning, now))
+        transcripts.begin(&beginning, now).ok_or("no transcript".to_owned())
     }
 
     fn smtp_rules(&self) -> Result<smtp::SessionConfig, String> {
