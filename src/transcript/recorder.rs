@@ -451,6 +451,14 @@ impl AccountDirectory for RecordingAccountDirectory<'_> {
         keeps
     }
 
+    fn is_admin(&self, user: &Mailbox) -> bool {
+        let is_admin = self.directory.is_admin(user);
+        if is_admin {
+            self.note(format!("= admin {user}"));
+        }
+        is_admin
+    }
+
     fn is_full(&self, mailbox: &Mailbox) -> bool {
         let full = self.directory.is_full(mailbox);
         if full {
