@@ -67,7 +67,7 @@ fn row(language: Language, exchange: &Exchange, time: &str) -> Html {
                 Some(ReplyClass::Intermediate) => "server more",
                 Some(ReplyClass::Transient) => "server later",
                 Some(ReplyClass::Permanent) => "server refused",
-                None => "server",
+                None => "server success listed",
             };
             (class, "Server", "S", spoken(line), &**meaning, "")
         }

@@ -122,7 +122,7 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("arrived", "Delivered", "Remis"),
     ("size_stored", "Size of the file", "Taille du fichier"),
     ("size_wire", "Size on the wire", "Taille sur le réseau"),
-    ("encryption", "Encryption of the last hop", "Chiffrement de la dernière étape"),
+    ("encryption", "Encryption", "Chiffrement"),
     ("with_tls", "TLS, as {p} says", "TLS, comme le dit {p}"),
     ("without_tls", "none, as {p} says", "aucun, comme le dit {p}"),
     ("session", "The session that brought it", "La session qui l’a apporté"),
