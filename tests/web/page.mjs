@@ -219,7 +219,7 @@ const steps = {
     assert.deepEqual(reached, []);
     const [image] = await Promise.all([
       page.waitForRequest((request) => request.url().endsWith('/pixel.png')),
-      page.locator('#form-html .button').click(),
+      page.locator('#form-html .button', { hasText: 'remote' }).click(),
     ]);
     await image.response();
     await frame.locator('h1').waitFor();

@@ -42,10 +42,10 @@ impl WebPage<'_> {
                 Html::default()
             };
             self.fill(
-                "<section id=\"form-html\"><h3>{{:html}}</h3><iframe name=\"html\" title=\"{{:html}}\" sandbox=\"\" \
-                 referrerpolicy=\"no-referrer\" loading=\"lazy\" src=\"{{view}}.html\"></iframe><p class=\"note\">{{:html_note}}</p>\
-                 <p class=\"note\">{{remote}}<a href=\"{{view}}.html\" target=\"_blank\" rel=\"noopener noreferrer\">{{:html_alone}}</a></p>\
-                 </section>",
+                "<section id=\"form-html\"><h3>{{:html}}</h3><p class=\"note\">{{:html_note}} {{remote}}\
+                 <a class=\"button\" href=\"{{view}}.html\" target=\"_blank\" rel=\"noopener noreferrer\">{{:html_alone}}</a></p>\
+                 <iframe name=\"html\" title=\"{{:html}}\" sandbox=\"\" referrerpolicy=\"no-referrer\" loading=\"lazy\" \
+                 src=\"{{view}}.html\"></iframe></section>",
                 &[("view", view.clone()), ("remote", remote)],
             )
         };

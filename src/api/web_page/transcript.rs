@@ -62,7 +62,9 @@ fn row(language: Language, exchange: &Exchange, time: &str) -> Html {
             ("client", "Client", "C", spoken(line), &**meaning, &**rfc)
         }
         Exchange::Server { line, meaning, class } => {
+            let is_listed = line.get(3..4) == Some("-");
             let class = match class {
+                _ if is_listed => "server success listed",
                 Some(ReplyClass::Success) => "server success",
                 Some(ReplyClass::Intermediate) => "server more",
                 Some(ReplyClass::Transient) => "server later",

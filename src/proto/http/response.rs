@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::{
     api::{Document, HTML, JSON},
     language::Language,
-    page,
+    page::refusal::refusal_page,
     status::{Refusal, Status},
 };
 use crate::proto::buffer::Outbox;
@@ -125,7 +125,7 @@ pub(super) fn refuse(
     out: &mut Outbox,
 ) {
     let (content, kind, policy) = match reader {
-        Some(language) => (page::refusal(refusal, language), HTML, ContentPolicy::Refusal),
+        Some(language) => (refusal_page(refusal, language), HTML, ContentPolicy::Refusal),
         None => (error_object(refusal.why), JSON, ContentPolicy::Nothing),
     };
     let mut head = ResponseHead::new(refusal.status, policy);
@@ -147,7 +147,7 @@ pub(super) fn last_words(refusal: &Refusal) -> String {
     let mut head = ResponseHead::new(refusal.status, ContentPolicy::Refusal);
     head.field("Content-Type", HTML);
     head.field("Retry-After", "1");
-    let content = page::refusal(refusal, Language::English);
+    let content = refusal_page(refusal, Language::English);
     head.write(content.len() as u64 + 2, false, &mut out);
     String::from_utf8_lossy(out.pending()).into_owned() + &content
 }

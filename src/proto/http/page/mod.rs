@@ -15,9 +15,7 @@ use super::{
     state::Exchange,
 };
 
-mod refusal;
-
-pub(super) use refusal::refusal;
+pub(super) mod refusal;
 
 /// The HTML of the page, with slots for words and values.
 pub const HTML: &str = include_str!("assets/page.html");

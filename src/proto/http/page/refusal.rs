@@ -6,7 +6,7 @@ use crate::proto::http::{
 };
 
 /// The page of a refusal. Nothing in it comes from the request.
-pub(in crate::proto::http) fn refusal(refusal: &Refusal, language: Language) -> String {
+pub(crate) fn refusal_page(refusal: &Refusal, language: Language) -> String {
     let Status(code, _) = refusal.status;
     let row = TITLES.iter().find(|(known, ..)| *known == code || (*known == 0));
     let (title, sentence, back) = match (row, language) {
@@ -14,7 +14,10 @@ pub(in crate::proto::http) fn refusal(refusal: &Refusal, language: Language) -> 
         (Some((_, title, ..)), Language::English) => (*title, "", "Open the inboxes"),
         (None, _) => ("", "", "/"),
     };
-    let sentence = if sentence.is_empty() { String::new() } else { format!("<p>{sentence}</p>\n") };
+    let (sentence, class) = match sentence {
+        "" => (String::new(), ""),
+        sentence => (format!("<p>{sentence}</p>\n"), " class=\"quiet\""),
+    };
     let why = refusal.why;
     format!(
         "<!doctype html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -22,7 +25,7 @@ pub(in crate::proto::http) fn refusal(refusal: &Refusal, language: Language) -> 
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title} · restante</title>\n\
          <link rel=\"icon\" href=\"data:,\">\n<link rel=\"stylesheet\" href=\"/assets/page.css\">\n</head>\n\
          <body class=\"refusal\">\n<main>\n<p class=\"code\">{code}</p>\n<h1>{title}</h1>\n{sentence}\
-         <p lang=\"en\">{why}.</p>\n<p><a href=\"/\">{back}</a></p>\n</main>\n</body>\n</html>\n",
+         <p lang=\"en\"{class}>{why}.</p>\n<p><a href=\"/\">{back}</a></p>\n</main>\n</body>\n</html>\n",
         language.tag(),
     )
 }
@@ -72,12 +75,12 @@ mod tests {
     #[test]
     fn v62_a_refusal_is_a_page_with_its_reason_in_the_language_of_the_reader() {
         let no_route = Refusal::new(Status::NOT_FOUND, "There is nothing at this path");
-        let english = refusal(&no_route, Language::English);
+        let english = refusal_page(&no_route, Language::English);
         assert!(english.contains("<html lang=\"en\">") && english.contains("<h1>There is nothing here</h1>"));
         assert!(english.contains("There is nothing at this path.") && !english.contains("n’existe"));
-        let french = refusal(&no_route, Language::French);
+        let french = refusal_page(&no_route, Language::French);
         assert!(french.contains("<html lang=\"fr\">") && french.contains("n’existe pas"), "{french}");
-        let other = refusal(&Refusal::new(Status::CONFLICT, "x"), Language::English);
+        let other = refusal_page(&Refusal::new(Status::CONFLICT, "x"), Language::English);
         assert!(other.contains("The request is refused"), "{other}");
         assert!(!english.contains("<script") && !english.contains("style="));
     }
