@@ -51,6 +51,7 @@
         const isSame = one('#message', page).dataset.id === one('#message').dataset.id;
         // The newest session is another one now, so the page lacks its first lines.
         show(isSame || !lines ? page : await load(0));
+        if (isAsked) await new Promise((done) => setTimeout(done, 150));
       }
       say('');
     } catch {
