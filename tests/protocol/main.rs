@@ -1,5 +1,6 @@
 //! SMTP, LMTP, POP3 and TLS on the wire: dialogues without a socket, our own clients, and clients of others.
 
+mod autoconfig;
 #[path = "../common/mod.rs"]
 mod common;
 mod dialogue;
@@ -7,7 +8,10 @@ mod dialogues;
 mod faults_on_demand;
 mod http_any_input;
 mod http_api;
+mod http_attacks;
 mod http_eviction;
+mod http_faults;
+mod http_hostile_mail;
 mod listener_clients;
 mod odd_clients;
 mod peers;
@@ -27,3 +31,4 @@ mod tls_sessions;
 mod tls_switch;
 mod transcripts;
 mod web_page;
+mod xml;

@@ -72,6 +72,11 @@ const WORDS: &[(&str, &str, &str)] = &[
         "You have no mailbox yet. The first message makes it, and appears here.",
         "Vous n’avez pas encore de boîte. Le premier message la crée et apparaît ici.",
     ),
+    (
+        "unreadable",
+        "These mailboxes cannot be read now, the log of the server says why:",
+        "Ces boîtes ne peuvent pas être lues maintenant, le journal du serveur dit pourquoi :",
+    ),
     ("nothing_found", "No message matches.", "Aucun message ne correspond."),
     ("newer", "Newer", "Plus récents"),
     ("older", "Older", "Plus anciens"),

@@ -1,7 +1,6 @@
 //! The login of a request: Basic (RFC 7617), with the passwords and the throttling of every other service.
 
 use super::{
-    routes::Access,
     session_config::LoginPolicy,
     state::{Exchange, HttpSession, State},
     status::{Refusal, Status},
@@ -18,7 +17,7 @@ impl HttpSession {
     /// Checks the credentials of a request, if it needs any.
     pub(super) fn authorize(&mut self, cx: &Context<'_>, mut exchange: Exchange, out: &mut Outbox) -> Step {
         let policy = self.config.protocol.login;
-        if policy == LoginPolicy::Off || exchange.access == Access::Open {
+        if policy == LoginPolicy::Off || !exchange.access.is_of_users() {
             return self.receive_body(cx, exchange, None, out);
         }
         if policy == LoginPolicy::UnderTls && self.encryption.is_none() {
@@ -61,6 +60,9 @@ impl HttpSession {
                 self.state = State::DelayingRefusal(exchange);
                 Step::Pause(delay)
             }
+            Response::Failed(Failure::Busy) => {
+                self.refuse(&exchange.head, &TOO_MANY_LOGINS, Some(("Retry-After", "60")), out)
+            }
             Response::Failed(failure) => self.refuse_failure(&exchange.head, failure, out),
             _ => Step::Abort, // no other response follows a password
         }
@@ -86,6 +88,8 @@ fn basic(field: &Secret) -> Result<Credentials, BadResponse> {
 
 const BASIC: &[u8] = b"Basic ";
 const LOG_IN: Refusal = Refusal::new(Status::UNAUTHORIZED, "Name and password of an account are needed");
+const TOO_MANY_LOGINS: Refusal =
+    Refusal::new(Status::TOO_MANY_REQUESTS, "Too many logins, or wrong passwords: try again in a minute");
 const TLS_NEEDED: Refusal =
     Refusal::new(Status::FORBIDDEN, "Passwords are accepted under TLS only: use https");
 

@@ -130,6 +130,8 @@ impl World {
             "pedantic" if value == "yes" => self.pedantic = true,
             "login" => self.http.login = word(value)?,
             "host" => self.http.hosts.push(value.into()),
+            "mail_server" => Rc::make_mut(&mut self.http.mail_servers).servers.push(value.parse()?),
+            "mail_domain" => Rc::make_mut(&mut self.http.mail_servers).domains.push(value.into()),
             "bound" => self.http.bound = Some(value.parse().map_err(|_| format!("{value} is no address"))?),
             "admin" => self.admins.push(value.into()),
             "hostname" => self.hostname = value.into(),
@@ -355,7 +357,8 @@ impl AccountDirectory for World {
     }
 }
 
-/// `"media/type" "content"`, and perhaps `name="…"`, `etag="…"`, or `octets=9` where more pieces follow.
+/// `"media/type" "content"`, and perhaps `name="…"`, `etag="…"`, or `octets=9` where more pieces follow, and at last
+/// `failed=yes`.
 fn read_document(text: &str) -> Result<Document, String> {
     let string = |octets: Vec<u8>| String::from_utf8(octets).map_err(|e| e.to_string());
     let (media_type, rest) = text::unquoted(text)?;
@@ -377,6 +380,9 @@ fn read_document(text: &str) -> Result<Document, String> {
                     document.etag = value
                 }
                 rest = after;
+            }
+            "failed" => {
+                (document.is_failure, rest) = (value == "yes", "");
             }
             _ => return Err(format!("{key:?} behind a document")),
         }

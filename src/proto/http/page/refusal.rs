@@ -58,6 +58,7 @@ const TITLES: &[(u16, &str, &str, &str)] = &[
         "Autre nom de serveur",
         "Ce serveur ne porte pas ce nom. Le remède, en anglais :",
     ),
+    (429, "Too many attempts", "Trop d’essais", "Attendez un moment avant de réessayer."),
     (500, "Something went wrong", "Une erreur est survenue", "Réessayez."),
     (503, "Not now", "Pas maintenant", "Réessayez dans un instant."),
     (
