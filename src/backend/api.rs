@@ -205,7 +205,7 @@ mod tests {
     }
 
     fn subscribe(subscriptions: &mut Subscriptions, id: u64, scope: MailboxScope, effects: &mut Effects) {
-        let mut client = Client::new([127, 0, 0, 1].into());
+        let mut client = Client::default();
         let request = ApiRequest { scope, action: ApiAction::Subscribe };
         subscriptions.handle((ConnId(id), &mut client), request, effects);
     }

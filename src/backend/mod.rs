@@ -162,11 +162,6 @@ impl Backend {
 
     // Connections
 
-    /// Adds a connection from `peer`.
-    pub fn connection_opened(&mut self, id: ConnId, peer: IpAddr) {
-        self.clients.insert(id, peer);
-    }
-
     /// The connection is closed. Jobs in progress for it continue to their end.
     pub fn connection_closed(&mut self, id: ConnId) {
         self.auth.connection_closed(id, self.now, &mut self.effects);
@@ -314,7 +309,7 @@ impl Backend {
     }
 
     /// Passes a request to its part. The part responds now or after a completion.
-    fn dispatch(&mut self, id: ConnId, request: Request) {
+    fn dispatch(&mut self, (id, peer): (ConnId, IpAddr), request: Request) {
         let Self {
             auth,
             receiver,
@@ -332,7 +327,7 @@ impl Backend {
         let mut cx = Context { now: *now, accounts, quotas, index, effects };
         match request {
             Request::Verify { user, password } => {
-                auth.verify((id, client.peer), (&user, password), accounts, *now, effects);
+                auth.verify((id, peer), (&user, password), accounts, *now, effects);
                 auth.dispatch_checks(accounts, *now, effects);
             }
             Request::Receive(request) => receiver.handle((id, client), request, &self.storage, &mut cx),
@@ -450,14 +445,14 @@ impl RequestHandler for Backend {
     }
 
     fn spool_changes(&mut self, from: ConnId) -> Vec<String> {
-        self.clients.get_mut(from).map(|client| std::mem::take(&mut client.changes)).unwrap_or_default()
+        self.clients.take_changes(from)
     }
 
-    fn handle(&mut self, from: ConnId, request: Request) -> Option<Response> {
-        self.clients.request(from);
-        self.dispatch(from, request);
+    fn handle(&mut self, (id, peer): (ConnId, IpAddr), request: Request) -> Option<Response> {
+        self.clients.request(id);
+        self.dispatch((id, peer), request);
         self.run_effects();
-        self.clients.response_to(from)
+        self.clients.response_to(id)
     }
 }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::{
     catalog::{MailboxListing, Row, ScopeRows},
     job::ApiOutcome,
+    row_reader::RowReader,
     selections::{Change, addresses, has_gone, mark, matching, query, select},
     storage::Storage,
 };
 use crate::{
     api::web_page::{Counts, OpenedMessage, WebPage},
-    message_object::{Limits, MessageObject, Summary},
+    message_object::{MessageObject, Summary},
     proto::{
         http::api::{MailboxScope, MessageName, PageRequest, Selection},
         request::Failure,
@@ -42,8 +43,9 @@ pub(super) fn web_page(
     let object = open.as_ref().map(|row| object(storage, row));
     let ScopeRows { rows, mut unreadable } = matching(storage, &query(&request.search), found);
     let mut part: Vec<(&Row, Arc<Summary>)> = Vec::new();
+    let mut reader = RowReader::new(storage);
     for row in rows.iter().skip(request.start).take(WebPage::PART) {
-        match storage.summary(row) {
+        match reader.summary(row) {
             Ok(summary) => part.push((row, summary)),
             // A message that has gone meanwhile is left out.
             Err(failure) if has_gone(failure) => {}
@@ -98,10 +100,7 @@ pub(super) fn web_page(
 
 /// The message of a row.
 fn object(storage: &Storage, row: &Row) -> Result<MessageObject, Failure> {
-    let (bytes, size) = storage.read_row(row)?;
-    let mut object = MessageObject::parse(&bytes, &Limits::default());
-    object.summary.size = size;
-    Ok(object)
+    RowReader::new(storage).object(row)
 }
 
 /// Counts messages, each of which has been read or not.

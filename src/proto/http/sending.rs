@@ -20,7 +20,7 @@ impl HttpSession {
     /// Writes the head of a response, and then its content.
     pub(super) fn send_document(
         &mut self,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         scope: MailboxScope,
         document: Document,
         out: &mut Outbox,

@@ -17,8 +17,8 @@ use super::{
     status::{Refusal, Status},
 };
 use crate::proto::{
-    Context, Encryption, HeldDocument, Progress, ResetOn, Session, SessionEvent, SessionPhase, SessionStage,
-    Step, TLS_HANDSHAKE, Timeouts,
+    Context, Encryption, HeldDocument, Progress, ProgressCounts, ResetOn, Session, SessionEvent,
+    SessionPhase, SessionStage, Step, TLS_HANDSHAKE, Timeouts,
     buffer::{Inbox, Outbox},
     event::Event,
     request::{Failure, Lookup, Mailbox, Request, Response},
@@ -97,7 +97,7 @@ impl HttpSession {
     pub(super) fn receive_body(
         &mut self,
         cx: &Context<'_>,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         user: Option<Mailbox>,
         out: &mut Outbox,
     ) -> Step {
@@ -115,7 +115,7 @@ impl HttpSession {
     fn body_step(
         &mut self,
         cx: &Context<'_>,
-        (exchange, user): (Exchange, Option<Mailbox>),
+        (exchange, user): (Box<Exchange>, Option<Mailbox>),
         (mut body, mut left): (Vec<u8>, u64),
         inbox: &mut Inbox,
         out: &mut Outbox,
@@ -141,7 +141,7 @@ impl HttpSession {
     fn run(
         &mut self,
         cx: &Context<'_>,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         user: Option<&Mailbox>,
         body: &[u8],
         out: &mut Outbox,
@@ -280,8 +280,8 @@ impl Session for HttpSession {
         }
     }
 
-    fn tls_started(&mut self, _: &Context<'_>, by: Encryption) {
-        self.encryption = Some(by);
+    fn tls_started(&mut self, _: &Context<'_>, _: Encryption) {
+        self.is_encrypted = true;
     }
 
     fn session_phase(&self) -> SessionPhase {
@@ -313,7 +313,8 @@ impl Session for HttpSession {
             _ => SessionStage::Idle,
         };
         let served = if needs_login { self.logins } else { self.requests };
-        Progress { stage, commands: self.requests, advances: self.requests, served }
+        let counts = ProgressCounts { commands: self.requests, advances: self.requests, served };
+        Progress { stage, counts }
     }
 
     fn held_document(&self, pending: usize) -> Option<HeldDocument> {

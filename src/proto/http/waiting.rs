@@ -22,7 +22,12 @@ use crate::{
 
 impl HttpSession {
     /// Requests events of the mailboxes. They must come before the first search, so that no message is missed between.
-    pub(super) fn subscribe(&mut self, exchange: Exchange, scope: MailboxScope, out: &mut Outbox) -> Step {
+    pub(super) fn subscribe(
+        &mut self,
+        exchange: Box<Exchange>,
+        scope: MailboxScope,
+        out: &mut Outbox,
+    ) -> Step {
         let timeout = match exchange.head.target.parameter("timeout") {
             None => DEFAULT_TIMEOUT,
             Some(text) => match parse_timeout(text) {
@@ -40,7 +45,7 @@ impl HttpSession {
     pub(super) fn subscribed(
         &mut self,
         cx: &Context<'_>,
-        mut exchange: Exchange,
+        mut exchange: Box<Exchange>,
         scope: MailboxScope,
         timeout: Duration,
         out: &mut Outbox,
