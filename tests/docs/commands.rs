@@ -16,7 +16,10 @@ fn root() -> PathBuf {
 fn pages() -> Vec<(PathBuf, String)> {
     let manual = fs::read_dir(root().join("docs/manual")).unwrap().map(|entry| entry.unwrap().path());
     let pages = manual.filter(|path| path.extension().is_some_and(|end| end == "md"));
-    pages.chain([root().join("README.md")]).map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+    pages
+        .chain([root().join("README.md")])
+        .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
+        .collect()
 }
 
 /// A second `make run` on a machine needs another port for each service. The variables are those of the `Makefile`.
@@ -32,7 +35,8 @@ fn h17_a_line_that_starts_a_second_server_moves_every_port() {
     for (path, text) in pages() {
         for found in line.captures_iter(&text) {
             let words: Vec<&str> = found[1].split_whitespace().collect();
-            let chosen = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+            let chosen =
+                |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
             if ports.iter().all(|(name, _)| chosen(name).is_none()) {
                 continue;
             }
