@@ -8,6 +8,7 @@
 
 pub mod buffer;
 pub mod command_table;
+pub mod conn_id;
 pub mod destinations;
 pub mod dot;
 pub mod event;

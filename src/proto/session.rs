@@ -151,6 +151,8 @@ pub enum SessionEvent {
     },
     /// Messages have arrived, changed or gone in a mailbox that the session has subscribed to.
     Mail(Arc<MailEvent>),
+    /// The transcripts of sessions have changed, and this session shows them.
+    Sessions,
 }
 
 /// One session of one protocol.

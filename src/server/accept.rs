@@ -150,8 +150,11 @@ impl Server {
         let mut conn =
             Connection::new(caller, listener.new_transport(stream), listener.new_session(peer.ip(), id), now);
         logging::connected(&caller, peer);
-        if let Some(transcripts) = &self.transcripts {
-            conn.set_transcript(listener.begin_transcript(transcripts, id, peer, now));
+        let transcripts = self.transcripts.as_ref();
+        if let Some(record) =
+            transcripts.and_then(|transcripts| listener.begin_transcript(transcripts, id, peer, now))
+        {
+            conn.set_transcript(record);
         }
         let open = OpenConnection { conn, listener: at, service, place, deadline: Deadline::default() };
         self.connections.insert(id, Box::new(open));

@@ -14,7 +14,7 @@ use super::{
     row_reader::RowReader,
     selections::{Change, addresses, has_gone, mark, matching, query, search_matches, select},
     storage::{Storage, log_failure},
-    web_page::web_page,
+    web_page::{sessions_page, web_page},
 };
 use crate::{
     api::{self, Page},
@@ -46,6 +46,7 @@ pub(super) fn run(
             list(storage, &scope, &query(&search), (start, limit)).map(ApiOutcome::of)
         }
         ApiAction::Page(request) => web_page(storage, &scope, &request),
+        ApiAction::Sessions(request) => Ok(sessions_page(storage, &request)),
         ApiAction::Message(name, view) => message(storage, &scope, &name, view),
         ApiAction::Continue { from } => {
             let message = reading.ok_or(Failure::Truncated)?;
@@ -75,7 +76,7 @@ pub(super) fn run(
             change(storage, selected, if read { Change::MarkRead } else { Change::MarkUnread })
         }
         // The backend serves subscriptions.
-        ApiAction::Subscribe => Err(Failure::TempFail),
+        ApiAction::Subscribe | ApiAction::Watch => Err(Failure::TempFail),
     }
 }
 

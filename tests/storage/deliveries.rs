@@ -71,7 +71,7 @@ impl Office {
             reloads: false,
         };
         let budget = FdBudget::allocate(raise_fd_limit(), &config.limits, &opens).unwrap();
-        let backend = Backend::open(&config, accounts, &budget, &waker, &completions).unwrap();
+        let backend = Backend::open(&config, accounts, &budget, &waker, &completions, None).unwrap();
         Self { backend, results, _poll: poll, spool, _home: home, asked: 0 }
     }
 

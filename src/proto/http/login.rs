@@ -1,7 +1,6 @@
 //! The login of a request: Basic (RFC 7617), with the passwords and the throttling of every other service.
 
 use super::{
-    routes::Access,
     session_config::LoginPolicy,
     state::{Exchange, HttpSession, State},
     status::{Refusal, Status},
@@ -23,7 +22,7 @@ impl HttpSession {
         out: &mut Outbox,
     ) -> Step {
         let policy = self.config.protocol.login;
-        if policy == LoginPolicy::Off || exchange.access == Access::Open {
+        if policy == LoginPolicy::Off || !exchange.access.is_of_users() {
             return self.receive_body(cx, exchange, None, out);
         }
         if policy == LoginPolicy::UnderTls && !self.is_encrypted {

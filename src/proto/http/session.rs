@@ -7,8 +7,10 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     MAX_BODY, MAX_HEAD,
-    api::{ApiAction, ApiRequest, Document, MailboxScope, MessageName, MessageView, Selection},
-    guard,
+    api::{
+        ApiAction, ApiRequest, Document, MailboxScope, MessageName, MessageView, Selection, SessionsRequest,
+    },
+    autoconfig, guard,
     head::{self, Head, Method},
     page, response,
     routes::{self, Endpoint, NoMatch},
@@ -21,7 +23,7 @@ use crate::proto::{
     SessionPhase, SessionStage, Step, TLS_HANDSHAKE, Timeouts,
     buffer::{Inbox, Outbox},
     event::Event,
-    request::{Failure, Lookup, Mailbox, Request, Response},
+    request::{ConnId, Failure, Lookup, Mailbox, Request, Response},
     smtp::address::Address,
 };
 
@@ -57,10 +59,13 @@ impl HttpSession {
 
     /// Serves a request whose head is there.
     fn request(&mut self, cx: &Context<'_>, head: &Head, out: &mut Outbox) -> Step {
-        if let Err(refusal) = guard::check_host(&head.host, &self.config.hostname, &self.config.protocol) {
+        let found = routes::find(head.method, &head.target.segments);
+        let access = found.as_ref().ok().map(|found| found.access);
+        let config = &self.config;
+        if let Err(refusal) = guard::check_host(&head.host, access, &config.hostname, &config.protocol) {
             return self.refuse(head, &refusal, None, out);
         }
-        let found = match routes::find(head.method, &head.target.segments) {
+        let found = match found {
             Ok(found) => found,
             Err(no_match) => {
                 let allow = if let NoMatch::Method(names) = &no_match {
@@ -79,8 +84,12 @@ impl HttpSession {
         if matches!(head.method, Method::Put | Method::Post) && head.content_length.is_none() {
             return self.refuse(head, &NO_LENGTH, None, out);
         }
-        if head.content_length.is_some_and(|length| length > MAX_BODY) {
-            return self.refuse(head, &LONG_BODY, None, out);
+        let (most, too_long) = match found.endpoint {
+            Endpoint::Autodiscover => (autoconfig::MAX_REQUEST, &autoconfig::LONG_REQUEST),
+            _ => (MAX_BODY, &LONG_BODY),
+        };
+        if head.content_length.is_some_and(|length| length > most) {
+            return self.refuse(head, too_long, None, out);
         }
         let exchange = Exchange::new(head, &found);
         self.authorize(cx, exchange, out)
@@ -145,10 +154,21 @@ impl HttpSession {
         if let Some(file) = page::asset(exchange.endpoint) {
             return self.send_document(exchange, MailboxScope::All, file, out);
         }
+        match autoconfig::answer(&exchange, body, &self.config) {
+            Some(Ok(document)) => return self.send_document(exchange, MailboxScope::All, document, out),
+            Some(Err(refusal)) => {
+                let keep_alive = exchange.head.keep_alive;
+                return self.refuse_exchange(&exchange.head, &refusal, None, keep_alive, out);
+            }
+            None => {}
+        }
         let Some(scope) = scope(cx, exchange.address.as_deref(), user) else {
             return self.refuse_exchange(&exchange.head, &NO_MAILBOX, None, exchange.head.keep_alive, out);
         };
         let inboxes = self::scope(cx, None, user).unwrap_or_else(|| scope.clone());
+        if exchange.endpoint.shows_sessions() && inboxes != MailboxScope::All {
+            return self.refuse_exchange(&exchange.head, &ADMINS_ONLY, None, exchange.head.keep_alive, out);
+        }
         match action(&exchange, inboxes, body) {
             Ok(ApiAction::Subscribe) if exchange.head.method == Method::Head => {
                 let allow = Some(("Allow", "GET"));
@@ -192,13 +212,14 @@ impl HttpSession {
         let keep_alive = keep_alive && !head.announces_keep_alive;
         let what = format!("{} /{}", head.method.name(), head.target.segments.join("/"));
         out.push_event(Event::Refused { what, reply: refusal.status.0.to_string() });
-        response::refuse(refusal, extra, (head.method != Method::Head, keep_alive), out);
+        let reader = page::reader(head);
+        response::refuse(refusal, reader, extra, (head.method != Method::Head, keep_alive), out);
         self.finish(keep_alive)
     }
 
     pub(super) fn refuse_and_close(&mut self, what: &str, refusal: &Refusal, out: &mut Outbox) -> Step {
         out.push_event(Event::Refused { what: what.into(), reply: refusal.status.0.to_string() });
-        response::refuse(refusal, None, (true, false), out);
+        response::refuse(refusal, None, None, (true, false), out);
         self.finish(false)
     }
 
@@ -373,7 +394,19 @@ fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<Api
     match exchange.endpoint {
         Endpoint::Inbox => page(None),
         Endpoint::MessagePage => page(Some(name()?)),
-        Endpoint::Live | Endpoint::PageStyle | Endpoint::PageScript | Endpoint::Ready => Ok(ApiAction::Ready),
+        Endpoint::Sessions | Endpoint::SessionPage => Ok(ApiAction::Sessions(SessionsRequest {
+            session: exchange.id.as_deref().map(|id| ConnId::parse(id).ok_or(NO_SESSION)).transpose()?,
+            from: target.number("from").unwrap_or(0),
+            language: page::language(&exchange.head),
+        })),
+        Endpoint::Live
+        | Endpoint::PageStyle
+        | Endpoint::PageScript
+        | Endpoint::SessionsScript
+        | Endpoint::Autoconfig
+        | Endpoint::Autodiscover
+        | Endpoint::AppleProfile
+        | Endpoint::Ready => Ok(ApiAction::Ready),
         Endpoint::Info => Ok(ApiAction::Info),
         Endpoint::List => Ok(list("")),
         Endpoint::Search => query().map(list),
@@ -389,10 +422,12 @@ fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<Api
         Endpoint::Message => message(Ok(MessageView::Object)),
         Endpoint::Headers => message(Ok(MessageView::Headers)),
         Endpoint::Raw => message(Ok(MessageView::Raw)),
-        Endpoint::ViewHtml => message(Ok(MessageView::Html)),
+        // A link on another site may name `latest`, and would tell that site when mail is read.
+        Endpoint::ViewRemote if exchange.id.as_deref() == Some("latest") => Err(NO_MESSAGE),
+        Endpoint::ViewHtml | Endpoint::ViewRemote => message(Ok(MessageView::Html)),
         Endpoint::ViewText => message(Ok(MessageView::Text)),
         Endpoint::Part => message(exchange.part.as_deref().and_then(MessageView::of_part).ok_or(NO_MESSAGE)),
-        Endpoint::Wait | Endpoint::Events => Ok(ApiAction::Subscribe),
+        Endpoint::Wait | Endpoint::Events | Endpoint::SessionEvents => Ok(ApiAction::Subscribe),
     }
 }
 
@@ -451,6 +486,12 @@ const LONG_HEAD: Refusal = Refusal::new(Status::HEAD_TOO_LARGE, "The head of a r
 const LONG_BODY: Refusal = Refusal::new(Status::TOO_LARGE, "The body of this request has 1 MiB at most");
 const NO_LENGTH: Refusal = Refusal::new(Status::LENGTH_REQUIRED, "Send the body with Content-Length");
 const NO_MAILBOX: Refusal = Refusal::new(Status::NOT_FOUND, "There is no such mailbox, or it is not yours");
+const NO_SESSION: Refusal =
+    Refusal::new(Status::NOT_FOUND, "There is no such session, or it is among the last ones no longer");
+const ADMINS_ONLY: Refusal = Refusal::new(
+    Status::FORBIDDEN,
+    "Sessions show the mail of all users: only an account with the field admin may open them",
+);
 const NO_MESSAGE: Refusal =
     Refusal::new(Status::NOT_FOUND, "There is no such message, or it has no such part");
 const NO_QUERY: Refusal = Refusal::new(Status::BAD_REQUEST, "The parameter query is missing");

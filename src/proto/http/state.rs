@@ -48,8 +48,8 @@ pub(super) enum State {
     Searching(Box<Wait>),
     /// `/wait` waits for a change.
     Waiting(Box<Wait>),
-    /// `/api/events`: changes are sent as they happen. `lagging`: the client does not read them. `until`: the end of the
-    /// login, on the monotonic clock.
+    /// `/api/events`, `/sessions/events`: changes are sent as they happen. `lagging`: the client does not read
+    /// them. `until`: the end of the login, on the monotonic clock.
     Events { lagging: bool, until: Option<Duration> },
     /// The session has ended, and takes no further step.
     Over,
