@@ -44,6 +44,12 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    #[cfg(feature = "tools")]
+    if arguments.watch && !live::has_terminal() {
+        return Err(Failure::Usage(
+            "--watch needs a terminal for its screen and its keys: without one, use `restante status`".into(),
+        ));
+    }
     let config = arguments.config.clone().or_else(|| named_config().filter(|_| arguments.spool.is_none()));
     let (metrics, config_error) = match (&arguments.file, &config) {
         (Some(file), _) => (named_source(file)?, None),

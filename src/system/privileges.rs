@@ -52,7 +52,7 @@ impl fmt::Display for RunAs {
             Self::Same { uid, capable: false } => write!(f, "uid={uid}"),
             Self::Same { uid, capable: true } => write!(f, "uid={uid} capabilities=kept"),
             Self::Dropped { name, uid, gid, groups } => {
-                write!(f, "user={name} uid={uid} gid={gid} groups={groups} was=root")
+                write!(f, "user={name} uid={uid} gid={gid} further_groups={groups} was=root")
             }
             Self::Root { .. } => f.write_str("user=root uid=0"),
         }

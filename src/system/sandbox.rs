@@ -222,10 +222,10 @@ pub fn enter(rules: &AccessRules) -> Result<SandboxOutcome, io::Error> {
     })
 }
 
-/// A place that another configuration needs and this process can no longer access, if there is one.
-pub fn unreachable_path(config: &Config) -> Option<PathBuf> {
+/// The sentence for a place that another configuration needs and this process can no longer access, if there is one.
+pub fn unreachable_place(config: &Config) -> Option<String> {
     let entered = ACTIVE.get()?;
-    AccessRules::of(config).0.into_iter().find(|rule| !entered.covers(rule)).map(|rule| rule.path)
+    AccessRules::of(config).0.iter().find(|rule| !entered.covers(rule)).map(is_outside)
 }
 
 /// The sentence for a file that this process can no longer read because it, or a link to it, lies elsewhere now.
@@ -233,14 +233,21 @@ pub fn why_unreadable(file: &Path) -> Option<String> {
     let entered = ACTIVE.get()?;
     let mut rules = AccessRules::default();
     rules.allow_read(file);
-    rules.0.iter().find(|rule| !entered.covers(rule)).map(|rule| is_outside(&rule.path))
+    rules.0.iter().find(|rule| !entered.covers(rule)).map(is_outside)
 }
 
 /// The sentence for a place that this process can no longer access.
-pub fn is_outside(place: &Path) -> String {
+fn is_outside(AccessRule { access, path }: &AccessRule) -> String {
+    // The same directory may be in the sandbox for another purpose.
+    let purpose = match access {
+        Access::Mail => " as a place for mail",
+        Access::Replace => " as a place for files to write",
+        Access::Socket => " as a place for sockets",
+        Access::Device | Access::Proc | Access::Sys | Access::Read => "",
+    };
     format!(
-        "{} is outside of the sandbox, which is for what the configuration named at the start: {}",
-        place.display(),
+        "{} is outside of the sandbox{purpose}, which is for what the configuration named at the start: {}",
+        path.display(),
         check_and_restart()
     )
 }

@@ -31,7 +31,7 @@ pub use archive::{Archive, SessionEntry};
 pub use elided::ElidedData;
 pub use file_name::SUFFIX;
 use file_name::file_name;
-pub use reader::{Exchange, Reader};
+pub use reader::{Exchange, Reader, is_transcript};
 pub use recorder::Recorder;
 use redaction::Redactor;
 use writer::{Beginning, Bounds, WriterHandle};

@@ -261,7 +261,7 @@ fn n21_status_shows_the_server_of_this_directory_and_says_when_there_are_several
         assert!(heading.ends_with(of), "{words:?} in {dir}: {said}");
     }
     let (good, said) = status(&["--spool", "three"], ".");
-    assert!(!good && said.contains("no server of three writes metrics"), "{said}");
+    assert!(!good && said.contains("no metrics of a server of three: "), "{said}");
     drop(one);
 }
 
@@ -339,7 +339,7 @@ fn v79_the_health_check_fails_if_the_server_refuses_mail_or_has_ended() {
     server.signal(Signal::TERM);
     assert!(server.wait().success());
     let (code, said) = check();
-    assert!(code == Some(1) && said.contains("no server of"), "{said}");
+    assert!(code == Some(1) && said.contains("no metrics of a server of"), "{said}");
 }
 
 /// Takes the usual addresses of a test out of the command line: an option may stand there once.
@@ -443,7 +443,7 @@ fn n35_a_tool_before_the_first_start_says_that_the_spool_is_not_there_yet() {
     for words in [&["fsck"][..], &["export", BOB], &["import", "--to", BOB, "mbox"]] {
         let words = [words, &["--config", "restante.toml"]].concat();
         let (code, said) = restante(&words, home.path(), None);
-        assert!(code == Some(2) && said.contains("is not there yet: start the server once, or"), "{said}");
+        assert!(code == Some(2) && said.contains("is not there: start the server once, or"), "{said}");
         assert!(said.contains("`mkdir -m 700 "), "{said}");
     }
 }

@@ -184,3 +184,13 @@ fn u06_the_live_screen_gives_the_terminal_back_whatever_ends_it() {
 fn send_asks_on_a_terminal_for_what_is_missing() {
     story("send_asks", &Server::dev(), CLEAR, None);
 }
+
+#[test]
+fn u44_a_port_that_waits_for_tls_is_told_on_a_terminal_at_once() {
+    story("a_silent_port", &Server::dev(), CLEAR, None);
+}
+
+#[test]
+fn u45_send_asks_again_after_a_mistyped_answer() {
+    story("a_mistyped_answer", &Server::dev(), CLEAR, None);
+}
