@@ -155,7 +155,7 @@ fn answer_to(request: &Request) -> Response {
             ApiAction::Find { search } => {
                 // One that cannot be read, one that is not there, and one that is.
                 match search.len() % 3 {
-                    0 => Response::Document(Document { is_failure: true, ..document() }),
+                    0 => Response::Document(Document { outcome: Outcome::Failed, ..document() }),
                     1 => Response::Failed(Failure::Gone),
                     _ => Response::Document(document()),
                 }

@@ -34,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("thread_limits", &["limits"]),
     ("fd_limits", &["thread_limits", "limits"]),
     ("proto", &["limits", "wire_size", "clock", "printable"]),
-    ("api", &["printable", "proto", "mime", "message_object"]),
+    ("api", &["printable", "proto", "mime", "message_object", "search"]),
     ("maildir", &["wire_size", "deferred_drop", "local_fs", "safe_file", "printable"]),
     ("metrics", &["proto", "open_regular", "safe_file"]),
     ("logging", &["limits", "proto", "metrics", "safe_file", "printable", "parking_queue"]),

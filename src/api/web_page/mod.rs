@@ -8,11 +8,13 @@
 //! | `words` | the words in English and French |
 //! | `list` | the inboxes and the list |
 //! | `message` | one message with its forms |
+//! | `mistake` | the mistakes in a search, in both languages |
 //! | `origin` | how it came here: envelope, sizes and hops |
 
 mod html;
 mod list;
 mod message;
+mod mistake;
 mod origin;
 mod words;
 
@@ -22,7 +24,12 @@ use words::{counted, size, word};
 use crate::{
     message_object::{MessageObject, Summary, mailpit::Stored},
     mime::date::Date,
-    proto::http::{api::Document, language::Language, page::HTML},
+    proto::http::{
+        api::{Document, Outcome},
+        language::Language,
+        page::HTML,
+    },
+    search::Mistake,
 };
 
 /// The values of the page.
@@ -38,6 +45,8 @@ pub struct WebPage<'a> {
     pub inboxes: Vec<(String, Counts)>,
     /// The words of the search.
     pub search: &'a str,
+    /// The mistake in the search, which then selects nothing.
+    pub mistake: Option<Mistake>,
     /// Number of newer messages before this part of the list.
     pub start: usize,
     /// The messages of the list, also those that are not in this part.
@@ -96,7 +105,8 @@ impl WebPage<'_> {
                 ("message", self.message()),
             ],
         );
-        Document::new("text/html; charset=utf-8", html.into_bytes())
+        let outcome = if matches!(self.open, OpenedMessage::Gone) { Outcome::Missing } else { Outcome::Done };
+        Document { outcome, ..Document::new("text/html; charset=utf-8", html.into_bytes()) }
     }
 
     /// The address of the inbox that the page shows, or the words for all mail.

@@ -11,6 +11,7 @@ mod head;
 pub mod language;
 mod login;
 pub mod page;
+mod parameters;
 mod response;
 pub mod routes;
 mod sending;

@@ -10,7 +10,7 @@ use super::{
     api::{ApiAction, ApiRequest, Document, MailboxScope, MessageName, MessageView, Selection},
     autoconfig, guard,
     head::{self, Head, Method},
-    page, response,
+    page, parameters, response,
     routes::{self, Endpoint, NoMatch},
     session_config::LoginPolicy,
     state::{Exchange, HttpSession, State},
@@ -375,6 +375,7 @@ fn scope(cx: &Context<'_>, address: Option<&str>, user: Option<&Mailbox>) -> Opt
 /// `inboxes` are the mailboxes that the user may reach.
 fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<ApiAction, Refusal> {
     let target = &exchange.head.target;
+    parameters::check(exchange.endpoint, exchange.head.method, target)?;
     let list = |search: &str| ApiAction::List {
         search: search.to_owned(),
         start: target.number("start").unwrap_or(0),
@@ -441,7 +442,12 @@ impl Change {
     fn selection(self) -> Result<Selection, Refusal> {
         match (self.ids.is_empty(), self.search.is_empty()) {
             (true, true) => Ok(Selection::All),
-            (false, true) => Ok(Selection::Ids(self.ids)),
+            (false, true)
+                if self.ids.iter().all(|id| matches!(MessageName::parse(id), Some(MessageName::Id(_)))) =>
+            {
+                Ok(Selection::Ids(self.ids))
+            }
+            (false, true) => Err(BAD_ID),
             (true, false) => Ok(Selection::Search(self.search)),
             (false, false) => Err(IDS_AND_SEARCH),
         }
@@ -478,6 +484,8 @@ const BAD_JSON: Refusal =
     Refusal::new(Status::BAD_REQUEST, "The body is not the JSON object of this request");
 const UNKNOWN_KEYS: Refusal =
     Refusal::new(Status::BAD_REQUEST, "The body has an unknown key, and neither IDs nor a Search");
+const BAD_ID: Refusal =
+    Refusal::new(Status::BAD_REQUEST, "An ID is letters and digits, as in a list; latest is none");
 const IDS_AND_SEARCH: Refusal = Refusal::new(Status::BAD_REQUEST, "Name IDs or a Search, not both");
 const TOO_SLOW: Refusal = Refusal::new(Status::TIMEOUT, "The request did not arrive in time");
 const SHUTTING_DOWN: Refusal = Refusal::new(Status::UNAVAILABLE, "The server is shutting down");
