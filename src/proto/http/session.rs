@@ -448,6 +448,7 @@ impl Change {
                 Ok(Selection::Ids(self.ids))
             }
             (false, true) => Err(BAD_ID),
+            (true, false) if self.search.trim().is_empty() => Err(NO_QUERY),
             (true, false) => Ok(Selection::Search(self.search)),
             (false, false) => Err(IDS_AND_SEARCH),
         }
@@ -479,7 +480,7 @@ const NO_LENGTH: Refusal = Refusal::new(Status::LENGTH_REQUIRED, "Send the body 
 const NO_MAILBOX: Refusal = Refusal::new(Status::NOT_FOUND, "There is no such mailbox, or it is not yours");
 const NO_MESSAGE: Refusal =
     Refusal::new(Status::NOT_FOUND, "There is no such message, or it has no such part");
-const NO_QUERY: Refusal = Refusal::new(Status::BAD_REQUEST, "The parameter query is missing");
+const NO_QUERY: Refusal = Refusal::new(Status::BAD_REQUEST, "There is no query: write the words of a search");
 const BAD_JSON: Refusal =
     Refusal::new(Status::BAD_REQUEST, "The body is not the JSON object of this request");
 const UNKNOWN_KEYS: Refusal =
