@@ -73,7 +73,7 @@ fn v81_a_search_with_a_mistake_selects_nothing_and_says_why_as_the_command_does(
                 !page.contains("<li id=\"m-") && !shown.contains("No message matches"),
                 "{query}: {shown}"
             );
-            let text = shown.replace("&quot;", "\"").replace("<p>", "").replace("</p>", "");
+            let text = shown.replace("&quot;", "\"").replace("<p class=\"empty\">", "").replace("</p>", "");
             assert_eq!(text.replace("<bdi>", "").replace("</bdi>", ""), reason, "{query}");
         }
     }
