@@ -12,7 +12,10 @@ use restante::{
         factory::SessionFactory,
         fault_injection::FaultySession,
         folder::Folder,
-        http::{self, api::Document},
+        http::{
+            self,
+            api::{Document, Outcome},
+        },
         pop3,
         request::{
             AccountDirectory, ConnId, Destination, Failure, Lookup, Mailbox, Maildrop, MaildropRequest,
