@@ -13,7 +13,7 @@ use restante::{
         buffer::{Inbox, Outbox},
         http::{
             HttpSession, MAX_HEAD, SessionConfig,
-            api::{ApiAction, Document, MessageName, MessageView, Selection},
+            api::{self, ApiAction, Document, MessageName, MessageView, Selection},
         },
         request::{Failure, Lookup, Mailbox, Request, Response},
         smtp::address::Address,
@@ -155,7 +155,7 @@ fn answer_to(request: &Request) -> Response {
             ApiAction::Find { search } => {
                 // One that cannot be read, one that is not there, and one that is.
                 match search.len() % 3 {
-                    0 => Response::Document(Document { is_failure: true, ..document() }),
+                    0 => Response::Document(Document { outcome: api::Outcome::Failed, ..document() }),
                     1 => Response::Failed(Failure::Gone),
                     _ => Response::Document(document()),
                 }

@@ -35,7 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fd_limits", &["thread_limits", "limits"]),
     ("proto", &["limits", "wire_size", "clock", "printable"]),
     ("transcript", &["proto", "limits", "clock", "safe_file", "printable", "open_regular"]),
-    ("api", &["printable", "proto", "mime", "message_object", "transcript"]),
+    ("api", &["printable", "proto", "mime", "message_object", "search", "transcript"]),
     ("maildir", &["wire_size", "deferred_drop", "local_fs", "safe_file", "printable"]),
     ("metrics", &["proto", "open_regular", "safe_file"]),
     ("logging", &["limits", "proto", "metrics", "safe_file", "printable", "parking_queue"]),

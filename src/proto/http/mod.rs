@@ -12,6 +12,7 @@ mod head;
 pub mod language;
 mod login;
 pub mod page;
+mod parameters;
 mod response;
 pub mod routes;
 mod sending;

@@ -7,10 +7,10 @@ use super::{
     MAX_BODY, MAX_HEAD,
     api::{ApiAction, ApiRequest, Document, MailboxScope, MessageName, MessageView, Selection},
     autoconfig,
-    change::Change,
+    change::{Change, NO_QUERY},
     guard,
     head::{self, Head, Method},
-    page, response,
+    page, parameters, response,
     routes::{self, Endpoint, NoMatch},
     session_config::LoginPolicy,
     state::{Exchange, HttpSession, State},
@@ -386,6 +386,7 @@ fn scope(cx: &Context<'_>, address: Option<&str>, user: Option<&Mailbox>) -> Opt
 /// `inboxes` are the mailboxes that the user may reach.
 fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<ApiAction, Refusal> {
     let target = &exchange.head.target;
+    parameters::check(exchange.endpoint, exchange.head.method, target)?;
     let list = |search: &str| ApiAction::List {
         search: search.to_owned(),
         start: target.number("start").unwrap_or(0),
@@ -458,7 +459,6 @@ const NO_LENGTH: Refusal = Refusal::new(Status::LENGTH_REQUIRED, "Send the body 
 const NO_MAILBOX: Refusal = Refusal::new(Status::NOT_FOUND, "There is no such mailbox, or it is not yours");
 const NO_MESSAGE: Refusal =
     Refusal::new(Status::NOT_FOUND, "There is no such message, or it has no such part");
-const NO_QUERY: Refusal = Refusal::new(Status::BAD_REQUEST, "The parameter query is missing");
 const TOO_SLOW: Refusal = Refusal::new(Status::TIMEOUT, "The request did not arrive in time");
 const SHUTTING_DOWN: Refusal = Refusal::new(Status::UNAVAILABLE, "The server is shutting down");
 /// Octets of a body that must arrive within the time of a request, or the rest of it: some two kilobytes a second.
