@@ -25,8 +25,9 @@ BUILT ?= $(TARGET)/$(patsubst dev,debug,$(PROFILE))
 # A directory of its own, so that `make install` never takes this program for the whole one.
 DAEMON := $(TARGET)/daemon
 
-# The program without libraries, and the files of its container. The reader of /etc/passwd is glibc's own, so that it loads
-# nothing either.
+# The program without libraries, and the files of its container. Random numbers come from the system call: a static program
+# finds no function by its name, and would open /dev/random.
+STATIC_FLAGS := -C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"
 STATIC := $(TARGET)/static
 CONTAINER := $(TARGET)/container
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
@@ -53,7 +54,7 @@ daemon: ## the server alone, with few crates: target/daemon/release/restante, wi
 	$(CARGO) build --profile $(PROFILE) --no-default-features --target-dir $(DAEMON)
 
 static: ## the program without libraries, for a container: target/container/restante
-	RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static" \
+	RUSTFLAGS='$(RUSTFLAGS) $(STATIC_FLAGS)' \
 		$(CARGO) build --locked --profile $(PROFILE) --target $(HOST) --target-dir $(STATIC)
 	install -d $(CONTAINER)/data
 	install -m 755 $(STATIC)/$(HOST)/$(patsubst dev,debug,$(PROFILE))/restante $(CONTAINER)/restante

@@ -7,7 +7,7 @@ mod session;
 use std::time::Duration;
 
 use restante::{limits::Limits, proto::{request::Failure, dot::LineEndings, http::{HttpConfig, LoginPolicy, SessionConfig}, syntax::Syntax}};
-use session::{play, read};
+use session::{mail_servers, play, read};
 
 use crate::{Target, bytes::Bytes, dialogues};
 
@@ -41,7 +41,7 @@ fn run(data: &[u8]) {
         syntax: Syntax::Exact,
         limits: Limits::default(),
         pedantic: false,
-        protocol: HttpConfig { login, ..HttpConfig::default() },
+        protocol: HttpConfig { login, mail_servers: mail_servers(), ..HttpConfig::default() },
     };
     let wire = input.0;
     let fails = |asked: usize| (at != 0 && asked + 1 == usize::from(at)).then_some(fault);
