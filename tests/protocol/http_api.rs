@@ -22,7 +22,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.content).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
     }
 
@@ -33,13 +33,13 @@ impl Answer {
 
 /// Sends requests on one connection.
 pub(crate) struct Http {
-    stream: BufReader<TcpStream>,
-    host: String,
+    pub(crate) stream: BufReader<TcpStream>,
+    pub(crate) host: String,
     pub(crate) fields: String,
 }
 
 impl Http {
-    fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         Self { stream: BufReader::new(socket(address)), host: address.to_string(), fields: String::new() }
     }
 
@@ -60,7 +60,7 @@ impl Http {
         self.ask("GET", path, "")
     }
 
-    fn answer(&mut self, has_content: bool) -> Answer {
+    pub(crate) fn answer(&mut self, has_content: bool) -> Answer {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             assert_ne!(self.stream.read_line(&mut head).unwrap(), 0, "closed after {head:?}");
@@ -74,7 +74,7 @@ impl Http {
 }
 
 /// Delivers a message to mailboxes.
-fn deliver_to(server: &Server, to: &[&str], message: &str) {
+pub(crate) fn deliver_to(server: &Server, to: &[&str], message: &str) {
     let reply = Client::smtp(server).deliver(to, &with_crlf(message.as_bytes()));
     assert!(reply.starts_with("250 "), "{reply}");
 }
@@ -196,8 +196,9 @@ fn mail_of_other_programs_is_listed_and_changed_like_ours() {
     http.ask("PUT", "/api/v1/messages", &json!({ "IDs": [id], "Read": false }).to_string());
     assert!(maildir.path.join("cur/1700000000.other:2,R").exists());
     assert_eq!(http.get("/api/v1/messages").json()["messages"][1]["ID"], id, "the id is that of the file");
-    let wrong = b"Subject: three\n\n";
-    fs::write(maildir.path.join("cur/1700000000.other:2,R"), wrong).unwrap();
+    let other = maildir.path.join("tmp/other");
+    fs::write(&other, b"Subject: three\n\n").unwrap();
+    fs::rename(other, maildir.path.join("cur/1700000000.other:2,R")).unwrap();
     assert_eq!(http.get("/api/v1/messages").json()["messages"][1]["Subject"], "three");
 }
 

@@ -49,8 +49,9 @@ pub(super) enum State {
     Searching(Box<Wait>),
     /// `/wait` waits for a change.
     Waiting(Box<Wait>),
-    /// `/api/events`: changes are sent as they happen. `lagging`: the client does not read them.
-    Events { lagging: bool },
+    /// `/api/events`: changes are sent as they happen. `lagging`: the client does not read them. `until`: the end of the
+    /// login, on the monotonic clock.
+    Events { lagging: bool, until: Option<Duration> },
     /// The session has ended, and takes no further step.
     Over,
 }
@@ -106,6 +107,8 @@ pub(super) struct Wait {
     pub(super) since: Duration,
     /// True if messages have arrived since the last search began.
     pub(super) changed: bool,
+    /// The response at the end of the wait, if the last search could not read every mailbox.
+    pub(super) unreadable: Option<Document>,
 }
 
 impl HttpSession {
