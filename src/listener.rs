@@ -340,14 +340,14 @@ impl Listener {
         Transport::new(stream, self.security.clone())
     }
 
-    /// Begins the transcript of a session with a client at `peer`.
+    /// Begins the transcript of a session with a client at `peer`, if it gets one.
     pub fn begin_transcript(
         &self,
         transcripts: &Transcripts,
         id: ConnId,
         peer: SocketAddr,
         now: Now,
-    ) -> Recorder {
+    ) -> Option<Recorder> {
         let factory = self.sessions.factory(&self.config, peer.ip());
         let name = self.service_name();
         let listener = self.endpoint.to_string();

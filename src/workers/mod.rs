@@ -7,9 +7,11 @@
 mod ack_token;
 mod api_jobs;
 mod catalog;
+mod differences;
 mod index_jobs;
 pub mod job;
 mod listings;
+mod row_reader;
 mod run;
 mod selections;
 pub mod spill;
