@@ -310,7 +310,7 @@ mod tests {
         subscriptions.sessions_changed();
         assert!(!subscriptions.has_events(), "nobody looks");
         for id in 1..=2 {
-            let mut client = Client::new([127, 0, 0, 1].into());
+            let mut client = Client::default();
             let request = ApiRequest { scope: MailboxScope::All, action: ApiAction::Watch };
             subscriptions.handle((ConnId(id), &mut client), request, &mut effects);
         }
