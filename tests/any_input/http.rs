@@ -12,7 +12,7 @@ use restante::{
         Context, Session, Step,
         buffer::{Inbox, Outbox},
         http::{
-            HttpSession, MAX_HEAD, SessionConfig,
+            HttpSession, MAX_HEAD, MailServers, SessionConfig,
             api::{self, ApiAction, Document, MessageName, MessageView, Selection},
         },
         request::{Failure, Lookup, Mailbox, Request, Response},
@@ -28,6 +28,13 @@ pub(crate) struct Outcome {
     pub(crate) asked: Vec<String>,
     pub(crate) over: bool,
     pub(crate) aborted: bool,
+}
+
+/// Listeners that a session names to mail programs.
+pub(crate) fn mail_servers() -> Rc<MailServers> {
+    let server = |text: &str| text.parse().expect("a server");
+    let servers = ["pop3 tls 995", "pop3 starttls 110", "smtp tls 465"].map(server).into();
+    Rc::new(MailServers { servers, domains: vec!["here.test".into()] })
 }
 
 /// Plays a session that gets its input in these pieces. The request of number `n` fails if `fault(n)` says so.
