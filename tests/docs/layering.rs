@@ -47,7 +47,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "file_stamp",
             "open_regular",
             "file_poller",
-            "capacity",
             "safe_file",
             "proto",
             "metrics",

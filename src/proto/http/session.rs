@@ -16,7 +16,7 @@ use super::{
     routes::{self, Endpoint, NoMatch},
     session_config::LoginPolicy,
     state::{Exchange, HttpSession, State},
-    status::{Refusal, Status},
+    status::{NO_MESSAGE, Refusal, Status, refusal_of},
 };
 use crate::proto::{
     Context, Encryption, HeldDocument, Progress, ProgressCounts, ResetOn, Session, SessionEvent,
@@ -463,21 +463,6 @@ impl Change {
     }
 }
 
-/// The refusal of a request for which the backend reported a failure.
-fn refusal_of(failure: Failure) -> Refusal {
-    match failure {
-        Failure::Gone | Failure::NoFolder => NO_MESSAGE,
-        Failure::InUse => Refusal::new(Status::CONFLICT, "Another session has this mailbox open"),
-        Failure::Changed | Failure::Truncated => {
-            Refusal::new(Status::CONFLICT, "Another program is changing this message: try again")
-        }
-        Failure::MailboxUnusable => {
-            Refusal::new(Status::UNAVAILABLE, "The mailbox cannot be used as it is configured")
-        }
-        _ => Refusal::new(Status::UNAVAILABLE, "The mail cannot be read now: try again"),
-    }
-}
-
 const NO_ROUTE: &str = "There is nothing at this path";
 const NO_METHOD: &str = "This path has other methods";
 const NO_HEAD: Refusal = Refusal::new(Status::METHOD_NOT_ALLOWED, NO_METHOD);
@@ -492,8 +477,6 @@ const ADMINS_ONLY: Refusal = Refusal::new(
     Status::FORBIDDEN,
     "Sessions show the mail of all users: only an account with the field admin may open them",
 );
-const NO_MESSAGE: Refusal =
-    Refusal::new(Status::NOT_FOUND, "There is no such message, or it has no such part");
 const NO_QUERY: Refusal = Refusal::new(Status::BAD_REQUEST, "The parameter query is missing");
 const BAD_JSON: Refusal =
     Refusal::new(Status::BAD_REQUEST, "The body is not the JSON object of this request");
