@@ -481,12 +481,6 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.metrics.open.sub(1);
-    }
-}
-
 /// An inbox without octets that keeps the end-of-input flag.
 fn empty_like(inbox: &Inbox) -> Inbox {
     let mut drained = Inbox::default();

@@ -236,6 +236,12 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.metrics.open.sub(1);
+    }
+}
+
 /// The reason in the log when the peer does not read its output.
 const WRITE_TIMED_OUT: &str = "write timeout";
 /// The longest silence that octets ahead of the minimum rate can make up for.

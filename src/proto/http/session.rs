@@ -14,7 +14,7 @@ use super::{
     routes::{self, Endpoint, NoMatch},
     session_config::LoginPolicy,
     state::{Exchange, HttpSession, State},
-    status::{Refusal, Status},
+    status::{NO_MESSAGE, Refusal, Status, refusal_of},
 };
 use crate::proto::{
     Context, Encryption, HeldDocument, Progress, ProgressCounts, ResetOn, Session, SessionEvent,
@@ -434,21 +434,6 @@ fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<Api
     }
 }
 
-/// The refusal of a request for which the backend reported a failure.
-fn refusal_of(failure: Failure) -> Refusal {
-    match failure {
-        Failure::Gone | Failure::NoFolder => NO_MESSAGE,
-        Failure::InUse => Refusal::new(Status::CONFLICT, "Another session has this mailbox open"),
-        Failure::Changed | Failure::Truncated => {
-            Refusal::new(Status::CONFLICT, "Another program is changing this message: try again")
-        }
-        Failure::MailboxUnusable => {
-            Refusal::new(Status::UNAVAILABLE, "The mailbox cannot be used as it is configured")
-        }
-        _ => Refusal::new(Status::UNAVAILABLE, "The mail cannot be read now: try again"),
-    }
-}
-
 const NO_ROUTE: &str = "There is nothing at this path";
 const NO_METHOD: &str = "This path has other methods";
 const NO_HEAD: Refusal = Refusal::new(Status::METHOD_NOT_ALLOWED, NO_METHOD);
@@ -457,8 +442,6 @@ const LONG_HEAD: Refusal = Refusal::new(Status::HEAD_TOO_LARGE, "The head of a r
 const LONG_BODY: Refusal = Refusal::new(Status::TOO_LARGE, "The body of this request has 1 MiB at most");
 const NO_LENGTH: Refusal = Refusal::new(Status::LENGTH_REQUIRED, "Send the body with Content-Length");
 const NO_MAILBOX: Refusal = Refusal::new(Status::NOT_FOUND, "There is no such mailbox, or it is not yours");
-const NO_MESSAGE: Refusal =
-    Refusal::new(Status::NOT_FOUND, "There is no such message, or it has no such part");
 const TOO_SLOW: Refusal = Refusal::new(Status::TIMEOUT, "The request did not arrive in time");
 const SHUTTING_DOWN: Refusal = Refusal::new(Status::UNAVAILABLE, "The server is shutting down");
 /// Octets of a body that must arrive within the time of a request, or the rest of it: some two kilobytes a second.

@@ -1,5 +1,7 @@
 //! The status codes of responses (RFC 9110 section 15).
 
+use crate::proto::request::Failure;
+
 /// A status code and its reason phrase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Status(pub(super) u16, pub(super) &'static str);
@@ -38,3 +40,21 @@ impl Refusal {
         Self { status, why }
     }
 }
+
+/// The refusal of a request for which the backend reported a failure.
+pub(super) fn refusal_of(failure: Failure) -> Refusal {
+    match failure {
+        Failure::Gone | Failure::NoFolder => NO_MESSAGE,
+        Failure::InUse => Refusal::new(Status::CONFLICT, "Another session has this mailbox open"),
+        Failure::Changed | Failure::Truncated => {
+            Refusal::new(Status::CONFLICT, "Another program is changing this message: try again")
+        }
+        Failure::MailboxUnusable => {
+            Refusal::new(Status::UNAVAILABLE, "The mailbox cannot be used as it is configured")
+        }
+        _ => Refusal::new(Status::UNAVAILABLE, "The mail cannot be read now: try again"),
+    }
+}
+
+pub(super) const NO_MESSAGE: Refusal =
+    Refusal::new(Status::NOT_FOUND, "There is no such message, or it has no such part");
