@@ -3,6 +3,8 @@
 
 use std::{fs, path::Path, process::Command, thread, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+
 use crate::common::{
     PASSWORD, STRICT, Server, Setup,
     client::{Client, deliver, stuffed, without_trace},
@@ -120,7 +122,7 @@ fn the_memory_of_connections_that_have_gone_is_given_back_or_serves_the_next() {
         return skip(name, "too few descriptors");
     }
     prlimit(None, Resource::Nofile, Rlimit { current: here.maximum, ..here }).unwrap();
-    let server = Server::dev();
+    let server = Server::strict(); // `dev` keeps the transcript of every session
     drop(Client::smtp(&server));
     let before = server.status_kib("VmRSS");
     let clients: Vec<Client> = (0..CONNECTIONS).map(|_| Client::smtp(&server)).collect();
@@ -157,12 +159,16 @@ fn r16_idle_connections_and_event_streams_cost_little_memory() {
         ("POP3", MAX_POP3, &|server| last_line_after(Client::connect(server.pop3()), "CAPA\r\n", ".\r\n")),
         ("SMTP", MAX_SMTP, &Client::smtp),
         ("event stream", MAX_EVENTS, &|server| {
-            let request = "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
-            last_line_after(Client::connect(server.addresses("http")[0]), request, ": restante\r\n")
+            let login = STANDARD.encode(format!("{ALICE}:{PASSWORD}"));
+            let head = format!("Host: localhost\r\nAuthorization: Basic {login}\r\n");
+            let request = format!("GET /api/events HTTP/1.1\r\n{head}\r\n");
+            last_line_after(Client::connect(server.addresses("http")[0]), &request, ": restante\r\n")
         }),
     ];
+    let config = format!("{STRICT}\n[[listen]]\nprotocol = \"http\"\naddress = \"127.0.0.1:0\"\n");
     for (kind, most, connect) in kinds {
-        let server = Server::dev();
+        // `dev` keeps the transcript of every session.
+        let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
         // What is made at the first use belongs to no connection.
         let _first: Vec<Client> = (0..50).map(|_| connect(&server)).collect();
         let before = server.status_kib("RssAnon");
