@@ -25,15 +25,16 @@ BUILT ?= $(TARGET)/$(patsubst dev,debug,$(PROFILE))
 # A directory of its own, so that `make install` never takes this program for the whole one.
 DAEMON := $(TARGET)/daemon
 
-# Otherwise a sandbox that another process begins meanwhile would keep the file systems of the power cuts busy.
-OWN_MOUNTS := unshare --mount --propagation private
-
-# The program without libraries, and the files of its container. The reader of /etc/passwd is glibc's own, so that it loads
-# nothing either.
+# The program without libraries, and the files of its container. Random numbers come from the system call: a static program
+# finds no function by its name, and would open /dev/random.
+STATIC_FLAGS := -C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"
 STATIC := $(TARGET)/static
 CONTAINER := $(TARGET)/container
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 BUILDER ?= $(firstword $(foreach program,podman docker buildah,$(shell command -v $(program))))
+
+# Otherwise a sandbox that another process begins meanwhile would keep the file systems of the power cuts busy.
+OWN_MOUNTS := unshare --mount --propagation private
 
 # program:package
 INTEROP := mutt:mutt script:bsdutils unshare:util-linux /usr/lib/dovecot/imap:dovecot-imapd \
@@ -56,7 +57,7 @@ daemon: ## the server alone, with few crates: target/daemon/release/restante, wi
 	$(CARGO) build --profile $(PROFILE) --no-default-features --target-dir $(DAEMON)
 
 static: ## the program without libraries, for a container: target/container/restante
-	RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static" \
+	RUSTFLAGS='$(RUSTFLAGS) $(STATIC_FLAGS)' \
 		$(CARGO) build --locked --profile $(PROFILE) --target $(HOST) --target-dir $(STATIC)
 	install -d $(CONTAINER)/data
 	install -m 755 $(STATIC)/$(HOST)/$(patsubst dev,debug,$(PROFILE))/restante $(CONTAINER)/restante

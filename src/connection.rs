@@ -179,11 +179,6 @@ impl Connection {
         self.apply_step(step, world, now);
     }
 
-    /// The client's address.
-    pub fn peer(&self) -> IpAddr {
-        self.peer_info.peer
-    }
-
     /// The cost of the last pump, in units of about a microsecond.
     pub fn work(&self) -> usize {
         self.work

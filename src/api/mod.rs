@@ -14,7 +14,8 @@ use std::borrow::Cow;
 use crate::{
     message_object::{Limits, MessageObject, PartContent, mailpit, part},
     printable,
-    proto::http::api::Document,
+    proto::http::api::{Document, Outcome},
+    search::Mistake,
 };
 
 /// The response to a request that needed mailboxes which cannot be read: their addresses.
@@ -24,7 +25,13 @@ pub fn unreadable(addresses: &[String]) -> Document {
         addresses.join(", ")
     );
     let object = serde_json::json!({ "Error": why, "Unreadable": addresses });
-    Document { is_failure: true, ..Document::json(printable::json(&object, false)) }
+    Document { outcome: Outcome::Failed, ..Document::json(printable::json(&object, false)) }
+}
+
+/// The response to a search with a mistake.
+pub fn mistaken_search(mistake: &Mistake) -> Document {
+    let object = serde_json::json!({ "Error": mistake.to_string() });
+    Document { outcome: Outcome::Mistaken, ..Document::json(printable::json(&object, false)) }
 }
 
 /// A message as a JSON object.

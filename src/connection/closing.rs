@@ -1,6 +1,6 @@
 //! The causes that end a connection from outside its session: its deadline, eviction, shutdown, a bug.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use super::{Connection, ConnectionState, EvictionPriority, EvictionStage, Outbox, output_mark::OutputMark};
 use crate::{
@@ -185,6 +185,11 @@ impl Connection {
     /// Whether the next input is message data.
     pub fn is_receiving_data(&self) -> bool {
         self.state == ConnectionState::Running && self.body_progress().is_some_and(|(_, body)| body.is_some())
+    }
+
+    /// The client's address.
+    pub fn peer(&self) -> IpAddr {
+        self.peer_info.peer
     }
 
     /// Whether the session has served its client since the last call.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::{
     limits::Span,
     printable::is_hidden,
-    proto::http::api::{ApiAction, ApiRequest, Selection},
+    proto::http::api::{ApiAction, ApiRequest, Outcome, Selection},
     proto::request::{Envelope, Failure, MaildropRequest, ReceiveRequest, Recipient, Request, Response},
 };
 
@@ -231,7 +231,12 @@ pub fn format_response(response: &Response, now: SystemTime, ages: bool) -> Opti
             let etag = |etag: &String| format!(" etag={}", quoted(etag.as_bytes()));
             let name = document.file_name.as_ref().map(name).unwrap_or_default();
             let etag = document.etag.as_ref().map(etag).unwrap_or_default();
-            let failed = if document.is_failure { " failed=yes" } else { "" };
+            let failed = match document.outcome {
+                Outcome::Done => "",
+                Outcome::Mistaken => " failed=mistaken",
+                Outcome::Missing => " failed=missing",
+                Outcome::Failed => " failed=yes",
+            };
             format!(
                 "! document {} octets={}{name}{etag}{failed}",
                 quoted(document.content_type.as_bytes()),

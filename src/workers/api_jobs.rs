@@ -12,7 +12,9 @@ use super::{
     differences::Differences,
     job::{ApiOutcome, ReadMessage},
     row_reader::RowReader,
-    selections::{Change, addresses, has_gone, mark, matching, query, search_matches, select},
+    selections::{
+        Change, Unserved, addresses, has_gone, mark, matching, query, search_matches, select, with_ids,
+    },
     storage::{Storage, log_failure},
     web_page::{sessions_page, web_page},
 };
@@ -25,7 +27,6 @@ use crate::{
     proto::{
         http::api::{
             ApiAction, ApiRequest, Document, MailChange, MailEvent, MailboxScope, MessageName, MessageView,
-            Selection,
         },
         request::{Failure, Mailbox},
     },
@@ -38,12 +39,24 @@ pub(super) fn run(
     request: ApiRequest,
     reading: Option<Box<ReadMessage>>,
 ) -> Result<ApiOutcome, Failure> {
+    match serve(storage, request, reading) {
+        Ok(outcome) => Ok(outcome),
+        Err(Unserved::Mistake(mistake)) => Ok(ApiOutcome::of(api::mistaken_search(&mistake))),
+        Err(Unserved::Failure(failure)) => Err(failure),
+    }
+}
+
+fn serve(
+    storage: &Storage,
+    request: ApiRequest,
+    reading: Option<Box<ReadMessage>>,
+) -> Result<ApiOutcome, Unserved> {
     let ApiRequest { scope, action } = request;
-    match action {
+    let outcome = match action {
         ApiAction::Ready => storage.check_in_place().map(|()| ApiOutcome::of(Document::ok())),
         ApiAction::Info => info(storage, &scope).map(ApiOutcome::of),
         ApiAction::List { search, start, limit } => {
-            list(storage, &scope, &query(&search), (start, limit)).map(ApiOutcome::of)
+            list(storage, &scope, &query(&search)?, (start, limit)).map(ApiOutcome::of)
         }
         ApiAction::Page(request) => web_page(storage, &scope, &request),
         ApiAction::Sessions(request) => Ok(sessions_page(storage, &request)),
@@ -55,12 +68,12 @@ pub(super) fn run(
             Ok(ApiOutcome::Chunk { bytes, reading: (!last).then_some(message) })
         }
         ApiAction::Find { search } => {
-            let search = query(&search);
+            let search = query(&search)?;
             let ScopeRows { rows, mut unreadable } = storage.rows(&scope)?;
             let mut reader = RowReader::new(storage);
             for row in rows {
                 match search_matches(&mut reader, &search, &row) {
-                    Ok(true) => return show(storage, &scope, &row, MessageView::Object),
+                    Ok(true) => return Ok(show(storage, &scope, &row, MessageView::Object)?),
                     Ok(false) => {}
                     Err(_) => drop(unreadable.insert(row.listing.mailbox.clone())),
                 }
@@ -77,7 +90,8 @@ pub(super) fn run(
         }
         // The backend serves subscriptions.
         ApiAction::Subscribe | ApiAction::Watch => Err(Failure::TempFail),
-    }
+    };
+    Ok(outcome?)
 }
 
 /// The version of the server, and its counts, under the names of Mailpit.
@@ -199,7 +213,7 @@ fn show(
     let document = match view {
         MessageView::Object => {
             // A mailbox that cannot be changed can be read all the same.
-            let copies = select(storage, scope, &Selection::Ids(vec![id]))?.rows;
+            let copies = with_ids(storage, scope, &[id])?.rows;
             changed = mark(storage, copies, Change::MarkRead).unwrap_or_default();
             api::object(&message, &row.stored())
         }

@@ -21,12 +21,33 @@ use crate::{
         request::{Failure, Mailbox, Maildrop},
         smtp::address::Address,
     },
-    search::{Candidate, Query, SearchText},
+    search::{Candidate, Mistake, Query, SearchText},
 };
 
-/// The words of a search. As in Mailpit, a word without a meaning is a text, or is left out.
-pub(super) fn query(text: &str) -> Query {
-    Query::parse(text, 0).0
+/// The reason why a request is not served.
+#[derive(Debug)]
+pub(super) enum Unserved {
+    /// The disk or another program prevents it.
+    Failure(Failure),
+    /// Its search has a mistake.
+    Mistake(Mistake),
+}
+
+impl From<Failure> for Unserved {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<Mistake> for Unserved {
+    fn from(mistake: Mistake) -> Self {
+        Self::Mistake(mistake)
+    }
+}
+
+/// The words of a search, read as `restante wait --search` reads them.
+pub(super) fn query(text: &str) -> Result<Query, Mistake> {
+    Query::parse(text, 0)
 }
 
 /// The rows whose messages match.
@@ -74,31 +95,38 @@ pub(super) fn addresses(mailboxes: &BTreeSet<Mailbox>) -> Vec<String> {
     mailboxes.iter().map(|mailbox| Address::from(mailbox).to_string()).collect()
 }
 
-/// The rows of a selection: a message in several mailboxes has one in each. Ids that are all found need no further mailbox.
+/// The rows of a selection: a message in several mailboxes has one in each.
 pub(super) fn select(
     storage: &Storage,
     scope: &MailboxScope,
     selection: &Selection,
+) -> Result<ScopeRows, Unserved> {
+    let search = match selection {
+        Selection::All => Query::default(),
+        Selection::Ids(ids) => return Ok(with_ids(storage, scope, ids)?),
+        Selection::Search(text) => query(text)?,
+    };
+    // A search without words must not select all messages.
+    if search.terms.is_empty() && *selection != Selection::All {
+        return Ok(ScopeRows::default());
+    }
+    let ScopeListings { listings, unreadable } = storage.listings(scope)?;
+    let rows = listings.iter().flat_map(MailboxListing::rows).collect();
+    Ok(matching(storage, &search, ScopeRows { rows, unreadable }))
+}
+
+/// The rows of the messages with these ids. If all are found, no further mailbox is needed.
+pub(super) fn with_ids(
+    storage: &Storage,
+    scope: &MailboxScope,
+    ids: &[String],
 ) -> Result<ScopeRows, Failure> {
     let ScopeListings { listings, mut unreadable } = storage.listings(scope)?;
     let mut rows: Vec<Row> = listings.iter().flat_map(MailboxListing::rows).collect();
-    match selection {
-        Selection::All => {}
-        Selection::Ids(ids) => {
-            let ids: HashSet<&str> = ids.iter().map(String::as_str).collect();
-            rows.retain(|row| ids.contains(&*row.id));
-            if rows.iter().map(|row| &*row.id).collect::<HashSet<_>>().len() == ids.len() {
-                unreadable = BTreeSet::new();
-            }
-        }
-        Selection::Search(search) => {
-            let search = query(search);
-            // Words that filter nothing, as in a date with a typing error, must not select all messages.
-            if search.terms.is_empty() {
-                return Ok(ScopeRows::default());
-            }
-            return Ok(matching(storage, &search, ScopeRows { rows, unreadable }));
-        }
+    let ids: HashSet<&str> = ids.iter().map(String::as_str).collect();
+    rows.retain(|row| ids.contains(&*row.id));
+    if rows.iter().map(|row| &*row.id).collect::<HashSet<_>>().len() == ids.len() {
+        unreadable = BTreeSet::new();
     }
     Ok(ScopeRows { rows, unreadable })
 }

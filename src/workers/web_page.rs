@@ -6,14 +6,14 @@ use super::{
     catalog::{MailboxListing, Row, ScopeRows},
     job::ApiOutcome,
     row_reader::RowReader,
-    selections::{Change, addresses, has_gone, mark, matching, query, select},
+    selections::{Change, addresses, has_gone, mark, matching, query, with_ids},
     storage::Storage,
 };
 use crate::{
     api::web_page::{BroughtBy, Counts, Delivery, OpenedMessage, SessionsPage, WebPage},
     message_object::{MessageObject, Summary},
     proto::{
-        http::api::{MailboxScope, MessageName, PageRequest, Selection, SessionsRequest},
+        http::api::{MailboxScope, MessageName, PageRequest, SessionsRequest},
         request::{ConnId, Failure, Maildrop},
         smtp::address::Address,
     },
@@ -29,7 +29,7 @@ pub(super) fn web_page(
     let mut changed = Vec::new();
     if let Some(MessageName::Id(id)) = &request.message {
         // A mailbox that cannot be changed can be read all the same.
-        let copies = select(storage, scope, &Selection::Ids(vec![id.clone()]))?.rows;
+        let copies = with_ids(storage, scope, std::slice::from_ref(id))?.rows;
         changed = mark(storage, copies, Change::MarkRead).unwrap_or_default();
     }
     let found = storage.rows(scope)?;
@@ -41,7 +41,14 @@ pub(super) fn web_page(
         Some(MessageName::Id(id)) => rows.iter().find(|row| *row.id == **id).cloned(),
     };
     let object = open.as_ref().map(|row| object(storage, row));
-    let ScopeRows { rows, mut unreadable } = matching(storage, &query(&request.search), found);
+    let (search, mistake) = match query(&request.search) {
+        Ok(search) => (Some(search), None),
+        Err(mistake) => (None, Some(mistake)),
+    };
+    let ScopeRows { rows, mut unreadable } = match search {
+        Some(search) => matching(storage, &search, found),
+        None => ScopeRows { rows: Vec::new(), ..found },
+    };
     let mut part: Vec<(&Row, Arc<Summary>)> = Vec::new();
     let mut reader = RowReader::new(storage);
     for row in rows.iter().skip(request.start).take(WebPage::PART) {
@@ -89,6 +96,7 @@ pub(super) fn web_page(
         inboxes,
         has_mailbox,
         search: &request.search,
+        mistake,
         start: request.start,
         listed: counts(rows.iter().map(|row| row.is_read)),
         unread: in_scope.unread,

@@ -12,8 +12,8 @@ use restante::{
         Context, Session, Step,
         buffer::{Inbox, Outbox},
         http::{
-            HttpSession, MAX_HEAD, SessionConfig,
-            api::{ApiAction, Document, MessageName, MessageView, Selection},
+            HttpSession, MAX_HEAD, MailServers, SessionConfig,
+            api::{self, ApiAction, Document, MessageName, MessageView, Selection},
         },
         request::{Failure, Lookup, Mailbox, Request, Response},
         smtp::address::Address,
@@ -28,6 +28,13 @@ pub(crate) struct Outcome {
     pub(crate) asked: Vec<String>,
     pub(crate) over: bool,
     pub(crate) aborted: bool,
+}
+
+/// Listeners that a session names to mail programs.
+pub(crate) fn mail_servers() -> Rc<MailServers> {
+    let server = |text: &str| text.parse().expect("a server");
+    let servers = ["pop3 tls 995", "pop3 starttls 110", "smtp tls 465"].map(server).into();
+    Rc::new(MailServers { servers, domains: vec!["here.test".into()] })
 }
 
 /// Plays a session that gets its input in these pieces. The request of number `n` fails if `fault(n)` says so.
@@ -155,7 +162,7 @@ fn answer_to(request: &Request) -> Response {
             ApiAction::Find { search } => {
                 // One that cannot be read, one that is not there, and one that is.
                 match search.len() % 3 {
-                    0 => Response::Document(Document { is_failure: true, ..document() }),
+                    0 => Response::Document(Document { outcome: api::Outcome::Failed, ..document() }),
                     1 => Response::Failed(Failure::Gone),
                     _ => Response::Document(document()),
                 }

@@ -13,7 +13,7 @@ use restante::{
         syntax::Syntax,
     },
 };
-use session::{check_bounds, check_query, play, with_body};
+use session::{check_bounds, check_query, mail_servers, play, with_body};
 
 fn config(login: LoginPolicy) -> SessionConfig {
     SessionConfig {
@@ -22,7 +22,7 @@ fn config(login: LoginPolicy) -> SessionConfig {
         syntax: Syntax::default(),
         limits: Limits::default(),
         pedantic: false,
-        protocol: HttpConfig { login, ..HttpConfig::default() },
+        protocol: HttpConfig { login, mail_servers: mail_servers(), ..HttpConfig::default() },
     }
 }
 
@@ -38,6 +38,11 @@ fn words() -> impl Strategy<Value = Vec<u8>> {
             "GET /wait?timeout=1 HTTP/1.1\r\n",
             "GET /api/events HTTP/1.0\r\n",
             "GET /nowhere HTTP/1.1\r\n",
+            "GET /mail/config-v1.1.xml?emailaddress=bob@here.test HTTP/1.1\r\n",
+            "GET /mail.mobileconfig?emailaddress=%22%3C%26%22@here.test HTTP/1.1\r\n",
+            "POST /autodiscover/autodiscover.xml HTTP/1.1\r\n",
+            "Content-Length: 32\r\n\r\n<EMailAddress>&lt;@here.test</x>",
+            "Host: autoconfig.here.test\r\n",
             "Host: localhost\r\n",
             "Host: localhost\r\n\r\n",
             "Content-Length: 3\r\n",

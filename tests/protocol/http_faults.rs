@@ -300,7 +300,7 @@ fn v30_the_newest_message_of_an_empty_mailbox_is_none() {
         for path in ["/view/latest.html", "/view/latest.txt", "/wait?timeout=0"] {
             assert_eq!(Http::of(&server).get(&format!("{base}{path}")).status, 404, "{base}{path}");
         }
-        assert_eq!(http.get(&format!("{base}/message/latest")).status, 200);
+        assert_eq!(http.get(&format!("{base}/message/latest")).status, 404);
         assert_eq!(http.get(&format!("{base}/api/v1/messages?start=7")).json()["messages"], json!([]));
     }
     assert!(!server.spool.join("bob@example.test").exists(), "a request makes no mailbox");

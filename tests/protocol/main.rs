@@ -12,6 +12,7 @@ mod http_attacks;
 mod http_eviction;
 mod http_faults;
 mod http_hostile_mail;
+mod http_mistakes;
 mod listener_clients;
 mod odd_clients;
 mod peers;

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::SocketAddr,
-    os::unix::fs::{PermissionsExt, chown},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
@@ -207,11 +207,8 @@ fn v73_the_program_alone_in_a_read_only_root_serves_mail_and_ends_at_sigterm() {
             Some(image.check()).filter(|output| output.status.success())
         });
         assert!(healthy.stdout.starts_with(b"healthy: up "), "{healthy:?}");
-        let owner = fs::metadata(image.volume.path().join("mail")).unwrap();
-        assert_eq!(
-            std::os::unix::fs::MetadataExt::uid(&owner).to_string(),
-            image.user().split_once(':').unwrap().0
-        );
+        let owner = fs::metadata(image.volume.path().join("mail")).unwrap().uid();
+        assert_eq!(Some(owner.to_string().as_str()), image.user().split(':').next());
         assert_eq!(names(image.volume.path()), ["mail", "ports", "restante"], "all that it writes");
 
         kill_process(container.server(), Signal::TERM).unwrap();
@@ -220,6 +217,42 @@ fn v73_the_program_alone_in_a_read_only_root_serves_mail_and_ends_at_sigterm() {
         let gone = image.check();
         assert_eq!(gone.status.code(), Some(1), "{gone:?}");
     }
+}
+
+#[test]
+fn v73_a_builder_without_an_engine_makes_that_tree() {
+    let test = "v73_a_builder_without_an_engine_makes_that_tree";
+    if !installed("buildah") || !rustix::process::geteuid().is_root() {
+        return skip(test, "needs buildah and root");
+    }
+    let (context, storage) = (home(), home());
+    fs::copy(program(), context.path().join("restante")).unwrap();
+    fs::create_dir(context.path().join("data")).unwrap();
+    let buildah = |words: &[&str]| {
+        let mut command = Command::new("buildah");
+        for (option, name) in [("--root", "root"), ("--runroot", "run")] {
+            command.arg(option).arg(storage.path().join(name));
+        }
+        let output = command.args(["--storage-driver", "vfs"]).args(words).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/container/Containerfile");
+    let context = context.path().to_str().unwrap();
+    let file = file.to_str().unwrap();
+    buildah(&["build", "--isolation", "chroot", "--format", "docker", "-t", "restante", "-f", file, context]);
+    let container = buildah(&["from", "restante"]);
+    let root = PathBuf::from(buildah(&["mount", &container]));
+    let (tree, volume) = (names(&root), fs::metadata(root.join("data")).unwrap());
+    let mode = fs::metadata(root.join("restante")).unwrap().mode();
+    let image: serde_json::Value =
+        serde_json::from_str(&buildah(&["inspect", "--type", "image", "restante"])).unwrap();
+    buildah(&["rm", &container]);
+    assert_eq!(tree, ["data", "restante"], "nothing else");
+    assert_eq!((volume.uid(), volume.gid(), mode & 0o777), (10001, 10001, 0o755));
+    let config = &image["Docker"]["config"];
+    assert_eq!((&config["User"], &config["WorkingDir"]), (&"10001:10001".into(), &"/data".into()));
+    assert_eq!(config["Healthcheck"]["Test"][1], "/restante");
 }
 
 #[test]

@@ -152,7 +152,8 @@ fn r16_idle_connections_and_event_streams_cost_little_memory() {
         while client.line() != last.as_bytes() {}
         client
     };
-    let kinds: [(&str, u64, &dyn Fn(&Server) -> Client); 3] = [
+    type Connect<'a> = &'a dyn Fn(&Server) -> Client;
+    let kinds: [(&str, u64, Connect<'_>); 3] = [
         ("POP3", MAX_POP3, &|server| last_line_after(Client::connect(server.pop3()), "CAPA\r\n", ".\r\n")),
         ("SMTP", MAX_SMTP, &Client::smtp),
         ("event stream", MAX_EVENTS, &|server| {

@@ -292,8 +292,11 @@ fn h11_a_mistyped_option_or_address_comes_with_one_to_type() {
     for (words, tip) in [
         (&["watch", "--folow"][..], "'--follow'"),
         (&["watch", "--no-folow"], "'--no-follow'"),
-        (&["dev", "--smtp", "2526"], "like 127.0.0.1:2526"),
-        (&["dev", "--pop3", "localhost:1110"], "like 127.0.0.1:1110"),
+        (
+            &["dev", "--smtp", "25260000"],
+            "it needs a port, or an IP address and a port: 2525 or 127.0.0.1:2525",
+        ),
+        (&["dev", "--pop3", "localhost:1110"], "1110 or 127.0.0.1:1110"),
     ] {
         let output = restante(words);
         let said = programs::said(&output);

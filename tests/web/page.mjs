@@ -156,6 +156,8 @@ const steps = {
     await page.locator('#search').fill('from:nobody@example.test');
     await isList(page, []);
     assert.match(await page.locator('#end').textContent(), /No message matches/);
+    await page.locator('#search').fill('is:seen');
+    await page.locator('#end', { hasText: 'is:seen: write is:read' }).waitFor();
     await page.locator('#search').fill('');
     await isList(page, ['third', 'second', 'first']);
   },

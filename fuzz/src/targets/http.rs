@@ -9,7 +9,7 @@ mod session;
 use std::time::Duration;
 
 use restante::{limits::Limits, proto::{request::Failure, dot::LineEndings, http::{HttpConfig, LoginPolicy, SessionConfig, routes::ROUTES}, syntax::Syntax}};
-use session::{check_bounds, check_query, play, with_body};
+use session::{check_bounds, check_query, mail_servers, play, with_body};
 
 use crate::{Target, bytes::Bytes, dialogues};
 
@@ -61,7 +61,7 @@ fn run(data: &[u8]) {
         syntax: Syntax::Exact,
         limits: Limits::default(),
         pedantic: false,
-        protocol: HttpConfig { login, ..HttpConfig::default() },
+        protocol: HttpConfig { login, mail_servers: mail_servers(), ..HttpConfig::default() },
     };
     let wire = match kind {
         Kind::Wire => input.0.to_vec(),

@@ -23,9 +23,9 @@ fn seeds() -> Vec<Vec<u8>> {
 fn run(data: &[u8]) {
     let end = data.iter().position(|octet| *octet == b'\n').unwrap_or(data.len());
     let (text, message) = (String::from_utf8_lossy(&data[..end]), data.get(end + 1..).unwrap_or_default());
-    let (query, _) = Query::parse(&text, 3600);
+    let query = Query::parse(&text, 3600).unwrap_or_default();
     let written = query.to_string();
-    assert_eq!(Query::parse(&written, 0).0, query, "{text:?} is written as {written:?}");
+    assert_eq!(Query::parse(&written, 0).as_ref(), Ok(&query), "{text:?} is written as {written:?}");
     let tight = message_object::Limits { links: 2, link_length: 20, fields: 3, people: 2, value: 10, ..Limits::default() };
     for limits in [Limits::default(), tight] {
         let object = MessageObject::parse(message, &limits);

@@ -1,6 +1,6 @@
 //! The inboxes and the list of messages.
 
-use super::{Counts, Html, OpenedMessage, WebPage, base, word};
+use super::{Counts, Html, OpenedMessage, WebPage, base, mistake, word};
 use crate::message_object::{NamedAddress, Summary, mailpit::Stored};
 
 impl WebPage<'_> {
@@ -121,7 +121,15 @@ impl WebPage<'_> {
         let link =
             |start, label: &'static str| self.fill(label, &[("path", Html::text(&self.list_path(start)))]);
         let mut pieces = Vec::new();
-        if !self.unreadable.is_empty() {
+        if let Some(mistake) = &self.mistake {
+            pieces.push(self.fill(
+                "<p class=\"empty\"><bdi>{{word}}</bdi>: {{advice}}</p>",
+                &[
+                    ("word", Html::text(&mistake.word)),
+                    ("advice", Html::text(&mistake::advice(self.language, mistake.advice))),
+                ],
+            ));
+        } else if !self.unreadable.is_empty() {
             pieces.push(self.fill(
                 "<p class=\"note\">{{:unreadable}} <bdi>{{names}}</bdi></p>",
                 &[("names", Html::text(&self.unreadable.join(", ")))],

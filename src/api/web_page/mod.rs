@@ -8,6 +8,7 @@
 //! | `words` | the words in English and French |
 //! | `list` | the inboxes and the list |
 //! | `message` | one message with its forms |
+//! | `mistake` | the mistakes in a search, in both languages |
 //! | `origin` | how it came here: envelope, sizes, hops, and the session that brought it |
 //! | `transcript` | the lines of a session, explained |
 //! | `sessions` | the page of sessions |
@@ -15,6 +16,7 @@
 mod html;
 mod list;
 mod message;
+mod mistake;
 mod origin;
 mod sessions;
 mod transcript;
@@ -27,7 +29,12 @@ use words::{counted, size, word};
 use crate::{
     message_object::{MessageObject, Summary, mailpit::Stored},
     mime::date::Date,
-    proto::http::{api::Document, language::Language, page::HTML},
+    proto::http::{
+        api::{Document, Outcome},
+        language::Language,
+        page::HTML,
+    },
+    search::Mistake,
 };
 
 /// The values of the page.
@@ -45,6 +52,8 @@ pub struct WebPage<'a> {
     pub has_mailbox: bool,
     /// The words of the search.
     pub search: &'a str,
+    /// The mistake in the search, which then selects nothing.
+    pub mistake: Option<Mistake>,
     /// Number of newer messages before this part of the list.
     pub start: usize,
     /// The messages of the list, also those that are not in this part.
@@ -127,7 +136,8 @@ impl WebPage<'_> {
                 ("message", self.message()),
             ],
         );
-        Document::new("text/html; charset=utf-8", html.into_bytes())
+        let outcome = if matches!(self.open, OpenedMessage::Gone) { Outcome::Missing } else { Outcome::Done };
+        Document { outcome, ..Document::new("text/html; charset=utf-8", html.into_bytes()) }
     }
 
     /// The address of the inbox that the page shows, or the words for all mail.

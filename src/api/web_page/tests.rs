@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::message_object::Limits;
+use crate::{message_object::Limits, search::Advice};
 
 fn page(octets: &[u8], search: &str, address: Option<&str>, language: Language) -> String {
     let object = MessageObject::parse(octets, &Limits::default());
@@ -17,6 +17,7 @@ fn page(octets: &[u8], search: &str, address: Option<&str>, language: Language) 
         all: Some(Counts { messages: 1, unread: 1 }),
         inboxes: address.map(|address| (address.to_owned(), Counts::default())).into_iter().collect(),
         search,
+        mistake: Some(Mistake { word: search.to_owned(), advice: Advice::Date }),
         start: 0,
         listed: Counts { messages: 1, unread: 1 },
         unread: 1,

@@ -59,7 +59,11 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("new_one", "Show 1 new message", "Afficher 1 nouveau message"),
     ("new_many", "Show {n} new messages", "Afficher {n} nouveaux messages"),
     ("new_from", "New message", "Nouveau message"),
-    ("gone", "This message has been deleted.", "Ce message a été supprimé."),
+    (
+        "gone",
+        "This message is not here: it has been deleted, or its address is mistyped.",
+        "Ce message n’est pas ici : il a été supprimé, ou son adresse est mal écrite.",
+    ),
     ("lost", "No connection to the server; trying again.", "Serveur injoignable ; nouvel essai."),
     ("failed", "The server cannot do that now.", "Le serveur ne peut pas le faire maintenant."),
     (

@@ -127,7 +127,7 @@ pub struct PageRequest {
 pub enum Selection {
     /// All messages.
     All,
-    /// The messages with these ids. Unknown ids have no effect.
+    /// The messages with these ids, as far as they are there: another client may have deleted them.
     Ids(Vec<String>),
     /// The messages that the words of a search match.
     Search(String),
@@ -217,8 +217,8 @@ pub struct Document {
     pub length: u64,
     /// The first octets; all of them unless a message is read in pieces.
     pub bytes: Vec<u8>,
-    /// True if the request has failed, and the content says why.
-    pub is_failure: bool,
+    /// The outcome that it tells.
+    pub outcome: Outcome,
 }
 
 impl Document {
@@ -226,7 +226,7 @@ impl Document {
     pub fn new(content_type: impl Into<Cow<'static, str>>, bytes: Vec<u8>) -> Self {
         let length = bytes.len() as u64;
         let content_type = content_type.into();
-        Self { content_type, file_name: None, etag: None, length, bytes, is_failure: false }
+        Self { content_type, file_name: None, etag: None, length, bytes, outcome: Outcome::Done }
     }
 
     /// JSON. The line end makes it a whole line on a terminal.
@@ -239,6 +239,19 @@ impl Document {
     pub fn ok() -> Self {
         Self::new("text/plain", b"ok".to_vec())
     }
+}
+
+/// The outcome of a request. The content of a [`Document`] says more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The request was served.
+    Done,
+    /// The request has a mistake, and nothing was done.
+    Mistaken,
+    /// There is no such message.
+    Missing,
+    /// Mailboxes that it needs cannot be read.
+    Failed,
 }
 
 /// A change of mailboxes, for the sessions that have subscribed.

@@ -5,12 +5,14 @@
 
 pub mod api;
 mod autoconfig;
+mod change;
 mod factory;
 mod guard;
 mod head;
 pub mod language;
 mod login;
 pub mod page;
+mod parameters;
 mod response;
 pub mod routes;
 mod sending;

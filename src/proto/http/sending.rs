@@ -2,7 +2,7 @@
 //! its mark, so a slow client costs no more memory than the document itself, and a message not even that.
 
 use super::{
-    api::{ApiAction, ApiRequest, Document, MailboxScope},
+    api::{ApiAction, ApiRequest, Document, MailboxScope, Outcome},
     head::Method,
     response::{ContentPolicy, ResponseHead},
     routes::Endpoint,
@@ -26,7 +26,12 @@ impl HttpSession {
         out: &mut Outbox,
     ) -> Step {
         let keep_alive = exchange.head.keep_alive;
-        let status = if document.is_failure { Status::UNAVAILABLE } else { Status::OK };
+        let status = match document.outcome {
+            Outcome::Done => Status::OK,
+            Outcome::Mistaken => Status::BAD_REQUEST,
+            Outcome::Missing => Status::NOT_FOUND,
+            Outcome::Failed => Status::UNAVAILABLE,
+        };
         let wanted = exchange.head.if_none_match.as_deref();
         if let (Some(etag), Some(wanted)) = (&document.etag, wanted)
             && has_etag(wanted, etag)

@@ -1,18 +1,16 @@
 //! An HTTP session: reads requests in order, and dispatches them and their responses. All of its files act on `state`;
 //! none reads a clock, a socket or a disk.
 
-use std::{collections::HashMap, mem};
-
-use serde::{Deserialize, de::IgnoredAny};
+use std::mem;
 
 use super::{
     MAX_BODY, MAX_HEAD,
-    api::{
-        ApiAction, ApiRequest, Document, MailboxScope, MessageName, MessageView, Selection, SessionsRequest,
-    },
-    autoconfig, guard,
+    api::{ApiAction, ApiRequest, Document, MailboxScope, MessageName, MessageView, Selection},
+    autoconfig,
+    change::{Change, NO_QUERY},
+    guard,
     head::{self, Head, Method},
-    page, response,
+    page, parameters, response,
     routes::{self, Endpoint, NoMatch},
     session_config::LoginPolicy,
     state::{Exchange, HttpSession, State},
@@ -23,7 +21,7 @@ use crate::proto::{
     SessionPhase, SessionStage, Step, TLS_HANDSHAKE, Timeouts,
     buffer::{Inbox, Outbox},
     event::Event,
-    request::{ConnId, Failure, Lookup, Mailbox, Request, Response},
+    request::{Failure, Lookup, Mailbox, Request, Response},
     smtp::address::Address,
 };
 
@@ -167,7 +165,13 @@ impl HttpSession {
         };
         let inboxes = self::scope(cx, None, user).unwrap_or_else(|| scope.clone());
         if exchange.endpoint.shows_sessions() && inboxes != MailboxScope::All {
-            return self.refuse_exchange(&exchange.head, &ADMINS_ONLY, None, exchange.head.keep_alive, out);
+            return self.refuse_exchange(
+                &exchange.head,
+                &page::ADMINS_ONLY,
+                None,
+                exchange.head.keep_alive,
+                out,
+            );
         }
         match action(&exchange, inboxes, body) {
             Ok(ApiAction::Subscribe) if exchange.head.method == Method::Head => {
@@ -382,6 +386,7 @@ fn scope(cx: &Context<'_>, address: Option<&str>, user: Option<&Mailbox>) -> Opt
 /// `inboxes` are the mailboxes that the user may reach.
 fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<ApiAction, Refusal> {
     let target = &exchange.head.target;
+    parameters::check(exchange.endpoint, exchange.head.method, target)?;
     let list = |search: &str| ApiAction::List {
         search: search.to_owned(),
         start: target.number("start").unwrap_or(0),
@@ -394,11 +399,9 @@ fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<Api
     match exchange.endpoint {
         Endpoint::Inbox => page(None),
         Endpoint::MessagePage => page(Some(name()?)),
-        Endpoint::Sessions | Endpoint::SessionPage => Ok(ApiAction::Sessions(SessionsRequest {
-            session: exchange.id.as_deref().map(|id| ConnId::parse(id).ok_or(NO_SESSION)).transpose()?,
-            from: target.number("from").unwrap_or(0),
-            language: page::language(&exchange.head),
-        })),
+        Endpoint::Sessions | Endpoint::SessionPage => {
+            page::sessions_request(exchange).map(ApiAction::Sessions)
+        }
         Endpoint::Live
         | Endpoint::PageStyle
         | Endpoint::PageScript
@@ -431,38 +434,6 @@ fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<Api
     }
 }
 
-/// The body of a request that changes messages.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Change {
-    #[serde(rename = "IDs", alias = "ids", alias = "Ids")]
-    ids: Vec<String>,
-    #[serde(rename = "Search", alias = "search")]
-    search: String,
-    #[serde(rename = "Read", alias = "read")]
-    read: bool,
-    #[serde(flatten)]
-    others: HashMap<String, IgnoredAny>,
-}
-
-impl Change {
-    /// Parses a body. A mistyped key must not make a change of all messages out of one of a few.
-    fn parse(body: &[u8]) -> Result<Self, Refusal> {
-        let change: Self = serde_json::from_slice(body).map_err(|_| BAD_JSON)?;
-        let names_messages = !change.ids.is_empty() || !change.search.is_empty();
-        if names_messages || change.others.is_empty() { Ok(change) } else { Err(UNKNOWN_KEYS) }
-    }
-
-    fn selection(self) -> Result<Selection, Refusal> {
-        match (self.ids.is_empty(), self.search.is_empty()) {
-            (true, true) => Ok(Selection::All),
-            (false, true) => Ok(Selection::Ids(self.ids)),
-            (true, false) => Ok(Selection::Search(self.search)),
-            (false, false) => Err(IDS_AND_SEARCH),
-        }
-    }
-}
-
 /// The refusal of a request for which the backend reported a failure.
 fn refusal_of(failure: Failure) -> Refusal {
     match failure {
@@ -486,20 +457,8 @@ const LONG_HEAD: Refusal = Refusal::new(Status::HEAD_TOO_LARGE, "The head of a r
 const LONG_BODY: Refusal = Refusal::new(Status::TOO_LARGE, "The body of this request has 1 MiB at most");
 const NO_LENGTH: Refusal = Refusal::new(Status::LENGTH_REQUIRED, "Send the body with Content-Length");
 const NO_MAILBOX: Refusal = Refusal::new(Status::NOT_FOUND, "There is no such mailbox, or it is not yours");
-const NO_SESSION: Refusal =
-    Refusal::new(Status::NOT_FOUND, "There is no such session, or it is among the last ones no longer");
-const ADMINS_ONLY: Refusal = Refusal::new(
-    Status::FORBIDDEN,
-    "Sessions show the mail of all users: only an account with the field admin may open them",
-);
 const NO_MESSAGE: Refusal =
     Refusal::new(Status::NOT_FOUND, "There is no such message, or it has no such part");
-const NO_QUERY: Refusal = Refusal::new(Status::BAD_REQUEST, "The parameter query is missing");
-const BAD_JSON: Refusal =
-    Refusal::new(Status::BAD_REQUEST, "The body is not the JSON object of this request");
-const UNKNOWN_KEYS: Refusal =
-    Refusal::new(Status::BAD_REQUEST, "The body has an unknown key, and neither IDs nor a Search");
-const IDS_AND_SEARCH: Refusal = Refusal::new(Status::BAD_REQUEST, "Name IDs or a Search, not both");
 const TOO_SLOW: Refusal = Refusal::new(Status::TIMEOUT, "The request did not arrive in time");
 const SHUTTING_DOWN: Refusal = Refusal::new(Status::UNAVAILABLE, "The server is shutting down");
 /// Octets of a body that must arrive within the time of a request, or the rest of it: some two kilobytes a second.

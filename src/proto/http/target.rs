@@ -46,9 +46,16 @@ impl Target {
         self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// A number that is a parameter. `None` if it is missing, or no number.
+    /// The names of the parameters, in their order.
+    pub(super) fn parameter_names(&self) -> impl Iterator<Item = &str> {
+        self.query.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// A number that is a parameter. `None` if it is missing, or no number. One that is too large becomes the largest one.
     pub(super) fn number(&self, name: &str) -> Option<usize> {
-        self.parameter(name)?.trim().parse().ok()
+        let text = self.parameter(name)?.trim();
+        let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        is_number.then(|| text.parse().unwrap_or(usize::MAX))
     }
 }
 

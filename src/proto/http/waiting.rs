@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{
-    api::{ApiAction, ApiRequest, MailChange, MailboxScope},
+    api::{ApiAction, ApiRequest, MailChange, MailboxScope, Outcome},
     response::{ContentPolicy, ResponseHead},
     routes::Endpoint,
     session_config::LoginPolicy,
@@ -31,8 +31,8 @@ impl HttpSession {
         let timeout = match exchange.head.target.parameter("timeout") {
             None => DEFAULT_TIMEOUT,
             Some(text) => match parse_timeout(text) {
-                Some(timeout) => timeout.min(MAX_TIMEOUT),
-                None => {
+                Some(timeout) if timeout <= MAX_TIMEOUT => timeout,
+                _ => {
                     let keep_alive = exchange.head.keep_alive;
                     return self.refuse_exchange(&exchange.head, &BAD_TIMEOUT, None, keep_alive, out);
                 }
@@ -90,7 +90,7 @@ impl HttpSession {
     ) -> Step {
         match answer {
             // The message may be in a mailbox that cannot be read, or come to another one.
-            Response::Document(document) if document.is_failure => {
+            Response::Document(document) if document.outcome == Outcome::Failed => {
                 wait.unreadable = Some(document);
                 wait.since = cx.now.monotonic;
                 self.wait_step(wait)
@@ -178,8 +178,10 @@ fn parse_timeout(text: &str) -> Option<Duration> {
 }
 
 const NO_MESSAGE_IN_TIME: Refusal = Refusal::new(Status::NOT_FOUND, "No such message came in time");
-const BAD_TIMEOUT: Refusal =
-    Refusal::new(Status::BAD_REQUEST, "The parameter timeout is a time like 10s, or a number of seconds");
+const BAD_TIMEOUT: Refusal = Refusal::new(
+    Status::BAD_REQUEST,
+    "The parameter timeout is a time like 10s, or a number of seconds: 5m at most",
+);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest wait. Proxies between end connections without octets after a few minutes.
 const MAX_TIMEOUT: Duration = Duration::from_secs(300);

@@ -12,7 +12,10 @@ use restante::{
         factory::SessionFactory,
         fault_injection::FaultySession,
         folder::Folder,
-        http::{self, api::Document},
+        http::{
+            self,
+            api::{Document, Outcome},
+        },
         pop3,
         request::{
             AccountDirectory, ConnId, Destination, Failure, Lookup, Mailbox, Maildrop, MaildropRequest,
@@ -361,7 +364,7 @@ impl AccountDirectory for World {
 }
 
 /// `"media/type" "content"`, and perhaps `name="…"`, `etag="…"`, or `octets=9` where more pieces follow, and at last
-/// `failed=yes`.
+/// `failed=yes`, `failed=mistaken` or `failed=missing`.
 fn read_document(text: &str) -> Result<Document, String> {
     let string = |octets: Vec<u8>| String::from_utf8(octets).map_err(|e| e.to_string());
     let (media_type, rest) = text::unquoted(text)?;
@@ -385,7 +388,13 @@ fn read_document(text: &str) -> Result<Document, String> {
                 rest = after;
             }
             "failed" => {
-                (document.is_failure, rest) = (value == "yes", "");
+                rest = "";
+                document.outcome = match value {
+                    "yes" => Outcome::Failed,
+                    "mistaken" => Outcome::Mistaken,
+                    "missing" => Outcome::Missing,
+                    _ => return Err(format!("failed={value:?} behind a document")),
+                };
             }
             _ => return Err(format!("{key:?} behind a document")),
         }

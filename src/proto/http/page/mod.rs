@@ -8,12 +8,14 @@ use std::sync::LazyLock;
 use blake2::{Blake2s, Digest, digest::consts::U16};
 
 use super::{
-    api::{Document, MailboxScope, MessageName, PageRequest},
+    api::{Document, MailboxScope, MessageName, PageRequest, SessionsRequest},
     head::Head,
     language::Language,
     routes::{self, Endpoint},
     state::Exchange,
+    status::{Refusal, Status},
 };
+use crate::proto::conn_id::ConnId;
 
 pub(super) mod refusal;
 
@@ -39,6 +41,22 @@ pub(super) fn request(
         language: language(&exchange.head),
     }
 }
+
+/// The page of sessions that a request asks for.
+pub(super) fn sessions_request(exchange: &Exchange) -> Result<SessionsRequest, Refusal> {
+    Ok(SessionsRequest {
+        session: exchange.id.as_deref().map(|id| ConnId::parse(id).ok_or(NO_SESSION)).transpose()?,
+        from: exchange.head.target.number("from").unwrap_or(0),
+        language: language(&exchange.head),
+    })
+}
+
+pub(super) const ADMINS_ONLY: Refusal = Refusal::new(
+    Status::FORBIDDEN,
+    "Sessions show the mail of all users: only an account with the field admin may open them",
+);
+const NO_SESSION: Refusal =
+    Refusal::new(Status::NOT_FOUND, "There is no such session, or it is among the last ones no longer");
 
 /// The language that the sender of a request prefers.
 pub(super) fn language(head: &Head) -> Language {

@@ -38,7 +38,8 @@
 
   async function load(address, signal) {
     const response = await fetch(address, { signal, headers: { Accept: 'text/html' } });
-    if (!response.ok) throw new Error(response.status);
+    // The page says itself that a message is not there.
+    if (!response.ok && response.status !== 404) throw new Error(response.status);
     const text = await response.text();
     const page = new DOMParser().parseFromString(policy ? policy.createHTML(text) : text, 'text/html');
     prepare(page);
