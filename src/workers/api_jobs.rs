@@ -10,7 +10,8 @@ use std::{
 use super::{
     catalog::{MailboxListing, Row, lock},
     job::{ApiOutcome, ReadMessage},
-    selections::{Change, mark, matching, query, search_matches, select},
+    mailhog,
+    selections::{Change, mark, matching, named, query, search_matches, select},
     storage::{Storage, log_failure},
     web_page::web_page,
 };
@@ -42,6 +43,9 @@ pub(super) fn run(
         ApiAction::Info => info(storage, &scope).map(ApiOutcome::of),
         ApiAction::List { search, start, limit } => {
             list(storage, &scope, &query(&search), (start, limit)).map(ApiOutcome::of)
+        }
+        ApiAction::MailHogList { search, start, limit } => {
+            mailhog::list(storage, &scope, search.as_ref(), (start, limit)).map(ApiOutcome::of)
         }
         ApiAction::Page(request) => web_page(storage, &scope, &request),
         ApiAction::Message(name, view) => message(storage, &scope, &name, view),
@@ -132,11 +136,7 @@ fn message(
     view: MessageView,
 ) -> Result<ApiOutcome, Failure> {
     let rows = storage.rows(scope)?;
-    let row = match name {
-        MessageName::Latest => rows.first(),
-        MessageName::Id(text) => rows.iter().find(|row| *row.id == **text),
-    };
-    show(storage, scope, row.ok_or(Failure::Gone)?, view)
+    show(storage, scope, named(&rows, name).ok_or(Failure::Gone)?, view)
 }
 
 /// The message of a row, in one of its forms.
@@ -147,13 +147,20 @@ fn show(
     view: MessageView,
 ) -> Result<ApiOutcome, Failure> {
     let id = row.id.to_string();
-    if view == MessageView::Raw {
+    if view == MessageView::MailHog {
+        return mailhog::message(storage, scope, row).map(ApiOutcome::of);
+    }
+    if matches!(view, MessageView::Raw | MessageView::Download) {
         let wanted = row.wanted().ok_or(Failure::Gone)?;
         let open = storage.open_message(&row.listing.mailbox, wanted)?;
         let (bytes, last) = open.read(0, storage.read_chunk).map_err(|error| log_failure(&error))?;
         let MessageRef { name, subdir, version } = wanted;
-        let document = Document::new("text/plain; charset=utf-8", bytes);
-        let document = Document { length: version.bytes, etag: Some(id), ..document };
+        let (content_type, file_name) = match view {
+            MessageView::Download => ("message/rfc822", Some(format!("{id}.eml"))),
+            _ => ("text/plain; charset=utf-8", None),
+        };
+        let document = Document::new(content_type, bytes);
+        let document = Document { length: version.bytes, etag: Some(id), file_name, ..document };
         let entry = MessageEntry { name: name.into(), subdir, version, octets: 0 };
         let message = ReadMessage { mailbox: row.listing.mailbox.clone(), entry };
         let reading = (!last).then(|| Box::new(message));
@@ -177,9 +184,11 @@ fn show(
         }
         MessageView::Headers => Document { etag, ..api::headers(&message) },
         MessageView::Html => Document { etag, ..api::html_view(&message, &id).ok_or(Failure::Gone)? },
-        MessageView::Text | MessageView::Raw | MessageView::Part(_) => {
-            Document { etag, ..api::text_view(message) }
-        }
+        MessageView::Text
+        | MessageView::Raw
+        | MessageView::Download
+        | MessageView::MailHog
+        | MessageView::Part(_) => Document { etag, ..api::text_view(message) },
     };
     Ok(ApiOutcome::Document { document, reading: None, changed })
 }
@@ -224,6 +233,7 @@ pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, 
             events.push(MailEvent {
                 kind,
                 mailbox: listing.mailbox.clone(),
+                id: id.to_string(),
                 is_copy: has_other || !told.insert((kind.name(), id)),
                 json: printable::json(&serde_json::json!({ "Type": kind.name(), "Data": data }), false),
             });

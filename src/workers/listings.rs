@@ -98,9 +98,14 @@ impl Storage {
 
     /// The octets of the message of a row, and the size of its file. Only the beginning of a very large one is read.
     pub(super) fn read_row(&self, row: &Row) -> Result<(Vec<u8>, u64), Failure> {
+        self.read_beginning(row, MAX_PARSED)
+    }
+
+    /// The first octets of the message of a row, and the size of its file.
+    pub(super) fn read_beginning(&self, row: &Row, most: usize) -> Result<(Vec<u8>, u64), Failure> {
         let wanted = row.wanted().ok_or(Failure::Gone)?;
         let open = self.open_message(&row.listing.mailbox, wanted)?;
-        let (bytes, _) = open.read(0, MAX_PARSED).map_err(|error| log_failure(&error))?;
+        let (bytes, _) = open.read(0, most).map_err(|error| log_failure(&error))?;
         Ok((bytes, wanted.version.bytes))
     }
 

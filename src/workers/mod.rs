@@ -10,6 +10,7 @@ mod catalog;
 mod index_jobs;
 pub mod job;
 mod listings;
+mod mailhog;
 mod run;
 mod selections;
 pub mod spill;

@@ -13,7 +13,7 @@ use crate::{
     },
     message_object::{Limits, MessageObject},
     proto::{
-        http::api::{MailboxScope, Selection},
+        http::api::{MailboxScope, MessageName, Selection},
         request::{Failure, Mailbox, Maildrop},
     },
     search::{Candidate, Query, SearchText},
@@ -69,6 +69,10 @@ pub(super) fn select(
     let rows: Vec<Row> = storage.listings(scope)?.iter().flat_map(MailboxListing::rows).collect();
     match selection {
         Selection::All => Ok(rows),
+        Selection::One(name) => {
+            let id = named(&storage.rows(scope)?, name).ok_or(Failure::Gone)?.id.clone();
+            Ok(rows.into_iter().filter(|row| row.id == id).collect())
+        }
         Selection::Ids(ids) => {
             let ids: HashSet<&str> = ids.iter().map(String::as_str).collect();
             Ok(rows.into_iter().filter(|row| ids.contains(&*row.id)).collect())
@@ -81,6 +85,14 @@ pub(super) fn select(
             }
             matching(storage, &search, rows)
         }
+    }
+}
+
+/// The row of the message with that name, among rows whose first is the newest.
+pub(super) fn named<'a>(rows: &'a [Row], name: &MessageName) -> Option<&'a Row> {
+    match name {
+        MessageName::Latest => rows.first(),
+        MessageName::Id(text) => rows.iter().find(|row| *row.id == **text),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     catalog::{MailboxListing, Row},
     job::ApiOutcome,
-    selections::{Change, mark, matching, query, select},
+    selections::{Change, mark, matching, named, query, select},
     storage::Storage,
 };
 use crate::{
@@ -33,11 +33,7 @@ pub(super) fn web_page(
     }
     let rows = storage.rows(scope)?;
     let in_scope = counts(rows.iter().map(|row| row.is_read));
-    let open = match &request.message {
-        None => None,
-        Some(MessageName::Latest) => rows.first().cloned(),
-        Some(MessageName::Id(id)) => rows.iter().find(|row| *row.id == **id).cloned(),
-    };
+    let open = request.message.as_ref().and_then(|name| named(&rows, name)).cloned();
     let object = open.as_ref().and_then(|row| object(storage, row));
     let rows = matching(storage, &query(&request.search), rows)?;
     let part = rows.iter().skip(request.start).take(WebPage::PART);

@@ -22,7 +22,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.content).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
     }
 
@@ -60,6 +60,17 @@ impl Http {
         self.ask("GET", path, "")
     }
 
+    /// The data of the next server-sent event.
+    pub(crate) fn event(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.stream.read_line(&mut line).unwrap(), 0, "the stream has ended");
+            if let Some(data) = line.strip_prefix("data: ") {
+                return data.to_owned();
+            }
+        }
+    }
+
     fn answer(&mut self, has_content: bool) -> Answer {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -74,12 +85,12 @@ impl Http {
 }
 
 /// Delivers a message to mailboxes.
-fn deliver_to(server: &Server, to: &[&str], message: &str) {
+pub(crate) fn deliver_to(server: &Server, to: &[&str], message: &str) {
     let reply = Client::smtp(server).deliver(to, &with_crlf(message.as_bytes()));
     assert!(reply.starts_with("250 "), "{reply}");
 }
 
-fn deliver(server: &Server, to: &str, message: &str) {
+pub(crate) fn deliver(server: &Server, to: &str, message: &str) {
     deliver_to(server, &[to], message);
 }
 

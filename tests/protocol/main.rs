@@ -9,6 +9,7 @@ mod http_any_input;
 mod http_api;
 mod http_eviction;
 mod listener_clients;
+mod mailhog;
 mod odd_clients;
 mod peers;
 mod pop3_any_input;

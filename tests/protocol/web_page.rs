@@ -1,9 +1,15 @@
 //! The page of the web inbox: by plain requests, and in a browser.
 
-use std::{env, path::PathBuf, process::Command};
+use std::{env, process::Command};
 
 use super::http_api::{Http, SERVE, basic};
-use crate::common::{PASSWORD, Server, Setup, client::deliver, installed, programs::run, skip};
+use crate::common::{
+    PASSWORD, Server, Setup,
+    client::deliver,
+    installed,
+    programs::{chromium, run},
+    skip,
+};
 
 const LETTER: &[u8] = b"From: Ann <ann@far.test>\r\nSubject: <b>bold</b>\r\n\r\nThe text.\r\n";
 
@@ -68,9 +74,7 @@ fn the_files_of_the_page_are_sent_once() {
 #[test]
 fn the_page_in_a_browser() {
     let name = "the_page_in_a_browser";
-    let Some(chromium) = program("chromium").or_else(|| program("chromium-browser")) else {
-        return skip(name, "chromium is not installed");
-    };
+    let Some(chromium) = chromium() else { return skip(name, "chromium is not installed") };
     if !installed("node") {
         return skip(name, "node is not installed");
     }
@@ -86,9 +90,4 @@ fn the_page_in_a_browser() {
     let mut browse = Command::new("node");
     browse.args([script, &http, &smtp]).arg(modules).env("CHROMIUM", chromium);
     run(browse.args(env::var_os("RESTANTE_PICTURES")), "");
-}
-
-fn program(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file())
 }

@@ -66,6 +66,8 @@ pub(super) struct Head {
     pub(super) fetch_site: Option<String>,
     /// The purpose of the request, as a browser knows it (`Sec-Fetch-Dest`).
     pub(super) fetch_dest: Option<String>,
+    /// True if the client names media types that it takes.
+    pub(super) names_types: bool,
     /// The languages that the user prefers.
     pub(super) accept_language: Option<String>,
     /// The versions that the client has.
@@ -130,6 +132,7 @@ impl Head {
             origin: fields.text("origin")?,
             fetch_site: fields.text("sec-fetch-site")?,
             fetch_dest: fields.text("sec-fetch-dest")?,
+            names_types: fields.all("accept").next().is_some(),
             accept_language: fields.text("accept-language").unwrap_or_default(),
             if_none_match: fields.text("if-none-match").unwrap_or_default(),
         })

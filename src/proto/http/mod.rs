@@ -9,6 +9,7 @@ mod guard;
 mod head;
 pub mod language;
 mod login;
+mod mailhog;
 pub mod page;
 mod response;
 pub mod routes;

@@ -10,7 +10,7 @@ use super::{
     api::{ApiAction, ApiRequest, Document, MailboxScope, MessageName, MessageView, Selection},
     guard,
     head::{self, Head, Method},
-    page, response,
+    mailhog, page, response,
     routes::{self, Endpoint, NoMatch},
     session_config::LoginPolicy,
     state::{Exchange, HttpSession, State},
@@ -230,6 +230,7 @@ impl Session for HttpSession {
             State::Sending(transfer) => self.send_piece(transfer, out),
             State::Waiting(wait) => self.wait_step(wait),
             State::Events { lagging } => self.events_step(lagging, inbox, out),
+            State::Streaming(stream) => self.stream_step(stream, inbox, out),
             state => {
                 self.state = state;
                 Step::Idle
@@ -243,6 +244,7 @@ impl Session for HttpSession {
                 self.verified(cx, exchange, credentials, answer, out)
             }
             (State::AwaitingDocument(exchange, scope), Response::Document(document)) => {
+                let document = mailhog::answer(&exchange, document);
                 self.send_document(exchange, scope, document, out)
             }
             (State::AwaitingDocument(exchange, _), Response::Failed(failure)) => {
@@ -256,6 +258,7 @@ impl Session for HttpSession {
                 self.refuse_failure(&exchange.head, failure, out)
             }
             (State::Searching(wait), answer) => self.searched(cx, wait, answer, out),
+            (State::AwaitingStreamed(stream), answer) => self.streamed(stream, answer),
             // No other response follows a request of this session.
             (_, _) => Step::Abort,
         }
@@ -269,7 +272,11 @@ impl Session for HttpSession {
         match self.state {
             State::Head { .. } => SessionPhase::RequestHead,
             State::Body { .. } => SessionPhase::RequestBody,
-            State::Sending(_) | State::AwaitingPiece(_) | State::Events { .. } => SessionPhase::Sending,
+            State::Sending(_)
+            | State::AwaitingPiece(_)
+            | State::Events { .. }
+            | State::Streaming(_)
+            | State::AwaitingStreamed(_) => SessionPhase::Sending,
             State::Over => SessionPhase::Ended,
             _ => SessionPhase::Pending,
         }
@@ -316,7 +323,11 @@ impl Session for HttpSession {
 
     fn shutdown(&mut self, out: &mut Outbox) -> Step {
         match &self.state {
-            State::Head { searched: 0 } | State::Events { .. } | State::Over => self.finish(false),
+            State::Head { searched: 0 }
+            | State::Events { .. }
+            | State::Streaming(_)
+            | State::AwaitingStreamed(_)
+            | State::Over => self.finish(false),
             // The client must see that content is missing.
             State::Sending(_) | State::AwaitingPiece(_) => Step::Abort,
             _ => self.refuse_and_close("shutting down", &SHUTTING_DOWN, out),
@@ -352,7 +363,9 @@ fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<Api
         start: target.number("start").unwrap_or(0),
         limit: target.number("limit").unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT),
     };
-    let query = || target.parameter("query").map(str::trim).filter(|query| !query.is_empty()).ok_or(NO_QUERY);
+    let query = || {
+        target.parameter("query").map(str::trim).filter(|query| !query.is_empty()).ok_or(mailhog::NO_QUERY)
+    };
     let name = || exchange.id.as_deref().and_then(MessageName::parse).ok_or(NO_MESSAGE);
     let message = |view: Result<MessageView, Refusal>| Ok(ApiAction::Message(name()?, view?));
     let page = |message| Ok(ApiAction::Page(Box::new(page::request(exchange, inboxes, message))));
@@ -378,7 +391,12 @@ fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<Api
         Endpoint::ViewHtml => message(Ok(MessageView::Html)),
         Endpoint::ViewText => message(Ok(MessageView::Text)),
         Endpoint::Part => message(exchange.part.as_deref().and_then(MessageView::of_part).ok_or(NO_MESSAGE)),
-        Endpoint::Wait | Endpoint::Events => Ok(ApiAction::Subscribe),
+        Endpoint::MailHogList => Ok(mailhog::list(target, None)),
+        Endpoint::MailHogSearch => mailhog::search(target).map(|search| mailhog::list(target, Some(search))),
+        Endpoint::MailHogMessage => message(Ok(MessageView::MailHog)),
+        Endpoint::MailHogDownload => message(Ok(MessageView::Download)),
+        Endpoint::MailHogDelete => Ok(ApiAction::Delete(Selection::One(name()?))),
+        Endpoint::Wait | Endpoint::Events | Endpoint::MailHogEvents => Ok(ApiAction::Subscribe),
     }
 }
 
@@ -435,7 +453,6 @@ const NO_MAILBOX: Refusal = Refusal::new(Status::NOT_FOUND, "There is no such ma
 const NO_MESSAGE: Refusal =
     Refusal::new(Status::NOT_FOUND, "There is no such message, or it has no such part");
 const NO_MESSAGE_IN_TIME: Refusal = Refusal::new(Status::NOT_FOUND, "No such message came in time");
-const NO_QUERY: Refusal = Refusal::new(Status::BAD_REQUEST, "The parameter query is missing");
 const BAD_JSON: Refusal =
     Refusal::new(Status::BAD_REQUEST, "The body is not the JSON object of this request");
 const IDS_AND_SEARCH: Refusal = Refusal::new(Status::BAD_REQUEST, "Name IDs or a Search, not both");

@@ -1,6 +1,6 @@
 //! The state of an HTTP session. The other files of this directory operate on it.
 
-use std::{rc::Rc, time::Duration};
+use std::{collections::VecDeque, rc::Rc, time::Duration};
 
 use super::{
     api::{Document, MailboxScope},
@@ -51,6 +51,10 @@ pub(super) enum State {
     Waiting(Box<Wait>),
     /// `/api/events`: changes are sent as they happen. `lagging`: the client does not read them.
     Events { lagging: bool },
+    /// `/api/v1/events`: new messages are sent as they come.
+    Streaming(Box<MessageStream>),
+    /// The stream waits for its next message.
+    AwaitingStreamed(Box<MessageStream>),
     /// The session has ended, and takes no further step.
     Over,
 }
@@ -108,6 +112,36 @@ pub(super) struct Wait {
     pub(super) changed: bool,
 }
 
+/// The stream of new messages of a client. Each is read when the one before it is on its way.
+#[derive(Debug)]
+pub(super) struct MessageStream {
+    pub(super) scope: MailboxScope,
+    /// The ids of messages that are still to be sent.
+    pub(super) ids: VecDeque<String>,
+    /// The event that is being sent, and the octets of it that are in the outbox.
+    pub(super) event: Vec<u8>,
+    pub(super) at: usize,
+    /// Pauses since the last octets.
+    pub(super) pauses: u32,
+    /// True if the client does not read.
+    pub(super) is_lagging: bool,
+}
+
+impl MessageStream {
+    pub(super) fn new(scope: MailboxScope) -> Self {
+        let (ids, event) = (VecDeque::new(), Vec::new());
+        Self { scope, ids, event, at: 0, pauses: 0, is_lagging: false }
+    }
+
+    /// A message has arrived.
+    pub(super) fn push(&mut self, id: &str) {
+        self.is_lagging |= self.ids.len() >= MAX_PENDING;
+        if !self.is_lagging {
+            self.ids.push_back(id.to_owned());
+        }
+    }
+}
+
 impl HttpSession {
     /// A session with the configuration of its listener.
     pub fn new(config: Rc<SessionConfig>) -> Self {
@@ -120,5 +154,22 @@ impl HttpSession {
             requests: 0,
             logins: 0,
         }
+    }
+}
+
+/// Messages that may wait for a client. One with more has stopped reading.
+const MAX_PENDING: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v53_a_client_that_does_not_read_is_closed() {
+        let mut stream = MessageStream::new(MailboxScope::All);
+        (0..MAX_PENDING).for_each(|_| stream.push("a1"));
+        assert!(!stream.is_lagging);
+        stream.push("a1");
+        assert!(stream.is_lagging && stream.ids.len() == MAX_PENDING);
     }
 }

@@ -7,7 +7,7 @@ use super::{
     api::{ApiAction, ApiRequest, MailChange, MailboxScope},
     response::{ContentPolicy, ResponseHead},
     routes::Endpoint,
-    state::{Exchange, HttpSession, State, Wait},
+    state::{Exchange, HttpSession, MessageStream, State, Wait},
     status::{Refusal, Status},
 };
 use crate::{
@@ -56,6 +56,10 @@ impl HttpSession {
         head.cache(None);
         head.write_without_length(false, out);
         out.line(": restante\r\n");
+        if exchange.endpoint == Endpoint::MailHogEvents {
+            self.state = State::Streaming(Box::new(MessageStream::new(scope)));
+            return Step::Continue;
+        }
         self.state = State::Events { lagging: false };
         Step::Pause(PING_INTERVAL)
     }
@@ -121,6 +125,9 @@ impl HttpSession {
                 if !*lagging {
                     out.line(&format!("event: {}\r\ndata: {}\r\n", event.kind.name(), event.json));
                 }
+            }
+            State::Streaming(stream) | State::AwaitingStreamed(stream) if event.kind == MailChange::New => {
+                stream.push(&event.id);
             }
             _ => {}
         }
