@@ -25,6 +25,9 @@ BUILT ?= $(TARGET)/$(patsubst dev,debug,$(PROFILE))
 # A directory of its own, so that `make install` never takes this program for the whole one.
 DAEMON := $(TARGET)/daemon
 
+# Otherwise a sandbox that another process begins meanwhile would keep the file systems of the power cuts busy.
+OWN_MOUNTS := unshare --mount --propagation private
+
 # program:package
 INTEROP := mutt:mutt script:bsdutils unshare:util-linux /usr/lib/dovecot/imap:dovecot-imapd \
 	/usr/lib/dovecot/dovecot-lda:dovecot-core /usr/lib/dovecot/pop3:dovecot-pop3d procmail:procmail maildrop:maildrop fetchmail:fetchmail mpop:mpop \
@@ -56,8 +59,8 @@ quick: ## the library and the protocols: some seconds after the build, while you
 	$(CARGO) test --test protocol -- dialogues:: smtp_any_input:: pop3_any_input::
 
 power-cut: ## power cuts under load, and a proof that a missing sync is seen; as root (CYCLES=60 FS="ext4 xfs")
-	RESTANTE_POWER_CUT=24 RESTANTE_POWER_CUT_FS="$(FS)" $(CARGO) test --features mutations --test power_cut
-	RESTANTE_POWER_CUT=$(CYCLES) RESTANTE_POWER_CUT_FS="$(FS)" $(CARGO) test --test power_cut
+	RESTANTE_POWER_CUT=24 RESTANTE_POWER_CUT_FS="$(FS)" $(OWN_MOUNTS) $(CARGO) test --features mutations --test power_cut
+	RESTANTE_POWER_CUT=$(CYCLES) RESTANTE_POWER_CUT_FS="$(FS)" $(OWN_MOUNTS) $(CARGO) test --test power_cut
 
 kill-loop: ## kill -9 under load, again and again (KILLS=200)
 	RESTANTE_KILL_LOOP=$(KILLS) $(CARGO) test --test kill_loop

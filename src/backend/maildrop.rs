@@ -45,6 +45,8 @@ pub(super) struct Maildrops {
     /// The number of sessions that wait for a worker to open a mailbox.
     opening: usize,
     login_delay: LoginDelay,
+    /// Octets of a piece of a message, unless sessions are few.
+    read_size: usize,
     cached_reads: CachedReads,
     completions: CompletionSender,
 }
@@ -86,6 +88,7 @@ impl Maildrops {
             opened: Vec::new(),
             opening: 0,
             login_delay: LoginDelay::new(limits.pop3.login_delay.0),
+            read_size: limits.disk.read_size.as_len(),
             cached_reads: CachedReads::new(limits.disk.read_size.as_len()),
             completions,
         }
@@ -110,6 +113,11 @@ impl Maildrops {
     #[cfg(test)]
     pub(super) fn cached_reads(&mut self) -> &mut CachedReads {
         &mut self.cached_reads
+    }
+
+    #[cfg(test)]
+    pub(super) fn add_readers(&mut self, count: usize) {
+        self.readers += count;
     }
 
     pub(super) fn begin_turn(&mut self) {
@@ -204,7 +212,16 @@ impl Maildrops {
             return effects.respond(id, Response::Chunk { bytes, last: true });
         }
         let (maildir, snapshot) = (Arc::clone(&files.maildir), Arc::clone(&files.snapshot));
-        effects.run(Job::Read { conn: id, maildir, snapshot, message, from, open });
+        let max = self.max_piece(from);
+        effects.run(Job::Read { conn: id, maildir, snapshot, message, from, max, open });
+    }
+
+    /// The bytes of the largest piece that begins at `from`. A worker costs the same two switches between threads for
+    /// each piece, so a message is read in larger pieces after the first while the pieces of all sessions fit in
+    /// [`MAX_IN_PIECES`].
+    fn max_piece(&self, from: u64) -> usize {
+        let largest = self.read_size.saturating_mul(if from == 0 { 1 } else { MAX_GROWTH });
+        (MAX_IN_PIECES / self.len().max(1)).clamp(self.read_size, largest)
     }
 
     /// Serves QUIT: deletes and marks messages, then releases the mailbox.
@@ -409,3 +426,8 @@ impl Client {
         self.maildrop.as_mut()?.files.as_mut()
     }
 }
+
+/// A later piece of a message is at most this many times as large as the first.
+const MAX_GROWTH: usize = 4;
+/// Bytes in the larger pieces of all sessions: 64 sessions have pieces of 256 KiB.
+const MAX_IN_PIECES: usize = 16 << 20;

@@ -61,6 +61,8 @@ pub enum Job {
         message: usize,
         /// Offset in the file, in bytes as stored.
         from: u64,
+        /// Bytes of the largest piece.
+        max: usize,
         /// The message, if an earlier piece left it open.
         open: Option<OpenMessage>,
     },

@@ -30,8 +30,8 @@ impl Job {
             Self::Open { conn, mailbox, access, known } => {
                 Completion::Opened(conn, index_jobs::open_maildir(storage, &mailbox, access, known))
             }
-            Self::Read { conn, maildir, snapshot, message, from, open } => {
-                Completion::Read(conn, message, read(storage, &maildir, &snapshot, message, from, open))
+            Self::Read { conn, maildir, snapshot, message, from, max, open } => {
+                Completion::Read(conn, message, read(&maildir, &snapshot, message, (from, max), open))
             }
             Self::Update(update) => {
                 let Update { conn, maildir, snapshot, delete, seen, unwatch, lock } = *update;
@@ -119,11 +119,10 @@ fn log_once(failure: &str) {
 static LAST_UPGRADE_FAILURE: Mutex<String> = Mutex::new(String::new());
 
 fn read(
-    storage: &Storage,
     maildir: &Maildir,
     snapshot: &Snapshot,
     message: usize,
-    from: u64,
+    (from, max): (u64, usize),
     open: Option<OpenMessage>,
 ) -> Result<MessageChunk, Failure> {
     let open = match open {
@@ -133,7 +132,7 @@ fn read(
             OpenMessage::open(maildir, wanted).map_err(|error| log_failure(&error))?
         }
     };
-    let (bytes, last) = open.read(from, storage.read_chunk).map_err(|error| log_failure(&error))?;
+    let (bytes, last) = open.read(from, max).map_err(|error| log_failure(&error))?;
     Ok(MessageChunk { bytes, last, still_open: (!last).then_some(open) })
 }
 

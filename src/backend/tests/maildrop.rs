@@ -276,14 +276,25 @@ fn logins_whose_clients_have_gone_do_not_get_the_mailbox() {
 
 #[test]
 fn a_large_message_is_read_by_workers_in_pieces_from_a_file_that_stays_open() {
-    let mut bench = Bench::with_message(5000);
-    for (from, length, is_last) in [(0, 4096, false), (4096, 904, true)] {
+    let mut bench = Bench::with_message(21_000);
+    for (from, length, is_last) in [(0, 4096, false), (4096, 16_384, false), (20_480, 520, true)] {
         bench.read(from);
         bench.work();
-        if !is_last {
+        if from == 0 {
             std::fs::remove_file(bench.message()).unwrap();
         }
         assert_eq!(bench.next_chunk(), (length, is_last));
+    }
+}
+
+#[test]
+fn the_later_pieces_of_a_message_are_no_larger_than_the_first_beside_many_sessions() {
+    let mut bench = Bench::with_message(21_000);
+    bench.maildrops.add_readers(4096);
+    for (from, length) in [(0, 4096), (4096, 4096), (8192, 4096)] {
+        bench.read(from);
+        bench.work();
+        assert_eq!(bench.next_chunk(), (length, false));
     }
 }
 
