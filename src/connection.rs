@@ -5,6 +5,7 @@
 //! `writable`, only "would block" or a read that leaves room clears them, and every pump flushes the output of each step.
 
 mod closing;
+mod output_mark;
 mod recording;
 pub(crate) mod work;
 
@@ -63,8 +64,7 @@ pub struct Connection {
     last_command: Duration,
     last_read: Duration,
     last_write: Duration,
-    /// The time of the last command that made progress, and of the last one that took the session further than it had
-    /// been since its last message.
+    /// The times of the last command that made progress, and of the last one that went further than since the last message.
     last_progress: Duration,
     last_advance: Duration,
     progress: Progress,
@@ -74,6 +74,8 @@ pub struct Connection {
     /// The deadline for which the loop has a timer. It may be too early.
     pub scheduled_deadline: Option<Duration>,
     transcript: Option<Box<Recorder>>,
+    /// Before the call into the session that runs.
+    before_call: Option<output_mark::OutputMark>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,6 +166,7 @@ impl Connection {
             work: 0,
             scheduled_deadline: None,
             transcript: None,
+            before_call: None,
         }
     }
 
@@ -424,8 +427,7 @@ impl Connection {
                 return Ok(false);
             }
             IoOutcome::Ended => self.inbox.end(),
-            // Complete lines that arrived before the cut were really sent, and are executed. An incomplete last line
-            // is never executed.
+            // Complete lines that arrived before the cut were sent, and are executed. An incomplete last line never is.
             IoOutcome::Truncated => {
                 self.outbox.push_event(Event::Ended { why: "cut off without close_notify" });
                 self.inbox.end();

@@ -12,6 +12,7 @@ pub(crate) mod dovecot;
 pub(crate) mod dovecot_daemon;
 pub(crate) mod figures;
 pub(crate) mod foreign_mailbox;
+pub(crate) mod http_load;
 pub(crate) mod login_load;
 pub(crate) mod plain_server;
 pub(crate) mod pop3_load;
@@ -105,6 +106,7 @@ pub(crate) struct Server {
     /// Addresses of SMTP and POP3 under TLS from the first octet, if the server has them.
     pub(crate) smtps: Option<SocketAddr>,
     pub(crate) pop3s: Option<SocketAddr>,
+    http: Option<SocketAddr>,
 }
 
 impl Server {
@@ -131,6 +133,11 @@ impl Server {
         let mut command = restante();
         command.arg("serve").arg("--config").arg(config);
         Self::start(command, dir)
+    }
+
+    /// The address of the web API.
+    pub(crate) fn http(&self) -> io::Result<SocketAddr> {
+        self.http.ok_or_else(|| io::Error::other("the server has no HTTP"))
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -169,6 +176,7 @@ impl Server {
             lmtp: port("lmtp").ok(),
             smtps: port("submissions").ok(),
             pop3s: port("pop3s").ok(),
+            http: port("http").ok(),
             process,
         })
     }

@@ -17,6 +17,16 @@ use crate::{
     proto::http::api::Document,
 };
 
+/// The response to a request that needed mailboxes which cannot be read: their addresses.
+pub fn unreadable(addresses: &[String]) -> Document {
+    let why = format!(
+        "These mailboxes cannot be read now, the log of the server says why: {}",
+        addresses.join(", ")
+    );
+    let object = serde_json::json!({ "Error": why, "Unreadable": addresses });
+    Document { is_failure: true, ..Document::json(printable::json(&object, false)) }
+}
+
 /// A message as a JSON object.
 pub fn object(message: &MessageObject, stored: &mailpit::Stored<'_>) -> Document {
     Document::json(printable::json(&mailpit::Message::new(message, stored), false))

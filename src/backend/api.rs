@@ -6,9 +6,10 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
-use super::{clients::Client, effects::Effects, quota::QuotaCache};
+use super::{clients::Client, document_memory::DocumentMemory, effects::Effects, quota::QuotaCache};
 use crate::{
     capacity::Shrinker,
     proto::{
@@ -22,12 +23,23 @@ use crate::{
 /// The subscriptions of sessions.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    scopes: HashMap<ConnId, MailboxScope>,
+    active: HashMap<ConnId, Subscription>,
     comparison: Comparison,
-    /// Sessions whose subscription begins with the comparison that is to come.
+    /// Sessions whose subscription begins after the comparison that runs.
     beginning: Vec<ConnId>,
+    /// Sessions that subscribed while it ran. It may have seen a mailbox before that, so theirs begins after the next one.
+    late: Vec<ConnId>,
     /// Events that no session has yet.
     events: VecDeque<Arc<MailEvent>>,
+    /// The number of the event that comes next into the queue.
+    next_event: u64,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    scope: MailboxScope,
+    /// The number of its first event; `None` before it begins.
+    from: Option<u64>,
 }
 
 /// The comparison of the mailboxes.
@@ -44,7 +56,7 @@ enum Comparison {
 
 impl Subscriptions {
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
-        shrinker.shrink(&mut self.scopes);
+        shrinker.shrink(&mut self.active);
     }
 
     /// Serves a request.
@@ -56,9 +68,9 @@ impl Subscriptions {
     ) {
         let reading = client.reading.take();
         if request.action == ApiAction::Subscribe {
-            let is_first = self.scopes.is_empty();
-            self.scopes.insert(id, request.scope);
-            self.beginning.push(id);
+            let is_first = self.active.is_empty();
+            self.active.insert(id, Subscription { scope: request.scope, from: None });
+            self.late.push(id);
             return self.compare(is_first, effects);
         }
         effects.run(Job::Api { conn: id, request, reading });
@@ -66,12 +78,12 @@ impl Subscriptions {
 
     /// The connection is closed. A response that is outstanding still follows, because the client waits for it.
     pub(super) fn connection_closed(&mut self, id: ConnId) {
-        self.scopes.remove(&id);
+        self.active.remove(&id);
     }
 
-    /// True if some session has subscribed.
+    /// True if some session has subscribed, or waits for a response.
     pub(super) fn has_subscribers(&self) -> bool {
-        !self.scopes.is_empty()
+        !self.active.is_empty() || !self.late.is_empty()
     }
 
     /// Mailboxes may have changed.
@@ -84,6 +96,7 @@ impl Subscriptions {
     fn compare(&mut self, reset: bool, effects: &mut Effects) {
         if self.comparison == Comparison::Idle {
             self.comparison = Comparison::Running;
+            self.beginning.append(&mut self.late);
             effects.run(Job::CompareMailboxes { reset });
         } else {
             self.comparison = Comparison::Outdated;
@@ -96,12 +109,18 @@ impl Subscriptions {
         self.comparison = Comparison::Idle;
         match result {
             Ok(events) => {
+                self.next_event += events.len() as u64;
                 self.events.extend(events.into_iter().map(Arc::new));
-                self.beginning.drain(..).for_each(|id| effects.respond(id, Response::Done));
+                for id in self.beginning.drain(..) {
+                    if let Some(subscription) = self.active.get_mut(&id) {
+                        subscription.from = Some(self.next_event);
+                    }
+                    effects.respond(id, Response::Done);
+                }
             }
             Err(failure) => {
                 for id in self.beginning.drain(..) {
-                    self.scopes.remove(&id);
+                    self.active.remove(&id);
                     effects.fail(id, failure);
                 }
             }
@@ -119,11 +138,17 @@ impl Subscriptions {
     /// Removes and returns the events of this turn, each for every session that it concerns.
     pub(super) fn take_events(&mut self) -> Vec<(ConnId, SessionEvent)> {
         let mut events = Vec::new();
-        let count = (MAX_DISPATCHES_PER_TURN / self.scopes.len().max(1)).max(1);
-        for event in self.events.drain(..count.min(self.events.len())) {
-            let concerned = self.scopes.iter().filter(|(_, scope)| match scope {
-                MailboxScope::All => !event.is_copy,
-                MailboxScope::One(mailbox) => *mailbox == event.mailbox,
+        let count = (MAX_DISPATCHES_PER_TURN / self.active.len().max(1)).max(1);
+        let oldest = self.next_event - self.events.len() as u64;
+        let turn = self.events.drain(..count.min(self.events.len()));
+        for (number, event) in (oldest..).zip(turn) {
+            let concerned = self.active.iter().filter(|(_, subscription)| {
+                let has_begun = subscription.from.is_some_and(|from| from <= number);
+                has_begun
+                    && match &subscription.scope {
+                        MailboxScope::All => !event.is_copy,
+                        MailboxScope::One(mailbox) => *mailbox == event.mailbox,
+                    }
             });
             events.extend(concerned.map(|(id, _)| (*id, SessionEvent::Mail(Arc::clone(&event)))));
         }
@@ -138,13 +163,18 @@ const MAX_DISPATCHES_PER_TURN: usize = 4096;
 pub(super) fn request_finished(
     (id, client): (ConnId, &mut Client),
     result: Result<ApiOutcome, Failure>,
+    (documents, now): (&mut DocumentMemory, Duration),
     quotas: &mut QuotaCache,
     effects: &mut Effects,
 ) -> bool {
     match result {
         Ok(ApiOutcome::Document { document, reading, changed }) => {
-            client.reading = reading;
-            effects.respond(id, Response::Document(document));
+            if documents.reserve(id, document.bytes.len(), now) {
+                client.reading = reading;
+                effects.respond(id, Response::Document(document));
+            } else {
+                effects.fail(id, Failure::Busy);
+            }
             changed.iter().for_each(|mailbox| quotas.invalidate(mailbox));
             !changed.is_empty()
         }
@@ -198,7 +228,9 @@ mod tests {
         subscribe(&mut subscriptions, 2, bob, &mut effects);
         assert_eq!(jobs(&mut effects), ["compare reset=true"]);
         subscriptions.compared(Ok(Vec::new()), &mut effects);
-        assert_eq!(jobs(&mut effects), ["c1 Done", "c2 Done", "compare reset=false"]);
+        assert_eq!(jobs(&mut effects), ["c1 Done", "compare reset=false"]);
+        subscriptions.compared(Ok(Vec::new()), &mut effects);
+        assert_eq!(jobs(&mut effects), ["c2 Done"]);
         let events = vec![
             event("ann@a.test", false, "1"),
             event("bob@a.test", true, "1"),
@@ -223,6 +255,9 @@ mod tests {
     fn r13_a_storm_of_events_for_many_sessions_is_spread_over_turns() {
         let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
         (0..1000).for_each(|id| subscribe(&mut subscriptions, id, MailboxScope::All, &mut effects));
+        for _ in 0..2 {
+            subscriptions.compared(Ok(Vec::new()), &mut effects);
+        }
         let storm = (0..1000).map(|n| event("ann@a.test", false, &n.to_string())).collect();
         subscriptions.compared(Ok(storm), &mut effects);
         let (mut turns, mut dispatched) = (0, 0);
@@ -232,6 +267,45 @@ mod tests {
             (turns, dispatched) = (turns + 1, dispatched + events);
         }
         assert_eq!((turns, dispatched), (250, 1_000_000));
+    }
+
+    #[test]
+    fn v27_a_stream_gets_no_change_from_before_it_began() {
+        let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
+        subscribe(&mut subscriptions, 1, MailboxScope::All, &mut effects);
+        subscriptions.compared(Ok(Vec::new()), &mut effects);
+        subscriptions.mailboxes_changed(&mut effects);
+        jobs(&mut effects);
+        // The comparison runs, and may have seen the mailbox of this event before the second session came.
+        subscribe(&mut subscriptions, 2, MailboxScope::All, &mut effects);
+        subscriptions.compared(Ok(vec![event("ann@a.test", false, "before")]), &mut effects);
+        assert_eq!(jobs(&mut effects), ["compare reset=false"], "the second one still waits");
+        subscriptions.compared(Ok(vec![event("ann@a.test", false, "between")]), &mut effects);
+        assert_eq!(jobs(&mut effects), ["c2 Done"]);
+        subscriptions.mailboxes_changed(&mut effects);
+        subscriptions.compared(Ok(vec![event("ann@a.test", false, "after")]), &mut effects);
+        let mut told: Vec<(u64, String)> = Vec::new();
+        while subscriptions.has_events() {
+            told.extend(subscriptions.take_events().into_iter().map(|(id, event)| match event {
+                SessionEvent::Mail(event) => (id.0, event.json.clone()),
+                other => panic!("{other:?}"),
+            }));
+        }
+        told.sort();
+        let all = [(1, "after"), (1, "before"), (1, "between"), (2, "after")];
+        assert_eq!(told, all.map(|(id, text)| (id, text.to_owned())));
+    }
+
+    #[test]
+    fn v27_a_client_that_goes_while_its_stream_begins_has_its_response() {
+        let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
+        subscribe(&mut subscriptions, 1, MailboxScope::All, &mut effects);
+        subscribe(&mut subscriptions, 2, MailboxScope::All, &mut effects);
+        [1, 2].iter().for_each(|id| subscriptions.connection_closed(ConnId(*id)));
+        subscriptions.compared(Ok(Vec::new()), &mut effects);
+        subscriptions.compared(Ok(Vec::new()), &mut effects);
+        assert_eq!(jobs(&mut effects), ["compare reset=true", "c1 Done", "compare reset=false", "c2 Done"]);
+        assert!(!subscriptions.has_subscribers());
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod auth;
 mod body_memory;
 mod cached_reads;
 mod clients;
+mod document_memory;
 mod effects;
 mod inbound;
 mod login_queue;
@@ -45,7 +46,7 @@ use crate::{
     index::{Registry, watcher::Watcher},
     maildir::{self, Spool, lock::LockMode, trusted_date},
     proto::{
-        BodyProgress, SessionEvent,
+        BodyProgress, HeldDocument, SessionEvent,
         request::{AccountDirectory, ConnId, Request, Response},
     },
     workers::{Completion, CompletionSender, Job, LoopWaker, Storage},
@@ -54,6 +55,7 @@ use api::Subscriptions;
 use auth::Auth;
 pub use body_memory::MemoryRelief;
 use clients::{Client, Clients};
+use document_memory::DocumentMemory;
 use effects::{Effect, Effects};
 use maildrop::{Maildrops, ReleaseResponse};
 use quota::QuotaCache;
@@ -130,6 +132,7 @@ impl Backend {
             maildrops: Maildrops::new(&limits, budget, completions.clone()),
             quotas: QuotaCache::new(limits.quota.cache_size, limits.quota.cache_ttl.0),
             subscriptions: Subscriptions::default(),
+            documents: DocumentMemory::new(limits.http.max_document_memory.0),
             index: Registry::new(&limits, budget.capped_indexes(&limits)),
             mailbox_events: events,
             accounts,
@@ -169,6 +172,7 @@ impl Backend {
         self.auth.connection_closed(id, self.now, &mut self.effects);
         self.receiver.connection_closed(id);
         self.subscriptions.connection_closed(id);
+        self.documents.record(id, None, self.now);
         if let Some(client) = self.clients.close(id) {
             self.release(id, client);
         }
@@ -196,6 +200,16 @@ impl Backend {
     /// The actions that free memory.
     pub fn memory_relief(&mut self) -> MemoryRelief {
         self.receiver.memory_relief(self.now)
+    }
+
+    /// Records the document that a session of the web API holds until its client has read it.
+    pub fn record_held_document(&mut self, id: ConnId, document: Option<HeldDocument>) {
+        self.documents.record(id, document, self.now);
+    }
+
+    /// The connections to evict, because documents that their clients do not read fill the memory for them.
+    pub fn slow_readers(&self) -> Vec<ConnId> {
+        self.documents.slow_readers(self.now)
     }
 
     /// The next response, and its connection.
@@ -288,6 +302,7 @@ impl Backend {
         self.maildrops.shrink(shrinker);
         self.quotas.shrink(shrinker);
         self.subscriptions.shrink(shrinker);
+        self.documents.shrink(shrinker);
         self.index.shrink(shrinker);
     }
 
@@ -335,6 +350,7 @@ impl Backend {
             maildrops,
             quotas,
             subscriptions,
+            documents,
             accounts,
             clients,
             index,
@@ -374,7 +390,7 @@ impl Backend {
             (Completion::Unlocked(mailbox), _) => maildrops.lock_released(&mailbox, clients, index, effects),
             (Completion::Index(id, result), _) => index.complete(id, result),
             (Completion::Api(_, result), Some(client)) => {
-                if api::request_finished(client, result, quotas, effects) {
+                if api::request_finished(client, result, (documents, *now), quotas, effects) {
                     subscriptions.mailboxes_changed(effects);
                 }
             }

@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    api::Subscriptions, auth::Auth, clients::Clients, effects::Effects, maildrop::Maildrops,
-    quota::QuotaCache, receive::Receiver, turn_budget::TurnBudget, workers::Workers,
+    api::Subscriptions, auth::Auth, clients::Clients, document_memory::DocumentMemory, effects::Effects,
+    maildrop::Maildrops, quota::QuotaCache, receive::Receiver, turn_budget::TurnBudget, workers::Workers,
 };
 use crate::{
     accounts::{Accounts, Reloader},
@@ -33,6 +33,7 @@ pub struct Backend {
     pub(super) maildrops: Maildrops,
     pub(super) quotas: QuotaCache,
     pub(super) subscriptions: Subscriptions,
+    pub(super) documents: DocumentMemory,
     pub(super) index: Registry,
     pub(super) mailbox_events: MailboxEvents,
     pub(super) effects: Effects,

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Connection, ConnectionState, EvictionPriority, EvictionStage, Outbox};
+use super::{Connection, ConnectionState, EvictionPriority, EvictionStage, Outbox, output_mark::OutputMark};
 use crate::{
     clock::Now,
     logging,
-    proto::{self, BodyProgress, ResetOn, SessionPhase, Step, Timeouts, event::Event},
+    proto::{self, BodyProgress, HeldDocument, ResetOn, SessionPhase, Step, Timeouts, event::Event},
 };
 
 impl Connection {
@@ -79,8 +79,29 @@ impl Connection {
         }
     }
 
-    /// Closes with this last reply and without a call to the session, which is broken.
-    pub fn close_with_error(&mut self, last_words: &str, now: Now) {
+    /// Closes after a panic of the session, with this last reply and without a call to the session. Whole replies from
+    /// before the panic stay. Inside a message or a document no word follows: the client must see that it is cut.
+    pub fn close_after_panic(&mut self, last_words: &str, now: Now) {
+        let OutputMark { pending, is_inside } = self.before_call.take().unwrap_or_else(|| self.output_mark());
+        let is_plain =
+            !matches!(self.state, ConnectionState::FlushingBeforeTls | ConnectionState::Handshake(_));
+        self.outbox.truncate(pending);
+        self.record_abort(last_words);
+        if is_inside || !is_plain {
+            self.state = ConnectionState::Closed;
+        } else {
+            self.outbox.line(last_words);
+            self.close(now);
+        }
+    }
+
+    pub(super) fn output_mark(&self) -> OutputMark {
+        let is_inside = self.session.session_phase() == SessionPhase::Sending;
+        OutputMark { pending: self.outbox.pending().len(), is_inside }
+    }
+
+    /// Closes with this last reply and without a call to the session.
+    fn close_with_error(&mut self, last_words: &str, now: Now) {
         self.outbox = Outbox::default();
         if matches!(self.state, ConnectionState::FlushingBeforeTls | ConnectionState::Handshake(_)) {
             self.state = ConnectionState::Closed;
@@ -170,6 +191,11 @@ impl Connection {
     pub fn take_served(&mut self) -> bool {
         let served = self.progress.served;
         std::mem::replace(&mut self.seen_served, served) < served
+    }
+
+    /// The document that the session holds in memory until its client has read it.
+    pub fn held_document(&self) -> Option<HeldDocument> {
+        self.session.held_document(self.outbox.pending().len())
     }
 
     /// Asks the session to spill its message data in the next pump, because memory is short.

@@ -25,14 +25,17 @@ impl Connection {
         now: Now,
         act: impl FnOnce(&mut dyn Session, &Context<'_>, &mut Inbox, &mut Outbox) -> Step,
     ) -> Step {
+        self.before_call = Some(self.output_mark());
         let cx = Context { now, directory };
         let session = &mut *self.session;
         let inbox = &mut self.inbox;
         let outbox = &mut self.outbox;
-        match &mut self.transcript {
+        let step = match &mut self.transcript {
             Some(record) => record.observe(session, (inbox, outbox), &cx, act),
             None => act(session, &cx, inbox, outbox),
-        }
+        };
+        self.before_call = None;
+        step
     }
 
     /// Passes a response to the session.

@@ -84,6 +84,9 @@ pub struct Page {
     pub start: usize,
     /// The messages, newest first.
     pub items: Vec<Message>,
+    /// The addresses of mailboxes that cannot be read, or not to their end. MailHog has no such field.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
 }
 
 impl Message {

@@ -31,7 +31,8 @@ pub mod telnet;
 pub mod vocabulary;
 
 pub use session::{
-    BodyProgress, Context, Encryption, Progress, ResetOn, Session, SessionEvent, SessionStage, Step, Timeouts,
+    BodyProgress, Context, Encryption, HeldDocument, Progress, ResetOn, Session, SessionEvent, SessionStage,
+    Step, Timeouts,
 };
 pub use session_phase::SessionPhase;
 

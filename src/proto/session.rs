@@ -123,6 +123,15 @@ impl BodyProgress {
     }
 }
 
+/// A document in memory that a session sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HeldDocument {
+    /// Octets in memory, until the last one is in the outbox.
+    pub octets: usize,
+    /// Octets that are in the outbox, or that the client has read.
+    pub sent: usize,
+}
+
 /// A change that the session did not ask for. Several events within one turn of the loop arrive as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionEvent {
@@ -169,6 +178,12 @@ pub trait Session {
     /// the loop as commands do, because one RCPT may have a thousand mailboxes.
     fn take_work(&mut self) -> usize {
         0
+    }
+
+    /// The document that the session holds in memory until its client has read it. `pending` is the number of octets in
+    /// its outbox.
+    fn held_document(&self, _pending: usize) -> Option<HeldDocument> {
+        None
     }
 
     /// Delivers an event. The session may write to its client at once, or note the event for a later step. A

@@ -191,6 +191,7 @@ impl Server {
         if let Some((is_known, body)) = conn.body_progress() {
             self.backend.record_body_progress(id, is_known, body);
         }
+        self.backend.record_held_document(id, conn.held_document());
         self.admission.update(id, conn.eviction_priority());
     }
 
@@ -202,6 +203,9 @@ impl Server {
         }
         for id in end {
             self.evict(id, "evicted at the memory limit, slowest message", now);
+        }
+        for id in self.backend.slow_readers() {
+            self.evict(id, "evicted at the memory limit, slowest reader", now);
         }
         let backend = &self.backend;
         self.pump_next_turn.extend(self.read_paused.extract_if(|id| !backend.is_under_memory_pressure(*id)));

@@ -126,7 +126,7 @@ impl Server {
         });
         let pumped = catch_unwind(pump).unwrap_or_else(|_| {
             let last_words = self.conn_meta.get(&id).map(|meta| meta.service.protocol().internal_error());
-            conn.close_with_error(&last_words.unwrap_or_default(), now);
+            conn.close_after_panic(&last_words.unwrap_or_default(), now);
             catch_unwind(AssertUnwindSafe(|| conn.pump_share(handler, now, (limits, share), scratch)))
                 .unwrap_or(PumpOutcome::Closed)
         });

@@ -232,8 +232,9 @@ pub fn format_response(response: &Response, now: SystemTime, ages: bool) -> Opti
             let etag = |etag: &String| format!(" etag={}", quoted(etag.as_bytes()));
             let name = document.file_name.as_ref().map(name).unwrap_or_default();
             let etag = document.etag.as_ref().map(etag).unwrap_or_default();
+            let failed = if document.is_failure { " failed=yes" } else { "" };
             format!(
-                "! document {} octets={}{name}{etag}",
+                "! document {} octets={}{name}{etag}{failed}",
                 quoted(document.content_type.as_bytes()),
                 document.length
             )

@@ -1,24 +1,24 @@
 //! The requests of the web API, on a worker thread.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     mem,
     sync::Arc,
     time::SystemTime,
 };
 
 use super::{
-    catalog::{MailboxListing, Row, lock},
+    catalog::{Compared, MailboxListing, Row, ScopeRows, lock},
     job::{ApiOutcome, ReadMessage},
     mailhog,
-    selections::{Change, mark, matching, named, query, search_matches, select},
+    selections::{Change, addresses, has_gone, mark, matching, named, query, search_matches, select},
     storage::{Storage, log_failure},
     web_page::web_page,
 };
 use crate::{
     api::{self, Page},
     maildir::{MessageEntry, MessageRef},
-    message_object::{Limits, MessageObject, Summary, mailpit::ListItem},
+    message_object::{Limits, MessageObject, mailpit::ListItem},
     metrics::METRICS,
     printable,
     proto::{
@@ -57,20 +57,23 @@ pub(super) fn run(
         }
         ApiAction::Find { search } => {
             let search = query(&search);
-            for row in storage.rows(&scope)? {
-                if search_matches(storage, &search, &row)? {
-                    return show(storage, &scope, &row, MessageView::Object);
+            let ScopeRows { rows, mut unreadable } = storage.rows(&scope)?;
+            for row in rows {
+                match search_matches(storage, &search, &row) {
+                    Ok(true) => return show(storage, &scope, &row, MessageView::Object),
+                    Ok(false) => {}
+                    Err(_) => drop(unreadable.insert(row.listing.mailbox.clone())),
                 }
             }
-            Err(Failure::Gone)
+            not_found(&unreadable)
         }
         ApiAction::Delete(selection) => {
-            let rows = select(storage, &scope, &selection)?;
-            change(storage, rows, Change::Delete)
+            let selected = select(storage, &scope, &selection)?;
+            change(storage, selected, Change::Delete)
         }
         ApiAction::SetRead(selection, read) => {
-            let rows = select(storage, &scope, &selection)?;
-            change(storage, rows, if read { Change::MarkRead } else { Change::MarkUnread })
+            let selected = select(storage, &scope, &selection)?;
+            change(storage, selected, if read { Change::MarkRead } else { Change::MarkUnread })
         }
         // The backend serves subscriptions.
         ApiAction::Subscribe => Err(Failure::TempFail),
@@ -79,24 +82,24 @@ pub(super) fn run(
 
 /// The version of the server, and its counts, under the names of Mailpit.
 fn info(storage: &Storage, scope: &MailboxScope) -> Result<Document, Failure> {
-    let rows = storage.rows(scope)?;
+    let ScopeRows { rows, unreadable } = storage.rows(scope)?;
     let unread = rows.iter().filter(|row| !row.is_read).count();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let uptime = now.saturating_sub(METRICS.started_at.get());
-    let text = printable::json(
-        &serde_json::json!({
-            "Version": env!("CARGO_PKG_VERSION"),
-            "LatestVersion": env!("CARGO_PKG_VERSION"),
-            "Database": "",
-            "DatabaseSize": 0,
-            "Messages": rows.len(),
-            "Unread": unread,
-            "Tags": {},
-            "RuntimeStats": { "Uptime": uptime },
-        }),
-        false,
-    );
-    Ok(Document::json(text))
+    let mut info = serde_json::json!({
+        "Version": env!("CARGO_PKG_VERSION"),
+        "LatestVersion": env!("CARGO_PKG_VERSION"),
+        "Database": "",
+        "DatabaseSize": 0,
+        "Messages": rows.len(),
+        "Unread": unread,
+        "Tags": {},
+        "RuntimeStats": { "Uptime": uptime },
+    });
+    if !unreadable.is_empty() {
+        info["Unreadable"] = addresses(&unreadable).into();
+    }
+    Ok(Document::json(printable::json(&info, false)))
 }
 
 fn list(
@@ -105,14 +108,25 @@ fn list(
     search: &Query,
     (start, limit): (usize, usize),
 ) -> Result<Document, Failure> {
-    let rows = storage.rows(scope)?;
-    let (total, unread) = (rows.len(), rows.iter().filter(|row| !row.is_read).count());
-    let rows = matching(storage, search, rows)?;
+    let found = storage.rows(scope)?;
+    let (total, unread) = (found.rows.len(), found.rows.iter().filter(|row| !row.is_read).count());
+    let ScopeRows { rows, mut unreadable } = matching(storage, search, found);
     let messages_unread = rows.iter().filter(|row| !row.is_read).count();
-    let page = rows.iter().skip(start).take(limit);
-    // A message that has gone meanwhile is left out.
-    let page: Vec<(&Row, Arc<Summary>)> =
-        page.filter_map(|row| Some((row, storage.summary(row).ok()?))).collect();
+    let (mut page, mut octets) = (Vec::new(), 0);
+    for row in rows.iter().skip(start).take(limit) {
+        match storage.summary(row) {
+            Ok(summary) => {
+                octets += summary.octets();
+                page.push((row, summary));
+            }
+            // A message that has gone meanwhile is left out.
+            Err(failure) if has_gone(failure) => {}
+            Err(_) => drop(unreadable.insert(row.listing.mailbox.clone())),
+        }
+        if octets > MAX_PAGE_OCTETS {
+            break;
+        }
+    }
     let messages = page.iter().map(|(row, summary)| ListItem::new(summary, &row.stored()));
     let page = Page {
         total,
@@ -123,6 +137,7 @@ fn list(
         start,
         tags: [],
         messages: messages.collect(),
+        unreadable: addresses(&unreadable),
     };
     let mut document = Document::json(printable::json(&page, false));
     document.etag = Some(format!("{:08x}{:x}", crc32fast::hash(&document.bytes), document.length));
@@ -135,8 +150,16 @@ fn message(
     name: &MessageName,
     view: MessageView,
 ) -> Result<ApiOutcome, Failure> {
-    let rows = storage.rows(scope)?;
-    show(storage, scope, named(&rows, name).ok_or(Failure::Gone)?, view)
+    let ScopeRows { rows, unreadable } = storage.rows(scope)?;
+    named(&rows, name).map_or_else(|| not_found(&unreadable), |row| show(storage, scope, row, view))
+}
+
+/// The response if no message was found: it may be in a mailbox that cannot be read.
+fn not_found(unreadable: &BTreeSet<Mailbox>) -> Result<ApiOutcome, Failure> {
+    if unreadable.is_empty() {
+        return Err(Failure::Gone);
+    }
+    Ok(ApiOutcome::of(api::unreadable(&addresses(unreadable))))
 }
 
 /// The message of a row, in one of its forms.
@@ -178,7 +201,7 @@ fn show(
     let document = match view {
         MessageView::Object => {
             // A mailbox that cannot be changed can be read all the same.
-            let copies = select(storage, scope, &Selection::Ids(vec![id]))?;
+            let copies = select(storage, scope, &Selection::Ids(vec![id]))?.rows;
             changed = mark(storage, copies, Change::MarkRead).unwrap_or_default();
             api::object(&message, &row.stored())
         }
@@ -193,46 +216,74 @@ fn show(
     Ok(ApiOutcome::Document { document, reading: None, changed })
 }
 
-fn change(storage: &Storage, rows: Vec<Row>, change: Change) -> Result<ApiOutcome, Failure> {
+fn change(storage: &Storage, selected: ScopeRows, change: Change) -> Result<ApiOutcome, Failure> {
+    let ScopeRows { rows, unreadable } = selected;
     let changed = mark(storage, rows, change)?;
-    Ok(ApiOutcome::Document { document: Document::ok(), reading: None, changed })
+    let document =
+        if unreadable.is_empty() { Document::ok() } else { api::unreadable(&addresses(&unreadable)) };
+    Ok(ApiOutcome::Document { document, reading: None, changed })
 }
 
 /// Compares all mailboxes with the last comparison, and returns the changes. After a `reset` there are none: later ones
 /// begin here.
 pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, Failure> {
     let now = storage.listings(&MailboxScope::All)?;
-    let now: Listings = now.into_iter().map(|listing| (listing.mailbox.clone(), listing)).collect();
+    let listed = now.listings.into_iter().map(|listing| (listing.mailbox.clone(), Some(listing)));
+    let mut listings: Compared = listed.collect();
     let mut compared = lock(&storage.catalog.compared);
-    let before = mem::replace(&mut *compared, now);
+    let before = mem::take(&mut *compared);
+    // A mailbox that cannot be read keeps its last list, so that its messages are neither gone now nor new later.
+    for mailbox in now.unreadable {
+        let last = before.get(&mailbox).cloned().flatten();
+        listings.insert(mailbox, last);
+    }
+    *compared = listings;
     if reset {
         return Ok(Vec::new());
     }
+    let gone = before.iter().filter(|(mailbox, _)| !compared.contains_key(*mailbox));
+    let gone = gone.filter_map(|(mailbox, last)| Some((mailbox, Some(last.as_ref()?), None)));
     let changed = compared.iter().filter_map(|(mailbox, listing)| {
-        let before = before.get(mailbox);
-        before.is_none_or(|before| !Arc::ptr_eq(before, listing)).then_some((before, listing))
+        let listing = listing.as_ref()?;
+        match before.get(mailbox) {
+            None => Some((mailbox, None, Some(listing))),
+            Some(Some(last)) if !Arc::ptr_eq(last, listing) => Some((mailbox, Some(last), Some(listing))),
+            // The first list after it could not be read.
+            Some(None) | Some(Some(_)) => None,
+        }
     });
-    let mut changed = changed.peekable();
+    let mut changed = changed.chain(gone).peekable();
     if changed.peek().is_none() {
         return Ok(Vec::new());
     }
     // A message counts as one for those who see all mailboxes: new in the first that has it, gone from the last.
-    let ids = |listings: &Listings| -> HashSet<Arc<str>> {
-        listings.values().flat_map(|listing| listing.ids.iter().cloned()).collect()
+    let ids = |listings: &Compared| -> HashSet<Arc<str>> {
+        listings.values().flatten().flat_map(|listing| listing.ids.iter().cloned()).collect()
     };
     let (known, left) = (ids(&before), ids(&compared));
     let mut told = HashSet::new();
     let mut events = Vec::new();
-    for (before, listing) in changed {
-        for (kind, id, data) in differences(storage, before, listing) {
+    for (mailbox, last, listing) in changed {
+        if events.len() + count_differences(last, listing) > MAX_TOLD {
+            let kind = MailChange::Prune;
+            events.push(MailEvent {
+                kind,
+                mailbox: mailbox.clone(),
+                id: String::new(),
+                is_copy: !told.insert((kind.name(), "".into())),
+                json: serde_json::json!({ "Type": kind.name(), "Data": null }).to_string(),
+            });
+            continue;
+        }
+        for (kind, id, data) in differences(storage, last, listing) {
             let has_other = match kind {
                 MailChange::New => known.contains(&id),
                 MailChange::Delete => left.contains(&id),
-                MailChange::Update => false,
+                MailChange::Update | MailChange::Prune => false,
             };
             events.push(MailEvent {
                 kind,
-                mailbox: listing.mailbox.clone(),
+                mailbox: mailbox.clone(),
                 id: id.to_string(),
                 is_copy: has_other || !told.insert((kind.name(), id)),
                 json: printable::json(&serde_json::json!({ "Type": kind.name(), "Data": data }), false),
@@ -242,19 +293,25 @@ pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, 
     Ok(events)
 }
 
-type Listings = HashMap<Mailbox, Arc<MailboxListing>>;
+/// The number of messages that have come or gone.
+fn count_differences(before: Option<&Arc<MailboxListing>>, now: Option<&Arc<MailboxListing>>) -> usize {
+    let ids = |listing: Option<&'_ Arc<MailboxListing>>| -> HashSet<Arc<str>> {
+        listing.into_iter().flat_map(|listing| listing.ids.iter().cloned()).collect()
+    };
+    ids(before).symmetric_difference(&ids(now)).count()
+}
 
 /// The changes from one listing of a mailbox to the next, each with its message.
 fn differences(
     storage: &Storage,
     before: Option<&Arc<MailboxListing>>,
-    now: &Arc<MailboxListing>,
+    now: Option<&Arc<MailboxListing>>,
 ) -> Vec<(MailChange, Arc<str>, serde_json::Value)> {
     let rows = before.into_iter().flat_map(MailboxListing::rows);
     let old: HashMap<Arc<str>, bool> = rows.map(|row| (row.id, row.is_read)).collect();
     let mut gone = old.clone();
     let mut changes = Vec::new();
-    for row in now.rows() {
+    for row in now.into_iter().flat_map(MailboxListing::rows) {
         gone.remove(&row.id);
         match old.get(&row.id) {
             None => {
@@ -276,3 +333,8 @@ fn differences(
     changes.extend(deleted);
     changes
 }
+
+/// Changes that one comparison tells one by one: about a megabyte.
+const MAX_TOLD: usize = 1000;
+/// Octets of the summaries in a page of a list: a page of messages with very large headers is shorter than its limit.
+const MAX_PAGE_OCTETS: usize = 16 << 20;

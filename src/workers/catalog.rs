@@ -3,7 +3,7 @@
 //! Plain values; `listings` fills them. Only workers take the locks here.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -19,8 +19,26 @@ use crate::{
 pub(super) struct Catalog {
     pub(super) lists: Mutex<HashMap<Mailbox, Arc<MailboxListing>>>,
     pub(super) summaries: Mutex<SummaryCache>,
-    /// The lists at the last comparison, by which changes are found.
-    pub(super) compared: Mutex<HashMap<Mailbox, Arc<MailboxListing>>>,
+    /// The lists at the last comparison, by which changes are found. `None`: the mailbox could not be read so far.
+    pub(super) compared: Mutex<Compared>,
+}
+
+pub(super) type Compared = HashMap<Mailbox, Option<Arc<MailboxListing>>>;
+
+/// The mailboxes of a scope.
+#[derive(Debug, Default)]
+pub(super) struct ScopeListings {
+    pub(super) listings: Vec<Arc<MailboxListing>>,
+    /// The mailboxes of which something could not be read.
+    pub(super) unreadable: BTreeSet<Mailbox>,
+}
+
+/// The messages of a scope.
+#[derive(Debug, Default)]
+pub(super) struct ScopeRows {
+    pub(super) rows: Vec<Row>,
+    /// The mailboxes of which something could not be read.
+    pub(super) unreadable: BTreeSet<Mailbox>,
 }
 
 /// The messages of one mailbox.
@@ -89,17 +107,21 @@ pub(super) struct SummaryCache {
     pub(super) by_file: HashMap<FileKey, Arc<Summary>>,
     /// The oldest first.
     order: VecDeque<FileKey>,
+    /// Octets of all summaries.
+    octets: usize,
 }
 
 impl SummaryCache {
     pub(super) fn insert(&mut self, file: FileKey, summary: Arc<Summary>) {
-        if self.by_file.insert(file, summary).is_none() {
-            self.order.push_back(file);
+        self.octets += summary.octets();
+        match self.by_file.insert(file, summary) {
+            None => self.order.push_back(file),
+            Some(before) => self.octets -= before.octets(),
         }
-        if self.order.len() > MAX_SUMMARIES
+        while (self.order.len() > MAX_SUMMARIES || self.octets > MAX_SUMMARY_OCTETS)
             && let Some(oldest) = self.order.pop_front()
         {
-            self.by_file.remove(&oldest);
+            self.octets -= self.by_file.remove(&oldest).map_or(0, |summary| summary.octets());
         }
     }
 }
@@ -111,3 +133,28 @@ pub(super) fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Messages whose summaries are kept: about a kilobyte each.
 const MAX_SUMMARIES: usize = 4096;
+/// Octets of all summaries that are kept. The header of one message may have a mebibyte of addresses.
+const MAX_SUMMARY_OCTETS: usize = 32 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v32_the_summaries_in_memory_are_bounded_by_their_octets() {
+        let mut cache = SummaryCache::default();
+        let summary = |octets| Arc::new(Summary { subject: "x".repeat(octets), ..Summary::default() });
+        let file = |inode| (1, FileVersion { inode, bytes: 1, modified: (0, 0) });
+        for inode in 0..100 {
+            cache.insert(file(inode), summary(1 << 20));
+            cache.insert(file(inode), summary(1 << 20));
+            assert!(cache.octets <= MAX_SUMMARY_OCTETS, "{}", cache.octets);
+        }
+        let kept = cache.by_file.len();
+        assert!((20..=32).contains(&kept) && cache.order.len() == kept, "{kept}");
+        (100..5000).for_each(|inode| cache.insert(file(inode), summary(10)));
+        assert_eq!((cache.by_file.len(), cache.order.len()), (MAX_SUMMARIES, MAX_SUMMARIES));
+        let octets: usize = cache.by_file.values().map(|summary| summary.octets()).sum();
+        assert_eq!(cache.octets, octets);
+    }
+}

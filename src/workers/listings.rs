@@ -1,12 +1,18 @@
 //! Reads the messages of mailboxes from the spool into the catalog, for the web API.
 //!
 //! The rule: a list is as old as the directories say. It is scanned again if their times have changed, or are so young
-//! that a change might not show.
+//! that a change might not show. A mailbox that cannot be read is never an empty one.
 
-use std::{collections::HashSet, mem, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeSet, HashSet},
+    ffi::OsString,
+    mem,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use super::{
-    catalog::{MailboxListing, Row, lock},
+    catalog::{MailboxListing, Row, ScopeListings, ScopeRows, lock},
     storage::{Storage, log_failure},
 };
 use crate::{
@@ -20,30 +26,41 @@ use crate::{
 };
 
 impl Storage {
-    /// The listings of the mailboxes of a scope. A mailbox that nobody has made yet is empty.
-    pub(super) fn listings(&self, scope: &MailboxScope) -> Result<Vec<Arc<MailboxListing>>, Failure> {
+    /// The listings of the mailboxes of a scope. A mailbox that nobody has made yet is empty. Of all mailboxes, one that
+    /// cannot be read hides no other, and is named.
+    pub(super) fn listings(&self, scope: &MailboxScope) -> Result<ScopeListings, Failure> {
         self.check_in_place()?;
-        match scope {
-            MailboxScope::One(mailbox) => Ok(self.listing(mailbox)?.into_iter().collect()),
-            MailboxScope::All => {
-                let names = self.spool.names().map_err(|error| log_failure(&error))?;
-                let mailboxes = names.iter().filter_map(|name| Mailbox::named(name.to_str()?));
-                // A mailbox that cannot be read hides no other.
-                Ok(mailboxes.filter_map(|mailbox| self.listing(&mailbox).ok().flatten()).collect())
+        if let MailboxScope::One(mailbox) = scope {
+            let listings = self.listing(mailbox)?.into_iter().collect();
+            return Ok(ScopeListings { listings, unreadable: BTreeSet::new() });
+        }
+        let name_failure = |error| log_failure(&error);
+        let names = self.spool.names().map_err(name_failure)?;
+        let misplaced = self.spool.misplaced_names().map_err(name_failure)?;
+        let mut all = ScopeListings::default();
+        let named = |name: &OsString| Mailbox::named(name.to_str()?);
+        for mailbox in names.iter().filter_map(named) {
+            match self.listing(&mailbox) {
+                Ok(listing) => all.listings.extend(listing),
+                // The root of a file system has it, and only root may read it.
+                Err(_) if mailbox.as_str() == LOST_AND_FOUND => {}
+                Err(_) => drop(all.unreadable.insert(mailbox)),
             }
         }
+        all.unreadable.extend(misplaced.iter().filter_map(named));
+        Ok(all)
     }
 
     /// The messages of a scope, newest first. A message in several mailboxes counts once.
-    pub(super) fn rows(&self, scope: &MailboxScope) -> Result<Vec<Row>, Failure> {
-        let listings = self.listings(scope)?;
+    pub(super) fn rows(&self, scope: &MailboxScope) -> Result<ScopeRows, Failure> {
+        let ScopeListings { listings, unreadable } = self.listings(scope)?;
         let mut rows: Vec<Row> = listings.iter().flat_map(MailboxListing::rows).collect();
         rows.sort_by(|one, other| (other.received, &other.id).cmp(&(one.received, &one.id)));
         if listings.len() > 1 {
             let mut seen = HashSet::with_capacity(rows.len());
             rows.retain(|row| seen.insert(Arc::clone(&row.id)));
         }
-        Ok(rows)
+        Ok(ScopeRows { rows, unreadable })
     }
 
     /// The listing of a mailbox. `None` if there is no such mailbox.
@@ -77,9 +94,16 @@ impl Storage {
         Ok(Some(listing))
     }
 
-    /// Opens a mailbox that exists.
+    /// Opens a mailbox that exists. One of which a directory is missing, as after a copy that left out empty ones, gets it
+    /// here as at a login.
     pub(super) fn existing_maildir(&self, mailbox: &Mailbox) -> Result<Option<Maildir>, Failure> {
-        match self.spool.maildir(mailbox.as_str()) {
+        let opened = match self.spool.maildir(mailbox.as_str()) {
+            Err(error) if error.is_incomplete_maildir() => {
+                self.spool.open_or_create_maildir(mailbox.as_str())
+            }
+            opened => opened,
+        };
+        match opened {
             Ok(maildir) => Ok(Some(maildir)),
             Err(error) if error.kind() == Kind::Gone => Ok(None),
             Err(error) => Err(log_failure(&error)),
@@ -122,6 +146,7 @@ impl Storage {
     }
 }
 
+const LOST_AND_FOUND: &str = "lost+found";
 /// Messages in all lists that are kept: some 150 octets each.
 const MAX_LISTED: usize = 500_000;
 /// Octets of a message that are parsed.

@@ -7,7 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{catalog::Row, storage::Storage};
+use super::{
+    catalog::{Row, ScopeRows},
+    selections::{addresses, has_gone},
+    storage::Storage,
+};
 use crate::{
     message_object::{
         Limits,
@@ -28,20 +32,18 @@ pub(super) fn list(
     search: Option<&MailHogSearch>,
     (start, limit): (usize, usize),
 ) -> Result<Document, Failure> {
-    let mut rows = storage.rows(scope)?;
+    let ScopeRows { mut rows, mut unreadable } = storage.rows(scope)?;
     if let Some(search) = search {
         let holders = match search.kind {
             MailHogKind::To => Holders::of(storage, scope, &rows)?,
             MailHogKind::From | MailHogKind::Containing => Holders::default(),
         };
-        let mut result = Ok(());
         rows.retain(|row| {
-            matches(storage, &holders, search, row).unwrap_or_else(|failure| {
-                result = Err(failure);
+            matches(storage, &holders, search, row).unwrap_or_else(|_| {
+                unreadable.insert(row.listing.mailbox.clone());
                 false
             })
         });
-        result?;
     }
     let total = rows.len();
     let page = rows.get(start..).unwrap_or_default();
@@ -49,15 +51,20 @@ pub(super) fn list(
     let holders = Holders::of(storage, scope, page)?;
     let (mut items, mut octets) = (Vec::new(), 0);
     for row in page {
-        // A message that has gone meanwhile is left out.
-        let Ok((item, size)) = item(storage, &holders, row) else { continue };
-        items.push(item);
-        octets += size;
+        match item(storage, &holders, row) {
+            Ok((item, size)) => {
+                items.push(item);
+                octets += size;
+            }
+            // A message that has gone meanwhile is left out.
+            Err(failure) if has_gone(failure) => {}
+            Err(_) => drop(unreadable.insert(row.listing.mailbox.clone())),
+        }
         if octets >= MAX_PAGE {
             break;
         }
     }
-    let page = Page { total, count: items.len(), start, items };
+    let page = Page { total, count: items.len(), start, items, unreadable: addresses(&unreadable) };
     let mut document = Document::json(printable::json(&page, false));
     document.etag = Some(format!("{:08x}{:x}", crc32fast::hash(&document.bytes), document.length));
     Ok(document)
@@ -94,7 +101,7 @@ fn matches(storage: &Storage, holders: &Holders, search: &MailHogSearch, row: &R
         Ok(mailhog::names(envelope.iter().map(String::as_str), people, &search.text))
     };
     match found() {
-        Err(Failure::Gone | Failure::Changed | Failure::Truncated) => Ok(false),
+        Err(failure) if has_gone(failure) => Ok(false),
         result => result,
     }
 }
@@ -108,7 +115,7 @@ impl Holders {
     fn of(storage: &Storage, scope: &MailboxScope, rows: &[Row]) -> Result<Self, Failure> {
         let wanted: HashSet<&str> = rows.iter().map(|row| &*row.id).collect();
         let mut holders = HashMap::<Arc<str>, Vec<String>>::with_capacity(wanted.len());
-        for listing in storage.listings(scope)? {
+        for listing in storage.listings(scope)?.listings {
             let address = Address::from(&listing.mailbox).to_string();
             for id in listing.ids.iter().filter(|id| wanted.contains(&***id)) {
                 holders.entry(Arc::clone(id)).or_default().push(address.clone());

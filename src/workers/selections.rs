@@ -1,9 +1,12 @@
 //! Selects messages of the catalog by ids or a search, and changes them, for the web API.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use super::{
-    catalog::{MailboxListing, Row},
+    catalog::{MailboxListing, Row, ScopeListings, ScopeRows},
     storage::{Storage, log_failure},
 };
 use crate::{
@@ -15,6 +18,7 @@ use crate::{
     proto::{
         http::api::{MailboxScope, MessageName, Selection},
         request::{Failure, Mailbox, Maildrop},
+        smtp::address::Address,
     },
     search::{Candidate, Query, SearchText},
 };
@@ -25,18 +29,17 @@ pub(super) fn query(text: &str) -> Query {
 }
 
 /// The rows whose messages match.
-pub(super) fn matching(storage: &Storage, search: &Query, mut rows: Vec<Row>) -> Result<Vec<Row>, Failure> {
-    if search.terms.is_empty() {
-        return Ok(rows);
+pub(super) fn matching(storage: &Storage, search: &Query, found: ScopeRows) -> ScopeRows {
+    let ScopeRows { mut rows, mut unreadable } = found;
+    if !search.terms.is_empty() {
+        rows.retain(|row| {
+            search_matches(storage, search, row).unwrap_or_else(|_| {
+                unreadable.insert(row.listing.mailbox.clone());
+                false
+            })
+        });
     }
-    let mut result = Ok(());
-    rows.retain(|row| {
-        search_matches(storage, search, row).unwrap_or_else(|failure| {
-            result = Err(failure);
-            false
-        })
-    });
-    result.map(|()| rows)
+    ScopeRows { rows, unreadable }
 }
 
 /// True if the message matches. One that has gone meanwhile does not.
@@ -55,37 +58,56 @@ pub(super) fn search_matches(storage: &Storage, search: &Query, row: &Row) -> Re
         Ok(search.matches(&Candidate { summary: &summary, text: &text, is_read, received, tags: &[] }))
     };
     match matches() {
-        Err(Failure::Gone | Failure::Changed | Failure::Truncated) => Ok(false),
+        Err(failure) if has_gone(failure) => Ok(false),
         result => result,
     }
 }
 
-/// The rows of a selection: a message in several mailboxes has one in each.
+/// True if another program has removed or changed the message meanwhile, so that the next list does not have it.
+pub(super) fn has_gone(failure: Failure) -> bool {
+    matches!(failure, Failure::Gone | Failure::Changed | Failure::Truncated)
+}
+
+/// The addresses of mailboxes, for people.
+pub(super) fn addresses(mailboxes: &BTreeSet<Mailbox>) -> Vec<String> {
+    mailboxes.iter().map(|mailbox| Address::from(mailbox).to_string()).collect()
+}
+
+/// The rows of a selection: a message in several mailboxes has one in each. Ids that are all found need no further mailbox.
 pub(super) fn select(
     storage: &Storage,
     scope: &MailboxScope,
     selection: &Selection,
-) -> Result<Vec<Row>, Failure> {
-    let rows: Vec<Row> = storage.listings(scope)?.iter().flat_map(MailboxListing::rows).collect();
+) -> Result<ScopeRows, Failure> {
+    let ScopeListings { listings, mut unreadable } = storage.listings(scope)?;
+    let mut rows: Vec<Row> = listings.iter().flat_map(MailboxListing::rows).collect();
     match selection {
-        Selection::All => Ok(rows),
-        Selection::One(name) => {
-            let id = named(&storage.rows(scope)?, name).ok_or(Failure::Gone)?.id.clone();
-            Ok(rows.into_iter().filter(|row| row.id == id).collect())
-        }
+        Selection::All => {}
+        Selection::One(name) => match named(&storage.rows(scope)?.rows, name) {
+            Some(Row { id, .. }) => {
+                rows.retain(|row| row.id == *id);
+                unreadable = BTreeSet::new();
+            }
+            None if unreadable.is_empty() => return Err(Failure::Gone),
+            None => rows = Vec::new(),
+        },
         Selection::Ids(ids) => {
             let ids: HashSet<&str> = ids.iter().map(String::as_str).collect();
-            Ok(rows.into_iter().filter(|row| ids.contains(&*row.id)).collect())
+            rows.retain(|row| ids.contains(&*row.id));
+            if rows.iter().map(|row| &*row.id).collect::<HashSet<_>>().len() == ids.len() {
+                unreadable = BTreeSet::new();
+            }
         }
         Selection::Search(search) => {
             let search = query(search);
             // Words that filter nothing, as in a date with a typing error, must not select all messages.
             if search.terms.is_empty() {
-                return Ok(Vec::new());
+                return Ok(ScopeRows::default());
             }
-            matching(storage, &search, rows)
+            return Ok(matching(storage, &search, ScopeRows { rows, unreadable }));
         }
     }
+    Ok(ScopeRows { rows, unreadable })
 }
 
 /// The row of the message with that name, among rows whose first is the newest.
@@ -111,7 +133,14 @@ pub(super) fn mark(storage: &Storage, rows: Vec<Row>, change: Change) -> Result<
     let mut changed = Vec::new();
     for rows in rows.chunk_by(|one, other| Arc::ptr_eq(&one.listing, &other.listing)) {
         let listing = &rows[0].listing;
-        let Some(maildir) = storage.existing_maildir(&listing.mailbox)? else { continue };
+        let maildir = match storage.existing_maildir(&listing.mailbox) {
+            Ok(Some(maildir)) => maildir,
+            Ok(None) => continue,
+            Err(failure) => {
+                result = Err(failure);
+                continue;
+            }
+        };
         let mut note = |error: Error| {
             if !matches!(error.kind(), Kind::Gone | Kind::Changed) {
                 result = Err(log_failure(&error));

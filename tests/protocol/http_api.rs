@@ -33,13 +33,13 @@ impl Answer {
 
 /// Sends requests on one connection.
 pub(crate) struct Http {
-    stream: BufReader<TcpStream>,
-    host: String,
+    pub(crate) stream: BufReader<TcpStream>,
+    pub(crate) host: String,
     pub(crate) fields: String,
 }
 
 impl Http {
-    fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         Self { stream: BufReader::new(socket(address)), host: address.to_string(), fields: String::new() }
     }
 
@@ -71,7 +71,7 @@ impl Http {
         }
     }
 
-    fn answer(&mut self, has_content: bool) -> Answer {
+    pub(crate) fn answer(&mut self, has_content: bool) -> Answer {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             assert_ne!(self.stream.read_line(&mut head).unwrap(), 0, "closed after {head:?}");
@@ -207,8 +207,9 @@ fn mail_of_other_programs_is_listed_and_changed_like_ours() {
     http.ask("PUT", "/api/v1/messages", &json!({ "IDs": [id], "Read": false }).to_string());
     assert!(maildir.path.join("cur/1700000000.other:2,R").exists());
     assert_eq!(http.get("/api/v1/messages").json()["messages"][1]["ID"], id, "the id is that of the file");
-    let wrong = b"Subject: three\n\n";
-    fs::write(maildir.path.join("cur/1700000000.other:2,R"), wrong).unwrap();
+    let other = maildir.path.join("tmp/other");
+    fs::write(&other, b"Subject: three\n\n").unwrap();
+    fs::rename(other, maildir.path.join("cur/1700000000.other:2,R")).unwrap();
     assert_eq!(http.get("/api/v1/messages").json()["messages"][1]["Subject"], "three");
 }
 

@@ -116,12 +116,17 @@ impl WebPage<'_> {
         Html::text(sender.as_deref().unwrap_or(word(self.language, "no_sender")))
     }
 
-    /// The links to newer and older messages, or a sentence that there are none.
+    /// The links to newer and older messages, or a sentence that there are none, or that some could not be read.
     pub(super) fn end_of_list(&self) -> Html {
         let link =
             |start, label: &'static str| self.fill(label, &[("path", Html::text(&self.list_path(start)))]);
         let mut pieces = Vec::new();
-        if self.rows.is_empty() {
+        if !self.unreadable.is_empty() {
+            pieces.push(self.fill(
+                "<p class=\"note\">{{:unreadable}} <bdi>{{names}}</bdi></p>",
+                &[("names", Html::text(&self.unreadable.join(", ")))],
+            ));
+        } else if self.rows.is_empty() {
             let is_search = !self.search.is_empty();
             let sentence: &'static str =
                 if is_search { "<p>{{:nothing_found}}</p>" } else { "<p>{{:empty}}</p>" };

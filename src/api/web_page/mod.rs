@@ -44,6 +44,8 @@ pub struct WebPage<'a> {
     pub listed: Counts,
     /// Unread messages of the inbox, whatever the search.
     pub unread: usize,
+    /// The addresses of mailboxes that cannot be read, or not to their end.
+    pub unreadable: Vec<String>,
     /// The messages of this part, newest first.
     pub rows: Vec<(&'a Summary, Stored<'a>)>,
     /// The open message.

@@ -17,6 +17,7 @@ fn page(octets: &[u8], search: &str, address: Option<&str>, language: Language) 
         start: 0,
         listed: Counts { messages: 1, unread: 1 },
         unread: 1,
+        unreadable: Vec::new(),
         rows: vec![(&object.summary, stored)],
         open: OpenedMessage::Shown(&object, stored),
     };

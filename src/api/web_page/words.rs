@@ -67,6 +67,11 @@ const WORDS: &[(&str, &str, &str)] = &[
         "No messages yet. Send one, and it appears here.",
         "Aucun message. Envoyez-en un : il apparaît ici.",
     ),
+    (
+        "unreadable",
+        "These mailboxes cannot be read now, the log of the server says why:",
+        "Ces boîtes ne peuvent pas être lues maintenant, le journal du serveur dit pourquoi :",
+    ),
     ("nothing_found", "No message matches.", "Aucun message ne correspond."),
     ("newer", "Newer", "Plus récents"),
     ("older", "Older", "Plus anciens"),

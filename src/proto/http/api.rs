@@ -251,13 +251,16 @@ pub struct Document {
     pub length: u64,
     /// The first octets; all of them unless a message is read in pieces.
     pub bytes: Vec<u8>,
+    /// True if the request has failed, and the content says why.
+    pub is_failure: bool,
 }
 
 impl Document {
     /// A document whose octets are all here.
     pub fn new(content_type: impl Into<Cow<'static, str>>, bytes: Vec<u8>) -> Self {
         let length = bytes.len() as u64;
-        Self { content_type: content_type.into(), file_name: None, etag: None, length, bytes }
+        let content_type = content_type.into();
+        Self { content_type, file_name: None, etag: None, length, bytes, is_failure: false }
     }
 
     /// JSON. The line end makes it a whole line on a terminal.
@@ -301,6 +304,8 @@ pub enum MailChange {
     Update,
     /// A message is gone.
     Delete,
+    /// More has changed than is told one by one: the list is to be read again.
+    Prune,
 }
 
 impl MailChange {
@@ -310,6 +315,7 @@ impl MailChange {
             Self::New => "new",
             Self::Update => "update",
             Self::Delete => "delete",
+            Self::Prune => "prune",
         }
     }
 }

@@ -31,7 +31,10 @@ pub(super) fn check_host(host: &str, hostname: &str, config: &HttpConfig) -> Res
 /// Checks that no page of another site sends the request. Programs that are not browsers send neither field, and no page
 /// can leave them out.
 pub(super) fn check_origin(head: &Head, access: Access, names_id: bool) -> Result<(), Refusal> {
-    let is_navigation = access == Access::Page && head.method.is_safe();
+    // A link or a bookmark leads to a page in a window of its own. As an image, a script or a frame of another site, its
+    // time and size would tell of the mail.
+    let is_document = head.fetch_dest.as_deref().is_none_or(|dest| dest == "document");
+    let is_navigation = access == Access::Page && head.method.is_safe() && is_document;
     // The HTML of a message has an opaque origin, so its images come from another site.
     let is_own_image = access == Access::Part
         && head.method.is_safe()
@@ -160,6 +163,11 @@ mod tests {
             (Get, "Sec-Fetch-Site: none|", Api, true),
             (Get, "Sec-Fetch-Site: cross-site|", Api, false),
             (Get, "Sec-Fetch-Site: cross-site|", Page, true),
+            (Get, "Sec-Fetch-Site: cross-site|Sec-Fetch-Dest: document|", Page, true),
+            (Get, "Sec-Fetch-Site: cross-site|Sec-Fetch-Dest: image|", Page, false),
+            (Get, "Sec-Fetch-Site: same-site|Sec-Fetch-Dest: iframe|", Page, false),
+            (Get, "Sec-Fetch-Site: same-origin|Sec-Fetch-Dest: iframe|", Page, true),
+            (Get, "Sec-Fetch-Site: none|Sec-Fetch-Dest: document|", Page, true),
             (Get, "Sec-Fetch-Site: cross-site|", Open, true),
             (Get, "Sec-Fetch-Site: cross-site|Sec-Fetch-Dest: image|", Part, true),
             (Get, "Sec-Fetch-Site: cross-site|Sec-Fetch-Dest: script|", Part, false),

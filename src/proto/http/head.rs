@@ -54,6 +54,8 @@ pub(super) struct Head {
     pub(super) host: String,
     /// True if the client may send another request after the response.
     pub(super) keep_alive: bool,
+    /// True if the response must say so, for a client of HTTP/1.0 (RFC 9112 section 9.3).
+    pub(super) announces_keep_alive: bool,
     /// Octets of the body; `None` if the head names no length.
     pub(super) content_length: Option<u64>,
     /// True if the client waits for `100 Continue` before it sends the body.
@@ -116,16 +118,18 @@ impl Head {
         let close = fields.has_token("connection", "close");
         let keep_alive = !close && (version == 1 || fields.has_token("connection", "keep-alive"));
         let host = fields.host()?;
-        let target = Target::parse(path).ok_or(bad("The target of the request is malformed"))?;
-        let host = target.authority.clone().unwrap_or(host);
+        // Before the target: CONNECT and OPTIONS have others.
         let Some(method) = Method::ALL.into_iter().find(|known| known.name() == method) else {
             return Err(Refusal::new(Status::NOT_IMPLEMENTED, "This server has no such method"));
         };
+        let target = Target::parse(path).ok_or(bad("The target of the request is malformed"))?;
+        let host = target.authority.clone().unwrap_or(host);
         Ok(Self {
             method,
             target,
             host,
             keep_alive,
+            announces_keep_alive: keep_alive && version == 0,
             content_length,
             expects_continue: expects_continue && version == 1,
             authorization: fields.one("authorization")?.map(Secret::new),

@@ -61,6 +61,9 @@ impl HttpSession {
                 self.state = State::DelayingRefusal(exchange);
                 Step::Pause(delay)
             }
+            Response::Failed(Failure::Busy) => {
+                self.refuse(&exchange.head, &TOO_MANY_LOGINS, Some(("Retry-After", "60")), out)
+            }
             Response::Failed(failure) => self.refuse_failure(&exchange.head, failure, out),
             _ => Step::Abort, // no other response follows a password
         }
@@ -86,6 +89,8 @@ fn basic(field: &Secret) -> Result<Credentials, BadResponse> {
 
 const BASIC: &[u8] = b"Basic ";
 const LOG_IN: Refusal = Refusal::new(Status::UNAUTHORIZED, "Name and password of an account are needed");
+const TOO_MANY_LOGINS: Refusal =
+    Refusal::new(Status::TOO_MANY_REQUESTS, "Too many logins, or wrong passwords: try again in a minute");
 const TLS_NEEDED: Refusal =
     Refusal::new(Status::FORBIDDEN, "Passwords are accepted under TLS only: use https");
 

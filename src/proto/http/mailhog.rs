@@ -13,9 +13,9 @@ use super::{
     target::Target,
 };
 use crate::proto::{
-    Step,
+    Context, Step,
     buffer::{Inbox, Outbox},
-    request::{Request, Response},
+    request::{Failure, Request, Response},
 };
 
 /// A page has 50 messages for a request that names no number, or none above 0, and 250 at most, as in MailHog.
@@ -36,6 +36,7 @@ pub(super) fn search(target: &Target) -> Result<MailHogSearch, Refusal> {
 pub(super) fn answer(exchange: &Exchange, document: Document) -> Document {
     let has_body = exchange.head.content_length.unwrap_or(0) > 0;
     match exchange.endpoint {
+        _ if document.is_failure => document,
         Endpoint::MailHogDelete => Document::silence(),
         Endpoint::Delete if !has_body && !exchange.head.names_types => Document::silence(),
         _ => document,
@@ -45,6 +46,7 @@ pub(super) fn answer(exchange: &Exchange, document: Document) -> Document {
 impl HttpSession {
     pub(super) fn stream_step(
         &mut self,
+        cx: &Context<'_>,
         mut stream: Box<MessageStream>,
         inbox: &Inbox,
         out: &mut Outbox,
@@ -63,7 +65,7 @@ impl HttpSession {
         }
         stream.event = Vec::new();
         stream.at = 0;
-        if inbox.has_ended() {
+        if inbox.has_ended() || stream.until.is_some_and(|until| until <= cx.now.monotonic) {
             return self.finish(false);
         }
         if let Some(id) = stream.ids.pop_front() {
@@ -86,12 +88,14 @@ impl HttpSession {
     /// A message of the stream has been read, or has gone meanwhile.
     pub(super) fn streamed(&mut self, mut stream: Box<MessageStream>, answer: Response) -> Step {
         match answer {
-            Response::Document(document) => {
+            Response::Document(document) if !document.is_failure => {
                 let json = document.bytes.trim_ascii();
                 stream.event = [b"data: ", json, b"\r\n\r\n"].concat();
             }
-            Response::Failed(_) => {}
-            _ => return Step::Abort, // no other response follows
+            Response::Document(_)
+            | Response::Failed(Failure::Gone | Failure::Changed | Failure::Truncated) => {}
+            // The client must not take a stream for whole in which a message is missing.
+            _ => return Step::Abort,
         }
         self.state = State::Streaming(stream);
         Step::Continue

@@ -82,6 +82,13 @@ impl ResponseHead {
         }
     }
 
+    /// Tells a client that the connection stays open, if it needs to know (HTTP/1.0).
+    pub(super) fn announce(&mut self, is_needed: bool) {
+        if is_needed {
+            self.field("Connection", "keep-alive");
+        }
+    }
+
     /// Ends the head of a response with content of that length. `keep_alive`: the client may send another request.
     pub(super) fn write(mut self, length: u64, keep_alive: bool, out: &mut Outbox) {
         self.field("Content-Length", &length.to_string());

@@ -26,17 +26,20 @@ impl HttpSession {
         out: &mut Outbox,
     ) -> Step {
         let keep_alive = exchange.head.keep_alive;
+        let status = if document.is_failure { Status::UNAVAILABLE } else { Status::OK };
         let wanted = exchange.head.if_none_match.as_deref();
         if let (Some(etag), Some(wanted)) = (&document.etag, wanted)
             && has_etag(wanted, etag)
         {
             let mut head = ResponseHead::new(Status::NOT_MODIFIED, policy(exchange.endpoint));
             head.cache(Some(etag));
+            head.announce(keep_alive && exchange.head.announces_keep_alive);
             head.write_without_length(keep_alive, out);
             return self.finish(keep_alive);
         }
-        let mut head = ResponseHead::new(Status::OK, policy(exchange.endpoint));
+        let mut head = ResponseHead::new(status, policy(exchange.endpoint));
         head.document(&document);
+        head.announce(keep_alive && exchange.head.announces_keep_alive);
         head.write(document.length, keep_alive, out);
         if exchange.head.method == Method::Head {
             return self.finish(keep_alive);

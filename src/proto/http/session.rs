@@ -1,9 +1,9 @@
 //! An HTTP session: reads requests in order, and dispatches them and their responses. All of its files act on `state`;
 //! none reads a clock, a socket or a disk.
 
-use std::mem;
+use std::{collections::HashMap, mem};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     MAX_BODY, MAX_HEAD,
@@ -17,8 +17,8 @@ use super::{
     status::{Refusal, Status},
 };
 use crate::proto::{
-    Context, Encryption, Progress, ResetOn, Session, SessionEvent, SessionPhase, SessionStage, Step,
-    TLS_HANDSHAKE, Timeouts,
+    Context, Encryption, HeldDocument, Progress, ResetOn, Session, SessionEvent, SessionPhase, SessionStage,
+    Step, TLS_HANDSHAKE, Timeouts,
     buffer::{Inbox, Outbox},
     event::Event,
     request::{Failure, Lookup, Mailbox, Request, Response},
@@ -120,10 +120,12 @@ impl HttpSession {
             body.extend_from_slice(here);
         }
         inbox.consume(length);
+        let before = left;
         left -= length as u64;
         if left > 0 {
             self.state = State::Body { exchange, user, body, left };
-            return Step::Idle;
+            // The time for a body begins again with each piece, and not with each octet.
+            return if before / BODY_PIECE == left / BODY_PIECE { Step::Idle } else { Step::Continue };
         }
         self.run(cx, exchange, user.as_ref(), &body, out)
     }
@@ -186,6 +188,8 @@ impl HttpSession {
         keep_alive: bool,
         out: &mut Outbox,
     ) -> Step {
+        // A client of HTTP/1.0 needs no further request after a refusal.
+        let keep_alive = keep_alive && !head.announces_keep_alive;
         let what = format!("{} /{}", head.method.name(), head.target.segments.join("/"));
         out.push_event(Event::Refused { what, reply: refusal.status.0.to_string() });
         response::refuse(refusal, extra, (head.method != Method::Head, keep_alive), out);
@@ -229,8 +233,8 @@ impl Session for HttpSession {
             State::DelayingRefusal(exchange) => self.refuse_login(&exchange, out),
             State::Sending(transfer) => self.send_piece(transfer, out),
             State::Waiting(wait) => self.wait_step(wait),
-            State::Events { lagging } => self.events_step(lagging, inbox, out),
-            State::Streaming(stream) => self.stream_step(stream, inbox, out),
+            State::Events { lagging, until } => self.events_step(cx, (lagging, until), inbox, out),
+            State::Streaming(stream) => self.stream_step(cx, stream, inbox, out),
             state => {
                 self.state = state;
                 Step::Idle
@@ -285,7 +289,7 @@ impl Session for HttpSession {
     fn timeouts(&self) -> Timeouts {
         let limits = &self.config.limits.http;
         let (read, reset_on) = match &self.state {
-            State::Body { .. } => (limits.request_timeout.0, ResetOn::Octet),
+            State::Body { .. } => (limits.request_timeout.0, ResetOn::Command),
             State::Head { searched: 0 } => (limits.idle_timeout.0, ResetOn::Command),
             State::Waiting(wait) => (wait.deadline.saturating_sub(wait.since), ResetOn::Command),
             _ => (limits.request_timeout.0, ResetOn::Command),
@@ -304,6 +308,19 @@ impl Session for HttpSession {
         Progress { stage, commands: self.requests, advances: self.requests, served }
     }
 
+    fn held_document(&self, pending: usize) -> Option<HeldDocument> {
+        match &self.state {
+            State::Sending(transfer) => {
+                Some(HeldDocument { octets: transfer.document.bytes.len(), sent: transfer.at })
+            }
+            State::Streaming(stream) if !stream.event.is_empty() => {
+                Some(HeldDocument { octets: stream.event.len(), sent: stream.at })
+            }
+            State::Events { .. } | State::Streaming(_) => Some(HeldDocument { octets: pending, sent: 0 }),
+            _ => None,
+        }
+    }
+
     fn notify(&mut self, event: &SessionEvent, out: &mut Outbox) {
         self.changed(event, out);
     }
@@ -312,9 +329,7 @@ impl Session for HttpSession {
         match mem::replace(&mut self.state, State::Over) {
             // An idle connection ends without a response to no request (RFC 9112 section 9.5).
             State::Head { searched: 0 } => {}
-            State::Waiting(wait) => {
-                self.refuse_exchange(&wait.exchange.head, &NO_MESSAGE_IN_TIME, None, false, out);
-            }
+            State::Waiting(wait) => self.wait_timeout(*wait, out),
             _ => {
                 self.refuse_and_close("slow request", &TOO_SLOW, out);
             }
@@ -410,11 +425,16 @@ struct Change {
     search: String,
     #[serde(rename = "Read", alias = "read")]
     read: bool,
+    #[serde(flatten)]
+    others: HashMap<String, IgnoredAny>,
 }
 
 impl Change {
+    /// Parses a body. A mistyped key must not make a change of all messages out of one of a few.
     fn parse(body: &[u8]) -> Result<Self, Refusal> {
-        serde_json::from_slice(body).map_err(|_| BAD_JSON)
+        let change: Self = serde_json::from_slice(body).map_err(|_| BAD_JSON)?;
+        let names_messages = !change.ids.is_empty() || !change.search.is_empty();
+        if names_messages || change.others.is_empty() { Ok(change) } else { Err(UNKNOWN_KEYS) }
     }
 
     fn selection(self) -> Result<Selection, Refusal> {
@@ -452,12 +472,15 @@ const NO_LENGTH: Refusal = Refusal::new(Status::LENGTH_REQUIRED, "Send the body 
 const NO_MAILBOX: Refusal = Refusal::new(Status::NOT_FOUND, "There is no such mailbox, or it is not yours");
 const NO_MESSAGE: Refusal =
     Refusal::new(Status::NOT_FOUND, "There is no such message, or it has no such part");
-const NO_MESSAGE_IN_TIME: Refusal = Refusal::new(Status::NOT_FOUND, "No such message came in time");
 const BAD_JSON: Refusal =
     Refusal::new(Status::BAD_REQUEST, "The body is not the JSON object of this request");
+const UNKNOWN_KEYS: Refusal =
+    Refusal::new(Status::BAD_REQUEST, "The body has an unknown key, and neither IDs nor a Search");
 const IDS_AND_SEARCH: Refusal = Refusal::new(Status::BAD_REQUEST, "Name IDs or a Search, not both");
 const TOO_SLOW: Refusal = Refusal::new(Status::TIMEOUT, "The request did not arrive in time");
 const SHUTTING_DOWN: Refusal = Refusal::new(Status::UNAVAILABLE, "The server is shutting down");
+/// Octets of a body that must arrive within the time of a request, or the rest of it: some two kilobytes a second.
+const BODY_PIECE: u64 = 64 * 1024;
 /// Messages in a page of the list, unless the request names another number.
 const DEFAULT_LIMIT: usize = 50;
 /// Messages in the longest page.

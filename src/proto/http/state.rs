@@ -49,8 +49,9 @@ pub(super) enum State {
     Searching(Box<Wait>),
     /// `/wait` waits for a change.
     Waiting(Box<Wait>),
-    /// `/api/events`: changes are sent as they happen. `lagging`: the client does not read them.
-    Events { lagging: bool },
+    /// `/api/events`: changes are sent as they happen. `lagging`: the client does not read them. `until`: the end of the
+    /// login, on the monotonic clock.
+    Events { lagging: bool, until: Option<Duration> },
     /// `/api/v1/events`: new messages are sent as they come.
     Streaming(Box<MessageStream>),
     /// The stream waits for its next message.
@@ -110,6 +111,8 @@ pub(super) struct Wait {
     pub(super) since: Duration,
     /// True if messages have arrived since the last search began.
     pub(super) changed: bool,
+    /// The response at the end of the wait, if the last search could not read every mailbox.
+    pub(super) unreadable: Option<Document>,
 }
 
 /// The stream of new messages of a client. Each is read when the one before it is on its way.
@@ -123,14 +126,16 @@ pub(super) struct MessageStream {
     pub(super) at: usize,
     /// Pauses since the last octets.
     pub(super) pauses: u32,
-    /// True if the client does not read.
+    /// The end of the login, on the monotonic clock.
+    pub(super) until: Option<Duration>,
+    /// True if the stream cannot tell of each message: the client does not read, or too many have come at once.
     pub(super) is_lagging: bool,
 }
 
 impl MessageStream {
-    pub(super) fn new(scope: MailboxScope) -> Self {
+    pub(super) fn new(scope: MailboxScope, until: Option<Duration>) -> Self {
         let (ids, event) = (VecDeque::new(), Vec::new());
-        Self { scope, ids, event, at: 0, pauses: 0, is_lagging: false }
+        Self { scope, ids, event, at: 0, pauses: 0, until, is_lagging: false }
     }
 
     /// A message has arrived.
@@ -166,7 +171,7 @@ mod tests {
 
     #[test]
     fn v53_a_client_that_does_not_read_is_closed() {
-        let mut stream = MessageStream::new(MailboxScope::All);
+        let mut stream = MessageStream::new(MailboxScope::All, None);
         (0..MAX_PENDING).for_each(|_| stream.push("a1"));
         assert!(!stream.is_lagging);
         stream.push("a1");

@@ -18,6 +18,7 @@ impl Status {
     pub(super) const TOO_LARGE: Self = Self(413, "Content Too Large");
     pub(super) const EXPECTATION_FAILED: Self = Self(417, "Expectation Failed");
     pub(super) const MISDIRECTED: Self = Self(421, "Misdirected Request");
+    pub(super) const TOO_MANY_REQUESTS: Self = Self(429, "Too Many Requests");
     pub(super) const HEAD_TOO_LARGE: Self = Self(431, "Request Header Fields Too Large");
     pub(super) const INTERNAL: Self = Self(500, "Internal Server Error");
     pub(super) const NOT_IMPLEMENTED: Self = Self(501, "Not Implemented");

@@ -7,6 +7,7 @@ use super::{
     api::{ApiAction, ApiRequest, MailChange, MailboxScope},
     response::{ContentPolicy, ResponseHead},
     routes::Endpoint,
+    session_config::LoginPolicy,
     state::{Exchange, HttpSession, MessageStream, State, Wait},
     status::{Refusal, Status},
 };
@@ -48,7 +49,8 @@ impl HttpSession {
         exchange.head.keep_alive = false;
         if exchange.endpoint == Endpoint::Wait {
             let now = cx.now.monotonic;
-            let wait = Wait { exchange, scope, deadline: now + timeout, since: now, changed: false };
+            let deadline = now + timeout;
+            let wait = Wait { exchange, scope, deadline, since: now, changed: false, unreadable: None };
             return self.search(Box::new(wait));
         }
         let mut head = ResponseHead::new(Status::OK, ContentPolicy::Nothing);
@@ -56,11 +58,13 @@ impl HttpSession {
         head.cache(None);
         head.write_without_length(false, out);
         out.line(": restante\r\n");
+        let needs_login = self.config.protocol.login != LoginPolicy::Off;
+        let until = needs_login.then(|| cx.now.monotonic + MAX_LOGGED_IN);
         if exchange.endpoint == Endpoint::MailHogEvents {
-            self.state = State::Streaming(Box::new(MessageStream::new(scope)));
+            self.state = State::Streaming(Box::new(MessageStream::new(scope, until)));
             return Step::Continue;
         }
-        self.state = State::Events { lagging: false };
+        self.state = State::Events { lagging: false, until };
         Step::Pause(PING_INTERVAL)
     }
 
@@ -80,13 +84,30 @@ impl HttpSession {
         out: &mut Outbox,
     ) -> Step {
         match answer {
+            // The message may be in a mailbox that cannot be read, or come to another one.
+            Response::Document(document) if document.is_failure => {
+                wait.unreadable = Some(document);
+                wait.since = cx.now.monotonic;
+                self.wait_step(wait)
+            }
             Response::Document(document) => self.send_document(wait.exchange, wait.scope, document, out),
             Response::Failed(Failure::Gone) => {
+                wait.unreadable = None;
                 wait.since = cx.now.monotonic;
                 self.wait_step(wait)
             }
             Response::Failed(failure) => self.refuse_failure(&wait.exchange.head, failure, out),
             _ => Step::Abort, // no other response follows a search
+        }
+    }
+
+    /// The time of a wait is over.
+    pub(super) fn wait_timeout(&mut self, wait: Wait, out: &mut Outbox) {
+        let Wait { mut exchange, scope, unreadable, .. } = wait;
+        exchange.head.keep_alive = false;
+        match unreadable {
+            Some(document) => drop(self.send_document(exchange, scope, document, out)),
+            None => drop(self.refuse_exchange(&exchange.head, &NO_MESSAGE_IN_TIME, None, false, out)),
         }
     }
 
@@ -99,14 +120,20 @@ impl HttpSession {
     }
 
     /// A comment shows the client, and every proxy between, that the connection is alive.
-    pub(super) fn events_step(&mut self, lagging: bool, inbox: &Inbox, out: &mut Outbox) -> Step {
+    pub(super) fn events_step(
+        &mut self,
+        cx: &Context<'_>,
+        (lagging, until): (bool, Option<Duration>),
+        inbox: &Inbox,
+        out: &mut Outbox,
+    ) -> Step {
         if lagging {
             return Step::Abort;
         }
-        if inbox.has_ended() {
+        if inbox.has_ended() || until.is_some_and(|until| until <= cx.now.monotonic) {
             return self.finish(false);
         }
-        self.state = State::Events { lagging };
+        self.state = State::Events { lagging, until };
         // Output of the last interval is still there: the write timeout decides.
         if !out.is_empty() {
             return Step::Idle;
@@ -119,16 +146,20 @@ impl HttpSession {
     pub(super) fn changed(&mut self, event: &SessionEvent, out: &mut Outbox) {
         let SessionEvent::Mail(event) = event else { return };
         match &mut self.state {
-            State::Searching(wait) | State::Waiting(wait) => wait.changed |= event.kind == MailChange::New,
-            State::Events { lagging } => {
+            State::Searching(wait) | State::Waiting(wait) => {
+                wait.changed |= matches!(event.kind, MailChange::New | MailChange::Prune);
+            }
+            State::Events { lagging, .. } => {
                 *lagging |= out.pending().len() > MAX_PENDING_EVENTS;
                 if !*lagging {
                     out.line(&format!("event: {}\r\ndata: {}\r\n", event.kind.name(), event.json));
                 }
             }
-            State::Streaming(stream) | State::AwaitingStreamed(stream) if event.kind == MailChange::New => {
-                stream.push(&event.id);
-            }
+            State::Streaming(stream) | State::AwaitingStreamed(stream) => match event.kind {
+                MailChange::New => stream.push(&event.id),
+                MailChange::Prune => stream.is_lagging = true,
+                MailChange::Update | MailChange::Delete => {}
+            },
             _ => {}
         }
     }
@@ -142,11 +173,14 @@ fn parse_timeout(text: &str) -> Option<Duration> {
     }
 }
 
+const NO_MESSAGE_IN_TIME: Refusal = Refusal::new(Status::NOT_FOUND, "No such message came in time");
 const BAD_TIMEOUT: Refusal =
     Refusal::new(Status::BAD_REQUEST, "The parameter timeout is a time like 10s, or a number of seconds");
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest wait. Proxies between end connections without octets after a few minutes.
 const MAX_TIMEOUT: Duration = Duration::from_secs(300);
 const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// The longest stream of a user. Its client then logs in again, so a disabled account or an old password ends.
+const MAX_LOGGED_IN: Duration = Duration::from_secs(600);
 /// Octets that may wait for a client of events. A client with more has stopped reading.
 const MAX_PENDING_EVENTS: usize = 256 * 1024;

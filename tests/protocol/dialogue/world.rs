@@ -355,7 +355,8 @@ impl AccountDirectory for World {
     }
 }
 
-/// `"media/type" "content"`, and perhaps `name="…"`, `etag="…"`, or `octets=9` where more pieces follow.
+/// `"media/type" "content"`, and perhaps `name="…"`, `etag="…"`, or `octets=9` where more pieces follow, and at last
+/// `failed=yes`.
 fn read_document(text: &str) -> Result<Document, String> {
     let string = |octets: Vec<u8>| String::from_utf8(octets).map_err(|e| e.to_string());
     let (media_type, rest) = text::unquoted(text)?;
@@ -377,6 +378,9 @@ fn read_document(text: &str) -> Result<Document, String> {
                     document.etag = value
                 }
                 rest = after;
+            }
+            "failed" => {
+                (document.is_failure, rest) = (value == "yes", "");
             }
             _ => return Err(format!("{key:?} behind a document")),
         }

@@ -448,7 +448,7 @@
     wasLost = true;
     say(words.lost);
   };
-  for (const kind of ['new', 'update', 'delete']) {
+  for (const kind of ['new', 'update', 'delete', 'prune']) {
     events.addEventListener(kind, (event) => {
       const data = JSON.parse(event.data).Data;
       if (kind === 'new') {
