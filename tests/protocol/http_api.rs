@@ -60,6 +60,13 @@ impl Http {
         self.ask("GET", path, "")
     }
 
+    /// Whether the stream ends without a further event.
+    pub(crate) fn ends(&mut self) -> bool {
+        let mut rest = Vec::new();
+        let _ = self.stream.read_to_end(&mut rest); // it may end with a reset
+        !String::from_utf8_lossy(&rest).contains("data: ")
+    }
+
     /// The data of the next server-sent event.
     pub(crate) fn event(&mut self) -> String {
         loop {

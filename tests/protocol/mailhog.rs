@@ -132,3 +132,46 @@ fn v54_the_client_of_pypi_runs_unchanged() {
     let (http, smtp) = (server.addresses("http")[0].to_string(), server.smtp().to_string());
     run(Command::new(python()).args([script, &http, &smtp]), "");
 }
+
+#[test]
+fn v56_a_mailbox_that_cannot_be_read_is_named_and_never_empty() {
+    let server = Server::dev();
+    deliver(&server, "bob@example.test", LETTER);
+    // A file in the place of a mailbox.
+    fs::write(server.spool.join("eve@example.test"), "").unwrap();
+    let mut http = Http::of(&server);
+    let unreadable = json!(["eve@example.test"]);
+    for path in
+        ["/api/v2/messages", "/api/v2/search?kind=to&query=bob", "/api/v2/search?kind=containing&query=works"]
+    {
+        let list = http.get(path).json();
+        assert_eq!((&list["total"], &list["unreadable"]), (&json!(1), &unreadable), "{list}");
+    }
+    for (method, path) in [("GET", "/api/v1/messages/0123456789"), ("DELETE", "/api/v1/messages/0123456789")]
+    {
+        let answer = http.ask(method, path, "");
+        assert_eq!((answer.status, &answer.json()["Unreadable"]), (503, &unreadable), "{path}");
+    }
+    assert_eq!(http.get("/box/eve@example.test/api/v2/messages").status, 503);
+    let id = http.get("/api/v1/messages/latest").json()["ID"].as_str().unwrap().to_owned();
+    assert_eq!(http.ask("DELETE", &format!("/api/v1/messages/{id}"), "").status, 200, "it was there");
+    let all = http.ask("DELETE", "/api/v1/messages", "");
+    assert_eq!((all.status, &all.json()["Unreadable"]), (503, &unreadable), "not all are deleted");
+}
+
+#[test]
+fn v53_a_stream_that_cannot_tell_of_each_message_ends() {
+    let server = Server::dev();
+    deliver(&server, "bob@example.test", LETTER);
+    let mut events = Http::of(&server);
+    events.get("/api/v1/events");
+    // A copy of another program, in one step.
+    let copied = server.spool.join("copied@example.test");
+    let aside = server.home.path().join("aside");
+    for part in ["cur", "tmp", "new"] {
+        fs::create_dir_all(aside.join(part)).unwrap();
+    }
+    (0..1100).for_each(|n| fs::write(aside.join(format!("new/{n}.cp")), "Subject: copied\n\n").unwrap());
+    fs::rename(&aside, &copied).unwrap();
+    assert!(events.ends(), "the client has to list again");
+}
