@@ -1,7 +1,7 @@
-//! The memory of documents of the web API that sessions hold until their clients have read them. Pure state: the time is an
-//! argument.
+//! The memory of documents of the web API that sessions hold until their clients have read them, and of bodies until they are
+//! whole. Pure state: the time is an argument.
 //!
-//! The rule: below the limit no client is hurried. Above it the slowest readers lose their connections, and beyond twice the
+//! The rule: below the limit no client is hurried. Above it the slowest clients lose their connections, and beyond twice the
 //! limit no large document is begun beside another. A small one counts as little as the output of any other session, and is not counted.
 
 use std::{cmp::Reverse, collections::HashMap, time::Duration};
@@ -14,7 +14,7 @@ use crate::{
 /// The documents of all sessions.
 #[derive(Debug, Default)]
 pub(super) struct DocumentMemory {
-    /// Octets of large documents from which on slow readers are evicted.
+    /// Octets of large documents from which on slow clients are evicted.
     limit: u64,
     total: u64,
     entries: HashMap<ConnId, Entry>,
@@ -41,7 +41,7 @@ impl DocumentMemory {
         if octets > SMALL && is_over && !self.entries.is_empty() {
             return false;
         }
-        self.record(id, Some(HeldDocument { octets, sent: 0 }), now);
+        self.record(id, Some(HeldDocument { octets, moved: 0 }), now);
         true
     }
 
@@ -60,9 +60,9 @@ impl DocumentMemory {
         entry.document = document;
     }
 
-    /// The connections to evict: the slowest readers, as many as bring the octets below the limit, but never the last one.
-    /// A new reader has a second to begin.
-    pub(super) fn slow_readers(&self, now: Duration) -> Vec<ConnId> {
+    /// The connections to evict: the slowest clients, as many as bring the octets below the limit, but never the last one.
+    /// A new one has a second to begin.
+    pub(super) fn slow_clients(&self, now: Duration) -> Vec<ConnId> {
         if self.total <= self.limit {
             return Vec::new();
         }
@@ -70,7 +70,7 @@ impl DocumentMemory {
         let mut slowest: Vec<(u128, Reverse<usize>, ConnId)> = old
             .map(|(id, Entry { document, since })| {
                 let taken = now.saturating_sub(*since).as_millis().max(1);
-                (document.sent as u128 * 1_000_000 / taken, Reverse(document.octets), *id)
+                (document.moved as u128 * 1_000_000 / taken, Reverse(document.octets), *id)
             })
             .collect();
         slowest.sort_unstable();
@@ -105,8 +105,8 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn held(octets: usize, sent: usize) -> Option<HeldDocument> {
-        Some(HeldDocument { octets, sent })
+    fn held(octets: usize, moved: usize) -> Option<HeldDocument> {
+        Some(HeldDocument { octets, moved })
     }
 
     #[test]
@@ -115,14 +115,14 @@ mod tests {
         for id in 0..6 {
             assert!(memory.reserve(ConnId(id), MIB, at(0)));
         }
-        assert!(memory.slow_readers(at(0)).is_empty(), "a new reader has a second");
+        assert!(memory.slow_clients(at(0)).is_empty(), "a new reader has a second");
         for (id, sent) in [(0, 900), (1, 0), (2, 500), (3, 0), (4, 800), (5, 700)] {
             memory.record(ConnId(id), held(MIB, sent), at(1));
         }
-        assert_eq!(memory.slow_readers(at(2)), [1, 3].map(ConnId));
+        assert_eq!(memory.slow_clients(at(2)), [1, 3].map(ConnId));
         memory.record(ConnId(1), None, at(2));
         memory.record(ConnId(3), None, at(2));
-        assert!(memory.slow_readers(at(60)).is_empty(), "below the limit nobody is hurried");
+        assert!(memory.slow_clients(at(60)).is_empty(), "below the limit nobody is hurried");
     }
 
     #[test]
@@ -138,7 +138,7 @@ mod tests {
         (0..5).for_each(|id| memory.record(ConnId(id), None, at(0)));
         assert_eq!((memory.total, memory.entries.len()), (0, 0));
         assert!(memory.reserve(ConnId(5), 100 * MIB, at(0)), "one alone may be of any size");
-        assert!(memory.slow_readers(at(60)).is_empty());
+        assert!(memory.slow_clients(at(60)).is_empty());
         assert!(!memory.reserve(ConnId(6), MIB, at(0)));
     }
 }

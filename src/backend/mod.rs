@@ -208,8 +208,8 @@ impl Backend {
     }
 
     /// The connections to evict, because documents that their clients do not read fill the memory for them.
-    pub fn slow_readers(&self) -> Vec<ConnId> {
-        self.documents.slow_readers(self.now)
+    pub fn slow_clients(&self) -> Vec<ConnId> {
+        self.documents.slow_clients(self.now)
     }
 
     /// The next response, and its connection.

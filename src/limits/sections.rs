@@ -127,7 +127,7 @@ pub struct HttpLimits {
     pub request_timeout: Span,
     /// The longest time that output may wait until the client reads any of it.
     pub write_timeout: Span,
-    /// Large responses in memory for all connections together, from which on the slowest readers lose theirs.
+    /// Large responses, and bodies of requests, in memory for all connections together. Above it the slowest clients end.
     pub max_document_memory: Size,
 }
 

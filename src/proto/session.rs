@@ -123,13 +123,13 @@ impl BodyProgress {
     }
 }
 
-/// A document in memory that a session sends.
+/// A document in memory that a session sends, or the body of a request that it receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HeldDocument {
     /// Octets in memory, until the last one is in the outbox.
     pub octets: usize,
-    /// Octets that are in the outbox, or that the client has read.
-    pub sent: usize,
+    /// Octets that have moved: into the outbox, or from the client.
+    pub moved: usize,
 }
 
 /// A change that the session did not ask for. Several events within one turn of the loop arrive as one.
@@ -180,8 +180,8 @@ pub trait Session {
         0
     }
 
-    /// The document that the session holds in memory until its client has read it. `pending` is the number of octets in
-    /// its outbox.
+    /// The document that the session holds in memory until its client has read it, or sent it. `pending` is the number of
+    /// octets in its outbox.
     fn held_document(&self, _pending: usize) -> Option<HeldDocument> {
         None
     }

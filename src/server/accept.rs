@@ -204,8 +204,8 @@ impl Server {
         for id in end {
             self.evict(id, "evicted at the memory limit, slowest message", now);
         }
-        for id in self.backend.slow_readers() {
-            self.evict(id, "evicted at the memory limit, slowest reader", now);
+        for id in self.backend.slow_clients() {
+            self.evict(id, "evicted at the memory limit, slowest client", now);
         }
         let backend = &self.backend;
         self.pump_next_turn.extend(self.read_paused.extract_if(|id| !backend.is_under_memory_pressure(*id)));

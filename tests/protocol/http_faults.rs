@@ -194,7 +194,7 @@ fn v23_clients_that_read_nothing_of_large_answers_end_when_others_need_the_memor
         http.stream.get_mut().write_all(request.as_bytes()).unwrap();
         silent.push(http);
     }
-    server.tells("evicted at the memory limit, slowest reader");
+    server.tells("evicted at the memory limit, slowest client");
     let whole = eventually("a client that reads has the whole", || {
         let mut http = Http::of(&server);
         http.fields = basic("bob", PASSWORD);
@@ -204,6 +204,29 @@ fn v23_clients_that_read_nothing_of_large_answers_end_when_others_need_the_memor
     });
     assert_eq!(whole.content.len(), text.len());
     drop(silent);
+}
+
+#[test]
+fn v23_bodies_that_never_end_share_that_memory() {
+    let config = format!("{SERVE}\nhttp.max_document_memory = \"2 MiB\"\n");
+    let server = Setup { config: Some(&config), users: &["bob@example.test"], ..Setup::default() }.start();
+    let body = vec![b' '; (1 << 20) - 1];
+    let mut slow: Vec<Http> = Vec::new();
+    for _ in 0..4 {
+        let mut http = Http::of(&server);
+        let login = basic("bob", PASSWORD);
+        let head = format!(
+            "PUT /api/v1/messages HTTP/1.1\r\nHost: {}\r\n{login}Content-Length: 1048576\r\n\r\n",
+            http.host
+        );
+        http.stream.get_mut().write_all(&[head.as_bytes(), &body].concat()).unwrap();
+        slow.push(http);
+    }
+    server.tells("evicted at the memory limit, slowest client");
+    drop(slow);
+    let mut http = Http::of(&server);
+    http.fields = basic("bob", PASSWORD);
+    assert_eq!(http.ask("PUT", "/api/v1/messages", "{\"Read\":true}").status, 200);
 }
 
 /// Exchanges `cur/` of a mailbox with a file, so that nobody can read it, not even root; or back.
@@ -383,4 +406,30 @@ fn v37_a_copy_of_thousands_of_messages_is_one_event() {
     }
     assert!(told.ends_with("event: prune\r\ndata: {\"Data\":null,\"Type\":\"prune\"}\r\n"), "{told:?}");
     assert_eq!(Http::of(&server).get("/api/v1/info").json()["Messages"], 1001);
+}
+
+#[test]
+fn v12_good_clients_are_served_beside_crowds_that_hold_every_place() {
+    let config = format!("{BEHIND_A_PROXY}connections.max = 60\nconnections.max_per_address = 0\n");
+    let server = Setup { config: Some(&config), users: &["bob@example.test"], ..Setup::default() }.start();
+    let half_a_head = b"GET /livez HTTP/1.1\r\nHost: l".to_vec();
+    let unread = b"GET /assets/page.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(400);
+    for (kind, octets) in [("half a head", half_a_head), ("responses that nobody reads", unread)] {
+        let mut crowd: Vec<Http> = (0..100)
+            .map(|n| {
+                let mut http = http_from(&server, &format!("198.18.{}.{n}", kind.len()));
+                let _ = http.stream.get_mut().write_all(&octets); // it may have ended for room
+                http
+            })
+            .collect();
+        for n in 0..10 {
+            let mut http = http_from(&server, &format!("198.51.100.{n}"));
+            http.fields = basic("bob", PASSWORD);
+            assert_eq!(http.get("/api/v1/info").status, 200, "{kind}");
+            deliver(&server, "bob@example.test", b"Subject: x\r\n\r\n");
+            for http in &mut crowd {
+                let _ = http.stream.get_mut().write_all(b"x"); // the same
+            }
+        }
+    }
 }

@@ -311,12 +311,13 @@ impl Session for HttpSession {
     fn held_document(&self, pending: usize) -> Option<HeldDocument> {
         match &self.state {
             State::Sending(transfer) => {
-                Some(HeldDocument { octets: transfer.document.bytes.len(), sent: transfer.at })
+                Some(HeldDocument { octets: transfer.document.bytes.len(), moved: transfer.at })
             }
             State::Streaming(stream) if !stream.event.is_empty() => {
-                Some(HeldDocument { octets: stream.event.len(), sent: stream.at })
+                Some(HeldDocument { octets: stream.event.len(), moved: stream.at })
             }
-            State::Events { .. } | State::Streaming(_) => Some(HeldDocument { octets: pending, sent: 0 }),
+            State::Events { .. } | State::Streaming(_) => Some(HeldDocument { octets: pending, moved: 0 }),
+            State::Body { body, .. } => Some(HeldDocument { octets: body.len(), moved: body.len() }),
             _ => None,
         }
     }
