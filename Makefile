@@ -28,6 +28,13 @@ DAEMON := $(TARGET)/daemon
 # Otherwise a sandbox that another process begins meanwhile would keep the file systems of the power cuts busy.
 OWN_MOUNTS := unshare --mount --propagation private
 
+# The program without libraries, and the files of its container. The reader of /etc/passwd is glibc's own, so that it loads
+# nothing either.
+STATIC := $(TARGET)/static
+CONTAINER := $(TARGET)/container
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+BUILDER ?= $(firstword $(foreach program,podman docker buildah,$(shell command -v $(program))))
+
 # program:package
 INTEROP := mutt:mutt script:bsdutils unshare:util-linux /usr/lib/dovecot/imap:dovecot-imapd \
 	/usr/lib/dovecot/dovecot-lda:dovecot-core /usr/lib/dovecot/pop3:dovecot-pop3d procmail:procmail maildrop:maildrop fetchmail:fetchmail mpop:mpop \
@@ -37,7 +44,7 @@ SEVERAL := ip:iproute2 unshare:util-linux haproxy:haproxy bindfs:bindfs faketime
 	$(if $(findstring nfs,$(SPOOLS)),linux.uml:user-mode-linux modprobe:kmod ganesha.nfsd:nfs-ganesha,nfs-ganesha-vfs)
 
 .DEFAULT_GOAL := help
-.PHONY: help build daemon test test-daemon quick check deny run fuzz bench clean power-cut kill-loop interop several-machines install uninstall pages deb package-test
+.PHONY: help build daemon static container container-test test test-daemon quick check deny run fuzz bench clean power-cut kill-loop interop several-machines install uninstall pages deb package-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +54,20 @@ build: ## the server, as it is installed
 
 daemon: ## the server alone, with few crates: target/daemon/release/restante, without the mail client and the tools
 	$(CARGO) build --profile $(PROFILE) --no-default-features --target-dir $(DAEMON)
+
+static: ## the program without libraries, for a container: target/container/restante
+	RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static" \
+		$(CARGO) build --locked --profile $(PROFILE) --target $(HOST) --target-dir $(STATIC)
+	install -d $(CONTAINER)/data
+	install -m 755 $(STATIC)/$(HOST)/$(patsubst dev,debug,$(PROFILE))/restante $(CONTAINER)/restante
+
+container: static ## the image `restante`, for tests, by podman, docker or buildah (BUILDER=docker)
+	@[ -n "$(BUILDER)" ] || { echo "no podman, docker or buildah: install one, or name it with BUILDER=" >&2; exit 1; }
+	$(BUILDER) build $(if $(filter podman buildah,$(notdir $(BUILDER))),--format docker) -t restante \
+		-f examples/container/Containerfile $(CONTAINER)
+
+container-test: static ## the static program in the file tree of its container, with nothing else in it; as root
+	RESTANTE_STATIC=$(abspath $(CONTAINER))/restante $(CARGO) test --test server container::
 
 test: ## all tests
 	$(CARGO) test

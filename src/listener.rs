@@ -1,5 +1,6 @@
 //! A listening socket, and the sessions that begin at it.
 
+mod mail_servers;
 mod sessions;
 
 use std::{
@@ -24,13 +25,14 @@ use crate::{
         tls::TlsConfig,
         transport::{Security, Transport},
     },
-    proto::{Session, request::ConnId},
+    proto::{Session, http::MailServers, request::ConnId},
     system::{
         sandbox,
         socket_activation::{self, InheritedSockets},
     },
     transcript::{self, Recorder, Transcripts},
 };
+pub use mail_servers::mail_servers;
 use sessions::Sessions;
 
 /// A listening socket with the settings for its connections.
@@ -212,6 +214,12 @@ impl Listener {
         self.security = security(listen.tls, tls);
         self.sessions.renew(&listen, config, offers_tls(&self.security));
         self.config = listen;
+    }
+
+    /// Tells the sessions of HTTP that begin from now on where the mail programs of users should connect.
+    pub fn set_mail_servers(&mut self, servers: &Rc<MailServers>, config: &Config) {
+        let offers_tls = offers_tls(&self.security);
+        self.sessions.set_mail_servers(servers, &self.config, config, offers_tls);
     }
 
     /// The address in the configuration.

@@ -199,6 +199,7 @@ impl Server {
             logging::listening(listener.service().name(), listener.endpoint());
             self.listeners.insert(id, listener);
         }
+        self.name_mail_servers(&capped);
         self.read_buffer = new_read_buffer(&config.limits);
         self.tls = tls;
         if config.log != self.config.log {

@@ -19,6 +19,7 @@ use crate::{
     backend::Backend,
     capacity::GradualMap,
     clock::{LoopClock, SystemClock},
+    config::Config,
     connection::work::Share,
     fd_limits::{FdBudget, count_open_fds, raise_fd_limit},
     listener::{self, BoundListener, Listener},
@@ -122,9 +123,18 @@ impl Server {
             listener.register(server.poll.registry(), Token(id as usize)).map_err(system("listen"))?;
             server.listeners.insert(id, listener);
         }
+        server.name_mail_servers(&capped);
         server.apply_fd_budget();
         server.log_capacity();
         Ok(server)
+    }
+
+    /// Tells the listeners of HTTP which listeners the mail programs of users should connect to.
+    pub(super) fn name_mail_servers(&mut self, config: &Config) {
+        let servers = listener::mail_servers(self.listeners.values(), config);
+        for listener in self.listeners.values_mut() {
+            listener.set_mail_servers(&servers, config);
+        }
     }
 
     pub(super) fn allocate_id(&mut self) -> u64 {

@@ -1,5 +1,6 @@
 //! SMTP, LMTP, POP3 and TLS on the wire: dialogues without a socket, our own clients, and clients of others.
 
+mod autoconfig;
 #[path = "../common/mod.rs"]
 mod common;
 mod dialogue;
@@ -31,3 +32,4 @@ mod tls_sessions;
 mod tls_switch;
 mod transcripts;
 mod web_page;
+mod xml;

@@ -13,11 +13,26 @@ pub(super) fn heading(reading: &MetricsSnapshot, now: SystemTime) -> String {
     format!("{about}\nup {}, metrics {} old", span(reading.uptime()), span(reading.age(now)))
 }
 
+/// One line: whether the server runs, and takes mail.
+pub(super) fn verdict(reading: &MetricsSnapshot, now: SystemTime) -> String {
+    let verdict = match staleness(reading, now) {
+        Some(_) => "gone",
+        None if is_refusing(reading) => "refusing",
+        None => "healthy",
+    };
+    format!("{verdict}: up {}, metrics {} old", span(reading.uptime()), span(reading.age(now)))
+}
+
+/// True if the server accepts no mail and no login, because its spool is not in its place.
+pub(super) fn is_refusing(reading: &MetricsSnapshot) -> bool {
+    reading.value("restante_refusing").is_some_and(|refusing| refusing > 0.0)
+}
+
 /// All metrics. Rates are since `before`, or since the server was ready.
 pub(super) fn lines(reading: &MetricsSnapshot, before: Option<&MetricsSnapshot>) -> Vec<String> {
     let rates = Rates::new(reading, before);
     let mut lines = Vec::new();
-    if reading.value("restante_refusing").is_some_and(|refusing| refusing > 0.0) {
+    if is_refusing(reading) {
         lines.push(line("refusing", "deliveries and logins: the spool is not in its place, see the log"));
         lines.push(String::new());
     }

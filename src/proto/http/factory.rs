@@ -24,13 +24,19 @@ impl SessionFactory for Factory {
 
     fn settings(&self, _: ConnId) -> Settings {
         self.all_settings(self.protocol(), MAX_HEAD, None, |settings, own| {
-            let HttpConfig { login, hosts, bound } = own;
+            let HttpConfig { login, hosts, bound, mail_servers } = own;
             settings.direct_unless_default("login", *login);
             for host in hosts {
                 settings.direct("host", host);
             }
             if let Some(bound) = bound {
                 settings.direct("bound", bound.to_string());
+            }
+            for server in &mail_servers.servers {
+                settings.direct("mail_server", server.to_string());
+            }
+            for domain in &mail_servers.domains {
+                settings.direct("mail_domain", domain);
             }
         })
     }

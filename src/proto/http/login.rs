@@ -1,7 +1,6 @@
 //! The login of a request: Basic (RFC 7617), with the passwords and the throttling of every other service.
 
 use super::{
-    routes::Access,
     session_config::LoginPolicy,
     state::{Exchange, HttpSession, State},
     status::{Refusal, Status},
@@ -18,7 +17,7 @@ impl HttpSession {
     /// Checks the credentials of a request, if it needs any.
     pub(super) fn authorize(&mut self, cx: &Context<'_>, mut exchange: Exchange, out: &mut Outbox) -> Step {
         let policy = self.config.protocol.login;
-        if policy == LoginPolicy::Off || exchange.access == Access::Open {
+        if policy == LoginPolicy::Off || !exchange.access.is_of_users() {
             return self.receive_body(cx, exchange, None, out);
         }
         if policy == LoginPolicy::UnderTls && self.encryption.is_none() {

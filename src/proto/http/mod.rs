@@ -4,6 +4,7 @@
 //! a browser may send it, and `response` writes every response: no other code writes a field.
 
 pub mod api;
+mod autoconfig;
 mod factory;
 mod guard;
 mod head;
@@ -22,6 +23,7 @@ mod target;
 mod vocabulary;
 mod waiting;
 
+pub use autoconfig::servers::{MailEncryption, MailProtocol, MailServer, MailServers};
 pub use factory::Factory;
 pub use session_config::{HttpConfig, LoginPolicy, SessionConfig};
 pub use state::HttpSession;

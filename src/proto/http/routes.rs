@@ -25,6 +25,9 @@ pub enum Endpoint {
     MessagePage,
     PageStyle,
     PageScript,
+    Autoconfig,
+    Autodiscover,
+    AppleProfile,
     Live,
     Ready,
     Info,
@@ -54,12 +57,21 @@ pub enum Endpoint {
 pub enum Access {
     /// Any: the response says nothing of the mail.
     Open,
+    /// Any, under the names that mail programs make of a domain too. Upper and lower case in the path are the same.
+    Settings,
     /// Of users. A link on any site may lead here.
     Page,
     /// Of users, from pages of this server, and as an image in the HTML of a message.
     Part,
     /// Of users, from pages of this server and from programs.
     Api,
+}
+
+impl Access {
+    /// True if the route is for users only.
+    pub(super) fn is_of_users(self) -> bool {
+        !matches!(self, Self::Open | Self::Settings)
+    }
 }
 
 /// A request in the table.
@@ -100,8 +112,8 @@ pub(super) fn find(method: Method, segments: &[String]) -> Result<Match<'_>, NoM
         segments => (None, segments),
     };
     let mut methods = Vec::new();
-    for route in ROUTES.iter().filter(|route| address.is_none() || route.access != Access::Open) {
-        let Some((id, part)) = parameters(route.path, segments) else { continue };
+    for route in ROUTES.iter().filter(|route| address.is_none() || route.access.is_of_users()) {
+        let Some((id, part)) = parameters(route, segments) else { continue };
         let is_head = method == Method::Head && route.method == Method::Get;
         if route.method == method || is_head {
             let Route { endpoint, access, .. } = *route;
@@ -115,17 +127,18 @@ pub(super) fn find(method: Method, segments: &[String]) -> Result<Match<'_>, NoM
 
 type Parameters<'a> = (Option<&'a str>, Option<&'a str>);
 
-/// The parameters of a path, if it has the pattern.
-fn parameters<'a>(pattern: &str, segments: &'a [String]) -> Option<Parameters<'a>> {
+/// The parameters of a path, if it has the pattern of the route.
+fn parameters<'a>(route: &Route, segments: &'a [String]) -> Option<Parameters<'a>> {
+    let ignores_case = route.access == Access::Settings;
     let (mut id, mut part) = (None, None);
     let mut segments = segments.iter();
-    for expected in pattern.split('/').skip(1) {
+    for expected in route.path.split('/').skip(1) {
         let segment = segments.next()?;
         if let Some(suffix) = expected.strip_prefix("{id}") {
             id = Some(segment.strip_suffix(suffix)?);
         } else if expected == "{part}" {
             part = Some(segment.as_str());
-        } else if expected != segment {
+        } else if expected != segment && !(ignores_case && expected.eq_ignore_ascii_case(segment)) {
             return None;
         }
     }
@@ -142,8 +155,8 @@ const fn route(
     Route { endpoint, method, path, access, meaning }
 }
 
-use Access::{Api, Open, Page};
-use Method::{Delete, Get, Put};
+use Access::{Api, Open, Page, Settings};
+use Method::{Delete, Get, Post, Put};
 
 /// All routes. Each but those for anybody is below `/box/ADDRESS` too.
 pub const ROUTES: &[Route] = &[
@@ -163,6 +176,28 @@ pub const ROUTES: &[Route] = &[
     ),
     route(Get, "/assets/page.css", Endpoint::PageStyle, Open, "the style of the page"),
     route(Get, "/assets/page.js", Endpoint::PageScript, Open, "the script of the page"),
+    route(
+        Get,
+        "/mail/config-v1.1.xml",
+        Endpoint::Autoconfig,
+        Settings,
+        "the settings for Thunderbird, K-9 Mail and others: `emailaddress`",
+    ),
+    route(Get, "/.well-known/autoconfig/mail/config-v1.1.xml", Endpoint::Autoconfig, Settings, "the same"),
+    route(
+        Post,
+        "/autodiscover/autodiscover.xml",
+        Endpoint::Autodiscover,
+        Settings,
+        "the settings for Outlook and others, for the `EMailAddress` in the body",
+    ),
+    route(
+        Get,
+        "/mail.mobileconfig",
+        Endpoint::AppleProfile,
+        Settings,
+        "the settings for macOS and iOS: `emailaddress`",
+    ),
     route(Get, "/livez", Endpoint::Live, Open, "the server runs"),
     route(Get, "/readyz", Endpoint::Ready, Open, "the server can read mail"),
     route(Get, "/api/v1/info", Endpoint::Info, Api, "version and number of messages"),
@@ -273,6 +308,8 @@ mod tests {
             ("/box/a/api/v2/messages", (Endpoint::MailHogList, text("a"), None, None)),
             ("/api/v1/messages/x1", (Endpoint::MailHogMessage, None, text("x1"), None)),
             ("/api/v1/messages/x1/download", (Endpoint::MailHogDownload, None, text("x1"), None)),
+            ("/mail/config-v1.1.xml", (Endpoint::Autoconfig, None, None, None)),
+            ("/Mail.MobileConfig", (Endpoint::AppleProfile, None, None, None)),
         ] {
             assert_eq!(look_up(Get, path), Ok(expected), "{path}");
         }
@@ -284,6 +321,8 @@ mod tests {
             "/box",
             "/box/",
             "/box/a/livez",
+            "/box/a/mail.mobileconfig",
+            "/LIVEZ",
             "/box/a/assets/page.js",
             "/assets/page.html",
             "/message/x1/y",
@@ -297,6 +336,10 @@ mod tests {
     fn a_path_with_another_method_names_its_methods() {
         assert_eq!(look_up(Method::Head, "/livez").unwrap().0, Endpoint::Live);
         assert_eq!(look_up(Method::Post, "/livez"), Err(NoMatch::Method("GET, HEAD".into())));
+        for path in ["/autodiscover/autodiscover.xml", "/AutoDiscover/AutoDiscover.xml"] {
+            assert_eq!(look_up(Method::Post, path).unwrap().0, Endpoint::Autodiscover);
+            assert_eq!(look_up(Get, path), Err(NoMatch::Method("POST".into())));
+        }
         assert_eq!(
             look_up(Method::Post, "/api/v1/messages"),
             Err(NoMatch::Method("GET, HEAD, PUT, DELETE".into()))

@@ -8,7 +8,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{
     MAX_BODY, MAX_HEAD,
     api::{ApiAction, ApiRequest, Document, MailboxScope, MessageName, MessageView, Selection},
-    guard,
+    autoconfig, guard,
     head::{self, Head, Method},
     mailhog, page, response,
     routes::{self, Endpoint, NoMatch},
@@ -57,10 +57,13 @@ impl HttpSession {
 
     /// Serves a request whose head is there.
     fn request(&mut self, cx: &Context<'_>, head: &Head, out: &mut Outbox) -> Step {
-        if let Err(refusal) = guard::check_host(&head.host, &self.config.hostname, &self.config.protocol) {
+        let found = routes::find(head.method, &head.target.segments);
+        let access = found.as_ref().ok().map(|found| found.access);
+        let config = &self.config;
+        if let Err(refusal) = guard::check_host(&head.host, access, &config.hostname, &config.protocol) {
             return self.refuse(head, &refusal, None, out);
         }
-        let found = match routes::find(head.method, &head.target.segments) {
+        let found = match found {
             Ok(found) => found,
             Err(no_match) => {
                 let allow = if let NoMatch::Method(names) = &no_match {
@@ -79,8 +82,12 @@ impl HttpSession {
         if matches!(head.method, Method::Put | Method::Post) && head.content_length.is_none() {
             return self.refuse(head, &NO_LENGTH, None, out);
         }
-        if head.content_length.is_some_and(|length| length > MAX_BODY) {
-            return self.refuse(head, &LONG_BODY, None, out);
+        let (most, too_long) = match found.endpoint {
+            Endpoint::Autodiscover => (autoconfig::MAX_REQUEST, &autoconfig::LONG_REQUEST),
+            _ => (MAX_BODY, &LONG_BODY),
+        };
+        if head.content_length.is_some_and(|length| length > most) {
+            return self.refuse(head, too_long, None, out);
         }
         let exchange = Exchange::new(head, &found);
         self.authorize(cx, exchange, out)
@@ -144,6 +151,14 @@ impl HttpSession {
         }
         if let Some(file) = page::asset(exchange.endpoint) {
             return self.send_document(exchange, MailboxScope::All, file, out);
+        }
+        match autoconfig::answer(&exchange, body, &self.config) {
+            Some(Ok(document)) => return self.send_document(exchange, MailboxScope::All, document, out),
+            Some(Err(refusal)) => {
+                let keep_alive = exchange.head.keep_alive;
+                return self.refuse_exchange(&exchange.head, &refusal, None, keep_alive, out);
+            }
+            None => {}
         }
         let Some(scope) = scope(cx, exchange.address.as_deref(), user) else {
             return self.refuse_exchange(&exchange.head, &NO_MAILBOX, None, exchange.head.keep_alive, out);
@@ -388,7 +403,13 @@ fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<Api
     match exchange.endpoint {
         Endpoint::Inbox => page(None),
         Endpoint::MessagePage => page(Some(name()?)),
-        Endpoint::Live | Endpoint::PageStyle | Endpoint::PageScript | Endpoint::Ready => Ok(ApiAction::Ready),
+        Endpoint::Live
+        | Endpoint::PageStyle
+        | Endpoint::PageScript
+        | Endpoint::Autoconfig
+        | Endpoint::Autodiscover
+        | Endpoint::AppleProfile
+        | Endpoint::Ready => Ok(ApiAction::Ready),
         Endpoint::Info => Ok(ApiAction::Info),
         Endpoint::List => Ok(list("")),
         Endpoint::Search => query().map(list),

@@ -130,6 +130,8 @@ impl World {
             "pedantic" if value == "yes" => self.pedantic = true,
             "login" => self.http.login = word(value)?,
             "host" => self.http.hosts.push(value.into()),
+            "mail_server" => Rc::make_mut(&mut self.http.mail_servers).servers.push(value.parse()?),
+            "mail_domain" => Rc::make_mut(&mut self.http.mail_servers).domains.push(value.into()),
             "bound" => self.http.bound = Some(value.parse().map_err(|_| format!("{value} is no address"))?),
             "admin" => self.admins.push(value.into()),
             "hostname" => self.hostname = value.into(),
