@@ -5,6 +5,7 @@
 
 pub mod api;
 mod autoconfig;
+mod change;
 mod factory;
 mod guard;
 mod head;

@@ -1,14 +1,14 @@
 //! An HTTP session: reads requests in order, and dispatches them and their responses. All of its files act on `state`;
 //! none reads a clock, a socket or a disk.
 
-use std::{collections::HashMap, mem};
-
-use serde::{Deserialize, de::IgnoredAny};
+use std::mem;
 
 use super::{
     MAX_BODY, MAX_HEAD,
     api::{ApiAction, ApiRequest, Document, MailboxScope, MessageName, MessageView, Selection},
-    autoconfig, guard,
+    autoconfig,
+    change::Change,
+    guard,
     head::{self, Head, Method},
     mailhog, page, response,
     routes::{self, Endpoint, NoMatch},
@@ -437,38 +437,6 @@ fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<Api
     }
 }
 
-/// The body of a request that changes messages.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Change {
-    #[serde(rename = "IDs", alias = "ids", alias = "Ids")]
-    ids: Vec<String>,
-    #[serde(rename = "Search", alias = "search")]
-    search: String,
-    #[serde(rename = "Read", alias = "read")]
-    read: bool,
-    #[serde(flatten)]
-    others: HashMap<String, IgnoredAny>,
-}
-
-impl Change {
-    /// Parses a body. A mistyped key must not make a change of all messages out of one of a few.
-    fn parse(body: &[u8]) -> Result<Self, Refusal> {
-        let change: Self = serde_json::from_slice(body).map_err(|_| BAD_JSON)?;
-        let names_messages = !change.ids.is_empty() || !change.search.is_empty();
-        if names_messages || change.others.is_empty() { Ok(change) } else { Err(UNKNOWN_KEYS) }
-    }
-
-    fn selection(self) -> Result<Selection, Refusal> {
-        match (self.ids.is_empty(), self.search.is_empty()) {
-            (true, true) => Ok(Selection::All),
-            (false, true) => Ok(Selection::Ids(self.ids)),
-            (true, false) => Ok(Selection::Search(self.search)),
-            (false, false) => Err(IDS_AND_SEARCH),
-        }
-    }
-}
-
 /// The refusal of a request for which the backend reported a failure.
 fn refusal_of(failure: Failure) -> Refusal {
     match failure {
@@ -494,11 +462,6 @@ const NO_LENGTH: Refusal = Refusal::new(Status::LENGTH_REQUIRED, "Send the body 
 const NO_MAILBOX: Refusal = Refusal::new(Status::NOT_FOUND, "There is no such mailbox, or it is not yours");
 const NO_MESSAGE: Refusal =
     Refusal::new(Status::NOT_FOUND, "There is no such message, or it has no such part");
-const BAD_JSON: Refusal =
-    Refusal::new(Status::BAD_REQUEST, "The body is not the JSON object of this request");
-const UNKNOWN_KEYS: Refusal =
-    Refusal::new(Status::BAD_REQUEST, "The body has an unknown key, and neither IDs nor a Search");
-const IDS_AND_SEARCH: Refusal = Refusal::new(Status::BAD_REQUEST, "Name IDs or a Search, not both");
 const TOO_SLOW: Refusal = Refusal::new(Status::TIMEOUT, "The request did not arrive in time");
 const SHUTTING_DOWN: Refusal = Refusal::new(Status::UNAVAILABLE, "The server is shutting down");
 /// Octets of a body that must arrive within the time of a request, or the rest of it: some two kilobytes a second.
