@@ -9,7 +9,7 @@ mod output_mark;
 mod recording;
 pub(crate) mod work;
 
-use std::{io, time::Duration};
+use std::{io, net::IpAddr, time::Duration};
 
 use work::{Budget, Share};
 
@@ -20,7 +20,7 @@ use crate::{
     metrics::{self, METRICS},
     net::transport::{IoOutcome, Transport},
     proto::{
-        Context, Progress, Session, SessionEvent, Step,
+        Context, ProgressCounts, Session, SessionEvent, Step,
         buffer::{Inbox, Outbox},
         event::Event,
         request::{AccountDirectory, ConnId, Request, Response},
@@ -33,8 +33,8 @@ pub trait RequestHandler {
     /// The mailboxes of this server.
     fn directory(&self) -> &dyn AccountDirectory;
 
-    /// Serves a request. `None` means that the response comes later.
-    fn handle(&mut self, from: ConnId, request: Request) -> Option<Response>;
+    /// Serves a request of the connection with this id and client. `None` means that the response comes later.
+    fn handle(&mut self, from: (ConnId, IpAddr), request: Request) -> Option<Response>;
 
     /// Returns the changes in the spool since the session's last response, for its transcript.
     fn spool_changes(&mut self, _from: ConnId) -> Vec<String> {
@@ -67,12 +67,11 @@ pub struct Connection {
     /// The times of the last command that made progress, and of the last one that went further than since the last message.
     last_progress: Duration,
     last_advance: Duration,
-    progress: Progress,
+    /// The progress of the session at the end of the last pump.
+    counts: ProgressCounts,
     seen_served: usize,
     /// The cost of the last pump.
     work: usize,
-    /// The deadline for which the loop has a timer. It may be too early.
-    pub scheduled_deadline: Option<Duration>,
     transcript: Option<Box<Recorder>>,
     /// Before the call into the session that runs.
     before_call: Option<output_mark::OutputMark>,
@@ -161,10 +160,9 @@ impl Connection {
             last_write: now.monotonic,
             last_progress: now.monotonic,
             last_advance: now.monotonic,
-            progress: Progress::default(),
+            counts: ProgressCounts::default(),
             seen_served: 0,
             work: 0,
-            scheduled_deadline: None,
             transcript: None,
             before_call: None,
         }
@@ -179,6 +177,11 @@ impl Connection {
         self.greeted = true;
         let step = self.call_session(world.directory(), now, |session, cx, _, out| session.greet(cx, out));
         self.apply_step(step, world, now);
+    }
+
+    /// The client's address.
+    pub fn peer(&self) -> IpAddr {
+        self.peer_info.peer
     }
 
     /// The cost of the last pump, in units of about a microsecond.
@@ -365,14 +368,16 @@ impl Connection {
                 Step::Close => ConnectionState::Closing,
                 Step::Abort => ConnectionState::Closed,
                 Step::StartTls => ConnectionState::FlushingBeforeTls,
-                Step::Request(request) => match world.handle(self.peer_info.id, request) {
-                    Some(response) => {
-                        octets += response.mail_octets();
-                        step = self.respond(response, world, now);
-                        continue;
+                Step::Request(request) => {
+                    match world.handle((self.peer_info.id, self.peer_info.peer), request) {
+                        Some(response) => {
+                            octets += response.mail_octets();
+                            step = self.respond(response, world, now);
+                            continue;
+                        }
+                        None => ConnectionState::AwaitingResponse,
                     }
-                    None => ConnectionState::AwaitingResponse,
-                },
+                }
             };
             return octets;
         }

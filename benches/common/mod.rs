@@ -106,7 +106,8 @@ pub(crate) struct Server {
     /// Addresses of SMTP and POP3 under TLS from the first octet, if the server has them.
     pub(crate) smtps: Option<SocketAddr>,
     pub(crate) pop3s: Option<SocketAddr>,
-    http: Option<SocketAddr>,
+    /// The web inbox and its API.
+    pub(crate) http: Option<SocketAddr>,
 }
 
 impl Server {

@@ -4,7 +4,8 @@
 //! change of this server, and each second, because other programs change them too. One comparison serves all sessions.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
+    mem,
     sync::Arc,
     time::Duration,
 };
@@ -17,6 +18,7 @@ use crate::{
         http::api::{ApiAction, ApiRequest, MailEvent, MailboxScope},
         request::{ConnId, Failure, Response},
     },
+    transcript::Archive,
     workers::{Job, job::ApiOutcome},
 };
 
@@ -33,6 +35,12 @@ pub(super) struct Subscriptions {
     events: VecDeque<Arc<MailEvent>>,
     /// The number of the event that comes next into the queue.
     next_event: u64,
+    /// The transcripts of the last sessions; `None` if sessions have none.
+    archive: Option<Arc<Archive>>,
+    /// Sessions that show transcripts.
+    watchers: HashSet<ConnId>,
+    /// True if transcripts have changed, and those that show them have no event yet.
+    sessions_changed: bool,
 }
 
 #[derive(Debug)]
@@ -55,8 +63,13 @@ enum Comparison {
 }
 
 impl Subscriptions {
+    pub(super) fn new(archive: Option<Arc<Archive>>) -> Self {
+        Self { archive, ..Self::default() }
+    }
+
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
         shrinker.shrink(&mut self.active);
+        shrinker.shrink(&mut self.watchers);
     }
 
     /// Serves a request.
@@ -73,12 +86,31 @@ impl Subscriptions {
             self.late.push(id);
             return self.compare(is_first, effects);
         }
+        if request.action == ApiAction::Watch {
+            self.watchers.insert(id);
+            self.set_watched();
+            return effects.respond(id, Response::Done);
+        }
         effects.run(Job::Api { conn: id, request, reading });
+    }
+
+    fn set_watched(&self) {
+        if let Some(archive) = &self.archive {
+            archive.set_watched(!self.watchers.is_empty());
+        }
+    }
+
+    /// The transcripts of the last sessions have changed.
+    pub(super) fn sessions_changed(&mut self) {
+        self.sessions_changed = !self.watchers.is_empty();
     }
 
     /// The connection is closed. A response that is outstanding still follows, because the client waits for it.
     pub(super) fn connection_closed(&mut self, id: ConnId) {
         self.active.remove(&id);
+        if self.watchers.remove(&id) {
+            self.set_watched();
+        }
     }
 
     /// True if some session has subscribed, or waits for a response.
@@ -132,12 +164,15 @@ impl Subscriptions {
 
     /// True if sessions have events to come.
     pub(super) fn has_events(&self) -> bool {
-        !self.events.is_empty()
+        !self.events.is_empty() || self.sessions_changed
     }
 
     /// Removes and returns the events of this turn, each for every session that it concerns.
     pub(super) fn take_events(&mut self) -> Vec<(ConnId, SessionEvent)> {
         let mut events = Vec::new();
+        if mem::take(&mut self.sessions_changed) {
+            events.extend(self.watchers.iter().map(|id| (*id, SessionEvent::Sessions)));
+        }
         let count = (MAX_DISPATCHES_PER_TURN / self.active.len().max(1)).max(1);
         let oldest = self.next_event - self.events.len() as u64;
         let turn = self.events.drain(..count.min(self.events.len()));
@@ -205,7 +240,7 @@ mod tests {
     }
 
     fn subscribe(subscriptions: &mut Subscriptions, id: u64, scope: MailboxScope, effects: &mut Effects) {
-        let mut client = Client::new([127, 0, 0, 1].into());
+        let mut client = Client::default();
         let request = ApiRequest { scope, action: ApiAction::Subscribe };
         subscriptions.handle((ConnId(id), &mut client), request, effects);
     }
@@ -267,6 +302,23 @@ mod tests {
             (turns, dispatched) = (turns + 1, dispatched + events);
         }
         assert_eq!((turns, dispatched), (250, 1_000_000));
+    }
+
+    #[test]
+    fn v67_those_who_show_sessions_get_one_event_for_any_number_of_changes() {
+        let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
+        subscriptions.sessions_changed();
+        assert!(!subscriptions.has_events(), "nobody looks");
+        for id in 1..=2 {
+            let mut client = Client::default();
+            let request = ApiRequest { scope: MailboxScope::All, action: ApiAction::Watch };
+            subscriptions.handle((ConnId(id), &mut client), request, &mut effects);
+        }
+        assert_eq!(jobs(&mut effects), ["c1 Done", "c2 Done"], "no mailbox is compared");
+        (0..100).for_each(|_| subscriptions.sessions_changed());
+        subscriptions.connection_closed(ConnId(1));
+        assert_eq!(subscriptions.take_events(), [(ConnId(2), SessionEvent::Sessions)]);
+        assert!(!subscriptions.has_events());
     }
 
     #[test]

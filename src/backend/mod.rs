@@ -49,6 +49,7 @@ use crate::{
         BodyProgress, HeldDocument, SessionEvent,
         request::{AccountDirectory, ConnId, Request, Response},
     },
+    transcript::Archive,
     workers::{Completion, CompletionSender, Job, LoopWaker, Storage},
 };
 use api::Subscriptions;
@@ -87,7 +88,7 @@ impl From<io::Error> for Error {
 
 impl Backend {
     /// Opens the spool and starts the threads. Completions go to `completions`. The watcher uses `waker` to announce
-    /// changes.
+    /// changes. `archive` has the transcripts that the web inbox shows.
     ///
     /// # Errors
     /// The spool cannot be used, or a thread could not be started.
@@ -97,6 +98,7 @@ impl Backend {
         budget: &FdBudget,
         waker: &Arc<LoopWaker>,
         completions: &CompletionSender,
+        archive: Option<Arc<Archive>>,
     ) -> Result<Self, Error> {
         let limits = config.limits.clone();
         let spool = Spool::open(&config.spool)?;
@@ -114,14 +116,16 @@ impl Backend {
         let reloader = reload::start_reloader(&accounts, config, completions)?;
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
-        let storage = Arc::new(Storage::new(
+        let mut storage = Storage::new(
             spool,
             lock,
             watcher,
             (limits.index.scan_workers, limits.disk.read_size.as_len()),
             limits.max_listed_size(),
             accepts_all.then_some(limits.delivery.max_created_mailboxes),
-        )?);
+        )?;
+        storage.archive = archive.clone();
+        let storage = Arc::new(storage);
         Ok(Self {
             spool: config.spool.clone(),
             workers: Workers::start(&storage, completions, &limits, budget)?,
@@ -131,7 +135,8 @@ impl Backend {
             receiver: Receiver::new(&config.hostname, &limits, budget.max_spilled, waker),
             maildrops: Maildrops::new(&limits, budget, completions.clone()),
             quotas: QuotaCache::new(limits.quota.cache_size, limits.quota.cache_ttl.0),
-            subscriptions: Subscriptions::default(),
+            has_transcripts: archive.is_some(),
+            subscriptions: Subscriptions::new(archive),
             documents: DocumentMemory::new(limits.http.max_document_memory.0),
             index: Registry::new(&limits, budget.capped_indexes(&limits)),
             mailbox_events: events,
@@ -141,7 +146,6 @@ impl Backend {
             effects: Effects::default(),
             events: VecDeque::new(),
             next_cleanup: Duration::ZERO,
-            has_transcripts: config.transcripts.is_some(),
             limits,
             reloader,
             completions: completions.clone(),
@@ -161,11 +165,6 @@ impl Backend {
     }
 
     // Connections
-
-    /// Adds a connection from `peer`.
-    pub fn connection_opened(&mut self, id: ConnId, peer: IpAddr) {
-        self.clients.insert(id, peer);
-    }
 
     /// The connection is closed. Jobs in progress for it continue to their end.
     pub fn connection_closed(&mut self, id: ConnId) {
@@ -314,7 +313,7 @@ impl Backend {
     }
 
     /// Passes a request to its part. The part responds now or after a completion.
-    fn dispatch(&mut self, id: ConnId, request: Request) {
+    fn dispatch(&mut self, (id, peer): (ConnId, IpAddr), request: Request) {
         let Self {
             auth,
             receiver,
@@ -332,7 +331,7 @@ impl Backend {
         let mut cx = Context { now: *now, accounts, quotas, index, effects };
         match request {
             Request::Verify { user, password } => {
-                auth.verify((id, client.peer), (&user, password), accounts, *now, effects);
+                auth.verify((id, peer), (&user, password), accounts, *now, effects);
                 auth.dispatch_checks(accounts, *now, effects);
             }
             Request::Receive(request) => receiver.handle((id, client), request, &self.storage, &mut cx),
@@ -395,6 +394,7 @@ impl Backend {
                 }
             }
             (Completion::MailChanged(result), _) => subscriptions.compared(result, effects),
+            (Completion::SessionsChanged, _) => subscriptions.sessions_changed(),
             (Completion::AccountsLoaded(accounts), _) => self.replace_accounts(accounts),
             // No response is outstanding, because the client has gone.
             (
@@ -450,14 +450,14 @@ impl RequestHandler for Backend {
     }
 
     fn spool_changes(&mut self, from: ConnId) -> Vec<String> {
-        self.clients.get_mut(from).map(|client| std::mem::take(&mut client.changes)).unwrap_or_default()
+        self.clients.take_changes(from)
     }
 
-    fn handle(&mut self, from: ConnId, request: Request) -> Option<Response> {
-        self.clients.request(from);
-        self.dispatch(from, request);
+    fn handle(&mut self, (id, peer): (ConnId, IpAddr), request: Request) -> Option<Response> {
+        self.clients.request(id);
+        self.dispatch((id, peer), request);
         self.run_effects();
-        self.clients.response_to(from)
+        self.clients.response_to(id)
     }
 }
 

@@ -149,7 +149,7 @@ impl Connection {
             ConnectionState::FlushingBeforeTls | ConnectionState::Handshake(_) => return Some(unidentified),
             ConnectionState::AwaitingResponse => return None,
             ConnectionState::Running | ConnectionState::Paused(_) | ConnectionState::Closing => {
-                self.progress.stage
+                self.session.progress().stage
             }
         };
         Some(match at {
@@ -174,7 +174,7 @@ impl Connection {
     /// Whether the client is known, and the progress of its inbound message; `None` while a message waits for the
     /// disk.
     pub fn body_progress(&self) -> Option<(bool, Option<BodyProgress>)> {
-        match self.progress.stage {
+        match self.session.progress().stage {
             proto::SessionStage::Trusted(body) => Some((true, body)),
             proto::SessionStage::Body(body) => Some((false, Some(body))),
             proto::SessionStage::Unidentified | proto::SessionStage::Idle => Some((false, None)),
@@ -189,7 +189,7 @@ impl Connection {
 
     /// Whether the session has served its client since the last call.
     pub fn take_served(&mut self) -> bool {
-        let served = self.progress.served;
+        let served = self.counts.served;
         std::mem::replace(&mut self.seen_served, served) < served
     }
 
@@ -205,14 +205,14 @@ impl Connection {
 
     /// Records when the session makes progress.
     pub(super) fn record_progress(&mut self, now: Now) {
-        let progress = self.session.progress();
-        if progress.commands != self.progress.commands {
+        let counts = self.session.progress().counts;
+        if counts.commands != self.counts.commands {
             self.last_progress = now.monotonic;
         }
-        if progress.advances != self.progress.advances {
+        if counts.advances != self.counts.advances {
             self.last_advance = now.monotonic;
         }
-        self.progress = progress;
+        self.counts = counts;
     }
 
     /// Whether the session takes no more steps. Its last reply may still be on its way.

@@ -250,7 +250,8 @@ pub fn headers(object: &MessageObject) -> BTreeMap<String, Vec<&str>> {
 /// mailbox that the message was delivered to, and tells nothing of the path.
 pub fn id(unique_id: &str) -> String {
     let hash = Blake2s::<U16>::digest(unique_id.as_bytes());
-    hash.iter().take(ID_OCTETS).map(|octet| format!("{octet:02x}")).collect()
+    let digits = hash.iter().take(ID_OCTETS).flat_map(|octet| [octet >> 4, octet & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 /// A name of a field as Go writes it: `message-ID` is `Message-Id`.

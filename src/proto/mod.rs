@@ -8,6 +8,7 @@
 
 pub mod buffer;
 pub mod command_table;
+pub mod conn_id;
 pub mod destinations;
 pub mod dot;
 pub mod event;
@@ -31,8 +32,8 @@ pub mod telnet;
 pub mod vocabulary;
 
 pub use session::{
-    BodyProgress, Context, Encryption, HeldDocument, Progress, ResetOn, Session, SessionEvent, SessionStage,
-    Step, Timeouts,
+    BodyProgress, Context, Encryption, HeldDocument, Progress, ProgressCounts, ResetOn, Session,
+    SessionEvent, SessionStage, Step, Timeouts,
 };
 pub use session_phase::SessionPhase;
 

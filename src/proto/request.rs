@@ -8,24 +8,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use super::mailbox::{Destination, Mailbox};
+pub use super::{
+    conn_id::ConnId,
+    mailbox::{Destination, Mailbox},
+};
 use super::{
     destinations::Destinations,
     folder::Folder,
     http::api::{ApiRequest, Document},
     smtp::address::{Address, ReversePath},
 };
-
-/// Identifies a connection. An id is never reused, so a late response for a closed connection reaches no
-/// other one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnId(pub u64);
-
-impl fmt::Display for ConnId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "c{:x}", self.0)
-    }
-}
 
 /// A request of a session, by the part of the backend that serves it.
 #[derive(Debug)]

@@ -79,6 +79,13 @@ pub enum ResetOn {
 pub struct Progress {
     /// The state, as far as eviction depends on it.
     pub stage: SessionStage,
+    /// The steps so far.
+    pub counts: ProgressCounts,
+}
+
+/// The steps of a session so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ProgressCounts {
     /// Commands that advanced the session, including those that only return to an earlier state.
     pub commands: usize,
     /// Those commands that took the session further than it was since its last message.
@@ -144,6 +151,8 @@ pub enum SessionEvent {
     },
     /// Messages have arrived, changed or gone in a mailbox that the session has subscribed to.
     Mail(Arc<MailEvent>),
+    /// The transcripts of sessions have changed, and this session shows them.
+    Sessions,
 }
 
 /// One session of one protocol.

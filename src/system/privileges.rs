@@ -120,6 +120,12 @@ pub fn drop_privileges<'a>(
     Ok(run_as)
 }
 
+/// Whether this process can run as that user.
+pub fn can_become(user: Option<&str>) -> bool {
+    let uid = Uid::effective();
+    user.is_none_or(|name| uid.is_root() || find_user(name).is_ok_and(|user| user.uid == uid))
+}
+
 /// The id of the primary group of a user of this machine, by name or number.
 pub fn group_of(user: &str) -> Option<u32> {
     find_user(user).ok().map(|user| user.gid.as_raw())

@@ -161,12 +161,17 @@ fn api_request(ApiRequest { scope, action }: &ApiRequest) -> String {
             let message = page.message.as_ref().map(|name| format!(" message={name}")).unwrap_or_default();
             format!("page search={} start={}{message}", text(&page.search), page.start)
         }
+        ApiAction::Sessions(page) => {
+            let session = page.session.map(|id| format!(" session={id}")).unwrap_or_default();
+            format!("sessions{session} from={}", page.from)
+        }
         ApiAction::Message(name, view) => format!("message {name} {view}"),
         ApiAction::Continue { from } => format!("continue from={from}"),
         ApiAction::Find { search } => format!("find search={}", text(search)),
         ApiAction::Delete(messages) => format!("delete {}", selection(messages)),
         ApiAction::SetRead(messages, read) => format!("set read={read} {}", selection(messages)),
         ApiAction::Subscribe => "subscribe".to_owned(),
+        ApiAction::Watch => "watch".to_owned(),
     };
     format!("? api mailbox={scope} {action}")
 }

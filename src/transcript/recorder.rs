@@ -311,6 +311,8 @@ impl Recorder {
             SessionEvent::Mail(event) => {
                 self.line(&format!("# mailbox: {} {}", event.mailbox, event.kind.name()))
             }
+            // It tells of other transcripts, and this one would grow with them.
+            SessionEvent::Sessions => {}
         }
     }
 
@@ -447,6 +449,14 @@ impl AccountDirectory for RecordingAccountDirectory<'_> {
             self.note(format!("= keeps_no_copy {user}"));
         }
         keeps
+    }
+
+    fn is_admin(&self, user: &Mailbox) -> bool {
+        let is_admin = self.directory.is_admin(user);
+        if is_admin {
+            self.note(format!("= admin {user}"));
+        }
+        is_admin
     }
 
     fn is_full(&self, mailbox: &Mailbox) -> bool {

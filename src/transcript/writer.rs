@@ -1,4 +1,4 @@
-//! The thread that writes transcripts, so that no session waits for the disk.
+//! The thread that writes transcripts to their files and to memory, so that no session waits for the disk.
 //!
 //! The rules: the writer drops text that it cannot write, and records the number of dropped lines. A full
 //! disk costs transcripts, never mail. The oldest files are deleted to make room for new ones.
@@ -16,9 +16,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::file_name::is_transcript;
+use super::{
+    archive::{Archive, SessionEntry},
+    file_name::is_transcript,
+};
 use crate::{limits::Limits, proto::request::ConnId, safe_file::Directory};
 
 /// The limits of `[limits.transcripts]`, and the descriptors for open files.
@@ -47,14 +50,25 @@ impl Bounds {
 }
 
 enum Entry {
-    /// A session begins: file name and first lines.
-    Begin(ConnId, String, String),
+    /// A session begins.
+    Begin(Beginning),
     /// More lines of a session.
     Lines(ConnId, String),
     /// A session ends, and its file is closed.
     End(ConnId),
     /// A request to reply when every entry before it is written.
     Flush(Sender<()>),
+}
+
+/// The beginning of a transcript.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    pub(super) id: ConnId,
+    pub(super) file_name: String,
+    /// The first lines.
+    pub(super) head: String,
+    /// The session in the list of those in memory; `None` if it is in its file only.
+    pub(super) shown: Option<SessionEntry>,
 }
 
 /// The sending end of the thread's queue.
@@ -67,24 +81,33 @@ pub(super) struct WriterHandle {
 }
 
 impl WriterHandle {
-    /// Creates the directory if it does not exist, and starts the thread.
-    pub(super) fn open(directory: &Path, bounds: Bounds) -> io::Result<Self> {
-        Directory::trusted_if_root_or_new(directory)?;
-        let directory = TranscriptDir::open(directory.to_owned(), bounds)?;
+    /// Creates the directory, if there is one and it does not exist, and starts the thread.
+    pub(super) fn open(
+        directory: Option<&Path>,
+        bounds: Bounds,
+        archive: Arc<Archive>,
+        changed: Box<dyn Fn() + Send>,
+    ) -> io::Result<Self> {
+        let directory = match directory {
+            Some(directory) => {
+                Directory::trusted_if_root_or_new(directory)?;
+                Some(TranscriptDir::open(directory.to_owned(), bounds)?)
+            }
+            None => None,
+        };
+        let writer = WriterThread { directory, archive, changed, last_told: None, tell_at: None };
         let (queue, entries) = bounded(QUEUE);
         let waiting = Arc::new(AtomicUsize::new(0));
         let in_queue = Arc::clone(&waiting);
-        thread::Builder::new()
-            .name("transcripts".into())
-            .spawn(move || directory.run(&entries, &in_queue))?;
+        thread::Builder::new().name("transcripts".into()).spawn(move || writer.run(&entries, &in_queue))?;
         Ok(Self { queue, waiting, bounds })
     }
 
-    /// Begins the file of a session. If the queue is full, that session has no transcript.
-    pub(super) fn begin(&self, id: ConnId, name: String, head: String) -> TranscriptWriter {
-        let mut writer =
-            TranscriptWriter { handle: self.clone(), id, written: head.len(), dropped: 0, begun: false };
-        writer.begun = writer.submit(Entry::Begin(id, name, head), writer.written);
+    /// Begins the transcript of a session. If the queue is full, that session has none.
+    pub(super) fn begin(&self, beginning: Beginning) -> TranscriptWriter {
+        let (id, written) = (beginning.id, beginning.head.len());
+        let mut writer = TranscriptWriter { handle: self.clone(), id, written, dropped: 0, begun: false };
+        writer.begun = writer.submit(Entry::Begin(beginning), writer.written);
         writer
     }
 
@@ -150,6 +173,76 @@ impl Drop for TranscriptWriter {
     }
 }
 
+/// The thread, and the places that it writes to.
+struct WriterThread {
+    /// `None` if the transcripts are in memory only.
+    directory: Option<TranscriptDir>,
+    archive: Arc<Archive>,
+    /// Tells that sessions in memory have changed.
+    changed: Box<dyn Fn() + Send>,
+    last_told: Option<Instant>,
+    /// The time at which it is told that sessions have changed, if they have.
+    tell_at: Option<Instant>,
+}
+
+impl WriterThread {
+    fn run(mut self, entries: &Receiver<Entry>, waiting: &AtomicUsize) {
+        loop {
+            let entry = match self.tell_at {
+                Some(time) => entries.recv_deadline(time),
+                None => entries.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match entry {
+                Ok(entry) => self.write(entry, waiting),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if self.tell_at.is_some_and(|time| time <= Instant::now()) {
+                (self.changed)();
+                self.last_told = Some(Instant::now());
+                self.tell_at = None;
+            }
+        }
+    }
+
+    fn write(&mut self, entry: Entry, waiting: &AtomicUsize) {
+        let is_news = match entry {
+            Entry::Begin(Beginning { id, file_name, head, shown }) => {
+                waiting.fetch_sub(head.len(), Ordering::Relaxed);
+                if let Some(directory) = &mut self.directory {
+                    directory.begin(id, file_name, &head);
+                }
+                let is_shown = shown.is_some();
+                if let Some(session) = shown {
+                    self.archive.begin(session, &head);
+                }
+                is_shown
+            }
+            Entry::Lines(id, lines) => {
+                waiting.fetch_sub(lines.len(), Ordering::Relaxed);
+                if let Some(directory) = &mut self.directory {
+                    directory.append(id, &lines);
+                }
+                self.archive.append(id, &lines)
+            }
+            Entry::End(id) => {
+                if let Some(directory) = &mut self.directory {
+                    directory.open.remove(&id);
+                }
+                self.archive.end(id)
+            }
+            Entry::Flush(written) => {
+                let _ = written.send(()); // an error means that the requester no longer waits
+                false
+            }
+        };
+        if is_news && self.tell_at.is_none() && self.archive.is_watched() {
+            let now = Instant::now();
+            self.tell_at = Some(self.last_told.map_or(now, |last| now.max(last + TELL_INTERVAL)));
+        }
+    }
+}
+
 /// The directory of transcripts, as the thread sees it.
 struct TranscriptDir {
     directory: PathBuf,
@@ -190,25 +283,6 @@ impl TranscriptDir {
             open: HashMap::new(),
             last_error_logged: None,
         })
-    }
-
-    fn run(mut self, entries: &Receiver<Entry>, waiting: &AtomicUsize) {
-        for entry in entries {
-            match entry {
-                Entry::Begin(id, name, head) => {
-                    waiting.fetch_sub(head.len(), Ordering::Relaxed);
-                    self.begin(id, name, &head);
-                }
-                Entry::Lines(id, lines) => {
-                    waiting.fetch_sub(lines.len(), Ordering::Relaxed);
-                    self.append(id, &lines);
-                }
-                Entry::End(id) => drop(self.open.remove(&id)),
-                Entry::Flush(written) => {
-                    let _ = written.send(()); // an error means that the requester no longer waits
-                }
-            }
-        }
     }
 
     fn begin(&mut self, id: ConnId, name: String, head: &str) {
@@ -306,6 +380,8 @@ fn dropped(lines: usize) -> String {
     format!("# dropped: {lines} lines\n")
 }
 
+/// The shortest time between two calls of `changed`: a change is shown at once, and a flood of them ten times a second.
+const TELL_INTERVAL: Duration = Duration::from_millis(100);
 /// The largest number of entries in the queue.
 const QUEUE: usize = 8192;
 /// The time to wait for the disk when the server ends.
@@ -353,12 +429,13 @@ mod tests {
     fn what_does_not_fit_into_the_queue_is_dropped_and_told() {
         let (queue, entries) = bounded(QUEUE);
         let backend = WriterHandle { queue, waiting: Arc::default(), bounds: BOUNDS };
-        let mut pen = backend.begin(ConnId(1), name(1), "x".repeat(20));
+        let head = "x".repeat(20);
+        let mut pen = backend.begin(Beginning { id: ConnId(1), file_name: name(1), head, shown: None });
         pen.write("C: NOOP\n".repeat(4));
         pen.write("C: NOOP\n".repeat(3)); // 20 + 32 are waiting, of 60
         pen.write("C: RSET\nS: 250\n".into());
         let taken = |entry| match entry {
-            Entry::Begin(_, _, text) | Entry::Lines(_, text) => {
+            Entry::Begin(Beginning { head: text, .. }) | Entry::Lines(_, text) => {
                 backend.waiting.fetch_sub(text.len(), Ordering::Relaxed);
                 text
             }

@@ -1,19 +1,21 @@
 //! The requests of the web API, on a worker thread.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     mem,
     sync::Arc,
     time::SystemTime,
 };
 
 use super::{
-    catalog::{Compared, MailboxListing, Row, ScopeRows, lock},
+    catalog::{Compared, Row, ScopeRows, lock},
+    differences::Differences,
     job::{ApiOutcome, ReadMessage},
     mailhog,
+    row_reader::RowReader,
     selections::{Change, addresses, has_gone, mark, matching, named, query, search_matches, select},
     storage::{Storage, log_failure},
-    web_page::web_page,
+    web_page::{sessions_page, web_page},
 };
 use crate::{
     api::{self, Page},
@@ -48,6 +50,7 @@ pub(super) fn run(
             mailhog::list(storage, &scope, search.as_ref(), (start, limit)).map(ApiOutcome::of)
         }
         ApiAction::Page(request) => web_page(storage, &scope, &request),
+        ApiAction::Sessions(request) => Ok(sessions_page(storage, &request)),
         ApiAction::Message(name, view) => message(storage, &scope, &name, view),
         ApiAction::Continue { from } => {
             let message = reading.ok_or(Failure::Truncated)?;
@@ -58,8 +61,9 @@ pub(super) fn run(
         ApiAction::Find { search } => {
             let search = query(&search);
             let ScopeRows { rows, mut unreadable } = storage.rows(&scope)?;
+            let mut reader = RowReader::new(storage);
             for row in rows {
-                match search_matches(storage, &search, &row) {
+                match search_matches(&mut reader, &search, &row) {
                     Ok(true) => return show(storage, &scope, &row, MessageView::Object),
                     Ok(false) => {}
                     Err(_) => drop(unreadable.insert(row.listing.mailbox.clone())),
@@ -76,7 +80,7 @@ pub(super) fn run(
             change(storage, selected, if read { Change::MarkRead } else { Change::MarkUnread })
         }
         // The backend serves subscriptions.
-        ApiAction::Subscribe => Err(Failure::TempFail),
+        ApiAction::Subscribe | ApiAction::Watch => Err(Failure::TempFail),
     }
 }
 
@@ -113,8 +117,9 @@ fn list(
     let ScopeRows { rows, mut unreadable } = matching(storage, search, found);
     let messages_unread = rows.iter().filter(|row| !row.is_read).count();
     let (mut page, mut octets) = (Vec::new(), 0);
+    let mut reader = RowReader::new(storage);
     for row in rows.iter().skip(start).take(limit) {
-        match storage.summary(row) {
+        match reader.summary(row) {
             Ok(summary) => {
                 octets += summary.octets();
                 page.push((row, summary));
@@ -252,30 +257,34 @@ pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, 
             Some(None) | Some(Some(_)) => None,
         }
     });
-    let mut changed = changed.chain(gone).peekable();
-    if changed.peek().is_none() {
-        return Ok(Vec::new());
-    }
+    let changed: Vec<(&Mailbox, Differences)> = changed
+        .chain(gone)
+        .map(|(mailbox, last, listing)| (mailbox, Differences::between(last, listing)))
+        .collect();
     // A message counts as one for those who see all mailboxes: new in the first that has it, gone from the last.
+    let concerned: HashSet<&Arc<str>> =
+        changed.iter().flat_map(|(_, differences)| differences.ids()).collect();
     let ids = |listings: &Compared| -> HashSet<Arc<str>> {
-        listings.values().flatten().flat_map(|listing| listing.ids.iter().cloned()).collect()
+        let ids = listings.values().flatten().flat_map(|listing| &listing.ids);
+        ids.filter(|id| concerned.contains(id)).cloned().collect()
     };
-    let (known, left) = (ids(&before), ids(&compared));
+    let (known, left) =
+        if concerned.is_empty() { Default::default() } else { (ids(&before), ids(&compared)) };
     let mut told = HashSet::new();
     let mut events = Vec::new();
-    for (mailbox, last, listing) in changed {
-        if events.len() + count_differences(last, listing) > MAX_TOLD {
+    for (mailbox, differences) in &changed {
+        if events.len() + differences.count() > MAX_TOLD {
             let kind = MailChange::Prune;
             events.push(MailEvent {
                 kind,
-                mailbox: mailbox.clone(),
+                mailbox: (*mailbox).clone(),
                 id: String::new(),
                 is_copy: !told.insert((kind.name(), "".into())),
                 json: serde_json::json!({ "Type": kind.name(), "Data": null }).to_string(),
             });
             continue;
         }
-        for (kind, id, data) in differences(storage, last, listing) {
+        for (kind, id, data) in differences.changes(storage) {
             let has_other = match kind {
                 MailChange::New => known.contains(&id),
                 MailChange::Delete => left.contains(&id),
@@ -283,7 +292,7 @@ pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, 
             };
             events.push(MailEvent {
                 kind,
-                mailbox: mailbox.clone(),
+                mailbox: (*mailbox).clone(),
                 id: id.to_string(),
                 is_copy: has_other || !told.insert((kind.name(), id)),
                 json: printable::json(&serde_json::json!({ "Type": kind.name(), "Data": data }), false),
@@ -291,47 +300,6 @@ pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, 
         }
     }
     Ok(events)
-}
-
-/// The number of messages that have come or gone.
-fn count_differences(before: Option<&Arc<MailboxListing>>, now: Option<&Arc<MailboxListing>>) -> usize {
-    let ids = |listing: Option<&'_ Arc<MailboxListing>>| -> HashSet<Arc<str>> {
-        listing.into_iter().flat_map(|listing| listing.ids.iter().cloned()).collect()
-    };
-    ids(before).symmetric_difference(&ids(now)).count()
-}
-
-/// The changes from one listing of a mailbox to the next, each with its message.
-fn differences(
-    storage: &Storage,
-    before: Option<&Arc<MailboxListing>>,
-    now: Option<&Arc<MailboxListing>>,
-) -> Vec<(MailChange, Arc<str>, serde_json::Value)> {
-    let rows = before.into_iter().flat_map(MailboxListing::rows);
-    let old: HashMap<Arc<str>, bool> = rows.map(|row| (row.id, row.is_read)).collect();
-    let mut gone = old.clone();
-    let mut changes = Vec::new();
-    for row in now.into_iter().flat_map(MailboxListing::rows) {
-        gone.remove(&row.id);
-        match old.get(&row.id) {
-            None => {
-                let Ok(summary) = storage.summary(&row) else { continue };
-                let data = serde_json::to_value(ListItem::new(&summary, &row.stored())).unwrap_or_default();
-                changes.push((MailChange::New, row.id, data));
-            }
-            Some(is_read) if *is_read != row.is_read => {
-                let data = serde_json::json!({ "ID": &*row.id, "Read": row.is_read });
-                changes.push((MailChange::Update, row.id, data));
-            }
-            Some(_) => {}
-        }
-    }
-    let deleted = gone.into_keys().map(|id| {
-        let data = serde_json::json!({ "ID": &*id });
-        (MailChange::Delete, id, data)
-    });
-    changes.extend(deleted);
-    changes
 }
 
 /// Changes that one comparison tells one by one: about a megabyte.

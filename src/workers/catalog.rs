@@ -3,15 +3,15 @@
 //! Plain values; `listings` fills them. Only workers take the locks here.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
-    index::Snapshot,
-    maildir::{FileVersion, MessageRef, scan::DirTimes},
+    index::{MessageList, Snapshot},
+    maildir::{FileVersion, Maildir, MessageEntry, MessageRef, name, scan::DirTimes},
     message_object::{Summary, mailpit},
-    proto::request::Mailbox,
+    proto::request::{Mailbox, Maildrop},
 };
 
 /// The lists and summaries that the web API has read, for its next requests.
@@ -50,6 +50,8 @@ pub(super) struct MailboxListing {
     pub(super) times: DirTimes,
     /// True if a later change may bear the same times.
     pub(super) racy: bool,
+    /// The messages, from which the next listing is made.
+    pub(super) list: MessageList,
     pub(super) snapshot: Snapshot,
     /// The id of each message of the snapshot.
     pub(super) ids: Vec<Arc<str>>,
@@ -68,6 +70,28 @@ pub(super) struct Row {
 }
 
 impl MailboxListing {
+    /// The listing of these messages. Identities that have not `changed` keep the ids of the listing `before`, because an id
+    /// is a hash.
+    pub(super) fn new(
+        (mailbox, maildir): (&Mailbox, &Maildir),
+        (times, racy): (DirTimes, bool),
+        list: MessageList,
+        (before, changed): (Option<&Self>, &HashSet<&[u8]>),
+    ) -> Self {
+        let snapshot = Snapshot::new(&list);
+        let has_changed = |name: &[u8]| changed.contains(name::identity(name));
+        let before = before.into_iter().flat_map(|before| before.snapshot.iter().zip(&before.ids));
+        // Both lists have the same order.
+        let mut kept = before.filter(|(entry, _)| !has_changed(&entry.name)).map(|(_, id)| Arc::clone(id));
+        let id = |(at, entry): (usize, &MessageEntry)| {
+            let kept = if has_changed(&entry.name) { None } else { kept.next() };
+            kept.unwrap_or_else(|| mailpit::id(&snapshot.unique_id(at)).into())
+        };
+        let ids = snapshot.iter().enumerate().map(id).collect();
+        let (device, _) = maildir.id();
+        Self { mailbox: mailbox.clone(), device, times, racy, list, snapshot, ids }
+    }
+
     /// The messages in the order of the snapshot.
     pub(super) fn rows(self: &Arc<Self>) -> impl Iterator<Item = Row> + '_ {
         let messages = self.snapshot.iter().zip(&self.ids).enumerate();

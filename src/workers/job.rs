@@ -174,6 +174,8 @@ pub enum Completion {
     Api(ConnId, Result<ApiOutcome, Failure>),
     /// The result of [`Job::CompareMailboxes`].
     MailChanged(Result<Vec<MailEvent>, Failure>),
+    /// The transcripts of the last sessions have changed.
+    SessionsChanged,
     /// Accounts that were reloaded and are in force from now on.
     AccountsLoaded(Box<Accounts>),
 }
@@ -333,7 +335,11 @@ impl Completion {
             | Self::Counted(conn, ..)
             | Self::Api(conn, _)
             | Self::Delivered(conn, ..) => Some(*conn),
-            Self::Unlocked(_) | Self::Index(..) | Self::MailChanged(_) | Self::AccountsLoaded(_) => None,
+            Self::Unlocked(_)
+            | Self::Index(..)
+            | Self::MailChanged(_)
+            | Self::SessionsChanged
+            | Self::AccountsLoaded(_) => None,
         }
     }
 }

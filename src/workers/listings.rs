@@ -1,7 +1,8 @@
 //! Reads the messages of mailboxes from the spool into the catalog, for the web API.
 //!
-//! The rule: a list is as old as the directories say. It is scanned again if their times have changed, or are so young
-//! that a change might not show. A mailbox that cannot be read is never an empty one.
+//! The rule: a list is as old as the directories say. If their times have changed, or are so young that a change might not
+//! show, their names are read again, and only the files of new names are looked at. A mailbox that cannot be read is never an
+//! empty one.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -13,15 +14,20 @@ use std::{
 
 use super::{
     catalog::{MailboxListing, Row, ScopeListings, ScopeRows, lock},
+    row_reader::RowReader,
     storage::{Storage, log_failure},
 };
 use crate::{
-    index::{MessageList, Snapshot},
-    maildir::{CountProgress, Kind, Maildir, MessageRef, OpenMessage, scan, size_counter::CountSlice},
-    message_object::{Limits, Summary, mailpit},
+    index::MessageList,
+    maildir::{
+        Change, CountProgress, Error, Kind, Maildir, MessageRef, OpenMessage, name,
+        name_changes::name_changes,
+        scan::{self, MAX_KNOWN, Recheck},
+        size_counter::CountSlice,
+    },
     proto::{
         http::api::MailboxScope,
-        request::{Failure, Mailbox, Maildrop},
+        request::{Failure, Mailbox},
     },
 };
 
@@ -68,24 +74,14 @@ impl Storage {
         let Some(maildir) = self.existing_maildir(mailbox)? else { return Ok(None) };
         let times = scan::dir_times(&maildir).map_err(|error| log_failure(&error))?;
         let known = lock(&self.catalog.lists).get(mailbox).cloned();
-        if let Some(known) = known.filter(|known| known.times == times && !known.racy) {
-            return Ok(Some(known));
+        if let Some(known) = known.as_ref().filter(|known| known.times == times && !known.racy) {
+            return Ok(Some(Arc::clone(known)));
         }
-        let mut progress = CountProgress::default();
-        let scan = loop {
-            let mut turn = CountSlice::new(self.scan_limits(), progress);
-            let scanned = scan::scan(&maildir, [], &mut turn).map_err(|error| log_failure(&error))?;
-            match scanned {
-                Some(scan) => break scan,
-                None => progress = mem::take(&mut turn.progress),
-            }
+        let listing = match known.map(|known| self.renewed_listing(&maildir, &known)) {
+            Some(Ok(Some(renewed))) => renewed,
+            _ => self.scanned_listing(mailbox, &maildir)?,
         };
-        let racy = scan::is_racy(&scan.times, SystemTime::now());
-        let snapshot = Snapshot::new(&MessageList::from_messages(scan.messages));
-        let ids = (0..snapshot.len()).map(|at| mailpit::id(&snapshot.unique_id(at)).into()).collect();
-        let (device, _) = maildir.id();
-        let (mailbox, times) = (mailbox.clone(), scan.times);
-        let listing = Arc::new(MailboxListing { mailbox, device, times, racy, snapshot, ids });
+        let listing = Arc::new(listing);
         let mut lists = lock(&self.catalog.lists);
         if lists.values().map(|listing| listing.ids.len()).sum::<usize>() + listing.ids.len() > MAX_LISTED {
             lists.clear();
@@ -94,8 +90,66 @@ impl Storage {
         Ok(Some(listing))
     }
 
-    /// Opens a mailbox that exists. One of which a directory is missing, as after a copy that left out empty ones, gets it
-    /// here as at a login.
+    /// The listing of a mailbox after a scan of all its files.
+    fn scanned_listing(&self, mailbox: &Mailbox, maildir: &Maildir) -> Result<MailboxListing, Failure> {
+        let _busy = self.scan_threads.enter();
+        let mut progress = CountProgress::default();
+        let scan = loop {
+            let mut turn =
+                CountSlice::new(self.scan_limits(), progress).with_threads(Arc::clone(&self.scan_threads));
+            let scanned = scan::scan(maildir, [], &mut turn).map_err(|error| log_failure(&error))?;
+            match scanned {
+                Some(scan) => break scan,
+                None => progress = mem::take(&mut turn.progress),
+            }
+        };
+        let racy = scan::is_racy(&scan.times, SystemTime::now());
+        let list = MessageList::from_messages(scan.messages);
+        Ok(MailboxListing::new((mailbox, maildir), (scan.times, racy), list, (None, &HashSet::new())))
+    }
+
+    /// The listing of a mailbox after a look at the names that have come or gone since the listing `known`. `None`: a scan
+    /// has to make it.
+    fn renewed_listing(
+        &self,
+        maildir: &Maildir,
+        known: &MailboxListing,
+    ) -> Result<Option<MailboxListing>, Error> {
+        if maildir.id().0 != known.device {
+            return Ok(None);
+        }
+        let names = name_changes(maildir, (&known.times, known.racy), known.list.iter())?;
+        let Some(names) = names else { return Ok(None) };
+        let rechecks: Vec<Recheck> = names
+            .new
+            .iter()
+            .map(|(subdir, name)| {
+                let same = known.list.of_identity(name::identity(name)).take(MAX_KNOWN);
+                let sizes = same.map(|entry| (entry.version, entry.octets)).collect();
+                Recheck { subdir: *subdir, name: name.clone(), known: sizes }
+            })
+            .collect();
+        let mut turn = CountSlice::new(self.scan_limits(), CountProgress::default());
+        let Some((changes, skipped)) = scan::recheck(maildir, &rechecks, &mut turn)? else { return Ok(None) };
+        // A name that has gone since may belong to a message that is moving: a scan finds it.
+        if changes.iter().filter(|change| matches!(change, Change::Absent { .. })).count() > skipped.len() {
+            return Ok(None);
+        }
+        let mut list = known.list.clone();
+        names.gone.iter().for_each(|(subdir, name)| list.remove(*subdir, name));
+        for change in changes {
+            match change {
+                Change::Present(entry) => list.upsert(entry),
+                Change::Absent { subdir, name } => list.remove(subdir, &name),
+            }
+        }
+        let changed = names.gone.iter().chain(&names.new).map(|(_, name)| name::identity(name)).collect();
+        let racy = scan::is_racy(&names.times, SystemTime::now());
+        let times = (names.times, racy);
+        Ok(Some(MailboxListing::new((&known.mailbox, maildir), times, list, (Some(known), &changed))))
+    }
+
+    /// Opens a mailbox that exists.
     pub(super) fn existing_maildir(&self, mailbox: &Mailbox) -> Result<Option<Maildir>, Failure> {
         let opened = match self.spool.maildir(mailbox.as_str()) {
             Err(error) if error.is_incomplete_maildir() => {
@@ -117,37 +171,33 @@ impl Storage {
         wanted: MessageRef<'_>,
     ) -> Result<OpenMessage, Failure> {
         let maildir = self.existing_maildir(mailbox)?.ok_or(Failure::Gone)?;
-        OpenMessage::open(&maildir, wanted).map_err(|error| log_failure(&error))
+        self.open_in((mailbox, &maildir), wanted)
     }
 
-    /// The octets of the message of a row, and the size of its file. Only the beginning of a very large one is read.
+    /// The same in a mailbox that is open.
+    pub(super) fn open_in(
+        &self,
+        (mailbox, maildir): (&Mailbox, &Maildir),
+        wanted: MessageRef<'_>,
+    ) -> Result<OpenMessage, Failure> {
+        OpenMessage::open(maildir, wanted).map_err(|error| {
+            // Another program may have written to the file in its place, which no time of a directory shows.
+            if error.kind() == Kind::Changed {
+                lock(&self.catalog.lists).remove(mailbox);
+            }
+            log_failure(&error)
+        })
+    }
+
+    /// The octets of the message of a row, and the size of its file.
     pub(super) fn read_row(&self, row: &Row) -> Result<(Vec<u8>, u64), Failure> {
-        self.read_beginning(row, MAX_PARSED)
-    }
-
-    /// The first octets of the message of a row, and the size of its file.
-    pub(super) fn read_beginning(&self, row: &Row, most: usize) -> Result<(Vec<u8>, u64), Failure> {
-        let wanted = row.wanted().ok_or(Failure::Gone)?;
-        let open = self.open_message(&row.listing.mailbox, wanted)?;
-        let (bytes, _) = open.read(0, most).map_err(|error| log_failure(&error))?;
-        Ok((bytes, wanted.version.bytes))
-    }
-
-    /// The summary of the message of a row.
-    pub(super) fn summary(&self, row: &Row) -> Result<Arc<Summary>, Failure> {
-        let file = (row.listing.device, row.wanted().ok_or(Failure::Gone)?.version);
-        if let Some(known) = lock(&self.catalog.summaries).by_file.get(&file) {
-            return Ok(Arc::clone(known));
-        }
-        let (bytes, size) = self.read_row(row)?;
-        let summary = Arc::new(Summary { size, ..Summary::parse(&bytes, &Limits::default()) });
-        lock(&self.catalog.summaries).insert(file, Arc::clone(&summary));
-        Ok(summary)
+        RowReader::new(self).read(row)
     }
 }
 
 const LOST_AND_FOUND: &str = "lost+found";
 /// Messages in all lists that are kept: some 150 octets each.
 const MAX_LISTED: usize = 500_000;
-/// Octets of a message that are parsed.
-const MAX_PARSED: usize = 128 << 20;
+
+#[cfg(test)]
+mod tests;

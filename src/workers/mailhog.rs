@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     catalog::{Row, ScopeRows},
+    row_reader::RowReader,
     selections::{addresses, has_gone},
     storage::Storage,
 };
@@ -33,13 +34,14 @@ pub(super) fn list(
     (start, limit): (usize, usize),
 ) -> Result<Document, Failure> {
     let ScopeRows { mut rows, mut unreadable } = storage.rows(scope)?;
+    let mut reader = RowReader::new(storage);
     if let Some(search) = search {
         let holders = match search.kind {
             MailHogKind::To => Holders::of(storage, scope, &rows)?,
             MailHogKind::From | MailHogKind::Containing => Holders::default(),
         };
         rows.retain(|row| {
-            matches(storage, &holders, search, row).unwrap_or_else(|_| {
+            matches(&mut reader, &holders, search, row).unwrap_or_else(|_| {
                 unreadable.insert(row.listing.mailbox.clone());
                 false
             })
@@ -51,7 +53,7 @@ pub(super) fn list(
     let holders = Holders::of(storage, scope, page)?;
     let (mut items, mut octets) = (Vec::new(), 0);
     for row in page {
-        match item(storage, &holders, row) {
+        match item(&mut reader, &holders, row) {
             Ok((item, size)) => {
                 items.push(item);
                 octets += size;
@@ -73,27 +75,36 @@ pub(super) fn list(
 /// One message.
 pub(super) fn message(storage: &Storage, scope: &MailboxScope, row: &Row) -> Result<Document, Failure> {
     let holders = Holders::of(storage, scope, std::slice::from_ref(row))?;
-    let (item, _) = item(storage, &holders, row)?;
+    let (item, _) = item(&mut RowReader::new(storage), &holders, row)?;
     Ok(Document::json(printable::json(&item, false)))
 }
 
 /// The item of a message, and the octets that were read for it.
-fn item(storage: &Storage, holders: &Holders, row: &Row) -> Result<(mailhog::Message, usize), Failure> {
-    let summary = storage.summary(row)?;
-    let (octets, _) = storage.read_beginning(row, MAX_MESSAGE)?;
+fn item(
+    reader: &mut RowReader<'_>,
+    holders: &Holders,
+    row: &Row,
+) -> Result<(mailhog::Message, usize), Failure> {
+    let summary = reader.summary(row)?;
+    let (octets, _) = reader.read_beginning(row, MAX_MESSAGE)?;
     let recipients = mailhog::recipients(&summary, holders.mailboxes(row));
     let stored = Stored { id: &row.id, received: row.received, recipients: &recipients };
     Ok((mailhog::Message::new(&octets, &stored, &Limits::default()), octets.len()))
 }
 
 /// True if the message matches. One that has gone meanwhile does not.
-fn matches(storage: &Storage, holders: &Holders, search: &MailHogSearch, row: &Row) -> Result<bool, Failure> {
-    let found = || {
+fn matches(
+    reader: &mut RowReader<'_>,
+    holders: &Holders,
+    search: &MailHogSearch,
+    row: &Row,
+) -> Result<bool, Failure> {
+    let mut found = || {
         if search.kind == MailHogKind::Containing {
-            let (octets, _) = storage.read_row(row)?;
+            let (octets, _) = reader.read(row)?;
             return Ok(mailhog::contains(&octets, &search.text));
         }
-        let summary = storage.summary(row)?;
+        let summary = reader.summary(row)?;
         let (envelope, people) = match search.kind {
             MailHogKind::To => (mailhog::recipients(&summary, holders.mailboxes(row)), &summary.to),
             _ => (summary.envelope.from.iter().cloned().collect(), &summary.from),

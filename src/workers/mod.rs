@@ -7,10 +7,12 @@
 mod ack_token;
 mod api_jobs;
 mod catalog;
+mod differences;
 mod index_jobs;
 pub mod job;
 mod listings;
 mod mailhog;
+mod row_reader;
 mod run;
 mod selections;
 pub mod spill;

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     catalog::{MailboxListing, Row, ScopeListings, ScopeRows},
+    row_reader::RowReader,
     storage::{Storage, log_failure},
 };
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
         Error, Kind, Subdir,
         message::{self, Deletion, LinkCheck},
     },
-    message_object::{Limits, MessageObject},
+    message_object::Summary,
     proto::{
         http::api::{MailboxScope, MessageName, Selection},
         request::{Failure, Mailbox, Maildrop},
@@ -32,8 +33,9 @@ pub(super) fn query(text: &str) -> Query {
 pub(super) fn matching(storage: &Storage, search: &Query, found: ScopeRows) -> ScopeRows {
     let ScopeRows { mut rows, mut unreadable } = found;
     if !search.terms.is_empty() {
+        let mut reader = RowReader::new(storage);
         rows.retain(|row| {
-            search_matches(storage, search, row).unwrap_or_else(|_| {
+            search_matches(&mut reader, search, row).unwrap_or_else(|_| {
                 unreadable.insert(row.listing.mailbox.clone());
                 false
             })
@@ -43,21 +45,20 @@ pub(super) fn matching(storage: &Storage, search: &Query, found: ScopeRows) -> S
 }
 
 /// True if the message matches. One that has gone meanwhile does not.
-pub(super) fn search_matches(storage: &Storage, search: &Query, row: &Row) -> Result<bool, Failure> {
+pub(super) fn search_matches(reader: &mut RowReader<'_>, search: &Query, row: &Row) -> Result<bool, Failure> {
     if search.terms.is_empty() {
         return Ok(true);
     }
-    let matches = || {
-        let summary = storage.summary(row)?;
-        let mut text = SearchText::default();
-        if search.needs_text() {
-            let (bytes, _) = storage.read_row(row)?;
-            text = SearchText::of(&MessageObject::parse(&bytes, &Limits::default()));
-        }
+    let matches = |summary: &Summary, text: &SearchText| {
         let Row { is_read, received, .. } = *row;
-        Ok(search.matches(&Candidate { summary: &summary, text: &text, is_read, received, tags: &[] }))
+        search.matches(&Candidate { summary, text, is_read, received, tags: &[] })
     };
-    match matches() {
+    let result = if search.needs_text() {
+        reader.object(row).map(|object| matches(&object.summary, &SearchText::of(&object)))
+    } else {
+        reader.summary(row).map(|summary| matches(&summary, &SearchText::default()))
+    };
+    match result {
         Err(failure) if has_gone(failure) => Ok(false),
         result => result,
     }

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use super::{
     catalog::{MailboxListing, Row, ScopeRows},
     job::ApiOutcome,
+    row_reader::RowReader,
     selections::{Change, addresses, has_gone, mark, matching, named, query, select},
     storage::Storage,
 };
 use crate::{
-    api::web_page::{Counts, OpenedMessage, WebPage},
-    message_object::{Limits, MessageObject, Summary},
+    api::web_page::{BroughtBy, Counts, Delivery, OpenedMessage, SessionsPage, WebPage},
+    message_object::{MessageObject, Summary},
     proto::{
-        http::api::{MailboxScope, MessageName, PageRequest, Selection},
-        request::Failure,
+        http::api::{MailboxScope, MessageName, PageRequest, Selection, SessionsRequest},
+        request::{ConnId, Failure, Maildrop},
         smtp::address::Address,
     },
 };
@@ -38,8 +39,9 @@ pub(super) fn web_page(
     let object = open.as_ref().map(|row| object(storage, row));
     let ScopeRows { rows, mut unreadable } = matching(storage, &query(&request.search), found);
     let mut part: Vec<(&Row, Arc<Summary>)> = Vec::new();
+    let mut reader = RowReader::new(storage);
     for row in rows.iter().skip(request.start).take(WebPage::PART) {
-        match storage.summary(row) {
+        match reader.summary(row) {
             Ok(summary) => part.push((row, summary)),
             // A message that has gone meanwhile is left out.
             Err(failure) if has_gone(failure) => {}
@@ -52,6 +54,7 @@ pub(super) fn web_page(
         unreadable.insert(row.listing.mailbox.clone());
     }
     let all_inboxes = storage.listings(&request.inboxes)?;
+    let has_mailbox = !all_inboxes.listings.is_empty() || request.inboxes == MailboxScope::All;
     unreadable.extend(all_inboxes.unreadable);
     let mut inboxes: Vec<(String, Counts)> = all_inboxes
         .listings
@@ -63,6 +66,10 @@ pub(super) fn web_page(
             )
         })
         .collect();
+    // The mailbox of a user who has got no mail yet does not exist.
+    if let (MailboxScope::One(own), true) = (&request.inboxes, inboxes.is_empty()) {
+        inboxes.push((Address::from(own).to_string(), Counts::default()));
+    }
     inboxes.sort();
     let all = match (&request.inboxes, scope) {
         (MailboxScope::All, MailboxScope::All) => Some(in_scope),
@@ -76,6 +83,7 @@ pub(super) fn web_page(
         address: request.address.as_deref(),
         all,
         inboxes,
+        has_mailbox,
         search: &request.search,
         start: request.start,
         listed: counts(rows.iter().map(|row| row.is_read)),
@@ -83,7 +91,9 @@ pub(super) fn web_page(
         unreadable: addresses(&unreadable),
         rows: part.iter().map(|(row, summary)| (&**summary, row.stored())).collect(),
         open: match (&open, &object) {
-            (Some(row), Some(Ok(object))) => OpenedMessage::Shown(object, row.stored()),
+            (Some(row), Some(Ok(object))) => {
+                OpenedMessage::Shown(object, row.stored(), delivery(storage, request, row, object))
+            }
             // It may be in a mailbox that cannot be read.
             _ if request.message.is_some() && unreadable.is_empty() => OpenedMessage::Gone,
             _ => OpenedMessage::None,
@@ -92,12 +102,36 @@ pub(super) fn web_page(
     Ok(ApiOutcome::Document { document: page.document(), reading: None, changed })
 }
 
+/// The page of sessions.
+pub(super) fn sessions_page(storage: &Storage, request: &SessionsRequest) -> ApiOutcome {
+    let sessions = storage.archive.as_ref().map(|archive| archive.sessions());
+    let shown = sessions.iter().flatten().find(|session| request.session.is_none_or(|id| id == session.id));
+    let shown = shown.zip(storage.archive.as_ref());
+    let shown = shown.and_then(|(session, archive)| Some((session.clone(), archive.text(session.id)?)));
+    let follows = request.session.is_none();
+    let page = SessionsPage { language: request.language, sessions, follows, shown, from: request.from };
+    ApiOutcome::of(page.document())
+}
+
+/// Facts about the way of a message to here that its header does not tell.
+fn delivery(storage: &Storage, request: &PageRequest, row: &Row, object: &MessageObject) -> Delivery {
+    let text = || {
+        // `c1000-1` is the first message of the session c1000.
+        let queued = object.summary.envelope.queued.as_deref()?;
+        let id = ConnId::parse(queued.split('-').next()?)?;
+        storage.archive.as_ref()?.of_delivery(id, row.wanted()?.name)
+    };
+    let session = match (&request.inboxes, &storage.archive) {
+        (MailboxScope::One(_), _) => BroughtBy::Hidden,
+        (MailboxScope::All, None) => BroughtBy::Off,
+        (MailboxScope::All, Some(_)) => text().map_or(BroughtBy::Gone, BroughtBy::Session),
+    };
+    Delivery { octets: row.listing.snapshot.octets(row.at), session }
+}
+
 /// The message of a row.
 fn object(storage: &Storage, row: &Row) -> Result<MessageObject, Failure> {
-    let (bytes, size) = storage.read_row(row)?;
-    let mut object = MessageObject::parse(&bytes, &Limits::default());
-    object.summary.size = size;
-    Ok(object)
+    RowReader::new(storage).object(row)
 }
 
 /// Counts messages, each of which has been read or not.

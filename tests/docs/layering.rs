@@ -34,11 +34,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("thread_limits", &["limits"]),
     ("fd_limits", &["thread_limits", "limits"]),
     ("proto", &["limits", "wire_size", "clock", "printable"]),
-    ("api", &["printable", "proto", "mime", "message_object"]),
+    ("transcript", &["proto", "limits", "clock", "safe_file", "printable", "open_regular"]),
+    ("api", &["printable", "proto", "mime", "message_object", "transcript"]),
     ("maildir", &["wire_size", "deferred_drop", "local_fs", "safe_file", "printable"]),
     ("metrics", &["proto", "open_regular", "safe_file"]),
     ("logging", &["limits", "proto", "metrics", "safe_file", "printable", "parking_queue"]),
-    ("transcript", &["proto", "limits", "clock", "safe_file", "printable"]),
     (
         "net",
         &[
@@ -90,6 +90,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "printable",
             "message_object",
             "search",
+            "transcript",
             "api",
         ],
     ),

@@ -337,7 +337,8 @@ fn users_log_in_and_see_their_own_mail_and_an_admin_sees_all() {
     server.tells("http login peer=127.0.0.1 ok=true user=bob@example.test mechanism=BASIC");
 }
 
-fn find_account<'a>(table: &'a mut Value, name: &str) -> &'a mut Value {
+/// The account of that name in the file of users.
+pub(crate) fn find_account<'a>(table: &'a mut Value, name: &str) -> &'a mut Value {
     if table.get(name).is_some() {
         return &mut table[name];
     }

@@ -7,6 +7,7 @@ use std::{
     net::{Shutdown, SocketAddr},
 };
 
+use restante::proto::http::routes::{Access, ROUTES, Route};
 use serde_json::json;
 
 use super::http_api::{Answer, Http, SERVE, basic};
@@ -32,6 +33,12 @@ fn statuses(heard: &str) -> Vec<u16> {
     lines.filter_map(|rest| rest.get(..3)?.parse().ok()).collect()
 }
 
+/// A target of a route, with parameters for each that wants some.
+fn target(route: &Route, id: &str) -> String {
+    let path = route.path.replace("{id}", id).replace("{part}", "1");
+    format!("{path}?query=secret&kind=containing&timeout=0")
+}
+
 #[test]
 fn v05_v06_other_names_and_other_sites_get_and_change_nothing() {
     let server = Server::dev();
@@ -47,18 +54,6 @@ fn v05_v06_other_names_and_other_sites_get_and_change_nothing() {
         assert!(!answer.text().contains("secret"), "{host}");
     }
     http.host = own;
-    let routes = [
-        ("GET", "/api/v1/messages", ""),
-        ("GET", "/api/v1/message/latest", ""),
-        ("GET", "/api/v1/message/latest/raw", ""),
-        ("GET", "/api/v1/search?query=secret", ""),
-        ("GET", "/api/events", ""),
-        ("GET", "/wait?timeout=1", ""),
-        ("PUT", "/api/v1/messages", "{\"Read\":true}"),
-        ("DELETE", "/api/v1/messages", ""),
-        ("DELETE", "/api/v1/messages", "{}"),
-        ("DELETE", "/api/v1/search?query=secret", ""),
-    ];
     let senders = [
         "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\n",
         "Sec-Fetch-Site: same-site\r\n",
@@ -66,13 +61,16 @@ fn v05_v06_other_names_and_other_sites_get_and_change_nothing() {
         "Origin: null\r\n",
         "Origin: http://localhost:1\r\nContent-Type: text/plain\r\n",
     ];
-    for (method, path, body) in routes {
-        for fields in senders {
-            let mut http = Http::of(&server); // a refused body ends the connection
-            http.fields = fields.into();
-            let answer = http.ask(method, path, body);
-            assert_eq!(answer.status, 403, "{method} {path} {fields}");
-            assert!(!answer.head.contains("Access-Control"), "{}", answer.head);
+    for route in ROUTES.iter().filter(|route| matches!(route.access, Access::Api | Access::Part)) {
+        let (method, path) = (route.method.name(), target(route, "latest"));
+        for body in ["", "{}", "{\"Read\":true}"] {
+            for fields in senders {
+                let mut http = Http::of(&server); // a refused body ends the connection
+                http.fields = fields.into();
+                let answer = http.ask(method, &path, body);
+                assert_eq!(answer.status, 403, "{method} {path} {fields}");
+                assert!(!answer.head.contains("Access-Control"), "{}", answer.head);
+            }
         }
     }
     // As an image or a frame of another site, a page would tell its size and time.
@@ -268,27 +266,22 @@ fn v18_no_route_leads_to_the_mail_of_another_user() {
         "/box/alice+x@example.test",
         "/box/alice",
     ] {
-        for (method, path, body) in [
-            ("GET", "/".to_owned(), ""),
-            ("GET", format!("/message/{id}"), ""),
-            ("GET", "/message/latest".into(), ""),
-            ("GET", "/api/v1/info".into(), ""),
-            ("GET", "/api/v1/messages".into(), ""),
-            ("GET", "/api/v1/search?query=secret".into(), ""),
-            ("GET", format!("/api/v1/message/{id}"), ""),
-            ("GET", "/api/v1/message/latest".into(), ""),
-            ("GET", format!("/api/v1/message/{id}/headers"), ""),
-            ("GET", format!("/api/v1/message/{id}/raw"), ""),
-            ("GET", format!("/api/v1/message/{id}/part/1"), ""),
-            ("GET", format!("/view/{id}.html"), ""),
-            ("GET", format!("/view/{id}.txt"), ""),
-            ("GET", "/wait?query=subject:secret&timeout=0".into(), ""),
-            ("PUT", "/api/v1/messages".into(), "{\"Search\":\"secret\",\"Read\":true}"),
+        let with_bodies = [
+            ("PUT", "/api/v1/messages".to_owned(), "{\"Search\":\"secret\",\"Read\":true}"),
             ("PUT", "/api/v1/messages".into(), "{\"Read\":true}"),
-            ("DELETE", "/api/v1/search?query=secret".into(), ""),
             ("DELETE", "/api/v1/messages".into(), &ids),
-            ("DELETE", "/api/v1/messages".into(), ""),
-        ] {
+        ];
+        let names = [id.as_str(), "latest"];
+        let routes = ROUTES.iter().flat_map(|route| {
+            names.map(|name| {
+                (
+                    route.method.name(),
+                    target(route, name),
+                    if route.method.name() == "GET" { "" } else { "{}" },
+                )
+            })
+        });
+        for (method, path, body) in routes.chain(with_bodies) {
             let mut bob = Http::of(&server); // a wait ends its connection
             bob.fields = basic("bob", PASSWORD);
             let answer = bob.ask(method, &format!("{base}{path}"), body);

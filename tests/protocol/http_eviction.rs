@@ -3,7 +3,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{IpAddr, TcpListener, TcpStream},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     time::{Duration, SystemTime},
@@ -40,7 +40,7 @@ impl RequestHandler for Documents {
         &|_: &Address| Lookup::Unknown
     }
 
-    fn handle(&mut self, _: ConnId, _: Request) -> Option<Response> {
+    fn handle(&mut self, _: (ConnId, IpAddr), _: Request) -> Option<Response> {
         Some(Response::Document(Document::new("text/plain", vec![b'x'; self.0])))
     }
 }

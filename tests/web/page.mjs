@@ -14,6 +14,14 @@ const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 
 const send = (to, text) => sender(smtp, 'page.test')('ann@example.test', [to].flat(), text);
 
+/** A session of SMTP that is typed line by line. */
+function talk() {
+  const [host, port] = smtp.split(/:(?=\d+$)/);
+  const socket = connect(Number(port), host);
+  socket.on('error', () => {});
+  return new Promise((done) => socket.once('data', () => done({ say: (line) => socket.write(line + '\r\n') })));
+}
+
 const letter = (subject, body = 'Hello.', more = '') =>
   `From: Ann Lee <ann@example.test>\nTo: Alice <alice@example.test>\nSubject: ${subject}\n` +
   `Date: Fri, 20 Nov 2026 10:00:00 +0100\nMessage-ID: <${Math.random().toString(36).slice(2)}@example.test>\n${more}\n${body}\n`;
@@ -152,6 +160,7 @@ const steps = {
     await page.waitForFunction(() => /^Subject: second/m.test(document.querySelector('#form-source pre').textContent));
     await page.locator('#tab-form-origin').click();
     assert.match(await page.locator('#form-origin').textContent(), /page\.test.*ESMTP/s);
+    assert.match(await page.locator('#form-origin .transcript').textContent(), /RCPT TO:.*RFC 5321.*Queued as/s);
     await page.keyboard.press('Delete');
     await isList(page, ['third', 'first']);
     await page.waitForFunction(() => document.activeElement.querySelector('.subject')?.textContent === 'first');
@@ -179,6 +188,89 @@ const steps = {
     assert.deepEqual(reached, []);
     await alone.goto('http://remote.example.test/seen');
     assert.equal(reached[0], '/seen', 'such a request would have been seen');
+  },
+  async 'remote images load when the reader asks, in the same sandbox'() {
+    reached.length = 0;
+    const page = await open('/');
+    await row(page, 'sale').locator('a').click();
+    await page.locator('#tab-form-html').click();
+    const frame = page.frameLocator('#form-html iframe');
+    await frame.locator('h1').waitFor();
+    assert.deepEqual(reached, []);
+    const [image] = await Promise.all([
+      page.waitForRequest((request) => request.url().endsWith('/pixel.png')),
+      page.locator('#form-html .button', { hasText: 'remote' }).click(),
+    ]);
+    await image.response();
+    await frame.locator('h1').waitFor();
+    await page.waitForTimeout(400); // as above
+    assert.deepEqual(reached, ['/pixel.png'], 'images and nothing else');
+    assert.ok(!image.headers().referer);
+    assert.doesNotMatch(await page.title(), /run/);
+    assert.match(await page.locator('#form-html iframe').getAttribute('sandbox'), /^$/);
+    assert.ok(page.url().includes('/message/'), 'the page stays where it is');
+  },
+  async 'sessions are shown line by line while they run'() {
+    const page = await open('/sessions');
+    await page.evaluate(() => { window.sameDocument = true; });
+    const session = await talk();
+    const code = (text) => page.locator('.transcript code').filter({ hasText: text }).first().waitFor();
+    await page.locator('#title .badge').waitFor(); // it is open
+    await code('220 ');
+    session.say('EHLO <b>live</b>');
+    await code('EHLO <b>live</b>');
+    await code('250 HELP');
+    assert.match(await page.locator('.transcript li.client').first().textContent(), /RFC 5321 section 4\.1\.1\.1/);
+    session.say('AUTH LOGIN');
+    await code('334 VXNlcm5hbWU6');
+    session.say('YWxpY2U=');
+    await code('334 UGFzc3dvcmQ6');
+    session.say('dG9wc2VjcmV0');
+    await code('235 ');
+    const text = await page.locator('main').textContent();
+    assert.doesNotMatch(text, /dG9wc2VjcmV0|topsecret/, 'no password');
+    // The newest session is shown while the reader is at the end; one that was chosen stays.
+    const first = await page.locator('#message').getAttribute('data-id');
+    const next = await talk();
+    await page.waitForFunction((first) => document.querySelector('#message').dataset.id !== first, first);
+    await page.locator(`#s-${first} a`).click();
+    await page.waitForURL(`**/sessions/${first}`);
+    await code('EHLO <b>live</b>');
+    session.say('QUIT');
+    await page.locator(`#s-${first}.over`).waitFor();
+    await code('221 ');
+    next.say('QUIT');
+    assert.equal(await page.locator('#message').getAttribute('data-id'), first);
+    const shared = await open(new URL(page.url()).pathname, { javaScriptEnabled: false });
+    assert.match(await shared.locator('.transcript').textContent(), /QUIT/, 'and without a script');
+    assert.deepEqual([page.asked, page.said], [[], []]);
+  },
+  async 'nothing moves while somebody reads further up in a session'() {
+    const session = await talk();
+    const page = await open('/sessions', { viewport: { width: 1000, height: 420 } });
+    for (let n = 0; n < 20; n += 1) session.say(`NOOP ${n}`);
+    await page.locator('.transcript code').filter({ hasText: 'NOOP' }).nth(19).waitFor();
+    const top = () => page.evaluate(() => document.querySelector('#message').scrollTop);
+    await page.waitForFunction(() => { const box = document.querySelector('#message'); return box.scrollTop > 0 && box.scrollHeight - box.scrollTop - box.clientHeight < 60; });
+    await page.evaluate(() => { document.querySelector('#message').scrollTop = 40; });
+    session.say('RSET');
+    await page.locator('.transcript code').filter({ hasText: 'RSET' }).waitFor();
+    assert.equal(await top(), 40);
+    const other = await talk();
+    await page.locator('#fresh a').waitFor();
+    assert.equal(await top(), 40);
+    await page.locator('#fresh a').click();
+    await page.waitForFunction(() => document.querySelector('.transcript').children.length < 5);
+    session.say('QUIT');
+    other.say('QUIT');
+  },
+  async 'a page that is refused is a page'() {
+    const page = await open('/nothing', { locale: 'fr-FR' });
+    assert.equal(await page.locator('h1').textContent(), 'Rien à cette adresse');
+    await accessible(page, 'refusal');
+    await picture(page, 'refusal');
+    await page.locator('a').click();
+    await page.locator('#list').waitFor();
   },
   async 'text from a stranger stays text'() {
     const evil = '"><script>top.document.title="run"</script><img src=x onerror=alert(1)>';
@@ -255,6 +347,17 @@ const steps = {
           (await accessible(page, `${name} ${form}`)).forEach((one) => minor.add(one));
         }
         await picture(page, `${name}-origin`);
+        const session = await talk();
+        session.say('EHLO class.test');
+        session.say('MAIL FROM:<ann@example.test>');
+        session.say('RCPT TO:<bob@example.test>');
+        session.say('VRFY');
+        await page.goto(base + '/sessions');
+        await page.locator('.transcript code').filter({ hasText: 'VRFY' }).waitFor();
+        assert.ok(await narrow(), `${name}: sessions are wider than the window`);
+        (await accessible(page, `${name} sessions`)).forEach((one) => minor.add(one));
+        await picture(page, `${name}-sessions`);
+        session.say('QUIT');
         assert.deepEqual([page.asked, page.said], [[], []]);
         await page.context().close();
       }

@@ -63,7 +63,7 @@ impl WebPage<'_> {
         } else {
             ("unread", self.fill("<span class=\"hidden\">{{:unread}}, </span>", &[]))
         };
-        let is_open = matches!(&self.open, OpenedMessage::Shown(_, open) if open.id == stored.id);
+        let is_open = matches!(&self.open, OpenedMessage::Shown(_, open, _) if open.id == stored.id);
         let files = match summary.attachments {
             0 => Html::default(),
             files => self.fill(
@@ -127,9 +127,11 @@ impl WebPage<'_> {
                 &[("names", Html::text(&self.unreadable.join(", ")))],
             ));
         } else if self.rows.is_empty() {
-            let is_search = !self.search.is_empty();
-            let sentence: &'static str =
-                if is_search { "<p>{{:nothing_found}}</p>" } else { "<p>{{:empty}}</p>" };
+            let sentence = match () {
+                () if !self.search.is_empty() => "<p class=\"empty\">{{:nothing_found}}</p>",
+                () if !self.has_mailbox => "<p class=\"empty\">{{:no_mailbox}}</p>",
+                () => "<p class=\"empty\">{{:empty}}</p>",
+            };
             pieces.push(self.fill(sentence, &[]));
         }
         if self.start > 0 {

@@ -1,6 +1,6 @@
 //! One message with its forms: text, HTML, headers, parts and source.
 
-use super::{Html, OpenedMessage, WebPage, base, percent, word};
+use super::{Delivery, Html, OpenedMessage, WebPage, base, percent, word};
 use crate::message_object::{AttachedPart, MessageObject, NamedAddress, mailpit::Stored};
 
 impl WebPage<'_> {
@@ -14,7 +14,7 @@ impl WebPage<'_> {
                 "<article id=\"message\">{{back}}<p class=\"choose\" role=\"alert\">{{:gone}}</p></article>",
                 &[("back", self.back())],
             ),
-            OpenedMessage::Shown(object, stored) => self.shown(object, stored),
+            OpenedMessage::Shown(object, stored, delivery) => self.shown(object, stored, delivery),
         }
     }
 
@@ -25,18 +25,28 @@ impl WebPage<'_> {
         )
     }
 
-    fn shown(&self, object: &MessageObject, stored: &Stored<'_>) -> Html {
+    fn shown(&self, object: &MessageObject, stored: &Stored<'_>, delivery: &Delivery) -> Html {
         let (base, id) = (base(self.address), percent(stored.id));
         let api = Html::text(&format!("{base}api/v1/message/{id}"));
         let view = Html::text(&format!("{base}view/{id}"));
         let html = if object.html.is_empty() {
             Html::default()
         } else {
+            // The link leads into the frame, which stays a sandbox.
+            let remote = if object.html.contains("//") {
+                self.fill(
+                    "<a class=\"button\" href=\"{{view}}.remote.html\" target=\"html\">{{:html_remote}}</a> ",
+                    &[("view", view.clone())],
+                )
+            } else {
+                Html::default()
+            };
             self.fill(
-                "<section id=\"form-html\"><h3>{{:html}}</h3><iframe title=\"{{:html}}\" sandbox=\"\" referrerpolicy=\"no-referrer\" \
-                 loading=\"lazy\" src=\"{{view}}.html\"></iframe><p class=\"note\">{{:html_note}} \
-                 <a href=\"{{view}}.html\" target=\"_blank\" rel=\"noopener noreferrer\">{{:html_alone}}</a></p></section>",
-                &[("view", view.clone())],
+                "<section id=\"form-html\"><h3>{{:html}}</h3><p class=\"note\">{{:html_note}} {{remote}}\
+                 <a class=\"button\" href=\"{{view}}.html\" target=\"_blank\" rel=\"noopener noreferrer\">{{:html_alone}}</a></p>\
+                 <iframe name=\"html\" title=\"{{:html}}\" sandbox=\"\" referrerpolicy=\"no-referrer\" loading=\"lazy\" \
+                 src=\"{{view}}.html\"></iframe></section>",
+                &[("view", view.clone()), ("remote", remote)],
             )
         };
         self.fill(
@@ -65,7 +75,7 @@ impl WebPage<'_> {
                 ("headers", self.headers(object)),
                 ("parts", self.parts(object, &api)),
                 ("api", api.clone()),
-                ("origin", self.origin(object, stored)),
+                ("origin", self.origin(object, stored, delivery)),
             ],
         )
     }

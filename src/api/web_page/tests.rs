@@ -7,6 +7,9 @@ use crate::message_object::Limits;
 
 fn page(octets: &[u8], search: &str, address: Option<&str>, language: Language) -> String {
     let object = MessageObject::parse(octets, &Limits::default());
+    let session = BroughtBy::Session(format!(
+        "# tls: {search}\nC: {search}\nS: {search}\n# spool: delivered {search}\n"
+    ));
     let stored = Stored { id: "abc", received: 1_795_168_805_000, ..Stored::default() };
     let page = WebPage {
         language,
@@ -19,7 +22,8 @@ fn page(octets: &[u8], search: &str, address: Option<&str>, language: Language) 
         unread: 1,
         unreadable: Vec::new(),
         rows: vec![(&object.summary, stored)],
-        open: OpenedMessage::Shown(&object, stored),
+        open: OpenedMessage::Shown(&object, stored, Delivery { octets: 99, session }),
+        has_mailbox: true,
     };
     String::from_utf8(page.document().bytes).unwrap()
 }

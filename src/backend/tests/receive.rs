@@ -49,7 +49,6 @@ impl Bench {
             effects: Effects::default(),
             now: SECOND,
         };
-        bench.clients.insert(CLIENT, [192, 0, 2, 1].into());
         bench.begin(CLIENT);
         bench
     }

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt};
 
 use super::language::Language;
-use crate::proto::mailbox::Mailbox;
+use crate::proto::{conn_id::ConnId, mailbox::Mailbox};
 
 /// A request about the messages of one mailbox, or of all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,13 @@ impl ApiAction {
             Self::Delete(selection) | Self::SetRead(selection, _) => {
                 matches!(selection, Selection::Search(_))
             }
-            Self::Ready | Self::Info | Self::Message(..) | Self::Continue { .. } | Self::Subscribe => false,
+            Self::Ready
+            | Self::Info
+            | Self::Sessions(_)
+            | Self::Message(..)
+            | Self::Continue { .. }
+            | Self::Subscribe
+            | Self::Watch => false,
         }
     }
 }
@@ -75,6 +81,8 @@ pub enum ApiAction {
     },
     /// The page of the web inbox.
     Page(Box<PageRequest>),
+    /// The page of sessions.
+    Sessions(SessionsRequest),
     /// One message, in one of its forms.
     Message(MessageName, MessageView),
     /// The next piece of the raw message that this session reads, from this octet on.
@@ -93,6 +101,19 @@ pub enum ApiAction {
     SetRead(Selection, bool),
     /// Sends the session an event for each change of the mailboxes, until its connection ends.
     Subscribe,
+    /// Sends the session an event after the transcripts of sessions have changed, until its connection ends.
+    Watch,
+}
+
+/// A request for the page of sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionsRequest {
+    /// The session that the page shows; `None` for the newest one.
+    pub session: Option<ConnId>,
+    /// The number of lines of it to leave out, because the reader has them.
+    pub from: usize,
+    /// The language of the words on the page.
+    pub language: Language,
 }
 
 /// A search of MailHog's API.
@@ -320,6 +341,8 @@ impl MailChange {
     }
 }
 
+/// The media type of a page.
+pub const HTML: &str = "text/html; charset=utf-8";
 /// The media type of JSON.
 pub const JSON: &str = "application/json";
 

@@ -70,6 +70,8 @@ pub(super) struct Head {
     pub(super) fetch_dest: Option<String>,
     /// True if the client names media types that it takes.
     pub(super) names_types: bool,
+    /// True if the client can show a page of HTML, as a browser that follows a link says.
+    pub(super) accepts_html: bool,
     /// The languages that the user prefers.
     pub(super) accept_language: Option<String>,
     /// The versions that the client has.
@@ -137,6 +139,7 @@ impl Head {
             fetch_site: fields.text("sec-fetch-site")?,
             fetch_dest: fields.text("sec-fetch-dest")?,
             names_types: fields.all("accept").next().is_some(),
+            accepts_html: fields.accepts("text/html"),
             accept_language: fields.text("accept-language").unwrap_or_default(),
             if_none_match: fields.text("if-none-match").unwrap_or_default(),
         })
@@ -171,6 +174,15 @@ impl<'a> Fields<'a> {
     fn has_token(&self, name: &'static str, token: &str) -> bool {
         let mut tokens = self.all(name).flat_map(|value| value.split(|b| *b == b','));
         tokens.any(|word| word.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// True if the client names this media type among those that it accepts (RFC 9110 section 12.5.1).
+    fn accepts(&self, kind: &str) -> bool {
+        let mut ranges = self.all("accept").flat_map(|value| value.split(|b| *b == b','));
+        ranges.any(|range| {
+            let name = range.split(|b| *b == b';').next().unwrap_or_default();
+            name.trim_ascii().eq_ignore_ascii_case(kind.as_bytes())
+        })
     }
 
     fn host(&self) -> Result<String, Refusal> {

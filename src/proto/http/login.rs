@@ -15,12 +15,17 @@ use crate::proto::{
 
 impl HttpSession {
     /// Checks the credentials of a request, if it needs any.
-    pub(super) fn authorize(&mut self, cx: &Context<'_>, mut exchange: Exchange, out: &mut Outbox) -> Step {
+    pub(super) fn authorize(
+        &mut self,
+        cx: &Context<'_>,
+        mut exchange: Box<Exchange>,
+        out: &mut Outbox,
+    ) -> Step {
         let policy = self.config.protocol.login;
         if policy == LoginPolicy::Off || !exchange.access.is_of_users() {
             return self.receive_body(cx, exchange, None, out);
         }
-        if policy == LoginPolicy::UnderTls && self.encryption.is_none() {
+        if policy == LoginPolicy::UnderTls && !self.is_encrypted {
             return self.refuse(&exchange.head, &TLS_NEEDED, None, out);
         }
         match exchange.head.authorization.take().map(|field| basic(&field)) {
@@ -36,7 +41,7 @@ impl HttpSession {
     pub(super) fn verified(
         &mut self,
         cx: &Context<'_>,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         Credentials { mechanism, user, password }: Credentials,
         answer: Response,
         out: &mut Outbox,

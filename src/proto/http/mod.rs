@@ -30,16 +30,22 @@ pub use session_config::{HttpConfig, LoginPolicy, SessionConfig};
 pub use state::HttpSession;
 pub use vocabulary::{VOCABULARY, is_method, loggable_field};
 
-use status::Status;
+use status::{Refusal, Status};
 
 /// The only response for a client whose connection exceeds the limit, without its last line end.
 pub(super) fn too_many_connections() -> String {
-    response::last_words(Status::UNAVAILABLE)
+    response::last_words(&Refusal::new(
+        Status::UNAVAILABLE,
+        "Too many connections are open now: try again in a second",
+    ))
 }
 
 /// The last response for a client whose session has panicked, without its last line end.
 pub(super) fn internal_error() -> String {
-    response::last_words(Status::INTERNAL)
+    response::last_words(&Refusal::new(
+        Status::INTERNAL,
+        "The server has made a mistake, and its log says which: try again",
+    ))
 }
 
 /// Octets of the longest head of a request.

@@ -25,6 +25,10 @@ pub enum Endpoint {
     MessagePage,
     PageStyle,
     PageScript,
+    SessionsScript,
+    Sessions,
+    SessionPage,
+    SessionEvents,
     Autoconfig,
     Autodiscover,
     AppleProfile,
@@ -41,6 +45,7 @@ pub enum Endpoint {
     Raw,
     Part,
     ViewHtml,
+    ViewRemote,
     ViewText,
     Wait,
     Events,
@@ -50,6 +55,13 @@ pub enum Endpoint {
     MailHogDelete,
     MailHogDownload,
     MailHogEvents,
+}
+
+impl Endpoint {
+    /// True for the sessions of all clients, which only those who may read all mail may see.
+    pub(super) fn shows_sessions(self) -> bool {
+        matches!(self, Self::Sessions | Self::SessionPage | Self::SessionEvents)
+    }
 }
 
 /// The requests that a route serves.
@@ -112,17 +124,30 @@ pub(super) fn find(method: Method, segments: &[String]) -> Result<Match<'_>, NoM
         segments => (None, segments),
     };
     let mut methods = Vec::new();
-    for route in ROUTES.iter().filter(|route| address.is_none() || route.access.is_of_users()) {
+    let is_of_mailbox = |route: &&Route| route.access.is_of_users() && !route.endpoint.shows_sessions();
+    for route in ROUTES.iter().filter(|route| address.is_none() || is_of_mailbox(route)) {
         let Some((id, part)) = parameters(route, segments) else { continue };
         let is_head = method == Method::Head && route.method == Method::Get;
         if route.method == method || is_head {
             let Route { endpoint, access, .. } = *route;
             return Ok(Match { endpoint, access, address, id, part });
         }
-        methods.push(route.method.name());
-        methods.extend((route.method == Method::Get).then_some(Method::Head.name()));
+        let head = (route.method == Method::Get).then_some(Method::Head);
+        for name in [Some(route.method), head].into_iter().flatten().map(Method::name) {
+            if !methods.contains(&name) {
+                methods.push(name);
+            }
+        }
     }
     Err(if methods.is_empty() { NoMatch::Path } else { NoMatch::Method(methods.join(", ")) })
+}
+
+/// True if a person looks at the response: a page, or a path that is none.
+pub(super) fn is_page(method: Method, segments: &[String]) -> bool {
+    match find(method, segments) {
+        Ok(found) => found.access == Access::Page,
+        Err(_) => !matches!(segments, [first, ..] | [_, _, first, ..] if first == "api"),
+    }
 }
 
 type Parameters<'a> = (Option<&'a str>, Option<&'a str>);
@@ -175,7 +200,29 @@ pub const ROUTES: &[Route] = &[
         "the page with a message; marks the message as read",
     ),
     route(Get, "/assets/page.css", Endpoint::PageStyle, Open, "the style of the page"),
+    route(
+        Get,
+        "/sessions",
+        Endpoint::Sessions,
+        Page,
+        "the page of sessions, for those who may read all mail: the newest one, line by line",
+    ),
+    route(
+        Get,
+        "/sessions/events",
+        Endpoint::SessionEvents,
+        Api,
+        "tells when sessions have new lines, as server-sent events",
+    ),
+    route(
+        Get,
+        "/sessions/{id}",
+        Endpoint::SessionPage,
+        Page,
+        "the page with a session: `from` leaves out lines",
+    ),
     route(Get, "/assets/page.js", Endpoint::PageScript, Open, "the script of the page"),
+    route(Get, "/assets/sessions.js", Endpoint::SessionsScript, Open, "the script of the page of sessions"),
     route(
         Get,
         "/mail/config-v1.1.xml",
@@ -233,6 +280,13 @@ pub const ROUTES: &[Route] = &[
         Endpoint::Part,
         Access::Part,
         "the body of a part, decoded",
+    ),
+    route(
+        Get,
+        "/view/{id}.remote.html",
+        Endpoint::ViewRemote,
+        Page,
+        "the HTML with images of other hosts, without scripts",
     ),
     route(Get, "/view/{id}.html", Endpoint::ViewHtml, Page, "the HTML, without scripts and remote content"),
     route(Get, "/view/{id}.txt", Endpoint::ViewText, Page, "the text"),
@@ -304,10 +358,14 @@ mod tests {
             ("/api/v1/message/latest", (Endpoint::Message, None, text("latest"), None)),
             ("/api/v1/message/x1/part/2", (Endpoint::Part, None, text("x1"), text("2"))),
             ("/box/a/view/x1.html", (Endpoint::ViewHtml, text("a"), text("x1"), None)),
+            ("/box/a/view/x1.remote.html", (Endpoint::ViewRemote, text("a"), text("x1"), None)),
             ("/view/x1.txt", (Endpoint::ViewText, None, text("x1"), None)),
             ("/box/a/api/v2/messages", (Endpoint::MailHogList, text("a"), None, None)),
             ("/api/v1/messages/x1", (Endpoint::MailHogMessage, None, text("x1"), None)),
             ("/api/v1/messages/x1/download", (Endpoint::MailHogDownload, None, text("x1"), None)),
+            ("/sessions", (Endpoint::Sessions, None, None, None)),
+            ("/sessions/events", (Endpoint::SessionEvents, None, None, None)),
+            ("/sessions/c1001", (Endpoint::SessionPage, None, text("c1001"), None)),
             ("/mail/config-v1.1.xml", (Endpoint::Autoconfig, None, None, None)),
             ("/Mail.MobileConfig", (Endpoint::AppleProfile, None, None, None)),
         ] {
@@ -324,6 +382,8 @@ mod tests {
             "/box/a/mail.mobileconfig",
             "/LIVEZ",
             "/box/a/assets/page.js",
+            "/box/a/sessions",
+            "/box/a/sessions/events",
             "/assets/page.html",
             "/message/x1/y",
             "/api/v1/message",
@@ -336,6 +396,7 @@ mod tests {
     fn a_path_with_another_method_names_its_methods() {
         assert_eq!(look_up(Method::Head, "/livez").unwrap().0, Endpoint::Live);
         assert_eq!(look_up(Method::Post, "/livez"), Err(NoMatch::Method("GET, HEAD".into())));
+        assert_eq!(look_up(Method::Post, "/sessions/events"), Err(NoMatch::Method("GET, HEAD".into())));
         for path in ["/autodiscover/autodiscover.xml", "/AutoDiscover/AutoDiscover.xml"] {
             assert_eq!(look_up(Method::Post, path).unwrap().0, Endpoint::Autodiscover);
             assert_eq!(look_up(Get, path), Err(NoMatch::Method("POST".into())));

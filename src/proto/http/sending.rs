@@ -20,7 +20,7 @@ impl HttpSession {
     /// Writes the head of a response, and then its content.
     pub(super) fn send_document(
         &mut self,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         scope: MailboxScope,
         document: Document,
         out: &mut Outbox,
@@ -104,7 +104,10 @@ fn has_etag(list: &str, etag: &str) -> bool {
 fn policy(endpoint: Endpoint) -> ContentPolicy {
     match endpoint {
         Endpoint::ViewHtml => ContentPolicy::MessageHtml,
-        Endpoint::Inbox | Endpoint::MessagePage => ContentPolicy::Page,
+        Endpoint::ViewRemote => ContentPolicy::MessageHtmlWithImages,
+        Endpoint::Inbox | Endpoint::MessagePage | Endpoint::Sessions | Endpoint::SessionPage => {
+            ContentPolicy::Page
+        }
         _ => ContentPolicy::Nothing,
     }
 }

@@ -5,7 +5,9 @@ use std::mem;
 
 use super::{
     MAX_BODY, MAX_HEAD,
-    api::{ApiAction, ApiRequest, Document, MailboxScope, MessageName, MessageView, Selection},
+    api::{
+        ApiAction, ApiRequest, Document, MailboxScope, MessageName, MessageView, Selection, SessionsRequest,
+    },
     autoconfig,
     change::Change,
     guard,
@@ -17,11 +19,11 @@ use super::{
     status::{Refusal, Status},
 };
 use crate::proto::{
-    Context, Encryption, HeldDocument, Progress, ResetOn, Session, SessionEvent, SessionPhase, SessionStage,
-    Step, TLS_HANDSHAKE, Timeouts,
+    Context, Encryption, HeldDocument, Progress, ProgressCounts, ResetOn, Session, SessionEvent,
+    SessionPhase, SessionStage, Step, TLS_HANDSHAKE, Timeouts,
     buffer::{Inbox, Outbox},
     event::Event,
-    request::{Failure, Lookup, Mailbox, Request, Response},
+    request::{ConnId, Failure, Lookup, Mailbox, Request, Response},
     smtp::address::Address,
 };
 
@@ -97,7 +99,7 @@ impl HttpSession {
     pub(super) fn receive_body(
         &mut self,
         cx: &Context<'_>,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         user: Option<Mailbox>,
         out: &mut Outbox,
     ) -> Step {
@@ -115,7 +117,7 @@ impl HttpSession {
     fn body_step(
         &mut self,
         cx: &Context<'_>,
-        (exchange, user): (Exchange, Option<Mailbox>),
+        (exchange, user): (Box<Exchange>, Option<Mailbox>),
         (mut body, mut left): (Vec<u8>, u64),
         inbox: &mut Inbox,
         out: &mut Outbox,
@@ -141,7 +143,7 @@ impl HttpSession {
     fn run(
         &mut self,
         cx: &Context<'_>,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         user: Option<&Mailbox>,
         body: &[u8],
         out: &mut Outbox,
@@ -164,6 +166,9 @@ impl HttpSession {
             return self.refuse_exchange(&exchange.head, &NO_MAILBOX, None, exchange.head.keep_alive, out);
         };
         let inboxes = self::scope(cx, None, user).unwrap_or_else(|| scope.clone());
+        if exchange.endpoint.shows_sessions() && inboxes != MailboxScope::All {
+            return self.refuse_exchange(&exchange.head, &ADMINS_ONLY, None, exchange.head.keep_alive, out);
+        }
         match action(&exchange, inboxes, body) {
             Ok(ApiAction::Subscribe) if exchange.head.method == Method::Head => {
                 let allow = Some(("Allow", "GET"));
@@ -207,13 +212,14 @@ impl HttpSession {
         let keep_alive = keep_alive && !head.announces_keep_alive;
         let what = format!("{} /{}", head.method.name(), head.target.segments.join("/"));
         out.push_event(Event::Refused { what, reply: refusal.status.0.to_string() });
-        response::refuse(refusal, extra, (head.method != Method::Head, keep_alive), out);
+        let reader = page::reader(head);
+        response::refuse(refusal, reader, extra, (head.method != Method::Head, keep_alive), out);
         self.finish(keep_alive)
     }
 
     pub(super) fn refuse_and_close(&mut self, what: &str, refusal: &Refusal, out: &mut Outbox) -> Step {
         out.push_event(Event::Refused { what: what.into(), reply: refusal.status.0.to_string() });
-        response::refuse(refusal, None, (true, false), out);
+        response::refuse(refusal, None, None, (true, false), out);
         self.finish(false)
     }
 
@@ -283,8 +289,8 @@ impl Session for HttpSession {
         }
     }
 
-    fn tls_started(&mut self, _: &Context<'_>, by: Encryption) {
-        self.encryption = Some(by);
+    fn tls_started(&mut self, _: &Context<'_>, _: Encryption) {
+        self.is_encrypted = true;
     }
 
     fn session_phase(&self) -> SessionPhase {
@@ -320,7 +326,8 @@ impl Session for HttpSession {
             _ => SessionStage::Idle,
         };
         let served = if needs_login { self.logins } else { self.requests };
-        Progress { stage, commands: self.requests, advances: self.requests, served }
+        let counts = ProgressCounts { commands: self.requests, advances: self.requests, served };
+        Progress { stage, counts }
     }
 
     fn held_document(&self, pending: usize) -> Option<HeldDocument> {
@@ -403,9 +410,15 @@ fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<Api
     match exchange.endpoint {
         Endpoint::Inbox => page(None),
         Endpoint::MessagePage => page(Some(name()?)),
+        Endpoint::Sessions | Endpoint::SessionPage => Ok(ApiAction::Sessions(SessionsRequest {
+            session: exchange.id.as_deref().map(|id| ConnId::parse(id).ok_or(NO_SESSION)).transpose()?,
+            from: target.number("from").unwrap_or(0),
+            language: page::language(&exchange.head),
+        })),
         Endpoint::Live
         | Endpoint::PageStyle
         | Endpoint::PageScript
+        | Endpoint::SessionsScript
         | Endpoint::Autoconfig
         | Endpoint::Autodiscover
         | Endpoint::AppleProfile
@@ -425,7 +438,9 @@ fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<Api
         Endpoint::Message => message(Ok(MessageView::Object)),
         Endpoint::Headers => message(Ok(MessageView::Headers)),
         Endpoint::Raw => message(Ok(MessageView::Raw)),
-        Endpoint::ViewHtml => message(Ok(MessageView::Html)),
+        // A link on another site may name `latest`, and would tell that site when mail is read.
+        Endpoint::ViewRemote if exchange.id.as_deref() == Some("latest") => Err(NO_MESSAGE),
+        Endpoint::ViewHtml | Endpoint::ViewRemote => message(Ok(MessageView::Html)),
         Endpoint::ViewText => message(Ok(MessageView::Text)),
         Endpoint::Part => message(exchange.part.as_deref().and_then(MessageView::of_part).ok_or(NO_MESSAGE)),
         Endpoint::MailHogList => Ok(mailhog::list(target, None)),
@@ -433,7 +448,9 @@ fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<Api
         Endpoint::MailHogMessage => message(Ok(MessageView::MailHog)),
         Endpoint::MailHogDownload => message(Ok(MessageView::Download)),
         Endpoint::MailHogDelete => Ok(ApiAction::Delete(Selection::One(name()?))),
-        Endpoint::Wait | Endpoint::Events | Endpoint::MailHogEvents => Ok(ApiAction::Subscribe),
+        Endpoint::Wait | Endpoint::Events | Endpoint::MailHogEvents | Endpoint::SessionEvents => {
+            Ok(ApiAction::Subscribe)
+        }
     }
 }
 
@@ -460,6 +477,12 @@ const LONG_HEAD: Refusal = Refusal::new(Status::HEAD_TOO_LARGE, "The head of a r
 const LONG_BODY: Refusal = Refusal::new(Status::TOO_LARGE, "The body of this request has 1 MiB at most");
 const NO_LENGTH: Refusal = Refusal::new(Status::LENGTH_REQUIRED, "Send the body with Content-Length");
 const NO_MAILBOX: Refusal = Refusal::new(Status::NOT_FOUND, "There is no such mailbox, or it is not yours");
+const NO_SESSION: Refusal =
+    Refusal::new(Status::NOT_FOUND, "There is no such session, or it is among the last ones no longer");
+const ADMINS_ONLY: Refusal = Refusal::new(
+    Status::FORBIDDEN,
+    "Sessions show the mail of all users: only an account with the field admin may open them",
+);
 const NO_MESSAGE: Refusal =
     Refusal::new(Status::NOT_FOUND, "There is no such message, or it has no such part");
 const TOO_SLOW: Refusal = Refusal::new(Status::TIMEOUT, "The request did not arrive in time");

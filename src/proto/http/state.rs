@@ -3,13 +3,12 @@
 use std::{collections::VecDeque, rc::Rc, time::Duration};
 
 use super::{
-    api::{Document, MailboxScope},
+    api::{Document, MailChange, MailEvent, MailboxScope},
     head::Head,
     routes::{Access, Endpoint, Match},
     session_config::SessionConfig,
 };
 use crate::proto::{
-    Encryption,
     request::Mailbox,
     sasl::{Credentials, FailedCredentials},
 };
@@ -18,8 +17,7 @@ use crate::proto::{
 pub struct HttpSession {
     pub(super) config: Rc<SessionConfig>,
     pub(super) state: State,
-    /// The encryption of the connection, if it is encrypted.
-    pub(super) encryption: Option<Encryption>,
+    pub(super) is_encrypted: bool,
     pub(super) failed_credentials: FailedCredentials,
     /// The user of the last request.
     pub(super) user: Option<String>,
@@ -28,29 +26,30 @@ pub struct HttpSession {
     pub(super) logins: usize,
 }
 
+/// The state of the session. Requests are boxed, because thousands of sessions are idle or wait for events.
 pub(super) enum State {
     /// The session reads the head of a request. `searched` octets of it have no end; 0 before the first octet.
     Head { searched: usize },
     /// The credentials of a request wait for `Request::Verify`.
-    AwaitingVerify(Exchange, Credentials),
+    AwaitingVerify(Box<Exchange>, Credentials),
     /// The response to a wrong password is delayed.
-    DelayingRefusal(Exchange),
+    DelayingRefusal(Box<Exchange>),
     /// The session reads the body of a request.
-    Body { exchange: Exchange, user: Option<Mailbox>, body: Vec<u8>, left: u64 },
+    Body { exchange: Box<Exchange>, user: Option<Mailbox>, body: Vec<u8>, left: u64 },
     /// A request waits for its document.
-    AwaitingDocument(Exchange, MailboxScope),
+    AwaitingDocument(Box<Exchange>, MailboxScope),
     /// A document is on its way to the client, between two pieces.
     Sending(Box<Transfer>),
     /// The rest of a message waits for the next piece.
     AwaitingPiece(Box<Transfer>),
     /// `/wait` or `/api/events` waits for its subscription.
-    AwaitingSubscription(Exchange, MailboxScope, Duration),
+    AwaitingSubscription(Box<Exchange>, MailboxScope, Duration),
     /// `/wait` waits for the result of a search.
     Searching(Box<Wait>),
     /// `/wait` waits for a change.
     Waiting(Box<Wait>),
-    /// `/api/events`: changes are sent as they happen. `lagging`: the client does not read them. `until`: the end of the
-    /// login, on the monotonic clock.
+    /// `/api/events`, `/sessions/events`: changes are sent as they happen. `lagging`: the client does not read
+    /// them. `until`: the end of the login, on the monotonic clock.
     Events { lagging: bool, until: Option<Duration> },
     /// `/api/v1/events`: new messages are sent as they come.
     Streaming(Box<MessageStream>),
@@ -63,8 +62,7 @@ pub(super) enum State {
 /// A request that is being served.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    /// Apart, so that an idle session is small.
-    pub(super) head: Box<Head>,
+    pub(super) head: Head,
     pub(super) endpoint: Endpoint,
     pub(super) access: Access,
     /// The address after `/box/`.
@@ -75,23 +73,23 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// A request with its route.
-    pub(super) fn new(head: &Head, found: &Match<'_>) -> Self {
+    pub(super) fn new(head: &Head, found: &Match<'_>) -> Box<Self> {
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        Self {
-            head: Box::new(head.clone()),
+        Box::new(Self {
+            head: head.clone(),
             endpoint: found.endpoint,
             access: found.access,
             address: owned(found.address),
             id: owned(found.id),
             part: owned(found.part),
-        }
+        })
     }
 }
 
 /// A document on its way to the client.
 #[derive(Debug)]
 pub(super) struct Transfer {
-    pub(super) exchange: Exchange,
+    pub(super) exchange: Box<Exchange>,
     pub(super) scope: MailboxScope,
     pub(super) document: Document,
     /// Octets of `document.bytes` that are in the outbox.
@@ -103,7 +101,7 @@ pub(super) struct Transfer {
 /// A long poll.
 #[derive(Debug)]
 pub(super) struct Wait {
-    pub(super) exchange: Exchange,
+    pub(super) exchange: Box<Exchange>,
     pub(super) scope: MailboxScope,
     /// The end of the wait, on the monotonic clock.
     pub(super) deadline: Duration,
@@ -138,8 +136,16 @@ impl MessageStream {
         Self { scope, ids, event, at: 0, pauses: 0, until, is_lagging: false }
     }
 
-    /// A message has arrived.
-    pub(super) fn push(&mut self, id: &str) {
+    /// The mailboxes have changed.
+    pub(super) fn changed(&mut self, event: &MailEvent) {
+        match event.kind {
+            MailChange::New => self.push(&event.id),
+            MailChange::Prune => self.is_lagging = true,
+            MailChange::Update | MailChange::Delete => {}
+        }
+    }
+
+    fn push(&mut self, id: &str) {
         self.is_lagging |= self.ids.len() >= MAX_PENDING;
         if !self.is_lagging {
             self.ids.push_back(id.to_owned());
@@ -153,7 +159,7 @@ impl HttpSession {
         Self {
             config,
             state: State::Head { searched: 0 },
-            encryption: None,
+            is_encrypted: false,
             failed_credentials: FailedCredentials::default(),
             user: None,
             requests: 0,

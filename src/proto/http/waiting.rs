@@ -1,5 +1,5 @@
-//! Requests whose response comes with a change: `/wait`, a long poll, and `/api/events`, server-sent events (HTML
-//! Living Standard section 9.2).
+//! Requests whose response comes with a change: `/wait`, a long poll, and `/api/events` and `/sessions/events`, server-sent
+//! events (HTML Living Standard section 9.2).
 
 use std::time::Duration;
 
@@ -22,7 +22,12 @@ use crate::{
 
 impl HttpSession {
     /// Requests events of the mailboxes. They must come before the first search, so that no message is missed between.
-    pub(super) fn subscribe(&mut self, exchange: Exchange, scope: MailboxScope, out: &mut Outbox) -> Step {
+    pub(super) fn subscribe(
+        &mut self,
+        exchange: Box<Exchange>,
+        scope: MailboxScope,
+        out: &mut Outbox,
+    ) -> Step {
         let timeout = match exchange.head.target.parameter("timeout") {
             None => DEFAULT_TIMEOUT,
             Some(text) => match parse_timeout(text) {
@@ -33,14 +38,18 @@ impl HttpSession {
                 }
             },
         };
+        let action = match exchange.endpoint {
+            Endpoint::SessionEvents => ApiAction::Watch,
+            _ => ApiAction::Subscribe,
+        };
         self.state = State::AwaitingSubscription(exchange, scope.clone(), timeout);
-        Step::Request(Request::Api(ApiRequest { scope, action: ApiAction::Subscribe }))
+        Step::Request(Request::Api(ApiRequest { scope, action }))
     }
 
     pub(super) fn subscribed(
         &mut self,
         cx: &Context<'_>,
-        mut exchange: Exchange,
+        mut exchange: Box<Exchange>,
         scope: MailboxScope,
         timeout: Duration,
         out: &mut Outbox,
@@ -142,24 +151,28 @@ impl HttpSession {
         Step::Pause(PING_INTERVAL)
     }
 
-    /// The mailboxes have changed.
+    /// The mailboxes have changed, or the sessions that a page shows.
     pub(super) fn changed(&mut self, event: &SessionEvent, out: &mut Outbox) {
-        let SessionEvent::Mail(event) = event else { return };
+        let (name, data) = match event {
+            SessionEvent::Mail(event) => (event.kind.name(), event.json.as_str()),
+            SessionEvent::Sessions => ("sessions", "{}"),
+            SessionEvent::MailboxChanged { .. } => return,
+        };
         match &mut self.state {
             State::Searching(wait) | State::Waiting(wait) => {
-                wait.changed |= matches!(event.kind, MailChange::New | MailChange::Prune);
+                wait.changed |= [MailChange::New.name(), MailChange::Prune.name()].contains(&name);
             }
             State::Events { lagging, .. } => {
                 *lagging |= out.pending().len() > MAX_PENDING_EVENTS;
                 if !*lagging {
-                    out.line(&format!("event: {}\r\ndata: {}\r\n", event.kind.name(), event.json));
+                    out.line(&format!("event: {name}\r\ndata: {data}\r\n"));
                 }
             }
-            State::Streaming(stream) | State::AwaitingStreamed(stream) => match event.kind {
-                MailChange::New => stream.push(&event.id),
-                MailChange::Prune => stream.is_lagging = true,
-                MailChange::Update | MailChange::Delete => {}
-            },
+            State::Streaming(stream) | State::AwaitingStreamed(stream) => {
+                if let SessionEvent::Mail(event) = event {
+                    stream.changed(event);
+                }
+            }
             _ => {}
         }
     }

@@ -25,11 +25,7 @@ impl SmtpSession {
         let name = name.unwrap_or_else(|| trace::address_literal(self.peer));
         // A repeated hello does not advance the session.
         if self.client.is_none() {
-            self.record_advance(if self.encryption.is_some() {
-                ADVANCE_HELLO_AFTER_TLS
-            } else {
-                ADVANCE_HELLO
-            });
+            self.record_advance(if self.is_encrypted { ADVANCE_HELLO_AFTER_TLS } else { ADVANCE_HELLO });
         }
         self.client = Some(ClientIdentity { name, extended });
         let mut lines = vec![self.config.hostname.clone()];
@@ -52,7 +48,7 @@ impl SmtpSession {
             "CHUNKING".into(),
             format!("LIMITS RCPTMAX={recipients}"),
         ];
-        if self.config.protocol.policy.starttls && self.encryption.is_none() {
+        if self.config.protocol.policy.starttls && !self.is_encrypted {
             lines.push("STARTTLS".into());
         }
         if self.offers_auth() {
@@ -94,7 +90,7 @@ impl SmtpSession {
         let limits = &self.config.limits;
         let policy = &self.config.protocol.policy;
         if policy.kind == Kind::Submission && self.user.is_none() && !policy.trusted {
-            let in_clear = policy.auth == AuthPolicy::UnderTls && self.encryption.is_none();
+            let in_clear = policy.auth == AuthPolicy::UnderTls && !self.is_encrypted;
             return Err(match (in_clear, policy.starttls) {
                 (true, true) => reply::TLS_NEEDED,
                 (true, false) => reply::TLS_NEEDED.with_text(reply::NO_LOGIN_IN_CLEAR),
@@ -115,7 +111,7 @@ impl SmtpSession {
         {
             return Err(reply::NOT_YOUR_ADDRESS);
         }
-        let id = format!("{}-{}", self.label, self.messages + 1);
+        let id = format!("{}-{}", self.id, self.messages + 1);
         self.accepted.clear();
         self.eight_bit = mail.eight_bit;
         let keeps = |user: &&Mailbox| cx.directory.wants_sent_copy(user);

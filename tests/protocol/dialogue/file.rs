@@ -75,7 +75,7 @@ impl Dialogue {
                 return Err(fail("the first line is not a comment that says what this shows".into()));
             } else if let Some((key, value)) = text.strip_prefix("= ").and_then(|text| text.split_once(' ')) {
                 match (key, value) {
-                    ("lookup" | "sends" | "keeps_no_copy" | "full", _) if !items.is_empty() => {
+                    ("lookup" | "sends" | "keeps_no_copy" | "admin" | "full", _) if !items.is_empty() => {
                         world.direct(key, value).map_err(fail)?;
                         continue;
                     }

@@ -321,7 +321,7 @@ impl<'a> Player<'a> {
 
     /// Notes when a command has led on.
     fn note_progress(&mut self) {
-        let led_on = self.session.progress().commands;
+        let led_on = self.session.progress().counts.commands;
         if std::mem::replace(&mut self.led_on, led_on) != led_on {
             self.last_led_on = self.now;
         }

@@ -51,7 +51,7 @@ pub(crate) struct World {
     pedantic: bool,
     pub(crate) implicit_tls: bool,
     hostname: String,
-    label: String,
+    id: ConnId,
     /// What the directory says of some addresses, whatever `users` and `domains` are.
     lookups: HashMap<String, String>,
     /// Users and the addresses that they may send from, or may not.
@@ -95,7 +95,7 @@ impl World {
             pedantic: false,
             implicit_tls: false,
             hostname: "mx.test".into(),
-            label: "c1".into(),
+            id: ConnId(1),
             lookups: HashMap::new(),
             sends: HashMap::new(),
             keeps_no_copy: Vec::new(),
@@ -135,7 +135,10 @@ impl World {
             "bound" => self.http.bound = Some(value.parse().map_err(|_| format!("{value} is no address"))?),
             "admin" => self.admins.push(value.into()),
             "hostname" => self.hostname = value.into(),
-            "label" => self.label = value.into(),
+            "label" => {
+                let id = value.strip_prefix('c').and_then(|id| u64::from_str_radix(id, 16).ok());
+                self.id = ConnId(id.ok_or_else(|| format!("{value} is no id of a connection"))?);
+            }
             "lookup" => self.lookups.extend(pair(value)),
             "sends" => self.sends.extend(pair(value).map(|(who, may)| (who, may == "true"))),
             "keeps_no_copy" => self.keeps_no_copy.push(value.into()),
@@ -176,8 +179,8 @@ impl World {
     pub(crate) fn session(&self) -> Result<Box<dyn Session>, String> {
         let session: Box<dyn Session> = match self.service {
             Service::Smtp => {
-                let (rules, label) = (Rc::new(self.smtp_rules()?), self.label.clone());
-                Box::new(smtp::SmtpSession::new(rules, [192, 0, 2, 1].into(), label))
+                let rules = Rc::new(self.smtp_rules()?);
+                Box::new(smtp::SmtpSession::new(rules, [192, 0, 2, 1].into(), self.id))
             }
             Service::Pop3 => Box::new(pop3::Pop3Session::new(Rc::new(self.pop3_rules()?))),
             Service::Http => Box::new(http::HttpSession::new(Rc::new(self.http_rules()))),
@@ -196,7 +199,7 @@ impl World {
         let (peer, listener) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:25".into());
         let beginning =
             transcript::SessionInfo { id, name: "test", peer, listener, factory, implicit_tls: true };
-        Ok(transcripts.begin(&beginning, now))
+        transcripts.begin(&beginning, now).ok_or("no transcript".to_owned())
     }
 
     fn smtp_rules(&self) -> Result<smtp::SessionConfig, String> {
