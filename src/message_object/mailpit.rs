@@ -265,7 +265,7 @@ fn canonical(name: &str) -> String {
 }
 
 /// A time of RFC 3339 in UTC, from milliseconds since 1970. Whole seconds have no fraction.
-fn time(milliseconds: i64) -> String {
+pub(super) fn time(milliseconds: i64) -> String {
     let date = Date::from_seconds(milliseconds.div_euclid(1000)).rfc3339();
     match milliseconds.rem_euclid(1000) {
         0 => date,

@@ -142,6 +142,7 @@ fn api_request(ApiRequest { scope, action }: &ApiRequest) -> String {
     let text = |text: &str| quoted(text.as_bytes());
     let selection = |selection: &Selection| match selection {
         Selection::All => "*".to_owned(),
+        Selection::One(name) => format!("one {name}"),
         Selection::Ids(ids) => ids.iter().map(|id| text(id)).collect::<Vec<_>>().join(","),
         Selection::Search(search) => format!("search {}", text(search)),
     };
@@ -150,6 +151,11 @@ fn api_request(ApiRequest { scope, action }: &ApiRequest) -> String {
         ApiAction::Info => "info".to_owned(),
         ApiAction::List { search, start, limit } => {
             format!("list search={} start={start} limit={limit}", text(search))
+        }
+        ApiAction::MailHogList { search, start, limit } => {
+            let search = search.as_ref().map(|search| (search.kind.name(), text(&search.text)));
+            let search = search.map(|(kind, text)| format!(" {kind}={text}")).unwrap_or_default();
+            format!("mailhog{search} start={start} limit={limit}")
         }
         ApiAction::Page(page) => {
             let message = page.message.as_ref().map(|name| format!(" message={name}")).unwrap_or_default();

@@ -11,9 +11,10 @@ use super::{
     catalog::{Compared, Row, ScopeRows, lock},
     differences::Differences,
     job::{ApiOutcome, ReadMessage},
+    mailhog,
     row_reader::RowReader,
     selections::{
-        Change, Unserved, addresses, has_gone, mark, matching, query, search_matches, select, with_ids,
+        Change, Unserved, addresses, has_gone, mark, matching, named, query, search_matches, select, with_ids,
     },
     storage::{Storage, log_failure},
     web_page::{sessions_page, web_page},
@@ -57,6 +58,9 @@ fn serve(
         ApiAction::Info => info(storage, &scope).map(ApiOutcome::of),
         ApiAction::List { search, start, limit } => {
             list(storage, &scope, &query(&search)?, (start, limit)).map(ApiOutcome::of)
+        }
+        ApiAction::MailHogList { search, start, limit } => {
+            mailhog::list(storage, &scope, search.as_ref(), (start, limit)).map(ApiOutcome::of)
         }
         ApiAction::Page(request) => web_page(storage, &scope, &request),
         ApiAction::Sessions(request) => Ok(sessions_page(storage, &request)),
@@ -166,11 +170,7 @@ fn message(
     view: MessageView,
 ) -> Result<ApiOutcome, Failure> {
     let ScopeRows { rows, unreadable } = storage.rows(scope)?;
-    let row = match name {
-        MessageName::Latest => rows.first(),
-        MessageName::Id(text) => rows.iter().find(|row| *row.id == **text),
-    };
-    row.map_or_else(|| not_found(&unreadable), |row| show(storage, scope, row, view))
+    named(&rows, name).map_or_else(|| not_found(&unreadable), |row| show(storage, scope, row, view))
 }
 
 /// The response if no message was found: it may be in a mailbox that cannot be read.
@@ -189,13 +189,20 @@ fn show(
     view: MessageView,
 ) -> Result<ApiOutcome, Failure> {
     let id = row.id.to_string();
-    if view == MessageView::Raw {
+    if view == MessageView::MailHog {
+        return mailhog::message(storage, scope, row).map(ApiOutcome::of);
+    }
+    if matches!(view, MessageView::Raw | MessageView::Download) {
         let wanted = row.wanted().ok_or(Failure::Gone)?;
         let open = storage.open_message(&row.listing.mailbox, wanted)?;
         let (bytes, last) = open.read(0, storage.read_chunk).map_err(|error| log_failure(&error))?;
         let MessageRef { name, subdir, version } = wanted;
-        let document = Document::new("text/plain; charset=utf-8", bytes);
-        let document = Document { length: version.bytes, etag: Some(id), ..document };
+        let (content_type, file_name) = match view {
+            MessageView::Download => ("message/rfc822", Some(format!("{id}.eml"))),
+            _ => ("text/plain; charset=utf-8", None),
+        };
+        let document = Document::new(content_type, bytes);
+        let document = Document { length: version.bytes, etag: Some(id), file_name, ..document };
         let entry = MessageEntry { name: name.into(), subdir, version, octets: 0 };
         let message = ReadMessage { mailbox: row.listing.mailbox.clone(), entry };
         let reading = (!last).then(|| Box::new(message));
@@ -219,9 +226,11 @@ fn show(
         }
         MessageView::Headers => Document { etag, ..api::headers(&message) },
         MessageView::Html => Document { etag, ..api::html_view(&message, &id).ok_or(Failure::Gone)? },
-        MessageView::Text | MessageView::Raw | MessageView::Part(_) => {
-            Document { etag, ..api::text_view(message) }
-        }
+        MessageView::Text
+        | MessageView::Raw
+        | MessageView::Download
+        | MessageView::MailHog
+        | MessageView::Part(_) => Document { etag, ..api::text_view(message) },
     };
     Ok(ApiOutcome::Document { document, reading: None, changed })
 }
@@ -283,6 +292,7 @@ pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, 
             events.push(MailEvent {
                 kind,
                 mailbox: (*mailbox).clone(),
+                id: String::new(),
                 is_copy: !told.insert((kind.name(), "".into())),
                 json: serde_json::json!({ "Type": kind.name(), "Data": null }).to_string(),
             });
@@ -297,6 +307,7 @@ pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, 
             events.push(MailEvent {
                 kind,
                 mailbox: (*mailbox).clone(),
+                id: id.to_string(),
                 is_copy: has_other || !told.insert((kind.name(), id)),
                 json: printable::json(&serde_json::json!({ "Type": kind.name(), "Data": data }), false),
             });

@@ -11,6 +11,7 @@ mod differences;
 mod index_jobs;
 pub mod job;
 mod listings;
+mod mailhog;
 mod row_reader;
 mod run;
 mod selections;

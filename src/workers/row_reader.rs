@@ -40,8 +40,13 @@ impl<'a> RowReader<'a> {
 
     /// The octets of the message of a row, and the size of its file. Only the beginning of a very large one is read.
     pub(super) fn read(&mut self, row: &Row) -> Result<(Vec<u8>, u64), Failure> {
+        self.read_beginning(row, MAX_PARSED)
+    }
+
+    /// The first octets of the message of a row, and the size of its file.
+    pub(super) fn read_beginning(&mut self, row: &Row, most: usize) -> Result<(Vec<u8>, u64), Failure> {
         let open = self.open(row)?;
-        let (bytes, _) = open.read(0, MAX_PARSED).map_err(|error| log_failure(&error))?;
+        let (bytes, _) = open.read(0, most).map_err(|error| log_failure(&error))?;
         Ok((bytes, row.wanted().map_or(0, |wanted| wanted.version.bytes)))
     }
 

@@ -17,7 +17,7 @@ use crate::{
     },
     message_object::Summary,
     proto::{
-        http::api::{MailboxScope, Selection},
+        http::api::{MailboxScope, MessageName, Selection},
         request::{Failure, Mailbox, Maildrop},
         smtp::address::Address,
     },
@@ -103,6 +103,7 @@ pub(super) fn select(
 ) -> Result<ScopeRows, Unserved> {
     let search = match selection {
         Selection::All => Query::default(),
+        Selection::One(name) => return Ok(with_name(storage, scope, name)?),
         Selection::Ids(ids) => return Ok(with_ids(storage, scope, ids)?),
         Selection::Search(text) => query(text)?,
     };
@@ -113,6 +114,16 @@ pub(super) fn select(
     let ScopeListings { listings, unreadable } = storage.listings(scope)?;
     let rows = listings.iter().flat_map(MailboxListing::rows).collect();
     Ok(matching(storage, &search, ScopeRows { rows, unreadable }))
+}
+
+/// The rows of one message. If it is not found, it may be in a mailbox that cannot be read.
+fn with_name(storage: &Storage, scope: &MailboxScope, name: &MessageName) -> Result<ScopeRows, Failure> {
+    let ScopeRows { rows, unreadable } = storage.rows(scope)?;
+    match named(&rows, name) {
+        Some(row) => with_ids(storage, scope, &[row.id.to_string()]),
+        None if unreadable.is_empty() => Err(Failure::Gone),
+        None => Ok(ScopeRows { rows: Vec::new(), unreadable }),
+    }
 }
 
 /// The rows of the messages with these ids. If all are found, no further mailbox is needed.
@@ -129,6 +140,14 @@ pub(super) fn with_ids(
         unreadable = BTreeSet::new();
     }
     Ok(ScopeRows { rows, unreadable })
+}
+
+/// The row of the message with that name, among rows whose first is the newest.
+pub(super) fn named<'a>(rows: &'a [Row], name: &MessageName) -> Option<&'a Row> {
+    match name {
+        MessageName::Latest => rows.first(),
+        MessageName::Id(text) => rows.iter().find(|row| *row.id == **text),
+    }
 }
 
 /// A change of messages.

@@ -6,7 +6,7 @@ use super::{
     catalog::{MailboxListing, Row, ScopeRows},
     job::ApiOutcome,
     row_reader::RowReader,
-    selections::{Change, addresses, has_gone, mark, matching, query, with_ids},
+    selections::{Change, addresses, has_gone, mark, matching, named, query, with_ids},
     storage::Storage,
 };
 use crate::{
@@ -35,11 +35,7 @@ pub(super) fn web_page(
     let found = storage.rows(scope)?;
     let rows = &found.rows;
     let in_scope = counts(rows.iter().map(|row| row.is_read));
-    let open = match &request.message {
-        None => None,
-        Some(MessageName::Latest) => rows.first().cloned(),
-        Some(MessageName::Id(id)) => rows.iter().find(|row| *row.id == **id).cloned(),
-    };
+    let open = request.message.as_ref().and_then(|name| named(rows, name)).cloned();
     let object = open.as_ref().map(|row| object(storage, row));
     let (search, mistake) = match query(&request.search) {
         Ok(search) => (Some(search), None),

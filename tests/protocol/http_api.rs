@@ -60,6 +60,24 @@ impl Http {
         self.ask("GET", path, "")
     }
 
+    /// Whether the stream ends without a further event.
+    pub(crate) fn ends(&mut self) -> bool {
+        let mut rest = Vec::new();
+        let _ = self.stream.read_to_end(&mut rest); // it may end with a reset
+        !String::from_utf8_lossy(&rest).contains("data: ")
+    }
+
+    /// The data of the next server-sent event.
+    pub(crate) fn event(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.stream.read_line(&mut line).unwrap(), 0, "the stream has ended");
+            if let Some(data) = line.strip_prefix("data: ") {
+                return data.to_owned();
+            }
+        }
+    }
+
     pub(crate) fn answer(&mut self, has_content: bool) -> Answer {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -79,7 +97,7 @@ pub(crate) fn deliver_to(server: &Server, to: &[&str], message: &str) {
     assert!(reply.starts_with("250 "), "{reply}");
 }
 
-fn deliver(server: &Server, to: &str, message: &str) {
+pub(crate) fn deliver(server: &Server, to: &str, message: &str) {
     deliver_to(server, &[to], message);
 }
 

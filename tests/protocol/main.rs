@@ -14,6 +14,7 @@ mod http_faults;
 mod http_hostile_mail;
 mod http_mistakes;
 mod listener_clients;
+mod mailhog;
 mod odd_clients;
 mod peers;
 mod pop3_any_input;

@@ -1,6 +1,6 @@
 //! The page of the web inbox: by plain requests, and in a browser.
 
-use std::{env, fs, io::BufRead, path::PathBuf, process::Command};
+use std::{env, fs, io::BufRead, process::Command};
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::common::{
     PASSWORD, Server, Setup,
     client::{Client, deliver, with_crlf},
     eventually, installed,
-    programs::run,
+    programs::{chromium, run},
     skip,
 };
 
@@ -259,9 +259,7 @@ fn the_files_of_the_page_are_sent_once() {
 #[test]
 fn the_page_in_a_browser() {
     let name = "the_page_in_a_browser";
-    let Some(chromium) = program("chromium").or_else(|| program("chromium-browser")) else {
-        return skip(name, "chromium is not installed");
-    };
+    let Some(chromium) = chromium() else { return skip(name, "chromium is not installed") };
     if !installed("node") {
         return skip(name, "node is not installed");
     }
@@ -277,9 +275,4 @@ fn the_page_in_a_browser() {
     let mut browse = Command::new("node");
     browse.args([script, &http, &smtp]).arg(modules).env("CHROMIUM", chromium);
     run(browse.args(env::var_os("RESTANTE_PICTURES")), "");
-}
-
-fn program(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file())
 }

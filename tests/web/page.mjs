@@ -4,35 +4,15 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
-import { connect } from 'node:net';
 import { join, resolve } from 'node:path';
+import { sender } from './smtp.mjs';
 
 const [base, smtp, modules, pictures] = process.argv.slice(2);
 const require = createRequire(join(resolve(modules), 'x.js'));
 const { chromium } = require('playwright-core');
 const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 
-/** Sends a message by SMTP, each line after the reply to the one before. */
-function send(to, text) {
-  const recipients = [to].flat();
-  const lines = ['EHLO page.test', 'MAIL FROM:<ann@example.test>', ...recipients.map((one) => `RCPT TO:<${one}>`), 'DATA',
-    text.replace(/\r?\n/g, '\r\n').replace(/^\./gm, '..') + '\r\n.', 'QUIT'];
-  return new Promise((done, failed) => {
-    const [host, port] = smtp.split(/:(?=\d+$)/);
-    const socket = connect(Number(port), host);
-    let seen = '';
-    socket.on('error', failed);
-    socket.on('data', (data) => {
-      seen += data;
-      const end = /^\d{3} .*\r\n$/m.exec(seen);
-      if (!end) return;
-      if (/^[45]/.test(end[0])) failed(new Error(seen));
-      seen = '';
-      if (lines.length) socket.write(lines.shift() + '\r\n');
-    });
-    socket.on('close', done);
-  });
-}
+const send = (to, text) => sender(smtp, 'page.test')('ann@example.test', [to].flat(), text);
 
 /** A session of SMTP that is typed line by line. */
 function talk() {

@@ -29,6 +29,8 @@ impl ApiAction {
         match self {
             Self::List { search, .. } | Self::Find { search } => !search.is_empty(),
             Self::Page(page) => !page.search.is_empty(),
+            // Its items are whole messages.
+            Self::MailHogList { .. } => true,
             Self::Delete(selection) | Self::SetRead(selection, _) => {
                 matches!(selection, Selection::Search(_))
             }
@@ -63,6 +65,15 @@ pub enum ApiAction {
     List {
         /// The words of the search; empty for all messages.
         search: String,
+        /// The number of newer messages to leave out.
+        start: usize,
+        /// The largest number of messages in the page.
+        limit: usize,
+    },
+    /// A page of whole messages in the form of MailHog, newest first.
+    MailHogList {
+        /// The search; `None` for all messages.
+        search: Option<MailHogSearch>,
         /// The number of newer messages to leave out.
         start: usize,
         /// The largest number of messages in the page.
@@ -105,6 +116,42 @@ pub struct SessionsRequest {
     pub language: Language,
 }
 
+/// A search of MailHog's API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailHogSearch {
+    /// The part of the messages to look at.
+    pub kind: MailHogKind,
+    /// The text that it must contain.
+    pub text: String,
+}
+
+/// The part of a message that a [`MailHogSearch`] looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailHogKind {
+    /// The sender.
+    From,
+    /// The recipients.
+    To,
+    /// The body, and the values of the fields.
+    Containing,
+}
+
+impl MailHogKind {
+    /// Parses the name of a kind.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::From, Self::To, Self::Containing].into_iter().find(|kind| kind.name() == text)
+    }
+
+    /// Its name in a request.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::From => "from",
+            Self::To => "to",
+            Self::Containing => "containing",
+        }
+    }
+}
+
 /// A request for the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageRequest {
@@ -129,6 +176,8 @@ pub enum Selection {
     All,
     /// The messages with these ids, as far as they are there: another client may have deleted them.
     Ids(Vec<String>),
+    /// The message of that name, which must be there.
+    One(MessageName),
     /// The messages that the words of a search match.
     Search(String),
 }
@@ -175,6 +224,10 @@ pub enum MessageView {
     Headers,
     /// The file, octet for octet.
     Raw,
+    /// The same, to be saved.
+    Download,
+    /// The form of MailHog, as JSON.
+    MailHog,
     /// The decoded body of the part with this number, such as `2.1`.
     Part(String),
     /// Its HTML, in which references to own parts are paths.
@@ -197,6 +250,8 @@ impl fmt::Display for MessageView {
             Self::Object => f.write_str("object"),
             Self::Headers => f.write_str("headers"),
             Self::Raw => f.write_str("raw"),
+            Self::Download => f.write_str("download"),
+            Self::MailHog => f.write_str("mailhog"),
             Self::Part(part) => write!(f, "part/{part}"),
             Self::Html => f.write_str("html"),
             Self::Text => f.write_str("text"),
@@ -239,6 +294,11 @@ impl Document {
     pub fn ok() -> Self {
         Self::new("text/plain", b"ok".to_vec())
     }
+
+    /// The answer to a change for a client of MailHog.
+    pub fn silence() -> Self {
+        Self::new(JSON, Vec::new())
+    }
 }
 
 /// The outcome of a request. The content of a [`Document`] says more.
@@ -261,6 +321,8 @@ pub struct MailEvent {
     pub kind: MailChange,
     /// The mailbox that has changed.
     pub mailbox: Mailbox,
+    /// The id of the message.
+    pub id: String,
     /// True if the message is in another mailbox too, whose event tells those who see all mailboxes.
     pub is_copy: bool,
     /// The JSON object of the event, on one line.

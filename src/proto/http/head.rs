@@ -68,6 +68,8 @@ pub(super) struct Head {
     pub(super) fetch_site: Option<String>,
     /// The purpose of the request, as a browser knows it (`Sec-Fetch-Dest`).
     pub(super) fetch_dest: Option<String>,
+    /// True if the client names media types that it takes.
+    pub(super) names_types: bool,
     /// True if the client can show a page of HTML, as a browser that follows a link says.
     pub(super) accepts_html: bool,
     /// The languages that the user prefers.
@@ -136,6 +138,7 @@ impl Head {
             origin: fields.text("origin")?,
             fetch_site: fields.text("sec-fetch-site")?,
             fetch_dest: fields.text("sec-fetch-dest")?,
+            names_types: fields.all("accept").next().is_some(),
             accepts_html: fields.accepts("text/html"),
             accept_language: fields.text("accept-language").unwrap_or_default(),
             if_none_match: fields.text("if-none-match").unwrap_or_default(),

@@ -11,6 +11,7 @@ mod guard;
 mod head;
 pub mod language;
 mod login;
+mod mailhog;
 pub mod page;
 mod parameters;
 mod response;

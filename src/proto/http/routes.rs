@@ -49,6 +49,12 @@ pub enum Endpoint {
     ViewText,
     Wait,
     Events,
+    MailHogList,
+    MailHogSearch,
+    MailHogMessage,
+    MailHogDelete,
+    MailHogDownload,
+    MailHogEvents,
 }
 
 impl Endpoint {
@@ -292,6 +298,36 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/view/{id}.txt", Endpoint::ViewText, Page, "the text"),
     route(Get, "/wait", Endpoint::Wait, Api, "wait for a message that `query` matches: `timeout`"),
     route(Get, "/api/events", Endpoint::Events, Api, "changes as they happen, as server-sent events"),
+    route(
+        Get,
+        "/api/v2/messages",
+        Endpoint::MailHogList,
+        Api,
+        "MailHog: the newest messages: `start`, `limit`",
+    ),
+    route(
+        Get,
+        "/api/v2/search",
+        Endpoint::MailHogSearch,
+        Api,
+        "MailHog: the messages that have `query` in `kind`: `from`, `to` or `containing`; `start`, `limit`",
+    ),
+    route(Get, "/api/v1/messages/{id}", Endpoint::MailHogMessage, Api, "MailHog: a message"),
+    route(Delete, "/api/v1/messages/{id}", Endpoint::MailHogDelete, Api, "MailHog: delete a message"),
+    route(
+        Get,
+        "/api/v1/messages/{id}/download",
+        Endpoint::MailHogDownload,
+        Api,
+        "MailHog: the message, octet for octet, to be saved",
+    ),
+    route(
+        Get,
+        "/api/v1/events",
+        Endpoint::MailHogEvents,
+        Api,
+        "MailHog: new messages, as server-sent events",
+    ),
 ];
 
 /// The first segment of the base path of one mailbox.
@@ -330,6 +366,9 @@ mod tests {
             ("/box/a/view/x1.html", (Endpoint::ViewHtml, text("a"), text("x1"), None)),
             ("/box/a/view/x1.remote.html", (Endpoint::ViewRemote, text("a"), text("x1"), None)),
             ("/view/x1.txt", (Endpoint::ViewText, None, text("x1"), None)),
+            ("/box/a/api/v2/messages", (Endpoint::MailHogList, text("a"), None, None)),
+            ("/api/v1/messages/x1", (Endpoint::MailHogMessage, None, text("x1"), None)),
+            ("/api/v1/messages/x1/download", (Endpoint::MailHogDownload, None, text("x1"), None)),
             ("/sessions", (Endpoint::Sessions, None, None, None)),
             ("/sessions/events", (Endpoint::SessionEvents, None, None, None)),
             ("/sessions/c1001", (Endpoint::SessionPage, None, text("c1001"), None)),
@@ -340,7 +379,8 @@ mod tests {
         }
         for path in [
             "/api",
-            "/api/v1/messages/",
+            "/api/v1/messages/x1/release",
+            "/api/v2/jim",
             "/view/x1",
             "/box",
             "/box/",

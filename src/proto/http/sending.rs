@@ -60,7 +60,7 @@ impl HttpSession {
         transfer.at += piece.len();
         transfer.sent += piece.len() as u64;
         if transfer.sent >= transfer.document.length {
-            if transfer.exchange.endpoint == Endpoint::Raw {
+            if matches!(transfer.exchange.endpoint, Endpoint::Raw | Endpoint::MailHogDownload) {
                 out.push_event(Event::Read { octets: transfer.sent });
             }
             return self.finish(transfer.exchange.head.keep_alive);
@@ -118,7 +118,7 @@ fn policy(endpoint: Endpoint) -> ContentPolicy {
 }
 
 /// Octets of a document that one step writes.
-const PIECE: usize = 16 * 1024;
+pub(super) const PIECE: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use super::{
     change::{Change, NO_QUERY},
     guard,
     head::{self, Head, Method},
-    page, parameters, response,
+    mailhog, page, parameters, response,
     routes::{self, Endpoint, NoMatch},
     session_config::LoginPolicy,
     state::{Exchange, HttpSession, State},
@@ -259,6 +259,7 @@ impl Session for HttpSession {
             State::Sending(transfer) => self.send_piece(transfer, out),
             State::Waiting(wait) => self.wait_step(wait),
             State::Events { lagging, until } => self.events_step(cx, (lagging, until), inbox, out),
+            State::Streaming(stream) => self.stream_step(cx, stream, inbox, out),
             state => {
                 self.state = state;
                 Step::Idle
@@ -272,6 +273,7 @@ impl Session for HttpSession {
                 self.verified(cx, exchange, credentials, answer, out)
             }
             (State::AwaitingDocument(exchange, scope), Response::Document(document)) => {
+                let document = mailhog::answer(&exchange, document);
                 self.send_document(exchange, scope, document, out)
             }
             (State::AwaitingDocument(exchange, _), Response::Failed(failure)) => {
@@ -285,6 +287,7 @@ impl Session for HttpSession {
                 self.refuse_failure(&exchange.head, failure, out)
             }
             (State::Searching(wait), answer) => self.searched(cx, wait, answer, out),
+            (State::AwaitingStreamed(stream), answer) => self.streamed(stream, answer),
             // No other response follows a request of this session.
             (_, _) => Step::Abort,
         }
@@ -298,7 +301,11 @@ impl Session for HttpSession {
         match self.state {
             State::Head { .. } => SessionPhase::RequestHead,
             State::Body { .. } => SessionPhase::RequestBody,
-            State::Sending(_) | State::AwaitingPiece(_) | State::Events { .. } => SessionPhase::Sending,
+            State::Sending(_)
+            | State::AwaitingPiece(_)
+            | State::Events { .. }
+            | State::Streaming(_)
+            | State::AwaitingStreamed(_) => SessionPhase::Sending,
             State::Over => SessionPhase::Ended,
             _ => SessionPhase::Pending,
         }
@@ -332,7 +339,10 @@ impl Session for HttpSession {
             State::Sending(transfer) => {
                 Some(HeldDocument { octets: transfer.document.bytes.len(), moved: transfer.at })
             }
-            State::Events { .. } => Some(HeldDocument { octets: pending, moved: 0 }),
+            State::Streaming(stream) if !stream.event.is_empty() => {
+                Some(HeldDocument { octets: stream.event.len(), moved: stream.at })
+            }
+            State::Events { .. } | State::Streaming(_) => Some(HeldDocument { octets: pending, moved: 0 }),
             State::Body { body, .. } => Some(HeldDocument { octets: body.len(), moved: body.len() }),
             _ => None,
         }
@@ -355,7 +365,11 @@ impl Session for HttpSession {
 
     fn shutdown(&mut self, out: &mut Outbox) -> Step {
         match &self.state {
-            State::Head { searched: 0 } | State::Events { .. } | State::Over => self.finish(false),
+            State::Head { searched: 0 }
+            | State::Events { .. }
+            | State::Streaming(_)
+            | State::AwaitingStreamed(_)
+            | State::Over => self.finish(false),
             // The client must see that content is missing.
             State::Sending(_) | State::AwaitingPiece(_) => Step::Abort,
             _ => self.refuse_and_close("shutting down", &SHUTTING_DOWN, out),
@@ -430,7 +444,14 @@ fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<Api
         Endpoint::ViewHtml | Endpoint::ViewRemote => message(Ok(MessageView::Html)),
         Endpoint::ViewText => message(Ok(MessageView::Text)),
         Endpoint::Part => message(exchange.part.as_deref().and_then(MessageView::of_part).ok_or(NO_MESSAGE)),
-        Endpoint::Wait | Endpoint::Events | Endpoint::SessionEvents => Ok(ApiAction::Subscribe),
+        Endpoint::MailHogList => Ok(mailhog::list(target, None)),
+        Endpoint::MailHogSearch => mailhog::search(target).map(|search| mailhog::list(target, Some(search))),
+        Endpoint::MailHogMessage => message(Ok(MessageView::MailHog)),
+        Endpoint::MailHogDownload => message(Ok(MessageView::Download)),
+        Endpoint::MailHogDelete => Ok(ApiAction::Delete(Selection::One(name()?))),
+        Endpoint::Wait | Endpoint::Events | Endpoint::MailHogEvents | Endpoint::SessionEvents => {
+            Ok(ApiAction::Subscribe)
+        }
     }
 }
 

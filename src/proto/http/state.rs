@@ -1,9 +1,9 @@
 //! The state of an HTTP session. The other files of this directory operate on it.
 
-use std::{rc::Rc, time::Duration};
+use std::{collections::VecDeque, rc::Rc, time::Duration};
 
 use super::{
-    api::{Document, MailboxScope},
+    api::{Document, MailChange, MailEvent, MailboxScope},
     head::Head,
     routes::{Access, Endpoint, Match},
     session_config::SessionConfig,
@@ -51,6 +51,10 @@ pub(super) enum State {
     /// `/api/events`, `/sessions/events`: changes are sent as they happen. `lagging`: the client does not read
     /// them. `until`: the end of the login, on the monotonic clock.
     Events { lagging: bool, until: Option<Duration> },
+    /// `/api/v1/events`: new messages are sent as they come.
+    Streaming(Box<MessageStream>),
+    /// The stream waits for its next message.
+    AwaitingStreamed(Box<MessageStream>),
     /// The session has ended, and takes no further step.
     Over,
 }
@@ -109,6 +113,46 @@ pub(super) struct Wait {
     pub(super) unreadable: Option<Document>,
 }
 
+/// The stream of new messages of a client. Each is read when the one before it is on its way.
+#[derive(Debug)]
+pub(super) struct MessageStream {
+    pub(super) scope: MailboxScope,
+    /// The ids of messages that are still to be sent.
+    pub(super) ids: VecDeque<String>,
+    /// The event that is being sent, and the octets of it that are in the outbox.
+    pub(super) event: Vec<u8>,
+    pub(super) at: usize,
+    /// Pauses since the last octets.
+    pub(super) pauses: u32,
+    /// The end of the login, on the monotonic clock.
+    pub(super) until: Option<Duration>,
+    /// True if the stream cannot tell of each message: the client does not read, or too many have come at once.
+    pub(super) is_lagging: bool,
+}
+
+impl MessageStream {
+    pub(super) fn new(scope: MailboxScope, until: Option<Duration>) -> Self {
+        let (ids, event) = (VecDeque::new(), Vec::new());
+        Self { scope, ids, event, at: 0, pauses: 0, until, is_lagging: false }
+    }
+
+    /// The mailboxes have changed.
+    pub(super) fn changed(&mut self, event: &MailEvent) {
+        match event.kind {
+            MailChange::New => self.push(&event.id),
+            MailChange::Prune => self.is_lagging = true,
+            MailChange::Update | MailChange::Delete => {}
+        }
+    }
+
+    fn push(&mut self, id: &str) {
+        self.is_lagging |= self.ids.len() >= MAX_PENDING;
+        if !self.is_lagging {
+            self.ids.push_back(id.to_owned());
+        }
+    }
+}
+
 impl HttpSession {
     /// A session with the configuration of its listener.
     pub fn new(config: Rc<SessionConfig>) -> Self {
@@ -121,5 +165,22 @@ impl HttpSession {
             requests: 0,
             logins: 0,
         }
+    }
+}
+
+/// Messages that may wait for a client. One with more has stopped reading.
+const MAX_PENDING: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v53_a_client_that_does_not_read_is_closed() {
+        let mut stream = MessageStream::new(MailboxScope::All, None);
+        (0..MAX_PENDING).for_each(|_| stream.push("a1"));
+        assert!(!stream.is_lagging);
+        stream.push("a1");
+        assert!(stream.is_lagging && stream.ids.len() == MAX_PENDING);
     }
 }

@@ -8,7 +8,7 @@ use super::{
     response::{ContentPolicy, ResponseHead},
     routes::Endpoint,
     session_config::LoginPolicy,
-    state::{Exchange, HttpSession, State, Wait},
+    state::{Exchange, HttpSession, MessageStream, State, Wait},
     status::{Refusal, Status},
 };
 use crate::{
@@ -69,6 +69,10 @@ impl HttpSession {
         out.line(": restante\r\n");
         let needs_login = self.config.protocol.login != LoginPolicy::Off;
         let until = needs_login.then(|| cx.now.monotonic + MAX_LOGGED_IN);
+        if exchange.endpoint == Endpoint::MailHogEvents {
+            self.state = State::Streaming(Box::new(MessageStream::new(scope, until)));
+            return Step::Continue;
+        }
         self.state = State::Events { lagging: false, until };
         Step::Pause(PING_INTERVAL)
     }
@@ -162,6 +166,11 @@ impl HttpSession {
                 *lagging |= out.pending().len() > MAX_PENDING_EVENTS;
                 if !*lagging {
                     out.line(&format!("event: {name}\r\ndata: {data}\r\n"));
+                }
+            }
+            State::Streaming(stream) | State::AwaitingStreamed(stream) => {
+                if let SessionEvent::Mail(event) = event {
+                    stream.changed(event);
                 }
             }
             _ => {}
