@@ -2,10 +2,13 @@
 //!
 //! The rule: plain functions of octets to text. Nothing here opens a file; workers call it, because a message may be large.
 
+mod description;
+mod draft;
 mod html;
 mod page;
 pub mod web_page;
 
+pub use draft::compose;
 pub use html::html_view;
 pub use page::Page;
 

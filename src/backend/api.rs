@@ -213,6 +213,10 @@ pub(super) fn request_finished(
             changed.iter().for_each(|mailbox| quotas.invalidate(mailbox));
             !changed.is_empty()
         }
+        Ok(ApiOutcome::Composed(result)) => {
+            effects.respond(id, Response::Composed(result));
+            false
+        }
         Ok(ApiOutcome::Chunk { bytes, reading }) => {
             let last = reading.is_none();
             client.reading = reading;

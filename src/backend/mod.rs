@@ -45,8 +45,11 @@ use crate::{
     fd_limits::FdBudget,
     index::{Registry, watcher::Watcher},
     maildir::{self, Spool, lock::LockMode, trusted_date},
+    printable,
     proto::{
         BodyProgress, HeldDocument, SessionEvent,
+        chaos::Chaos,
+        http::api::{ApiAction, ApiRequest, Document},
         request::{AccountDirectory, ConnId, Request, Response},
     },
     transcript::Archive,
@@ -141,6 +144,7 @@ impl Backend {
             index: Registry::new(&limits, budget.capped_indexes(&limits)),
             mailbox_events: events,
             accounts,
+            chaos: Chaos::default(),
             now: Duration::ZERO,
             turn_budget: TurnBudget::default(),
             effects: Effects::default(),
@@ -321,6 +325,7 @@ impl Backend {
             quotas,
             subscriptions,
             accounts,
+            chaos,
             clients,
             index,
             effects,
@@ -336,6 +341,11 @@ impl Backend {
             }
             Request::Receive(request) => receiver.handle((id, client), request, &self.storage, &mut cx),
             Request::Maildrop(request) => maildrops.handle((id, client), request, *now, index, effects),
+            Request::Api(ApiRequest { action: ApiAction::Chaos(set), .. }) => {
+                *chaos = set.unwrap_or(*chaos);
+                let document = Document::json(printable::json(chaos, false));
+                effects.respond(id, Response::Document(document));
+            }
             Request::Api(request) => subscriptions.handle((id, client), request, effects),
         }
     }

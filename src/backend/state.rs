@@ -12,7 +12,7 @@ use crate::{
     deferred_drop::DropThread,
     index::{Registry, watcher::MailboxEvents},
     limits::Limits,
-    proto::{SessionEvent, request::ConnId},
+    proto::{SessionEvent, chaos::Chaos, request::ConnId},
     workers::{CompletionSender, Storage},
 };
 
@@ -21,6 +21,8 @@ pub struct Backend {
     pub(super) limits: Limits,
     pub(super) spool: PathBuf,
     pub(super) accounts: Accounts,
+    /// The faults that happen by chance.
+    pub(super) chaos: Chaos,
     /// The time of this turn of the loop, on the steady clock.
     pub(super) now: Duration,
     pub(super) turn_budget: TurnBudget,

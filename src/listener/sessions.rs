@@ -89,7 +89,7 @@ impl Sessions {
         match &self.faults {
             // No request of the web API has an address that asks for a fault.
             Some(counts) if listen.persona != Persona::Http => {
-                Box::new(FaultySession::new(session, Rc::clone(counts)))
+                Box::new(FaultySession::new(session, listen.protocol.protocol(), Rc::clone(counts)))
             }
             _ => session,
         }
@@ -159,8 +159,9 @@ fn factory(
                 () => LoginPolicy::UnderTls,
             };
             let bound = listen.address.ip().map(|address| address.ip()).filter(|ip| !ip.is_unspecified());
+            let has_faults = config.development.is_some_and(|development| development.faults_on_demand);
             let (hosts, mail_servers) = (config.http.hosts.clone(), Rc::clone(mail_servers));
-            let protocol = HttpConfig { login, hosts, bound, mail_servers };
+            let protocol = HttpConfig { login, hosts, bound, has_faults, mail_servers };
             let config = SessionConfig { hostname, line_endings, syntax, limits, pedantic, protocol };
             Box::new(http::Factory::new(config))
         }

@@ -185,7 +185,7 @@ impl<'a> Message<'a> {
             date: summary.date.map_or_else(|| time(received), |date| date.rfc3339()),
             tags,
             username,
-            text: &object.text,
+            text: text(object),
             html: &object.html,
             size: summary.size,
             inline: object.inline.iter().map(File::of).collect(),
@@ -237,6 +237,15 @@ impl<'a> ListUnsubscribe<'a> {
     }
 }
 
+/// The text. The line end before a boundary belongs to the boundary (RFC 2046 section 5.1.1), and clients compare texts.
+fn text(object: &MessageObject) -> &str {
+    let is_multipart = object.header("Content-Type").is_some_and(|kind| {
+        kind.trim_start().get(..MULTIPART.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(MULTIPART))
+    });
+    let without_end = object.text.strip_suffix('\n').filter(|_| is_multipart);
+    without_end.unwrap_or(&object.text)
+}
+
 /// The header as `GET …/headers` has it: the raw values of each name, the names in alphabetical order, each word with a capital.
 pub fn headers(object: &MessageObject) -> BTreeMap<String, Vec<&str>> {
     let mut headers = BTreeMap::<String, Vec<&str>>::new();
@@ -273,6 +282,7 @@ pub(super) fn time(milliseconds: i64) -> String {
     }
 }
 
+const MULTIPART: &str = "multipart/";
 /// 22 digits, as long as the ids of Mailpit.
 const ID_OCTETS: usize = 11;
 

@@ -19,6 +19,7 @@ pub use family::{Family, Kind, Sample};
 pub use instruments::{Counter, Gauge, Histogram, LabelCounter};
 use instruments::{NUMBERS, TIMES};
 pub use loop_turns::LoopTurns;
+pub use process::memory_in_use;
 
 /// The metrics of this process.
 pub static METRICS: Metrics = Metrics::new();

@@ -7,6 +7,7 @@
 //! `printable`; `tests/docs/layering.rs` enforces that.
 
 pub mod buffer;
+pub mod chaos;
 pub mod command_table;
 pub mod conn_id;
 pub mod destinations;
@@ -21,6 +22,7 @@ pub mod loggable;
 pub mod mailbox;
 pub mod pop3;
 pub mod protocol;
+mod recipients;
 pub mod request;
 pub mod sasl;
 pub mod session;

@@ -80,9 +80,18 @@ impl Query {
     /// that the clock of the reader is ahead of UTC, for dates without a zone.
     ///
     /// # Errors
+    /// As [`Query::parse_in`].
+    pub fn parse(text: &str, zone: i32) -> Result<Self, Mistake> {
+        Self::parse_in(text, &|_| zone)
+    }
+
+    /// The same for a reader whose clock is ahead of UTC by another number of seconds in summer: `zone` returns it for the time
+    /// that the clock shows, in seconds since 1970.
+    ///
+    /// # Errors
     /// The first word that means nothing or looks like a mistyped keyword, or a quotation mark that is not closed. A query of
     /// blanks has no mistake, and no words.
-    pub fn parse(text: &str, zone: i32) -> Result<Self, Mistake> {
+    pub fn parse_in(text: &str, zone: &dyn Fn(i64) -> i32) -> Result<Self, Mistake> {
         let whole = |advice| Mistake { word: text.trim().to_owned(), advice };
         if text.matches('"').count() % 2 == 1 {
             return Err(whole(Advice::OpenQuotation));
@@ -124,7 +133,7 @@ impl Display for Query {
 
 impl Term {
     /// Reads one word. `None` if it is punctuation, which counts as a blank.
-    fn parse(word: &str, zone: i32) -> Result<Option<Self>, Advice> {
+    fn parse(word: &str, zone: &dyn Fn(i64) -> i32) -> Result<Option<Self>, Advice> {
         let positive = word.strip_prefix(['-', '!']).filter(|rest| !rest.is_empty());
         let negated = positive.is_some();
         match Filter::parse(positive.unwrap_or(word), zone)? {
@@ -148,7 +157,7 @@ impl Display for Term {
 }
 
 impl Filter {
-    fn parse(word: &str, zone: i32) -> Result<Option<Self>, Advice> {
+    fn parse(word: &str, zone: &dyn Fn(i64) -> i32) -> Result<Option<Self>, Advice> {
         let as_text = || Some(Self::Text(cleaned(word))).filter(|_| !cleaned(word).is_empty());
         let Some((keyword, value)) = word.split_once(':') else { return Ok(as_text()) };
         let keyword = keyword.to_ascii_lowercase();

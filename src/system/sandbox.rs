@@ -18,10 +18,11 @@ use landlock::{
 
 use crate::{
     command_hint::restante,
-    config::{Config, Destination, UnknownRecipients},
+    config::{Config, Destination, Persona, UnknownRecipients},
     maildir::EXT4_STATES,
     metrics::location,
     net::endpoint::Endpoint,
+    time_zone,
 };
 
 /// The access to a place.
@@ -94,6 +95,9 @@ impl AccessRules {
         let metrics = metrics.clone().or_else(|| location::export_path(&config.spool, &config.hostname));
         metrics.iter().for_each(|path| rules.allow_replace(path));
         config.transcripts.iter().for_each(|directory| rules.allow(Access::Mail, directory));
+        if config.listen.iter().any(|listen| listen.persona == Persona::Http) {
+            rules.allow(Access::Read, Path::new(time_zone::DIRECTORY)); // for the dates of a search
+        }
         for listen in &config.listen {
             if let Endpoint::Unix(path) = &listen.address {
                 rules.allow(Access::Socket, directory(path));

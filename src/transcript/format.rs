@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     limits::Span,
-    printable::is_hidden,
-    proto::http::api::{ApiAction, ApiRequest, Outcome, Selection},
+    printable::{is_hidden, json},
+    proto::http::api::{ApiAction, ApiRequest, Draft, Outcome, Selection},
     proto::request::{Envelope, Failure, MaildropRequest, ReceiveRequest, Recipient, Request, Response},
 };
 
@@ -139,6 +139,10 @@ pub fn format_request(request: &Request, body: &[u8], detail: bool) -> String {
 
 /// A request of the web API: the mailbox, or `*` for all, and the action.
 fn api_request(ApiRequest { scope, action }: &ApiRequest) -> String {
+    format!("? api mailbox={scope} {}", api_action(action))
+}
+
+fn api_action(action: &ApiAction) -> String {
     let text = |text: &str| quoted(text.as_bytes());
     let selection = |selection: &Selection| match selection {
         Selection::All => "*".to_owned(),
@@ -146,7 +150,8 @@ fn api_request(ApiRequest { scope, action }: &ApiRequest) -> String {
         Selection::Ids(ids) => ids.iter().map(|id| text(id)).collect::<Vec<_>>().join(","),
         Selection::Search(search) => format!("search {}", text(search)),
     };
-    let action = match action {
+    match action {
+        ApiAction::InZone(zone, action) => format!("{} zone={}", api_action(action), text(zone)),
         ApiAction::Ready => "ready".to_owned(),
         ApiAction::Info => "info".to_owned(),
         ApiAction::List { search, start, limit } => {
@@ -170,10 +175,12 @@ fn api_request(ApiRequest { scope, action }: &ApiRequest) -> String {
         ApiAction::Find { search } => format!("find search={}", text(search)),
         ApiAction::Delete(messages) => format!("delete {}", selection(messages)),
         ApiAction::SetRead(messages, read) => format!("set read={read} {}", selection(messages)),
+        ApiAction::Compose { body, .. } => format!("compose octets={}", body.len()),
+        ApiAction::Chaos(None) => "chaos".to_owned(),
+        ApiAction::Chaos(Some(chaos)) => format!("chaos set={}", json(chaos, false)),
         ApiAction::Subscribe => "subscribe".to_owned(),
         ApiAction::Watch => "watch".to_owned(),
-    };
-    format!("? api mailbox={scope} {action}")
+    }
 }
 
 /// The address, with the mailbox if its name differs, and the folder if there is one.
@@ -216,6 +223,14 @@ pub fn format_response(response: &Response, now: SystemTime, ages: bool) -> Opti
             let outcomes: Vec<&str> = failures.iter().map(outcome).collect();
             format!("! partly {}", outcomes.join(" "))
         }
+        Response::Stored(id) => format!("! stored {id}"),
+        Response::Composed(Ok(draft)) if draft.to.len() > MAX_LISTED => return None,
+        Response::Composed(Ok(draft)) => {
+            let Draft { from, to, octets, .. } = &**draft;
+            let to: Vec<String> = to.iter().map(|to| format!("<{to}>")).collect();
+            format!("! composed from=<{from}> to={} octets={octets}", to.join(","))
+        }
+        Response::Composed(Err(why)) => format!("! malformed {}", quoted(why.as_bytes())),
         Response::Verified(mailbox) => format!("! welcome {mailbox}"),
         Response::Opened(maildrop) if maildrop.len() > MAX_LISTED => return None,
         Response::Opened(maildrop) => {

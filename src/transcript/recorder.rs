@@ -21,6 +21,7 @@ use crate::{
     proto::{
         Context, Encryption, Session, SessionEvent, SessionPhase, Step, TLS_HANDSHAKE,
         buffer::{Inbox, Outbox},
+        chaos::ChaosPoint,
         folder::Folder,
         request::{
             AccountDirectory, Lookup, Mailbox, MaildropRequest, Quota, ReceiveRequest, Request, Response,
@@ -457,6 +458,10 @@ impl AccountDirectory for RecordingAccountDirectory<'_> {
             self.note(format!("= admin {user}"));
         }
         is_admin
+    }
+
+    fn chaos(&self, at: ChaosPoint) -> Option<u16> {
+        self.directory.chaos(at)
     }
 
     fn is_full(&self, mailbox: &Mailbox) -> bool {

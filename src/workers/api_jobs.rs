@@ -23,7 +23,7 @@ use crate::{
     api::{self, Page},
     maildir::{MessageEntry, MessageRef},
     message_object::{Limits, MessageObject, mailpit::ListItem},
-    metrics::METRICS,
+    metrics::{self, METRICS},
     printable,
     proto::{
         http::api::{
@@ -32,6 +32,7 @@ use crate::{
         request::{Failure, Mailbox},
     },
     search::Query,
+    time_zone::Zone,
 };
 
 /// Runs a request. `reading` is the message whose next piece it asks for.
@@ -53,18 +54,32 @@ fn serve(
     reading: Option<Box<ReadMessage>>,
 ) -> Result<ApiOutcome, Unserved> {
     let ApiRequest { scope, action } = request;
+    match action {
+        ApiAction::InZone(name, action) => serve_in(storage, &scope, *action, reading, &Zone::named(&name)),
+        action => serve_in(storage, &scope, action, reading, &Zone::UTC),
+    }
+}
+
+/// Serves a request whose dates are in that zone.
+fn serve_in(
+    storage: &Storage,
+    scope: &MailboxScope,
+    action: ApiAction,
+    reading: Option<Box<ReadMessage>>,
+    zone: &Zone,
+) -> Result<ApiOutcome, Unserved> {
     let outcome = match action {
         ApiAction::Ready => storage.check_in_place().map(|()| ApiOutcome::of(Document::ok())),
-        ApiAction::Info => info(storage, &scope).map(ApiOutcome::of),
+        ApiAction::Info => info(storage, scope).map(ApiOutcome::of),
         ApiAction::List { search, start, limit } => {
-            list(storage, &scope, &query(&search)?, (start, limit)).map(ApiOutcome::of)
+            list(storage, scope, &query(&search, zone)?, (start, limit)).map(ApiOutcome::of)
         }
         ApiAction::MailHogList { search, start, limit } => {
-            mailhog::list(storage, &scope, search.as_ref(), (start, limit)).map(ApiOutcome::of)
+            mailhog::list(storage, scope, search.as_ref(), (start, limit)).map(ApiOutcome::of)
         }
-        ApiAction::Page(request) => web_page(storage, &scope, &request),
+        ApiAction::Page(request) => web_page(storage, scope, &request),
         ApiAction::Sessions(request) => Ok(sessions_page(storage, &request)),
-        ApiAction::Message(name, view) => message(storage, &scope, &name, view),
+        ApiAction::Message(name, view) => message(storage, scope, &name, view),
         ApiAction::Continue { from } => {
             let message = reading.ok_or(Failure::Truncated)?;
             let open = storage.open_message(&message.mailbox, MessageRef::from(&message.entry))?;
@@ -72,12 +87,12 @@ fn serve(
             Ok(ApiOutcome::Chunk { bytes, reading: (!last).then_some(message) })
         }
         ApiAction::Find { search } => {
-            let search = query(&search)?;
-            let ScopeRows { rows, mut unreadable } = storage.rows(&scope)?;
+            let search = query(&search, zone)?;
+            let ScopeRows { rows, mut unreadable } = storage.rows(scope)?;
             let mut reader = RowReader::new(storage);
             for row in rows {
                 match search_matches(&mut reader, &search, &row) {
-                    Ok(true) => return Ok(show(storage, &scope, &row, MessageView::Object)?),
+                    Ok(true) => return Ok(show(storage, scope, &row, MessageView::Object)?),
                     Ok(false) => {}
                     Err(_) => drop(unreadable.insert(row.listing.mailbox.clone())),
                 }
@@ -85,15 +100,24 @@ fn serve(
             not_found(&unreadable)
         }
         ApiAction::Delete(selection) => {
-            let selected = select(storage, &scope, &selection)?;
+            let selected = select(storage, scope, &selection, zone)?;
             change(storage, selected, Change::Delete)
         }
         ApiAction::SetRead(selection, read) => {
-            let selected = select(storage, &scope, &selection)?;
+            let selected = select(storage, scope, &selection, zone)?;
             change(storage, selected, if read { Change::MarkRead } else { Change::MarkUnread })
         }
-        // The backend serves subscriptions.
-        ApiAction::Subscribe | ApiAction::Watch => Err(Failure::TempFail),
+        ApiAction::Compose { body, date } => {
+            let unique = getrandom::u64().map_err(|error| {
+                log::error!("no random numbers: {error}");
+                Failure::TempFail
+            })?;
+            Ok(ApiOutcome::Composed(api::compose(&body, date, unique).map(Box::new)))
+        }
+        // The backend serves subscriptions and chances, and no zone is inside another.
+        ApiAction::Subscribe | ApiAction::Watch | ApiAction::Chaos(_) | ApiAction::InZone(..) => {
+            Err(Failure::TempFail)
+        }
     };
     Ok(outcome?)
 }
@@ -112,7 +136,16 @@ fn info(storage: &Storage, scope: &MailboxScope) -> Result<Document, Failure> {
         "Messages": rows.len(),
         "Unread": unread,
         "Tags": {},
-        "RuntimeStats": { "Uptime": uptime },
+        // Mailpit counts more than this server does.
+        "RuntimeStats": {
+            "Uptime": uptime,
+            "Memory": metrics::memory_in_use().unwrap_or_default(),
+            "MessagesDeleted": 0,
+            "SMTPAccepted": METRICS.deliveries.get(),
+            "SMTPAcceptedSize": 0,
+            "SMTPRejected": 0,
+            "SMTPIgnored": 0,
+        },
     });
     if !unreadable.is_empty() {
         info["Unreadable"] = addresses(&unreadable).into();

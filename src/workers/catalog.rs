@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    index::{MessageList, Snapshot},
+    index::{MessageList, Snapshot, unique_id},
     maildir::{FileVersion, Maildir, MessageEntry, MessageRef, name, scan::DirTimes},
     message_object::{Summary, mailpit},
     proto::request::{Mailbox, Maildrop},
@@ -55,6 +55,11 @@ pub(super) struct MailboxListing {
     pub(super) snapshot: Snapshot,
     /// The id of each message of the snapshot.
     pub(super) ids: Vec<Arc<str>>,
+}
+
+/// The id of a message in the web API, by the name of its file.
+pub fn api_id(file: &[u8]) -> String {
+    mailpit::id(&unique_id(name::identity(file), None))
 }
 
 /// One message in a list.

@@ -17,7 +17,7 @@ use crate::{
     },
     maildir::{Maildir, MessageEntry, OpenMessage, Usage, lock::Lock, scan::DirTimes},
     proto::{
-        http::api::{ApiRequest, Document, MailEvent},
+        http::api::{ApiRequest, Document, Draft, MailEvent},
         request::{Access, ConnId, Failure, Mailbox, Secret},
     },
 };
@@ -256,6 +256,8 @@ pub enum ApiOutcome {
         /// The mailboxes that the request has changed.
         changed: Vec<Mailbox>,
     },
+    /// The message of a description, or a sentence that says what is wrong with it.
+    Composed(Result<Box<Draft>, String>),
     /// The next piece of a message.
     Chunk {
         /// The octets as stored.

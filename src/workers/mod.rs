@@ -42,6 +42,7 @@ use crate::{
 };
 
 pub use ack_token::AckToken;
+pub use catalog::api_id;
 pub use job::{Completion, DeliveredCopy, DeliveryReceipt, Job};
 pub use spill::SpilledMessage;
 pub use storage::Storage;

@@ -22,6 +22,7 @@ use crate::{
         smtp::address::Address,
     },
     search::{Candidate, Mistake, Query, SearchText},
+    time_zone::Zone,
 };
 
 /// The reason why a request is not served.
@@ -45,9 +46,9 @@ impl From<Mistake> for Unserved {
     }
 }
 
-/// The words of a search, read as `restante wait --search` reads them.
-pub(super) fn query(text: &str) -> Result<Query, Mistake> {
-    Query::parse(text, 0)
+/// The words of a search, read as `restante wait --search` reads them. Dates are in that zone.
+pub(super) fn query(text: &str, zone: &Zone) -> Result<Query, Mistake> {
+    Query::parse_in(text, &|shown| zone.offset(shown))
 }
 
 /// The rows whose messages match.
@@ -100,12 +101,13 @@ pub(super) fn select(
     storage: &Storage,
     scope: &MailboxScope,
     selection: &Selection,
+    zone: &Zone,
 ) -> Result<ScopeRows, Unserved> {
     let search = match selection {
         Selection::All => Query::default(),
         Selection::One(name) => return Ok(with_name(storage, scope, name)?),
         Selection::Ids(ids) => return Ok(with_ids(storage, scope, ids)?),
-        Selection::Search(text) => query(text)?,
+        Selection::Search(text) => query(text, zone)?,
     };
     // A search without words must not select all messages.
     if search.terms.is_empty() && *selection != Selection::All {

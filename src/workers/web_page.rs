@@ -17,6 +17,7 @@ use crate::{
         request::{ConnId, Failure, Maildrop},
         smtp::address::Address,
     },
+    time_zone::Zone,
 };
 
 /// The page, with the message that the request names. It marks a message with an id as read: `latest` needs no secret, so a
@@ -37,7 +38,7 @@ pub(super) fn web_page(
     let in_scope = counts(rows.iter().map(|row| row.is_read));
     let open = request.message.as_ref().and_then(|name| named(rows, name)).cloned();
     let object = open.as_ref().map(|row| object(storage, row));
-    let (search, mistake) = match query(&request.search) {
+    let (search, mistake) = match query(&request.search, &Zone::UTC) {
         Ok(search) => (Some(search), None),
         Err(mistake) => (None, Some(mistake)),
     };

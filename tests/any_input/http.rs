@@ -13,9 +13,9 @@ use restante::{
         buffer::{Inbox, Outbox},
         http::{
             HttpSession, MAX_HEAD, MailServers, SessionConfig,
-            api::{self, ApiAction, Document, MessageName, MessageView, Selection},
+            api::{self, ApiAction, Document, Draft, MessageName, MessageView, Selection},
         },
-        request::{Failure, Lookup, Mailbox, Request, Response},
+        request::{ConnId, Failure, Lookup, Mailbox, ReceiveRequest, Request, Response},
         smtp::address::Address,
     },
 };
@@ -50,7 +50,7 @@ pub(crate) fn play<'a>(
     };
     let cx = Context { now, directory: &lookup };
     let (mut inbox, mut out) = (Inbox::default(), Outbox::default());
-    let mut session = HttpSession::new(Rc::new(config.clone()));
+    let mut session = HttpSession::new(Rc::new(config.clone()), [127, 0, 0, 1].into(), ConnId(1));
     let mut outcome = Outcome::default();
     session.greet(&cx, &mut out);
     for piece in pieces {
@@ -148,6 +148,12 @@ fn answer_to(request: &Request) -> Response {
         }
         Request::Api(request) => match &request.action {
             ApiAction::Subscribe => Response::Done,
+            ApiAction::Compose { body, .. } => {
+                let address = |text| Address::parse(text).expect("an address");
+                let (from, to) = (address("bob@here.test"), vec![address("eve@here.test")]);
+                let draft = Draft { from, to, octets: body.len() as u64, message: body.clone() };
+                Response::Composed(Ok(Box::new(draft)))
+            }
             ApiAction::Message(name, MessageView::Raw) => {
                 assert!(matches!(name, MessageName::Latest | MessageName::Id(_)));
                 Response::Document(Document {
@@ -194,7 +200,9 @@ fn answer_to(request: &Request) -> Response {
             }
             _ => Response::Document(document()),
         },
-        _ => panic!("no request of this protocol: {request:?}"),
+        Request::Receive(ReceiveRequest::Deliver { .. }) => Response::Stored("a1".into()),
+        Request::Receive(_) => Response::Done,
+        Request::Maildrop(_) => panic!("no request of this protocol: {request:?}"),
     }
 }
 

@@ -218,8 +218,9 @@ fn v08_v09_a_request_with_two_meanings_is_refused_and_nothing_after_it_is_read()
     {
         assert_eq!(statuses(&converse(address, absolute(host).as_bytes())), [421], "{host}");
     }
+    // As clients of Mailpit send it: fault V47.
     let twice = "GET //livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    assert_eq!(statuses(&converse(address, twice.as_bytes())), [404]);
+    assert_eq!(statuses(&converse(address, twice.as_bytes())), [200]);
     // The body of a request is no request, whatever the method.
     let body = format!("GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{hidden}");
     assert_eq!(statuses(&converse(address, body.as_bytes())), [200]);

@@ -95,7 +95,8 @@ const REQUEST: &[u8] = b"GET /api/v1/message/latest HTTP/1.1\r\nHost: localhost\
 fn a_client_that_is_ended_for_room_gets_no_word_inside_a_document() {
     // The first is inside a document when it ends; the other one is between two requests.
     for (size, gets_words) in [(16 << 20, false), (10, true)] {
-        let (mut client, mut conn) = connected(HttpSession::new(Rc::new(config())));
+        let (mut client, mut conn) =
+            connected(HttpSession::new(Rc::new(config()), [127, 0, 0, 1].into(), ConnId(1)));
         client.write_all(REQUEST).unwrap();
         // The client reads nothing, so the connection comes to rest with octets left, or with none.
         let mut first = [0; 1];
@@ -163,7 +164,8 @@ impl Session for Buggy {
 fn v22_a_panic_adds_no_word_to_a_document_and_cuts_no_response_before_it() {
     // Inside the second of two documents; in the request after a whole one.
     for (size, steps, is_told) in [(1 << 20, 10, false), (10, 1, true)] {
-        let (mut client, mut conn) = connected(Buggy(HttpSession::new(Rc::new(config())), steps));
+        let (mut client, mut conn) =
+            connected(Buggy(HttpSession::new(Rc::new(config()), [127, 0, 0, 1].into(), ConnId(1)), steps));
         client.write_all(&REQUEST.repeat(2)).unwrap();
         let pumped = eventually("the session panics", || {
             let pump = AssertUnwindSafe(|| pump(&mut conn, size, true));

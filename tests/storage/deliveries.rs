@@ -123,6 +123,7 @@ impl Office {
             envelope,
             bytes: bytes.to_vec(),
             partial_ok: partly,
+            wants_id: false,
         }))
     }
 }

@@ -1,9 +1,9 @@
 //! The requests of the web API to the backend, and their responses, as plain data.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, time::SystemTime};
 
 use super::language::Language;
-use crate::proto::{conn_id::ConnId, mailbox::Mailbox};
+use crate::proto::{chaos::Chaos, conn_id::ConnId, mailbox::Mailbox, smtp::address::Address};
 
 /// A request about the messages of one mailbox, or of all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,14 @@ pub enum MailboxScope {
 }
 
 impl ApiAction {
+    /// The action with the dates of its search in a time zone, if there are a search and a zone.
+    pub(super) fn in_zone(self, name: Option<&str>) -> Self {
+        match name.filter(|_| self.reads_all()) {
+            Some(name) => Self::InZone(name.to_owned(), Box::new(self)),
+            None => self,
+        }
+    }
+
     /// True if the action may read every message.
     pub fn reads_all(&self) -> bool {
         match self {
@@ -40,7 +48,10 @@ impl ApiAction {
             | Self::Message(..)
             | Self::Continue { .. }
             | Self::Subscribe
+            | Self::Compose { .. }
+            | Self::Chaos(_)
             | Self::Watch => false,
+            Self::InZone(_, action) => action.reads_all(),
         }
     }
 }
@@ -99,6 +110,17 @@ pub enum ApiAction {
     Delete(Selection),
     /// Marks messages as read or unread.
     SetRead(Selection, bool),
+    /// Writes a message from its description in JSON. The response is [`Response::Composed`](crate::proto::request::Response).
+    Compose {
+        /// The description, as the client sent it.
+        body: Vec<u8>,
+        /// The date of the message.
+        date: SystemTime,
+    },
+    /// The action, with the dates of its search in the time zone of this name.
+    InZone(String, Box<ApiAction>),
+    /// Sets the faults that happen by chance, if there are any to set, and returns those that hold.
+    Chaos(Option<Chaos>),
     /// Sends the session an event for each change of the mailboxes, until its connection ends.
     Subscribe,
     /// Sends the session an event after the transcripts of sessions have changed, until its connection ends.
@@ -150,6 +172,19 @@ impl MailHogKind {
             Self::Containing => "containing",
         }
     }
+}
+
+/// A message that was composed for a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// The address of its author, which is the reverse path too.
+    pub from: Address,
+    /// The addresses of all its recipients, each once.
+    pub to: Vec<Address>,
+    /// Its octets on the wire.
+    pub octets: u64,
+    /// The message with the line ends of a file.
+    pub message: Vec<u8>,
 }
 
 /// A request for the page.

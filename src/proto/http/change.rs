@@ -7,6 +7,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{
     api::{MessageName, Selection},
     status::{Refusal, Status},
+    target,
 };
 
 /// A change, and the messages that it applies to.
@@ -24,8 +25,12 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// Parses a body. A mistyped key must not make a change of all messages out of one of a few, or another change.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, Refusal> {
+    /// Reads a JSON object, or the fields of a form, in which each id has a field. curl calls a body a form, whatever it
+    /// is, and a body that is misread must not change all messages. Nor must a mistyped key.
+    pub(super) fn parse(body: &[u8], is_form: bool) -> Result<Self, Refusal> {
+        if !body.trim_ascii_start().starts_with(b"{") {
+            return if is_form { Self::of_form(body) } else { Err(BAD_JSON) };
+        }
         let change: Self = serde_json::from_slice(body).map_err(|_| BAD_JSON)?;
         let names_messages = !change.ids.is_empty() || !change.search.is_empty();
         let is_mistyped = change.others.keys().any(|key| is_near(&key.to_ascii_lowercase()));
@@ -34,6 +39,19 @@ impl Change {
         } else {
             Err(UNKNOWN_KEYS)
         }
+    }
+
+    fn of_form(body: &[u8]) -> Result<Self, Refusal> {
+        let mut change = Self::default();
+        for (name, value) in target::form(body).ok_or(BAD_JSON)? {
+            match name.to_ascii_lowercase().as_str() {
+                "ids" => change.ids.push(value),
+                "search" => change.search = value,
+                "read" => change.read = value.eq_ignore_ascii_case("true"),
+                _ => return Err(BAD_JSON),
+            }
+        }
+        Ok(change)
     }
 
     pub(super) fn selection(self) -> Result<Selection, Refusal> {
@@ -56,7 +74,7 @@ fn is_near(key: &str) -> bool {
 
 pub(super) const NO_QUERY: Refusal =
     Refusal::new(Status::BAD_REQUEST, "There is no query: write the words of a search");
-const BAD_JSON: Refusal =
+pub(super) const BAD_JSON: Refusal =
     Refusal::new(Status::BAD_REQUEST, "The body is not the JSON object of this request");
 const UNKNOWN_KEYS: Refusal =
     Refusal::new(Status::BAD_REQUEST, "The body has an unknown key, and neither IDs nor a Search");
@@ -68,8 +86,8 @@ const IDS_AND_SEARCH: Refusal = Refusal::new(Status::BAD_REQUEST, "Name IDs or a
 mod tests {
     use super::*;
 
-    fn read(body: &str) -> Result<(Selection, bool), Refusal> {
-        let change = Change::parse(body.as_bytes())?;
+    fn read(body: &str, is_form: bool) -> Result<(Selection, bool), Refusal> {
+        let change = Change::parse(body.as_bytes(), is_form)?;
         let read = change.read;
         change.selection().map(|selection| (selection, read))
     }
@@ -85,7 +103,7 @@ mod tests {
             ("{}", (Selection::All, false)),
             ("{\"IDs\":[]}", (Selection::All, false)),
         ] {
-            assert_eq!(read(good), Ok(expected), "{good}");
+            assert_eq!(read(good, false), Ok(expected), "{good}");
         }
         for (bad, why) in [
             ("[]", BAD_JSON),
@@ -101,7 +119,22 @@ mod tests {
             ("{\"Search\":\" \"}", NO_QUERY),
             ("{\"IDs\":[\"a1\"],\"Search\":\"x\"}", IDS_AND_SEARCH),
         ] {
-            assert_eq!(read(bad), Err(why), "{bad}");
+            assert_eq!(read(bad, false), Err(why), "{bad}");
         }
+    }
+
+    #[test]
+    fn v44_a_form_names_messages_as_json_does() {
+        let ids = |ids: &[&str]| Selection::Ids(ids.iter().map(|id| (*id).to_owned()).collect());
+        assert_eq!(read("ids=a&ids=b&Read=true", true), Ok((ids(&["a", "b"]), true)));
+        assert_eq!(read("Search=from%3Aann+x", true), Ok((Selection::Search("from:ann x".into()), false)));
+        assert_eq!(read("", true), Ok((Selection::All, false)));
+        assert_eq!(read("{\"IDs\":[\"a\"]}", true), Ok((ids(&["a"]), false)), "curl -d");
+        for bad in ["ids=%zz", "x=y", "[\"a\"]", "{\"IDs\":[\"a\"", "IDs"] {
+            let read = read(bad, true);
+            assert!(read != Ok((Selection::All, false)), "{bad}: {read:?}");
+        }
+        assert_eq!(read("ids=a", false), Err(BAD_JSON));
+        assert_eq!(read("ids=a&search=b", true), Err(IDS_AND_SEARCH));
     }
 }

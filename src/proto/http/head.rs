@@ -60,6 +60,8 @@ pub(super) struct Head {
     pub(super) content_length: Option<u64>,
     /// True if the client waits for `100 Continue` before it sends the body.
     pub(super) expects_continue: bool,
+    /// True if the body is a form, as a client sends that encodes no JSON.
+    pub(super) is_form: bool,
     /// The credentials, not decoded.
     pub(super) authorization: Option<Secret>,
     /// The origin of the page that sends the request.
@@ -134,6 +136,7 @@ impl Head {
             announces_keep_alive: keep_alive && version == 0,
             content_length,
             expects_continue: expects_continue && version == 1,
+            is_form: fields.has_media_type(b"application/x-www-form-urlencoded"),
             authorization: fields.one("authorization")?.map(Secret::new),
             origin: fields.text("origin")?,
             fetch_site: fields.text("sec-fetch-site")?,
@@ -174,6 +177,11 @@ impl<'a> Fields<'a> {
     fn has_token(&self, name: &'static str, token: &str) -> bool {
         let mut tokens = self.all(name).flat_map(|value| value.split(|b| *b == b','));
         tokens.any(|word| word.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    fn has_media_type(&self, media_type: &[u8]) -> bool {
+        let essence = |value: &'a [u8]| value.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+        self.all("content-type").any(|value| essence(value).eq_ignore_ascii_case(media_type))
     }
 
     /// True if the client names this media type among those that it accepts (RFC 9110 section 12.5.1).

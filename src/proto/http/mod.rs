@@ -1,12 +1,14 @@
 //! HTTP/1.1, the server side (RFC 9110, RFC 9112): the session of the web API.
 //!
 //! `routes` is the table that the session, the manual and its test read. `head` reads a request, `guard` decides whether
-//! a browser may send it, and `response` writes every response: no other code writes a field.
+//! a browser may send it, and `response` writes every response: no other code writes a field. `submission` is the way of a
+//! message that a client sends, and `fixed` has the answers that no mail changes.
 
 pub mod api;
 mod autoconfig;
 mod change;
 mod factory;
+mod fixed;
 mod guard;
 mod head;
 pub mod language;
@@ -16,11 +18,13 @@ pub mod page;
 mod parameters;
 mod response;
 pub mod routes;
+mod scope;
 mod sending;
 mod session;
 pub mod session_config;
 mod state;
 mod status;
+mod submission;
 mod target;
 mod vocabulary;
 mod waiting;
@@ -53,5 +57,11 @@ pub(super) fn internal_error() -> String {
 pub const MAX_HEAD: usize = 16 * 1024;
 /// Fields in the head of a request.
 const MAX_FIELDS: usize = 100;
-/// Octets of the longest body of a request.
+/// Octets of the longest body of a request other than a message.
 const MAX_BODY: u64 = 1 << 20;
+/// Octets of a body that must arrive within the time of a request, or the rest of it: some two kilobytes a second.
+const BODY_PIECE: u64 = 64 * 1024;
+/// Messages in a page of the list, unless the request names another number.
+const DEFAULT_LIMIT: usize = 50;
+/// Messages in the longest page.
+const MAX_LIMIT: usize = 1000;

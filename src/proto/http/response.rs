@@ -133,7 +133,7 @@ pub(super) fn refuse(
 ) {
     let (content, kind, policy) = match reader {
         Some(language) => (refusal_page(refusal, language), HTML, ContentPolicy::Refusal),
-        None => (error_object(refusal.why), JSON, ContentPolicy::Nothing),
+        None => (error_object(&refusal.why), JSON, ContentPolicy::Nothing),
     };
     let mut head = ResponseHead::new(refusal.status, policy);
     head.field("Content-Type", kind);

@@ -9,7 +9,7 @@ pub struct Route {
     pub endpoint: Endpoint,
     /// The method. `GET` stands for `HEAD` too.
     pub method: Method,
-    /// The path; `{id}` and `{part}` stand for one segment or its beginning.
+    /// The path; `{id}`, `{part}` and `{tag}` stand for one segment, `{id}` also for its beginning.
     pub path: &'static str,
     /// The requests that it serves.
     pub access: Access,
@@ -55,6 +55,14 @@ pub enum Endpoint {
     MailHogDelete,
     MailHogDownload,
     MailHogEvents,
+    Send,
+    Chaos,
+    SetChaos,
+    WebUi,
+    Tags,
+    SetTags,
+    RenameTag,
+    DeleteTag,
 }
 
 impl Endpoint {
@@ -161,7 +169,7 @@ fn parameters<'a>(route: &Route, segments: &'a [String]) -> Option<Parameters<'a
         let segment = segments.next()?;
         if let Some(suffix) = expected.strip_prefix("{id}") {
             id = Some(segment.strip_suffix(suffix)?);
-        } else if expected == "{part}" {
+        } else if expected == "{part}" || expected == "{tag}" {
             part = Some(segment.as_str());
         } else if expected != segment && !(ignores_case && expected.eq_ignore_ascii_case(segment)) {
             return None;
@@ -262,9 +270,15 @@ pub const ROUTES: &[Route] = &[
         "/api/v1/search",
         Endpoint::Search,
         Api,
-        "the messages that `query` matches: `start`, `limit`",
+        "the messages that `query` matches: `start`, `limit`, `tz`",
     ),
-    route(Delete, "/api/v1/search", Endpoint::DeleteSearch, Api, "delete the messages that `query` matches"),
+    route(
+        Delete,
+        "/api/v1/search",
+        Endpoint::DeleteSearch,
+        Api,
+        "delete the messages that `query` matches: `tz`",
+    ),
     route(
         Get,
         "/api/v1/message/{id}",
@@ -281,6 +295,20 @@ pub const ROUTES: &[Route] = &[
         Access::Part,
         "the body of a part, decoded",
     ),
+    route(Post, "/api/v1/send", Endpoint::Send, Api, "send a message, and return its `ID`"),
+    route(Get, "/api/v1/chaos", Endpoint::Chaos, Api, "the faults that happen by chance, in `restante dev`"),
+    route(
+        Put,
+        "/api/v1/chaos",
+        Endpoint::SetChaos,
+        Api,
+        "set them: `Sender`, `Recipient`, `Authentication`, each with `ErrorCode` and `Probability`",
+    ),
+    route(Get, "/api/v1/webui", Endpoint::WebUi, Api, "whether faults by chance can be set"),
+    route(Get, "/api/v1/tags", Endpoint::Tags, Api, "`[]`, because messages have no tags"),
+    route(Put, "/api/v1/tags", Endpoint::SetTags, Api, "remove all tags: an empty list of `Tags`"),
+    route(Put, "/api/v1/tags/{tag}", Endpoint::RenameTag, Api, "`404`, because there is no such tag"),
+    route(Delete, "/api/v1/tags/{tag}", Endpoint::DeleteTag, Api, "nothing, because there is no such tag"),
     route(
         Get,
         "/view/{id}.remote.html",

@@ -4,25 +4,27 @@
 use std::mem;
 
 use super::{
-    MAX_BODY, MAX_HEAD,
+    BODY_PIECE, DEFAULT_LIMIT, MAX_BODY, MAX_HEAD, MAX_LIMIT,
     api::{ApiAction, ApiRequest, Document, MailboxScope, MessageName, MessageView, Selection},
     autoconfig,
-    change::{Change, NO_QUERY},
-    guard,
+    change::{BAD_JSON, Change, NO_QUERY},
+    fixed, guard,
     head::{self, Head, Method},
     mailhog, page, parameters, response,
     routes::{self, Endpoint, NoMatch},
+    scope::scope_of,
     session_config::LoginPolicy,
     state::{Exchange, HttpSession, State},
     status::{NO_MESSAGE, Refusal, Status, refusal_of},
+    submission,
 };
 use crate::proto::{
     Context, Encryption, HeldDocument, Progress, ProgressCounts, ResetOn, Session, SessionEvent,
     SessionPhase, SessionStage, Step, TLS_HANDSHAKE, Timeouts,
     buffer::{Inbox, Outbox},
+    chaos::Chaos,
     event::Event,
-    request::{Failure, Lookup, Mailbox, Request, Response},
-    smtp::address::Address,
+    request::{Failure, Mailbox, Request, Response},
 };
 
 impl HttpSession {
@@ -71,8 +73,12 @@ impl HttpSession {
                 } else {
                     None
                 };
-                let why = if allow.is_some() { NO_METHOD } else { NO_ROUTE };
-                return self.refuse(head, &Refusal::new(no_match.status(), why), allow, out);
+                let refusal = match &allow {
+                    None if fixed::is_known_elsewhere(&head.target.segments) => fixed::NOT_OFFERED,
+                    None => Refusal::new(no_match.status(), NO_ROUTE),
+                    Some(_) => Refusal::new(no_match.status(), NO_METHOD),
+                };
+                return self.refuse(head, &refusal, allow, out);
             }
         };
         let names_id = found.id.is_some_and(|id| id != "latest");
@@ -83,6 +89,7 @@ impl HttpSession {
             return self.refuse(head, &NO_LENGTH, None, out);
         }
         let (most, too_long) = match found.endpoint {
+            Endpoint::Send => (self.config.limits.smtp.max_message_size.0, &submission::LONG_MESSAGE),
             Endpoint::Autodiscover => (autoconfig::MAX_REQUEST, &autoconfig::LONG_REQUEST),
             _ => (MAX_BODY, &LONG_BODY),
         };
@@ -102,6 +109,13 @@ impl HttpSession {
         out: &mut Outbox,
     ) -> Step {
         let left = exchange.head.content_length.unwrap_or(0);
+        if exchange.endpoint == Endpoint::Send {
+            return match scope_of(cx, exchange.address.as_deref(), user.as_ref()) {
+                Some(_) if left == 0 => self.refuse(&exchange.head, &BAD_JSON, None, out),
+                Some(scope) => self.begin_submission(cx, exchange, (scope, user)),
+                None => self.refuse(&exchange.head, &NO_MAILBOX, None, out),
+            };
+        }
         if left == 0 {
             return self.run(cx, exchange, user.as_ref(), &[], out);
         }
@@ -152,7 +166,11 @@ impl HttpSession {
         if let Some(file) = page::asset(exchange.endpoint) {
             return self.send_document(exchange, MailboxScope::All, file, out);
         }
-        match autoconfig::answer(&exchange, body, &self.config) {
+        // A mailbox that is not the user's has no answers either.
+        let is_reachable = || scope_of(cx, exchange.address.as_deref(), user).is_some();
+        let fixed =
+            || fixed::answer(&exchange, self.config.protocol.has_faults, body).filter(|_| is_reachable());
+        match autoconfig::answer(&exchange, body, &self.config).or_else(fixed) {
             Some(Ok(document)) => return self.send_document(exchange, MailboxScope::All, document, out),
             Some(Err(refusal)) => {
                 let keep_alive = exchange.head.keep_alive;
@@ -160,10 +178,10 @@ impl HttpSession {
             }
             None => {}
         }
-        let Some(scope) = scope(cx, exchange.address.as_deref(), user) else {
+        let Some(scope) = scope_of(cx, exchange.address.as_deref(), user) else {
             return self.refuse_exchange(&exchange.head, &NO_MAILBOX, None, exchange.head.keep_alive, out);
         };
-        let inboxes = self::scope(cx, None, user).unwrap_or_else(|| scope.clone());
+        let inboxes = scope_of(cx, None, user).unwrap_or_else(|| scope.clone());
         if exchange.endpoint.shows_sessions() && inboxes != MailboxScope::All {
             return self.refuse_exchange(
                 &exchange.head,
@@ -180,6 +198,7 @@ impl HttpSession {
             }
             Ok(ApiAction::Subscribe) => self.subscribe(exchange, scope, out),
             Ok(action) => {
+                let action = action.in_zone(exchange.head.target.parameter("tz"));
                 self.state = State::AwaitingDocument(exchange, scope.clone());
                 Step::Request(Request::Api(ApiRequest { scope, action }))
             }
@@ -258,6 +277,7 @@ impl Session for HttpSession {
             State::DelayingRefusal(exchange) => self.refuse_login(&exchange, out),
             State::Sending(transfer) => self.send_piece(transfer, out),
             State::Waiting(wait) => self.wait_step(wait),
+            State::Submitting(submission) => self.submission_step(cx, *submission, inbox, out),
             State::Events { lagging, until } => self.events_step(cx, (lagging, until), inbox, out),
             State::Streaming(stream) => self.stream_step(cx, stream, inbox, out),
             state => {
@@ -280,6 +300,7 @@ impl Session for HttpSession {
                 self.refuse_failure(&exchange.head, failure, out)
             }
             (State::AwaitingPiece(transfer), answer) => self.piece_arrived(transfer, answer, out),
+            (State::Submitting(submission), answer) => self.submission_response(cx, *submission, answer, out),
             (State::AwaitingSubscription(exchange, scope, timeout), Response::Done) => {
                 self.subscribed(cx, exchange, scope, timeout, out)
             }
@@ -298,8 +319,9 @@ impl Session for HttpSession {
     }
 
     fn session_phase(&self) -> SessionPhase {
-        match self.state {
+        match &self.state {
             State::Head { .. } => SessionPhase::RequestHead,
+            State::Submitting(submission) => submission.session_phase(),
             State::Body { .. } => SessionPhase::RequestBody,
             State::Sending(_)
             | State::AwaitingPiece(_)
@@ -324,7 +346,9 @@ impl Session for HttpSession {
 
     fn progress(&self) -> Progress {
         let needs_login = self.config.protocol.login != LoginPolicy::Off;
+        let rate = self.config.limits.smtp.min_data_rate;
         let stage = match &self.state {
+            State::Submitting(submission) => submission.session_stage(needs_login, rate),
             _ if needs_login && self.logins == 0 => SessionStage::Unidentified,
             _ if needs_login => SessionStage::Trusted(None),
             _ => SessionStage::Idle,
@@ -332,6 +356,16 @@ impl Session for HttpSession {
         let served = if needs_login { self.logins } else { self.requests };
         let counts = ProgressCounts { commands: self.requests, advances: self.requests, served };
         Progress { stage, counts }
+    }
+
+    fn take_work(&mut self) -> usize {
+        mem::take(&mut self.work)
+    }
+
+    fn request_spill(&mut self) {
+        if let State::Submitting(submission) = &mut self.state {
+            submission.request_spill();
+        }
     }
 
     fn held_document(&self, pending: usize) -> Option<HeldDocument> {
@@ -364,7 +398,11 @@ impl Session for HttpSession {
     }
 
     fn shutdown(&mut self, out: &mut Outbox) -> Step {
-        match &self.state {
+        match &mut self.state {
+            State::Submitting(submission) if submission.is_final() => {
+                submission.exchange.head.keep_alive = false;
+                Step::Idle
+            }
             State::Head { searched: 0 }
             | State::Events { .. }
             | State::Streaming(_)
@@ -377,25 +415,6 @@ impl Session for HttpSession {
     }
 }
 
-/// The mailboxes that a request may reach. `None` if the user may not reach the mailbox, or there is none.
-fn scope(cx: &Context<'_>, address: Option<&str>, user: Option<&Mailbox>) -> Option<MailboxScope> {
-    let named = match address {
-        None => None,
-        Some(text) => match cx.directory.lookup(&Address::parse(text).ok()?) {
-            Lookup::Local(to) => Some(to.iter().next()?.mailbox),
-            Lookup::Unknown | Lookup::Foreign | Lookup::Refused(_) => return None,
-        },
-    };
-    let own = user.map(|user| user.clone().without_folder());
-    match (own, named) {
-        (Some(own), named) if !cx.directory.is_admin(&own) => {
-            named.is_none_or(|named| named == own).then_some(MailboxScope::One(own))
-        }
-        (_, None) => Some(MailboxScope::All),
-        (_, Some(named)) => Some(MailboxScope::One(named)),
-    }
-}
-
 /// The action of a request. [`ApiAction::Subscribe`] stands for the long ones.
 /// `inboxes` are the mailboxes that the user may reach.
 fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<ApiAction, Refusal> {
@@ -404,11 +423,15 @@ fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<Api
     let list = |search: &str| ApiAction::List {
         search: search.to_owned(),
         start: target.number("start").unwrap_or(0),
-        limit: target.number("limit").unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT),
+        limit: match target.number("limit") {
+            Some(0) if exchange.endpoint == Endpoint::List => MAX_LIMIT,
+            limit => limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT),
+        },
     };
     let query = || target.parameter("query").map(str::trim).filter(|query| !query.is_empty()).ok_or(NO_QUERY);
     let name = || exchange.id.as_deref().and_then(MessageName::parse).ok_or(NO_MESSAGE);
     let message = |view: Result<MessageView, Refusal>| Ok(ApiAction::Message(name()?, view?));
+    let change = || Change::parse(body, exchange.head.is_form);
     let page = |message| Ok(ApiAction::Page(Box::new(page::request(exchange, inboxes, message))));
     match exchange.endpoint {
         Endpoint::Inbox => page(None),
@@ -423,16 +446,26 @@ fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<Api
         | Endpoint::Autoconfig
         | Endpoint::Autodiscover
         | Endpoint::AppleProfile
-        | Endpoint::Ready => Ok(ApiAction::Ready),
+        | Endpoint::Ready
+        | Endpoint::Send
+        | Endpoint::WebUi
+        | Endpoint::Tags
+        | Endpoint::SetTags
+        | Endpoint::RenameTag
+        | Endpoint::DeleteTag => Ok(ApiAction::Ready),
+        Endpoint::Chaos => Ok(ApiAction::Chaos(None)),
+        Endpoint::SetChaos => Chaos::parse(body)
+            .map(|chaos| ApiAction::Chaos(Some(chaos)))
+            .map_err(|why| Refusal::saying(Status::BAD_REQUEST, why)),
         Endpoint::Info => Ok(ApiAction::Info),
         Endpoint::List => Ok(list("")),
         Endpoint::Search => query().map(list),
         Endpoint::DeleteSearch => query().map(|query| ApiAction::Delete(Selection::Search(query.to_owned()))),
         // Without a body the whole list is meant; a malformed one must not delete it.
         Endpoint::Delete if body.is_empty() => Ok(ApiAction::Delete(Selection::All)),
-        Endpoint::Delete => Change::parse(body).and_then(Change::selection).map(ApiAction::Delete),
+        Endpoint::Delete => change().and_then(Change::selection).map(ApiAction::Delete),
         Endpoint::SetRead => {
-            let change = Change::parse(body)?;
+            let change = change()?;
             let read = change.read;
             change.selection().map(|selection| ApiAction::SetRead(selection, read))
         }
@@ -465,9 +498,3 @@ const NO_LENGTH: Refusal = Refusal::new(Status::LENGTH_REQUIRED, "Send the body 
 const NO_MAILBOX: Refusal = Refusal::new(Status::NOT_FOUND, "There is no such mailbox, or it is not yours");
 const TOO_SLOW: Refusal = Refusal::new(Status::TIMEOUT, "The request did not arrive in time");
 const SHUTTING_DOWN: Refusal = Refusal::new(Status::UNAVAILABLE, "The server is shutting down");
-/// Octets of a body that must arrive within the time of a request, or the rest of it: some two kilobytes a second.
-const BODY_PIECE: u64 = 64 * 1024;
-/// Messages in a page of the list, unless the request names another number.
-const DEFAULT_LIMIT: usize = 50;
-/// Messages in the longest page.
-const MAX_LIMIT: usize = 1000;

@@ -19,6 +19,8 @@ pub struct HttpConfig {
     pub hosts: Vec<String>,
     /// The address of the listener; `None` if it has several.
     pub bound: Option<IpAddr>,
+    /// True if recipients may ask for faults, and requests set those by chance: in `restante dev`, unless its faults are off.
+    pub has_faults: bool,
     /// The listeners for mail programs.
     pub mail_servers: Rc<MailServers>,
 }

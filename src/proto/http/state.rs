@@ -1,21 +1,26 @@
 //! The state of an HTTP session. The other files of this directory operate on it.
 
-use std::{collections::VecDeque, rc::Rc, time::Duration};
+use std::{collections::VecDeque, net::IpAddr, rc::Rc, time::Duration};
 
 use super::{
-    api::{Document, MailChange, MailEvent, MailboxScope},
+    api::{Document, Draft, MailChange, MailEvent, MailboxScope},
     head::Head,
     routes::{Access, Endpoint, Match},
     session_config::SessionConfig,
+    status::Refusal,
 };
 use crate::proto::{
-    request::Mailbox,
+    event::Event,
+    recipients::KnownMailboxes,
+    request::{ConnId, Envelope, Mailbox},
     sasl::{Credentials, FailedCredentials},
 };
 
 /// The server side of an HTTP session.
 pub struct HttpSession {
     pub(super) config: Rc<SessionConfig>,
+    pub(super) peer: IpAddr,
+    pub(super) id: ConnId,
     pub(super) state: State,
     pub(super) is_encrypted: bool,
     pub(super) failed_credentials: FailedCredentials,
@@ -24,6 +29,10 @@ pub struct HttpSession {
     /// Number of whole requests.
     pub(super) requests: usize,
     pub(super) logins: usize,
+    /// Number of messages that were sent.
+    pub(super) accepted_messages: usize,
+    /// Mailboxes examined since the last call of [`Session::take_work`](crate::proto::Session::take_work).
+    pub(super) work: usize,
 }
 
 /// The state of the session. Requests are boxed, because thousands of sessions are idle or wait for events.
@@ -36,6 +45,8 @@ pub(super) enum State {
     DelayingRefusal(Box<Exchange>),
     /// The session reads the body of a request.
     Body { exchange: Box<Exchange>, user: Option<Mailbox>, body: Vec<u8>, left: u64 },
+    /// A message is on its way in.
+    Submitting(Box<Submission>),
     /// A request waits for its document.
     AwaitingDocument(Box<Exchange>, MailboxScope),
     /// A document is on its way to the client, between two pieces.
@@ -84,6 +95,50 @@ impl Exchange {
             part: owned(found.part),
         })
     }
+}
+
+/// A message on its way in.
+pub(super) struct Submission {
+    pub(super) exchange: Box<Exchange>,
+    pub(super) scope: MailboxScope,
+    pub(super) user: Option<Mailbox>,
+    pub(super) started_at: Duration,
+    pub(super) stage: Stage,
+}
+
+/// The progress of a [`Submission`], by the request that it waits for.
+pub(super) enum Stage {
+    /// `ReceiveRequest::CheckSpace`.
+    Space,
+    /// `ReceiveRequest::Begin`.
+    Begin,
+    /// None: the body is being read, and `left` octets of it are missing.
+    Body { body: Vec<u8>, left: u64, relieve: bool },
+    /// `ApiAction::Compose`.
+    Composing,
+    /// None: the recipients are being looked up, one in a step.
+    Addressing(Box<Addressing>),
+    /// `ReceiveRequest::Spill` of the pieces before the last one, then `ReceiveRequest::Deliver`.
+    Delivering(Box<Delivering>),
+    /// `ReceiveRequest::Discard`, before this refusal.
+    Discarding(Refusal),
+}
+
+/// A composed message whose recipients are being looked up.
+pub(super) struct Addressing {
+    pub(super) draft: Draft,
+    /// The recipient that comes next.
+    pub(super) next: usize,
+    pub(super) envelope: Envelope,
+    pub(super) known: KnownMailboxes,
+}
+
+/// A message that goes to the committer.
+pub(super) struct Delivering {
+    pub(super) envelope: Option<Envelope>,
+    /// The last one is delivered, those before it are spilled.
+    pub(super) pieces: VecDeque<Vec<u8>>,
+    pub(super) accepted: Event,
 }
 
 /// A document on its way to the client.
@@ -154,16 +209,20 @@ impl MessageStream {
 }
 
 impl HttpSession {
-    /// A session with the configuration of its listener.
-    pub fn new(config: Rc<SessionConfig>) -> Self {
+    /// A session with the client at `peer`. `id` names the connection in the ids of messages.
+    pub fn new(config: Rc<SessionConfig>, peer: IpAddr, id: ConnId) -> Self {
         Self {
             config,
+            peer,
+            id,
             state: State::Head { searched: 0 },
             is_encrypted: false,
             failed_credentials: FailedCredentials::default(),
             user: None,
             requests: 0,
             logins: 0,
+            accepted_messages: 0,
+            work: 0,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The status codes of responses (RFC 9110 section 15).
 
+use std::borrow::Cow;
+
 use crate::proto::request::Failure;
 
 /// A status code and its reason phrase.
@@ -26,18 +28,25 @@ impl Status {
     pub(super) const NOT_IMPLEMENTED: Self = Self(501, "Not Implemented");
     pub(super) const UNAVAILABLE: Self = Self(503, "Service Unavailable");
     pub(super) const VERSION: Self = Self(505, "HTTP Version Not Supported");
+    pub(super) const NO_STORAGE: Self = Self(507, "Insufficient Storage");
 }
 
 /// A request that the server refuses: the status, and a sentence for the person who sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: Status,
-    pub(super) why: &'static str,
+    pub(super) why: Cow<'static, str>,
 }
 
 impl Refusal {
+    /// A refusal with a sentence of its own.
+    pub(super) fn saying(status: Status, why: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, why: why.into() }
+    }
+
+    /// A refusal that is always the same.
     pub(super) const fn new(status: Status, why: &'static str) -> Self {
-        Self { status, why }
+        Self { status, why: Cow::Borrowed(why) }
     }
 }
 

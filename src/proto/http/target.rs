@@ -29,16 +29,12 @@ impl Target {
             return None;
         }
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let segments = path.split('/').map(|part| decode(part, false).filter(|text| !text.contains('/')));
-        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((decode(name, true)?, decode(value, true)?))
-        });
-        Some(Self {
-            authority,
-            segments: segments.collect::<Option<_>>()?,
-            query: pairs.collect::<Option<_>>()?,
-        })
+        // Clients put a base that ends in a slash before a path that begins with one. The end of a path has a meaning.
+        let last = path.matches('/').count();
+        let parts = path.split('/').enumerate().filter(|(at, part)| *at == last || !part.is_empty());
+        let segments = parts.map(|(_, part)| decode(part, false).filter(|text| !text.contains('/')));
+        let (segments, query) = (segments.collect::<Option<_>>()?, pairs(query)?);
+        Some(Self { authority, segments, query })
     }
 
     /// A parameter. Of several with this name, the first one counts.
@@ -57,6 +53,20 @@ impl Target {
         let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         is_number.then(|| text.parse().unwrap_or(usize::MAX))
     }
+}
+
+/// The fields of a form that is the body of a request. `None` if an escape is bad.
+pub(super) fn form(body: &[u8]) -> Option<Vec<(String, String)>> {
+    pairs(std::str::from_utf8(body).ok()?)
+}
+
+/// The names and values of a query or a form. `None` if an escape is bad.
+fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+    let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Some((decode(name, true)?, decode(value, true)?))
+    });
+    pairs.collect()
 }
 
 /// Decodes percent signs, and plus signs in a query. `None` if an escape is bad, or the result has control characters.
@@ -94,6 +104,16 @@ mod tests {
         {
             assert_eq!(segments(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn v47_two_slashes_are_one() {
+        assert_eq!(segments("//view/a.html").unwrap(), ["view", "a.html"]);
+        assert_eq!(segments("/box/a@b.test//view/a.html").unwrap(), ["box", "a@b.test", "view", "a.html"]);
+        assert_eq!(
+            (segments("//").unwrap(), segments("/livez//").unwrap()),
+            (vec!["".into()], vec!["livez".into(), "".into()])
+        );
     }
 
     #[test]

@@ -26,6 +26,7 @@ impl SmtpSession {
             peer: self.peer,
             hostname: &self.config.hostname,
             protocol: trace::Protocol {
+                http: false,
                 lmtp: self.config.is_lmtp(),
                 extended: client.is_some_and(|client| client.extended),
                 utf8: envelope.utf8,

@@ -1,13 +1,7 @@
 //! The state of an SMTP or LMTP session: the client's identity, and the message in progress. The other files of this
 //! directory change it, each for some of the commands.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::IpAddr,
-    rc::Rc,
-    time::Duration,
-    vec,
-};
+use std::{collections::HashMap, net::IpAddr, rc::Rc, time::Duration, vec};
 
 use super::{
     address::Address,
@@ -19,9 +13,10 @@ use super::{
 };
 use crate::proto::{
     ProgressCounts, SessionPhase,
-    destinations::{Destinations, ListId},
+    destinations::Destinations,
     dot::LineEndings,
     event::Event,
+    recipients::KnownMailboxes,
     request::{ConnId, Envelope, Failure, Mailbox},
     sasl::{Credentials, FailedCredentials},
 };
@@ -107,19 +102,15 @@ pub(super) enum State {
 /// A message whose recipients are being collected.
 pub(super) struct OpenTransaction {
     pub(super) envelope: Box<Envelope>,
-    /// The mailboxes in the envelope, as a set: an alias may have a thousand mailboxes, and the client may name it
-    /// again and again.
-    pub(super) mailboxes: HashSet<Mailbox>,
-    /// The alias lists whose mailboxes are all in the envelope. The map holds each list itself, because a list that
-    /// is freed could leave its id to another list.
-    pub(super) lists: HashMap<ListId, Destinations>,
+    /// The mailboxes in the envelope.
+    pub(super) known: KnownMailboxes,
     /// The number of accepted RCPTs, including repeated ones.
     pub(super) rcpts: usize,
 }
 
 impl OpenTransaction {
     pub(super) fn new(envelope: Box<Envelope>) -> Self {
-        Self { envelope, mailboxes: HashSet::new(), lists: HashMap::new(), rcpts: 0 }
+        Self { envelope, known: KnownMailboxes::default(), rcpts: 0 }
     }
 }
 

@@ -106,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    fn read(body: &str) -> Result<String, &'static str> {
+    fn read(body: &str) -> Result<String, std::borrow::Cow<'static, str>> {
         requested_address(body.as_bytes()).map_err(|refusal| refusal.why)
     }
 

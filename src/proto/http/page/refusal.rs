@@ -18,7 +18,8 @@ pub(crate) fn refusal_page(refusal: &Refusal, language: Language) -> String {
         "" => (String::new(), ""),
         sentence => (format!("<p>{sentence}</p>\n"), " class=\"quiet\""),
     };
-    let why = refusal.why;
+    // It may repeat a word of the client.
+    let why = refusal.why.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     format!(
         "<!doctype html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
