@@ -324,7 +324,10 @@ mod tests {
     #[test]
     fn n59_a_directory_that_is_in_the_sandbox_for_another_purpose_is_told_with_the_new_one() {
         let told = |access| is_outside(&AccessRule { access, path: "/etc/restante".into() });
-        assert!(told(Access::Socket).contains("/etc/restante is outside of the sandbox as a place for sockets, which"));
+        assert!(
+            told(Access::Socket)
+                .contains("/etc/restante is outside of the sandbox as a place for sockets, which")
+        );
         assert!(told(Access::Read).contains("/etc/restante is outside of the sandbox, which"));
     }
 
