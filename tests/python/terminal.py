@@ -325,6 +325,23 @@ def odd_parts():
     assert terminal.ended() == 0, terminal.seen
 
 
+def save_on_a_full_disk():
+    """An attachment that does not fit leaves no part of itself under its name."""
+    terminal = Terminal()
+    terminal.log_in()
+    terminal.answer("Your choice: ", "1")
+    terminal.answer("q back: ", "1")
+    terminal.expect("1  report.csv")
+    terminal.answer("Enter to go back: ", "s 1")
+    terminal.answer("Into the directory [.]: ", "~/full")
+    terminal.expect("No space left on device")
+    assert os.listdir(os.path.join(HOME, "full")) == ["filler"]
+    terminal.answer("Enter to go back: ", "")
+    terminal.answer("q back: ", "q")
+    terminal.answer("Your choice: ", "q")
+    assert terminal.ended() == 0, terminal.seen
+
+
 def delete_and_keep():
     terminal = Terminal()
     terminal.log_in()
@@ -723,6 +740,6 @@ def a_silent_port():
 signal.alarm(120)
 {story.__name__: story for story in (
     wrong_twice_then_right, wrong_three_times, write_with_attachments, in_french, a_table_of_80_columns,
-    odd_parts, delete_and_keep, a_lost_connection, sign_up, between_postfix_and_dovecot,
+    odd_parts, save_on_a_full_disk, delete_and_keep, a_lost_connection, sign_up, between_postfix_and_dovecot,
     replies, send_asks, a_mistyped_answer, a_silent_port, the_echo_comes_back, the_live_screen_gives_the_terminal_back, look_for_new_mail, slips, many_marks, windows_of_all_widths,
 )}[STORY]()
