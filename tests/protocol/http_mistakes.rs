@@ -142,6 +142,6 @@ fn v84_messages_that_are_not_there_are_told_from_names_that_none_can_have() {
     }
     // Another client may have been faster, and an inbox begins with its first message.
     assert_eq!(http.ask("DELETE", "/api/v1/messages", "{\"IDs\":[\"0123456789abcdef\"]}").text(), "ok");
-    assert_eq!(http.ask("DELETE", "/box/new@example.test/api/v1/messages", "").text(), "ok");
+    assert_eq!(http.ask("DELETE", "/box/new@example.test/api/v1/messages", "{}").text(), "ok");
     assert_eq!(list(&mut http)["total"], 1);
 }
