@@ -4,23 +4,22 @@
 //! raw message) without a pause, alone and beside SMTP sessions that deliver message after message; and in the same run the
 //! SMTP sessions alone. A request costs the server the CPU time that `/proc` says it used, less that of the messages. Beside
 //! what the sessions lose stands the share of the processors that the requests take, generator included: if the sessions
-//! lose more than that, they wait for something other than a processor. Then a list of 10,000 messages, page by page: the
-//! first one after the start, the same again, after a delivery, and in the middle.
+//! lose more than that, they wait for something other than a processor.
 //!
-//! `cargo bench --bench http [-- --quick]`, with `BENCH_SECONDS` (5) for each measurement and `BENCH_MESSAGES` (10000). The
-//! load generators are processes of their own, but use the same processors.
+//! `cargo bench --bench http [-- --quick]`, with `BENCH_SECONDS` (5) for each measurement. The load generators are processes
+//! of their own, but use the same processors.
 
 mod common;
 
 use std::{
-    env, io,
+    io,
     time::{Duration, Instant},
 };
 
 use common::{
     Loader, Scratch, Server, Settings,
     client::Protocol,
-    foreign_mailbox::{Mailbox, Times},
+    foreign_mailbox::Mailbox,
     http_load::{self, Answered, Http},
     process,
     smtp_load::{self, Sent},
@@ -49,16 +48,14 @@ fn main() -> io::Result<()> {
         settings.seconds
     );
     process::warn_if_busy()?;
-    beside_deliveries(&mut scratch, &settings)?;
-    let asked = env::var("BENCH_MESSAGES").ok().and_then(|text| text.parse().ok());
-    pages(&mut scratch, asked.unwrap_or(if settings.quick { 1000 } else { 10_000 }), settings.quick)
+    beside_deliveries(&mut scratch, &settings)
 }
 
 /// Each request alone and beside deliveries, and the deliveries alone.
 fn beside_deliveries(scratch: &mut Scratch, settings: &Settings) -> io::Result<()> {
     let dir = scratch.fresh()?;
     let mailbox = Mailbox::filled(&spool(&dir), 1000)?;
-    let server = Server::dev(&dir)?;
+    let server = Server::dev_with_http(&dir)?;
     let address = server.http()?;
     let base = format!("/box/{}", mailbox.user);
     let list = Http::connect(address)?.content(&format!("{base}/api/v1/messages?limit=1"))?;
@@ -182,52 +179,6 @@ fn beside_deliveries(scratch: &mut Scratch, settings: &Settings) -> io::Result<(
         before.0,
         after.0
     );
-    Ok(())
-}
-
-/// The pages of a long list.
-fn pages(scratch: &mut Scratch, messages: usize, quick: bool) -> io::Result<()> {
-    let dir = scratch.fresh()?;
-    let mailbox = Mailbox::filled(&spool(&dir), messages)?;
-    let times = if quick { 5 } else { 40 };
-    let mut table = Table::new(&["a page of 50, ms", "median", "p99", "worst"]);
-    let mut row = |name: &str, times: &Times| {
-        table.row(
-            std::iter::once(name.to_owned())
-                .chain([0.5, 0.99, 1.0].map(|share| format!("{:.2}", times.at(share))))
-                .collect(),
-        );
-    };
-    let page = |http: &mut Http, start: usize| -> io::Result<Duration> {
-        let path = format!("/box/{}/api/v1/messages?start={start}", mailbox.user);
-        let begin = Instant::now();
-        http.get(&path)?;
-        Ok(begin.elapsed())
-    };
-    // Two starts: sizes are counted at the first one only.
-    for name in ["the first after a start, files of other programs", "the first after another start"] {
-        let server = Server::dev(&dir)?;
-        let mut http = Http::connect(server.http()?)?;
-        row(name, &Times::of(1, || page(&mut http, 0))?);
-    }
-    let server = Server::dev(&dir)?;
-    let mut http = Http::connect(server.http()?)?;
-    page(&mut http, 0)?;
-    row("again", &Times::of(times, || page(&mut http, 0))?);
-    let after_a_delivery = Times::of(times, || {
-        mailbox.receive()?;
-        page(&mut http, 0)
-    })?;
-    row("after a delivery", &after_a_delivery);
-    let mut start = 0;
-    let elsewhere = Times::of(times, || {
-        start += 50;
-        page(&mut http, messages / 2 + start % (messages / 2))
-    })?;
-    row("in the middle, for the first time", &elsewhere);
-    row("in the middle, again", &Times::of(times, || page(&mut http, messages / 2))?);
-    println!("\na list of {messages} messages of 1 KiB");
-    table.print();
     Ok(())
 }
 

@@ -43,7 +43,7 @@ fn lists(dir: &Path, messages: usize, times: usize) -> io::Result<()> {
     if !seed.stdout(Stdio::null()).stderr(Stdio::null()).status()?.success() {
         return Err(io::Error::other("the mailbox could not be filled"));
     }
-    let server = Server::dev(dir)?;
+    let server = Server::dev_with_http(dir)?;
     let mut web = Web::connect(http(&server)?)?;
     let mut smtp = Smtp::connect(server.smtp)?;
     let text = finished_message();
@@ -85,7 +85,7 @@ fn lists(dir: &Path, messages: usize, times: usize) -> io::Result<()> {
 /// The memory of open event streams, and the time until an event has reached all of them.
 fn event_streams(dir: &Path, count: usize, times: usize) -> io::Result<()> {
     process::raise_descriptor_limit()?;
-    let server = Server::dev(dir)?;
+    let server = Server::dev_with_http(dir)?;
     let address = http(&server)?;
     let mut smtp = Smtp::connect(server.smtp)?;
     let text = finished_message();

@@ -51,6 +51,9 @@ pub(super) struct Arguments {
     /// any free port if --smtp or --pop3 takes one]
     #[arg(long, value_name = "ADDR")]
     http: Option<Place>,
+    /// Serve no HTTP. Then no sessions are kept in memory for the web inbox either
+    #[arg(long, conflicts_with = "http")]
+    no_http: bool,
     /// Name under which browsers and programs reach HTTP, besides localhost; repeat for more
     #[arg(long = "host", value_name = "NAME", value_delimiter = ',')]
     hosts: Vec<String>,
@@ -95,9 +98,11 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         let pair = certificate(directory.as_deref())?;
         config = config.with_tls(pair, arguments.smtps.at(ip), arguments.pop3s.at(ip))?;
     }
-    let any_port = [smtp, pop3].iter().any(|address| address.port() == 0);
-    let http = arguments.http.unwrap_or(Place::Port(if any_port { 0 } else { 8025 }));
-    config = config.with_http(http.at(ip))?;
+    if !arguments.no_http {
+        let any_port = [smtp, pop3].iter().any(|address| address.port() == 0);
+        let http = arguments.http.unwrap_or(Place::Port(if any_port { 0 } else { 8025 }));
+        config = config.with_http(http.at(ip))?;
+    }
     config.http.hosts = arguments.hosts;
     if arguments.network {
         config.open_to_network();

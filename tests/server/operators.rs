@@ -309,6 +309,13 @@ fn v78_an_address_of_the_network_needs_a_flag_that_says_what_it_means() {
 }
 
 #[test]
+fn a_server_for_development_has_no_http_if_it_is_told_so() {
+    let server = Setup { arguments: &["--no-http"], ..Setup::default() }.start();
+    assert_eq!(server.addresses("http"), []);
+    assert_eq!(server.addresses("pop3").len(), 1);
+}
+
+#[test]
 fn v79_the_health_check_fails_if_the_server_refuses_mail_or_has_ended() {
     let mut server = Server::dev();
     let (runtime, spool) = (server.runtime.path().to_owned(), server.spool.clone());
