@@ -91,7 +91,10 @@ impl Subscriptions {
             self.set_watched();
             return effects.respond(id, Response::Done);
         }
-        effects.run(Job::Api { conn: id, request, reading });
+        let waiting = Arc::new(());
+        let job = Job::Api { conn: id, request, reading, client: Arc::downgrade(&waiting) };
+        client.waiting = Some(waiting);
+        effects.run(job);
     }
 
     fn set_watched(&self) {

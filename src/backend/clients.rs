@@ -3,7 +3,7 @@
 //! The rule: a connection has an entry from a request to its response, and as long as it has a message or a mailbox. The
 //! thousands that are idle have none.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{inbound::Inbound, open_maildrop::OpenMaildrop};
 use crate::{
@@ -22,6 +22,8 @@ pub(super) struct Client {
     pub(super) maildrop: Option<Box<OpenMaildrop>>,
     /// The message that a session of the web API reads, between two pieces of it.
     pub(super) reading: Option<Box<ReadMessage>>,
+    /// Held while a client of the web API waits for its response: jobs for one that has closed end early.
+    pub(super) waiting: Option<Arc<()>>,
     /// Changes in the spool for the transcript of the session.
     pub(super) changes: Vec<String>,
 }
@@ -45,7 +47,7 @@ impl Client {
 
     /// Whether the backend holds nothing for this client.
     fn is_idle(&self) -> bool {
-        let Self { response_state, inbound, maildrop, reading, changes } = self;
+        let Self { response_state, inbound, maildrop, reading, waiting: _, changes } = self;
         *response_state == ResponseState::NotOwed
             && inbound.is_none()
             && maildrop.is_none()
@@ -109,6 +111,7 @@ impl Clients {
             return self.clients.remove(&id);
         }
         client.response_state = ResponseState::OwedToClosed;
+        client.waiting = None;
         None
     }
 

@@ -52,6 +52,8 @@ pub struct Metrics {
     pub disk_queue: Gauge,
     /// Jobs queued for the scan workers.
     pub scan_queue: Gauge,
+    /// Requests of the web API that wait for a worker.
+    pub web_queue: Gauge,
     /// Password checks that wait for a worker.
     pub password_queue: Gauge,
     /// Lines queued for the log.
@@ -174,6 +176,7 @@ impl Metrics {
             delivery_queue: Gauge::new(),
             disk_queue: Gauge::new(),
             scan_queue: Gauge::new(),
+            web_queue: Gauge::new(),
             password_queue: Gauge::new(),
             log_queue: Gauge::new(),
             queue_full: Counter::new(),
@@ -223,6 +226,7 @@ impl Metrics {
         match workers {
             "password" => &self.password_queue,
             "scan" => &self.scan_queue,
+            "web" => &self.web_queue,
             _ => &self.disk_queue,
         }
     }

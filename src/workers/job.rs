@@ -3,7 +3,7 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, SystemTime},
 };
 
@@ -99,6 +99,8 @@ pub enum Job {
         request: ApiRequest,
         /// The message whose next piece the request is about.
         reading: Option<Box<ReadMessage>>,
+        /// Gone once the connection is closed. Then a request that changes nothing need not be served.
+        client: Weak<()>,
     },
     /// Compare the mailboxes with the last comparison, for the sessions that have subscribed to changes.
     CompareMailboxes {

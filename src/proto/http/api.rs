@@ -26,19 +26,25 @@ pub enum MailboxScope {
 impl ApiAction {
     /// The action with the dates of its search in a time zone, if there are a search and a zone.
     pub(super) fn in_zone(self, name: Option<&str>) -> Self {
-        match name.filter(|_| self.reads_all()) {
+        match name.filter(|_| self.has_search()) {
             Some(name) => Self::InZone(name.to_owned(), Box::new(self)),
             None => self,
         }
     }
 
-    /// True if the action may read every message.
-    pub fn reads_all(&self) -> bool {
+    /// True if the action changes mail: it is served even if its client has gone.
+    pub fn changes_mail(&self) -> bool {
+        match self {
+            Self::Delete(_) | Self::SetRead(..) => true,
+            Self::InZone(_, action) => action.changes_mail(),
+            _ => false,
+        }
+    }
+
+    fn has_search(&self) -> bool {
         match self {
             Self::List { search, .. } | Self::Find { search } => !search.is_empty(),
             Self::Page(page) => !page.search.is_empty(),
-            // Its items are whole messages.
-            Self::MailHogList { .. } => true,
             Self::Delete(selection) | Self::SetRead(selection, _) => {
                 matches!(selection, Selection::Search(_))
             }
@@ -50,8 +56,10 @@ impl ApiAction {
             | Self::Subscribe
             | Self::Compose { .. }
             | Self::Chaos(_)
-            | Self::Watch => false,
-            Self::InZone(_, action) => action.reads_all(),
+            | Self::Watch
+            // Its searches have no dates.
+            | Self::MailHogList { .. } => false,
+            Self::InZone(_, action) => action.has_search(),
         }
     }
 }
