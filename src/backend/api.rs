@@ -204,7 +204,8 @@ pub(super) fn request_finished(
 ) -> bool {
     match result {
         Ok(ApiOutcome::Document { document, reading, changed }) => {
-            if documents.reserve(id, document.bytes.len(), now) {
+            // A client that has gone never reads it, and nothing would remove its entry.
+            if client.is_closed() || documents.reserve(id, document.bytes.len(), now) {
                 client.reading = reading;
                 effects.respond(id, Response::Document(document));
             } else {
@@ -234,8 +235,11 @@ pub(super) fn request_finished(
 mod tests {
     use super::*;
     use crate::{
-        backend::effects::Effect,
-        proto::{http::api::MailChange, request::Mailbox},
+        backend::{clients::Clients, effects::Effect},
+        proto::{
+            http::api::{Document, MailChange},
+            request::Mailbox,
+        },
     };
 
     fn event(mailbox: &str, is_copy: bool, json: &str) -> MailEvent {
@@ -362,6 +366,33 @@ mod tests {
         subscriptions.compared(Ok(Vec::new()), &mut effects);
         assert_eq!(jobs(&mut effects), ["compare reset=true", "c1 Done", "compare reset=false", "c2 Done"]);
         assert!(!subscriptions.has_subscribers());
+    }
+
+    #[test]
+    fn v85_a_document_for_a_client_that_has_gone_takes_no_memory() {
+        let (mut clients, mut documents) = (Clients::default(), DocumentMemory::new(1 << 20));
+        let mut quotas = QuotaCache::new(1, Duration::ZERO);
+        let mut finish = |id, is_gone: bool| {
+            let mut effects = Effects::default();
+            clients.request(id);
+            if is_gone {
+                documents.record(id, None, Duration::ZERO);
+                assert!(clients.close(id).is_none(), "its response is outstanding");
+            }
+            let document = Document::new("text/plain", vec![b'x'; 1 << 20]);
+            let outcome = ApiOutcome::Document { document, reading: None, changed: Vec::new() };
+            let client = clients.get_mut(id).unwrap();
+            let now = (&mut documents, Duration::ZERO);
+            request_finished((id, client), Ok(outcome), now, &mut quotas, &mut effects);
+            let Some(Effect::Respond(to, response)) = effects.next() else { panic!("no response") };
+            let is_served = matches!(response, Response::Document(_));
+            assert_eq!((to, clients.respond(id, response).is_some()), (id, is_gone));
+            is_served
+        };
+        for id in 1..=20 {
+            finish(ConnId(id), true);
+        }
+        assert!(finish(ConnId(21), false), "there is room");
     }
 
     #[test]
