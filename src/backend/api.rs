@@ -19,7 +19,7 @@ use crate::{
         request::{ConnId, Failure, Response},
     },
     transcript::Archive,
-    workers::{Job, job::ApiOutcome},
+    workers::{Job, job::ApiOutcome, prune_event},
 };
 
 /// The subscriptions of sessions.
@@ -31,8 +31,8 @@ pub(super) struct Subscriptions {
     beginning: Vec<ConnId>,
     /// Sessions that subscribed while it ran. It may have seen a mailbox before that, so theirs begins after the next one.
     late: Vec<ConnId>,
-    /// Events that no session has yet.
-    events: VecDeque<Arc<MailEvent>>,
+    /// Events that no session has yet, each with its number.
+    events: VecDeque<(u64, Arc<MailEvent>)>,
     /// The number of the event that comes next into the queue.
     next_event: u64,
     /// The transcripts of the last sessions; `None` if sessions have none.
@@ -141,8 +141,12 @@ impl Subscriptions {
         self.comparison = Comparison::Idle;
         match result {
             Ok(events) => {
+                let numbers = self.next_event..;
                 self.next_event += events.len() as u64;
-                self.events.extend(events.into_iter().map(Arc::new));
+                self.events.extend(numbers.zip(events.into_iter().map(Arc::new)));
+                if self.events.len() > MAX_WAITING {
+                    self.replace_events();
+                }
                 for id in self.beginning.drain(..) {
                     if let Some(subscription) = self.active.get_mut(&id) {
                         subscription.from = Some(self.next_event);
@@ -162,6 +166,18 @@ impl Subscriptions {
         }
     }
 
+    /// Replaces the events that wait by one for each mailbox, with the number of its last event: the list is to be read again.
+    fn replace_events(&mut self) {
+        let mut seen = HashSet::new();
+        for (number, event) in mem::take(&mut self.events).into_iter().rev() {
+            // The last one is for those who see all mailboxes, too.
+            let is_copy = !seen.is_empty();
+            if seen.insert(event.mailbox.clone()) {
+                self.events.push_front((number, Arc::new(prune_event(&event.mailbox, is_copy))));
+            }
+        }
+    }
+
     /// True if sessions have events to come.
     pub(super) fn has_events(&self) -> bool {
         !self.events.is_empty() || self.sessions_changed
@@ -174,9 +190,7 @@ impl Subscriptions {
             events.extend(self.watchers.iter().map(|id| (*id, SessionEvent::Sessions)));
         }
         let count = (MAX_DISPATCHES_PER_TURN / self.active.len().max(1)).max(1);
-        let oldest = self.next_event - self.events.len() as u64;
-        let turn = self.events.drain(..count.min(self.events.len()));
-        for (number, event) in (oldest..).zip(turn) {
+        for (number, event) in self.events.drain(..count.min(self.events.len())) {
             let concerned = self.active.iter().filter(|(_, subscription)| {
                 let has_begun = subscription.from.is_some_and(|from| from <= number);
                 has_begun
@@ -193,6 +207,8 @@ impl Subscriptions {
 
 /// Pairs of an event and a subscription that are looked at in a turn: about a millisecond.
 const MAX_DISPATCHES_PER_TURN: usize = 4096;
+/// Events that wait for the sessions: a few megabytes.
+const MAX_WAITING: usize = 4096;
 
 /// A worker has served a request. Returns whether it has changed mailboxes.
 pub(super) fn request_finished(
@@ -393,6 +409,36 @@ mod tests {
             finish(ConnId(id), true);
         }
         assert!(finish(ConnId(21), false), "there is room");
+    }
+
+    #[test]
+    fn v86_events_that_wait_are_bounded_and_no_session_misses_a_change() {
+        let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
+        let own = |user: &str| MailboxScope::One(Mailbox::named(&format!("{user}@a.test")).unwrap());
+        for (id, scope) in (1..).zip([MailboxScope::All, own("ann"), own("bob"), own("eve")]) {
+            subscribe(&mut subscriptions, id, scope, &mut effects);
+        }
+        (0..2).for_each(|_| subscriptions.compared(Ok(Vec::new()), &mut effects));
+        // One comparison after the other, and no turn between them.
+        for _ in 0..10 {
+            let of = |mailbox| (0..1000).map(move |n| event(mailbox, false, &n.to_string()));
+            subscriptions.compared(Ok(of("ann@a.test").collect()), &mut effects);
+            assert!(subscriptions.events.len() <= MAX_WAITING, "{}", subscriptions.events.len());
+        }
+        // A session that begins here learns only of later changes.
+        subscribe(&mut subscriptions, 5, own("ann"), &mut effects);
+        subscriptions.compared(Ok(Vec::new()), &mut effects);
+        let last = (0..=MAX_WAITING).map(|n| event("bob@a.test", true, &n.to_string()));
+        subscriptions.compared(Ok(last.collect()), &mut effects);
+        let mut told: Vec<(u64, &str)> = Vec::new();
+        while subscriptions.has_events() {
+            told.extend(subscriptions.take_events().into_iter().map(|(id, event)| match event {
+                SessionEvent::Mail(event) => (id.0, event.kind.name()),
+                other => panic!("{other:?}"),
+            }));
+        }
+        told.sort_unstable();
+        assert_eq!(told, [(1, "prune"), (2, "prune"), (3, "prune")]);
     }
 
     #[test]

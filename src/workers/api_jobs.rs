@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     catalog::{Compared, Row, ScopeRows, lock},
-    differences::Differences,
+    differences::{Differences, prune_event},
     job::{ApiOutcome, ReadMessage},
     mailhog,
     row_reader::RowReader,
@@ -321,14 +321,8 @@ pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, 
     let mut events = Vec::new();
     for (mailbox, differences) in &changed {
         if events.len() + differences.count() > MAX_TOLD {
-            let kind = MailChange::Prune;
-            events.push(MailEvent {
-                kind,
-                mailbox: (*mailbox).clone(),
-                id: String::new(),
-                is_copy: !told.insert((kind.name(), "".into())),
-                json: serde_json::json!({ "Type": kind.name(), "Data": null }).to_string(),
-            });
+            let is_copy = !told.insert((MailChange::Prune.name(), "".into()));
+            events.push(prune_event(mailbox, is_copy));
             continue;
         }
         for (kind, id, data) in differences.changes(storage) {

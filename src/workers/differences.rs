@@ -7,7 +7,20 @@ use super::{
     row_reader::RowReader,
     storage::Storage,
 };
-use crate::{message_object::mailpit::ListItem, proto::http::api::MailChange};
+use crate::{
+    message_object::mailpit::ListItem,
+    proto::{
+        http::api::{MailChange, MailEvent},
+        request::Mailbox,
+    },
+};
+
+/// The event that stands for any number of changes of a mailbox.
+pub(crate) fn prune_event(mailbox: &Mailbox, is_copy: bool) -> MailEvent {
+    let kind = MailChange::Prune;
+    let json = serde_json::json!({ "Type": kind.name(), "Data": null }).to_string();
+    MailEvent { kind, mailbox: mailbox.clone(), id: String::new(), is_copy, json }
+}
 
 /// The rows of two listings from the first to the last that differs: a mailbox may have thousands of messages, and mostly
 /// one more than before.
@@ -37,11 +50,11 @@ impl Differences {
         self.before.iter().chain(&self.now).map(|row| &row.id)
     }
 
-    /// The number of messages that have come or gone.
+    /// The number of changes.
     pub(super) fn count(&self) -> usize {
-        let old = self.old();
-        let kept = self.now.iter().filter(|row| old.contains_key(&row.id)).count();
-        self.now.len() + self.before.len() - 2 * kept
+        let mut gone = self.old();
+        let changed = self.now.iter().filter(|row| gone.remove(&row.id) != Some(row.is_read)).count();
+        changed + gone.len()
     }
 
     /// The changes, each with its message.

@@ -7,7 +7,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::{maildir::Spool, workers::api_jobs::changes};
+use crate::{maildir::Spool, proto::http::api::MailChange, workers::api_jobs::changes};
 
 /// A change of a mailbox by another program; the number selects a file, or names a new one.
 #[derive(Debug, Clone, Copy)]
@@ -177,4 +177,20 @@ fn r18_a_message_that_was_changed_in_its_place_is_told_once_and_listed_anew() {
     fs::write(bench.path.join("new/1700000001.a"), "longer than before\n").unwrap();
     assert!(matches!(bench.storage.read_row(&row), Err(Failure::Changed)));
     assert_eq!(bench.storage.read_row(&bench.row(0)).unwrap().0, b"longer than before\n");
+}
+
+#[test]
+fn v86_marks_of_very_many_messages_are_one_event() {
+    for (messages, told) in [(1000, vec![MailChange::Update; 1000]), (1001, vec![MailChange::Prune])] {
+        let bench = Bench::new();
+        let path = |n: usize| bench.path.join(format!("new/{}.a", 1_700_000_000 + n));
+        (0..messages).for_each(|n| fs::write(path(n), "text\n").unwrap());
+        changes(&bench.storage, true).unwrap();
+        for n in 0..messages {
+            let read = bench.path.join(format!("cur/{}.a:2,S", 1_700_000_000 + n));
+            fs::rename(path(n), read).unwrap();
+        }
+        let events = changes(&bench.storage, false).unwrap();
+        assert_eq!(events.iter().map(|event| event.kind).collect::<Vec<_>>(), told);
+    }
 }
