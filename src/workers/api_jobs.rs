@@ -320,12 +320,13 @@ pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, 
     let mut told = HashSet::new();
     let mut events = Vec::new();
     for (mailbox, differences) in &changed {
-        if events.len() + differences.count() > MAX_TOLD {
+        let is_told = events.len() + differences.count() <= MAX_TOLD;
+        let Some(changes) = is_told.then(|| differences.changes(storage)).flatten() else {
             let is_copy = !told.insert((MailChange::Prune.name(), "".into()));
             events.push(prune_event(mailbox, is_copy));
             continue;
-        }
-        for (kind, id, data) in differences.changes(storage) {
+        };
+        for (kind, id, data) in changes {
             let has_other = match kind {
                 MailChange::New => known.contains(&id),
                 MailChange::Delete => left.contains(&id),

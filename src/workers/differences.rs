@@ -11,7 +11,7 @@ use crate::{
     message_object::mailpit::ListItem,
     proto::{
         http::api::{MailChange, MailEvent},
-        request::Mailbox,
+        request::{Failure, Mailbox},
     },
 };
 
@@ -57,8 +57,12 @@ impl Differences {
         changed + gone.len()
     }
 
-    /// The changes, each with its message.
-    pub(super) fn changes(&self, storage: &Storage) -> Vec<(MailChange, Arc<str>, serde_json::Value)> {
+    /// The changes, each with its message. `None` if a message that is still there cannot be read now: no later comparison would
+    /// find it new.
+    pub(super) fn changes(
+        &self,
+        storage: &Storage,
+    ) -> Option<Vec<(MailChange, Arc<str>, serde_json::Value)>> {
         let old = self.old();
         let mut gone = old.clone();
         let mut changes = Vec::new();
@@ -67,7 +71,10 @@ impl Differences {
             gone.remove(&row.id);
             match old.get(&row.id) {
                 None => {
-                    let Ok(summary) = reader.summary(row) else { continue };
+                    let summary = match reader.summary(row) {
+                        Err(Failure::Gone) => continue,
+                        summary => summary.ok()?,
+                    };
                     let data =
                         serde_json::to_value(ListItem::new(&summary, &row.stored())).unwrap_or_default();
                     changes.push((MailChange::New, Arc::clone(&row.id), data));
@@ -84,7 +91,7 @@ impl Differences {
             (MailChange::Delete, id, data)
         });
         changes.extend(deleted);
-        changes
+        Some(changes)
     }
 
     /// Whether each message was read before.

@@ -7,7 +7,14 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::{maildir::Spool, proto::http::api::MailChange, workers::api_jobs::changes};
+use crate::{
+    maildir::{
+        Spool,
+        fault_points::{FaultKind, PlannedFault},
+    },
+    proto::http::api::{MailChange, MailEvent},
+    workers::api_jobs::changes,
+};
 
 /// A change of a mailbox by another program; the number selects a file, or names a new one.
 #[derive(Debug, Clone, Copy)]
@@ -193,4 +200,36 @@ fn v86_marks_of_very_many_messages_are_one_event() {
         let events = changes(&bench.storage, false).unwrap();
         assert_eq!(events.iter().map(|event| event.kind).collect::<Vec<_>>(), told);
     }
+}
+
+#[test]
+fn v87_no_failure_of_the_disk_hides_a_new_message() {
+    let mut steps = Vec::new();
+    for number in 1.. {
+        let bench = Bench::new();
+        changes(&bench.storage, true).unwrap();
+        Act::Deliver(1).run(&bench.path, &mut Vec::new());
+        let fault = PlannedFault::new(&bench.path, number, FaultKind::Error);
+        let mut told = changes(&bench.storage, false).unwrap_or_default();
+        let hit = fault.triggered_at();
+        drop(fault);
+        told.extend(changes(&bench.storage, false).unwrap());
+        let is_told = |event: &MailEvent| matches!(event.kind, MailChange::New | MailChange::Prune);
+        assert!(told.iter().any(is_told), "a fault at step {number}, {hit:?}: {told:?}");
+        let Some(step) = hit else { break };
+        steps.push(step);
+    }
+    assert!(steps.len() >= 2, "{steps:?}");
+}
+
+#[test]
+fn v87_a_new_message_that_is_written_anew_meanwhile_is_told() {
+    let bench = Bench::new();
+    changes(&bench.storage, true).unwrap();
+    Act::Deliver(1).run(&bench.path, &mut Vec::new());
+    bench.listing();
+    // No time of a directory shows it, and a listing that is young is made again.
+    fs::write(bench.path.join("new/1700000001.a"), "longer than before\n").unwrap();
+    let told = changes(&bench.storage, false).unwrap();
+    assert!(!told.is_empty());
 }
