@@ -19,7 +19,11 @@ use crate::{
         request::{ConnId, Failure, Response},
     },
     transcript::Archive,
-    workers::{Job, job::ApiOutcome, prune_event},
+    workers::{
+        Job,
+        job::{ApiOutcome, Changes},
+        prune_event,
+    },
 };
 
 /// The subscriptions of sessions.
@@ -219,7 +223,7 @@ pub(super) fn request_finished(
     effects: &mut Effects,
 ) -> bool {
     match result {
-        Ok(ApiOutcome::Document { document, reading, changed }) => {
+        Ok(ApiOutcome::Document { document, reading, changes }) => {
             // A client that has gone never reads it, and nothing would remove its entry.
             if client.is_closed() || documents.reserve(id, document.bytes.len(), now) {
                 client.reading = reading;
@@ -227,8 +231,11 @@ pub(super) fn request_finished(
             } else {
                 effects.fail(id, Failure::Busy);
             }
-            changed.iter().for_each(|mailbox| quotas.invalidate(mailbox));
-            !changed.is_empty()
+            apply_changes(&changes, quotas)
+        }
+        Ok(ApiOutcome::PartlyDone { failure, changes }) => {
+            effects.fail(id, failure);
+            apply_changes(&changes, quotas)
         }
         Ok(ApiOutcome::Composed(result)) => {
             effects.respond(id, Response::Composed(result));
@@ -247,11 +254,20 @@ pub(super) fn request_finished(
     }
 }
 
+/// Forgets the usage of mailboxes that have become smaller. Returns whether mailboxes have changed.
+fn apply_changes(changes: &Changes, quotas: &mut QuotaCache) -> bool {
+    if let Changes::Deletions(mailboxes) = changes {
+        mailboxes.iter().for_each(|mailbox| quotas.invalidate(mailbox));
+    }
+    *changes != Changes::None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         backend::{clients::Clients, effects::Effect},
+        maildir::Usage,
         proto::{
             http::api::{Document, MailChange},
             request::Mailbox,
@@ -396,7 +412,7 @@ mod tests {
                 assert!(clients.close(id).is_none(), "its response is outstanding");
             }
             let document = Document::new("text/plain", vec![b'x'; 1 << 20]);
-            let outcome = ApiOutcome::Document { document, reading: None, changed: Vec::new() };
+            let outcome = ApiOutcome::Document { document, reading: None, changes: Changes::None };
             let client = clients.get_mut(id).unwrap();
             let now = (&mut documents, Duration::ZERO);
             request_finished((id, client), Ok(outcome), now, &mut quotas, &mut effects);
@@ -439,6 +455,31 @@ mod tests {
         }
         told.sort_unstable();
         assert_eq!(told, [(1, "prune"), (2, "prune"), (3, "prune")]);
+    }
+
+    #[test]
+    fn v88_v89_usage_is_counted_anew_after_a_deletion_a_failed_one_too_and_not_after_a_mark() {
+        let ann = || Mailbox::named("ann@a.test").unwrap();
+        let outcomes = |changes: fn() -> Changes| {
+            let document = Document::ok();
+            let failed = ApiOutcome::PartlyDone { failure: Failure::TempFail, changes: changes() };
+            [ApiOutcome::Document { document, reading: None, changes: changes() }, failed]
+        };
+        let deletions = || Changes::Deletions(vec![Mailbox::named("ann@a.test").unwrap()]);
+        let cases = [(outcomes(|| Changes::None), false, true), (outcomes(|| Changes::Marks), true, true)];
+        for (outcomes, has_changed, is_known) in cases.into_iter().chain([(outcomes(deletions), true, false)])
+        {
+            for outcome in outcomes {
+                let mut quotas = QuotaCache::new(1, Duration::from_secs(60));
+                quotas.insert(ann(), Usage { bytes: 10, messages: 1 }, Duration::ZERO);
+                let (mut client, mut documents) = (Client::default(), DocumentMemory::new(1 << 20));
+                let (client, now) = ((ConnId(1), &mut client), (&mut documents, Duration::ZERO));
+                let changed =
+                    request_finished(client, Ok(outcome), now, &mut quotas, &mut Effects::default());
+                assert_eq!(changed, has_changed);
+                assert_eq!(quotas.usage(&ann(), Duration::ZERO).is_some(), is_known);
+            }
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 use super::{
     catalog::{Compared, Row, ScopeRows, lock},
     differences::{Differences, prune_event},
-    job::{ApiOutcome, ReadMessage},
+    job::{ApiOutcome, Changes, ReadMessage},
     mailhog,
     row_reader::RowReader,
     selections::{
@@ -101,11 +101,11 @@ fn serve_in(
         }
         ApiAction::Delete(selection) => {
             let selected = select(storage, scope, &selection, zone)?;
-            change(storage, selected, Change::Delete)
+            Ok(change(storage, selected, Change::Delete))
         }
         ApiAction::SetRead(selection, read) => {
             let selected = select(storage, scope, &selection, zone)?;
-            change(storage, selected, if read { Change::MarkRead } else { Change::MarkUnread })
+            Ok(change(storage, selected, if read { Change::MarkRead } else { Change::MarkUnread }))
         }
         ApiAction::Compose { body, date } => {
             let unique = getrandom::u64().map_err(|error| {
@@ -239,7 +239,7 @@ fn show(
         let entry = MessageEntry { name: name.into(), subdir, version, octets: 0 };
         let message = ReadMessage { mailbox: row.listing.mailbox.clone(), entry };
         let reading = (!last).then(|| Box::new(message));
-        return Ok(ApiOutcome::Document { document, reading, changed: Vec::new() });
+        return Ok(ApiOutcome::Document { document, reading, changes: Changes::None });
     }
     let (bytes, size) = storage.read_row(row)?;
     let etag = Some(format!("{id}-{view}"));
@@ -249,12 +249,12 @@ fn show(
     }
     let mut message = MessageObject::parse(&bytes, &Limits::default());
     message.summary.size = size;
-    let mut changed = Vec::new();
+    let mut changes = Changes::None;
     let document = match view {
         MessageView::Object => {
             // A mailbox that cannot be changed can be read all the same.
             let copies = with_ids(storage, scope, &[id])?.rows;
-            changed = mark(storage, copies, Change::MarkRead).unwrap_or_default();
+            (changes, _) = mark(storage, copies, Change::MarkRead);
             api::object(&message, &row.stored())
         }
         MessageView::Headers => Document { etag, ..api::headers(&message) },
@@ -265,15 +265,18 @@ fn show(
         | MessageView::MailHog
         | MessageView::Part(_) => Document { etag, ..api::text_view(message) },
     };
-    Ok(ApiOutcome::Document { document, reading: None, changed })
+    Ok(ApiOutcome::Document { document, reading: None, changes })
 }
 
-fn change(storage: &Storage, selected: ScopeRows, change: Change) -> Result<ApiOutcome, Failure> {
+fn change(storage: &Storage, selected: ScopeRows, change: Change) -> ApiOutcome {
     let ScopeRows { rows, unreadable } = selected;
-    let changed = mark(storage, rows, change)?;
+    let (changes, result) = mark(storage, rows, change);
+    if let Err(failure) = result {
+        return ApiOutcome::PartlyDone { failure, changes };
+    }
     let document =
         if unreadable.is_empty() { Document::ok() } else { api::unreadable(&addresses(&unreadable)) };
-    Ok(ApiOutcome::Document { document, reading: None, changed })
+    ApiOutcome::Document { document, reading: None, changes }
 }
 
 /// Compares all mailboxes with the last comparison, and returns the changes. After a `reset` there are none: later ones
