@@ -77,7 +77,7 @@ fn serve_in(
         ApiAction::MailHogList { search, start, limit } => {
             mailhog::list(storage, scope, search.as_ref(), (start, limit)).map(ApiOutcome::of)
         }
-        ApiAction::Page(request) => web_page(storage, scope, &request),
+        ApiAction::Page(request) => web_page(storage, scope, &request, zone),
         ApiAction::Sessions(request) => Ok(sessions_page(storage, &request)),
         ApiAction::Message(name, view) => message(storage, scope, &name, view),
         ApiAction::Continue { from } => {

@@ -26,6 +26,7 @@ pub(super) fn web_page(
     storage: &Storage,
     scope: &MailboxScope,
     request: &PageRequest,
+    zone: &Zone,
 ) -> Result<ApiOutcome, Failure> {
     let mut changes = Changes::None;
     if let Some(MessageName::Id(id)) = &request.message {
@@ -38,7 +39,7 @@ pub(super) fn web_page(
     let in_scope = counts(rows.iter().map(|row| row.is_read));
     let open = request.message.as_ref().and_then(|name| named(rows, name)).cloned();
     let object = open.as_ref().map(|row| object(storage, row));
-    let (search, mistake) = match query(&request.search, &Zone::UTC) {
+    let (search, mistake) = match query(&request.search, zone) {
         Ok(search) => (Some(search), None),
         Err(mistake) => (None, Some(mistake)),
     };
