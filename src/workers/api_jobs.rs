@@ -128,6 +128,11 @@ fn info(storage: &Storage, scope: &MailboxScope) -> Result<Document, Failure> {
     let unread = rows.iter().filter(|row| !row.is_read).count();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let uptime = now.saturating_sub(METRICS.started_at.get());
+    // The mail and memory of all is no concern of those who read one mailbox.
+    let (memory, accepted) = match scope {
+        MailboxScope::All => (metrics::memory_in_use().unwrap_or_default(), METRICS.deliveries.get()),
+        MailboxScope::One(_) => Default::default(),
+    };
     let mut info = serde_json::json!({
         "Version": env!("CARGO_PKG_VERSION"),
         "LatestVersion": env!("CARGO_PKG_VERSION"),
@@ -139,9 +144,9 @@ fn info(storage: &Storage, scope: &MailboxScope) -> Result<Document, Failure> {
         // Mailpit counts more than this server does.
         "RuntimeStats": {
             "Uptime": uptime,
-            "Memory": metrics::memory_in_use().unwrap_or_default(),
+            "Memory": memory,
             "MessagesDeleted": 0,
-            "SMTPAccepted": METRICS.deliveries.get(),
+            "SMTPAccepted": accepted,
             "SMTPAcceptedSize": 0,
             "SMTPRejected": 0,
             "SMTPIgnored": 0,
