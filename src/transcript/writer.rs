@@ -403,12 +403,10 @@ const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        fs::{self, OpenOptions},
-        time::SystemTime,
-    };
+    use std::fs::{self, OpenOptions};
 
     use super::*;
+    use crate::transcript::archive::tests::session;
 
     const BOUNDS: Bounds = Bounds { files: 3, octets: 100, session: 1000, queue: 60, open: 64 };
 
@@ -465,15 +463,8 @@ mod tests {
     fn a_session_ends_although_the_queue_is_full_at_its_end() {
         let ((queue, entries), (ended, ends)) = (bounded(1), unbounded());
         let handle = WriterHandle { queue, ended, waiting: Arc::default(), bounds: BOUNDS };
-        let shown = SessionEntry {
-            id: ConnId(1),
-            service: "smtp".into(),
-            peer: "127.0.0.1:1".parse().unwrap(),
-            began: SystemTime::UNIX_EPOCH,
-            last_line: String::new(),
-            is_over: false,
-        };
-        let beginning = Beginning { id: ConnId(1), file_name: name(1), head: "x".into(), shown: Some(shown) };
+        let beginning =
+            Beginning { id: ConnId(1), file_name: name(1), head: "x".into(), shown: Some(session(1)) };
         drop(handle.begin(beginning));
         drop(handle);
         let archive = Arc::new(Archive::default());
