@@ -11,10 +11,7 @@
 
 mod common;
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::io;
 
 use common::{
     Loader, Scratch, Server, Settings,

@@ -65,7 +65,7 @@ pub struct Timeouts {
 /// The input that restarts the read timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResetOn {
-    /// A command that advances the session, as counted in [`Progress::commands`]. NOOP, HELP and errors do
+    /// A command that advances the session, as counted in [`ProgressCounts::commands`]. NOOP, HELP and errors do
     /// not count.
     Progress,
     /// A whole command. Single octets of an unfinished command do not count.

@@ -373,6 +373,16 @@ const steps = {
     await picture(page, '1400-light-html');
     if (minor.size) console.log('  minor:', [...minor].join(', '));
   },
+
+  'many inboxes scroll in their pane, and a page that is refused has one column': async () => {
+    await send(Array.from({ length: 60 }, (_, n) => `inbox${n}@example.test`), letter('to many'));
+    const page = await open('/');
+    await page.locator('#inboxes a', { hasText: 'inbox59' }).waitFor();
+    const [height, window] = await page.evaluate(() => [document.documentElement.scrollHeight, innerHeight]);
+    assert.equal(height, window, 'the page itself does not scroll');
+    const refused = await open('/nothing');
+    assert.equal(await refused.locator('main').evaluate((main) => getComputedStyle(main).display), 'block');
+  },
 };
 
 let failures = 0;

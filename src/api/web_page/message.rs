@@ -1,5 +1,7 @@
 //! One message with its forms: text, HTML, headers, parts and source.
 
+use std::borrow::Cow;
+
 use super::{Delivery, Html, OpenedMessage, WebPage, base, percent, word};
 use crate::message_object::{AttachedPart, MessageObject, NamedAddress, mailpit::Stored};
 
@@ -114,8 +116,8 @@ impl WebPage<'_> {
 
     /// The text, or its beginning with a link to the whole.
     fn text(&self, object: &MessageObject, view: &Html) -> Html {
-        let shown = &object.text[..object.text.floor_char_boundary(MAX_TEXT)];
-        let whole = if shown.len() < object.text.len() {
+        let (shown, is_cut) = beginning(&object.text);
+        let whole = if is_cut {
             self.fill(
                 "<p class=\"note\"><a href=\"{{view}}.txt\">{{:text_whole}}</a></p>",
                 &[("view", view.clone())],
@@ -126,7 +128,7 @@ impl WebPage<'_> {
         self.fill(
             // A browser leaves out the first line end in `pre`.
             "<pre class=\"text\" dir=\"auto\" tabindex=\"0\">\n{{text}}</pre>{{whole}}",
-            &[("text", Html::text(shown)), ("whole", whole)],
+            &[("text", Html::text(&shown)), ("whole", whole)],
         )
     }
 
@@ -196,7 +198,40 @@ impl WebPage<'_> {
     }
 }
 
+/// The part of a text that the page shows, and whether something is left out: the rest of a long text, or of a long line.
+fn beginning(text: &str) -> (Cow<'_, str>, bool) {
+    let shown = &text[..text.floor_char_boundary(MAX_TEXT)];
+    if shown.split('\n').all(|line| line.len() <= MAX_LINE) {
+        return (shown.into(), shown.len() < text.len());
+    }
+    let lines: Vec<Cow<'_, str>> = shown
+        .split('\n')
+        .map(|line| match line.get(..line.floor_char_boundary(MAX_LINE)) {
+            Some(start) if start.len() < line.len() => format!("{start}…").into(),
+            _ => line.into(),
+        })
+        .collect();
+    (lines.join("\n").into(), true)
+}
+
 /// Octets of the text that the page shows.
 const MAX_TEXT: usize = 1 << 20;
+/// Octets of the longest line that the page shows. A browser takes seconds to break a line of a megabyte.
+const MAX_LINE: usize = 16 << 10;
 /// Links that the page shows.
 const MAX_LINKS: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_shows_the_beginning_of_a_long_text_and_of_a_long_line() {
+        assert_eq!(beginning("one\ntwo\n"), ("one\ntwo\n".into(), false));
+        let line = "é".repeat(MAX_LINE);
+        let (shown, is_cut) = beginning(&line);
+        assert_eq!((shown.as_ref(), is_cut), (format!("{}…", "é".repeat(MAX_LINE / 2)).as_str(), true));
+        let text = "x\n".repeat(MAX_TEXT);
+        assert_eq!(beginning(&text), (text[..MAX_TEXT].into(), true));
+    }
+}

@@ -257,14 +257,21 @@
       const hasList = one('#messages', page) && page.body.classList.contains('view-list');
       search.value = one('#search', page).value;
       one('[role=search]').action = page.body.dataset.base;
+      const isOther = hasList && listAddress !== address;
       if (hasList) listAddress = address;
       showMessage(page);
       showList(page, true);
+      if (isOther) toTop();
       if (!hasList) listAddress = addressOfList();
       if (focus) (one('#subject') || one('#messages-title')).focus({ preventScroll: hasList });
     } catch (error) {
       if (error.name !== 'AbortError') say(words.failed);
     }
+  }
+
+  function toTop() {
+    one('#messages').scrollTop = 0;
+    scrollTo(0, 0);
   }
 
   let reload = null, mustShow = false;
@@ -383,8 +390,7 @@
   list.addEventListener('pointerleave', showHeld);
   one('button', fresh).addEventListener('click', () => {
     showHeld();
-    one('#messages').scrollTop = 0;
-    scrollTo(0, 0);
+    toTop();
     if (list.firstElementChild) one('a', list.firstElementChild).focus();
   });
 
@@ -392,6 +398,7 @@
 
   function find() {
     clearTimeout(typing);
+    say('');
     listAddress = listOf(search.value);
     history.replaceState(null, '', listAddress);
     body.classList.replace('view-message', 'view-list');
