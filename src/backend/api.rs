@@ -19,7 +19,11 @@ use crate::{
         request::{ConnId, Failure, Response},
     },
     transcript::Archive,
-    workers::{Job, job::ApiOutcome},
+    workers::{
+        Job,
+        job::{ApiOutcome, Changes},
+        prune_event,
+    },
 };
 
 /// The subscriptions of sessions.
@@ -31,8 +35,8 @@ pub(super) struct Subscriptions {
     beginning: Vec<ConnId>,
     /// Sessions that subscribed while it ran. It may have seen a mailbox before that, so theirs begins after the next one.
     late: Vec<ConnId>,
-    /// Events that no session has yet.
-    events: VecDeque<Arc<MailEvent>>,
+    /// Events that no session has yet, each with its number.
+    events: VecDeque<(u64, Arc<MailEvent>)>,
     /// The number of the event that comes next into the queue.
     next_event: u64,
     /// The transcripts of the last sessions; `None` if sessions have none.
@@ -144,8 +148,12 @@ impl Subscriptions {
         self.comparison = Comparison::Idle;
         match result {
             Ok(events) => {
+                let numbers = self.next_event..;
                 self.next_event += events.len() as u64;
-                self.events.extend(events.into_iter().map(Arc::new));
+                self.events.extend(numbers.zip(events.into_iter().map(Arc::new)));
+                if self.events.len() > MAX_WAITING {
+                    self.replace_events();
+                }
                 for id in self.beginning.drain(..) {
                     if let Some(subscription) = self.active.get_mut(&id) {
                         subscription.from = Some(self.next_event);
@@ -165,6 +173,18 @@ impl Subscriptions {
         }
     }
 
+    /// Replaces the events that wait by one for each mailbox, with the number of its last event: the list is to be read again.
+    fn replace_events(&mut self) {
+        let mut seen = HashSet::new();
+        for (number, event) in mem::take(&mut self.events).into_iter().rev() {
+            // The last one is for those who see all mailboxes, too.
+            let is_copy = !seen.is_empty();
+            if seen.insert(event.mailbox.clone()) {
+                self.events.push_front((number, Arc::new(prune_event(&event.mailbox, is_copy))));
+            }
+        }
+    }
+
     /// True if sessions have events to come.
     pub(super) fn has_events(&self) -> bool {
         !self.events.is_empty() || self.sessions_changed
@@ -177,9 +197,7 @@ impl Subscriptions {
             events.extend(self.watchers.iter().map(|id| (*id, SessionEvent::Sessions)));
         }
         let count = (MAX_DISPATCHES_PER_TURN / self.active.len().max(1)).max(1);
-        let oldest = self.next_event - self.events.len() as u64;
-        let turn = self.events.drain(..count.min(self.events.len()));
-        for (number, event) in (oldest..).zip(turn) {
+        for (number, event) in self.events.drain(..count.min(self.events.len())) {
             let concerned = self.active.iter().filter(|(_, subscription)| {
                 let has_begun = subscription.from.is_some_and(|from| from <= number);
                 has_begun
@@ -196,6 +214,8 @@ impl Subscriptions {
 
 /// Pairs of an event and a subscription that are looked at in a turn: about a millisecond.
 const MAX_DISPATCHES_PER_TURN: usize = 4096;
+/// Events that wait for the sessions: a few megabytes.
+const MAX_WAITING: usize = 4096;
 
 /// A worker has served a request. Returns whether it has changed mailboxes.
 pub(super) fn request_finished(
@@ -206,15 +226,19 @@ pub(super) fn request_finished(
     effects: &mut Effects,
 ) -> bool {
     match result {
-        Ok(ApiOutcome::Document { document, reading, changed }) => {
-            if documents.reserve(id, document.bytes.len(), now) {
+        Ok(ApiOutcome::Document { document, reading, changes }) => {
+            // A client that has gone never reads it, and nothing would remove its entry.
+            if client.is_closed() || documents.reserve(id, document.bytes.len(), now) {
                 client.reading = reading;
                 effects.respond(id, Response::Document(document));
             } else {
                 effects.fail(id, Failure::Busy);
             }
-            changed.iter().for_each(|mailbox| quotas.invalidate(mailbox));
-            !changed.is_empty()
+            apply_changes(&changes, quotas)
+        }
+        Ok(ApiOutcome::PartlyDone { failure, changes }) => {
+            effects.fail(id, failure);
+            apply_changes(&changes, quotas)
         }
         Ok(ApiOutcome::Composed(result)) => {
             effects.respond(id, Response::Composed(result));
@@ -233,157 +257,13 @@ pub(super) fn request_finished(
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        backend::effects::Effect,
-        proto::{http::api::MailChange, request::Mailbox},
-    };
-
-    fn event(mailbox: &str, is_copy: bool, json: &str) -> MailEvent {
-        let mailbox = Mailbox::named(mailbox).unwrap();
-        MailEvent { kind: MailChange::New, mailbox, id: json.into(), is_copy, json: json.into() }
+/// Forgets the usage of mailboxes that have become smaller. Returns whether mailboxes have changed.
+fn apply_changes(changes: &Changes, quotas: &mut QuotaCache) -> bool {
+    if let Changes::Deletions(mailboxes) = changes {
+        mailboxes.iter().for_each(|mailbox| quotas.invalidate(mailbox));
     }
-
-    fn subscribe(subscriptions: &mut Subscriptions, id: u64, scope: MailboxScope, effects: &mut Effects) {
-        let mut client = Client::default();
-        let request = ApiRequest { scope, action: ApiAction::Subscribe };
-        subscriptions.handle((ConnId(id), &mut client), request, effects);
-    }
-
-    fn jobs(effects: &mut Effects) -> Vec<String> {
-        std::iter::from_fn(|| effects.next())
-            .map(|effect| match effect {
-                Effect::Run(Job::CompareMailboxes { reset }) => format!("compare reset={reset}"),
-                Effect::Respond(id, response) => format!("{id} {response:?}"),
-                other => format!("{other:?}"),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn each_session_gets_the_events_of_its_mailboxes_once() {
-        let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
-        let bob = MailboxScope::One(Mailbox::named("bob@a.test").unwrap());
-        subscribe(&mut subscriptions, 1, MailboxScope::All, &mut effects);
-        subscribe(&mut subscriptions, 2, bob, &mut effects);
-        assert_eq!(jobs(&mut effects), ["compare reset=true"]);
-        subscriptions.compared(Ok(Vec::new()), &mut effects);
-        assert_eq!(jobs(&mut effects), ["c1 Done", "compare reset=false"]);
-        subscriptions.compared(Ok(Vec::new()), &mut effects);
-        assert_eq!(jobs(&mut effects), ["c2 Done"]);
-        let events = vec![
-            event("ann@a.test", false, "1"),
-            event("bob@a.test", true, "1"),
-            event("ann@a.test", false, "2"),
-        ];
-        subscriptions.compared(Ok(events), &mut effects);
-        assert!(jobs(&mut effects).is_empty() && subscriptions.has_events());
-        let mut events: Vec<(u64, String)> = subscriptions
-            .take_events()
-            .into_iter()
-            .map(|(id, event)| match event {
-                SessionEvent::Mail(event) => (id.0, event.json.clone()),
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        events.sort();
-        assert_eq!(events, [(1, "1".into()), (1, "2".into()), (2, "1".into())]);
-        assert!(!subscriptions.has_events());
-    }
-
-    #[test]
-    fn r13_a_storm_of_events_for_many_sessions_is_spread_over_turns() {
-        let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
-        (0..1000).for_each(|id| subscribe(&mut subscriptions, id, MailboxScope::All, &mut effects));
-        for _ in 0..2 {
-            subscriptions.compared(Ok(Vec::new()), &mut effects);
-        }
-        let storm = (0..1000).map(|n| event("ann@a.test", false, &n.to_string())).collect();
-        subscriptions.compared(Ok(storm), &mut effects);
-        let (mut turns, mut dispatched) = (0, 0);
-        while subscriptions.has_events() {
-            let events = subscriptions.take_events().len();
-            assert!((1..=MAX_DISPATCHES_PER_TURN).contains(&events));
-            (turns, dispatched) = (turns + 1, dispatched + events);
-        }
-        assert_eq!((turns, dispatched), (250, 1_000_000));
-    }
-
-    #[test]
-    fn v67_those_who_show_sessions_get_one_event_for_any_number_of_changes() {
-        let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
-        subscriptions.sessions_changed();
-        assert!(!subscriptions.has_events(), "nobody looks");
-        for id in 1..=2 {
-            let mut client = Client::default();
-            let request = ApiRequest { scope: MailboxScope::All, action: ApiAction::Watch };
-            subscriptions.handle((ConnId(id), &mut client), request, &mut effects);
-        }
-        assert_eq!(jobs(&mut effects), ["c1 Done", "c2 Done"], "no mailbox is compared");
-        (0..100).for_each(|_| subscriptions.sessions_changed());
-        subscriptions.connection_closed(ConnId(1));
-        assert_eq!(subscriptions.take_events(), [(ConnId(2), SessionEvent::Sessions)]);
-        assert!(!subscriptions.has_events());
-    }
-
-    #[test]
-    fn v27_a_stream_gets_no_change_from_before_it_began() {
-        let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
-        subscribe(&mut subscriptions, 1, MailboxScope::All, &mut effects);
-        subscriptions.compared(Ok(Vec::new()), &mut effects);
-        subscriptions.mailboxes_changed(&mut effects);
-        jobs(&mut effects);
-        // The comparison runs, and may have seen the mailbox of this event before the second session came.
-        subscribe(&mut subscriptions, 2, MailboxScope::All, &mut effects);
-        subscriptions.compared(Ok(vec![event("ann@a.test", false, "before")]), &mut effects);
-        assert_eq!(jobs(&mut effects), ["compare reset=false"], "the second one still waits");
-        subscriptions.compared(Ok(vec![event("ann@a.test", false, "between")]), &mut effects);
-        assert_eq!(jobs(&mut effects), ["c2 Done"]);
-        subscriptions.mailboxes_changed(&mut effects);
-        subscriptions.compared(Ok(vec![event("ann@a.test", false, "after")]), &mut effects);
-        let mut told: Vec<(u64, String)> = Vec::new();
-        while subscriptions.has_events() {
-            told.extend(subscriptions.take_events().into_iter().map(|(id, event)| match event {
-                SessionEvent::Mail(event) => (id.0, event.json.clone()),
-                other => panic!("{other:?}"),
-            }));
-        }
-        told.sort();
-        let all = [(1, "after"), (1, "before"), (1, "between"), (2, "after")];
-        assert_eq!(told, all.map(|(id, text)| (id, text.to_owned())));
-    }
-
-    #[test]
-    fn v27_a_client_that_goes_while_its_stream_begins_has_its_response() {
-        let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
-        subscribe(&mut subscriptions, 1, MailboxScope::All, &mut effects);
-        subscribe(&mut subscriptions, 2, MailboxScope::All, &mut effects);
-        [1, 2].iter().for_each(|id| subscriptions.connection_closed(ConnId(*id)));
-        subscriptions.compared(Ok(Vec::new()), &mut effects);
-        subscriptions.compared(Ok(Vec::new()), &mut effects);
-        assert_eq!(jobs(&mut effects), ["compare reset=true", "c1 Done", "compare reset=false", "c2 Done"]);
-        assert!(!subscriptions.has_subscribers());
-    }
-
-    #[test]
-    fn without_subscriptions_nothing_is_compared() {
-        let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
-        subscriptions.mailboxes_changed(&mut effects);
-        subscribe(&mut subscriptions, 1, MailboxScope::All, &mut effects);
-        subscriptions.connection_closed(ConnId(1));
-        subscriptions.compared(Ok(Vec::new()), &mut effects);
-        subscriptions.mailboxes_changed(&mut effects);
-        assert_eq!(
-            jobs(&mut effects),
-            ["compare reset=true", "c1 Done"],
-            "a closed client waits for its response"
-        );
-        subscribe(&mut subscriptions, 2, MailboxScope::All, &mut effects);
-        assert_eq!(jobs(&mut effects), ["compare reset=true"], "old changes are none of its");
-        subscriptions.compared(Err(Failure::TempFail), &mut effects);
-        assert_eq!(jobs(&mut effects), ["c2 Failed(TempFail)"]);
-        assert!(!subscriptions.has_subscribers());
-    }
+    *changes != Changes::None
 }
+
+#[cfg(test)]
+mod tests;

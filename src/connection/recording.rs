@@ -41,8 +41,9 @@ impl Connection {
     /// Passes a response to the session.
     pub(super) fn respond(&mut self, response: Response, world: &mut dyn RequestHandler, now: Now) -> Step {
         let id = self.peer_info.id;
-        let recorded = &response;
-        self.with_transcript(|record, _| record.record_response(recorded, &world.spool_changes(id), now));
+        // A session without a transcript must not keep them either.
+        let (recorded, changes) = (&response, world.spool_changes(id));
+        self.with_transcript(|record, _| record.record_response(recorded, &changes, now));
         self.call_session(world.directory(), now, |session, cx, _, out| session.respond(cx, response, out))
     }
 

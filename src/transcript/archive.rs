@@ -177,12 +177,12 @@ const MAX_FILES: usize = 8;
 const MAX_FILE: u64 = 2 << 20;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::fs;
 
     use super::*;
 
-    fn session(n: u64) -> SessionEntry {
+    pub(in crate::transcript) fn session(n: u64) -> SessionEntry {
         SessionEntry {
             id: ConnId(n),
             service: "smtp".into(),

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use super::{
     archive::{Archive, SessionEntry},
@@ -75,6 +75,8 @@ pub(super) struct Beginning {
 #[derive(Debug, Clone)]
 pub(super) struct WriterHandle {
     queue: Sender<Entry>,
+    /// Sessions whose end found no place in the queue.
+    ended: Sender<ConnId>,
     /// Octets of all entries in the queue.
     waiting: Arc<AtomicUsize>,
     bounds: Bounds,
@@ -97,10 +99,13 @@ impl WriterHandle {
         };
         let writer = WriterThread { directory, archive, changed, last_told: None, tell_at: None };
         let (queue, entries) = bounded(QUEUE);
+        let (ended, ends) = unbounded();
         let waiting = Arc::new(AtomicUsize::new(0));
         let in_queue = Arc::clone(&waiting);
-        thread::Builder::new().name("transcripts".into()).spawn(move || writer.run(&entries, &in_queue))?;
-        Ok(Self { queue, waiting, bounds })
+        thread::Builder::new()
+            .name("transcripts".into())
+            .spawn(move || writer.run(&entries, &ends, &in_queue))?;
+        Ok(Self { queue, ended, waiting, bounds })
     }
 
     /// Begins the transcript of a session. If the queue is full, that session has none.
@@ -167,8 +172,10 @@ impl TranscriptWriter {
 impl Drop for TranscriptWriter {
     fn drop(&mut self) {
         if self.begun {
-            // If the queue is full, the file stays open until the writer needs its place.
-            let _ = self.handle.queue.try_send(Entry::End(self.id));
+            let WriterHandle { queue, ended, .. } = &self.handle;
+            if queue.try_send(Entry::End(self.id)).is_err() {
+                let _ = ended.send(self.id); // an error means that the writer has ended
+            }
         }
     }
 }
@@ -186,7 +193,7 @@ struct WriterThread {
 }
 
 impl WriterThread {
-    fn run(mut self, entries: &Receiver<Entry>, waiting: &AtomicUsize) {
+    fn run(mut self, entries: &Receiver<Entry>, ends: &Receiver<ConnId>, waiting: &AtomicUsize) {
         loop {
             let entry = match self.tell_at {
                 Some(time) => entries.recv_deadline(time),
@@ -196,6 +203,10 @@ impl WriterThread {
                 Ok(entry) => self.write(entry, waiting),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
+            }
+            // The last lines of these sessions come before their ends.
+            if entries.is_empty() {
+                ends.try_iter().for_each(|id| self.write(Entry::End(id), waiting));
             }
             if self.tell_at.is_some_and(|time| time <= Instant::now()) {
                 (self.changed)();
@@ -395,6 +406,7 @@ mod tests {
     use std::fs::{self, OpenOptions};
 
     use super::*;
+    use crate::transcript::archive::tests::session;
 
     const BOUNDS: Bounds = Bounds { files: 3, octets: 100, session: 1000, queue: 60, open: 64 };
 
@@ -428,7 +440,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_into_the_queue_is_dropped_and_told() {
         let (queue, entries) = bounded(QUEUE);
-        let backend = WriterHandle { queue, waiting: Arc::default(), bounds: BOUNDS };
+        let backend = WriterHandle { queue, ended: unbounded().0, waiting: Arc::default(), bounds: BOUNDS };
         let head = "x".repeat(20);
         let mut pen = backend.begin(Beginning { id: ConnId(1), file_name: name(1), head, shown: None });
         pen.write("C: NOOP\n".repeat(4));
@@ -445,6 +457,27 @@ mod tests {
         assert_eq!(first, ["x".repeat(20), "C: NOOP\n".repeat(4)]);
         pen.write("C: QUIT\n".into());
         assert_eq!(taken(entries.try_recv().unwrap()), "# dropped: 5 lines\nC: QUIT\n");
+    }
+
+    #[test]
+    fn a_session_ends_although_the_queue_is_full_at_its_end() {
+        let ((queue, entries), (ended, ends)) = (bounded(1), unbounded());
+        let handle = WriterHandle { queue, ended, waiting: Arc::default(), bounds: BOUNDS };
+        let beginning =
+            Beginning { id: ConnId(1), file_name: name(1), head: "x".into(), shown: Some(session(1)) };
+        drop(handle.begin(beginning));
+        drop(handle);
+        let archive = Arc::new(Archive::default());
+        let changed = Box::new(|| {});
+        let thread = WriterThread {
+            directory: None,
+            archive: Arc::clone(&archive),
+            changed,
+            last_told: None,
+            tell_at: None,
+        };
+        thread.run(&entries, &ends, &AtomicUsize::new(1));
+        assert!(archive.sessions()[0].is_over);
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::{
 
 use super::{
     catalog::{Compared, Row, ScopeRows, lock},
-    differences::Differences,
-    job::{ApiOutcome, ReadMessage},
+    differences::{Differences, prune_event},
+    job::{ApiOutcome, Changes, ReadMessage},
     mailhog,
     row_reader::RowReader,
     selections::{
@@ -77,7 +77,7 @@ fn serve_in(
         ApiAction::MailHogList { search, start, limit } => {
             mailhog::list(storage, scope, search.as_ref(), (start, limit)).map(ApiOutcome::of)
         }
-        ApiAction::Page(request) => web_page(storage, scope, &request),
+        ApiAction::Page(request) => web_page(storage, scope, &request, zone),
         ApiAction::Sessions(request) => Ok(sessions_page(storage, &request)),
         ApiAction::Message(name, view) => message(storage, scope, &name, view),
         ApiAction::Continue { from } => {
@@ -101,11 +101,11 @@ fn serve_in(
         }
         ApiAction::Delete(selection) => {
             let selected = select(storage, scope, &selection, zone)?;
-            change(storage, selected, Change::Delete)
+            Ok(change(storage, selected, Change::Delete))
         }
         ApiAction::SetRead(selection, read) => {
             let selected = select(storage, scope, &selection, zone)?;
-            change(storage, selected, if read { Change::MarkRead } else { Change::MarkUnread })
+            Ok(change(storage, selected, if read { Change::MarkRead } else { Change::MarkUnread }))
         }
         ApiAction::Compose { body, date } => {
             let unique = getrandom::u64().map_err(|error| {
@@ -128,6 +128,11 @@ fn info(storage: &Storage, scope: &MailboxScope) -> Result<Document, Failure> {
     let unread = rows.iter().filter(|row| !row.is_read).count();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let uptime = now.saturating_sub(METRICS.started_at.get());
+    // The mail and memory of all is no concern of those who read one mailbox.
+    let (memory, accepted) = match scope {
+        MailboxScope::All => (metrics::memory_in_use().unwrap_or_default(), METRICS.deliveries.get()),
+        MailboxScope::One(_) => Default::default(),
+    };
     let mut info = serde_json::json!({
         "Version": env!("CARGO_PKG_VERSION"),
         "LatestVersion": env!("CARGO_PKG_VERSION"),
@@ -139,9 +144,9 @@ fn info(storage: &Storage, scope: &MailboxScope) -> Result<Document, Failure> {
         // Mailpit counts more than this server does.
         "RuntimeStats": {
             "Uptime": uptime,
-            "Memory": metrics::memory_in_use().unwrap_or_default(),
+            "Memory": memory,
             "MessagesDeleted": 0,
-            "SMTPAccepted": METRICS.deliveries.get(),
+            "SMTPAccepted": accepted,
             "SMTPAcceptedSize": 0,
             "SMTPRejected": 0,
             "SMTPIgnored": 0,
@@ -239,7 +244,7 @@ fn show(
         let entry = MessageEntry { name: name.into(), subdir, version, octets: 0 };
         let message = ReadMessage { mailbox: row.listing.mailbox.clone(), entry };
         let reading = (!last).then(|| Box::new(message));
-        return Ok(ApiOutcome::Document { document, reading, changed: Vec::new() });
+        return Ok(ApiOutcome::Document { document, reading, changes: Changes::None });
     }
     let (bytes, size) = storage.read_row(row)?;
     let etag = Some(format!("{id}-{view}"));
@@ -249,12 +254,12 @@ fn show(
     }
     let mut message = MessageObject::parse(&bytes, &Limits::default());
     message.summary.size = size;
-    let mut changed = Vec::new();
+    let mut changes = Changes::None;
     let document = match view {
         MessageView::Object => {
             // A mailbox that cannot be changed can be read all the same.
             let copies = with_ids(storage, scope, &[id])?.rows;
-            changed = mark(storage, copies, Change::MarkRead).unwrap_or_default();
+            (changes, _) = mark(storage, copies, Change::MarkRead);
             api::object(&message, &row.stored())
         }
         MessageView::Headers => Document { etag, ..api::headers(&message) },
@@ -265,15 +270,18 @@ fn show(
         | MessageView::MailHog
         | MessageView::Part(_) => Document { etag, ..api::text_view(message) },
     };
-    Ok(ApiOutcome::Document { document, reading: None, changed })
+    Ok(ApiOutcome::Document { document, reading: None, changes })
 }
 
-fn change(storage: &Storage, selected: ScopeRows, change: Change) -> Result<ApiOutcome, Failure> {
+fn change(storage: &Storage, selected: ScopeRows, change: Change) -> ApiOutcome {
     let ScopeRows { rows, unreadable } = selected;
-    let changed = mark(storage, rows, change)?;
+    let (changes, result) = mark(storage, rows, change);
+    if let Err(failure) = result {
+        return ApiOutcome::PartlyDone { failure, changes };
+    }
     let document =
         if unreadable.is_empty() { Document::ok() } else { api::unreadable(&addresses(&unreadable)) };
-    Ok(ApiOutcome::Document { document, reading: None, changed })
+    ApiOutcome::Document { document, reading: None, changes }
 }
 
 /// Compares all mailboxes with the last comparison, and returns the changes. After a `reset` there are none: later ones
@@ -320,18 +328,13 @@ pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, 
     let mut told = HashSet::new();
     let mut events = Vec::new();
     for (mailbox, differences) in &changed {
-        if events.len() + differences.count() > MAX_TOLD {
-            let kind = MailChange::Prune;
-            events.push(MailEvent {
-                kind,
-                mailbox: (*mailbox).clone(),
-                id: String::new(),
-                is_copy: !told.insert((kind.name(), "".into())),
-                json: serde_json::json!({ "Type": kind.name(), "Data": null }).to_string(),
-            });
+        let is_told = events.len() + differences.count() <= MAX_TOLD;
+        let Some(changes) = is_told.then(|| differences.changes(storage)).flatten() else {
+            let is_copy = !told.insert((MailChange::Prune.name(), "".into()));
+            events.push(prune_event(mailbox, is_copy));
             continue;
-        }
-        for (kind, id, data) in differences.changes(storage) {
+        };
+        for (kind, id, data) in changes {
             let has_other = match kind {
                 MailChange::New => known.contains(&id),
                 MailChange::Delete => left.contains(&id),

@@ -7,7 +7,20 @@ use super::{
     row_reader::RowReader,
     storage::Storage,
 };
-use crate::{message_object::mailpit::ListItem, proto::http::api::MailChange};
+use crate::{
+    message_object::mailpit::ListItem,
+    proto::{
+        http::api::{MailChange, MailEvent},
+        request::{Failure, Mailbox},
+    },
+};
+
+/// The event that stands for any number of changes of a mailbox.
+pub(crate) fn prune_event(mailbox: &Mailbox, is_copy: bool) -> MailEvent {
+    let kind = MailChange::Prune;
+    let json = serde_json::json!({ "Type": kind.name(), "Data": null }).to_string();
+    MailEvent { kind, mailbox: mailbox.clone(), id: String::new(), is_copy, json }
+}
 
 /// The rows of two listings from the first to the last that differs: a mailbox may have thousands of messages, and mostly
 /// one more than before.
@@ -37,15 +50,19 @@ impl Differences {
         self.before.iter().chain(&self.now).map(|row| &row.id)
     }
 
-    /// The number of messages that have come or gone.
+    /// The number of changes.
     pub(super) fn count(&self) -> usize {
-        let old = self.old();
-        let kept = self.now.iter().filter(|row| old.contains_key(&row.id)).count();
-        self.now.len() + self.before.len() - 2 * kept
+        let mut gone = self.old();
+        let changed = self.now.iter().filter(|row| gone.remove(&row.id) != Some(row.is_read)).count();
+        changed + gone.len()
     }
 
-    /// The changes, each with its message.
-    pub(super) fn changes(&self, storage: &Storage) -> Vec<(MailChange, Arc<str>, serde_json::Value)> {
+    /// The changes, each with its message. `None` if a message that is still there cannot be read now: no later comparison would
+    /// find it new.
+    pub(super) fn changes(
+        &self,
+        storage: &Storage,
+    ) -> Option<Vec<(MailChange, Arc<str>, serde_json::Value)>> {
         let old = self.old();
         let mut gone = old.clone();
         let mut changes = Vec::new();
@@ -54,7 +71,10 @@ impl Differences {
             gone.remove(&row.id);
             match old.get(&row.id) {
                 None => {
-                    let Ok(summary) = reader.summary(row) else { continue };
+                    let summary = match reader.summary(row) {
+                        Err(Failure::Gone) => continue,
+                        summary => summary.ok()?,
+                    };
                     let data =
                         serde_json::to_value(ListItem::new(&summary, &row.stored())).unwrap_or_default();
                     changes.push((MailChange::New, Arc::clone(&row.id), data));
@@ -71,7 +91,7 @@ impl Differences {
             (MailChange::Delete, id, data)
         });
         changes.extend(deleted);
-        changes
+        Some(changes)
     }
 
     /// Whether each message was read before.

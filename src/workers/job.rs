@@ -255,8 +255,15 @@ pub enum ApiOutcome {
         document: Document,
         /// The message, if there is more to read.
         reading: Option<Box<ReadMessage>>,
-        /// The mailboxes that the request has changed.
-        changed: Vec<Mailbox>,
+        /// The changes that the request has made.
+        changes: Changes,
+    },
+    /// The disk or another program prevented a part of the changes.
+    PartlyDone {
+        /// The reason.
+        failure: Failure,
+        /// The changes that the request has made all the same.
+        changes: Changes,
     },
     /// The message of a description, or a sentence that says what is wrong with it.
     Composed(Result<Box<Draft>, String>),
@@ -282,8 +289,20 @@ pub struct ReadMessage {
 impl ApiOutcome {
     /// A document that changed nothing.
     pub(super) fn of(document: Document) -> Self {
-        Self::Document { document, reading: None, changed: Vec::new() }
+        Self::Document { document, reading: None, changes: Changes::None }
     }
+}
+
+/// The changes of mailboxes that a request has made.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum Changes {
+    /// All is as it was.
+    #[default]
+    None,
+    /// Flags have changed, and no mailbox has become smaller.
+    Marks,
+    /// Messages of these mailboxes are gone.
+    Deletions(Vec<Mailbox>),
 }
 
 /// The lock of a mailbox that a session has open. Dropping it closes the lock, and then sends

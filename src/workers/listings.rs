@@ -83,8 +83,13 @@ impl Storage {
         };
         let listing = Arc::new(listing);
         let mut lists = lock(&self.catalog.lists);
-        if lists.values().map(|listing| listing.ids.len()).sum::<usize>() + listing.ids.len() > MAX_LISTED {
-            lists.clear();
+        lists.remove(mailbox);
+        let mut listed = lists.values().map(|listing| listing.ids.len()).sum::<usize>() + listing.ids.len();
+        // Only as many as make room: a request for all mailboxes would find none of them the next time.
+        while listed > MAX_LISTED
+            && let Some(other) = lists.keys().next().cloned()
+        {
+            listed -= lists.remove(&other).map_or(0, |listing| listing.ids.len());
         }
         lists.insert(listing.mailbox.clone(), Arc::clone(&listing));
         Ok(Some(listing))

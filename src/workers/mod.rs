@@ -43,6 +43,7 @@ use crate::{
 
 pub use ack_token::AckToken;
 pub use catalog::api_id;
+pub(crate) use differences::prune_event;
 pub use job::{Completion, DeliveredCopy, DeliveryReceipt, Job};
 pub use spill::SpilledMessage;
 pub use storage::Storage;

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     catalog::{MailboxListing, Row, ScopeListings, ScopeRows},
+    job::Changes,
     row_reader::RowReader,
     storage::{Storage, log_failure},
 };
@@ -160,9 +161,15 @@ pub(super) enum Change {
     MarkUnread,
 }
 
-/// Changes the messages of rows, which stand together by mailbox, and returns the mailboxes. It carries out every change
-/// that is possible, and fails if the disk prevented one.
-pub(super) fn mark(storage: &Storage, rows: Vec<Row>, change: Change) -> Result<Vec<Mailbox>, Failure> {
+/// Changes the messages of rows, which stand together by mailbox. It carries out every change that is possible and returns
+/// them, and a failure beside them if the disk prevented one.
+pub(super) fn mark(storage: &Storage, mut rows: Vec<Row>, change: Change) -> (Changes, Result<(), Failure>) {
+    // Nothing is opened or synced for a message that has its mark already.
+    rows.retain(|row| match change {
+        Change::Delete => true,
+        Change::MarkRead => !row.is_read,
+        Change::MarkUnread => row.is_read,
+    });
     let mut result = Ok(());
     let mut changed = Vec::new();
     for rows in rows.chunk_by(|one, other| Arc::ptr_eq(&one.listing, &other.listing)) {
@@ -181,17 +188,22 @@ pub(super) fn mark(storage: &Storage, rows: Vec<Row>, change: Change) -> Result<
             }
         };
         let check = LinkCheck::cheapest(rows.len(), listing.snapshot.len());
+        let mut has_changed = false;
         let mut deletion = Deletion::begin(&maildir, check);
         for row in rows {
             let Some(wanted) = listing.snapshot.message_ref(row.at) else { continue };
             let done = match change {
                 Change::Delete => deletion.delete(wanted),
-                Change::MarkRead if row.is_read => continue,
                 Change::MarkRead => message::mark_seen(&maildir, wanted),
-                Change::MarkUnread if !row.is_read => continue,
                 Change::MarkUnread => message::mark_unseen(&maildir, wanted),
             };
-            done.map_or_else(&mut note, drop);
+            match done {
+                Ok(name) => has_changed |= name.is_some(),
+                Err(error) => note(error),
+            }
+        }
+        if !has_changed {
+            continue;
         }
         if change == Change::Delete {
             deletion.finish().map_or_else(&mut note, drop);
@@ -201,5 +213,10 @@ pub(super) fn mark(storage: &Storage, rows: Vec<Row>, change: Change) -> Result<
         }
         changed.push(listing.mailbox.clone());
     }
-    result.map(|()| changed)
+    let changes = match change {
+        _ if changed.is_empty() => Changes::None,
+        Change::Delete => Changes::Deletions(changed),
+        Change::MarkRead | Change::MarkUnread => Changes::Marks,
+    };
+    (changes, result)
 }

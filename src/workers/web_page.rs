@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     catalog::{MailboxListing, Row, ScopeRows},
-    job::ApiOutcome,
+    job::{ApiOutcome, Changes},
     row_reader::RowReader,
     selections::{Change, addresses, has_gone, mark, matching, named, query, with_ids},
     storage::Storage,
@@ -26,19 +26,20 @@ pub(super) fn web_page(
     storage: &Storage,
     scope: &MailboxScope,
     request: &PageRequest,
+    zone: &Zone,
 ) -> Result<ApiOutcome, Failure> {
-    let mut changed = Vec::new();
+    let mut changes = Changes::None;
     if let Some(MessageName::Id(id)) = &request.message {
         // A mailbox that cannot be changed can be read all the same.
         let copies = with_ids(storage, scope, std::slice::from_ref(id))?.rows;
-        changed = mark(storage, copies, Change::MarkRead).unwrap_or_default();
+        (changes, _) = mark(storage, copies, Change::MarkRead);
     }
     let found = storage.rows(scope)?;
     let rows = &found.rows;
     let in_scope = counts(rows.iter().map(|row| row.is_read));
     let open = request.message.as_ref().and_then(|name| named(rows, name)).cloned();
     let object = open.as_ref().map(|row| object(storage, row));
-    let (search, mistake) = match query(&request.search, &Zone::UTC) {
+    let (search, mistake) = match query(&request.search, zone) {
         Ok(search) => (Some(search), None),
         Err(mistake) => (None, Some(mistake)),
     };
@@ -108,7 +109,7 @@ pub(super) fn web_page(
             _ => OpenedMessage::None,
         },
     };
-    Ok(ApiOutcome::Document { document: page.document(), reading: None, changed })
+    Ok(ApiOutcome::Document { document: page.document(), reading: None, changes })
 }
 
 /// The page of sessions.

@@ -7,7 +7,17 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::{maildir::Spool, workers::api_jobs::changes};
+use crate::{
+    maildir::{
+        Spool,
+        fault_points::{FaultKind, PlannedFault},
+    },
+    proto::http::api::{ApiAction, ApiRequest, MailChange, MailEvent, Selection},
+    workers::{
+        api_jobs::{changes, run},
+        job::{ApiOutcome, Changes},
+    },
+};
 
 /// A change of a mailbox by another program; the number selects a file, or names a new one.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +93,7 @@ fn contents(listing: &MailboxListing) -> Vec<String> {
 }
 
 struct Bench {
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
     storage: Storage,
     mailbox: Mailbox,
     path: PathBuf,
@@ -95,7 +105,7 @@ impl Bench {
         let storage = Storage::unwatched(Spool::open(&home.path().join("spool")).unwrap());
         let mailbox = Mailbox::named("ann@example.test").unwrap();
         let path = storage.maildir(&mailbox).unwrap().path().to_owned();
-        Self { _home: home, storage, mailbox, path }
+        Self { home, storage, mailbox, path }
     }
 
     fn maildir(&self) -> Maildir {
@@ -177,4 +187,103 @@ fn r18_a_message_that_was_changed_in_its_place_is_told_once_and_listed_anew() {
     fs::write(bench.path.join("new/1700000001.a"), "longer than before\n").unwrap();
     assert!(matches!(bench.storage.read_row(&row), Err(Failure::Changed)));
     assert_eq!(bench.storage.read_row(&bench.row(0)).unwrap().0, b"longer than before\n");
+}
+
+#[test]
+fn v86_marks_of_very_many_messages_are_one_event() {
+    for (messages, told) in [(1000, vec![MailChange::Update; 1000]), (1001, vec![MailChange::Prune])] {
+        let bench = Bench::new();
+        let path = |n: usize| bench.path.join(format!("new/{}.a", 1_700_000_000 + n));
+        (0..messages).for_each(|n| fs::write(path(n), "text\n").unwrap());
+        changes(&bench.storage, true).unwrap();
+        for n in 0..messages {
+            let read = bench.path.join(format!("cur/{}.a:2,S", 1_700_000_000 + n));
+            fs::rename(path(n), read).unwrap();
+        }
+        let events = changes(&bench.storage, false).unwrap();
+        assert_eq!(events.iter().map(|event| event.kind).collect::<Vec<_>>(), told);
+    }
+}
+
+#[test]
+fn v87_no_failure_of_the_disk_hides_a_new_message() {
+    let mut steps = Vec::new();
+    for number in 1.. {
+        let bench = Bench::new();
+        changes(&bench.storage, true).unwrap();
+        Act::Deliver(1).run(&bench.path, &mut Vec::new());
+        let fault = PlannedFault::new(&bench.path, number, FaultKind::Error);
+        let mut told = changes(&bench.storage, false).unwrap_or_default();
+        let hit = fault.triggered_at();
+        drop(fault);
+        told.extend(changes(&bench.storage, false).unwrap());
+        let is_told = |event: &MailEvent| matches!(event.kind, MailChange::New | MailChange::Prune);
+        assert!(told.iter().any(is_told), "a fault at step {number}, {hit:?}: {told:?}");
+        let Some(step) = hit else { break };
+        steps.push(step);
+    }
+    assert!(steps.len() >= 2, "{steps:?}");
+}
+
+#[test]
+fn v87_a_new_message_that_is_written_anew_meanwhile_is_told() {
+    let bench = Bench::new();
+    changes(&bench.storage, true).unwrap();
+    Act::Deliver(1).run(&bench.path, &mut Vec::new());
+    bench.listing();
+    // No time of a directory shows it, and a listing that is young is made again.
+    fs::write(bench.path.join("new/1700000001.a"), "longer than before\n").unwrap();
+    let told = changes(&bench.storage, false).unwrap();
+    assert!(!told.is_empty());
+}
+
+/// Runs a request for all mailboxes, and returns the changes that it has made, and whether it has failed.
+fn changed_by(storage: &Storage, action: ApiAction) -> (Changes, bool) {
+    match run(storage, ApiRequest { scope: MailboxScope::All, action }, None) {
+        Ok(ApiOutcome::Document { changes, .. }) => (changes, false),
+        Ok(ApiOutcome::PartlyDone { changes, .. }) => (changes, true),
+        Ok(other) => panic!("{other:?}"),
+        Err(_) => (Changes::None, true),
+    }
+}
+
+#[test]
+fn v88_a_deletion_that_fails_in_part_tells_the_mailboxes_that_have_changed() {
+    let mut failures = 0;
+    for number in 1.. {
+        let bench = Bench::new();
+        let bob = Mailbox::named("bob@example.test").unwrap();
+        let paths = [bench.path.clone(), bench.storage.maildir(&bob).unwrap().path().to_owned()];
+        paths.iter().for_each(|path| Act::Deliver(1).run(path, &mut Vec::new()));
+        let fault = PlannedFault::new(bench.home.path(), number, FaultKind::Error);
+        let (changes, has_failed) = changed_by(&bench.storage, ApiAction::Delete(Selection::All));
+        let hit = fault.triggered_at();
+        drop(fault);
+        let told = if let Changes::Deletions(mailboxes) = changes { mailboxes } else { Vec::new() };
+        for (path, mailbox) in paths.iter().zip([&bench.mailbox, &bob]) {
+            let is_gone = files(path).is_empty();
+            assert_eq!(told.contains(mailbox), is_gone, "{mailbox} after a fault at step {number}, {hit:?}");
+        }
+        failures += usize::from(has_failed && !told.is_empty());
+        if hit.is_none() {
+            break;
+        }
+    }
+    assert!(failures > 2, "{failures} failures of a part");
+}
+
+#[test]
+fn v89_a_mark_that_a_message_has_already_costs_no_change_and_no_sync() {
+    let bench = Bench::new();
+    Act::Deliver(1).run(&bench.path, &mut Vec::new());
+    let set = |read| changed_by(&bench.storage, ApiAction::SetRead(Selection::All, read));
+    assert_eq!([set(false), set(true)], [(Changes::None, false), (Changes::Marks, false)]);
+    for number in 1.. {
+        let fault = PlannedFault::new(&bench.path, number, FaultKind::Error);
+        let (changes, _) = set(true);
+        assert_eq!(changes, Changes::None);
+        let Some(step) = fault.triggered_at() else { break };
+        assert_ne!(step, "fsync directory");
+    }
+    assert_eq!(set(false), (Changes::Marks, false));
 }
