@@ -373,10 +373,8 @@ impl Session for HttpSession {
             State::Sending(transfer) => {
                 Some(HeldDocument { octets: transfer.document.bytes.len(), moved: transfer.at })
             }
-            State::Streaming(stream) if !stream.event.is_empty() => {
-                Some(HeldDocument { octets: stream.event.len(), moved: stream.at })
-            }
-            State::Events { .. } | State::Streaming(_) => Some(HeldDocument { octets: pending, moved: 0 }),
+            State::Streaming(stream) | State::AwaitingStreamed(stream) => Some(stream.held(pending)),
+            State::Events { .. } => Some(HeldDocument { octets: pending, moved: 0 }),
             State::Body { body, .. } => Some(HeldDocument { octets: body.len(), moved: body.len() }),
             _ => None,
         }
