@@ -115,8 +115,8 @@ pub(super) enum Stage {
     Begin,
     /// None: the body is being read, and `left` octets of it are missing.
     Body { body: Vec<u8>, left: u64, relieve: bool },
-    /// `ApiAction::Compose`.
-    Composing,
+    /// `ApiAction::Compose` of a body of this many octets, which a worker holds.
+    Composing { octets: usize },
     /// None: the recipients are being looked up, one in a step.
     Addressing(Box<Addressing>),
     /// `ReceiveRequest::Spill` of the pieces before the last one, then `ReceiveRequest::Deliver`.
