@@ -2,11 +2,15 @@
 //!
 //! The rule: names, types and the order of parts are those of MailHog, because the tests of others index them. A body is not
 //! decoded, a line ends in CR LF, and the list of parts has the text before the first boundary and that after the last one.
+//! An item repeats the octets of its message, so it has a bound: the texts and fields beyond it are missing.
+
+mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use self::room::{Room, size_on_the_wire};
 use super::{Envelope, Limits, NamedAddress, Summary, mailpit::time};
 use crate::mime::{self, Content as Kind, Header, Message as Mime, Part, Role, charset, header};
 
@@ -34,6 +38,9 @@ pub struct Message {
     #[serde(rename = "MIME")]
     mime: Option<Parts>,
     raw: Raw,
+    /// Octets of the JSON.
+    #[serde(skip)]
+    written: usize,
 }
 
 /// An address of the envelope.
@@ -95,27 +102,35 @@ impl Message {
         let depth = limits.mime.depth.min(MAX_DEPTH);
         let message = Mime::parse(octets, &mime::Limits { depth, ..limits.mime });
         let header = message.header();
-        let from = sender(header);
-        let data = on_the_wire(without_trace(octets));
+        let room = Room::for_message(octets.len());
+        let (from, helo) = (room.cut(sender(header)), room.cut(greeting(header)));
+        let recipients = stored.recipients.iter().take_while(|to| room.take(to.len() * 2 + OVERHEAD));
+        let to: Vec<String> = recipients.cloned().collect();
+        let data = without_trace(octets);
+        // The whole message comes first, then its own fields, and then the repetitions.
+        let raw = Raw { data: room.text(data), helo, to: to.clone(), from: from.clone() };
+        let content = Content {
+            headers: fields(header, limits, &room),
+            body: room.text(message.as_sent(message.parts()[0].body.clone())),
+            size: size_on_the_wire(data),
+            mime: None,
+        };
+        let mime = Tree { message: &message, limits, room: &room }.parts(0);
         Self {
             id: stored.id.to_owned(),
             from: Path::of(&from),
-            to: stored.recipients.iter().map(|to| Path::of(to)).collect(),
-            content: Content {
-                headers: fields(header, limits),
-                body: text(message.as_sent(message.parts()[0].body.clone())),
-                size: data.len(),
-                mime: None,
-            },
+            to: to.iter().map(|to| Path::of(to)).collect(),
+            content,
             created: time(stored.received),
-            mime: Tree { message: &message, limits }.parts(0),
-            raw: Raw {
-                from,
-                to: stored.recipients.to_vec(),
-                data: String::from_utf8_lossy(&data).into_owned(),
-                helo: greeting(header),
-            },
+            mime,
+            raw,
+            written: room.written(),
         }
+    }
+
+    /// Octets that the message takes in JSON, about.
+    pub fn written(&self) -> usize {
+        self.written
     }
 }
 
@@ -179,6 +194,7 @@ impl Path {
 struct Tree<'a> {
     message: &'a Mime<'a>,
     limits: &'a Limits,
+    room: &'a Room,
 }
 
 impl Tree<'_> {
@@ -198,9 +214,10 @@ impl Tree<'_> {
         let after = self.message.as_sent(all[*last].body.end..multipart.body.end);
         let boundary = multipart.media_type.raw("boundary").unwrap_or_default().trim_ascii_end();
         let after = without_line_ends(after).strip_prefix(b"--").and_then(|rest| rest.strip_prefix(boundary));
-        let mut parts: Vec<Content> = Content::between_parts(without_last_line(before)).into_iter().collect();
+        let before = without_line_ends(without_last_line(before));
+        let mut parts: Vec<Content> = self.between_parts(before).into_iter().collect();
         parts.extend(children.iter().map(|child| self.content(*child)));
-        parts.extend(after.and_then(Content::between_parts));
+        parts.extend(after.and_then(|after| self.between_parts(without_line_ends(after))));
         Some(Parts { parts })
     }
 
@@ -209,30 +226,37 @@ impl Tree<'_> {
         let whole = self.message.as_sent(part.header.start..part.body.end);
         let body = self.message.as_sent(part.body.clone());
         let body = if part.header.is_empty() { without_line_ends(body) } else { without_ends_after(body) };
+        self.room.take(OVERHEAD);
         Content {
-            headers: fields(self.message.header_of(part), self.limits),
-            body: text(body),
-            size: on_the_wire(without_line_ends(whole)).len(),
+            headers: fields(self.message.header_of(part), self.limits, self.room),
+            body: self.room.text(body),
+            size: size_on_the_wire(without_line_ends(whole)),
             mime: self.parts(index),
         }
     }
-}
 
-impl Content {
     /// The text before the first boundary, or after the last one.
-    fn between_parts(octets: &[u8]) -> Option<Self> {
-        let octets = without_line_ends(octets);
-        let body = text(octets);
-        (!octets.is_empty()).then(|| Self { headers: BTreeMap::new(), size: body.len(), body, mime: None })
+    fn between_parts(&self, octets: &[u8]) -> Option<Content> {
+        self.room.take(OVERHEAD);
+        (!octets.is_empty()).then(|| Content {
+            headers: BTreeMap::new(),
+            size: size_on_the_wire(octets),
+            body: self.room.text(octets),
+            mime: None,
+        })
     }
 }
 
-/// The fields of a header by their names, as they were sent.
-fn fields(header: Header<'_>, limits: &Limits) -> BTreeMap<String, Vec<String>> {
+/// The fields of a header by their names, as they were sent, as far as there is room.
+fn fields(header: Header<'_>, limits: &Limits, room: &Room) -> BTreeMap<String, Vec<String>> {
     let mut all = BTreeMap::<String, Vec<String>>::new();
     for field in header.fields().take(limits.fields) {
-        let name = String::from_utf8_lossy(field.name).into_owned();
-        all.entry(name).or_default().push(charset::guess(&field.value).into_owned());
+        let name = room.cut(String::from_utf8_lossy(field.name).into_owned());
+        let value = room.cut(charset::guess(&field.value).into_owned());
+        if !room.take(OF_FIELD) {
+            break;
+        }
+        all.entry(name).or_default().push(value);
     }
     all
 }
@@ -268,25 +292,6 @@ fn without_trace(octets: &[u8]) -> &[u8] {
     }
 }
 
-/// Octets as they were sent: every line ends in CR LF, and the last end belongs to the end of the data.
-fn on_the_wire(octets: &[u8]) -> Vec<u8> {
-    let octets = octets.strip_suffix(b"\n").unwrap_or(octets);
-    let octets = octets.strip_suffix(b"\r").unwrap_or(octets);
-    let mut sent = Vec::with_capacity(octets.len() + octets.len() / 32);
-    let mut lines = octets.split(|octet| *octet == b'\n').peekable();
-    while let Some(line) = lines.next() {
-        sent.extend_from_slice(line);
-        if lines.peek().is_some() {
-            sent.extend_from_slice(if line.ends_with(b"\r") { b"\n" } else { b"\r\n" });
-        }
-    }
-    sent
-}
-
-fn text(octets: &[u8]) -> String {
-    String::from_utf8_lossy(&on_the_wire(octets)).into_owned()
-}
-
 fn without_line_ends(octets: &[u8]) -> &[u8] {
     let begin = octets.iter().position(|b| !is_line_end(*b)).unwrap_or(octets.len());
     without_ends_after(&octets[begin..])
@@ -309,6 +314,10 @@ fn without_last_line(octets: &[u8]) -> &[u8] {
 
 /// Levels of multiparts that are taken apart. Each level repeats the octets of its parts.
 const MAX_DEPTH: usize = 8;
+/// Octets of JSON around a part, or around a recipient.
+const OVERHEAD: usize = 128;
+/// Octets of JSON around a field.
+const OF_FIELD: usize = 8;
 const BY_RESTANTE: &str = "(restante) with ";
 
 #[cfg(test)]
@@ -455,6 +464,10 @@ mod tests {
         fn any_octets_are_a_message(octets in proptest::collection::vec(any::<u8>(), 0..300), text in "(Content-Type: multipart/x; boundary=b|\r?\n|--b|--b--|\n\n|a){0,20}") {
             json(&octets);
             json(text.as_bytes());
+            prop_assert_eq!(room::on_the_wire(&octets).len(), size_on_the_wire(&octets));
+            let sent = String::from_utf8_lossy(&octets);
+            let counted = sent.chars().map(crate::printable::json_octets).sum::<usize>();
+            prop_assert_eq!(crate::printable::json(&sent, false).len(), counted + 2);
             contains(&octets, &text);
         }
     }

@@ -1,6 +1,7 @@
 //! The lists and messages of MailHog's API, on a worker thread.
 //!
-//! The rule: an item is a whole message, two or three times, so a page has an end in octets too, and a very large message is cut.
+//! The rule: an item is a whole message, two or three times, so a page has an end in octets of JSON too, and a very large
+//! message is cut.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -51,18 +52,18 @@ pub(super) fn list(
     let page = rows.get(start..).unwrap_or_default();
     let page = &page[..page.len().min(limit)];
     let holders = Holders::of(storage, scope, page)?;
-    let (mut items, mut octets) = (Vec::new(), 0);
+    let (mut items, mut written) = (Vec::new(), 0);
     for row in page {
         match item(&mut reader, &holders, row) {
-            Ok((item, size)) => {
+            Ok(item) => {
+                written += item.written();
                 items.push(item);
-                octets += size;
             }
             // A message that has gone meanwhile is left out.
             Err(failure) if has_gone(failure) => {}
             Err(_) => drop(unreadable.insert(row.listing.mailbox.clone())),
         }
-        if octets >= MAX_PAGE {
+        if written >= MAX_PAGE {
             break;
         }
     }
@@ -75,21 +76,17 @@ pub(super) fn list(
 /// One message.
 pub(super) fn message(storage: &Storage, scope: &MailboxScope, row: &Row) -> Result<Document, Failure> {
     let holders = Holders::of(storage, scope, std::slice::from_ref(row))?;
-    let (item, _) = item(&mut RowReader::new(storage), &holders, row)?;
+    let item = item(&mut RowReader::new(storage), &holders, row)?;
     Ok(Document::json(printable::json(&item, false)))
 }
 
-/// The item of a message, and the octets that were read for it.
-fn item(
-    reader: &mut RowReader<'_>,
-    holders: &Holders,
-    row: &Row,
-) -> Result<(mailhog::Message, usize), Failure> {
+/// The item of a message.
+fn item(reader: &mut RowReader<'_>, holders: &Holders, row: &Row) -> Result<mailhog::Message, Failure> {
     let summary = reader.summary(row)?;
     let (octets, _) = reader.read_beginning(row, MAX_MESSAGE)?;
     let recipients = mailhog::recipients(&summary, holders.mailboxes(row));
     let stored = Stored { id: &row.id, received: row.received, recipients: &recipients };
-    Ok((mailhog::Message::new(&octets, &stored, &Limits::default()), octets.len()))
+    Ok(mailhog::Message::new(&octets, &stored, &Limits::default()))
 }
 
 /// True if the message matches. One that has gone meanwhile does not.
@@ -140,7 +137,7 @@ impl Holders {
     }
 }
 
-/// Octets of messages after which a page ends.
-const MAX_PAGE: usize = 16 << 20;
+/// Octets of JSON after which a page ends: those of 16 MiB of mail at least.
+const MAX_PAGE: usize = 32 << 20;
 /// Octets of the longest item: a longer message is cut. `…/download` has all of it.
 const MAX_MESSAGE: usize = 16 << 20;

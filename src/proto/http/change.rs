@@ -1,8 +1,11 @@
 //! The body of a request that changes messages.
 
-use std::collections::HashMap;
+use std::fmt;
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{
+    Deserializer as _,
+    de::{Deserialize, DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 
 use super::{
     api::{MessageName, Selection},
@@ -11,40 +14,37 @@ use super::{
 };
 
 /// A change, and the messages that it applies to.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct Change {
-    #[serde(rename = "IDs", alias = "ids", alias = "Ids")]
     ids: Vec<String>,
-    #[serde(rename = "Search", alias = "search")]
     search: String,
-    #[serde(rename = "Read", alias = "read")]
     pub(super) read: bool,
-    #[serde(flatten)]
-    others: HashMap<String, IgnoredAny>,
 }
 
 impl Change {
     /// Reads a JSON object, or the fields of a form, in which each id has a field. curl calls a body a form, whatever it
     /// is, and a body that is misread must not change all messages. Nor must a mistyped key.
+    ///
+    /// The thread of the loop reads it, so it ends at the first mistake, and its keys and ids have a bound.
     pub(super) fn parse(body: &[u8], is_form: bool) -> Result<Self, Refusal> {
         if !body.trim_ascii_start().starts_with(b"{") {
             return if is_form { Self::of_form(body) } else { Err(BAD_JSON) };
         }
-        let change: Self = serde_json::from_slice(body).map_err(|_| BAD_JSON)?;
-        let names_messages = !change.ids.is_empty() || !change.search.is_empty();
-        let is_mistyped = change.others.keys().any(|key| is_near(&key.to_ascii_lowercase()));
-        if change.others.is_empty() || names_messages && !is_mistyped {
-            Ok(change)
-        } else {
-            Err(UNKNOWN_KEYS)
+        let mut refusal = BAD_JSON;
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let read = json.deserialize_map(Object { refusal: &mut refusal });
+        match read.and_then(|change| json.end().map(|()| change)) {
+            Ok(change) => Ok(change),
+            Err(_) => Err(refusal),
         }
     }
 
     fn of_form(body: &[u8]) -> Result<Self, Refusal> {
         let mut change = Self::default();
-        for (name, value) in target::form(body).ok_or(BAD_JSON)? {
+        for pair in target::form(body).ok_or(BAD_JSON)? {
+            let (name, value) = pair.ok_or(BAD_JSON)?;
             match name.to_ascii_lowercase().as_str() {
+                "ids" if change.ids.len() == MAX_IDS => return Err(MANY_IDS),
                 "ids" => change.ids.push(value),
                 "search" => change.search = value,
                 "read" => change.read = value.eq_ignore_ascii_case("true"),
@@ -67,17 +67,152 @@ impl Change {
     }
 }
 
-/// True for a key in lower case that is one of this request but for one letter.
-fn is_near(key: &str) -> bool {
-    ["ids", "search", "read"].iter().any(|known| strsim::damerau_levenshtein(known, key) <= 1)
+/// A visitor of the JSON object. Its `refusal` tells a mistake that is not one of syntax.
+struct Object<'a> {
+    refusal: &'a mut Refusal,
 }
 
+impl<'de> Visitor<'de> for Object<'_> {
+    type Value = Change;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Change, A::Error> {
+        let (mut ids, mut search, mut read, mut others) = (None, None, None, 0);
+        while let Some(key) = map.next_key()? {
+            let is_new = match key {
+                Key::Ids => ids.replace(map.next_value_seed(Ids { refusal: &mut *self.refusal })?).is_none(),
+                Key::Search => search.replace(map.next_value()?).is_none(),
+                Key::Read => read.replace(map.next_value()?).is_none(),
+                Key::Other if others < MAX_OTHERS => {
+                    map.next_value::<IgnoredAny>()?;
+                    others += 1;
+                    true
+                }
+                Key::Other => {
+                    *self.refusal = MANY_KEYS;
+                    false
+                }
+                Key::Mistyped => {
+                    *self.refusal = UNKNOWN_KEYS;
+                    false
+                }
+            };
+            if !is_new {
+                return Err(A::Error::custom("a key that may not stand here"));
+            }
+        }
+        let change = Change {
+            ids: ids.unwrap_or_default(),
+            search: search.unwrap_or_default(),
+            read: read.unwrap_or_default(),
+        };
+        if others > 0 && change.ids.is_empty() && change.search.is_empty() {
+            *self.refusal = UNKNOWN_KEYS;
+            return Err(A::Error::custom("unknown keys alone"));
+        }
+        Ok(change)
+    }
+}
+
+/// A key of the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Ids,
+    Search,
+    Read,
+    /// One of these but for one letter or for its capitals.
+    Mistyped,
+    Other,
+}
+
+impl Key {
+    fn of(key: &str) -> Self {
+        match key {
+            "IDs" | "ids" | "Ids" => Self::Ids,
+            "Search" | "search" => Self::Search,
+            "Read" | "read" => Self::Read,
+            _ => {
+                let key = || key.chars().map(|c| c.to_ascii_lowercase());
+                // A key of another length is not compared: the comparison costs the product of both.
+                let length = key().take("search".len() + 2).count();
+                let is_near = |known: &&str| {
+                    known.len().abs_diff(length) <= 1
+                        && strsim::damerau_levenshtein(known, &key().collect::<String>()) <= 1
+                };
+                let is_mistyped = ["ids", "search", "read"].iter().any(is_near);
+                if is_mistyped { Self::Mistyped } else { Self::Other }
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+        impl Visitor<'_> for Name {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_str<E>(self, key: &str) -> Result<Key, E> {
+                Ok(Key::of(key))
+            }
+        }
+        deserializer.deserialize_identifier(Name)
+    }
+}
+
+/// A visitor of the ids.
+struct Ids<'a> {
+    refusal: &'a mut Refusal,
+}
+
+impl<'de> DeserializeSeed<'de> for Ids<'_> {
+    type Value = Vec<String>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Ids<'_> {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of IDs")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut ids = Vec::new();
+        while let Some(id) = items.next_element()? {
+            if ids.len() == MAX_IDS {
+                *self.refusal = MANY_IDS;
+                return Err(A::Error::custom("too many IDs"));
+            }
+            ids.push(id);
+        }
+        Ok(ids)
+    }
+}
+
+/// Keys of other programs that a body may have.
+const MAX_OTHERS: usize = 16;
+/// Ids that a body may name. A loop turn reads all of them.
+const MAX_IDS: usize = 50_000;
 pub(super) const NO_QUERY: Refusal =
     Refusal::new(Status::BAD_REQUEST, "There is no query: write the words of a search");
 pub(super) const BAD_JSON: Refusal =
     Refusal::new(Status::BAD_REQUEST, "The body is not the JSON object of this request");
 const UNKNOWN_KEYS: Refusal =
     Refusal::new(Status::BAD_REQUEST, "The body has an unknown key, and neither IDs nor a Search");
+const MANY_KEYS: Refusal = Refusal::new(Status::BAD_REQUEST, "The body has more than 16 unknown keys");
+const MANY_IDS: Refusal =
+    Refusal::new(Status::BAD_REQUEST, "A body names 50,000 IDs at most: send the others in a second request");
 const BAD_ID: Refusal =
     Refusal::new(Status::BAD_REQUEST, "An ID is letters and digits, as in a list; latest is none");
 const IDS_AND_SEARCH: Refusal = Refusal::new(Status::BAD_REQUEST, "Name IDs or a Search, not both");
@@ -121,6 +256,42 @@ mod tests {
         ] {
             assert_eq!(read(bad, false), Err(why), "{bad}");
         }
+    }
+
+    #[test]
+    fn v90_a_body_is_read_to_its_first_mistake_and_no_further() {
+        let keys = |count: usize| (0..count).map(|n| format!("\"key{n}\":1,")).collect::<String>();
+        let ids = |count: usize| vec!["\"a\""; count].join(",");
+        for (bad, why) in [
+            // The rest of each is no JSON, so a reader that goes on refuses it as such.
+            (format!("{{\"IDs\":[\"a1\"],{}%", keys(MAX_OTHERS + 1)), MANY_KEYS),
+            ("{\"IDs\":[\"a1\"],\"raed\":%".into(), UNKNOWN_KEYS),
+            (format!("{{\"IDs\":[{},%", ids(MAX_IDS + 1)), MANY_IDS),
+            (format!("{{\"IDs\":[\"a1\"],{}\"x\":1}}", keys(95_000)), MANY_KEYS),
+        ] {
+            assert_eq!(read(&bad, false), Err(why), "{}", &bad[..40]);
+        }
+        let form = "ids=a&".repeat(MAX_IDS + 1);
+        assert_eq!(read(&(form + "ids=%"), true), Err(MANY_IDS));
+        let good = format!("{{{}\"IDs\":[{}]}}", keys(MAX_OTHERS), ids(MAX_IDS));
+        assert!(matches!(read(&good, false), Ok((Selection::Ids(all), _)) if all.len() == MAX_IDS));
+    }
+
+    #[test]
+    fn v90_a_key_is_compared_with_those_of_about_its_length() {
+        for (key, expected) in [
+            ("IDS", Key::Mistyped),
+            ("id", Key::Mistyped),
+            ("raed", Key::Mistyped),
+            ("re\u{e4}d", Key::Mistyped),
+            ("searches", Key::Other),
+            ("searchs", Key::Mistyped),
+            ("i", Key::Other),
+            ("", Key::Other),
+        ] {
+            assert_eq!(Key::of(key), expected, "{key}");
+        }
+        assert_eq!(Key::of(&"search".repeat(100_000)), Key::Other);
     }
 
     #[test]

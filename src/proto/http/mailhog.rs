@@ -57,9 +57,15 @@ impl HttpSession {
         }
         let rest = &stream.event[stream.at..];
         if !rest.is_empty() {
+            if stream.at == 0 {
+                out.push(b"data: ");
+            }
             let piece = &rest[..rest.len().min(PIECE)];
             out.push(piece);
             stream.at += piece.len();
+            if stream.at == stream.event.len() {
+                out.push(b"\r\n");
+            }
             stream.pauses = 0;
             self.state = State::Streaming(stream);
             return Step::Continue;
@@ -90,8 +96,8 @@ impl HttpSession {
     pub(super) fn streamed(&mut self, mut stream: Box<MessageStream>, answer: Response) -> Step {
         match answer {
             Response::Document(document) if document.outcome == Outcome::Done => {
-                let json = document.bytes.trim_ascii();
-                stream.event = [b"data: ", json, b"\r\n\r\n"].concat();
+                // JSON on one line, with its end.
+                stream.event = document.bytes;
             }
             Response::Document(_)
             | Response::Failed(Failure::Gone | Failure::Changed | Failure::Truncated) => {}

@@ -276,7 +276,7 @@ impl Session for HttpSession {
             }
             State::DelayingRefusal(exchange) => self.refuse_login(&exchange, out),
             State::Sending(transfer) => self.send_piece(transfer, out),
-            State::Waiting(wait) => self.wait_step(wait),
+            State::Waiting(wait) => self.wait_step(cx, wait, inbox, out),
             State::Submitting(submission) => self.submission_step(cx, *submission, inbox, out),
             State::Events { lagging, until } => self.events_step(cx, (lagging, until), inbox, out),
             State::Streaming(stream) => self.stream_step(cx, stream, inbox, out),
@@ -373,10 +373,8 @@ impl Session for HttpSession {
             State::Sending(transfer) => {
                 Some(HeldDocument { octets: transfer.document.bytes.len(), moved: transfer.at })
             }
-            State::Streaming(stream) if !stream.event.is_empty() => {
-                Some(HeldDocument { octets: stream.event.len(), moved: stream.at })
-            }
-            State::Events { .. } | State::Streaming(_) => Some(HeldDocument { octets: pending, moved: 0 }),
+            State::Streaming(stream) | State::AwaitingStreamed(stream) => Some(stream.held(pending)),
+            State::Events { .. } => Some(HeldDocument { octets: pending, moved: 0 }),
             State::Body { body, .. } => Some(HeldDocument { octets: body.len(), moved: body.len() }),
             _ => None,
         }
@@ -390,7 +388,7 @@ impl Session for HttpSession {
         match mem::replace(&mut self.state, State::Over) {
             // An idle connection ends without a response to no request (RFC 9112 section 9.5).
             State::Head { searched: 0 } => {}
-            State::Waiting(wait) => self.wait_timeout(*wait, out),
+            State::Waiting(wait) => drop(self.wait_timeout(*wait, out)),
             _ => {
                 self.refuse_and_close("slow request", &TOO_SLOW, out);
             }

@@ -10,6 +10,7 @@ use super::{
     status::Refusal,
 };
 use crate::proto::{
+    HeldDocument,
     event::Event,
     recipients::KnownMailboxes,
     request::{ConnId, Envelope, Mailbox},
@@ -114,8 +115,8 @@ pub(super) enum Stage {
     Begin,
     /// None: the body is being read, and `left` octets of it are missing.
     Body { body: Vec<u8>, left: u64, relieve: bool },
-    /// `ApiAction::Compose`.
-    Composing,
+    /// `ApiAction::Compose` of a body of this many octets, which a worker holds.
+    Composing { octets: usize },
     /// None: the recipients are being looked up, one in a step.
     Addressing(Box<Addressing>),
     /// `ReceiveRequest::Spill` of the pieces before the last one, then `ReceiveRequest::Deliver`.
@@ -174,7 +175,7 @@ pub(super) struct MessageStream {
     pub(super) scope: MailboxScope,
     /// The ids of messages that are still to be sent.
     pub(super) ids: VecDeque<String>,
-    /// The event that is being sent, and the octets of it that are in the outbox.
+    /// The JSON of the event that is being sent, and the octets of it that are in the outbox.
     pub(super) event: Vec<u8>,
     pub(super) at: usize,
     /// Pauses since the last octets.
@@ -198,6 +199,15 @@ impl MessageStream {
             MailChange::Prune => self.is_lagging = true,
             MailChange::Update | MailChange::Delete => {}
         }
+    }
+
+    /// The memory of the stream: the event and the ids, or what its client has not read.
+    pub(super) fn held(&self, pending: usize) -> HeldDocument {
+        let ids = self.ids.len() * OCTETS_OF_ID;
+        if self.event.is_empty() {
+            return HeldDocument { octets: pending + ids, moved: 0 };
+        }
+        HeldDocument { octets: self.event.len() + ids, moved: self.at }
     }
 
     fn push(&mut self, id: &str) {
@@ -229,6 +239,8 @@ impl HttpSession {
 
 /// Messages that may wait for a client. One with more has stopped reading.
 const MAX_PENDING: usize = 10_000;
+/// Octets of memory of an id that waits, about.
+const OCTETS_OF_ID: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -241,5 +253,15 @@ mod tests {
         assert!(!stream.is_lagging);
         stream.push("a1");
         assert!(stream.is_lagging && stream.ids.len() == MAX_PENDING);
+    }
+
+    #[test]
+    fn v94_the_event_and_the_ids_of_a_stream_count_as_its_memory() {
+        let mut stream = MessageStream::new(MailboxScope::All, None);
+        assert_eq!(stream.held(7), HeldDocument { octets: 7, moved: 0 });
+        (0..1000).for_each(|_| stream.push("a1"));
+        assert_eq!(stream.held(7), HeldDocument { octets: 7 + 1000 * OCTETS_OF_ID, moved: 0 });
+        (stream.event, stream.at) = (vec![b'x'; 500], 100);
+        assert_eq!(stream.held(7), HeldDocument { octets: 500 + 1000 * OCTETS_OF_ID, moved: 100 });
     }
 }

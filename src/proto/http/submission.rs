@@ -72,7 +72,7 @@ impl HttpSession {
                     };
                 }
                 let scope = submission.scope.clone();
-                submission.stage = Stage::Composing;
+                submission.stage = Stage::Composing { octets: body.capacity() };
                 self.submit(submission);
                 let action = ApiAction::Compose { body, date: cx.now.wall };
                 Step::Request(Request::Api(ApiRequest { scope, action }))
@@ -114,11 +114,13 @@ impl HttpSession {
                 self.submit(submission);
                 Step::Continue
             }
-            (Stage::Composing, Response::Composed(Ok(draft))) => self.composed(cx, submission, *draft),
-            (Stage::Composing, Response::Composed(Err(why))) => {
+            (Stage::Composing { .. }, Response::Composed(Ok(draft))) => self.composed(cx, submission, *draft),
+            (Stage::Composing { .. }, Response::Composed(Err(why))) => {
                 self.discard(submission, Refusal::saying(Status::BAD_REQUEST, why))
             }
-            (Stage::Composing, Response::Failed(failure)) => self.discard(submission, refusal_of(failure)),
+            (Stage::Composing { .. }, Response::Failed(failure)) => {
+                self.discard(submission, refusal_of(failure))
+            }
             (Stage::Delivering(delivering), Response::Done) => self.deliver(submission, delivering),
             (Stage::Delivering(delivering), Response::Stored(id)) => {
                 out.push_event(delivering.accepted);
@@ -304,10 +306,15 @@ impl Submission {
         }
     }
 
-    /// The stage of the session. The octets of the body count until the message is with the committer.
+    /// The stage of the session. The octets of the body count until the message is with the committer, also those that came
+    /// in the turn in which a worker got them.
     pub(super) fn session_stage(&self, needs_login: bool, rate: u64) -> SessionStage {
-        let Stage::Body { body, .. } = &self.stage else { return SessionStage::Delivering };
-        let (octets, memory_octets) = (body.len() as u64, body.capacity());
+        let (octets, memory_octets) = match &self.stage {
+            Stage::Body { body, .. } => (body.len() as u64, body.capacity()),
+            Stage::Composing { octets } => (*octets as u64, *octets),
+            // The last number holds until the committer has the message.
+            _ => return SessionStage::Delivering,
+        };
         let body = BodyProgress { started_at: self.started_at, octets, memory_octets, rate: rate.max(1) };
         if needs_login { SessionStage::Trusted(Some(body)) } else { SessionStage::Body(body) }
     }
@@ -353,3 +360,27 @@ const LIST_TOO_LONG: Refusal = Refusal::new(
     Status::UNAVAILABLE,
     "A list among the recipients has more mailboxes than the server has descriptors for",
 );
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::proto::http::{head::Head, routes};
+
+    #[test]
+    fn a_body_counts_as_memory_while_a_worker_composes_the_message() {
+        let head = b"POST /api/v1/send HTTP/1.1\r\nHost: h\r\nContent-Length: 7\r\n\r\n";
+        let Ok(head) = Head::parse(head) else { panic!("the head is one") };
+        let Ok(found) = routes::find(head.method, &head.target.segments) else { panic!("it has a route") };
+        let stage = |stage| {
+            let exchange = Exchange::new(&head, &found);
+            let (scope, started_at) = (MailboxScope::All, Duration::ZERO);
+            let submission = Submission { exchange, scope, user: None, started_at, stage };
+            submission.session_stage(false, 1)
+        };
+        let body = BodyProgress { started_at: Duration::ZERO, octets: 7, memory_octets: 7, rate: 1 };
+        assert_eq!(stage(Stage::Composing { octets: 7 }), SessionStage::Body(body));
+        assert_eq!(stage(Stage::Begin), SessionStage::Delivering);
+    }
+}

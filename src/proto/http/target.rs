@@ -33,7 +33,7 @@ impl Target {
         let last = path.matches('/').count();
         let parts = path.split('/').enumerate().filter(|(at, part)| *at == last || !part.is_empty());
         let segments = parts.map(|(_, part)| decode(part, false).filter(|text| !text.contains('/')));
-        let (segments, query) = (segments.collect::<Option<_>>()?, pairs(query)?);
+        let (segments, query) = (segments.collect::<Option<_>>()?, pairs(query).collect::<Option<_>>()?);
         Some(Self { authority, segments, query })
     }
 
@@ -55,18 +55,17 @@ impl Target {
     }
 }
 
-/// The fields of a form that is the body of a request. `None` if an escape is bad.
-pub(super) fn form(body: &[u8]) -> Option<Vec<(String, String)>> {
-    pairs(std::str::from_utf8(body).ok()?)
+/// The fields of a form that is the body of a request. A field is `None` if an escape in it is bad.
+pub(super) fn form(body: &[u8]) -> Option<impl Iterator<Item = Option<(String, String)>>> {
+    std::str::from_utf8(body).ok().map(pairs)
 }
 
-/// The names and values of a query or a form. `None` if an escape is bad.
-fn pairs(text: &str) -> Option<Vec<(String, String)>> {
-    let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+/// The names and values of a query or a form. One is `None` if an escape in it is bad.
+fn pairs(text: &str) -> impl Iterator<Item = Option<(String, String)>> {
+    text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         Some((decode(name, true)?, decode(value, true)?))
-    });
-    pairs.collect()
+    })
 }
 
 /// Decodes percent signs, and plus signs in a query. `None` if an escape is bad, or the result has control characters.

@@ -96,14 +96,12 @@ impl HttpSession {
             // The message may be in a mailbox that cannot be read, or come to another one.
             Response::Document(document) if document.outcome == Outcome::Failed => {
                 wait.unreadable = Some(document);
-                wait.since = cx.now.monotonic;
-                self.wait_step(wait)
+                self.wait_on(cx, wait, out)
             }
             Response::Document(document) => self.send_document(wait.exchange, wait.scope, document, out),
             Response::Failed(Failure::Gone) => {
                 wait.unreadable = None;
-                wait.since = cx.now.monotonic;
-                self.wait_step(wait)
+                self.wait_on(cx, wait, out)
             }
             Response::Failed(failure) => self.refuse_failure(&wait.exchange.head, failure, out),
             _ => Step::Abort, // no other response follows a search
@@ -111,18 +109,45 @@ impl HttpSession {
     }
 
     /// The time of a wait is over.
-    pub(super) fn wait_timeout(&mut self, wait: Wait, out: &mut Outbox) {
+    pub(super) fn wait_timeout(&mut self, wait: Wait, out: &mut Outbox) -> Step {
         let Wait { mut exchange, scope, unreadable, .. } = wait;
         exchange.head.keep_alive = false;
         match unreadable {
-            Some(document) => drop(self.send_document(exchange, scope, document, out)),
-            None => drop(self.refuse_exchange(&exchange.head, &NO_MESSAGE_IN_TIME, None, false, out)),
+            Some(document) => self.send_document(exchange, scope, document, out),
+            None => self.refuse_exchange(&exchange.head, &NO_MESSAGE_IN_TIME, None, false, out),
         }
     }
 
-    pub(super) fn wait_step(&mut self, wait: Box<Wait>) -> Step {
+    /// Waits for the next change, or searches again if there was one. The end of the wait comes first: mail may arrive
+    /// during each search.
+    fn wait_on(&mut self, cx: &Context<'_>, mut wait: Box<Wait>, out: &mut Outbox) -> Step {
+        wait.since = cx.now.monotonic;
+        if wait.deadline <= wait.since {
+            return self.wait_timeout(*wait, out);
+        }
         if wait.changed {
             return self.search(wait);
+        }
+        self.state = State::Waiting(wait);
+        Step::Idle
+    }
+
+    pub(super) fn wait_step(
+        &mut self,
+        cx: &Context<'_>,
+        wait: Box<Wait>,
+        inbox: &Inbox,
+        out: &mut Outbox,
+    ) -> Step {
+        let now = cx.now.monotonic;
+        let left = wait.deadline.saturating_sub(now);
+        if wait.changed || inbox.has_ended() && left.is_zero() {
+            return self.wait_on(cx, wait, out);
+        }
+        // A client that has shut its side down still reads, but a step that is idle would end its connection.
+        if inbox.has_ended() {
+            self.state = State::Waiting(Box::new(Wait { since: now, ..*wait }));
+            return Step::Pause(left.min(HALF_OPEN_PAUSE));
         }
         self.state = State::Waiting(wait);
         Step::Idle
@@ -160,7 +185,11 @@ impl HttpSession {
         };
         match &mut self.state {
             State::Searching(wait) | State::Waiting(wait) => {
-                wait.changed |= [MailChange::New.name(), MailChange::Prune.name()].contains(&name);
+                // A deletion makes no message match.
+                wait.changed |= matches!(
+                    event,
+                    SessionEvent::Mail(event) if event.kind != MailChange::Delete
+                );
             }
             State::Events { lagging, .. } => {
                 *lagging |= out.pending().len() > MAX_PENDING_EVENTS;
@@ -194,6 +223,8 @@ const BAD_TIMEOUT: Refusal = Refusal::new(
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest wait. Proxies between end connections without octets after a few minutes.
 const MAX_TIMEOUT: Duration = Duration::from_secs(300);
+/// The longest time until a client that has shut its side down hears of a change.
+const HALF_OPEN_PAUSE: Duration = Duration::from_secs(1);
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// The longest stream of a user. Its client then logs in again, so a disabled account or an old password ends.
 const MAX_LOGGED_IN: Duration = Duration::from_secs(600);
