@@ -109,6 +109,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "deferred_drop",
             "capacity",
             "fd_limits",
+            "thread_limits",
             "printable",
             "proto",
             "maildir",
