@@ -117,14 +117,14 @@ impl Composition<'_> {
             let boundary = format!("{number}_{unique:016x}");
             MimePart::new(ContentType::new(kind).attribute("boundary", boundary), parts)
         };
-        let text = |kind, text| MimePart::new(kind, BodyPart::Text(Cow::Borrowed(text)));
         let (inline, attached): (Vec<_>, Vec<_>) =
             self.files.iter().partition(|file| file.content_id.is_some());
         let mut body = match (self.text, self.html) {
-            (plain, "") => text("text/plain", plain),
-            ("", html) => text("text/html", html),
+            (plain, "") => text_part("text/plain", plain),
+            ("", html) => text_part("text/html", html),
             (plain, html) => {
-                multipart("multipart/alternative", vec![text("text/plain", plain), text("text/html", html)])
+                let texts = vec![text_part("text/plain", plain), text_part("text/html", html)];
+                multipart("multipart/alternative", texts)
             }
         };
         for (kind, files) in [("multipart/related", inline), ("multipart/mixed", attached)] {
@@ -140,16 +140,11 @@ impl Composition<'_> {
 impl File<'_> {
     /// Encodes every type in base64: as text, the line ends would become those of the receiving machine.
     fn part(&self) -> MimePart<'_> {
-        let mut text = String::with_capacity(self.content.len() / 3 * 4 + self.content.len() / 28);
-        for line in self.content.chunks(BASE64_LINE) {
-            STANDARD.encode_string(line, &mut text);
-            text.push_str("\r\n");
-        }
         // A message inside a part must not be encoded (RFC 2046 section 5.2.1), so it is sent as plain
         // octets.
         let composite = self.kind.starts_with("message/") || self.kind.starts_with("multipart/");
         let kind = if composite { "application/octet-stream" } else { &*self.kind };
-        let part = MimePart::new(kind, BodyPart::Binary(text.into_bytes().into()));
+        let part = MimePart::new(kind, BodyPart::Binary(in_base64(&self.content).into()));
         let part = match self.content_id {
             None => part.attachment(&*self.name),
             Some(id) => {
@@ -159,6 +154,26 @@ impl File<'_> {
         };
         part.transfer_encoding("base64")
     }
+}
+
+/// A text. NUL may stand in base64 alone (RFC 2045 section 2.7).
+fn text_part<'a>(kind: &'static str, text: &'a str) -> MimePart<'a> {
+    if !text.contains('\0') {
+        return MimePart::new(kind, BodyPart::Text(Cow::Borrowed(text)));
+    }
+    let kind = ContentType::new(kind).attribute("charset", "utf-8");
+    let body = BodyPart::Binary(in_base64(text.as_bytes()).into());
+    MimePart::new(kind, body).transfer_encoding("base64")
+}
+
+/// The lines of octets in base64.
+fn in_base64(octets: &[u8]) -> Vec<u8> {
+    let mut text = String::with_capacity(octets.len() / 3 * 4 + octets.len() / 28);
+    for line in octets.chunks(BASE64_LINE) {
+        STANDARD.encode_string(line, &mut text);
+        text.push_str("\r\n");
+    }
+    text.into_bytes()
 }
 
 fn list<'a>(people: &'a [Named<'_>]) -> Address<'a> {
@@ -218,6 +233,20 @@ mod tests {
         assert_eq!(parsed.to().unwrap().first().unwrap().name(), Some("Bob, the \"B\""));
         let names: Vec<_> = parsed.attachments().filter_map(|part| part.attachment_name()).collect();
         assert_eq!(names, ["logo.png", "été.png"]);
+    }
+
+    #[test]
+    fn v41_nul_in_a_text_stands_in_base64_alone() {
+        let message = Composition {
+            from: named("", "ann@a.test"),
+            text: "a\0b",
+            html: "<p>c\0d",
+            ..Composition::default()
+        };
+        let written = message.write(SystemTime::UNIX_EPOCH, 7);
+        assert!(!written.contains(&0));
+        let read = MessageParser::default().parse(&written).unwrap();
+        assert_eq!((&*read.body_text(0).unwrap(), &*read.body_html(0).unwrap()), ("a\0b", "<p>c\0d"));
     }
 
     proptest! {

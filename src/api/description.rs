@@ -9,29 +9,30 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor},
 };
 
-/// The body of the request. Its names are those of Mailpit, and all others mean nothing. As in Go, `null` is an empty value.
+/// The body of the request. Its names are those of Mailpit, and all others mean nothing. As in Go, a
+/// name may begin in lower case, and `null` is an empty value.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(super) struct Description<'a> {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", alias = "from")]
     pub(super) from: Described,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", alias = "to")]
     pub(super) to: Bounded<Described>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", alias = "cc")]
     pub(super) cc: Bounded<Described>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", alias = "bcc")]
     pub(super) bcc: Bounded<String>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", alias = "replyTo", alias = "replyto")]
     pub(super) reply_to: Bounded<Described>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", alias = "subject")]
     pub(super) subject: String,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", alias = "text")]
     pub(super) text: String,
-    #[serde(rename = "HTML", deserialize_with = "or_default")]
+    #[serde(rename = "HTML", deserialize_with = "or_default", alias = "html")]
     pub(super) html: String,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", alias = "headers")]
     pub(super) headers: Fields,
-    #[serde(borrow, deserialize_with = "or_default")]
+    #[serde(borrow, deserialize_with = "or_default", alias = "attachments")]
     pub(super) attachments: Bounded<Attachment<'a>>,
 }
 
@@ -39,9 +40,9 @@ pub(super) struct Description<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(super) struct Described {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", alias = "name")]
     pub(super) name: String,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", alias = "email")]
     pub(super) email: String,
 }
 
@@ -50,13 +51,13 @@ pub(super) struct Described {
 #[serde(default, rename_all = "PascalCase")]
 pub(super) struct Attachment<'a> {
     /// In base64, perhaps behind `data:image/png;base64,`.
-    #[serde(borrow)]
+    #[serde(borrow, alias = "content")]
     pub(super) content: Cow<'a, str>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", alias = "filename")]
     pub(super) filename: String,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", alias = "contentType", alias = "contenttype")]
     pub(super) content_type: String,
-    #[serde(rename = "ContentID", deserialize_with = "or_default")]
+    #[serde(rename = "ContentID", deserialize_with = "or_default", alias = "contentId", alias = "contentid")]
     pub(super) content_id: String,
 }
 

@@ -44,8 +44,7 @@ impl Chaos {
         // A list would be read as the fields of the object in their order.
         let is_object = body.trim_ascii_start().starts_with(b"{");
         let given = serde_json::from_slice(body).ok().filter(|_| is_object);
-        let Given { sender, recipient, authentication } =
-            given.ok_or("The body is not the JSON object of this request")?;
+        let Given { sender, recipient, authentication } = given.ok_or(NO_TRIGGERS)?;
         let usual = Self::default();
         Ok(Self {
             sender: usual.sender.changed("Sender", sender)?,
@@ -88,22 +87,29 @@ impl Trigger {
     }
 }
 
-/// The body of a request.
-#[derive(Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-#[derive(Default)]
+/// The body of a request. A mistyped name is refused: a test must not believe that commands fail where none does.
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields, rename_all = "PascalCase")]
 struct Given {
+    #[serde(alias = "sender")]
     sender: Option<GivenTrigger>,
+    #[serde(alias = "recipient")]
     recipient: Option<GivenTrigger>,
+    #[serde(alias = "authentication")]
     authentication: Option<GivenTrigger>,
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default, rename_all = "PascalCase")]
+#[serde(default, deny_unknown_fields, rename_all = "PascalCase")]
 struct GivenTrigger {
+    #[serde(alias = "errorCode", alias = "errorcode")]
     error_code: i64,
+    #[serde(alias = "probability")]
     probability: i64,
 }
+
+const NO_TRIGGERS: &str =
+    "Write a JSON object of Sender, Recipient and Authentication, each with ErrorCode and Probability";
 
 #[cfg(test)]
 mod tests {
@@ -131,6 +137,8 @@ mod tests {
         );
         assert_eq!(Chaos::parse(b"{}"), Ok(Chaos::default()));
         assert_eq!(Chaos::parse(b"{\"Sender\":null}"), Ok(Chaos::default()));
+        let lower = Chaos::parse(br#"{"recipient":{"errorCode":452,"probability":100}}"#).unwrap();
+        assert_eq!(lower.fault(ChaosPoint::Recipient, || 0), Some(452));
     }
 
     #[test]
@@ -149,7 +157,15 @@ mod tests {
         ] {
             assert_eq!(Chaos::parse(body.as_bytes()), Err(told.to_owned()), "{body}");
         }
-        for bad in ["", "[]", "{\"Sender\":1}", "{\"Sender\":{\"ErrorCode\":\"452\"}}", "{"] {
+        for bad in [
+            "",
+            "[]",
+            "{\"Recipent\":{}}",
+            "{\"Sender\":{\"Percent\":1}}",
+            "{\"Sender\":1}",
+            "{\"Sender\":{\"ErrorCode\":\"452\"}}",
+            "{",
+        ] {
             assert!(Chaos::parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }
