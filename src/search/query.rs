@@ -137,6 +137,10 @@ impl Term {
         let positive = word.strip_prefix(['-', '!']).filter(|rest| !rest.is_empty());
         let negated = positive.is_some();
         match Filter::parse(positive.unwrap_or(word), zone)? {
+            // `--` names nothing, and nearly every message is without a hyphen.
+            Some(Filter::Text(text)) if negated && text.chars().all(|c| matches!(c, '-' | '!')) => {
+                Err(Advice::NoWord)
+            }
             Some(filter) => Ok(Some(Self { negated, filter })),
             None if negated => Err(Advice::NoWord),
             None => Ok(None),
@@ -291,7 +295,7 @@ mod tests {
                 "before:2026-11-20T00:00:00Z after:2026-11-20T10:00:00Z",
             ),
             ("http://x.test/a?b code:4711 Re: Fwd: 10:30", "http://x.test/a?b code:4711 re: fwd: 10:30"),
-            ("- -- -! ,-x \"(from:y\" hello, world ,", "- -- -! \",-x\" \",from:y\" hello world"),
+            ("- ,-x \"(from:y\" hello, world ,", "- \",-x\" \",from:y\" hello world"),
             ("\"form:shop\" x", "\",form:shop\" x"),
             ("-\"form:shop\"", "\"-,form:shop\""),
             ("\"a form:shop\"", "\"a form:shop\""),
@@ -344,6 +348,8 @@ mod tests {
             ("--from:a", Advice::Signs),
             ("!-before:yesterday", Advice::Signs),
             ("-,", Advice::NoWord),
+            ("--", Advice::NoWord),
+            ("x -!!", Advice::NoWord),
             ("x -()", Advice::NoWord),
             (" ,; ", Advice::NoWord),
             ("\" \"", Advice::NoWord),
