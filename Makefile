@@ -25,6 +25,17 @@ BUILT ?= $(TARGET)/$(patsubst dev,debug,$(PROFILE))
 # A directory of its own, so that `make install` never takes this program for the whole one.
 DAEMON := $(TARGET)/daemon
 
+# The program without libraries, and the files of its container. Random numbers come from the system call: a static program
+# finds no function by its name, and would open /dev/random.
+STATIC_FLAGS := -C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"
+STATIC := $(TARGET)/static
+CONTAINER := $(TARGET)/container
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+BUILDER ?= $(firstword $(foreach program,podman docker buildah,$(shell command -v $(program))))
+
+# Otherwise a sandbox that another process begins meanwhile would keep the file systems of the power cuts busy.
+OWN_MOUNTS := unshare --mount --propagation private
+
 # program:package
 INTEROP := mutt:mutt script:bsdutils unshare:util-linux /usr/lib/dovecot/imap:dovecot-imapd \
 	/usr/lib/dovecot/dovecot-lda:dovecot-core /usr/lib/dovecot/pop3:dovecot-pop3d procmail:procmail maildrop:maildrop fetchmail:fetchmail mpop:mpop \
@@ -34,7 +45,7 @@ SEVERAL := ip:iproute2 unshare:util-linux haproxy:haproxy bindfs:bindfs faketime
 	$(if $(findstring nfs,$(SPOOLS)),linux.uml:user-mode-linux modprobe:kmod ganesha.nfsd:nfs-ganesha,nfs-ganesha-vfs)
 
 .DEFAULT_GOAL := help
-.PHONY: help build daemon test test-daemon quick check deny run fuzz bench clean power-cut kill-loop interop several-machines install uninstall pages deb package-test
+.PHONY: help build daemon static container container-test test test-daemon quick check deny run fuzz bench clean power-cut kill-loop interop several-machines install uninstall pages deb package-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +55,20 @@ build: ## the server, as it is installed
 
 daemon: ## the server alone, with few crates: target/daemon/release/restante, without the mail client and the tools
 	$(CARGO) build --profile $(PROFILE) --no-default-features --target-dir $(DAEMON)
+
+static: ## the program without libraries, for a container: target/container/restante
+	RUSTFLAGS='$(RUSTFLAGS) $(STATIC_FLAGS)' \
+		$(CARGO) build --locked --profile $(PROFILE) --target $(HOST) --target-dir $(STATIC)
+	install -d $(CONTAINER)/data
+	install -m 755 $(STATIC)/$(HOST)/$(patsubst dev,debug,$(PROFILE))/restante $(CONTAINER)/restante
+
+container: static ## the image `restante`, for tests, by podman, docker or buildah (BUILDER=docker)
+	@[ -n "$(BUILDER)" ] || { echo "no podman, docker or buildah: install one, or name it with BUILDER=" >&2; exit 1; }
+	$(BUILDER) build $(if $(filter podman buildah,$(notdir $(BUILDER))),--format docker) -t restante \
+		-f examples/container/Containerfile $(CONTAINER)
+
+container-test: static ## the static program in the file tree of its container, with nothing else in it; as root
+	RESTANTE_STATIC=$(abspath $(CONTAINER))/restante $(CARGO) test --test server container::
 
 test: ## all tests
 	$(CARGO) test
@@ -56,8 +81,8 @@ quick: ## the library and the protocols: some seconds after the build, while you
 	$(CARGO) test --test protocol -- dialogues:: smtp_any_input:: pop3_any_input::
 
 power-cut: ## power cuts under load, and a proof that a missing sync is seen; as root (CYCLES=60 FS="ext4 xfs")
-	RESTANTE_POWER_CUT=24 RESTANTE_POWER_CUT_FS="$(FS)" $(CARGO) test --features mutations --test power_cut
-	RESTANTE_POWER_CUT=$(CYCLES) RESTANTE_POWER_CUT_FS="$(FS)" $(CARGO) test --test power_cut
+	RESTANTE_POWER_CUT=24 RESTANTE_POWER_CUT_FS="$(FS)" $(OWN_MOUNTS) $(CARGO) test --features mutations --test power_cut
+	RESTANTE_POWER_CUT=$(CYCLES) RESTANTE_POWER_CUT_FS="$(FS)" $(OWN_MOUNTS) $(CARGO) test --test power_cut
 
 kill-loop: ## kill -9 under load, again and again (KILLS=200)
 	RESTANTE_KILL_LOOP=$(KILLS) $(CARGO) test --test kill_loop

@@ -5,10 +5,11 @@
 //! `writable`, only "would block" or a read that leaves room clears them, and every pump flushes the output of each step.
 
 mod closing;
+mod output_mark;
 mod recording;
 pub(crate) mod work;
 
-use std::{io, time::Duration};
+use std::{io, net::IpAddr, time::Duration};
 
 use work::{Budget, Share};
 
@@ -19,7 +20,7 @@ use crate::{
     metrics::{self, METRICS},
     net::transport::{IoOutcome, Transport},
     proto::{
-        Context, Progress, Session, SessionEvent, Step,
+        Context, ProgressCounts, Session, SessionEvent, Step,
         buffer::{Inbox, Outbox},
         event::Event,
         request::{AccountDirectory, ConnId, Request, Response},
@@ -32,8 +33,8 @@ pub trait RequestHandler {
     /// The mailboxes of this server.
     fn directory(&self) -> &dyn AccountDirectory;
 
-    /// Serves a request. `None` means that the response comes later.
-    fn handle(&mut self, from: ConnId, request: Request) -> Option<Response>;
+    /// Serves a request of the connection with this id and client. `None` means that the response comes later.
+    fn handle(&mut self, from: (ConnId, IpAddr), request: Request) -> Option<Response>;
 
     /// Returns the changes in the spool since the session's last response, for its transcript.
     fn spool_changes(&mut self, _from: ConnId) -> Vec<String> {
@@ -63,17 +64,17 @@ pub struct Connection {
     last_command: Duration,
     last_read: Duration,
     last_write: Duration,
-    /// The time of the last command that made progress, and of the last one that took the session further than it had
-    /// been since its last message.
+    /// The times of the last command that made progress, and of the last one that went further than since the last message.
     last_progress: Duration,
     last_advance: Duration,
-    progress: Progress,
+    /// The progress of the session at the end of the last pump.
+    counts: ProgressCounts,
     seen_served: usize,
     /// The cost of the last pump.
     work: usize,
-    /// The deadline for which the loop has a timer. It may be too early.
-    pub scheduled_deadline: Option<Duration>,
     transcript: Option<Box<Recorder>>,
+    /// Before the call into the session that runs.
+    before_call: Option<output_mark::OutputMark>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,11 +160,11 @@ impl Connection {
             last_write: now.monotonic,
             last_progress: now.monotonic,
             last_advance: now.monotonic,
-            progress: Progress::default(),
+            counts: ProgressCounts::default(),
             seen_served: 0,
             work: 0,
-            scheduled_deadline: None,
             transcript: None,
+            before_call: None,
         }
     }
 
@@ -362,14 +363,16 @@ impl Connection {
                 Step::Close => ConnectionState::Closing,
                 Step::Abort => ConnectionState::Closed,
                 Step::StartTls => ConnectionState::FlushingBeforeTls,
-                Step::Request(request) => match world.handle(self.peer_info.id, request) {
-                    Some(response) => {
-                        octets += response.mail_octets();
-                        step = self.respond(response, world, now);
-                        continue;
+                Step::Request(request) => {
+                    match world.handle((self.peer_info.id, self.peer_info.peer), request) {
+                        Some(response) => {
+                            octets += response.mail_octets();
+                            step = self.respond(response, world, now);
+                            continue;
+                        }
+                        None => ConnectionState::AwaitingResponse,
                     }
-                    None => ConnectionState::AwaitingResponse,
-                },
+                }
             };
             return octets;
         }
@@ -424,8 +427,7 @@ impl Connection {
                 return Ok(false);
             }
             IoOutcome::Ended => self.inbox.end(),
-            // Complete lines that arrived before the cut were really sent, and are executed. An incomplete last line
-            // is never executed.
+            // Complete lines that arrived before the cut were sent, and are executed. An incomplete last line never is.
             IoOutcome::Truncated => {
                 self.outbox.push_event(Event::Ended { why: "cut off without close_notify" });
                 self.inbox.end();
@@ -476,12 +478,6 @@ impl Connection {
             self.metrics.record_event(&event, waited);
             logging::log_event(&self.peer_info, self.transport.encryption(), &event, waited);
         }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.metrics.open.sub(1);
     }
 }
 

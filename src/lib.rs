@@ -28,8 +28,10 @@
 //! | [`fd_limits`] | the largest number of connections and open mailboxes |
 //! | [`mime`] | received messages: their parts, texts, addresses and dates |
 //! | [`message_object`], [`search`] | a received message as one value, for the web API and `restante wait`; the search words of both |
+//! | [`compose`] | messages to be sent, as RFC 5322 and MIME text |
 //! | [`printable`] | text from outside on a terminal, in a log, in JSON |
 //! | [`safe_file`] | files with fixed names in directories that other users may write to |
+//! | `time_zone` | the time zones of this machine, for dates in a search |
 //! | `password_prompt`, `ending_signals` | passwords typed at a terminal, and signals that wait until it is restored |
 //! | [`deferred_drop`] | a leaf: another thread closes files and frees memory for the loop |
 //! | [`thread_limits`] | the number of threads that the server needs, and whether the system allows it |
@@ -48,6 +50,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 mod command_hint;
+pub mod compose;
 pub mod config;
 pub mod connection;
 pub mod deferred_drop;
@@ -83,6 +86,7 @@ pub mod system;
 #[cfg(feature = "tools")]
 pub mod testing;
 pub mod thread_limits;
+mod time_zone;
 #[cfg(feature = "tools")]
 pub mod tools;
 pub mod transcript;

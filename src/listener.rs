@@ -1,5 +1,6 @@
 //! A listening socket, and the sessions that begin at it.
 
+mod mail_servers;
 mod sessions;
 
 use std::{
@@ -24,13 +25,14 @@ use crate::{
         tls::TlsConfig,
         transport::{Security, Transport},
     },
-    proto::{Session, request::ConnId},
+    proto::{Session, http::MailServers, request::ConnId},
     system::{
         sandbox,
         socket_activation::{self, InheritedSockets},
     },
     transcript::{self, Recorder, Transcripts},
 };
+pub use mail_servers::mail_servers;
 use sessions::Sessions;
 
 /// A listening socket with the settings for its connections.
@@ -137,21 +139,13 @@ pub fn bind_all(config: &Config, mut passed: InheritedSockets) -> Result<Vec<Bou
     Ok(all)
 }
 
-/// Checks that the address of every configured listener can be bound, and binds none. Returns those where a program
-/// listens already. Sockets of the service manager are not there to be checked.
+/// Checks that the address of a listener can be bound, and binds none. Sockets of the service manager are not there to be
+/// checked.
 ///
 /// # Errors
-/// An address cannot be bound.
-pub fn check_all(config: &Config) -> Result<Vec<&ListenerConfig>, Error> {
-    let mut taken = Vec::new();
-    for listen in &config.listen {
-        match ListenSocket::try_bind(&listen.address, listen.socket_group.as_deref()) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => taken.push(listen),
-            Err(error) => return Err(Error::Bind(listen.protocol, listen.address.clone(), error)),
-        }
-    }
-    Ok(taken)
+/// The address cannot be bound.
+pub fn try_bind(listen: &ListenerConfig) -> io::Result<()> {
+    ListenSocket::try_bind(&listen.address, listen.socket_group.as_deref())
 }
 
 /// Returns the sockets of a listener: several if they were passed under one name.
@@ -212,6 +206,12 @@ impl Listener {
         self.security = security(listen.tls, tls);
         self.sessions.renew(&listen, config, offers_tls(&self.security));
         self.config = listen;
+    }
+
+    /// Tells the sessions of HTTP that begin from now on where the mail programs of users should connect.
+    pub fn set_mail_servers(&mut self, servers: &Rc<MailServers>, config: &Config) {
+        let offers_tls = offers_tls(&self.security);
+        self.sessions.set_mail_servers(servers, &self.config, config, offers_tls);
     }
 
     /// The address in the configuration.
@@ -332,14 +332,14 @@ impl Listener {
         Transport::new(stream, self.security.clone())
     }
 
-    /// Begins the transcript of a session with a client at `peer`.
+    /// Begins the transcript of a session with a client at `peer`, if it gets one.
     pub fn begin_transcript(
         &self,
         transcripts: &Transcripts,
         id: ConnId,
         peer: SocketAddr,
         now: Now,
-    ) -> Recorder {
+    ) -> Option<Recorder> {
         let factory = self.sessions.factory(&self.config, peer.ip());
         let name = self.service_name();
         let listener = self.endpoint.to_string();

@@ -82,6 +82,16 @@ pub fn json(value: &impl Serialize, pretty: bool) -> String {
     text
 }
 
+/// Octets of a character in a string of [`json`].
+pub fn json_octets(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        ' '..='~' => 1,
+        c if is_hidden(c) => 6 * c.len_utf16(),
+        c => c.len_utf8(),
+    }
+}
+
 fn escaped(text: &str, stays: impl Fn(char) -> bool) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {

@@ -23,7 +23,7 @@ pub fn sync_helpers(limits: &Limits) -> usize {
 pub fn required_threads(limits: &Limits) -> usize {
     let workers = limits.disk.workers.saturating_add(limits.index.scan_workers);
     let workers = workers.saturating_add(limits.auth.workers);
-    workers.saturating_add(sync_helpers(limits)).saturating_add(OTHER_THREADS)
+    workers.saturating_add(sync_helpers(limits)).saturating_add(WEB_THREADS + OTHER_THREADS)
 }
 
 /// The reason why a server cannot have all its threads. Prints as a sentence for the operator.
@@ -135,6 +135,8 @@ fn group_limits(root: &Path, group: &Path) -> Vec<ThreadBudget> {
 
 /// Threads that sync and close files at the same time.
 pub(crate) const MAX_SYNC_THREADS: usize = 8;
+/// The threads that serve the web API. A second one, so that a page need not wait for a search.
+pub(crate) const WEB_THREADS: usize = 2;
 /// The loop, the log, the metrics, transcripts, accounts, the certificate, the watch, a reload, the committer; and
 /// two processes that a service manager runs beside the server for a reload.
 const OTHER_THREADS: usize = 9 + 2;

@@ -2,7 +2,7 @@
 # The Debian package in a Debian of its own, under a systemd of its own: installed, set up with the commands of
 # README's section "As a service" as they stand there, used, restarted under load, removed and purged.
 #
-#     tests/package.sh target/debian/restante_0.1.0-1_amd64.deb
+#     tests/package.sh target/debian/restante_0.2.0-1_amd64.deb
 #
 # As root. Needs debootstrap and systemd-nspawn; a bare system is kept in $RESTANTE_DEBIAN, if that is set.
 set -euo pipefail

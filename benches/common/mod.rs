@@ -12,6 +12,7 @@ pub(crate) mod dovecot;
 pub(crate) mod dovecot_daemon;
 pub(crate) mod figures;
 pub(crate) mod foreign_mailbox;
+pub(crate) mod http_load;
 pub(crate) mod login_load;
 pub(crate) mod plain_server;
 pub(crate) mod pop3_load;
@@ -105,21 +106,27 @@ pub(crate) struct Server {
     /// Addresses of SMTP and POP3 under TLS from the first octet, if the server has them.
     pub(crate) smtps: Option<SocketAddr>,
     pub(crate) pop3s: Option<SocketAddr>,
+    /// The web inbox and its API.
+    pub(crate) http: Option<SocketAddr>,
 }
 
 impl Server {
-    /// `restante dev`: every recipient is accepted and every password is right.
+    /// `restante dev`: every recipient is accepted and every password is right. It keeps no sessions for the web inbox.
     pub(crate) fn dev(dir: &Path) -> io::Result<Self> {
-        let mut command = restante();
-        command.arg("dev").arg("--spool").arg(spool(dir));
-        command.args(["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"]);
+        let mut command = dev_command(dir);
+        command.arg("--no-http");
         Self::start(command, dir)
+    }
+
+    /// The same with the web inbox and its API, and the last sessions in memory.
+    pub(crate) fn dev_with_http(dir: &Path) -> io::Result<Self> {
+        Self::start(dev_command(dir), dir)
     }
 
     /// The same under TLS too, with a certificate of its own in `dir`.
     pub(crate) fn dev_with_tls(dir: &Path) -> io::Result<Self> {
         let mut command = restante();
-        command.arg("dev").arg("--spool").arg(spool(dir)).arg(format!("--tls={}", dir.display()));
+        command.args(["dev", "--no-http", "--spool"]).arg(spool(dir)).arg(format!("--tls={}", dir.display()));
         for service in ["--smtp", "--pop3", "--smtps", "--pop3s"] {
             command.args([service, "127.0.0.1:0"]);
         }
@@ -131,6 +138,11 @@ impl Server {
         let mut command = restante();
         command.arg("serve").arg("--config").arg(config);
         Self::start(command, dir)
+    }
+
+    /// The address of the web API.
+    pub(crate) fn http(&self) -> io::Result<SocketAddr> {
+        self.http.ok_or_else(|| io::Error::other("the server has no HTTP"))
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -169,6 +181,7 @@ impl Server {
             lmtp: port("lmtp").ok(),
             smtps: port("submissions").ok(),
             pop3s: port("pop3s").ok(),
+            http: port("http").ok(),
             process,
         })
     }
@@ -246,6 +259,14 @@ pub(crate) fn ready() {
 pub(crate) fn report(report: &impl Serialize) -> io::Result<()> {
     println!("{}", serde_json::to_string(report)?);
     Ok(())
+}
+
+/// `restante dev` with ports that are free.
+fn dev_command(dir: &Path) -> Command {
+    let mut command = restante();
+    command.arg("dev").arg("--spool").arg(spool(dir));
+    command.args(["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"]);
+    command
 }
 
 /// A command of the binary under test.

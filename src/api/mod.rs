@@ -2,10 +2,13 @@
 //!
 //! The rule: plain functions of octets to text. Nothing here opens a file; workers call it, because a message may be large.
 
+mod description;
+mod draft;
 mod html;
 mod page;
 pub mod web_page;
 
+pub use draft::compose;
 pub use html::html_view;
 pub use page::Page;
 
@@ -14,8 +17,25 @@ use std::borrow::Cow;
 use crate::{
     message_object::{Limits, MessageObject, PartContent, mailpit, part},
     printable,
-    proto::http::api::Document,
+    proto::http::api::{Document, Outcome},
+    search::Mistake,
 };
+
+/// The response to a request that needed mailboxes which cannot be read: their addresses.
+pub fn unreadable(addresses: &[String]) -> Document {
+    let why = format!(
+        "These mailboxes cannot be read now, the log of the server says why: {}",
+        addresses.join(", ")
+    );
+    let object = serde_json::json!({ "Error": why, "Unreadable": addresses });
+    Document { outcome: Outcome::Failed, ..Document::json(printable::json(&object, false)) }
+}
+
+/// The response to a search with a mistake.
+pub fn mistaken_search(mistake: &Mistake) -> Document {
+    let object = serde_json::json!({ "Error": mistake.to_string() });
+    Document { outcome: Outcome::Mistaken, ..Document::json(printable::json(&object, false)) }
+}
 
 /// A message as a JSON object.
 pub fn object(message: &MessageObject, stored: &mailpit::Stored<'_>) -> Document {

@@ -23,4 +23,7 @@ pub struct Page<'a> {
     pub tags: [String; 0],
     /// The messages, newest first.
     pub messages: Vec<ListItem<'a>>,
+    /// The addresses of mailboxes that cannot be read, or not to their end. Mailpit has no such field.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
 }

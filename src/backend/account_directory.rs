@@ -6,6 +6,7 @@ use super::state::Backend;
 use crate::{
     clock::Now,
     proto::{
+        chaos::ChaosPoint,
         request::{AccountDirectory, Lookup, Mailbox, Quota},
         smtp::address::Address,
     },
@@ -39,4 +40,12 @@ impl AccountDirectory for Backend {
     fn is_full(&self, mailbox: &Mailbox) -> bool {
         self.quotas.is_full(mailbox, &self.accounts, self.now)
     }
+
+    fn chaos(&self, at: ChaosPoint) -> Option<u16> {
+        // Without random numbers nothing fails by chance.
+        self.chaos
+            .fault(at, || getrandom::u32().map_or(PERCENT, |number| (number % u32::from(PERCENT)) as u8))
+    }
 }
+
+const PERCENT: u8 = 100;

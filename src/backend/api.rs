@@ -4,11 +4,13 @@
 //! change of this server, and each second, because other programs change them too. One comparison serves all sessions.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
+    mem,
     sync::Arc,
+    time::Duration,
 };
 
-use super::{clients::Client, effects::Effects, quota::QuotaCache};
+use super::{clients::Client, document_memory::DocumentMemory, effects::Effects, quota::QuotaCache};
 use crate::{
     capacity::Shrinker,
     proto::{
@@ -16,18 +18,40 @@ use crate::{
         http::api::{ApiAction, ApiRequest, MailEvent, MailboxScope},
         request::{ConnId, Failure, Response},
     },
-    workers::{Job, job::ApiOutcome},
+    transcript::Archive,
+    workers::{
+        Job,
+        job::{ApiOutcome, Changes},
+        prune_event,
+    },
 };
 
 /// The subscriptions of sessions.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    scopes: HashMap<ConnId, MailboxScope>,
+    active: HashMap<ConnId, Subscription>,
     comparison: Comparison,
-    /// Sessions whose subscription begins with the comparison that is to come.
+    /// Sessions whose subscription begins after the comparison that runs.
     beginning: Vec<ConnId>,
-    /// Events that no session has yet.
-    events: VecDeque<Arc<MailEvent>>,
+    /// Sessions that subscribed while it ran. It may have seen a mailbox before that, so theirs begins after the next one.
+    late: Vec<ConnId>,
+    /// Events that no session has yet, each with its number.
+    events: VecDeque<(u64, Arc<MailEvent>)>,
+    /// The number of the event that comes next into the queue.
+    next_event: u64,
+    /// The transcripts of the last sessions; `None` if sessions have none.
+    archive: Option<Arc<Archive>>,
+    /// Sessions that show transcripts.
+    watchers: HashSet<ConnId>,
+    /// True if transcripts have changed, and those that show them have no event yet.
+    sessions_changed: bool,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    scope: MailboxScope,
+    /// The number of its first event; `None` before it begins.
+    from: Option<u64>,
 }
 
 /// The comparison of the mailboxes.
@@ -43,8 +67,13 @@ enum Comparison {
 }
 
 impl Subscriptions {
+    pub(super) fn new(archive: Option<Arc<Archive>>) -> Self {
+        Self { archive, ..Self::default() }
+    }
+
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
-        shrinker.shrink(&mut self.scopes);
+        shrinker.shrink(&mut self.active);
+        shrinker.shrink(&mut self.watchers);
     }
 
     /// Serves a request.
@@ -56,22 +85,44 @@ impl Subscriptions {
     ) {
         let reading = client.reading.take();
         if request.action == ApiAction::Subscribe {
-            let is_first = self.scopes.is_empty();
-            self.scopes.insert(id, request.scope);
-            self.beginning.push(id);
+            let is_first = self.active.is_empty();
+            self.active.insert(id, Subscription { scope: request.scope, from: None });
+            self.late.push(id);
             return self.compare(is_first, effects);
         }
-        effects.run(Job::Api { conn: id, request, reading });
+        if request.action == ApiAction::Watch {
+            self.watchers.insert(id);
+            self.set_watched();
+            return effects.respond(id, Response::Done);
+        }
+        let waiting = Arc::new(());
+        let job = Job::Api { conn: id, request, reading, client: Arc::downgrade(&waiting) };
+        client.waiting = Some(waiting);
+        effects.run(job);
+    }
+
+    fn set_watched(&self) {
+        if let Some(archive) = &self.archive {
+            archive.set_watched(!self.watchers.is_empty());
+        }
+    }
+
+    /// The transcripts of the last sessions have changed.
+    pub(super) fn sessions_changed(&mut self) {
+        self.sessions_changed = !self.watchers.is_empty();
     }
 
     /// The connection is closed. A response that is outstanding still follows, because the client waits for it.
     pub(super) fn connection_closed(&mut self, id: ConnId) {
-        self.scopes.remove(&id);
+        self.active.remove(&id);
+        if self.watchers.remove(&id) {
+            self.set_watched();
+        }
     }
 
-    /// True if some session has subscribed.
+    /// True if some session has subscribed, or waits for a response.
     pub(super) fn has_subscribers(&self) -> bool {
-        !self.scopes.is_empty()
+        !self.active.is_empty() || !self.late.is_empty()
     }
 
     /// Mailboxes may have changed.
@@ -84,6 +135,7 @@ impl Subscriptions {
     fn compare(&mut self, reset: bool, effects: &mut Effects) {
         if self.comparison == Comparison::Idle {
             self.comparison = Comparison::Running;
+            self.beginning.append(&mut self.late);
             effects.run(Job::CompareMailboxes { reset });
         } else {
             self.comparison = Comparison::Outdated;
@@ -96,12 +148,22 @@ impl Subscriptions {
         self.comparison = Comparison::Idle;
         match result {
             Ok(events) => {
-                self.events.extend(events.into_iter().map(Arc::new));
-                self.beginning.drain(..).for_each(|id| effects.respond(id, Response::Done));
+                let numbers = self.next_event..;
+                self.next_event += events.len() as u64;
+                self.events.extend(numbers.zip(events.into_iter().map(Arc::new)));
+                if self.events.len() > MAX_WAITING {
+                    self.replace_events();
+                }
+                for id in self.beginning.drain(..) {
+                    if let Some(subscription) = self.active.get_mut(&id) {
+                        subscription.from = Some(self.next_event);
+                    }
+                    effects.respond(id, Response::Done);
+                }
             }
             Err(failure) => {
                 for id in self.beginning.drain(..) {
-                    self.scopes.remove(&id);
+                    self.active.remove(&id);
                     effects.fail(id, failure);
                 }
             }
@@ -111,19 +173,38 @@ impl Subscriptions {
         }
     }
 
+    /// Replaces the events that wait by one for each mailbox, with the number of its last event: the list is to be read again.
+    fn replace_events(&mut self) {
+        let mut seen = HashSet::new();
+        for (number, event) in mem::take(&mut self.events).into_iter().rev() {
+            // The last one is for those who see all mailboxes, too.
+            let is_copy = !seen.is_empty();
+            if seen.insert(event.mailbox.clone()) {
+                self.events.push_front((number, Arc::new(prune_event(&event.mailbox, is_copy))));
+            }
+        }
+    }
+
     /// True if sessions have events to come.
     pub(super) fn has_events(&self) -> bool {
-        !self.events.is_empty()
+        !self.events.is_empty() || self.sessions_changed
     }
 
     /// Removes and returns the events of this turn, each for every session that it concerns.
     pub(super) fn take_events(&mut self) -> Vec<(ConnId, SessionEvent)> {
         let mut events = Vec::new();
-        let count = (MAX_DISPATCHES_PER_TURN / self.scopes.len().max(1)).max(1);
-        for event in self.events.drain(..count.min(self.events.len())) {
-            let concerned = self.scopes.iter().filter(|(_, scope)| match scope {
-                MailboxScope::All => !event.is_copy,
-                MailboxScope::One(mailbox) => *mailbox == event.mailbox,
+        if mem::take(&mut self.sessions_changed) {
+            events.extend(self.watchers.iter().map(|id| (*id, SessionEvent::Sessions)));
+        }
+        let count = (MAX_DISPATCHES_PER_TURN / self.active.len().max(1)).max(1);
+        for (number, event) in self.events.drain(..count.min(self.events.len())) {
+            let concerned = self.active.iter().filter(|(_, subscription)| {
+                let has_begun = subscription.from.is_some_and(|from| from <= number);
+                has_begun
+                    && match &subscription.scope {
+                        MailboxScope::All => !event.is_copy,
+                        MailboxScope::One(mailbox) => *mailbox == event.mailbox,
+                    }
             });
             events.extend(concerned.map(|(id, _)| (*id, SessionEvent::Mail(Arc::clone(&event)))));
         }
@@ -133,20 +214,35 @@ impl Subscriptions {
 
 /// Pairs of an event and a subscription that are looked at in a turn: about a millisecond.
 const MAX_DISPATCHES_PER_TURN: usize = 4096;
+/// Events that wait for the sessions: a few megabytes.
+const MAX_WAITING: usize = 4096;
 
 /// A worker has served a request. Returns whether it has changed mailboxes.
 pub(super) fn request_finished(
     (id, client): (ConnId, &mut Client),
     result: Result<ApiOutcome, Failure>,
+    (documents, now): (&mut DocumentMemory, Duration),
     quotas: &mut QuotaCache,
     effects: &mut Effects,
 ) -> bool {
     match result {
-        Ok(ApiOutcome::Document { document, reading, changed }) => {
-            client.reading = reading;
-            effects.respond(id, Response::Document(document));
-            changed.iter().for_each(|mailbox| quotas.invalidate(mailbox));
-            !changed.is_empty()
+        Ok(ApiOutcome::Document { document, reading, changes }) => {
+            // A client that has gone never reads it, and nothing would remove its entry.
+            if client.is_closed() || documents.reserve(id, document.bytes.len(), now) {
+                client.reading = reading;
+                effects.respond(id, Response::Document(document));
+            } else {
+                effects.fail(id, Failure::Busy);
+            }
+            apply_changes(&changes, quotas)
+        }
+        Ok(ApiOutcome::PartlyDone { failure, changes }) => {
+            effects.fail(id, failure);
+            apply_changes(&changes, quotas)
+        }
+        Ok(ApiOutcome::Composed(result)) => {
+            effects.respond(id, Response::Composed(result));
+            false
         }
         Ok(ApiOutcome::Chunk { bytes, reading }) => {
             let last = reading.is_none();
@@ -161,96 +257,13 @@ pub(super) fn request_finished(
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        backend::effects::Effect,
-        proto::{http::api::MailChange, request::Mailbox},
-    };
-
-    fn event(mailbox: &str, is_copy: bool, json: &str) -> MailEvent {
-        let mailbox = Mailbox::named(mailbox).unwrap();
-        MailEvent { kind: MailChange::New, mailbox, is_copy, json: json.into() }
+/// Forgets the usage of mailboxes that have become smaller. Returns whether mailboxes have changed.
+fn apply_changes(changes: &Changes, quotas: &mut QuotaCache) -> bool {
+    if let Changes::Deletions(mailboxes) = changes {
+        mailboxes.iter().for_each(|mailbox| quotas.invalidate(mailbox));
     }
-
-    fn subscribe(subscriptions: &mut Subscriptions, id: u64, scope: MailboxScope, effects: &mut Effects) {
-        let mut client = Client::new([127, 0, 0, 1].into());
-        let request = ApiRequest { scope, action: ApiAction::Subscribe };
-        subscriptions.handle((ConnId(id), &mut client), request, effects);
-    }
-
-    fn jobs(effects: &mut Effects) -> Vec<String> {
-        std::iter::from_fn(|| effects.next())
-            .map(|effect| match effect {
-                Effect::Run(Job::CompareMailboxes { reset }) => format!("compare reset={reset}"),
-                Effect::Respond(id, response) => format!("{id} {response:?}"),
-                other => format!("{other:?}"),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn each_session_gets_the_events_of_its_mailboxes_once() {
-        let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
-        let bob = MailboxScope::One(Mailbox::named("bob@a.test").unwrap());
-        subscribe(&mut subscriptions, 1, MailboxScope::All, &mut effects);
-        subscribe(&mut subscriptions, 2, bob, &mut effects);
-        assert_eq!(jobs(&mut effects), ["compare reset=true"]);
-        subscriptions.compared(Ok(Vec::new()), &mut effects);
-        assert_eq!(jobs(&mut effects), ["c1 Done", "c2 Done", "compare reset=false"]);
-        let events = vec![
-            event("ann@a.test", false, "1"),
-            event("bob@a.test", true, "1"),
-            event("ann@a.test", false, "2"),
-        ];
-        subscriptions.compared(Ok(events), &mut effects);
-        assert!(jobs(&mut effects).is_empty() && subscriptions.has_events());
-        let mut events: Vec<(u64, String)> = subscriptions
-            .take_events()
-            .into_iter()
-            .map(|(id, event)| match event {
-                SessionEvent::Mail(event) => (id.0, event.json.clone()),
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        events.sort();
-        assert_eq!(events, [(1, "1".into()), (1, "2".into()), (2, "1".into())]);
-        assert!(!subscriptions.has_events());
-    }
-
-    #[test]
-    fn r13_a_storm_of_events_for_many_sessions_is_spread_over_turns() {
-        let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
-        (0..1000).for_each(|id| subscribe(&mut subscriptions, id, MailboxScope::All, &mut effects));
-        let storm = (0..1000).map(|n| event("ann@a.test", false, &n.to_string())).collect();
-        subscriptions.compared(Ok(storm), &mut effects);
-        let (mut turns, mut dispatched) = (0, 0);
-        while subscriptions.has_events() {
-            let events = subscriptions.take_events().len();
-            assert!((1..=MAX_DISPATCHES_PER_TURN).contains(&events));
-            (turns, dispatched) = (turns + 1, dispatched + events);
-        }
-        assert_eq!((turns, dispatched), (250, 1_000_000));
-    }
-
-    #[test]
-    fn without_subscriptions_nothing_is_compared() {
-        let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
-        subscriptions.mailboxes_changed(&mut effects);
-        subscribe(&mut subscriptions, 1, MailboxScope::All, &mut effects);
-        subscriptions.connection_closed(ConnId(1));
-        subscriptions.compared(Ok(Vec::new()), &mut effects);
-        subscriptions.mailboxes_changed(&mut effects);
-        assert_eq!(
-            jobs(&mut effects),
-            ["compare reset=true", "c1 Done"],
-            "a closed client waits for its response"
-        );
-        subscribe(&mut subscriptions, 2, MailboxScope::All, &mut effects);
-        assert_eq!(jobs(&mut effects), ["compare reset=true"], "old changes are none of its");
-        subscriptions.compared(Err(Failure::TempFail), &mut effects);
-        assert_eq!(jobs(&mut effects), ["c2 Failed(TempFail)"]);
-        assert!(!subscriptions.has_subscribers());
-    }
+    *changes != Changes::None
 }
+
+#[cfg(test)]
+mod tests;

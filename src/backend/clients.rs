@@ -1,9 +1,9 @@
-//! The connections that the backend serves, and the responses that are ready for them.
+//! The connections for which the backend holds something, and the responses that are ready for them.
+//!
+//! The rule: a connection has an entry from a request to its response, and as long as it has a message or a mailbox. The
+//! thousands that are idle have none.
 
-use std::{
-    collections::VecDeque,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{inbound::Inbound, open_maildrop::OpenMaildrop};
 use crate::{
@@ -13,25 +13,26 @@ use crate::{
 };
 
 /// The state that the backend keeps for one connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Client {
-    /// The client's address, for the throttling of logins.
-    pub(super) peer: IpAddr,
     response_state: ResponseState,
-    // Boxed, as the mailbox is: an idle session has neither, and there are thousands of idle sessions.
+    // Boxed, as the mailbox is: most clients have one of the two.
     pub(super) inbound: Option<Box<Inbound>>,
     /// The mailbox that the session has open or is opening.
     pub(super) maildrop: Option<Box<OpenMaildrop>>,
     /// The message that a session of the web API reads, between two pieces of it.
     pub(super) reading: Option<Box<ReadMessage>>,
+    /// Held while a client of the web API waits for its response: jobs for one that has closed end early.
+    pub(super) waiting: Option<Arc<()>>,
     /// Changes in the spool for the transcript of the session.
     pub(super) changes: Vec<String>,
 }
 
 /// The response to the client's last request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum ResponseState {
     /// The session makes the next request.
+    #[default]
     NotOwed,
     /// The backend still has to respond.
     Owed,
@@ -40,23 +41,22 @@ enum ResponseState {
 }
 
 impl Client {
-    pub(super) fn new(peer: IpAddr) -> Self {
-        Self {
-            peer,
-            response_state: ResponseState::NotOwed,
-            inbound: None,
-            maildrop: None,
-            reading: None,
-            changes: Vec::new(),
-        }
-    }
-
     pub(super) fn is_closed(&self) -> bool {
         self.response_state == ResponseState::OwedToClosed
     }
+
+    /// Whether the backend holds nothing for this client.
+    fn is_idle(&self) -> bool {
+        let Self { response_state, inbound, maildrop, reading, waiting: _, changes } = self;
+        *response_state == ResponseState::NotOwed
+            && inbound.is_none()
+            && maildrop.is_none()
+            && reading.is_none()
+            && changes.is_empty()
+    }
 }
 
-/// All connections that the backend serves.
+/// The connections that have made a request and are not idle.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     clients: GradualMap<ConnId, Client>,
@@ -66,10 +66,6 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn insert(&mut self, id: ConnId, peer: IpAddr) {
-        self.clients.insert(id, Client::new(peer));
-    }
-
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
         shrinker.shrink(&mut self.clients).shrink(&mut self.responses);
     }
@@ -84,7 +80,7 @@ impl Clients {
 
     /// A session has made a request.
     pub(super) fn request(&mut self, id: ConnId) {
-        let client = self.clients.get_or_insert_with(id, || Client::new(Ipv4Addr::LOCALHOST.into()));
+        let client = self.clients.get_or_default(id);
         if std::mem::replace(&mut client.response_state, ResponseState::Owed) == ResponseState::NotOwed {
             self.outstanding += 1;
         }
@@ -100,6 +96,9 @@ impl Clients {
         if turn == ResponseState::OwedToClosed {
             return self.clients.remove(&id);
         }
+        if client.is_idle() {
+            self.clients.remove(&id);
+        }
         self.responses.push_back((id, response));
         None
     }
@@ -112,6 +111,7 @@ impl Clients {
             return self.clients.remove(&id);
         }
         client.response_state = ResponseState::OwedToClosed;
+        client.waiting = None;
         None
     }
 
@@ -119,11 +119,21 @@ impl Clients {
         self.responses.pop_front()
     }
 
+    /// Removes and returns the changes in the spool since the last response.
+    pub(super) fn take_changes(&mut self, id: ConnId) -> Vec<String> {
+        let Some(client) = self.clients.get_mut(&id) else { return Vec::new() };
+        let changes = std::mem::take(&mut client.changes);
+        if client.is_idle() {
+            self.clients.remove(&id);
+        }
+        changes
+    }
+
     /// Takes the response to the request that was just made, if it is ready.
     pub(super) fn response_to(&mut self, id: ConnId) -> Option<Response> {
         // Thousands of responses may wait for this turn: they are searched only if one of them is for this connection,
         // and then it is among the last.
-        if self.clients.get(&id)?.response_state != ResponseState::NotOwed {
+        if self.clients.get(&id).is_some_and(|client| client.response_state != ResponseState::NotOwed) {
             return None;
         }
         let at = self.responses.iter().rposition(|(to, _)| *to == id)?;

@@ -47,6 +47,8 @@ pub(super) struct Pending {
     pub(super) size: u64,
     /// For each recipient, and for the sender's copy, the mailbox in whose quota room is reserved.
     pub(super) reserved: Vec<Option<Mailbox>>,
+    /// Whether the client wants the id of the message.
+    pub(super) wants_id: bool,
 }
 
 /// A message whose data is complete.

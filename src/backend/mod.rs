@@ -11,6 +11,7 @@ mod auth;
 mod body_memory;
 mod cached_reads;
 mod clients;
+mod document_memory;
 mod effects;
 mod inbound;
 mod login_queue;
@@ -44,16 +45,21 @@ use crate::{
     fd_limits::FdBudget,
     index::{Registry, watcher::Watcher},
     maildir::{self, Spool, lock::LockMode, trusted_date},
+    printable,
     proto::{
-        BodyProgress, SessionEvent,
+        BodyProgress, HeldDocument, SessionEvent,
+        chaos::Chaos,
+        http::api::{ApiAction, ApiRequest, Document},
         request::{AccountDirectory, ConnId, Request, Response},
     },
+    transcript::Archive,
     workers::{Completion, CompletionSender, Job, LoopWaker, Storage},
 };
 use api::Subscriptions;
 use auth::Auth;
 pub use body_memory::MemoryRelief;
 use clients::{Client, Clients};
+use document_memory::DocumentMemory;
 use effects::{Effect, Effects};
 use maildrop::{Maildrops, ReleaseResponse};
 use quota::QuotaCache;
@@ -85,7 +91,7 @@ impl From<io::Error> for Error {
 
 impl Backend {
     /// Opens the spool and starts the threads. Completions go to `completions`. The watcher uses `waker` to announce
-    /// changes.
+    /// changes. `archive` has the transcripts that the web inbox shows.
     ///
     /// # Errors
     /// The spool cannot be used, or a thread could not be started.
@@ -95,6 +101,7 @@ impl Backend {
         budget: &FdBudget,
         waker: &Arc<LoopWaker>,
         completions: &CompletionSender,
+        archive: Option<Arc<Archive>>,
     ) -> Result<Self, Error> {
         let limits = config.limits.clone();
         let spool = Spool::open(&config.spool)?;
@@ -112,14 +119,16 @@ impl Backend {
         let reloader = reload::start_reloader(&accounts, config, completions)?;
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
-        let storage = Arc::new(Storage::new(
+        let mut storage = Storage::new(
             spool,
             lock,
             watcher,
             (limits.index.scan_workers, limits.disk.read_size.as_len()),
             limits.max_listed_size(),
             accepts_all.then_some(limits.delivery.max_created_mailboxes),
-        )?);
+        )?;
+        storage.archive = archive.clone();
+        let storage = Arc::new(storage);
         Ok(Self {
             spool: config.spool.clone(),
             workers: Workers::start(&storage, completions, &limits, budget)?,
@@ -129,16 +138,18 @@ impl Backend {
             receiver: Receiver::new(&config.hostname, &limits, budget.max_spilled, waker),
             maildrops: Maildrops::new(&limits, budget, completions.clone()),
             quotas: QuotaCache::new(limits.quota.cache_size, limits.quota.cache_ttl.0),
-            subscriptions: Subscriptions::default(),
+            has_transcripts: archive.is_some(),
+            subscriptions: Subscriptions::new(archive),
+            documents: DocumentMemory::new(limits.http.max_document_memory.0),
             index: Registry::new(&limits, budget.capped_indexes(&limits)),
             mailbox_events: events,
             accounts,
+            chaos: Chaos::default(),
             now: Duration::ZERO,
             turn_budget: TurnBudget::default(),
             effects: Effects::default(),
             events: VecDeque::new(),
             next_cleanup: Duration::ZERO,
-            has_transcripts: config.transcripts.is_some(),
             limits,
             reloader,
             completions: completions.clone(),
@@ -159,16 +170,12 @@ impl Backend {
 
     // Connections
 
-    /// Adds a connection from `peer`.
-    pub fn connection_opened(&mut self, id: ConnId, peer: IpAddr) {
-        self.clients.insert(id, peer);
-    }
-
     /// The connection is closed. Jobs in progress for it continue to their end.
     pub fn connection_closed(&mut self, id: ConnId) {
         self.auth.connection_closed(id, self.now, &mut self.effects);
         self.receiver.connection_closed(id);
         self.subscriptions.connection_closed(id);
+        self.documents.record(id, None, self.now);
         if let Some(client) = self.clients.close(id) {
             self.release(id, client);
         }
@@ -196,6 +203,16 @@ impl Backend {
     /// The actions that free memory.
     pub fn memory_relief(&mut self) -> MemoryRelief {
         self.receiver.memory_relief(self.now)
+    }
+
+    /// Records the document that a session of the web API holds until its client has read it.
+    pub fn record_held_document(&mut self, id: ConnId, document: Option<HeldDocument>) {
+        self.documents.record(id, document, self.now);
+    }
+
+    /// The connections to evict, because documents that their clients do not read fill the memory for them.
+    pub fn slow_clients(&self) -> Vec<ConnId> {
+        self.documents.slow_clients(self.now)
     }
 
     /// The next response, and its connection.
@@ -288,6 +305,7 @@ impl Backend {
         self.maildrops.shrink(shrinker);
         self.quotas.shrink(shrinker);
         self.subscriptions.shrink(shrinker);
+        self.documents.shrink(shrinker);
         self.index.shrink(shrinker);
     }
 
@@ -299,7 +317,7 @@ impl Backend {
     }
 
     /// Passes a request to its part. The part responds now or after a completion.
-    fn dispatch(&mut self, id: ConnId, request: Request) {
+    fn dispatch(&mut self, (id, peer): (ConnId, IpAddr), request: Request) {
         let Self {
             auth,
             receiver,
@@ -307,6 +325,7 @@ impl Backend {
             quotas,
             subscriptions,
             accounts,
+            chaos,
             clients,
             index,
             effects,
@@ -317,11 +336,16 @@ impl Backend {
         let mut cx = Context { now: *now, accounts, quotas, index, effects };
         match request {
             Request::Verify { user, password } => {
-                auth.verify((id, client.peer), (&user, password), accounts, *now, effects);
+                auth.verify((id, peer), (&user, password), accounts, *now, effects);
                 auth.dispatch_checks(accounts, *now, effects);
             }
             Request::Receive(request) => receiver.handle((id, client), request, &self.storage, &mut cx),
             Request::Maildrop(request) => maildrops.handle((id, client), request, *now, index, effects),
+            Request::Api(ApiRequest { action: ApiAction::Chaos(set), .. }) => {
+                *chaos = set.unwrap_or(*chaos);
+                let document = Document::json(printable::json(chaos, false));
+                effects.respond(id, Response::Document(document));
+            }
             Request::Api(request) => subscriptions.handle((id, client), request, effects),
         }
     }
@@ -335,6 +359,7 @@ impl Backend {
             maildrops,
             quotas,
             subscriptions,
+            documents,
             accounts,
             clients,
             index,
@@ -374,11 +399,12 @@ impl Backend {
             (Completion::Unlocked(mailbox), _) => maildrops.lock_released(&mailbox, clients, index, effects),
             (Completion::Index(id, result), _) => index.complete(id, result),
             (Completion::Api(_, result), Some(client)) => {
-                if api::request_finished(client, result, quotas, effects) {
+                if api::request_finished(client, result, (documents, *now), quotas, effects) {
                     subscriptions.mailboxes_changed(effects);
                 }
             }
             (Completion::MailChanged(result), _) => subscriptions.compared(result, effects),
+            (Completion::SessionsChanged, _) => subscriptions.sessions_changed(),
             (Completion::AccountsLoaded(accounts), _) => self.replace_accounts(accounts),
             // No response is outstanding, because the client has gone.
             (
@@ -434,14 +460,14 @@ impl RequestHandler for Backend {
     }
 
     fn spool_changes(&mut self, from: ConnId) -> Vec<String> {
-        self.clients.get_mut(from).map(|client| std::mem::take(&mut client.changes)).unwrap_or_default()
+        self.clients.take_changes(from)
     }
 
-    fn handle(&mut self, from: ConnId, request: Request) -> Option<Response> {
-        self.clients.request(from);
-        self.dispatch(from, request);
+    fn handle(&mut self, (id, peer): (ConnId, IpAddr), request: Request) -> Option<Response> {
+        self.clients.request(id);
+        self.dispatch((id, peer), request);
         self.run_effects();
-        self.clients.response_to(from)
+        self.clients.response_to(id)
     }
 }
 

@@ -124,8 +124,8 @@ impl Receiver {
                 self.discard_body(id, client);
                 cx.effects.respond(id, Response::Done);
             }
-            ReceiveRequest::Deliver { envelope, bytes, partial_ok } => {
-                self.deliver(id, client, (envelope, bytes, partial_ok), cx);
+            ReceiveRequest::Deliver { envelope, bytes, partial_ok, wants_id } => {
+                self.deliver(id, client, (envelope, bytes), (partial_ok, wants_id), cx);
             }
         }
     }
@@ -190,7 +190,8 @@ impl Receiver {
         &mut self,
         id: ConnId,
         client: &mut Client,
-        (Envelope { to, sent_copy_for: sent, .. }, bytes, partial_ok): (Envelope, Vec<u8>, bool),
+        (Envelope { to, sent_copy_for: sent, .. }, bytes): (Envelope, Vec<u8>),
+        (partial_ok, wants_id): (bool, bool),
         cx: &mut Context<'_>,
     ) {
         let Some(Inbound::Receiving(spilled)) = client.inbound.as_deref_mut() else {
@@ -200,7 +201,8 @@ impl Receiver {
         self.bodies.hand_over(id, bytes.capacity() as u64);
         let in_file = spilled.as_deref().map_or(0, SpilledMessage::bytes);
         let size = in_file + bytes.len() as u64;
-        let pending = Pending { token: AckToken::default(), since: cx.now, size, reserved: Vec::new() };
+        let token = AckToken::default();
+        let pending = Pending { token, since: cx.now, size, reserved: Vec::new(), wants_id };
         let routing = Routing { to: to.into_iter().map(Ok).collect(), partial_ok, sent_copy_for: sent };
         let message = ReceivedMessage { routing, spilled, bytes };
         client.inbound = Some(Box::new(Inbound::LookingUpQuotas(pending, message, Uncounted::default())));
@@ -358,8 +360,8 @@ impl Receiver {
         cx: &mut Context<'_>,
     ) {
         self.release_body(id);
-        let Some(Pending { reserved, size, .. }) = inbound.into_pending() else { return };
-        self.end_delivery(id, (reserved, size), result, cx);
+        let Some(Pending { reserved, size, wants_id, .. }) = inbound.into_pending() else { return };
+        self.end_delivery(id, (reserved, size, wants_id), result, cx);
     }
 
     /// Refuses the messages that the disk has not stored within the limit. The client will send its message again, so

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     metrics::METRICS,
     proto::request::{ConnId, Failure, Mailbox, Response},
-    workers::{DeliveredCopy, DeliveryReceipt, Job},
+    workers::{self, DeliveredCopy, DeliveryReceipt, Job},
 };
 
 impl Receiver {
@@ -109,7 +109,7 @@ impl Receiver {
     pub(super) fn end_delivery(
         &mut self,
         id: ConnId,
-        (reserved, size): (Vec<Option<Mailbox>>, u64),
+        (reserved, size, wants_id): (Vec<Option<Mailbox>>, u64, bool),
         result: Result<DeliveryReceipt, Failure>,
         cx: &mut Context<'_>,
     ) {
@@ -119,7 +119,10 @@ impl Receiver {
         let unreserve: Vec<Mailbox> =
             unreserve.filter_map(|(at, mailbox)| mailbox.filter(|_| !has_it(at))).collect();
         let (arrivals, response) = match result {
-            Ok(DeliveryReceipt { arrivals, failures }) => (arrivals, Response::Delivered(failures)),
+            Ok(DeliveryReceipt { arrivals, failures }) => {
+                let id = arrivals.first().filter(|_| wants_id).map(|copy| workers::api_id(&copy.entry.name));
+                (arrivals, id.map_or(Response::Delivered(failures), Response::Stored))
+            }
             Err(failure) => (Vec::new(), Response::Failed(failure)),
         };
         METRICS.deliveries.add(arrivals.len() as u64);

@@ -29,6 +29,7 @@ impl Backend {
         self.receiver.reconfigure(&config.hostname, limits, budget.max_spilled);
         self.maildrops.reconfigure(limits.pop3.login_delay.0, budget);
         self.quotas.reconfigure(limits.quota.cache_size, limits.quota.cache_ttl.0);
+        self.documents.set_limit(limits.http.max_document_memory.0);
         self.expiry_enabled = config.pop3.expire.is_some();
         self.limits = limits.clone();
         self.swap_accounts(Box::new(accounts));

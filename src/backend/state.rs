@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    api::Subscriptions, auth::Auth, clients::Clients, effects::Effects, maildrop::Maildrops,
-    quota::QuotaCache, receive::Receiver, turn_budget::TurnBudget, workers::Workers,
+    api::Subscriptions, auth::Auth, clients::Clients, document_memory::DocumentMemory, effects::Effects,
+    maildrop::Maildrops, quota::QuotaCache, receive::Receiver, turn_budget::TurnBudget, workers::Workers,
 };
 use crate::{
     accounts::{Accounts, Reloader},
@@ -12,7 +12,7 @@ use crate::{
     deferred_drop::DropThread,
     index::{Registry, watcher::MailboxEvents},
     limits::Limits,
-    proto::{SessionEvent, request::ConnId},
+    proto::{SessionEvent, chaos::Chaos, request::ConnId},
     workers::{CompletionSender, Storage},
 };
 
@@ -21,6 +21,8 @@ pub struct Backend {
     pub(super) limits: Limits,
     pub(super) spool: PathBuf,
     pub(super) accounts: Accounts,
+    /// The faults that happen by chance.
+    pub(super) chaos: Chaos,
     /// The time of this turn of the loop, on the steady clock.
     pub(super) now: Duration,
     pub(super) turn_budget: TurnBudget,
@@ -33,6 +35,7 @@ pub struct Backend {
     pub(super) maildrops: Maildrops,
     pub(super) quotas: QuotaCache,
     pub(super) subscriptions: Subscriptions,
+    pub(super) documents: DocumentMemory,
     pub(super) index: Registry,
     pub(super) mailbox_events: MailboxEvents,
     pub(super) effects: Effects,

@@ -1,7 +1,7 @@
-//! The threads of the backend: three pools of workers and the committer.
+//! The threads of the backend: four pools of workers and the committer.
 //!
 //! A password check uses a CPU for tens of milliseconds and a scan may take seconds. A client that reads a message
-//! must not queue after a hundred of them: hence three pools.
+//! must not queue after a hundred of them, and none of these after a page of the web: hence four pools.
 
 use std::{io, sync::Arc};
 
@@ -10,7 +10,8 @@ use crate::{
     fd_limits::FdBudget,
     index::job::IndexJob,
     limits::Limits,
-    proto::request::Failure,
+    proto::{http::api::ApiAction, request::Failure},
+    thread_limits::WEB_THREADS,
     workers::{Completion, CompletionSender, Job, Pool, Storage},
 };
 
@@ -19,6 +20,7 @@ use crate::{
 pub(super) struct Workers {
     disk_pool: Pool,
     scan_pool: Pool,
+    web_pool: Pool,
     password_pool: Pool,
     committer: Committer,
 }
@@ -38,6 +40,7 @@ impl Workers {
         Ok(Self {
             disk_pool: pool("disk", limits.disk.workers, limits.disk.queue_size)?,
             scan_pool: pool("scan", limits.index.scan_workers, limits.disk.queue_size)?,
+            web_pool: pool("web", WEB_THREADS, limits.disk.queue_size)?,
             password_pool: pool("password", limits.auth.workers, limits.auth.workers)?,
             committer: Committer::start(storage, completions, limits, budget.max_maildirs)?,
         })
@@ -51,9 +54,9 @@ impl Workers {
             | Job::Tidy { .. }
             | Job::CompareMailboxes { .. }
             | Job::CheckSpool { log_status: true } => (&self.scan_pool, Failure::TempFail),
-            // A search may read every message.
-            Job::Api { ref request, .. } if request.action.reads_all() => {
-                (&self.scan_pool, Failure::TempFail)
+            // A search may read every message, and a health check must not wait for it.
+            Job::Api { ref request, .. } if request.action != ApiAction::Ready => {
+                (&self.web_pool, Failure::TempFail)
             }
             _ => (&self.disk_pool, Failure::TempFail),
         };

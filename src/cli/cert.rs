@@ -61,7 +61,10 @@ pub(super) fn make(directory: &Path, hosts: &[&str], now: SystemTime) -> Result<
     let certificate = parameters(hosts, now)?.self_signed(&key).map_err(failed)?;
     let open = Directory::trusted_if_root(&directory).map_err(|error| not_written(&directory, &error))?;
     write_new(&open, &pair.key, 0o600, &key.serialize_pem())?;
-    write_new(&open, &pair.certificate, 0o644, &certificate.pem())?;
+    if let Err(failure) = write_new(&open, &pair.certificate, 0o644, &certificate.pem()) {
+        let _ = open.remove(pair.key.file_name().unwrap_or_default()); // else it would be in the way of the next attempt
+        return Err(failure);
+    }
     Ok(pair)
 }
 
@@ -74,11 +77,17 @@ fn make_directory(path: &Path) -> io::Result<()> {
 }
 
 fn parameters(hosts: &[&str], now: SystemTime) -> Result<CertificateParams, Failure> {
+    let wrong = |host: &str| {
+        Failure::Usage(format!(
+            "{host:?} is not a host name: write it in ASCII letters, digits, hyphens and dots, like mx.example.test"
+        ))
+    };
     let name = |host: &&str| match host.parse::<IpAddr>() {
         Ok(address) => Ok(SanType::IpAddress(address)),
-        Err(_) => Ia5String::try_from(*host)
-            .map(SanType::DnsName)
-            .map_err(|_| Failure::Usage(format!("{host:?} is not a host name: write it in ASCII"))),
+        Err(_) if is_host_name(host) => {
+            Ia5String::try_from(*host).map(SanType::DnsName).map_err(|_| wrong(host))
+        }
+        Err(_) => Err(wrong(host)),
     };
     let mut parameters = CertificateParams::default();
     parameters.subject_alt_names = hosts.iter().map(name).collect::<Result<_, _>>()?;
@@ -90,12 +99,25 @@ fn parameters(hosts: &[&str], now: SystemTime) -> Result<CertificateParams, Fail
     Ok(parameters)
 }
 
+/// Whether a certificate can be for that name: labels of letters, digits, hyphens and underscores (RFC 1123 section 2.1;
+/// the names of containers have underscores), the first perhaps `*` (RFC 9525 section 6.3).
+fn is_host_name(host: &str) -> bool {
+    let is_part = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
+    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(is_part);
+    let labels = host.strip_prefix("*.").unwrap_or(host);
+    host.len() <= 253 && labels.split('.').all(is_label)
+}
+
+/// Writes a file whole, or leaves nothing of it.
 fn write_new(directory: &Directory, path: &Path, mode: u32, text: &str) -> Result<(), Failure> {
-    let name = path.file_name().unwrap_or_default();
-    directory
-        .create(name, mode)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|error| not_written(path, &error))
+    let failed = |error: io::Error| not_written(path, &error);
+    let (mut file, unfinished) = directory.create_tmp(mode).map_err(failed)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    let done = written.and_then(|()| directory.publish(&unfinished, path.file_name().unwrap_or_default()));
+    if done.is_err() {
+        let _ = directory.remove(&unfinished); // a random name that is in nobody's way
+    }
+    done.map_err(failed)
 }
 
 fn not_written(path: &Path, error: &io::Error) -> Failure {
@@ -134,10 +156,15 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_no_certificate_can_have_is_told() {
+    fn u54_a_name_that_no_certificate_can_have_is_told() {
         let home = tempfile::tempdir().unwrap();
-        let error = make(home.path(), &["bücher.test"], SystemTime::now()).unwrap_err();
-        assert!(error.to_string().contains("not a host name"), "{error}");
+        for host in ["bücher.test", "a b", "", ".", "mx..test", "mx.test:25", "*", "a@b.test", "mx.test."] {
+            let error = make(home.path(), &[host], SystemTime::now()).unwrap_err();
+            assert!(error.to_string().contains("not a host name"), "{host:?}: {error}");
+        }
+        for host in ["mx.example.test", "localhost", "*.example.test", "mail_1", "xn--bcher-kva.test"] {
+            assert!(is_host_name(host), "{host}");
+        }
         assert_eq!(fs::read_dir(&home).unwrap().count(), 0);
     }
 }

@@ -4,7 +4,11 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::{failure::Failure, send::Protection, xdg::directory_of_user};
+use super::{
+    failure::Failure,
+    send::{Protection, tell_silence},
+    xdg::directory_of_user,
+};
 use crate::{
     accounts::UserFile,
     client::{ConnectOptions, ServerAddr, Tls, Trust},
@@ -52,6 +56,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         security: arguments.tls.security(),
         tls: tls.clone(),
         timeout: PATIENCE,
+        on_silence: Some(tell_silence),
     };
     let door = match (arguments.accounts, arguments.config) {
         (Some(accounts), _) => Some(SignUp {
@@ -79,6 +84,10 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let language = terminal.language();
     match menu::run(&plan, &mut terminal) {
         Ok(ExitReason::Normal) => Ok(()),
+        Ok(ExitReason::NoInput) => Err(Failure::Usage(
+            "the input ended before a login: `restante client` needs a terminal; in scripts, use `restante send` and curl"
+                .into(),
+        )),
         Ok(ExitReason::LoginFailed(why)) => Err(Failure::Other(why)),
         Err(error) => Err(Failure::Other(crate::client::display::printable_line(&error.describe(language)))),
     }

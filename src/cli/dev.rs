@@ -1,6 +1,7 @@
 //! `restante dev`: a test server that needs no configuration.
 
 mod banner;
+mod place;
 
 use std::{
     env,
@@ -23,6 +24,7 @@ use super::{
     xdg::directory_of_user,
 };
 use banner::{Banner, TlsListeners, command_word};
+use place::Place;
 
 use crate::{
     config::{Config, ConfigText, Development, Service},
@@ -35,35 +37,45 @@ pub(super) struct Arguments {
     /// Directory for the mailboxes
     #[arg(long, value_name = "DIR", default_value = "./spool")]
     spool: PathBuf,
-    /// Address for SMTP on loopback; port 0 takes any free port
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2525", value_parser = socket_address)]
-    smtp: SocketAddr,
-    /// Address for POP3 on loopback; port 0 takes any free port
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1110", value_parser = socket_address)]
-    pop3: SocketAddr,
-    /// Address for HTTP on loopback: the API of the web inbox; port 0 takes any free port [default: 127.0.0.1:8025, or
+    /// IP address of the services whose options name a port alone; other than loopback only with
+    /// --allow-remote-without-login
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    listen: IpAddr,
+    /// Port for SMTP, or address with a port; port 0 takes any free port
+    #[arg(long, value_name = "ADDR", default_value = "2525")]
+    smtp: Place,
+    /// Port for POP3, or address with a port; port 0 takes any free port
+    #[arg(long, value_name = "ADDR", default_value = "1110")]
+    pop3: Place,
+    /// Port for HTTP, or address with a port: the web inbox and its API; port 0 takes any free port [default: 8025, or
     /// any free port if --smtp or --pop3 takes one]
-    #[arg(long, value_name = "ADDR", value_parser = socket_address)]
-    http: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDR")]
+    http: Option<Place>,
+    /// Serve no HTTP. Then no sessions are kept in memory for the web inbox either
+    #[arg(long, conflicts_with = "http")]
+    no_http: bool,
+    /// Name under which browsers and programs reach HTTP, besides localhost; repeat for more
+    #[arg(long = "host", value_name = "NAME", value_delimiter = ',')]
+    hosts: Vec<String>,
     /// Also listen for TLS. The certificate is in DIR and is made if it does not exist. Without DIR it is
     /// below $XDG_STATE_HOME or ~/.local/state.
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
     tls: Option<Option<PathBuf>>,
-    /// Address for SMTP over TLS
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2465", requires = "tls", value_parser = socket_address)]
-    smtps: SocketAddr,
-    /// Address for POP3 over TLS
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1995", requires = "tls", value_parser = socket_address)]
-    pop3s: SocketAddr,
+    /// Port for SMTP over TLS, or address with a port
+    #[arg(long, value_name = "ADDR", default_value = "2465", requires = "tls")]
+    smtps: Place,
+    /// Port for POP3 over TLS, or address with a port
+    #[arg(long, value_name = "ADDR", default_value = "1995", requires = "tls")]
+    pop3s: Place,
     /// Turn faults on demand off: bob+452@ is then bob's folder 452, not a refusal
     #[arg(long)]
     no_faults: bool,
     /// Hold clients to every rule of the protocols, and name each rule that they break
     #[arg(long, alias = "pedantic")]
     strict: bool,
-    /// Let other machines connect, for a class: each of them can read and delete the mail of everybody. Needs --smtp and
-    /// --pop3, like 0.0.0.0:2525, and --http for the web inbox
-    #[arg(long)]
+    /// Let other machines connect, for a class or in a container: each of them can read and delete the mail of everybody.
+    /// Needs --listen, like 0.0.0.0
+    #[arg(long, visible_alias = "allow-remote-without-login")]
     network: bool,
     /// Generation of a protocol: rfc821 for SMTP; rfc1081, rfc1460 or rfc1939 for POP3; repeat for both
     #[arg(long = "persona", value_name = "NAME", value_delimiter = ',')]
@@ -77,17 +89,21 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let mut config =
-        Config::development(arguments.spool, (arguments.smtp, arguments.pop3), arguments.network)?;
+    let ip = arguments.listen;
+    let (smtp, pop3) = (arguments.smtp.at(ip), arguments.pop3.at(ip));
+    let mut config = Config::development(arguments.spool, (smtp, pop3), arguments.network)?;
     config.development =
         Some(Development { faults_on_demand: !arguments.no_faults, network: arguments.network });
     if let Some(directory) = &arguments.tls {
         let pair = certificate(directory.as_deref())?;
-        config = config.with_tls(pair, arguments.smtps, arguments.pop3s)?;
+        config = config.with_tls(pair, arguments.smtps.at(ip), arguments.pop3s.at(ip))?;
     }
-    let any_port = [arguments.smtp, arguments.pop3].iter().any(|address| address.port() == 0);
-    let http = SocketAddr::from((Ipv4Addr::LOCALHOST, if any_port { 0 } else { 8025 }));
-    config = config.with_http(arguments.http.unwrap_or(http))?;
+    if !arguments.no_http {
+        let any_port = [smtp, pop3].iter().any(|address| address.port() == 0);
+        let http = arguments.http.unwrap_or(Place::Port(if any_port { 0 } else { 8025 }));
+        config = config.with_http(http.at(ip))?;
+    }
+    config.http.hosts = arguments.hosts;
     if arguments.network {
         config.open_to_network();
     }
@@ -144,12 +160,6 @@ fn transcripts_of(spool: &Path) -> PathBuf {
         directory.push(name);
     }
     directory.into()
-}
-
-/// Parses an address with a port. The refusal has an example to type.
-fn socket_address(text: &str) -> Result<SocketAddr, String> {
-    let port = text.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(2525_u16);
-    text.parse().map_err(|_| format!("it needs an IP address and a port, like 127.0.0.1:{port}"))
 }
 
 /// The address at which this machine reaches itself: loopback for every address.

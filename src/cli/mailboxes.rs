@@ -70,7 +70,9 @@ impl SpoolAccounts {
         let nobody = |why: &str| {
             Failure::Usage(format!("{address}: {why}; choose the mailboxes with --spool or --config"))
         };
-        let parsed = Address::parse(address).map_err(|_| nobody("not a mail address"))?;
+        let parsed = Address::parse(address).map_err(|_| {
+            Failure::Usage(format!("{address:?} is not a mail address: write it like bob@example.test"))
+        })?;
         match self.accounts.lookup(&parsed) {
             Lookup::Local(destinations) => {
                 let target = |destination| Target { destination, address: address.to_owned() };

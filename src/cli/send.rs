@@ -132,7 +132,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         (None, false) => Trust::System,
     };
     let tls = Tls::new(&trust).map_err(Failure::Usage)?;
-    let options = ConnectOptions { server, security: arguments.tls.security(), tls, timeout: REPLY_TIMEOUT };
+    let options = ConnectOptions {
+        server,
+        security: arguments.tls.security(),
+        tls,
+        timeout: REPLY_TIMEOUT,
+        on_silence: Some(tell_silence),
+    };
     let password = password(arguments, &options, &mut terminal)?;
 
     let failed = |error: ClientError| client_failure(&error, language);
@@ -153,6 +159,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let outcome = submit(&mut smtp, &submission, |_| true).map_err(failed)?;
     smtp.quit();
     report(&outcome, language)
+}
+
+/// Tells a person at a terminal that the server says nothing.
+pub(super) fn tell_silence(server: &ServerAddr) {
+    if io::stderr().is_terminal() {
+        let language = Language::of_locale(|name| env::var(name).ok());
+        output::message(strings::SILENT.format(language, &[server]));
+    }
 }
 
 /// Reports the outcome for each recipient.
@@ -200,7 +214,7 @@ fn server_address(arguments: &Arguments, terminal: &mut Terminal) -> Result<Serv
         return DEFAULT_SERVER.parse().map_err(Failure::Usage);
     }
     let prompt = strings::ASK_SERVER.text(terminal.language());
-    prompt_for(terminal, prompt, DEFAULT_SERVER)?.parse().map_err(Failure::Usage)
+    prompt_until(terminal, (prompt, DEFAULT_SERVER), str::parse)
 }
 
 /// Builds the message from the command line, and asks for missing parts. With `--raw` only the envelope
@@ -217,8 +231,7 @@ fn outgoing_message(arguments: &Arguments, terminal: &mut Terminal) -> Result<Ou
                 "{}@example.test",
                 env::var("USER").ok().filter(|name| is_address(name)).unwrap_or("me".into())
             );
-            let answer = prompt_for(terminal, strings::ASK_FROM.text(language), &offered)?;
-            parse_one_address(&answer).map_err(Failure::Usage)?
+            prompt_until(terminal, (strings::ASK_FROM.text(language), &offered), parse_one_address)?
         }
     };
     let mut outgoing = OutgoingMessage::from(from);
@@ -227,8 +240,8 @@ fn outgoing_message(arguments: &Arguments, terminal: &mut Terminal) -> Result<Ou
     outgoing.bcc = arguments.bcc.concat();
     if outgoing.recipients().is_empty() {
         require_terminal(terminal, "--to")?;
-        let answer = prompt_for(terminal, strings::ASK_TO.text(language), "you@example.test")?;
-        outgoing.to = parse_address_list(&answer).map_err(Failure::Usage)?;
+        let question = (strings::ASK_TO.text(language), "you@example.test");
+        outgoing.to = prompt_until(terminal, question, parse_address_list)?;
     }
     outgoing.subject = match &arguments.subject {
         Some(subject) => subject.clone(),
@@ -311,6 +324,20 @@ fn prompt_for(terminal: &mut Terminal, prompt: &str, offered: &str) -> Result<St
     terminal
         .prompt_with_default(prompt, offered)
         .ok_or_else(|| Failure::Usage("nothing was sent: the input ended".into()))
+}
+
+/// Asks until the answer can be read, and says each time why it cannot.
+fn prompt_until<T>(
+    terminal: &mut Terminal,
+    (prompt, offered): (&str, &str),
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<T, Failure> {
+    loop {
+        match parse(&prompt_for(terminal, prompt, offered)?) {
+            Ok(value) => return Ok(value),
+            Err(why) => terminal.print_wrapped(&display::printable_line(&why)),
+        }
+    }
 }
 
 /// Prints the dialogue in the notation of the tests: `C:` and `S:`.

@@ -79,12 +79,14 @@ impl SpoolArgs {
                 return Err(Failure::Usage("name the spool with --config or --spool".into()));
             }
         };
-        if config.is_some() && path.symlink_metadata().is_err() {
-            return Err(Failure::Usage(format!(
-                "{} is not there yet: start the server once, or make it with `mkdir -m 700 {}`",
-                path.display(),
-                path_word(&path)
-            )));
+        if path.symlink_metadata().is_err() {
+            let advice = match config {
+                Some(_) => {
+                    format!("start the server once, or make it with `mkdir -m 700 {}`", path_word(&path))
+                }
+                None => "name the spool, with the mailboxes in it".to_owned(),
+            };
+            return Err(Failure::Usage(format!("{} is not there: {advice}", path.display())));
         }
         if !path.is_dir() {
             return Err(Failure::Usage(format!("{} is not a directory: name the spool", path.display())));

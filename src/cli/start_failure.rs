@@ -22,7 +22,7 @@ pub(super) struct Alternatives<'a> {
 /// The alternatives of a server with a configuration.
 pub(super) const IN_CONFIGURATION: Alternatives<'static> = Alternatives {
     addresses: "choose another address",
-    spool: "set `shared_spool = true` in both configurations",
+    spool: "set `shared_spool = true` in both configurations (`restante dev` shares none)",
 };
 
 /// The failure of a start, with what to type next.

@@ -12,7 +12,7 @@ use super::{
     start_failure::{Alternatives, IN_CONFIGURATION, start_failure},
 };
 use crate::{
-    config::{Config, ConfigText, ListenerConfig, Sandbox},
+    config::{Config, ConfigText, Sandbox},
     fd_limits::{FdBudget, count_open_fds, raise_fd_limit},
     listener::{self, BoundListener},
     loaded_config::LoadedConfig,
@@ -23,7 +23,7 @@ use crate::{
     system::{
         DroppedPrivileges,
         places::{self, Problem},
-        privileges,
+        port_holder, privileges,
         socket_activation::InheritedSockets,
     },
     thread_limits,
@@ -105,40 +105,34 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
     let is_like_server = privileges.as_ref().is_some_and(DroppedPrivileges::left_root);
     if is_check && is_like_server && files.config.metrics.file.is_none() && !location::has_export_directory()
     {
-        warnings.push(publish::NO_DIRECTORY.to_owned());
+        warnings.push(publish::no_directory());
     }
     Ok(Prepared { files, sockets, privileges, warnings })
 }
 
-/// Checks the addresses of the listeners. A server that runs has them already.
+/// Checks the addresses of the listeners, as a start does. A server of this spool that runs has them already, which is no
+/// fault.
 fn check_addresses(config: &Config, text: &ConfigText) -> Result<Vec<String>, Failure> {
-    let error_at = |address: &Endpoint, why: String| {
-        let n = config.listen.iter().position(|listen| listen.address == *address).unwrap_or_default();
-        text.error_at(&format!("listen.{n}.address"), why).to_string()
-    };
-    let taken = match listener::check_all(config) {
-        Ok(taken) => taken,
-        Err(error) => {
-            let error = server::Error::Listen(error);
-            let told = start_failure(&error, IN_CONFIGURATION).to_string();
-            let server::Error::Listen(listener::Error::Bind(_, address, cause)) = &error else {
-                return Err(Failure::Other(told));
-            };
-            let told = error_at(address, told);
-            // Another user, or a service manager, may have the right to the port.
-            let is_denied = cause.kind() == io::ErrorKind::PermissionDenied;
-            return if is_denied { Ok(vec![told]) } else { Err(Failure::Other(told)) };
+    let runs = Spool::open_existing(&config.spool).is_ok_and(|spool| spool.is_in_use());
+    let mut warnings = Vec::new();
+    for (n, listen) in config.listen.iter().enumerate() {
+        let Err(cause) = listener::try_bind(listen) else { continue };
+        let kind = cause.kind();
+        let is_refused = matches!(kind, io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied);
+        if is_refused && runs && port_holder::may_be_server_of(&config.spool, &listen.address) {
+            continue;
         }
-    };
-    if taken.is_empty() || Spool::open_existing(&config.spool).is_ok_and(|spool| spool.is_in_use()) {
-        return Ok(Vec::new());
+        let error = listener::Error::Bind(listen.protocol, listen.address.clone(), cause);
+        let told = start_failure(&error.into(), IN_CONFIGURATION).to_string();
+        let told = text.error_at(&format!("listen.{n}.address"), told).to_string();
+        // Root, or the user of the configuration, may have the right to the port.
+        if kind == io::ErrorKind::PermissionDenied && !privileges::can_become(config.user.as_deref()) {
+            warnings.push(told);
+        } else {
+            return Err(Failure::Other(told));
+        }
     }
-    let sentence = |listen: &ListenerConfig| {
-        let why =
-            format!("another program listens at {} already, or a server with another spool", listen.address);
-        error_at(&listen.address, why)
-    };
-    Ok(taken.into_iter().map(sentence).collect())
+    Ok(warnings)
 }
 
 /// Checks that the descriptor limit is high enough for the server.

@@ -37,9 +37,19 @@ pub(super) struct Arguments {
     /// Print all metrics as JSON, by their Prometheus names
     #[arg(long)]
     json: bool,
+    /// Print one line, and exit with 1 unless the server runs and takes mail: the health check of a container
+    #[arg(long, conflicts_with = "json")]
+    #[cfg_attr(feature = "tools", arg(conflicts_with = "watch"))]
+    check: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    #[cfg(feature = "tools")]
+    if arguments.watch && !live::has_terminal() {
+        return Err(Failure::Usage(
+            "--watch needs a terminal for its screen and its keys: without one, use `restante status`".into(),
+        ));
+    }
     let config = arguments.config.clone().or_else(|| named_config().filter(|_| arguments.spool.is_none()));
     let (metrics, config_error) = match (&arguments.file, &config) {
         (Some(file), _) => (named_source(file)?, None),
@@ -60,12 +70,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return live::run(&source, reading).map_err(Failure::output);
     }
     let (_, reading) = metrics;
-    let text = if arguments.json { json(&reading, now) } else { table(&reading, now) };
+    let text = match () {
+        () if arguments.check => format!("{}\n", summary::verdict(&reading, now)),
+        () if arguments.json => json(&reading, now),
+        () => table(&reading, now),
+    };
     output::page(&text)?;
     if let Some(error) = config_error {
         return Err(error.into());
     }
     match staleness(&reading, now) {
+        None if arguments.check && summary::is_refusing(&reading) => {
+            Err(Failure::Other("the server refuses mail and logins: see its log".into()))
+        }
         None => Ok(()),
         Some(age) => Err(Failure::Other(format!("the metrics are {age} old: the server has ended or hangs"))),
     }

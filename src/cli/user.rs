@@ -163,6 +163,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             users.check_account(&name).map_err(named)?; // before it asks for a password
             users.set_password(&name, &password(to)?).map_err(named)?;
             out.line(format_args!("changed the password of {name}; {}", reload_notice(&config)))?;
+            let is_disabled = |(known, account): &(String, Account)| *known == name && account.disabled;
+            if users.users()?.iter().any(is_disabled) {
+                let enable = restante(&["user", "enable", &name]);
+                out.line(format_args!("the account is disabled: {enable} lets it log in"))?;
+            }
         }
         Action::Disable(account) => set_disabled(account, true, &mut out)?,
         Action::Enable(account) => set_disabled(account, false, &mut out)?,

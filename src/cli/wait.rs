@@ -169,7 +169,7 @@ fn parse_mark(text: &str) -> Result<Mark, Failure> {
 
 /// A number of seconds ahead of UTC is not known here, so dates without a zone are in UTC.
 fn parse_query(text: &str) -> Result<Query, search::Mistake> {
-    Query::strict(text, 0)
+    Query::parse(text, 0)
 }
 
 /// The line to print for a message; `None` if it is not wanted, or was deleted meanwhile.

@@ -55,12 +55,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let is_directory = fs::metadata(&path).map_err(|error| absent(&path, &error))?.is_dir();
     if !is_directory {
-        open_regular(&path).map_err(|error| absent(&path, &error))?;
+        let file = open_regular(&path).map_err(|error| absent(&path, &error))?;
+        let mut head = Vec::new();
+        file.take(MAX_HEAD).read_to_end(&mut head).map_err(|error| absent(&path, &error))?;
+        // A session that begins just now may have written nothing, or a part of its first line.
+        let is_begun = head.contains(&b'\n') || head.len() as u64 == MAX_HEAD;
+        if is_begun && !transcript::is_transcript(&String::from_utf8_lossy(&head)) {
+            return Err(no_transcript(&path));
+        }
     }
     if !arguments.follow && (arguments.mermaid || arguments.no_follow) {
         let file = if is_directory { last_transcript(&path)? } else { path };
         let text = read_bounded(&file, MAX_READ).map_err(|error| absent(&file, &error))?;
         let text = String::from_utf8_lossy(&text);
+        if !transcript::is_transcript(&text) {
+            return Err(no_transcript(&file));
+        }
         let shown = if arguments.mermaid {
             printable::escape_text(&mermaid::diagram(&text))
         } else {
@@ -201,14 +211,21 @@ fn last_transcript(directory: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn absent(path: &Path, error: &io::Error) -> Failure {
-    let advice = "name a directory with transcripts, which `restante dev --transcripts` or \
-                  `transcripts = \"DIR\"` in a configuration creates";
-    Failure::Usage(format!("{}: {error}; {advice}", path.display()))
+    Failure::Usage(format!("{}: {error}; {NAME_TRANSCRIPTS}", path.display()))
 }
+
+fn no_transcript(path: &Path) -> Failure {
+    Failure::Usage(format!("{} is no transcript: {NAME_TRANSCRIPTS}", path.display()))
+}
+
+const NAME_TRANSCRIPTS: &str = "name a directory with transcripts, which `restante dev --transcripts` or \
+                                `transcripts = \"DIR\"` in a configuration creates";
 
 /// Errors of a file that is gone or not a transcript.
 const NO_TRANSCRIPT: [io::ErrorKind; 3] =
     [io::ErrorKind::NotFound, io::ErrorKind::InvalidInput, io::ErrorKind::IsADirectory];
+/// Octets at the beginning of a transcript, with its first lines.
+const MAX_HEAD: u64 = 64 << 10;
 /// Octets of a transcript read at a time.
 const MAX_READ: u64 = 64 << 20;
 /// Octets at the end of a transcript that show the end of its session.

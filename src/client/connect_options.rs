@@ -26,6 +26,8 @@ pub struct ConnectOptions {
     pub tls: Tls,
     /// Time limit for a reply.
     pub timeout: Duration,
+    /// Called once if the server is silent for some seconds in clear text, where a server of TLS waits for its client.
+    pub on_silence: Option<fn(&ServerAddr)>,
 }
 
 impl ConnectOptions {

@@ -37,6 +37,14 @@ pub(super) struct Connection {
     pub(super) server: ServerAddr,
     pub(super) timeout: Duration,
     observer: Option<WireObserver>,
+    greeting: Greeting,
+}
+
+/// The first octets of the server, before which a client sends nothing but its part of a TLS handshake.
+#[derive(Clone, Copy)]
+enum Greeting {
+    Received,
+    Awaited { in_clear_text: bool, on_silence: Option<fn(&ServerAddr)> },
 }
 
 enum Stream {
@@ -58,7 +66,11 @@ impl Connection {
         socket.set_nodelay(true).map_err(failed)?; // small lines, each waiting for its answer
         socket.set_write_timeout(Some(route.timeout)).map_err(failed)?;
         let stream = BufReader::with_capacity(BUFFER, Stream::Plain(socket));
-        let wire = Self { stream, server: place.clone(), timeout: route.timeout, observer: watcher };
+        let in_clear_text = route.security != Security::Implicit;
+        let on_silence = route.on_silence.filter(|_| in_clear_text);
+        let greeting = Greeting::Awaited { in_clear_text, on_silence };
+        let wire =
+            Self { stream, server: place.clone(), timeout: route.timeout, observer: watcher, greeting };
         if route.security == Security::Implicit { wire.start_tls(route) } else { Ok(wire) }
     }
 
@@ -77,7 +89,13 @@ impl Connection {
         let connection = route.tls.session(&self.server.host).map_err(failed)?;
         let mut stream = StreamOwned::new(connection, socket);
         while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock).map_err(|error| failed(error.to_string()))?;
+            stream.conn.complete_io(&mut stream.sock).map_err(|error| {
+                if route.security == Security::Implicit && tls::is_clear_text(&error) {
+                    ClientError::ClearText(self.server.clone())
+                } else {
+                    failed(tls::reason(&error))
+                }
+            })?;
         }
         let version = match stream.conn.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_2) => "1.2",
@@ -117,18 +135,36 @@ impl Connection {
 
     /// Waits for octets, and returns those not consumed yet: at least one.
     pub(super) fn fill(&mut self, until: Instant) -> Result<&[u8], ClientError> {
-        if self.stream.buffer().is_empty() {
+        while self.stream.buffer().is_empty() {
             let left = until.saturating_duration_since(Instant::now());
+            let wait = if self.silence_observer().is_some() { left.min(SILENCE) } else { left };
             let socket = self.stream.get_ref().socket();
             // Zero would wait without end.
-            let waited = socket.set_read_timeout(Some(left.max(MIN_TIMEOUT)));
+            let waited = socket.set_read_timeout(Some(wait.max(MIN_TIMEOUT)));
             match waited.and_then(|()| self.stream.fill_buf().map(<[u8]>::len)) {
-                Ok(0) => return Err(ClientError::ConnectionLost(self.server.clone())),
-                Ok(_) => {}
+                Ok(0) => return Err(self.lost()),
+                Ok(_) => self.greeting = Greeting::Received,
+                Err(error) if is_timeout(&error) && wait < left => self.tell_silence(),
                 Err(error) => return Err(self.io_error(&error)),
             }
         }
         Ok(self.stream.buffer())
+    }
+
+    fn silence_observer(&self) -> Option<fn(&ServerAddr)> {
+        match self.greeting {
+            Greeting::Awaited { on_silence, .. } => on_silence,
+            Greeting::Received => None,
+        }
+    }
+
+    /// Reports the silence of the server once.
+    fn tell_silence(&mut self) {
+        if let Greeting::Awaited { on_silence, .. } = &mut self.greeting
+            && let Some(tell) = on_silence.take()
+        {
+            tell(&self.server);
+        }
     }
 
     pub(super) fn consume(&mut self, octets: usize) {
@@ -161,12 +197,22 @@ impl Connection {
     }
 
     fn io_error(&self, error: &io::Error) -> ClientError {
-        match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+        match (error.kind(), self.greeting) {
+            (io::ErrorKind::InvalidData, _) => ClientError::Tls(self.server.clone(), tls::reason(error)),
+            (_, Greeting::Received) if is_timeout(error) => {
                 ClientError::Timeout(self.server.clone(), self.timeout)
             }
-            io::ErrorKind::InvalidData => ClientError::Tls(self.server.clone(), tls::reason(error)),
-            _ => ClientError::ConnectionLost(self.server.clone()),
+            _ => self.lost(),
+        }
+    }
+
+    /// The connection ended, or the server never spoke. Before its greeting, nothing can be unconfirmed.
+    fn lost(&self) -> ClientError {
+        match self.greeting {
+            Greeting::Received => ClientError::ConnectionLost(self.server.clone()),
+            Greeting::Awaited { in_clear_text, .. } => {
+                ClientError::NoGreeting { server: self.server.clone(), in_clear_text }
+            }
         }
     }
 }
@@ -211,6 +257,10 @@ impl Write for Stream {
     }
 }
 
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
 fn find_addresses(place: &ServerAddr) -> io::Result<Vec<SocketAddr>> {
     Ok((place.host.as_str(), place.port).to_socket_addrs()?.collect())
 }
@@ -232,6 +282,8 @@ const BUFFER: usize = 16 * 1024;
 const LINE: usize = 8 * 1024;
 /// Time limit for one address.
 const CONNECT: Duration = Duration::from_secs(30);
+/// Silence of a server after which its user is told, once.
+const SILENCE: Duration = Duration::from_secs(3);
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
 #[cfg(test)]

@@ -19,6 +19,15 @@ pub enum ClientError {
     UnknownHost(ServerAddr, io::Error),
     /// The connection ended in the middle.
     ConnectionLost(ServerAddr),
+    /// The connection ended, or the time ran out, before the server said anything. The client had sent nothing.
+    NoGreeting {
+        /// The server that was connected to.
+        server: ServerAddr,
+        /// True if TLS was not to begin with the first octet.
+        in_clear_text: bool,
+    },
+    /// The server speaks clear text where TLS was to begin with the first octet.
+    ClearText(ServerAddr),
     /// No reply came within that time.
     Timeout(ServerAddr, Duration),
     /// The peer does not speak the protocol.
@@ -56,6 +65,8 @@ impl ClientError {
             Self::UnknownHost(..)
                 | Self::Unreachable(..)
                 | Self::ConnectionLost(_)
+                | Self::NoGreeting { .. }
+                | Self::ClearText(_)
                 | Self::Timeout(..)
                 | Self::ProtocolError(_)
                 | Self::Tls(..)
@@ -70,6 +81,9 @@ impl ClientError {
             Self::UnknownHost(place, error) => with(strings::UNKNOWN_HOST, &[&place.host, error]),
             Self::Unreachable(place, error) => with(strings::UNREACHABLE, &[place, error]),
             Self::ConnectionLost(place) => with(strings::LOST, &[place]),
+            Self::NoGreeting { server, in_clear_text: true } => with(strings::NO_GREETING_TLS, &[server]),
+            Self::NoGreeting { server, in_clear_text: false } => with(strings::NO_GREETING, &[server]),
+            Self::ClearText(place) => with(strings::CLEAR_TEXT, &[place]),
             Self::Timeout(place, patience) => with(strings::TOO_SLOW, &[place, &patience.as_secs()]),
             Self::ProtocolError(place) => with(strings::BABBLE, &[place]),
             Self::Tls(place, why) => with(strings::NO_TRUST, &[place, why]),

@@ -5,14 +5,11 @@
 
 use std::{collections::HashSet, fmt, fs, io, path::Path, time::SystemTime};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use mail_builder::{
-    MessageBuilder,
-    headers::{address::Address, date::Date, message_id::MessageId},
-    mime::{BodyPart, MimePart},
+use crate::{
+    compose::{Composition, File, Named},
+    mime::address,
+    printable::is_hidden,
 };
-
-use crate::{mime::address, printable::is_hidden};
 
 /// A mail address, perhaps with a display name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,22 +101,6 @@ impl Attachment {
         let kind = mime_guess::from_path(path).first_or_octet_stream().essence_str().to_owned();
         Ok(Self { name, kind, content })
     }
-
-    /// Encodes every type in base64: as text, the line ends would become those of the receiving machine.
-    fn part(&self) -> MimePart<'_> {
-        let mut text = String::with_capacity(self.content.len() / 3 * 4 + self.content.len() / 28);
-        for line in self.content.chunks(BASE64_LINE) {
-            STANDARD.encode_string(line, &mut text);
-            text.push_str("\r\n");
-        }
-        // A message inside a part must not be encoded (RFC 2046 section 5.2.1), so it is sent as plain
-        // octets.
-        let composite = self.kind.starts_with("message/") || self.kind.starts_with("multipart/");
-        let kind = if composite { "application/octet-stream" } else { self.kind.as_str() };
-        MimePart::new(kind, BodyPart::Binary(text.into_bytes().into()))
-            .attachment(self.name.as_str())
-            .transfer_encoding("base64")
-    }
 }
 
 /// The message that a reply answers.
@@ -162,47 +143,33 @@ impl OutgoingMessage {
 
     /// Formats the message with CRLF line ends. `unique` makes its Message-ID unique.
     pub(crate) fn build(&self, date: SystemTime, unique: u64) -> Vec<u8> {
-        let seconds = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        // The writer's domain, because recipients need not learn the name of this machine.
-        let domain = self.from.address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
-        let mut builder = MessageBuilder::new()
-            .date(Date::new(seconds.cast_signed()))
-            .from(header(std::slice::from_ref(&self.from)))
-            .message_id(format!("{seconds:x}.{unique:016x}@{domain}"));
-        // At least one recipient field is written, although RFC 5322 section 3.6.3 allows Bcc alone.
-        if !self.to.is_empty() {
-            builder = builder.to(header(&self.to));
-        }
-        if !self.cc.is_empty() {
-            builder = builder.cc(header(&self.cc));
-        }
-        if self.to.is_empty() && self.cc.is_empty() {
-            builder = builder.to(Address::new_group(Some("undisclosed-recipients"), Vec::new()));
-        }
-        builder = builder.subject(self.subject.as_str());
-        if let Some(answers) = &self.in_reply_to {
-            let thread = MessageId::new_list(answers.thread.iter().map(String::as_str));
-            builder = builder.in_reply_to(answers.id.as_str()).references(thread);
-        }
-        builder = builder.text_body(self.text.as_str());
-        if !self.attachments.is_empty() {
-            builder.attachments = Some(self.attachments.iter().map(Attachment::part).collect());
-        }
-        let mut message = Vec::new();
-        builder.serialize(&mut message);
-        message
+        let answers = self.in_reply_to.as_ref();
+        let message = Composition {
+            from: named(&self.from),
+            to: self.to.iter().map(named).collect(),
+            cc: self.cc.iter().map(named).collect(),
+            subject: &self.subject,
+            text: &self.text,
+            in_reply_to: answers.map(|answers| answers.id.as_str()),
+            references: answers.iter().flat_map(|answers| &answers.thread).map(String::as_str).collect(),
+            files: self.attachments.iter().map(file).collect(),
+            ..Composition::default()
+        };
+        message.write(date, unique)
     }
 }
 
-fn header(people: &[Person]) -> Address<'_> {
-    let one = |person: &Person| Address::new_address(person.name.clone(), person.address.clone());
-    Address::new_list(people.iter().map(one).collect())
+fn file(Attachment { name, kind, content }: &Attachment) -> File<'_> {
+    let (name, kind, content) = (name.as_str().into(), kind.as_str().into(), content.as_slice().into());
+    File { name, kind, content, content_id: None }
+}
+
+fn named(person: &Person) -> Named<'_> {
+    Named { name: person.name.as_deref().map(Into::into), address: person.address.as_str().into() }
 }
 
 /// Characters that a display name can only have in quotes.
 const SPECIALS: [char; 13] = ['(', ')', '<', '>', '[', ']', ':', ';', '@', '\\', ',', '.', '"'];
-/// Octets in a line of base64: 76 characters (RFC 2045 section 6.8).
-const BASE64_LINE: usize = 57;
 
 #[cfg(test)]
 mod tests {

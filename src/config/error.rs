@@ -40,7 +40,16 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Unreadable(path, error) => {
+                write!(f, "cannot read {}: {error}", path.display())?;
+                match error.kind() {
+                    io::ErrorKind::NotFound => f.write_str(": name the configuration with --config FILE"),
+                    io::ErrorKind::PermissionDenied => {
+                        f.write_str(": run this as root, or as a user who may read it")
+                    }
+                    _ => Ok(()),
+                }
+            }
             Self::Wrong { path, line, column, key, why } => {
                 write!(f, "{}, line {line}, column {column}: ", path.display())?;
                 if !key.is_empty() {

@@ -20,6 +20,9 @@ pub(super) fn check(l: &Limits) -> Result<(), ConfigError> {
         ("pop3.write_timeout", l.pop3.write_timeout, 1),
         ("pop3.lock_timeout", l.pop3.lock_timeout, 0),
         ("pop3.login_delay", l.pop3.login_delay, 0),
+        ("http.idle_timeout", l.http.idle_timeout, 1),
+        ("http.request_timeout", l.http.request_timeout, 1),
+        ("http.write_timeout", l.http.write_timeout, 1),
         ("connections.proxy_timeout", l.connections.proxy_timeout, 1),
         ("connections.shutdown_timeout", l.connections.shutdown_timeout, 0),
         ("tls.handshake_timeout", l.tls.handshake_timeout, 1),
@@ -36,6 +39,7 @@ pub(super) fn check(l: &Limits) -> Result<(), ConfigError> {
     for (key, value, most) in [
         ("smtp.max_message_size", l.smtp.max_message_size, TIB),
         ("pop3.max_message_size", l.pop3.max_message_size, TIB),
+        ("http.max_document_memory", l.http.max_document_memory, TIB),
         ("connections.max_output_buffer", l.connections.max_output_buffer, TIB),
         ("delivery.max_body_memory", l.delivery.max_body_memory, TIB),
         ("delivery.spill_threshold", l.delivery.spill_threshold, l.delivery.max_body_memory),

@@ -29,7 +29,7 @@ use crate::{
     maildir::name::max_host_len,
     net::endpoint::Endpoint,
     open_regular::read_text_bounded,
-    proto::{dot::LineEndings, smtp::address::Address, syntax::Syntax},
+    proto::{dot::LineEndings, protocol::Protocol, smtp::address::Address, syntax::Syntax},
 };
 use error::ConfigError;
 pub use error::{ConfigText, Error};
@@ -105,6 +105,13 @@ impl Config {
         self.listen.push(ListenerConfig::new(Service::Http, Endpoint::Ip(address), false));
         self.check().map_err(|mistake| Error::Development(mistake.why))?;
         Ok(self)
+    }
+
+    /// True if sessions have transcripts: in files if the configuration names a directory, and on a server for development
+    /// also without one, in memory for the web inbox.
+    pub fn records_sessions(&self) -> bool {
+        let has_inbox = || self.listen.iter().any(|listen| listen.protocol.protocol() == Protocol::Http);
+        self.transcripts.is_some() || (self.development.is_some() && has_inbox())
     }
 
     /// Settings that are valid but probably not intended.

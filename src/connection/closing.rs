@@ -1,12 +1,12 @@
 //! The causes that end a connection from outside its session: its deadline, eviction, shutdown, a bug.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
-use super::{Connection, ConnectionState, EvictionPriority, EvictionStage, Outbox};
+use super::{Connection, ConnectionState, EvictionPriority, EvictionStage, Outbox, output_mark::OutputMark};
 use crate::{
     clock::Now,
     logging,
-    proto::{self, BodyProgress, ResetOn, SessionPhase, Step, Timeouts, event::Event},
+    proto::{self, BodyProgress, HeldDocument, ResetOn, SessionPhase, Step, Timeouts, event::Event},
 };
 
 impl Connection {
@@ -79,8 +79,29 @@ impl Connection {
         }
     }
 
-    /// Closes with this last reply and without a call to the session, which is broken.
-    pub fn close_with_error(&mut self, last_words: &str, now: Now) {
+    /// Closes after a panic of the session, with this last reply and without a call to the session. Whole replies from
+    /// before the panic stay. Inside a message or a document no word follows: the client must see that it is cut.
+    pub fn close_after_panic(&mut self, last_words: &str, now: Now) {
+        let OutputMark { pending, is_inside } = self.before_call.take().unwrap_or_else(|| self.output_mark());
+        let is_plain =
+            !matches!(self.state, ConnectionState::FlushingBeforeTls | ConnectionState::Handshake(_));
+        self.outbox.truncate(pending);
+        self.record_abort(last_words);
+        if is_inside || !is_plain {
+            self.state = ConnectionState::Closed;
+        } else {
+            self.outbox.line(last_words);
+            self.close(now);
+        }
+    }
+
+    pub(super) fn output_mark(&self) -> OutputMark {
+        let is_inside = self.session.session_phase() == SessionPhase::Sending;
+        OutputMark { pending: self.outbox.pending().len(), is_inside }
+    }
+
+    /// Closes with this last reply and without a call to the session.
+    fn close_with_error(&mut self, last_words: &str, now: Now) {
         self.outbox = Outbox::default();
         if matches!(self.state, ConnectionState::FlushingBeforeTls | ConnectionState::Handshake(_)) {
             self.state = ConnectionState::Closed;
@@ -128,7 +149,7 @@ impl Connection {
             ConnectionState::FlushingBeforeTls | ConnectionState::Handshake(_) => return Some(unidentified),
             ConnectionState::AwaitingResponse => return None,
             ConnectionState::Running | ConnectionState::Paused(_) | ConnectionState::Closing => {
-                self.progress.stage
+                self.session.progress().stage
             }
         };
         Some(match at {
@@ -153,7 +174,7 @@ impl Connection {
     /// Whether the client is known, and the progress of its inbound message; `None` while a message waits for the
     /// disk.
     pub fn body_progress(&self) -> Option<(bool, Option<BodyProgress>)> {
-        match self.progress.stage {
+        match self.session.progress().stage {
             proto::SessionStage::Trusted(body) => Some((true, body)),
             proto::SessionStage::Body(body) => Some((false, Some(body))),
             proto::SessionStage::Unidentified | proto::SessionStage::Idle => Some((false, None)),
@@ -166,10 +187,20 @@ impl Connection {
         self.state == ConnectionState::Running && self.body_progress().is_some_and(|(_, body)| body.is_some())
     }
 
+    /// The client's address.
+    pub fn peer(&self) -> IpAddr {
+        self.peer_info.peer
+    }
+
     /// Whether the session has served its client since the last call.
     pub fn take_served(&mut self) -> bool {
-        let served = self.progress.served;
+        let served = self.counts.served;
         std::mem::replace(&mut self.seen_served, served) < served
+    }
+
+    /// The document that the session holds in memory until its client has read it.
+    pub fn held_document(&self) -> Option<HeldDocument> {
+        self.session.held_document(self.outbox.pending().len())
     }
 
     /// Asks the session to spill its message data in the next pump, because memory is short.
@@ -179,14 +210,14 @@ impl Connection {
 
     /// Records when the session makes progress.
     pub(super) fn record_progress(&mut self, now: Now) {
-        let progress = self.session.progress();
-        if progress.commands != self.progress.commands {
+        let counts = self.session.progress().counts;
+        if counts.commands != self.counts.commands {
             self.last_progress = now.monotonic;
         }
-        if progress.advances != self.progress.advances {
+        if counts.advances != self.counts.advances {
             self.last_advance = now.monotonic;
         }
-        self.progress = progress;
+        self.counts = counts;
     }
 
     /// Whether the session takes no more steps. Its last reply may still be on its way.
@@ -202,6 +233,12 @@ impl Connection {
         self.log_events(Duration::ZERO);
         let lasted = now.monotonic.saturating_sub(self.opened_at);
         logging::closed(&self.peer_info, &self.summary, self.received, self.sent, lasted);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.metrics.open.sub(1);
     }
 }
 

@@ -25,21 +25,25 @@ impl Connection {
         now: Now,
         act: impl FnOnce(&mut dyn Session, &Context<'_>, &mut Inbox, &mut Outbox) -> Step,
     ) -> Step {
+        self.before_call = Some(self.output_mark());
         let cx = Context { now, directory };
         let session = &mut *self.session;
         let inbox = &mut self.inbox;
         let outbox = &mut self.outbox;
-        match &mut self.transcript {
+        let step = match &mut self.transcript {
             Some(record) => record.observe(session, (inbox, outbox), &cx, act),
             None => act(session, &cx, inbox, outbox),
-        }
+        };
+        self.before_call = None;
+        step
     }
 
     /// Passes a response to the session.
     pub(super) fn respond(&mut self, response: Response, world: &mut dyn RequestHandler, now: Now) -> Step {
         let id = self.peer_info.id;
-        let recorded = &response;
-        self.with_transcript(|record, _| record.record_response(recorded, &world.spool_changes(id), now));
+        // A session without a transcript must not keep them either.
+        let (recorded, changes) = (&response, world.spool_changes(id));
+        self.with_transcript(|record, _| record.record_response(recorded, &changes, now));
         self.call_session(world.directory(), now, |session, cx, _, out| session.respond(cx, response, out))
     }
 

@@ -123,15 +123,22 @@ impl Default for Pop3Limits {
 pub struct HttpLimits {
     /// The longest time between a response and the next request.
     pub idle_timeout: Span,
-    /// The longest time until the head of a request is there, and the longest silence inside its body.
+    /// The longest time until the head of a request is there, and until each 64 KiB of its body are.
     pub request_timeout: Span,
     /// The longest time that output may wait until the client reads any of it.
     pub write_timeout: Span,
+    /// Large responses, and bodies of requests, in memory for all connections together. Above it the slowest clients end.
+    pub max_document_memory: Size,
 }
 
 impl Default for HttpLimits {
     fn default() -> Self {
-        Self { idle_timeout: Span::secs(60), request_timeout: Span::secs(30), write_timeout: Span::secs(60) }
+        Self {
+            idle_timeout: Span::secs(60),
+            request_timeout: Span::secs(30),
+            write_timeout: Span::secs(60),
+            max_document_memory: Size::mib(128),
+        }
     }
 }
 

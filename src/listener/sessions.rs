@@ -8,7 +8,7 @@ use crate::{
         Session,
         factory::SessionFactory,
         fault_injection::{FaultySession, SequenceCounts},
-        http::{self, HttpConfig, LoginPolicy},
+        http::{self, HttpConfig, LoginPolicy, MailServers},
         pop3::{self, Pop3Config},
         protocol::Protocol,
         request::ConnId,
@@ -46,13 +46,17 @@ pub(super) struct Sessions {
     factories: [Box<dyn SessionFactory>; ClientTrust::ALL.len()],
     /// Counts of the faults injected on demand; `None` if fault injection is off.
     faults: Option<Rc<SequenceCounts>>,
+    /// The listeners that the sessions of HTTP name to mail programs. None before all are open.
+    mail_servers: Rc<MailServers>,
 }
 
 impl Sessions {
     /// Creates the factories of a listener; `offers_tls` is whether clients may ask for TLS.
     pub(super) fn new(listen: &ListenerConfig, config: &Config, offers_tls: bool) -> Self {
+        let mail_servers = Rc::<MailServers>::default();
         Self {
-            factories: ClientTrust::ALL.map(|trust| factory(listen, config, offers_tls, trust)),
+            factories: factories(listen, config, offers_tls, &mail_servers),
+            mail_servers,
             faults: config
                 .development
                 .is_some_and(|development| development.faults_on_demand)
@@ -62,7 +66,21 @@ impl Sessions {
 
     /// Applies other rules to the sessions that begin from now on. The counts of faults continue.
     pub(super) fn renew(&mut self, listen: &ListenerConfig, config: &Config, offers_tls: bool) {
-        self.factories = ClientTrust::ALL.map(|trust| factory(listen, config, offers_tls, trust));
+        self.factories = factories(listen, config, offers_tls, &self.mail_servers);
+    }
+
+    /// Names other listeners to mail programs in the sessions that begin from now on.
+    pub(super) fn set_mail_servers(
+        &mut self,
+        servers: &Rc<MailServers>,
+        listen: &ListenerConfig,
+        config: &Config,
+        offers_tls: bool,
+    ) {
+        if listen.persona == Persona::Http {
+            self.mail_servers = Rc::clone(servers);
+            self.renew(listen, config, offers_tls);
+        }
     }
 
     /// Creates a session for the client at `peer`.
@@ -71,7 +89,7 @@ impl Sessions {
         match &self.faults {
             // No request of the web API has an address that asks for a fault.
             Some(counts) if listen.persona != Persona::Http => {
-                Box::new(FaultySession::new(session, Rc::clone(counts)))
+                Box::new(FaultySession::new(session, listen.protocol.protocol(), Rc::clone(counts)))
             }
             _ => session,
         }
@@ -85,12 +103,23 @@ impl Sessions {
     }
 }
 
+/// Creates the factories of a listener, one for each trust.
+fn factories(
+    listen: &ListenerConfig,
+    config: &Config,
+    offers_tls: bool,
+    mail_servers: &Rc<MailServers>,
+) -> [Box<dyn SessionFactory>; ClientTrust::ALL.len()] {
+    ClientTrust::ALL.map(|trust| factory(listen, config, offers_tls, trust, mail_servers))
+}
+
 /// Creates the factory for clients with this trust: one arm for each protocol.
 fn factory(
     listen: &ListenerConfig,
     config: &Config,
     offers_tls: bool,
     trust: ClientTrust,
+    mail_servers: &Rc<MailServers>,
 ) -> Box<dyn SessionFactory> {
     let hostname = config.hostname.clone();
     let limits = config.limits.clone();
@@ -130,7 +159,9 @@ fn factory(
                 () => LoginPolicy::UnderTls,
             };
             let bound = listen.address.ip().map(|address| address.ip()).filter(|ip| !ip.is_unspecified());
-            let protocol = HttpConfig { login, hosts: config.http.hosts.clone(), bound };
+            let has_faults = config.development.is_some_and(|development| development.faults_on_demand);
+            let (hosts, mail_servers) = (config.http.hosts.clone(), Rc::clone(mail_servers));
+            let protocol = HttpConfig { login, hosts, bound, has_faults, mail_servers };
             let config = SessionConfig { hostname, line_endings, syntax, limits, pedantic, protocol };
             Box::new(http::Factory::new(config))
         }

@@ -14,6 +14,7 @@ mod folder_name;
 pub mod lock;
 pub mod message;
 pub mod name;
+pub mod name_changes;
 pub mod relocation;
 mod remote_fs;
 pub mod scan;

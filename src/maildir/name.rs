@@ -102,6 +102,11 @@ pub fn flags(name: &[u8]) -> &[u8] {
     info(name).map_or(b"", |at| &name[at + 3..])
 }
 
+/// True if a file of this name is never listed: it is hidden, or waits for its owner's mail reader to remove it (flag T).
+pub fn is_never_listed(name: &[u8]) -> bool {
+    name.starts_with(b".") || flags(name).contains(&b'T')
+}
+
 /// The name with one more flag, in the order that the Maildir rules ask for.
 pub fn with_flag(name: &[u8], flag: u8) -> Vec<u8> {
     let flags = flags(name);

@@ -315,8 +315,7 @@ fn check_name(
     known: impl FnOnce(FileVersion) -> Option<u64>,
     turn: &mut CountSlice,
 ) -> Result<CheckedName, Error> {
-    // Files flagged T wait for their owner's mail reader to remove them.
-    if name.to_bytes().starts_with(b".") || name::flags(name.to_bytes()).contains(&b'T') {
+    if name::is_never_listed(name.to_bytes()) {
         return Ok(CheckedName::Nothing);
     }
     let failed = |step| {

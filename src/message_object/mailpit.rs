@@ -185,7 +185,7 @@ impl<'a> Message<'a> {
             date: summary.date.map_or_else(|| time(received), |date| date.rfc3339()),
             tags,
             username,
-            text: &object.text,
+            text: text(object),
             html: &object.html,
             size: summary.size,
             inline: object.inline.iter().map(File::of).collect(),
@@ -237,6 +237,15 @@ impl<'a> ListUnsubscribe<'a> {
     }
 }
 
+/// The text. The line end before a boundary belongs to the boundary (RFC 2046 section 5.1.1), and clients compare texts.
+fn text(object: &MessageObject) -> &str {
+    let is_multipart = object.header("Content-Type").is_some_and(|kind| {
+        kind.trim_start().get(..MULTIPART.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(MULTIPART))
+    });
+    let without_end = object.text.strip_suffix('\n').filter(|_| is_multipart);
+    without_end.unwrap_or(&object.text)
+}
+
 /// The header as `GET …/headers` has it: the raw values of each name, the names in alphabetical order, each word with a capital.
 pub fn headers(object: &MessageObject) -> BTreeMap<String, Vec<&str>> {
     let mut headers = BTreeMap::<String, Vec<&str>>::new();
@@ -250,7 +259,8 @@ pub fn headers(object: &MessageObject) -> BTreeMap<String, Vec<&str>> {
 /// mailbox that the message was delivered to, and tells nothing of the path.
 pub fn id(unique_id: &str) -> String {
     let hash = Blake2s::<U16>::digest(unique_id.as_bytes());
-    hash.iter().take(ID_OCTETS).map(|octet| format!("{octet:02x}")).collect()
+    let digits = hash.iter().take(ID_OCTETS).flat_map(|octet| [octet >> 4, octet & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 /// A name of a field as Go writes it: `message-ID` is `Message-Id`.
@@ -264,7 +274,7 @@ fn canonical(name: &str) -> String {
 }
 
 /// A time of RFC 3339 in UTC, from milliseconds since 1970. Whole seconds have no fraction.
-fn time(milliseconds: i64) -> String {
+pub(super) fn time(milliseconds: i64) -> String {
     let date = Date::from_seconds(milliseconds.div_euclid(1000)).rfc3339();
     match milliseconds.rem_euclid(1000) {
         0 => date,
@@ -272,6 +282,7 @@ fn time(milliseconds: i64) -> String {
     }
 }
 
+const MULTIPART: &str = "multipart/";
 /// 22 digits, as long as the ids of Mailpit.
 const ID_OCTETS: usize = 11;
 

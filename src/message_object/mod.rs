@@ -15,6 +15,7 @@
 //! | [`snippet`] | the first words |
 //! | [`limits`] | the bounds |
 //! | [`mailpit`] | the JSON of Mailpit's API, version 1 |
+//! | [`mailhog`] | the JSON of MailHog's API |
 
 pub mod attached;
 mod body;
@@ -22,6 +23,7 @@ pub mod envelope;
 pub mod hops;
 pub mod limits;
 pub mod links;
+pub mod mailhog;
 pub mod mailpit;
 pub mod snippet;
 pub mod summary;

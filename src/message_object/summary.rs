@@ -86,6 +86,17 @@ impl Summary {
         }
     }
 
+    /// Octets of memory, about.
+    pub fn octets(&self) -> usize {
+        let people = self.people().map(|one| size_of_val(one) + one.name.len() + one.address.len());
+        let texts = [&self.message_id, &self.subject, &self.snippet];
+        let envelope = &self.envelope;
+        let envelope = [&envelope.from, &envelope.to, &envelope.queued].into_iter().flatten();
+        size_of_val(self)
+            + people.sum::<usize>()
+            + texts.into_iter().chain(envelope).map(String::len).sum::<usize>()
+    }
+
     /// Everybody whom the header names as an author or a recipient.
     pub fn people(&self) -> impl Iterator<Item = &NamedAddress> {
         [&self.from, &self.to, &self.cc, &self.bcc, &self.reply_to].into_iter().flatten()

@@ -139,7 +139,7 @@ fn name(spool: &Path, hostname: &str) -> String {
 }
 
 /// The directory of a service, created at installation, or by a server that root runs.
-const SYSTEM: &str = "/run/restante";
+pub(super) const SYSTEM: &str = "/run/restante";
 /// Suffix of the files, as the textfile collector of Prometheus wants it.
 pub(super) const ENDING: &str = ".prom";
 

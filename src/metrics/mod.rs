@@ -19,6 +19,7 @@ pub use family::{Family, Kind, Sample};
 pub use instruments::{Counter, Gauge, Histogram, LabelCounter};
 use instruments::{NUMBERS, TIMES};
 pub use loop_turns::LoopTurns;
+pub use process::memory_in_use;
 
 /// The metrics of this process.
 pub static METRICS: Metrics = Metrics::new();
@@ -51,6 +52,8 @@ pub struct Metrics {
     pub disk_queue: Gauge,
     /// Jobs queued for the scan workers.
     pub scan_queue: Gauge,
+    /// Requests of the web API that wait for a worker.
+    pub web_queue: Gauge,
     /// Password checks that wait for a worker.
     pub password_queue: Gauge,
     /// Lines queued for the log.
@@ -173,6 +176,7 @@ impl Metrics {
             delivery_queue: Gauge::new(),
             disk_queue: Gauge::new(),
             scan_queue: Gauge::new(),
+            web_queue: Gauge::new(),
             password_queue: Gauge::new(),
             log_queue: Gauge::new(),
             queue_full: Counter::new(),
@@ -222,6 +226,7 @@ impl Metrics {
         match workers {
             "password" => &self.password_queue,
             "scan" => &self.scan_queue,
+            "web" => &self.web_queue,
             _ => &self.disk_queue,
         }
     }

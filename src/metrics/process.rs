@@ -27,7 +27,11 @@ pub(super) fn families() -> Vec<Family> {
     [
         gauge("restante_open_descriptors", "Open descriptors.", open_descriptors()),
         gauge("restante_max_descriptors", "Limit of open descriptors.", max_descriptors()),
-        gauge("restante_resident_memory_bytes", "Memory in use.", resident_memory()),
+        gauge(
+            "restante_resident_memory_bytes",
+            "Memory in use.",
+            memory_in_use().map(|octets| octets as f64),
+        ),
         cpu,
         Some(build),
     ]
@@ -44,9 +48,10 @@ fn max_descriptors() -> Option<f64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current.map(|n| n as f64)
 }
 
-fn resident_memory() -> Option<f64> {
+/// The memory of this process, in octets. `None` if a sandbox hides it.
+pub fn memory_in_use() -> Option<u64> {
     let pages: u64 = fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()?;
-    Some((pages * rustix::param::page_size() as u64) as f64)
+    Some(pages * rustix::param::page_size() as u64)
 }
 
 fn cpu_seconds() -> Option<f64> {

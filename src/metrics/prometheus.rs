@@ -147,6 +147,7 @@ impl Metrics {
             ("deliveries", &self.delivery_queue),
             ("disk", &self.disk_queue),
             ("scans", &self.scan_queue),
+            ("web", &self.web_queue),
             ("passwords", &self.password_queue),
             ("log", &self.log_queue),
         ];

@@ -10,6 +10,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use nix::unistd::{Uid, User};
 
 use super::{METRICS, location};
 use crate::safe_file::{self, Directory, Durability};
@@ -36,7 +37,7 @@ impl ExportConfig {
     pub fn start(&self) -> Option<Publisher> {
         METRICS.mark_started();
         let Some(path) = self.path() else {
-            log::warn!("{NO_DIRECTORY}");
+            log::warn!("{}", no_directory());
             return None;
         };
         let (spool, hostname) = &self.server;
@@ -48,7 +49,15 @@ impl ExportConfig {
 }
 
 /// The warning of a server that finds no directory for its metrics.
-pub const NO_DIRECTORY: &str = "metrics not written: no writable directory, set `file` in [metrics]";
+pub fn no_directory() -> String {
+    let user = User::from_uid(Uid::effective()).ok().flatten();
+    let user = user.map_or_else(|| Uid::effective().to_string(), |user| user.name);
+    format!(
+        "metrics not written: no writable directory; as root, make one with `install -d -o {user} {}` at each boot \
+         (systemd: RuntimeDirectory=restante), or set `file` in [metrics]",
+        location::SYSTEM
+    )
+}
 
 /// The publishing thread. Dropping it removes the file, so that its metrics are not mistaken for current
 /// ones.
@@ -185,5 +194,12 @@ mod tests {
         remove_stale_files(&home.path().join("00000000.prom"));
         assert!(!home.path().join("0123abcd.prom").exists());
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn n54_a_server_without_a_place_for_its_metrics_tells_the_command_that_makes_one() {
+        let user = User::from_uid(Uid::effective()).unwrap().unwrap().name;
+        let command = format!("`install -d -o {user} /run/restante` at each boot");
+        assert!(no_directory().contains(&command), "{}", no_directory());
     }
 }

@@ -36,7 +36,7 @@ pub mod transfer_encoding;
 pub mod uuencode;
 pub mod view;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use charset::CharsetOfHeader;
 pub use header::Header;
@@ -100,6 +100,11 @@ impl<'a> Message<'a> {
     /// The header of a part.
     pub fn header_of(&self, part: &Part) -> Header<'a> {
         Header::new(&self.bytes[part.header.clone()], self.limits.header).with_charset(self.charset)
+    }
+
+    /// The octets between two places of the message, as they were sent. Empty if the range is none.
+    pub fn as_sent(&self, range: Range<usize>) -> &'a [u8] {
+        self.bytes.get(range).unwrap_or_default()
     }
 
     /// The body of a part without its transfer encoding, octet for octet.

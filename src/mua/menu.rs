@@ -29,6 +29,8 @@ pub(crate) enum ExitReason {
     Normal,
     /// All login attempts failed, for this last reason.
     LoginFailed(String),
+    /// The input ended before a login, and it is no terminal.
+    NoInput,
 }
 
 /// Runs an interactive session.
@@ -59,6 +61,7 @@ pub(crate) fn run(plan: &AppConfig, terminal: &mut Terminal) -> Result<ExitReaso
     let (user, password, pop3) = match log_in(plan, signed_up.as_ref(), terminal)? {
         Login::Done(user, password, pop3) => (user, password, pop3),
         Login::Refused(why) => return Ok(ExitReason::LoginFailed(why)),
+        Login::GivenUp if !terminal.is_interactive() => return Ok(ExitReason::NoInput),
         Login::GivenUp => {
             terminal.print_localized(strings::GOODBYE, &[]);
             return Ok(ExitReason::Normal);

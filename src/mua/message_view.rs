@@ -4,7 +4,7 @@
 //! [`file_name`], and texts are shown only through [`crate::client::display`].
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -136,7 +136,7 @@ impl AttachedFile {
     }
 
     /// Writes the attachment into a directory, under its name or, if that is taken, a numbered one. Returns
-    /// the path.
+    /// the path. Leaves no part of a file.
     ///
     /// # Errors
     /// The directory cannot be written to.
@@ -150,7 +150,13 @@ impl AttachedFile {
             let path = directory.join(name);
             // O_EXCL: an existing file or link is never written to.
             match File::create_new(&path) {
-                Ok(mut file) => return file.write_all(&self.content).map(|()| path),
+                Ok(mut file) => {
+                    let written = file.write_all(&self.content);
+                    if written.is_err() {
+                        let _ = fs::remove_file(&path);
+                    }
+                    return written.map(|()| path);
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }

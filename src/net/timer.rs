@@ -1,67 +1,84 @@
-//! Deadlines in order, one for each owner, so that an abandoned deadline wakes no owner. A deadline that
-//! moves later may stay in the list: its owner compares the time when woken, and sets the next one.
+//! Deadlines in time and in order: those of a few owners, and those of thousands.
 
-use std::{collections::BTreeSet, hash::Hash, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use crate::capacity::{GradualMap, Shrinker};
-
-/// Deadlines by time and by owner.
+/// The deadlines of a few owners, one for each.
 #[derive(Debug)]
-pub struct Timers<T> {
-    in_order: BTreeSet<(Duration, T)>,
-    of: GradualMap<T, Duration>,
-}
+pub struct Timers<T>(BTreeMap<T, Duration>);
 
-impl<T: Ord + Hash + Copy> Timers<T> {
+impl<T: Ord + Copy> Timers<T> {
     pub(crate) fn new() -> Self {
-        Self { in_order: BTreeSet::new(), of: GradualMap::default() }
+        Self(BTreeMap::new())
     }
 
     /// Sets the only deadline of `who`, on the steady clock.
     pub fn set(&mut self, when: Duration, who: T) {
-        self.remove(who);
-        self.of.insert(who, when);
-        self.in_order.insert((when, who));
+        self.0.insert(who, when);
     }
 
     /// Sets a deadline for `who`, unless there is an earlier one.
     pub fn set_no_later(&mut self, when: Duration, who: T) {
-        if self.of.get(&who).is_none_or(|earlier| when < *earlier) {
-            self.set(when, who);
-        }
+        let deadline = self.0.entry(who).or_insert(when);
+        *deadline = when.min(*deadline);
     }
 
-    /// Removes the deadline of `who`.
-    pub fn remove(&mut self, who: T) {
-        if let Some(when) = self.of.remove(&who) {
-            self.in_order.remove(&(when, who));
-        }
-    }
-
-    /// Gives back room for deadlines that are over.
-    pub(crate) fn shrink(&mut self, shrinker: &mut Shrinker) {
-        shrinker.shrink(&mut self.of);
-    }
-
-    /// Time until the next deadline, if there is one.
-    pub fn next_in(&self, now: Duration) -> Option<Duration> {
-        self.in_order.first().map(|(when, _)| when.saturating_sub(now))
+    /// The next deadline, if there is one.
+    pub fn next(&self) -> Option<Duration> {
+        self.0.values().min().copied()
     }
 
     /// Removes and returns an owner whose deadline has passed.
     pub fn pop_due(&mut self, now: Duration) -> Option<T> {
-        let (when, who) = *self.in_order.first()?;
-        if when > now {
-            return None;
-        }
-        self.remove(who);
-        Some(who)
+        let (who, when) = self.0.iter().min_by_key(|(_, when)| **when)?;
+        let due = (*when <= now).then_some(*who)?;
+        self.0.remove(&due);
+        Some(due)
     }
 }
 
-impl<T: Ord + Hash + Copy> Default for Timers<T> {
-    fn default() -> Self {
-        Self::new()
+/// The deadlines of thousands of owners. Each owner keeps its own [`Deadline`], by which it is found here, so that an
+/// abandoned deadline wakes no owner and no second table is needed.
+#[derive(Debug)]
+pub struct Deadlines<T>(BTreeSet<(Duration, T)>);
+
+/// The deadline of one owner, if it has one.
+#[derive(Debug, Default)]
+pub struct Deadline(Option<Duration>);
+
+impl<T: Ord + Copy> Deadlines<T> {
+    pub(crate) fn new() -> Self {
+        Self(BTreeSet::new())
+    }
+
+    /// Sets a deadline for `who`, on the steady clock, unless there is an earlier one: its owner compares the time when
+    /// woken, and sets the next one.
+    pub fn set_no_later(&mut self, own: &mut Deadline, when: Duration, who: T) {
+        if own.0.is_none_or(|earlier| when < earlier) {
+            self.remove(own, who);
+            own.0 = Some(when);
+            self.0.insert((when, who));
+        }
+    }
+
+    /// Removes the deadline of `who`.
+    pub fn remove(&mut self, own: &mut Deadline, who: T) {
+        if let Some(when) = own.0.take() {
+            self.0.remove(&(when, who));
+        }
+    }
+
+    /// The next deadline, if there is one.
+    pub fn next(&self) -> Option<Duration> {
+        self.0.first().map(|(when, _)| *when)
+    }
+
+    /// Removes and returns an owner whose deadline has passed. Its own [`Deadline`] is to be set to the default.
+    pub fn pop_due(&mut self, now: Duration) -> Option<T> {
+        self.0.first().filter(|(when, _)| *when <= now)?;
+        self.0.pop_first().map(|(_, who)| who)
     }
 }
 
@@ -78,24 +95,30 @@ mod tests {
         let mut timers = Timers::new();
         timers.set(at(5), 'b');
         timers.set(at(3), 'a');
-        assert_eq!(timers.next_in(at(1)), Some(at(2)));
+        assert_eq!(timers.next(), Some(at(3)));
         assert_eq!(timers.pop_due(at(2)), None);
         assert_eq!(timers.pop_due(at(5)), Some('a'));
         assert_eq!(timers.pop_due(at(5)), Some('b'));
-        assert_eq!((timers.pop_due(at(9)), timers.next_in(at(9))), (None, None));
+        assert_eq!((timers.pop_due(at(9)), timers.next()), (None, None));
+        timers.set(at(4), 'b');
+        timers.set(at(7), 'b');
+        timers.set_no_later(at(9), 'b');
+        assert_eq!(timers.next(), Some(at(7)));
+        timers.set_no_later(at(5), 'b');
+        assert_eq!((timers.pop_due(at(5)), timers.pop_due(at(99))), (Some('b'), None));
     }
 
     #[test]
     fn x10_who_is_gone_or_has_another_deadline_is_not_woken_by_the_old_one() {
-        let mut timers = Timers::new();
-        timers.set(at(3), 'a');
-        timers.set(at(4), 'b');
-        timers.set(at(7), 'b');
-        timers.remove('a');
-        assert_eq!((timers.pop_due(at(6)), timers.next_in(at(6))), (None, Some(at(1))));
-        timers.set_no_later(at(9), 'b');
-        assert_eq!(timers.next_in(at(6)), Some(at(1)));
-        timers.set_no_later(at(5), 'b');
-        assert_eq!((timers.pop_due(at(5)), timers.pop_due(at(99))), (Some('b'), None));
+        let mut deadlines = Deadlines::new();
+        let (mut a, mut b) = (Deadline::default(), Deadline::default());
+        deadlines.set_no_later(&mut a, at(3), 'a');
+        deadlines.set_no_later(&mut b, at(7), 'b');
+        deadlines.set_no_later(&mut b, at(9), 'b');
+        deadlines.remove(&mut a, 'a');
+        assert_eq!((deadlines.pop_due(at(6)), deadlines.next()), (None, Some(at(7))));
+        deadlines.set_no_later(&mut b, at(5), 'b');
+        assert_eq!((deadlines.pop_due(at(4)), deadlines.pop_due(at(5))), (None, Some('b')));
+        assert_eq!((deadlines.pop_due(at(99)), deadlines.next()), (None, None));
     }
 }

@@ -234,6 +234,12 @@ impl Outbox {
         }
     }
 
+    /// Keeps the first `n` pending octets, and discards the others and the events.
+    pub fn truncate(&mut self, n: usize) {
+        self.bytes.truncate(self.sent + n);
+        self.events.clear();
+    }
+
     /// Discards the octets not yet sent, but keeps the events.
     pub fn discard(&mut self) {
         self.bytes = Vec::new();

@@ -44,6 +44,14 @@ impl InjectedFault {
         detail.split('+').map(Self::from_name).collect::<Option<_>>().unwrap_or_default()
     }
 
+    /// The code with which a message is refused that a client sends in one request, if one of these faults refuses it.
+    pub(super) fn refusal(injections: &[Self]) -> Option<u16> {
+        injections.iter().find_map(|injection| match *injection {
+            Self::Rcpt(code) | Self::AfterDot(code) => Some(code),
+            _ => None,
+        })
+    }
+
     /// Splits a login name or an address into the name without its faults, and the faults.
     pub fn split(name: &str) -> (String, Vec<Self>) {
         let (local, domain) = name.rfind('@').map_or((name, ""), |at| name.split_at(at));

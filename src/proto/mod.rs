@@ -7,7 +7,9 @@
 //! `printable`; `tests/docs/layering.rs` enforces that.
 
 pub mod buffer;
+pub mod chaos;
 pub mod command_table;
+pub mod conn_id;
 pub mod destinations;
 pub mod dot;
 pub mod event;
@@ -22,6 +24,7 @@ pub mod mailbox;
 pub mod modified_utf7;
 pub mod pop3;
 pub mod protocol;
+mod recipients;
 pub mod request;
 pub mod sasl;
 pub mod session;
@@ -33,7 +36,8 @@ pub mod telnet;
 pub mod vocabulary;
 
 pub use session::{
-    BodyProgress, Context, Encryption, Progress, ResetOn, Session, SessionEvent, SessionStage, Step, Timeouts,
+    BodyProgress, Context, Encryption, HeldDocument, Progress, ProgressCounts, ResetOn, Session,
+    SessionEvent, SessionStage, Step, Timeouts,
 };
 pub use session_phase::SessionPhase;
 

@@ -148,6 +148,20 @@ impl Service {
         }
     }
 
+    /// The port that the service has by convention (RFC 8314 section 7, RFC 6409), if clients of other machines use one.
+    pub const fn standard_port(self) -> Option<u16> {
+        match self {
+            Self::Smtp => Some(25),
+            Self::Submission => Some(587),
+            Self::Submissions => Some(465),
+            Self::Lmtp => None,
+            Self::Pop3 => Some(110),
+            Self::Pop3s => Some(995),
+            Self::Http => Some(80),
+            Self::Https => Some(443),
+        }
+    }
+
     /// True if TLS comes before the first octet of the protocol.
     pub fn begins_with_tls(self) -> bool {
         self.without_tls() != self

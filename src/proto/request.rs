@@ -8,24 +8,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use super::mailbox::{Destination, Mailbox};
 use super::{
+    chaos::ChaosPoint,
     destinations::Destinations,
     folder::Folder,
-    http::api::{ApiRequest, Document},
+    http::api::{ApiRequest, Document, Draft},
     smtp::address::{Address, ReversePath},
 };
-
-/// Identifies a connection. An id is never reused, so a late response for a closed connection reaches no
-/// other one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnId(pub u64);
-
-impl fmt::Display for ConnId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "c{:x}", self.0)
-    }
-}
+pub use super::{
+    conn_id::ConnId,
+    mailbox::{Destination, Mailbox},
+};
 
 /// A request of a session, by the part of the backend that serves it.
 #[derive(Debug)]
@@ -74,6 +67,8 @@ pub enum ReceiveRequest {
         /// True if some recipients may get the message and others not, as in LMTP. Otherwise all or none get
         /// it.
         partial_ok: bool,
+        /// True if the response is [`Response::Stored`], for the web API.
+        wants_id: bool,
     },
 }
 
@@ -124,6 +119,10 @@ pub enum Response {
     /// The message is durable and visible for every recipient without a failure. The items are in the order of the
     /// envelope. The list may be empty if there is no failure.
     Delivered(Vec<Option<Failure>>),
+    /// The message is durable and visible for every recipient. This is its id in the web API.
+    Stored(String),
+    /// The message of a request of the web API, or a sentence that tells its sender what to correct.
+    Composed(Result<Box<Draft>, String>),
     /// The password is right. This is the user's mailbox.
     Verified(Mailbox),
     /// The mailbox is locked for this session.
@@ -146,6 +145,7 @@ impl Response {
     pub(crate) fn mail_octets(&self) -> usize {
         match self {
             Self::Chunk { bytes, .. } | Self::Document(Document { bytes, .. }) => bytes.len(),
+            Self::Composed(Ok(draft)) => draft.message.len(),
             _ => 0,
         }
     }
@@ -261,6 +261,12 @@ pub trait AccountDirectory {
     /// end of the message decides.
     fn is_full(&self, _mailbox: &Mailbox) -> bool {
         false
+    }
+
+    /// The code of the reply, if the command of a client shall fail by chance now. Only sessions that cause faults on
+    /// demand ask for it.
+    fn chaos(&self, _at: ChaosPoint) -> Option<u16> {
+        None
     }
 }
 

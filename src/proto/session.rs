@@ -65,7 +65,7 @@ pub struct Timeouts {
 /// The input that restarts the read timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResetOn {
-    /// A command that advances the session, as counted in [`Progress::commands`]. NOOP, HELP and errors do
+    /// A command that advances the session, as counted in [`ProgressCounts::commands`]. NOOP, HELP and errors do
     /// not count.
     Progress,
     /// A whole command. Single octets of an unfinished command do not count.
@@ -79,6 +79,13 @@ pub enum ResetOn {
 pub struct Progress {
     /// The state, as far as eviction depends on it.
     pub stage: SessionStage,
+    /// The steps so far.
+    pub counts: ProgressCounts,
+}
+
+/// The steps of a session so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ProgressCounts {
     /// Commands that advanced the session, including those that only return to an earlier state.
     pub commands: usize,
     /// Those commands that took the session further than it was since its last message.
@@ -123,6 +130,15 @@ impl BodyProgress {
     }
 }
 
+/// A document in memory that a session sends, or the body of a request that it receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HeldDocument {
+    /// Octets in memory, until the last one is in the outbox.
+    pub octets: usize,
+    /// Octets that have moved: into the outbox, or from the client.
+    pub moved: usize,
+}
+
 /// A change that the session did not ask for. Several events within one turn of the loop arrive as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionEvent {
@@ -135,6 +151,8 @@ pub enum SessionEvent {
     },
     /// Messages have arrived, changed or gone in a mailbox that the session has subscribed to.
     Mail(Arc<MailEvent>),
+    /// The transcripts of sessions have changed, and this session shows them.
+    Sessions,
 }
 
 /// One session of one protocol.
@@ -169,6 +187,12 @@ pub trait Session {
     /// the loop as commands do, because one RCPT may have a thousand mailboxes.
     fn take_work(&mut self) -> usize {
         0
+    }
+
+    /// The document that the session holds in memory until its client has read it, or sent it. `pending` is the number of
+    /// octets in its outbox.
+    fn held_document(&self, _pending: usize) -> Option<HeldDocument> {
+        None
     }
 
     /// Delivers an event. The session may write to its client at once, or note the event for a later step. A

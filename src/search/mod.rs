@@ -1,7 +1,7 @@
 //! The search words of the web API, of its page, and of `restante wait --search`: those of Mailpit.
 //!
-//! The rule: any text is a query, and a message either matches all its words or does not match. Nothing here reads a file or a
-//! clock: a caller passes the message, and the time zone of the dates.
+//! The rule: a text is a query or has a mistake, and a message either matches all words of a query or does not match. Nothing
+//! here reads a file or a clock: a caller passes the message, and the time zone of the dates.
 //!
 //! | word | the message |
 //! |---|---|
@@ -17,8 +17,10 @@
 //! `!` or `-` before a word negates it. Upper and lower case are the same, and so are blanks, line ends and `< > , ; ( ) "`.
 
 mod matcher;
+mod mistake;
 mod query;
 mod value;
 
 pub use matcher::{Candidate, SearchText};
-pub use query::{Filter, Mistake, Part, Query, Term};
+pub use mistake::{Advice, Mistake};
+pub use query::{Filter, Part, Query, Term};

@@ -34,8 +34,8 @@ pub(super) fn size(text: &str) -> Option<u64> {
 }
 
 /// A time in seconds since 1970: a year, a month, a day, or a day and a time; or those seconds, or milliseconds. `zone` is the
-/// number of seconds that a clock without a zone is ahead of UTC.
-pub(super) fn time(text: &str, zone: i32) -> Option<i64> {
+/// number of seconds that a clock without a zone is ahead of UTC, when it shows that time.
+pub(super) fn time(text: &str, zone: &dyn Fn(i64) -> i32) -> Option<i64> {
     let text = text.trim();
     let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     if is_number && (9..=10).contains(&text.len()) {
@@ -60,7 +60,7 @@ pub(super) fn time(text: &str, zone: i32) -> Option<i64> {
         }
     }
     let seconds = Date::parse(written.as_bytes())?.seconds();
-    let seconds = if has_zone { seconds } else { seconds - i64::from(zone) };
+    let seconds = if has_zone { seconds } else { seconds - i64::from(zone(seconds)) };
     // Back and forth, so that a query holds a time that it can write.
     Some(Date::from_seconds(seconds).seconds())
 }
@@ -122,7 +122,7 @@ mod tests {
             ("20é6", None),
             ("", None),
         ] {
-            assert_eq!(time(text, 3600), expected, "{text}");
+            assert_eq!(time(text, &|_| 3600), expected, "{text}");
         }
     }
 

@@ -10,8 +10,8 @@ use std::{
 use mio::Token;
 
 use super::{
-    admission::AdmissionDecision,
-    peer::{ConnMeta, PendingProxy},
+    admission::{AdmissionDecision, Place},
+    peer::{OpenConnection, PendingProxy},
     state::{Server, Timer},
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     connection::Connection,
     listener::{Accepted, ConnectionStart, ListenerId},
     logging::{self, PeerInfo},
-    net::socket::Stream,
+    net::{socket::Stream, timer::Deadline},
     proto::request::ConnId,
 };
 
@@ -82,14 +82,16 @@ impl Server {
         if let Err(error) = stream.register(self.poll.registry(), Token(id.0 as usize)) {
             return log::error!("{id} {} not registered: {error}", self.listeners[&at].service_name());
         }
-        self.admission.admit(id, service, client, now.monotonic);
+        let place = self.admission.admit(id, service, client, now.monotonic);
         if beginning == ConnectionStart::ProxyHeader {
-            self.timers
-                .set(now.monotonic + self.config.limits.connections.proxy_timeout.0, Timer::Connection(id));
-            self.pending_proxies.insert(id, PendingProxy { stream, listener: at, proxy: peer });
+            let mut deadline = Deadline::default();
+            let end = now.monotonic + self.config.limits.connections.proxy_timeout.0;
+            self.deadlines.set_no_later(&mut deadline, end, id);
+            self.pending_proxies
+                .insert(id, PendingProxy { stream, listener: at, proxy: peer, place, deadline });
             self.read_proxy_header(id, now, ready);
         } else {
-            self.open_connection(id, at, stream, peer, now);
+            self.open_connection((id, at, place), stream, peer, now);
             ready.insert(id);
         }
     }
@@ -103,17 +105,16 @@ impl Server {
             Ok(Some(header)) => header,
             Err(error) => return self.proxy_failed(id, &error.to_string()),
         };
-        let Some(PendingProxy { stream, listener: at, proxy }) = self.pending_proxies.remove(&id) else {
-            return;
-        };
-        self.timers.remove(Timer::Connection(id));
+        let Some(arrival) = self.pending_proxies.remove(&id) else { return };
+        let PendingProxy { stream, listener: at, proxy, mut place, mut deadline } = arrival;
+        self.deadlines.remove(&mut deadline, id);
         let peer = header.unwrap_or(proxy);
         if header.is_some() && !self.admission.is_within_address_limits(peer.ip()) {
-            self.admission.remove(id);
+            self.admission.remove(id, place);
             return self.reject(at, stream, peer.ip(), TOO_MANY_FROM_ADDRESS);
         }
-        self.admission.set_peer(id, peer.ip());
-        self.open_connection(id, at, stream, peer, now);
+        self.admission.set_peer(&mut place, peer.ip());
+        self.open_connection((id, at, place), stream, peer, now);
         ready.insert(id);
     }
 
@@ -125,15 +126,10 @@ impl Server {
     }
 
     fn proxy_failed(&mut self, id: ConnId, why: &str) {
-        if let Some(arrival) = self.pending_proxies.remove(&id) {
-            self.remove_connection(id);
-            logging::proxy_failed(
-                &id.to_string(),
-                self.listeners[&arrival.listener].service_name(),
-                arrival.proxy,
-                why,
-            );
-        }
+        let Some(arrival) = self.pending_proxies.remove(&id) else { return };
+        let PendingProxy { listener: at, proxy, place, deadline, .. } = arrival;
+        self.release_place(id, place, deadline);
+        logging::proxy_failed(&id.to_string(), self.listeners[&at].service_name(), proxy, why);
     }
 
     fn reject(&self, at: ListenerId, stream: Stream, peer: IpAddr, why: &'static str) {
@@ -141,19 +137,27 @@ impl Server {
         self.listeners[&at].reject(stream);
     }
 
-    fn open_connection(&mut self, id: ConnId, at: ListenerId, stream: Stream, peer: SocketAddr, now: Now) {
+    fn open_connection(
+        &mut self,
+        (id, at, place): (ConnId, ListenerId, Place),
+        stream: Stream,
+        peer: SocketAddr,
+        now: Now,
+    ) {
         let listener = &self.listeners[&at];
         let service = listener.service();
         let caller = PeerInfo { id, service: listener.service_name(), peer: peer.ip() };
         let mut conn =
             Connection::new(caller, listener.new_transport(stream), listener.new_session(peer.ip(), id), now);
         logging::connected(&caller, peer);
-        if let Some(transcripts) = &self.transcripts {
-            conn.set_transcript(listener.begin_transcript(transcripts, id, peer, now));
+        let transcripts = self.transcripts.as_ref();
+        if let Some(record) =
+            transcripts.and_then(|transcripts| listener.begin_transcript(transcripts, id, peer, now))
+        {
+            conn.set_transcript(record);
         }
-        self.backend.connection_opened(id, peer.ip());
-        self.connections.insert(id, conn);
-        self.conn_meta.insert(id, ConnMeta { listener: at, service, peer });
+        let open = OpenConnection { conn, listener: at, service, place, deadline: Deadline::default() };
+        self.connections.insert(id, Box::new(open));
     }
 
     /// Returns whether there is room for one more connection. If there is none, evicts the connection with the
@@ -172,26 +176,23 @@ impl Server {
 
     /// Ends a connection to make room for another.
     pub(super) fn evict(&mut self, id: ConnId, why: &'static str, now: Now) {
-        let Some(conn) = self.connections.get_mut(&id) else { return };
-        let last_words =
-            self.conn_meta.get(&id).map(|origin| origin.service.protocol().too_many_connections());
-        conn.evict(&last_words.unwrap_or_default(), why, now);
+        let Some(open) = self.connections.get_mut(&id) else { return };
+        open.conn.evict(&open.service.protocol().too_many_connections(), why, now);
         self.pump(id, now);
         self.close(id, now);
     }
 
     /// Reports the progress of a connection to admission and to the backend.
     pub(super) fn update_admission_of(&mut self, id: ConnId, now: Now) {
-        let Some(conn) = self.connections.get_mut(&id) else { return };
-        if conn.take_served()
-            && let Some(origin) = self.conn_meta.get(&id)
-        {
-            self.admission.mark_served(origin.peer.ip(), now.monotonic);
+        let Some(open) = self.connections.get_mut(&id) else { return };
+        if open.conn.take_served() {
+            self.admission.mark_served(open.conn.peer(), now.monotonic);
         }
-        if let Some((is_known, body)) = conn.body_progress() {
+        if let Some((is_known, body)) = open.conn.body_progress() {
             self.backend.record_body_progress(id, is_known, body);
         }
-        self.admission.update(id, conn.eviction_priority());
+        self.backend.record_held_document(id, open.conn.held_document());
+        self.admission.update(id, &mut open.place, open.conn.eviction_priority());
     }
 
     /// Relieves a shortage of memory for inbound messages: spills some of them to files, and evicts the slowest.
@@ -203,6 +204,9 @@ impl Server {
         for id in end {
             self.evict(id, "evicted at the memory limit, slowest message", now);
         }
+        for id in self.backend.slow_clients() {
+            self.evict(id, "evicted at the memory limit, slowest client", now);
+        }
         let backend = &self.backend;
         self.pump_next_turn.extend(self.read_paused.extract_if(|id| !backend.is_under_memory_pressure(*id)));
     }
@@ -211,27 +215,26 @@ impl Server {
         self.pump_next_turn.remove(&id);
         self.read_paused.remove(&id);
         self.backend.connection_closed(id);
-        let Some(mut conn) = self.connections.remove(&id) else { return };
+        let Some(open) = self.connections.remove(&id) else { return };
+        let OpenConnection { mut conn, place, deadline, .. } = *open;
         conn.log_closed(now);
-        self.conn_meta.remove(&id);
-        self.remove_connection(id);
+        self.release_place(id, place, deadline);
     }
 
     /// Returns the memory of closed connections to the allocator. Returns whether more may be left.
     pub(super) fn shrink(&mut self) -> bool {
         let mut shrinker = Shrinker::default();
-        shrinker.shrink(&mut self.connections).shrink(&mut self.pending_proxies).shrink(&mut self.conn_meta);
+        shrinker.shrink(&mut self.connections).shrink(&mut self.pending_proxies);
         shrinker.shrink(&mut self.read_paused);
         self.admission.shrink(&mut shrinker);
-        self.timers.shrink(&mut shrinker);
         self.backend.shrink(&mut shrinker);
         shrinker.has_moved()
     }
 
-    /// Releases the place and the timer of a connection.
-    pub(super) fn remove_connection(&mut self, id: ConnId) {
-        self.admission.remove(id);
-        self.timers.remove(Timer::Connection(id));
+    /// Releases the place and the deadline of a connection.
+    pub(super) fn release_place(&mut self, id: ConnId, place: Place, mut deadline: Deadline) {
+        self.admission.remove(id, place);
+        self.deadlines.remove(&mut deadline, id);
     }
 }
 

@@ -18,14 +18,13 @@ use crate::{
     proto::request::ConnId,
 };
 
-/// Every admitted connection, and the number of places.
+/// The places for connections. Each admitted connection holds its own [`Place`].
 pub(super) struct Admission {
     max: usize,
     /// Places reserved for the connections of each group.
     reserved: [usize; Service::ALL.len()],
     /// Places that the connections of each group occupy.
     occupied: [usize; Service::ALL.len()],
-    connections: GradualMap<ConnId, AdmittedConnection>,
     /// The connections that may be evicted, the oldest progress first.
     eviction_queues: BTreeMap<EvictionQueue, BTreeSet<(Duration, ConnId)>>,
     prefixes: Counts,
@@ -55,7 +54,9 @@ enum EvictionRank {
 
 type EvictionQueue = (ServiceGroup, EvictionRank, EvictionStage);
 
-struct AdmittedConnection {
+/// The place of one connection, which gives it back by [`Admission::remove`].
+#[must_use]
+pub(super) struct Place {
     group: ServiceGroup,
     peer: Option<IpAddr>,
     /// Whether this connection is counted in [`Admission::protected`].
@@ -80,7 +81,6 @@ impl Admission {
             max: 0,
             reserved: [0; Service::ALL.len()],
             occupied: [0; Service::ALL.len()],
-            connections: GradualMap::default(),
             eviction_queues: BTreeMap::new(),
             prefixes: Counts::default(),
             sites: Counts::default(),
@@ -155,50 +155,51 @@ impl Admission {
         soon.map_or(AdmissionDecision::Refuse, AdmissionDecision::RetryAt)
     }
 
-    pub(super) fn admit(&mut self, id: ConnId, service: Service, peer: Option<IpAddr>, now: Duration) {
+    pub(super) fn admit(
+        &mut self,
+        id: ConnId,
+        service: Service,
+        peer: Option<IpAddr>,
+        now: Duration,
+    ) -> Place {
         let group = service.without_tls();
         self.occupied[group as usize] += 1;
-        self.connections.insert(id, AdmittedConnection { group, peer: None, protected: false, queued: None });
+        let mut place = Place { group, peer: None, protected: false, queued: None };
         if let Some(peer) = peer {
-            self.set_peer(id, peer);
+            self.set_peer(&mut place, peer);
         }
-        self.update(id, Some(EvictionPriority { stage: EvictionStage::Unidentified, last_progress: now }));
+        let new = EvictionPriority { stage: EvictionStage::Unidentified, last_progress: now };
+        self.update(id, &mut place, Some(new));
+        place
     }
 
     /// Records the address of a connection, which a PROXY header may supply after admission.
-    pub(super) fn set_peer(&mut self, id: ConnId, peer: IpAddr) {
-        let Some(connection) = self.connections.get_mut(&id).filter(|connection| connection.peer.is_none())
-        else {
-            return;
-        };
-        connection.peer = Some(peer);
+    pub(super) fn set_peer(&mut self, place: &mut Place, peer: IpAddr) {
+        place.peer = Some(peer);
         self.prefixes.increment(client_prefix(peer));
         client_site(peer).into_iter().for_each(|site| self.sites.increment(site));
     }
 
     /// Records the progress of a connection. `None` means that it must not be evicted now.
-    pub(super) fn update(&mut self, id: ConnId, priority: Option<EvictionPriority>) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+    pub(super) fn update(&mut self, id: ConnId, place: &mut Place, priority: Option<EvictionPriority>) {
         let wanted = priority.map(|EvictionPriority { stage, last_progress: progress }| {
             let rank = match stage {
                 EvictionStage::Closing => EvictionRank::Closing,
                 EvictionStage::Trusted => EvictionRank::Trusted,
-                _ if connection.protect_if_served(&self.known_addresses, &mut self.protected) => {
+                _ if place.protect_if_served(&self.known_addresses, &mut self.protected) => {
                     EvictionRank::Served
                 }
                 _ => EvictionRank::Unknown,
             };
-            ((connection.group, rank, stage), progress)
+            ((place.group, rank, stage), progress)
         });
         let is_near = |(queue, progress): (EvictionQueue, Duration)| {
-            connection
-                .queued
-                .is_some_and(|(old, at)| old == queue && progress.abs_diff(at) < REORDER_THRESHOLD)
+            place.queued.is_some_and(|(old, at)| old == queue && progress.abs_diff(at) < REORDER_THRESHOLD)
         };
-        if wanted == connection.queued || wanted.is_some_and(is_near) {
+        if wanted == place.queued || wanted.is_some_and(is_near) {
             return;
         }
-        let old = std::mem::replace(&mut connection.queued, wanted);
+        let old = std::mem::replace(&mut place.queued, wanted);
         self.dequeue(id, old);
         if let Some((queue, progress)) = wanted {
             self.eviction_queues.entry(queue).or_default().insert((progress, id));
@@ -210,10 +211,7 @@ impl Admission {
         self.known_addresses.add(client_prefix(peer), now);
     }
 
-    pub(super) fn remove(&mut self, id: ConnId) {
-        let Some(AdmittedConnection { group, peer, protected, queued }) = self.connections.remove(&id) else {
-            return;
-        };
+    pub(super) fn remove(&mut self, id: ConnId, Place { group, peer, protected, queued }: Place) {
         self.occupied[group as usize] -= 1;
         self.dequeue(id, queued);
         if let Some(peer) = peer {
@@ -227,7 +225,7 @@ impl Admission {
 
     /// Returns the memory of closed connections to the allocator.
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
-        shrinker.shrink(&mut self.connections).shrink(&mut self.known_addresses.last_served_at);
+        shrinker.shrink(&mut self.known_addresses.last_served_at);
         for counts in [&mut self.prefixes, &mut self.sites, &mut self.protected] {
             shrinker.shrink(&mut counts.0);
         }
@@ -244,7 +242,7 @@ impl Admission {
     }
 }
 
-impl AdmittedConnection {
+impl Place {
     /// Whether this connection counts as served before. Only a few connections of an address do: a client that has
     /// delivered once must not hold the server with all the connections that its address may have.
     fn protect_if_served(&mut self, known: &KnownAddresses, protected: &mut Counts) -> bool {

@@ -3,20 +3,17 @@
 use std::time::Duration;
 
 use super::state::{Server, Shutdown, Timer};
-use crate::{clock::Now, listener::Listener, proto::request::ConnId};
+use crate::{clock::Now, listener::Listener, net::timer::Deadline, proto::request::ConnId};
 
 impl Server {
     /// Runs the timers that are due. If very many connections expire at once, the rest expire in the next turn.
     pub(super) fn run_timers(&mut self, now: Now) {
-        let mut expiring = MAX_EXPIRED_PER_TURN;
-        while expiring > 0
-            && let Some(due) = self.timers.pop_due(now.monotonic)
-        {
+        for _ in 0..MAX_EXPIRED_PER_TURN {
+            let Some(id) = self.deadlines.pop_due(now.monotonic) else { break };
+            self.expire(id, now);
+        }
+        while let Some(due) = self.timers.pop_due(now.monotonic) {
             match due {
-                Timer::Connection(id) => {
-                    expiring -= 1;
-                    self.expire(id, now);
-                }
                 Timer::Accept => self.listeners.values_mut().for_each(Listener::resume_accepting),
                 Timer::Maintenance => self.maintain(now),
                 Timer::Tick => {
@@ -72,8 +69,8 @@ impl Server {
     }
 
     fn expire(&mut self, id: ConnId, now: Now) {
-        let Some(conn) = self.connections.get_mut(&id) else { return self.proxy_timeout(id) };
-        conn.scheduled_deadline = None;
+        let Some(open) = self.connections.get_mut(&id) else { return self.proxy_timeout(id) };
+        open.deadline = Deadline::default();
         self.call_and_pump(id, now, |conn, _| conn.on_timeout(now));
     }
 }

@@ -11,6 +11,7 @@ use mio::{Events, Token};
 
 use super::{
     error::Error,
+    peer::OpenConnection,
     pumping::MAX_WORK_PER_TURN,
     state::{SIGNALS, Server, Timer, WAKE},
 };
@@ -55,7 +56,12 @@ impl Server {
         let left_over = !self.pump_next_turn.is_empty()
             || self.backend.has_more_work()
             || self.listeners.values().any(|listener| listener.may_be_pending);
-        let sleep = if left_over { Some(Duration::ZERO) } else { self.timers.next_in(now.monotonic) };
+        let sleep = if left_over {
+            Some(Duration::ZERO)
+        } else {
+            let next = [self.timers.next(), self.deadlines.next()].into_iter().flatten().min();
+            next.map(|next| next.saturating_sub(now.monotonic))
+        };
         match self.poll.poll(events, sleep) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 return Err(Error::System("poll", error));
@@ -77,10 +83,10 @@ impl Server {
                     let id = ConnId(id as u64);
                     if let Some(listener) = self.listeners.get_mut(&id.0) {
                         listener.resume_accepting();
-                    } else if let Some(conn) = self.connections.get_mut(&id) {
+                    } else if let Some(open) = self.connections.get_mut(&id) {
                         let writable = event.is_writable() || event.is_write_closed();
                         let ended = event.is_read_closed() || event.is_error();
-                        conn.set_readiness(event.is_readable(), writable, ended);
+                        open.conn.set_readiness(event.is_readable(), writable, ended);
                         ready.insert(id);
                     } else if self.pending_proxies.contains_key(&id) {
                         self.read_proxy_header(id, now, &mut ready);
@@ -117,7 +123,11 @@ impl Server {
         now: Now,
         first: impl FnOnce(&mut Connection, &mut dyn RequestHandler),
     ) {
-        let Some(conn) = self.connections.get_mut(&id) else { return };
+        let Some(OpenConnection { conn, service, .. }) =
+            self.connections.get_mut(&id).map(|open| &mut **open)
+        else {
+            return;
+        };
         let (handler, limits, share, scratch): (&mut dyn RequestHandler, _, _, _) =
             (&mut self.backend, &self.config.limits, self.share, &mut self.read_buffer);
         let pump = AssertUnwindSafe(|| {
@@ -125,8 +135,7 @@ impl Server {
             conn.pump_share(handler, now, (limits, share), scratch)
         });
         let pumped = catch_unwind(pump).unwrap_or_else(|_| {
-            let last_words = self.conn_meta.get(&id).map(|meta| meta.service.protocol().internal_error());
-            conn.close_with_error(&last_words.unwrap_or_default(), now);
+            conn.close_after_panic(&service.protocol().internal_error(), now);
             catch_unwind(AssertUnwindSafe(|| conn.pump_share(handler, now, (limits, share), scratch)))
                 .unwrap_or(PumpOutcome::Closed)
         });
@@ -146,12 +155,9 @@ impl Server {
 
     /// Sets the timer of a connection if its deadline has become earlier. A timer that fires too early does no harm.
     fn schedule_deadline(&mut self, id: ConnId) {
-        let Some(conn) = self.connections.get_mut(&id) else { return };
-        if let Some(deadline) = conn.deadline()
-            && conn.scheduled_deadline.is_none_or(|entry| deadline < entry)
-        {
-            conn.scheduled_deadline = Some(deadline);
-            self.timers.set(deadline, Timer::Connection(id));
+        let Some(open) = self.connections.get_mut(&id) else { return };
+        if let Some(deadline) = open.conn.deadline() {
+            self.deadlines.set_no_later(&mut open.deadline, deadline, id);
         }
     }
 

@@ -1,15 +1,33 @@
-//! The other end of a connection: the client, or a proxy that has not named its client yet.
+//! The connections of the server: those of clients, and those of proxies that have not named their client yet.
+//!
+//! The rule: all that the server keeps for a connection stands in one value and one allocation, because thousands of
+//! connections are idle.
 
 use std::{io, net::SocketAddr};
 
+use super::admission::Place;
 use crate::{
     config::Service,
+    connection::Connection,
     listener::ListenerId,
     net::{
         proxy_protocol::{self, Header},
         socket::Stream,
+        timer::Deadline,
     },
 };
+
+/// A connection with its session, and its place among the others.
+pub(super) struct OpenConnection {
+    pub(super) conn: Connection,
+    /// The listener that accepted it. A reload may have closed that listener since.
+    pub(super) listener: ListenerId,
+    /// The service of that listener when it accepted the connection.
+    pub(super) service: Service,
+    pub(super) place: Place,
+    /// The time at which the loop looks at its deadline. It may be too early.
+    pub(super) deadline: Deadline,
+}
 
 /// A connection from a proxy that has not sent its whole PROXY header yet.
 pub(super) struct PendingProxy {
@@ -17,6 +35,8 @@ pub(super) struct PendingProxy {
     /// The listener that accepted it.
     pub(super) listener: ListenerId,
     pub(super) proxy: SocketAddr,
+    pub(super) place: Place,
+    pub(super) deadline: Deadline,
 }
 
 impl PendingProxy {
@@ -41,13 +61,4 @@ impl PendingProxy {
             }
         }
     }
-}
-
-/// The origin of a connection.
-pub(super) struct ConnMeta {
-    /// The listener that accepted it. A reload may have closed that listener since.
-    pub(super) listener: ListenerId,
-    /// The service of that listener when it accepted the connection.
-    pub(super) service: Service,
-    pub(super) peer: SocketAddr,
 }

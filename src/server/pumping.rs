@@ -16,7 +16,7 @@ impl Server {
         {
             self.last_pumped = Some(id);
             if self.backend.is_under_memory_pressure(id)
-                && self.connections.get(&id).is_some_and(|conn| conn.is_receiving_data())
+                && self.connections.get(&id).is_some_and(|open| open.conn.is_receiving_data())
             {
                 self.read_paused.insert(id);
                 continue;
@@ -49,7 +49,7 @@ impl Server {
 
     /// The cost of the last pump of a connection. A connection that has closed since has a cost too.
     fn work_of(&self, id: ConnId) -> usize {
-        self.connections.get(&id).map_or(CLOSING, |conn| conn.work())
+        self.connections.get(&id).map_or(CLOSING, |open| open.conn.work())
     }
 }
 

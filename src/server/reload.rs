@@ -199,6 +199,7 @@ impl Server {
             logging::listening(listener.service().name(), listener.endpoint());
             self.listeners.insert(id, listener);
         }
+        self.name_mail_servers(&capped);
         self.read_buffer = new_read_buffer(&config.limits);
         self.tls = tls;
         if config.log != self.config.log {
@@ -241,8 +242,9 @@ impl Server {
         let is_closed = |arrival: &PendingProxy| !self.listeners.contains_key(&arrival.listener);
         let gone = self.pending_proxies.iter().filter(|(_, arrival)| is_closed(arrival)).map(|(id, _)| *id);
         for id in gone.collect::<Vec<_>>() {
-            self.pending_proxies.remove(&id);
-            self.remove_connection(id);
+            if let Some(PendingProxy { place, deadline, .. }) = self.pending_proxies.remove(&id) {
+                self.release_place(id, place, deadline);
+            }
         }
     }
 }

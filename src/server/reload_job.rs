@@ -66,8 +66,8 @@ impl CurrentState {
     pub(super) fn load(&self, now: SystemTime) -> Result<NewState, String> {
         let words = |error: config::Error| error.to_string();
         let (config, text) = Config::read(&self.config_path).map_err(words)?;
-        if let Some(place) = sandbox::unreachable_path(&config) {
-            return Err(format!("{}: {}", self.config_path.display(), sandbox::is_outside(&place)));
+        if let Some(why) = sandbox::unreachable_place(&config) {
+            return Err(format!("{}: {why}", self.config_path.display()));
         }
         let mut files = LoadedConfig::reload(config, &text, &self.config, now)
             .map_err(|error: loaded_config::Error| error.to_string())?;

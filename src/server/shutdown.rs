@@ -1,6 +1,7 @@
 //! Handling of signals, and shutdown: the server accepts no more connections, and sessions get a grace period.
 
 use super::{
+    peer::PendingProxy,
     signals::{self, Signal, Signals},
     state::{Server, Shutdown, Timer},
 };
@@ -42,8 +43,8 @@ impl Server {
     pub(super) fn end_sessions(&mut self, now: Now) {
         let some = MAX_ENDED_PER_TURN.min(self.sessions_to_end.len());
         for id in self.sessions_to_end.drain(..some).collect::<Vec<_>>() {
-            if self.pending_proxies.remove(&id).is_some() {
-                self.remove_connection(id);
+            if let Some(PendingProxy { place, deadline, .. }) = self.pending_proxies.remove(&id) {
+                self.release_place(id, place, deadline);
             }
             self.call_and_pump(id, now, |conn, _| conn.begin_shutdown(now));
         }

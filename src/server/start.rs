@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -19,15 +19,16 @@ use crate::{
     backend::Backend,
     capacity::GradualMap,
     clock::{LoopClock, SystemClock},
+    config::Config,
     connection::work::Share,
     fd_limits::{FdBudget, count_open_fds, raise_fd_limit},
     listener::{self, BoundListener, Listener},
     loaded_config::LoadedConfig,
     metrics::publish::ExportConfig,
-    net::timer::Timers,
+    net::timer::{Deadlines, Timers},
     system::sd_notify::SdNotify,
     transcript::Transcripts,
-    workers::{CompletionSender, LoopWaker},
+    workers::{Completion, CompletionSender, LoopWaker},
 };
 
 impl Server {
@@ -71,16 +72,20 @@ impl Server {
             server: (config.spool.clone(), config.hostname.clone()),
             every: config.metrics.interval.0,
         };
-        let start = |directory: &PathBuf| {
-            Transcripts::start(directory, config.transcript_bodies, &config.limits, budget.max_transcripts)
-                .map_err(|error| Error::Transcripts(directory.clone(), error))
+        let start = || {
+            let (directory, changes) = (config.transcripts.as_deref(), completions.clone());
+            let changed = move || changes.send(Completion::SessionsChanged);
+            let most = budget.max_transcripts;
+            Transcripts::start(directory, config.transcript_bodies, &config.limits, most, changed)
+                .map_err(|error| Error::Transcripts(config.transcripts.clone().unwrap_or_default(), error))
         };
-        let transcripts = config.transcripts.as_ref().map(start).transpose()?;
+        let transcripts = config.records_sessions().then(start).transpose()?;
+        let archive = transcripts.as_ref().map(Transcripts::archive);
         let capped = capped_config(&config, &budget);
         let mut server = Self {
             metrics_export: publishing,
             read_buffer: new_read_buffer(&config.limits),
-            backend: Backend::open(&capped, accounts, &budget, &waker, &completions)?,
+            backend: Backend::open(&capped, accounts, &budget, &waker, &completions, archive)?,
             config_path: source.map(Path::to_owned),
             started_at: SystemTime::now(),
             clock: LoopClock::new(Box::new(SystemClock::start())),
@@ -98,12 +103,12 @@ impl Server {
             transcripts,
             connections: GradualMap::default(),
             pending_proxies: GradualMap::default(),
-            conn_meta: GradualMap::default(),
             admission: Admission::new(),
             fd_budget: budget,
             inherited,
             next_id: FIRST_ID,
             timers: Timers::new(),
+            deadlines: Deadlines::new(),
             pump_next_turn: BTreeSet::new(),
             last_pumped: None,
             response_work_left: 0,
@@ -122,9 +127,18 @@ impl Server {
             listener.register(server.poll.registry(), Token(id as usize)).map_err(system("listen"))?;
             server.listeners.insert(id, listener);
         }
+        server.name_mail_servers(&capped);
         server.apply_fd_budget();
         server.log_capacity();
         Ok(server)
+    }
+
+    /// Tells the listeners of HTTP which listeners the mail programs of users should connect to.
+    pub(super) fn name_mail_servers(&mut self, config: &Config) {
+        let servers = listener::mail_servers(self.listeners.values(), config);
+        for listener in self.listeners.values_mut() {
+            listener.set_mail_servers(&servers, config);
+        }
     }
 
     pub(super) fn allocate_id(&mut self) -> u64 {

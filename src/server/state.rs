@@ -12,7 +12,7 @@ use mio::{Poll, Token};
 
 use super::{
     admission::Admission,
-    peer::{ConnMeta, PendingProxy},
+    peer::{OpenConnection, PendingProxy},
     reload_job::PendingReload,
     signals::Signals,
 };
@@ -21,12 +21,15 @@ use crate::{
     capacity::GradualMap,
     clock::LoopClock,
     config::Config,
-    connection::{Connection, work::Share},
+    connection::work::Share,
     fd_limits::FdBudget,
     limits::Limits,
     listener::{Listener, ListenerId},
     metrics::publish::ExportConfig,
-    net::{timer::Timers, tls::TlsConfig},
+    net::{
+        timer::{Deadlines, Timers},
+        tls::TlsConfig,
+    },
     proto::request::ConnId,
     system::sd_notify::SdNotify,
     transcript::Transcripts,
@@ -58,13 +61,12 @@ pub struct Server {
     pub(super) tls: Option<Rc<TlsConfig>>,
     pub(super) backend: Backend,
     pub(super) metrics_export: ExportConfig,
-    pub(super) connections: GradualMap<ConnId, Connection>,
+    // Boxed, because a map has room for more entries than it holds.
+    pub(super) connections: GradualMap<ConnId, Box<OpenConnection>>,
     /// After the connections, so that it is dropped after their last lines are written.
     pub(super) transcripts: Option<Transcripts>,
     /// Connections from proxies whose PROXY header is not complete yet.
     pub(super) pending_proxies: GradualMap<ConnId, PendingProxy>,
-    /// The listener and the peer of each connection.
-    pub(super) conn_meta: GradualMap<ConnId, ConnMeta>,
     pub(super) admission: Admission,
     /// The budget of descriptors that is in force.
     pub(super) fd_budget: FdBudget,
@@ -73,6 +75,8 @@ pub struct Server {
     /// The last id given to a connection or a listener. No id is used twice, so a token never means another socket.
     pub(super) next_id: u64,
     pub(super) timers: Timers<Timer>,
+    /// The deadlines of connections.
+    pub(super) deadlines: Deadlines<ConnId>,
     /// Connections with work left over from this turn. The next turn pumps them first.
     pub(super) pump_next_turn: BTreeSet<ConnId>,
     /// The last connection that was pumped because its socket was ready. The next turn begins after it.
@@ -96,9 +100,8 @@ pub struct Server {
 }
 
 /// The purpose of a timer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
-    Connection(ConnId),
     Accept,
     Maintenance,
     Tick,

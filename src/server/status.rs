@@ -60,9 +60,9 @@ impl Server {
         let mut by_protocol: BTreeMap<&str, usize> =
             Protocol::ALL.map(|protocol| (protocol.name(), 0)).into();
         let mut by_listener: BTreeMap<ListenerId, usize> = BTreeMap::new();
-        for origin in self.conn_meta.values() {
-            *by_protocol.entry(origin.service.protocol().name()).or_default() += 1;
-            *by_listener.entry(origin.listener).or_default() += 1;
+        for open in self.connections.values() {
+            *by_protocol.entry(open.service.protocol().name()).or_default() += 1;
+            *by_listener.entry(open.listener).or_default() += 1;
         }
         for (id, listener) in &self.listeners {
             log::info!(

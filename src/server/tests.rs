@@ -8,7 +8,7 @@ use std::{
 use mio::Events;
 
 use super::{
-    peer::ConnMeta,
+    peer::OpenConnection,
     pumping::MAX_WORK_PER_TURN,
     shutdown::MAX_ENDED_PER_TURN,
     state::{Server, Timer},
@@ -20,7 +20,7 @@ use crate::{
     listener,
     loaded_config::LoadedConfig,
     logging::PeerInfo,
-    net::{endpoint::Endpoint, socket::Stream},
+    net::{endpoint::Endpoint, socket::Stream, timer::Deadline},
     proto::{
         Context, Encryption, Progress, ResetOn, Session, SessionStage, Step, Timeouts,
         buffer::{Inbox, Outbox},
@@ -128,15 +128,17 @@ fn session(server: &mut Server, id: ConnId, buggy: Buggy) -> TcpStream {
         Box::new(buggy),
         now,
     );
-    server.connections.insert(id, conn);
-    server.conn_meta.insert(id, ConnMeta { listener: 0, service: Service::Smtp, peer: address });
+    let service = Service::Smtp;
+    let place = server.admission.admit(id, service, Some(address.ip()), now.monotonic);
+    let open = OpenConnection { conn, listener: 0, service, place, deadline: Deadline::default() };
+    server.connections.insert(id, Box::new(open));
     server.pump(id, now);
     peer
 }
 
 /// Reports the connection as readable and writable, and pumps it.
 fn event(server: &mut Server, id: ConnId) {
-    server.connections.get_mut(&id).unwrap().set_readiness(true, true, true);
+    server.connections.get_mut(&id).unwrap().conn.set_readiness(true, true, true);
     let now = server.clock.now();
     server.pump(id, now);
 }
@@ -171,7 +173,7 @@ fn l10_a_panic_in_a_greeting_a_deadline_or_the_end_of_the_server_ends_one_sessio
     late.monotonic += Duration::from_secs(61);
     server.run_timers(late);
     assert_eq!(said(&mut peer), broken);
-    assert!(server.connections.get(&id).is_none_or(|conn| conn.is_closing()));
+    assert!(server.connections.get(&id).is_none_or(|open| open.conn.is_closing()));
 
     let (_dir, mut server, _, mut peer) = server_with_a_session(Buggy::Stop);
     let now = server.clock.now();
@@ -185,7 +187,7 @@ fn a_server_that_stops_has_some_sessions_a_turn_say_goodbye() {
     let (_dir, mut server, ..) = server_with_a_session(Buggy::Step);
     let more = MAX_ENDED_PER_TURN as u64 + 10;
     let _peers: Vec<_> = (0..more).map(|n| session(&mut server, ConnId(100 + n), Buggy::Step)).collect();
-    let over = |server: &Server| server.connections.values().filter(|conn| conn.is_closing()).count();
+    let over = |server: &Server| server.connections.values().filter(|open| open.conn.is_closing()).count();
     let now = server.clock.now();
     server.begin_shutdown(now);
     assert_eq!(over(&server), MAX_ENDED_PER_TURN);

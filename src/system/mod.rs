@@ -2,6 +2,7 @@
 //! usually systemd.
 
 pub mod places;
+pub mod port_holder;
 pub mod privileges;
 pub mod sandbox;
 pub mod sd_notify;

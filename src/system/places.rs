@@ -97,7 +97,7 @@ fn spool(path: &Path) -> Option<Problem> {
         Ok(Kind::Missing) => {
             let (name, group) = (user_name(), group_name());
             let advice = format!(
-                "mount its disk, or create it with `install -d -o {name} -g {group} -m 700 {}`",
+                "mount its disk, or, as root, create it with `install -d -o {name} -g {group} -m 700 {}`",
                 path_word(path)
             );
             missing_name(key, "the spool", path, Some((path, advice)))
@@ -294,7 +294,7 @@ fn advice_for_rights(path: &Path, chown: &str) -> String {
     if is_own(path) {
         return format!("let its owner in with `chmod u+rwx {}`", path_word(path));
     }
-    format!("change its owner with `{chown} {}: {}`", user_name(), path_word(path))
+    format!("as root, change its owner with `{chown} {}: {}`", user_name(), path_word(path))
 }
 
 fn is_own(path: &Path) -> bool {
@@ -337,7 +337,7 @@ mod tests {
         if Uid::effective().is_root() {
             chown(path, Some(65534), None).unwrap();
             let told = advice_for_rights(path, "chown -R");
-            assert_eq!(told, format!("change its owner with `chown -R root: {word}`"));
+            assert_eq!(told, format!("as root, change its owner with `chown -R root: {word}`"));
         }
     }
 }

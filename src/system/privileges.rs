@@ -52,7 +52,7 @@ impl fmt::Display for RunAs {
             Self::Same { uid, capable: false } => write!(f, "uid={uid}"),
             Self::Same { uid, capable: true } => write!(f, "uid={uid} capabilities=kept"),
             Self::Dropped { name, uid, gid, groups } => {
-                write!(f, "user={name} uid={uid} gid={gid} groups={groups} was=root")
+                write!(f, "user={name} uid={uid} gid={gid} further_groups={groups} was=root")
             }
             Self::Root { .. } => f.write_str("user=root uid=0"),
         }
@@ -118,6 +118,12 @@ pub fn drop_privileges<'a>(
     };
     harden_process()?;
     Ok(run_as)
+}
+
+/// Whether this process can run as that user.
+pub fn can_become(user: Option<&str>) -> bool {
+    let uid = Uid::effective();
+    user.is_none_or(|name| uid.is_root() || find_user(name).is_ok_and(|user| user.uid == uid))
 }
 
 /// The id of the primary group of a user of this machine, by name or number.

@@ -18,10 +18,11 @@ use landlock::{
 
 use crate::{
     command_hint::restante,
-    config::{Config, Destination, UnknownRecipients},
+    config::{Config, Destination, Persona, UnknownRecipients},
     maildir::EXT4_STATES,
     metrics::location,
     net::endpoint::Endpoint,
+    time_zone,
 };
 
 /// The access to a place.
@@ -94,6 +95,9 @@ impl AccessRules {
         let metrics = metrics.clone().or_else(|| location::export_path(&config.spool, &config.hostname));
         metrics.iter().for_each(|path| rules.allow_replace(path));
         config.transcripts.iter().for_each(|directory| rules.allow(Access::Mail, directory));
+        if config.listen.iter().any(|listen| listen.persona == Persona::Http) {
+            rules.allow(Access::Read, Path::new(time_zone::DIRECTORY)); // for the dates of a search
+        }
         for listen in &config.listen {
             if let Endpoint::Unix(path) = &listen.address {
                 rules.allow(Access::Socket, directory(path));
@@ -222,10 +226,10 @@ pub fn enter(rules: &AccessRules) -> Result<SandboxOutcome, io::Error> {
     })
 }
 
-/// A place that another configuration needs and this process can no longer access, if there is one.
-pub fn unreachable_path(config: &Config) -> Option<PathBuf> {
+/// The sentence for a place that another configuration needs and this process can no longer access, if there is one.
+pub fn unreachable_place(config: &Config) -> Option<String> {
     let entered = ACTIVE.get()?;
-    AccessRules::of(config).0.into_iter().find(|rule| !entered.covers(rule)).map(|rule| rule.path)
+    AccessRules::of(config).0.iter().find(|rule| !entered.covers(rule)).map(is_outside)
 }
 
 /// The sentence for a file that this process can no longer read because it, or a link to it, lies elsewhere now.
@@ -233,14 +237,21 @@ pub fn why_unreadable(file: &Path) -> Option<String> {
     let entered = ACTIVE.get()?;
     let mut rules = AccessRules::default();
     rules.allow_read(file);
-    rules.0.iter().find(|rule| !entered.covers(rule)).map(|rule| is_outside(&rule.path))
+    rules.0.iter().find(|rule| !entered.covers(rule)).map(is_outside)
 }
 
 /// The sentence for a place that this process can no longer access.
-pub fn is_outside(place: &Path) -> String {
+fn is_outside(AccessRule { access, path }: &AccessRule) -> String {
+    // The same directory may be in the sandbox for another purpose.
+    let purpose = match access {
+        Access::Mail => " as a place for mail",
+        Access::Replace => " as a place for files to write",
+        Access::Socket => " as a place for sockets",
+        Access::Device | Access::Proc | Access::Sys | Access::Read => "",
+    };
     format!(
-        "{} is outside of the sandbox, which is for what the configuration named at the start: {}",
-        place.display(),
+        "{} is outside of the sandbox{purpose}, which is for what the configuration named at the start: {}",
+        path.display(),
         check_and_restart()
     )
 }
@@ -312,6 +323,16 @@ mod tests {
 
     fn denied<T>(done: io::Result<T>) -> bool {
         done.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    }
+
+    #[test]
+    fn n59_a_directory_that_is_in_the_sandbox_for_another_purpose_is_told_with_the_new_one() {
+        let told = |access| is_outside(&AccessRule { access, path: "/etc/restante".into() });
+        assert!(
+            told(Access::Socket)
+                .contains("/etc/restante is outside of the sandbox as a place for sockets, which")
+        );
+        assert!(told(Access::Read).contains("/etc/restante is outside of the sandbox, which"));
     }
 
     #[test]

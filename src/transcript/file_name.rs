@@ -20,5 +20,10 @@ pub(super) fn is_transcript(name: &str) -> bool {
     time && parts.count() == 2 && name.ends_with(SUFFIX)
 }
 
+/// True if the name is that of a transcript of a connection with this id.
+pub(super) fn is_of_session(name: &str, id: ConnId) -> bool {
+    is_transcript(name) && name.ends_with(&format!("-{id}{SUFFIX}"))
+}
+
 /// The suffix of transcript files.
 pub const SUFFIX: &str = ".dlg";

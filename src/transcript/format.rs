@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     limits::Span,
-    printable::is_hidden,
-    proto::http::api::{ApiAction, ApiRequest, Selection},
+    printable::{is_hidden, json},
+    proto::http::api::{ApiAction, ApiRequest, Draft, Outcome, Selection},
     proto::request::{Envelope, Failure, MaildropRequest, ReceiveRequest, Recipient, Request, Response},
 };
 
@@ -139,30 +139,48 @@ pub fn format_request(request: &Request, body: &[u8], detail: bool) -> String {
 
 /// A request of the web API: the mailbox, or `*` for all, and the action.
 fn api_request(ApiRequest { scope, action }: &ApiRequest) -> String {
+    format!("? api mailbox={scope} {}", api_action(action))
+}
+
+fn api_action(action: &ApiAction) -> String {
     let text = |text: &str| quoted(text.as_bytes());
     let selection = |selection: &Selection| match selection {
         Selection::All => "*".to_owned(),
+        Selection::One(name) => format!("one {name}"),
         Selection::Ids(ids) => ids.iter().map(|id| text(id)).collect::<Vec<_>>().join(","),
         Selection::Search(search) => format!("search {}", text(search)),
     };
-    let action = match action {
+    match action {
+        ApiAction::InZone(zone, action) => format!("{} zone={}", api_action(action), text(zone)),
         ApiAction::Ready => "ready".to_owned(),
         ApiAction::Info => "info".to_owned(),
         ApiAction::List { search, start, limit } => {
             format!("list search={} start={start} limit={limit}", text(search))
         }
+        ApiAction::MailHogList { search, start, limit } => {
+            let search = search.as_ref().map(|search| (search.kind.name(), text(&search.text)));
+            let search = search.map(|(kind, text)| format!(" {kind}={text}")).unwrap_or_default();
+            format!("mailhog{search} start={start} limit={limit}")
+        }
         ApiAction::Page(page) => {
             let message = page.message.as_ref().map(|name| format!(" message={name}")).unwrap_or_default();
             format!("page search={} start={}{message}", text(&page.search), page.start)
+        }
+        ApiAction::Sessions(page) => {
+            let session = page.session.map(|id| format!(" session={id}")).unwrap_or_default();
+            format!("sessions{session} from={}", page.from)
         }
         ApiAction::Message(name, view) => format!("message {name} {view}"),
         ApiAction::Continue { from } => format!("continue from={from}"),
         ApiAction::Find { search } => format!("find search={}", text(search)),
         ApiAction::Delete(messages) => format!("delete {}", selection(messages)),
         ApiAction::SetRead(messages, read) => format!("set read={read} {}", selection(messages)),
+        ApiAction::Compose { body, .. } => format!("compose octets={}", body.len()),
+        ApiAction::Chaos(None) => "chaos".to_owned(),
+        ApiAction::Chaos(Some(chaos)) => format!("chaos set={}", json(chaos, false)),
         ApiAction::Subscribe => "subscribe".to_owned(),
-    };
-    format!("? api mailbox={scope} {action}")
+        ApiAction::Watch => "watch".to_owned(),
+    }
 }
 
 /// The address, with the mailbox if its name differs, and the folder if there is one.
@@ -205,6 +223,14 @@ pub fn format_response(response: &Response, now: SystemTime, ages: bool) -> Opti
             let outcomes: Vec<&str> = failures.iter().map(outcome).collect();
             format!("! partly {}", outcomes.join(" "))
         }
+        Response::Stored(id) => format!("! stored {id}"),
+        Response::Composed(Ok(draft)) if draft.to.len() > MAX_LISTED => return None,
+        Response::Composed(Ok(draft)) => {
+            let Draft { from, to, octets, .. } = &**draft;
+            let to: Vec<String> = to.iter().map(|to| format!("<{to}>")).collect();
+            format!("! composed from=<{from}> to={} octets={octets}", to.join(","))
+        }
+        Response::Composed(Err(why)) => format!("! malformed {}", quoted(why.as_bytes())),
         Response::Verified(mailbox) => format!("! welcome {mailbox}"),
         Response::Opened(maildrop) if maildrop.len() > MAX_LISTED => return None,
         Response::Opened(maildrop) => {
@@ -226,8 +252,14 @@ pub fn format_response(response: &Response, now: SystemTime, ages: bool) -> Opti
             let etag = |etag: &String| format!(" etag={}", quoted(etag.as_bytes()));
             let name = document.file_name.as_ref().map(name).unwrap_or_default();
             let etag = document.etag.as_ref().map(etag).unwrap_or_default();
+            let failed = match document.outcome {
+                Outcome::Done => "",
+                Outcome::Mistaken => " failed=mistaken",
+                Outcome::Missing => " failed=missing",
+                Outcome::Failed => " failed=yes",
+            };
             format!(
-                "! document {} octets={}{name}{etag}",
+                "! document {} octets={}{name}{etag}{failed}",
                 quoted(document.content_type.as_bytes()),
                 document.length
             )

@@ -1,8 +1,9 @@
 //! Transcripts: the dialogue of every session, in a file with the format of the tests' dialogues.
 //!
 //! `recorder` observes a connection and its session, `redaction` hides passwords, `elided` summarises message
-//! data, and `writer` waits for the disk. `reader` reads a transcript back.
+//! data, and `writer` waits for the disk. `archive` has the last sessions in memory, and `reader` reads a transcript back.
 
+mod archive;
 mod elided;
 mod file_name;
 pub mod format;
@@ -13,7 +14,7 @@ mod recorder;
 mod redaction;
 mod writer;
 
-use std::{fmt::Write as _, io, net::SocketAddr, path::Path, time::SystemTime};
+use std::{fmt::Write as _, io, net::SocketAddr, path::Path, sync::Arc, time::SystemTime};
 
 use toml::{Table, Value};
 
@@ -22,21 +23,26 @@ use crate::{
     limits::Limits,
     proto::{
         factory::{SessionFactory, Settings},
+        protocol::Protocol,
         request::ConnId,
     },
 };
+pub use archive::{Archive, SessionEntry};
 pub use elided::ElidedData;
 pub use file_name::SUFFIX;
 use file_name::file_name;
-pub use reader::{Exchange, Reader};
+pub use reader::{Exchange, Reader, is_transcript};
 pub use recorder::Recorder;
 use redaction::Redactor;
-use writer::{Bounds, WriterHandle};
+use writer::{Beginning, Bounds, WriterHandle};
 
 /// The transcripts of a server.
 #[derive(Debug)]
 pub struct Transcripts {
     writer: WriterHandle,
+    archive: Arc<Archive>,
+    /// True if the lines go to files, and not to memory alone.
+    has_files: bool,
     bodies: bool,
     /// Directives for limits that differ from the defaults.
     limits: String,
@@ -60,20 +66,49 @@ pub struct SessionInfo<'a> {
 }
 
 impl Transcripts {
-    /// Creates the directory if it does not exist, and starts the writer thread, which keeps at most `open`
-    /// files open. If `bodies` is true, message data is recorded too.
-    pub fn start(directory: &Path, bodies: bool, limits: &Limits, open: usize) -> io::Result<Self> {
-        let backend = WriterHandle::open(directory, Bounds::of(limits, open))?;
-        Ok(Self { writer: backend, bodies, limits: non_default_limits(limits) })
+    /// Starts the writer thread, which keeps at most `open` files open. Creates the directory if it does not exist; without
+    /// one, the transcripts are in memory only. If `bodies` is true, message data is recorded too. The thread calls
+    /// `changed` after sessions in memory have changed, while somebody watches them.
+    pub fn start(
+        directory: Option<&Path>,
+        bodies: bool,
+        limits: &Limits,
+        open: usize,
+        changed: impl Fn() + Send + 'static,
+    ) -> io::Result<Self> {
+        let archive = Arc::new(Archive::new(directory));
+        let writer =
+            WriterHandle::open(directory, Bounds::of(limits, open), Arc::clone(&archive), Box::new(changed))?;
+        let has_files = directory.is_some();
+        Ok(Self { writer, archive, has_files, bodies, limits: non_default_limits(limits) })
     }
 
-    /// Begins the transcript of a session.
-    pub fn begin(&self, session: &SessionInfo<'_>, now: Now) -> Recorder {
+    /// The last sessions, and the directory of earlier ones.
+    pub fn archive(&self) -> Arc<Archive> {
+        Arc::clone(&self.archive)
+    }
+
+    /// Begins the transcript of a session. `None` if there is no place for it: memory has no sessions of HTTP, because each
+    /// look at the web inbox is one.
+    pub fn begin(&self, session: &SessionInfo<'_>, now: Now) -> Option<Recorder> {
+        let is_shown = session.factory.protocol() != Protocol::Http;
+        if !is_shown && !self.has_files {
+            return None;
+        }
         let settings = session.factory.settings(session.id);
         let redactor = Redactor::new(session.factory.protocol(), settings.max_line, settings.lenient);
         let head = self.head(session, &settings, now.wall);
-        let pen = self.writer.begin(session.id, file_name(session.name, session.id, now.wall), head);
-        Recorder::new(pen, redactor, settings.expires, self.bodies, now.monotonic)
+        let shown = is_shown.then(|| SessionEntry {
+            id: session.id,
+            service: session.name.to_owned(),
+            peer: session.peer,
+            began: now.wall,
+            last_line: String::new(),
+            is_over: false,
+        });
+        let file_name = file_name(session.name, session.id, now.wall);
+        let pen = self.writer.begin(Beginning { id: session.id, file_name, head, shown });
+        Some(Recorder::new(pen, redactor, settings.expires, self.bodies, now.monotonic))
     }
 
     /// The lines before the dialogue, with everything needed to replay it.

@@ -65,6 +65,16 @@ pub enum Exchange {
     Note(String),
 }
 
+/// Whether a text is a transcript: it has the beginning of a session, or a line of a client or a server.
+pub fn is_transcript(text: &str) -> bool {
+    let mut reader = Reader::default();
+    let is_dialogue = |exchange| {
+        use Exchange::{Client, Server, SessionStart};
+        matches!(exchange, SessionStart(_) | Client { .. } | Server { .. })
+    };
+    text.lines().filter_map(|line| reader.line(line)).any(is_dialogue)
+}
+
 impl Default for Reader {
     fn default() -> Self {
         Self { protocol: Protocol::Smtp, phase: None, time: "+0.000".into(), expects_capabilities: false }

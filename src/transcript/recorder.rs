@@ -21,6 +21,7 @@ use crate::{
     proto::{
         Context, Encryption, Session, SessionEvent, SessionPhase, Step, TLS_HANDSHAKE,
         buffer::{Inbox, Outbox},
+        chaos::ChaosPoint,
         folder::Folder,
         request::{
             AccountDirectory, Lookup, Mailbox, MaildropRequest, Quota, ReceiveRequest, Request, Response,
@@ -311,6 +312,8 @@ impl Recorder {
             SessionEvent::Mail(event) => {
                 self.line(&format!("# mailbox: {} {}", event.mailbox, event.kind.name()))
             }
+            // It tells of other transcripts, and this one would grow with them.
+            SessionEvent::Sessions => {}
         }
     }
 
@@ -447,6 +450,18 @@ impl AccountDirectory for RecordingAccountDirectory<'_> {
             self.note(format!("= keeps_no_copy {user}"));
         }
         keeps
+    }
+
+    fn is_admin(&self, user: &Mailbox) -> bool {
+        let is_admin = self.directory.is_admin(user);
+        if is_admin {
+            self.note(format!("= admin {user}"));
+        }
+        is_admin
+    }
+
+    fn chaos(&self, at: ChaosPoint) -> Option<u16> {
+        self.directory.chaos(at)
     }
 
     fn is_full(&self, mailbox: &Mailbox) -> bool {

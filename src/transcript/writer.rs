@@ -1,4 +1,4 @@
-//! The thread that writes transcripts, so that no session waits for the disk.
+//! The thread that writes transcripts to their files and to memory, so that no session waits for the disk.
 //!
 //! The rules: the writer drops text that it cannot write, and records the number of dropped lines. A full
 //! disk costs transcripts, never mail. The oldest files are deleted to make room for new ones.
@@ -16,9 +16,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
-use super::file_name::is_transcript;
+use super::{
+    archive::{Archive, SessionEntry},
+    file_name::is_transcript,
+};
 use crate::{limits::Limits, proto::request::ConnId, safe_file::Directory};
 
 /// The limits of `[limits.transcripts]`, and the descriptors for open files.
@@ -47,8 +50,8 @@ impl Bounds {
 }
 
 enum Entry {
-    /// A session begins: file name and first lines.
-    Begin(ConnId, String, String),
+    /// A session begins.
+    Begin(Beginning),
     /// More lines of a session.
     Lines(ConnId, String),
     /// A session ends, and its file is closed.
@@ -57,34 +60,59 @@ enum Entry {
     Flush(Sender<()>),
 }
 
+/// The beginning of a transcript.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    pub(super) id: ConnId,
+    pub(super) file_name: String,
+    /// The first lines.
+    pub(super) head: String,
+    /// The session in the list of those in memory; `None` if it is in its file only.
+    pub(super) shown: Option<SessionEntry>,
+}
+
 /// The sending end of the thread's queue.
 #[derive(Debug, Clone)]
 pub(super) struct WriterHandle {
     queue: Sender<Entry>,
+    /// Sessions whose end found no place in the queue.
+    ended: Sender<ConnId>,
     /// Octets of all entries in the queue.
     waiting: Arc<AtomicUsize>,
     bounds: Bounds,
 }
 
 impl WriterHandle {
-    /// Creates the directory if it does not exist, and starts the thread.
-    pub(super) fn open(directory: &Path, bounds: Bounds) -> io::Result<Self> {
-        Directory::trusted_if_root_or_new(directory)?;
-        let directory = TranscriptDir::open(directory.to_owned(), bounds)?;
+    /// Creates the directory, if there is one and it does not exist, and starts the thread.
+    pub(super) fn open(
+        directory: Option<&Path>,
+        bounds: Bounds,
+        archive: Arc<Archive>,
+        changed: Box<dyn Fn() + Send>,
+    ) -> io::Result<Self> {
+        let directory = match directory {
+            Some(directory) => {
+                Directory::trusted_if_root_or_new(directory)?;
+                Some(TranscriptDir::open(directory.to_owned(), bounds)?)
+            }
+            None => None,
+        };
+        let writer = WriterThread { directory, archive, changed, last_told: None, tell_at: None };
         let (queue, entries) = bounded(QUEUE);
+        let (ended, ends) = unbounded();
         let waiting = Arc::new(AtomicUsize::new(0));
         let in_queue = Arc::clone(&waiting);
         thread::Builder::new()
             .name("transcripts".into())
-            .spawn(move || directory.run(&entries, &in_queue))?;
-        Ok(Self { queue, waiting, bounds })
+            .spawn(move || writer.run(&entries, &ends, &in_queue))?;
+        Ok(Self { queue, ended, waiting, bounds })
     }
 
-    /// Begins the file of a session. If the queue is full, that session has no transcript.
-    pub(super) fn begin(&self, id: ConnId, name: String, head: String) -> TranscriptWriter {
-        let mut writer =
-            TranscriptWriter { handle: self.clone(), id, written: head.len(), dropped: 0, begun: false };
-        writer.begun = writer.submit(Entry::Begin(id, name, head), writer.written);
+    /// Begins the transcript of a session. If the queue is full, that session has none.
+    pub(super) fn begin(&self, beginning: Beginning) -> TranscriptWriter {
+        let (id, written) = (beginning.id, beginning.head.len());
+        let mut writer = TranscriptWriter { handle: self.clone(), id, written, dropped: 0, begun: false };
+        writer.begun = writer.submit(Entry::Begin(beginning), writer.written);
         writer
     }
 
@@ -144,8 +172,84 @@ impl TranscriptWriter {
 impl Drop for TranscriptWriter {
     fn drop(&mut self) {
         if self.begun {
-            // If the queue is full, the file stays open until the writer needs its place.
-            let _ = self.handle.queue.try_send(Entry::End(self.id));
+            let WriterHandle { queue, ended, .. } = &self.handle;
+            if queue.try_send(Entry::End(self.id)).is_err() {
+                let _ = ended.send(self.id); // an error means that the writer has ended
+            }
+        }
+    }
+}
+
+/// The thread, and the places that it writes to.
+struct WriterThread {
+    /// `None` if the transcripts are in memory only.
+    directory: Option<TranscriptDir>,
+    archive: Arc<Archive>,
+    /// Tells that sessions in memory have changed.
+    changed: Box<dyn Fn() + Send>,
+    last_told: Option<Instant>,
+    /// The time at which it is told that sessions have changed, if they have.
+    tell_at: Option<Instant>,
+}
+
+impl WriterThread {
+    fn run(mut self, entries: &Receiver<Entry>, ends: &Receiver<ConnId>, waiting: &AtomicUsize) {
+        loop {
+            let entry = match self.tell_at {
+                Some(time) => entries.recv_deadline(time),
+                None => entries.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match entry {
+                Ok(entry) => self.write(entry, waiting),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            // The last lines of these sessions come before their ends.
+            if entries.is_empty() {
+                ends.try_iter().for_each(|id| self.write(Entry::End(id), waiting));
+            }
+            if self.tell_at.is_some_and(|time| time <= Instant::now()) {
+                (self.changed)();
+                self.last_told = Some(Instant::now());
+                self.tell_at = None;
+            }
+        }
+    }
+
+    fn write(&mut self, entry: Entry, waiting: &AtomicUsize) {
+        let is_news = match entry {
+            Entry::Begin(Beginning { id, file_name, head, shown }) => {
+                waiting.fetch_sub(head.len(), Ordering::Relaxed);
+                if let Some(directory) = &mut self.directory {
+                    directory.begin(id, file_name, &head);
+                }
+                let is_shown = shown.is_some();
+                if let Some(session) = shown {
+                    self.archive.begin(session, &head);
+                }
+                is_shown
+            }
+            Entry::Lines(id, lines) => {
+                waiting.fetch_sub(lines.len(), Ordering::Relaxed);
+                if let Some(directory) = &mut self.directory {
+                    directory.append(id, &lines);
+                }
+                self.archive.append(id, &lines)
+            }
+            Entry::End(id) => {
+                if let Some(directory) = &mut self.directory {
+                    directory.open.remove(&id);
+                }
+                self.archive.end(id)
+            }
+            Entry::Flush(written) => {
+                let _ = written.send(()); // an error means that the requester no longer waits
+                false
+            }
+        };
+        if is_news && self.tell_at.is_none() && self.archive.is_watched() {
+            let now = Instant::now();
+            self.tell_at = Some(self.last_told.map_or(now, |last| now.max(last + TELL_INTERVAL)));
         }
     }
 }
@@ -190,25 +294,6 @@ impl TranscriptDir {
             open: HashMap::new(),
             last_error_logged: None,
         })
-    }
-
-    fn run(mut self, entries: &Receiver<Entry>, waiting: &AtomicUsize) {
-        for entry in entries {
-            match entry {
-                Entry::Begin(id, name, head) => {
-                    waiting.fetch_sub(head.len(), Ordering::Relaxed);
-                    self.begin(id, name, &head);
-                }
-                Entry::Lines(id, lines) => {
-                    waiting.fetch_sub(lines.len(), Ordering::Relaxed);
-                    self.append(id, &lines);
-                }
-                Entry::End(id) => drop(self.open.remove(&id)),
-                Entry::Flush(written) => {
-                    let _ = written.send(()); // an error means that the requester no longer waits
-                }
-            }
-        }
     }
 
     fn begin(&mut self, id: ConnId, name: String, head: &str) {
@@ -306,6 +391,8 @@ fn dropped(lines: usize) -> String {
     format!("# dropped: {lines} lines\n")
 }
 
+/// The shortest time between two calls of `changed`: a change is shown at once, and a flood of them ten times a second.
+const TELL_INTERVAL: Duration = Duration::from_millis(100);
 /// The largest number of entries in the queue.
 const QUEUE: usize = 8192;
 /// The time to wait for the disk when the server ends.
@@ -319,6 +406,7 @@ mod tests {
     use std::fs::{self, OpenOptions};
 
     use super::*;
+    use crate::transcript::archive::tests::session;
 
     const BOUNDS: Bounds = Bounds { files: 3, octets: 100, session: 1000, queue: 60, open: 64 };
 
@@ -352,13 +440,14 @@ mod tests {
     #[test]
     fn what_does_not_fit_into_the_queue_is_dropped_and_told() {
         let (queue, entries) = bounded(QUEUE);
-        let backend = WriterHandle { queue, waiting: Arc::default(), bounds: BOUNDS };
-        let mut pen = backend.begin(ConnId(1), name(1), "x".repeat(20));
+        let backend = WriterHandle { queue, ended: unbounded().0, waiting: Arc::default(), bounds: BOUNDS };
+        let head = "x".repeat(20);
+        let mut pen = backend.begin(Beginning { id: ConnId(1), file_name: name(1), head, shown: None });
         pen.write("C: NOOP\n".repeat(4));
         pen.write("C: NOOP\n".repeat(3)); // 20 + 32 are waiting, of 60
         pen.write("C: RSET\nS: 250\n".into());
         let taken = |entry| match entry {
-            Entry::Begin(_, _, text) | Entry::Lines(_, text) => {
+            Entry::Begin(Beginning { head: text, .. }) | Entry::Lines(_, text) => {
                 backend.waiting.fetch_sub(text.len(), Ordering::Relaxed);
                 text
             }
@@ -368,6 +457,27 @@ mod tests {
         assert_eq!(first, ["x".repeat(20), "C: NOOP\n".repeat(4)]);
         pen.write("C: QUIT\n".into());
         assert_eq!(taken(entries.try_recv().unwrap()), "# dropped: 5 lines\nC: QUIT\n");
+    }
+
+    #[test]
+    fn a_session_ends_although_the_queue_is_full_at_its_end() {
+        let ((queue, entries), (ended, ends)) = (bounded(1), unbounded());
+        let handle = WriterHandle { queue, ended, waiting: Arc::default(), bounds: BOUNDS };
+        let beginning =
+            Beginning { id: ConnId(1), file_name: name(1), head: "x".into(), shown: Some(session(1)) };
+        drop(handle.begin(beginning));
+        drop(handle);
+        let archive = Arc::new(Archive::default());
+        let changed = Box::new(|| {});
+        let thread = WriterThread {
+            directory: None,
+            archive: Arc::clone(&archive),
+            changed,
+            last_told: None,
+            tell_at: None,
+        };
+        thread.run(&entries, &ends, &AtomicUsize::new(1));
+        assert!(archive.sessions()[0].is_over);
     }
 
     #[test]

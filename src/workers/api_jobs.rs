@@ -1,33 +1,38 @@
 //! The requests of the web API, on a worker thread.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     mem,
     sync::Arc,
     time::SystemTime,
 };
 
 use super::{
-    catalog::{MailboxListing, Row, lock},
-    job::{ApiOutcome, ReadMessage},
-    selections::{Change, mark, matching, query, search_matches, select},
+    catalog::{Compared, Row, ScopeRows, lock},
+    differences::{Differences, prune_event},
+    job::{ApiOutcome, Changes, ReadMessage},
+    mailhog,
+    row_reader::RowReader,
+    selections::{
+        Change, Unserved, addresses, has_gone, mark, matching, named, query, search_matches, select, with_ids,
+    },
     storage::{Storage, log_failure},
-    web_page::web_page,
+    web_page::{sessions_page, web_page},
 };
 use crate::{
     api::{self, Page},
     maildir::{MessageEntry, MessageRef},
-    message_object::{Limits, MessageObject, Summary, mailpit::ListItem},
-    metrics::METRICS,
+    message_object::{Limits, MessageObject, mailpit::ListItem},
+    metrics::{self, METRICS},
     printable,
     proto::{
         http::api::{
             ApiAction, ApiRequest, Document, MailChange, MailEvent, MailboxScope, MessageName, MessageView,
-            Selection,
         },
         request::{Failure, Mailbox},
     },
     search::Query,
+    time_zone::Zone,
 };
 
 /// Runs a request. `reading` is the message whose next piece it asks for.
@@ -36,15 +41,45 @@ pub(super) fn run(
     request: ApiRequest,
     reading: Option<Box<ReadMessage>>,
 ) -> Result<ApiOutcome, Failure> {
+    match serve(storage, request, reading) {
+        Ok(outcome) => Ok(outcome),
+        Err(Unserved::Mistake(mistake)) => Ok(ApiOutcome::of(api::mistaken_search(&mistake))),
+        Err(Unserved::Failure(failure)) => Err(failure),
+    }
+}
+
+fn serve(
+    storage: &Storage,
+    request: ApiRequest,
+    reading: Option<Box<ReadMessage>>,
+) -> Result<ApiOutcome, Unserved> {
     let ApiRequest { scope, action } = request;
     match action {
+        ApiAction::InZone(name, action) => serve_in(storage, &scope, *action, reading, &Zone::named(&name)),
+        action => serve_in(storage, &scope, action, reading, &Zone::UTC),
+    }
+}
+
+/// Serves a request whose dates are in that zone.
+fn serve_in(
+    storage: &Storage,
+    scope: &MailboxScope,
+    action: ApiAction,
+    reading: Option<Box<ReadMessage>>,
+    zone: &Zone,
+) -> Result<ApiOutcome, Unserved> {
+    let outcome = match action {
         ApiAction::Ready => storage.check_in_place().map(|()| ApiOutcome::of(Document::ok())),
-        ApiAction::Info => info(storage, &scope).map(ApiOutcome::of),
+        ApiAction::Info => info(storage, scope).map(ApiOutcome::of),
         ApiAction::List { search, start, limit } => {
-            list(storage, &scope, &query(&search), (start, limit)).map(ApiOutcome::of)
+            list(storage, scope, &query(&search, zone)?, (start, limit)).map(ApiOutcome::of)
         }
-        ApiAction::Page(request) => web_page(storage, &scope, &request),
-        ApiAction::Message(name, view) => message(storage, &scope, &name, view),
+        ApiAction::MailHogList { search, start, limit } => {
+            mailhog::list(storage, scope, search.as_ref(), (start, limit)).map(ApiOutcome::of)
+        }
+        ApiAction::Page(request) => web_page(storage, scope, &request, zone),
+        ApiAction::Sessions(request) => Ok(sessions_page(storage, &request)),
+        ApiAction::Message(name, view) => message(storage, scope, &name, view),
         ApiAction::Continue { from } => {
             let message = reading.ok_or(Failure::Truncated)?;
             let open = storage.open_message(&message.mailbox, MessageRef::from(&message.entry))?;
@@ -52,47 +87,75 @@ pub(super) fn run(
             Ok(ApiOutcome::Chunk { bytes, reading: (!last).then_some(message) })
         }
         ApiAction::Find { search } => {
-            let search = query(&search);
-            for row in storage.rows(&scope)? {
-                if search_matches(storage, &search, &row)? {
-                    return show(storage, &scope, &row, MessageView::Object);
+            let search = query(&search, zone)?;
+            let ScopeRows { rows, mut unreadable } = storage.rows(scope)?;
+            let mut reader = RowReader::new(storage);
+            for row in rows {
+                match search_matches(&mut reader, &search, &row) {
+                    Ok(true) => return Ok(show(storage, scope, &row, MessageView::Object)?),
+                    Ok(false) => {}
+                    Err(_) => drop(unreadable.insert(row.listing.mailbox.clone())),
                 }
             }
-            Err(Failure::Gone)
+            not_found(&unreadable)
         }
         ApiAction::Delete(selection) => {
-            let rows = select(storage, &scope, &selection)?;
-            change(storage, rows, Change::Delete)
+            let selected = select(storage, scope, &selection, zone)?;
+            Ok(change(storage, selected, Change::Delete))
         }
         ApiAction::SetRead(selection, read) => {
-            let rows = select(storage, &scope, &selection)?;
-            change(storage, rows, if read { Change::MarkRead } else { Change::MarkUnread })
+            let selected = select(storage, scope, &selection, zone)?;
+            Ok(change(storage, selected, if read { Change::MarkRead } else { Change::MarkUnread }))
         }
-        // The backend serves subscriptions.
-        ApiAction::Subscribe => Err(Failure::TempFail),
-    }
+        ApiAction::Compose { body, date } => {
+            let unique = getrandom::u64().map_err(|error| {
+                log::error!("no random numbers: {error}");
+                Failure::TempFail
+            })?;
+            Ok(ApiOutcome::Composed(api::compose(&body, date, unique).map(Box::new)))
+        }
+        // The backend serves subscriptions and chances, and no zone is inside another.
+        ApiAction::Subscribe | ApiAction::Watch | ApiAction::Chaos(_) | ApiAction::InZone(..) => {
+            Err(Failure::TempFail)
+        }
+    };
+    Ok(outcome?)
 }
 
 /// The version of the server, and its counts, under the names of Mailpit.
 fn info(storage: &Storage, scope: &MailboxScope) -> Result<Document, Failure> {
-    let rows = storage.rows(scope)?;
+    let ScopeRows { rows, unreadable } = storage.rows(scope)?;
     let unread = rows.iter().filter(|row| !row.is_read).count();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let uptime = now.saturating_sub(METRICS.started_at.get());
-    let text = printable::json(
-        &serde_json::json!({
-            "Version": env!("CARGO_PKG_VERSION"),
-            "LatestVersion": env!("CARGO_PKG_VERSION"),
-            "Database": "",
-            "DatabaseSize": 0,
-            "Messages": rows.len(),
-            "Unread": unread,
-            "Tags": {},
-            "RuntimeStats": { "Uptime": uptime },
-        }),
-        false,
-    );
-    Ok(Document::json(text))
+    // The mail and memory of all is no concern of those who read one mailbox.
+    let (memory, accepted) = match scope {
+        MailboxScope::All => (metrics::memory_in_use().unwrap_or_default(), METRICS.deliveries.get()),
+        MailboxScope::One(_) => Default::default(),
+    };
+    let mut info = serde_json::json!({
+        "Version": env!("CARGO_PKG_VERSION"),
+        "LatestVersion": env!("CARGO_PKG_VERSION"),
+        "Database": "",
+        "DatabaseSize": 0,
+        "Messages": rows.len(),
+        "Unread": unread,
+        "Tags": {},
+        // Mailpit counts more than this server does.
+        "RuntimeStats": {
+            "Uptime": uptime,
+            "Memory": memory,
+            "MessagesDeleted": 0,
+            "SMTPAccepted": accepted,
+            "SMTPAcceptedSize": 0,
+            "SMTPRejected": 0,
+            "SMTPIgnored": 0,
+        },
+    });
+    if !unreadable.is_empty() {
+        info["Unreadable"] = addresses(&unreadable).into();
+    }
+    Ok(Document::json(printable::json(&info, false)))
 }
 
 fn list(
@@ -101,14 +164,26 @@ fn list(
     search: &Query,
     (start, limit): (usize, usize),
 ) -> Result<Document, Failure> {
-    let rows = storage.rows(scope)?;
-    let (total, unread) = (rows.len(), rows.iter().filter(|row| !row.is_read).count());
-    let rows = matching(storage, search, rows)?;
+    let found = storage.rows(scope)?;
+    let (total, unread) = (found.rows.len(), found.rows.iter().filter(|row| !row.is_read).count());
+    let ScopeRows { rows, mut unreadable } = matching(storage, search, found);
     let messages_unread = rows.iter().filter(|row| !row.is_read).count();
-    let page = rows.iter().skip(start).take(limit);
-    // A message that has gone meanwhile is left out.
-    let page: Vec<(&Row, Arc<Summary>)> =
-        page.filter_map(|row| Some((row, storage.summary(row).ok()?))).collect();
+    let (mut page, mut octets) = (Vec::new(), 0);
+    let mut reader = RowReader::new(storage);
+    for row in rows.iter().skip(start).take(limit) {
+        match reader.summary(row) {
+            Ok(summary) => {
+                octets += summary.octets();
+                page.push((row, summary));
+            }
+            // A message that has gone meanwhile is left out.
+            Err(failure) if has_gone(failure) => {}
+            Err(_) => drop(unreadable.insert(row.listing.mailbox.clone())),
+        }
+        if octets > MAX_PAGE_OCTETS {
+            break;
+        }
+    }
     let messages = page.iter().map(|(row, summary)| ListItem::new(summary, &row.stored()));
     let page = Page {
         total,
@@ -119,6 +194,7 @@ fn list(
         start,
         tags: [],
         messages: messages.collect(),
+        unreadable: addresses(&unreadable),
     };
     let mut document = Document::json(printable::json(&page, false));
     document.etag = Some(format!("{:08x}{:x}", crc32fast::hash(&document.bytes), document.length));
@@ -131,12 +207,16 @@ fn message(
     name: &MessageName,
     view: MessageView,
 ) -> Result<ApiOutcome, Failure> {
-    let rows = storage.rows(scope)?;
-    let row = match name {
-        MessageName::Latest => rows.first(),
-        MessageName::Id(text) => rows.iter().find(|row| *row.id == **text),
-    };
-    show(storage, scope, row.ok_or(Failure::Gone)?, view)
+    let ScopeRows { rows, unreadable } = storage.rows(scope)?;
+    named(&rows, name).map_or_else(|| not_found(&unreadable), |row| show(storage, scope, row, view))
+}
+
+/// The response if no message was found: it may be in a mailbox that cannot be read.
+fn not_found(unreadable: &BTreeSet<Mailbox>) -> Result<ApiOutcome, Failure> {
+    if unreadable.is_empty() {
+        return Err(Failure::Gone);
+    }
+    Ok(ApiOutcome::of(api::unreadable(&addresses(unreadable))))
 }
 
 /// The message of a row, in one of its forms.
@@ -147,17 +227,24 @@ fn show(
     view: MessageView,
 ) -> Result<ApiOutcome, Failure> {
     let id = row.id.to_string();
-    if view == MessageView::Raw {
+    if view == MessageView::MailHog {
+        return mailhog::message(storage, scope, row).map(ApiOutcome::of);
+    }
+    if matches!(view, MessageView::Raw | MessageView::Download) {
         let wanted = row.wanted().ok_or(Failure::Gone)?;
         let open = storage.open_message(&row.listing.mailbox, wanted)?;
         let (bytes, last) = open.read(0, storage.read_chunk).map_err(|error| log_failure(&error))?;
         let MessageRef { name, subdir, version } = wanted;
-        let document = Document::new("text/plain; charset=utf-8", bytes);
-        let document = Document { length: version.bytes, etag: Some(id), ..document };
+        let (content_type, file_name) = match view {
+            MessageView::Download => ("message/rfc822", Some(format!("{id}.eml"))),
+            _ => ("text/plain; charset=utf-8", None),
+        };
+        let document = Document::new(content_type, bytes);
+        let document = Document { length: version.bytes, etag: Some(id), file_name, ..document };
         let entry = MessageEntry { name: name.into(), subdir, version, octets: 0 };
         let message = ReadMessage { mailbox: row.listing.mailbox.clone(), entry };
         let reading = (!last).then(|| Box::new(message));
-        return Ok(ApiOutcome::Document { document, reading, changed: Vec::new() });
+        return Ok(ApiOutcome::Document { document, reading, changes: Changes::None });
     }
     let (bytes, size) = storage.read_row(row)?;
     let etag = Some(format!("{id}-{view}"));
@@ -167,63 +254,96 @@ fn show(
     }
     let mut message = MessageObject::parse(&bytes, &Limits::default());
     message.summary.size = size;
-    let mut changed = Vec::new();
+    let mut changes = Changes::None;
     let document = match view {
         MessageView::Object => {
             // A mailbox that cannot be changed can be read all the same.
-            let copies = select(storage, scope, &Selection::Ids(vec![id]))?;
-            changed = mark(storage, copies, Change::MarkRead).unwrap_or_default();
+            let copies = with_ids(storage, scope, &[id])?.rows;
+            (changes, _) = mark(storage, copies, Change::MarkRead);
             api::object(&message, &row.stored())
         }
         MessageView::Headers => Document { etag, ..api::headers(&message) },
         MessageView::Html => Document { etag, ..api::html_view(&message, &id).ok_or(Failure::Gone)? },
-        MessageView::Text | MessageView::Raw | MessageView::Part(_) => {
-            Document { etag, ..api::text_view(message) }
-        }
+        MessageView::Text
+        | MessageView::Raw
+        | MessageView::Download
+        | MessageView::MailHog
+        | MessageView::Part(_) => Document { etag, ..api::text_view(message) },
     };
-    Ok(ApiOutcome::Document { document, reading: None, changed })
+    Ok(ApiOutcome::Document { document, reading: None, changes })
 }
 
-fn change(storage: &Storage, rows: Vec<Row>, change: Change) -> Result<ApiOutcome, Failure> {
-    let changed = mark(storage, rows, change)?;
-    Ok(ApiOutcome::Document { document: Document::ok(), reading: None, changed })
+fn change(storage: &Storage, selected: ScopeRows, change: Change) -> ApiOutcome {
+    let ScopeRows { rows, unreadable } = selected;
+    let (changes, result) = mark(storage, rows, change);
+    if let Err(failure) = result {
+        return ApiOutcome::PartlyDone { failure, changes };
+    }
+    let document =
+        if unreadable.is_empty() { Document::ok() } else { api::unreadable(&addresses(&unreadable)) };
+    ApiOutcome::Document { document, reading: None, changes }
 }
 
 /// Compares all mailboxes with the last comparison, and returns the changes. After a `reset` there are none: later ones
 /// begin here.
 pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, Failure> {
     let now = storage.listings(&MailboxScope::All)?;
-    let now: Listings = now.into_iter().map(|listing| (listing.mailbox.clone(), listing)).collect();
+    let listed = now.listings.into_iter().map(|listing| (listing.mailbox.clone(), Some(listing)));
+    let mut listings: Compared = listed.collect();
     let mut compared = lock(&storage.catalog.compared);
-    let before = mem::replace(&mut *compared, now);
+    let before = mem::take(&mut *compared);
+    // A mailbox that cannot be read keeps its last list, so that its messages are neither gone now nor new later.
+    for mailbox in now.unreadable {
+        let last = before.get(&mailbox).cloned().flatten();
+        listings.insert(mailbox, last);
+    }
+    *compared = listings;
     if reset {
         return Ok(Vec::new());
     }
+    let gone = before.iter().filter(|(mailbox, _)| !compared.contains_key(*mailbox));
+    let gone = gone.filter_map(|(mailbox, last)| Some((mailbox, Some(last.as_ref()?), None)));
     let changed = compared.iter().filter_map(|(mailbox, listing)| {
-        let before = before.get(mailbox);
-        before.is_none_or(|before| !Arc::ptr_eq(before, listing)).then_some((before, listing))
+        let listing = listing.as_ref()?;
+        match before.get(mailbox) {
+            None => Some((mailbox, None, Some(listing))),
+            Some(Some(last)) if !Arc::ptr_eq(last, listing) => Some((mailbox, Some(last), Some(listing))),
+            // The first list after it could not be read.
+            Some(None) | Some(Some(_)) => None,
+        }
     });
-    let mut changed = changed.peekable();
-    if changed.peek().is_none() {
-        return Ok(Vec::new());
-    }
+    let changed: Vec<(&Mailbox, Differences)> = changed
+        .chain(gone)
+        .map(|(mailbox, last, listing)| (mailbox, Differences::between(last, listing)))
+        .collect();
     // A message counts as one for those who see all mailboxes: new in the first that has it, gone from the last.
-    let ids = |listings: &Listings| -> HashSet<Arc<str>> {
-        listings.values().flat_map(|listing| listing.ids.iter().cloned()).collect()
+    let concerned: HashSet<&Arc<str>> =
+        changed.iter().flat_map(|(_, differences)| differences.ids()).collect();
+    let ids = |listings: &Compared| -> HashSet<Arc<str>> {
+        let ids = listings.values().flatten().flat_map(|listing| &listing.ids);
+        ids.filter(|id| concerned.contains(id)).cloned().collect()
     };
-    let (known, left) = (ids(&before), ids(&compared));
+    let (known, left) =
+        if concerned.is_empty() { Default::default() } else { (ids(&before), ids(&compared)) };
     let mut told = HashSet::new();
     let mut events = Vec::new();
-    for (before, listing) in changed {
-        for (kind, id, data) in differences(storage, before, listing) {
+    for (mailbox, differences) in &changed {
+        let is_told = events.len() + differences.count() <= MAX_TOLD;
+        let Some(changes) = is_told.then(|| differences.changes(storage)).flatten() else {
+            let is_copy = !told.insert((MailChange::Prune.name(), "".into()));
+            events.push(prune_event(mailbox, is_copy));
+            continue;
+        };
+        for (kind, id, data) in changes {
             let has_other = match kind {
                 MailChange::New => known.contains(&id),
                 MailChange::Delete => left.contains(&id),
-                MailChange::Update => false,
+                MailChange::Update | MailChange::Prune => false,
             };
             events.push(MailEvent {
                 kind,
-                mailbox: listing.mailbox.clone(),
+                mailbox: (*mailbox).clone(),
+                id: id.to_string(),
                 is_copy: has_other || !told.insert((kind.name(), id)),
                 json: printable::json(&serde_json::json!({ "Type": kind.name(), "Data": data }), false),
             });
@@ -232,37 +352,7 @@ pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, 
     Ok(events)
 }
 
-type Listings = HashMap<Mailbox, Arc<MailboxListing>>;
-
-/// The changes from one listing of a mailbox to the next, each with its message.
-fn differences(
-    storage: &Storage,
-    before: Option<&Arc<MailboxListing>>,
-    now: &Arc<MailboxListing>,
-) -> Vec<(MailChange, Arc<str>, serde_json::Value)> {
-    let rows = before.into_iter().flat_map(MailboxListing::rows);
-    let old: HashMap<Arc<str>, bool> = rows.map(|row| (row.id, row.is_read)).collect();
-    let mut gone = old.clone();
-    let mut changes = Vec::new();
-    for row in now.rows() {
-        gone.remove(&row.id);
-        match old.get(&row.id) {
-            None => {
-                let Ok(summary) = storage.summary(&row) else { continue };
-                let data = serde_json::to_value(ListItem::new(&summary, &row.stored())).unwrap_or_default();
-                changes.push((MailChange::New, row.id, data));
-            }
-            Some(is_read) if *is_read != row.is_read => {
-                let data = serde_json::json!({ "ID": &*row.id, "Read": row.is_read });
-                changes.push((MailChange::Update, row.id, data));
-            }
-            Some(_) => {}
-        }
-    }
-    let deleted = gone.into_keys().map(|id| {
-        let data = serde_json::json!({ "ID": &*id });
-        (MailChange::Delete, id, data)
-    });
-    changes.extend(deleted);
-    changes
-}
+/// Changes that one comparison tells one by one: about a megabyte.
+const MAX_TOLD: usize = 1000;
+/// Octets of the summaries in a page of a list: a page of messages with very large headers is shorter than its limit.
+const MAX_PAGE_OCTETS: usize = 16 << 20;

@@ -3,15 +3,15 @@
 //! Plain values; `listings` fills them. Only workers take the locks here.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
-    index::Snapshot,
-    maildir::{FileVersion, MessageRef, scan::DirTimes},
+    index::{MessageList, Snapshot, unique_id},
+    maildir::{FileVersion, Maildir, MessageEntry, MessageRef, name, scan::DirTimes},
     message_object::{Summary, mailpit},
-    proto::request::Mailbox,
+    proto::request::{Mailbox, Maildrop},
 };
 
 /// The lists and summaries that the web API has read, for its next requests.
@@ -19,8 +19,26 @@ use crate::{
 pub(super) struct Catalog {
     pub(super) lists: Mutex<HashMap<Mailbox, Arc<MailboxListing>>>,
     pub(super) summaries: Mutex<SummaryCache>,
-    /// The lists at the last comparison, by which changes are found.
-    pub(super) compared: Mutex<HashMap<Mailbox, Arc<MailboxListing>>>,
+    /// The lists at the last comparison, by which changes are found. `None`: the mailbox could not be read so far.
+    pub(super) compared: Mutex<Compared>,
+}
+
+pub(super) type Compared = HashMap<Mailbox, Option<Arc<MailboxListing>>>;
+
+/// The mailboxes of a scope.
+#[derive(Debug, Default)]
+pub(super) struct ScopeListings {
+    pub(super) listings: Vec<Arc<MailboxListing>>,
+    /// The mailboxes of which something could not be read.
+    pub(super) unreadable: BTreeSet<Mailbox>,
+}
+
+/// The messages of a scope.
+#[derive(Debug, Default)]
+pub(super) struct ScopeRows {
+    pub(super) rows: Vec<Row>,
+    /// The mailboxes of which something could not be read.
+    pub(super) unreadable: BTreeSet<Mailbox>,
 }
 
 /// The messages of one mailbox.
@@ -32,9 +50,16 @@ pub(super) struct MailboxListing {
     pub(super) times: DirTimes,
     /// True if a later change may bear the same times.
     pub(super) racy: bool,
+    /// The messages, from which the next listing is made.
+    pub(super) list: MessageList,
     pub(super) snapshot: Snapshot,
     /// The id of each message of the snapshot.
     pub(super) ids: Vec<Arc<str>>,
+}
+
+/// The id of a message in the web API, by the name of its file.
+pub fn api_id(file: &[u8]) -> String {
+    mailpit::id(&unique_id(name::identity(file), None))
 }
 
 /// One message in a list.
@@ -50,6 +75,28 @@ pub(super) struct Row {
 }
 
 impl MailboxListing {
+    /// The listing of these messages. Identities that have not `changed` keep the ids of the listing `before`, because an id
+    /// is a hash.
+    pub(super) fn new(
+        (mailbox, maildir): (&Mailbox, &Maildir),
+        (times, racy): (DirTimes, bool),
+        list: MessageList,
+        (before, changed): (Option<&Self>, &HashSet<&[u8]>),
+    ) -> Self {
+        let snapshot = Snapshot::new(&list);
+        let has_changed = |name: &[u8]| changed.contains(name::identity(name));
+        let before = before.into_iter().flat_map(|before| before.snapshot.iter().zip(&before.ids));
+        // Both lists have the same order.
+        let mut kept = before.filter(|(entry, _)| !has_changed(&entry.name)).map(|(_, id)| Arc::clone(id));
+        let id = |(at, entry): (usize, &MessageEntry)| {
+            let kept = if has_changed(&entry.name) { None } else { kept.next() };
+            kept.unwrap_or_else(|| mailpit::id(&snapshot.unique_id(at)).into())
+        };
+        let ids = snapshot.iter().enumerate().map(id).collect();
+        let (device, _) = maildir.id();
+        Self { mailbox: mailbox.clone(), device, times, racy, list, snapshot, ids }
+    }
+
     /// The messages in the order of the snapshot.
     pub(super) fn rows(self: &Arc<Self>) -> impl Iterator<Item = Row> + '_ {
         let messages = self.snapshot.iter().zip(&self.ids).enumerate();
@@ -89,17 +136,21 @@ pub(super) struct SummaryCache {
     pub(super) by_file: HashMap<FileKey, Arc<Summary>>,
     /// The oldest first.
     order: VecDeque<FileKey>,
+    /// Octets of all summaries.
+    octets: usize,
 }
 
 impl SummaryCache {
     pub(super) fn insert(&mut self, file: FileKey, summary: Arc<Summary>) {
-        if self.by_file.insert(file, summary).is_none() {
-            self.order.push_back(file);
+        self.octets += summary.octets();
+        match self.by_file.insert(file, summary) {
+            None => self.order.push_back(file),
+            Some(before) => self.octets -= before.octets(),
         }
-        if self.order.len() > MAX_SUMMARIES
+        while (self.order.len() > MAX_SUMMARIES || self.octets > MAX_SUMMARY_OCTETS)
             && let Some(oldest) = self.order.pop_front()
         {
-            self.by_file.remove(&oldest);
+            self.octets -= self.by_file.remove(&oldest).map_or(0, |summary| summary.octets());
         }
     }
 }
@@ -111,3 +162,28 @@ pub(super) fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Messages whose summaries are kept: about a kilobyte each.
 const MAX_SUMMARIES: usize = 4096;
+/// Octets of all summaries that are kept. The header of one message may have a mebibyte of addresses.
+const MAX_SUMMARY_OCTETS: usize = 32 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v32_the_summaries_in_memory_are_bounded_by_their_octets() {
+        let mut cache = SummaryCache::default();
+        let summary = |octets| Arc::new(Summary { subject: "x".repeat(octets), ..Summary::default() });
+        let file = |inode| (1, FileVersion { inode, bytes: 1, modified: (0, 0) });
+        for inode in 0..100 {
+            cache.insert(file(inode), summary(1 << 20));
+            cache.insert(file(inode), summary(1 << 20));
+            assert!(cache.octets <= MAX_SUMMARY_OCTETS, "{}", cache.octets);
+        }
+        let kept = cache.by_file.len();
+        assert!((20..=32).contains(&kept) && cache.order.len() == kept, "{kept}");
+        (100..5000).for_each(|inode| cache.insert(file(inode), summary(10)));
+        assert_eq!((cache.by_file.len(), cache.order.len()), (MAX_SUMMARIES, MAX_SUMMARIES));
+        let octets: usize = cache.by_file.values().map(|summary| summary.octets()).sum();
+        assert_eq!(cache.octets, octets);
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, SystemTime},
 };
 
@@ -17,7 +17,7 @@ use crate::{
     },
     maildir::{Maildir, MessageEntry, OpenMessage, Usage, lock::Lock, scan::DirTimes},
     proto::{
-        http::api::{ApiRequest, Document, MailEvent},
+        http::api::{ApiRequest, Document, Draft, MailEvent},
         request::{Access, ConnId, Failure, Mailbox, Secret},
     },
 };
@@ -99,6 +99,8 @@ pub enum Job {
         request: ApiRequest,
         /// The message whose next piece the request is about.
         reading: Option<Box<ReadMessage>>,
+        /// Gone once the connection is closed. Then a request that changes nothing need not be served.
+        client: Weak<()>,
     },
     /// Compare the mailboxes with the last comparison, for the sessions that have subscribed to changes.
     CompareMailboxes {
@@ -174,6 +176,8 @@ pub enum Completion {
     Api(ConnId, Result<ApiOutcome, Failure>),
     /// The result of [`Job::CompareMailboxes`].
     MailChanged(Result<Vec<MailEvent>, Failure>),
+    /// The transcripts of the last sessions have changed.
+    SessionsChanged,
     /// Accounts that were reloaded and are in force from now on.
     AccountsLoaded(Box<Accounts>),
 }
@@ -251,9 +255,18 @@ pub enum ApiOutcome {
         document: Document,
         /// The message, if there is more to read.
         reading: Option<Box<ReadMessage>>,
-        /// The mailboxes that the request has changed.
-        changed: Vec<Mailbox>,
+        /// The changes that the request has made.
+        changes: Changes,
     },
+    /// The disk or another program prevented a part of the changes.
+    PartlyDone {
+        /// The reason.
+        failure: Failure,
+        /// The changes that the request has made all the same.
+        changes: Changes,
+    },
+    /// The message of a description, or a sentence that says what is wrong with it.
+    Composed(Result<Box<Draft>, String>),
     /// The next piece of a message.
     Chunk {
         /// The octets as stored.
@@ -276,8 +289,20 @@ pub struct ReadMessage {
 impl ApiOutcome {
     /// A document that changed nothing.
     pub(super) fn of(document: Document) -> Self {
-        Self::Document { document, reading: None, changed: Vec::new() }
+        Self::Document { document, reading: None, changes: Changes::None }
     }
+}
+
+/// The changes of mailboxes that a request has made.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum Changes {
+    /// All is as it was.
+    #[default]
+    None,
+    /// Flags have changed, and no mailbox has become smaller.
+    Marks,
+    /// Messages of these mailboxes are gone.
+    Deletions(Vec<Mailbox>),
 }
 
 /// The lock of a mailbox that a session has open. Dropping it closes the lock, and then sends
@@ -333,7 +358,11 @@ impl Completion {
             | Self::Counted(conn, ..)
             | Self::Api(conn, _)
             | Self::Delivered(conn, ..) => Some(*conn),
-            Self::Unlocked(_) | Self::Index(..) | Self::MailChanged(_) | Self::AccountsLoaded(_) => None,
+            Self::Unlocked(_)
+            | Self::Index(..)
+            | Self::MailChanged(_)
+            | Self::SessionsChanged
+            | Self::AccountsLoaded(_) => None,
         }
     }
 }

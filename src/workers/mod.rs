@@ -1,15 +1,18 @@
 //! Threads that may block, so that the loop never does: jobs go out, completions come back.
 //!
-//! There are three pools. A password check uses a CPU for tens of milliseconds and a scan may take seconds, and a
-//! client that reads a message must not queue after a hundred of them. A job owns the values it needs, and its
+//! There are four pools. A password check uses a CPU for tens of milliseconds, a scan or a search of the web API may take
+//! seconds, and a client that reads a message must not queue after a hundred of them. A job owns the values it needs, and its
 //! completion returns them, so that a job blocks no other thread.
 
 mod ack_token;
 mod api_jobs;
 mod catalog;
+mod differences;
 mod index_jobs;
 pub mod job;
 mod listings;
+mod mailhog;
+mod row_reader;
 mod run;
 mod selections;
 pub mod spill;
@@ -39,6 +42,8 @@ use crate::{
 };
 
 pub use ack_token::AckToken;
+pub use catalog::api_id;
+pub(crate) use differences::prune_event;
 pub use job::{Completion, DeliveredCopy, DeliveryReceipt, Job};
 pub use spill::SpilledMessage;
 pub use storage::Storage;

@@ -50,7 +50,12 @@ impl Job {
                 Completion::Counted(conn, token, Ok(count(storage, mailboxes)))
             }
             Self::Index(id, job) => Completion::Index(id, index_jobs::run(storage, id, job)?),
-            Self::Api { conn, request, reading } => {
+            Self::Api { conn, request, client, .. }
+                if client.strong_count() == 0 && !request.action.changes_mail() =>
+            {
+                Completion::Api(conn, Err(Failure::TempFail))
+            }
+            Self::Api { conn, request, reading, client: _ } => {
                 Completion::Api(conn, api_jobs::run(storage, request, reading))
             }
             Self::CompareMailboxes { reset } => Completion::MailChanged(api_jobs::changes(storage, reset)),

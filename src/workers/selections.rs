@@ -1,9 +1,14 @@
 //! Selects messages of the catalog by ids or a search, and changes them, for the web API.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use super::{
-    catalog::{MailboxListing, Row},
+    catalog::{MailboxListing, Row, ScopeListings, ScopeRows},
+    job::Changes,
+    row_reader::RowReader,
     storage::{Storage, log_failure},
 };
 use crate::{
@@ -11,53 +16,85 @@ use crate::{
         Error, Kind, Subdir,
         message::{self, Deletion, LinkCheck},
     },
-    message_object::{Limits, MessageObject},
+    message_object::Summary,
     proto::{
-        http::api::{MailboxScope, Selection},
+        http::api::{MailboxScope, MessageName, Selection},
         request::{Failure, Mailbox, Maildrop},
+        smtp::address::Address,
     },
-    search::{Candidate, Query, SearchText},
+    search::{Candidate, Mistake, Query, SearchText},
+    time_zone::Zone,
 };
 
-/// The words of a search. As in Mailpit, a word without a meaning is a text, or is left out.
-pub(super) fn query(text: &str) -> Query {
-    Query::parse(text, 0).0
+/// The reason why a request is not served.
+#[derive(Debug)]
+pub(super) enum Unserved {
+    /// The disk or another program prevents it.
+    Failure(Failure),
+    /// Its search has a mistake.
+    Mistake(Mistake),
+}
+
+impl From<Failure> for Unserved {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<Mistake> for Unserved {
+    fn from(mistake: Mistake) -> Self {
+        Self::Mistake(mistake)
+    }
+}
+
+/// The words of a search, read as `restante wait --search` reads them. Dates are in that zone.
+pub(super) fn query(text: &str, zone: &Zone) -> Result<Query, Mistake> {
+    Query::parse_in(text, &|shown| zone.offset(shown))
 }
 
 /// The rows whose messages match.
-pub(super) fn matching(storage: &Storage, search: &Query, mut rows: Vec<Row>) -> Result<Vec<Row>, Failure> {
-    if search.terms.is_empty() {
-        return Ok(rows);
+pub(super) fn matching(storage: &Storage, search: &Query, found: ScopeRows) -> ScopeRows {
+    let ScopeRows { mut rows, mut unreadable } = found;
+    if !search.terms.is_empty() {
+        let mut reader = RowReader::new(storage);
+        rows.retain(|row| {
+            search_matches(&mut reader, search, row).unwrap_or_else(|_| {
+                unreadable.insert(row.listing.mailbox.clone());
+                false
+            })
+        });
     }
-    let mut result = Ok(());
-    rows.retain(|row| {
-        search_matches(storage, search, row).unwrap_or_else(|failure| {
-            result = Err(failure);
-            false
-        })
-    });
-    result.map(|()| rows)
+    ScopeRows { rows, unreadable }
 }
 
 /// True if the message matches. One that has gone meanwhile does not.
-pub(super) fn search_matches(storage: &Storage, search: &Query, row: &Row) -> Result<bool, Failure> {
+pub(super) fn search_matches(reader: &mut RowReader<'_>, search: &Query, row: &Row) -> Result<bool, Failure> {
     if search.terms.is_empty() {
         return Ok(true);
     }
-    let matches = || {
-        let summary = storage.summary(row)?;
-        let mut text = SearchText::default();
-        if search.needs_text() {
-            let (bytes, _) = storage.read_row(row)?;
-            text = SearchText::of(&MessageObject::parse(&bytes, &Limits::default()));
-        }
+    let matches = |summary: &Summary, text: &SearchText| {
         let Row { is_read, received, .. } = *row;
-        Ok(search.matches(&Candidate { summary: &summary, text: &text, is_read, received, tags: &[] }))
+        search.matches(&Candidate { summary, text, is_read, received, tags: &[] })
     };
-    match matches() {
-        Err(Failure::Gone | Failure::Changed | Failure::Truncated) => Ok(false),
+    let result = if search.needs_text() {
+        reader.object(row).map(|object| matches(&object.summary, &SearchText::of(&object)))
+    } else {
+        reader.summary(row).map(|summary| matches(&summary, &SearchText::default()))
+    };
+    match result {
+        Err(failure) if has_gone(failure) => Ok(false),
         result => result,
     }
+}
+
+/// True if another program has removed or changed the message meanwhile, so that the next list does not have it.
+pub(super) fn has_gone(failure: Failure) -> bool {
+    matches!(failure, Failure::Gone | Failure::Changed | Failure::Truncated)
+}
+
+/// The addresses of mailboxes, for people.
+pub(super) fn addresses(mailboxes: &BTreeSet<Mailbox>) -> Vec<String> {
+    mailboxes.iter().map(|mailbox| Address::from(mailbox).to_string()).collect()
 }
 
 /// The rows of a selection: a message in several mailboxes has one in each.
@@ -65,22 +102,54 @@ pub(super) fn select(
     storage: &Storage,
     scope: &MailboxScope,
     selection: &Selection,
-) -> Result<Vec<Row>, Failure> {
-    let rows: Vec<Row> = storage.listings(scope)?.iter().flat_map(MailboxListing::rows).collect();
-    match selection {
-        Selection::All => Ok(rows),
-        Selection::Ids(ids) => {
-            let ids: HashSet<&str> = ids.iter().map(String::as_str).collect();
-            Ok(rows.into_iter().filter(|row| ids.contains(&*row.id)).collect())
-        }
-        Selection::Search(search) => {
-            let search = query(search);
-            // Words that filter nothing, as in a date with a typing error, must not select all messages.
-            if search.terms.is_empty() {
-                return Ok(Vec::new());
-            }
-            matching(storage, &search, rows)
-        }
+    zone: &Zone,
+) -> Result<ScopeRows, Unserved> {
+    let search = match selection {
+        Selection::All => Query::default(),
+        Selection::One(name) => return Ok(with_name(storage, scope, name)?),
+        Selection::Ids(ids) => return Ok(with_ids(storage, scope, ids)?),
+        Selection::Search(text) => query(text, zone)?,
+    };
+    // A search without words must not select all messages.
+    if search.terms.is_empty() && *selection != Selection::All {
+        return Ok(ScopeRows::default());
+    }
+    let ScopeListings { listings, unreadable } = storage.listings(scope)?;
+    let rows = listings.iter().flat_map(MailboxListing::rows).collect();
+    Ok(matching(storage, &search, ScopeRows { rows, unreadable }))
+}
+
+/// The rows of one message. If it is not found, it may be in a mailbox that cannot be read.
+fn with_name(storage: &Storage, scope: &MailboxScope, name: &MessageName) -> Result<ScopeRows, Failure> {
+    let ScopeRows { rows, unreadable } = storage.rows(scope)?;
+    match named(&rows, name) {
+        Some(row) => with_ids(storage, scope, &[row.id.to_string()]),
+        None if unreadable.is_empty() => Err(Failure::Gone),
+        None => Ok(ScopeRows { rows: Vec::new(), unreadable }),
+    }
+}
+
+/// The rows of the messages with these ids. If all are found, no further mailbox is needed.
+pub(super) fn with_ids(
+    storage: &Storage,
+    scope: &MailboxScope,
+    ids: &[String],
+) -> Result<ScopeRows, Failure> {
+    let ScopeListings { listings, mut unreadable } = storage.listings(scope)?;
+    let mut rows: Vec<Row> = listings.iter().flat_map(MailboxListing::rows).collect();
+    let ids: HashSet<&str> = ids.iter().map(String::as_str).collect();
+    rows.retain(|row| ids.contains(&*row.id));
+    if rows.iter().map(|row| &*row.id).collect::<HashSet<_>>().len() == ids.len() {
+        unreadable = BTreeSet::new();
+    }
+    Ok(ScopeRows { rows, unreadable })
+}
+
+/// The row of the message with that name, among rows whose first is the newest.
+pub(super) fn named<'a>(rows: &'a [Row], name: &MessageName) -> Option<&'a Row> {
+    match name {
+        MessageName::Latest => rows.first(),
+        MessageName::Id(text) => rows.iter().find(|row| *row.id == **text),
     }
 }
 
@@ -92,31 +161,49 @@ pub(super) enum Change {
     MarkUnread,
 }
 
-/// Changes the messages of rows, which stand together by mailbox, and returns the mailboxes. It carries out every change
-/// that is possible, and fails if the disk prevented one.
-pub(super) fn mark(storage: &Storage, rows: Vec<Row>, change: Change) -> Result<Vec<Mailbox>, Failure> {
+/// Changes the messages of rows, which stand together by mailbox. It carries out every change that is possible and returns
+/// them, and a failure beside them if the disk prevented one.
+pub(super) fn mark(storage: &Storage, mut rows: Vec<Row>, change: Change) -> (Changes, Result<(), Failure>) {
+    // Nothing is opened or synced for a message that has its mark already.
+    rows.retain(|row| match change {
+        Change::Delete => true,
+        Change::MarkRead => !row.is_read,
+        Change::MarkUnread => row.is_read,
+    });
     let mut result = Ok(());
     let mut changed = Vec::new();
     for rows in rows.chunk_by(|one, other| Arc::ptr_eq(&one.listing, &other.listing)) {
         let listing = &rows[0].listing;
-        let Some(maildir) = storage.existing_maildir(&listing.mailbox)? else { continue };
+        let maildir = match storage.existing_maildir(&listing.mailbox) {
+            Ok(Some(maildir)) => maildir,
+            Ok(None) => continue,
+            Err(failure) => {
+                result = Err(failure);
+                continue;
+            }
+        };
         let mut note = |error: Error| {
             if !matches!(error.kind(), Kind::Gone | Kind::Changed) {
                 result = Err(log_failure(&error));
             }
         };
         let check = LinkCheck::cheapest(rows.len(), listing.snapshot.len());
+        let mut has_changed = false;
         let mut deletion = Deletion::begin(&maildir, check);
         for row in rows {
             let Some(wanted) = listing.snapshot.message_ref(row.at) else { continue };
             let done = match change {
                 Change::Delete => deletion.delete(wanted),
-                Change::MarkRead if row.is_read => continue,
                 Change::MarkRead => message::mark_seen(&maildir, wanted),
-                Change::MarkUnread if !row.is_read => continue,
                 Change::MarkUnread => message::mark_unseen(&maildir, wanted),
             };
-            done.map_or_else(&mut note, drop);
+            match done {
+                Ok(name) => has_changed |= name.is_some(),
+                Err(error) => note(error),
+            }
+        }
+        if !has_changed {
+            continue;
         }
         if change == Change::Delete {
             deletion.finish().map_or_else(&mut note, drop);
@@ -126,5 +213,10 @@ pub(super) fn mark(storage: &Storage, rows: Vec<Row>, change: Change) -> Result<
         }
         changed.push(listing.mailbox.clone());
     }
-    result.map(|()| changed)
+    let changes = match change {
+        _ if changed.is_empty() => Changes::None,
+        Change::Delete => Changes::Deletions(changed),
+        Change::MarkRead | Change::MarkUnread => Changes::Marks,
+    };
+    (changes, result)
 }

@@ -26,6 +26,7 @@ use crate::{
         request::{Failure, Mailbox},
         smtp::address::Address,
     },
+    transcript::Archive,
 };
 
 /// The state that all workers share. Except for the lock and a few atomic values, it never changes.
@@ -39,6 +40,8 @@ pub struct Storage {
     pub scan_threads: Arc<ScanThreads>,
     /// Octets of a message read at a time.
     pub read_chunk: usize,
+    /// The transcripts that the web inbox shows; `None` if sessions have none.
+    pub archive: Option<Arc<Archive>>,
     /// The lists of the web API.
     pub(super) catalog: Catalog,
     /// Size in bytes of the largest file that is listed as a message.
@@ -74,6 +77,7 @@ impl Storage {
             watcher,
             scan_threads: Arc::new(ScanThreads::new(scan_threads)),
             read_chunk,
+            archive: None,
             catalog: Catalog::default(),
             max_listed_size: largest_listed,
             max_mailboxes,

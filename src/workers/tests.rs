@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    sync::atomic::AtomicU64,
+    sync::{Weak, atomic::AtomicU64},
     time::{Duration, SystemTime},
 };
 
@@ -14,7 +14,10 @@ use crate::{
         fault_points::{FaultKind, PlannedFault},
         name::NameGenerator,
     },
-    proto::request::{ConnId, Mailbox},
+    proto::{
+        http::api::{ApiAction, ApiRequest, MailboxScope, Selection},
+        request::{ConnId, Mailbox},
+    },
     workers::{
         job::Release,
         spill::{SpillPermits, SpillTarget},
@@ -100,4 +103,20 @@ fn no_wake_is_lost_however_wake_and_reset_meet() {
         seen = told.load(Ordering::Acquire);
     }
     teller.join().unwrap();
+}
+
+#[test]
+fn v95_a_request_whose_client_has_gone_is_not_served_unless_it_changes_mail() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Storage::unwatched(Spool::open(dir.path()).unwrap());
+    let waiting = Arc::new(());
+    let serve = |action: &ApiAction, client: Weak<()>| {
+        let request = ApiRequest { scope: MailboxScope::All, action: action.clone() };
+        let job = Job::Api { conn: ConnId(1), request, reading: None, client };
+        matches!(work(&storage, job), Some(Completion::Api(_, Ok(_))))
+    };
+    for (action, changes_mail) in [(ApiAction::Info, false), (ApiAction::Delete(Selection::All), true)] {
+        assert!(serve(&action, Arc::downgrade(&waiting)));
+        assert_eq!(serve(&action, Weak::new()), changes_mail, "{action:?}");
+    }
 }

@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use super::{
-    catalog::{MailboxListing, Row},
-    job::ApiOutcome,
-    selections::{Change, mark, matching, query, select},
+    catalog::{MailboxListing, Row, ScopeRows},
+    job::{ApiOutcome, Changes},
+    row_reader::RowReader,
+    selections::{Change, addresses, has_gone, mark, matching, named, query, with_ids},
     storage::Storage,
 };
 use crate::{
-    api::web_page::{Counts, OpenedMessage, WebPage},
-    message_object::{Limits, MessageObject, Summary},
+    api::web_page::{BroughtBy, Counts, Delivery, OpenedMessage, SessionsPage, WebPage},
+    message_object::{MessageObject, Summary},
     proto::{
-        http::api::{MailboxScope, MessageName, PageRequest, Selection},
-        request::Failure,
+        http::api::{MailboxScope, MessageName, PageRequest, SessionsRequest},
+        request::{ConnId, Failure, Maildrop},
         smtp::address::Address,
     },
+    time_zone::Zone,
 };
 
 /// The page, with the message that the request names. It marks a message with an id as read: `latest` needs no secret, so a
@@ -24,28 +26,47 @@ pub(super) fn web_page(
     storage: &Storage,
     scope: &MailboxScope,
     request: &PageRequest,
+    zone: &Zone,
 ) -> Result<ApiOutcome, Failure> {
-    let mut changed = Vec::new();
+    let mut changes = Changes::None;
     if let Some(MessageName::Id(id)) = &request.message {
         // A mailbox that cannot be changed can be read all the same.
-        let copies = select(storage, scope, &Selection::Ids(vec![id.clone()]))?;
-        changed = mark(storage, copies, Change::MarkRead).unwrap_or_default();
+        let copies = with_ids(storage, scope, std::slice::from_ref(id))?.rows;
+        (changes, _) = mark(storage, copies, Change::MarkRead);
     }
-    let rows = storage.rows(scope)?;
+    let found = storage.rows(scope)?;
+    let rows = &found.rows;
     let in_scope = counts(rows.iter().map(|row| row.is_read));
-    let open = match &request.message {
-        None => None,
-        Some(MessageName::Latest) => rows.first().cloned(),
-        Some(MessageName::Id(id)) => rows.iter().find(|row| *row.id == **id).cloned(),
+    let open = request.message.as_ref().and_then(|name| named(rows, name)).cloned();
+    let object = open.as_ref().map(|row| object(storage, row));
+    let (search, mistake) = match query(&request.search, zone) {
+        Ok(search) => (Some(search), None),
+        Err(mistake) => (None, Some(mistake)),
     };
-    let object = open.as_ref().and_then(|row| object(storage, row));
-    let rows = matching(storage, &query(&request.search), rows)?;
-    let part = rows.iter().skip(request.start).take(WebPage::PART);
-    // A message that has gone meanwhile is left out.
-    let part: Vec<(&Row, Arc<Summary>)> =
-        part.filter_map(|row| Some((row, storage.summary(row).ok()?))).collect();
-    let mut inboxes: Vec<(String, Counts)> = storage
-        .listings(&request.inboxes)?
+    let ScopeRows { rows, mut unreadable } = match search {
+        Some(search) => matching(storage, &search, found),
+        None => ScopeRows { rows: Vec::new(), ..found },
+    };
+    let mut part: Vec<(&Row, Arc<Summary>)> = Vec::new();
+    let mut reader = RowReader::new(storage);
+    for row in rows.iter().skip(request.start).take(WebPage::PART) {
+        match reader.summary(row) {
+            Ok(summary) => part.push((row, summary)),
+            // A message that has gone meanwhile is left out.
+            Err(failure) if has_gone(failure) => {}
+            Err(_) => drop(unreadable.insert(row.listing.mailbox.clone())),
+        }
+    }
+    if let (Some(row), Some(Err(failure))) = (&open, &object)
+        && !has_gone(*failure)
+    {
+        unreadable.insert(row.listing.mailbox.clone());
+    }
+    let all_inboxes = storage.listings(&request.inboxes)?;
+    let has_mailbox = !all_inboxes.listings.is_empty() || request.inboxes == MailboxScope::All;
+    unreadable.extend(all_inboxes.unreadable);
+    let mut inboxes: Vec<(String, Counts)> = all_inboxes
+        .listings
         .iter()
         .map(|listing| {
             (
@@ -54,11 +75,15 @@ pub(super) fn web_page(
             )
         })
         .collect();
+    // The mailbox of a user who has got no mail yet does not exist.
+    if let (MailboxScope::One(own), true) = (&request.inboxes, inboxes.is_empty()) {
+        inboxes.push((Address::from(own).to_string(), Counts::default()));
+    }
     inboxes.sort();
     let all = match (&request.inboxes, scope) {
         (MailboxScope::All, MailboxScope::All) => Some(in_scope),
         (MailboxScope::All, MailboxScope::One(_)) => {
-            Some(counts(storage.rows(&MailboxScope::All)?.iter().map(|row| row.is_read)))
+            Some(counts(storage.rows(&MailboxScope::All)?.rows.iter().map(|row| row.is_read)))
         }
         (MailboxScope::One(_), _) => None,
     };
@@ -67,26 +92,56 @@ pub(super) fn web_page(
         address: request.address.as_deref(),
         all,
         inboxes,
+        has_mailbox,
         search: &request.search,
+        mistake,
         start: request.start,
         listed: counts(rows.iter().map(|row| row.is_read)),
         unread: in_scope.unread,
+        unreadable: addresses(&unreadable),
         rows: part.iter().map(|(row, summary)| (&**summary, row.stored())).collect(),
         open: match (&open, &object) {
-            (Some(row), Some(object)) => OpenedMessage::Shown(object, row.stored()),
-            _ if request.message.is_some() => OpenedMessage::Gone,
+            (Some(row), Some(Ok(object))) => {
+                OpenedMessage::Shown(object, row.stored(), delivery(storage, request, row, object))
+            }
+            // It may be in a mailbox that cannot be read.
+            _ if request.message.is_some() && unreadable.is_empty() => OpenedMessage::Gone,
             _ => OpenedMessage::None,
         },
     };
-    Ok(ApiOutcome::Document { document: page.document(), reading: None, changed })
+    Ok(ApiOutcome::Document { document: page.document(), reading: None, changes })
 }
 
-/// The message of a row; `None` if it has gone meanwhile, or cannot be read.
-fn object(storage: &Storage, row: &Row) -> Option<MessageObject> {
-    let (bytes, size) = storage.read_row(row).ok()?;
-    let mut object = MessageObject::parse(&bytes, &Limits::default());
-    object.summary.size = size;
-    Some(object)
+/// The page of sessions.
+pub(super) fn sessions_page(storage: &Storage, request: &SessionsRequest) -> ApiOutcome {
+    let sessions = storage.archive.as_ref().map(|archive| archive.sessions());
+    let shown = sessions.iter().flatten().find(|session| request.session.is_none_or(|id| id == session.id));
+    let shown = shown.zip(storage.archive.as_ref());
+    let shown = shown.and_then(|(session, archive)| Some((session.clone(), archive.text(session.id)?)));
+    let follows = request.session.is_none();
+    let page = SessionsPage { language: request.language, sessions, follows, shown, from: request.from };
+    ApiOutcome::of(page.document())
+}
+
+/// Facts about the way of a message to here that its header does not tell.
+fn delivery(storage: &Storage, request: &PageRequest, row: &Row, object: &MessageObject) -> Delivery {
+    let text = || {
+        // `c1000-1` is the first message of the session c1000.
+        let queued = object.summary.envelope.queued.as_deref()?;
+        let id = ConnId::parse(queued.split('-').next()?)?;
+        storage.archive.as_ref()?.of_delivery(id, row.wanted()?.name)
+    };
+    let session = match (&request.inboxes, &storage.archive) {
+        (MailboxScope::One(_), _) => BroughtBy::Hidden,
+        (MailboxScope::All, None) => BroughtBy::Off,
+        (MailboxScope::All, Some(_)) => text().map_or(BroughtBy::Gone, BroughtBy::Session),
+    };
+    Delivery { octets: row.listing.snapshot.octets(row.at), session }
+}
+
+/// The message of a row.
+fn object(storage: &Storage, row: &Row) -> Result<MessageObject, Failure> {
+    RowReader::new(storage).object(row)
 }
 
 /// Counts messages, each of which has been read or not.

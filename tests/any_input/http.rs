@@ -12,10 +12,10 @@ use restante::{
         Context, Session, Step,
         buffer::{Inbox, Outbox},
         http::{
-            HttpSession, SessionConfig,
-            api::{ApiAction, Document, MessageName, MessageView},
+            HttpSession, MAX_HEAD, MailServers, SessionConfig,
+            api::{self, ApiAction, Document, Draft, MessageName, MessageView, Selection},
         },
-        request::{Failure, Lookup, Mailbox, Request, Response},
+        request::{ConnId, Failure, Lookup, Mailbox, ReceiveRequest, Request, Response},
         smtp::address::Address,
     },
 };
@@ -28,6 +28,13 @@ pub(crate) struct Outcome {
     pub(crate) asked: Vec<String>,
     pub(crate) over: bool,
     pub(crate) aborted: bool,
+}
+
+/// Listeners that a session names to mail programs.
+pub(crate) fn mail_servers() -> Rc<MailServers> {
+    let server = |text: &str| text.parse().expect("a server");
+    let servers = ["pop3 tls 995", "pop3 starttls 110", "smtp tls 465"].map(server).into();
+    Rc::new(MailServers { servers, domains: vec!["here.test".into()] })
 }
 
 /// Plays a session that gets its input in these pieces. The request of number `n` fails if `fault(n)` says so.
@@ -43,7 +50,7 @@ pub(crate) fn play<'a>(
     };
     let cx = Context { now, directory: &lookup };
     let (mut inbox, mut out) = (Inbox::default(), Outbox::default());
-    let mut session = HttpSession::new(Rc::new(config.clone()));
+    let mut session = HttpSession::new(Rc::new(config.clone()), [127, 0, 0, 1].into(), ConnId(1));
     let mut outcome = Outcome::default();
     session.greet(&cx, &mut out);
     for piece in pieces {
@@ -78,6 +85,64 @@ pub(crate) fn play<'a>(
     outcome
 }
 
+/// A request with a body, as a client that makes no mistake writes it.
+pub(crate) fn with_body(method: &str, target: &str, body: &[u8]) -> Vec<u8> {
+    let head =
+        format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+/// Text in a query or a segment of a path. The numbers choose how each octet is written.
+pub(crate) fn escaped(text: &str, mut how: impl FnMut() -> u8) -> String {
+    let mut written = String::new();
+    for octet in text.bytes() {
+        match (octet, how() % 4) {
+            (b' ', 0) => written.push('+'),
+            (
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'@' | b'!' | b':',
+                0..=2,
+            ) => {
+                written.push(octet.into());
+            }
+            (octet, 1) => written.push_str(&format!("%{octet:02x}")),
+            (octet, _) => written.push_str(&format!("%{octet:02X}")),
+        }
+    }
+    written
+}
+
+/// Checks that a search asks for the text of its query, however it is written, and for no other.
+pub(crate) fn check_query(config: &SessionConfig, text: &str, how: impl FnMut() -> u8) {
+    let target = format!("/api/v1/search?start=1&query={}&query=other", escaped(text, how));
+    let request = with_body("GET", &target, b"");
+    let outcome = play(config, [request.as_slice()].into_iter(), |_| None);
+    let wanted = text.trim();
+    let is_good = !text.contains(char::is_control) && !wanted.is_empty() && request.len() < MAX_HEAD;
+    let asked = format!("List {{ search: {wanted:?}, start: 1, limit: 50 }}");
+    assert_eq!(
+        outcome.asked.iter().any(|request| request.contains(&asked)),
+        is_good,
+        "{target}: {outcome:?}"
+    );
+    read(&outcome.said, false);
+}
+
+/// Checks that the session said no more than so many octets can ask for.
+pub(crate) fn check_bounds(outcome: &Outcome, wire: &[u8]) {
+    let statuses = read(&outcome.said, outcome.aborted);
+    assert!(statuses.len() <= wire.len() / SHORTEST_REQUEST + 2, "{} responses", statuses.len());
+    assert!(outcome.said.len() <= statuses.len() * LONGEST_RESPONSE, "{} octets", outcome.said.len());
+    let asked = outcome.asked.len();
+    assert!(asked <= MOST_REQUESTS * (statuses.len() + 1), "{asked} requests: {:?}", outcome.asked);
+}
+
+/// `GET / HTTP/1.1` and its end; a response more follows it only with a host.
+const SHORTEST_REQUEST: usize = 18;
+/// `POST /api/v1/send` with a password: its check, the space, the place, the draft, the delivery.
+const MOST_REQUESTS: usize = 5;
+/// The script of the page, and a head.
+const LONGEST_RESPONSE: usize = 64 * 1024;
+
 fn answer_to(request: &Request) -> Response {
     let document = || Document::json("{}".into());
     match request {
@@ -86,6 +151,12 @@ fn answer_to(request: &Request) -> Response {
         }
         Request::Api(request) => match &request.action {
             ApiAction::Subscribe => Response::Done,
+            ApiAction::Compose { body, .. } => {
+                let address = |text| Address::parse(text).expect("an address");
+                let (from, to) = (address("bob@here.test"), vec![address("eve@here.test")]);
+                let draft = Draft { from, to, octets: body.len() as u64, message: body.clone() };
+                Response::Composed(Ok(Box::new(draft)))
+            }
             ApiAction::Message(name, MessageView::Raw) => {
                 assert!(matches!(name, MessageName::Latest | MessageName::Id(_)));
                 Response::Document(Document {
@@ -97,18 +168,44 @@ fn answer_to(request: &Request) -> Response {
                 assert_eq!(*from, 5);
                 Response::Chunk { bytes: b"two\r\n".to_vec(), last: true }
             }
+            ApiAction::Find { search } => {
+                // One that cannot be read, one that is not there, and one that is.
+                match search.len() % 3 {
+                    0 => Response::Document(Document { outcome: api::Outcome::Failed, ..document() }),
+                    1 => Response::Failed(Failure::Gone),
+                    _ => Response::Document(document()),
+                }
+            }
+            ApiAction::Message(MessageName::Id(id), view) => {
+                assert!((1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric()));
+                if let MessageView::Part(part) = view {
+                    assert!(part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.') && part.len() <= 64);
+                }
+                let named = Document {
+                    file_name: Some(format!("{id}\r\nX-Evil: {id}")),
+                    etag: Some(id.clone()),
+                    ..document()
+                };
+                Response::Document(named)
+            }
             ApiAction::Message(..) => {
                 let named =
                     Document { file_name: Some("a\r\nb".into()), etag: Some("x1".into()), ..document() };
                 Response::Document(named)
             }
-            ApiAction::List { start: _, limit, .. } => {
-                assert!(*limit <= 1000);
+            ApiAction::List { search, limit, .. } => {
+                assert!(*limit <= 1000 && !search.contains(char::is_control));
                 Response::Document(document())
+            }
+            ApiAction::Delete(Selection::Ids(ids)) | ApiAction::SetRead(Selection::Ids(ids), _) => {
+                assert!(!ids.is_empty());
+                Response::Document(Document::ok())
             }
             _ => Response::Document(document()),
         },
-        _ => panic!("no request of this protocol: {request:?}"),
+        Request::Receive(ReceiveRequest::Deliver { .. }) => Response::Stored("a1".into()),
+        Request::Receive(_) => Response::Done,
+        Request::Maildrop(_) => panic!("no request of this protocol: {request:?}"),
     }
 }
 

@@ -10,7 +10,7 @@ use restante::{
     proto::{
         Context, Encryption, Session, Step,
         buffer::{Inbox, Outbox},
-        request::{Envelope, Failure, Lookup, Mailbox, ReceiveRequest, Request, Response},
+        request::{ConnId, Envelope, Failure, Lookup, Mailbox, ReceiveRequest, Request, Response},
         sasl,
         smtp::{SessionConfig, SmtpSession, address::Address},
     },
@@ -80,7 +80,7 @@ pub(crate) fn play<'a>(
     pieces: impl Iterator<Item = &'a [u8]>,
     fault: impl Fn(usize) -> Option<Failure>,
 ) -> Outcome {
-    let mut session = SmtpSession::new(Rc::new(rules.clone()), [192, 0, 2, 1].into(), "c1".into());
+    let mut session = SmtpSession::new(Rc::new(rules.clone()), [192, 0, 2, 1].into(), ConnId(1));
     let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
     let cx = Context { now, directory: &lookup };
     let (mut inbox, mut out, mut outcome) = (Inbox::default(), Outbox::default(), Outcome::default());

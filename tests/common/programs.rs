@@ -1,7 +1,10 @@
 //! Programs that a test runs to their end.
 
 use std::{
+    env,
+    ffi::OsString,
     io::Write,
+    path::PathBuf,
     process::{Command, Output, Stdio},
 };
 
@@ -19,4 +22,17 @@ pub(crate) fn run(command: &mut Command, input: &str) -> Output {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{command:?}: {}\n{}", output.status, said(&output));
     output
+}
+
+/// The interpreter of Python, perhaps that of an environment with further packages.
+pub(crate) fn python() -> OsString {
+    env::var_os("RESTANTE_PYTHON").unwrap_or_else(|| "python3".into())
+}
+
+/// The path of Chromium, if it is installed.
+pub(crate) fn chromium() -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    let files = env::split_paths(&path)
+        .flat_map(|directory| ["chromium", "chromium-browser"].map(|name| directory.join(name)));
+    files.into_iter().find(|file| file.is_file())
 }

@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("open_regular", &[]),
     ("ending_signals", &[]),
     ("password_prompt", &["ending_signals"]),
+    ("time_zone", &["open_regular"]),
     ("local_fs", &[]),
     ("file_watch", &["local_fs"]),
     ("file_poller", &["file_watch"]),
@@ -26,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("capacity", &[]),
     ("parking_queue", &[]),
     ("printable", &[]),
+    ("compose", &[]),
     ("command_hint", &["printable"]),
     ("safe_file", &["printable"]),
     ("mime", &["printable"]),
@@ -34,11 +36,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("thread_limits", &["limits"]),
     ("fd_limits", &["thread_limits", "limits"]),
     ("proto", &["limits", "wire_size", "clock", "printable"]),
-    ("api", &["printable", "proto", "mime", "message_object"]),
+    ("transcript", &["proto", "limits", "clock", "safe_file", "printable", "open_regular"]),
+    ("api", &["printable", "compose", "proto", "mime", "message_object", "search", "transcript"]),
     ("maildir", &["wire_size", "deferred_drop", "local_fs", "safe_file", "printable"]),
     ("metrics", &["proto", "open_regular", "safe_file"]),
     ("logging", &["limits", "proto", "metrics", "safe_file", "printable", "parking_queue"]),
-    ("transcript", &["proto", "limits", "clock", "safe_file", "printable"]),
     (
         "net",
         &[
@@ -47,7 +49,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "file_stamp",
             "open_regular",
             "file_poller",
-            "capacity",
             "safe_file",
             "proto",
             "metrics",
@@ -90,7 +91,9 @@ const ARROWS: &[(&str, &[&str])] = &[
             "printable",
             "message_object",
             "search",
+            "transcript",
             "api",
+            "time_zone",
         ],
     ),
     (
@@ -106,6 +109,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "deferred_drop",
             "capacity",
             "fd_limits",
+            "thread_limits",
+            "printable",
             "proto",
             "maildir",
             "metrics",
@@ -118,7 +123,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "connection",
         ],
     ),
-    ("system", &["command_hint", "config", "logging", "maildir", "metrics", "net", "safe_file"]),
+    ("system", &["command_hint", "config", "logging", "maildir", "metrics", "net", "safe_file", "time_zone"]),
     ("listener", &["clock", "config", "metrics", "net", "proto", "system", "transcript"]),
     (
         "server",
@@ -145,7 +150,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "listener",
         ],
     ),
-    ("client", &["wire_size", "printable", "mime", "proto"]),
+    ("client", &["wire_size", "printable", "compose", "mime", "proto"]),
     ("mua", &["password_prompt", "accounts", "maildir", "wire_size", "mime", "proto", "client"]),
     (
         "tools",
@@ -211,7 +216,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that are plain values: sessions, the MIME reader, and the modules that stand on it.
-const PLAIN: [&str; 5] = ["proto", "mime", "message_object", "search", "api"];
+const PLAIN: [&str; 6] = ["compose", "proto", "mime", "message_object", "search", "api"];
 
 /// These words may not stand in them.
 const NOT_IN_PROTO: [&str; 5] = ["std::fs", "std::thread", "std::process", "SystemTime::now", "Instant"];

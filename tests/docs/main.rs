@@ -3,6 +3,7 @@
 
 mod api;
 mod bench_figures;
+mod commands;
 #[path = "../common/mod.rs"]
 mod common;
 mod design;

@@ -50,6 +50,18 @@ fn every_dialogue_is_what_the_server_says() {
 
 #[test]
 fn every_command_does_what_it_should() {
+    commands_do_what_they_should("bash");
+}
+
+#[test]
+fn h18_every_command_does_what_it_should_in_zsh() {
+    if !installed("zsh") {
+        return skip("h18_every_command_does_what_it_should_in_zsh", "zsh is not installed");
+    }
+    commands_do_what_they_should("zsh");
+}
+
+fn commands_do_what_they_should(program: &str) {
     let (mut run, mut failures) = (0, Vec::new());
     for page in pages().into_iter().filter(|page| !page.is_tour()) {
         let is_typed = |block: &&Block| block.kind == Kind::Commands && block.terminal == Terminal::Second;
@@ -74,7 +86,7 @@ fn every_command_does_what_it_should() {
                 break;
             }
             run += 1;
-            if let Err(what) = shell(&block.lines.join("\n"), &server, dir.path()) {
+            if let Err(what) = shell(program, &block.lines.join("\n"), &server, dir.path()) {
                 failures.push(format!("{name}: {what}"));
             }
         }
@@ -95,7 +107,7 @@ fn h09_the_lesson_begins_in_the_mailboxes_of_the_tour() {
     let page = Page::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/manual/lesson.md"));
     for block in &page.blocks {
         match block.kind {
-            Kind::Commands => shell(&block.lines.join("\n"), &server, home.path()).unwrap(),
+            Kind::Commands => shell("bash", &block.lines.join("\n"), &server, home.path()).unwrap(),
             Kind::Dialogue { tls: true, .. } => {} // that server is another one
             Kind::Dialogue { port, .. } => open.push(session::play(block, address(&server, port)).unwrap()),
         }
@@ -122,14 +134,14 @@ fn with_tls() -> Server {
 }
 
 /// Runs commands as somebody would who has the server running: at its ports, with its spool in `spool/`.
-fn shell(commands: &str, server: &Server, dir: &Path) -> Result<(), String> {
+fn shell(program: &str, commands: &str, server: &Server, dir: &Path) -> Result<(), String> {
     let commands = commands
         .replace("127.0.0.1:2525", &server.smtp().to_string())
         .replace("127.0.0.1:1110", &server.pop3().to_string())
         .replace("127.0.0.1:8025", &server.addresses("http")[0].to_string());
     let mut path = vec![Path::new(env!("CARGO_BIN_EXE_restante")).parent().unwrap().to_owned()];
     path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
-    let done = Command::new("bash")
+    let done = Command::new(program)
         .args(["-euo", "pipefail", "-c", &commands])
         .current_dir(dir)
         .env("PATH", env::join_paths(path).unwrap())

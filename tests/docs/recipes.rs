@@ -3,12 +3,19 @@
 //! on few machines, the few names that the recipes use of them are stood in for.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use crate::common::{home, installed, programs, skip};
+use crate::common::{
+    home, installed,
+    programs::{self, chromium, python},
+    skip,
+};
 
 /// The files of the page: each block whose line above names a file.
 fn recipes() -> Vec<(String, String)> {
@@ -31,12 +38,12 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
-/// A directory with the files of the manual that end so, and with what stands beside them here.
-fn directory(ending: &str, beside: &[&str]) -> tempfile::TempDir {
+/// A directory with these files of the manual, and with what stands beside them here.
+fn directory(names: &[&str], beside: &[&str]) -> tempfile::TempDir {
     let dir = home();
-    let recipes: Vec<_> = recipes().into_iter().filter(|(name, _)| name.ends_with(ending)).collect();
-    assert_eq!(recipes.len(), 2, "a helper and a test: {recipes:?}");
-    for (name, text) in recipes {
+    let recipes = recipes();
+    for name in names {
+        let (_, text) = recipes.iter().find(|(known, _)| known == name).expect(name);
         fs::write(dir.path().join(name), text).unwrap();
     }
     for file in beside {
@@ -47,12 +54,32 @@ fn directory(ending: &str, beside: &[&str]) -> tempfile::TempDir {
     dir
 }
 
-/// Runs a program there; what it says. Both its tests must have passed.
+/// Makes the packages of npm that are installed there its own; the path of a program among them.
+fn with_package(dir: &Path, program: &str) -> Option<PathBuf> {
+    let modules = PathBuf::from(env::var_os("RESTANTE_NODE_MODULES")?).canonicalize().ok()?;
+    modules.join(program).exists().then(|| {
+        symlink(&modules, dir.join("node_modules")).unwrap();
+        dir.join("node_modules").join(program)
+    })
+}
+
+/// Runs a program there; what it says. It must succeed.
 #[track_caller]
-fn run(dir: &Path, program: &str, arguments: &[&str]) -> String {
+fn run(dir: &Path, program: impl AsRef<OsStr>, arguments: &[&str]) -> String {
+    run_with(dir, program, arguments, &[])
+}
+
+#[track_caller]
+fn run_with(
+    dir: &Path,
+    program: impl AsRef<OsStr>,
+    arguments: &[&str],
+    variables: &[(&str, &Path)],
+) -> String {
     let mut command = Command::new(program);
     command
         .args(arguments)
+        .envs(variables.iter().copied())
         .current_dir(dir)
         .env("RESTANTE", env!("CARGO_BIN_EXE_restante"))
         .env("TMPDIR", dir);
@@ -64,12 +91,12 @@ fn run(dir: &Path, program: &str, arguments: &[&str]) -> String {
 
 #[test]
 fn the_recipe_for_pytest() {
-    let dir = directory(".py", &["app.py", "without_pytest.py"]);
-    let has_pytest = Command::new("python3").args(["-c", "import pytest"]).output().unwrap().status.success();
+    let dir = directory(&["conftest.py", "test_signup.py"], &["app.py", "without_pytest.py"]);
+    let has_pytest = Command::new(python()).args(["-c", "import pytest"]).output().unwrap().status.success();
     let said = if has_pytest {
-        run(dir.path(), "python3", &["-m", "pytest", "-q", "-p", "no:cacheprovider"])
+        run(dir.path(), python(), &["-m", "pytest", "-q", "-p", "no:cacheprovider"])
     } else {
-        run(dir.path(), "python3", &["without_pytest.py"])
+        run(dir.path(), python(), &["without_pytest.py"])
     };
     assert!(said.contains("2 passed") || said.matches("passed test_").count() == 2, "{said}");
 }
@@ -79,9 +106,39 @@ fn the_recipe_for_jest() {
     if !installed("node") {
         return skip("the_recipe_for_jest", "node is not installed");
     }
-    let dir = directory(".js", &["app.js", "without_jest.js"]);
-    let said = run(dir.path(), "node", &["without_jest.js"]);
-    assert!(said.contains("# pass 2") || said.contains("pass 2"), "{said}");
+    let dir = directory(&["mail.js", "signup.test.js"], &["app.js", "without_jest.js"]);
+    let said = match with_package(dir.path(), "jest/bin/jest.js") {
+        Some(jest) => run(dir.path(), "node", &[jest.to_str().unwrap(), "--config", "{}"]),
+        None => run(dir.path(), "node", &["without_jest.js"]),
+    };
+    assert!(said.contains("2 passed, 2 total") || said.contains("pass 2"), "{said}");
+}
+
+#[test]
+fn the_recipe_for_playwright() {
+    let name = "the_recipe_for_playwright";
+    let Some(chromium) = chromium() else { return skip(name, "chromium is not installed") };
+    let dir = directory(&["mail.js", "fixtures.js", "signup.spec.js"], &["app.js", "playwright.config.js"]);
+    let Some(playwright) = with_package(dir.path(), "@playwright/test/cli.js") else {
+        return skip(
+            name,
+            "RESTANTE_NODE_MODULES has no @playwright/test: npm install --prefix DIR @playwright/test",
+        );
+    };
+    let playwright = playwright.to_str().unwrap().to_owned();
+    let said = run_with(dir.path(), "node", &[&playwright, "test"], &[("CHROMIUM", &chromium)]);
+    assert!(said.contains("2 passed"), "{said}");
+}
+
+#[test]
+fn the_recipe_for_cypress() {
+    if !installed("node") {
+        return skip("the_recipe_for_cypress", "node is not installed");
+    }
+    let names = ["mail.js", "cypress.config.js", "signup.cy.js"];
+    let dir = directory(&names, &["app.js", "without_cypress.js"]);
+    let said = run(dir.path(), "node", &["without_cypress.js"]);
+    assert!(said.contains("passed who signs up"), "{said}");
 }
 
 #[test]
@@ -93,7 +150,7 @@ fn the_recipe_for_junit() {
         .map(|name| format!("java/org/junit/jupiter/api/{name}.java"));
     let mut beside: Vec<&str> = junit.iter().map(String::as_str).collect();
     beside.extend(["java/App.java", "java/WithoutJUnit.java"]);
-    let dir = directory(".java", &beside);
+    let dir = directory(&["Mail.java", "SignupTest.java"], &beside);
     run(dir.path(), "javac", &["-d", "classes", "SignupTest.java", "WithoutJUnit.java"]);
     let said = run(dir.path(), "java", &["-cp", "classes", "-Xshare:auto", "WithoutJUnit"]);
     assert!(said.contains("passed both"), "{said}");

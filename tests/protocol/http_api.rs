@@ -22,7 +22,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.content).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
     }
 
@@ -33,13 +33,13 @@ impl Answer {
 
 /// Sends requests on one connection.
 pub(crate) struct Http {
-    stream: BufReader<TcpStream>,
-    host: String,
+    pub(crate) stream: BufReader<TcpStream>,
+    pub(crate) host: String,
     pub(crate) fields: String,
 }
 
 impl Http {
-    fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         Self { stream: BufReader::new(socket(address)), host: address.to_string(), fields: String::new() }
     }
 
@@ -60,7 +60,25 @@ impl Http {
         self.ask("GET", path, "")
     }
 
-    fn answer(&mut self, has_content: bool) -> Answer {
+    /// Whether the stream ends without a further event.
+    pub(crate) fn ends(&mut self) -> bool {
+        let mut rest = Vec::new();
+        let _ = self.stream.read_to_end(&mut rest); // it may end with a reset
+        !String::from_utf8_lossy(&rest).contains("data: ")
+    }
+
+    /// The data of the next server-sent event.
+    pub(crate) fn event(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.stream.read_line(&mut line).unwrap(), 0, "the stream has ended");
+            if let Some(data) = line.strip_prefix("data: ") {
+                return data.to_owned();
+            }
+        }
+    }
+
+    pub(crate) fn answer(&mut self, has_content: bool) -> Answer {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             assert_ne!(self.stream.read_line(&mut head).unwrap(), 0, "closed after {head:?}");
@@ -74,12 +92,12 @@ impl Http {
 }
 
 /// Delivers a message to mailboxes.
-fn deliver_to(server: &Server, to: &[&str], message: &str) {
+pub(crate) fn deliver_to(server: &Server, to: &[&str], message: &str) {
     let reply = Client::smtp(server).deliver(to, &with_crlf(message.as_bytes()));
     assert!(reply.starts_with("250 "), "{reply}");
 }
 
-fn deliver(server: &Server, to: &str, message: &str) {
+pub(crate) fn deliver(server: &Server, to: &str, message: &str) {
     deliver_to(server, &[to], message);
 }
 
@@ -110,7 +128,7 @@ fn a_message_is_listed_shown_marked_and_deleted() {
     let message = http.get(&format!("/api/v1/message/{id}")).json();
     assert_eq!(
         (message["Text"].as_str().unwrap(), &message["ReturnPath"]),
-        ("It works.\n", &json!("sender@far.test"))
+        ("It works.", &json!("sender@far.test"))
     );
     let part = message["Inline"][0]["PartID"].as_str().unwrap();
     let part = http.get(&format!("/api/v1/message/{id}/part/{part}"));
@@ -196,8 +214,9 @@ fn mail_of_other_programs_is_listed_and_changed_like_ours() {
     http.ask("PUT", "/api/v1/messages", &json!({ "IDs": [id], "Read": false }).to_string());
     assert!(maildir.path.join("cur/1700000000.other:2,R").exists());
     assert_eq!(http.get("/api/v1/messages").json()["messages"][1]["ID"], id, "the id is that of the file");
-    let wrong = b"Subject: three\n\n";
-    fs::write(maildir.path.join("cur/1700000000.other:2,R"), wrong).unwrap();
+    let other = maildir.path.join("tmp/other");
+    fs::write(&other, b"Subject: three\n\n").unwrap();
+    fs::rename(other, maildir.path.join("cur/1700000000.other:2,R")).unwrap();
     assert_eq!(http.get("/api/v1/messages").json()["messages"][1]["Subject"], "three");
 }
 
@@ -318,7 +337,8 @@ fn users_log_in_and_see_their_own_mail_and_an_admin_sees_all() {
     server.tells("http login peer=127.0.0.1 ok=true user=bob@example.test mechanism=BASIC");
 }
 
-fn find_account<'a>(table: &'a mut Value, name: &str) -> &'a mut Value {
+/// The account of that name in the file of users.
+pub(crate) fn find_account<'a>(table: &'a mut Value, name: &str) -> &'a mut Value {
     if table.get(name).is_some() {
         return &mut table[name];
     }

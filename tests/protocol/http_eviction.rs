@@ -1,8 +1,10 @@
-//! The end of an HTTP connection that has to make room: no word of the server stands inside a document.
+//! The end of an HTTP connection that has to make room, or whose session panics: no word of the server stands inside a
+//! document.
 
 use std::{
     io::{Read, Write},
-    net::TcpListener,
+    net::{IpAddr, TcpListener, TcpStream},
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     time::{Duration, SystemTime},
 };
@@ -17,6 +19,8 @@ use restante::{
         transport::{Security, Transport},
     },
     proto::{
+        Context, Encryption, Progress, Session, SessionPhase, Step, Timeouts,
+        buffer::{Inbox, Outbox},
         dot::LineEndings,
         http::{HttpConfig, HttpSession, LoginPolicy, SessionConfig, api::Document},
         protocol::Protocol,
@@ -36,59 +40,150 @@ impl RequestHandler for Documents {
         &|_: &Address| Lookup::Unknown
     }
 
-    fn handle(&mut self, _: ConnId, _: Request) -> Option<Response> {
+    fn handle(&mut self, _: (ConnId, IpAddr), _: Request) -> Option<Response> {
         Some(Response::Document(Document::new("text/plain", vec![b'x'; self.0])))
     }
 }
 
-#[test]
-fn a_client_that_is_ended_for_room_gets_no_word_inside_a_document() {
-    let protocol = HttpConfig { login: LoginPolicy::Off, ..HttpConfig::default() };
-    let config = SessionConfig {
+fn config() -> SessionConfig {
+    SessionConfig {
         hostname: "mx.test".into(),
         line_endings: LineEndings::Strict,
         syntax: Syntax::Exact,
         limits: Limits::default(),
         pedantic: false,
-        protocol,
-    };
-    let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
+        protocol: HttpConfig { login: LoginPolicy::Off, ..HttpConfig::default() },
+    }
+}
+
+const NOW: Now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
+
+/// A client, and the connection of the server with this session.
+fn connected(session: impl Session + 'static) -> (TcpStream, Connection) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = common::client::socket(listener.local_addr().unwrap());
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let transport = Transport::new(Stream::Tcp(mio::net::TcpStream::from_std(stream)), Security::None);
+    let caller = PeerInfo { id: ConnId(1), service: "http", peer: [127, 0, 0, 1].into() };
+    (client, Connection::new(caller, transport, Box::new(session), NOW))
+}
+
+fn pump(conn: &mut Connection, size: usize, ready: bool) -> PumpOutcome {
+    conn.set_readiness(ready, ready, ready);
+    conn.pump(&mut Documents(size), NOW, &Limits::default(), &mut vec![0; 65_536])
+}
+
+/// Everything that the client hears until the connection is given up.
+fn rest(mut client: TcpStream, mut conn: Connection, size: usize) -> Vec<u8> {
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut heard = Vec::new();
+        let _ = client.read_to_end(&mut heard); // a reset ends it too
+        heard
+    });
+    eventually("the connection is given up", || {
+        (pump(&mut conn, size, true) == PumpOutcome::Closed).then_some(())
+    });
+    drop(conn);
+    reader.join().unwrap()
+}
+
+const REQUEST: &[u8] = b"GET /api/v1/message/latest HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+#[test]
+fn a_client_that_is_ended_for_room_gets_no_word_inside_a_document() {
     // The first is inside a document when it ends; the other one is between two requests.
     for (size, gets_words) in [(16 << 20, false), (10, true)] {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut client = common::client::socket(listener.local_addr().unwrap());
-        let (stream, _) = listener.accept().unwrap();
-        stream.set_nonblocking(true).unwrap();
-        let transport = Transport::new(Stream::Tcp(mio::net::TcpStream::from_std(stream)), Security::None);
-        let session = Box::new(HttpSession::new(Rc::new(config.clone())));
-        let caller = PeerInfo { id: ConnId(1), service: "http", peer: [127, 0, 0, 1].into() };
-        let mut conn = Connection::new(caller, transport, session, now);
-        client.write_all(b"GET /api/v1/message/latest HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-        let mut scratch = vec![0; 65_536];
-        let mut pump = |conn: &mut Connection, ready| {
-            conn.set_readiness(ready, ready, ready);
-            conn.pump(&mut Documents(size), now, &Limits::default(), &mut scratch)
-        };
+        let (mut client, mut conn) =
+            connected(HttpSession::new(Rc::new(config()), [127, 0, 0, 1].into(), ConnId(1)));
+        client.write_all(REQUEST).unwrap();
         // The client reads nothing, so the connection comes to rest with octets left, or with none.
         let mut first = [0; 1];
         eventually("the response begins", || {
-            pump(&mut conn, true);
+            pump(&mut conn, size, true);
             client.peek(&mut first).is_ok().then_some(())
         });
-        while pump(&mut conn, false) == PumpOutcome::BudgetSpent {}
-        conn.evict(&Protocol::Http.too_many_connections(), "a test", now);
-        client.shutdown(std::net::Shutdown::Write).unwrap();
-        let reader = std::thread::spawn(move || {
-            let mut heard = Vec::new();
-            let _ = client.read_to_end(&mut heard); // a reset ends it too
-            heard
-        });
-        eventually("the connection is given up", || {
-            (pump(&mut conn, true) == PumpOutcome::Closed).then_some(())
-        });
-        drop(conn);
-        let heard = reader.join().unwrap();
+        while pump(&mut conn, size, false) == PumpOutcome::BudgetSpent {}
+        conn.evict(&Protocol::Http.too_many_connections(), "a test", NOW);
+        let heard = rest(client, conn, size);
         let words = memchr::memmem::find(&heard, b"HTTP/1.1 503").is_some();
         assert_eq!(words, gets_words, "{} octets", heard.len());
+    }
+}
+
+/// A session with a bug: it panics in the step after this many that have something to do.
+struct Buggy(HttpSession, usize);
+
+impl Session for Buggy {
+    fn greet(&mut self, cx: &Context<'_>, out: &mut Outbox) -> Step {
+        self.0.greet(cx, out)
+    }
+
+    fn step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+        if inbox.is_empty() && self.0.session_phase() != SessionPhase::Sending {
+            return self.0.step(cx, inbox, out);
+        }
+        let step = self.0.step(cx, inbox, out);
+        if self.1 == 0 {
+            out.push(b"half of a resp");
+            panic!("the bug that this test is about");
+        }
+        self.1 -= 1;
+        step
+    }
+
+    fn respond(&mut self, cx: &Context<'_>, answer: Response, out: &mut Outbox) -> Step {
+        self.0.respond(cx, answer, out)
+    }
+
+    fn tls_started(&mut self, _: &Context<'_>, _: Encryption) {}
+
+    fn session_phase(&self) -> SessionPhase {
+        self.0.session_phase()
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        self.0.timeouts()
+    }
+
+    fn progress(&self) -> Progress {
+        self.0.progress()
+    }
+
+    fn on_timeout(&mut self, out: &mut Outbox) {
+        self.0.on_timeout(out);
+    }
+
+    fn shutdown(&mut self, out: &mut Outbox) -> Step {
+        self.0.shutdown(out)
+    }
+}
+
+#[test]
+fn v22_a_panic_adds_no_word_to_a_document_and_cuts_no_response_before_it() {
+    // Inside the second of two documents; in the request after a whole one.
+    for (size, steps, is_told) in [(1 << 20, 10, false), (10, 1, true)] {
+        let (mut client, mut conn) =
+            connected(Buggy(HttpSession::new(Rc::new(config()), [127, 0, 0, 1].into(), ConnId(1)), steps));
+        client.write_all(&REQUEST.repeat(2)).unwrap();
+        let pumped = eventually("the session panics", || {
+            let pump = AssertUnwindSafe(|| pump(&mut conn, size, true));
+            let pumped = catch_unwind(pump);
+            pumped.is_err().then_some(pumped)
+        });
+        assert!(pumped.is_err());
+        conn.close_after_panic(&Protocol::Http.internal_error(), NOW);
+        let heard = rest(client, conn, size);
+        let text = String::from_utf8_lossy(&heard);
+        assert_eq!(text.contains("HTTP/1.1 500 "), is_told, "{} octets", heard.len());
+        assert!(!text.contains("half of a resp"), "{} octets", heard.len());
+        if is_told {
+            let (first, last) = text.split_once("xHTTP/1.1 500 ").unwrap();
+            let (_, page) = last.split_once("\r\n\r\n").unwrap();
+            assert!(first.ends_with("\r\n\r\nxxxxxxxxx") && page.ends_with("</html>\n\r\n"), "{text}");
+        } else {
+            assert!(heard.len() < size, "the client sees that octets are missing");
+        }
     }
 }

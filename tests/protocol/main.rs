@@ -1,5 +1,6 @@
 //! SMTP, LMTP, POP3 and TLS on the wire: dialogues without a socket, our own clients, and clients of others.
 
+mod autoconfig;
 #[path = "../common/mod.rs"]
 mod common;
 mod dialogue;
@@ -7,8 +8,16 @@ mod dialogues;
 mod faults_on_demand;
 mod http_any_input;
 mod http_api;
+mod http_attacks;
 mod http_eviction;
+mod http_faults;
+mod http_hostile_mail;
+mod http_mistakes;
+mod http_send;
 mod listener_clients;
+mod mailhog;
+mod mailpit_answers;
+mod mailpit_clients;
 mod odd_clients;
 mod peers;
 mod pop3_any_input;
@@ -27,3 +36,4 @@ mod tls_sessions;
 mod tls_switch;
 mod transcripts;
 mod web_page;
+mod xml;

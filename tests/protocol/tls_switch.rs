@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{IpAddr, TcpListener, TcpStream},
     rc::Rc,
     time::{Duration, SystemTime},
 };
@@ -83,7 +83,7 @@ impl RequestHandler for Nothing {
         &|_: &Address| Lookup::Unknown
     }
 
-    fn handle(&mut self, _: ConnId, _: Request) -> Option<Response> {
+    fn handle(&mut self, _: (ConnId, IpAddr), _: Request) -> Option<Response> {
         None
     }
 }

@@ -309,7 +309,7 @@ fn bodies_are_written_down_where_they_are_wanted() {
 #[test]
 fn a_line_that_is_too_long_to_be_kept_is_written_down_in_parts() {
     let mut server = strict("transcript_bodies = true\n");
-    let letter = [&b"Subject: long\r\n\r\n"[..], &[b'x'; 200_000], b"\r\nend\r\n"].concat();
+    let letter = [&b"Subject: long\r\n\r\n"[..], &[b'x'; 380_000], b"\r\nend\r\n"].concat();
     let mut client = Client::smtp(&server);
     assert!(client.deliver(&[ALICE], &letter).starts_with("250"));
     client.send("QUIT").expect("221");
@@ -381,7 +381,8 @@ fn play_what_is_written_down(service: Service, directory: &str, bodies: bool, le
             continue;
         }
         let place = home();
-        let transcripts = Transcripts::start(place.path(), bodies, &Limits::default(), 64).unwrap();
+        let transcripts =
+            Transcripts::start(Some(place.path()), bodies, &Limits::default(), 64, || ()).unwrap();
         sealed::record(&dialogue, &seal, &transcripts).unwrap();
         drop(transcripts);
         let written = fs::read_dir(place.path()).unwrap().next().unwrap().unwrap().path();

@@ -1,9 +1,17 @@
 //! The page of the web inbox: by plain requests, and in a browser.
 
-use std::{env, path::PathBuf, process::Command};
+use std::{env, fs, io::BufRead, process::Command};
 
-use super::http_api::{Http, SERVE, basic};
-use crate::common::{PASSWORD, Server, Setup, client::deliver, installed, programs::run, skip};
+use serde_json::{Value, json};
+
+use super::http_api::{Http, SERVE, basic, find_account};
+use crate::common::{
+    PASSWORD, Server, Setup,
+    client::{Client, deliver, with_crlf},
+    eventually, installed,
+    programs::{chromium, run},
+    skip,
+};
 
 const LETTER: &[u8] = b"From: Ann <ann@far.test>\r\nSubject: <b>bold</b>\r\n\r\nThe text.\r\n";
 
@@ -25,7 +33,8 @@ fn the_list_and_a_message_are_plain_html() {
     http.fields = "Accept-Language: fr-CH\r\n".into();
     assert!(http.get("/?query=is:read").text().contains("<html lang=\"fr\">"));
     assert!(http.get("/box/bob@example.test?query=is:unread").text().contains("Aucun message ne correspond"));
-    assert!(http.get("/message/0123456789").text().contains("Ce message a été supprimé."));
+    let gone = http.get("/message/0123456789");
+    assert!(gone.status == 404 && gone.text().contains("Ce message n’est pas ici"), "{}", gone.text());
     assert_eq!(http.get("/message/..").status, 404);
     assert_eq!(http.ask("POST", "/", "x=y").status, 405);
 }
@@ -49,11 +58,193 @@ fn a_user_sees_the_own_inbox_and_its_name_only() {
     assert_eq!(http.get("/box/alice@example.test").status, 404);
 }
 
+/// Gives a user the field `admin`, and starts the server again.
+fn make_admin(server: &mut Server, user: &str) {
+    let file = server.home.path().join("users.json");
+    let mut table: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    find_account(&mut table, user)["admin"] = json!(true);
+    fs::write(&file, table.to_string()).unwrap();
+    server.restart();
+}
+
+/// The fields of a browser that follows a link.
+const BROWSER: &str = "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n";
+
+#[test]
+fn v62_a_reader_gets_a_page_for_a_refusal_and_a_program_gets_json() {
+    let server = Server::dev();
+    let mut http = Http::of(&server);
+    assert_eq!(http.get("/nothing").text(), "{\"Error\":\"There is nothing at this path\"}\r\n");
+    http.fields = BROWSER.into();
+    for path in ["/nothing", "/box/a%20b/", "/view/x1.html", "/sessions/x"] {
+        let page = http.get(path);
+        assert!(page.status == 404 && page.head.contains("Content-Type: text/html"), "{path}: {}", page.head);
+        assert!(page.head.contains("default-src 'none'") && page.text().contains("<h1>"), "{}", page.text());
+    }
+    assert!(http.get("/api/v1/message/x1").text().starts_with("{\"Error\""), "the API answers programs");
+    assert!(http.ask("POST", "/", "x").text().starts_with("{\"Error\""), "no reader sends that");
+    let mut http = Http::of(&server);
+    http.fields = format!("{BROWSER}Accept-Language: fr\r\n");
+    assert!(http.get("/nothing").text().contains("<html lang=\"fr\">"));
+    http.host = "other.test".into();
+    let page = http.get("/");
+    assert!(page.status == 421 && page.text().contains("<h1>Autre nom de serveur</h1>"), "{}", page.text());
+
+    let server = Setup { config: Some(SERVE), users: &["bob@example.test"], ..Setup::default() }.start();
+    let mut http = Http::of(&server);
+    http.fields = BROWSER.into();
+    let page = http.get("/");
+    assert!(page.status == 401 && page.head.contains("WWW-Authenticate: Basic"), "{}", page.head);
+    assert!(page.text().contains("<h1>Log in to read mail</h1>"), "{}", page.text());
+    assert!(http.get("/sessions").status == 401, "and no session without a login");
+}
+
+#[test]
+fn v68_a_user_without_a_mailbox_reads_that_and_not_all_mail() {
+    let server = Setup { config: Some(SERVE), users: &["bob@example.test"], ..Setup::default() }.start();
+    let mut http = Http::of(&server);
+    http.fields = basic("bob", PASSWORD);
+    let html = http.get("/").text();
+    assert!(html.contains("You have no mailbox yet.") && !html.contains("All mail"), "{html}");
+    assert!(
+        html.contains("<title>bob@example.test") && html.contains("<bdi>bob@example.test</bdi>"),
+        "{html}"
+    );
+    deliver(&server, "bob@example.test", LETTER);
+    let html = http.get("/").text();
+    assert!(!html.contains("no mailbox yet") && html.contains("&lt;b&gt;bold&lt;/b&gt;"), "{html}");
+}
+
+#[test]
+fn v66_remote_images_load_only_after_the_reader_asks_and_still_in_the_sandbox() {
+    let server = Server::dev();
+    let letter =
+        "Subject: x\nContent-Type: text/html\n\n<img src=\"https://far.test/a.png\"><script>1</script>\n";
+    deliver(&server, "bob@example.test", &with_crlf(letter.as_bytes()));
+    let mut http = Http::of(&server);
+    let list = http.get("/").text();
+    let (_, rest) = list.split_once("href=\"/message/").unwrap();
+    let id = rest.split('"').next().unwrap().to_owned();
+    let page = http.get(&format!("/message/{id}")).text();
+    assert!(page.contains(&format!("src=\"/view/{id}.html\"")), "off unless asked for: {page}");
+    assert!(page.contains(&format!("href=\"/view/{id}.remote.html\" target=\"html\"")), "{page}");
+    let plain = http.get(&format!("/view/{id}.html"));
+    assert!(!plain.head.contains("https:"), "{}", plain.head);
+    let remote = http.get(&format!("/view/{id}.remote.html"));
+    assert!(
+        remote.head.contains(
+            "Content-Security-Policy: sandbox; default-src 'none'; img-src data: 'self' https: http:"
+        )
+    );
+    assert!(
+        !remote.head.contains("allow-") && remote.head.contains("Referrer-Policy: no-referrer"),
+        "{}",
+        remote.head
+    );
+    assert_eq!(remote.content, plain.content);
+    assert_eq!(http.get("/view/latest.remote.html").status, 404, "a page of another site could link there");
+}
+
+#[test]
+fn v67_sessions_are_shown_live_without_their_passwords_and_without_files() {
+    let server = Server::dev();
+    let mut http = Http::of(&server);
+    assert!(http.get("/").text().contains("href=\"/sessions\""));
+    assert!(http.get("/sessions").text().contains("No session yet"));
+    let mut events = Http::of(&server);
+    let head = events.get("/sessions/events").head;
+    assert!(head.contains("Content-Type: text/event-stream\r\n"), "{head}");
+    let mut pop3 = Client::connect(server.pop3());
+    pop3.expect("+OK");
+    pop3.ask("USER bob@example.test", "+OK");
+    pop3.ask("PASS topsecret", "+OK");
+    let mut line = String::new();
+    while !line.starts_with("event: sessions") {
+        line.clear();
+        assert_ne!(events.stream.read_line(&mut line).unwrap(), 0);
+    }
+    let html = eventually("the lines of the session", || {
+        let html = http.get("/sessions").text();
+        html.contains("named → transaction").then_some(html)
+    });
+    assert!(!html.contains("topsecret") && html.contains("RFC 1939 section 7"), "{html}");
+    assert!(html.contains("<b>named → transaction</b>") && html.contains("data-live=\"yes\""), "{html}");
+    let (_, rest) = html.split_once("href=\"/sessions/").unwrap();
+    let id = rest.split('"').next().unwrap();
+    let of_one = http.get(&format!("/sessions/{id}?from=2")).text();
+    assert!(!of_one.contains("<code>USER") && of_one.contains("<code>PASS ***</code>"), "{of_one}");
+    assert!(http.get("/sessions/c1").text().contains("among the last ones no longer"));
+    assert!(!html.contains("<code>GET"), "each look at the page would be a session more");
+    assert!(!server.home.path().join("transcripts").exists() && !server.spool.join("transcripts").exists());
+}
+
+#[test]
+fn v61_v65_v69_only_an_admin_sees_sessions_and_the_one_that_brought_a_message() {
+    let users = &["alice@example.test", "bob@example.test"];
+    let config = format!("transcripts = \"transcripts\"\n{SERVE}");
+    let mut server = Setup { config: Some(&config), users, ..Setup::default() }.start();
+    let reply = Client::smtp(&server).deliver(users, &with_crlf(LETTER));
+    assert!(reply.starts_with("250 "), "{reply}");
+    let open = |server: &Server, user: &str| {
+        let mut http = Http::of(server);
+        http.fields = basic(user, PASSWORD);
+        let list = http.get("/").text();
+        let (_, rest) = list.split_once("href=\"/message/").unwrap();
+        let message = http.get(&format!("/message/{}", rest.split('"').next().unwrap())).text();
+        (http, list, message)
+    };
+    let (mut http, list, message) = open(&server, "bob");
+    assert!(
+        !list.contains("/sessions") && message.contains("Only an administrator sees the session"),
+        "{message}"
+    );
+    assert!(!message.contains("alice@example.test"), "a blind copy stays blind: {message}");
+    for path in ["/sessions", "/sessions/c1001", "/sessions/events"] {
+        assert_eq!(http.get(path).status, 403, "{path}");
+    }
+    let transcripts = server.home.path().join("transcripts");
+    eventually("the file of the session", || {
+        let files = fs::read_dir(&transcripts).unwrap().flatten();
+        let mut texts = files.filter_map(|file| fs::read_to_string(file.path()).ok());
+        texts.any(|text| text.contains("# spool: delivered")).then_some(())
+    });
+    // A restart numbers its sessions from the beginning, and the file of the old one is there.
+    make_admin(&mut server, "bob@example.test");
+    let (mut http, list, message) = open(&server, "bob");
+    assert!(list.contains("href=\"/sessions\""), "{list}");
+    assert!(message.contains("<code>RCPT TO:&lt;alice@example.test&gt;</code>"), "{message}");
+    assert!(message.contains("none, as ESMTP says") && message.contains("Size on the wire"), "{message}");
+    assert!(http.get("/sessions").text().contains("No session yet"));
+    let other = Client::smtp(&server).deliver(&["bob@example.test"], &with_crlf(b"Subject: new\n\n"));
+    assert!(other.starts_with("250 "), "{other}");
+    eventually("the transcript of the new session", || {
+        let message = http.get("/message/latest").text();
+        (message.contains("<code>RCPT TO:&lt;bob@") && !message.contains("<code>RCPT TO:&lt;alice@"))
+            .then_some(())
+    });
+}
+
+#[test]
+fn a_server_without_transcripts_says_how_to_switch_them_on() {
+    let mut server = Setup { config: Some(SERVE), users: &["bob@example.test"], ..Setup::default() }.start();
+    make_admin(&mut server, "bob@example.test");
+    deliver(&server, "bob@example.test", LETTER);
+    let mut http = Http::of(&server);
+    http.fields = basic("bob", PASSWORD);
+    let html = http.get("/sessions").text();
+    assert!(html.contains("Sessions are not recorded") && html.contains("transcripts = &quot;"), "{html}");
+    assert!(http.get("/message/latest").text().contains("switches that on"));
+}
+
 #[test]
 fn the_files_of_the_page_are_sent_once() {
     let server = Server::dev();
     let mut http = Http::of(&server);
-    for (path, kind) in [("/assets/page.css", "text/css"), ("/assets/page.js", "text/javascript")] {
+    for (path, kind) in [
+        ("/assets/page.css", "text/css"),
+        ("/assets/page.js", "text/javascript"),
+        ("/assets/sessions.js", "text/javascript"),
+    ] {
         let file = http.get(path);
         assert_eq!(file.status, 200);
         assert!(file.head.contains(kind) && !file.content.is_empty(), "{}", file.head);
@@ -68,9 +259,7 @@ fn the_files_of_the_page_are_sent_once() {
 #[test]
 fn the_page_in_a_browser() {
     let name = "the_page_in_a_browser";
-    let Some(chromium) = program("chromium").or_else(|| program("chromium-browser")) else {
-        return skip(name, "chromium is not installed");
-    };
+    let Some(chromium) = chromium() else { return skip(name, "chromium is not installed") };
     if !installed("node") {
         return skip(name, "node is not installed");
     }
@@ -86,9 +275,4 @@ fn the_page_in_a_browser() {
     let mut browse = Command::new("node");
     browse.args([script, &http, &smtp]).arg(modules).env("CHROMIUM", chromium);
     run(browse.args(env::var_os("RESTANTE_PICTURES")), "");
-}
-
-fn program(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file())
 }

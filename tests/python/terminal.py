@@ -325,6 +325,23 @@ def odd_parts():
     assert terminal.ended() == 0, terminal.seen
 
 
+def save_on_a_full_disk():
+    """An attachment that does not fit leaves no part of itself under its name."""
+    terminal = Terminal()
+    terminal.log_in()
+    terminal.answer("Your choice: ", "1")
+    terminal.answer("q back: ", "1")
+    terminal.expect("1  report.csv")
+    terminal.answer("Enter to go back: ", "s 1")
+    terminal.answer("Into the directory [.]: ", "~/full")
+    terminal.expect("No space left on device")
+    assert os.listdir(os.path.join(HOME, "full")) == ["filler"]
+    terminal.answer("Enter to go back: ", "")
+    terminal.answer("q back: ", "q")
+    terminal.answer("Your choice: ", "q")
+    assert terminal.ended() == 0, terminal.seen
+
+
 def delete_and_keep():
     terminal = Terminal()
     terminal.log_in()
@@ -688,9 +705,41 @@ def send_asks():
     assert os.listdir(os.path.join(HOME, "spool/you@example.test/new"))
 
 
+def a_mistyped_answer():
+    """`restante send` asks again after an answer that it cannot read."""
+    terminal = Terminal(command=["send", "--body", "x"], USER="zoe")
+    terminal.answer("Server [127.0.0.1:2525]: ", "localhost")
+    terminal.expect('"localhost" is not a host and a port')
+    terminal.answer("Server [127.0.0.1:2525]: ", f"127.0.0.1:{SMTP_PORT}")
+    terminal.answer("From [zoe@example.test]: ", "zoe@")
+    terminal.expect('"zoe@" is not an address')
+    terminal.answer("From [zoe@example.test]: ", "")
+    terminal.answer("To (commas between several) [you@example.test]: ", "ann@example.test, bob@")
+    terminal.expect('"ann@example.test, bob@" is not an address')
+    terminal.answer("To (commas between several) [you@example.test]: ", "bob@example.test")
+    terminal.answer("Subject: ", "")
+    terminal.expect("250 2.0.0 Queued as")
+    assert terminal.ended() == 0
+
+
+def a_silent_port():
+    """A server waits for the TLS of its client, who waits for a greeting: the one at the terminal is told at once."""
+    hint = "If its port is for TLS from the first octet, as 465, 995, 2465 and 1995 are, press Ctrl-C and add --tls implicit."
+    for words in (["send", "--from", "a@b.test", "--to", "c@d.test", "--subject", "x", "--body", "x", "--server"], ["client", "--pop3"]):
+        server = socket.create_server(("127.0.0.1", 0))
+        address = "127.0.0.1:%d" % server.getsockname()[1]
+        terminal = Terminal(command=[*words, address])
+        connection, _ = server.accept()
+        terminal.expect(f"{address} says nothing yet. {hint}")
+        connection.close()
+        terminal.expect(f"{address} gave no greeting. Nothing was sent to it.")
+        terminal.expect("needs --tls implicit.")
+        assert terminal.ended() == 1
+
+
 signal.alarm(120)
 {story.__name__: story for story in (
     wrong_twice_then_right, wrong_three_times, write_with_attachments, in_french, a_table_of_80_columns,
-    odd_parts, delete_and_keep, a_lost_connection, sign_up, between_postfix_and_dovecot,
-    replies, send_asks, the_echo_comes_back, the_live_screen_gives_the_terminal_back, look_for_new_mail, slips, many_marks, windows_of_all_widths,
+    odd_parts, save_on_a_full_disk, delete_and_keep, a_lost_connection, sign_up, between_postfix_and_dovecot,
+    replies, send_asks, a_mistyped_answer, a_silent_port, the_echo_comes_back, the_live_screen_gives_the_terminal_back, look_for_new_mail, slips, many_marks, windows_of_all_widths,
 )}[STORY]()

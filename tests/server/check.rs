@@ -3,6 +3,7 @@
 
 use std::{
     fs::{self, Permissions},
+    net::TcpListener,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -11,7 +12,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::common::{STRICT, Setup, eventually, home, skip, write_private};
+use crate::common::{STRICT, Setup, eventually, home, installed, skip, write_private};
 
 /// A directory with a configuration that is good.
 struct Story {
@@ -222,10 +223,53 @@ fn n05_a_server_that_runs_has_its_addresses_and_another_program_is_named() {
     let (code, said) = story.check(&["--strict"]);
     assert!(code == Some(0) && said.contains("is good"), "{said}");
     config(&story.at("spool"));
-    let (code, said) = story.check(&["--strict"]);
-    assert!(code == Some(1) && said.contains("another program listens at "), "{said}");
+    let (code, said) = story.check(&[]);
+    assert!(code == Some(2) && said.contains("another program listens there, find it with `ss "), "{said}");
     // Nothing was taken from the server.
     crate::common::client::Client::smtp(&server).ask("NOOP", "250");
+}
+
+#[test]
+fn n53_an_address_that_a_start_cannot_have_is_refused_by_check_in_the_same_words() {
+    let server = Setup { config: Some(STRICT), users: &["bob@example.test"], ..Setup::default() }.start();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap();
+    let story = Story::new();
+    let with_pop3_at = |keys: &str, address: &str| {
+        story.configure(keys, &format!("[[listen]]\nprotocol = \"pop3\"\naddress = \"{address}\"\n"));
+    };
+    // No server of the spool runs; then one runs, and has other addresses.
+    for keys in [String::new(), format!("spool = {:?}", server.spool)] {
+        with_pop3_at(&keys, &taken.to_string());
+        let (code, said) = story.check(&[]);
+        let advice =
+            format!("another program listens there, find it with `ss -ltnp 'sport = :{}'`", taken.port());
+        assert!(code == Some(2) && said.contains(&advice), "{keys}: {said}");
+        assert!(story.serve_fails().contains(&advice), "{keys}");
+    }
+    let unprivileged = ["setpriv", "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"];
+    if !installed("setpriv") || low_ports_are_for_everybody() {
+        return skip(
+            "n53 without the right to low ports",
+            "setpriv is not installed, or every port is for everybody",
+        );
+    }
+    with_pop3_at("", "127.0.0.1:110");
+    let [checked, served] = ["check", "serve"].map(|command| {
+        let mut words = Command::new(unprivileged[0]);
+        words.args(&unprivileged[1..]).args([env!("CARGO_BIN_EXE_restante"), command, "--config"]);
+        words.arg(story.at("restante.toml")).stdin(Stdio::null()).output().unwrap()
+    });
+    assert_eq!(checked.status.code(), Some(2));
+    for said in [checked, served].map(|output| String::from_utf8(output.stderr).unwrap()) {
+        assert!(said.contains("can't listen on 127.0.0.1:110 for pop3: Permission denied"), "{said}");
+        assert!(said.contains("ports below 1024 need root or CAP_NET_BIND_SERVICE"), "{said}");
+    }
+}
+
+fn low_ports_are_for_everybody() -> bool {
+    let first = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
+    first.trim().parse().is_ok_and(|first: u16| first <= 110)
 }
 
 #[test]

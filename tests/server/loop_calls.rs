@@ -3,14 +3,14 @@
 
 use std::{
     fs::{self, File},
-    io::IoSliceMut,
+    io::{IoSliceMut, Read, Write},
     path::Path,
     time::{Duration, Instant},
 };
 
 use crate::common::{
     self, Maildir, PASSWORD, STRICT, Server, Setup,
-    client::{Client, deliver, stuffed},
+    client::{Client, deliver, socket, stuffed},
     eventually,
     inject::{Fault, can_inject},
     skip,
@@ -263,6 +263,29 @@ fn r7_messages_that_are_not_in_memory_are_read_by_workers_and_a_slow_disk_holds_
             alice.text();
         }
         assert!(bobs.elapsed() > Duration::from_secs(1), "the others were answered while the disk was slow");
+    });
+}
+
+#[test]
+fn v95_a_page_that_waits_for_a_disk_delays_no_reader_of_mail() {
+    if !can_inject("v95_a_page_that_waits_for_a_disk_delays_no_reader_of_mail") {
+        return;
+    }
+    let server = Server::dev();
+    deliver(&server, ALICE, MESSAGE);
+    Fault::new("getdents64:delay_enter=2s:when=1+2").of("web").during(&server, || {
+        let began = Instant::now();
+        let mut http = socket(server.addresses("http")[0]);
+        http.write_all(b"GET /api/v1/messages HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let mut alice = Client::pop3(&server, ALICE);
+        alice.ask("RETR 1", "+OK");
+        alice.text();
+        let read = began.elapsed();
+        let mut page = String::new();
+        http.read_to_string(&mut page).unwrap();
+        assert!(page.starts_with("HTTP/1.1 200") && page.contains(ALICE), "{page}");
+        assert!(began.elapsed() > read + Duration::from_secs(1), "the page waited for the disk");
     });
 }
 

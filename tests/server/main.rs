@@ -6,6 +6,7 @@ mod check;
 #[path = "../common/mod.rs"]
 mod common;
 mod confined;
+mod container;
 mod idle;
 mod listeners;
 mod logins;

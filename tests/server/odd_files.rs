@@ -11,9 +11,12 @@ use std::{
 use crate::common::{
     PASSWORD, STRICT, Server, Setup,
     client::Client,
+    disk::SmallDisk,
     eventually, home,
     inject::{Fault, can_inject},
+    programs::said,
     secure::{ALICE, Keys},
+    skip,
 };
 use rustix::{
     fs::{CWD, FileType, Mode, mknodat},
@@ -234,4 +237,30 @@ fn a_reload_that_is_stuck_is_told_and_keeps_no_other_from_its_turn() {
         story.reload("configuration loaded listeners=");
     });
     story.logs_in();
+}
+
+#[test]
+fn n55_a_certificate_on_a_full_disk_leaves_nothing_that_is_in_the_way_of_the_next() {
+    let Some(disk) = SmallDisk::mount("64k") else {
+        return skip("n55_a_certificate_on_a_full_disk", "this user may not mount");
+    };
+    let tls = disk.dir.path().join("tls");
+    fs::create_dir(&tls).unwrap();
+    let make = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        command.args(["cert", "--self-signed", "--host", "mx.example.test"]).arg(&tls).output().unwrap()
+    };
+    // Without room for the key, then with room for the key alone: the disk has pages of 4 KiB.
+    for left in [0, 4096] {
+        let filler = disk.fill(left);
+        let output = make();
+        let said = said(&output);
+        assert!(
+            output.status.code() == Some(1) && said.contains("No space left on device"),
+            "{left}: {said}"
+        );
+        assert_eq!(fs::read_dir(&tls).unwrap().count(), 0, "{left}: {said}");
+        fs::remove_file(filler).unwrap();
+    }
+    assert!(make().status.success());
 }

@@ -8,6 +8,8 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use rustix::process::Signal;
+
 use crate::common::{
     PASSWORD, PASSWORD_MD5, STRICT, Server, Setup,
     client::{Client, deliver},
@@ -259,7 +261,7 @@ fn n21_status_shows_the_server_of_this_directory_and_says_when_there_are_several
         assert!(heading.ends_with(of), "{words:?} in {dir}: {said}");
     }
     let (good, said) = status(&["--spool", "three"], ".");
-    assert!(!good && said.contains("no server of three writes metrics"), "{said}");
+    assert!(!good && said.contains("no metrics of a server of three: "), "{said}");
     drop(one);
 }
 
@@ -286,6 +288,65 @@ fn n23_a_server_for_a_class_is_open_to_its_network_only_knowingly() {
     client.ask("LAST", "+OK");
     let (code, said) = restante(&["dev", "--persona", "rfc5321"], home.path(), None);
     assert!(code == Some(2) && said.contains("\"rfc5321\" is not a persona"), "{said}");
+}
+
+#[test]
+fn v78_an_address_of_the_network_needs_a_flag_that_says_what_it_means() {
+    let home = home();
+    let spool = home.path().join("spool");
+    let words =
+        ["dev", "--spool", spool.to_str().unwrap(), "--listen", "0.0.0.0", "--smtp", "0", "--pop3", "0"];
+    let (code, said) = restante(&words, home.path(), None);
+    assert!(code == Some(2) && said.contains("is not a loopback address"), "{said}");
+    let wrapper = &["sh", "-c", DEV_WITHOUT_ADDRESSES, "sh"];
+    let arguments =
+        &["--allow-remote-without-login", "--listen", "0.0.0.0", "--smtp=0", "--pop3=0", "--host=mail"];
+    let server = Setup { wrapper, arguments, ..Setup::default() }.start();
+    server.tells("Other machines can connect");
+    for service in ["smtp", "pop3", "http"] {
+        assert!(server.addresses(service)[0].ip().is_unspecified(), "{service}");
+    }
+}
+
+#[test]
+fn a_server_for_development_has_no_http_if_it_is_told_so() {
+    let server = Setup { arguments: &["--no-http"], ..Setup::default() }.start();
+    assert_eq!(server.addresses("http"), []);
+    assert_eq!(server.addresses("pop3").len(), 1);
+}
+
+#[test]
+fn v79_the_health_check_fails_if_the_server_refuses_mail_or_has_ended() {
+    let mut server = Server::dev();
+    let (runtime, spool) = (server.runtime.path().to_owned(), server.spool.clone());
+    let check = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        command.args(["status", "--check", "--spool"]).arg(&spool).env("XDG_RUNTIME_DIR", &runtime);
+        let output = command.env_remove("RESTANTE_CONFIG").output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let becomes = |code: i32, word: &str| {
+        eventually(word, || {
+            let (found, said) = check();
+            (found == Some(code) && said.contains(word)).then_some(said)
+        })
+    };
+    let said = becomes(0, "healthy: up ");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let elsewhere = server.home.path().join("elsewhere");
+    fs::rename(&spool, &elsewhere).unwrap();
+    fs::create_dir(&spool).unwrap();
+    // A login makes the server look.
+    assert!(!logs_in(&server, BOB, "any"));
+    becomes(1, "refuses mail and logins");
+    fs::remove_dir(&spool).unwrap();
+    fs::rename(&elsewhere, &spool).unwrap();
+    assert!(logs_in(&server, BOB, "any"));
+    becomes(0, "healthy: up ");
+    server.signal(Signal::TERM);
+    assert!(server.wait().success());
+    let (code, said) = check();
+    assert!(code == Some(1) && said.contains("no metrics of a server of"), "{said}");
 }
 
 /// Takes the usual addresses of a test out of the command line: an option may stand there once.
@@ -389,7 +450,7 @@ fn n35_a_tool_before_the_first_start_says_that_the_spool_is_not_there_yet() {
     for words in [&["fsck"][..], &["export", BOB], &["import", "--to", BOB, "mbox"]] {
         let words = [words, &["--config", "restante.toml"]].concat();
         let (code, said) = restante(&words, home.path(), None);
-        assert!(code == Some(2) && said.contains("is not there yet: start the server once, or"), "{said}");
+        assert!(code == Some(2) && said.contains("is not there: start the server once, or"), "{said}");
         assert!(said.contains("`mkdir -m 700 "), "{said}");
     }
 }

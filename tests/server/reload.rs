@@ -180,7 +180,7 @@ fn o02_a_bad_configuration_changes_nothing_and_check_says_the_same() {
             format!(
                 "line 8, column 11: listen.address: can't listen on {taken} for smtp: Address already in use"
             ),
-            IsContent,
+            Refuses("another program listens there"),
         ),
         bad(
             "a port that this server has at another address",

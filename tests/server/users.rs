@@ -443,3 +443,35 @@ fn n08_an_account_that_is_there_is_refused_before_the_password_is_asked_for() {
     let (code, said) = story.user(&["add", BOB]);
     assert!(code == Some(1) && said.contains("there is an account bob@example.test already"), "{said}");
 }
+
+#[test]
+fn n56_a_new_name_that_another_account_has_is_refused_without_a_word_of_passwords() {
+    let story = Story::new();
+    let before = fs::read(story.at("users.json")).unwrap();
+    let (code, said) = story.user(&["rename", BOB, "ann"]);
+    assert_eq!(code, Some(1), "{said}");
+    for part in [
+        "there is an account ann@example.test already: nothing was renamed; take another new name",
+        "`restante user remove ann@example.test --config ",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+    assert!(!said.contains("passw"), "{said}");
+    assert_eq!(fs::read(story.at("users.json")).unwrap(), before);
+}
+
+#[test]
+fn n58_a_new_password_of_a_disabled_account_comes_with_the_way_to_enable_it() {
+    let story = Story::new();
+    story.user_ok(&["disable", BOB]);
+    fs::write(story.at("password"), "sesame\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+    command.args(["user", "passwd", "--password-stdin", BOB, "--config"]).arg(story.at("restante.toml"));
+    let output = command.stdin(fs::File::open(story.at("password")).unwrap()).output().unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("the account is disabled: `restante user enable bob@example.test --config "),
+        "{said}"
+    );
+}

@@ -71,7 +71,7 @@ impl Office {
             reloads: false,
         };
         let budget = FdBudget::allocate(raise_fd_limit(), &config.limits, &opens).unwrap();
-        let backend = Backend::open(&config, accounts, &budget, &waker, &completions).unwrap();
+        let backend = Backend::open(&config, accounts, &budget, &waker, &completions, None).unwrap();
         Self { backend, results, _poll: poll, spool, _home: home, asked: 0 }
     }
 
@@ -88,7 +88,7 @@ impl Office {
 
     fn ask(&mut self, ask: Request) -> Response {
         let id = ConnId(self.asked);
-        if let Some(answer) = self.backend.handle(id, ask) {
+        if let Some(answer) = self.backend.handle((id, [127, 0, 0, 1].into()), ask) {
             return answer;
         }
         loop {
@@ -123,6 +123,7 @@ impl Office {
             envelope,
             bytes: bytes.to_vec(),
             partial_ok: partly,
+            wants_id: false,
         }))
     }
 }

@@ -1,10 +1,11 @@
 //! `restante client` in a pseudo-terminal, as a person sees it. Each story is told in `tests/python/terminal.py`.
 
-use std::{fs, process::Command};
+use std::{fs, os::unix::fs::symlink, process::Command};
 
 use crate::common::{
     STRICT, Server, Setup,
     client::deliver,
+    disk::SmallDisk,
     installed, programs,
     secure::{ALICE, Keys},
     skip,
@@ -81,6 +82,23 @@ fn no_part_of_a_letter_is_lost_and_an_attached_text_is_saved_octet_for_octet() {
                    Content-Transfer-Encoding: base64 (csv)\r\n\r\n6Ts\r\n!!!\r\nxDQo=\r\n--b--\r\n";
     deliver(&server, ALICE, message.as_bytes());
     story("odd_parts", &server, CLEAR, None);
+}
+
+#[test]
+fn u52_an_attachment_that_a_full_disk_cannot_take_leaves_no_part_of_itself() {
+    let Some(disk) = SmallDisk::mount("64k") else {
+        return skip("u52_an_attachment_on_a_full_disk", "this user may not mount");
+    };
+    let server = Server::dev();
+    let message = format!(
+        "Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n\
+         --b\r\nContent-Type: text/csv; name=report.csv\r\n\r\n{}--b--\r\n",
+        "1;2;3\r\n".repeat(2000)
+    );
+    deliver(&server, ALICE, message.as_bytes());
+    symlink(disk.dir.path(), server.home.path().join("full")).unwrap();
+    disk.fill(4096); // room for the beginning
+    story("save_on_a_full_disk", &server, CLEAR, None);
 }
 
 fn three_letters() -> Server {
@@ -183,4 +201,14 @@ fn u06_the_live_screen_gives_the_terminal_back_whatever_ends_it() {
 #[test]
 fn send_asks_on_a_terminal_for_what_is_missing() {
     story("send_asks", &Server::dev(), CLEAR, None);
+}
+
+#[test]
+fn u44_a_port_that_waits_for_tls_is_told_on_a_terminal_at_once() {
+    story("a_silent_port", &Server::dev(), CLEAR, None);
+}
+
+#[test]
+fn u45_send_asks_again_after_a_mistyped_answer() {
+    story("a_mistyped_answer", &Server::dev(), CLEAR, None);
 }

@@ -292,12 +292,66 @@ fn h11_a_mistyped_option_or_address_comes_with_one_to_type() {
     for (words, tip) in [
         (&["watch", "--folow"][..], "'--follow'"),
         (&["watch", "--no-folow"], "'--no-follow'"),
-        (&["dev", "--smtp", "2526"], "like 127.0.0.1:2526"),
-        (&["dev", "--pop3", "localhost:1110"], "like 127.0.0.1:1110"),
+        (
+            &["dev", "--smtp", "25260000"],
+            "it needs a port, or an IP address and a port: 2525 or 127.0.0.1:2525",
+        ),
+        (&["dev", "--pop3", "localhost:1110"], "1110 or 127.0.0.1:1110"),
     ] {
         let output = restante(words);
         let said = programs::said(&output);
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(tip) && !said.contains("'-- "), "{tip} is not in {said}");
     }
+}
+
+#[test]
+fn u46_a_live_screen_without_a_terminal_is_refused_with_the_command_that_does() {
+    let home = home();
+    let metrics = home.path().join("restante.prom");
+    fs::write(&metrics, "# restante\nrestante_start_time_seconds 1\n").unwrap();
+    let output = restante(&["status", "--watch", "--file", metrics.to_str().unwrap()]);
+    let said = programs::said(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("--watch needs a terminal") && said.contains("use `restante status`"), "{said}");
+}
+
+#[test]
+fn u49_a_refusal_names_what_is_wrong_and_the_next_step_once() {
+    let home = home();
+    let spool = home.path().join("no-spool");
+    let spool = spool.to_str().unwrap();
+    for (words, told, other) in [
+        (
+            &["wait", "--to", "not an address", "--spool", spool][..],
+            "\"not an address\" is not a mail address: write it like bob@example.test",
+            "--config",
+        ),
+        (&["fsck", "--spool", spool], "no-spool is not there: name the spool", "not a directory"),
+        (
+            &["check", "--config", "/nowhere/restante.toml"],
+            "(os error 2): name the configuration with --config FILE",
+            "serve",
+        ),
+        (
+            &["status", "--spool", spool],
+            "no-spool: it is not running, or writes them elsewhere",
+            "no metrics: ",
+        ),
+    ] {
+        let said = programs::said(&restante(words));
+        assert!(said.contains(told) && !said.contains(other), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn u50_a_client_without_a_terminal_does_not_end_as_if_all_were_well() {
+    let server = Server::dev();
+    let (smtp, pop3) = (server.smtp().to_string(), server.pop3().to_string());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+    command.args(["client", "--smtp", &smtp, "--pop3", &pop3]).env("LC_ALL", "C");
+    let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+    let said = programs::said(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("the input ended before a login: `restante client` needs a terminal"), "{said}");
 }

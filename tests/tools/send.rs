@@ -277,3 +277,27 @@ fn u40_a_password_that_is_empty_is_told_with_its_variable() {
     command.args(["--body", "x"]).env("LC_ALL", "C").env("RESTANTE_PASSWORD", "");
     ends_with(&feed(&mut command, b""), 2, &["RESTANTE_PASSWORD", "empty"]);
 }
+
+#[test]
+fn u44_a_port_for_tls_and_one_for_clear_text_are_told_apart_and_nothing_is_said_to_be_sent() {
+    let keys = Keys::make();
+    let server = keys.server("tls.handshake_timeout = \"1s\"\n");
+    let address = |service| server.addresses(service)[0];
+    for (how, service, told) in [
+        (
+            "none",
+            "submissions",
+            "gave no greeting. Nothing was sent to it. A port for TLS from the first octet",
+        ),
+        ("starttls", "submissions", "needs --tls implicit."),
+        (
+            "implicit",
+            "smtp",
+            "speaks clear text, and not TLS from the first octet. No mail and no password was sent",
+        ),
+    ] {
+        let output = send(address(service), &letter(&["--body", "x", "--tls", how, "--insecure"]), b"");
+        ends_with(&output, 1, &[&address(service).to_string(), told]);
+        assert!(!said(&output).contains("Unconfirmed"), "{}", said(&output));
+    }
+}

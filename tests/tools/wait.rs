@@ -98,7 +98,7 @@ fn json_has_the_message_as_the_web_api_has_it() {
     assert_eq!(message["To"][0], serde_json::json!({ "Name": "Bob", "Address": "bob@example.test" }));
     assert_eq!(message["To"][1]["Address"], "ann@example.test");
     assert_eq!(message["Subject"], "Order 4711");
-    assert_eq!(message["Text"], "Pay at https://shop.test/pay?n=4711.\n");
+    assert_eq!(message["Text"], "Pay at https://shop.test/pay?n=4711.");
     assert_eq!(message["HTML"], "<p><a href=\"https://shop.test/pay?n=4711\">Pay</a>");
     assert_eq!(message["Links"], serde_json::json!(["https://shop.test/pay?n=4711"]));
     let file = &message["Attachments"][0];

@@ -260,3 +260,18 @@ fn u07_a_watch_of_a_session_that_says_nothing_more_ends_with_its_reader() {
     let ended = eventually("it ends", || watch.try_wait().unwrap());
     assert_eq!(ended.code(), Some(141), "{line}");
 }
+
+#[test]
+fn u47_a_file_that_is_no_transcript_is_told_whatever_is_asked_of_it() {
+    let home = home();
+    let no = home.path().join("notes.txt");
+    fs::write(&no, "From: ann@example.test\nSubject: x\n\nNo dialogue.\n").unwrap();
+    let no = no.to_str().unwrap();
+    for words in [&[no][..], &[no, "--follow"], &[no, "--no-follow"], &[no, "--mermaid"]] {
+        let output = watch(words).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {said}");
+        assert!(said.contains("notes.txt is no transcript: name a directory with transcripts"), "{said}");
+        assert!(output.stdout.is_empty(), "{words:?}");
+    }
+}

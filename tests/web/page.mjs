@@ -3,35 +3,24 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { createRequire } from 'node:module';
 import { connect } from 'node:net';
+import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
+import { sender } from './smtp.mjs';
 
 const [base, smtp, modules, pictures] = process.argv.slice(2);
 const require = createRequire(join(resolve(modules), 'x.js'));
 const { chromium } = require('playwright-core');
 const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 
-/** Sends a message by SMTP, each line after the reply to the one before. */
-function send(to, text) {
-  const recipients = [to].flat();
-  const lines = ['EHLO page.test', 'MAIL FROM:<ann@example.test>', ...recipients.map((one) => `RCPT TO:<${one}>`), 'DATA',
-    text.replace(/\r?\n/g, '\r\n').replace(/^\./gm, '..') + '\r\n.', 'QUIT'];
-  return new Promise((done, failed) => {
-    const [host, port] = smtp.split(/:(?=\d+$)/);
-    const socket = connect(Number(port), host);
-    let seen = '';
-    socket.on('error', failed);
-    socket.on('data', (data) => {
-      seen += data;
-      const end = /^\d{3} .*\r\n$/m.exec(seen);
-      if (!end) return;
-      if (/^[45]/.test(end[0])) failed(new Error(seen));
-      seen = '';
-      if (lines.length) socket.write(lines.shift() + '\r\n');
-    });
-    socket.on('close', done);
-  });
+const send = (to, text) => sender(smtp, 'page.test')('ann@example.test', [to].flat(), text);
+
+/** A session of SMTP that is typed line by line. */
+function talk() {
+  const [host, port] = smtp.split(/:(?=\d+$)/);
+  const socket = connect(Number(port), host);
+  socket.on('error', () => {});
+  return new Promise((done) => socket.once('data', () => done({ say: (line) => socket.write(line + '\r\n') })));
 }
 
 const letter = (subject, body = 'Hello.', more = '') =>
@@ -148,6 +137,8 @@ const steps = {
     await page.locator('#search').fill('from:nobody@example.test');
     await isList(page, []);
     assert.match(await page.locator('#end').textContent(), /No message matches/);
+    await page.locator('#search').fill('is:seen');
+    await page.locator('#end', { hasText: 'is:seen: write is:read' }).waitFor();
     await page.locator('#search').fill('');
     await isList(page, ['third', 'second', 'first']);
   },
@@ -172,6 +163,7 @@ const steps = {
     await page.waitForFunction(() => /^Subject: second/m.test(document.querySelector('#form-source pre').textContent));
     await page.locator('#tab-form-origin').click();
     assert.match(await page.locator('#form-origin').textContent(), /page\.test.*ESMTP/s);
+    assert.match(await page.locator('#form-origin .transcript').textContent(), /RCPT TO:.*RFC 5321.*Queued as/s);
     await page.keyboard.press('Delete');
     await isList(page, ['third', 'first']);
     await page.waitForFunction(() => document.activeElement.querySelector('.subject')?.textContent === 'first');
@@ -199,6 +191,89 @@ const steps = {
     assert.deepEqual(reached, []);
     await alone.goto('http://remote.example.test/seen');
     assert.equal(reached[0], '/seen', 'such a request would have been seen');
+  },
+  async 'remote images load when the reader asks, in the same sandbox'() {
+    reached.length = 0;
+    const page = await open('/');
+    await row(page, 'sale').locator('a').click();
+    await page.locator('#tab-form-html').click();
+    const frame = page.frameLocator('#form-html iframe');
+    await frame.locator('h1').waitFor();
+    assert.deepEqual(reached, []);
+    const [image] = await Promise.all([
+      page.waitForRequest((request) => request.url().endsWith('/pixel.png')),
+      page.locator('#form-html .button', { hasText: 'remote' }).click(),
+    ]);
+    await image.response();
+    await frame.locator('h1').waitFor();
+    await page.waitForTimeout(400); // as above
+    assert.deepEqual(reached, ['/pixel.png'], 'images and nothing else');
+    assert.ok(!image.headers().referer);
+    assert.doesNotMatch(await page.title(), /run/);
+    assert.match(await page.locator('#form-html iframe').getAttribute('sandbox'), /^$/);
+    assert.ok(page.url().includes('/message/'), 'the page stays where it is');
+  },
+  async 'sessions are shown line by line while they run'() {
+    const page = await open('/sessions');
+    await page.evaluate(() => { window.sameDocument = true; });
+    const session = await talk();
+    const code = (text) => page.locator('.transcript code').filter({ hasText: text }).first().waitFor();
+    await page.locator('#title .badge').waitFor(); // it is open
+    await code('220 ');
+    session.say('EHLO <b>live</b>');
+    await code('EHLO <b>live</b>');
+    await code('250 HELP');
+    assert.match(await page.locator('.transcript li.client').first().textContent(), /RFC 5321 section 4\.1\.1\.1/);
+    session.say('AUTH LOGIN');
+    await code('334 VXNlcm5hbWU6');
+    session.say('YWxpY2U=');
+    await code('334 UGFzc3dvcmQ6');
+    session.say('dG9wc2VjcmV0');
+    await code('235 ');
+    const text = await page.locator('main').textContent();
+    assert.doesNotMatch(text, /dG9wc2VjcmV0|topsecret/, 'no password');
+    // The newest session is shown while the reader is at the end; one that was chosen stays.
+    const first = await page.locator('#message').getAttribute('data-id');
+    const next = await talk();
+    await page.waitForFunction((first) => document.querySelector('#message').dataset.id !== first, first);
+    await page.locator(`#s-${first} a`).click();
+    await page.waitForURL(`**/sessions/${first}`);
+    await code('EHLO <b>live</b>');
+    session.say('QUIT');
+    await page.locator(`#s-${first}.over`).waitFor();
+    await code('221 ');
+    next.say('QUIT');
+    assert.equal(await page.locator('#message').getAttribute('data-id'), first);
+    const shared = await open(new URL(page.url()).pathname, { javaScriptEnabled: false });
+    assert.match(await shared.locator('.transcript').textContent(), /QUIT/, 'and without a script');
+    assert.deepEqual([page.asked, page.said], [[], []]);
+  },
+  async 'nothing moves while somebody reads further up in a session'() {
+    const session = await talk();
+    const page = await open('/sessions', { viewport: { width: 1000, height: 420 } });
+    for (let n = 0; n < 20; n += 1) session.say(`NOOP ${n}`);
+    await page.locator('.transcript code').filter({ hasText: 'NOOP' }).nth(19).waitFor();
+    const top = () => page.evaluate(() => document.querySelector('#message').scrollTop);
+    await page.waitForFunction(() => { const box = document.querySelector('#message'); return box.scrollTop > 0 && box.scrollHeight - box.scrollTop - box.clientHeight < 60; });
+    await page.evaluate(() => { document.querySelector('#message').scrollTop = 40; });
+    session.say('RSET');
+    await page.locator('.transcript code').filter({ hasText: 'RSET' }).waitFor();
+    assert.equal(await top(), 40);
+    const other = await talk();
+    await page.locator('#fresh a').waitFor();
+    assert.equal(await top(), 40);
+    await page.locator('#fresh a').click();
+    await page.waitForFunction(() => document.querySelector('.transcript').children.length < 5);
+    session.say('QUIT');
+    other.say('QUIT');
+  },
+  async 'a page that is refused is a page'() {
+    const page = await open('/nothing', { locale: 'fr-FR' });
+    assert.equal(await page.locator('h1').textContent(), 'Rien à cette adresse');
+    await accessible(page, 'refusal');
+    await picture(page, 'refusal');
+    await page.locator('a').click();
+    await page.locator('#list').waitFor();
   },
   async 'text from a stranger stays text'() {
     const evil = '"><script>top.document.title="run"</script><img src=x onerror=alert(1)>';
@@ -275,6 +350,17 @@ const steps = {
           (await accessible(page, `${name} ${form}`)).forEach((one) => minor.add(one));
         }
         await picture(page, `${name}-origin`);
+        const session = await talk();
+        session.say('EHLO class.test');
+        session.say('MAIL FROM:<ann@example.test>');
+        session.say('RCPT TO:<bob@example.test>');
+        session.say('VRFY');
+        await page.goto(base + '/sessions');
+        await page.locator('.transcript code').filter({ hasText: 'VRFY' }).waitFor();
+        assert.ok(await narrow(), `${name}: sessions are wider than the window`);
+        (await accessible(page, `${name} sessions`)).forEach((one) => minor.add(one));
+        await picture(page, `${name}-sessions`);
+        session.say('QUIT');
         assert.deepEqual([page.asked, page.said], [[], []]);
         await page.context().close();
       }
@@ -286,6 +372,16 @@ const steps = {
     await page.frameLocator('#form-html iframe').locator('h1').waitFor();
     await picture(page, '1400-light-html');
     if (minor.size) console.log('  minor:', [...minor].join(', '));
+  },
+
+  'many inboxes scroll in their pane, and a page that is refused has one column': async () => {
+    await send(Array.from({ length: 60 }, (_, n) => `inbox${n}@example.test`), letter('to many'));
+    const page = await open('/');
+    await page.locator('#inboxes a', { hasText: 'inbox59' }).waitFor();
+    const [height, window] = await page.evaluate(() => [document.documentElement.scrollHeight, innerHeight]);
+    assert.equal(height, window, 'the page itself does not scroll');
+    const refused = await open('/nothing');
+    assert.equal(await refused.locator('main').evaluate((main) => getComputedStyle(main).display), 'block');
   },
 };
 

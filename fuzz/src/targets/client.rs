@@ -129,7 +129,8 @@ impl Server {
         });
         let tls = Tls::new(&Trust::AnyCertificate).expect("what TLS begins with");
         let place = ServerAddr { host: Ipv4Addr::LOCALHOST.to_string(), port };
-        let route = ConnectOptions { server: place, security: Security::None, tls, timeout: Duration::from_secs(5) };
+        let timeout = Duration::from_secs(5);
+        let route = ConnectOptions { server: place, security: Security::None, tls, timeout, on_silence: None };
         Self { route, say, said }
     }
 }

@@ -1,7 +1,8 @@
 //! A query and a message: a query that is written and read again is the same, and every file of an object has its content.
 
 use restante::{
-    message_object::{self, Limits, MessageObject, Summary},
+    message_object::{self, Limits, MessageObject, Summary, mailhog},
+    printable,
     search::{Candidate, Query, SearchText},
 };
 
@@ -23,9 +24,9 @@ fn seeds() -> Vec<Vec<u8>> {
 fn run(data: &[u8]) {
     let end = data.iter().position(|octet| *octet == b'\n').unwrap_or(data.len());
     let (text, message) = (String::from_utf8_lossy(&data[..end]), data.get(end + 1..).unwrap_or_default());
-    let (query, _) = Query::parse(&text, 3600);
+    let query = Query::parse(&text, 3600).unwrap_or_default();
     let written = query.to_string();
-    assert_eq!(Query::parse(&written, 0).0, query, "{text:?} is written as {written:?}");
+    assert_eq!(Query::parse(&written, 0).as_ref(), Ok(&query), "{text:?} is written as {written:?}");
     let tight = message_object::Limits { links: 2, link_length: 20, fields: 3, people: 2, value: 10, ..Limits::default() };
     for limits in [Limits::default(), tight] {
         let object = MessageObject::parse(message, &limits);
@@ -36,6 +37,10 @@ fn run(data: &[u8]) {
             let content = message_object::part(message, &file.part_id, &limits).expect("a listed file");
             assert_eq!((content.octets.len() as u64, content.file_name), (file.size, file.file_name.clone()));
         }
+        let stored = mailhog::Stored { id: "a1", received: 0, recipients: &[] };
+        let item = printable::json(&mailhog::Message::new(message, &stored, &limits), false);
+        assert!(item.len() <= 200 * message.len() + 4096, "{} octets become {}", message.len(), item.len());
+        mailhog::contains(message, &text);
         let text = SearchText::of(&object);
         let candidate = Candidate { summary: &object.summary, text: &text, is_read: false, received: 0, tags: &[] };
         let mut negated = query.clone();

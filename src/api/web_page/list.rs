@@ -1,6 +1,6 @@
 //! The inboxes and the list of messages.
 
-use super::{Counts, Html, OpenedMessage, WebPage, base, word};
+use super::{Counts, Html, OpenedMessage, WebPage, base, mistake, word};
 use crate::message_object::{NamedAddress, Summary, mailpit::Stored};
 
 impl WebPage<'_> {
@@ -63,7 +63,7 @@ impl WebPage<'_> {
         } else {
             ("unread", self.fill("<span class=\"hidden\">{{:unread}}, </span>", &[]))
         };
-        let is_open = matches!(&self.open, OpenedMessage::Shown(_, open) if open.id == stored.id);
+        let is_open = matches!(&self.open, OpenedMessage::Shown(_, open, _) if open.id == stored.id);
         let files = match summary.attachments {
             0 => Html::default(),
             files => self.fill(
@@ -116,15 +116,30 @@ impl WebPage<'_> {
         Html::text(sender.as_deref().unwrap_or(word(self.language, "no_sender")))
     }
 
-    /// The links to newer and older messages, or a sentence that there are none.
+    /// The links to newer and older messages, or a sentence that there are none, or that some could not be read.
     pub(super) fn end_of_list(&self) -> Html {
         let link =
             |start, label: &'static str| self.fill(label, &[("path", Html::text(&self.list_path(start)))]);
         let mut pieces = Vec::new();
-        if self.rows.is_empty() {
-            let is_search = !self.search.is_empty();
-            let sentence: &'static str =
-                if is_search { "<p>{{:nothing_found}}</p>" } else { "<p>{{:empty}}</p>" };
+        if let Some(mistake) = &self.mistake {
+            pieces.push(self.fill(
+                "<p class=\"empty\"><bdi>{{word}}</bdi>: {{advice}}</p>",
+                &[
+                    ("word", Html::text(&mistake.word)),
+                    ("advice", Html::text(&mistake::advice(self.language, mistake.advice))),
+                ],
+            ));
+        } else if !self.unreadable.is_empty() {
+            pieces.push(self.fill(
+                "<p class=\"note\">{{:unreadable}} <bdi>{{names}}</bdi></p>",
+                &[("names", Html::text(&self.unreadable.join(", ")))],
+            ));
+        } else if self.rows.is_empty() {
+            let sentence = match () {
+                () if !self.search.is_empty() => "<p class=\"empty\">{{:nothing_found}}</p>",
+                () if !self.has_mailbox => "<p class=\"empty\">{{:no_mailbox}}</p>",
+                () => "<p class=\"empty\">{{:empty}}</p>",
+            };
             pieces.push(self.fill(sentence, &[]));
         }
         if self.start > 0 {

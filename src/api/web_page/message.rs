@@ -1,6 +1,8 @@
 //! One message with its forms: text, HTML, headers, parts and source.
 
-use super::{Html, OpenedMessage, WebPage, base, percent, word};
+use std::borrow::Cow;
+
+use super::{Delivery, Html, OpenedMessage, WebPage, base, percent, word};
 use crate::message_object::{AttachedPart, MessageObject, NamedAddress, mailpit::Stored};
 
 impl WebPage<'_> {
@@ -14,7 +16,7 @@ impl WebPage<'_> {
                 "<article id=\"message\">{{back}}<p class=\"choose\" role=\"alert\">{{:gone}}</p></article>",
                 &[("back", self.back())],
             ),
-            OpenedMessage::Shown(object, stored) => self.shown(object, stored),
+            OpenedMessage::Shown(object, stored, delivery) => self.shown(object, stored, delivery),
         }
     }
 
@@ -25,18 +27,28 @@ impl WebPage<'_> {
         )
     }
 
-    fn shown(&self, object: &MessageObject, stored: &Stored<'_>) -> Html {
+    fn shown(&self, object: &MessageObject, stored: &Stored<'_>, delivery: &Delivery) -> Html {
         let (base, id) = (base(self.address), percent(stored.id));
         let api = Html::text(&format!("{base}api/v1/message/{id}"));
         let view = Html::text(&format!("{base}view/{id}"));
         let html = if object.html.is_empty() {
             Html::default()
         } else {
+            // The link leads into the frame, which stays a sandbox.
+            let remote = if object.html.contains("//") {
+                self.fill(
+                    "<a class=\"button\" href=\"{{view}}.remote.html\" target=\"html\">{{:html_remote}}</a> ",
+                    &[("view", view.clone())],
+                )
+            } else {
+                Html::default()
+            };
             self.fill(
-                "<section id=\"form-html\"><h3>{{:html}}</h3><iframe title=\"{{:html}}\" sandbox=\"\" referrerpolicy=\"no-referrer\" \
-                 loading=\"lazy\" src=\"{{view}}.html\"></iframe><p class=\"note\">{{:html_note}} \
-                 <a href=\"{{view}}.html\" target=\"_blank\" rel=\"noopener noreferrer\">{{:html_alone}}</a></p></section>",
-                &[("view", view.clone())],
+                "<section id=\"form-html\"><h3>{{:html}}</h3><p class=\"note\">{{:html_note}} {{remote}}\
+                 <a class=\"button\" href=\"{{view}}.html\" target=\"_blank\" rel=\"noopener noreferrer\">{{:html_alone}}</a></p>\
+                 <iframe name=\"html\" title=\"{{:html}}\" sandbox=\"\" referrerpolicy=\"no-referrer\" loading=\"lazy\" \
+                 src=\"{{view}}.html\"></iframe></section>",
+                &[("view", view.clone()), ("remote", remote)],
             )
         };
         self.fill(
@@ -65,7 +77,7 @@ impl WebPage<'_> {
                 ("headers", self.headers(object)),
                 ("parts", self.parts(object, &api)),
                 ("api", api.clone()),
-                ("origin", self.origin(object, stored)),
+                ("origin", self.origin(object, stored, delivery)),
             ],
         )
     }
@@ -104,8 +116,8 @@ impl WebPage<'_> {
 
     /// The text, or its beginning with a link to the whole.
     fn text(&self, object: &MessageObject, view: &Html) -> Html {
-        let shown = &object.text[..object.text.floor_char_boundary(MAX_TEXT)];
-        let whole = if shown.len() < object.text.len() {
+        let (shown, is_cut) = beginning(&object.text);
+        let whole = if is_cut {
             self.fill(
                 "<p class=\"note\"><a href=\"{{view}}.txt\">{{:text_whole}}</a></p>",
                 &[("view", view.clone())],
@@ -116,7 +128,7 @@ impl WebPage<'_> {
         self.fill(
             // A browser leaves out the first line end in `pre`.
             "<pre class=\"text\" dir=\"auto\" tabindex=\"0\">\n{{text}}</pre>{{whole}}",
-            &[("text", Html::text(shown)), ("whole", whole)],
+            &[("text", Html::text(&shown)), ("whole", whole)],
         )
     }
 
@@ -186,7 +198,40 @@ impl WebPage<'_> {
     }
 }
 
+/// The part of a text that the page shows, and whether something is left out: the rest of a long text, or of a long line.
+fn beginning(text: &str) -> (Cow<'_, str>, bool) {
+    let shown = &text[..text.floor_char_boundary(MAX_TEXT)];
+    if shown.split('\n').all(|line| line.len() <= MAX_LINE) {
+        return (shown.into(), shown.len() < text.len());
+    }
+    let lines: Vec<Cow<'_, str>> = shown
+        .split('\n')
+        .map(|line| match line.get(..line.floor_char_boundary(MAX_LINE)) {
+            Some(start) if start.len() < line.len() => format!("{start}…").into(),
+            _ => line.into(),
+        })
+        .collect();
+    (lines.join("\n").into(), true)
+}
+
 /// Octets of the text that the page shows.
 const MAX_TEXT: usize = 1 << 20;
+/// Octets of the longest line that the page shows. A browser takes seconds to break a line of a megabyte.
+const MAX_LINE: usize = 16 << 10;
 /// Links that the page shows.
 const MAX_LINKS: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_shows_the_beginning_of_a_long_text_and_of_a_long_line() {
+        assert_eq!(beginning("one\ntwo\n"), ("one\ntwo\n".into(), false));
+        let line = "é".repeat(MAX_LINE);
+        let (shown, is_cut) = beginning(&line);
+        assert_eq!((shown.as_ref(), is_cut), (format!("{}…", "é".repeat(MAX_LINE / 2)).as_str(), true));
+        let text = "x\n".repeat(MAX_TEXT);
+        assert_eq!(beginning(&text), (text[..MAX_TEXT].into(), true));
+    }
+}

@@ -8,21 +8,33 @@
 //! | `words` | the words in English and French |
 //! | `list` | the inboxes and the list |
 //! | `message` | one message with its forms |
-//! | `origin` | how it came here: envelope, sizes and hops |
+//! | `mistake` | the mistakes in a search, in both languages |
+//! | `origin` | how it came here: envelope, sizes, hops, and the session that brought it |
+//! | `transcript` | the lines of a session, explained |
+//! | `sessions` | the page of sessions |
 
 mod html;
 mod list;
 mod message;
+mod mistake;
 mod origin;
+mod sessions;
+mod transcript;
 mod words;
 
 use html::{Html, percent};
+pub use sessions::SessionsPage;
 use words::{counted, size, word};
 
 use crate::{
     message_object::{MessageObject, Summary, mailpit::Stored},
     mime::date::Date,
-    proto::http::{api::Document, language::Language, page::HTML},
+    proto::http::{
+        api::{Document, Outcome},
+        language::Language,
+        page::HTML,
+    },
+    search::Mistake,
 };
 
 /// The values of the page.
@@ -36,14 +48,20 @@ pub struct WebPage<'a> {
     pub all: Option<Counts>,
     /// The inboxes that the user may see, by their addresses.
     pub inboxes: Vec<(String, Counts)>,
+    /// False for a user whose mailbox does not exist yet.
+    pub has_mailbox: bool,
     /// The words of the search.
     pub search: &'a str,
+    /// The mistake in the search, which then selects nothing.
+    pub mistake: Option<Mistake>,
     /// Number of newer messages before this part of the list.
     pub start: usize,
     /// The messages of the list, also those that are not in this part.
     pub listed: Counts,
     /// Unread messages of the inbox, whatever the search.
     pub unread: usize,
+    /// The addresses of mailboxes that cannot be read, or not to their end.
+    pub unreadable: Vec<String>,
     /// The messages of this part, newest first.
     pub rows: Vec<(&'a Summary, Stored<'a>)>,
     /// The open message.
@@ -67,7 +85,30 @@ pub enum OpenedMessage<'a> {
     /// The message has gone.
     Gone,
     /// This one.
-    Shown(&'a MessageObject, Stored<'a>),
+    Shown(&'a MessageObject, Stored<'a>, Delivery),
+}
+
+/// Facts about the way of a message to here that its header does not tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// Octets on the wire.
+    pub octets: u64,
+    /// The session that brought it.
+    pub session: BroughtBy,
+}
+
+/// The transcript of the session that brought a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum BroughtBy {
+    /// The reader may not see it: it names all recipients, and other messages.
+    #[default]
+    Hidden,
+    /// The server writes no transcripts.
+    Off,
+    /// There is none of this session, or no longer.
+    Gone,
+    /// Its text.
+    Session(String),
 }
 
 impl WebPage<'_> {
@@ -86,6 +127,7 @@ impl WebPage<'_> {
                 ("view", Html::text(view)),
                 ("base", Html::text(&base(self.address))),
                 ("search", Html::text(self.search)),
+                ("pages", self.pages()),
                 ("inboxes", self.inbox_list()),
                 ("heading", Html::text(heading)),
                 ("count", Html::text(&self.count())),
@@ -94,13 +136,20 @@ impl WebPage<'_> {
                 ("message", self.message()),
             ],
         );
-        Document::new("text/html; charset=utf-8", html.into_bytes())
+        let outcome = if matches!(self.open, OpenedMessage::Gone) { Outcome::Missing } else { Outcome::Done };
+        Document { outcome, ..Document::new("text/html; charset=utf-8", html.into_bytes()) }
     }
 
     /// The address of the inbox that the page shows, or the words for all mail.
     fn heading(&self) -> &str {
         let own = self.inboxes.first().filter(|_| self.is_of_one_user()).map(|(address, _)| address.as_str());
         self.address.or(own).unwrap_or(word(self.language, "all"))
+    }
+
+    /// The link to the other page, for those who may open it.
+    fn pages(&self) -> Html {
+        let link = "<p class=\"pages\"><a href=\"/sessions\">{{:sessions}}</a></p>";
+        if self.all.is_some() { self.fill(link, &[]) } else { Html::default() }
     }
 
     /// True if the page shows no choice of inboxes, because the user has one.
@@ -143,13 +192,19 @@ impl WebPage<'_> {
 
     /// A time that the script writes in the time zone of the reader.
     fn time(&self, seconds: i64) -> Html {
-        let text = Date::from_seconds(seconds).rfc3339();
-        let shown = text.trim_end_matches('Z').replace('T', " ") + " UTC";
-        self.fill(
-            "<time datetime=\"{{text}}\">{{shown}}</time>",
-            &[("text", Html::text(&text)), ("shown", Html::text(&shown))],
-        )
+        time(self.language, seconds)
     }
+}
+
+/// A time that a script writes in the time zone of the reader.
+fn time(language: Language, seconds: i64) -> Html {
+    let text = Date::from_seconds(seconds).rfc3339();
+    let shown = text.trim_end_matches('Z').replace('T', " ") + " UTC";
+    Html::fill(
+        language,
+        "<time datetime=\"{{text}}\">{{shown}}</time>",
+        &[("text", Html::text(&text)), ("shown", Html::text(&shown))],
+    )
 }
 
 /// The base path of an inbox, or of all mail.

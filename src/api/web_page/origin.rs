@@ -1,8 +1,9 @@
-//! The way of a message to here, as far as its header tells it: the envelope, the sizes, and the hops with their delays.
+//! The way of a message to here: the envelope, the sizes and the hops with their delays, as far as its header tells them, and
+//! the session that brought it.
 
 use std::borrow::Cow;
 
-use super::{Html, WebPage, word};
+use super::{BroughtBy, Delivery, Html, WebPage, transcript, word};
 use crate::message_object::{
     MessageObject,
     hops::{Hop, hops},
@@ -10,7 +11,7 @@ use crate::message_object::{
 };
 
 impl WebPage<'_> {
-    pub(super) fn origin(&self, object: &MessageObject, stored: &Stored<'_>) -> Html {
+    pub(super) fn origin(&self, object: &MessageObject, stored: &Stored<'_>, delivery: &Delivery) -> Html {
         let envelope = &object.summary.envelope;
         let unknown = || word(self.language, "unknown").to_owned();
         let from = match envelope.from.as_deref() {
@@ -18,32 +19,69 @@ impl WebPage<'_> {
             Some(from) => from.to_owned(),
             None => unknown(),
         };
-        let octets = object.summary.size;
-        let mut size = super::size(self.language, octets);
-        if octets >= 1024 {
-            size += &format!(" ({octets} {})", word(self.language, "octets"));
-        }
+        let size = |octets: u64| {
+            let mut size = super::size(self.language, octets);
+            if octets >= 1024 {
+                size += &format!(" ({octets} {})", word(self.language, "octets"));
+            }
+            Html::text(&size)
+        };
         self.fill(
             "<dl class=\"facts-list\"><div><dt>{{:envelope_from}}</dt><dd><bdi>{{from}}</bdi></dd></div>\
              <div><dt>{{:envelope_to}}</dt><dd><bdi>{{to}}</bdi></dd></div>\
              <div><dt>{{:queued}}</dt><dd><bdi>{{queued}}</bdi></dd></div>\
              <div><dt>{{:arrived}}</dt><dd>{{arrived}}</dd></div>\
-             <div><dt>{{:size_stored}}</dt><dd>{{size}}</dd></div></dl>\n\
-             <h4>{{:hops}}</h4>{{hops}}",
+             <div><dt>{{:encryption}}</dt><dd><bdi>{{encryption}}</bdi></dd></div>\
+             <div><dt>{{:size_stored}}</dt><dd>{{stored}}</dd></div>\
+             <div><dt>{{:size_wire}}</dt><dd>{{wire}}</dd></div></dl>\n\
+             <h4>{{:hops}}</h4>{{hops}}\n<h4>{{:session}}</h4>{{session}}",
             &[
                 ("from", Html::text(&from)),
                 ("to", Html::text(&envelope.to.clone().unwrap_or_else(unknown))),
                 ("queued", Html::text(&envelope.queued.clone().unwrap_or_else(unknown))),
                 ("arrived", self.time(stored.received.div_euclid(1000))),
-                ("size", Html::text(&size)),
+                ("encryption", Html::text(&self.encryption(object, &delivery.session))),
+                ("stored", size(object.summary.size)),
+                ("wire", size(delivery.octets)),
                 ("hops", self.hops(object)),
+                ("session", self.session(&delivery.session)),
             ],
         )
     }
 
+    /// The encryption of the last hop: of the session itself if its transcript is there, else as the topmost field says.
+    fn encryption(&self, object: &MessageObject, session: &BroughtBy) -> String {
+        let in_transcript = match session {
+            BroughtBy::Session(text) => text.lines().find_map(|line| line.strip_prefix("# tls: ")),
+            _ => None,
+        };
+        if let Some(by) = in_transcript {
+            return format!("TLS {by}");
+        }
+        let last = received(object).next().and_then(|field| hops([field].into_iter()).pop());
+        let protocol = last.and_then(|hop| hop.with).unwrap_or_default();
+        let protocol = protocol.split_whitespace().next().unwrap_or_default().to_owned();
+        let told = match () {
+            () if protocol.is_empty() => return word(self.language, "unknown").to_owned(),
+            () if is_encrypted(&protocol) => word(self.language, "with_tls"),
+            () => word(self.language, "without_tls"),
+        };
+        told.replace("{p}", &protocol)
+    }
+
+    /// The session that brought the message, line by line.
+    fn session(&self, session: &BroughtBy) -> Html {
+        let sentence = match session {
+            BroughtBy::Session(text) => return transcript::list(self.language, text, 0).html,
+            BroughtBy::Hidden => "<p class=\"quiet\">{{:session_hidden}}</p>",
+            BroughtBy::Off => "<p class=\"quiet\">{{:session_off}}</p>",
+            BroughtBy::Gone => "<p class=\"quiet\">{{:session_gone}}</p>",
+        };
+        self.fill(sentence, &[])
+    }
+
     fn hops(&self, object: &MessageObject) -> Html {
-        let received = object.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("Received"));
-        let hops = hops(received.map(|field| Cow::Borrowed(field.raw.as_str())));
+        let hops = hops(received(object));
         if hops.is_empty() {
             return self.fill("<p>{{:no_hops}}</p>", &[]);
         }
@@ -57,17 +95,32 @@ impl WebPage<'_> {
 
     fn hop(&self, hop: &Hop) -> Html {
         let text = |value: &Option<String>| Html::text(value.as_deref().unwrap_or("–"));
+        let is_encrypted = hop.with.as_deref().is_some_and(is_encrypted);
+        let tls = if is_encrypted { self.fill(" <b class=\"tls\">TLS</b>", &[]) } else { Html::default() };
         self.fill(
-            "<tr><td>{{by}}</td><td>{{from}}</td><td>{{with}}</td><td>{{time}}</td><td class=\"number\">{{delay}}</td></tr>\n",
+            "<tr><td>{{by}}</td><td>{{from}}</td><td>{{with}}{{tls}}</td><td>{{time}}</td><td class=\"number\">{{delay}}</td></tr>\n",
             &[
                 ("by", text(&hop.by)),
                 ("from", text(&hop.from)),
                 ("with", text(&hop.with)),
+                ("tls", tls),
                 ("time", hop.time.map_or_else(|| Html::text("–"), |time| self.time(time))),
                 ("delay", Html::text(&hop.delay.map_or_else(|| "–".to_owned(), delay))),
             ],
         )
     }
+}
+
+/// The values of `Received:`, the last server on top.
+fn received(object: &MessageObject) -> impl Iterator<Item = Cow<'_, str>> {
+    let fields = object.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("Received"));
+    fields.map(|field| Cow::Borrowed(field.raw.as_str()))
+}
+
+/// True if the name of a protocol says that TLS was on: ESMTPS, ESMTPSA, LMTPS … (RFC 3848).
+fn is_encrypted(protocol: &str) -> bool {
+    let name = protocol.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+    name.trim_end_matches('A').ends_with("MTPS")
 }
 
 /// Seconds, minutes, hours and days. A minus sign means that the clocks of two servers differ.
@@ -86,7 +139,23 @@ fn delay(seconds: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::delay;
+    use super::{delay, is_encrypted};
+
+    #[test]
+    fn the_protocol_says_whether_tls_was_on() {
+        for (protocol, expected) in [
+            ("ESMTPS", true),
+            ("ESMTPSA", true),
+            ("UTF8SMTPS (TLS1.3)", true),
+            ("lmtps", true),
+            ("ESMTP", false),
+            ("ESMTPA", false),
+            ("SMTP", false),
+            ("", false),
+        ] {
+            assert_eq!(is_encrypted(protocol), expected, "{protocol}");
+        }
+    }
 
     #[test]
     fn a_delay_has_two_units_at_most() {

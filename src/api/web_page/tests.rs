@@ -3,10 +3,13 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::message_object::Limits;
+use crate::{message_object::Limits, search::Advice};
 
 fn page(octets: &[u8], search: &str, address: Option<&str>, language: Language) -> String {
     let object = MessageObject::parse(octets, &Limits::default());
+    let session = BroughtBy::Session(format!(
+        "# tls: {search}\nC: {search}\nS: {search}\n# spool: delivered {search}\n"
+    ));
     let stored = Stored { id: "abc", received: 1_795_168_805_000, ..Stored::default() };
     let page = WebPage {
         language,
@@ -14,11 +17,14 @@ fn page(octets: &[u8], search: &str, address: Option<&str>, language: Language) 
         all: Some(Counts { messages: 1, unread: 1 }),
         inboxes: address.map(|address| (address.to_owned(), Counts::default())).into_iter().collect(),
         search,
+        mistake: Some(Mistake { word: search.to_owned(), advice: Advice::Date }),
         start: 0,
         listed: Counts { messages: 1, unread: 1 },
         unread: 1,
+        unreadable: Vec::new(),
         rows: vec![(&object.summary, stored)],
-        open: OpenedMessage::Shown(&object, stored),
+        open: OpenedMessage::Shown(&object, stored, Delivery { octets: 99, session }),
+        has_mailbox: true,
     };
     String::from_utf8(page.document().bytes).unwrap()
 }

@@ -59,13 +59,27 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("new_one", "Show 1 new message", "Afficher 1 nouveau message"),
     ("new_many", "Show {n} new messages", "Afficher {n} nouveaux messages"),
     ("new_from", "New message", "Nouveau message"),
-    ("gone", "This message has been deleted.", "Ce message a été supprimé."),
+    (
+        "gone",
+        "This message is not here: it has been deleted, or its address is mistyped.",
+        "Ce message n’est pas ici : il a été supprimé, ou son adresse est mal écrite.",
+    ),
     ("lost", "No connection to the server; trying again.", "Serveur injoignable ; nouvel essai."),
     ("failed", "The server cannot do that now.", "Le serveur ne peut pas le faire maintenant."),
     (
         "empty",
         "No messages yet. Send one, and it appears here.",
         "Aucun message. Envoyez-en un : il apparaît ici.",
+    ),
+    (
+        "no_mailbox",
+        "You have no mailbox yet. The first message makes it, and appears here.",
+        "Vous n’avez pas encore de boîte. Le premier message la crée et apparaît ici.",
+    ),
+    (
+        "unreadable",
+        "These mailboxes cannot be read now, the log of the server says why:",
+        "Ces boîtes ne peuvent pas être lues maintenant, le journal du serveur dit pourquoi :",
     ),
     ("nothing_found", "No message matches.", "Aucun message ne correspond."),
     ("newer", "Newer", "Plus récents"),
@@ -94,6 +108,7 @@ const WORDS: &[(&str, &str, &str)] = &[
         "Scripts, forms and remote images are off.",
         "Scripts, formulaires et images distantes sont désactivés.",
     ),
+    ("html_remote", "Load remote images", "Charger les images distantes"),
     ("html_alone", "In a page of its own", "Dans une page à part"),
     ("headers", "Headers", "En-têtes"),
     ("as_sent", "As sent", "Tels qu’envoyés"),
@@ -115,6 +130,51 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("queued", "Id in the reply", "Identifiant de la réponse"),
     ("arrived", "Delivered", "Remis"),
     ("size_stored", "Size of the file", "Taille du fichier"),
+    ("size_wire", "Size on the wire", "Taille sur le réseau"),
+    ("encryption", "Encryption", "Chiffrement"),
+    ("with_tls", "TLS, as {p} says", "TLS, comme le dit {p}"),
+    ("without_tls", "none, as {p} says", "aucun, comme le dit {p}"),
+    ("session", "The session that brought it", "La session qui l’a apporté"),
+    (
+        "session_hidden",
+        "Only an administrator sees the session: it names all recipients.",
+        "Seul un administrateur voit la session : elle nomme tous les destinataires.",
+    ),
+    (
+        "session_off",
+        "Sessions are not recorded: transcripts = \"DIR\" in the configuration switches that on.",
+        "Les sessions ne sont pas enregistrées : transcripts = \"DIR\" dans la configuration les enregistre.",
+    ),
+    (
+        "session_gone",
+        "There is no transcript of it: another program brought it, or it is too long ago.",
+        "Il n’y en a pas de transcription : un autre programme l’a apporté, ou c’est trop ancien.",
+    ),
+    ("lines_cut", "The rest is too long for this page.", "La suite est trop longue pour cette page."),
+    ("sessions", "Sessions", "Sessions"),
+    ("skip_list", "Skip to the session", "Aller à la session"),
+    ("newest", "Newest session", "Session la plus récente"),
+    ("newer_session", "Show the newest session", "Afficher la session la plus récente"),
+    ("open", "open", "ouverte"),
+    ("open_one", "{n} open", "{n} ouverte"),
+    ("open_many", "{n} open", "{n} ouvertes"),
+    (
+        "no_session",
+        "No session yet. Connect to SMTP or POP3, and each line appears here with its meaning.",
+        "Aucune session. Connectez-vous en SMTP ou en POP3 : chaque ligne apparaît ici, expliquée.",
+    ),
+    (
+        "session_forgotten",
+        "This session is among the last ones no longer.",
+        "Cette session ne fait plus partie des dernières.",
+    ),
+    ("transcripts_off", "Sessions are not recorded", "Les sessions ne sont pas enregistrées"),
+    (
+        "transcripts_on",
+        "Add this line to the configuration, above its first section, and restart the server. Passwords are never recorded.",
+        "Ajoutez cette ligne à la configuration, avant sa première section, et redémarrez le serveur. Les mots de passe ne sont jamais \
+         enregistrés.",
+    ),
     ("octets", "octets", "octets"),
     ("hops", "Hops, the first one on top", "Étapes, la première en haut"),
     ("no_hops", "No server has added a Received field.", "Aucun serveur n’a ajouté de champ Received."),
@@ -128,7 +188,7 @@ const WORDS: &[(&str, &str, &str)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::http::page::HTML;
+    use crate::proto::http::page::{HTML, SESSIONS_HTML};
 
     #[test]
     fn the_words_are_those_of_the_templates() {
@@ -136,8 +196,16 @@ mod tests {
             assert!(!english.is_empty() && !french.is_empty(), "{key}");
             assert!(WORDS[..at].iter().all(|(other, ..)| other != key), "{key} stands there twice");
         }
-        let templates =
-            [HTML, include_str!("list.rs"), include_str!("message.rs"), include_str!("origin.rs")];
+        let templates = [
+            HTML,
+            SESSIONS_HTML,
+            include_str!("mod.rs"),
+            include_str!("list.rs"),
+            include_str!("message.rs"),
+            include_str!("origin.rs"),
+            include_str!("sessions.rs"),
+            include_str!("transcript.rs"),
+        ];
         for template in templates {
             for rest in template.split("{{:").skip(1) {
                 let key = rest.split("}}").next().unwrap();

@@ -35,10 +35,7 @@ impl Bench {
         limits.disk.read_size = Size(4096);
         let mut maildrops = Maildrops::new(&limits, &fixture.fd_budget(), fixture.completions.clone());
         maildrops.cached_reads().ignore_durations();
-        let mut clients = Clients::default();
-        for (id, host) in [(CLIENT, 1), (OTHER, 2)] {
-            clients.insert(id, [192, 0, 2, host].into());
-        }
+        let clients = Clients::default();
         let quotas = QuotaCache::new(10, SECOND);
         let index = Registry::new(&Limits::default(), 10);
         Self { fixture, maildrops, clients, index, quotas, effects: Effects::default() }

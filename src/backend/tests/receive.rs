@@ -49,7 +49,6 @@ impl Bench {
             effects: Effects::default(),
             now: SECOND,
         };
-        bench.clients.insert(CLIENT, [192, 0, 2, 1].into());
         bench.begin(CLIENT);
         bench
     }
@@ -88,7 +87,7 @@ impl Bench {
         self.clients.request(id);
         let (receiver, clients, mut cx) = self.parts();
         let Some(client) = clients.get_mut(id) else { return };
-        receiver.deliver(id, client, (envelope, bytes.to_vec(), partly), &mut cx);
+        receiver.deliver(id, client, (envelope, bytes.to_vec()), (partly, false), &mut cx);
     }
 
     /// Spills a few bytes, as a worker does.

@@ -20,7 +20,6 @@ impl Bench {
     /// Completes a message to this many mailboxes.
     fn deliver_to_many(&mut self, id: ConnId, mailboxes: usize) {
         if id != CLIENT {
-            self.clients.insert(id, [192, 0, 2, 2].into());
             self.begin(id);
         }
         let to = names(mailboxes);

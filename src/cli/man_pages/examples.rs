@@ -133,6 +133,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("The metrics of the server on this machine:", "restante status"),
             ("The same, updated on the screen:", "restante status --watch"),
+            ("The health check of a container:", "restante status --check --spool /data/mail"),
         ],
     ),
     ("purge", &[("Between two tests:", "restante purge --all --yes")]),

@@ -83,13 +83,18 @@ fn parts(example: &str) -> Vec<Part> {
                     open = true;
                 }
             },
-            (line, _) => match parts.last_mut() {
-                Some(Part::Keys(keys)) if open => keys.push(key(line)),
-                _ => {
-                    parts.push(Part::Keys(vec![key(line)]));
-                    open = true;
+            (text, _) => {
+                // A limit in a comment is its default; another key there is an example.
+                let is_example = text != line && !limits && is_key(text);
+                let entry = if is_example { not_set(key(text)) } else { key(text) };
+                match parts.last_mut() {
+                    Some(Part::Keys(keys)) if open => keys.push(entry),
+                    _ => {
+                        parts.push(Part::Keys(vec![entry]));
+                        open = true;
+                    }
                 }
-            },
+            }
         }
     }
     parts
@@ -109,6 +114,12 @@ fn key(line: &str) -> (String, Option<String>) {
     }
 }
 
+/// Marks a key that is an example, and no default.
+fn not_set((key, remark): (String, Option<String>)) -> (String, Option<String>) {
+    let remark = remark.map_or_else(String::new, |remark| format!(": {remark}"));
+    (key, Some(format!("not set{remark}")))
+}
+
 const EXAMPLE: &str = include_str!("../../../examples/restante.toml");
 const FILES: &[(&str, &str)] = &[
     ("/etc/restante/restante.toml", "The configuration of the service."),
@@ -121,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_are_text_and_keys_are_keys() {
+    fn u51_comments_are_text_and_keys_are_keys_and_an_example_is_no_default() {
         let example = "# Intro,\n# two lines.\n\n# Our name.\nname = \"x\"  # a remark\n#other = 1\n\n# All limits.\n[limits.smtp]  # SMTP\n# a = 5   # first\n";
         let keys = |keys: &[(&str, Option<&str>)]| {
             Part::Keys(keys.iter().map(|(key, text)| ((*key).into(), text.map(Into::into))).collect())
@@ -131,7 +142,7 @@ mod tests {
             [
                 Part::Text("Intro, two lines.".into()),
                 Part::Text("Our name.".into()),
-                keys(&[("name = \"x\"", Some("a remark")), ("other = 1", None)]),
+                keys(&[("name = \"x\"", Some("a remark")), ("other = 1", Some("not set"))]),
                 Part::Section("LIMITS.SMTP".into()),
                 Part::Text("All limits.".into()),
                 keys(&[("[limits.smtp]", Some("SMTP")), ("a = 5", Some("first"))]),

@@ -3,7 +3,8 @@
 
 use std::{
     collections::VecDeque,
-    io,
+    fs::File,
+    io::{self, IsTerminal},
     time::{Duration, SystemTime},
 };
 
@@ -33,6 +34,11 @@ struct Screen {
     bars: VecDeque<u64>,
     /// The error of the last reading.
     error: Option<String>,
+}
+
+/// Whether there is a terminal for the screen, and one for the keys: standard input, or that of the session.
+pub(super) fn has_terminal() -> bool {
+    io::stdout().is_terminal() && (io::stdin().is_terminal() || File::open("/dev/tty").is_ok())
 }
 
 /// Runs until the user presses q, Escape or Ctrl-C.

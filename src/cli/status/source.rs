@@ -66,7 +66,7 @@ pub(super) fn source_of_spool(spool: Option<&Path>) -> Result<(Source, MetricsSn
     match spool {
         Some(spool) if ours.is_empty() => {
             return Err(Failure::Other(format!(
-                "no server of {} writes metrics; {NO_SERVER}",
+                "no metrics of a server of {}: it is not running, or writes them elsewhere (choose with --config or --file)",
                 spool.display()
             )));
         }

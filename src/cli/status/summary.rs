@@ -10,14 +10,36 @@ use crate::{
 /// Two lines with the server's name, its uptime and the age of the metrics.
 pub(super) fn heading(reading: &MetricsSnapshot, now: SystemTime) -> String {
     let about = printable::escape_line(reading.description().unwrap_or("restante"));
-    format!("{about}\nup {}, metrics {} old", span(reading.uptime()), span(reading.age(now)))
+    format!("{about}\n{}", ages(reading, now))
+}
+
+/// The uptime, and the age of the metrics. A server that runs is older than its metrics.
+fn ages(reading: &MetricsSnapshot, now: SystemTime) -> String {
+    let age = reading.age(now);
+    let since = if staleness(reading, now).is_none() { age } else { Duration::ZERO };
+    format!("up {}, metrics {} old", span(reading.uptime() + since), span(age))
+}
+
+/// One line: whether the server runs, and takes mail.
+pub(super) fn verdict(reading: &MetricsSnapshot, now: SystemTime) -> String {
+    let verdict = match staleness(reading, now) {
+        Some(_) => "gone",
+        None if is_refusing(reading) => "refusing",
+        None => "healthy",
+    };
+    format!("{verdict}: {}", ages(reading, now))
+}
+
+/// True if the server accepts no mail and no login, because its spool is not in its place.
+pub(super) fn is_refusing(reading: &MetricsSnapshot) -> bool {
+    reading.value("restante_refusing").is_some_and(|refusing| refusing > 0.0)
 }
 
 /// All metrics. Rates are since `before`, or since the server was ready.
 pub(super) fn lines(reading: &MetricsSnapshot, before: Option<&MetricsSnapshot>) -> Vec<String> {
     let rates = Rates::new(reading, before);
     let mut lines = Vec::new();
-    if reading.value("restante_refusing").is_some_and(|refusing| refusing > 0.0) {
+    if is_refusing(reading) {
         lines.push(line("refusing", "deliveries and logins: the spool is not in its place, see the log"));
         lines.push(String::new());
     }
@@ -103,7 +125,7 @@ fn internal_lines(reading: &MetricsSnapshot) -> Vec<String> {
                 one("index_unwatched"),
             ),
         ),
-        line("loop", &latency_text(reading, "restante_loop_turn_seconds")),
+        line("loop", &latency_below(reading, "restante_loop_turn_seconds", one("loop_turn_longest_seconds"))),
         line(
             "",
             &format!(
@@ -153,7 +175,13 @@ fn line(title: &str, text: &str) -> String {
 }
 
 fn latency_text(reading: &MetricsSnapshot, name: &str) -> String {
-    let quantile = |part| reading.quantile(name, part).map(seconds);
+    latency_below(reading, name, f64::INFINITY)
+}
+
+/// The same where the longest value is known: a quantile is interpolated between bounds, and never above that value.
+fn latency_below(reading: &MetricsSnapshot, name: &str, longest: f64) -> String {
+    let longest = if longest > 0.0 { longest } else { f64::INFINITY };
+    let quantile = |part| reading.quantile(name, part).map(|value| seconds(value.min(longest)));
     match (quantile(0.5), quantile(0.99), reading.mean(name).map(seconds)) {
         (Some(half), Some(most), Some(mean)) => format!("median {half}, 99% within {most}, mean {mean}"),
         _ => "nothing yet".into(),
@@ -250,5 +278,26 @@ mod tests {
     #[test]
     fn a_line_that_is_too_long_is_cut() {
         assert_eq!(line("x", &"é".repeat(200)).chars().count(), WIDTH);
+    }
+
+    #[test]
+    fn u48_no_figure_of_the_status_contradicts_another() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("restante.prom");
+        let text = "# restante\nrestante_start_time_seconds 1000000\nrestante_written_every_seconds 5\n\
+                    restante_loop_turn_seconds_bucket{le=\"0.001\"} 4\nrestante_loop_turn_seconds_bucket{le=\"+Inf\"} 4\n\
+                    restante_loop_turn_seconds_sum 0.0004\nrestante_loop_turn_seconds_count 4\n\
+                    restante_loop_turn_longest_seconds 0.00014\n";
+        std::fs::write(&path, text).unwrap();
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(at(1_000_000)).unwrap();
+        let reading = MetricsSnapshot::from_file(&path).unwrap();
+        assert!(heading(&reading, at(1_000_004)).ends_with("\nup 4s, metrics 4s old"), "a server that runs");
+        assert!(heading(&reading, at(1_009_000)).contains("up 0s, metrics 2h 30m old"), "one that has ended");
+        let told = lines(&reading, None).join("\n");
+        assert!(
+            told.contains("median 0.14 ms, 99% within 0.14 ms") && told.contains("longest 0.14 ms"),
+            "{told}"
+        );
     }
 }

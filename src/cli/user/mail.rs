@@ -72,7 +72,13 @@ pub(super) fn rename(
     if let Some(mailbox) = mailbox.as_ref().filter(|_| is_new) {
         refuse_former_mail(config, &users, mailbox, "take another new name")?;
     }
-    let moved = users.rename(old, new, keep_address)?;
+    let moved = users.rename(old, new, keep_address).map_err(|error| match error {
+        accounts::Error::Exists(new) => Failure::Other(format!(
+            "there is an account {new} already: nothing was renamed; take another new name, or remove that account first: {}",
+            restante(&["user", "remove", &new])
+        )),
+        error => error.into(),
+    })?;
     out.line(format_args!("renamed {old} to {new}, with its password and its settings"))?;
     if let (Some(from), Some(to)) = (&moved, &mailbox) {
         out.flush()?;

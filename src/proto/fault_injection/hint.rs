@@ -69,6 +69,10 @@ fn suggestion(word: &str) -> Option<String> {
             typed.len() >= 3 && known.starts_with(&typed) && word.contains(|c: char| c.is_ascii_digit());
         is_begin || strsim::damerau_levenshtein(&typed, &known) <= most
     };
+    let is_long = |digits: &str| digits.len() > MAX_DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
+    if word.split('-').any(is_long) && NAMES.iter().any(|name| letters(name) == typed) {
+        return Some("a number has six digits at most".into());
+    }
     NAMES.iter().find(is_near).map(|name| format!("did you mean +{name}?"))
 }
 
@@ -81,6 +85,8 @@ fn letters(word: &str) -> String {
     word.chars().filter(char::is_ascii_alphabetic).collect()
 }
 
+/// Digits of a number in the name of a fault.
+const MAX_DIGITS: usize = 6;
 /// The faults that have a name, as a tester writes them.
 const NAMES: &[&str] = &[
     "drop-at-1000",
@@ -120,6 +126,15 @@ mod tests {
                 assert_eq!(hint(name, place).as_deref(), Some(told), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn h19_a_number_that_is_too_long_is_told() {
+        for word in ["cut-at-1000000", "drop-at-99999999", "slow-0000003", "first-1000000-451"] {
+            let told = format!("+{word} is no fault on demand, a number has six digits at most");
+            assert_eq!(hint(&format!("bob+{word}@example.test"), Place::Login), Some(told));
+        }
+        assert!(hint("bob+cut-at-x", Place::Login).unwrap().ends_with("did you mean +cut-at-500?"));
     }
 
     #[test]

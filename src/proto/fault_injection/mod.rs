@@ -6,6 +6,7 @@
 //! manual's table is `docs/manual/faults.md`; a test in `injection` compares it with the code.
 
 mod counts;
+mod directory;
 mod hint;
 mod maildrop;
 mod plan;

@@ -9,11 +9,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use super::{
     counts::SequenceCounts,
+    directory::{CLOSING, FaultyAccountDirectory, RequestedFaults},
     hint::{Place, hint},
     maildrop::FaultyMaildrop,
     plan::FaultPlan,
@@ -23,19 +24,19 @@ use crate::{
     proto::{
         Context, Encryption, Progress, Session, SessionEvent, SessionPhase, Step, Timeouts,
         buffer::{Inbox, Outbox},
+        chaos::ChaosPoint,
         event::Event,
         injection::InjectedFault,
-        request::{
-            AccountDirectory, Failure, Lookup, Mailbox, Maildrop, MaildropRequest, Quota, ReceiveRequest,
-            Request, Response,
-        },
-        smtp::{address::Address, reply},
+        protocol::Protocol,
+        request::{Failure, Maildrop, MaildropRequest, ReceiveRequest, Request, Response},
+        smtp::reply,
     },
 };
 
 /// Wraps a session, and causes faults on demand.
 pub struct FaultySession {
     session: Box<dyn Session>,
+    protocol: Protocol,
     counts: Rc<SequenceCounts>,
     /// The faults planned for this message, or for this POP3 session.
     plan: FaultPlan,
@@ -75,10 +76,11 @@ struct HeldOutput {
 }
 
 impl FaultySession {
-    /// Wraps a session. `counts` is shared by all sessions of a listener.
-    pub fn new(session: Box<dyn Session>, counts: Rc<SequenceCounts>) -> Self {
+    /// Wraps a session of this protocol. `counts` is shared by all sessions of a listener.
+    pub fn new(session: Box<dyn Session>, protocol: Protocol, counts: Rc<SequenceCounts>) -> Self {
         Self {
             session,
+            protocol,
             counts,
             plan: FaultPlan::default(),
             user: String::new(),
@@ -123,7 +125,12 @@ impl FaultySession {
     fn intercept_request(&mut self, cx: &Context<'_>, request: Request, said: &mut Outbox) -> Step {
         let stage = mem::replace(&mut self.fault_state, FaultState::Inactive);
         match &request {
-            Request::Receive(ReceiveRequest::CheckSpace { .. }) => self.plan = FaultPlan::default(),
+            Request::Receive(ReceiveRequest::CheckSpace { .. }) => {
+                self.plan = FaultPlan::default();
+                if let Some(code) = cx.directory.chaos(ChaosPoint::Sender) {
+                    return self.refuse_by_chance(cx, "MAIL", code, said);
+                }
+            }
             Request::Receive(ReceiveRequest::Begin) => self.fault_state = FaultState::Data(0),
             Request::Receive(ReceiveRequest::Spill { .. }) => self.fault_state = stage,
             Request::Receive(ReceiveRequest::Discard) | Request::Api(_) => {}
@@ -142,6 +149,11 @@ impl FaultySession {
                 self.user = user.clone();
                 self.plan = FaultPlan::new(injections);
                 self.maildrop = None;
+                if self.protocol != Protocol::Pop3
+                    && let Some(code) = cx.directory.chaos(ChaosPoint::Authentication)
+                {
+                    return self.refuse_by_chance(cx, "AUTH", code, said);
+                }
                 if self.plan.has(InjectedFault::WrongPassword) {
                     let failure = Failure::AuthFailed { delay: Duration::ZERO };
                     return self.session.respond(cx, Response::Failed(failure), said);
@@ -174,6 +186,15 @@ impl FaultySession {
             }
         }
         Step::Request(request)
+    }
+
+    /// Refuses a command instead of a request to the backend. The session believes that the server failed.
+    fn refuse_by_chance(&mut self, cx: &Context<'_>, what: &str, code: u16, said: &mut Outbox) -> Step {
+        let step = self.session.respond(cx, Response::Failed(Failure::TempFail), &mut Outbox::default());
+        let refusal = reply::injected_reply(code);
+        refusal.write(said);
+        said.push_event(Event::Refused { what: what.into(), reply: refusal.codes() });
+        if code == CLOSING { terminate(said, InjectedFault::Rcpt(code), Step::Close) } else { step }
     }
 
     /// Sends output: at once, after a delay, or in small pieces.
@@ -342,67 +363,6 @@ impl Session for FaultySession {
     }
 }
 
-/// A directory that refuses addresses on demand. It records the faults found in the addresses.
-struct FaultyAccountDirectory<'a> {
-    inner: &'a dyn AccountDirectory,
-    counts: &'a SequenceCounts,
-    found: &'a RefCell<RequestedFaults>,
-}
-
-/// The faults found in addresses.
-#[derive(Default)]
-struct RequestedFaults {
-    injections: Vec<InjectedFault>,
-    /// True if one of them is a refusal that ends the session.
-    hangs_up: bool,
-    /// A sentence about the last address, if it looks like a fault and is none.
-    hint: Option<String>,
-}
-
-impl AccountDirectory for FaultyAccountDirectory<'_> {
-    fn lookup(&self, address: &Address) -> Lookup {
-        let injections = InjectedFault::all_in(address.local());
-        let lookup = self.inner.lookup(address);
-        let Lookup::Local(destinations) = lookup else { return lookup };
-        let refusal = injections.iter().find_map(|injection| match *injection {
-            InjectedFault::Rcpt(code) => Some(code),
-            InjectedFault::FirstRcpts(tries, code) => {
-                (self.counts.next(&address.to_string(), *injection) <= tries).then_some(code)
-            }
-            _ => None,
-        });
-        let mut found = self.found.borrow_mut();
-        found.hint = hint(address.local(), Place::Recipient);
-        if let Some(code) = refusal {
-            found.hangs_up |= code == CLOSING;
-            return Lookup::Refused(code);
-        }
-        let is_spoilt = !injections.is_empty();
-        found.injections.extend(injections);
-        Lookup::Local(if is_spoilt { destinations.without_folder() } else { destinations })
-    }
-
-    fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
-        self.inner.may_send_as(user, from)
-    }
-
-    fn expiry_date(&self, date: SystemTime) -> SystemTime {
-        self.inner.expiry_date(date)
-    }
-
-    fn quota(&self, mailbox: &Mailbox) -> Quota {
-        self.inner.quota(mailbox)
-    }
-
-    fn wants_sent_copy(&self, user: &Mailbox) -> bool {
-        self.inner.wants_sent_copy(user)
-    }
-
-    fn is_full(&self, mailbox: &Mailbox) -> bool {
-        self.inner.is_full(mailbox)
-    }
-}
-
 /// Adds a sentence to the first line of a reply.
 fn append(reply: &mut Vec<u8>, hint: &str) {
     let end = memchr::memmem::find(reply, b"\r\n").filter(|end| end + hint.len() < MAX_REPLY);
@@ -419,8 +379,6 @@ fn terminate(out: &mut Outbox, by: InjectedFault, step: Step) -> Step {
 
 /// Octets of a reply line (RFC 5321 section 4.5.3.1.5, RFC 2449 section 4).
 const MAX_REPLY: usize = 500;
-/// The code of a reply after which the connection closes.
-const CLOSING: u16 = 421;
 /// Longer than any login waits for a mailbox.
 const FOREVER: Duration = Duration::from_secs(1 << 40);
 const PIECES_A_SECOND: u64 = 10;
@@ -428,7 +386,7 @@ const PIECES_A_SECOND: u64 = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::ResetOn;
+    use crate::proto::{ResetOn, request::Mailbox};
 
     /// A session that reports every change to its client.
     struct Telltale;
@@ -471,7 +429,7 @@ mod tests {
 
     #[test]
     fn a_change_reaches_the_session_that_is_wrapped() {
-        let mut session = FaultySession::new(Box::new(Telltale), Rc::default());
+        let mut session = FaultySession::new(Box::new(Telltale), Protocol::Pop3, Rc::default());
         let mut out = Outbox::default();
         let mailbox = Mailbox::named("bob").unwrap();
         session.notify(&SessionEvent::MailboxChanged { mailbox, messages: 3 }, &mut out);

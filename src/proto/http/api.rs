@@ -1,9 +1,9 @@
 //! The requests of the web API to the backend, and their responses, as plain data.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, time::SystemTime};
 
 use super::language::Language;
-use crate::proto::mailbox::Mailbox;
+use crate::proto::{chaos::Chaos, conn_id::ConnId, mailbox::Mailbox, smtp::address::Address};
 
 /// A request about the messages of one mailbox, or of all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,15 +24,42 @@ pub enum MailboxScope {
 }
 
 impl ApiAction {
-    /// True if the action may read every message.
-    pub fn reads_all(&self) -> bool {
+    /// The action with the dates of its search in a time zone, if there are a search and a zone.
+    pub(super) fn in_zone(self, name: Option<&str>) -> Self {
+        match name.filter(|_| self.has_search()) {
+            Some(name) => Self::InZone(name.to_owned(), Box::new(self)),
+            None => self,
+        }
+    }
+
+    /// True if the action changes mail: it is served even if its client has gone.
+    pub fn changes_mail(&self) -> bool {
+        match self {
+            Self::Delete(_) | Self::SetRead(..) => true,
+            Self::InZone(_, action) => action.changes_mail(),
+            _ => false,
+        }
+    }
+
+    fn has_search(&self) -> bool {
         match self {
             Self::List { search, .. } | Self::Find { search } => !search.is_empty(),
             Self::Page(page) => !page.search.is_empty(),
             Self::Delete(selection) | Self::SetRead(selection, _) => {
                 matches!(selection, Selection::Search(_))
             }
-            Self::Ready | Self::Info | Self::Message(..) | Self::Continue { .. } | Self::Subscribe => false,
+            Self::Ready
+            | Self::Info
+            | Self::Sessions(_)
+            | Self::Message(..)
+            | Self::Continue { .. }
+            | Self::Subscribe
+            | Self::Compose { .. }
+            | Self::Chaos(_)
+            | Self::Watch
+            // Its searches have no dates.
+            | Self::MailHogList { .. } => false,
+            Self::InZone(_, action) => action.has_search(),
         }
     }
 }
@@ -62,8 +89,19 @@ pub enum ApiAction {
         /// The largest number of messages in the page.
         limit: usize,
     },
+    /// A page of whole messages in the form of MailHog, newest first.
+    MailHogList {
+        /// The search; `None` for all messages.
+        search: Option<MailHogSearch>,
+        /// The number of newer messages to leave out.
+        start: usize,
+        /// The largest number of messages in the page.
+        limit: usize,
+    },
     /// The page of the web inbox.
     Page(Box<PageRequest>),
+    /// The page of sessions.
+    Sessions(SessionsRequest),
     /// One message, in one of its forms.
     Message(MessageName, MessageView),
     /// The next piece of the raw message that this session reads, from this octet on.
@@ -80,8 +118,81 @@ pub enum ApiAction {
     Delete(Selection),
     /// Marks messages as read or unread.
     SetRead(Selection, bool),
+    /// Writes a message from its description in JSON. The response is [`Response::Composed`](crate::proto::request::Response).
+    Compose {
+        /// The description, as the client sent it.
+        body: Vec<u8>,
+        /// The date of the message.
+        date: SystemTime,
+    },
+    /// The action, with the dates of its search in the time zone of this name.
+    InZone(String, Box<ApiAction>),
+    /// Sets the faults that happen by chance, if there are any to set, and returns those that hold.
+    Chaos(Option<Chaos>),
     /// Sends the session an event for each change of the mailboxes, until its connection ends.
     Subscribe,
+    /// Sends the session an event after the transcripts of sessions have changed, until its connection ends.
+    Watch,
+}
+
+/// A request for the page of sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionsRequest {
+    /// The session that the page shows; `None` for the newest one.
+    pub session: Option<ConnId>,
+    /// The number of lines of it to leave out, because the reader has them.
+    pub from: usize,
+    /// The language of the words on the page.
+    pub language: Language,
+}
+
+/// A search of MailHog's API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailHogSearch {
+    /// The part of the messages to look at.
+    pub kind: MailHogKind,
+    /// The text that it must contain.
+    pub text: String,
+}
+
+/// The part of a message that a [`MailHogSearch`] looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailHogKind {
+    /// The sender.
+    From,
+    /// The recipients.
+    To,
+    /// The body, and the values of the fields.
+    Containing,
+}
+
+impl MailHogKind {
+    /// Parses the name of a kind.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::From, Self::To, Self::Containing].into_iter().find(|kind| kind.name() == text)
+    }
+
+    /// Its name in a request.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::From => "from",
+            Self::To => "to",
+            Self::Containing => "containing",
+        }
+    }
+}
+
+/// A message that was composed for a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// The address of its author, which is the reverse path too.
+    pub from: Address,
+    /// The addresses of all its recipients, each once.
+    pub to: Vec<Address>,
+    /// Its octets on the wire.
+    pub octets: u64,
+    /// The message with the line ends of a file.
+    pub message: Vec<u8>,
 }
 
 /// A request for the page.
@@ -106,8 +217,10 @@ pub struct PageRequest {
 pub enum Selection {
     /// All messages.
     All,
-    /// The messages with these ids. Unknown ids have no effect.
+    /// The messages with these ids, as far as they are there: another client may have deleted them.
     Ids(Vec<String>),
+    /// The message of that name, which must be there.
+    One(MessageName),
     /// The messages that the words of a search match.
     Search(String),
 }
@@ -154,6 +267,10 @@ pub enum MessageView {
     Headers,
     /// The file, octet for octet.
     Raw,
+    /// The same, to be saved.
+    Download,
+    /// The form of MailHog, as JSON.
+    MailHog,
     /// The decoded body of the part with this number, such as `2.1`.
     Part(String),
     /// Its HTML, in which references to own parts are paths.
@@ -176,6 +293,8 @@ impl fmt::Display for MessageView {
             Self::Object => f.write_str("object"),
             Self::Headers => f.write_str("headers"),
             Self::Raw => f.write_str("raw"),
+            Self::Download => f.write_str("download"),
+            Self::MailHog => f.write_str("mailhog"),
             Self::Part(part) => write!(f, "part/{part}"),
             Self::Html => f.write_str("html"),
             Self::Text => f.write_str("text"),
@@ -196,13 +315,16 @@ pub struct Document {
     pub length: u64,
     /// The first octets; all of them unless a message is read in pieces.
     pub bytes: Vec<u8>,
+    /// The outcome that it tells.
+    pub outcome: Outcome,
 }
 
 impl Document {
     /// A document whose octets are all here.
     pub fn new(content_type: impl Into<Cow<'static, str>>, bytes: Vec<u8>) -> Self {
         let length = bytes.len() as u64;
-        Self { content_type: content_type.into(), file_name: None, etag: None, length, bytes }
+        let content_type = content_type.into();
+        Self { content_type, file_name: None, etag: None, length, bytes, outcome: Outcome::Done }
     }
 
     /// JSON. The line end makes it a whole line on a terminal.
@@ -215,6 +337,24 @@ impl Document {
     pub fn ok() -> Self {
         Self::new("text/plain", b"ok".to_vec())
     }
+
+    /// The answer to a change for a client of MailHog.
+    pub fn silence() -> Self {
+        Self::new(JSON, Vec::new())
+    }
+}
+
+/// The outcome of a request. The content of a [`Document`] says more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The request was served.
+    Done,
+    /// The request has a mistake, and nothing was done.
+    Mistaken,
+    /// There is no such message.
+    Missing,
+    /// Mailboxes that it needs cannot be read.
+    Failed,
 }
 
 /// A change of mailboxes, for the sessions that have subscribed.
@@ -224,6 +364,8 @@ pub struct MailEvent {
     pub kind: MailChange,
     /// The mailbox that has changed.
     pub mailbox: Mailbox,
+    /// The id of the message.
+    pub id: String,
     /// True if the message is in another mailbox too, whose event tells those who see all mailboxes.
     pub is_copy: bool,
     /// The JSON object of the event, on one line.
@@ -239,6 +381,8 @@ pub enum MailChange {
     Update,
     /// A message is gone.
     Delete,
+    /// More has changed than is told one by one: the list is to be read again.
+    Prune,
 }
 
 impl MailChange {
@@ -248,10 +392,13 @@ impl MailChange {
             Self::New => "new",
             Self::Update => "update",
             Self::Delete => "delete",
+            Self::Prune => "prune",
         }
     }
 }
 
+/// The media type of a page.
+pub const HTML: &str = "text/html; charset=utf-8";
 /// The media type of JSON.
 pub const JSON: &str = "application/json";
 

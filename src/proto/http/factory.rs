@@ -18,19 +18,28 @@ impl SessionFactory for Factory {
         Protocol::Http
     }
 
-    fn session(&self, _: IpAddr, _: ConnId) -> Box<dyn Session> {
-        Box::new(HttpSession::new(Rc::clone(&self.0)))
+    fn session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Session> {
+        Box::new(HttpSession::new(Rc::clone(&self.0), peer, id))
     }
 
     fn settings(&self, _: ConnId) -> Settings {
         self.all_settings(self.protocol(), MAX_HEAD, None, |settings, own| {
-            let HttpConfig { login, hosts, bound } = own;
+            let HttpConfig { login, hosts, bound, has_faults, mail_servers } = own;
             settings.direct_unless_default("login", *login);
             for host in hosts {
                 settings.direct("host", host);
             }
             if let Some(bound) = bound {
                 settings.direct("bound", bound.to_string());
+            }
+            if *has_faults {
+                settings.direct("faults", "on demand");
+            }
+            for server in &mail_servers.servers {
+                settings.direct("mail_server", server.to_string());
+            }
+            for domain in &mail_servers.domains {
+                settings.direct("mail_domain", domain);
             }
         })
     }

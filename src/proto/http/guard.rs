@@ -5,39 +5,56 @@ use std::net::IpAddr;
 use super::{
     head::Head,
     routes::Access,
-    session_config::HttpConfig,
+    session_config::{HttpConfig, LoginPolicy},
     status::{Refusal, Status},
 };
 
 /// Checks that the client means this server. A name that an attacker controls may lead to a loopback address (DNS
 /// rebinding), and a browser then takes the attacker's page for one of this server.
-pub(super) fn check_host(host: &str, hostname: &str, config: &HttpConfig) -> Result<(), Refusal> {
-    let name = without_port(host).map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase());
-    let is_known = name.is_some_and(|name| {
-        let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&name);
-        match address.parse::<IpAddr>() {
-            Ok(ip) => ip.is_loopback() || config.bound.is_none_or(|bound| bound == ip),
-            Err(_) => {
-                name == "localhost"
-                    || name.ends_with(".localhost")
-                    || name.eq_ignore_ascii_case(hostname)
-                    || config.hosts.iter().any(|known| known.eq_ignore_ascii_case(&name))
-            }
+///
+/// The names that mail programs make of a domain may belong to the owner of the domain, who need not be the operator. They
+/// lead to nothing but the settings of mail programs, which are no secret. `access` is `None` for an unknown path.
+pub(super) fn check_host(
+    host: &str,
+    access: Option<Access>,
+    hostname: &str,
+    config: &HttpConfig,
+) -> Result<(), Refusal> {
+    let is_known = host_name(host).is_some_and(|name| match name.parse::<IpAddr>() {
+        Ok(ip) => ip.is_loopback() || config.bound.is_none_or(|bound| bound == ip),
+        Err(_) => {
+            name == "localhost"
+                || name.ends_with(".localhost")
+                || name.eq_ignore_ascii_case(hostname)
+                || config.hosts.iter().any(|known| known.eq_ignore_ascii_case(&name))
+                || (access == Some(Access::Settings) && config.mail_servers.are_looked_for_at(&name))
         }
     });
-    if is_known { Ok(()) } else { Err(UNKNOWN_HOST) }
+    let why = if config.login == LoginPolicy::Off { UNKNOWN_HOST_IN_DEV } else { UNKNOWN_HOST };
+    if is_known { Ok(()) } else { Err(why) }
+}
+
+/// The name in a field `Host`, in lower case, or the address without brackets. `None` if it is malformed.
+pub(super) fn host_name(host: &str) -> Option<String> {
+    let name = without_port(host)?.to_ascii_lowercase();
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    Some(address.unwrap_or(name).to_owned())
 }
 
 /// Checks that no page of another site sends the request. Programs that are not browsers send neither field, and no page
 /// can leave them out.
 pub(super) fn check_origin(head: &Head, access: Access, names_id: bool) -> Result<(), Refusal> {
-    let is_navigation = access == Access::Page && head.method.is_safe();
+    // A link or a bookmark leads to a page in a window of its own. As an image, a script or a frame of another site, its
+    // time and size would tell of the mail.
+    let is_document = head.fetch_dest.as_deref().is_none_or(|dest| dest == "document");
+    let is_navigation = access == Access::Page && head.method.is_safe() && is_document;
     // The HTML of a message has an opaque origin, so its images come from another site.
     let is_own_image = access == Access::Part
         && head.method.is_safe()
         && names_id
         && head.fetch_dest.as_deref() == Some("image");
-    if access == Access::Open || is_navigation || is_own_image {
+    if !access.is_of_users() || is_navigation || is_own_image {
         return Ok(());
     }
     let is_same_site = |site: &str| match site {
@@ -75,6 +92,10 @@ const UNKNOWN_HOST: Refusal = Refusal::new(
     Status::MISDIRECTED,
     "This server does not have that name: use localhost, or add the name to `hosts` in [http]",
 );
+const UNKNOWN_HOST_IN_DEV: Refusal = Refusal::new(
+    Status::MISDIRECTED,
+    "This server does not have that name: use localhost, or start it with --host and the name",
+);
 const OTHER_SITE: Refusal = Refusal::new(
     Status::FORBIDDEN,
     "A page of another site sent this request: only pages of this server may",
@@ -83,7 +104,7 @@ const OTHER_SITE: Refusal = Refusal::new(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::http::head::Method;
+    use crate::proto::http::{autoconfig::servers::MailServers, head::Method};
 
     fn config(bound: Option<&str>) -> HttpConfig {
         HttpConfig {
@@ -109,7 +130,7 @@ mod tests {
             "MX.test:443",
             "mail.example.test",
         ] {
-            assert_eq!(check_host(good, "mx.test", &bound), Ok(()), "{good}");
+            assert_eq!(check_host(good, None, "mx.test", &bound), Ok(()), "{good}");
         }
         for bad in [
             "attacker.test",
@@ -127,14 +148,42 @@ mod tests {
             "[::1",
             "[::1]x",
         ] {
-            assert_eq!(check_host(bad, "mx.test", &bound), Err(UNKNOWN_HOST), "{bad}");
+            assert_eq!(check_host(bad, None, "mx.test", &bound), Err(UNKNOWN_HOST), "{bad}");
         }
         assert_eq!(
-            check_host("203.0.113.9", "mx.test", &config(None)),
+            check_host("203.0.113.9", None, "mx.test", &config(None)),
             Ok(()),
             "no page has an address for a name"
         );
-        assert_eq!(check_host("attacker.test", "mx.test", &config(None)), Err(UNKNOWN_HOST));
+        assert_eq!(check_host("attacker.test", None, "mx.test", &config(None)), Err(UNKNOWN_HOST));
+    }
+
+    #[test]
+    fn v70_the_names_that_mail_programs_make_lead_to_the_settings_alone() {
+        let mail_servers = MailServers { domains: vec!["here.test".into()], ..MailServers::default() };
+        let config = HttpConfig { mail_servers: mail_servers.into(), ..config(None) };
+        for name in
+            ["here.test", "autoconfig.here.test", "AutoDiscover.Here.test:80", "autoconfig.here.test."]
+        {
+            assert_eq!(check_host(name, Some(Access::Settings), "mx.test", &config), Ok(()), "{name}");
+            for other in [None, Some(Access::Open), Some(Access::Page), Some(Access::Part), Some(Access::Api)]
+            {
+                assert_eq!(
+                    check_host(name, other, "mx.test", &config),
+                    Err(UNKNOWN_HOST),
+                    "{name} {other:?}"
+                );
+            }
+        }
+        for name in
+            ["autoconfig.there.test", "x.here.test", "autoconfig.here.test.attacker.test", "autoconfig."]
+        {
+            assert_eq!(
+                check_host(name, Some(Access::Settings), "mx.test", &config),
+                Err(UNKNOWN_HOST),
+                "{name}"
+            );
+        }
     }
 
     fn head(method: Method, fields: &str) -> Head {
@@ -160,6 +209,11 @@ mod tests {
             (Get, "Sec-Fetch-Site: none|", Api, true),
             (Get, "Sec-Fetch-Site: cross-site|", Api, false),
             (Get, "Sec-Fetch-Site: cross-site|", Page, true),
+            (Get, "Sec-Fetch-Site: cross-site|Sec-Fetch-Dest: document|", Page, true),
+            (Get, "Sec-Fetch-Site: cross-site|Sec-Fetch-Dest: image|", Page, false),
+            (Get, "Sec-Fetch-Site: same-site|Sec-Fetch-Dest: iframe|", Page, false),
+            (Get, "Sec-Fetch-Site: same-origin|Sec-Fetch-Dest: iframe|", Page, true),
+            (Get, "Sec-Fetch-Site: none|Sec-Fetch-Dest: document|", Page, true),
             (Get, "Sec-Fetch-Site: cross-site|", Open, true),
             (Get, "Sec-Fetch-Site: cross-site|Sec-Fetch-Dest: image|", Part, true),
             (Get, "Sec-Fetch-Site: cross-site|Sec-Fetch-Dest: script|", Part, false),

@@ -54,10 +54,14 @@ pub(super) struct Head {
     pub(super) host: String,
     /// True if the client may send another request after the response.
     pub(super) keep_alive: bool,
+    /// True if the response must say so, for a client of HTTP/1.0 (RFC 9112 section 9.3).
+    pub(super) announces_keep_alive: bool,
     /// Octets of the body; `None` if the head names no length.
     pub(super) content_length: Option<u64>,
     /// True if the client waits for `100 Continue` before it sends the body.
     pub(super) expects_continue: bool,
+    /// True if the body is a form, as a client sends that encodes no JSON.
+    pub(super) is_form: bool,
     /// The credentials, not decoded.
     pub(super) authorization: Option<Secret>,
     /// The origin of the page that sends the request.
@@ -66,6 +70,10 @@ pub(super) struct Head {
     pub(super) fetch_site: Option<String>,
     /// The purpose of the request, as a browser knows it (`Sec-Fetch-Dest`).
     pub(super) fetch_dest: Option<String>,
+    /// True if the client names media types that it takes.
+    pub(super) names_types: bool,
+    /// True if the client can show a page of HTML, as a browser that follows a link says.
+    pub(super) accepts_html: bool,
     /// The languages that the user prefers.
     pub(super) accept_language: Option<String>,
     /// The versions that the client has.
@@ -114,22 +122,27 @@ impl Head {
         let close = fields.has_token("connection", "close");
         let keep_alive = !close && (version == 1 || fields.has_token("connection", "keep-alive"));
         let host = fields.host()?;
-        let target = Target::parse(path).ok_or(bad("The target of the request is malformed"))?;
-        let host = target.authority.clone().unwrap_or(host);
+        // Before the target: CONNECT and OPTIONS have others.
         let Some(method) = Method::ALL.into_iter().find(|known| known.name() == method) else {
             return Err(Refusal::new(Status::NOT_IMPLEMENTED, "This server has no such method"));
         };
+        let target = Target::parse(path).ok_or(bad("The target of the request is malformed"))?;
+        let host = target.authority.clone().unwrap_or(host);
         Ok(Self {
             method,
             target,
             host,
             keep_alive,
+            announces_keep_alive: keep_alive && version == 0,
             content_length,
             expects_continue: expects_continue && version == 1,
+            is_form: fields.has_media_type(b"application/x-www-form-urlencoded"),
             authorization: fields.one("authorization")?.map(Secret::new),
             origin: fields.text("origin")?,
             fetch_site: fields.text("sec-fetch-site")?,
             fetch_dest: fields.text("sec-fetch-dest")?,
+            names_types: fields.all("accept").next().is_some(),
+            accepts_html: fields.accepts("text/html"),
             accept_language: fields.text("accept-language").unwrap_or_default(),
             if_none_match: fields.text("if-none-match").unwrap_or_default(),
         })
@@ -164,6 +177,20 @@ impl<'a> Fields<'a> {
     fn has_token(&self, name: &'static str, token: &str) -> bool {
         let mut tokens = self.all(name).flat_map(|value| value.split(|b| *b == b','));
         tokens.any(|word| word.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    fn has_media_type(&self, media_type: &[u8]) -> bool {
+        let essence = |value: &'a [u8]| value.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+        self.all("content-type").any(|value| essence(value).eq_ignore_ascii_case(media_type))
+    }
+
+    /// True if the client names this media type among those that it accepts (RFC 9110 section 12.5.1).
+    fn accepts(&self, kind: &str) -> bool {
+        let mut ranges = self.all("accept").flat_map(|value| value.split(|b| *b == b','));
+        ranges.any(|range| {
+            let name = range.split(|b| *b == b';').next().unwrap_or_default();
+            name.trim_ascii().eq_ignore_ascii_case(kind.as_bytes())
+        })
     }
 
     fn host(&self) -> Result<String, Refusal> {

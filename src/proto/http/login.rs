@@ -1,7 +1,6 @@
 //! The login of a request: Basic (RFC 7617), with the passwords and the throttling of every other service.
 
 use super::{
-    routes::Access,
     session_config::LoginPolicy,
     state::{Exchange, HttpSession, State},
     status::{Refusal, Status},
@@ -16,12 +15,17 @@ use crate::proto::{
 
 impl HttpSession {
     /// Checks the credentials of a request, if it needs any.
-    pub(super) fn authorize(&mut self, cx: &Context<'_>, mut exchange: Exchange, out: &mut Outbox) -> Step {
+    pub(super) fn authorize(
+        &mut self,
+        cx: &Context<'_>,
+        mut exchange: Box<Exchange>,
+        out: &mut Outbox,
+    ) -> Step {
         let policy = self.config.protocol.login;
-        if policy == LoginPolicy::Off || exchange.access == Access::Open {
+        if policy == LoginPolicy::Off || !exchange.access.is_of_users() {
             return self.receive_body(cx, exchange, None, out);
         }
-        if policy == LoginPolicy::UnderTls && self.encryption.is_none() {
+        if policy == LoginPolicy::UnderTls && !self.is_encrypted {
             return self.refuse(&exchange.head, &TLS_NEEDED, None, out);
         }
         match exchange.head.authorization.take().map(|field| basic(&field)) {
@@ -37,7 +41,7 @@ impl HttpSession {
     pub(super) fn verified(
         &mut self,
         cx: &Context<'_>,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         Credentials { mechanism, user, password }: Credentials,
         answer: Response,
         out: &mut Outbox,
@@ -60,6 +64,9 @@ impl HttpSession {
                 exchange.head.keep_alive &= !self.failed_credentials.record(user, password, most);
                 self.state = State::DelayingRefusal(exchange);
                 Step::Pause(delay)
+            }
+            Response::Failed(Failure::Busy) => {
+                self.refuse(&exchange.head, &TOO_MANY_LOGINS, Some(("Retry-After", "60")), out)
             }
             Response::Failed(failure) => self.refuse_failure(&exchange.head, failure, out),
             _ => Step::Abort, // no other response follows a password
@@ -86,6 +93,8 @@ fn basic(field: &Secret) -> Result<Credentials, BadResponse> {
 
 const BASIC: &[u8] = b"Basic ";
 const LOG_IN: Refusal = Refusal::new(Status::UNAUTHORIZED, "Name and password of an account are needed");
+const TOO_MANY_LOGINS: Refusal =
+    Refusal::new(Status::TOO_MANY_REQUESTS, "Too many logins, or wrong passwords: try again in a minute");
 const TLS_NEEDED: Refusal =
     Refusal::new(Status::FORBIDDEN, "Passwords are accepted under TLS only: use https");
 

@@ -4,7 +4,9 @@
 use std::fmt::Write as _;
 
 use super::{
-    api::{Document, JSON},
+    api::{Document, HTML, JSON},
+    language::Language,
+    page::refusal::refusal_page,
     status::{Refusal, Status},
 };
 use crate::proto::buffer::Outbox;
@@ -22,6 +24,10 @@ pub(super) enum ContentPolicy {
     Nothing,
     /// The HTML of a message: its own parts as images, and its styles. No script runs, and no page gets its origin.
     MessageHtml,
+    /// The same, and images of other hosts: for a reader who has asked for them.
+    MessageHtmlWithImages,
+    /// A refusal: the style of the page.
+    Refusal,
     /// The page: its own style, script and frames, and data from this server.
     Page,
 }
@@ -35,6 +41,14 @@ impl ContentPolicy {
             Self::MessageHtml => {
                 "sandbox; default-src 'none'; img-src data: 'self'; style-src 'unsafe-inline'; font-src data:; \
                  frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
+            }
+            Self::MessageHtmlWithImages => {
+                "sandbox; default-src 'none'; img-src data: 'self' https: http:; style-src 'unsafe-inline'; font-src data:; \
+                 frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
+            }
+            Self::Refusal => {
+                "default-src 'none'; style-src 'self'; img-src data:; frame-ancestors 'self'; base-uri 'none'; \
+                 form-action 'none'"
             }
             Self::Page => {
                 "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
@@ -82,6 +96,13 @@ impl ResponseHead {
         }
     }
 
+    /// Tells a client that the connection stays open, if it needs to know (HTTP/1.0).
+    pub(super) fn announce(&mut self, is_needed: bool) {
+        if is_needed {
+            self.field("Connection", "keep-alive");
+        }
+    }
+
     /// Ends the head of a response with content of that length. `keep_alive`: the client may send another request.
     pub(super) fn write(mut self, length: u64, keep_alive: bool, out: &mut Outbox) {
         self.field("Content-Length", &length.to_string());
@@ -101,16 +122,21 @@ impl ResponseHead {
     }
 }
 
-/// Writes a refusal with a JSON object that has its reason. `with_content` is false for HEAD.
+/// Writes a refusal with its reason: as a page in a language for a reader, else as a JSON object. `with_content` is false
+/// for HEAD.
 pub(super) fn refuse(
     refusal: &Refusal,
+    reader: Option<Language>,
     extra: Option<(&'static str, &str)>,
     (with_content, keep_alive): (bool, bool),
     out: &mut Outbox,
 ) {
-    let content = error_object(refusal.why);
-    let mut head = ResponseHead::new(refusal.status, ContentPolicy::Nothing);
-    head.field("Content-Type", JSON);
+    let (content, kind, policy) = match reader {
+        Some(language) => (refusal_page(refusal, language), HTML, ContentPolicy::Refusal),
+        None => (error_object(&refusal.why), JSON, ContentPolicy::Nothing),
+    };
+    let mut head = ResponseHead::new(refusal.status, policy);
+    head.field("Content-Type", kind);
     head.cache(None);
     if let Some((name, value)) = extra {
         head.field(name, value);
@@ -121,14 +147,16 @@ pub(super) fn refuse(
     }
 }
 
-/// A refusal without content for a connection that has no session. [`Outbox::line`] adds the empty line.
-pub(super) fn last_words(status: Status) -> String {
+/// A refusal for a connection that has no session, or none any longer: a page for a browser, because the request is not
+/// known. [`Outbox::line`] adds the last line end.
+pub(super) fn last_words(refusal: &Refusal) -> String {
     let mut out = Outbox::default();
-    let mut head = ResponseHead::new(status, ContentPolicy::Nothing);
+    let mut head = ResponseHead::new(refusal.status, ContentPolicy::Refusal);
+    head.field("Content-Type", HTML);
     head.field("Retry-After", "1");
-    head.write(0, false, &mut out);
-    let text = String::from_utf8_lossy(out.pending()).into_owned();
-    text.strip_suffix("\r\n").unwrap_or(&text).to_owned()
+    let content = refusal_page(refusal, Language::English);
+    head.write(content.len() as u64 + 2, false, &mut out);
+    String::from_utf8_lossy(out.pending()).into_owned() + &content
 }
 
 /// The JSON object of an error, as Mailpit's clients read it.
@@ -182,7 +210,10 @@ mod tests {
             "{text}"
         );
         assert!(ContentPolicy::MessageHtml.value().starts_with("sandbox;"));
-        assert!(!ContentPolicy::MessageHtml.value().contains("allow"));
+        let with_images = ContentPolicy::MessageHtmlWithImages.value();
+        let without = ContentPolicy::MessageHtml.value();
+        assert!(!with_images.contains("allow"));
+        assert_eq!(with_images.replace(" https: http:", ""), without, "images are the whole difference");
         assert!(
             !ContentPolicy::Page.value().contains("unsafe") && !ContentPolicy::Page.value().contains("http")
         );
@@ -199,9 +230,11 @@ mod tests {
 
     #[test]
     fn the_last_words_are_a_whole_response() {
-        let text = last_words(Status::UNAVAILABLE) + "\r\n";
-        assert!(text.starts_with("HTTP/1.1 503 ") && text.ends_with("Connection: close\r\n\r\n"), "{text}");
-        assert_eq!(text.matches("\r\n\r\n").count(), 1);
+        let text = last_words(&Refusal::new(Status::UNAVAILABLE, "Try again")) + "\r\n";
+        let (head, content) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 503 ") && head.ends_with("Connection: close"), "{head}");
+        assert!(head.contains(&format!("Content-Length: {}\r\n", content.len())), "{head}");
+        assert!(content.contains("Try again") && !content.contains("\r\n\r\n"), "{content}");
     }
 
     proptest! {

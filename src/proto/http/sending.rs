@@ -2,7 +2,7 @@
 //! its mark, so a slow client costs no more memory than the document itself, and a message not even that.
 
 use super::{
-    api::{ApiAction, ApiRequest, Document, MailboxScope},
+    api::{ApiAction, ApiRequest, Document, MailboxScope, Outcome},
     head::Method,
     response::{ContentPolicy, ResponseHead},
     routes::Endpoint,
@@ -20,23 +20,31 @@ impl HttpSession {
     /// Writes the head of a response, and then its content.
     pub(super) fn send_document(
         &mut self,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         scope: MailboxScope,
         document: Document,
         out: &mut Outbox,
     ) -> Step {
         let keep_alive = exchange.head.keep_alive;
+        let status = match document.outcome {
+            Outcome::Done => Status::OK,
+            Outcome::Mistaken => Status::BAD_REQUEST,
+            Outcome::Missing => Status::NOT_FOUND,
+            Outcome::Failed => Status::UNAVAILABLE,
+        };
         let wanted = exchange.head.if_none_match.as_deref();
         if let (Some(etag), Some(wanted)) = (&document.etag, wanted)
             && has_etag(wanted, etag)
         {
             let mut head = ResponseHead::new(Status::NOT_MODIFIED, policy(exchange.endpoint));
             head.cache(Some(etag));
+            head.announce(keep_alive && exchange.head.announces_keep_alive);
             head.write_without_length(keep_alive, out);
             return self.finish(keep_alive);
         }
-        let mut head = ResponseHead::new(Status::OK, policy(exchange.endpoint));
+        let mut head = ResponseHead::new(status, policy(exchange.endpoint));
         head.document(&document);
+        head.announce(keep_alive && exchange.head.announces_keep_alive);
         head.write(document.length, keep_alive, out);
         if exchange.head.method == Method::Head {
             return self.finish(keep_alive);
@@ -52,7 +60,7 @@ impl HttpSession {
         transfer.at += piece.len();
         transfer.sent += piece.len() as u64;
         if transfer.sent >= transfer.document.length {
-            if transfer.exchange.endpoint == Endpoint::Raw {
+            if matches!(transfer.exchange.endpoint, Endpoint::Raw | Endpoint::MailHogDownload) {
                 out.push_event(Event::Read { octets: transfer.sent });
             }
             return self.finish(transfer.exchange.head.keep_alive);
@@ -101,13 +109,16 @@ fn has_etag(list: &str, etag: &str) -> bool {
 fn policy(endpoint: Endpoint) -> ContentPolicy {
     match endpoint {
         Endpoint::ViewHtml => ContentPolicy::MessageHtml,
-        Endpoint::Inbox | Endpoint::MessagePage => ContentPolicy::Page,
+        Endpoint::ViewRemote => ContentPolicy::MessageHtmlWithImages,
+        Endpoint::Inbox | Endpoint::MessagePage | Endpoint::Sessions | Endpoint::SessionPage => {
+            ContentPolicy::Page
+        }
         _ => ContentPolicy::Nothing,
     }
 }
 
 /// Octets of a document that one step writes.
-const PIECE: usize = 16 * 1024;
+pub(super) const PIECE: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -3,26 +3,28 @@
 
 use std::mem;
 
-use serde::Deserialize;
-
 use super::{
-    MAX_BODY, MAX_HEAD,
+    BODY_PIECE, DEFAULT_LIMIT, MAX_BODY, MAX_HEAD, MAX_LIMIT,
     api::{ApiAction, ApiRequest, Document, MailboxScope, MessageName, MessageView, Selection},
-    guard,
+    autoconfig,
+    change::{BAD_JSON, Change, NO_QUERY},
+    fixed, guard,
     head::{self, Head, Method},
-    page, response,
+    mailhog, page, parameters, response,
     routes::{self, Endpoint, NoMatch},
+    scope::scope_of,
     session_config::LoginPolicy,
     state::{Exchange, HttpSession, State},
-    status::{Refusal, Status},
+    status::{NO_MESSAGE, Refusal, Status, refusal_of},
+    submission,
 };
 use crate::proto::{
-    Context, Encryption, Progress, ResetOn, Session, SessionEvent, SessionPhase, SessionStage, Step,
-    TLS_HANDSHAKE, Timeouts,
+    Context, Encryption, HeldDocument, Progress, ProgressCounts, ResetOn, Session, SessionEvent,
+    SessionPhase, SessionStage, Step, TLS_HANDSHAKE, Timeouts,
     buffer::{Inbox, Outbox},
+    chaos::Chaos,
     event::Event,
-    request::{Failure, Lookup, Mailbox, Request, Response},
-    smtp::address::Address,
+    request::{Failure, Mailbox, Request, Response},
 };
 
 impl HttpSession {
@@ -57,10 +59,13 @@ impl HttpSession {
 
     /// Serves a request whose head is there.
     fn request(&mut self, cx: &Context<'_>, head: &Head, out: &mut Outbox) -> Step {
-        if let Err(refusal) = guard::check_host(&head.host, &self.config.hostname, &self.config.protocol) {
+        let found = routes::find(head.method, &head.target.segments);
+        let access = found.as_ref().ok().map(|found| found.access);
+        let config = &self.config;
+        if let Err(refusal) = guard::check_host(&head.host, access, &config.hostname, &config.protocol) {
             return self.refuse(head, &refusal, None, out);
         }
-        let found = match routes::find(head.method, &head.target.segments) {
+        let found = match found {
             Ok(found) => found,
             Err(no_match) => {
                 let allow = if let NoMatch::Method(names) = &no_match {
@@ -68,8 +73,12 @@ impl HttpSession {
                 } else {
                     None
                 };
-                let why = if allow.is_some() { NO_METHOD } else { NO_ROUTE };
-                return self.refuse(head, &Refusal::new(no_match.status(), why), allow, out);
+                let refusal = match &allow {
+                    None if fixed::is_known_elsewhere(&head.target.segments) => fixed::NOT_OFFERED,
+                    None => Refusal::new(no_match.status(), NO_ROUTE),
+                    Some(_) => Refusal::new(no_match.status(), NO_METHOD),
+                };
+                return self.refuse(head, &refusal, allow, out);
             }
         };
         let names_id = found.id.is_some_and(|id| id != "latest");
@@ -79,8 +88,13 @@ impl HttpSession {
         if matches!(head.method, Method::Put | Method::Post) && head.content_length.is_none() {
             return self.refuse(head, &NO_LENGTH, None, out);
         }
-        if head.content_length.is_some_and(|length| length > MAX_BODY) {
-            return self.refuse(head, &LONG_BODY, None, out);
+        let (most, too_long) = match found.endpoint {
+            Endpoint::Send => (self.config.limits.smtp.max_message_size.0, &submission::LONG_MESSAGE),
+            Endpoint::Autodiscover => (autoconfig::MAX_REQUEST, &autoconfig::LONG_REQUEST),
+            _ => (MAX_BODY, &LONG_BODY),
+        };
+        if head.content_length.is_some_and(|length| length > most) {
+            return self.refuse(head, too_long, None, out);
         }
         let exchange = Exchange::new(head, &found);
         self.authorize(cx, exchange, out)
@@ -90,11 +104,18 @@ impl HttpSession {
     pub(super) fn receive_body(
         &mut self,
         cx: &Context<'_>,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         user: Option<Mailbox>,
         out: &mut Outbox,
     ) -> Step {
         let left = exchange.head.content_length.unwrap_or(0);
+        if exchange.endpoint == Endpoint::Send {
+            return match scope_of(cx, exchange.address.as_deref(), user.as_ref()) {
+                Some(_) if left == 0 => self.refuse(&exchange.head, &BAD_JSON, None, out),
+                Some(scope) => self.begin_submission(cx, exchange, (scope, user)),
+                None => self.refuse(&exchange.head, &NO_MAILBOX, None, out),
+            };
+        }
         if left == 0 {
             return self.run(cx, exchange, user.as_ref(), &[], out);
         }
@@ -108,7 +129,7 @@ impl HttpSession {
     fn body_step(
         &mut self,
         cx: &Context<'_>,
-        (exchange, user): (Exchange, Option<Mailbox>),
+        (exchange, user): (Box<Exchange>, Option<Mailbox>),
         (mut body, mut left): (Vec<u8>, u64),
         inbox: &mut Inbox,
         out: &mut Outbox,
@@ -120,10 +141,12 @@ impl HttpSession {
             body.extend_from_slice(here);
         }
         inbox.consume(length);
+        let before = left;
         left -= length as u64;
         if left > 0 {
             self.state = State::Body { exchange, user, body, left };
-            return Step::Idle;
+            // The time for a body begins again with each piece, and not with each octet.
+            return if before / BODY_PIECE == left / BODY_PIECE { Step::Idle } else { Step::Continue };
         }
         self.run(cx, exchange, user.as_ref(), &body, out)
     }
@@ -132,7 +155,7 @@ impl HttpSession {
     fn run(
         &mut self,
         cx: &Context<'_>,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         user: Option<&Mailbox>,
         body: &[u8],
         out: &mut Outbox,
@@ -143,10 +166,31 @@ impl HttpSession {
         if let Some(file) = page::asset(exchange.endpoint) {
             return self.send_document(exchange, MailboxScope::All, file, out);
         }
-        let Some(scope) = scope(cx, exchange.address.as_deref(), user) else {
+        // A mailbox that is not the user's has no answers either.
+        let is_reachable = || scope_of(cx, exchange.address.as_deref(), user).is_some();
+        let fixed =
+            || fixed::answer(&exchange, self.config.protocol.has_faults, body).filter(|_| is_reachable());
+        match autoconfig::answer(&exchange, body, &self.config).or_else(fixed) {
+            Some(Ok(document)) => return self.send_document(exchange, MailboxScope::All, document, out),
+            Some(Err(refusal)) => {
+                let keep_alive = exchange.head.keep_alive;
+                return self.refuse_exchange(&exchange.head, &refusal, None, keep_alive, out);
+            }
+            None => {}
+        }
+        let Some(scope) = scope_of(cx, exchange.address.as_deref(), user) else {
             return self.refuse_exchange(&exchange.head, &NO_MAILBOX, None, exchange.head.keep_alive, out);
         };
-        let inboxes = self::scope(cx, None, user).unwrap_or_else(|| scope.clone());
+        let inboxes = scope_of(cx, None, user).unwrap_or_else(|| scope.clone());
+        if exchange.endpoint.shows_sessions() && inboxes != MailboxScope::All {
+            return self.refuse_exchange(
+                &exchange.head,
+                &page::ADMINS_ONLY,
+                None,
+                exchange.head.keep_alive,
+                out,
+            );
+        }
         match action(&exchange, inboxes, body) {
             Ok(ApiAction::Subscribe) if exchange.head.method == Method::Head => {
                 let allow = Some(("Allow", "GET"));
@@ -154,6 +198,7 @@ impl HttpSession {
             }
             Ok(ApiAction::Subscribe) => self.subscribe(exchange, scope, out),
             Ok(action) => {
+                let action = action.in_zone(exchange.head.target.parameter("tz"));
                 self.state = State::AwaitingDocument(exchange, scope.clone());
                 Step::Request(Request::Api(ApiRequest { scope, action }))
             }
@@ -186,15 +231,18 @@ impl HttpSession {
         keep_alive: bool,
         out: &mut Outbox,
     ) -> Step {
+        // A client of HTTP/1.0 needs no further request after a refusal.
+        let keep_alive = keep_alive && !head.announces_keep_alive;
         let what = format!("{} /{}", head.method.name(), head.target.segments.join("/"));
         out.push_event(Event::Refused { what, reply: refusal.status.0.to_string() });
-        response::refuse(refusal, extra, (head.method != Method::Head, keep_alive), out);
+        let reader = page::reader(head);
+        response::refuse(refusal, reader, extra, (head.method != Method::Head, keep_alive), out);
         self.finish(keep_alive)
     }
 
     pub(super) fn refuse_and_close(&mut self, what: &str, refusal: &Refusal, out: &mut Outbox) -> Step {
         out.push_event(Event::Refused { what: what.into(), reply: refusal.status.0.to_string() });
-        response::refuse(refusal, None, (true, false), out);
+        response::refuse(refusal, None, None, (true, false), out);
         self.finish(false)
     }
 
@@ -228,8 +276,10 @@ impl Session for HttpSession {
             }
             State::DelayingRefusal(exchange) => self.refuse_login(&exchange, out),
             State::Sending(transfer) => self.send_piece(transfer, out),
-            State::Waiting(wait) => self.wait_step(wait),
-            State::Events { lagging } => self.events_step(lagging, inbox, out),
+            State::Waiting(wait) => self.wait_step(cx, wait, inbox, out),
+            State::Submitting(submission) => self.submission_step(cx, *submission, inbox, out),
+            State::Events { lagging, until } => self.events_step(cx, (lagging, until), inbox, out),
+            State::Streaming(stream) => self.stream_step(cx, stream, inbox, out),
             state => {
                 self.state = state;
                 Step::Idle
@@ -243,12 +293,14 @@ impl Session for HttpSession {
                 self.verified(cx, exchange, credentials, answer, out)
             }
             (State::AwaitingDocument(exchange, scope), Response::Document(document)) => {
+                let document = mailhog::answer(&exchange, document);
                 self.send_document(exchange, scope, document, out)
             }
             (State::AwaitingDocument(exchange, _), Response::Failed(failure)) => {
                 self.refuse_failure(&exchange.head, failure, out)
             }
             (State::AwaitingPiece(transfer), answer) => self.piece_arrived(transfer, answer, out),
+            (State::Submitting(submission), answer) => self.submission_response(cx, *submission, answer, out),
             (State::AwaitingSubscription(exchange, scope, timeout), Response::Done) => {
                 self.subscribed(cx, exchange, scope, timeout, out)
             }
@@ -256,20 +308,26 @@ impl Session for HttpSession {
                 self.refuse_failure(&exchange.head, failure, out)
             }
             (State::Searching(wait), answer) => self.searched(cx, wait, answer, out),
+            (State::AwaitingStreamed(stream), answer) => self.streamed(stream, answer),
             // No other response follows a request of this session.
             (_, _) => Step::Abort,
         }
     }
 
-    fn tls_started(&mut self, _: &Context<'_>, by: Encryption) {
-        self.encryption = Some(by);
+    fn tls_started(&mut self, _: &Context<'_>, _: Encryption) {
+        self.is_encrypted = true;
     }
 
     fn session_phase(&self) -> SessionPhase {
-        match self.state {
+        match &self.state {
             State::Head { .. } => SessionPhase::RequestHead,
+            State::Submitting(submission) => submission.session_phase(),
             State::Body { .. } => SessionPhase::RequestBody,
-            State::Sending(_) | State::AwaitingPiece(_) | State::Events { .. } => SessionPhase::Sending,
+            State::Sending(_)
+            | State::AwaitingPiece(_)
+            | State::Events { .. }
+            | State::Streaming(_)
+            | State::AwaitingStreamed(_) => SessionPhase::Sending,
             State::Over => SessionPhase::Ended,
             _ => SessionPhase::Pending,
         }
@@ -278,7 +336,7 @@ impl Session for HttpSession {
     fn timeouts(&self) -> Timeouts {
         let limits = &self.config.limits.http;
         let (read, reset_on) = match &self.state {
-            State::Body { .. } => (limits.request_timeout.0, ResetOn::Octet),
+            State::Body { .. } => (limits.request_timeout.0, ResetOn::Command),
             State::Head { searched: 0 } => (limits.idle_timeout.0, ResetOn::Command),
             State::Waiting(wait) => (wait.deadline.saturating_sub(wait.since), ResetOn::Command),
             _ => (limits.request_timeout.0, ResetOn::Command),
@@ -288,13 +346,38 @@ impl Session for HttpSession {
 
     fn progress(&self) -> Progress {
         let needs_login = self.config.protocol.login != LoginPolicy::Off;
+        let rate = self.config.limits.smtp.min_data_rate;
         let stage = match &self.state {
+            State::Submitting(submission) => submission.session_stage(needs_login, rate),
             _ if needs_login && self.logins == 0 => SessionStage::Unidentified,
             _ if needs_login => SessionStage::Trusted(None),
             _ => SessionStage::Idle,
         };
         let served = if needs_login { self.logins } else { self.requests };
-        Progress { stage, commands: self.requests, advances: self.requests, served }
+        let counts = ProgressCounts { commands: self.requests, advances: self.requests, served };
+        Progress { stage, counts }
+    }
+
+    fn take_work(&mut self) -> usize {
+        mem::take(&mut self.work)
+    }
+
+    fn request_spill(&mut self) {
+        if let State::Submitting(submission) = &mut self.state {
+            submission.request_spill();
+        }
+    }
+
+    fn held_document(&self, pending: usize) -> Option<HeldDocument> {
+        match &self.state {
+            State::Sending(transfer) => {
+                Some(HeldDocument { octets: transfer.document.bytes.len(), moved: transfer.at })
+            }
+            State::Streaming(stream) | State::AwaitingStreamed(stream) => Some(stream.held(pending)),
+            State::Events { .. } => Some(HeldDocument { octets: pending, moved: 0 }),
+            State::Body { body, .. } => Some(HeldDocument { octets: body.len(), moved: body.len() }),
+            _ => None,
+        }
     }
 
     fn notify(&mut self, event: &SessionEvent, out: &mut Outbox) {
@@ -305,9 +388,7 @@ impl Session for HttpSession {
         match mem::replace(&mut self.state, State::Over) {
             // An idle connection ends without a response to no request (RFC 9112 section 9.5).
             State::Head { searched: 0 } => {}
-            State::Waiting(wait) => {
-                self.refuse_exchange(&wait.exchange.head, &NO_MESSAGE_IN_TIME, None, false, out);
-            }
+            State::Waiting(wait) => drop(self.wait_timeout(*wait, out)),
             _ => {
                 self.refuse_and_close("slow request", &TOO_SLOW, out);
             }
@@ -315,8 +396,16 @@ impl Session for HttpSession {
     }
 
     fn shutdown(&mut self, out: &mut Outbox) -> Step {
-        match &self.state {
-            State::Head { searched: 0 } | State::Events { .. } | State::Over => self.finish(false),
+        match &mut self.state {
+            State::Submitting(submission) if submission.is_final() => {
+                submission.exchange.head.keep_alive = false;
+                Step::Idle
+            }
+            State::Head { searched: 0 }
+            | State::Events { .. }
+            | State::Streaming(_)
+            | State::AwaitingStreamed(_)
+            | State::Over => self.finish(false),
             // The client must see that content is missing.
             State::Sending(_) | State::AwaitingPiece(_) => Step::Abort,
             _ => self.refuse_and_close("shutting down", &SHUTTING_DOWN, out),
@@ -324,103 +413,76 @@ impl Session for HttpSession {
     }
 }
 
-/// The mailboxes that a request may reach. `None` if the user may not reach the mailbox, or there is none.
-fn scope(cx: &Context<'_>, address: Option<&str>, user: Option<&Mailbox>) -> Option<MailboxScope> {
-    let named = match address {
-        None => None,
-        Some(text) => match cx.directory.lookup(&Address::parse(text).ok()?) {
-            Lookup::Local(to) => Some(to.iter().next()?.mailbox),
-            Lookup::Unknown | Lookup::Foreign | Lookup::Refused(_) => return None,
-        },
-    };
-    let own = user.map(|user| user.clone().without_folder());
-    match (own, named) {
-        (Some(own), named) if !cx.directory.is_admin(&own) => {
-            named.is_none_or(|named| named == own).then_some(MailboxScope::One(own))
-        }
-        (_, None) => Some(MailboxScope::All),
-        (_, Some(named)) => Some(MailboxScope::One(named)),
-    }
-}
-
 /// The action of a request. [`ApiAction::Subscribe`] stands for the long ones.
 /// `inboxes` are the mailboxes that the user may reach.
 fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<ApiAction, Refusal> {
     let target = &exchange.head.target;
+    parameters::check(exchange.endpoint, exchange.head.method, target)?;
     let list = |search: &str| ApiAction::List {
         search: search.to_owned(),
         start: target.number("start").unwrap_or(0),
-        limit: target.number("limit").unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT),
+        limit: match target.number("limit") {
+            Some(0) if exchange.endpoint == Endpoint::List => MAX_LIMIT,
+            limit => limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT),
+        },
     };
     let query = || target.parameter("query").map(str::trim).filter(|query| !query.is_empty()).ok_or(NO_QUERY);
     let name = || exchange.id.as_deref().and_then(MessageName::parse).ok_or(NO_MESSAGE);
     let message = |view: Result<MessageView, Refusal>| Ok(ApiAction::Message(name()?, view?));
+    let change = || Change::parse(body, exchange.head.is_form);
     let page = |message| Ok(ApiAction::Page(Box::new(page::request(exchange, inboxes, message))));
     match exchange.endpoint {
         Endpoint::Inbox => page(None),
         Endpoint::MessagePage => page(Some(name()?)),
-        Endpoint::Live | Endpoint::PageStyle | Endpoint::PageScript | Endpoint::Ready => Ok(ApiAction::Ready),
+        Endpoint::Sessions | Endpoint::SessionPage => {
+            page::sessions_request(exchange).map(ApiAction::Sessions)
+        }
+        Endpoint::Live
+        | Endpoint::PageStyle
+        | Endpoint::PageScript
+        | Endpoint::SessionsScript
+        | Endpoint::Autoconfig
+        | Endpoint::Autodiscover
+        | Endpoint::AppleProfile
+        | Endpoint::Ready
+        | Endpoint::Send
+        | Endpoint::WebUi
+        | Endpoint::Tags
+        | Endpoint::SetTags
+        | Endpoint::RenameTag
+        | Endpoint::DeleteTag => Ok(ApiAction::Ready),
+        Endpoint::Chaos => Ok(ApiAction::Chaos(None)),
+        Endpoint::SetChaos => Chaos::parse(body)
+            .map(|chaos| ApiAction::Chaos(Some(chaos)))
+            .map_err(|why| Refusal::saying(Status::BAD_REQUEST, why)),
         Endpoint::Info => Ok(ApiAction::Info),
         Endpoint::List => Ok(list("")),
         Endpoint::Search => query().map(list),
         Endpoint::DeleteSearch => query().map(|query| ApiAction::Delete(Selection::Search(query.to_owned()))),
         // Without a body the whole list is meant; a malformed one must not delete it.
         Endpoint::Delete if body.is_empty() => Ok(ApiAction::Delete(Selection::All)),
-        Endpoint::Delete => Change::parse(body).and_then(Change::selection).map(ApiAction::Delete),
+        Endpoint::Delete => change().and_then(Change::selection).map(ApiAction::Delete),
         Endpoint::SetRead => {
-            let change = Change::parse(body)?;
+            let change = change()?;
             let read = change.read;
             change.selection().map(|selection| ApiAction::SetRead(selection, read))
         }
         Endpoint::Message => message(Ok(MessageView::Object)),
         Endpoint::Headers => message(Ok(MessageView::Headers)),
         Endpoint::Raw => message(Ok(MessageView::Raw)),
-        Endpoint::ViewHtml => message(Ok(MessageView::Html)),
+        // A link on another site may name `latest`, and would tell that site when mail is read.
+        Endpoint::ViewRemote if exchange.id.as_deref() == Some("latest") => Err(NO_MESSAGE),
+        Endpoint::ViewHtml | Endpoint::ViewRemote => message(Ok(MessageView::Html)),
         Endpoint::ViewText => message(Ok(MessageView::Text)),
         Endpoint::Part => message(exchange.part.as_deref().and_then(MessageView::of_part).ok_or(NO_MESSAGE)),
-        Endpoint::Wait | Endpoint::Events => Ok(ApiAction::Subscribe),
-    }
-}
-
-/// The body of a request that changes messages.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Change {
-    #[serde(rename = "IDs", alias = "ids", alias = "Ids")]
-    ids: Vec<String>,
-    #[serde(rename = "Search", alias = "search")]
-    search: String,
-    #[serde(rename = "Read", alias = "read")]
-    read: bool,
-}
-
-impl Change {
-    fn parse(body: &[u8]) -> Result<Self, Refusal> {
-        serde_json::from_slice(body).map_err(|_| BAD_JSON)
-    }
-
-    fn selection(self) -> Result<Selection, Refusal> {
-        match (self.ids.is_empty(), self.search.is_empty()) {
-            (true, true) => Ok(Selection::All),
-            (false, true) => Ok(Selection::Ids(self.ids)),
-            (true, false) => Ok(Selection::Search(self.search)),
-            (false, false) => Err(IDS_AND_SEARCH),
+        Endpoint::MailHogList => Ok(mailhog::list(target, None)),
+        Endpoint::MailHogSearch => mailhog::search(target).map(|search| mailhog::list(target, Some(search))),
+        Endpoint::MailHogMessage => message(Ok(MessageView::MailHog)),
+        Endpoint::MailHogDownload => message(Ok(MessageView::Download)),
+        Endpoint::MailHogDelete => Ok(ApiAction::Delete(Selection::One(name()?))),
+        Endpoint::Wait | Endpoint::Events | Endpoint::MailHogEvents | Endpoint::SessionEvents => {
+            Ok(ApiAction::Subscribe)
         }
-    }
-}
-
-/// The refusal of a request for which the backend reported a failure.
-fn refusal_of(failure: Failure) -> Refusal {
-    match failure {
-        Failure::Gone | Failure::NoFolder => NO_MESSAGE,
-        Failure::InUse => Refusal::new(Status::CONFLICT, "Another session has this mailbox open"),
-        Failure::Changed | Failure::Truncated => {
-            Refusal::new(Status::CONFLICT, "Another program is changing this message: try again")
-        }
-        Failure::MailboxUnusable => {
-            Refusal::new(Status::UNAVAILABLE, "The mailbox cannot be used as it is configured")
-        }
-        _ => Refusal::new(Status::UNAVAILABLE, "The mail cannot be read now: try again"),
     }
 }
 
@@ -432,16 +494,5 @@ const LONG_HEAD: Refusal = Refusal::new(Status::HEAD_TOO_LARGE, "The head of a r
 const LONG_BODY: Refusal = Refusal::new(Status::TOO_LARGE, "The body of this request has 1 MiB at most");
 const NO_LENGTH: Refusal = Refusal::new(Status::LENGTH_REQUIRED, "Send the body with Content-Length");
 const NO_MAILBOX: Refusal = Refusal::new(Status::NOT_FOUND, "There is no such mailbox, or it is not yours");
-const NO_MESSAGE: Refusal =
-    Refusal::new(Status::NOT_FOUND, "There is no such message, or it has no such part");
-const NO_MESSAGE_IN_TIME: Refusal = Refusal::new(Status::NOT_FOUND, "No such message came in time");
-const NO_QUERY: Refusal = Refusal::new(Status::BAD_REQUEST, "The parameter query is missing");
-const BAD_JSON: Refusal =
-    Refusal::new(Status::BAD_REQUEST, "The body is not the JSON object of this request");
-const IDS_AND_SEARCH: Refusal = Refusal::new(Status::BAD_REQUEST, "Name IDs or a Search, not both");
 const TOO_SLOW: Refusal = Refusal::new(Status::TIMEOUT, "The request did not arrive in time");
 const SHUTTING_DOWN: Refusal = Refusal::new(Status::UNAVAILABLE, "The server is shutting down");
-/// Messages in a page of the list, unless the request names another number.
-const DEFAULT_LIMIT: usize = 50;
-/// Messages in the longest page.
-const MAX_LIMIT: usize = 1000;

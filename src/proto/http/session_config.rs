@@ -1,9 +1,10 @@
 //! The configuration of HTTP sessions.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, rc::Rc};
 
 use serde::{Deserialize, Serialize};
 
+use super::autoconfig::servers::MailServers;
 use crate::proto::session_config::{self, ProtocolConfig};
 
 /// The configuration that the sessions of a listener share.
@@ -18,6 +19,10 @@ pub struct HttpConfig {
     pub hosts: Vec<String>,
     /// The address of the listener; `None` if it has several.
     pub bound: Option<IpAddr>,
+    /// True if recipients may ask for faults, and requests set those by chance: in `restante dev`, unless its faults are off.
+    pub has_faults: bool,
+    /// The listeners for mail programs.
+    pub mail_servers: Rc<MailServers>,
 }
 
 /// The users who may read the mail.

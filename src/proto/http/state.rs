@@ -1,56 +1,72 @@
 //! The state of an HTTP session. The other files of this directory operate on it.
 
-use std::{rc::Rc, time::Duration};
+use std::{collections::VecDeque, net::IpAddr, rc::Rc, time::Duration};
 
 use super::{
-    api::{Document, MailboxScope},
+    api::{Document, Draft, MailChange, MailEvent, MailboxScope},
     head::Head,
     routes::{Access, Endpoint, Match},
     session_config::SessionConfig,
+    status::Refusal,
 };
 use crate::proto::{
-    Encryption,
-    request::Mailbox,
+    HeldDocument,
+    event::Event,
+    recipients::KnownMailboxes,
+    request::{ConnId, Envelope, Mailbox},
     sasl::{Credentials, FailedCredentials},
 };
 
 /// The server side of an HTTP session.
 pub struct HttpSession {
     pub(super) config: Rc<SessionConfig>,
+    pub(super) peer: IpAddr,
+    pub(super) id: ConnId,
     pub(super) state: State,
-    /// The encryption of the connection, if it is encrypted.
-    pub(super) encryption: Option<Encryption>,
+    pub(super) is_encrypted: bool,
     pub(super) failed_credentials: FailedCredentials,
     /// The user of the last request.
     pub(super) user: Option<String>,
     /// Number of whole requests.
     pub(super) requests: usize,
     pub(super) logins: usize,
+    /// Number of messages that were sent.
+    pub(super) accepted_messages: usize,
+    /// Mailboxes examined since the last call of [`Session::take_work`](crate::proto::Session::take_work).
+    pub(super) work: usize,
 }
 
+/// The state of the session. Requests are boxed, because thousands of sessions are idle or wait for events.
 pub(super) enum State {
     /// The session reads the head of a request. `searched` octets of it have no end; 0 before the first octet.
     Head { searched: usize },
     /// The credentials of a request wait for `Request::Verify`.
-    AwaitingVerify(Exchange, Credentials),
+    AwaitingVerify(Box<Exchange>, Credentials),
     /// The response to a wrong password is delayed.
-    DelayingRefusal(Exchange),
+    DelayingRefusal(Box<Exchange>),
     /// The session reads the body of a request.
-    Body { exchange: Exchange, user: Option<Mailbox>, body: Vec<u8>, left: u64 },
+    Body { exchange: Box<Exchange>, user: Option<Mailbox>, body: Vec<u8>, left: u64 },
+    /// A message is on its way in.
+    Submitting(Box<Submission>),
     /// A request waits for its document.
-    AwaitingDocument(Exchange, MailboxScope),
+    AwaitingDocument(Box<Exchange>, MailboxScope),
     /// A document is on its way to the client, between two pieces.
     Sending(Box<Transfer>),
     /// The rest of a message waits for the next piece.
     AwaitingPiece(Box<Transfer>),
     /// `/wait` or `/api/events` waits for its subscription.
-    AwaitingSubscription(Exchange, MailboxScope, Duration),
+    AwaitingSubscription(Box<Exchange>, MailboxScope, Duration),
     /// `/wait` waits for the result of a search.
     Searching(Box<Wait>),
     /// `/wait` waits for a change.
     Waiting(Box<Wait>),
-    /// `/api/events`: changes are sent as they happen. `lagging`: the client does not read them.
-    Events { lagging: bool },
+    /// `/api/events`, `/sessions/events`: changes are sent as they happen. `lagging`: the client does not read
+    /// them. `until`: the end of the login, on the monotonic clock.
+    Events { lagging: bool, until: Option<Duration> },
+    /// `/api/v1/events`: new messages are sent as they come.
+    Streaming(Box<MessageStream>),
+    /// The stream waits for its next message.
+    AwaitingStreamed(Box<MessageStream>),
     /// The session has ended, and takes no further step.
     Over,
 }
@@ -58,8 +74,7 @@ pub(super) enum State {
 /// A request that is being served.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    /// Apart, so that an idle session is small.
-    pub(super) head: Box<Head>,
+    pub(super) head: Head,
     pub(super) endpoint: Endpoint,
     pub(super) access: Access,
     /// The address after `/box/`.
@@ -70,23 +85,67 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// A request with its route.
-    pub(super) fn new(head: &Head, found: &Match<'_>) -> Self {
+    pub(super) fn new(head: &Head, found: &Match<'_>) -> Box<Self> {
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        Self {
-            head: Box::new(head.clone()),
+        Box::new(Self {
+            head: head.clone(),
             endpoint: found.endpoint,
             access: found.access,
             address: owned(found.address),
             id: owned(found.id),
             part: owned(found.part),
-        }
+        })
     }
+}
+
+/// A message on its way in.
+pub(super) struct Submission {
+    pub(super) exchange: Box<Exchange>,
+    pub(super) scope: MailboxScope,
+    pub(super) user: Option<Mailbox>,
+    pub(super) started_at: Duration,
+    pub(super) stage: Stage,
+}
+
+/// The progress of a [`Submission`], by the request that it waits for.
+pub(super) enum Stage {
+    /// `ReceiveRequest::CheckSpace`.
+    Space,
+    /// `ReceiveRequest::Begin`.
+    Begin,
+    /// None: the body is being read, and `left` octets of it are missing.
+    Body { body: Vec<u8>, left: u64, relieve: bool },
+    /// `ApiAction::Compose` of a body of this many octets, which a worker holds.
+    Composing { octets: usize },
+    /// None: the recipients are being looked up, one in a step.
+    Addressing(Box<Addressing>),
+    /// `ReceiveRequest::Spill` of the pieces before the last one, then `ReceiveRequest::Deliver`.
+    Delivering(Box<Delivering>),
+    /// `ReceiveRequest::Discard`, before this refusal.
+    Discarding(Refusal),
+}
+
+/// A composed message whose recipients are being looked up.
+pub(super) struct Addressing {
+    pub(super) draft: Draft,
+    /// The recipient that comes next.
+    pub(super) next: usize,
+    pub(super) envelope: Envelope,
+    pub(super) known: KnownMailboxes,
+}
+
+/// A message that goes to the committer.
+pub(super) struct Delivering {
+    pub(super) envelope: Option<Envelope>,
+    /// The last one is delivered, those before it are spilled.
+    pub(super) pieces: VecDeque<Vec<u8>>,
+    pub(super) accepted: Event,
 }
 
 /// A document on its way to the client.
 #[derive(Debug)]
 pub(super) struct Transfer {
-    pub(super) exchange: Exchange,
+    pub(super) exchange: Box<Exchange>,
     pub(super) scope: MailboxScope,
     pub(super) document: Document,
     /// Octets of `document.bytes` that are in the outbox.
@@ -98,7 +157,7 @@ pub(super) struct Transfer {
 /// A long poll.
 #[derive(Debug)]
 pub(super) struct Wait {
-    pub(super) exchange: Exchange,
+    pub(super) exchange: Box<Exchange>,
     pub(super) scope: MailboxScope,
     /// The end of the wait, on the monotonic clock.
     pub(super) deadline: Duration,
@@ -106,19 +165,103 @@ pub(super) struct Wait {
     pub(super) since: Duration,
     /// True if messages have arrived since the last search began.
     pub(super) changed: bool,
+    /// The response at the end of the wait, if the last search could not read every mailbox.
+    pub(super) unreadable: Option<Document>,
+}
+
+/// The stream of new messages of a client. Each is read when the one before it is on its way.
+#[derive(Debug)]
+pub(super) struct MessageStream {
+    pub(super) scope: MailboxScope,
+    /// The ids of messages that are still to be sent.
+    pub(super) ids: VecDeque<String>,
+    /// The JSON of the event that is being sent, and the octets of it that are in the outbox.
+    pub(super) event: Vec<u8>,
+    pub(super) at: usize,
+    /// Pauses since the last octets.
+    pub(super) pauses: u32,
+    /// The end of the login, on the monotonic clock.
+    pub(super) until: Option<Duration>,
+    /// True if the stream cannot tell of each message: the client does not read, or too many have come at once.
+    pub(super) is_lagging: bool,
+}
+
+impl MessageStream {
+    pub(super) fn new(scope: MailboxScope, until: Option<Duration>) -> Self {
+        let (ids, event) = (VecDeque::new(), Vec::new());
+        Self { scope, ids, event, at: 0, pauses: 0, until, is_lagging: false }
+    }
+
+    /// The mailboxes have changed.
+    pub(super) fn changed(&mut self, event: &MailEvent) {
+        match event.kind {
+            MailChange::New => self.push(&event.id),
+            MailChange::Prune => self.is_lagging = true,
+            MailChange::Update | MailChange::Delete => {}
+        }
+    }
+
+    /// The memory of the stream: the event and the ids, or what its client has not read.
+    pub(super) fn held(&self, pending: usize) -> HeldDocument {
+        let ids = self.ids.len() * OCTETS_OF_ID;
+        if self.event.is_empty() {
+            return HeldDocument { octets: pending + ids, moved: 0 };
+        }
+        HeldDocument { octets: self.event.len() + ids, moved: self.at }
+    }
+
+    fn push(&mut self, id: &str) {
+        self.is_lagging |= self.ids.len() >= MAX_PENDING;
+        if !self.is_lagging {
+            self.ids.push_back(id.to_owned());
+        }
+    }
 }
 
 impl HttpSession {
-    /// A session with the configuration of its listener.
-    pub fn new(config: Rc<SessionConfig>) -> Self {
+    /// A session with the client at `peer`. `id` names the connection in the ids of messages.
+    pub fn new(config: Rc<SessionConfig>, peer: IpAddr, id: ConnId) -> Self {
         Self {
             config,
+            peer,
+            id,
             state: State::Head { searched: 0 },
-            encryption: None,
+            is_encrypted: false,
             failed_credentials: FailedCredentials::default(),
             user: None,
             requests: 0,
             logins: 0,
+            accepted_messages: 0,
+            work: 0,
         }
+    }
+}
+
+/// Messages that may wait for a client. One with more has stopped reading.
+const MAX_PENDING: usize = 10_000;
+/// Octets of memory of an id that waits, about.
+const OCTETS_OF_ID: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v53_a_client_that_does_not_read_is_closed() {
+        let mut stream = MessageStream::new(MailboxScope::All, None);
+        (0..MAX_PENDING).for_each(|_| stream.push("a1"));
+        assert!(!stream.is_lagging);
+        stream.push("a1");
+        assert!(stream.is_lagging && stream.ids.len() == MAX_PENDING);
+    }
+
+    #[test]
+    fn v94_the_event_and_the_ids_of_a_stream_count_as_its_memory() {
+        let mut stream = MessageStream::new(MailboxScope::All, None);
+        assert_eq!(stream.held(7), HeldDocument { octets: 7, moved: 0 });
+        (0..1000).for_each(|_| stream.push("a1"));
+        assert_eq!(stream.held(7), HeldDocument { octets: 7 + 1000 * OCTETS_OF_ID, moved: 0 });
+        (stream.event, stream.at) = (vec![b'x'; 500], 100);
+        assert_eq!(stream.held(7), HeldDocument { octets: 500 + 1000 * OCTETS_OF_ID, moved: 100 });
     }
 }

@@ -1,5 +1,9 @@
 //! The status codes of responses (RFC 9110 section 15).
 
+use std::borrow::Cow;
+
+use crate::proto::request::Failure;
+
 /// A status code and its reason phrase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Status(pub(super) u16, pub(super) &'static str);
@@ -18,22 +22,48 @@ impl Status {
     pub(super) const TOO_LARGE: Self = Self(413, "Content Too Large");
     pub(super) const EXPECTATION_FAILED: Self = Self(417, "Expectation Failed");
     pub(super) const MISDIRECTED: Self = Self(421, "Misdirected Request");
+    pub(super) const TOO_MANY_REQUESTS: Self = Self(429, "Too Many Requests");
     pub(super) const HEAD_TOO_LARGE: Self = Self(431, "Request Header Fields Too Large");
     pub(super) const INTERNAL: Self = Self(500, "Internal Server Error");
     pub(super) const NOT_IMPLEMENTED: Self = Self(501, "Not Implemented");
     pub(super) const UNAVAILABLE: Self = Self(503, "Service Unavailable");
     pub(super) const VERSION: Self = Self(505, "HTTP Version Not Supported");
+    pub(super) const NO_STORAGE: Self = Self(507, "Insufficient Storage");
 }
 
 /// A request that the server refuses: the status, and a sentence for the person who sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: Status,
-    pub(super) why: &'static str,
+    pub(super) why: Cow<'static, str>,
 }
 
 impl Refusal {
+    /// A refusal with a sentence of its own.
+    pub(super) fn saying(status: Status, why: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, why: why.into() }
+    }
+
+    /// A refusal that is always the same.
     pub(super) const fn new(status: Status, why: &'static str) -> Self {
-        Self { status, why }
+        Self { status, why: Cow::Borrowed(why) }
     }
 }
+
+/// The refusal of a request for which the backend reported a failure.
+pub(super) fn refusal_of(failure: Failure) -> Refusal {
+    match failure {
+        Failure::Gone | Failure::NoFolder => NO_MESSAGE,
+        Failure::InUse => Refusal::new(Status::CONFLICT, "Another session has this mailbox open"),
+        Failure::Changed | Failure::Truncated => {
+            Refusal::new(Status::CONFLICT, "Another program is changing this message: try again")
+        }
+        Failure::MailboxUnusable => {
+            Refusal::new(Status::UNAVAILABLE, "The mailbox cannot be used as it is configured")
+        }
+        _ => Refusal::new(Status::UNAVAILABLE, "The mail cannot be read now: try again"),
+    }
+}
+
+pub(super) const NO_MESSAGE: Refusal =
+    Refusal::new(Status::NOT_FOUND, "There is no such message, or it has no such part");

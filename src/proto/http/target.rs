@@ -29,16 +29,12 @@ impl Target {
             return None;
         }
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let segments = path.split('/').map(|part| decode(part, false).filter(|text| !text.contains('/')));
-        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((decode(name, true)?, decode(value, true)?))
-        });
-        Some(Self {
-            authority,
-            segments: segments.collect::<Option<_>>()?,
-            query: pairs.collect::<Option<_>>()?,
-        })
+        // Clients put a base that ends in a slash before a path that begins with one. The end of a path has a meaning.
+        let last = path.matches('/').count();
+        let parts = path.split('/').enumerate().filter(|(at, part)| *at == last || !part.is_empty());
+        let segments = parts.map(|(_, part)| decode(part, false).filter(|text| !text.contains('/')));
+        let (segments, query) = (segments.collect::<Option<_>>()?, pairs(query).collect::<Option<_>>()?);
+        Some(Self { authority, segments, query })
     }
 
     /// A parameter. Of several with this name, the first one counts.
@@ -46,10 +42,30 @@ impl Target {
         self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// A number that is a parameter. `None` if it is missing, or no number.
-    pub(super) fn number(&self, name: &str) -> Option<usize> {
-        self.parameter(name)?.trim().parse().ok()
+    /// The names of the parameters, in their order.
+    pub(super) fn parameter_names(&self) -> impl Iterator<Item = &str> {
+        self.query.iter().map(|(name, _)| name.as_str())
     }
+
+    /// A number that is a parameter. `None` if it is missing, or no number. One that is too large becomes the largest one.
+    pub(super) fn number(&self, name: &str) -> Option<usize> {
+        let text = self.parameter(name)?.trim();
+        let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        is_number.then(|| text.parse().unwrap_or(usize::MAX))
+    }
+}
+
+/// The fields of a form that is the body of a request. A field is `None` if an escape in it is bad.
+pub(super) fn form(body: &[u8]) -> Option<impl Iterator<Item = Option<(String, String)>>> {
+    std::str::from_utf8(body).ok().map(pairs)
+}
+
+/// The names and values of a query or a form. One is `None` if an escape in it is bad.
+fn pairs(text: &str) -> impl Iterator<Item = Option<(String, String)>> {
+    text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Some((decode(name, true)?, decode(value, true)?))
+    })
 }
 
 /// Decodes percent signs, and plus signs in a query. `None` if an escape is bad, or the result has control characters.
@@ -87,6 +103,16 @@ mod tests {
         {
             assert_eq!(segments(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn v47_two_slashes_are_one() {
+        assert_eq!(segments("//view/a.html").unwrap(), ["view", "a.html"]);
+        assert_eq!(segments("/box/a@b.test//view/a.html").unwrap(), ["box", "a@b.test", "view", "a.html"]);
+        assert_eq!(
+            (segments("//").unwrap(), segments("/livez//").unwrap()),
+            (vec!["".into()], vec!["livez".into(), "".into()])
+        );
     }
 
     #[test]

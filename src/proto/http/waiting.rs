@@ -1,13 +1,14 @@
-//! Requests whose response comes with a change: `/wait`, a long poll, and `/api/events`, server-sent events (HTML
-//! Living Standard section 9.2).
+//! Requests whose response comes with a change: `/wait`, a long poll, and `/api/events` and `/sessions/events`, server-sent
+//! events (HTML Living Standard section 9.2).
 
 use std::time::Duration;
 
 use super::{
-    api::{ApiAction, ApiRequest, MailChange, MailboxScope},
+    api::{ApiAction, ApiRequest, MailChange, MailboxScope, Outcome},
     response::{ContentPolicy, ResponseHead},
     routes::Endpoint,
-    state::{Exchange, HttpSession, State, Wait},
+    session_config::LoginPolicy,
+    state::{Exchange, HttpSession, MessageStream, State, Wait},
     status::{Refusal, Status},
 };
 use crate::{
@@ -21,25 +22,34 @@ use crate::{
 
 impl HttpSession {
     /// Requests events of the mailboxes. They must come before the first search, so that no message is missed between.
-    pub(super) fn subscribe(&mut self, exchange: Exchange, scope: MailboxScope, out: &mut Outbox) -> Step {
+    pub(super) fn subscribe(
+        &mut self,
+        exchange: Box<Exchange>,
+        scope: MailboxScope,
+        out: &mut Outbox,
+    ) -> Step {
         let timeout = match exchange.head.target.parameter("timeout") {
             None => DEFAULT_TIMEOUT,
             Some(text) => match parse_timeout(text) {
-                Some(timeout) => timeout.min(MAX_TIMEOUT),
-                None => {
+                Some(timeout) if timeout <= MAX_TIMEOUT => timeout,
+                _ => {
                     let keep_alive = exchange.head.keep_alive;
                     return self.refuse_exchange(&exchange.head, &BAD_TIMEOUT, None, keep_alive, out);
                 }
             },
         };
+        let action = match exchange.endpoint {
+            Endpoint::SessionEvents => ApiAction::Watch,
+            _ => ApiAction::Subscribe,
+        };
         self.state = State::AwaitingSubscription(exchange, scope.clone(), timeout);
-        Step::Request(Request::Api(ApiRequest { scope, action: ApiAction::Subscribe }))
+        Step::Request(Request::Api(ApiRequest { scope, action }))
     }
 
     pub(super) fn subscribed(
         &mut self,
         cx: &Context<'_>,
-        mut exchange: Exchange,
+        mut exchange: Box<Exchange>,
         scope: MailboxScope,
         timeout: Duration,
         out: &mut Outbox,
@@ -48,7 +58,8 @@ impl HttpSession {
         exchange.head.keep_alive = false;
         if exchange.endpoint == Endpoint::Wait {
             let now = cx.now.monotonic;
-            let wait = Wait { exchange, scope, deadline: now + timeout, since: now, changed: false };
+            let deadline = now + timeout;
+            let wait = Wait { exchange, scope, deadline, since: now, changed: false, unreadable: None };
             return self.search(Box::new(wait));
         }
         let mut head = ResponseHead::new(Status::OK, ContentPolicy::Nothing);
@@ -56,7 +67,13 @@ impl HttpSession {
         head.cache(None);
         head.write_without_length(false, out);
         out.line(": restante\r\n");
-        self.state = State::Events { lagging: false };
+        let needs_login = self.config.protocol.login != LoginPolicy::Off;
+        let until = needs_login.then(|| cx.now.monotonic + MAX_LOGGED_IN);
+        if exchange.endpoint == Endpoint::MailHogEvents {
+            self.state = State::Streaming(Box::new(MessageStream::new(scope, until)));
+            return Step::Continue;
+        }
+        self.state = State::Events { lagging: false, until };
         Step::Pause(PING_INTERVAL)
     }
 
@@ -76,17 +93,38 @@ impl HttpSession {
         out: &mut Outbox,
     ) -> Step {
         match answer {
+            // The message may be in a mailbox that cannot be read, or come to another one.
+            Response::Document(document) if document.outcome == Outcome::Failed => {
+                wait.unreadable = Some(document);
+                self.wait_on(cx, wait, out)
+            }
             Response::Document(document) => self.send_document(wait.exchange, wait.scope, document, out),
             Response::Failed(Failure::Gone) => {
-                wait.since = cx.now.monotonic;
-                self.wait_step(wait)
+                wait.unreadable = None;
+                self.wait_on(cx, wait, out)
             }
             Response::Failed(failure) => self.refuse_failure(&wait.exchange.head, failure, out),
             _ => Step::Abort, // no other response follows a search
         }
     }
 
-    pub(super) fn wait_step(&mut self, wait: Box<Wait>) -> Step {
+    /// The time of a wait is over.
+    pub(super) fn wait_timeout(&mut self, wait: Wait, out: &mut Outbox) -> Step {
+        let Wait { mut exchange, scope, unreadable, .. } = wait;
+        exchange.head.keep_alive = false;
+        match unreadable {
+            Some(document) => self.send_document(exchange, scope, document, out),
+            None => self.refuse_exchange(&exchange.head, &NO_MESSAGE_IN_TIME, None, false, out),
+        }
+    }
+
+    /// Waits for the next change, or searches again if there was one. The end of the wait comes first: mail may arrive
+    /// during each search.
+    fn wait_on(&mut self, cx: &Context<'_>, mut wait: Box<Wait>, out: &mut Outbox) -> Step {
+        wait.since = cx.now.monotonic;
+        if wait.deadline <= wait.since {
+            return self.wait_timeout(*wait, out);
+        }
         if wait.changed {
             return self.search(wait);
         }
@@ -94,15 +132,42 @@ impl HttpSession {
         Step::Idle
     }
 
+    pub(super) fn wait_step(
+        &mut self,
+        cx: &Context<'_>,
+        wait: Box<Wait>,
+        inbox: &Inbox,
+        out: &mut Outbox,
+    ) -> Step {
+        let now = cx.now.monotonic;
+        let left = wait.deadline.saturating_sub(now);
+        if wait.changed || inbox.has_ended() && left.is_zero() {
+            return self.wait_on(cx, wait, out);
+        }
+        // A client that has shut its side down still reads, but a step that is idle would end its connection.
+        if inbox.has_ended() {
+            self.state = State::Waiting(Box::new(Wait { since: now, ..*wait }));
+            return Step::Pause(left.min(HALF_OPEN_PAUSE));
+        }
+        self.state = State::Waiting(wait);
+        Step::Idle
+    }
+
     /// A comment shows the client, and every proxy between, that the connection is alive.
-    pub(super) fn events_step(&mut self, lagging: bool, inbox: &Inbox, out: &mut Outbox) -> Step {
+    pub(super) fn events_step(
+        &mut self,
+        cx: &Context<'_>,
+        (lagging, until): (bool, Option<Duration>),
+        inbox: &Inbox,
+        out: &mut Outbox,
+    ) -> Step {
         if lagging {
             return Step::Abort;
         }
-        if inbox.has_ended() {
+        if inbox.has_ended() || until.is_some_and(|until| until <= cx.now.monotonic) {
             return self.finish(false);
         }
-        self.state = State::Events { lagging };
+        self.state = State::Events { lagging, until };
         // Output of the last interval is still there: the write timeout decides.
         if !out.is_empty() {
             return Step::Idle;
@@ -111,15 +176,30 @@ impl HttpSession {
         Step::Pause(PING_INTERVAL)
     }
 
-    /// The mailboxes have changed.
+    /// The mailboxes have changed, or the sessions that a page shows.
     pub(super) fn changed(&mut self, event: &SessionEvent, out: &mut Outbox) {
-        let SessionEvent::Mail(event) = event else { return };
+        let (name, data) = match event {
+            SessionEvent::Mail(event) => (event.kind.name(), event.json.as_str()),
+            SessionEvent::Sessions => ("sessions", "{}"),
+            SessionEvent::MailboxChanged { .. } => return,
+        };
         match &mut self.state {
-            State::Searching(wait) | State::Waiting(wait) => wait.changed |= event.kind == MailChange::New,
-            State::Events { lagging } => {
+            State::Searching(wait) | State::Waiting(wait) => {
+                // A deletion makes no message match.
+                wait.changed |= matches!(
+                    event,
+                    SessionEvent::Mail(event) if event.kind != MailChange::Delete
+                );
+            }
+            State::Events { lagging, .. } => {
                 *lagging |= out.pending().len() > MAX_PENDING_EVENTS;
                 if !*lagging {
-                    out.line(&format!("event: {}\r\ndata: {}\r\n", event.kind.name(), event.json));
+                    out.line(&format!("event: {name}\r\ndata: {data}\r\n"));
+                }
+            }
+            State::Streaming(stream) | State::AwaitingStreamed(stream) => {
+                if let SessionEvent::Mail(event) = event {
+                    stream.changed(event);
                 }
             }
             _ => {}
@@ -135,11 +215,18 @@ fn parse_timeout(text: &str) -> Option<Duration> {
     }
 }
 
-const BAD_TIMEOUT: Refusal =
-    Refusal::new(Status::BAD_REQUEST, "The parameter timeout is a time like 10s, or a number of seconds");
+const NO_MESSAGE_IN_TIME: Refusal = Refusal::new(Status::NOT_FOUND, "No such message came in time");
+const BAD_TIMEOUT: Refusal = Refusal::new(
+    Status::BAD_REQUEST,
+    "The parameter timeout is a time like 10s, or a number of seconds: 5m at most",
+);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest wait. Proxies between end connections without octets after a few minutes.
 const MAX_TIMEOUT: Duration = Duration::from_secs(300);
+/// The longest time until a client that has shut its side down hears of a change.
+const HALF_OPEN_PAUSE: Duration = Duration::from_secs(1);
 const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// The longest stream of a user. Its client then logs in again, so a disabled account or an old password ends.
+const MAX_LOGGED_IN: Duration = Duration::from_secs(600);
 /// Octets that may wait for a client of events. A client with more has stopped reading.
 const MAX_PENDING_EVENTS: usize = 256 * 1024;

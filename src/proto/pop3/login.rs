@@ -9,7 +9,7 @@ use super::{
     state::{Pop3Session, State},
 };
 use crate::proto::{
-    Context, Progress, SessionStage, Step,
+    Context, Progress, ProgressCounts, SessionStage, Step,
     buffer::{Inbox, Line, Outbox},
     event::Event,
     request::{Access, Failure, Mailbox, Maildrop, MaildropRequest, Request},
@@ -28,7 +28,9 @@ impl Pop3Session {
             Expiring { .. } | AwaitingUpdate { .. } => SessionStage::Delivering,
             _ => SessionStage::Trusted(None),
         };
-        Progress { stage: at, commands: self.login_steps, advances: self.login_steps, served: self.logins }
+        let counts =
+            ProgressCounts { commands: self.login_steps, advances: self.login_steps, served: self.logins };
+        Progress { stage: at, counts }
     }
 
     /// Octets after STLS in clear text may come from an attacker. They are never run as commands, neither now
@@ -40,14 +42,14 @@ impl Pop3Session {
         last: bool,
         out: &mut Outbox,
     ) -> Step {
-        match (argument, self.encryption, self.config.protocol.stls) {
+        match (argument, self.is_encrypted, self.config.protocol.stls) {
             (Some(_), ..) => self.refuse_arguments(rule, out),
-            (None, Some(_), _) => self.refuse(out, rule.name, reply::TLS_ALREADY),
-            (None, None, false) => self.refuse(out, rule.name, reply::NO_TLS),
-            (None, None, true) if !last => {
+            (None, true, _) => self.refuse(out, rule.name, reply::TLS_ALREADY),
+            (None, false, false) => self.refuse(out, rule.name, reply::NO_TLS),
+            (None, false, true) if !last => {
                 self.close_with(out, "clear text after STLS", reply::PIPELINED_AFTER_STLS)
             }
-            (None, None, true) => {
+            (None, false, true) => {
                 reply::BEGIN_TLS.write_ok(self.language, out);
                 Step::StartTls
             }
@@ -56,7 +58,7 @@ impl Pop3Session {
 
     /// True if the client may send a password on this connection.
     pub(super) fn passwords_allowed(&self) -> bool {
-        self.config.protocol.plaintext_auth || self.encryption.is_some()
+        self.config.protocol.plaintext_auth || self.is_encrypted
     }
 
     /// AUTH with a mechanism, and perhaps with an initial response.
@@ -175,7 +177,7 @@ impl Pop3Session {
         out.push_event(Event::Opened { mailbox, messages, octets });
         self.errors = 0;
         self.failed_credentials.clear();
-        self.state = State::Transaction(MaildropView::new(maildrop, read_only));
+        self.state = State::Transaction(Box::new(MaildropView::new(maildrop, read_only)));
         Step::Continue
     }
 }

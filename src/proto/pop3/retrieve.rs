@@ -18,7 +18,7 @@ use crate::{
 impl Pop3Session {
     pub(super) fn list_step(
         &mut self,
-        visit: MaildropView,
+        visit: Box<MaildropView>,
         column: Column,
         from: usize,
         out: &mut Outbox,
@@ -36,7 +36,7 @@ impl Pop3Session {
         Step::Continue
     }
 
-    pub(super) fn request_chunk(&mut self, visit: MaildropView, transfer: Transfer) -> Step {
+    pub(super) fn request_chunk(&mut self, visit: Box<MaildropView>, transfer: Transfer) -> Step {
         let ask = Request::Maildrop(MaildropRequest::Read { message: transfer.message, from: transfer.from });
         self.state = State::AwaitingRead(visit, transfer);
         Step::Request(ask)
@@ -44,7 +44,7 @@ impl Pop3Session {
 
     pub(super) fn send_chunk(
         &mut self,
-        mut visit: MaildropView,
+        mut visit: Box<MaildropView>,
         mut transfer: Transfer,
         bytes: &[u8],
         last: bool,
@@ -86,7 +86,7 @@ impl Pop3Session {
     /// the connection, so that the client does not delete the only copy.
     pub(super) fn read_failed(
         &mut self,
-        visit: MaildropView,
+        visit: Box<MaildropView>,
         transfer: Transfer,
         failure: Failure,
         out: &mut Outbox,

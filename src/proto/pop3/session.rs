@@ -151,7 +151,7 @@ impl Pop3Session {
         cx: &Context<'_>,
         rule: &CommandSpec,
         argument: Option<&[u8]>,
-        mut visit: MaildropView,
+        mut visit: Box<MaildropView>,
         out: &mut Outbox,
     ) -> Step {
         let language = self.language;
@@ -263,10 +263,7 @@ impl Pop3Session {
             ["USER", "SASL PLAIN"].iter().for_each(|capability| out.line(capability));
         }
         CAPABILITIES.iter().for_each(|capability| out.line(capability));
-        if self.config.protocol.stls
-            && self.encryption.is_none()
-            && self.phase() == CommandPhase::Authorization
-        {
+        if self.config.protocol.stls && !self.is_encrypted && self.phase() == CommandPhase::Authorization {
             out.line("STLS");
         }
         match self.config.protocol.expire {
@@ -395,9 +392,9 @@ impl Session for Pop3Session {
         }
     }
 
-    fn tls_started(&mut self, _: &Context<'_>, by: Encryption) {
+    fn tls_started(&mut self, _: &Context<'_>, _: Encryption) {
         // Forgets everything that the client sent, but keeps the counts of its errors and attempts.
-        self.encryption = Some(by);
+        self.is_encrypted = true;
         self.login_steps += 1;
         self.user_given = false;
         self.language = Language::En;

@@ -9,7 +9,6 @@ use super::{
     session_config::SessionConfig,
 };
 use crate::proto::{
-    Encryption,
     dot::LineEndings,
     request::Mailbox,
     sasl::{Credentials, FailedCredentials},
@@ -20,8 +19,7 @@ pub struct Pop3Session {
     pub(super) config: Rc<SessionConfig>,
     pub(super) language: Language,
     pub(super) state: State,
-    /// The encryption of the connection, if it is encrypted.
-    pub(super) encryption: Option<Encryption>,
+    pub(super) is_encrypted: bool,
     pub(super) errors: usize,
     pub(super) failed_credentials: FailedCredentials,
     /// True if USER was accepted since the last password.
@@ -31,6 +29,7 @@ pub struct Pop3Session {
     pub(super) logins: usize,
 }
 
+/// The state of the session. The view of the mailbox is boxed, because thousands of sessions have not logged in.
 pub(super) enum State {
     /// AUTHORIZATION, with the name from USER if it was given.
     Authorization { user: Option<String> },
@@ -45,15 +44,15 @@ pub(super) enum State {
     /// The login waits until another session releases the mailbox.
     WaitingForLock { mailbox: Mailbox, since: Duration },
     /// TRANSACTION: the session waits for a command.
-    Transaction(MaildropView),
+    Transaction(Box<MaildropView>),
     /// LIST or UIDL without an argument, at the next message to list.
-    Listing(MaildropView, Column, usize),
+    Listing(Box<MaildropView>, Column, usize),
     /// RETR or TOP, between two parts of the message.
-    Sending(MaildropView, Transfer),
+    Sending(Box<MaildropView>, Transfer),
     /// RETR or TOP waits for `MaildropRequest::Read`.
-    AwaitingRead(MaildropView, Transfer),
+    AwaitingRead(Box<MaildropView>, Transfer),
     /// QUIT searches for messages delivered before a date, in seconds since 1970, beginning at `next`.
-    Expiring { visit: MaildropView, before: u64, next: usize },
+    Expiring { visit: Box<MaildropView>, before: u64, next: usize },
     /// UPDATE: QUIT waits for `MaildropRequest::Update`.
     AwaitingUpdate { deleted: usize, seen: usize },
     /// The session has ended, and takes no further step.
@@ -68,7 +67,7 @@ impl Pop3Session {
             config: rules,
             language: Language::En,
             state,
-            encryption: None,
+            is_encrypted: false,
             errors: 0,
             failed_credentials: FailedCredentials::default(),
             user_given: false,

@@ -14,7 +14,7 @@ use crate::proto::{
 };
 
 impl Pop3Session {
-    pub(super) fn quit(&mut self, cx: &Context<'_>, mut visit: MaildropView) -> Step {
+    pub(super) fn quit(&mut self, cx: &Context<'_>, mut visit: Box<MaildropView>) -> Step {
         match self.config.protocol.expire {
             _ if visit.read_only => visit.retrieved.clear(),
             Some(Expire::Retrieved) => visit.deleted.extend(&visit.retrieved),
@@ -31,7 +31,7 @@ impl Pop3Session {
     }
 
     /// Marks old messages for deletion, a limited number in each step, because a mailbox may have a million.
-    pub(super) fn expire_step(&mut self, mut visit: MaildropView, before: u64, from: usize) -> Step {
+    pub(super) fn expire_step(&mut self, mut visit: Box<MaildropView>, before: u64, from: usize) -> Step {
         let to = visit.maildrop.len().min(from + MESSAGES_PER_STEP);
         let old: Vec<usize> =
             (from..to).filter(|message| visit.maildrop.delivered_at(*message) < before).collect();

@@ -26,10 +26,11 @@ impl SmtpSession {
             peer: self.peer,
             hostname: &self.config.hostname,
             protocol: trace::Protocol {
+                http: false,
                 lmtp: self.config.is_lmtp(),
                 extended: client.is_some_and(|client| client.extended),
                 utf8: envelope.utf8,
-                encrypted: self.encryption.is_some(),
+                encrypted: self.is_encrypted,
                 authenticated: self.user.is_some(),
             },
         };

@@ -24,7 +24,12 @@ impl SmtpSession {
         let lmtp = self.config.is_lmtp();
         let to = envelope.to.iter().filter(|_| lmtp).map(|recipient| recipient.mailbox.clone()).collect();
         self.state = State::AwaitingDelivery(Box::new(PendingReply { accepted, queued, to }));
-        Step::Request(Request::Receive(ReceiveRequest::Deliver { envelope, bytes, partial_ok: lmtp }))
+        Step::Request(Request::Receive(ReceiveRequest::Deliver {
+            envelope,
+            bytes,
+            partial_ok: lmtp,
+            wants_id: false,
+        }))
     }
 
     /// Refuses the message. More of it may come unless this was its last chunk.

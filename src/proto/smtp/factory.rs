@@ -19,7 +19,7 @@ impl SessionFactory for Factory {
     }
 
     fn session(&self, peer: IpAddr, id: ConnId) -> Box<dyn Session> {
-        Box::new(SmtpSession::new(Rc::clone(&self.0), peer, id.to_string()))
+        Box::new(SmtpSession::new(Rc::clone(&self.0), peer, id))
     }
 
     fn settings(&self, id: ConnId) -> Settings {

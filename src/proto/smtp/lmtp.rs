@@ -129,7 +129,7 @@ mod tests {
             buffer::Inbox,
             destinations::Group,
             dot::LineEndings,
-            request::{AccountDirectory, Lookup, ReceiveRequest, Request, Response},
+            request::{AccountDirectory, ConnId, Lookup, ReceiveRequest, Request, Response},
             smtp::{Kind, Persona, Policy, SessionConfig, SmtpConfig, address::Address},
             syntax::Syntax,
         },
@@ -167,7 +167,7 @@ mod tests {
             let (hostname, line_endings, syntax) = ("mx".into(), LineEndings::Lenient, Syntax::default());
             let protocol = SmtpConfig { persona: Persona::Modern, policy };
             let rules = SessionConfig { hostname, line_endings, syntax, limits, pedantic: false, protocol };
-            let session = SmtpSession::new(Rc::new(rules), [127, 0, 0, 1].into(), "c1".into());
+            let session = SmtpSession::new(Rc::new(rules), [127, 0, 0, 1].into(), ConnId(1));
             let (inbox, out) = (Inbox::default(), Outbox::default());
             Self {
                 session,

@@ -20,8 +20,7 @@ use crate::proto::{
 impl SmtpSession {
     /// True if AUTH is possible on this connection now.
     pub(super) fn offers_auth(&self) -> bool {
-        let clear_enough =
-            self.config.protocol.policy.auth == AuthPolicy::InClear || self.encryption.is_some();
+        let clear_enough = self.config.protocol.policy.auth == AuthPolicy::InClear || self.is_encrypted;
         self.config.protocol.policy.auth != AuthPolicy::Off && clear_enough && self.user.is_none()
     }
 
@@ -146,7 +145,7 @@ impl SmtpSession {
     }
 
     pub(super) fn starttls(&mut self, argument: &[u8], inbox: &Inbox, out: &mut Outbox) -> Step {
-        if self.encryption.is_some() {
+        if self.is_encrypted {
             let reply = reply::BAD_SEQUENCE.with_text("TLS is active already");
             return self.refuse(out, b"STARTTLS", &reply);
         }
@@ -192,7 +191,7 @@ mod tests {
         proto::{
             Context, Encryption, Session,
             dot::LineEndings,
-            request::Lookup,
+            request::{ConnId, Lookup},
             smtp::{Kind, Persona, Policy, SessionConfig, SmtpConfig, address::Address},
             syntax::Syntax,
         },
@@ -210,7 +209,7 @@ mod tests {
             pedantic: false,
             protocol: SmtpConfig { persona: Persona::Modern, policy },
         };
-        let mut session = SmtpSession::new(Rc::new(rules), [192, 0, 2, 1].into(), "c1".into());
+        let mut session = SmtpSession::new(Rc::new(rules), [192, 0, 2, 1].into(), ConnId(1));
         let now = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
         let cx = Context { now, directory: &|_: &Address| Lookup::Unknown };
         let (mut inbox, mut out) = (Inbox::default(), Outbox::default());

@@ -158,9 +158,7 @@ impl SmtpSession {
             },
             _ if *reply == reply::LINE_TOO_LONG => Some(line_too_long(MAX_COMMAND)),
             _ if reply.codes() == reply::BAD_SEQUENCE.codes() => match (verb, self.phase()) {
-                (Some(Verb::Starttls), _) if self.encryption.is_some() => {
-                    says("RFC 3207 4.2: STARTTLS comes once")
-                }
+                (Some(Verb::Starttls), _) if self.is_encrypted => says("RFC 3207 4.2: STARTTLS comes once"),
                 (Some(Verb::Auth), _) if self.user.is_some() => says("RFC 4954 4: AUTH comes once"),
                 (_, CommandPhase::Start) => says("RFC 5321 4.1.4: EHLO or HELO comes first"),
                 (Some(Verb::Mail), _) => {

@@ -67,7 +67,7 @@ impl SmtpSession {
         let text = match (rule.verb, phase) {
             (_, CommandPhase::Start) => self.say_hello_first(),
             (Verb::Auth, _) if self.user.is_some() => "You are logged in already".into(),
-            (Verb::Starttls, _) if self.encryption.is_some() => "TLS is active already".into(),
+            (Verb::Starttls, _) if self.is_encrypted => "TLS is active already".into(),
             (_, CommandPhase::Chunks) => "End the message with BDAT <octets> LAST, or say RSET first".into(),
             (Verb::Mail, _) => "A message is begun already, say RSET to forget it".into(),
             (_, CommandPhase::Greeted) => "Say MAIL first".into(),
@@ -80,7 +80,7 @@ impl SmtpSession {
     fn say_hello_first(&self) -> String {
         let hello = self.config.hello();
         // The session before TLS is forgotten (RFC 3207 section 4.2), and some clients do not know it.
-        let again = self.encryption.is_some() && self.config.protocol.policy.starttls;
+        let again = self.is_encrypted && self.config.protocol.policy.starttls;
         if again { format!("Say {hello} again after STARTTLS") } else { format!("Say {hello} first") }
     }
 

@@ -208,9 +208,9 @@ impl Session for SmtpSession {
         Step::Continue
     }
 
-    fn tls_started(&mut self, _: &Context<'_>, by: Encryption) {
+    fn tls_started(&mut self, _: &Context<'_>, _: Encryption) {
         // Forgets everything that the client sent, but keeps the counts of its errors and attempts.
-        self.encryption = Some(by);
+        self.is_encrypted = true;
         self.client = None;
         self.user = None;
         self.state = State::Idle;
@@ -258,7 +258,7 @@ impl Session for SmtpSession {
             }
             _ => SessionStage::Idle,
         };
-        Progress { stage: at, ..self.progress }
+        Progress { stage: at, counts: self.counts }
     }
 
     fn take_work(&mut self) -> usize {

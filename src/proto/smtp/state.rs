@@ -1,13 +1,7 @@
 //! The state of an SMTP or LMTP session: the client's identity, and the message in progress. The other files of this
 //! directory change it, each for some of the commands.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::IpAddr,
-    rc::Rc,
-    time::Duration,
-    vec,
-};
+use std::{collections::HashMap, net::IpAddr, rc::Rc, time::Duration, vec};
 
 use super::{
     address::Address,
@@ -18,11 +12,12 @@ use super::{
     session_config::SessionConfig,
 };
 use crate::proto::{
-    Encryption, Progress, SessionPhase,
-    destinations::{Destinations, ListId},
+    ProgressCounts, SessionPhase,
+    destinations::Destinations,
     dot::LineEndings,
     event::Event,
-    request::{Envelope, Failure, Mailbox},
+    recipients::KnownMailboxes,
+    request::{ConnId, Envelope, Failure, Mailbox},
     sasl::{Credentials, FailedCredentials},
 };
 
@@ -30,10 +25,9 @@ use crate::proto::{
 pub struct SmtpSession {
     pub(super) config: Rc<SessionConfig>,
     pub(super) peer: IpAddr,
-    /// The connection's name in the log.
-    pub(super) label: String,
+    pub(super) id: ConnId,
     pub(super) client: Option<ClientIdentity>,
-    pub(super) encryption: Option<Encryption>,
+    pub(super) is_encrypted: bool,
     /// The mailbox of the user who has logged in.
     pub(super) user: Option<Mailbox>,
     /// LMTP: the address and the destinations of every accepted RCPT.
@@ -57,7 +51,7 @@ pub struct SmtpSession {
     pub(super) stopping: bool,
     /// True if MAIL had BODY=8BITMIME.
     pub(super) eight_bit: bool,
-    pub(super) progress: Progress,
+    pub(super) counts: ProgressCounts,
     /// The furthest stage reached since the last accepted message or login: one of the `ADVANCE_` constants.
     pub(super) max_advance: usize,
 }
@@ -108,19 +102,15 @@ pub(super) enum State {
 /// A message whose recipients are being collected.
 pub(super) struct OpenTransaction {
     pub(super) envelope: Box<Envelope>,
-    /// The mailboxes in the envelope, as a set: an alias may have a thousand mailboxes, and the client may name it
-    /// again and again.
-    pub(super) mailboxes: HashSet<Mailbox>,
-    /// The alias lists whose mailboxes are all in the envelope. The map holds each list itself, because a list that
-    /// is freed could leave its id to another list.
-    pub(super) lists: HashMap<ListId, Destinations>,
+    /// The mailboxes in the envelope.
+    pub(super) known: KnownMailboxes,
     /// The number of accepted RCPTs, including repeated ones.
     pub(super) rcpts: usize,
 }
 
 impl OpenTransaction {
     pub(super) fn new(envelope: Box<Envelope>) -> Self {
-        Self { envelope, mailboxes: HashSet::new(), lists: HashMap::new(), rcpts: 0 }
+        Self { envelope, known: KnownMailboxes::default(), rcpts: 0 }
     }
 }
 
@@ -207,14 +197,14 @@ pub(super) enum AfterReplies {
 }
 
 impl SmtpSession {
-    /// A session with the client at `peer`. `label` names the connection in ids and in the log.
-    pub fn new(config: Rc<SessionConfig>, peer: IpAddr, label: String) -> Self {
+    /// A session with the client at `peer`. The ids of its messages begin with that of the connection.
+    pub fn new(config: Rc<SessionConfig>, peer: IpAddr, id: ConnId) -> Self {
         Self {
             config,
             peer,
-            label,
+            id,
             client: None,
-            encryption: None,
+            is_encrypted: false,
             user: None,
             accepted: Vec::new(),
             work: 0,
@@ -228,7 +218,7 @@ impl SmtpSession {
             unknown_recipients: 0,
             stopping: false,
             eight_bit: false,
-            progress: Progress::default(),
+            counts: ProgressCounts::default(),
             max_advance: 0,
         }
     }
@@ -242,18 +232,18 @@ impl SmtpSession {
     /// Records that a command has brought the session to `stage`. A stage counts as an advance only once for each
     /// message. Otherwise a client could keep its place by alternating MAIL and RSET.
     pub(super) fn record_advance(&mut self, stage: usize) {
-        self.progress.commands += 1;
+        self.counts.commands += 1;
         if stage > self.max_advance {
             self.max_advance = stage;
-            self.progress.advances += 1;
+            self.counts.advances += 1;
         }
     }
 
     /// Records that a message was accepted, or that a user has logged in.
     pub(super) fn record_service(&mut self) {
-        self.progress.served += 1;
-        self.progress.commands += 1;
-        self.progress.advances += 1;
+        self.counts.served += 1;
+        self.counts.commands += 1;
+        self.counts.advances += 1;
         self.max_advance = self.max_advance.min(ADVANCE_HELLO_AFTER_TLS);
     }
 

@@ -18,9 +18,12 @@ pub struct Hop<'a> {
     pub protocol: Protocol,
 }
 
-/// The protocol of the session, for the `with` clause (RFC 3848, RFC 6531 section 4.3).
+/// The protocol of the session, for the `with` clause (RFC 3848, RFC 6531 section 4.3). No RFC has a word for HTTP; those
+/// that are in use are `HTTP` and `HTTPS`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Protocol {
+    /// True for HTTP, false for SMTP and LMTP.
+    pub http: bool,
     /// True for LMTP, false for SMTP.
     pub lmtp: bool,
     /// True if the client sent EHLO.
@@ -36,6 +39,8 @@ pub struct Protocol {
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self { http: true, encrypted: true, .. } => return f.write_str("HTTPS"),
+            Self { http: true, .. } => return f.write_str("HTTP"),
             Self { utf8: true, lmtp: true, .. } => "UTF8LMTP",
             Self { utf8: true, .. } => "UTF8SMTP",
             Self { lmtp: true, .. } => "LMTP",
@@ -173,6 +178,8 @@ mod tests {
             (Protocol { lmtp: true, extended: true, ..plain }, "LMTP"),
             (Protocol { lmtp: true, extended: true, encrypted: true, ..plain }, "LMTPS"),
             (Protocol { lmtp: true, utf8: true, ..plain }, "UTF8LMTP"),
+            (Protocol { http: true, utf8: true, ..plain }, "HTTP"),
+            (Protocol { http: true, encrypted: true, authenticated: true, ..plain }, "HTTPS"),
         ] {
             assert_eq!(protocol.to_string(), word);
         }

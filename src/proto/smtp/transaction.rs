@@ -15,7 +15,8 @@ use super::{
 };
 use crate::proto::{
     Context, is_limit_reached,
-    request::{Destination, Envelope, Failure, Lookup, Mailbox, ReceiveRequest, Recipient, Request},
+    recipients::{NotAdded, RecipientBounds},
+    request::{Envelope, Failure, Lookup, Mailbox, ReceiveRequest, Request},
 };
 
 impl SmtpSession {
@@ -25,11 +26,7 @@ impl SmtpSession {
         let name = name.unwrap_or_else(|| trace::address_literal(self.peer));
         // A repeated hello does not advance the session.
         if self.client.is_none() {
-            self.record_advance(if self.encryption.is_some() {
-                ADVANCE_HELLO_AFTER_TLS
-            } else {
-                ADVANCE_HELLO
-            });
+            self.record_advance(if self.is_encrypted { ADVANCE_HELLO_AFTER_TLS } else { ADVANCE_HELLO });
         }
         self.client = Some(ClientIdentity { name, extended });
         let mut lines = vec![self.config.hostname.clone()];
@@ -52,7 +49,7 @@ impl SmtpSession {
             "CHUNKING".into(),
             format!("LIMITS RCPTMAX={recipients}"),
         ];
-        if self.config.protocol.policy.starttls && self.encryption.is_none() {
+        if self.config.protocol.policy.starttls && !self.is_encrypted {
             lines.push("STARTTLS".into());
         }
         if self.offers_auth() {
@@ -94,7 +91,7 @@ impl SmtpSession {
         let limits = &self.config.limits;
         let policy = &self.config.protocol.policy;
         if policy.kind == Kind::Submission && self.user.is_none() && !policy.trusted {
-            let in_clear = policy.auth == AuthPolicy::UnderTls && self.encryption.is_none();
+            let in_clear = policy.auth == AuthPolicy::UnderTls && !self.is_encrypted;
             return Err(match (in_clear, policy.starttls) {
                 (true, true) => reply::TLS_NEEDED,
                 (true, false) => reply::TLS_NEEDED.with_text(reply::NO_LOGIN_IN_CLEAR),
@@ -115,7 +112,7 @@ impl SmtpSession {
         {
             return Err(reply::NOT_YOUR_ADDRESS);
         }
-        let id = format!("{}-{}", self.label, self.messages + 1);
+        let id = format!("{}-{}", self.id, self.messages + 1);
         self.accepted.clear();
         self.eight_bit = mail.eight_bit;
         let keeps = |user: &&Mailbox| cx.directory.wants_sent_copy(user);
@@ -130,7 +127,7 @@ impl SmtpSession {
         let most = self.max_recipients();
         let of_a_bounce = self.config.limits.smtp.max_recipients_null_sender;
         let State::Transaction(transaction) = &mut self.state else { return Err(reply::BAD_SEQUENCE) };
-        let OpenTransaction { envelope, mailboxes, lists, rcpts } = &mut **transaction;
+        let OpenTransaction { envelope, known, rcpts } = &mut **transaction;
         let is_held = envelope.from.is_none() && of_a_bounce > 0;
         let most = if is_held { most.min(of_a_bounce) } else { most };
         let address = command::rcpt(argument, syntax, envelope.utf8)?;
@@ -149,34 +146,14 @@ impl SmtpSession {
             Lookup::Unknown => return Err(reply::NO_SUCH_USER),
             Lookup::Refused(code) => return Err(reply::injected_reply(code)),
         };
-        // A list that is already in the envelope adds nothing. Its quotas are checked at the end of the
-        // message.
-        let list = destinations.shared();
-        if list.is_none_or(|list| !lists.contains_key(&list)) {
-            self.work += destinations.len();
-            if destinations.iter().any(|to| cx.directory.is_full(&to.mailbox)) {
-                return Err(reply::failure_reply(Failure::Quota));
-            }
-            let is_new = || destinations.iter().any(|to| !mailboxes.contains(&to.mailbox));
-            if envelope.to.len() >= most && is_new() {
-                return Err(reply::TOO_MANY_RECIPIENTS);
-            }
-            // The first list may lead to more mailboxes than a client may name, but not to more than can be open.
-            let max_mailboxes = self.config.limits.smtp.max_mailboxes;
-            if destinations.len() > max_mailboxes {
-                return Err(reply::LIST_TOO_LONG);
-            }
-            let new = destinations.iter().filter(|to| !mailboxes.contains(&to.mailbox));
-            if envelope.to.len() + new.count() > max_mailboxes {
-                return Err(reply::TOO_MANY_RECIPIENTS);
-            }
-            for Destination { mailbox, folder } in destinations.iter() {
-                if mailboxes.insert(mailbox.clone()) {
-                    envelope.to.push(Recipient { address: address.clone(), mailbox, folder });
-                }
-            }
-            lists.extend(list.map(|list| (list, destinations.clone())));
-        }
+        let bounds = RecipientBounds { most, max_mailboxes: self.config.limits.smtp.max_mailboxes };
+        let (examined, added) = known.add(&mut envelope.to, (&address, &destinations), bounds, cx.directory);
+        self.work += examined;
+        added.map_err(|why| match why {
+            NotAdded::Full => reply::failure_reply(Failure::Quota),
+            NotAdded::TooMany => reply::TOO_MANY_RECIPIENTS,
+            NotAdded::ListTooLong => reply::LIST_TOO_LONG,
+        })?;
         *rcpts += 1;
         let led_to = ADVANCE_SENDER + *rcpts;
         if self.config.is_lmtp() {

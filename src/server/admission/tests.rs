@@ -1,4 +1,48 @@
+use std::{
+    collections::BTreeMap,
+    ops::{Deref, DerefMut},
+};
+
 use super::*;
+
+/// An admission with the places that connections hold.
+struct Places {
+    admission: Admission,
+    held: BTreeMap<ConnId, Place>,
+}
+
+impl Places {
+    fn admit(&mut self, id: ConnId, service: Service, peer: Option<IpAddr>, now: Duration) {
+        let place = self.admission.admit(id, service, peer, now);
+        self.held.insert(id, place);
+    }
+
+    fn update(&mut self, id: ConnId, priority: Option<EvictionPriority>) {
+        if let Some(place) = self.held.get_mut(&id) {
+            self.admission.update(id, place, priority);
+        }
+    }
+
+    fn remove(&mut self, id: ConnId) {
+        if let Some(place) = self.held.remove(&id) {
+            self.admission.remove(id, place);
+        }
+    }
+}
+
+impl Deref for Places {
+    type Target = Admission;
+
+    fn deref(&self) -> &Admission {
+        &self.admission
+    }
+}
+
+impl DerefMut for Places {
+    fn deref_mut(&mut self) -> &mut Admission {
+        &mut self.admission
+    }
+}
 
 const SERVICES: [Service; 4] = [Service::Smtp, Service::Submission, Service::Lmtp, Service::Pop3];
 
@@ -11,14 +55,14 @@ fn address(n: u64) -> IpAddr {
 }
 
 /// An admission with `max` places for those services.
-fn new_admission(most: usize, services: &[Service]) -> Admission {
+fn new_admission(most: usize, services: &[Service]) -> Places {
     let mut admission = Admission::new();
     admission.reconfigure(most, &Limits::default(), services.iter().copied());
-    admission
+    Places { admission, held: BTreeMap::new() }
 }
 
 /// Asks for a place, and evicts the connection that has to end for it.
-fn come(admission: &mut Admission, n: u64, service: Service, now: Duration) -> AdmissionDecision {
+fn come(admission: &mut Places, n: u64, service: Service, now: Duration) -> AdmissionDecision {
     let entry = admission.decide(service, now);
     if let AdmissionDecision::Evict(id) = entry {
         admission.remove(id);
@@ -29,7 +73,7 @@ fn come(admission: &mut Admission, n: u64, service: Service, now: Duration) -> A
     entry
 }
 
-fn has_come(admission: &mut Admission, n: u64, stage: EvictionStage, progress: Duration) {
+fn has_come(admission: &mut Places, n: u64, stage: EvictionStage, progress: Duration) {
     admission.update(ConnId(n), Some(EvictionPriority { stage, last_progress: progress }));
 }
 
@@ -180,7 +224,7 @@ fn everything_is_forgotten_with_the_last_connection_but_who_was_served() {
     }
     (0..200).for_each(|n| admission.remove(ConnId(n)));
     assert_eq!(admission.occupied, [0; Service::ALL.len()]);
-    assert!(admission.connections.is_empty() && admission.eviction_queues.is_empty());
+    assert!(admission.held.is_empty() && admission.eviction_queues.is_empty());
     assert!(
         admission.prefixes.0.is_empty() && admission.sites.0.is_empty() && admission.protected.0.is_empty()
     );

@@ -1,12 +1,13 @@
-"""Runs the pytest recipe where there is no pytest: its fixture and its tests, one after the other."""
+"""Runs the pytest recipe where there is no pytest: its fixtures and its tests, one after the other."""
 
+import inspect
 import pathlib
 import sys
 import tempfile
 import types
 
 pytest = types.ModuleType("pytest")
-pytest.fixture = lambda **_: lambda fixture: fixture
+pytest.fixture = lambda *function, **_: function[0] if function else lambda fixture: fixture
 sys.modules["pytest"] = pytest
 
 import conftest
@@ -22,6 +23,7 @@ fixture = conftest.mail(Directories())
 mail = next(fixture)
 for name, test in list(vars(test_signup).items()):
     if name.startswith("test_"):
-        test(mail)
+        fixtures = {"mail": mail, "inbox": conftest.inbox(mail)}
+        test(**{wanted: fixtures[wanted] for wanted in inspect.signature(test).parameters})
         print("passed", name)
 next(fixture, None)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use restante::{limits::Span, transcript::ElidedData};
+use restante::{limits::Span, proto::http::api::MailChange, transcript::ElidedData};
 
 use super::{
     play::Way,
@@ -53,6 +53,15 @@ pub(crate) enum Act {
     Stop,
     /// The client closes.
     End,
+    /// A message changes.
+    Mail(MailChange),
+}
+
+/// The change of mail with this name on the wire.
+fn mail_change(name: &str) -> Option<MailChange> {
+    [MailChange::New, MailChange::Update, MailChange::Delete, MailChange::Prune]
+        .into_iter()
+        .find(|kind| kind.name() == name)
 }
 
 /// What is wrong, and in which line.
@@ -75,7 +84,7 @@ impl Dialogue {
                 return Err(fail("the first line is not a comment that says what this shows".into()));
             } else if let Some((key, value)) = text.strip_prefix("= ").and_then(|text| text.split_once(' ')) {
                 match (key, value) {
-                    ("lookup" | "sends" | "keeps_no_copy" | "full", _) if !items.is_empty() => {
+                    ("lookup" | "sends" | "keeps_no_copy" | "admin" | "full", _) if !items.is_empty() => {
                         world.direct(key, value).map_err(fail)?;
                         continue;
                     }
@@ -152,7 +161,10 @@ fn read_item(text: &str) -> Result<Option<What>, String> {
         (_, ". end") => What::Act(Act::End),
         (". ", _) => match text.strip_prefix(". wait ") {
             Some(span) => What::Act(Act::Wait(span.parse::<Span>()?.0)),
-            None => return Ok(None),
+            None => match text.strip_prefix(". mail ").and_then(mail_change) {
+                Some(kind) => What::Act(Act::Mail(kind)),
+                None => return Ok(None),
+            },
         },
         _ => return Ok(None),
     }))

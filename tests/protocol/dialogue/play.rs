@@ -1,14 +1,18 @@
 //! The player: one session, one dialogue, one way of cutting what the client sends. It does with steps,
 //! answers and pauses what `conn` does, with a clock that only dialogues move.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use restante::{
     clock::Now,
     proto::{
-        Context, Encryption, ResetOn, Session, Step, Timeouts,
+        Context, Encryption, ResetOn, Session, SessionEvent, Step, Timeouts,
         buffer::{Inbox, Outbox},
-        request::Request,
+        http::api::MailEvent,
+        request::{Mailbox, Request},
     },
 };
 
@@ -321,7 +325,7 @@ impl<'a> Player<'a> {
 
     /// Notes when a command has led on.
     fn note_progress(&mut self) {
-        let led_on = self.session.progress().commands;
+        let led_on = self.session.progress().counts.commands;
         if std::mem::replace(&mut self.led_on, led_on) != led_on {
             self.last_led_on = self.now;
         }
@@ -461,6 +465,14 @@ impl<'a> Player<'a> {
                 _ => Ok(()),
             },
             Act::Wait(span) => self.wait(span),
+            Act::Mail(kind) => {
+                let mailbox =
+                    Mailbox::named("bob@here.test").ok_or_else(|| self.fail("a mailbox", "none"))?;
+                let (id, json) = ("a1".into(), "{}".into());
+                let event = MailEvent { kind, mailbox, id, is_copy: false, json };
+                self.session.notify(&SessionEvent::Mail(Arc::new(event)), &mut self.outbox);
+                Ok(())
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 use std::{
     collections::VecDeque,
     io::{ErrorKind, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{IpAddr, TcpListener, TcpStream},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -150,7 +150,7 @@ impl connection::RequestHandler for Script {
         &self.world
     }
 
-    fn handle(&mut self, _: ConnId, ask: Request) -> Option<Response> {
+    fn handle(&mut self, _: (ConnId, IpAddr), ask: Request) -> Option<Response> {
         let answer = self.answer(&ask);
         Some(answer.unwrap_or_else(|wrong| {
             self.wrong.get_or_insert(wrong);

@@ -1,6 +1,12 @@
 //! What a dialogue has instead of a disk and accounts: users, messages and a mailbox made of its directives.
 
-use std::{borrow::Cow, collections::HashMap, rc::Rc, sync::Arc};
+use std::{
+    borrow::Cow,
+    cell::RefCell,
+    collections::{HashMap, VecDeque},
+    rc::Rc,
+    sync::Arc,
+};
 
 use restante::{
     clock::Now,
@@ -8,12 +14,17 @@ use restante::{
     limits::{Limits, Span},
     proto::{
         Session,
+        chaos::ChaosPoint,
         dot::LineEndings,
         factory::SessionFactory,
         fault_injection::FaultySession,
         folder::Folder,
-        http::{self, api::Document},
+        http::{
+            self,
+            api::{ApiAction, ApiRequest, Document, Draft, Outcome},
+        },
         pop3,
+        protocol::Protocol,
         request::{
             AccountDirectory, ConnId, Destination, Failure, Lookup, Mailbox, Maildrop, MaildropRequest,
             ReceiveRequest, Request, Response,
@@ -51,7 +62,7 @@ pub(crate) struct World {
     pedantic: bool,
     pub(crate) implicit_tls: bool,
     hostname: String,
-    label: String,
+    id: ConnId,
     /// What the directory says of some addresses, whatever `users` and `domains` are.
     lookups: HashMap<String, String>,
     /// Users and the addresses that they may send from, or may not.
@@ -73,6 +84,8 @@ pub(crate) struct World {
     too_soon: bool,
     /// Whether an address may ask for a fault.
     pub(crate) faults: bool,
+    /// The faults by chance that come next: at which command, and the code unless the command succeeds.
+    chaos: RefCell<VecDeque<(String, Option<u16>)>>,
 }
 
 #[derive(Debug, Clone)]
@@ -95,7 +108,7 @@ impl World {
             pedantic: false,
             implicit_tls: false,
             hostname: "mx.test".into(),
-            label: "c1".into(),
+            id: ConnId(1),
             lookups: HashMap::new(),
             sends: HashMap::new(),
             keeps_no_copy: Vec::new(),
@@ -112,6 +125,7 @@ impl World {
             logins: LoginDelay::default(),
             too_soon: false,
             faults: false,
+            chaos: RefCell::default(),
         }
     }
 
@@ -130,10 +144,15 @@ impl World {
             "pedantic" if value == "yes" => self.pedantic = true,
             "login" => self.http.login = word(value)?,
             "host" => self.http.hosts.push(value.into()),
+            "mail_server" => Rc::make_mut(&mut self.http.mail_servers).servers.push(value.parse()?),
+            "mail_domain" => Rc::make_mut(&mut self.http.mail_servers).domains.push(value.into()),
             "bound" => self.http.bound = Some(value.parse().map_err(|_| format!("{value} is no address"))?),
             "admin" => self.admins.push(value.into()),
             "hostname" => self.hostname = value.into(),
-            "label" => self.label = value.into(),
+            "label" => {
+                let id = value.strip_prefix('c').and_then(|id| u64::from_str_radix(id, 16).ok());
+                self.id = ConnId(id.ok_or_else(|| format!("{value} is no id of a connection"))?);
+            }
             "lookup" => self.lookups.extend(pair(value)),
             "sends" => self.sends.extend(pair(value).map(|(who, may)| (who, may == "true"))),
             "keeps_no_copy" => self.keeps_no_copy.push(value.into()),
@@ -148,7 +167,12 @@ impl World {
             // `address`, `address/mailbox`, or `address/mailbox&mailbox:Folder`.
             "users" => self.users = words(),
             "domains" => self.domains = words(),
-            "faults" if value == "on demand" => self.faults = true,
+            "faults" if value == "on demand" => (self.faults, self.http.has_faults) = (true, true),
+            "chaos" => {
+                let (at, outcomes) = value.split_once(' ').ok_or("chaos has a command and its outcomes")?;
+                let outcomes = outcomes.split_whitespace().map(|word| (at.to_owned(), word.parse().ok()));
+                self.chaos.borrow_mut().extend(outcomes);
+            }
             "chunk" => self.chunk = value.parse().map_err(|_| format!("{value} is not a number"))?,
             "message" => self.messages.push(Message::read(value)?),
             _ => return Err(format!("there is no directive {key:?} with the value {value:?}")),
@@ -174,13 +198,17 @@ impl World {
     pub(crate) fn session(&self) -> Result<Box<dyn Session>, String> {
         let session: Box<dyn Session> = match self.service {
             Service::Smtp => {
-                let (rules, label) = (Rc::new(self.smtp_rules()?), self.label.clone());
-                Box::new(smtp::SmtpSession::new(rules, [192, 0, 2, 1].into(), label))
+                let rules = Rc::new(self.smtp_rules()?);
+                Box::new(smtp::SmtpSession::new(rules, [192, 0, 2, 1].into(), self.id))
             }
             Service::Pop3 => Box::new(pop3::Pop3Session::new(Rc::new(self.pop3_rules()?))),
-            Service::Http => Box::new(http::HttpSession::new(Rc::new(self.http_rules()))),
+            Service::Http => {
+                let rules = Rc::new(self.http_rules());
+                return Ok(Box::new(http::HttpSession::new(rules, [192, 0, 2, 1].into(), ConnId(1))));
+            }
         };
-        Ok(if self.faults { Box::new(FaultySession::new(session, Rc::default())) } else { session })
+        let protocol = if self.service == Service::Pop3 { Protocol::Pop3 } else { Protocol::Smtp };
+        Ok(if self.faults { Box::new(FaultySession::new(session, protocol, Rc::default())) } else { session })
     }
 
     /// The transcript of such a session.
@@ -194,7 +222,7 @@ impl World {
         let (peer, listener) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:25".into());
         let beginning =
             transcript::SessionInfo { id, name: "test", peer, listener, factory, implicit_tls: true };
-        Ok(transcripts.begin(&beginning, now))
+        transcripts.begin(&beginning, now).ok_or("no transcript".to_owned())
     }
 
     fn smtp_rules(&self) -> Result<smtp::SessionConfig, String> {
@@ -280,6 +308,12 @@ impl World {
         Ok(match (word, rest) {
             ("ready" | "updated", "") => Response::Done,
             ("delivered", "") => Response::Delivered(Vec::new()),
+            ("stored", id) => Response::Stored(id.into()),
+            ("composed", draft) => Response::Composed(Ok(Box::new(read_draft(draft)?))),
+            ("malformed", why) => {
+                let (why, _) = text::unquoted(why)?;
+                Response::Composed(Err(String::from_utf8(why).map_err(|e| e.to_string())?))
+            }
             ("partly", faults) => {
                 Response::Delivered(faults.split_whitespace().map(text::outcome).collect::<Result<_, _>>()?)
             }
@@ -305,7 +339,11 @@ impl World {
     /// The answer that a blessed dialogue gets where it has none.
     pub(crate) fn good_answer(ask: &Request) -> String {
         match ask {
+            Request::Receive(ReceiveRequest::Deliver { wants_id: true, .. }) => "stored a1".into(),
             Request::Receive(ReceiveRequest::Deliver { .. }) => "delivered".into(),
+            Request::Api(ApiRequest { action: ApiAction::Compose { .. }, .. }) => {
+                "composed from=<alice@here.test> to=<bob@here.test> \"Subject: hello||text|\"".into()
+            }
             Request::Verify { .. } => "welcome bob@here.test".into(),
             Request::Maildrop(MaildropRequest::Open { .. }) => "opened".into(),
             Request::Maildrop(MaildropRequest::Update { .. }) => "updated".into(),
@@ -353,9 +391,35 @@ impl AccountDirectory for World {
     fn is_full(&self, mailbox: &Mailbox) -> bool {
         self.full.contains(&mailbox.to_string())
     }
+
+    fn chaos(&self, at: ChaosPoint) -> Option<u16> {
+        let mut outcomes = self.chaos.borrow_mut();
+        let next = outcomes.iter().position(|(named, _)| named.eq_ignore_ascii_case(&format!("{at:?}")))?;
+        outcomes.remove(next)?.1
+    }
 }
 
-/// `"media/type" "content"`, and perhaps `name="…"`, `etag="…"`, or `octets=9` where more pieces follow.
+/// `from=<…> to=<…>,<…> "content"`, and perhaps `octets=9` where the content is left out.
+fn read_draft(text: &str) -> Result<Draft, String> {
+    let wrong = || format!("{text:?} is not a message");
+    let (from, rest) = text.strip_prefix("from=").and_then(|rest| rest.split_once(' ')).ok_or_else(wrong)?;
+    let (to, rest) = rest.strip_prefix("to=").and_then(|rest| rest.split_once(' ')).ok_or_else(wrong)?;
+    let address = |text: &str| Address::parse(text.trim_matches(['<', '>'])).map_err(|_| wrong());
+    let (message, octets) = match rest.strip_prefix("octets=") {
+        Some(octets) => (Vec::new(), octets.parse().map_err(|_| wrong())?),
+        None => {
+            let (message, after) = text::unquoted(rest)?;
+            let octets = after.strip_prefix("octets=").map(str::parse).transpose().map_err(|_| wrong())?;
+            let octets = octets.unwrap_or_else(|| wire_size(&message));
+            (message, octets)
+        }
+    };
+    let to = to.split(',').map(address).collect::<Result<_, _>>()?;
+    Ok(Draft { from: address(from)?, to, octets, message })
+}
+
+/// `"media/type" "content"`, and perhaps `name="…"`, `etag="…"`, or `octets=9` where more pieces follow, and at last
+/// `failed=yes`, `failed=mistaken` or `failed=missing`.
 fn read_document(text: &str) -> Result<Document, String> {
     let string = |octets: Vec<u8>| String::from_utf8(octets).map_err(|e| e.to_string());
     let (media_type, rest) = text::unquoted(text)?;
@@ -377,6 +441,15 @@ fn read_document(text: &str) -> Result<Document, String> {
                     document.etag = value
                 }
                 rest = after;
+            }
+            "failed" => {
+                rest = "";
+                document.outcome = match value {
+                    "yes" => Outcome::Failed,
+                    "mistaken" => Outcome::Mistaken,
+                    "missing" => Outcome::Missing,
+                    _ => return Err(format!("failed={value:?} behind a document")),
+                };
             }
             _ => return Err(format!("{key:?} behind a document")),
         }

@@ -8,14 +8,22 @@ use std::sync::LazyLock;
 use blake2::{Blake2s, Digest, digest::consts::U16};
 
 use super::{
-    api::{Document, MailboxScope, MessageName, PageRequest},
+    api::{Document, MailboxScope, MessageName, PageRequest, SessionsRequest},
+    head::Head,
     language::Language,
-    routes::Endpoint,
+    routes::{self, Endpoint},
     state::Exchange,
+    status::{Refusal, Status},
 };
+use crate::proto::conn_id::ConnId;
+
+pub(super) mod refusal;
 
 /// The HTML of the page, with slots for words and values.
 pub const HTML: &str = include_str!("assets/page.html");
+
+/// The HTML of the page of sessions.
+pub const SESSIONS_HTML: &str = include_str!("assets/sessions.html");
 
 /// The page that a request asks for. `inboxes` are the mailboxes that the user may reach.
 pub(super) fn request(
@@ -30,8 +38,35 @@ pub(super) fn request(
         search: target.parameter("query").unwrap_or_default().trim().to_owned(),
         start: target.number("start").unwrap_or(0),
         message,
-        language: Language::preferred(exchange.head.accept_language.as_deref().unwrap_or_default()),
+        language: language(&exchange.head),
     }
+}
+
+/// The page of sessions that a request asks for.
+pub(super) fn sessions_request(exchange: &Exchange) -> Result<SessionsRequest, Refusal> {
+    Ok(SessionsRequest {
+        session: exchange.id.as_deref().map(|id| ConnId::parse(id).ok_or(NO_SESSION)).transpose()?,
+        from: exchange.head.target.number("from").unwrap_or(0),
+        language: language(&exchange.head),
+    })
+}
+
+pub(super) const ADMINS_ONLY: Refusal = Refusal::new(
+    Status::FORBIDDEN,
+    "Sessions show the mail of all users: only an account with the field admin may open them",
+);
+const NO_SESSION: Refusal =
+    Refusal::new(Status::NOT_FOUND, "There is no such session, or it is among the last ones no longer");
+
+/// The language that the sender of a request prefers.
+pub(super) fn language(head: &Head) -> Language {
+    Language::preferred(head.accept_language.as_deref().unwrap_or_default())
+}
+
+/// The language of the person who reads the refusal of a request. `None` if a program reads it.
+pub(super) fn reader(head: &Head) -> Option<Language> {
+    let is_read = head.accepts_html && head.method.is_safe();
+    (is_read && routes::is_page(head.method, &head.target.segments)).then(|| language(head))
 }
 
 /// The file of an endpoint. `None` if the endpoint has none.
@@ -39,6 +74,7 @@ pub(super) fn asset(endpoint: Endpoint) -> Option<Document> {
     let asset = match endpoint {
         Endpoint::PageStyle => &*STYLE,
         Endpoint::PageScript => &*SCRIPT,
+        Endpoint::SessionsScript => &*SESSIONS_SCRIPT,
         _ => return None,
     };
     Some(Document {
@@ -63,8 +99,11 @@ impl Asset {
 
 static STYLE: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("text/css; charset=utf-8", include_bytes!("assets/page.css")));
-static SCRIPT: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("text/javascript; charset=utf-8", include_bytes!("assets/page.js")));
+static SCRIPT: LazyLock<Asset> = LazyLock::new(|| Asset::new(SCRIPT_TYPE, include_bytes!("assets/page.js")));
+static SESSIONS_SCRIPT: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new(SCRIPT_TYPE, include_bytes!("assets/sessions.js")));
+
+const SCRIPT_TYPE: &str = "text/javascript; charset=utf-8";
 
 #[cfg(test)]
 mod tests {
@@ -72,18 +111,21 @@ mod tests {
 
     #[test]
     fn the_page_is_small_and_names_no_other_host() {
-        let (style, script) = (STYLE.bytes, SCRIPT.bytes);
-        assert!(HTML.len() + style.len() + script.len() <= 60 * 1024);
-        for text in [HTML.as_bytes(), style, script] {
+        let files =
+            [HTML.as_bytes(), SESSIONS_HTML.as_bytes(), STYLE.bytes, SCRIPT.bytes, SESSIONS_SCRIPT.bytes];
+        assert!(files.iter().map(|file| file.len()).sum::<usize>() <= 60 * 1024);
+        for text in files {
             let text = String::from_utf8(text.to_vec()).unwrap();
             let own = text.replace("http://www.w3.org/2000/svg", "");
             assert!(!own.contains("//") || !own.contains("http"), "an address of another host");
             assert!(!own.contains("@import") && !own.contains("url("), "a file beside the page");
         }
         for inline in ["style=", "onclick=", "onload=", "<style", "javascript:"] {
-            assert!(!HTML.contains(inline), "{inline}");
+            assert!(!HTML.contains(inline) && !SESSIONS_HTML.contains(inline), "{inline}");
         }
-        assert!(HTML.matches("<script").count() == 1 && HTML.contains("<script src="));
+        for html in [HTML, SESSIONS_HTML] {
+            assert!(html.matches("<script").count() == 1 && html.contains("<script src="));
+        }
     }
 
     #[test]

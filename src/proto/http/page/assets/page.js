@@ -38,7 +38,8 @@
 
   async function load(address, signal) {
     const response = await fetch(address, { signal, headers: { Accept: 'text/html' } });
-    if (!response.ok) throw new Error(response.status);
+    // The page says itself that a message is not there.
+    if (!response.ok && response.status !== 404) throw new Error(response.status);
     const text = await response.text();
     const page = new DOMParser().parseFromString(policy ? policy.createHTML(text) : text, 'text/html');
     prepare(page);
@@ -256,14 +257,21 @@
       const hasList = one('#messages', page) && page.body.classList.contains('view-list');
       search.value = one('#search', page).value;
       one('[role=search]').action = page.body.dataset.base;
+      const isOther = hasList && listAddress !== address;
       if (hasList) listAddress = address;
       showMessage(page);
       showList(page, true);
+      if (isOther) toTop();
       if (!hasList) listAddress = addressOfList();
       if (focus) (one('#subject') || one('#messages-title')).focus({ preventScroll: hasList });
     } catch (error) {
       if (error.name !== 'AbortError') say(words.failed);
     }
+  }
+
+  function toTop() {
+    one('#messages').scrollTop = 0;
+    scrollTo(0, 0);
   }
 
   let reload = null, mustShow = false;
@@ -382,8 +390,7 @@
   list.addEventListener('pointerleave', showHeld);
   one('button', fresh).addEventListener('click', () => {
     showHeld();
-    one('#messages').scrollTop = 0;
-    scrollTo(0, 0);
+    toTop();
     if (list.firstElementChild) one('a', list.firstElementChild).focus();
   });
 
@@ -391,6 +398,7 @@
 
   function find() {
     clearTimeout(typing);
+    say('');
     listAddress = listOf(search.value);
     history.replaceState(null, '', listAddress);
     body.classList.replace('view-message', 'view-list');
@@ -448,7 +456,7 @@
     wasLost = true;
     say(words.lost);
   };
-  for (const kind of ['new', 'update', 'delete']) {
+  for (const kind of ['new', 'update', 'delete', 'prune']) {
     events.addEventListener(kind, (event) => {
       const data = JSON.parse(event.data).Data;
       if (kind === 'new') {

@@ -1,0 +1,311 @@
+//! The body of a request that changes messages.
+
+use std::fmt;
+
+use serde::{
+    Deserializer as _,
+    de::{Deserialize, DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+
+use super::{
+    api::{MessageName, Selection},
+    status::{Refusal, Status},
+    target,
+};
+
+/// A change, and the messages that it applies to.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    ids: Vec<String>,
+    search: String,
+    pub(super) read: bool,
+}
+
+impl Change {
+    /// Reads a JSON object, or the fields of a form, in which each id has a field. curl calls a body a form, whatever it
+    /// is, and a body that is misread must not change all messages. Nor must a mistyped key.
+    ///
+    /// The thread of the loop reads it, so it ends at the first mistake, and its keys and ids have a bound.
+    pub(super) fn parse(body: &[u8], is_form: bool) -> Result<Self, Refusal> {
+        if !body.trim_ascii_start().starts_with(b"{") {
+            return if is_form { Self::of_form(body) } else { Err(BAD_JSON) };
+        }
+        let mut refusal = BAD_JSON;
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let read = json.deserialize_map(Object { refusal: &mut refusal });
+        match read.and_then(|change| json.end().map(|()| change)) {
+            Ok(change) => Ok(change),
+            Err(_) => Err(refusal),
+        }
+    }
+
+    fn of_form(body: &[u8]) -> Result<Self, Refusal> {
+        let mut change = Self::default();
+        for pair in target::form(body).ok_or(BAD_JSON)? {
+            let (name, value) = pair.ok_or(BAD_JSON)?;
+            match name.to_ascii_lowercase().as_str() {
+                "ids" if change.ids.len() == MAX_IDS => return Err(MANY_IDS),
+                "ids" => change.ids.push(value),
+                "search" => change.search = value,
+                "read" => change.read = value.eq_ignore_ascii_case("true"),
+                _ => return Err(BAD_JSON),
+            }
+        }
+        Ok(change)
+    }
+
+    pub(super) fn selection(self) -> Result<Selection, Refusal> {
+        let is_id = |id: &String| matches!(MessageName::parse(id), Some(MessageName::Id(_)));
+        match (self.ids.is_empty(), self.search.is_empty()) {
+            (true, true) => Ok(Selection::All),
+            (false, true) if !self.ids.iter().all(is_id) => Err(BAD_ID),
+            (false, true) => Ok(Selection::Ids(self.ids)),
+            (true, false) if self.search.trim().is_empty() => Err(NO_QUERY),
+            (true, false) => Ok(Selection::Search(self.search)),
+            (false, false) => Err(IDS_AND_SEARCH),
+        }
+    }
+}
+
+/// A visitor of the JSON object. Its `refusal` tells a mistake that is not one of syntax.
+struct Object<'a> {
+    refusal: &'a mut Refusal,
+}
+
+impl<'de> Visitor<'de> for Object<'_> {
+    type Value = Change;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Change, A::Error> {
+        let (mut ids, mut search, mut read, mut others) = (None, None, None, 0);
+        while let Some(key) = map.next_key()? {
+            let is_new = match key {
+                Key::Ids => ids.replace(map.next_value_seed(Ids { refusal: &mut *self.refusal })?).is_none(),
+                Key::Search => search.replace(map.next_value()?).is_none(),
+                Key::Read => read.replace(map.next_value()?).is_none(),
+                Key::Other if others < MAX_OTHERS => {
+                    map.next_value::<IgnoredAny>()?;
+                    others += 1;
+                    true
+                }
+                Key::Other => {
+                    *self.refusal = MANY_KEYS;
+                    false
+                }
+                Key::Mistyped => {
+                    *self.refusal = UNKNOWN_KEYS;
+                    false
+                }
+            };
+            if !is_new {
+                return Err(A::Error::custom("a key that may not stand here"));
+            }
+        }
+        let change = Change {
+            ids: ids.unwrap_or_default(),
+            search: search.unwrap_or_default(),
+            read: read.unwrap_or_default(),
+        };
+        if others > 0 && change.ids.is_empty() && change.search.is_empty() {
+            *self.refusal = UNKNOWN_KEYS;
+            return Err(A::Error::custom("unknown keys alone"));
+        }
+        Ok(change)
+    }
+}
+
+/// A key of the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Ids,
+    Search,
+    Read,
+    /// One of these but for one letter or for its capitals.
+    Mistyped,
+    Other,
+}
+
+impl Key {
+    fn of(key: &str) -> Self {
+        match key {
+            "IDs" | "ids" | "Ids" => Self::Ids,
+            "Search" | "search" => Self::Search,
+            "Read" | "read" => Self::Read,
+            _ => {
+                let key = || key.chars().map(|c| c.to_ascii_lowercase());
+                // A key of another length is not compared: the comparison costs the product of both.
+                let length = key().take("search".len() + 2).count();
+                let is_near = |known: &&str| {
+                    known.len().abs_diff(length) <= 1
+                        && strsim::damerau_levenshtein(known, &key().collect::<String>()) <= 1
+                };
+                let is_mistyped = ["ids", "search", "read"].iter().any(is_near);
+                if is_mistyped { Self::Mistyped } else { Self::Other }
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+        impl Visitor<'_> for Name {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_str<E>(self, key: &str) -> Result<Key, E> {
+                Ok(Key::of(key))
+            }
+        }
+        deserializer.deserialize_identifier(Name)
+    }
+}
+
+/// A visitor of the ids.
+struct Ids<'a> {
+    refusal: &'a mut Refusal,
+}
+
+impl<'de> DeserializeSeed<'de> for Ids<'_> {
+    type Value = Vec<String>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Ids<'_> {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of IDs")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut ids = Vec::new();
+        while let Some(id) = items.next_element()? {
+            if ids.len() == MAX_IDS {
+                *self.refusal = MANY_IDS;
+                return Err(A::Error::custom("too many IDs"));
+            }
+            ids.push(id);
+        }
+        Ok(ids)
+    }
+}
+
+/// Keys of other programs that a body may have.
+const MAX_OTHERS: usize = 16;
+/// Ids that a body may name. A loop turn reads all of them.
+const MAX_IDS: usize = 50_000;
+pub(super) const NO_QUERY: Refusal =
+    Refusal::new(Status::BAD_REQUEST, "There is no query: write the words of a search");
+pub(super) const BAD_JSON: Refusal =
+    Refusal::new(Status::BAD_REQUEST, "The body is not the JSON object of this request");
+const UNKNOWN_KEYS: Refusal =
+    Refusal::new(Status::BAD_REQUEST, "The body has an unknown key, and neither IDs nor a Search");
+const MANY_KEYS: Refusal = Refusal::new(Status::BAD_REQUEST, "The body has more than 16 unknown keys");
+const MANY_IDS: Refusal =
+    Refusal::new(Status::BAD_REQUEST, "A body names 50,000 IDs at most: send the others in a second request");
+const BAD_ID: Refusal =
+    Refusal::new(Status::BAD_REQUEST, "An ID is letters and digits, as in a list; latest is none");
+const IDS_AND_SEARCH: Refusal = Refusal::new(Status::BAD_REQUEST, "Name IDs or a Search, not both");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str, is_form: bool) -> Result<(Selection, bool), Refusal> {
+        let change = Change::parse(body.as_bytes(), is_form)?;
+        let read = change.read;
+        change.selection().map(|selection| (selection, read))
+    }
+
+    #[test]
+    fn v15_a_body_names_its_messages_with_the_right_keys_or_is_refused() {
+        let ids = || Selection::Ids(vec!["a1".into()]);
+        for (good, expected) in [
+            ("{\"IDs\":[\"a1\"],\"Read\":true}", (ids(), true)),
+            ("{\"ids\":[\"a1\"],\"read\":true,\"Search\":\"\"}", (ids(), true)),
+            ("{\"IDs\":[\"a1\"],\"Other\":true}", (ids(), false)),
+            ("{\"Search\":\"x\"}", (Selection::Search("x".into()), false)),
+            ("{}", (Selection::All, false)),
+            ("{\"IDs\":[]}", (Selection::All, false)),
+        ] {
+            assert_eq!(read(good, false), Ok(expected), "{good}");
+        }
+        for (bad, why) in [
+            ("[]", BAD_JSON),
+            ("[[\"a1\"],\"\",true]", BAD_JSON),
+            ("null", BAD_JSON),
+            ("{\"IDS\":[\"a1\"]}", UNKNOWN_KEYS),
+            ("{\"Id\":[\"a1\"]}", UNKNOWN_KEYS),
+            ("{\"foo\":1}", UNKNOWN_KEYS),
+            ("{\"IDs\":[\"a1\"],\"raed\":true}", UNKNOWN_KEYS),
+            ("{\"Search\":\"x\",\"IDS\":[\"a1\"]}", UNKNOWN_KEYS),
+            ("{\"IDs\":[\"latest\"]}", BAD_ID),
+            ("{\"IDs\":[\"a1\",\"\"]}", BAD_ID),
+            ("{\"Search\":\" \"}", NO_QUERY),
+            ("{\"IDs\":[\"a1\"],\"Search\":\"x\"}", IDS_AND_SEARCH),
+        ] {
+            assert_eq!(read(bad, false), Err(why), "{bad}");
+        }
+    }
+
+    #[test]
+    fn v90_a_body_is_read_to_its_first_mistake_and_no_further() {
+        let keys = |count: usize| (0..count).map(|n| format!("\"key{n}\":1,")).collect::<String>();
+        let ids = |count: usize| vec!["\"a\""; count].join(",");
+        for (bad, why) in [
+            // The rest of each is no JSON, so a reader that goes on refuses it as such.
+            (format!("{{\"IDs\":[\"a1\"],{}%", keys(MAX_OTHERS + 1)), MANY_KEYS),
+            ("{\"IDs\":[\"a1\"],\"raed\":%".into(), UNKNOWN_KEYS),
+            (format!("{{\"IDs\":[{},%", ids(MAX_IDS + 1)), MANY_IDS),
+            (format!("{{\"IDs\":[\"a1\"],{}\"x\":1}}", keys(95_000)), MANY_KEYS),
+        ] {
+            assert_eq!(read(&bad, false), Err(why), "{}", &bad[..40]);
+        }
+        let form = "ids=a&".repeat(MAX_IDS + 1);
+        assert_eq!(read(&(form + "ids=%"), true), Err(MANY_IDS));
+        let good = format!("{{{}\"IDs\":[{}]}}", keys(MAX_OTHERS), ids(MAX_IDS));
+        assert!(matches!(read(&good, false), Ok((Selection::Ids(all), _)) if all.len() == MAX_IDS));
+    }
+
+    #[test]
+    fn v90_a_key_is_compared_with_those_of_about_its_length() {
+        for (key, expected) in [
+            ("IDS", Key::Mistyped),
+            ("id", Key::Mistyped),
+            ("raed", Key::Mistyped),
+            ("re\u{e4}d", Key::Mistyped),
+            ("searches", Key::Other),
+            ("searchs", Key::Mistyped),
+            ("i", Key::Other),
+            ("", Key::Other),
+        ] {
+            assert_eq!(Key::of(key), expected, "{key}");
+        }
+        assert_eq!(Key::of(&"search".repeat(100_000)), Key::Other);
+    }
+
+    #[test]
+    fn v44_a_form_names_messages_as_json_does() {
+        let ids = |ids: &[&str]| Selection::Ids(ids.iter().map(|id| (*id).to_owned()).collect());
+        assert_eq!(read("ids=a&ids=b&Read=true", true), Ok((ids(&["a", "b"]), true)));
+        assert_eq!(read("Search=from%3Aann+x", true), Ok((Selection::Search("from:ann x".into()), false)));
+        assert_eq!(read("", true), Ok((Selection::All, false)));
+        assert_eq!(read("{\"IDs\":[\"a\"]}", true), Ok((ids(&["a"]), false)), "curl -d");
+        for bad in ["ids=%zz", "x=y", "[\"a\"]", "{\"IDs\":[\"a\"", "IDs"] {
+            let read = read(bad, true);
+            assert!(read != Ok((Selection::All, false)), "{bad}: {read:?}");
+        }
+        assert_eq!(read("ids=a", false), Err(BAD_JSON));
+        assert_eq!(read("ids=a&search=b", true), Err(IDS_AND_SEARCH));
+    }
+}

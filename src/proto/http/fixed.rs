@@ -1,0 +1,85 @@
+//! The answers that no mail changes: those about tags, about the page of Mailpit, and about faults that cannot be set.
+
+use serde::Deserialize;
+
+use super::{
+    api::Document,
+    routes::Endpoint,
+    state::Exchange,
+    status::{Refusal, Status},
+};
+
+/// The answer to a request, if no mail changes it.
+pub(super) fn answer(
+    exchange: &Exchange,
+    has_faults: bool,
+    body: &[u8],
+) -> Option<Result<Document, Refusal>> {
+    Some(match exchange.endpoint {
+        Endpoint::WebUi => Ok(Document::json(web_ui(has_faults))),
+        Endpoint::Tags => Ok(Document::json("[]".into())),
+        Endpoint::SetTags => match serde_json::from_slice(body) {
+            Ok(Tags { tags }) if tags.as_ref().is_none_or(Vec::is_empty) => Ok(Document::ok()),
+            Ok(_) => Err(NO_TAGS),
+            Err(_) => {
+                Err(Refusal::new(Status::BAD_REQUEST, "The body is not a JSON object with Tags and IDs"))
+            }
+        },
+        Endpoint::RenameTag => Err(NO_TAG),
+        Endpoint::DeleteTag => Ok(Document::ok()),
+        Endpoint::Chaos | Endpoint::SetChaos if !has_faults => Err(NO_CHAOS),
+        _ => return None,
+    })
+}
+
+/// True for a path of Mailpit that this server does not have on purpose.
+pub(super) fn is_known_elsewhere(segments: &[String]) -> bool {
+    let is_of_message = segments.iter().any(|segment| segment == "message");
+    is_of_message && segments.last().is_some_and(|last| NOT_HERE.contains(&last.as_str()))
+}
+
+/// The settings of the page of Mailpit, which some clients read.
+fn web_ui(has_faults: bool) -> String {
+    let settings = serde_json::json!({
+        "Label": "",
+        "MessageRelay": {
+            "Enabled": false,
+            "SMTPServer": "",
+            "ReturnPath": "",
+            "AllowedRecipients": "",
+            "BlockedRecipients": "",
+            "OverrideFrom": "",
+            "PreserveMessageIDs": false,
+            "RecipientAllowlist": "",
+        },
+        "SpamAssassin": false,
+        "ChaosEnabled": has_faults,
+        "DuplicatesIgnored": false,
+        "HideDeleteAllButton": false,
+    });
+    settings.to_string()
+}
+
+/// The body of a request that sets tags. Go has `null` for an empty list.
+#[derive(Deserialize)]
+struct Tags {
+    #[serde(rename = "Tags", default)]
+    tags: Option<Vec<String>>,
+}
+
+/// The last segments of the paths of a message that only Mailpit has.
+const NOT_HERE: [&str; 5] = ["html-check", "link-check", "sa-check", "thumb", "release"];
+pub(super) const NOT_OFFERED: Refusal = Refusal::new(
+    Status::NOT_IMPLEMENTED,
+    "restante has no checks, thumbnails and releases: it fetches nothing and decodes no picture",
+);
+const NO_TAGS: Refusal = Refusal::new(
+    Status::NOT_IMPLEMENTED,
+    "Messages have no tags here: search for a word of the subject, or give each test its own address",
+);
+const NO_TAG: Refusal =
+    Refusal::new(Status::NOT_FOUND, "There is no such tag, because messages have no tags here");
+const NO_CHAOS: Refusal = Refusal::new(
+    Status::FORBIDDEN,
+    "Faults by chance are for tests: start restante dev, without --no-faults, to set them",
+);
