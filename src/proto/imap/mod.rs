@@ -3,7 +3,9 @@
 pub mod command;
 pub mod command_reader;
 pub mod fetch_item;
+pub mod flags;
 pub mod mailbox_name;
 pub mod parser;
+pub mod request;
 pub mod search_key;
 pub mod sequence_set;
