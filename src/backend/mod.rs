@@ -347,6 +347,7 @@ impl Backend {
                 effects.respond(id, Response::Document(document));
             }
             Request::Api(request) => subscriptions.handle((id, client), request, effects),
+            Request::Imap(_) => effects.fail(id, crate::proto::request::Failure::TempFail),
         }
     }
 

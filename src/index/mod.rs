@@ -11,6 +11,7 @@ mod name_set;
 mod pending_work;
 mod reconcile;
 pub mod registry;
+pub mod sequence;
 mod session_update;
 pub mod snapshot;
 pub mod watcher;

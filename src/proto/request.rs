@@ -13,6 +13,7 @@ use super::{
     destinations::Destinations,
     folder::Folder,
     http::api::{ApiRequest, Document, Draft},
+    imap::request::{ImapRequest, ImapResponse},
     smtp::address::{Address, ReversePath},
 };
 pub use super::{
@@ -36,6 +37,8 @@ pub enum Request {
     Maildrop(MaildropRequest),
     /// Reads or changes the messages of one mailbox, or of all, for the web API.
     Api(ApiRequest),
+    /// Reads or changes the folders of a user, or the messages of one.
+    Imap(ImapRequest),
 }
 
 /// A request about an inbound message.
@@ -136,6 +139,8 @@ pub enum Response {
     },
     /// The content of a response of the web API.
     Document(Document),
+    /// The response to a request about folders.
+    Imap(ImapResponse),
     /// The request failed, and the backend keeps nothing of it.
     Failed(Failure),
 }

@@ -6,6 +6,7 @@ use super::{
     SessionPhase,
     buffer::{Inbox, Outbox},
     http::api::MailEvent,
+    imap::request::FolderState,
     request::{AccountDirectory, Mailbox, Request, Response},
 };
 use crate::clock::Now;
@@ -149,6 +150,8 @@ pub enum SessionEvent {
         /// The number of messages in it now.
         messages: usize,
     },
+    /// The folder that an IMAP session has selected has this state now.
+    FolderChanged(Arc<FolderState>),
     /// Messages have arrived, changed or gone in a mailbox that the session has subscribed to.
     Mail(Arc<MailEvent>),
     /// The transcripts of sessions have changed, and this session shows them.

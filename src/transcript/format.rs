@@ -134,6 +134,7 @@ pub fn format_request(request: &Request, body: &[u8], detail: bool) -> String {
             format!("? update delete={delete:?} seen={seen:?}")
         }
         Request::Api(request) => api_request(request),
+        Request::Imap(request) => format!("? imap {request:?}"),
     }
 }
 
@@ -264,6 +265,7 @@ pub fn format_response(response: &Response, now: SystemTime, ages: bool) -> Opti
                 document.length
             )
         }
+        Response::Imap(_) => "! imap".into(),
         Response::Failed(Failure::AuthFailed { delay }) => format!("! denied {}", format_duration(*delay)),
         Response::Failed(failure) => format!("! failed {}", failure.name()),
     })

@@ -312,6 +312,9 @@ impl Recorder {
             SessionEvent::Mail(event) => {
                 self.line(&format!("# mailbox: {} {}", event.mailbox, event.kind.name()))
             }
+            SessionEvent::FolderChanged(state) => {
+                self.line(&format!("# folder: changed, messages={}", state.messages.len()));
+            }
             // It tells of other transcripts, and this one would grow with them.
             SessionEvent::Sessions => {}
         }

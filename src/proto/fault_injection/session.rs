@@ -133,7 +133,7 @@ impl FaultySession {
             }
             Request::Receive(ReceiveRequest::Begin) => self.fault_state = FaultState::Data(0),
             Request::Receive(ReceiveRequest::Spill { .. }) => self.fault_state = stage,
-            Request::Receive(ReceiveRequest::Discard) | Request::Api(_) => {}
+            Request::Receive(ReceiveRequest::Discard) | Request::Api(_) | Request::Imap(_) => {}
             Request::Receive(ReceiveRequest::Deliver { .. }) => {
                 if let Some(code) = self.plan.after_dot() {
                     self.fault_state = FaultState::Refusing(code);
