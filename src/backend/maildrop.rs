@@ -173,7 +173,7 @@ impl Maildrops {
             Access::Exclusive => {
                 self.locked.insert(mailbox.clone(), LockState::Held { closed_early: false });
             }
-            Access::ReadOnly => self.readers += 1,
+            Access::Shared => self.readers += 1,
         }
         let opening = OpenMaildrop { mailbox: mailbox.clone(), access, since: now, files: None };
         client.maildrop = Some(Box::new(opening));
@@ -371,7 +371,7 @@ impl Maildrops {
             effects.run(Release::job((lock, reading)));
         }
         let quitting = (response == ReleaseResponse::UpdatedWhenFree).then_some(id);
-        if access == Access::ReadOnly {
+        if access == Access::Shared {
             self.readers -= 1;
             if let Some(id) = quitting {
                 effects.respond(id, Response::Done);

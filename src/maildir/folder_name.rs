@@ -20,7 +20,7 @@ fn folded(name: &str) -> String {
 }
 
 /// A name, decoded. Text that is not modified UTF-7 stands for itself.
-pub fn text(name: &str) -> String {
+pub(super) fn text(name: &str) -> String {
     let (mut text, mut rest) = (String::with_capacity(name.len()), name);
     while let Some((plain, run)) = rest.split_once('&') {
         text.push_str(plain);

@@ -440,7 +440,9 @@ mod tests {
             }
         }
         let first = |step| steps.iter().position(|other| *other == step).expect(step);
-        assert!(first("link copy") < first("fsync directory") && first("fsync directory") < first("remove moved"));
+        assert!(
+            first("link copy") < first("fsync directory") && first("fsync directory") < first("remove moved")
+        );
     }
 
     #[test]

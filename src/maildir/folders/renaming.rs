@@ -16,6 +16,7 @@ use super::{
         cache_file::{self, open},
         fault_points::fault_point,
         folder_name::text,
+        keyword_file,
         name::identity,
     },
     FolderEntry, FolderError, Folders, MAX_NAME, bare, is_below, is_inbox,
@@ -168,14 +169,14 @@ fn renamed(directory: &str, from: &str, to: &str) -> Option<String> {
 
 /// The letters of keywords mean the same in the new folder.
 fn copy_keywords(inbox: &Maildir, target: &Maildir) -> Result<(), Error> {
-    let file = match open(inbox, KEYWORDS_FILE) {
+    let file = match open(inbox, keyword_file::FILE) {
         Err(error) if error.kind() == Kind::Gone => return Ok(()),
         opened => opened?,
     };
     let mut octets = Vec::new();
     let read = file.take(MAX_KEYWORDS_FILE).read_to_end(&mut octets);
-    read.map_err(|e| Error::at(inbox.path().join(KEYWORDS_FILE), "read", e))?;
-    cache_file::replace(target, KEYWORDS_FILE, &octets, Durability::Durable)
+    read.map_err(|e| Error::at(inbox.path().join(keyword_file::FILE), "read", e))?;
+    cache_file::replace(target, keyword_file::FILE, &octets, Durability::Durable)
 }
 
 /// Links each message of one Maildir into another one, under its name.
@@ -241,7 +242,5 @@ fn messages(maildir: &Maildir, subdir: Subdir) -> Result<Vec<(Vec<u8>, u64)>, Er
     Ok(names)
 }
 
-/// The names of the keywords of a folder, as Dovecot keeps them.
-const KEYWORDS_FILE: &str = "dovecot-keywords";
-/// Octets that are read of it.
+/// Octets that are read of the file with the keywords.
 const MAX_KEYWORDS_FILE: u64 = 64 << 10;
