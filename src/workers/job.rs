@@ -10,7 +10,7 @@ use std::{
 use super::{
     AckToken, CompletionSender,
     folder_jobs::{FolderJob, FolderKey, FolderOutcome, FolderResult},
-    imap_reads::ImapRead,
+    imap_reads::{ImapRead, ReadOutcome},
     mailbox_folders::{FoldersJob, FoldersOutcome},
     spill::SpilledMessage,
 };
@@ -24,7 +24,6 @@ use crate::{
     maildir::{Maildir, MessageEntry, OpenMessage, Usage, lock::Lock, scan::DirTimes},
     proto::{
         http::api::{ApiRequest, Document, Draft, MailEvent},
-        imap::request::ImapResponse,
         request::{Access, ConnId, Failure, Mailbox, Secret},
     },
 };
@@ -103,7 +102,7 @@ pub enum Job {
     /// Serve a request about the folders of a user.
     Folders(Box<FoldersJob>),
     /// Read messages of a folder for a client of IMAP.
-    Imap(ImapRead),
+    Imap(Box<ImapRead>),
     /// Serve a request of the web API.
     Api {
         /// The connection that gets the response.
@@ -190,7 +189,7 @@ pub enum Completion {
     /// The result of [`Job::Folders`].
     Folders(ConnId, Result<Box<FoldersOutcome>, Failure>),
     /// The result of [`Job::Imap`].
-    Imap(ConnId, Result<ImapResponse, Failure>),
+    Imap(ConnId, Result<ReadOutcome, Failure>),
     /// The result of [`Job::Api`].
     Api(ConnId, Result<ApiOutcome, Failure>),
     /// The result of [`Job::CompareMailboxes`].

@@ -7,5 +7,6 @@ pub mod flags;
 pub mod mailbox_name;
 pub mod parser;
 pub mod request;
+pub mod response;
 pub mod search_key;
 pub mod sequence_set;
