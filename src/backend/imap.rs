@@ -6,13 +6,16 @@
 //! response that tells a state waits until this state has everything that the index had when the response became possible.
 
 mod folder;
+mod requests;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
     sync::Arc,
     time::Duration,
 };
+
+pub(super) use requests::Parts;
 
 use super::{
     clients::Client,
@@ -22,6 +25,7 @@ use super::{
 use crate::{
     capacity::Shrinker,
     deferred_drop::drop_deferred,
+    delivery::Append,
     index::{Registry, Snapshot},
     maildir::Maildir,
     proto::{
@@ -42,10 +46,14 @@ use folder::{Answer, BookPlace, Change, Folder, Pending, Step};
 /// The folders in use by IMAP.
 #[derive(Debug, Default)]
 pub(super) struct Folders {
-    folders: HashMap<Mailbox, Folder>,
+    folders: BTreeMap<Mailbox, Folder>,
     last_id: u64,
+    /// The name of this host, for the names of files.
+    host: Option<Arc<str>>,
     /// Folders with a state that their sessions do not know yet.
     changed: BTreeSet<Mailbox>,
+    /// Messages of APPEND whose keywords have letters.
+    ready_appends: VecDeque<(ConnId, Mailbox, Append, Vec<u8>)>,
 }
 
 /// The parts of the backend that a request about folders uses.
@@ -57,7 +65,7 @@ pub(super) struct Context<'a> {
 
 impl Folders {
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
-        shrinker.shrink(&mut self.folders);
+        shrinker.shrink(&mut self.ready_appends);
     }
 
     // Requests
@@ -214,8 +222,11 @@ impl Folders {
 
     /// The folder with these directories. If another one had its name, its sessions have nothing to read any more.
     fn folder(&mut self, mailbox: &Mailbox, maildir: &Arc<Maildir>, effects: &mut Effects) -> &mut Folder {
-        let is_same =
-            |folder: &Folder| folder.maildir.upgrade().is_some_and(|known| known.id() == maildir.id());
+        // A folder that gets messages may have been opened by a job alone.
+        let is_same = |folder: &Folder| match folder.maildir.upgrade() {
+            Some(known) => known.id() == maildir.id(),
+            None => !folder.pending.is_empty(),
+        };
         if self.folders.get(mailbox).is_some_and(|folder| !is_same(folder)) {
             self.forget(mailbox, effects);
         }
@@ -280,6 +291,7 @@ impl Folders {
                     refuse(conn, refusal, cx.effects);
                 }
             }
+            arrival => changes = self.arrival_finished(mailbox, arrival, cx),
         }
         self.advance(mailbox, cx);
         changes
@@ -318,7 +330,8 @@ impl Folders {
                 && matches!(folder.book, BookPlace::Here(_))
                 && index.maildir(mailbox).is_none()
         };
-        let unused: Vec<_> = self.folders.extract_if(|mailbox, folder| is_unused(mailbox, folder)).collect();
+        let unused: Vec<_> =
+            self.folders.extract_if(.., |mailbox, folder| is_unused(mailbox, folder)).collect();
         if !unused.is_empty() {
             drop_deferred(unused);
         }
@@ -361,6 +374,7 @@ impl Folders {
                         cx.effects.fail(conn, Failure::TempFail);
                     }
                 }
+                arrival => folder.begin_arrival(mailbox, conn, arrival, cx),
             }
         }
     }

@@ -6,10 +6,11 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use super::Context;
+use super::{Context, requests::PendingAppend};
 use crate::{
+    deferred_drop::drop_deferred,
     index::{Sequence, UidBook, registry::IndexVersion},
-    maildir::Maildir,
+    maildir::{Maildir, MessageEntry},
     proto::{
         imap::{
             request::{FolderState, ImapResponse, Store},
@@ -20,6 +21,7 @@ use crate::{
     workers::{
         Job,
         folder_jobs::{FolderChanges, FolderId, FolderJob, FolderWork, Slice},
+        folder_transfer::Transfer,
         job::Changes,
     },
 };
@@ -66,6 +68,14 @@ pub(super) enum Step {
     Change(Change, Slice),
     /// The response tells a state with at least this version of the index.
     Respond(IndexVersion, Answer),
+    /// A job copies a slice of another folder's messages to this one.
+    Transfer(Box<Transfer>),
+    /// A job gives letters to the keywords of a message of APPEND.
+    Letters(Box<PendingAppend>),
+    /// A job gives a UID to a message of APPEND.
+    Number(Box<MessageEntry>),
+    /// A job has all that the request needs.
+    InJob,
 }
 
 /// A change of the messages of a folder.
@@ -80,6 +90,7 @@ pub(super) enum Change {
 pub(super) enum Answer {
     State,
     Stored { modified: NumberSet, is_partial: bool },
+    Copied { uid_validity: u32, from: NumberSet, to: NumberSet },
 }
 
 impl Folder {
@@ -111,8 +122,28 @@ impl Folder {
         cx: &mut Context<'_>,
     ) -> bool {
         let Some(maildir) = self.maildir.upgrade() else { return false };
+        self.run_in(mailbox, work, is_for_first, Some(maildir), cx)
+    }
+
+    /// Runs a job.
+    pub(super) fn run_in(
+        &mut self,
+        mailbox: &Mailbox,
+        work: FolderWork,
+        is_for_first: bool,
+        maildir: Option<Arc<Maildir>>,
+        cx: &mut Context<'_>,
+    ) -> bool {
         let BookPlace::Here(book) = mem::replace(&mut self.book, BookPlace::InJob { is_for_first }) else {
             return false; // invariant: the caller has looked
+        };
+        // Without open directories, nobody knows whether the folder is the same one still.
+        let book = match maildir {
+            Some(_) => book,
+            None => {
+                drop_deferred(book);
+                None
+            }
         };
         let key = (mailbox.clone(), self.id);
         cx.effects.run(Job::Folder(Box::new(FolderJob { key, maildir, book, work })));
@@ -168,6 +199,7 @@ impl Answer {
         match self {
             Self::State => ImapResponse::State(state),
             Self::Stored { modified, is_partial } => ImapResponse::Stored { state, modified, is_partial },
+            Self::Copied { uid_validity, from, to } => ImapResponse::Copied { state, uid_validity, from, to },
         }
     }
 }
