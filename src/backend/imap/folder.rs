@@ -79,6 +79,15 @@ pub(super) enum Step {
     InJob,
 }
 
+/// A message of APPEND whose keywords have no letters yet.
+#[derive(Debug)]
+pub(super) struct PendingAppend {
+    pub(super) flags: Flags,
+    pub(super) keywords: Vec<String>,
+    pub(super) date: Option<SystemTime>,
+    pub(super) bytes: Vec<u8>,
+}
+
 /// A change of the messages of a folder.
 #[derive(Debug, Clone)]
 pub(super) enum Change {
@@ -126,7 +135,8 @@ impl Folder {
         self.run_in(mailbox, work, is_for_first, Some(maildir), cx)
     }
 
-    /// Runs a job.
+    /// Runs a job. Without open directories, nobody knows whether the folder is the same one still: the job opens it and reads its
+    /// UIDs.
     pub(super) fn run_in(
         &mut self,
         mailbox: &Mailbox,
@@ -138,7 +148,6 @@ impl Folder {
         let BookPlace::Here(book) = mem::replace(&mut self.book, BookPlace::InJob { is_for_first }) else {
             return false; // invariant: the caller has looked
         };
-        // Without open directories, nobody knows whether the folder is the same one still.
         let book = match maildir {
             Some(_) => book,
             None => {
@@ -203,13 +212,4 @@ impl Answer {
             Self::Copied { uid_validity, from, to } => ImapResponse::Copied { state, uid_validity, from, to },
         }
     }
-}
-
-/// A message of APPEND whose keywords have no letters yet.
-#[derive(Debug)]
-pub(super) struct PendingAppend {
-    pub(super) flags: Flags,
-    pub(super) keywords: Vec<String>,
-    pub(super) date: Option<SystemTime>,
-    pub(super) bytes: Vec<u8>,
 }

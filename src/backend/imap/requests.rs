@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     super::{
-        clients::Client,
+        clients::{Client, Clients},
         effects::Effects,
         quota::QuotaCache,
         receive::{self, Receiver},
@@ -41,17 +41,22 @@ use crate::{
 
 impl Folders {
     /// No folders yet. The name of this host is for the names of copies.
-    pub(crate) fn on_host(host: &str) -> Self {
+    pub(in super::super) fn on_host(host: &str) -> Self {
         Self { host: Some(host.into()), ..Self::default() }
     }
 
     /// Takes another name of this host.
-    pub(crate) fn set_host(&mut self, host: &str) {
+    pub(in super::super) fn set_host(&mut self, host: &str) {
         self.host = Some(host.into());
     }
 
     /// Serves a request about the folders of a user.
-    pub(crate) fn handle_folders(&mut self, id: ConnId, request: ImapRequest, effects: &mut Effects) {
+    pub(in super::super) fn handle_folders(
+        &mut self,
+        id: ConnId,
+        request: ImapRequest,
+        effects: &mut Effects,
+    ) {
         let (mailbox, wants_all) = match &request {
             ImapRequest::List { mailbox, status } => (mailbox, !status.is_empty()),
             ImapRequest::Status { folder, .. } => (folder, false),
@@ -73,7 +78,7 @@ impl Folders {
     }
 
     /// A worker has served such a request. Returns the changes of the mail that it has made.
-    pub(crate) fn folders_finished(
+    pub(in super::super) fn folders_finished(
         &mut self,
         id: ConnId,
         result: Result<Box<FoldersOutcome>, Failure>,
@@ -150,7 +155,7 @@ impl Folders {
     }
 
     /// COPY, MOVE.
-    pub(crate) fn transfer(
+    pub(in super::super) fn transfer(
         &mut self,
         (id, client): (ConnId, &mut Client),
         (uids, to, is_move): (NumberSet, Mailbox, bool),
@@ -169,7 +174,7 @@ impl Folders {
     }
 
     /// A job has copied or moved a slice to that folder.
-    pub(crate) fn transferred(
+    pub(in super::super) fn transferred(
         &mut self,
         to: &Mailbox,
         outcome: TransferOutcome,
@@ -195,7 +200,7 @@ impl Folders {
     }
 
     /// APPEND of a message with keywords, which get letters first.
-    pub(crate) fn append(
+    pub(in super::super) fn append(
         &mut self,
         id: ConnId,
         folder: &Mailbox,
@@ -205,10 +210,12 @@ impl Folders {
         self.enqueue(folder, id, Step::Letters(Box::new(append)), cx);
     }
 
-    /// A message of APPEND is durable: it gets its UID.
-    pub(crate) fn appended(&mut self, id: ConnId, copy: DeliveredCopy, cx: &mut Context<'_>) {
-        let DeliveredCopy { mailbox, entry, .. } = copy;
-        self.enqueue(&mailbox, id, Step::Number(Box::new(entry)), cx);
+    /// Gives UIDs to messages of APPEND that are durable.
+    pub(in super::super) fn number_appended(&mut self, receiver: &mut Receiver, cx: &mut Context<'_>) {
+        while let Some((id, copy)) = receiver.appended.pop_front() {
+            let DeliveredCopy { mailbox, entry, .. } = copy;
+            self.enqueue(&mailbox, id, Step::Number(Box::new(entry)), cx);
+        }
     }
 }
 
@@ -248,11 +255,6 @@ impl Folders {
             }
             None => cx.effects.respond(conn, Response::Imap(answer.with(folder.state()))),
         }
-    }
-
-    /// Takes a message of APPEND whose letters are known.
-    pub(crate) fn take_append(&mut self) -> Option<(ConnId, Mailbox, Append, Vec<u8>)> {
-        self.ready_appends.pop_front()
     }
 }
 
@@ -309,17 +311,17 @@ impl Folder {
 }
 
 /// The parts of the backend that requests about folders use.
-pub(crate) struct Parts<'a> {
-    pub(crate) folders: &'a mut Folders,
-    pub(crate) receiver: &'a mut Receiver,
-    pub(crate) accounts: &'a Accounts,
-    pub(crate) quotas: &'a mut QuotaCache,
-    pub(crate) now: Duration,
+pub(in super::super) struct Parts<'a> {
+    pub(in super::super) folders: &'a mut Folders,
+    pub(in super::super) receiver: &'a mut Receiver,
+    pub(in super::super) accounts: &'a Accounts,
+    pub(in super::super) quotas: &'a mut QuotaCache,
+    pub(in super::super) now: Duration,
 }
 
 impl Parts<'_> {
     /// Serves a request of a session about folders, or returns one that is about the messages of the selected folder.
-    pub(crate) fn handle(
+    pub(in super::super) fn handle(
         &mut self,
         (id, client): (ConnId, &mut Client),
         request: ImapRequest,
@@ -359,8 +361,17 @@ impl Parts<'_> {
         None
     }
 
+    /// Passes messages whose keywords have letters on to the committer.
+    pub(in super::super) fn pass_appends_on(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
+        while let Some((id, mailbox, append, bytes)) = self.folders.ready_appends.pop_front() {
+            if let Some(client) = clients.get_mut(id) {
+                self.append((id, client), (mailbox, append, bytes), (cx.index, cx.effects));
+            }
+        }
+    }
+
     /// Passes a message whose letters are known on to the committer.
-    pub(crate) fn append(
+    fn append(
         &mut self,
         (id, client): (ConnId, &mut Client),
         message: (Mailbox, Append, Vec<u8>),
