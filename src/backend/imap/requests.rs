@@ -200,7 +200,7 @@ impl Folders {
     }
 
     /// APPEND of a message with keywords, which get letters first.
-    pub(in super::super) fn append(
+    fn append_with_keywords(
         &mut self,
         id: ConnId,
         folder: &Mailbox,
@@ -334,7 +334,12 @@ impl Parts<'_> {
                     let append = Append { letters: flags.letters().collect(), date };
                     self.append((id, client), (folder, append, bytes), (cx.index, cx.effects));
                 } else {
-                    self.folders.append(id, &folder, PendingAppend { flags, keywords, date, bytes }, cx);
+                    self.folders.append_with_keywords(
+                        id,
+                        &folder,
+                        PendingAppend { flags, keywords, date, bytes },
+                        cx,
+                    );
                 }
             }
             ImapRequest::Copy { uids, to, is_move } => {
