@@ -274,6 +274,7 @@ fn a_message_to_three_mailboxes_is_one_event_for_all_and_one_for_each() {
     }
 }
 
+/// SMTP, POP3 and HTTP for users, and the beginning of the limits.
 pub(crate) const SERVE: &str = r#"
 [[listen]]
 protocol = "smtp"

@@ -14,6 +14,7 @@ use super::http_api::{Answer, Http, SERVE, basic};
 use crate::common::{
     PASSWORD, Server, Setup,
     client::{deliver, socket},
+    listener,
     secure::{BOTH, Keys, session},
 };
 
@@ -229,8 +230,7 @@ fn v08_v09_a_request_with_two_meanings_is_refused_and_nothing_after_it_is_read()
 #[test]
 fn v10_tls_on_the_plain_port_and_plain_text_on_the_tls_port_end_at_once() {
     let keys = Keys::make();
-    let server =
-        keys.serve(&format!("{SERVE}\n[[listen]]\nprotocol = \"https\"\naddress = \"127.0.0.1:0\"\n"));
+    let server = keys.serve(&format!("{SERVE}\n{}", listener("https", "")));
     let mut hello = session(&keys.trusted(BOTH));
     let hello = crate::common::secure::flight(&mut hello);
     let heard = converse(server.addresses("http")[0], &hello);

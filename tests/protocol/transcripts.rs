@@ -2,20 +2,14 @@
 //! cost any mail.
 
 use std::{
-    fs,
-    io::Write,
-    net::Shutdown,
-    os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    process::Command,
-    thread,
+    fs, io::Write, net::Shutdown, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, thread,
     time::Duration,
 };
 
 use crate::common::{
     PASSWORD, STRICT, Server, Setup,
     client::{Client, chunked, deliver, socket},
-    configuration, eventually, home,
+    configuration, eventually, home, listeners,
     secure::{ALICE, BOTH, Keys, address, over},
     skip,
 };
@@ -190,8 +184,7 @@ fn sessions_of_pop3_can_be_played() {
 #[test]
 fn t20_sessions_with_logins_can_be_played_and_have_no_password_in_them() {
     let keys = Keys::make();
-    let listener = |protocol| format!("[[listen]]\nprotocol = {protocol:?}\naddress = \"127.0.0.1:0\"\n");
-    let listeners = ["submission", "submissions", "pop3", "pop3s", "lmtp"].map(listener).concat();
+    let listeners = listeners(&["submission", "submissions", "pop3", "pop3s", "lmtp"]);
     let mut server = keys.serve(&format!("{DOWN}[limits]\nauth.failure_delay = \"0s\"\n{listeners}"));
     let trusted = keys.trusted(BOTH);
     // alice and her password, and a wrong one, as PLAIN and as LOGIN say it.
@@ -395,12 +388,8 @@ fn a_full_disk_stops_transcripts_and_no_mail() {
 fn transcripts_that_cannot_be_written_keep_a_server_from_starting() {
     let directory = home();
     let file = directory.path().join("restante.toml");
-    let listener = "[[listen]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\n";
-    let text = configuration(
-        directory.path(),
-        &directory.path().join("spool"),
-        &format!("transcripts = \"not/there\"\n{listener}"),
-    );
+    let rest = format!("transcripts = \"not/there\"\n{STRICT}");
+    let text = configuration(directory.path(), &directory.path().join("spool"), &rest);
     fs::write(&file, text).unwrap();
     fs::write(directory.path().join("users.json"), "{}").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));

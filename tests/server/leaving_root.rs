@@ -15,7 +15,7 @@ use crate::common::{
     client::Client,
     configuration, home,
     inject::{Fault, can_inject},
-    installed, memory, skip,
+    installed, listener_at, memory, skip,
     tools::NOBODY,
     write_private,
 };
@@ -114,10 +114,8 @@ fn a_socket_made_by_root_keeps_its_group_when_the_server_leaves_root() {
         line.and_then(|rest| rest.split(':').next()?.parse().ok()).unwrap_or_else(|| panic!("no group mail"))
     };
     for (group, gid) in [("", NOBODY), ("socket_group = \"mail\"\n", mail)] {
-        let config = format!(
-            "user = \"nobody\"\n[[listen]]\nprotocol = \"lmtp\"\naddress = \"unix:{}\"\n{group}",
-            path.display()
-        );
+        let lmtp = listener_at("lmtp", &format!("unix:{}", path.display()), group);
+        let config = format!("user = \"nobody\"\n{lmtp}");
         let wrapper = &["sh", "-c", AS_ROOT, "sh"];
         let users = &["bob@example.test"];
         let mut server = Setup { wrapper, config: Some(&config), users, ..Setup::default() }.start();
@@ -275,7 +273,7 @@ fn n46_check_with_a_user_needs_no_socket_and_leaves_those_that_are_there() {
     fs::create_dir(at("spool")).unwrap();
     fs::create_dir(at("run")).unwrap();
     chown(at("run"), Some(NOBODY), Some(NOBODY)).unwrap();
-    let lmtp = format!("{STRICT}[[listen]]\nprotocol = \"lmtp\"\naddress = \"unix:run/lmtp.sock\"\n");
+    let lmtp = STRICT.to_owned() + &listener_at("lmtp", "unix:run/lmtp.sock", "");
     let (code, said) = checked(home.path(), &lmtp);
     assert!(code == Some(0) && !said.contains("chown of"), "{said}");
     assert!(!at("run/lmtp.sock").exists(), "check makes nothing");
@@ -298,7 +296,7 @@ fn n50_a_new_port_that_only_root_may_bind_is_told_with_the_restart() {
     let server = started_as_root(&["sh", "-c", AS_ROOT, "sh"], "nobody");
     let file = server.home.path().join("restante.toml");
     let mut config = fs::read_to_string(&file).unwrap();
-    config.push_str("\n[[listen]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:977\"\n");
+    config.push_str(&listener_at("smtp", "127.0.0.1:977", ""));
     fs::write(&file, config).unwrap();
     server.signal(Signal::HUP);
     server.tells("configuration reload failed, keeping the old one: ");

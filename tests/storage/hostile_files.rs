@@ -11,7 +11,7 @@ use std::{
 use crate::common::{
     self, STRICT, Setup,
     client::{Client, deliver},
-    eventually, home, programs, skip,
+    eventually, home, listener_at, programs, skip,
     tools::{Desk, NOBODY},
 };
 use rustix::{
@@ -251,7 +251,7 @@ fn x3_ports_file_log_transcripts_and_certificate_of_root_stay_out_of_directories
 fn x3_a_socket_is_given_its_mode_and_not_what_has_taken_its_name() {
     let home = home();
     let path = home.path().join("lmtp.sock");
-    let config = format!("[[listen]]\nprotocol = \"lmtp\"\naddress = \"unix:{}\"\n{STRICT}", path.display());
+    let config = listener_at("lmtp", &format!("unix:{}", path.display()), STRICT);
     let server = Setup { config: Some(&config), users: &[BOB], ..Setup::default() }.start();
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o660);
     drop(server);
