@@ -179,7 +179,7 @@ fn v67_sessions_are_shown_live_without_their_passwords_and_without_files() {
 }
 
 #[test]
-fn v61_v65_v69_only_an_admin_sees_sessions_and_the_one_that_brought_a_message() {
+fn v46_v61_v65_only_an_admin_sees_sessions_and_the_one_that_brought_a_message() {
     let users = &["alice@example.test", "bob@example.test"];
     let config = format!("transcripts = \"transcripts\"\n{SERVE}");
     let mut server = Setup { config: Some(&config), users, ..Setup::default() }.start();
