@@ -22,7 +22,7 @@ use super::{
 use crate::{
     api::{self, Page},
     maildir::{MessageEntry, MessageRef},
-    message_object::{Limits, MessageObject, mailpit::ListItem},
+    message_object::{ObjectLimits, MessageObject, mailpit::ListItem},
     metrics::{self, METRICS},
     printable,
     proto::{
@@ -252,7 +252,7 @@ fn show(
         let document = api::part_view(&bytes, part_id).ok_or(Failure::Gone)?;
         return Ok(ApiOutcome::of(Document { etag, ..document }));
     }
-    let mut message = MessageObject::parse(&bytes, &Limits::default());
+    let mut message = MessageObject::parse(&bytes, &ObjectLimits::default());
     message.summary.size = size;
     let mut changes = Changes::None;
     let document = match view {

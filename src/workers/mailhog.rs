@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     message_object::{
-        Limits,
+        ObjectLimits,
         mailhog::{self, Page, Stored},
     },
     printable,
@@ -86,7 +86,7 @@ fn item(reader: &mut RowReader<'_>, holders: &Holders, row: &Row) -> Result<mail
     let (octets, _) = reader.read_beginning(row, MAX_MESSAGE)?;
     let recipients = mailhog::recipients(&summary, holders.mailboxes(row));
     let stored = Stored { id: &row.id, received: row.received, recipients: &recipients };
-    Ok(mailhog::Message::new(&octets, &stored, &Limits::default()))
+    Ok(mailhog::Message::new(&octets, &stored, &ObjectLimits::default()))
 }
 
 /// True if the message matches. One that has gone meanwhile does not.
