@@ -11,7 +11,7 @@ mod differences;
 mod index_jobs;
 pub mod job;
 mod listings;
-mod mailhog;
+mod mailhog_jobs;
 mod row_reader;
 mod run;
 mod selections;
