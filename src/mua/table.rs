@@ -3,9 +3,9 @@
 //! The rule: no row is wider than the window, in any script. A narrow window shows fewer columns: first the size goes, then
 //! the date, then the person.
 
-use crate::client::{
-    display,
-    strings::{self, Language},
+use crate::{
+    client::{display, strings},
+    language::Language,
 };
 
 /// The person that a list shows for each message: the sender or the recipient.

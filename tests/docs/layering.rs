@@ -16,6 +16,7 @@ use source::{Source, paths, rust_files, sources};
 /// above it here, so no circle can form. An arrow that nothing uses any more has to go.
 const ARROWS: &[(&str, &[&str])] = &[
     ("limits", &[]),
+    ("language", &[]),
     ("wire_size", &[]),
     ("clock", &[]),
     ("deferred_drop", &[]),
@@ -39,9 +40,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("search", &["message_object", "mime"]),
     ("thread_limits", &["limits"]),
     ("fd_limits", &["thread_limits", "limits"]),
-    ("proto", &["limits", "wire_size", "clock", "printable"]),
+    ("proto", &["limits", "language", "wire_size", "clock", "printable"]),
     ("transcript", &["proto", "limits", "clock", "safe_file", "printable", "open_regular"]),
-    ("api", &["printable", "compose", "proto", "mime", "message_object", "search", "transcript"]),
+    ("api", &["language", "printable", "compose", "proto", "mime", "message_object", "search", "transcript"]),
     ("maildir", &["wire_size", "deferred_drop", "local_fs", "safe_file", "printable"]),
     ("metrics", &["proto", "open_regular", "safe_file"]),
     ("logging", &["limits", "proto", "metrics", "safe_file", "printable", "parking_queue"]),
@@ -154,8 +155,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "listener",
         ],
     ),
-    ("client", &["wire_size", "printable", "compose", "mime", "proto"]),
-    ("mua", &["password_prompt", "accounts", "maildir", "wire_size", "mime", "proto", "client"]),
+    ("client", &["language", "wire_size", "printable", "compose", "mime", "proto"]),
+    ("mua", &["language", "password_prompt", "accounts", "maildir", "wire_size", "mime", "proto", "client"]),
     (
         "tools",
         &[
@@ -190,6 +191,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "limits",
+            "language",
             "open_regular",
             "ending_signals",
             "password_prompt",

@@ -2,8 +2,10 @@
 
 use std::{borrow::Cow, fmt, time::SystemTime};
 
-use super::language::Language;
-use crate::proto::{chaos::Chaos, conn_id::ConnId, mailbox::Mailbox, smtp::address::Address};
+use crate::{
+    language::Language,
+    proto::{chaos::Chaos, conn_id::ConnId, mailbox::Mailbox, smtp::address::Address},
+};
 
 /// A request about the messages of one mailbox, or of all.
 #[derive(Debug, Clone, PartialEq, Eq)]

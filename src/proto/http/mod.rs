@@ -5,6 +5,7 @@
 //! of each endpoint to its answer, `submission` is the way of a message that a client sends, and `fixed` has the answers that
 //! no mail changes.
 
+mod accept_language;
 pub mod api;
 mod autoconfig;
 mod change_body;
@@ -13,7 +14,6 @@ mod factory;
 mod fixed;
 mod guard;
 mod head;
-pub mod language;
 mod login;
 mod mailhog_routes;
 pub mod page;

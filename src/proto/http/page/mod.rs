@@ -8,14 +8,14 @@ use std::sync::LazyLock;
 use blake2::{Blake2s, Digest, digest::consts::U16};
 
 use super::{
+    accept_language,
     api::{Document, MailboxScope, MessageName, PageRequest, SessionsRequest},
     head::Head,
-    language::Language,
     routes,
     state::Exchange,
     status::{Refusal, Status},
 };
-use crate::proto::conn_id::ConnId;
+use crate::{language::Language, proto::conn_id::ConnId};
 
 pub(super) mod refusal;
 
@@ -60,7 +60,7 @@ const NO_SESSION: Refusal =
 
 /// The language that the sender of a request prefers.
 pub(super) fn language(head: &Head) -> Language {
-    Language::preferred(head.accept_language.as_deref().unwrap_or_default())
+    accept_language::preferred(head.accept_language.as_deref().unwrap_or_default())
 }
 
 /// The language of the person who reads the refusal of a request. `None` if a program reads it.
