@@ -10,7 +10,7 @@ use std::{
 use restante::proto::http::routes::{Access, ROUTES, Route};
 use serde_json::json;
 
-use super::http_api::{Answer, Http, SERVE, basic};
+use super::http_api::{Answer, Http, basic, serve};
 use crate::common::{
     PASSWORD, Server, Setup,
     client::{deliver, socket},
@@ -230,7 +230,7 @@ fn v08_v09_a_request_with_two_meanings_is_refused_and_nothing_after_it_is_read()
 #[test]
 fn v10_tls_on_the_plain_port_and_plain_text_on_the_tls_port_end_at_once() {
     let keys = Keys::make();
-    let server = keys.serve(&format!("{SERVE}\n{}", listener("https", "")));
+    let server = keys.serve(&(serve() + &listener("https", "")));
     let mut hello = session(&keys.trusted(BOTH));
     let hello = crate::common::secure::flight(&mut hello);
     let heard = converse(server.addresses("http")[0], &hello);
@@ -243,7 +243,7 @@ fn v10_tls_on_the_plain_port_and_plain_text_on_the_tls_port_end_at_once() {
 #[test]
 fn v18_no_route_leads_to_the_mail_of_another_user() {
     let users = &["alice@example.test", "bob@example.test"];
-    let server = Setup { config: Some(SERVE), users, ..Setup::default() }.start();
+    let server = Setup { config: Some(&serve()), users, ..Setup::default() }.start();
     deliver(
         &server,
         "alice@example.test",

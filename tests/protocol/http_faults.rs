@@ -10,7 +10,7 @@ use std::{
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value, json};
 
-use super::http_api::{Answer, Http, SERVE, basic, deliver_to};
+use super::http_api::{Answer, Http, basic, deliver_to, serve};
 use crate::common::{
     BEHIND_A_PROXY, PASSWORD, Server, Setup,
     client::{Client, deliver, socket},
@@ -67,7 +67,7 @@ fn v16_guesses_over_http_count_with_those_of_the_other_services() {
 #[test]
 fn v17_no_answer_tells_whether_an_account_exists() {
     let users = &["alice@example.test"];
-    let server = Setup { config: Some(SERVE), users, ..Setup::default() }.start();
+    let server = Setup { config: Some(&serve()), users, ..Setup::default() }.start();
     let ask = |user: &str, path: &str| {
         let mut http = Http::of(&server);
         http.fields = basic(user, "wrong");
@@ -159,7 +159,7 @@ fn v26_https_from_a_configuration_file_serves_logins_and_mail() {
 
 #[test]
 fn v23_clients_that_read_nothing_of_large_answers_end_when_others_need_the_memory() {
-    let config = format!("{SERVE}\nhttp.max_document_memory = \"24 MiB\"\n");
+    let config = serve() + "http.max_document_memory = \"24 MiB\"\n";
     let users = &["bob@example.test"];
     let server = Setup { config: Some(&config), users, ..Setup::default() }.start();
     let line = format!("{}\n", "x".repeat(99));
@@ -189,7 +189,7 @@ fn v23_clients_that_read_nothing_of_large_answers_end_when_others_need_the_memor
 
 #[test]
 fn v23_bodies_that_never_end_share_that_memory() {
-    let config = format!("{SERVE}\nhttp.max_document_memory = \"2 MiB\"\n");
+    let config = serve() + "http.max_document_memory = \"2 MiB\"\n";
     let server = Setup { config: Some(&config), users: &["bob@example.test"], ..Setup::default() }.start();
     let body = vec![b' '; (1 << 20) - 1];
     let mut slow: Vec<Http> = Vec::new();
