@@ -13,7 +13,7 @@ pub struct Candidate<'a> {
     pub summary: &'a Summary,
     /// Its text; an empty one suffices unless [`Query::needs_text`].
     pub text: &'a SearchText,
-    /// True if somebody has read it.
+    /// True if the message has been read.
     pub is_read: bool,
     /// The time of its delivery, in milliseconds since 1970.
     pub received: i64,
