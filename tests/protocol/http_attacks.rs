@@ -7,7 +7,7 @@ use std::{
     net::{Shutdown, SocketAddr},
 };
 
-use restante::proto::http::routes::{Access, ROUTES, Route};
+use restante::proto::http::routes::{ROUTES, Route, RouteAccess};
 use serde_json::json;
 
 use super::http_api::{Answer, Http, basic, serve};
@@ -62,7 +62,7 @@ fn v05_v06_other_names_and_other_sites_get_and_change_nothing() {
         "Origin: null\r\n",
         "Origin: http://localhost:1\r\nContent-Type: text/plain\r\n",
     ];
-    for route in ROUTES.iter().filter(|route| matches!(route.access, Access::Api | Access::Part)) {
+    for route in ROUTES.iter().filter(|route| matches!(route.access, RouteAccess::Api | RouteAccess::Part)) {
         let (method, path) = (route.method.name(), target(route, "latest"));
         for body in ["", "{}", "{\"Read\":true}"] {
             for fields in senders {
