@@ -12,7 +12,9 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::common::{STRICT, Setup, eventually, home, installed, listener, listener_at, skip, write_private};
+use crate::common::{
+    STRICT, Setup, disk::Mount, eventually, home, installed, listener, listener_at, skip, write_private,
+};
 
 /// A directory with a configuration that is good.
 struct Story {
@@ -282,12 +284,10 @@ fn as_root(test: &str) {
     let spool = story.at("spool");
     fs::create_dir(&spool).unwrap();
     story.configure("", STRICT);
-    let mount = |words: &[&str]| Command::new("mount").args(words).arg(&spool).status().unwrap().success();
-    if !mount(&["-t", "tmpfs", "-o", "ro,size=1m", "none"]) {
+    let Some(_mount) = Mount::new(&["-t", "tmpfs", "-o", "ro,size=1m", "none"], &spool) else {
         return skip(test, "cannot mount");
-    }
+    };
     let checked = story.check(&[]);
-    assert!(Command::new("umount").arg(&spool).status().unwrap().success());
     assert!(
         checked.0 == Some(0) && checked.1.contains("is read-only: clients can read mail"),
         "{}",

@@ -13,37 +13,25 @@ use std::{
 use crate::common::{
     self, STRICT, Server, Setup,
     client::{Client, deliver, session_with, without_trace},
+    disk::Mount,
     eventually, faketime, home,
     inject::{Fault, can_inject},
     skip,
 };
-use rustix::process::geteuid;
 use tempfile::TempDir;
 
 const ALICE: &str = "alice@example.test";
 const BOB: &str = "bob@example.test";
 
-/// Something mounted for as long as this lives.
-struct Mount {
-    at: PathBuf,
-    /// The directory below the mount point, if it is there for it alone.
-    home: Option<TempDir>,
+/// A file system that turns read-only at its first error.
+struct Ext4 {
+    mount: Mount, // it goes before its directory
+    _home: TempDir,
 }
 
-impl Mount {
-    /// None if this user may not mount.
-    fn new(arguments: &[&str], at: &Path) -> Option<Self> {
-        let mounted = geteuid().is_root()
-            && Command::new("mount").args(arguments).arg(at).status().is_ok_and(|status| status.success());
-        mounted.then(|| Self { at: at.to_owned(), home: None })
-    }
-
-    /// An empty file system that turns read-only at its first error.
-    fn ext4() -> Option<Self> {
-        Self::ext4_with("has_journal")
-    }
-
-    fn ext4_with(features: &str) -> Option<Self> {
+impl Ext4 {
+    /// Makes an empty one. Returns `None` if this user may not mount.
+    fn mount(features: &str) -> Option<Self> {
         let home = home();
         let (image, at) = (home.path().join("image"), home.path().join("disk"));
         fs::create_dir(&at).unwrap();
@@ -51,23 +39,20 @@ impl Mount {
         let made =
             Command::new("mkfs.ext4").args(["-q", "-e", "remount-ro", "-O", features]).arg(&image).status();
         made.ok().filter(ExitStatus::success)?;
-        let mut mount = Self::new(&["-o", "loop", image.to_str().unwrap()], &at)?;
-        mount.home = Some(home);
-        Some(mount)
+        let mount = Mount::new(&["-o", "loop", image.to_str().unwrap()], &at)?;
+        Some(Self { mount, _home: home })
+    }
+
+    fn spool(&self) -> PathBuf {
+        self.mount.at.join("spool")
     }
 
     /// Turns it read-only, as an error of the disk does, whatever files are open.
     fn fail(&self) {
         let mounts = fs::read_to_string("/proc/mounts").unwrap();
-        let here = |line: &&str| line.split(' ').nth(1) == self.at.to_str();
+        let here = |line: &&str| line.split(' ').nth(1) == self.mount.at.to_str();
         let device = mounts.lines().find(here).unwrap().split([' ', '/']).nth(2).unwrap();
         fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "1").unwrap();
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.at).status(); // the test has said all it could
     }
 }
 
@@ -78,11 +63,11 @@ fn m26_a_file_gets_its_first_name_in_a_mailbox_only_where_a_journal_keeps_its_fi
         return;
     }
     for (features, first) in [("has_journal", "linkat("), ("^has_journal", "renameat2(")] {
-        let Some(disk) = Mount::ext4_with(features) else {
+        let Some(disk) = Ext4::mount(features) else {
             return skip(test, "an ext4 can't be mounted here");
         };
         // In the sandbox, which must let the server see whether there is a journal.
-        let spool = Some(disk.at.join("spool"));
+        let spool = Some(disk.spool());
         let server = Setup { spool, config: Some(STRICT), users: &[ALICE], ..Setup::default() }.start();
         let calls = Fault::new("linkat,renameat2").of("committer").traced(&server, || {
             deliver(&server, ALICE, b"Subject: x\r\n\r\n");
@@ -95,8 +80,8 @@ fn m26_a_file_gets_its_first_name_in_a_mailbox_only_where_a_journal_keeps_its_fi
 #[test]
 fn m05_on_a_disk_that_turned_read_only_pop3_goes_on_and_nothing_else_does() {
     let test = "m05_on_a_disk_that_turned_read_only_pop3_goes_on_and_nothing_else_does";
-    let Some(disk) = Mount::ext4() else { return skip(test, "an ext4 can't be mounted here") };
-    let server = Setup { spool: Some(disk.at.join("spool")), ..Setup::default() }.start();
+    let Some(disk) = Ext4::mount("has_journal") else { return skip(test, "an ext4 can't be mounted here") };
+    let server = Setup { spool: Some(disk.spool()), ..Setup::default() }.start();
     deliver(&server, ALICE, b"Subject: first\r\n\r\n");
     server.maildir(ALICE).put("1700000001.M1P1.elsewhere", b"foreign\n");
     deliver(&server, BOB, b"Subject: to bob\r\n\r\n");
