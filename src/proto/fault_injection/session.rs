@@ -149,7 +149,7 @@ impl FaultySession {
                 self.user = user.clone();
                 self.plan = FaultPlan::new(injections);
                 self.maildrop = None;
-                if self.protocol != Protocol::Pop3
+                if !matches!(self.protocol, Protocol::Pop3 | Protocol::Imap)
                     && let Some(code) = cx.directory.chaos(ChaosPoint::Authentication)
                 {
                     return self.refuse_by_chance(cx, "AUTH", code, said);

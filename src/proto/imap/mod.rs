@@ -1,11 +1,26 @@
-//! IMAP4rev1 (RFC 3501, as RFC 9051 clarifies it), as plain values: the commands of a client and their syntax.
+//! IMAP4rev1 (RFC 3501, as RFC 9051 clarifies it), the server side.
 
+mod capabilities;
 pub mod command;
 pub mod command_reader;
+pub mod command_table;
+mod commands;
+mod factory;
 pub mod fetch_item;
 pub mod flags;
+mod login;
 pub mod mailbox_name;
 pub mod parser;
+pub mod reply;
 pub mod request;
 pub mod search_key;
 pub mod sequence_set;
+mod session;
+pub mod session_config;
+mod state;
+mod vocabulary;
+
+pub use factory::Factory;
+pub use session_config::{ImapConfig, SessionConfig};
+pub use state::ImapSession;
+pub use vocabulary::VOCABULARY;
