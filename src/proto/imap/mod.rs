@@ -13,6 +13,7 @@ pub mod mailbox_name;
 pub mod parser;
 pub mod reply;
 pub mod request;
+pub mod response;
 pub mod search_key;
 pub mod sequence_set;
 mod session;
