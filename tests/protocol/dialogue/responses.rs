@@ -26,7 +26,9 @@ pub(crate) fn check(octets: &[u8]) -> Result<(), String> {
 }
 
 /// Lines that the codec has no grammar for, in the form of their RFCs.
-const BEYOND_THE_CODEC: [&str; 2] = [
+const BEYOND_THE_CODEC: [&str; 3] = [
+    // RFC 5255 section 3.3.
+    r#"^\* LANGUAGE \([a-z-]+( [a-z-]+)*\)\r\n"#,
     // RFC 4731 section 3.1. The tag is a string (RFC 4466 section 2.6.2).
     r#"^\* ESEARCH \(TAG "[^"\r\n]+"\)( UID)?( (MIN|MAX|COUNT|MODSEQ) \d+| ALL [1-9][0-9:,]*)*\r\n"#,
     // RFC 5258 section 6: the extended data of LIST.

@@ -247,11 +247,19 @@ impl Folders {
                 if self.folders.contains_key(&name(to)) {
                     return refused(Refusal::Exists);
                 }
+                if name(from) == "INBOX" {
+                    self.create(&name(to), None);
+                    let inbox = self.folders["INBOX"].clone();
+                    for (message, state) in inbox.messages.into_iter().zip(&inbox.state.messages) {
+                        self.append(&name(to), state.flags, message.content);
+                    }
+                    if let Some(inbox) = self.folders.get_mut("INBOX") {
+                        inbox.remove(|_| true);
+                    }
+                    return Ok(ImapResponse::Done);
+                }
                 let Some(folder) = self.folders.remove(&name(from)) else { return refused(Refusal::NoFolder) };
                 self.folders.insert(name(to), folder);
-                if name(from) == "INBOX" {
-                    self.create("INBOX", None);
-                }
                 ImapResponse::Done
             }
             ImapRequest::Subscribe { folder, on } => {
