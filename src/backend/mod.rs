@@ -14,6 +14,7 @@ mod clients;
 mod document_memory;
 mod effects;
 mod imap;
+mod imap_folders;
 mod inbound;
 mod login_queue;
 mod maildrop;
@@ -139,7 +140,7 @@ impl Backend {
             auth: Auth::new(&key, &limits),
             receiver: Receiver::new(&config.hostname, &limits, budget.max_spilled, waker),
             maildrops: Maildrops::new(&limits, budget, completions.clone()),
-            folders: Folders::default(),
+            folders: Folders::on_host(&config.hostname),
             quotas: QuotaCache::new(limits.quota.cache_size, limits.quota.cache_ttl.0),
             has_transcripts: archive.is_some(),
             subscriptions: Subscriptions::new(archive),
@@ -355,7 +356,11 @@ impl Backend {
             }
             Request::Api(request) => subscriptions.handle((id, client), request, effects),
             Request::Imap(request) => {
-                folders.handle((id, client), request, *now, &mut imap::Context { maildrops, index, effects });
+                let cx = &mut imap::Context { maildrops, index, effects };
+                let mut parts = imap_folders::Parts { folders, receiver, accounts, quotas, now: *now };
+                if let Some(request) = parts.handle((id, client), request, cx) {
+                    folders.handle((id, client), request, *now, cx);
+                }
             }
         }
     }
@@ -391,6 +396,9 @@ impl Backend {
             (Completion::Delivered(id, token, result), _) => {
                 let mut cx = Context { now: *now, accounts, quotas, index, effects };
                 receiver.delivered((id, &token), clients, result, &mut cx);
+                while let Some((id, copy)) = receiver.appended.pop_front() {
+                    folders.appended(id, copy, &mut imap::Context { maildrops, index, effects });
+                }
                 subscriptions.mailboxes_changed(effects);
             }
             (Completion::Verified(id, verdict), _) => auth.verified(id, verdict, accounts, *now, effects),
@@ -406,6 +414,17 @@ impl Backend {
             (Completion::Folder(key, result), _) => {
                 let cx = &mut imap::Context { maildrops, index, effects };
                 let changes = folders.job_finished(&key, result, cx);
+                while let Some((id, mailbox, append, bytes)) = folders.take_append() {
+                    let Some(client) = clients.get_mut(id) else { continue };
+                    let mut parts = imap_folders::Parts { folders, receiver, accounts, quotas, now: *now };
+                    parts.append((id, client), (mailbox, append, bytes), (cx.index, cx.effects));
+                }
+                if api::apply_changes(&changes, quotas) {
+                    subscriptions.mailboxes_changed(effects);
+                }
+            }
+            (Completion::Folders(id, result), _) => {
+                let changes = folders.folders_finished(id, result, (quotas, *now), effects);
                 if api::apply_changes(&changes, quotas) {
                     subscriptions.mailboxes_changed(effects);
                 }
