@@ -13,6 +13,7 @@ use crate::{
     net::endpoint::Endpoint,
     proto::{
         dot::LineEndings,
+        imap::extensions,
         pop3,
         protocol::{Protocol, Service},
         smtp,
@@ -48,6 +49,9 @@ pub struct ListenerConfig {
     /// Proxies that announce their clients in a header of the PROXY protocol. If there are any, all other
     /// addresses are rejected.
     pub proxy_networks: Networks,
+    /// Extensions of IMAP that the listener does without, each after a minus.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub imap_capabilities: Vec<String>,
 }
 
 impl ListenerConfig {
@@ -71,6 +75,7 @@ impl ListenerConfig {
             auth_allow_cleartext: false,
             trusted_networks: Networks::default(),
             proxy_networks: Networks::default(),
+            imap_capabilities: Vec::new(),
         }
     }
 
@@ -287,6 +292,8 @@ pub(super) struct Section {
     trusted_networks: Networks,
     #[serde(default)]
     proxy_networks: Networks,
+    #[serde(default)]
+    imap_capabilities: Vec<String>,
 }
 
 impl Section {
@@ -305,6 +312,7 @@ impl Section {
             auth_allow_cleartext,
             trusted_networks,
             proxy_networks,
+            imap_capabilities,
             ..
         } = self;
         let persona = Persona::named(protocol, self.persona.as_deref())
@@ -324,6 +332,7 @@ impl Section {
             auth_allow_cleartext,
             trusted_networks,
             proxy_networks,
+            imap_capabilities,
         })
     }
 }
@@ -362,6 +371,17 @@ pub(super) fn check(listeners: &[ListenerConfig]) -> Result<(), ConfigError> {
                 "auth_allow_cleartext",
                 format!("{service} has no logins; use submission for users"),
             );
+        }
+        if !listen.imap_capabilities.is_empty() && service.protocol() != Protocol::Imap {
+            return wrong(
+                "imap_capabilities",
+                format!("{service} has no extensions of IMAP; use this with imap and imaps"),
+            );
+        }
+        for (item, text) in listen.imap_capabilities.iter().enumerate() {
+            if let Err(why) = extensions::withheld(text) {
+                return wrong(&format!("imap_capabilities.{item}"), why);
+            }
         }
         if service == Service::Http && listen.tls == TlsMode::Starttls {
             return wrong("tls", "http has no command that begins TLS: use the protocol \"https\"".into());
@@ -456,6 +476,23 @@ mod tests {
                 "protocol = \"lmtp\"\naddress = \"systemd:lmtp\"\nsocket_group = \"postfix\"".into(),
                 "listen.socket_group: only a socket file that the server makes has a group",
             ),
+            (
+                format!("protocol = \"pop3\"\n{place}\nimap_capabilities = [\"-IDLE\"]"),
+                "listen.imap_capabilities: pop3 has no extensions of IMAP",
+            ),
+            (
+                format!("protocol = \"imap\"\n{place}\nimap_capabilities = [\"-IDLE\", \"-CONDSTOR\"]"),
+                ", line 8, column 31: listen.imap_capabilities: \"-CONDSTOR\" is not an extension of IMAP that this server \
+                 has: did you mean \"-CONDSTORE\"?",
+            ),
+            (
+                format!("protocol = \"imap\"\n{place}\npersona = \"modern\""),
+                "listen.persona: imap has no personas",
+            ),
+            (
+                "protocol = \"imap\"\naddress = \"unix:x.sock\"".into(),
+                "listen.address: imap needs an address and a port; only lmtp may use a socket file",
+            ),
         ] {
             let error = with(&lines).unwrap_err();
             assert!(error.contains(told), "{told:?} is not in {error:?}");
@@ -483,6 +520,8 @@ mod tests {
         for (lines, locked) in [
             ("protocol = \"pop3\"\naddress = \"0.0.0.0:110\"", true),
             ("protocol = \"submission\"\naddress = \"[::]:587\"", true),
+            ("protocol = \"imap\"\naddress = \"0.0.0.0:143\"", true),
+            ("protocol = \"imap\"\naddress = \"127.0.0.1:143\"", false),
             ("protocol = \"pop3\"\naddress = \"0.0.0.0:110\"\nauth_allow_cleartext = true", false),
             ("protocol = \"pop3\"\naddress = \"127.0.0.1:110\"", false),
             ("protocol = \"smtp\"\naddress = \"0.0.0.0:25\"", false),

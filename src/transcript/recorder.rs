@@ -14,7 +14,8 @@ use std::{
 };
 
 use super::{
-    elided::ElidedData, format, line_splitter::LineSplitter, redaction::Redactor, writer::TranscriptWriter,
+    elided::ElidedData, format, imap_output::ImapOutput, line_splitter::LineSplitter, redaction::Redactor,
+    writer::TranscriptWriter,
 };
 use crate::{
     clock::Now,
@@ -57,6 +58,8 @@ pub struct Recorder {
     ended_with_cr: bool,
     /// The summary of the message that the server is sending.
     message: Option<ElidedData>,
+    /// The place in the output of an IMAP session.
+    imap_output: ImapOutput,
     /// True if the last response was a piece of a message.
     sends_chunk: bool,
     /// True if the last response was a document, which may be mail.
@@ -91,6 +94,7 @@ impl Recorder {
             body: None,
             ended_with_cr: false,
             message: None,
+            imap_output: ImapOutput::default(),
             sends_chunk: false,
             sends_document: false,
             recorded_lookups: HashSet::new(),

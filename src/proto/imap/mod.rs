@@ -5,6 +5,7 @@ pub mod command;
 pub mod command_reader;
 pub mod command_table;
 mod commands;
+pub mod extensions;
 mod factory;
 pub mod fetch_item;
 pub mod flags;

@@ -344,10 +344,7 @@ mod tests {
     #[test]
     fn an_empty_set_leaves_out_its_word() {
         let mut numbers = NumberSet::default();
-        assert_eq!(
-            written(|line| drop(line.atom("ESEARCH").numbers("ALL", &numbers))),
-            "* ESEARCH\r\n"
-        );
+        assert_eq!(written(|line| drop(line.atom("ESEARCH").numbers("ALL", &numbers))), "* ESEARCH\r\n");
         [1, 2, 3, 7].into_iter().for_each(|number| numbers.push(number));
         assert_eq!(
             written(|line| drop(line.atom("ESEARCH").numbers("ALL", &numbers))),
