@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use super::protocol::Protocol;
-
 /// A fault that the user part of an address or user name asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InjectedFault {
@@ -108,16 +106,23 @@ impl InjectedFault {
         matches!(self, Rcpt(_) | FirstRcpts(..) | AfterDot(_) | DropAfterDot | DropAt(_) | Slow(_) | Drip(_))
     }
 
-    /// True if it does something at a login by that protocol.
-    pub(super) fn is_for_logins(self, protocol: Protocol) -> bool {
-        use InjectedFault::{
-            ByeAt, CutAt, Drip, DropAfterAppend, NewUidValidity, NoOn, SilentIdle, Slow, WrongPassword,
-        };
-        match self {
-            Slow(_) | Drip(_) | CutAt(_) | WrongPassword => true,
-            NoOn(_) | ByeAt(_) | DropAfterAppend | NewUidValidity | SilentIdle => protocol == Protocol::Imap,
-            other => protocol != Protocol::Imap && !other.is_for_recipients(),
-        }
+    /// True if it does something at a login by IMAP.
+    pub(super) fn is_for_imap(self) -> bool {
+        use InjectedFault::{DropBeforeQuitAnswer, InUse, NewUidls, SlowQuit, WrongSize};
+        let is_for_pop3 =
+            matches!(self, InUse(_) | WrongSize | NewUidls | SlowQuit(_) | DropBeforeQuitAnswer);
+        self.is_for_logins() && !is_for_pop3
+    }
+
+    /// True if it does something at a login by POP3, or for sending.
+    pub(super) fn is_for_pop3(self) -> bool {
+        use InjectedFault::{ByeAt, DropAfterAppend, NewUidValidity, NoOn, SilentIdle};
+        let is_for_imap = matches!(self, NoOn(_) | ByeAt(_) | DropAfterAppend | NewUidValidity | SilentIdle);
+        self.is_for_logins() && !is_for_imap
+    }
+
+    fn is_for_logins(self) -> bool {
+        matches!(self, Self::Slow(_) | Self::Drip(_)) || !self.is_for_recipients()
     }
 
     /// The fault of this name.

@@ -33,14 +33,15 @@ pub(super) fn hint(name: &str, place: Place) -> Option<String> {
     }
     let is_lost = |fault: &InjectedFault| match place {
         Place::Recipient => !fault.is_for_recipients(),
-        Place::Login(protocol) => !fault.is_for_logins(protocol),
+        Place::Login(Protocol::Imap) => !fault.is_for_imap(),
+        Place::Login(_) => !fault.is_for_pop3(),
     };
     let (word, lost) = words.iter().zip(faults.iter().flatten()).find(|(_, fault)| is_lost(fault))?;
-    let right_place = match [Protocol::Pop3, Protocol::Imap].map(|protocol| lost.is_for_logins(protocol)) {
-        [true, true] => "a fault for POP3 and IMAP: log in with it",
-        [true, false] => "a fault for POP3: log in with it",
-        [false, true] => "a fault for IMAP: log in with it",
-        [false, false] => "a fault for a recipient: send to it",
+    let right_place = match (lost.is_for_pop3(), lost.is_for_imap()) {
+        (true, true) => "a fault for POP3 and IMAP: log in with it",
+        (true, false) => "a fault for POP3: log in with it",
+        (false, true) => "a fault for IMAP: log in with it",
+        (false, false) => "a fault for a recipient: send to it",
     };
     Some(format!("+{word} is {right_place}"))
 }
