@@ -381,6 +381,10 @@ impl Session for FaultySession {
         self.session.timeouts()
     }
 
+    fn keep_alive(&mut self, now: Now, out: &mut Outbox) -> bool {
+        self.session.keep_alive(now, out)
+    }
+
     fn progress(&self) -> Progress {
         self.session.progress()
     }

@@ -141,7 +141,8 @@ pub fn announcement(line: &[u8]) -> Option<Announcement> {
 /// The tag at the beginning of a command, if it is one.
 pub(super) fn tag(command: &[u8]) -> Option<&[u8]> {
     let tag = command.split(|&b| b == b' ').next()?;
-    let is_good = (1..=MAX_TAG).contains(&tag.len()) && tag.iter().all(|b| b.is_ascii_alphanumeric());
+    let is_tag = |b: &u8| b.is_ascii_graphic() && !b"(){%*\"\\+".contains(b);
+    let is_good = (1..=MAX_TAG).contains(&tag.len()) && tag.iter().all(is_tag);
     is_good.then_some(tag)
 }
 

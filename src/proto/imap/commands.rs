@@ -6,14 +6,13 @@ use super::{
     command_reader::{Announcement, Input, RawCommand, tag},
     command_table::{self, CommandPhase, CommandSpec},
     parser::{self, Expected},
-    reply::{self, ReplyText, Status, write_tagged},
-    state::{Discarding, ImapSession, State, Tag},
+    reply,
+    response::writer::{Condition, continuation, untagged},
+    state::{AfterClose, Discarding, ImapSession, Refused, State, Tag},
 };
 use crate::proto::{
     Context, Step, TLS_HANDSHAKE,
     buffer::{Inbox, Outbox},
-    event::Event,
-    is_limit_reached,
 };
 
 impl ImapSession {
@@ -32,14 +31,14 @@ impl ImapSession {
             Input::NoLineEnd => self.close_with(out, "endless line", reply::TOO_LONG),
             Input::TooLong(tag) => {
                 let tag = tag.unwrap_or_else(|| b"*".to_vec());
-                self.refuse(&tag, Status::Bad, "long command", reply::TOO_LONG, out)
+                self.refuse(&tag, Condition::Bad, "long command", reply::TOO_LONG, out)
             }
-            Input::Literal(announcement) => self.literal(announcement, out),
+            Input::Literal(announcement) => self.literal(cx, announcement, out),
             Input::Command(raw) => self.command(cx, &raw, inbox.is_empty(), out),
         }
     }
 
-    fn read(&mut self, inbox: &mut Inbox) -> Input {
+    pub(super) fn read(&mut self, inbox: &mut Inbox) -> Input {
         let limits = &self.config.limits;
         let discard = limits.connections.line_discard_limit;
         let is_typed = self.lenient();
@@ -47,19 +46,28 @@ impl ImapSession {
     }
 
     /// Accepts or refuses a literal.
-    fn literal(&mut self, announcement: Announcement, out: &mut Outbox) -> Step {
+    fn literal(&mut self, cx: &Context<'_>, announcement: Announcement, out: &mut Outbox) -> Step {
+        let is_forgiving = self.config.syntax().is_forgiving();
+        if let Some(head) = parser::append_head(self.reader.begun(), is_forgiving) {
+            return self.append(cx, head, announcement, out);
+        }
         let max = self.config.limits.imap.max_line_length as u64;
         let most = if self.user.is_none() { 2 * MAX_LITERAL } else { max };
         let octets = announcement.octets;
         if octets > MAX_LITERAL || self.reader.octets().saturating_add(octets) > most {
-            let text = reply::LITERAL_TOO_LONG;
-            return self.refuse_literal(announcement, Status::Bad, "long literal", text, out);
+            let refused = Refused::Text(Condition::Bad, "long literal", reply::LITERAL_TOO_LONG);
+            return self.refuse_literal(announcement, refused, out);
         }
         if announcement.synchronizing {
-            out.line("+ Go on");
+            continuation(out.buffer(), "Go on");
         }
         self.reader.accept_literal(octets);
         Step::Continue
+    }
+
+    /// The tag of the command that has begun.
+    pub(super) fn begun_tag(&self) -> Tag {
+        tag(&self.reader.begun().text).unwrap_or(b"*").to_vec()
     }
 
     /// Refuses the command that has announced a literal. A client that waits for a continuation gets the reply at once.
@@ -67,13 +75,10 @@ impl ImapSession {
     pub(super) fn refuse_literal(
         &mut self,
         announcement: Announcement,
-        status: Status,
-        what: &'static str,
-        text: ReplyText,
+        refused: Refused,
         out: &mut Outbox,
     ) -> Step {
-        let tag = tag(&self.reader.begun().text).unwrap_or(b"*").to_vec();
-        let discarding = Discarding { tag, status, what, text, left: 0, octets: 0 };
+        let discarding = Discarding { tag: self.begun_tag(), refused, left: 0, octets: 0 };
         self.discard(Box::new(discarding), announcement, out)
     }
 
@@ -85,7 +90,7 @@ impl ImapSession {
     ) -> Step {
         if synchronizing {
             self.reader.reset();
-            return self.end_discarding(&discarding, out);
+            return self.say_refused(&discarding.tag, discarding.refused, out);
         }
         discarding.left = octets;
         discarding.octets = discarding.octets.saturating_add(octets);
@@ -115,14 +120,20 @@ impl ImapSession {
             }
             Input::NoLineEnd => self.close_with(out, "endless line", reply::TOO_LONG),
             Input::Literal(announcement) => self.discard(discarding, announcement, out),
-            Input::TooLong(_) | Input::Command(_) => self.end_discarding(&discarding, out),
+            Input::TooLong(_) | Input::Command(_) => {
+                self.say_refused(&discarding.tag, discarding.refused, out)
+            }
         }
     }
 
-    fn end_discarding(&mut self, discarding: &Discarding, out: &mut Outbox) -> Step {
-        let Discarding { tag, status, what, text, .. } = discarding;
+    pub(super) fn say_refused(&mut self, tag: &[u8], refused: Refused, out: &mut Outbox) -> Step {
         self.state = State::Ready;
-        self.refuse(tag, *status, what, *text, out)
+        match refused {
+            Refused::Text(condition, what, text) => self.refuse(tag, condition, what, text, out),
+            Refused::Malformed(expected) => {
+                self.refuse_malformed(tag, command_table::find("APPEND"), expected, out)
+            }
+        }
     }
 
     /// Runs a command. `last`: no input follows it.
@@ -145,7 +156,7 @@ impl ImapSession {
                     _ if row.allowed.contains(&CommandPhase::Selected) => reply::SELECT_FIRST,
                     _ => reply::LOGGED_IN_ALREADY,
                 };
-                self.refuse(&tag, Status::Bad, row.name, text, out)
+                self.refuse(&tag, Condition::Bad, row.name, text, out)
             }
             (Some(Ok(command)), Some(row)) => {
                 if self.user.is_some() {
@@ -154,13 +165,13 @@ impl ImapSession {
                 self.run(cx, tag, row, command, last, out)
             }
             (Some(Err(expected)), row) => self.refuse_malformed(&tag, row, expected, out),
-            _ => self.refuse(&tag, Status::Bad, "unknown command", reply::UNKNOWN_COMMAND, out),
+            _ => self.refuse(&tag, Condition::Bad, "unknown command", reply::UNKNOWN_COMMAND, out),
         }
     }
 
     fn run(
         &mut self,
-        _cx: &Context<'_>,
+        cx: &Context<'_>,
         tag: Tag,
         row: &'static CommandSpec,
         command: Command,
@@ -169,115 +180,59 @@ impl ImapSession {
     ) -> Step {
         match command {
             Command::Capability => {
-                out.line(&format!("* CAPABILITY {}", self.capabilities()));
+                untagged(out.buffer(), |line| {
+                    line.atom("CAPABILITY");
+                    self.write_capabilities(line);
+                });
                 self.done(&tag, out)
             }
-            Command::Noop => self.done(&tag, out),
+            Command::Noop | Command::Check => self.refresh(tag, out),
             Command::Logout => {
-                self.write(b"*", Status::Bye, reply::BYE, out);
-                self.write(&tag, Status::Ok, reply::DONE, out);
+                self.write(b"*", Condition::Bye, reply::BYE, out);
+                self.write(&tag, Condition::Ok, reply::DONE, out);
                 self.state = State::Over;
                 Step::Close
             }
             Command::Id(_) => {
-                out.line("* ID (\"name\" \"restante\")");
+                untagged(out.buffer(), |line| {
+                    line.atom("ID").list(|list| {
+                        list.string(b"name").string(b"restante");
+                    });
+                });
                 self.done(&tag, out)
             }
             Command::StartTls => self.starttls(&tag, last, out),
             Command::Login { user, password } => self.login(tag, user, &password, out),
             Command::Authenticate { mechanism, initial } => self.authenticate(tag, &mechanism, initial, out),
-            _ => self.refuse(&tag, Status::Bad, row.name, reply::UNKNOWN_COMMAND, out),
+            Command::Enable(names) => self.enable(&tag, &names, out),
+            Command::Select { mailbox, read_only, condstore } => {
+                self.select(tag, mailbox, (read_only, condstore), out)
+            }
+            Command::Close => self.expunge_and_close(tag),
+            Command::Unselect => self.close(tag, AfterClose::Reply),
+            command @ (Command::Create(..)
+            | Command::Delete(_)
+            | Command::Rename(..)
+            | Command::Subscribe(_)
+            | Command::Unsubscribe(_)) => self.change(tag, row.name, command, out),
+            Command::List(list) => self.list(tag, list, out),
+            Command::Namespace => self.namespace(&tag, out),
+            Command::Status(name, items) => self.status(tag, name, items, out),
+            // The parser has it only if its message did not come as a literal.
+            Command::Append(_) => {
+                self.refuse_malformed(&tag, Some(row), Expected("a message as a literal"), out)
+            }
+            Command::Idle => self.idle(cx, tag, out),
+            Command::GetQuota(root) if root.is_empty() => self.quota(tag, None, out),
+            Command::GetQuota(_) => self.no(&tag, row.name, reply::NO_SUCH_ROOT, out),
+            Command::GetQuotaRoot(name) => self.quota(tag, Some(name), out),
+            Command::Expunge(set) => self.expunge(tag, set, out),
+            Command::Search(search) => self.search(tag, search, out),
+            Command::Fetch(fetch) => self.fetch(tag, fetch, out),
+            Command::Store(store) => self.store(tag, row, store, out),
+            Command::Copy(messages, to) => self.copy(tag, &messages, to, false, out),
+            Command::Move(messages, to) => self.copy(tag, &messages, to, true, out),
         }
-    }
-
-    // Replies
-
-    /// Writes the OK of a command.
-    pub(super) fn done(&mut self, tag: &Tag, out: &mut Outbox) -> Step {
-        self.write(tag, Status::Ok, reply::DONE, out);
-        Step::Continue
-    }
-
-    pub(super) fn write(&self, tag: &[u8], status: Status, text: ReplyText, out: &mut Outbox) {
-        write_tagged(tag, status, &text.coded_text(self.language), out);
-    }
-
-    /// Writes a reply with a response code that has data. `code` ends with a blank.
-    pub(super) fn write_with_code(
-        &self,
-        tag: &[u8],
-        status: Status,
-        code: &str,
-        text: ReplyText,
-        out: &mut Outbox,
-    ) {
-        write_tagged(tag, status, &format!("{code}{}", text.text(self.language)), out);
-    }
-
-    /// Refuses a command that does not follow the grammar, and says what was expected.
-    fn refuse_malformed(
-        &mut self,
-        tag: &[u8],
-        row: Option<&CommandSpec>,
-        Expected(expected): Expected,
-        out: &mut Outbox,
-    ) -> Step {
-        let what = row.map_or("a malformed command", |row| row.name);
-        out.push_event(Event::Refused { what: what.into(), reply: "BAD".into() });
-        let section = match row {
-            Some(row) if self.config.pedantic => format!("{}: ", row.section()),
-            None if self.config.pedantic => "RFC 3501 2.2.1: ".into(),
-            _ => String::new(),
-        };
-        let text = format!("{section}{} {expected}", reply::EXPECTED.text(self.language));
-        self.count_error(out, Status::Bad, |out| write_tagged(tag, Status::Bad, &text, out))
-    }
-
-    /// Refuses a command. A pedantic listener names the rule, if the client has broken one.
-    pub(super) fn refuse(
-        &mut self,
-        tag: &[u8],
-        status: Status,
-        what: &str,
-        text: ReplyText,
-        out: &mut Outbox,
-    ) -> Step {
-        out.push_event(Event::Refused { what: what.into(), reply: text.codes(status) });
-        let said = match self.citation(what, text).filter(|_| self.config.pedantic && status == Status::Bad) {
-            Some(section) => format!("{section}: {}", text.coded_text(self.language)),
-            None => text.coded_text(self.language),
-        };
-        self.count_error(out, status, |out| write_tagged(tag, status, &said, out))
-    }
-
-    /// The section that a client has broken.
-    fn citation(&self, what: &str, text: ReplyText) -> Option<String> {
-        let out_of_order = [reply::LOG_IN_FIRST, reply::LOGGED_IN_ALREADY, reply::SELECT_FIRST];
-        if out_of_order.contains(&text) {
-            return Some("RFC 3501 3".into());
-        }
-        command_table::find(what).map(CommandSpec::section).or_else(|| Some("RFC 3501 2.2.1".into()))
-    }
-
-    /// Counts an error and writes its reply. After the login only malformed commands count, and a good one ends the count,
-    /// because the sessions of mail programs last for days.
-    fn count_error(&mut self, out: &mut Outbox, status: Status, say: impl FnOnce(&mut Outbox)) -> Step {
-        let limits = &self.config.limits.imap;
-        let most = if self.user.is_none() { limits.login_error_limit } else { limits.hard_error_limit };
-        say(out);
-        self.errors += usize::from(self.user.is_none() || status == Status::Bad);
-        if is_limit_reached(self.errors, most) {
-            return self.close_with(out, "too many errors", reply::TOO_MANY_ERRORS);
-        }
-        Step::Continue
-    }
-
-    /// Ends the session with BYE.
-    pub(super) fn close_with(&mut self, out: &mut Outbox, why: &'static str, text: ReplyText) -> Step {
-        self.write(b"*", Status::Bye, text, out);
-        out.push_event(Event::Ended { why });
-        self.state = State::Over;
-        Step::Close
     }
 }
 

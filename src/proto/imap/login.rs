@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    reply::{self, Status},
+    reply,
     request::{ImapRequest, ImapResponse},
+    response::writer::{Condition, Items, continuation},
     state::{ImapSession, State, Tag},
 };
 use crate::proto::{
@@ -20,25 +21,25 @@ impl ImapSession {
     /// under TLS. `last`: no input follows the command.
     pub(super) fn starttls(&mut self, tag: &Tag, last: bool, out: &mut Outbox) -> Step {
         if self.is_encrypted {
-            self.refuse(tag, Status::Bad, "STARTTLS", reply::TLS_ALREADY, out)
+            self.refuse(tag, Condition::Bad, "STARTTLS", reply::TLS_ALREADY, out)
         } else if !self.config.protocol.starttls {
-            self.refuse(tag, Status::No, "STARTTLS", reply::NO_TLS, out)
+            self.refuse(tag, Condition::No, "STARTTLS", reply::NO_TLS, out)
         } else if !last {
             self.close_with(out, "clear text after STARTTLS", reply::PIPELINED_AFTER_STARTTLS)
         } else {
-            self.write(tag, Status::Ok, reply::BEGIN_TLS, out);
+            self.write(tag, Condition::Ok, reply::BEGIN_TLS, out);
             Step::StartTls
         }
     }
 
     pub(super) fn login(&mut self, tag: Tag, user: Vec<u8>, password: &Secret, out: &mut Outbox) -> Step {
         if !self.passwords_allowed() {
-            return self.refuse(&tag, Status::No, "LOGIN", reply::TLS_NEEDED, out);
+            return self.refuse(&tag, Condition::No, "LOGIN", reply::TLS_NEEDED, out);
         }
         match Credentials::new("LOGIN", user, password.reveal().to_vec()) {
             Ok(credentials) => self.verify(tag, credentials),
             // No account has such a name or password.
-            Err(_) => self.refuse(&tag, Status::No, "LOGIN", reply::WRONG_PASSWORD, out),
+            Err(_) => self.refuse(&tag, Condition::No, "LOGIN", reply::WRONG_PASSWORD, out),
         }
     }
 
@@ -50,14 +51,14 @@ impl ImapSession {
         out: &mut Outbox,
     ) -> Step {
         if mechanism != "PLAIN" {
-            return self.refuse(&tag, Status::No, "AUTHENTICATE", reply::NO_SUCH_MECHANISM, out);
+            return self.refuse(&tag, Condition::No, "AUTHENTICATE", reply::NO_SUCH_MECHANISM, out);
         }
         if !self.passwords_allowed() {
-            return self.refuse(&tag, Status::No, "AUTHENTICATE", reply::TLS_NEEDED, out);
+            return self.refuse(&tag, Condition::No, "AUTHENTICATE", reply::TLS_NEEDED, out);
         }
         match initial.as_deref() {
             None => {
-                out.line("+ "); // an empty challenge, including the blank (RFC 3501 section 7.5)
+                continuation(out.buffer(), ""); // an empty challenge, including the blank (RFC 3501 section 7.5)
                 self.state = State::Plain { tag };
                 Step::Continue
             }
@@ -76,7 +77,7 @@ impl ImapSession {
             Line::NoLineEnd => return self.close_with(out, "endless line", reply::TOO_LONG),
             Line::TooLong => {
                 self.state = State::Ready;
-                return self.refuse(&tag, Status::Bad, "AUTHENTICATE", reply::TOO_LONG, out);
+                return self.refuse(&tag, Condition::Bad, "AUTHENTICATE", reply::TOO_LONG, out);
             }
             Line::Complete(line) => line,
         };
@@ -84,7 +85,7 @@ impl ImapSession {
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         self.state = State::Ready;
         if text == b"*" {
-            self.refuse(&tag, Status::Bad, "AUTHENTICATE", reply::CANCELLED, out)
+            self.refuse(&tag, Condition::Bad, "AUTHENTICATE", reply::CANCELLED, out)
         } else {
             self.sasl_response(tag, text, out)
         }
@@ -94,10 +95,10 @@ impl ImapSession {
         match sasl::decode(text).and_then(|message| Credentials::plain(&message)) {
             Ok(credentials) => self.verify(tag, credentials),
             Err(BadResponse::Malformed) => {
-                self.refuse(&tag, Status::Bad, "AUTHENTICATE", reply::BAD_RESPONSE, out)
+                self.refuse(&tag, Condition::Bad, "AUTHENTICATE", reply::BAD_RESPONSE, out)
             }
             Err(BadResponse::OtherIdentity) => {
-                self.refuse(&tag, Status::No, "AUTHENTICATE", reply::WRONG_PASSWORD, out)
+                self.refuse(&tag, Condition::No, "AUTHENTICATE", reply::WRONG_PASSWORD, out)
             }
         }
     }
@@ -130,7 +131,7 @@ impl ImapSession {
                 self.delay_refusal(tag, credentials, delay, out)
             }
             Response::Failed(failure) => {
-                self.refuse(&tag, Status::No, "login", reply::failure_text(failure), out)
+                self.refuse(&tag, Condition::No, "login", reply::failure_text(failure), out)
             }
             _ => self.close_with(out, "internal error", reply::INTERNAL),
         }
@@ -154,10 +155,10 @@ impl ImapSession {
     pub(super) fn refuse_login(&mut self, tag: &Tag, last: bool, out: &mut Outbox) -> Step {
         self.state = State::Ready;
         if last {
-            self.write(tag, Status::No, reply::WRONG_PASSWORD, out);
+            self.write(tag, Condition::No, reply::WRONG_PASSWORD, out);
             return self.close_with(out, "too many wrong passwords", reply::TOO_MANY_PASSWORDS);
         }
-        self.refuse(tag, Status::No, "login", reply::WRONG_PASSWORD, out)
+        self.refuse(tag, Condition::No, "login", reply::WRONG_PASSWORD, out)
     }
 
     /// The folders of the user are there.
@@ -175,12 +176,15 @@ impl ImapSession {
                 self.user = Some(user);
                 self.errors = 0;
                 self.failed_credentials.clear();
-                let code = format!("[CAPABILITY {}] ", self.capabilities());
-                self.write_with_code(tag, Status::Ok, &code, reply::LOGGED_IN, out);
+                let code = |code: &mut Items<'_>| {
+                    code.atom("CAPABILITY");
+                    self.write_capabilities(code);
+                };
+                self.write_with(tag, Condition::Ok, code, reply::LOGGED_IN, out);
                 Step::Continue
             }
             Response::Failed(failure) => {
-                self.refuse(tag, Status::No, "login", reply::failure_text(failure), out)
+                self.refuse(tag, Condition::No, "login", reply::failure_text(failure), out)
             }
             _ => self.close_with(out, "internal error", reply::INTERNAL),
         }
