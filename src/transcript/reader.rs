@@ -1,6 +1,7 @@
 //! Reads a transcript line by line into exchanges, with the meaning of each line. The explanations come from
 //! the command tables.
 
+use super::imap_format;
 use crate::{
     printable::counted,
     proto::{
@@ -246,8 +247,9 @@ impl Reader {
 
 /// The action that the server takes for a request of the session.
 fn action_of(ask: &str) -> Option<&'static str> {
-    let (word, _) = ask.split_once(' ').unwrap_or((ask, ""));
+    let (word, rest) = ask.split_once(' ').unwrap_or((ask, ""));
     Some(match word {
+        "imap" => return imap_format::action(rest),
         "verify" => "Checks the password",
         "open" => "Locks the mailbox and lists its messages",
         "deliver" | "deliver+trace" => "Makes the message durable; only then may it reply 250",

@@ -24,6 +24,7 @@ use crate::{
         buffer::{Inbox, Outbox},
         chaos::ChaosPoint,
         folder::Folder,
+        imap::request::{FetchPosition, ImapRequest, ImapResponse},
         request::{
             AccountDirectory, Lookup, Mailbox, MaildropRequest, Quota, ReceiveRequest, Request, Response,
         },
@@ -259,6 +260,13 @@ impl Recorder {
             Request::Verify { .. } if self.redactor.hides_user() => "? verify user=*".into(),
             request => format::format_request(request, b"", false),
         };
+        // The next pieces of a response go on with it.
+        if let Request::Imap(ImapRequest::Fetch(fetch)) = request
+            && fetch.position != FetchPosition::default()
+        {
+            self.routine_request = Some(text);
+            return;
+        }
         let is_read = matches!(request, Request::Maildrop(MaildropRequest::Read { .. }));
         let is_routine = matches!(
             request,
@@ -280,7 +288,7 @@ impl Recorder {
         self.sends_chunk = matches!(response, Response::Chunk { .. });
         self.sends_document = matches!(response, Response::Document(_));
         match (self.routine_request.take(), response) {
-            (Some(_), Response::Done) => {}
+            (Some(_), Response::Done | Response::Imap(ImapResponse::Fetched(_))) => {}
             (Some(read), Response::Chunk { .. }) => self.read_request = Some(read),
             (routine, response) => {
                 self.flush_message();

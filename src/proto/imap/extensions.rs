@@ -48,6 +48,18 @@ pub fn withheld(item: &str) -> Result<&'static str, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::imap::capabilities;
+
+    #[test]
+    fn y85_every_capability_can_be_switched_off_but_those_of_logins() {
+        for (name, ..) in capabilities::MEANINGS {
+            let has_key = ["IMAP4rev1", "STARTTLS", "LOGINDISABLED", "AUTH=PLAIN"].contains(name);
+            let is_kind = EXTENSIONS.iter().any(|known| {
+                name.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+            });
+            assert_ne!(has_key, is_kind, "{name}");
+        }
+    }
 
     #[test]
     fn y85_an_extension_is_switched_off_by_its_name_after_a_minus() {
