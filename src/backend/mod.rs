@@ -13,6 +13,7 @@ mod cached_reads;
 mod clients;
 mod document_memory;
 mod effects;
+mod imap;
 mod inbound;
 mod login_queue;
 mod maildrop;
@@ -50,7 +51,7 @@ use crate::{
         BodyProgress, HeldDocument, SessionEvent,
         chaos::Chaos,
         http::api::{ApiAction, ApiRequest, Document},
-        request::{AccountDirectory, ConnId, Request, Response},
+        request::{Access, AccountDirectory, ConnId, Request, Response},
     },
     transcript::Archive,
     workers::{Completion, CompletionSender, Job, LoopWaker, Storage},
@@ -61,6 +62,7 @@ pub use body_memory::MemoryRelief;
 use clients::{Client, Clients};
 use document_memory::DocumentMemory;
 use effects::{Effect, Effects};
+use imap::Folders;
 use maildrop::{Maildrops, ReleaseResponse};
 use quota::QuotaCache;
 use receive::{Context, Receiver};
@@ -137,6 +139,7 @@ impl Backend {
             auth: Auth::new(&key, &limits),
             receiver: Receiver::new(&config.hostname, &limits, budget.max_spilled, waker),
             maildrops: Maildrops::new(&limits, budget, completions.clone()),
+            folders: Folders::default(),
             quotas: QuotaCache::new(limits.quota.cache_size, limits.quota.cache_ttl.0),
             has_transcripts: archive.is_some(),
             subscriptions: Subscriptions::new(archive),
@@ -186,6 +189,7 @@ impl Backend {
     fn release(&mut self, id: ConnId, mut client: Client) {
         self.receiver.discard_body(id, &mut client);
         self.receiver.connection_closed(id);
+        self.folders.session_left(id, &client);
         self.maildrops.release((id, &mut client), ReleaseResponse::None, &mut self.index, &mut self.effects);
     }
 
@@ -240,6 +244,7 @@ impl Backend {
         let (receiver, clients, mut cx) = self.receiver_parts();
         receiver.expire_deliveries(clients, &mut cx);
         self.index.tick(now);
+        self.folders.drop_unused(&self.index);
         self.subscriptions.mailboxes_changed(&mut self.effects);
         self.run_effects();
         self.needs_ticks()
@@ -303,6 +308,7 @@ impl Backend {
         self.auth.shrink(shrinker);
         self.receiver.shrink(shrinker);
         self.maildrops.shrink(shrinker);
+        self.folders.shrink(shrinker);
         self.quotas.shrink(shrinker);
         self.subscriptions.shrink(shrinker);
         self.documents.shrink(shrinker);
@@ -322,6 +328,7 @@ impl Backend {
             auth,
             receiver,
             maildrops,
+            folders,
             quotas,
             subscriptions,
             accounts,
@@ -347,7 +354,9 @@ impl Backend {
                 effects.respond(id, Response::Document(document));
             }
             Request::Api(request) => subscriptions.handle((id, client), request, effects),
-            Request::Imap(_) => effects.fail(id, crate::proto::request::Failure::TempFail),
+            Request::Imap(request) => {
+                folders.handle((id, client), request, *now, &mut imap::Context { maildrops, index, effects });
+            }
         }
     }
 
@@ -358,6 +367,7 @@ impl Backend {
             auth,
             receiver,
             maildrops,
+            folders,
             quotas,
             subscriptions,
             documents,
@@ -387,8 +397,21 @@ impl Backend {
             (Completion::Spilled(_, None, result), Some((id, client))) => {
                 receiver.body_spilled(id, client, result, effects)
             }
+            (Completion::Opened(_, result), Some(client)) if client.1.has_open_folder() => {
+                Folders::reopened(client, result, &mut imap::Context { maildrops, index, effects });
+            }
             (Completion::Opened(_, result), Some(client)) => {
                 maildrops.open_finished(client, result, index, effects)
+            }
+            (Completion::Folder(key, result), _) => {
+                let cx = &mut imap::Context { maildrops, index, effects };
+                if folders.job_finished(&key, result, cx) {
+                    quotas.invalidate(&key.0.without_folder());
+                    subscriptions.mailboxes_changed(effects);
+                }
+            }
+            (Completion::Imap(_, result), Some((id, _))) => {
+                effects.respond(id, result.map_or_else(Response::Failed, Response::Imap));
             }
             (Completion::Read(_, message, result), Some(client)) => {
                 Maildrops::read_finished(client, message, result, index, effects);
@@ -413,6 +436,7 @@ impl Backend {
                 | Completion::Opened(..)
                 | Completion::Read(..)
                 | Completion::Api(..)
+                | Completion::Imap(..)
                 | Completion::Updated(..),
                 None,
             ) => {}
@@ -448,8 +472,12 @@ impl Backend {
             self.effects.run(Job::Index(id, job));
         }
         for (id, result) in self.index.take_login_results() {
-            if let Some(client) = self.clients.get_mut(id) {
-                self.maildrops.index_ready((id, client), result, &mut self.index, &mut self.effects);
+            let Self { clients, maildrops, folders, index, effects, .. } = self;
+            let Some(client) = clients.get_mut(id) else { continue };
+            if client.maildrop.as_ref().is_some_and(|maildrop| maildrop.access == Access::Shared) {
+                folders.index_ready((id, client), result, &mut imap::Context { maildrops, index, effects });
+            } else {
+                maildrops.index_ready((id, client), result, index, effects);
             }
         }
     }

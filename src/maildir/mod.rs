@@ -11,6 +11,7 @@ mod entry;
 pub mod error;
 pub(crate) mod fault_points;
 mod folder_name;
+pub mod keyword_file;
 pub mod lock;
 pub mod message;
 pub mod name;
@@ -27,6 +28,9 @@ pub mod sync_phase;
 pub mod tmp_cleanup;
 pub(crate) mod tmp_file;
 pub mod trusted_date;
+pub mod uid_file;
+pub mod uid_import;
+pub mod uid_validity;
 mod unnamed_file;
 pub mod usage;
 

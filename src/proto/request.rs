@@ -109,8 +109,8 @@ pub enum Access {
     /// The session may delete and mark messages. It locks the mailbox against every other exclusive session, of this
     /// server or another.
     Exclusive,
-    /// The session only reads, beside any others.
-    ReadOnly,
+    /// The session has the mailbox open beside any others, also beside the exclusive one: IMAP.
+    Shared,
 }
 
 /// The backend's response to a [`Request`].

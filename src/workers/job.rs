@@ -7,7 +7,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{AckToken, CompletionSender, spill::SpilledMessage};
+use super::{
+    AckToken, CompletionSender,
+    folder_jobs::{FolderJob, FolderKey, FolderOutcome, FolderResult},
+    imap_reads::ImapRead,
+    spill::SpilledMessage,
+};
 use crate::{
     accounts::{Accounts, Credential, UserFile, Verdict},
     deferred_drop::DeferredDrop,
@@ -18,6 +23,7 @@ use crate::{
     maildir::{Maildir, MessageEntry, OpenMessage, Usage, lock::Lock, scan::DirTimes},
     proto::{
         http::api::{ApiRequest, Document, Draft, MailEvent},
+        imap::request::ImapResponse,
         request::{Access, ConnId, Failure, Mailbox, Secret},
     },
 };
@@ -91,6 +97,10 @@ pub enum Job {
     },
     /// Scan or recheck a mailbox for its index, or stop watching it.
     Index(IndexId, IndexJob),
+    /// Give the messages of a folder UIDs, or change some of them.
+    Folder(Box<FolderJob>),
+    /// Read messages of a folder for a client of IMAP.
+    Imap(ImapRead),
     /// Serve a request of the web API.
     Api {
         /// The connection that gets the response.
@@ -172,6 +182,10 @@ pub enum Completion {
     Delivered(ConnId, AckToken, Result<DeliveryReceipt, Failure>),
     /// The result of [`Job::Index`].
     Index(IndexId, IndexResult),
+    /// The result of [`Job::Folder`].
+    Folder(FolderKey, FolderResult),
+    /// The result of [`Job::Imap`].
+    Imap(ConnId, Result<ImapResponse, Failure>),
     /// The result of [`Job::Api`].
     Api(ConnId, Result<ApiOutcome, Failure>),
     /// The result of [`Job::CompareMailboxes`].
@@ -339,6 +353,11 @@ impl Job {
             Self::Spill { conn, last, .. } => Completion::Spilled(*conn, last.clone(), Err(failure)),
             Self::CountUsage { conn, token, .. } => Completion::Counted(*conn, token.clone(), Err(failure)),
             Self::Index(id, job) => Completion::Index(*id, job.result_if_lost(failure)?),
+            Self::Folder(job) => {
+                let outcome = FolderOutcome::Failed(failure);
+                Completion::Folder(job.key.clone(), FolderResult { book: None, outcome })
+            }
+            Self::Imap(read) => Completion::Imap(read.conn, Err(failure)),
             Self::Api { conn, .. } => Completion::Api(*conn, Err(failure)),
             Self::CompareMailboxes { .. } => Completion::MailChanged(Err(failure)),
             Self::Release(_) | Self::CheckSpool { .. } | Self::Tidy { .. } => return None,
@@ -356,10 +375,12 @@ impl Completion {
             | Self::Updated(conn, ..)
             | Self::Spilled(conn, ..)
             | Self::Counted(conn, ..)
+            | Self::Imap(conn, _)
             | Self::Api(conn, _)
             | Self::Delivered(conn, ..) => Some(*conn),
             Self::Unlocked(_)
             | Self::Index(..)
+            | Self::Folder(..)
             | Self::MailChanged(_)
             | Self::SessionsChanged
             | Self::AccountsLoaded(_) => None,

@@ -8,6 +8,8 @@ mod ack_token;
 mod api_jobs;
 mod catalog;
 mod differences;
+pub mod folder_jobs;
+pub mod imap_reads;
 mod index_jobs;
 pub mod job;
 mod listings;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Completion, Job, api_jobs, index_jobs,
+    Completion, Job, api_jobs, folder_jobs, index_jobs,
     job::{MessageChunk, Update},
     spill,
     storage::{Storage, log_failure},
@@ -50,6 +50,11 @@ impl Job {
                 Completion::Counted(conn, token, Ok(count(storage, mailboxes)))
             }
             Self::Index(id, job) => Completion::Index(id, index_jobs::run(storage, id, job)?),
+            Self::Folder(job) => {
+                let (key, result) = folder_jobs::run(*job);
+                Completion::Folder(key, result)
+            }
+            Self::Imap(read) => Completion::Imap(read.conn, read.run()),
             Self::Api { conn, request, client, .. }
                 if client.strong_count() == 0 && !request.action.changes_mail() =>
             {

@@ -1,0 +1,497 @@
+//! The folders that IMAP sessions have selected. Any number of sessions share a folder, its UIDs and its state, also beside a
+//! POP3 session.
+//!
+//! The index of a folder knows its files. After each change, a job gives them UIDs, and the sessions of the folder get the new
+//! state as an event, at most one in a turn of the loop. A folder has one such job at a time, because each needs the UIDs. A
+//! response that tells a state waits until this state has everything that the index had when the response became possible.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    mem,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use super::{
+    clients::Client,
+    effects::Effects,
+    maildrop::{Maildrops, ReleaseResponse},
+};
+use crate::{
+    capacity::Shrinker,
+    deferred_drop::drop_deferred,
+    index::{Registry, Sequence, Snapshot, UidBook, registry::IndexVersion},
+    maildir::Maildir,
+    proto::{
+        SessionEvent,
+        imap::{
+            request::{FolderState, ImapRequest, ImapResponse, Refusal, Store},
+            sequence_set::NumberSet,
+        },
+        request::{Access, ConnId, Failure, Mailbox, Response},
+    },
+    workers::{
+        Job,
+        folder_jobs::{
+            FolderChanges, FolderId, FolderJob, FolderKey, FolderOutcome, FolderResult, FolderWork, Slice,
+        },
+        imap_reads::{ImapRead, ReadRequest},
+        job::{KnownMaildir, OpenedMaildir},
+    },
+};
+
+/// The folders in use by IMAP.
+#[derive(Debug, Default)]
+pub(super) struct Folders {
+    folders: HashMap<Mailbox, Folder>,
+    last_id: u64,
+    /// Folders with a state that their sessions do not know yet.
+    changed: BTreeSet<Mailbox>,
+}
+
+/// A folder, from the first SELECT until no session has it and its index is dropped.
+#[derive(Debug)]
+struct Folder {
+    id: FolderId,
+    /// Its open directories, which its sessions hold.
+    maildir: Weak<Maildir>,
+    /// Its sessions, and the number of the state that each has. `None`: SELECT is not answered yet.
+    sessions: BTreeMap<ConnId, Option<u64>>,
+    book: BookPlace,
+    /// The newest state, and the version of the index that it has.
+    sequence: Arc<Sequence>,
+    version: Option<IndexVersion>,
+    /// The number of that state.
+    state_number: u64,
+    /// Requests that need the UIDs, in their order.
+    pending: VecDeque<Pending>,
+}
+
+/// The place of the UIDs of a folder.
+#[derive(Debug)]
+enum BookPlace {
+    Here(Option<Box<UidBook>>),
+    /// A job has them, perhaps for the first request that waits.
+    InJob {
+        is_for_first: bool,
+    },
+}
+
+/// A request that waits.
+#[derive(Debug)]
+struct Pending {
+    conn: ConnId,
+    step: Step,
+}
+
+/// The next step of a request.
+#[derive(Debug)]
+enum Step {
+    /// A job changes the files of a slice.
+    Change(Change, Slice),
+    /// The response tells a state with at least this version of the index.
+    Respond(IndexVersion, Answer),
+}
+
+/// A change of the messages of a folder.
+#[derive(Debug, Clone)]
+enum Change {
+    Store { change: Arc<Store>, modified: NumberSet, is_partial: bool },
+    Expunge { uids: Option<Arc<NumberSet>> },
+}
+
+/// A response without its state.
+#[derive(Debug)]
+enum Answer {
+    State,
+    Stored { modified: NumberSet, is_partial: bool },
+}
+
+/// The parts of the backend that a request about folders uses.
+pub(super) struct Context<'a> {
+    pub(super) maildrops: &'a mut Maildrops,
+    pub(super) index: &'a mut Registry,
+    pub(super) effects: &'a mut Effects,
+}
+
+impl Folders {
+    pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.folders);
+    }
+
+    // Requests
+
+    /// Serves a request of a session at `now`.
+    pub(super) fn handle(
+        &mut self,
+        (id, client): (ConnId, &mut Client),
+        request: ImapRequest,
+        now: Duration,
+        cx: &mut Context<'_>,
+    ) {
+        match request {
+            ImapRequest::Select { folder } => {
+                self.leave((id, client), cx);
+                cx.maildrops.open((id, client), (folder, Access::Shared, now), cx.index, cx.effects);
+            }
+            ImapRequest::Unselect => {
+                self.leave((id, client), cx);
+                cx.effects.respond(id, Response::Imap(ImapResponse::Done));
+            }
+            ImapRequest::Refresh => refresh((id, client), cx),
+            ImapRequest::Fetch(fetch) => self.read((id, client), ReadRequest::Fetch(fetch), cx),
+            ImapRequest::Search(search) => self.read((id, client), ReadRequest::Search(search), cx),
+            ImapRequest::Store(store) => {
+                let (modified, is_partial) = Default::default();
+                let change = Change::Store { change: Arc::from(store), modified, is_partial };
+                self.change((id, client), change, cx);
+            }
+            ImapRequest::Expunge { uids } => {
+                self.change((id, client), Change::Expunge { uids: uids.map(Arc::new) }, cx);
+            }
+            _ => cx.effects.fail(id, Failure::TempFail),
+        }
+    }
+
+    /// Closes the folder of a session, if it has one.
+    fn leave(&mut self, (id, client): (ConnId, &mut Client), cx: &mut Context<'_>) {
+        self.session_left(id, client);
+        cx.maildrops.release((id, client), ReleaseResponse::None, cx.index, cx.effects);
+    }
+
+    /// Handles the end of a session, or of its folder. The caller releases the files.
+    pub(super) fn session_left(&mut self, id: ConnId, client: &Client) {
+        if let Some(maildrop) = &client.maildrop
+            && let Some(folder) = self.folders.get_mut(maildrop.mailbox())
+        {
+            folder.sessions.remove(&id);
+        }
+    }
+
+    /// FETCH, SEARCH.
+    fn read(&self, (id, client): (ConnId, &mut Client), request: ReadRequest, cx: &mut Context<'_>) {
+        let Some((_, folder, maildir)) = self.selected(id, client) else {
+            return cx.effects.fail(id, Failure::TempFail);
+        };
+        let sequence = Arc::clone(&folder.sequence);
+        cx.effects.run(Job::Imap(ImapRead { conn: id, maildir, sequence, request }));
+    }
+
+    /// STORE, EXPUNGE.
+    fn change(&mut self, (id, client): (ConnId, &mut Client), change: Change, cx: &mut Context<'_>) {
+        let Some((mailbox, folder, _)) = self.selected(id, client) else {
+            return cx.effects.fail(id, Failure::TempFail);
+        };
+        let slice = Slice { sequence: Arc::clone(&folder.sequence), from: 1 };
+        let mailbox = mailbox.clone();
+        if let Some(folder) = self.folders.get_mut(&mailbox) {
+            folder.pending.push_back(Pending { conn: id, step: Step::Change(change, slice) });
+        }
+        self.advance(&mailbox, cx);
+    }
+
+    /// The folder that a session has selected.
+    fn selected<'a>(
+        &'a self,
+        id: ConnId,
+        client: &'a Client,
+    ) -> Option<(&'a Mailbox, &'a Folder, Arc<Maildir>)> {
+        let maildrop = client.maildrop.as_ref()?;
+        let folder =
+            self.folders.get(maildrop.mailbox()).filter(|folder| folder.sessions.contains_key(&id))?;
+        Some((maildrop.mailbox(), folder, Arc::clone(&maildrop.files.as_ref()?.maildir)))
+    }
+
+    // Completions and events
+
+    /// A worker has read the times of a folder that is open, for NOOP. The index answers as it answers a login.
+    pub(super) fn reopened(
+        (id, client): (ConnId, &mut Client),
+        result: Result<OpenedMaildir, Failure>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(maildrop) = client.maildrop.as_deref_mut() else {
+            return cx.effects.fail(id, Failure::TempFail);
+        };
+        let Some(files) = &mut maildrop.files else { return cx.effects.fail(id, Failure::TempFail) };
+        match result {
+            Ok(OpenedMaildir { maildir, times, racy, barrier, .. }) if maildir.id() == files.maildir.id() => {
+                cx.index.login(&maildrop.mailbox, &maildir, (times, racy), barrier, id);
+                files.maildir = maildir;
+            }
+            // Another folder has its name now.
+            Ok(_) | Err(Failure::NoFolder) => refuse(id, Refusal::NoFolder, cx.effects),
+            Err(failure) => cx.effects.fail(id, failure),
+        }
+    }
+
+    /// The index has the contents of a folder, or could not get them.
+    pub(super) fn index_ready(
+        &mut self,
+        (id, client): (ConnId, &mut Client),
+        result: Result<Arc<Snapshot>, Failure>,
+        cx: &mut Context<'_>,
+    ) {
+        let opened = client.maildrop.as_deref().and_then(|maildrop| {
+            Some((maildrop.mailbox.clone(), Arc::clone(&maildrop.files.as_ref()?.maildir)))
+        });
+        let Some((mailbox, maildir)) = opened else { return cx.effects.fail(id, Failure::TempFail) };
+        let version = result.and_then(|_| cx.index.version(&mailbox).ok_or(Failure::TempFail));
+        let version = match version {
+            Ok(version) => version,
+            Err(failure) => {
+                if self.selected(id, client).is_none() {
+                    cx.maildrops.release((id, client), ReleaseResponse::None, cx.index, cx.effects);
+                }
+                return cx.effects.fail(id, failure);
+            }
+        };
+        let folder = self.folder(&mailbox, &maildir, cx.effects);
+        folder.sessions.entry(id).or_default();
+        folder.pending.push_back(Pending { conn: id, step: Step::Respond(version, Answer::State) });
+        self.advance(&mailbox, cx);
+    }
+
+    /// The folder with these directories. If another one had its name, its sessions have nothing to read any more.
+    fn folder(&mut self, mailbox: &Mailbox, maildir: &Arc<Maildir>, effects: &mut Effects) -> &mut Folder {
+        let is_same =
+            |folder: &Folder| folder.maildir.upgrade().is_some_and(|known| known.id() == maildir.id());
+        if self.folders.get(mailbox).is_some_and(|folder| !is_same(folder)) {
+            self.forget(mailbox, effects);
+        }
+        let last_id = &mut self.last_id;
+        let folder = self.folders.entry(mailbox.clone()).or_insert_with(|| {
+            *last_id += 1;
+            Folder::new(FolderId(*last_id))
+        });
+        folder.maildir = Arc::downgrade(maildir);
+        folder
+    }
+
+    /// Drops a folder that is gone.
+    pub(super) fn forget(&mut self, mailbox: &Mailbox, effects: &mut Effects) {
+        let Some(folder) = self.folders.remove(mailbox) else { return };
+        for Pending { conn, .. } in &folder.pending {
+            effects.fail(*conn, Failure::NoFolder);
+        }
+        drop_deferred(folder);
+    }
+
+    /// A folder has changed in the index.
+    pub(super) fn index_changed(&mut self, mailbox: &Mailbox, cx: &mut Context<'_>) {
+        self.advance(mailbox, cx);
+    }
+
+    /// A job for a folder is done. Returns whether messages may be gone.
+    pub(super) fn job_finished(
+        &mut self,
+        (mailbox, id): &FolderKey,
+        result: FolderResult,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let Some(folder) = self.folders.get_mut(mailbox).filter(|folder| folder.id == *id) else {
+            drop_deferred(result);
+            return true;
+        };
+        let FolderResult { book, outcome } = result;
+        let place = mem::replace(&mut folder.book, BookPlace::Here(book));
+        let is_for_first = matches!(place, BookPlace::InJob { is_for_first: true });
+        let mut has_gone = false;
+        match outcome {
+            FolderOutcome::Refreshed(version, sequence) => {
+                if !Arc::ptr_eq(&sequence.state, &folder.sequence.state) {
+                    folder.state_number += 1;
+                    self.changed.insert(mailbox.clone());
+                }
+                drop_deferred(mem::replace(&mut folder.sequence, sequence));
+                folder.version = Some(version);
+            }
+            FolderOutcome::Changed(done) => {
+                has_gone = true;
+                folder.slice_changed(mailbox, *done, cx);
+            }
+            FolderOutcome::Failed(_) if !is_for_first => return false, // the next change tries again
+            FolderOutcome::Failed(failure) => {
+                if let Some(Pending { conn, .. }) = folder.pending.pop_front() {
+                    cx.effects.fail(conn, failure);
+                }
+            }
+            FolderOutcome::Refused(refusal) => {
+                if let Some(Pending { conn, .. }) = folder.pending.pop_front() {
+                    refuse(conn, refusal, cx.effects);
+                }
+            }
+        }
+        self.advance(mailbox, cx);
+        has_gone
+    }
+
+    /// Whether a session has selected that folder.
+    pub(super) fn has_session(&self, mailbox: &Mailbox, id: ConnId) -> bool {
+        self.folders.get(mailbox).is_some_and(|folder| folder.sessions.contains_key(&id))
+    }
+
+    /// Whether [`Folders::take_events`] may have something to return.
+    pub(super) fn has_events(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// Takes the events for the sessions of folders that have changed since the last call.
+    pub(super) fn take_events(&mut self) -> Vec<(ConnId, SessionEvent)> {
+        let mut events = Vec::new();
+        for mailbox in mem::take(&mut self.changed) {
+            let Some(folder) = self.folders.get_mut(&mailbox) else { continue };
+            let (state, now) = (&folder.sequence.state, folder.state_number);
+            let outdated = folder.sessions.iter_mut().filter(|(_, told)| told.is_some_and(|told| told < now));
+            events.extend(outdated.map(|(id, told)| {
+                *told = Some(now);
+                (*id, SessionEvent::FolderChanged(Arc::clone(state)))
+            }));
+        }
+        events
+    }
+
+    /// Drops the folders that no session has, and whose index is dropped.
+    pub(super) fn drop_unused(&mut self, index: &Registry) {
+        let is_unused = |mailbox: &Mailbox, folder: &mut Folder| {
+            folder.sessions.is_empty()
+                && folder.pending.is_empty()
+                && matches!(folder.book, BookPlace::Here(_))
+                && index.maildir(mailbox).is_none()
+        };
+        let unused: Vec<_> = self.folders.extract_if(|mailbox, folder| is_unused(mailbox, folder)).collect();
+        if !unused.is_empty() {
+            drop_deferred(unused);
+        }
+    }
+
+    // Internal steps
+
+    /// Responds to the requests for which the state is new enough, and begins the next job.
+    fn advance(&mut self, mailbox: &Mailbox, cx: &mut Context<'_>) {
+        let Some(folder) = self.folders.get_mut(mailbox) else { return };
+        while matches!(folder.book, BookPlace::Here(_)) {
+            let Some(first) = folder.pending.pop_front() else {
+                if !folder.sessions.is_empty() && cx.index.version(mailbox) > folder.version {
+                    folder.refresh(mailbox, false, cx);
+                }
+                return;
+            };
+            let Pending { conn, step } = first;
+            match step {
+                Step::Respond(version, answer) if folder.version >= Some(version) => {
+                    let state = Arc::clone(&folder.sequence.state);
+                    folder.sessions.entry(conn).and_modify(|told| *told = Some(folder.state_number));
+                    cx.effects.respond(conn, Response::Imap(answer.with(state)));
+                }
+                Step::Respond(version, answer) => {
+                    folder.pending.push_front(Pending { conn, step: Step::Respond(version, answer) });
+                    if !folder.refresh(mailbox, true, cx) {
+                        folder.pending.pop_front();
+                        cx.effects.fail(conn, Failure::TempFail);
+                    }
+                }
+                Step::Change(change, slice) => {
+                    let work = match &change {
+                        Change::Store { change, .. } => FolderWork::Store(slice.clone(), Arc::clone(change)),
+                        Change::Expunge { uids } => FolderWork::Expunge(slice.clone(), uids.clone()),
+                    };
+                    folder.pending.push_front(Pending { conn, step: Step::Change(change, slice) });
+                    if !folder.run(mailbox, work, true, cx) {
+                        folder.pending.pop_front();
+                        cx.effects.fail(conn, Failure::TempFail);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Folder {
+    fn new(id: FolderId) -> Self {
+        Self {
+            id,
+            maildir: Weak::new(),
+            sessions: BTreeMap::new(),
+            book: BookPlace::Here(None),
+            sequence: Arc::default(),
+            version: None,
+            state_number: 0,
+            pending: VecDeque::new(),
+        }
+    }
+
+    /// Begins to give the messages of the index their UIDs. Returns `false` if the index is dropped.
+    fn refresh(&mut self, mailbox: &Mailbox, is_for_first: bool, cx: &mut Context<'_>) -> bool {
+        let Some((version, snapshot)) = cx.index.folder_snapshot(mailbox) else { return false };
+        self.run(mailbox, FolderWork::Refresh(version, snapshot), is_for_first, cx)
+    }
+
+    /// Runs a job. Returns `false` if no session holds the directories any more.
+    fn run(&mut self, mailbox: &Mailbox, work: FolderWork, is_for_first: bool, cx: &mut Context<'_>) -> bool {
+        let Some(maildir) = self.maildir.upgrade() else { return false };
+        let BookPlace::Here(book) = mem::replace(&mut self.book, BookPlace::InJob { is_for_first }) else {
+            return false; // invariant: the caller has looked
+        };
+        let key = (mailbox.clone(), self.id);
+        cx.effects.run(Job::Folder(Box::new(FolderJob { key, maildir, book, work })));
+        true
+    }
+
+    /// A job has changed a slice for the first request: the next slice follows, or the response.
+    fn slice_changed(&mut self, mailbox: &Mailbox, done: FolderChanges, cx: &mut Context<'_>) {
+        if let Some(maildir) = self.maildir.upgrade() {
+            cx.index.names_changed(mailbox, maildir.id(), done.names);
+        }
+        let Some(Pending { conn, step: Step::Change(mut change, slice) }) = self.pending.pop_front() else {
+            return; // invariant: a job changes files for the first request
+        };
+        if let Change::Store { modified, is_partial, .. } = &mut change {
+            done.modified.ranges().flatten().for_each(|uid| modified.push(uid));
+            *is_partial |= done.is_partial;
+        }
+        let next = match (done.failure, done.next, cx.index.version(mailbox)) {
+            (Some(failure), ..) => Err(failure),
+            (None, Some(from), _) => Ok(Step::Change(change, Slice { from, ..slice })),
+            (None, None, Some(version)) => Ok(Step::Respond(version, change.into_answer())),
+            (None, None, None) => Err(Failure::TempFail),
+        };
+        match next {
+            Ok(step) => self.pending.push_front(Pending { conn, step }),
+            Err(failure) => cx.effects.fail(conn, failure),
+        }
+    }
+}
+
+impl Change {
+    fn into_answer(self) -> Answer {
+        match self {
+            Self::Store { modified, is_partial, .. } => Answer::Stored { modified, is_partial },
+            Self::Expunge { .. } => Answer::State,
+        }
+    }
+}
+
+impl Answer {
+    fn with(self, state: Arc<FolderState>) -> ImapResponse {
+        match self {
+            Self::State => ImapResponse::State(state),
+            Self::Stored { modified, is_partial } => ImapResponse::Stored { state, modified, is_partial },
+        }
+    }
+}
+
+/// Asks a worker whether the index of a folder has every change up to now.
+fn refresh((id, client): (ConnId, &mut Client), cx: &mut Context<'_>) {
+    let Some(maildrop) = client.maildrop.as_deref().filter(|maildrop| maildrop.files.is_some()) else {
+        return cx.effects.fail(id, Failure::TempFail);
+    };
+    let mailbox = maildrop.mailbox.clone();
+    let settled_times = cx.index.settled_times(&mailbox);
+    let known = cx.index.maildir(&mailbox).map(|maildir| KnownMaildir { maildir, settled_times });
+    cx.effects.run(Job::Open { conn: id, mailbox, access: Access::Shared, known });
+}
+
+fn refuse(id: ConnId, refusal: Refusal, effects: &mut Effects) {
+    effects.respond(id, Response::Imap(ImapResponse::Refused(refusal)));
+}
