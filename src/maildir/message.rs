@@ -294,7 +294,10 @@ fn with_current_name(
 /// Finds a message under its listed name, or else under any name of the same identity: with changed flags, or moved
 /// between `new/` and `cur/`. The stamp is the present one. An error is of kind `Gone`, `Changed` (another file has the
 /// listed name), or of the system.
-fn find(maildir: &Maildir, wanted: MessageRef<'_>) -> Result<(Subdir, CString, FileVersion), Error> {
+pub(super) fn find(
+    maildir: &Maildir,
+    wanted: MessageRef<'_>,
+) -> Result<(Subdir, CString, FileVersion), Error> {
     let listed = c_string(wanted.name.to_vec());
     let is_it = |stamp: &FileVersion| stamp.inode == wanted.version.inode;
     let there = version_of(maildir, wanted.subdir, &listed)?;

@@ -338,6 +338,15 @@ pub struct Recipient {
     pub folder: Option<Folder>,
 }
 
+impl Recipient {
+    /// The owner of a mailbox or of a folder, for a message that its owner puts there.
+    pub fn owner_of(mailbox: Mailbox) -> Self {
+        let (local, domain) = mailbox.address_parts();
+        let folder = mailbox.folder().cloned();
+        Self { address: Address::of_parts(local, domain), mailbox: mailbox.without_folder(), folder }
+    }
+}
+
 /// A mailbox as one POP3 session sees it: fixed at login, numbered from 0.
 pub trait Maildrop: fmt::Debug + Send + Sync {
     /// Number of messages; positions are below it.

@@ -224,7 +224,7 @@ pub struct DeliveryReceipt {
 }
 
 /// A message that is durable in one of its mailboxes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct DeliveredCopy {
     /// The mailbox, or the folder of it, that has the file.
     pub mailbox: Mailbox,

@@ -16,7 +16,7 @@ use crate::{
     accounts::{Credential, HashMemory, UserFile, Verdict},
     index::Snapshot,
     logging,
-    maildir::{Maildir, OpenMessage, Usage, tmp_cleanup, trusted_date, usage},
+    maildir::{Maildir, OpenMessage, Usage, folders, tmp_cleanup, trusted_date, usage},
     proto::request::{Failure, Mailbox, Secret},
 };
 
@@ -87,7 +87,7 @@ impl Job {
 /// Removes leftovers from `tmp/`, and stores the date.
 fn remove_leftovers(storage: &Storage, age: Duration, date: SystemTime) {
     let (removed, errors) = tmp_cleanup::clean_tmp(&storage.spool, date, age);
-    for error in &errors {
+    for error in errors.iter().chain(&folders::clean_deleted(&storage.spool)) {
         log_failure(error);
     }
     if removed > 0 {
