@@ -124,6 +124,7 @@ fn tour(name: &str) {
                 let port = match port {
                     Port::Smtp => 2525,
                     Port::Pop3 => 1110,
+                    Port::Imap => 1143,
                 };
                 let played = session::play(block, ([127, 0, 0, 1], port).into());
                 failures.extend(played.err().map(|why| format!("{at}: {why}")));

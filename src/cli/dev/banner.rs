@@ -105,7 +105,7 @@ Type these in a second terminal, in the same directory:
         let (kind, to) =
             if self.faults { ("refusal", "you+452@example.test") } else { ("message", DEMO_USER) };
         format!(
-            r"A {kind}; SMTP (HELO me, HELP); {imap_hint}POP3 (USER, PASS):
+            r"A {kind}; SMTP (HELP); {imap_hint}POP3 (USER, PASS):
   swaks -s {smtp} -f me@example.test -t {to}
   telnet {smtp_host} {smtp_port}
 {imap_command}  telnet {pop3_host} {pop3_port}
