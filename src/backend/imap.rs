@@ -36,7 +36,7 @@ use crate::{
             FolderChanges, FolderId, FolderJob, FolderKey, FolderOutcome, FolderResult, FolderWork, Slice,
         },
         imap_reads::{ImapRead, ReadRequest},
-        job::{KnownMaildir, OpenedMaildir},
+        job::{Changes, KnownMaildir, OpenedMaildir},
     },
 };
 
@@ -282,21 +282,21 @@ impl Folders {
         self.advance(mailbox, cx);
     }
 
-    /// A job for a folder is done. Returns whether messages may be gone.
+    /// A job for a folder is done. Returns the changes of the mail that it has made.
     pub(super) fn job_finished(
         &mut self,
         (mailbox, id): &FolderKey,
         result: FolderResult,
         cx: &mut Context<'_>,
-    ) -> bool {
+    ) -> Changes {
         let Some(folder) = self.folders.get_mut(mailbox).filter(|folder| folder.id == *id) else {
             drop_deferred(result);
-            return true;
+            return Changes::Deletions(vec![mailbox.clone().without_folder()]);
         };
         let FolderResult { book, outcome } = result;
         let place = mem::replace(&mut folder.book, BookPlace::Here(book));
         let is_for_first = matches!(place, BookPlace::InJob { is_for_first: true });
-        let mut has_gone = false;
+        let mut changes = Changes::None;
         match outcome {
             FolderOutcome::Refreshed(version, sequence) => {
                 if !Arc::ptr_eq(&sequence.state, &folder.sequence.state) {
@@ -307,10 +307,9 @@ impl Folders {
                 folder.version = Some(version);
             }
             FolderOutcome::Changed(done) => {
-                has_gone = true;
-                folder.slice_changed(mailbox, *done, cx);
+                changes = folder.slice_changed(mailbox, *done, cx);
             }
-            FolderOutcome::Failed(_) if !is_for_first => return false, // the next change tries again
+            FolderOutcome::Failed(_) if !is_for_first => return changes, // the next change tries again
             FolderOutcome::Failed(failure) => {
                 if let Some(Pending { conn, .. }) = folder.pending.pop_front() {
                     cx.effects.fail(conn, failure);
@@ -323,7 +322,7 @@ impl Folders {
             }
         }
         self.advance(mailbox, cx);
-        has_gone
+        changes
     }
 
     /// Whether a session has selected that folder.
@@ -439,12 +438,16 @@ impl Folder {
     }
 
     /// A job has changed a slice for the first request: the next slice follows, or the response.
-    fn slice_changed(&mut self, mailbox: &Mailbox, done: FolderChanges, cx: &mut Context<'_>) {
+    fn slice_changed(&mut self, mailbox: &Mailbox, done: FolderChanges, cx: &mut Context<'_>) -> Changes {
         if let Some(maildir) = self.maildir.upgrade() {
             cx.index.names_changed(mailbox, maildir.id(), done.names);
         }
         let Some(Pending { conn, step: Step::Change(mut change, slice) }) = self.pending.pop_front() else {
-            return; // invariant: a job changes files for the first request
+            return Changes::None; // invariant: a job changes files for the first request
+        };
+        let changes = match &change {
+            Change::Store { .. } => Changes::Marks,
+            Change::Expunge { .. } => Changes::Deletions(vec![mailbox.clone().without_folder()]),
         };
         if let Change::Store { modified, is_partial, .. } = &mut change {
             done.modified.ranges().flatten().for_each(|uid| modified.push(uid));
@@ -460,6 +463,7 @@ impl Folder {
             Ok(step) => self.pending.push_front(Pending { conn, step }),
             Err(failure) => cx.effects.fail(conn, failure),
         }
+        changes
     }
 }
 

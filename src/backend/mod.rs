@@ -405,8 +405,8 @@ impl Backend {
             }
             (Completion::Folder(key, result), _) => {
                 let cx = &mut imap::Context { maildrops, index, effects };
-                if folders.job_finished(&key, result, cx) {
-                    quotas.invalidate(&key.0.without_folder());
+                let changes = folders.job_finished(&key, result, cx);
+                if api::apply_changes(&changes, quotas) {
                     subscriptions.mailboxes_changed(effects);
                 }
             }

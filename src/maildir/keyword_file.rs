@@ -7,7 +7,7 @@ use rustix::fs::{self, AtFlags};
 
 use super::{
     Error, FileVersion, Kind, Maildir,
-    cache_file::{open, replace},
+    cache_file::{is_foreign, open, replace},
 };
 use crate::safe_file::Durability;
 
@@ -20,6 +20,8 @@ pub struct Keywords {
     names: Vec<String>,
     /// The version of the file that has them.
     version: Option<FileVersion>,
+    /// Whether another kind of file has the name, or one that this user may not read: no keyword gets a letter.
+    is_foreign: bool,
 }
 
 impl Keywords {
@@ -29,16 +31,20 @@ impl Keywords {
     /// The disk failed.
     pub fn load(maildir: &Maildir) -> Result<Self, Error> {
         let version = version(maildir);
-        let mut text = Vec::new();
+        let (mut text, mut foreign) = (Vec::new(), false);
         match open(maildir, FILE) {
             Ok(file) => {
                 let read = file.take(MAX_BYTES).read_to_end(&mut text);
                 read.map_err(|e| Error::at(maildir.path().join(FILE), "read", e))?;
             }
             Err(error) if error.kind() == Kind::Gone => {}
+            Err(error) if is_foreign(&error) => {
+                log::debug!("{error}: the folder has no keywords");
+                foreign = true;
+            }
             Err(error) => return Err(error),
         }
-        Ok(Self { names: parse(&text), version })
+        Ok(Self { names: parse(&text), version, is_foreign: foreign })
     }
 
     /// Reads the file again if it is another one.
@@ -70,7 +76,7 @@ impl Keywords {
 
     fn free(&self) -> Option<usize> {
         let free = self.names.iter().position(String::is_empty).unwrap_or(self.names.len());
-        (free < LETTERS).then_some(free)
+        (free < LETTERS && !self.is_foreign).then_some(free)
     }
 
     /// Gives letters to those of the keywords that have none, durably. `false`: the letters do not suffice, and nothing has
@@ -158,6 +164,16 @@ mod tests {
         let text = std::fs::read_to_string(maildir.path().join(FILE)).unwrap();
         assert_eq!(text, "0 $Junk\n1 new\n2 todo\n3 later\n");
         assert_eq!(Keywords::load(&maildir).unwrap().names(), keywords.names());
+    }
+
+    #[test]
+    fn y33_another_kind_of_file_under_the_name_leaves_the_folder_without_keywords() {
+        let (_dir, maildir) = mailbox();
+        std::os::unix::fs::symlink("/etc/passwd", maildir.path().join(FILE)).unwrap();
+        let mut keywords = Keywords::load(&maildir).unwrap();
+        assert!(keywords.names().is_empty() && !keywords.has_room());
+        assert!(!keywords.add(&maildir, &words(&["todo"])).unwrap());
+        assert!(maildir.path().join(FILE).is_symlink());
     }
 
     #[test]

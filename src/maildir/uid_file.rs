@@ -18,7 +18,7 @@ use rustix::{fs::OFlags, io::Errno};
 
 use super::{
     Error, Kind, Maildir,
-    cache_file::{open, replace},
+    cache_file::{is_foreign, open, replace},
     fault_points::fault_point,
 };
 use crate::safe_file::{self, Durability};
@@ -109,9 +109,8 @@ impl UidFile {
     pub fn load(maildir: &Maildir) -> Result<Option<LoadedUids>, Error> {
         let mut file = match open(maildir, FILE) {
             Ok(file) => file,
-            // Another kind of file has the name, or no user may read it: a new one takes its place.
-            Err(error) if matches!(error.kind(), Kind::Gone | Kind::Unusable) => return Ok(None),
-            Err(error) if is_foreign(&error) => return Ok(None),
+            // If another kind of file has the name, or one that this user may not read, a new one takes its place.
+            Err(error) if error.kind() == Kind::Gone || is_foreign(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
         let bytes = contents(&mut file).map_err(|e| Error::at(maildir.path().join(FILE), "read", e))?;
@@ -231,16 +230,6 @@ impl UidFile {
             Err(error) => Err(failed(error.into())),
         }
     }
-}
-
-/// Whether something that is no regular file has the name.
-fn is_foreign(error: &Error) -> bool {
-    std::error::Error::source(error)
-        .and_then(|source| source.downcast_ref::<io::Error>())
-        .and_then(io::Error::raw_os_error)
-        .is_some_and(|number| {
-            [Errno::INVAL, Errno::LOOP, Errno::NXIO].contains(&Errno::from_raw_os_error(number))
-        })
 }
 
 fn contents(file: &mut File) -> io::Result<Vec<u8>> {

@@ -8,7 +8,7 @@ use std::io::Read;
 
 use super::{
     Error, Kind, Maildir,
-    cache_file::open,
+    cache_file::{is_foreign, open},
     name,
     uid_file::{MessageKey, UidRecord},
 };
@@ -36,8 +36,12 @@ pub fn read(maildir: &Maildir) -> Result<Option<ImportedUids>, Error> {
                 let read = open.take(MAX_BYTES).read_to_end(&mut text);
                 read.map_err(|e| Error::at(maildir.path().join(file), "read", e))?;
             }
-            Err(error) if error.kind() == Kind::Other => return Err(error),
-            Err(_) => continue, // there is none, or this user may not read it
+            Err(error) if error.kind() == Kind::Gone => continue,
+            Err(error) if is_foreign(&error) => {
+                log::warn!("{error}: messages get new UIDs");
+                continue;
+            }
+            Err(error) => return Err(error),
         }
         if let Some(imported) = parse(&text) {
             return Ok(Some(imported));

@@ -13,7 +13,10 @@ use crate::{
     accounts::HashMemory,
     index::Registry,
     limits::Limits,
-    maildir::{FileVersion, MessageEntry, Subdir},
+    maildir::{
+        FileVersion, MessageEntry, Subdir,
+        fault_points::{FaultKind, PlannedFault},
+    },
     proto::{
         SessionEvent,
         folder::Folder,
@@ -420,4 +423,39 @@ fn y32_a_folder_that_was_removed_and_made_again_has_another_uid_validity() {
     assert!(state.uid_validity > first && text(&state) == "1");
     let response = bench.ask(OTHER, ImapRequest::Store(Box::new(change(&[1], FlagChange::Add, Flags::SEEN))));
     assert!(matches!(response, Response::Failed(_)), "{response:?}");
+}
+
+#[test]
+fn y34_an_error_of_the_disk_at_any_step_fails_a_request_and_loses_no_message() {
+    let mut steps = Vec::new();
+    for number in 1.. {
+        let mut bench = Bench::new();
+        ["new/1.a", "new/2.b"].iter().for_each(|name| bench.write(name));
+        let fault = PlannedFault::new(bench.fixture.home.path(), number, FaultKind::Error);
+        let delete = Store { uids: uids(&[1]), ..change(&[1], FlagChange::Add, Flags::DELETED) };
+        let requests = [
+            ImapRequest::Select { folder: mailbox("ann") },
+            ImapRequest::Store(Box::new(delete)),
+            ImapRequest::Expunge { uids: None },
+        ];
+        let answers: Vec<Response> = requests.into_iter().map(|request| bench.ask(CLIENT, request)).collect();
+        let Some(step) = fault.triggered_at() else { break };
+        drop(fault);
+        steps.push(step);
+        let [_, stored, expunged] = &answers[..] else { panic!("three answers") };
+        let has_failed = |response: &Response| matches!(response, Response::Failed(_));
+        let names = bench.names();
+        assert!(names.contains(&"new/2.b".to_owned()), "{step}: {names:?}");
+        if !has_failed(stored) && !has_failed(expunged) {
+            assert_eq!(names, ["new/2.b"], "{step}");
+        }
+        // The next attempt finds all as it is.
+        let state = bench.select(CLIENT);
+        assert_eq!(state.messages.len(), names.len(), "{step}");
+        assert!(state.messages.is_sorted_by(|one, next| one.uid < next.uid));
+        bench.state(CLIENT, ImapRequest::Expunge { uids: None });
+    }
+    for step in ["open directory", "replace uids", "reserve uids", "append uids", "fsync directory"] {
+        assert!(steps.contains(&step), "{step} is not among {steps:?}");
+    }
 }

@@ -16,10 +16,13 @@ fn date() -> SystemTime {
 impl Fixture {
     /// Puts a message into a folder.
     fn append(&mut self, to: Mailbox, letters: &[u8]) -> Option<(Result<DeliveryReceipt, Failure>, Vec<u8>)> {
-        let (mut delivery, text) = self.delivery(0)?;
+        let is_spilled = std::mem::replace(&mut self.kind.spilled, false);
+        let delivery = self.delivery(0);
+        self.kind.spilled = is_spilled;
+        let (mut delivery, text) = delivery?;
         delivery.to = vec![Ok(Recipient::owner_of(to))];
         delivery.append = Some(Append { letters: letters.into(), date: Some(date()) });
-        if let Content::SyncedFile(_) = delivery.content {
+        if is_spilled {
             // A worker sets the time before it makes the file durable.
             let name = self.name_generator.next(SystemTime::now(), 7);
             let spill = |to, bytes: &[u8], is_last| {
