@@ -35,7 +35,8 @@ use crate::{
         folder_jobs::{
             FolderChanges, FolderId, FolderJob, FolderKey, FolderOutcome, FolderResult, FolderWork, Slice,
         },
-        imap_reads::{ImapRead, ReadRequest},
+        imap_reads::{ImapRead, ReadOutcome, ReadRequest},
+        imap_search::SearchProgress,
         job::{Changes, KnownMaildir, OpenedMaildir},
     },
 };
@@ -139,8 +140,13 @@ impl Folders {
                 cx.effects.respond(id, Response::Imap(ImapResponse::Done));
             }
             ImapRequest::Refresh => refresh((id, client), cx),
-            ImapRequest::Fetch(fetch) => self.read((id, client), ReadRequest::Fetch(fetch), cx),
-            ImapRequest::Search(search) => self.read((id, client), ReadRequest::Search(search), cx),
+            ImapRequest::Fetch(fetch) => {
+                let max = cx.maildrops.max_piece(1);
+                self.read((id, client), ReadRequest::Fetch(fetch, max), cx);
+            }
+            ImapRequest::Search(search) => {
+                self.read((id, client), ReadRequest::Search(search, SearchProgress::default()), cx);
+            }
             ImapRequest::Store(store) => {
                 let (modified, is_partial) = Default::default();
                 let change = Change::Store { change: Arc::from(store), modified, is_partial };
@@ -174,7 +180,7 @@ impl Folders {
             return cx.effects.fail(id, Failure::TempFail);
         };
         let sequence = Arc::clone(&folder.sequence);
-        cx.effects.run(Job::Imap(ImapRead { conn: id, maildir, sequence, request }));
+        cx.effects.run(Job::Imap(Box::new(ImapRead { conn: id, maildir, sequence, request })));
     }
 
     /// STORE, EXPUNGE.
@@ -203,6 +209,20 @@ impl Folders {
     }
 
     // Completions and events
+
+    /// A part of FETCH or SEARCH is done.
+    pub(super) fn read_finished(
+        (id, client): (ConnId, &Client),
+        result: Result<ReadOutcome, Failure>,
+        effects: &mut Effects,
+    ) {
+        match result {
+            Ok(ReadOutcome::Response(response)) => effects.respond(id, Response::Imap(response)),
+            Ok(ReadOutcome::Unfinished(read)) if !client.is_closed() => effects.run(Job::Imap(read)),
+            Ok(ReadOutcome::Unfinished(_)) => effects.fail(id, Failure::TempFail), // the response is dropped
+            Err(failure) => effects.fail(id, failure),
+        }
+    }
 
     /// A worker has read the times of a folder that is open, for NOOP. The index answers as it answers a login.
     pub(super) fn reopened(

@@ -223,7 +223,7 @@ impl Maildrops {
     /// The bytes of the largest piece that begins at `from`. A worker costs the same two switches between threads for
     /// each piece, so a message is read in larger pieces after the first while the pieces of all sessions fit in
     /// [`MAX_IN_PIECES`].
-    fn max_piece(&self, from: u64) -> usize {
+    pub(super) fn max_piece(&self, from: u64) -> usize {
         let largest = self.read_size.saturating_mul(if from == 0 { 1 } else { MAX_GROWTH });
         (MAX_IN_PIECES / self.len().max(1)).clamp(self.read_size, largest)
     }

@@ -410,8 +410,8 @@ impl Backend {
                     subscriptions.mailboxes_changed(effects);
                 }
             }
-            (Completion::Imap(_, result), Some((id, _))) => {
-                effects.respond(id, result.map_or_else(Response::Failed, Response::Imap));
+            (Completion::Imap(_, result), Some((id, client))) => {
+                Folders::read_finished((id, client), result, effects);
             }
             (Completion::Read(_, message, result), Some(client)) => {
                 Maildrops::read_finished(client, message, result, index, effects);

@@ -8,7 +8,9 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Error, FileName, FileVersion, Kind, Maildir, MessageRef, Subdir, name};
+use super::{
+    Error, FileName, FileVersion, Kind, Maildir, MessageRef, Subdir, fault_points::fault_point, name,
+};
 use crate::deferred_drop::ReadFile;
 
 /// The flags for opening message files: never through a link, never waiting for the writer of a FIFO.
@@ -44,6 +46,7 @@ impl OpenMessage {
     /// Reads up to `max` bytes at `from`; the flag says whether they end the message. A file that has become shorter
     /// is an error of kind `Truncated`.
     pub fn read(&self, from: u64, max: usize) -> Result<(Vec<u8>, bool), Error> {
+        fault_point(&self.path, "read")?;
         let left = self.bytes.saturating_sub(from);
         let length = usize::try_from(left).unwrap_or(usize::MAX).min(max);
         let mut bytes = vec![0; length];

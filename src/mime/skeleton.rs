@@ -25,7 +25,7 @@ pub struct SkeletonPart {
     pub lines: u64,
     /// The kind of its body.
     pub kind: Kind,
-    /// Its index in [`Message::parts`]. `None`: an empty text that stands for the parts of a multipart without any.
+    /// Its index in [`Message::parts`]. `None`: the body of a multipart without parts, as a text.
     pub index: Option<usize>,
 }
 
@@ -115,7 +115,7 @@ impl Skeleton {
         skeleton
     }
 
-    /// Gives each multipart without parts an empty text, because IMAP has no form for a multipart without any.
+    /// Gives each multipart without parts its body as a text, because IMAP has no form for a multipart without any.
     fn fill_empty_multiparts(&mut self) {
         for index in 0..self.parts.len() {
             let place = self.parts.len();
@@ -124,18 +124,15 @@ impl Skeleton {
                 && children.is_empty()
             {
                 children.push(place);
-                let at = |span: &Span| Span {
-                    file: span.file.end..span.file.end,
-                    wire: span.wire.end..span.wire.end,
-                };
-                let nothing = at(&part.body);
-                let (header, body) = (nothing.clone(), nothing);
-                self.parts.push(SkeletonPart { header, body, lines: 0, kind: Kind::Leaf, index: None });
+                let Span { file, wire } = &part.body;
+                let header = Span { file: file.start..file.start, wire: wire.start..wire.start };
+                let (body, lines) = (part.body.clone(), part.lines);
+                self.parts.push(SkeletonPart { header, body, lines, kind: Kind::Leaf, index: None });
             }
         }
     }
 
-    /// The parts. A multipart without any has an empty text, which stands at the end.
+    /// The parts. The text of a multipart without any stands at the end.
     pub fn parts(&self) -> &[SkeletonPart] {
         &self.parts
     }

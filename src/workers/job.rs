@@ -10,7 +10,7 @@ use std::{
 use super::{
     AckToken, CompletionSender,
     folder_jobs::{FolderJob, FolderKey, FolderOutcome, FolderResult},
-    imap_reads::ImapRead,
+    imap_reads::{ImapRead, ReadOutcome},
     spill::SpilledMessage,
 };
 use crate::{
@@ -23,7 +23,6 @@ use crate::{
     maildir::{Maildir, MessageEntry, OpenMessage, Usage, lock::Lock, scan::DirTimes},
     proto::{
         http::api::{ApiRequest, Document, Draft, MailEvent},
-        imap::request::ImapResponse,
         request::{Access, ConnId, Failure, Mailbox, Secret},
     },
 };
@@ -100,7 +99,7 @@ pub enum Job {
     /// Give the messages of a folder UIDs, or change some of them.
     Folder(Box<FolderJob>),
     /// Read messages of a folder for a client of IMAP.
-    Imap(ImapRead),
+    Imap(Box<ImapRead>),
     /// Serve a request of the web API.
     Api {
         /// The connection that gets the response.
@@ -185,7 +184,7 @@ pub enum Completion {
     /// The result of [`Job::Folder`].
     Folder(FolderKey, FolderResult),
     /// The result of [`Job::Imap`].
-    Imap(ConnId, Result<ImapResponse, Failure>),
+    Imap(ConnId, Result<ReadOutcome, Failure>),
     /// The result of [`Job::Api`].
     Api(ConnId, Result<ApiOutcome, Failure>),
     /// The result of [`Job::CompareMailboxes`].

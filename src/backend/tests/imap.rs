@@ -22,8 +22,10 @@ use crate::{
         folder::Folder,
         imap::{
             command::FlagChange,
+            fetch_item::FetchItem,
             flags::Flags,
-            request::{FolderState, ImapRequest, ImapResponse, Refusal, Store},
+            request::{Fetch, FetchPosition, FolderState, ImapRequest, ImapResponse, Refusal, Search, Store},
+            search_key::SearchKey,
             sequence_set::NumberSet,
         },
         request::Access,
@@ -184,6 +186,10 @@ impl Bench {
             }
             Some(Completion::Folder(key, result)) => {
                 folders.job_finished(&key, result, &mut Context { maildrops, index, effects });
+            }
+            Some(Completion::Imap(id, result)) => {
+                let (id, client) = client(clients, id);
+                Folders::read_finished((id, client), result, effects);
             }
             Some(other) => panic!("{other:?}"),
         }
@@ -458,4 +464,26 @@ fn y34_an_error_of_the_disk_at_any_step_fails_a_request_and_loses_no_message() {
     for step in ["open directory", "replace uids", "reserve uids", "append uids", "fsync directory"] {
         assert!(steps.contains(&step), "{step} is not among {steps:?}");
     }
+}
+
+#[test]
+fn messages_are_fetched_and_found_by_workers() {
+    let mut bench = Bench::with_messages(&["cur/1.a:2,S", "new/2.b"]);
+    let state = bench.state(CLIENT, ImapRequest::Refresh);
+    let fetch = Fetch {
+        state: Arc::clone(&state),
+        uids: uids(&[1, 2]),
+        items: vec![FetchItem::Uid, FetchItem::Flags, FetchItem::Size],
+        position: FetchPosition::default(),
+    };
+    let Response::Imap(ImapResponse::Fetched(piece)) = bench.ask(CLIENT, ImapRequest::Fetch(Box::new(fetch)))
+    else {
+        panic!("nothing is fetched")
+    };
+    let text = String::from_utf8(piece.octets).unwrap();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(text.contains("* 1 FETCH") && text.contains("FLAGS (\\Seen)") && piece.next.is_none(), "{text}");
+    let search = Search { state, key: SearchKey::Flag(b"\\Seen".to_vec()) };
+    let response = bench.ask(CLIENT, ImapRequest::Search(Box::new(search)));
+    assert!(matches!(response, Response::Imap(ImapResponse::Found(found)) if found == uids(&[1])));
 }

@@ -306,4 +306,4 @@ fn flag(cursor: &mut Cursor<'_>) -> Parsed<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

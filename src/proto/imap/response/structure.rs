@@ -100,7 +100,7 @@ impl Writer<'_> {
     }
 }
 
-/// A part and its header. An empty text that stands for the parts of a multipart has neither.
+/// A part and its header. The text of a multipart without parts has neither.
 struct Described<'a> {
     found: Option<&'a Part>,
     header: Option<Header<'a>>,
