@@ -25,14 +25,26 @@ impl Snapshot {
         Self { starts: list.chunk_starts(), list: list.read_only_copy() }
     }
 
-    fn get(&self, message: usize) -> Option<&MessageEntry> {
+    /// The messages as a list.
+    pub(super) fn list(&self) -> &MessageList {
+        &self.list
+    }
+
+    /// The position of a file.
+    pub(super) fn position_of(&self, identity: &[u8], inode: u64) -> Option<usize> {
+        let (chunk, offset) = self.list.find(identity, inode)?;
+        Some(self.starts.get(chunk)? + offset)
+    }
+
+    /// A message, or `None` if no message has that position.
+    pub fn entry(&self, message: usize) -> Option<&MessageEntry> {
         let chunk = self.starts.partition_point(|start| *start <= message).checked_sub(1)?;
         self.list.get((chunk, message - self.starts[chunk]))
     }
 
     /// The file of a message, or `None` if no message has that position.
     pub fn message_ref(&self, message: usize) -> Option<MessageRef<'_>> {
-        self.get(message).map(MessageRef::from)
+        self.entry(message).map(MessageRef::from)
     }
 
     /// The messages in the order of POP3 numbers.
@@ -60,13 +72,13 @@ impl Maildrop for Snapshot {
     }
 
     fn octets(&self, message: usize) -> u64 {
-        self.get(message).map_or(0, |found| found.octets)
+        self.entry(message).map_or(0, |found| found.octets)
     }
 
     fn unique_id(&self, message: usize) -> Cow<'_, str> {
-        let Some(found) = self.get(message) else { return Cow::Borrowed("-") };
+        let Some(found) = self.entry(message) else { return Cow::Borrowed("-") };
         let identity = name::identity(&found.name);
-        let has_it = |at| self.get(at).is_some_and(|other| name::identity(&other.name) == identity);
+        let has_it = |at| self.entry(at).is_some_and(|other| name::identity(&other.name) == identity);
         // Files of one identity are neighbours.
         let is_double = message.checked_sub(1).is_some_and(has_it) || has_it(message + 1);
         unique_id(identity, is_double.then_some(found.version))
@@ -75,7 +87,7 @@ impl Maildrop for Snapshot {
     /// The later of the time at the start of the name and the last change of the content: a name that begins with
     /// another number must not make a message look old, and neither must a file that was saved with an old time.
     fn delivered_at(&self, message: usize) -> u64 {
-        self.get(message).map_or(u64::MAX, |found| {
+        self.entry(message).map_or(u64::MAX, |found| {
             let (in_name, ..) = name::sort_key(&found.name);
             in_name.max(u64::try_from(found.version.modified.0).unwrap_or(0))
         })

@@ -3,11 +3,7 @@
 
 use std::{fmt, sync::Arc};
 
-use base64::{
-    Engine,
-    alphabet::IMAP_MUTF7,
-    engine::{GeneralPurpose, general_purpose::NO_PAD},
-};
+use super::modified_utf7;
 
 /// The name of a folder, safe as the name of a directory. Text from the wire never becomes one unchecked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,11 +17,23 @@ impl Folder {
     /// least one character. ASCII characters must be on an allow-list and are stored unchanged, so that a
     /// client without UTF-8 can write `Entw&APw-rfe`. All other characters are encoded.
     pub fn from_name(name: &str) -> Option<Self> {
-        let allowed = |c: char| {
-            if c.is_ascii() { c.is_ascii_alphanumeric() || ALLOWED.contains(c) } else { !c.is_control() }
-        };
-        let good = name.chars().all(allowed) && name.split('.').all(|part| !part.is_empty());
-        let directory = format!(".{}", modified_utf7(name));
+        let is_allowed = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || ALLOWED.contains(c);
+        if !name.chars().all(is_allowed) {
+            return None;
+        }
+        Self::checked(name, modified_utf7::encode_keeping_ampersands(name))
+    }
+
+    /// The folder whose name, decoded, is this one. Here `R&D` has a plain ampersand, and other programs may have made a
+    /// folder of any name that can be one directory.
+    pub fn from_decoded(name: &str) -> Option<Self> {
+        Self::checked(name, modified_utf7::encode(name))
+    }
+
+    fn checked(name: &str, encoded: String) -> Option<Self> {
+        let is_allowed = |c: char| c != '/' && !c.is_control();
+        let good = name.chars().all(is_allowed) && name.split('.').all(|part| !part.is_empty());
+        let directory = format!(".{encoded}");
         (good && directory.len() <= Self::MAX_NAME).then(|| Self(directory.into()))
     }
 
@@ -46,26 +54,6 @@ impl fmt::Display for Folder {
     }
 }
 
-/// Encodes each run of characters beyond ASCII as `&`, its UTF-16 in base64, and `-`.
-fn modified_utf7(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    let mut rest = text;
-    while !rest.is_empty() {
-        let (plain, other) = rest.split_at(rest.find(|c: char| !c.is_ascii()).unwrap_or(rest.len()));
-        let (run, after) = other.split_at(other.find(|c: char| c.is_ascii()).unwrap_or(other.len()));
-        encoded.push_str(plain);
-        if !run.is_empty() {
-            let utf16: Vec<u8> = run.encode_utf16().flat_map(u16::to_be_bytes).collect();
-            encoded.push('&');
-            BASE64.encode_string(utf16, &mut encoded);
-            encoded.push('-');
-        }
-        rest = after;
-    }
-    encoded
-}
-
-const BASE64: GeneralPurpose = GeneralPurpose::new(&IMAP_MUTF7, NO_PAD);
 /// ASCII characters allowed beside letters and digits. There is no slash, no backslash and no control
 /// character.
 const ALLOWED: &str = " &'()+,-._=[]";
@@ -78,19 +66,6 @@ mod tests {
 
     fn directory(name: &str) -> Option<String> {
         Folder::from_name(name).map(|folder| folder.directory().to_owned())
-    }
-
-    /// Decodes modified UTF-7. `None` if the text is not modified UTF-7.
-    fn decoded(text: &str) -> Option<String> {
-        let Some((plain, rest)) = text.split_once('&') else { return Some(text.to_owned()) };
-        let (run, rest) = rest.split_once('-')?;
-        let units: Vec<u16> = BASE64
-            .decode(run)
-            .ok()?
-            .chunks(2)
-            .map(|pair| Some(u16::from_be_bytes(pair.try_into().ok()?)))
-            .collect::<Option<_>>()?;
-        Some(format!("{plain}{}{}", String::from_utf16(&units).ok()?, decoded(rest)?))
     }
 
     #[test]
@@ -121,12 +96,23 @@ mod tests {
         }
     }
 
-    proptest! {
-        #[test]
-        fn what_is_encoded_can_be_decoded(name in "[a-zA-Z .é日\u{1f4ec}\u{ffff}-]{0,40}") {
-            prop_assert_eq!(decoded(&modified_utf7(&name)), Some(name));
+    #[test]
+    fn y40_a_folder_of_any_name_that_is_one_directory_can_be_named_decoded() {
+        let directory = |name| Folder::from_decoded(name).map(|folder| folder.directory().to_owned());
+        for (name, on_disk) in [
+            ("R&D", ".R&-D"),
+            ("50% off!", ".50% off!"),
+            ("~me.a\\b", ".~me.a\\b"),
+            ("Entwürfe", ".Entw&APw-rfe"),
+        ] {
+            assert_eq!(directory(name).as_deref(), Some(on_disk), "{name}");
         }
+        for bad in ["", ".", "a..b", ".a", "a/b", "a\0", "a\nb", "a\u{7f}", "a\u{85}b"] {
+            assert_eq!(directory(bad), None, "{bad:?}");
+        }
+    }
 
+    proptest! {
         #[test]
         fn any_name_is_one_component_of_plain_ascii(name in "\\PC*") {
             if let Some(directory) = directory(&name) {

@@ -13,6 +13,7 @@ use super::{
     destinations::Destinations,
     folder::Folder,
     http::api::{ApiRequest, Document, Draft},
+    imap::request::{ImapRequest, ImapResponse},
     smtp::address::{Address, ReversePath},
 };
 pub use super::{
@@ -36,6 +37,8 @@ pub enum Request {
     Maildrop(MaildropRequest),
     /// Reads or changes the messages of one mailbox, or of all, for the web API.
     Api(ApiRequest),
+    /// Reads or changes the folders of a user, or the messages of one.
+    Imap(ImapRequest),
 }
 
 /// A request about an inbound message.
@@ -106,8 +109,8 @@ pub enum Access {
     /// The session may delete and mark messages. It locks the mailbox against every other exclusive session, of this
     /// server or another.
     Exclusive,
-    /// The session only reads, beside any others.
-    ReadOnly,
+    /// The session has the mailbox open beside any others, also beside the exclusive one: IMAP.
+    Shared,
 }
 
 /// The backend's response to a [`Request`].
@@ -136,6 +139,8 @@ pub enum Response {
     },
     /// The content of a response of the web API.
     Document(Document),
+    /// The response to a request about folders.
+    Imap(ImapResponse),
     /// The request failed, and the backend keeps nothing of it.
     Failed(Failure),
 }
@@ -331,6 +336,15 @@ pub struct Recipient {
     pub mailbox: Mailbox,
     /// The folder that receives the mail instead, if it exists.
     pub folder: Option<Folder>,
+}
+
+impl Recipient {
+    /// The owner of a mailbox or of a folder, for a message that its owner puts there.
+    pub fn owner_of(mailbox: Mailbox) -> Self {
+        let (local, domain) = mailbox.address_parts();
+        let folder = mailbox.folder().cloned();
+        Self { address: Address::of_parts(local, domain), mailbox: mailbox.without_folder(), folder }
+    }
 }
 
 /// A mailbox as one POP3 session sees it: fixed at login, numbered from 0.

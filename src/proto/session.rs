@@ -6,6 +6,7 @@ use super::{
     SessionPhase,
     buffer::{Inbox, Outbox},
     http::api::MailEvent,
+    imap::request::FolderState,
     request::{AccountDirectory, Mailbox, Request, Response},
 };
 use crate::clock::Now;
@@ -149,6 +150,8 @@ pub enum SessionEvent {
         /// The number of messages in it now.
         messages: usize,
     },
+    /// The folder that an IMAP session has selected has this state now.
+    FolderChanged(Arc<FolderState>),
     /// Messages have arrived, changed or gone in a mailbox that the session has subscribed to.
     Mail(Arc<MailEvent>),
     /// The transcripts of sessions have changed, and this session shows them.
@@ -202,6 +205,12 @@ pub trait Session {
     /// Asks the session to free memory: in its next step it requests a spill of its message data, if it has
     /// any.
     fn request_spill(&mut self) {}
+
+    /// The peer has been silent for as long as [`Session::timeouts`] allows. Returns true if the session goes on, after a
+    /// line that shows the peer that the connection lives.
+    fn keep_alive(&mut self, _now: Now, _out: &mut Outbox) -> bool {
+        false
+    }
 
     /// The peer was too slow. The session writes its last reply, and the connection closes.
     fn on_timeout(&mut self, out: &mut Outbox);

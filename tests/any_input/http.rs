@@ -205,7 +205,7 @@ fn answer_to(request: &Request) -> Response {
         },
         Request::Receive(ReceiveRequest::Deliver { .. }) => Response::Stored("a1".into()),
         Request::Receive(_) => Response::Done,
-        Request::Maildrop(_) => panic!("no request of this protocol: {request:?}"),
+        Request::Maildrop(_) | Request::Imap(_) => panic!("no request of this protocol: {request:?}"),
     }
 }
 

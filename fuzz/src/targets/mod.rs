@@ -13,6 +13,7 @@ pub mod pop3;
 pub mod proxy;
 pub mod search;
 pub mod sizes;
+pub mod skeleton;
 pub mod smtp;
 pub mod transcript;
 pub mod view;
@@ -34,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     proxy::TARGET,
     search::TARGET,
     sizes::TARGET,
+    skeleton::TARGET,
     smtp::TARGET,
     transcript::TARGET,
     view::TARGET,

@@ -181,7 +181,7 @@ impl HttpSession {
         let (name, data) = match event {
             SessionEvent::Mail(event) => (event.kind.name(), event.json.as_str()),
             SessionEvent::Sessions => ("sessions", "{}"),
-            SessionEvent::MailboxChanged { .. } => return,
+            SessionEvent::MailboxChanged { .. } | SessionEvent::FolderChanged(_) => return,
         };
         match &mut self.state {
             State::Searching(wait) | State::Waiting(wait) => {

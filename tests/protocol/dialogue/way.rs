@@ -45,14 +45,23 @@ impl Way {
 
 /// Whether a client that pipelines waits for the reply to this line (RFC 2920 section 3.1, RFC 2595 section 4).
 pub(crate) fn waits_for_reply(service: Service, is_prompted: bool, line: &[u8]) -> bool {
-    let verb = line.trim_ascii().split(|&b| b == b' ').next().unwrap_or_default().to_ascii_uppercase();
+    let words: Vec<Vec<u8>> =
+        line.trim_ascii().split(|&b| b == b' ').map(<[u8]>::to_ascii_uppercase).collect();
+    let is_among = |at: usize, names: &[&[u8]]| words.get(at).is_some_and(|word| names.contains(&&**word));
     match service {
-        Service::Smtp => is_prompted || WAIT_AFTER.contains(&verb.as_slice()),
-        Service::Pop3 => verb == b"STLS",
+        Service::Smtp => is_prompted || is_among(0, &WAIT_AFTER),
+        Service::Pop3 => is_among(0, &[b"STLS"]),
         Service::Http => false,
+        // The client waits for a continuation, or for TLS.
+        Service::Imap => {
+            let is_literal = line.ends_with(b"}\r\n") && !line.ends_with(b"+}\r\n");
+            is_literal || is_among(1, &WAIT_AFTER_OF_IMAP)
+        }
     }
 }
 
+/// After these commands of IMAP a client waits.
+const WAIT_AFTER_OF_IMAP: [&[u8]; 3] = [b"AUTHENTICATE", b"IDLE", b"STARTTLS"];
 /// After these a client that pipelines waits for the reply.
 const WAIT_AFTER: [&[u8]; 11] =
     [b"EHLO", b"HELO", b"LHLO", b"DATA", b"VRFY", b"EXPN", b"TURN", b"QUIT", b"NOOP", b"AUTH", b"STARTTLS"];

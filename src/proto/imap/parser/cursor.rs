@@ -1,0 +1,227 @@
+//! A cursor over the octets of a command, with the tokens that the grammar is made of (RFC 9051 section 9).
+
+use super::super::command_reader::{self, RawCommand};
+use crate::proto::imap::sequence_set::SequenceSet;
+
+/// The part of the grammar that the client did not follow, for the text of BAD.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected(pub &'static str);
+
+/// The result of a parser.
+pub(super) type Parsed<T> = Result<T, Expected>;
+
+/// The octets of a command that are not parsed yet.
+#[derive(Debug, Clone)]
+pub(super) struct Cursor<'a> {
+    text: &'a [u8],
+    at: usize,
+    literals: std::slice::Iter<'a, (usize, Vec<u8>)>,
+    /// Whether blanks may be doubled, and may stand at the end.
+    forgiving: bool,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(command: &'a RawCommand, forgiving: bool) -> Self {
+        Self { text: &command.text, at: 0, literals: command.literals.iter(), forgiving }
+    }
+
+    pub(super) fn rest(&self) -> &'a [u8] {
+        &self.text[self.at..]
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    /// Takes an octet, if it is the next one.
+    pub(super) fn take(&mut self, octet: u8) -> bool {
+        let is_next = self.peek() == Some(octet);
+        self.at += usize::from(is_next);
+        is_next
+    }
+
+    pub(super) fn expect(&mut self, octet: u8, expected: &'static str) -> Parsed<()> {
+        if self.take(octet) { Ok(()) } else { Err(Expected(expected)) }
+    }
+
+    /// The blank between two words.
+    pub(super) fn blank(&mut self) -> Parsed<()> {
+        self.expect(b' ', "a blank and the next argument")?;
+        while self.forgiving && self.take(b' ') {}
+        Ok(())
+    }
+
+    /// Whether a blank and more follows. The blank is taken.
+    pub(super) fn has_more(&mut self) -> bool {
+        let mut ahead = self.clone();
+        let more = ahead.blank().is_ok() && (!self.forgiving || ahead.peek().is_some());
+        if more {
+            *self = ahead;
+        }
+        more
+    }
+
+    /// The end of the command.
+    pub(super) fn end(&mut self) -> Parsed<()> {
+        while self.forgiving && self.take(b' ') {}
+        if self.at == self.text.len() { Ok(()) } else { Err(Expected("the end of the line")) }
+    }
+
+    /// The longest run of such octets. Empty if the next octet is another.
+    pub(super) fn run(&mut self, matches: impl Fn(u8) -> bool) -> &'a [u8] {
+        let rest = self.rest();
+        let length = rest.iter().position(|&b| !matches(b)).unwrap_or(rest.len());
+        self.at += length;
+        &rest[..length]
+    }
+
+    fn nonempty_run(&mut self, matches: impl Fn(u8) -> bool, expected: &'static str) -> Parsed<&'a [u8]> {
+        let run = self.run(matches);
+        if run.is_empty() { Err(Expected(expected)) } else { Ok(run) }
+    }
+
+    /// Takes a word of letters, in capitals or not, if the next atom is that word.
+    pub(super) fn keyword(&mut self, word: &str) -> bool {
+        let mut ahead = self.clone();
+        let is_next = ahead.run(is_atom_octet).eq_ignore_ascii_case(word.as_bytes());
+        if is_next {
+            *self = ahead;
+        }
+        is_next
+    }
+
+    /// A word of the grammar in capitals.
+    pub(super) fn word(&mut self, expected: &'static str) -> Parsed<String> {
+        let word = self.nonempty_run(is_atom_octet, expected)?;
+        String::from_utf8(word.to_ascii_uppercase()).map_err(|_| Expected(expected))
+    }
+
+    pub(super) fn atom(&mut self, expected: &'static str) -> Parsed<&'a [u8]> {
+        self.nonempty_run(is_atom_octet, expected)
+    }
+
+    /// The tag of a command.
+    pub(super) fn tag(&mut self) -> Parsed<&'a [u8]> {
+        self.nonempty_run(|b| is_astring_octet(b) && b != b'+', "a tag")
+    }
+
+    /// A string: quoted, or a literal. `None` if neither begins here.
+    fn string_if_any(&mut self) -> Parsed<Option<Vec<u8>>> {
+        match self.peek() {
+            Some(b'"') => self.quoted().map(Some),
+            Some(b'{') => self.literal().map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn string(&mut self, expected: &'static str) -> Parsed<Vec<u8>> {
+        self.string_if_any()?.ok_or(Expected(expected))
+    }
+
+    /// A string, or NIL.
+    pub(super) fn nstring(&mut self, expected: &'static str) -> Parsed<Option<Vec<u8>>> {
+        match self.string_if_any()? {
+            Some(text) => Ok(Some(text)),
+            None if self.keyword("NIL") => Ok(None),
+            None => Err(Expected(expected)),
+        }
+    }
+
+    pub(super) fn astring(&mut self, expected: &'static str) -> Parsed<Vec<u8>> {
+        match self.string_if_any()? {
+            Some(text) => Ok(text),
+            None => self.nonempty_run(is_astring_octet, expected).map(<[u8]>::to_vec),
+        }
+    }
+
+    /// The pattern of LIST and LSUB: an astring, in which `%` and `*` need no quotes.
+    pub(super) fn list_pattern(&mut self) -> Parsed<Vec<u8>> {
+        match self.string_if_any()? {
+            Some(text) => Ok(text),
+            None => {
+                let is_pattern = |b| is_astring_octet(b) || matches!(b, b'%' | b'*');
+                self.nonempty_run(is_pattern, "a pattern of mailbox names").map(<[u8]>::to_vec)
+            }
+        }
+    }
+
+    /// A quoted string. It may have octets beyond ASCII, because clients send names and passwords in UTF-8.
+    fn quoted(&mut self) -> Parsed<Vec<u8>> {
+        self.at += 1;
+        let mut text = Vec::new();
+        loop {
+            text.extend_from_slice(self.run(|b| !matches!(b, b'"' | b'\\' | b'\r' | b'\n' | 0)));
+            if self.take(b'"') {
+                return Ok(text);
+            }
+            if !self.take(b'\\') {
+                return Err(Expected("the end of a quoted string"));
+            }
+            match self.peek() {
+                Some(octet @ (b'"' | b'\\')) => text.push(octet),
+                _ => return Err(Expected("a quotation mark or backslash after a backslash")),
+            }
+            self.at += 1;
+        }
+    }
+
+    fn literal(&mut self) -> Parsed<Vec<u8>> {
+        let announced = Expected("a literal at the end of the line");
+        let length = memchr::memchr(b'}', self.rest()).ok_or(announced)?;
+        self.at += length + 1;
+        let (_, literal) = self.literals.next().filter(|(at, _)| *at == self.at).ok_or(announced)?;
+        // A string has no NUL (RFC 9051 section 4.3).
+        if literal.contains(&0) { Err(Expected("a literal without NUL")) } else { Ok(literal.clone()) }
+    }
+
+    /// A number of 64 bits, as of modification sequences.
+    pub(super) fn number(&mut self, expected: &'static str) -> Parsed<u64> {
+        command_reader::number(self.run(|b| b.is_ascii_digit())).ok_or(Expected(expected))
+    }
+
+    pub(super) fn number32(&mut self, expected: &'static str) -> Parsed<u32> {
+        self.number(expected).and_then(|number| u32::try_from(number).map_err(|_| Expected(expected)))
+    }
+
+    /// A number of messages, or UIDs.
+    pub(super) fn sequence_set(&mut self) -> Parsed<SequenceSet> {
+        let text = self.run(|b| b.is_ascii_digit() || matches!(b, b':' | b',' | b'*'));
+        SequenceSet::parse(text).ok_or(Expected("a set of message numbers"))
+    }
+
+    /// Items in parentheses, with blanks between them.
+    pub(super) fn list<T>(
+        &mut self,
+        expected: &'static str,
+        mut item: impl FnMut(&mut Self) -> Parsed<T>,
+    ) -> Parsed<Vec<T>> {
+        self.expect(b'(', expected)?;
+        let mut items = Vec::new();
+        while !self.take(b')') {
+            if !items.is_empty() {
+                self.blank()?;
+                if self.forgiving && self.take(b')') {
+                    break;
+                }
+            }
+            if items.len() == MAX_ITEMS {
+                return Err(Expected("a shorter list"));
+            }
+            items.push(item(self)?);
+        }
+        Ok(items)
+    }
+}
+
+/// An octet of an atom. Octets beyond ASCII are taken too: clients send mailbox names in UTF-8, and are answered that
+/// there is no such mailbox.
+pub(super) fn is_atom_octet(octet: u8) -> bool {
+    is_astring_octet(octet) && octet != b']'
+}
+
+fn is_astring_octet(octet: u8) -> bool {
+    octet > b' ' && octet != 0x7f && !matches!(octet, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\')
+}
+
+/// The most items of a list: header fields, flags, patterns, items of STATUS.
+const MAX_ITEMS: usize = 1000;

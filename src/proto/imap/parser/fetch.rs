@@ -1,0 +1,117 @@
+//! FETCH (RFC 9051 section 6.4.5, RFC 7162 section 3.1.4).
+
+use super::{Cursor, Expected, Parsed, messages, modifier};
+use crate::proto::imap::{
+    command::{Command, Fetch},
+    fetch_item::{Body, BodyName, FetchItem, Section, SectionText},
+};
+
+pub(super) fn fetch(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<Command> {
+    let messages = messages(cursor, by_uid)?;
+    cursor.blank()?;
+    let items = match cursor.peek() {
+        Some(b'(') => cursor.list("items", |cursor| item(cursor, false))?.concat(),
+        _ => item(cursor, true)?,
+    };
+    if items.is_empty() {
+        return Err(Expected("an item to fetch"));
+    }
+    let mut changed_since = None;
+    if cursor.has_more() {
+        changed_since = Some(modifier(cursor, "CHANGEDSINCE", "(CHANGEDSINCE number)")?);
+    }
+    Ok(Command::Fetch(Fetch { messages, items, changed_since }))
+}
+
+/// An item, or a macro of several, which may only stand alone.
+fn item(cursor: &mut Cursor<'_>, is_alone: bool) -> Parsed<Vec<FetchItem>> {
+    // `[` is an octet of atoms too.
+    let name = cursor.run(|b| b.is_ascii_alphanumeric() || b == b'.').to_ascii_uppercase();
+    let fast = || vec![FetchItem::Flags, FetchItem::InternalDate, FetchItem::Size];
+    let whole = |name, text, marks_seen| {
+        let section = Section { path: Vec::new(), text };
+        FetchItem::Body(Body { section, partial: None, marks_seen, name })
+    };
+    let one = match name.as_slice() {
+        b"FAST" if is_alone => return Ok(fast()),
+        b"ALL" if is_alone => return Ok([fast(), vec![FetchItem::Envelope]].concat()),
+        b"FULL" if is_alone => {
+            let body = FetchItem::Structure { extended: false };
+            return Ok([fast(), vec![FetchItem::Envelope, body]].concat());
+        }
+        b"ENVELOPE" => FetchItem::Envelope,
+        b"FLAGS" => FetchItem::Flags,
+        b"INTERNALDATE" => FetchItem::InternalDate,
+        b"RFC822.SIZE" => FetchItem::Size,
+        b"UID" => FetchItem::Uid,
+        b"MODSEQ" => FetchItem::ModSeq,
+        b"BODYSTRUCTURE" => FetchItem::Structure { extended: true },
+        b"RFC822" => whole(BodyName::Rfc822, SectionText::Whole, true),
+        b"RFC822.HEADER" => whole(BodyName::Rfc822Header, SectionText::Header, false),
+        b"RFC822.TEXT" => whole(BodyName::Rfc822Text, SectionText::Text, true),
+        b"BODY" if cursor.peek() != Some(b'[') => FetchItem::Structure { extended: false },
+        b"BODY" => body(cursor, true)?,
+        b"BODY.PEEK" => body(cursor, false)?,
+        _ => return Err(Expected("an item to fetch that this server has")),
+    };
+    Ok(vec![one])
+}
+
+/// `[section]` and perhaps `<first.count>`.
+fn body(cursor: &mut Cursor<'_>, marks_seen: bool) -> Parsed<FetchItem> {
+    cursor.expect(b'[', "a section in brackets")?;
+    let section = section(cursor)?;
+    cursor.expect(b']', "the end of the section: ]")?;
+    let mut partial = None;
+    if cursor.take(b'<') {
+        const EXPECTED: &str = "<first.count> with numbers of octets";
+        let first = cursor.number32(EXPECTED)?;
+        cursor.expect(b'.', EXPECTED)?;
+        let count = cursor.number32(EXPECTED)?;
+        cursor.expect(b'>', EXPECTED)?;
+        if count == 0 {
+            return Err(Expected("a number of octets above 0"));
+        }
+        partial = Some((first, count));
+    }
+    Ok(FetchItem::Body(Body { section, partial, marks_seen, name: BodyName::Body }))
+}
+
+fn section(cursor: &mut Cursor<'_>) -> Parsed<Section> {
+    let mut path = Vec::new();
+    while cursor.peek().is_some_and(|b| b.is_ascii_digit()) {
+        let number = cursor.number32("the number of a part")?;
+        if number == 0 || path.len() == MAX_DEPTH {
+            return Err(Expected("the number of a part"));
+        }
+        path.push(number);
+        if !cursor.take(b'.') {
+            return Ok(Section { path, text: SectionText::Whole });
+        }
+    }
+    let name = cursor.run(|b| b.is_ascii_alphabetic() || b == b'.').to_ascii_uppercase();
+    let text = match name.as_slice() {
+        b"" if path.is_empty() => SectionText::Whole,
+        b"HEADER" => SectionText::Header,
+        b"TEXT" => SectionText::Text,
+        b"MIME" if !path.is_empty() => SectionText::Mime,
+        b"HEADER.FIELDS" => fields(cursor, false)?,
+        b"HEADER.FIELDS.NOT" => fields(cursor, true)?,
+        _ => return Err(Expected("a section that messages have")),
+    };
+    Ok(Section { path, text })
+}
+
+fn fields(cursor: &mut Cursor<'_>, is_except: bool) -> Parsed<SectionText> {
+    cursor.blank()?;
+    let names =
+        cursor.list("names of header fields", |cursor| cursor.astring("the name of a header field"))?;
+    if names.is_empty() {
+        Err(Expected("the name of a header field"))
+    } else {
+        Ok(SectionText::Fields { names, is_except })
+    }
+}
+
+/// The deepest part that a client may name. The MIME reader finds no deeper one.
+const MAX_DEPTH: usize = 50;
