@@ -57,6 +57,7 @@ impl ListenerConfig {
             Protocol::Smtp | Protocol::Lmtp => Persona::Smtp(smtp::Persona::default()),
             Protocol::Pop3 => Persona::Pop3(pop3::Persona::default()),
             Protocol::Http => Persona::Http,
+            Protocol::Imap => Persona::Imap,
         };
         Self {
             protocol,
@@ -163,12 +164,14 @@ pub enum Persona {
     Pop3(pop3::Persona),
     /// HTTP, which has one generation here.
     Http,
+    /// IMAP, which has one generation here.
+    Imap,
 }
 
 impl Persona {
     /// True if the protocol has one generation, so that there is nothing to configure.
     fn is_only_one(&self) -> bool {
-        *self == Self::Http
+        matches!(self, Self::Http | Self::Imap)
     }
 
     pub(super) fn named(service: Service, name: Option<&str>) -> Result<Self, value::Error> {
@@ -178,10 +181,11 @@ impl Persona {
         match service.protocol() {
             Protocol::Smtp | Protocol::Lmtp => named(name).map(Self::Smtp),
             Protocol::Pop3 => named(name).map(Self::Pop3),
-            Protocol::Http if name.is_some() => {
+            Protocol::Http | Protocol::Imap if name.is_some() => {
                 Err(value::Error::custom(format!("{service} has no personas")))
             }
             Protocol::Http => Ok(Self::Http),
+            Protocol::Imap => Ok(Self::Imap),
         }
     }
 }

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     limits::{
-        AuthLimits, ConnectionLimits, DeliveryLimits, DiskLimits, HttpLimits, IndexLimits, Limits,
-        Pop3Limits, QuotaLimits, SmtpLimits, SpoolLimits, TlsLimits, TranscriptLimits,
+        AuthLimits, ConnectionLimits, DeliveryLimits, DiskLimits, HttpLimits, ImapLimits, IndexLimits,
+        Limits, Pop3Limits, QuotaLimits, SmtpLimits, SpoolLimits, TlsLimits, TranscriptLimits,
     },
     logging::Log,
     proto::smtp::address::fold_domain,
@@ -78,6 +78,7 @@ pub(super) const SECTIONS: Sections = Sections(&[
     ("limits.smtp", names::<SmtpLimits>),
     ("limits.pop3", names::<Pop3Limits>),
     ("limits.http", names::<HttpLimits>),
+    ("limits.imap", names::<ImapLimits>),
     ("limits.connections", names::<ConnectionLimits>),
     ("limits.tls", names::<TlsLimits>),
     ("limits.auth", names::<AuthLimits>),
@@ -256,8 +257,8 @@ mod tests {
             ("hostname = \"mx.example.test\"", "", ", line 1, column 1: missing field `hostname`"),
             (
                 "\"smtp\"",
-                "\"imap\"",
-                ", line 6, column 12: listen.protocol: unknown variant `imap`, expected one of",
+                "\"gopher\"",
+                ", line 6, column 12: listen.protocol: unknown variant `gopher`, expected one of",
             ),
             (
                 "127.0.0.1:2525",

@@ -58,12 +58,17 @@ impl Candidate {
             Service::Pop3 | Service::Pop3s => MailProtocol::Pop3,
             Service::Submission | Service::Submissions => MailProtocol::Smtp,
             Service::Smtp if is_open_house => MailProtocol::Smtp,
-            Service::Smtp | Service::Lmtp | Service::Http | Service::Https => return None,
+            Service::Smtp
+            | Service::Lmtp
+            | Service::Http
+            | Service::Https
+            | Service::Imap
+            | Service::Imaps => return None,
         };
         let (may_log_in, has_starttls) = match listen.persona {
             Persona::Smtp(persona) => (persona != smtp::Persona::Rfc821, true),
             Persona::Pop3(persona) => (true, persona == pop3::Persona::Modern),
-            Persona::Http => return None,
+            Persona::Http | Persona::Imap => return None,
         };
         let encryption = match listen.tls {
             TlsMode::Implicit => MailEncryption::Tls,

@@ -6,6 +6,7 @@
 //! [`Context`]. The files in this directory import only the leaves `limits`, `wire_size`, `clock`, `printable`
 //! and `mime`; `tests/docs/layering.rs` enforces that.
 
+mod bdat_decoder;
 pub mod buffer;
 pub mod chaos;
 pub mod command_table;
@@ -36,6 +37,8 @@ pub mod syntax;
 pub mod telnet;
 pub mod vocabulary;
 
+use std::time::Duration;
+
 pub use session::{
     BodyProgress, Context, Encryption, HeldDocument, Progress, ProgressCounts, ResetOn, Session,
     SessionEvent, SessionStage, Step, Timeouts,
@@ -46,6 +49,14 @@ pub use session_phase::SessionPhase;
 pub(crate) fn is_limit_reached(count: usize, limit: usize) -> bool {
     limit != 0 && count >= limit
 }
+
+/// True if `octets` of message data in the time `taken` are fewer than `rate` a second, after a minute of grace.
+pub(crate) fn is_slow(octets: u64, taken: Duration, rate: u64) -> bool {
+    taken > GRACE && octets < taken.as_secs().saturating_mul(rate)
+}
+
+/// The time for which a message may be slow.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// The first octets of TLS: a handshake record of any version.
 pub(crate) const TLS_HANDSHAKE: &[u8] = &[0x16, 0x03];

@@ -1,6 +1,8 @@
 //! The notation of octets, requests and responses in dialogues. Printable characters are written unchanged.
 //! All others are escaped, so that no editor can change them unnoticed.
 
+mod imap;
+
 use std::time::{Duration, SystemTime};
 
 use crate::{
@@ -134,7 +136,7 @@ pub fn format_request(request: &Request, body: &[u8], detail: bool) -> String {
             format!("? update delete={delete:?} seen={seen:?}")
         }
         Request::Api(request) => api_request(request),
-        Request::Imap(request) => format!("? imap {request:?}"),
+        Request::Imap(request) => imap::request(request),
     }
 }
 
@@ -265,7 +267,7 @@ pub fn format_response(response: &Response, now: SystemTime, ages: bool) -> Opti
                 document.length
             )
         }
-        Response::Imap(_) => "! imap".into(),
+        Response::Imap(response) => imap::response(response),
         Response::Failed(Failure::AuthFailed { delay }) => format!("! denied {}", format_duration(*delay)),
         Response::Failed(failure) => format!("! failed {}", failure.name()),
     })

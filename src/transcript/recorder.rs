@@ -193,7 +193,7 @@ impl Recorder {
         body.feed(input);
         if ended {
             let has_a_dot = after != SessionPhase::Ended
-                && !matches!(before, SessionPhase::Chunk | SessionPhase::RequestBody);
+                && !matches!(before, SessionPhase::Chunk | SessionPhase::RequestBody | SessionPhase::Message);
             let dot = if has_a_dot { body.without_dot() } else { b"" };
             self.flush_body();
             if !dot.is_empty() {

@@ -149,7 +149,7 @@ impl FaultySession {
                 self.user = user.clone();
                 self.plan = FaultPlan::new(injections);
                 self.maildrop = None;
-                if self.protocol != Protocol::Pop3
+                if !matches!(self.protocol, Protocol::Pop3 | Protocol::Imap)
                     && let Some(code) = cx.directory.chaos(ChaosPoint::Authentication)
                 {
                     return self.refuse_by_chance(cx, "AUTH", code, said);
@@ -336,6 +336,10 @@ impl Session for FaultySession {
 
     fn timeouts(&self) -> Timeouts {
         self.session.timeouts()
+    }
+
+    fn keep_alive(&mut self, now: Now, out: &mut Outbox) -> bool {
+        self.session.keep_alive(now, out)
     }
 
     fn progress(&self) -> Progress {

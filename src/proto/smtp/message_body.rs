@@ -3,7 +3,6 @@
 use std::{mem, time::Duration};
 
 use super::{
-    bdat_decoder::BdatDecoder,
     body_check::BodyCheck,
     opening::Opening,
     reply::{self, Reply},
@@ -13,9 +12,11 @@ use crate::{
     limits::Limits,
     proto::{
         BodyProgress,
+        bdat_decoder::BdatDecoder,
         buffer::Inbox,
         dot::Decoder,
         event::Event,
+        is_slow,
         request::{Envelope, Mailbox, Recipient},
         smtp::address::Address,
     },
@@ -305,14 +306,6 @@ impl Framing {
 pub(super) fn is_endless(octets: u64, limits: &Limits) -> bool {
     octets >= limits.smtp.max_message_size.0.saturating_mul(2)
 }
-
-/// True if `octets` in the time `taken` are fewer than `rate` a second, after a minute of grace.
-pub(super) fn is_slow(octets: u64, taken: Duration, rate: u64) -> bool {
-    taken > GRACE && octets < taken.as_secs().saturating_mul(rate)
-}
-
-/// The time for which a message may be slow.
-const GRACE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,13 @@
-//! The runner of dialogues: `file` reads them, `play` plays them, `sealed` plays them over TLS, `world` answers what a session asks, and
-//! `text` is how octets and asks are written down.
+//! The runner of dialogues: `file` reads them, `play` plays them, `sealed` plays them over TLS, `world` answers what a session asks, `folders`
+//! is a server of folders in memory, `responses` reads those of IMAP, and `text` is how octets and asks are written down.
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub(crate) mod file;
+#[path = "../../any_input/folders.rs"]
+pub(crate) mod folders;
 pub(crate) mod play;
+pub(crate) mod responses;
 pub(crate) mod sealed;
 pub(crate) mod text;
 pub(crate) mod world;

@@ -63,6 +63,7 @@ pub(crate) fn is_timeless(dialogue: &Dialogue) -> bool {
         What::Act(act) => *act == Act::Idle,
         What::Client(octets) => !octets.to_ascii_uppercase().starts_with(b"STLS"),
         What::Answer(_) => true,
+        What::Folder(_) => false,
     };
     dialogue.ways == Way::ALL
         && !["tls", "auth", "logged_in"].into_iter().any(directive)
@@ -94,7 +95,7 @@ fn play(dialogue: &Dialogue, mut player: Player) -> Result<(), Problem> {
                 }
             }
             What::Session(expected) if expected == ". close" => player.close().map_err(fail)?,
-            What::Session(_) | What::Answer(_) | What::Act(_) => {}
+            What::Session(_) | What::Answer(_) | What::Act(_) | What::Folder(_) => {}
         }
     }
     let Script { wrong, mentioned, .. } = player.script;

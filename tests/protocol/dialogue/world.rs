@@ -23,11 +23,15 @@ use restante::{
             self,
             api::{ApiAction, ApiRequest, Document, Draft, Outcome},
         },
+        imap::{
+            self,
+            request::{ImapRequest, ImapResponse, Refusal},
+        },
         pop3,
         protocol::Protocol,
         request::{
             AccountDirectory, ConnId, Destination, Failure, Lookup, Mailbox, Maildrop, MaildropRequest,
-            ReceiveRequest, Request, Response,
+            Quota, ReceiveRequest, Request, Response,
         },
         smtp::{self, address::Address},
         syntax::Syntax,
@@ -38,6 +42,7 @@ use restante::{
 use serde::de::{DeserializeOwned, IntoDeserializer, value};
 
 use super::{
+    folders::Folders,
     play::{BEGIN, TODAY},
     text,
 };
@@ -48,6 +53,7 @@ pub(crate) enum Service {
     Smtp,
     Pop3,
     Http,
+    Imap,
 }
 
 /// What the directives of a dialogue say.
@@ -76,6 +82,13 @@ pub(crate) struct World {
     users: Vec<String>,
     domains: Vec<String>,
     messages: Vec<Message>,
+    /// The folders of the user, for IMAP.
+    pub(crate) folders: RefCell<Folders>,
+    /// Capabilities of IMAP that are not announced.
+    withheld: Vec<String>,
+    quota: Quota,
+    /// The last request of IMAP.
+    asked: Option<ImapRequest>,
     chunk: usize,
     /// The message that comes in: what was spilled so far.
     body: Vec<u8>,
@@ -120,6 +133,10 @@ impl World {
             users: ["alice@here.test", "bob@here.test", "u@here.test"].map(Into::into).into(),
             domains: vec!["here.test".into()],
             messages: Vec::new(),
+            folders: RefCell::new(Folders::new()),
+            withheld: Vec::new(),
+            quota: Quota::default(),
+            asked: None,
             chunk: 64 * 1024,
             body: Vec::new(),
             logins: LoginDelay::default(),
@@ -174,6 +191,30 @@ impl World {
                 self.chaos.borrow_mut().extend(outcomes);
             }
             "chunk" => self.chunk = value.parse().map_err(|_| format!("{value} is not a number"))?,
+            "withheld" => self.withheld = words(),
+            // Octets, or messages, of the user.
+            "quota" => {
+                let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is not a number"));
+                match value.split_once(' ').ok_or("a quota is of octets or messages")? {
+                    ("octets", most) => self.quota.octets = Some(number(most)?),
+                    (_, most) => self.quota.messages = Some(number(most)?),
+                }
+            }
+            "folder" => self.folders.get_mut().add_folder(value),
+            // `INBOX SF "Subject: one||text|"`: the folder, and the letters of the flags or `-`.
+            "mail" => {
+                let (folder, rest) = value.split_once(' ').ok_or("a mail has a folder")?;
+                let (letters, content) = rest.split_once(' ').ok_or("a mail has flags")?;
+                let (content, _) = text::unquoted(content)?;
+                self.folders.get_mut().deliver(folder, letters, &content);
+            }
+            "piece" => {
+                self.folders.get_mut().piece = value.parse().map_err(|_| format!("{value} is not a number"))?;
+            }
+            "keywords" => {
+                let most = value.parse().map_err(|_| format!("{value} is not a number"))?;
+                self.folders.get_mut().keyword_limit = most;
+            }
             "message" => self.messages.push(Message::read(value)?),
             _ => return Err(format!("there is no directive {key:?} with the value {value:?}")),
         }
@@ -202,12 +243,17 @@ impl World {
                 Box::new(smtp::SmtpSession::new(rules, [192, 0, 2, 1].into(), self.id))
             }
             Service::Pop3 => Box::new(pop3::Pop3Session::new(Rc::new(self.pop3_rules()?))),
+            Service::Imap => Box::new(imap::ImapSession::new(Rc::new(self.imap_rules()))),
             Service::Http => {
                 let rules = Rc::new(self.http_rules());
                 return Ok(Box::new(http::HttpSession::new(rules, [192, 0, 2, 1].into(), ConnId(1))));
             }
         };
-        let protocol = if self.service == Service::Pop3 { Protocol::Pop3 } else { Protocol::Smtp };
+        let protocol = match self.service {
+            Service::Pop3 => Protocol::Pop3,
+            Service::Imap => Protocol::Imap,
+            _ => Protocol::Smtp,
+        };
         Ok(if self.faults { Box::new(FaultySession::new(session, protocol, Rc::default())) } else { session })
     }
 
@@ -217,6 +263,7 @@ impl World {
             Service::Smtp => Box::new(smtp::Factory::new(self.smtp_rules()?)),
             Service::Pop3 => Box::new(pop3::Factory::new(self.pop3_rules()?)),
             Service::Http => Box::new(http::Factory::new(self.http_rules())),
+            Service::Imap => Box::new(imap::Factory::new(self.imap_rules())),
         };
         let factory = &*factory;
         let (peer, listener) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:25".into());
@@ -255,6 +302,21 @@ impl World {
         })
     }
 
+    fn imap_rules(&self) -> imap::SessionConfig {
+        imap::SessionConfig {
+            hostname: self.hostname.clone(),
+            line_endings: self.line_endings,
+            syntax: self.syntax,
+            limits: self.limits.clone(),
+            pedantic: self.pedantic,
+            protocol: imap::ImapConfig {
+                starttls: self.tls,
+                plaintext_auth: self.policy.auth != smtp::AuthPolicy::UnderTls,
+                withheld: self.withheld.clone(),
+            },
+        }
+    }
+
     fn http_rules(&self) -> http::SessionConfig {
         http::SessionConfig {
             hostname: self.hostname.clone(),
@@ -277,6 +339,7 @@ impl World {
             Request::Maildrop(MaildropRequest::Open { mailbox, now, .. }) => {
                 self.too_soon = !self.logins.is_allowed(mailbox, *now)
             }
+            Request::Imap(request) => self.asked = Some(request.clone()),
             _ => {}
         }
         text::format_request(ask, &self.body, detail)
@@ -295,6 +358,10 @@ impl World {
                 let to = content.len().min(from + self.chunk);
                 Some(Response::Chunk { bytes: content[from..to].to_vec(), last: to == content.len() })
             }
+            Request::Imap(request) => Some(self.folders.borrow_mut().answer(request, &self.body)),
+            Request::Verify { user, password } if self.service == Service::Imap && password.reveal() == b"secret" => {
+                Some(Response::Verified(Mailbox::named(&format!("{user}@here.test"))?))
+            }
             Request::Maildrop(MaildropRequest::Open { .. }) if self.too_soon => {
                 Some(Response::Failed(Failure::LoginDelay))
             }
@@ -307,6 +374,12 @@ impl World {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         Ok(match (word, rest) {
             ("ready" | "updated", "") => Response::Done,
+            // The folders in memory answer.
+            ("served", "") => match self.asked.take() {
+                Some(request) => self.folders.get_mut().answer(&request, &self.body),
+                None => return Err("no request of IMAP waits".into()),
+            },
+            ("refused", refusal) => Response::Imap(ImapResponse::Refused(refusal_of(refusal)?)),
             ("delivered", "") => Response::Delivered(Vec::new()),
             ("stored", id) => Response::Stored(id.into()),
             ("composed", draft) => Response::Composed(Ok(Box::new(read_draft(draft)?))),
@@ -347,6 +420,7 @@ impl World {
             Request::Verify { .. } => "welcome bob@here.test".into(),
             Request::Maildrop(MaildropRequest::Open { .. }) => "opened".into(),
             Request::Maildrop(MaildropRequest::Update { .. }) => "updated".into(),
+            Request::Imap(_) => "served".into(),
             Request::Api(_) => "document \"application/json\" \"{}\\r|\"".into(),
             _ => "ready".into(),
         }
@@ -386,6 +460,10 @@ impl AccountDirectory for World {
 
     fn is_admin(&self, user: &Mailbox) -> bool {
         self.admins.contains(&user.to_string())
+    }
+
+    fn quota(&self, _: &Mailbox) -> Quota {
+        self.quota
     }
 
     fn is_full(&self, mailbox: &Mailbox) -> bool {
@@ -455,6 +533,21 @@ fn read_document(text: &str) -> Result<Document, String> {
         }
     }
     Ok(document)
+}
+
+/// The word of a refusal.
+fn refusal_of(word: &str) -> Result<Refusal, String> {
+    [
+        Refusal::Exists,
+        Refusal::NoFolder,
+        Refusal::HasChildren,
+        Refusal::Cannot,
+        Refusal::TooManyKeywords,
+        Refusal::TooManyFolders,
+    ]
+    .into_iter()
+    .find(|refusal| format!("{refusal:?}") == word)
+    .ok_or_else(|| format!("{word} is not a refusal"))
 }
 
 /// `mailbox&mailbox:Folder`.
