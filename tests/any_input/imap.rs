@@ -194,8 +194,23 @@ fn response(said: &[u8]) -> (Vec<u8>, &[u8]) {
 }
 
 const UNTAGGED: [&str; 17] = [
-    "LANGUAGE", "OK", "NO", "BAD", "BYE", "CAPABILITY", "ENABLED", "ESEARCH", "FLAGS", "ID", "LIST", "LSUB", "NAMESPACE",
-    "QUOTA", "QUOTAROOT", "SEARCH", "STATUS",
+    "LANGUAGE",
+    "OK",
+    "NO",
+    "BAD",
+    "BYE",
+    "CAPABILITY",
+    "ENABLED",
+    "ESEARCH",
+    "FLAGS",
+    "ID",
+    "LIST",
+    "LSUB",
+    "NAMESPACE",
+    "QUOTA",
+    "QUOTAROOT",
+    "SEARCH",
+    "STATUS",
 ];
 
 fn cx() -> Context<'static> {
