@@ -14,7 +14,6 @@ mod clients;
 mod document_memory;
 mod effects;
 mod imap;
-mod imap_folders;
 mod inbound;
 mod login_queue;
 mod maildrop;
@@ -23,6 +22,7 @@ mod quota;
 mod receive;
 mod recipients;
 mod reload;
+mod run_effects;
 mod spool_changes;
 mod state;
 mod turn;
@@ -52,7 +52,7 @@ use crate::{
         BodyProgress, HeldDocument, SessionEvent,
         chaos::Chaos,
         http::api::{ApiAction, ApiRequest, Document},
-        request::{Access, AccountDirectory, ConnId, Request, Response},
+        request::{AccountDirectory, ConnId, Request, Response},
     },
     transcript::Archive,
     workers::{Completion, CompletionSender, Job, LoopWaker, Storage},
@@ -62,7 +62,7 @@ use auth::Auth;
 pub use body_memory::MemoryRelief;
 use clients::{Client, Clients};
 use document_memory::DocumentMemory;
-use effects::{Effect, Effects};
+use effects::Effects;
 use imap::Folders;
 use maildrop::{Maildrops, ReleaseResponse};
 use quota::QuotaCache;
@@ -357,7 +357,7 @@ impl Backend {
             Request::Api(request) => subscriptions.handle((id, client), request, effects),
             Request::Imap(request) => {
                 let cx = &mut imap::Context { maildrops, index, effects };
-                let mut parts = imap_folders::Parts { folders, receiver, accounts, quotas, now: *now };
+                let mut parts = imap::Parts { folders, receiver, accounts, quotas, now: *now };
                 if let Some(request) = parts.handle((id, client), request, cx) {
                     folders.handle((id, client), request, *now, cx);
                 }
@@ -396,9 +396,7 @@ impl Backend {
             (Completion::Delivered(id, token, result), _) => {
                 let mut cx = Context { now: *now, accounts, quotas, index, effects };
                 receiver.delivered((id, &token), clients, result, &mut cx);
-                while let Some((id, copy)) = receiver.appended.pop_front() {
-                    folders.appended(id, copy, &mut imap::Context { maildrops, index, effects });
-                }
+                folders.number_appended(receiver, &mut imap::Context { maildrops, index, effects });
                 subscriptions.mailboxes_changed(effects);
             }
             (Completion::Verified(id, verdict), _) => auth.verified(id, verdict, accounts, *now, effects),
@@ -414,11 +412,7 @@ impl Backend {
             (Completion::Folder(key, result), _) => {
                 let cx = &mut imap::Context { maildrops, index, effects };
                 let changes = folders.job_finished(&key, result, cx);
-                while let Some((id, mailbox, append, bytes)) = folders.take_append() {
-                    let Some(client) = clients.get_mut(id) else { continue };
-                    let mut parts = imap_folders::Parts { folders, receiver, accounts, quotas, now: *now };
-                    parts.append((id, client), (mailbox, append, bytes), (cx.index, cx.effects));
-                }
+                imap::Parts { folders, receiver, accounts, quotas, now: *now }.pass_appends_on(clients, cx);
                 if api::apply_changes(&changes, quotas) {
                     subscriptions.mailboxes_changed(effects);
                 }
@@ -459,45 +453,6 @@ impl Backend {
                 | Completion::Updated(..),
                 None,
             ) => {}
-        }
-    }
-
-    /// Carries out the effects of the parts and of the index, and those that follow from them at once.
-    fn run_effects(&mut self) {
-        loop {
-            self.collect_index_effects();
-            let Some(effect) = self.effects.next() else { return };
-            let lost = match effect {
-                Effect::Respond(id, response) => {
-                    if let Some(client) = self.clients.respond(id, response) {
-                        self.release(id, client);
-                    }
-                    None
-                }
-                Effect::Run(job) => self.workers.submit(job),
-                Effect::Deliver(delivery) => self.workers.deliver(delivery),
-            };
-            // The queue is full, so the job will never run.
-            if let Some(completion) = lost {
-                self.dispatch_completion(completion);
-            }
-        }
-    }
-
-    /// Collects the effects that the index requests.
-    fn collect_index_effects(&mut self) {
-        self.index.apply_events();
-        for (id, job) in self.index.take_jobs() {
-            self.effects.run(Job::Index(id, job));
-        }
-        for (id, result) in self.index.take_login_results() {
-            let Self { clients, maildrops, folders, index, effects, .. } = self;
-            let Some(client) = clients.get_mut(id) else { continue };
-            if client.maildrop.as_ref().is_some_and(|maildrop| maildrop.access == Access::Shared) {
-                folders.index_ready((id, client), result, &mut imap::Context { maildrops, index, effects });
-            } else {
-                maildrops.index_ready((id, client), result, index, effects);
-            }
         }
     }
 }
