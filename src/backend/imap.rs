@@ -15,6 +15,8 @@ use std::{
     time::Duration,
 };
 
+pub(super) use requests::Parts;
+
 use super::{
     clients::Client,
     effects::Effects,
@@ -40,7 +42,6 @@ use crate::{
     },
 };
 use folder::{Answer, BookPlace, Change, Folder, Pending, Step};
-pub(super) use requests::Parts;
 
 /// The folders in use by IMAP.
 #[derive(Debug, Default)]

@@ -10,13 +10,13 @@ use std::{
 
 use super::{
     super::{
-        clients::{Client, Clients},
+        clients::Client,
         effects::Effects,
         quota::QuotaCache,
         receive::{self, Receiver},
     },
     Context, Folders,
-    folder::{Answer, Folder, Pending, PendingAppend, Step},
+    folder::{Answer, Folder, Pending, Step},
     refuse,
 };
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
     maildir::Usage,
     proto::{
         imap::{
+            flags::Flags,
             request::{FolderState, ImapRequest, ImapResponse},
             sequence_set::NumberSet,
         },
@@ -211,12 +212,10 @@ impl Folders {
         self.enqueue(folder, id, Step::Letters(Box::new(append)), cx);
     }
 
-    /// Gives UIDs to messages of APPEND that are durable.
-    pub(in crate::backend) fn number_appended(&mut self, receiver: &mut Receiver, cx: &mut Context<'_>) {
-        while let Some((id, copy)) = receiver.appended.pop_front() {
-            let DeliveredCopy { mailbox, entry, .. } = copy;
-            self.enqueue(&mailbox, id, Step::Number(Box::new(entry)), cx);
-        }
+    /// A message of APPEND is durable: it gets its UID.
+    pub(in crate::backend) fn appended(&mut self, id: ConnId, copy: DeliveredCopy, cx: &mut Context<'_>) {
+        let DeliveredCopy { mailbox, entry, .. } = copy;
+        self.enqueue(&mailbox, id, Step::Number(Box::new(entry)), cx);
     }
 }
 
@@ -256,6 +255,11 @@ impl Folders {
             }
             None => cx.effects.respond(conn, Response::Imap(answer.with(folder.state()))),
         }
+    }
+
+    /// Takes a message of APPEND whose letters are known.
+    pub(in crate::backend) fn take_append(&mut self) -> Option<(ConnId, Mailbox, Append, Vec<u8>)> {
+        self.ready_appends.pop_front()
     }
 }
 
@@ -311,6 +315,15 @@ impl Folder {
     }
 }
 
+/// A message of APPEND whose keywords have no letters yet.
+#[derive(Debug)]
+pub(super) struct PendingAppend {
+    pub(super) flags: Flags,
+    pub(super) keywords: Vec<String>,
+    pub(super) date: Option<SystemTime>,
+    pub(super) bytes: Vec<u8>,
+}
+
 /// The parts of the backend that requests about folders use.
 pub(in crate::backend) struct Parts<'a> {
     pub(in crate::backend) folders: &'a mut Folders,
@@ -362,17 +375,8 @@ impl Parts<'_> {
         None
     }
 
-    /// Passes messages whose keywords have letters on to the committer.
-    pub(in crate::backend) fn pass_appends_on(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
-        while let Some((id, mailbox, append, bytes)) = self.folders.ready_appends.pop_front() {
-            if let Some(client) = clients.get_mut(id) {
-                self.append((id, client), (mailbox, append, bytes), (cx.index, cx.effects));
-            }
-        }
-    }
-
     /// Passes a message whose letters are known on to the committer.
-    fn append(
+    pub(in crate::backend) fn append(
         &mut self,
         (id, client): (ConnId, &mut Client),
         message: (Mailbox, Append, Vec<u8>),
