@@ -76,8 +76,7 @@ impl Folders {
 
     /// `NAME`, or `NAME subscribed`.
     pub(crate) fn add_folder(&mut self, text: &str) {
-        let (name, subscribed) =
-            text.strip_suffix(" subscribed").map_or((text, false), |name| (name, true));
+        let (name, subscribed) = text.strip_suffix(" subscribed").map_or((text, false), |name| (name, true));
         self.create(name, None);
         if subscribed {
             self.subscribed.push(name.into());
@@ -100,7 +99,11 @@ impl Folders {
         match words[..] {
             ["new", _, letters, count] => {
                 for _ in 0..number(count)? {
-                    self.append(&name, Flags::of_letters(letters.as_bytes()), b"Subject: new\r\n\r\n".to_vec());
+                    self.append(
+                        &name,
+                        Flags::of_letters(letters.as_bytes()),
+                        b"Subject: new\r\n\r\n".to_vec(),
+                    );
                 }
             }
             ["flags", _, uid, letters] => {
@@ -197,8 +200,12 @@ impl Folders {
                     message.flags.intersects(Flags::DELETED)
                         && uids.as_ref().is_none_or(|uids| uids.contains(message.uid))
                 };
-                let gone: Vec<u32> =
-                    state.messages.iter().filter(|message| goes(message)).map(|message| message.uid).collect();
+                let gone: Vec<u32> = state
+                    .messages
+                    .iter()
+                    .filter(|message| goes(message))
+                    .map(|message| message.uid)
+                    .collect();
                 folder.remove(|message| gone.contains(&message.uid));
                 ImapResponse::State(self.state()?)
             }
@@ -258,7 +265,9 @@ impl Folders {
                     }
                     return Ok(ImapResponse::Done);
                 }
-                let Some(folder) = self.folders.remove(&name(from)) else { return refused(Refusal::NoFolder) };
+                let Some(folder) = self.folders.remove(&name(from)) else {
+                    return refused(Refusal::NoFolder);
+                };
                 self.folders.insert(name(to), folder);
                 ImapResponse::Done
             }
@@ -370,6 +379,10 @@ impl Folders {
                 continue;
             }
             let Some(message) = folder.messages.iter().find(|message| message.uid == state.uid) else {
+                // A response that has begun cannot end without its octets.
+                if sent > 0 {
+                    return Err(Failure::Gone);
+                }
                 piece.has_gone = true;
                 continue;
             };
@@ -431,7 +444,8 @@ impl MailFolder {
     }
 
     fn status(&self) -> FolderStatus {
-        let count = |flag: Flags| self.state.messages.iter().filter(move |message| message.flags.intersects(flag));
+        let count =
+            |flag: Flags| self.state.messages.iter().filter(move |message| message.flags.intersects(flag));
         FolderStatus {
             messages: self.messages.len() as u32,
             unseen: (self.messages.len() - count(Flags::SEEN).count()) as u32,
@@ -459,12 +473,11 @@ impl MailFolder {
                 set.resolve(folder.messages.last().map_or(0, |last| last.uid)).contains(state.uid)
             }
             SearchKey::Flag(name) => Flags::of_name(name).is_some_and(|flag| state.flags.intersects(flag)),
-            SearchKey::Header(field, value) => text
-                .split("\r\n\r\n")
-                .next()
-                .unwrap_or_default()
-                .lines()
-                .any(|line| line.starts_with(&format!("{}:", lower(field))) && line.contains(&lower(value))),
+            SearchKey::Header(field, value) => {
+                text.split("\r\n\r\n").next().unwrap_or_default().lines().any(|line| {
+                    line.starts_with(&format!("{}:", lower(field))) && line.contains(&lower(value))
+                })
+            }
             SearchKey::Text(value) | SearchKey::Body(value) => text.contains(&lower(value)),
             SearchKey::Larger(octets) => text.len() as u64 > *octets,
             SearchKey::Smaller(octets) => (text.len() as u64) < *octets,
@@ -494,7 +507,9 @@ fn rendered(
             FetchItem::Flags => {
                 let named = Flags::NAMED.iter().filter(|(flag, _)| state.flags.intersects(*flag));
                 let mut names: Vec<&str> = named.map(|(_, name)| *name).collect();
-                names.extend(state.flags.keywords().filter_map(|n| folder.keywords.get(n).map(|name| &**name)));
+                names.extend(
+                    state.flags.keywords().filter_map(|n| folder.keywords.get(n).map(|name| &**name)),
+                );
                 format!("FLAGS ({})", names.join(" "))
             }
             FetchItem::ModSeq => format!("MODSEQ ({})", state.modseq),

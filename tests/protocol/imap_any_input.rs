@@ -33,17 +33,50 @@ fn play(pieces: &[&[u8]], events: &[Option<Event>]) -> Outcome {
 /// The commands of a session, with the tags `a0`, `a1`, …
 fn session() -> impl Strategy<Value = Vec<Vec<u8>>> {
     const COMMANDS: [&str; 44] = [
-        "NOOP", "CHECK", "SELECT INBOX", "EXAMINE INBOX", "SELECT Sent", "CLOSE", "UNSELECT", "EXPUNGE",
-        "UID EXPUNGE 1:*", "FETCH 1:* (UID FLAGS)", "FETCH 1 BODY[]", "FETCH 1:2 (BODY.PEEK[] MODSEQ)",
-        "UID FETCH 1:* FLAGS", "UID FETCH 1:* (FLAGS) (CHANGEDSINCE 3)", "UID FETCH 2 BODY[TEXT]<0.3>",
-        "STORE 1 +FLAGS (\\Deleted)", "STORE 1:2 FLAGS.SILENT (\\Seen $x)", "UID STORE 1:* -FLAGS (\\Deleted)",
-        "UID STORE 2 (UNCHANGEDSINCE 3) +FLAGS (\\Flagged)", "SEARCH ALL", "UID SEARCH UNSEEN",
-        "SEARCH RETURN (MIN MAX ALL COUNT) ALL", "SEARCH MODSEQ 1", "COPY 1:* Sent", "MOVE 1 Sent",
-        "UID MOVE 1:* Trash", "UID COPY 1:* INBOX", "LIST \"\" *", "LIST (SUBSCRIBED RECURSIVEMATCH) \"\" %",
-        "LSUB \"\" %", "LIST \"\" % RETURN (STATUS (MESSAGES))", "STATUS INBOX (MESSAGES UNSEEN)",
-        "CREATE a.b", "DELETE a.b", "DELETE Sent", "RENAME Sent c", "ENABLE CONDSTORE", "NAMESPACE",
-        "APPEND INBOX (\\Seen) {3+}\r\nabc", "APPEND Sent {9+}\r\na1 NOOP\r\n", "APPEND x {3+}\r\na\r\n",
-        "IDLE\r\nDONE", "GETQUOTAROOT INBOX", "ID NIL",
+        "NOOP",
+        "CHECK",
+        "SELECT INBOX",
+        "EXAMINE INBOX",
+        "SELECT Sent",
+        "CLOSE",
+        "UNSELECT",
+        "EXPUNGE",
+        "UID EXPUNGE 1:*",
+        "FETCH 1:* (UID FLAGS)",
+        "FETCH 1 BODY[]",
+        "FETCH 1:2 (BODY.PEEK[] MODSEQ)",
+        "UID FETCH 1:* FLAGS",
+        "UID FETCH 1:* (FLAGS) (CHANGEDSINCE 3)",
+        "UID FETCH 2 BODY[TEXT]<0.3>",
+        "STORE 1 +FLAGS (\\Deleted)",
+        "STORE 1:2 FLAGS.SILENT (\\Seen $x)",
+        "UID STORE 1:* -FLAGS (\\Deleted)",
+        "UID STORE 2 (UNCHANGEDSINCE 3) +FLAGS (\\Flagged)",
+        "SEARCH ALL",
+        "UID SEARCH UNSEEN",
+        "SEARCH RETURN (MIN MAX ALL COUNT) ALL",
+        "SEARCH MODSEQ 1",
+        "COPY 1:* Sent",
+        "MOVE 1 Sent",
+        "UID MOVE 1:* Trash",
+        "UID COPY 1:* INBOX",
+        "LIST \"\" *",
+        "LIST (SUBSCRIBED RECURSIVEMATCH) \"\" %",
+        "LSUB \"\" %",
+        "LIST \"\" % RETURN (STATUS (MESSAGES))",
+        "STATUS INBOX (MESSAGES UNSEEN)",
+        "CREATE a.b",
+        "DELETE a.b",
+        "DELETE Sent",
+        "RENAME Sent c",
+        "ENABLE CONDSTORE",
+        "NAMESPACE",
+        "APPEND INBOX (\\Seen) {3+}\r\nabc",
+        "APPEND Sent {9+}\r\na1 NOOP\r\n",
+        "APPEND x {3+}\r\na\r\n",
+        "IDLE\r\nDONE",
+        "GETQUOTAROOT INBOX",
+        "ID NIL",
     ];
     let known = prop::sample::select(COMMANDS.to_vec()).prop_map(String::from);
     let strange = ("(FETCH|STORE|SEARCH|UID|LIST|APPEND|LOGIN|SELECT)", "[ -~é]{0,20}")
@@ -51,18 +84,27 @@ fn session() -> impl Strategy<Value = Vec<Vec<u8>>> {
     // A literal that waits for a continuation, or has octets that this session would not know of.
     let strange = strange.prop_filter("no literal", |line| !line.ends_with('}'));
     let line = prop_oneof![12 => known, 2 => strange].boxed();
-    (prop::collection::vec(line.clone(), 0..3), prop::collection::vec(line, 0..30)).prop_map(|(before, after)| {
-        let login = ["LOGIN bob secret".to_owned(), "SELECT INBOX".to_owned()];
-        let all = before.into_iter().chain(login).chain(after).chain(["LOGOUT".to_owned()]);
-        all.enumerate().map(|(n, command)| format!("a{n} {command}\r\n").into_bytes()).collect()
-    })
+    (prop::collection::vec(line.clone(), 0..3), prop::collection::vec(line, 0..30)).prop_map(
+        |(before, after)| {
+            let login = ["LOGIN bob secret".to_owned(), "SELECT INBOX".to_owned()];
+            let all = before.into_iter().chain(login).chain(after).chain(["LOGOUT".to_owned()]);
+            all.enumerate().map(|(n, command)| format!("a{n} {command}\r\n").into_bytes()).collect()
+        },
+    )
 }
 
 fn events() -> impl Strategy<Value = Vec<Option<Event>>> {
     let failure = prop::sample::select(vec![Failure::TempFail, Failure::Full, Failure::Quota, Failure::Gone]);
     let change = prop::sample::select(vec![
-        "new INBOX - 1", "new INBOX S 3", "gone INBOX 1", "gone INBOX 2 3", "flags INBOX 2 FS", "flags INBOX 1 T",
-        "keyword INBOX Later", "gone INBOX 4 5 6", "flags INBOX 4 R",
+        "new INBOX - 1",
+        "new INBOX S 3",
+        "gone INBOX 1",
+        "gone INBOX 2 3",
+        "flags INBOX 2 FS",
+        "flags INBOX 1 T",
+        "keyword INBOX Later",
+        "gone INBOX 4 5 6",
+        "flags INBOX 4 R",
     ]);
     let event = prop_oneof![
         6 => Just(None),

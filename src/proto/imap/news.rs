@@ -263,7 +263,8 @@ mod tests {
 
     fn state(messages: &[(u32, u8)]) -> FolderState {
         let letters = |n: u8| Flags::of_letters(&b"DFPRST"[..usize::from(n % 7).min(6)]);
-        let message = |(uid, n): &(u32, u8)| MessageState { uid: *uid, flags: letters(*n), modseq: u64::from(*n) };
+        let message =
+            |(uid, n): &(u32, u8)| MessageState { uid: *uid, flags: letters(*n), modseq: u64::from(*n) };
         FolderState { messages: messages.iter().map(message).collect(), ..FolderState::default() }
     }
 

@@ -35,7 +35,11 @@ pub(super) fn request(request: &ImapRequest) -> String {
                 FlagChange::Remove => "-",
             };
             let since = store.unchanged_since.map(|since| format!(" since={since}")).unwrap_or_default();
-            format!("? store uids={} flags={sign}{}{since}", set(&store.uids), flags(store.flags, &store.keywords))
+            format!(
+                "? store uids={} flags={sign}{}{since}",
+                set(&store.uids),
+                flags(store.flags, &store.keywords)
+            )
         }
         ImapRequest::Expunge { uids: None } => "? expunge".into(),
         ImapRequest::Expunge { uids: Some(uids) } => format!("? expunge uids={}", set(uids)),
@@ -80,7 +84,9 @@ pub(super) fn response(response: &ImapResponse) -> String {
         ImapResponse::Fetched(piece) => format!("! fetched octets={}", piece.octets.len()),
         ImapResponse::Found(uids) => format!("! found uids={}", set(uids)),
         ImapResponse::Stored { state: of, modified, .. } if modified.is_empty() => state("stored", of),
-        ImapResponse::Stored { state: of, modified, .. } => format!("{} modified={modified}", state("stored", of)),
+        ImapResponse::Stored { state: of, modified, .. } => {
+            format!("{} modified={modified}", state("stored", of))
+        }
         ImapResponse::Copied { uid_validity, from, to, .. } => {
             format!("! copied uidvalidity={uid_validity} from={} to={}", set(from), set(to))
         }
