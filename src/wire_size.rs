@@ -31,7 +31,12 @@ impl WireSizeCounter {
     /// The octets on the wire, if the file ends here.
     pub fn total(&self) -> u64 {
         let missing_end = if matches!(self.last, None | Some(b'\n')) { 0 } else { 2 };
-        self.bytes + self.bare_line_feeds + missing_end
+        self.so_far() + missing_end
+    }
+
+    /// The octets on the wire, if the file goes on.
+    pub fn so_far(&self) -> u64 {
+        self.bytes + self.bare_line_feeds
     }
 }
 

@@ -13,6 +13,8 @@ mod cached_reads;
 mod clients;
 mod document_memory;
 mod effects;
+mod imap;
+mod imap_folders;
 mod inbound;
 mod login_queue;
 mod maildrop;
@@ -50,7 +52,7 @@ use crate::{
         BodyProgress, HeldDocument, SessionEvent,
         chaos::Chaos,
         http::api::{ApiAction, ApiRequest, Document},
-        request::{AccountDirectory, ConnId, Request, Response},
+        request::{Access, AccountDirectory, ConnId, Request, Response},
     },
     transcript::Archive,
     workers::{Completion, CompletionSender, Job, LoopWaker, Storage},
@@ -61,6 +63,7 @@ pub use body_memory::MemoryRelief;
 use clients::{Client, Clients};
 use document_memory::DocumentMemory;
 use effects::{Effect, Effects};
+use imap::Folders;
 use maildrop::{Maildrops, ReleaseResponse};
 use quota::QuotaCache;
 use receive::{Context, Receiver};
@@ -137,6 +140,7 @@ impl Backend {
             auth: Auth::new(&key, &limits),
             receiver: Receiver::new(&config.hostname, &limits, budget.max_spilled, waker),
             maildrops: Maildrops::new(&limits, budget, completions.clone()),
+            folders: Folders::on_host(&config.hostname),
             quotas: QuotaCache::new(limits.quota.cache_size, limits.quota.cache_ttl.0),
             has_transcripts: archive.is_some(),
             subscriptions: Subscriptions::new(archive),
@@ -186,6 +190,7 @@ impl Backend {
     fn release(&mut self, id: ConnId, mut client: Client) {
         self.receiver.discard_body(id, &mut client);
         self.receiver.connection_closed(id);
+        self.folders.session_left(id, &client);
         self.maildrops.release((id, &mut client), ReleaseResponse::None, &mut self.index, &mut self.effects);
     }
 
@@ -240,6 +245,7 @@ impl Backend {
         let (receiver, clients, mut cx) = self.receiver_parts();
         receiver.expire_deliveries(clients, &mut cx);
         self.index.tick(now);
+        self.folders.drop_unused(&self.index);
         self.subscriptions.mailboxes_changed(&mut self.effects);
         self.run_effects();
         self.needs_ticks()
@@ -303,6 +309,7 @@ impl Backend {
         self.auth.shrink(shrinker);
         self.receiver.shrink(shrinker);
         self.maildrops.shrink(shrinker);
+        self.folders.shrink(shrinker);
         self.quotas.shrink(shrinker);
         self.subscriptions.shrink(shrinker);
         self.documents.shrink(shrinker);
@@ -322,6 +329,7 @@ impl Backend {
             auth,
             receiver,
             maildrops,
+            folders,
             quotas,
             subscriptions,
             accounts,
@@ -347,7 +355,13 @@ impl Backend {
                 effects.respond(id, Response::Document(document));
             }
             Request::Api(request) => subscriptions.handle((id, client), request, effects),
-            Request::Imap(_) => effects.fail(id, crate::proto::request::Failure::TempFail),
+            Request::Imap(request) => {
+                let cx = &mut imap::Context { maildrops, index, effects };
+                let mut parts = imap_folders::Parts { folders, receiver, accounts, quotas, now: *now };
+                if let Some(request) = parts.handle((id, client), request, cx) {
+                    folders.handle((id, client), request, *now, cx);
+                }
+            }
         }
     }
 
@@ -358,6 +372,7 @@ impl Backend {
             auth,
             receiver,
             maildrops,
+            folders,
             quotas,
             subscriptions,
             documents,
@@ -381,14 +396,41 @@ impl Backend {
             (Completion::Delivered(id, token, result), _) => {
                 let mut cx = Context { now: *now, accounts, quotas, index, effects };
                 receiver.delivered((id, &token), clients, result, &mut cx);
+                while let Some((id, copy)) = receiver.appended.pop_front() {
+                    folders.appended(id, copy, &mut imap::Context { maildrops, index, effects });
+                }
                 subscriptions.mailboxes_changed(effects);
             }
             (Completion::Verified(id, verdict), _) => auth.verified(id, verdict, accounts, *now, effects),
             (Completion::Spilled(_, None, result), Some((id, client))) => {
                 receiver.body_spilled(id, client, result, effects)
             }
+            (Completion::Opened(_, result), Some(client)) if client.1.has_open_folder() => {
+                Folders::reopened(client, result, &mut imap::Context { maildrops, index, effects });
+            }
             (Completion::Opened(_, result), Some(client)) => {
                 maildrops.open_finished(client, result, index, effects)
+            }
+            (Completion::Folder(key, result), _) => {
+                let cx = &mut imap::Context { maildrops, index, effects };
+                let changes = folders.job_finished(&key, result, cx);
+                while let Some((id, mailbox, append, bytes)) = folders.take_append() {
+                    let Some(client) = clients.get_mut(id) else { continue };
+                    let mut parts = imap_folders::Parts { folders, receiver, accounts, quotas, now: *now };
+                    parts.append((id, client), (mailbox, append, bytes), (cx.index, cx.effects));
+                }
+                if api::apply_changes(&changes, quotas) {
+                    subscriptions.mailboxes_changed(effects);
+                }
+            }
+            (Completion::Folders(id, result), _) => {
+                let changes = folders.folders_finished(id, result, (quotas, *now), effects);
+                if api::apply_changes(&changes, quotas) {
+                    subscriptions.mailboxes_changed(effects);
+                }
+            }
+            (Completion::Imap(_, result), Some((id, client))) => {
+                Folders::read_finished((id, client), result, effects);
             }
             (Completion::Read(_, message, result), Some(client)) => {
                 Maildrops::read_finished(client, message, result, index, effects);
@@ -413,6 +455,7 @@ impl Backend {
                 | Completion::Opened(..)
                 | Completion::Read(..)
                 | Completion::Api(..)
+                | Completion::Imap(..)
                 | Completion::Updated(..),
                 None,
             ) => {}
@@ -448,8 +491,12 @@ impl Backend {
             self.effects.run(Job::Index(id, job));
         }
         for (id, result) in self.index.take_login_results() {
-            if let Some(client) = self.clients.get_mut(id) {
-                self.maildrops.index_ready((id, client), result, &mut self.index, &mut self.effects);
+            let Self { clients, maildrops, folders, index, effects, .. } = self;
+            let Some(client) = clients.get_mut(id) else { continue };
+            if client.maildrop.as_ref().is_some_and(|maildrop| maildrop.access == Access::Shared) {
+                folders.index_ready((id, client), result, &mut imap::Context { maildrops, index, effects });
+            } else {
+                maildrops.index_ready((id, client), result, index, effects);
             }
         }
     }

@@ -8,6 +8,7 @@
 
 mod events;
 mod eviction;
+mod folders;
 mod metrics;
 mod ticks;
 mod updates;
@@ -19,6 +20,8 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+
+pub use folders::IndexVersion;
 
 use super::{
     Snapshot,

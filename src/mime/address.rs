@@ -18,15 +18,60 @@ pub struct Address {
 
 /// Parses an unfolded list. Members of groups count as others.
 pub fn parse(list: &[u8]) -> Vec<Address> {
+    let address = |item| match item {
+        Item::Address(raw) => Some(raw.decoded()),
+        Item::GroupStart(_) | Item::GroupEnd => None,
+    };
+    items(list).into_iter().filter_map(address).collect()
+}
+
+/// Parses an unfolded list, and decodes nothing.
+pub fn items(list: &[u8]) -> Vec<Item> {
     let mut parser = Parser { rest: list, entry: Entry::default(), found: Vec::new(), in_group: false };
     parser.run();
     parser.found
 }
 
+/// An item of an address list, in its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// An address, or an entry that has none.
+    Address(RawAddress),
+    /// The name of a group, whose members follow.
+    GroupStart(Vec<u8>),
+    /// The end of the group.
+    GroupEnd,
+}
+
+/// An entry of an address list as it was sent. Quotation marks are gone from its display name; encoded words are not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RawAddress {
+    /// Display name. Empty: none.
+    pub phrase: Vec<u8>,
+    /// The comments. Empty: none.
+    pub comment: Vec<u8>,
+    /// The obsolete route of servers: `@a.test,@b.test`. Empty: none.
+    pub route: Vec<u8>,
+    /// Address without angle brackets and route.
+    pub address: Option<Vec<u8>>,
+    /// True if the entry has the form of the RFC.
+    pub well_formed: bool,
+    /// True if it stands for a group without members, whose name is the phrase.
+    pub is_empty_group: bool,
+}
+
+impl RawAddress {
+    fn decoded(self) -> Address {
+        let name = decoded(&self.phrase).or_else(|| decoded(&self.comment));
+        let address = self.address.map(|address| charset::guess(&address).into_owned());
+        Address { name, address, well_formed: self.well_formed }
+    }
+}
+
 struct Parser<'a> {
     rest: &'a [u8],
     entry: Entry,
-    found: Vec<Address>,
+    found: Vec<Item>,
     /// True after the name of a group, until its `;`.
     in_group: bool,
 }
@@ -41,6 +86,8 @@ struct Entry {
     comment: Vec<u8>,
     /// The text between angle brackets.
     angle: Option<Vec<u8>>,
+    /// The route of servers before it.
+    route: Vec<u8>,
     /// The name of the group that this entry begins.
     group: Vec<u8>,
     /// True if a blank or a comment separates the last word from the next one.
@@ -61,8 +108,12 @@ impl Parser<'_> {
             match first {
                 b',' | b';' => {
                     self.rest = rest;
-                    self.in_group &= *first == b',';
+                    let ends_group = self.in_group && *first == b';';
+                    self.in_group &= !ends_group;
                     self.finish();
+                    if ends_group {
+                        self.found.push(Item::GroupEnd);
+                    }
                 }
                 b':' => {
                     self.rest = rest;
@@ -111,10 +162,11 @@ impl Parser<'_> {
         // `mailto:bob@b.test` is no group: it has no end.
         self.entry.malformed |= self.in_group;
         self.finish();
-        if self.in_group
-            && let Some(last) = self.found.last_mut()
-        {
-            last.well_formed = false;
+        if self.in_group {
+            if let Some(Item::Address(last)) = self.found.last_mut() {
+                last.well_formed = false;
+            }
+            self.found.push(Item::GroupEnd);
         }
     }
 
@@ -150,6 +202,7 @@ impl Parser<'_> {
         if address.first() == Some(&b'@')
             && let Some(colon) = memchr::memchr(b':', address)
         {
+            self.entry.route = address[..colon].to_owned();
             address = &address[colon + 1..];
         }
         self.entry.angle = Some(address.to_owned());
@@ -210,6 +263,10 @@ impl Parser<'_> {
     fn begin_group(&mut self) {
         let entry = std::mem::take(&mut self.entry);
         let is_nested = std::mem::replace(&mut self.in_group, true);
+        if is_nested {
+            self.found.push(Item::GroupEnd);
+        }
+        self.found.push(Item::GroupStart(entry.phrase.clone()));
         self.entry.malformed = is_nested
             || entry.malformed
             || entry.angle.is_some()
@@ -219,43 +276,45 @@ impl Parser<'_> {
 
     /// Turns the words read so far into an address, at a comma, a semicolon or the end.
     fn finish(&mut self) {
-        let Entry { phrase, words, comment, angle, group, malformed, .. } = std::mem::take(&mut self.entry);
-        let decoded =
-            |text: &[u8]| Some(encoded_word::decode(text.trim_ascii())).filter(|name| !name.is_empty());
-        let text = |octets: &[u8]| charset::guess(octets).into_owned();
-        let (mut name, mut address, mut well_formed) =
-            (decoded(&phrase).or_else(|| decoded(&comment)), None, !malformed);
+        let Entry { phrase, words, comment, angle, route, group, malformed, .. } =
+            std::mem::take(&mut self.entry);
+        let mut raw = RawAddress { phrase, comment, route, well_formed: !malformed, ..RawAddress::default() };
         let is_empty_angle = angle.as_ref().is_some_and(Vec::is_empty);
         if let Some(angle) = angle {
-            address = Some(text(&angle)).filter(|address| !address.is_empty());
             // `ann@a.test <bob@b.test>` has an address for a name.
             let other = |word: &Word| word.has_at && word.text != angle;
-            well_formed &= address.is_some() && !words.iter().any(other);
+            raw.well_formed &= !angle.is_empty() && !words.iter().any(other);
+            raw.address = Some(angle).filter(|address| !address.is_empty());
         } else {
             let mut with_at = words.iter().filter(|word| word.has_at);
             match (with_at.next(), with_at.next()) {
                 (Some(one), None) => {
-                    address = Some(text(&one.text));
+                    raw.address = Some(one.text.clone());
                     // `Bob bob@b.test`: readable, but in no standard.
-                    well_formed &= words.len() == 1;
+                    raw.well_formed &= words.len() == 1;
                     let others: Vec<_> =
                         words.iter().filter(|word| !word.has_at).map(|word| word.text.as_slice()).collect();
-                    name = decoded(&others.join(&b' ')).or_else(|| decoded(&comment));
+                    raw.phrase = others.join(&b' ');
                 }
                 // Two addresses without a comma, or none.
-                (Some(_), Some(_)) => well_formed = false,
-                (None, _) => well_formed &= words.len() == 1,
+                (Some(_), Some(_)) => raw.well_formed = false,
+                (None, _) => raw.well_formed &= words.len() == 1,
             }
         }
-        if name.is_none() && address.is_none() {
-            name = decoded(&group);
-            if name.is_none() && !is_empty_angle && !malformed {
+        if raw.address.is_none() && decoded(&raw.phrase).is_none() && decoded(&raw.comment).is_none() {
+            raw.is_empty_group = decoded(&group).is_some();
+            if !raw.is_empty_group && !is_empty_angle && !malformed {
                 return;
             }
-            well_formed = false;
+            (raw.phrase, raw.well_formed) = (group, false);
         }
-        self.found.push(Address { name, address, well_formed });
+        self.found.push(Item::Address(raw));
     }
+}
+
+/// A name, decoded, unless it is empty.
+fn decoded(text: &[u8]) -> Option<String> {
+    Some(encoded_word::decode(text.trim_ascii())).filter(|name| !name.is_empty())
 }
 
 impl Entry {

@@ -27,6 +27,23 @@ impl Field<'_> {
 
 /// Iterates over the fields of a header, and skips lines that are no fields.
 pub fn fields(header: &[u8]) -> impl Iterator<Item = Field<'_>> {
+    raw_fields(header)
+        .map(|RawField { name, lines, colon }| Field { name, value: unfolded(&lines[colon + 1..]) })
+}
+
+/// A header field as it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawField<'a> {
+    /// Name, without the blanks before the colon.
+    pub name: &'a [u8],
+    /// Its lines, with their ends.
+    pub lines: &'a [u8],
+    /// The position of the colon.
+    colon: usize,
+}
+
+/// The fields of a header as they were sent, without lines that are no fields.
+pub fn raw_fields(header: &[u8]) -> impl Iterator<Item = RawField<'_>> {
     let mut rest = header;
     std::iter::from_fn(move || {
         loop {
@@ -38,7 +55,7 @@ pub fn fields(header: &[u8]) -> impl Iterator<Item = Field<'_>> {
             let (lines, after) = rest.split_at(end.unwrap_or(rest.len()));
             rest = after;
             if let Some((name, colon)) = name(lines) {
-                return Some(Field { name, value: unfolded(&lines[colon + 1..]) });
+                return Some(RawField { name, lines, colon });
             }
         }
     })
@@ -87,6 +104,11 @@ impl<'a> Header<'a> {
     /// Its fields in order. Lines that are no fields are skipped.
     pub fn fields(self) -> impl Iterator<Item = Field<'a>> {
         fields(self.bytes)
+    }
+
+    /// Its fields as they were sent.
+    pub fn raw_fields(self) -> impl Iterator<Item = RawField<'a>> {
+        raw_fields(self.bytes)
     }
 
     /// The value of a field, as it was sent.

@@ -13,6 +13,8 @@
 //! | [`structure`] | the scan that finds the parts |
 //! | [`header`], [`parameters`], [`encoded_word`] | fields, their parameters, their encoded words |
 //! | [`address`], [`date`] | address lists and dates |
+//! | [`envelope`] | the fields of a header that IMAP lists |
+//! | [`skeleton`] | the parts as IMAP numbers and measures them |
 //! | [`transfer_encoding`], [`charset`] | a body's octets, and its text |
 //! | [`html`], [`html_words`] | HTML as text, as words, and its links |
 //! | [`flowed`], [`uuencode`] | paragraphs of `format=flowed`, and files in a text |
@@ -24,6 +26,7 @@ pub mod address;
 pub mod charset;
 pub mod date;
 pub mod encoded_word;
+pub mod envelope;
 pub mod file_name;
 pub mod flowed;
 pub mod header;
@@ -31,6 +34,7 @@ pub mod html;
 pub mod html_words;
 pub mod limits;
 pub mod parameters;
+pub mod skeleton;
 pub mod structure;
 pub mod transfer_encoding;
 pub mod uuencode;
@@ -41,6 +45,7 @@ use std::{borrow::Cow, ops::Range};
 use charset::CharsetOfHeader;
 pub use header::Header;
 pub use limits::Limits;
+pub use skeleton::Skeleton;
 pub use structure::{Content, Part, Role};
 
 /// A message and its parts.

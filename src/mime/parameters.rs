@@ -46,6 +46,11 @@ impl Parameterised {
         Self { value, parameters }
     }
 
+    /// All parameters as they were sent, with their names in lower case.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+    }
+
     /// The octets of a parameter. Of several with this name, the first one counts.
     pub fn raw(&self, name: &str) -> Option<&[u8]> {
         self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice())

@@ -77,6 +77,32 @@ pub(super) fn scan(bytes: &[u8], limits: &Limits) -> (Vec<Part>, u64) {
     (scan.parts, scan.steps)
 }
 
+/// The end of the fields of a message's header, and the place at which its body begins. `None` if these octets, the first of
+/// the message, do not reach so far. `is_whole`: they are the whole message.
+pub fn header_end(bytes: &[u8], is_whole: bool) -> Option<(usize, usize)> {
+    // With no depth at all the header opens nothing, so the scan stands right after it.
+    let limits = Limits { parts: 0, depth: 0, header: 0 };
+    let mut scan = Scan { bytes, limits, parts: Vec::new(), open: Vec::new(), state: State::Body, steps: 0 };
+    scan.begin(None, 0, Role::Part);
+    let mut at = 0;
+    while let State::Header { .. } = scan.state {
+        let line = Line::at(bytes, at);
+        // The octets may end within the line.
+        if line.next == bytes.len() && bytes.last() != Some(&b'\n') && !is_whole {
+            return None;
+        }
+        if at == bytes.len() {
+            if !is_whole {
+                return None;
+            }
+            scan.end_of_message();
+            break;
+        }
+        at = scan.take_line(&line);
+    }
+    scan.parts.first().map(|part| (part.header.end, part.body.start))
+}
+
 struct Scan<'a> {
     bytes: &'a [u8],
     limits: Limits,

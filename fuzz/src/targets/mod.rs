@@ -14,6 +14,7 @@ pub mod pop3;
 pub mod proxy;
 pub mod search;
 pub mod sizes;
+pub mod skeleton;
 pub mod smtp;
 pub mod transcript;
 pub mod view;
@@ -36,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     proxy::TARGET,
     search::TARGET,
     sizes::TARGET,
+    skeleton::TARGET,
     smtp::TARGET,
     transcript::TARGET,
     view::TARGET,

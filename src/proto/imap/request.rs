@@ -233,8 +233,19 @@ pub struct FetchPosition {
     pub uid: u32,
     /// The number of the item that is being sent.
     pub item: usize,
-    /// The octets of this item that have been sent, on the wire. 0 with item 0: nothing of the message.
+    /// The octets of this item that have been sent, on the wire. 0 with item 0: nothing of the message. Anything else: the
+    /// response has begun, so after a failure the connection has to end.
     pub octets: u64,
+    /// A number that another content of the file would not have. 0 with nothing sent.
+    pub stamp: u64,
+}
+
+impl FetchPosition {
+    /// Whether the position is within the response for a message. A failure there ends the connection, because the client waits
+    /// for octets that were announced.
+    pub fn is_within_message(&self) -> bool {
+        self.item > 0 || self.octets > 0
+    }
 }
 
 /// A piece of the responses to FETCH.

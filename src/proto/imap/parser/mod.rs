@@ -319,4 +319,4 @@ fn flag(cursor: &mut Cursor<'_>) -> Parsed<Vec<u8>> {
 const MAX_LANGUAGES: usize = 20;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

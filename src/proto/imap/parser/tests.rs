@@ -26,7 +26,8 @@ fn raw(wire: &[u8]) -> Option<RawCommand> {
     }
 }
 
-fn parsed(line: &str) -> Parsed<Command> {
+/// The command in a line, which has no tag here.
+pub(crate) fn parsed(line: &str) -> Parsed<Command> {
     let raw = raw(format!("a {line}\r\n").as_bytes()).unwrap();
     let tagged = parse(&raw, false).unwrap();
     assert_eq!(tagged.tag, b"a");

@@ -111,14 +111,14 @@ enum Separation {
 }
 
 impl<'a> Items<'a> {
-    fn new(out: &'a mut Vec<u8>) -> Self {
+    /// The items after octets that need no blank after them.
+    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
         Self { out, separation: Separation::First }
     }
 
-    /// The items after others that stand at the end of `out`, or before which stands a parenthesis.
-    pub(super) fn after(out: &'a mut Vec<u8>) -> Self {
-        let separation = if out.last() == Some(&b'(') { Separation::First } else { Separation::Blank };
-        Self { out, separation }
+    /// The items after others that end with the last octet of `out`.
+    pub(super) fn after_item(out: &'a mut Vec<u8>) -> Self {
+        Self { out, separation: Separation::Blank }
     }
 
     fn begin(&mut self) -> &mut Vec<u8> {
@@ -290,9 +290,14 @@ mod tests {
     fn blanks_stand_between_items_only() {
         let line = written(|line| {
             line.atom("LIST").list(|_| {}).string(b"/").astring(b"INBOX").list(|list| {
-                list.number(1_u32).nil().list(|inner| drop(inner.atom("x")));
+                list.number(1_u32).nil().list(|inner| {
+                    inner.atom("x");
+                });
             });
-            line.joined(|all| drop(all.list(|_| {}).list(|_| {}))).number(7_u64);
+            line.joined(|all| {
+                all.list(|_| {}).list(|_| {});
+            })
+            .number(7_u64);
         });
         assert_eq!(line, "* LIST () \"/\" INBOX (1 NIL (x)) ()() 7\r\n");
     }
@@ -310,8 +315,18 @@ mod tests {
             (b"a\r\n", "{3}\r\na\r\n", "{3}\r\na\r\n"),
             (b"\xc3\xa9", "{2}\r\n\u{e9}", "{2}\r\n\u{e9}"),
         ] {
-            assert_eq!(written(|line| drop(line.string(octets))), format!("* {string}\r\n"));
-            assert_eq!(written(|line| drop(line.astring(octets))), format!("* {astring}\r\n"));
+            assert_eq!(
+                written(|line| {
+                    line.string(octets);
+                }),
+                format!("* {string}\r\n")
+            );
+            assert_eq!(
+                written(|line| {
+                    line.astring(octets);
+                }),
+                format!("* {astring}\r\n")
+            );
         }
         let mut out = Vec::new();
         push_string(&mut out, b"\0a");
@@ -328,7 +343,9 @@ mod tests {
             status(&mut out, Some(b"a1"), Condition::Ok, code, text);
             String::from_utf8(out).unwrap()
         };
-        let modseq = |code: &mut Items<'_>| drop(code.atom("HIGHESTMODSEQ").number(5_u64));
+        let modseq = |code: &mut Items<'_>| {
+            code.atom("HIGHESTMODSEQ").number(5_u64);
+        };
         assert_eq!(line(modseq, ""), "a1 OK [HIGHESTMODSEQ 5] -\r\n");
         assert_eq!(line(modseq, "done"), "a1 OK [HIGHESTMODSEQ 5] done\r\n");
         assert_eq!(line(no_code, "[done]"), "a1 OK -[done]\r\n");
@@ -343,19 +360,33 @@ mod tests {
         let keywords: Vec<Arc<str>> = ["Junk", "a b", "", "$Later"].map(Arc::from).to_vec();
         let flags = Flags::of_letters(b"SRabcd");
         assert_eq!(
-            written(|line| drop(line.atom("FLAGS").flags(flags, &keywords))),
+            written(|line| {
+                line.atom("FLAGS").flags(flags, &keywords);
+            }),
             "* FLAGS (\\Answered \\Seen Junk $Later)\r\n"
         );
-        assert_eq!(written(|line| drop(line.flags(Flags::empty(), &keywords))), "* ()\r\n");
+        assert_eq!(
+            written(|line| {
+                line.flags(Flags::empty(), &keywords);
+            }),
+            "* ()\r\n"
+        );
     }
 
     #[test]
     fn an_empty_set_leaves_out_its_word() {
         let mut numbers = NumberSet::default();
-        assert_eq!(written(|line| drop(line.atom("ESEARCH").numbers("ALL", &numbers))), "* ESEARCH\r\n");
+        assert_eq!(
+            written(|line| {
+                line.atom("ESEARCH").numbers("ALL", &numbers);
+            }),
+            "* ESEARCH\r\n"
+        );
         [1, 2, 3, 7].into_iter().for_each(|number| numbers.push(number));
         assert_eq!(
-            written(|line| drop(line.atom("ESEARCH").numbers("ALL", &numbers))),
+            written(|line| {
+                line.atom("ESEARCH").numbers("ALL", &numbers);
+            }),
             "* ESEARCH ALL 1:3,7\r\n"
         );
     }

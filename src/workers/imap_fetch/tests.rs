@@ -1,0 +1,193 @@
+//! Responses to FETCH, whole and in pieces.
+
+use std::{fs, sync::Arc};
+
+use super::*;
+use crate::{
+    proto::imap::{
+        fetch_item::{BodyName, Section},
+        sequence_set::NumberSet,
+    },
+    workers::imap_message::tests::TestFolder,
+};
+
+fn uids(uids: &[u32]) -> NumberSet {
+    let mut set = NumberSet::default();
+    uids.iter().for_each(|uid| set.push(*uid));
+    set
+}
+
+fn request(folder: &TestFolder, wanted: &[u32], items: &[FetchItem]) -> Fetch {
+    let state = Arc::clone(&folder.sequence.state);
+    Fetch { state, uids: uids(wanted), items: items.to_vec(), position: FetchPosition::default() }
+}
+
+/// All pieces, and whether a message was gone. `between` runs after each piece but the last.
+fn fetch(
+    folder: &TestFolder,
+    mut request: Fetch,
+    max: usize,
+    mut between: impl FnMut(&FetchedPiece),
+) -> Result<(Vec<Vec<u8>>, bool), Failure> {
+    let (mut pieces, mut has_gone) = (Vec::new(), false);
+    loop {
+        let piece = fetch_piece(&folder.maildir, &folder.sequence, &request, max)?;
+        has_gone |= piece.has_gone;
+        if piece.next.is_some() {
+            between(&piece);
+        }
+        pieces.push(piece.octets);
+        match piece.next {
+            Some(next) => {
+                assert_ne!(next, request.position, "it goes on");
+                request.position = next;
+            }
+            None => return Ok((pieces, has_gone)),
+        }
+    }
+}
+
+fn whole(folder: &TestFolder, wanted: &[u32], items: &[FetchItem]) -> String {
+    let (pieces, has_gone) = fetch(folder, request(folder, wanted, items), 1 << 18, |_| {}).unwrap();
+    assert!(!has_gone);
+    String::from_utf8(pieces.concat()).unwrap()
+}
+
+fn body(text: SectionText, partial: Option<(u32, u32)>) -> FetchItem {
+    let section = Section { path: Vec::new(), text };
+    FetchItem::Body(Body { section, partial, marks_seen: false, name: BodyName::Body })
+}
+
+#[test]
+fn messages_have_their_numbers_and_items_their_order() {
+    let folder = TestFolder::new(&[b"Subject: a\n\nx\n", b"Subject: b\n\ny\n", b"Subject: c\n\nz"]);
+    assert_eq!(
+        whole(&folder, &[10, 30], &[FetchItem::Uid, FetchItem::Flags, FetchItem::Size, FetchItem::ModSeq]),
+        "* 1 FETCH (UID 10 FLAGS (\\Seen) RFC822.SIZE 17 MODSEQ (11))\r\n\
+         * 3 FETCH (UID 30 FLAGS (\\Seen) RFC822.SIZE 17 MODSEQ (31))\r\n"
+    );
+    assert_eq!(
+        whole(
+            &folder,
+            &[20],
+            &[
+                body(SectionText::Whole, None),
+                FetchItem::Structure { extended: false },
+                FetchItem::Envelope,
+                body(SectionText::Text, Some((1, 9))),
+                body(SectionText::Text, Some((7, 9))),
+            ]
+        ),
+        "* 2 FETCH (BODY[] {17}\r\nSubject: b\r\n\r\ny\r\n \
+         BODY (\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 3 1) \
+         ENVELOPE (NIL \"b\" NIL NIL NIL NIL NIL NIL NIL NIL) BODY[TEXT]<1> {2}\r\n\r\n BODY[TEXT]<7> {0}\r\n)\r\n"
+    );
+    let date = whole(&folder, &[10], &[FetchItem::InternalDate]);
+    assert!(date.contains(" FETCH (INTERNALDATE \"") && date.ends_with(" +0000\")\r\n"), "{date}");
+}
+
+#[test]
+fn facts_of_the_index_open_no_file() {
+    let folder = TestFolder::new(&[b"a\n\n"]);
+    fs::remove_file(folder.path(10)).unwrap();
+    let facts =
+        [FetchItem::Flags, FetchItem::Uid, FetchItem::Size, FetchItem::InternalDate, FetchItem::ModSeq];
+    assert!(whole(&folder, &[10], &facts).starts_with("* 1 FETCH (FLAGS"));
+}
+
+#[test]
+fn y09_a_message_that_is_gone_is_left_out_and_the_others_are_served() {
+    let folder = TestFolder::new(&[b"A: a\n\nx\n", b"A: b\n\ny\n", b"A: c\n\nz\n"]);
+    fs::remove_file(folder.path(20)).unwrap();
+    let items = [FetchItem::Uid, body(SectionText::Text, None)];
+    let request = request(&folder, &[10, 20, 30], &items);
+    let (pieces, has_gone) = fetch(&folder, request, 1 << 18, |_| {}).unwrap();
+    assert!(has_gone);
+    let text = String::from_utf8(pieces.concat()).unwrap();
+    assert_eq!(
+        text,
+        "* 1 FETCH (UID 10 BODY[TEXT] {3}\r\nx\r\n)\r\n* 3 FETCH (UID 30 BODY[TEXT] {3}\r\nz\r\n)\r\n"
+    );
+}
+
+#[test]
+fn pieces_join_to_the_whole_response_whatever_their_size_is() {
+    let large = format!("Subject: large\n\n{}", "0123456789\0\n".repeat(9000));
+    let folder = TestFolder::new(&[b"a\n\nx\n", large.as_bytes(), b"c\n\nz\n"]);
+    let items = [
+        body(SectionText::Whole, None),
+        FetchItem::Uid,
+        body(SectionText::Text, Some((500, 70_000))),
+        FetchItem::Flags,
+    ];
+    let request = || request(&folder, &[10, 20, 30], &items);
+    let (one, _) = fetch(&folder, request(), usize::MAX, |_| {}).unwrap();
+    assert_eq!(one.len(), 1);
+    let text = String::from_utf8_lossy(&one[0]);
+    assert!(
+        text.contains("* 2 FETCH (BODY[] {117018}\r\n")
+            && text.contains(" UID 20 BODY[TEXT]<500> {70000}\r\n")
+    );
+    assert!(text.contains(" FLAGS (\\Seen))\r\n* 3 FETCH (BODY[] {"));
+    for max in [1, 4096, 5000, 65_536] {
+        let (pieces, _) = fetch(&folder, request(), max, |piece| {
+            assert!(piece.octets.len() <= max + 2 * MIN_PART + 200, "{} of {max}", piece.octets.len());
+        })
+        .unwrap();
+        assert!(pieces.len() > 2 && pieces.concat() == one[0], "{max}");
+    }
+}
+
+#[test]
+fn y10_a_file_that_changes_within_a_literal_is_a_failure() {
+    let large = format!("Subject: large\n\n{}", "0123456789\n".repeat(20_000));
+    let items = [body(SectionText::Whole, None), FetchItem::Uid];
+    let change: [(&str, fn(&std::path::Path)); 3] = [
+        ("it is gone", |path| fs::remove_file(path).unwrap()),
+        ("it is shorter", |path| fs::write(path, "Subject: large\n").unwrap()),
+        ("another content", |path| {
+            let text = fs::read_to_string(path).unwrap();
+            fs::write(path, format!("{text}more\n")).unwrap();
+        }),
+    ];
+    for (name, change) in change {
+        let folder = TestFolder::new(&[large.as_bytes(), b"b\n\n"]);
+        let mut position = None;
+        let result = fetch(&folder, request(&folder, &[10, 20], &items), 30_000, |piece| {
+            if position.is_none() {
+                position = piece.next;
+                change(&folder.path(10));
+            }
+        });
+        assert!(matches!(result, Err(Failure::Gone | Failure::Changed | Failure::Truncated)), "{name}");
+        assert!(position.is_some_and(|position| position.is_within_message()), "{name}");
+    }
+}
+
+#[test]
+fn a_message_that_another_program_replaced_within_a_literal_is_a_failure() {
+    let large = format!("Subject: large\n\n{}", "0123456789\n".repeat(20_000));
+    let folder = TestFolder::new(&[large.as_bytes()]);
+    let mut request = request(&folder, &[10], &[body(SectionText::Whole, None)]);
+    let piece = fetch_piece(&folder.maildir, &folder.sequence, &request, 30_000).unwrap();
+    request.position = piece.next.unwrap();
+    // The store has listed another file under that UID meanwhile.
+    let other = TestFolder::new(&[large.replace('0', "x").as_bytes()]);
+    let result = fetch_piece(&other.maildir, &other.sequence, &request, 30_000);
+    assert_eq!(result, Err(Failure::Changed));
+}
+
+#[test]
+fn many_messages_are_several_pieces_that_end_between_two() {
+    let messages: Vec<Vec<u8>> = (0..50).map(|n| format!("Subject: {n}\n\n").into_bytes()).collect();
+    let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
+    let folder = TestFolder::new(&messages);
+    let all: Vec<u32> = (1..=50).map(|n| n * 10).collect();
+    let (pieces, _) = fetch(&folder, request(&folder, &all, &[FetchItem::Envelope]), 500, |piece| {
+        assert!(piece.octets.ends_with(b")\r\n"));
+        assert!(!piece.next.unwrap().is_within_message());
+    })
+    .unwrap();
+    assert!(pieces.len() > 5);
+    assert_eq!(String::from_utf8(pieces.concat()).unwrap().lines().count(), 50);
+}

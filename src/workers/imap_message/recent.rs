@@ -1,0 +1,55 @@
+//! The files that were read last: their skeletons, and the last place of each in the file and on the wire.
+//!
+//! The rule: a client that fetches a large message in chunks costs no more than one that fetches it whole. The cache holds a
+//! fixed number of files, and a file with another content is another one.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::Place;
+use crate::{maildir::FileVersion, mime::Skeleton};
+
+/// A device, and a file with its content there.
+pub(super) type Key = (u64, FileVersion);
+
+struct Recent {
+    key: Key,
+    skeleton: Option<Arc<Skeleton>>,
+    place: Option<Place>,
+}
+
+static RECENT: Mutex<VecDeque<Recent>> = Mutex::new(VecDeque::new());
+
+/// The skeleton of a file.
+pub(super) fn skeleton(key: Key) -> Option<Arc<Skeleton>> {
+    with(key, |recent| recent.skeleton.clone())
+}
+
+pub(super) fn remember_skeleton(key: Key, skeleton: &Arc<Skeleton>) {
+    with(key, |recent| recent.skeleton = Some(Arc::clone(skeleton)));
+}
+
+/// The last place of a file.
+pub(super) fn place(key: Key) -> Option<Place> {
+    with(key, |recent| recent.place)
+}
+
+pub(super) fn remember_place(key: Key, place: Place) {
+    with(key, |recent| recent.place = Some(place));
+}
+
+/// Makes a file the last one that was used.
+fn with<T>(key: Key, act: impl FnOnce(&mut Recent) -> T) -> T {
+    let mut all = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = all.iter().position(|recent| recent.key == key);
+    let mut recent = at.and_then(|at| all.remove(at)).unwrap_or(Recent { key, skeleton: None, place: None });
+    let result = act(&mut recent);
+    all.push_front(recent);
+    all.truncate(MAX_FILES);
+    result
+}
+
+/// Files in the cache. Several clients fetch in chunks at the same time.
+const MAX_FILES: usize = 16;

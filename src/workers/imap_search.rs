@@ -1,0 +1,161 @@
+//! SEARCH: finds the messages that match a condition (RFC 9051 section 6.4.4).
+//!
+//! The rule: a message is asked the cheapest questions first. Flags, numbers, dates and sizes come from memory, then the header
+//! is read, and the text only if nothing else has decided. A search is cut into slices, so that no worker is held by one.
+
+mod condition;
+
+use std::ops::ControlFlow;
+
+use self::condition::{Condition, Facts, Folded, Needle};
+use super::imap_message::ImapMessage;
+use crate::{
+    index::sequence::Sequence,
+    maildir::Maildir,
+    mime::{Content, Header, Message, Role, header::Field, html},
+    proto::{
+        imap::{request::Search, sequence_set::NumberSet},
+        request::Failure,
+    },
+};
+
+/// The result of one slice of a search.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SearchSlice {
+    /// The UIDs of all messages that match.
+    Done(NumberSet),
+    /// The rest of the search is to do. Dropping it ends the search.
+    Unfinished(SearchProgress),
+}
+
+/// The place between two slices of a search. The default is the beginning.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SearchProgress {
+    /// The index of the next message in the state by which the client numbers them.
+    next: usize,
+    /// The UIDs found so far.
+    found: NumberSet,
+}
+
+/// Searches from a place on, until about `budget` octets have been read and compared. A message that is gone matches nothing.
+///
+/// # Errors
+/// A file cannot be read: a message that may match is never left out in silence.
+pub fn search(
+    maildir: &Maildir,
+    sequence: &Sequence,
+    search: &Search,
+    progress: SearchProgress,
+    budget: u64,
+) -> Result<SearchSlice, Failure> {
+    let SearchProgress { next, mut found } = progress;
+    let mut needles = Vec::new();
+    let condition = Condition::compile(&search.key, &search.state, &sequence.state.keywords, &mut needles);
+    let cost_of_facts = condition.size().saturating_mul(COST_OF_A_CONDITION);
+    let mut spent = 0_u64;
+    for (at, listed) in search.state.messages.iter().enumerate().skip(next) {
+        if spent >= budget {
+            return Ok(SearchSlice::Unfinished(SearchProgress { next: at, found }));
+        }
+        spent = spent.saturating_add(cost_of_facts);
+        let Some((state, entry)) = sequence.message(listed.uid) else { continue };
+        let number = u32::try_from(at + 1).unwrap_or(u32::MAX);
+        let mut candidate = Candidate {
+            message: ImapMessage::new(maildir, entry),
+            condition: &condition,
+            needles: &needles,
+            facts: Facts { number, state, entry, hits: vec![None; needles.len()] },
+        };
+        match candidate.matches() {
+            Ok(true) => found.push(listed.uid),
+            Ok(false) | Err(Failure::Gone | Failure::Changed | Failure::Truncated) => {}
+            Err(failure) => return Err(failure),
+        }
+        let comparisons = (needles.len() as u64).max(1);
+        spent = spent.saturating_add(candidate.message.octets_read().saturating_mul(comparisons));
+    }
+    Ok(SearchSlice::Done(found))
+}
+
+/// A message that is compared with a condition.
+struct Candidate<'a> {
+    message: ImapMessage<'a>,
+    condition: &'a Condition,
+    needles: &'a [Needle],
+    facts: Facts<'a>,
+}
+
+impl Candidate<'_> {
+    fn matches(&mut self) -> Result<bool, Failure> {
+        if let Some(known) = self.condition.matches(&self.facts, None) {
+            return Ok(known);
+        }
+        let header = self.message.header()?;
+        if self.needles.iter().any(|needle| needle.in_header) {
+            search_header(header, self.needles, &mut self.facts.hits);
+        }
+        if let Some(known) = self.condition.matches(&self.facts, Some(header)) {
+            return Ok(known);
+        }
+        let message = self.message.message()?;
+        search_texts(&message, self.needles, &mut self.facts.hits);
+        self.facts.hits.iter_mut().for_each(|hit| *hit = Some(hit.unwrap_or(false)));
+        Ok(self.condition.matches(&self.facts, Some(message.header())).unwrap_or(false))
+    }
+}
+
+/// Searches all fields for the texts that may stand in the header.
+fn search_header(header: Header<'_>, needles: &[Needle], hits: &mut [Option<bool>]) {
+    for field in header.fields() {
+        let text = folded_field(header, &field);
+        for (needle, hit) in needles.iter().zip(hits.iter_mut()).filter(|(needle, _)| needle.in_header) {
+            if hit.is_none() && text.contains(&needle.text) {
+                *hit = Some(true);
+            }
+        }
+    }
+}
+
+fn folded_field(header: Header<'_>, field: &Field<'_>) -> Folded {
+    Folded::new(&format!("{}: {}", String::from_utf8_lossy(field.name), header.decoded(field)))
+}
+
+/// Searches the texts of a message, one part after the other, and the headers of nested messages.
+fn search_texts(message: &Message<'_>, needles: &[Needle], hits: &mut [Option<bool>]) {
+    let mut search = |text: &Folded| {
+        for (needle, hit) in needles.iter().zip(hits.iter_mut()) {
+            if hit.is_none() && text.contains(&needle.text) {
+                *hit = Some(true);
+            }
+        }
+        if hits.iter().all(Option::is_some) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let parts = message.parts();
+    // The result says only whether something is left to find.
+    let _ = parts.iter().try_for_each(|part| {
+        let is_nested = part
+            .parent
+            .and_then(|parent| parts.get(parent))
+            .is_some_and(|one| one.content == Content::Message);
+        if is_nested {
+            let header = message.header_of(part);
+            header.fields().try_for_each(|field| search(&folded_field(header, &field)))?;
+        }
+        if part.content != Content::Leaf || part.role == Role::Rest {
+            return ControlFlow::Continue(());
+        }
+        if part.is_html() {
+            search(&Folded::new(&html::to_text(&message.text(part))))
+        } else if part.is_text() {
+            search(&Folded::new(&message.text(part)))
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+}
+
+/// The evaluation of one condition counts as that many octets.
+const COST_OF_A_CONDITION: u64 = 8;
+
+#[cfg(test)]
+mod tests;
