@@ -5,12 +5,17 @@
 //! state as an event, at most one in a turn of the loop. A folder has one such job at a time, because each needs the UIDs. A
 //! response that tells a state waits until this state has everything that the index had when the response became possible.
 
+mod requests;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
     sync::{Arc, Weak},
     time::{Duration, SystemTime},
 };
+
+pub(super) use requests::Parts;
+use requests::PendingAppend;
 
 use super::{
     clients::Client,
@@ -47,10 +52,10 @@ use crate::{
 /// The folders in use by IMAP.
 #[derive(Debug, Default)]
 pub(super) struct Folders {
-    pub(super) folders: BTreeMap<Mailbox, Folder>,
+    folders: BTreeMap<Mailbox, Folder>,
     last_id: u64,
     /// The name of this host, for the names of files.
-    pub(super) host: Option<Arc<str>>,
+    host: Option<Arc<str>>,
     /// Folders with a state that their sessions do not know yet.
     changed: BTreeSet<Mailbox>,
     /// Messages of APPEND whose keywords have letters.
@@ -59,7 +64,7 @@ pub(super) struct Folders {
 
 /// A folder, from the first SELECT until no session has it and its index is dropped.
 #[derive(Debug)]
-pub(super) struct Folder {
+struct Folder {
     id: FolderId,
     /// Its open directories, which its sessions hold.
     maildir: Weak<Maildir>,
@@ -94,7 +99,7 @@ struct Pending {
 
 /// The next step of a request.
 #[derive(Debug)]
-pub(super) enum Step {
+enum Step {
     /// A job changes the files of a slice.
     Change(Change, Slice),
     /// The response tells a state with at least this version of the index.
@@ -109,25 +114,16 @@ pub(super) enum Step {
     InJob,
 }
 
-/// A message of APPEND whose keywords have no letters yet.
-#[derive(Debug)]
-pub(super) struct PendingAppend {
-    pub(super) flags: Flags,
-    pub(super) keywords: Vec<String>,
-    pub(super) date: Option<SystemTime>,
-    pub(super) bytes: Vec<u8>,
-}
-
 /// A change of the messages of a folder.
 #[derive(Debug, Clone)]
-pub(super) enum Change {
+enum Change {
     Store { change: Arc<Store>, modified: NumberSet, is_partial: bool },
     Expunge { uids: Option<Arc<NumberSet>> },
 }
 
 /// A response without its state.
 #[derive(Debug)]
-pub(super) enum Answer {
+enum Answer {
     State,
     Stored { modified: NumberSet, is_partial: bool },
     Copied { uid_validity: u32, from: NumberSet, to: NumberSet },
@@ -222,7 +218,7 @@ impl Folders {
     }
 
     /// The folder that a session has selected.
-    pub(super) fn selected<'a>(
+    fn selected<'a>(
         &'a self,
         id: ConnId,
         client: &'a Client,
@@ -297,48 +293,6 @@ impl Folders {
         self.advance(&mailbox, cx);
     }
 
-    /// Puts a request into the queue of a folder, whether a session has selected it or not.
-    pub(super) fn enqueue(&mut self, mailbox: &Mailbox, conn: ConnId, step: Step, cx: &mut Context<'_>) {
-        let last_id = &mut self.last_id;
-        let folder = self.folders.entry(mailbox.clone()).or_insert_with(|| {
-            *last_id += 1;
-            Folder::new(FolderId(*last_id))
-        });
-        folder.pending.push_back(Pending { conn, step });
-        self.advance(mailbox, cx);
-    }
-
-    /// Takes the first request of a folder.
-    pub(super) fn take_first(&mut self, mailbox: &Mailbox) -> Option<ConnId> {
-        self.folders.get_mut(mailbox)?.pending.pop_front().map(|pending| pending.conn)
-    }
-
-    /// Puts the next step of the first request into its place.
-    pub(super) fn put_first(&mut self, mailbox: &Mailbox, conn: ConnId, step: Step) {
-        if let Some(folder) = self.folders.get_mut(mailbox) {
-            folder.pending.push_front(Pending { conn, step });
-        }
-    }
-
-    /// Responds with a state of a folder that has everything the index has now.
-    pub(super) fn answer(&mut self, mailbox: &Mailbox, conn: ConnId, answer: Answer, cx: &mut Context<'_>) {
-        let Some(folder) = self.folders.get_mut(mailbox) else {
-            return cx.effects.fail(conn, Failure::NoFolder);
-        };
-        match cx.index.version(mailbox) {
-            Some(version) => {
-                folder.pending.push_back(Pending { conn, step: Step::Respond(version, answer) });
-                self.advance(mailbox, cx);
-            }
-            None => cx.effects.respond(conn, Response::Imap(answer.with(folder.state()))),
-        }
-    }
-
-    /// Takes a message of APPEND whose letters are known.
-    pub(super) fn take_append(&mut self) -> Option<(ConnId, Mailbox, Append, Vec<u8>)> {
-        self.ready_appends.pop_front()
-    }
-
     /// The folder with these directories. If another one had its name, its sessions have nothing to read any more.
     fn folder(&mut self, mailbox: &Mailbox, maildir: &Arc<Maildir>, effects: &mut Effects) -> &mut Folder {
         // A folder that gets messages may have been opened by a job alone.
@@ -399,30 +353,6 @@ impl Folders {
             FolderOutcome::Changed(done) => {
                 changes = folder.slice_changed(mailbox, *done, cx);
             }
-            FolderOutcome::Transferred(done) => {
-                changes = self.transferred(mailbox, *done, cx);
-            }
-            FolderOutcome::TransferRefused(refusal, target, names) => {
-                if names.len() <= MAX_UNDONE {
-                    cx.index.names_changed(mailbox, target, names);
-                }
-                if let Some(Pending { conn, .. }) = folder.pending.pop_front() {
-                    refuse(conn, refusal, cx.effects);
-                }
-            }
-            FolderOutcome::Letters(letters) => {
-                if let Some(Pending { conn, step: Step::Letters(append) }) = folder.pending.pop_front() {
-                    let PendingAppend { date, bytes, .. } = *append;
-                    let append = Append { letters: letters.into(), date };
-                    self.ready_appends.push_back((conn, mailbox.clone(), append, bytes));
-                }
-            }
-            FolderOutcome::Numbered { uid_validity, uid } => {
-                if let Some(Pending { conn, .. }) = folder.pending.pop_front() {
-                    let response = ImapResponse::Appended { uid_validity, uid };
-                    cx.effects.respond(conn, Response::Imap(response));
-                }
-            }
             FolderOutcome::Failed(_) if !is_for_first => return changes, // the next change tries again
             FolderOutcome::Failed(failure) => {
                 if let Some(Pending { conn, .. }) = folder.pending.pop_front() {
@@ -434,6 +364,7 @@ impl Folders {
                     refuse(conn, refusal, cx.effects);
                 }
             }
+            arrival => changes = self.arrival_finished(mailbox, arrival, cx),
         }
         self.advance(mailbox, cx);
         changes
@@ -505,17 +436,6 @@ impl Folders {
                         cx.effects.fail(conn, Failure::TempFail);
                     }
                 }
-                Step::Transfer(transfer) => {
-                    folder.begin(mailbox, (conn, Step::InJob), FolderWork::Transfer(transfer), cx);
-                }
-                Step::Letters(append) => {
-                    let work = FolderWork::Letters(append.flags, append.keywords.clone());
-                    folder.begin(mailbox, (conn, Step::Letters(append)), work, cx);
-                }
-                Step::Number(entry) => {
-                    folder.begin(mailbox, (conn, Step::InJob), FolderWork::Number(entry), cx);
-                }
-                Step::InJob => cx.effects.fail(conn, Failure::TempFail), // invariant: a job has the UIDs
                 Step::Change(change, slice) => {
                     let work = match &change {
                         Change::Store { change, .. } => FolderWork::Store(slice.clone(), Arc::clone(change)),
@@ -527,25 +447,13 @@ impl Folders {
                         cx.effects.fail(conn, Failure::TempFail);
                     }
                 }
+                arrival => folder.begin_arrival(mailbox, conn, arrival, cx),
             }
         }
     }
 }
 
 impl Folder {
-    /// Whether its state is that of a session.
-    pub(super) fn has_state(&self) -> bool {
-        self.version.is_some() && !self.sessions.is_empty()
-    }
-
-    pub(super) fn state(&self) -> Arc<FolderState> {
-        Arc::clone(&self.sequence.state)
-    }
-
-    pub(super) fn sequence(&self) -> Arc<Sequence> {
-        Arc::clone(&self.sequence)
-    }
-
     fn new(id: FolderId) -> Self {
         Self {
             id,
@@ -569,19 +477,6 @@ impl Folder {
     fn run(&mut self, mailbox: &Mailbox, work: FolderWork, is_for_first: bool, cx: &mut Context<'_>) -> bool {
         let Some(maildir) = self.maildir.upgrade() else { return false };
         self.run_in(mailbox, work, is_for_first, Some(maildir), cx)
-    }
-
-    /// Runs the job of the first request, also if no session has selected the folder.
-    fn begin(
-        &mut self,
-        mailbox: &Mailbox,
-        (conn, step): (ConnId, Step),
-        work: FolderWork,
-        cx: &mut Context<'_>,
-    ) {
-        self.pending.push_front(Pending { conn, step });
-        let maildir = self.maildir.upgrade();
-        self.run_in(mailbox, work, true, maildir, cx);
     }
 
     /// Runs a job.
@@ -668,9 +563,6 @@ fn refresh((id, client): (ConnId, &mut Client), cx: &mut Context<'_>) {
     let known = cx.index.maildir(&mailbox).map(|maildir| KnownMaildir { maildir, settled_times });
     cx.effects.run(Job::Open { conn: id, mailbox, access: Access::Shared, known });
 }
-
-/// Copies that were removed again, of which the index hears at once. The watch reports more of them.
-const MAX_UNDONE: usize = 1000;
 
 fn refuse(id: ConnId, refusal: Refusal, effects: &mut Effects) {
     effects.respond(id, Response::Imap(ImapResponse::Refused(refusal)));
