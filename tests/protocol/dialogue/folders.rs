@@ -76,8 +76,7 @@ impl Folders {
 
     /// `NAME`, or `NAME subscribed`.
     pub(crate) fn add_folder(&mut self, text: &str) {
-        let (name, subscribed) =
-            text.strip_suffix(" subscribed").map_or((text, false), |name| (name, true));
+        let (name, subscribed) = text.strip_suffix(" subscribed").map_or((text, false), |name| (name, true));
         self.create(name, None);
         if subscribed {
             self.subscribed.push(name.into());
@@ -100,7 +99,11 @@ impl Folders {
         match words[..] {
             ["new", _, letters, count] => {
                 for _ in 0..number(count)? {
-                    self.append(&name, Flags::of_letters(letters.as_bytes()), b"Subject: new\r\n\r\n".to_vec());
+                    self.append(
+                        &name,
+                        Flags::of_letters(letters.as_bytes()),
+                        b"Subject: new\r\n\r\n".to_vec(),
+                    );
                 }
             }
             ["flags", _, uid, letters] => {
@@ -197,8 +200,12 @@ impl Folders {
                     message.flags.intersects(Flags::DELETED)
                         && uids.as_ref().is_none_or(|uids| uids.contains(message.uid))
                 };
-                let gone: Vec<u32> =
-                    state.messages.iter().filter(|message| goes(message)).map(|message| message.uid).collect();
+                let gone: Vec<u32> = state
+                    .messages
+                    .iter()
+                    .filter(|message| goes(message))
+                    .map(|message| message.uid)
+                    .collect();
                 folder.remove(|message| gone.contains(&message.uid));
                 ImapResponse::State(self.state()?)
             }
@@ -247,7 +254,9 @@ impl Folders {
                 if self.folders.contains_key(&name(to)) {
                     return refused(Refusal::Exists);
                 }
-                let Some(folder) = self.folders.remove(&name(from)) else { return refused(Refusal::NoFolder) };
+                let Some(folder) = self.folders.remove(&name(from)) else {
+                    return refused(Refusal::NoFolder);
+                };
                 self.folders.insert(name(to), folder);
                 if name(from) == "INBOX" {
                     self.create("INBOX", None);
@@ -371,7 +380,8 @@ impl Folders {
             if rest.len() > room {
                 piece.octets.extend_from_slice(&rest[..room]);
                 let octets = (line.len() - rest.len() + room) as u64;
-                piece.next = Some(FetchPosition { uid: state.uid, item: usize::from(octets > 0), octets });
+                let item = usize::from(octets > 0);
+                piece.next = Some(FetchPosition { uid: state.uid, item, octets, ..FetchPosition::default() });
                 break;
             }
             piece.octets.extend_from_slice(rest);
@@ -423,7 +433,8 @@ impl MailFolder {
     }
 
     fn status(&self) -> FolderStatus {
-        let count = |flag: Flags| self.state.messages.iter().filter(move |message| message.flags.intersects(flag));
+        let count =
+            |flag: Flags| self.state.messages.iter().filter(move |message| message.flags.intersects(flag));
         FolderStatus {
             messages: self.messages.len() as u32,
             unseen: (self.messages.len() - count(Flags::SEEN).count()) as u32,
@@ -451,12 +462,11 @@ impl MailFolder {
                 set.resolve(folder.messages.last().map_or(0, |last| last.uid)).contains(state.uid)
             }
             SearchKey::Flag(name) => Flags::of_name(name).is_some_and(|flag| state.flags.intersects(flag)),
-            SearchKey::Header(field, value) => text
-                .split("\r\n\r\n")
-                .next()
-                .unwrap_or_default()
-                .lines()
-                .any(|line| line.starts_with(&format!("{}:", lower(field))) && line.contains(&lower(value))),
+            SearchKey::Header(field, value) => {
+                text.split("\r\n\r\n").next().unwrap_or_default().lines().any(|line| {
+                    line.starts_with(&format!("{}:", lower(field))) && line.contains(&lower(value))
+                })
+            }
             SearchKey::Text(value) | SearchKey::Body(value) => text.contains(&lower(value)),
             SearchKey::Larger(octets) => text.len() as u64 > *octets,
             SearchKey::Smaller(octets) => (text.len() as u64) < *octets,
@@ -486,7 +496,9 @@ fn rendered(
             FetchItem::Flags => {
                 let named = Flags::NAMED.iter().filter(|(flag, _)| state.flags.intersects(*flag));
                 let mut names: Vec<&str> = named.map(|(_, name)| *name).collect();
-                names.extend(state.flags.keywords().filter_map(|n| folder.keywords.get(n).map(|name| &**name)));
+                names.extend(
+                    state.flags.keywords().filter_map(|n| folder.keywords.get(n).map(|name| &**name)),
+                );
                 format!("FLAGS ({})", names.join(" "))
             }
             FetchItem::ModSeq => format!("MODSEQ ({})", state.modseq),

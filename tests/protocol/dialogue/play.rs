@@ -156,7 +156,8 @@ impl<'a> Player<'a> {
         }
         self.end_of_line()?;
         if self.world.service == Service::Imap && !self.is_aborted {
-            responses::check(&self.all).map_err(|what| self.fail("responses that a client can read", &what))?;
+            responses::check(&self.all)
+                .map_err(|what| self.fail("responses that a client can read", &what))?;
         }
         Ok(self.happened.unwrap_or_default())
     }

@@ -1,9 +1,6 @@
 //! Reads the octets that an IMAP server has sent as a client does, with `imap-codec`, which knows nothing of this server.
 
-use imap_codec::{
-    GreetingCodec, ResponseCodec,
-    decode::Decoder,
-};
+use imap_codec::{GreetingCodec, ResponseCodec, decode::Decoder};
 use regex::bytes::Regex;
 
 /// Checks that a session was a greeting and whole responses.

@@ -202,7 +202,8 @@ impl World {
                 self.folders.get_mut().deliver(folder, letters, &content);
             }
             "piece" => {
-                self.folders.get_mut().piece = value.parse().map_err(|_| format!("{value} is not a number"))?;
+                self.folders.get_mut().piece =
+                    value.parse().map_err(|_| format!("{value} is not a number"))?;
             }
             "keywords" => {
                 let most = value.parse().map_err(|_| format!("{value} is not a number"))?;
@@ -351,7 +352,9 @@ impl World {
                 Some(Response::Chunk { bytes: content[from..to].to_vec(), last: to == content.len() })
             }
             Request::Imap(request) => Some(self.folders.borrow_mut().answer(request, &self.body)),
-            Request::Verify { user, password } if self.service == Service::Imap && password.reveal() == b"secret" => {
+            Request::Verify { user, password }
+                if self.service == Service::Imap && password.reveal() == b"secret" =>
+            {
                 Some(Response::Verified(Mailbox::named(&format!("{user}@here.test"))?))
             }
             Request::Maildrop(MaildropRequest::Open { .. }) if self.too_soon => {
