@@ -5,12 +5,17 @@
 //! state as an event, at most one in a turn of the loop. A folder has one such job at a time, because each needs the UIDs. A
 //! response that tells a state waits until this state has everything that the index had when the response became possible.
 
+mod requests;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
+
+pub(super) use requests::Parts;
+use requests::PendingAppend;
 
 use super::{
     clients::Client,
@@ -20,11 +25,13 @@ use super::{
 use crate::{
     capacity::Shrinker,
     deferred_drop::drop_deferred,
+    delivery::Append,
     index::{Registry, Sequence, Snapshot, UidBook, registry::IndexVersion},
-    maildir::Maildir,
+    maildir::{Maildir, MessageEntry},
     proto::{
         SessionEvent,
         imap::{
+            flags::Flags,
             request::{FolderState, ImapRequest, ImapResponse, Refusal, Store},
             sequence_set::NumberSet,
         },
@@ -35,6 +42,7 @@ use crate::{
         folder_jobs::{
             FolderChanges, FolderId, FolderJob, FolderKey, FolderOutcome, FolderResult, FolderWork, Slice,
         },
+        folder_transfer::Transfer,
         imap_reads::{ImapRead, ReadOutcome, ReadRequest},
         imap_search::SearchProgress,
         job::{Changes, KnownMaildir, OpenedMaildir},
@@ -44,10 +52,14 @@ use crate::{
 /// The folders in use by IMAP.
 #[derive(Debug, Default)]
 pub(super) struct Folders {
-    folders: HashMap<Mailbox, Folder>,
+    folders: BTreeMap<Mailbox, Folder>,
     last_id: u64,
+    /// The name of this host, for the names of files.
+    host: Option<Arc<str>>,
     /// Folders with a state that their sessions do not know yet.
     changed: BTreeSet<Mailbox>,
+    /// Messages of APPEND whose keywords have letters.
+    ready_appends: VecDeque<(ConnId, Mailbox, Append, Vec<u8>)>,
 }
 
 /// A folder, from the first SELECT until no session has it and its index is dropped.
@@ -92,6 +104,14 @@ enum Step {
     Change(Change, Slice),
     /// The response tells a state with at least this version of the index.
     Respond(IndexVersion, Answer),
+    /// A job copies a slice of another folder's messages to this one.
+    Transfer(Box<Transfer>),
+    /// A job gives letters to the keywords of a message of APPEND.
+    Letters(Box<PendingAppend>),
+    /// A job gives a UID to a message of APPEND.
+    Number(Box<MessageEntry>),
+    /// A job has all that the request needs.
+    InJob,
 }
 
 /// A change of the messages of a folder.
@@ -106,6 +126,7 @@ enum Change {
 enum Answer {
     State,
     Stored { modified: NumberSet, is_partial: bool },
+    Copied { uid_validity: u32, from: NumberSet, to: NumberSet },
 }
 
 /// The parts of the backend that a request about folders uses.
@@ -117,7 +138,7 @@ pub(super) struct Context<'a> {
 
 impl Folders {
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
-        shrinker.shrink(&mut self.folders);
+        shrinker.shrink(&mut self.ready_appends);
     }
 
     // Requests
@@ -274,8 +295,11 @@ impl Folders {
 
     /// The folder with these directories. If another one had its name, its sessions have nothing to read any more.
     fn folder(&mut self, mailbox: &Mailbox, maildir: &Arc<Maildir>, effects: &mut Effects) -> &mut Folder {
-        let is_same =
-            |folder: &Folder| folder.maildir.upgrade().is_some_and(|known| known.id() == maildir.id());
+        // A folder that gets messages may have been opened by a job alone.
+        let is_same = |folder: &Folder| match folder.maildir.upgrade() {
+            Some(known) => known.id() == maildir.id(),
+            None => !folder.pending.is_empty(),
+        };
         if self.folders.get(mailbox).is_some_and(|folder| !is_same(folder)) {
             self.forget(mailbox, effects);
         }
@@ -340,6 +364,7 @@ impl Folders {
                     refuse(conn, refusal, cx.effects);
                 }
             }
+            arrival => changes = self.arrival_finished(mailbox, arrival, cx),
         }
         self.advance(mailbox, cx);
         changes
@@ -378,7 +403,8 @@ impl Folders {
                 && matches!(folder.book, BookPlace::Here(_))
                 && index.maildir(mailbox).is_none()
         };
-        let unused: Vec<_> = self.folders.extract_if(|mailbox, folder| is_unused(mailbox, folder)).collect();
+        let unused: Vec<_> =
+            self.folders.extract_if(.., |mailbox, folder| is_unused(mailbox, folder)).collect();
         if !unused.is_empty() {
             drop_deferred(unused);
         }
@@ -421,6 +447,7 @@ impl Folders {
                         cx.effects.fail(conn, Failure::TempFail);
                     }
                 }
+                arrival => folder.begin_arrival(mailbox, conn, arrival, cx),
             }
         }
     }
@@ -449,8 +476,28 @@ impl Folder {
     /// Runs a job. Returns `false` if no session holds the directories any more.
     fn run(&mut self, mailbox: &Mailbox, work: FolderWork, is_for_first: bool, cx: &mut Context<'_>) -> bool {
         let Some(maildir) = self.maildir.upgrade() else { return false };
+        self.run_in(mailbox, work, is_for_first, Some(maildir), cx)
+    }
+
+    /// Runs a job.
+    fn run_in(
+        &mut self,
+        mailbox: &Mailbox,
+        work: FolderWork,
+        is_for_first: bool,
+        maildir: Option<Arc<Maildir>>,
+        cx: &mut Context<'_>,
+    ) -> bool {
         let BookPlace::Here(book) = mem::replace(&mut self.book, BookPlace::InJob { is_for_first }) else {
             return false; // invariant: the caller has looked
+        };
+        // Without open directories, nobody knows whether the folder is the same one still.
+        let book = match maildir {
+            Some(_) => book,
+            None => {
+                drop_deferred(book);
+                None
+            }
         };
         let key = (mailbox.clone(), self.id);
         cx.effects.run(Job::Folder(Box::new(FolderJob { key, maildir, book, work })));
@@ -501,6 +548,7 @@ impl Answer {
         match self {
             Self::State => ImapResponse::State(state),
             Self::Stored { modified, is_partial } => ImapResponse::Stored { state, modified, is_partial },
+            Self::Copied { uid_validity, from, to } => ImapResponse::Copied { state, uid_validity, from, to },
         }
     }
 }

@@ -256,7 +256,8 @@ impl<'a> Batch<'a> {
             Some(folder) => mailbox.in_folder(folder),
             None => mailbox,
         };
-        let maildir = self.maildirs.get(self.storage, &mailbox, || self.storage.durable_maildir(&mailbox))?;
+        let open = || self.storage.durable_imap_maildir(&mailbox);
+        let maildir = self.maildirs.get(self.storage, &mailbox, open)?;
         Ok(Target::with_flags(mailbox, maildir, append.letters.clone()))
     }
 

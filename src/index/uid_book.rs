@@ -4,11 +4,12 @@
 //! identity, and by their inode too if several files share one. After the first time it compares two snapshots, which share
 //! most of their memory, so that a change costs no look at the other messages.
 
+mod ahead;
 mod changes;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
 
@@ -43,6 +44,8 @@ pub struct UidBook {
     assigned: [Vec<Assigned>; 2],
     /// Records of the file, for the messages of the first snapshot.
     unclaimed: HashMap<MessageKey, UidRecord>,
+    /// Records of messages that came with a UID, and that no snapshot has yet.
+    ahead: HashMap<MessageKey, UidRecord>,
     /// Records that the file does not have yet.
     unsaved: Vec<UidRecord>,
     state: Arc<FolderState>,
@@ -81,8 +84,25 @@ impl UidBook {
         Ok(Self::new(Some(file), header.uid_validity, numbers, records, keywords))
     }
 
-    /// Makes the file of a folder that has none.
+    /// Reads the file of a folder that no session has selected, for its numbers alone: a damaged file stays as it is.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn peek(maildir: &Maildir, now: SystemTime) -> Result<Self, Error> {
+        let LoadedUids { file, records, .. } = match UidFile::load(maildir)? {
+            Some(loaded) => loaded,
+            None => Self::begin(maildir, now)?,
+        };
+        let UidHeader { uid_validity, uid_limit, modseq_limit } = file.header();
+        Ok(Self::new(Some(file), uid_validity, (uid_limit, modseq_limit), records, Keywords::default()))
+    }
+
+    /// Makes the file of a folder that has none. Only one thread does so at a time, so that none replaces the file of another.
     fn begin(maildir: &Maildir, now: SystemTime) -> Result<LoadedUids, Error> {
+        let _one = BEGINNING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = UidFile::load(maildir)? {
+            return Ok(loaded);
+        }
         let (uid_validity, uid_limit, records) = match uid_import::read(maildir)? {
             Some(imported) => {
                 uid_validity::raise_to(maildir, imported.uid_validity)?;
@@ -112,6 +132,7 @@ impl UidBook {
             snapshot: Arc::default(),
             assigned: Default::default(),
             unclaimed,
+            ahead: HashMap::new(),
             unsaved: Vec::new(),
             state: Arc::default(),
         }
@@ -175,10 +196,11 @@ impl UidBook {
         let dead = self.unclaimed.values().filter(is_dead).map(|record| record.uid);
         unsaved.extend(gone.into_uids().chain(dead).map(UidRecord::gone));
         let modseq = if unsaved.is_empty() { self.modseq } else { next_modseq };
-        self.reserve(maildir, (uid_next, modseq))?;
+        self.reserve(maildir, (uid_next, modseq), (UID_BLOCK, MODSEQ_BLOCK))?;
         (self.uid_next, self.modseq) = (uid_next, modseq);
         (self.snapshot, self.assigned) = (snapshot, assigned);
         self.unclaimed = HashMap::new();
+        self.ahead.retain(|_, record| !claimed.contains(&record.uid));
         self.unsaved.append(&mut unsaved);
         if let Err(error) = self.save(maildir) {
             log::debug!("{error}: after a restart, some messages get new UIDs");
@@ -202,14 +224,15 @@ impl UidBook {
 
     /// The record of the file for a message of the first snapshot.
     fn claim(&self, snapshot: &FolderSnapshot, entry: &MessageEntry) -> Option<Assigned> {
-        if self.unclaimed.is_empty() {
+        if self.unclaimed.is_empty() && self.ahead.is_empty() {
             return None;
         }
         let (identity, inode) = (name::identity(&entry.name), entry.version.inode);
         let plain = (!snapshot.is_shared(identity)).then(|| MessageKey::of(identity, None));
         let keys = plain.into_iter().chain([MessageKey::of(identity, Some(inode))]);
-        let record =
-            keys.filter_map(|key| self.unclaimed.get(&key)).find(|record| is_same_size(record, entry))?;
+        let record = keys
+            .filter_map(|key| self.unclaimed.get(&key).or_else(|| self.ahead.get(&key)))
+            .find(|record| is_same_size(record, entry))?;
         Some(Assigned { uid: record.uid, flags: Flags::from_bits(record.flags), modseq: record.modseq })
     }
 
@@ -235,24 +258,29 @@ impl UidBook {
         self.file.as_ref().map(UidFile::header).unwrap_or_default()
     }
 
-    /// Reserves numbers if those in use are more than the reserved ones.
-    fn reserve(&mut self, maildir: &Maildir, (uid_next, modseq): (u32, u64)) -> Result<(), Error> {
-        let Some(file) = &mut self.file else { return Ok(()) };
+    /// Reserves numbers if those in use are more than the reserved ones, and blocks beyond them. `false`: nothing was written.
+    fn reserve(
+        &mut self,
+        maildir: &Maildir,
+        (uid_next, modseq): (u32, u64),
+        (uid_block, modseq_block): (u32, u64),
+    ) -> Result<bool, Error> {
+        let Some(file) = &mut self.file else { return Ok(false) };
         let mut header = file.header();
         if uid_next <= header.uid_limit && modseq <= header.modseq_limit {
-            return Ok(());
+            return Ok(false);
         }
         if uid_next > header.uid_limit {
-            header.uid_limit = uid_next.saturating_add(UID_BLOCK);
+            header.uid_limit = uid_next.saturating_add(uid_block);
         }
         if modseq > header.modseq_limit {
-            header.modseq_limit = modseq.saturating_add(MODSEQ_BLOCK);
+            header.modseq_limit = modseq.saturating_add(modseq_block);
         }
         let step = header.uid_limit - file.header().uid_limit;
-        if step <= uid_file::MAX_STEP && file.reserve(maildir, header)? {
-            return Ok(());
+        if step > uid_file::MAX_STEP || !file.reserve(maildir, header)? {
+            self.write_anew(maildir, header)?;
         }
-        self.write_anew(maildir, header)
+        Ok(true)
     }
 
     /// Appends the records that the file does not have.
@@ -262,7 +290,8 @@ impl UidBook {
             self.unsaved.clear();
             return Ok(());
         };
-        let live = self.assigned.iter().map(Vec::len).sum::<usize>();
+        let assigned = self.assigned.iter().map(Vec::len).sum::<usize>();
+        let live = assigned + self.unclaimed.len() + self.ahead.len();
         let is_sparse = file.records() + self.unsaved.len() > 2 * live + SPARE_RECORDS;
         if is_sparse || !file.append(maildir, &self.unsaved)? {
             self.write_anew(maildir, header)?;
@@ -278,7 +307,7 @@ impl UidBook {
             let known = list.iter().zip(assigned).filter(|(_, assigned)| assigned.uid > 0);
             records.extend(known.map(|(entry, assigned)| record_of(&self.snapshot, entry, *assigned)));
         }
-        records.extend(self.unclaimed.values());
+        records.extend(self.unclaimed.values().chain(self.ahead.values()));
         self.file = Some(UidFile::create(maildir, header, &records)?);
         Ok(())
     }
@@ -349,6 +378,7 @@ fn no_uids_left(maildir: &Maildir) -> Error {
     Error::at(path, "number", std::io::Error::other("no UID is left: remove this file"))
 }
 
+static BEGINNING: Mutex<()> = Mutex::new(());
 /// UIDs that are reserved at a time.
 const UID_BLOCK: u32 = 1000;
 /// Modification sequences that are reserved at a time.

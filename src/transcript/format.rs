@@ -135,7 +135,7 @@ pub fn format_request(request: &Request, body: &[u8], detail: bool) -> String {
             format!("? update delete={delete:?} seen={seen:?}")
         }
         Request::Api(request) => api_request(request),
-        Request::Imap(request) => format!("? imap {}", imap_format::request(request)),
+        Request::Imap(request) => format!("? {}", imap_format::request(request)),
     }
 }
 
@@ -266,7 +266,7 @@ pub fn format_response(response: &Response, now: SystemTime, ages: bool) -> Opti
                 document.length
             )
         }
-        Response::Imap(response) => format!("! imap {}", imap_format::response(response)),
+        Response::Imap(response) => format!("! {}", imap_format::response(response)),
         Response::Failed(Failure::AuthFailed { delay }) => format!("! denied {}", format_duration(*delay)),
         Response::Failed(failure) => format!("! failed {}", failure.name()),
     })

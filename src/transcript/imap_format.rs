@@ -1,74 +1,115 @@
-//! The requests of IMAP sessions to the backend, and the responses, in a few words: mail and names of senders are not in
-//! them.
+//! The requests of IMAP sessions to the backend, and the responses, in a few words. A response has no mail in it, so a
+//! transcript cannot be replayed.
 
+use super::format::quoted;
 use crate::proto::imap::{
-    request::{ImapRequest, ImapResponse},
+    command::FlagChange,
+    flags::Flags,
+    request::{FolderState, ImapRequest, ImapResponse},
     sequence_set::NumberSet,
 };
 
-/// A request, as written after `? imap`.
+/// A request, as written after `?`.
 pub(super) fn request(request: &ImapRequest) -> String {
+    let flags = |flags: Flags, keywords: &[String]| {
+        let keywords: Vec<String> = keywords.iter().map(|name| quoted(name.as_bytes())).collect();
+        format!("{flags:?}{}", keywords.join(","))
+    };
     match request {
-        ImapRequest::Select { folder } => format!("select mailbox={folder}"),
+        ImapRequest::Select { folder } => format!("select folder={folder}"),
         ImapRequest::Unselect => "unselect".into(),
         ImapRequest::Refresh => "refresh".into(),
-        ImapRequest::Fetch(fetch) => format!("fetch messages={}", count(&fetch.uids)),
-        ImapRequest::Search(_) => "search".into(),
-        ImapRequest::Store(store) => format!("store messages={}", count(&store.uids)),
-        ImapRequest::Expunge { uids } => match uids {
-            Some(uids) => format!("expunge messages={}", count(uids)),
-            None => "expunge".into(),
-        },
-        ImapRequest::Copy { uids, to, is_move } => {
-            let word = if *is_move { "move" } else { "copy" };
-            format!("{word} messages={} to={to}", count(uids))
+        ImapRequest::Fetch(fetch) => {
+            let at = fetch.position;
+            let from = if at.uid == 0 {
+                String::new()
+            } else {
+                format!(" from={}/{}/{}", at.uid, at.item, at.octets)
+            };
+            format!("fetch uids={} items={}{from}", set(&fetch.uids), fetch.items.len())
         }
-        ImapRequest::Append { folder, .. } => format!("append mailbox={folder}"),
-        ImapRequest::List { mailbox, .. } => format!("list mailbox={mailbox}"),
-        ImapRequest::Status { folder, .. } => format!("status mailbox={folder}"),
-        ImapRequest::Create { folder, .. } => format!("create mailbox={folder}"),
-        ImapRequest::Delete { folder } => format!("delete mailbox={folder}"),
-        ImapRequest::Rename { from, to } => format!("rename mailbox={from} to={to}"),
-        ImapRequest::Subscribe { folder, on: true } => format!("subscribe mailbox={folder}"),
-        ImapRequest::Subscribe { folder, on: false } => format!("unsubscribe mailbox={folder}"),
+        ImapRequest::Search(_) => "search".into(),
+        ImapRequest::Store(store) => {
+            let sign = match store.change {
+                FlagChange::Replace => "",
+                FlagChange::Add => "+",
+                FlagChange::Remove => "-",
+            };
+            let since = store.unchanged_since.map(|since| format!(" since={since}")).unwrap_or_default();
+            format!(
+                "store uids={} flags={sign}{}{since}",
+                set(&store.uids),
+                flags(store.flags, &store.keywords)
+            )
+        }
+        ImapRequest::Expunge { uids: None } => "expunge".into(),
+        ImapRequest::Expunge { uids: Some(uids) } => format!("expunge uids={}", set(uids)),
+        ImapRequest::Copy { uids, to, is_move } => {
+            format!("{} uids={} to={to}", if *is_move { "move" } else { "copy" }, set(uids))
+        }
+        ImapRequest::Append { folder, flags: named, keywords, date, bytes } => {
+            let date = date.map(|date| format!(" date={date}")).unwrap_or_default();
+            let flags = flags(*named, keywords);
+            format!("append folder={folder} flags={flags}{date} bytes={}", quoted(bytes))
+        }
+        ImapRequest::List { mailbox, status } => format!("list mailbox={mailbox} status={}", status.len()),
+        ImapRequest::Status { folder, items } => format!("status folder={folder} items={}", items.len()),
+        ImapRequest::Create { folder, special_use } => {
+            let special_use = special_use.map(|of| format!(" use={of:?}")).unwrap_or_default();
+            format!("create folder={folder}{special_use}")
+        }
+        ImapRequest::Delete { folder } => format!("delete folder={folder}"),
+        ImapRequest::Rename { from, to } => format!("rename folder={from} to={to}"),
+        ImapRequest::Subscribe { folder, on } => {
+            format!("{} folder={folder}", if *on { "subscribe" } else { "unsubscribe" })
+        }
         ImapRequest::Usage { mailbox } => format!("usage mailbox={mailbox}"),
         ImapRequest::Prepare { mailbox } => format!("prepare mailbox={mailbox}"),
     }
 }
 
-/// A response, as written after `! imap`.
+/// A response, as written after `!`.
 pub(super) fn response(response: &ImapResponse) -> String {
+    let state = |word: &str, state: &FolderState| {
+        format!(
+            "{word} messages={} uidvalidity={} uidnext={} modseq={}",
+            state.messages.len(),
+            state.uid_validity,
+            state.uid_next,
+            state.highest_modseq
+        )
+    };
     match response {
         ImapResponse::Done => "done".into(),
-        ImapResponse::State(state) => format!("state messages={}", state.messages.len()),
-        ImapResponse::Fetched(piece) => {
-            format!(
-                "fetched octets={}{}",
-                piece.octets.len(),
-                if piece.next.is_none() { " last" } else { "" }
-            )
+        ImapResponse::State(of) => state("state", of),
+        ImapResponse::Fetched(piece) => format!("fetched octets={}", piece.octets.len()),
+        ImapResponse::Found(uids) => format!("found uids={}", set(uids)),
+        ImapResponse::Stored { state: of, modified, .. } if modified.is_empty() => state("stored", of),
+        ImapResponse::Stored { state: of, modified, .. } => {
+            format!("{} modified={modified}", state("stored", of))
         }
-        ImapResponse::Found(found) => format!("found messages={}", count(found)),
-        ImapResponse::Stored { modified, is_partial, .. } => {
-            format!("stored modified={}{}", count(modified), if *is_partial { " partial" } else { "" })
+        ImapResponse::Copied { uid_validity, from, to, .. } => {
+            format!("copied uidvalidity={uid_validity} from={} to={}", set(from), set(to))
         }
-        ImapResponse::Copied { to, .. } => format!("copied messages={}", count(to)),
-        ImapResponse::Appended { uid, .. } => format!("appended uid={uid}"),
-        ImapResponse::Folders(folders) => format!("folders count={}", folders.len()),
-        ImapResponse::Status(status) => format!("status messages={}", status.messages),
+        ImapResponse::Appended { uid_validity, uid } => {
+            format!("appended uidvalidity={uid_validity} uid={uid}")
+        }
+        ImapResponse::Folders(folders) => format!("folders {}", folders.len()),
+        ImapResponse::Status(numbers) => {
+            format!("status messages={} unseen={}", numbers.messages, numbers.unseen)
+        }
         ImapResponse::Usage { octets, messages } => format!("usage octets={octets} messages={messages}"),
         ImapResponse::Refused(refusal) => format!("refused {refusal:?}"),
     }
 }
 
-/// The number of messages in a set.
-fn count(set: &NumberSet) -> u64 {
-    set.ranges().map(|range| u64::from(range.end() - range.start()) + 1).sum()
+fn set(uids: &NumberSet) -> String {
+    if uids.is_empty() { "-".into() } else { uids.to_string() }
 }
 
-/// The action that the server takes for a request.
-pub(super) fn action(request: &str) -> Option<&'static str> {
-    Some(match request.split(' ').next()? {
+/// The action that the server takes for a request that begins with this word.
+pub(super) fn action(word: &str) -> Option<&'static str> {
+    Some(match word {
         "select" => "Lists the messages of the folder and gives each a UID",
         "refresh" => "Looks for news of the folder",
         "fetch" => "Reads the messages",
@@ -106,14 +147,14 @@ mod tests {
             bytes: b"secret".to_vec(),
         };
         for (asked, text) in [
-            (append, "append mailbox=bob"),
-            (ImapRequest::Select { folder: folder.clone() }, "select mailbox=bob"),
-            (ImapRequest::Subscribe { folder: folder.clone(), on: false }, "unsubscribe mailbox=bob"),
+            (append, "append folder=bob flags= bytes=\"secret\""),
+            (ImapRequest::Select { folder: folder.clone() }, "select folder=bob"),
+            (ImapRequest::Subscribe { folder: folder.clone(), on: false }, "unsubscribe folder=bob"),
             (ImapRequest::Prepare { mailbox: folder }, "prepare mailbox=bob"),
             (ImapRequest::Refresh, "refresh"),
         ] {
             assert_eq!(request(&asked), text);
-            assert!(action(text).is_some(), "{text}");
+            assert!(text.split(' ').next().and_then(action).is_some(), "{text}");
         }
     }
 }

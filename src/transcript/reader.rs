@@ -247,9 +247,7 @@ impl Reader {
 
 /// The action that the server takes for a request of the session.
 fn action_of(ask: &str) -> Option<&'static str> {
-    let (word, rest) = ask.split_once(' ').unwrap_or((ask, ""));
-    Some(match word {
-        "imap" => return imap_format::action(rest),
+    Some(match ask.split(' ').next()? {
         "verify" => "Checks the password",
         "open" => "Locks the mailbox and lists its messages",
         "deliver" | "deliver+trace" => "Makes the message durable; only then may it reply 250",
@@ -258,7 +256,7 @@ fn action_of(ask: &str) -> Option<&'static str> {
         "begin" => "Checks the memory for the message",
         "spill" => "Writes a part of the message to a file",
         "read" => "Reads the message",
-        _ => return None,
+        word => return imap_format::action(word),
     })
 }
 

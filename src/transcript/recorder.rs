@@ -257,6 +257,10 @@ impl Recorder {
                 let text = format::format_request(request, b"", false);
                 format!("{} body=*", &text[..text.rfind(" body=").unwrap_or(text.len())])
             }
+            Request::Imap(ImapRequest::Append { .. }) => {
+                let text = format::format_request(request, b"", false);
+                format!("{} bytes=*", &text[..text.find(" bytes=").unwrap_or(text.len())])
+            }
             Request::Verify { .. } if self.redactor.hides_user() => "? verify user=*".into(),
             request => format::format_request(request, b"", false),
         };

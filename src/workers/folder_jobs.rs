@@ -5,7 +5,10 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::storage::log_failure;
+use super::{
+    folder_transfer::{self, Transfer, TransferOutcome},
+    storage::{Storage, log_failure},
+};
 use crate::{
     index::{FolderSnapshot, Sequence, UidBook, registry::IndexVersion, uid_book},
     maildir::{
@@ -36,8 +39,8 @@ pub type FolderKey = (Mailbox, FolderId);
 pub struct FolderJob {
     /// The folder that gets the result.
     pub key: FolderKey,
-    /// Its open directories.
-    pub maildir: Arc<Maildir>,
+    /// Its open directories. `None`: no session has selected it, and the job opens it.
+    pub maildir: Option<Arc<Maildir>>,
     /// Its UIDs. `None`: the job reads them.
     pub book: Option<Box<UidBook>>,
     /// The work.
@@ -53,6 +56,12 @@ pub enum FolderWork {
     Store(Slice, Arc<Store>),
     /// Remove some of the messages with `\Deleted`: all, or those with these UIDs.
     Expunge(Slice, Option<Arc<NumberSet>>),
+    /// Copy messages of another folder to it, or move them.
+    Transfer(Box<Transfer>),
+    /// Give letters to keywords, for a message of APPEND.
+    Letters(Flags, Vec<String>),
+    /// Give a UID to a message of APPEND.
+    Number(Box<MessageEntry>),
 }
 
 /// A part of the messages of a folder, in the order of their UIDs.
@@ -80,6 +89,19 @@ pub enum FolderOutcome {
     Refreshed(IndexVersion, Arc<Sequence>),
     /// Of a change.
     Changed(Box<FolderChanges>),
+    /// Of [`FolderWork::Transfer`].
+    Transferred(Box<TransferOutcome>),
+    /// The folder that was to get the messages does not allow that. The changes of names there are of copies that were removed.
+    TransferRefused(Refusal, (u64, u64), Vec<Change>),
+    /// Of [`FolderWork::Letters`]: those of the flags and of the keywords.
+    Letters(Vec<u8>),
+    /// Of [`FolderWork::Number`].
+    Numbered {
+        /// The UID validity of the folder.
+        uid_validity: u32,
+        /// The UID of the message.
+        uid: u32,
+    },
     /// The job failed, and has changed nothing.
     Failed(Failure),
     /// The client asked for something that the folder does not allow. Nothing has changed.
@@ -134,7 +156,7 @@ impl FolderChanges {
 
 impl Slice {
     /// The wanted messages of the slice, and the first UID after it.
-    fn take(
+    pub(super) fn take(
         &self,
         is_wanted: impl Fn(&MessageState) -> bool,
     ) -> (Vec<(MessageState, &MessageEntry)>, Option<u32>) {
@@ -148,8 +170,17 @@ impl Slice {
 }
 
 /// Runs a job.
-pub(super) fn run(job: FolderJob) -> (FolderKey, FolderResult) {
+pub(super) fn run(storage: &Storage, job: FolderJob) -> (FolderKey, FolderResult) {
     let FolderJob { key, maildir, book, work } = job;
+    let is_selected = maildir.is_some();
+    let opened = maildir.map_or_else(|| storage.durable_imap_maildir(&key.0).map(Arc::new), Ok);
+    let maildir = match opened {
+        Ok(maildir) => maildir,
+        Err(Failure::NoFolder) => {
+            return (key, FolderResult { book: None, outcome: FolderOutcome::Refused(Refusal::NoFolder) });
+        }
+        Err(failure) => return (key, FolderResult { book: None, outcome: FolderOutcome::Failed(failure) }),
+    };
     let loaded = book.map_or_else(|| UidBook::load(&maildir, SystemTime::now()).map(Box::new), Ok);
     let mut book = match loaded {
         Ok(book) => book,
@@ -165,8 +196,24 @@ pub(super) fn run(job: FolderJob) -> (FolderKey, FolderResult) {
         },
         FolderWork::Store(slice, change) => store(&maildir, &mut book, &slice, &change),
         FolderWork::Expunge(slice, uids) => expunge(&maildir, &slice, uids.as_deref()),
+        FolderWork::Transfer(transfer) => {
+            folder_transfer::run(storage, &maildir, &mut book, &key.0, transfer)
+        }
+        FolderWork::Letters(flags, keywords) => match book.letters(&maildir, (flags, &keywords)) {
+            Ok(Some(letters)) => FolderOutcome::Letters(letters),
+            Ok(None) => FolderOutcome::Refused(Refusal::TooManyKeywords),
+            Err(error) => FolderOutcome::Failed(folder_failure(&error)),
+        },
+        FolderWork::Number(entry) => match book.number(&maildir, &[*entry]) {
+            Ok(uids) => FolderOutcome::Numbered {
+                uid_validity: book.uid_validity(),
+                uid: uids.first().copied().unwrap_or_default(),
+            },
+            Err(error) => FolderOutcome::Failed(folder_failure(&error)),
+        },
     };
-    (key, FolderResult { book: Some(book), outcome })
+    // Another directory may have the name by the next job.
+    (key, FolderResult { book: is_selected.then_some(book), outcome })
 }
 
 /// A folder whose UIDs cannot be read or written is no missing message.

@@ -45,7 +45,10 @@ pub(super) fn open_maildir(
     let current = known.filter(|known| storage.still_resolves_to(mailbox, &known.maildir));
     let (maildir, settled_times) = match current {
         Some(known) => (known.maildir, known.settled_times),
-        None => (Arc::new(storage.maildir(mailbox)?), None),
+        None => match access {
+            Access::Exclusive => (Arc::new(storage.maildir(mailbox)?), None),
+            Access::Shared => (Arc::new(storage.imap_maildir(mailbox)?), None),
+        },
     };
     let lock = match access {
         Access::Exclusive => Some(Lock::acquire(&maildir).map_err(|error| scan_failure(&error))?),

@@ -51,9 +51,10 @@ impl Job {
             }
             Self::Index(id, job) => Completion::Index(id, index_jobs::run(storage, id, job)?),
             Self::Folder(job) => {
-                let (key, result) = folder_jobs::run(*job);
+                let (key, result) = folder_jobs::run(storage, *job);
                 Completion::Folder(key, result)
             }
+            Self::Folders(job) => Completion::Folders(job.conn, job.run(storage).map(Box::new)),
             Self::Imap(read) => Completion::Imap(read.conn, read.run()),
             Self::Api { conn, request, client, .. }
                 if client.strong_count() == 0 && !request.action.changes_mail() =>

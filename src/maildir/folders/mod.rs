@@ -30,7 +30,7 @@ use super::{
     store::{FOLDER_MARK, is_folder_name, make_maildir},
 };
 
-pub use counts::FolderCounts;
+pub use counts::message_names;
 pub use removal::clean_deleted;
 pub use subscriptions::Subscriptions;
 
@@ -118,6 +118,11 @@ impl<'a> Folders<'a> {
         }
         let wanted = text(bare(name));
         Ok(self.list()?.into_iter().find(|folder| folder.text == wanted).map(|folder| folder.directory))
+    }
+
+    /// The text of the name of a directory. `None` for INBOX.
+    pub fn text_of(name: &str) -> Option<String> {
+        name.strip_prefix('.').map(text)
     }
 
     /// Opens a folder.

@@ -34,7 +34,7 @@ impl ImapSession {
     }
 }
 
-const ANY_STATE: &[&str] = &["SASL-IR", "LITERAL+", "ID", "ENABLE"];
+const ANY_STATE: &[&str] = &["SASL-IR", "LITERAL+", "ID", "ENABLE", "LANGUAGE"];
 const AFTER_LOGIN: &[&str] = &[
     "IDLE",
     "NAMESPACE",
@@ -64,6 +64,7 @@ pub(super) const MEANINGS: &[(&str, &str, &str)] = &[
     ("LITERAL+", "literals may come without waiting", "RFC 7888"),
     ("ID", "ID is there", "RFC 2971"),
     ("ENABLE", "ENABLE is there", "RFC 5161"),
+    ("LANGUAGE", "replies come in several languages", "RFC 5255"),
     ("IDLE", "IDLE is there", "RFC 2177"),
     ("NAMESPACE", "NAMESPACE is there", "RFC 2342"),
     ("CHILDREN", "LIST tells whether there are mailboxes below", "RFC 3348"),

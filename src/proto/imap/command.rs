@@ -30,6 +30,8 @@ pub enum Command {
         /// The password.
         password: Secret,
     },
+    /// LANGUAGE (RFC 5255) with the tags of languages, the best first. Empty: asks for the list.
+    Language(Vec<Vec<u8>>),
     /// ENABLE (RFC 5161): names of extensions in capitals.
     Enable(Vec<String>),
     /// SELECT and EXAMINE

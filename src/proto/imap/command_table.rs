@@ -41,6 +41,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     row("NOOP", "NOOP", "Tells the news of the mailbox", "RFC 3501 section 6.1.2", ANY_PHASE),
     row("LOGOUT", "LOGOUT", "Ends the session", "RFC 3501 section 6.1.3", ANY_PHASE),
     row("ID", "ID (\"field\" \"value\" ...) or ID NIL", "Tells which program this is", "RFC 2971 section 3.1", ANY_PHASE),
+    row("LANGUAGE", "LANGUAGE [tag ...]", "Chooses the language of the replies", "RFC 5255 section 3.2", ANY_PHASE),
     row("STARTTLS", "STARTTLS", "Begins TLS", "RFC 3501 section 6.2.1", BEFORE_LOGIN),
     row("AUTHENTICATE", "AUTHENTICATE PLAIN [response in base64]", "Logs in", "RFC 3501 section 6.2.2, RFC 4959", BEFORE_LOGIN),
     row("LOGIN", "LOGIN user password", "Logs in", "RFC 3501 section 6.2.3", BEFORE_LOGIN),

@@ -94,7 +94,7 @@ impl ImapSession {
         }
         discarding.left = octets;
         discarding.octets = discarding.octets.saturating_add(octets);
-        if discarding.octets > self.config.limits.smtp.max_message_size.0 {
+        if discarding.octets >= self.config.limits.smtp.max_message_size.0.saturating_mul(2) {
             return self.close_with(out, "long literal", reply::LITERAL_ENDLESS);
         }
         self.state = State::Discarding(discarding);
@@ -204,6 +204,7 @@ impl ImapSession {
             Command::StartTls => self.starttls(&tag, last, out),
             Command::Login { user, password } => self.login(tag, user, &password, out),
             Command::Authenticate { mechanism, initial } => self.authenticate(tag, &mechanism, initial, out),
+            Command::Language(tags) => self.choose_language(&tag, &tags, out),
             Command::Enable(names) => self.enable(&tag, &names, out),
             Command::Select { mailbox, read_only, condstore } => {
                 self.select(tag, mailbox, (read_only, condstore), out)
@@ -223,9 +224,9 @@ impl ImapSession {
                 self.refuse_malformed(&tag, Some(row), Expected("a message as a literal"), out)
             }
             Command::Idle => self.idle(cx, tag, out),
-            Command::GetQuota(root) if root.is_empty() => self.quota(tag, None, out),
+            Command::GetQuota(root) if root.is_empty() => self.quota(cx, tag, None, out),
             Command::GetQuota(_) => self.no(&tag, row.name, reply::NO_SUCH_ROOT, out),
-            Command::GetQuotaRoot(name) => self.quota(tag, Some(name), out),
+            Command::GetQuotaRoot(name) => self.quota(cx, tag, Some(name), out),
             Command::Expunge(set) => self.expunge(tag, set, out),
             Command::Search(search) => self.search(tag, search, out),
             Command::Fetch(fetch) => self.fetch(tag, fetch, out),

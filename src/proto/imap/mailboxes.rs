@@ -12,7 +12,11 @@ use super::{
     response::writer::{Condition, Items, status, untagged},
     state::{AfterClose, ImapSession, Pending, Selected, Tag},
 };
-use crate::proto::{Context, Step, buffer::Outbox, request::Mailbox};
+use crate::proto::{
+    Context, Step,
+    buffer::Outbox,
+    request::{Mailbox, Quota},
+};
 
 impl ImapSession {
     /// The mailbox that a client names. `None` if no mailbox can have that name.
@@ -237,15 +241,34 @@ impl ImapSession {
         self.await_response(tag, pending, ImapRequest::Status { folder, items })
     }
 
-    /// GETQUOTA, and GETQUOTAROOT with a mailbox. There is one root, with an empty name, for all folders of a user.
-    pub(super) fn quota(&mut self, tag: Tag, of: Option<MailboxName>, out: &mut Outbox) -> Step {
+    /// GETQUOTA, and GETQUOTAROOT with a mailbox. There is one root, with an empty name, for all folders of a user who has a
+    /// quota.
+    pub(super) fn quota(
+        &mut self,
+        cx: &Context<'_>,
+        tag: Tag,
+        of: Option<MailboxName>,
+        out: &mut Outbox,
+    ) -> Step {
         let name = match of.map(|name| self.mailbox(name)) {
             None => None,
             Some(Some(folder)) => Some(folder_name(&folder).to_owned()),
             Some(None) => return self.no(&tag, "GETQUOTAROOT", reply::NO_SUCH_MAILBOX, out),
         };
         let Some(mailbox) = self.user.clone() else { return self.no_folder(&tag, out) };
-        self.await_response(tag, Pending::Usage(name), ImapRequest::Usage { mailbox })
+        if cx.directory.quota(&mailbox) != Quota::default() {
+            return self.await_response(tag, Pending::Usage(name), ImapRequest::Usage { mailbox });
+        }
+        // A quota without a limit has no form (RFC 9208 section 7, "quota-list").
+        match name {
+            None => self.no(&tag, "GETQUOTA", reply::NO_SUCH_ROOT, out),
+            Some(name) => {
+                untagged(out.buffer(), |line| {
+                    line.atom("QUOTAROOT").astring(name.as_bytes());
+                });
+                self.conclude_ok(tag, true, out)
+            }
+        }
     }
 
     pub(super) fn used(
@@ -262,17 +285,20 @@ impl ImapSession {
                 line.atom("QUOTAROOT").astring(name.as_bytes()).string(b"");
             });
         }
-        untagged(out.buffer(), |line| {
-            line.atom("QUOTA").string(b"").list(|list| {
-                if let Some(most) = quota.octets {
-                    // In units of 1,024 octets (RFC 9208 section 5.1).
-                    list.atom("STORAGE").number(octets.div_ceil(1024)).number(most / 1024);
-                }
-                if let Some(most) = quota.messages {
-                    list.atom("MESSAGE").number(messages).number(most);
-                }
+        // The quota may have been lifted meanwhile.
+        if quota != Quota::default() {
+            untagged(out.buffer(), |line| {
+                line.atom("QUOTA").string(b"").list(|list| {
+                    if let Some(most) = quota.octets {
+                        // In units of 1,024 octets (RFC 9208 section 5.1).
+                        list.atom("STORAGE").number(octets.div_ceil(1024)).number(most / 1024);
+                    }
+                    if let Some(most) = quota.messages {
+                        list.atom("MESSAGE").number(messages).number(most);
+                    }
+                });
             });
-        });
+        }
         self.conclude_ok(tag, true, out)
     }
 

@@ -217,3 +217,110 @@ pub(super) fn write_notice(text: &str, out: &mut Vec<u8>) {
 const COMPARED_PER_STEP: usize = 8192;
 /// Octets that one step writes, before the rest of a line.
 const OCTETS_PER_STEP: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The messages of a folder as a client knows them: UIDs it may not know, flags it does.
+    #[derive(Debug, PartialEq)]
+    struct Client {
+        /// The UID of each message, if it was told, and its flags.
+        messages: Vec<(Option<u32>, Option<String>)>,
+    }
+
+    impl Client {
+        fn knows(state: &FolderState) -> Self {
+            let message = |message: &MessageState| (Some(message.uid), Some(format!("{:?}", message.flags)));
+            Self { messages: state.messages.iter().map(message).collect() }
+        }
+
+        /// Reads responses as RFC 3501 section 7 tells.
+        fn read(&mut self, octets: &[u8]) {
+            for line in std::str::from_utf8(octets).unwrap().lines() {
+                let words: Vec<&str> = line.split([' ', '(', ')']).filter(|word| !word.is_empty()).collect();
+                let Ok(number) = words[1].parse::<usize>() else { continue };
+                match words[2] {
+                    "EXPUNGE" => drop(self.messages.remove(number - 1)),
+                    "EXISTS" => {
+                        assert!(number >= self.messages.len(), "{line}");
+                        self.messages.resize(number, (None, None));
+                    }
+                    "FETCH" => {
+                        let flags = Flags::NAMED.iter().filter(|(_, name)| words.contains(name));
+                        let flags = flags.fold(Flags::empty(), |all, (flag, _)| all.with(*flag));
+                        let (uid, known) = &mut self.messages[number - 1];
+                        assert_eq!(*uid, words[4].parse().ok(), "{line}");
+                        *known = Some(format!("{flags:?}"));
+                    }
+                    other => panic!("{other}"),
+                }
+            }
+        }
+    }
+
+    fn state(messages: &[(u32, u8)]) -> FolderState {
+        let letters = |n: u8| Flags::of_letters(&b"DFPRST"[..usize::from(n % 7).min(6)]);
+        let message =
+            |(uid, n): &(u32, u8)| MessageState { uid: *uid, flags: letters(*n), modseq: u64::from(*n) };
+        FolderState { messages: messages.iter().map(message).collect(), ..FolderState::default() }
+    }
+
+    fn told(from: FolderState, to: FolderState) -> (Vec<u8>, Arc<FolderState>) {
+        let (mut out, mut news) = (Vec::new(), News::new(Arc::new(from), Arc::new(to), None));
+        while news.tell(false, Language::En, &mut out) == Told::Part {}
+        (out, news.into_told())
+    }
+
+    proptest! {
+        #[test]
+        fn y67_a_client_that_follows_the_news_knows_the_folder(
+            before in prop::collection::vec((any::<bool>(), 0u8..7, 0u8..7), 0..30),
+            new in prop::collection::vec(0u8..7, 0..5), may_expunge in any::<bool>(),
+        ) {
+            let uids = || (1u32..).step_by(3);
+            let from: Vec<(u32, u8)> = uids().zip(&before).map(|(uid, (_, flags, _))| (uid, *flags)).collect();
+            let stay = uids().zip(&before).filter(|(_, (stays, ..))| *stays);
+            let mut to: Vec<(u32, u8)> = stay.map(|(uid, (.., flags))| (uid, *flags)).collect();
+            to.extend((1000..).zip(new));
+            let (from, newest) = (state(&from), state(&to));
+            let is_gone = before.iter().any(|(stays, ..)| !stays);
+            prop_assert_eq!(has_gone(&from, &newest), is_gone);
+            let target = if may_expunge { state(&to) } else { with_gone(&from, &newest) };
+            let mut client = Client::knows(&from);
+            let (octets, view) = told(from, target);
+            prop_assert!(may_expunge || memchr::memmem::find(&octets, b"EXPUNGE").is_none());
+            client.read(&octets);
+            // The client fetches the new messages, whose number it knows.
+            let knows = Client::knows(&view);
+            prop_assert_eq!(client.messages.len(), knows.messages.len());
+            for (one, other) in client.messages.iter().zip(&knows.messages) {
+                prop_assert!(one == other || *one == (None, None), "{:?} {:?}", one, other);
+            }
+            // Nothing is left to tell but what was not allowed before.
+            let mut client = knows;
+            let (octets, _) = told(FolderState { messages: view.messages.clone(), ..FolderState::default() }, state(&to));
+            client.read(&octets);
+            prop_assert_eq!(client, Client::knows(&state(&to)));
+        }
+    }
+
+    #[test]
+    fn a_large_folder_is_told_in_steps() {
+        let messages: Vec<(u32, u8)> = (1..=100_000).map(|uid| (uid, 0)).collect();
+        let (mut steps, mut out) = (0, Vec::new());
+        let mut news = News::new(Arc::new(state(&messages)), Arc::default(), None);
+        loop {
+            let before = out.len();
+            steps += 1;
+            let told = news.tell(false, Language::En, &mut out);
+            assert!(out.len() - before < OCTETS_PER_STEP + 100);
+            if told == Told::All {
+                break;
+            }
+        }
+        assert!(steps > 50 && out.starts_with(b"* 1 EXPUNGE\r\n* 1 EXPUNGE\r\n"));
+    }
+}

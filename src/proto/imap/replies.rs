@@ -8,10 +8,12 @@ use super::{
     parser::Expected,
     reply::{self, ReplyText},
     request::ImapRequest,
-    response::writer::{Condition, Items, no_code, status},
+    response::writer::{Condition, Items, no_code, status, untagged},
     state::{After, Code, Ending, ImapSession, Pending, State, Tag},
 };
-use crate::proto::{Step, buffer::Outbox, event::Event, is_limit_reached, request::Request};
+use crate::proto::{
+    Step, buffer::Outbox, event::Event, is_limit_reached, pop3::reply::Language, request::Request,
+};
 
 impl ImapSession {
     /// Sends a request, and waits for its response.
@@ -46,6 +48,38 @@ impl ImapSession {
         out: &mut Outbox,
     ) {
         status(out.buffer(), Some(tag), condition, code, text.text(self.language));
+    }
+
+    /// LANGUAGE (RFC 5255 section 3.2). A tag like fr-CA matches the language without the country.
+    pub(super) fn choose_language(&mut self, tag: &[u8], tags: &[Vec<u8>], out: &mut Outbox) -> Step {
+        if tags.is_empty() {
+            untagged(out.buffer(), |line| {
+                line.atom("LANGUAGE").list(|list| {
+                    list.atom("en").atom("fr").atom("i-default");
+                });
+            });
+            return self.done(tag, out);
+        }
+        let known = tags.iter().find_map(|tag| {
+            let tag = tag.to_ascii_lowercase();
+            match tag.split(|&b| b == b'-').next().unwrap_or_default() {
+                b"fr" => Some(("fr", Language::Fr)),
+                b"en" => Some(("en", Language::En)),
+                b"default" => Some(("i-default", Language::En)),
+                _ if tag == b"i-default" => Some(("i-default", Language::En)),
+                _ => None,
+            }
+        });
+        let Some((name, language)) = known else {
+            return self.no(tag, "LANGUAGE", reply::NO_SUCH_LANGUAGE, out);
+        };
+        self.language = language;
+        untagged(out.buffer(), |line| {
+            line.atom("LANGUAGE").list(|list| {
+                list.atom(name);
+            });
+        });
+        self.ok(tag, reply::LANGUAGE_CHANGED, out)
     }
 
     /// Ends a command with the news that are allowed, and its reply.

@@ -133,6 +133,12 @@ pub(super) fn refusal_text(refusal: Refusal, may_create: bool) -> ReplyText {
 
 /// The success of a command.
 pub(super) const DONE: ReplyText = ReplyText::new("Done", "C'est fait");
+/// The success of LANGUAGE, in the new language.
+pub(super) const LANGUAGE_CHANGED: ReplyText =
+    ReplyText::new("Replies will be in English", "Les réponses seront en français");
+/// LANGUAGE with languages that the server does not have.
+pub(super) const NO_SUCH_LANGUAGE: ReplyText =
+    ReplyText::new("Not a language spoken here", "Cette langue n'est pas parlée ici");
 /// The success of a STORE that left some messages as they were.
 pub(super) const SOME_MODIFIED: ReplyText = ReplyText::new(
     "Another client has changed some of the messages, they stay as they are",

@@ -47,7 +47,7 @@ impl Redactor {
                 Some([begin, b" ", mechanism, b" ", &shown].concat())
             }
             b"LOGIN" => Some([begin, &b" \"user\" \"***\""[..]].concat()),
-            b"ID" => None,
+            b"ID" | b"LANGUAGE" => None,
             b"CAPABILITY" | b"NOOP" | b"LOGOUT" | b"STARTTLS" => Some([begin, b" ", HIDDEN].concat()),
             _ if is_before_login => Some([begin, b" ", HIDDEN].concat()),
             _ => None,

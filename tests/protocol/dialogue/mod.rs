@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub(crate) mod file;
+#[path = "../../any_input/folders.rs"]
 pub(crate) mod folders;
 pub(crate) mod play;
 pub(crate) mod responses;

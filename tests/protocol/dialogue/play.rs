@@ -388,7 +388,8 @@ impl<'a> Player<'a> {
         let mention = self.mentions(kind);
         let detail = mention.is_some_and(|text| text[2..].starts_with(&format!("{kind}+")));
         let said = self.world.hear(ask, detail);
-        match self.world.routine(ask).filter(|_| mention.is_none()) {
+        let routine = if mention.is_none() { self.world.routine(ask) } else { None };
+        match routine {
             Some(answer) => {
                 let cx = Context { now: now(self.now), directory: &self.world };
                 let step = self.session.respond(&cx, answer, &mut self.outbox);

@@ -23,7 +23,11 @@ use restante::{
             self,
             api::{ApiAction, ApiRequest, Document, Draft, Outcome},
         },
-        imap, pop3,
+        imap::{
+            self,
+            request::{ImapRequest, ImapResponse, Refusal},
+        },
+        pop3,
         protocol::Protocol,
         request::{
             AccountDirectory, ConnId, Destination, Failure, Lookup, Mailbox, Maildrop, MaildropRequest,
@@ -83,6 +87,8 @@ pub(crate) struct World {
     /// Capabilities of IMAP that are not announced.
     withheld: Vec<String>,
     quota: Quota,
+    /// The last request of IMAP.
+    asked: Option<ImapRequest>,
     chunk: usize,
     /// The message that comes in: what was spilled so far.
     body: Vec<u8>,
@@ -130,6 +136,7 @@ impl World {
             folders: RefCell::new(Folders::new()),
             withheld: Vec::new(),
             quota: Quota::default(),
+            asked: None,
             chunk: 64 * 1024,
             body: Vec::new(),
             logins: LoginDelay::default(),
@@ -333,6 +340,7 @@ impl World {
             Request::Maildrop(MaildropRequest::Open { mailbox, now, .. }) => {
                 self.too_soon = !self.logins.is_allowed(mailbox, *now)
             }
+            Request::Imap(request) => self.asked = Some(request.clone()),
             _ => {}
         }
         text::format_request(ask, &self.body, detail)
@@ -369,6 +377,12 @@ impl World {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         Ok(match (word, rest) {
             ("ready" | "updated", "") => Response::Done,
+            // The folders in memory answer.
+            ("served", "") => match self.asked.take() {
+                Some(request) => self.folders.get_mut().answer(&request, &self.body),
+                None => return Err("no request of IMAP waits".into()),
+            },
+            ("refused", refusal) => Response::Imap(ImapResponse::Refused(refusal_of(refusal)?)),
             ("delivered", "") => Response::Delivered(Vec::new()),
             ("stored", id) => Response::Stored(id.into()),
             ("composed", draft) => Response::Composed(Ok(Box::new(read_draft(draft)?))),
@@ -409,6 +423,7 @@ impl World {
             Request::Verify { .. } => "welcome bob@here.test".into(),
             Request::Maildrop(MaildropRequest::Open { .. }) => "opened".into(),
             Request::Maildrop(MaildropRequest::Update { .. }) => "updated".into(),
+            Request::Imap(_) => "served".into(),
             Request::Api(_) => "document \"application/json\" \"{}\\r|\"".into(),
             _ => "ready".into(),
         }
@@ -521,6 +536,21 @@ fn read_document(text: &str) -> Result<Document, String> {
         }
     }
     Ok(document)
+}
+
+/// The word of a refusal.
+fn refusal_of(word: &str) -> Result<Refusal, String> {
+    [
+        Refusal::Exists,
+        Refusal::NoFolder,
+        Refusal::HasChildren,
+        Refusal::Cannot,
+        Refusal::TooManyKeywords,
+        Refusal::TooManyFolders,
+    ]
+    .into_iter()
+    .find(|refusal| format!("{refusal:?}") == word)
+    .ok_or_else(|| format!("{word} is not a refusal"))
 }
 
 /// `mailbox&mailbox:Folder`.

@@ -254,13 +254,21 @@ impl Folders {
                 if self.folders.contains_key(&name(to)) {
                     return refused(Refusal::Exists);
                 }
+                if name(from) == "INBOX" {
+                    self.create(&name(to), None);
+                    let inbox = self.folders["INBOX"].clone();
+                    for (message, state) in inbox.messages.into_iter().zip(&inbox.state.messages) {
+                        self.append(&name(to), state.flags, message.content);
+                    }
+                    if let Some(inbox) = self.folders.get_mut("INBOX") {
+                        inbox.remove(|_| true);
+                    }
+                    return Ok(ImapResponse::Done);
+                }
                 let Some(folder) = self.folders.remove(&name(from)) else {
                     return refused(Refusal::NoFolder);
                 };
                 self.folders.insert(name(to), folder);
-                if name(from) == "INBOX" {
-                    self.create("INBOX", None);
-                }
                 ImapResponse::Done
             }
             ImapRequest::Subscribe { folder, on } => {
@@ -371,6 +379,10 @@ impl Folders {
                 continue;
             }
             let Some(message) = folder.messages.iter().find(|message| message.uid == state.uid) else {
+                // A response that has begun cannot end without its octets.
+                if sent > 0 {
+                    return Err(Failure::Gone);
+                }
                 piece.has_gone = true;
                 continue;
             };
@@ -380,8 +392,7 @@ impl Folders {
             if rest.len() > room {
                 piece.octets.extend_from_slice(&rest[..room]);
                 let octets = (line.len() - rest.len() + room) as u64;
-                let item = usize::from(octets > 0);
-                piece.next = Some(FetchPosition { uid: state.uid, item, octets, ..FetchPosition::default() });
+                piece.next = Some(FetchPosition { uid: state.uid, item: usize::from(octets > 0), octets });
                 break;
             }
             piece.octets.extend_from_slice(rest);
