@@ -1,6 +1,6 @@
 //! Responses to FETCH, whole and in pieces.
 
-use std::{fs, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use super::*;
 use crate::{
@@ -142,7 +142,8 @@ fn pieces_join_to_the_whole_response_whatever_their_size_is() {
 fn y10_a_file_that_changes_within_a_literal_is_a_failure() {
     let large = format!("Subject: large\n\n{}", "0123456789\n".repeat(20_000));
     let items = [body(SectionText::Whole, None), FetchItem::Uid];
-    let change: [(&str, fn(&std::path::Path)); 3] = [
+    type Change = (&'static str, fn(&Path));
+    let changes: [Change; 3] = [
         ("it is gone", |path| fs::remove_file(path).unwrap()),
         ("it is shorter", |path| fs::write(path, "Subject: large\n").unwrap()),
         ("another content", |path| {
@@ -150,7 +151,7 @@ fn y10_a_file_that_changes_within_a_literal_is_a_failure() {
             fs::write(path, format!("{text}more\n")).unwrap();
         }),
     ];
-    for (name, change) in change {
+    for (name, change) in changes {
         let folder = TestFolder::new(&[large.as_bytes(), b"b\n\n"]);
         let mut position = None;
         let result = fetch(&folder, request(&folder, &[10, 20], &items), 30_000, |piece| {
