@@ -5,12 +5,17 @@
 //! state as an event, at most one in a turn of the loop. A folder has one such job at a time, because each needs the UIDs. A
 //! response that tells a state waits until this state has everything that the index had when the response became possible.
 
+mod folder;
+mod requests;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
-    sync::{Arc, Weak},
-    time::{Duration, SystemTime},
+    sync::Arc,
+    time::Duration,
 };
+
+pub(super) use requests::Parts;
 
 use super::{
     clients::Client,
@@ -21,116 +26,34 @@ use crate::{
     capacity::Shrinker,
     deferred_drop::drop_deferred,
     delivery::Append,
-    index::{Registry, Sequence, Snapshot, UidBook, registry::IndexVersion},
-    maildir::{Maildir, MessageEntry},
+    index::{Registry, Snapshot},
+    maildir::Maildir,
     proto::{
         SessionEvent,
-        imap::{
-            flags::Flags,
-            request::{FolderState, ImapRequest, ImapResponse, Refusal, Store},
-            sequence_set::NumberSet,
-        },
+        imap::request::{ImapRequest, ImapResponse, Refusal},
         request::{Access, ConnId, Failure, Mailbox, Response},
     },
     workers::{
         Job,
-        folder_jobs::{
-            FolderChanges, FolderId, FolderJob, FolderKey, FolderOutcome, FolderResult, FolderWork, Slice,
-        },
-        folder_transfer::Transfer,
+        folder_jobs::{FolderId, FolderKey, FolderOutcome, FolderResult, FolderWork, Slice},
         imap_reads::{ImapRead, ReadOutcome, ReadRequest},
         imap_search::SearchProgress,
         job::{Changes, KnownMaildir, OpenedMaildir},
     },
 };
+use folder::{Answer, BookPlace, Change, Folder, Pending, Step};
 
 /// The folders in use by IMAP.
 #[derive(Debug, Default)]
 pub(super) struct Folders {
-    pub(super) folders: BTreeMap<Mailbox, Folder>,
+    folders: BTreeMap<Mailbox, Folder>,
     last_id: u64,
     /// The name of this host, for the names of files.
-    pub(super) host: Option<Arc<str>>,
+    host: Option<Arc<str>>,
     /// Folders with a state that their sessions do not know yet.
     changed: BTreeSet<Mailbox>,
     /// Messages of APPEND whose keywords have letters.
     ready_appends: VecDeque<(ConnId, Mailbox, Append, Vec<u8>)>,
-}
-
-/// A folder, from the first SELECT until no session has it and its index is dropped.
-#[derive(Debug)]
-pub(super) struct Folder {
-    id: FolderId,
-    /// Its open directories, which its sessions hold.
-    maildir: Weak<Maildir>,
-    /// Its sessions, and the number of the state that each has. `None`: SELECT is not answered yet.
-    sessions: BTreeMap<ConnId, Option<u64>>,
-    book: BookPlace,
-    /// The newest state, and the version of the index that it has.
-    sequence: Arc<Sequence>,
-    version: Option<IndexVersion>,
-    /// The number of that state.
-    state_number: u64,
-    /// Requests that need the UIDs, in their order.
-    pending: VecDeque<Pending>,
-}
-
-/// The place of the UIDs of a folder.
-#[derive(Debug)]
-enum BookPlace {
-    Here(Option<Box<UidBook>>),
-    /// A job has them, perhaps for the first request that waits.
-    InJob {
-        is_for_first: bool,
-    },
-}
-
-/// A request that waits.
-#[derive(Debug)]
-struct Pending {
-    conn: ConnId,
-    step: Step,
-}
-
-/// The next step of a request.
-#[derive(Debug)]
-pub(super) enum Step {
-    /// A job changes the files of a slice.
-    Change(Change, Slice),
-    /// The response tells a state with at least this version of the index.
-    Respond(IndexVersion, Answer),
-    /// A job copies a slice of another folder's messages to this one.
-    Transfer(Box<Transfer>),
-    /// A job gives letters to the keywords of a message of APPEND.
-    Letters(Box<PendingAppend>),
-    /// A job gives a UID to a message of APPEND.
-    Number(Box<MessageEntry>),
-    /// A job has all that the request needs.
-    InJob,
-}
-
-/// A message of APPEND whose keywords have no letters yet.
-#[derive(Debug)]
-pub(super) struct PendingAppend {
-    pub(super) flags: Flags,
-    pub(super) keywords: Vec<String>,
-    pub(super) date: Option<SystemTime>,
-    pub(super) bytes: Vec<u8>,
-}
-
-/// A change of the messages of a folder.
-#[derive(Debug, Clone)]
-pub(super) enum Change {
-    Store { change: Arc<Store>, modified: NumberSet, is_partial: bool },
-    Expunge { uids: Option<Arc<NumberSet>> },
-}
-
-/// A response without its state.
-#[derive(Debug)]
-pub(super) enum Answer {
-    State,
-    Stored { modified: NumberSet, is_partial: bool },
-    Copied { uid_validity: u32, from: NumberSet, to: NumberSet },
 }
 
 /// The parts of the backend that a request about folders uses.
@@ -222,7 +145,7 @@ impl Folders {
     }
 
     /// The folder that a session has selected.
-    pub(super) fn selected<'a>(
+    fn selected<'a>(
         &'a self,
         id: ConnId,
         client: &'a Client,
@@ -297,48 +220,6 @@ impl Folders {
         self.advance(&mailbox, cx);
     }
 
-    /// Puts a request into the queue of a folder, whether a session has selected it or not.
-    pub(super) fn enqueue(&mut self, mailbox: &Mailbox, conn: ConnId, step: Step, cx: &mut Context<'_>) {
-        let last_id = &mut self.last_id;
-        let folder = self.folders.entry(mailbox.clone()).or_insert_with(|| {
-            *last_id += 1;
-            Folder::new(FolderId(*last_id))
-        });
-        folder.pending.push_back(Pending { conn, step });
-        self.advance(mailbox, cx);
-    }
-
-    /// Takes the first request of a folder.
-    pub(super) fn take_first(&mut self, mailbox: &Mailbox) -> Option<ConnId> {
-        self.folders.get_mut(mailbox)?.pending.pop_front().map(|pending| pending.conn)
-    }
-
-    /// Puts the next step of the first request into its place.
-    pub(super) fn put_first(&mut self, mailbox: &Mailbox, conn: ConnId, step: Step) {
-        if let Some(folder) = self.folders.get_mut(mailbox) {
-            folder.pending.push_front(Pending { conn, step });
-        }
-    }
-
-    /// Responds with a state of a folder that has everything the index has now.
-    pub(super) fn answer(&mut self, mailbox: &Mailbox, conn: ConnId, answer: Answer, cx: &mut Context<'_>) {
-        let Some(folder) = self.folders.get_mut(mailbox) else {
-            return cx.effects.fail(conn, Failure::NoFolder);
-        };
-        match cx.index.version(mailbox) {
-            Some(version) => {
-                folder.pending.push_back(Pending { conn, step: Step::Respond(version, answer) });
-                self.advance(mailbox, cx);
-            }
-            None => cx.effects.respond(conn, Response::Imap(answer.with(folder.state()))),
-        }
-    }
-
-    /// Takes a message of APPEND whose letters are known.
-    pub(super) fn take_append(&mut self) -> Option<(ConnId, Mailbox, Append, Vec<u8>)> {
-        self.ready_appends.pop_front()
-    }
-
     /// The folder with these directories. If another one had its name, its sessions have nothing to read any more.
     fn folder(&mut self, mailbox: &Mailbox, maildir: &Arc<Maildir>, effects: &mut Effects) -> &mut Folder {
         // A folder that gets messages may have been opened by a job alone.
@@ -399,30 +280,6 @@ impl Folders {
             FolderOutcome::Changed(done) => {
                 changes = folder.slice_changed(mailbox, *done, cx);
             }
-            FolderOutcome::Transferred(done) => {
-                changes = self.transferred(mailbox, *done, cx);
-            }
-            FolderOutcome::TransferRefused(refusal, target, names) => {
-                if names.len() <= MAX_UNDONE {
-                    cx.index.names_changed(mailbox, target, names);
-                }
-                if let Some(Pending { conn, .. }) = folder.pending.pop_front() {
-                    refuse(conn, refusal, cx.effects);
-                }
-            }
-            FolderOutcome::Letters(letters) => {
-                if let Some(Pending { conn, step: Step::Letters(append) }) = folder.pending.pop_front() {
-                    let PendingAppend { date, bytes, .. } = *append;
-                    let append = Append { letters: letters.into(), date };
-                    self.ready_appends.push_back((conn, mailbox.clone(), append, bytes));
-                }
-            }
-            FolderOutcome::Numbered { uid_validity, uid } => {
-                if let Some(Pending { conn, .. }) = folder.pending.pop_front() {
-                    let response = ImapResponse::Appended { uid_validity, uid };
-                    cx.effects.respond(conn, Response::Imap(response));
-                }
-            }
             FolderOutcome::Failed(_) if !is_for_first => return changes, // the next change tries again
             FolderOutcome::Failed(failure) => {
                 if let Some(Pending { conn, .. }) = folder.pending.pop_front() {
@@ -434,6 +291,7 @@ impl Folders {
                     refuse(conn, refusal, cx.effects);
                 }
             }
+            arrival => changes = self.arrival_finished(mailbox, arrival, cx),
         }
         self.advance(mailbox, cx);
         changes
@@ -505,17 +363,6 @@ impl Folders {
                         cx.effects.fail(conn, Failure::TempFail);
                     }
                 }
-                Step::Transfer(transfer) => {
-                    folder.begin(mailbox, (conn, Step::InJob), FolderWork::Transfer(transfer), cx);
-                }
-                Step::Letters(append) => {
-                    let work = FolderWork::Letters(append.flags, append.keywords.clone());
-                    folder.begin(mailbox, (conn, Step::Letters(append)), work, cx);
-                }
-                Step::Number(entry) => {
-                    folder.begin(mailbox, (conn, Step::InJob), FolderWork::Number(entry), cx);
-                }
-                Step::InJob => cx.effects.fail(conn, Failure::TempFail), // invariant: a job has the UIDs
                 Step::Change(change, slice) => {
                     let work = match &change {
                         Change::Store { change, .. } => FolderWork::Store(slice.clone(), Arc::clone(change)),
@@ -527,133 +374,8 @@ impl Folders {
                         cx.effects.fail(conn, Failure::TempFail);
                     }
                 }
+                arrival => folder.begin_arrival(mailbox, conn, arrival, cx),
             }
-        }
-    }
-}
-
-impl Folder {
-    /// Whether its state is that of a session.
-    pub(super) fn has_state(&self) -> bool {
-        self.version.is_some() && !self.sessions.is_empty()
-    }
-
-    pub(super) fn state(&self) -> Arc<FolderState> {
-        Arc::clone(&self.sequence.state)
-    }
-
-    pub(super) fn sequence(&self) -> Arc<Sequence> {
-        Arc::clone(&self.sequence)
-    }
-
-    fn new(id: FolderId) -> Self {
-        Self {
-            id,
-            maildir: Weak::new(),
-            sessions: BTreeMap::new(),
-            book: BookPlace::Here(None),
-            sequence: Arc::default(),
-            version: None,
-            state_number: 0,
-            pending: VecDeque::new(),
-        }
-    }
-
-    /// Begins to give the messages of the index their UIDs. Returns `false` if the index is dropped.
-    fn refresh(&mut self, mailbox: &Mailbox, is_for_first: bool, cx: &mut Context<'_>) -> bool {
-        let Some((version, snapshot)) = cx.index.folder_snapshot(mailbox) else { return false };
-        self.run(mailbox, FolderWork::Refresh(version, snapshot), is_for_first, cx)
-    }
-
-    /// Runs a job. Returns `false` if no session holds the directories any more.
-    fn run(&mut self, mailbox: &Mailbox, work: FolderWork, is_for_first: bool, cx: &mut Context<'_>) -> bool {
-        let Some(maildir) = self.maildir.upgrade() else { return false };
-        self.run_in(mailbox, work, is_for_first, Some(maildir), cx)
-    }
-
-    /// Runs the job of the first request, also if no session has selected the folder.
-    fn begin(
-        &mut self,
-        mailbox: &Mailbox,
-        (conn, step): (ConnId, Step),
-        work: FolderWork,
-        cx: &mut Context<'_>,
-    ) {
-        self.pending.push_front(Pending { conn, step });
-        let maildir = self.maildir.upgrade();
-        self.run_in(mailbox, work, true, maildir, cx);
-    }
-
-    /// Runs a job.
-    fn run_in(
-        &mut self,
-        mailbox: &Mailbox,
-        work: FolderWork,
-        is_for_first: bool,
-        maildir: Option<Arc<Maildir>>,
-        cx: &mut Context<'_>,
-    ) -> bool {
-        let BookPlace::Here(book) = mem::replace(&mut self.book, BookPlace::InJob { is_for_first }) else {
-            return false; // invariant: the caller has looked
-        };
-        // Without open directories, nobody knows whether the folder is the same one still.
-        let book = match maildir {
-            Some(_) => book,
-            None => {
-                drop_deferred(book);
-                None
-            }
-        };
-        let key = (mailbox.clone(), self.id);
-        cx.effects.run(Job::Folder(Box::new(FolderJob { key, maildir, book, work })));
-        true
-    }
-
-    /// A job has changed a slice for the first request: the next slice follows, or the response.
-    fn slice_changed(&mut self, mailbox: &Mailbox, done: FolderChanges, cx: &mut Context<'_>) -> Changes {
-        if let Some(maildir) = self.maildir.upgrade() {
-            cx.index.names_changed(mailbox, maildir.id(), done.names);
-        }
-        let Some(Pending { conn, step: Step::Change(mut change, slice) }) = self.pending.pop_front() else {
-            return Changes::None; // invariant: a job changes files for the first request
-        };
-        let changes = match &change {
-            Change::Store { .. } => Changes::Marks,
-            Change::Expunge { .. } => Changes::Deletions(vec![mailbox.clone().without_folder()]),
-        };
-        if let Change::Store { modified, is_partial, .. } = &mut change {
-            done.modified.ranges().flatten().for_each(|uid| modified.push(uid));
-            *is_partial |= done.is_partial;
-        }
-        let next = match (done.failure, done.next, cx.index.version(mailbox)) {
-            (Some(failure), ..) => Err(failure),
-            (None, Some(from), _) => Ok(Step::Change(change, Slice { from, ..slice })),
-            (None, None, Some(version)) => Ok(Step::Respond(version, change.into_answer())),
-            (None, None, None) => Err(Failure::TempFail),
-        };
-        match next {
-            Ok(step) => self.pending.push_front(Pending { conn, step }),
-            Err(failure) => cx.effects.fail(conn, failure),
-        }
-        changes
-    }
-}
-
-impl Change {
-    fn into_answer(self) -> Answer {
-        match self {
-            Self::Store { modified, is_partial, .. } => Answer::Stored { modified, is_partial },
-            Self::Expunge { .. } => Answer::State,
-        }
-    }
-}
-
-impl Answer {
-    fn with(self, state: Arc<FolderState>) -> ImapResponse {
-        match self {
-            Self::State => ImapResponse::State(state),
-            Self::Stored { modified, is_partial } => ImapResponse::Stored { state, modified, is_partial },
-            Self::Copied { uid_validity, from, to } => ImapResponse::Copied { state, uid_validity, from, to },
         }
     }
 }
@@ -668,9 +390,6 @@ fn refresh((id, client): (ConnId, &mut Client), cx: &mut Context<'_>) {
     let known = cx.index.maildir(&mailbox).map(|maildir| KnownMaildir { maildir, settled_times });
     cx.effects.run(Job::Open { conn: id, mailbox, access: Access::Shared, known });
 }
-
-/// Copies that were removed again, of which the index hears at once. The watch reports more of them.
-const MAX_UNDONE: usize = 1000;
 
 fn refuse(id: ConnId, refusal: Refusal, effects: &mut Effects) {
     effects.respond(id, Response::Imap(ImapResponse::Refused(refusal)));

@@ -9,28 +9,32 @@ use std::{
 };
 
 use super::{
-    Client, Folders,
-    effects::Effects,
-    imap::{Answer, Context, PendingAppend, Step},
-    quota::QuotaCache,
-    receive::Receiver,
+    super::{
+        clients::Client,
+        effects::Effects,
+        quota::QuotaCache,
+        receive::{self, Receiver},
+    },
+    Context, Folders,
+    folder::{Answer, Folder, Pending, Step},
+    refuse,
 };
 use crate::{
     accounts::Accounts,
     delivery::Append,
-    index::Registry,
+    index::{Registry, Sequence},
     maildir::Usage,
     proto::{
         imap::{
             flags::Flags,
-            request::{ImapRequest, ImapResponse},
+            request::{FolderState, ImapRequest, ImapResponse},
             sequence_set::NumberSet,
         },
         request::{AccountDirectory, ConnId, Failure, Mailbox, Quota, Response},
     },
     workers::{
         DeliveredCopy, Job,
-        folder_jobs::Slice,
+        folder_jobs::{FolderId, FolderOutcome, FolderWork, Slice},
         folder_transfer::{Transfer, TransferOutcome, Transferred},
         job::Changes,
         mailbox_folders::{FoldersJob, FoldersOutcome},
@@ -39,17 +43,22 @@ use crate::{
 
 impl Folders {
     /// No folders yet. The name of this host is for the names of copies.
-    pub(super) fn on_host(host: &str) -> Self {
+    pub(in crate::backend) fn on_host(host: &str) -> Self {
         Self { host: Some(host.into()), ..Self::default() }
     }
 
     /// Takes another name of this host.
-    pub(super) fn set_host(&mut self, host: &str) {
+    pub(in crate::backend) fn set_host(&mut self, host: &str) {
         self.host = Some(host.into());
     }
 
     /// Serves a request about the folders of a user.
-    pub(super) fn handle_folders(&mut self, id: ConnId, request: ImapRequest, effects: &mut Effects) {
+    pub(in crate::backend) fn handle_folders(
+        &mut self,
+        id: ConnId,
+        request: ImapRequest,
+        effects: &mut Effects,
+    ) {
         let (mailbox, wants_all) = match &request {
             ImapRequest::List { mailbox, status } => (mailbox, !status.is_empty()),
             ImapRequest::Status { folder, .. } => (folder, false),
@@ -71,7 +80,7 @@ impl Folders {
     }
 
     /// A worker has served such a request. Returns the changes of the mail that it has made.
-    pub(super) fn folders_finished(
+    pub(in crate::backend) fn folders_finished(
         &mut self,
         id: ConnId,
         result: Result<Box<FoldersOutcome>, Failure>,
@@ -110,8 +119,45 @@ impl Folders {
         gone.iter().for_each(|mailbox| self.forget(mailbox, effects));
     }
 
+    /// A job for a message that comes into a folder is done.
+    pub(super) fn arrival_finished(
+        &mut self,
+        mailbox: &Mailbox,
+        outcome: FolderOutcome,
+        cx: &mut Context<'_>,
+    ) -> Changes {
+        match outcome {
+            FolderOutcome::Transferred(done) => {
+                return self.transferred(mailbox, *done, cx);
+            }
+            FolderOutcome::TransferRefused(refusal, target, names) => {
+                if names.len() <= MAX_UNDONE {
+                    cx.index.names_changed(mailbox, target, names);
+                }
+                if let Some(Pending { conn, .. }) = self.take_pending(mailbox) {
+                    refuse(conn, refusal, cx.effects);
+                }
+            }
+            FolderOutcome::Letters(letters) => {
+                if let Some(Pending { conn, step: Step::Letters(append) }) = self.take_pending(mailbox) {
+                    let PendingAppend { date, bytes, .. } = *append;
+                    let append = Append { letters: letters.into(), date };
+                    self.ready_appends.push_back((conn, mailbox.clone(), append, bytes));
+                }
+            }
+            FolderOutcome::Numbered { uid_validity, uid } => {
+                if let Some(Pending { conn, .. }) = self.take_pending(mailbox) {
+                    let response = ImapResponse::Appended { uid_validity, uid };
+                    cx.effects.respond(conn, Response::Imap(response));
+                }
+            }
+            _ => {} // invariant: the caller handles the others
+        }
+        Changes::None
+    }
+
     /// COPY, MOVE.
-    pub(super) fn transfer(
+    pub(in crate::backend) fn transfer(
         &mut self,
         (id, client): (ConnId, &mut Client),
         (uids, to, is_move): (NumberSet, Mailbox, bool),
@@ -130,7 +176,7 @@ impl Folders {
     }
 
     /// A job has copied or moved a slice to that folder.
-    pub(super) fn transferred(
+    pub(in crate::backend) fn transferred(
         &mut self,
         to: &Mailbox,
         outcome: TransferOutcome,
@@ -139,7 +185,7 @@ impl Folders {
         let TransferOutcome { transfer, target, arrivals, departures, end } = outcome;
         cx.index.names_changed(to, target, arrivals);
         cx.index.names_changed(&transfer.from, transfer.source.id(), departures);
-        let Some(conn) = self.take_first(to) else { return Changes::None };
+        let Some(Pending { conn, .. }) = self.take_pending(to) else { return Changes::None };
         // The next count of the quota finds the copies.
         let owner = to.clone().without_folder();
         let changes = Changes::Deletions(vec![owner]);
@@ -156,7 +202,7 @@ impl Folders {
     }
 
     /// APPEND of a message with keywords, which get letters first.
-    pub(super) fn append(
+    pub(in crate::backend) fn append(
         &mut self,
         id: ConnId,
         folder: &Mailbox,
@@ -167,24 +213,129 @@ impl Folders {
     }
 
     /// A message of APPEND is durable: it gets its UID.
-    pub(super) fn appended(&mut self, id: ConnId, copy: DeliveredCopy, cx: &mut Context<'_>) {
+    pub(in crate::backend) fn appended(&mut self, id: ConnId, copy: DeliveredCopy, cx: &mut Context<'_>) {
         let DeliveredCopy { mailbox, entry, .. } = copy;
         self.enqueue(&mailbox, id, Step::Number(Box::new(entry)), cx);
     }
 }
 
+impl Folders {
+    /// Puts a request into the queue of a folder, whether a session has selected it or not.
+    fn enqueue(&mut self, mailbox: &Mailbox, conn: ConnId, step: Step, cx: &mut Context<'_>) {
+        let last_id = &mut self.last_id;
+        let folder = self.folders.entry(mailbox.clone()).or_insert_with(|| {
+            *last_id += 1;
+            Folder::new(FolderId(*last_id))
+        });
+        folder.pending.push_back(Pending { conn, step });
+        self.advance(mailbox, cx);
+    }
+
+    /// Takes the first request of a folder.
+    fn take_pending(&mut self, mailbox: &Mailbox) -> Option<Pending> {
+        self.folders.get_mut(mailbox)?.pending.pop_front()
+    }
+
+    /// Puts the next step of the first request into its place.
+    fn put_first(&mut self, mailbox: &Mailbox, conn: ConnId, step: Step) {
+        if let Some(folder) = self.folders.get_mut(mailbox) {
+            folder.pending.push_front(Pending { conn, step });
+        }
+    }
+
+    /// Responds with a state of a folder that has everything the index has now.
+    fn answer(&mut self, mailbox: &Mailbox, conn: ConnId, answer: Answer, cx: &mut Context<'_>) {
+        let Some(folder) = self.folders.get_mut(mailbox) else {
+            return cx.effects.fail(conn, Failure::NoFolder);
+        };
+        match cx.index.version(mailbox) {
+            Some(version) => {
+                folder.pending.push_back(Pending { conn, step: Step::Respond(version, answer) });
+                self.advance(mailbox, cx);
+            }
+            None => cx.effects.respond(conn, Response::Imap(answer.with(folder.state()))),
+        }
+    }
+
+    /// Takes a message of APPEND whose letters are known.
+    pub(in crate::backend) fn take_append(&mut self) -> Option<(ConnId, Mailbox, Append, Vec<u8>)> {
+        self.ready_appends.pop_front()
+    }
+}
+
+impl Folder {
+    /// Begins a job for a message that comes into the folder.
+    pub(super) fn begin_arrival(
+        &mut self,
+        mailbox: &Mailbox,
+        conn: ConnId,
+        step: Step,
+        cx: &mut Context<'_>,
+    ) {
+        match step {
+            Step::Transfer(transfer) => {
+                self.begin(mailbox, (conn, Step::InJob), FolderWork::Transfer(transfer), cx);
+            }
+            Step::Letters(append) => {
+                let work = FolderWork::Letters(append.flags, append.keywords.clone());
+                self.begin(mailbox, (conn, Step::Letters(append)), work, cx);
+            }
+            Step::Number(entry) => {
+                self.begin(mailbox, (conn, Step::InJob), FolderWork::Number(entry), cx);
+            }
+            // invariant: the caller handles the others, and no job has the UIDs
+            _ => cx.effects.fail(conn, Failure::TempFail),
+        }
+    }
+
+    /// Runs the job of the first request, also if no session has selected the folder.
+    fn begin(
+        &mut self,
+        mailbox: &Mailbox,
+        (conn, step): (ConnId, Step),
+        work: FolderWork,
+        cx: &mut Context<'_>,
+    ) {
+        self.pending.push_front(Pending { conn, step });
+        let maildir = self.maildir.upgrade();
+        self.run_in(mailbox, work, true, maildir, cx);
+    }
+
+    /// Whether its state is that of a session.
+    pub(super) fn has_state(&self) -> bool {
+        self.version.is_some() && !self.sessions.is_empty()
+    }
+
+    pub(super) fn state(&self) -> Arc<FolderState> {
+        Arc::clone(&self.sequence.state)
+    }
+
+    pub(super) fn sequence(&self) -> Arc<Sequence> {
+        Arc::clone(&self.sequence)
+    }
+}
+
+/// A message of APPEND whose keywords have no letters yet.
+#[derive(Debug)]
+pub(super) struct PendingAppend {
+    pub(super) flags: Flags,
+    pub(super) keywords: Vec<String>,
+    pub(super) date: Option<SystemTime>,
+    pub(super) bytes: Vec<u8>,
+}
+
 /// The parts of the backend that requests about folders use.
-pub(super) struct Parts<'a> {
-    pub(super) folders: &'a mut Folders,
-    pub(super) receiver: &'a mut Receiver,
-    pub(super) accounts: &'a Accounts,
-    pub(super) quotas: &'a mut QuotaCache,
-    pub(super) now: Duration,
+pub(in crate::backend) struct Parts<'a> {
+    pub(in crate::backend) folders: &'a mut Folders,
+    pub(in crate::backend) receiver: &'a mut Receiver,
+    pub(in crate::backend) accounts: &'a Accounts,
+    pub(in crate::backend) quotas: &'a mut QuotaCache,
+    pub(in crate::backend) now: Duration,
 }
 
 impl Parts<'_> {
     /// Serves a request of a session about folders, or returns one that is about the messages of the selected folder.
-    pub(super) fn handle(
+    pub(in crate::backend) fn handle(
         &mut self,
         (id, client): (ConnId, &mut Client),
         request: ImapRequest,
@@ -225,14 +376,14 @@ impl Parts<'_> {
     }
 
     /// Passes a message whose letters are known on to the committer.
-    pub(super) fn append(
+    pub(in crate::backend) fn append(
         &mut self,
         (id, client): (ConnId, &mut Client),
         message: (Mailbox, Append, Vec<u8>),
         (index, effects): (&mut Registry, &mut Effects),
     ) {
         let mut cx =
-            super::Context { now: self.now, accounts: self.accounts, quotas: self.quotas, index, effects };
+            receive::Context { now: self.now, accounts: self.accounts, quotas: self.quotas, index, effects };
         self.receiver.append(id, client, message, &mut cx);
     }
 }
@@ -244,3 +395,6 @@ fn time_of(seconds: i64) -> SystemTime {
     let time = if seconds < 0 { epoch.checked_sub(since) } else { epoch.checked_add(since) };
     time.unwrap_or(epoch)
 }
+
+/// Copies that were removed again, of which the index hears at once. The watch reports more of them.
+const MAX_UNDONE: usize = 1000;
