@@ -6,7 +6,7 @@ use mail_parser::{MessageParser, MimeHeaders, PartType};
 
 use crate::{
     mime::{
-        MimeLimits, Message, Skeleton,
+        Message, MimeLimits, Skeleton,
         skeleton::{Kind, tests::skeleton},
         structure::header_end,
     },
