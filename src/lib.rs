@@ -1,4 +1,4 @@
-//! restante: mail in over SMTP, one durable Maildir, mail out over POP3.
+//! restante: mail in over SMTP, one durable Maildir, mail out over IMAP and POP3.
 //!
 //! A map of the crate, from the outside in:
 //!
@@ -12,7 +12,7 @@
 //! | [`backend`] | serves requests from sessions: from memory, or by a job for a worker |
 //! | [`connection`] | one connection: readiness, buffers, deadline, the pump |
 //! | [`net`] | transports, TLS and timers |
-//! | [`proto`] | SMTP, POP3 and HTTP as plain values, without a socket or a disk |
+//! | [`proto`] | SMTP, IMAP, POP3 and HTTP as plain values, without a socket or a disk |
 //! | [`index`] | the contents of mailboxes in memory, and the sessions that have them open |
 //! | [`delivery`] | the committer: makes deliveries durable, many at a time |
 //! | [`transcript`] | every session as a text: recording, writing, reading |

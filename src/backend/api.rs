@@ -258,7 +258,7 @@ pub(super) fn request_finished(
 }
 
 /// Forgets the usage of mailboxes that have become smaller. Returns whether mailboxes have changed.
-fn apply_changes(changes: &Changes, quotas: &mut QuotaCache) -> bool {
+pub(super) fn apply_changes(changes: &Changes, quotas: &mut QuotaCache) -> bool {
     if let Changes::Deletions(mailboxes) = changes {
         mailboxes.iter().for_each(|mailbox| quotas.invalidate(mailbox));
     }

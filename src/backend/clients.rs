@@ -8,7 +8,7 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{inbound::Inbound, open_maildrop::OpenMaildrop};
 use crate::{
     capacity::{GradualMap, Shrinker},
-    proto::request::{ConnId, Response},
+    proto::request::{Access, ConnId, Response},
     workers::job::ReadMessage,
 };
 
@@ -43,6 +43,12 @@ enum ResponseState {
 impl Client {
     pub(super) fn is_closed(&self) -> bool {
         self.response_state == ResponseState::OwedToClosed
+    }
+
+    /// Whether an IMAP session has a folder open.
+    pub(super) fn has_open_folder(&self) -> bool {
+        let is_open = |maildrop: &OpenMaildrop| maildrop.access == Access::Shared && maildrop.files.is_some();
+        self.maildrop.as_deref().is_some_and(is_open)
     }
 
     /// Whether the backend holds nothing for this client.

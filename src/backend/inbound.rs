@@ -4,6 +4,7 @@ use std::{time::Duration, vec};
 
 use crate::{
     deferred_drop::drop_deferred,
+    delivery::Append,
     maildir::Usage,
     proto::request::{ConnId, Failure, Mailbox, Recipient, Response},
     workers::{AckToken, DeliveredCopy, SpilledMessage},
@@ -47,8 +48,19 @@ pub(super) struct Pending {
     pub(super) size: u64,
     /// For each recipient, and for the sender's copy, the mailbox in whose quota room is reserved.
     pub(super) reserved: Vec<Option<Mailbox>>,
-    /// Whether the client wants the id of the message.
-    pub(super) wants_id: bool,
+    /// The response that the client wants.
+    pub(super) wanted: WantedResponse,
+}
+
+/// The form of the response to the end of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WantedResponse {
+    /// The result for each recipient.
+    Results,
+    /// The id of the message for the web API.
+    Id,
+    /// The UID of the message in its folder (APPEND).
+    Uid,
 }
 
 /// A message whose data is complete.
@@ -68,6 +80,8 @@ pub(super) struct Routing {
     pub(super) partial_ok: bool,
     /// The user whose folder `Sent` gets a copy.
     pub(super) sent_copy_for: Option<Mailbox>,
+    /// Set if the owner of the only recipient's mailbox puts the message there by IMAP.
+    pub(super) append: Option<Append>,
 }
 
 /// A message that continues in the next turn.

@@ -22,7 +22,10 @@ use crate::{
     index::{LoginDelay, Registry, Snapshot, job::SessionChanges},
     limits::Limits,
     maildir::Maildir,
-    proto::request::{Access, ConnId, Failure, Mailbox, MaildropRequest, Response},
+    proto::{
+        imap::request::{ImapResponse, Refusal},
+        request::{Access, ConnId, Failure, Mailbox, MaildropRequest, Response},
+    },
     workers::{
         CompletionSender, Job,
         job::{KnownMaildir, MailboxLock, MessageChunk, OpenedMaildir, Release, Update},
@@ -34,7 +37,7 @@ use crate::{
 pub(super) struct Maildrops {
     /// Each mailbox that is not free for exclusive access.
     locked: HashMap<Mailbox, LockState>,
-    /// The number of sessions that only read.
+    /// The number of sessions that share a mailbox with others.
     readers: usize,
     /// The largest number of sessions.
     max_open: usize,
@@ -164,8 +167,9 @@ impl Maildrops {
                 None => {}
             }
         }
-        // Otherwise sessions would take the descriptors that deliveries need.
-        if self.len() >= self.max_open || !self.make_room_for(&mailbox, index) {
+        // Otherwise sessions would take the descriptors that deliveries need. Those that share a mailbox have the same ones.
+        let is_crowded = access == Access::Exclusive && self.locked.len() >= self.max_open;
+        if is_crowded || !self.make_room_for(&mailbox, index) {
             return effects.fail(id, Failure::TooManyOpen);
         }
         self.opening += 1;
@@ -173,7 +177,7 @@ impl Maildrops {
             Access::Exclusive => {
                 self.locked.insert(mailbox.clone(), LockState::Held { closed_early: false });
             }
-            Access::ReadOnly => self.readers += 1,
+            Access::Shared => self.readers += 1,
         }
         let opening = OpenMaildrop { mailbox: mailbox.clone(), access, since: now, files: None };
         client.maildrop = Some(Box::new(opening));
@@ -219,7 +223,7 @@ impl Maildrops {
     /// The bytes of the largest piece that begins at `from`. A worker costs the same two switches between threads for
     /// each piece, so a message is read in larger pieces after the first while the pieces of all sessions fit in
     /// [`MAX_IN_PIECES`].
-    fn max_piece(&self, from: u64) -> usize {
+    pub(super) fn max_piece(&self, from: u64) -> usize {
         let largest = self.read_size.saturating_mul(if from == 0 { 1 } else { MAX_GROWTH });
         (MAX_IN_PIECES / self.len().max(1)).clamp(self.read_size, largest)
     }
@@ -261,8 +265,11 @@ impl Maildrops {
         let OpenedMaildir { maildir, times, racy, lock, barrier } = match result {
             Ok(opened) => opened,
             Err(failure) => {
+                let is_folder = failure == Failure::NoFolder
+                    && client.maildrop.as_ref().is_some_and(|maildrop| maildrop.access == Access::Shared);
                 self.release((id, client), ReleaseResponse::None, index, effects);
-                return effects.fail(id, failure);
+                let refused = Response::Imap(ImapResponse::Refused(Refusal::NoFolder));
+                return effects.respond(id, if is_folder { refused } else { Response::Failed(failure) });
             }
         };
         self.opening -= 1;
@@ -371,7 +378,7 @@ impl Maildrops {
             effects.run(Release::job((lock, reading)));
         }
         let quitting = (response == ReleaseResponse::UpdatedWhenFree).then_some(id);
-        if access == Access::ReadOnly {
+        if access == Access::Shared {
             self.readers -= 1;
             if let Some(id) = quitting {
                 effects.respond(id, Response::Done);

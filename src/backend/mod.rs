@@ -11,8 +11,10 @@ mod auth;
 mod body_memory;
 mod cached_reads;
 mod clients;
+mod dispatch;
 mod document_memory;
 mod effects;
+mod imap;
 mod inbound;
 mod login_queue;
 mod maildrop;
@@ -50,7 +52,7 @@ use crate::{
         BodyProgress, HeldDocument, SessionEvent,
         chaos::Chaos,
         http::api::{ApiAction, ApiRequest, Document},
-        request::{AccountDirectory, ConnId, Request, Response},
+        request::{Access, AccountDirectory, ConnId, Request, Response},
     },
     transcript::Archive,
     workers::{Completion, CompletionSender, Job, LoopWaker, Storage},
@@ -61,6 +63,7 @@ pub use body_memory::MemoryRelief;
 use clients::{Client, Clients};
 use document_memory::DocumentMemory;
 use effects::{Effect, Effects};
+use imap::Folders;
 use maildrop::{Maildrops, ReleaseResponse};
 use quota::QuotaCache;
 use receive::{Context, Receiver};
@@ -137,6 +140,7 @@ impl Backend {
             auth: Auth::new(&key, &limits),
             receiver: Receiver::new(&config.hostname, &limits, budget.max_spilled, waker),
             maildrops: Maildrops::new(&limits, budget, completions.clone()),
+            folders: Folders::on_host(&config.hostname),
             quotas: QuotaCache::new(limits.quota.cache_size, limits.quota.cache_ttl.0),
             has_transcripts: archive.is_some(),
             subscriptions: Subscriptions::new(archive),
@@ -186,6 +190,7 @@ impl Backend {
     fn release(&mut self, id: ConnId, mut client: Client) {
         self.receiver.discard_body(id, &mut client);
         self.receiver.connection_closed(id);
+        self.folders.session_left(id, &client);
         self.maildrops.release((id, &mut client), ReleaseResponse::None, &mut self.index, &mut self.effects);
     }
 
@@ -240,6 +245,7 @@ impl Backend {
         let (receiver, clients, mut cx) = self.receiver_parts();
         receiver.expire_deliveries(clients, &mut cx);
         self.index.tick(now);
+        self.folders.drop_unused(&self.index);
         self.subscriptions.mailboxes_changed(&mut self.effects);
         self.run_effects();
         self.needs_ticks()
@@ -303,155 +309,11 @@ impl Backend {
         self.auth.shrink(shrinker);
         self.receiver.shrink(shrinker);
         self.maildrops.shrink(shrinker);
+        self.folders.shrink(shrinker);
         self.quotas.shrink(shrinker);
         self.subscriptions.shrink(shrinker);
         self.documents.shrink(shrinker);
         self.index.shrink(shrinker);
-    }
-
-    // Dispatch
-
-    fn receiver_parts(&mut self) -> (&mut Receiver, &mut Clients, Context<'_>) {
-        let Self { receiver, clients, accounts, quotas, index, effects, now, .. } = self;
-        (receiver, clients, Context { now: *now, accounts, quotas, index, effects })
-    }
-
-    /// Passes a request to its part. The part responds now or after a completion.
-    fn dispatch(&mut self, (id, peer): (ConnId, IpAddr), request: Request) {
-        let Self {
-            auth,
-            receiver,
-            maildrops,
-            quotas,
-            subscriptions,
-            accounts,
-            chaos,
-            clients,
-            index,
-            effects,
-            now,
-            ..
-        } = self;
-        let Some(client) = clients.get_mut(id) else { return };
-        let mut cx = Context { now: *now, accounts, quotas, index, effects };
-        match request {
-            Request::Verify { user, password } => {
-                auth.verify((id, peer), (&user, password), accounts, *now, effects);
-                auth.dispatch_checks(accounts, *now, effects);
-            }
-            Request::Receive(request) => receiver.handle((id, client), request, &self.storage, &mut cx),
-            Request::Maildrop(request) => maildrops.handle((id, client), request, *now, index, effects),
-            Request::Api(ApiRequest { action: ApiAction::Chaos(set), .. }) => {
-                *chaos = set.unwrap_or(*chaos);
-                let document = Document::json(printable::json(chaos, false));
-                effects.respond(id, Response::Document(document));
-            }
-            Request::Api(request) => subscriptions.handle((id, client), request, effects),
-            Request::Imap(_) => effects.fail(id, crate::proto::request::Failure::TempFail),
-        }
-    }
-
-    /// Passes a completion to its part.
-    fn dispatch_completion(&mut self, completion: Completion) {
-        self.record_changes(&completion);
-        let Self {
-            auth,
-            receiver,
-            maildrops,
-            quotas,
-            subscriptions,
-            documents,
-            accounts,
-            clients,
-            index,
-            effects,
-            now,
-            ..
-        } = self;
-        let client = completion.conn().and_then(|id| Some((id, clients.get_mut(id)?)));
-        match (completion, client) {
-            (Completion::Counted(id, token, counts), _) => {
-                let mut cx = Context { now: *now, accounts, quotas, index, effects };
-                receiver.usage_counted((id, &token), clients, counts, &mut cx);
-            }
-            (Completion::Spilled(id, Some(token), result), _) => {
-                let mut cx = Context { now: *now, accounts, quotas, index, effects };
-                receiver.body_sealed((id, &token), clients, result, &mut cx);
-            }
-            (Completion::Delivered(id, token, result), _) => {
-                let mut cx = Context { now: *now, accounts, quotas, index, effects };
-                receiver.delivered((id, &token), clients, result, &mut cx);
-                subscriptions.mailboxes_changed(effects);
-            }
-            (Completion::Verified(id, verdict), _) => auth.verified(id, verdict, accounts, *now, effects),
-            (Completion::Spilled(_, None, result), Some((id, client))) => {
-                receiver.body_spilled(id, client, result, effects)
-            }
-            (Completion::Opened(_, result), Some(client)) => {
-                maildrops.open_finished(client, result, index, effects)
-            }
-            (Completion::Read(_, message, result), Some(client)) => {
-                Maildrops::read_finished(client, message, result, index, effects);
-            }
-            (Completion::Updated(_, done, result), Some(client)) => {
-                maildrops.update_finished(client, done, result, index, quotas, effects);
-                subscriptions.mailboxes_changed(effects);
-            }
-            (Completion::Unlocked(mailbox), _) => maildrops.lock_released(&mailbox, clients, index, effects),
-            (Completion::Index(id, result), _) => index.complete(id, result),
-            (Completion::Api(_, result), Some(client)) => {
-                if api::request_finished(client, result, (documents, *now), quotas, effects) {
-                    subscriptions.mailboxes_changed(effects);
-                }
-            }
-            (Completion::MailChanged(result), _) => subscriptions.compared(result, effects),
-            (Completion::SessionsChanged, _) => subscriptions.sessions_changed(),
-            (Completion::AccountsLoaded(accounts), _) => self.replace_accounts(accounts),
-            // No response is outstanding, because the client has gone.
-            (
-                Completion::Spilled(..)
-                | Completion::Opened(..)
-                | Completion::Read(..)
-                | Completion::Api(..)
-                | Completion::Updated(..),
-                None,
-            ) => {}
-        }
-    }
-
-    /// Carries out the effects of the parts and of the index, and those that follow from them at once.
-    fn run_effects(&mut self) {
-        loop {
-            self.collect_index_effects();
-            let Some(effect) = self.effects.next() else { return };
-            let lost = match effect {
-                Effect::Respond(id, response) => {
-                    if let Some(client) = self.clients.respond(id, response) {
-                        self.release(id, client);
-                    }
-                    None
-                }
-                Effect::Run(job) => self.workers.submit(job),
-                Effect::Deliver(delivery) => self.workers.deliver(delivery),
-            };
-            // The queue is full, so the job will never run.
-            if let Some(completion) = lost {
-                self.dispatch_completion(completion);
-            }
-        }
-    }
-
-    /// Collects the effects that the index requests.
-    fn collect_index_effects(&mut self) {
-        self.index.apply_events();
-        for (id, job) in self.index.take_jobs() {
-            self.effects.run(Job::Index(id, job));
-        }
-        for (id, result) in self.index.take_login_results() {
-            if let Some(client) = self.clients.get_mut(id) {
-                self.maildrops.index_ready((id, client), result, &mut self.index, &mut self.effects);
-            }
-        }
     }
 }
 

@@ -5,6 +5,8 @@
 //! [`Receiver::complete`], an unfinished one in [`Receiver::discard_body`]; both release its memory and its file in
 //! [`Receiver::release_body`].
 
+mod memory;
+
 use std::{
     collections::VecDeque,
     sync::Arc,
@@ -16,14 +18,14 @@ use super::{
     body_memory::BodyMemory,
     clients::{Client, Clients},
     effects::Effects,
-    inbound::{Inbound, Pending, PendingRecipients, ReceivedMessage, Routing, Uncounted},
+    inbound::{Inbound, Pending, PendingRecipients, ReceivedMessage, Routing, Uncounted, WantedResponse},
     quota::QuotaCache,
 };
 use crate::{
     accounts::Accounts,
     capacity::Shrinker,
     deferred_drop::drop_deferred,
-    delivery::{Content, Delivery},
+    delivery::{Append, Content, Delivery},
     index::Registry,
     limits::{Limits, Span},
     maildir::{
@@ -33,10 +35,10 @@ use crate::{
     metrics::METRICS,
     proto::{
         BodyProgress,
-        request::{ConnId, Envelope, Failure, Mailbox, ReceiveRequest, Response},
+        request::{ConnId, Envelope, Failure, Mailbox, ReceiveRequest, Recipient, Response},
     },
     workers::{
-        AckToken, DeliveryReceipt, Job, LoopWaker, SpilledMessage, Storage,
+        AckToken, DeliveredCopy, DeliveryReceipt, Job, LoopWaker, SpilledMessage, Storage,
         spill::{SpillPermits, SpillTarget},
     },
 };
@@ -55,6 +57,8 @@ pub(super) struct Receiver {
     abandoned: usize,
     /// Messages to many mailboxes, which continue in the next turn.
     pub(super) pending_recipients: VecDeque<PendingRecipients>,
+    /// Messages of APPEND that are durable, and have no UID yet.
+    pub(super) appended: VecDeque<(ConnId, DeliveredCopy)>,
     limits: ReceiveLimits,
 }
 
@@ -88,6 +92,7 @@ impl Receiver {
             deliveries: 0,
             abandoned: 0,
             pending_recipients: VecDeque::new(),
+            appended: VecDeque::new(),
             limits: ReceiveLimits::of(limits),
         }
     }
@@ -102,6 +107,7 @@ impl Receiver {
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
         self.bodies.shrink(shrinker);
         shrinker.shrink(&mut self.pending_recipients);
+        shrinker.shrink(&mut self.appended);
     }
 
     // Requests
@@ -190,8 +196,34 @@ impl Receiver {
         &mut self,
         id: ConnId,
         client: &mut Client,
-        (Envelope { to, sent_copy_for: sent, .. }, bytes): (Envelope, Vec<u8>),
+        (Envelope { to, sent_copy_for, .. }, bytes): (Envelope, Vec<u8>),
         (partial_ok, wants_id): (bool, bool),
+        cx: &mut Context<'_>,
+    ) {
+        let wanted = if wants_id { WantedResponse::Id } else { WantedResponse::Results };
+        let to = to.into_iter().map(Ok).collect();
+        let routing = Routing { to, partial_ok, sent_copy_for, append: None };
+        self.end_of_message((id, client), (routing, bytes), wanted, cx);
+    }
+
+    /// The end of a message that the owner of a folder puts there (APPEND).
+    pub(super) fn append(
+        &mut self,
+        id: ConnId,
+        client: &mut Client,
+        (folder, append, bytes): (Mailbox, Append, Vec<u8>),
+        cx: &mut Context<'_>,
+    ) {
+        let to = vec![Ok(Recipient::owner_of(folder))];
+        let routing = Routing { to, partial_ok: false, sent_copy_for: None, append: Some(append) };
+        self.end_of_message((id, client), (routing, bytes), WantedResponse::Uid, cx);
+    }
+
+    fn end_of_message(
+        &mut self,
+        (id, client): (ConnId, &mut Client),
+        (routing, bytes): (Routing, Vec<u8>),
+        wanted: WantedResponse,
         cx: &mut Context<'_>,
     ) {
         let Some(Inbound::Receiving(spilled)) = client.inbound.as_deref_mut() else {
@@ -202,8 +234,7 @@ impl Receiver {
         let in_file = spilled.as_deref().map_or(0, SpilledMessage::bytes);
         let size = in_file + bytes.len() as u64;
         let token = AckToken::default();
-        let pending = Pending { token, since: cx.now, size, reserved: Vec::new(), wants_id };
-        let routing = Routing { to: to.into_iter().map(Ok).collect(), partial_ok, sent_copy_for: sent };
+        let pending = Pending { token, since: cx.now, size, reserved: Vec::new(), wanted };
         let message = ReceivedMessage { routing, spilled, bytes };
         client.inbound = Some(Box::new(Inbound::LookingUpQuotas(pending, message, Uncounted::default())));
         self.begin_recipients(id, client, cx);
@@ -263,7 +294,8 @@ impl Receiver {
         if is_refused {
             return self.complete(id, Inbound::Committing(pending), Err(Failure::Quota), cx);
         }
-        if let Some(spilled) = spilled {
+        if let Some(mut spilled) = spilled {
+            spilled.date = routing.append.as_ref().and_then(|append| append.date);
             let (to, last) = (SpillTarget::Existing(spilled), Some(pending.token.clone()));
             cx.effects.run(Job::Spill { conn: id, to, bytes, last });
             client.inbound = Some(Box::new(Inbound::Sealing(pending, routing)));
@@ -302,13 +334,14 @@ impl Receiver {
         content: Content,
         cx: &mut Context<'_>,
     ) {
-        let Routing { to, partial_ok, sent_copy_for: sent } = routing;
+        let Routing { to, partial_ok, sent_copy_for: sent, append } = routing;
         self.deliveries += 1;
         cx.effects.deliver(Delivery {
             from: id,
             to,
             partial_ok,
             sent_copy_for: sent,
+            append,
             content,
             ack_token: pending.token.clone(),
         });
@@ -360,8 +393,8 @@ impl Receiver {
         cx: &mut Context<'_>,
     ) {
         self.release_body(id);
-        let Some(Pending { reserved, size, wants_id, .. }) = inbound.into_pending() else { return };
-        self.end_delivery(id, (reserved, size, wants_id), result, cx);
+        let Some(Pending { reserved, size, wanted, .. }) = inbound.into_pending() else { return };
+        self.end_delivery(id, (reserved, size, wanted), result, cx);
     }
 
     /// Refuses the messages that the disk has not stored within the limit. The client will send its message again, so
@@ -423,51 +456,6 @@ impl Receiver {
 
     pub(super) fn connection_closed(&mut self, id: ConnId) {
         self.bodies.remove(id);
-    }
-
-    // Memory
-
-    /// Records the progress of an inbound message. `is_trusted`: the user has logged in, the client is trusted, or the
-    /// peer is a server of this site.
-    pub(super) fn record_body_progress(&mut self, id: ConnId, is_trusted: bool, body: Option<BodyProgress>) {
-        self.bodies.record_progress(id, is_trusted, body);
-    }
-
-    /// Whether message data is not read for now.
-    pub(super) fn is_under_memory_pressure(&self, id: ConnId) -> bool {
-        self.bodies.is_under_pressure(id)
-    }
-
-    /// The actions that free memory.
-    pub(super) fn memory_relief(&mut self, now: Duration) -> MemoryRelief {
-        // An abandoned message stays in memory until the disk has finished with it.
-        self.bodies.update_pressure(now, self.abandoned as u64 * self.limits.spill_threshold);
-        self.bodies.plan_relief(now, self.orphaned_files())
-    }
-
-    /// Files of messages for which no client waits: they are being removed, or the committer still holds them.
-    fn orphaned_files(&self) -> usize {
-        self.permits.in_use().saturating_sub(self.bodies.files())
-    }
-
-    /// Whether there is an inbound message.
-    pub(super) fn has_messages(&self) -> bool {
-        self.inbound > 0
-    }
-
-    /// Whether a message to many mailboxes continues in the next turn.
-    pub(super) fn has_pending_recipients(&self) -> bool {
-        !self.pending_recipients.is_empty()
-    }
-
-    /// Whether nothing is in progress that would have to be undone.
-    pub(super) fn is_idle(&self) -> bool {
-        self.abandoned == 0 && self.permits.in_use() == 0 && self.pending_recipients.is_empty()
-    }
-
-    /// Counts for the log: messages inbound, with the committer, and abandoned.
-    pub(super) fn queue_counts(&self) -> [usize; 3] {
-        [self.inbound, self.deliveries, self.abandoned]
     }
 
     fn new_unique_name(&mut self) -> Result<UniqueName, Failure> {

@@ -6,7 +6,9 @@
 
 use super::{
     clients::{Client, Clients},
-    inbound::{EndedDelivery, Inbound, Pending, PendingRecipients, ReceivedMessage, Uncounted},
+    inbound::{
+        EndedDelivery, Inbound, Pending, PendingRecipients, ReceivedMessage, Uncounted, WantedResponse,
+    },
     receive::{Context, Receiver},
 };
 use crate::{
@@ -109,7 +111,7 @@ impl Receiver {
     pub(super) fn end_delivery(
         &mut self,
         id: ConnId,
-        (reserved, size, wants_id): (Vec<Option<Mailbox>>, u64, bool),
+        (reserved, size, wanted): (Vec<Option<Mailbox>>, u64, WantedResponse),
         result: Result<DeliveryReceipt, Failure>,
         cx: &mut Context<'_>,
     ) {
@@ -119,20 +121,28 @@ impl Receiver {
         let unreserve: Vec<Mailbox> =
             unreserve.filter_map(|(at, mailbox)| mailbox.filter(|_| !has_it(at))).collect();
         let (arrivals, response) = match result {
-            Ok(DeliveryReceipt { arrivals, failures }) => {
-                let id = arrivals.first().filter(|_| wants_id).map(|copy| workers::api_id(&copy.entry.name));
-                (arrivals, id.map_or(Response::Delivered(failures), Response::Stored))
-            }
-            Err(failure) => (Vec::new(), Response::Failed(failure)),
+            Ok(DeliveryReceipt { arrivals, failures }) => match (wanted, arrivals.first()) {
+                (WantedResponse::Uid, Some(copy)) => {
+                    self.appended.push_back((id, copy.clone()));
+                    (arrivals, None)
+                }
+                (WantedResponse::Id, Some(copy)) => {
+                    let id = workers::api_id(&copy.entry.name);
+                    (arrivals, Some(Response::Stored(id)))
+                }
+                _ => (arrivals, Some(Response::Delivered(failures))),
+            },
+            Err(failure) => (Vec::new(), Some(Response::Failed(failure))),
         };
         METRICS.deliveries.add(arrivals.len() as u64);
         let is_long = unreserve.len() + arrivals.len() > MAX_INLINE_RECIPIENTS;
         // The indexes get the new files before the client gets its response, so that its next login sees them.
-        let response = if is_long && !arrivals.is_empty() {
-            Some(response)
-        } else {
-            cx.effects.respond(id, response);
-            None
+        let response = match response {
+            Some(response) if !is_long || arrivals.is_empty() => {
+                cx.effects.respond(id, response);
+                None
+            }
+            later => later,
         };
         let (unreserve, arrivals) = (unreserve.into_iter(), arrivals.into_iter());
         let mut ended = EndedDelivery { conn: id, unreserve, size, arrivals, response };

@@ -27,6 +27,7 @@ impl Backend {
         self.index.reconfigure(limits, budget.capped_indexes(limits));
         self.storage.reconfigure(limits);
         self.receiver.reconfigure(&config.hostname, limits, budget.max_spilled);
+        self.folders.set_host(&config.hostname);
         self.maildrops.reconfigure(limits.pop3.login_delay.0, budget);
         self.quotas.reconfigure(limits.quota.cache_size, limits.quota.cache_ttl.0);
         self.documents.set_limit(limits.http.max_document_memory.0);

@@ -4,7 +4,8 @@ use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     api::Subscriptions, auth::Auth, clients::Clients, document_memory::DocumentMemory, effects::Effects,
-    maildrop::Maildrops, quota::QuotaCache, receive::Receiver, turn_budget::TurnBudget, workers::Workers,
+    imap::Folders, maildrop::Maildrops, quota::QuotaCache, receive::Receiver, turn_budget::TurnBudget,
+    workers::Workers,
 };
 use crate::{
     accounts::{Accounts, Reloader},
@@ -33,6 +34,7 @@ pub struct Backend {
     pub(super) auth: Auth,
     pub(super) receiver: Receiver,
     pub(super) maildrops: Maildrops,
+    pub(super) folders: Folders,
     pub(super) quotas: QuotaCache,
     pub(super) subscriptions: Subscriptions,
     pub(super) documents: DocumentMemory,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::state::Backend;
+use super::{imap, state::Backend};
 use crate::{
     index::{job::MailboxChange, watcher::WatcherReport},
     proto::SessionEvent,
@@ -21,11 +21,16 @@ impl Backend {
         if !self.events.is_empty() {
             return;
         }
-        for MailboxChange { mailbox, messages, sessions } in self.index.take_changes() {
+        for MailboxChange { mailbox, messages, mut sessions } in self.index.take_changes() {
+            let Self { folders, maildrops, index, effects, .. } = self;
+            folders.index_changed(&mailbox, &mut imap::Context { maildrops, index, effects });
+            sessions.retain(|id| !folders.has_session(&mailbox, *id));
             let event = SessionEvent::MailboxChanged { mailbox, messages };
             self.events.extend(sessions.into_iter().map(|id| (id, event.clone())));
         }
+        self.events.extend(self.folders.take_events());
         self.events.extend(self.subscriptions.take_events());
+        self.run_effects();
     }
 
     /// Whether [`Backend::complete`] must not be called again in this turn.
@@ -44,6 +49,7 @@ impl Backend {
             || self.turn_budget.completions.is_spent()
             || self.index.is_spent()
             || self.index.has_changes()
+            || self.folders.has_events()
             || self.subscriptions.has_events()
             || !self.events.is_empty()
             || self.clients.has_responses()

@@ -2,7 +2,10 @@
 
 use crate::{
     index::{budget::Budget, job::IndexResult},
-    workers::Completion,
+    workers::{
+        Completion,
+        folder_jobs::{FolderOutcome, FolderResult},
+    },
 };
 
 /// The work that this turn may still do.
@@ -23,6 +26,9 @@ impl TurnBudget {
         self.completions.charge(match completion {
             Completion::Index(_, IndexResult::Rechecked(Ok(found))) => found.changes.len().max(1),
             Completion::Updated(_, Some(done), _) => (done.deleted.len() + done.changed.len()).max(1),
+            Completion::Folder(_, FolderResult { outcome: FolderOutcome::Changed(done), .. }) => {
+                done.names.len().max(1)
+            }
             _ => 1,
         });
     }

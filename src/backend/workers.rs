@@ -1,7 +1,7 @@
 //! The threads of the backend: four pools of workers and the committer.
 //!
 //! A password check uses a CPU for tens of milliseconds and a scan may take seconds. A client that reads a message
-//! must not queue after a hundred of them, and none of these after a page of the web: hence four pools.
+//! must not queue after a hundred of them, and none of these after a page of the web or a search: hence four pools.
 
 use std::{io, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
     limits::Limits,
     proto::{http::api::ApiAction, request::Failure},
     thread_limits::WEB_THREADS,
-    workers::{Completion, CompletionSender, Job, Pool, Storage},
+    workers::{Completion, CompletionSender, Job, Pool, Storage, imap_reads::ReadRequest},
 };
 
 /// The threads of the backend.
@@ -56,6 +56,9 @@ impl Workers {
             | Job::CheckSpool { log_status: true } => (&self.scan_pool, Failure::TempFail),
             // A search may read every message, and a health check must not wait for it.
             Job::Api { ref request, .. } if request.action != ApiAction::Ready => {
+                (&self.web_pool, Failure::TempFail)
+            }
+            Job::Imap(ref read) if matches!(read.request, ReadRequest::Search(..)) => {
                 (&self.web_pool, Failure::TempFail)
             }
             _ => (&self.disk_pool, Failure::TempFail),

@@ -177,6 +177,7 @@ mod tests {
             auth_allow_cleartext: false,
             trusted_networks: Networks::default(),
             proxy_networks: Networks::default(),
+            imap_capabilities: Vec::new(),
         };
         let smtp = Persona::Smtp(smtp::Persona::Modern);
         let rfc1081 = Persona::Pop3(pop3::Persona::Rfc1081);

@@ -3,18 +3,17 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use super::{
     message::{Body, DeliveryPlan, Message, SentCopy, Target, TargetState, TmpMaildir, catch_panic},
-    queued_delivery::Delivery,
+    queued_delivery::{Append, Delivery},
     sync::{SyncMode, SyncResult, SyncTarget, Syncer},
 };
 use crate::{
     maildir::{
-        Error, Maildir, MessageId, Subdir, TmpFile, name::UniqueName, sent_dedup::SentDedup,
-        sync_phase::SyncPart,
+        Error, Maildir, MessageId, TmpFile, name::UniqueName, sent_dedup::SentDedup, sync_phase::SyncPart,
     },
     metrics::METRICS,
     proto::{
@@ -188,7 +187,9 @@ impl<'a> Batch<'a> {
     /// D1: the message is in `tmp/`.
     fn write_tmp_files(&mut self, message: &mut Message) -> Result<(), Failure> {
         let to = std::mem::take(&mut message.to);
-        self.plan(&mut message.plan, to);
+        let append = message.append.take();
+        let date = append.as_ref().and_then(|append| append.date);
+        self.plan(&mut message.plan, to, append);
         if message.ack_token.is_claimed() {
             return Err(Failure::TempFail);
         }
@@ -200,7 +201,7 @@ impl<'a> Batch<'a> {
                 let unnamed = unnamed && spool.is_same_filesystem(maildir);
                 if unnamed { TmpFile::create_unnamed(maildir, name) } else { TmpFile::create(maildir, name) }
             };
-            let tmp_file = write_to_tmp(&mut message.plan, create, name, bytes)?;
+            let tmp_file = write_to_tmp(&mut message.plan, create, (name, date), bytes)?;
             let id = MessageId::of(bytes);
             (message.octets, message.body) = (wire_size(bytes), Body::TmpFile(tmp_file));
             id
@@ -217,10 +218,13 @@ impl<'a> Batch<'a> {
     }
 
     /// Plans the mailboxes of the recipients, each once.
-    fn plan(&mut self, plan: &mut DeliveryPlan, to: Vec<Result<Recipient, Failure>>) {
+    fn plan(&mut self, plan: &mut DeliveryPlan, to: Vec<Result<Recipient, Failure>>, append: Option<Append>) {
         let mut known = HashMap::new();
         for recipient in to {
-            let target = recipient.and_then(|recipient| self.resolve_target(recipient));
+            let target = recipient.and_then(|recipient| match &append {
+                Some(append) => self.resolve_append(recipient, append),
+                None => self.resolve_target(recipient),
+            });
             let at = target.map(|target| {
                 *known.entry(target.maildir.id()).or_insert_with(|| {
                     plan.targets.push(target);
@@ -236,13 +240,25 @@ impl<'a> Batch<'a> {
         if let Some(folder) = folder {
             let mailbox = mailbox.clone().in_folder(folder);
             match self.maildirs.get(self.storage, &mailbox, || self.storage.durable_maildir(&mailbox)) {
-                Ok(maildir) => return Ok(Target::new(mailbox, maildir, Subdir::New)),
+                Ok(maildir) => return Ok(Target::new(mailbox, maildir)),
                 Err(Failure::NoFolder) => {}
                 Err(failure) => return Err(failure),
             }
         }
         let maildir = self.maildirs.get(self.storage, &mailbox, || self.storage.durable_maildir(&mailbox))?;
-        Ok(Target::new(mailbox, maildir, Subdir::New))
+        Ok(Target::new(mailbox, maildir))
+    }
+
+    /// The folder of a message that the owner puts there, and no other one.
+    fn resolve_append(&mut self, recipient: Recipient, append: &Append) -> Result<Target, Failure> {
+        let Recipient { mailbox, folder, .. } = recipient;
+        let mailbox = match folder {
+            Some(folder) => mailbox.in_folder(folder),
+            None => mailbox,
+        };
+        let open = || self.storage.durable_imap_maildir(&mailbox);
+        let maildir = self.maildirs.get(self.storage, &mailbox, open)?;
+        Ok(Target::with_flags(mailbox, maildir, append.letters.clone()))
     }
 
     /// Plans the copy for the sender, unless it was filed before or the message goes to that folder anyway. If the
@@ -262,7 +278,7 @@ impl<'a> Batch<'a> {
         }
         self.pending_sent_copies.extend(id.map(|id| (folder.clone(), id)));
         plan.sent_copy = Some(SentCopy { target: plan.targets.len(), id });
-        plan.targets.push(Target::new(folder, maildir, Subdir::Cur));
+        plan.targets.push(Target::with_flags(folder, maildir, (*b"S").into()));
     }
 
     /// D3. Where the kernel or a sandbox gives no name to a file without one, every message would be written twice: the
@@ -382,16 +398,20 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Writes a message to the `tmp/` of the first mailbox that accepts it.
+/// Writes a message to the `tmp/` of the first mailbox that accepts it, with the time of an earlier delivery if it has one.
 fn write_to_tmp(
     plan: &mut DeliveryPlan,
     create: impl Fn(&Maildir, UniqueName) -> Result<TmpFile, Error>,
-    name: &UniqueName,
+    (name, date): (&UniqueName, Option<SystemTime>),
     bytes: &[u8],
 ) -> Result<TmpFile, Failure> {
     for at in 0..plan.targets.len() {
         let maildir = Arc::clone(&plan.targets[at].maildir);
-        let begun = create(&maildir, name.clone()).and_then(|mut tmp_file| match tmp_file.write(bytes) {
+        let write = |tmp_file: &mut TmpFile| {
+            tmp_file.write(bytes)?;
+            date.map_or(Ok(()), |date| tmp_file.set_modified(date))
+        };
+        let begun = create(&maildir, name.clone()).and_then(|mut tmp_file| match write(&mut tmp_file) {
             Ok(()) => Ok(tmp_file),
             Err(error) => {
                 tmp_file.discard();

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::queued_delivery::{Content, Delivery};
+use super::queued_delivery::{Append, Content, Delivery};
 use crate::{
     maildir::{
         Error, FileVersion, Maildir, MessageEntry, MessageId, Subdir, TmpFile,
@@ -26,6 +26,7 @@ pub(super) struct Message {
     /// Moved into the plan by the first step.
     pub(super) to: Vec<Result<Recipient, Failure>>,
     pub(super) sent_copy_for: Option<Mailbox>,
+    pub(super) append: Option<Append>,
     pub(super) body: Body,
     pub(super) octets: u64,
     pub(super) plan: DeliveryPlan,
@@ -85,6 +86,8 @@ pub(super) struct Target {
     pub(super) mailbox: Mailbox,
     pub(super) maildir: Arc<Maildir>,
     pub(super) subdir: Subdir,
+    /// The letters of the flags, if the directory is `cur/`.
+    letters: Box<[u8]>,
     pub(super) state: TargetState,
 }
 
@@ -110,8 +113,15 @@ enum Arrival {
 }
 
 impl Target {
-    pub(super) fn new(mailbox: Mailbox, maildir: Arc<Maildir>, subdir: Subdir) -> Self {
-        Self { mailbox, maildir, subdir, state: TargetState::Pending }
+    /// A directory for new mail.
+    pub(super) fn new(mailbox: Mailbox, maildir: Arc<Maildir>) -> Self {
+        Self { mailbox, maildir, subdir: Subdir::New, letters: Box::default(), state: TargetState::Pending }
+    }
+
+    /// A directory for a message with flags. Without any, the message is new mail.
+    pub(super) fn with_flags(mailbox: Mailbox, maildir: Arc<Maildir>, letters: Box<[u8]>) -> Self {
+        let subdir = if letters.is_empty() { Subdir::New } else { Subdir::Cur };
+        Self { subdir, letters, ..Self::new(mailbox, maildir) }
     }
 
     pub(super) fn failure(&self) -> Option<Failure> {
@@ -126,7 +136,9 @@ impl Target {
     fn name(&self, name: &str) -> String {
         match self.subdir {
             Subdir::New => name.to_owned(),
-            Subdir::Cur => String::from_utf8_lossy(&name::with_flag(name.as_bytes(), b'S')).into_owned(),
+            Subdir::Cur => {
+                String::from_utf8_lossy(&name::with_flags(name.as_bytes(), &self.letters)).into_owned()
+            }
         }
     }
 
@@ -169,8 +181,15 @@ impl DeliveryPlan {
 
 impl Message {
     pub(super) fn new(delivery: Delivery) -> Self {
-        let Delivery { from, to, partial_ok: partly, sent_copy_for: sent, content, ack_token: decision } =
-            delivery;
+        let Delivery {
+            from,
+            to,
+            partial_ok: partly,
+            sent_copy_for: sent,
+            append,
+            content,
+            ack_token: decision,
+        } = delivery;
         let (body, tmp_maildir, octets) = match content {
             Content::Memory(name, bytes) => (Body::Memory(name, bytes), None, 0),
             Content::SyncedFile(mut spilled) => {
@@ -182,7 +201,7 @@ impl Message {
             }
         };
         let plan = DeliveryPlan { partial_ok: partly, tmp_maildir, ..DeliveryPlan::default() };
-        Self { from, to, sent_copy_for: sent, body, octets, plan, ack_token: decision, result: None }
+        Self { from, to, sent_copy_for: sent, append, body, octets, plan, ack_token: decision, result: None }
     }
 
     /// The targets that have not failed.

@@ -13,4 +13,4 @@ mod queued_delivery;
 mod sync;
 
 pub use committer::Committer;
-pub use queued_delivery::{Content, Delivery};
+pub use queued_delivery::{Append, Content, Delivery};

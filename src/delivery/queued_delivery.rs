@@ -1,5 +1,7 @@
 //! A message as the backend hands it to the committer.
 
+use std::time::SystemTime;
+
 use crate::{
     maildir::name::UniqueName,
     proto::request::{ConnId, Failure, Mailbox, Recipient},
@@ -17,10 +19,21 @@ pub struct Delivery {
     pub partial_ok: bool,
     /// The user whose folder `Sent` gets a copy.
     pub sent_copy_for: Option<Mailbox>,
+    /// Set if the owner of the only recipient's mailbox puts the message there by IMAP.
+    pub append: Option<Append>,
     /// The bytes of the message, in memory or in a file.
     pub content: Content,
     /// Decides whether the committer or the backend answers the client.
     pub ack_token: AckToken,
+}
+
+/// A message that the owner of a mailbox puts into a folder. It goes to this folder or to none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Append {
+    /// The letters of its flags and keywords. Without any it goes to `new/`.
+    pub letters: Box<[u8]>,
+    /// The internal date, which is the time of the last change of the file. `None`: now.
+    pub date: Option<SystemTime>,
 }
 
 /// The bytes of a message, as stored.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    MailboxIndex, Snapshot,
+    MailboxIndex, MessageList, Snapshot,
     job::ScanJob,
     name_set::NameSet,
     pending_work::{AwaitedBarrier, InFlight, PendingLogin, ScanNeed, SessionUpdate},
@@ -60,6 +60,8 @@ pub(super) struct MailboxEntry {
     pub(super) sessions: HashSet<ConnId>,
     /// The revision of the index that these sessions know.
     pub(super) known_revision: u64,
+    /// The same with the messages that only IMAP shows.
+    pub(super) known_folder_revision: u64,
     pub(super) last_used: Duration,
     pub(super) last_checked: Duration,
     /// The time at which directory times without an event to explain them were first seen.
@@ -99,6 +101,7 @@ impl MailboxEntry {
             logins: Vec::new(),
             sessions: HashSet::new(),
             known_revision: 0,
+            known_folder_revision: 0,
             last_used: now,
             last_checked: now,
             times_mismatch_since: None,
@@ -192,7 +195,7 @@ impl MailboxEntry {
 
     /// Octets of memory that the index takes.
     pub(super) fn memory(&self) -> usize {
-        self.index.as_ref().map_or(0, |index| index.list().memory_of())
+        self.index.as_ref().map_or(0, MailboxIndex::memory)
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -204,8 +207,7 @@ impl MailboxEntry {
 
     /// Puts the result of a full scan in the place of the index, and returns the index before.
     pub(super) fn replace_index(&mut self, mut index: MailboxIndex) -> Option<MailboxIndex> {
-        let revision = self.index.as_ref().map_or(0, MailboxIndex::revision);
-        index.set_revision(revision + 1);
+        index.continue_revisions(self.index.as_ref());
         self.index.replace(index)
     }
 
@@ -224,6 +226,7 @@ impl MailboxEntry {
         let ready: Vec<ConnId> = ready.into_iter().map(|login| login.session).collect();
         if self.sessions.is_empty() {
             self.known_revision = index.revision();
+            self.known_folder_revision = index.folder_revision();
         }
         self.sessions.extend(&ready);
         Some((ready, Arc::new(Snapshot::new(index.list()))))
@@ -232,7 +235,7 @@ impl MailboxEntry {
     /// Whether sessions have the mailbox open that do not know the present contents.
     pub(super) fn has_unreported_changes(&self) -> bool {
         !self.sessions.is_empty()
-            && self.index.as_ref().is_some_and(|index| index.revision() != self.known_revision)
+            && self.index.as_ref().is_some_and(|index| index.folder_revision() != self.known_folder_revision)
     }
 
     pub(super) fn begin_scan(&mut self) -> ScanJob {
@@ -248,13 +251,17 @@ impl MailboxEntry {
                 drop_deferred((names, gone));
             }
         }
+        let known = |list: fn(&MailboxIndex) -> &MessageList| {
+            self.index.as_ref().map(|index| list(index).read_only_copy()).unwrap_or_default()
+        };
         (self.scan_need, self.rewatch_needed) = (ScanNeed::No, false);
         self.in_flight = Some(InFlight::FullScan(self.events_seen));
         ScanJob {
             maildir: Arc::clone(&self.maildir),
             watch: !self.watched,
             skip_if_times: unless,
-            known: self.index.as_ref().map(|index| index.list().read_only_copy()).unwrap_or_default(),
+            known: known(MailboxIndex::list),
+            known_trashed: known(MailboxIndex::trashed),
             progress: CountProgress::default(),
         }
     }

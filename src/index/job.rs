@@ -64,6 +64,8 @@ pub struct ScanJob {
     pub skip_if_times: Option<DirTimes>,
     /// The messages known so far.
     pub known: MessageList,
+    /// Those with the flag T.
+    pub known_trashed: MessageList,
     /// The sizes that earlier slices have counted.
     pub progress: CountProgress,
 }
@@ -115,7 +117,8 @@ pub struct RecheckResult {
     pub barrier: Option<u64>,
 }
 
-/// A mailbox that has changed, and the sessions that have it open and do not know that yet.
+/// A mailbox that has changed, and the sessions that have it open and do not know that yet. They are none if only messages
+/// with the flag T have changed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct MailboxChange {
     /// The mailbox, or the folder of it, that has changed.

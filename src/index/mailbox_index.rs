@@ -1,4 +1,6 @@
 //! The index of one mailbox: its messages on the disk, as workers have last seen them and sessions have changed them.
+//!
+//! Messages with the flag T are in a list of their own: IMAP shows them, POP3 and the web API do not.
 
 use super::{message_list::MessageList, name_set::NameSet};
 use crate::maildir::{
@@ -10,6 +12,8 @@ use crate::maildir::{
 #[derive(Debug, Default)]
 pub struct MailboxIndex {
     list: MessageList,
+    /// The messages that wait for their owner's mail reader to remove them (flag T).
+    trashed: MessageList,
     /// The times of `new/` and `cur/` before the last scan or recheck: the list has every older change.
     times: DirTimes,
     /// True if the times are so young that a later change may leave the same ones.
@@ -19,7 +23,13 @@ pub struct MailboxIndex {
 impl MailboxIndex {
     /// Creates an index from the result of a full scan.
     pub fn new(list: MessageList, times: DirTimes, racy: bool) -> Self {
-        Self { list, times, racy }
+        Self { list, trashed: MessageList::default(), times, racy }
+    }
+
+    /// The same with these messages with the flag T.
+    #[must_use]
+    pub fn with_trashed(self, trashed: MessageList) -> Self {
+        Self { trashed, ..self }
     }
 
     /// The messages, in the order of POP3 numbers.
@@ -27,13 +37,49 @@ impl MailboxIndex {
         &self.list
     }
 
+    /// The messages with the flag T, in the same order.
+    pub fn trashed(&self) -> &MessageList {
+        &self.trashed
+    }
+
     /// The number of changes to the list. A session that has seen this revision has seen all changes.
     pub fn revision(&self) -> u64 {
         self.list.revision()
     }
 
-    pub(super) fn set_revision(&mut self, revision: u64) {
-        self.list.set_revision(revision);
+    /// The number of changes to both lists.
+    pub fn folder_revision(&self) -> u64 {
+        self.list.revision() + self.trashed.revision()
+    }
+
+    /// Goes on with the numbers of an earlier index of the mailbox.
+    pub(super) fn continue_revisions(&mut self, before: Option<&Self>) {
+        let next = |list: fn(&Self) -> &MessageList| before.map_or(0, |before| list(before).revision()) + 1;
+        self.list.set_revision(next(Self::list));
+        self.trashed.set_revision(next(Self::trashed));
+    }
+
+    /// Octets of memory that the messages take.
+    pub(super) fn memory(&self) -> usize {
+        self.list.memory_of() + self.trashed.memory_of()
+    }
+
+    /// The list that has the messages with names like this one.
+    fn list_for(&self, name: &[u8]) -> &MessageList {
+        if name::is_trashed(name) { &self.trashed } else { &self.list }
+    }
+
+    fn list_for_mut(&mut self, name: &[u8]) -> &mut MessageList {
+        if name::is_trashed(name) { &mut self.trashed } else { &mut self.list }
+    }
+
+    fn upsert(&mut self, entry: MessageEntry) {
+        self.list_for_mut(&entry.name).upsert(entry);
+    }
+
+    /// Whether one of the lists has a file.
+    fn has_file(&self, identity: &[u8], inode: u64) -> bool {
+        [&self.list, &self.trashed].into_iter().any(|list| list.find_file(identity, inode).is_some())
     }
 
     /// Returns the list, and drops the times.
@@ -46,7 +92,7 @@ impl MailboxIndex {
     pub fn apply_present(&mut self, changes: &[Change]) {
         for change in changes {
             if let Change::Present(entry) = change {
-                self.list.upsert(entry.clone());
+                self.upsert(entry.clone());
             }
         }
     }
@@ -58,10 +104,9 @@ impl MailboxIndex {
         let mut kept = Vec::new();
         for entry in missing {
             let identity = name::identity(&entry.name);
-            if reported.has_identity(identity) && self.list.find_file(identity, entry.version.inode).is_none()
-            {
+            if reported.has_identity(identity) && !self.has_file(identity, entry.version.inode) {
                 kept.push((entry.subdir, entry.name.clone()));
-                self.list.upsert(entry);
+                self.upsert(entry);
             }
         }
         kept
@@ -70,21 +115,21 @@ impl MailboxIndex {
     /// Removes the messages of names that no longer exist. A message that has another name by now stays.
     pub fn remove(&mut self, gone: &[FileName]) {
         for (subdir, name) in gone {
-            self.list.remove(*subdir, name);
+            self.list_for_mut(name).remove(*subdir, name);
         }
     }
 
     /// Applies changes by the committer or by a session. Another program may have renamed a new message before the
     /// registry hears of it, so a file that is in the list already keeps its name there.
-    pub fn apply_own_changes(&mut self, changes: &[Change]) {
+    pub fn apply_own_changes<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) {
         for change in changes {
             match change {
                 Change::Present(entry) => {
-                    if self.list.find_file(name::identity(&entry.name), entry.version.inode).is_none() {
-                        self.list.upsert(entry.clone());
+                    if !self.has_file(name::identity(&entry.name), entry.version.inode) {
+                        self.upsert(entry.clone());
                     }
                 }
-                Change::Absent { subdir, name } => self.list.remove(*subdir, name),
+                Change::Absent { subdir, name } => self.list_for_mut(name).remove(*subdir, name),
             }
         }
     }
@@ -108,8 +153,10 @@ impl MailboxIndex {
     /// Versions and octets of known files with the identity of `name`, so that a worker need not count a renamed file
     /// again: the file of that name, and up to [`MAX_KNOWN`] others.
     pub fn known_files(&self, subdir: Subdir, name: &[u8]) -> Vec<(FileVersion, u64)> {
-        let others = self.list.of_identity(name::identity(name)).take(MAX_KNOWN);
-        self.list
+        let identity = name::identity(name);
+        let others =
+            self.list.of_identity(identity).chain(self.trashed.of_identity(identity)).take(MAX_KNOWN);
+        self.list_for(name)
             .find_named(subdir, name)
             .into_iter()
             .chain(others)
@@ -119,11 +166,12 @@ impl MailboxIndex {
 
     /// True if the list has this version of the file under this name.
     pub fn has_version(&self, entry: &MessageEntry) -> bool {
-        self.list.find_named(entry.subdir, &entry.name).is_some_and(|known| known.version == entry.version)
+        let known = self.list_for(&entry.name).find_named(entry.subdir, &entry.name);
+        known.is_some_and(|known| known.version == entry.version)
     }
 
     /// True if a message has this identity.
     pub fn has_identity(&self, identity: &[u8]) -> bool {
-        self.list.of_identity(identity).next().is_some()
+        [&self.list, &self.trashed].into_iter().any(|list| list.of_identity(identity).next().is_some())
     }
 }

@@ -112,7 +112,7 @@ impl Parsed {
 }
 
 /// The position of a message: chunk, and index in it.
-type Position = (usize, usize);
+pub(super) type Position = (usize, usize);
 
 impl MessageList {
     /// Creates the list of these messages.
@@ -217,6 +217,12 @@ impl MessageList {
         self.chunks.iter().flat_map(|chunk| &chunk.messages)
     }
 
+    /// The messages in the same order, some at a time. Two lists that share a part of their messages have the same slices
+    /// of memory for it.
+    pub(super) fn chunks(&self) -> impl ExactSizeIterator<Item = &[MessageEntry]> {
+        self.chunks.iter().map(|chunk| &*chunk.messages)
+    }
+
     /// The number of the first message in each chunk.
     pub(super) fn chunk_starts(&self) -> Vec<usize> {
         let lengths = self.chunks.iter().map(|chunk| chunk.messages.len());
@@ -306,7 +312,8 @@ impl MessageList {
         (name::identity(&self.get(at)?.name) == identity).then_some(at)
     }
 
-    fn find(&self, identity: &[u8], inode: u64) -> Option<Position> {
+    /// The position of the message with that identity and inode.
+    pub(super) fn find(&self, identity: &[u8], inode: u64) -> Option<Position> {
         let wanted = (name::sort_key(identity), inode);
         self.position(wanted).filter(|at| self.get(*at).is_some_and(|found| sort_key(found) == wanted))
     }
@@ -409,7 +416,7 @@ fn identity_sort_key(found: &MessageEntry) -> (u64, u64, &[u8]) {
 }
 
 /// The sort key of a message: flags and moves do not change it.
-fn sort_key(found: &MessageEntry) -> ((u64, u64, &[u8]), u64) {
+pub(super) fn sort_key(found: &MessageEntry) -> ((u64, u64, &[u8]), u64) {
     (identity_sort_key(found), found.version.inode)
 }
 

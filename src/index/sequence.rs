@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Snapshot;
+use super::folder_snapshot::FolderSnapshot;
 use crate::{
     maildir::MessageEntry,
     proto::imap::request::{FolderState, MessageState},
@@ -14,14 +14,14 @@ pub struct Sequence {
     /// The messages as sessions tell of them.
     pub state: Arc<FolderState>,
     /// The files.
-    snapshot: Arc<Snapshot>,
+    snapshot: Arc<FolderSnapshot>,
     /// For each message of `state`, its position in `snapshot`.
     positions: Vec<u32>,
 }
 
 impl Sequence {
     /// The messages of `state`, whose files stand at these positions of `snapshot`.
-    pub fn new(state: Arc<FolderState>, snapshot: Arc<Snapshot>, positions: Vec<u32>) -> Self {
+    pub fn new(state: Arc<FolderState>, snapshot: Arc<FolderSnapshot>, positions: Vec<u32>) -> Self {
         Self { state, snapshot, positions }
     }
 

@@ -25,6 +25,17 @@ impl Snapshot {
         Self { starts: list.chunk_starts(), list: list.read_only_copy() }
     }
 
+    /// The messages as a list.
+    pub(super) fn list(&self) -> &MessageList {
+        &self.list
+    }
+
+    /// The position of a file.
+    pub(super) fn position_of(&self, identity: &[u8], inode: u64) -> Option<usize> {
+        let (chunk, offset) = self.list.find(identity, inode)?;
+        Some(self.starts.get(chunk)? + offset)
+    }
+
     /// A message, or `None` if no message has that position.
     pub fn entry(&self, message: usize) -> Option<&MessageEntry> {
         let chunk = self.starts.partition_point(|start| *start <= message).checked_sub(1)?;

@@ -102,6 +102,9 @@ pub const FOREIGN_HASH_REPLY_DELAY: Duration = Duration::from_secs(2);
 /// Bytes that a worker counts in one mailbox before other jobs run.
 pub const SCAN_TURN_SIZE: Size = Size::mib(256);
 
+/// Folders of one mailbox that clients may make.
+pub const MAX_FOLDERS: usize = 1000;
+
 /// Time that a program waits for another one that is changing the accounts file.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest number of accounts of one alias. Each gets a copy of the message.

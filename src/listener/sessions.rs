@@ -9,7 +9,7 @@ use crate::{
         factory::SessionFactory,
         fault_injection::{FaultySession, SequenceCounts},
         http::{self, HttpConfig, LoginPolicy, MailServers},
-        imap::{self, ImapConfig},
+        imap::{self, ImapConfig, extensions},
         pop3::{self, Pop3Config},
         protocol::Protocol,
         request::ConnId,
@@ -167,7 +167,10 @@ fn factory(
             Box::new(http::Factory::new(config))
         }
         Persona::Imap => {
-            let protocol = ImapConfig { starttls: offers_tls, plaintext_auth, withheld: Vec::new() };
+            let items = listen.imap_capabilities.iter();
+            let withheld =
+                items.filter_map(|item| extensions::withheld(item).ok().map(str::to_owned)).collect();
+            let protocol = ImapConfig { starttls: offers_tls, plaintext_auth, withheld };
             let config = SessionConfig { hostname, line_endings, syntax, limits, pedantic, protocol };
             Box::new(imap::Factory::new(config))
         }

@@ -225,7 +225,7 @@ impl Examiner<'_> {
     ) -> Option<(MessageEntry, SizeSource)> {
         let (name, is_regular) = (self.batch.name(at), self.batch.listed[at].is_regular);
         let text = name.to_bytes();
-        if !is_regular || name::is_never_listed(text) {
+        if !is_regular || name::is_hidden(text) {
             return None;
         }
         let (version, octets, source) = if !sizes.is_empty() || name::sizes_in_name(text).is_some() {

@@ -7,7 +7,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Error, Maildir, directory::FILE_MODE};
+use super::{Error, Kind, Maildir, directory::FILE_MODE};
 use crate::safe_file::{self, Durability};
 
 /// Opens a file of ours beside the messages to read it.
@@ -22,6 +22,14 @@ pub(super) fn open_in(dir: &OwnedFd, path: &Path, name: &str) -> Result<File, Er
     let stat = fs::fstat(&file).map_err(failed)?;
     let regular = fs::FileType::from_raw_mode(stat.st_mode) == fs::FileType::RegularFile;
     if regular { Ok(File::from(file)) } else { Err(failed(Errno::INVAL)) }
+}
+
+/// Whether a file did not open because it is no regular one, or because this user may not read it.
+pub(super) fn is_foreign(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    let number = source.and_then(std::io::Error::raw_os_error).map(Errno::from_raw_os_error);
+    error.kind() == Kind::Unusable
+        || number.is_some_and(|number| [Errno::INVAL, Errno::NXIO, Errno::ISDIR].contains(&number))
 }
 
 /// Opens a file of ours beside the messages to append to it, and makes it if it is missing. A file with a second name

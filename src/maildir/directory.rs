@@ -51,6 +51,7 @@ pub(super) fn make_directory(
     name: impl rustix::path::Arg,
     path: &Path,
 ) -> Result<bool, Error> {
+    fault_point(path, "make directory")?;
     match fs::mkdirat(at, name, DIRECTORY_MODE) {
         Ok(()) => Ok(true),
         Err(Errno::EXIST) => Ok(false),

@@ -1,7 +1,7 @@
 //! The seam at which a test makes one step of a delivery fail: each step announces itself here.
 
 #[cfg(test)]
-pub(crate) use planned::{FaultKind, PlannedFault, fault_point};
+pub(crate) use planned::{FaultKind, PlannedFault, fault_point, memory_dir};
 
 /// Called before a step of a delivery, with a path below the spool. Outside of unit tests it does nothing.
 #[cfg(not(test))]
@@ -20,6 +20,11 @@ mod planned {
     };
 
     use crate::maildir::Error;
+
+    /// A directory in memory if there is one, for a test with hundreds of syncs.
+    pub(crate) fn memory_dir() -> tempfile::TempDir {
+        tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+    }
 
     /// The result of a step.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]

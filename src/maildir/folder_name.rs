@@ -1,7 +1,7 @@
-//! Names of folders that differ in case only.
+//! The text of folder names, and names that differ in case only.
 //!
-//! A folder is named in modified UTF-7 (RFC 3501 section 5.1.3), whose base64 depends on the case of its letters. So
-//! names are compared after decoding.
+//! A folder is named in modified UTF-7 (RFC 3501 section 5.1.3), whose base64 depends on the case of its letters. Other
+//! programs write plain UTF-8, or an ampersand that stands for itself. So names are compared after decoding.
 
 use base64::{
     Engine,
@@ -14,12 +14,21 @@ pub(super) fn is_same_but_for_case(one: &str, other: &str) -> bool {
     one != other && folded(one) == folded(other)
 }
 
-/// A name in lower case, decoded. Text that is not modified UTF-7 stands for itself.
+/// A name in lower case, decoded.
 fn folded(name: &str) -> String {
+    text(name).to_lowercase().replace('ς', "σ") // Σ is the capital of both
+}
+
+/// A name, decoded. Text that is not modified UTF-7 stands for itself.
+pub(super) fn text(name: &str) -> String {
     let (mut text, mut rest) = (String::with_capacity(name.len()), name);
     while let Some((plain, run)) = rest.split_once('&') {
         text.push_str(plain);
         match run.split_once('-').and_then(|(run, after)| Some((decoded(run)?, after))) {
+            Some((run, after)) if run.is_empty() => {
+                text.push('&');
+                rest = after;
+            }
             Some((run, after)) => {
                 text.push_str(&run);
                 rest = after;
@@ -31,7 +40,7 @@ fn folded(name: &str) -> String {
         }
     }
     text.push_str(rest);
-    text.to_lowercase().replace('ς', "σ") // Σ is the capital of both
+    text
 }
 
 /// Decodes the UTF-16 of a run.
@@ -58,6 +67,8 @@ mod tests {
             (".&A6MDkQOj-.a", ".&A8MDsQPC-.a", true), // ΣΑΣ and σας
             (".work", ".works", false),
             (".R&-D", ".r&-d", true),
+            (".R&D", ".R&-d", true),
+            (".Entwürfe", ".entw&APw-rfe", true),
             (".a&b", ".A&B", true),
         ] {
             assert_eq!(is_same_but_for_case(one, other), same, "{one} {other}");

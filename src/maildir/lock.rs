@@ -60,18 +60,32 @@ impl Lock {
             Err(Errno::WOULDBLOCK) => return Err(Error::at(path, "lock", Errno::WOULDBLOCK)),
             Err(_) => None,
         };
-        let file = lock_file(dir, path, hold, above.is_some())?;
+        let file = lock_file((dir, path, FILE), hold, above.is_some())?;
         Ok(Self { mode: hold, file, _dir: above })
+    }
+
+    /// Waits for the lock on the folders of a mailbox, under which they get other names. Unlike the lock of a POP3 session it
+    /// is held for moments. An error of kind `Locked`: another process has it for too long.
+    pub(super) fn of_folders(inbox: &Maildir) -> Result<Self, Error> {
+        let (mode, began) = (LockMode::Exclusive, Instant::now());
+        loop {
+            match lock_file((inbox.root(), inbox.path(), FOLDERS_FILE), mode, true) {
+                Err(error) if error.kind() == Kind::Locked && began.elapsed() < FOLDERS_PATIENCE => {
+                    thread::sleep(FOLDERS_PATIENCE / 500);
+                }
+                locked => return Ok(Self { mode, file: locked?, _dir: None }),
+            }
+        }
     }
 
     /// Checks that the lock is still on the file with its name, or else locks the file that has it. `true`: another
     /// file had the name. An error of kind `Locked`: another process has locked that file.
     fn revalidate(&mut self, dir: &OwnedFd, path: &Path) -> Result<bool, Error> {
-        if self.file.as_ref().is_some_and(|file| is_current(dir, file)) {
+        if self.file.as_ref().is_some_and(|file| is_current(dir, FILE, file)) {
             return Ok(false);
         }
         let had_one = self.file.is_some();
-        self.file = lock_file(dir, path, self.mode, self._dir.is_some())?;
+        self.file = lock_file((dir, path, FILE), self.mode, self._dir.is_some())?;
         Ok(had_one)
     }
 }
@@ -109,15 +123,14 @@ impl Spool {
 /// Locks the file, and makes it if it is missing. `None`: it is missing and cannot be made, and `do_without` allows
 /// that.
 fn lock_file(
-    dir: &OwnedFd,
-    path: &Path,
+    (dir, path, name): (&OwnedFd, &Path, &str),
     hold: LockMode,
     do_without: bool,
 ) -> Result<Option<DeferredFd>, Error> {
-    let path = || path.join(FILE);
+    let path = || path.join(name);
     for _ in 0..ATTEMPTS {
         // Opened for reading, so that the disk can still be made read-only.
-        let opened = match open(dir, FILE, OFlags::RDONLY | OFlags::CREATE) {
+        let opened = match open(dir, name, OFlags::RDONLY | OFlags::CREATE) {
             // Clients can read mail from a read-only disk, and delete mail from a full one.
             Err(Errno::ROFS | Errno::NOSPC | Errno::DQUOT) if do_without => return Ok(None),
             done => done,
@@ -126,12 +139,12 @@ fn lock_file(
         let mut locked = fs::flock(&file, operation(hold));
         if locked == Err(Errno::BADF) {
             // NFS locks by ranges, and those want a file open for writing (flock(2)).
-            file = open(dir, FILE, OFlags::RDWR).map_err(|e| Error::at(path(), "open", e))?;
+            file = open(dir, name, OFlags::RDWR).map_err(|e| Error::at(path(), "open", e))?;
             locked = fs::flock(&file, operation(hold));
         }
         locked.map_err(|e| Error::at(path(), "lock", e))?;
         // Another file may have taken its name before it was locked; then that file must be locked.
-        if is_current(dir, &file) {
+        if is_current(dir, name, &file) {
             return Ok(Some(file));
         }
     }
@@ -151,12 +164,16 @@ fn operation(hold: LockMode) -> FlockOperation {
 }
 
 /// Whether the lock file of the directory is this one.
-fn is_current(dir: &OwnedFd, file: &DeferredFd) -> bool {
-    let there = fs::statat(dir, FILE, AtFlags::SYMLINK_NOFOLLOW);
+fn is_current(dir: &OwnedFd, name: &str, file: &DeferredFd) -> bool {
+    let there = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
     matches!((there, fs::fstat(file)), (Ok(there), Ok(ours))
         if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino))
 }
 
+/// The lock file of the folders of a mailbox.
+const FOLDERS_FILE: &str = ".restante.folders.lock";
+/// Time to wait for that lock.
+const FOLDERS_PATIENCE: Duration = Duration::from_secs(5);
 /// The largest number of files opened to find the right one.
 const ATTEMPTS: usize = 10;
 

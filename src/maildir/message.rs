@@ -108,8 +108,20 @@ impl<'a> Deletion<'a> {
     /// Deletes a message, and returns the name it had. `None`: the message is gone. A different file in its place is an
     /// error of kind `Changed`, because no client has read that content.
     pub fn delete(&mut self, wanted: MessageRef<'a>) -> Result<Option<FileName>, Error> {
+        self.delete_if(wanted, |_| true)
+    }
+
+    /// The same, if that holds for the present name. Returns this name in either case.
+    fn delete_if(
+        &mut self,
+        wanted: MessageRef<'a>,
+        mut is_wanted: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Option<FileName>, Error> {
         let Self { maildir, link_check: survivors, still_linked: linked } = self;
         with_current_name(maildir, wanted, |subdir, name| {
+            if !is_wanted(name.to_bytes()) {
+                return Ok((subdir, name.to_bytes().into()));
+            }
             let failed = |step, error: Errno| Error::at(path_of(maildir, subdir, name), step, error);
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let file = (*survivors == LinkCheck::Fstat)
@@ -122,6 +134,20 @@ impl<'a> Deletion<'a> {
                 linked.entry(name::identity(wanted.name)).or_default().push(wanted.version);
             }
             Ok((subdir, name.to_bytes().into()))
+        })
+    }
+
+    /// Deletes a message if it has the flag T still, under whatever name.
+    pub fn delete_trashed(&mut self, wanted: MessageRef<'a>) -> Result<TrashDeletion, Error> {
+        let mut is_kept = false;
+        let deleted = self.delete_if(wanted, |name| {
+            is_kept = !name::is_trashed(name);
+            !is_kept
+        })?;
+        Ok(match deleted {
+            Some(_) if is_kept => TrashDeletion::Kept,
+            Some(name) => TrashDeletion::Deleted(name),
+            None => TrashDeletion::Gone,
         })
     }
 
@@ -154,6 +180,50 @@ impl<'a> Deletion<'a> {
         }
         Ok(deleted)
     }
+}
+
+/// The result of [`Deletion::delete_trashed`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum TrashDeletion {
+    /// The message had this name.
+    Deleted(FileName),
+    /// Another program has taken the flag away.
+    Kept,
+    /// Another program has removed the message.
+    Gone,
+}
+
+/// The names of a message whose flags were to be changed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Renamed {
+    /// The name that it had.
+    pub from: FileName,
+    /// The name that it has now.
+    pub to: FileName,
+}
+
+/// Gives a message the letters that `letters` makes of its present directory and letters, in `cur/`. `None` from it: the name
+/// stays. The name stays, too, if the new one belongs to another file or is too long. `None`: the message is gone. Errors are
+/// those of [`Deletion::delete`].
+pub fn change_flags(
+    maildir: &Maildir,
+    wanted: MessageRef<'_>,
+    mut letters: impl FnMut(Subdir, &[u8]) -> Option<Vec<u8>>,
+) -> Result<Option<Renamed>, Error> {
+    let mut from = None;
+    let to = with_current_name(maildir, wanted, |subdir, name| {
+        let present: FileName = (subdir, name.to_bytes().into());
+        let now = letters(subdir, name::flags(name.to_bytes()));
+        from = Some(present.clone());
+        match now {
+            Some(now) => {
+                let new = c_string(name::with_flags(name.to_bytes(), &now));
+                rename_flags(maildir, (subdir, name), (Subdir::Cur, new))
+            }
+            None => Ok(present),
+        }
+    })?;
+    Ok(from.zip(to).map(|(from, to)| Renamed { from, to }))
 }
 
 /// Moves a message to `cur/` with the flag `S`, and returns its new name. It keeps the old name if the new one belongs
@@ -227,7 +297,10 @@ fn with_current_name(
 /// Finds a message under its listed name, or else under any name of the same identity: with changed flags, or moved
 /// between `new/` and `cur/`. The stamp is the present one. An error is of kind `Gone`, `Changed` (another file has the
 /// listed name), or of the system.
-fn find(maildir: &Maildir, wanted: MessageRef<'_>) -> Result<(Subdir, CString, FileVersion), Error> {
+pub(super) fn find(
+    maildir: &Maildir,
+    wanted: MessageRef<'_>,
+) -> Result<(Subdir, CString, FileVersion), Error> {
     let listed = c_string(wanted.name.to_vec());
     let is_it = |stamp: &FileVersion| stamp.inode == wanted.version.inode;
     let there = version_of(maildir, wanted.subdir, &listed)?;

@@ -102,9 +102,19 @@ pub fn flags(name: &[u8]) -> &[u8] {
     info(name).map_or(b"", |at| &name[at + 3..])
 }
 
-/// True if a file of this name is never listed: it is hidden, or waits for its owner's mail reader to remove it (flag T).
+/// True if a file of this name is no message, because it is hidden.
+pub fn is_hidden(name: &[u8]) -> bool {
+    name.starts_with(b".")
+}
+
+/// True if a message of this name waits for its owner's mail reader to remove it (flag T). Only IMAP shows it.
+pub fn is_trashed(name: &[u8]) -> bool {
+    flags(name).contains(&b'T')
+}
+
+/// True if a file of this name is listed neither by POP3 nor by the web API.
 pub fn is_never_listed(name: &[u8]) -> bool {
-    name.starts_with(b".") || flags(name).contains(&b'T')
+    is_hidden(name) || is_trashed(name)
 }
 
 /// The name with one more flag, in the order that the Maildir rules ask for.

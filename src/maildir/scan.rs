@@ -31,6 +31,8 @@ pub fn is_racy(times: &DirTimes, now: SystemTime) -> bool {
 pub struct Scan {
     /// The messages, in no order.
     pub messages: Vec<MessageEntry>,
+    /// Messages that wait for their owner's mail reader to remove them (flag T), in no order.
+    pub trashed: Vec<MessageEntry>,
     /// Files in `new/` and `cur/` that are not listed as messages.
     pub skipped: Vec<Skipped>,
     /// The times of the directories before the last pass: later changes may be missing.
@@ -82,13 +84,16 @@ pub fn scan_with_sizes<'a>(
     turn: &mut CountSlice,
 ) -> Result<Option<Scan>, Error> {
     sizes.preload(&turn.progress.counted);
-    let scan = scan_with(maildir, known, &mut sizes, turn);
+    let mut scan = scan_with(maildir, known, &mut sizes, turn);
     let live: Option<Vec<FileVersion>> = match &scan {
         Ok(Some(scan)) => Some(scan.messages.iter().map(|found| found.version).collect()),
         _ => None,
     };
     turn.progress.counted.extend_from_slice(sizes.new_entries());
     sizes.save(maildir, live.as_deref());
+    if let Ok(Some(scan)) = &mut scan {
+        scan.trashed = scan.messages.extract_if(.., |found| name::is_trashed(&found.name)).collect();
+    }
     scan
 }
 
@@ -255,7 +260,7 @@ fn scan_subdir(
 /// The result of a recheck: present and missing names, and skipped files.
 type RecheckOutcome = (Vec<Change>, Vec<Skipped>);
 
-/// Rechecks names for which events came. Returns `None` if the turn ended before that; a full scan uses its counts.
+/// Rechecks names for which events came, also those of messages with the flag T. Returns `None` if the turn ended before that; a full scan uses its counts.
 pub fn recheck(
     maildir: &Maildir,
     rechecks: &[Recheck],
@@ -300,7 +305,7 @@ pub fn recheck(
 /// The result of a look at one name.
 enum CheckedName {
     Message(MessageEntry, SizeSource),
-    /// No message: no file, a dot file, or a message that its owner has trashed.
+    /// No message: no file, or a dot file.
     Nothing,
     /// A file that should not be there, with the reason.
     Skipped(&'static str),
@@ -315,7 +320,7 @@ fn check_name(
     known: impl FnOnce(FileVersion) -> Option<u64>,
     turn: &mut CountSlice,
 ) -> Result<CheckedName, Error> {
-    if name::is_never_listed(name.to_bytes()) {
+    if name::is_hidden(name.to_bytes()) {
         return Ok(CheckedName::Nothing);
     }
     let failed = |step| {

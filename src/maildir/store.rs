@@ -234,13 +234,18 @@ impl Spool {
             Err(_) => Ok(Vec::new()), // told by its opening
         };
         let (names, error) = split_names(listed);
-        let folders = names.into_iter().filter(|name| name.starts_with('.')).map(Some);
+        let folders = names.into_iter().filter(|name| is_folder_name(name)).map(Some);
         let maildirs = std::iter::once(None).chain(folders).map(move |folder| match folder {
             None => self.maildir(&mailbox),
             Some(folder) => self.folder(&mailbox, &folder),
         });
         maildirs.chain(error.map(Err))
     }
+}
+
+/// Whether a directory in a mailbox may be a folder. A second dot hides it: it waits for its removal, here or in Dovecot.
+pub(super) fn is_folder_name(name: &str) -> bool {
+    name.starts_with('.') && !name.starts_with("..") && name.len() > 1
 }
 
 /// The names that are text, as those of mailboxes are, or the reason for a failure.
@@ -252,7 +257,7 @@ fn split_names(names: Result<Vec<OsString>, Error>) -> (Vec<String>, Option<Erro
 }
 
 impl Maildir {
-    fn at(root: DeferredFd, path: PathBuf) -> Result<Self, Error> {
+    pub(super) fn at(root: DeferredFd, path: PathBuf) -> Result<Self, Error> {
         fault_point(&path, "open directory")?;
         let below = |name: &str| open_directory(&root, name, &path.join(name));
         let (tmp, new, cur) = (below("tmp")?, below("new")?, below("cur")?);
@@ -311,6 +316,7 @@ impl Maildir {
             (&self.root, self.path.clone()),
             (&parent, above),
         ] {
+            fault_point(&self.path, "fsync directory")?;
             sync_directory(dir, &what)?;
         }
         Ok(())
@@ -367,7 +373,12 @@ impl Maildir {
 
 /// Makes the missing parts of a Maildir in the directory `above`, whose path is `path`, with an empty file `mark` in
 /// it, all of it durably.
-fn make_maildir(above: &OwnedFd, path: &Path, name: &str, mark: Option<&str>) -> Result<Maildir, Error> {
+pub(super) fn make_maildir(
+    above: &OwnedFd,
+    path: &Path,
+    name: &str,
+    mark: Option<&str>,
+) -> Result<Maildir, Error> {
     let home = path.join(name);
     make_directory(above, name, &home)?;
     let root = open_directory(above, name, &home)?;

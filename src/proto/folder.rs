@@ -17,19 +17,22 @@ impl Folder {
     /// least one character. ASCII characters must be on an allow-list and are stored unchanged, so that a
     /// client without UTF-8 can write `Entw&APw-rfe`. All other characters are encoded.
     pub fn from_name(name: &str) -> Option<Self> {
+        let is_allowed = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || ALLOWED.contains(c);
+        if !name.chars().all(is_allowed) {
+            return None;
+        }
         Self::checked(name, modified_utf7::encode_keeping_ampersands(name))
     }
 
-    /// The folder whose name, decoded, is this one. Here `R&D` has a plain ampersand.
+    /// The folder whose name, decoded, is this one. Here `R&D` has a plain ampersand, and other programs may have made a
+    /// folder of any name that can be one directory.
     pub fn from_decoded(name: &str) -> Option<Self> {
         Self::checked(name, modified_utf7::encode(name))
     }
 
     fn checked(name: &str, encoded: String) -> Option<Self> {
-        let allowed = |c: char| {
-            if c.is_ascii() { c.is_ascii_alphanumeric() || ALLOWED.contains(c) } else { !c.is_control() }
-        };
-        let good = name.chars().all(allowed) && name.split('.').all(|part| !part.is_empty());
+        let is_allowed = |c: char| c != '/' && !c.is_control();
+        let good = name.chars().all(is_allowed) && name.split('.').all(|part| !part.is_empty());
         let directory = format!(".{encoded}");
         (good && directory.len() <= Self::MAX_NAME).then(|| Self(directory.into()))
     }
@@ -89,6 +92,22 @@ mod tests {
             "", ".", "..", ".Sent", "Sent.", "a..b", "../bob", "a/b", "a\\b", "a\0b", "a\nb", "a\u{85}b",
             &long,
         ] {
+            assert_eq!(directory(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn y40_a_folder_of_any_name_that_is_one_directory_can_be_named_decoded() {
+        let directory = |name| Folder::from_decoded(name).map(|folder| folder.directory().to_owned());
+        for (name, on_disk) in [
+            ("R&D", ".R&-D"),
+            ("50% off!", ".50% off!"),
+            ("~me.a\\b", ".~me.a\\b"),
+            ("Entwürfe", ".Entw&APw-rfe"),
+        ] {
+            assert_eq!(directory(name).as_deref(), Some(on_disk), "{name}");
+        }
+        for bad in ["", ".", "a..b", ".a", "a/b", "a\0", "a\nb", "a\u{7f}", "a\u{85}b"] {
             assert_eq!(directory(bad), None, "{bad:?}");
         }
     }

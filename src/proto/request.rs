@@ -110,8 +110,8 @@ pub enum Access {
     /// The session may delete and mark messages. It locks the mailbox against every other exclusive session, of this
     /// server or another.
     Exclusive,
-    /// The session only reads, beside any others.
-    ReadOnly,
+    /// The session has the mailbox open beside any others, also beside the exclusive one: IMAP.
+    Shared,
 }
 
 /// The backend's response to a [`Request`].
@@ -337,6 +337,15 @@ pub struct Recipient {
     pub mailbox: Mailbox,
     /// The folder that receives the mail instead, if it exists.
     pub folder: Option<Folder>,
+}
+
+impl Recipient {
+    /// The owner of a mailbox or of a folder, for a message that its owner puts there.
+    pub fn owner_of(mailbox: Mailbox) -> Self {
+        let (local, domain) = mailbox.address_parts();
+        let folder = mailbox.folder().cloned();
+        Self { address: Address::of_parts(local, domain), mailbox: mailbox.without_folder(), folder }
+    }
 }
 
 /// A mailbox as one POP3 session sees it: fixed at login, numbered from 0.

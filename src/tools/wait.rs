@@ -208,8 +208,11 @@ impl Wait<'_> {
             } else {
                 let (changes, _) =
                     scan::recheck(&maildir, &rechecks, &mut new_count_slice())?.unwrap_or_default();
-                let present = |change| if let Change::Present(found) = change { Some(found) } else { None };
-                changes.into_iter().filter_map(present).collect()
+                let listed = |change| match change {
+                    Change::Present(found) if !name::is_trashed(&found.name) => Some(found),
+                    _ => None,
+                };
+                changes.into_iter().filter_map(listed).collect()
             };
             for found in found {
                 if let Some(message) = dir.take_if_new(&maildir, found, self.after)?

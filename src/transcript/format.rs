@@ -1,10 +1,9 @@
 //! The notation of octets, requests and responses in dialogues. Printable characters are written unchanged.
 //! All others are escaped, so that no editor can change them unnoticed.
 
-mod imap;
-
 use std::time::{Duration, SystemTime};
 
+use super::imap_format;
 use crate::{
     limits::Span,
     printable::{is_hidden, json},
@@ -136,7 +135,7 @@ pub fn format_request(request: &Request, body: &[u8], detail: bool) -> String {
             format!("? update delete={delete:?} seen={seen:?}")
         }
         Request::Api(request) => api_request(request),
-        Request::Imap(request) => imap::request(request),
+        Request::Imap(request) => format!("? {}", imap_format::request(request)),
     }
 }
 
@@ -267,7 +266,7 @@ pub fn format_response(response: &Response, now: SystemTime, ages: bool) -> Opti
                 document.length
             )
         }
-        Response::Imap(response) => imap::response(response),
+        Response::Imap(response) => format!("! {}", imap_format::response(response)),
         Response::Failed(Failure::AuthFailed { delay }) => format!("! denied {}", format_duration(*delay)),
         Response::Failed(failure) => format!("! failed {}", failure.name()),
     })

@@ -7,6 +7,8 @@ mod archive;
 mod elided;
 mod file_name;
 pub mod format;
+mod imap_format;
+mod imap_output;
 mod line_splitter;
 pub mod mermaid;
 mod reader;

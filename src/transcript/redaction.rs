@@ -59,6 +59,11 @@ impl Redactor {
         self.protocol == Protocol::Http
     }
 
+    /// True if the session speaks IMAP.
+    pub(super) fn is_imap(&self) -> bool {
+        self.protocol == Protocol::Imap
+    }
+
     /// True during an exchange of AUTH, and after a USER with more than a name. The name is then as secret as the
     /// password.
     pub(super) fn hides_user(&self) -> bool {

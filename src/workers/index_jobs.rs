@@ -45,11 +45,14 @@ pub(super) fn open_maildir(
     let current = known.filter(|known| storage.still_resolves_to(mailbox, &known.maildir));
     let (maildir, settled_times) = match current {
         Some(known) => (known.maildir, known.settled_times),
-        None => (Arc::new(storage.maildir(mailbox)?), None),
+        None => match access {
+            Access::Exclusive => (Arc::new(storage.maildir(mailbox)?), None),
+            Access::Shared => (Arc::new(storage.imap_maildir(mailbox)?), None),
+        },
     };
     let lock = match access {
         Access::Exclusive => Some(Lock::acquire(&maildir).map_err(|error| scan_failure(&error))?),
-        Access::ReadOnly => None,
+        Access::Shared => None,
     };
     let times = scan::dir_times(&maildir).map_err(|error| scan_failure(&error))?;
     let racy = scan::is_racy(&times, SystemTime::now());
@@ -107,8 +110,9 @@ fn scan_watched(
     }
     let began = maildir.file_clock(SystemTime::now());
     let sizes = sizes.unwrap_or_else(|| SizeCache::load(&maildir));
-    let scan = scan::scan_with_sizes(&maildir, sizes, load.known.iter(), &mut turn)
-        .map_err(|error| scan_failure(&error))?;
+    let known = load.known.iter().chain(load.known_trashed.iter());
+    let scan =
+        scan::scan_with_sizes(&maildir, sizes, known, &mut turn).map_err(|error| scan_failure(&error))?;
     let Some(scan) = scan else {
         load.progress = turn.progress;
         return Ok(ControlFlow::Continue(load));
@@ -116,8 +120,9 @@ fn scan_watched(
     let racy = began.is_none_or(|began| scan::is_racy(&scan.times, began));
     let list = MessageList::from_messages(scan.messages);
     let duplicates = list.duplicates().take(MAX_DUPLICATES).map(Box::from).collect();
-    let missing = load.known.difference(&list);
-    let index = MailboxIndex::new(list, scan.times, racy);
+    let trashed = MessageList::from_messages(scan.trashed);
+    let missing = [load.known.difference(&list), load.known_trashed.difference(&trashed)].concat();
+    let index = MailboxIndex::new(list, scan.times, racy).with_trashed(trashed);
     let barrier = storage.watcher.create_barrier();
     Ok(ControlFlow::Break(ScanResult {
         index: Some(index),

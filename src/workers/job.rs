@@ -7,7 +7,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{AckToken, CompletionSender, spill::SpilledMessage};
+use super::{
+    AckToken, CompletionSender,
+    folder_jobs::{FolderJob, FolderKey, FolderOutcome, FolderResult},
+    imap_reads::{ImapRead, ReadOutcome},
+    mailbox_folders::{FoldersJob, FoldersOutcome},
+    spill::SpilledMessage,
+};
 use crate::{
     accounts::{Accounts, Credential, UserFile, Verdict},
     deferred_drop::DeferredDrop,
@@ -91,6 +97,12 @@ pub enum Job {
     },
     /// Scan or recheck a mailbox for its index, or stop watching it.
     Index(IndexId, IndexJob),
+    /// Give the messages of a folder UIDs, or change some of them.
+    Folder(Box<FolderJob>),
+    /// Serve a request about the folders of a user.
+    Folders(Box<FoldersJob>),
+    /// Read messages of a folder for a client of IMAP.
+    Imap(Box<ImapRead>),
     /// Serve a request of the web API.
     Api {
         /// The connection that gets the response.
@@ -172,6 +184,12 @@ pub enum Completion {
     Delivered(ConnId, AckToken, Result<DeliveryReceipt, Failure>),
     /// The result of [`Job::Index`].
     Index(IndexId, IndexResult),
+    /// The result of [`Job::Folder`].
+    Folder(FolderKey, FolderResult),
+    /// The result of [`Job::Folders`].
+    Folders(ConnId, Result<Box<FoldersOutcome>, Failure>),
+    /// The result of [`Job::Imap`].
+    Imap(ConnId, Result<ReadOutcome, Failure>),
     /// The result of [`Job::Api`].
     Api(ConnId, Result<ApiOutcome, Failure>),
     /// The result of [`Job::CompareMailboxes`].
@@ -210,7 +228,7 @@ pub struct DeliveryReceipt {
 }
 
 /// A message that is durable in one of its mailboxes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct DeliveredCopy {
     /// The mailbox, or the folder of it, that has the file.
     pub mailbox: Mailbox,
@@ -339,6 +357,12 @@ impl Job {
             Self::Spill { conn, last, .. } => Completion::Spilled(*conn, last.clone(), Err(failure)),
             Self::CountUsage { conn, token, .. } => Completion::Counted(*conn, token.clone(), Err(failure)),
             Self::Index(id, job) => Completion::Index(*id, job.result_if_lost(failure)?),
+            Self::Folder(job) => {
+                let outcome = FolderOutcome::Failed(failure);
+                Completion::Folder(job.key.clone(), FolderResult { book: None, outcome })
+            }
+            Self::Folders(job) => Completion::Folders(job.conn, Err(failure)),
+            Self::Imap(read) => Completion::Imap(read.conn, Err(failure)),
             Self::Api { conn, .. } => Completion::Api(*conn, Err(failure)),
             Self::CompareMailboxes { .. } => Completion::MailChanged(Err(failure)),
             Self::Release(_) | Self::CheckSpool { .. } | Self::Tidy { .. } => return None,
@@ -356,10 +380,13 @@ impl Completion {
             | Self::Updated(conn, ..)
             | Self::Spilled(conn, ..)
             | Self::Counted(conn, ..)
+            | Self::Folders(conn, _)
+            | Self::Imap(conn, _)
             | Self::Api(conn, _)
             | Self::Delivered(conn, ..) => Some(*conn),
             Self::Unlocked(_)
             | Self::Index(..)
+            | Self::Folder(..)
             | Self::MailChanged(_)
             | Self::SessionsChanged
             | Self::AccountsLoaded(_) => None,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Completion, Job, api_jobs, index_jobs,
+    Completion, Job, api_jobs, folder_jobs, index_jobs,
     job::{MessageChunk, Update},
     spill,
     storage::{Storage, log_failure},
@@ -16,7 +16,7 @@ use crate::{
     accounts::{Credential, HashMemory, UserFile, Verdict},
     index::Snapshot,
     logging,
-    maildir::{Maildir, OpenMessage, Usage, tmp_cleanup, trusted_date, usage},
+    maildir::{Maildir, OpenMessage, Usage, folders, tmp_cleanup, trusted_date, usage},
     proto::request::{Failure, Mailbox, Secret},
 };
 
@@ -50,6 +50,12 @@ impl Job {
                 Completion::Counted(conn, token, Ok(count(storage, mailboxes)))
             }
             Self::Index(id, job) => Completion::Index(id, index_jobs::run(storage, id, job)?),
+            Self::Folder(job) => {
+                let (key, result) = folder_jobs::run(storage, *job);
+                Completion::Folder(key, result)
+            }
+            Self::Folders(job) => Completion::Folders(job.conn, job.run(storage).map(Box::new)),
+            Self::Imap(read) => Completion::Imap(read.conn, read.run()),
             Self::Api { conn, request, client, .. }
                 if client.strong_count() == 0 && !request.action.changes_mail() =>
             {
@@ -82,7 +88,7 @@ impl Job {
 /// Removes leftovers from `tmp/`, and stores the date.
 fn remove_leftovers(storage: &Storage, age: Duration, date: SystemTime) {
     let (removed, errors) = tmp_cleanup::clean_tmp(&storage.spool, date, age);
-    for error in &errors {
+    for error in errors.iter().chain(&folders::clean_deleted(&storage.spool)) {
         log_failure(error);
     }
     if removed > 0 {

@@ -1,8 +1,11 @@
 //! Message data that became too large for memory: a file in `tmp/` that grows until the message ends.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::SystemTime,
 };
 
 use super::{
@@ -36,6 +39,8 @@ pub struct SpilledMessage {
     pub octets: WireSizeCounter,
     /// Its Message-ID, if the first bytes contain it.
     pub message_id: Option<MessageId>,
+    /// The time that the complete file gets, if that is not the present time.
+    pub date: Option<SystemTime>,
     file: DeferredDrop<SpillFile>,
 }
 
@@ -129,6 +134,9 @@ impl SpilledMessage {
 
     fn close(&mut self) -> Result<(), Error> {
         let Some(tmp_file) = &mut self.file.tmp_file else { return Ok(()) };
+        if let Some(date) = self.date {
+            tmp_file.set_modified(date)?;
+        }
         tmp_file.sync()?;
         tmp_file.close()
     }
@@ -173,6 +181,7 @@ fn begin_spill(
                     mailbox,
                     octets,
                     message_id: None,
+                    date: None,
                     file,
                 }));
             }

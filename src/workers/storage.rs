@@ -9,13 +9,14 @@ use std::{
     time::SystemTime,
 };
 
-use super::catalog::Catalog;
+use super::{catalog::Catalog, folder_status::StatusCache};
 use crate::{
     index::watcher::Watcher,
-    limits::{Limits, SCAN_TURN_SIZE},
+    limits::{Limits, MAX_FOLDERS, SCAN_TURN_SIZE},
     logging,
     maildir::{
         Error, Kind, Maildir, Spool,
+        folders::{FolderError, Folders},
         lock::{self, Lock},
         scan_threads::ScanThreads,
         size_counter::ScanLimits,
@@ -44,6 +45,8 @@ pub struct Storage {
     pub archive: Option<Arc<Archive>>,
     /// The lists of the web API.
     pub(super) catalog: Catalog,
+    /// The numbers of folders that no session has selected.
+    pub(super) statuses: StatusCache,
     /// Size in bytes of the largest file that is listed as a message.
     max_listed_size: AtomicU64,
     /// The largest number of mailboxes, if mail from strangers creates them.
@@ -79,6 +82,7 @@ impl Storage {
             read_chunk,
             archive: None,
             catalog: Catalog::default(),
+            statuses: StatusCache::default(),
             max_listed_size: largest_listed,
             max_mailboxes,
             mailboxes,
@@ -183,6 +187,29 @@ impl Storage {
         self.durable_maildir(mailbox)?;
         let opened = self.spool.open_or_create_folder(mailbox.as_str(), folder.directory());
         let maildir = opened.map_err(|error| log_failure(&error))?;
+        maildir.sync_if_new(SystemTime::now()).map_err(|error| log_failure(&error))?;
+        Ok(maildir)
+    }
+
+    /// Opens a mailbox as [`Storage::maildir`] does, or an existing folder as IMAP names it: the case of its letters counts,
+    /// unlike in addresses.
+    pub fn imap_maildir(&self, mailbox: &Mailbox) -> Result<Maildir, Failure> {
+        let Some(folder) = mailbox.folder() else { return self.maildir(mailbox) };
+        let inbox = self.maildir(&mailbox.clone().without_folder())?;
+        match Folders::of(&inbox, MAX_FOLDERS).open(folder.directory()) {
+            Ok(maildir) => Ok(maildir),
+            Err(FolderError::Disk(error)) => Err(log_failure(&error)),
+            Err(_) => Err(Failure::NoFolder),
+        }
+    }
+
+    /// The same for a folder in which a message is to be durable.
+    pub fn durable_imap_maildir(&self, mailbox: &Mailbox) -> Result<Maildir, Failure> {
+        if mailbox.folder().is_none() {
+            return self.durable_maildir(mailbox);
+        }
+        self.durable_maildir(&mailbox.clone().without_folder())?;
+        let maildir = self.imap_maildir(mailbox)?;
         maildir.sync_if_new(SystemTime::now()).map_err(|error| log_failure(&error))?;
         Ok(maildir)
     }

@@ -379,6 +379,10 @@ impl Folders {
                 continue;
             }
             let Some(message) = folder.messages.iter().find(|message| message.uid == state.uid) else {
+                // A response that has begun cannot end without its octets.
+                if sent > 0 {
+                    return Err(Failure::Gone);
+                }
                 piece.has_gone = true;
                 continue;
             };

@@ -178,10 +178,11 @@ pub(crate) fn read(said: &[u8]) -> Vec<(String, String)> {
 fn response(said: &[u8]) -> (Vec<u8>, &[u8]) {
     let mut at = 0;
     loop {
-        let end = memchr::memmem::find(&said[at..], b"\r\n").expect("the end of a line") + at;
+        let is_end = |pair: &[u8]| pair == b"\r\n";
+        let end = said[at..].windows(2).position(is_end).expect("the end of a line") + at;
         let line = &said[at..end];
         let literal = line.strip_suffix(b"}").and_then(|line| {
-            let from = memchr::memrchr(b'{', line)? + 1;
+            let from = line.iter().rposition(|&b| b == b'{')? + 1;
             std::str::from_utf8(&line[from..]).ok()?.parse::<usize>().ok()
         });
         at = end + 2;

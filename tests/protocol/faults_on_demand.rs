@@ -405,7 +405,7 @@ fn h07_a_mistyped_fault_is_told_in_the_reply_and_in_the_log() {
     smtp.ask("MAIL FROM:<ann@example.test>", "250");
     for (to, told) in [
         ("bob+452-afterdot", "; +452-afterdot is no fault on demand, did you mean +452-after-dot?\r\n"),
-        ("bob+cut-at-500", "; +cut-at-500 is a fault for POP3: log in with it\r\n"),
+        ("bob+cut-at-500", "; +cut-at-500 is a fault for POP3 and IMAP: log in with it\r\n"),
         ("bob+lists", "250 2.1.5 Recipient ok\r\n"),
     ] {
         let reply = smtp.ask(&format!("RCPT TO:<{to}@example.test>"), "250 2.1.5 Recipient ok");

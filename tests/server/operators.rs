@@ -303,15 +303,15 @@ fn v78_an_address_of_the_network_needs_a_flag_that_says_what_it_means() {
         &["--allow-remote-without-login", "--listen", "0.0.0.0", "--smtp=0", "--pop3=0", "--host=mail"];
     let server = Setup { wrapper, arguments, ..Setup::default() }.start();
     server.tells("Other machines can connect");
-    for service in ["smtp", "pop3", "http"] {
+    for service in ["smtp", "imap", "pop3", "http"] {
         assert!(server.addresses(service)[0].ip().is_unspecified(), "{service}");
     }
 }
 
 #[test]
-fn a_server_for_development_has_no_http_if_it_is_told_so() {
-    let server = Setup { arguments: &["--no-http"], ..Setup::default() }.start();
-    assert_eq!(server.addresses("http"), []);
+fn a_server_for_development_has_neither_http_nor_imap_if_it_is_told_so() {
+    let server = Setup { arguments: &["--no-http", "--no-imap"], ..Setup::default() }.start();
+    assert_eq!([server.addresses("http"), server.addresses("imap")].concat(), []);
     assert_eq!(server.addresses("pop3").len(), 1);
 }
 

@@ -88,5 +88,12 @@ fn users() -> impl Iterator<Item = String> {
 }
 
 /// The services of the example, and their ports.
-pub(crate) const SERVICES: [(&str, u16); 5] =
-    [("smtp", 25), ("submission", 587), ("submissions", 465), ("pop3", 110), ("pop3s", 995)];
+pub(crate) const SERVICES: [(&str, u16); 7] = [
+    ("smtp", 25),
+    ("submission", 587),
+    ("submissions", 465),
+    ("imap", 143),
+    ("imaps", 993),
+    ("pop3", 110),
+    ("pop3s", 995),
+];

@@ -6,6 +6,7 @@ pub mod client;
 pub mod config;
 pub mod dot;
 pub mod http;
+pub mod imap;
 pub mod mbox;
 pub mod mime;
 pub mod name;
@@ -28,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     config::TARGET,
     dot::TARGET,
     http::TARGET,
+    imap::TARGET,
     mbox::TARGET,
     mime::TARGET,
     name::TARGET,

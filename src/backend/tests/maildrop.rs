@@ -187,7 +187,7 @@ fn readers_open_a_mailbox_beside_the_session_that_has_locked_it_and_hear_what_it
     bench.open(CLIENT);
     bench.work();
     bench.expect_effects(&["c1 opened 1"]);
-    bench.open_for(OTHER, Access::ReadOnly);
+    bench.open_for(OTHER, Access::Shared);
     bench.work();
     bench.expect_effects(&["c2 opened 1"]);
     assert_eq!(bench.maildrops.len(), 2);

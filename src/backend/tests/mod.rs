@@ -1,6 +1,7 @@
 //! The parts of the backend on virtual time, without a thread: requests and completions in, effects out.
 
 mod auth;
+mod imap;
 mod maildrop;
 mod receive;
 mod recipients;

@@ -1,6 +1,8 @@
 //! Batches in which one step fails or panics, at every step: each message is in all of its mailboxes and
 //! acknowledged, or in none and refused; no file is left in `tmp/`, and the next batch works.
 
+mod append;
+
 use std::{
     fs,
     os::unix::fs::MetadataExt,
@@ -140,6 +142,7 @@ impl Fixture {
             to: to.collect(),
             partial_ok: self.kind.partly,
             sent_copy_for: self.kind.sent.then(sender),
+            append: None,
             content,
             ack_token: AckToken::default(),
         };

@@ -18,11 +18,13 @@ impl Registry {
                 continue;
             };
             let Some(index) = &entry.index else { continue };
-            entry.known_revision = index.revision();
+            entry.known_folder_revision = index.folder_revision();
+            let is_listed =
+                std::mem::replace(&mut entry.known_revision, index.revision()) != index.revision();
             changes.push(MailboxChange {
                 mailbox: entry.mailbox.clone(),
                 messages: index.list().len(),
-                sessions: entry.sessions.iter().copied().collect(),
+                sessions: entry.sessions.iter().copied().filter(|_| is_listed).collect(),
             });
         }
         changes

@@ -25,9 +25,12 @@ impl ImapSession {
         }
     }
 
-    /// Whether the listener announces a capability.
+    /// Whether the listener announces a capability. The kinds of a quota are announced with it, or none is.
     pub(super) fn offers(&self, name: &str) -> bool {
-        !self.config.protocol.withheld.iter().any(|withheld| withheld == name)
+        let mut withheld = self.config.protocol.withheld.iter();
+        !withheld.any(|off| {
+            name.strip_prefix(off.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+        })
     }
 }
 

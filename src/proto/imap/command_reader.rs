@@ -127,7 +127,7 @@ impl CommandReader {
 
 /// The announcement at the end of a line. A literal of any octets (`~{n}`, RFC 3516) is none that this server offers, so
 /// the parser refuses the tilde before it.
-fn announcement(line: &[u8]) -> Option<Announcement> {
+pub fn announcement(line: &[u8]) -> Option<Announcement> {
     let inner = line.strip_suffix(b"}")?;
     let from = memchr::memrchr(b'{', inner)? + 1;
     let (digits, synchronizing) = match inner[from..].strip_suffix(b"+") {

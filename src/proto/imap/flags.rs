@@ -37,6 +37,16 @@ impl Flags {
         Self(0)
     }
 
+    /// The set with these bits, as a file of ours has them.
+    pub(crate) const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// The bits of the set, which stay in files of ours.
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
+    }
+
     /// The flag of a letter. Other letters than those of flags and keywords have none.
     pub const fn of_letter(letter: u8) -> Self {
         Self(match letter {

@@ -7,6 +7,7 @@ pub mod command;
 pub mod command_reader;
 pub mod command_table;
 mod commands;
+pub mod extensions;
 mod factory;
 pub mod fetch_item;
 mod fetching;

@@ -47,6 +47,11 @@ impl Address {
         self.domain.as_deref()
     }
 
+    /// The address of a mailbox, from its local part and domain.
+    pub(in crate::proto) fn of_parts(local: String, domain: Option<String>) -> Self {
+        Self { local, domain }
+    }
+
     /// Parses an address without angle brackets, as it stands in a configuration, in the files of accounts and
     /// aliases, in a login or on a command line. All of them have this one reading.
     pub fn parse(text: &str) -> Result<Self, BadPath> {

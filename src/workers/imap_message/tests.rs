@@ -7,8 +7,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    index::{MessageList, Snapshot, sequence::Sequence},
-    maildir::{FileVersion, Spool, Subdir},
+    index::{FolderSnapshot, sequence::Sequence},
+    maildir::{FileVersion, Scan, Spool, Subdir},
     proto::imap::{
         flags::Flags,
         request::{FolderState, MessageState},
@@ -48,7 +48,8 @@ impl TestFolder {
             has_keyword_room: true,
             messages: states,
         };
-        let snapshot = Arc::new(Snapshot::new(&MessageList::from_messages(entries)));
+        let scan = Scan { messages: entries, ..Scan::default() };
+        let snapshot = Arc::new(FolderSnapshot::of_scan(scan));
         Self { home, maildir, sequence: Sequence::new(Arc::new(state), snapshot, positions) }
     }
 

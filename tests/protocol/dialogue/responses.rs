@@ -1,16 +1,21 @@
 //! Reads the octets that an IMAP server has sent as a client does, with `imap-codec`, which knows nothing of this server.
 
+use std::sync::LazyLock;
+
 use imap_codec::{GreetingCodec, ResponseCodec, decode::Decoder};
 use regex::bytes::Regex;
 
 /// Checks that a session was a greeting and whole responses.
 pub(crate) fn check(octets: &[u8]) -> Result<(), String> {
     let shown = |octets: &[u8]| octets[..octets.len().min(200)].escape_ascii().to_string();
+    // The codec takes texts of ASCII alone (RFC 5255 section 3.1 allows others).
+    let octets: Vec<u8> = octets.iter().map(|octet| if octet.is_ascii() { *octet } else { b'?' }).collect();
+    let octets = octets.as_slice();
     let greeting = GreetingCodec::new().decode(octets).map(|(rest, _)| rest);
     // A server that is full says no more than BYE.
     let mut rest = greeting.unwrap_or(octets);
     while !rest.is_empty() {
-        if let Some(found) = BEYOND_THE_CODEC.iter().find_map(|line| Regex::new(line).unwrap().find(rest)) {
+        if let Some(found) = BEYOND.iter().find_map(|line| line.find(rest)) {
             rest = &rest[found.end()..];
             continue;
         }
@@ -21,6 +26,9 @@ pub(crate) fn check(octets: &[u8]) -> Result<(), String> {
     }
     Ok(())
 }
+
+static BEYOND: LazyLock<[Regex; 3]> =
+    LazyLock::new(|| BEYOND_THE_CODEC.map(|line| Regex::new(line).unwrap()));
 
 /// Lines that the codec has no grammar for, in the form of their RFCs.
 const BEYOND_THE_CODEC: [&str; 3] = [

@@ -1,0 +1,396 @@
+//! The folders that IMAP sessions have selected. Any number of sessions share a folder, its UIDs and its state, also beside a
+//! POP3 session.
+//!
+//! The index of a folder knows its files. After each change, a job gives them UIDs, and the sessions of the folder get the new
+//! state as an event, at most one in a turn of the loop. A folder has one such job at a time, because each needs the UIDs. A
+//! response that tells a state waits until this state has everything that the index had when the response became possible.
+
+mod folder;
+mod requests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
+
+pub(super) use requests::Parts;
+
+use super::{
+    clients::Client,
+    effects::Effects,
+    maildrop::{Maildrops, ReleaseResponse},
+};
+use crate::{
+    capacity::Shrinker,
+    deferred_drop::drop_deferred,
+    delivery::Append,
+    index::{Registry, Snapshot},
+    maildir::Maildir,
+    proto::{
+        SessionEvent,
+        imap::request::{ImapRequest, ImapResponse, Refusal},
+        request::{Access, ConnId, Failure, Mailbox, Response},
+    },
+    workers::{
+        Job,
+        folder_jobs::{FolderId, FolderKey, FolderOutcome, FolderResult, FolderWork, Slice},
+        imap_reads::{ImapRead, ReadOutcome, ReadRequest},
+        imap_search::SearchProgress,
+        job::{Changes, KnownMaildir, OpenedMaildir},
+    },
+};
+use folder::{Answer, BookPlace, Change, Folder, Pending, Step};
+
+/// The folders in use by IMAP.
+#[derive(Debug, Default)]
+pub(super) struct Folders {
+    folders: BTreeMap<Mailbox, Folder>,
+    last_id: u64,
+    /// The name of this host, for the names of files.
+    host: Option<Arc<str>>,
+    /// Folders with a state that their sessions do not know yet.
+    changed: BTreeSet<Mailbox>,
+    /// Messages of APPEND whose keywords have letters.
+    ready_appends: VecDeque<(ConnId, Mailbox, Append, Vec<u8>)>,
+}
+
+/// The parts of the backend that a request about folders uses.
+pub(super) struct Context<'a> {
+    pub(super) maildrops: &'a mut Maildrops,
+    pub(super) index: &'a mut Registry,
+    pub(super) effects: &'a mut Effects,
+}
+
+impl Folders {
+    pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        shrinker.shrink(&mut self.ready_appends);
+    }
+
+    // Requests
+
+    /// Serves a request of a session at `now`.
+    pub(super) fn handle(
+        &mut self,
+        (id, client): (ConnId, &mut Client),
+        request: ImapRequest,
+        now: Duration,
+        cx: &mut Context<'_>,
+    ) {
+        match request {
+            ImapRequest::Select { folder } => {
+                self.leave((id, client), cx);
+                cx.maildrops.open((id, client), (folder, Access::Shared, now), cx.index, cx.effects);
+            }
+            ImapRequest::Unselect => {
+                self.leave((id, client), cx);
+                cx.effects.respond(id, Response::Imap(ImapResponse::Done));
+            }
+            ImapRequest::Refresh => refresh((id, client), cx),
+            ImapRequest::Fetch(fetch) => {
+                let max = cx.maildrops.max_piece(1);
+                self.read((id, client), ReadRequest::Fetch(fetch, max), cx);
+            }
+            ImapRequest::Search(search) => {
+                self.read((id, client), ReadRequest::Search(search, SearchProgress::default()), cx);
+            }
+            ImapRequest::Store(store) => {
+                let (modified, is_partial) = Default::default();
+                let change = Change::Store { change: Arc::from(store), modified, is_partial };
+                self.change((id, client), change, cx);
+            }
+            ImapRequest::Expunge { uids } => {
+                self.change((id, client), Change::Expunge { uids: uids.map(Arc::new) }, cx);
+            }
+            _ => cx.effects.fail(id, Failure::TempFail),
+        }
+    }
+
+    /// Closes the folder of a session, if it has one.
+    fn leave(&mut self, (id, client): (ConnId, &mut Client), cx: &mut Context<'_>) {
+        self.session_left(id, client);
+        cx.maildrops.release((id, client), ReleaseResponse::None, cx.index, cx.effects);
+    }
+
+    /// Handles the end of a session, or of its folder. The caller releases the files.
+    pub(super) fn session_left(&mut self, id: ConnId, client: &Client) {
+        if let Some(maildrop) = &client.maildrop
+            && let Some(folder) = self.folders.get_mut(maildrop.mailbox())
+        {
+            folder.sessions.remove(&id);
+        }
+    }
+
+    /// FETCH, SEARCH.
+    fn read(&self, (id, client): (ConnId, &mut Client), request: ReadRequest, cx: &mut Context<'_>) {
+        let Some((_, folder, maildir)) = self.selected(id, client) else {
+            return cx.effects.fail(id, Failure::TempFail);
+        };
+        let sequence = Arc::clone(&folder.sequence);
+        cx.effects.run(Job::Imap(Box::new(ImapRead { conn: id, maildir, sequence, request })));
+    }
+
+    /// STORE, EXPUNGE.
+    fn change(&mut self, (id, client): (ConnId, &mut Client), change: Change, cx: &mut Context<'_>) {
+        let Some((mailbox, folder, _)) = self.selected(id, client) else {
+            return cx.effects.fail(id, Failure::TempFail);
+        };
+        let slice = Slice { sequence: Arc::clone(&folder.sequence), from: 1 };
+        let mailbox = mailbox.clone();
+        if let Some(folder) = self.folders.get_mut(&mailbox) {
+            folder.pending.push_back(Pending { conn: id, step: Step::Change(change, slice) });
+        }
+        self.advance(&mailbox, cx);
+    }
+
+    /// The folder that a session has selected.
+    fn selected<'a>(
+        &'a self,
+        id: ConnId,
+        client: &'a Client,
+    ) -> Option<(&'a Mailbox, &'a Folder, Arc<Maildir>)> {
+        let maildrop = client.maildrop.as_ref()?;
+        let folder =
+            self.folders.get(maildrop.mailbox()).filter(|folder| folder.sessions.contains_key(&id))?;
+        Some((maildrop.mailbox(), folder, Arc::clone(&maildrop.files.as_ref()?.maildir)))
+    }
+
+    // Completions and events
+
+    /// A part of FETCH or SEARCH is done.
+    pub(super) fn read_finished(
+        (id, client): (ConnId, &Client),
+        result: Result<ReadOutcome, Failure>,
+        effects: &mut Effects,
+    ) {
+        match result {
+            Ok(ReadOutcome::Response(response)) => effects.respond(id, Response::Imap(response)),
+            Ok(ReadOutcome::Unfinished(read)) if !client.is_closed() => effects.run(Job::Imap(read)),
+            Ok(ReadOutcome::Unfinished(_)) => effects.fail(id, Failure::TempFail), // the response is dropped
+            Err(failure) => effects.fail(id, failure),
+        }
+    }
+
+    /// A worker has read the times of a folder that is open, for NOOP. The index answers as it answers a login.
+    pub(super) fn reopened(
+        (id, client): (ConnId, &mut Client),
+        result: Result<OpenedMaildir, Failure>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(maildrop) = client.maildrop.as_deref_mut() else {
+            return cx.effects.fail(id, Failure::TempFail);
+        };
+        let Some(files) = &mut maildrop.files else { return cx.effects.fail(id, Failure::TempFail) };
+        match result {
+            Ok(OpenedMaildir { maildir, times, racy, barrier, .. }) if maildir.id() == files.maildir.id() => {
+                cx.index.login(&maildrop.mailbox, &maildir, (times, racy), barrier, id);
+                files.maildir = maildir;
+            }
+            // Another folder has its name now.
+            Ok(_) | Err(Failure::NoFolder) => refuse(id, Refusal::NoFolder, cx.effects),
+            Err(failure) => cx.effects.fail(id, failure),
+        }
+    }
+
+    /// The index has the contents of a folder, or could not get them.
+    pub(super) fn index_ready(
+        &mut self,
+        (id, client): (ConnId, &mut Client),
+        result: Result<Arc<Snapshot>, Failure>,
+        cx: &mut Context<'_>,
+    ) {
+        let opened = client.maildrop.as_deref().and_then(|maildrop| {
+            Some((maildrop.mailbox.clone(), Arc::clone(&maildrop.files.as_ref()?.maildir)))
+        });
+        let Some((mailbox, maildir)) = opened else { return cx.effects.fail(id, Failure::TempFail) };
+        let version = result.and_then(|_| cx.index.version(&mailbox).ok_or(Failure::TempFail));
+        let version = match version {
+            Ok(version) => version,
+            Err(failure) => {
+                if self.selected(id, client).is_none() {
+                    cx.maildrops.release((id, client), ReleaseResponse::None, cx.index, cx.effects);
+                }
+                return cx.effects.fail(id, failure);
+            }
+        };
+        let folder = self.folder(&mailbox, &maildir, cx.effects);
+        folder.sessions.entry(id).or_default();
+        folder.pending.push_back(Pending { conn: id, step: Step::Respond(version, Answer::State) });
+        self.advance(&mailbox, cx);
+    }
+
+    /// The folder with these directories. If another one had its name, its sessions have nothing to read any more.
+    fn folder(&mut self, mailbox: &Mailbox, maildir: &Arc<Maildir>, effects: &mut Effects) -> &mut Folder {
+        // A folder that gets messages may have been opened by a job alone.
+        let is_same = |folder: &Folder| match folder.maildir.upgrade() {
+            Some(known) => known.id() == maildir.id(),
+            None => !folder.pending.is_empty(),
+        };
+        if self.folders.get(mailbox).is_some_and(|folder| !is_same(folder)) {
+            self.forget(mailbox, effects);
+        }
+        let last_id = &mut self.last_id;
+        let folder = self.folders.entry(mailbox.clone()).or_insert_with(|| {
+            *last_id += 1;
+            Folder::new(FolderId(*last_id))
+        });
+        folder.maildir = Arc::downgrade(maildir);
+        folder
+    }
+
+    /// Drops a folder that is gone.
+    pub(super) fn forget(&mut self, mailbox: &Mailbox, effects: &mut Effects) {
+        let Some(folder) = self.folders.remove(mailbox) else { return };
+        for Pending { conn, .. } in &folder.pending {
+            effects.fail(*conn, Failure::NoFolder);
+        }
+        drop_deferred(folder);
+    }
+
+    /// A folder has changed in the index.
+    pub(super) fn index_changed(&mut self, mailbox: &Mailbox, cx: &mut Context<'_>) {
+        self.advance(mailbox, cx);
+    }
+
+    /// A job for a folder is done. Returns the changes of the mail that it has made.
+    pub(super) fn job_finished(
+        &mut self,
+        (mailbox, id): &FolderKey,
+        result: FolderResult,
+        cx: &mut Context<'_>,
+    ) -> Changes {
+        let Some(folder) = self.folders.get_mut(mailbox).filter(|folder| folder.id == *id) else {
+            drop_deferred(result);
+            return Changes::Deletions(vec![mailbox.clone().without_folder()]);
+        };
+        let FolderResult { book, outcome } = result;
+        let place = mem::replace(&mut folder.book, BookPlace::Here(book));
+        let is_for_first = matches!(place, BookPlace::InJob { is_for_first: true });
+        let mut changes = Changes::None;
+        match outcome {
+            FolderOutcome::Refreshed(version, sequence) => {
+                if !Arc::ptr_eq(&sequence.state, &folder.sequence.state) {
+                    folder.state_number += 1;
+                    self.changed.insert(mailbox.clone());
+                }
+                drop_deferred(mem::replace(&mut folder.sequence, sequence));
+                folder.version = Some(version);
+            }
+            FolderOutcome::Changed(done) => {
+                changes = folder.slice_changed(mailbox, *done, cx);
+            }
+            FolderOutcome::Failed(_) if !is_for_first => return changes, // the next change tries again
+            FolderOutcome::Failed(failure) => {
+                if let Some(Pending { conn, .. }) = folder.pending.pop_front() {
+                    cx.effects.fail(conn, failure);
+                }
+            }
+            FolderOutcome::Refused(refusal) => {
+                if let Some(Pending { conn, .. }) = folder.pending.pop_front() {
+                    refuse(conn, refusal, cx.effects);
+                }
+            }
+            arrival => changes = self.arrival_finished(mailbox, arrival, cx),
+        }
+        self.advance(mailbox, cx);
+        changes
+    }
+
+    /// Whether a session has selected that folder.
+    pub(super) fn has_session(&self, mailbox: &Mailbox, id: ConnId) -> bool {
+        self.folders.get(mailbox).is_some_and(|folder| folder.sessions.contains_key(&id))
+    }
+
+    /// Whether [`Folders::take_events`] may have something to return.
+    pub(super) fn has_events(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// Takes the events for the sessions of folders that have changed since the last call.
+    pub(super) fn take_events(&mut self) -> Vec<(ConnId, SessionEvent)> {
+        let mut events = Vec::new();
+        for mailbox in mem::take(&mut self.changed) {
+            let Some(folder) = self.folders.get_mut(&mailbox) else { continue };
+            let (state, now) = (&folder.sequence.state, folder.state_number);
+            let outdated = folder.sessions.iter_mut().filter(|(_, told)| told.is_some_and(|told| told < now));
+            events.extend(outdated.map(|(id, told)| {
+                *told = Some(now);
+                (*id, SessionEvent::FolderChanged(Arc::clone(state)))
+            }));
+        }
+        events
+    }
+
+    /// Drops the folders that no session has, and whose index is dropped.
+    pub(super) fn drop_unused(&mut self, index: &Registry) {
+        let is_unused = |mailbox: &Mailbox, folder: &mut Folder| {
+            folder.sessions.is_empty()
+                && folder.pending.is_empty()
+                && matches!(folder.book, BookPlace::Here(_))
+                && index.maildir(mailbox).is_none()
+        };
+        let unused: Vec<_> =
+            self.folders.extract_if(.., |mailbox, folder| is_unused(mailbox, folder)).collect();
+        if !unused.is_empty() {
+            drop_deferred(unused);
+        }
+    }
+
+    // Internal steps
+
+    /// Responds to the requests for which the state is new enough, and begins the next job.
+    fn advance(&mut self, mailbox: &Mailbox, cx: &mut Context<'_>) {
+        let Some(folder) = self.folders.get_mut(mailbox) else { return };
+        while matches!(folder.book, BookPlace::Here(_)) {
+            let Some(first) = folder.pending.pop_front() else {
+                if !folder.sessions.is_empty() && cx.index.version(mailbox) > folder.version {
+                    folder.refresh(mailbox, false, cx);
+                }
+                return;
+            };
+            let Pending { conn, step } = first;
+            match step {
+                Step::Respond(version, answer) if folder.version >= Some(version) => {
+                    let state = Arc::clone(&folder.sequence.state);
+                    folder.sessions.entry(conn).and_modify(|told| *told = Some(folder.state_number));
+                    cx.effects.respond(conn, Response::Imap(answer.with(state)));
+                }
+                Step::Respond(version, answer) => {
+                    folder.pending.push_front(Pending { conn, step: Step::Respond(version, answer) });
+                    if !folder.refresh(mailbox, true, cx) {
+                        folder.pending.pop_front();
+                        cx.effects.fail(conn, Failure::TempFail);
+                    }
+                }
+                Step::Change(change, slice) => {
+                    let work = match &change {
+                        Change::Store { change, .. } => FolderWork::Store(slice.clone(), Arc::clone(change)),
+                        Change::Expunge { uids } => FolderWork::Expunge(slice.clone(), uids.clone()),
+                    };
+                    folder.pending.push_front(Pending { conn, step: Step::Change(change, slice) });
+                    if !folder.run(mailbox, work, true, cx) {
+                        folder.pending.pop_front();
+                        cx.effects.fail(conn, Failure::TempFail);
+                    }
+                }
+                arrival => folder.begin_arrival(mailbox, conn, arrival, cx),
+            }
+        }
+    }
+}
+
+/// Asks a worker whether the index of a folder has every change up to now.
+fn refresh((id, client): (ConnId, &mut Client), cx: &mut Context<'_>) {
+    let Some(maildrop) = client.maildrop.as_deref().filter(|maildrop| maildrop.files.is_some()) else {
+        return cx.effects.fail(id, Failure::TempFail);
+    };
+    let mailbox = maildrop.mailbox.clone();
+    let settled_times = cx.index.settled_times(&mailbox);
+    let known = cx.index.maildir(&mailbox).map(|maildir| KnownMaildir { maildir, settled_times });
+    cx.effects.run(Job::Open { conn: id, mailbox, access: Access::Shared, known });
+}
+
+fn refuse(id: ConnId, refusal: Refusal, effects: &mut Effects) {
+    effects.respond(id, Response::Imap(ImapResponse::Refused(refusal)));
+}

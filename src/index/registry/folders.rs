@@ -1,0 +1,47 @@
+//! Folders as IMAP shows them: the contents of a mailbox at any moment, and the changes that jobs for IMAP have made.
+
+use std::sync::Arc;
+
+use super::{IndexId, Registry};
+use crate::{
+    index::FolderSnapshot,
+    maildir::{Change, MessageEntry},
+    proto::request::Mailbox,
+};
+
+/// The contents of an index at one moment. A later moment has a larger version, also in a later index of the mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IndexVersion {
+    id: IndexId,
+    revision: u64,
+}
+
+impl Registry {
+    /// The version of the present contents of a mailbox. `None`: no full scan is done.
+    pub fn version(&self, mailbox: &Mailbox) -> Option<IndexVersion> {
+        let id = *self.ids.get(mailbox)?;
+        let revision = self.entries.get(&id)?.index.as_ref()?.folder_revision();
+        Some(IndexVersion { id, revision })
+    }
+
+    /// The present contents of a mailbox, and their version.
+    pub fn folder_snapshot(&self, mailbox: &Mailbox) -> Option<(IndexVersion, Arc<FolderSnapshot>)> {
+        let version = self.version(mailbox)?;
+        let index = self.entries.get(&version.id)?.index.as_ref()?;
+        Some((version, Arc::new(FolderSnapshot::new(index))))
+    }
+
+    /// Applies changes that a job has made in the Maildir with that id (device and inode). Another program may have changed the
+    /// same names again, and the watcher may have reported that already, so they are rechecked too.
+    pub fn names_changed(&mut self, mailbox: &Mailbox, maildir_id: (u64, u64), changes: Vec<Change>) {
+        if let Some((id, entry)) = self.entry(mailbox).filter(|(_, entry)| entry.maildir.id() == maildir_id) {
+            for change in &changes {
+                let (Change::Present(MessageEntry { subdir, name, .. }) | Change::Absent { subdir, name }) =
+                    change;
+                entry.name_changed(*subdir, name.clone());
+            }
+            entry.apply_own_changes(changes);
+            self.runnable.insert(id);
+        }
+    }
+}

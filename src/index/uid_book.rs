@@ -1,0 +1,390 @@
+//! The UIDs of the messages of a folder: gives them to new files, and knows the flags and the modification sequence of each.
+//!
+//! A book belongs to one job at a time, on a worker, because it reads and writes the folder's file. It finds messages by their
+//! identity, and by their inode too if several files share one. After the first time it compares two snapshots, which share
+//! most of their memory, so that a change costs no look at the other messages.
+
+mod ahead;
+mod changes;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use super::{folder_snapshot::FolderSnapshot, sequence::Sequence};
+use crate::{
+    maildir::{
+        Error, Maildir, MessageEntry, Subdir,
+        keyword_file::Keywords,
+        name,
+        uid_file::{self, LoadedUids, MessageKey, UidFile, UidHeader, UidRecord},
+        uid_import, uid_validity,
+    },
+    proto::imap::{
+        flags::Flags,
+        request::{FolderState, MessageState},
+    },
+};
+use changes::{Assigned, Come, Comparison};
+
+/// The UIDs of a folder.
+#[derive(Debug)]
+pub struct UidBook {
+    /// `None`: the folder cannot have a file, so that its UIDs are valid until the book is dropped.
+    file: Option<UidFile>,
+    uid_validity: u32,
+    uid_next: u32,
+    /// The last modification sequence in use.
+    modseq: u64,
+    keywords: Keywords,
+    snapshot: Arc<FolderSnapshot>,
+    /// The numbers of each message of the snapshot, in its order: without the flag T, then with it.
+    assigned: [Vec<Assigned>; 2],
+    /// Records of the file, for the messages of the first snapshot.
+    unclaimed: HashMap<MessageKey, UidRecord>,
+    /// Records of messages that came with a UID, and that no snapshot has yet.
+    ahead: HashMap<MessageKey, UidRecord>,
+    /// Records that the file does not have yet.
+    unsaved: Vec<UidRecord>,
+    state: Arc<FolderState>,
+}
+
+impl UidBook {
+    /// Reads the file of a folder, or begins one at `now`. If another IMAP server has given UIDs in the folder before, these
+    /// stay.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn load(maildir: &Maildir, now: SystemTime) -> Result<Self, Error> {
+        let keywords = Keywords::load(maildir)?;
+        let loaded = match UidFile::load(maildir)? {
+            Some(loaded) => loaded,
+            None => match Self::begin(maildir, now) {
+                Ok(loaded) => loaded,
+                // A full disk is no reason to hide the mail on it.
+                Err(error) => {
+                    log::warn!("{error}: UIDs stay valid only while the folder is in use");
+                    return Ok(Self::new(None, uid_validity::unsaved(now), (1, 0), Vec::new(), keywords));
+                }
+            },
+        };
+        let LoadedUids { file, records, is_damaged } = loaded;
+        let header = file.header();
+        if is_damaged {
+            log::warn!(
+                "{}: damaged, some messages may get new UIDs",
+                maildir.path().join(uid_file::FILE).display()
+            );
+        }
+        let numbers = (header.uid_limit, header.modseq_limit);
+        // A file with a part that is none is written anew before anything else, so that its parts stay in step.
+        let file = if is_damaged { UidFile::create(maildir, header, &records)? } else { file };
+        Ok(Self::new(Some(file), header.uid_validity, numbers, records, keywords))
+    }
+
+    /// Reads the file of a folder that no session has selected, for its numbers alone: a damaged file stays as it is.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn peek(maildir: &Maildir, now: SystemTime) -> Result<Self, Error> {
+        let LoadedUids { file, records, .. } = match UidFile::load(maildir)? {
+            Some(loaded) => loaded,
+            None => Self::begin(maildir, now)?,
+        };
+        let UidHeader { uid_validity, uid_limit, modseq_limit } = file.header();
+        Ok(Self::new(Some(file), uid_validity, (uid_limit, modseq_limit), records, Keywords::default()))
+    }
+
+    /// Makes the file of a folder that has none. Only one thread does so at a time, so that none replaces the file of another.
+    fn begin(maildir: &Maildir, now: SystemTime) -> Result<LoadedUids, Error> {
+        let _one = BEGINNING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = UidFile::load(maildir)? {
+            return Ok(loaded);
+        }
+        let (uid_validity, uid_limit, records) = match uid_import::read(maildir)? {
+            Some(imported) => {
+                uid_validity::raise_to(maildir, imported.uid_validity)?;
+                (imported.uid_validity, imported.uid_next, imported.records)
+            }
+            None => (uid_validity::next(maildir, now)?, 1, Vec::new()),
+        };
+        let header = UidHeader { uid_validity, uid_limit, modseq_limit: 1 };
+        let file = UidFile::create(maildir, header, &records)?;
+        Ok(LoadedUids { file, records, is_damaged: false })
+    }
+
+    fn new(
+        file: Option<UidFile>,
+        uid_validity: u32,
+        (uid_next, modseq): (u32, u64),
+        records: Vec<UidRecord>,
+        keywords: Keywords,
+    ) -> Self {
+        let unclaimed = records.into_iter().map(|record| (record.key, record)).collect();
+        Self {
+            file,
+            uid_validity,
+            uid_next,
+            modseq,
+            keywords,
+            snapshot: Arc::default(),
+            assigned: Default::default(),
+            unclaimed,
+            ahead: HashMap::new(),
+            unsaved: Vec::new(),
+            state: Arc::default(),
+        }
+    }
+
+    /// The value with which the UIDs stay valid.
+    pub fn uid_validity(&self) -> u32 {
+        self.uid_validity
+    }
+
+    /// The keywords of the folder. The caller gives letters to new ones before it changes the names of files.
+    pub fn keywords_mut(&mut self) -> &mut Keywords {
+        &mut self.keywords
+    }
+
+    /// The UID of a file in the last snapshot.
+    pub fn uid_of(&self, identity: &[u8], inode: u64) -> Option<u32> {
+        let position = self.snapshot.position(identity, inode)?;
+        let [listed, trashed] = &self.assigned;
+        let assigned = listed.get(position).or_else(|| trashed.get(position - listed.len()))?;
+        (assigned.uid > 0).then_some(assigned.uid)
+    }
+
+    /// Takes in a later snapshot of the folder: new files get UIDs in the order of their names, and changed flags the next
+    /// modification sequence. Everything that the result tells is reserved durably.
+    ///
+    /// # Errors
+    /// The disk failed. The book is as it was.
+    pub fn refresh(&mut self, maildir: &Maildir, snapshot: Arc<FolderSnapshot>) -> Result<Sequence, Error> {
+        self.keywords.reload(maildir)?;
+        let next_modseq = self.modseq + 1;
+        let Comparison { mut assigned, mut come, mut gone, changed } =
+            Comparison::of((&self.snapshot, &self.assigned), &snapshot, next_modseq);
+        let mut unsaved: Vec<UidRecord> =
+            changed.into_iter().map(|(entry, now)| record_of(&snapshot, entry, now)).collect();
+        come.sort_by(|a, b| name::sort_key(&a.entry.name).cmp(&name::sort_key(&b.entry.name)));
+        let mut uid_next = self.uid_next;
+        let mut claimed = HashSet::new();
+        for Come { list, at, entry } in come {
+            let flags = flags_of(entry);
+            let known = gone.take(entry).or_else(|| {
+                let known = self.claim(&snapshot, entry)?;
+                claimed.insert(known.uid).then_some(known)
+            });
+            let now = match known {
+                Some(known) if known.flags == flags => known,
+                Some(known) => Assigned { flags, modseq: next_modseq, ..known },
+                None => {
+                    let uid = uid_next;
+                    uid_next = uid.checked_add(1).ok_or_else(|| no_uids_left(maildir))?;
+                    Assigned { uid, flags, modseq: next_modseq }
+                }
+            };
+            if now.modseq == next_modseq {
+                unsaved.push(record_of(&snapshot, entry, now));
+                unsaved.extend(self.other_of_identity((&snapshot, &assigned), entry));
+            }
+            assigned[list][at] = now;
+        }
+        let is_dead = |record: &&UidRecord| !claimed.contains(&record.uid);
+        let dead = self.unclaimed.values().filter(is_dead).map(|record| record.uid);
+        unsaved.extend(gone.into_uids().chain(dead).map(UidRecord::gone));
+        let modseq = if unsaved.is_empty() { self.modseq } else { next_modseq };
+        self.reserve(maildir, (uid_next, modseq), (UID_BLOCK, MODSEQ_BLOCK))?;
+        (self.uid_next, self.modseq) = (uid_next, modseq);
+        (self.snapshot, self.assigned) = (snapshot, assigned);
+        self.unclaimed = HashMap::new();
+        self.ahead.retain(|_, record| !claimed.contains(&record.uid));
+        self.unsaved.append(&mut unsaved);
+        if let Err(error) = self.save(maildir) {
+            log::debug!("{error}: after a restart, some messages get new UIDs");
+        }
+        Ok(self.sequence())
+    }
+
+    /// Makes the UIDs of the last snapshot durable, before a client learns of one of them in another way than by its place
+    /// in the folder.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn sync(&mut self, maildir: &Maildir) -> Result<(), Error> {
+        self.save(maildir)?;
+        let is_synced = match &self.file {
+            Some(file) => file.sync(maildir)?,
+            None => true,
+        };
+        if is_synced { Ok(()) } else { self.write_anew(maildir, self.header()) }
+    }
+
+    /// The record of the file for a message of the first snapshot.
+    fn claim(&self, snapshot: &FolderSnapshot, entry: &MessageEntry) -> Option<Assigned> {
+        if self.unclaimed.is_empty() && self.ahead.is_empty() {
+            return None;
+        }
+        let (identity, inode) = (name::identity(&entry.name), entry.version.inode);
+        let plain = (!snapshot.is_shared(identity)).then(|| MessageKey::of(identity, None));
+        let keys = plain.into_iter().chain([MessageKey::of(identity, Some(inode))]);
+        let record = keys
+            .filter_map(|key| self.unclaimed.get(&key).or_else(|| self.ahead.get(&key)))
+            .find(|record| is_same_size(record, entry))?;
+        Some(Assigned { uid: record.uid, flags: Flags::from_bits(record.flags), modseq: record.modseq })
+    }
+
+    /// The record of the message that had the identity of this new one alone until now, because its key changes.
+    fn other_of_identity(
+        &self,
+        (snapshot, assigned): (&FolderSnapshot, &[Vec<Assigned>; 2]),
+        entry: &MessageEntry,
+    ) -> Option<UidRecord> {
+        let identity = name::identity(&entry.name);
+        let before = self.snapshot.of_identity(identity).next()?.version.inode;
+        if before == entry.version.inode || self.snapshot.is_shared(identity) {
+            return None;
+        }
+        let position = snapshot.position(identity, before)?;
+        let [listed, trashed] = assigned;
+        let now = listed.get(position).or_else(|| trashed.get(position - listed.len()))?;
+        let record = record_of(snapshot, snapshot.entry(position)?, *now);
+        (now.uid > 0).then_some(record)
+    }
+
+    fn header(&self) -> UidHeader {
+        self.file.as_ref().map(UidFile::header).unwrap_or_default()
+    }
+
+    /// Reserves numbers if those in use are more than the reserved ones, and blocks beyond them. `false`: nothing was written.
+    fn reserve(
+        &mut self,
+        maildir: &Maildir,
+        (uid_next, modseq): (u32, u64),
+        (uid_block, modseq_block): (u32, u64),
+    ) -> Result<bool, Error> {
+        let Some(file) = &mut self.file else { return Ok(false) };
+        let mut header = file.header();
+        if uid_next <= header.uid_limit && modseq <= header.modseq_limit {
+            return Ok(false);
+        }
+        if uid_next > header.uid_limit {
+            header.uid_limit = uid_next.saturating_add(uid_block);
+        }
+        if modseq > header.modseq_limit {
+            header.modseq_limit = modseq.saturating_add(modseq_block);
+        }
+        let step = header.uid_limit - file.header().uid_limit;
+        if step > uid_file::MAX_STEP || !file.reserve(maildir, header)? {
+            self.write_anew(maildir, header)?;
+        }
+        Ok(true)
+    }
+
+    /// Appends the records that the file does not have.
+    fn save(&mut self, maildir: &Maildir) -> Result<(), Error> {
+        let header = self.header();
+        let Some(file) = &mut self.file else {
+            self.unsaved.clear();
+            return Ok(());
+        };
+        let assigned = self.assigned.iter().map(Vec::len).sum::<usize>();
+        let live = assigned + self.unclaimed.len() + self.ahead.len();
+        let is_sparse = file.records() + self.unsaved.len() > 2 * live + SPARE_RECORDS;
+        if is_sparse || !file.append(maildir, &self.unsaved)? {
+            self.write_anew(maildir, header)?;
+        }
+        self.unsaved.clear();
+        Ok(())
+    }
+
+    /// Writes the file with everything that is known, durably.
+    fn write_anew(&mut self, maildir: &Maildir, header: UidHeader) -> Result<(), Error> {
+        let mut records = Vec::new();
+        for (list, assigned) in self.snapshot.lists().into_iter().zip(&self.assigned) {
+            let known = list.iter().zip(assigned).filter(|(_, assigned)| assigned.uid > 0);
+            records.extend(known.map(|(entry, assigned)| record_of(&self.snapshot, entry, *assigned)));
+        }
+        records.extend(self.unclaimed.values().chain(self.ahead.values()));
+        self.file = Some(UidFile::create(maildir, header, &records)?);
+        Ok(())
+    }
+
+    /// The messages in the order of their UIDs.
+    fn sequence(&mut self) -> Sequence {
+        let numbers = self.assigned.iter().flatten().zip(0_u32..).filter(|(assigned, _)| assigned.uid > 0);
+        let mut numbers: Vec<(Assigned, u32)> =
+            numbers.map(|(assigned, position)| (*assigned, position)).collect();
+        numbers.sort_by_key(|(assigned, _)| assigned.uid); // most are in order
+        let message = |(assigned, _): &(Assigned, u32)| {
+            let Assigned { uid, flags, modseq } = *assigned;
+            MessageState { uid, flags, modseq }
+        };
+        let state = FolderState {
+            uid_validity: self.uid_validity,
+            uid_next: self.uid_next,
+            highest_modseq: self.modseq,
+            keywords: self.keywords.names().iter().map(|name| name.as_str().into()).collect(),
+            has_keyword_room: self.keywords.has_room(),
+            messages: numbers.iter().map(message).collect(),
+        };
+        if state != *self.state {
+            self.state = Arc::new(state);
+        }
+        let positions = numbers.into_iter().map(|(_, position)| position).collect();
+        Sequence::new(Arc::clone(&self.state), Arc::clone(&self.snapshot), positions)
+    }
+}
+
+/// The flags of a message.
+fn flags_of(entry: &MessageEntry) -> Flags {
+    flags_in(entry.subdir, name::flags(&entry.name))
+}
+
+/// The flags of a message with these letters. Only a file in `cur/` has been seen, whatever its name says.
+pub fn flags_in(subdir: Subdir, letters: &[u8]) -> Flags {
+    let flags = Flags::of_letters(letters);
+    if subdir == Subdir::New { flags.without(Flags::SEEN) } else { flags }
+}
+
+/// The record of a message. If several files share its identity, its key has the inode.
+fn record_of(snapshot: &FolderSnapshot, entry: &MessageEntry, now: Assigned) -> UidRecord {
+    let identity = name::identity(&entry.name);
+    let inode = snapshot.is_shared(identity).then_some(entry.version.inode);
+    let key = MessageKey::of(identity, inode);
+    UidRecord {
+        uid: now.uid,
+        bytes: low_bits(entry.version.bytes),
+        modseq: now.modseq,
+        key,
+        flags: now.flags.bits(),
+    }
+}
+
+/// Whether a record may be of this file. Other content under the same name is another message.
+fn is_same_size(record: &UidRecord, entry: &MessageEntry) -> bool {
+    record.bytes == 0 || record.bytes == low_bits(entry.version.bytes)
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the file has 32 bits of it")]
+fn low_bits(bytes: u64) -> u32 {
+    bytes as u32
+}
+
+fn no_uids_left(maildir: &Maildir) -> Error {
+    let path = maildir.path().join(uid_file::FILE);
+    Error::at(path, "number", std::io::Error::other("no UID is left: remove this file"))
+}
+
+static BEGINNING: Mutex<()> = Mutex::new(());
+/// UIDs that are reserved at a time.
+const UID_BLOCK: u32 = 1000;
+/// Modification sequences that are reserved at a time.
+const MODSEQ_BLOCK: u64 = 10_000;
+/// Excess records that make it worth writing a file anew.
+const SPARE_RECORDS: usize = 1024;
+
+#[cfg(test)]
+mod tests;

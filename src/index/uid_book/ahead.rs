@@ -1,0 +1,115 @@
+//! UIDs for files that no snapshot of the folder has yet, and the numbers of a folder that nobody has selected.
+
+use std::sync::Arc;
+
+use super::{UidBook, flags_in, low_bits, no_uids_left};
+use crate::{
+    maildir::{
+        Error, Maildir, MessageEntry, Subdir, name,
+        uid_file::{MessageKey, UidRecord},
+    },
+    proto::imap::{flags::Flags, request::FolderStatus},
+};
+
+impl UidBook {
+    /// Gives UIDs to new files in their order, durably: those of COPY and APPEND. The next snapshot with these files finds them.
+    ///
+    /// # Errors
+    /// The disk failed. The files get UIDs with the next snapshot.
+    pub fn number(&mut self, maildir: &Maildir, entries: &[MessageEntry]) -> Result<Vec<u32>, Error> {
+        let modseq = self.modseq + 1;
+        let (mut uids, mut records, mut uid_next) = (Vec::new(), Vec::new(), self.uid_next);
+        for entry in entries {
+            let identity = name::identity(&entry.name);
+            if let Some(uid) = self.uid_of(identity, entry.version.inode) {
+                uids.push(uid);
+                continue;
+            }
+            let uid = uid_next;
+            uid_next = uid.checked_add(1).ok_or_else(|| no_uids_left(maildir))?;
+            uids.push(uid);
+            records.push(UidRecord {
+                uid,
+                bytes: low_bits(entry.version.bytes),
+                modseq,
+                key: MessageKey::of(identity, None),
+                flags: flags_in(entry.subdir, name::flags(&entry.name)).bits(),
+            });
+        }
+        (self.uid_next, self.modseq) = (uid_next, modseq);
+        self.ahead.extend(records.iter().map(|record| (record.key, *record)));
+        self.unsaved.extend(records);
+        self.save(maildir)?;
+        // A book that is dropped after this leaves no gap: nothing is reserved beyond the UIDs in use.
+        let is_reserved = self.reserve(maildir, (uid_next, modseq), (0, 0))?;
+        if !is_reserved {
+            self.sync(maildir)?;
+        }
+        Ok(uids)
+    }
+
+    /// The letters of flags and of keywords, which get letters if they have none. `None`: there are no letters left.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn letters(
+        &mut self,
+        maildir: &Maildir,
+        (flags, keywords): (Flags, &[String]),
+    ) -> Result<Option<Vec<u8>>, Error> {
+        if !keywords.is_empty() && !self.keywords.add(maildir, keywords)? {
+            return Ok(None);
+        }
+        let numbers = keywords.iter().filter_map(|keyword| self.keywords.number_of(keyword));
+        let flags = numbers.fold(flags, |flags, number| flags.with(Flags::of_keyword(number)));
+        Ok(Some(flags.letters().collect()))
+    }
+
+    /// For each letter of a keyword in another folder the letter here, if all of them have room here.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn translation(
+        &mut self,
+        maildir: &Maildir,
+        keywords: &[Arc<str>],
+        used: Flags,
+    ) -> Result<Option<Vec<(u8, u8)>>, Error> {
+        let name = |number: usize| keywords.get(number).filter(|name| !name.is_empty());
+        let used: Vec<(usize, String)> =
+            used.keywords().filter_map(|number| Some((number, name(number)?.to_string()))).collect();
+        let names: Vec<String> = used.iter().map(|(_, name)| name.clone()).collect();
+        if !names.is_empty() && !self.keywords.add(maildir, &names)? {
+            return Ok(None);
+        }
+        let letter = |number: usize| Flags::of_keyword(number).letters().next();
+        let pair = |(number, name): &(usize, String)| {
+            Some((letter(*number)?, letter(self.keywords.number_of(name)?)?))
+        };
+        Ok(Some(used.iter().filter_map(pair).collect()))
+    }
+
+    /// The numbers that a folder will have whose files have these names, without a change of anything. The octets are those that
+    /// the caller has counted.
+    pub fn status<'a>(&self, names: impl Iterator<Item = (Subdir, &'a [u8])>, size: u64) -> FolderStatus {
+        let mut status = FolderStatus { size, uid_validity: self.uid_validity, ..FolderStatus::default() };
+        let (mut known, mut new, mut is_changed) = (0_usize, 0_u32, false);
+        for (subdir, name) in names {
+            let flags = flags_in(subdir, name::flags(name));
+            status.messages += 1;
+            status.unseen += u32::from(!flags.intersects(Flags::SEEN));
+            status.deleted += u32::from(flags.intersects(Flags::DELETED));
+            match self.unclaimed.get(&MessageKey::of(name::identity(name), None)) {
+                Some(record) => {
+                    known += 1;
+                    is_changed |= record.flags != flags.bits();
+                }
+                None => new += 1,
+            }
+        }
+        is_changed |= new > 0 || known != self.unclaimed.len();
+        status.uid_next = self.uid_next.saturating_add(new);
+        status.highest_modseq = self.modseq + u64::from(is_changed);
+        status
+    }
+}

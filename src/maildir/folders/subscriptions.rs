@@ -1,0 +1,174 @@
+//! `subscriptions`, beside the messages of a mailbox: the folders to which the user has subscribed, in Dovecot's format.
+//!
+//! One name a line, as it is on the disk without the leading dot. Version 2 begins with a header and has tabs between levels.
+//! Without the file the user has subscribed to every folder. Lines that are no names stay as they are.
+
+use std::io::Read;
+
+use super::{
+    super::{
+        Error, Kind, Maildir,
+        cache_file::{self, open},
+        fault_points::fault_point,
+        folder_name::text,
+    },
+    FolderError, Folders, bare, is_inbox,
+};
+use crate::safe_file::Durability;
+
+/// The content of the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subscriptions {
+    is_version_2: bool,
+    lines: Vec<Vec<u8>>,
+}
+
+impl Subscriptions {
+    /// Reads the file. `None`: there is none.
+    fn load(inbox: &Maildir) -> Result<Option<Self>, Error> {
+        let failed = |step| move |e: std::io::Error| Error::at(inbox.path().join(FILE), step, e);
+        let file = match open(inbox, FILE) {
+            Err(error) if error.kind() == Kind::Gone => return Ok(None),
+            opened => opened?,
+        };
+        let mut octets = Vec::new();
+        file.take(MAX_FILE + 1).read_to_end(&mut octets).map_err(failed("read"))?;
+        if octets.len() as u64 > MAX_FILE {
+            return Err(failed("read")(std::io::Error::other("longer than 1 MiB")));
+        }
+        Ok(Some(Self::parse(&octets)))
+    }
+
+    fn parse(octets: &[u8]) -> Self {
+        let rest = octets.strip_prefix(HEADER);
+        let lines = rest.unwrap_or(octets).split(|octet| *octet == b'\n').filter(|line| !line.is_empty());
+        Self { is_version_2: rest.is_some(), lines: lines.map(<[u8]>::to_vec).collect() }
+    }
+
+    fn octets(&self) -> Vec<u8> {
+        let mut octets = if self.is_version_2 { HEADER.to_vec() } else { Vec::new() };
+        for line in &self.lines {
+            octets.extend_from_slice(line);
+            octets.push(b'\n');
+        }
+        octets
+    }
+
+    /// The names, as those of directories: with a leading dot. INBOX has no dot.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.lines.iter().filter_map(|line| self.name(line))
+    }
+
+    /// Whether the user has subscribed to a folder, or to INBOX.
+    pub fn contains(&self, name: &str) -> bool {
+        let wanted = Self::key(name);
+        self.names().any(|name| Self::key(&name) == wanted)
+    }
+
+    fn insert(&mut self, name: &str) {
+        if !self.contains(name) {
+            let line = if self.is_version_2 { bare(name).replace('.', "\t") } else { bare(name).to_owned() };
+            self.lines.push(line.into_bytes());
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        let wanted = Self::key(name);
+        let lines = std::mem::take(&mut self.lines);
+        let is_kept = |line: &Vec<u8>| self.name(line).is_none_or(|name| Self::key(&name) != wanted);
+        self.lines = lines.into_iter().filter(is_kept).collect();
+    }
+
+    fn name(&self, line: &[u8]) -> Option<String> {
+        let name = std::str::from_utf8(line).ok()?;
+        let name = if self.is_version_2 { name.replace('\t', ".") } else { name.to_owned() };
+        let is_name = name.split('.').all(|level| !level.is_empty())
+            && !name.contains(|c: char| c == '/' || c.is_control());
+        if !is_name {
+            return None;
+        }
+        Some(if name.eq_ignore_ascii_case(INBOX) { INBOX.to_owned() } else { format!(".{name}") })
+    }
+
+    /// The form in which names are compared.
+    fn key(name: &str) -> String {
+        if name == INBOX || is_inbox(name) { INBOX.to_owned() } else { text(bare(name)) }
+    }
+}
+
+impl Folders<'_> {
+    /// The subscriptions of the user. `None`: to every folder.
+    pub fn subscriptions(&self) -> Result<Option<Subscriptions>, Error> {
+        Subscriptions::load(self.inbox)
+    }
+
+    /// Subscribes to a folder, or ends that. The folder need not exist. The name of INBOX is `INBOX`.
+    pub fn subscribe(&self, name: &str, is_on: bool) -> Result<(), FolderError> {
+        let _lock = self.begin_change()?;
+        let before = Subscriptions::load(self.inbox)?;
+        let mut after = match &before {
+            Some(before) => before.clone(),
+            None if is_on && (name == INBOX || self.find(name)?.is_some()) => return Ok(()),
+            None => self.all()?,
+        };
+        if is_on {
+            after.insert(name);
+        } else {
+            after.remove(name);
+        }
+        if before.as_ref() != Some(&after) {
+            self.save_subscriptions(&after)?;
+        }
+        Ok(())
+    }
+
+    /// Subscribes to new folders, if the user has subscribed to some folders and not to others.
+    pub(super) fn subscribe_new(&self, names: &[String]) -> Result<(), Error> {
+        self.change_subscriptions(|subscriptions| names.iter().for_each(|name| subscriptions.insert(name)))
+    }
+
+    /// Replaces the names of folders.
+    pub(super) fn rename_subscriptions(
+        &self,
+        new_name: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), Error> {
+        self.change_subscriptions(|subscriptions| {
+            let renamed: Vec<(String, String)> =
+                subscriptions.names().filter_map(|name| Some((new_name(&name)?, name))).collect();
+            for (new, old) in renamed {
+                subscriptions.remove(&old);
+                subscriptions.insert(&new);
+            }
+        })
+    }
+
+    fn change_subscriptions(&self, change: impl FnOnce(&mut Subscriptions)) -> Result<(), Error> {
+        let Some(before) = Subscriptions::load(self.inbox)? else { return Ok(()) };
+        let mut after = before.clone();
+        change(&mut after);
+        if after == before { Ok(()) } else { self.save_subscriptions(&after) }
+    }
+
+    /// Subscriptions to all folders, as they are without a file.
+    fn all(&self) -> Result<Subscriptions, Error> {
+        let mut all = Subscriptions { is_version_2: true, lines: Vec::new() };
+        all.insert(INBOX);
+        self.list()?.iter().for_each(|folder| all.insert(&folder.directory));
+        Ok(all)
+    }
+
+    fn save_subscriptions(&self, subscriptions: &Subscriptions) -> Result<(), Error> {
+        fault_point(self.inbox.path(), "write subscriptions")?;
+        cache_file::replace(self.inbox, FILE, &subscriptions.octets(), Durability::Durable)?;
+        fault_point(self.inbox.path(), "write subscriptions: done")
+    }
+}
+
+/// The file.
+const FILE: &str = "subscriptions";
+/// The first lines of version 2.
+const HEADER: &[u8] = b"V\t2\n\n";
+/// The name of the mailbox itself.
+const INBOX: &str = "INBOX";
+/// Octets of the file.
+const MAX_FILE: u64 = 1 << 20;

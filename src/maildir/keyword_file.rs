@@ -1,0 +1,194 @@
+//! `dovecot-keywords`: the keyword of each letter from `a` to `z` in the file names of a folder. Dovecot and others read and
+//! write this file too.
+
+use std::{io::Read, time::SystemTime};
+
+use rustix::fs::{self, AtFlags};
+
+use super::{
+    Error, FileVersion, Kind, Maildir,
+    cache_file::{is_foreign, open, replace},
+};
+use crate::safe_file::Durability;
+
+/// The file, beside the messages.
+pub const FILE: &str = "dovecot-keywords";
+
+/// The keywords of a folder, by their letter. A letter without one has an empty text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keywords {
+    names: Vec<String>,
+    /// The version of the file that has them.
+    version: Option<FileVersion>,
+    /// Whether another kind of file has the name, or one that this user may not read: no keyword gets a letter.
+    is_foreign: bool,
+}
+
+impl Keywords {
+    /// Reads the file. Lines of another form are skipped.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn load(maildir: &Maildir) -> Result<Self, Error> {
+        let version = version(maildir);
+        let (mut text, mut foreign) = (Vec::new(), false);
+        match open(maildir, FILE) {
+            Ok(file) => {
+                let read = file.take(MAX_BYTES).read_to_end(&mut text);
+                read.map_err(|e| Error::at(maildir.path().join(FILE), "read", e))?;
+            }
+            Err(error) if error.kind() == Kind::Gone => {}
+            Err(error) if is_foreign(&error) => {
+                log::debug!("{error}: the folder has no keywords");
+                foreign = true;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(Self { names: parse(&text), version, is_foreign: foreign })
+    }
+
+    /// Reads the file again if it is another one.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn reload(&mut self, maildir: &Maildir) -> Result<(), Error> {
+        let now = version(maildir);
+        if now.is_none() || now != self.version {
+            *self = Self::load(maildir)?;
+        }
+        Ok(())
+    }
+
+    /// The keywords, from letter `a`. A letter without one has an empty text.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The number of the letter of a keyword, in any case (RFC 9051 section 2.3.2).
+    pub fn number_of(&self, keyword: &str) -> Option<usize> {
+        self.names.iter().position(|name| name.eq_ignore_ascii_case(keyword))
+    }
+
+    /// Whether another keyword has room.
+    pub fn has_room(&self) -> bool {
+        self.free().is_some()
+    }
+
+    fn free(&self) -> Option<usize> {
+        let free = self.names.iter().position(String::is_empty).unwrap_or(self.names.len());
+        (free < LETTERS && !self.is_foreign).then_some(free)
+    }
+
+    /// Gives letters to those of the keywords that have none, durably. `false`: the letters do not suffice, and nothing has
+    /// changed.
+    ///
+    /// # Errors
+    /// The disk failed, and nothing has changed.
+    pub fn add(&mut self, maildir: &Maildir, keywords: &[String]) -> Result<bool, Error> {
+        self.reload(maildir)?;
+        let mut next = self.clone();
+        for keyword in keywords {
+            if next.number_of(keyword).is_some() {
+                continue;
+            }
+            let Some(free) = next.free() else { return Ok(false) };
+            next.names.resize_with(next.names.len().max(free + 1), String::new);
+            next.names[free].clone_from(keyword);
+        }
+        if next.names != self.names {
+            let line = |(number, name): (usize, &String)| format!("{number} {name}\n");
+            let lines = next.names.iter().enumerate().filter(|(_, name)| !name.is_empty());
+            let text: String = lines.map(line).collect();
+            replace(maildir, FILE, text.as_bytes(), Durability::Durable)?;
+            next.version = version(maildir);
+            *self = next;
+        }
+        Ok(true)
+    }
+}
+
+fn parse(text: &[u8]) -> Vec<String> {
+    let mut names = Vec::new();
+    for line in text.split(|b| *b == b'\n') {
+        let Ok(line) = std::str::from_utf8(line) else { continue };
+        let Some((number, name)) = line.split_once(' ') else { continue };
+        let Some(number) = number.parse().ok().filter(|number: &usize| *number < LETTERS) else { continue };
+        if !is_keyword(name) || names.iter().any(|other: &String| other.eq_ignore_ascii_case(name)) {
+            continue;
+        }
+        names.resize_with(names.len().max(number + 1), String::new);
+        name.clone_into(&mut names[number]);
+    }
+    names
+}
+
+/// Whether a text is an atom, as a keyword must be (RFC 9051 section 9, "flag-keyword").
+fn is_keyword(name: &str) -> bool {
+    let is_atom_char = |b: u8| b.is_ascii_graphic() && !b"(){%*\"\\]".contains(&b);
+    (1..=MAX_KEYWORD).contains(&name.len()) && name.bytes().all(is_atom_char)
+}
+
+/// The version of the file. A file whose time may be that of a later change, too, has none.
+fn version(maildir: &Maildir) -> Option<FileVersion> {
+    let stat = fs::statat(maildir.root(), FILE, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let version = FileVersion::of(&stat);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let is_old = i64::try_from(now).is_ok_and(|now| version.modified.0 < now - RACY_SECS);
+    is_old.then_some(version)
+}
+
+const LETTERS: usize = 26;
+const MAX_KEYWORD: usize = 200;
+const MAX_BYTES: u64 = 64 << 10;
+/// Seconds within which two changes of a file may have the same time.
+const RACY_SECS: i64 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::maildir::uid_file::tests::mailbox;
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn keywords_have_the_letters_of_the_file_and_new_ones_get_free_letters() {
+        let (_dir, maildir) = mailbox();
+        let mut keywords = Keywords::load(&maildir).unwrap();
+        assert!(keywords.names().is_empty() && keywords.has_room());
+        std::fs::write(maildir.path().join(FILE), "0 $Junk\n2 todo\n26 beyond\nx y\n3 bad(\n").unwrap();
+        assert!(keywords.add(&maildir, &words(&["TODO", "new", "later"])).unwrap());
+        assert_eq!(keywords.names(), ["$Junk", "new", "todo", "later"]);
+        assert_eq!(keywords.number_of("$JUNK"), Some(0));
+        let text = std::fs::read_to_string(maildir.path().join(FILE)).unwrap();
+        assert_eq!(text, "0 $Junk\n1 new\n2 todo\n3 later\n");
+        assert_eq!(Keywords::load(&maildir).unwrap().names(), keywords.names());
+    }
+
+    #[test]
+    fn y33_another_kind_of_file_under_the_name_leaves_the_folder_without_keywords() {
+        let (_dir, maildir) = mailbox();
+        std::os::unix::fs::symlink("/etc/passwd", maildir.path().join(FILE)).unwrap();
+        let mut keywords = Keywords::load(&maildir).unwrap();
+        assert!(keywords.names().is_empty() && !keywords.has_room());
+        assert!(!keywords.add(&maildir, &words(&["todo"])).unwrap());
+        assert!(maildir.path().join(FILE).is_symlink());
+    }
+
+    #[test]
+    fn y23_a_folder_has_26_keywords_and_no_more() {
+        let (_dir, maildir) = mailbox();
+        let mut keywords = Keywords::default();
+        let many: Vec<String> = (0..26).map(|n| format!("k{n}")).collect();
+        assert!(
+            !keywords
+                .add(&maildir, &words(&["one", "two"]).into_iter().chain(many.clone()).collect::<Vec<_>>())
+                .unwrap()
+        );
+        assert!(keywords.names().is_empty());
+        assert!(keywords.add(&maildir, &many).unwrap());
+        assert!(!keywords.has_room() && !keywords.add(&maildir, &words(&["k27"])).unwrap());
+        assert!(keywords.add(&maildir, &words(&["K25"])).unwrap());
+    }
+}

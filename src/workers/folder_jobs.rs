@@ -1,0 +1,315 @@
+//! Jobs for the folders that IMAP sessions have selected: one at a time for each folder, because each needs its UIDs.
+//!
+//! A change of files is durable when its job ends. The client hears of it after the index has it, and a job has given the new
+//! state to the UIDs.
+
+use std::{sync::Arc, time::SystemTime};
+
+use super::{
+    folder_transfer::{self, Transfer, TransferOutcome},
+    storage::{Storage, log_failure},
+};
+use crate::{
+    index::{FolderSnapshot, Sequence, UidBook, registry::IndexVersion, uid_book},
+    maildir::{
+        Change, Error, Kind, Maildir, MessageEntry, MessageRef, Subdir,
+        message::{self, Deletion, LinkCheck, Renamed, TrashDeletion},
+        name,
+    },
+    proto::{
+        imap::{
+            command::FlagChange,
+            flags::Flags,
+            request::{MessageState, Refusal, Store},
+            sequence_set::NumberSet,
+        },
+        request::{Failure, Mailbox},
+    },
+};
+
+/// The number of a folder in use. It is never used twice, so a late result for a folder that was dropped has no effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FolderId(pub u64);
+
+/// The addressee of a result.
+pub type FolderKey = (Mailbox, FolderId);
+
+/// A job for a folder.
+#[derive(Debug)]
+pub struct FolderJob {
+    /// The folder that gets the result.
+    pub key: FolderKey,
+    /// Its open directories. `None`: no session has selected it, and the job opens it.
+    pub maildir: Option<Arc<Maildir>>,
+    /// Its UIDs. `None`: the job reads them.
+    pub book: Option<Box<UidBook>>,
+    /// The work.
+    pub work: FolderWork,
+}
+
+/// The work of a [`FolderJob`].
+#[derive(Debug)]
+pub enum FolderWork {
+    /// Give the messages of the index their UIDs.
+    Refresh(IndexVersion, Arc<FolderSnapshot>),
+    /// Change flags of some messages.
+    Store(Slice, Arc<Store>),
+    /// Remove some of the messages with `\Deleted`: all, or those with these UIDs.
+    Expunge(Slice, Option<Arc<NumberSet>>),
+    /// Copy messages of another folder to it, or move them.
+    Transfer(Box<Transfer>),
+    /// Give letters to keywords, for a message of APPEND.
+    Letters(Flags, Vec<String>),
+    /// Give a UID to a message of APPEND.
+    Number(Box<MessageEntry>),
+}
+
+/// A part of the messages of a folder, in the order of their UIDs.
+#[derive(Debug, Clone)]
+pub struct Slice {
+    /// The messages.
+    pub sequence: Arc<Sequence>,
+    /// The first UID.
+    pub from: u32,
+}
+
+/// The result of a [`FolderJob`].
+#[derive(Debug)]
+pub struct FolderResult {
+    /// The UIDs. `None`: the job did not run to its end, so that the next one reads them again.
+    pub book: Option<Box<UidBook>>,
+    /// The result of the work.
+    pub outcome: FolderOutcome,
+}
+
+/// The result of the work of a [`FolderJob`].
+#[derive(Debug)]
+pub enum FolderOutcome {
+    /// Of [`FolderWork::Refresh`].
+    Refreshed(IndexVersion, Arc<Sequence>),
+    /// Of a change.
+    Changed(Box<FolderChanges>),
+    /// Of [`FolderWork::Transfer`].
+    Transferred(Box<TransferOutcome>),
+    /// The folder that was to get the messages does not allow that. The changes of names there are of copies that were removed.
+    TransferRefused(Refusal, (u64, u64), Vec<Change>),
+    /// Of [`FolderWork::Letters`]: those of the flags and of the keywords.
+    Letters(Vec<u8>),
+    /// Of [`FolderWork::Number`].
+    Numbered {
+        /// The UID validity of the folder.
+        uid_validity: u32,
+        /// The UID of the message.
+        uid: u32,
+    },
+    /// The job failed, and has changed nothing.
+    Failed(Failure),
+    /// The client asked for something that the folder does not allow. Nothing has changed.
+    Refused(Refusal),
+}
+
+/// The changes of a slice.
+#[derive(Debug, Default)]
+pub struct FolderChanges {
+    /// The changes of names, for the index.
+    pub names: Vec<Change>,
+    /// The first UID of the next slice. `None`: all is done, and durable unless there is a failure.
+    pub next: Option<u32>,
+    /// UIDs of messages that another program has changed meanwhile.
+    pub modified: NumberSet,
+    /// Whether a message could not be changed, because it is gone or cannot have the name.
+    pub is_partial: bool,
+    /// The failure that prevented the rest.
+    pub failure: Option<Failure>,
+}
+
+impl FolderChanges {
+    /// Notes that a message has another name, or is where it was.
+    fn renamed(&mut self, entry: &MessageEntry, Renamed { from, to }: Renamed) {
+        let absent = |(subdir, name)| Change::Absent { subdir, name };
+        let listed = (entry.subdir, entry.name.clone());
+        if from == to && to == listed {
+            return;
+        }
+        self.names.extend([listed, from].into_iter().filter(|name| *name != to).map(absent));
+        let (subdir, name) = to;
+        self.names.push(Change::Present(MessageEntry { subdir, name, ..entry.clone() }));
+    }
+
+    fn fail(&mut self, error: &Error) {
+        self.failure = Some(log_failure(error));
+    }
+
+    /// Makes the names durable after the last slice.
+    fn finish(mut self, maildir: &Maildir, next: Option<u32>) -> FolderOutcome {
+        self.next = next.filter(|_| self.failure.is_none());
+        if self.next.is_none() {
+            for subdir in Subdir::ALL {
+                if let Err(error) = maildir.sync(subdir) {
+                    self.fail(&error);
+                }
+            }
+        }
+        FolderOutcome::Changed(Box::new(self))
+    }
+}
+
+impl Slice {
+    /// The wanted messages of the slice, and the first UID after it.
+    pub(super) fn take(
+        &self,
+        is_wanted: impl Fn(&MessageState) -> bool,
+    ) -> (Vec<(MessageState, &MessageEntry)>, Option<u32>) {
+        let messages = &self.sequence.state.messages;
+        let first = messages.partition_point(|message| message.uid < self.from);
+        let mut wanted = messages[first..].iter().filter(|message| is_wanted(message));
+        let some = wanted.by_ref().take(MAX_CHANGES).filter_map(|message| self.sequence.message(message.uid));
+        let some = some.collect();
+        (some, wanted.next().map(|message| message.uid))
+    }
+}
+
+/// Runs a job.
+pub(super) fn run(storage: &Storage, job: FolderJob) -> (FolderKey, FolderResult) {
+    let FolderJob { key, maildir, book, work } = job;
+    let is_selected = maildir.is_some();
+    let opened = maildir.map_or_else(|| storage.durable_imap_maildir(&key.0).map(Arc::new), Ok);
+    let maildir = match opened {
+        Ok(maildir) => maildir,
+        Err(Failure::NoFolder) => {
+            return (key, FolderResult { book: None, outcome: FolderOutcome::Refused(Refusal::NoFolder) });
+        }
+        Err(failure) => return (key, FolderResult { book: None, outcome: FolderOutcome::Failed(failure) }),
+    };
+    let loaded = book.map_or_else(|| UidBook::load(&maildir, SystemTime::now()).map(Box::new), Ok);
+    let mut book = match loaded {
+        Ok(book) => book,
+        Err(error) => {
+            let outcome = FolderOutcome::Failed(folder_failure(&error));
+            return (key, FolderResult { book: None, outcome });
+        }
+    };
+    let outcome = match work {
+        FolderWork::Refresh(version, snapshot) => match book.refresh(&maildir, snapshot) {
+            Ok(sequence) => FolderOutcome::Refreshed(version, Arc::new(sequence)),
+            Err(error) => FolderOutcome::Failed(folder_failure(&error)),
+        },
+        FolderWork::Store(slice, change) => store(&maildir, &mut book, &slice, &change),
+        FolderWork::Expunge(slice, uids) => expunge(&maildir, &slice, uids.as_deref()),
+        FolderWork::Transfer(transfer) => {
+            folder_transfer::run(storage, &maildir, &mut book, &key.0, transfer)
+        }
+        FolderWork::Letters(flags, keywords) => match book.letters(&maildir, (flags, &keywords)) {
+            Ok(Some(letters)) => FolderOutcome::Letters(letters),
+            Ok(None) => FolderOutcome::Refused(Refusal::TooManyKeywords),
+            Err(error) => FolderOutcome::Failed(folder_failure(&error)),
+        },
+        FolderWork::Number(entry) => match book.number(&maildir, &[*entry]) {
+            Ok(uids) => FolderOutcome::Numbered {
+                uid_validity: book.uid_validity(),
+                uid: uids.first().copied().unwrap_or_default(),
+            },
+            Err(error) => FolderOutcome::Failed(folder_failure(&error)),
+        },
+    };
+    // Another directory may have the name by the next job.
+    (key, FolderResult { book: is_selected.then_some(book), outcome })
+}
+
+/// A folder whose UIDs cannot be read or written is no missing message.
+fn folder_failure(error: &Error) -> Failure {
+    match log_failure(error) {
+        Failure::Gone | Failure::Changed | Failure::Truncated => Failure::TempFail,
+        failure => failure,
+    }
+}
+
+/// Changes flags. New keywords get their letters first.
+fn store(maildir: &Maildir, book: &mut UidBook, slice: &Slice, store: &Store) -> FolderOutcome {
+    let keywords = book.keywords_mut();
+    if store.change != FlagChange::Remove {
+        match keywords.add(maildir, &store.keywords) {
+            Ok(true) => {}
+            Ok(false) => return FolderOutcome::Refused(Refusal::TooManyKeywords),
+            Err(error) => return FolderOutcome::Failed(folder_failure(&error)),
+        }
+    }
+    let numbers = store.keywords.iter().filter_map(|keyword| keywords.number_of(keyword));
+    let flags = numbers.fold(store.flags, |flags, number| flags.with(Flags::of_keyword(number)));
+    let mut done = FolderChanges::default();
+    let (messages, next) = slice.take(|message| store.uids.contains(message.uid));
+    for (message, entry) in messages {
+        if store.unchanged_since.is_some_and(|since| message.modseq > since) {
+            done.modified.push(message.uid);
+            continue;
+        }
+        let mut is_modified = false;
+        let mut wanted = Flags::empty();
+        let renamed = message::change_flags(maildir, MessageRef::from(entry), |subdir, letters| {
+            let now = uid_book::flags_in(subdir, letters);
+            wanted = match store.change {
+                FlagChange::Replace => flags,
+                FlagChange::Add => now.with(flags),
+                FlagChange::Remove => now.without(flags),
+            };
+            is_modified = store.unchanged_since.is_some() && now != message.flags;
+            if is_modified {
+                wanted = now;
+            }
+            // Letters that are no flags here belong to another program.
+            let others = letters.iter().copied().filter(|letter| Flags::of_letter(*letter).is_empty());
+            (wanted != now).then(|| others.chain(wanted.letters()).collect())
+        });
+        match renamed {
+            Ok(Some(renamed)) => {
+                let (subdir, name) = &renamed.to;
+                done.is_partial |= uid_book::flags_in(*subdir, name::flags(name)) != wanted;
+                done.renamed(entry, renamed);
+                if is_modified {
+                    done.modified.push(message.uid);
+                }
+            }
+            Ok(None) => done.is_partial = true,
+            Err(error) if error.kind() == Kind::Changed => done.is_partial = true,
+            Err(error) => {
+                done.fail(&error);
+                break;
+            }
+        }
+    }
+    done.finish(maildir, next)
+}
+
+/// Removes messages that have `\Deleted`, here and on the disk.
+fn expunge(maildir: &Maildir, slice: &Slice, uids: Option<&NumberSet>) -> FolderOutcome {
+    let mut done = FolderChanges::default();
+    let (messages, next) = slice.take(|message| {
+        message.flags.intersects(Flags::DELETED) && uids.is_none_or(|uids| uids.contains(message.uid))
+    });
+    let absent = |(subdir, name)| Change::Absent { subdir, name };
+    let link_check = LinkCheck::cheapest(messages.len(), slice.sequence.state.messages.len());
+    let mut deletion = Deletion::begin(maildir, link_check);
+    for (_, entry) in &messages {
+        let listed = (entry.subdir, entry.name.clone());
+        match deletion.delete_trashed(MessageRef::from(*entry)) {
+            Ok(TrashDeletion::Deleted(name)) => {
+                done.names.extend([listed, name].map(absent));
+            }
+            Ok(TrashDeletion::Gone) => done.names.push(absent(listed)),
+            Ok(TrashDeletion::Kept) => {}
+            Err(error) if error.kind() == Kind::Changed => done.is_partial = true,
+            Err(error) => {
+                done.fail(&error);
+                break;
+            }
+        }
+    }
+    match deletion.finish() {
+        Ok(names) => done.names.extend(names.into_iter().map(absent)),
+        Err(error) => done.fail(&error),
+    }
+    done.finish(maildir, next)
+}
+
+/// The most messages that one job changes: other jobs go between two of them, and the loop takes in the names of one at once.
+const MAX_CHANGES: usize = 250;

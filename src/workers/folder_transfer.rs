@@ -1,0 +1,225 @@
+//! COPY and MOVE: messages of one folder get names in another one, and UIDs there.
+//!
+//! The job belongs to the folder that gets the messages, because it needs its UIDs and keywords. It copies a slice at a time. If a
+//! slice of COPY fails, the copies of the slices before are removed, so that either all messages are copied or none (RFC 9051
+//! section 6.4.7). MOVE is done for the slices before (RFC 6851 section 4.3).
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    folder_jobs::{FolderOutcome, Slice},
+    storage::{Storage, log_failure},
+};
+use crate::{
+    index::UidBook,
+    maildir::{
+        Change, Error, Maildir, MessageEntry, MessageRef, Usage,
+        name::NameGenerator,
+        transfer::{Copies, CopyRequest},
+        usage,
+    },
+    proto::{
+        imap::{flags::Flags, request::Refusal, sequence_set::NumberSet},
+        request::{Failure, Mailbox, Quota},
+    },
+};
+
+/// Messages on their way to another folder.
+#[derive(Debug)]
+pub struct Transfer {
+    /// The folder of the messages.
+    pub from: Mailbox,
+    /// Its open directories.
+    pub source: Arc<Maildir>,
+    /// The messages that are left.
+    pub slice: Slice,
+    /// The UIDs of the wanted ones.
+    pub uids: Arc<NumberSet>,
+    /// Whether they leave their folder.
+    pub is_move: bool,
+    /// The name of this host, for the names of the copies.
+    pub host: Arc<str>,
+    /// The quota of the user, and the use of it if it is known.
+    pub quota: (Quota, Option<Usage>),
+    /// The copies so far.
+    pub done: Transferred,
+}
+
+/// Messages that are in the other folder.
+#[derive(Debug, Default)]
+pub struct Transferred {
+    /// The UID validity of that folder.
+    pub uid_validity: u32,
+    /// The UIDs that they had.
+    pub from: NumberSet,
+    /// The UIDs that they have.
+    pub to: NumberSet,
+    /// The copies of all slices, in case that a later one fails.
+    pub copies: Vec<MessageEntry>,
+    /// The octets of the last slice, for the quota.
+    pub bytes: u64,
+}
+
+/// The result of a slice.
+#[derive(Debug)]
+pub struct TransferOutcome {
+    /// The messages and what is left of them.
+    pub transfer: Box<Transfer>,
+    /// The device and inode of the folder that has got them.
+    pub target: (u64, u64),
+    /// Changes of names in that folder.
+    pub arrivals: Vec<Change>,
+    /// Changes of names in the folder of the messages.
+    pub departures: Vec<Change>,
+    /// Whether all is done, or the reason why the rest cannot be done.
+    pub end: Option<Result<(), Failure>>,
+}
+
+/// Copies or moves a slice of messages to the folder with that book.
+pub(super) fn run(
+    storage: &Storage,
+    target: &Maildir,
+    book: &mut UidBook,
+    key: &Mailbox,
+    mut transfer: Box<Transfer>,
+) -> FolderOutcome {
+    let (mut arrivals, mut departures) = (Vec::new(), Vec::new());
+    let ended = slice(storage, (target, key), book, &mut transfer, (&mut arrivals, &mut departures));
+    let end = match ended {
+        Ok(Some(from)) => {
+            transfer.slice.from = from;
+            None
+        }
+        Ok(None) => Some(Ok(())),
+        Err(Stop::Refused(refusal)) => {
+            undo(target, &mut transfer, &mut arrivals);
+            return FolderOutcome::TransferRefused(refusal, target.id(), arrivals);
+        }
+        Err(Stop::Failed(failure)) => {
+            undo(target, &mut transfer, &mut arrivals);
+            Some(Err(failure))
+        }
+    };
+    FolderOutcome::Transferred(Box::new(TransferOutcome {
+        transfer,
+        target: target.id(),
+        arrivals,
+        departures,
+        end,
+    }))
+}
+
+/// The reason why a transfer stops.
+enum Stop {
+    Refused(Refusal),
+    Failed(Failure),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(match log_failure(&error) {
+            Failure::Gone | Failure::Changed | Failure::Truncated => Failure::TempFail,
+            failure => failure,
+        })
+    }
+}
+
+/// Returns the first UID of the next slice.
+fn slice(
+    storage: &Storage,
+    (target, key): (&Maildir, &Mailbox),
+    book: &mut UidBook,
+    transfer: &mut Transfer,
+    (arrivals, departures): (&mut Vec<Change>, &mut Vec<Change>),
+) -> Result<Option<u32>, Stop> {
+    let Transfer { source, slice, uids, is_move, host, quota, done, .. } = transfer;
+    let (messages, next) = slice.take(|message| uids.contains(message.uid));
+    let used = messages.iter().fold(Flags::empty(), |used, (message, _)| used.with(message.flags));
+    let keywords = &slice.sequence.state.keywords;
+    let Some(letters) = book.translation(target, keywords, used)? else {
+        return Err(Stop::Refused(Refusal::TooManyKeywords));
+    };
+    let bytes: u64 = messages.iter().map(|(_, entry)| entry.version.bytes).sum();
+    if !*is_move && quota.0 != Quota::default() {
+        let owner = key.clone().without_folder();
+        let used = match quota.1 {
+            Some(used) => used,
+            None => usage::usage(&storage.spool, owner.as_str())?,
+        };
+        let after = Usage { bytes: used.bytes + bytes, messages: used.messages + messages.len() as u64 };
+        let is_over = |used: u64, max: Option<u64>| max.is_some_and(|max| used > max);
+        if is_over(after.bytes, quota.0.octets) || is_over(after.messages, quota.0.messages) {
+            return Err(Stop::Failed(Failure::Quota));
+        }
+        quota.1 = Some(after);
+    }
+    let mut names = NameGenerator::new(host, std::process::id());
+    let mut date = SystemTime::now();
+    let mut requests = Vec::with_capacity(messages.len());
+    for (_, entry) in &messages {
+        // Names in the order of the UIDs, because this is the order of UIDs in the other folder too.
+        date += Duration::from_micros(1);
+        let random = getrandom::u64().map_err(|error| {
+            log::error!("no random numbers: {error}");
+            Stop::Failed(Failure::TempFail)
+        })?;
+        let name = names.next(date, random);
+        requests.push(CopyRequest { wanted: MessageRef::from(*entry), octets: entry.octets, name });
+    }
+    let translate = |flags: &[u8]| {
+        let letter = |flag: &u8| match flag {
+            b'a'..=b'z' => letters.iter().find(|(from, _)| from == flag).map(|(_, to)| *to),
+            flag => Some(*flag),
+        };
+        flags.iter().filter_map(letter).collect()
+    };
+    let copies = Copies::make(source, target, &requests, translate)?;
+    // The folder may have been deleted meanwhile, with all that is in it.
+    if !storage.still_resolves_to(key, target) {
+        copies.undo();
+        return Err(Stop::Refused(Refusal::NoFolder));
+    }
+    let made = if *is_move {
+        let (made, removed) = copies.remove_sources(&requests);
+        let gone = messages.iter().zip(&made).filter(|(_, copy)| copy.is_some());
+        departures.extend(
+            gone.map(|((_, entry), _)| Change::Absent { subdir: entry.subdir, name: entry.name.clone() }),
+        );
+        if let Err(error) = removed {
+            arrivals.extend(made.into_iter().flatten().map(Change::Present));
+            return Err(error.into());
+        }
+        made
+    } else {
+        copies.into_entries()
+    };
+    let entries: Vec<MessageEntry> = made.iter().flatten().cloned().collect();
+    arrivals.extend(entries.iter().cloned().map(Change::Present));
+    done.bytes = entries.iter().map(|entry| entry.version.bytes).sum();
+    if !*is_move {
+        done.copies.extend(entries.iter().cloned());
+    }
+    done.uid_validity = book.uid_validity();
+    let uids = book.number(target, &entries)?;
+    let copied = messages.iter().zip(&made).filter(|(_, copy)| copy.is_some());
+    copied.for_each(|((message, _), _)| done.from.push(message.uid));
+    uids.into_iter().for_each(|uid| done.to.push(uid));
+    Ok(next)
+}
+
+/// Removes the copies of all slices. Messages that have moved stay where they are.
+fn undo(target: &Maildir, transfer: &mut Transfer, arrivals: &mut Vec<Change>) {
+    if transfer.is_move {
+        return;
+    }
+    arrivals.clear();
+    for MessageEntry { subdir, name, .. } in std::mem::take(&mut transfer.done.copies) {
+        if let Err(error) = target.unpublish(subdir, &String::from_utf8_lossy(&name)) {
+            log::error!("{error}; the copy stays visible");
+        }
+        arrivals.push(Change::Absent { subdir, name });
+    }
+}

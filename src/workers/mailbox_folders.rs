@@ -1,0 +1,250 @@
+//! Requests about the folders of a user: LIST, STATUS, CREATE, DELETE, RENAME, SUBSCRIBE and the first login.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    folder_status,
+    storage::{Storage, log_failure},
+};
+use crate::{
+    limits::MAX_FOLDERS,
+    maildir::{
+        Maildir, Usage,
+        folders::{FolderEntry, FolderError, Folders},
+        usage,
+    },
+    proto::{
+        folder::Folder,
+        imap::{
+            command::StatusItem,
+            request::{
+                FolderInfo, FolderState, FolderStatus, ImapRequest, ImapResponse, Refusal, SpecialUse,
+            },
+        },
+        request::{ConnId, Failure, Mailbox},
+    },
+};
+
+/// A request about the folders of a user.
+#[derive(Debug)]
+pub struct FoldersJob {
+    /// The connection that gets the response.
+    pub conn: ConnId,
+    /// The request.
+    pub request: ImapRequest,
+    /// The folders that sessions have selected, and their newest states.
+    pub selected: Vec<(Mailbox, Arc<FolderState>)>,
+}
+
+/// The result of a [`FoldersJob`].
+#[derive(Debug)]
+pub struct FoldersOutcome {
+    /// The response.
+    pub response: ImapResponse,
+    /// The mailbox of the user, if its use of the quota is to be counted anew.
+    pub shrunk: Option<Mailbox>,
+    /// Folders that have lost their names, with the folders below them.
+    pub renamed: Option<Mailbox>,
+    /// The use of the quota, if it was counted.
+    pub usage: Option<(Mailbox, Usage)>,
+}
+
+impl FoldersJob {
+    /// Serves the request.
+    pub(super) fn run(self, storage: &Storage) -> Result<FoldersOutcome, Failure> {
+        let Self { request, selected, .. } = self;
+        storage.check_in_place()?;
+        let mut outcome =
+            FoldersOutcome { response: ImapResponse::Done, shrunk: None, renamed: None, usage: None };
+        let done = match request {
+            ImapRequest::List { mailbox, status } => {
+                outcome.response = ImapResponse::Folders(list(storage, &mailbox, &status, &selected)?);
+                Ok(())
+            }
+            ImapRequest::Status { folder, items } => match status(storage, &folder, &items, &selected) {
+                Ok(status) => {
+                    outcome.response = ImapResponse::Status(status);
+                    Ok(())
+                }
+                Err(Failure::NoFolder) => Err(FolderError::Missing),
+                Err(failure) => return Err(failure),
+            },
+            ImapRequest::Create { folder, special_use } => {
+                change(storage, &folder, |folders, name| match special_use {
+                    Some(special_use) => folders.create_for_use(name, word(special_use)),
+                    None => folders.create(name),
+                })?
+            }
+            ImapRequest::Delete { folder } => {
+                let random = getrandom::u64().map_err(|error| {
+                    log::error!("no random numbers: {error}");
+                    Failure::TempFail
+                })?;
+                let done = change(storage, &folder, |folders, name| folders.delete(name, random))?;
+                outcome.shrunk = Some(folder.clone().without_folder());
+                outcome.renamed = Some(folder);
+                done
+            }
+            ImapRequest::Rename { from, to } => {
+                let done = change(storage, &from, |folders, name| match to.folder() {
+                    Some(to) => folders.rename(name, to.directory()),
+                    None => Err(FolderError::Exists),
+                })?;
+                outcome.renamed = Some(from);
+                done
+            }
+            ImapRequest::Subscribe { folder, on } => change(storage, &folder, |folders, name| {
+                folders.subscribe(if folder.folder().is_some() { name } else { "INBOX" }, on)
+            })?,
+            ImapRequest::Prepare { mailbox } => change(storage, &mailbox, |folders, _| folders.prepare())?,
+            ImapRequest::Usage { mailbox } => {
+                let usage =
+                    usage::usage(&storage.spool, mailbox.as_str()).map_err(|error| log_failure(&error))?;
+                outcome.response = ImapResponse::Usage { octets: usage.bytes, messages: usage.messages };
+                outcome.usage = Some((mailbox, usage));
+                Ok(())
+            }
+            _ => return Err(Failure::TempFail), // invariant: the backend sends no others
+        };
+        match done {
+            Ok(()) => Ok(outcome),
+            Err(FolderError::Disk(error)) => Err(log_failure(&error)),
+            Err(FolderError::Exists) => Ok(refused(Refusal::Exists)),
+            Err(FolderError::Missing) => Ok(refused(Refusal::NoFolder)),
+            Err(FolderError::HasChildren) => Ok(refused(Refusal::HasChildren)),
+            Err(FolderError::Impossible) => Ok(refused(Refusal::Cannot)),
+            Err(FolderError::TooMany) => Ok(refused(Refusal::TooManyFolders)),
+        }
+    }
+}
+
+fn refused(refusal: Refusal) -> FoldersOutcome {
+    let response = ImapResponse::Refused(refusal);
+    FoldersOutcome { response, shrunk: None, renamed: None, usage: None }
+}
+
+/// Changes the folders of a user. The name is that of the folder's directory, or `.INBOX`.
+fn change(
+    storage: &Storage,
+    folder: &Mailbox,
+    change: impl FnOnce(&Folders<'_>, &str) -> Result<(), FolderError>,
+) -> Result<Result<(), FolderError>, Failure> {
+    let inbox = storage.durable_maildir(&folder.clone().without_folder())?;
+    let name = folder.folder().map_or(INBOX, Folder::directory);
+    Ok(change(&Folders::of(&inbox, MAX_FOLDERS), name))
+}
+
+/// The folders of a user, INBOX first, then by their texts, with parents and subscriptions that do not exist.
+fn list(
+    storage: &Storage,
+    mailbox: &Mailbox,
+    items: &[StatusItem],
+    selected: &[(Mailbox, Arc<FolderState>)],
+) -> Result<Vec<FolderInfo>, Failure> {
+    let inbox = storage.maildir(mailbox)?;
+    let folders = Folders::of(&inbox, MAX_FOLDERS);
+    folders.recover();
+    let entries = folders.list().map_err(|error| log_failure(&error))?;
+    let uses = folders.uses(&entries);
+    // A file that cannot be read hides no folder.
+    let subscriptions = folders.subscriptions().unwrap_or_else(|error| {
+        log::warn!("{error}: every folder counts as subscribed");
+        None
+    });
+    let is_subscribed = |name: &str| subscriptions.as_ref().is_none_or(|all| all.contains(name));
+    let status_of = |folder: &Mailbox, open: &dyn Fn() -> Result<Maildir, Failure>| {
+        let known = selected.iter().find(|(name, _)| name == folder).map(|(_, state)| state);
+        (!items.is_empty()).then(|| numbers(storage, items, known, open).ok()).flatten()
+    };
+    let of_inbox = FolderInfo {
+        folder: mailbox.clone(),
+        exists: true,
+        is_subscribed: is_subscribed("INBOX"),
+        special_use: None,
+        status: status_of(mailbox, &|| storage.maildir(mailbox)),
+    };
+    let mut by_text = BTreeMap::new();
+    for FolderEntry { text, directory } in &entries {
+        let Some(folder) = named(mailbox, text) else { continue };
+        let info = FolderInfo {
+            is_subscribed: is_subscribed(directory),
+            special_use: uses.iter().find(|(_, has)| has == directory).and_then(|(word, _)| use_of(word)),
+            status: status_of(&folder, &|| storage.imap_maildir(&folder)),
+            exists: true,
+            folder,
+        };
+        by_text.insert(text.clone(), info);
+    }
+    let absent = |text: &str, is_subscribed| {
+        let folder = named(mailbox, text)?;
+        Some(FolderInfo { folder, exists: false, is_subscribed, special_use: None, status: None })
+    };
+    let names = subscriptions.iter().flat_map(|all| all.names()).filter_map(|name| Folders::text_of(&name));
+    for text in names {
+        if !by_text.contains_key(&text) {
+            by_text.extend(absent(&text, true).map(|info| (text, info)));
+        }
+    }
+    for FolderEntry { text, .. } in &entries {
+        for (end, _) in text.match_indices('.') {
+            let parent = &text[..end];
+            if !by_text.contains_key(parent) {
+                by_text.extend(absent(parent, false).map(|info| (parent.to_owned(), info)));
+            }
+        }
+    }
+    Ok([of_inbox].into_iter().chain(by_text.into_values()).collect())
+}
+
+/// The folder with that text. `None`: no name on the wire can have it, or it would be INBOX.
+fn named(mailbox: &Mailbox, text: &str) -> Option<Mailbox> {
+    let folder = Folder::from_decoded(text).filter(|_| !text.eq_ignore_ascii_case("INBOX"))?;
+    Some(mailbox.clone().in_folder(folder))
+}
+
+fn status(
+    storage: &Storage,
+    folder: &Mailbox,
+    items: &[StatusItem],
+    selected: &[(Mailbox, Arc<FolderState>)],
+) -> Result<FolderStatus, Failure> {
+    let known = selected.iter().find(|(name, _)| name == folder).map(|(_, state)| state);
+    numbers(storage, items, known, &|| storage.imap_maildir(folder))
+}
+
+fn numbers(
+    storage: &Storage,
+    items: &[StatusItem],
+    known: Option<&Arc<FolderState>>,
+    open: &dyn Fn() -> Result<Maildir, Failure>,
+) -> Result<FolderStatus, Failure> {
+    let wants_size = items.contains(&StatusItem::Size);
+    let read = |maildir: Maildir| match known {
+        Some(state) if !wants_size => Ok(folder_status::of_state(state)),
+        Some(state) => {
+            let size = folder_status::size(storage, &maildir)?;
+            Ok(FolderStatus { size, ..folder_status::of_state(state) })
+        }
+        None => folder_status::read(storage, &maildir, wants_size),
+    };
+    read(open()?).map_err(|error| log_failure(&error))
+}
+
+fn word(special_use: SpecialUse) -> &'static str {
+    USES.iter().find(|(known, _)| *known == special_use).map_or("", |(_, word)| word)
+}
+
+fn use_of(word: &str) -> Option<SpecialUse> {
+    USES.iter().find(|(_, known)| *known == word).map(|(special_use, _)| *special_use)
+}
+
+/// The special uses, as the record of the folders has them.
+const USES: [(SpecialUse, &str); 5] = [
+    (SpecialUse::Archive, "Archive"),
+    (SpecialUse::Drafts, "Drafts"),
+    (SpecialUse::Junk, "Junk"),
+    (SpecialUse::Sent, "Sent"),
+    (SpecialUse::Trash, "Trash"),
+];
+/// Stands for the mailbox itself in a change of folders.
+const INBOX: &str = ".INBOX";
