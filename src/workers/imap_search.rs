@@ -5,8 +5,6 @@
 
 mod condition;
 
-use std::ops::ControlFlow;
-
 use self::condition::{Condition, Facts, Folded, Needle, SearchedHeader, Wanted};
 use super::imap_message::ImapMessage;
 use crate::{
@@ -123,33 +121,25 @@ fn all_fields(header: Header<'_>) -> Folded {
     text
 }
 
-/// Searches the texts of a message, one part after the other, and the headers of nested messages.
+/// Searches the texts of a message, one part after the other. TEXT also finds what stands in the header of a part, such as the
+/// name of a file, or the subject of a message that is forwarded. BODY does not: every other message has the word "text" there.
 fn search_texts(message: &Message<'_>, needles: &[Needle], hits: &mut [Option<bool>]) {
-    let mut search = |text: &Folded| {
-        find(text, needles, hits, |_| true);
-        if hits.iter().all(Option::is_some) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    let parts = message.parts();
-    // The result says only whether something is left to find.
-    let _ = parts.iter().try_for_each(|part| {
-        let is_nested = part
-            .parent
-            .and_then(|parent| parts.get(parent))
-            .is_some_and(|one| one.content == Content::Message);
-        if is_nested {
-            search(&all_fields(message.header_of(part)))?;
+    for part in message.parts() {
+        if hits.iter().all(Option::is_some) {
+            return;
+        }
+        if part.parent.is_some() && needles.iter().any(|needle| needle.in_header) {
+            find(&all_fields(message.header_of(part)), needles, hits, |needle| needle.in_header);
         }
         if part.content != Content::Leaf || part.role == Role::Rest {
-            return ControlFlow::Continue(());
+            continue;
         }
         if part.is_html() {
-            search(&Folded::new(&html::to_text(&message.text(part))))
+            find(&Folded::new(&html::to_text(&message.text(part))), needles, hits, |_| true);
         } else if part.is_text() {
-            search(&Folded::new(&message.text(part)))
-        } else {
-            ControlFlow::Continue(())
+            find(&Folded::new(&message.text(part)), needles, hits, |_| true);
         }
-    });
+    }
 }
 
 /// The evaluation of one condition counts as that many octets.
