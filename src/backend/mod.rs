@@ -357,7 +357,7 @@ impl Backend {
             Request::Api(request) => subscriptions.handle((id, client), request, effects),
             Request::Imap(request) => {
                 let cx = &mut imap::Context { maildrops, index, effects };
-                let mut parts = imap::Parts { folders, receiver, accounts, quotas, now: *now };
+                let mut parts = imap::requests::Parts { folders, receiver, accounts, quotas, now: *now };
                 if let Some(request) = parts.handle((id, client), request, cx) {
                     folders.handle((id, client), request, *now, cx);
                 }
@@ -412,7 +412,8 @@ impl Backend {
             (Completion::Folder(key, result), _) => {
                 let cx = &mut imap::Context { maildrops, index, effects };
                 let changes = folders.job_finished(&key, result, cx);
-                imap::Parts { folders, receiver, accounts, quotas, now: *now }.pass_appends_on(clients, cx);
+                imap::requests::Parts { folders, receiver, accounts, quotas, now: *now }
+                    .pass_appends_on(clients, cx);
                 if api::apply_changes(&changes, quotas) {
                     subscriptions.mailboxes_changed(effects);
                 }

@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::Context;
+use super::context::Context;
 use crate::{
     deferred_drop::drop_deferred,
     index::{Sequence, UidBook, registry::IndexVersion},
@@ -22,8 +22,7 @@ use crate::{
     },
     workers::{
         Job,
-        folder_jobs::{FolderChanges, FolderId, FolderJob, FolderWork, Slice},
-        folder_transfer::Transfer,
+        folder_job::{FolderChanges, FolderId, FolderJob, FolderWork, Slice, Transfer},
         job::Changes,
     },
 };

@@ -6,7 +6,7 @@ use super::{
     super::{
         clients::{Client, Clients},
         effects::{Effect, Effects},
-        imap::{Context, Folders, Parts},
+        imap::{Context, Folders, requests::Parts},
         maildrop::Maildrops,
         quota::QuotaCache,
         receive::Receiver,
