@@ -7,6 +7,7 @@ mod recent;
 
 use std::{borrow::Cow, ops::Range, sync::Arc};
 
+use self::recent::Place;
 use super::storage::log_failure;
 use crate::{
     maildir::{Maildir, MessageEntry, OpenMessage},
@@ -44,13 +45,6 @@ pub(super) enum SectionOctets {
     Octets(Vec<u8>),
     /// A range of the message.
     Span(Span),
-}
-
-/// A place in a file, and on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    file: u64,
-    wire: u64,
 }
 
 impl<'a> ImapMessage<'a> {
@@ -306,5 +300,7 @@ const MAX_PARSED: usize = 64 << 20;
 /// Octets of a file that are converted at a time.
 const CHUNK: usize = 32 << 10;
 
+#[cfg(test)]
+pub(super) mod corpus;
 #[cfg(test)]
 pub(super) mod tests;

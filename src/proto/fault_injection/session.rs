@@ -136,6 +136,8 @@ impl FaultySession {
     fn intercept_request(&mut self, cx: &Context<'_>, request: Request, said: &mut Outbox) -> Step {
         let stage = mem::replace(&mut self.fault_state, FaultState::Inactive);
         match &request {
+            // A message of APPEND. The faults of an IMAP session are those of its login.
+            Request::Receive(_) if self.protocol == Protocol::Imap => {}
             Request::Receive(ReceiveRequest::CheckSpace { .. }) => {
                 self.plan = FaultPlan::default();
                 if let Some(code) = cx.directory.chaos(ChaosPoint::Sender) {
