@@ -121,7 +121,7 @@ impl MailboxIndex {
 
     /// Applies changes by the committer or by a session. Another program may have renamed a new message before the
     /// registry hears of it, so a file that is in the list already keeps its name there.
-    pub fn apply_own_changes(&mut self, changes: &[Change]) {
+    pub fn apply_own_changes<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) {
         for change in changes {
             match change {
                 Change::Present(entry) => {

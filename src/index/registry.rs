@@ -314,6 +314,9 @@ impl Registry {
         let is_changed = scan.index.is_some();
         if let Some(index) = scan.index {
             drop_deferred(entry.replace_index(index));
+            if let Some(index) = &mut entry.index {
+                index.apply_own_changes(entry.own_changes.iter().take(MAX_NAMES_PER_TURN));
+            }
         }
         self.await_barrier(
             id,
@@ -336,6 +339,7 @@ impl Registry {
         };
         self.budget.charge(recheck.changes.len());
         index.apply_present(&recheck.changes);
+        index.apply_own_changes(entry.own_changes.iter().take(MAX_NAMES_PER_TURN));
         // Without a watch, other changes with the same times may have no report.
         if entry.watched {
             index.set_times(recheck.times, recheck.racy);

@@ -301,6 +301,6 @@ const MAX_PARSED: usize = 64 << 20;
 const CHUNK: usize = 32 << 10;
 
 #[cfg(test)]
-mod corpus;
+pub(super) mod corpus;
 #[cfg(test)]
 pub(super) mod tests;

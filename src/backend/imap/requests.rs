@@ -15,7 +15,9 @@ use super::{
         quota::QuotaCache,
         receive::{self, Receiver},
     },
-    Answer, Context, Folder, Folders, Pending, Step, refuse,
+    Context, Folders,
+    folder::{Answer, Folder, Pending, Step},
+    refuse,
 };
 use crate::{
     accounts::Accounts,

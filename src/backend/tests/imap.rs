@@ -196,7 +196,9 @@ impl Bench {
             }
             Some(Completion::Folder(key, result)) => {
                 folders.job_finished(&key, result, &mut Context { maildrops, index, effects });
-                self.pass_appends_on();
+                let Self { receiver, accounts, quotas, .. } = self;
+                let cx = &mut Context { maildrops, index, effects };
+                Parts { folders, receiver, accounts, quotas, now: SECOND }.pass_appends_on(clients, cx);
             }
             Some(Completion::Folders(id, result)) => {
                 folders.folders_finished(id, result, (&mut self.quotas, SECOND), effects);

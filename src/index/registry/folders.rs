@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use super::{IndexId, Registry};
-use crate::{index::FolderSnapshot, maildir::Change, proto::request::Mailbox};
+use crate::{
+    index::FolderSnapshot,
+    maildir::{Change, MessageEntry},
+    proto::request::Mailbox,
+};
 
 /// The contents of an index at one moment. A later moment has a larger version, also in a later index of the mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,10 +31,15 @@ impl Registry {
         Some((version, Arc::new(FolderSnapshot::new(index))))
     }
 
-    /// Applies changes that a job has made in the Maildir with that id (device and inode). The watcher reports them, too, and
-    /// later changes by other programs after them.
+    /// Applies changes that a job has made in the Maildir with that id (device and inode). Another program may have changed the
+    /// same names again, and the watcher may have reported that already, so they are rechecked too.
     pub fn names_changed(&mut self, mailbox: &Mailbox, maildir_id: (u64, u64), changes: Vec<Change>) {
         if let Some((id, entry)) = self.entry(mailbox).filter(|(_, entry)| entry.maildir.id() == maildir_id) {
+            for change in &changes {
+                let (Change::Present(MessageEntry { subdir, name, .. }) | Change::Absent { subdir, name }) =
+                    change;
+                entry.name_changed(*subdir, name.clone());
+            }
             entry.apply_own_changes(changes);
             self.runnable.insert(id);
         }

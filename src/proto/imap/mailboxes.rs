@@ -34,9 +34,14 @@ impl ImapSession {
         self.refuse(tag, Condition::Bad, "mailbox", reply::SELECT_FIRST, out)
     }
 
+    /// Notes the state of the selected folder. A response that was begun before an event may be older than it.
     pub(super) fn set_newest(&mut self, state: Arc<FolderState>) {
         if let Some(selected) = &mut self.selected {
-            selected.newest = state;
+            let known = &selected.newest;
+            let is_older = state.uid_validity == known.uid_validity && state.highest_modseq < known.highest_modseq;
+            if !is_older {
+                selected.newest = state;
+            }
         }
     }
 

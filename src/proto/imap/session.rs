@@ -46,6 +46,9 @@ impl Session for ImapSession {
 
     fn step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         match mem::replace(&mut self.state, State::Over) {
+            State::Ready if self.is_stopping => {
+                self.close_with(out, "shutting down", reply::SHUTTING_DOWN)
+            }
             State::Ready => {
                 self.state = State::Ready;
                 self.command_step(cx, inbox, out)
@@ -165,7 +168,10 @@ impl Session for ImapSession {
     fn shutdown(&mut self, out: &mut Outbox) -> Step {
         match &self.state {
             // The changes of a command are on their way to the disk, and its reply comes soon.
-            State::Awaiting(_, pending) if is_change(pending) => Step::Idle,
+            State::Awaiting(_, pending) if is_change(pending) => {
+                self.is_stopping = true;
+                Step::Idle
+            }
             _ if self.is_inside_response() => self.abort(out, "shutting down"),
             _ => self.close_with(out, "shutting down", reply::SHUTTING_DOWN),
         }

@@ -42,6 +42,8 @@ pub struct ImapSession {
     /// Whether the client has asked for modification sequences (RFC 7162 section 3.1).
     pub(super) condstore: bool,
     pub(super) is_encrypted: bool,
+    /// True if the server stops, and the session ends with its present command.
+    pub(super) is_stopping: bool,
     /// Errors before the login; after it, malformed commands since the last good one.
     pub(super) errors: usize,
     pub(super) failed_credentials: FailedCredentials,
@@ -222,6 +224,7 @@ impl ImapSession {
             selected: None,
             condstore: false,
             is_encrypted: false,
+            is_stopping: false,
             errors: 0,
             failed_credentials: FailedCredentials::default(),
             login_steps: 0,

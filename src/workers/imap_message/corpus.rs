@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The messages of the corpus, each with its name.
-fn corpus() -> Vec<(String, Vec<u8>)> {
+pub(in crate::workers) fn corpus() -> Vec<(String, Vec<u8>)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mime");
     let mut found: Vec<_> = fs::read_dir(directory)
         .unwrap()

@@ -42,19 +42,7 @@ impl Bench {
         let Self { folders, maildrops, clients, index, effects, receiver, accounts, quotas, .. } = self;
         let mut cx = super::super::super::receive::Context { now: SECOND, accounts, quotas, index, effects };
         receiver.delivered((from, &ack_token), clients, result, &mut cx);
-        while let Some((id, copy)) = receiver.appended.pop_front() {
-            folders.appended(id, copy, &mut Context { maildrops, index, effects });
-        }
-    }
-
-    /// Passes messages whose keywords have letters on to the committer.
-    pub(super) fn pass_appends_on(&mut self) {
-        let Self { folders, clients, index, effects, receiver, accounts, quotas, .. } = self;
-        while let Some((id, mailbox, append, bytes)) = folders.take_append() {
-            let client = clients.get_mut(id).unwrap();
-            let mut parts = Parts { folders, receiver, accounts, quotas, now: SECOND };
-            parts.append((id, client), (mailbox, append, bytes), (index, effects));
-        }
+        folders.number_appended(receiver, &mut Context { maildrops, index, effects });
     }
 
     #[track_caller]

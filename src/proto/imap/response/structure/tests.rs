@@ -234,7 +234,7 @@ fn a_part_that_stands_for_none_is_in_no_message() {
 }
 
 /// Pieces of headers and bodies, many of them malformed.
-const PIECES: [&[u8]; 20] = [
+pub(crate) const PIECES: [&[u8]; 20] = [
     b"Content-Type: multipart/mixed; boundary=b\n",
     b"Content-Type: multipart/; boundary=b\n",
     b"Content-Type: message/rfc822; name=\"\xff\"\n",

@@ -1,0 +1,205 @@
+//! One folder in use: its sessions, its newest state, its UIDs, and the requests that wait for them.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    mem,
+    sync::{Arc, Weak},
+};
+
+use super::{Context, requests::PendingAppend};
+use crate::{
+    deferred_drop::drop_deferred,
+    index::{Sequence, UidBook, registry::IndexVersion},
+    maildir::{Maildir, MessageEntry},
+    proto::{
+        imap::{
+            request::{FolderState, ImapResponse, Store},
+            sequence_set::NumberSet,
+        },
+        request::{ConnId, Failure, Mailbox},
+    },
+    workers::{
+        Job,
+        folder_jobs::{FolderChanges, FolderId, FolderJob, FolderWork, Slice},
+        folder_transfer::Transfer,
+        job::Changes,
+    },
+};
+
+/// A folder, from the first SELECT until no session has it and its index is dropped.
+#[derive(Debug)]
+pub(super) struct Folder {
+    pub(super) id: FolderId,
+    /// Its open directories, which its sessions hold.
+    pub(super) maildir: Weak<Maildir>,
+    /// Its sessions, and the number of the state that each has. `None`: SELECT is not answered yet.
+    pub(super) sessions: BTreeMap<ConnId, Option<u64>>,
+    pub(super) book: BookPlace,
+    /// The newest state, and the version of the index that it has.
+    pub(super) sequence: Arc<Sequence>,
+    pub(super) version: Option<IndexVersion>,
+    /// The number of that state.
+    pub(super) state_number: u64,
+    /// Requests that need the UIDs, in their order.
+    pub(super) pending: VecDeque<Pending>,
+}
+
+/// The place of the UIDs of a folder.
+#[derive(Debug)]
+pub(super) enum BookPlace {
+    Here(Option<Box<UidBook>>),
+    /// A job has them, perhaps for the first request that waits.
+    InJob {
+        is_for_first: bool,
+    },
+}
+
+/// A request that waits.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) conn: ConnId,
+    pub(super) step: Step,
+}
+
+/// The next step of a request.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// A job changes the files of a slice.
+    Change(Change, Slice),
+    /// The response tells a state with at least this version of the index.
+    Respond(IndexVersion, Answer),
+    /// A job copies a slice of another folder's messages to this one.
+    Transfer(Box<Transfer>),
+    /// A job gives letters to the keywords of a message of APPEND.
+    Letters(Box<PendingAppend>),
+    /// A job gives a UID to a message of APPEND.
+    Number(Box<MessageEntry>),
+    /// A job has all that the request needs.
+    InJob,
+}
+
+/// A change of the messages of a folder.
+#[derive(Debug, Clone)]
+pub(super) enum Change {
+    Store { change: Arc<Store>, modified: NumberSet, is_partial: bool },
+    Expunge { uids: Option<Arc<NumberSet>> },
+}
+
+/// A response without its state.
+#[derive(Debug)]
+pub(super) enum Answer {
+    State,
+    Stored { modified: NumberSet, is_partial: bool },
+    Copied { uid_validity: u32, from: NumberSet, to: NumberSet },
+}
+
+impl Folder {
+    pub(super) fn new(id: FolderId) -> Self {
+        Self {
+            id,
+            maildir: Weak::new(),
+            sessions: BTreeMap::new(),
+            book: BookPlace::Here(None),
+            sequence: Arc::default(),
+            version: None,
+            state_number: 0,
+            pending: VecDeque::new(),
+        }
+    }
+
+    /// Begins to give the messages of the index their UIDs. Returns `false` if the index is dropped.
+    pub(super) fn refresh(&mut self, mailbox: &Mailbox, is_for_first: bool, cx: &mut Context<'_>) -> bool {
+        let Some((version, snapshot)) = cx.index.folder_snapshot(mailbox) else { return false };
+        self.run(mailbox, FolderWork::Refresh(version, snapshot), is_for_first, cx)
+    }
+
+    /// Runs a job. Returns `false` if no session holds the directories any more.
+    pub(super) fn run(
+        &mut self,
+        mailbox: &Mailbox,
+        work: FolderWork,
+        is_for_first: bool,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let Some(maildir) = self.maildir.upgrade() else { return false };
+        self.run_in(mailbox, work, is_for_first, Some(maildir), cx)
+    }
+
+    /// Runs a job.
+    pub(super) fn run_in(
+        &mut self,
+        mailbox: &Mailbox,
+        work: FolderWork,
+        is_for_first: bool,
+        maildir: Option<Arc<Maildir>>,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let BookPlace::Here(book) = mem::replace(&mut self.book, BookPlace::InJob { is_for_first }) else {
+            return false; // invariant: the caller has looked
+        };
+        // Without open directories, nobody knows whether the folder is the same one still.
+        let book = match maildir {
+            Some(_) => book,
+            None => {
+                drop_deferred(book);
+                None
+            }
+        };
+        let key = (mailbox.clone(), self.id);
+        cx.effects.run(Job::Folder(Box::new(FolderJob { key, maildir, book, work })));
+        true
+    }
+
+    /// A job has changed a slice for the first request: the next slice follows, or the response.
+    pub(super) fn slice_changed(
+        &mut self,
+        mailbox: &Mailbox,
+        done: FolderChanges,
+        cx: &mut Context<'_>,
+    ) -> Changes {
+        if let Some(maildir) = self.maildir.upgrade() {
+            cx.index.names_changed(mailbox, maildir.id(), done.names);
+        }
+        let Some(Pending { conn, step: Step::Change(mut change, slice) }) = self.pending.pop_front() else {
+            return Changes::None; // invariant: a job changes files for the first request
+        };
+        let changes = match &change {
+            Change::Store { .. } => Changes::Marks,
+            Change::Expunge { .. } => Changes::Deletions(vec![mailbox.clone().without_folder()]),
+        };
+        if let Change::Store { modified, is_partial, .. } = &mut change {
+            done.modified.ranges().flatten().for_each(|uid| modified.push(uid));
+            *is_partial |= done.is_partial;
+        }
+        let next = match (done.failure, done.next, cx.index.version(mailbox)) {
+            (Some(failure), ..) => Err(failure),
+            (None, Some(from), _) => Ok(Step::Change(change, Slice { from, ..slice })),
+            (None, None, Some(version)) => Ok(Step::Respond(version, change.into_answer())),
+            (None, None, None) => Err(Failure::TempFail),
+        };
+        match next {
+            Ok(step) => self.pending.push_front(Pending { conn, step }),
+            Err(failure) => cx.effects.fail(conn, failure),
+        }
+        changes
+    }
+}
+
+impl Change {
+    pub(super) fn into_answer(self) -> Answer {
+        match self {
+            Self::Store { modified, is_partial, .. } => Answer::Stored { modified, is_partial },
+            Self::Expunge { .. } => Answer::State,
+        }
+    }
+}
+
+impl Answer {
+    pub(super) fn with(self, state: Arc<FolderState>) -> ImapResponse {
+        match self {
+            Self::State => ImapResponse::State(state),
+            Self::Stored { modified, is_partial } => ImapResponse::Stored { state, modified, is_partial },
+            Self::Copied { uid_validity, from, to } => ImapResponse::Copied { state, uid_validity, from, to },
+        }
+    }
+}
