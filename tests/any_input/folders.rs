@@ -392,7 +392,8 @@ impl Folders {
             if rest.len() > room {
                 piece.octets.extend_from_slice(&rest[..room]);
                 let octets = (line.len() - rest.len() + room) as u64;
-                piece.next = Some(FetchPosition { uid: state.uid, item: usize::from(octets > 0), octets });
+                let item = usize::from(octets > 0);
+                piece.next = Some(FetchPosition { uid: state.uid, item, octets, ..FetchPosition::default() });
                 break;
             }
             piece.octets.extend_from_slice(rest);
