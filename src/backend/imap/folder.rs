@@ -4,15 +4,17 @@ use std::{
     collections::{BTreeMap, VecDeque},
     mem,
     sync::{Arc, Weak},
+    time::SystemTime,
 };
 
-use super::{Context, requests::PendingAppend};
+use super::context::Context;
 use crate::{
     deferred_drop::drop_deferred,
     index::{Sequence, UidBook, registry::IndexVersion},
     maildir::{Maildir, MessageEntry},
     proto::{
         imap::{
+            flags::Flags,
             request::{FolderState, ImapResponse, Store},
             sequence_set::NumberSet,
         },
@@ -20,8 +22,7 @@ use crate::{
     },
     workers::{
         Job,
-        folder_jobs::{FolderChanges, FolderId, FolderJob, FolderWork, Slice},
-        folder_transfer::Transfer,
+        folder_job::{FolderChanges, FolderId, FolderJob, FolderWork, Slice, Transfer},
         job::Changes,
     },
 };
@@ -202,4 +203,13 @@ impl Answer {
             Self::Copied { uid_validity, from, to } => ImapResponse::Copied { state, uid_validity, from, to },
         }
     }
+}
+
+/// A message of APPEND whose keywords have no letters yet.
+#[derive(Debug)]
+pub(super) struct PendingAppend {
+    pub(super) flags: Flags,
+    pub(super) keywords: Vec<String>,
+    pub(super) date: Option<SystemTime>,
+    pub(super) bytes: Vec<u8>,
 }

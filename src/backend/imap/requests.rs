@@ -16,7 +16,7 @@ use super::{
         receive::{self, Receiver},
     },
     Context, Folders,
-    folder::{Answer, Folder, Pending, Step},
+    folder::{Answer, Folder, Pending, PendingAppend, Step},
     refuse,
 };
 use crate::{
@@ -26,7 +26,6 @@ use crate::{
     maildir::Usage,
     proto::{
         imap::{
-            flags::Flags,
             request::{FolderState, ImapRequest, ImapResponse},
             sequence_set::NumberSet,
         },
@@ -34,8 +33,7 @@ use crate::{
     },
     workers::{
         DeliveredCopy, Job,
-        folder_jobs::{FolderId, FolderOutcome, FolderWork, Slice},
-        folder_transfer::{Transfer, TransferOutcome, Transferred},
+        folder_job::{FolderId, FolderOutcome, FolderWork, Slice, Transfer, TransferOutcome, Transferred},
         job::Changes,
         mailbox_folders::{FoldersJob, FoldersOutcome},
     },
@@ -43,22 +41,17 @@ use crate::{
 
 impl Folders {
     /// No folders yet. The name of this host is for the names of copies.
-    pub(in crate::backend) fn on_host(host: &str) -> Self {
+    pub(crate) fn on_host(host: &str) -> Self {
         Self { host: Some(host.into()), ..Self::default() }
     }
 
     /// Takes another name of this host.
-    pub(in crate::backend) fn set_host(&mut self, host: &str) {
+    pub(crate) fn set_host(&mut self, host: &str) {
         self.host = Some(host.into());
     }
 
     /// Serves a request about the folders of a user.
-    pub(in crate::backend) fn handle_folders(
-        &mut self,
-        id: ConnId,
-        request: ImapRequest,
-        effects: &mut Effects,
-    ) {
+    pub(crate) fn handle_folders(&mut self, id: ConnId, request: ImapRequest, effects: &mut Effects) {
         let (mailbox, wants_all) = match &request {
             ImapRequest::List { mailbox, status } => (mailbox, !status.is_empty()),
             ImapRequest::Status { folder, .. } => (folder, false),
@@ -80,7 +73,7 @@ impl Folders {
     }
 
     /// A worker has served such a request. Returns the changes of the mail that it has made.
-    pub(in crate::backend) fn folders_finished(
+    pub(crate) fn folders_finished(
         &mut self,
         id: ConnId,
         result: Result<Box<FoldersOutcome>, Failure>,
@@ -157,7 +150,7 @@ impl Folders {
     }
 
     /// COPY, MOVE.
-    pub(in crate::backend) fn transfer(
+    pub(crate) fn transfer(
         &mut self,
         (id, client): (ConnId, &mut Client),
         (uids, to, is_move): (NumberSet, Mailbox, bool),
@@ -176,7 +169,7 @@ impl Folders {
     }
 
     /// A job has copied or moved a slice to that folder.
-    pub(in crate::backend) fn transferred(
+    pub(crate) fn transferred(
         &mut self,
         to: &Mailbox,
         outcome: TransferOutcome,
@@ -202,7 +195,7 @@ impl Folders {
     }
 
     /// APPEND of a message with keywords, which get letters first.
-    pub(in crate::backend) fn append(
+    pub(crate) fn append(
         &mut self,
         id: ConnId,
         folder: &Mailbox,
@@ -213,7 +206,7 @@ impl Folders {
     }
 
     /// A message of APPEND is durable: it gets its UID.
-    pub(in crate::backend) fn appended(&mut self, id: ConnId, copy: DeliveredCopy, cx: &mut Context<'_>) {
+    pub(crate) fn appended(&mut self, id: ConnId, copy: DeliveredCopy, cx: &mut Context<'_>) {
         let DeliveredCopy { mailbox, entry, .. } = copy;
         self.enqueue(&mailbox, id, Step::Number(Box::new(entry)), cx);
     }
@@ -258,7 +251,7 @@ impl Folders {
     }
 
     /// Takes a message of APPEND whose letters are known.
-    pub(in crate::backend) fn take_append(&mut self) -> Option<(ConnId, Mailbox, Append, Vec<u8>)> {
+    pub(crate) fn take_append(&mut self) -> Option<(ConnId, Mailbox, Append, Vec<u8>)> {
         self.ready_appends.pop_front()
     }
 }
@@ -315,27 +308,18 @@ impl Folder {
     }
 }
 
-/// A message of APPEND whose keywords have no letters yet.
-#[derive(Debug)]
-pub(super) struct PendingAppend {
-    pub(super) flags: Flags,
-    pub(super) keywords: Vec<String>,
-    pub(super) date: Option<SystemTime>,
-    pub(super) bytes: Vec<u8>,
-}
-
 /// The parts of the backend that requests about folders use.
-pub(in crate::backend) struct Parts<'a> {
-    pub(in crate::backend) folders: &'a mut Folders,
-    pub(in crate::backend) receiver: &'a mut Receiver,
-    pub(in crate::backend) accounts: &'a Accounts,
-    pub(in crate::backend) quotas: &'a mut QuotaCache,
-    pub(in crate::backend) now: Duration,
+pub(crate) struct Parts<'a> {
+    pub(crate) folders: &'a mut Folders,
+    pub(crate) receiver: &'a mut Receiver,
+    pub(crate) accounts: &'a Accounts,
+    pub(crate) quotas: &'a mut QuotaCache,
+    pub(crate) now: Duration,
 }
 
 impl Parts<'_> {
     /// Serves a request of a session about folders, or returns one that is about the messages of the selected folder.
-    pub(in crate::backend) fn handle(
+    pub(crate) fn handle(
         &mut self,
         (id, client): (ConnId, &mut Client),
         request: ImapRequest,
@@ -376,7 +360,7 @@ impl Parts<'_> {
     }
 
     /// Passes a message whose letters are known on to the committer.
-    pub(in crate::backend) fn append(
+    pub(crate) fn append(
         &mut self,
         (id, client): (ConnId, &mut Client),
         message: (Mailbox, Append, Vec<u8>),
