@@ -44,7 +44,7 @@ impl Backend {
             Request::Api(request) => subscriptions.handle((id, client), request, effects),
             Request::Imap(request) => {
                 let cx = &mut imap::Context { maildrops, index, effects };
-                let mut parts = imap::requests::Parts { folders, receiver, accounts, quotas, now: *now };
+                let mut parts = imap::Parts { folders, receiver, accounts, quotas, now: *now };
                 if let Some(request) = parts.handle((id, client), request, cx) {
                     folders.handle((id, client), request, *now, cx);
                 }
@@ -103,7 +103,7 @@ impl Backend {
                 let changes = folders.job_finished(&key, result, cx);
                 while let Some((id, mailbox, append, bytes)) = folders.take_append() {
                     let Some(client) = clients.get_mut(id) else { continue };
-                    let mut parts = imap::requests::Parts { folders, receiver, accounts, quotas, now: *now };
+                    let mut parts = imap::Parts { folders, receiver, accounts, quotas, now: *now };
                     parts.append((id, client), (mailbox, append, bytes), (cx.index, cx.effects));
                 }
                 if api::apply_changes(&changes, quotas) {

@@ -392,8 +392,7 @@ impl Folders {
             if rest.len() > room {
                 piece.octets.extend_from_slice(&rest[..room]);
                 let octets = (line.len() - rest.len() + room) as u64;
-                let item = usize::from(octets > 0);
-                piece.next = Some(FetchPosition { uid: state.uid, item, octets, ..FetchPosition::default() });
+                piece.next = Some(FetchPosition { uid: state.uid, item: usize::from(octets > 0), octets, ..FetchPosition::default() });
                 break;
             }
             piece.octets.extend_from_slice(rest);
