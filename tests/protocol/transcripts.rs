@@ -270,6 +270,35 @@ fn t20_sessions_with_logins_can_be_played_and_have_no_password_in_them() {
 }
 
 /// A session of POP3 that reads the first letter.
+#[test]
+fn y83_a_transcript_of_imap_has_neither_a_password_nor_a_word_of_the_mail() {
+    let config =
+        "transcripts = \"transcripts\"\n[[listen]]\nprotocol = \"imap\"\naddress = \"127.0.0.1:0\"\n";
+    let mut server = Setup { config: Some(config), users: &[ALICE], ..Setup::default() }.start();
+    server.maildir(ALICE).put("1.one", b"From: unknown@far.test\nSubject: treasure\n\nburied here\n");
+    let mut client = Client::connect(server.addresses("imap")[0]);
+    client.expect("* OK");
+    client.ask(&format!("a1 LOGIN {ALICE} {PASSWORD}"), "a1 OK");
+    let commands = [
+        "a2 SELECT INBOX",
+        "a3 FETCH 1 (FLAGS ENVELOPE BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODY.PEEK[])",
+        "a4 NOOP LOGIN alice hunter2",
+        "a5 LOGOUT",
+    ];
+    for command in commands {
+        client.send(command);
+    }
+    let said = String::from_utf8(client.rest()).unwrap();
+    assert!(said.contains("treasure") && said.contains("buried here"), "{said}");
+    let written = transcripts(&mut server).concat();
+    for secret in [PASSWORD, "hunter2", "treasure", "buried", "unknown"] {
+        assert!(!written.contains(secret), "{secret} is in {written}");
+    }
+    for told in ["* 1 FETCH (FLAGS () ENVELOPE (NIL \"***\"", "S~ octets=", "a3 OK", "C: a4 NOOP ***"] {
+        assert!(written.contains(told), "{told} is not in {written}");
+    }
+}
+
 fn fetch_one(server: &Server) {
     let mut client = Client::pop3(server, ALICE);
     client.retr(1);
