@@ -6,7 +6,9 @@ use super::{
     super::{
         clients::{Client, Clients},
         effects::{Effect, Effects},
-        imap::{Context, Folders, requests::Parts},
+        imap::Folders,
+        imap_context::Context,
+        imap_requests::Parts,
         maildrop::Maildrops,
         quota::QuotaCache,
         receive::Receiver,
