@@ -14,12 +14,16 @@ mod clients;
 mod document_memory;
 mod effects;
 mod imap;
+mod imap_context;
+mod imap_folder;
+mod imap_requests;
 mod inbound;
 mod login_queue;
 mod maildrop;
 mod open_maildrop;
 mod quota;
 mod receive;
+mod receive_memory;
 mod recipients;
 mod reload;
 mod run_effects;
@@ -356,8 +360,8 @@ impl Backend {
             }
             Request::Api(request) => subscriptions.handle((id, client), request, effects),
             Request::Imap(request) => {
-                let cx = &mut imap::Context { maildrops, index, effects };
-                let mut parts = imap::requests::Parts { folders, receiver, accounts, quotas, now: *now };
+                let cx = &mut imap_context::Context { maildrops, index, effects };
+                let mut parts = imap_requests::Parts { folders, receiver, accounts, quotas, now: *now };
                 if let Some(request) = parts.handle((id, client), request, cx) {
                     folders.handle((id, client), request, *now, cx);
                 }
@@ -396,7 +400,7 @@ impl Backend {
             (Completion::Delivered(id, token, result), _) => {
                 let mut cx = Context { now: *now, accounts, quotas, index, effects };
                 receiver.delivered((id, &token), clients, result, &mut cx);
-                folders.number_appended(receiver, &mut imap::Context { maildrops, index, effects });
+                folders.number_appended(receiver, &mut imap_context::Context { maildrops, index, effects });
                 subscriptions.mailboxes_changed(effects);
             }
             (Completion::Verified(id, verdict), _) => auth.verified(id, verdict, accounts, *now, effects),
@@ -404,15 +408,15 @@ impl Backend {
                 receiver.body_spilled(id, client, result, effects)
             }
             (Completion::Opened(_, result), Some(client)) if client.1.has_open_folder() => {
-                Folders::reopened(client, result, &mut imap::Context { maildrops, index, effects });
+                Folders::reopened(client, result, &mut imap_context::Context { maildrops, index, effects });
             }
             (Completion::Opened(_, result), Some(client)) => {
                 maildrops.open_finished(client, result, index, effects)
             }
             (Completion::Folder(key, result), _) => {
-                let cx = &mut imap::Context { maildrops, index, effects };
+                let cx = &mut imap_context::Context { maildrops, index, effects };
                 let changes = folders.job_finished(&key, result, cx);
-                imap::requests::Parts { folders, receiver, accounts, quotas, now: *now }
+                imap_requests::Parts { folders, receiver, accounts, quotas, now: *now }
                     .pass_appends_on(clients, cx);
                 if api::apply_changes(&changes, quotas) {
                     subscriptions.mailboxes_changed(effects);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{imap, state::Backend};
+use super::{imap_context, state::Backend};
 use crate::{
     index::{job::MailboxChange, watcher::WatcherReport},
     proto::SessionEvent,
@@ -23,7 +23,7 @@ impl Backend {
         }
         for MailboxChange { mailbox, messages, mut sessions } in self.index.take_changes() {
             let Self { folders, maildrops, index, effects, .. } = self;
-            folders.index_changed(&mailbox, &mut imap::Context { maildrops, index, effects });
+            folders.index_changed(&mailbox, &mut imap_context::Context { maildrops, index, effects });
             sessions.retain(|id| !folders.has_session(&mailbox, *id));
             let event = SessionEvent::MailboxChanged { mailbox, messages };
             self.events.extend(sessions.into_iter().map(|id| (id, event.clone())));

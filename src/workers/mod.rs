@@ -25,6 +25,7 @@ mod row_reader;
 mod run;
 mod selections;
 pub mod spill;
+mod status_cache;
 pub mod storage;
 #[cfg(test)]
 mod tests;
