@@ -11,6 +11,7 @@ SPOOLS ?= local mounts nfs
 # The ports of `make run`, and further options of `restante dev`, or of `make bench`.
 SMTP ?= 127.0.0.1:2525
 POP3 ?= 127.0.0.1:1110
+IMAP ?= 127.0.0.1:1143
 HTTP ?= 127.0.0.1:8025
 ARGS ?=
 
@@ -152,8 +153,8 @@ deb: ## a Debian package, below target/debian; installs cargo-deb if it is missi
 package-test: deb ## the package in a Debian of its own: installed, set up as README has it, started, removed; as root
 	tests/package.sh $$(ls -t $(TARGET)/debian/restante_*.deb | head -n 1)
 
-run: build ## a server for development, with its mail below spool/ (SMTP=127.0.0.1:2525 POP3=127.0.0.1:1110 HTTP=127.0.0.1:8025 ARGS=--tls)
-	$(TARGET)/release/restante dev --transcripts --smtp $(SMTP) --pop3 $(POP3) --http $(HTTP) $(ARGS)
+run: build ## a server for development, with its mail below spool/ (SMTP=127.0.0.1:2525 POP3=127.0.0.1:1110 IMAP=127.0.0.1:1143 HTTP=127.0.0.1:8025 ARGS=--tls)
+	$(TARGET)/release/restante dev --transcripts --smtp $(SMTP) --pop3 $(POP3) --imap $(IMAP) --http $(HTTP) $(ARGS)
 
 fuzz: ## inputs made up for every reader of foreign octets, so many seconds for each (SECONDS=60)
 	.ci/install g++:g++

@@ -19,7 +19,7 @@
 //! assert_eq!(message.from(), Some("me@example.test"));
 //! assert_eq!(message.text().unwrap().trim_end(), "It works.");
 //!
-//! // A program that fetches mail finds it at server.pop3(), or over HTTP at server.http().
+//! // A program that fetches mail finds it at server.pop3() and server.imap(), or over HTTP at server.http().
 //! server.deliver("eve@example.test", "Subject: for you\n\nRead me.\n");
 //! assert_eq!(server.messages("eve@example.test").len(), 1);
 //! # let mut replies = String::new();
@@ -60,6 +60,7 @@ pub use tools::{Mark, Message};
 pub struct Server {
     smtp: SocketAddr,
     pop3: SocketAddr,
+    imap: SocketAddr,
     http: SocketAddr,
     stopper: ShutdownHandle,
     thread: Option<JoinHandle<Result<(), server::Error>>>,
@@ -84,7 +85,7 @@ impl Server {
         let home = ServerDir::new()?;
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut config = Config::development(home.spool(), (anywhere, anywhere), false)?;
-        config = config.with_http(anywhere)?;
+        config = config.with_imap(anywhere)?.with_http(anywhere)?;
         config.development = Some(Development { faults_on_demand: true, network: false });
         config.limits.connections.shutdown_timeout = Span::secs(0); // the clients of a test end with it
         let (started, news) = mpsc::channel();
@@ -97,13 +98,13 @@ impl Server {
             let taken = server.endpoints();
             let at = |service| taken.iter().find(|(taken, _)| *taken == service)?.1.ip();
             // The receiver is gone if the test was ended meanwhile.
-            let places = (at(Service::Smtp), at(Service::Pop3), at(Service::Http));
+            let places = (at(Service::Smtp), at(Service::Pop3), at(Service::Imap), at(Service::Http));
             let _ = started.send((places, server.shutdown_handle()));
             server.run(SdNotify::default())
         })?;
         match news.recv() {
-            Ok(((Some(smtp), Some(pop3), Some(http)), stopper)) => {
-                Ok(Self { smtp, pop3, http, stopper, thread: Some(thread), dir: home })
+            Ok(((Some(smtp), Some(pop3), Some(imap), Some(http)), stopper)) => {
+                Ok(Self { smtp, pop3, imap, http, stopper, thread: Some(thread), dir: home })
             }
             _ => Err(match thread.join() {
                 Ok(Err(error)) => Error::Server(error),
@@ -120,6 +121,11 @@ impl Server {
     /// The address of the POP3 service, to fetch mail from.
     pub fn pop3(&self) -> SocketAddr {
         self.pop3
+    }
+
+    /// The address of the IMAP service, for programs that keep their mail on the server.
+    pub fn imap(&self) -> SocketAddr {
+        self.imap
     }
 
     /// The address of the web API, for programs that read mail over HTTP.

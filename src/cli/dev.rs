@@ -27,7 +27,7 @@ use banner::{Banner, TlsListeners, command_word};
 use place::Place;
 
 use crate::{
-    config::{Config, ConfigText, Development, Service},
+    config::{Config, ConfigText, Development, Service, TlsAddresses},
     net::certificate::CertificatePair,
 };
 
@@ -47,6 +47,13 @@ pub(super) struct Arguments {
     /// Port for POP3, or address with a port; port 0 takes any free port
     #[arg(long, value_name = "ADDR", default_value = "1110")]
     pop3: Place,
+    /// Port for IMAP, or address with a port; port 0 takes any free port [default: 1143, or any free port if --smtp or --pop3
+    /// takes one]
+    #[arg(long, value_name = "ADDR")]
+    imap: Option<Place>,
+    /// Serve no IMAP
+    #[arg(long, conflicts_with = "imap")]
+    no_imap: bool,
     /// Port for HTTP, or address with a port: the web inbox and its API; port 0 takes any free port [default: 8025, or
     /// any free port if --smtp or --pop3 takes one]
     #[arg(long, value_name = "ADDR")]
@@ -67,6 +74,9 @@ pub(super) struct Arguments {
     /// Port for POP3 over TLS, or address with a port
     #[arg(long, value_name = "ADDR", default_value = "1995", requires = "tls")]
     pop3s: Place,
+    /// Port for IMAP over TLS, or address with a port [default: 1993, or any free port if --smtps or --pop3s takes one]
+    #[arg(long, value_name = "ADDR", requires = "tls", conflicts_with = "no_imap")]
+    imaps: Option<Place>,
     /// Turn faults on demand off: bob+452@ is then bob's folder 452, not a refusal
     #[arg(long)]
     no_faults: bool,
@@ -94,14 +104,17 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut config = Config::development(arguments.spool, (smtp, pop3), arguments.network)?;
     config.development =
         Some(Development { faults_on_demand: !arguments.no_faults, network: arguments.network });
+    if !arguments.no_imap {
+        config = config.with_imap(place_beside(arguments.imap, 1143, [smtp, pop3]).at(ip))?;
+    }
     if let Some(directory) = &arguments.tls {
         let pair = certificate(directory.as_deref())?;
-        config = config.with_tls(pair, arguments.smtps.at(ip), arguments.pop3s.at(ip))?;
+        let (smtps, pop3s) = (arguments.smtps.at(ip), arguments.pop3s.at(ip));
+        let imaps = place_beside(arguments.imaps, 1993, [smtps, pop3s]).at(ip);
+        config = config.with_tls(pair, TlsAddresses { smtps, imaps, pop3s })?;
     }
     if !arguments.no_http {
-        let any_port = [smtp, pop3].iter().any(|address| address.port() == 0);
-        let http = arguments.http.unwrap_or(Place::Port(if any_port { 0 } else { 8025 }));
-        config = config.with_http(http.at(ip))?;
+        config = config.with_http(place_beside(arguments.http, 8025, [smtp, pop3]).at(ip))?;
     }
     config.http.hosts = arguments.hosts;
     if arguments.network {
@@ -122,15 +135,25 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let at = |service| taken.iter().find(|(taken, _)| *taken == service).and_then(|(_, at)| at.ip());
     if let (Some(smtp), Some(pop3)) = (at(Service::Smtp), at(Service::Pop3)) {
         let tls = match (at(Service::Submissions), at(Service::Pop3s), &certificate) {
-            (Some(smtps), Some(pop3s), Some(certificate)) => Some(TlsListeners { smtps, pop3s, certificate }),
+            (Some(smtps), Some(pop3s), Some(certificate)) => {
+                Some(TlsListeners { smtps, imaps: at(Service::Imaps), pop3s, certificate })
+            }
             _ => None,
         };
         let transcripts = transcripts.as_deref().and_then(|path| std::path::absolute(path).ok());
         let (smtp, pop3) = (reachable(smtp), reachable(pop3));
-        let http = at(Service::Http).map(reachable);
+        let (imap, http) = (at(Service::Imap).map(reachable), at(Service::Http).map(reachable));
         let faults = !arguments.no_faults;
-        let banner =
-            Banner { http, smtp, pop3, tls, spool: &spool, transcripts: transcripts.as_deref(), faults };
+        let banner = Banner {
+            http,
+            smtp,
+            imap,
+            pop3,
+            tls,
+            spool: &spool,
+            transcripts: transcripts.as_deref(),
+            faults,
+        };
         let directory = env::current_dir().unwrap_or_default();
         let mut text = banner.text(&directory, &command_word());
         if arguments.network {
@@ -139,6 +162,13 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         let _ = output::page(&text); // the server runs even if standard output is closed
     }
     started.run_until_stopped()
+}
+
+/// The place of a service that an option names, else its usual port. A user who takes any free port for one of the `others`
+/// expects no fixed one.
+fn place_beside(named: Option<Place>, usual: u16, others: [SocketAddr; 2]) -> Place {
+    let is_any = others.iter().any(|address| address.port() == 0);
+    named.unwrap_or(Place::Port(if is_any { 0 } else { usual }))
 }
 
 /// The user whose spool root has named. The server changes to that user after it has its ports, so that nothing in the
@@ -173,7 +203,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 const ALTERNATIVES: Alternatives<'static> = Alternatives {
-    addresses: "choose others with --smtp, --pop3 and --http (`make run SMTP=127.0.0.1:2526 POP3=127.0.0.1:1111 HTTP=127.0.0.1:8026`)",
+    addresses: "choose others with --smtp, --pop3, --imap and --http (`make run SMTP=127.0.0.1:2526 POP3=127.0.0.1:1111 IMAP=127.0.0.1:1144 HTTP=127.0.0.1:8026`)",
     spool: "choose another directory with --spool (`make run ARGS='--spool other'`)",
 };
 

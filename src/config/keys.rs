@@ -242,7 +242,7 @@ mod tests {
             ("[log]\nstrict = true", "unknown key `strict`: it belongs into [[listen]]"),
             (
                 "[limits.smtp]\nidle_timeout = \"5m\"",
-                "unknown key `idle_timeout`: it belongs into [limits.pop3], or it belongs into [limits.http], or it belongs into [limits.index]",
+                "unknown key `idle_timeout`: it belongs into [limits.pop3], or it belongs into [limits.http], or it belongs into [limits.imap], or it belongs into [limits.index]",
             ),
             // An old name in the wrong section.
             (

@@ -20,6 +20,10 @@ pub(super) fn check(l: &Limits) -> Result<(), ConfigError> {
         ("pop3.write_timeout", l.pop3.write_timeout, 1),
         ("pop3.lock_timeout", l.pop3.lock_timeout, 0),
         ("pop3.login_delay", l.pop3.login_delay, 0),
+        ("imap.idle_timeout", l.imap.idle_timeout, 1),
+        ("imap.login_timeout", l.imap.login_timeout, 1),
+        ("imap.write_timeout", l.imap.write_timeout, 1),
+        ("imap.idle_notify_interval", l.imap.idle_notify_interval, 1),
         ("http.idle_timeout", l.http.idle_timeout, 1),
         ("http.request_timeout", l.http.request_timeout, 1),
         ("http.write_timeout", l.http.write_timeout, 1),
@@ -53,6 +57,7 @@ pub(super) fn check(l: &Limits) -> Result<(), ConfigError> {
     for (key, value, least, most) in [
         ("smtp.max_line_length", l.smtp.max_line_length, 512, 1 << 20), // RFC 5321 section 4.5.3.1.4
         ("pop3.max_line_length", l.pop3.max_line_length, 255, 1 << 20), // RFC 2449 section 4
+        ("imap.max_line_length", l.imap.max_line_length, 8192, 1 << 20), // RFC 7162 section 4
         ("smtp.max_recipients", l.smtp.max_recipients, 1, 1_000_000),
         ("smtp.max_recipients_unauthenticated", l.smtp.max_recipients_unauthenticated, 1, 1_000_000),
         ("connections.line_discard_limit", l.connections.line_discard_limit, 1, 1 << 30),

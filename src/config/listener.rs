@@ -1,18 +1,18 @@
 //! The sections `[[listen]]`: listening sockets with their services and rules.
 
-use std::{net::IpAddr, path::Path};
+use std::path::Path;
 
-use ipnet::IpNet;
 use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
+    Deserialize, Deserializer, Serialize,
     de::{Error as _, IntoDeserializer, value},
 };
 
-use super::error::ConfigError;
+use super::{error::ConfigError, networks::Networks};
 use crate::{
     net::endpoint::Endpoint,
     proto::{
         dot::LineEndings,
+        imap::extensions,
         pop3,
         protocol::{Protocol, Service},
         smtp,
@@ -48,6 +48,9 @@ pub struct ListenerConfig {
     /// Proxies that announce their clients in a header of the PROXY protocol. If there are any, all other
     /// addresses are rejected.
     pub proxy_networks: Networks,
+    /// Extensions of IMAP that the listener does without, each after a minus.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub imap_capabilities: Vec<String>,
 }
 
 impl ListenerConfig {
@@ -57,6 +60,7 @@ impl ListenerConfig {
             Protocol::Smtp | Protocol::Lmtp => Persona::Smtp(smtp::Persona::default()),
             Protocol::Pop3 => Persona::Pop3(pop3::Persona::default()),
             Protocol::Http => Persona::Http,
+            Protocol::Imap => Persona::Imap,
         };
         Self {
             protocol,
@@ -70,6 +74,7 @@ impl ListenerConfig {
             auth_allow_cleartext: false,
             trusted_networks: Networks::default(),
             proxy_networks: Networks::default(),
+            imap_capabilities: Vec::new(),
         }
     }
 
@@ -163,12 +168,14 @@ pub enum Persona {
     Pop3(pop3::Persona),
     /// HTTP, which has one generation here.
     Http,
+    /// IMAP, which has one generation here.
+    Imap,
 }
 
 impl Persona {
     /// True if the protocol has one generation, so that there is nothing to configure.
     fn is_only_one(&self) -> bool {
-        *self == Self::Http
+        matches!(self, Self::Http | Self::Imap)
     }
 
     pub(super) fn named(service: Service, name: Option<&str>) -> Result<Self, value::Error> {
@@ -178,10 +185,11 @@ impl Persona {
         match service.protocol() {
             Protocol::Smtp | Protocol::Lmtp => named(name).map(Self::Smtp),
             Protocol::Pop3 => named(name).map(Self::Pop3),
-            Protocol::Http if name.is_some() => {
+            Protocol::Http | Protocol::Imap if name.is_some() => {
                 Err(value::Error::custom(format!("{service} has no personas")))
             }
             Protocol::Http => Ok(Self::Http),
+            Protocol::Imap => Ok(Self::Imap),
         }
     }
 }
@@ -213,55 +221,6 @@ impl TlsMode {
     }
 }
 
-/// Networks in CIDR notation: `192.168.0.0/16`, `2001:db8::/32`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Networks(Vec<IpNet>);
-
-impl Networks {
-    /// 127.0.0.0/8 and ::1.
-    pub fn loopback() -> Self {
-        let addresses = [(IpAddr::from([127, 0, 0, 0]), 8), (IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), 128)];
-        Self(addresses.into_iter().filter_map(|(address, bits)| IpNet::new(address, bits).ok()).collect())
-    }
-
-    /// True if one of the networks contains the address. An IPv4 address is the same one as a part of IPv6.
-    pub fn contain(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
-    }
-
-    /// True if there are no networks.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl Serialize for Networks {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_seq(self.0.iter().map(ToString::to_string))
-    }
-}
-
-impl<'de> Deserialize<'de> for Networks {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let network = |text: String| {
-            text.parse().map(canonical).map_err(|_| {
-                let form = "write it like \"192.168.0.0/16\", \"10.0.0.5/32\" or \"2001:db8::/32\"";
-                D::Error::custom(format!("{text:?} is not a network: {form}"))
-            })
-        };
-        Vec::deserialize(d)?.into_iter().map(network).collect::<Result<_, _>>().map(Self)
-    }
-}
-
-/// A network of IPv4 addresses that is written as a part of IPv6 (`::ffff:192.0.2.0/120`) becomes one of IPv4, because
-/// clients have their IPv4 addresses here.
-fn canonical(network: IpNet) -> IpNet {
-    let IpNet::V6(six) = network else { return network };
-    let four = six.addr().to_ipv4_mapped().zip(six.prefix_len().checked_sub(96));
-    four.and_then(|(address, bits)| IpNet::new(address.into(), bits).ok()).unwrap_or(network)
-}
-
 /// All keys of one section.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -283,6 +242,8 @@ pub(super) struct Section {
     trusted_networks: Networks,
     #[serde(default)]
     proxy_networks: Networks,
+    #[serde(default)]
+    imap_capabilities: Vec<String>,
 }
 
 impl Section {
@@ -301,6 +262,7 @@ impl Section {
             auth_allow_cleartext,
             trusted_networks,
             proxy_networks,
+            imap_capabilities,
             ..
         } = self;
         let persona = Persona::named(protocol, self.persona.as_deref())
@@ -320,6 +282,7 @@ impl Section {
             auth_allow_cleartext,
             trusted_networks,
             proxy_networks,
+            imap_capabilities,
         })
     }
 }
@@ -359,6 +322,17 @@ pub(super) fn check(listeners: &[ListenerConfig]) -> Result<(), ConfigError> {
                 format!("{service} has no logins; use submission for users"),
             );
         }
+        if !listen.imap_capabilities.is_empty() && service.protocol() != Protocol::Imap {
+            return wrong(
+                "imap_capabilities",
+                format!("{service} has no extensions of IMAP; use this with imap and imaps"),
+            );
+        }
+        for (item, text) in listen.imap_capabilities.iter().enumerate() {
+            if let Err(why) = extensions::withheld(text) {
+                return wrong(&format!("imap_capabilities.{item}"), why);
+            }
+        }
         if service == Service::Http && listen.tls == TlsMode::Starttls {
             return wrong("tls", "http has no command that begins TLS: use the protocol \"https\"".into());
         }
@@ -386,30 +360,6 @@ mod tests {
         let text = GOOD.replace("protocol = \"smtp\"\naddress = \"127.0.0.1:2525\"", lines);
         assert_ne!(text, GOOD);
         load(&text).map(|config| config.listen)
-    }
-
-    #[test]
-    fn w14_trusted_networks_are_read_and_asked_in_both_forms() {
-        let lines = "protocol = \"submission\"\naddress = \"[::]:587\"\nauth_allow_cleartext = true\n\
-                     trusted_networks = [\"192.168.0.0/16\", \"2001:db8::/32\", \"::ffff:10.0.0.5/128\"]";
-        let listen = &with(lines).unwrap()[0];
-        assert!(listen.auth_allow_cleartext);
-        for (address, trusted) in [
-            ("192.168.255.1", true),
-            ("192.169.0.1", false),
-            ("10.0.0.5", true),
-            ("10.0.0.4", false),
-            ("2001:db8::1", true),
-            ("2001:db9::1", false),
-            ("127.0.0.1", false),
-            ("::ffff:192.168.0.1", true),
-            ("::ffff:10.0.0.4", false),
-        ] {
-            assert_eq!(listen.trusted_networks.contain(address.parse().unwrap()), trusted, "{address}");
-        }
-        assert!(Networks::loopback().contain("127.9.9.9".parse().unwrap()));
-        assert!(Networks::loopback().contain("::1".parse().unwrap()));
-        assert!(!Networks::default().contain("127.0.0.1".parse().unwrap()));
     }
 
     #[test]
@@ -452,6 +402,23 @@ mod tests {
                 "protocol = \"lmtp\"\naddress = \"systemd:lmtp\"\nsocket_group = \"postfix\"".into(),
                 "listen.socket_group: only a socket file that the server makes has a group",
             ),
+            (
+                format!("protocol = \"pop3\"\n{place}\nimap_capabilities = [\"-IDLE\"]"),
+                "listen.imap_capabilities: pop3 has no extensions of IMAP",
+            ),
+            (
+                format!("protocol = \"imap\"\n{place}\nimap_capabilities = [\"-IDLE\", \"-CONDSTOR\"]"),
+                ", line 8, column 31: listen.imap_capabilities: \"-CONDSTOR\" is not an extension of IMAP that this server \
+                 has: did you mean \"-CONDSTORE\"?",
+            ),
+            (
+                format!("protocol = \"imap\"\n{place}\npersona = \"modern\""),
+                "listen.persona: imap has no personas",
+            ),
+            (
+                "protocol = \"imap\"\naddress = \"unix:x.sock\"".into(),
+                "listen.address: imap needs an address and a port; only lmtp may use a socket file",
+            ),
         ] {
             let error = with(&lines).unwrap_err();
             assert!(error.contains(told), "{told:?} is not in {error:?}");
@@ -479,6 +446,8 @@ mod tests {
         for (lines, locked) in [
             ("protocol = \"pop3\"\naddress = \"0.0.0.0:110\"", true),
             ("protocol = \"submission\"\naddress = \"[::]:587\"", true),
+            ("protocol = \"imap\"\naddress = \"0.0.0.0:143\"", true),
+            ("protocol = \"imap\"\naddress = \"127.0.0.1:143\"", false),
             ("protocol = \"pop3\"\naddress = \"0.0.0.0:110\"\nauth_allow_cleartext = true", false),
             ("protocol = \"pop3\"\naddress = \"127.0.0.1:110\"", false),
             ("protocol = \"smtp\"\naddress = \"0.0.0.0:25\"", false),

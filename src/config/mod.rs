@@ -10,6 +10,7 @@ mod limits;
 mod listener;
 mod metrics;
 mod mistaken;
+mod networks;
 mod reload;
 mod renamed;
 mod schema;
@@ -33,11 +34,13 @@ use crate::{
 };
 use error::ConfigError;
 pub use error::{ConfigText, Error};
-pub use listener::{ListenerConfig, Networks, Persona, TlsMode};
+pub use listener::{ListenerConfig, Persona, TlsMode};
 pub use metrics::Metrics;
 pub use mistaken::MistakenPlaces;
+pub use networks::Networks;
 use settings::ACCOUNTS;
 pub use settings::{ChangeDetection, Config, Development, Http, Pop3, Sandbox, UnknownRecipients};
+pub use tls::TlsAddresses;
 
 impl Config {
     /// Reads and checks a configuration file. Relative paths are relative to its directory.
@@ -65,11 +68,6 @@ impl Config {
         network: bool,
     ) -> Result<Self, Error> {
         let spool = std::path::absolute(&spool).map_err(|error| Error::Unreadable(spool, error))?;
-        let listen = |protocol, address| ListenerConfig {
-            line_endings: LineEndings::Lenient,
-            syntax: Syntax::Forgiving,
-            ..ListenerConfig::new(protocol, Endpoint::Ip(address), false)
-        };
         let config = Self {
             hostname: "localhost".into(),
             domains: vec!["localhost".into()],
@@ -84,7 +82,7 @@ impl Config {
             sandbox: Sandbox::Off,
             transcripts: None,
             transcript_bodies: false,
-            listen: vec![listen(Service::Smtp, smtp), listen(Service::Pop3, pop3)],
+            listen: vec![for_people(Service::Smtp, smtp), for_people(Service::Pop3, pop3)],
             pop3: Pop3::default(),
             http: Http::default(),
             tls: None,
@@ -95,6 +93,16 @@ impl Config {
         };
         config.check().map_err(|mistake| Error::Development(mistake.why))?;
         Ok(config)
+    }
+
+    /// Adds a listener for IMAP.
+    ///
+    /// # Errors
+    /// The address is taken, or is not loopback although it has to be.
+    pub fn with_imap(mut self, address: SocketAddr) -> Result<Self, Error> {
+        self.listen.push(for_people(Service::Imap, address));
+        self.check().map_err(|mistake| Error::Development(mistake.why))?;
+        Ok(self)
     }
 
     /// Adds a listener for the web API.
@@ -222,6 +230,15 @@ impl Config {
     }
 }
 
+/// A listener to which people type by hand.
+fn for_people(protocol: Service, address: SocketAddr) -> ListenerConfig {
+    ListenerConfig {
+        line_endings: LineEndings::Lenient,
+        syntax: Syntax::Forgiving,
+        ..ListenerConfig::new(protocol, Endpoint::Ip(address), false)
+    }
+}
+
 fn is_domain(name: &str) -> bool {
     !name.starts_with('[') && Address::parse(&format!("postmaster@{name}")).is_ok()
 }
@@ -284,7 +301,10 @@ max_message_size = "10 MiB"
         });
         let config = load(&proposed.collect::<Vec<_>>().join("\n").replace("tls = \"none\"", "")).unwrap();
         let services: Vec<&str> = config.listen.iter().map(|listen| listen.protocol.name()).collect();
-        assert_eq!(services, ["smtp", "pop3", "submission", "submissions", "pop3s", "http", "lmtp"]);
+        assert_eq!(
+            services,
+            ["smtp", "pop3", "imap", "submission", "submissions", "pop3s", "imaps", "http", "lmtp"]
+        );
         assert!(config.tls.is_some());
     }
 

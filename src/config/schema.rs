@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     limits::{
-        AuthLimits, ConnectionLimits, DeliveryLimits, DiskLimits, HttpLimits, IndexLimits, Limits,
-        Pop3Limits, QuotaLimits, SmtpLimits, SpoolLimits, TlsLimits, TranscriptLimits,
+        AuthLimits, ConnectionLimits, DeliveryLimits, DiskLimits, HttpLimits, ImapLimits, IndexLimits,
+        Limits, Pop3Limits, QuotaLimits, SmtpLimits, SpoolLimits, TlsLimits, TranscriptLimits,
     },
     logging::Log,
     proto::smtp::address::fold_domain,
@@ -78,6 +78,7 @@ pub(super) const SECTIONS: Sections = Sections(&[
     ("limits.smtp", names::<SmtpLimits>),
     ("limits.pop3", names::<Pop3Limits>),
     ("limits.http", names::<HttpLimits>),
+    ("limits.imap", names::<ImapLimits>),
     ("limits.connections", names::<ConnectionLimits>),
     ("limits.tls", names::<TlsLimits>),
     ("limits.auth", names::<AuthLimits>),
@@ -176,6 +177,7 @@ mod tests {
             auth_allow_cleartext: false,
             trusted_networks: Networks::default(),
             proxy_networks: Networks::default(),
+            imap_capabilities: Vec::new(),
         };
         let smtp = Persona::Smtp(smtp::Persona::Modern);
         let rfc1081 = Persona::Pop3(pop3::Persona::Rfc1081);
@@ -256,8 +258,8 @@ mod tests {
             ("hostname = \"mx.example.test\"", "", ", line 1, column 1: missing field `hostname`"),
             (
                 "\"smtp\"",
-                "\"imap\"",
-                ", line 6, column 12: listen.protocol: unknown variant `imap`, expected one of",
+                "\"gopher\"",
+                ", line 6, column 12: listen.protocol: unknown variant `gopher`, expected one of",
             ),
             (
                 "127.0.0.1:2525",

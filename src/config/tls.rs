@@ -35,21 +35,28 @@ impl Section {
     }
 }
 
+/// The addresses of the listeners that begin with TLS.
+#[derive(Debug, Clone, Copy)]
+pub struct TlsAddresses {
+    /// Of SMTP.
+    pub smtps: SocketAddr,
+    /// Of IMAP, if there is IMAP.
+    pub imaps: SocketAddr,
+    /// Of POP3.
+    pub pop3s: SocketAddr,
+}
+
 impl Config {
-    /// Adds TLS: STARTTLS on the existing listeners, and two more listeners with TLS from the first octet.
+    /// Adds TLS: STARTTLS on the existing listeners, and at these addresses listeners with TLS from the first octet.
     ///
     /// # Errors
     /// An address is taken, or is not loopback although it has to be.
-    pub fn with_tls(
-        mut self,
-        pair: CertificatePair,
-        smtps: SocketAddr,
-        pop3s: SocketAddr,
-    ) -> Result<Self, Error> {
+    pub fn with_tls(mut self, pair: CertificatePair, at: TlsAddresses) -> Result<Self, Error> {
         let same = |listen: &ListenerConfig| match listen.protocol {
             // As without TLS, no login is needed here.
-            Service::Smtp => (Service::Submissions, smtps, Networks::loopback()),
-            _ => (Service::Pop3s, pop3s, Networks::default()),
+            Service::Smtp => (Service::Submissions, at.smtps, Networks::loopback()),
+            Service::Imap => (Service::Imaps, at.imaps, Networks::default()),
+            _ => (Service::Pop3s, at.pop3s, Networks::default()),
         };
         let secure = |listen: &ListenerConfig| {
             let (protocol, address, trusted_networks) = same(listen);

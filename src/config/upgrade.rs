@@ -191,7 +191,7 @@ mod tests {
         let document = Spanned::new(document.span(), DeValue::Table(document.into_inner()));
         for key in SECTIONS.all() {
             let found = match key.strip_prefix("listen.") {
-                Some(name) => (0..3).any(|n| find(&document, &format!("listen.{n}.{name}")).is_some()),
+                Some(name) => (0..4).any(|n| find(&document, &format!("listen.{n}.{name}")).is_some()),
                 None => find(&document, &key).is_some(),
             };
             assert!(found, "{key} is not in the newest of tests/configurations");

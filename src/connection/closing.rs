@@ -47,6 +47,10 @@ impl Connection {
                 self.state = ConnectionState::Closed;
             }
             ConnectionState::Running if !self.transport.has_output(&self.outbox) => {
+                if self.session_keep_alive(now) {
+                    self.last_command = now.monotonic;
+                    return;
+                }
                 self.session_timeout(now);
                 self.close(now);
             }

@@ -70,6 +70,16 @@ impl Connection {
         });
     }
 
+    /// Lets the session show its client that the connection lives. Returns true if it has done so.
+    pub(super) fn session_keep_alive(&mut self, now: Now) -> bool {
+        let mut is_alive = false;
+        self.call_session(&no_accounts, now, |session, cx, _, out| {
+            is_alive = session.keep_alive(cx.now, out);
+            Step::Idle
+        });
+        is_alive
+    }
+
     /// Tells the session that the server stops.
     pub(super) fn session_shutdown(&mut self, now: Now) -> Step {
         self.with_transcript(|record, _| record.record_shutdown(now));

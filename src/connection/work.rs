@@ -52,7 +52,13 @@ pub(super) fn pump_cost(steps: usize, octets: usize, is_handshake: bool) -> usiz
 /// The number of octets that an inbox may hold: those of one turn, but always one more than the longest line, so that
 /// the session can see that a line is too long.
 pub(super) fn inbox_capacity(limits: &Limits) -> usize {
-    let longest = [limits.smtp.max_line_length, limits.pop3.max_line_length, sasl::LINE, http::MAX_HEAD];
+    let longest = [
+        limits.smtp.max_line_length,
+        limits.pop3.max_line_length,
+        limits.imap.max_line_length,
+        sasl::LINE,
+        http::MAX_HEAD,
+    ];
     let longest_line = longest.into_iter().fold(0, usize::max);
     limits.connections.max_octets_per_turn.max(longest_line + 1)
 }

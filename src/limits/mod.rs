@@ -14,8 +14,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use sections::{
-    AuthLimits, ConnectionLimits, DeliveryLimits, DiskLimits, HttpLimits, IndexLimits, Pop3Limits,
-    QuotaLimits, SmtpLimits, SpoolLimits, TlsLimits, TranscriptLimits,
+    AuthLimits, ConnectionLimits, DeliveryLimits, DiskLimits, HttpLimits, ImapLimits, IndexLimits,
+    Pop3Limits, QuotaLimits, SmtpLimits, SpoolLimits, TlsLimits, TranscriptLimits,
 };
 pub(crate) use units::text_in_configuration;
 pub use units::{Size, Span};
@@ -31,6 +31,8 @@ pub struct Limits {
     pub pop3: Pop3Limits,
     /// Sessions of the web API.
     pub http: HttpLimits,
+    /// Sessions of IMAP.
+    pub imap: ImapLimits,
     /// Connections of all services, and their share of a turn of the loop.
     pub connections: ConnectionLimits,
     /// Handshakes, and the polling of the certificate.
@@ -61,10 +63,11 @@ impl Limits {
     /// The table for `restante dev`: limits against abuse are lifted, limits on memory stay.
     pub fn for_development() -> Self {
         let mut limits = Self::default();
-        let (smtp, pop3) = (&mut limits.smtp, &mut limits.pop3);
+        let (smtp, pop3, imap) = (&mut limits.smtp, &mut limits.pop3, &mut limits.imap);
         smtp.max_recipients_unauthenticated = smtp.max_recipients;
         smtp.greeting_timeout = Span::secs(300);
         pop3.login_timeout = Span::secs(600);
+        imap.login_timeout = Span::secs(600);
         limits.auth.failure_delay = Span::secs(0);
         for limit in [
             &mut smtp.max_messages_unauthenticated,
@@ -75,6 +78,8 @@ impl Limits {
             &mut smtp.unknown_recipient_limit,
             &mut pop3.hard_error_limit,
             &mut pop3.login_error_limit,
+            &mut imap.hard_error_limit,
+            &mut imap.login_error_limit,
             &mut limits.auth.max_failures_per_connection,
             &mut limits.auth.max_failures_per_minute,
             &mut limits.auth.max_failures_per_day,

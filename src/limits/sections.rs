@@ -142,6 +142,40 @@ impl Default for HttpLimits {
     }
 }
 
+/// The section `[limits.imap]`: sessions of IMAP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ImapLimits {
+    /// Idle time in a logged-in session, and the longest IDLE (RFC 9051 section 5.4 asks for at least thirty minutes).
+    pub idle_timeout: Span,
+    /// The longest time until a client has logged in.
+    pub login_timeout: Span,
+    /// The longest time that output may wait until the client reads any of it.
+    pub write_timeout: Span,
+    /// The time after which a client in IDLE without news gets a line, so that routers keep the connection.
+    pub idle_notify_interval: Span,
+    /// Octets of all lines of a command, without the literals.
+    pub max_line_length: usize,
+    /// The malformed command with this number in a row closes a session after the login; 0: no limit.
+    pub hard_error_limit: usize,
+    /// The error with this number closes a session before the login; 0: no limit.
+    pub login_error_limit: usize,
+}
+
+impl Default for ImapLimits {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Span::secs(1800),
+            login_timeout: Span::secs(180),
+            write_timeout: Span::secs(600),
+            idle_notify_interval: Span::secs(120),
+            max_line_length: 64 * 1024,
+            hard_error_limit: 20,
+            login_error_limit: 5,
+        }
+    }
+}
+
 /// The section `[limits.tls]`: handshakes, and the polling of the certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -55,6 +55,7 @@ impl Candidate {
     fn new(listen: &ListenerConfig, bound: SocketAddr, config: &Config) -> Option<Self> {
         let is_open_house = config.unknown_recipients == UnknownRecipients::Create;
         let protocol = match listen.protocol {
+            Service::Imap | Service::Imaps => MailProtocol::Imap,
             Service::Pop3 | Service::Pop3s => MailProtocol::Pop3,
             Service::Submission | Service::Submissions => MailProtocol::Smtp,
             Service::Smtp if is_open_house => MailProtocol::Smtp,
@@ -63,6 +64,7 @@ impl Candidate {
         let (may_log_in, has_starttls) = match listen.persona {
             Persona::Smtp(persona) => (persona != smtp::Persona::Rfc821, true),
             Persona::Pop3(persona) => (true, persona == pop3::Persona::Modern),
+            Persona::Imap => (true, true),
             Persona::Http => return None,
         };
         let encryption = match listen.tls {
@@ -142,6 +144,22 @@ mod tests {
             servers("pop3s 127.0.0.1:10995 proxy_networks = [\"127.0.0.0/8\"]"),
             ["pop3 tls 995"],
             "a proxy has the port of the service"
+        );
+    }
+
+    #[test]
+    fn y81_programs_that_know_imap_and_pop3_find_imap_first() {
+        let all = "pop3s 0.0.0.0:995\nimap 0.0.0.0:143\npop3 0.0.0.0:110\nimaps 0.0.0.0:993";
+        assert_eq!(servers(all), ["imap tls 993", "imap starttls 143", "pop3 tls 995", "pop3 starttls 110"]);
+        assert_eq!(
+            servers("imap 0.0.0.0:143 tls = \"none\"; auth_allow_cleartext = true\npop3s 0.0.0.0:995"),
+            ["pop3 tls 995"],
+            "no clear text beside TLS, whatever the protocol"
+        );
+        assert_eq!(
+            servers("imaps 127.0.0.1:993\npop3s 0.0.0.0:995"),
+            ["pop3 tls 995"],
+            "only programs of this machine reach the other"
         );
     }
 

@@ -9,6 +9,7 @@ use crate::{
         factory::SessionFactory,
         fault_injection::{FaultySession, SequenceCounts},
         http::{self, HttpConfig, LoginPolicy, MailServers},
+        imap::{self, ImapConfig, extensions},
         pop3::{self, Pop3Config},
         protocol::Protocol,
         request::ConnId,
@@ -165,6 +166,14 @@ fn factory(
             let config = SessionConfig { hostname, line_endings, syntax, limits, pedantic, protocol };
             Box::new(http::Factory::new(config))
         }
+        Persona::Imap => {
+            let items = listen.imap_capabilities.iter();
+            let withheld =
+                items.filter_map(|item| extensions::withheld(item).ok().map(str::to_owned)).collect();
+            let protocol = ImapConfig { starttls: offers_tls, plaintext_auth, withheld };
+            let config = SessionConfig { hostname, line_endings, syntax, limits, pedantic, protocol };
+            Box::new(imap::Factory::new(config))
+        }
     }
 }
 
@@ -183,8 +192,9 @@ mod tests {
             let same = |listen: &&ListenerConfig| {
                 listen.protocol.protocol().directive() == service.protocol().directive()
             };
-            let listen =
-                ListenerConfig { protocol: service, ..config.listen.iter().find(same).unwrap().clone() };
+            let imap = || ListenerConfig { persona: Persona::Imap, ..config.listen[0].clone() };
+            let listen = config.listen.iter().find(same).cloned().unwrap_or_else(imap);
+            let listen = ListenerConfig { protocol: service, ..listen };
             let sessions = Sessions::new(&listen, &config, true);
             let factory = sessions.factory(&listen, peer);
             assert_eq!(factory.protocol(), service.protocol(), "{service}");

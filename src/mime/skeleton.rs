@@ -265,4 +265,4 @@ impl Ruler {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -24,7 +24,7 @@ pub enum InjectedFault {
     WrongPassword,
     /// `in-use-2`: the first two logins find the mailbox in use.
     InUse(u64),
-    /// `cut-at-500`: the connection ends when 500 octets of a message have been sent.
+    /// `cut-at-500`: the connection ends when 500 octets of a message, or of the responses to a FETCH, have been sent.
     CutAt(u64),
     /// `wrong-size`: STAT and LIST add `SIZE_ADDED` octets to the size of each message; RETR does not.
     WrongSize,
@@ -34,7 +34,47 @@ pub enum InjectedFault {
     SlowQuit(Duration),
     /// `drop-before-quit-answer`: the deletions are done, and the connection ends without a reply.
     DropBeforeQuitAnswer,
+    /// `no-on-select`: the command of IMAP is answered with NO.
+    NoOn(ImapVerb),
+    /// `bye-at-500`: when 500 octets have been sent after the login, the server says BYE after the response in hand.
+    ByeAt(u64),
+    /// `drop-after-append`: the message is stored, and the connection ends without a reply.
+    DropAfterAppend,
+    /// `new-uidvalidity`: the folders have other values in every session.
+    NewUidValidity,
+    /// `silent-idle`: IDLE tells no news.
+    SilentIdle,
 }
+
+/// A command of IMAP that a fault refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "each is a word of the RFC")]
+pub enum ImapVerb {
+    Select,
+    List,
+    Status,
+    Fetch,
+    Search,
+    Store,
+    Append,
+    Copy,
+    Move,
+    Expunge,
+}
+
+/// The commands that a fault refuses, by the end of its name. EXAMINE counts as SELECT, LSUB as LIST.
+const REFUSED: &[(&str, ImapVerb)] = &[
+    ("select", ImapVerb::Select),
+    ("list", ImapVerb::List),
+    ("status", ImapVerb::Status),
+    ("fetch", ImapVerb::Fetch),
+    ("search", ImapVerb::Search),
+    ("store", ImapVerb::Store),
+    ("append", ImapVerb::Append),
+    ("copy", ImapVerb::Copy),
+    ("move", ImapVerb::Move),
+    ("expunge", ImapVerb::Expunge),
+];
 
 impl InjectedFault {
     /// The faults that a local part asks for: the words after its first `+`, separated by further ones. If
@@ -66,8 +106,22 @@ impl InjectedFault {
         matches!(self, Rcpt(_) | FirstRcpts(..) | AfterDot(_) | DropAfterDot | DropAt(_) | Slow(_) | Drip(_))
     }
 
-    /// True if it does something at a login.
-    pub(super) fn is_for_logins(self) -> bool {
+    /// True if it does something at a login by IMAP.
+    pub(super) fn is_for_imap(self) -> bool {
+        use InjectedFault::{DropBeforeQuitAnswer, InUse, NewUidls, SlowQuit, WrongSize};
+        let is_for_pop3 =
+            matches!(self, InUse(_) | WrongSize | NewUidls | SlowQuit(_) | DropBeforeQuitAnswer);
+        self.is_for_logins() && !is_for_pop3
+    }
+
+    /// True if it does something at a login by POP3, or for sending.
+    pub(super) fn is_for_pop3(self) -> bool {
+        use InjectedFault::{ByeAt, DropAfterAppend, NewUidValidity, NoOn, SilentIdle};
+        let is_for_imap = matches!(self, NoOn(_) | ByeAt(_) | DropAfterAppend | NewUidValidity | SilentIdle);
+        self.is_for_logins() && !is_for_imap
+    }
+
+    fn is_for_logins(self) -> bool {
         matches!(self, Self::Slow(_) | Self::Drip(_)) || !self.is_for_recipients()
     }
 
@@ -84,10 +138,17 @@ impl InjectedFault {
             "new-uidls" => Self::NewUidls,
             "slow-quit" => Self::SlowQuit(SLOW),
             "drop-before-quit-answer" => Self::DropBeforeQuitAnswer,
+            "drop-after-append" => Self::DropAfterAppend,
+            "new-uidvalidity" => Self::NewUidValidity,
+            "silent-idle" => Self::SilentIdle,
             _ => {
                 let first = || {
                     let (tries, code) = word.strip_prefix("first-")?.split_once('-')?;
                     Some(Self::FirstRcpts(decimal(tries)?, self::code(code)?))
+                };
+                let no = || {
+                    let command = word.strip_prefix("no-on-")?;
+                    REFUSED.iter().find(|(name, _)| *name == command).map(|(_, verb)| Self::NoOn(*verb))
                 };
                 self::code(&word)
                     .map(Self::Rcpt)
@@ -98,7 +159,9 @@ impl InjectedFault {
                     .or_else(|| seconds("slow-").map(Self::Slow))
                     .or_else(|| count("drip-").filter(|rate| *rate > 0).map(Self::Drip))
                     .or_else(|| count("in-use-").map(Self::InUse))
-                    .or_else(|| count("cut-at-").map(Self::CutAt))?
+                    .or_else(|| count("cut-at-").map(Self::CutAt))
+                    .or_else(|| count("bye-at-").map(Self::ByeAt))
+                    .or_else(no)?
             }
         })
     }
@@ -134,6 +197,7 @@ mod tests {
             ("BOB+First-3-451", vec![FirstRcpts(3, 451)]),
             ("bob+slow-3+drip-100", vec![Slow(Duration::from_secs(3)), Drip(100)]),
             ("bob+slow-quit-1", vec![SlowQuit(Duration::from_secs(1))]),
+            ("bob+no-on-select+bye-at-500", vec![NoOn(ImapVerb::Select), ByeAt(500)]),
         ] {
             assert_eq!(InjectedFault::all_in(local), injections, "{local}");
         }
@@ -157,6 +221,7 @@ mod tests {
             "bob+drop-at-1234567",
             "bob+first-3",
             "bob+first--3-451",
+            "bob+no-on-noop",
         ] {
             assert_eq!(InjectedFault::all_in(local), [], "{local}");
         }
@@ -175,6 +240,15 @@ mod tests {
     }
 
     #[test]
+    fn y82_the_manual_lists_every_command_that_a_fault_refuses() {
+        let page = include_str!("../../docs/manual/faults.md");
+        let row = page.lines().find(|line| line.starts_with("| `bob+no-on-select@`")).unwrap();
+        for (name, _) in REFUSED {
+            assert!(row.contains(&format!("`{name}`")) || *name == "select", "{name}");
+        }
+    }
+
+    #[test]
     fn the_manual_lists_every_fault_and_no_other() {
         let page = include_str!("../../docs/manual/faults.md");
         let rows = page.lines().filter_map(|line| line.strip_prefix("| `bob+")?.split_once("@`"));
@@ -185,6 +259,6 @@ mod tests {
             .collect();
         kinds.sort_by_key(|kind| format!("{kind:?}"));
         kinds.dedup();
-        assert_eq!(kinds.len(), 14, "kinds of faults in the table");
+        assert_eq!(kinds.len(), 19, "kinds of faults in the table");
     }
 }

@@ -3,9 +3,10 @@
 //! A session reads an [`Inbox`](buffer::Inbox), fills an [`Outbox`](buffer::Outbox), and returns a [`Step`]
 //! that names the next action. It sends a [`Request`](request::Request) to the backend, receives a
 //! [`Response`](request::Response), and learns of changes from [`SessionEvent`]s. The time comes from a
-//! [`Context`]. The files in this directory import only the leaves `limits`, `wire_size`, `clock` and
-//! `printable`; `tests/docs/layering.rs` enforces that.
+//! [`Context`]. The files in this directory import only the leaves `limits`, `language`, `wire_size`, `clock`,
+//! `printable` and `mime`; `tests/docs/layering.rs` enforces that.
 
+mod bdat_decoder;
 pub mod buffer;
 pub mod chaos;
 pub mod command_table;
@@ -27,6 +28,7 @@ pub mod protocol;
 mod recipients;
 pub mod request;
 pub mod sasl;
+mod secret;
 pub mod session;
 pub mod session_config;
 pub mod session_phase;
@@ -34,6 +36,8 @@ pub mod smtp;
 pub mod syntax;
 pub mod telnet;
 pub mod vocabulary;
+
+use std::time::Duration;
 
 pub use session::{
     BodyProgress, Context, Encryption, HeldDocument, Progress, ProgressCounts, ResetOn, Session,
@@ -45,6 +49,14 @@ pub use session_phase::SessionPhase;
 pub(crate) fn is_limit_reached(count: usize, limit: usize) -> bool {
     limit != 0 && count >= limit
 }
+
+/// True if `octets` of message data in the time `taken` are fewer than `rate` a second, after a minute of grace.
+pub(crate) fn is_slow(octets: u64, taken: Duration, rate: u64) -> bool {
+    taken > GRACE && octets < taken.as_secs().saturating_mul(rate)
+}
+
+/// The time for which a message may be slow.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// The first octets of TLS: a handshake record of any version.
 pub(crate) const TLS_HANDSHAKE: &[u8] = &[0x16, 0x03];

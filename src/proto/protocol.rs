@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{http, pop3, smtp, vocabulary::Vocabulary};
+use super::{http, imap, pop3, smtp, vocabulary::Vocabulary};
 
 /// A protocol that listeners speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,11 +18,13 @@ pub enum Protocol {
     Pop3,
     /// Serves mail to browsers and test programs (RFC 9112).
     Http,
+    /// Serves the mail of all folders to several clients at once (RFC 3501).
+    Imap,
 }
 
 impl Protocol {
     /// All protocols, for tests and searches by name.
-    pub const ALL: [Self; 4] = [Self::Smtp, Self::Lmtp, Self::Pop3, Self::Http];
+    pub const ALL: [Self; 5] = [Self::Smtp, Self::Lmtp, Self::Pop3, Self::Http, Self::Imap];
 
     /// The name in the log.
     pub const fn name(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Protocol {
             Self::Lmtp => "lmtp",
             Self::Pop3 => "pop3",
             Self::Http => "http",
+            Self::Imap => "imap",
         }
     }
 
@@ -41,6 +44,7 @@ impl Protocol {
             Self::Smtp | Self::Lmtp => "smtp",
             Self::Pop3 => "pop3",
             Self::Http => "http",
+            Self::Imap => "imap",
         }
     }
 
@@ -55,6 +59,7 @@ impl Protocol {
             Self::Smtp | Self::Lmtp => smtp::reply::INTERNAL.line(),
             Self::Pop3 => pop3::reply::INTERNAL.line(),
             Self::Http => http::internal_error(),
+            Self::Imap => imap::reply::INTERNAL.bye_line(),
         }
     }
 
@@ -64,6 +69,7 @@ impl Protocol {
             Self::Smtp | Self::Lmtp => smtp::reply::TOO_MANY_CONNECTIONS.line(),
             Self::Pop3 => pop3::reply::TOO_MANY_CONNECTIONS.line(),
             Self::Http => http::too_many_connections(),
+            Self::Imap => imap::reply::TOO_MANY_CONNECTIONS.bye_line(),
         }
     }
 
@@ -73,6 +79,7 @@ impl Protocol {
             Self::Smtp | Self::Lmtp => &smtp::VOCABULARY,
             Self::Pop3 => &pop3::VOCABULARY,
             Self::Http => &http::VOCABULARY,
+            Self::Imap => &imap::VOCABULARY,
         }
     }
 }
@@ -98,11 +105,15 @@ pub enum Service {
     Http,
     /// The web API over TLS from the first octet (RFC 9110 section 4.2.2).
     Https,
+    /// Serves the mail of all folders to users, who log in.
+    Imap,
+    /// IMAP over TLS from the first octet (RFC 8314).
+    Imaps,
 }
 
 impl Service {
     /// All services, each at the position of its number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Smtp,
         Self::Submission,
         Self::Submissions,
@@ -111,6 +122,8 @@ impl Service {
         Self::Pop3s,
         Self::Http,
         Self::Https,
+        Self::Imap,
+        Self::Imaps,
     ];
 
     /// The name in the configuration, the log, the metrics and the ports file.
@@ -124,6 +137,8 @@ impl Service {
             Self::Pop3s => "pop3s",
             Self::Http => "http",
             Self::Https => "https",
+            Self::Imap => "imap",
+            Self::Imaps => "imaps",
         }
     }
 
@@ -134,6 +149,7 @@ impl Service {
             Self::Lmtp => Protocol::Lmtp,
             Self::Pop3 | Self::Pop3s => Protocol::Pop3,
             Self::Http | Self::Https => Protocol::Http,
+            Self::Imap | Self::Imaps => Protocol::Imap,
         }
     }
 
@@ -144,7 +160,8 @@ impl Service {
             Self::Submissions => Self::Submission,
             Self::Pop3s => Self::Pop3,
             Self::Https => Self::Http,
-            Self::Smtp | Self::Submission | Self::Lmtp | Self::Pop3 | Self::Http => self,
+            Self::Imaps => Self::Imap,
+            Self::Smtp | Self::Submission | Self::Lmtp | Self::Pop3 | Self::Http | Self::Imap => self,
         }
     }
 
@@ -159,6 +176,8 @@ impl Service {
             Self::Pop3s => Some(995),
             Self::Http => Some(80),
             Self::Https => Some(443),
+            Self::Imap => Some(143),
+            Self::Imaps => Some(993),
         }
     }
 
@@ -207,6 +226,6 @@ mod tests {
             assert_eq!(found.too_many_connections(), protocol.too_many_connections());
             assert!(std::ptr::eq(found.vocabulary(), protocol.vocabulary()));
         }
-        assert_eq!(Protocol::of_directive("imap"), None);
+        assert_eq!(Protocol::of_directive("finger"), None);
     }
 }

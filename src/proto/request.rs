@@ -19,6 +19,7 @@ use super::{
 pub use super::{
     conn_id::ConnId,
     mailbox::{Destination, Mailbox},
+    secret::Secret,
 };
 
 /// A request of a session, by the part of the backend that serves it.
@@ -370,36 +371,4 @@ pub trait Maildrop: fmt::Debug + Send + Sync {
     /// The delivery time of a message, in seconds since 1970. Messages are deleted by this time, so it may be
     /// too late but never too early.
     fn delivered_at(&self, message: usize) -> u64;
-}
-
-/// A value that no log, transcript or test output may show.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Secret(Vec<u8>);
-
-impl Secret {
-    /// Wraps octets from the client.
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(bytes.into())
-    }
-
-    /// The bytes, for the password check.
-    pub fn reveal(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_secret_does_not_print() {
-        assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
-    }
 }

@@ -206,6 +206,12 @@ pub trait Session {
     /// any.
     fn request_spill(&mut self) {}
 
+    /// The peer has been silent for as long as [`Session::timeouts`] allows. Returns true if the session goes on, after a
+    /// line that shows the peer that the connection lives.
+    fn keep_alive(&mut self, _now: Now, _out: &mut Outbox) -> bool {
+        false
+    }
+
     /// The peer was too slow. The session writes its last reply, and the connection closes.
     fn on_timeout(&mut self, out: &mut Outbox);
 

@@ -22,14 +22,20 @@ pub enum SessionPhase {
     Update,
     RequestHead,
     RequestBody,
+    Authenticated,
+    Selected,
+    Idling,
+    Literal,
+    Message,
     /// A request is pending or a reply is delayed, so the next phase is not known yet.
     Pending,
     Ended,
 }
 
 use SessionPhase::{
-    AuthPassword, AuthPlain, AuthUser, Authorization, Chunk, Chunks, Data, Ended, Greeted, Pending,
-    Recipients, RequestBody, RequestHead, Sender, Sending, Start, Transaction, Update, UserGiven,
+    AuthPassword, AuthPlain, AuthUser, Authenticated, Authorization, Chunk, Chunks, Data, Ended, Greeted,
+    Idling, Literal, Message, Pending, Recipients, RequestBody, RequestHead, Selected, Sender, Sending,
+    Start, Transaction, Update, UserGiven,
 };
 
 impl SessionPhase {
@@ -50,7 +56,7 @@ impl SessionPhase {
 
     /// True if the client's octets are message data.
     pub fn is_data(self) -> bool {
-        matches!(self, Data | Chunk | RequestBody)
+        matches!(self, Data | Chunk | RequestBody | Message)
     }
 
     fn row(self) -> (Self, &'static str, &'static str) {
@@ -59,7 +65,7 @@ impl SessionPhase {
 }
 
 /// Each phase with its name and description in transcripts. Kept transcripts have the names.
-const TABLE: [(SessionPhase, &str, &str); 19] = [
+const TABLE: [(SessionPhase, &str, &str); 24] = [
     (Start, "start", "nobody has said hello yet"),
     (Greeted, "greeted", "hello was said, no message is begun"),
     (Sender, "sender", "a message is begun, and has no recipient yet"),
@@ -77,6 +83,11 @@ const TABLE: [(SessionPhase, &str, &str); 19] = [
     (Update, "update", "what was marked is being deleted"),
     (RequestHead, "request", "the next request may come"),
     (RequestBody, "body", "as many octets as Content-Length counted are the body of the request"),
+    (Authenticated, "authenticated", "the client has logged in"),
+    (Selected, "selected", "a mailbox is selected"),
+    (Idling, "idle", "the client waits for news, until it says DONE"),
+    (Literal, "literal", "the rest of a command is to come"),
+    (Message, "message", "as many octets as announced are the message"),
     (Pending, "between", "the answer is not known yet"),
     (Ended, "over", "the session has ended"),
 ];

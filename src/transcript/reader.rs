@@ -1,6 +1,7 @@
 //! Reads a transcript line by line into exchanges, with the meaning of each line. The explanations come from
 //! the command tables.
 
+use super::imap_format;
 use crate::{
     printable::counted,
     proto::{
@@ -148,6 +149,13 @@ impl Reader {
                      (RFC 1939 section 4)"
                 )))
             }
+            "folder" => {
+                let messages = value.rsplit_once('=')?.1;
+                Some(Exchange::Note(format!(
+                    "The folder changed, messages in it now: {messages}. An IMAP session tells it in IDLE, and after the next \
+                     command that allows it (RFC 9051 section 5.2)"
+                )))
+            }
             "tls" => Some(Exchange::TlsStarted(value.into())),
             "cut" => Some(Exchange::Note(format!("The connection or this transcript was cut: {value}"))),
             "dropped" => {
@@ -178,8 +186,15 @@ impl Reader {
             SessionPhase::Data if line == "." => {
                 return ("Ends the message".into(), "RFC 5321 section 4.1.1.4".into());
             }
-            SessionPhase::Data | SessionPhase::Chunk => return (String::new(), String::new()),
+            SessionPhase::Data | SessionPhase::Chunk | SessionPhase::Message => {
+                return (String::new(), String::new());
+            }
+            SessionPhase::Literal => return ("Goes on with the command".into(), String::new()),
+            SessionPhase::Idling => return ("Ends the wait for news".into(), "RFC 2177 section 3".into()),
             _ => {}
+        }
+        if self.protocol == Protocol::Imap {
+            return self.meaning_with_tag(line);
         }
         let (verb, argument) = command::split(line.as_bytes());
         let hides = verb.eq_ignore_ascii_case(b"PASS")
@@ -188,6 +203,28 @@ impl Reader {
         let found = (self.protocol.vocabulary().command)(verb);
         let (meaning, rfc) = found.unwrap_or(("Not a command", ""));
         (format!("{meaning}{hidden}"), rfc.into())
+    }
+
+    /// The meaning of a command after its tag.
+    fn meaning_with_tag(&self, line: &str) -> (String, String) {
+        let mut words = line.split(' ').skip(1).filter(|word| !word.is_empty());
+        let mut verb = words.next().unwrap_or_default().to_owned();
+        if verb.eq_ignore_ascii_case("UID") {
+            verb = format!("{verb} {}", words.next().unwrap_or_default());
+        }
+        let is_masked = match verb.to_ascii_uppercase().as_str() {
+            "LOGIN" => words.next().is_some(),
+            "AUTHENTICATE" => words.nth(1).is_some(),
+            _ => false,
+        };
+        let hidden = if is_masked { "; masked here" } else { "" };
+        match (self.protocol.vocabulary().command)(verb.as_bytes()) {
+            Some((meaning, rfc)) => (format!("{meaning}{hidden}"), rfc.into()),
+            None => (
+                "Not a command: a line begins with a tag of your choice, then the command".into(),
+                String::new(),
+            ),
+        }
     }
 
     fn server(&self, line: &str) -> Exchange {
@@ -210,8 +247,7 @@ impl Reader {
 
 /// The action that the server takes for a request of the session.
 fn action_of(ask: &str) -> Option<&'static str> {
-    let (word, _) = ask.split_once(' ').unwrap_or((ask, ""));
-    Some(match word {
+    Some(match ask.split(' ').next()? {
         "verify" => "Checks the password",
         "open" => "Locks the mailbox and lists its messages",
         "deliver" | "deliver+trace" => "Makes the message durable; only then may it reply 250",
@@ -220,7 +256,7 @@ fn action_of(ask: &str) -> Option<&'static str> {
         "begin" => "Checks the memory for the message",
         "spill" => "Writes a part of the message to a file",
         "read" => "Reads the message",
-        _ => return None,
+        word => return imap_format::action(word),
     })
 }
 

@@ -14,7 +14,8 @@ use std::{
 };
 
 use super::{
-    elided::ElidedData, format, line_splitter::LineSplitter, redaction::Redactor, writer::TranscriptWriter,
+    elided::ElidedData, format, imap_output::ImapOutput, line_splitter::LineSplitter, redaction::Redactor,
+    writer::TranscriptWriter,
 };
 use crate::{
     clock::Now,
@@ -23,6 +24,7 @@ use crate::{
         buffer::{Inbox, Outbox},
         chaos::ChaosPoint,
         folder::Folder,
+        imap::request::{FetchPosition, ImapRequest, ImapResponse},
         request::{
             AccountDirectory, Lookup, Mailbox, MaildropRequest, Quota, ReceiveRequest, Request, Response,
         },
@@ -57,6 +59,8 @@ pub struct Recorder {
     ended_with_cr: bool,
     /// The summary of the message that the server is sending.
     message: Option<ElidedData>,
+    /// The place in the output of an IMAP session.
+    imap_output: ImapOutput,
     /// True if the last response was a piece of a message.
     sends_chunk: bool,
     /// True if the last response was a document, which may be mail.
@@ -91,6 +95,7 @@ impl Recorder {
             body: None,
             ended_with_cr: false,
             message: None,
+            imap_output: ImapOutput::default(),
             sends_chunk: false,
             sends_document: false,
             recorded_lookups: HashSet::new(),
@@ -193,7 +198,7 @@ impl Recorder {
         body.feed(input);
         if ended {
             let has_a_dot = after != SessionPhase::Ended
-                && !matches!(before, SessionPhase::Chunk | SessionPhase::RequestBody);
+                && !matches!(before, SessionPhase::Chunk | SessionPhase::RequestBody | SessionPhase::Message);
             let dot = if has_a_dot { body.without_dot() } else { b"" };
             self.flush_body();
             if !dot.is_empty() {
@@ -252,9 +257,20 @@ impl Recorder {
                 let text = format::format_request(request, b"", false);
                 format!("{} body=*", &text[..text.rfind(" body=").unwrap_or(text.len())])
             }
+            Request::Imap(ImapRequest::Append { .. }) => {
+                let text = format::format_request(request, b"", false);
+                format!("{} bytes=*", &text[..text.find(" bytes=").unwrap_or(text.len())])
+            }
             Request::Verify { .. } if self.redactor.hides_user() => "? verify user=*".into(),
             request => format::format_request(request, b"", false),
         };
+        // The next pieces of a response go on with it.
+        if let Request::Imap(ImapRequest::Fetch(fetch)) = request
+            && fetch.position != FetchPosition::default()
+        {
+            self.routine_request = Some(text);
+            return;
+        }
         let is_read = matches!(request, Request::Maildrop(MaildropRequest::Read { .. }));
         let is_routine = matches!(
             request,
@@ -276,7 +292,7 @@ impl Recorder {
         self.sends_chunk = matches!(response, Response::Chunk { .. });
         self.sends_document = matches!(response, Response::Document(_));
         match (self.routine_request.take(), response) {
-            (Some(_), Response::Done) => {}
+            (Some(_), Response::Done | Response::Imap(ImapResponse::Fetched(_))) => {}
             (Some(read), Response::Chunk { .. }) => self.read_request = Some(read),
             (routine, response) => {
                 self.flush_message();

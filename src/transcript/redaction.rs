@@ -4,6 +4,8 @@
 //! secrets of a session get different numbers. The session reacts to the mask as to the original, so that the
 //! transcript can be replayed.
 
+mod imap;
+
 use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -57,6 +59,11 @@ impl Redactor {
         self.protocol == Protocol::Http
     }
 
+    /// True if the session speaks IMAP.
+    pub(super) fn is_imap(&self) -> bool {
+        self.protocol == Protocol::Imap
+    }
+
     /// True during an exchange of AUTH, and after a USER with more than a name. The name is then as secret as the
     /// password.
     pub(super) fn hides_user(&self) -> bool {
@@ -74,6 +81,7 @@ impl Redactor {
             }
             // Typed corrections are applied before the line is recorded, because the deleted text may be a
             // password.
+            _ if self.protocol == Protocol::Imap => self.redact_imap(text, phase),
             _ if self.lenient => {
                 let typed = telnet::as_typed(text);
                 let masked = self.redact_command(&typed.text);

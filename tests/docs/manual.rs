@@ -119,6 +119,7 @@ fn address(server: &Server, port: Port) -> SocketAddr {
     match port {
         Port::Smtp => server.smtp(),
         Port::Pop3 => server.pop3(),
+        Port::Imap => server.addresses("imap")[0],
     }
 }
 

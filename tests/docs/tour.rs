@@ -124,6 +124,7 @@ fn tour(name: &str) {
                 let port = match port {
                     Port::Smtp => 2525,
                     Port::Pop3 => 1110,
+                    Port::Imap => 1143,
                 };
                 let played = session::play(block, ([127, 0, 0, 1], port).into());
                 failures.extend(played.err().map(|why| format!("{at}: {why}")));
@@ -186,7 +187,8 @@ fn h02_h03_make_run_takes_other_ports_and_the_commands_on_its_screen_work_as_the
     }
     let home = home();
     let visitor = Visitor::new(home.path(), clone(&home.path().join("restante")));
-    let make = "make run SMTP=127.0.0.1:0 POP3=127.0.0.1:0 HTTP=127.0.0.1:0 ARGS=--no-faults";
+    let make =
+        "make run SMTP=127.0.0.1:0 POP3=127.0.0.1:0 IMAP=127.0.0.1:0 HTTP=127.0.0.1:0 ARGS=--no-faults";
     let server = Running::start(&visitor, &[], &[make.to_owned()]);
     server.tells("pop3 listening"); // the thread of the log may write this before the screen is there
     let screen = server.tells("restante watch").replace("\\\n", "");

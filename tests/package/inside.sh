@@ -44,6 +44,10 @@ send hello
 pop 1 | grep -q '^It works'
 ls -l /var/lib/restante
 
+step "mail by IMAP"
+curl -sS --cacert /etc/restante/tls/certificate.pem "imaps://localhost/INBOX;MAILINDEX=1" -u "alice@example.org:sesame-open" |
+    grep -q '^It works'
+
 step "reload, and a restart under load, without a refused connection"
 systemctl reload restante
 # A session that the end finds before its final dot is told to come again (421), and does.

@@ -9,8 +9,9 @@ use regex::Regex;
 
 use crate::dialogue::{
     file::{Dialogue, Problem},
-    play::{self, Way},
+    play,
     sealed::{self, Seal},
+    way::Way,
     world::Service,
 };
 
@@ -27,6 +28,11 @@ fn pop3() {
 #[test]
 fn http() {
     play_all("http", Some(Service::Http));
+}
+
+#[test]
+fn imap() {
+    play_all("imap", Some(Service::Imap));
 }
 
 #[test]
@@ -81,7 +87,7 @@ fn c19_every_reply_of_the_source_has_an_enhanced_code_of_its_class() {
 #[test]
 fn nothing_changes_where_faults_would_happen_on_demand_and_nobody_asks() {
     let mut failures = String::new();
-    for (directory, service) in [("smtp", Service::Smtp), ("pop3", Service::Pop3)] {
+    for (directory, service) in [("smtp", Service::Smtp), ("pop3", Service::Pop3), ("imap", Service::Imap)] {
         for file in files(directory) {
             let Ok(mut dialogue) = Dialogue::read(&fs::read_to_string(&file).unwrap(), Some(service)) else {
                 continue; // which another test tells
@@ -103,6 +109,11 @@ fn smtp_is_the_same_over_tls() {
 #[test]
 fn pop3_is_the_same_over_tls() {
     play_over_tls("pop3", Service::Pop3, 30);
+}
+
+#[test]
+fn imap_is_the_same_over_tls() {
+    play_over_tls("imap", Service::Imap, 20);
 }
 
 #[test]

@@ -13,7 +13,9 @@ use rustix::process::Signal;
 use crate::common::{
     PASSWORD, PASSWORD_MD5, STRICT, Server, Setup,
     client::{Client, deliver},
-    configuration, eventually, home, installed, skip, write_private,
+    configuration,
+    disk::Mount,
+    eventually, home, installed, skip, write_private,
 };
 
 const BOB: &str = "bob@example.test";
@@ -131,10 +133,9 @@ fn n17_a_file_of_accounts_that_cannot_be_replaced_is_left_alone_and_the_log_says
     let managed = server.home.path().join("managed.json");
     fs::write(&managed, &text).unwrap();
     // As a container mounts one file.
-    let mount = Command::new("mount").args(["--bind"]).args([&managed, &users]).output();
-    if !mount.is_ok_and(|output| output.status.success()) {
+    let Some(mount) = Mount::new(&["--bind", managed.to_str().unwrap()], &users) else {
         return skip(test, "cannot mount");
-    }
+    };
     server.restart();
     let all = logs_in(&server, BOB, PASSWORD) && logs_in(&server, "ann@example.test", PASSWORD);
     let log = eventually("the log says why", || {
@@ -146,7 +147,7 @@ fn n17_a_file_of_accounts_that_cannot_be_replaced_is_left_alone_and_the_log_says
         .filter(|path| path.to_string_lossy().ends_with(".new"))
         .collect();
     server.kill();
-    assert!(Command::new("umount").arg(&users).status().unwrap().success());
+    drop(mount);
     assert!(all && left.is_empty(), "{left:?}");
     assert!(log.contains("it is mounted by itself, and nothing can take its place"), "{log}");
     assert_eq!(log.matches("password hashes are not upgraded").count(), 1, "{log}");
@@ -303,15 +304,15 @@ fn v78_an_address_of_the_network_needs_a_flag_that_says_what_it_means() {
         &["--allow-remote-without-login", "--listen", "0.0.0.0", "--smtp=0", "--pop3=0", "--host=mail"];
     let server = Setup { wrapper, arguments, ..Setup::default() }.start();
     server.tells("Other machines can connect");
-    for service in ["smtp", "pop3", "http"] {
+    for service in ["smtp", "imap", "pop3", "http"] {
         assert!(server.addresses(service)[0].ip().is_unspecified(), "{service}");
     }
 }
 
 #[test]
-fn a_server_for_development_has_no_http_if_it_is_told_so() {
-    let server = Setup { arguments: &["--no-http"], ..Setup::default() }.start();
-    assert_eq!(server.addresses("http"), []);
+fn a_server_for_development_has_neither_http_nor_imap_if_it_is_told_so() {
+    let server = Setup { arguments: &["--no-http", "--no-imap"], ..Setup::default() }.start();
+    assert_eq!([server.addresses("http"), server.addresses("imap")].concat(), []);
     assert_eq!(server.addresses("pop3").len(), 1);
 }
 

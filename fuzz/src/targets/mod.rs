@@ -6,6 +6,7 @@ pub mod client;
 pub mod config;
 pub mod dot;
 pub mod http;
+pub mod imap;
 pub mod mbox;
 pub mod mime;
 pub mod name;
@@ -13,6 +14,7 @@ pub mod pop3;
 pub mod proxy;
 pub mod search;
 pub mod sizes;
+pub mod skeleton;
 pub mod smtp;
 pub mod transcript;
 pub mod view;
@@ -27,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     config::TARGET,
     dot::TARGET,
     http::TARGET,
+    imap::TARGET,
     mbox::TARGET,
     mime::TARGET,
     name::TARGET,
@@ -34,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     proxy::TARGET,
     search::TARGET,
     sizes::TARGET,
+    skeleton::TARGET,
     smtp::TARGET,
     transcript::TARGET,
     view::TARGET,

@@ -1,6 +1,6 @@
 //! The words of the page in English and French.
 
-use crate::proto::http::language::Language;
+use crate::language::Language;
 
 /// A word of the page by its key. A test holds every key of the templates to the table.
 pub(super) fn word(language: Language, key: &str) -> &'static str {
@@ -160,8 +160,8 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("open_many", "{n} open", "{n} ouvertes"),
     (
         "no_session",
-        "No session yet. Connect to SMTP or POP3, and each line appears here with its meaning.",
-        "Aucune session. Connectez-vous en SMTP ou en POP3 : chaque ligne apparaît ici, expliquée.",
+        "No session yet. Connect to SMTP, IMAP or POP3, and each line appears here with its meaning.",
+        "Aucune session. Connectez-vous en SMTP, en IMAP ou en POP3 : chaque ligne apparaît ici, expliquée.",
     ),
     (
         "session_forgotten",

@@ -21,6 +21,7 @@ use crate::{
 pub(super) struct Banner<'a> {
     pub(super) http: Option<SocketAddr>,
     pub(super) smtp: SocketAddr,
+    pub(super) imap: Option<SocketAddr>,
     pub(super) pop3: SocketAddr,
     pub(super) tls: Option<TlsListeners<'a>>,
     pub(super) spool: &'a Path,
@@ -32,6 +33,7 @@ pub(super) struct Banner<'a> {
 /// The listeners that begin with TLS, and the certificate to trust.
 pub(super) struct TlsListeners<'a> {
     pub(super) smtps: SocketAddr,
+    pub(super) imaps: Option<SocketAddr>,
     pub(super) pop3s: SocketAddr,
     pub(super) certificate: &'a Path,
 }
@@ -39,8 +41,10 @@ pub(super) struct TlsListeners<'a> {
 impl Banner<'_> {
     /// The text for a shell in `directory`, in which the word `restante` starts this program.
     pub(super) fn text(&self, directory: &Path, restante: &str) -> String {
-        let Self { http, smtp, pop3, spool, .. } = self;
+        let Self { http, smtp, imap, pop3, spool, .. } = self;
         let http = http.map(|http| format!("web inbox http://{http}/, ")).unwrap_or_default();
+        let first = first_message(*imap, "imap", *pop3, "pop3");
+        let imap = imap.map(|imap| format!("IMAP at {imap}, ")).unwrap_or_default();
         let below = |path: &Path| path.strip_prefix(directory).unwrap_or(path).to_owned();
         let spool = below(spool);
         let here =
@@ -48,9 +52,8 @@ impl Banner<'_> {
         let mailbox = path_word(&spool.join(DEMO_USER));
         let mut text = format!(
             r"restante dev: {http}SMTP at {smtp},
-POP3 at {pop3}. Every address has a mailbox, any password opens it, and
-nothing leaves this machine. The messages are files below {}. Ctrl-C ends it.
-
+{imap}POP3 at {pop3}. Any address has a mailbox, any
+password opens it. Mail stays on this machine, below {}. Ctrl-C ends it.
 Type these in a second terminal, in the same directory:
   printf 'Subject: hello\n\nIt works.\n' | curl --crlf {} \
     --mail-from me@example.test --mail-rcpt {DEMO_USER} -T -
@@ -59,7 +62,7 @@ Type these in a second terminal, in the same directory:
 ",
             printable::escape_path(&spool),
             shell_quoted(&format!("smtp://{smtp}")),
-            shell_quoted(&format!("pop3://{pop3}/1")),
+            shell_quoted(&first),
         );
         if cfg!(feature = "tools") {
             let client = format!("{restante} client{}", self.ports_for_client());
@@ -92,27 +95,40 @@ Type these in a second terminal, in the same directory:
     fn by_hand(&self) -> String {
         let (smtp_host, smtp_port) = (self.smtp.ip(), self.smtp.port());
         let (pop3_host, pop3_port) = (self.pop3.ip(), self.pop3.port());
+        let (imap_hint, imap_command) = match self.imap {
+            Some(imap) => (IMAP_HINT, format!("  telnet {} {}\n", imap.ip(), imap.port())),
+            None => ("", String::new()),
+        };
+        let reading = self.imap.map_or(format!("POP3 {}", self.pop3), |imap| format!("IMAP {imap}"));
         let smtp = shell_quoted(&self.smtp.to_string());
         let tls = self.tls.as_ref().map(TlsListeners::text).unwrap_or_default();
         let (kind, to) =
             if self.faults { ("refusal", "you+452@example.test") } else { ("message", DEMO_USER) };
         format!(
-            r"A {kind}; SMTP (HELO me, HELP); POP3 (USER {DEMO_USER}, PASS any, RETR 1):
+            r"A {kind}; SMTP (HELP); {imap_hint}POP3 (USER, PASS):
   swaks -s {smtp} -f me@example.test -t {to}
   telnet {smtp_host} {smtp_port}
-  telnet {pop3_host} {pop3_port}
-{tls}Thunderbird, set up by hand: {DEMO_USER}, any password, no encryption,
-POP3 {pop3_host} port {pop3_port}, SMTP {smtp_host} port {smtp_port}.
+{imap_command}  telnet {pop3_host} {pop3_port}
+{tls}Thunderbird, by hand: {reading}, SMTP {}, no encryption.
 
-"
+",
+            self.smtp,
         )
+    }
+}
+
+/// The URL of the first message, over IMAP if there is IMAP.
+fn first_message(imap: Option<SocketAddr>, imap_scheme: &str, pop3: SocketAddr, pop3_scheme: &str) -> String {
+    match imap {
+        Some(imap) => format!("{imap_scheme}://{imap}/INBOX;MAILINDEX=1"),
+        None => format!("{pop3_scheme}://{pop3}/1"),
     }
 }
 
 impl TlsListeners<'_> {
     fn text(&self) -> String {
         let word = |address: SocketAddr| shell_quoted(&address.to_string());
-        let url = shell_quoted(&format!("pop3s://{}/1", self.pop3s));
+        let url = shell_quoted(&first_message(self.imaps, "imaps", self.pop3s, "pop3s"));
         let certificate = path_word(self.certificate);
         format!(
             r"  curl {url} -u {DEMO_USER}:any \
@@ -144,6 +160,7 @@ fn found_on(path: &OsStr) -> Option<PathBuf> {
 
 const NAME: &str = "restante";
 const DEMO_USER: &str = "you@example.test";
+const IMAP_HINT: &str = "IMAP (a LOGIN you@example.test x); ";
 
 /// The directories in which the other commands look, if nothing else is said.
 const DEFAULT_SPOOL: &str = "spool";
@@ -157,15 +174,18 @@ mod tests {
 
     fn screen(restante: &str, spool: &Path, transcripts: Option<&Path>, tls: bool) -> String {
         let smtp = "127.0.0.1:2525".parse().unwrap();
+        let imap = Some("127.0.0.1:51143".parse().unwrap());
         let pop3 = "127.0.0.1:51110".parse().unwrap();
         let certificate = Path::new("/home/somebody/.local/state/restante/certificate.pem");
         let tls = tls.then(|| TlsListeners {
             smtps: "127.0.0.1:2465".parse().unwrap(),
+            imaps: Some("127.0.0.1:1993".parse().unwrap()),
             pop3s: "127.0.0.1:1995".parse().unwrap(),
             certificate,
         });
         let http = Some("127.0.0.1:8025".parse().unwrap());
-        Banner { http, smtp, pop3, tls, spool, transcripts, faults: true }.text(Path::new(HOME), restante)
+        Banner { http, smtp, imap, pop3, tls, spool, transcripts, faults: true }
+            .text(Path::new(HOME), restante)
     }
 
     #[test]
@@ -174,8 +194,8 @@ mod tests {
         for tls in [false, true] {
             let screen = screen("target/release/restante", &spool, Some(&transcripts), tls);
             let rows: usize = screen.lines().map(|line| line.chars().count().div_ceil(80).max(1)).sum();
-            // Two lines of the log name the listeners, and a third line takes two rows.
-            let log = if tls { 0 } else { 4 };
+            // The lines of the log that name the listeners stand above, and may scroll away.
+            let log = if tls { 0 } else { 3 };
             assert!(rows + log <= 24, "{rows} rows:\n{screen}");
         }
     }
@@ -188,7 +208,8 @@ mod tests {
             "restante dev: web inbox http://127.0.0.1:8025/, SMTP",
             "| curl --crlf smtp://127.0.0.1:2525 \\\n",
             "swaks -s 127.0.0.1:2525 ",
-            "curl pop3://127.0.0.1:51110/1 -u you@example.test:any\n",
+            "IMAP at 127.0.0.1:51143, POP3 at 127.0.0.1:51110. ",
+            "curl 'imap://127.0.0.1:51143/INBOX;MAILINDEX=1' -u you@example.test:any\n",
             "mutt -f spool/you@example.test\n",
             #[cfg(feature = "tools")]
             "  target/release/restante client --pop3 127.0.0.1:51110\n",
@@ -197,9 +218,11 @@ mod tests {
             #[cfg(feature = "tools")]
             "  target/release/restante watch '/var/tmp/my sessions'\n",
             "telnet 127.0.0.1 2525\n",
+            "telnet 127.0.0.1 51143\n",
             "telnet 127.0.0.1 51110\n",
-            "port 51110, SMTP 127.0.0.1 port 2525.\n",
-            "curl pop3s://127.0.0.1:1995/1 -u",
+            "IMAP 127.0.0.1:51143, SMTP 127.0.0.1:2525, no encryption.\n",
+            "curl 'imaps://127.0.0.1:1993/INBOX;MAILINDEX=1' -u",
+            "connect 127.0.0.1:1995\n",
             "connect 127.0.0.1:2465\n",
         ] {
             assert!(screen.contains(command), "{command:?} is not in {screen}");
@@ -220,11 +243,12 @@ mod tests {
         let (smtp, pop3) = ("127.0.0.1:2525".parse().unwrap(), "127.0.0.1:1110".parse().unwrap());
         let spool = &Path::new(HOME).join("spool");
         let screen = |faults| {
-            Banner { http: None, smtp, pop3, tls: None, spool, transcripts: None, faults }
+            Banner { http: None, smtp, imap: None, pop3, tls: None, spool, transcripts: None, faults }
                 .text(Path::new(HOME), NAME)
         };
         assert!(screen(true).contains("-t you+452@example.test\n"));
         assert!(screen(false).contains("-t you@example.test\n") && !screen(false).contains("refusal"));
+        assert!(!screen(true).contains("IMAP") && screen(true).contains("curl pop3://127.0.0.1:1110/1 -u"));
     }
 
     #[test]

@@ -79,11 +79,11 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             (
                 "On any free ports, written to a file for a test:",
-                "restante dev --smtp 127.0.0.1:0 --pop3 127.0.0.1:0 --ports-file ports",
+                "restante dev --smtp 127.0.0.1:0 --pop3 127.0.0.1:0 --imap 127.0.0.1:0 --ports-file ports",
             ),
             (
                 "Also over TLS:",
-                "restante dev --tls\ncurl pop3s://127.0.0.1:1995 -u you@example.test:any --cacert ~/.local/state/restante/certificate.pem",
+                "restante dev --tls\ncurl imaps://127.0.0.1:1993 -u you@example.test:any --cacert ~/.local/state/restante/certificate.pem",
             ),
         ],
     ),

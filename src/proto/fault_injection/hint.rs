@@ -2,15 +2,15 @@
 //!
 //! The rule: a tag that looks like no fault is a folder, and no word is lost about it.
 
-use crate::proto::injection::InjectedFault;
+use crate::proto::{injection::InjectedFault, protocol::Protocol};
 
 /// The place of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// RCPT.
     Recipient,
-    /// The name of a login, by POP3 or for sending.
-    Login,
+    /// The name of a login, by IMAP, by POP3 or for sending.
+    Login(Protocol),
 }
 
 /// A sentence about the first tag of a local part or login name that is not what its writer believes.
@@ -33,14 +33,34 @@ pub(super) fn hint(name: &str, place: Place) -> Option<String> {
     }
     let is_lost = |fault: &InjectedFault| match place {
         Place::Recipient => !fault.is_for_recipients(),
-        Place::Login => !fault.is_for_logins(),
+        Place::Login(Protocol::Imap) => !fault.is_for_imap(),
+        Place::Login(_) => !fault.is_for_pop3(),
     };
-    let lost = faults.iter().position(|fault| fault.as_ref().is_some_and(is_lost))?;
-    let right_place = match place {
-        Place::Recipient => "a fault for POP3: log in with it",
-        Place::Login => "a fault for a recipient: send to it",
+    let (word, lost) = words.iter().zip(faults.iter().flatten()).find(|(_, fault)| is_lost(fault))?;
+    let right_place = match (lost.is_for_pop3(), lost.is_for_imap()) {
+        (true, true) => "a fault for POP3 and IMAP: log in with it",
+        (true, false) => "a fault for POP3: log in with it",
+        (false, true) => "a fault for IMAP: log in with it",
+        (false, false) => "a fault for a recipient: send to it",
     };
-    Some(format!("+{} is {right_place}", words[lost]))
+    Some(format!("+{word} is {right_place}"))
+}
+
+/// Adds a sentence to the first line of a reply that has text for people. Returns false if the reply has no such line yet.
+pub(super) fn append(hint: &str, protocol: Protocol, reply: &mut Vec<u8>) -> bool {
+    let mut start = 0;
+    while let Some(length) = memchr::memmem::find(&reply[start..], b"\r\n") {
+        let second = reply[start..start + length].split(|&b| b == b' ').nth(1);
+        let end = start + length;
+        if protocol != Protocol::Imap || matches!(second, Some(b"OK" | b"NO" | b"BAD")) {
+            if length + hint.len() < MAX_REPLY {
+                reply.splice(end..end, format!("; {hint}").into_bytes());
+            }
+            return true;
+        }
+        start = end + 2;
+    }
+    false
 }
 
 /// The fault that a word resembles.
@@ -85,6 +105,8 @@ fn letters(word: &str) -> String {
     word.chars().filter(char::is_ascii_alphabetic).collect()
 }
 
+/// Octets of a reply line (RFC 5321 section 4.5.3.1.5, RFC 2449 section 4).
+const MAX_REPLY: usize = 500;
 /// Digits of a number in the name of a fault.
 const MAX_DIGITS: usize = 6;
 /// The faults that have a name, as a tester writes them.
@@ -101,6 +123,15 @@ const NAMES: &[&str] = &[
     "new-uidls",
     "in-use-2",
     "first-3-451",
+    "no-on-select",
+    "no-on-fetch",
+    "no-on-store",
+    "no-on-append",
+    "no-on-expunge",
+    "bye-at-500",
+    "drop-after-append",
+    "new-uidvalidity",
+    "silent-idle",
 ];
 
 #[cfg(test)]
@@ -122,7 +153,7 @@ mod tests {
             ("bob+Wrong_Size", "+wrong_size is no fault on demand, did you mean +wrong-size?"),
             ("bob+452+lists", "+lists is no fault on demand, and so the others do nothing"),
         ] {
-            for place in [Place::Recipient, Place::Login] {
+            for place in [Place::Recipient, Place::Login(Protocol::Pop3), Place::Login(Protocol::Imap)] {
                 assert_eq!(hint(name, place).as_deref(), Some(told), "{name}");
             }
         }
@@ -132,20 +163,64 @@ mod tests {
     fn h19_a_number_that_is_too_long_is_told() {
         for word in ["cut-at-1000000", "drop-at-99999999", "slow-0000003", "first-1000000-451"] {
             let told = format!("+{word} is no fault on demand, a number has six digits at most");
-            assert_eq!(hint(&format!("bob+{word}@example.test"), Place::Login), Some(told));
+            assert_eq!(hint(&format!("bob+{word}@example.test"), Place::Login(Protocol::Pop3)), Some(told));
         }
-        assert!(hint("bob+cut-at-x", Place::Login).unwrap().ends_with("did you mean +cut-at-500?"));
+        assert!(
+            hint("bob+cut-at-x", Place::Login(Protocol::Pop3))
+                .unwrap()
+                .ends_with("did you mean +cut-at-500?")
+        );
     }
 
     #[test]
     fn h07_a_fault_of_the_other_protocol_is_told() {
         assert_eq!(
             hint("bob+cut-at-500@example.test", Place::Recipient).as_deref(),
-            Some("+cut-at-500 is a fault for POP3: log in with it")
+            Some("+cut-at-500 is a fault for POP3 and IMAP: log in with it")
         );
         assert_eq!(
-            hint("bob+slow+452", Place::Login).as_deref(),
+            hint("bob+slow+452", Place::Login(Protocol::Pop3)).as_deref(),
             Some("+452 is a fault for a recipient: send to it")
+        );
+    }
+
+    #[test]
+    fn y82_a_sentence_stands_in_a_line_for_people() {
+        for (protocol, reply, expected) in [
+            (Protocol::Smtp, "250-a\r\n250 b\r\n", Some("250-a; !\r\n250 b\r\n")),
+            (
+                Protocol::Imap,
+                "* LIST () \".\" a\r\na OK Done\r\n",
+                Some("* LIST () \".\" a\r\na OK Done; !\r\n"),
+            ),
+            (Protocol::Imap, "* 3 EXISTS\r\n", None),
+            (Protocol::Imap, "", None),
+        ] {
+            let mut octets = reply.as_bytes().to_vec();
+            assert_eq!(append("!", protocol, &mut octets), expected.is_some(), "{reply}");
+            assert_eq!(String::from_utf8(octets).unwrap(), expected.unwrap_or(reply));
+        }
+    }
+
+    #[test]
+    fn y82_a_fault_of_pop3_is_told_in_imap_and_the_other_way_round() {
+        for (name, protocol, told) in [
+            ("bob+new-uidls", Protocol::Imap, "+new-uidls is a fault for POP3: log in with it"),
+            ("bob+slow+bye-at-5", Protocol::Pop3, "+bye-at-5 is a fault for IMAP: log in with it"),
+            ("bob+452", Protocol::Imap, "+452 is a fault for a recipient: send to it"),
+            (
+                "bob+no-on-selct",
+                Protocol::Imap,
+                "+no-on-selct is no fault on demand, did you mean +no-on-select?",
+            ),
+        ] {
+            assert_eq!(hint(name, Place::Login(protocol)).as_deref(), Some(told));
+        }
+        let both = "bob+cut-at-5+wrong-password+slow+drip-9";
+        assert_eq!(hint(both, Place::Login(Protocol::Imap)), None);
+        assert_eq!(
+            hint("bob+silent-idle", Place::Recipient).as_deref(),
+            Some("+silent-idle is a fault for IMAP: log in with it")
         );
     }
 
@@ -156,7 +231,7 @@ mod tests {
             assert_eq!(hint(name, Place::Recipient), None, "{name}");
         }
         assert_eq!(hint("bob+452+slow@example.test", Place::Recipient), None);
-        assert_eq!(hint("bob+cut-at-500+drip-100", Place::Login), None);
+        assert_eq!(hint("bob+cut-at-500+drip-100", Place::Login(Protocol::Pop3)), None);
         assert_eq!(hint("bob+\u{e9}452-after-dot", Place::Recipient), None, "no reply repeats it");
     }
 }

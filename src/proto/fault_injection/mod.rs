@@ -7,6 +7,7 @@
 
 mod counts;
 mod directory;
+mod folder;
 mod hint;
 mod maildrop;
 mod plan;

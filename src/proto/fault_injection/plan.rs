@@ -1,8 +1,8 @@
-//! The faults planned for one message, or for one POP3 session.
+//! The faults planned for one message, or for one session of POP3 or IMAP.
 
 use std::time::Duration;
 
-use crate::proto::injection::InjectedFault;
+use crate::proto::injection::{ImapVerb, InjectedFault};
 
 #[derive(Debug, Default)]
 pub(super) struct FaultPlan(Vec<InjectedFault>);
@@ -33,6 +33,14 @@ impl FaultPlan {
 
     pub(super) fn cut_at(&self) -> Option<u64> {
         self.first(|injection| if let InjectedFault::CutAt(octets) = injection { Some(octets) } else { None })
+    }
+
+    pub(super) fn refuses(&self, verb: ImapVerb) -> bool {
+        self.has(InjectedFault::NoOn(verb))
+    }
+
+    pub(super) fn bye_at(&self) -> Option<u64> {
+        self.first(|injection| if let InjectedFault::ByeAt(octets) = injection { Some(octets) } else { None })
     }
 
     pub(super) fn in_use(&self) -> Option<u64> {

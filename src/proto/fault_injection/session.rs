@@ -15,7 +15,8 @@ use std::{
 use super::{
     counts::SequenceCounts,
     directory::{CLOSING, FaultyAccountDirectory, RequestedFaults},
-    hint::{Place, hint},
+    folder::{OtherValidity, is_within_response, verb_of},
+    hint::{Place, append, hint},
     maildrop::FaultyMaildrop,
     plan::FaultPlan,
 };
@@ -26,6 +27,7 @@ use crate::{
         buffer::{Inbox, Outbox},
         chaos::ChaosPoint,
         event::Event,
+        imap::request::{FetchPosition, ImapRequest},
         injection::InjectedFault,
         protocol::Protocol,
         request::{Failure, Maildrop, MaildropRequest, ReceiveRequest, Request, Response},
@@ -38,11 +40,15 @@ pub struct FaultySession {
     session: Box<dyn Session>,
     protocol: Protocol,
     counts: Rc<SequenceCounts>,
-    /// The faults planned for this message, or for this POP3 session.
+    /// The faults planned for this message, or for this session of POP3 or IMAP.
     plan: FaultPlan,
     /// The login name without its faults.
     user: String,
     maildrop: Option<Arc<FaultyMaildrop>>,
+    /// The values of UIDVALIDITY that an IMAP session has instead of the folders' own.
+    validity: Option<OtherValidity>,
+    /// Octets that an IMAP session has sent since its login.
+    sent: u64,
     fault_state: FaultState,
     held: Option<HeldOutput>,
     /// A sentence about the login name, for the next reply.
@@ -85,6 +91,8 @@ impl FaultySession {
             plan: FaultPlan::default(),
             user: String::new(),
             maildrop: None,
+            validity: None,
+            sent: 0,
             fault_state: FaultState::Inactive,
             held: None,
             hint: None,
@@ -114,9 +122,12 @@ impl FaultySession {
             out.push_event(event);
         }
         let mut reply = said.pending().to_vec();
-        if let Some(hint) = self.hint.take_if(|_| !reply.is_empty()) {
-            append(&mut reply, &hint);
+        if let Some(hint) = self.hint.take_if(|hint| append(hint, self.protocol, &mut reply)) {
             out.push_event(Event::NoFault(hint));
+        }
+        if let Some(by) = self.bye(&reply, &step) {
+            reply.extend_from_slice(b"* BYE A fault on demand\r\n");
+            step = terminate(out, by, Step::Close);
         }
         (reply, if hangs_up { terminate(out, InjectedFault::Rcpt(CLOSING), Step::Close) } else { step })
     }
@@ -125,6 +136,8 @@ impl FaultySession {
     fn intercept_request(&mut self, cx: &Context<'_>, request: Request, said: &mut Outbox) -> Step {
         let stage = mem::replace(&mut self.fault_state, FaultState::Inactive);
         match &request {
+            // A message of APPEND. The faults of an IMAP session are those of its login.
+            Request::Receive(_) if self.protocol == Protocol::Imap => {}
             Request::Receive(ReceiveRequest::CheckSpace { .. }) => {
                 self.plan = FaultPlan::default();
                 if let Some(code) = cx.directory.chaos(ChaosPoint::Sender) {
@@ -133,7 +146,22 @@ impl FaultySession {
             }
             Request::Receive(ReceiveRequest::Begin) => self.fault_state = FaultState::Data(0),
             Request::Receive(ReceiveRequest::Spill { .. }) => self.fault_state = stage,
-            Request::Receive(ReceiveRequest::Discard) | Request::Api(_) | Request::Imap(_) => {}
+            Request::Receive(ReceiveRequest::Discard) | Request::Api(_) => {}
+            Request::Imap(request) => {
+                if verb_of(request).is_some_and(|verb| self.plan.refuses(verb)) {
+                    return self.session.respond(cx, Response::Failed(Failure::TempFail), said);
+                }
+                match request {
+                    ImapRequest::Fetch(fetch) if fetch.position == FetchPosition::default() => {
+                        self.fault_state = FaultState::Reading { begun: true, sent: 0 };
+                    }
+                    ImapRequest::Fetch(_) => self.fault_state = stage,
+                    ImapRequest::Append { .. } if self.plan.has(InjectedFault::DropAfterAppend) => {
+                        self.fault_state = FaultState::Dropping(InjectedFault::DropAfterAppend);
+                    }
+                    _ => {}
+                }
+            }
             Request::Receive(ReceiveRequest::Deliver { .. }) => {
                 if let Some(code) = self.plan.after_dot() {
                     self.fault_state = FaultState::Refusing(code);
@@ -144,12 +172,16 @@ impl FaultySession {
                 }
             }
             Request::Verify { user, password } => {
-                self.hint = hint(user, Place::Login);
+                self.hint = hint(user, Place::Login(self.protocol));
                 let (user, injections) = InjectedFault::split(user);
                 self.user = user.clone();
                 self.plan = FaultPlan::new(injections);
-                self.maildrop = None;
-                if self.protocol != Protocol::Pop3
+                (self.maildrop, self.sent) = (None, 0);
+                self.validity = self.plan.has(InjectedFault::NewUidValidity).then(|| {
+                    let session = self.counts.next(&self.user, InjectedFault::NewUidValidity);
+                    OtherValidity(u32::try_from(session).unwrap_or(u32::MAX))
+                });
+                if !matches!(self.protocol, Protocol::Pop3 | Protocol::Imap)
                     && let Some(code) = cx.directory.chaos(ChaosPoint::Authentication)
                 {
                     return self.refuse_by_chance(cx, "AUTH", code, said);
@@ -240,6 +272,15 @@ impl FaultySession {
         (*sent >= most).then(|| (reply + left, InjectedFault::CutAt(most)))
     }
 
+    /// Counts the output of an IMAP session. Returns the fault that ends it, if enough has been sent and no response is
+    /// incomplete.
+    fn bye(&mut self, said: &[u8], step: &Step) -> Option<InjectedFault> {
+        let most = self.plan.bye_at().filter(|_| self.protocol == Protocol::Imap)?;
+        self.sent += said.len() as u64;
+        let is_whole = said.ends_with(b"\r\n") && !is_within_response(step);
+        (self.sent >= most && is_whole).then_some(InjectedFault::ByeAt(most))
+    }
+
     /// Wraps the maildrop, if sizes or unique ids must be wrong.
     fn wrap_maildrop(&mut self, truth: Arc<dyn Maildrop>) -> Arc<dyn Maildrop> {
         let wrong_size = self.plan.has(InjectedFault::WrongSize);
@@ -288,6 +329,10 @@ impl Session for FaultySession {
     fn respond(&mut self, cx: &Context<'_>, response: Response, out: &mut Outbox) -> Step {
         let response = match response {
             Response::Opened(truth) => Response::Opened(self.wrap_maildrop(truth)),
+            Response::Imap(truth) => Response::Imap(match self.validity {
+                Some(validity) => validity.response(truth),
+                None => truth,
+            }),
             response => response,
         };
         match self.fault_state {
@@ -338,6 +383,10 @@ impl Session for FaultySession {
         self.session.timeouts()
     }
 
+    fn keep_alive(&mut self, now: Now, out: &mut Outbox) -> bool {
+        self.session.keep_alive(now, out)
+    }
+
     fn progress(&self) -> Progress {
         self.session.progress()
     }
@@ -347,7 +396,11 @@ impl Session for FaultySession {
     }
 
     fn notify(&mut self, event: &SessionEvent, out: &mut Outbox) {
-        self.session.notify(event, out);
+        if self.protocol == Protocol::Imap && self.plan.has(InjectedFault::SilentIdle) {
+            return;
+        }
+        let other = self.validity.and_then(|validity| validity.event(event));
+        self.session.notify(other.as_ref().unwrap_or(event), out);
     }
 
     fn request_spill(&mut self) {
@@ -363,22 +416,12 @@ impl Session for FaultySession {
     }
 }
 
-/// Adds a sentence to the first line of a reply.
-fn append(reply: &mut Vec<u8>, hint: &str) {
-    let end = memchr::memmem::find(reply, b"\r\n").filter(|end| end + hint.len() < MAX_REPLY);
-    if let Some(end) = end {
-        reply.splice(end..end, format!("; {hint}").into_bytes());
-    }
-}
-
 /// Logs the fault, and returns the step that ends the connection.
 fn terminate(out: &mut Outbox, by: InjectedFault, step: Step) -> Step {
     out.push_event(Event::Injected(by));
     step
 }
 
-/// Octets of a reply line (RFC 5321 section 4.5.3.1.5, RFC 2449 section 4).
-const MAX_REPLY: usize = 500;
 /// Longer than any login waits for a mailbox.
 const FOREVER: Duration = Duration::from_secs(1 << 40);
 const PIECES_A_SECOND: u64 = 10;

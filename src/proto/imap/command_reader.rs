@@ -4,7 +4,10 @@
 //! waits for a continuation (`+ …`). After `{11+}` it sends the octets at once (RFC 7888), so a refused literal has to be
 //! skipped.
 
-use crate::proto::buffer::{Inbox, Line, Octets};
+use crate::proto::{
+    buffer::{Inbox, Line, Octets},
+    telnet,
+};
 
 /// The octets of one command.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,8 +36,8 @@ pub(super) enum Input {
     Literal(Announcement),
     /// The command is whole.
     Command(RawCommand),
-    /// The command is longer than the limit. Its last line has been read.
-    TooLong,
+    /// The command is longer than the limit. Its last line has been read. This is its tag, if it has one.
+    TooLong(Option<Vec<u8>>),
     /// A line has no end.
     NoLineEnd,
 }
@@ -45,11 +48,16 @@ pub(super) struct CommandReader {
     command: RawCommand,
     /// The octets of an accepted literal that has not arrived.
     awaited: Option<u64>,
+    /// The tag of a command that is too long.
+    long_tag: Option<Vec<u8>>,
+    /// Whether a line of the command had a bare LF at its end.
+    has_bare_line_feed: bool,
 }
 
 impl CommandReader {
     /// Reads the next part. `max` bounds the lines of a command together, `discard` the octets of a longer line.
-    pub(super) fn read(&mut self, inbox: &mut Inbox, max: usize, discard: usize) -> Input {
+    /// `is_typed`: a person may type the lines in telnet.
+    pub(super) fn read(&mut self, inbox: &mut Inbox, max: usize, discard: usize, is_typed: bool) -> Input {
         if let Some(octets) = self.awaited {
             match inbox.take(octets, usize::MAX) {
                 Octets::Full(literal) => {
@@ -59,16 +67,28 @@ impl CommandReader {
                 Octets::Partial | Octets::TooMany => return Input::Partial,
             }
         }
-        match inbox.line(max.saturating_sub(self.command.text.len()), discard) {
+        if self.command == RawCommand::default() {
+            self.has_bare_line_feed = false;
+        }
+        let room = max.saturating_sub(self.command.text.len());
+        if inbox.line_start().len() > room {
+            let is_begun = !self.command.text.is_empty();
+            let text = if is_begun { &self.command.text[..] } else { inbox.line_start() };
+            self.long_tag = tag(text).map(<[u8]>::to_vec);
+        }
+        match inbox.line(room, discard) {
             Line::Partial => Input::Partial,
             Line::NoLineEnd => Input::NoLineEnd,
             Line::TooLong => {
                 self.command = RawCommand::default();
-                Input::TooLong
+                Input::TooLong(self.long_tag.take())
             }
             Line::Complete(line) => {
                 let line = line.strip_suffix(b"\n").unwrap_or(&line);
+                self.has_bare_line_feed |= !line.ends_with(b"\r");
                 let line = line.strip_suffix(b"\r").unwrap_or(line);
+                let typed = is_typed.then(|| telnet::as_typed(line).text);
+                let line = typed.as_deref().unwrap_or(line);
                 self.command.text.extend_from_slice(line);
                 match announcement(line) {
                     Some(announcement) => Input::Literal(announcement),
@@ -76,6 +96,11 @@ impl CommandReader {
                 }
             }
         }
+    }
+
+    /// Whether a line of the last command had a bare LF at its end.
+    pub(super) fn has_bare_line_feed(&self) -> bool {
+        self.has_bare_line_feed
     }
 
     /// The command so far, which ends with the announcement of a literal.
@@ -102,7 +127,7 @@ impl CommandReader {
 
 /// The announcement at the end of a line. A literal of any octets (`~{n}`, RFC 3516) is none that this server offers, so
 /// the parser refuses the tilde before it.
-fn announcement(line: &[u8]) -> Option<Announcement> {
+pub fn announcement(line: &[u8]) -> Option<Announcement> {
     let inner = line.strip_suffix(b"}")?;
     let from = memchr::memrchr(b'{', inner)? + 1;
     let (digits, synchronizing) = match inner[from..].strip_suffix(b"+") {
@@ -112,6 +137,17 @@ fn announcement(line: &[u8]) -> Option<Announcement> {
     let octets = number(digits)?;
     Some(Announcement { octets, synchronizing })
 }
+
+/// The tag at the beginning of a command, if it is one.
+pub(super) fn tag(command: &[u8]) -> Option<&[u8]> {
+    let tag = command.split(|&b| b == b' ').next()?;
+    let is_tag = |b: &u8| b.is_ascii_graphic() && !b"(){%*\"\\+".contains(b);
+    let is_good = (1..=MAX_TAG).contains(&tag.len()) && tag.iter().all(is_tag);
+    is_good.then_some(tag)
+}
+
+/// The longest tag of a command that is too long, in octets. Clients have tags of a few letters and digits.
+const MAX_TAG: usize = 64;
 
 /// A number of at most 19 digits.
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
@@ -129,7 +165,7 @@ mod tests {
         for piece in wire.chunks(piece) {
             inbox.push(piece);
             loop {
-                match reader.read(&mut inbox, 1000, 1000) {
+                match reader.read(&mut inbox, 1000, 1000, false) {
                     Input::Partial => break,
                     Input::Literal(announcement) => reader.accept_literal(announcement.octets),
                     Input::Command(command) => commands.push(command),
@@ -176,11 +212,11 @@ mod tests {
     fn the_lines_of_a_command_are_bounded_together() {
         let (mut inbox, mut reader) = (Inbox::default(), CommandReader::default());
         inbox.push(b"a LOGIN {1}\r\nx {1}\r\ny\r\nb NOOP\r\n");
-        assert!(matches!(reader.read(&mut inbox, 15, 100), Input::Literal(_)));
+        assert!(matches!(reader.read(&mut inbox, 15, 100, false), Input::Literal(_)));
         reader.accept_literal(1);
         assert_eq!(reader.octets(), 12);
-        assert_eq!(reader.read(&mut inbox, 15, 100), Input::TooLong);
+        assert_eq!(reader.read(&mut inbox, 15, 100, false), Input::TooLong(Some(b"a".to_vec())));
         assert_eq!((reader.octets(), reader.begun()), (0, &RawCommand::default()));
-        assert!(matches!(reader.read(&mut inbox, 15, 100), Input::Command(_)));
+        assert!(matches!(reader.read(&mut inbox, 15, 100, false), Input::Command(_)));
     }
 }

@@ -6,17 +6,18 @@
 use std::mem;
 
 use super::{
-    bdat_decoder::BdatDecoder,
     command::{self, Chunk},
-    message_body::{Framing, MessageBody, is_endless, is_slow},
+    message_body::{Framing, MessageBody, is_endless},
     reply::{self, Reply},
     session_config::Persona,
     state::{ADVANCE_BODY, AfterReplies, ChunkContext, RefusedChunk, SmtpSession, State},
 };
 use crate::proto::{
     Context, Step,
+    bdat_decoder::BdatDecoder,
     buffer::{Inbox, Outbox},
     dot::LineEndings,
+    is_slow,
     request::{ReceiveRequest, Request},
 };
 

@@ -3,7 +3,6 @@
 use std::{mem, time::Duration};
 
 use super::{
-    bdat_decoder::BdatDecoder,
     body_check::BodyCheck,
     opening::Opening,
     reply::{self, Reply},
@@ -13,9 +12,11 @@ use crate::{
     limits::Limits,
     proto::{
         BodyProgress,
+        bdat_decoder::BdatDecoder,
         buffer::Inbox,
         dot::Decoder,
         event::Event,
+        is_slow,
         request::{Envelope, Mailbox, Recipient},
         smtp::address::Address,
     },
@@ -27,9 +28,9 @@ pub(super) struct MessageBody {
     framing: Framing,
     /// Bytes not spilled yet. The first ones are the server's own header lines.
     bytes: Vec<u8>,
-    /// Octets of what the server adds.
+    /// Octets of the lines that the server adds.
     header_octets: u64,
-    /// Examines the first line of the data, which stay in memory until then.
+    /// Examines the first line of the data. The data stays in memory until that is done.
     opening: Option<Opening>,
     /// Counts the octets of the client's message.
     octets: WireSizeCounter,
@@ -113,8 +114,8 @@ impl MessageBody {
     /// Begins the next BDAT chunk.
     pub(super) fn chunk(&mut self, size: u64, last: bool) {
         self.between_chunks = false;
-        if let Framing::Bdat(counted) = &mut self.framing {
-            counted.chunk(size, last);
+        if let Framing::Bdat(decoder) = &mut self.framing {
+            decoder.chunk(size, last);
         }
     }
 
@@ -278,25 +279,25 @@ impl Framing {
     fn decode(&mut self, wire: &[u8], stored: &mut Vec<u8>) -> usize {
         match self {
             Self::Dot(decoder) => decoder.decode(wire, stored),
-            Self::Bdat(counted) => counted.decode(wire, stored),
+            Self::Bdat(decoder) => decoder.decode(wire, stored),
         }
     }
 
     fn ended(&self) -> bool {
         match self {
             Self::Dot(decoder) => decoder.ended(),
-            Self::Bdat(counted) => counted.ended(),
+            Self::Bdat(decoder) => decoder.ended(),
         }
     }
 
     fn chunk_ended(&self) -> bool {
-        matches!(self, Self::Bdat(counted) if counted.chunk_ended())
+        matches!(self, Self::Bdat(decoder) if decoder.chunk_ended())
     }
 
     fn saw_bare_line_end(&self) -> bool {
         match self {
             Self::Dot(decoder) => decoder.saw_bare_line_end(),
-            Self::Bdat(counted) => counted.saw_bare_line_end(),
+            Self::Bdat(decoder) => decoder.saw_bare_line_end(),
         }
     }
 }
@@ -305,14 +306,6 @@ impl Framing {
 pub(super) fn is_endless(octets: u64, limits: &Limits) -> bool {
     octets >= limits.smtp.max_message_size.0.saturating_mul(2)
 }
-
-/// True if `octets` in the time `taken` are fewer than `rate` a second, after a minute of grace.
-pub(super) fn is_slow(octets: u64, taken: Duration, rate: u64) -> bool {
-    taken > GRACE && octets < taken.as_secs().saturating_mul(rate)
-}
-
-/// The time for which a message may be slow.
-const GRACE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,6 @@
 
 pub mod address;
 mod bdat;
-mod bdat_decoder;
 mod body_check;
 pub mod command;
 pub mod command_table;

@@ -13,6 +13,9 @@ impl Recorder {
         if self.redactor.is_http() && !self.records_bodies {
             return self.record_http(output, before, after);
         }
+        if self.redactor.is_imap() && !self.records_bodies {
+            return self.record_imap(output);
+        }
         if !mem::take(&mut self.sends_chunk) || self.records_bodies {
             return self.record_server_lines(output);
         }
@@ -57,6 +60,31 @@ impl Recorder {
         }
         if after != SessionPhase::Sending {
             self.flush_message();
+        }
+    }
+
+    /// Records the responses of IMAP. Those to FETCH have lines and literals in turn.
+    fn record_imap(&mut self, mut output: &[u8]) {
+        while !output.is_empty() {
+            let left = usize::try_from(self.imap_output.literal).unwrap_or(usize::MAX);
+            let end = match left {
+                0 => memchr::memchr(b'\n', output).map_or(output.len(), |end| end + 1),
+                left => left.min(output.len()),
+            };
+            let (part, rest) = output.split_at(end);
+            output = rest;
+            if left > 0 {
+                self.imap_output.literal -= part.len() as u64;
+                self.message.get_or_insert_default().feed(part);
+                if self.imap_output.literal == 0 {
+                    self.flush_message();
+                }
+                continue;
+            }
+            for line in self.partial_output.feed(part) {
+                let text = self.imap_output.line(line.strip_suffix(b"\r\n").unwrap_or(&line));
+                self.line(format!("S: {}", format::escaped(&text)).trim_end());
+            }
         }
     }
 

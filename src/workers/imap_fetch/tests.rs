@@ -1,14 +1,17 @@
 //! Responses to FETCH, whole and in pieces.
 
-use std::{fs, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
+
+use imap_codec::{ResponseCodec, decode::Decoder};
 
 use super::*;
 use crate::{
     proto::imap::{
         fetch_item::{BodyName, Section},
+        response::structure::tests::PIECES,
         sequence_set::NumberSet,
     },
-    workers::imap_message::tests::TestFolder,
+    workers::imap_message::{corpus::corpus, tests::TestFolder},
 };
 
 fn uids(uids: &[u32]) -> NumberSet {
@@ -139,10 +142,26 @@ fn pieces_join_to_the_whole_response_whatever_their_size_is() {
 }
 
 #[test]
+fn y13_a_client_that_asks_for_one_header_a_hundred_times_gets_it_in_pieces() {
+    let header = format!("Subject: x\n{}\n", "X-Field: value\n".repeat(5000));
+    let folder = TestFolder::new(&[header.as_bytes()]);
+    let fields = SectionText::Fields { names: vec![b"none".to_vec()], is_except: true };
+    let items = vec![body(fields, None); 100];
+    let (pieces, _) = fetch(&folder, request(&folder, &[10], &items), 100_000, |piece| {
+        assert!(piece.octets.len() < 200_000, "{}", piece.octets.len());
+    })
+    .unwrap();
+    let all = pieces.concat();
+    assert!(all.starts_with(b"* 1 FETCH (BODY[HEADER.FIELDS.NOT (none)] {80014}\r\nSubject: x\r\n"));
+    assert!(all.ends_with(b"\r\n\r\n)\r\n") && all.len() > 8_000_000);
+}
+
+#[test]
 fn y10_a_file_that_changes_within_a_literal_is_a_failure() {
     let large = format!("Subject: large\n\n{}", "0123456789\n".repeat(20_000));
     let items = [body(SectionText::Whole, None), FetchItem::Uid];
-    let change: [(&str, fn(&std::path::Path)); 3] = [
+    type Change = (&'static str, fn(&Path));
+    let changes: [Change; 3] = [
         ("it is gone", |path| fs::remove_file(path).unwrap()),
         ("it is shorter", |path| fs::write(path, "Subject: large\n").unwrap()),
         ("another content", |path| {
@@ -150,7 +169,7 @@ fn y10_a_file_that_changes_within_a_literal_is_a_failure() {
             fs::write(path, format!("{text}more\n")).unwrap();
         }),
     ];
-    for (name, change) in change {
+    for (name, change) in changes {
         let folder = TestFolder::new(&[large.as_bytes(), b"b\n\n"]);
         let mut position = None;
         let result = fetch(&folder, request(&folder, &[10, 20], &items), 30_000, |piece| {
@@ -190,4 +209,54 @@ fn many_messages_are_several_pieces_that_end_between_two() {
     .unwrap();
     assert!(pieces.len() > 5);
     assert_eq!(String::from_utf8(pieces.concat()).unwrap().lines().count(), 50);
+}
+
+#[test]
+fn y06_another_reader_of_imap_reads_every_response() {
+    let mut messages: Vec<Vec<u8>> = corpus().into_iter().map(|(_, message)| message).collect();
+    // The same ones at each run: a simple generator of numbers chooses the pieces.
+    let mut seed = 12_345_u64;
+    let mut next = |most: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).unwrap() % most
+    };
+    for _ in 0..500 {
+        let count = next(30);
+        messages.push((0..count).flat_map(|_| PIECES[next(PIECES.len())]).copied().collect());
+    }
+    let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
+    let folder = TestFolder::new(&messages);
+    let fields = |is_except| SectionText::Fields { names: vec![b"to".to_vec(), b"x y".to_vec()], is_except };
+    let at = |path: &[u32], text| {
+        let section = Section { path: path.to_vec(), text };
+        FetchItem::Body(Body { section, partial: None, marks_seen: false, name: BodyName::Body })
+    };
+    let items = [
+        FetchItem::Uid,
+        FetchItem::Flags,
+        FetchItem::InternalDate,
+        FetchItem::Size,
+        FetchItem::Envelope,
+        FetchItem::Structure { extended: true },
+        FetchItem::Structure { extended: false },
+        body(SectionText::Whole, None),
+        body(SectionText::Header, Some((3, 10))),
+        body(fields(true), None),
+        at(&[1], SectionText::Whole),
+        at(&[1], SectionText::Mime),
+        at(&[2, 1], SectionText::Whole),
+        at(&[2], fields(false)),
+        FetchItem::ModSeq,
+    ];
+    let uids: Vec<u32> = (1..=u32::try_from(messages.len()).unwrap()).map(|at| at * 10).collect();
+    let (pieces, _) = fetch(&folder, request(&folder, &uids, &items), 1 << 18, |_| {}).unwrap();
+    let all = pieces.concat();
+    let (mut rest, mut read) = (&all[..], 0);
+    while !rest.is_empty() {
+        let Ok((after, _)) = ResponseCodec::default().decode(rest) else {
+            panic!("{}", rest[..rest.len().min(3000)].escape_ascii());
+        };
+        (rest, read) = (after, read + 1);
+    }
+    assert_eq!(read, messages.len());
 }

@@ -8,11 +8,17 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::Place;
 use crate::{maildir::FileVersion, mime::Skeleton};
 
 /// A device, and a file with its content there.
 pub(super) type Key = (u64, FileVersion);
+
+/// A place in a file, and on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) file: u64,
+    pub(super) wire: u64,
+}
 
 struct Recent {
     key: Key,

@@ -47,6 +47,7 @@ pub(crate) enum Kind {
 pub(crate) enum Port {
     Smtp,
     Pop3,
+    Imap,
 }
 
 impl Page {
@@ -101,7 +102,7 @@ impl Page {
                 continue;
             }
             is_after_commands &= line.is_empty();
-            let last = [("2525", Port::Smtp), ("1110", Port::Pop3)]
+            let last = [("2525", Port::Smtp), ("1110", Port::Pop3), ("1143", Port::Imap)]
                 .into_iter()
                 .filter_map(|(digits, port)| Some((line.rfind(digits)?, port)))
                 .max_by_key(|(at, _)| *at);

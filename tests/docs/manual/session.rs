@@ -44,6 +44,8 @@ pub(crate) fn same(one: &str, other: &str) -> bool {
     let known = |line| {
         let line = ID.replace_all(line, "ID");
         let line = DATE.replace_all(&line, "DATE");
+        let line = CAPABILITIES.replace_all(&line, "CAPABILITY");
+        let line = VALIDITY.replace_all(&line, "$1 VALIDITY");
         UNIQUE.replace_all(&line, "UNIQUE").into_owned()
     };
     known(one) == known(other)
@@ -52,4 +54,7 @@ pub(crate) fn same(one: &str, other: &str) -> bool {
 static ID: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\bc[0-9a-f]+-[0-9]+").unwrap());
 static DATE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\w{3}, \d{2} \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}").unwrap());
+/// The extensions of IMAP that a session has, which depend on its state.
+static CAPABILITIES: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\bCAPABILITY [^\]]+").unwrap());
+static VALIDITY: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\[(\w+) \d{9,}\b").unwrap());
 static UNIQUE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b\d{9,}\.M\d+P\S+").unwrap());

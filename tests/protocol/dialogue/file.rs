@@ -5,8 +5,8 @@ use std::time::Duration;
 use restante::{limits::Span, proto::http::api::MailChange, transcript::ElidedData};
 
 use super::{
-    play::Way,
     text,
+    way::Way,
     world::{Service, World},
 };
 
@@ -41,6 +41,8 @@ pub(crate) enum What {
     Answer(String),
     /// What else happens.
     Act(Act),
+    /// A change of a folder of IMAP by another program.
+    Folder(String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +95,7 @@ impl Dialogue {
                     ("protocol", "smtp") => (world.service, known) = (Service::Smtp, true),
                     ("protocol", "pop3") => (world.service, known) = (Service::Pop3, true),
                     ("protocol", "http") => (world.service, known) = (Service::Http, true),
+                    ("protocol", "imap") => (world.service, known) = (Service::Imap, true),
                     _ => world.direct(key, value).map_err(fail)?,
                 }
                 head.append(&mut above);
@@ -154,6 +157,7 @@ fn read_item(text: &str) -> Result<Option<What>, String> {
         ("S:" | "S|" | "S~" | "? ", _) | (_, ". close" | ". abort" | ". secure") => {
             What::Session(text.trim_end().into())
         }
+        (". ", _) if text.starts_with(". folder ") => What::Folder(text[". folder ".len()..].into()),
         (". ", _) if text.starts_with(". pause ") => What::Session(text.into()),
         ("! ", _) => What::Answer(text[2..].into()),
         (_, ". idle") => What::Act(Act::Idle),

@@ -18,41 +18,10 @@ use restante::{
 
 use super::{
     file::{Act, Dialogue, Item, Problem, What},
-    text,
+    responses, text,
+    way::{Way, waits_for_reply},
     world::{Service, World},
 };
-
-/// How the client's octets come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// What stands together in the file comes together.
-    Whole,
-    /// Octet by octet.
-    Bytewise,
-    /// Three octets at a time.
-    Threes,
-    /// All lines up to the next point where a client has to wait come together.
-    Pipelined,
-}
-
-impl Way {
-    pub(crate) const ALL: [Self; 4] = [Self::Whole, Self::Bytewise, Self::Threes, Self::Pipelined];
-
-    /// Those of a list of names.
-    pub(crate) fn named(names: &str) -> Result<Vec<Self>, String> {
-        let named = |name| Self::ALL.into_iter().find(|way| way.name() == name);
-        names.split_whitespace().map(|name| named(name).ok_or(format!("{name} is not a way"))).collect()
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Whole => "whole",
-            Self::Bytewise => "bytewise",
-            Self::Threes => "threes",
-            Self::Pipelined => "pipelined",
-        }
-    }
-}
 
 /// Plays a dialogue, and finds the first difference between what it expects and what happens.
 pub(crate) fn check(dialogue: &Dialogue, way: Way) -> Result<(), Problem> {
@@ -83,6 +52,8 @@ struct Player<'a> {
     outbox: Outbox,
     /// What was sent and is not a whole line yet.
     wire: Vec<u8>,
+    /// Everything that was sent, for the reader of another project.
+    all: Vec<u8>,
     phase: Phase,
     now: Duration,
     last_command: Duration,
@@ -93,6 +64,8 @@ struct Player<'a> {
     next: usize,
     /// The client has sent everything of it that stands before this item.
     sent: usize,
+    /// The session ended in the middle of a response.
+    is_aborted: bool,
     /// When blessing: what happened so far.
     happened: Option<Vec<String>>,
 }
@@ -117,6 +90,7 @@ impl<'a> Player<'a> {
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             wire: Vec::new(),
+            all: Vec::new(),
             phase: Phase::Open,
             now: BEGIN,
             last_command: BEGIN,
@@ -125,6 +99,7 @@ impl<'a> Player<'a> {
             last_led_on: BEGIN,
             next: 0,
             sent: 0,
+            is_aborted: false,
             happened: blessing.then(Vec::new),
         })
     }
@@ -144,10 +119,15 @@ impl<'a> Player<'a> {
                 What::Session(text) => return Err(self.fail(text, "nothing more")),
                 What::Answer(text) => self.answer(&text.clone())?,
                 What::Act(act) => self.act(*act)?,
+                What::Folder(change) => self.change_folder(change)?,
             }
             self.settle()?;
         }
         self.end_of_line()?;
+        if self.world.service == Service::Imap && !self.is_aborted {
+            responses::check(&self.all)
+                .map_err(|what| self.fail("responses that a client can read", &what))?;
+        }
         Ok(self.happened.unwrap_or_default())
     }
 
@@ -234,12 +214,7 @@ impl<'a> Player<'a> {
         }
         let (octets, end) = self.gather();
         self.sent = end;
-        let size = match self.way {
-            Way::Bytewise => 1,
-            Way::Threes => 3,
-            Way::Whole | Way::Pipelined => octets.len().max(1),
-        };
-        for piece in octets.chunks(size) {
+        for piece in self.way.pieces(&octets) {
             if self.phase == Phase::Over {
                 break;
             }
@@ -267,18 +242,12 @@ impl<'a> Player<'a> {
         (octets, end)
     }
 
-    /// Whether a client that pipelines waits for the reply to this line (RFC 2920 section 3.1, RFC 2595
-    /// section 4).
+    /// Whether a client that pipelines waits for the reply to this line.
     fn waits_after(&self, line: &[u8]) -> bool {
         let before = self.next.checked_sub(1).map(|at| &self.dialogue.items[at].what);
         let prompted = |text: &str| text.starts_with("S: 354 ") || text.starts_with("S: 334");
         let is_prompted = matches!(before, Some(What::Session(text)) if prompted(text));
-        let verb = line.trim_ascii().split(|&b| b == b' ').next().unwrap_or_default().to_ascii_uppercase();
-        match self.world.service {
-            Service::Smtp => is_prompted || WAIT_AFTER.contains(&verb.as_slice()),
-            Service::Pop3 => verb == b"STLS",
-            Service::Http => false,
-        }
+        waits_for_reply(self.world.service, is_prompted, line)
     }
 
     // The pump, as `conn` has it
@@ -302,7 +271,7 @@ impl<'a> Player<'a> {
                     let good = good.clone();
                     match self.upcoming() {
                         Some(Item { what: What::Answer(text), .. }) => self.answer(text)?,
-                        Some(Item { what: What::Act(_), .. }) => return Ok(()),
+                        Some(Item { what: What::Act(_) | What::Folder(_), .. }) => return Ok(()),
                         _ if self.happened.is_some() => {
                             self.happened.iter_mut().for_each(|lines| lines.push(format!("! {good}")));
                             self.give(&good)?;
@@ -335,6 +304,7 @@ impl<'a> Player<'a> {
     fn take(&mut self, step: Step) -> Result<(), Problem> {
         if matches!(step, Step::Abort) {
             self.outbox = Outbox::default();
+            self.is_aborted = true;
             return self.over(". abort");
         }
         self.flush()?;
@@ -369,7 +339,8 @@ impl<'a> Player<'a> {
         let mention = self.mentions(kind);
         let detail = mention.is_some_and(|text| text[2..].starts_with(&format!("{kind}+")));
         let said = self.world.hear(ask, detail);
-        match self.world.routine(ask).filter(|_| mention.is_none()) {
+        let routine = if mention.is_none() { self.world.routine(ask) } else { None };
+        match routine {
             Some(answer) => {
                 let cx = Context { now: now(self.now), directory: &self.world };
                 let step = self.session.respond(&cx, answer, &mut self.outbox);
@@ -404,6 +375,7 @@ impl<'a> Player<'a> {
     fn flush(&mut self) -> Result<(), Problem> {
         self.outbox.take_events();
         self.wire.extend_from_slice(self.outbox.pending());
+        self.all.extend_from_slice(self.outbox.pending());
         self.outbox.consume(self.outbox.pending().len());
         let wire = std::mem::take(&mut self.wire);
         let mut rest = wire.as_slice();
@@ -461,7 +433,10 @@ impl<'a> Player<'a> {
                     self.flush()?;
                     self.over(". close")
                 }
-                Step::Abort => self.over(". abort"),
+                Step::Abort => {
+                    self.is_aborted = true;
+                    self.over(". abort")
+                }
                 _ => Ok(()),
             },
             Act::Wait(span) => self.wait(span),
@@ -476,11 +451,25 @@ impl<'a> Player<'a> {
         }
     }
 
+    /// Another program changes a folder.
+    fn change_folder(&mut self, change: &str) -> Result<(), Problem> {
+        self.pass();
+        let news = self.world.folders.borrow_mut().change(change);
+        if let Some(state) = news.map_err(|what| self.fail("a change of folders", &what))? {
+            self.session.notify(&SessionEvent::FolderChanged(state), &mut self.outbox);
+        }
+        Ok(())
+    }
+
     fn wait(&mut self, span: Duration) -> Result<(), Problem> {
         self.now += span;
         match self.phase {
             Phase::Paused(until) if until <= self.now => self.phase = Phase::Open,
             Phase::Open if self.deadline() <= self.now => {
+                if self.session.keep_alive(now(self.now), &mut self.outbox) {
+                    self.last_command = self.now;
+                    return self.flush();
+                }
                 self.session.on_timeout(&mut self.outbox);
                 self.flush()?;
                 self.over(". close")?;
@@ -516,6 +505,3 @@ const ENCRYPTION: Encryption = Encryption { version: "1.3", cipher: "TLS_AES_256
 const MOST_STEPS: usize = 1_000_000;
 /// Equal lines that a blessed dialogue counts.
 const WORTH_COUNTING: usize = 5;
-/// After these a client that pipelines waits for the reply.
-const WAIT_AFTER: [&[u8]; 11] =
-    [b"EHLO", b"HELO", b"LHLO", b"DATA", b"VRFY", b"EXPN", b"TURN", b"QUIT", b"NOOP", b"AUTH", b"STARTTLS"];

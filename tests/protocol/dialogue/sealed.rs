@@ -27,8 +27,9 @@ use rustls::{ClientConfig, ClientConnection};
 
 use super::{
     file::{Act, Dialogue, Problem, What},
-    play::{BEGIN, Way, now},
+    play::{BEGIN, now},
     text,
+    way::Way,
     world::World,
 };
 use crate::common::{
@@ -63,6 +64,7 @@ pub(crate) fn is_timeless(dialogue: &Dialogue) -> bool {
         What::Act(act) => *act == Act::Idle,
         What::Client(octets) => !octets.to_ascii_uppercase().starts_with(b"STLS"),
         What::Answer(_) => true,
+        What::Folder(_) => false,
     };
     dialogue.ways == Way::ALL
         && !["tls", "auth", "logged_in"].into_iter().any(directive)
@@ -94,7 +96,7 @@ fn play(dialogue: &Dialogue, mut player: Player) -> Result<(), Problem> {
                 }
             }
             What::Session(expected) if expected == ". close" => player.close().map_err(fail)?,
-            What::Session(_) | What::Answer(_) | What::Act(_) => {}
+            What::Session(_) | What::Answer(_) | What::Act(_) | What::Folder(_) => {}
         }
     }
     let Script { wrong, mentioned, .. } = player.script;

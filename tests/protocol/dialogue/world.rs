@@ -1,7 +1,6 @@
 //! What a dialogue has instead of a disk and accounts: users, messages and a mailbox made of its directives.
 
 use std::{
-    borrow::Cow,
     cell::RefCell,
     collections::{HashMap, VecDeque},
     rc::Rc,
@@ -23,10 +22,14 @@ use restante::{
             self,
             api::{ApiAction, ApiRequest, Document, Draft, Outcome},
         },
+        imap::{
+            self,
+            request::{ImapRequest, ImapResponse, Refusal},
+        },
         pop3,
         protocol::Protocol,
         request::{
-            AccountDirectory, ConnId, Destination, Failure, Lookup, Mailbox, Maildrop, MaildropRequest,
+            AccountDirectory, ConnId, Destination, Failure, Lookup, Mailbox, MaildropRequest, Quota,
             ReceiveRequest, Request, Response,
         },
         smtp::{self, address::Address},
@@ -38,7 +41,9 @@ use restante::{
 use serde::de::{DeserializeOwned, IntoDeserializer, value};
 
 use super::{
-    play::{BEGIN, TODAY},
+    folders::Folders,
+    messages::{Message, Messages},
+    play::BEGIN,
     text,
 };
 
@@ -48,6 +53,7 @@ pub(crate) enum Service {
     Smtp,
     Pop3,
     Http,
+    Imap,
 }
 
 /// What the directives of a dialogue say.
@@ -76,6 +82,13 @@ pub(crate) struct World {
     users: Vec<String>,
     domains: Vec<String>,
     messages: Vec<Message>,
+    /// The folders of the user, for IMAP.
+    pub(crate) folders: RefCell<Folders>,
+    /// Capabilities of IMAP that are not announced.
+    withheld: Vec<String>,
+    quota: Quota,
+    /// The last request of IMAP.
+    asked: Option<ImapRequest>,
     chunk: usize,
     /// The message that comes in: what was spilled so far.
     body: Vec<u8>,
@@ -86,14 +99,6 @@ pub(crate) struct World {
     pub(crate) faults: bool,
     /// The faults by chance that come next: at which command, and the code unless the command succeeds.
     chaos: RefCell<VecDeque<(String, Option<u16>)>>,
-}
-
-#[derive(Debug, Clone)]
-struct Message {
-    unique_id: String,
-    content: Vec<u8>,
-    octets: u64,
-    delivered: u64,
 }
 
 impl World {
@@ -120,6 +125,10 @@ impl World {
             users: ["alice@here.test", "bob@here.test", "u@here.test"].map(Into::into).into(),
             domains: vec!["here.test".into()],
             messages: Vec::new(),
+            folders: RefCell::new(Folders::new()),
+            withheld: Vec::new(),
+            quota: Quota::default(),
+            asked: None,
             chunk: 64 * 1024,
             body: Vec::new(),
             logins: LoginDelay::default(),
@@ -174,6 +183,31 @@ impl World {
                 self.chaos.borrow_mut().extend(outcomes);
             }
             "chunk" => self.chunk = value.parse().map_err(|_| format!("{value} is not a number"))?,
+            "withheld" => self.withheld = words(),
+            // Octets, or messages, of the user.
+            "quota" => {
+                let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is not a number"));
+                match value.split_once(' ').ok_or("a quota is of octets or messages")? {
+                    ("octets", most) => self.quota.octets = Some(number(most)?),
+                    (_, most) => self.quota.messages = Some(number(most)?),
+                }
+            }
+            "folder" => self.folders.get_mut().add_folder(value),
+            // `INBOX SF "Subject: one||text|"`: the folder, and the letters of the flags or `-`.
+            "mail" => {
+                let (folder, rest) = value.split_once(' ').ok_or("a mail has a folder")?;
+                let (letters, content) = rest.split_once(' ').ok_or("a mail has flags")?;
+                let (content, _) = text::unquoted(content)?;
+                self.folders.get_mut().deliver(folder, letters, &content);
+            }
+            "piece" => {
+                self.folders.get_mut().piece =
+                    value.parse().map_err(|_| format!("{value} is not a number"))?;
+            }
+            "keywords" => {
+                let most = value.parse().map_err(|_| format!("{value} is not a number"))?;
+                self.folders.get_mut().keyword_limit = most;
+            }
             "message" => self.messages.push(Message::read(value)?),
             _ => return Err(format!("there is no directive {key:?} with the value {value:?}")),
         }
@@ -202,12 +236,17 @@ impl World {
                 Box::new(smtp::SmtpSession::new(rules, [192, 0, 2, 1].into(), self.id))
             }
             Service::Pop3 => Box::new(pop3::Pop3Session::new(Rc::new(self.pop3_rules()?))),
+            Service::Imap => Box::new(imap::ImapSession::new(Rc::new(self.imap_rules()))),
             Service::Http => {
                 let rules = Rc::new(self.http_rules());
                 return Ok(Box::new(http::HttpSession::new(rules, [192, 0, 2, 1].into(), ConnId(1))));
             }
         };
-        let protocol = if self.service == Service::Pop3 { Protocol::Pop3 } else { Protocol::Smtp };
+        let protocol = match self.service {
+            Service::Pop3 => Protocol::Pop3,
+            Service::Imap => Protocol::Imap,
+            _ => Protocol::Smtp,
+        };
         Ok(if self.faults { Box::new(FaultySession::new(session, protocol, Rc::default())) } else { session })
     }
 
@@ -217,6 +256,7 @@ impl World {
             Service::Smtp => Box::new(smtp::Factory::new(self.smtp_rules()?)),
             Service::Pop3 => Box::new(pop3::Factory::new(self.pop3_rules()?)),
             Service::Http => Box::new(http::Factory::new(self.http_rules())),
+            Service::Imap => Box::new(imap::Factory::new(self.imap_rules())),
         };
         let factory = &*factory;
         let (peer, listener) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:25".into());
@@ -255,6 +295,21 @@ impl World {
         })
     }
 
+    fn imap_rules(&self) -> imap::SessionConfig {
+        imap::SessionConfig {
+            hostname: self.hostname.clone(),
+            line_endings: self.line_endings,
+            syntax: self.syntax,
+            limits: self.limits.clone(),
+            pedantic: self.pedantic,
+            protocol: imap::ImapConfig {
+                starttls: self.tls,
+                plaintext_auth: self.policy.auth != smtp::AuthPolicy::UnderTls,
+                withheld: self.withheld.clone(),
+            },
+        }
+    }
+
     fn http_rules(&self) -> http::SessionConfig {
         http::SessionConfig {
             hostname: self.hostname.clone(),
@@ -277,6 +332,7 @@ impl World {
             Request::Maildrop(MaildropRequest::Open { mailbox, now, .. }) => {
                 self.too_soon = !self.logins.is_allowed(mailbox, *now)
             }
+            Request::Imap(request) => self.asked = Some(request.clone()),
             _ => {}
         }
         text::format_request(ask, &self.body, detail)
@@ -295,6 +351,12 @@ impl World {
                 let to = content.len().min(from + self.chunk);
                 Some(Response::Chunk { bytes: content[from..to].to_vec(), last: to == content.len() })
             }
+            Request::Imap(request) => Some(self.folders.borrow_mut().answer(request, &self.body)),
+            Request::Verify { user, password }
+                if self.service == Service::Imap && password.reveal() == b"secret" =>
+            {
+                Some(Response::Verified(Mailbox::named(&format!("{user}@here.test"))?))
+            }
             Request::Maildrop(MaildropRequest::Open { .. }) if self.too_soon => {
                 Some(Response::Failed(Failure::LoginDelay))
             }
@@ -307,6 +369,12 @@ impl World {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         Ok(match (word, rest) {
             ("ready" | "updated", "") => Response::Done,
+            // The folders in memory answer.
+            ("served", "") => match self.asked.take() {
+                Some(request) => self.folders.get_mut().answer(&request, &self.body),
+                None => return Err("no request of IMAP waits".into()),
+            },
+            ("refused", refusal) => Response::Imap(ImapResponse::Refused(refusal_of(refusal)?)),
             ("delivered", "") => Response::Delivered(Vec::new()),
             ("stored", id) => Response::Stored(id.into()),
             ("composed", draft) => Response::Composed(Ok(Box::new(read_draft(draft)?))),
@@ -347,6 +415,7 @@ impl World {
             Request::Verify { .. } => "welcome bob@here.test".into(),
             Request::Maildrop(MaildropRequest::Open { .. }) => "opened".into(),
             Request::Maildrop(MaildropRequest::Update { .. }) => "updated".into(),
+            Request::Imap(_) => "served".into(),
             Request::Api(_) => "document \"application/json\" \"{}\\r|\"".into(),
             _ => "ready".into(),
         }
@@ -386,6 +455,10 @@ impl AccountDirectory for World {
 
     fn is_admin(&self, user: &Mailbox) -> bool {
         self.admins.contains(&user.to_string())
+    }
+
+    fn quota(&self, _: &Mailbox) -> Quota {
+        self.quota
     }
 
     fn is_full(&self, mailbox: &Mailbox) -> bool {
@@ -457,6 +530,21 @@ fn read_document(text: &str) -> Result<Document, String> {
     Ok(document)
 }
 
+/// The word of a refusal.
+fn refusal_of(word: &str) -> Result<Refusal, String> {
+    [
+        Refusal::Exists,
+        Refusal::NoFolder,
+        Refusal::HasChildren,
+        Refusal::Cannot,
+        Refusal::TooManyKeywords,
+        Refusal::TooManyFolders,
+    ]
+    .into_iter()
+    .find(|refusal| format!("{refusal:?}") == word)
+    .ok_or_else(|| format!("{word} is not a refusal"))
+}
+
 /// `mailbox&mailbox:Folder`.
 fn destinations(names: &str) -> Lookup {
     let destination = |name: &str| {
@@ -470,84 +558,6 @@ fn destinations(names: &str) -> Lookup {
 /// A value in two parts: what it is of, which may have blanks, and the last word.
 fn pair(value: &str) -> Option<(String, String)> {
     value.rsplit_once(' ').map(|(of, what)| (of.into(), what.into()))
-}
-
-/// A mailbox of messages that are not files.
-#[derive(Debug)]
-struct Messages(Vec<Message>);
-
-impl Messages {
-    /// `120,200`: two messages of those sizes, and nothing in them. `120/uid,200/other`: with those unique ids, and
-    /// something of those sizes in them.
-    fn of_sizes(sizes: &str) -> Result<Self, String> {
-        let message = |(at, told): (usize, &str)| {
-            let mut parts = told.split('/');
-            let (size, unique_id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            let age = parts.next().map_or(Ok(0), |age| age.parse::<Span>().map(|age| age.0.as_secs()))?;
-            let unique_id = String::from_utf8(text::unescaped(unique_id)?).map_err(|e| e.to_string())?;
-            let octets = size.parse().map_err(|_| format!("{size:?} is not a size"))?;
-            let (unique_id, content) = match unique_id.as_str() {
-                "" => (format!("uid-{}", at + 1), Vec::new()),
-                _ => (unique_id, of_octets(octets)),
-            };
-            Ok(Message { unique_id, content, octets, delivered: TODAY - age })
-        };
-        sizes.split(',').enumerate().map(message).collect::<Result<_, String>>().map(Self)
-    }
-}
-
-impl Maildrop for Messages {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn total(&self) -> u64 {
-        self.0.iter().map(|message| message.octets).sum()
-    }
-
-    fn octets(&self, message: usize) -> u64 {
-        self.0[message].octets
-    }
-
-    fn unique_id(&self, message: usize) -> Cow<'_, str> {
-        Cow::Borrowed(&self.0[message].unique_id)
-    }
-
-    fn delivered_at(&self, message: usize) -> u64 {
-        self.0[message].delivered
-    }
-}
-
-/// Lines of so many octets on the wire.
-fn of_octets(octets: u64) -> Vec<u8> {
-    let (mut content, mut left) = (Vec::new(), octets as usize);
-    while left > 0 {
-        let line = if left > 100 { 70 } else { left };
-        content.resize(content.len() + line.saturating_sub(2), b'x');
-        content.push(b'\n');
-        left -= line;
-    }
-    content
-}
-
-impl Message {
-    /// `<unique id> "content"`, and perhaps `octets=n` where the size announced is to be another, or `age=…`
-    /// where it was not delivered just now.
-    fn read(text: &str) -> Result<Self, String> {
-        let (unique_id, content) = text.split_once(' ').ok_or("a message has a unique id and a content")?;
-        let (content, rest) = text::unquoted(content)?;
-        let octets = wire_size(&content);
-        let mut message = Self { unique_id: unique_id.into(), content, octets, delivered: TODAY };
-        match rest.split_once('=') {
-            None if rest.is_empty() => {}
-            Some(("octets", octets)) => {
-                message.octets = octets.parse().map_err(|_| format!("{octets:?} is not a size"))?;
-            }
-            Some(("age", age)) => message.delivered = TODAY - age.parse::<Span>()?.0.as_secs(),
-            _ => return Err(format!("{rest:?} behind a message")),
-        }
-        Ok(message)
-    }
 }
 
 /// `bob@here.test`, or `bob@here.test/.Sent` for a folder.

@@ -97,8 +97,10 @@ const SETTINGS: &str = "http://schemas.microsoft.com/exchange/autodiscover/outlo
 const NOT_XML: Refusal = Refusal::new(Status::BAD_REQUEST, "The body is not XML in UTF-8");
 const NO_ADDRESS: Refusal =
     Refusal::new(Status::BAD_REQUEST, "The body has no EMailAddress: it is not a request of autodiscover");
-const OTHER_SCHEMA: Refusal =
-    Refusal::new(Status::NOT_FOUND, "This server has settings for POP3 and SMTP only, and none for Exchange");
+const OTHER_SCHEMA: Refusal = Refusal::new(
+    Status::NOT_FOUND,
+    "This server has settings for IMAP, POP3 and SMTP only, and none for Exchange",
+);
 
 #[cfg(test)]
 mod tests {

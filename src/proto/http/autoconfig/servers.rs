@@ -28,7 +28,9 @@ pub struct MailServer {
 /// A protocol of mail programs. Of those for reading, a program should prefer the first one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MailProtocol {
-    /// Reads mail (RFC 1939).
+    /// Reads mail that stays on the server (RFC 9051).
+    Imap,
+    /// Fetches mail (RFC 1939).
     Pop3,
     /// Sends mail (RFC 6409).
     Smtp,
@@ -57,6 +59,12 @@ struct Names {
 }
 
 const PROTOCOLS: &[Names] = &[
+    Names {
+        protocol: MailProtocol::Imap,
+        autoconfig: "imap",
+        autodiscover: "IMAP",
+        account: Some("EmailTypeIMAP"),
+    },
     Names {
         protocol: MailProtocol::Pop3,
         autoconfig: "pop3",
@@ -159,7 +167,7 @@ mod tests {
                 assert_eq!(server.to_string().parse(), Ok(server));
             }
         }
-        for bad in ["", "pop3", "pop3 tls", "pop3 ssl 995", "imap tls 993", "pop3 tls 99999", "pop3 tls 1 2"]
+        for bad in ["", "pop3", "pop3 tls", "pop3 ssl 995", "nntp tls 563", "pop3 tls 99999", "pop3 tls 1 2"]
         {
             assert!(bad.parse::<MailServer>().is_err(), "{bad}");
         }

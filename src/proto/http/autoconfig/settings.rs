@@ -60,5 +60,5 @@ pub(super) const BAD_ADDRESS: Refusal =
 const OTHER_DOMAIN: Refusal = Refusal::new(Status::NOT_FOUND, "This server has no mail for that domain");
 pub(super) const NO_SERVERS: Refusal = Refusal::new(
     Status::NOT_FOUND,
-    "This server has no listeners for mail programs: pop3s or pop3, and submissions or submission",
+    "This server has no listeners for mail programs: imaps, imap, pop3s or pop3, and submissions or submission",
 );

@@ -12,7 +12,7 @@ use super::{
     command_reader::RawCommand,
     mailbox_name::MailboxName,
 };
-use crate::{mime::date::Date, proto::request::Secret};
+use crate::{mime::date::Date, proto::secret::Secret};
 
 type Parsed<T> = Result<T, Expected>;
 
@@ -83,6 +83,7 @@ fn arguments(name: &str, by_uid: bool, cursor: &mut Cursor<'_>) -> Option<Parsed
         "ID" => Some(id(cursor)),
         "AUTHENTICATE" => Some(authenticate(cursor)),
         "LOGIN" => Some(login(cursor)),
+        "LANGUAGE" => Some(language(cursor)),
         "ENABLE" => Some(enable(cursor)),
         "SELECT" => Some(select(cursor, false)),
         "EXAMINE" => Some(select(cursor, true)),
@@ -157,6 +158,14 @@ fn login(cursor: &mut Cursor<'_>) -> Parsed<Command> {
     Ok(Command::Login { user, password })
 }
 
+fn language(cursor: &mut Cursor<'_>) -> Parsed<Command> {
+    let mut languages = Vec::new();
+    while languages.len() < MAX_LANGUAGES && cursor.has_more() {
+        languages.push(cursor.astring("the tag of a language")?);
+    }
+    Ok(Command::Language(languages))
+}
+
 fn enable(cursor: &mut Cursor<'_>) -> Parsed<Command> {
     let mut names = Vec::new();
     while names.is_empty() || cursor.has_more() {
@@ -210,7 +219,7 @@ fn status(cursor: &mut Cursor<'_>) -> Parsed<Command> {
 }
 
 fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
-    cursor.list("items of STATUS in parentheses", |cursor| {
+    let items = cursor.list("items of STATUS in parentheses", |cursor| {
         Ok(match cursor.word("an item of STATUS")?.as_str() {
             "MESSAGES" => StatusItem::Messages,
             "RECENT" => StatusItem::Recent,
@@ -222,7 +231,8 @@ fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
             "HIGHESTMODSEQ" => StatusItem::HighestModSeq,
             _ => return Err(Expected("an item of STATUS that this server has")),
         })
-    })
+    })?;
+    if items.is_empty() { Err(Expected("an item of STATUS")) } else { Ok(items) }
 }
 
 fn append(cursor: &mut Cursor<'_>) -> Parsed<Append> {
@@ -304,6 +314,9 @@ fn flag(cursor: &mut Cursor<'_>) -> Parsed<Vec<u8>> {
     flag.extend_from_slice(cursor.atom("a flag")?);
     Ok(flag)
 }
+
+/// The most languages that a client may name.
+const MAX_LANGUAGES: usize = 20;
 
 #[cfg(test)]
 pub(crate) mod tests;

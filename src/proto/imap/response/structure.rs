@@ -177,4 +177,4 @@ fn parameters(list: &mut Items<'_>, of: Option<&Parameterised>, is_text: bool) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

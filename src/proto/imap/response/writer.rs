@@ -83,7 +83,9 @@ fn push_text(out: &mut Vec<u8>, text: &str, has_code: bool) {
     if text.is_empty() || (!has_code && text.starts_with('[')) {
         out.push(b'-');
     }
-    out.extend(text.bytes().map(printable));
+    // Text in UTF-8 is for clients that have chosen a language (RFC 5255 section 3.1).
+    let printable = |c: char| if c.is_control() { '?' } else { c };
+    out.extend_from_slice(text.chars().map(printable).collect::<String>().as_bytes());
 }
 
 fn printable(octet: u8) -> u8 {
@@ -154,6 +156,12 @@ impl<'a> Items<'a> {
             self.atom(word);
             let _ = write!(self.begin(), "{numbers}");
         }
+        self
+    }
+
+    /// A set of numbers, which has at least one.
+    pub(in crate::proto::imap) fn set(&mut self, numbers: &NumberSet) -> &mut Self {
+        let _ = write!(self.begin(), "{numbers}");
         self
     }
 

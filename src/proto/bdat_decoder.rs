@@ -1,4 +1,4 @@
-//! The decoder of counted message data (BDAT, RFC 3030). No octets can end the message, so the decoder
+//! The decoder of counted message data (BDAT, RFC 3030, and the literal of APPEND). No octets can end the message, so the decoder
 //! searches for line ends only.
 
 use std::mem;

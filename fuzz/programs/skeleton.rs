@@ -1,0 +1,2 @@
+#![no_main]
+restante_fuzz::program!(skeleton);

@@ -1,0 +1,327 @@
+//! APPEND: reads the message of a client, and stores it.
+//!
+//! The rules: a message that is refused is read to its end, so that nothing of it is taken for a command. It is durable
+//! before its OK.
+
+use std::{mem, time::Duration};
+
+use super::{
+    command::Append,
+    command_reader::{Announcement, Input},
+    flags::Flags,
+    parser::Expected,
+    reply::{self, ReplyText},
+    request::{ImapRequest, ImapResponse},
+    response::writer::{Condition, continuation},
+    state::{After, Code, Ending, ImapSession, Pending, Refused, State, Tag},
+    storing::named_flags,
+};
+use crate::{
+    limits::Limits,
+    proto::{
+        BodyProgress, Context, Step,
+        bdat_decoder::BdatDecoder,
+        buffer::{Inbox, Outbox},
+        dot::LineEndings,
+        is_slow,
+        request::{Failure, Mailbox, ReceiveRequest, Request, Response},
+    },
+};
+
+/// A message that a client appends.
+pub(super) struct Appending {
+    folder: Mailbox,
+    flags: Flags,
+    keywords: Vec<String>,
+    date: Option<i64>,
+    announcement: Announcement,
+    step: AppendStep,
+    decoder: BdatDecoder,
+    /// Octets of the message that are in memory.
+    bytes: Vec<u8>,
+    /// Octets read from the wire.
+    octets: u64,
+    started_at: Duration,
+    /// True if the message has a file, or has requested one.
+    spilled: bool,
+    /// True if the session must spill the data in memory, to free that memory.
+    spill_requested: bool,
+    has_nul: bool,
+    /// The reason for which the message cannot be stored. The rest of it is discarded.
+    refused: Option<Refused>,
+}
+
+/// The request that an APPEND waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AppendStep {
+    CheckSpace,
+    Begin,
+    Spill,
+    /// The message is not stored, and its file is discarded.
+    Discard,
+    Store,
+}
+
+impl Appending {
+    /// The progress of the message, for eviction.
+    pub(super) fn progress(&self, rate: u64) -> BodyProgress {
+        let rate = if rate == 0 { Limits::default().smtp.min_data_rate } else { rate };
+        BodyProgress {
+            started_at: self.started_at,
+            octets: self.octets,
+            memory_octets: self.bytes.capacity(),
+            rate,
+        }
+    }
+
+    pub(super) fn request_spill(&mut self) {
+        self.spill_requested = true;
+    }
+
+    /// True if the message is complete, and becomes durable.
+    pub(super) fn is_final(&self) -> bool {
+        self.step == AppendStep::Store
+    }
+
+    fn refuse(&mut self, refused: Refused) {
+        self.bytes = Vec::new();
+        self.refused.get_or_insert(refused);
+    }
+}
+
+impl ImapSession {
+    /// The message of an APPEND is announced.
+    pub(super) fn append(
+        &mut self,
+        cx: &Context<'_>,
+        head: Result<Append, Expected>,
+        announcement: Announcement,
+        out: &mut Outbox,
+    ) -> Step {
+        let begun = match head {
+            Err(expected) => Err(Refused::Malformed(expected)),
+            Ok(head) => self.check_append(cx, head, announcement),
+        };
+        match begun {
+            Err(refused) => self.refuse_literal(announcement, refused, out),
+            Ok(appending) => {
+                let check = ReceiveRequest::CheckSpace { size: announcement.octets };
+                self.append_request(self.begun_tag(), appending, AppendStep::CheckSpace, check)
+            }
+        }
+    }
+
+    /// Checks everything that is known before the message arrives.
+    fn check_append(
+        &self,
+        cx: &Context<'_>,
+        Append { mailbox, flags, date }: Append,
+        announcement: Announcement,
+    ) -> Result<Appending, Refused> {
+        let no = |text: ReplyText| Refused::Text(Condition::No, APPEND, text);
+        if self.user.is_none() {
+            return Err(Refused::Text(Condition::Bad, APPEND, reply::LOG_IN_FIRST));
+        }
+        let folder = self.mailbox(mailbox).ok_or(no(reply::IMPOSSIBLE_NAME))?;
+        let (flags, keywords) = named_flags(&flags).map_err(Refused::Malformed)?;
+        if announcement.octets > self.config.limits.smtp.max_message_size.0 {
+            return Err(no(reply::MESSAGE_TOO_BIG));
+        }
+        if announcement.octets == 0 {
+            return Err(no(reply::NO_MESSAGE));
+        }
+        if cx.directory.is_full(&folder.clone().without_folder()) {
+            return Err(no(reply::OVER_QUOTA));
+        }
+        Ok(Appending {
+            folder,
+            flags,
+            keywords,
+            date,
+            announcement,
+            step: AppendStep::CheckSpace,
+            // A counted message cannot be smuggled, so any line ends are taken.
+            decoder: BdatDecoder::new(LineEndings::Lenient, announcement.octets, true),
+            bytes: Vec::new(),
+            octets: 0,
+            started_at: cx.now.monotonic,
+            spilled: false,
+            spill_requested: false,
+            has_nul: false,
+            refused: None,
+        })
+    }
+
+    fn append_request(
+        &mut self,
+        tag: Tag,
+        mut appending: Appending,
+        step: AppendStep,
+        request: ReceiveRequest,
+    ) -> Step {
+        appending.step = step;
+        self.state = State::Awaiting(tag, Box::new(Pending::Append(appending)));
+        Step::Request(Request::Receive(request))
+    }
+
+    /// Processes the response to a request of APPEND.
+    pub(super) fn append_response(
+        &mut self,
+        cx: &Context<'_>,
+        tag: Tag,
+        mut appending: Appending,
+        response: Response,
+        out: &mut Outbox,
+    ) -> Step {
+        match (appending.step, response) {
+            (AppendStep::CheckSpace, Response::Done) => {
+                self.append_request(tag, appending, AppendStep::Begin, ReceiveRequest::Begin)
+            }
+            (AppendStep::Begin, Response::Done) => {
+                if appending.announcement.synchronizing {
+                    continuation(out.buffer(), "Go on");
+                }
+                appending.started_at = cx.now.monotonic;
+                self.state = State::Appending(tag, Box::new(appending));
+                Step::Continue
+            }
+            (AppendStep::CheckSpace | AppendStep::Begin, Response::Failed(failure)) => {
+                self.refuse_literal(appending.announcement, failed(failure), out)
+            }
+            (AppendStep::Spill, Response::Done) => {
+                self.state = State::Appending(tag, Box::new(appending));
+                Step::Continue
+            }
+            (AppendStep::Spill, Response::Failed(failure)) => {
+                appending.spilled = false;
+                appending.refuse(failed(failure));
+                self.state = State::Appending(tag, Box::new(appending));
+                Step::Continue
+            }
+            // The backend keeps nothing of it, whatever it answers.
+            (AppendStep::Discard, _) => {
+                let refused = appending.refused.take().unwrap_or(failed(Failure::TempFail));
+                self.say_refused(&tag, refused, out)
+            }
+            (AppendStep::Store, Response::Imap(ImapResponse::Appended { uid_validity, uid })) => {
+                let code = Code::AppendUid { uid_validity, uid };
+                let ending = Ending { tag: tag.clone(), condition: Condition::Ok, code, text: reply::DONE };
+                let is_selected =
+                    self.selected.as_ref().is_some_and(|selected| selected.folder == appending.folder);
+                if !is_selected {
+                    return self.conclude(ending, true, out);
+                }
+                let after = After::Reply(ending);
+                self.await_response(tag, Pending::Refresh { after, is_needed: false }, ImapRequest::Refresh)
+            }
+            (AppendStep::Store, Response::Imap(ImapResponse::Refused(refusal))) => {
+                self.no(&tag, APPEND, reply::refusal_text(refusal, true), out)
+            }
+            (AppendStep::Store, Response::Failed(failure)) => self.say_refused(&tag, failed(failure), out),
+            _ => self.close_with(out, "internal error", reply::INTERNAL),
+        }
+    }
+
+    /// Reads the message, and the end of its line.
+    pub(super) fn append_step(
+        &mut self,
+        cx: &Context<'_>,
+        tag: Tag,
+        mut appending: Box<Appending>,
+        inbox: &mut Inbox,
+        out: &mut Outbox,
+    ) -> Step {
+        if appending.decoder.ended() {
+            return self.append_end(tag, appending, inbox, out);
+        }
+        let limits = &self.config.limits;
+        let before = appending.bytes.len();
+        let used = appending.decoder.decode(inbox.unread(), &mut appending.bytes);
+        inbox.consume(used);
+        appending.octets += used as u64;
+        appending.has_nul |= memchr::memchr(0, &appending.bytes[before..]).is_some();
+        if appending.refused.is_some() {
+            appending.bytes = Vec::new();
+        }
+        let taken = cx.now.monotonic.saturating_sub(appending.started_at);
+        if !appending.decoder.ended() && is_slow(appending.octets, taken, limits.smtp.min_data_rate) {
+            return self.close_with(out, "slow message", reply::TOO_SLOW);
+        }
+        let is_large = appending.bytes.len() >= limits.delivery.spill_threshold.as_len();
+        if is_large || mem::take(&mut appending.spill_requested) && !appending.bytes.is_empty() {
+            let is_begun = mem::replace(&mut appending.spilled, true);
+            let mailboxes = if is_begun { Vec::new() } else { self.user.iter().cloned().collect() };
+            let bytes = mem::take(&mut appending.bytes);
+            return self.append_request(
+                tag,
+                *appending,
+                AppendStep::Spill,
+                ReceiveRequest::Spill { mailboxes, bytes },
+            );
+        }
+        let has_ended = appending.decoder.ended();
+        self.state = State::Appending(tag, appending);
+        if used == 0 && !has_ended { Step::Idle } else { Step::Continue }
+    }
+
+    /// Reads the end of the line after the message.
+    fn append_end(
+        &mut self,
+        tag: Tag,
+        mut appending: Box<Appending>,
+        inbox: &mut Inbox,
+        out: &mut Outbox,
+    ) -> Step {
+        let begun = self.reader.begun().text.len();
+        let is_forgiving = self.config.syntax().is_forgiving();
+        let is_good = |rest: &[u8]| rest.is_empty() || is_forgiving && rest.trim_ascii().is_empty();
+        match self.read(inbox) {
+            Input::Partial => {
+                self.state = State::Appending(tag, appending);
+                return Step::Idle;
+            }
+            Input::NoLineEnd => return self.close_with(out, "endless line", reply::TOO_LONG),
+            Input::Command(raw) if is_good(raw.text.get(begun..).unwrap_or_default()) => {}
+            Input::Command(_) | Input::TooLong(_) => {
+                appending.refuse(Refused::Malformed(Expected("the end of the line after the message")));
+            }
+            // Several messages in one command (RFC 3502).
+            Input::Literal(announcement) => {
+                let refused = Refused::Malformed(Expected("one message"));
+                if announcement.synchronizing {
+                    self.reader.reset();
+                    appending.refuse(refused);
+                } else {
+                    // The file goes with the next message.
+                    return self.refuse_literal(announcement, refused, out);
+                }
+            }
+        }
+        if self.config.pedantic && appending.has_nul {
+            appending.refuse(Refused::Malformed(Expected("a message without NUL")));
+        }
+        if appending.refused.is_some() {
+            return self.append_request(tag, *appending, AppendStep::Discard, ReceiveRequest::Discard);
+        }
+        let request = ImapRequest::Append {
+            folder: appending.folder.clone(),
+            flags: appending.flags,
+            keywords: mem::take(&mut appending.keywords),
+            date: appending.date,
+            bytes: mem::take(&mut appending.bytes),
+        };
+        appending.step = AppendStep::Store;
+        self.await_response(tag, Pending::Append(*appending), request)
+    }
+}
+
+/// The refusal of an APPEND that has failed. A client may create a mailbox that is missing, and try again.
+fn failed(failure: Failure) -> Refused {
+    let text = match failure {
+        Failure::NoFolder => reply::refusal_text(super::request::Refusal::NoFolder, true),
+        failure => reply::failure_text(failure),
+    };
+    Refused::Text(Condition::No, APPEND, text)
+}
+
+const APPEND: &str = "APPEND";

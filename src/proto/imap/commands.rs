@@ -1,0 +1,241 @@
+//! Reads commands and dispatches them. A command that is refused is read to its end, with its literals, so that no octet of
+//! it is taken for a command.
+
+use super::{
+    command::Command,
+    command_reader::{Announcement, Input, RawCommand, tag},
+    command_table::{self, CommandPhase, CommandSpec},
+    parser::{self, Expected},
+    reply,
+    response::writer::{Condition, continuation, untagged},
+    state::{AfterClose, Discarding, ImapSession, Refused, State, Tag},
+};
+use crate::proto::{
+    Context, Step, TLS_HANDSHAKE,
+    buffer::{Inbox, Outbox},
+};
+
+impl ImapSession {
+    pub(super) fn command_step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+        let is_first = self.user.is_none() && self.reader.octets() == 0;
+        if is_first && inbox.line_start().starts_with(TLS_HANDSHAKE) {
+            return self.close_with(out, "TLS handshake", reply::NOT_TLS);
+        }
+        let input = self.read(inbox);
+        if self.config.pedantic && self.reader.has_bare_line_feed() {
+            // An attacker may have smuggled in the octets after a bare LF, so the session reads no more of them.
+            return self.close_with(out, "bare LF", reply::BARE_LINE_FEED);
+        }
+        match input {
+            Input::Partial => Step::Idle,
+            Input::NoLineEnd => self.close_with(out, "endless line", reply::TOO_LONG),
+            Input::TooLong(tag) => {
+                let tag = tag.unwrap_or_else(|| b"*".to_vec());
+                self.refuse(&tag, Condition::Bad, "long command", reply::TOO_LONG, out)
+            }
+            Input::Literal(announcement) => self.literal(cx, announcement, out),
+            Input::Command(raw) => self.command(cx, &raw, inbox.is_empty(), out),
+        }
+    }
+
+    pub(super) fn read(&mut self, inbox: &mut Inbox) -> Input {
+        let limits = &self.config.limits;
+        let discard = limits.connections.line_discard_limit;
+        let is_typed = self.lenient();
+        self.reader.read(inbox, limits.imap.max_line_length, discard, is_typed)
+    }
+
+    /// Accepts or refuses a literal.
+    fn literal(&mut self, cx: &Context<'_>, announcement: Announcement, out: &mut Outbox) -> Step {
+        let is_forgiving = self.config.syntax().is_forgiving();
+        if let Some(head) = parser::append_head(self.reader.begun(), is_forgiving) {
+            return self.append(cx, head, announcement, out);
+        }
+        let max = self.config.limits.imap.max_line_length as u64;
+        let most = if self.user.is_none() { 2 * MAX_LITERAL } else { max };
+        let octets = announcement.octets;
+        if octets > MAX_LITERAL || self.reader.octets().saturating_add(octets) > most {
+            let refused = Refused::Text(Condition::Bad, "long literal", reply::LITERAL_TOO_LONG);
+            return self.refuse_literal(announcement, refused, out);
+        }
+        if announcement.synchronizing {
+            continuation(out.buffer(), "Go on");
+        }
+        self.reader.accept_literal(octets);
+        Step::Continue
+    }
+
+    /// The tag of the command that has begun.
+    pub(super) fn begun_tag(&self) -> Tag {
+        tag(&self.reader.begun().text).unwrap_or(b"*").to_vec()
+    }
+
+    /// Refuses the command that has announced a literal. A client that waits for a continuation gets the reply at once.
+    /// Another one sends the literal anyway, so it is read first, with the rest of the command.
+    pub(super) fn refuse_literal(
+        &mut self,
+        announcement: Announcement,
+        refused: Refused,
+        out: &mut Outbox,
+    ) -> Step {
+        let discarding = Discarding { tag: self.begun_tag(), refused, left: 0, octets: 0 };
+        self.discard(Box::new(discarding), announcement, out)
+    }
+
+    fn discard(
+        &mut self,
+        mut discarding: Box<Discarding>,
+        Announcement { octets, synchronizing }: Announcement,
+        out: &mut Outbox,
+    ) -> Step {
+        if synchronizing {
+            self.reader.reset();
+            return self.say_refused(&discarding.tag, discarding.refused, out);
+        }
+        discarding.left = octets;
+        discarding.octets = discarding.octets.saturating_add(octets);
+        if discarding.octets >= self.config.limits.smtp.max_message_size.0.saturating_mul(2) {
+            return self.close_with(out, "long literal", reply::LITERAL_ENDLESS);
+        }
+        self.state = State::Discarding(discarding);
+        Step::Continue
+    }
+
+    /// Reads on to the end of a refused command.
+    pub(super) fn discard_step(
+        &mut self,
+        mut discarding: Box<Discarding>,
+        inbox: &mut Inbox,
+        out: &mut Outbox,
+    ) -> Step {
+        discarding.left -= inbox.skip(discarding.left);
+        if discarding.left > 0 {
+            self.state = State::Discarding(discarding);
+            return Step::Idle;
+        }
+        match self.read(inbox) {
+            Input::Partial => {
+                self.state = State::Discarding(discarding);
+                Step::Idle
+            }
+            Input::NoLineEnd => self.close_with(out, "endless line", reply::TOO_LONG),
+            Input::Literal(announcement) => self.discard(discarding, announcement, out),
+            Input::TooLong(_) | Input::Command(_) => {
+                self.say_refused(&discarding.tag, discarding.refused, out)
+            }
+        }
+    }
+
+    pub(super) fn say_refused(&mut self, tag: &[u8], refused: Refused, out: &mut Outbox) -> Step {
+        self.state = State::Ready;
+        match refused {
+            Refused::Text(condition, what, text) => self.refuse(tag, condition, what, text, out),
+            Refused::Malformed(expected) => {
+                self.refuse_malformed(tag, command_table::find("APPEND"), expected, out)
+            }
+        }
+    }
+
+    /// Runs a command. `last`: no input follows it.
+    fn command(&mut self, cx: &Context<'_>, raw: &RawCommand, last: bool, out: &mut Outbox) -> Step {
+        // iOS sends empty lines before a tag.
+        if raw.text.is_empty() && !self.config.pedantic {
+            return Step::Continue;
+        }
+        let tagged = match parser::parse(raw, self.config.syntax().is_forgiving()) {
+            Ok(tagged) if tagged.tag.is_ascii() => tagged,
+            Ok(_) => return self.refuse_malformed(b"*", None, Expected("a tag"), out),
+            Err(expected) => return self.refuse_malformed(b"*", None, expected, out),
+        };
+        let tag = tagged.tag;
+        let row = command_table::find(&tagged.name);
+        match (tagged.command, row) {
+            (Some(_), Some(row)) if !row.allowed.contains(&self.phase()) => {
+                let text = match self.phase() {
+                    CommandPhase::NotAuthenticated => reply::LOG_IN_FIRST,
+                    _ if row.allowed.contains(&CommandPhase::Selected) => reply::SELECT_FIRST,
+                    _ => reply::LOGGED_IN_ALREADY,
+                };
+                self.refuse(&tag, Condition::Bad, row.name, text, out)
+            }
+            (Some(Ok(command)), Some(row)) => {
+                if self.user.is_some() {
+                    self.errors = 0;
+                }
+                self.run(cx, tag, row, command, last, out)
+            }
+            (Some(Err(expected)), row) => self.refuse_malformed(&tag, row, expected, out),
+            _ => self.refuse(&tag, Condition::Bad, "unknown command", reply::UNKNOWN_COMMAND, out),
+        }
+    }
+
+    fn run(
+        &mut self,
+        cx: &Context<'_>,
+        tag: Tag,
+        row: &'static CommandSpec,
+        command: Command,
+        last: bool,
+        out: &mut Outbox,
+    ) -> Step {
+        match command {
+            Command::Capability => {
+                untagged(out.buffer(), |line| {
+                    line.atom("CAPABILITY");
+                    self.write_capabilities(line);
+                });
+                self.done(&tag, out)
+            }
+            Command::Noop | Command::Check => self.refresh(tag, out),
+            Command::Logout => {
+                self.write(b"*", Condition::Bye, reply::BYE, out);
+                self.write(&tag, Condition::Ok, reply::DONE, out);
+                self.state = State::Over;
+                Step::Close
+            }
+            Command::Id(_) => {
+                untagged(out.buffer(), |line| {
+                    line.atom("ID").list(|list| {
+                        list.string(b"name").string(b"restante");
+                    });
+                });
+                self.done(&tag, out)
+            }
+            Command::StartTls => self.starttls(&tag, last, out),
+            Command::Login { user, password } => self.login(tag, user, &password, out),
+            Command::Authenticate { mechanism, initial } => self.authenticate(tag, &mechanism, initial, out),
+            Command::Language(tags) => self.choose_language(&tag, &tags, out),
+            Command::Enable(names) => self.enable(&tag, &names, out),
+            Command::Select { mailbox, read_only, condstore } => {
+                self.select(tag, mailbox, (read_only, condstore), out)
+            }
+            Command::Close => self.expunge_and_close(tag),
+            Command::Unselect => self.close(tag, AfterClose::Reply),
+            command @ (Command::Create(..)
+            | Command::Delete(_)
+            | Command::Rename(..)
+            | Command::Subscribe(_)
+            | Command::Unsubscribe(_)) => self.change(tag, row.name, command, out),
+            Command::List(list) => self.list(tag, list, out),
+            Command::Namespace => self.namespace(&tag, out),
+            Command::Status(name, items) => self.status(tag, name, items, out),
+            // The parser has it only if its message did not come as a literal.
+            Command::Append(_) => {
+                self.refuse_malformed(&tag, Some(row), Expected("a message as a literal"), out)
+            }
+            Command::Idle => self.idle(cx, tag, out),
+            Command::GetQuota(root) if root.is_empty() => self.quota(cx, tag, None, out),
+            Command::GetQuota(_) => self.no(&tag, row.name, reply::NO_SUCH_ROOT, out),
+            Command::GetQuotaRoot(name) => self.quota(cx, tag, Some(name), out),
+            Command::Expunge(set) => self.expunge(tag, set, out),
+            Command::Search(search) => self.search(tag, search, out),
+            Command::Fetch(fetch) => self.fetch(tag, fetch, out),
+            Command::Store(store) => self.store(tag, row, store, out),
+            Command::Copy(messages, to) => self.copy(tag, &messages, to, false, out),
+            Command::Move(messages, to) => self.copy(tag, &messages, to, true, out),
+        }
+    }
+}
+
+/// The longest literal outside APPEND, in octets.
+const MAX_LITERAL: u64 = 4096;

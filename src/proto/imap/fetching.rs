@@ -1,0 +1,160 @@
+//! FETCH: asks the backend for one piece of the responses after the other, while the outbox has room.
+
+use std::{mem, sync::Arc};
+
+use super::{
+    command::{self, FlagChange},
+    fetch_item::FetchItem,
+    flags::Flags,
+    news::{OwnChange, Report},
+    numbers, reply,
+    request::{self, FetchPosition, FetchedPiece, ImapRequest, ImapResponse, MessageState},
+    response::writer::Condition,
+    sequence_set::NumberSet,
+    state::{After, Code, Ending, ImapSession, Pending, State, Tag},
+};
+use crate::proto::{Step, buffer::Outbox, request::Response};
+
+/// A FETCH that has not begun.
+pub(super) struct FetchPlan {
+    by_uid: bool,
+    uids: NumberSet,
+    items: Vec<FetchItem>,
+    /// The messages that the client has not seen, if it sees them now.
+    unseen: NumberSet,
+}
+
+/// A FETCH whose responses are being sent.
+pub(super) struct Fetching {
+    by_uid: bool,
+    fetch: request::Fetch,
+    has_gone: bool,
+}
+
+impl Fetching {
+    /// True if the client has read the beginning of a response, and waits for its end.
+    pub(super) fn is_inside(&self) -> bool {
+        let FetchPosition { item, octets, .. } = self.fetch.position;
+        item > 0 || octets > 0
+    }
+}
+
+impl ImapSession {
+    pub(super) fn fetch(&mut self, tag: Tag, fetch: command::Fetch, out: &mut Outbox) -> Step {
+        let command::Fetch { messages, mut items, changed_since } = fetch;
+        if changed_since.is_some() || items.contains(&FetchItem::ModSeq) {
+            self.enable_condstore(out);
+        }
+        let Some(selected) = &self.selected else { return self.no_folder(&tag, out) };
+        let by_uid = messages.by_uid;
+        let Some(named) = numbers::named(&selected.view, &messages) else {
+            return self.refuse(&tag, Condition::Bad, "FETCH", reply::NO_SUCH_NUMBER, out);
+        };
+        let named = || {
+            let is_named = |message: &&MessageState| changed_since.is_none_or(|since| message.modseq > since);
+            named.iter().copied().flatten().filter(is_named)
+        };
+        let uids = numbers::uids(named());
+        let marks_seen = !selected.read_only && items.iter().any(FetchItem::marks_seen);
+        let unseen = match marks_seen {
+            true => numbers::uids(named().filter(|message| !message.flags.intersects(Flags::SEEN))),
+            false => NumberSet::default(),
+        };
+        if by_uid && !items.contains(&FetchItem::Uid) {
+            items.insert(0, FetchItem::Uid);
+        }
+        if changed_since.is_some() && !items.contains(&FetchItem::ModSeq) {
+            items.push(FetchItem::ModSeq);
+        }
+        self.work += selected.view.messages.len() / MESSAGES_OF_WORK;
+        let plan = FetchPlan { by_uid, uids, items, unseen };
+        if plan.unseen.is_empty() {
+            return self.begin_fetch(tag, plan, out);
+        }
+        let store = request::Store {
+            uids: plan.unseen.clone(),
+            change: FlagChange::Add,
+            flags: Flags::SEEN,
+            keywords: Vec::new(),
+            unchanged_since: None,
+        };
+        self.await_response(tag, Pending::MarkSeen(plan), ImapRequest::Store(Box::new(store)))
+    }
+
+    /// The messages are marked as seen. If they are not, the client reads them all the same.
+    pub(super) fn marked_seen(
+        &mut self,
+        tag: Tag,
+        mut plan: FetchPlan,
+        response: Response,
+        out: &mut Outbox,
+    ) -> Step {
+        let Response::Imap(ImapResponse::Stored { state, .. }) = response else {
+            return self.begin_fetch(tag, plan, out);
+        };
+        // The response with the message tells the change (RFC 3501 section 6.4.5).
+        let items = [FetchItem::Flags, FetchItem::ModSeq];
+        for item in items.into_iter().take(1 + usize::from(self.condstore)) {
+            if !plan.items.contains(&item) {
+                plan.items.insert(usize::from(plan.by_uid), item);
+            }
+        }
+        let own = OwnChange {
+            uids: mem::take(&mut plan.unseen),
+            change: FlagChange::Add,
+            flags: Flags::SEEN,
+            report: Report::Nothing,
+        };
+        self.set_newest(state);
+        self.tell_news(Some(own), false, After::Fetch(tag, plan), out)
+    }
+
+    pub(super) fn begin_fetch(&mut self, tag: Tag, plan: FetchPlan, out: &mut Outbox) -> Step {
+        let FetchPlan { by_uid, uids, items, .. } = plan;
+        let Some(selected) = &self.selected else { return self.no_folder(&tag, out) };
+        if uids.is_empty() {
+            return self.conclude_ok(tag, by_uid, out);
+        }
+        let state = Arc::clone(&selected.view);
+        let fetch = request::Fetch { state, uids, items, position: FetchPosition::default() };
+        self.request_piece(tag, Fetching { by_uid, fetch, has_gone: false })
+    }
+
+    pub(super) fn request_piece(&mut self, tag: Tag, fetching: Fetching) -> Step {
+        let request = ImapRequest::Fetch(Box::new(fetching.fetch.clone()));
+        self.await_response(tag, Pending::Fetch(fetching), request)
+    }
+
+    pub(super) fn fetched(
+        &mut self,
+        tag: Tag,
+        mut fetching: Fetching,
+        response: Response,
+        out: &mut Outbox,
+    ) -> Step {
+        let FetchedPiece { octets, next, has_gone } = match response {
+            Response::Imap(ImapResponse::Fetched(piece)) => piece,
+            Response::Failed(_) if fetching.is_inside() => {
+                return self.abort(out, "message could not be read to its end");
+            }
+            Response::Failed(failure) => return self.no(&tag, "FETCH", reply::failure_text(failure), out),
+            _ => return self.close_with(out, "internal error", reply::INTERNAL),
+        };
+        out.push(&octets);
+        fetching.has_gone |= has_gone;
+        if let Some(position) = next {
+            fetching.fetch.position = position;
+            self.state = State::Fetching(tag, Box::new(fetching));
+            return Step::Continue;
+        }
+        // A UID that is not there names no message, and so does one that is gone.
+        if fetching.by_uid || !fetching.has_gone {
+            return self.conclude_ok(tag, fetching.by_uid, out);
+        }
+        let ending = Ending { tag, condition: Condition::No, code: Code::OfText, text: reply::SOME_GONE };
+        self.conclude(ending, false, out)
+    }
+}
+
+/// Messages of a folder that a step may name at the cost of one mailbox that is examined.
+const MESSAGES_OF_WORK: usize = 256;

@@ -1,0 +1,77 @@
+//! IDLE (RFC 2177). The continuation comes first, because clients fail if a response comes before it; then the news, at
+//! once.
+
+use std::time::Duration;
+
+use super::{
+    reply,
+    request::ImapRequest,
+    response::writer::{Condition, continuation},
+    state::{After, ImapSession, Pending, State, Tag},
+};
+use crate::{
+    clock::Now,
+    proto::{
+        Context, Step,
+        buffer::{Inbox, Line, Outbox},
+    },
+};
+
+impl ImapSession {
+    pub(super) fn idle(&mut self, cx: &Context<'_>, tag: Tag, out: &mut Outbox) -> Step {
+        continuation(out.buffer(), "idling");
+        let since = cx.now.monotonic;
+        if self.selected.is_none() {
+            self.state = State::Idling { tag, since };
+            return Step::Continue;
+        }
+        let after = After::Idle { tag: tag.clone(), since };
+        self.await_response(tag, Pending::Refresh { after, is_needed: false }, ImapRequest::Refresh)
+    }
+
+    pub(super) fn idle_step(
+        &mut self,
+        cx: &Context<'_>,
+        tag: Tag,
+        since: Duration,
+        inbox: &mut Inbox,
+        out: &mut Outbox,
+    ) -> Step {
+        if self.has_news() {
+            return self.tell_news(None, true, After::Idle { tag, since }, out);
+        }
+        if self.is_over(since, cx.now) {
+            return self.close_with(out, "timeout", reply::TOO_SLOW);
+        }
+        let limits = &self.config.limits;
+        match inbox.line(MAX_LINE, limits.connections.line_discard_limit) {
+            Line::Partial => {
+                self.state = State::Idling { tag, since };
+                Step::Idle
+            }
+            Line::NoLineEnd => self.close_with(out, "endless line", reply::TOO_LONG),
+            Line::Complete(line) if line.trim_ascii().eq_ignore_ascii_case(b"DONE") => self.done(&tag, out),
+            Line::Complete(line) if line.trim_ascii().is_empty() && !self.config.pedantic => {
+                self.state = State::Idling { tag, since };
+                Step::Continue
+            }
+            Line::Complete(_) | Line::TooLong => {
+                self.refuse(&tag, Condition::Bad, "IDLE", reply::DONE_EXPECTED, out)
+            }
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        self.selected
+            .as_ref()
+            .is_some_and(|selected| !std::sync::Arc::ptr_eq(&selected.view, &selected.newest))
+    }
+
+    /// Whether an IDLE has lasted for as long as it may.
+    pub(super) fn is_over(&self, since: Duration, now: Now) -> bool {
+        now.monotonic.saturating_sub(since) >= self.config.limits.imap.idle_timeout.0
+    }
+}
+
+/// The longest line in IDLE, in octets.
+const MAX_LINE: usize = 512;

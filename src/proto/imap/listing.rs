@@ -1,0 +1,194 @@
+//! LIST (RFC 3501 section 6.3.8; RFC 5258, RFC 5819, RFC 6154) and LSUB.
+
+use std::collections::HashSet;
+
+use super::{
+    command::{List, ListReturn, ListSelect, StatusItem},
+    mailboxes::{folder_name, write_status},
+    pattern::Pattern,
+    reply,
+    request::{FolderInfo, ImapRequest, ImapResponse, SpecialUse},
+    response::writer::{Items, untagged},
+    state::{ImapSession, Pending, State, Tag},
+};
+use crate::proto::{Step, buffer::Outbox};
+
+/// A list that is being told.
+pub(super) struct Listing {
+    tag: Tag,
+    list: List,
+    patterns: Vec<Pattern>,
+    folders: Vec<FolderInfo>,
+    /// The next folder.
+    next: usize,
+    /// The names below which a folder exists, and below which the client has subscribed to one.
+    parents: HashSet<String>,
+    parents_of_selected: HashSet<String>,
+}
+
+impl ImapSession {
+    pub(super) fn list(&mut self, tag: Tag, list: List, out: &mut Outbox) -> Step {
+        // An empty pattern asks for the separator of levels.
+        if list.select.is_empty() && list.patterns == [b""] {
+            let word = if list.is_lsub { "LSUB" } else { "LIST" };
+            untagged(out.buffer(), |line| {
+                line.atom(word)
+                    .list(|list| {
+                        list.atom("\\Noselect");
+                    })
+                    .string(b".")
+                    .string(b"");
+            });
+            return self.done(&tag, out);
+        }
+        let Some(mailbox) = self.user.clone() else { return self.no_folder(&tag, out) };
+        let status = list.status.clone();
+        if status.contains(&StatusItem::HighestModSeq) {
+            self.enable_condstore(out);
+        }
+        self.await_response(tag, Pending::List(list), ImapRequest::List { mailbox, status })
+    }
+
+    pub(super) fn listed(&mut self, tag: Tag, list: List, response: ImapResponse, out: &mut Outbox) -> Step {
+        let ImapResponse::Folders(folders) = response else {
+            return self.close_with(out, "internal error", reply::INTERNAL);
+        };
+        let pattern = |pattern: &Vec<u8>| Pattern::new(&list.reference, pattern);
+        let patterns: Vec<Pattern> = list.patterns.iter().filter_map(pattern).collect();
+        let parents = |folders: &mut dyn Iterator<Item = &FolderInfo>| {
+            let mut parents = HashSet::new();
+            for folder in folders {
+                let name = folder_name(&folder.folder);
+                let levels = name.match_indices('.').map(|(at, _)| name[..at].to_owned());
+                parents.extend(levels);
+            }
+            parents
+        };
+        self.work += folders.len();
+        let existing = parents(&mut folders.iter().filter(|folder| folder.exists));
+        let selected = parents(&mut folders.iter().filter(|folder| is_selected(&list, folder)));
+        self.state = State::Listing(Box::new(Listing {
+            tag,
+            list,
+            patterns,
+            folders,
+            next: 0,
+            parents: existing,
+            parents_of_selected: selected,
+        }));
+        Step::Continue
+    }
+
+    pub(super) fn listing_step(&mut self, mut listing: Box<Listing>, out: &mut Outbox) -> Step {
+        let mut compared = 0;
+        while compared < PATTERNS_PER_STEP {
+            let Some(folder) = listing.folders.get(listing.next) else {
+                return self.conclude_ok(listing.tag, true, out);
+            };
+            compared += listing.patterns.len().max(1);
+            listing.next += 1;
+            let name = folder_name(&folder.folder);
+            if listing.patterns.iter().any(|pattern| pattern.matches(name)) {
+                listing.write(folder, name, out.buffer());
+            }
+        }
+        self.work += compared;
+        self.state = State::Listing(listing);
+        Step::Continue
+    }
+}
+
+/// Whether a folder has the properties that a list asks for.
+fn is_selected(list: &List, folder: &FolderInfo) -> bool {
+    list.select.iter().all(|property| match property {
+        ListSelect::Subscribed => folder.is_subscribed,
+        ListSelect::SpecialUse => folder.special_use.is_some(),
+        ListSelect::Remote | ListSelect::RecursiveMatch => true,
+    }) && (!list.is_lsub || folder.is_subscribed)
+}
+
+impl Listing {
+    /// Writes the lines of a folder whose name matches.
+    fn write(&self, folder: &FolderInfo, name: &str, out: &mut Vec<u8>) {
+        let list = &self.list;
+        let is_parent = self.parents.contains(name);
+        let is_parent_of_selected = self.parents_of_selected.contains(name);
+        let is_selected = is_selected(list, folder);
+        let asks_subscribed = list.select.contains(&ListSelect::Subscribed);
+        let is_recursive = list.select.contains(&ListSelect::RecursiveMatch);
+        let is_shown = match list.is_lsub {
+            // A parent stands for the subscribed mailboxes that a percent sign does not match (RFC 3501 section 6.3.9).
+            true => is_selected || is_parent_of_selected && self.ends_in_level(),
+            false if asks_subscribed => is_selected || is_recursive && is_parent_of_selected,
+            // A subscribed name need not exist.
+            false => (is_selected || is_recursive && is_parent_of_selected) && (folder.exists || is_parent),
+        };
+        if !is_shown {
+            return;
+        }
+        let attributes = |attributes: &mut Items<'_>| {
+            if list.is_lsub {
+                if !is_selected {
+                    attributes.atom("\\Noselect");
+                }
+                return;
+            }
+            if !folder.exists {
+                attributes.atom("\\NonExistent").atom("\\Noselect");
+            }
+            if folder.is_subscribed && (asks_subscribed || list.returned.contains(&ListReturn::Subscribed)) {
+                attributes.atom("\\Subscribed");
+            }
+            attributes.atom(if is_parent { "\\HasChildren" } else { "\\HasNoChildren" });
+            if let Some(special_use) = folder.special_use {
+                attributes.atom(special_use_name(special_use));
+            }
+        };
+        untagged(out, |line| {
+            line.atom(if list.is_lsub { "LSUB" } else { "LIST" }).list(attributes).string(b".");
+            line.astring(name.as_bytes());
+            if is_recursive && is_parent_of_selected {
+                line.list(|extended| {
+                    extended.string(b"CHILDINFO").list(|of| {
+                        if asks_subscribed {
+                            of.string(b"SUBSCRIBED");
+                        }
+                        if list.select.contains(&ListSelect::SpecialUse) {
+                            of.string(b"SPECIAL-USE");
+                        }
+                    });
+                });
+            }
+        });
+        if let Some(numbers) = folder.status.as_ref().filter(|_| folder.exists && !list.status.is_empty()) {
+            write_status(name, &list.status, numbers, out);
+        }
+    }
+
+    /// Whether a pattern has a percent sign, which stops at the end of a level.
+    fn ends_in_level(&self) -> bool {
+        self.list.patterns.iter().any(|pattern| pattern.contains(&b'%'))
+    }
+}
+
+/// The attribute of a special use (RFC 6154 section 2).
+pub(super) fn special_use_name(special_use: SpecialUse) -> &'static str {
+    SPECIAL_USES.iter().find(|(known, _)| *known == special_use).map_or("\\Noselect", |(_, name)| name)
+}
+
+/// The special use of an attribute, in any case.
+pub(super) fn special_use_of(name: &[u8]) -> Option<SpecialUse> {
+    let named = |(_, known): &&(SpecialUse, &str)| name.eq_ignore_ascii_case(known.as_bytes());
+    SPECIAL_USES.iter().find(named).map(|(special_use, _)| *special_use)
+}
+
+const SPECIAL_USES: [(SpecialUse, &str); 5] = [
+    (SpecialUse::Archive, "\\Archive"),
+    (SpecialUse::Drafts, "\\Drafts"),
+    (SpecialUse::Junk, "\\Junk"),
+    (SpecialUse::Sent, "\\Sent"),
+    (SpecialUse::Trash, "\\Trash"),
+];
+
+/// Patterns that one step compares with names.
+const PATTERNS_PER_STEP: usize = 64;

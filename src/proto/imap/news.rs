@@ -1,0 +1,326 @@
+//! The news of a selected folder: the difference between the state that the client knows and the newest one.
+//!
+//! The rules: an EXPUNGE is never told while FETCH, STORE or SEARCH by number is answered (RFC 3501 section 7.4.1). A folder
+//! may have a million messages, so one step compares and tells a bounded number of them.
+
+use std::{cmp::Ordering, sync::Arc};
+
+use super::{
+    command::FlagChange,
+    flags::Flags,
+    request::{FolderState, MessageState},
+    response::writer::{Condition, Items, no_code, status, untagged},
+    sequence_set::NumberSet,
+};
+use crate::language::Language;
+
+/// News that are being told.
+pub(super) struct News {
+    /// The state that the client knew before.
+    from: Arc<FolderState>,
+    /// The state that it knows afterwards.
+    to: Arc<FolderState>,
+    own: Option<OwnChange>,
+    /// The next positions in both.
+    next_from: usize,
+    next_to: usize,
+    /// The number of messages told to be gone.
+    gone: usize,
+    has_told_keywords: bool,
+}
+
+/// The change of flags that the client has asked for.
+pub(super) struct OwnChange {
+    /// The UIDs of the messages that have changed.
+    pub(super) uids: NumberSet,
+    pub(super) change: FlagChange,
+    /// The flags and keywords that the client named.
+    pub(super) flags: Flags,
+    /// Whether the client wants a response for each message.
+    pub(super) report: Report,
+}
+
+/// The response to a STORE for each message that it has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Report {
+    /// The flags.
+    Flags,
+    /// The modification sequence alone: `.SILENT` with CONDSTORE.
+    ModSeq,
+    /// None, unless another client has changed the message too.
+    Nothing,
+}
+
+/// The state of the telling after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    All,
+    /// There is more for the next step.
+    Part,
+    /// The states do not fit: a message has got a UID below one that the client knows.
+    Impossible,
+}
+
+impl News {
+    pub(super) fn new(from: Arc<FolderState>, to: Arc<FolderState>, own: Option<OwnChange>) -> Self {
+        Self { from, to, own, next_from: 0, next_to: 0, gone: 0, has_told_keywords: false }
+    }
+
+    /// The state that the client knows after all is told.
+    pub(super) fn into_told(self) -> Arc<FolderState> {
+        self.to
+    }
+
+    /// Tells the next part. `condstore`: modification sequences belong to it.
+    pub(super) fn tell(&mut self, condstore: bool, language: Language, out: &mut Vec<u8>) -> Told {
+        if !self.has_told_keywords && self.from.keywords != self.to.keywords {
+            write_keywords(&self.to, false, language, out);
+        }
+        self.has_told_keywords = true;
+        let start = out.len();
+        for _ in 0..COMPARED_PER_STEP {
+            if out.len() - start > OCTETS_PER_STEP {
+                return Told::Part;
+            }
+            let Some(was) = self.from.messages.get(self.next_from) else {
+                self.tell_new(out);
+                return Told::All;
+            };
+            self.next_from += 1;
+            match self.to.messages.get(self.next_to).map(|is| (is, is.uid.cmp(&was.uid))) {
+                Some((_, Ordering::Less)) => return Told::Impossible,
+                Some((is, Ordering::Equal)) => {
+                    self.next_to += 1;
+                    self.tell_flags(was, is, condstore, out);
+                }
+                Some((_, Ordering::Greater)) | None => {
+                    // The numbers of later messages have moved with each one before.
+                    let number = self.next_from - self.gone;
+                    self.gone += 1;
+                    untagged(out, |line| {
+                        line.number(number as u64).atom("EXPUNGE");
+                    });
+                }
+            }
+        }
+        Told::Part
+    }
+
+    fn tell_new(&self, out: &mut Vec<u8>) {
+        if self.next_to < self.to.messages.len() {
+            let count = self.to.messages.len() as u64;
+            untagged(out, |line| {
+                line.number(count).atom("EXISTS");
+            });
+        }
+    }
+
+    fn tell_flags(&self, was: &MessageState, is: &MessageState, condstore: bool, out: &mut Vec<u8>) {
+        let has_changed = was.flags != is.flags || condstore && was.modseq != is.modseq;
+        let own = self.own.as_ref().filter(|own| own.uids.contains(is.uid));
+        let (with_flags, with_modseq) = match own.map(|own| (own.report, own.applied(was.flags))) {
+            Some((Report::Flags, _)) => (true, condstore),
+            // The client knows what it has changed, and not what another has.
+            Some((Report::ModSeq, expected)) => (expected != is.flags, true),
+            Some((Report::Nothing, expected)) if expected == is.flags => return,
+            _ if has_changed => (true, condstore),
+            _ => return,
+        };
+        let number = self.next_from - self.gone;
+        untagged(out, |line| {
+            line.number(number as u64).atom("FETCH").list(|items| {
+                items.atom("UID").number(is.uid);
+                if with_flags {
+                    items.atom("FLAGS").flags(is.flags, &self.to.keywords);
+                }
+                if with_modseq {
+                    items.atom("MODSEQ").list(|list| {
+                        list.number(is.modseq);
+                    });
+                }
+            });
+        });
+    }
+}
+
+impl OwnChange {
+    /// The flags of a message after the change.
+    fn applied(&self, flags: Flags) -> Flags {
+        match self.change {
+            FlagChange::Replace => self.flags,
+            FlagChange::Add => flags.with(self.flags),
+            FlagChange::Remove => flags.without(self.flags),
+        }
+    }
+}
+
+/// Whether a message of the older state is gone in the newer one. UIDs ascend, so counting those up to the last is enough.
+pub(super) fn has_gone(from: &FolderState, to: &FolderState) -> bool {
+    from.messages.last().is_some_and(|last| {
+        to.messages.partition_point(|message| message.uid <= last.uid) < from.messages.len()
+    })
+}
+
+/// The newer state with the messages that are gone, as the older one has them: the client still numbers them.
+pub(super) fn with_gone(from: &FolderState, to: &FolderState) -> FolderState {
+    let mut messages = Vec::with_capacity(to.messages.len() + from.messages.len());
+    let mut newer = to.messages.iter().peekable();
+    for was in &from.messages {
+        match newer.next_if(|is| is.uid == was.uid) {
+            Some(is) => messages.push(*is),
+            None => messages.push(*was),
+        }
+    }
+    messages.extend(newer);
+    FolderState { keywords: to.keywords.clone(), messages, ..*to }
+}
+
+/// Writes FLAGS and PERMANENTFLAGS (RFC 3501 sections 7.2.6 and 7.1).
+pub(super) fn write_keywords(state: &FolderState, read_only: bool, language: Language, out: &mut Vec<u8>) {
+    let flags = |list: &mut Items<'_>| {
+        Flags::NAMED.iter().for_each(|(_, name)| {
+            list.atom(name);
+        });
+        state.keywords.iter().for_each(|name| {
+            list.keyword(name);
+        });
+    };
+    untagged(out, |line| {
+        line.atom("FLAGS").list(flags);
+    });
+    let permanent = |list: &mut Items<'_>| {
+        if !read_only {
+            flags(list);
+            if state.has_keyword_room {
+                list.atom("\\*");
+            }
+        }
+    };
+    let text = match (language, read_only) {
+        (Language::English, false) => "These flags stay",
+        (Language::English, true) => "No flag can be changed",
+        (Language::French, false) => "Ces indicateurs restent",
+        (Language::French, true) => "Aucun indicateur ne peut être changé",
+    };
+    let code = |code: &mut Items<'_>| {
+        code.atom("PERMANENTFLAGS").list(permanent);
+    };
+    status(out, None, Condition::Ok, code, text);
+}
+
+/// Writes an untagged OK with a text alone.
+pub(super) fn write_notice(text: &str, out: &mut Vec<u8>) {
+    status(out, None, Condition::Ok, no_code, text);
+}
+
+/// Messages that one step compares.
+const COMPARED_PER_STEP: usize = 8192;
+/// Octets that one step writes, before the rest of a line.
+const OCTETS_PER_STEP: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The messages of a folder as a client knows them: UIDs it may not know, flags it does.
+    #[derive(Debug, PartialEq)]
+    struct Client {
+        /// The UID of each message, if it was told, and its flags.
+        messages: Vec<(Option<u32>, Option<String>)>,
+    }
+
+    impl Client {
+        fn knows(state: &FolderState) -> Self {
+            let message = |message: &MessageState| (Some(message.uid), Some(format!("{:?}", message.flags)));
+            Self { messages: state.messages.iter().map(message).collect() }
+        }
+
+        /// Reads responses as RFC 3501 section 7 tells.
+        fn read(&mut self, octets: &[u8]) {
+            for line in std::str::from_utf8(octets).unwrap().lines() {
+                let words: Vec<&str> = line.split([' ', '(', ')']).filter(|word| !word.is_empty()).collect();
+                let Ok(number) = words[1].parse::<usize>() else { continue };
+                match words[2] {
+                    "EXPUNGE" => drop(self.messages.remove(number - 1)),
+                    "EXISTS" => {
+                        assert!(number >= self.messages.len(), "{line}");
+                        self.messages.resize(number, (None, None));
+                    }
+                    "FETCH" => {
+                        let flags = Flags::NAMED.iter().filter(|(_, name)| words.contains(name));
+                        let flags = flags.fold(Flags::empty(), |all, (flag, _)| all.with(*flag));
+                        let (uid, known) = &mut self.messages[number - 1];
+                        assert_eq!(*uid, words[4].parse().ok(), "{line}");
+                        *known = Some(format!("{flags:?}"));
+                    }
+                    other => panic!("{other}"),
+                }
+            }
+        }
+    }
+
+    fn state(messages: &[(u32, u8)]) -> FolderState {
+        let letters = |n: u8| Flags::of_letters(&b"DFPRST"[..usize::from(n % 7).min(6)]);
+        let message =
+            |(uid, n): &(u32, u8)| MessageState { uid: *uid, flags: letters(*n), modseq: u64::from(*n) };
+        FolderState { messages: messages.iter().map(message).collect(), ..FolderState::default() }
+    }
+
+    fn told(from: FolderState, to: FolderState) -> (Vec<u8>, Arc<FolderState>) {
+        let (mut out, mut news) = (Vec::new(), News::new(Arc::new(from), Arc::new(to), None));
+        while news.tell(false, Language::English, &mut out) == Told::Part {}
+        (out, news.into_told())
+    }
+
+    proptest! {
+        #[test]
+        fn y67_a_client_that_follows_the_news_knows_the_folder(
+            before in prop::collection::vec((any::<bool>(), 0u8..7, 0u8..7), 0..30),
+            new in prop::collection::vec(0u8..7, 0..5), may_expunge in any::<bool>(),
+        ) {
+            let uids = || (1u32..).step_by(3);
+            let from: Vec<(u32, u8)> = uids().zip(&before).map(|(uid, (_, flags, _))| (uid, *flags)).collect();
+            let stay = uids().zip(&before).filter(|(_, (stays, ..))| *stays);
+            let mut to: Vec<(u32, u8)> = stay.map(|(uid, (.., flags))| (uid, *flags)).collect();
+            to.extend((1000..).zip(new));
+            let (from, newest) = (state(&from), state(&to));
+            let is_gone = before.iter().any(|(stays, ..)| !stays);
+            prop_assert_eq!(has_gone(&from, &newest), is_gone);
+            let target = if may_expunge { state(&to) } else { with_gone(&from, &newest) };
+            let mut client = Client::knows(&from);
+            let (octets, view) = told(from, target);
+            prop_assert!(may_expunge || memchr::memmem::find(&octets, b"EXPUNGE").is_none());
+            client.read(&octets);
+            // The client fetches the new messages, whose number it knows.
+            let knows = Client::knows(&view);
+            prop_assert_eq!(client.messages.len(), knows.messages.len());
+            for (one, other) in client.messages.iter().zip(&knows.messages) {
+                prop_assert!(one == other || *one == (None, None), "{:?} {:?}", one, other);
+            }
+            // Nothing is left to tell but what was not allowed before.
+            let mut client = knows;
+            let (octets, _) = told(FolderState { messages: view.messages.clone(), ..FolderState::default() }, state(&to));
+            client.read(&octets);
+            prop_assert_eq!(client, Client::knows(&state(&to)));
+        }
+    }
+
+    #[test]
+    fn a_large_folder_is_told_in_steps() {
+        let messages: Vec<(u32, u8)> = (1..=100_000).map(|uid| (uid, 0)).collect();
+        let (mut steps, mut out) = (0, Vec::new());
+        let mut news = News::new(Arc::new(state(&messages)), Arc::default(), None);
+        loop {
+            let before = out.len();
+            steps += 1;
+            let told = news.tell(false, Language::English, &mut out);
+            assert!(out.len() - before < OCTETS_PER_STEP + 100);
+            if told == Told::All {
+                break;
+            }
+        }
+        assert!(steps > 50 && out.starts_with(b"* 1 EXPUNGE\r\n* 1 EXPUNGE\r\n"));
+    }
+}

@@ -1,0 +1,245 @@
+//! The replies of a session: their writing, the count of errors, and the news before them.
+
+use std::sync::Arc;
+
+use super::{
+    command_table::{self, CommandSpec},
+    news::{self, News, OwnChange, Told},
+    parser::Expected,
+    reply::{self, ReplyText},
+    request::ImapRequest,
+    response::writer::{Condition, Items, no_code, status, untagged},
+    state::{After, Code, Ending, ImapSession, Pending, State, Tag},
+};
+use crate::language::Language;
+use crate::proto::{Step, buffer::Outbox, event::Event, is_limit_reached, request::Request};
+
+impl ImapSession {
+    /// Sends a request, and waits for its response.
+    pub(super) fn await_response(&mut self, tag: Tag, pending: Pending, request: ImapRequest) -> Step {
+        self.state = State::Awaiting(tag, Box::new(pending));
+        Step::Request(Request::Imap(request))
+    }
+
+    /// Writes the OK of a command.
+    pub(super) fn done(&mut self, tag: &[u8], out: &mut Outbox) -> Step {
+        self.ok(tag, reply::DONE, out)
+    }
+
+    /// Writes the OK of a command with another text.
+    pub(super) fn ok(&mut self, tag: &[u8], text: ReplyText, out: &mut Outbox) -> Step {
+        self.write(tag, Condition::Ok, text, out);
+        self.state = State::Ready;
+        Step::Continue
+    }
+
+    pub(super) fn write(&self, tag: &[u8], condition: Condition, text: ReplyText, out: &mut Outbox) {
+        self.write_with(tag, condition, |code| text.write_code(code), text, out);
+    }
+
+    /// Writes a reply with another response code than that of its text.
+    pub(super) fn write_with(
+        &self,
+        tag: &[u8],
+        condition: Condition,
+        code: impl FnOnce(&mut Items<'_>),
+        text: ReplyText,
+        out: &mut Outbox,
+    ) {
+        status(out.buffer(), Some(tag), condition, code, text.text(self.language));
+    }
+
+    /// LANGUAGE (RFC 5255 section 3.2). A tag like fr-CA matches the language without the country.
+    pub(super) fn choose_language(&mut self, tag: &[u8], tags: &[Vec<u8>], out: &mut Outbox) -> Step {
+        if tags.is_empty() {
+            untagged(out.buffer(), |line| {
+                line.atom("LANGUAGE").list(|list| {
+                    list.atom("en").atom("fr").atom("i-default");
+                });
+            });
+            return self.done(tag, out);
+        }
+        let known = tags.iter().find_map(|tag| {
+            let tag = tag.to_ascii_lowercase();
+            match tag.split(|&b| b == b'-').next().unwrap_or_default() {
+                b"fr" => Some(("fr", Language::French)),
+                b"en" => Some(("en", Language::English)),
+                b"default" => Some(("i-default", Language::English)),
+                _ if tag == b"i-default" => Some(("i-default", Language::English)),
+                _ => None,
+            }
+        });
+        let Some((name, language)) = known else {
+            return self.no(tag, "LANGUAGE", reply::NO_SUCH_LANGUAGE, out);
+        };
+        self.language = language;
+        untagged(out.buffer(), |line| {
+            line.atom("LANGUAGE").list(|list| {
+                list.atom(name);
+            });
+        });
+        self.ok(tag, reply::LANGUAGE_CHANGED, out)
+    }
+
+    /// Ends a command with the news that are allowed, and its reply.
+    pub(super) fn conclude(&mut self, ending: Ending, may_expunge: bool, out: &mut Outbox) -> Step {
+        self.tell_news(None, may_expunge, After::Reply(ending), out)
+    }
+
+    /// The same, for a command without a code.
+    pub(super) fn conclude_ok(&mut self, tag: Tag, may_expunge: bool, out: &mut Outbox) -> Step {
+        let ending = Ending { tag, condition: Condition::Ok, code: Code::OfText, text: reply::DONE };
+        self.conclude(ending, may_expunge, out)
+    }
+
+    /// Tells the news of the selected folder. `own` is a change of the client itself.
+    pub(super) fn tell_news(
+        &mut self,
+        own: Option<OwnChange>,
+        may_expunge: bool,
+        after: After,
+        out: &mut Outbox,
+    ) -> Step {
+        let Some(selected) = &self.selected else { return self.go_on(after, out) };
+        let (view, newest) = (&selected.view, &selected.newest);
+        let is_known = Arc::ptr_eq(view, newest) && own.is_none();
+        if is_known {
+            return self.go_on(after, out);
+        }
+        if view.uid_validity != newest.uid_validity {
+            return self.close_with(out, "UID validity changed", reply::UIDS_CHANGED);
+        }
+        let to = if may_expunge || !news::has_gone(view, newest) {
+            Arc::clone(newest)
+        } else if own.is_none() {
+            return self.go_on(after, out);
+        } else {
+            // The flags that the client has changed must not seem to change back.
+            Arc::new(news::with_gone(view, newest))
+        };
+        let news = News::new(Arc::clone(view), to, own);
+        self.state = State::Telling(Box::new(news), Box::new(after));
+        Step::Continue
+    }
+
+    pub(super) fn telling_step(&mut self, mut news: Box<News>, after: Box<After>, out: &mut Outbox) -> Step {
+        self.work += WORK_OF_NEWS;
+        match news.tell(self.condstore, self.language, out.buffer()) {
+            Told::Part => {
+                self.state = State::Telling(news, after);
+                Step::Continue
+            }
+            Told::All => {
+                if let Some(selected) = &mut self.selected {
+                    selected.view = news.into_told();
+                }
+                self.go_on(*after, out)
+            }
+            Told::Impossible => self.close_with(out, "UIDs out of order", reply::UIDS_CHANGED),
+        }
+    }
+
+    fn go_on(&mut self, after: After, out: &mut Outbox) -> Step {
+        match after {
+            After::Reply(Ending { tag, condition, code, text }) => {
+                self.write_with(&tag, condition, |items| code.write(text, items), text, out);
+                self.state = State::Ready;
+                Step::Continue
+            }
+            After::Fetch(tag, plan) => self.begin_fetch(tag, plan, out),
+            After::Idle { tag, since } => {
+                self.state = State::Idling { tag, since };
+                Step::Continue
+            }
+        }
+    }
+
+    // Refusals
+
+    /// Refuses a command that does not follow the grammar, and says what was expected.
+    pub(super) fn refuse_malformed(
+        &mut self,
+        tag: &[u8],
+        row: Option<&CommandSpec>,
+        Expected(expected): Expected,
+        out: &mut Outbox,
+    ) -> Step {
+        let what = row.map_or("a malformed command", |row| row.name);
+        out.push_event(Event::Refused { what: what.into(), reply: "BAD".into() });
+        let section = match row {
+            Some(row) if self.config.pedantic => format!("{}: ", row.section()),
+            None if self.config.pedantic => format!("{GENERAL}: "),
+            _ => String::new(),
+        };
+        let text = format!("{section}{} {expected}", reply::EXPECTED.text(self.language));
+        self.count_error(Condition::Bad, out, |out| {
+            status(out.buffer(), Some(tag), Condition::Bad, no_code, &text);
+        })
+    }
+
+    /// Refuses a command. A pedantic listener names the section, if the client has broken a rule.
+    pub(super) fn refuse(
+        &mut self,
+        tag: &[u8],
+        condition: Condition,
+        what: &str,
+        text: ReplyText,
+        out: &mut Outbox,
+    ) -> Step {
+        out.push_event(Event::Refused { what: what.into(), reply: text.codes(condition) });
+        self.state = State::Ready;
+        let is_cited = self.config.pedantic && condition == Condition::Bad;
+        let section = if is_cited { format!("{}: ", citation(what, text)) } else { String::new() };
+        let said = format!("{section}{}", text.text(self.language));
+        self.count_error(condition, out, |out| {
+            status(out.buffer(), Some(tag), condition, |code| text.write_code(code), &said);
+        })
+    }
+
+    /// Refuses a command with NO.
+    pub(super) fn no(&mut self, tag: &[u8], what: &str, text: ReplyText, out: &mut Outbox) -> Step {
+        self.refuse(tag, Condition::No, what, text, out)
+    }
+
+    /// Counts an error and writes its reply. After the login only malformed commands count, and a good one ends the count,
+    /// because the sessions of mail programs last for days.
+    fn count_error(&mut self, condition: Condition, out: &mut Outbox, say: impl FnOnce(&mut Outbox)) -> Step {
+        let limits = &self.config.limits.imap;
+        let most = if self.user.is_none() { limits.login_error_limit } else { limits.hard_error_limit };
+        say(out);
+        self.errors += usize::from(self.user.is_none() || condition == Condition::Bad);
+        if is_limit_reached(self.errors, most) {
+            return self.close_with(out, "too many errors", reply::TOO_MANY_ERRORS);
+        }
+        Step::Continue
+    }
+
+    /// Ends the session with BYE.
+    pub(super) fn close_with(&mut self, out: &mut Outbox, why: &'static str, text: ReplyText) -> Step {
+        self.write(b"*", Condition::Bye, text, out);
+        out.push_event(Event::Ended { why });
+        self.state = State::Over;
+        Step::Close
+    }
+
+    /// Ends the session without a word: the client must see that a response is cut.
+    pub(super) fn abort(&mut self, out: &mut Outbox, why: &'static str) -> Step {
+        out.push_event(Event::Ended { why });
+        self.state = State::Over;
+        Step::Abort
+    }
+}
+
+/// The section of the rule that a client has broken.
+fn citation(what: &str, text: ReplyText) -> String {
+    let out_of_order = [reply::LOG_IN_FIRST, reply::LOGGED_IN_ALREADY, reply::SELECT_FIRST];
+    if out_of_order.contains(&text) {
+        return "RFC 3501 3".into();
+    }
+    command_table::find(what).map_or_else(|| GENERAL.into(), CommandSpec::section)
+}
+
+/// The section about the form of commands.
+const GENERAL: &str = "RFC 3501 2.2.1";
+/// The work of one step of news, in mailboxes that are examined: some microseconds.
+const WORK_OF_NEWS: usize = 32;

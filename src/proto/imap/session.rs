@@ -1,0 +1,186 @@
+//! An IMAP session: dispatches steps and responses. All of its files act on `state`; none reads a clock, a socket or a
+//! disk.
+
+use std::{mem, sync::Arc};
+
+use super::{
+    reply,
+    response::writer::{Condition, Items, status},
+    state::{ImapSession, Pending, State},
+};
+use crate::{
+    clock::Now,
+    language::Language,
+    proto::{
+        Context, Encryption, Progress, ProgressCounts, ResetOn, Session, SessionEvent, SessionPhase,
+        SessionStage, Step, Timeouts,
+        buffer::{Inbox, Outbox},
+        request::Response,
+    },
+};
+
+impl ImapSession {
+    /// True if the client has read the beginning of a response, so that any text would be a part of it.
+    fn is_inside_response(&self) -> bool {
+        match &self.state {
+            State::Reporting(_) => true,
+            State::Fetching(_, fetching) => fetching.is_inside(),
+            State::Awaiting(_, pending) => {
+                matches!(&**pending, Pending::Fetch(fetching) if fetching.is_inside())
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Session for ImapSession {
+    fn greet(&mut self, _: &Context<'_>, out: &mut Outbox) -> Step {
+        let code = |code: &mut Items<'_>| {
+            code.atom("CAPABILITY");
+            self.write_capabilities(code);
+        };
+        let text = format!("{} restante", self.config.hostname);
+        status(out.buffer(), None, Condition::Ok, code, &text);
+        Step::Continue
+    }
+
+    fn step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+        match mem::replace(&mut self.state, State::Over) {
+            State::Ready if self.is_stopping => self.close_with(out, "shutting down", reply::SHUTTING_DOWN),
+            State::Ready => {
+                self.state = State::Ready;
+                self.command_step(cx, inbox, out)
+            }
+            State::Discarding(discarding) => self.discard_step(discarding, inbox, out),
+            State::Plain { tag } => self.plain_step(tag, inbox, out),
+            State::DelayingReply { tag, last } => self.refuse_login(&tag, last, out),
+            State::Telling(news, after) => self.telling_step(news, after, out),
+            State::Reporting(found) => self.reporting_step(found, out),
+            State::Listing(listing) => self.listing_step(listing, out),
+            State::Fetching(tag, fetching) => self.request_piece(tag, *fetching),
+            State::Idling { tag, since } => self.idle_step(cx, tag, since, inbox, out),
+            State::Appending(tag, appending) => self.append_step(cx, tag, appending, inbox, out),
+            state => {
+                self.state = state;
+                Step::Idle
+            }
+        }
+    }
+
+    fn respond(&mut self, cx: &Context<'_>, response: Response, out: &mut Outbox) -> Step {
+        match (mem::replace(&mut self.state, State::Over), response) {
+            (State::AwaitingVerify { tag, credentials }, response) => {
+                self.verified(tag, credentials, response, out)
+            }
+            (State::AwaitingPrepare { tag, user }, response) => self.prepared(&tag, user, response, out),
+            (State::Awaiting(tag, pending), response) => self.answered(cx, tag, *pending, response, out),
+            // No other response follows a request of this session.
+            _ => self.close_with(out, "internal error", reply::INTERNAL),
+        }
+    }
+
+    fn tls_started(&mut self, _: &Context<'_>, _: Encryption) {
+        // Forgets everything that the client sent, but keeps the counts of its errors and attempts.
+        self.is_encrypted = true;
+        self.login_steps += 1;
+        self.reader.reset();
+        self.language = Language::English;
+        self.state = State::Ready;
+    }
+
+    fn session_phase(&self) -> SessionPhase {
+        match &self.state {
+            _ if self.is_inside_response() => SessionPhase::Sending,
+            State::Ready if self.reader.octets() > 0 => SessionPhase::Literal,
+            State::Discarding(_) => SessionPhase::Literal,
+            State::Ready if self.user.is_none() => SessionPhase::Authorization,
+            State::Ready if self.selected.is_none() => SessionPhase::Authenticated,
+            State::Ready => SessionPhase::Selected,
+            State::Plain { .. } => SessionPhase::AuthPlain,
+            State::Idling { .. } => SessionPhase::Idling,
+            State::Appending(..) => SessionPhase::Message,
+            State::Over => SessionPhase::Ended,
+            _ => SessionPhase::Pending,
+        }
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        let limits = &self.config.limits;
+        let (read, reset_on) = match self.state {
+            State::Discarding(_) | State::Appending(..) => (limits.smtp.data_timeout, ResetOn::Octet),
+            _ if self.user.is_none() => (limits.imap.login_timeout, ResetOn::Progress),
+            State::Idling { .. } => (limits.imap.idle_notify_interval, ResetOn::Command),
+            _ => (limits.imap.idle_timeout, ResetOn::Command),
+        };
+        Timeouts { read: read.0, reset_on, write: limits.imap.write_timeout.0, session: None }
+    }
+
+    fn progress(&self) -> Progress {
+        let rate = self.config.limits.smtp.min_data_rate;
+        let stage = match &self.state {
+            _ if self.user.is_none() => SessionStage::Unidentified,
+            State::Appending(_, appending) => SessionStage::Trusted(Some(appending.progress(rate))),
+            State::Awaiting(_, pending) => match &**pending {
+                Pending::Append(appending) if appending.is_final() => SessionStage::Delivering,
+                Pending::Append(appending) => SessionStage::Trusted(Some(appending.progress(rate))),
+                _ => SessionStage::Trusted(None),
+            },
+            _ => SessionStage::Trusted(None),
+        };
+        let counts =
+            ProgressCounts { commands: self.login_steps, advances: self.login_steps, served: self.logins };
+        Progress { stage, counts }
+    }
+
+    fn take_work(&mut self) -> usize {
+        mem::take(&mut self.work)
+    }
+
+    /// The news are told with the next command, or in the next step of IDLE.
+    fn notify(&mut self, event: &SessionEvent, _: &mut Outbox) {
+        if let SessionEvent::FolderChanged(state) = event {
+            self.set_newest(Arc::clone(state));
+        }
+    }
+
+    fn request_spill(&mut self) {
+        if let State::Appending(_, appending) = &mut self.state {
+            appending.request_spill();
+        }
+    }
+
+    fn keep_alive(&mut self, now: Now, out: &mut Outbox) -> bool {
+        match self.state {
+            State::Idling { since, .. } if !self.is_over(since, now) => {
+                self.write_still_here(out);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn on_timeout(&mut self, out: &mut Outbox) {
+        self.close_with(out, "timeout", reply::TOO_SLOW);
+    }
+
+    fn shutdown(&mut self, out: &mut Outbox) -> Step {
+        match &self.state {
+            // The changes of a command are on their way to the disk, and its reply comes soon.
+            State::Awaiting(_, pending) if is_change(pending) => {
+                self.is_stopping = true;
+                Step::Idle
+            }
+            _ if self.is_inside_response() => self.abort(out, "shutting down"),
+            _ => self.close_with(out, "shutting down", reply::SHUTTING_DOWN),
+        }
+    }
+}
+
+/// Whether the client has to learn that a change has been made, because it would make it again.
+fn is_change(pending: &Pending) -> bool {
+    match pending {
+        Pending::Append(appending) => appending.is_final(),
+        Pending::Copy { .. } => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,252 @@
+//! The state of an IMAP session. The other files of this directory operate on it.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use super::{
+    appending::Appending,
+    command::{List, StatusItem},
+    command_reader::CommandReader,
+    command_table::CommandPhase,
+    fetching::{FetchPlan, Fetching},
+    listing::Listing,
+    news::News,
+    parser::Expected,
+    reply::ReplyText,
+    request::FolderState,
+    response::writer::{Condition, Items},
+    searching::{Found, SearchPlan},
+    sequence_set::NumberSet,
+    session_config::SessionConfig,
+    storing::StorePlan,
+};
+use crate::language::Language;
+use crate::proto::{
+    dot::LineEndings,
+    imap::request::ImapRequest,
+    request::Mailbox,
+    sasl::{Credentials, FailedCredentials},
+};
+
+/// The tag of a command, which its replies repeat.
+pub(super) type Tag = Vec<u8>;
+
+/// The server side of an IMAP session.
+pub struct ImapSession {
+    pub(super) config: Rc<SessionConfig>,
+    pub(super) language: Language,
+    pub(super) reader: CommandReader,
+    pub(super) state: State,
+    /// The mailbox of the user who has logged in.
+    pub(super) user: Option<Mailbox>,
+    pub(super) selected: Option<Box<Selected>>,
+    /// Whether the client has asked for modification sequences (RFC 7162 section 3.1).
+    pub(super) condstore: bool,
+    pub(super) is_encrypted: bool,
+    /// True if the server stops, and the session ends with its present command.
+    pub(super) is_stopping: bool,
+    /// Errors before the login; after it, malformed commands since the last good one.
+    pub(super) errors: usize,
+    pub(super) failed_credentials: FailedCredentials,
+    /// Number of steps towards the login.
+    pub(super) login_steps: usize,
+    pub(super) logins: usize,
+    /// Work done since the last call of `take_work`.
+    pub(super) work: usize,
+}
+
+/// The folder that the client has selected.
+pub(super) struct Selected {
+    pub(super) folder: Mailbox,
+    /// True after EXAMINE.
+    pub(super) read_only: bool,
+    /// The state that the client knows: it numbers messages by it.
+    pub(super) view: Arc<FolderState>,
+    pub(super) newest: Arc<FolderState>,
+}
+
+/// The activity of the session.
+pub(super) enum State {
+    /// The session reads a command.
+    Ready,
+    /// AUTHENTICATE PLAIN waits for the client's response.
+    Plain { tag: Tag },
+    /// LOGIN or AUTHENTICATE waits for `Request::Verify`.
+    AwaitingVerify { tag: Tag, credentials: Credentials },
+    /// The login waits for `ImapRequest::Prepare`.
+    AwaitingPrepare { tag: Tag, user: Mailbox },
+    /// The reply to a wrong password is delayed.
+    DelayingReply { tag: Tag, last: bool },
+    /// The rest of a refused command is read.
+    Discarding(Box<Discarding>),
+    /// A command waits for the backend.
+    Awaiting(Tag, Box<Pending>),
+    /// The news are told.
+    Telling(Box<News>, Box<After>),
+    /// SEARCH tells its numbers.
+    Reporting(Box<Found>),
+    /// LIST tells its mailboxes.
+    Listing(Box<Listing>),
+    /// FETCH, between two pieces.
+    Fetching(Tag, Box<Fetching>),
+    /// IDLE, since then on the monotonic clock.
+    Idling { tag: Tag, since: Duration },
+    /// APPEND reads its message.
+    Appending(Tag, Box<Appending>),
+    /// The session has ended, and takes no further step.
+    Over,
+}
+
+/// A command that waits for the backend.
+pub(super) enum Pending {
+    /// The selected folder is being closed.
+    Close(AfterClose),
+    /// CLOSE removes deleted messages first.
+    ExpungeAndClose,
+    Select {
+        folder: Mailbox,
+        read_only: bool,
+    },
+    /// The newest state of the selected folder is asked for. `is_needed`: without it the command fails.
+    Refresh {
+        after: After,
+        is_needed: bool,
+    },
+    Expunge,
+    Store(StorePlan),
+    /// FETCH marks messages as seen first.
+    MarkSeen(FetchPlan),
+    Fetch(Fetching),
+    Search(SearchPlan),
+    Copy {
+        is_move: bool,
+    },
+    List(List),
+    Status(String, Vec<StatusItem>),
+    /// A change of folders, without a result.
+    Change,
+    /// GETQUOTA, and GETQUOTAROOT with the name of its mailbox.
+    Usage(Option<String>),
+    Append(Appending),
+}
+
+/// The rest of a command after the folder is closed.
+pub(super) enum AfterClose {
+    Reply,
+    /// SELECT of another one.
+    Select {
+        folder: Mailbox,
+        read_only: bool,
+    },
+    /// DELETE or RENAME of the same one.
+    Change(ImapRequest),
+}
+
+/// The rest of a command after the news are told.
+pub(super) enum After {
+    Reply(Ending),
+    Fetch(Tag, FetchPlan),
+    Idle { tag: Tag, since: Duration },
+}
+
+/// The tagged reply that ends a command.
+pub(super) struct Ending {
+    pub(super) tag: Tag,
+    pub(super) condition: Condition,
+    pub(super) code: Code,
+    pub(super) text: ReplyText,
+}
+
+/// The response code of a tagged reply.
+pub(super) enum Code {
+    /// The one of its text.
+    OfText,
+    /// Messages that another client has changed (RFC 7162 section 3.1.3).
+    Modified(NumberSet),
+    /// The UIDs of copies (RFC 4315 section 3).
+    CopyUid {
+        uid_validity: u32,
+        from: NumberSet,
+        to: NumberSet,
+    },
+    AppendUid {
+        uid_validity: u32,
+        uid: u32,
+    },
+    HighestModSeq(u64),
+}
+
+impl Code {
+    pub(super) fn write(&self, text: ReplyText, code: &mut Items<'_>) {
+        match self {
+            Self::OfText => text.write_code(code),
+            Self::Modified(messages) => {
+                code.numbers("MODIFIED", messages);
+            }
+            Self::CopyUid { uid_validity, from, to } => {
+                code.atom("COPYUID").number(*uid_validity).set(from).set(to);
+            }
+            Self::AppendUid { uid_validity, uid } => {
+                code.atom("APPENDUID").number(*uid_validity).number(*uid);
+            }
+            Self::HighestModSeq(modseq) => {
+                code.atom("HIGHESTMODSEQ").number(*modseq);
+            }
+        }
+    }
+}
+
+/// The reason for refusing a command before its end.
+pub(super) enum Refused {
+    /// With the command, for the log.
+    Text(Condition, &'static str, ReplyText),
+    Malformed(Expected),
+}
+
+/// A refused command whose rest is still to come.
+pub(super) struct Discarding {
+    pub(super) tag: Tag,
+    pub(super) refused: Refused,
+    /// Octets of the present literal that have not been read.
+    pub(super) left: u64,
+    /// Octets of all its literals.
+    pub(super) octets: u64,
+}
+
+impl ImapSession {
+    /// A session with the configuration of its listener.
+    pub fn new(config: Rc<SessionConfig>) -> Self {
+        Self {
+            config,
+            language: Language::English,
+            reader: CommandReader::default(),
+            state: State::Ready,
+            user: None,
+            selected: None,
+            condstore: false,
+            is_encrypted: false,
+            is_stopping: false,
+            errors: 0,
+            failed_credentials: FailedCredentials::default(),
+            login_steps: 0,
+            logins: 0,
+            work: 0,
+        }
+    }
+
+    pub(super) fn lenient(&self) -> bool {
+        self.config.line_endings == LineEndings::Lenient && !self.config.pedantic
+    }
+
+    pub(super) fn phase(&self) -> CommandPhase {
+        match (&self.user, &self.selected) {
+            (None, _) => CommandPhase::NotAuthenticated,
+            (Some(_), None) => CommandPhase::Authenticated,
+            (Some(_), Some(_)) => CommandPhase::Selected,
+        }
+    }
+
+    /// True if the client may send a password on this connection.
+    pub(super) fn passwords_allowed(&self) -> bool {
+        self.config.protocol.plaintext_auth || self.is_encrypted
+    }
+}

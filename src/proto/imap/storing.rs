@@ -1,0 +1,205 @@
+//! STORE, EXPUNGE, COPY and MOVE.
+
+use super::{
+    command::{self, Messages},
+    flags::Flags,
+    mailbox_name::MailboxName,
+    news::{OwnChange, Report},
+    numbers,
+    parser::Expected,
+    reply::{self, ReplyText},
+    request::{self, FolderState, ImapRequest, ImapResponse},
+    response::writer::Condition,
+    sequence_set::{NumberSet, SequenceSet},
+    state::{Code, Ending, ImapSession, Pending, Tag},
+};
+use crate::proto::{
+    Step,
+    buffer::Outbox,
+    imap::{command::FlagChange, command_table::CommandSpec, state::After},
+};
+
+/// A STORE that waits for the backend.
+pub(super) struct StorePlan {
+    by_uid: bool,
+    uids: NumberSet,
+    change: FlagChange,
+    flags: Flags,
+    keywords: Vec<String>,
+    silent: bool,
+}
+
+/// The flags and keywords that a client names. `\Recent` is left out: no client can change it.
+pub(super) fn named_flags(names: &[Vec<u8>]) -> Result<(Flags, Vec<String>), Expected> {
+    let (mut flags, mut keywords) = (Flags::empty(), Vec::new());
+    for name in names {
+        match (Flags::of_name(name), std::str::from_utf8(name)) {
+            (Some(flag), _) => flags = flags.with(flag),
+            _ if name.eq_ignore_ascii_case(b"\\Recent") => {}
+            _ if name.starts_with(b"\\") => return Err(Expected("a flag that this server has")),
+            (None, Ok(name)) if name.is_ascii() && name.len() <= MAX_KEYWORD => {
+                keywords.push(name.to_owned())
+            }
+            _ => return Err(Expected("keywords of at most 100 characters of ASCII")),
+        }
+    }
+    Ok((flags, keywords))
+}
+
+impl ImapSession {
+    pub(super) fn store(
+        &mut self,
+        tag: Tag,
+        row: &'static CommandSpec,
+        store: command::Store,
+        out: &mut Outbox,
+    ) -> Step {
+        let command::Store { messages, change, flags, silent, unchanged_since } = store;
+        let (flags, keywords) = match named_flags(&flags) {
+            Ok(named) => named,
+            Err(expected) => return self.refuse_malformed(&tag, Some(row), expected, out),
+        };
+        if unchanged_since.is_some() {
+            self.enable_condstore(out);
+        }
+        let uids = match self.changeable(&messages) {
+            Ok(uids) => uids,
+            Err((condition, text)) => return self.refuse(&tag, condition, row.name, text, out),
+        };
+        if uids.is_empty() {
+            return self.conclude_ok(tag, messages.by_uid, out);
+        }
+        let request =
+            request::Store { uids: uids.clone(), change, flags, keywords: keywords.clone(), unchanged_since };
+        let plan = StorePlan { by_uid: messages.by_uid, uids, change, flags, keywords, silent };
+        self.await_response(tag, Pending::Store(plan), ImapRequest::Store(Box::new(request)))
+    }
+
+    /// The UIDs of messages that the client changes.
+    fn changeable(&mut self, messages: &Messages) -> Result<NumberSet, (Condition, ReplyText)> {
+        match &self.selected {
+            None => Err((Condition::Bad, reply::SELECT_FIRST)),
+            Some(selected) if selected.read_only => Err((Condition::No, reply::READ_ONLY)),
+            Some(_) => self.uids(messages),
+        }
+    }
+
+    /// The UIDs of messages that the client names.
+    fn uids(&mut self, messages: &Messages) -> Result<NumberSet, (Condition, ReplyText)> {
+        let Some(selected) = &self.selected else { return Err((Condition::Bad, reply::SELECT_FIRST)) };
+        let named =
+            numbers::named(&selected.view, messages).ok_or((Condition::Bad, reply::NO_SUCH_NUMBER))?;
+        Ok(numbers::uids(named.into_iter().flatten()))
+    }
+
+    pub(super) fn stored(
+        &mut self,
+        tag: Tag,
+        plan: StorePlan,
+        response: ImapResponse,
+        out: &mut Outbox,
+    ) -> Step {
+        let ImapResponse::Stored { state, modified, is_partial } = response else {
+            return self.close_with(out, "internal error", reply::INTERNAL);
+        };
+        let StorePlan { by_uid, uids, change, flags, keywords, silent } = plan;
+        let report = match silent {
+            false => Report::Flags,
+            true if self.condstore => Report::ModSeq,
+            true => Report::Nothing,
+        };
+        let own = OwnChange { uids, change, flags: flags.with(keyword_flags(&state, &keywords)), report };
+        let modified = match &self.selected {
+            Some(selected) if !by_uid => numbers::numbers(&selected.view, &modified),
+            _ => modified,
+        };
+        let (condition, code, text) = match (modified.is_empty(), is_partial && !by_uid) {
+            (false, _) => (Condition::Ok, Code::Modified(modified), reply::SOME_MODIFIED),
+            (true, true) => (Condition::No, Code::OfText, reply::SOME_GONE),
+            (true, false) => (Condition::Ok, Code::OfText, reply::DONE),
+        };
+        self.set_newest(state);
+        self.tell_news(Some(own), by_uid, After::Reply(Ending { tag, condition, code, text }), out)
+    }
+
+    /// EXPUNGE, and UID EXPUNGE with a set.
+    pub(super) fn expunge(&mut self, tag: Tag, set: Option<SequenceSet>, out: &mut Outbox) -> Step {
+        let Some(selected) = &self.selected else { return self.no_folder(&tag, out) };
+        if selected.read_only {
+            return self.no(&tag, "EXPUNGE", reply::READ_ONLY, out);
+        }
+        let uids = match set.map(|set| self.uids(&Messages { set, by_uid: true })) {
+            None => None,
+            Some(Ok(uids)) => Some(uids),
+            Some(Err((condition, text))) => return self.refuse(&tag, condition, "EXPUNGE", text, out),
+        };
+        if uids.as_ref().is_some_and(NumberSet::is_empty) {
+            return self.conclude_ok(tag, true, out);
+        }
+        self.await_response(tag, Pending::Expunge, ImapRequest::Expunge { uids })
+    }
+
+    pub(super) fn expunged(&mut self, tag: Tag, out: &mut Outbox) -> Step {
+        let highest = self.selected.as_ref().map(|selected| selected.newest.highest_modseq);
+        let code = match highest.filter(|_| self.condstore) {
+            Some(highest) => Code::HighestModSeq(highest),
+            None => Code::OfText,
+        };
+        self.conclude(Ending { tag, condition: Condition::Ok, code, text: reply::DONE }, true, out)
+    }
+
+    pub(super) fn copy(
+        &mut self,
+        tag: Tag,
+        messages: &Messages,
+        to: MailboxName,
+        is_move: bool,
+        out: &mut Outbox,
+    ) -> Step {
+        let what = if is_move { "MOVE" } else { "COPY" };
+        let Some(to) = self.mailbox(to) else { return self.no(&tag, what, reply::IMPOSSIBLE_NAME, out) };
+        let uids = if is_move { self.changeable(messages) } else { self.uids(messages) };
+        match uids {
+            Err((condition, text)) => self.refuse(&tag, condition, what, text, out),
+            // A client that retries a MOVE which has succeeded would take NO for a reason to bring the messages back.
+            Ok(uids) if uids.is_empty() => self.conclude_ok(tag, true, out),
+            Ok(uids) => {
+                self.await_response(tag, Pending::Copy { is_move }, ImapRequest::Copy { uids, to, is_move })
+            }
+        }
+    }
+
+    pub(super) fn copied(
+        &mut self,
+        tag: Tag,
+        is_move: bool,
+        response: ImapResponse,
+        out: &mut Outbox,
+    ) -> Step {
+        let ImapResponse::Copied { state, uid_validity, from, to } = response else {
+            return self.close_with(out, "internal error", reply::INTERNAL);
+        };
+        self.set_newest(state);
+        let code = match from.is_empty() || to.is_empty() {
+            true => Code::OfText,
+            false => Code::CopyUid { uid_validity, from, to },
+        };
+        let mut ending = Ending { tag, condition: Condition::Ok, code, text: reply::DONE };
+        // The client must know the new UIDs before the old ones go (RFC 6851 section 4.3).
+        if is_move && let Code::CopyUid { .. } = &ending.code {
+            let code = std::mem::replace(&mut ending.code, Code::OfText);
+            self.write_with(b"*", Condition::Ok, |items| code.write(reply::MOVED, items), reply::MOVED, out);
+        }
+        self.conclude(ending, true, out)
+    }
+}
+
+/// The flags of keywords in a folder.
+fn keyword_flags(state: &FolderState, keywords: &[String]) -> Flags {
+    let is_named = |name: &str| keywords.iter().any(|keyword| keyword.eq_ignore_ascii_case(name));
+    let named = state.keywords.iter().enumerate().filter(|(_, name)| is_named(name));
+    named.fold(Flags::empty(), |flags, (number, _)| flags.with(Flags::of_keyword(number)))
+}
+
+/// The longest keyword.
+const MAX_KEYWORD: usize = 100;

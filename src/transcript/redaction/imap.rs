@@ -1,0 +1,110 @@
+//! Masks passwords in the commands of IMAP.
+//!
+//! The rule: before the login, only the names of commands are shown, and the response of AUTHENTICATE with its mask. After
+//! it, arguments are shown if the command is known and takes some.
+
+use super::{HIDDEN, Redactor};
+use crate::proto::{SessionPhase, imap, sasl};
+
+impl Redactor {
+    /// Masks a line of a command. `None` if it contains no secret.
+    pub(super) fn redact_imap(&mut self, line: &[u8], phase: SessionPhase) -> Option<Vec<u8>> {
+        let is_before_login = phase != SessionPhase::Authenticated && phase != SessionPhase::Selected;
+        if phase == SessionPhase::Literal {
+            // A literal of LOGIN, or the rest of its line.
+            return self.hides_user().then(|| HIDDEN.to_vec());
+        }
+        let (tag, rest) = split(line);
+        let (first, after) = split(rest);
+        let (name, argument) = match first.eq_ignore_ascii_case(b"UID") {
+            true => {
+                let (second, argument) = split(after);
+                ([first, b" ", second].concat(), argument)
+            }
+            false => (first.to_vec(), after),
+        };
+        let is_known = (imap::VOCABULARY.command)(&name).is_some();
+        let is_tag = (1..=MAX_TAG).contains(&tag.len()) && tag.iter().all(u8::is_ascii_alphanumeric);
+        if line.is_empty() {
+            return None;
+        }
+        if !is_known || !is_tag {
+            self.in_sasl_exchange = true;
+            return Some(if is_tag && !rest.is_empty() { [tag, b" ***"].concat() } else { HIDDEN.to_vec() });
+        }
+        let upper = name.to_ascii_uppercase();
+        let begin = [tag, b" ", &name].concat();
+        let begin = begin.as_slice();
+        self.in_sasl_exchange = matches!(upper.as_slice(), b"AUTHENTICATE" | b"LOGIN");
+        match upper.as_slice() {
+            _ if argument.is_empty() => None,
+            b"AUTHENTICATE" => {
+                let (mechanism, response) = split(argument);
+                if !mechanism.eq_ignore_ascii_case(b"PLAIN") {
+                    return Some([begin, b" ", HIDDEN].concat());
+                }
+                let shown = self.redact_response(response, SessionPhase::AuthPlain, sasl::LINE)?;
+                Some([begin, b" ", mechanism, b" ", &shown].concat())
+            }
+            b"LOGIN" => Some([begin, &b" \"user\" \"***\""[..]].concat()),
+            b"ID" | b"LANGUAGE" => None,
+            b"CAPABILITY" | b"NOOP" | b"LOGOUT" | b"STARTTLS" => Some([begin, b" ", HIDDEN].concat()),
+            _ if is_before_login => Some([begin, b" ", HIDDEN].concat()),
+            _ => None,
+        }
+    }
+}
+
+/// The first word of a line, and the rest after one blank.
+fn split(line: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memchr(b' ', line) {
+        Some(at) => (&line[..at], &line[at + 1..]),
+        None => (line, b""),
+    }
+}
+
+/// The longest tag that is shown, in octets.
+const MAX_TAG: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::protocol::Protocol;
+
+    #[test]
+    fn y60_a_password_of_imap_is_masked_in_every_command() {
+        let shown = |phase, line: &str| {
+            let mut redactor = Redactor::new(Protocol::Imap, 65_536, false);
+            String::from_utf8(redactor.redact_line(format!("{line}\r\n").as_bytes(), phase)).unwrap()
+        };
+        for (line, expected) in [
+            ("a1 LOGIN bob hunter2", "a1 LOGIN \"user\" \"***\""),
+            ("a1 login {3}", "a1 login \"user\" \"***\""),
+            ("a1 AUTHENTICATE PLAIN AGJvYgBodW50ZXIy", "a1 AUTHENTICATE PLAIN AHVzZXIAKioq"),
+            ("a1 AUTHENTICATE PLAIN", "a1 AUTHENTICATE PLAIN"),
+            ("a1 AUTHENTICATE hunter2", "a1 AUTHENTICATE ***"),
+            ("a1 ID (\"name\" \"x\")", "a1 ID (\"name\" \"x\")"),
+            ("a1 SELECT hunter2", "a1 SELECT ***"),
+            ("a1 NOOP hunter2", "a1 NOOP ***"),
+            ("a1 PASS hunter2", "a1 ***"),
+            ("hunter2", "***"),
+        ] {
+            assert_eq!(shown(SessionPhase::Authorization, line), format!("{expected}\r\n"));
+        }
+        for (line, expected) in [
+            ("a1 UID FETCH 1:* (FLAGS)", "a1 UID FETCH 1:* (FLAGS)"),
+            ("a1 SELECT \"Sent Items\"", "a1 SELECT \"Sent Items\""),
+            ("a1 LOGIN bob hunter2", "a1 LOGIN \"user\" \"***\""),
+            ("a1 UID hunter2", "a1 ***"),
+        ] {
+            assert_eq!(shown(SessionPhase::Authenticated, line), format!("{expected}\r\n"));
+        }
+    }
+
+    #[test]
+    fn y60_a_literal_of_a_login_is_masked() {
+        let mut redactor = Redactor::new(Protocol::Imap, 65_536, false);
+        redactor.redact_line(b"a1 LOGIN {3}\r\n", SessionPhase::Authorization);
+        assert_eq!(redactor.redact_line(b"bob hunter2\r\n", SessionPhase::Literal), b"***\r\n");
+    }
+}

@@ -1,0 +1,577 @@
+//! A small server of folders in memory, which answers the requests of IMAP sessions over plain values.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use restante::proto::{
+    folder::Folder,
+    imap::{
+        command::FlagChange,
+        fetch_item::{Body, BodyName, FetchItem, Section, SectionText},
+        flags::Flags,
+        request::{
+            Fetch, FetchPosition, FetchedPiece, FolderInfo, FolderState, FolderStatus, ImapRequest,
+            ImapResponse, MessageState, Refusal, SpecialUse, Store,
+        },
+        search_key::SearchKey,
+        sequence_set::NumberSet,
+    },
+    request::{Failure, Mailbox, Response},
+};
+
+/// The folders of one user.
+#[derive(Debug, Clone)]
+pub(crate) struct Folders {
+    /// By name; INBOX too.
+    folders: BTreeMap<String, MailFolder>,
+    subscribed: Vec<String>,
+    next_validity: u32,
+    selected: Option<String>,
+    /// Octets of one piece of a FETCH.
+    pub(crate) piece: usize,
+    pub(crate) keyword_limit: usize,
+}
+
+#[derive(Debug, Clone)]
+struct MailFolder {
+    special_use: Option<SpecialUse>,
+    messages: Vec<Message>,
+    state: Arc<FolderState>,
+}
+
+#[derive(Debug, Clone)]
+struct Message {
+    uid: u32,
+    /// As on the wire.
+    content: Vec<u8>,
+}
+
+impl Folders {
+    pub(crate) fn new() -> Self {
+        let mut folders = Self {
+            folders: BTreeMap::new(),
+            subscribed: vec!["INBOX".into()],
+            next_validity: 1,
+            selected: None,
+            piece: usize::MAX,
+            keyword_limit: Flags::MAX_KEYWORDS,
+        };
+        folders.create("INBOX", None);
+        folders
+    }
+
+    fn create(&mut self, name: &str, special_use: Option<SpecialUse>) {
+        let state = FolderState {
+            uid_validity: self.next_validity,
+            uid_next: 1,
+            highest_modseq: 1,
+            has_keyword_room: true,
+            ..FolderState::default()
+        };
+        self.next_validity += 1;
+        let folder = MailFolder { special_use, messages: Vec::new(), state: Arc::new(state) };
+        self.folders.insert(name.into(), folder);
+    }
+
+    // The directives and the changes of other programs
+
+    /// `NAME`, or `NAME subscribed`.
+    pub(crate) fn add_folder(&mut self, text: &str) {
+        let (name, subscribed) = text.strip_suffix(" subscribed").map_or((text, false), |name| (name, true));
+        self.create(name, None);
+        if subscribed {
+            self.subscribed.push(name.into());
+        }
+    }
+
+    /// A message in a folder, with the letters of its flags.
+    pub(crate) fn deliver(&mut self, name: &str, letters: &str, content: &[u8]) {
+        let content = content.split(|&b| b == b'\n').collect::<Vec<_>>().join(&b"\r\n"[..]);
+        self.append(name, Flags::of_letters(letters.as_bytes()), content);
+    }
+
+    /// A change by another program: `new FOLDER LETTERS COUNT`, `flags FOLDER UID LETTERS`, `gone FOLDER UIDS`,
+    /// `validity FOLDER`, `keyword FOLDER NAME`. The news are for a session that has selected it.
+    pub(crate) fn change(&mut self, text: &str) -> Result<Option<Arc<FolderState>>, String> {
+        let words: Vec<&str> = text.split(' ').collect();
+        let number = |text: &str| text.parse::<u32>().map_err(|_| format!("{text:?} is not a number"));
+        let name = words.get(1).copied().unwrap_or_default().to_owned();
+        let Some(folder) = self.folders.get_mut(&name) else { return Err(format!("no folder {name:?}")) };
+        match words[..] {
+            ["new", _, letters, count] => {
+                for _ in 0..number(count)? {
+                    self.append(
+                        &name,
+                        Flags::of_letters(letters.as_bytes()),
+                        b"Subject: new\r\n\r\n".to_vec(),
+                    );
+                }
+            }
+            ["flags", _, uid, letters] => {
+                let uid = number(uid)?;
+                folder.change(|state| {
+                    let modseq = state.highest_modseq + 1;
+                    for message in state.messages.iter_mut().filter(|message| message.uid == uid) {
+                        *message = MessageState { uid, flags: Flags::of_letters(letters.as_bytes()), modseq };
+                    }
+                });
+            }
+            ["gone", _, ref uids @ ..] => {
+                let uids: Vec<u32> = uids.iter().map(|uid| number(uid)).collect::<Result<_, _>>()?;
+                folder.remove(|message| uids.contains(&message.uid));
+            }
+            ["keyword", _, keyword] => {
+                folder.change(|state| state.keywords.push(keyword.into()));
+            }
+            ["validity", _] => {
+                let state = FolderState {
+                    uid_validity: folder.state.uid_validity + 100,
+                    uid_next: 1,
+                    highest_modseq: 1,
+                    ..FolderState::default()
+                };
+                folder.state = Arc::new(state);
+                folder.messages.clear();
+            }
+            _ => return Err(format!("{text:?} is not a change of folders")),
+        }
+        let is_selected = self.selected.as_ref() == Some(&name);
+        Ok(is_selected.then(|| Arc::clone(&self.folders[&name].state)))
+    }
+
+    fn append(&mut self, name: &str, flags: Flags, content: Vec<u8>) -> u32 {
+        let Some(folder) = self.folders.get_mut(name) else { return 0 };
+        let uid = folder.state.uid_next;
+        folder.messages.push(Message { uid, content });
+        folder.change(|state| {
+            state.uid_next += 1;
+            state.messages.push(MessageState { uid, flags, modseq: state.highest_modseq + 1 });
+        });
+        uid
+    }
+
+    // Requests
+
+    /// The answer to a request. `spilled` is the part of a message that came before its APPEND.
+    pub(crate) fn answer(&mut self, request: &ImapRequest, spilled: &[u8]) -> Response {
+        match self.serve(request, spilled) {
+            Ok(response) => Response::Imap(response),
+            Err(failure) => Response::Failed(failure),
+        }
+    }
+
+    fn serve(&mut self, request: &ImapRequest, spilled: &[u8]) -> Result<ImapResponse, Failure> {
+        let refused = |refusal| Ok(ImapResponse::Refused(refusal));
+        Ok(match request {
+            ImapRequest::Prepare { .. } => {
+                for (special_use, name) in SPECIAL {
+                    if !self.folders.contains_key(name) {
+                        self.create(name, Some(special_use));
+                        self.subscribed.push(name.into());
+                    }
+                }
+                ImapResponse::Done
+            }
+            ImapRequest::Select { folder } => {
+                let Some(found) = self.folders.get(&name(folder)) else { return refused(Refusal::NoFolder) };
+                self.selected = Some(name(folder));
+                ImapResponse::State(Arc::clone(&found.state))
+            }
+            ImapRequest::Unselect => {
+                self.selected = None;
+                ImapResponse::Done
+            }
+            ImapRequest::Refresh => ImapResponse::State(self.state()?),
+            ImapRequest::Fetch(fetch) => ImapResponse::Fetched(self.fetch(fetch)?),
+            ImapRequest::Search(search) => {
+                let folder = self.selected()?;
+                let mut found = NumberSet::default();
+                for (at, message) in search.state.messages.iter().enumerate() {
+                    if folder.matches(&search.key, at, message, &search.state) {
+                        found.push(message.uid);
+                    }
+                }
+                ImapResponse::Found(found)
+            }
+            ImapRequest::Store(store) => return self.store(store),
+            ImapRequest::Expunge { uids } => {
+                let folder = self.selected_mut()?;
+                let state = Arc::clone(&folder.state);
+                let goes = |message: &MessageState| {
+                    message.flags.intersects(Flags::DELETED)
+                        && uids.as_ref().is_none_or(|uids| uids.contains(message.uid))
+                };
+                let gone: Vec<u32> = state
+                    .messages
+                    .iter()
+                    .filter(|message| goes(message))
+                    .map(|message| message.uid)
+                    .collect();
+                folder.remove(|message| gone.contains(&message.uid));
+                ImapResponse::State(self.state()?)
+            }
+            ImapRequest::Copy { uids, to, is_move } => return self.copy(uids, to, *is_move),
+            ImapRequest::Append { folder, flags, keywords, bytes, .. } => {
+                if !self.folders.contains_key(&name(folder)) {
+                    return refused(Refusal::NoFolder);
+                }
+                let stored = [spilled, bytes].concat();
+                let content = stored.split(|&b| b == b'\n').collect::<Vec<_>>().join(&b"\r\n"[..]);
+                let uid = self.append(&name(folder), *flags, content);
+                let found = self.folders.get_mut(&name(folder)).ok_or(Failure::Gone)?;
+                let letters = found.letters(keywords, Flags::MAX_KEYWORDS).unwrap_or_default();
+                found.change(|state| {
+                    for message in state.messages.iter_mut().filter(|message| message.uid == uid) {
+                        message.flags = message.flags.with(letters);
+                    }
+                });
+                ImapResponse::Appended { uid_validity: found.state.uid_validity, uid }
+            }
+            ImapRequest::List { mailbox, status } => {
+                ImapResponse::Folders(self.list(mailbox, !status.is_empty()))
+            }
+            ImapRequest::Status { folder, .. } => match self.folders.get(&name(folder)) {
+                Some(folder) => ImapResponse::Status(folder.status()),
+                None => return refused(Refusal::NoFolder),
+            },
+            ImapRequest::Create { folder, special_use } => {
+                if self.folders.contains_key(&name(folder)) {
+                    return refused(Refusal::Exists);
+                }
+                self.create(&name(folder), *special_use);
+                ImapResponse::Done
+            }
+            ImapRequest::Delete { folder } => {
+                let below = format!("{}.", name(folder));
+                if self.folders.keys().any(|name| name.starts_with(&below)) {
+                    return refused(Refusal::HasChildren);
+                }
+                match self.folders.remove(&name(folder)) {
+                    Some(_) => ImapResponse::Done,
+                    None => return refused(Refusal::NoFolder),
+                }
+            }
+            ImapRequest::Rename { from, to } => {
+                if self.folders.contains_key(&name(to)) {
+                    return refused(Refusal::Exists);
+                }
+                if name(from) == "INBOX" {
+                    self.create(&name(to), None);
+                    let inbox = self.folders["INBOX"].clone();
+                    for (message, state) in inbox.messages.into_iter().zip(&inbox.state.messages) {
+                        self.append(&name(to), state.flags, message.content);
+                    }
+                    if let Some(inbox) = self.folders.get_mut("INBOX") {
+                        inbox.remove(|_| true);
+                    }
+                    return Ok(ImapResponse::Done);
+                }
+                let Some(folder) = self.folders.remove(&name(from)) else {
+                    return refused(Refusal::NoFolder);
+                };
+                self.folders.insert(name(to), folder);
+                ImapResponse::Done
+            }
+            ImapRequest::Subscribe { folder, on } => {
+                self.subscribed.retain(|known| *known != name(folder));
+                self.subscribed.extend(on.then(|| name(folder)));
+                ImapResponse::Done
+            }
+            ImapRequest::Usage { .. } => {
+                let all = || self.folders.values().flat_map(|folder| &folder.messages);
+                let octets = all().map(|message| message.content.len() as u64).sum();
+                ImapResponse::Usage { octets, messages: all().count() as u64 }
+            }
+        })
+    }
+
+    fn selected(&self) -> Result<&MailFolder, Failure> {
+        self.selected.as_ref().and_then(|name| self.folders.get(name)).ok_or(Failure::Gone)
+    }
+
+    fn selected_mut(&mut self) -> Result<&mut MailFolder, Failure> {
+        self.selected.as_ref().and_then(|name| self.folders.get_mut(name)).ok_or(Failure::Gone)
+    }
+
+    fn state(&self) -> Result<Arc<FolderState>, Failure> {
+        self.selected().map(|folder| Arc::clone(&folder.state))
+    }
+
+    fn store(&mut self, store: &Store) -> Result<ImapResponse, Failure> {
+        let most = self.keyword_limit;
+        let folder = self.selected_mut()?;
+        let Some(letters) = folder.letters(&store.keywords, most) else {
+            return Ok(ImapResponse::Refused(Refusal::TooManyKeywords));
+        };
+        let named = store.flags.with(letters);
+        let mut modified = NumberSet::default();
+        folder.change(|state| {
+            let modseq = state.highest_modseq + 1;
+            for message in state.messages.iter_mut().filter(|message| store.uids.contains(message.uid)) {
+                if store.unchanged_since.is_some_and(|since| message.modseq > since) {
+                    modified.push(message.uid);
+                    continue;
+                }
+                let flags = match store.change {
+                    FlagChange::Replace => named,
+                    FlagChange::Add => message.flags.with(named),
+                    FlagChange::Remove => message.flags.without(named),
+                };
+                *message = MessageState { flags, modseq, ..*message };
+            }
+        });
+        let present = |uid: u32| folder.state.messages.iter().any(|message| message.uid == uid);
+        let is_partial = store.uids.ranges().flatten().any(|uid| !present(uid));
+        Ok(ImapResponse::Stored { state: Arc::clone(&folder.state), modified, is_partial })
+    }
+
+    fn copy(&mut self, uids: &NumberSet, to: &Mailbox, is_move: bool) -> Result<ImapResponse, Failure> {
+        if !self.folders.contains_key(&name(to)) {
+            return Ok(ImapResponse::Refused(Refusal::NoFolder));
+        }
+        let folder = self.selected()?.clone();
+        let (mut from, mut copies) = (NumberSet::default(), NumberSet::default());
+        let states = &folder.state.messages;
+        for (message, state) in folder.messages.iter().zip(states).filter(|(m, _)| uids.contains(m.uid)) {
+            from.push(message.uid);
+            copies.push(self.append(&name(to), state.flags, message.content.clone()));
+        }
+        if is_move {
+            self.selected_mut()?.remove(|message| uids.contains(message.uid));
+        }
+        let uid_validity = self.folders[&name(to)].state.uid_validity;
+        Ok(ImapResponse::Copied { state: self.state()?, uid_validity, from, to: copies })
+    }
+
+    fn list(&self, user: &Mailbox, with_status: bool) -> Vec<FolderInfo> {
+        let mut names: Vec<String> = self.folders.keys().cloned().collect();
+        for name in self.folders.keys().chain(&self.subscribed) {
+            names.extend(name.match_indices('.').map(|(at, _)| name[..at].to_owned()));
+            names.push(name.clone());
+        }
+        names.sort_by_key(|name| (name != "INBOX", name.clone()));
+        names.dedup();
+        let info = |name: String| {
+            let found = self.folders.get(&name);
+            let folder = match Folder::from_name(&name) {
+                Some(folder) if name != "INBOX" => user.clone().in_folder(folder),
+                _ => user.clone(),
+            };
+            FolderInfo {
+                folder,
+                exists: found.is_some(),
+                is_subscribed: self.subscribed.contains(&name),
+                special_use: found.and_then(|folder| folder.special_use),
+                status: found.filter(|_| with_status).map(MailFolder::status),
+            }
+        };
+        names.into_iter().map(info).collect()
+    }
+
+    // FETCH
+
+    fn fetch(&self, fetch: &Fetch) -> Result<FetchedPiece, Failure> {
+        let folder = self.selected()?;
+        let mut piece = FetchedPiece { octets: Vec::new(), next: None, has_gone: false };
+        let FetchPosition { uid: from, octets: sent, .. } = fetch.position;
+        let mut sent = usize::try_from(sent).unwrap_or(usize::MAX);
+        for (at, state) in fetch.state.messages.iter().enumerate() {
+            if !fetch.uids.contains(state.uid) || state.uid < from {
+                continue;
+            }
+            let Some(message) = folder.messages.iter().find(|message| message.uid == state.uid) else {
+                // A response that has begun cannot end without its octets.
+                if sent > 0 {
+                    return Err(Failure::Gone);
+                }
+                piece.has_gone = true;
+                continue;
+            };
+            let line = rendered(at + 1, state, &fetch.state, message, &fetch.items);
+            let rest = &line[std::mem::take(&mut sent).min(line.len())..];
+            let room = self.piece - piece.octets.len();
+            if rest.len() > room {
+                piece.octets.extend_from_slice(&rest[..room]);
+                let octets = (line.len() - rest.len() + room) as u64;
+                piece.next = Some(FetchPosition {
+                    uid: state.uid,
+                    item: usize::from(octets > 0),
+                    octets,
+                    ..FetchPosition::default()
+                });
+                break;
+            }
+            piece.octets.extend_from_slice(rest);
+        }
+        Ok(piece)
+    }
+}
+
+impl MailFolder {
+    fn change(&mut self, change: impl FnOnce(&mut FolderState)) {
+        let FolderState { uid_validity, uid_next, highest_modseq, has_keyword_room, .. } = *self.state;
+        let (keywords, messages) = (self.state.keywords.clone(), self.state.messages.clone());
+        let mut state =
+            FolderState { uid_validity, uid_next, highest_modseq, keywords, has_keyword_room, messages };
+        change(&mut state);
+        state.highest_modseq += 1;
+        self.state = Arc::new(state);
+    }
+
+    fn remove(&mut self, goes: impl Fn(&Message) -> bool) {
+        let gone: Vec<u32> =
+            self.messages.iter().filter(|message| goes(message)).map(|message| message.uid).collect();
+        self.messages.retain(|message| !gone.contains(&message.uid));
+        self.change(|state| state.messages.retain(|message| !gone.contains(&message.uid)));
+    }
+
+    /// The flags of keywords, which get letters. `None` if there is no room.
+    fn letters(&mut self, keywords: &[String], most: usize) -> Option<Flags> {
+        let mut names = self.state.keywords.clone();
+        let mut flags = Flags::empty();
+        for keyword in keywords {
+            let known = names.iter().position(|name| name.eq_ignore_ascii_case(keyword));
+            let number = known.unwrap_or_else(|| {
+                names.push(keyword.as_str().into());
+                names.len() - 1
+            });
+            flags = flags.with(Flags::of_keyword(number));
+        }
+        if names.len() > most {
+            return None;
+        }
+        if names != self.state.keywords {
+            self.change(|state| {
+                state.has_keyword_room = names.len() < most;
+                state.keywords = names;
+            });
+        }
+        Some(flags)
+    }
+
+    fn status(&self) -> FolderStatus {
+        let count =
+            |flag: Flags| self.state.messages.iter().filter(move |message| message.flags.intersects(flag));
+        FolderStatus {
+            messages: self.messages.len() as u32,
+            unseen: (self.messages.len() - count(Flags::SEEN).count()) as u32,
+            deleted: count(Flags::DELETED).count() as u32,
+            size: self.messages.iter().map(|message| message.content.len() as u64).sum(),
+            uid_next: self.state.uid_next,
+            uid_validity: self.state.uid_validity,
+            highest_modseq: self.state.highest_modseq,
+        }
+    }
+
+    fn matches(&self, key: &SearchKey, at: usize, state: &MessageState, folder: &FolderState) -> bool {
+        let again = |key: &SearchKey| self.matches(key, at, state, folder);
+        let message = self.messages.iter().find(|message| message.uid == state.uid);
+        let text = message.map(|message| String::from_utf8_lossy(&message.content).to_lowercase());
+        let text = text.unwrap_or_default();
+        let lower = |text: &[u8]| String::from_utf8_lossy(text).to_lowercase();
+        match key {
+            SearchKey::All => true,
+            SearchKey::And(keys) => keys.iter().all(again),
+            SearchKey::Or(one, other) => again(one) || again(other),
+            SearchKey::Not(key) => !again(key),
+            SearchKey::Numbers(set) => set.resolve(folder.messages.len() as u32).contains(at as u32 + 1),
+            SearchKey::Uids(set) => {
+                set.resolve(folder.messages.last().map_or(0, |last| last.uid)).contains(state.uid)
+            }
+            SearchKey::Flag(name) => Flags::of_name(name).is_some_and(|flag| state.flags.intersects(flag)),
+            SearchKey::Header(field, value) => {
+                text.split("\r\n\r\n").next().unwrap_or_default().lines().any(|line| {
+                    line.starts_with(&format!("{}:", lower(field))) && line.contains(&lower(value))
+                })
+            }
+            SearchKey::Text(value) | SearchKey::Body(value) => text.contains(&lower(value)),
+            SearchKey::Larger(octets) => text.len() as u64 > *octets,
+            SearchKey::Smaller(octets) => (text.len() as u64) < *octets,
+            SearchKey::ModSeq(modseq) => state.modseq >= *modseq,
+            _ => false,
+        }
+    }
+}
+
+/// The response of FETCH for one message.
+fn rendered(
+    number: usize,
+    state: &MessageState,
+    folder: &FolderState,
+    message: &Message,
+    items: &[FetchItem],
+) -> Vec<u8> {
+    let content = &message.content;
+    let end = content.windows(4).position(|four| four == b"\r\n\r\n").map_or(content.len(), |at| at + 4);
+    let mut line = format!("* {number} FETCH (").into_bytes();
+    for (n, item) in items.iter().enumerate() {
+        if n > 0 {
+            line.push(b' ');
+        }
+        let text = match item {
+            FetchItem::Uid => format!("UID {}", state.uid),
+            FetchItem::Flags => {
+                let named = Flags::NAMED.iter().filter(|(flag, _)| state.flags.intersects(*flag));
+                let mut names: Vec<&str> = named.map(|(_, name)| *name).collect();
+                names.extend(
+                    state.flags.keywords().filter_map(|n| folder.keywords.get(n).map(|name| &**name)),
+                );
+                format!("FLAGS ({})", names.join(" "))
+            }
+            FetchItem::ModSeq => format!("MODSEQ ({})", state.modseq),
+            FetchItem::InternalDate => "INTERNALDATE \" 6-Nov-1994 08:49:37 +0000\"".into(),
+            FetchItem::Size => format!("RFC822.SIZE {}", content.len()),
+            FetchItem::Envelope => "ENVELOPE (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)".into(),
+            FetchItem::Structure { extended } => {
+                let name = if *extended { "BODYSTRUCTURE" } else { "BODY" };
+                format!("{name} (\"TEXT\" \"PLAIN\" NIL NIL NIL \"7BIT\" {} 1)", content.len() - end)
+            }
+            FetchItem::Body(Body { section, partial, name, .. }) => {
+                let (label, octets) = match &section.text {
+                    SectionText::Header => ("HEADER", &content[..end]),
+                    SectionText::Text => ("TEXT", &content[end..]),
+                    _ => ("", &content[..]),
+                };
+                let octets = match partial {
+                    Some((from, most)) => {
+                        let from = (*from as usize).min(octets.len());
+                        &octets[from..octets.len().min(from + *most as usize)]
+                    }
+                    None => octets,
+                };
+                let label = match name {
+                    BodyName::Body => label_of(section, label),
+                    BodyName::Rfc822 => "RFC822".into(),
+                    BodyName::Rfc822Header => "RFC822.HEADER".into(),
+                    BodyName::Rfc822Text => "RFC822.TEXT".into(),
+                };
+                let from = partial.map(|(from, _)| format!("<{from}>")).unwrap_or_default();
+                line.extend_from_slice(format!("{label}{from} {{{}}}\r\n", octets.len()).as_bytes());
+                line.extend_from_slice(octets);
+                continue;
+            }
+        };
+        line.extend_from_slice(text.as_bytes());
+    }
+    line.extend_from_slice(b")\r\n");
+    line
+}
+
+fn label_of(section: &Section, text: &str) -> String {
+    let path: Vec<String> = section.path.iter().map(ToString::to_string).collect();
+    let dot = if path.is_empty() || text.is_empty() { "" } else { "." };
+    format!("BODY[{}{dot}{text}]", path.join("."))
+}
+
+/// The name of a folder on the wire.
+fn name(mailbox: &Mailbox) -> String {
+    mailbox.folder().map_or("INBOX".into(), |folder| folder.directory()[1..].to_owned())
+}
+
+/// The folders that every user has.
+const SPECIAL: [(SpecialUse, &str); 5] = [
+    (SpecialUse::Archive, "Archive"),
+    (SpecialUse::Drafts, "Drafts"),
+    (SpecialUse::Junk, "Junk"),
+    (SpecialUse::Sent, "Sent"),
+    (SpecialUse::Trash, "Trash"),
+];
