@@ -53,6 +53,11 @@ pub(super) struct Folders {
 }
 
 impl Folders {
+    /// No folders yet. The name of this host is for the names of copies.
+    pub(super) fn on_host(host: &str) -> Self {
+        Self { host: Some(host.into()), ..Self::default() }
+    }
+
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
         shrinker.shrink(&mut self.ready_appends);
     }

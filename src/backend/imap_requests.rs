@@ -38,11 +38,6 @@ use crate::{
 };
 
 impl Folders {
-    /// No folders yet. The name of this host is for the names of copies.
-    pub(super) fn on_host(host: &str) -> Self {
-        Self { host: Some(host.into()), ..Self::default() }
-    }
-
     /// Takes another name of this host.
     pub(super) fn set_host(&mut self, host: &str) {
         self.host = Some(host.into());

@@ -23,6 +23,7 @@ mod maildrop;
 mod open_maildrop;
 mod quota;
 mod receive;
+mod receive_memory;
 mod recipients;
 mod reload;
 mod run_effects;

@@ -5,8 +5,6 @@
 //! [`Receiver::complete`], an unfinished one in [`Receiver::discard_body`]; both release its memory and its file in
 //! [`Receiver::release_body`].
 
-mod memory;
-
 use std::{
     collections::VecDeque,
     sync::Arc,
@@ -42,30 +40,30 @@ use crate::{
 /// Receives messages for all SMTP and LMTP sessions.
 #[derive(Debug)]
 pub(super) struct Receiver {
-    bodies: BodyMemory,
-    permits: SpillPermits,
+    pub(super) bodies: BodyMemory,
+    pub(super) permits: SpillPermits,
     name_generator: NameGenerator,
     /// The number of inbound messages.
-    inbound: usize,
+    pub(super) inbound: usize,
     /// Messages that the committer holds.
-    deliveries: usize,
+    pub(super) deliveries: usize,
     /// Messages that were refused because they took too long, and that a thread still holds.
-    abandoned: usize,
+    pub(super) abandoned: usize,
     /// Messages to many mailboxes, which continue in the next turn.
     pub(super) pending_recipients: VecDeque<PendingRecipients>,
     /// Messages of APPEND that are durable, and have no UID yet.
     pub(super) appended: VecDeque<(ConnId, DeliveredCopy)>,
-    limits: ReceiveLimits,
+    pub(super) limits: ReceiveLimits,
 }
 
 #[derive(Debug)]
-struct ReceiveLimits {
+pub(super) struct ReceiveLimits {
     /// Deliveries that the committer may hold.
     queue_size: usize,
     /// The longest time from the end of a message to its reply.
     delivery_timeout: Span,
     /// Octets of one message in memory.
-    spill_threshold: u64,
+    pub(super) spill_threshold: u64,
 }
 
 /// The parts of the backend that the methods of a [`Receiver`] use.

@@ -26,6 +26,7 @@ mod row_reader;
 mod run;
 mod selections;
 pub mod spill;
+mod status_cache;
 pub mod storage;
 #[cfg(test)]
 mod tests;

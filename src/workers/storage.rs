@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{catalog::Catalog, folder_status::StatusCache};
+use super::{catalog::Catalog, status_cache::StatusCache};
 use crate::{
     index::watcher::Watcher,
     limits::{Limits, MAX_FOLDERS, SCAN_TURN_SIZE},
