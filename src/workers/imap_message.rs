@@ -12,7 +12,7 @@ use super::storage::log_failure;
 use crate::{
     maildir::{Maildir, MessageEntry, OpenMessage},
     mime::{
-        Header, Limits, Message, Skeleton,
+        Header, Message, MimeLimits, Skeleton,
         header::raw_fields,
         skeleton::{Span, Tail},
         structure::header_end,
@@ -106,7 +106,7 @@ impl<'a> ImapMessage<'a> {
     /// The header.
     pub(super) fn header(&mut self) -> Result<Header<'_>, Failure> {
         let (end, _) = self.header_end()?;
-        Ok(Header::new(&self.start[..end], Limits::default().header))
+        Ok(Header::new(&self.start[..end], MimeLimits::default().header))
     }
 
     /// The message and its skeleton.
@@ -115,7 +115,7 @@ impl<'a> ImapMessage<'a> {
         let known = self.known_skeleton();
         let tail = if known.is_some() || self.is_whole() { None } else { Some(self.tail()?) };
         self.read += self.start.len() as u64;
-        let message = Message::parse(&self.start, &Limits::default());
+        let message = Message::parse(&self.start, &MimeLimits::default());
         let skeleton = known.unwrap_or_else(|| Arc::new(Skeleton::of(&message, tail)));
         self.skeleton = Some(Arc::clone(&skeleton));
         Ok((message, skeleton))
@@ -147,7 +147,7 @@ impl<'a> ImapMessage<'a> {
     pub(super) fn message(&mut self) -> Result<Message<'_>, Failure> {
         self.load(MAX_PARSED)?;
         self.read += self.start.len() as u64;
-        Ok(Message::parse(&self.start, &Limits::default()))
+        Ok(Message::parse(&self.start, &MimeLimits::default()))
     }
 
     /// Measures the octets that are not in memory.
@@ -215,7 +215,7 @@ impl<'a> ImapMessage<'a> {
         let Some(span) = span else { return Ok(SectionOctets::None) };
         Ok(match text {
             SectionText::Fields { names, is_except } => {
-                let header = self.file_octets(&span.file, Limits::default().header)?;
+                let header = self.file_octets(&span.file, MimeLimits::default().header)?;
                 SectionOctets::Octets(chosen_fields(&header, names, *is_except))
             }
             _ => SectionOctets::Span(span),

@@ -392,7 +392,12 @@ impl Folders {
             if rest.len() > room {
                 piece.octets.extend_from_slice(&rest[..room]);
                 let octets = (line.len() - rest.len() + room) as u64;
-                piece.next = Some(FetchPosition { uid: state.uid, item: usize::from(octets > 0), octets, ..FetchPosition::default() });
+                piece.next = Some(FetchPosition {
+                    uid: state.uid,
+                    item: usize::from(octets > 0),
+                    octets,
+                    ..FetchPosition::default()
+                });
                 break;
             }
             piece.octets.extend_from_slice(rest);

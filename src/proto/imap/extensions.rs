@@ -10,6 +10,7 @@ pub const EXTENSIONS: &[&str] = &[
     "ESEARCH",
     "ID",
     "IDLE",
+    "LANGUAGE",
     "LIST-EXTENDED",
     "LIST-STATUS",
     "LITERAL+",

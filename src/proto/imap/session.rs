@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{
     clock::Now,
+    language::Language,
     proto::{
         Context, Encryption, Progress, ProgressCounts, ResetOn, Session, SessionEvent, SessionPhase,
         SessionStage, Step, Timeouts,
         buffer::{Inbox, Outbox},
-        pop3::reply::Language,
         request::Response,
     },
 };
@@ -46,9 +46,7 @@ impl Session for ImapSession {
 
     fn step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         match mem::replace(&mut self.state, State::Over) {
-            State::Ready if self.is_stopping => {
-                self.close_with(out, "shutting down", reply::SHUTTING_DOWN)
-            }
+            State::Ready if self.is_stopping => self.close_with(out, "shutting down", reply::SHUTTING_DOWN),
             State::Ready => {
                 self.state = State::Ready;
                 self.command_step(cx, inbox, out)
@@ -86,7 +84,7 @@ impl Session for ImapSession {
         self.is_encrypted = true;
         self.login_steps += 1;
         self.reader.reset();
-        self.language = Language::En;
+        self.language = Language::English;
         self.state = State::Ready;
     }
 

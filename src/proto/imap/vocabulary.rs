@@ -76,6 +76,7 @@ const DATA: &[(&str, &str)] = &[
     ("ESEARCH", "the messages found, in short"),
     ("FLAGS", "the flags that messages of the folder may have"),
     ("ID", "the name of the server"),
+    ("LANGUAGE", "the languages of replies, or the one from now on"),
     ("LIST", "a folder: its properties, the separator of levels, its name"),
     ("LSUB", "a subscribed folder: its properties, the separator of levels, its name"),
     ("NAMESPACE", "the place of one's own folders, of other users' and of shared ones"),
@@ -97,6 +98,7 @@ const CODES: &[(&str, &str)] = &[
     ("CAPABILITY", "the extensions that this server has now"),
     ("CLIENTBUG", "the client breaks a rule"),
     ("CLOSED", "the folder before this one is closed"),
+    ("CONTACTADMIN", "the operator has to do something"),
     ("COPYUID", "validity, old UIDs and UIDs of the copies"),
     ("EXPUNGEISSUED", "a message is gone, and the client will be told"),
     ("HASCHILDREN", "there are folders below it"),
@@ -120,6 +122,7 @@ const CODES: &[(&str, &str)] = &[
     ("UIDVALIDITY", "while this number stays, a UID names the same message"),
     ("UNAVAILABLE", "not now, later perhaps"),
     ("UNSEEN", "the number of the first message that nobody has read"),
+    ("USEATTR", "there is no such special use"),
 ];
 
 #[cfg(test)]
