@@ -12,7 +12,7 @@ use self::{
     cursor::{Cursor, Parsed},
 };
 use super::{
-    command::{Append, Command, FlagChange, Messages, StatusItem, Store},
+    command::{Append, Command, FlagChange, Messages, Store},
     command_reader::RawCommand,
     mailbox_name::MailboxName,
 };
