@@ -38,7 +38,8 @@ impl ImapSession {
     pub(super) fn set_newest(&mut self, state: Arc<FolderState>) {
         if let Some(selected) = &mut self.selected {
             let known = &selected.newest;
-            let is_older = state.uid_validity == known.uid_validity && state.highest_modseq < known.highest_modseq;
+            let is_older =
+                state.uid_validity == known.uid_validity && state.highest_modseq < known.highest_modseq;
             if !is_older {
                 selected.newest = state;
             }

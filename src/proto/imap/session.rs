@@ -46,9 +46,7 @@ impl Session for ImapSession {
 
     fn step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         match mem::replace(&mut self.state, State::Over) {
-            State::Ready if self.is_stopping => {
-                self.close_with(out, "shutting down", reply::SHUTTING_DOWN)
-            }
+            State::Ready if self.is_stopping => self.close_with(out, "shutting down", reply::SHUTTING_DOWN),
             State::Ready => {
                 self.state = State::Ready;
                 self.command_step(cx, inbox, out)

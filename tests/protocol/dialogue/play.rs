@@ -96,7 +96,7 @@ struct Player<'a> {
     /// The client has sent everything of it that stands before this item.
     sent: usize,
     /// The session ended in the middle of a response.
-    is_aborted: bool,
+    is_cut: bool,
     /// When blessing: what happened so far.
     happened: Option<Vec<String>>,
 }
@@ -130,7 +130,7 @@ impl<'a> Player<'a> {
             last_led_on: BEGIN,
             next: 0,
             sent: 0,
-            is_aborted: false,
+            is_cut: false,
             happened: blessing.then(Vec::new),
         })
     }
@@ -155,7 +155,7 @@ impl<'a> Player<'a> {
             self.settle()?;
         }
         self.end_of_line()?;
-        if self.world.service == Service::Imap && !self.is_aborted {
+        if self.world.service == Service::Imap && !self.is_cut {
             responses::check(&self.all)
                 .map_err(|what| self.fail("responses that a client can read", &what))?;
         }
@@ -353,7 +353,7 @@ impl<'a> Player<'a> {
     fn take(&mut self, step: Step) -> Result<(), Problem> {
         if matches!(step, Step::Abort) {
             self.outbox = Outbox::default();
-            self.is_aborted = true;
+            self.is_cut = true;
             return self.over(". abort");
         }
         self.flush()?;
@@ -449,7 +449,10 @@ impl<'a> Player<'a> {
     fn end_of_line(&mut self) -> Result<(), Problem> {
         match std::mem::take(&mut self.wire) {
             half if half.is_empty() => Ok(()),
-            half => self.said(format!("S| {}", text::escaped(&half))),
+            half => {
+                self.is_cut = true;
+                self.said(format!("S| {}", text::escaped(&half)))
+            }
         }
     }
 
@@ -483,7 +486,7 @@ impl<'a> Player<'a> {
                     self.over(". close")
                 }
                 Step::Abort => {
-                    self.is_aborted = true;
+                    self.is_cut = true;
                     self.over(". abort")
                 }
                 _ => Ok(()),
