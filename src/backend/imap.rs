@@ -5,8 +5,9 @@
 //! state as an event, at most one in a turn of the loop. A folder has one such job at a time, because each needs the UIDs. A
 //! response that tells a state waits until this state has everything that the index had when the response became possible.
 
+mod context;
 mod folder;
-mod requests;
+pub(super) mod requests;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -15,13 +16,7 @@ use std::{
     time::Duration,
 };
 
-pub(super) use requests::Parts;
-
-use super::{
-    clients::Client,
-    effects::Effects,
-    maildrop::{Maildrops, ReleaseResponse},
-};
+use super::{clients::Client, effects::Effects, maildrop::ReleaseResponse};
 use crate::{
     capacity::Shrinker,
     deferred_drop::drop_deferred,
@@ -35,12 +30,13 @@ use crate::{
     },
     workers::{
         Job,
-        folder_jobs::{FolderId, FolderKey, FolderOutcome, FolderResult, FolderWork, Slice},
+        folder_job::{FolderId, FolderKey, FolderOutcome, FolderResult, FolderWork, Slice},
         imap_reads::{ImapRead, ReadOutcome, ReadRequest},
         imap_search::SearchProgress,
         job::{Changes, KnownMaildir, OpenedMaildir},
     },
 };
+pub(super) use context::Context;
 use folder::{Answer, BookPlace, Change, Folder, Pending, Step};
 
 /// The folders in use by IMAP.
@@ -54,13 +50,6 @@ pub(super) struct Folders {
     changed: BTreeSet<Mailbox>,
     /// Messages of APPEND whose keywords have letters.
     ready_appends: VecDeque<(ConnId, Mailbox, Append, Vec<u8>)>,
-}
-
-/// The parts of the backend that a request about folders uses.
-pub(super) struct Context<'a> {
-    pub(super) maildrops: &'a mut Maildrops,
-    pub(super) index: &'a mut Registry,
-    pub(super) effects: &'a mut Effects,
 }
 
 impl Folders {

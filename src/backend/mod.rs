@@ -11,7 +11,6 @@ mod auth;
 mod body_memory;
 mod cached_reads;
 mod clients;
-mod dispatch;
 mod document_memory;
 mod effects;
 mod imap;
@@ -23,6 +22,7 @@ mod quota;
 mod receive;
 mod recipients;
 mod reload;
+mod run_effects;
 mod spool_changes;
 mod state;
 mod turn;
@@ -52,7 +52,7 @@ use crate::{
         BodyProgress, HeldDocument, SessionEvent,
         chaos::Chaos,
         http::api::{ApiAction, ApiRequest, Document},
-        request::{Access, AccountDirectory, ConnId, Request, Response},
+        request::{AccountDirectory, ConnId, Request, Response},
     },
     transcript::Archive,
     workers::{Completion, CompletionSender, Job, LoopWaker, Storage},
@@ -62,7 +62,7 @@ use auth::Auth;
 pub use body_memory::MemoryRelief;
 use clients::{Client, Clients};
 use document_memory::DocumentMemory;
-use effects::{Effect, Effects};
+use effects::Effects;
 use imap::Folders;
 use maildrop::{Maildrops, ReleaseResponse};
 use quota::QuotaCache;
@@ -314,6 +314,147 @@ impl Backend {
         self.subscriptions.shrink(shrinker);
         self.documents.shrink(shrinker);
         self.index.shrink(shrinker);
+    }
+
+    // Dispatch
+
+    fn receiver_parts(&mut self) -> (&mut Receiver, &mut Clients, Context<'_>) {
+        let Self { receiver, clients, accounts, quotas, index, effects, now, .. } = self;
+        (receiver, clients, Context { now: *now, accounts, quotas, index, effects })
+    }
+
+    /// Passes a request to its part. The part responds now or after a completion.
+    fn dispatch(&mut self, (id, peer): (ConnId, IpAddr), request: Request) {
+        let Self {
+            auth,
+            receiver,
+            maildrops,
+            folders,
+            quotas,
+            subscriptions,
+            accounts,
+            chaos,
+            clients,
+            index,
+            effects,
+            now,
+            ..
+        } = self;
+        let Some(client) = clients.get_mut(id) else { return };
+        let mut cx = Context { now: *now, accounts, quotas, index, effects };
+        match request {
+            Request::Verify { user, password } => {
+                auth.verify((id, peer), (&user, password), accounts, *now, effects);
+                auth.dispatch_checks(accounts, *now, effects);
+            }
+            Request::Receive(request) => receiver.handle((id, client), request, &self.storage, &mut cx),
+            Request::Maildrop(request) => maildrops.handle((id, client), request, *now, index, effects),
+            Request::Api(ApiRequest { action: ApiAction::Chaos(set), .. }) => {
+                *chaos = set.unwrap_or(*chaos);
+                let document = Document::json(printable::json(chaos, false));
+                effects.respond(id, Response::Document(document));
+            }
+            Request::Api(request) => subscriptions.handle((id, client), request, effects),
+            Request::Imap(request) => {
+                let cx = &mut imap::Context { maildrops, index, effects };
+                let mut parts = imap::requests::Parts { folders, receiver, accounts, quotas, now: *now };
+                if let Some(request) = parts.handle((id, client), request, cx) {
+                    folders.handle((id, client), request, *now, cx);
+                }
+            }
+        }
+    }
+
+    /// Passes a completion to its part.
+    fn dispatch_completion(&mut self, completion: Completion) {
+        self.record_changes(&completion);
+        let Self {
+            auth,
+            receiver,
+            maildrops,
+            folders,
+            quotas,
+            subscriptions,
+            documents,
+            accounts,
+            clients,
+            index,
+            effects,
+            now,
+            ..
+        } = self;
+        let client = completion.conn().and_then(|id| Some((id, clients.get_mut(id)?)));
+        match (completion, client) {
+            (Completion::Counted(id, token, counts), _) => {
+                let mut cx = Context { now: *now, accounts, quotas, index, effects };
+                receiver.usage_counted((id, &token), clients, counts, &mut cx);
+            }
+            (Completion::Spilled(id, Some(token), result), _) => {
+                let mut cx = Context { now: *now, accounts, quotas, index, effects };
+                receiver.body_sealed((id, &token), clients, result, &mut cx);
+            }
+            (Completion::Delivered(id, token, result), _) => {
+                let mut cx = Context { now: *now, accounts, quotas, index, effects };
+                receiver.delivered((id, &token), clients, result, &mut cx);
+                folders.number_appended(receiver, &mut imap::Context { maildrops, index, effects });
+                subscriptions.mailboxes_changed(effects);
+            }
+            (Completion::Verified(id, verdict), _) => auth.verified(id, verdict, accounts, *now, effects),
+            (Completion::Spilled(_, None, result), Some((id, client))) => {
+                receiver.body_spilled(id, client, result, effects)
+            }
+            (Completion::Opened(_, result), Some(client)) if client.1.has_open_folder() => {
+                Folders::reopened(client, result, &mut imap::Context { maildrops, index, effects });
+            }
+            (Completion::Opened(_, result), Some(client)) => {
+                maildrops.open_finished(client, result, index, effects)
+            }
+            (Completion::Folder(key, result), _) => {
+                let cx = &mut imap::Context { maildrops, index, effects };
+                let changes = folders.job_finished(&key, result, cx);
+                imap::requests::Parts { folders, receiver, accounts, quotas, now: *now }
+                    .pass_appends_on(clients, cx);
+                if api::apply_changes(&changes, quotas) {
+                    subscriptions.mailboxes_changed(effects);
+                }
+            }
+            (Completion::Folders(id, result), _) => {
+                let changes = folders.folders_finished(id, result, (quotas, *now), effects);
+                if api::apply_changes(&changes, quotas) {
+                    subscriptions.mailboxes_changed(effects);
+                }
+            }
+            (Completion::Imap(_, result), Some((id, client))) => {
+                Folders::read_finished((id, client), result, effects);
+            }
+            (Completion::Read(_, message, result), Some(client)) => {
+                Maildrops::read_finished(client, message, result, index, effects);
+            }
+            (Completion::Updated(_, done, result), Some(client)) => {
+                maildrops.update_finished(client, done, result, index, quotas, effects);
+                subscriptions.mailboxes_changed(effects);
+            }
+            (Completion::Unlocked(mailbox), _) => maildrops.lock_released(&mailbox, clients, index, effects),
+            (Completion::Index(id, result), _) => index.complete(id, result),
+            (Completion::Api(_, result), Some(client)) => {
+                if api::request_finished(client, result, (documents, *now), quotas, effects) {
+                    subscriptions.mailboxes_changed(effects);
+                }
+            }
+            (Completion::MailChanged(result), _) => subscriptions.compared(result, effects),
+            (Completion::SessionsChanged, _) => subscriptions.sessions_changed(),
+            (Completion::AccountsLoaded(accounts), _) => self.replace_accounts(accounts),
+            // No response is outstanding, because the client has gone.
+            (
+                Completion::Spilled(..)
+                | Completion::Opened(..)
+                | Completion::Read(..)
+                | Completion::Api(..)
+                | Completion::Imap(..)
+                | Completion::Updated(..),
+                None,
+            ) => {}
+        }
     }
 }
 

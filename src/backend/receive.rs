@@ -14,7 +14,6 @@ use std::{
 };
 
 use super::{
-    MemoryRelief,
     body_memory::BodyMemory,
     clients::{Client, Clients},
     effects::Effects,
@@ -33,10 +32,7 @@ use crate::{
         name::{NameGenerator, UniqueName},
     },
     metrics::METRICS,
-    proto::{
-        BodyProgress,
-        request::{ConnId, Envelope, Failure, Mailbox, ReceiveRequest, Recipient, Response},
-    },
+    proto::request::{ConnId, Envelope, Failure, Mailbox, ReceiveRequest, Recipient, Response},
     workers::{
         AckToken, DeliveredCopy, DeliveryReceipt, Job, LoopWaker, SpilledMessage, Storage,
         spill::{SpillPermits, SpillTarget},

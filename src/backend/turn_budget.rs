@@ -4,7 +4,7 @@ use crate::{
     index::{budget::Budget, job::IndexResult},
     workers::{
         Completion,
-        folder_jobs::{FolderOutcome, FolderResult},
+        folder_job::{FolderOutcome, FolderResult},
     },
 };
 

@@ -16,7 +16,7 @@ use std::{
 use super::{folder_snapshot::FolderSnapshot, sequence::Sequence};
 use crate::{
     maildir::{
-        Error, Maildir, MessageEntry, Subdir,
+        Error, Maildir, MessageEntry,
         keyword_file::Keywords,
         name,
         uid_file::{self, LoadedUids, MessageKey, UidFile, UidHeader, UidRecord},
@@ -27,7 +27,8 @@ use crate::{
         request::{FolderState, MessageState},
     },
 };
-use changes::{Assigned, Come, Comparison};
+pub use changes::flags_in;
+use changes::{Assigned, Come, Comparison, flags_of};
 
 /// The UIDs of a folder.
 #[derive(Debug)]
@@ -336,17 +337,6 @@ impl UidBook {
         let positions = numbers.into_iter().map(|(_, position)| position).collect();
         Sequence::new(Arc::clone(&self.state), Arc::clone(&self.snapshot), positions)
     }
-}
-
-/// The flags of a message.
-fn flags_of(entry: &MessageEntry) -> Flags {
-    flags_in(entry.subdir, name::flags(&entry.name))
-}
-
-/// The flags of a message with these letters. Only a file in `cur/` has been seen, whatever its name says.
-pub fn flags_in(subdir: Subdir, letters: &[u8]) -> Flags {
-    let flags = Flags::of_letters(letters);
-    if subdir == Subdir::New { flags.without(Flags::SEEN) } else { flags }
 }
 
 /// The record of a message. If several files share its identity, its key has the inode.

@@ -23,7 +23,7 @@ use crate::{open_regular::read_bounded, proto::request::ConnId, safe_file::Direc
 pub struct Archive {
     recent: Mutex<Recent>,
     directory: Option<PathBuf>,
-    /// True if somebody wants to know of changes.
+    /// True if a session shows transcripts, and waits for changes.
     is_watched: AtomicBool,
 }
 
@@ -66,7 +66,7 @@ impl Archive {
         Self { directory: directory.map(Path::to_owned), ..Self::default() }
     }
 
-    /// Says whether somebody wants to know of changes.
+    /// Records whether a session shows transcripts, and waits for changes.
     pub fn set_watched(&self, is_watched: bool) {
         self.is_watched.store(is_watched, Ordering::Relaxed);
     }

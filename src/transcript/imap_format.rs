@@ -1,7 +1,7 @@
 //! The requests of IMAP sessions to the backend, and the responses, in a few words. A response has no mail in it, so a
 //! transcript cannot be replayed.
 
-use super::format::quoted;
+use super::octets::quoted;
 use crate::proto::imap::{
     command::FlagChange,
     flags::Flags,

@@ -11,6 +11,7 @@ mod imap_format;
 mod imap_output;
 mod line_splitter;
 pub mod mermaid;
+mod octets;
 mod reader;
 mod recorder;
 mod redaction;

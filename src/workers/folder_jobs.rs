@@ -6,11 +6,12 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{
-    folder_transfer::{self, Transfer, TransferOutcome},
+    folder_job::{FolderChanges, FolderJob, FolderKey, FolderOutcome, FolderResult, FolderWork, Slice},
+    folder_transfer,
     storage::{Storage, log_failure},
 };
 use crate::{
-    index::{FolderSnapshot, Sequence, UidBook, registry::IndexVersion, uid_book},
+    index::{UidBook, uid_book},
     maildir::{
         Change, Error, Kind, Maildir, MessageEntry, MessageRef, Subdir,
         message::{self, Deletion, LinkCheck, Renamed, TrashDeletion},
@@ -23,105 +24,9 @@ use crate::{
             request::{MessageState, Refusal, Store},
             sequence_set::NumberSet,
         },
-        request::{Failure, Mailbox},
+        request::Failure,
     },
 };
-
-/// The number of a folder in use. It is never used twice, so a late result for a folder that was dropped has no effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FolderId(pub u64);
-
-/// The addressee of a result.
-pub type FolderKey = (Mailbox, FolderId);
-
-/// A job for a folder.
-#[derive(Debug)]
-pub struct FolderJob {
-    /// The folder that gets the result.
-    pub key: FolderKey,
-    /// Its open directories. `None`: no session has selected it, and the job opens it.
-    pub maildir: Option<Arc<Maildir>>,
-    /// Its UIDs. `None`: the job reads them.
-    pub book: Option<Box<UidBook>>,
-    /// The work.
-    pub work: FolderWork,
-}
-
-/// The work of a [`FolderJob`].
-#[derive(Debug)]
-pub enum FolderWork {
-    /// Give the messages of the index their UIDs.
-    Refresh(IndexVersion, Arc<FolderSnapshot>),
-    /// Change flags of some messages.
-    Store(Slice, Arc<Store>),
-    /// Remove some of the messages with `\Deleted`: all, or those with these UIDs.
-    Expunge(Slice, Option<Arc<NumberSet>>),
-    /// Copy messages of another folder to it, or move them.
-    Transfer(Box<Transfer>),
-    /// Give letters to keywords, for a message of APPEND.
-    Letters(Flags, Vec<String>),
-    /// Give a UID to a message of APPEND.
-    Number(Box<MessageEntry>),
-}
-
-/// A part of the messages of a folder, in the order of their UIDs.
-#[derive(Debug, Clone)]
-pub struct Slice {
-    /// The messages.
-    pub sequence: Arc<Sequence>,
-    /// The first UID.
-    pub from: u32,
-}
-
-/// The result of a [`FolderJob`].
-#[derive(Debug)]
-pub struct FolderResult {
-    /// The UIDs. `None`: the job did not run to its end, so that the next one reads them again.
-    pub book: Option<Box<UidBook>>,
-    /// The result of the work.
-    pub outcome: FolderOutcome,
-}
-
-/// The result of the work of a [`FolderJob`].
-#[derive(Debug)]
-pub enum FolderOutcome {
-    /// Of [`FolderWork::Refresh`].
-    Refreshed(IndexVersion, Arc<Sequence>),
-    /// Of a change.
-    Changed(Box<FolderChanges>),
-    /// Of [`FolderWork::Transfer`].
-    Transferred(Box<TransferOutcome>),
-    /// The folder that was to get the messages does not allow that. The changes of names there are of copies that were removed.
-    TransferRefused(Refusal, (u64, u64), Vec<Change>),
-    /// Of [`FolderWork::Letters`]: those of the flags and of the keywords.
-    Letters(Vec<u8>),
-    /// Of [`FolderWork::Number`].
-    Numbered {
-        /// The UID validity of the folder.
-        uid_validity: u32,
-        /// The UID of the message.
-        uid: u32,
-    },
-    /// The job failed, and has changed nothing.
-    Failed(Failure),
-    /// The client asked for something that the folder does not allow. Nothing has changed.
-    Refused(Refusal),
-}
-
-/// The changes of a slice.
-#[derive(Debug, Default)]
-pub struct FolderChanges {
-    /// The changes of names, for the index.
-    pub names: Vec<Change>,
-    /// The first UID of the next slice. `None`: all is done, and durable unless there is a failure.
-    pub next: Option<u32>,
-    /// UIDs of messages that another program has changed meanwhile.
-    pub modified: NumberSet,
-    /// Whether a message could not be changed, because it is gone or cannot have the name.
-    pub is_partial: bool,
-    /// The failure that prevented the rest.
-    pub failure: Option<Failure>,
-}
 
 impl FolderChanges {
     /// Notes that a message has another name, or is where it was.

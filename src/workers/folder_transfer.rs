@@ -4,13 +4,10 @@
 //! slice of COPY fails, the copies of the slices before are removed, so that either all messages are copied or none (RFC 9051
 //! section 6.4.7). MOVE is done for the slices before (RFC 6851 section 4.3).
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use super::{
-    folder_jobs::{FolderOutcome, Slice},
+    folder_job::{FolderOutcome, Transfer, TransferOutcome},
     storage::{Storage, log_failure},
 };
 use crate::{
@@ -22,61 +19,10 @@ use crate::{
         usage,
     },
     proto::{
-        imap::{flags::Flags, request::Refusal, sequence_set::NumberSet},
+        imap::{flags::Flags, request::Refusal},
         request::{Failure, Mailbox, Quota},
     },
 };
-
-/// Messages on their way to another folder.
-#[derive(Debug)]
-pub struct Transfer {
-    /// The folder of the messages.
-    pub from: Mailbox,
-    /// Its open directories.
-    pub source: Arc<Maildir>,
-    /// The messages that are left.
-    pub slice: Slice,
-    /// The UIDs of the wanted ones.
-    pub uids: Arc<NumberSet>,
-    /// Whether they leave their folder.
-    pub is_move: bool,
-    /// The name of this host, for the names of the copies.
-    pub host: Arc<str>,
-    /// The quota of the user, and the use of it if it is known.
-    pub quota: (Quota, Option<Usage>),
-    /// The copies so far.
-    pub done: Transferred,
-}
-
-/// Messages that are in the other folder.
-#[derive(Debug, Default)]
-pub struct Transferred {
-    /// The UID validity of that folder.
-    pub uid_validity: u32,
-    /// The UIDs that they had.
-    pub from: NumberSet,
-    /// The UIDs that they have.
-    pub to: NumberSet,
-    /// The copies of all slices, in case that a later one fails.
-    pub copies: Vec<MessageEntry>,
-    /// The octets of the last slice, for the quota.
-    pub bytes: u64,
-}
-
-/// The result of a slice.
-#[derive(Debug)]
-pub struct TransferOutcome {
-    /// The messages and what is left of them.
-    pub transfer: Box<Transfer>,
-    /// The device and inode of the folder that has got them.
-    pub target: (u64, u64),
-    /// Changes of names in that folder.
-    pub arrivals: Vec<Change>,
-    /// Changes of names in the folder of the messages.
-    pub departures: Vec<Change>,
-    /// Whether all is done, or the reason why the rest cannot be done.
-    pub end: Option<Result<(), Failure>>,
-}
 
 /// Copies or moves a slice of messages to the folder with that book.
 pub(super) fn run(

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Renders the responses for the messages of `fetch` from its position on. A piece has about `max` octets: it ends within a
-/// literal that is larger, and else between two messages.
+/// literal that is larger, between two items of a message that has too many, and else between two messages.
 ///
 /// # Errors
 /// A file cannot be read. If the position is within a message, the connection has to end.
@@ -140,6 +140,12 @@ impl Piece<'_> {
         }
         let fetch = self.fetch;
         for (at, item) in fetch.items.iter().enumerate().skip(position.item) {
+            let is_full = self.out.len() >= self.max || self.read + message.octets_read() >= MAX_READ;
+            let is_large =
+                matches!(item, FetchItem::Body(_) | FetchItem::Structure { .. } | FetchItem::Envelope);
+            if is_full && is_large && at > position.item {
+                return Ok(Some(FetchPosition { uid: state.uid, item: at, octets: 0, stamp }));
+            }
             let sent = if at == position.item { position.octets } else { 0 };
             if let FetchItem::Body(body) = item {
                 if let Some(octets) = self.body(at, body, sent, message)? {

@@ -12,7 +12,7 @@ use super::storage::log_failure;
 use crate::{
     maildir::{Maildir, MessageEntry, OpenMessage},
     mime::{
-        Header, Limits, Message, Skeleton,
+        Header, Message, MimeLimits, Skeleton,
         header::raw_fields,
         skeleton::{Span, Tail},
         structure::header_end,
@@ -32,7 +32,7 @@ pub(super) struct ImapMessage<'a> {
     /// The first octets of the file.
     start: Vec<u8>,
     skeleton: Option<Arc<Skeleton>>,
-    /// Octets read so far.
+    /// Octets read or parsed so far.
     read: u64,
 }
 
@@ -52,7 +52,7 @@ impl<'a> ImapMessage<'a> {
         Self { maildir, entry, file: None, start: Vec::new(), skeleton: None, read: 0 }
     }
 
-    /// Octets read from the file so far.
+    /// Octets read from the file or parsed so far: the cost of the answers.
     pub(super) fn octets_read(&self) -> u64 {
         self.read
     }
@@ -106,38 +106,45 @@ impl<'a> ImapMessage<'a> {
     /// The header.
     pub(super) fn header(&mut self) -> Result<Header<'_>, Failure> {
         let (end, _) = self.header_end()?;
-        Ok(Header::new(&self.start[..end], Limits::default().header))
+        Ok(Header::new(&self.start[..end], MimeLimits::default().header))
     }
 
     /// The message and its skeleton.
     pub(super) fn structure(&mut self) -> Result<(Message<'_>, Arc<Skeleton>), Failure> {
-        let skeleton = self.skeleton()?;
         self.load(MAX_PARSED)?;
-        Ok((Message::parse(&self.start, &Limits::default()), skeleton))
+        let (key, known) = (self.key(), self.known_skeleton());
+        let tail = if known.is_some() || self.is_whole() { None } else { Some(self.tail()?) };
+        self.read += self.start.len() as u64;
+        let message = Message::parse(&self.start, &MimeLimits::default());
+        let skeleton = known.unwrap_or_else(|| {
+            let skeleton = Arc::new(Skeleton::of(&message, tail));
+            if self.entry.version.bytes > FIRST_READ as u64 {
+                recent::remember_skeleton(key, &skeleton);
+            }
+            skeleton
+        });
+        self.skeleton = Some(Arc::clone(&skeleton));
+        Ok((message, skeleton))
+    }
+
+    fn skeleton(&mut self) -> Result<Arc<Skeleton>, Failure> {
+        match self.known_skeleton() {
+            Some(known) => Ok(known),
+            None => Ok(self.structure()?.1),
+        }
+    }
+
+    /// The skeleton if the message was parsed not long ago. Small ones are parsed again in less time.
+    fn known_skeleton(&self) -> Option<Arc<Skeleton>> {
+        let is_large = self.entry.version.bytes > FIRST_READ as u64;
+        self.skeleton.clone().or_else(|| if is_large { recent::skeleton(self.key()) } else { None })
     }
 
     /// The message. Only the beginning of a very large one is parsed.
     pub(super) fn message(&mut self) -> Result<Message<'_>, Failure> {
         self.load(MAX_PARSED)?;
-        Ok(Message::parse(&self.start, &Limits::default()))
-    }
-
-    fn skeleton(&mut self) -> Result<Arc<Skeleton>, Failure> {
-        let key = self.key();
-        let is_large = self.entry.version.bytes > FIRST_READ as u64;
-        let known = self.skeleton.clone().or_else(|| if is_large { recent::skeleton(key) } else { None });
-        if let Some(known) = known {
-            self.skeleton = Some(Arc::clone(&known));
-            return Ok(known);
-        }
-        self.load(MAX_PARSED)?;
-        let tail = if self.is_whole() { None } else { Some(self.tail()?) };
-        let skeleton = Arc::new(Skeleton::of(&Message::parse(&self.start, &Limits::default()), tail));
-        if is_large {
-            recent::remember_skeleton(key, &skeleton);
-        }
-        self.skeleton = Some(Arc::clone(&skeleton));
-        Ok(skeleton)
+        self.read += self.start.len() as u64;
+        Ok(Message::parse(&self.start, &MimeLimits::default()))
     }
 
     /// Measures the octets that are not in memory.
@@ -205,7 +212,7 @@ impl<'a> ImapMessage<'a> {
         let Some(span) = span else { return Ok(SectionOctets::None) };
         Ok(match text {
             SectionText::Fields { names, is_except } => {
-                let header = self.file_octets(&span.file, Limits::default().header)?;
+                let header = self.file_octets(&span.file, MimeLimits::default().header)?;
                 SectionOctets::Octets(chosen_fields(&header, names, *is_except))
             }
             _ => SectionOctets::Span(span),

@@ -5,14 +5,12 @@
 
 mod condition;
 
-use std::ops::ControlFlow;
-
-use self::condition::{Condition, Facts, Folded, Needle};
+use self::condition::{Condition, Facts, Folded, Needle, SearchedHeader, Wanted};
 use super::imap_message::ImapMessage;
 use crate::{
     index::sequence::Sequence,
     maildir::Maildir,
-    mime::{Content, Header, Message, Role, header::Field, html},
+    mime::{Content, Header, Message, Role, html},
     proto::{
         imap::{request::Search, sequence_set::NumberSet},
         request::Failure,
@@ -49,8 +47,8 @@ pub fn search(
     budget: u64,
 ) -> Result<SearchSlice, Failure> {
     let SearchProgress { next, mut found } = progress;
-    let mut needles = Vec::new();
-    let condition = Condition::compile(&search.key, &search.state, &sequence.state.keywords, &mut needles);
+    let mut wanted = Wanted::default();
+    let condition = Condition::compile(&search.key, &search.state, &sequence.state.keywords, &mut wanted);
     let cost_of_facts = condition.size().saturating_mul(COST_OF_A_CONDITION);
     let mut spent = 0_u64;
     for (at, listed) in search.state.messages.iter().enumerate().skip(next) {
@@ -63,15 +61,15 @@ pub fn search(
         let mut candidate = Candidate {
             message: ImapMessage::new(maildir, entry),
             condition: &condition,
-            needles: &needles,
-            facts: Facts { number, state, entry, hits: vec![None; needles.len()] },
+            wanted: &wanted,
+            facts: Facts { number, state, entry, hits: vec![None; wanted.needles.len()] },
         };
         match candidate.matches() {
             Ok(true) => found.push(listed.uid),
             Ok(false) | Err(Failure::Gone | Failure::Changed | Failure::Truncated) => {}
             Err(failure) => return Err(failure),
         }
-        let comparisons = (needles.len() as u64).max(1);
+        let comparisons = (wanted.needles.len() as u64).max(1);
         spent = spent.saturating_add(candidate.message.octets_read().saturating_mul(comparisons));
     }
     Ok(SearchSlice::Done(found))
@@ -81,7 +79,7 @@ pub fn search(
 struct Candidate<'a> {
     message: ImapMessage<'a>,
     condition: &'a Condition,
-    needles: &'a [Needle],
+    wanted: &'a Wanted,
     facts: Facts<'a>,
 }
 
@@ -90,68 +88,58 @@ impl Candidate<'_> {
         if let Some(known) = self.condition.matches(&self.facts, None) {
             return Ok(known);
         }
+        let needles = &self.wanted.needles;
         let header = self.message.header()?;
-        if self.needles.iter().any(|needle| needle.in_header) {
-            search_header(header, self.needles, &mut self.facts.hits);
+        if needles.iter().any(|needle| needle.in_header) {
+            find(&all_fields(header), needles, &mut self.facts.hits, |needle| needle.in_header);
         }
-        if let Some(known) = self.condition.matches(&self.facts, Some(header)) {
+        let header = SearchedHeader::new(header, self.wanted);
+        if let Some(known) = self.condition.matches(&self.facts, Some(&header)) {
             return Ok(known);
         }
-        let message = self.message.message()?;
-        search_texts(&message, self.needles, &mut self.facts.hits);
+        search_texts(&self.message.message()?, needles, &mut self.facts.hits);
         self.facts.hits.iter_mut().for_each(|hit| *hit = Some(hit.unwrap_or(false)));
-        Ok(self.condition.matches(&self.facts, Some(message.header())).unwrap_or(false))
+        Ok(self.condition.matches(&self.facts, Some(&header)).unwrap_or(false))
     }
 }
 
-/// Searches all fields for the texts that may stand in the header.
-fn search_header(header: Header<'_>, needles: &[Needle], hits: &mut [Option<bool>]) {
+/// Marks the texts that are found.
+fn find(text: &Folded, needles: &[Needle], hits: &mut [Option<bool>], is_asked: impl Fn(&Needle) -> bool) {
+    for (needle, hit) in needles.iter().zip(hits.iter_mut()).filter(|(needle, _)| is_asked(needle)) {
+        if hit.is_none() && text.contains(&needle.text) {
+            *hit = Some(true);
+        }
+    }
+}
+
+/// All fields of a header, each as a line.
+fn all_fields(header: Header<'_>) -> Folded {
+    let mut text = Folded::default();
     for field in header.fields() {
-        let text = folded_field(header, &field);
-        for (needle, hit) in needles.iter().zip(hits.iter_mut()).filter(|(needle, _)| needle.in_header) {
-            if hit.is_none() && text.contains(&needle.text) {
-                *hit = Some(true);
-            }
-        }
+        text.add_line(&format!("{}: {}", String::from_utf8_lossy(field.name), header.decoded(&field)));
     }
+    text
 }
 
-fn folded_field(header: Header<'_>, field: &Field<'_>) -> Folded {
-    Folded::new(&format!("{}: {}", String::from_utf8_lossy(field.name), header.decoded(field)))
-}
-
-/// Searches the texts of a message, one part after the other, and the headers of nested messages.
+/// Searches the texts of a message, one part after the other. TEXT also finds what stands in the header of a part, such as the
+/// name of a file, or the subject of a message that is forwarded. BODY does not: every other message has the word "text" there.
 fn search_texts(message: &Message<'_>, needles: &[Needle], hits: &mut [Option<bool>]) {
-    let mut search = |text: &Folded| {
-        for (needle, hit) in needles.iter().zip(hits.iter_mut()) {
-            if hit.is_none() && text.contains(&needle.text) {
-                *hit = Some(true);
-            }
+    for part in message.parts() {
+        if hits.iter().all(Option::is_some) {
+            return;
         }
-        if hits.iter().all(Option::is_some) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    let parts = message.parts();
-    // The result says only whether something is left to find.
-    let _ = parts.iter().try_for_each(|part| {
-        let is_nested = part
-            .parent
-            .and_then(|parent| parts.get(parent))
-            .is_some_and(|one| one.content == Content::Message);
-        if is_nested {
-            let header = message.header_of(part);
-            header.fields().try_for_each(|field| search(&folded_field(header, &field)))?;
+        if part.parent.is_some() && needles.iter().any(|needle| needle.in_header) {
+            find(&all_fields(message.header_of(part)), needles, hits, |needle| needle.in_header);
         }
         if part.content != Content::Leaf || part.role == Role::Rest {
-            return ControlFlow::Continue(());
+            continue;
         }
         if part.is_html() {
-            search(&Folded::new(&html::to_text(&message.text(part))))
+            find(&Folded::new(&html::to_text(&message.text(part))), needles, hits, |_| true);
         } else if part.is_text() {
-            search(&Folded::new(&message.text(part)))
-        } else {
-            ControlFlow::Continue(())
+            find(&Folded::new(&message.text(part)), needles, hits, |_| true);
         }
-    });
+    }
 }
 
 /// The evaluation of one condition counts as that many octets.

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     AckToken, CompletionSender,
-    folder_jobs::{FolderJob, FolderKey, FolderOutcome, FolderResult},
+    folder_job::{FolderJob, FolderKey, FolderOutcome, FolderResult},
     imap_reads::{ImapRead, ReadOutcome},
     mailbox_folders::{FoldersJob, FoldersOutcome},
     spill::SpilledMessage,

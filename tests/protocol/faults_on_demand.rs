@@ -15,14 +15,15 @@ use crate::common::{
 const BOB: &str = "bob@example.test";
 const LETTER: &[u8] = b"Subject: hello\r\n\r\nA letter.\r\n";
 
-/// What Python's own clients make of it. `script` has `smtp` and `pop3`, as addresses to connect to.
+/// What Python's own clients make of it. `script` has `smtp`, `pop3` and `imap`, as addresses to connect to.
 #[track_caller]
 fn python(server: &Server, script: &str) -> String {
     let prelude = format!(
-        "import smtplib, poplib, sys, time\nsmtp = ('127.0.0.1', {})\npop3 = ('127.0.0.1', {})\n\
-         LETTER = b'Subject: hello\\r\\n\\r\\nA letter.\\r\\n'\n",
+        "import smtplib, poplib, imaplib, sys, time\nsmtp = ('127.0.0.1', {})\npop3 = ('127.0.0.1', {})\n\
+         imap = ('127.0.0.1', {})\nLETTER = b'Subject: hello\\r\\n\\r\\nA letter.\\r\\n'\n",
         server.smtp().port(),
-        server.pop3().port()
+        server.pop3().port(),
+        server.addresses("imap")[0].port()
     );
     let mut python = Command::new("python3");
     let said = python.args(["-c", &format!("{prelude}{script}")]).output().unwrap();
@@ -290,6 +291,58 @@ except smtplib.SMTPAuthenticationError as refused:
     assert_eq!(said, "535\n");
     let arrived = |mailbox, folder| server.maildir(mailbox).files(folder).len();
     assert_eq!((arrived(BOB, "new"), arrived("app@shop.test", ".Sent/cur")), (1, 1));
+}
+
+#[test]
+fn y86_imaplib_meets_every_fault_that_its_login_asks_for() {
+    let (server, letter) = with_a_long_letter();
+    let said = python(
+        &server,
+        "
+def login(word):
+    session = imaplib.IMAP4(*imap)
+    session.login(f'bob+{word}@example.test', 'any')
+    return session
+def result(word, act):
+    try:
+        session = login(word)
+        print(word, act(session))
+    except imaplib.IMAP4.abort:
+        print(word, 'lost')
+    except imaplib.IMAP4.error as refused:
+        print(word, str(refused)[:24])
+def whole(session):
+    session.select('INBOX')
+    return len(session.fetch('1', '(BODY.PEEK[])')[1][0][1])
+append = lambda session: session.append('Drafts', None, None, LETTER)[0]
+result('no-on-select', lambda session: session.select('INBOX')[0])
+result('no-on-select', append)
+result('no-on-append', append)
+result('drop-after-append', append)
+result('cut-at-500', whole)
+result('bye-at-500', whole)
+result('slow-quit', whole)
+result('wrong-password', whole)
+validity = lambda session: (session.select('INBOX'), int(session.response('UIDVALIDITY')[1][0]))[1]
+true = validity(login('slow-quit'))
+print(*[validity(login('new-uidvalidity')) - true for _ in range(2)])
+print(login('slow-quit').status('Drafts', '(MESSAGES)')[1])
+",
+    );
+    let expected = [
+        "no-on-select NO".to_owned(),
+        "no-on-select OK".to_owned(),
+        "no-on-append NO".to_owned(),
+        "drop-after-append lost".to_owned(),
+        "cut-at-500 lost".to_owned(),
+        "bye-at-500 lost".to_owned(),
+        format!("slow-quit {}", letter.len()),
+        "wrong-password b'[AUTHENTICATIONFAILED]".to_owned(),
+        "1 2".to_owned(),
+        "[b'Drafts (MESSAGES 2)']".to_owned(),
+    ];
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+    server.tells(" by a fault on demand: DropAfterAppend");
 }
 
 #[test]

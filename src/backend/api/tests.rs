@@ -17,7 +17,7 @@ fn event(mailbox: &str, is_copy: bool, json: &str) -> MailEvent {
 
 fn subscribe(subscriptions: &mut Subscriptions, id: u64, scope: MailboxScope, effects: &mut Effects) {
     let mut client = Client::default();
-    let request = ApiRequest { scope, action: ApiAction::Subscribe };
+    let request = ApiRequest::new(scope, ApiAction::Subscribe);
     subscriptions.handle((ConnId(id), &mut client), request, effects);
 }
 
@@ -87,7 +87,7 @@ fn v67_those_who_show_sessions_get_one_event_for_any_number_of_changes() {
     assert!(!subscriptions.has_events(), "nobody looks");
     for id in 1..=2 {
         let mut client = Client::default();
-        let request = ApiRequest { scope: MailboxScope::All, action: ApiAction::Watch };
+        let request = ApiRequest::new(MailboxScope::All, ApiAction::Watch);
         subscriptions.handle((ConnId(id), &mut client), request, &mut effects);
     }
     assert_eq!(jobs(&mut effects), ["c1 Done", "c2 Done"], "no mailbox is compared");

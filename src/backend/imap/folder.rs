@@ -4,15 +4,17 @@ use std::{
     collections::{BTreeMap, VecDeque},
     mem,
     sync::{Arc, Weak},
+    time::SystemTime,
 };
 
-use super::{Context, requests::PendingAppend};
+use super::context::Context;
 use crate::{
     deferred_drop::drop_deferred,
     index::{Sequence, UidBook, registry::IndexVersion},
     maildir::{Maildir, MessageEntry},
     proto::{
         imap::{
+            flags::Flags,
             request::{FolderState, ImapResponse, Store},
             sequence_set::NumberSet,
         },
@@ -20,8 +22,7 @@ use crate::{
     },
     workers::{
         Job,
-        folder_jobs::{FolderChanges, FolderId, FolderJob, FolderWork, Slice},
-        folder_transfer::Transfer,
+        folder_job::{FolderChanges, FolderId, FolderJob, FolderWork, Slice, Transfer},
         job::Changes,
     },
 };
@@ -78,6 +79,15 @@ pub(super) enum Step {
     InJob,
 }
 
+/// A message of APPEND whose keywords have no letters yet.
+#[derive(Debug)]
+pub(super) struct PendingAppend {
+    pub(super) flags: Flags,
+    pub(super) keywords: Vec<String>,
+    pub(super) date: Option<SystemTime>,
+    pub(super) bytes: Vec<u8>,
+}
+
 /// A change of the messages of a folder.
 #[derive(Debug, Clone)]
 pub(super) enum Change {
@@ -125,7 +135,8 @@ impl Folder {
         self.run_in(mailbox, work, is_for_first, Some(maildir), cx)
     }
 
-    /// Runs a job.
+    /// Runs a job. Without open directories, nobody knows whether the folder is the same one still: the job opens it and reads its
+    /// UIDs.
     pub(super) fn run_in(
         &mut self,
         mailbox: &Mailbox,
@@ -137,7 +148,6 @@ impl Folder {
         let BookPlace::Here(book) = mem::replace(&mut self.book, BookPlace::InJob { is_for_first }) else {
             return false; // invariant: the caller has looked
         };
-        // Without open directories, nobody knows whether the folder is the same one still.
         let book = match maildir {
             Some(_) => book,
             None => {

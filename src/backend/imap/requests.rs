@@ -10,13 +10,13 @@ use std::{
 
 use super::{
     super::{
-        clients::Client,
+        clients::{Client, Clients},
         effects::Effects,
         quota::QuotaCache,
         receive::{self, Receiver},
     },
     Context, Folders,
-    folder::{Answer, Folder, Pending, Step},
+    folder::{Answer, Folder, Pending, PendingAppend, Step},
     refuse,
 };
 use crate::{
@@ -26,7 +26,6 @@ use crate::{
     maildir::Usage,
     proto::{
         imap::{
-            flags::Flags,
             request::{FolderState, ImapRequest, ImapResponse},
             sequence_set::NumberSet,
         },
@@ -34,8 +33,7 @@ use crate::{
     },
     workers::{
         DeliveredCopy, Job,
-        folder_jobs::{FolderId, FolderOutcome, FolderWork, Slice},
-        folder_transfer::{Transfer, TransferOutcome, Transferred},
+        folder_job::{FolderId, FolderOutcome, FolderWork, Slice, Transfer, TransferOutcome, Transferred},
         job::Changes,
         mailbox_folders::{FoldersJob, FoldersOutcome},
     },
@@ -43,17 +41,17 @@ use crate::{
 
 impl Folders {
     /// No folders yet. The name of this host is for the names of copies.
-    pub(in crate::backend) fn on_host(host: &str) -> Self {
+    pub(in super::super) fn on_host(host: &str) -> Self {
         Self { host: Some(host.into()), ..Self::default() }
     }
 
     /// Takes another name of this host.
-    pub(in crate::backend) fn set_host(&mut self, host: &str) {
+    pub(in super::super) fn set_host(&mut self, host: &str) {
         self.host = Some(host.into());
     }
 
     /// Serves a request about the folders of a user.
-    pub(in crate::backend) fn handle_folders(
+    pub(in super::super) fn handle_folders(
         &mut self,
         id: ConnId,
         request: ImapRequest,
@@ -80,7 +78,7 @@ impl Folders {
     }
 
     /// A worker has served such a request. Returns the changes of the mail that it has made.
-    pub(in crate::backend) fn folders_finished(
+    pub(in super::super) fn folders_finished(
         &mut self,
         id: ConnId,
         result: Result<Box<FoldersOutcome>, Failure>,
@@ -157,7 +155,7 @@ impl Folders {
     }
 
     /// COPY, MOVE.
-    pub(in crate::backend) fn transfer(
+    pub(in super::super) fn transfer(
         &mut self,
         (id, client): (ConnId, &mut Client),
         (uids, to, is_move): (NumberSet, Mailbox, bool),
@@ -176,7 +174,7 @@ impl Folders {
     }
 
     /// A job has copied or moved a slice to that folder.
-    pub(in crate::backend) fn transferred(
+    pub(in super::super) fn transferred(
         &mut self,
         to: &Mailbox,
         outcome: TransferOutcome,
@@ -202,7 +200,7 @@ impl Folders {
     }
 
     /// APPEND of a message with keywords, which get letters first.
-    pub(in crate::backend) fn append(
+    fn append_with_keywords(
         &mut self,
         id: ConnId,
         folder: &Mailbox,
@@ -212,10 +210,12 @@ impl Folders {
         self.enqueue(folder, id, Step::Letters(Box::new(append)), cx);
     }
 
-    /// A message of APPEND is durable: it gets its UID.
-    pub(in crate::backend) fn appended(&mut self, id: ConnId, copy: DeliveredCopy, cx: &mut Context<'_>) {
-        let DeliveredCopy { mailbox, entry, .. } = copy;
-        self.enqueue(&mailbox, id, Step::Number(Box::new(entry)), cx);
+    /// Gives UIDs to messages of APPEND that are durable.
+    pub(in super::super) fn number_appended(&mut self, receiver: &mut Receiver, cx: &mut Context<'_>) {
+        while let Some((id, copy)) = receiver.appended.pop_front() {
+            let DeliveredCopy { mailbox, entry, .. } = copy;
+            self.enqueue(&mailbox, id, Step::Number(Box::new(entry)), cx);
+        }
     }
 }
 
@@ -255,11 +255,6 @@ impl Folders {
             }
             None => cx.effects.respond(conn, Response::Imap(answer.with(folder.state()))),
         }
-    }
-
-    /// Takes a message of APPEND whose letters are known.
-    pub(in crate::backend) fn take_append(&mut self) -> Option<(ConnId, Mailbox, Append, Vec<u8>)> {
-        self.ready_appends.pop_front()
     }
 }
 
@@ -315,27 +310,18 @@ impl Folder {
     }
 }
 
-/// A message of APPEND whose keywords have no letters yet.
-#[derive(Debug)]
-pub(super) struct PendingAppend {
-    pub(super) flags: Flags,
-    pub(super) keywords: Vec<String>,
-    pub(super) date: Option<SystemTime>,
-    pub(super) bytes: Vec<u8>,
-}
-
 /// The parts of the backend that requests about folders use.
-pub(in crate::backend) struct Parts<'a> {
-    pub(in crate::backend) folders: &'a mut Folders,
-    pub(in crate::backend) receiver: &'a mut Receiver,
-    pub(in crate::backend) accounts: &'a Accounts,
-    pub(in crate::backend) quotas: &'a mut QuotaCache,
-    pub(in crate::backend) now: Duration,
+pub(in super::super) struct Parts<'a> {
+    pub(in super::super) folders: &'a mut Folders,
+    pub(in super::super) receiver: &'a mut Receiver,
+    pub(in super::super) accounts: &'a Accounts,
+    pub(in super::super) quotas: &'a mut QuotaCache,
+    pub(in super::super) now: Duration,
 }
 
 impl Parts<'_> {
     /// Serves a request of a session about folders, or returns one that is about the messages of the selected folder.
-    pub(in crate::backend) fn handle(
+    pub(in super::super) fn handle(
         &mut self,
         (id, client): (ConnId, &mut Client),
         request: ImapRequest,
@@ -348,7 +334,12 @@ impl Parts<'_> {
                     let append = Append { letters: flags.letters().collect(), date };
                     self.append((id, client), (folder, append, bytes), (cx.index, cx.effects));
                 } else {
-                    self.folders.append(id, &folder, PendingAppend { flags, keywords, date, bytes }, cx);
+                    self.folders.append_with_keywords(
+                        id,
+                        &folder,
+                        PendingAppend { flags, keywords, date, bytes },
+                        cx,
+                    );
                 }
             }
             ImapRequest::Copy { uids, to, is_move } => {
@@ -375,8 +366,17 @@ impl Parts<'_> {
         None
     }
 
+    /// Passes messages whose keywords have letters on to the committer.
+    pub(in super::super) fn pass_appends_on(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
+        while let Some((id, mailbox, append, bytes)) = self.folders.ready_appends.pop_front() {
+            if let Some(client) = clients.get_mut(id) {
+                self.append((id, client), (mailbox, append, bytes), (cx.index, cx.effects));
+            }
+        }
+    }
+
     /// Passes a message whose letters are known on to the committer.
-    pub(in crate::backend) fn append(
+    fn append(
         &mut self,
         (id, client): (ConnId, &mut Client),
         message: (Mailbox, Append, Vec<u8>),

@@ -1,11 +1,15 @@
+mod arrivals;
+
 use std::{fs, path::PathBuf, time::UNIX_EPOCH};
 
 use super::{
     super::{
         clients::{Client, Clients},
         effects::{Effect, Effects},
-        imap::{Context, Folders},
+        imap::{Context, Folders, requests::Parts},
         maildrop::Maildrops,
+        quota::QuotaCache,
+        receive::Receiver,
     },
     *,
 };
@@ -41,6 +45,9 @@ struct Bench {
     clients: Clients,
     index: Registry,
     effects: Effects,
+    receiver: Receiver,
+    accounts: Accounts,
+    quotas: QuotaCache,
     /// Whether jobs for folders are lost, as those are that panic.
     loses_jobs: bool,
     jobs: usize,
@@ -57,6 +64,9 @@ impl Bench {
             clients: Clients::default(),
             index: Registry::new(&limits, 10),
             effects: Effects::default(),
+            receiver: Receiver::new("mx", &limits, 10, &fixture.waker),
+            accounts: fixture.accounts(),
+            quotas: QuotaCache::new(10, SECOND * 60),
             loses_jobs: false,
             jobs: 0,
             fixture,
@@ -95,13 +105,13 @@ impl Bench {
     #[track_caller]
     fn ask(&mut self, id: ConnId, request: ImapRequest) -> Response {
         self.clients.request(id);
-        let client = self.clients.get_mut(id).unwrap();
-        let cx = &mut Context {
-            maildrops: &mut self.maildrops,
-            index: &mut self.index,
-            effects: &mut self.effects,
-        };
-        self.folders.handle((id, client), request, SECOND, cx);
+        let Self { folders, maildrops, clients, index, effects, receiver, accounts, quotas, .. } = self;
+        let client = clients.get_mut(id).unwrap();
+        let cx = &mut Context { maildrops, index, effects };
+        let mut parts = Parts { folders, receiver, accounts, quotas, now: SECOND };
+        if let Some(request) = parts.handle((id, client), request, cx) {
+            folders.handle((id, client), request, SECOND, cx);
+        }
         self.settle();
         let (to, response) = self.clients.next_response().expect("a response");
         assert_eq!(to, id);
@@ -154,7 +164,7 @@ impl Bench {
                         self.clients.respond(id, response);
                     }
                     Effect::Run(job) => self.run(job),
-                    Effect::Deliver(_) => panic!("no delivery was requested"),
+                    Effect::Deliver(delivery) => self.commit(delivery),
                 }
             }
             if is_idle {
@@ -186,6 +196,12 @@ impl Bench {
             }
             Some(Completion::Folder(key, result)) => {
                 folders.job_finished(&key, result, &mut Context { maildrops, index, effects });
+                let Self { receiver, accounts, quotas, .. } = self;
+                let cx = &mut Context { maildrops, index, effects };
+                Parts { folders, receiver, accounts, quotas, now: SECOND }.pass_appends_on(clients, cx);
+            }
+            Some(Completion::Folders(id, result)) => {
+                folders.folders_finished(id, result, (&mut self.quotas, SECOND), effects);
             }
             Some(Completion::Imap(id, result)) => {
                 let (id, client) = client(clients, id);

@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::flags_of;
 use crate::{
     index::{
         folder_snapshot::FolderSnapshot,
         message_list::{MessageList, sort_key},
     },
-    maildir::{MessageEntry, name},
+    maildir::{MessageEntry, Subdir, name},
     proto::imap::flags::Flags,
 };
 
@@ -183,3 +182,14 @@ impl<'a> Cursor<'a> {
 
 /// The list of messages with the flag T.
 const TRASHED: usize = 1;
+
+/// The flags of a message.
+pub(super) fn flags_of(entry: &MessageEntry) -> Flags {
+    flags_in(entry.subdir, name::flags(&entry.name))
+}
+
+/// The flags of a message with these letters. Only a file in `cur/` has been seen, whatever its name says.
+pub fn flags_in(subdir: Subdir, letters: &[u8]) -> Flags {
+    let flags = Flags::of_letters(letters);
+    if subdir == Subdir::New { flags.without(Flags::SEEN) } else { flags }
+}

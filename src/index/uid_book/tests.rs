@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     index::MailboxIndex,
     maildir::{
-        Change, FileVersion,
+        Change, FileVersion, Subdir,
         uid_file::tests::{mailbox, power_cut},
     },
 };

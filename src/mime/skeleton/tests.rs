@@ -3,11 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{mime::Limits, wire_size::wire_size};
+use crate::{mime::MimeLimits, wire_size::wire_size};
 
 /// The skeleton of a message, after a check of all that must hold of one.
 pub(crate) fn skeleton(bytes: &[u8]) -> Skeleton {
-    let skeleton = Skeleton::of(&Message::parse(bytes, &Limits::default()), None);
+    let skeleton = Skeleton::of(&Message::parse(bytes, &MimeLimits::default()), None);
     check(bytes, &skeleton);
     skeleton
 }
@@ -157,14 +157,14 @@ fn y05_parts_and_levels_beyond_the_bounds_are_octets() {
     let messages = skeleton("Content-Type: message/rfc822\n\n".repeat(500).as_bytes());
     assert!(messages.parts().len() <= 50);
     let wide = format!("Content-Type: multipart/mixed; boundary=b\n\n{}", "--b\n\nx\n".repeat(5000));
-    assert!(skeleton(wide.as_bytes()).parts().len() <= Limits::default().parts);
+    assert!(skeleton(wide.as_bytes()).parts().len() <= MimeLimits::default().parts);
 }
 
 #[test]
 fn octets_that_were_not_parsed_belong_to_the_parts_that_are_open() {
     let whole = NESTED.repeat(2);
     let (first, rest) = whole.split_at(NESTED.find("in two").unwrap() + 3);
-    let message = Message::parse(first.as_bytes(), &Limits::default());
+    let message = Message::parse(first.as_bytes(), &MimeLimits::default());
     let before = WireSizeCounter::default();
     let mut counter = before;
     counter.feed(first.as_bytes());
@@ -217,7 +217,7 @@ proptest! {
     #[test]
     fn the_end_of_a_header_depends_on_no_cut(pieces in proptest::collection::vec(0..PIECES.len(), 0..12)) {
         let message: String = pieces.iter().map(|piece| PIECES[*piece]).collect();
-        let root = &Message::parse(message.as_bytes(), &Limits::default()).parts()[0].clone();
+        let root = &Message::parse(message.as_bytes(), &MimeLimits::default()).parts()[0].clone();
         for end in 0..=message.len() {
             let found = crate::mime::structure::header_end(&message.as_bytes()[..end], end == message.len());
             prop_assert!(found.is_none() || found == Some((root.header.end, root.body.start)));

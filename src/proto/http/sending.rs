@@ -71,7 +71,7 @@ impl HttpSession {
         }
         let (scope, from) = (transfer.scope.clone(), transfer.sent);
         self.state = State::AwaitingPiece(transfer);
-        Step::Request(Request::Api(ApiRequest { scope, action: ApiAction::Continue { from } }))
+        Step::Request(Request::Api(ApiRequest::new(scope, ApiAction::Continue { from })))
     }
 
     /// The next piece of a message is there, or cannot be read. The head has announced all octets, so the session can

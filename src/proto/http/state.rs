@@ -5,7 +5,7 @@ use std::{collections::VecDeque, net::IpAddr, rc::Rc, time::Duration};
 use super::{
     api::{Document, Draft, MailChange, MailEvent, MailboxScope},
     head::Head,
-    routes::{Access, Endpoint, Match},
+    routes::{Endpoint, Match, RouteAccess},
     session_config::SessionConfig,
     status::Refusal,
 };
@@ -76,7 +76,7 @@ pub(super) enum State {
 pub(super) struct Exchange {
     pub(super) head: Head,
     pub(super) endpoint: Endpoint,
-    pub(super) access: Access,
+    pub(super) access: RouteAccess,
     /// The address after `/box/`.
     pub(super) address: Option<String>,
     pub(super) id: Option<String>,

@@ -43,7 +43,7 @@ impl HttpSession {
             _ => ApiAction::Subscribe,
         };
         self.state = State::AwaitingSubscription(exchange, scope.clone(), timeout);
-        Step::Request(Request::Api(ApiRequest { scope, action }))
+        Step::Request(Request::Api(ApiRequest::new(scope, action)))
     }
 
     pub(super) fn subscribed(
@@ -82,7 +82,7 @@ impl HttpSession {
         let search = wait.exchange.head.target.parameter("query").unwrap_or_default().to_owned();
         let scope = wait.scope.clone();
         self.state = State::Searching(wait);
-        Step::Request(Request::Api(ApiRequest { scope, action: ApiAction::Find { search } }))
+        Step::Request(Request::Api(ApiRequest::new(scope, ApiAction::Find { search })))
     }
 
     pub(super) fn searched(

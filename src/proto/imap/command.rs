@@ -1,7 +1,7 @@
 //! The commands of IMAP as values (RFC 9051 section 6, and the extensions that the server announces).
 
 use super::{mailbox_name::MailboxName, search_key::SearchKey, sequence_set::SequenceSet};
-use crate::proto::{imap::fetch_item::FetchItem, request::Secret};
+use crate::proto::{imap::fetch_item::FetchItem, secret::Secret};
 
 /// A command and its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::{
     response::writer::{Condition, Items, no_code, status, untagged},
     sequence_set::NumberSet,
 };
-use crate::proto::pop3::reply::Language;
+use crate::language::Language;
 
 /// News that are being told.
 pub(super) struct News {
@@ -197,10 +197,10 @@ pub(super) fn write_keywords(state: &FolderState, read_only: bool, language: Lan
         }
     };
     let text = match (language, read_only) {
-        (Language::En, false) => "These flags stay",
-        (Language::En, true) => "No flag can be changed",
-        (Language::Fr, false) => "Ces indicateurs restent",
-        (Language::Fr, true) => "Aucun indicateur ne peut être changé",
+        (Language::English, false) => "These flags stay",
+        (Language::English, true) => "No flag can be changed",
+        (Language::French, false) => "Ces indicateurs restent",
+        (Language::French, true) => "Aucun indicateur ne peut être changé",
     };
     let code = |code: &mut Items<'_>| {
         code.atom("PERMANENTFLAGS").list(permanent);
@@ -270,7 +270,7 @@ mod tests {
 
     fn told(from: FolderState, to: FolderState) -> (Vec<u8>, Arc<FolderState>) {
         let (mut out, mut news) = (Vec::new(), News::new(Arc::new(from), Arc::new(to), None));
-        while news.tell(false, Language::En, &mut out) == Told::Part {}
+        while news.tell(false, Language::English, &mut out) == Told::Part {}
         (out, news.into_told())
     }
 
@@ -315,7 +315,7 @@ mod tests {
         loop {
             let before = out.len();
             steps += 1;
-            let told = news.tell(false, Language::En, &mut out);
+            let told = news.tell(false, Language::English, &mut out);
             assert!(out.len() - before < OCTETS_PER_STEP + 100);
             if told == Told::All {
                 break;

@@ -11,9 +11,8 @@ use super::{
     response::writer::{Condition, Items, no_code, status, untagged},
     state::{After, Code, Ending, ImapSession, Pending, State, Tag},
 };
-use crate::proto::{
-    Step, buffer::Outbox, event::Event, is_limit_reached, pop3::reply::Language, request::Request,
-};
+use crate::language::Language;
+use crate::proto::{Step, buffer::Outbox, event::Event, is_limit_reached, request::Request};
 
 impl ImapSession {
     /// Sends a request, and waits for its response.
@@ -63,10 +62,10 @@ impl ImapSession {
         let known = tags.iter().find_map(|tag| {
             let tag = tag.to_ascii_lowercase();
             match tag.split(|&b| b == b'-').next().unwrap_or_default() {
-                b"fr" => Some(("fr", Language::Fr)),
-                b"en" => Some(("en", Language::En)),
-                b"default" => Some(("i-default", Language::En)),
-                _ if tag == b"i-default" => Some(("i-default", Language::En)),
+                b"fr" => Some(("fr", Language::French)),
+                b"en" => Some(("en", Language::English)),
+                b"default" => Some(("i-default", Language::English)),
+                _ if tag == b"i-default" => Some(("i-default", Language::English)),
                 _ => None,
             }
         });

@@ -5,7 +5,7 @@ use super::{
     request::Refusal,
     response::writer::{Condition, Items, status},
 };
-use crate::proto::{pop3::reply::Language, request::Failure};
+use crate::{language::Language, proto::request::Failure};
 
 /// The text of a reply in both languages, with its response code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +28,8 @@ impl ReplyText {
     /// The text in one language.
     pub(super) fn text(&self, language: Language) -> &'static str {
         match language {
-            Language::En => self.en,
-            Language::Fr => self.fr,
+            Language::English => self.en,
+            Language::French => self.fr,
         }
     }
 

@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{
     clock::Now,
+    language::Language,
     proto::{
         Context, Encryption, Progress, ProgressCounts, ResetOn, Session, SessionEvent, SessionPhase,
         SessionStage, Step, Timeouts,
         buffer::{Inbox, Outbox},
-        pop3::reply::Language,
         request::Response,
     },
 };
@@ -84,7 +84,7 @@ impl Session for ImapSession {
         self.is_encrypted = true;
         self.login_steps += 1;
         self.reader.reset();
-        self.language = Language::En;
+        self.language = Language::English;
         self.state = State::Ready;
     }
 

@@ -19,10 +19,10 @@ use super::{
     session_config::SessionConfig,
     storing::StorePlan,
 };
+use crate::language::Language;
 use crate::proto::{
     dot::LineEndings,
     imap::request::ImapRequest,
-    pop3::reply::Language,
     request::Mailbox,
     sasl::{Credentials, FailedCredentials},
 };
@@ -217,7 +217,7 @@ impl ImapSession {
     pub fn new(config: Rc<SessionConfig>) -> Self {
         Self {
             config,
-            language: Language::En,
+            language: Language::English,
             reader: CommandReader::default(),
             state: State::Ready,
             user: None,

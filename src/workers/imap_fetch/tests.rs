@@ -142,6 +142,21 @@ fn pieces_join_to_the_whole_response_whatever_their_size_is() {
 }
 
 #[test]
+fn y13_a_client_that_asks_for_one_header_a_hundred_times_gets_it_in_pieces() {
+    let header = format!("Subject: x\n{}\n", "X-Field: value\n".repeat(5000));
+    let folder = TestFolder::new(&[header.as_bytes()]);
+    let fields = SectionText::Fields { names: vec![b"none".to_vec()], is_except: true };
+    let items = vec![body(fields, None); 100];
+    let (pieces, _) = fetch(&folder, request(&folder, &[10], &items), 100_000, |piece| {
+        assert!(piece.octets.len() < 200_000, "{}", piece.octets.len());
+    })
+    .unwrap();
+    let all = pieces.concat();
+    assert!(all.starts_with(b"* 1 FETCH (BODY[HEADER.FIELDS.NOT (none)] {80014}\r\nSubject: x\r\n"));
+    assert!(all.ends_with(b"\r\n\r\n)\r\n") && all.len() > 8_000_000);
+}
+
+#[test]
 fn y10_a_file_that_changes_within_a_literal_is_a_failure() {
     let large = format!("Subject: large\n\n{}", "0123456789\n".repeat(20_000));
     let items = [body(SectionText::Whole, None), FetchItem::Uid];

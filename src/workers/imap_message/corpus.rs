@@ -6,7 +6,7 @@ use mail_parser::{MessageParser, MimeHeaders, PartType};
 
 use crate::{
     mime::{
-        Limits, Message, Skeleton,
+        Message, MimeLimits, Skeleton,
         skeleton::{Kind, tests::skeleton},
         structure::header_end,
     },
@@ -29,7 +29,7 @@ pub(in crate::workers) fn corpus() -> Vec<(String, Vec<u8>)> {
 
 /// Each part with its number, its type, and the places of its header and its body in the file.
 fn rows(bytes: &[u8], skeleton: &Skeleton) -> Vec<String> {
-    let message = Message::parse(bytes, &Limits::default());
+    let message = Message::parse(bytes, &MimeLimits::default());
     let mut rows = Vec::new();
     let mut todo = vec![(0, "0".to_owned())];
     while let Some((index, number)) = todo.pop() {
@@ -127,7 +127,7 @@ const DIFFERENT: [&str; 17] = [
 #[test]
 fn the_end_of_a_header_is_found_in_its_first_octets() {
     for (name, bytes) in corpus() {
-        let root = Message::parse(&bytes, &Limits::default()).parts()[0].clone();
+        let root = Message::parse(&bytes, &MimeLimits::default()).parts()[0].clone();
         let expected = Some((root.header.end, root.body.start));
         assert_eq!(header_end(&bytes, true), expected, "{name}");
         for end in (0..bytes.len().min(3000)).step_by(7) {

@@ -2,7 +2,10 @@
 //!
 //! The rule: a condition is true, false, or not known yet. What is not known yet is asked of the header, and then of the text.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     maildir::MessageEntry,
@@ -25,7 +28,7 @@ pub(super) enum Condition {
     Numbers(NumberSet),
     Uids(NumberSet),
     Flag(Flags),
-    /// A field of that name contains the text.
+    /// A field of that name, in lower case, contains the text.
     Header(Vec<u8>, Folded),
     /// The text with that index is found.
     Text(usize),
@@ -51,6 +54,38 @@ pub(super) struct Needle {
     pub(super) in_header: bool,
 }
 
+/// The parts of messages that a condition asks for.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    /// The texts to find.
+    pub(super) needles: Vec<Needle>,
+    /// The names of header fields in lower case.
+    pub(super) names: BTreeSet<Vec<u8>>,
+}
+
+/// The header of a message as far as a condition asks for it. Many conditions may ask for one field.
+#[derive(Debug)]
+pub(super) struct SearchedHeader {
+    /// For each name that is there, the values of all its fields, with a line feed between two.
+    fields: BTreeMap<Vec<u8>, Folded>,
+    /// The day on which it was sent, as the sender wrote it: its time and zone do not count.
+    day: Option<Day>,
+}
+
+impl SearchedHeader {
+    pub(super) fn new(header: Header<'_>, wanted: &Wanted) -> Self {
+        let mut fields: BTreeMap<Vec<u8>, Folded> = BTreeMap::new();
+        for field in header.fields() {
+            let name = field.name.to_ascii_lowercase();
+            if wanted.names.contains(&name) {
+                fields.entry(name).or_default().add_line(&header.decoded(&field));
+            }
+        }
+        let date = header.raw("Date").and_then(|value| Date::parse(&value));
+        Self { fields, day: date.map(|Date { year, month, day, .. }| Day { year, month, day }) }
+    }
+}
+
 /// The facts about a message that are known.
 pub(super) struct Facts<'a> {
     pub(super) number: u32,
@@ -61,23 +96,33 @@ pub(super) struct Facts<'a> {
 }
 
 /// A text for comparisons: in lower case, with single blanks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Folded(String);
 
 impl Folded {
     pub(super) fn new(text: &str) -> Self {
-        let mut folded = String::with_capacity(text.len());
+        let mut folded = Self(String::with_capacity(text.len()));
+        folded.add(text);
+        folded
+    }
+
+    fn add(&mut self, text: &str) {
         for c in text.chars() {
             if c.is_whitespace() {
-                if !folded.ends_with(' ') {
-                    folded.push(' ');
+                if !self.0.ends_with(' ') {
+                    self.0.push(' ');
                 }
             } else {
                 // One character after the other, because a final sigma would depend on its neighbours.
-                folded.extend(c.to_lowercase());
+                self.0.extend(c.to_lowercase());
             }
         }
-        Self(folded)
+    }
+
+    /// Adds a text in which no text is found that begins before it: no folded text has a line feed.
+    pub(super) fn add_line(&mut self, text: &str) {
+        self.0.push('\n');
+        self.add(text);
     }
 
     pub(super) fn contains(&self, other: &Self) -> bool {
@@ -86,27 +131,32 @@ impl Folded {
 }
 
 impl Condition {
-    /// Resolves a condition. `state` numbers the messages, `keywords` are the names of the flags, and the texts to find in bodies
-    /// are added to `needles`.
+    /// Resolves a condition. `state` numbers the messages, and `keywords` are the names of the flags. Adds to `wanted`.
     pub(super) fn compile(
         key: &SearchKey,
         state: &FolderState,
         keywords: &[Arc<str>],
-        needles: &mut Vec<Needle>,
+        wanted: &mut Wanted,
     ) -> Self {
         let mut text = |octets: &[u8], in_header: bool| {
             if octets.is_empty() {
                 return Self::Constant(true);
             }
-            needles.push(Needle { text: Folded::new(&String::from_utf8_lossy(octets)), in_header });
-            Self::Text(needles.len() - 1)
+            let text = Folded::new(&String::from_utf8_lossy(octets));
+            wanted.needles.push(Needle { text, in_header });
+            Self::Text(wanted.needles.len() - 1)
         };
         match key {
             SearchKey::Body(octets) => return text(octets, false),
             SearchKey::Text(octets) => return text(octets, true),
+            SearchKey::Header(name, octets) => {
+                let name = name.to_ascii_lowercase();
+                wanted.names.insert(name.clone());
+                return Self::Header(name, Folded::new(&String::from_utf8_lossy(octets)));
+            }
             _ => {}
         }
-        let mut inner = |key: &SearchKey| Self::compile(key, state, keywords, needles);
+        let mut inner = |key: &SearchKey| Self::compile(key, state, keywords, wanted);
         match key {
             SearchKey::All => Self::Constant(true),
             SearchKey::Recent => Self::Constant(false),
@@ -127,10 +177,8 @@ impl Condition {
                     None => Self::Constant(false),
                 }
             }
-            SearchKey::Header(name, octets) => {
-                Self::Header(name.clone(), Folded::new(&String::from_utf8_lossy(octets)))
-            }
-            SearchKey::Body(_) | SearchKey::Text(_) => Self::Constant(false),
+            // These were served above.
+            SearchKey::Header(..) | SearchKey::Body(_) | SearchKey::Text(_) => Self::Constant(false),
             SearchKey::Larger(octets) => Self::Larger(*octets),
             SearchKey::Smaller(octets) => Self::Smaller(*octets),
             SearchKey::Before(day) => Self::Came(DayTest::Before(*day)),
@@ -154,7 +202,7 @@ impl Condition {
     }
 
     /// Whether a message matches. `None`: more of it has to be known.
-    pub(super) fn matches(&self, facts: &Facts<'_>, header: Option<Header<'_>>) -> Option<bool> {
+    pub(super) fn matches(&self, facts: &Facts<'_>, header: Option<&SearchedHeader>) -> Option<bool> {
         let entry = facts.entry;
         match self {
             Self::Constant(value) => Some(*value),
@@ -178,7 +226,10 @@ impl Condition {
             Self::Numbers(set) => Some(set.contains(facts.number)),
             Self::Uids(set) => Some(set.contains(facts.state.uid)),
             Self::Flag(flag) => Some(facts.state.flags.intersects(*flag)),
-            Self::Header(name, text) => header.map(|header| has_field(header, name, text)),
+            Self::Header(name, text) => header.map(|header| {
+                // An empty text is in each field of the name.
+                header.fields.get(name).is_some_and(|values| values.contains(text))
+            }),
             Self::Text(index) => facts.hits.get(*index).copied().flatten(),
             Self::Larger(octets) => Some(entry.octets > *octets),
             Self::Smaller(octets) => Some(entry.octets < *octets),
@@ -186,20 +237,10 @@ impl Condition {
                 let Date { year, month, day, .. } = Date::from_seconds(entry.version.modified.0);
                 Some(test.matches(Day { year, month, day }))
             }
-            Self::Sent(test) => header.map(|header| {
-                // The day as the sender wrote it: its time and zone do not count.
-                let date = header.raw("Date").and_then(|value| Date::parse(&value));
-                date.is_some_and(|Date { year, month, day, .. }| test.matches(Day { year, month, day }))
-            }),
+            Self::Sent(test) => header.map(|header| header.day.is_some_and(|day| test.matches(day))),
             Self::ModSeq(modseq) => Some(facts.state.modseq >= *modseq),
         }
     }
-}
-
-/// Whether a field of that name contains a text. An empty text is in each.
-fn has_field(header: Header<'_>, name: &[u8], text: &Folded) -> bool {
-    let mut named = header.fields().filter(|field| field.name.eq_ignore_ascii_case(name));
-    named.any(|field| text.0.is_empty() || Folded::new(&header.decoded(&field)).contains(text))
 }
 
 impl DayTest {

@@ -239,7 +239,7 @@ fn v87_a_new_message_that_is_written_anew_meanwhile_is_told() {
 
 /// Runs a request for all mailboxes, and returns the changes that it has made, and whether it has failed.
 fn changed_by(storage: &Storage, action: ApiAction) -> (Changes, bool) {
-    match run(storage, ApiRequest { scope: MailboxScope::All, action }, None) {
+    match run(storage, ApiRequest::new(MailboxScope::All, action), None) {
         Ok(ApiOutcome::Document { changes, .. }) => (changes, false),
         Ok(ApiOutcome::PartlyDone { changes, .. }) => (changes, true),
         Ok(other) => panic!("{other:?}"),

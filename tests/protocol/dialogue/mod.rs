@@ -1,13 +1,16 @@
-//! The runner of dialogues: `file` reads them, `play` plays them, `sealed` plays them over TLS, `world` answers what a session asks, `folders`
-//! is a server of folders in memory, `responses` reads those of IMAP, and `text` is how octets and asks are written down.
+//! The runner of dialogues: `file` reads them, `play` plays them in each `way`, `sealed` plays them over TLS, `world` answers what
+//! a session asks, `messages` is its mailbox, `folders` is a server of folders in memory, `responses` reads those of IMAP, and
+//! `text` is how octets and asks are written down.
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub(crate) mod file;
 #[path = "../../any_input/folders.rs"]
 pub(crate) mod folders;
+mod messages;
 pub(crate) mod play;
 pub(crate) mod responses;
 pub(crate) mod sealed;
 pub(crate) mod text;
+pub(crate) mod way;
 pub(crate) mod world;

@@ -12,7 +12,7 @@ use super::{
     command_reader::RawCommand,
     mailbox_name::MailboxName,
 };
-use crate::{mime::date::Date, proto::request::Secret};
+use crate::{mime::date::Date, proto::secret::Secret};
 
 type Parsed<T> = Result<T, Expected>;
 

@@ -4,12 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    mime::{Limits, skeleton},
+    mime::{MimeLimits, skeleton},
     proto::imap::response::writer::untagged,
 };
 
 fn written(message: &[u8], extended: bool) -> Vec<u8> {
-    let message = Message::parse(message, &Limits::default());
+    let message = Message::parse(message, &MimeLimits::default());
     let mut out = Vec::new();
     untagged(&mut out, |line| write(line, &message, &Skeleton::of(&message, None), extended));
     out
@@ -207,7 +207,7 @@ pub(crate) fn check(message: &[u8]) {
         check_body(&read(&mut rest), extended);
         assert_eq!(rest, b"\r\n");
     }
-    let message = Message::parse(message, &Limits::default());
+    let message = Message::parse(message, &MimeLimits::default());
     let mut out = Vec::new();
     untagged(&mut out, |line| envelope::write(line, &Envelope::of(message.header())));
     let mut rest = &out[2..];
@@ -227,7 +227,7 @@ pub(crate) fn check(message: &[u8]) {
 
 #[test]
 fn a_part_that_stands_for_none_is_in_no_message() {
-    let message = Message::parse(b"Content-Type: multipart/mixed; boundary=b\n\n", &Limits::default());
+    let message = Message::parse(b"Content-Type: multipart/mixed; boundary=b\n\n", &MimeLimits::default());
     let skeleton = Skeleton::of(&message, None);
     assert_eq!(skeleton.parts()[1].index, None);
     assert_eq!(skeleton.parts()[1].kind, skeleton::Kind::Leaf);

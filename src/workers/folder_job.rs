@@ -1,0 +1,163 @@
+//! The jobs for one folder of IMAP, and their results, as data.
+
+use std::sync::Arc;
+
+use crate::{
+    index::{FolderSnapshot, Sequence, UidBook, registry::IndexVersion},
+    maildir::{Change, Maildir, MessageEntry, Usage},
+    proto::{
+        imap::{
+            flags::Flags,
+            request::{Refusal, Store},
+            sequence_set::NumberSet,
+        },
+        request::{Failure, Mailbox, Quota},
+    },
+};
+
+/// The number of a folder in use. It is never used twice, so a late result for a folder that was dropped has no effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FolderId(pub u64);
+
+/// The addressee of a result.
+pub type FolderKey = (Mailbox, FolderId);
+
+/// A job for a folder.
+#[derive(Debug)]
+pub struct FolderJob {
+    /// The folder that gets the result.
+    pub key: FolderKey,
+    /// Its open directories. `None`: no session has selected it, and the job opens it.
+    pub maildir: Option<Arc<Maildir>>,
+    /// Its UIDs. `None`: the job reads them.
+    pub book: Option<Box<UidBook>>,
+    /// The work.
+    pub work: FolderWork,
+}
+
+/// The work of a [`FolderJob`].
+#[derive(Debug)]
+pub enum FolderWork {
+    /// Give the messages of the index their UIDs.
+    Refresh(IndexVersion, Arc<FolderSnapshot>),
+    /// Change flags of some messages.
+    Store(Slice, Arc<Store>),
+    /// Remove some of the messages with `\Deleted`: all, or those with these UIDs.
+    Expunge(Slice, Option<Arc<NumberSet>>),
+    /// Copy messages of another folder to it, or move them.
+    Transfer(Box<Transfer>),
+    /// Give letters to keywords, for a message of APPEND.
+    Letters(Flags, Vec<String>),
+    /// Give a UID to a message of APPEND.
+    Number(Box<MessageEntry>),
+}
+
+/// A part of the messages of a folder, in the order of their UIDs.
+#[derive(Debug, Clone)]
+pub struct Slice {
+    /// The messages.
+    pub sequence: Arc<Sequence>,
+    /// The first UID.
+    pub from: u32,
+}
+
+/// The result of a [`FolderJob`].
+#[derive(Debug)]
+pub struct FolderResult {
+    /// The UIDs. `None`: the job did not run to its end, so that the next one reads them again.
+    pub book: Option<Box<UidBook>>,
+    /// The result of the work.
+    pub outcome: FolderOutcome,
+}
+
+/// The result of the work of a [`FolderJob`].
+#[derive(Debug)]
+pub enum FolderOutcome {
+    /// Of [`FolderWork::Refresh`].
+    Refreshed(IndexVersion, Arc<Sequence>),
+    /// Of a change.
+    Changed(Box<FolderChanges>),
+    /// Of [`FolderWork::Transfer`].
+    Transferred(Box<TransferOutcome>),
+    /// The folder that was to get the messages does not allow that. The changes of names there are of copies that were removed.
+    TransferRefused(Refusal, (u64, u64), Vec<Change>),
+    /// Of [`FolderWork::Letters`]: those of the flags and of the keywords.
+    Letters(Vec<u8>),
+    /// Of [`FolderWork::Number`].
+    Numbered {
+        /// The UID validity of the folder.
+        uid_validity: u32,
+        /// The UID of the message.
+        uid: u32,
+    },
+    /// The job failed, and has changed nothing.
+    Failed(Failure),
+    /// The client asked for something that the folder does not allow. Nothing has changed.
+    Refused(Refusal),
+}
+
+/// The changes of a slice.
+#[derive(Debug, Default)]
+pub struct FolderChanges {
+    /// The changes of names, for the index.
+    pub names: Vec<Change>,
+    /// The first UID of the next slice. `None`: all is done, and durable unless there is a failure.
+    pub next: Option<u32>,
+    /// UIDs of messages that another program has changed meanwhile.
+    pub modified: NumberSet,
+    /// Whether a message could not be changed, because it is gone or cannot have the name.
+    pub is_partial: bool,
+    /// The failure that prevented the rest.
+    pub failure: Option<Failure>,
+}
+
+/// Messages on their way to another folder.
+#[derive(Debug)]
+pub struct Transfer {
+    /// The folder of the messages.
+    pub from: Mailbox,
+    /// Its open directories.
+    pub source: Arc<Maildir>,
+    /// The messages that are left.
+    pub slice: Slice,
+    /// The UIDs of the wanted ones.
+    pub uids: Arc<NumberSet>,
+    /// Whether they leave their folder.
+    pub is_move: bool,
+    /// The name of this host, for the names of the copies.
+    pub host: Arc<str>,
+    /// The quota of the user, and the use of it if it is known.
+    pub quota: (Quota, Option<Usage>),
+    /// The copies so far.
+    pub done: Transferred,
+}
+
+/// Messages that are in the other folder.
+#[derive(Debug, Default)]
+pub struct Transferred {
+    /// The UID validity of that folder.
+    pub uid_validity: u32,
+    /// The UIDs that they had.
+    pub from: NumberSet,
+    /// The UIDs that they have.
+    pub to: NumberSet,
+    /// The copies of all slices, in case that a later one fails.
+    pub copies: Vec<MessageEntry>,
+    /// The octets of the last slice, for the quota.
+    pub bytes: u64,
+}
+
+/// The result of a slice.
+#[derive(Debug)]
+pub struct TransferOutcome {
+    /// The messages and what is left of them.
+    pub transfer: Box<Transfer>,
+    /// The device and inode of the folder that has got them.
+    pub target: (u64, u64),
+    /// Changes of names in that folder.
+    pub arrivals: Vec<Change>,
+    /// Changes of names in the folder of the messages.
+    pub departures: Vec<Change>,
+    /// Whether all is done, or the reason why the rest cannot be done.
+    pub end: Option<Result<(), Failure>>,
+}
