@@ -1,9 +1,12 @@
 //! The responses of FETCH for the folders in memory: enough of each item to be read.
 
-use restante::proto::imap::{
-    fetch_item::{Body, BodyName, FetchItem, Section, SectionText},
-    flags::Flags,
-    request::{FolderState, MessageState},
+use restante::proto::{
+    imap::{
+        fetch_item::{Body, BodyName, FetchItem, Section, SectionText},
+        flags::Flags,
+        request::{FolderState, MessageState, SpecialUse},
+    },
+    request::Mailbox,
 };
 
 /// The response of FETCH for one message.
@@ -74,3 +77,17 @@ fn label_of(section: &Section, text: &str) -> String {
     let dot = if path.is_empty() || text.is_empty() { "" } else { "." };
     format!("BODY[{}{dot}{text}]", path.join("."))
 }
+
+/// The name of a folder on the wire.
+pub(super) fn name(mailbox: &Mailbox) -> String {
+    mailbox.folder().map_or("INBOX".into(), |folder| folder.directory()[1..].to_owned())
+}
+
+/// The folders that every user has.
+pub(super) const SPECIAL: [(SpecialUse, &str); 5] = [
+    (SpecialUse::Archive, "Archive"),
+    (SpecialUse::Drafts, "Drafts"),
+    (SpecialUse::Junk, "Junk"),
+    (SpecialUse::Sent, "Sent"),
+    (SpecialUse::Trash, "Trash"),
+];

@@ -19,6 +19,8 @@ use restante::proto::{
     request::{Failure, Mailbox, Response},
 };
 
+use folder_rendering::{SPECIAL, name};
+
 /// The folders of one user.
 #[derive(Debug, Clone)]
 pub(crate) struct Folders {
@@ -493,17 +495,3 @@ impl MailFolder {
         }
     }
 }
-
-/// The name of a folder on the wire.
-fn name(mailbox: &Mailbox) -> String {
-    mailbox.folder().map_or("INBOX".into(), |folder| folder.directory()[1..].to_owned())
-}
-
-/// The folders that every user has.
-const SPECIAL: [(SpecialUse, &str); 5] = [
-    (SpecialUse::Archive, "Archive"),
-    (SpecialUse::Drafts, "Drafts"),
-    (SpecialUse::Junk, "Junk"),
-    (SpecialUse::Sent, "Sent"),
-    (SpecialUse::Trash, "Trash"),
-];

@@ -1,21 +1,16 @@
 //! The player: one session, one dialogue, one way of cutting what the client sends. It does with steps,
 //! answers and pauses what `conn` does, with a clock that only dialogues move.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
+use std::{sync::Arc, time::Duration};
+
+use restante::proto::{
+    Context, Encryption, ResetOn, Session, SessionEvent, Step, Timeouts,
+    buffer::{Inbox, Outbox},
+    http::api::MailEvent,
+    request::{Mailbox, Request},
 };
 
-use restante::{
-    clock::Now,
-    proto::{
-        Context, Encryption, ResetOn, Session, SessionEvent, Step, Timeouts,
-        buffer::{Inbox, Outbox},
-        http::api::MailEvent,
-        request::{Mailbox, Request},
-    },
-};
-
+pub(crate) use super::clock::{BEGIN, TODAY, now};
 use super::{
     file::{Act, Dialogue, Item, Problem, What},
     responses, text,
@@ -493,15 +488,6 @@ impl<'a> Player<'a> {
     }
 }
 
-/// The moment, on both clocks: the session begins on 6 November 1994 at 08:49:37.
-pub(crate) fn now(steady: Duration) -> Now {
-    Now { monotonic: steady, wall: SystemTime::UNIX_EPOCH + Duration::from_secs(TODAY) + (steady - BEGIN) }
-}
-
-/// The steady time at which every session begins.
-pub(crate) const BEGIN: Duration = Duration::from_secs(1000);
-/// The date at which every session begins, in seconds since 1970.
-pub(crate) const TODAY: u64 = 784_111_777;
 /// What TLS there is.
 const ENCRYPTION: Encryption = Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" };
 /// Steps that a session may take on one piece of input.
