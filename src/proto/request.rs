@@ -152,6 +152,7 @@ impl Response {
         match self {
             Self::Chunk { bytes, .. } | Self::Document(Document { bytes, .. }) => bytes.len(),
             Self::Composed(Ok(draft)) => draft.message.len(),
+            Self::Imap(ImapResponse::Fetched(piece)) => piece.octets.len(),
             _ => 0,
         }
     }

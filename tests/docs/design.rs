@@ -187,7 +187,7 @@ fn pages_of_faults() -> Vec<(String, String)> {
 
 /// The dialogues and functions that stand in a text, each in backticks.
 fn tests_named_in(text: &str) -> Vec<String> {
-    let test = Regex::new(r"`((?:smtp|pop3|http)/\w+\.dlg|[a-z]\w+::\w+)`").unwrap();
+    let test = Regex::new(r"`((?:smtp|pop3|http|imap)/\w+\.dlg|[a-z]\w+::\w+)`").unwrap();
     test.captures_iter(text).map(|found| found[1].to_owned()).collect()
 }
 
