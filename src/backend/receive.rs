@@ -16,7 +16,8 @@ use super::{
     body_memory::BodyMemory,
     clients::{Client, Clients},
     effects::Effects,
-    inbound::{Inbound, Pending, PendingRecipients, ReceivedMessage, Routing, Uncounted},
+    fair_queue::FairQueue,
+    inbound::{Inbound, Pending, PendingRecipients, ReceivedMessage, Routing, Uncounted, WaitingBody},
     quota::QuotaCache,
 };
 use crate::{
@@ -44,7 +45,7 @@ use crate::{
 /// Receives messages for all SMTP and LMTP sessions.
 #[derive(Debug)]
 pub(super) struct Receiver {
-    bodies: BodyMemory,
+    pub(super) bodies: BodyMemory,
     permits: SpillPermits,
     name_generator: NameGenerator,
     /// The number of inbound messages.
@@ -53,6 +54,8 @@ pub(super) struct Receiver {
     deliveries: usize,
     /// Messages that were refused because they took too long, and that a thread still holds.
     abandoned: usize,
+    /// Bodies that wait for memory.
+    pub(super) waiting: FairQueue<WaitingBody>,
     /// Messages to many mailboxes, which continue in the next turn.
     pub(super) pending_recipients: VecDeque<PendingRecipients>,
     limits: ReceiveLimits,
@@ -87,6 +90,7 @@ impl Receiver {
             inbound: 0,
             deliveries: 0,
             abandoned: 0,
+            waiting: FairQueue::new(MAX_WAITING_BODIES),
             pending_recipients: VecDeque::new(),
             limits: ReceiveLimits::of(limits),
         }
@@ -101,6 +105,7 @@ impl Receiver {
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
         self.bodies.shrink(shrinker);
+        self.waiting.shrink(shrinker);
         shrinker.shrink(&mut self.pending_recipients);
     }
 
@@ -116,7 +121,9 @@ impl Receiver {
     ) {
         match request {
             ReceiveRequest::CheckSpace { size } => cx.effects.respond(id, Self::check_space(storage, size)),
-            ReceiveRequest::Begin => cx.effects.respond(id, self.begin(id, client, cx.now)),
+            ReceiveRequest::Begin | ReceiveRequest::BeginWhole { .. } => {
+                cx.effects.respond(id, self.begin(id, client, cx.now));
+            }
             ReceiveRequest::Spill { mailboxes, bytes } => {
                 self.spill(id, client, (mailboxes, bytes), cx.effects)
             }
@@ -452,12 +459,7 @@ impl Receiver {
 
     /// Whether there is an inbound message.
     pub(super) fn has_messages(&self) -> bool {
-        self.inbound > 0
-    }
-
-    /// Whether a message to many mailboxes continues in the next turn.
-    pub(super) fn has_pending_recipients(&self) -> bool {
-        !self.pending_recipients.is_empty()
+        self.inbound > 0 || self.waiting.len() > 0
     }
 
     /// Whether nothing is in progress that would have to be undone.
@@ -479,6 +481,8 @@ impl Receiver {
     }
 }
 
+/// Bodies that may wait for memory.
+const MAX_WAITING_BODIES: usize = 1000;
 /// Messages that are abandoned in one tick: if a disk hangs, each connection may have one.
 const MAX_EXPIRED_PER_TICK: usize = 1000;
 

@@ -14,7 +14,8 @@ use super::{
     mailhog,
     row_reader::RowReader,
     selections::{
-        Change, Unserved, addresses, has_gone, mark, matching, named, query, search_matches, select, with_ids,
+        Change, Unserved, addresses, has_gone, mark, matching, query, search_matches, select, sync_earlier,
+        with_ids,
     },
     storage::{Storage, log_failure},
     web_page::{sessions_page, web_page},
@@ -53,7 +54,7 @@ fn serve(
     request: ApiRequest,
     reading: Option<Box<ReadMessage>>,
 ) -> Result<ApiOutcome, Unserved> {
-    let ApiRequest { scope, action } = request;
+    let ApiRequest { scope, action, .. } = request;
     match action {
         ApiAction::InZone(name, action) => serve_in(storage, &scope, *action, reading, &Zone::named(&name)),
         action => serve_in(storage, &scope, action, reading, &Zone::UTC),
@@ -80,6 +81,7 @@ fn serve_in(
         ApiAction::Page(request) => web_page(storage, scope, &request, zone),
         ApiAction::Sessions(request) => Ok(sessions_page(storage, &request)),
         ApiAction::Message(name, view) => message(storage, scope, &name, view),
+        ApiAction::Streamed(id) => message(storage, scope, &MessageName::Id(id), MessageView::MailHog),
         ApiAction::Continue { from } => {
             let message = reading.ok_or(Failure::Truncated)?;
             let open = storage.open_message(&message.mailbox, MessageRef::from(&message.entry))?;
@@ -101,11 +103,12 @@ fn serve_in(
         }
         ApiAction::Delete(selection) => {
             let selected = select(storage, scope, &selection, zone)?;
-            Ok(change(storage, selected, Change::Delete))
+            Ok(change(storage, scope, selected, Change::Delete))
         }
         ApiAction::SetRead(selection, read) => {
             let selected = select(storage, scope, &selection, zone)?;
-            Ok(change(storage, selected, if read { Change::MarkRead } else { Change::MarkUnread }))
+            let change_to = if read { Change::MarkRead } else { Change::MarkUnread };
+            Ok(change(storage, scope, selected, change_to))
         }
         ApiAction::Compose { body, date } => {
             let unique = getrandom::u64().map_err(|error| {
@@ -129,8 +132,8 @@ fn info(storage: &Storage, scope: &MailboxScope) -> Result<Document, Failure> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let uptime = now.saturating_sub(METRICS.started_at.get());
     // The mail and memory of all is no concern of those who read one mailbox.
-    let (memory, accepted) = match scope {
-        MailboxScope::All => (metrics::memory_in_use().unwrap_or_default(), METRICS.deliveries.get()),
+    let (memory, totals) = match scope {
+        MailboxScope::All => (metrics::memory_in_use().unwrap_or_default(), METRICS.message_totals()),
         MailboxScope::One(_) => Default::default(),
     };
     let mut info = serde_json::json!({
@@ -141,14 +144,14 @@ fn info(storage: &Storage, scope: &MailboxScope) -> Result<Document, Failure> {
         "Messages": rows.len(),
         "Unread": unread,
         "Tags": {},
-        // Mailpit counts more than this server does.
         "RuntimeStats": {
             "Uptime": uptime,
             "Memory": memory,
-            "MessagesDeleted": 0,
-            "SMTPAccepted": accepted,
-            "SMTPAcceptedSize": 0,
-            "SMTPRejected": 0,
+            "MessagesDeleted": totals.deleted,
+            "SMTPAccepted": totals.accepted,
+            "SMTPAcceptedSize": totals.accepted_octets,
+            "SMTPRejected": totals.refused,
+            // Mailpit counts duplicates here, and this server takes each message.
             "SMTPIgnored": 0,
         },
     });
@@ -207,8 +210,11 @@ fn message(
     name: &MessageName,
     view: MessageView,
 ) -> Result<ApiOutcome, Failure> {
-    let ScopeRows { rows, unreadable } = storage.rows(scope)?;
-    named(&rows, name).map_or_else(|| not_found(&unreadable), |row| show(storage, scope, row, view))
+    let listings = storage.listings(scope)?;
+    match listings.find(name) {
+        Some(row) => show(storage, scope, &row, view),
+        None => not_found(&listings.unreadable),
+    }
 }
 
 /// The response if no message was found: it may be in a mailbox that cannot be read.
@@ -273,10 +279,11 @@ fn show(
     Ok(ApiOutcome::Document { document, reading: None, changes })
 }
 
-fn change(storage: &Storage, selected: ScopeRows, change: Change) -> ApiOutcome {
+fn change(storage: &Storage, scope: &MailboxScope, selected: ScopeRows, change: Change) -> ApiOutcome {
     let ScopeRows { rows, unreadable } = selected;
+    let earlier = sync_earlier(storage, scope);
     let (changes, result) = mark(storage, rows, change);
-    if let Err(failure) = result {
+    if let Err(failure) = earlier.and(result) {
         return ApiOutcome::PartlyDone { failure, changes };
     }
     let document =

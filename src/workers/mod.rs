@@ -10,6 +10,7 @@ mod catalog;
 mod differences;
 mod index_jobs;
 pub mod job;
+mod list_cache;
 mod listings;
 mod mailhog;
 mod row_reader;

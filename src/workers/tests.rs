@@ -111,7 +111,7 @@ fn v95_a_request_whose_client_has_gone_is_not_served_unless_it_changes_mail() {
     let storage = Storage::unwatched(Spool::open(dir.path()).unwrap());
     let waiting = Arc::new(());
     let serve = |action: &ApiAction, client: Weak<()>| {
-        let request = ApiRequest { scope: MailboxScope::All, action: action.clone() };
+        let request = ApiRequest::new(MailboxScope::All, action.clone());
         let job = Job::Api { conn: ConnId(1), request, reading: None, client };
         matches!(work(&storage, job), Some(Completion::Api(_, Ok(_))))
     };

@@ -1,6 +1,6 @@
 //! The requests of the web API to the backend, and their responses, as plain data.
 
-use std::{borrow::Cow, fmt, time::SystemTime};
+use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
 
 use super::language::Language;
 use crate::proto::{chaos::Chaos, conn_id::ConnId, mailbox::Mailbox, smtp::address::Address};
@@ -12,10 +12,19 @@ pub struct ApiRequest {
     pub scope: MailboxScope,
     /// The action.
     pub action: ApiAction,
+    /// The name with which its user has logged in; `None` without a login.
+    pub user: Option<String>,
+}
+
+impl ApiRequest {
+    /// A request without a login.
+    pub fn new(scope: MailboxScope, action: ApiAction) -> Self {
+        Self { scope, action, user: None }
+    }
 }
 
 /// The mailboxes that a request may reach.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum MailboxScope {
     /// Every mailbox. A message with several recipients counts once.
     All,
@@ -52,6 +61,7 @@ impl ApiAction {
             | Self::Info
             | Self::Sessions(_)
             | Self::Message(..)
+            | Self::Streamed(_)
             | Self::Continue { .. }
             | Self::Subscribe
             | Self::Compose { .. }
@@ -104,6 +114,9 @@ pub enum ApiAction {
     Sessions(SessionsRequest),
     /// One message, in one of its forms.
     Message(MessageName, MessageView),
+    /// A new message with this id in the form of MailHog, for a stream of events. The response is
+    /// [`Response::Item`](crate::proto::request::Response), in memory once for all streams.
+    Streamed(String),
     /// The next piece of the raw message that this session reads, from this octet on.
     Continue {
         /// Offset in the file, in octets.
@@ -208,6 +221,10 @@ pub struct PageRequest {
     pub start: usize,
     /// The message that the page shows. This marks it as read.
     pub message: Option<MessageName>,
+    /// True if the page asks whether to delete the message.
+    pub asks: bool,
+    /// The host and the port to which mail can be sent; `None` if there is no such listener.
+    pub send_to: Option<String>,
     /// The language of the words on the page.
     pub language: Language,
 }
@@ -341,6 +358,22 @@ impl Document {
     /// The answer to a change for a client of MailHog.
     pub fn silence() -> Self {
         Self::new(JSON, Vec::new())
+    }
+}
+
+/// Octets that any number of sessions send, in memory once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedOctets {
+    /// Tells them from all others.
+    pub number: u64,
+    /// The octets.
+    pub octets: Arc<Vec<u8>>,
+}
+
+impl SharedOctets {
+    /// Their number in the program, and how many they are.
+    pub fn size(&self) -> (u64, usize) {
+        (self.number, self.octets.len())
     }
 }
 

@@ -5,8 +5,8 @@ use std::mem;
 
 use super::{
     BODY_PIECE, DEFAULT_LIMIT, MAX_BODY, MAX_HEAD, MAX_LIMIT,
-    api::{ApiAction, ApiRequest, Document, MailboxScope, MessageName, MessageView, Selection},
-    autoconfig,
+    api::{ApiAction, Document, MailboxScope, MessageName, MessageView, Selection},
+    autoconfig::{self, servers::MailServers},
     change::{BAD_JSON, Change, NO_QUERY},
     fixed, guard,
     head::{self, Head, Method},
@@ -24,7 +24,7 @@ use crate::proto::{
     buffer::{Inbox, Outbox},
     chaos::Chaos,
     event::Event,
-    request::{Failure, Mailbox, Request, Response},
+    request::{Failure, Mailbox, Response},
 };
 
 impl HttpSession {
@@ -191,7 +191,7 @@ impl HttpSession {
                 out,
             );
         }
-        match action(&exchange, inboxes, body) {
+        match action(&exchange, inboxes, &self.config.protocol.mail_servers, body) {
             Ok(ApiAction::Subscribe) if exchange.head.method == Method::Head => {
                 let allow = Some(("Allow", "GET"));
                 self.refuse_exchange(&exchange.head, &NO_HEAD, allow, exchange.head.keep_alive, out)
@@ -200,7 +200,7 @@ impl HttpSession {
             Ok(action) => {
                 let action = action.in_zone(exchange.head.target.parameter("tz"));
                 self.state = State::AwaitingDocument(exchange, scope.clone());
-                Step::Request(Request::Api(ApiRequest { scope, action }))
+                self.ask(scope, action)
             }
             Err(refusal) => {
                 self.refuse_exchange(&exchange.head, &refusal, None, exchange.head.keep_alive, out)
@@ -277,7 +277,7 @@ impl Session for HttpSession {
             State::DelayingRefusal(exchange) => self.refuse_login(&exchange, out),
             State::Sending(transfer) => self.send_piece(transfer, out),
             State::Waiting(wait) => self.wait_step(cx, wait, inbox, out),
-            State::Submitting(submission) => self.submission_step(cx, *submission, inbox, out),
+            State::Submitting(submission) => self.submission_step(cx, *submission, inbox),
             State::Events { lagging, until } => self.events_step(cx, (lagging, until), inbox, out),
             State::Streaming(stream) => self.stream_step(cx, stream, inbox, out),
             state => {
@@ -362,20 +362,12 @@ impl Session for HttpSession {
         mem::take(&mut self.work)
     }
 
-    fn request_spill(&mut self) {
-        if let State::Submitting(submission) = &mut self.state {
-            submission.request_spill();
-        }
-    }
-
     fn held_document(&self, pending: usize) -> Option<HeldDocument> {
         match &self.state {
-            State::Sending(transfer) => {
-                Some(HeldDocument { octets: transfer.document.bytes.len(), moved: transfer.at })
-            }
+            State::Sending(transfer) => Some(HeldDocument::new(transfer.document.bytes.len(), transfer.at)),
             State::Streaming(stream) | State::AwaitingStreamed(stream) => Some(stream.held(pending)),
-            State::Events { .. } => Some(HeldDocument { octets: pending, moved: 0 }),
-            State::Body { body, .. } => Some(HeldDocument { octets: body.len(), moved: body.len() }),
+            State::Events { .. } => Some(HeldDocument::new(pending, 0)),
+            State::Body { body, .. } => Some(HeldDocument::new(body.len(), body.len())),
             _ => None,
         }
     }
@@ -415,7 +407,12 @@ impl Session for HttpSession {
 
 /// The action of a request. [`ApiAction::Subscribe`] stands for the long ones.
 /// `inboxes` are the mailboxes that the user may reach.
-fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<ApiAction, Refusal> {
+fn action(
+    exchange: &Exchange,
+    inboxes: MailboxScope,
+    servers: &MailServers,
+    body: &[u8],
+) -> Result<ApiAction, Refusal> {
     let target = &exchange.head.target;
     parameters::check(exchange.endpoint, exchange.head.method, target)?;
     let list = |search: &str| ApiAction::List {
@@ -430,10 +427,15 @@ fn action(exchange: &Exchange, inboxes: MailboxScope, body: &[u8]) -> Result<Api
     let name = || exchange.id.as_deref().and_then(MessageName::parse).ok_or(NO_MESSAGE);
     let message = |view: Result<MessageView, Refusal>| Ok(ApiAction::Message(name()?, view?));
     let change = || Change::parse(body, exchange.head.is_form);
-    let page = |message| Ok(ApiAction::Page(Box::new(page::request(exchange, inboxes, message))));
+    let page = |message| Ok(ApiAction::Page(Box::new(page::request(exchange, inboxes, message, servers))));
     match exchange.endpoint {
         Endpoint::Inbox => page(None),
-        Endpoint::MessagePage => page(Some(name()?)),
+        Endpoint::MessagePage | Endpoint::AskDelete => page(Some(name()?)),
+        // A form may be sent twice, so a message that is gone is no mistake.
+        Endpoint::DeletePosted => match name()? {
+            MessageName::Id(id) => Ok(ApiAction::Delete(Selection::Ids(vec![id]))),
+            MessageName::Latest => Err(NO_MESSAGE),
+        },
         Endpoint::Sessions | Endpoint::SessionPage => {
             page::sessions_request(exchange).map(ApiAction::Sessions)
         }
