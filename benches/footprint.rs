@@ -10,10 +10,8 @@
 mod common;
 
 use std::{
-    fs,
-    io::{self, BufRead, Write},
+    io::{self, BufRead},
     path::{Path, PathBuf},
-    process::Stdio,
     thread,
     time::{Duration, Instant},
 };
@@ -21,9 +19,9 @@ use std::{
 use common::{
     Scratch, Server, Settings,
     client::{self, Pop3, Smtp},
+    configured::{self, PASSWORD, listener},
     message,
     process::{self, Memory},
-    restante, spool,
     table::{Table, size as in_words},
     tls::{tls_session, trust},
 };
@@ -158,41 +156,12 @@ fn huge_message(dir: &Path, octets: usize) -> io::Result<()> {
 
 /// A server for one user whose messages may be as big as we need; `dev` has no setting for that.
 fn configure(dir: &Path) -> io::Result<PathBuf> {
-    let (config, accounts) = (dir.join("restante.toml"), dir.join("users.json"));
-    fs::create_dir(spool(dir))?;
-    let text = format!(
-        r#"hostname = "mx.example.test"
-domains = ["example.test"]
-spool = {:?}
-accounts = {accounts:?}
-
-[[listen]]
-protocol = "smtp"
-address = "127.0.0.1:0"
-
-[[listen]]
-protocol = "pop3"
-address = "127.0.0.1:0"
-
-[limits]
-message = "300 MiB"
-"#,
-        spool(dir),
-    );
-    fs::write(&config, text)?;
-    let mut add = restante()
-        .args(["user", "add", USER, "--password-stdin", "--config"])
-        .arg(&config)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()?;
-    if let Some(mut input) = add.stdin.take() {
-        input.write_all(format!("{PASSWORD}\n").as_bytes())?;
-    }
-    match add.wait()? {
-        status if status.success() => Ok(config),
-        status => Err(io::Error::other(format!("user add: {status}"))),
-    }
+    let rest = [
+        listener("smtp", ""),
+        listener("pop3", ""),
+        "[limits]\nsmtp.max_message_size = \"300 MiB\"\n".to_owned(),
+    ];
+    configured::configure(dir, &rest.concat(), &[USER])
 }
 
 fn deliver_huge(server: &Server, octets: usize) -> io::Result<()> {
@@ -242,6 +211,5 @@ fn wait_for(mut condition: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
 }
 
 const USER: &str = "alice@example.test";
-const PASSWORD: &str = "correct horse battery staple";
 /// Octets a second of the slow reader.
 const PACE: f64 = 50e6;

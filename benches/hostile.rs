@@ -15,17 +15,17 @@ mod common;
 mod hostile;
 
 use std::{
-    env, fs,
-    io::{self, Write},
+    env, io,
     path::{Path, PathBuf},
-    process::Stdio,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use common::{
-    Scratch, Server, Settings, process, restante, spool,
+    Scratch, Server, Settings,
+    configured::{self, PASSWORD, listener, run},
+    process, restante,
     table::{Table, size as in_words},
 };
 use hostile::{Crowd, Kind, Seen, Services, good_clients};
@@ -110,46 +110,23 @@ fn users() -> Vec<String> {
 
 /// A server with so many places, every listener of which takes the header of a proxy.
 fn configure(dir: &Path, many: usize) -> io::Result<PathBuf> {
-    let (config, accounts) = (dir.join("restante.toml"), dir.join("users.json"));
-    fs::create_dir(spool(dir))?;
     let keys = dir.join("keys");
     run(restante().args(["cert", "--self-signed"]).arg(&keys), "")?;
-    let mut text = format!(
-        "hostname = \"mx.example.test\"\ndomains = [\"example.test\"]\nspool = {:?}\naccounts = {accounts:?}\n\
-         [limits]\nconnections.max = {many}\n[tls]\ncertificate = {:?}\nkey = {:?}\n",
-        spool(dir),
+    let behind_a_proxy = "proxy_networks = [\"127.0.0.0/8\"]\n";
+    let listeners = [
+        listener("smtp", behind_a_proxy),
+        listener("pop3", &format!("{behind_a_proxy}auth_allow_cleartext = true")),
+        listener("pop3s", behind_a_proxy),
+    ];
+    let rest = format!(
+        "[limits]\nconnections.max = {many}\n[tls]\ncertificate = {:?}\nkey = {:?}\n{}",
         keys.join("certificate.pem"),
         keys.join("key.pem"),
+        listeners.concat()
     );
-    for service in ["smtp", "pop3", "pop3s"] {
-        text += &format!(
-            "[[listen]]\nprotocol = {service:?}\naddress = \"127.0.0.1:0\"\nproxy_networks = [\"127.0.0.0/8\"]\n"
-        );
-        text += if service == "pop3" { "auth_allow_cleartext = true\n" } else { "" };
-    }
-    fs::write(&config, text)?;
-    for user in users() {
-        let mut command = restante();
-        let add = command.args(["user", "add", &user, "--password-stdin", "--config"]).arg(&config);
-        run(add, PASSWORD)?;
-    }
-    Ok(config)
-}
-
-/// Runs a command that reads so much.
-fn run(command: &mut std::process::Command, input: &str) -> io::Result<()> {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-    // One that asks for nothing may have ended.
-    if let Some(mut stdin) = child.stdin.take().filter(|_| !input.is_empty()) {
-        writeln!(stdin, "{input}")?;
-    }
-    match child.wait()? {
-        status if status.success() => Ok(()),
-        status => Err(io::Error::other(format!("{command:?}: {status}"))),
-    }
+    configured::configure(dir, &rest, &users())
 }
 
 const GOOD: usize = 4;
-const PASSWORD: &str = "correct horse battery staple";
 /// Connections of a crowd that come again in one round.
 const AGAIN: usize = 500;

@@ -64,7 +64,8 @@ pub struct Connection {
     last_command: Duration,
     last_read: Duration,
     last_write: Duration,
-    /// The times of the last command that made progress, and of the last one that went further than since the last message.
+    /// The times of the last command that made progress, and of the last one that took the session further than it was since
+    /// its last message.
     last_progress: Duration,
     last_advance: Duration,
     /// The progress of the session at the end of the last pump.
@@ -73,7 +74,7 @@ pub struct Connection {
     /// The cost of the last pump.
     work: usize,
     transcript: Option<Box<Recorder>>,
-    /// Before the call into the session that runs.
+    /// The output when the call into the session began, while one runs.
     before_call: Option<output_mark::OutputMark>,
 }
 

@@ -7,6 +7,7 @@
 #![allow(dead_code)] // each benchmark is a crate of its own and uses a part of this
 
 pub(crate) mod client;
+pub(crate) mod configured;
 pub(crate) mod disk_alone;
 pub(crate) mod dovecot;
 pub(crate) mod dovecot_daemon;

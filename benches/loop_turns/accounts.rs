@@ -10,8 +10,8 @@ use rustix::process::Signal;
 
 use crate::{
     Case,
-    common::client,
-    world::{ACCOUNTS, ALIASES, Setup, USER, World, eventually, pipelined},
+    common::{client, configured::ACCOUNTS},
+    world::{ALIASES, Setup, USER, World, eventually, pipelined},
 };
 
 pub(crate) const CASES: &[Case] = &[

@@ -9,8 +9,8 @@ use rustix::process::Signal;
 
 use crate::{
     Case,
-    common::client,
-    world::{MOST_SESSIONS, PASSWORD, USER, World, eventually, reply},
+    common::{client, configured::PASSWORD},
+    world::{MOST_SESSIONS, USER, World, eventually, reply},
 };
 
 pub(crate) const CASES: &[Case] = &[

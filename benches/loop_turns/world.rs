@@ -6,14 +6,17 @@ use std::{
     io::{self, BufRead, BufReader, Write},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::{Server, client, maildir, restante, spool};
+use crate::common::{
+    Server, client,
+    configured::{PASSWORD, configure, listener},
+    maildir, spool,
+};
 
 /// A server of its own with one user.
 pub(crate) struct World {
@@ -47,30 +50,20 @@ pub(crate) struct Figures {
 impl World {
     /// Starts a server for an input of this size.
     pub(crate) fn new(dir: PathBuf, setup: fn(&mut Setup, usize), size: usize) -> io::Result<Self> {
-        let (config, mailbox) = (dir.join("restante.toml"), spool(&dir).join(USER));
-        fs::create_dir(spool(&dir))?;
         let mut lines = Setup::default();
         setup(&mut lines, size);
         let Setup { files, limits, pop3, with_lmtp } = lines;
-        let listen =
-            |service: &str| format!("[[listen]]\nprotocol = \"{service}\"\naddress = \"127.0.0.1:0\"\n");
-        let text = format!(
-            "hostname = \"mx.example.test\"\ndomains = [\"example.test\"]\nspool = {:?}\naccounts = {:?}\n{files}\n\
-             [metrics]\nfile = {:?}\ninterval = \"1s\"\n[limits]\nconnections.max = {}\n{limits}\n\
-             {}{}{}auth_allow_cleartext = true\n{pop3}\n",
-            spool(&dir),
-            dir.join(ACCOUNTS),
+        let rest = format!(
+            "{files}\n[metrics]\nfile = {:?}\ninterval = \"1s\"\n[limits]\nconnections.max = {}\n{limits}\n{}{}{}",
             figures(&dir),
             MOST_SESSIONS / 2 * 3, // a part of the places is for the other services
-            listen("smtp"),
-            if with_lmtp { listen("lmtp") } else { String::new() },
-            listen("pop3"),
+            listener("smtp", ""),
+            if with_lmtp { listener("lmtp", "") } else { String::new() },
+            listener("pop3", &format!("auth_allow_cleartext = true\n{pop3}")),
         );
         fs::write(dir.join(ALIASES), "")?;
-        fs::write(&config, text)?;
-        let mut command = restante();
-        let add = command.args(["user", "add", USER, "--password-stdin", "--config"]).arg(&config);
-        run(add, PASSWORD)?;
+        let config = configure(&dir, &rest, &[USER])?;
+        let mailbox = spool(&dir).join(USER);
         maildir(&mailbox)?;
         Ok(Self { server: Server::serve(&dir, &config)?, dir, mailbox, held: RefCell::default() })
     }
@@ -193,18 +186,6 @@ pub(crate) fn reply(session: &mut BufReader<TcpStream>) -> io::Result<String> {
     if line.starts_with("+OK") { Ok(line) } else { Err(io::Error::other(format!("{line:?}"))) }
 }
 
-/// Runs a command that reads so much.
-fn run(command: &mut Command, input: &str) -> io::Result<()> {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        writeln!(stdin, "{input}")?;
-    }
-    match child.wait()? {
-        status if status.success() => Ok(()),
-        status => Err(io::Error::other(format!("{command:?}: {status}"))),
-    }
-}
-
 /// Asks again and again until there is something.
 pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> io::Result<Option<T>>) -> io::Result<T> {
     let until = Instant::now() + Duration::from_secs(30);
@@ -220,8 +201,6 @@ pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> io::Result<Opti
 }
 
 pub(crate) const USER: &str = "bob@example.test";
-pub(crate) const PASSWORD: &str = "correct horse battery staple";
-pub(crate) const ACCOUNTS: &str = "users.json";
 pub(crate) const ALIASES: &str = "aliases";
 /// Sessions that 20,000 descriptors allow for one service.
 pub(crate) const MOST_SESSIONS: usize = 6500;

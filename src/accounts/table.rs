@@ -62,7 +62,7 @@ impl AccountTable {
     }
 
     fn add(&mut self, name: String, account: Account) {
-        let Some(mailbox) = account.mailbox(&name) else { return }; // none is, the file has been checked
+        let Some(mailbox) = account.mailbox(&name) else { return }; // never: the reader of the file has checked each inbox
         for address in account.addresses.iter().chain([&name]) {
             self.addresses.extend(address_key(address).map(|key| (key, name.clone())));
         }
@@ -145,15 +145,15 @@ impl AccountTable {
         foreign
     }
 
-    /// Replaces the hash of a user, unless it is another one by now than `old_hash`.
+    /// Replaces the hash of a user, unless it has changed since it was `old_hash`.
     pub(super) fn update_hash(&mut self, user: &str, old_hash: &str, hash: String) {
         if let Some(known) = self.users.get_mut(user).filter(|known| known.hash == old_hash) {
             known.hash = hash;
         }
     }
 
-    /// The targets of an address of one of our domains; empty if it is unknown. `domain` is the address's, or the first
-    /// one.
+    /// The targets of an address of one of our domains; `None` if it is unknown. `domain` is the domain of the address, or
+    /// the first of ours if the address has none.
     ///
     /// Mail for postmaster must always arrive (RFC 5321 section 4.5.1): without an account or alias for it, it goes to
     /// postmaster at the first domain, else to the first account of the alphabet.
@@ -175,7 +175,7 @@ impl AccountTable {
         self.group(rest?, None)
     }
 
-    /// The mailboxes of the accounts that an address stands for. They may be gone, and an alias lead nowhere.
+    /// The mailboxes of the accounts that an address stands for. An alias leads nowhere if its accounts are gone.
     fn destinations(&self, local: &str, domain: &str, folder: Option<Folder>) -> Option<Destinations> {
         let key = lookup_key(local, domain);
         match self.user(&key) {

@@ -50,7 +50,7 @@ pub(super) struct Described {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(super) struct Attachment<'a> {
-    /// In base64, perhaps behind `data:image/png;base64,`.
+    /// In base64, perhaps after `data:image/png;base64,`.
     #[serde(borrow, alias = "content")]
     pub(super) content: Cow<'a, str>,
     #[serde(deserialize_with = "or_default", alias = "filename")]

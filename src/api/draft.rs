@@ -243,11 +243,11 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::message_object::{Limits, MessageObject};
+    use crate::message_object::{MessageObject, ObjectLimits};
 
     fn composed(description: &Value) -> Result<(Draft, MessageObject), String> {
         let draft = compose(description.to_string().as_bytes(), SystemTime::UNIX_EPOCH, 7)?;
-        let object = MessageObject::parse(&draft.message, &Limits::default());
+        let object = MessageObject::parse(&draft.message, &ObjectLimits::default());
         Ok((draft, object))
     }
 

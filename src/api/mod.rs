@@ -15,7 +15,7 @@ pub use page::Page;
 use std::borrow::Cow;
 
 use crate::{
-    message_object::{Limits, MessageObject, PartContent, mailpit, part},
+    message_object::{MessageObject, ObjectLimits, PartContent, mailpit, part},
     printable,
     proto::http::api::{Document, Outcome},
     search::Mistake,
@@ -54,7 +54,8 @@ pub fn text_view(message: MessageObject) -> Document {
 
 /// The decoded body of a part. `None` if there is no such part. A browser saves it, and shows it only as an image.
 pub fn part_view(octets: &[u8], part_id: &str) -> Option<Document> {
-    let PartContent { file_name, content_type, octets, .. } = part(octets, part_id, &Limits::default())?;
+    let PartContent { file_name, content_type, octets, .. } =
+        part(octets, part_id, &ObjectLimits::default())?;
     let kind = SHOWN.iter().find(|kind| **kind == content_type).copied().unwrap_or(OCTETS);
     Some(Document { file_name: Some(file_name), ..Document::new(Cow::Borrowed(kind), octets) })
 }
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn no_part_is_of_a_type_that_a_browser_runs() {
-        let object = MessageObject::parse(LETTER, &Limits::default());
+        let object = MessageObject::parse(LETTER, &ObjectLimits::default());
         let kinds: Vec<(String, String)> = object
             .attachments
             .iter()

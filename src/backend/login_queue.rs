@@ -107,7 +107,8 @@ impl<T> LoginQueue<T> {
     ) -> Option<(ConnId, T)> {
         self.last_number += 1;
         let lane = reputation as usize;
-        self.lanes[lane].insert(from, self.last_number, Queued { id, user: user.to_owned(), check });
+        let check = Queued { id, user: user.to_owned(), check };
+        self.lanes[lane].add(from, self.last_number, check, true);
         self.positions.insert(id, (lane, from, self.last_number));
         if self.positions.len() <= self.capacity {
             return None;
@@ -141,7 +142,7 @@ impl<T> LoginQueue<T> {
                     self.dequeued = self.dequeued.wrapping_add(1);
                     return Next::Check(queued.id, queued.check);
                 }
-                lane.park(from, number, queued);
+                lane.add(from, number, queued, false);
             }
         }
         Next::Nothing
@@ -158,7 +159,7 @@ impl<T> LoginQueue<T> {
                 return;
             };
             if let Some(check) = lane.take(from, number) {
-                lane.insert(from, number, check);
+                lane.add(from, number, check, true);
             }
         }
     }
@@ -196,7 +197,8 @@ impl<T> AddressQueue<T> {
 }
 
 impl<T> Lane<T> {
-    fn insert(&mut self, from: IpAddr, number: u64, check: Queued<T>) {
+    /// Adds a check that is ready, or one that may not begin yet.
+    fn add(&mut self, from: IpAddr, number: u64, check: Queued<T>, is_ready: bool) {
         self.update_user(&check.user, |numbers| {
             numbers.insert(number, from);
         });
@@ -204,24 +206,16 @@ impl<T> Lane<T> {
             || AddressQueue { round_robin_key: number, ready: BTreeMap::new(), parked: BTreeMap::new() };
         let waiting = self.by_address.entry(from).or_insert_with(new);
         self.by_len.remove(&(waiting.len(), from));
-        if waiting.ready.is_empty() {
-            waiting.round_robin_key = number;
-            self.round_robin.insert(number, from);
+        if is_ready {
+            if waiting.ready.is_empty() {
+                waiting.round_robin_key = number;
+                self.round_robin.insert(number, from);
+            }
+            waiting.ready.insert(number, check);
+        } else {
+            waiting.parked.insert(number, check);
+            self.parked.insert(number, from);
         }
-        waiting.ready.insert(number, check);
-        self.by_len.insert((waiting.len(), from));
-    }
-
-    fn park(&mut self, from: IpAddr, number: u64, check: Queued<T>) {
-        self.update_user(&check.user, |numbers| {
-            numbers.insert(number, from);
-        });
-        let new =
-            || AddressQueue { round_robin_key: number, ready: BTreeMap::new(), parked: BTreeMap::new() };
-        let waiting = self.by_address.entry(from).or_insert_with(new);
-        self.by_len.remove(&(waiting.len(), from));
-        waiting.parked.insert(number, check);
-        self.parked.insert(number, from);
         self.by_len.insert((waiting.len(), from));
     }
 

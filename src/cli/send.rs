@@ -16,9 +16,10 @@ use crate::{
         outgoing::{Attachment, OutgoingMessage, Person, is_address},
         reply_help,
         smtp::{Reply, ReplyClass, Smtp},
-        strings::{self, Language},
+        strings,
         submit::{Submission, SubmitOutcome, submit},
     },
+    language::Language,
     mua::terminal::{Terminal, supports_styles},
     proto::request::Secret,
 };

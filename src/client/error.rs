@@ -2,13 +2,8 @@
 
 use std::{io, time::Duration};
 
-use super::{
-    pop3::ErrReply,
-    reply_help,
-    server_addr::ServerAddr,
-    smtp::Reply,
-    strings::{self, Language},
-};
+use super::{pop3::ErrReply, reply_help, server_addr::ServerAddr, smtp::Reply, strings};
+use crate::language::Language;
 
 /// An error of a client.
 #[derive(Debug)]

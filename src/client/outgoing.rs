@@ -318,7 +318,7 @@ mod tests {
             .map(|file| (Some(file.name.as_str()), file.content.as_slice()))
             .collect();
         assert_eq!(got, wanted);
-        let read = mime::Message::parse(&message, &mime::Limits::default());
+        let read = mime::Message::parse(&message, &mime::MimeLimits::default());
         let view = mime::view::View::of(&read);
         assert_eq!(view.text.trim_end(), letter.text.trim_end().replace('\n', "\r\n"));
         let octets =

@@ -6,8 +6,9 @@
 use super::{
     pop3::ErrReply,
     smtp::{Enhanced, Reply, ReplyClass},
-    strings::{self, Language, LocalizedText},
+    strings::{self, LocalizedText},
 };
+use crate::language::Language;
 
 /// Explains an SMTP reply: its text, its meaning, and whether trying again helps.
 pub(crate) fn explain_smtp(reply: &Reply, language: Language) -> String {

@@ -4,17 +4,7 @@
 
 use std::fmt::Display;
 
-use crate::printable;
-
-/// A language of the clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Language {
-    /// English, if the locale names no other language.
-    #[default]
-    English,
-    /// French, if the locale begins with `fr`.
-    French,
-}
+use crate::{language::Language, printable};
 
 impl Language {
     /// The language of a locale: the first of these variables that is set and not empty decides (POSIX, Base
@@ -44,14 +34,6 @@ impl Language {
         match (self, size.strip_suffix('B')) {
             (Self::French, Some(unit)) => format!("{unit}o"),
             _ => size,
-        }
-    }
-
-    /// The language tag (RFC 5646).
-    pub fn tag(self) -> &'static str {
-        match self {
-            Self::English => "en",
-            Self::French => "fr",
         }
     }
 }

@@ -4,9 +4,9 @@ use crate::mime;
 
 /// Bounds of one message object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct ObjectLimits {
     /// The bounds of the reader.
-    pub mime: mime::Limits,
+    pub mime: mime::MimeLimits,
     /// Fields of the header that are listed.
     pub fields: usize,
     /// Authors or recipients that are listed of one field.
@@ -20,10 +20,10 @@ pub struct Limits {
     pub link_length: usize,
 }
 
-impl Default for Limits {
+impl Default for ObjectLimits {
     fn default() -> Self {
         Self {
-            mime: mime::Limits::default(),
+            mime: mime::MimeLimits::default(),
             fields: 20_000,
             people: 1000,
             value: 8192,

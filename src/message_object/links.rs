@@ -5,11 +5,11 @@
 
 use std::collections::HashSet;
 
-use super::Limits;
+use super::ObjectLimits;
 use crate::{mime::html_words, printable::is_hidden};
 
 /// The links in a plain text, then those in HTML, each once.
-pub fn of(text: &str, html: &str, limits: &Limits) -> Vec<String> {
+pub fn of(text: &str, html: &str, limits: &ObjectLimits) -> Vec<String> {
     let in_html = html_words::links(html, limits.links);
     let mut known = HashSet::new();
     let mut links = Vec::new();
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str, html: &str) -> Vec<String> {
-        of(text, html, &Limits::default())
+        of(text, html, &ObjectLimits::default())
     }
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn links_are_bounded() {
-        let limits = Limits { links: 2, link_length: 12, ..Limits::default() };
+        let limits = ObjectLimits { links: 2, link_length: 12, ..ObjectLimits::default() };
         let text = "http://a http://b.too.long.test http://b http://c";
         assert_eq!(of(text, "<a href=http://d>d</a>", &limits), ["http://a", "http://b"]);
         assert_eq!(

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use self::room::{Room, size_on_the_wire};
-use super::{Envelope, Limits, NamedAddress, Summary, mailpit::time};
+use super::{Envelope, NamedAddress, ObjectLimits, Summary, mailpit::time};
 use crate::mime::{self, Content as Kind, Header, Message as Mime, Part, Role, charset, header};
 
 /// Facts about a stored message that its octets do not tell.
@@ -98,9 +98,9 @@ pub struct Page {
 
 impl Message {
     /// A message with all that it contains. Accepts any octets.
-    pub fn new(octets: &[u8], stored: &Stored<'_>, limits: &Limits) -> Self {
+    pub fn new(octets: &[u8], stored: &Stored<'_>, limits: &ObjectLimits) -> Self {
         let depth = limits.mime.depth.min(MAX_DEPTH);
-        let message = Mime::parse(octets, &mime::Limits { depth, ..limits.mime });
+        let message = Mime::parse(octets, &mime::MimeLimits { depth, ..limits.mime });
         let header = message.header();
         let room = Room::for_message(octets.len());
         let (from, helo) = (room.cut(sender(header)), room.cut(greeting(header)));
@@ -137,7 +137,7 @@ impl Message {
 /// True if a message has this text in its body or in the value of a field, as MailHog compares: as it was sent, without regard to
 /// case.
 pub fn contains(octets: &[u8], wanted: &str) -> bool {
-    let message = Mime::parse(octets, &Limits::default().mime);
+    let message = Mime::parse(octets, &ObjectLimits::default().mime);
     let wanted = wanted.to_lowercase();
     let has = |text: &str| text.to_lowercase().contains(&wanted);
     has(&String::from_utf8_lossy(message.as_sent(message.parts()[0].body.clone())))
@@ -193,7 +193,7 @@ impl Path {
 /// The parts of a message, as MailHog lists them.
 struct Tree<'a> {
     message: &'a Mime<'a>,
-    limits: &'a Limits,
+    limits: &'a ObjectLimits,
     room: &'a Room,
 }
 
@@ -248,7 +248,7 @@ impl Tree<'_> {
 }
 
 /// The fields of a header by their names, as they were sent, as far as there is room.
-fn fields(header: Header<'_>, limits: &Limits, room: &Room) -> BTreeMap<String, Vec<String>> {
+fn fields(header: Header<'_>, limits: &ObjectLimits, room: &Room) -> BTreeMap<String, Vec<String>> {
     let mut all = BTreeMap::<String, Vec<String>>::new();
     for field in header.fields().take(limits.fields) {
         let name = room.cut(String::from_utf8_lossy(field.name).into_owned());
@@ -329,7 +329,7 @@ mod tests {
     fn json(octets: &[u8]) -> serde_json::Value {
         let recipients = ["bob+x@b.test".to_owned(), "\"a@b\"@c.test".to_owned()];
         let stored = Stored { id: "a1", received: 1_795_168_805_007, recipients: &recipients };
-        serde_json::to_value(Message::new(octets, &stored, &Limits::default())).unwrap()
+        serde_json::to_value(Message::new(octets, &stored, &ObjectLimits::default())).unwrap()
     }
 
     #[test]
@@ -442,7 +442,7 @@ mod tests {
     #[test]
     fn v51_the_recipients_are_those_whose_mailboxes_have_the_message() {
         let to = |letter: &str, mailboxes: &[&str]| {
-            let summary = Summary::parse(letter.as_bytes(), &Limits::default());
+            let summary = Summary::parse(letter.as_bytes(), &ObjectLimits::default());
             let mailboxes: Vec<String> = mailboxes.iter().map(|&one| one.to_owned()).collect();
             recipients(&summary, &mailboxes).join(" ")
         };

@@ -16,7 +16,7 @@ use crate::mime::date::Date;
 pub struct Stored<'a> {
     /// Its id in the API, letters and digits only: see [`id`].
     pub id: &'a str,
-    /// True if somebody has read it.
+    /// True if the message has been read.
     pub is_read: bool,
     /// The time of its delivery, in milliseconds since 1970.
     pub received: i64,

@@ -32,7 +32,7 @@ use crate::mime::{Message, charset, html_words, view::View};
 
 pub use attached::{AttachedPart, Checksums, PartContent};
 pub use envelope::Envelope;
-pub use limits::Limits;
+pub use limits::ObjectLimits;
 pub use summary::{NamedAddress, Summary};
 
 /// A message.
@@ -67,7 +67,7 @@ pub struct HeaderField {
 
 impl MessageObject {
     /// Reads a message. Accepts any octets, also the first ones of a longer message.
-    pub fn parse(octets: &[u8], limits: &Limits) -> Self {
+    pub fn parse(octets: &[u8], limits: &ObjectLimits) -> Self {
         let message = Message::parse(octets, &limits.mime);
         let view = View::of(&message);
         let html = body::html(&message);
@@ -112,11 +112,11 @@ impl MessageObject {
 }
 
 /// The content of a part by its [`AttachedPart::part_id`], or by the number of any other part.
-pub fn part(octets: &[u8], part_id: &str, limits: &Limits) -> Option<PartContent> {
+pub fn part(octets: &[u8], part_id: &str, limits: &ObjectLimits) -> Option<PartContent> {
     attached::content(&Message::parse(octets, &limits.mime), part_id)
 }
 
-fn headers(message: &Message<'_>, limits: &Limits) -> Vec<HeaderField> {
+fn headers(message: &Message<'_>, limits: &ObjectLimits) -> Vec<HeaderField> {
     let header = message.header();
     let fields = header.fields().take(limits.fields).map(|field| HeaderField {
         name: String::from_utf8_lossy(field.name).into_owned(),

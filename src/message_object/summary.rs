@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Envelope, Limits, attached, body, snippet::snippet};
+use super::{Envelope, ObjectLimits, attached, body, snippet::snippet};
 use crate::mime::{Header, Message, address::Address, date::Date, view::View};
 
 /// A message in a list.
@@ -48,13 +48,13 @@ pub struct NamedAddress {
 
 impl Summary {
     /// Reads a message. Accepts any octets, also the first ones of a longer message.
-    pub fn parse(octets: &[u8], limits: &Limits) -> Self {
+    pub fn parse(octets: &[u8], limits: &ObjectLimits) -> Self {
         let message = Message::parse(octets, &limits.mime);
         Self::of(&message, &View::of(&message), &body::html(&message), limits)
     }
 
     /// The summary of a message whose text and HTML are known.
-    pub(super) fn of(message: &Message<'_>, view: &View, html: &str, limits: &Limits) -> Self {
+    pub(super) fn of(message: &Message<'_>, view: &View, html: &str, limits: &ObjectLimits) -> Self {
         let header = message.header();
         let people = |name| people(header, name, limits);
         let envelope = Envelope::of(header);
@@ -103,7 +103,7 @@ impl Summary {
     }
 }
 
-fn people(header: Header<'_>, name: &str, limits: &Limits) -> Vec<NamedAddress> {
+fn people(header: Header<'_>, name: &str, limits: &ObjectLimits) -> Vec<NamedAddress> {
     let named = |one: Address| NamedAddress {
         name: one_line(&one.name.unwrap_or_default(), limits.value),
         address: one_line(&one.address.unwrap_or_default(), limits.value),

@@ -4,7 +4,7 @@ use super::*;
 use crate::message_object::mailpit::{self, ListItem, Stored};
 
 fn object(message: &str) -> MessageObject {
-    MessageObject::parse(message.as_bytes(), &Limits::default())
+    MessageObject::parse(message.as_bytes(), &ObjectLimits::default())
 }
 
 /// A multipart of parts, each a header and a body.
@@ -77,7 +77,7 @@ fn a_part_is_found_by_its_number() {
     let found = object(uuencoded);
     assert_eq!(files(&found.attachments), [("u1", "cat.txt", "text/plain")]);
     let content = |message: &str, number: &str| {
-        part(message.as_bytes(), number, &Limits::default())
+        part(message.as_bytes(), number, &ObjectLimits::default())
             .map(|part| String::from_utf8(part.octets).unwrap())
     };
     assert_eq!(content(uuencoded, "u1").as_deref(), Some("Cat"));
@@ -126,7 +126,7 @@ fn headers_keep_their_order_and_both_forms() {
 #[test]
 fn the_summary_of_the_begin_of_a_message_is_that_of_the_whole_but_for_its_size() {
     let message = format!("Subject: long\nFrom: a@b.test\n\n{}", "word ".repeat(10_000));
-    let mut begin = Summary::parse(&message.as_bytes()[..4096], &Limits::default());
+    let mut begin = Summary::parse(&message.as_bytes()[..4096], &ObjectLimits::default());
     begin.size = message.len() as u64;
     assert_eq!(begin, object(&message).summary);
     let tags = ["t".to_owned()];
@@ -201,7 +201,7 @@ proptest! {
 
 /// Each file is found by its number, under the same name, and the summary is that of the object.
 fn check(octets: &[u8]) -> Result<(), TestCaseError> {
-    let limits = Limits::default();
+    let limits = ObjectLimits::default();
     let object = MessageObject::parse(octets, &limits);
     prop_assert_eq!(&object.summary, &Summary::parse(octets, &limits));
     prop_assert_eq!(

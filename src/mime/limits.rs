@@ -2,7 +2,7 @@
 
 /// Bounds of one message. The reader accepts a larger message too, but leaves content beyond a bound as one part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct MimeLimits {
     /// Parts of a message, counting multiparts and nested messages. The rest of the message becomes one last part.
     pub parts: usize,
     /// Levels of multiparts and nested messages. The reader does not parse a deeper one: it stays one part.
@@ -11,7 +11,7 @@ pub struct Limits {
     pub header: usize,
 }
 
-impl Default for Limits {
+impl Default for MimeLimits {
     fn default() -> Self {
         Self { parts: 1000, depth: 50, header: 1 << 20 }
     }

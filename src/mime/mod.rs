@@ -40,7 +40,7 @@ use std::{borrow::Cow, ops::Range};
 
 use charset::CharsetOfHeader;
 pub use header::Header;
-pub use limits::Limits;
+pub use limits::MimeLimits;
 pub use structure::{Content, Part, Role};
 
 /// A message and its parts.
@@ -48,14 +48,14 @@ pub use structure::{Content, Part, Role};
 pub struct Message<'a> {
     bytes: &'a [u8],
     parts: Vec<Part>,
-    limits: Limits,
+    limits: MimeLimits,
     /// The character set of the first text part, for header values that are not encoded.
     charset: Option<CharsetOfHeader>,
 }
 
 impl<'a> Message<'a> {
     /// Finds the parts of a message. Accepts any octets.
-    pub fn parse(bytes: &'a [u8], limits: &Limits) -> Self {
+    pub fn parse(bytes: &'a [u8], limits: &MimeLimits) -> Self {
         let (parts, _) = structure::scan(bytes, limits);
         let texts = parts.iter().filter(|part| part.is_text());
         let charset = texts

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::{
     header::{self, Header},
-    limits::Limits,
+    limits::MimeLimits,
     parameters::Parameterised,
     transfer_encoding::TransferEncoding,
 };
@@ -63,7 +63,7 @@ pub struct Part {
 
 /// Finds the parts of a message. The first one is the message itself, and each comes after the one that it is in. The number
 /// is that of the steps taken: lines looked at, and boundaries compared.
-pub(super) fn scan(bytes: &[u8], limits: &Limits) -> (Vec<Part>, u64) {
+pub(super) fn scan(bytes: &[u8], limits: &MimeLimits) -> (Vec<Part>, u64) {
     let mut scan =
         Scan { bytes, limits: *limits, parts: Vec::new(), open: Vec::new(), state: State::Body, steps: 0 };
     scan.begin(None, 0, Role::Part);
@@ -79,7 +79,7 @@ pub(super) fn scan(bytes: &[u8], limits: &Limits) -> (Vec<Part>, u64) {
 
 struct Scan<'a> {
     bytes: &'a [u8],
-    limits: Limits,
+    limits: MimeLimits,
     parts: Vec<Part>,
     /// The parts around the current line that have children, the outermost first.
     open: Vec<Open>,

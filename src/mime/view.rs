@@ -195,11 +195,11 @@ const MAX_EMBEDDED: usize = 100;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mime::Limits;
+    use crate::mime::MimeLimits;
 
     /// The text, and the media types of the listed parts.
     fn view(message: &str) -> (String, Vec<String>) {
-        let message = Message::parse(message.as_bytes(), &Limits::default());
+        let message = Message::parse(message.as_bytes(), &MimeLimits::default());
         let view = View::of(&message);
         (
             view.text,

@@ -14,7 +14,9 @@ use crate::{
         display,
         outgoing::{InReplyTo, Person, is_address},
     },
-    mime::{Header, Limits, Message, Part, address::Address, date::Date, file_name, uuencode, view::View},
+    mime::{
+        Header, Message, MimeLimits, Part, address::Address, date::Date, file_name, uuencode, view::View,
+    },
 };
 
 /// One row of a list.
@@ -33,7 +35,7 @@ pub struct Summary {
 impl Summary {
     /// Parses a header, which may end anywhere.
     pub fn parse(header: &[u8]) -> Self {
-        let header = Message::parse(header, &Limits::default()).header();
+        let header = Message::parse(header, &MimeLimits::default()).header();
         let short = |name: &str| {
             let first = header.addresses(name).into_iter().flatten().next();
             first.and_then(|one| one.name.or(one.address)).map(|one| shown(&one)).unwrap_or_default()
@@ -94,7 +96,7 @@ pub struct AttachedFile {
 impl MessageView {
     /// Parses a whole message. Mistakes in it never make this fail.
     pub fn parse(message: &[u8]) -> Self {
-        let message = Message::parse(message, &Limits::default());
+        let message = Message::parse(message, &MimeLimits::default());
         let header = message.header();
         let mut fields = Vec::new();
         for name in ["From", "To", "Cc"] {

@@ -3,9 +3,9 @@
 //! The rule: no row is wider than the window, in any script. A narrow window shows fewer columns: first the size goes, then
 //! the date, then the person.
 
-use crate::client::{
-    display,
-    strings::{self, Language},
+use crate::{
+    client::{display, strings},
+    language::Language,
 };
 
 /// The person that a list shows for each message: the sender or the recipient.
@@ -64,7 +64,7 @@ impl Layout {
             date: date_width,
             size: size_width,
         } = self;
-        // A day is the beginning of a date and time.
+        // A narrow column has the beginning of the date and time: the day.
         let date = date.get(..date_width.min(date.len())).unwrap_or(date);
         let mut cells = vec![format!("{number:>number_width$}"), display::pad_to_width(mark, MARK)];
         for (text, width) in [(who, who_width), (subject, subject_width), (date, date_width)] {

@@ -6,11 +6,15 @@ use std::{
     io::{self, BufRead, IsTerminal, Write},
 };
 
-use crate::client::{
-    display,
-    strings::{self, Language, LocalizedText},
+use crate::{
+    client::{
+        display,
+        strings::{self, LocalizedText},
+    },
+    language::Language,
+    password_prompt,
+    proto::request::Secret,
 };
-use crate::{password_prompt, proto::request::Secret};
 
 /// The input and output of one user.
 pub(crate) struct Terminal {

@@ -3,8 +3,8 @@
 //! A session reads an [`Inbox`](buffer::Inbox), fills an [`Outbox`](buffer::Outbox), and returns a [`Step`]
 //! that names the next action. It sends a [`Request`](request::Request) to the backend, receives a
 //! [`Response`](request::Response), and learns of changes from [`SessionEvent`]s. The time comes from a
-//! [`Context`]. The files in this directory import only the leaves `limits`, `wire_size`, `clock` and
-//! `printable`; `tests/docs/layering.rs` enforces that.
+//! [`Context`]. The files in this directory import only the leaves `limits`, `language`, `wire_size`, `clock`
+//! and `printable`; `tests/docs/layering.rs` enforces that.
 
 pub mod buffer;
 pub mod chaos;

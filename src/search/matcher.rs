@@ -13,7 +13,7 @@ pub struct Candidate<'a> {
     pub summary: &'a Summary,
     /// Its text; an empty one suffices unless [`Query::needs_text`].
     pub text: &'a SearchText,
-    /// True if somebody has read it.
+    /// True if the message has been read.
     pub is_read: bool,
     /// The time of its delivery, in milliseconds since 1970.
     pub received: i64,
@@ -83,7 +83,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::message_object::Limits;
+    use crate::message_object::ObjectLimits;
 
     const MESSAGE: &str = "Return-Path: <bounce@far.test>\nDelivered-To: blind@b.test\nFrom: \"Doe, Zoë\" <zoe@far.test>\n\
         To: Ann <ann@b.test>\nCc: carl@b.test\nReply-To: help@far.test\nSubject: Your  Order, (4711)\nMessage-ID: <Id.1@far.test>\n\
@@ -91,7 +91,7 @@ mod tests {
         Content-Type: application/pdf; name=bill.pdf\n\nx\n--b--\n";
 
     fn matches(query: &str) -> bool {
-        let object = MessageObject::parse(MESSAGE.as_bytes(), &Limits::default());
+        let object = MessageObject::parse(MESSAGE.as_bytes(), &ObjectLimits::default());
         let candidate = Candidate {
             summary: &object.summary,
             text: &SearchText::of(&object),

@@ -8,9 +8,9 @@ use std::{
 
 use crate::net::endpoint::Endpoint;
 
-/// Whether the running server of a spool may be the program that listens at an address: the server is seen there, or
-/// nobody is, because only root can look into the processes of others. False if another program is seen there, or if
-/// nothing listens.
+/// Whether the program that listens at an address may be the running server of a spool. True if it is that server, or if
+/// the kernel does not show the program: only root can look into the processes of others. False if it is another program,
+/// or if nothing listens.
 pub fn may_be_server_of(spool: &Path, endpoint: &Endpoint) -> bool {
     let Endpoint::Ip(address) = endpoint else { return true };
     let sockets = listening_sockets(*address);

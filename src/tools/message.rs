@@ -11,7 +11,7 @@ use crate::{
         self, Envelope, MessageObject,
         mailpit::{self, Stored},
     },
-    mime::{self, Limits},
+    mime::{self, MimeLimits},
     printable,
     search::{Candidate, Query, SearchText},
 };
@@ -44,7 +44,7 @@ impl Message {
     /// longer exists.
     pub(super) fn read(maildir: Arc<Maildir>, found: MessageEntry) -> Result<Self, Error> {
         let (head, _) = OpenMessage::open(&maildir, MessageRef::from(&found))?.read(0, HEADER_SEARCHED)?;
-        let header = mime::Message::parse(&head, &Limits::default()).header();
+        let header = mime::Message::parse(&head, &MimeLimits::default()).header();
         let senders = header.addresses("From").unwrap_or_default();
         Ok(Self {
             envelope: Envelope::of(header),
@@ -116,7 +116,7 @@ impl Message {
     /// The message as one value: sender, recipients, text, HTML, links, files and header, from its first 32 MiB.
     pub fn object(&self) -> Result<MessageObject, Error> {
         let content = self.content()?;
-        let mut object = MessageObject::parse(&content, &message_object::Limits::default());
+        let mut object = MessageObject::parse(&content, &message_object::ObjectLimits::default());
         object.summary.size = self.entry.version.bytes;
         Ok(object)
     }
@@ -162,7 +162,7 @@ impl Message {
     /// All its text parts, decoded, from the first 32 MiB. Those of forwarded messages are among them; HTML stays HTML.
     pub fn text(&self) -> Result<String, Error> {
         let content = self.content()?;
-        let texts = mime::Message::parse(&content, &Limits::default()).texts().collect::<Vec<_>>();
+        let texts = mime::Message::parse(&content, &MimeLimits::default()).texts().collect::<Vec<_>>();
         Ok(texts.join("\n"))
     }
 }

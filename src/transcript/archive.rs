@@ -25,7 +25,7 @@ pub struct Archive {
     directory: Option<PathBuf>,
     /// The names of the files there.
     files: Mutex<FileIndex>,
-    /// True if somebody wants to know of changes.
+    /// True if a session shows transcripts, and waits for changes.
     is_watched: AtomicBool,
 }
 
@@ -147,7 +147,7 @@ impl Archive {
         Self { directory: directory.map(Path::to_owned), ..Self::default() }
     }
 
-    /// Says whether somebody wants to know of changes.
+    /// Records whether a session shows transcripts, and waits for changes.
     pub fn set_watched(&self, is_watched: bool) {
         self.is_watched.store(is_watched, Ordering::Relaxed);
     }

@@ -39,7 +39,7 @@ impl ElidedData {
     /// Adds the next octets to the summary.
     pub fn feed(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
-            return; // a moment without octets changes nothing
+            return; // the flags below tell of octets only
         }
         self.begins_with_lf &= self.octets > 0 || bytes.first() == Some(&b'\n');
         self.octets += bytes.len() as u64;

@@ -139,8 +139,9 @@ pub fn format_request(request: &Request, body: &[u8], detail: bool) -> String {
 }
 
 /// A request of the web API: the mailbox, or `*` for all, and the action.
-fn api_request(ApiRequest { scope, action, .. }: &ApiRequest) -> String {
-    format!("? api mailbox={scope} {}", api_action(action))
+fn api_request(ApiRequest { scope, action, zone, .. }: &ApiRequest) -> String {
+    let zone = zone.as_ref().map(|zone| format!(" zone={}", quoted(zone.as_bytes()))).unwrap_or_default();
+    format!("? api mailbox={scope} {}{zone}", api_action(action))
 }
 
 fn api_action(action: &ApiAction) -> String {
@@ -152,7 +153,6 @@ fn api_action(action: &ApiAction) -> String {
         Selection::Search(search) => format!("search {}", text(search)),
     };
     match action {
-        ApiAction::InZone(zone, action) => format!("{} zone={}", api_action(action), text(zone)),
         ApiAction::Ready => "ready".to_owned(),
         ApiAction::Info => "info".to_owned(),
         ApiAction::List { search, start, limit } => {

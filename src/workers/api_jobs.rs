@@ -11,11 +11,11 @@ use super::{
     catalog::{Compared, Row, ScopeRows, lock},
     differences::{Differences, prune_event},
     job::{ApiOutcome, Changes, ReadMessage},
-    mailhog,
+    mailhog_jobs,
     row_reader::RowReader,
     selections::{
-        Change, Unserved, addresses, has_gone, mark, matching, query, search_matches, select, sync_earlier,
-        with_ids,
+        RowChange, Unserved, addresses, list_document, mark, matching, page_of, query, search_matches,
+        select, sync_earlier, with_ids,
     },
     storage::{Storage, log_failure},
     web_page::{sessions_page, web_page},
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     api::{self, Page},
     maildir::{MessageEntry, MessageRef},
-    message_object::{Limits, MessageObject, mailpit::ListItem},
+    message_object::{MessageObject, ObjectLimits, mailpit::ListItem},
     metrics::{self, METRICS},
     printable,
     proto::{
@@ -54,21 +54,8 @@ fn serve(
     request: ApiRequest,
     reading: Option<Box<ReadMessage>>,
 ) -> Result<ApiOutcome, Unserved> {
-    let ApiRequest { scope, action, .. } = request;
-    match action {
-        ApiAction::InZone(name, action) => serve_in(storage, &scope, *action, reading, &Zone::named(&name)),
-        action => serve_in(storage, &scope, action, reading, &Zone::UTC),
-    }
-}
-
-/// Serves a request whose dates are in that zone.
-fn serve_in(
-    storage: &Storage,
-    scope: &MailboxScope,
-    action: ApiAction,
-    reading: Option<Box<ReadMessage>>,
-    zone: &Zone,
-) -> Result<ApiOutcome, Unserved> {
+    let ApiRequest { scope, action, zone, .. } = request;
+    let (scope, zone) = (&scope, &zone.map_or(Zone::UTC, |name| Zone::named(&name)));
     let outcome = match action {
         ApiAction::Ready => storage.check_in_place().map(|()| ApiOutcome::of(Document::ok())),
         ApiAction::Info => info(storage, scope).map(ApiOutcome::of),
@@ -76,7 +63,7 @@ fn serve_in(
             list(storage, scope, &query(&search, zone)?, (start, limit)).map(ApiOutcome::of)
         }
         ApiAction::MailHogList { search, start, limit } => {
-            mailhog::list(storage, scope, search.as_ref(), (start, limit)).map(ApiOutcome::of)
+            mailhog_jobs::list(storage, scope, search.as_ref(), (start, limit)).map(ApiOutcome::of)
         }
         ApiAction::Page(request) => web_page(storage, scope, &request, zone),
         ApiAction::Sessions(request) => Ok(sessions_page(storage, &request)),
@@ -103,11 +90,11 @@ fn serve_in(
         }
         ApiAction::Delete(selection) => {
             let selected = select(storage, scope, &selection, zone)?;
-            Ok(change(storage, scope, selected, Change::Delete))
+            Ok(change(storage, scope, selected, RowChange::Delete))
         }
         ApiAction::SetRead(selection, read) => {
             let selected = select(storage, scope, &selection, zone)?;
-            let change_to = if read { Change::MarkRead } else { Change::MarkUnread };
+            let change_to = if read { RowChange::MarkRead } else { RowChange::MarkUnread };
             Ok(change(storage, scope, selected, change_to))
         }
         ApiAction::Compose { body, date } => {
@@ -117,10 +104,8 @@ fn serve_in(
             })?;
             Ok(ApiOutcome::Composed(api::compose(&body, date, unique).map(Box::new)))
         }
-        // The backend serves subscriptions and chances, and no zone is inside another.
-        ApiAction::Subscribe | ApiAction::Watch | ApiAction::Chaos(_) | ApiAction::InZone(..) => {
-            Err(Failure::TempFail)
-        }
+        // The backend serves these.
+        ApiAction::Subscribe | ApiAction::Watch | ApiAction::Chaos(_) => Err(Failure::TempFail),
     };
     Ok(outcome?)
 }
@@ -171,22 +156,12 @@ fn list(
     let (total, unread) = (found.rows.len(), found.rows.iter().filter(|row| !row.is_read).count());
     let ScopeRows { rows, mut unreadable } = matching(storage, search, found);
     let messages_unread = rows.iter().filter(|row| !row.is_read).count();
-    let (mut page, mut octets) = (Vec::new(), 0);
     let mut reader = RowReader::new(storage);
-    for row in rows.iter().skip(start).take(limit) {
-        match reader.summary(row) {
-            Ok(summary) => {
-                octets += summary.octets();
-                page.push((row, summary));
-            }
-            // A message that has gone meanwhile is left out.
-            Err(failure) if has_gone(failure) => {}
-            Err(_) => drop(unreadable.insert(row.listing.mailbox.clone())),
-        }
-        if octets > MAX_PAGE_OCTETS {
-            break;
-        }
-    }
+    let page = page_of(rows.iter().skip(start).take(limit), MAX_PAGE_OCTETS, &mut unreadable, |row| {
+        let summary = reader.summary(row)?;
+        let octets = summary.octets();
+        Ok(((row, summary), octets))
+    });
     let messages = page.iter().map(|(row, summary)| ListItem::new(summary, &row.stored()));
     let page = Page {
         total,
@@ -199,9 +174,7 @@ fn list(
         messages: messages.collect(),
         unreadable: addresses(&unreadable),
     };
-    let mut document = Document::json(printable::json(&page, false));
-    document.etag = Some(format!("{:08x}{:x}", crc32fast::hash(&document.bytes), document.length));
-    Ok(document)
+    Ok(list_document(&page))
 }
 
 fn message(
@@ -234,7 +207,7 @@ fn show(
 ) -> Result<ApiOutcome, Failure> {
     let id = row.id.to_string();
     if view == MessageView::MailHog {
-        return mailhog::message(storage, scope, row).map(ApiOutcome::of);
+        return mailhog_jobs::message(storage, scope, row).map(ApiOutcome::of);
     }
     if matches!(view, MessageView::Raw | MessageView::Download) {
         let wanted = row.wanted().ok_or(Failure::Gone)?;
@@ -258,14 +231,14 @@ fn show(
         let document = api::part_view(&bytes, part_id).ok_or(Failure::Gone)?;
         return Ok(ApiOutcome::of(Document { etag, ..document }));
     }
-    let mut message = MessageObject::parse(&bytes, &Limits::default());
+    let mut message = MessageObject::parse(&bytes, &ObjectLimits::default());
     message.summary.size = size;
     let mut changes = Changes::None;
     let document = match view {
         MessageView::Object => {
             // A mailbox that cannot be changed can be read all the same.
             let copies = with_ids(storage, scope, &[id])?.rows;
-            (changes, _) = mark(storage, copies, Change::MarkRead);
+            (changes, _) = mark(storage, copies, RowChange::MarkRead);
             api::object(&message, &row.stored())
         }
         MessageView::Headers => Document { etag, ..api::headers(&message) },
@@ -279,7 +252,7 @@ fn show(
     Ok(ApiOutcome::Document { document, reading: None, changes })
 }
 
-fn change(storage: &Storage, scope: &MailboxScope, selected: ScopeRows, change: Change) -> ApiOutcome {
+fn change(storage: &Storage, scope: &MailboxScope, selected: ScopeRows, change: RowChange) -> ApiOutcome {
     let ScopeRows { rows, unreadable } = selected;
     let earlier = sync_earlier(storage, scope);
     let (changes, result) = mark(storage, rows, change);

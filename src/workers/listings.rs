@@ -32,8 +32,8 @@ use crate::{
 };
 
 impl Storage {
-    /// The listings of the mailboxes of a scope. A mailbox that nobody has made yet is empty. Of all mailboxes, one that
-    /// cannot be read hides no other, and is named.
+    /// The listings of the mailboxes of a scope. A mailbox that does not exist yet is empty. In the scope of all
+    /// mailboxes, one that cannot be read is named, and the others are listed.
     pub(super) fn listings(&self, scope: &MailboxScope) -> Result<ScopeListings, Failure> {
         self.check_in_place()?;
         lock(&self.catalog.lists).begin_request();

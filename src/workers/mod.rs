@@ -1,8 +1,9 @@
 //! Threads that may block, so that the loop never does: jobs go out, completions come back.
 //!
-//! There are four pools. A password check uses a CPU for tens of milliseconds, a scan or a search of the web API may take
-//! seconds, and a client that reads a message must not queue after a hundred of them. A job owns the values it needs, and its
-//! completion returns them, so that a job blocks no other thread.
+//! There are four pools: for passwords, for scans of mailboxes, for the web API, and for all other work on the disk. A password
+//! check uses a CPU for tens of milliseconds, and a scan or a search may take seconds: a client that reads a message must not
+//! queue after a hundred of them. A job owns the values it needs, and its completion returns them, so that a job blocks no other
+//! thread.
 
 mod ack_token;
 mod api_jobs;
@@ -12,7 +13,7 @@ mod index_jobs;
 pub mod job;
 mod list_cache;
 mod listings;
-mod mailhog;
+mod mailhog_jobs;
 mod row_reader;
 mod run;
 mod selections;
@@ -57,7 +58,7 @@ pub struct LoopWaker {
 }
 
 impl LoopWaker {
-    /// Wakes the poll of `waker`.
+    /// Returns the waker of a loop that is asleep in the poll of `waker`.
     pub fn new(waker: mio::Waker) -> Self {
         Self { waker, is_woken: AtomicBool::new(false) }
     }
@@ -70,9 +71,10 @@ impl LoopWaker {
         }
     }
 
-    /// Called when the loop is awake and about to take completions: the next completion wakes it again. It must be a
-    /// swap and not a store: a completion sent before a call that did not wake has to be visible now, and a store may
-    /// still wait in the CPU when the loop reads the queue.
+    /// Called when the loop is awake and about to take completions: the next completion wakes it again.
+    ///
+    /// It is a swap and not a store. A thread that found the flag set has sent its completion without a wake, so the loop must
+    /// see that completion now; a store could still wait in the CPU when the loop reads the queue.
     pub fn reset(&self) {
         self.is_woken.swap(false, Ordering::AcqRel);
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     maildir::{Maildir, OpenMessage},
-    message_object::{Limits, MessageObject, Summary},
+    message_object::{MessageObject, ObjectLimits, Summary},
     proto::request::{Failure, Mailbox},
 };
 
@@ -53,7 +53,7 @@ impl<'a> RowReader<'a> {
     /// The message of a row.
     pub(super) fn object(&mut self, row: &Row) -> Result<MessageObject, Failure> {
         let (bytes, size) = self.read(row)?;
-        let mut object = MessageObject::parse(&bytes, &Limits::default());
+        let mut object = MessageObject::parse(&bytes, &ObjectLimits::default());
         object.summary.size = size;
         Ok(object)
     }
@@ -66,7 +66,7 @@ impl<'a> RowReader<'a> {
             return Ok(Arc::clone(known));
         }
         let (bytes, size) = self.read(row)?;
-        let summary = Arc::new(Summary { size, ..Summary::parse(&bytes, &Limits::default()) });
+        let summary = Arc::new(Summary { size, ..Summary::parse(&bytes, &ObjectLimits::default()) });
         lock(summaries).insert(file, Arc::clone(&summary));
         Ok(summary)
     }

@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use serde::Serialize;
+
 use super::{
     catalog::{MailboxListing, Row, ScopeListings, ScopeRows, lock},
     job::Changes,
@@ -18,8 +20,9 @@ use crate::{
     },
     message_object::Summary,
     metrics::METRICS,
+    printable,
     proto::{
-        http::api::{MailboxScope, MessageName, Selection},
+        http::api::{Document, MailboxScope, MessageName, Selection},
         request::{Failure, Mailbox, Maildrop},
         smtp::address::Address,
     },
@@ -154,9 +157,41 @@ pub(super) fn named<'a>(rows: &'a [Row], name: &MessageName) -> Option<&'a Row> 
     }
 }
 
-/// A change of messages.
+/// The values of a page of rows, until their octets reach `most`. A message that has gone meanwhile is left out, and a
+/// mailbox that cannot be read is noted. `read` returns a value and its octets.
+pub(super) fn page_of<'a, T>(
+    rows: impl IntoIterator<Item = &'a Row>,
+    most: usize,
+    unreadable: &mut BTreeSet<Mailbox>,
+    mut read: impl FnMut(&'a Row) -> Result<(T, usize), Failure>,
+) -> Vec<T> {
+    let (mut page, mut sum) = (Vec::new(), 0);
+    for row in rows {
+        match read(row) {
+            Ok((value, octets)) => {
+                page.push(value);
+                sum += octets;
+            }
+            Err(failure) if has_gone(failure) => {}
+            Err(_) => drop(unreadable.insert(row.listing.mailbox.clone())),
+        }
+        if sum >= most {
+            break;
+        }
+    }
+    page
+}
+
+/// The document of a list. Its version is a hash of its octets.
+pub(super) fn list_document(list: &impl Serialize) -> Document {
+    let mut document = Document::json(printable::json(list, false));
+    document.etag = Some(format!("{:08x}{:x}", crc32fast::hash(&document.bytes), document.length));
+    document
+}
+
+/// A change of the messages of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum RowChange {
     Delete,
     MarkRead,
     MarkUnread,
@@ -184,12 +219,16 @@ pub(super) fn sync_earlier(storage: &Storage, scope: &MailboxScope) -> Result<()
 
 /// Changes the messages of rows, which stand together by mailbox. It carries out every change that is possible and returns
 /// them, and a failure beside them if the disk prevented one.
-pub(super) fn mark(storage: &Storage, mut rows: Vec<Row>, change: Change) -> (Changes, Result<(), Failure>) {
+pub(super) fn mark(
+    storage: &Storage,
+    mut rows: Vec<Row>,
+    change: RowChange,
+) -> (Changes, Result<(), Failure>) {
     // Nothing is opened or synced for a message that has its mark already.
     rows.retain(|row| match change {
-        Change::Delete => true,
-        Change::MarkRead => !row.is_read,
-        Change::MarkUnread => row.is_read,
+        RowChange::Delete => true,
+        RowChange::MarkRead => !row.is_read,
+        RowChange::MarkUnread => row.is_read,
     });
     let mut result = Ok(());
     let mut changed = Vec::new();
@@ -214,9 +253,9 @@ pub(super) fn mark(storage: &Storage, mut rows: Vec<Row>, change: Change) -> (Ch
         for row in rows {
             let Some(wanted) = listing.snapshot.message_ref(row.at) else { continue };
             let done = match change {
-                Change::Delete => deletion.delete(wanted),
-                Change::MarkRead => message::mark_seen(&maildir, wanted),
-                Change::MarkUnread => message::mark_unseen(&maildir, wanted),
+                RowChange::Delete => deletion.delete(wanted),
+                RowChange::MarkRead => message::mark_seen(&maildir, wanted),
+                RowChange::MarkUnread => message::mark_unseen(&maildir, wanted),
             };
             match done {
                 Ok(name) => changed_here += usize::from(name.is_some()),
@@ -226,7 +265,7 @@ pub(super) fn mark(storage: &Storage, mut rows: Vec<Row>, change: Change) -> (Ch
         if changed_here == 0 {
             continue;
         }
-        if change == Change::Delete {
+        if change == RowChange::Delete {
             METRICS.web_deleted.add(changed_here as u64);
             deletion.finish().map_or_else(&mut note, drop);
         }
@@ -240,8 +279,8 @@ pub(super) fn mark(storage: &Storage, mut rows: Vec<Row>, change: Change) -> (Ch
     }
     let changes = match change {
         _ if changed.is_empty() => Changes::None,
-        Change::Delete => Changes::Deletions(changed),
-        Change::MarkRead | Change::MarkUnread => Changes::Marks,
+        RowChange::Delete => Changes::Deletions(changed),
+        RowChange::MarkRead | RowChange::MarkUnread => Changes::Marks,
     };
     (changes, result)
 }

@@ -1,17 +1,15 @@
 //! The page of the web inbox, on a worker thread.
 
-use std::sync::Arc;
-
 use super::{
     catalog::{MailboxListing, Row, ScopeRows},
     job::{ApiOutcome, Changes},
     row_reader::RowReader,
-    selections::{Change, addresses, has_gone, mark, matching, named, query, with_ids},
+    selections::{RowChange, addresses, has_gone, mark, matching, named, page_of, query, with_ids},
     storage::Storage,
 };
 use crate::{
     api::web_page::{BroughtBy, Counts, Delivery, OpenedMessage, SessionsPage, WebPage},
-    message_object::{MessageObject, Summary},
+    message_object::MessageObject,
     proto::{
         http::api::{Document, MailboxScope, MessageName, Outcome, PageRequest, SessionsRequest},
         request::{ConnId, Failure, Maildrop},
@@ -32,7 +30,7 @@ pub(super) fn web_page(
     if let Some(MessageName::Id(id)) = &request.message {
         // A mailbox that cannot be changed can be read all the same.
         let copies = with_ids(storage, scope, std::slice::from_ref(id))?.rows;
-        (changes, _) = mark(storage, copies, Change::MarkRead);
+        (changes, _) = mark(storage, copies, RowChange::MarkRead);
     }
     let found = storage.rows(scope)?;
     let rows = &found.rows;
@@ -47,16 +45,9 @@ pub(super) fn web_page(
         Some(search) => matching(storage, &search, found),
         None => ScopeRows { rows: Vec::new(), ..found },
     };
-    let mut part: Vec<(&Row, Arc<Summary>)> = Vec::new();
     let mut reader = RowReader::new(storage);
-    for row in rows.iter().skip(request.start).take(WebPage::PART) {
-        match reader.summary(row) {
-            Ok(summary) => part.push((row, summary)),
-            // A message that has gone meanwhile is left out.
-            Err(failure) if has_gone(failure) => {}
-            Err(_) => drop(unreadable.insert(row.listing.mailbox.clone())),
-        }
-    }
+    let listed = rows.iter().skip(request.start).take(WebPage::PART);
+    let part = page_of(listed, usize::MAX, &mut unreadable, |row| Ok(((row, reader.summary(row)?), 0)));
     if let (Some(row), Some(Err(failure))) = (&open, &object)
         && !has_gone(*failure)
     {

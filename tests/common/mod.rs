@@ -19,7 +19,7 @@ use std::{
     ffi::OsString,
     fs,
     io::Write,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::{
         fd::OwnedFd,
         unix::{ffi::OsStrExt, fs::PermissionsExt},
@@ -87,6 +87,31 @@ address = "127.0.0.1:0"
 protocol = "pop3"
 address = "127.0.0.1:0"
 "#;
+
+/// A listener for that service, on a port of its own and with these further keys.
+pub(crate) fn listener(service: &str, more: &str) -> String {
+    listener_at(service, "127.0.0.1:0", more)
+}
+
+/// A listener for that service at an address, with these further keys.
+pub(crate) fn listener_at(service: &str, address: &str, more: &str) -> String {
+    format!("[[listen]]\nprotocol = {service:?}\naddress = {address:?}\n{more}\n")
+}
+
+/// Listeners for these services without a further key.
+pub(crate) fn listeners(services: &[&str]) -> String {
+    services.iter().map(|service| listener(service, "")).collect()
+}
+
+/// The key of a listener that this machine reaches as a proxy, so that each client of a test has an address of its own.
+pub(crate) const BEHIND_A_PROXY: &str = "proxy_networks = [\"127.0.0.0/8\"]\n";
+
+/// The first line of a proxy for a client at that address.
+pub(crate) fn proxy_header(client: &str) -> String {
+    let client: IpAddr = client.parse().unwrap();
+    let (family, to) = if client.is_ipv4() { ("TCP4", "192.0.2.25") } else { ("TCP6", "2001:db8::25") };
+    format!("PROXY {family} {client} {to} 4711 25\r\n")
+}
 
 /// A configuration file with all required keys, followed by `rest`.
 pub(crate) fn configuration(home: &Path, spool: &Path, rest: &str) -> String {

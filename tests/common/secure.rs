@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use super::{
     Server, Setup,
     client::{Client, Stream, socket},
-    home,
+    home, listener, listeners,
 };
 
 pub(crate) const ALICE: &str = "alice@example.test";
@@ -63,11 +63,9 @@ impl Keys {
 
     /// Every service, with and without TLS, and these limits.
     pub(crate) fn server(&self, limits: &str) -> Server {
-        let listener = |protocol| format!("[[listen]]\nprotocol = {protocol:?}\naddress = \"127.0.0.1:0\"\n");
-        let mut listeners: String =
-            ["smtp", "pop3", "pop3s", "submission", "submissions"].map(listener).concat();
         // Nobody has to log in where only the transport is tried.
-        listeners.push_str("trusted_networks = [\"127.0.0.0/8\"]\n");
+        let listeners = listeners(&["smtp", "pop3", "pop3s", "submission"])
+            + &listener("submissions", "trusted_networks = [\"127.0.0.0/8\"]");
         self.serve(&format!("[limits]\n{limits}\n{listeners}"))
     }
 }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::{
     clients::free_port,
-    common::{Server, Setup, eventually},
+    common::{Server, Setup, eventually, listener_at, listeners},
     letters::{ALICE, file, identify, ids},
     programs::{POSTFIX, Story, contained, feed, limited, succeeded},
     visit::look_for,
@@ -166,15 +166,9 @@ fn id(which: &str) -> u32 {
 pub(crate) fn server(sockets: &Path) -> Server {
     chown(sockets, None, Some(id("-g"))).unwrap();
     fs::set_permissions(sockets, fs::Permissions::from_mode(0o2755)).unwrap();
-    let listener = |protocol: &str, address: &str| {
-        format!("[[listen]]\nprotocol = {protocol:?}\naddress = {address:?}\n")
-    };
-    let config = [
-        listener("smtp", "127.0.0.1:0"),
-        listener("pop3", "127.0.0.1:0"),
-        listener("lmtp", &format!("unix:{}", sockets.join(LMTP_SOCKET).display())),
-    ];
-    Setup { config: Some(&config.concat()), users: &[ALICE, BOB], ..Setup::default() }.start()
+    let lmtp = format!("unix:{}", sockets.join(LMTP_SOCKET).display());
+    let config = listeners(&["smtp", "pop3"]) + &listener_at("lmtp", &lmtp, "");
+    Setup { config: Some(&config), users: &[ALICE, BOB], ..Setup::default() }.start()
 }
 
 /// Starts the server again, where it was before.

@@ -18,7 +18,7 @@ use crate::{
     common::{
         PASSWORD, Server,
         client::Client,
-        eventually, home,
+        eventually, home, listener,
         secure::{Keys, address},
     },
     letters::{ALICE, identified, letter},
@@ -90,13 +90,8 @@ impl Drop for HaProxy {
 
 /// Every service, for the proxies of 127.0.0.1 only.
 fn server(keys: &Keys) -> Server {
-    let listener = |service| {
-        format!(
-            "[[listen]]\nprotocol = {service:?}\naddress = \"127.0.0.1:0\"\n\
-             proxy_protocol = [\"127.0.0.1/32\"]\n"
-        )
-    };
-    keys.serve(&SERVICES.map(listener).concat())
+    let behind_a_proxy = |service| listener(service, "proxy_networks = [\"127.0.0.1/32\"]");
+    keys.serve(&SERVICES.map(behind_a_proxy).concat())
 }
 
 /// curl, which comes from [`CLIENT`] and logs in where users do.

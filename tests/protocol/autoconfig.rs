@@ -13,7 +13,7 @@ use crate::{
     common::{
         STRICT, Server, Setup,
         client::socket,
-        eventually, installed,
+        eventually, installed, listener, listeners,
         programs::run,
         secure::{ALICE, Keys},
         skip,
@@ -128,36 +128,12 @@ fn v72_mail_programs_find_the_ports_of_a_server_for_development() {
 }
 
 /// Every service behind TLS, and HTTP. Clients on loopback send passwords in clear text anyway, so `http` is enough.
-const SERVICES: &str = r#"
-[[listen]]
-protocol = "smtp"
-address = "127.0.0.1:0"
-
-[[listen]]
-protocol = "submission"
-address = "127.0.0.1:0"
-
-[[listen]]
-protocol = "submissions"
-address = "127.0.0.1:0"
-
-[[listen]]
-protocol = "pop3"
-address = "127.0.0.1:0"
-
-[[listen]]
-protocol = "pop3s"
-address = "127.0.0.1:0"
-
-[[listen]]
-protocol = "http"
-address = "127.0.0.1:0"
-"#;
+const SERVICES: [&str; 6] = ["smtp", "submission", "submissions", "pop3", "pop3s", "http"];
 
 #[test]
 fn v72_mail_programs_find_tls_first_under_the_name_of_the_server() {
     let keys = Keys::make();
-    let server = keys.serve(SERVICES);
+    let server = keys.serve(&listeners(&SERVICES));
     let port = |service: &str| server.addresses(service)[0].port();
     let incoming = [
         account("pop3", "mx.example.test", port("pop3s"), "SSL"),
@@ -199,7 +175,7 @@ fn v72_mail_programs_find_tls_first_under_the_name_of_the_server() {
 #[test]
 fn v74_the_answers_do_not_tell_which_accounts_exist() {
     let keys = Keys::make();
-    let server = keys.serve(SERVICES);
+    let server = keys.serve(&listeners(&SERVICES));
     for path in PATHS.into_iter().chain(["/mail.mobileconfig"]) {
         let of = |local: &str| {
             let request = format!("GET {path}?emailaddress={local}%40example.test");
@@ -233,7 +209,7 @@ fn v75_an_apple_profile_is_a_property_list_without_a_password() {
         return skip(test, "no python3");
     }
     let keys = Keys::make();
-    let server = keys.serve(SERVICES);
+    let server = keys.serve(&listeners(&SERVICES));
     let profile = |query: &str| {
         let request = format!("GET /mail.mobileconfig{query}");
         let (status, head, content) = ask(&server, "mx.example.test", &request, "");
@@ -277,15 +253,14 @@ fn v75_an_apple_profile_is_a_property_list_without_a_password() {
 
 #[test]
 fn v76_a_reload_changes_the_ports_that_mail_programs_find() {
-    let config = format!("{STRICT}[[listen]]\nprotocol = \"http\"\naddress = \"127.0.0.1:0\"\n");
+    let config = STRICT.to_owned() + &listener("http", "");
     let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
     let path = "/mail/config-v1.1.xml";
     let (status, _, content) = ask(&server, "localhost", &format!("GET {path}"), "");
     assert!(status == 404 && content.contains("submissions or submission"), "nobody can send: {content}");
     let file = server.home.path().join("restante.toml");
     let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, format!("{text}[[listen]]\nprotocol = \"submission\"\naddress = \"127.0.0.1:0\"\n"))
-        .unwrap();
+    fs::write(&file, text + &listener("submission", "")).unwrap();
     server.signal(Signal::HUP);
     server.tells("configuration loaded");
     let log = server.log();

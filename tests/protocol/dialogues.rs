@@ -9,8 +9,9 @@ use regex::Regex;
 
 use crate::dialogue::{
     file::{Dialogue, Problem},
-    play::{self, Way},
+    play,
     sealed::{self, Seal},
+    way::Way,
     world::Service,
 };
 

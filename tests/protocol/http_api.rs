@@ -9,9 +9,9 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::common::{
-    PASSWORD, Server, Setup,
+    PASSWORD, STRICT, Server, Setup,
     client::{Client, socket, with_crlf},
-    eventually,
+    eventually, listener,
 };
 
 /// A response: its status, its head, and its content.
@@ -274,22 +274,10 @@ fn a_message_to_three_mailboxes_is_one_event_for_all_and_one_for_each() {
     }
 }
 
-pub(crate) const SERVE: &str = r#"
-[[listen]]
-protocol = "smtp"
-address = "127.0.0.1:0"
-
-[[listen]]
-protocol = "pop3"
-address = "127.0.0.1:0"
-
-[[listen]]
-protocol = "http"
-address = "127.0.0.1:0"
-
-[limits]
-auth.failure_delay = "0s"
-"#;
+/// SMTP, POP3 and HTTP for users, and the beginning of the limits.
+pub(crate) fn serve() -> String {
+    format!("{STRICT}{}[limits]\nauth.failure_delay = \"0s\"\n", listener("http", ""))
+}
 
 /// `bob:sesame` and its like, for Basic.
 pub(crate) fn basic(user: &str, password: &str) -> String {
@@ -300,7 +288,7 @@ pub(crate) fn basic(user: &str, password: &str) -> String {
 #[test]
 fn users_log_in_and_see_their_own_mail_and_an_admin_sees_all() {
     let users = &["alice@example.test", "bob@example.test"];
-    let mut server = Setup { config: Some(SERVE), users, ..Setup::default() }.start();
+    let mut server = Setup { config: Some(&serve()), users, ..Setup::default() }.start();
     deliver(&server, "alice@example.test", "Subject: for alice\n\n");
     deliver(&server, "bob@example.test", "Subject: for bob\n\n");
     let subjects = |http: &mut Http, path: &str| {
@@ -349,7 +337,7 @@ pub(crate) fn find_account<'a>(table: &'a mut Value, name: &str) -> &'a mut Valu
 #[test]
 fn a_password_never_reaches_the_log_or_a_transcript() {
     let home = crate::common::home();
-    let config = format!("transcripts = {:?}\n{SERVE}", home.path().join("transcripts"));
+    let config = format!("transcripts = {:?}\n{}", home.path().join("transcripts"), serve());
     let users = &["bob@example.test"];
     let server = Setup { config: Some(&config), users, ..Setup::default() }.start();
     let mut http = Http::of(&server);

@@ -7,13 +7,14 @@ use std::{
     net::{Shutdown, SocketAddr},
 };
 
-use restante::proto::http::routes::{Access, ROUTES, Route};
+use restante::proto::http::routes::{ROUTES, Route, RouteAccess};
 use serde_json::json;
 
-use super::http_api::{Answer, Http, SERVE, basic};
+use super::http_api::{Answer, Http, basic, serve};
 use crate::common::{
     PASSWORD, Server, Setup,
     client::{deliver, socket},
+    listener,
     secure::{BOTH, Keys, session},
 };
 
@@ -61,7 +62,7 @@ fn v05_v06_other_names_and_other_sites_get_and_change_nothing() {
         "Origin: null\r\n",
         "Origin: http://localhost:1\r\nContent-Type: text/plain\r\n",
     ];
-    for route in ROUTES.iter().filter(|route| matches!(route.access, Access::Api | Access::Part)) {
+    for route in ROUTES.iter().filter(|route| matches!(route.access, RouteAccess::Api | RouteAccess::Part)) {
         let (method, path) = (route.method.name(), target(route, "latest"));
         for body in ["", "{}", "{\"Read\":true}"] {
             for fields in senders {
@@ -229,8 +230,7 @@ fn v08_v09_a_request_with_two_meanings_is_refused_and_nothing_after_it_is_read()
 #[test]
 fn v10_tls_on_the_plain_port_and_plain_text_on_the_tls_port_end_at_once() {
     let keys = Keys::make();
-    let server =
-        keys.serve(&format!("{SERVE}\n[[listen]]\nprotocol = \"https\"\naddress = \"127.0.0.1:0\"\n"));
+    let server = keys.serve(&(serve() + &listener("https", "")));
     let mut hello = session(&keys.trusted(BOTH));
     let hello = crate::common::secure::flight(&mut hello);
     let heard = converse(server.addresses("http")[0], &hello);
@@ -243,7 +243,7 @@ fn v10_tls_on_the_plain_port_and_plain_text_on_the_tls_port_end_at_once() {
 #[test]
 fn v18_no_route_leads_to_the_mail_of_another_user() {
     let users = &["alice@example.test", "bob@example.test"];
-    let server = Setup { config: Some(SERVE), users, ..Setup::default() }.start();
+    let server = Setup { config: Some(&serve()), users, ..Setup::default() }.start();
     deliver(
         &server,
         "alice@example.test",

@@ -10,48 +10,31 @@ use std::{
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value, json};
 
-use super::http_api::{Answer, Http, SERVE, basic, deliver_to};
+use super::http_api::{Answer, Http, basic, deliver_to, serve};
 use crate::common::{
-    PASSWORD, Server, Setup,
+    BEHIND_A_PROXY, PASSWORD, Server, Setup,
     client::{Client, deliver, socket},
-    eventually,
+    eventually, listener, listeners, proxy_header,
     secure::{ALICE, BOTH, Keys, over},
 };
 
-/// Listeners that take the header of a proxy, so that clients of a test have addresses of their own.
-const BEHIND_A_PROXY: &str = r#"
-[[listen]]
-protocol = "smtp"
-address = "127.0.0.1:0"
-
-[[listen]]
-protocol = "pop3"
-address = "127.0.0.1:0"
-proxy_networks = ["127.0.0.0/8"]
-auth_allow_cleartext = true
-
-[[listen]]
-protocol = "http"
-address = "127.0.0.1:0"
-proxy_networks = ["127.0.0.0/8"]
-auth_allow_cleartext = true
-
-[limits]
-auth.failure_delay = "0s"
-auth.max_failures_per_minute = 4
-"#;
+/// Listeners behind a proxy, and the beginning of the limits.
+fn behind_a_proxy() -> String {
+    let more = format!("{BEHIND_A_PROXY}auth_allow_cleartext = true");
+    let listeners = [listener("smtp", ""), listener("pop3", &more), listener("http", &more)].concat();
+    format!("{listeners}[limits]\nauth.failure_delay = \"0s\"\nauth.max_failures_per_minute = 4\n")
+}
 
 /// A connection through a proxy, from that address.
 fn http_from(server: &Server, address: &str) -> Http {
     let mut http = Http::of(server);
-    let header = format!("PROXY TCP4 {address} 192.0.2.25 4711 80\r\n");
-    http.stream.get_mut().write_all(header.as_bytes()).unwrap();
+    http.stream.get_mut().write_all(proxy_header(address).as_bytes()).unwrap();
     http
 }
 
 fn pop3_login(server: &Server, address: &str, user: &str, password: &str) -> String {
     let mut client = Client::connect(server.pop3());
-    client.write(format!("PROXY TCP4 {address} 192.0.2.25 4711 110\r\n").as_bytes());
+    client.write(proxy_header(address).as_bytes());
     client.expect("+OK");
     client.ask(&format!("USER {user}"), "+OK");
     client.send(&format!("PASS {password}")).reply()
@@ -60,7 +43,7 @@ fn pop3_login(server: &Server, address: &str, user: &str, password: &str) -> Str
 #[test]
 fn v16_guesses_over_http_count_with_those_of_the_other_services() {
     let users = &["alice@example.test", "bob@example.test"];
-    let server = Setup { config: Some(BEHIND_A_PROXY), users, ..Setup::default() }.start();
+    let server = Setup { config: Some(&behind_a_proxy()), users, ..Setup::default() }.start();
     let ask = |address: &str, user: &str, password: &str| {
         let mut http = http_from(&server, address);
         http.fields = basic(user, password);
@@ -84,7 +67,7 @@ fn v16_guesses_over_http_count_with_those_of_the_other_services() {
 #[test]
 fn v17_no_answer_tells_whether_an_account_exists() {
     let users = &["alice@example.test"];
-    let server = Setup { config: Some(SERVE), users, ..Setup::default() }.start();
+    let server = Setup { config: Some(&serve()), users, ..Setup::default() }.start();
     let ask = |user: &str, path: &str| {
         let mut http = Http::of(&server);
         http.fields = basic(user, "wrong");
@@ -107,14 +90,14 @@ fn v17_no_answer_tells_whether_an_account_exists() {
 #[test]
 fn v25_a_proxy_tells_the_address_of_its_client_in_both_versions() {
     let users = &["alice@example.test"];
-    let server = Setup { config: Some(BEHIND_A_PROXY), users, ..Setup::default() }.start();
+    let server = Setup { config: Some(&behind_a_proxy()), users, ..Setup::default() }.start();
     let version_2 = {
         let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
         header.extend([192, 0, 2, 9, 192, 0, 2, 25]);
         header.extend([4711_u16.to_be_bytes(), 80_u16.to_be_bytes()].concat());
         header
     };
-    let version_1 = b"PROXY TCP4 192.0.2.8 192.0.2.25 4711 80\r\n".to_vec();
+    let version_1 = proxy_header("192.0.2.8").into_bytes();
     for (header, address) in [(version_1, "192.0.2.8"), (version_2, "192.0.2.9")] {
         // In one packet with the request, and octet by octet.
         for size in [1000, 1] {
@@ -143,9 +126,7 @@ fn v25_a_proxy_tells_the_address_of_its_client_in_both_versions() {
 #[test]
 fn v26_https_from_a_configuration_file_serves_logins_and_mail() {
     let keys = Keys::make();
-    let listener = |protocol| format!("[[listen]]\nprotocol = {protocol:?}\naddress = \"127.0.0.1:0\"\n");
-    let listeners: String = ["smtp", "https"].map(listener).concat();
-    let server = keys.serve(&listeners);
+    let server = keys.serve(&listeners(&["smtp", "https"]));
     deliver(&server, ALICE, b"Subject: over TLS\r\n\r\nThe code is 4711.\r\n");
     for version in BOTH {
         let mut stream = over(socket(server.addresses("https")[0]), &keys.trusted(&[*version]));
@@ -178,7 +159,7 @@ fn v26_https_from_a_configuration_file_serves_logins_and_mail() {
 
 #[test]
 fn v23_clients_that_read_nothing_of_large_answers_end_when_others_need_the_memory() {
-    let config = format!("{SERVE}\nhttp.max_document_memory = \"24 MiB\"\n");
+    let config = serve() + "http.max_document_memory = \"24 MiB\"\n";
     let users = &["bob@example.test"];
     let server = Setup { config: Some(&config), users, ..Setup::default() }.start();
     let line = format!("{}\n", "x".repeat(99));
@@ -208,7 +189,7 @@ fn v23_clients_that_read_nothing_of_large_answers_end_when_others_need_the_memor
 
 #[test]
 fn v23_bodies_that_never_end_share_that_memory() {
-    let config = format!("{SERVE}\nhttp.max_document_memory = \"2 MiB\"\n");
+    let config = serve() + "http.max_document_memory = \"2 MiB\"\n";
     let server = Setup { config: Some(&config), users: &["bob@example.test"], ..Setup::default() }.start();
     let body = vec![b' '; (1 << 20) - 1];
     let mut slow: Vec<Http> = Vec::new();
@@ -410,7 +391,7 @@ fn v37_a_copy_of_thousands_of_messages_is_one_event() {
 
 #[test]
 fn v12_good_clients_are_served_beside_crowds_that_hold_every_place() {
-    let config = format!("{BEHIND_A_PROXY}connections.max = 60\nconnections.max_per_address = 0\n");
+    let config = format!("{}connections.max = 60\nconnections.max_per_address = 0\n", behind_a_proxy());
     let server = Setup { config: Some(&config), users: &["bob@example.test"], ..Setup::default() }.start();
     let half_a_head = b"GET /livez HTTP/1.1\r\nHost: l".to_vec();
     let unread = b"GET /assets/page.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(400);

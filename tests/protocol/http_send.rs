@@ -5,7 +5,7 @@ use std::fs;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::http_api::{Answer, Http, SERVE, basic, find_account};
+use super::http_api::{Answer, Http, basic, find_account, serve};
 use crate::common::{PASSWORD, Server, Setup, client::Client, home};
 
 fn send(http: &mut Http, base: &str, message: &Value) -> Answer {
@@ -68,7 +68,7 @@ fn a_message_is_in_every_mailbox_when_its_id_comes() {
 #[test]
 fn v43_users_send_with_the_rights_of_a_submission() {
     let users = &["alice@example.test", "bob@example.test"];
-    let server = Setup { config: Some(SERVE), users, ..Setup::default() }.start();
+    let server = Setup { config: Some(&serve()), users, ..Setup::default() }.start();
     let mut http = Http::of(&server);
     let own = letter("bob@example.test", "alice@example.test");
     assert_eq!(send(&mut http, "", &own).status, 401);
@@ -108,7 +108,7 @@ fn commands_fail_by_chance_until_a_request_ends_that() {
 #[test]
 fn v46_an_admin_reaches_all_mailboxes_while_transcripts_are_written() {
     let home = home();
-    let config = format!("transcripts = {:?}\n{SERVE}", home.path().join("transcripts"));
+    let config = format!("transcripts = {:?}\n{}", home.path().join("transcripts"), serve());
     let users = &["alice@example.test", "bob@example.test"];
     let mut server = Setup { config: Some(&config), users, ..Setup::default() }.start();
     let accounts = server.home.path().join("users.json");

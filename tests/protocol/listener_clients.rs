@@ -8,9 +8,9 @@ use std::{
 };
 
 use crate::common::{
-    PASSWORD, Server, Setup,
+    BEHIND_A_PROXY, PASSWORD, Server, Setup,
     client::{Client, without_trace},
-    home, installed,
+    home, installed, listener, listener_at, listeners,
     programs::run,
     secure::{ALICE, Keys, address},
     skip,
@@ -21,9 +21,7 @@ const LETTER: &str = "Subject: a letter\r\n\r\nbody\r\n";
 /// A server where users log in, and the certificate that its clients trust.
 fn server() -> (Keys, Server) {
     let keys = Keys::make();
-    let listener = |service| format!("[[listen]]\nprotocol = {service:?}\naddress = \"127.0.0.1:0\"\n");
-    let listeners = ["submission", "submissions", "pop3", "pop3s"].map(listener).concat();
-    let server = keys.serve(&listeners);
+    let server = keys.serve(&listeners(&["submission", "submissions", "pop3", "pop3s"]));
     (keys, server)
 }
 
@@ -97,9 +95,8 @@ fn swaks_hands_over_as_a_proxy_does() {
     if !installed("swaks") {
         return skip("swaks_hands_over_as_a_proxy_does", "swaks is not installed");
     }
-    let listener = "[[listen]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\n\
-                    proxy_protocol = [\"127.0.0.1/32\"]\n";
-    let server = Setup { config: Some(listener), users: &[ALICE], ..Setup::default() }.start();
+    let smtp = listener("smtp", BEHIND_A_PROXY);
+    let server = Setup { config: Some(&smtp), users: &[ALICE], ..Setup::default() }.start();
     let clients = [
         ("1", "TCP4", "203.0.113.1", "192.0.2.25"),
         ("1", "TCP6", "2001:db8::1", "2001:db8::25"),
@@ -128,8 +125,8 @@ fn swaks_and_python_relay_through_a_file() {
     }
     let home = home();
     let file = home.path().join("lmtp.sock").to_str().unwrap().to_owned();
-    let listener = format!("[[listen]]\nprotocol = \"lmtp\"\naddress = \"unix:{file}\"\n");
-    let server = Setup { config: Some(&listener), users: &[ALICE], ..Setup::default() }.start();
+    let lmtp = listener_at("lmtp", &format!("unix:{file}"), "");
+    let server = Setup { config: Some(&lmtp), users: &[ALICE], ..Setup::default() }.start();
     let mut swaks = Command::new("swaks");
     swaks.args(["--socket", &file, "--protocol", "LMTP", "--from", "ann@far.test", "--to", ALICE]);
     run(swaks.args(["--timeout", "120"]), "");

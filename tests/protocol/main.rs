@@ -35,6 +35,7 @@ mod tls_attacks;
 mod tls_clients;
 mod tls_sessions;
 mod tls_switch;
+mod transcript_replay;
 mod transcripts;
 mod web_page;
 mod xml;

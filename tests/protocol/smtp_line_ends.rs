@@ -6,7 +6,7 @@ use std::fs;
 use crate::common::{
     STRICT, Server, Setup,
     client::{Client, without_trace},
-    eventually,
+    eventually, listener,
 };
 
 const ALICE: &str = "alice@example.test";
@@ -173,8 +173,8 @@ fn s19_d16_bdat_is_counted_and_never_searched_for_an_end() {
 
 #[test]
 fn each_listener_keeps_its_own_rule_for_line_ends() {
-    let more = "\n[[listen]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\nline_endings = ";
-    let config = format!("{STRICT}{more}\"normalise\"\n{more}\"lenient\"\n");
+    let with = |rule| listener("smtp", &format!("line_endings = {rule:?}"));
+    let config = format!("{STRICT}{}{}", with("normalise"), with("lenient"));
     let server = Setup { config: Some(&config), users: &[ALICE, BOB], ..Setup::default() }.start();
     let [strict, normalising, lenient] = server.addresses("smtp")[..] else { panic!("three listeners") };
     let alice = server.maildir(ALICE);

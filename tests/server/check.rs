@@ -12,7 +12,9 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::common::{STRICT, Setup, eventually, home, installed, skip, write_private};
+use crate::common::{
+    STRICT, Setup, disk::Mount, eventually, home, installed, listener, listener_at, skip, write_private,
+};
 
 /// A directory with a configuration that is good.
 struct Story {
@@ -63,19 +65,14 @@ impl Story {
     }
 }
 
-fn listen(protocol: &str, more: &str) -> String {
-    format!("[[listen]]\nprotocol = \"{protocol}\"\naddress = \"127.0.0.1:0\"\n{more}\n")
-}
-
 #[test]
 fn n01_what_a_start_refuses_check_refuses_in_the_same_words() {
     let story = Story::new();
     symlink("nowhere", story.at("dangling")).unwrap();
-    let long = format!("[[listen]]\nprotocol = \"lmtp\"\naddress = \"unix:{}\"\n", "x".repeat(120));
-    let no_group =
-        "[[listen]]\nprotocol = \"lmtp\"\naddress = \"unix:lmtp.sock\"\nsocket_group = \"no-such-group\"\n"
-            .to_owned();
-    let no_directory = "[[listen]]\nprotocol = \"lmtp\"\naddress = \"unix:run/lmtp.sock\"\n";
+    let long = listener_at("lmtp", &format!("unix:{}", "x".repeat(120)), "");
+    let no_group = listener_at("lmtp", "unix:lmtp.sock", "socket_group = \"no-such-group\"");
+    let no_directory = listener_at("lmtp", "unix:run/lmtp.sock", "");
+    let no_address = listener_at("smtp", "192.0.2.1:2525", "");
     for (keys, rest, told) in [
         ("spool = \"no/such/spool\"", STRICT, &["spool: there is no directory ", "mkdir -p "][..]),
         ("spool = \"users.json\"", STRICT, &["spool: ", "users.json is a file, a directory is needed"]),
@@ -92,12 +89,8 @@ fn n01_what_a_start_refuses_check_refuses_in_the_same_words() {
         ),
         ("", &format!("{STRICT}[log]\ndestination = \"./dangling/log\""), &["log.destination: "]),
         ("", &long, &["listen.address: the path of the socket has "]),
-        ("", no_directory, &["unix:", "there is no directory ", "mkdir -p "]),
-        (
-            "",
-            "[[listen]]\nprotocol = \"smtp\"\naddress = \"192.0.2.1:2525\"\n",
-            &["does not have that address"],
-        ),
+        ("", &no_directory, &["unix:", "there is no directory ", "mkdir -p "]),
+        ("", &no_address, &["does not have that address"]),
     ] {
         story.configure(keys, rest);
         let (code, said) = story.check(&[]);
@@ -126,7 +119,7 @@ fn n02_check_is_content_only_without_a_warning_and_strict_makes_warnings_a_failu
             format!("{STRICT}[metrics]\nfile = \"no/metrics.prom\""),
             "metrics.file: there is no directory ",
         ),
-        ("{}", listen("submission", "persona = \"rfc821\""), "has no AUTH, so nobody can send"),
+        ("{}", listener("submission", "persona = \"rfc821\""), "has no AUTH, so nobody can send"),
         (users, STRICT.to_owned(), "no mail arrives for bob@far.test: add \"far.test\" to `domains`"),
         (users, STRICT.to_owned(), "no mail arrives for x@away.test: add "),
     ] {
@@ -211,13 +204,9 @@ fn n05_a_server_that_runs_has_its_addresses_and_another_program_is_named() {
     let story = Story { home: home() };
     write_private(&story.at("users.json"), "{}");
     let config = |spool: &Path| {
-        let (smtp, pop3) = (server.smtp(), server.pop3());
-        story.configure(
-            &format!("spool = {spool:?}"),
-            &format!(
-                "[[listen]]\nprotocol = \"smtp\"\naddress = \"{smtp}\"\n[[listen]]\nprotocol = \"pop3\"\naddress = \"{pop3}\"\n"
-            ),
-        );
+        let (smtp, pop3) = (server.smtp().to_string(), server.pop3().to_string());
+        let listeners = listener_at("smtp", &smtp, "") + &listener_at("pop3", &pop3, "");
+        story.configure(&format!("spool = {spool:?}"), &listeners);
     };
     config(&server.spool);
     let (code, said) = story.check(&["--strict"]);
@@ -236,7 +225,7 @@ fn n53_an_address_that_a_start_cannot_have_is_refused_by_check_in_the_same_words
     let taken = other.local_addr().unwrap();
     let story = Story::new();
     let with_pop3_at = |keys: &str, address: &str| {
-        story.configure(keys, &format!("[[listen]]\nprotocol = \"pop3\"\naddress = \"{address}\"\n"));
+        story.configure(keys, &listener_at("pop3", address, ""));
     };
     // No server of the spool runs; then one runs, and has other addresses.
     for keys in [String::new(), format!("spool = {:?}", server.spool)] {
@@ -295,12 +284,10 @@ fn as_root(test: &str) {
     let spool = story.at("spool");
     fs::create_dir(&spool).unwrap();
     story.configure("", STRICT);
-    let mount = |words: &[&str]| Command::new("mount").args(words).arg(&spool).status().unwrap().success();
-    if !mount(&["-t", "tmpfs", "-o", "ro,size=1m", "none"]) {
+    let Some(_mount) = Mount::new(&["-t", "tmpfs", "-o", "ro,size=1m", "none"], &spool) else {
         return skip(test, "cannot mount");
-    }
+    };
     let checked = story.check(&[]);
-    assert!(Command::new("umount").arg(&spool).status().unwrap().success());
     assert!(
         checked.0 == Some(0) && checked.1.contains("is read-only: clients can read mail"),
         "{}",

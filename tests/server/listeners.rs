@@ -3,14 +3,14 @@
 
 use std::{
     io::{Read, Write},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     os::unix::{fs::FileTypeExt, net::UnixStream},
 };
 
 use crate::common::{
-    self, Server, Setup,
+    self, BEHIND_A_PROXY, Server, Setup,
     client::{Client, socket},
-    eventually,
+    eventually, listener, listener_at, proxy_header,
     secure::{self, ALICE, BOTH, Keys, address, over},
 };
 use rustix::process::Signal;
@@ -19,21 +19,15 @@ use rustix::process::Signal;
 const ALICE_PLAIN: &str = "AGFsaWNlQGV4YW1wbGUudGVzdABzZXNhbWU=";
 const FAR: &str = "203.0.113.5";
 
-fn listener(service: &str, more: &str) -> String {
-    format!("[[listen]]\nprotocol = {service:?}\naddress = \"127.0.0.1:0\"\n{more}\n")
-}
-
 /// Listeners that this machine reaches as a proxy.
 fn proxied(services: &[&str], more: &str) -> String {
-    let more = format!("proxy_networks = [\"127.0.0.0/8\"]\n{more}");
+    let more = format!("{BEHIND_A_PROXY}{more}");
     services.iter().map(|service| listener(service, &more)).collect()
 }
 
-/// What a proxy sends first for a client at that address.
+/// The first octets of a proxy for a client at that address, in version 1 of its protocol.
 fn version_1(client: &str) -> Vec<u8> {
-    let client: IpAddr = client.parse().unwrap();
-    let (family, to) = if client.is_ipv4() { ("TCP4", "192.0.2.25") } else { ("TCP6", "2001:db8::25") };
-    format!("PROXY {family} {client} {to} 4711 25\r\n").into_bytes()
+    proxy_header(client).into_bytes()
 }
 
 fn version_2(client: Option<[u8; 4]>) -> Vec<u8> {
@@ -260,7 +254,7 @@ fn l06_the_connections_of_a_client_are_counted_behind_its_proxy() {
 fn lmtp_has_a_reply_for_every_recipient_at_an_address_and_at_a_file() {
     let home = common::home();
     let path = home.path().join("lmtp.sock");
-    let file = format!("[[listen]]\nprotocol = \"lmtp\"\naddress = \"unix:{}\"\n", path.display());
+    let file = listener_at("lmtp", &format!("unix:{}", path.display()), "");
     let config = file + &listener("lmtp", "");
     let users = &[ALICE, "bob@example.test"];
     let mut server = Setup { config: Some(&config), users, ..Setup::default() }.start();

@@ -2,19 +2,21 @@
 
 use std::{
     fs,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{SocketAddr, UdpSocket},
     time::{Duration, Instant},
 };
 
-use crate::common::{self, PASSWORD, STRICT, Server, Setup, client::Client, eventually, skip};
+use crate::common::{
+    self, BEHIND_A_PROXY, PASSWORD, STRICT, Server, Setup, client::Client, eventually, listener, listener_at,
+    proxy_header, skip,
+};
 use restante::accounts::{HashMemory, Sources, hash};
 
 const ALICE: &str = "alice@example.test";
 
 fn server(address: &str, limits: &str) -> Server {
-    let listener =
-        format!("[[listen]]\nprotocol = \"pop3\"\naddress = \"{address}:0\"\nauth_allow_cleartext = true\n");
-    let config = format!("{listener}[limits]\n{limits}\n");
+    let pop3 = listener_at("pop3", &format!("{address}:0"), "auth_allow_cleartext = true");
+    let config = format!("{pop3}[limits]\n{limits}\n");
     Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start()
 }
 
@@ -68,19 +70,16 @@ fn t11_wrong_passwords_from_elsewhere_are_held_back_and_then_not_checked() {
 
 /// A POP3 listener that this machine reaches as a proxy, so that its clients are of any address.
 fn proxied(users: &[&str], limits: &str) -> Server {
-    let listener = "[[listen]]\nprotocol = \"pop3\"\naddress = \"127.0.0.1:0\"\nauth_allow_cleartext = true\n\
-                    proxy_protocol = [\"127.0.0.0/8\"]\n";
+    let pop3 = listener("pop3", &format!("{BEHIND_A_PROXY}auth_allow_cleartext = true"));
     let limits = format!("auth.failure_delay = \"0s\"\nconnections.max_per_address = 0\n{limits}");
-    let config = format!("{listener}[limits]\n{limits}\n");
+    let config = format!("{pop3}[limits]\n{limits}\n");
     Setup { config: Some(&config), users, ..Setup::default() }.start()
 }
 
 /// A client at that address that has just sent a password.
 fn asking(server: &Server, from: &str, user: &str, password: &str) -> Client {
-    let from: IpAddr = from.parse().unwrap();
-    let (family, to) = if from.is_ipv4() { ("TCP4", "192.0.2.25") } else { ("TCP6", "2001:db8::25") };
     let mut client = Client::connect(server.pop3());
-    client.write(format!("PROXY {family} {from} {to} 4711 110\r\n").as_bytes());
+    client.write(proxy_header(from).as_bytes());
     client.expect("+OK");
     client.ask(&format!("USER {user}"), "+OK");
     client.send(&format!("PASS {password}"));

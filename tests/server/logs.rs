@@ -15,7 +15,7 @@ use crate::common::{
     self, STRICT, Server, Setup,
     client::{Client, deliver},
     disk::SmallDisk,
-    eventually, home, installed, skip,
+    eventually, home, installed, listener, skip,
 };
 use rustix::{
     fs::{Mode, OFlags},
@@ -349,9 +349,9 @@ const FRAMED: &str = "198.51.100.9";
 
 /// A server whose log has that form, that some wrong passwords were tried at; how many.
 fn tried(wrapper: &[&str], to: &str) -> (Server, usize) {
-    let listener = "[[listen]]\nprotocol = \"submission\"\naddress = \"127.0.0.1:0\"\n";
+    let submission = listener("submission", "");
     let limits = "auth.failure_delay = \"0s\"\nauth.max_failures_per_connection = 0\npop3.login_error_limit = 0\nsmtp.greeting_error_limit = 0\n";
-    let config = format!("[log]\ndestination = {to:?}\n{STRICT}{listener}[limits]\n{limits}");
+    let config = format!("[log]\ndestination = {to:?}\n{STRICT}{submission}[limits]\n{limits}");
     let server = Setup { wrapper, config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
     let names = [
         ALICE.to_owned(),

@@ -13,7 +13,9 @@ use rustix::process::Signal;
 use crate::common::{
     PASSWORD, PASSWORD_MD5, STRICT, Server, Setup,
     client::{Client, deliver},
-    configuration, eventually, home, installed, skip, write_private,
+    configuration,
+    disk::Mount,
+    eventually, home, installed, skip, write_private,
 };
 
 const BOB: &str = "bob@example.test";
@@ -131,10 +133,9 @@ fn n17_a_file_of_accounts_that_cannot_be_replaced_is_left_alone_and_the_log_says
     let managed = server.home.path().join("managed.json");
     fs::write(&managed, &text).unwrap();
     // As a container mounts one file.
-    let mount = Command::new("mount").args(["--bind"]).args([&managed, &users]).output();
-    if !mount.is_ok_and(|output| output.status.success()) {
+    let Some(mount) = Mount::new(&["--bind", managed.to_str().unwrap()], &users) else {
         return skip(test, "cannot mount");
-    }
+    };
     server.restart();
     let all = logs_in(&server, BOB, PASSWORD) && logs_in(&server, "ann@example.test", PASSWORD);
     let log = eventually("the log says why", || {
@@ -146,7 +147,7 @@ fn n17_a_file_of_accounts_that_cannot_be_replaced_is_left_alone_and_the_log_says
         .filter(|path| path.to_string_lossy().ends_with(".new"))
         .collect();
     server.kill();
-    assert!(Command::new("umount").arg(&users).status().unwrap().success());
+    drop(mount);
     assert!(all && left.is_empty(), "{left:?}");
     assert!(log.contains("it is mounted by itself, and nothing can take its place"), "{log}");
     assert_eq!(log.matches("password hashes are not upgraded").count(), 1, "{log}");

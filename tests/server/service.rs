@@ -15,7 +15,8 @@ use std::{
 };
 
 use crate::common::{
-    PATIENCE, STRICT, Server, Setup, client::Client, configuration, eventually, home, installed, skip,
+    PATIENCE, STRICT, Server, Setup, client::Client, configuration, eventually, home, installed, listener,
+    listener_at, listeners, skip,
 };
 use rustix::process::Signal;
 
@@ -33,10 +34,6 @@ fn tcp() -> (OwnedFd, std::net::SocketAddr) {
     (socket.into(), address)
 }
 
-fn listen(protocol: &str, address: &str) -> String {
-    format!("[[listen]]\nprotocol = \"{protocol}\"\naddress = \"{address}\"\n")
-}
-
 fn names(names: &str) -> [String; 2] {
     [format!("LISTEN_FDS={}", names.split(':').count()), format!("LISTEN_FDNAMES={names}")]
 }
@@ -46,9 +43,9 @@ fn sockets_of_the_manager_are_served_by_name_and_survive_a_restart() {
     let dir = home();
     let path = dir.path().join("lmtp.sock");
     let ((mail_in, address), lmtp) = (tcp(), UnixListener::bind(&path).unwrap());
-    let config = listen("smtp", "systemd:mail-in")
-        + &listen("lmtp", "systemd:restante-lmtp.socket")
-        + &listen("pop3", "127.0.0.1:0");
+    let config = listener_at("smtp", "systemd:mail-in", "")
+        + &listener_at("lmtp", "systemd:restante-lmtp.socket", "")
+        + &listener("pop3", "");
     let [count, names] = names("mail-in:restante-lmtp.socket");
     let mut server = Setup {
         wrapper: &["env", &count, &names, "sh", "-c", TWO, "sh"],
@@ -82,7 +79,7 @@ fn one_listener_takes_all_sockets_of_its_name() {
     let [count, names] = names("smtp:smtp");
     let server = Setup {
         wrapper: &["env", &count, &names, "sh", "-c", TWO, "sh"],
-        config: Some(&(listen("smtp", "systemd:smtp") + &listen("pop3", "127.0.0.1:0"))),
+        config: Some(&(listener_at("smtp", "systemd:smtp", "") + &listener("pop3", ""))),
         descriptors: vec![one, other],
         ..Setup::default()
     }
@@ -122,7 +119,7 @@ fn start_with(descriptor: OwnedFd, environment: &[&str], listeners: &str) -> Out
 
 #[test]
 fn sockets_that_do_not_fit_the_configuration_are_told_and_nothing_starts() {
-    let smtp = listen("smtp", "systemd:smtp");
+    let smtp = listener_at("smtp", "systemd:smtp", "");
     let dir = home();
     let (tcp, unix) = (|| tcp().0, UnixListener::bind(dir.path().join("x")).unwrap());
     let stream = {
@@ -222,7 +219,7 @@ fn the_manager_is_told_when_clients_are_served_and_when_they_are_not() {
     let dir = home();
     let manager = Manager::at(dir.path());
     let address = manager.address();
-    let config = listen("smtp", "127.0.0.1:0") + &listen("pop3", "127.0.0.1:0");
+    let config = listeners(&["smtp", "pop3"]);
     let mut server =
         Setup { wrapper: &["env", &address], config: Some(&config), users: &[ALICE], ..Setup::default() }
             .start();
@@ -273,7 +270,7 @@ fn the_watchdog_hears_a_loop_that_turns_and_not_one_that_stands() {
     let dir = home();
     let manager = Manager::at(dir.path());
     let address = manager.address();
-    let config = listen("smtp", "127.0.0.1:0");
+    let config = listener("smtp", "");
     let start = Instant::now();
     let server = Setup {
         wrapper: &["env", &address, "WATCHDOG_USEC=400000"],
@@ -333,8 +330,8 @@ fn o06_an_address_that_cannot_be_had_ends_the_start_and_nothing_is_half_started(
             continue;
         }
         let home = home();
-        let first = listen("lmtp", "unix:lmtp.sock") + &listen("smtp", "127.0.0.1:0");
-        let (code, said) = fails_to_start(wrapper, home.path(), &(first + &listen("pop3", address)));
+        let first = listener_at("lmtp", "unix:lmtp.sock", "") + &listener("smtp", "");
+        let (code, said) = fails_to_start(wrapper, home.path(), &(first + &listener_at("pop3", address, "")));
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains(address) && said.contains(advice), "{said}");
         let mut left: Vec<_> =

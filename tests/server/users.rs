@@ -15,6 +15,7 @@ use crate::common::{
     PASSWORD, PASSWORD_MD5, STRICT, Setup,
     client::{Client, deliver},
     configuration, home, installed, skip,
+    tools::NOBODY,
 };
 
 const BOB: &str = "bob@example.test";
@@ -259,9 +260,6 @@ fn n52_the_first_accounts_that_root_makes_are_for_the_server_to_read() {
         assert_eq!((about.uid(), about.gid(), about.mode() & 0o777), (0, group, mode), "{user}");
     }
 }
-
-/// The number of the user `nobody`.
-const NOBODY: u32 = 65534;
 
 #[test]
 fn n10_mail_is_deleted_with_its_account_only_after_a_yes() {

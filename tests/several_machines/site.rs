@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path};
 
 use crate::{
-    common::{Server, Setup, secure::Keys},
+    common::{Server, Setup, listener_at, secure::Keys},
     network::{Cables, INSTANCES, Machine, PROXY},
     proxy::HaProxy,
     spool::{Kind, Spool},
@@ -44,18 +44,11 @@ fn start(at: usize, keys: &Keys, spool: &Spool, wrapper: &[&str]) -> Server {
     let Machine { address, .. } = INSTANCES[at];
     let machine = spool.wrapper(at);
     let machine: Vec<&str> = machine.iter().map(String::as_str).collect();
-    let beside = [("smtp", 2525), ("pop3", 2110)].map(|(protocol, port)| {
-        format!(
-            "[[listen]]\nprotocol = {protocol:?}\naddress = \"{address}:{port}\"\n{}",
-            in_clear_text(protocol)
-        )
-    });
+    let beside = [("smtp", 2525), ("pop3", 2110)]
+        .map(|(protocol, port)| listener_at(protocol, &format!("{address}:{port}"), in_clear_text(protocol)));
     let behind = SERVICES.map(|(protocol, port)| {
-        format!(
-            "[[listen]]\nprotocol = {protocol:?}\naddress = \"{address}:{port}\"\nproxy_networks = [\"{}/32\"]\n{}",
-            PROXY.address,
-            in_clear_text(protocol)
-        )
+        let more = format!("proxy_networks = [\"{}/32\"]\n{}", PROXY.address, in_clear_text(protocol));
+        listener_at(protocol, &format!("{address}:{port}"), &more)
     });
     let config = format!(
         "shared_spool = true\n[limits]\nconnections.max_per_address = 0\npop3.lock_timeout = \"2s\"\n[tls]\ncertificate = {:?}\nkey = {:?}\n{}{}",

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{Maildir, Setup, client::Client, configuration, eventually, home, memory, skip};
+use crate::common::{Maildir, STRICT, Setup, client::Client, configuration, eventually, home, memory, skip};
 use restante::{
     accounts::Accounts,
     backend::Backend,
@@ -54,8 +54,8 @@ impl Office {
         let spool = home.path().join("spool");
         fs::create_dir_all(&spool).unwrap();
         let file = home.path().join("restante.toml");
-        let rest = "shared_spool = true\n[[listen]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\n";
-        fs::write(&file, configuration(home.path(), &spool, rest)).unwrap();
+        let rest = format!("shared_spool = true\n{STRICT}");
+        fs::write(&file, configuration(home.path(), &spool, &rest)).unwrap();
         let config = Config::load(&file).unwrap();
         let poll = mio::Poll::new().unwrap();
         let waker = Arc::new(LoopWaker::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));

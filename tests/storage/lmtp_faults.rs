@@ -4,18 +4,18 @@ use crate::common::{
     Server, Setup,
     client::{Client, with_lf, without_trace},
     inject::{Fault, can_inject},
-    memory,
+    listener, memory,
 };
 use std::path::Path;
 
 const USERS: [&str; 3] = ["alice@example.test", "bob@example.test", "carol@example.test"];
 const SMALL: &[u8] = b"Subject: small\r\n\r\n.\r\n";
-const LMTP: &str = "[[listen]]\nprotocol = \"lmtp\"\naddress = \"127.0.0.1:0\"\n";
 
 /// A server whose mailboxes are all there, and a client of it.
 fn office(spool: &Path) -> (Server, Client) {
     let spool = Some(spool.join("spool"));
-    let server = Setup { config: Some(LMTP), users: &USERS, spool, ..Setup::default() }.start();
+    let server =
+        Setup { config: Some(&listener("lmtp", "")), users: &USERS, spool, ..Setup::default() }.start();
     let mut client = Client::connect(server.addresses("lmtp")[0]);
     client.expect("220");
     client.ask("LHLO client.test", "250");

@@ -1,5 +1,5 @@
 //! What the machine does to the store: mailboxes replaced, other mount points, a disk that turns read-only,
-//! clocks that jump, modes, limits. The numbers in the names are those of the catalogue of faults.
+//! clocks that jump, modes. The numbers in the names are those of the catalogue of faults.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,38 +13,25 @@ use std::{
 use crate::common::{
     self, STRICT, Server, Setup,
     client::{Client, deliver, session_with, without_trace},
-    configuration, eventually, faketime, home,
+    disk::Mount,
+    eventually, faketime, home,
     inject::{Fault, can_inject},
-    installed, skip,
-    tools::Desk,
+    skip,
 };
-use rustix::process::geteuid;
 use tempfile::TempDir;
 
 const ALICE: &str = "alice@example.test";
 const BOB: &str = "bob@example.test";
 
-/// Something mounted for as long as this lives.
-struct Mount {
-    at: PathBuf,
-    /// The directory below the mount point, if it is there for it alone.
-    home: Option<TempDir>,
+/// A file system that turns read-only at its first error.
+struct Ext4 {
+    mount: Mount, // it goes before its directory
+    _home: TempDir,
 }
 
-impl Mount {
-    /// None if this user may not mount.
-    fn new(arguments: &[&str], at: &Path) -> Option<Self> {
-        let mounted = geteuid().is_root()
-            && Command::new("mount").args(arguments).arg(at).status().is_ok_and(|status| status.success());
-        mounted.then(|| Self { at: at.to_owned(), home: None })
-    }
-
-    /// An empty file system that turns read-only at its first error.
-    fn ext4() -> Option<Self> {
-        Self::ext4_with("has_journal")
-    }
-
-    fn ext4_with(features: &str) -> Option<Self> {
+impl Ext4 {
+    /// Makes an empty one. Returns `None` if this user may not mount.
+    fn mount(features: &str) -> Option<Self> {
         let home = home();
         let (image, at) = (home.path().join("image"), home.path().join("disk"));
         fs::create_dir(&at).unwrap();
@@ -52,40 +39,21 @@ impl Mount {
         let made =
             Command::new("mkfs.ext4").args(["-q", "-e", "remount-ro", "-O", features]).arg(&image).status();
         made.ok().filter(ExitStatus::success)?;
-        let mut mount = Self::new(&["-o", "loop", image.to_str().unwrap()], &at)?;
-        mount.home = Some(home);
-        Some(mount)
+        let mount = Mount::new(&["-o", "loop", image.to_str().unwrap()], &at)?;
+        Some(Self { mount, _home: home })
+    }
+
+    fn spool(&self) -> PathBuf {
+        self.mount.at.join("spool")
     }
 
     /// Turns it read-only, as an error of the disk does, whatever files are open.
     fn fail(&self) {
         let mounts = fs::read_to_string("/proc/mounts").unwrap();
-        let here = |line: &&str| line.split(' ').nth(1) == self.at.to_str();
+        let here = |line: &&str| line.split(' ').nth(1) == self.mount.at.to_str();
         let device = mounts.lines().find(here).unwrap().split([' ', '/']).nth(2).unwrap();
         fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "1").unwrap();
     }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.at).status(); // the test has said all it could
-    }
-}
-
-#[test]
-fn m02_a_file_size_limit_refuses_a_message_and_ends_no_server() {
-    // 1024 blocks of 512 octets; who writes more gets a SIGXFSZ, which ends a process that does not expect it.
-    let server =
-        Setup { wrapper: &["sh", "-c", "ulimit -f 1024; exec \"$@\"", "sh"], ..Setup::default() }.start();
-    let mut client = Client::smtp(&server);
-    let large = &b"a line of text\r\n"[..].repeat(100_000);
-    let reply = client.deliver(&[ALICE], large);
-    assert!(reply.starts_with("452 4.2.2 "), "{reply:?}");
-    let maildir = server.maildir(ALICE);
-    eventually("tmp/ is empty", || maildir.files("tmp").is_empty().then_some(()));
-    let reply = client.deliver(&[ALICE], b"Subject: small\r\n\r\n");
-    assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
-    Client::pop3(&server, ALICE).ask("STAT", "+OK 1 ");
 }
 
 #[test]
@@ -95,11 +63,11 @@ fn m26_a_file_gets_its_first_name_in_a_mailbox_only_where_a_journal_keeps_its_fi
         return;
     }
     for (features, first) in [("has_journal", "linkat("), ("^has_journal", "renameat2(")] {
-        let Some(disk) = Mount::ext4_with(features) else {
+        let Some(disk) = Ext4::mount(features) else {
             return skip(test, "an ext4 can't be mounted here");
         };
         // In the sandbox, which must let the server see whether there is a journal.
-        let spool = Some(disk.at.join("spool"));
+        let spool = Some(disk.spool());
         let server = Setup { spool, config: Some(STRICT), users: &[ALICE], ..Setup::default() }.start();
         let calls = Fault::new("linkat,renameat2").of("committer").traced(&server, || {
             deliver(&server, ALICE, b"Subject: x\r\n\r\n");
@@ -112,8 +80,8 @@ fn m26_a_file_gets_its_first_name_in_a_mailbox_only_where_a_journal_keeps_its_fi
 #[test]
 fn m05_on_a_disk_that_turned_read_only_pop3_goes_on_and_nothing_else_does() {
     let test = "m05_on_a_disk_that_turned_read_only_pop3_goes_on_and_nothing_else_does";
-    let Some(disk) = Mount::ext4() else { return skip(test, "an ext4 can't be mounted here") };
-    let server = Setup { spool: Some(disk.at.join("spool")), ..Setup::default() }.start();
+    let Some(disk) = Ext4::mount("has_journal") else { return skip(test, "an ext4 can't be mounted here") };
+    let server = Setup { spool: Some(disk.spool()), ..Setup::default() }.start();
     deliver(&server, ALICE, b"Subject: first\r\n\r\n");
     server.maildir(ALICE).put("1700000001.M1P1.elsewhere", b"foreign\n");
     deliver(&server, BOB, b"Subject: to bob\r\n\r\n");
@@ -452,192 +420,5 @@ fn m27_modes_are_ours_whatever_the_umask_and_setgid_stays() {
         client.retr(1);
         client.ask("QUIT", "+OK");
         assert_eq!(mode(&server.maildir(ALICE).files("cur")[0]), 0o600, "umask {umask}");
-    }
-}
-
-/// Starts the server as a user whose threads are counted, who then owns the directory.
-const AS_NOBODY: &[&str] = &[
-    "sh",
-    "-c",
-    r#"for last; do :; done
-        chown -R 65534:65534 "$(dirname "$last")"
-        exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@""#,
-    "sh",
-];
-
-#[test]
-fn without_a_thread_to_be_had_a_message_for_many_is_delivered_once() {
-    let test = "without_a_thread_to_be_had_a_message_for_many_is_delivered_once";
-    if !installed("setpriv") || !installed("prlimit") {
-        return skip(test, "setpriv or prlimit is not installed");
-    }
-    let wrapper = if geteuid().is_root() { AS_NOBODY } else { &[] };
-    let server = Setup { wrapper, ..Setup::default() }.start();
-    let users: Vec<String> = (0..6).map(|n| format!("user{n}@example.test")).collect();
-    let to: Vec<&str> = users.iter().map(String::as_str).collect();
-    let mut client = Client::smtp(&server);
-    let mut tries = 0;
-    for threads in [None, Some(1)] {
-        if let Some(most) = threads {
-            // Nobody but that user may do this without a capability.
-            let as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-            let own = if geteuid().is_root() { &as_nobody[..] } else { &["env"] };
-            let mut limit = Command::new(own[0]);
-            limit.args(&own[1..]).args(["prlimit", &format!("--nproc={most}"), "--pid"]);
-            assert!(limit.arg(server.pid().to_string()).status().unwrap().success());
-        }
-        for spilled in [false, true] {
-            for _ in 0..5 {
-                let lines = if spilled { 20_000 } else { 1 };
-                let body = [b"Subject: x\r\n\r\n", &b"a line of text\r\n"[..].repeat(lines)[..]].concat();
-                let reply = client.deliver(&to, &body);
-                assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
-                tries += 1;
-                for user in &users {
-                    let maildir = server.maildir(user);
-                    assert_eq!(
-                        (maildir.files("new").len(), maildir.files("tmp").len()),
-                        (tries, 0),
-                        "{user}"
-                    );
-                }
-            }
-        }
-    }
-    assert!(!server.log().contains("panicked"), "{}", server.log());
-}
-
-#[test]
-fn workers_that_cannot_all_be_had_are_refused_at_the_start_with_key_and_limit() {
-    let test = "workers_that_cannot_all_be_had_are_refused_at_the_start_with_key_and_limit";
-    let backend = Desk::new();
-    if !installed("setpriv") || !installed("prlimit") || !backend.give_away() {
-        return skip(test, "setpriv or prlimit is not installed, or this is not root");
-    }
-    let config = format!("{STRICT}\n[limits]\ndisk.workers = 200\n");
-    let file = backend.file("restante.toml", configuration(&backend.path(""), &backend.spool, &config));
-    let users = backend.file("users.json", "{}");
-    for path in [&file, &users] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
-    }
-    // Other tests may run as this user; the limit is far from what these threads need.
-    let run = |command: &str, most: &str| {
-        let mut run = Command::new("prlimit");
-        run.args([&format!("--nproc={most}"), "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
-        run.args([env!("CARGO_BIN_EXE_restante"), command, "--config"]).arg(&file);
-        run.output().unwrap()
-    };
-    for command in ["check", "serve"] {
-        let output = run(command, "100");
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{command}: {said}");
-        for part in ["limits.disk.workers", "200", "RLIMIT_NPROC of 100", "TasksMax="] {
-            assert!(said.contains(part), "{command}: {part:?} is not in {said:?}");
-        }
-    }
-    assert!(run("check", "50000").status.success());
-}
-
-/// A control group that limits threads, as long as this lives.
-struct PidsGroup(PathBuf);
-
-impl PidsGroup {
-    /// `None` where none can be made.
-    fn new() -> Option<Self> {
-        ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].into_iter().find_map(|root| {
-            let group = Path::new(root).join(format!("restante-test-{}", std::process::id()));
-            fs::create_dir(&group).ok()?;
-            let group = Self(group);
-            group.0.join("pids.max").exists().then_some(group)
-        })
-    }
-
-    fn write(&self, file: &str, value: impl ToString) {
-        fs::write(self.0.join(file), value.to_string()).unwrap();
-    }
-}
-
-impl Drop for PidsGroup {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0); // it is empty, or the machine has one more
-    }
-}
-
-#[test]
-fn a_control_group_that_is_full_doubles_no_message() {
-    let test = "a_control_group_that_is_full_doubles_no_message";
-    let Some(group) = PidsGroup::new() else {
-        return skip(test, "no control group can be made that limits threads");
-    };
-    let server = Server::dev();
-    let mut client = Client::smtp(&server);
-    group.write("cgroup.procs", server.pid());
-    group.write("pids.max", 1);
-    let to = ["a@example.test", "b@example.test", "c@example.test", "d@example.test"];
-    for tries in 1..=5 {
-        let reply = client.deliver(&to, b"Subject: x\r\n\r\n");
-        assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");
-        for user in to {
-            let maildir = server.maildir(user);
-            assert_eq!((maildir.files("new").len(), maildir.files("tmp").len()), (tries, 0), "{user}");
-        }
-    }
-    drop(server);
-    // A server in a group that is too small does not start.
-    let entered = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", group.0.display());
-    let spool = home();
-    group.write("pids.max", 9);
-    let output = Command::new("sh")
-        .args(["-c", &entered, "sh", env!("CARGO_BIN_EXE_restante"), "dev", "--smtp", "127.0.0.1:0"])
-        .args(["--pop3", "127.0.0.1:0", "--spool"])
-        .arg(spool.path().join("spool"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success(), "{said}");
-    assert!(said.contains("pids.max of 9") && said.contains("limits.disk.workers"), "{said}");
-}
-
-#[test]
-fn r14_without_memory_no_message_is_both_visible_and_refused() {
-    let test = "r14_without_memory_no_message_is_both_visible_and_refused";
-    if !installed("prlimit") {
-        return skip(test, "prlimit is not installed");
-    }
-    let to = ["a", "b", "c", "d", "e", "f"].map(|user| format!("{user}@example.test"));
-    let to: Vec<&str> = to.iter().map(String::as_str).collect();
-    // From nothing to enough.
-    for kib in [0, 64, 128, 256, 512, 1024, 4096] {
-        let server = Server::dev();
-        let mut client = Client::smtp(&server);
-        // One by one: what a message for many takes is not there yet.
-        to.iter().for_each(|user| deliver(&server, user, b"Subject: x\r\n\r\n"));
-        let limit = format!("--data={}", (server.status_kib("VmData:") + kib) << 10);
-        let limited = Command::new("prlimit").arg(limit).args(["--pid", &server.pid().to_string()]).status();
-        assert!(limited.unwrap().success());
-        let mut stored = 1;
-        for _ in 0..20 {
-            let envelope = to.iter().map(|user| format!("RCPT TO:<{user}>\r\n")).collect::<String>();
-            client.try_write(format!("MAIL FROM:<a@far.test>\r\n{envelope}DATA\r\n").as_bytes());
-            let replies: Vec<String> = (0..to.len() + 2).map(|_| client.reply()).collect();
-            client.try_write(if replies[to.len() + 1].starts_with("354") {
-                b"Subject: x\r\n\r\n.\r\n"
-            } else {
-                b"RSET\r\n"
-            });
-            let reply = client.reply();
-            if reply.is_empty() {
-                break; // it has ended, and the client knows nothing of its message
-            }
-            if !replies[to.len() + 1].starts_with("354") {
-                continue;
-            }
-            stored += usize::from(reply.starts_with("250 "));
-            for user in &to {
-                let maildir = server.maildir(user);
-                let there = (maildir.files("new").len(), maildir.files("tmp").len());
-                assert_eq!(there, (stored, 0), "{user} with {kib} KiB: {reply:?}");
-            }
-        }
     }
 }

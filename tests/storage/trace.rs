@@ -7,7 +7,7 @@ use std::{collections::HashMap, fs, path::PathBuf, process::Command, sync::Barri
 use crate::common::{
     Server, Setup,
     client::{Client, deliver},
-    eventually, home, installed, memory, skip,
+    eventually, home, installed, listener, memory, skip,
 };
 use tempfile::TempDir;
 
@@ -357,9 +357,9 @@ fn the_copy_of_a_sender_is_durable_before_the_reply() {
 }
 
 fn copy_of_a_sender_is_durable(disk: Disk) {
-    let config = "[[listen]]\nprotocol = \"submission\"\naddress = \"127.0.0.1:0\"\ntls = \"none\"\n";
+    let config = listener("submission", "tls = \"none\"");
     let (alice, bob) = ("alice@example.test", "bob@example.test");
-    let setup = Setup { config: Some(config), users: &[alice, bob], ..Setup::default() };
+    let setup = Setup { config: Some(&config), users: &[alice, bob], ..Setup::default() };
     let Some(traced) = Traced::start_with("the_copy_of_a_sender_is_durable_before_the_reply", disk, setup)
     else {
         return;

@@ -7,10 +7,11 @@ use std::{
 };
 
 use crate::common::{
-    PASSWORD, Server, Setup,
+    BEHIND_A_PROXY, PASSWORD, Server, Setup,
     client::{Client, with_lf, without_trace},
     eventually,
     hostile::{Crowd, Kind, Services, good_address, good_clients, header},
+    listener,
     secure::Keys,
 };
 
@@ -23,13 +24,10 @@ fn users() -> Vec<String> {
 
 /// A server with few places, every listener of which takes the header of a proxy.
 fn server(keys: &Keys, limits: &str) -> (Server, Services) {
-    let listener = |service| {
-        format!(
-            "[[listen]]\nprotocol = {service:?}\naddress = \"127.0.0.1:0\"\nproxy_networks = [\"127.0.0.0/8\"]\n{}",
-            if service == "pop3" { "auth_allow_cleartext = true\n" } else { "" }
-        )
-    };
-    let listeners = ["smtp", "pop3", "pop3s"].map(listener).concat();
+    let pop3 = format!("{BEHIND_A_PROXY}auth_allow_cleartext = true");
+    let listeners = [("smtp", BEHIND_A_PROXY), ("pop3", &pop3), ("pop3s", BEHIND_A_PROXY)]
+        .map(|(service, more)| listener(service, more))
+        .concat();
     let (certificate, key) = (keys.certificate(), keys.key());
     let config = format!(
         "[limits]\nconnections.max = {MANY}\n{limits}\n{listeners}[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n"

@@ -9,7 +9,7 @@ use crate::common::{
     PASSWORD, STRICT, Server, Setup,
     client::{Client, deliver, stuffed, without_trace},
     disk::SmallDisk,
-    eventually, skip,
+    eventually, listener, skip,
 };
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
@@ -165,7 +165,7 @@ fn r16_idle_connections_and_event_streams_cost_little_memory() {
             last_line_after(Client::connect(server.addresses("http")[0]), &request, ": restante\r\n")
         }),
     ];
-    let config = format!("{STRICT}\n[[listen]]\nprotocol = \"http\"\naddress = \"127.0.0.1:0\"\n");
+    let config = STRICT.to_owned() + &listener("http", "");
     for (kind, most, connect) in kinds {
         // `dev` keeps the transcript of every session.
         let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();

@@ -6,7 +6,7 @@ use crate::common::{
     STRICT, Server, Setup,
     client::deliver,
     disk::SmallDisk,
-    installed, programs,
+    installed, listeners, programs,
     secure::{ALICE, Keys},
     skip,
 };
@@ -40,9 +40,7 @@ fn a_password_is_asked_for_three_times_and_never_shown() {
 #[test]
 fn attachments_with_names_in_utf8_go_out_and_come_back_octet_for_octet() {
     let keys = Keys::make();
-    let listeners = ["submissions", "pop3s"]
-        .map(|protocol| format!("[[listen]]\nprotocol = {protocol:?}\naddress = \"127.0.0.1:0\"\n"))
-        .concat();
+    let listeners = listeners(&["submissions", "pop3s"]);
     let (certificate, key) = (keys.certificate(), keys.key());
     let config = format!("{listeners}[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n");
     let server = Setup { config: Some(&config), users: &[ALICE, BOB], ..Setup::default() }.start();

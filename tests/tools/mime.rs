@@ -19,7 +19,7 @@ use restante::{
         self, MessageObject,
         mailpit::{self, Stored},
     },
-    mime::{Content, Limits, Message, Role, address::Address, date::Date, view::View},
+    mime::{Content, Message, MimeLimits, Role, address::Address, date::Date, view::View},
     mua::message_view::{MessageView, Summary},
     printable::{is_hidden, json},
 };
@@ -59,7 +59,7 @@ fn messages_of_the_corpus_are_objects_as_their_answers_say() {
     for file in &answers {
         let expected = fs::read_to_string(file).unwrap();
         let message = fs::read(file.with_extension("eml")).unwrap();
-        let object = MessageObject::parse(&message, &message_object::Limits::default());
+        let object = MessageObject::parse(&message, &message_object::ObjectLimits::default());
         let stored = Stored { id: "1", received: 1_795_168_805_007, ..Stored::default() };
         let found = json(&mailpit::Message::new(&object, &stored), true) + "\n";
         if found != expected && env::var_os("BLESS").is_some() {
@@ -73,7 +73,7 @@ fn messages_of_the_corpus_are_objects_as_their_answers_say() {
 
 #[test]
 fn no_part_of_the_corpus_is_lost_in_an_object() {
-    let limits = message_object::Limits::default();
+    let limits = message_object::ObjectLimits::default();
     for file in corpus("eml") {
         let octets = fs::read(&file).unwrap();
         let (message, object) =
@@ -119,7 +119,7 @@ fn no_part_of_the_corpus_is_lost_in_an_object() {
 
 /// A message as a text: its header, its text, and its parts as a tree.
 fn answer(bytes: &[u8]) -> String {
-    let message = Message::parse(bytes, &Limits::default());
+    let message = Message::parse(bytes, &MimeLimits::default());
     let header = message.header();
     let mut text = String::new();
     for name in ["From", "To", "Cc", "Reply-To"] {
@@ -209,8 +209,8 @@ fn a_message_of_100_000_levels_overflows_no_stack() {
         });
         let (_, listed, message) = reader.unwrap().join().unwrap();
         assert!(listed >= 1, "{kind}: what is too deep is not lost");
-        let parsed = Message::parse(&message, &Limits::default());
-        assert!(parsed.parts().len() <= Limits::default().parts, "{kind}");
+        let parsed = Message::parse(&message, &MimeLimits::default());
+        assert!(parsed.parts().len() <= MimeLimits::default().parts, "{kind}");
     }
 }
 
@@ -332,7 +332,7 @@ proptest! {
         let (mut message, mut written) = (Vec::new(), Vec::new());
         tree.write(&mut message, &mut 0);
         tree.parts(0, &mut written);
-        let parsed = Message::parse(&message, &Limits::default());
+        let parsed = Message::parse(&message, &MimeLimits::default());
         let read: Vec<_> = parsed
             .parts()
             .iter()

@@ -1,9 +1,8 @@
-//! `restante wait` and `restante purge`, as scripts use them.
+//! `restante wait`, as scripts use it.
 
 use std::{
     fs,
     io::Write,
-    os::unix::fs::MetadataExt,
     path::Path,
     process::{Child, Command, Output, Stdio},
     thread,
@@ -12,26 +11,26 @@ use std::{
 
 use crate::common::{
     self, STRICT, Server, Setup,
-    client::{Client, deliver, session_with},
-    eventually, home, installed, skip,
-    tools::{Desk, NOBODY},
+    client::{Client, deliver},
+    eventually, home,
 };
 
-const BOB: &str = "bob@example.test";
-const LETTER: &[u8] = b"From: Zoe <zoe@example.test>\r\nSubject: =?utf-8?Q?caf=C3=A9?=\r\n\r\nA letter.\r\n";
+pub(crate) const BOB: &str = "bob@example.test";
+pub(crate) const LETTER: &[u8] =
+    b"From: Zoe <zoe@example.test>\r\nSubject: =?utf-8?Q?caf=C3=A9?=\r\n\r\nA letter.\r\n";
 
-fn command(spool: &Path, words: &[&str]) -> Command {
+pub(crate) fn command(spool: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
     command.arg(words[0]).arg("--spool").arg(spool).args(&words[1..]).stdin(Stdio::null());
     command
 }
 
 /// What a command says, one line of its output each, and its exit code.
-fn run(spool: &Path, words: &[&str]) -> (Vec<String>, i32) {
+pub(crate) fn run(spool: &Path, words: &[&str]) -> (Vec<String>, i32) {
     said(&command(spool, words).output().unwrap())
 }
 
-fn said(output: &Output) -> (Vec<String>, i32) {
+pub(crate) fn said(output: &Output) -> (Vec<String>, i32) {
     let out = String::from_utf8(output.stdout.clone()).unwrap();
     (out.lines().map(str::to_owned).collect(), output.status.code().unwrap())
 }
@@ -458,150 +457,6 @@ fn a_wrong_command_line_is_not_a_message_that_did_not_come() {
         &["seed", "--to", BOB],
     ] {
         assert_eq!(run(dir.path(), words).1, 2, "{words:?}");
-    }
-}
-
-#[test]
-fn u40_a_refusal_of_seed_and_purge_names_each_option_that_would_do() {
-    let dir = home();
-    for (words, options) in
-        [(&["seed", "--to", BOB][..], ["--nasty", "--count"]), (&["purge", "--yes"], ["--to", "--all"])]
-    {
-        let told = command(dir.path(), words).output().unwrap();
-        let told = String::from_utf8(told.stderr).unwrap();
-        let first = told.split("Usage:").next().unwrap();
-        assert!(options.iter().all(|option| first.contains(option)), "{told}");
-    }
-}
-
-#[test]
-fn u40_a_purge_asks_with_the_spool_and_the_number_of_messages() {
-    if !installed("script") {
-        return skip("u40_a_purge_asks_with_the_spool_and_the_number_of_messages", "there is no script(1)");
-    }
-    let backend = Desk::new();
-    backend.run(&["seed", "--to", BOB, "--count", "2"], 0);
-    backend.run(&["seed", "--to", "eve@example.test", "--count", "1"], 0);
-    for (words, count) in [(format!("--to {BOB}"), "2 messages"), ("--all".into(), "3 messages")] {
-        let restante = env!("CARGO_BIN_EXE_restante");
-        let line = format!("'{restante}' purge {words} --spool '{}'", backend.spool.display());
-        let mut script = Command::new("script");
-        script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut script = script.spawn().unwrap();
-        script.stdin.take().unwrap().write_all(b"n\n").unwrap();
-        let told = script.wait_with_output().unwrap().stdout;
-        let told = String::from_utf8_lossy(&told).into_owned();
-        let question = format!("in {} ({count})? [y/N]", backend.spool.display());
-        assert!(told.contains(&question) && told.contains("nothing was deleted"), "{told}");
-    }
-}
-
-#[test]
-fn h14_nothing_in_the_spool_of_another_user_belongs_to_root_after_a_server_of_root() {
-    let backend = Desk::new();
-    if !backend.give_away() {
-        let why = "this is not root, or nobody else can get to the spool";
-        return skip("h14_nothing_in_the_spool_of_another_user_belongs_to_root_after_a_server_of_root", why);
-    }
-    let ports = backend.spool.join("ports");
-    let mut server = command(&backend.spool, &["dev", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"]);
-    let server = server.arg("--ports-file").arg(&ports).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut server = server.spawn().unwrap();
-    let port = eventually("the server has its ports", || {
-        let text = fs::read_to_string(&ports).ok()?;
-        Some(text.lines().find_map(|line| line.strip_prefix("smtp="))?.to_owned())
-    });
-    let mut send = Command::new(env!("CARGO_BIN_EXE_restante"));
-    send.args(["send", "--server", &port, "--from", BOB, "--to", BOB, "--subject", "x", "--body", "y"]);
-    assert!(send.output().unwrap().status.success());
-    server.kill().unwrap();
-    server.wait().unwrap();
-    let mut all = vec![backend.spool.clone()];
-    while let Some(path) = all.pop() {
-        assert_eq!(path.symlink_metadata().unwrap().uid(), NOBODY, "{path:?}");
-        if path.is_dir() {
-            all.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
-        }
-    }
-}
-
-#[test]
-fn root_files_and_reads_as_the_owner_of_the_spool() {
-    let backend = Desk::new();
-    if !backend.give_away() {
-        let why = "this is not root, or nobody else can get to the spool";
-        return skip("root_files_and_reads_as_the_owner_of_the_spool", why);
-    }
-    backend.run(&["seed", "--to", BOB, "--count", "2"], 0);
-    backend.run(&["wait", "--to", BOB, "--count", "2"], 0);
-    let bob = backend.maildir(BOB);
-    for path in [vec![bob.path.clone(), bob.path.join("new")], bob.files("new")].concat() {
-        assert_eq!(path.metadata().unwrap().uid(), NOBODY, "{path:?}");
-    }
-    backend.run(&["purge", "--to", BOB, "--yes"], 0);
-    assert!(bob.files("new").is_empty());
-}
-
-#[test]
-fn a_purge_beside_a_session_leaves_both_well() {
-    let server = Server::dev();
-    deliver(&server, BOB, LETTER);
-    deliver(&server, BOB, LETTER);
-    let mut session = Client::pop3(&server, BOB);
-    session.ask("STAT", "+OK 2 ");
-    let purge = ["purge", "--to", BOB, "--yes"];
-    assert_eq!(run(&server.spool, &purge), (vec!["2 messages deleted".to_owned()], 0));
-    session.ask("RETR 1", "-ERR");
-    session.ask("DELE 2", "+OK");
-    session.ask("QUIT", "+OK");
-    deliver(&server, BOB, LETTER);
-    session_with(&server, BOB, 1).retr(1);
-    assert_eq!(run(&server.spool, &purge).0, ["1 message deleted"]);
-    assert_eq!(run(&server.spool, &purge).0, ["0 messages deleted"]);
-}
-
-#[test]
-fn a_purge_takes_the_folders_of_a_mailbox_and_only_what_was_named() {
-    let server = Server::dev();
-    let mailbox = server.spool.join(BOB);
-    deliver(&server, BOB, LETTER);
-    for folder in [".lists", ".Sent"] {
-        common::Maildir { path: mailbox.join(folder) }.put("1.x", LETTER);
-    }
-    deliver(&server, "eve@example.test", LETTER);
-    let count = |words: &[&str]| run(&server.spool, &[&["purge", "--yes"], words].concat()).0.remove(0);
-    assert_eq!(count(&["--to", "bob+lists@example.test"]), "1 message deleted");
-    assert_eq!(count(&["--to", BOB]), "2 messages deleted");
-    assert_eq!(count(&["--to", "nobody@example.test"]), "0 messages deleted");
-    assert_eq!(count(&["--all"]), "1 message deleted");
-}
-
-#[test]
-fn u36_a_purge_takes_the_mail_that_a_wait_for_the_same_address_finds() {
-    let server = Server::dev();
-    let mailbox = server.spool.join(BOB);
-    let tagged = "bob+news@example.test";
-    for to in [BOB, tagged, tagged, "bob+other@example.test"] {
-        deliver(&server, to, LETTER);
-    }
-    common::Maildir { path: mailbox.join(".news") }.put("1.x", LETTER);
-    assert_eq!(run(&server.spool, &["wait", "--to", tagged, "--count", "3"]).1, 0);
-    let purge = ["purge", "--to", tagged, "--yes"];
-    assert_eq!(run(&server.spool, &purge), (vec!["3 messages deleted".to_owned()], 0));
-    assert_eq!(run(&server.spool, &["wait", "--to", tagged, "--timeout", "0s"]).1, 1);
-    assert_eq!(run(&server.spool, &["wait", "--to", BOB, "--count", "2"]).1, 0);
-}
-
-#[test]
-fn u36_a_purge_of_a_mailbox_that_does_not_exist_says_so() {
-    let server = Server::dev();
-    deliver(&server, BOB, LETTER);
-    for (to, mailbox) in [("bob", "bob@localhost"), ("nosuch@example.test", "nosuch@example.test")] {
-        let output =
-            command(&server.spool, &["purge", "--to", to, "--yes"]).stderr(Stdio::piped()).output().unwrap();
-        assert_eq!(said(&output), (vec!["0 messages deleted".to_owned()], 0));
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert!(told.contains(&format!("no mailbox {mailbox} in ")), "{told}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use restante::{client::{ServerAddr, ConnectOptions, Security, Tls, ClientError, Trust, pop3::Pop3, smtp::{MessageRequirements, Reply, Smtp}, display, strings::Language}, proto::request::Secret};
+use restante::{client::{ServerAddr, ConnectOptions, Security, Tls, ClientError, Trust, pop3::Pop3, smtp::{MessageRequirements, Reply, Smtp}, display}, language::Language, proto::request::Secret};
 
 use super::owned;
 use crate::{

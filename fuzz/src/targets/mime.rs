@@ -1,7 +1,7 @@
 //! The MIME reader: parts nest and lie within the message, nothing is lost, and every value is bounded by its input.
 
 use restante::mime::{
-    Content, Limits, Message, address, charset, date::Date, encoded_word, file_name, html, parameters::Parameterised,
+    Content, MimeLimits, Message, address, charset, date::Date, encoded_word, file_name, html, parameters::Parameterised,
     transfer_encoding::TransferEncoding, view::View,
 };
 
@@ -33,9 +33,9 @@ fn run(data: &[u8]) {
     let kind = input.octet();
     let data = input.0;
     match kind % 6 {
-        0 => message(data, &Limits::default()),
-        1 => message(data, &Limits { parts: 3, depth: 2, header: 40 }),
-        2 => message(data, &Limits { parts: 0, depth: 0, header: 0 }),
+        0 => message(data, &MimeLimits::default()),
+        1 => message(data, &MimeLimits { parts: 3, depth: 2, header: 40 }),
+        2 => message(data, &MimeLimits { parts: 0, depth: 0, header: 0 }),
         3 => field(data),
         4 => is_bounded(&html::to_text(&String::from_utf8_lossy(data)), 3 * data.len()),
         _ => {
@@ -46,7 +46,7 @@ fn run(data: &[u8]) {
     }
 }
 
-fn message(data: &[u8], limits: &Limits) {
+fn message(data: &[u8], limits: &MimeLimits) {
     let message = Message::parse(data, limits);
     let parts = message.parts();
     assert!(parts.len() <= limits.parts.max(1));

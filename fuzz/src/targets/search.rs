@@ -1,7 +1,7 @@
 //! A query and a message: a query that is written and read again is the same, and every file of an object has its content.
 
 use restante::{
-    message_object::{self, Limits, MessageObject, Summary, mailhog},
+    message_object::{self, ObjectLimits, MessageObject, Summary, mailhog},
     printable,
     search::{Candidate, Query, SearchText},
 };
@@ -27,8 +27,8 @@ fn run(data: &[u8]) {
     let query = Query::parse(&text, 3600).unwrap_or_default();
     let written = query.to_string();
     assert_eq!(Query::parse(&written, 0).as_ref(), Ok(&query), "{text:?} is written as {written:?}");
-    let tight = message_object::Limits { links: 2, link_length: 20, fields: 3, people: 2, value: 10, ..Limits::default() };
-    for limits in [Limits::default(), tight] {
+    let tight = message_object::ObjectLimits { links: 2, link_length: 20, fields: 3, people: 2, value: 10, ..ObjectLimits::default() };
+    for limits in [ObjectLimits::default(), tight] {
         let object = MessageObject::parse(message, &limits);
         assert_eq!(object.summary, Summary::parse(message, &limits));
         assert!(object.links.len() <= limits.links && object.headers.len() <= limits.fields);

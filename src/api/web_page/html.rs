@@ -4,7 +4,7 @@
 //! double quotes or between tags. So no octet of a message can end its place.
 
 use super::words::word;
-use crate::proto::http::language::Language;
+use crate::language::Language;
 
 /// HTML that is safe to send.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

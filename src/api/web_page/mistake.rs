@@ -1,6 +1,6 @@
 //! The mistakes in a search, in both languages.
 
-use crate::{proto::http::language::Language, search::Advice};
+use crate::{language::Language, search::Advice};
 
 /// The remedy of a mistake.
 pub(super) fn advice(language: Language, advice: Advice) -> String {

@@ -27,11 +27,11 @@ pub use sessions::SessionsPage;
 use words::{counted, size, word};
 
 use crate::{
+    language::Language,
     message_object::{MessageObject, Summary, mailpit::Stored},
     mime::date::Date,
     proto::http::{
         api::{Document, Outcome},
-        language::Language,
         page::HTML,
     },
     search::Mistake,

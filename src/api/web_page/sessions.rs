@@ -4,9 +4,9 @@ use std::time::SystemTime;
 
 use super::{Html, percent, time, transcript, word};
 use crate::{
+    language::Language,
     proto::http::{
         api::{Document, HTML},
-        language::Language,
         page::SESSIONS_HTML,
     },
     transcript::SessionEntry,

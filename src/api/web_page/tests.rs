@@ -3,10 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{message_object::Limits, search::Advice};
+use crate::{message_object::ObjectLimits, search::Advice};
 
 fn page(octets: &[u8], search: &str, address: Option<&str>, language: Language) -> String {
-    let object = MessageObject::parse(octets, &Limits::default());
+    let object = MessageObject::parse(octets, &ObjectLimits::default());
     let session = BroughtBy::Session(format!(
         "# tls: {search}\nC: {search}\nS: {search}\n# spool: delivered {search}\n"
     ));

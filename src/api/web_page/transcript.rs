@@ -5,7 +5,8 @@
 
 use super::Html;
 use crate::{
-    proto::{http::language::Language, smtp::reply_codes::ReplyClass},
+    language::Language,
+    proto::smtp::reply_codes::ReplyClass,
     transcript::{Exchange, Reader},
 };
 

@@ -1,6 +1,6 @@
 //! The words of the page in English and French.
 
-use crate::proto::http::language::Language;
+use crate::language::Language;
 
 /// A word of the page by its key. A test holds every key of the templates to the table.
 pub(super) fn word(language: Language, key: &str) -> &'static str {

@@ -80,13 +80,13 @@ const MAX_ITEM: usize = 48 << 20;
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{super::Limits, Message, Stored},
+        super::{super::ObjectLimits, Message, Stored},
         *,
     };
 
     /// The octets of the JSON of a message, and those that it says to have.
     fn written(octets: &[u8]) -> (usize, usize) {
-        let message = Message::new(octets, &Stored::default(), &Limits::default());
+        let message = Message::new(octets, &Stored::default(), &ObjectLimits::default());
         (crate::printable::json(&message, false).len(), message.written())
     }
 
@@ -120,9 +120,12 @@ mod tests {
             "Content-Type: multipart/mixed; boundary=m\n\n--m\nContent-Type: multipart/related; boundary=r\n\n\
              --r\nContent-Type: text/html\n\n<p>\n--r\nContent-Type: image/png\n\n{image}--r--\n--m--\n"
         );
-        let message =
-            serde_json::to_value(Message::new(letter.as_bytes(), &Stored::default(), &Limits::default()))
-                .unwrap();
+        let message = serde_json::to_value(Message::new(
+            letter.as_bytes(),
+            &Stored::default(),
+            &ObjectLimits::default(),
+        ))
+        .unwrap();
         let related = &message["MIME"]["Parts"][0];
         let shown = related["MIME"]["Parts"][1]["Body"].as_str().unwrap();
         assert_eq!(shown, image.trim_end().replace('\n', "\r\n"));

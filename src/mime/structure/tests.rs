@@ -6,10 +6,10 @@ use super::*;
 
 /// Each part as `depth type [body]`.
 fn shape(message: &str) -> Vec<String> {
-    shape_within(message, &Limits::default())
+    shape_within(message, &MimeLimits::default())
 }
 
-fn shape_within(message: &str, limits: &Limits) -> Vec<String> {
+fn shape_within(message: &str, limits: &MimeLimits) -> Vec<String> {
     let (parts, _) = scan(message.as_bytes(), limits);
     check(message.as_bytes(), &parts, limits);
     let row = |part: &Part| {
@@ -31,7 +31,7 @@ fn shape_within(message: &str, limits: &Limits) -> Vec<String> {
 }
 
 /// Ranges are inside those of the parent, in order, and do not overlap.
-fn check(bytes: &[u8], parts: &[Part], limits: &Limits) {
+fn check(bytes: &[u8], parts: &[Part], limits: &MimeLimits) {
     assert!(parts.len() <= limits.parts.max(1), "{}", parts.len());
     let mut ends: Vec<usize> = vec![0; parts.len()];
     for (index, part) in parts.iter().enumerate() {
@@ -110,8 +110,8 @@ fn boundaries_are_found_however_they_are_written() {
         ),
     ] {
         let message = format!("Content-Type: multipart/mixed; {message}");
-        let (parts, _) = scan(message.as_bytes(), &Limits::default());
-        check(message.as_bytes(), &parts, &Limits::default());
+        let (parts, _) = scan(message.as_bytes(), &MimeLimits::default());
+        check(message.as_bytes(), &parts, &MimeLimits::default());
         let leaves = parts.iter().filter(|part| part.content == Content::Leaf);
         let bodies: Vec<_> = leaves.map(|part| &message[part.body.clone()]).collect();
         assert_eq!(bodies, expected, "{message}");
@@ -139,8 +139,8 @@ fn a_header_ends_where_no_field_follows() {
         ("A: b", "A: b", ""),
         ("", "", ""),
     ] {
-        let (parts, _) = scan(message.as_bytes(), &Limits::default());
-        check(message.as_bytes(), &parts, &Limits::default());
+        let (parts, _) = scan(message.as_bytes(), &MimeLimits::default());
+        check(message.as_bytes(), &parts, &MimeLimits::default());
         let part = &parts[0];
         assert_eq!(
             (&message[part.header.clone()], &message[part.body.clone()]),
@@ -154,7 +154,7 @@ fn a_header_ends_where_no_field_follows() {
 fn bounds_leave_one_part_whole() {
     let parts = "--b\n\nx\n".repeat(5);
     let message = format!("{MIXED}{parts}--b--\n");
-    let limits = Limits { parts: 3, ..Limits::default() };
+    let limits = MimeLimits { parts: 3, ..MimeLimits::default() };
     assert_eq!(
         shape_within(&message, &limits),
         [
@@ -179,7 +179,7 @@ fn bounds_leave_one_part_whole() {
     assert_eq!(shape_within(&forwarded, &limits)[1], "1 opaque message/rfc822 \"Subject: x\\n\\n1\"");
     let deep: String =
         (0..9).map(|n| format!("Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n")).collect();
-    let shown = shape_within(&deep, &Limits { depth: 3, ..Limits::default() });
+    let shown = shape_within(&deep, &MimeLimits { depth: 3, ..MimeLimits::default() });
     assert_eq!(shown[..2], ["0 multipart/mixed", "1 multipart/mixed"]);
     assert!(
         shown.len() == 3 && shown[2].starts_with("2 opaque multipart/mixed \"--b2\\nContent-Type"),
@@ -187,7 +187,7 @@ fn bounds_leave_one_part_whole() {
     );
     let long = format!("X: {}\nContent-Type: image/png\n\nbody", "x".repeat(100));
     assert_eq!(
-        shape_within(&long, &Limits { header: 50, ..Limits::default() }),
+        shape_within(&long, &MimeLimits { header: 50, ..MimeLimits::default() }),
         ["0 leaf text/plain \"body\""]
     );
 }
@@ -220,13 +220,13 @@ fn the_number_of_steps_is_linear() {
     for (name, kind) in kinds {
         let steps = |n| {
             let message = kind(n);
-            let (parts, steps) = scan(message.as_bytes(), &Limits::default());
-            check(message.as_bytes(), &parts, &Limits::default());
+            let (parts, steps) = scan(message.as_bytes(), &MimeLimits::default());
+            check(message.as_bytes(), &parts, &MimeLimits::default());
             (steps, message.len() as u64)
         };
         let ((few, small), (many, large)) = (steps(10_000), steps(100_000));
         assert!(many <= few.max(1) * 11 && small * 9 <= large, "{name}: {few} steps, then {many}");
-        let deepest = Limits::default().depth as u64;
+        let deepest = MimeLimits::default().depth as u64;
         assert!(many <= large * (deepest + 3), "{name}: {many} steps for {large} octets");
     }
 }
@@ -235,7 +235,7 @@ proptest! {
     #[test]
     fn any_octets_make_parts_that_nest(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..60)) {
         let message = pieces.concat();
-        for limits in [Limits::default(), Limits { parts: 4, depth: 3, header: 20 }, Limits { parts: 1, depth: 1, header: 0 }] {
+        for limits in [MimeLimits::default(), MimeLimits { parts: 4, depth: 3, header: 20 }, MimeLimits { parts: 1, depth: 1, header: 0 }] {
             let (parts, steps) = scan(message.as_bytes(), &limits);
             check(message.as_bytes(), &parts, &limits);
             prop_assert!(steps <= (message.len() as u64 + 1) * (limits.depth as u64 + 3));

@@ -2,8 +2,10 @@
 
 use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
 
-use super::language::Language;
-use crate::proto::{chaos::Chaos, conn_id::ConnId, mailbox::Mailbox, smtp::address::Address};
+use crate::{
+    language::Language,
+    proto::{chaos::Chaos, conn_id::ConnId, mailbox::Mailbox, smtp::address::Address},
+};
 
 /// A request about the messages of one mailbox, or of all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,15 +14,10 @@ pub struct ApiRequest {
     pub scope: MailboxScope,
     /// The action.
     pub action: ApiAction,
+    /// The name of the time zone of the dates in its search; `None` for UTC.
+    pub zone: Option<String>,
     /// The name with which its user has logged in; `None` without a login.
     pub user: Option<String>,
-}
-
-impl ApiRequest {
-    /// A request without a login.
-    pub fn new(scope: MailboxScope, action: ApiAction) -> Self {
-        Self { scope, action, user: None }
-    }
 }
 
 /// The mailboxes that a request may reach.
@@ -32,24 +29,26 @@ pub enum MailboxScope {
     One(Mailbox),
 }
 
-impl ApiAction {
-    /// The action with the dates of its search in a time zone, if there are a search and a zone.
-    pub(super) fn in_zone(self, name: Option<&str>) -> Self {
-        match name.filter(|_| self.has_search()) {
-            Some(name) => Self::InZone(name.to_owned(), Box::new(self)),
-            None => self,
-        }
+impl ApiRequest {
+    /// A request without a login, whose dates are in UTC.
+    pub fn new(scope: MailboxScope, action: ApiAction) -> Self {
+        Self { scope, action, zone: None, user: None }
     }
 
+    /// The request with the dates of its search in a time zone, if there are a search and a zone.
+    pub(super) fn in_zone(self, name: Option<&str>) -> Self {
+        let zone = name.filter(|_| self.action.has_search()).map(str::to_owned);
+        Self { zone, ..self }
+    }
+}
+
+impl ApiAction {
     /// True if the action changes mail: it is served even if its client has gone.
     pub fn changes_mail(&self) -> bool {
-        match self {
-            Self::Delete(_) | Self::SetRead(..) => true,
-            Self::InZone(_, action) => action.changes_mail(),
-            _ => false,
-        }
+        matches!(self, Self::Delete(_) | Self::SetRead(..))
     }
 
+    /// True if it has a search with dates.
     fn has_search(&self) -> bool {
         match self {
             Self::List { search, .. } | Self::Find { search } => !search.is_empty(),
@@ -69,7 +68,6 @@ impl ApiAction {
             | Self::Watch
             // Its searches have no dates.
             | Self::MailHogList { .. } => false,
-            Self::InZone(_, action) => action.has_search(),
         }
     }
 }
@@ -138,8 +136,6 @@ pub enum ApiAction {
         /// The date of the message.
         date: SystemTime,
     },
-    /// The action, with the dates of its search in the time zone of this name.
-    InZone(String, Box<ApiAction>),
     /// Sets the faults that happen by chance, if there are any to set, and returns those that hold.
     Chaos(Option<Chaos>),
     /// Sends the session an event for each change of the mailboxes, until its connection ends.

@@ -4,32 +4,16 @@ use serde::Deserialize;
 
 use super::{
     api::Document,
-    routes::Endpoint,
-    state::Exchange,
     status::{Refusal, Status},
 };
 
-/// The answer to a request, if no mail changes it.
-pub(super) fn answer(
-    exchange: &Exchange,
-    has_faults: bool,
-    body: &[u8],
-) -> Option<Result<Document, Refusal>> {
-    Some(match exchange.endpoint {
-        Endpoint::WebUi => Ok(Document::json(web_ui(has_faults))),
-        Endpoint::Tags => Ok(Document::json("[]".into())),
-        Endpoint::SetTags => match serde_json::from_slice(body) {
-            Ok(Tags { tags }) if tags.as_ref().is_none_or(Vec::is_empty) => Ok(Document::ok()),
-            Ok(_) => Err(NO_TAGS),
-            Err(_) => {
-                Err(Refusal::new(Status::BAD_REQUEST, "The body is not a JSON object with Tags and IDs"))
-            }
-        },
-        Endpoint::RenameTag => Err(NO_TAG),
-        Endpoint::DeleteTag => Ok(Document::ok()),
-        Endpoint::Chaos | Endpoint::SetChaos if !has_faults => Err(NO_CHAOS),
-        _ => return None,
-    })
+/// The answer to a request that sets the tags of messages: it may only remove them.
+pub(super) fn set_tags(body: &[u8]) -> Result<Document, Refusal> {
+    match serde_json::from_slice(body) {
+        Ok(Tags { tags }) if tags.as_ref().is_none_or(Vec::is_empty) => Ok(Document::ok()),
+        Ok(_) => Err(NO_TAGS),
+        Err(_) => Err(Refusal::new(Status::BAD_REQUEST, "The body is not a JSON object with Tags and IDs")),
+    }
 }
 
 /// True for a path of Mailpit that this server does not have on purpose.
@@ -39,7 +23,7 @@ pub(super) fn is_known_elsewhere(segments: &[String]) -> bool {
 }
 
 /// The settings of the page of Mailpit, which some clients read.
-fn web_ui(has_faults: bool) -> String {
+pub(super) fn web_ui(has_faults: bool) -> Document {
     let settings = serde_json::json!({
         "Label": "",
         "MessageRelay": {
@@ -57,7 +41,7 @@ fn web_ui(has_faults: bool) -> String {
         "DuplicatesIgnored": false,
         "HideDeleteAllButton": false,
     });
-    settings.to_string()
+    Document::json(settings.to_string())
 }
 
 /// The body of a request that sets tags. Go has `null` for an empty list.
@@ -77,9 +61,9 @@ const NO_TAGS: Refusal = Refusal::new(
     Status::NOT_IMPLEMENTED,
     "Messages have no tags here: search for a word of the subject, or give each test its own address",
 );
-const NO_TAG: Refusal =
+pub(super) const NO_TAG: Refusal =
     Refusal::new(Status::NOT_FOUND, "There is no such tag, because messages have no tags here");
-const NO_CHAOS: Refusal = Refusal::new(
+pub(super) const NO_CHAOS: Refusal = Refusal::new(
     Status::FORBIDDEN,
     "Faults by chance are for tests: start restante dev, without --no-faults, to set them",
 );

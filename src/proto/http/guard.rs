@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{
     head::Head,
-    routes::Access,
+    routes::RouteAccess,
     session_config::{HttpConfig, LoginPolicy},
     status::{Refusal, Status},
 };
@@ -16,7 +16,7 @@ use super::{
 /// lead to nothing but the settings of mail programs, which are no secret. `access` is `None` for an unknown path.
 pub(super) fn check_host(
     host: &str,
-    access: Option<Access>,
+    access: Option<RouteAccess>,
     hostname: &str,
     config: &HttpConfig,
 ) -> Result<(), Refusal> {
@@ -27,7 +27,7 @@ pub(super) fn check_host(
                 || name.ends_with(".localhost")
                 || name.eq_ignore_ascii_case(hostname)
                 || config.hosts.iter().any(|known| known.eq_ignore_ascii_case(&name))
-                || (access == Some(Access::Settings) && config.mail_servers.are_looked_for_at(&name))
+                || (access == Some(RouteAccess::Settings) && config.mail_servers.are_looked_for_at(&name))
         }
     });
     let why = if config.login == LoginPolicy::Off { UNKNOWN_HOST_IN_DEV } else { UNKNOWN_HOST };
@@ -44,13 +44,13 @@ pub(super) fn host_name(host: &str) -> Option<String> {
 
 /// Checks that no page of another site sends the request. Programs that are not browsers send neither field, and no page
 /// can leave them out.
-pub(super) fn check_origin(head: &Head, access: Access, names_id: bool) -> Result<(), Refusal> {
+pub(super) fn check_origin(head: &Head, access: RouteAccess, names_id: bool) -> Result<(), Refusal> {
     // A link or a bookmark leads to a page in a window of its own. As an image, a script or a frame of another site, its
     // time and size would tell of the mail.
     let is_document = head.fetch_dest.as_deref().is_none_or(|dest| dest == "document");
-    let is_navigation = access == Access::Page && head.method.is_safe() && is_document;
+    let is_navigation = access == RouteAccess::Page && head.method.is_safe() && is_document;
     // The HTML of a message has an opaque origin, so its images come from another site.
-    let is_own_image = access == Access::Part
+    let is_own_image = access == RouteAccess::Part
         && head.method.is_safe()
         && names_id
         && head.fetch_dest.as_deref() == Some("image");
@@ -167,9 +167,14 @@ mod tests {
         for name in
             ["here.test", "autoconfig.here.test", "AutoDiscover.Here.test:80", "autoconfig.here.test."]
         {
-            assert_eq!(check_host(name, Some(Access::Settings), "mx.test", &config), Ok(()), "{name}");
-            for other in [None, Some(Access::Open), Some(Access::Page), Some(Access::Part), Some(Access::Api)]
-            {
+            assert_eq!(check_host(name, Some(RouteAccess::Settings), "mx.test", &config), Ok(()), "{name}");
+            for other in [
+                None,
+                Some(RouteAccess::Open),
+                Some(RouteAccess::Page),
+                Some(RouteAccess::Part),
+                Some(RouteAccess::Api),
+            ] {
                 assert_eq!(
                     check_host(name, other, "mx.test", &config),
                     Err(UNKNOWN_HOST),
@@ -181,7 +186,7 @@ mod tests {
             ["autoconfig.there.test", "x.here.test", "autoconfig.here.test.attacker.test", "autoconfig."]
         {
             assert_eq!(
-                check_host(name, Some(Access::Settings), "mx.test", &config),
+                check_host(name, Some(RouteAccess::Settings), "mx.test", &config),
                 Err(UNKNOWN_HOST),
                 "{name}"
             );
@@ -196,8 +201,8 @@ mod tests {
 
     #[test]
     fn a_page_of_another_site_gets_and_changes_nothing() {
-        use Access::{Api, Open, Page, Part};
         use Method::{Delete, Get};
+        use RouteAccess::{Api, Open, Page, Part};
         for (method, fields, access, allowed) in [
             (Get, "", Api, true),
             (Delete, "", Api, true),

@@ -1,19 +1,21 @@
 //! HTTP/1.1, the server side (RFC 9110, RFC 9112): the session of the web API.
 //!
 //! `routes` is the table that the session, the manual and its test read. `head` reads a request, `guard` decides whether
-//! a browser may send it, and `response` writes every response: no other code writes a field. `submission` is the way of a
-//! message that a client sends, and `fixed` has the answers that no mail changes.
+//! a browser may send it, and `response` writes every response: no other code writes a field. `dispatch` finds the way
+//! of each endpoint to its answer, `submission` is the way of a message that a client sends, and `fixed` has the answers that
+//! no mail changes.
 
+mod accept_language;
 pub mod api;
 mod autoconfig;
-mod change;
+mod change_body;
+mod dispatch;
 mod factory;
 mod fixed;
 mod guard;
 mod head;
-pub mod language;
 mod login;
-mod mailhog;
+mod mailhog_routes;
 pub mod page;
 mod parameters;
 mod response;
@@ -61,7 +63,3 @@ const MAX_FIELDS: usize = 100;
 const MAX_BODY: u64 = 1 << 20;
 /// Octets of a body that must arrive within the time of a request, or the rest of it: some two kilobytes a second.
 const BODY_PIECE: u64 = 64 * 1024;
-/// Messages in a page of the list, unless the request names another number.
-const DEFAULT_LIMIT: usize = 50;
-/// Messages in the longest page.
-const MAX_LIMIT: usize = 1000;

@@ -5,11 +5,10 @@ use std::fmt::Write as _;
 
 use super::{
     api::{Document, HTML, JSON},
-    language::Language,
     page::refusal::refusal_page,
     status::{Refusal, Status},
 };
-use crate::proto::buffer::Outbox;
+use crate::{language::Language, proto::buffer::Outbox};
 
 /// The head of a response.
 #[derive(Debug)]

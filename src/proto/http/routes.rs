@@ -12,7 +12,7 @@ pub struct Route {
     /// The path; `{id}`, `{part}` and `{tag}` stand for one segment, `{id}` also for its beginning.
     pub path: &'static str,
     /// The requests that it serves.
-    pub access: Access,
+    pub access: RouteAccess,
     /// Its purpose, for people.
     pub meaning: &'static str,
 }
@@ -76,7 +76,7 @@ impl Endpoint {
 
 /// The requests that a route serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub enum RouteAccess {
     /// Any: the response says nothing of the mail.
     Open,
     /// Any, under the names that mail programs make of a domain too. Upper and lower case in the path are the same.
@@ -89,7 +89,7 @@ pub enum Access {
     Api,
 }
 
-impl Access {
+impl RouteAccess {
     /// True if the route is for users only.
     pub(super) fn is_of_users(self) -> bool {
         !matches!(self, Self::Open | Self::Settings)
@@ -100,7 +100,7 @@ impl Access {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Match<'a> {
     pub(super) endpoint: Endpoint,
-    pub(super) access: Access,
+    pub(super) access: RouteAccess,
     /// The address after `/box/`.
     pub(super) address: Option<&'a str>,
     pub(super) id: Option<&'a str>,
@@ -155,7 +155,7 @@ pub(super) fn find(method: Method, segments: &[String]) -> Result<Match<'_>, NoM
 /// True if a person looks at the response: a page, or a path that is none.
 pub(super) fn is_page(method: Method, segments: &[String]) -> bool {
     match find(method, segments) {
-        Ok(found) => found.access == Access::Page,
+        Ok(found) => found.access == RouteAccess::Page,
         Err(_) => !matches!(segments, [first, ..] | [_, _, first, ..] if first == "api"),
     }
 }
@@ -164,7 +164,7 @@ type Parameters<'a> = (Option<&'a str>, Option<&'a str>);
 
 /// The parameters of a path, if it has the pattern of the route.
 fn parameters<'a>(route: &Route, segments: &'a [String]) -> Option<Parameters<'a>> {
-    let ignores_case = route.access == Access::Settings;
+    let ignores_case = route.access == RouteAccess::Settings;
     let (mut id, mut part) = (None, None);
     let mut segments = segments.iter();
     for expected in route.path.split('/').skip(1) {
@@ -184,14 +184,14 @@ const fn route(
     method: Method,
     path: &'static str,
     endpoint: Endpoint,
-    access: Access,
+    access: RouteAccess,
     meaning: &'static str,
 ) -> Route {
     Route { endpoint, method, path, access, meaning }
 }
 
-use Access::{Api, Open, Page, Settings};
 use Method::{Delete, Get, Post, Put};
+use RouteAccess::{Api, Open, Page, Settings};
 
 /// All routes. Each but those for anybody is below `/box/ADDRESS` too.
 pub const ROUTES: &[Route] = &[
@@ -308,7 +308,7 @@ pub const ROUTES: &[Route] = &[
         Get,
         "/api/v1/message/{id}/part/{part}",
         Endpoint::Part,
-        Access::Part,
+        RouteAccess::Part,
         "the body of a part, decoded",
     ),
     route(Post, "/api/v1/send", Endpoint::Send, Api, "send a message, and return its `ID`"),

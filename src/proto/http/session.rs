@@ -4,25 +4,24 @@
 use std::mem;
 
 use super::{
-    BODY_PIECE, DEFAULT_LIMIT, MAX_BODY, MAX_HEAD, MAX_LIMIT,
-    api::{ApiAction, Document, MailboxScope, MessageName, MessageView, Selection},
-    autoconfig::{self, servers::MailServers},
-    change::{BAD_JSON, Change, NO_QUERY},
+    BODY_PIECE, MAX_BODY, MAX_HEAD,
+    api::{ApiRequest, MailboxScope},
+    autoconfig,
+    dispatch::{self, Answer},
     fixed, guard,
     head::{self, Head, Method},
-    mailhog, page, parameters, response,
+    mailhog_routes, page, response,
     routes::{self, Endpoint, NoMatch},
     scope::scope_of,
     session_config::LoginPolicy,
     state::{Exchange, HttpSession, State},
-    status::{NO_MESSAGE, Refusal, Status, refusal_of},
+    status::{Refusal, Status, read_refusal},
     submission,
 };
 use crate::proto::{
     Context, Encryption, HeldDocument, Progress, ProgressCounts, ResetOn, Session, SessionEvent,
     SessionPhase, SessionStage, Step, TLS_HANDSHAKE, Timeouts,
     buffer::{Inbox, Outbox},
-    chaos::Chaos,
     event::Event,
     request::{Failure, Mailbox, Response},
 };
@@ -109,15 +108,14 @@ impl HttpSession {
         out: &mut Outbox,
     ) -> Step {
         let left = exchange.head.content_length.unwrap_or(0);
+        if left == 0 {
+            return self.run(cx, exchange, user.as_ref(), &[], out);
+        }
         if exchange.endpoint == Endpoint::Send {
             return match scope_of(cx, exchange.address.as_deref(), user.as_ref()) {
-                Some(_) if left == 0 => self.refuse(&exchange.head, &BAD_JSON, None, out),
                 Some(scope) => self.begin_submission(cx, exchange, (scope, user)),
                 None => self.refuse(&exchange.head, &NO_MAILBOX, None, out),
             };
-        }
-        if left == 0 {
-            return self.run(cx, exchange, user.as_ref(), &[], out);
         }
         if exchange.head.expects_continue {
             out.line("HTTP/1.1 100 Continue\r\n");
@@ -160,24 +158,6 @@ impl HttpSession {
         body: &[u8],
         out: &mut Outbox,
     ) -> Step {
-        if exchange.endpoint == Endpoint::Live {
-            return self.send_document(exchange, MailboxScope::All, Document::ok(), out);
-        }
-        if let Some(file) = page::asset(exchange.endpoint) {
-            return self.send_document(exchange, MailboxScope::All, file, out);
-        }
-        // A mailbox that is not the user's has no answers either.
-        let is_reachable = || scope_of(cx, exchange.address.as_deref(), user).is_some();
-        let fixed =
-            || fixed::answer(&exchange, self.config.protocol.has_faults, body).filter(|_| is_reachable());
-        match autoconfig::answer(&exchange, body, &self.config).or_else(fixed) {
-            Some(Ok(document)) => return self.send_document(exchange, MailboxScope::All, document, out),
-            Some(Err(refusal)) => {
-                let keep_alive = exchange.head.keep_alive;
-                return self.refuse_exchange(&exchange.head, &refusal, None, keep_alive, out);
-            }
-            None => {}
-        }
         let Some(scope) = scope_of(cx, exchange.address.as_deref(), user) else {
             return self.refuse_exchange(&exchange.head, &NO_MAILBOX, None, exchange.head.keep_alive, out);
         };
@@ -191,16 +171,18 @@ impl HttpSession {
                 out,
             );
         }
-        match action(&exchange, inboxes, &self.config.protocol.mail_servers, body) {
-            Ok(ApiAction::Subscribe) if exchange.head.method == Method::Head => {
+        match dispatch::answer(&exchange, inboxes, body, &self.config) {
+            Ok(Answer::Document(document)) => self.send_document(exchange, scope, document, out),
+            Ok(Answer::Events) if exchange.head.method == Method::Head => {
                 let allow = Some(("Allow", "GET"));
                 self.refuse_exchange(&exchange.head, &NO_HEAD, allow, exchange.head.keep_alive, out)
             }
-            Ok(ApiAction::Subscribe) => self.subscribe(exchange, scope, out),
-            Ok(action) => {
-                let action = action.in_zone(exchange.head.target.parameter("tz"));
-                self.state = State::AwaitingDocument(exchange, scope.clone());
-                self.ask(scope, action)
+            Ok(Answer::Events) => self.subscribe(exchange, scope, out),
+            Ok(Answer::Action(action)) => {
+                let zone = exchange.head.target.parameter("tz");
+                let request = ApiRequest::new(scope.clone(), action).in_zone(zone);
+                self.state = State::AwaitingDocument(exchange, scope);
+                self.ask_for(request)
             }
             Err(refusal) => {
                 self.refuse_exchange(&exchange.head, &refusal, None, exchange.head.keep_alive, out)
@@ -248,7 +230,7 @@ impl HttpSession {
 
     /// Refuses a request for which the backend reported a failure.
     pub(super) fn refuse_failure(&mut self, head: &Head, failure: Failure, out: &mut Outbox) -> Step {
-        self.refuse_exchange(head, &refusal_of(failure), None, head.keep_alive, out)
+        self.refuse_exchange(head, &read_refusal(failure), None, head.keep_alive, out)
     }
 
     /// Ends the exchange, and the connection if it does not stay open.
@@ -293,7 +275,7 @@ impl Session for HttpSession {
                 self.verified(cx, exchange, credentials, answer, out)
             }
             (State::AwaitingDocument(exchange, scope), Response::Document(document)) => {
-                let document = mailhog::answer(&exchange, document);
+                let document = mailhog_routes::answer(&exchange, document);
                 self.send_document(exchange, scope, document, out)
             }
             (State::AwaitingDocument(exchange, _), Response::Failed(failure)) => {
@@ -401,89 +383,6 @@ impl Session for HttpSession {
             // The client must see that content is missing.
             State::Sending(_) | State::AwaitingPiece(_) => Step::Abort,
             _ => self.refuse_and_close("shutting down", &SHUTTING_DOWN, out),
-        }
-    }
-}
-
-/// The action of a request. [`ApiAction::Subscribe`] stands for the long ones.
-/// `inboxes` are the mailboxes that the user may reach.
-fn action(
-    exchange: &Exchange,
-    inboxes: MailboxScope,
-    servers: &MailServers,
-    body: &[u8],
-) -> Result<ApiAction, Refusal> {
-    let target = &exchange.head.target;
-    parameters::check(exchange.endpoint, exchange.head.method, target)?;
-    let list = |search: &str| ApiAction::List {
-        search: search.to_owned(),
-        start: target.number("start").unwrap_or(0),
-        limit: match target.number("limit") {
-            Some(0) if exchange.endpoint == Endpoint::List => MAX_LIMIT,
-            limit => limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT),
-        },
-    };
-    let query = || target.parameter("query").map(str::trim).filter(|query| !query.is_empty()).ok_or(NO_QUERY);
-    let name = || exchange.id.as_deref().and_then(MessageName::parse).ok_or(NO_MESSAGE);
-    let message = |view: Result<MessageView, Refusal>| Ok(ApiAction::Message(name()?, view?));
-    let change = || Change::parse(body, exchange.head.is_form);
-    let page = |message| Ok(ApiAction::Page(Box::new(page::request(exchange, inboxes, message, servers))));
-    match exchange.endpoint {
-        Endpoint::Inbox => page(None),
-        Endpoint::MessagePage | Endpoint::AskDelete => page(Some(name()?)),
-        // A form may be sent twice, so a message that is gone is no mistake.
-        Endpoint::DeletePosted => match name()? {
-            MessageName::Id(id) => Ok(ApiAction::Delete(Selection::Ids(vec![id]))),
-            MessageName::Latest => Err(NO_MESSAGE),
-        },
-        Endpoint::Sessions | Endpoint::SessionPage => {
-            page::sessions_request(exchange).map(ApiAction::Sessions)
-        }
-        Endpoint::Live
-        | Endpoint::PageStyle
-        | Endpoint::PageScript
-        | Endpoint::SessionsScript
-        | Endpoint::Autoconfig
-        | Endpoint::Autodiscover
-        | Endpoint::AppleProfile
-        | Endpoint::Ready
-        | Endpoint::Send
-        | Endpoint::WebUi
-        | Endpoint::Tags
-        | Endpoint::SetTags
-        | Endpoint::RenameTag
-        | Endpoint::DeleteTag => Ok(ApiAction::Ready),
-        Endpoint::Chaos => Ok(ApiAction::Chaos(None)),
-        Endpoint::SetChaos => Chaos::parse(body)
-            .map(|chaos| ApiAction::Chaos(Some(chaos)))
-            .map_err(|why| Refusal::saying(Status::BAD_REQUEST, why)),
-        Endpoint::Info => Ok(ApiAction::Info),
-        Endpoint::List => Ok(list("")),
-        Endpoint::Search => query().map(list),
-        Endpoint::DeleteSearch => query().map(|query| ApiAction::Delete(Selection::Search(query.to_owned()))),
-        // Without a body the whole list is meant; a malformed one must not delete it.
-        Endpoint::Delete if body.is_empty() => Ok(ApiAction::Delete(Selection::All)),
-        Endpoint::Delete => change().and_then(Change::selection).map(ApiAction::Delete),
-        Endpoint::SetRead => {
-            let change = change()?;
-            let read = change.read;
-            change.selection().map(|selection| ApiAction::SetRead(selection, read))
-        }
-        Endpoint::Message => message(Ok(MessageView::Object)),
-        Endpoint::Headers => message(Ok(MessageView::Headers)),
-        Endpoint::Raw => message(Ok(MessageView::Raw)),
-        // A link on another site may name `latest`, and would tell that site when mail is read.
-        Endpoint::ViewRemote if exchange.id.as_deref() == Some("latest") => Err(NO_MESSAGE),
-        Endpoint::ViewHtml | Endpoint::ViewRemote => message(Ok(MessageView::Html)),
-        Endpoint::ViewText => message(Ok(MessageView::Text)),
-        Endpoint::Part => message(exchange.part.as_deref().and_then(MessageView::of_part).ok_or(NO_MESSAGE)),
-        Endpoint::MailHogList => Ok(mailhog::list(target, None)),
-        Endpoint::MailHogSearch => mailhog::search(target).map(|search| mailhog::list(target, Some(search))),
-        Endpoint::MailHogMessage => message(Ok(MessageView::MailHog)),
-        Endpoint::MailHogDownload => message(Ok(MessageView::Download)),
-        Endpoint::MailHogDelete => Ok(ApiAction::Delete(Selection::One(name()?))),
-        Endpoint::Wait | Endpoint::Events | Endpoint::MailHogEvents | Endpoint::SessionEvents => {
-            Ok(ApiAction::Subscribe)
         }
     }
 }

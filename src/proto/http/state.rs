@@ -5,7 +5,7 @@ use std::{collections::VecDeque, net::IpAddr, rc::Rc, time::Duration};
 use super::{
     api::{ApiAction, ApiRequest, Document, Draft, MailChange, MailEvent, MailboxScope, SharedOctets},
     head::Head,
-    routes::{Access, Endpoint, Match},
+    routes::{Endpoint, Match, RouteAccess},
     session_config::SessionConfig,
     status::Refusal,
 };
@@ -76,7 +76,7 @@ pub(super) enum State {
 pub(super) struct Exchange {
     pub(super) head: Head,
     pub(super) endpoint: Endpoint,
-    pub(super) access: Access,
+    pub(super) access: RouteAccess,
     /// The address after `/box/`.
     pub(super) address: Option<String>,
     pub(super) id: Option<String>,
@@ -237,7 +237,12 @@ impl HttpSession {
 
     /// Requests an action of the web API, in the name of the user of this request.
     pub(super) fn ask(&self, scope: MailboxScope, action: ApiAction) -> Step {
-        Step::Request(Request::Api(ApiRequest { scope, action, user: self.user.clone() }))
+        self.ask_for(ApiRequest::new(scope, action))
+    }
+
+    /// Requests the same in a time zone.
+    pub(super) fn ask_for(&self, request: ApiRequest) -> Step {
+        Step::Request(Request::Api(ApiRequest { user: self.user.clone(), ..request }))
     }
 }
 

@@ -51,8 +51,8 @@ impl Refusal {
     }
 }
 
-/// The refusal of a request for which the backend reported a failure.
-pub(super) fn refusal_of(failure: Failure) -> Refusal {
+/// The refusal of a request that reads or changes mail, for which the backend reported a failure.
+pub(super) fn read_refusal(failure: Failure) -> Refusal {
     match failure {
         Failure::Gone | Failure::NoFolder => NO_MESSAGE,
         Failure::InUse => Refusal::new(Status::CONFLICT, "Another session has this mailbox open"),

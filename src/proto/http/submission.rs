@@ -107,7 +107,7 @@ impl HttpSession {
                 self.refuse(&submission.exchange.head, &NO_MEMORY, again, out)
             }
             (Stage::Space | Stage::Begin, Response::Failed(failure)) => {
-                self.refuse(&submission.exchange.head, &refusal_of(failure), None, out)
+                self.refuse(&submission.exchange.head, &delivery_refusal(failure), None, out)
             }
             (Stage::Begin, Response::Done) => {
                 if submission.exchange.head.expects_continue {
@@ -125,7 +125,7 @@ impl HttpSession {
                 self.discard(submission, Refusal::saying(Status::BAD_REQUEST, why))
             }
             (Stage::Composing { .. }, Response::Failed(failure)) => {
-                self.discard(submission, refusal_of(failure))
+                self.discard(submission, delivery_refusal(failure))
             }
             (Stage::Delivering(delivering), Response::Done) => self.deliver(submission, delivering),
             (Stage::Delivering(delivering), Response::Stored(id)) => {
@@ -135,11 +135,11 @@ impl HttpSession {
                 self.send_document(submission.exchange, submission.scope, document, out)
             }
             (Stage::Delivering(delivering), Response::Failed(failure)) if delivering.envelope.is_some() => {
-                self.discard(submission, refusal_of(failure)) // a piece could not be spilled
+                self.discard(submission, delivery_refusal(failure)) // a piece could not be spilled
             }
             (Stage::Delivering(_), Response::Failed(failure)) => {
                 let keep_alive = submission.exchange.head.keep_alive;
-                let refusal = refusal_of(failure);
+                let refusal = delivery_refusal(failure);
                 self.refuse_exchange(&submission.exchange.head, &refusal, None, keep_alive, out)
             }
             (Stage::Discarding(refusal), Response::Done) => {
@@ -220,7 +220,7 @@ impl HttpSession {
                 self.work += examined;
                 match added {
                     Ok(()) => None,
-                    Err(NotAdded::Full) => Some(refusal_of(Failure::Quota)),
+                    Err(NotAdded::Full) => Some(delivery_refusal(Failure::Quota)),
                     Err(NotAdded::TooMany) => Some(TOO_MANY),
                     Err(NotAdded::ListTooLong) => Some(LIST_TOO_LONG),
                 }
@@ -332,7 +332,7 @@ impl Submission {
 }
 
 /// The refusal of a message for which the backend reported a failure.
-fn refusal_of(failure: Failure) -> Refusal {
+fn delivery_refusal(failure: Failure) -> Refusal {
     match failure {
         Failure::Full => {
             Refusal::saying(Status::NO_STORAGE, "There is no room for the message: delete others")

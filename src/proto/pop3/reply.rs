@@ -1,17 +1,10 @@
 //! The reply texts of the POP3 server, in both languages of LANG (RFC 6856 section 3). A reply of numbers, such as that
 //! to STAT, has no translation: the code of its command writes it.
 
-use crate::proto::{buffer::Outbox, request::Failure, smtp::reply_codes::ReplyClass};
-
-/// The language of reply texts. The client chooses it with LANG.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Language {
-    /// English, until the client chooses another language.
-    #[default]
-    En,
-    /// French.
-    Fr,
-}
+use crate::{
+    language::Language,
+    proto::{buffer::Outbox, request::Failure, smtp::reply_codes::ReplyClass},
+};
 
 /// The text of a reply in both languages, with the response code of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +33,8 @@ impl ReplyText {
     /// The text in one language.
     pub fn text(&self, language: Language) -> &'static str {
         match language {
-            Language::En => self.en,
-            Language::Fr => self.fr,
+            Language::English => self.en,
+            Language::French => self.fr,
         }
     }
 

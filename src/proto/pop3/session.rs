@@ -8,11 +8,12 @@ use super::{
     login,
     maildrop_view::{Column, MaildropView, Transfer},
     pedantic::bare_line_feed,
-    reply::{self, Language, ReplyText},
+    reply::{self, ReplyText},
     session_config::Expire,
     state::{Pop3Session, State},
 };
 use crate::{
+    language::Language,
     limits::Span,
     proto::{
         Context, Encryption, Progress, ResetOn, Session, SessionEvent, SessionPhase, Step, TLS_HANDSHAKE,
@@ -240,14 +241,14 @@ impl Pop3Session {
             (Verb::Lang, Some(range)) => {
                 // A range like fr-CA matches the language without the country (RFC 4647 section 3.4).
                 let primary = range.split(|&b| b == b'-').next().unwrap_or_default();
-                let (tag, language) = match primary.to_ascii_lowercase().as_slice() {
-                    b"fr" => ("fr", Language::Fr),
-                    b"en" => ("en", Language::En),
-                    _ if range == b"*" => ("en", Language::En),
+                let language = match primary.to_ascii_lowercase().as_slice() {
+                    b"fr" => Language::French,
+                    b"en" => Language::English,
+                    _ if range == b"*" => Language::English,
                     _ => return Some(self.refuse(out, "LANG", reply::NO_SUCH_LANGUAGE)),
                 };
                 self.language = language;
-                out.line(&format!("+OK {tag} {}", reply::LANGUAGE_CHANGED.text(language)));
+                out.line(&format!("+OK {} {}", language.tag(), reply::LANGUAGE_CHANGED.text(language)));
                 Step::Continue
             }
             _ => return None,
@@ -397,7 +398,7 @@ impl Session for Pop3Session {
         self.is_encrypted = true;
         self.login_steps += 1;
         self.user_given = false;
-        self.language = Language::En;
+        self.language = Language::English;
         self.state = State::Authorization { user: None };
     }
 

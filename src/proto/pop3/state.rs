@@ -5,13 +5,15 @@ use std::{rc::Rc, time::Duration};
 use super::{
     command_table::CommandPhase,
     maildrop_view::{Column, MaildropView, Transfer},
-    reply::Language,
     session_config::SessionConfig,
 };
-use crate::proto::{
-    dot::LineEndings,
-    request::Mailbox,
-    sasl::{Credentials, FailedCredentials},
+use crate::{
+    language::Language,
+    proto::{
+        dot::LineEndings,
+        request::Mailbox,
+        sasl::{Credentials, FailedCredentials},
+    },
 };
 
 /// The server side of a POP3 session.
@@ -65,7 +67,7 @@ impl Pop3Session {
         let state = State::Authorization { user: None };
         Self {
             config: rules,
-            language: Language::En,
+            language: Language::English,
             state,
             is_encrypted: false,
             errors: 0,

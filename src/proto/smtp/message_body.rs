@@ -27,9 +27,9 @@ pub(super) struct MessageBody {
     framing: Framing,
     /// Bytes not spilled yet. The first ones are the server's own header lines.
     bytes: Vec<u8>,
-    /// Octets of what the server adds.
+    /// Octets of the lines that the server adds.
     header_octets: u64,
-    /// Examines the first line of the data, which stay in memory until then.
+    /// Examines the first line of the data. The data stays in memory until that is done.
     opening: Option<Opening>,
     /// Counts the octets of the client's message.
     octets: WireSizeCounter,
@@ -113,8 +113,8 @@ impl MessageBody {
     /// Begins the next BDAT chunk.
     pub(super) fn chunk(&mut self, size: u64, last: bool) {
         self.between_chunks = false;
-        if let Framing::Bdat(counted) = &mut self.framing {
-            counted.chunk(size, last);
+        if let Framing::Bdat(decoder) = &mut self.framing {
+            decoder.chunk(size, last);
         }
     }
 
@@ -278,25 +278,25 @@ impl Framing {
     fn decode(&mut self, wire: &[u8], stored: &mut Vec<u8>) -> usize {
         match self {
             Self::Dot(decoder) => decoder.decode(wire, stored),
-            Self::Bdat(counted) => counted.decode(wire, stored),
+            Self::Bdat(decoder) => decoder.decode(wire, stored),
         }
     }
 
     fn ended(&self) -> bool {
         match self {
             Self::Dot(decoder) => decoder.ended(),
-            Self::Bdat(counted) => counted.ended(),
+            Self::Bdat(decoder) => decoder.ended(),
         }
     }
 
     fn chunk_ended(&self) -> bool {
-        matches!(self, Self::Bdat(counted) if counted.chunk_ended())
+        matches!(self, Self::Bdat(decoder) if decoder.chunk_ended())
     }
 
     fn saw_bare_line_end(&self) -> bool {
         match self {
             Self::Dot(decoder) => decoder.saw_bare_line_end(),
-            Self::Bdat(counted) => counted.saw_bare_line_end(),
+            Self::Bdat(decoder) => decoder.saw_bare_line_end(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::mime::{Limits, Message, Part, view::View};
+use crate::mime::{Message, MimeLimits, Part, view::View};
 
 /// A part as a line of the explanation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,7 +21,7 @@ pub(crate) struct PartInfo {
 
 /// The parts of a message, the message first.
 pub(super) fn parts(message: &[u8]) -> Vec<PartInfo> {
-    let message = Message::parse(message, &Limits::default());
+    let message = Message::parse(message, &MimeLimits::default());
     let view = View::of(&message);
     let mut shown = vec![false; message.parts().len()];
     view.shown.iter().for_each(|&index| shown[index] = true);

@@ -147,7 +147,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Checks a file of the server beside the messages: what it cannot open keeps the mailbox from its reader.
+    /// Checks a file of the server beside the messages. If the server cannot open it, nobody can read the mailbox.
     fn check_own_file(&mut self, name: &CStr, stat: &Stat) {
         if !name.to_bytes().starts_with(OWN_FILES) || name.to_bytes() == size_cache::FILE.as_bytes() {
             return;

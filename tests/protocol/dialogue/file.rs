@@ -5,8 +5,8 @@ use std::time::Duration;
 use restante::{limits::Span, proto::http::api::MailChange, transcript::ElidedData};
 
 use super::{
-    play::Way,
     text,
+    way::Way,
     world::{Service, World},
 };
 

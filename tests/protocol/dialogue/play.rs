@@ -19,40 +19,9 @@ use restante::{
 use super::{
     file::{Act, Dialogue, Item, Problem, What},
     text,
-    world::{Service, World},
+    way::{Way, waits_for_reply},
+    world::World,
 };
-
-/// How the client's octets come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// What stands together in the file comes together.
-    Whole,
-    /// Octet by octet.
-    Bytewise,
-    /// Three octets at a time.
-    Threes,
-    /// All lines up to the next point where a client has to wait come together.
-    Pipelined,
-}
-
-impl Way {
-    pub(crate) const ALL: [Self; 4] = [Self::Whole, Self::Bytewise, Self::Threes, Self::Pipelined];
-
-    /// Those of a list of names.
-    pub(crate) fn named(names: &str) -> Result<Vec<Self>, String> {
-        let named = |name| Self::ALL.into_iter().find(|way| way.name() == name);
-        names.split_whitespace().map(|name| named(name).ok_or(format!("{name} is not a way"))).collect()
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Whole => "whole",
-            Self::Bytewise => "bytewise",
-            Self::Threes => "threes",
-            Self::Pipelined => "pipelined",
-        }
-    }
-}
 
 /// Plays a dialogue, and finds the first difference between what it expects and what happens.
 pub(crate) fn check(dialogue: &Dialogue, way: Way) -> Result<(), Problem> {
@@ -234,12 +203,7 @@ impl<'a> Player<'a> {
         }
         let (octets, end) = self.gather();
         self.sent = end;
-        let size = match self.way {
-            Way::Bytewise => 1,
-            Way::Threes => 3,
-            Way::Whole | Way::Pipelined => octets.len().max(1),
-        };
-        for piece in octets.chunks(size) {
+        for piece in self.way.pieces(&octets) {
             if self.phase == Phase::Over {
                 break;
             }
@@ -267,18 +231,12 @@ impl<'a> Player<'a> {
         (octets, end)
     }
 
-    /// Whether a client that pipelines waits for the reply to this line (RFC 2920 section 3.1, RFC 2595
-    /// section 4).
+    /// Whether a client that pipelines waits for the reply to this line.
     fn waits_after(&self, line: &[u8]) -> bool {
         let before = self.next.checked_sub(1).map(|at| &self.dialogue.items[at].what);
         let prompted = |text: &str| text.starts_with("S: 354 ") || text.starts_with("S: 334");
         let is_prompted = matches!(before, Some(What::Session(text)) if prompted(text));
-        let verb = line.trim_ascii().split(|&b| b == b' ').next().unwrap_or_default().to_ascii_uppercase();
-        match self.world.service {
-            Service::Smtp => is_prompted || WAIT_AFTER.contains(&verb.as_slice()),
-            Service::Pop3 => verb == b"STLS",
-            Service::Http => false,
-        }
+        waits_for_reply(self.world.service, is_prompted, line)
     }
 
     // The pump, as `conn` has it
@@ -516,6 +474,3 @@ const ENCRYPTION: Encryption = Encryption { version: "1.3", cipher: "TLS_AES_256
 const MOST_STEPS: usize = 1_000_000;
 /// Equal lines that a blessed dialogue counts.
 const WORTH_COUNTING: usize = 5;
-/// After these a client that pipelines waits for the reply.
-const WAIT_AFTER: [&[u8]; 11] =
-    [b"EHLO", b"HELO", b"LHLO", b"DATA", b"VRFY", b"EXPN", b"TURN", b"QUIT", b"NOOP", b"AUTH", b"STARTTLS"];

@@ -27,8 +27,9 @@ use rustls::{ClientConfig, ClientConnection};
 
 use super::{
     file::{Act, Dialogue, Problem, What},
-    play::{BEGIN, Way, now},
+    play::{BEGIN, now},
     text,
+    way::Way,
     world::World,
 };
 use crate::common::{

@@ -1,7 +1,6 @@
 //! What a dialogue has instead of a disk and accounts: users, messages and a mailbox made of its directives.
 
 use std::{
-    borrow::Cow,
     cell::RefCell,
     collections::{HashMap, VecDeque},
     rc::Rc,
@@ -26,8 +25,8 @@ use restante::{
         pop3,
         protocol::Protocol,
         request::{
-            AccountDirectory, ConnId, Destination, Failure, Lookup, Mailbox, Maildrop, MaildropRequest,
-            ReceiveRequest, Request, Response,
+            AccountDirectory, ConnId, Destination, Failure, Lookup, Mailbox, MaildropRequest, ReceiveRequest,
+            Request, Response,
         },
         smtp::{self, address::Address},
         syntax::Syntax,
@@ -38,7 +37,8 @@ use restante::{
 use serde::de::{DeserializeOwned, IntoDeserializer, value};
 
 use super::{
-    play::{BEGIN, TODAY},
+    messages::{Message, Messages},
+    play::BEGIN,
     text,
 };
 
@@ -86,14 +86,6 @@ pub(crate) struct World {
     pub(crate) faults: bool,
     /// The faults by chance that come next: at which command, and the code unless the command succeeds.
     chaos: RefCell<VecDeque<(String, Option<u16>)>>,
-}
-
-#[derive(Debug, Clone)]
-struct Message {
-    unique_id: String,
-    content: Vec<u8>,
-    octets: u64,
-    delivered: u64,
 }
 
 impl World {
@@ -473,84 +465,6 @@ fn destinations(names: &str) -> Lookup {
 /// A value in two parts: what it is of, which may have blanks, and the last word.
 fn pair(value: &str) -> Option<(String, String)> {
     value.rsplit_once(' ').map(|(of, what)| (of.into(), what.into()))
-}
-
-/// A mailbox of messages that are not files.
-#[derive(Debug)]
-struct Messages(Vec<Message>);
-
-impl Messages {
-    /// `120,200`: two messages of those sizes, and nothing in them. `120/uid,200/other`: with those unique ids, and
-    /// something of those sizes in them.
-    fn of_sizes(sizes: &str) -> Result<Self, String> {
-        let message = |(at, told): (usize, &str)| {
-            let mut parts = told.split('/');
-            let (size, unique_id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            let age = parts.next().map_or(Ok(0), |age| age.parse::<Span>().map(|age| age.0.as_secs()))?;
-            let unique_id = String::from_utf8(text::unescaped(unique_id)?).map_err(|e| e.to_string())?;
-            let octets = size.parse().map_err(|_| format!("{size:?} is not a size"))?;
-            let (unique_id, content) = match unique_id.as_str() {
-                "" => (format!("uid-{}", at + 1), Vec::new()),
-                _ => (unique_id, of_octets(octets)),
-            };
-            Ok(Message { unique_id, content, octets, delivered: TODAY - age })
-        };
-        sizes.split(',').enumerate().map(message).collect::<Result<_, String>>().map(Self)
-    }
-}
-
-impl Maildrop for Messages {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn total(&self) -> u64 {
-        self.0.iter().map(|message| message.octets).sum()
-    }
-
-    fn octets(&self, message: usize) -> u64 {
-        self.0[message].octets
-    }
-
-    fn unique_id(&self, message: usize) -> Cow<'_, str> {
-        Cow::Borrowed(&self.0[message].unique_id)
-    }
-
-    fn delivered_at(&self, message: usize) -> u64 {
-        self.0[message].delivered
-    }
-}
-
-/// Lines of so many octets on the wire.
-fn of_octets(octets: u64) -> Vec<u8> {
-    let (mut content, mut left) = (Vec::new(), octets as usize);
-    while left > 0 {
-        let line = if left > 100 { 70 } else { left };
-        content.resize(content.len() + line.saturating_sub(2), b'x');
-        content.push(b'\n');
-        left -= line;
-    }
-    content
-}
-
-impl Message {
-    /// `<unique id> "content"`, and perhaps `octets=n` where the size announced is to be another, or `age=…`
-    /// where it was not delivered just now.
-    fn read(text: &str) -> Result<Self, String> {
-        let (unique_id, content) = text.split_once(' ').ok_or("a message has a unique id and a content")?;
-        let (content, rest) = text::unquoted(content)?;
-        let octets = wire_size(&content);
-        let mut message = Self { unique_id: unique_id.into(), content, octets, delivered: TODAY };
-        match rest.split_once('=') {
-            None if rest.is_empty() => {}
-            Some(("octets", octets)) => {
-                message.octets = octets.parse().map_err(|_| format!("{octets:?} is not a size"))?;
-            }
-            Some(("age", age)) => message.delivered = TODAY - age.parse::<Span>()?.0.as_secs(),
-            _ => return Err(format!("{rest:?} behind a message")),
-        }
-        Ok(message)
-    }
 }
 
 /// `bob@here.test`, or `bob@here.test/.Sent` for a folder.

@@ -12,30 +12,42 @@ mod xml;
 
 use super::{
     api::Document,
-    routes::Endpoint,
     session_config::SessionConfig,
     state::Exchange,
     status::{Refusal, Status},
 };
 use settings::Settings;
 
-/// The answer to a request for settings. `None` if the request is for something else.
-pub(super) fn answer(
+/// The settings in the format of Thunderbird, for the address in the query, if there is one.
+pub(super) fn mozilla_answer(exchange: &Exchange, config: &SessionConfig) -> Result<Document, Refusal> {
+    settings(requested_address(exchange), exchange, config).map(|settings| mozilla::document(&settings))
+}
+
+/// The settings in the format of Apple, for the address in the query, if there is one.
+pub(super) fn apple_answer(exchange: &Exchange, config: &SessionConfig) -> Result<Document, Refusal> {
+    apple::document(&settings(requested_address(exchange), exchange, config)?)
+}
+
+/// The settings in the format of Outlook, for the address in the body.
+pub(super) fn outlook_answer(
     exchange: &Exchange,
     body: &[u8],
     config: &SessionConfig,
-) -> Option<Result<Document, Refusal>> {
-    let parameter =
-        || exchange.head.target.parameter("emailaddress").map(str::trim).filter(|text| !text.is_empty());
-    let settings = |address: Option<&str>| Settings::find(address, &exchange.head.host, config);
-    Some(match exchange.endpoint {
-        Endpoint::Autoconfig => settings(parameter()).map(|settings| mozilla::document(&settings)),
-        Endpoint::AppleProfile => settings(parameter()).and_then(|settings| apple::document(&settings)),
-        Endpoint::Autodiscover => outlook::requested_address(body)
-            .and_then(|address| settings(Some(&address)))
-            .and_then(|settings| outlook::document(&settings)),
-        _ => return None,
-    })
+) -> Result<Document, Refusal> {
+    let address = outlook::requested_address(body)?;
+    outlook::document(&settings(Some(&address), exchange, config)?)
+}
+
+fn requested_address(exchange: &Exchange) -> Option<&str> {
+    exchange.head.target.parameter("emailaddress").map(str::trim).filter(|text| !text.is_empty())
+}
+
+fn settings<'a>(
+    address: Option<&str>,
+    exchange: &Exchange,
+    config: &'a SessionConfig,
+) -> Result<Settings<'a>, Refusal> {
+    Settings::find(address, &exchange.head.host, config)
 }
 
 pub(super) const LONG_REQUEST: Refusal =

@@ -8,16 +8,17 @@ use std::sync::LazyLock;
 use blake2::{Blake2s, Digest, digest::consts::U16};
 
 use super::{
+    accept_language,
     api::{Document, MailboxScope, MessageName, PageRequest, SessionsRequest},
     autoconfig::servers::MailServers,
     guard,
     head::Head,
-    language::Language,
-    routes::{self, Endpoint},
+    routes,
+    routes::Endpoint,
     state::Exchange,
     status::{Refusal, Status},
 };
-use crate::proto::conn_id::ConnId;
+use crate::{language::Language, proto::conn_id::ConnId};
 
 pub(super) mod refusal;
 
@@ -67,7 +68,7 @@ const NO_SESSION: Refusal =
 
 /// The language that the sender of a request prefers.
 pub(super) fn language(head: &Head) -> Language {
-    Language::preferred(head.accept_language.as_deref().unwrap_or_default())
+    accept_language::preferred(head.accept_language.as_deref().unwrap_or_default())
 }
 
 /// The language of the person who reads the refusal of a request. `None` if a program reads it.
@@ -76,20 +77,22 @@ pub(super) fn reader(head: &Head) -> Option<Language> {
     (is_read && routes::is_page(head.method, &head.target.segments)).then(|| language(head))
 }
 
-/// The file of an endpoint. `None` if the endpoint has none.
-pub(super) fn asset(endpoint: Endpoint) -> Option<Document> {
-    let asset = match endpoint {
-        Endpoint::PageStyle => &*STYLE,
-        Endpoint::PageScript => &*SCRIPT,
-        Endpoint::SessionsScript => &*SESSIONS_SCRIPT,
-        _ => return None,
-    };
-    Some(Document {
-        etag: Some(asset.etag.clone()),
-        ..Document::new(asset.content_type, asset.bytes.to_vec())
-    })
+/// The style of the page.
+pub(super) fn style() -> Document {
+    STYLE.document()
 }
 
+/// The script of the page.
+pub(super) fn script() -> Document {
+    SCRIPT.document()
+}
+
+/// The script of the page of sessions.
+pub(super) fn sessions_script() -> Document {
+    SESSIONS_SCRIPT.document()
+}
+
+/// A file of the page.
 struct Asset {
     content_type: &'static str,
     bytes: &'static [u8],
@@ -101,6 +104,10 @@ impl Asset {
     fn new(content_type: &'static str, bytes: &'static [u8]) -> Self {
         let hash = Blake2s::<U16>::digest(bytes);
         Self { content_type, bytes, etag: hash.iter().map(|octet| format!("{octet:02x}")).collect() }
+    }
+
+    fn document(&self) -> Document {
+        Document { etag: Some(self.etag.clone()), ..Document::new(self.content_type, self.bytes.to_vec()) }
     }
 }
 
@@ -137,9 +144,7 @@ mod tests {
 
     #[test]
     fn a_file_has_the_hash_of_its_octets() {
-        let style = asset(Endpoint::PageStyle).unwrap();
-        let script = asset(Endpoint::PageScript).unwrap();
+        let (style, script) = (style(), script());
         assert!(style.etag.as_ref().is_some_and(|etag| etag.len() == 32) && style.etag != script.etag);
-        assert_eq!(asset(Endpoint::List), None);
     }
 }

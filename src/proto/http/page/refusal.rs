@@ -1,8 +1,8 @@
 //! The page that a person reads instead of one that is refused: the reason, and a way back. Programs get JSON.
 
-use crate::proto::http::{
+use crate::{
     language::Language,
-    status::{Refusal, Status},
+    proto::http::status::{Refusal, Status},
 };
 
 /// The page of a refusal. Nothing in it comes from the request.

@@ -13,15 +13,15 @@ use super::{
     target,
 };
 
-/// A change, and the messages that it applies to.
+/// The body: the change, and the messages that it applies to.
 #[derive(Debug, Default)]
-pub(super) struct Change {
+pub(super) struct ChangeBody {
     ids: Vec<String>,
     search: String,
     pub(super) read: bool,
 }
 
-impl Change {
+impl ChangeBody {
     /// Reads a JSON object, or the fields of a form, in which each id has a field. curl calls a body a form, whatever it
     /// is, and a body that is misread must not change all messages. Nor must a mistyped key.
     ///
@@ -73,13 +73,13 @@ struct Object<'a> {
 }
 
 impl<'de> Visitor<'de> for Object<'_> {
-    type Value = Change;
+    type Value = ChangeBody;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Change, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ChangeBody, A::Error> {
         let (mut ids, mut search, mut read, mut others) = (None, None, None, 0);
         while let Some(key) = map.next_key()? {
             let is_new = match key {
@@ -104,7 +104,7 @@ impl<'de> Visitor<'de> for Object<'_> {
                 return Err(A::Error::custom("a key that may not stand here"));
             }
         }
-        let change = Change {
+        let change = ChangeBody {
             ids: ids.unwrap_or_default(),
             search: search.unwrap_or_default(),
             read: read.unwrap_or_default(),
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     fn read(body: &str, is_form: bool) -> Result<(Selection, bool), Refusal> {
-        let change = Change::parse(body.as_bytes(), is_form)?;
+        let change = ChangeBody::parse(body.as_bytes(), is_form)?;
         let read = change.read;
         change.selection().map(|selection| (selection, read))
     }

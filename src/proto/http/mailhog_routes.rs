@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{
     api::{ApiAction, Document, MailHogKind, MailHogSearch, Outcome},
-    change::NO_QUERY,
+    change_body::NO_QUERY,
     routes::Endpoint,
     sending::PIECE,
     state::{Exchange, HttpSession, MessageStream, State},
@@ -21,7 +21,7 @@ use crate::proto::{
 
 /// A page has 50 messages for a request that names no number, or none above 0, and 250 at most, as in MailHog.
 pub(super) fn list(target: &Target, search: Option<MailHogSearch>) -> ApiAction {
-    let limit = target.number("limit").filter(|limit| *limit > 0).unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+    let limit = target.number("limit").filter(|limit| *limit > 0).unwrap_or(DEFAULT_ITEMS).min(MAX_ITEMS);
     ApiAction::MailHogList { search, start: target.number("start").unwrap_or(0), limit }
 }
 
@@ -107,9 +107,9 @@ impl HttpSession {
 const NO_KIND: Refusal =
     Refusal::new(Status::BAD_REQUEST, "The parameter kind is one of from, to and containing");
 /// Messages in a page, unless the request names another number.
-const DEFAULT_LIMIT: usize = 50;
+const DEFAULT_ITEMS: usize = 50;
 /// Messages in the longest page.
-const MAX_LIMIT: usize = 250;
+const MAX_ITEMS: usize = 250;
 /// The longest time until a new message is sent.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSES_PER_PING: u32 = 15;

@@ -11,12 +11,12 @@ use std::{
 use super::{
     catalog::{Row, ScopeRows},
     row_reader::RowReader,
-    selections::{addresses, has_gone},
+    selections::{addresses, has_gone, list_document, page_of},
     storage::Storage,
 };
 use crate::{
     message_object::{
-        Limits,
+        ObjectLimits,
         mailhog::{self, Page, Stored},
     },
     printable,
@@ -52,25 +52,13 @@ pub(super) fn list(
     let page = rows.get(start..).unwrap_or_default();
     let page = &page[..page.len().min(limit)];
     let holders = Holders::of(storage, scope, page)?;
-    let (mut items, mut written) = (Vec::new(), 0);
-    for row in page {
-        match item(&mut reader, &holders, row) {
-            Ok(item) => {
-                written += item.written();
-                items.push(item);
-            }
-            // A message that has gone meanwhile is left out.
-            Err(failure) if has_gone(failure) => {}
-            Err(_) => drop(unreadable.insert(row.listing.mailbox.clone())),
-        }
-        if written >= MAX_PAGE {
-            break;
-        }
-    }
+    let items = page_of(page, MAX_PAGE, &mut unreadable, |row| {
+        let item = item(&mut reader, &holders, row)?;
+        let written = item.written();
+        Ok((item, written))
+    });
     let page = Page { total, count: items.len(), start, items, unreadable: addresses(&unreadable) };
-    let mut document = Document::json(printable::json(&page, false));
-    document.etag = Some(format!("{:08x}{:x}", crc32fast::hash(&document.bytes), document.length));
-    Ok(document)
+    Ok(list_document(&page))
 }
 
 /// One message.
@@ -86,7 +74,7 @@ fn item(reader: &mut RowReader<'_>, holders: &Holders, row: &Row) -> Result<mail
     let (octets, _) = reader.read_beginning(row, MAX_MESSAGE)?;
     let recipients = mailhog::recipients(&summary, holders.mailboxes(row));
     let stored = Stored { id: &row.id, received: row.received, recipients: &recipients };
-    Ok(mailhog::Message::new(&octets, &stored, &Limits::default()))
+    Ok(mailhog::Message::new(&octets, &stored, &ObjectLimits::default()))
 }
 
 /// True if the message matches. One that has gone meanwhile does not.

@@ -1,0 +1,114 @@
+//! `restante purge`, and the refusals that it shares with `restante seed`.
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use crate::{
+    common::{
+        self, Server,
+        client::{Client, deliver, session_with},
+        home, installed, skip,
+        tools::Desk,
+    },
+    wait::{BOB, LETTER, command, run, said},
+};
+
+#[test]
+fn u40_a_refusal_of_seed_and_purge_names_each_option_that_would_do() {
+    let dir = home();
+    for (words, options) in
+        [(&["seed", "--to", BOB][..], ["--nasty", "--count"]), (&["purge", "--yes"], ["--to", "--all"])]
+    {
+        let told = command(dir.path(), words).output().unwrap();
+        let told = String::from_utf8(told.stderr).unwrap();
+        let first = told.split("Usage:").next().unwrap();
+        assert!(options.iter().all(|option| first.contains(option)), "{told}");
+    }
+}
+
+#[test]
+fn u40_a_purge_asks_with_the_spool_and_the_number_of_messages() {
+    if !installed("script") {
+        return skip("u40_a_purge_asks_with_the_spool_and_the_number_of_messages", "there is no script(1)");
+    }
+    let backend = Desk::new();
+    backend.run(&["seed", "--to", BOB, "--count", "2"], 0);
+    backend.run(&["seed", "--to", "eve@example.test", "--count", "1"], 0);
+    for (words, count) in [(format!("--to {BOB}"), "2 messages"), ("--all".into(), "3 messages")] {
+        let restante = env!("CARGO_BIN_EXE_restante");
+        let line = format!("'{restante}' purge {words} --spool '{}'", backend.spool.display());
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut script = script.spawn().unwrap();
+        script.stdin.take().unwrap().write_all(b"n\n").unwrap();
+        let told = script.wait_with_output().unwrap().stdout;
+        let told = String::from_utf8_lossy(&told).into_owned();
+        let question = format!("in {} ({count})? [y/N]", backend.spool.display());
+        assert!(told.contains(&question) && told.contains("nothing was deleted"), "{told}");
+    }
+}
+
+#[test]
+fn a_purge_beside_a_session_leaves_both_well() {
+    let server = Server::dev();
+    deliver(&server, BOB, LETTER);
+    deliver(&server, BOB, LETTER);
+    let mut session = Client::pop3(&server, BOB);
+    session.ask("STAT", "+OK 2 ");
+    let purge = ["purge", "--to", BOB, "--yes"];
+    assert_eq!(run(&server.spool, &purge), (vec!["2 messages deleted".to_owned()], 0));
+    session.ask("RETR 1", "-ERR");
+    session.ask("DELE 2", "+OK");
+    session.ask("QUIT", "+OK");
+    deliver(&server, BOB, LETTER);
+    session_with(&server, BOB, 1).retr(1);
+    assert_eq!(run(&server.spool, &purge).0, ["1 message deleted"]);
+    assert_eq!(run(&server.spool, &purge).0, ["0 messages deleted"]);
+}
+
+#[test]
+fn a_purge_takes_the_folders_of_a_mailbox_and_only_what_was_named() {
+    let server = Server::dev();
+    let mailbox = server.spool.join(BOB);
+    deliver(&server, BOB, LETTER);
+    for folder in [".lists", ".Sent"] {
+        common::Maildir { path: mailbox.join(folder) }.put("1.x", LETTER);
+    }
+    deliver(&server, "eve@example.test", LETTER);
+    let count = |words: &[&str]| run(&server.spool, &[&["purge", "--yes"], words].concat()).0.remove(0);
+    assert_eq!(count(&["--to", "bob+lists@example.test"]), "1 message deleted");
+    assert_eq!(count(&["--to", BOB]), "2 messages deleted");
+    assert_eq!(count(&["--to", "nobody@example.test"]), "0 messages deleted");
+    assert_eq!(count(&["--all"]), "1 message deleted");
+}
+
+#[test]
+fn u36_a_purge_takes_the_mail_that_a_wait_for_the_same_address_finds() {
+    let server = Server::dev();
+    let mailbox = server.spool.join(BOB);
+    let tagged = "bob+news@example.test";
+    for to in [BOB, tagged, tagged, "bob+other@example.test"] {
+        deliver(&server, to, LETTER);
+    }
+    common::Maildir { path: mailbox.join(".news") }.put("1.x", LETTER);
+    assert_eq!(run(&server.spool, &["wait", "--to", tagged, "--count", "3"]).1, 0);
+    let purge = ["purge", "--to", tagged, "--yes"];
+    assert_eq!(run(&server.spool, &purge), (vec!["3 messages deleted".to_owned()], 0));
+    assert_eq!(run(&server.spool, &["wait", "--to", tagged, "--timeout", "0s"]).1, 1);
+    assert_eq!(run(&server.spool, &["wait", "--to", BOB, "--count", "2"]).1, 0);
+}
+
+#[test]
+fn u36_a_purge_of_a_mailbox_that_does_not_exist_says_so() {
+    let server = Server::dev();
+    deliver(&server, BOB, LETTER);
+    for (to, mailbox) in [("bob", "bob@localhost"), ("nosuch@example.test", "nosuch@example.test")] {
+        let output =
+            command(&server.spool, &["purge", "--to", to, "--yes"]).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(said(&output), (vec!["0 messages deleted".to_owned()], 0));
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains(&format!("no mailbox {mailbox} in ")), "{told}");
+    }
+}
