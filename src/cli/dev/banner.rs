@@ -27,6 +27,8 @@ pub(super) struct Banner<'a> {
     pub(super) transcripts: Option<&'a Path>,
     /// Faults on demand are on.
     pub(super) faults: bool,
+    /// Other machines can connect.
+    pub(super) network: bool,
 }
 
 /// The listeners that begin with TLS, and the certificate to trust.
@@ -46,14 +48,15 @@ impl Banner<'_> {
         let here =
             if *spool == *DEFAULT_SPOOL { String::new() } else { format!(" --spool {}", path_word(&spool)) };
         let mailbox = path_word(&spool.join(DEMO_USER));
+        let reach = if self.network { "no mail goes on from here" } else { "nothing leaves this machine" };
         let mut text = format!(
             r"restante dev: {http}SMTP at {smtp},
 POP3 at {pop3}. Every address has a mailbox, any password opens it, and
-nothing leaves this machine. The messages are files below {}. Ctrl-C ends it.
-
+{reach}. The messages are files below {}. Ctrl-C ends it.
 Type these in a second terminal, in the same directory:
-  printf 'Subject: hello\n\nIt works.\n' | curl --crlf {} \
-    --mail-from me@example.test --mail-rcpt {DEMO_USER} -T -
+  printf 'From: me@example.test\nSubject: hello\n\nIt works.\n' | curl \
+    --crlf {} --mail-from me@example.test \
+    --mail-rcpt {DEMO_USER} -T -
   curl {} -u {DEMO_USER}:any
   mutt -f {mailbox}
 ",
@@ -165,7 +168,8 @@ mod tests {
             certificate,
         });
         let http = Some("127.0.0.1:8025".parse().unwrap());
-        Banner { http, smtp, pop3, tls, spool, transcripts, faults: true }.text(Path::new(HOME), restante)
+        Banner { http, smtp, pop3, tls, spool, transcripts, faults: true, network: false }
+            .text(Path::new(HOME), restante)
     }
 
     #[test]
@@ -186,7 +190,7 @@ mod tests {
         let screen = screen("target/release/restante", &spool, Some(transcripts), true);
         for command in [
             "restante dev: web inbox http://127.0.0.1:8025/, SMTP",
-            "| curl --crlf smtp://127.0.0.1:2525 \\\n",
+            "--crlf smtp://127.0.0.1:2525 --mail-from me@example.test \\\n",
             "swaks -s 127.0.0.1:2525 ",
             "curl pop3://127.0.0.1:51110/1 -u you@example.test:any\n",
             "mutt -f spool/you@example.test\n",
@@ -220,7 +224,7 @@ mod tests {
         let (smtp, pop3) = ("127.0.0.1:2525".parse().unwrap(), "127.0.0.1:1110".parse().unwrap());
         let spool = &Path::new(HOME).join("spool");
         let screen = |faults| {
-            Banner { http: None, smtp, pop3, tls: None, spool, transcripts: None, faults }
+            Banner { http: None, smtp, pop3, tls: None, spool, transcripts: None, faults, network: false }
                 .text(Path::new(HOME), NAME)
         };
         assert!(screen(true).contains("-t you+452@example.test\n"));
