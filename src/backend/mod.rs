@@ -135,6 +135,7 @@ impl Backend {
             accepts_all.then_some(limits.delivery.max_created_mailboxes),
         )?;
         storage.archive = archive.clone();
+        storage.refresh();
         let storage = Arc::new(storage);
         Ok(Self {
             spool: config.spool.clone(),

@@ -86,6 +86,8 @@ pub struct Metrics {
     pub spool_free: Gauge,
     /// 1 while deliveries and logins are refused, because the spool is not in its place or has another lock.
     pub refusing: Gauge,
+    /// 1 while no message can be stored, because the disk of the spool is full or read-only.
+    pub unwritable: Gauge,
     stale_files: [Gauge; FILES.len()],
     /// Log lines, including the dropped ones.
     pub log_lines: Counter,
@@ -215,6 +217,7 @@ impl Metrics {
             watch_overflows: Counter::new(),
             spool_free: Gauge::new(),
             refusing: Gauge::new(),
+            unwritable: Gauge::new(),
             stale_files: [const { Gauge::new() }; FILES.len()],
             log_lines: Counter::new(),
             log_dropped: Counter::new(),
