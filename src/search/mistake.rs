@@ -52,7 +52,7 @@ impl Display for Advice {
             Self::DidYouMean(keyword) => {
                 return write!(
                     f,
-                    "did you mean {keyword}: ? To search for the text, put it in quotation marks"
+                    "did you mean {keyword}:? To search for the text, put it in quotation marks"
                 );
             }
             Self::Signs => "write one - or ! before a word that must not match",

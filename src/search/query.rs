@@ -312,11 +312,11 @@ mod tests {
     #[test]
     fn u39_a_mistyped_keyword_and_an_open_quotation_mark_are_told() {
         for (text, advice) in [
-            ("form:shop", "form:shop: did you mean from: ?"),
-            ("x -sbject:y", "-sbject:y: did you mean subject: ?"),
-            ("tags:z", "did you mean tag: ?"),
-            ("form:\"a b\"", "did you mean from: ?"),
-            ("(from:y", "did you mean from: ?"),
+            ("form:shop", "form:shop: did you mean from:?"),
+            ("x -sbject:y", "-sbject:y: did you mean subject:?"),
+            ("tags:z", "did you mean tag:?"),
+            ("form:\"a b\"", "did you mean from:?"),
+            ("(from:y", "did you mean from:?"),
             ("\"never closed", "a quotation mark is not closed"),
         ] {
             let told = read(text).unwrap_err();
