@@ -4,13 +4,13 @@ use std::{fs, io::Write, sync::mpsc, thread};
 
 use serde_json::{Value, json};
 
-use super::http_api::{Http, SERVE, basic, deliver, find_account};
+use super::http_api::{Http, basic, deliver, find_account, serve};
 use crate::common::{PASSWORD, Server, Setup, client::Client, eventually};
 
 #[test]
 fn v98_large_messages_that_are_sent_at_once_wait_for_memory_and_none_is_refused() {
     // Bodies that are held whole have a quarter of it, so there is room for one of these.
-    let config = format!("{SERVE}delivery.max_body_memory = \"8 MiB\"\n");
+    let config = format!("{}delivery.max_body_memory = \"8 MiB\"\n", serve());
     let users = &["bob@example.test"];
     let server = Setup { config: Some(&config), users, ..Setup::default() }.start();
     let message = json!({
@@ -66,7 +66,7 @@ fn v98_large_messages_that_are_sent_at_once_wait_for_memory_and_none_is_refused(
 #[test]
 fn v99_the_stream_of_an_account_that_is_disabled_ends_at_the_reload_and_others_go_on() {
     let users = &["alice@example.test", "bob@example.test", "carol@example.test"];
-    let server = Setup { config: Some(SERVE), users, ..Setup::default() }.start();
+    let server = Setup { config: Some(&serve()), users, ..Setup::default() }.start();
     let file = server.home.path().join("users.json");
     let change = |act: &dyn Fn(&mut Value)| {
         let mut table: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
