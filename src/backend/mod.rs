@@ -13,6 +13,7 @@ mod cached_reads;
 mod clients;
 mod document_memory;
 mod effects;
+mod fair_queue;
 mod imap;
 mod imap_context;
 mod imap_folder;
@@ -20,6 +21,7 @@ mod imap_requests;
 mod inbound;
 mod login_queue;
 mod maildrop;
+mod memory;
 mod open_maildrop;
 mod quota;
 mod receive;
@@ -29,8 +31,12 @@ mod reload;
 mod run_effects;
 mod spool_changes;
 mod state;
+mod stream_logins;
+mod streamed_items;
 mod turn;
 mod turn_budget;
+mod web_queue;
+mod whole_bodies;
 mod workers;
 
 use std::{
@@ -53,10 +59,10 @@ use crate::{
     maildir::{self, Spool, lock::LockMode, trusted_date},
     printable,
     proto::{
-        BodyProgress, HeldDocument, SessionEvent,
+        SessionEvent,
         chaos::Chaos,
         http::api::{ApiAction, ApiRequest, Document},
-        request::{AccountDirectory, ConnId, Request, Response},
+        request::{AccountDirectory, ConnId, ReceiveRequest, Request, Response},
     },
     transcript::Archive,
     workers::{Completion, CompletionSender, Job, LoopWaker, Storage},
@@ -67,6 +73,7 @@ pub use body_memory::MemoryRelief;
 use clients::{Client, Clients};
 use document_memory::DocumentMemory;
 use effects::Effects;
+use fair_queue::ClientKey;
 use imap::Folders;
 use maildrop::{Maildrops, ReleaseResponse};
 use quota::QuotaCache;
@@ -135,6 +142,7 @@ impl Backend {
             accepts_all.then_some(limits.delivery.max_created_mailboxes),
         )?;
         storage.archive = archive.clone();
+        storage.refresh();
         let storage = Arc::new(storage);
         Ok(Self {
             spool: config.spool.clone(),
@@ -147,7 +155,7 @@ impl Backend {
             folders: Folders::on_host(&config.hostname),
             quotas: QuotaCache::new(limits.quota.cache_size, limits.quota.cache_ttl.0),
             has_transcripts: archive.is_some(),
-            subscriptions: Subscriptions::new(archive),
+            subscriptions: Subscriptions::new(archive, limits.disk.queue_size),
             documents: DocumentMemory::new(limits.http.max_document_memory.0),
             index: Registry::new(&limits, budget.capped_indexes(&limits)),
             mailbox_events: events,
@@ -181,8 +189,9 @@ impl Backend {
     /// The connection is closed. Jobs in progress for it continue to their end.
     pub fn connection_closed(&mut self, id: ConnId) {
         self.auth.connection_closed(id, self.now, &mut self.effects);
+        self.receiver.waiting_closed(id, &mut self.effects);
         self.receiver.connection_closed(id);
-        self.subscriptions.connection_closed(id);
+        self.subscriptions.connection_closed(id, &mut self.effects);
         self.documents.record(id, None, self.now);
         if let Some(client) = self.clients.close(id) {
             self.release(id, client);
@@ -196,32 +205,6 @@ impl Backend {
         self.receiver.connection_closed(id);
         self.folders.session_left(id, &client);
         self.maildrops.release((id, &mut client), ReleaseResponse::None, &mut self.index, &mut self.effects);
-    }
-
-    /// Records the progress of an inbound message. `is_trusted`: the user has logged in, the client is trusted, or the
-    /// peer is a server of this site.
-    pub fn record_body_progress(&mut self, id: ConnId, is_trusted: bool, body: Option<BodyProgress>) {
-        self.receiver.record_body_progress(id, is_trusted, body);
-    }
-
-    /// Whether the loop must read no message data of this connection, until others have freed memory.
-    pub fn is_under_memory_pressure(&self, id: ConnId) -> bool {
-        self.receiver.is_under_memory_pressure(id)
-    }
-
-    /// The actions that free memory.
-    pub fn memory_relief(&mut self) -> MemoryRelief {
-        self.receiver.memory_relief(self.now)
-    }
-
-    /// Records the document that a session of the web API holds until its client has read it.
-    pub fn record_held_document(&mut self, id: ConnId, document: Option<HeldDocument>) {
-        self.documents.record(id, document, self.now);
-    }
-
-    /// The connections to evict, because documents that their clients do not read fill the memory for them.
-    pub fn slow_clients(&self) -> Vec<ConnId> {
-        self.documents.slow_clients(self.now)
     }
 
     /// The next response, and its connection.
@@ -248,6 +231,7 @@ impl Backend {
     pub fn tick(&mut self, now: Duration) -> bool {
         let (receiver, clients, mut cx) = self.receiver_parts();
         receiver.expire_deliveries(clients, &mut cx);
+        receiver.expire_waiting(&mut cx);
         self.index.tick(now);
         self.folders.drop_unused(&self.index);
         self.subscriptions.mailboxes_changed(&mut self.effects);
@@ -337,6 +321,7 @@ impl Backend {
             quotas,
             subscriptions,
             accounts,
+            documents,
             chaos,
             clients,
             index,
@@ -351,6 +336,10 @@ impl Backend {
                 auth.verify((id, peer), (&user, password), accounts, *now, effects);
                 auth.dispatch_checks(accounts, *now, effects);
             }
+            Request::Receive(ReceiveRequest::BeginWhole { octets, user }) => {
+                let key = ClientKey::of(user.as_deref(), peer, accounts);
+                receiver.begin_whole((id, client, &key), octets, &mut cx);
+            }
             Request::Receive(request) => receiver.handle((id, client), request, &self.storage, &mut cx),
             Request::Maildrop(request) => maildrops.handle((id, client), request, *now, index, effects),
             Request::Api(ApiRequest { action: ApiAction::Chaos(set), .. }) => {
@@ -358,7 +347,11 @@ impl Backend {
                 let document = Document::json(printable::json(chaos, false));
                 effects.respond(id, Response::Document(document));
             }
-            Request::Api(request) => subscriptions.handle((id, client), request, effects),
+            Request::Api(request) => {
+                let key = ClientKey::of(request.user.as_deref(), peer, accounts);
+                let memory = (documents, *now);
+                subscriptions.handle((id, client, &key), request, accounts, memory, effects);
+            }
             Request::Imap(request) => {
                 let cx = &mut imap_context::Context { maildrops, index, effects };
                 let mut parts = imap_requests::Parts { folders, receiver, accounts, quotas, now: *now };
@@ -387,6 +380,9 @@ impl Backend {
             now,
             ..
         } = self;
+        if let Completion::Api(id, _) = &completion {
+            subscriptions.job_finished(*id, effects);
+        }
         let client = completion.conn().and_then(|id| Some((id, clients.get_mut(id)?)));
         match (completion, client) {
             (Completion::Counted(id, token, counts), _) => {
@@ -440,6 +436,9 @@ impl Backend {
             }
             (Completion::Unlocked(mailbox), _) => maildrops.lock_released(&mailbox, clients, index, effects),
             (Completion::Index(id, result), _) => index.complete(id, result),
+            (Completion::Api(id, result), _) if subscriptions.is_rendering(id) => {
+                subscriptions.item_rendered(id, result, (documents, *now), effects);
+            }
             (Completion::Api(_, result), Some(client)) => {
                 if api::request_finished(client, result, (documents, *now), quotas, effects) {
                     subscriptions.mailboxes_changed(effects);

@@ -15,7 +15,10 @@ use super::{
     body_memory::BodyMemory,
     clients::{Client, Clients},
     effects::Effects,
-    inbound::{Inbound, Pending, PendingRecipients, ReceivedMessage, Routing, Uncounted, WantedResponse},
+    fair_queue::FairQueue,
+    inbound::{
+        Inbound, Pending, PendingRecipients, ReceivedMessage, Routing, Uncounted, WaitingBody, WantedResponse,
+    },
     quota::QuotaCache,
 };
 use crate::{
@@ -49,6 +52,8 @@ pub(super) struct Receiver {
     pub(super) deliveries: usize,
     /// Messages that were refused because they took too long, and that a thread still holds.
     pub(super) abandoned: usize,
+    /// Bodies that wait for memory.
+    pub(super) waiting: FairQueue<WaitingBody>,
     /// Messages to many mailboxes, which continue in the next turn.
     pub(super) pending_recipients: VecDeque<PendingRecipients>,
     /// Messages of APPEND that are durable, and have no UID yet.
@@ -85,6 +90,7 @@ impl Receiver {
             inbound: 0,
             deliveries: 0,
             abandoned: 0,
+            waiting: FairQueue::new(MAX_WAITING_BODIES),
             pending_recipients: VecDeque::new(),
             appended: VecDeque::new(),
             limits: ReceiveLimits::of(limits),
@@ -100,6 +106,7 @@ impl Receiver {
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
         self.bodies.shrink(shrinker);
+        self.waiting.shrink(shrinker);
         shrinker.shrink(&mut self.pending_recipients);
         shrinker.shrink(&mut self.appended);
     }
@@ -116,7 +123,9 @@ impl Receiver {
     ) {
         match request {
             ReceiveRequest::CheckSpace { size } => cx.effects.respond(id, Self::check_space(storage, size)),
-            ReceiveRequest::Begin => cx.effects.respond(id, self.begin(id, client, cx.now)),
+            ReceiveRequest::Begin | ReceiveRequest::BeginWhole { .. } => {
+                cx.effects.respond(id, self.begin(id, client, cx.now));
+            }
             ReceiveRequest::Spill { mailboxes, bytes } => {
                 self.spill(id, client, (mailboxes, bytes), cx.effects)
             }
@@ -461,6 +470,8 @@ impl Receiver {
     }
 }
 
+/// Bodies that may wait for memory.
+const MAX_WAITING_BODIES: usize = 1000;
 /// Messages that are abandoned in one tick: if a disk hangs, each connection may have one.
 const MAX_EXPIRED_PER_TICK: usize = 1000;
 

@@ -31,7 +31,7 @@ impl Receiver {
 
     /// Whether there is an inbound message.
     pub(super) fn has_messages(&self) -> bool {
-        self.inbound > 0
+        self.inbound > 0 || self.waiting.len() > 0
     }
 
     /// Whether a message to many mailboxes continues in the next turn.

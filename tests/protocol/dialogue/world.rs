@@ -324,9 +324,9 @@ impl World {
     /// Notes what an ask does to the message that comes in, and writes it down.
     pub(crate) fn hear(&mut self, ask: &Request, detail: bool) -> String {
         match ask {
-            Request::Receive(ReceiveRequest::Begin) | Request::Receive(ReceiveRequest::Discard) => {
-                self.body.clear()
-            }
+            Request::Receive(
+                ReceiveRequest::Begin | ReceiveRequest::BeginWhole { .. } | ReceiveRequest::Discard,
+            ) => self.body.clear(),
             Request::Receive(ReceiveRequest::Spill { bytes, .. })
             | Request::Receive(ReceiveRequest::Deliver { bytes, .. }) => self.body.extend_from_slice(bytes),
             Request::Maildrop(MaildropRequest::Open { mailbox, now, .. }) => {
@@ -342,7 +342,7 @@ impl World {
     pub(crate) fn routine(&self, ask: &Request) -> Option<Response> {
         match ask {
             Request::Receive(ReceiveRequest::CheckSpace { .. })
-            | Request::Receive(ReceiveRequest::Begin)
+            | Request::Receive(ReceiveRequest::Begin | ReceiveRequest::BeginWhole { .. })
             | Request::Receive(ReceiveRequest::Spill { .. })
             | Request::Receive(ReceiveRequest::Discard) => Some(Response::Done),
             Request::Maildrop(MaildropRequest::Read { message, from }) => {
@@ -393,6 +393,9 @@ impl World {
                 Response::Opened(Arc::new(Messages(messages)))
             }
             ("document", document) => Response::Document(read_document(document)?),
+            ("item", item) => {
+                Response::Item(SharedOctets { number: 1, octets: text::unquoted(item)?.0.into() })
+            }
             ("denied", delay) => Response::Failed(Failure::AuthFailed { delay: delay.parse::<Span>()?.0 }),
             ("failed", fault) => Response::Failed(text::fault(fault)?),
             ("chunk", chunk) => match text::unquoted(chunk)? {
