@@ -34,11 +34,6 @@ impl Receiver {
         self.inbound > 0 || self.waiting.len() > 0
     }
 
-    /// Whether a message to many mailboxes continues in the next turn.
-    pub(super) fn has_pending_recipients(&self) -> bool {
-        !self.pending_recipients.is_empty()
-    }
-
     /// Whether nothing is in progress that would have to be undone.
     pub(super) fn is_idle(&self) -> bool {
         self.abandoned == 0 && self.permits.in_use() == 0 && self.pending_recipients.is_empty()

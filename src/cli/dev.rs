@@ -6,7 +6,7 @@ mod place;
 use std::{
     env,
     ffi::OsString,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::SystemTime,

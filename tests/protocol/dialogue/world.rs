@@ -20,7 +20,7 @@ use restante::{
         folder::Folder,
         http::{
             self,
-            api::{ApiAction, ApiRequest},
+            api::{ApiAction, ApiRequest, SharedOctets},
         },
         imap::{
             self,
