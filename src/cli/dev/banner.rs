@@ -52,12 +52,11 @@ impl Banner<'_> {
         let here =
             if *spool == *DEFAULT_SPOOL { String::new() } else { format!(" --spool {}", path_word(&spool)) };
         let mailbox = path_word(&spool.join(DEMO_USER));
-        let reach = if self.network { "no mail goes on from here" } else { "nothing leaves this machine" };
+        let reach = if self.network { "No mail goes on from here: it is" } else { "Mail stays on this machine," };
         let mut text = format!(
             r"restante dev: {http}SMTP at {smtp},
-{imap}POP3 at {pop3}. Every address has a mailbox, any
-password opens it, and {reach}. Messages are files below
-{}. Ctrl-C ends it.
+{imap}POP3 at {pop3}. Any address has a mailbox, any
+password opens it. {reach} below {}. Ctrl-C ends it.
 Type these in a second terminal, in the same directory:
   printf 'From: me@example.test\nSubject: hello\n\nIt works.\n' | curl \
     --crlf {} --mail-from me@example.test \
