@@ -18,8 +18,9 @@ use crate::{
         mutt::{self, mutt_in},
     },
     deliverers::Deliverer,
-    dovecot::{DOVECOT_IMAP, DOVECOT_LDA, Imap},
+    dovecot::{DOVECOT_IMAP, DOVECOT_LDA},
     fetchers::{Fetcher, Keep, Kind, curl},
+    imap::Imap,
     ledger::{Change, Ledger},
     letters::{ALICE, OPEN, identified, identify, letter},
     programs::{Story, UNSHARE, in_time, said},
@@ -40,7 +41,7 @@ fn all_at_once_lose_nothing_and_double_nothing() {
     deliver(&server, ALICE, &letter("first"));
     let stage = &Stage::new(&server);
     stage.ledger().send("first");
-    Imap::begin(&server).ask("CREATE Archive");
+    Imap::dovecot(&server).ask("CREATE Archive");
     let fetchers = Kind::ALL.map(Fetcher::new);
     thread::scope(|scope| {
         for sender in Sender::ALL {
@@ -58,7 +59,7 @@ fn all_at_once_lose_nothing_and_double_nothing() {
         scope.spawn(|| stage.dovecot());
     });
     let left: BTreeSet<String> = look(&server).into_keys().collect();
-    let archived = Imap::begin(&server).read_all("Archive").into_iter().map(|(_, id)| id).collect();
+    let archived = Imap::dovecot(&server).read_all("Archive").into_iter().map(|(_, id)| id).collect();
     let ledger = stage.ledger();
     let mut wrong = ledger.judge(&left, archived);
     let hidden = on_disk(&server).into_iter().filter(|id| !left.contains(id));
@@ -234,10 +235,10 @@ impl<'a> Stage<'a> {
 
     /// Adds a letter, flags everything, moves one away and deletes one that it has read.
     fn dovecot(&self) {
-        let mut imap = Imap::begin(self.server);
+        let mut imap = Imap::dovecot(self.server);
         for turn in self.turns() {
             if turn % 10 == 9 {
-                std::mem::replace(&mut imap, Imap::begin(self.server)).logout();
+                std::mem::replace(&mut imap, Imap::dovecot(self.server)).logout();
             }
             let id = format!("{IMAP}-{turn}");
             self.announce(&id);
