@@ -13,7 +13,7 @@ use super::{
     sequence_set::NumberSet,
     state::{After, Code, Ending, ImapSession, Pending, State, Tag},
 };
-use crate::proto::{Step, buffer::Outbox, request::Response};
+use crate::proto::{Step, buffer::Outbox, event::Event, request::Response};
 
 /// A FETCH that has not begun.
 pub(super) struct FetchPlan {
@@ -132,7 +132,7 @@ impl ImapSession {
         response: Response,
         out: &mut Outbox,
     ) -> Step {
-        let FetchedPiece { octets, next, has_gone } = match response {
+        let FetchedPiece { octets, next, has_gone, whole } = match response {
             Response::Imap(ImapResponse::Fetched(piece)) => piece,
             Response::Failed(_) if fetching.is_inside() => {
                 return self.abort(out, "message could not be read to its end");
@@ -141,6 +141,7 @@ impl ImapSession {
             _ => return self.close_with(out, "internal error", reply::INTERNAL),
         };
         out.push(&octets);
+        whole.into_iter().for_each(|octets| out.push_event(Event::Read { octets }));
         fetching.has_gone |= has_gone;
         if let Some(position) = next {
             fetching.fetch.position = position;
