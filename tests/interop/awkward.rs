@@ -20,7 +20,7 @@ impl Maker {
     }
 
     fn message(&mut self, depth: usize) -> String {
-        let mut fields = Vec::new();
+        let mut fields = vec!["MIME-Version: 1.0".to_owned()];
         for name in ["From", "Sender", "Reply-To", "To", "Cc", "Bcc"] {
             if self.dice.one_in(2) {
                 let count = 1 + self.dice.below(2);
@@ -33,19 +33,20 @@ impl Maker {
                 fields.push(format!("{name}: {}", self.one(values)));
             }
         }
-        self.entity(depth, fields)
+        self.entity(depth, fields, false)
     }
 
-    fn entity(&mut self, depth: usize, mut fields: Vec<String>) -> String {
+    fn entity(&mut self, depth: usize, mut fields: Vec<String>, is_typed: bool) -> String {
         let kinds = if depth < 4 { 6 } else { 2 };
-        let kind = self.dice.below(kinds);
+        // A part of a digest without a type is a message, and its first lines would be no fields.
+        let kind = usize::from(is_typed).max(self.dice.below(kinds));
         for (name, values) in FIELDS_OF_PARTS {
             if self.dice.one_in(4) {
                 fields.push(format!("{name}: {}", self.one(values)));
             }
         }
-        let encodings: &[&str] = if kind < 3 {
-            &["base64", "Quoted-Printable", "8BIT", "7bit (remark)", "x-odd"]
+        let encodings: &[&str] = if matches!(kind, 1 | 2) {
+            &["base64", "Quoted-Printable", "8BIT", "7bit (remark)"]
         } else {
             &["7bit", "8BIT"]
         };
@@ -76,18 +77,19 @@ impl Maker {
 
     fn multipart(&mut self, depth: usize, fields: &mut Vec<String>) -> String {
         self.boundaries += 1;
-        let boundary = format!("{}{}", self.one(&["b", "b ", "=_", "b'"]), self.boundaries);
+        // None begins another: Dovecot takes a line that begins with a boundary for one.
+        let boundary = format!("{}{:05}", self.one(&["b", "b ", "=_", "b'"]), self.boundaries);
         let kind = self.one(&["mixed", "alternative", "Digest", "x-odd"]);
         let (blank, more) = (self.one(&[" ", "\n\t"]), self.one(&["", "; type=x"]));
         fields.push(format!("Content-Type: Multipart/{kind};{blank}boundary=\"{boundary}\"{more}"));
         let mut body = self.one(&["", "", "preamble\n\n", "\n"]).to_owned();
         for _ in 0..1 + self.dice.below(3) {
             let blank = self.one(&["", "", " ", "\t"]);
-            let part = self.entity(depth + 1, Vec::new());
+            let part = self.entity(depth + 1, Vec::new(), kind == "Digest");
             body += &format!("--{boundary}{blank}\n{part}{}", self.one(&["\n", "\n", ""]));
-        }
-        if !body.ends_with('\n') {
-            body.push('\n');
+            if !body.ends_with('\n') {
+                body.push('\n');
+            }
         }
         match self.dice.below(5) {
             0 => {}

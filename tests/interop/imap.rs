@@ -150,6 +150,59 @@ impl Imap {
     }
 }
 
+/// A session that keeps its mailbox open, and knows of it what it has been told.
+pub(crate) struct View {
+    imap: Imap,
+    uids: Vec<usize>,
+    exists: usize,
+}
+
+impl View {
+    pub(crate) fn open(server: &Server) -> Self {
+        let mut view = Self { imap: Imap::ours(server), uids: Vec::new(), exists: 0 };
+        let told = view.imap.ask("SELECT INBOX");
+        view.note(&told);
+        view
+    }
+
+    /// Asks for news. Returns the unique ids of all messages.
+    #[track_caller]
+    pub(crate) fn news(&mut self) -> &[usize] {
+        let told = self.imap.ask("NOOP");
+        self.note(&told);
+        if self.exists > self.uids.len() {
+            let told = self.imap.try_ask(&format!("FETCH {}:* (UID)", self.uids.len() + 1));
+            self.note(&told);
+        }
+        &self.uids
+    }
+
+    #[track_caller]
+    fn note(&mut self, told: &[Response]) {
+        for response in told {
+            match response.text.split_whitespace().collect::<Vec<_>>()[..] {
+                ["*", number, "EXPUNGE"] => {
+                    let number: usize = number.parse().unwrap();
+                    self.uids.remove(number - 1);
+                    self.exists -= 1;
+                }
+                ["*", number, "EXISTS"] => self.exists = number.parse().unwrap(),
+                ["*", number, "FETCH", "(UID", uid, ..] => {
+                    let (number, uid): (usize, usize) =
+                        (number.parse().unwrap(), uid.trim_end_matches(')').parse().unwrap());
+                    assert!(self.uids.last().is_none_or(|last| number <= self.uids.len() || *last < uid));
+                    match self.uids.get(number - 1) {
+                        Some(known) => assert_eq!(*known, uid, "message {number} has another UID"),
+                        None => self.uids.push(uid),
+                    }
+                }
+                _ => {}
+            }
+            assert!(self.uids.len() <= self.exists, "{} > {}", self.uids.len(), self.exists);
+        }
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill(); // it has ended if all went well
