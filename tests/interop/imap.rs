@@ -153,13 +153,13 @@ impl Imap {
 /// A session that keeps its mailbox open, and knows of it what it has been told.
 pub(crate) struct View {
     imap: Imap,
-    uids: Vec<usize>,
-    exists: usize,
+    /// The unique id of each message, once it is known.
+    uids: Vec<Option<usize>>,
 }
 
 impl View {
     pub(crate) fn open(server: &Server) -> Self {
-        let mut view = Self { imap: Imap::ours(server), uids: Vec::new(), exists: 0 };
+        let mut view = Self { imap: Imap::ours(server), uids: Vec::new() };
         let told = view.imap.ask("SELECT INBOX");
         view.note(&told);
         view
@@ -167,39 +167,36 @@ impl View {
 
     /// Asks for news. Returns the unique ids of all messages.
     #[track_caller]
-    pub(crate) fn news(&mut self) -> &[usize] {
+    pub(crate) fn news(&mut self) -> Vec<usize> {
         let told = self.imap.ask("NOOP");
         self.note(&told);
-        if self.exists > self.uids.len() {
-            let told = self.imap.try_ask(&format!("FETCH {}:* (UID)", self.uids.len() + 1));
+        if let Some(first) = self.uids.iter().position(Option::is_none) {
+            let told = self.imap.try_ask(&format!("FETCH {}:* (UID)", first + 1));
             self.note(&told);
         }
-        &self.uids
+        self.uids.iter().flatten().copied().collect()
     }
 
     #[track_caller]
     fn note(&mut self, told: &[Response]) {
         for response in told {
             match response.text.split_whitespace().collect::<Vec<_>>()[..] {
-                ["*", number, "EXPUNGE"] => {
-                    let number: usize = number.parse().unwrap();
-                    self.uids.remove(number - 1);
-                    self.exists -= 1;
+                ["*", number, "EXPUNGE"] => drop(self.uids.remove(number.parse::<usize>().unwrap() - 1)),
+                ["*", number, "EXISTS"] => {
+                    let exists = number.parse().unwrap();
+                    assert!(exists >= self.uids.len(), "{exists} of {} without EXPUNGE", self.uids.len());
+                    self.uids.resize(exists, None);
                 }
-                ["*", number, "EXISTS"] => self.exists = number.parse().unwrap(),
-                ["*", number, "FETCH", "(UID", uid, ..] => {
-                    let (number, uid): (usize, usize) =
-                        (number.parse().unwrap(), uid.trim_end_matches(')').parse().unwrap());
-                    assert!(self.uids.last().is_none_or(|last| number <= self.uids.len() || *last < uid));
-                    match self.uids.get(number - 1) {
-                        Some(known) => assert_eq!(*known, uid, "message {number} has another UID"),
-                        None => self.uids.push(uid),
-                    }
+                ["*", number, "FETCH", "(UID", uid] => {
+                    let uid = uid.trim_end_matches(')').parse().unwrap();
+                    let known = self.uids[number.parse::<usize>().unwrap() - 1].replace(uid);
+                    assert!(known.is_none_or(|known| known == uid), "{known:?} has another UID: {uid}");
                 }
                 _ => {}
             }
-            assert!(self.uids.len() <= self.exists, "{} > {}", self.uids.len(), self.exists);
         }
+        let known: Vec<usize> = self.uids.iter().flatten().copied().collect();
+        assert!(known.is_sorted_by(|a, b| a < b), "{known:?}");
     }
 }
 
