@@ -192,7 +192,14 @@ fn load_certificate(
             }
             _ => "tls.key",
         };
-        text.error_at(key, error.to_string())
+        let hint = match &error {
+            certificate::Error::Unreadable(path, cause) if cause.kind() == io::ErrorKind::NotFound => {
+                let directory = path_word(path.parent().unwrap_or(path));
+                format!("; `restante cert --self-signed --host NAME {directory}` makes a pair for tests")
+            }
+            _ => String::new(),
+        };
+        text.error_at(key, format!("{error}{hint}"))
     })
 }
 

@@ -162,7 +162,7 @@ impl Server {
     /// If none has come in time.
     ///
     /// # Panics
-    /// As [`Server::wait_for`].
+    /// As [`Server::wait_for`], and if the mark is of another server or of another mailbox.
     #[track_caller]
     pub fn wait_for_new(
         &self,
@@ -247,8 +247,12 @@ impl Server {
         timeout: Duration,
         each: impl FnMut(Message) -> ControlFlow<()>,
     ) {
-        let targets = targets(to);
-        on_disk(Wait { spool: &self.dir.spool(), targets: &targets, after, timeout }.run(each));
+        let (targets, spool) = (targets(to), self.dir.spool());
+        let wait = Wait { spool: &spool, targets: &targets, after, timeout };
+        if let Err(error) = wait.check_mark() {
+            panic!("{to}: {error}");
+        }
+        on_disk(wait.run(each));
     }
 }
 

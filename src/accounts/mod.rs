@@ -21,7 +21,7 @@ mod table;
 mod user_file;
 mod without_domain;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use crate::proto::{
     folder::Folder,
@@ -48,6 +48,21 @@ pub struct Accounts {
     users: Users,
     /// The files of the users; `None` in an open house.
     pub sources: Option<Sources>,
+}
+
+/// The rights of a user, to be compared with those after a reload.
+#[derive(PartialEq, Eq)]
+pub struct LoginRights {
+    /// `None` if the user may not log in.
+    mailbox: Option<Mailbox>,
+    hash: String,
+    is_admin: bool,
+}
+
+impl fmt::Debug for LoginRights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginRights").field("mailbox", &self.mailbox).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -114,6 +129,16 @@ impl Accounts {
             Users::AcceptAll { .. } if local.contains('+') => None,
             Users::AcceptAll { any_domain } if !any_domain && !self.is_ours(domain) => None,
             Users::AcceptAll { .. } => Some((key, guest_mailbox(local, domain)?, Check::AcceptAny)),
+        }
+    }
+
+    /// The rights that a login with the right password gives this user, and that password.
+    pub fn login_rights(&self, user: &str) -> LoginRights {
+        let credential = self.credential(user);
+        LoginRights {
+            is_admin: credential.mailbox.as_ref().is_some_and(|mailbox| self.is_admin(mailbox)),
+            hash: credential.hash_on_file().to_owned(),
+            mailbox: credential.mailbox,
         }
     }
 

@@ -10,14 +10,25 @@ use std::{
     time::Duration,
 };
 
-use super::{clients::Client, document_memory::DocumentMemory, effects::Effects, quota::QuotaCache};
+use super::{
+    clients::Client,
+    document_memory::DocumentMemory,
+    effects::Effects,
+    fair_queue::ClientKey,
+    quota::QuotaCache,
+    stream_logins::StreamLogins,
+    streamed_items::{Asked, StreamedItems},
+    web_queue::WebQueue,
+};
 use crate::{
+    accounts::Accounts,
     capacity::Shrinker,
     proto::{
-        SessionEvent,
-        http::api::{ApiAction, ApiRequest, MailEvent, MailboxScope},
+        HeldDocument, SessionEvent,
+        http::api::{ApiAction, ApiRequest, MailEvent, MailboxScope, SharedOctets},
         request::{ConnId, Failure, Response},
     },
+    thread_limits::WEB_THREADS,
     transcript::Archive,
     workers::{
         Job,
@@ -26,9 +37,12 @@ use crate::{
     },
 };
 
-/// The subscriptions of sessions.
-#[derive(Debug, Default)]
+/// The requests of sessions that wait for a worker, and their subscriptions.
+#[derive(Debug)]
 pub(super) struct Subscriptions {
+    queue: WebQueue,
+    streamed: StreamedItems,
+    pub(super) logins: StreamLogins,
     active: HashMap<ConnId, Subscription>,
     comparison: Comparison,
     /// Sessions whose subscription begins after the comparison that runs.
@@ -67,38 +81,121 @@ enum Comparison {
 }
 
 impl Subscriptions {
-    pub(super) fn new(archive: Option<Arc<Archive>>) -> Self {
-        Self { archive, ..Self::default() }
+    /// `capacity`: requests that may wait for a worker.
+    pub(super) fn new(archive: Option<Arc<Archive>>, capacity: usize) -> Self {
+        Self {
+            queue: WebQueue::new(WEB_THREADS, capacity),
+            streamed: StreamedItems::default(),
+            logins: StreamLogins::default(),
+            active: HashMap::new(),
+            comparison: Comparison::default(),
+            beginning: Vec::new(),
+            late: Vec::new(),
+            events: VecDeque::new(),
+            next_event: 0,
+            archive,
+            watchers: HashSet::new(),
+            sessions_changed: false,
+        }
     }
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
+        self.queue.shrink(shrinker);
+        self.logins.shrink(shrinker);
         shrinker.shrink(&mut self.active);
         shrinker.shrink(&mut self.watchers);
     }
 
-    /// Serves a request.
+    /// Serves a request of the client with that key.
     pub(super) fn handle(
         &mut self,
-        (id, client): (ConnId, &mut Client),
+        (id, client, key): (ConnId, &mut Client, &ClientKey),
         request: ApiRequest,
+        accounts: &Accounts,
+        (documents, now): (&mut DocumentMemory, Duration),
         effects: &mut Effects,
     ) {
         let reading = client.reading.take();
-        if request.action == ApiAction::Subscribe {
-            let is_first = self.active.is_empty();
-            self.active.insert(id, Subscription { scope: request.scope, from: None });
-            self.late.push(id);
-            return self.compare(is_first, effects);
+        let waiting = match &request.action {
+            ApiAction::Subscribe => {
+                self.logins.begin(id, request.user, accounts);
+                let is_first = self.active.is_empty();
+                self.active.insert(id, Subscription { scope: request.scope, from: None });
+                self.late.push(id);
+                return self.compare(is_first, effects);
+            }
+            ApiAction::Watch => {
+                self.logins.begin(id, request.user, accounts);
+                self.watchers.insert(id);
+                self.set_watched();
+                return effects.respond(id, Response::Done);
+            }
+            ApiAction::Streamed(message) => match self.streamed.ask(id, &request.scope, message) {
+                Asked::Ready(item) => return self.send_item(id, item, (documents, now), effects),
+                Asked::Waits => return,
+                Asked::Renders(waiting) => waiting,
+            },
+            _ => {
+                let waiting = client.waiting.insert(Arc::new(()));
+                Arc::downgrade(waiting)
+            }
+        };
+        // A health check must not wait for searches.
+        let is_urgent = request.action == ApiAction::Ready;
+        let job = Job::Api { conn: id, request, reading, client: waiting };
+        if is_urgent {
+            return effects.run(job);
         }
-        if request.action == ApiAction::Watch {
-            self.watchers.insert(id);
-            self.set_watched();
-            return effects.respond(id, Response::Done);
+        if let Some(lost) = self.queue.push(key, id, job, effects) {
+            if self.streamed.is_job(lost) {
+                self.item_rendered(lost, Err(Failure::TempFail), (documents, now), effects);
+            } else {
+                effects.fail(lost, Failure::TempFail);
+            }
         }
-        let waiting = Arc::new(());
-        let job = Job::Api { conn: id, request, reading, client: Arc::downgrade(&waiting) };
-        client.waiting = Some(waiting);
-        effects.run(job);
+    }
+
+    /// A worker has ended a job of the web API, or the job was lost.
+    pub(super) fn job_finished(&mut self, id: ConnId, effects: &mut Effects) {
+        self.queue.finished(id, effects);
+    }
+
+    /// True if a job that names this connection renders a message for streams.
+    pub(super) fn is_rendering(&self, id: ConnId) -> bool {
+        self.streamed.is_job(id)
+    }
+
+    /// A worker has rendered a message for streams.
+    pub(super) fn item_rendered(
+        &mut self,
+        id: ConnId,
+        result: Result<ApiOutcome, Failure>,
+        (documents, now): (&mut DocumentMemory, Duration),
+        effects: &mut Effects,
+    ) {
+        let (waiting, result) = self.streamed.finished(id, result);
+        for id in waiting {
+            match &result {
+                Ok(item) => self.send_item(id, item.clone(), (&mut *documents, now), effects),
+                Err(failure) => effects.fail(id, *failure),
+            }
+        }
+    }
+
+    fn send_item(
+        &self,
+        id: ConnId,
+        item: SharedOctets,
+        (documents, now): (&mut DocumentMemory, Duration),
+        effects: &mut Effects,
+    ) {
+        let held = HeldDocument { shared: Some(item.size()), ..HeldDocument::default() };
+        // A client that has gone never sends it, and nothing would remove its entry.
+        if !self.active.contains_key(&id) || documents.reserve(id, held, now) {
+            effects.respond(id, Response::Item(item));
+        } else {
+            effects.fail(id, Failure::Busy);
+        }
     }
 
     fn set_watched(&self) {
@@ -112,11 +209,24 @@ impl Subscriptions {
         self.sessions_changed = !self.watchers.is_empty();
     }
 
-    /// The connection is closed. A response that is outstanding still follows, because the client waits for it.
-    pub(super) fn connection_closed(&mut self, id: ConnId) {
-        self.active.remove(&id);
+    /// The connection is closed. A response that is outstanding still follows, because the client waits for it. A request
+    /// that waits and would change nothing is not served.
+    pub(super) fn connection_closed(&mut self, id: ConnId, effects: &mut Effects) {
+        self.logins.end(id);
+        if self.active.remove(&id).is_some() && self.active.is_empty() {
+            self.streamed.clear();
+        }
         if self.watchers.remove(&id) {
             self.set_watched();
+        }
+        // Other streams may wait for the message of this one.
+        let is_useless = |job: &Job| match job {
+            Job::Api { request: ApiRequest { action: ApiAction::Streamed(_), .. }, .. } => false,
+            Job::Api { request, .. } => !request.action.changes_mail(),
+            _ => false,
+        };
+        if self.queue.remove_if(id, is_useless) {
+            effects.fail(id, Failure::TempFail);
         }
     }
 
@@ -228,7 +338,7 @@ pub(super) fn request_finished(
     match result {
         Ok(ApiOutcome::Document { document, reading, changes }) => {
             // A client that has gone never reads it, and nothing would remove its entry.
-            if client.is_closed() || documents.reserve(id, document.bytes.len(), now) {
+            if client.is_closed() || documents.reserve(id, HeldDocument::new(document.bytes.len(), 0), now) {
                 client.reading = reading;
                 effects.respond(id, Response::Document(document));
             } else {

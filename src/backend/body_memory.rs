@@ -30,6 +30,8 @@ pub(super) struct BodyMemory {
     total: [MemoryUse; 2],
     /// Files of other clients, then of trusted ones.
     files: [usize; 2],
+    /// Octets of bodies that sessions hold whole, until they are handed over.
+    whole: u64,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -44,6 +46,8 @@ struct BodyEntry {
     body: Option<BodyProgress>,
     octets: MemoryUse,
     has_file: bool,
+    /// Octets that are reserved for a body that its session holds whole.
+    whole: u64,
 }
 
 /// The actions that free memory.
@@ -92,6 +96,21 @@ impl BodyMemory {
         self.entries.get_or_default(id).is_trusted = is_trusted;
     }
 
+    /// Whether there is room for a body that its session holds whole: together they have half of the memory that sessions
+    /// have, and one alone may have more.
+    pub(super) fn has_room_for_whole(&self, octets: u64) -> bool {
+        self.whole == 0 || self.whole + octets <= self.limit / 2
+    }
+
+    /// Reserves memory for a body that its session holds whole, after [`BodyMemory::begin`].
+    pub(super) fn reserve_whole(&mut self, id: ConnId, octets: u64) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        self.whole += octets;
+        entry.whole = octets;
+        entry.octets.in_sessions = octets;
+        self.total[usize::from(entry.is_trusted)].in_sessions += octets;
+    }
+
     /// Records the octets that a session holds, and whether its client is trusted.
     pub(super) fn record_progress(&mut self, id: ConnId, is_trusted: bool, body: Option<BodyProgress>) {
         if is_trusted {
@@ -100,7 +119,7 @@ impl BodyMemory {
             self.trusted.remove(&id);
         }
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        let octets = body.map_or(0, |body| body.memory_octets as u64);
+        let octets = body.map_or(0, |body| body.memory_octets as u64).max(entry.whole);
         let total = &mut self.total[usize::from(entry.is_trusted)];
         total.in_sessions = total.in_sessions - entry.octets.in_sessions + octets;
         entry.octets.in_sessions = octets;
@@ -114,6 +133,7 @@ impl BodyMemory {
         total.handed_over = total.handed_over - entry.octets.handed_over + octets;
         total.in_sessions -= std::mem::take(&mut entry.octets.in_sessions);
         entry.octets.handed_over = octets;
+        self.whole -= std::mem::take(&mut entry.whole);
     }
 
     /// The number of messages that have a file.
@@ -142,6 +162,7 @@ impl BodyMemory {
         self.total[of].in_sessions -= entry.octets.in_sessions;
         self.total[of].handed_over -= entry.octets.handed_over;
         self.files[of] -= usize::from(entry.has_file);
+        self.whole -= entry.whole;
     }
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
@@ -231,7 +252,7 @@ impl BodyMemory {
 
 impl BodyEntry {
     fn can_spill(&self) -> bool {
-        self.octets.handed_over == 0 && self.octets.in_sessions >= MIN_SPILL
+        self.octets.handed_over == 0 && self.octets.in_sessions >= MIN_SPILL && self.whole == 0
     }
 
     /// Whether fewer octets have arrived than a client with the expected rate would have sent.

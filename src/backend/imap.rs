@@ -5,10 +5,6 @@
 //! state as an event, at most one in a turn of the loop. A folder has one such job at a time, because each needs the UIDs. A
 //! response that tells a state waits until this state has everything that the index had when the response became possible.
 
-mod context;
-mod folder;
-pub(super) mod requests;
-
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
@@ -16,7 +12,13 @@ use std::{
     time::Duration,
 };
 
-use super::{clients::Client, effects::Effects, maildrop::ReleaseResponse};
+use super::{
+    clients::Client,
+    effects::Effects,
+    imap_context::Context,
+    imap_folder::{Answer, BookPlace, Change, Folder, Pending, Step},
+    maildrop::ReleaseResponse,
+};
 use crate::{
     capacity::Shrinker,
     deferred_drop::drop_deferred,
@@ -36,23 +38,26 @@ use crate::{
         job::{Changes, KnownMaildir, OpenedMaildir},
     },
 };
-pub(super) use context::Context;
-use folder::{Answer, BookPlace, Change, Folder, Pending, Step};
 
 /// The folders in use by IMAP.
 #[derive(Debug, Default)]
 pub(super) struct Folders {
-    folders: BTreeMap<Mailbox, Folder>,
-    last_id: u64,
+    pub(super) folders: BTreeMap<Mailbox, Folder>,
+    pub(super) last_id: u64,
     /// The name of this host, for the names of files.
-    host: Option<Arc<str>>,
+    pub(super) host: Option<Arc<str>>,
     /// Folders with a state that their sessions do not know yet.
-    changed: BTreeSet<Mailbox>,
+    pub(super) changed: BTreeSet<Mailbox>,
     /// Messages of APPEND whose keywords have letters.
-    ready_appends: VecDeque<(ConnId, Mailbox, Append, Vec<u8>)>,
+    pub(super) ready_appends: VecDeque<(ConnId, Mailbox, Append, Vec<u8>)>,
 }
 
 impl Folders {
+    /// No folders yet. The name of this host is for the names of copies.
+    pub(super) fn on_host(host: &str) -> Self {
+        Self { host: Some(host.into()), ..Self::default() }
+    }
+
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
         shrinker.shrink(&mut self.ready_appends);
     }
@@ -97,7 +102,7 @@ impl Folders {
     }
 
     /// Closes the folder of a session, if it has one.
-    fn leave(&mut self, (id, client): (ConnId, &mut Client), cx: &mut Context<'_>) {
+    pub(super) fn leave(&mut self, (id, client): (ConnId, &mut Client), cx: &mut Context<'_>) {
         self.session_left(id, client);
         cx.maildrops.release((id, client), ReleaseResponse::None, cx.index, cx.effects);
     }
@@ -112,7 +117,12 @@ impl Folders {
     }
 
     /// FETCH, SEARCH.
-    fn read(&self, (id, client): (ConnId, &mut Client), request: ReadRequest, cx: &mut Context<'_>) {
+    pub(super) fn read(
+        &self,
+        (id, client): (ConnId, &mut Client),
+        request: ReadRequest,
+        cx: &mut Context<'_>,
+    ) {
         let Some((_, folder, maildir)) = self.selected(id, client) else {
             return cx.effects.fail(id, Failure::TempFail);
         };
@@ -121,7 +131,12 @@ impl Folders {
     }
 
     /// STORE, EXPUNGE.
-    fn change(&mut self, (id, client): (ConnId, &mut Client), change: Change, cx: &mut Context<'_>) {
+    pub(super) fn change(
+        &mut self,
+        (id, client): (ConnId, &mut Client),
+        change: Change,
+        cx: &mut Context<'_>,
+    ) {
         let Some((mailbox, folder, _)) = self.selected(id, client) else {
             return cx.effects.fail(id, Failure::TempFail);
         };
@@ -134,7 +149,7 @@ impl Folders {
     }
 
     /// The folder that a session has selected.
-    fn selected<'a>(
+    pub(super) fn selected<'a>(
         &'a self,
         id: ConnId,
         client: &'a Client,
@@ -210,7 +225,12 @@ impl Folders {
     }
 
     /// The folder with these directories. If another one had its name, its sessions have nothing to read any more.
-    fn folder(&mut self, mailbox: &Mailbox, maildir: &Arc<Maildir>, effects: &mut Effects) -> &mut Folder {
+    pub(super) fn folder(
+        &mut self,
+        mailbox: &Mailbox,
+        maildir: &Arc<Maildir>,
+        effects: &mut Effects,
+    ) -> &mut Folder {
         // A folder that gets messages may have been opened by a job alone.
         let is_same = |folder: &Folder| match folder.maildir.upgrade() {
             Some(known) => known.id() == maildir.id(),
@@ -329,7 +349,7 @@ impl Folders {
     // Internal steps
 
     /// Responds to the requests for which the state is new enough, and begins the next job.
-    fn advance(&mut self, mailbox: &Mailbox, cx: &mut Context<'_>) {
+    pub(super) fn advance(&mut self, mailbox: &Mailbox, cx: &mut Context<'_>) {
         let Some(folder) = self.folders.get_mut(mailbox) else { return };
         while matches!(folder.book, BookPlace::Here(_)) {
             let Some(first) = folder.pending.pop_front() else {
@@ -380,6 +400,6 @@ fn refresh((id, client): (ConnId, &mut Client), cx: &mut Context<'_>) {
     cx.effects.run(Job::Open { conn: id, mailbox, access: Access::Shared, known });
 }
 
-fn refuse(id: ConnId, refusal: Refusal, effects: &mut Effects) {
+pub(super) fn refuse(id: ConnId, refusal: Refusal, effects: &mut Effects) {
     effects.respond(id, Response::Imap(ImapResponse::Refused(refusal)));
 }

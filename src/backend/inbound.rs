@@ -141,3 +141,11 @@ impl Inbound {
         matches!(self, Self::CheckingQuota(..) | Self::Sealing(..) | Self::Committing(_))
     }
 }
+
+/// A body that waits for memory before its first octet is read.
+#[derive(Debug)]
+pub(super) struct WaitingBody {
+    pub(super) octets: u64,
+    /// The time of its request, on the steady clock.
+    pub(super) since: Duration,
+}

@@ -13,20 +13,30 @@ mod cached_reads;
 mod clients;
 mod document_memory;
 mod effects;
+mod fair_queue;
 mod imap;
+mod imap_context;
+mod imap_folder;
+mod imap_requests;
 mod inbound;
 mod login_queue;
 mod maildrop;
+mod memory;
 mod open_maildrop;
 mod quota;
 mod receive;
+mod receive_memory;
 mod recipients;
 mod reload;
 mod run_effects;
 mod spool_changes;
 mod state;
+mod stream_logins;
+mod streamed_items;
 mod turn;
 mod turn_budget;
+mod web_queue;
+mod whole_bodies;
 mod workers;
 
 use std::{
@@ -49,10 +59,10 @@ use crate::{
     maildir::{self, Spool, lock::LockMode, trusted_date},
     printable,
     proto::{
-        BodyProgress, HeldDocument, SessionEvent,
+        SessionEvent,
         chaos::Chaos,
         http::api::{ApiAction, ApiRequest, Document},
-        request::{AccountDirectory, ConnId, Request, Response},
+        request::{AccountDirectory, ConnId, ReceiveRequest, Request, Response},
     },
     transcript::Archive,
     workers::{Completion, CompletionSender, Job, LoopWaker, Storage},
@@ -63,6 +73,7 @@ pub use body_memory::MemoryRelief;
 use clients::{Client, Clients};
 use document_memory::DocumentMemory;
 use effects::Effects;
+use fair_queue::ClientKey;
 use imap::Folders;
 use maildrop::{Maildrops, ReleaseResponse};
 use quota::QuotaCache;
@@ -131,6 +142,7 @@ impl Backend {
             accepts_all.then_some(limits.delivery.max_created_mailboxes),
         )?;
         storage.archive = archive.clone();
+        storage.refresh();
         let storage = Arc::new(storage);
         Ok(Self {
             spool: config.spool.clone(),
@@ -143,7 +155,7 @@ impl Backend {
             folders: Folders::on_host(&config.hostname),
             quotas: QuotaCache::new(limits.quota.cache_size, limits.quota.cache_ttl.0),
             has_transcripts: archive.is_some(),
-            subscriptions: Subscriptions::new(archive),
+            subscriptions: Subscriptions::new(archive, limits.disk.queue_size),
             documents: DocumentMemory::new(limits.http.max_document_memory.0),
             index: Registry::new(&limits, budget.capped_indexes(&limits)),
             mailbox_events: events,
@@ -177,8 +189,9 @@ impl Backend {
     /// The connection is closed. Jobs in progress for it continue to their end.
     pub fn connection_closed(&mut self, id: ConnId) {
         self.auth.connection_closed(id, self.now, &mut self.effects);
+        self.receiver.waiting_closed(id, &mut self.effects);
         self.receiver.connection_closed(id);
-        self.subscriptions.connection_closed(id);
+        self.subscriptions.connection_closed(id, &mut self.effects);
         self.documents.record(id, None, self.now);
         if let Some(client) = self.clients.close(id) {
             self.release(id, client);
@@ -192,32 +205,6 @@ impl Backend {
         self.receiver.connection_closed(id);
         self.folders.session_left(id, &client);
         self.maildrops.release((id, &mut client), ReleaseResponse::None, &mut self.index, &mut self.effects);
-    }
-
-    /// Records the progress of an inbound message. `is_trusted`: the user has logged in, the client is trusted, or the
-    /// peer is a server of this site.
-    pub fn record_body_progress(&mut self, id: ConnId, is_trusted: bool, body: Option<BodyProgress>) {
-        self.receiver.record_body_progress(id, is_trusted, body);
-    }
-
-    /// Whether the loop must read no message data of this connection, until others have freed memory.
-    pub fn is_under_memory_pressure(&self, id: ConnId) -> bool {
-        self.receiver.is_under_memory_pressure(id)
-    }
-
-    /// The actions that free memory.
-    pub fn memory_relief(&mut self) -> MemoryRelief {
-        self.receiver.memory_relief(self.now)
-    }
-
-    /// Records the document that a session of the web API holds until its client has read it.
-    pub fn record_held_document(&mut self, id: ConnId, document: Option<HeldDocument>) {
-        self.documents.record(id, document, self.now);
-    }
-
-    /// The connections to evict, because documents that their clients do not read fill the memory for them.
-    pub fn slow_clients(&self) -> Vec<ConnId> {
-        self.documents.slow_clients(self.now)
     }
 
     /// The next response, and its connection.
@@ -244,6 +231,7 @@ impl Backend {
     pub fn tick(&mut self, now: Duration) -> bool {
         let (receiver, clients, mut cx) = self.receiver_parts();
         receiver.expire_deliveries(clients, &mut cx);
+        receiver.expire_waiting(&mut cx);
         self.index.tick(now);
         self.folders.drop_unused(&self.index);
         self.subscriptions.mailboxes_changed(&mut self.effects);
@@ -333,6 +321,7 @@ impl Backend {
             quotas,
             subscriptions,
             accounts,
+            documents,
             chaos,
             clients,
             index,
@@ -347,6 +336,10 @@ impl Backend {
                 auth.verify((id, peer), (&user, password), accounts, *now, effects);
                 auth.dispatch_checks(accounts, *now, effects);
             }
+            Request::Receive(ReceiveRequest::BeginWhole { octets, user }) => {
+                let key = ClientKey::of(user.as_deref(), peer, accounts);
+                receiver.begin_whole((id, client, &key), octets, &mut cx);
+            }
             Request::Receive(request) => receiver.handle((id, client), request, &self.storage, &mut cx),
             Request::Maildrop(request) => maildrops.handle((id, client), request, *now, index, effects),
             Request::Api(ApiRequest { action: ApiAction::Chaos(set), .. }) => {
@@ -354,10 +347,14 @@ impl Backend {
                 let document = Document::json(printable::json(chaos, false));
                 effects.respond(id, Response::Document(document));
             }
-            Request::Api(request) => subscriptions.handle((id, client), request, effects),
+            Request::Api(request) => {
+                let key = ClientKey::of(request.user.as_deref(), peer, accounts);
+                let memory = (documents, *now);
+                subscriptions.handle((id, client, &key), request, accounts, memory, effects);
+            }
             Request::Imap(request) => {
-                let cx = &mut imap::Context { maildrops, index, effects };
-                let mut parts = imap::requests::Parts { folders, receiver, accounts, quotas, now: *now };
+                let cx = &mut imap_context::Context { maildrops, index, effects };
+                let mut parts = imap_requests::Parts { folders, receiver, accounts, quotas, now: *now };
                 if let Some(request) = parts.handle((id, client), request, cx) {
                     folders.handle((id, client), request, *now, cx);
                 }
@@ -383,6 +380,9 @@ impl Backend {
             now,
             ..
         } = self;
+        if let Completion::Api(id, _) = &completion {
+            subscriptions.job_finished(*id, effects);
+        }
         let client = completion.conn().and_then(|id| Some((id, clients.get_mut(id)?)));
         match (completion, client) {
             (Completion::Counted(id, token, counts), _) => {
@@ -396,7 +396,7 @@ impl Backend {
             (Completion::Delivered(id, token, result), _) => {
                 let mut cx = Context { now: *now, accounts, quotas, index, effects };
                 receiver.delivered((id, &token), clients, result, &mut cx);
-                folders.number_appended(receiver, &mut imap::Context { maildrops, index, effects });
+                folders.number_appended(receiver, &mut imap_context::Context { maildrops, index, effects });
                 subscriptions.mailboxes_changed(effects);
             }
             (Completion::Verified(id, verdict), _) => auth.verified(id, verdict, accounts, *now, effects),
@@ -404,15 +404,15 @@ impl Backend {
                 receiver.body_spilled(id, client, result, effects)
             }
             (Completion::Opened(_, result), Some(client)) if client.1.has_open_folder() => {
-                Folders::reopened(client, result, &mut imap::Context { maildrops, index, effects });
+                Folders::reopened(client, result, &mut imap_context::Context { maildrops, index, effects });
             }
             (Completion::Opened(_, result), Some(client)) => {
                 maildrops.open_finished(client, result, index, effects)
             }
             (Completion::Folder(key, result), _) => {
-                let cx = &mut imap::Context { maildrops, index, effects };
+                let cx = &mut imap_context::Context { maildrops, index, effects };
                 let changes = folders.job_finished(&key, result, cx);
-                imap::requests::Parts { folders, receiver, accounts, quotas, now: *now }
+                imap_requests::Parts { folders, receiver, accounts, quotas, now: *now }
                     .pass_appends_on(clients, cx);
                 if api::apply_changes(&changes, quotas) {
                     subscriptions.mailboxes_changed(effects);
@@ -436,6 +436,9 @@ impl Backend {
             }
             (Completion::Unlocked(mailbox), _) => maildrops.lock_released(&mailbox, clients, index, effects),
             (Completion::Index(id, result), _) => index.complete(id, result),
+            (Completion::Api(id, result), _) if subscriptions.is_rendering(id) => {
+                subscriptions.item_rendered(id, result, (documents, *now), effects);
+            }
             (Completion::Api(_, result), Some(client)) => {
                 if api::request_finished(client, result, (documents, *now), quotas, effects) {
                     subscriptions.mailboxes_changed(effects);

@@ -5,8 +5,6 @@
 //! [`Receiver::complete`], an unfinished one in [`Receiver::discard_body`]; both release its memory and its file in
 //! [`Receiver::release_body`].
 
-mod memory;
-
 use std::{
     collections::VecDeque,
     sync::Arc,
@@ -17,7 +15,10 @@ use super::{
     body_memory::BodyMemory,
     clients::{Client, Clients},
     effects::Effects,
-    inbound::{Inbound, Pending, PendingRecipients, ReceivedMessage, Routing, Uncounted, WantedResponse},
+    fair_queue::FairQueue,
+    inbound::{
+        Inbound, Pending, PendingRecipients, ReceivedMessage, Routing, Uncounted, WaitingBody, WantedResponse,
+    },
     quota::QuotaCache,
 };
 use crate::{
@@ -42,30 +43,32 @@ use crate::{
 /// Receives messages for all SMTP and LMTP sessions.
 #[derive(Debug)]
 pub(super) struct Receiver {
-    bodies: BodyMemory,
-    permits: SpillPermits,
+    pub(super) bodies: BodyMemory,
+    pub(super) permits: SpillPermits,
     name_generator: NameGenerator,
     /// The number of inbound messages.
-    inbound: usize,
+    pub(super) inbound: usize,
     /// Messages that the committer holds.
-    deliveries: usize,
+    pub(super) deliveries: usize,
     /// Messages that were refused because they took too long, and that a thread still holds.
-    abandoned: usize,
+    pub(super) abandoned: usize,
+    /// Bodies that wait for memory.
+    pub(super) waiting: FairQueue<WaitingBody>,
     /// Messages to many mailboxes, which continue in the next turn.
     pub(super) pending_recipients: VecDeque<PendingRecipients>,
     /// Messages of APPEND that are durable, and have no UID yet.
     pub(super) appended: VecDeque<(ConnId, DeliveredCopy)>,
-    limits: ReceiveLimits,
+    pub(super) limits: ReceiveLimits,
 }
 
 #[derive(Debug)]
-struct ReceiveLimits {
+pub(super) struct ReceiveLimits {
     /// Deliveries that the committer may hold.
     queue_size: usize,
     /// The longest time from the end of a message to its reply.
     delivery_timeout: Span,
     /// Octets of one message in memory.
-    spill_threshold: u64,
+    pub(super) spill_threshold: u64,
 }
 
 /// The parts of the backend that the methods of a [`Receiver`] use.
@@ -87,6 +90,7 @@ impl Receiver {
             inbound: 0,
             deliveries: 0,
             abandoned: 0,
+            waiting: FairQueue::new(MAX_WAITING_BODIES),
             pending_recipients: VecDeque::new(),
             appended: VecDeque::new(),
             limits: ReceiveLimits::of(limits),
@@ -102,6 +106,7 @@ impl Receiver {
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
         self.bodies.shrink(shrinker);
+        self.waiting.shrink(shrinker);
         shrinker.shrink(&mut self.pending_recipients);
         shrinker.shrink(&mut self.appended);
     }
@@ -118,7 +123,9 @@ impl Receiver {
     ) {
         match request {
             ReceiveRequest::CheckSpace { size } => cx.effects.respond(id, Self::check_space(storage, size)),
-            ReceiveRequest::Begin => cx.effects.respond(id, self.begin(id, client, cx.now)),
+            ReceiveRequest::Begin | ReceiveRequest::BeginWhole { .. } => {
+                cx.effects.respond(id, self.begin(id, client, cx.now));
+            }
             ReceiveRequest::Spill { mailboxes, bytes } => {
                 self.spill(id, client, (mailboxes, bytes), cx.effects)
             }
@@ -463,6 +470,8 @@ impl Receiver {
     }
 }
 
+/// Bodies that may wait for memory.
+const MAX_WAITING_BODIES: usize = 1000;
 /// Messages that are abandoned in one tick: if a disk hangs, each connection may have one.
 const MAX_EXPIRED_PER_TICK: usize = 1000;
 

@@ -18,6 +18,11 @@ use crate::{
 };
 
 impl Receiver {
+    /// Whether a message to many mailboxes continues in the next turn.
+    pub(super) fn has_pending_recipients(&self) -> bool {
+        !self.pending_recipients.is_empty()
+    }
+
     /// Continues with a message whose data is complete: at once if it goes to a few mailboxes.
     pub(super) fn begin_recipients(&mut self, id: ConnId, client: &mut Client, cx: &mut Context<'_>) {
         let recipients = client.inbound.as_deref().map_or(0, Inbound::recipients);

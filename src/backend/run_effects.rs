@@ -1,6 +1,6 @@
 //! Carries out the effects that the parts of the backend and the index request.
 
-use super::{effects::Effect, imap, state::Backend};
+use super::{effects::Effect, imap_context, state::Backend};
 use crate::{proto::request::Access, workers::Job};
 
 impl Backend {
@@ -36,7 +36,11 @@ impl Backend {
             let Self { clients, maildrops, folders, index, effects, .. } = self;
             let Some(client) = clients.get_mut(id) else { continue };
             if client.maildrop.as_ref().is_some_and(|maildrop| maildrop.access == Access::Shared) {
-                folders.index_ready((id, client), result, &mut imap::Context { maildrops, index, effects });
+                folders.index_ready(
+                    (id, client),
+                    result,
+                    &mut imap_context::Context { maildrops, index, effects },
+                );
             } else {
                 maildrops.index_ready((id, client), result, index, effects);
             }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{imap, state::Backend};
+use super::{imap_context, state::Backend};
 use crate::{
     index::{job::MailboxChange, watcher::WatcherReport},
     proto::SessionEvent,
@@ -23,7 +23,7 @@ impl Backend {
         }
         for MailboxChange { mailbox, messages, mut sessions } in self.index.take_changes() {
             let Self { folders, maildrops, index, effects, .. } = self;
-            folders.index_changed(&mailbox, &mut imap::Context { maildrops, index, effects });
+            folders.index_changed(&mailbox, &mut imap_context::Context { maildrops, index, effects });
             sessions.retain(|id| !folders.has_session(&mailbox, *id));
             let event = SessionEvent::MailboxChanged { mailbox, messages };
             self.events.extend(sessions.into_iter().map(|id| (id, event.clone())));
@@ -51,6 +51,8 @@ impl Backend {
             || self.index.has_changes()
             || self.folders.has_events()
             || self.subscriptions.has_events()
+            || self.subscriptions.logins.has_unchecked()
+            || self.receiver.can_admit()
             || !self.events.is_empty()
             || self.clients.has_responses()
             || self.receiver.has_pending_recipients()
@@ -62,6 +64,8 @@ impl Backend {
     pub fn poll_mailbox_events(&mut self, now: Duration) {
         let (receiver, clients, mut cx) = self.receiver_parts();
         receiver.continue_recipients(clients, &mut cx);
+        receiver.admit_waiting(clients, &mut cx);
+        self.subscriptions.logins.check(&self.accounts);
         self.auth.dispatch_checks(&self.accounts, self.now, &mut self.effects);
         self.index.set_time(now);
         let index = &mut self.index;

@@ -23,8 +23,8 @@ pub(super) struct Arguments {
     /// Host name or address in the certificate; repeat for more [default: localhost and 127.0.0.1]
     #[arg(long = "host", value_name = "NAME")]
     hosts: Vec<String>,
-    /// Directory for the two files
-    #[arg(value_name = "DIR", default_value = ".")]
+    /// Directory for the two files; `.` is this one
+    #[arg(value_name = "DIR")]
     directory: PathBuf,
 }
 

@@ -1,5 +1,7 @@
 //! `restante check`: takes the steps of a start up to the lock of the spool, and prints the settings.
 
+use std::io::{self, IsTerminal};
+
 use clap::Args;
 
 use super::{
@@ -53,7 +55,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = if arguments.all { files.config.effective() } else { files.config.differences() };
     output::page(&format!("# {file} {verdict}; {users}\n{comments}{notes}{settings}"))?;
     if arguments.strict && !warnings.is_empty() {
-        return Err(Failure::Other(format!("{file} {verdict}: see above")));
+        // The warnings themselves, if they went elsewhere.
+        let why = if io::stdout().is_terminal() { "see above".to_owned() } else { warnings.join("; ") };
+        return Err(Failure::Other(format!("{file} {verdict}: {}", printable::escape_line(&why))));
     }
     Ok(())
 }

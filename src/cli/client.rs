@@ -1,6 +1,9 @@
 //! `restante client`: an interactive mail client.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 
@@ -12,24 +15,25 @@ use super::{
 use crate::{
     accounts::UserFile,
     client::{ConnectOptions, ServerAddr, Tls, Trust},
-    config::Config,
+    config::{Config, Service},
     limits::Limits,
     mua::{
         app::{AppConfig, SignUp},
         menu::{self, ExitReason},
         terminal::Terminal,
     },
+    net::endpoint::reachable,
 };
 
 /// Read and write mail at a terminal, over POP3 and SMTP of any server.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// SMTP server to send mail to
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:2525")]
-    smtp: ServerAddr,
-    /// POP3 server to read mail from
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1110")]
-    pop3: ServerAddr,
+    /// SMTP server to send mail to [default: the listener of --config, else 127.0.0.1:2525]
+    #[arg(long, value_name = "HOST:PORT")]
+    smtp: Option<ServerAddr>,
+    /// POP3 server to read mail from [default: the listener of --config, else 127.0.0.1:1110]
+    #[arg(long, value_name = "HOST:PORT")]
+    pop3: Option<ServerAddr>,
     /// Protection of both connections
     #[arg(long, value_name = "HOW", default_value = "none")]
     tls: Protection,
@@ -42,7 +46,7 @@ pub(super) struct Arguments {
     /// Offer sign-up, with this accounts file of a server on this machine
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     accounts: Option<PathBuf>,
-    /// Offer sign-up, with the accounts and domains of this configuration file
+    /// Offer sign-up, with the accounts and domains of this configuration file, and connect to its listeners
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -58,15 +62,22 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         timeout: PATIENCE,
         on_silence: Some(tell_silence),
     };
-    let door = match (arguments.accounts, arguments.config) {
+    let config = arguments.config.map(|path| Config::load(&path).map(|config| (path, config))).transpose()?;
+    let at = |named: Option<ServerAddr>, services: &Services| match (named, &config) {
+        (Some(named), _) => Ok(named),
+        (None, Some((path, config))) => listener_of(path, config, services, arguments.tls),
+        (None, None) => services.default.parse().map_err(Failure::Usage),
+    };
+    let (smtp, pop3) = (at(arguments.smtp, &SMTP)?, at(arguments.pop3, &POP3)?);
+    let domains = config.as_ref().map(|(_, config)| config.domains.clone()).unwrap_or_default();
+    let door = match (arguments.accounts, config) {
         (Some(accounts), _) => Some(SignUp {
             users: UserFile::at(accounts),
             domains: Vec::new(),
             spool: None,
             reload_interval: Limits::default().auth.reload_interval.0,
         }),
-        (None, Some(config)) => {
-            let config = Config::load(&config)?;
+        (None, Some((_, config))) => {
             let reload_interval = config.limits.auth.reload_interval.0;
             let users = UserFile::at(config.accounts);
             Some(SignUp { users, domains: config.domains, spool: Some(config.spool), reload_interval })
@@ -74,10 +85,11 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         (None, None) => None,
     };
     let plan = AppConfig {
-        smtp: route(arguments.smtp),
-        pop3: route(arguments.pop3),
+        smtp: route(smtp),
+        pop3: route(pop3),
         user: arguments.user,
         sign_up: door,
+        domains,
         sent_dir: directory_of_user("XDG_DATA_HOME", ".local/share"),
         random: || getrandom::u64().unwrap_or_default(),
     };
@@ -91,6 +103,61 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         Ok(ExitReason::LoginFailed(why)) => Err(Failure::Other(why)),
         Err(error) => Err(Failure::Other(crate::client::display::printable_line(&error.describe(language)))),
     }
+}
+
+/// The services of a server that one connection of the client may use.
+struct Services {
+    option: &'static str,
+    /// Without TLS from the first octet, the best first.
+    plain: &'static [Service],
+    /// With TLS from the first octet.
+    implicit: &'static [Service],
+    default: &'static str,
+}
+
+const SMTP: Services = Services {
+    option: "--smtp",
+    plain: &[Service::Submission, Service::Smtp],
+    implicit: &[Service::Submissions],
+    default: "127.0.0.1:2525",
+};
+const POP3: Services = Services {
+    option: "--pop3",
+    plain: &[Service::Pop3],
+    implicit: &[Service::Pop3s],
+    default: "127.0.0.1:1110",
+};
+
+/// The address of the listener of a configuration for that protection.
+fn listener_of(
+    path: &Path,
+    config: &Config,
+    services: &Services,
+    protection: Protection,
+) -> Result<ServerAddr, Failure> {
+    let (wanted, others) = match protection {
+        Protection::Implicit => (services.implicit, services.plain),
+        Protection::None | Protection::Starttls => (services.plain, services.implicit),
+    };
+    let find = |services: &[Service]| {
+        services.iter().find_map(|service| {
+            let mut such = config.listen.iter().filter(|listen| listen.protocol == *service);
+            such.find_map(|listen| listen.address.ip().filter(|address| address.port() != 0))
+        })
+    };
+    if let Some(address) = find(wanted).map(reachable) {
+        return Ok(ServerAddr { host: address.ip().to_string(), port: address.port() });
+    }
+    let other = match (find(others).is_some(), protection) {
+        (false, _) => "",
+        (true, Protection::Implicit) => " (it has one for --tls none or --tls starttls)",
+        (true, _) => " (it has one for --tls implicit)",
+    };
+    let (path, option) = (path.display(), services.option);
+    Err(Failure::Usage(format!(
+        "{path} has no address to connect to for {option}{other}: name one, like {option} {}",
+        services.default
+    )))
 }
 
 /// Time limit for a reply, for a person who waits.

@@ -6,7 +6,7 @@ mod place;
 use std::{
     env,
     ffi::OsString,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -28,7 +28,7 @@ use place::Place;
 
 use crate::{
     config::{Config, ConfigText, Development, Service, TlsAddresses},
-    net::certificate::CertificatePair,
+    net::{certificate::CertificatePair, endpoint::reachable},
 };
 
 /// Run a test server: every address has a mailbox, any password opens it.
@@ -144,16 +144,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         let (smtp, pop3) = (reachable(smtp), reachable(pop3));
         let (imap, http) = (at(Service::Imap).map(reachable), at(Service::Http).map(reachable));
         let faults = !arguments.no_faults;
-        let banner = Banner {
-            http,
-            smtp,
-            imap,
-            pop3,
-            tls,
-            spool: &spool,
-            transcripts: transcripts.as_deref(),
-            faults,
-        };
+        let (transcripts, network) = (transcripts.as_deref(), arguments.network);
+        let banner = Banner { http, smtp, imap, pop3, tls, spool: &spool, transcripts, faults, network };
         let directory = env::current_dir().unwrap_or_default();
         let mut text = banner.text(&directory, &command_word());
         if arguments.network {
@@ -190,16 +182,6 @@ fn transcripts_of(spool: &Path) -> PathBuf {
         directory.push(name);
     }
     directory.into()
-}
-
-/// The address at which this machine reaches itself: loopback for every address.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 const ALTERNATIVES: Alternatives<'static> = Alternatives {

@@ -14,6 +14,7 @@ use crate::{
     client::{
         ClientError, ConnectOptions, Security, ServerAddr, Tls, Trust, WireEvent, WireObserver, display,
         outgoing::{Attachment, OutgoingMessage, Person, is_address},
+        own_address::own_address,
         reply_help,
         smtp::{Reply, ReplyClass, Smtp},
         strings,
@@ -120,25 +121,12 @@ type AddressList = Vec<Person>;
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut terminal = Terminal::stdio();
     let language = terminal.language();
-    let server = server_address(arguments, &mut terminal)?;
-    let outgoing = outgoing_message(arguments, &mut terminal)?;
+    let options = connect_options(arguments, &mut terminal)?;
+    let outgoing = outgoing_message(arguments, &options, &mut terminal)?;
     let message = match &arguments.content.raw {
         Some(path) if is_stdio(path) => standard_input(&mut terminal)?,
         Some(path) => read_file(path)?,
         None => outgoing.build(SystemTime::now(), random()?),
-    };
-    let trust = match (&arguments.cacert, arguments.insecure) {
-        (_, true) => Trust::AnyCertificate,
-        (Some(path), _) => Trust::File(path.clone()),
-        (None, false) => Trust::System,
-    };
-    let tls = Tls::new(&trust).map_err(Failure::Usage)?;
-    let options = ConnectOptions {
-        server,
-        security: arguments.tls.security(),
-        tls,
-        timeout: REPLY_TIMEOUT,
-        on_silence: Some(tell_silence),
     };
     let password = password(arguments, &options, &mut terminal)?;
 
@@ -206,6 +194,23 @@ fn client_failure(error: &ClientError, language: Language) -> Failure {
     }
 }
 
+fn connect_options(arguments: &Arguments, terminal: &mut Terminal) -> Result<ConnectOptions, Failure> {
+    let server = server_address(arguments, terminal)?;
+    let trust = match (&arguments.cacert, arguments.insecure) {
+        (_, true) => Trust::AnyCertificate,
+        (Some(path), _) => Trust::File(path.clone()),
+        (None, false) => Trust::System,
+    };
+    let tls = Tls::new(&trust).map_err(Failure::Usage)?;
+    Ok(ConnectOptions {
+        server,
+        security: arguments.tls.security(),
+        tls,
+        timeout: REPLY_TIMEOUT,
+        on_silence: Some(tell_silence),
+    })
+}
+
 fn server_address(arguments: &Arguments, terminal: &mut Terminal) -> Result<ServerAddr, Failure> {
     let given = arguments.server.clone();
     if let Some(place) = given {
@@ -220,7 +225,11 @@ fn server_address(arguments: &Arguments, terminal: &mut Terminal) -> Result<Serv
 
 /// Builds the message from the command line, and asks for missing parts. With `--raw` only the envelope
 /// counts.
-fn outgoing_message(arguments: &Arguments, terminal: &mut Terminal) -> Result<OutgoingMessage, Failure> {
+fn outgoing_message(
+    arguments: &Arguments,
+    options: &ConnectOptions,
+    terminal: &mut Terminal,
+) -> Result<OutgoingMessage, Failure> {
     let language = terminal.language();
     let is_raw = arguments.content.raw.is_some();
     let from = match arguments.from.as_deref() {
@@ -228,10 +237,9 @@ fn outgoing_message(arguments: &Arguments, terminal: &mut Terminal) -> Result<Ou
         Some(_) => return Err(Failure::Usage("--from takes one address".into())),
         None => {
             require_terminal(terminal, "--from")?;
-            let offered = format!(
-                "{}@example.test",
-                env::var("USER").ok().filter(|name| is_address(name)).unwrap_or("me".into())
-            );
+            let name = env::var("USER").ok().filter(|name| is_address(name)).unwrap_or("me".into());
+            let offered = address_at(options, &name).map_err(|error| client_failure(&error, language))?;
+            let offered = offered.unwrap_or_default();
             prompt_until(terminal, (strings::ASK_FROM.text(language), &offered), parse_one_address)?
         }
     };
@@ -241,7 +249,7 @@ fn outgoing_message(arguments: &Arguments, terminal: &mut Terminal) -> Result<Ou
     outgoing.bcc = arguments.bcc.concat();
     if outgoing.recipients().is_empty() {
         require_terminal(terminal, "--to")?;
-        let question = (strings::ASK_TO.text(language), "you@example.test");
+        let question = (strings::ASK_TO.text(language), outgoing.from.address.as_str());
         outgoing.to = prompt_until(terminal, question, parse_address_list)?;
     }
     outgoing.subject = match &arguments.subject {
@@ -256,6 +264,14 @@ fn outgoing_message(arguments: &Arguments, terminal: &mut Terminal) -> Result<Ou
         outgoing.attachments.push(Attachment::read(path).map_err(|error| unreadable(path, &error))?);
     }
     Ok(outgoing)
+}
+
+/// The address of a user of that name at the server, to offer; `None` if the server has none, or asks for a login first.
+fn address_at(options: &ConnectOptions, name: &str) -> Result<Option<String>, ClientError> {
+    let mut smtp = Smtp::open(options, None, None)?;
+    let found = own_address(&mut smtp, name, (&[], &options.server))?;
+    smtp.quit();
+    Ok(found)
 }
 
 fn message_text(arguments: &Arguments, terminal: &mut Terminal) -> Result<String, Failure> {

@@ -24,7 +24,7 @@ use crate::{
     net::endpoint::Endpoint,
     safe_file::{self, Directory, Durability},
     server::Server,
-    system::{DroppedPrivileges, sd_notify::SdNotify, socket_activation::InheritedSockets},
+    system::{DroppedPrivileges, places, sd_notify::SdNotify, socket_activation::InheritedSockets},
 };
 
 /// Run the server.
@@ -76,6 +76,10 @@ pub(super) fn start(
     let manager = SdNotify::from_environment();
     let Prepared { files, sockets, mut privileges, warnings } =
         startup::prepare(config, text, Purpose::Serve(passed, alternatives))?;
+    // Before anything is made: a server that cannot start leaves nothing.
+    if let Some(problem) = running.ports_file.as_deref().and_then(places::ports_file) {
+        return Err(Failure::Other(problem.why));
+    }
     // Seen before the sandbox, which makes the directory.
     let is_new_spool = text.path().is_some() && is_unused(&files.config.spool);
     let spool = files.config.spool.clone();

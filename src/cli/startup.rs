@@ -82,6 +82,7 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
         }
         Some(Err(error)) => return Err(Failure::Other(text.error_at("user", error.to_string()).to_string())),
     };
+    publish::user_name();
     let configuration = text.path().and_then(places::configuration);
     for Problem { key, why, is_denied, is_warning } in
         configuration.into_iter().chain(places::problems(&config, credentials))

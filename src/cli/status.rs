@@ -54,7 +54,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (metrics, config_error) = match (&arguments.file, &config) {
         (Some(file), _) => (named_source(file)?, None),
         (None, Some(config)) => match Config::load(config) {
-            Ok(config) => (source_of_config(&config)?, None),
+            Ok(loaded) => (source_of_config(config, &loaded)?, None),
             // A server that runs does so with the configuration before the mistake.
             Err(error) => match source_of_mistaken_config(config) {
                 Some(metrics) => (metrics, Some(error)),
@@ -80,10 +80,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(error.into());
     }
     match staleness(&reading, now) {
-        None if arguments.check && summary::is_refusing(&reading) => {
-            Err(Failure::Other("the server refuses mail and logins: see its log".into()))
-        }
-        None => Ok(()),
+        None => match summary::refusal(&reading).filter(|_| arguments.check) {
+            Some(refusal) => Err(Failure::Other(refusal.sentence().into())),
+            None => Ok(()),
+        },
         Some(age) => Err(Failure::Other(format!("the metrics are {age} old: the server has ended or hangs"))),
     }
 }

@@ -8,7 +8,7 @@ use regex::Regex;
 use super::{
     failure::Failure,
     mailboxes::MailboxArgs,
-    output::{Stdout, message_count},
+    output::{self, Stdout, message_count},
 };
 use crate::{
     logging::escape,
@@ -63,9 +63,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mailboxes = arguments.place.open()?;
     let targets = mailboxes.targets(&arguments.to)?;
     let wait = Wait { spool: &mailboxes.spool, targets: &targets, after: &after, timeout: arguments.timeout };
+    wait.check_mark().map_err(|error| Failure::Usage(format!("--after: {error}")))?;
     let mut out = Stdout::new();
     if arguments.mark {
         let mark = wait.mark().map_err(disk_failure)?;
+        warn_of_empty_mark(&arguments.to, &wait)?;
         out.line(mark)?;
         return out.flush();
     }
@@ -94,6 +96,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Err(Failure::Other(describe_failure(arguments, found, &mailboxes.spool, &presence)))
         }
     }
+}
+
+/// A mark of a mailbox that does not exist yet is in order, and has no messages. A spool that does not exist is more
+/// often a mistyped one.
+fn warn_of_empty_mark(to: &str, wait: &Wait<'_>) -> Result<(), Failure> {
+    let spool = wait.spool.display();
+    match wait.look().map_err(disk_failure)? {
+        Presence::NoSpool => output::message(format_args!(
+            "restante: there is no spool {spool} yet: start its server, or name another one with --spool or --config"
+        )),
+        Presence::NoMailbox { .. } => output::message(format_args!(
+            "restante: {to} has no mailbox in {spool} yet: its first message will make it"
+        )),
+        Presence::Messages { .. } => {}
+    }
+    Ok(())
 }
 
 /// Says where the messages were awaited, and what is there.

@@ -8,6 +8,7 @@ mod connection;
 pub mod display;
 mod error;
 pub(crate) mod outgoing;
+pub(crate) mod own_address;
 pub mod pop3;
 pub(crate) mod reply_help;
 mod server_addr;

@@ -52,6 +52,8 @@ impl Extensions {
 pub struct Smtp {
     connection: Connection,
     extensions: Extensions,
+    /// The server's name in its reply to EHLO or HELO; empty if it gave none.
+    server_name: String,
 }
 
 impl Smtp {
@@ -67,7 +69,8 @@ impl Smtp {
     ) -> Result<Self, ClientError> {
         let wire = Connection::connect(route, watcher)?;
         let helo = helo.map_or_else(|| address_literal(wire.local_ip()), str::to_owned);
-        let mut smtp = Self { connection: wire, extensions: Extensions::default() };
+        let mut smtp =
+            Self { connection: wire, extensions: Extensions::default(), server_name: String::new() };
         let greeting = smtp.read_reply()?;
         if !greeting.is_done() {
             return Err(ClientError::Refused(greeting));
@@ -91,6 +94,7 @@ impl Smtp {
     fn greet(&mut self, helo: &str) -> Result<(), ClientError> {
         let reply = self.command(&format!("EHLO {helo}"))?;
         self.extensions = Extensions::parse(&reply);
+        self.server_name = name_in(&reply);
         if reply.is_done() {
             return Ok(());
         }
@@ -98,7 +102,28 @@ impl Smtp {
         let old = matches!(reply.code, 500 | 502);
         let reply = if old { self.command(&format!("HELO {helo}"))? } else { reply };
         self.extensions = Extensions::default();
+        self.server_name = name_in(&reply);
         if reply.is_done() { Ok(()) } else { Err(ClientError::Refused(reply)) }
+    }
+
+    /// The name that the server gave itself, which may be any text.
+    pub(crate) fn server_name(&self) -> &str {
+        &self.server_name
+    }
+
+    /// Whether the server would take a message from this address for this address. No message is sent.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub(crate) fn would_take(&mut self, address: &str) -> Result<bool, ClientError> {
+        let needs = MessageRequirements { octets: 0, eight_bit: false, utf8: !address.is_ascii() };
+        let is_sender = match self.mail(address, &needs) {
+            Err(ClientError::MissingExtension(_)) => return Ok(false),
+            reply => reply?.is_done(),
+        };
+        let is_recipient = is_sender && self.recipient(address)?.is_done();
+        self.command("RSET")?;
+        Ok(is_recipient)
     }
 
     /// True if the server announces PLAIN or LOGIN.
@@ -242,6 +267,12 @@ impl MessageRequirements {
             utf8: !header.is_ascii() || addresses.into_iter().any(|address| !address.is_ascii()),
         }
     }
+}
+
+/// The first word of a greeting (RFC 5321 section 4.1.1.1).
+fn name_in(reply: &Reply) -> String {
+    let first = reply.lines.first().and_then(|line| line.split_ascii_whitespace().next());
+    first.unwrap_or_default().to_owned()
 }
 
 /// The EHLO argument of a host without a DNS name (RFC 5321 section 4.1.4).

@@ -148,6 +148,7 @@ table! {
     NO_NAME: "No name was given. Type it, or press Ctrl-D to leave.", "Aucun nom n'a été donné. Tapez-le, ou Ctrl-D pour sortir.";
     NOT_SIGNED_UP: "Not signed up: {0}.", "Non inscrit : {0}.";
     ATTEMPTS_LEFT: "Login failed: {0} Attempts left: {1}.", "Échec de la connexion : {0} Essais restants : {1}.";
+    NOT_NOW: "Not logged in: {0}", "Pas de connexion : {0}";
     NO_MORE_ATTEMPTS:
         "No more attempts: {0} Check the name and the password, and start again.",
         "Plus d'essais : {0} Vérifiez le nom et le mot de passe, puis recommencez.";

@@ -86,7 +86,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         if listen.tls != TlsMode::None && config.tls.is_none() {
             return wrong(
                 "there is no certificate: add a section [tls] with certificate and key; \
-                 `restante cert --self-signed` makes one for tests"
+                 `restante cert --self-signed DIR` makes one for tests"
                     .into(),
             );
         }

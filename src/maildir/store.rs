@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{self, AtFlags, FileType, Mode, OFlags},
+    fs::{self, AtFlags, FileType, Mode, OFlags, StatVfsMountFlags},
     io::Errno,
     process::geteuid,
     system::uname,
@@ -182,9 +182,14 @@ impl Spool {
         fs::syncfs(&self.dir).map_err(|e| Error::at(&self.path, "syncfs", e))
     }
 
-    /// Octets that an unprivileged process may still write on the spool's file system.
+    /// Octets that an unprivileged process may still write on the spool's file system: none if it is read-only, or has no
+    /// inode for another file. Some file systems count no inodes.
     pub fn free_space(&self) -> Result<u64, Error> {
         let stat = fs::fstatvfs(&self.dir).map_err(|e| Error::at(&self.path, "statvfs", e))?;
+        let is_read_only = stat.f_flag.contains(StatVfsMountFlags::RDONLY);
+        if is_read_only || stat.f_files > 0 && stat.f_favail == 0 {
+            return Ok(0);
+        }
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 

@@ -103,7 +103,10 @@ const MAX_BYTES: u64 = 1 << 30;
 mod tests {
     use super::*;
 
-    fn uids(text: &str) -> Option<(u32, u32, Vec<(u32, MessageKey)>)> {
+    /// The UID validity, the next UID, and the messages.
+    type Uids = (u32, u32, Vec<(u32, MessageKey)>);
+
+    fn uids(text: &str) -> Option<Uids> {
         let ImportedUids { uid_validity, uid_next, records } = parse(text.as_bytes())?;
         Some((uid_validity, uid_next, records.iter().map(|record| (record.uid, record.key)).collect()))
     }

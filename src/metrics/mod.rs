@@ -86,6 +86,8 @@ pub struct Metrics {
     pub spool_free: Gauge,
     /// 1 while deliveries and logins are refused, because the spool is not in its place or has another lock.
     pub refusing: Gauge,
+    /// 1 while no message can be stored, because the disk of the spool is full or read-only.
+    pub unwritable: Gauge,
     stale_files: [Gauge; FILES.len()],
     /// Log lines, including the dropped ones.
     pub log_lines: Counter,
@@ -95,6 +97,8 @@ pub struct Metrics {
     pub loop_turn: LoopTurns,
     /// Panics of all threads. Each is a bug.
     pub panics: Counter,
+    /// Messages that requests of the web API have deleted.
+    pub web_deleted: Counter,
     /// Interval of publishing, in milliseconds.
     pub publish_interval: Gauge,
 }
@@ -120,6 +124,20 @@ pub struct ListenerMetrics {
     message_octets: Counter,
     retrieved: Counter,
     deleted: Counter,
+    refused: Counter,
+}
+
+/// Messages since the start, at all listeners together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MessageTotals {
+    /// Accepted messages.
+    pub accepted: u64,
+    /// Octets of accepted messages.
+    pub accepted_octets: u64,
+    /// Refused senders, recipients and messages.
+    pub refused: u64,
+    /// Messages that clients have deleted.
+    pub deleted: u64,
 }
 
 impl ListenerMetrics {
@@ -137,6 +155,7 @@ impl ListenerMetrics {
             message_octets: Counter::new(),
             retrieved: Counter::new(),
             deleted: Counter::new(),
+            refused: Counter::new(),
         }
     }
 
@@ -148,7 +167,12 @@ impl ListenerMetrics {
                 self.message_octets.add(*octets);
                 METRICS.delivery_time.observe_duration(waited);
             }
-            Event::Refused { reply, .. } => METRICS.refusal_replies.inc(reply),
+            Event::Refused { what, reply } => {
+                METRICS.refusal_replies.inc(reply);
+                if is_of_message(what) {
+                    self.refused.inc();
+                }
+            }
             Event::Login { ok: true, .. } => self.logins.inc(),
             Event::Login { ok: false, .. } => self.logins_failed.inc(),
             Event::Opened { .. } | Event::MailboxChanged { .. } | Event::NoFault(_) => {}
@@ -193,11 +217,13 @@ impl Metrics {
             watch_overflows: Counter::new(),
             spool_free: Gauge::new(),
             refusing: Gauge::new(),
+            unwritable: Gauge::new(),
             stale_files: [const { Gauge::new() }; FILES.len()],
             log_lines: Counter::new(),
             log_dropped: Counter::new(),
             loop_turn: LoopTurns::new(),
             panics: Counter::new(),
+            web_deleted: Counter::new(),
             publish_interval: Gauge::new(),
         }
     }
@@ -221,6 +247,17 @@ impl Metrics {
         }
     }
 
+    /// The messages of all listeners.
+    pub fn message_totals(&self) -> MessageTotals {
+        let deleted = MessageTotals { deleted: self.web_deleted.get(), ..MessageTotals::default() };
+        self.listeners.iter().fold(deleted, |sum, listener| MessageTotals {
+            accepted: sum.accepted + listener.messages.get(),
+            accepted_octets: sum.accepted_octets + listener.message_octets.get(),
+            refused: sum.refused + listener.refused.get(),
+            deleted: sum.deleted + listener.deleted.get(),
+        })
+    }
+
     /// The queue of the workers with that name.
     pub fn queue(&self, workers: &str) -> &Gauge {
         match workers {
@@ -230,6 +267,12 @@ impl Metrics {
             _ => &self.disk_queue,
         }
     }
+}
+
+/// Whether a refusal is that of a sender, a recipient or a message.
+fn is_of_message(what: &str) -> bool {
+    let command = what.split([' ', ':']).next().unwrap_or_default();
+    ["MAIL", "RCPT", "DATA", "BDAT", "message"].iter().any(|known| known.eq_ignore_ascii_case(command))
 }
 
 /// Files that may change while the server runs.

@@ -142,7 +142,7 @@ impl Metrics {
         ]
     }
 
-    fn internal_families(&self) -> [Family; 24] {
+    fn internal_families(&self) -> [Family; 25] {
         let queues = [
             ("deliveries", &self.delivery_queue),
             ("disk", &self.disk_queue),
@@ -184,6 +184,11 @@ impl Metrics {
                 "restante_refusing",
                 "1 while deliveries and logins are refused, because the spool is not in its place.",
                 &self.refusing,
+            ),
+            gauge(
+                "restante_unwritable",
+                "1 while no message can be stored, because the disk of the spool is full or read-only.",
+                &self.unwritable,
             ),
             Family {
                 name: "restante_stale",

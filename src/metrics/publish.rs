@@ -5,6 +5,7 @@ use std::{
     ffi::OsStr,
     io,
     path::{Path, PathBuf},
+    sync::OnceLock,
     thread,
     time::{Duration, SystemTime},
 };
@@ -12,7 +13,7 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use nix::unistd::{Uid, User};
 
-use super::{METRICS, location};
+use super::{METRICS, location, reader::CONFIGURATION};
 use crate::safe_file::{self, Directory, Durability};
 
 /// The file of the metrics, and the interval.
@@ -22,6 +23,8 @@ pub struct ExportConfig {
     pub file: Option<PathBuf>,
     /// The server's spool and host name, which identify its metrics.
     pub server: (PathBuf, String),
+    /// The configuration file, by which `restante status` finds a server that could not take a change of it.
+    pub source: Option<PathBuf>,
     /// Time between two writes of the file.
     pub every: Duration,
 }
@@ -42,21 +45,34 @@ impl ExportConfig {
         };
         let (spool, hostname) = &self.server;
         let version = env!("CARGO_PKG_VERSION");
-        let about = format!("restante {version} at {hostname}, {}", spool.display());
-        let started = Publisher::start(path, about.replace(char::is_control, "?"), self.every);
+        let one_line = |text: String| text.replace(char::is_control, "?");
+        let mut about = one_line(format!("restante {version} at {hostname}, {}", spool.display()));
+        if let Some(source) = &self.source {
+            about.push('\n');
+            about += &one_line(format!("{CONFIGURATION}{}", source.display()));
+        }
+        let started = Publisher::start(path, about, self.every);
         started.inspect_err(|error| log::error!("metrics not written: {error}")).ok()
     }
 }
 
 /// The warning of a server that finds no directory for its metrics.
 pub fn no_directory() -> String {
-    let user = User::from_uid(Uid::effective()).ok().flatten();
-    let user = user.map_or_else(|| Uid::effective().to_string(), |user| user.name);
+    let user = user_name();
     format!(
         "metrics not written: no writable directory; as root, make one with `install -d -o {user} {}` at each boot \
          (systemd: RuntimeDirectory=restante), or set `file` in [metrics]",
         location::SYSTEM
     )
+}
+
+/// The name of the present user. The first call is before the sandbox, which hides the users of this machine.
+pub fn user_name() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let user = User::from_uid(Uid::effective()).ok().flatten();
+        user.map_or_else(|| Uid::effective().to_string(), |user| user.name)
+    })
 }
 
 /// The publishing thread. Dropping it removes the file, so that its metrics are not mistaken for current

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     io,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -18,6 +18,7 @@ pub struct MetricsSnapshot {
     /// Time of writing, since 1970.
     pub written: Duration,
     description: Option<String>,
+    configuration: Option<PathBuf>,
     samples: Vec<SampleLine>,
 }
 
@@ -63,6 +64,7 @@ impl MetricsSnapshot {
         Some(Self {
             written,
             description: about,
+            configuration: text.lines().find_map(|line| line.strip_prefix(CONFIGURATION)).map(PathBuf::from),
             samples: lines.map(SampleLine::parse).collect::<Option<_>>()?,
         })
     }
@@ -70,6 +72,11 @@ impl MetricsSnapshot {
     /// Name and version of the server.
     pub fn description(&self) -> Option<&str> {
         self.description.as_deref()
+    }
+
+    /// The configuration file of the server.
+    pub fn configuration(&self) -> Option<&Path> {
+        self.configuration.as_deref()
     }
 
     /// The spool of the server, as it describes itself.
@@ -179,6 +186,8 @@ fn quoted(text: &str) -> Option<(String, usize)> {
     None
 }
 
+/// Begins the comment with the path of the configuration.
+pub(super) const CONFIGURATION: &str = "# configuration ";
 /// Octets of metrics that are read at most; a server writes about 40 KiB.
 const MAX_FILE: u64 = 4 << 20;
 

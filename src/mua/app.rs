@@ -20,6 +20,8 @@ pub(crate) struct AppConfig {
     pub user: Option<String>,
     /// Sign-up, if the server's accounts are at hand.
     pub sign_up: Option<SignUp>,
+    /// Domains that the server is known to have, the first one for a name without a domain.
+    pub domains: Vec<String>,
     /// Directory for copies of sent messages, if the server keeps none, and for the ids of messages that were read.
     pub sent_dir: Option<PathBuf>,
     /// Source of unpredictable numbers, for Message-IDs and file names.

@@ -8,6 +8,7 @@ use super::{
 use crate::client::{
     ClientError, display,
     outgoing::{Attachment, OutgoingMessage, Person},
+    own_address::own_address,
     reply_help,
     smtp::{Reply, Smtp},
     strings::{self, LocalizedText},
@@ -28,7 +29,14 @@ enum SendResult {
 impl App<'_> {
     /// Asks for a message and sends it. A failure here does not end the session of the inbox.
     pub(crate) fn write(&mut self, answered: Option<&MessageView>) -> Result<(), ClientError> {
-        let Some(letter) = self.compose(answered) else {
+        let from = match self.from() {
+            Ok(from) => from,
+            Err(error) => {
+                self.show_error(&error);
+                return Ok(());
+            }
+        };
+        let Some(letter) = from.and_then(|from| self.compose(from, answered)) else {
             self.terminal.print_localized(strings::NOT_SENT, &[]);
             return Ok(());
         };
@@ -57,14 +65,7 @@ impl App<'_> {
     }
 
     fn send(&mut self, letter: &OutgoingMessage, message: &[u8]) -> Result<SendResult, ClientError> {
-        let mut smtp = Smtp::open(&self.config.smtp, None, None)?;
-        let is_user = smtp.can_log_in();
-        if is_user {
-            let reply = smtp.log_in(&self.user, &self.password)?;
-            if !reply.is_done() {
-                return Err(ClientError::Refused(reply));
-            }
-        }
+        let (mut smtp, is_user) = self.open_smtp()?;
         let recipients = letter.recipients();
         let submission = Submission { from: &letter.from.address, recipients: &recipients, message };
         let terminal = &mut *self.terminal;
@@ -78,6 +79,19 @@ impl App<'_> {
             (true, true) => SendResult::Authenticated,
             (true, false) => SendResult::Anonymous,
         })
+    }
+
+    /// Opens a session with the login of the inbox if the server offers one; true if it does.
+    fn open_smtp(&self) -> Result<(Smtp, bool), ClientError> {
+        let mut smtp = Smtp::open(&self.config.smtp, None, None)?;
+        let is_user = smtp.can_log_in();
+        if is_user {
+            let reply = smtp.log_in(&self.user, &self.password)?;
+            if !reply.is_done() {
+                return Err(ClientError::Refused(reply));
+            }
+        }
+        Ok((smtp, is_user))
     }
 
     /// Keeps a copy of a sent message, unless the server does.
@@ -99,9 +113,8 @@ impl App<'_> {
     }
 
     /// Asks for all parts of a message; `None` if the user gives up (Ctrl-D).
-    fn compose(&mut self, answered: Option<&MessageView>) -> Option<OutgoingMessage> {
+    fn compose(&mut self, from: Person, answered: Option<&MessageView>) -> Option<OutgoingMessage> {
         let language = self.terminal.language();
-        let from = self.from()?;
         let mut letter = OutgoingMessage::from(from);
         let (mut to, mut subject) = (String::new(), String::new());
         if let Some(view) = answered {
@@ -157,17 +170,34 @@ impl App<'_> {
     }
 
     /// The From address: the login name, or an address asked for once.
-    fn from(&mut self) -> Option<Person> {
-        if self.from.is_none() {
-            let prompt = strings::ASK_FROM_ONCE.text(self.terminal.language());
-            let offered = format!("{}@{}", self.user, self.config.smtp.server.host);
-            let typed = self.terminal.prompt_with_default(prompt, &offered)?;
+    fn from(&mut self) -> Result<Option<Person>, ClientError> {
+        if self.from.is_some() {
+            return Ok(self.from.clone());
+        }
+        let own = self.own_address()?;
+        let own_domain = own.as_deref().and_then(|own| own.rsplit_once('@')).map(|(_, domain)| domain);
+        let prompt = strings::ASK_FROM_ONCE.text(self.terminal.language());
+        while self.from.is_none() {
+            let offered = own.as_deref().unwrap_or_default();
+            let Some(typed) = self.terminal.prompt_with_default(prompt, offered) else { return Ok(None) };
             match Person::parse_list(&typed).as_deref() {
-                Ok([one]) => self.from = Some(one.clone()),
+                Ok([one]) if one.address.contains('@') => self.from = Some(one.clone()),
+                Ok([one]) if own_domain.is_some() => {
+                    let address = format!("{}@{}", one.address, own_domain.unwrap_or_default());
+                    self.from = Some(Person { address, ..one.clone() });
+                }
                 _ => self.terminal.print_localized(strings::BAD_ADDRESS, &[&typed]),
             }
         }
-        self.from.clone()
+        Ok(self.from.clone())
+    }
+
+    /// The address of a login name without a domain, if the server takes mail for one.
+    fn own_address(&self) -> Result<Option<String>, ClientError> {
+        let (mut smtp, _) = self.open_smtp()?;
+        let own = own_address(&mut smtp, &self.user, (&self.config.domains, &self.config.smtp.server))?;
+        smtp.quit();
+        Ok(own)
     }
 
     fn ask_recipients(&mut self, words: LocalizedText, offered: &str) -> Option<Vec<Person>> {

@@ -95,7 +95,8 @@ fn log_in(
     for left in (0..ATTEMPTS).rev() {
         // Connects first, so that an unreachable server is reported before the password is asked for.
         let mut pop3 = open(plan, terminal)?;
-        let Some(user) = ask_name(&name, terminal) else { return Ok(Login::GivenUp) };
+        let named = plan.user.clone().filter(|_| left + 1 == ATTEMPTS);
+        let Some(user) = named.or_else(|| ask_name(&name, terminal)) else { return Ok(Login::GivenUp) };
         let Some(password) = terminal.prompt_secret(strings::PASSWORD.text(language)) else {
             return Ok(Login::GivenUp);
         };
@@ -106,13 +107,27 @@ fn log_in(
                 return Ok(Login::Done(user, password, pop3));
             }
         }
-        let denial = match pop3.log_in(&user, &password) {
-            Ok(()) => return Ok(Login::Done(user, password, pop3)),
-            Err(ClientError::Denied(denial)) => denial,
-            Err(error) => return Err(error),
+        let why = loop {
+            let denial = match pop3.log_in(&user, &password) {
+                Ok(()) => return Ok(Login::Done(user, password, pop3)),
+                Err(ClientError::Denied(denial)) => denial,
+                Err(error) => return Err(error),
+            };
+            pop3.quit_quietly();
+            let why = reply_help::explain_pop3(&denial, language);
+            if denial.is_about_login() {
+                break why;
+            }
+            // Nothing that was typed is wrong, so nothing is asked for again.
+            if !terminal.is_interactive() {
+                return Ok(Login::Refused(why));
+            }
+            terminal.print_localized(strings::NOT_NOW, &[&why]);
+            if !terminal.confirm(strings::TRY_AGAIN.text(language), true) {
+                return Ok(Login::GivenUp);
+            }
+            pop3 = open(plan, terminal)?;
         };
-        pop3.quit_quietly();
-        let why = reply_help::explain_pop3(&denial, language);
         if left == 0 {
             return Ok(Login::Refused(terminal.localize(strings::NO_MORE_ATTEMPTS, &[&why])));
         }

@@ -12,7 +12,7 @@ use super::{
     chaos::ChaosPoint,
     destinations::Destinations,
     folder::Folder,
-    http::api::{ApiRequest, Document, Draft},
+    http::api::{ApiRequest, Document, Draft, SharedOctets},
     imap::request::{ImapRequest, ImapResponse},
     smtp::address::{Address, ReversePath},
 };
@@ -52,6 +52,13 @@ pub enum ReceiveRequest {
     },
     /// DATA: checks that a message body may begin.
     Begin,
+    /// The same for a body that the session holds whole in memory. The response comes when there is room for it.
+    BeginWhole {
+        /// Octets of the body.
+        octets: u64,
+        /// The name with which its user has logged in; `None` without a login.
+        user: Option<String>,
+    },
     /// Appends message data to this session's file in `tmp/`, to limit the use of memory.
     Spill {
         /// The destinations of the message. The backend creates the file in the first one that accepts it.
@@ -117,7 +124,8 @@ pub enum Access {
 /// The backend's response to a [`Request`].
 #[derive(Debug)]
 pub enum Response {
-    /// Success of [`ReceiveRequest::CheckSpace`], [`ReceiveRequest::Begin`], [`ReceiveRequest::Spill`],
+    /// Success of [`ReceiveRequest::CheckSpace`], [`ReceiveRequest::Begin`], [`ReceiveRequest::BeginWhole`],
+    /// [`ReceiveRequest::Spill`],
     /// [`ReceiveRequest::Discard`], [`MaildropRequest::Update`] or a subscription to events.
     Done,
     /// The message is durable and visible for every recipient without a failure. The items are in the order of the
@@ -140,6 +148,8 @@ pub enum Response {
     },
     /// The content of a response of the web API.
     Document(Document),
+    /// A message for a stream of events of the web API.
+    Item(SharedOctets),
     /// The response to a request about folders.
     Imap(ImapResponse),
     /// The request failed, and the backend keeps nothing of it.
@@ -151,7 +161,9 @@ impl Response {
     pub(crate) fn mail_octets(&self) -> usize {
         match self {
             Self::Chunk { bytes, .. } | Self::Document(Document { bytes, .. }) => bytes.len(),
+            Self::Item(item) => item.octets.len(),
             Self::Composed(Ok(draft)) => draft.message.len(),
+            Self::Imap(ImapResponse::Fetched(piece)) => piece.octets.len(),
             _ => 0,
         }
     }

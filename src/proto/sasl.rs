@@ -33,8 +33,9 @@ pub enum BadResponse {
 impl Credentials {
     /// Credentials from a name and a password that arrived separately.
     pub fn new(mechanism: &'static str, user: Vec<u8>, password: Vec<u8>) -> Result<Self, BadResponse> {
+        // Whether an empty password is right is for the account to say, as with PASS.
         let good = (1..=USER).contains(&user.len())
-            && (1..=PASSWORD).contains(&password.len())
+            && password.len() <= PASSWORD
             && !user.contains(&0)
             && !password.contains(&0);
         let user = String::from_utf8(user).ok().filter(|_| good).ok_or(BadResponse::Malformed)?;
@@ -123,10 +124,15 @@ mod tests {
         assert_eq!(plain("\0bob\0secret"), bob);
         assert_eq!(plain("bob\0bob\0secret"), bob);
         assert_eq!(plain("ann\0bob\0secret"), Err(BadResponse::OtherIdentity));
-        for bad in ["", "bob", "bob\0secret", "\0bob\0sec\0ret", "\0\0secret", "\0bob\0", "\0\0"] {
+        for bad in ["", "bob", "bob\0secret", "\0bob\0sec\0ret", "\0\0secret", "\0\0"] {
             assert_eq!(plain(bad), Err(BadResponse::Malformed), "{bad:?}");
         }
         assert_eq!(Credentials::plain(b"\0b\xff\0secret"), Err(BadResponse::Malformed));
+    }
+
+    #[test]
+    fn n62_an_empty_password_is_checked_as_one_of_pass_is() {
+        assert_eq!(plain("\0bob\0"), Ok(("bob".to_owned(), Secret::new(""))));
     }
 
     #[test]

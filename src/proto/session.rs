@@ -138,6 +138,15 @@ pub struct HeldDocument {
     pub octets: usize,
     /// Octets that have moved: into the outbox, or from the client.
     pub moved: usize,
+    /// The number and the octets of content that other sessions may hold too, beside `octets`.
+    pub shared: Option<(u64, usize)>,
+}
+
+impl HeldDocument {
+    /// A document of this session alone.
+    pub fn new(octets: usize, moved: usize) -> Self {
+        Self { octets, moved, shared: None }
+    }
 }
 
 /// A change that the session did not ask for. Several events within one turn of the loop arrive as one.

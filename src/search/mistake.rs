@@ -31,6 +31,8 @@ pub enum Advice {
     DidYouMean(&'static str),
     /// More than one sign before a keyword.
     Signs,
+    /// More than one colon after a keyword.
+    Colons,
     /// A sign before nothing, or a query of punctuation alone.
     NoWord,
     /// An odd number of quotation marks.
@@ -50,10 +52,13 @@ impl Display for Advice {
             Self::DidYouMean(keyword) => {
                 return write!(
                     f,
-                    "did you mean {keyword}: ? To search for the text, put it in quotation marks"
+                    "did you mean {keyword}:? To search for the text, put it in quotation marks"
                 );
             }
             Self::Signs => "write one - or ! before a word that must not match",
+            Self::Colons => {
+                "write one colon after the keyword; to search for a colon, put it in quotation marks"
+            }
             Self::NoWord => "write a word of letters or digits",
             Self::OpenQuotation => "a quotation mark is not closed",
             Self::TooManyWords => "use at most 100 words",
@@ -73,13 +78,14 @@ impl std::error::Error for Mistake {}
 /// stands.
 pub(super) fn mistyped(word: &str) -> Option<Mistake> {
     let positive = word.trim_start_matches(['-', '!']);
-    let (written, _) = positive.split_once(':').filter(|_| !positive.starts_with('"'))?;
+    let (written, value) = positive.split_once(':').filter(|_| !positive.starts_with('"'))?;
     let keyword = written.trim_start_matches(|c: char| !c.is_alphanumeric()).to_ascii_lowercase();
     let mistake = |advice| Some(Mistake { word: word.to_owned(), advice });
     if let Some(known) = KEYWORDS.into_iter().find(|known| *known == keyword) {
         return match () {
             () if written.len() > keyword.len() => mistake(Advice::DidYouMean(known)),
             () if word.len() - positive.len() > 1 => mistake(Advice::Signs),
+            () if value.starts_with(':') => mistake(Advice::Colons),
             () => None,
         };
     }

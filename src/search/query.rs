@@ -193,8 +193,8 @@ impl Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => f.write_str(&quoted(text.clone())),
-            Self::In(part, text) => write!(f, "{}:{}", part.name(), quoted(text.clone())),
-            Self::Tag(text) => write!(f, "tag:{}", quoted(text.clone())),
+            Self::In(part, text) => write!(f, "{}:{}", part.name(), value(text)),
+            Self::Tag(text) => write!(f, "tag:{}", value(text)),
             Self::IsRead(true) => f.write_str("is:read"),
             Self::IsRead(false) => f.write_str("is:unread"),
             Self::IsTagged => f.write_str("is:tagged"),
@@ -247,6 +247,11 @@ fn quoted_words(text: &str) -> impl Iterator<Item = &str> {
 /// A word in quotation marks, if it has blanks.
 fn quoted(word: String) -> String {
     if word.contains(char::is_whitespace) { format!("\"{word}\"") } else { word }
+}
+
+/// The value of a keyword. A second colon would be a mistake.
+fn value(text: &str) -> String {
+    if text.starts_with(':') { format!("\"{text}\"") } else { quoted(text.to_owned()) }
 }
 
 const ALL: [Part; 8] = [
@@ -307,16 +312,27 @@ mod tests {
     #[test]
     fn u39_a_mistyped_keyword_and_an_open_quotation_mark_are_told() {
         for (text, advice) in [
-            ("form:shop", "form:shop: did you mean from: ?"),
-            ("x -sbject:y", "-sbject:y: did you mean subject: ?"),
-            ("tags:z", "did you mean tag: ?"),
-            ("form:\"a b\"", "did you mean from: ?"),
-            ("(from:y", "did you mean from: ?"),
+            ("form:shop", "form:shop: did you mean from:?"),
+            ("x -sbject:y", "-sbject:y: did you mean subject:?"),
+            ("tags:z", "did you mean tag:?"),
+            ("form:\"a b\"", "did you mean from:?"),
+            ("(from:y", "did you mean from:?"),
             ("\"never closed", "a quotation mark is not closed"),
         ] {
             let told = read(text).unwrap_err();
             assert!(told.contains(advice), "{text}: {told}");
         }
+    }
+
+    #[test]
+    fn v109_a_keyword_with_a_second_colon_is_a_mistake_unless_it_is_quoted() {
+        for text in ["from::", "from::ann", "x -subject::y", "TAG:::", "is::read", "before::2026-11-20"] {
+            let told = read(text).unwrap_err();
+            assert!(told.contains("write one colon after the keyword"), "{text}: {told}");
+        }
+        let quoted = "from:\":ann\"";
+        assert_eq!(read(quoted), Ok(quoted.to_owned()));
+        assert_eq!(read("a::b std::fs ::1 http://[::1]/"), Ok("a::b std::fs ::1 http://[::1]/".to_owned()));
     }
 
     #[test]

@@ -195,7 +195,8 @@ impl Server {
         self.admission.update(id, &mut open.place, open.conn.eviction_priority());
     }
 
-    /// Relieves a shortage of memory for inbound messages: spills some of them to files, and evicts the slowest.
+    /// Relieves a shortage of memory for inbound messages: spills some of them to files, and evicts the slowest. Ends streams
+    /// whose login is no longer valid, too.
     pub(super) fn relieve_memory(&mut self, now: Now) {
         let MemoryRelief { spill, evict: end } = self.backend.memory_relief();
         for id in spill {
@@ -206,6 +207,9 @@ impl Server {
         }
         for id in self.backend.slow_clients() {
             self.evict(id, "evicted at the memory limit, slowest client", now);
+        }
+        for id in self.backend.take_revoked() {
+            self.evict(id, "ended after a reload, its login is no longer valid", now);
         }
         let backend = &self.backend;
         self.pump_next_turn.extend(self.read_paused.extract_if(|id| !backend.is_under_memory_pressure(*id)));

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
+    fs,
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -70,6 +71,7 @@ impl Server {
         let publishing = ExportConfig {
             file: config.metrics.file.clone(),
             server: (config.spool.clone(), config.hostname.clone()),
+            source: source.map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())),
             every: config.metrics.interval.0,
         };
         let start = || {

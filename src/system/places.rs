@@ -5,6 +5,7 @@
 
 use std::{
     fs, io,
+    ops::RangeInclusive,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -86,7 +87,7 @@ fn spool(path: &Path) -> Option<Problem> {
                 )
             }),
             Err(Errno::ACCESS | Errno::PERM) => {
-                let advice = advice_for_rights(path, "chown -R");
+                let advice = advice_for_rights(path, "chown -R", ANOTHER_SPOOL);
                 Some(Problem::denied(key, no_permission(path, "the spool", &advice)))
             }
             // A link that root may not follow.
@@ -116,6 +117,16 @@ fn read_again(key: &str, path: &Path) -> Option<Problem> {
     };
     is_denied(path, Access::READ_OK).then(|| {
         let (name, group) = (user_name(), group_name());
+        if let Some(directory) = closed_directory(path) {
+            let word = path_word(directory);
+            let advice = if is_own(directory) {
+                format!("let its owner in with `chmod u+x {word}`")
+            } else {
+                format!("run `chgrp {group} {word}` and `chmod g+x {word}`, or `setfacl -m u:{name}:x {word}`")
+            };
+            let advice = format!("{} is in it; {advice}", path.display());
+            return Problem::denied(key, no_permission(directory, what, &advice));
+        }
         if is_own(path) {
             let advice = format!("let its owner read it with `chmod u+r {}`", path_word(path));
             return Problem::denied(key, no_permission(path, what, &advice));
@@ -127,6 +138,12 @@ fn read_again(key: &str, path: &Path) -> Option<Problem> {
         );
         Problem::denied(key, no_permission(path, what, &advice))
     })
+}
+
+/// The directory above a file that keeps this user out of all that is in it.
+fn closed_directory(path: &Path) -> Option<&Path> {
+    let above = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
+    above.filter(|above| is_denied(above, Access::EXEC_OK)).last()
 }
 
 /// Whether the certificate and its key can be read again.
@@ -157,7 +174,7 @@ fn transcripts(path: &Path) -> Option<Problem> {
                     ..Problem::new(key, format!("{} is read-only: no transcript is written", path.display()))
                 }),
                 Err(Errno::ACCESS | Errno::PERM) => {
-                    let advice = advice_for_rights(path, "chown");
+                    let advice = advice_for_rights(path, "chown", ANOTHER_PLACE);
                     Some(Problem::denied(key, no_permission(path, "transcripts", &advice)))
                 }
                 _ => None,
@@ -199,18 +216,24 @@ fn syslog(path: &Path) -> Option<Problem> {
 
 /// The server runs without its metrics.
 fn metrics(path: &Path) -> Option<Problem> {
-    let key = "metrics.file";
-    let problem = match kind(path) {
-        Ok(Kind::Directory) => Some(Problem::new(
-            key,
-            format!("{} is a directory, the name of a file is needed", path.display()),
-        )),
-        _ => missing_name(key, "the metrics", path, None).or_else(|| {
-            let error = Directory::trusted_if_root(safe_file::parent(path)).err()?;
-            Some(Problem::denied(key, error.to_string()))
-        }),
-    };
-    problem.map(|problem| Problem { is_warning: true, ..problem })
+    replaced_file("metrics.file", "the metrics", path).map(|problem| Problem { is_warning: true, ..problem })
+}
+
+/// The file for the addresses of a server that starts.
+pub fn ports_file(path: &Path) -> Option<Problem> {
+    replaced_file("", "the addresses", path)
+}
+
+/// A file that is written anew by renaming, in a directory that no other user can misuse.
+fn replaced_file(key: &str, what: &str, path: &Path) -> Option<Problem> {
+    if matches!(kind(path), Ok(Kind::Directory)) {
+        let why = format!("{} is a directory, the name of a file is needed", path.display());
+        return Some(Problem::new(key, why));
+    }
+    missing_name(key, what, path, None).or_else(|| {
+        let error = Directory::trusted_if_root(safe_file::parent(path)).err()?;
+        Some(Problem::denied(key, error.to_string()))
+    })
 }
 
 /// A name that is made or replaced: the directory has to be there and writable. `advice` is for a directory that is
@@ -224,7 +247,7 @@ fn missing_name(key: &str, what: &str, path: &Path, advice: Option<(&Path, Strin
                 Some(Problem::new(key, why))
             }
             Err(Errno::ACCESS | Errno::PERM) => {
-                let usual = || (above, advice_for_rights(above, "chown"));
+                let usual = || (above, advice_for_rights(above, "chown", ANOTHER_PLACE));
                 let (place, advice) = advice.unwrap_or_else(usual);
                 Some(Problem::denied(key, no_permission(place, what, &advice)))
             }
@@ -289,12 +312,36 @@ fn no_permission(path: &Path, what: &str, advice: &str) -> String {
 }
 
 /// The command that gives the present user all rights on a directory. Its owner lacks only the mode; to any other user
-/// `chown` gives it.
-fn advice_for_rights(path: &Path, chown: &str) -> String {
+/// `chown` gives it, unless that would take it from a person or from a server that runs: then the advice is `instead`.
+fn advice_for_rights(path: &Path, chown: &str, instead: &str) -> String {
     if is_own(path) {
         return format!("let its owner in with `chmod u+rwx {}`", path_word(path));
     }
+    if let Some(holder) = holder(path) {
+        return format!("{holder}: {instead}");
+    }
     format!("as root, change its owner with `{chown} {}: {}`", user_name(), path_word(path))
+}
+
+/// The person whose directory it is, or the server that has it: both keep it.
+fn holder(path: &Path) -> Option<String> {
+    let about = fs::metadata(path).ok()?;
+    let uid = Uid::from_raw(about.uid());
+    if PEOPLE.contains(&about.uid()) {
+        return Some(format!("it is {}'s", name_of(uid)));
+    }
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    has_lock(&locks, about.ino()).then(|| format!("a server that {} runs has it", name_of(uid)))
+}
+
+/// Whether a process holds a lock of flock(2) on that inode, in the form of `/proc/locks` (proc(5)). Every user may read
+/// it. The device is not compared, because file systems in layers show another one there.
+fn has_lock(locks: &str, inode: u64) -> bool {
+    locks.lines().any(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let file = words.clone().nth(5).and_then(|file| file.rsplit(':').next());
+        words.nth(1) == Some("FLOCK") && file.and_then(|inode| inode.parse().ok()) == Some(inode)
+    })
 }
 
 fn is_own(path: &Path) -> bool {
@@ -307,8 +354,11 @@ fn is_denied(path: &Path, rights: Access) -> bool {
 
 /// The name of the present user.
 fn user_name() -> String {
-    let me = Uid::effective();
-    User::from_uid(me).ok().flatten().map_or_else(|| me.to_string(), |user| user.name)
+    name_of(Uid::effective())
+}
+
+fn name_of(uid: Uid) -> String {
+    User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 /// The name of the present user's group.
@@ -317,13 +367,20 @@ fn group_name() -> String {
     Group::from_gid(mine).ok().flatten().map_or_else(|| mine.to_string(), |group| group.name)
 }
 
+/// The users of people, as useradd(8) numbers them; those below are of services, and 65534 is nobody.
+const PEOPLE: RangeInclusive<u32> = 1000..=60000;
+const ANOTHER_SPOOL: &str =
+    "work in a directory of your own, or name another spool, with --spool or as `spool` in the configuration";
+const ANOTHER_PLACE: &str = "name a place of your own";
+
 const ALL: Access = Access::READ_OK.union(Access::WRITE_OK).union(Access::EXEC_OK);
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::chown;
+    use std::{os::unix::fs::chown, time::Duration};
 
     use super::*;
+    use crate::maildir::lock::LockMode;
 
     #[test]
     fn h13_the_owner_of_a_directory_is_told_its_mode_and_others_its_owner() {
@@ -331,13 +388,57 @@ mod tests {
         let path = home.path();
         let word = path_word(path);
         assert_eq!(
-            advice_for_rights(path, "chown -R"),
+            advice_for_rights(path, "chown -R", ANOTHER_SPOOL),
             format!("let its owner in with `chmod u+rwx {word}`")
         );
         if Uid::effective().is_root() {
             chown(path, Some(65534), None).unwrap();
-            let told = advice_for_rights(path, "chown -R");
+            let told = advice_for_rights(path, "chown -R", ANOTHER_SPOOL);
             assert_eq!(told, format!("as root, change its owner with `chown -R root: {word}`"));
         }
+    }
+
+    #[test]
+    fn h22_a_directory_of_a_person_or_of_a_server_that_runs_is_not_taken_away() {
+        if !Uid::effective().is_root() {
+            return;
+        }
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path();
+        chown(path, Some(1234), None).unwrap();
+        let told = advice_for_rights(path, "chown -R", ANOTHER_SPOOL);
+        assert!(told.starts_with("it is 1234's: work in a directory of your own"), "{told}");
+        chown(path, Some(PEOPLE.start() - 1), None).unwrap();
+        assert!(advice_for_rights(path, "chown -R", ANOTHER_SPOOL).contains("chown -R root:"));
+        let spool = Spool::open(path).unwrap();
+        let lock = spool.lock(LockMode::Exclusive, Duration::ZERO).unwrap();
+        let told = advice_for_rights(path, "chown -R", ANOTHER_SPOOL);
+        assert!(told.contains("has it: work in a directory of your own"), "{told}");
+        drop(lock);
+    }
+
+    #[test]
+    fn h22_a_lock_is_recognized_by_its_inode() {
+        let locks = "1: POSIX  ADVISORY  WRITE 812 fe:00:4711 0 EOF\n2: FLOCK  ADVISORY  WRITE 812 fe:00:4712 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 900 fe:00:4713 0 EOF\n3: FLOCK";
+        for (inode, is_locked) in [(4711, false), (4712, true), (4713, false), (12, false)] {
+            assert_eq!(has_lock(locks, inode), is_locked, "{inode}");
+        }
+    }
+
+    #[test]
+    fn h23_a_closed_directory_is_named_instead_of_the_file_in_it() {
+        use std::os::unix::fs::PermissionsExt;
+        if Uid::effective().is_root() {
+            return; // no mode keeps root out
+        }
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("tls");
+        fs::create_dir_all(directory.join("below")).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o600)).unwrap();
+        let told = read_again("tls.key", &directory.join("below/key.pem")).map(|problem| problem.why);
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+        let told = told.unwrap();
+        assert!(told.contains(&format!("chmod u+x {}`", path_word(&directory))), "{told}");
     }
 }

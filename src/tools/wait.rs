@@ -13,7 +13,7 @@ use std::{
 
 use crossbeam_channel::{self as channel, RecvTimeoutError};
 
-use super::{Mark, Message, dir_watcher::DirWatcher};
+use super::{Mark, Message, dir_watcher::DirWatcher, mark::ForeignMark};
 use crate::{
     index::{
         job::IndexId,
@@ -128,8 +128,9 @@ impl Wait<'_> {
 
     /// Marks the messages present now.
     pub(crate) fn mark(&self) -> Result<Mark, Error> {
-        let mut mark = Mark::default();
-        for dir in &mut watched_dirs(self.targets) {
+        let dirs = watched_dirs(self.targets);
+        let mut mark = Mark::of(self.spool, dirs.iter().map(|dir| dir.label.as_str()));
+        for dir in &dirs {
             if let Some(maildir) = dir.find(self.spool)? {
                 for found in list_messages(&maildir)?.unwrap_or_default() {
                     mark.insert(&dir.label, name::identity(&found.name));
@@ -137,6 +138,12 @@ impl Wait<'_> {
             }
         }
         Ok(mark)
+    }
+
+    /// Checks that the mark to ignore was made of these mailboxes.
+    pub(crate) fn check_mark(&self) -> Result<(), ForeignMark> {
+        let dirs = watched_dirs(self.targets);
+        self.after.covers(self.spool, dirs.iter().map(|dir| dir.label.as_str()))
     }
 
     /// Looks at the places where messages are awaited.

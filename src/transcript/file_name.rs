@@ -20,9 +20,10 @@ pub(super) fn is_transcript(name: &str) -> bool {
     time && parts.count() == 2 && name.ends_with(SUFFIX)
 }
 
-/// True if the name is that of a transcript of a connection with this id.
-pub(super) fn is_of_session(name: &str, id: ConnId) -> bool {
-    is_transcript(name) && name.ends_with(&format!("-{id}{SUFFIX}"))
+/// The connection whose transcript has that name.
+pub(super) fn session_of(name: &str) -> Option<ConnId> {
+    let (_, id) = name.strip_suffix(SUFFIX).filter(|_| is_transcript(name))?.rsplit_once('-')?;
+    ConnId::parse(id)
 }
 
 /// The suffix of transcript files.

@@ -18,6 +18,7 @@ pub fn format_request(request: &Request, body: &[u8], detail: bool) -> String {
     match request {
         Request::Receive(ReceiveRequest::CheckSpace { size }) => format!("? room size={size}"),
         Request::Receive(ReceiveRequest::Begin) => "? begin".into(),
+        Request::Receive(ReceiveRequest::BeginWhole { octets, .. }) => format!("? begin octets={octets}"),
         Request::Receive(ReceiveRequest::Spill { mailboxes, bytes }) => {
             let mailboxes: Vec<String> = mailboxes.iter().map(ToString::to_string).collect();
             format!("? spill mailbox={} bytes={}", mailboxes.join(","), quoted(bytes))
@@ -53,7 +54,7 @@ pub fn format_request(request: &Request, body: &[u8], detail: bool) -> String {
 }
 
 /// A request of the web API: the mailbox, or `*` for all, and the action.
-fn api_request(ApiRequest { scope, action, zone }: &ApiRequest) -> String {
+fn api_request(ApiRequest { scope, action, zone, .. }: &ApiRequest) -> String {
     let zone = zone.as_ref().map(|zone| format!(" zone={}", quoted(zone.as_bytes()))).unwrap_or_default();
     format!("? api mailbox={scope} {}{zone}", api_action(action))
 }
@@ -86,6 +87,7 @@ fn api_action(action: &ApiAction) -> String {
             format!("sessions{session} from={}", page.from)
         }
         ApiAction::Message(name, view) => format!("message {name} {view}"),
+        ApiAction::Streamed(id) => format!("stream {id}"),
         ApiAction::Continue { from } => format!("continue from={from}"),
         ApiAction::Find { search } => format!("find search={}", text(search)),
         ApiAction::Delete(messages) => format!("delete {}", selection(messages)),
@@ -162,6 +164,7 @@ pub fn format_response(response: &Response, now: SystemTime, ages: bool) -> Opti
         Response::Chunk { bytes, last } => {
             format!("! chunk {}{}", quoted(bytes), if *last { " last" } else { "" })
         }
+        Response::Item(item) => format!("! item octets={}", item.octets.len()),
         Response::Document(document) => {
             let name = |name: &String| format!(" name={}", quoted(name.as_bytes()));
             let etag = |etag: &String| format!(" etag={}", quoted(etag.as_bytes()));

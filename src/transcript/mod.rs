@@ -101,14 +101,7 @@ impl Transcripts {
         let settings = session.factory.settings(session.id);
         let redactor = Redactor::new(session.factory.protocol(), settings.max_line, settings.lenient);
         let head = self.head(session, &settings, now.wall);
-        let shown = is_shown.then(|| SessionEntry {
-            id: session.id,
-            service: session.name.to_owned(),
-            peer: session.peer,
-            began: now.wall,
-            last_line: String::new(),
-            is_over: false,
-        });
+        let shown = is_shown.then(|| SessionEntry::new(session.id, session.name, session.peer, now.wall));
         let file_name = file_name(session.name, session.id, now.wall);
         let pen = self.writer.begin(Beginning { id: session.id, file_name, head, shown });
         Some(Recorder::new(pen, redactor, settings.expires, self.bodies, now.monotonic))

@@ -275,7 +275,7 @@ impl Recorder {
         let is_routine = matches!(
             request,
             Request::Receive(ReceiveRequest::CheckSpace { .. })
-                | Request::Receive(ReceiveRequest::Begin)
+                | Request::Receive(ReceiveRequest::Begin | ReceiveRequest::BeginWhole { .. })
                 | Request::Receive(ReceiveRequest::Spill { .. })
                 | Request::Receive(ReceiveRequest::Discard)
         ) || is_read;

@@ -221,6 +221,7 @@ impl WriterThread {
             Entry::Begin(Beginning { id, file_name, head, shown }) => {
                 waiting.fetch_sub(head.len(), Ordering::Relaxed);
                 if let Some(directory) = &mut self.directory {
+                    self.archive.file_begins(id, &file_name);
                     directory.begin(id, file_name, &head);
                 }
                 let is_shown = shown.is_some();

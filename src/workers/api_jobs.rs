@@ -14,8 +14,8 @@ use super::{
     mailhog_jobs,
     row_reader::RowReader,
     selections::{
-        RowChange, Unserved, addresses, list_document, mark, matching, named, page_of, query, search_matches,
-        select, with_ids,
+        RowChange, Unserved, addresses, list_document, mark, matching, page_of, query, search_matches,
+        select, sync_earlier, with_ids,
     },
     storage::{Storage, log_failure},
     web_page::{sessions_page, web_page},
@@ -54,7 +54,7 @@ fn serve(
     request: ApiRequest,
     reading: Option<Box<ReadMessage>>,
 ) -> Result<ApiOutcome, Unserved> {
-    let ApiRequest { scope, action, zone } = request;
+    let ApiRequest { scope, action, zone, .. } = request;
     let (scope, zone) = (&scope, &zone.map_or(Zone::UTC, |name| Zone::named(&name)));
     let outcome = match action {
         ApiAction::Ready => storage.check_in_place().map(|()| ApiOutcome::of(Document::ok())),
@@ -68,6 +68,7 @@ fn serve(
         ApiAction::Page(request) => web_page(storage, scope, &request, zone),
         ApiAction::Sessions(request) => Ok(sessions_page(storage, &request)),
         ApiAction::Message(name, view) => message(storage, scope, &name, view),
+        ApiAction::Streamed(id) => message(storage, scope, &MessageName::Id(id), MessageView::MailHog),
         ApiAction::Continue { from } => {
             let message = reading.ok_or(Failure::Truncated)?;
             let open = storage.open_message(&message.mailbox, MessageRef::from(&message.entry))?;
@@ -89,11 +90,12 @@ fn serve(
         }
         ApiAction::Delete(selection) => {
             let selected = select(storage, scope, &selection, zone)?;
-            Ok(change(storage, selected, RowChange::Delete))
+            Ok(change(storage, scope, selected, RowChange::Delete))
         }
         ApiAction::SetRead(selection, read) => {
             let selected = select(storage, scope, &selection, zone)?;
-            Ok(change(storage, selected, if read { RowChange::MarkRead } else { RowChange::MarkUnread }))
+            let change_to = if read { RowChange::MarkRead } else { RowChange::MarkUnread };
+            Ok(change(storage, scope, selected, change_to))
         }
         ApiAction::Compose { body, date } => {
             let unique = getrandom::u64().map_err(|error| {
@@ -115,8 +117,8 @@ fn info(storage: &Storage, scope: &MailboxScope) -> Result<Document, Failure> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let uptime = now.saturating_sub(METRICS.started_at.get());
     // The mail and memory of all is no concern of those who read one mailbox.
-    let (memory, accepted) = match scope {
-        MailboxScope::All => (metrics::memory_in_use().unwrap_or_default(), METRICS.deliveries.get()),
+    let (memory, totals) = match scope {
+        MailboxScope::All => (metrics::memory_in_use().unwrap_or_default(), METRICS.message_totals()),
         MailboxScope::One(_) => Default::default(),
     };
     let mut info = serde_json::json!({
@@ -127,14 +129,14 @@ fn info(storage: &Storage, scope: &MailboxScope) -> Result<Document, Failure> {
         "Messages": rows.len(),
         "Unread": unread,
         "Tags": {},
-        // Mailpit counts more than this server does.
         "RuntimeStats": {
             "Uptime": uptime,
             "Memory": memory,
-            "MessagesDeleted": 0,
-            "SMTPAccepted": accepted,
-            "SMTPAcceptedSize": 0,
-            "SMTPRejected": 0,
+            "MessagesDeleted": totals.deleted,
+            "SMTPAccepted": totals.accepted,
+            "SMTPAcceptedSize": totals.accepted_octets,
+            "SMTPRejected": totals.refused,
+            // Mailpit counts duplicates here, and this server takes each message.
             "SMTPIgnored": 0,
         },
     });
@@ -181,8 +183,11 @@ fn message(
     name: &MessageName,
     view: MessageView,
 ) -> Result<ApiOutcome, Failure> {
-    let ScopeRows { rows, unreadable } = storage.rows(scope)?;
-    named(&rows, name).map_or_else(|| not_found(&unreadable), |row| show(storage, scope, row, view))
+    let listings = storage.listings(scope)?;
+    match listings.find(name) {
+        Some(row) => show(storage, scope, &row, view),
+        None => not_found(&listings.unreadable),
+    }
 }
 
 /// The response if no message was found: it may be in a mailbox that cannot be read.
@@ -247,10 +252,11 @@ fn show(
     Ok(ApiOutcome::Document { document, reading: None, changes })
 }
 
-fn change(storage: &Storage, selected: ScopeRows, change: RowChange) -> ApiOutcome {
+fn change(storage: &Storage, scope: &MailboxScope, selected: ScopeRows, change: RowChange) -> ApiOutcome {
     let ScopeRows { rows, unreadable } = selected;
+    let earlier = sync_earlier(storage, scope);
     let (changes, result) = mark(storage, rows, change);
-    if let Err(failure) = result {
+    if let Err(failure) = earlier.and(result) {
         return ApiOutcome::PartlyDone { failure, changes };
     }
     let document =

@@ -7,20 +7,37 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use super::list_cache::ListCache;
 use crate::{
     index::{MessageList, Snapshot, unique_id},
     maildir::{FileVersion, Maildir, MessageEntry, MessageRef, name, scan::DirTimes},
     message_object::{Summary, mailpit},
-    proto::request::{Mailbox, Maildrop},
+    proto::{
+        http::api::MessageName,
+        request::{Mailbox, Maildrop},
+    },
 };
 
 /// The lists and summaries that the web API has read, for its next requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Catalog {
-    pub(super) lists: Mutex<HashMap<Mailbox, Arc<MailboxListing>>>,
+    pub(super) lists: Mutex<ListCache<MailboxListing>>,
     pub(super) summaries: Mutex<SummaryCache>,
+    /// Mailboxes with a change that could not be synced.
+    pub(super) unsynced: Mutex<BTreeSet<Mailbox>>,
     /// The lists at the last comparison, by which changes are found. `None`: the mailbox could not be read so far.
     pub(super) compared: Mutex<Compared>,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self {
+            lists: Mutex::new(ListCache::new(MAX_LISTED)),
+            summaries: Mutex::default(),
+            unsynced: Mutex::default(),
+            compared: Mutex::default(),
+        }
+    }
 }
 
 pub(super) type Compared = HashMap<Mailbox, Option<Arc<MailboxListing>>>;
@@ -99,14 +116,51 @@ impl MailboxListing {
 
     /// The messages in the order of the snapshot.
     pub(super) fn rows(self: &Arc<Self>) -> impl Iterator<Item = Row> + '_ {
+        self.rows_with(|_, _| true)
+    }
+
+    /// The messages for which `is_wanted` holds, by their ids and entries.
+    pub(super) fn rows_with<'a>(
+        self: &'a Arc<Self>,
+        is_wanted: impl Fn(&str, &MessageEntry) -> bool + 'a,
+    ) -> impl Iterator<Item = Row> + 'a {
         let messages = self.snapshot.iter().zip(&self.ids).enumerate();
-        messages.map(|(at, (entry, id))| Row {
+        messages.filter(move |(_, (entry, id))| is_wanted(id, entry)).map(|(at, (entry, id))| Row {
             listing: Arc::clone(self),
             at,
             id: Arc::clone(id),
             is_read: entry.is_read(),
             received: entry.received(),
         })
+    }
+
+    /// The newest message: the first in a list.
+    fn newest(self: &Arc<Self>) -> Option<Row> {
+        let messages = self.snapshot.iter().zip(&self.ids);
+        let (_, newest) = messages.map(|(entry, id)| (entry.received(), id)).max()?;
+        self.rows_with(|id, _| id == &**newest).next()
+    }
+}
+
+impl ScopeListings {
+    /// The message of that name. One in several mailboxes is that of the first.
+    pub(super) fn find(&self, name: &MessageName) -> Option<Row> {
+        match name {
+            MessageName::Latest => {
+                let newest = self.listings.iter().filter_map(MailboxListing::newest);
+                // The first of equal ones.
+                newest.reduce(
+                    |best, row| {
+                        if (row.received, &row.id) > (best.received, &best.id) { row } else { best }
+                    },
+                )
+            }
+            MessageName::Id(wanted) => {
+                let mut found =
+                    self.listings.iter().flat_map(|listing| listing.rows_with(|id, _| id == wanted));
+                found.next()
+            }
+        }
     }
 }
 
@@ -160,6 +214,8 @@ pub(super) fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
     value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Messages in all lists that are kept: some 150 octets each.
+const MAX_LISTED: usize = 500_000;
 /// Messages whose summaries are kept: about a kilobyte each.
 const MAX_SUMMARIES: usize = 4096;
 /// Octets of all summaries that are kept. The header of one message may have a mebibyte of addresses.

@@ -3,46 +3,25 @@
 //! The rule: a folder that has not changed costs three `stat`. One that has costs a read of its names and of its file of UIDs,
 //! and a look at a file only if its size is asked for and not known. Nothing is numbered here.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::SystemTime,
-};
+use std::time::SystemTime;
 
 use rustix::fs::{self, AtFlags};
 
-use super::storage::Storage;
+use super::{status_cache::CachedStatus, storage::Storage};
 use crate::{
     index::UidBook,
     maildir::{
-        Error, FileVersion, Maildir,
-        folders::message_names,
-        scan::{self, DirTimes},
-        size_counter::CountSlice,
-        uid_file,
+        Error, FileVersion, Maildir, folders::message_names, scan, size_counter::CountSlice, uid_file,
     },
     proto::imap::flags::Flags,
     proto::imap::request::{FolderState, FolderStatus},
 };
 
-/// The numbers of folders, as they were while their directories had certain times.
-#[derive(Debug, Default)]
-pub(super) struct StatusCache(Mutex<HashMap<(u64, u64), CachedStatus>>);
-
-#[derive(Debug, Clone, Copy)]
-struct CachedStatus {
-    times: DirTimes,
-    uids: Option<FileVersion>,
-    has_size: bool,
-    status: FolderStatus,
-}
-
 /// The numbers of a folder. `wants_size`: also the octets of its messages.
 pub(super) fn read(storage: &Storage, maildir: &Maildir, wants_size: bool) -> Result<FolderStatus, Error> {
     let times = scan::dir_times(maildir)?;
     let uids = version_of_uids(maildir);
-    let cache = || storage.statuses.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = cache().get(&maildir.id()).copied();
+    let known = storage.statuses.get(maildir.id());
     if let Some(known) = known.filter(|known| known.times == times && known.uids == uids)
         && (known.has_size || !wants_size)
     {
@@ -54,12 +33,8 @@ pub(super) fn read(storage: &Storage, maildir: &Maildir, wants_size: bool) -> Re
     let names = message_names(maildir)?;
     let status = book.status(names.iter().map(|(subdir, name)| (*subdir, &**name)), size);
     if !is_racy {
-        let mut cache = cache();
-        if cache.len() >= MAX_CACHED {
-            cache.clear();
-        }
         let uids = version_of_uids(maildir);
-        cache.insert(maildir.id(), CachedStatus { times, uids, has_size: wants_size, status });
+        storage.statuses.insert(maildir.id(), CachedStatus { times, uids, has_size: wants_size, status });
     }
     Ok(status)
 }
@@ -92,6 +67,3 @@ fn version_of_uids(maildir: &Maildir) -> Option<FileVersion> {
     let stat = fs::statat(maildir.root(), uid_file::FILE, AtFlags::SYMLINK_NOFOLLOW).ok()?;
     Some(FileVersion::of(&stat))
 }
-
-/// Folders whose numbers are kept, at some 150 octets each.
-const MAX_CACHED: usize = 20_000;

@@ -112,32 +112,35 @@ impl<'a> ImapMessage<'a> {
     /// The message and its skeleton.
     pub(super) fn structure(&mut self) -> Result<(Message<'_>, Arc<Skeleton>), Failure> {
         self.load(MAX_PARSED)?;
-        let (key, known) = (self.key(), self.known_skeleton());
+        let known = self.known_skeleton();
         let tail = if known.is_some() || self.is_whole() { None } else { Some(self.tail()?) };
         self.read += self.start.len() as u64;
         let message = Message::parse(&self.start, &MimeLimits::default());
-        let skeleton = known.unwrap_or_else(|| {
-            let skeleton = Arc::new(Skeleton::of(&message, tail));
-            if self.entry.version.bytes > FIRST_READ as u64 {
-                recent::remember_skeleton(key, &skeleton);
-            }
-            skeleton
-        });
+        let skeleton = known.unwrap_or_else(|| Arc::new(Skeleton::of(&message, tail)));
         self.skeleton = Some(Arc::clone(&skeleton));
         Ok((message, skeleton))
     }
 
+    /// The skeleton, for a section. The next command may ask for the next octets of the same part.
     fn skeleton(&mut self) -> Result<Arc<Skeleton>, Failure> {
-        match self.known_skeleton() {
-            Some(known) => Ok(known),
-            None => Ok(self.structure()?.1),
+        if let Some(known) = self.known_skeleton() {
+            return Ok(known);
         }
+        let (_, skeleton) = self.structure()?;
+        if self.is_large() {
+            recent::remember_skeleton(self.key(), &skeleton);
+        }
+        Ok(skeleton)
     }
 
     /// The skeleton if the message was parsed not long ago. Small ones are parsed again in less time.
     fn known_skeleton(&self) -> Option<Arc<Skeleton>> {
-        let is_large = self.entry.version.bytes > FIRST_READ as u64;
-        self.skeleton.clone().or_else(|| if is_large { recent::skeleton(self.key()) } else { None })
+        self.skeleton.clone().or_else(|| if self.is_large() { recent::skeleton(self.key()) } else { None })
+    }
+
+    /// Whether it is worth while to remember something of the message.
+    fn is_large(&self) -> bool {
+        self.entry.version.bytes > FIRST_READ as u64
     }
 
     /// The message. Only the beginning of a very large one is parsed.
@@ -232,9 +235,8 @@ impl<'a> ImapMessage<'a> {
     /// The octets of a span on the wire: `count` of them, after the first `skipped`. A file that has fewer is a failure.
     pub(super) fn read_wire(&mut self, span: &Span, skipped: u64, count: u64) -> Result<Vec<u8>, Failure> {
         let (from, to) = (span.wire.start + skipped, span.wire.start + skipped + count);
-        let is_large = self.entry.version.bytes > FIRST_READ as u64;
         let mut place = Place { file: span.file.start, wire: span.wire.start };
-        if is_large
+        if self.is_large()
             && let Some(known) = recent::place(self.key())
             && (place.wire..=from).contains(&known.wire)
             && (place.file..=span.file.end).contains(&known.file)
@@ -262,7 +264,7 @@ impl<'a> ImapMessage<'a> {
                 usize::try_from(wire.saturating_sub(kept.wire)).unwrap_or(usize::MAX).min(expanded.len())
             };
             out.extend_from_slice(&expanded[within(from)..within(to)]);
-            if place.wire >= to && is_large {
+            if place.wire >= to && to < span.wire.end && self.is_large() {
                 recent::remember_place(self.key(), kept);
             }
         }

@@ -306,7 +306,7 @@ pub struct ReadMessage {
 
 impl ApiOutcome {
     /// A document that changed nothing.
-    pub(super) fn of(document: Document) -> Self {
+    pub(crate) fn of(document: Document) -> Self {
         Self::Document { document, reading: None, changes: Changes::None }
     }
 }

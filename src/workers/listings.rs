@@ -36,6 +36,7 @@ impl Storage {
     /// mailboxes, one that cannot be read is named, and the others are listed.
     pub(super) fn listings(&self, scope: &MailboxScope) -> Result<ScopeListings, Failure> {
         self.check_in_place()?;
+        lock(&self.catalog.lists).begin_request();
         if let MailboxScope::One(mailbox) = scope {
             let listings = self.listing(mailbox)?.into_iter().collect();
             return Ok(ScopeListings { listings, unreadable: BTreeSet::new() });
@@ -73,7 +74,7 @@ impl Storage {
     fn listing(&self, mailbox: &Mailbox) -> Result<Option<Arc<MailboxListing>>, Failure> {
         let Some(maildir) = self.existing_maildir(mailbox)? else { return Ok(None) };
         let times = scan::dir_times(&maildir).map_err(|error| log_failure(&error))?;
-        let known = lock(&self.catalog.lists).get(mailbox).cloned();
+        let known = lock(&self.catalog.lists).get(mailbox);
         if let Some(known) = known.as_ref().filter(|known| known.times == times && !known.racy) {
             return Ok(Some(Arc::clone(known)));
         }
@@ -82,16 +83,7 @@ impl Storage {
             _ => self.scanned_listing(mailbox, &maildir)?,
         };
         let listing = Arc::new(listing);
-        let mut lists = lock(&self.catalog.lists);
-        lists.remove(mailbox);
-        let mut listed = lists.values().map(|listing| listing.ids.len()).sum::<usize>() + listing.ids.len();
-        // Only as many as make room: a request for all mailboxes would find none of them the next time.
-        while listed > MAX_LISTED
-            && let Some(other) = lists.keys().next().cloned()
-        {
-            listed -= lists.remove(&other).map_or(0, |listing| listing.ids.len());
-        }
-        lists.insert(listing.mailbox.clone(), Arc::clone(&listing));
+        lock(&self.catalog.lists).insert(mailbox.clone(), listing.ids.len(), Arc::clone(&listing));
         Ok(Some(listing))
     }
 
@@ -201,8 +193,6 @@ impl Storage {
 }
 
 const LOST_AND_FOUND: &str = "lost+found";
-/// Messages in all lists that are kept: some 150 octets each.
-const MAX_LISTED: usize = 500_000;
 
 #[cfg(test)]
 mod tests;

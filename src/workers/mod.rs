@@ -19,6 +19,7 @@ pub mod imap_reads;
 pub mod imap_search;
 mod index_jobs;
 pub mod job;
+mod list_cache;
 mod listings;
 pub mod mailbox_folders;
 mod mailhog_jobs;
@@ -26,6 +27,7 @@ mod row_reader;
 mod run;
 mod selections;
 pub mod spill;
+mod status_cache;
 pub mod storage;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    catalog::{MailboxListing, Row, ScopeListings, ScopeRows},
+    catalog::{MailboxListing, Row, ScopeListings, ScopeRows, lock},
     job::Changes,
     row_reader::RowReader,
     storage::{Storage, log_failure},
@@ -19,6 +19,7 @@ use crate::{
         message::{self, Deletion, LinkCheck},
     },
     message_object::Summary,
+    metrics::METRICS,
     printable,
     proto::{
         http::api::{Document, MailboxScope, MessageName, Selection},
@@ -124,11 +125,11 @@ pub(super) fn select(
 
 /// The rows of one message. If it is not found, it may be in a mailbox that cannot be read.
 fn with_name(storage: &Storage, scope: &MailboxScope, name: &MessageName) -> Result<ScopeRows, Failure> {
-    let ScopeRows { rows, unreadable } = storage.rows(scope)?;
-    match named(&rows, name) {
+    let listings = storage.listings(scope)?;
+    match listings.find(name) {
         Some(row) => with_ids(storage, scope, &[row.id.to_string()]),
-        None if unreadable.is_empty() => Err(Failure::Gone),
-        None => Ok(ScopeRows { rows: Vec::new(), unreadable }),
+        None if listings.unreadable.is_empty() => Err(Failure::Gone),
+        None => Ok(ScopeRows { rows: Vec::new(), unreadable: listings.unreadable }),
     }
 }
 
@@ -139,9 +140,9 @@ pub(super) fn with_ids(
     ids: &[String],
 ) -> Result<ScopeRows, Failure> {
     let ScopeListings { listings, mut unreadable } = storage.listings(scope)?;
-    let mut rows: Vec<Row> = listings.iter().flat_map(MailboxListing::rows).collect();
     let ids: HashSet<&str> = ids.iter().map(String::as_str).collect();
-    rows.retain(|row| ids.contains(&*row.id));
+    let found = listings.iter().flat_map(|listing| listing.rows_with(|id, _| ids.contains(id)));
+    let rows: Vec<Row> = found.collect();
     if rows.iter().map(|row| &*row.id).collect::<HashSet<_>>().len() == ids.len() {
         unreadable = BTreeSet::new();
     }
@@ -196,6 +197,26 @@ pub(super) enum RowChange {
     MarkUnread,
 }
 
+/// Syncs the mailboxes of a scope in which an earlier change could not be synced. That change is not made again, and its
+/// repetition finds nothing to do.
+pub(super) fn sync_earlier(storage: &Storage, scope: &MailboxScope) -> Result<(), Failure> {
+    let is_in_scope = |mailbox: &&Mailbox| match scope {
+        MailboxScope::All => true,
+        MailboxScope::One(own) => own == *mailbox,
+    };
+    let unsynced: Vec<Mailbox> =
+        lock(&storage.catalog.unsynced).iter().filter(is_in_scope).cloned().collect();
+    for mailbox in unsynced {
+        if let Some(maildir) = storage.existing_maildir(&mailbox)? {
+            for subdir in Subdir::ALL {
+                maildir.sync(subdir).map_err(|error| log_failure(&error))?;
+            }
+        }
+        lock(&storage.catalog.unsynced).remove(&mailbox);
+    }
+    Ok(())
+}
+
 /// Changes the messages of rows, which stand together by mailbox. It carries out every change that is possible and returns
 /// them, and a failure beside them if the disk prevented one.
 pub(super) fn mark(
@@ -227,7 +248,7 @@ pub(super) fn mark(
             }
         };
         let check = LinkCheck::cheapest(rows.len(), listing.snapshot.len());
-        let mut has_changed = false;
+        let mut changed_here = 0;
         let mut deletion = Deletion::begin(&maildir, check);
         for row in rows {
             let Some(wanted) = listing.snapshot.message_ref(row.at) else { continue };
@@ -237,18 +258,22 @@ pub(super) fn mark(
                 RowChange::MarkUnread => message::mark_unseen(&maildir, wanted),
             };
             match done {
-                Ok(name) => has_changed |= name.is_some(),
+                Ok(name) => changed_here += usize::from(name.is_some()),
                 Err(error) => note(error),
             }
         }
-        if !has_changed {
+        if changed_here == 0 {
             continue;
         }
         if change == RowChange::Delete {
+            METRICS.web_deleted.add(changed_here as u64);
             deletion.finish().map_or_else(&mut note, drop);
         }
         for subdir in Subdir::ALL {
-            maildir.sync(subdir).unwrap_or_else(&mut note);
+            if let Err(error) = maildir.sync(subdir) {
+                lock(&storage.catalog.unsynced).insert(listing.mailbox.clone());
+                note(error);
+            }
         }
         changed.push(listing.mailbox.clone());
     }

@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{catalog::Catalog, folder_status::StatusCache};
+use super::{catalog::Catalog, status_cache::StatusCache};
 use crate::{
     index::watcher::Watcher,
     limits::{Limits, MAX_FOLDERS, SCAN_TURN_SIZE},
@@ -142,6 +142,7 @@ impl Storage {
         let free = self.spool.free_space().map_err(|error| log_failure(&error));
         if let Ok(free) = free {
             METRICS.spool_free.set(free);
+            METRICS.unwritable.set(u64::from(free < LEAST_ROOM));
         }
         self.free_space.store(free.unwrap_or(UNKNOWN), Ordering::Release);
         let _ = self.check_in_place(); // kept in `misplaced`
@@ -264,6 +265,8 @@ fn warn_of_misnamed(spool: &Spool, names: &[OsString]) {
 
 /// Warnings about misnamed directories at a start.
 const MAX_MISNAMED: usize = 10;
+/// Free octets below which the disk counts as full: a message needs some blocks for its file and for its name.
+const LEAST_ROOM: u64 = 64 * 1024;
 /// Stands for an unknown amount.
 const UNKNOWN: u64 = u64::MAX;
 

@@ -11,7 +11,7 @@ use crate::{
     api::web_page::{BroughtBy, Counts, Delivery, OpenedMessage, SessionsPage, WebPage},
     message_object::MessageObject,
     proto::{
-        http::api::{MailboxScope, MessageName, PageRequest, SessionsRequest},
+        http::api::{Document, MailboxScope, MessageName, Outcome, PageRequest, SessionsRequest},
         request::{ConnId, Failure, Maildrop},
         smtp::address::Address,
     },
@@ -86,6 +86,8 @@ pub(super) fn web_page(
         has_mailbox,
         search: &request.search,
         mistake,
+        asks: request.asks,
+        send_to: request.send_to.as_deref(),
         start: request.start,
         listed: counts(rows.iter().map(|row| row.is_read)),
         unread: in_scope.unread,
@@ -107,11 +109,13 @@ pub(super) fn web_page(
 pub(super) fn sessions_page(storage: &Storage, request: &SessionsRequest) -> ApiOutcome {
     let sessions = storage.archive.as_ref().map(|archive| archive.sessions());
     let shown = sessions.iter().flatten().find(|session| request.session.is_none_or(|id| id == session.id));
+    let is_gone = sessions.is_some() && request.session.is_some() && shown.is_none();
     let shown = shown.zip(storage.archive.as_ref());
     let shown = shown.and_then(|(session, archive)| Some((session.clone(), archive.text(session.id)?)));
     let follows = request.session.is_none();
     let page = SessionsPage { language: request.language, sessions, follows, shown, from: request.from };
-    ApiOutcome::of(page.document())
+    let outcome = if is_gone { Outcome::Missing } else { Outcome::Done };
+    ApiOutcome::of(Document { outcome, ..page.document() })
 }
 
 /// Facts about the way of a message to here that its header does not tell.

@@ -13,7 +13,7 @@ use restante::{
         buffer::{Inbox, Outbox},
         http::{
             HttpSession, MAX_HEAD, MailServers, SessionConfig,
-            api::{self, ApiAction, Document, Draft, MessageName, MessageView, Selection},
+            api::{self, ApiAction, Document, Draft, MessageName, MessageView, Selection, SharedOctets},
         },
         request::{ConnId, Failure, Lookup, Mailbox, ReceiveRequest, Request, Response},
         smtp::address::Address,
@@ -196,6 +196,9 @@ fn answer_to(request: &Request) -> Response {
             ApiAction::List { search, limit, .. } => {
                 assert!(*limit <= 1000 && !search.contains(char::is_control));
                 Response::Document(document())
+            }
+            ApiAction::Streamed(_) => {
+                Response::Item(SharedOctets { number: 1, octets: b"{}\r\n".to_vec().into() })
             }
             ApiAction::Delete(Selection::Ids(ids)) | ApiAction::SetRead(Selection::Ids(ids), _) => {
                 assert!(!ids.is_empty());

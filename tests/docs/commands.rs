@@ -81,6 +81,43 @@ fn h18_a_block_that_fish_cannot_read_names_the_shell() {
     assert!(seen > 30, "{seen} blocks");
 }
 
+/// zsh refuses a pattern without a match, and fish takes `?` for one too: only names of files may be patterns. Blocks of
+/// other kinds have commands after a `$`, and sentences have them in backticks.
+#[test]
+fn h21_no_command_has_an_unquoted_pattern_that_is_no_file() {
+    let block = Regex::new(r"(?m)^```(\w*)\n((?:[^`].*\n|\n)*)```").unwrap();
+    let inline = Regex::new(r"`((?:sudo |restante |curl |wget |swaks |journalctl )[^`]*)`").unwrap();
+    let quoted = Regex::new(r#"'[^']*'|"(?:\\.|[^"\\])*"|\\.|\$\{[^}]*\}|\$\?"#).unwrap();
+    let is_pattern = |word: &&str| {
+        // `--option[=VALUE]` is the form of help texts.
+        let is_test = ["[", "[["].contains(word) || word.contains("[=");
+        !is_test && (word.contains(['?', '[']) || word.contains("://") && word.contains('*'))
+    };
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for (path, text) in pages() {
+        let mut commands: Vec<String> = Vec::new();
+        for found in block.captures_iter(&text) {
+            let typed = |line: &str| line.strip_prefix("$ ").or(line.strip_prefix("# ")).map(str::to_owned);
+            match &found[1] {
+                "sh" | "bash" | "fish" => commands.push(found[2].to_owned()),
+                _ => commands.extend(found[2].lines().filter_map(typed)),
+            }
+        }
+        let sentences = block.replace_all(&text, "");
+        commands.extend(inline.captures_iter(&sentences).map(|found| found[1].to_owned()));
+        for command in commands {
+            seen += 1;
+            let plain = quoted.replace_all(&command, "");
+            let found: Vec<&str> = plain.split_whitespace().filter(is_pattern).collect();
+            if !found.is_empty() {
+                wrong.push(format!("{}: {found:?} in {command}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(seen > 60, "{seen} commands");
+}
+
 /// Postfix takes the first restriction that decides: an unknown address tried from the machine itself must not be accepted
 /// before restante is asked.
 #[test]

@@ -148,7 +148,7 @@ fn every_row_of_the_catalogue_has_a_test_that_exists_or_says_why_it_has_none() {
 
 /// The text of each row of the catalogue.
 fn catalogue() -> BTreeMap<Row, String> {
-    let head = Regex::new(r"^- \*\*([A-Z])(\d\d)\*\* .*\*Right:\* ").unwrap();
+    let head = Regex::new(r"^- \*\*([A-Z])(\d\d\d?)\*\* .*\*Right:\* ").unwrap();
     let mut rows = BTreeMap::new();
     for (page, text) in pages_of_faults() {
         for entry in text.split("\n- ").skip(1) {
@@ -187,14 +187,14 @@ fn pages_of_faults() -> Vec<(String, String)> {
 
 /// The dialogues and functions that stand in a text, each in backticks.
 fn tests_named_in(text: &str) -> Vec<String> {
-    let test = Regex::new(r"`((?:smtp|pop3|http)/\w+\.dlg|[a-z]\w+::\w+)`").unwrap();
+    let test = Regex::new(r"`((?:smtp|pop3|http|imap)/\w+\.dlg|[a-z]\w+::\w+)`").unwrap();
     test.captures_iter(text).map(|found| found[1].to_owned()).collect()
 }
 
 /// The rows that tests carry in their names or dialogues cite in their first lines, each with one that does.
 fn cited() -> BTreeMap<Row, String> {
     let spoken = Regex::new(r"\bFaults? ([^:]*)").unwrap();
-    let number = Regex::new(r"\b([A-Z])(\d\d)\b").unwrap();
+    let number = Regex::new(r"\b([A-Z])(\d\d\d?)\b").unwrap();
     let mut cited = BTreeMap::new();
     for path in files_below(&root().join("tests/dialogues"), "dlg") {
         let name = path.file_stem().unwrap().to_str().unwrap();
@@ -219,7 +219,7 @@ fn rows_in_name(name: &str) -> BTreeSet<Row> {
     let row = |word: &str| {
         let (group, digits) = word.split_at_checked(1)?;
         let group = group.chars().next().filter(char::is_ascii_lowercase)?;
-        let is_number = (1..=2).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+        let is_number = (1..=3).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
         is_number.then(|| (group.to_ascii_uppercase(), digits.parse().unwrap()))
     };
     let (mut rows, mut last, mut is_range) = (BTreeSet::new(), None, false);

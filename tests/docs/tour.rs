@@ -206,7 +206,7 @@ fn h02_h03_make_run_takes_other_ports_and_the_commands_on_its_screen_work_as_the
         run.push(words[..2].join(" "));
     }
     for wanted in
-        ["printf 'Subject:", "mutt -f", "target/release/restante client", "target/release/restante watch"]
+        ["printf 'From:", "mutt -f", "target/release/restante client", "target/release/restante watch"]
     {
         assert!(run.iter().any(|command| command == wanted), "{wanted} is not among {run:?}");
     }

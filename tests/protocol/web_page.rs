@@ -116,6 +116,80 @@ fn v68_a_user_without_a_mailbox_reads_that_and_not_all_mail() {
 }
 
 #[test]
+fn v110_an_empty_inbox_says_where_to_send() {
+    let server = Server::dev();
+    let mut http = Http::of(&server);
+    let port = server.addresses("smtp")[0].port();
+    let at = format!("by SMTP at 127.0.0.1:{port}, and it appears here");
+    let all = http.get("/").text();
+    assert!(all.contains(&format!("Send one to any address {at}")), "{all}");
+    let own = http.get("/box/bob@example.test").text();
+    assert!(own.contains(&format!("Send one to bob@example.test {at}")), "{own}");
+    http.fields = "Accept-Language: fr\r\n".into();
+    http.host = format!("localhost:{}", server.addresses("http")[0].port());
+    let french = http.get("/").text();
+    assert!(french.contains(&format!("à n’importe quelle adresse en SMTP sur localhost:{port}")), "{french}");
+}
+
+#[test]
+fn v108_without_a_script_a_page_asks_before_a_message_is_deleted() {
+    let server = Server::dev();
+    deliver(&server, "bob@example.test", LETTER);
+    let mut http = Http::of(&server);
+    let list = http.get("/box/bob@example.test").text();
+    let (_, rest) = list.split_once("data-id=\"").unwrap();
+    let id = rest.split('"').next().unwrap();
+    let path = format!("/box/bob@example.test/message/{id}");
+    let message = http.get(&path).text();
+    assert!(message.contains(&format!("href=\"{path}/delete\"")), "{message}");
+    let asked = http.get(&format!("{path}/delete")).text();
+    assert!(asked.contains("Delete this message for good?") && asked.contains("Keep it"), "{asked}");
+    assert!(
+        asked.contains(&format!("<form class=\"tools\" method=\"post\" action=\"{path}/delete\">")),
+        "{asked}"
+    );
+    assert_eq!(http.get("/api/v1/messages").json()["total"], 1, "so far nothing has happened");
+    // Browsers say so of a form on a page with the policy `no-referrer`; another site cannot.
+    let form = |fields: &str| {
+        let mut http = Http::of(&server);
+        http.fields =
+            format!("{fields}Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 0\r\n");
+        http.ask("POST", &format!("{path}/delete"), "")
+    };
+    for foreign in
+        ["Origin: null\r\n", "Origin: null\r\nSec-Fetch-Site: cross-site\r\n", "Origin: http://far.test\r\n"]
+    {
+        assert_eq!(form(foreign).status, 403, "{foreign}");
+    }
+    for _ in 0..2 {
+        let deleted = form("Origin: null\r\nSec-Fetch-Site: same-origin\r\n");
+        assert!(deleted.status == 303 && deleted.head.contains("Location: ../../\r\n"), "{}", deleted.head);
+    }
+    assert_eq!(http.get("/api/v1/messages").json()["total"], 0);
+    let latest = http.ask("POST", "/message/latest/delete", "x");
+    assert_eq!(latest.status, 404, "{}", latest.text());
+}
+
+#[test]
+fn v107_a_session_that_is_gone_is_404_and_its_page_has_the_list() {
+    let server = Server::dev();
+    deliver(&server, "bob@example.test", LETTER);
+    let mut http = Http::of(&server);
+    http.fields = BROWSER.into();
+    let gone = http.get("/sessions/cffffff");
+    assert_eq!(gone.status, 404);
+    assert!(gone.text().contains("among the last ones no longer"), "{}", gone.text());
+    let text = eventually("the session has its result", || {
+        let all = http.get("/sessions");
+        assert_eq!(all.status, 200);
+        Some(all.text()).filter(|text| text.contains(", 1 message delivered</span>"))
+    });
+    let (_, rest) = text.split_once("href=\"/sessions/").unwrap();
+    let id = rest.split('"').next().unwrap();
+    assert_eq!(http.get(&format!("/sessions/{id}")).status, 200);
+}
+
+#[test]
 fn v66_remote_images_load_only_after_the_reader_asks_and_still_in_the_sandbox() {
     let server = Server::dev();
     let letter =

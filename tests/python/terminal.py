@@ -103,7 +103,7 @@ class Terminal:
         """Everything about a letter but its text, in English."""
         self.answer("Your choice: ", "2")
         if mine:
-            self.answer("Your mail address [", mine)
+            self.answer("Your mail address", mine)
         for question, line in (("To (commas between several): ", to), ("Cc: ", cc), ("Bcc: ", bcc)):
             self.answer(question, line)
         self.answer("Subject: ", subject)
@@ -147,8 +147,9 @@ def wrong_twice_then_right():
 
 def wrong_three_times():
     terminal = Terminal("--user", ALICE)
-    for _ in range(3):
-        terminal.answer(f"Name or address [{ALICE}]", "")
+    for left in (2, 1, 0):
+        if left < 2:
+            terminal.answer(f"Name or address [{ALICE}]", "")
         terminal.secret("Password: ", "wrong")
     terminal.expect("No more attempts")
     assert terminal.ended() == 1
@@ -579,7 +580,7 @@ def between_postfix_and_dovecot():
     terminal.expect("Deleted: 1. Goodbye.")
     assert terminal.ended() == 0
     terminal = Terminal("--user", "alice")
-    terminal.log_in(user="")
+    terminal.secret("Password: ", PASSWORD)
     terminal.expect("alice: 2 in the inbox")
     terminal.compose("by Postfix", ALICE, mine="alice@far.test")
     terminal.type("hello\n.")
@@ -596,7 +597,7 @@ def between_postfix_and_dovecot():
 def replies():
     """A reply goes to whom the letter asks for, quotes it, and belongs to its thread."""
     terminal = Terminal("--user", ALICE)
-    terminal.log_in(user="")
+    terminal.secret("Password: ", PASSWORD)
     terminal.answer("Your choice: ", "1")
     terminal.answer("q back: ", "1")
     terminal.answer("Enter to go back: ", "r")
@@ -690,12 +691,78 @@ def the_live_screen_gives_the_terminal_back():
         assert terminal.seen.rindex("\x1b[?1049l") > terminal.seen.rindex("\x1b[?1049h"), ending
 
 
+def the_own_address(name="you", password="any", own="you@localhost"):
+    """A login name without a domain: the address on offer is that of the mailbox, here and in `restante send`."""
+    terminal = Terminal("--user", name)
+    terminal.secret("Password: ", password)
+    terminal.answer("Your choice: ", "2")
+    terminal.answer(f"Your mail address [{own}]: ", "")
+    for question, line in (("To (commas between several): ", own), ("Cc: ", ""), ("Bcc: ", ""), ("Subject: ", "own"), ("Attach a file (Enter: no more): ", "")):
+        terminal.answer(question, line)
+    terminal.expect("Text, ended by")
+    terminal.type("text\n.")
+    terminal.answer("Send it?", "")
+    terminal.answer("Your choice: ", "4")
+    terminal.expect(f"{name}: 1 in the inbox")
+    terminal.answer("Your choice: ", "1")
+    terminal.answer("q back: ", "1")
+    terminal.expect(f"From: {own}")
+    terminal.answer("Enter to go back: ", "")
+    terminal.answer("q back: ", "q")
+    terminal.answer("Your choice: ", "q")
+    assert terminal.ended() == 0
+    terminal = Terminal(command=["send", "--subject", "x", "--body", "x"], USER=name)
+    terminal.answer("Server [127.0.0.1:2525]: ", f"127.0.0.1:{SMTP_PORT}")
+    terminal.answer(f"From [{own}]: ", "")
+    terminal.answer(f"To (commas between several) [{own}]: ", "")
+    terminal.expect("250 2.0.0 Queued as")
+    assert terminal.ended() == 0
+
+
+def the_own_address_in_a_domain():
+    """The server is named mx.example.test, and its domain is example.test."""
+    the_own_address("alice", PASSWORD, ALICE)
+
+
+def the_listeners_of_a_configuration():
+    """`--config` names the server too, and `--user` the login: only the password is asked for."""
+    terminal = Terminal("--user", ALICE, command=["client", "--config", os.path.join(HOME, "at.toml")])
+    terminal.answer("q quit: ", "1")
+    terminal.secret("Password: ", PASSWORD)
+    terminal.expect(f"{ALICE}: 0 in the inbox")
+    terminal.answer("Your choice: ", "q")
+    assert terminal.ended() == 0
+
+
+def a_mailbox_in_use():
+    """Another session has the mailbox: that is no failed login, and nothing is asked for again."""
+    other = socket.create_connection(("127.0.0.1", int(POP3_PORT)))
+    lines = other.makefile("rwb")
+    for line in (b"USER " + ALICE.encode(), b"PASS " + PASSWORD.encode(), b"STAT"):
+        lines.readline()
+        lines.write(line + b"\r\n")
+        lines.flush()
+    assert lines.readline().startswith(b"+OK 0 0")
+    terminal = Terminal("--user", ALICE)
+    terminal.secret("Password: ", PASSWORD)
+    terminal.expect("[IN-USE]")
+    lines.write(b"QUIT\r\n")
+    lines.flush()
+    lines.readline()
+    other.close()
+    terminal.answer("Try again?", "")
+    terminal.expect(f"{ALICE}: 0 in the inbox")
+    terminal.answer("Your choice: ", "q")
+    assert terminal.ended() == 0
+    assert "Attempts left" not in terminal.seen, terminal.seen
+
+
 def send_asks():
     """`restante send` on a terminal asks for what is missing, and offers answers."""
     terminal = Terminal("-v", command=["send"], USER="zoe")
     terminal.answer("Server [127.0.0.1:2525]: ", f"127.0.0.1:{SMTP_PORT}")
-    terminal.answer("From [zoe@example.test]: ", "")
-    terminal.answer("To (commas between several) [you@example.test]: ", "")
+    terminal.answer("From [zoe@localhost]: ", "zoe@example.test")
+    terminal.answer("To (commas between several) [zoe@example.test]: ", "you@example.test")
     terminal.answer("Subject: ", "asked for")
     terminal.expect("Text, ended by")
     terminal.type("text\n.")
@@ -711,12 +778,12 @@ def a_mistyped_answer():
     terminal.answer("Server [127.0.0.1:2525]: ", "localhost")
     terminal.expect('"localhost" is not a host and a port')
     terminal.answer("Server [127.0.0.1:2525]: ", f"127.0.0.1:{SMTP_PORT}")
-    terminal.answer("From [zoe@example.test]: ", "zoe@")
+    terminal.answer("From [zoe@localhost]: ", "zoe@")
     terminal.expect('"zoe@" is not an address')
-    terminal.answer("From [zoe@example.test]: ", "")
-    terminal.answer("To (commas between several) [you@example.test]: ", "ann@example.test, bob@")
+    terminal.answer("From [zoe@localhost]: ", "")
+    terminal.answer("To (commas between several) [zoe@localhost]: ", "ann@example.test, bob@")
     terminal.expect('"ann@example.test, bob@" is not an address')
-    terminal.answer("To (commas between several) [you@example.test]: ", "bob@example.test")
+    terminal.answer("To (commas between several) [zoe@localhost]: ", "bob@example.test")
     terminal.answer("Subject: ", "")
     terminal.expect("250 2.0.0 Queued as")
     assert terminal.ended() == 0
@@ -741,5 +808,5 @@ signal.alarm(120)
 {story.__name__: story for story in (
     wrong_twice_then_right, wrong_three_times, write_with_attachments, in_french, a_table_of_80_columns,
     odd_parts, save_on_a_full_disk, delete_and_keep, a_lost_connection, sign_up, between_postfix_and_dovecot,
-    replies, send_asks, a_mistyped_answer, a_silent_port, the_echo_comes_back, the_live_screen_gives_the_terminal_back, look_for_new_mail, slips, many_marks, windows_of_all_widths,
+    replies, the_own_address, the_own_address_in_a_domain, the_listeners_of_a_configuration, a_mailbox_in_use, send_asks, a_mistyped_answer, a_silent_port, the_echo_comes_back, the_live_screen_gives_the_terminal_back, look_for_new_mail, slips, many_marks, windows_of_all_widths,
 )}[STORY]()

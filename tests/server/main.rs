@@ -19,6 +19,7 @@ mod operators;
 mod reload;
 mod service;
 mod service_files;
+mod status;
 mod stop;
 mod users;
 mod words;

@@ -281,7 +281,8 @@ fn n44_status_with_a_configuration_shows_its_server_and_never_another_one() {
             command.args(["status", "--config", "changed.toml"]).current_dir(server.home.path());
             let output = command.env("XDG_RUNTIME_DIR", runtime.path()).output().unwrap();
             let shown = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-            assert_eq!(shown.contains(server.spool.to_str().unwrap()), is_running, "{to}: {shown}");
+            let heading = format!(", {}\n", server.spool.display());
+            assert_eq!(shown.contains(&heading), is_running, "{to}: {shown}");
             assert!(!shown.contains(other.spool.to_str().unwrap()), "{to}: {shown}");
         }
     }

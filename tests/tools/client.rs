@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::symlink, process::Command};
 use crate::common::{
     STRICT, Server, Setup,
     client::deliver,
+    configuration,
     disk::SmallDisk,
     installed, listeners, programs,
     secure::{ALICE, Keys},
@@ -199,6 +200,28 @@ fn u06_the_live_screen_gives_the_terminal_back_whatever_ends_it() {
 #[test]
 fn send_asks_on_a_terminal_for_what_is_missing() {
     story("send_asks", &Server::dev(), CLEAR, None);
+}
+
+#[test]
+fn u57_the_address_on_offer_is_one_whose_mail_the_login_gets() {
+    story("the_own_address", &Server::dev(), CLEAR, None);
+    story("the_own_address_in_a_domain", &Server::strict(), CLEAR, None);
+}
+
+#[test]
+fn u59_a_client_with_a_configuration_and_a_user_asks_for_the_password_alone() {
+    let server = Server::strict();
+    let listeners = CLEAR.map(|protocol| {
+        format!("[[listen]]\nprotocol = {protocol:?}\naddress = \"{}\"\n", server.addresses(protocol)[0])
+    });
+    let text = configuration(server.home.path(), &server.spool, &listeners.concat());
+    fs::write(server.home.path().join("at.toml"), text).unwrap();
+    story("the_listeners_of_a_configuration", &server, CLEAR, None);
+}
+
+#[test]
+fn u60_a_mailbox_in_use_is_no_failed_login() {
+    story("a_mailbox_in_use", &Server::strict(), CLEAR, None);
 }
 
 #[test]

@@ -167,6 +167,27 @@ fn a_port_that_is_taken_is_named_and_nothing_is_half_started() {
 }
 
 #[test]
+fn h20_a_server_that_cannot_write_its_ports_leaves_no_spool() {
+    let home = home();
+    let spool = home.path().join("spool");
+    fs::create_dir(home.path().join("directory")).unwrap();
+    let at = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
+    let config = home.path().join("restante.toml");
+    fs::write(&config, configuration(home.path(), &spool, STRICT)).unwrap();
+    fs::write(home.path().join("users.json"), "{}").unwrap();
+    let dev = ["dev", "--spool", &at("spool"), "--smtp", "0", "--pop3", "0"];
+    let serve = ["serve", "--config", config.to_str().unwrap()];
+    for words in [&dev[..], &serve] {
+        for (file, hint) in [("nosuch/ports", "mkdir -p"), ("directory", "is a directory")] {
+            let output = restante(&[words, &["--ports-file", &at(file)]].concat());
+            let said = programs::said(&output);
+            assert!(output.status.code() == Some(1) && said.contains(hint), "{words:?}: {said}");
+            assert!(!spool.exists(), "{words:?} {file} left {}", spool.display());
+        }
+    }
+}
+
+#[test]
 fn the_ports_file_has_a_line_for_every_listener() {
     let config = format!("{STRICT}{STRICT}");
     let server = Setup { config: Some(&config), ..Setup::default() }.start();

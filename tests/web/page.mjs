@@ -54,12 +54,17 @@ const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || 
 const contexts = [];
 
 /** A window, and what it asked of other hosts and complained about. */
-async function open(path, options = {}) {
+async function open(path, { refuses = false, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1400, height: 900 }, locale: 'en-GB', timezoneId: 'Europe/Paris', ...options });
   contexts.push(context);
   const page = await context.newPage();
   page.asked = [];
   page.said = [];
+  page.questions = [];
+  page.on('dialog', (dialog) => {
+    page.questions.push(dialog.message());
+    return refuses ? dialog.dismiss() : dialog.accept();
+  });
   page.on('request', (request) => {
     if (!request.url().startsWith(base) && !request.url().startsWith('data:')) page.asked.push(request.url());
   });
@@ -166,6 +171,7 @@ const steps = {
     assert.match(await page.locator('#form-origin .transcript').textContent(), /RCPT TO:.*RFC 5321.*Queued as/s);
     await page.keyboard.press('Delete');
     await isList(page, ['third', 'first']);
+    assert.deepEqual(page.questions, ['Delete this message for good?']);
     await page.waitForFunction(() => document.activeElement.querySelector('.subject')?.textContent === 'first');
     assert.deepEqual([page.asked, page.said], [[], []]);
   },
@@ -293,12 +299,32 @@ const steps = {
     await page.locator('#list a').last().click();
     assert.match(await page.locator('#form-text').innerText(), /Hello\./);
     assert.equal(await page.locator('button:visible').count(), 1, 'buttons that need a script are hidden');
+    await page.locator('a.button', { hasText: 'Delete' }).click();
+    await page.locator('strong', { hasText: 'Delete this message for good?' }).waitFor();
+    await picture(page, 'asks');
+    await page.locator('a', { hasText: 'Keep it' }).click();
+    await page.locator('a.button', { hasText: 'Delete' }).click();
+    await send('alice@example.test', letter('to go'));
+    await page.goto(base + '/');
+    await page.locator('#list a', { hasText: 'to go' }).click();
+    await page.locator('a.button', { hasText: 'Delete' }).click();
+    await page.locator('form.tools button').click();
+    await page.waitForURL(base + '/');
+    assert.deepEqual(await subjects(page), ['sale', 'third', 'first']);
     await page.goto(base + '/?query=subject:third');
     assert.deepEqual(await subjects(page), ['third']);
     await picture(page, 'without-script');
   },
   async 'delete one, some, all'() {
     for (const subject of ['four', 'five', 'six']) await send('carol@example.test', letter(subject));
+    const careful = await open('/box/carol@example.test', { refuses: true });
+    await row(careful, 'five').locator('input').check();
+    await careful.keyboard.press('Delete');
+    await careful.locator('#pick-all').check();
+    await careful.locator('#delete-picked').click();
+    assert.deepEqual(careful.questions, ['Delete this message for good?', 'Delete these 3 messages for good?']);
+    await isList(careful, ['six', 'five', 'four']);
+    await careful.close();
     const page = await open('/box/carol@example.test');
     await isList(page, ['six', 'five', 'four']);
     await row(page, 'five').locator('input').check();
@@ -312,7 +338,6 @@ const steps = {
     await isList(page, []);
     await send('carol@example.test', letter('seven'));
     await isList(page, ['seven']);
-    page.on('dialog', (dialog) => dialog.accept());
     await page.locator('#delete-all').click();
     await isList(page, []);
     const left = await open('/');

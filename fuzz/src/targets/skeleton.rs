@@ -3,7 +3,7 @@
 
 use restante::{
     mime::{
-        Limits, Message, Skeleton,
+        Message, MimeLimits, Skeleton,
         envelope::Envelope,
         skeleton::{Kind, Span},
         structure::header_end,
@@ -32,9 +32,9 @@ fn seeds() -> Vec<Vec<u8>> {
 fn run(data: &[u8]) {
     let mut input = Bytes(data);
     let limits = match input.octet() % 3 {
-        0 => Limits::default(),
-        1 => Limits { parts: 4, depth: 3, header: 60 },
-        _ => Limits { parts: 0, depth: 0, header: 0 },
+        0 => MimeLimits::default(),
+        1 => MimeLimits { parts: 4, depth: 3, header: 60 },
+        _ => MimeLimits { parts: 0, depth: 0, header: 0 },
     };
     let data = input.0;
     let message = Message::parse(data, &limits);

@@ -50,6 +50,10 @@ impl WebPage<'_> {
             text += ", ";
             text += &self.counted(unread, "unread_one", "unread_many");
         }
+        if messages > 1 {
+            text += ", ";
+            text += word(self.language, "newest_first");
+        }
         text
     }
 
@@ -135,12 +139,20 @@ impl WebPage<'_> {
                 &[("names", Html::text(&self.unreadable.join(", ")))],
             ));
         } else if self.rows.is_empty() {
-            let sentence = match () {
-                () if !self.search.is_empty() => "<p class=\"empty\">{{:nothing_found}}</p>",
-                () if !self.has_mailbox => "<p class=\"empty\">{{:no_mailbox}}</p>",
-                () => "<p class=\"empty\">{{:empty}}</p>",
+            let sentence = match self.send_to {
+                _ if !self.search.is_empty() => word(self.language, "nothing_found").to_owned(),
+                _ if !self.has_mailbox => word(self.language, "no_mailbox").to_owned(),
+                None => word(self.language, "empty").to_owned(),
+                Some(at) => {
+                    let own = if self.is_of_one_user() { Some(self.heading()) } else { self.address };
+                    let to = own.unwrap_or(word(self.language, "any_address"));
+                    word(self.language, "empty_send").replace("{at}", at).replace("{to}", to)
+                }
             };
-            pieces.push(self.fill(sentence, &[]));
+            pieces.push(self.fill(
+                "<p class=\"empty\"><bdi>{{sentence}}</bdi></p>",
+                &[("sentence", Html::text(&sentence))],
+            ));
         }
         if self.start > 0 {
             let newer = self.start.saturating_sub(Self::PART);

@@ -55,8 +55,7 @@ impl WebPage<'_> {
             "<article id=\"message\" data-id=\"{{id}}\" aria-labelledby=\"subject\">{{back}}\
              <h2 id=\"subject\" tabindex=\"-1\"><bdi>{{subject}}</bdi></h2>\n\
              <dl class=\"people\">{{people}}<div><dt>{{:date}}</dt><dd>{{date}}</dd></div></dl>\n\
-             <div class=\"tools scripted\" hidden><button type=\"button\" data-do=\"delete\">{{:delete}}</button> \
-             <button type=\"button\" data-do=\"unread\">{{:mark_unread}}</button></div>\n\
+             {{tools}}\n\
              <div class=\"forms\" data-label=\"{{:forms}}\">\n\
              <section id=\"form-text\"><h3>{{:text}}</h3>{{text}}{{links}}</section>\n{{html}}\n\
              <section id=\"form-headers\"><h3>{{:headers}}</h3>{{headers}}</section>\n\
@@ -78,8 +77,22 @@ impl WebPage<'_> {
                 ("parts", self.parts(object, &api)),
                 ("api", api.clone()),
                 ("origin", self.origin(object, stored, delivery)),
+                ("tools", self.tools(&format!("{base}message/{id}"))),
             ],
         )
+    }
+
+    /// What a reader can do with a message. Without a script, a page asks whether to delete it.
+    fn tools(&self, path: &str) -> Html {
+        let template = if self.asks {
+            "<form class=\"tools\" method=\"post\" action=\"{{path}}/delete\"><strong>{{:delete_question}}</strong> \
+             <button>{{:delete}}</button> <a class=\"button\" href=\"{{path}}\">{{:keep}}</a></form>"
+        } else {
+            "<p class=\"tools unscripted\"><a class=\"button\" href=\"{{path}}/delete\">{{:delete}}</a></p>\
+             <div class=\"tools scripted\" hidden><button type=\"button\" data-do=\"delete\">{{:delete}}</button> \
+             <button type=\"button\" data-do=\"unread\">{{:mark_unread}}</button></div>"
+        };
+        self.fill(template, &[("path", Html::text(path))])
     }
 
     fn date(&self, object: &MessageObject, stored: &Stored<'_>) -> Html {

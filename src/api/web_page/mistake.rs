@@ -23,6 +23,9 @@ fn french(advice: Advice) -> String {
             );
         }
         Advice::Signs => "écrivez un seul - ou ! devant un mot à exclure",
+        Advice::Colons => {
+            "écrivez un seul deux-points après le mot-clé ; pour chercher un deux-points, mettez-le entre guillemets droits"
+        }
         Advice::NoWord => "écrivez un mot de lettres ou de chiffres",
         Advice::OpenQuotation => "un guillemet droit n’est pas fermé",
         Advice::TooManyWords => "écrivez 100 mots au plus",

@@ -66,6 +66,10 @@ pub struct WebPage<'a> {
     pub rows: Vec<(&'a Summary, Stored<'a>)>,
     /// The open message.
     pub open: OpenedMessage<'a>,
+    /// True if the page asks whether to delete the open message.
+    pub asks: bool,
+    /// The host and the port to which mail can be sent; `None` if there is no such listener.
+    pub send_to: Option<&'a str>,
 }
 
 /// The messages in an inbox.

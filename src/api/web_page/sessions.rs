@@ -71,7 +71,8 @@ impl SessionsPage {
         self.fill(
             "<li id=\"s-{{id}}\" class=\"{{class}}\"><a href=\"/sessions/{{path}}\"{{current}}>\
              <span class=\"sender\">{{service}} <span class=\"quiet\">{{id}}</span></span> \
-             <span class=\"facts\">{{state}} {{time}}</span> \
+             <span class=\"facts\">{{time}}</span> \
+             <span class=\"subject\">{{state}}<bdi>{{client}}</bdi>{{result}}</span> \
              <span class=\"snippet\" lang=\"en\">{{line}}</span></a></li>\n",
             &[
                 ("path", Html::text(&percent(&id))),
@@ -79,11 +80,35 @@ impl SessionsPage {
                 ("class", Html::text(if session.is_over { "over" } else { "open" })),
                 ("current", self.current(is_shown)),
                 ("service", Html::text(&session.service.to_uppercase())),
-                ("state", self.state(session)),
+                (
+                    "state",
+                    if session.is_over {
+                        Html::default()
+                    } else {
+                        Html::join([self.state(session), Html::text(" ")])
+                    },
+                ),
                 ("time", time(self.language, seconds(session.began))),
+                ("client", Html::text(&client(session))),
+                ("result", Html::text(&self.result(session))),
                 ("line", Html::text(&session.last_line)),
             ],
         )
+    }
+
+    /// The result of a session in words, after a comma.
+    fn result(&self, session: &SessionEntry) -> String {
+        let counted = |number: usize, one: &str, many: &str| {
+            (number > 0).then(|| super::counted(self.language, number as u64, one, many))
+        };
+        let refused =
+            session.refusal.as_ref().map(|code| word(self.language, "refused").replace("{c}", code));
+        let results = [
+            counted(session.delivered, "delivered_one", "delivered_many"),
+            counted(session.retrieved, "retrieved_one", "retrieved_many"),
+            refused,
+        ];
+        results.into_iter().flatten().map(|result| format!(", {result}")).collect()
     }
 
     fn state(&self, session: &SessionEntry) -> Html {
@@ -110,7 +135,7 @@ impl SessionsPage {
         self.fill(
             "<article id=\"message\" data-id=\"{{id}}\" aria-labelledby=\"subject\">\
              <h2 id=\"subject\" tabindex=\"-1\">{{service}} {{id}}</h2>\
-             <p id=\"title\" class=\"quiet\" lang=\"en\">{{title}} {{state}}</p>\n{{lines}}</article>",
+             <p id=\"title\" class=\"quiet\"><span lang=\"en\">{{title}}</span> {{state}}</p>\n{{lines}}</article>",
             &[
                 ("id", Html::text(&session.id.to_string())),
                 ("service", Html::text(&session.service.to_uppercase())),
@@ -120,6 +145,12 @@ impl SessionsPage {
             ],
         )
     }
+}
+
+/// The user of a session, and the address from which it came.
+fn client(session: &SessionEntry) -> String {
+    let user = session.user.as_ref().map(|user| format!("{user}, ")).unwrap_or_default();
+    format!("{user}{}", session.peer)
 }
 
 fn seconds(time: SystemTime) -> i64 {
@@ -146,7 +177,31 @@ mod tests {
             began: SystemTime::UNIX_EPOCH,
             last_line: "C: <script>\"'".into(),
             is_over: false,
+            user: Some("bob@<x>".into()),
+            delivered: 2,
+            retrieved: 0,
+            refusal: Some("550 5.1.1".into()),
         }
+    }
+
+    #[test]
+    fn v106_sessions_in_the_list_differ_by_user_address_and_result() {
+        let html = page(Some(vec![session()]), None, Language::English);
+        let row = "<bdi>bob@&lt;x&gt;, 192.0.2.1:4</bdi>, 2 messages delivered, refused: 550 5.1.1</span>";
+        assert!(html.contains(row), "{html}");
+        let french = page(Some(vec![session()]), None, Language::French);
+        assert!(french.contains(", 2 messages remis, refus : 550 5.1.1</span>"), "{french}");
+    }
+
+    #[test]
+    fn v101_english_explanations_on_a_french_page_say_so_and_the_rest_is_french() {
+        let text = "# A session of SMTP at 127.0.0.1:25, begun at 2026.\nC: NOOP\n";
+        let html = page(Some(vec![session()]), Some(text), Language::French);
+        let title = html.split_once("id=\"title\"").unwrap().1.split_once("</p>").unwrap().0;
+        let (english, french) = title.split_once("</span>").unwrap();
+        assert!(english.contains("<span lang=\"en\">A session of SMTP"), "{title}");
+        assert_eq!(french, " <b class=\"badge\">ouverte</b>");
+        assert!(html.contains("<ol class=\"transcript\" lang=\"en\">"), "{html}");
     }
 
     #[test]

@@ -25,6 +25,8 @@ fn page(octets: &[u8], search: &str, address: Option<&str>, language: Language) 
         rows: vec![(&object.summary, stored)],
         open: OpenedMessage::Shown(&object, stored, Delivery { octets: 99, session }),
         has_mailbox: true,
+        asks: false,
+        send_to: None,
     };
     String::from_utf8(page.document().bytes).unwrap()
 }

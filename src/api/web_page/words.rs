@@ -21,7 +21,15 @@ pub(super) fn counted(language: Language, number: u64, one: &str, many: &str) ->
 
 /// A size for people.
 pub(super) fn size(language: Language, octets: u64) -> String {
-    let text = crate::printable::size(octets);
+    let text = match octets {
+        // Nearest, because a list compares sizes, and a small one has tenths: `1.2 KiB`.
+        0x400..0x2800 => {
+            let tenths = (octets * 10 + 0x200) / 0x400;
+            format!("{}.{} KiB", tenths / 10, tenths % 10)
+        }
+        0x2800..0x10_0000 => format!("{} KiB", (octets + 0x200) / 0x400),
+        _ => crate::printable::size(octets),
+    };
     match language {
         Language::English => text,
         // An octet is `o` in French, and a comma begins the fraction.
@@ -33,6 +41,8 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("lang", "en", "fr"),
     ("skip", "Skip to the messages", "Aller aux messages"),
     ("inboxes", "Inboxes", "Boîtes"),
+    ("by_name", "by name", "par nom"),
+    ("newest_first", "newest first", "les plus récents d’abord"),
     ("all", "All mail", "Tout le courrier"),
     ("search", "Search", "Chercher"),
     ("search_label", "Search the messages", "Chercher dans les messages"),
@@ -47,6 +57,9 @@ const WORDS: &[(&str, &str, &str)] = &[
         "Delete all {n} messages of this list?",
         "Supprimer les {n} messages de cette liste ?",
     ),
+    ("delete_question", "Delete this message for good?", "Supprimer ce message pour de bon ?"),
+    ("delete_questions", "Delete these {n} messages for good?", "Supprimer ces {n} messages pour de bon ?"),
+    ("keep", "Keep it", "Le garder"),
     ("deleted", "Deleted", "Supprimé"),
     ("mark_unread", "Mark as unread", "Marquer comme non lu"),
     ("unread", "unread", "non lu"),
@@ -71,6 +84,12 @@ const WORDS: &[(&str, &str, &str)] = &[
         "No messages yet. Send one, and it appears here.",
         "Aucun message. Envoyez-en un : il apparaît ici.",
     ),
+    (
+        "empty_send",
+        "No messages yet. Send one to {to} by SMTP at {at}, and it appears here.",
+        "Aucun message. Envoyez-en un à {to} en SMTP sur {at} : il apparaît ici.",
+    ),
+    ("any_address", "any address", "n’importe quelle adresse"),
     (
         "no_mailbox",
         "You have no mailbox yet. The first message makes it, and appears here.",
@@ -156,6 +175,11 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("newest", "Newest session", "Session la plus récente"),
     ("newer_session", "Show the newest session", "Afficher la session la plus récente"),
     ("open", "open", "ouverte"),
+    ("delivered_one", "{n} message delivered", "{n} message remis"),
+    ("delivered_many", "{n} messages delivered", "{n} messages remis"),
+    ("retrieved_one", "{n} message read", "{n} message lu"),
+    ("retrieved_many", "{n} messages read", "{n} messages lus"),
+    ("refused", "refused: {c}", "refus : {c}"),
     ("open_one", "{n} open", "{n} ouverte"),
     ("open_many", "{n} open", "{n} ouvertes"),
     (
@@ -215,11 +239,29 @@ mod tests {
     }
 
     #[test]
+    fn v105_a_size_in_a_list_is_the_nearest_and_not_the_next() {
+        for (octets, shown) in [
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1025, "1.0 KiB"),
+            (2000, "2.0 KiB"),
+            (2600, "2.5 KiB"),
+            (10_239, "10.0 KiB"),
+            (10_300, "10 KiB"),
+            (100_000, "98 KiB"),
+            ((1 << 20) - 1, "1024 KiB"),
+        ] {
+            assert_eq!(size(Language::English, octets), shown, "{octets}");
+        }
+    }
+
+    #[test]
     fn numbers_and_sizes_are_those_of_the_language() {
         assert_eq!(counted(Language::English, 0, "count_one", "count_many"), "0 messages");
         assert_eq!(counted(Language::French, 0, "count_one", "count_many"), "0 message");
         assert_eq!(counted(Language::French, 2, "unread_one", "unread_many"), "2 non lus");
         assert_eq!(size(Language::French, 5 << 20), "5,0 Mio");
+        assert_eq!(size(Language::French, 1 << 20), "1,0 Mio");
         assert_eq!(size(Language::English, 700), "700 B");
         assert_eq!(size(Language::French, 700), "700 o");
     }

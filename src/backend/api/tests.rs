@@ -16,9 +16,24 @@ fn event(mailbox: &str, is_copy: bool, json: &str) -> MailEvent {
 }
 
 fn subscribe(subscriptions: &mut Subscriptions, id: u64, scope: MailboxScope, effects: &mut Effects) {
-    let mut client = Client::default();
-    let request = ApiRequest::new(scope, ApiAction::Subscribe);
-    subscriptions.handle((ConnId(id), &mut client), request, effects);
+    ask(subscriptions, id, ApiRequest::new(scope, ApiAction::Subscribe), effects);
+}
+
+fn ask(subscriptions: &mut Subscriptions, id: u64, request: ApiRequest, effects: &mut Effects) {
+    ask_with(subscriptions, id, request, &mut DocumentMemory::new(1 << 20), effects);
+}
+
+fn ask_with(
+    subscriptions: &mut Subscriptions,
+    id: u64,
+    request: ApiRequest,
+    documents: &mut DocumentMemory,
+    effects: &mut Effects,
+) {
+    let (mut client, accounts) = (Client::default(), Accounts::accept_all(&[]));
+    let key = ClientKey::Address([192, 0, 2, 1].into());
+    let memory = (documents, Duration::ZERO);
+    subscriptions.handle((ConnId(id), &mut client, &key), request, &accounts, memory, effects);
 }
 
 fn jobs(effects: &mut Effects) -> Vec<String> {
@@ -33,7 +48,7 @@ fn jobs(effects: &mut Effects) -> Vec<String> {
 
 #[test]
 fn each_session_gets_the_events_of_its_mailboxes_once() {
-    let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
+    let (mut subscriptions, mut effects) = (Subscriptions::new(None, 100), Effects::default());
     let bob = MailboxScope::One(Mailbox::named("bob@a.test").unwrap());
     subscribe(&mut subscriptions, 1, MailboxScope::All, &mut effects);
     subscribe(&mut subscriptions, 2, bob, &mut effects);
@@ -64,7 +79,7 @@ fn each_session_gets_the_events_of_its_mailboxes_once() {
 
 #[test]
 fn r13_a_storm_of_events_for_many_sessions_is_spread_over_turns() {
-    let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
+    let (mut subscriptions, mut effects) = (Subscriptions::new(None, 100), Effects::default());
     (0..1000).for_each(|id| subscribe(&mut subscriptions, id, MailboxScope::All, &mut effects));
     for _ in 0..2 {
         subscriptions.compared(Ok(Vec::new()), &mut effects);
@@ -82,24 +97,22 @@ fn r13_a_storm_of_events_for_many_sessions_is_spread_over_turns() {
 
 #[test]
 fn v67_those_who_show_sessions_get_one_event_for_any_number_of_changes() {
-    let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
+    let (mut subscriptions, mut effects) = (Subscriptions::new(None, 100), Effects::default());
     subscriptions.sessions_changed();
     assert!(!subscriptions.has_events(), "nobody looks");
     for id in 1..=2 {
-        let mut client = Client::default();
-        let request = ApiRequest::new(MailboxScope::All, ApiAction::Watch);
-        subscriptions.handle((ConnId(id), &mut client), request, &mut effects);
+        ask(&mut subscriptions, id, ApiRequest::new(MailboxScope::All, ApiAction::Watch), &mut effects);
     }
     assert_eq!(jobs(&mut effects), ["c1 Done", "c2 Done"], "no mailbox is compared");
     (0..100).for_each(|_| subscriptions.sessions_changed());
-    subscriptions.connection_closed(ConnId(1));
+    subscriptions.connection_closed(ConnId(1), &mut effects);
     assert_eq!(subscriptions.take_events(), [(ConnId(2), SessionEvent::Sessions)]);
     assert!(!subscriptions.has_events());
 }
 
 #[test]
 fn v27_a_stream_gets_no_change_from_before_it_began() {
-    let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
+    let (mut subscriptions, mut effects) = (Subscriptions::new(None, 100), Effects::default());
     subscribe(&mut subscriptions, 1, MailboxScope::All, &mut effects);
     subscriptions.compared(Ok(Vec::new()), &mut effects);
     subscriptions.mailboxes_changed(&mut effects);
@@ -126,10 +139,10 @@ fn v27_a_stream_gets_no_change_from_before_it_began() {
 
 #[test]
 fn v27_a_client_that_goes_while_its_stream_begins_has_its_response() {
-    let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
+    let (mut subscriptions, mut effects) = (Subscriptions::new(None, 100), Effects::default());
     subscribe(&mut subscriptions, 1, MailboxScope::All, &mut effects);
     subscribe(&mut subscriptions, 2, MailboxScope::All, &mut effects);
-    [1, 2].iter().for_each(|id| subscriptions.connection_closed(ConnId(*id)));
+    [1, 2].iter().for_each(|id| subscriptions.connection_closed(ConnId(*id), &mut effects));
     subscriptions.compared(Ok(Vec::new()), &mut effects);
     subscriptions.compared(Ok(Vec::new()), &mut effects);
     assert_eq!(jobs(&mut effects), ["compare reset=true", "c1 Done", "compare reset=false", "c2 Done"]);
@@ -164,8 +177,38 @@ fn v85_a_document_for_a_client_that_has_gone_takes_no_memory() {
 }
 
 #[test]
+fn v96_a_new_message_is_rendered_once_for_all_streams_and_is_in_memory_once() {
+    let (mut subscriptions, mut effects) = (Subscriptions::new(None, 100), Effects::default());
+    let mut documents = DocumentMemory::new(1 << 20);
+    (0..500).for_each(|id| subscribe(&mut subscriptions, id, MailboxScope::All, &mut effects));
+    (0..2).for_each(|_| subscriptions.compared(Ok(Vec::new()), &mut effects));
+    jobs(&mut effects);
+    for id in 0..500 {
+        let request = ApiRequest::new(MailboxScope::All, ApiAction::Streamed("a1".into()));
+        ask_with(&mut subscriptions, id, request, &mut documents, &mut effects);
+    }
+    // One of them goes, and it is the one that the job names.
+    subscriptions.connection_closed(ConnId(0), &mut effects);
+    assert_eq!(jobs(&mut effects).len(), 1);
+    let document = Document::new("application/json", vec![b'x'; 1 << 20]);
+    subscriptions.item_rendered(
+        ConnId(0),
+        Ok(ApiOutcome::of(document)),
+        (&mut documents, Duration::ZERO),
+        &mut effects,
+    );
+    let mut served = 0;
+    while let Some(effect) = effects.next() {
+        assert!(matches!(effect, Effect::Respond(_, Response::Item(_))), "{effect:?}");
+        served += 1;
+    }
+    assert_eq!(served, 500);
+    assert!(documents.reserve(ConnId(999), HeldDocument::new(1 << 20, 0), Duration::ZERO), "there is room");
+}
+
+#[test]
 fn v86_events_that_wait_are_bounded_and_no_session_misses_a_change() {
-    let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
+    let (mut subscriptions, mut effects) = (Subscriptions::new(None, 100), Effects::default());
     let own = |user: &str| MailboxScope::One(Mailbox::named(&format!("{user}@a.test")).unwrap());
     for (id, scope) in (1..).zip([MailboxScope::All, own("ann"), own("bob"), own("eve")]) {
         subscribe(&mut subscriptions, id, scope, &mut effects);
@@ -218,10 +261,10 @@ fn v88_v89_usage_is_counted_anew_after_a_deletion_a_failed_one_too_and_not_after
 
 #[test]
 fn without_subscriptions_nothing_is_compared() {
-    let (mut subscriptions, mut effects) = (Subscriptions::default(), Effects::default());
+    let (mut subscriptions, mut effects) = (Subscriptions::new(None, 100), Effects::default());
     subscriptions.mailboxes_changed(&mut effects);
     subscribe(&mut subscriptions, 1, MailboxScope::All, &mut effects);
-    subscriptions.connection_closed(ConnId(1));
+    subscriptions.connection_closed(ConnId(1), &mut effects);
     subscriptions.compared(Ok(Vec::new()), &mut effects);
     subscriptions.mailboxes_changed(&mut effects);
     assert_eq!(

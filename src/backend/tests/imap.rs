@@ -1,4 +1,6 @@
 mod arrivals;
+mod beside_pop3;
+mod reads;
 
 use std::{fs, path::PathBuf, time::UNIX_EPOCH};
 
@@ -6,7 +8,9 @@ use super::{
     super::{
         clients::{Client, Clients},
         effects::{Effect, Effects},
-        imap::{Context, Folders, requests::Parts},
+        imap::Folders,
+        imap_context::Context,
+        imap_requests::Parts,
         maildrop::Maildrops,
         quota::QuotaCache,
         receive::Receiver,
@@ -291,27 +295,6 @@ fn a_refresh_finds_what_other_programs_have_changed() {
 }
 
 #[test]
-fn a_folder_is_selected_beside_a_pop3_session_that_does_not_see_trashed_messages() {
-    let mut bench = Bench::new();
-    bench.write("cur/1.a:2,T");
-    bench.write("new/2.b");
-    bench.clients.request(OTHER);
-    let client = bench.clients.get_mut(OTHER).unwrap();
-    let login = (mailbox("ann"), Access::Exclusive, SECOND);
-    bench.maildrops.open((OTHER, client), login, &mut bench.index, &mut bench.effects);
-    let Some(Effect::Run(job)) = bench.effects.next() else { panic!("no job") };
-    bench.run(job);
-    bench.index.apply_events();
-    for (id, job) in bench.index.take_jobs() {
-        bench.run(Job::Index(id, job));
-    }
-    let results = bench.index.take_login_results();
-    let [(OTHER, Ok(snapshot))] = &results[..] else { panic!("{results:?}") };
-    assert_eq!(snapshot.iter().count(), 1);
-    assert_eq!(text(&bench.select(CLIENT)), "1T 2");
-}
-
-#[test]
 fn flags_go_to_the_names_of_files_and_to_every_session() {
     let mut bench = Bench::with_messages(&["new/1.a", "new/2.b", "cur/3.c:2,Sz"]);
     bench.select(OTHER);
@@ -480,26 +463,4 @@ fn y34_an_error_of_the_disk_at_any_step_fails_a_request_and_loses_no_message() {
     for step in ["open directory", "replace uids", "reserve uids", "append uids", "fsync directory"] {
         assert!(steps.contains(&step), "{step} is not among {steps:?}");
     }
-}
-
-#[test]
-fn messages_are_fetched_and_found_by_workers() {
-    let mut bench = Bench::with_messages(&["cur/1.a:2,S", "new/2.b"]);
-    let state = bench.state(CLIENT, ImapRequest::Refresh);
-    let fetch = Fetch {
-        state: Arc::clone(&state),
-        uids: uids(&[1, 2]),
-        items: vec![FetchItem::Uid, FetchItem::Flags, FetchItem::Size],
-        position: FetchPosition::default(),
-    };
-    let Response::Imap(ImapResponse::Fetched(piece)) = bench.ask(CLIENT, ImapRequest::Fetch(Box::new(fetch)))
-    else {
-        panic!("nothing is fetched")
-    };
-    let text = String::from_utf8(piece.octets).unwrap();
-    assert_eq!(text.lines().count(), 2, "{text}");
-    assert!(text.contains("* 1 FETCH") && text.contains("FLAGS (\\Seen)") && piece.next.is_none(), "{text}");
-    let search = Search { state, key: SearchKey::Flag(b"\\Seen".to_vec()) };
-    let response = bench.ask(CLIENT, ImapRequest::Search(Box::new(search)));
-    assert!(matches!(response, Response::Imap(ImapResponse::Found(found)) if found == uids(&[1])));
 }

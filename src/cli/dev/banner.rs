@@ -28,6 +28,8 @@ pub(super) struct Banner<'a> {
     pub(super) transcripts: Option<&'a Path>,
     /// Faults on demand are on.
     pub(super) faults: bool,
+    /// Other machines can connect.
+    pub(super) network: bool,
 }
 
 /// The listeners that begin with TLS, and the certificate to trust.
@@ -50,13 +52,16 @@ impl Banner<'_> {
         let here =
             if *spool == *DEFAULT_SPOOL { String::new() } else { format!(" --spool {}", path_word(&spool)) };
         let mailbox = path_word(&spool.join(DEMO_USER));
+        let reach = if self.network { "no mail goes on from here" } else { "nothing leaves this machine" };
         let mut text = format!(
             r"restante dev: {http}SMTP at {smtp},
-{imap}POP3 at {pop3}. Any address has a mailbox, any
-password opens it. Mail stays on this machine, below {}. Ctrl-C ends it.
+{imap}POP3 at {pop3}. Every address has a mailbox, any
+password opens it, and {reach}. Messages are files below
+{}. Ctrl-C ends it.
 Type these in a second terminal, in the same directory:
-  printf 'Subject: hello\n\nIt works.\n' | curl --crlf {} \
-    --mail-from me@example.test --mail-rcpt {DEMO_USER} -T -
+  printf 'From: me@example.test\nSubject: hello\n\nIt works.\n' | curl \
+    --crlf {} --mail-from me@example.test \
+    --mail-rcpt {DEMO_USER} -T -
   curl {} -u {DEMO_USER}:any
   mutt -f {mailbox}
 ",
@@ -184,7 +189,7 @@ mod tests {
             certificate,
         });
         let http = Some("127.0.0.1:8025".parse().unwrap());
-        Banner { http, smtp, imap, pop3, tls, spool, transcripts, faults: true }
+        Banner { http, smtp, imap, pop3, tls, spool, transcripts, faults: true, network: false }
             .text(Path::new(HOME), restante)
     }
 
@@ -206,7 +211,7 @@ mod tests {
         let screen = screen("target/release/restante", &spool, Some(transcripts), true);
         for command in [
             "restante dev: web inbox http://127.0.0.1:8025/, SMTP",
-            "| curl --crlf smtp://127.0.0.1:2525 \\\n",
+            "--crlf smtp://127.0.0.1:2525 --mail-from me@example.test \\\n",
             "swaks -s 127.0.0.1:2525 ",
             "IMAP at 127.0.0.1:51143, POP3 at 127.0.0.1:51110. ",
             "curl 'imap://127.0.0.1:51143/INBOX;MAILINDEX=1' -u you@example.test:any\n",
@@ -243,8 +248,18 @@ mod tests {
         let (smtp, pop3) = ("127.0.0.1:2525".parse().unwrap(), "127.0.0.1:1110".parse().unwrap());
         let spool = &Path::new(HOME).join("spool");
         let screen = |faults| {
-            Banner { http: None, smtp, imap: None, pop3, tls: None, spool, transcripts: None, faults }
-                .text(Path::new(HOME), NAME)
+            Banner {
+                http: None,
+                smtp,
+                imap: None,
+                pop3,
+                tls: None,
+                spool,
+                transcripts: None,
+                faults,
+                network: false,
+            }
+            .text(Path::new(HOME), NAME)
         };
         assert!(screen(true).contains("-t you+452@example.test\n"));
         assert!(screen(false).contains("-t you@example.test\n") && !screen(false).contains("refusal"));

@@ -9,6 +9,7 @@ use std::{
 use super::summary::staleness;
 use crate::{
     cli::{failure::Failure, output},
+    command_hint::path_word,
     config::{Config, MistakenPlaces},
     metrics::{
         location::{self, MetricsFile, Search},
@@ -33,13 +34,22 @@ impl Source {
     }
 }
 
-pub(super) fn source_of_config(config: &Config) -> Result<(Source, MetricsSnapshot), Failure> {
+pub(super) fn source_of_config(path: &Path, config: &Config) -> Result<(Source, MetricsSnapshot), Failure> {
     match &config.metrics.file {
         Some(file) => named_source(file),
         None => {
-            let (mut found, skipped) = readable(location::find(&config.spool, &config.hostname));
+            let (mut found, _) = readable(location::find(&config.spool, &config.hostname));
             // The server may run with the host name that the file had at its start.
-            let of_spool = || source_of_spool(Some(&config.spool)).map_err(|_| nothing_found(&skipped));
+            let of_spool = || {
+                source_of_spool(Some(&config.spool)).map_err(|failure| match server_of_file(path) {
+                    Some(spool) => Failure::Other(format!(
+                        "{failure}; a server of this file runs with another spool, see `restante status --spool {}` (a \
+                         new `spool` takes a restart)",
+                        path_word(Path::new(&spool))
+                    )),
+                    None => failure,
+                })
+            };
             found.pop().map_or_else(of_spool, Ok)
         }
     }
@@ -64,21 +74,13 @@ pub(super) fn source_of_spool(spool: Option<&Path>) -> Result<(Source, MetricsSn
     };
     let (mut ours, mut others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, reading)| is_of(reading));
     match spool {
-        Some(spool) if ours.is_empty() => {
-            return Err(Failure::Other(format!(
-                "no metrics of a server of {}: it is not running, or writes them elsewhere (choose with --config or --file)",
-                spool.display()
-            )));
-        }
+        Some(spool) if ours.is_empty() => return Err(none_of_spool(spool, &skipped)),
         Some(_) => others.clear(),
         None => {}
     }
     // The newest are the last.
     let chosen = ours.pop().or_else(|| others.pop()).ok_or_else(|| nothing_found(&skipped))?;
-    let now = SystemTime::now();
-    let is_running = |(_, reading): &&(Source, MetricsSnapshot)| staleness(reading, now).is_none();
-    let others: Vec<&str> =
-        ours.iter().chain(&others).filter(is_running).filter_map(|(_, reading)| reading.spool()).collect();
+    let others: Vec<&str> = ours.iter().chain(&others).filter_map(spool_if_running).collect();
     if !others.is_empty() {
         output::message(format_args!(
             "restante: this is the server of {}; choose another one with --spool: {}",
@@ -115,9 +117,34 @@ fn readable(search: Search) -> (Vec<(Source, MetricsSnapshot)>, Vec<String>) {
     (found, skipped)
 }
 
+fn spool_if_running((_, reading): &(Source, MetricsSnapshot)) -> Option<&str> {
+    staleness(reading, SystemTime::now()).is_none().then(|| reading.spool()).flatten()
+}
+
+/// The spool of the running server that was started with a configuration file.
+fn server_of_file(path: &Path) -> Option<String> {
+    let path = fs::canonicalize(path).ok()?;
+    let found = location::latest().files.into_iter().filter_map(|metrics| metrics.read().ok());
+    let mut such = found.filter(|reading| reading.configuration() == Some(&path));
+    such.find_map(|reading| {
+        staleness(&reading, SystemTime::now()).is_none().then(|| reading.spool().map(str::to_owned)).flatten()
+    })
+}
+
+fn none_of_spool(spool: &Path, skipped: &[String]) -> Failure {
+    Failure::Other(format!(
+        "no metrics of a server of {}: it is not running, or writes them elsewhere (choose with --config or --file){}",
+        spool.display(),
+        told_of(skipped)
+    ))
+}
+
 fn nothing_found(skipped: &[String]) -> Failure {
-    let skipped: String = skipped.iter().map(|why| format!("; skipped: {why}")).collect();
-    Failure::Other(format!("{NO_SERVER}{skipped}"))
+    Failure::Other(format!("{NO_SERVER}{}", told_of(skipped)))
+}
+
+fn told_of(skipped: &[String]) -> String {
+    skipped.iter().map(|why| format!("; skipped: {why}")).collect()
 }
 
 const NO_SERVER: &str = "no metrics: the server is not running, or writes them elsewhere (choose with --config, --spool or --file)";

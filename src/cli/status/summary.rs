@@ -24,23 +24,54 @@ fn ages(reading: &MetricsSnapshot, now: SystemTime) -> String {
 pub(super) fn verdict(reading: &MetricsSnapshot, now: SystemTime) -> String {
     let verdict = match staleness(reading, now) {
         Some(_) => "gone",
-        None if is_refusing(reading) => "refusing",
+        None if refusal(reading).is_some() => "refusing",
         None => "healthy",
     };
     format!("{verdict}: {}", ages(reading, now))
 }
 
-/// True if the server accepts no mail and no login, because its spool is not in its place.
-pub(super) fn is_refusing(reading: &MetricsSnapshot) -> bool {
-    reading.value("restante_refusing").is_some_and(|refusing| refusing > 0.0)
+/// The reason why the server takes no mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The spool is not in its place.
+    Misplaced,
+    /// The disk of the spool is full or read-only.
+    Unwritable,
+}
+
+impl Refusal {
+    /// The refused requests, and the reason.
+    fn line(self) -> &'static str {
+        match self {
+            Self::Misplaced => "deliveries and logins: the spool is not in its place, see the log",
+            Self::Unwritable => "deliveries: the disk of the spool is full or read-only",
+        }
+    }
+
+    /// A sentence.
+    pub(super) fn sentence(self) -> &'static str {
+        match self {
+            Self::Misplaced => "the server refuses mail and logins: see its log",
+            Self::Unwritable => "the server refuses mail: the disk of its spool is full or read-only",
+        }
+    }
+}
+
+pub(super) fn refusal(reading: &MetricsSnapshot) -> Option<Refusal> {
+    let is_set = |name| reading.value(name).is_some_and(|value| value > 0.0);
+    match () {
+        () if is_set("restante_refusing") => Some(Refusal::Misplaced),
+        () if is_set("restante_unwritable") => Some(Refusal::Unwritable),
+        () => None,
+    }
 }
 
 /// All metrics. Rates are since `before`, or since the server was ready.
 pub(super) fn lines(reading: &MetricsSnapshot, before: Option<&MetricsSnapshot>) -> Vec<String> {
     let rates = Rates::new(reading, before);
     let mut lines = Vec::new();
-    if is_refusing(reading) {
-        lines.push(line("refusing", "deliveries and logins: the spool is not in its place, see the log"));
+    if let Some(refusal) = refusal(reading) {
+        lines.extend(wrapped("refusing", refusal.line()));
         lines.push(String::new());
     }
     lines.push("service        open    total   /min  received      sent  logins  failed    TLS".to_owned());
@@ -70,8 +101,8 @@ fn service_line(reading: &MetricsSnapshot, rates: &Rates<'_>, service: &str) -> 
 
 fn mail_lines(reading: &MetricsSnapshot, rates: &Rates<'_>) -> Vec<String> {
     let sum = |name: &str| reading.sum(&format!("restante_{name}"));
-    let mut lines = vec![
-        line(
+    let mut lines = [
+        wrapped(
             "mail",
             &format!(
                 "{} in ({}, {}/min), {} delivered, {} read, {} deleted",
@@ -83,16 +114,19 @@ fn mail_lines(reading: &MetricsSnapshot, rates: &Rates<'_>) -> Vec<String> {
                 sum("messages_deleted_total"),
             ),
         ),
-        line("durable", &latency_text(reading, "restante_delivery_seconds")),
-        line("disk", &format!("contents {}", latency_text(reading, "restante_sync_contents_seconds"))),
-        line("", &format!("names    {}", latency_text(reading, "restante_sync_names_seconds"))),
-    ];
+        wrapped("durable", &latency_text(reading, "restante_delivery_seconds")),
+        wrapped("disk", &format!("contents {}", latency_text(reading, "restante_sync_contents_seconds"))),
+        wrapped("", &format!("names    {}", latency_text(reading, "restante_sync_names_seconds"))),
+    ]
+    .concat();
     let words = [
         ("refused", "restante_refusals_total"),
         ("ended", "restante_ended_total"),
         ("rejected", "restante_turned_away_total"),
     ];
-    lines.extend(words.iter().filter_map(|(title, name)| Some(line(title, &top_labels(reading, name)?))));
+    for (title, name) in words {
+        lines.extend(top_labels(reading, name).iter().flat_map(|labels| wrapped(title, labels)));
+    }
     lines
 }
 
@@ -103,9 +137,12 @@ fn internal_lines(reading: &MetricsSnapshot) -> Vec<String> {
     let files = reading.by_label("restante_stale");
     let stale: Vec<&str> = files.iter().filter(|(_, stale)| *stale > 0.0).map(|(file, _)| *file).collect();
     let watch = if one("watch") > 0.0 { "inotify" } else { "polling" };
-    let mut lines = vec![
-        line("queues", &format!("{}; {} full", queues.join(", "), counted(one("queue_full_total"), "time"))),
-        line(
+    let mut lines = [
+        wrapped(
+            "queues",
+            &format!("{}; {} full", queues.join(", "), counted(one("queue_full_total"), "time")),
+        ),
+        wrapped(
             "index",
             &format!(
                 "{} in {}, {}; {}, {}",
@@ -116,7 +153,7 @@ fn internal_lines(reading: &MetricsSnapshot) -> Vec<String> {
                 counted(one("index_looks_total"), "recheck"),
             ),
         ),
-        line(
+        wrapped(
             "watch",
             &format!(
                 "{watch}, {}, {}, {} not watched",
@@ -125,8 +162,11 @@ fn internal_lines(reading: &MetricsSnapshot) -> Vec<String> {
                 one("index_unwatched"),
             ),
         ),
-        line("loop", &latency_below(reading, "restante_loop_turn_seconds", one("loop_turn_longest_seconds"))),
-        line(
+        wrapped(
+            "loop",
+            &latency_below(reading, "restante_loop_turn_seconds", one("loop_turn_longest_seconds")),
+        ),
+        wrapped(
             "",
             &format!(
                 "longest {}, {} longer than 20 ms",
@@ -134,7 +174,7 @@ fn internal_lines(reading: &MetricsSnapshot) -> Vec<String> {
                 one("loop_turns_long_total"),
             ),
         ),
-        line(
+        wrapped(
             "process",
             &format!(
                 "{} of memory, {} of {}, {:.1}s of CPU, {}",
@@ -145,7 +185,7 @@ fn internal_lines(reading: &MetricsSnapshot) -> Vec<String> {
                 counted(one("panics_total"), "panic"),
             ),
         ),
-        line(
+        wrapped(
             "log, spool",
             &format!(
                 "{}, {} dropped; {}",
@@ -154,9 +194,13 @@ fn internal_lines(reading: &MetricsSnapshot) -> Vec<String> {
                 free_space(one("spool_free_bytes")),
             ),
         ),
-    ];
+    ]
+    .concat();
     if !stale.is_empty() {
-        lines.push(line("stale", &format!("{}: invalid, the previous version is in use", stale.join(", "))));
+        lines.extend(wrapped(
+            "stale",
+            &format!("{}: invalid, the previous version is in use", stale.join(", ")),
+        ));
     }
     lines
 }
@@ -166,12 +210,21 @@ fn free_space(octets: f64) -> String {
     if octets > 0.0 { format!("{} free", size(octets)) } else { "free space: nothing yet".into() }
 }
 
-fn line(title: &str, text: &str) -> String {
-    let mut line = printable::escape_line(&format!("{title:<12} {text}"));
-    if let Some((cut, _)) = line.char_indices().nth(WIDTH) {
-        line.truncate(cut);
+/// A title and its text. A text that is too long for the screen goes on below itself.
+fn wrapped(title: &str, text: &str) -> Vec<String> {
+    let mut lines = vec![format!("{:<TITLE_WIDTH$}", printable::escape_line(title))];
+    for word in printable::escape_line(text).split(' ') {
+        let is_first = lines.last().is_some_and(|line| line.chars().count() <= TITLE_WIDTH);
+        let width = lines.last().map_or(0, |line| line.chars().count() + 1 + word.chars().count());
+        if width > WIDTH && !is_first {
+            lines.push(" ".repeat(TITLE_WIDTH));
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push(' ');
+            line.push_str(word);
+        }
     }
-    line
+    lines
 }
 
 fn latency_text(reading: &MetricsSnapshot, name: &str) -> String {
@@ -248,6 +301,7 @@ pub(super) fn span(time: Duration) -> String {
 
 /// Columns of a terminal.
 const WIDTH: usize = 80;
+const TITLE_WIDTH: usize = 12;
 
 /// The age of the metrics, if a running server would have written newer ones.
 pub(super) fn staleness(reading: &MetricsSnapshot, now: SystemTime) -> Option<String> {
@@ -276,8 +330,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_cut() {
-        assert_eq!(line("x", &"é".repeat(200)).chars().count(), WIDTH);
+    fn u58_a_line_that_is_too_long_goes_on_below_itself() {
+        let text = (0..30).map(|n| format!("queue-{n} é")).collect::<Vec<_>>().join(", ");
+        let lines = wrapped("queues", &text);
+        assert!(lines.len() > 3 && lines.iter().all(|line| line.chars().count() <= WIDTH), "{lines:?}");
+        let told = lines.iter().map(|line| line.chars().skip(TITLE_WIDTH + 1).collect::<String>());
+        assert_eq!(told.collect::<Vec<_>>().join(" "), text, "nothing is lost");
+        assert_eq!(wrapped("x", &"é".repeat(200)).len(), 1, "a word is whole");
     }
 
     #[test]

@@ -10,6 +10,14 @@ pub struct ErrReply {
 }
 
 impl ErrReply {
+    /// Whether the name or the password may be wrong. The other codes are about the mailbox or the server (RFC 2449 section
+    /// 8, RFC 3206).
+    pub(crate) fn is_about_login(&self) -> bool {
+        !self.code.as_deref().is_some_and(|code| {
+            ["IN-USE", "LOGIN-DELAY"].contains(&code) || code.split('/').next() == Some("SYS")
+        })
+    }
+
     pub(super) fn parse(rest: &str) -> Self {
         let coded = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
         match coded {

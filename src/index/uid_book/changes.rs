@@ -78,9 +78,9 @@ impl<'a> Comparison<'a> {
         modseq: u64,
     ) -> Self {
         let mut comparison = Self::default();
-        for list in 0..2 {
-            let lists = (Cursor::new(before.lists()[list]), Cursor::new(now.lists()[list]));
+        for (list, (before, later)) in before.lists().into_iter().zip(now.lists()).enumerate() {
             let is_covered = |entry: &MessageEntry| list == TRASHED && now.is_covered(entry);
+            let lists = (Cursor::new(before), Cursor::new(later));
             comparison.compare(list, lists, (&numbers[list], modseq), is_covered);
         }
         comparison

@@ -144,7 +144,9 @@ impl FaultySession {
                     return self.refuse_by_chance(cx, "MAIL", code, said);
                 }
             }
-            Request::Receive(ReceiveRequest::Begin) => self.fault_state = FaultState::Data(0),
+            Request::Receive(ReceiveRequest::Begin | ReceiveRequest::BeginWhole { .. }) => {
+                self.fault_state = FaultState::Data(0)
+            }
             Request::Receive(ReceiveRequest::Spill { .. }) => self.fault_state = stage,
             Request::Receive(ReceiveRequest::Discard) | Request::Api(_) => {}
             Request::Imap(request) => {

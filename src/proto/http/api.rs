@@ -1,6 +1,6 @@
 //! The requests of the web API to the backend, and their responses, as plain data.
 
-use std::{borrow::Cow, fmt, time::SystemTime};
+use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
 
 use crate::{
     language::Language,
@@ -16,10 +16,12 @@ pub struct ApiRequest {
     pub action: ApiAction,
     /// The name of the time zone of the dates in its search; `None` for UTC.
     pub zone: Option<String>,
+    /// The name with which its user has logged in; `None` without a login.
+    pub user: Option<String>,
 }
 
 /// The mailboxes that a request may reach.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum MailboxScope {
     /// Every mailbox. A message with several recipients counts once.
     All,
@@ -28,9 +30,9 @@ pub enum MailboxScope {
 }
 
 impl ApiRequest {
-    /// A request whose dates are in UTC.
+    /// A request without a login, whose dates are in UTC.
     pub fn new(scope: MailboxScope, action: ApiAction) -> Self {
-        Self { scope, action, zone: None }
+        Self { scope, action, zone: None, user: None }
     }
 
     /// The request with the dates of its search in a time zone, if there are a search and a zone.
@@ -58,6 +60,7 @@ impl ApiAction {
             | Self::Info
             | Self::Sessions(_)
             | Self::Message(..)
+            | Self::Streamed(_)
             | Self::Continue { .. }
             | Self::Subscribe
             | Self::Compose { .. }
@@ -109,6 +112,9 @@ pub enum ApiAction {
     Sessions(SessionsRequest),
     /// One message, in one of its forms.
     Message(MessageName, MessageView),
+    /// A new message with this id in the form of MailHog, for a stream of events. The response is
+    /// [`Response::Item`](crate::proto::request::Response), in memory once for all streams.
+    Streamed(String),
     /// The next piece of the raw message that this session reads, from this octet on.
     Continue {
         /// Offset in the file, in octets.
@@ -211,6 +217,10 @@ pub struct PageRequest {
     pub start: usize,
     /// The message that the page shows. This marks it as read.
     pub message: Option<MessageName>,
+    /// True if the page asks whether to delete the message.
+    pub asks: bool,
+    /// The host and the port to which mail can be sent; `None` if there is no such listener.
+    pub send_to: Option<String>,
     /// The language of the words on the page.
     pub language: Language,
 }
@@ -344,6 +354,22 @@ impl Document {
     /// The answer to a change for a client of MailHog.
     pub fn silence() -> Self {
         Self::new(JSON, Vec::new())
+    }
+}
+
+/// Octets that any number of sessions send, in memory once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedOctets {
+    /// Tells them from all others.
+    pub number: u64,
+    /// The octets.
+    pub octets: Arc<Vec<u8>>,
+}
+
+impl SharedOctets {
+    /// Their number in the program, and how many they are.
+    pub fn size(&self) -> (u64, usize) {
+        (self.number, self.octets.len())
     }
 }
 

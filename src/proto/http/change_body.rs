@@ -58,6 +58,7 @@ impl ChangeBody {
         let is_id = |id: &String| matches!(MessageName::parse(id), Some(MessageName::Id(_)));
         match (self.ids.is_empty(), self.search.is_empty()) {
             (true, true) => Ok(Selection::All),
+            (false, true) if self.ids.iter().any(|id| id == "latest") => Err(LATEST_IS_NO_ID),
             (false, true) if !self.ids.iter().all(is_id) => Err(BAD_ID),
             (false, true) => Ok(Selection::Ids(self.ids)),
             (true, false) if self.search.trim().is_empty() => Err(NO_QUERY),
@@ -213,7 +214,8 @@ const UNKNOWN_KEYS: Refusal =
 const MANY_KEYS: Refusal = Refusal::new(Status::BAD_REQUEST, "The body has more than 16 unknown keys");
 const MANY_IDS: Refusal =
     Refusal::new(Status::BAD_REQUEST, "A body names 50,000 IDs at most: send the others in a second request");
-const BAD_ID: Refusal =
+const BAD_ID: Refusal = Refusal::new(Status::BAD_REQUEST, "An ID is letters and digits, as in a list");
+const LATEST_IS_NO_ID: Refusal =
     Refusal::new(Status::BAD_REQUEST, "An ID is letters and digits, as in a list; latest is none");
 const IDS_AND_SEARCH: Refusal = Refusal::new(Status::BAD_REQUEST, "Name IDs or a Search, not both");
 
@@ -249,7 +251,7 @@ mod tests {
             ("{\"foo\":1}", UNKNOWN_KEYS),
             ("{\"IDs\":[\"a1\"],\"raed\":true}", UNKNOWN_KEYS),
             ("{\"Search\":\"x\",\"IDS\":[\"a1\"]}", UNKNOWN_KEYS),
-            ("{\"IDs\":[\"latest\"]}", BAD_ID),
+            ("{\"IDs\":[\"latest\"]}", LATEST_IS_NO_ID),
             ("{\"IDs\":[\"a1\",\"\"]}", BAD_ID),
             ("{\"Search\":\" \"}", NO_QUERY),
             ("{\"IDs\":[\"a1\"],\"Search\":\"x\"}", IDS_AND_SEARCH),

@@ -60,10 +60,17 @@ pub(super) fn answer(
     let name = || exchange.id.as_deref().and_then(MessageName::parse).ok_or(NO_MESSAGE);
     let message = |view| -> Result<ApiAction, Refusal> { Ok(ApiAction::Message(name()?, view)) };
     let change = || ChangeBody::parse(body, exchange.head.is_form);
-    let page = |message| ApiAction::Page(Box::new(page::request(exchange, inboxes, message)));
+    let page = |message| {
+        ApiAction::Page(Box::new(page::request(exchange, inboxes, message, &config.protocol.mail_servers)))
+    };
     Ok(match endpoint {
         Endpoint::Inbox => page(None).into(),
-        Endpoint::MessagePage => page(Some(name()?)).into(),
+        Endpoint::MessagePage | Endpoint::AskDelete => page(Some(name()?)).into(),
+        // A form may be sent twice, so a message that is gone is no mistake.
+        Endpoint::DeletePosted => match name()? {
+            MessageName::Id(id) => ApiAction::Delete(Selection::Ids(vec![id])).into(),
+            MessageName::Latest => return Err(NO_MESSAGE),
+        },
         Endpoint::PageStyle => page::style().into(),
         Endpoint::PageScript => page::script().into(),
         Endpoint::SessionsScript => page::sessions_script().into(),

@@ -65,7 +65,9 @@ pub(super) fn check_origin(head: &Head, access: RouteAccess, names_id: bool) -> 
     };
     let is_own_origin = |origin: &str| {
         let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        host.is_some_and(|host| host.eq_ignore_ascii_case(&head.host))
+        // A form of this server has no origin, because its page has the policy `no-referrer`.
+        let is_own_form = origin == "null" && head.fetch_site.as_deref() == Some("same-origin");
+        is_own_form || host.is_some_and(|host| host.eq_ignore_ascii_case(&head.host))
     };
     if head.fetch_site.as_deref().is_none_or(is_same_site) && head.origin.as_deref().is_none_or(is_own_origin)
     {
@@ -76,7 +78,7 @@ pub(super) fn check_origin(head: &Head, access: RouteAccess, names_id: bool) -> 
 }
 
 /// The host without its port. `None` if it is malformed.
-fn without_port(host: &str) -> Option<&str> {
+pub(super) fn without_port(host: &str) -> Option<&str> {
     let is_port = |port: &str| port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());
     let end = match host.strip_prefix('[') {
         Some(rest) => rest.find(']')? + 2,

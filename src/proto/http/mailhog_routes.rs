@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::{
-    api::{ApiAction, ApiRequest, Document, MailHogKind, MailHogSearch, MessageName, MessageView, Outcome},
+    api::{ApiAction, Document, MailHogKind, MailHogSearch, Outcome},
     change_body::NO_QUERY,
     routes::Endpoint,
     sending::PIECE,
@@ -16,7 +16,7 @@ use super::{
 use crate::proto::{
     Context, Step,
     buffer::{Inbox, Outbox},
-    request::{Failure, Request, Response},
+    request::{Failure, Response},
 };
 
 /// A page has 50 messages for a request that names no number, or none above 0, and 250 at most, as in MailHog.
@@ -55,31 +55,29 @@ impl HttpSession {
         if stream.is_lagging {
             return Step::Abort;
         }
-        let rest = &stream.event[stream.at..];
-        if !rest.is_empty() {
+        if let Some(event) = &stream.event {
             if stream.at == 0 {
                 out.push(b"data: ");
             }
+            let rest = &event.octets[stream.at..];
             let piece = &rest[..rest.len().min(PIECE)];
             out.push(piece);
             stream.at += piece.len();
-            if stream.at == stream.event.len() {
+            if stream.at == event.octets.len() {
                 out.push(b"\r\n");
+                (stream.event, stream.at) = (None, 0);
             }
             stream.pauses = 0;
             self.state = State::Streaming(stream);
             return Step::Continue;
         }
-        stream.event = Vec::new();
-        stream.at = 0;
         if inbox.has_ended() || stream.until.is_some_and(|until| until <= cx.now.monotonic) {
             return self.finish(false);
         }
         if let Some(id) = stream.ids.pop_front() {
-            let action = ApiAction::Message(MessageName::Id(id), MessageView::MailHog);
             let scope = stream.scope.clone();
             self.state = State::AwaitingStreamed(stream);
-            return Step::Request(Request::Api(ApiRequest::new(scope, action)));
+            return self.ask(scope, ApiAction::Streamed(id));
         }
         let is_sent = out.is_empty();
         if is_sent && stream.pauses >= PAUSES_PER_PING {
@@ -95,12 +93,9 @@ impl HttpSession {
     /// A message of the stream has been read, or has gone meanwhile.
     pub(super) fn streamed(&mut self, mut stream: Box<MessageStream>, answer: Response) -> Step {
         match answer {
-            Response::Document(document) if document.outcome == Outcome::Done => {
-                // JSON on one line, with its end.
-                stream.event = document.bytes;
-            }
-            Response::Document(_)
-            | Response::Failed(Failure::Gone | Failure::Changed | Failure::Truncated) => {}
+            // JSON on one line, with its end.
+            Response::Item(event) => stream.event = Some(event),
+            Response::Failed(Failure::Gone | Failure::Changed | Failure::Truncated) => {}
             // The client must not take a stream for whole in which a message is missing.
             _ => return Step::Abort,
         }

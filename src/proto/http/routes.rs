@@ -23,6 +23,8 @@ pub struct Route {
 pub enum Endpoint {
     Inbox,
     MessagePage,
+    AskDelete,
+    DeletePosted,
     PageStyle,
     PageScript,
     SessionsScript,
@@ -207,6 +209,20 @@ pub const ROUTES: &[Route] = &[
         Page,
         "the page with a message; marks the message as read",
     ),
+    route(
+        Get,
+        "/message/{id}/delete",
+        Endpoint::AskDelete,
+        Page,
+        "the page that asks whether to delete the message",
+    ),
+    route(
+        Post,
+        "/message/{id}/delete",
+        Endpoint::DeletePosted,
+        Api,
+        "deletes the message, for a form of the page, and leads to the list",
+    ),
     route(Get, "/assets/page.css", Endpoint::PageStyle, Open, "the style of the page"),
     route(
         Get,
@@ -386,6 +402,7 @@ mod tests {
             ("/box/a", (Endpoint::Inbox, text("a"), None, None)),
             ("/box/a/", (Endpoint::Inbox, text("a"), None, None)),
             ("/box/a/message/x1", (Endpoint::MessagePage, text("a"), text("x1"), None)),
+            ("/box/a/message/x1/delete", (Endpoint::AskDelete, text("a"), text("x1"), None)),
             ("/assets/page.js", (Endpoint::PageScript, None, None, None)),
             ("/api/v1/messages", (Endpoint::List, None, None, None)),
             ("/box/a@b.test/api/v1/messages", (Endpoint::List, text("a@b.test"), None, None)),

@@ -2,19 +2,14 @@
 //! its mark, so a slow client costs no more memory than the document itself, and a message not even that.
 
 use super::{
-    api::{ApiAction, ApiRequest, Document, MailboxScope, Outcome},
+    api::{ApiAction, Document, MailboxScope, Outcome},
     head::Method,
     response::{ContentPolicy, ResponseHead},
     routes::Endpoint,
     state::{Exchange, HttpSession, State, Transfer},
     status::Status,
 };
-use crate::proto::{
-    Step,
-    buffer::Outbox,
-    event::Event,
-    request::{Request, Response},
-};
+use crate::proto::{Step, buffer::Outbox, event::Event, request::Response};
 
 impl HttpSession {
     /// Writes the head of a response, and then its content.
@@ -42,8 +37,14 @@ impl HttpSession {
             head.write_without_length(keep_alive, out);
             return self.finish(keep_alive);
         }
+        let is_posted = exchange.endpoint == Endpoint::DeletePosted && status == Status::OK;
+        let status = if is_posted { Status::SEE_OTHER } else { status };
         let mut head = ResponseHead::new(status, policy(exchange.endpoint));
         head.document(&document);
+        if is_posted {
+            // From `message/{id}/delete` to the list.
+            head.field("Location", "../../");
+        }
         head.announce(keep_alive && exchange.head.announces_keep_alive);
         head.write(document.length, keep_alive, out);
         if exchange.head.method == Method::Head {
@@ -71,7 +72,7 @@ impl HttpSession {
         }
         let (scope, from) = (transfer.scope.clone(), transfer.sent);
         self.state = State::AwaitingPiece(transfer);
-        Step::Request(Request::Api(ApiRequest::new(scope, ApiAction::Continue { from })))
+        self.ask(scope, ApiAction::Continue { from })
     }
 
     /// The next piece of a message is there, or cannot be read. The head has announced all octets, so the session can
@@ -110,9 +111,11 @@ fn policy(endpoint: Endpoint) -> ContentPolicy {
     match endpoint {
         Endpoint::ViewHtml => ContentPolicy::MessageHtml,
         Endpoint::ViewRemote => ContentPolicy::MessageHtmlWithImages,
-        Endpoint::Inbox | Endpoint::MessagePage | Endpoint::Sessions | Endpoint::SessionPage => {
-            ContentPolicy::Page
-        }
+        Endpoint::Inbox
+        | Endpoint::MessagePage
+        | Endpoint::AskDelete
+        | Endpoint::Sessions
+        | Endpoint::SessionPage => ContentPolicy::Page,
         _ => ContentPolicy::Nothing,
     }
 }

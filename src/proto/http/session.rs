@@ -23,7 +23,7 @@ use crate::proto::{
     SessionPhase, SessionStage, Step, TLS_HANDSHAKE, Timeouts,
     buffer::{Inbox, Outbox},
     event::Event,
-    request::{Failure, Mailbox, Request, Response},
+    request::{Failure, Mailbox, Response},
 };
 
 impl HttpSession {
@@ -182,7 +182,7 @@ impl HttpSession {
                 let zone = exchange.head.target.parameter("tz");
                 let request = ApiRequest::new(scope.clone(), action).in_zone(zone);
                 self.state = State::AwaitingDocument(exchange, scope);
-                Step::Request(Request::Api(request))
+                self.ask_for(request)
             }
             Err(refusal) => {
                 self.refuse_exchange(&exchange.head, &refusal, None, exchange.head.keep_alive, out)
@@ -259,7 +259,7 @@ impl Session for HttpSession {
             State::DelayingRefusal(exchange) => self.refuse_login(&exchange, out),
             State::Sending(transfer) => self.send_piece(transfer, out),
             State::Waiting(wait) => self.wait_step(cx, wait, inbox, out),
-            State::Submitting(submission) => self.submission_step(cx, *submission, inbox, out),
+            State::Submitting(submission) => self.submission_step(cx, *submission, inbox),
             State::Events { lagging, until } => self.events_step(cx, (lagging, until), inbox, out),
             State::Streaming(stream) => self.stream_step(cx, stream, inbox, out),
             state => {
@@ -344,20 +344,12 @@ impl Session for HttpSession {
         mem::take(&mut self.work)
     }
 
-    fn request_spill(&mut self) {
-        if let State::Submitting(submission) = &mut self.state {
-            submission.request_spill();
-        }
-    }
-
     fn held_document(&self, pending: usize) -> Option<HeldDocument> {
         match &self.state {
-            State::Sending(transfer) => {
-                Some(HeldDocument { octets: transfer.document.bytes.len(), moved: transfer.at })
-            }
+            State::Sending(transfer) => Some(HeldDocument::new(transfer.document.bytes.len(), transfer.at)),
             State::Streaming(stream) | State::AwaitingStreamed(stream) => Some(stream.held(pending)),
-            State::Events { .. } => Some(HeldDocument { octets: pending, moved: 0 }),
-            State::Body { body, .. } => Some(HeldDocument { octets: body.len(), moved: body.len() }),
+            State::Events { .. } => Some(HeldDocument::new(pending, 0)),
+            State::Body { body, .. } => Some(HeldDocument::new(body.len(), body.len())),
             _ => None,
         }
     }

@@ -3,17 +3,17 @@
 use std::{collections::VecDeque, net::IpAddr, rc::Rc, time::Duration};
 
 use super::{
-    api::{Document, Draft, MailChange, MailEvent, MailboxScope},
+    api::{ApiAction, ApiRequest, Document, Draft, MailChange, MailEvent, MailboxScope, SharedOctets},
     head::Head,
     routes::{Endpoint, Match, RouteAccess},
     session_config::SessionConfig,
     status::Refusal,
 };
 use crate::proto::{
-    HeldDocument,
+    HeldDocument, Step,
     event::Event,
     recipients::KnownMailboxes,
-    request::{ConnId, Envelope, Mailbox},
+    request::{ConnId, Envelope, Mailbox, Request},
     sasl::{Credentials, FailedCredentials},
 };
 
@@ -111,10 +111,10 @@ pub(super) struct Submission {
 pub(super) enum Stage {
     /// `ReceiveRequest::CheckSpace`.
     Space,
-    /// `ReceiveRequest::Begin`.
+    /// `ReceiveRequest::BeginWhole`.
     Begin,
     /// None: the body is being read, and `left` octets of it are missing.
-    Body { body: Vec<u8>, left: u64, relieve: bool },
+    Body { body: Vec<u8>, left: u64 },
     /// `ApiAction::Compose` of a body of this many octets, which a worker holds.
     Composing { octets: usize },
     /// None: the recipients are being looked up, one in a step.
@@ -176,7 +176,7 @@ pub(super) struct MessageStream {
     /// The ids of messages that are still to be sent.
     pub(super) ids: VecDeque<String>,
     /// The JSON of the event that is being sent, and the octets of it that are in the outbox.
-    pub(super) event: Vec<u8>,
+    pub(super) event: Option<SharedOctets>,
     pub(super) at: usize,
     /// Pauses since the last octets.
     pub(super) pauses: u32,
@@ -188,8 +188,7 @@ pub(super) struct MessageStream {
 
 impl MessageStream {
     pub(super) fn new(scope: MailboxScope, until: Option<Duration>) -> Self {
-        let (ids, event) = (VecDeque::new(), Vec::new());
-        Self { scope, ids, event, at: 0, pauses: 0, until, is_lagging: false }
+        Self { scope, ids: VecDeque::new(), event: None, at: 0, pauses: 0, until, is_lagging: false }
     }
 
     /// The mailboxes have changed.
@@ -204,10 +203,10 @@ impl MessageStream {
     /// The memory of the stream: the event and the ids, or what its client has not read.
     pub(super) fn held(&self, pending: usize) -> HeldDocument {
         let ids = self.ids.len() * OCTETS_OF_ID;
-        if self.event.is_empty() {
-            return HeldDocument { octets: pending + ids, moved: 0 };
+        match &self.event {
+            None => HeldDocument::new(pending + ids, 0),
+            Some(event) => HeldDocument { shared: Some(event.size()), ..HeldDocument::new(ids, self.at) },
         }
-        HeldDocument { octets: self.event.len() + ids, moved: self.at }
     }
 
     fn push(&mut self, id: &str) {
@@ -235,6 +234,16 @@ impl HttpSession {
             work: 0,
         }
     }
+
+    /// Requests an action of the web API, in the name of the user of this request.
+    pub(super) fn ask(&self, scope: MailboxScope, action: ApiAction) -> Step {
+        self.ask_for(ApiRequest::new(scope, action))
+    }
+
+    /// Requests the same in a time zone.
+    pub(super) fn ask_for(&self, request: ApiRequest) -> Step {
+        Step::Request(Request::Api(ApiRequest { user: self.user.clone(), ..request }))
+    }
 }
 
 /// Messages that may wait for a client. One with more has stopped reading.
@@ -258,10 +267,12 @@ mod tests {
     #[test]
     fn v94_the_event_and_the_ids_of_a_stream_count_as_its_memory() {
         let mut stream = MessageStream::new(MailboxScope::All, None);
-        assert_eq!(stream.held(7), HeldDocument { octets: 7, moved: 0 });
+        assert_eq!(stream.held(7), HeldDocument::new(7, 0));
         (0..1000).for_each(|_| stream.push("a1"));
-        assert_eq!(stream.held(7), HeldDocument { octets: 7 + 1000 * OCTETS_OF_ID, moved: 0 });
-        (stream.event, stream.at) = (vec![b'x'; 500], 100);
-        assert_eq!(stream.held(7), HeldDocument { octets: 500 + 1000 * OCTETS_OF_ID, moved: 100 });
+        assert_eq!(stream.held(7), HeldDocument::new(7 + 1000 * OCTETS_OF_ID, 0));
+        let event = SharedOctets { number: 3, octets: vec![b'x'; 500].into() };
+        (stream.event, stream.at) = (Some(event), 100);
+        let held = HeldDocument { shared: Some((3, 500)), ..HeldDocument::new(1000 * OCTETS_OF_ID, 100) };
+        assert_eq!(stream.held(7), held);
     }
 }

@@ -10,6 +10,7 @@ pub(super) struct Status(pub(super) u16, pub(super) &'static str);
 
 impl Status {
     pub(super) const OK: Self = Self(200, "OK");
+    pub(super) const SEE_OTHER: Self = Self(303, "See Other");
     pub(super) const NOT_MODIFIED: Self = Self(304, "Not Modified");
     pub(super) const BAD_REQUEST: Self = Self(400, "Bad Request");
     pub(super) const UNAUTHORIZED: Self = Self(401, "Unauthorized");

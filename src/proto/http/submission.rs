@@ -7,7 +7,7 @@ use std::{collections::VecDeque, mem};
 
 use super::{
     BODY_PIECE,
-    api::{ApiAction, ApiRequest, Document, Draft, MailboxScope},
+    api::{ApiAction, Document, Draft, MailboxScope},
     state::{Addressing, Delivering, Exchange, HttpSession, Stage, State, Submission},
     status::{Refusal, Status},
 };
@@ -48,13 +48,9 @@ impl HttpSession {
         cx: &Context<'_>,
         mut submission: Submission,
         inbox: &mut Inbox,
-        out: &mut Outbox,
     ) -> Step {
         match submission.stage {
-            Stage::Body { relieve: true, .. } => {
-                self.refuse_exchange(&submission.exchange.head, &NO_MEMORY, None, false, out)
-            }
-            Stage::Body { mut body, mut left, relieve } => {
+            Stage::Body { mut body, mut left } => {
                 let here = inbox.octets(left);
                 let length = here.len();
                 body.extend_from_slice(here);
@@ -62,7 +58,7 @@ impl HttpSession {
                 let before = left;
                 left -= length as u64;
                 if left > 0 {
-                    submission.stage = Stage::Body { body, left, relieve };
+                    submission.stage = Stage::Body { body, left };
                     self.submit(submission);
                     // The time for a body begins again with each piece, and not with each octet.
                     return if before / BODY_PIECE == left / BODY_PIECE {
@@ -75,7 +71,7 @@ impl HttpSession {
                 submission.stage = Stage::Composing { octets: body.capacity() };
                 self.submit(submission);
                 let action = ApiAction::Compose { body, date: cx.now.wall };
-                Step::Request(Request::Api(ApiRequest::new(scope, action)))
+                self.ask(scope, action)
             }
             Stage::Addressing(addressing) => {
                 submission.stage = Stage::Begin;
@@ -99,8 +95,16 @@ impl HttpSession {
     ) -> Step {
         match (mem::replace(&mut submission.stage, Stage::Begin), answer) {
             (Stage::Space, Response::Done) => {
+                let octets = submission.exchange.head.content_length.unwrap_or(0);
                 self.submit(submission);
-                Step::Request(Request::Receive(ReceiveRequest::Begin))
+                Step::Request(Request::Receive(ReceiveRequest::BeginWhole {
+                    octets,
+                    user: self.user.clone(),
+                }))
+            }
+            (Stage::Begin, Response::Failed(Failure::Busy | Failure::Full)) => {
+                let again = Some(("Retry-After", "10"));
+                self.refuse(&submission.exchange.head, &NO_MEMORY, again, out)
             }
             (Stage::Space | Stage::Begin, Response::Failed(failure)) => {
                 self.refuse(&submission.exchange.head, &delivery_refusal(failure), None, out)
@@ -110,7 +114,9 @@ impl HttpSession {
                     out.line("HTTP/1.1 100 Continue\r\n");
                 }
                 let left = submission.exchange.head.content_length.unwrap_or(0);
-                submission.stage = Stage::Body { body: Vec::new(), left, relieve: false };
+                // Its memory is reserved, and a vector that grows would have up to twice as much.
+                let body = Vec::with_capacity(usize::try_from(left).unwrap_or(0));
+                submission.stage = Stage::Body { body, left };
                 self.submit(submission);
                 Step::Continue
             }
@@ -317,13 +323,6 @@ impl Submission {
         };
         let body = BodyProgress { started_at: self.started_at, octets, memory_octets, rate: rate.max(1) };
         if needs_login { SessionStage::Trusted(Some(body)) } else { SessionStage::Body(body) }
-    }
-
-    /// Memory is short. The description of a message is of no use in a file, so its sender has to wait.
-    pub(super) fn request_spill(&mut self) {
-        if let Stage::Body { relieve, .. } = &mut self.stage {
-            *relieve = true;
-        }
     }
 
     /// True if the message may become durable at any time, so its sender must hear of it.

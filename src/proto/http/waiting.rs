@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{
-    api::{ApiAction, ApiRequest, MailChange, MailboxScope, Outcome},
+    api::{ApiAction, MailChange, MailboxScope, Outcome},
     response::{ContentPolicy, ResponseHead},
     routes::Endpoint,
     session_config::LoginPolicy,
@@ -16,7 +16,7 @@ use crate::{
     proto::{
         Context, SessionEvent, Step,
         buffer::{Inbox, Outbox},
-        request::{Failure, Request, Response},
+        request::{Failure, Response},
     },
 };
 
@@ -43,7 +43,7 @@ impl HttpSession {
             _ => ApiAction::Subscribe,
         };
         self.state = State::AwaitingSubscription(exchange, scope.clone(), timeout);
-        Step::Request(Request::Api(ApiRequest::new(scope, action)))
+        self.ask(scope, action)
     }
 
     pub(super) fn subscribed(
@@ -82,7 +82,7 @@ impl HttpSession {
         let search = wait.exchange.head.target.parameter("query").unwrap_or_default().to_owned();
         let scope = wait.scope.clone();
         self.state = State::Searching(wait);
-        Step::Request(Request::Api(ApiRequest::new(scope, ApiAction::Find { search })))
+        self.ask(scope, ApiAction::Find { search })
     }
 
     pub(super) fn searched(

@@ -1,10 +1,11 @@
 //! Processes the responses of the backend to commands.
 
 use super::{
+    plans::Tag,
     reply,
     request::{ImapResponse, Refusal},
     response::writer::Condition,
-    state::{After, AfterClose, Code, Ending, ImapSession, Pending, Tag},
+    state::{After, AfterClose, Code, Ending, ImapSession, Pending},
 };
 use crate::proto::{
     Context, Step,

@@ -3,91 +3,27 @@
 //! The rules: a message that is refused is read to its end, so that nothing of it is taken for a command. It is durable
 //! before its OK.
 
-use std::{mem, time::Duration};
+use std::mem;
 
 use super::{
     command::Append,
     command_reader::{Announcement, Input},
-    flags::Flags,
     parser::Expected,
+    plans::{AppendStep, Appending, Refused, Tag},
     reply::{self, ReplyText},
     request::{ImapRequest, ImapResponse},
     response::writer::{Condition, continuation},
-    state::{After, Code, Ending, ImapSession, Pending, Refused, State, Tag},
+    state::{After, Code, Ending, ImapSession, Pending, State},
     storing::named_flags,
 };
-use crate::{
-    limits::Limits,
-    proto::{
-        BodyProgress, Context, Step,
-        bdat_decoder::BdatDecoder,
-        buffer::{Inbox, Outbox},
-        dot::LineEndings,
-        is_slow,
-        request::{Failure, Mailbox, ReceiveRequest, Request, Response},
-    },
+use crate::proto::{
+    Context, Step,
+    bdat_decoder::BdatDecoder,
+    buffer::{Inbox, Outbox},
+    dot::LineEndings,
+    is_slow,
+    request::{Failure, ReceiveRequest, Request, Response},
 };
-
-/// A message that a client appends.
-pub(super) struct Appending {
-    folder: Mailbox,
-    flags: Flags,
-    keywords: Vec<String>,
-    date: Option<i64>,
-    announcement: Announcement,
-    step: AppendStep,
-    decoder: BdatDecoder,
-    /// Octets of the message that are in memory.
-    bytes: Vec<u8>,
-    /// Octets read from the wire.
-    octets: u64,
-    started_at: Duration,
-    /// True if the message has a file, or has requested one.
-    spilled: bool,
-    /// True if the session must spill the data in memory, to free that memory.
-    spill_requested: bool,
-    has_nul: bool,
-    /// The reason for which the message cannot be stored. The rest of it is discarded.
-    refused: Option<Refused>,
-}
-
-/// The request that an APPEND waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AppendStep {
-    CheckSpace,
-    Begin,
-    Spill,
-    /// The message is not stored, and its file is discarded.
-    Discard,
-    Store,
-}
-
-impl Appending {
-    /// The progress of the message, for eviction.
-    pub(super) fn progress(&self, rate: u64) -> BodyProgress {
-        let rate = if rate == 0 { Limits::default().smtp.min_data_rate } else { rate };
-        BodyProgress {
-            started_at: self.started_at,
-            octets: self.octets,
-            memory_octets: self.bytes.capacity(),
-            rate,
-        }
-    }
-
-    pub(super) fn request_spill(&mut self) {
-        self.spill_requested = true;
-    }
-
-    /// True if the message is complete, and becomes durable.
-    pub(super) fn is_final(&self) -> bool {
-        self.step == AppendStep::Store
-    }
-
-    fn refuse(&mut self, refused: Refused) {
-        self.bytes = Vec::new();
-        self.refused.get_or_insert(refused);
-    }
-}
 
 impl ImapSession {
     /// The message of an APPEND is announced.

@@ -6,9 +6,10 @@ use super::{
     command_reader::{Announcement, Input, RawCommand, tag},
     command_table::{self, CommandPhase, CommandSpec},
     parser::{self, Expected},
+    plans::{Refused, Tag},
     reply,
     response::writer::{Condition, continuation, untagged},
-    state::{AfterClose, Discarding, ImapSession, Refused, State, Tag},
+    state::{AfterClose, Discarding, ImapSession, State},
 };
 use crate::proto::{
     Context, Step, TLS_HANDSHAKE,

@@ -7,37 +7,15 @@ use super::{
     fetch_item::FetchItem,
     flags::Flags,
     news::{OwnChange, Report},
-    numbers, reply,
+    numbers,
+    plans::{FetchPlan, Fetching, Tag},
+    reply,
     request::{self, FetchPosition, FetchedPiece, ImapRequest, ImapResponse, MessageState},
     response::writer::Condition,
     sequence_set::NumberSet,
-    state::{After, Code, Ending, ImapSession, Pending, State, Tag},
+    state::{After, Code, Ending, ImapSession, Pending, State},
 };
 use crate::proto::{Step, buffer::Outbox, event::Event, request::Response};
-
-/// A FETCH that has not begun.
-pub(super) struct FetchPlan {
-    by_uid: bool,
-    uids: NumberSet,
-    items: Vec<FetchItem>,
-    /// The messages that the client has not seen, if it sees them now.
-    unseen: NumberSet,
-}
-
-/// A FETCH whose responses are being sent.
-pub(super) struct Fetching {
-    by_uid: bool,
-    fetch: request::Fetch,
-    has_gone: bool,
-}
-
-impl Fetching {
-    /// True if the client has read the beginning of a response, and waits for its end.
-    pub(super) fn is_inside(&self) -> bool {
-        let FetchPosition { item, octets, .. } = self.fetch.position;
-        item > 0 || octets > 0
-    }
-}
 
 impl ImapSession {
     pub(super) fn fetch(&mut self, tag: Tag, fetch: command::Fetch, out: &mut Outbox) -> Step {

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use super::{
+    plans::Tag,
     reply,
     request::ImapRequest,
     response::writer::{Condition, continuation},
-    state::{After, ImapSession, Pending, State, Tag},
+    state::{After, ImapSession, Pending, State},
 };
 use crate::{
     clock::Now,

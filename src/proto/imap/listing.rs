@@ -6,25 +6,14 @@ use super::{
     command::{List, ListReturn, ListSelect, StatusItem},
     mailboxes::{folder_name, write_status},
     pattern::Pattern,
+    plans::{Listing, Tag},
     reply,
-    request::{FolderInfo, ImapRequest, ImapResponse, SpecialUse},
+    request::{FolderInfo, ImapRequest, ImapResponse},
     response::writer::{Items, untagged},
-    state::{ImapSession, Pending, State, Tag},
+    special_use::special_use_name,
+    state::{ImapSession, Pending, State},
 };
 use crate::proto::{Step, buffer::Outbox};
-
-/// A list that is being told.
-pub(super) struct Listing {
-    tag: Tag,
-    list: List,
-    patterns: Vec<Pattern>,
-    folders: Vec<FolderInfo>,
-    /// The next folder.
-    next: usize,
-    /// The names below which a folder exists, and below which the client has subscribed to one.
-    parents: HashSet<String>,
-    parents_of_selected: HashSet<String>,
-}
 
 impl ImapSession {
     pub(super) fn list(&mut self, tag: Tag, list: List, out: &mut Outbox) -> Step {
@@ -170,25 +159,6 @@ impl Listing {
         self.list.patterns.iter().any(|pattern| pattern.contains(&b'%'))
     }
 }
-
-/// The attribute of a special use (RFC 6154 section 2).
-pub(super) fn special_use_name(special_use: SpecialUse) -> &'static str {
-    SPECIAL_USES.iter().find(|(known, _)| *known == special_use).map_or("\\Noselect", |(_, name)| name)
-}
-
-/// The special use of an attribute, in any case.
-pub(super) fn special_use_of(name: &[u8]) -> Option<SpecialUse> {
-    let named = |(_, known): &&(SpecialUse, &str)| name.eq_ignore_ascii_case(known.as_bytes());
-    SPECIAL_USES.iter().find(named).map(|(special_use, _)| *special_use)
-}
-
-const SPECIAL_USES: [(SpecialUse, &str); 5] = [
-    (SpecialUse::Archive, "\\Archive"),
-    (SpecialUse::Drafts, "\\Drafts"),
-    (SpecialUse::Junk, "\\Junk"),
-    (SpecialUse::Sent, "\\Sent"),
-    (SpecialUse::Trash, "\\Trash"),
-];
 
 /// Patterns that one step compares with names.
 const PATTERNS_PER_STEP: usize = 64;

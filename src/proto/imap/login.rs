@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::{
+    plans::Tag,
     reply,
     request::{ImapRequest, ImapResponse},
     response::writer::{Condition, Items, continuation},
-    state::{ImapSession, State, Tag},
+    state::{ImapSession, State},
 };
 use crate::proto::{
     Step,

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::{
     command::{Command, StatusItem},
-    listing::special_use_of,
     mailbox_name::MailboxName,
     news::{write_keywords, write_notice},
+    plans::Tag,
     reply,
     request::{FolderState, FolderStatus, ImapRequest},
     response::writer::{Condition, Items, status, untagged},
-    state::{AfterClose, ImapSession, Pending, Selected, Tag},
+    special_use::special_use_of,
+    state::{AfterClose, ImapSession, Pending, Selected},
 };
 use crate::proto::{
     Context, Step,

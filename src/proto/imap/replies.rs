@@ -6,10 +6,11 @@ use super::{
     command_table::{self, CommandSpec},
     news::{self, News, OwnChange, Told},
     parser::Expected,
+    plans::Tag,
     reply::{self, ReplyText},
     request::ImapRequest,
     response::writer::{Condition, Items, no_code, status, untagged},
-    state::{After, Code, Ending, ImapSession, Pending, State, Tag},
+    state::{After, Code, Ending, ImapSession, Pending, State},
 };
 use crate::language::Language;
 use crate::proto::{Step, buffer::Outbox, event::Event, is_limit_reached, request::Request};

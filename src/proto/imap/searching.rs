@@ -4,33 +4,16 @@ use std::sync::Arc;
 
 use super::{
     command::{self, SearchReturn},
-    numbers, reply,
+    numbers,
+    plans::{Found, SearchPlan, Tag},
+    reply,
     request::{self, FolderState, ImapRequest, ImapResponse},
     response::writer::{Condition, Items, status, untagged},
     search_key::SearchKey,
     sequence_set::NumberSet,
-    state::{ImapSession, Pending, State, Tag},
+    state::{ImapSession, Pending, State},
 };
 use crate::proto::{Step, buffer::Outbox};
-
-/// A SEARCH that waits for the backend.
-pub(super) struct SearchPlan {
-    by_uid: bool,
-    returned: Option<Vec<SearchReturn>>,
-    has_modseq: bool,
-}
-
-/// The result of a SEARCH, which is being told.
-pub(super) struct Found {
-    tag: Tag,
-    by_uid: bool,
-    /// The numbers that are still to be told, the last ones first.
-    ranges: Vec<(u32, u32)>,
-    /// Whether they are told as a set, and not one by one.
-    is_set: bool,
-    /// The highest modification sequence, told at the end.
-    modseq: Option<u64>,
-}
 
 impl ImapSession {
     pub(super) fn search(&mut self, tag: Tag, search: command::Search, out: &mut Outbox) -> Step {

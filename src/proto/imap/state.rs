@@ -3,21 +3,16 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use super::{
-    appending::Appending,
     command::{List, StatusItem},
     command_reader::CommandReader,
     command_table::CommandPhase,
-    fetching::{FetchPlan, Fetching},
-    listing::Listing,
     news::News,
-    parser::Expected,
+    plans::{Appending, FetchPlan, Fetching, Found, Listing, Refused, SearchPlan, StorePlan, Tag},
     reply::ReplyText,
     request::FolderState,
     response::writer::{Condition, Items},
-    searching::{Found, SearchPlan},
     sequence_set::NumberSet,
     session_config::SessionConfig,
-    storing::StorePlan,
 };
 use crate::language::Language;
 use crate::proto::{
@@ -26,9 +21,6 @@ use crate::proto::{
     request::Mailbox,
     sasl::{Credentials, FailedCredentials},
 };
-
-/// The tag of a command, which its replies repeat.
-pub(super) type Tag = Vec<u8>;
 
 /// The server side of an IMAP session.
 pub struct ImapSession {
@@ -193,13 +185,6 @@ impl Code {
             }
         }
     }
-}
-
-/// The reason for refusing a command before its end.
-pub(super) enum Refused {
-    /// With the command, for the log.
-    Text(Condition, &'static str, ReplyText),
-    Malformed(Expected),
 }
 
 /// A refused command whose rest is still to come.

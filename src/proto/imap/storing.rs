@@ -7,27 +7,18 @@ use super::{
     news::{OwnChange, Report},
     numbers,
     parser::Expected,
+    plans::{StorePlan, Tag},
     reply::{self, ReplyText},
     request::{self, FolderState, ImapRequest, ImapResponse},
     response::writer::Condition,
     sequence_set::{NumberSet, SequenceSet},
-    state::{Code, Ending, ImapSession, Pending, Tag},
+    state::{Code, Ending, ImapSession, Pending},
 };
 use crate::proto::{
     Step,
     buffer::Outbox,
-    imap::{command::FlagChange, command_table::CommandSpec, state::After},
+    imap::{command_table::CommandSpec, state::After},
 };
-
-/// A STORE that waits for the backend.
-pub(super) struct StorePlan {
-    by_uid: bool,
-    uids: NumberSet,
-    change: FlagChange,
-    flags: Flags,
-    keywords: Vec<String>,
-    silent: bool,
-}
 
 /// The flags and keywords that a client names. `\Recent` is left out: no client can change it.
 pub(super) fn named_flags(names: &[Vec<u8>]) -> Result<(Flags, Vec<String>), Expected> {

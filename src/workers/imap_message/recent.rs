@@ -30,31 +30,36 @@ static RECENT: Mutex<VecDeque<Recent>> = Mutex::new(VecDeque::new());
 
 /// The skeleton of a file.
 pub(super) fn skeleton(key: Key) -> Option<Arc<Skeleton>> {
-    with(key, |recent| recent.skeleton.clone())
+    known(key, |recent| recent.skeleton.clone())
 }
 
 pub(super) fn remember_skeleton(key: Key, skeleton: &Arc<Skeleton>) {
-    with(key, |recent| recent.skeleton = Some(Arc::clone(skeleton)));
+    remember(key, |recent| recent.skeleton = Some(Arc::clone(skeleton)));
 }
 
 /// The last place of a file.
 pub(super) fn place(key: Key) -> Option<Place> {
-    with(key, |recent| recent.place)
+    known(key, |recent| recent.place)
 }
 
 pub(super) fn remember_place(key: Key, place: Place) {
-    with(key, |recent| recent.place = Some(place));
+    remember(key, |recent| recent.place = Some(place));
 }
 
-/// Makes a file the last one that was used.
-fn with<T>(key: Key, act: impl FnOnce(&mut Recent) -> T) -> T {
+/// Reads what is known of a file. A file of which nothing is known takes the place of none.
+fn known<T>(key: Key, read: impl FnOnce(&Recent) -> Option<T>) -> Option<T> {
+    let all = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+    read(all.iter().find(|recent| recent.key == key)?)
+}
+
+/// Makes a file the last one in the cache, and changes what is known of it.
+fn remember(key: Key, change: impl FnOnce(&mut Recent)) {
     let mut all = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
     let at = all.iter().position(|recent| recent.key == key);
     let mut recent = at.and_then(|at| all.remove(at)).unwrap_or(Recent { key, skeleton: None, place: None });
-    let result = act(&mut recent);
+    change(&mut recent);
     all.push_front(recent);
     all.truncate(MAX_FILES);
-    result
 }
 
 /// Files in the cache. Several clients fetch in chunks at the same time.

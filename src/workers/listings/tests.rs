@@ -12,7 +12,7 @@ use crate::{
         Spool,
         fault_points::{FaultKind, PlannedFault},
     },
-    proto::http::api::{ApiAction, ApiRequest, MailChange, MailEvent, Selection},
+    proto::http::api::{ApiAction, ApiRequest, MailChange, MailEvent, MessageName, Selection},
     workers::{
         api_jobs::{changes, run},
         job::{ApiOutcome, Changes},
@@ -129,7 +129,7 @@ proptest! {
         bench.listing();
         for acts in acts {
             acts.iter().for_each(|act| act.run(&bench.path, &mut gone));
-            let known = lock(&bench.storage.catalog.lists).get(&bench.mailbox).cloned().unwrap();
+            let known = lock(&bench.storage.catalog.lists).get(&bench.mailbox).unwrap();
             let renewed = bench.storage.renewed_listing(&bench.maildir(), &known).unwrap().unwrap();
             let scanned = bench.storage.scanned_listing(&bench.mailbox, &bench.maildir()).unwrap();
             prop_assert_eq!(contents(&renewed), contents(&scanned));
@@ -286,4 +286,62 @@ fn v89_a_mark_that_a_message_has_already_costs_no_change_and_no_sync() {
         assert_ne!(step, "fsync directory");
     }
     assert_eq!(set(false), (Changes::Marks, false));
+}
+
+/// Marks all messages as read, with a fault at that step of the disk. Returns the result, and the step.
+fn marked_with_fault(bench: &Bench, number: usize) -> ((Changes, bool), Option<&'static str>) {
+    let fault = PlannedFault::new(&bench.path, number, FaultKind::Error);
+    let result = changed_by(&bench.storage, ApiAction::SetRead(Selection::All, true));
+    (result, fault.triggered_at())
+}
+
+#[test]
+fn v104_a_mark_that_is_repeated_after_a_failed_sync_is_synced_and_is_no_second_change() {
+    let delivered = || {
+        let bench = Bench::new();
+        Act::Deliver(1).run(&bench.path, &mut Vec::new());
+        bench
+    };
+    let is_sync = |step: Option<&str>| step == Some("fsync directory");
+    let sync = (1..).find(|number| is_sync(marked_with_fault(&delivered(), *number).1)).unwrap();
+    let mut failed_syncs = 0;
+    for number in 1.. {
+        let bench = delivered();
+        assert_eq!(marked_with_fault(&bench, sync).0, (Changes::Marks, true));
+        let (again, step) = marked_with_fault(&bench, number);
+        assert_eq!(again.0, Changes::None);
+        if step.is_none() {
+            assert_eq!(again, (Changes::None, false));
+            assert!((1..20).all(|number| !is_sync(marked_with_fault(&bench, number).1)), "it is durable now");
+            break;
+        }
+        if is_sync(step) {
+            failed_syncs += 1;
+            assert!(again.1, "it is not durable");
+        }
+    }
+    assert!(failed_syncs > 0);
+}
+
+#[test]
+fn v111_one_message_is_found_where_the_list_has_it() {
+    let bench = Bench::new();
+    let bob = Mailbox::named("bob@example.test").unwrap();
+    let paths = [bench.path.clone(), bench.storage.maildir(&bob).unwrap().path().to_owned()];
+    assert!(bench.storage.listings(&MailboxScope::All).unwrap().find(&MessageName::Latest).is_none());
+    for (path, messages) in paths.iter().zip([[1, 2, 5], [2, 5, 4]]) {
+        messages.into_iter().for_each(|n| Act::Deliver(n).run(path, &mut Vec::new()));
+    }
+    for scope in [MailboxScope::All, MailboxScope::One(bob)] {
+        let (rows, listings) =
+            (bench.storage.rows(&scope).unwrap().rows, bench.storage.listings(&scope).unwrap());
+        let place = |row: &Row| (row.listing.mailbox.clone(), row.id.clone());
+        let latest = listings.find(&MessageName::Latest);
+        assert_eq!(latest.as_ref().map(place), rows.first().map(place));
+        for row in &rows {
+            let found = listings.find(&MessageName::Id(row.id.to_string()));
+            assert_eq!(found.as_ref().map(place), Some(place(row)));
+        }
+        assert!(listings.find(&MessageName::Id("none".into())).is_none());
+    }
 }

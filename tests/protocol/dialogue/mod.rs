@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+mod clock;
 pub(crate) mod file;
 #[path = "../../any_input/folders.rs"]
 pub(crate) mod folders;
@@ -12,5 +13,6 @@ pub(crate) mod play;
 pub(crate) mod responses;
 pub(crate) mod sealed;
 pub(crate) mod text;
+mod values;
 pub(crate) mod way;
 pub(crate) mod world;

@@ -1,21 +1,16 @@
 //! The player: one session, one dialogue, one way of cutting what the client sends. It does with steps,
 //! answers and pauses what `conn` does, with a clock that only dialogues move.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
+use std::{sync::Arc, time::Duration};
+
+use restante::proto::{
+    Context, Encryption, ResetOn, Session, SessionEvent, Step, Timeouts,
+    buffer::{Inbox, Outbox},
+    http::api::MailEvent,
+    request::{Mailbox, Request},
 };
 
-use restante::{
-    clock::Now,
-    proto::{
-        Context, Encryption, ResetOn, Session, SessionEvent, Step, Timeouts,
-        buffer::{Inbox, Outbox},
-        http::api::MailEvent,
-        request::{Mailbox, Request},
-    },
-};
-
+pub(crate) use super::clock::{BEGIN, TODAY, now};
 use super::{
     file::{Act, Dialogue, Item, Problem, What},
     responses, text,
@@ -65,7 +60,7 @@ struct Player<'a> {
     /// The client has sent everything of it that stands before this item.
     sent: usize,
     /// The session ended in the middle of a response.
-    is_aborted: bool,
+    is_cut: bool,
     /// When blessing: what happened so far.
     happened: Option<Vec<String>>,
 }
@@ -99,7 +94,7 @@ impl<'a> Player<'a> {
             last_led_on: BEGIN,
             next: 0,
             sent: 0,
-            is_aborted: false,
+            is_cut: false,
             happened: blessing.then(Vec::new),
         })
     }
@@ -124,7 +119,7 @@ impl<'a> Player<'a> {
             self.settle()?;
         }
         self.end_of_line()?;
-        if self.world.service == Service::Imap && !self.is_aborted {
+        if self.world.service == Service::Imap && !self.is_cut {
             responses::check(&self.all)
                 .map_err(|what| self.fail("responses that a client can read", &what))?;
         }
@@ -304,7 +299,7 @@ impl<'a> Player<'a> {
     fn take(&mut self, step: Step) -> Result<(), Problem> {
         if matches!(step, Step::Abort) {
             self.outbox = Outbox::default();
-            self.is_aborted = true;
+            self.is_cut = true;
             return self.over(". abort");
         }
         self.flush()?;
@@ -400,7 +395,10 @@ impl<'a> Player<'a> {
     fn end_of_line(&mut self) -> Result<(), Problem> {
         match std::mem::take(&mut self.wire) {
             half if half.is_empty() => Ok(()),
-            half => self.said(format!("S| {}", text::escaped(&half))),
+            half => {
+                self.is_cut = true;
+                self.said(format!("S| {}", text::escaped(&half)))
+            }
         }
     }
 
@@ -434,7 +432,7 @@ impl<'a> Player<'a> {
                     self.over(". close")
                 }
                 Step::Abort => {
-                    self.is_aborted = true;
+                    self.is_cut = true;
                     self.over(". abort")
                 }
                 _ => Ok(()),
@@ -490,15 +488,6 @@ impl<'a> Player<'a> {
     }
 }
 
-/// The moment, on both clocks: the session begins on 6 November 1994 at 08:49:37.
-pub(crate) fn now(steady: Duration) -> Now {
-    Now { monotonic: steady, wall: SystemTime::UNIX_EPOCH + Duration::from_secs(TODAY) + (steady - BEGIN) }
-}
-
-/// The steady time at which every session begins.
-pub(crate) const BEGIN: Duration = Duration::from_secs(1000);
-/// The date at which every session begins, in seconds since 1970.
-pub(crate) const TODAY: u64 = 784_111_777;
 /// What TLS there is.
 const ENCRYPTION: Encryption = Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" };
 /// Steps that a session may take on one piece of input.

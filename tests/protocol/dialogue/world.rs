@@ -20,23 +20,22 @@ use restante::{
         folder::Folder,
         http::{
             self,
-            api::{ApiAction, ApiRequest, Document, Draft, Outcome},
+            api::{ApiAction, ApiRequest, SharedOctets},
         },
         imap::{
             self,
-            request::{ImapRequest, ImapResponse, Refusal},
+            request::{ImapRequest, ImapResponse},
         },
         pop3,
         protocol::Protocol,
         request::{
-            AccountDirectory, ConnId, Destination, Failure, Lookup, Mailbox, MaildropRequest, Quota,
-            ReceiveRequest, Request, Response,
+            AccountDirectory, ConnId, Failure, Lookup, Mailbox, MaildropRequest, Quota, ReceiveRequest,
+            Request, Response,
         },
         smtp::{self, address::Address},
         syntax::Syntax,
     },
     transcript::{self, Recorder, Transcripts},
-    wire_size::wire_size,
 };
 use serde::de::{DeserializeOwned, IntoDeserializer, value};
 
@@ -45,6 +44,7 @@ use super::{
     messages::{Message, Messages},
     play::BEGIN,
     text,
+    values::{destinations, read_document, read_draft, refusal_of},
 };
 
 /// Which session is played.
@@ -324,9 +324,9 @@ impl World {
     /// Notes what an ask does to the message that comes in, and writes it down.
     pub(crate) fn hear(&mut self, ask: &Request, detail: bool) -> String {
         match ask {
-            Request::Receive(ReceiveRequest::Begin) | Request::Receive(ReceiveRequest::Discard) => {
-                self.body.clear()
-            }
+            Request::Receive(
+                ReceiveRequest::Begin | ReceiveRequest::BeginWhole { .. } | ReceiveRequest::Discard,
+            ) => self.body.clear(),
             Request::Receive(ReceiveRequest::Spill { bytes, .. })
             | Request::Receive(ReceiveRequest::Deliver { bytes, .. }) => self.body.extend_from_slice(bytes),
             Request::Maildrop(MaildropRequest::Open { mailbox, now, .. }) => {
@@ -342,7 +342,7 @@ impl World {
     pub(crate) fn routine(&self, ask: &Request) -> Option<Response> {
         match ask {
             Request::Receive(ReceiveRequest::CheckSpace { .. })
-            | Request::Receive(ReceiveRequest::Begin)
+            | Request::Receive(ReceiveRequest::Begin | ReceiveRequest::BeginWhole { .. })
             | Request::Receive(ReceiveRequest::Spill { .. })
             | Request::Receive(ReceiveRequest::Discard) => Some(Response::Done),
             Request::Maildrop(MaildropRequest::Read { message, from }) => {
@@ -393,6 +393,9 @@ impl World {
                 Response::Opened(Arc::new(Messages(messages)))
             }
             ("document", document) => Response::Document(read_document(document)?),
+            ("item", item) => {
+                Response::Item(SharedOctets { number: 1, octets: text::unquoted(item)?.0.into() })
+            }
             ("denied", delay) => Response::Failed(Failure::AuthFailed { delay: delay.parse::<Span>()?.0 }),
             ("failed", fault) => Response::Failed(text::fault(fault)?),
             ("chunk", chunk) => match text::unquoted(chunk)? {
@@ -470,89 +473,6 @@ impl AccountDirectory for World {
         let next = outcomes.iter().position(|(named, _)| named.eq_ignore_ascii_case(&format!("{at:?}")))?;
         outcomes.remove(next)?.1
     }
-}
-
-/// `from=<…> to=<…>,<…> "content"`, and perhaps `octets=9` where the content is left out.
-fn read_draft(text: &str) -> Result<Draft, String> {
-    let wrong = || format!("{text:?} is not a message");
-    let (from, rest) = text.strip_prefix("from=").and_then(|rest| rest.split_once(' ')).ok_or_else(wrong)?;
-    let (to, rest) = rest.strip_prefix("to=").and_then(|rest| rest.split_once(' ')).ok_or_else(wrong)?;
-    let address = |text: &str| Address::parse(text.trim_matches(['<', '>'])).map_err(|_| wrong());
-    let (message, octets) = match rest.strip_prefix("octets=") {
-        Some(octets) => (Vec::new(), octets.parse().map_err(|_| wrong())?),
-        None => {
-            let (message, after) = text::unquoted(rest)?;
-            let octets = after.strip_prefix("octets=").map(str::parse).transpose().map_err(|_| wrong())?;
-            let octets = octets.unwrap_or_else(|| wire_size(&message));
-            (message, octets)
-        }
-    };
-    let to = to.split(',').map(address).collect::<Result<_, _>>()?;
-    Ok(Draft { from: address(from)?, to, octets, message })
-}
-
-/// `"media/type" "content"`, and perhaps `name="…"`, `etag="…"`, or `octets=9` where more pieces follow, and at last
-/// `failed=yes`, `failed=mistaken` or `failed=missing`.
-fn read_document(text: &str) -> Result<Document, String> {
-    let string = |octets: Vec<u8>| String::from_utf8(octets).map_err(|e| e.to_string());
-    let (media_type, rest) = text::unquoted(text)?;
-    let (content, mut rest) = text::unquoted(rest)?;
-    let mut document = Document::new(string(media_type)?, content);
-    while let Some((key, value)) = rest.split_once('=') {
-        match key {
-            "octets" => {
-                let (octets, after) = value.split_once(' ').unwrap_or((value, ""));
-                document.length = octets.parse().map_err(|_| format!("{octets:?} is not a size"))?;
-                rest = after;
-            }
-            "name" | "etag" => {
-                let (value, after) = text::unquoted(value)?;
-                let value = Some(string(value)?);
-                if key == "name" {
-                    document.file_name = value
-                } else {
-                    document.etag = value
-                }
-                rest = after;
-            }
-            "failed" => {
-                rest = "";
-                document.outcome = match value {
-                    "yes" => Outcome::Failed,
-                    "mistaken" => Outcome::Mistaken,
-                    "missing" => Outcome::Missing,
-                    _ => return Err(format!("failed={value:?} behind a document")),
-                };
-            }
-            _ => return Err(format!("{key:?} behind a document")),
-        }
-    }
-    Ok(document)
-}
-
-/// The word of a refusal.
-fn refusal_of(word: &str) -> Result<Refusal, String> {
-    [
-        Refusal::Exists,
-        Refusal::NoFolder,
-        Refusal::HasChildren,
-        Refusal::Cannot,
-        Refusal::TooManyKeywords,
-        Refusal::TooManyFolders,
-    ]
-    .into_iter()
-    .find(|refusal| format!("{refusal:?}") == word)
-    .ok_or_else(|| format!("{word} is not a refusal"))
-}
-
-/// `mailbox&mailbox:Folder`.
-fn destinations(names: &str) -> Lookup {
-    let destination = |name: &str| {
-        let (mailbox, folder) = name.split_once(':').unwrap_or((name, ""));
-        Some(Destination { mailbox: Mailbox::named(mailbox)?, folder: Folder::from_name(folder) })
-    };
-    let to: Vec<Destination> = names.split('&').filter_map(destination).collect();
-    if to.is_empty() { Lookup::Unknown } else { Lookup::Local(to.into()) }
 }
 
 /// A value in two parts: what it is of, which may have blanks, and the last word.

@@ -84,7 +84,7 @@ impl MailServers {
     }
 
     /// The servers for sending mail, the best first.
-    pub(super) fn outgoing(&self) -> impl Iterator<Item = MailServer> {
+    pub(in crate::proto::http) fn outgoing(&self) -> impl Iterator<Item = MailServer> {
         self.servers.iter().copied().filter(|server| !server.protocol.reads())
     }
 

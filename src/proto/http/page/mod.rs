@@ -10,8 +10,11 @@ use blake2::{Blake2s, Digest, digest::consts::U16};
 use super::{
     accept_language,
     api::{Document, MailboxScope, MessageName, PageRequest, SessionsRequest},
+    autoconfig::servers::MailServers,
+    guard,
     head::Head,
     routes,
+    routes::Endpoint,
     state::Exchange,
     status::{Refusal, Status},
 };
@@ -30,14 +33,19 @@ pub(super) fn request(
     exchange: &Exchange,
     inboxes: MailboxScope,
     message: Option<MessageName>,
+    servers: &MailServers,
 ) -> PageRequest {
     let target = &exchange.head.target;
+    let host = guard::without_port(&exchange.head.host);
+    let port = servers.outgoing().next().map(|server| server.port);
     PageRequest {
         inboxes,
         address: exchange.address.clone(),
         search: target.parameter("query").unwrap_or_default().trim().to_owned(),
         start: target.number("start").unwrap_or(0),
         message,
+        asks: exchange.endpoint == Endpoint::AskDelete,
+        send_to: host.zip(port).map(|(host, port)| format!("{host}:{port}")),
         language: language(&exchange.head),
     }
 }

@@ -1,6 +1,9 @@
 //! FETCH (RFC 9051 section 6.4.5, RFC 7162 section 3.1.4).
 
-use super::{Cursor, Expected, Parsed, messages, modifier};
+use super::{
+    arguments::{messages, modifier},
+    cursor::{Cursor, Expected, Parsed},
+};
 use crate::proto::imap::{
     command::{Command, Fetch},
     fetch_item::{Body, BodyName, FetchItem, Section, SectionText},

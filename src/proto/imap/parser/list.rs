@@ -1,6 +1,9 @@
 //! LIST (RFC 9051 section 6.3.9, RFC 5258, RFC 5819, RFC 6154) and LSUB.
 
-use super::{Cursor, Expected, Parsed, argument, status_items};
+use super::{
+    arguments::{argument, status_items},
+    cursor::{Cursor, Expected, Parsed},
+};
 use crate::proto::imap::command::{Command, List, ListReturn, ListSelect, StatusItem};
 
 pub(super) fn list(cursor: &mut Cursor<'_>) -> Parsed<Command> {

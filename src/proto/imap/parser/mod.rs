@@ -1,20 +1,22 @@
 //! Parses commands (RFC 9051 section 9).
 
+mod arguments;
 mod cursor;
 mod fetch;
 mod list;
 mod search;
 
-use self::cursor::Cursor;
 pub use self::cursor::Expected;
+use self::{
+    arguments::{argument, messages, modifier, status_items},
+    cursor::{Cursor, Parsed},
+};
 use super::{
-    command::{Append, Command, FlagChange, Messages, StatusItem, Store},
+    command::{Append, Command, FlagChange, Messages, Store},
     command_reader::RawCommand,
     mailbox_name::MailboxName,
 };
 use crate::{mime::date::Date, proto::secret::Secret};
-
-type Parsed<T> = Result<T, Expected>;
 
 /// A command with its tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,18 +112,8 @@ fn arguments(name: &str, by_uid: bool, cursor: &mut Cursor<'_>) -> Option<Parsed
     }
 }
 
-fn argument(cursor: &mut Cursor<'_>, expected: &'static str) -> Parsed<Vec<u8>> {
-    cursor.blank()?;
-    cursor.astring(expected)
-}
-
 fn mailbox(cursor: &mut Cursor<'_>) -> Parsed<MailboxName> {
     argument(cursor, "the name of a mailbox").map(|name| MailboxName::parse(&name))
-}
-
-fn messages(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<Messages> {
-    cursor.blank()?;
-    Ok(Messages { set: cursor.sequence_set()?, by_uid })
 }
 
 fn to_mailbox(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<(Messages, MailboxName)> {
@@ -218,23 +210,6 @@ fn status(cursor: &mut Cursor<'_>) -> Parsed<Command> {
     Ok(Command::Status(mailbox, status_items(cursor)?))
 }
 
-fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
-    let items = cursor.list("items of STATUS in parentheses", |cursor| {
-        Ok(match cursor.word("an item of STATUS")?.as_str() {
-            "MESSAGES" => StatusItem::Messages,
-            "RECENT" => StatusItem::Recent,
-            "UIDNEXT" => StatusItem::UidNext,
-            "UIDVALIDITY" => StatusItem::UidValidity,
-            "UNSEEN" => StatusItem::Unseen,
-            "DELETED" => StatusItem::Deleted,
-            "SIZE" => StatusItem::Size,
-            "HIGHESTMODSEQ" => StatusItem::HighestModSeq,
-            _ => return Err(Expected("an item of STATUS that this server has")),
-        })
-    })?;
-    if items.is_empty() { Err(Expected("an item of STATUS")) } else { Ok(items) }
-}
-
 fn append(cursor: &mut Cursor<'_>) -> Parsed<Append> {
     let mailbox = mailbox(cursor)?;
     cursor.blank()?;
@@ -294,18 +269,6 @@ fn store(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<Command> {
         flags
     };
     Ok(Command::Store(Store { messages, change, flags, silent, unchanged_since }))
-}
-
-/// A modifier with a modification sequence, in parentheses.
-fn modifier(cursor: &mut Cursor<'_>, name: &str, expected: &'static str) -> Parsed<u64> {
-    cursor.expect(b'(', expected)?;
-    if !cursor.keyword(name) {
-        return Err(Expected(expected));
-    }
-    cursor.blank()?;
-    let number = cursor.number(expected)?;
-    cursor.expect(b')', expected)?;
-    Ok(number)
 }
 
 /// A flag: `\Seen`, or a keyword.

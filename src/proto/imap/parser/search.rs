@@ -1,6 +1,9 @@
 //! SEARCH (RFC 9051 section 6.4.4).
 
-use super::{Cursor, Expected, Parsed};
+use super::{
+    arguments::argument,
+    cursor::{Cursor, Expected, Parsed},
+};
 use crate::proto::imap::{
     command::{Command, Search, SearchReturn},
     search_key::{Day, SearchKey},
@@ -125,7 +128,7 @@ fn nested(cursor: &mut Cursor<'_>, bounds: &mut Bounds) -> Parsed<SearchKey> {
 }
 
 fn text(cursor: &mut Cursor<'_>) -> Parsed<Vec<u8>> {
-    super::argument(cursor, "a text to search for")
+    argument(cursor, "a text to search for")
 }
 
 fn keyword(cursor: &mut Cursor<'_>) -> Parsed<Vec<u8>> {
@@ -153,7 +156,7 @@ fn modseq(cursor: &mut Cursor<'_>) -> Parsed<SearchKey> {
 /// A day: `1-Feb-1994`, in quotes or not.
 fn day(cursor: &mut Cursor<'_>) -> Parsed<Day> {
     const EXPECTED: Expected = Expected("a day like 1-Feb-1994");
-    let text = super::argument(cursor, EXPECTED.0)?;
+    let text = argument(cursor, EXPECTED.0)?;
     let parse = || {
         let text = std::str::from_utf8(&text).ok()?;
         let mut parts = text.split('-');

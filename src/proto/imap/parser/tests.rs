@@ -5,7 +5,7 @@ use crate::proto::{
     buffer::Inbox,
     folder::Folder,
     imap::{
-        command::{Fetch, List, ListReturn, ListSelect, Search, SearchReturn},
+        command::{Fetch, List, ListReturn, ListSelect, Search, SearchReturn, StatusItem},
         command_reader::{CommandReader, Input},
         fetch_item::{Body, BodyName, FetchItem, Section, SectionText},
         search_key::{Day, SearchKey},

@@ -323,7 +323,7 @@
   }
 
   async function remove(ids) {
-    if (!ids.length) return;
+    if (!ids.length || !confirm(ids.length > 1 ? words.sures.replace('{n}', ids.length) : words.sure)) return;
     const isOpen = ids.includes(openId());
     const rows = [...list.children];
     const at = rows.findIndex((row) => row.dataset.id === ids[0]);

@@ -14,7 +14,8 @@
 
   async function load(from) {
     const response = await fetch(location.pathname + '?from=' + from, { headers: { Accept: 'text/html' } });
-    if (!response.ok) throw new Error(response.status);
+    // The page says itself that a session is gone.
+    if (!response.ok && response.status !== 404) throw new Error(response.status);
     const text = await response.text();
     const page = new DOMParser().parseFromString(policy ? policy.createHTML(text) : text, 'text/html');
     prepare(page);

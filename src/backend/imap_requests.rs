@@ -9,15 +9,13 @@ use std::{
 };
 
 use super::{
-    super::{
-        clients::{Client, Clients},
-        effects::Effects,
-        quota::QuotaCache,
-        receive::{self, Receiver},
-    },
-    Context, Folders,
-    folder::{Answer, Folder, Pending, PendingAppend, Step},
-    refuse,
+    clients::{Client, Clients},
+    effects::Effects,
+    imap::{Folders, refuse},
+    imap_context::Context,
+    imap_folder::{Answer, Folder, Pending, PendingAppend, Step},
+    quota::QuotaCache,
+    receive::{self, Receiver},
 };
 use crate::{
     accounts::Accounts,
@@ -40,23 +38,13 @@ use crate::{
 };
 
 impl Folders {
-    /// No folders yet. The name of this host is for the names of copies.
-    pub(in super::super) fn on_host(host: &str) -> Self {
-        Self { host: Some(host.into()), ..Self::default() }
-    }
-
     /// Takes another name of this host.
-    pub(in super::super) fn set_host(&mut self, host: &str) {
+    pub(super) fn set_host(&mut self, host: &str) {
         self.host = Some(host.into());
     }
 
     /// Serves a request about the folders of a user.
-    pub(in super::super) fn handle_folders(
-        &mut self,
-        id: ConnId,
-        request: ImapRequest,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn handle_folders(&mut self, id: ConnId, request: ImapRequest, effects: &mut Effects) {
         let (mailbox, wants_all) = match &request {
             ImapRequest::List { mailbox, status } => (mailbox, !status.is_empty()),
             ImapRequest::Status { folder, .. } => (folder, false),
@@ -78,7 +66,7 @@ impl Folders {
     }
 
     /// A worker has served such a request. Returns the changes of the mail that it has made.
-    pub(in super::super) fn folders_finished(
+    pub(super) fn folders_finished(
         &mut self,
         id: ConnId,
         result: Result<Box<FoldersOutcome>, Failure>,
@@ -155,7 +143,7 @@ impl Folders {
     }
 
     /// COPY, MOVE.
-    pub(in super::super) fn transfer(
+    pub(super) fn transfer(
         &mut self,
         (id, client): (ConnId, &mut Client),
         (uids, to, is_move): (NumberSet, Mailbox, bool),
@@ -174,7 +162,7 @@ impl Folders {
     }
 
     /// A job has copied or moved a slice to that folder.
-    pub(in super::super) fn transferred(
+    pub(super) fn transferred(
         &mut self,
         to: &Mailbox,
         outcome: TransferOutcome,
@@ -211,7 +199,7 @@ impl Folders {
     }
 
     /// Gives UIDs to messages of APPEND that are durable.
-    pub(in super::super) fn number_appended(&mut self, receiver: &mut Receiver, cx: &mut Context<'_>) {
+    pub(super) fn number_appended(&mut self, receiver: &mut Receiver, cx: &mut Context<'_>) {
         while let Some((id, copy)) = receiver.appended.pop_front() {
             let DeliveredCopy { mailbox, entry, .. } = copy;
             self.enqueue(&mailbox, id, Step::Number(Box::new(entry)), cx);
@@ -311,17 +299,17 @@ impl Folder {
 }
 
 /// The parts of the backend that requests about folders use.
-pub(in super::super) struct Parts<'a> {
-    pub(in super::super) folders: &'a mut Folders,
-    pub(in super::super) receiver: &'a mut Receiver,
-    pub(in super::super) accounts: &'a Accounts,
-    pub(in super::super) quotas: &'a mut QuotaCache,
-    pub(in super::super) now: Duration,
+pub(super) struct Parts<'a> {
+    pub(super) folders: &'a mut Folders,
+    pub(super) receiver: &'a mut Receiver,
+    pub(super) accounts: &'a Accounts,
+    pub(super) quotas: &'a mut QuotaCache,
+    pub(super) now: Duration,
 }
 
 impl Parts<'_> {
     /// Serves a request of a session about folders, or returns one that is about the messages of the selected folder.
-    pub(in super::super) fn handle(
+    pub(super) fn handle(
         &mut self,
         (id, client): (ConnId, &mut Client),
         request: ImapRequest,
@@ -367,7 +355,7 @@ impl Parts<'_> {
     }
 
     /// Passes messages whose keywords have letters on to the committer.
-    pub(in super::super) fn pass_appends_on(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
+    pub(super) fn pass_appends_on(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
         while let Some((id, mailbox, append, bytes)) = self.folders.ready_appends.pop_front() {
             if let Some(client) = clients.get_mut(id) {
                 self.append((id, client), (mailbox, append, bytes), (cx.index, cx.effects));

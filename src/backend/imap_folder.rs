@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::context::Context;
+use super::imap_context::Context;
 use crate::{
     deferred_drop::drop_deferred,
     index::{Sequence, UidBook, registry::IndexVersion},

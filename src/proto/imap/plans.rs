@@ -1,0 +1,157 @@
+//! The commands of a session that wait, or whose responses are told in several steps, as plain values.
+
+use std::{collections::HashSet, time::Duration};
+
+use super::{
+    command::{FlagChange, List, SearchReturn},
+    command_reader::Announcement,
+    fetch_item::FetchItem,
+    flags::Flags,
+    parser::Expected,
+    pattern::Pattern,
+    reply::ReplyText,
+    request::{self, FetchPosition, FolderInfo},
+    response::writer::Condition,
+    sequence_set::NumberSet,
+};
+use crate::{
+    limits::Limits,
+    proto::{BodyProgress, bdat_decoder::BdatDecoder, request::Mailbox},
+};
+
+/// The tag of a command, which its replies repeat.
+pub(super) type Tag = Vec<u8>;
+
+/// The reason for refusing a command before its end.
+pub(super) enum Refused {
+    /// With the command, for the log.
+    Text(Condition, &'static str, ReplyText),
+    Malformed(Expected),
+}
+
+/// A FETCH that has not begun.
+pub(super) struct FetchPlan {
+    pub(super) by_uid: bool,
+    pub(super) uids: NumberSet,
+    pub(super) items: Vec<FetchItem>,
+    /// The messages that the client has not seen, if it sees them now.
+    pub(super) unseen: NumberSet,
+}
+
+/// A FETCH whose responses are being sent.
+pub(super) struct Fetching {
+    pub(super) by_uid: bool,
+    pub(super) fetch: request::Fetch,
+    pub(super) has_gone: bool,
+}
+
+impl Fetching {
+    /// True if the client has read the beginning of a response, and waits for its end.
+    pub(super) fn is_inside(&self) -> bool {
+        let FetchPosition { item, octets, .. } = self.fetch.position;
+        item > 0 || octets > 0
+    }
+}
+
+/// A STORE that waits for the backend.
+pub(super) struct StorePlan {
+    pub(super) by_uid: bool,
+    pub(super) uids: NumberSet,
+    pub(super) change: FlagChange,
+    pub(super) flags: Flags,
+    pub(super) keywords: Vec<String>,
+    pub(super) silent: bool,
+}
+
+/// A SEARCH that waits for the backend.
+pub(super) struct SearchPlan {
+    pub(super) by_uid: bool,
+    pub(super) returned: Option<Vec<SearchReturn>>,
+    pub(super) has_modseq: bool,
+}
+
+/// The result of a SEARCH, which is being told.
+pub(super) struct Found {
+    pub(super) tag: Tag,
+    pub(super) by_uid: bool,
+    /// The numbers that are still to be told, the last ones first.
+    pub(super) ranges: Vec<(u32, u32)>,
+    /// Whether they are told as a set, and not one by one.
+    pub(super) is_set: bool,
+    /// The highest modification sequence, told at the end.
+    pub(super) modseq: Option<u64>,
+}
+
+/// A list that is being told.
+pub(super) struct Listing {
+    pub(super) tag: Tag,
+    pub(super) list: List,
+    pub(super) patterns: Vec<Pattern>,
+    pub(super) folders: Vec<FolderInfo>,
+    /// The next folder.
+    pub(super) next: usize,
+    /// The names below which a folder exists, and below which the client has subscribed to one.
+    pub(super) parents: HashSet<String>,
+    pub(super) parents_of_selected: HashSet<String>,
+}
+
+/// A message that a client appends.
+pub(super) struct Appending {
+    pub(super) folder: Mailbox,
+    pub(super) flags: Flags,
+    pub(super) keywords: Vec<String>,
+    pub(super) date: Option<i64>,
+    pub(super) announcement: Announcement,
+    pub(super) step: AppendStep,
+    pub(super) decoder: BdatDecoder,
+    /// Octets of the message that are in memory.
+    pub(super) bytes: Vec<u8>,
+    /// Octets read from the wire.
+    pub(super) octets: u64,
+    pub(super) started_at: Duration,
+    /// True if the message has a file, or has requested one.
+    pub(super) spilled: bool,
+    /// True if the session must spill the data in memory, to free that memory.
+    pub(super) spill_requested: bool,
+    pub(super) has_nul: bool,
+    /// The reason for which the message cannot be stored. The rest of it is discarded.
+    pub(super) refused: Option<Refused>,
+}
+
+/// The request that an APPEND waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AppendStep {
+    CheckSpace,
+    Begin,
+    Spill,
+    /// The message is not stored, and its file is discarded.
+    Discard,
+    Store,
+}
+
+impl Appending {
+    /// The progress of the message, for eviction.
+    pub(super) fn progress(&self, rate: u64) -> BodyProgress {
+        let rate = if rate == 0 { Limits::default().smtp.min_data_rate } else { rate };
+        BodyProgress {
+            started_at: self.started_at,
+            octets: self.octets,
+            memory_octets: self.bytes.capacity(),
+            rate,
+        }
+    }
+
+    pub(super) fn request_spill(&mut self) {
+        self.spill_requested = true;
+    }
+
+    /// True if the message is complete, and becomes durable.
+    pub(super) fn is_final(&self) -> bool {
+        self.step == AppendStep::Store
+    }
+
+    pub(super) fn refuse(&mut self, refused: Refused) {
+        self.bytes = Vec::new();
+        self.refused.get_or_insert(refused);
+    }
+}

@@ -1,0 +1,64 @@
+//! `restante status` of servers that take no mail, or that run with another configuration than the one in the file.
+
+use std::{fs, path::Path, process::Command};
+
+use crate::common::{
+    STRICT, Server, Setup, client::Client, configuration, disk::SmallDisk, eventually, skip,
+};
+
+const BOB: &str = "bob@example.test";
+
+/// What `restante status` says of a spool, and its exit code.
+fn status_of(options: &[&str], spool: &Path, runtime: &Path) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+    command.arg("status").args(options).arg("--spool").arg(spool).env("XDG_RUNTIME_DIR", runtime);
+    let output = command.env_remove("RESTANTE_CONFIG").output().unwrap();
+    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+#[test]
+fn n60_the_health_check_fails_while_the_disk_is_full() {
+    let Some(disk) = SmallDisk::mount("1m") else {
+        return skip("n60_the_health_check_fails_while_the_disk_is_full", "only root may mount a small disk");
+    };
+    let spool = disk.dir.path().join("spool");
+    let mut server = Setup { spool: Some(spool.clone()), ..Setup::default() }.start();
+    let becomes = |server: &Server, options: &[&str], code: i32, word: &str| {
+        eventually(word, || {
+            let (found, said) = status_of(options, &spool, server.runtime.path());
+            (found == Some(code) && said.contains(word)).then_some(())
+        });
+    };
+    becomes(&server, &["--check"], 0, "healthy: up ");
+    let filler = disk.fill(0);
+    let reply = Client::smtp(&server).deliver(&[BOB], b"Subject: x\r\n\r\n");
+    assert!(reply.starts_with("452 "), "{reply}");
+    becomes(&server, &["--check"], 1, "refuses mail: the disk of its spool is full");
+    becomes(&server, &[], 0, "refusing     deliveries: the disk of the spool is full");
+    server.restart();
+    becomes(&server, &["--check"], 1, "refuses mail: the disk of its spool is full");
+    fs::remove_file(filler).unwrap();
+    becomes(&server, &["--check"], 0, "healthy: up ");
+}
+
+#[test]
+fn n61_status_names_the_spool_that_it_looked_for_and_the_one_of_the_server_that_runs() {
+    let server = Setup { config: Some(STRICT), users: &[BOB], ..Setup::default() }.start();
+    let other = Setup { config: Some(STRICT), users: &[BOB], ..Setup::default() }.start();
+    let runtime = server.runtime.path();
+    let config = server.home.path().join("restante.toml");
+    eventually("the server has written its metrics", || {
+        (status_of(&[], &server.spool, runtime).0 == Some(0)).then_some(())
+    });
+    let moved = server.home.path().join("moved");
+    fs::write(&config, configuration(server.home.path(), &moved, STRICT)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+    command.arg("status").arg("--config").arg(&config).env("XDG_RUNTIME_DIR", runtime);
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for spool in [&moved, &server.spool] {
+        assert!(said.contains(&spool.display().to_string()), "{} is not in {said}", spool.display());
+    }
+    assert!(!said.contains(&other.spool.display().to_string()), "{said}");
+}
