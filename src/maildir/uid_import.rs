@@ -46,7 +46,7 @@ pub fn read(maildir: &Maildir) -> Result<Option<ImportedUids>, Error> {
         if let Some(imported) = parse(&text) {
             return Ok(Some(imported));
         }
-        log::warn!("{}: not understood, messages get new UIDs", maildir.path().join(file).display());
+        log::warn!("{}: cannot be read, so messages get new UIDs", maildir.path().join(file).display());
     }
     Ok(None)
 }

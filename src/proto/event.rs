@@ -50,7 +50,7 @@ pub enum Event {
         /// The number of messages in it now.
         messages: usize,
     },
-    /// A POP3 client has received a whole message.
+    /// A client has received a whole message, by POP3, IMAP or HTTP.
     Read {
         /// The size of the message, in octets.
         octets: u64,

@@ -12,7 +12,7 @@ use crate::{
     mime::envelope::Envelope,
     proto::{
         imap::{
-            fetch_item::{Body, FetchItem, SectionText},
+            fetch_item::{Body, FetchItem, Section, SectionText},
             request::{Fetch, FetchPosition, FetchedPiece, MessageState},
             response::{self, fetch as fetch_response},
         },
@@ -31,7 +31,7 @@ pub fn fetch_piece(
     fetch: &Fetch,
     max: usize,
 ) -> Result<FetchedPiece, Failure> {
-    let mut piece = Piece { maildir, sequence, fetch, max, out: Vec::new(), read: 0 };
+    let mut piece = Piece { maildir, sequence, fetch, max, out: Vec::new(), read: 0, whole: Vec::new() };
     let mut has_gone = false;
     let messages = &fetch.state.messages;
     for range in fetch.uids.ranges() {
@@ -47,7 +47,7 @@ pub fn fetch_piece(
                 position = fetch.position;
             }
             if !position.is_within_message() && piece.is_full(uid) {
-                return Ok(FetchedPiece { octets: piece.out, next: Some(position), has_gone });
+                return Ok(piece.fetched(Some(position), has_gone));
             }
             match piece.message(u32::try_from(at + 1).unwrap_or(u32::MAX), position)? {
                 Rendered::Whole => {}
@@ -56,12 +56,12 @@ pub fn fetch_piece(
                     piece.read += COST_OF_A_SEARCH;
                 }
                 Rendered::UpTo(next) => {
-                    return Ok(FetchedPiece { octets: piece.out, next: Some(next), has_gone });
+                    return Ok(piece.fetched(Some(next), has_gone));
                 }
             }
         }
     }
-    Ok(FetchedPiece { octets: piece.out, next: None, has_gone })
+    Ok(piece.fetched(None, has_gone))
 }
 
 struct Piece<'a> {
@@ -72,6 +72,8 @@ struct Piece<'a> {
     out: Vec<u8>,
     /// Octets read from files for this piece.
     read: u64,
+    /// Octets of each message that this piece ends, if the client has its last one by it.
+    whole: Vec<u64>,
 }
 
 /// The end of the work on one message.
@@ -84,6 +86,10 @@ enum Rendered {
 }
 
 impl Piece<'_> {
+    fn fetched(self, next: Option<FetchPosition>, has_gone: bool) -> FetchedPiece {
+        FetchedPiece { octets: self.out, next, has_gone, whole: self.whole }
+    }
+
     /// Whether the response for a message belongs to the next piece.
     fn is_full(&self, uid: u32) -> bool {
         if self.out.is_empty() {
@@ -114,7 +120,12 @@ impl Piece<'_> {
         let rendered = self.items(number, position, (state, entry), &mut message);
         self.read += message.octets_read();
         match rendered {
-            Ok(None) => Ok(Rendered::Whole),
+            Ok(None) => {
+                if self.fetch.items.iter().any(|item| has_last_octet(item, entry.octets)) {
+                    self.whole.push(entry.octets);
+                }
+                Ok(Rendered::Whole)
+            }
             Ok(Some(next)) => Ok(Rendered::UpTo(next)),
             Err(Failure::Gone | Failure::Changed | Failure::Truncated) if !position.is_within_message() => {
                 self.out.truncate(start);
@@ -250,6 +261,13 @@ fn partial(body: &Body, octets: u64) -> (u64, u64) {
     let (first, count) = body.partial.map_or((0, octets), |(first, count)| (first.into(), count.into()));
     let first = first.min(octets);
     (first, count.min(octets - first))
+}
+
+/// Whether an item has the last octet of a message with so many: a client that reads a message in parts reads it once.
+fn has_last_octet(item: &FetchItem, octets: u64) -> bool {
+    let FetchItem::Body(body) = item else { return false };
+    let (first, length) = partial(body, octets);
+    body.section == Section::default() && first + length == octets && (length > 0 || body.partial.is_none())
 }
 
 /// A number that another content of the file would not have.

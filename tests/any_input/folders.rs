@@ -374,7 +374,7 @@ impl Folders {
 
     fn fetch(&self, fetch: &Fetch) -> Result<FetchedPiece, Failure> {
         let folder = self.selected()?;
-        let mut piece = FetchedPiece { octets: Vec::new(), next: None, has_gone: false };
+        let mut piece = FetchedPiece { octets: Vec::new(), next: None, has_gone: false, whole: Vec::new() };
         let FetchPosition { uid: from, octets: sent, .. } = fetch.position;
         let mut sent = usize::try_from(sent).unwrap_or(usize::MAX);
         for (at, state) in fetch.state.messages.iter().enumerate() {

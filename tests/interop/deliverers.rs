@@ -58,7 +58,7 @@ impl Deliverer {
                 command.arg(rules);
                 command
             }
-            Self::DovecotLda => dovecot(DOVECOT_LDA, home.path(), server),
+            Self::DovecotLda => dovecot(DOVECOT_LDA, home.path(), &server.maildir(ALICE).path),
             Self::Cp | Self::Mv => {
                 let mut command = limited("sh");
                 let cp = "cp \"$1\" \"$2/tmp/$3\" && mv \"$2/tmp/$3\" \"$2/new/$3\"";

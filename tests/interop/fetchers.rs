@@ -1,4 +1,4 @@
-//! POP3 clients that we did not write.
+//! Programs that fetch mail over POP3 or IMAP, and that we did not write.
 
 use std::{
     fs,
@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use crate::{
     common::{PASSWORD, Server, client::deliver, home},
-    letters::{ALICE, identify, ids, letter},
+    imap,
+    letters::{ALICE, identify, ids, letter, without_fields},
     programs::{Story, UNSHARE, at_home, in_time, limited, said, succeeded, unprivileged},
     visit::{Visit, look, look_for},
 };
@@ -22,6 +23,8 @@ pub(crate) enum Kind {
     Fetchmail,
     Mpop,
     Getmail,
+    FetchmailByImap,
+    GetmailByImap,
 }
 
 /// What a client does with what it has fetched.
@@ -34,24 +37,28 @@ pub(crate) enum Keep {
 }
 
 impl Kind {
+    /// Those that speak POP3.
     pub(crate) const ALL: [Self; 3] = [Self::Fetchmail, Self::Mpop, Self::Getmail];
 
     pub(crate) const fn program(self) -> &'static str {
         match self {
-            Self::Fetchmail => "fetchmail",
+            Self::Fetchmail | Self::FetchmailByImap => "fetchmail",
             Self::Mpop => "mpop",
-            Self::Getmail => "getmail",
+            Self::Getmail | Self::GetmailByImap => "getmail",
         }
     }
 
     /// Its configuration: what it fetches goes into files below `got/new`.
     fn rules(self, server: &Server, home: &Path, keep: Keep) -> String {
-        let (host, port, home) = (server.pop3().ip(), server.pop3().port(), home.display());
+        let by_imap = matches!(self, Self::FetchmailByImap | Self::GetmailByImap);
+        let address = if by_imap { server.addresses("imap")[0] } else { server.pop3() };
+        let (host, port, home) = (address.ip(), address.port(), home.display());
         match self {
-            Self::Fetchmail => {
+            Self::Fetchmail | Self::FetchmailByImap => {
+                let protocol = if by_imap { "imap" } else { "pop3 uidl" };
                 let keep = if keep == Keep::OnServer { "keep" } else { "fetchall nokeep" };
                 format!(
-                    "poll {host} service {port} protocol pop3 uidl user {ALICE:?} password {PASSWORD} \
+                    "poll {host} service {port} protocol {protocol} user {ALICE:?} password {PASSWORD} \
                      sslproto '' {keep} norewrite mda \"sh {home}/take\"\n"
                 )
             }
@@ -62,12 +69,17 @@ impl Kind {
                      tls off\nreceived_header off\nuidls_file {home}/uidls\ndelivery maildir {home}/got\n{keep}\n"
                 )
             }
-            Self::Getmail => {
+            Self::Getmail | Self::GetmailByImap => {
+                let kind = if by_imap {
+                    "SimpleIMAPRetriever\nmailboxes = (\"INBOX\",)"
+                } else {
+                    "SimplePOP3Retriever"
+                };
                 let (delete, all) = (keep == Keep::Nothing, keep == Keep::Nothing);
                 // It misses the end of a child that is quicker than itself, and waits for it until the time-out: a
                 // shell is slower than its own deliverer.
                 format!(
-                    "[retriever]\ntimeout = 10\ntype = SimplePOP3Retriever\nserver = {host}\nport = {port}\nusername = {ALICE}\n\
+                    "[retriever]\ntimeout = 10\ntype = {kind}\nserver = {host}\nport = {port}\nusername = {ALICE}\n\
                      password = {PASSWORD}\n[destination]\ntype = MDA_external\npath = /bin/sh\n\
                      arguments = (\"{home}/take\",)\n[options]\n\
                      delete = {delete}\nread_all = {all}\nreceived = false\ndelivered_to = false\n"
@@ -78,11 +90,11 @@ impl Kind {
 
     fn command(self, home: &Path, rules: &Path) -> Command {
         let mut command = match self {
-            Self::Getmail => unprivileged(self.program()),
-            Self::Fetchmail | Self::Mpop => limited(self.program()),
+            Self::Getmail | Self::GetmailByImap => unprivileged(self.program()),
+            Self::Fetchmail | Self::FetchmailByImap | Self::Mpop => limited(self.program()),
         };
         match self {
-            Self::Fetchmail => {
+            Self::Fetchmail | Self::FetchmailByImap => {
                 command.env("FETCHMAILHOME", home).arg("--fetchmailrc").arg(rules);
                 // As root it would share one lock with every other fetchmail of the machine.
                 command.arg("--pidfile").arg(home.join("pid")).args(["--nosyslog", "--invisible"]);
@@ -90,7 +102,7 @@ impl Kind {
             Self::Mpop => {
                 command.arg("--file").arg(rules);
             }
-            Self::Getmail => {
+            Self::Getmail | Self::GetmailByImap => {
                 command.arg("--getmaildir").arg(home).args(["--rcfile", "rules"]);
             }
         }
@@ -99,7 +111,7 @@ impl Kind {
 
     /// Whether it has nothing to complain about: to fetchmail no mail is worth a 1.
     fn content(self, output: &Output) -> bool {
-        output.status.success() || self == Self::Fetchmail && output.status.code() == Some(1)
+        output.status.success() || self.program() == "fetchmail" && output.status.code() == Some(1)
     }
 }
 
@@ -138,7 +150,7 @@ impl Fetcher {
         let take = |entry: fs::DirEntry| {
             let text = fs::read(entry.path()).unwrap();
             fs::remove_file(entry.path()).unwrap();
-            identify(&text)
+            identify(&without_fields(&text, &["X-getmail-retrieved-from-mailbox: INBOX"]))
         };
         let got = fs::read_dir(home.join("got/new")).unwrap();
         let letters = got.map(|entry| take(entry.unwrap())).collect();
@@ -164,6 +176,10 @@ pub(crate) fn stories() -> Vec<Story> {
         Story::new(&["mpop"], mpop_keeps_and_fetches_only_what_is_new),
         Story::new(&["getmail", UNSHARE], getmail_fetches_all_and_empties_the_mailbox),
         Story::new(&["getmail", UNSHARE], getmail_keeps_and_fetches_only_what_is_new),
+        Story::new(&["fetchmail"], fetchmail_fetches_all_by_imap_and_empties_the_mailbox),
+        Story::new(&["fetchmail"], fetchmail_keeps_and_fetches_by_imap_only_what_is_new),
+        Story::new(&["getmail", UNSHARE], getmail_fetches_all_by_imap_and_empties_the_mailbox),
+        Story::new(&["getmail", UNSHARE], getmail_keeps_and_fetches_by_imap_only_what_is_new),
         Story::new(&["curl"], curl_reads_what_is_listed_and_deletes_one),
     ]
 }
@@ -180,8 +196,16 @@ fn getmail_fetches_all_and_empties_the_mailbox() {
     fetches_all(Kind::Getmail);
 }
 
+fn fetchmail_fetches_all_by_imap_and_empties_the_mailbox() {
+    fetches_all(Kind::FetchmailByImap);
+}
+
+fn getmail_fetches_all_by_imap_and_empties_the_mailbox() {
+    fetches_all(Kind::GetmailByImap);
+}
+
 fn fetches_all(kind: Kind) {
-    let server = Server::strict();
+    let server = imap::server();
     let sent = ids("sent", 16);
     sent.iter().for_each(|id| deliver(&server, ALICE, &letter(id)));
     let fetcher = Fetcher::new(kind);
@@ -204,9 +228,17 @@ fn getmail_keeps_and_fetches_only_what_is_new() {
     fetches_what_is_new(Kind::Getmail);
 }
 
+fn fetchmail_keeps_and_fetches_by_imap_only_what_is_new() {
+    fetches_what_is_new(Kind::FetchmailByImap);
+}
+
+fn getmail_keeps_and_fetches_by_imap_only_what_is_new() {
+    fetches_what_is_new(Kind::GetmailByImap);
+}
+
 /// Also after other programs renamed the files, and after a new start of the server.
 fn fetches_what_is_new(kind: Kind) {
-    let mut server = Server::strict();
+    let mut server = imap::server();
     let sent = ids("sent", 12);
     let (early, late) = sent.split_at(8);
     early.iter().for_each(|id| deliver(&server, ALICE, &letter(id)));

@@ -82,6 +82,13 @@ pub(crate) fn identify(text: &[u8]) -> Result<String, String> {
     ))
 }
 
+/// A letter without the fields that a program adds to it.
+pub(crate) fn without_fields(text: &[u8], names: &[&str]) -> Vec<u8> {
+    let lines = text.split_inclusive(|&octet| octet == b'\n');
+    let is_added = |line: &&[u8]| names.iter().any(|name| line.starts_with(name.as_bytes()));
+    lines.filter(|line| !is_added(line)).flatten().copied().collect()
+}
+
 /// The id of what must be a letter.
 #[track_caller]
 pub(crate) fn identified(text: &[u8]) -> String {

@@ -2,12 +2,16 @@
 //! in front of us, and clients that we did not write. Nothing is lost, nothing doubled, every octet is the same, and what is listed is what is
 //! sent, whoever delivered it. `make interop` installs the programs and runs the stories.
 
+mod awkward;
 mod clients;
 #[path = "../common/mod.rs"]
 mod common;
 mod deliverers;
 mod dovecot;
 mod fetchers;
+mod imap;
+mod imap_oracle;
+mod imap_programs;
 mod ledger;
 mod letters;
 mod mutt;
@@ -61,6 +65,8 @@ fn stories() -> Vec<Story> {
         proxy::stories(),
         mutt::stories(),
         dovecot::stories(),
+        imap_programs::stories(),
+        imap_oracle::stories(),
         clients::stories(),
         together::stories(),
     ]

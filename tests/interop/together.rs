@@ -2,7 +2,7 @@
 //! flag, move and delete. A ledger knows of each letter whether it may, must or must not be there.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::PathBuf,
     sync::{Condvar, Mutex, MutexGuard},
@@ -14,12 +14,13 @@ use crate::{
     common::{
         Server,
         client::deliver,
-        home,
+        eventually, home,
         mutt::{self, mutt_in},
     },
     deliverers::Deliverer,
-    dovecot::{DOVECOT_IMAP, DOVECOT_LDA, Imap},
+    dovecot::{DOVECOT_IMAP, DOVECOT_LDA},
     fetchers::{Fetcher, Keep, Kind, curl},
+    imap::{self, Imap, View},
     ledger::{Change, Ledger},
     letters::{ALICE, OPEN, identified, identify, letter},
     programs::{Story, UNSHARE, in_time, said},
@@ -36,13 +37,13 @@ pub(crate) fn stories() -> Vec<Story> {
 }
 
 fn all_at_once_lose_nothing_and_double_nothing() {
-    let server = Server::strict();
+    let server = imap::server();
     deliver(&server, ALICE, &letter("first"));
     let stage = &Stage::new(&server);
     stage.ledger().send("first");
-    Imap::begin(&server).ask("CREATE Archive");
+    Imap::dovecot(&server).ask("CREATE Archive");
     let fetchers = Kind::ALL.map(Fetcher::new);
-    thread::scope(|scope| {
+    let mut view = thread::scope(|scope| {
         for sender in Sender::ALL {
             scope.spawn(move || stage.send(sender));
         }
@@ -56,9 +57,18 @@ fn all_at_once_lose_nothing_and_double_nothing() {
         scope.spawn(|| stage.curl());
         scope.spawn(|| stage.mutt());
         scope.spawn(|| stage.dovecot());
+        scope.spawn(|| stage.imap());
+        scope.spawn(|| stage.watch()).join().unwrap()
     });
+    let maildir = server.maildir(ALICE);
+    let files = maildir.files("new").len() + maildir.files("cur").len();
+    eventually("a session that was open all the time knows all that is on the disk", || {
+        (view.news().len() == files).then_some(())
+    });
+    let uids: Vec<usize> = Imap::ours(&server).read_all("INBOX").into_iter().map(|(uid, _)| uid).collect();
+    assert_eq!(view.news(), uids);
     let left: BTreeSet<String> = look(&server).into_keys().collect();
-    let archived = Imap::begin(&server).read_all("Archive").into_iter().map(|(_, id)| id).collect();
+    let archived = Imap::dovecot(&server).read_all("Archive").into_iter().map(|(_, id)| id).collect();
     let ledger = stage.ledger();
     let mut wrong = ledger.judge(&left, archived);
     let hidden = on_disk(&server).into_iter().filter(|id| !left.contains(id));
@@ -234,10 +244,10 @@ impl<'a> Stage<'a> {
 
     /// Adds a letter, flags everything, moves one away and deletes one that it has read.
     fn dovecot(&self) {
-        let mut imap = Imap::begin(self.server);
+        let mut imap = Imap::dovecot(self.server);
         for turn in self.turns() {
             if turn % 10 == 9 {
-                std::mem::replace(&mut imap, Imap::begin(self.server)).logout();
+                std::mem::replace(&mut imap, Imap::dovecot(self.server)).logout();
             }
             let id = format!("{IMAP}-{turn}");
             self.announce(&id);
@@ -257,6 +267,48 @@ impl<'a> Stage<'a> {
         }
         imap.logout();
     }
+
+    /// Adds a letter over our IMAP, flags everything and deletes two that it has read.
+    fn imap(&self) {
+        let mut imap = Imap::ours(self.server);
+        let mut known = BTreeMap::new();
+        for turn in self.turns() {
+            if turn % 10 == 9 {
+                std::mem::replace(&mut imap, Imap::ours(self.server)).logout();
+            }
+            let id = format!("{OURS}-{turn}");
+            self.announce(&id);
+            imap.append("INBOX", &letter(&id));
+            let letters = imap.read_all("INBOX");
+            for (uid, id) in &letters {
+                self.ledger().read(OURS, Ok(id.clone()));
+                if known.insert(*uid, id.clone()).is_some_and(|before| before != *id) {
+                    self.ledger().wrong(format!("{OURS}: UID {uid} was another letter than {id}"));
+                }
+            }
+            if let [(first, one), .., (last, other)] = &letters[..] {
+                for id in [one, other] {
+                    self.remove(OURS, id, Change::Perhaps);
+                }
+                imap.try_ask("STORE 1:* +FLAGS.SILENT (\\Seen)");
+                imap.try_ask(&format!("UID STORE {first},{last} +FLAGS.SILENT (\\Deleted)"));
+                imap.try_ask(&format!("UID EXPUNGE {first},{last}"));
+            }
+            self.ledger().did(OURS);
+        }
+        imap.logout();
+    }
+
+    /// Has the mailbox open over our IMAP, and hears of everything.
+    fn watch(&self) -> View {
+        let mut view = View::open(self.server);
+        for _ in self.turns() {
+            view.news();
+            let ledger = self.ledger();
+            drop(self.removed.wait_timeout(ledger, Duration::from_millis(100)).unwrap());
+        }
+        view
+    }
 }
 
 /// What mutt saved, without the line that it adds at the end of the header.
@@ -275,7 +327,8 @@ const VISITOR: &str = "visitor";
 const MUTT: &str = "mutt";
 const CURL: &str = "curl over POP3";
 const IMAP: &str = "imap";
-const EVERYBODY: [&str; 15] = [
+const OURS: &str = "ours";
+const EVERYBODY: [&str; 16] = [
     "swaks",
     "msmtp",
     "curl",
@@ -291,4 +344,5 @@ const EVERYBODY: [&str; 15] = [
     VISITOR,
     CURL,
     IMAP,
+    OURS,
 ];

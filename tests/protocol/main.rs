@@ -16,6 +16,7 @@ mod http_mistakes;
 mod http_send;
 mod http_shares;
 mod imap_any_input;
+mod imap_clients;
 mod listener_clients;
 mod mailhog;
 mod mailpit_answers;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::common::{
-    self, STRICT, Server, Setup,
+    self, PASSWORD, STRICT, Server, Setup,
     client::{Client, deliver},
     disk::SmallDisk,
     eventually, home, installed, listener, skip,
@@ -242,6 +242,23 @@ fn a_delivery_and_a_visit_are_one_line_each() {
         "{closed}"
     );
     assert!(line(" smtp closed ").starts_with("peer=127.0.0.1 messages=1 read=0 deleted=0 received="));
+}
+
+#[test]
+fn the_last_line_of_an_imap_session_counts_the_messages_that_the_client_has_whole() {
+    let server = Server::dev();
+    (0..3).for_each(|_| deliver(&server, ALICE, LETTER));
+    let mut client = Client::connect(server.addresses("imap")[0]);
+    let mut ask = |tag: &str, command: &str| {
+        client.send(&format!("{tag} {command}"));
+        while !String::from_utf8_lossy(&client.line()).starts_with(&format!("{tag} OK")) {}
+    };
+    ask("a", &format!("LOGIN {ALICE} {PASSWORD}"));
+    ask("b", "SELECT INBOX");
+    ask("c", "FETCH 1:* (ENVELOPE BODY.PEEK[TEXT] BODY.PEEK[]<0.4>)");
+    ask("d", "FETCH 1:2 BODY.PEEK[]");
+    ask("e", "LOGOUT");
+    server.tells(&format!(" imap closed peer=127.0.0.1 user={ALICE} messages=0 read=2 deleted=0 "));
 }
 
 #[test]

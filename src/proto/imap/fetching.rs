@@ -15,7 +15,7 @@ use super::{
     sequence_set::NumberSet,
     state::{After, Code, Ending, ImapSession, Pending, State},
 };
-use crate::proto::{Step, buffer::Outbox, request::Response};
+use crate::proto::{Step, buffer::Outbox, event::Event, request::Response};
 
 impl ImapSession {
     pub(super) fn fetch(&mut self, tag: Tag, fetch: command::Fetch, out: &mut Outbox) -> Step {
@@ -110,7 +110,7 @@ impl ImapSession {
         response: Response,
         out: &mut Outbox,
     ) -> Step {
-        let FetchedPiece { octets, next, has_gone } = match response {
+        let FetchedPiece { octets, next, has_gone, whole } = match response {
             Response::Imap(ImapResponse::Fetched(piece)) => piece,
             Response::Failed(_) if fetching.is_inside() => {
                 return self.abort(out, "message could not be read to its end");
@@ -119,6 +119,7 @@ impl ImapSession {
             _ => return self.close_with(out, "internal error", reply::INTERNAL),
         };
         out.push(&octets);
+        whole.into_iter().for_each(|octets| out.push_event(Event::Read { octets }));
         fetching.has_gone |= has_gone;
         if let Some(position) = next {
             fetching.fetch.position = position;

@@ -39,7 +39,7 @@ impl ImapSession {
         }
         match Credentials::new("LOGIN", user, password.reveal().to_vec()) {
             Ok(credentials) => self.verify(tag, credentials),
-            // No account has such a name or password.
+            // No account has such a name, or a password with a NUL.
             Err(_) => self.refuse(&tag, Condition::No, "LOGIN", reply::WRONG_PASSWORD, out),
         }
     }

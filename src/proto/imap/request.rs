@@ -257,6 +257,8 @@ pub struct FetchedPiece {
     pub next: Option<FetchPosition>,
     /// Whether a message was gone, so that the reply is `NO [EXPUNGEISSUED]` (RFC 5530) unless UIDs were asked for.
     pub has_gone: bool,
+    /// Octets of each message that has been sent whole, now that the piece is.
+    pub whole: Vec<u64>,
 }
 
 /// SEARCH in the selected folder.

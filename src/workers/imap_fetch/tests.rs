@@ -56,6 +56,39 @@ fn whole(folder: &TestFolder, wanted: &[u32], items: &[FetchItem]) -> String {
     String::from_utf8(pieces.concat()).unwrap()
 }
 
+/// Octets of the messages that the client has whole after it.
+fn read_whole(folder: &TestFolder, max: usize, items: &[FetchItem]) -> Vec<u64> {
+    let mut read = Vec::new();
+    let mut request = request(folder, &[10, 20], items);
+    loop {
+        let piece = fetch_piece(&folder.maildir, &folder.sequence, &request, max).unwrap();
+        read.extend(piece.whole);
+        let Some(next) = piece.next else { return read };
+        request.position = next;
+    }
+}
+
+#[test]
+fn a_message_is_read_once_its_last_octet_is_sent() {
+    let long = [b"Subject: a\n\n".as_slice(), &[b'x'; 20_000]].concat();
+    let folder = TestFolder::new(&[&long, b""]);
+    let octets = long.len() as u64 + 4;
+    assert_eq!(folder.sequence.message(10).unwrap().1.octets, octets);
+    let all = body(SectionText::Whole, None);
+    for max in [1, 5000, 1 << 18] {
+        assert_eq!(read_whole(&folder, max, &[all.clone(), FetchItem::Flags, all.clone()]), [octets, 0]);
+        assert_eq!(read_whole(&folder, max, &[body(SectionText::Whole, Some((10_000, 20_000)))]), [octets]);
+    }
+    let others = [
+        FetchItem::Envelope,
+        body(SectionText::Header, None),
+        body(SectionText::Text, None),
+        body(SectionText::Whole, Some((0, 20_000))),
+        body(SectionText::Whole, Some((30_000, 10))),
+    ];
+    assert!(read_whole(&folder, 1 << 18, &others).is_empty());
+}
+
 fn body(text: SectionText, partial: Option<(u32, u32)>) -> FetchItem {
     let section = Section { path: Vec::new(), text };
     FetchItem::Body(Body { section, partial, marks_seen: false, name: BodyName::Body })
