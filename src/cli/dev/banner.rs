@@ -52,7 +52,8 @@ impl Banner<'_> {
         let here =
             if *spool == *DEFAULT_SPOOL { String::new() } else { format!(" --spool {}", path_word(&spool)) };
         let mailbox = path_word(&spool.join(DEMO_USER));
-        let reach = if self.network { "No mail goes on from here: it is" } else { "Mail stays on this machine," };
+        let reach =
+            if self.network { "No mail goes on from here: it is" } else { "Mail stays on this machine," };
         let mut text = format!(
             r"restante dev: {http}SMTP at {smtp},
 {imap}POP3 at {pop3}. Any address has a mailbox, any
