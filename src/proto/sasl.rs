@@ -33,7 +33,6 @@ pub enum BadResponse {
 impl Credentials {
     /// Credentials from a name and a password that arrived separately.
     pub fn new(mechanism: &'static str, user: Vec<u8>, password: Vec<u8>) -> Result<Self, BadResponse> {
-        // Whether an empty password is right is for the account to say, as with PASS.
         let good = (1..=USER).contains(&user.len())
             && password.len() <= PASSWORD
             && !user.contains(&0)
@@ -47,6 +46,10 @@ impl Credentials {
     pub fn plain(message: &[u8]) -> Result<Self, BadResponse> {
         let parts: Vec<&[u8]> = message.split(|&b| b == 0).collect();
         let &[identity, user, password] = parts.as_slice() else { return Err(BadResponse::Malformed) };
+        // Its password has at least one octet, unlike that of PASS, LOGIN and Basic.
+        if password.is_empty() {
+            return Err(BadResponse::Malformed);
+        }
         let credentials = Self::new("PLAIN", user.into(), password.into())?;
         let own = identity.is_empty() || identity == user;
         if own { Ok(credentials) } else { Err(BadResponse::OtherIdentity) }
@@ -124,15 +127,17 @@ mod tests {
         assert_eq!(plain("\0bob\0secret"), bob);
         assert_eq!(plain("bob\0bob\0secret"), bob);
         assert_eq!(plain("ann\0bob\0secret"), Err(BadResponse::OtherIdentity));
-        for bad in ["", "bob", "bob\0secret", "\0bob\0sec\0ret", "\0\0secret", "\0\0"] {
+        for bad in ["", "bob", "bob\0secret", "\0bob\0sec\0ret", "\0\0secret", "\0bob\0", "\0\0"] {
             assert_eq!(plain(bad), Err(BadResponse::Malformed), "{bad:?}");
         }
         assert_eq!(Credentials::plain(b"\0b\xff\0secret"), Err(BadResponse::Malformed));
     }
 
     #[test]
-    fn n62_an_empty_password_is_checked_as_one_of_pass_is() {
-        assert_eq!(plain("\0bob\0"), Ok(("bob".to_owned(), Secret::new(""))));
+    fn n62_an_empty_password_is_checked_where_the_protocol_has_one() {
+        let basic = Credentials::new("BASIC", b"bob".to_vec(), Vec::new());
+        assert_eq!(basic.map(|said| said.password), Ok(Secret::new("")));
+        assert_eq!(plain("\0bob\0"), Err(BadResponse::Malformed));
     }
 
     #[test]
