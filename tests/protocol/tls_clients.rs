@@ -36,7 +36,7 @@ fn curl_sends_and_reads_at_the_ports_that_dev_shows() {
     let keys = Keys::make();
     let directory = keys.certificate().parent().unwrap().join("dev");
     let tls = format!("--tls={}", directory.display());
-    let arguments = [&tls, "--smtps", "127.0.0.1:0", "--pop3s", "127.0.0.1:0"];
+    let arguments = [&tls, "--smtps", "127.0.0.1:0", "--imaps", "127.0.0.1:0", "--pop3s", "127.0.0.1:0"];
     let server = Setup { arguments: &arguments, ..Setup::default() }.start();
     let curl = |url: String| {
         let mut command = Command::new("curl");
@@ -44,21 +44,21 @@ fn curl_sends_and_reads_at_the_ports_that_dev_shows() {
         command.arg("--cacert").arg(directory.join("certificate.pem"));
         command
     };
-    let (smtps, pop3s) = (address(&server, "submissions"), address(&server, "pop3s"));
+    let [smtps, imaps, pop3s] = ["submissions", "imaps", "pop3s"].map(|service| address(&server, service));
+    let first = format!("imaps://{imaps}/INBOX;MAILINDEX=1");
     let mut send = curl(format!("smtps://{smtps}/client.test"));
     send.args(["--mail-from", "ann@far.test", "--mail-rcpt", ALICE, "--upload-file", "-"]);
     let mut sending = send.stdin(Stdio::piped()).spawn().unwrap();
     sending.stdin.take().unwrap().write_all(b"Subject: by curl\r\n\r\nbody\r\n").unwrap();
     assert!(sending.wait().unwrap().success());
+    let pop3 = format!("pop3://{}/1", server.pop3());
     for (url, stls) in
-        [(format!("pop3s://{pop3s}/1"), None), (format!("pop3://{}/1", server.pop3()), Some("--ssl-reqd"))]
+        [(first.clone(), None), (format!("pop3s://{pop3s}/1"), None), (pop3, Some("--ssl-reqd"))]
     {
         let message = run(curl(url).args(stls).args(["--user", &format!("{ALICE}:any")]), "").stdout;
         assert!(message.ends_with(b"Subject: by curl\r\n\r\nbody\r\n"));
     }
-    for shown in
-        [format!("openssl s_client -quiet -crlf -connect {smtps}"), format!("curl pop3s://{pop3s}/1 ")]
-    {
+    for shown in [format!("openssl s_client -quiet -crlf -connect {smtps}"), format!("curl '{first}' ")] {
         server.tells(&shown);
     }
 }
