@@ -414,7 +414,7 @@ fn a_status_is_written_to_the_log_when_it_is_asked_for() {
     for told in [
         &format!("status version={} pid={} up=", env!("CARGO_PKG_VERSION"), server.pid()),
         &format!("status listener protocol=smtp address={} connections=1", server.smtp()),
-        "status connections http=0 lmtp=0 pop3=1 smtp=1 proxy_pending=0 addresses=1 max=",
+        "status connections http=0 imap=0 lmtp=0 pop3=1 smtp=1 proxy_pending=0 addresses=1 max=",
         "status queues disk=",
         "status mailboxes open=1 indexed=1 accounts=2 free=",
     ] {
