@@ -225,7 +225,7 @@ fn assert_recovered(server: &Server, waiting: Vec<Client>) {
 #[test]
 fn l04_a_server_with_few_descriptors_sends_away_whom_it_cannot_serve() {
     let wrapper = &["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"];
-    let server = Setup { wrapper, ..Setup::default() }.start();
+    let server = Setup { wrapper, arguments: &["--no-imap"], ..Setup::default() }.start();
     let mut clients: Vec<Client> = (0..120).map(|_| Client::connect(server.smtp())).collect();
     clients[0].expect("220");
     let waiting = clients.split_off(60);
@@ -332,7 +332,8 @@ fn assert_mail_is_stored_at_the_brim(server: &Server, limit: usize, user: impl F
 fn l04_m06_at_any_limit_of_descriptors_mail_is_stored_while_mailboxes_and_connections_are_full() {
     for limit in [64, 96, 128, 256, 512] {
         let limited = with_descriptors(limit);
-        let server = Setup { wrapper: &["sh", "-c", &limited, "sh"], ..Setup::default() }.start();
+        let wrapper = &["sh", "-c", &limited, "sh"];
+        let server = Setup { wrapper, arguments: &["--no-imap"], ..Setup::default() }.start();
         assert_mail_is_stored_at_the_brim(&server, limit, |n| format!("u{n}@localhost"));
     }
 }
