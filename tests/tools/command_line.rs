@@ -54,7 +54,7 @@ fn a_bad_configuration_is_refused_with_file_key_and_accepted_form() {
         ("[limits]\nmessage = 5", "limits.message", &["50 MiB"]),
         ("[limits]\nsmtp.command_timeout = \"5 parsecs\"", "limits.smtp.command_timeout", &["5m"]),
         ("[limits]\nrecipients = -1", "limits.recipients", &[]),
-        ("[[listen]]\nprotocol = \"imap\"\naddress = \"127.0.0.1:0\"", "protocol", &["smtp", "pop3"]),
+        ("[[listen]]\nprotocol = \"nntp\"\naddress = \"127.0.0.1:0\"", "protocol", &["smtp", "imap", "pop3"]),
         ("[[listen]]\nprotocol = \"smtp\"\naddress = \"localhost\"", "address", &[]),
         ("[[listen]]\nprotocol = \"smtp\"", "address", &[]),
         (
