@@ -182,11 +182,16 @@ fn every_service_of_the_example_is_served_behind_it(kind: Kind) {
     for (service, port) in SERVICES {
         let socket = socket(site.proxy.front(port));
         let mut client = match service {
-            "submissions" | "pop3s" => Client::over(over(socket, &site.keys.trusted(BOTH))),
+            "submissions" | "imaps" | "pop3s" => Client::over(over(socket, &site.keys.trusted(BOTH))),
             _ => Client::over(socket),
         };
-        client.expect(if service.starts_with("pop3") { "+OK " } else { "220 " });
-        client.ask("QUIT", if service.starts_with("pop3") { "+OK" } else { "221" });
+        let (greeting, end, farewell) = match service {
+            "imap" | "imaps" => ("* OK ", "a LOGOUT", "* BYE"),
+            "pop3" | "pop3s" => ("+OK ", "QUIT", "+OK"),
+            _ => ("220 ", "QUIT", "221"),
+        };
+        client.expect(greeting);
+        client.ask(end, farewell);
     }
     for server in &site.instances {
         server.tells(" smtp connected peer=192.0.2.10:"); // a check
