@@ -82,7 +82,7 @@ impl WebPage<'_> {
         )
     }
 
-    /// What a reader can do with a message. Without a script, a page asks whether to delete it.
+    /// The buttons of a message. Without a script, a page of its own asks whether to delete it.
     fn tools(&self, path: &str) -> Html {
         let template = if self.asks {
             "<form class=\"tools\" method=\"post\" action=\"{{path}}/delete\"><strong>{{:delete_question}}</strong> \

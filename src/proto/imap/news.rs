@@ -1,7 +1,7 @@
 //! The news of a selected folder: the difference between the state that the client knows and the newest one.
 //!
-//! The rules: an EXPUNGE is never told while FETCH, STORE or SEARCH by number is answered (RFC 3501 section 7.4.1). A folder
-//! may have a million messages, so one step compares and tells a bounded number of them.
+//! The server sends no EXPUNGE while it answers FETCH, STORE or SEARCH by number (RFC 3501 section 7.4.1). A folder may have
+//! a million messages, so one step compares a bounded number of them.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -299,7 +299,7 @@ mod tests {
             for (one, other) in client.messages.iter().zip(&knows.messages) {
                 prop_assert!(one == other || *one == (None, None), "{:?} {:?}", one, other);
             }
-            // Nothing is left to tell but what was not allowed before.
+            // After EXPUNGE is allowed again, the second step brings the rest.
             let mut client = knows;
             let (octets, _) = told(FolderState { messages: view.messages.clone(), ..FolderState::default() }, state(&to));
             client.read(&octets);
