@@ -10,7 +10,7 @@ use super::{
     parser::Expected,
     pattern::Pattern,
     reply::ReplyText,
-    request::{self, FetchPosition, FolderInfo},
+    request::{self, FolderInfo},
     response::writer::Condition,
     sequence_set::NumberSet,
 };
@@ -48,8 +48,7 @@ pub(super) struct Fetching {
 impl Fetching {
     /// True if the client has read the beginning of a response, and waits for its end.
     pub(super) fn is_inside(&self) -> bool {
-        let FetchPosition { item, octets, .. } = self.fetch.position;
-        item > 0 || octets > 0
+        self.fetch.position.is_within_message()
     }
 }
 
