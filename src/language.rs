@@ -19,3 +19,25 @@ impl Language {
         }
     }
 }
+
+/// A text in each language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LocalizedText {
+    english: &'static str,
+    french: &'static str,
+}
+
+impl LocalizedText {
+    /// A text in English and in French.
+    pub(crate) const fn new(english: &'static str, french: &'static str) -> Self {
+        Self { english, french }
+    }
+
+    /// The text in one language.
+    pub(crate) const fn text(self, language: Language) -> &'static str {
+        match language {
+            Language::English => self.english,
+            Language::French => self.french,
+        }
+    }
+}

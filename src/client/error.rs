@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use super::{pop3::ErrReply, reply_help, server_addr::ServerAddr, smtp::Reply, strings};
-use crate::language::Language;
+use crate::language::{Language, LocalizedText};
 
 /// An error of a client.
 #[derive(Debug)]
@@ -70,8 +70,7 @@ impl ClientError {
 
     /// The sentence for the user.
     pub fn describe(&self, language: Language) -> String {
-        let with =
-            |words: strings::LocalizedText, values: &[&dyn std::fmt::Display]| words.format(language, values);
+        let with = |words: LocalizedText, values: &[&dyn std::fmt::Display]| words.format(language, values);
         match self {
             Self::UnknownHost(place, error) => with(strings::UNKNOWN_HOST, &[&place.host, error]),
             Self::Unreachable(place, error) => with(strings::UNREACHABLE, &[place, error]),

@@ -6,9 +6,9 @@
 use super::{
     pop3::ErrReply,
     smtp::{Enhanced, Reply, ReplyClass},
-    strings::{self, LocalizedText},
+    strings,
 };
-use crate::language::Language;
+use crate::language::{Language, LocalizedText};
 
 /// Explains an SMTP reply: its text, its meaning, and whether trying again helps.
 pub(crate) fn explain_smtp(reply: &Reply, language: Language) -> String {

@@ -4,7 +4,10 @@
 
 use std::fmt::Display;
 
-use crate::{language::Language, printable};
+use crate::{
+    language::{Language, LocalizedText},
+    printable,
+};
 
 impl Language {
     /// The language of a locale: the first of these variables that is set and not empty decides (POSIX, Base
@@ -38,25 +41,7 @@ impl Language {
     }
 }
 
-/// One text in all languages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LocalizedText {
-    english: &'static str,
-    french: &'static str,
-}
-
 impl LocalizedText {
-    pub(crate) const fn new(english: &'static str, french: &'static str) -> Self {
-        Self { english, french }
-    }
-
-    pub(crate) fn text(self, language: Language) -> &'static str {
-        match language {
-            Language::English => self.english,
-            Language::French => self.french,
-        }
-    }
-
     /// Fills in values for `{0}` and `{1}`. A value is never searched for placeholders.
     pub(crate) fn format(self, language: Language, values: &[&dyn Display]) -> String {
         let mut filled = String::new();

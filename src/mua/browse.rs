@@ -9,9 +9,9 @@ use super::{
     table::{AddressColumn, Layout},
     typed_path::expand_home,
 };
-use crate::client::{
-    ClientError, display,
-    strings::{self, LocalizedText},
+use crate::{
+    client::{ClientError, display, strings},
+    language::LocalizedText,
 };
 
 /// A command typed below a list.

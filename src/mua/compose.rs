@@ -5,14 +5,17 @@ use std::time::SystemTime;
 use super::{
     app::App, message_view::MessageView, sent_folder::SentFolder, terminal::Terminal, typed_path::expand_home,
 };
-use crate::client::{
-    ClientError, display,
-    outgoing::{Attachment, OutgoingMessage, Person},
-    own_address::own_address,
-    reply_help,
-    smtp::{Reply, Smtp},
-    strings::{self, LocalizedText},
-    submit::{Refusal, Submission, SubmitOutcome, submit},
+use crate::{
+    client::{
+        ClientError, display,
+        outgoing::{Attachment, OutgoingMessage, Person},
+        own_address::own_address,
+        reply_help,
+        smtp::{Reply, Smtp},
+        strings,
+        submit::{Refusal, Submission, SubmitOutcome, submit},
+    },
+    language::LocalizedText,
 };
 
 /// The outcome of one attempt to send.

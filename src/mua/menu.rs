@@ -18,6 +18,7 @@ use super::{
 use crate::{
     accounts,
     client::{ClientError, outgoing::Person, pop3::Pop3, reply_help, strings},
+    language::LocalizedText,
     maildir::{Spool, usage::usage},
     proto::{request::Secret, smtp::address::fold_domain},
 };
@@ -379,7 +380,7 @@ impl App<'_> {
     }
 }
 
-const MENU: [strings::LocalizedText; 5] =
+const MENU: [LocalizedText; 5] =
     [strings::MENU_INBOX, strings::MENU_WRITE, strings::MENU_SENT, strings::MENU_AGAIN, strings::MENU_QUIT];
 /// Logins to a new account after the server should know it, and the time between them.
 const GRACE_ATTEMPTS: u32 = 3;

@@ -7,11 +7,8 @@ use std::{
 };
 
 use crate::{
-    client::{
-        display,
-        strings::{self, LocalizedText},
-    },
-    language::Language,
+    client::{display, strings},
+    language::{Language, LocalizedText},
     password_prompt,
     proto::request::Secret,
 };

@@ -18,6 +18,18 @@ pub struct CommandSpec<V: 'static, P: 'static> {
     pub allowed: &'static [P],
 }
 
+/// A row, its fields in their order.
+pub(super) const fn row<V, P>(
+    verb: V,
+    name: &'static str,
+    syntax: &'static str,
+    meaning: &'static str,
+    rfc: &'static str,
+    allowed: &'static [P],
+) -> CommandSpec<V, P> {
+    CommandSpec { verb, name, syntax, meaning, rfc, allowed }
+}
+
 impl<V, P> CommandSpec<V, P> {
     /// True if this is the row of a command with that name, in capitals or not.
     pub fn is_named(&self, name: &[u8]) -> bool {

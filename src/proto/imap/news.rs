@@ -8,6 +8,7 @@ use std::{cmp::Ordering, sync::Arc};
 use super::{
     command::FlagChange,
     flags::Flags,
+    reply,
     request::{FolderState, MessageState},
     response::writer::{Condition, Items, no_code, status, untagged},
     sequence_set::NumberSet,
@@ -196,12 +197,7 @@ pub(super) fn write_keywords(state: &FolderState, read_only: bool, language: Lan
             }
         }
     };
-    let text = match (language, read_only) {
-        (Language::English, false) => "These flags stay",
-        (Language::English, true) => "No flag can be changed",
-        (Language::French, false) => "Ces indicateurs restent",
-        (Language::French, true) => "Aucun indicateur ne peut être changé",
-    };
+    let text = if read_only { reply::NO_FLAG_STAYS } else { reply::FLAGS_STAY }.text(language);
     let code = |code: &mut Items<'_>| {
         code.atom("PERMANENTFLAGS").list(permanent);
     };

@@ -5,32 +5,31 @@ use super::{
     request::Refusal,
     response::writer::{Condition, Items, status},
 };
-use crate::{language::Language, proto::request::Failure};
+use crate::{
+    language::{Language, LocalizedText},
+    proto::request::Failure,
+};
 
 /// The text of a reply in both languages, with its response code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplyText {
     /// The response code, such as `TRYCREATE`; empty if there is none.
     code: &'static str,
-    en: &'static str,
-    fr: &'static str,
+    text: LocalizedText,
 }
 
 impl ReplyText {
     const fn new(en: &'static str, fr: &'static str) -> Self {
-        Self { code: "", en, fr }
+        Self::coded("", en, fr)
     }
 
     const fn coded(code: &'static str, en: &'static str, fr: &'static str) -> Self {
-        Self { code, en, fr }
+        Self { code, text: LocalizedText::new(en, fr) }
     }
 
     /// The text in one language.
     pub(super) fn text(&self, language: Language) -> &'static str {
-        match language {
-            Language::English => self.en,
-            Language::French => self.fr,
-        }
+        self.text.text(language)
     }
 
     /// Writes the code, if there is one.
@@ -43,7 +42,7 @@ impl ReplyText {
     /// The last line of a connection, in English, for one that has no session.
     pub fn bye_line(&self) -> String {
         let mut line = Vec::new();
-        status(&mut line, None, Condition::Bye, |code| self.write_code(code), self.en);
+        status(&mut line, None, Condition::Bye, |code| self.write_code(code), self.text(Language::English));
         String::from_utf8_lossy(line.trim_ascii_end()).into_owned()
     }
 
@@ -145,6 +144,11 @@ pub(super) const SOME_MODIFIED: ReplyText = ReplyText::new(
     "Un autre client a changé certains messages, ils restent tels quels",
 );
 /// The untagged reply to MOVE, with the UIDs of the copies.
+pub(super) const FLAGS_STAY: ReplyText = ReplyText::new("These flags stay", "Ces indicateurs restent");
+
+pub(super) const NO_FLAG_STAYS: ReplyText =
+    ReplyText::new("No flag can be changed", "Aucun indicateur ne peut être changé");
+
 pub(super) const MOVED: ReplyText = ReplyText::new("Moved", "Déplacé");
 /// The success of SELECT.
 pub(super) const SELECTED: ReplyText = ReplyText::coded("READ-WRITE", "Selected", "Boîte choisie");

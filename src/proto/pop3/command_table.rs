@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use crate::proto::command_table;
+use crate::proto::command_table::{self, row};
 
 /// One row of the table.
 pub type CommandSpec = command_table::CommandSpec<Verb, CommandPhase>;
@@ -78,17 +78,6 @@ use Persona::{Modern, Rfc1081, Rfc1460, Rfc1939};
 const BEFORE_LOGIN: &[CommandPhase] = &[Authorization];
 const AFTER_LOGIN: &[CommandPhase] = &[Transaction];
 const ANY_PHASE: &[CommandPhase] = &[Authorization, Transaction];
-
-const fn row(
-    verb: Verb,
-    name: &'static str,
-    syntax: &'static str,
-    meaning: &'static str,
-    rfc: &'static str,
-    allowed: &'static [CommandPhase],
-) -> CommandSpec {
-    CommandSpec { verb, name, syntax, meaning, rfc, allowed }
-}
 
 /// The commands of all generations.
 #[rustfmt::skip]

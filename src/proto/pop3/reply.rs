@@ -2,7 +2,7 @@
 //! to STAT, has no translation: the code of its command writes it.
 
 use crate::{
-    language::Language,
+    language::{Language, LocalizedText},
     proto::{buffer::Outbox, request::Failure, smtp::reply_codes::ReplyClass},
 };
 
@@ -11,18 +11,17 @@ use crate::{
 pub struct ReplyText {
     /// The response code with the blank after it, such as `[AUTH] `; empty if there is none.
     code: &'static str,
-    en: &'static str,
-    fr: &'static str,
+    text: LocalizedText,
 }
 
 impl ReplyText {
     const fn new(en: &'static str, fr: &'static str) -> Self {
-        Self { code: "", en, fr }
+        Self::coded("", en, fr)
     }
 
     /// A refusal with a response code (RFC 2449 section 8, RFC 3206). `code` ends with a blank.
     const fn coded(code: &'static str, en: &'static str, fr: &'static str) -> Self {
-        Self { code, en, fr }
+        Self { code, text: LocalizedText::new(en, fr) }
     }
 
     /// The same text, with the response code of another text.
@@ -32,10 +31,7 @@ impl ReplyText {
 
     /// The text in one language.
     pub fn text(&self, language: Language) -> &'static str {
-        match language {
-            Language::English => self.en,
-            Language::French => self.fr,
-        }
+        self.text.text(language)
     }
 
     /// Writes `+OK` and the text.
@@ -55,7 +51,7 @@ impl ReplyText {
 
     /// The refusal as a line in English, for a connection that has no session.
     pub fn line(&self) -> String {
-        format!("-ERR {}{}", self.code, self.en)
+        format!("-ERR {}{}", self.code, self.text(Language::English))
     }
 
     /// The refusal for the log: `-ERR`, or `-ERR-[AUTH]` with a response code.

@@ -1,7 +1,10 @@
 //! The SMTP command table: for each command its phases, its syntax and its RFC section. Refusals, HELP and
 //! the personas of older protocols all read it.
 
-use crate::proto::{SessionPhase, command_table};
+use crate::proto::{
+    SessionPhase,
+    command_table::{self, row},
+};
 
 /// One row of the table. In other phases than the allowed ones the reply is 503 5.5.1.
 pub type CommandSpec = command_table::CommandSpec<Verb, CommandPhase>;
@@ -74,17 +77,6 @@ pub fn find_command(name: &[u8]) -> Option<&'static CommandSpec> {
 use CommandPhase::{Chunks, Greeted, Recipients, Sender, Start};
 
 const ANY: &[CommandPhase] = &[Start, Greeted, Sender, Recipients, Chunks];
-
-const fn row(
-    verb: Verb,
-    name: &'static str,
-    syntax: &'static str,
-    meaning: &'static str,
-    rfc: &'static str,
-    allowed: &'static [CommandPhase],
-) -> CommandSpec {
-    CommandSpec { verb, name, syntax, meaning, rfc, allowed }
-}
 
 const fn unimplemented(name: &'static str, rfc: &'static str) -> CommandSpec {
     row(Verb::Unimplemented, name, name, "Not implemented here", rfc, ANY)
