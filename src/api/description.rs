@@ -38,7 +38,11 @@ pub(super) struct Description<'a> {
 
 /// A person of a description.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+#[serde(
+    default,
+    rename_all = "PascalCase",
+    expecting = "an object such as {\"Email\": \"ann@example.test\", \"Name\": \"Ann\"}"
+)]
 pub(super) struct Described {
     #[serde(deserialize_with = "or_default", alias = "name")]
     pub(super) name: String,
@@ -48,7 +52,11 @@ pub(super) struct Described {
 
 /// A file of a description.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+#[serde(
+    default,
+    rename_all = "PascalCase",
+    expecting = "an object such as {\"Filename\": \"a.txt\", \"Content\": \"aGVsbG8=\"}"
+)]
 pub(super) struct Attachment<'a> {
     /// In base64, perhaps after `data:image/png;base64,`.
     #[serde(borrow, alias = "content")]

@@ -83,11 +83,14 @@ impl fmt::Display for Error {
                 "there is no user {name:?} on this machine: create it with `useradd --system --home-dir / --shell \
                  /usr/sbin/nologin {name}`"
             ),
-            Self::NotRoot { name, uid } => write!(
-                f,
-                "started by the user with id {uid}, who cannot change to {name:?}: start it as root or as \
-                 {name}, or remove `user` from the configuration"
-            ),
+            Self::NotRoot { name, uid } => {
+                let or_as_it = if name == "root" { String::new() } else { format!(" or as {name}") };
+                write!(
+                    f,
+                    "started by the user with id {uid}, who cannot change to {name:?}: start it as root{or_as_it}, or \
+                     remove `user` from the configuration"
+                )
+            }
             Self::Step(step, error) => write!(f, "{step}: {error}"),
         }
     }
