@@ -28,6 +28,7 @@ use place::Place;
 
 use crate::{
     config::{Config, ConfigText, Development, Service, TlsAddresses},
+    logging,
     net::{certificate::CertificatePair, endpoint::reachable},
 };
 
@@ -151,6 +152,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         if arguments.network {
             text.push_str(OPEN_TO_NETWORK);
         }
+        // The log comes first, so that a small terminal keeps the first line of the text, which has the address of the web inbox.
+        logging::flush();
         let _ = output::page(&text); // the server runs even if standard output is closed
     }
     started.run_until_stopped()

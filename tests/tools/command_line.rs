@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{self, BufRead as _, BufReader},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -13,7 +14,7 @@ use crate::common::{
     client::{Client, deliver},
     configuration, home, programs,
 };
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 const ALICE: &str = "alice@example.test";
 
@@ -335,6 +336,28 @@ fn u46_a_live_screen_without_a_terminal_is_refused_with_the_command_that_does() 
     let said = programs::said(&output);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("--watch needs a terminal") && said.contains("use `restante status`"), "{said}");
+}
+
+#[test]
+fn u70_the_addresses_of_a_new_server_stay_on_the_screen_below_its_log() {
+    let home = home();
+    let (screen, terminal) = io::pipe().unwrap();
+    let any = "127.0.0.1:0";
+    let mut server = Command::new(env!("CARGO_BIN_EXE_restante"))
+        .args(["dev", "--smtp", any, "--pop3", any, "--imap", any, "--http", any])
+        .current_dir(home.path())
+        .stdout(terminal.try_clone().unwrap())
+        .stderr(terminal)
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(screen).lines().map(Result::unwrap);
+    let shown: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+    rustix::process::kill_process(Pid::from_child(&server), Signal::TERM).unwrap();
+    server.wait().unwrap();
+    let first = shown.iter().position(|line| line.contains("web inbox http://")).unwrap();
+    let (log, text) = shown.split_at(first);
+    assert!(log.iter().any(|line| line.contains("http listening")), "{shown:#?}");
+    assert!(text.len() < 24 && text.iter().all(|line| !line.contains("[INFO]")), "{shown:#?}");
 }
 
 #[test]
