@@ -164,7 +164,11 @@ impl Connection {
     }
 
     /// Waits until the server sends something, `input` has something to read, or the time is over.
-    pub(super) fn wait(&mut self, input: Option<BorrowedFd<'_>>, until: Instant) -> Result<Woken, ClientError> {
+    pub(super) fn wait(
+        &mut self,
+        input: Option<BorrowedFd<'_>>,
+        until: Instant,
+    ) -> Result<Woken, ClientError> {
         while self.stream.buffer().is_empty() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -98,11 +98,11 @@ table! {
         "{0} gave no greeting. Nothing was sent to it: check host and port, or try again later.",
         "{0} n'a envoyé aucune salutation. Rien ne lui a été envoyé : vérifiez l'hôte et le port, ou réessayez plus tard.";
     NO_GREETING_TLS:
-        "{0} gave no greeting. Nothing was sent to it. A port for TLS from the first octet, as 465, 995, 2465 and 1995 are, needs --tls implicit.",
-        "{0} n'a envoyé aucune salutation. Rien ne lui a été envoyé. Un port pour TLS dès le premier octet, comme 465, 995, 2465 et 1995, demande --tls implicit.";
+        "{0} gave no greeting. Nothing was sent to it. A port for TLS from the first octet, as 465, 993, 995, 2465, 1993 and 1995 are, needs --tls implicit.",
+        "{0} n'a envoyé aucune salutation. Rien ne lui a été envoyé. Un port pour TLS dès le premier octet, comme 465, 993, 995, 2465, 1993 et 1995, demande --tls implicit.";
     SILENT:
-        "{0} says nothing yet. If its port is for TLS from the first octet, as 465, 995, 2465 and 1995 are, press Ctrl-C and add --tls implicit.",
-        "{0} ne dit encore rien. Si son port est pour TLS dès le premier octet, comme 465, 995, 2465 et 1995, tapez Ctrl-C et ajoutez --tls implicit.";
+        "{0} says nothing yet. If its port is for TLS from the first octet, as 465, 993, 995, 2465, 1993 and 1995 are, press Ctrl-C and add --tls implicit.",
+        "{0} ne dit encore rien. Si son port est pour TLS dès le premier octet, comme 465, 993, 995, 2465, 1993 et 1995, tapez Ctrl-C et ajoutez --tls implicit.";
     CLEAR_TEXT:
         "{0} speaks clear text, and not TLS from the first octet. No mail and no password was sent: use --tls starttls, or another port.",
         "{0} parle en clair, et non en TLS dès le premier octet. Ni message ni mot de passe n'a été envoyé : prenez --tls starttls, ou un autre port.";

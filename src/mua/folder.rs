@@ -5,7 +5,11 @@ use std::{
     io,
 };
 
-use super::{imap_folder::{Flag, ImapSource}, message_view::Summary, sent_folder::SentFolder};
+use super::{
+    imap_folder::{Flag, ImapSource},
+    message_view::Summary,
+    sent_folder::SentFolder,
+};
 use crate::client::{
     ClientError,
     pop3::{ListEntry, Pop3},

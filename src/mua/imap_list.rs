@@ -139,7 +139,8 @@ impl App<'_> {
     fn move_to(&mut self, folder: &mut Folder, numbers: &[u32], name: &str) -> Result<bool, ClientError> {
         let Some(source) = folder.imap() else { return Ok(false) };
         let to = source.all.iter().filter(|to| to.can_be_opened);
-        match to.clone().find(|to| to.text == name).or_else(|| to.clone().find(|to| is_same(&to.text, name))) {
+        match to.clone().find(|to| to.text == name).or_else(|| to.clone().find(|to| is_same(&to.text, name)))
+        {
             Some(to) => {
                 let to = to.clone();
                 self.move_into(folder, numbers, &to)
@@ -167,7 +168,12 @@ impl App<'_> {
         }
     }
 
-    fn move_into(&mut self, folder: &mut Folder, numbers: &[u32], to: &ImapFolder) -> Result<bool, ClientError> {
+    fn move_into(
+        &mut self,
+        folder: &mut Folder,
+        numbers: &[u32],
+        to: &ImapFolder,
+    ) -> Result<bool, ClientError> {
         let places = self.named_places(folder, numbers);
         if places.is_empty() {
             return Ok(false);

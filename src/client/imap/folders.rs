@@ -259,7 +259,8 @@ impl Imap {
 impl ImapFolder {
     fn new(ListedFolder { attributes, name }: ListedFolder) -> Self {
         let has = |wanted: &str| attributes.iter().any(|attribute| attribute.eq_ignore_ascii_case(wanted));
-        let text = modified_utf7::decode(&name).unwrap_or_else(|| String::from_utf8_lossy(&name).into_owned());
+        let text =
+            modified_utf7::decode(&name).unwrap_or_else(|| String::from_utf8_lossy(&name).into_owned());
         Self {
             can_be_opened: !has("\\Noselect") && !has("\\NonExistent"),
             is_trash: has("\\Trash") || text.eq_ignore_ascii_case("Trash"),

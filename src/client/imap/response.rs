@@ -62,8 +62,13 @@ pub enum Condition {
 
 impl Condition {
     fn of(word: &[u8]) -> Option<Self> {
-        let known =
-            [(Self::Ok, "OK"), (Self::No, "NO"), (Self::Bad, "BAD"), (Self::Bye, "BYE"), (Self::PreAuth, "PREAUTH")];
+        let known = [
+            (Self::Ok, "OK"),
+            (Self::No, "NO"),
+            (Self::Bad, "BAD"),
+            (Self::Bye, "BYE"),
+            (Self::PreAuth, "PREAUTH"),
+        ];
         known.into_iter().find(|(_, name)| word.eq_ignore_ascii_case(name.as_bytes())).map(|(found, _)| found)
     }
 
@@ -122,9 +127,8 @@ pub struct MessageFlags {
 
 impl MessageFlags {
     fn of(values: &[Value]) -> Self {
-        let has = |name: &str| {
-            values.iter().filter_map(Value::atom).any(|flag| flag.eq_ignore_ascii_case(name))
-        };
+        let has =
+            |name: &str| values.iter().filter_map(Value::atom).any(|flag| flag.eq_ignore_ascii_case(name));
         Self {
             seen: has("\\Seen"),
             answered: has("\\Answered"),
@@ -213,7 +217,8 @@ pub(super) fn words(text: &[u8]) -> Vec<String> {
 
 /// Pairs of a name and a value.
 fn pairs(values: &[Value]) -> impl Iterator<Item = (String, &Value)> {
-    let name = |pair: &[Value]| pair[0].octets().map(|name| String::from_utf8_lossy(name).to_ascii_uppercase());
+    let name =
+        |pair: &[Value]| pair[0].octets().map(|name| String::from_utf8_lossy(name).to_ascii_uppercase());
     values.chunks_exact(2).filter_map(move |pair| Some((name(pair)?, &pair[1])))
 }
 
@@ -269,19 +274,43 @@ mod tests {
             section: Some(b"Subject: x\r\n\r\n".to_vec()),
         };
         for (text, expected) in [
-            ("* OK [CAPABILITY IMAP4rev1] hi", Some(Response::Status(status(Condition::Ok, Some("CAPABILITY IMAP4rev1"), "hi")))),
-            ("a1 NO [AUTHENTICATIONFAILED] no", Some(Response::Tagged("a1".into(), status(Condition::No, Some("AUTHENTICATIONFAILED"), "no")))),
+            (
+                "* OK [CAPABILITY IMAP4rev1] hi",
+                Some(Response::Status(status(Condition::Ok, Some("CAPABILITY IMAP4rev1"), "hi"))),
+            ),
+            (
+                "a1 NO [AUTHENTICATIONFAILED] no",
+                Some(Response::Tagged(
+                    "a1".into(),
+                    status(Condition::No, Some("AUTHENTICATIONFAILED"), "no"),
+                )),
+            ),
             ("a1 OK", Some(Response::Tagged("a1".into(), status(Condition::Ok, None, "")))),
             ("+", Some(Response::Continue)),
-            ("* LIST (\\HasNoChildren \\Trash) \".\" Trash", listed(&["\\HasNoChildren", "\\Trash"], "Trash")),
+            (
+                "* LIST (\\HasNoChildren \\Trash) \".\" Trash",
+                listed(&["\\HasNoChildren", "\\Trash"], "Trash"),
+            ),
             ("* LIST () NIL \"a b\"", listed(&[], "a b")),
-            ("* LIST (\\Noselect) \"/\" {3}\r\nx\"y (\"CHILDINFO\" (\"SUBSCRIBED\"))", listed(&["\\Noselect"], "x\"y")),
-            ("* STATUS INBOX (MESSAGES 3 UNSEEN 2 )", Some(Response::FolderStatus(b"INBOX".to_vec(), FolderCounts { messages: Some(3), unseen: Some(2) }))),
+            (
+                "* LIST (\\Noselect) \"/\" {3}\r\nx\"y (\"CHILDINFO\" (\"SUBSCRIBED\"))",
+                listed(&["\\Noselect"], "x\"y"),
+            ),
+            (
+                "* STATUS INBOX (MESSAGES 3 UNSEEN 2 )",
+                Some(Response::FolderStatus(
+                    b"INBOX".to_vec(),
+                    FolderCounts { messages: Some(3), unseen: Some(2) },
+                )),
+            ),
             ("* SEARCH", Some(Response::Search(Vec::new()))),
             ("* SEARCH 2 5 (MODSEQ 917162500)", Some(Response::Search(vec![2, 5]))),
             ("* 18 exists", Some(Response::Exists(18))),
             ("* 3 EXPUNGE", Some(Response::Expunge(3))),
-            ("* 2 FETCH (UID 7 FLAGS (\\Seen \\flagged $x) RFC822.SIZE 208 MODSEQ (5) BODY[HEADER] {14}\r\nSubject: x\r\n\r\n)", Some(Response::Fetch(2, message))),
+            (
+                "* 2 FETCH (UID 7 FLAGS (\\Seen \\flagged $x) RFC822.SIZE 208 MODSEQ (5) BODY[HEADER] {14}\r\nSubject: x\r\n\r\n)",
+                Some(Response::Fetch(2, message)),
+            ),
             ("* ID (\"name\" \"restante\" \"version\" NIL)", Some(Response::Id(Some("restante".into())))),
             ("* ID NIL", Some(Response::Id(None))),
             ("* 0 RECENT", Some(Response::Other)),
@@ -294,8 +323,21 @@ mod tests {
     #[test]
     fn y115_a_response_that_is_none_is_no_empty_one() {
         for text in [
-            "", "*", "OK", "-ERR x", "220 mx ESMTP", "+OK ready", "* SEARCH 1 x", "* SEARCH 99999999999", "* 1 FETCH (UID x)",
-            "* 1 FETCH (FLAGS 5)", "* 1 FETCH", "* 99999999999 EXISTS", "* LIST () \"/\"", "* STATUS x", "a1 MAYBE",
+            "",
+            "*",
+            "OK",
+            "-ERR x",
+            "220 mx ESMTP",
+            "+OK ready",
+            "* SEARCH 1 x",
+            "* SEARCH 99999999999",
+            "* 1 FETCH (UID x)",
+            "* 1 FETCH (FLAGS 5)",
+            "* 1 FETCH",
+            "* 99999999999 EXISTS",
+            "* LIST () \"/\"",
+            "* STATUS x",
+            "a1 MAYBE",
         ] {
             let parsed = parse(text);
             assert!(matches!(parsed, None | Some(Response::Other)), "{text}: {parsed:?}");

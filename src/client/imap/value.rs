@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn words_strings_and_lists_are_read() {
-        let text = b"FLAGS (\\Seen $Junk) BODY[HEADER.FIELDS (SUBJECT)] {6}\r\na) \"b\n X \"q\\\"\\\\\" NIL ()";
+        let text =
+            b"FLAGS (\\Seen $Junk) BODY[HEADER.FIELDS (SUBJECT)] {6}\r\na) \"b\n X \"q\\\"\\\\\" NIL ()";
         let expected = [
             atom("FLAGS"),
             Value::List(vec![atom("\\Seen"), atom("$Junk")]),

@@ -122,6 +122,17 @@ impl Folders<'_> {
         Ok(())
     }
 
+    /// Writes the subscriptions that are in force without a file, for programs that take a missing file for none. `false`: there
+    /// is a file already.
+    pub fn write_subscriptions(&self) -> Result<bool, FolderError> {
+        let _lock = self.begin_change()?;
+        if Subscriptions::load(self.inbox)?.is_some() {
+            return Ok(false);
+        }
+        self.save_subscriptions(&self.all()?)?;
+        Ok(true)
+    }
+
     /// Subscribes to new folders, if the user has subscribed to some folders and not to others.
     pub(super) fn subscribe_new(&self, names: &[String]) -> Result<(), Error> {
         self.change_subscriptions(|subscriptions| names.iter().for_each(|name| subscriptions.insert(name)))
