@@ -67,7 +67,9 @@ fn export(context: &SpoolContext, name: &str, force: bool) -> Result<u64, Failur
         }
     }
     match folders.write_subscriptions() {
-        Ok(true) => output::line(format_args!("{}: subscribed to all folders", printable::escape_line(&mailbox)))?,
+        Ok(true) => {
+            output::line(format_args!("{}: subscribed to all folders", printable::escape_line(&mailbox)))?
+        }
         Ok(false) => {}
         Err(error) => return Err(failed(&mailbox, &error)),
     }
@@ -80,7 +82,10 @@ fn export_one(maildir: &Maildir, shown: &str, force: bool) -> Result<u64, Failur
         UidExport::Written { uid_validity, messages, others } => {
             let rest = match others {
                 0 => String::new(),
-                others => format!("; Dovecot numbers {} that no IMAP client has seen", output::message_count(others as u64)),
+                others => format!(
+                    "; Dovecot numbers {} that no IMAP client has seen",
+                    output::message_count(others as u64)
+                ),
             };
             output::line(format_args!(
                 "{shown}: UIDVALIDITY {uid_validity}, {} with their UIDs{rest}",

@@ -41,7 +41,9 @@ pub enum UidExport {
 /// # Errors
 /// The disk failed. The earlier list is there still.
 pub fn write(maildir: &Maildir, guid: u128, force: bool) -> Result<UidExport, Error> {
-    let Some(LoadedUids { file, records, .. }) = UidFile::load(maildir)? else { return Ok(UidExport::NoUids) };
+    let Some(LoadedUids { file, records, .. }) = UidFile::load(maildir)? else {
+        return Ok(UidExport::NoUids);
+    };
     let header = file.header();
     match fs::statat(maildir.root(), LOCK, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(_) => return Ok(UidExport::Locked),
@@ -50,9 +52,8 @@ pub fn write(maildir: &Maildir, guid: u128, force: bool) -> Result<UidExport, Er
     }
     let earlier = uid_import::dovecot_list(maildir)?;
     let by_key: HashMap<MessageKey, &UidRecord> = records.iter().map(|record| (record.key, record)).collect();
-    if let Some(why) = earlier.as_ref().and_then(|earlier| {
-        newer(earlier, (header.uid_validity, header.uid_limit), &by_key)
-    })
+    if let Some(why) =
+        earlier.as_ref().and_then(|earlier| newer(earlier, (header.uid_validity, header.uid_limit), &by_key))
         && !force
     {
         return Ok(UidExport::Newer(why));
@@ -88,11 +89,11 @@ fn newer(
     }
 }
 
+/// Names of files, each with its UID.
+type Numbered = Vec<(u32, Box<[u8]>)>;
+
 /// The names of the files with a UID, in the order of their UIDs, and the number of other files.
-fn numbered(
-    maildir: &Maildir,
-    by_key: &HashMap<MessageKey, &UidRecord>,
-) -> Result<(Vec<(u32, Box<[u8]>)>, usize), Error> {
+fn numbered(maildir: &Maildir, by_key: &HashMap<MessageKey, &UidRecord>) -> Result<(Numbered, usize), Error> {
     let files = folders::message_names(maildir)?;
     let all = files.len();
     let (mut seen, mut shared) = (HashSet::new(), HashSet::new());

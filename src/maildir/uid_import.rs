@@ -64,9 +64,8 @@ pub(super) fn dovecot_list(maildir: &Maildir) -> Result<Option<DovecotList>, Err
 /// # Errors
 /// The disk failed.
 pub fn continued(maildir: &Maildir, header: UidHeader) -> Result<Option<ImportedUids>, Error> {
-    let is_later = |uids: &ImportedUids| {
-        uids.uid_validity == header.uid_validity && uids.uid_next > header.uid_limit
-    };
+    let is_later =
+        |uids: &ImportedUids| uids.uid_validity == header.uid_validity && uids.uid_next > header.uid_limit;
     // The first line says whether the list has to be read.
     let begin = contents(maildir, DOVECOT, MAX_HEADER)?.and_then(|text| parse(&text));
     if !begin.is_some_and(|begin| is_later(&begin)) {

@@ -369,7 +369,32 @@ mod tests {
             ("d x", ListCommand::Invalid),
             ("-1", ListCommand::Invalid),
         ] {
-            assert_eq!(ListCommand::parse(typed), wish, "{typed:?}");
+            assert_eq!(ListCommand::parse(typed, false), wish, "{typed:?}");
+            assert_eq!(ListCommand::parse(typed, true), wish, "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_of_imap_has_more_wishes() {
+        let moved = |numbers: &[u32], name: &str| ImapCommand::Move(numbers.to_vec(), name.to_owned());
+        for (typed, wish) in [
+            ("f 2 5-6", ImapCommand::Toggle(Flag::Flagged, vec![2, 5, 6])),
+            ("r 1", ImapCommand::Toggle(Flag::Seen, vec![1])),
+            ("t 3", ImapCommand::Trash(vec![3])),
+            ("t", ImapCommand::Incomplete('t')),
+            ("f x", ImapCommand::Incomplete('f')),
+            ("m 2 5-6 Sent Items", moved(&[2, 5, 6], "Sent Items")),
+            ("m 2,3  Archive 2026", moved(&[2, 3], "Archive 2026")),
+            ("m Archive", ImapCommand::Incomplete('m')),
+            ("m 2", ImapCommand::Incomplete('m')),
+            ("x", ImapCommand::Expunge),
+            ("w", ImapCommand::Wait),
+            ("?", ImapCommand::Help),
+            ("/ lunch  été ", ImapCommand::Search("lunch  été".into())),
+            ("/", ImapCommand::Search(String::new())),
+        ] {
+            assert_eq!(ListCommand::parse(typed, true), ListCommand::Imap(wish), "{typed:?}");
+            assert_eq!(ListCommand::parse(typed, false), ListCommand::Invalid, "{typed:?}");
         }
     }
 }
