@@ -185,7 +185,7 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.io_error(&error)),
             }
-            // What arrives may be a message of TLS without octets for us.
+            // TLS has messages without octets for us.
             let waited = socket.set_read_timeout(Some(MIN_TIMEOUT));
             match waited.and_then(|()| self.stream.fill_buf().map(<[u8]>::len)) {
                 Ok(0) => return Err(self.lost()),

@@ -342,7 +342,7 @@ mod tests {
             (Event::Read { octets: 9 }, "read peer=192.0.2.7 octets=9 duration=41.2ms"),
             (
                 Event::Opened { mailbox: mailbox.clone(), messages: 3, octets: None },
-                "opened peer=192.0.2.7 mailbox=bob messages=3",
+                "opened peer=192.0.2.7 mailbox=u@here.test messages=3",
             ),
             (
                 Event::FolderChanged {
@@ -351,7 +351,7 @@ mod tests {
                     to: Some(mailbox.clone()),
                     messages: 2,
                 },
-                "moved peer=192.0.2.7 mailbox=bob messages=2 to=bob",
+                "moved peer=192.0.2.7 mailbox=u@here.test messages=2 to=u@here.test",
             ),
             (Event::Updated { deleted: 1, seen: 2 }, "updated peer=192.0.2.7 deleted=1 seen=2"),
             (Event::Ended { why: "timeout" }, r#"ended peer=192.0.2.7 reason="timeout""#),

@@ -1,14 +1,13 @@
 //! Message lists as tables, and one message on the screen.
 
-use std::collections::BTreeSet;
-
 use super::{
     app::App,
     folder::{Entry, Folder},
-    imap_folder::Flag,
     imap_list::ImapCommand,
+    imap_source::Flag,
     message_view::{MessageView, Summary},
     table::{AddressColumn, Layout},
+    typed_numbers::{listed, numbers},
     typed_path::expand_home,
 };
 use crate::{
@@ -36,7 +35,7 @@ enum ListCommand {
 
 impl ListCommand {
     fn parse(typed: &str, is_imap: bool) -> Self {
-        if let Some(command) = ImapCommand::parse(typed, numbers).filter(|_| is_imap) {
+        if let Some(command) = ImapCommand::parse(typed).filter(|_| is_imap) {
             return Self::Imap(command);
         }
         let (word, rest) = typed.trim().split_once(char::is_whitespace).unwrap_or((typed.trim(), ""));
@@ -50,20 +49,6 @@ impl ListCommand {
             (number, _) => number.parse().map_or(Self::Invalid, Self::Read),
         }
     }
-}
-
-/// Parses `2 5-7` into numbers without repetition.
-fn numbers(text: &str) -> Option<Vec<u32>> {
-    let mut found = BTreeSet::new();
-    for word in text.split([' ', ',', '\t']).filter(|word| !word.is_empty()) {
-        let (first, last) = word.split_once('-').unwrap_or((word, word));
-        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-        if last.checked_sub(first)? as usize > MAX_RANGE {
-            return None;
-        }
-        found.extend(first..=last);
-    }
-    Some(found.into_iter().collect())
 }
 
 impl App<'_> {
@@ -325,21 +310,10 @@ fn marks(entry: &Entry, language: Language) -> String {
     marks.iter().filter(|(is_set, _)| *is_set).map(|(_, mark)| mark.text(language)).collect()
 }
 
-/// Numbers for a sentence: the first of them, and how many there are if that is not all.
-pub(super) fn listed(numbers: &[u32]) -> String {
-    let first: Vec<String> = numbers.iter().take(MAX_LISTED).map(u32::to_string).collect();
-    let rest = if numbers.len() > MAX_LISTED { format!(", … ({})", numbers.len()) } else { String::new() };
-    first.join(", ") + &rest
-}
-
 /// Marks of a message of IMAP: new or answered, flagged, deleted.
 const MARKS: usize = 3;
-/// Numbers of messages in one sentence.
-const MAX_LISTED: usize = 20;
 /// Columns before the continuation of a field, and before an attachment.
 const INDENT: usize = 2;
-/// The largest number of messages in one range, such as `1-20`.
-const MAX_RANGE: usize = 10_000;
 /// Header fields in the user's language.
 const FIELDS: [(&str, LocalizedText); 5] = [
     ("From", strings::HEAD_FROM),

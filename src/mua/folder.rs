@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    imap_folder::{Flag, ImapSource},
+    imap_source::{Flag, ImapSource},
     message_view::Summary,
     sent_folder::SentFolder,
 };

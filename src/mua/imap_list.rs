@@ -2,9 +2,9 @@
 
 use super::{
     app::App,
-    browse::listed,
     folder::Folder,
-    imap_folder::{Flag, News},
+    imap_source::{Flag, News},
+    typed_numbers::{listed, numbers},
 };
 use crate::client::{
     ClientError,
@@ -28,8 +28,7 @@ pub(super) enum ImapCommand {
 }
 
 impl ImapCommand {
-    /// Parses a command. `numbers` reads `2 5-7`.
-    pub(super) fn parse(typed: &str, numbers: impl Fn(&str) -> Option<Vec<u32>>) -> Option<Self> {
+    pub(super) fn parse(typed: &str) -> Option<Self> {
         let typed = typed.trim();
         if let Some(words) = typed.strip_prefix('/') {
             return Some(Self::Search(words.trim().to_owned()));
@@ -43,7 +42,7 @@ impl ImapCommand {
             ("f", Some(numbers)) => Self::Toggle(Flag::Flagged, numbers),
             ("r", Some(numbers)) => Self::Toggle(Flag::Seen, numbers),
             ("t", Some(numbers)) => Self::Trash(numbers),
-            ("m", _) => match moved(rest, numbers) {
+            ("m", _) => match moved(rest) {
                 Some((numbers, folder)) => Self::Move(numbers, folder),
                 None => Self::Incomplete('m'),
             },
@@ -54,7 +53,7 @@ impl ImapCommand {
 }
 
 /// Parses `2 5-7 FOLDER`, whose name may have blanks.
-fn moved(rest: &str, numbers: impl Fn(&str) -> Option<Vec<u32>>) -> Option<(Vec<u32>, String)> {
+fn moved(rest: &str) -> Option<(Vec<u32>, String)> {
     let is_name = |(_, word): &(usize, &str)| numbers(word).is_none_or(|numbers| numbers.is_empty());
     let words = rest.split(' ').scan(0, |at, word| {
         let begin = *at;

@@ -278,6 +278,9 @@ impl Imap {
 
     /// Notes a response that no command asked for.
     fn note(&mut self, response: Response) -> Result<(), ClientError> {
+        if self.events.len() >= MAX_EVENTS {
+            return Err(self.babble());
+        }
         match response {
             Response::Exists(number) => self.events.push(FolderEvent::Exists(number)),
             Response::Expunge(number) => self.events.push(FolderEvent::Expunge(number)),
@@ -326,6 +329,8 @@ impl Imap {
 const SMALL: usize = 1 << 20;
 /// Octets of the longest message held in memory.
 const MAX_MESSAGE: usize = 256 << 20;
+/// Changes of a folder that wait to be taken in.
+const MAX_EVENTS: usize = 1_000_000;
 /// Octets of a line, at least.
 const LINE: usize = 8 << 10;
 /// The cost of a response beside its octets, so that short ones have a bound too.

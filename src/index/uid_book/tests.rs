@@ -206,7 +206,7 @@ fn y117_uids_that_dovecot_has_given_since_are_taken_over() {
     folder.add("3.c", Subdir::New, 3);
     folder.add("4.d", Subdir::New, 4);
     assert_eq!(uids(&mut folder), [1, 2, 1005, 1010]);
-    // Where the two have numbered one message twice, ours stay, and no number of Dovecot is given again.
+    // If both have numbered one message, ours stay, and no number of Dovecot is given again.
     fs::write(&path, "3 V100 N5000 G1\n7 :1.a\n").unwrap();
     folder.reload();
     folder.add("5.e", Subdir::New, 5);
