@@ -88,7 +88,7 @@ fn export_one(maildir: &Maildir, shown: &str, force: bool) -> Result<u64, Failur
                 ),
             };
             output::line(format_args!(
-                "{shown}: UIDVALIDITY {uid_validity}, {} with their UIDs{rest}",
+                "{shown}: UIDVALIDITY {uid_validity}, UIDs of {}{rest}",
                 output::message_count(messages as u64)
             ))?;
             Ok(0)
