@@ -133,7 +133,7 @@ mod tests {
 
     fn record(uid: u32, name: &str) -> UidRecord {
         let key = MessageKey::of(name::identity(name.as_bytes()), None);
-        UidRecord { uid, bytes: 0, modseq: 3, key, flags: 0 }
+        UidRecord { modseq: 3, key, ..UidRecord::gone(uid) }
     }
 
     fn list(maildir: &Maildir) -> String {
