@@ -95,7 +95,7 @@ impl Folders {
                 self.change((id, client), change, cx);
             }
             ImapRequest::Expunge { uids } => {
-                self.change((id, client), Change::Expunge { uids: uids.map(Arc::new) }, cx);
+                self.change((id, client), Change::Expunge { uids: uids.map(Arc::new), removed: 0 }, cx);
             }
             _ => cx.effects.fail(id, Failure::TempFail),
         }
@@ -306,6 +306,13 @@ impl Folders {
         changes
     }
 
+    /// The session whose request a job of that folder serves. `None`: the job is for no request.
+    pub(super) fn requester(&self, (mailbox, id): &FolderKey) -> Option<ConnId> {
+        let folder = self.folders.get(mailbox).filter(|folder| folder.id == *id)?;
+        let is_for_first = matches!(folder.book, BookPlace::InJob { is_for_first: true });
+        folder.pending.front().filter(|_| is_for_first).map(|first| first.conn)
+    }
+
     /// Whether a session has selected that folder.
     pub(super) fn has_session(&self, mailbox: &Mailbox, id: ConnId) -> bool {
         self.folders.get(mailbox).is_some_and(|folder| folder.sessions.contains_key(&id))
@@ -375,7 +382,7 @@ impl Folders {
                 Step::Change(change, slice) => {
                     let work = match &change {
                         Change::Store { change, .. } => FolderWork::Store(slice.clone(), Arc::clone(change)),
-                        Change::Expunge { uids } => FolderWork::Expunge(slice.clone(), uids.clone()),
+                        Change::Expunge { uids, .. } => FolderWork::Expunge(slice.clone(), uids.clone()),
                     };
                     folder.pending.push_front(Pending { conn, step: Step::Change(change, slice) });
                     if !folder.run(mailbox, work, true, cx) {

@@ -92,13 +92,14 @@ pub(super) struct PendingAppend {
 #[derive(Debug, Clone)]
 pub(super) enum Change {
     Store { change: Arc<Store>, modified: NumberSet, is_partial: bool },
-    Expunge { uids: Option<Arc<NumberSet>> },
+    Expunge { uids: Option<Arc<NumberSet>>, removed: u64 },
 }
 
 /// A response without its state.
 #[derive(Debug)]
 pub(super) enum Answer {
     State,
+    Expunged { removed: u64 },
     Stored { modified: NumberSet, is_partial: bool },
     Copied { uid_validity: u32, from: NumberSet, to: NumberSet },
 }
@@ -177,9 +178,12 @@ impl Folder {
             Change::Store { .. } => Changes::Marks,
             Change::Expunge { .. } => Changes::Deletions(vec![mailbox.clone().without_folder()]),
         };
-        if let Change::Store { modified, is_partial, .. } = &mut change {
-            done.modified.ranges().flatten().for_each(|uid| modified.push(uid));
-            *is_partial |= done.is_partial;
+        match &mut change {
+            Change::Store { modified, is_partial, .. } => {
+                done.modified.ranges().flatten().for_each(|uid| modified.push(uid));
+                *is_partial |= done.is_partial;
+            }
+            Change::Expunge { removed, .. } => *removed += done.removed,
         }
         let next = match (done.failure, done.next, cx.index.version(mailbox)) {
             (Some(failure), ..) => Err(failure),
@@ -199,7 +203,7 @@ impl Change {
     pub(super) fn into_answer(self) -> Answer {
         match self {
             Self::Store { modified, is_partial, .. } => Answer::Stored { modified, is_partial },
-            Self::Expunge { .. } => Answer::State,
+            Self::Expunge { removed, .. } => Answer::Expunged { removed },
         }
     }
 }
@@ -208,6 +212,7 @@ impl Answer {
     pub(super) fn with(self, state: Arc<FolderState>) -> ImapResponse {
         match self {
             Self::State => ImapResponse::State(state),
+            Self::Expunged { removed } => ImapResponse::Expunged { state, removed },
             Self::Stored { modified, is_partial } => ImapResponse::Stored { state, modified, is_partial },
             Self::Copied { uid_validity, from, to } => ImapResponse::Copied { state, uid_validity, from, to },
         }

@@ -4,10 +4,13 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::state::Backend;
 use crate::{
-    maildir::{Subdir, name},
+    maildir::{Change, Subdir, name},
     proto::request::{ConnId, Mailbox},
     transcript::format,
-    workers::Completion,
+    workers::{
+        Completion,
+        folder_job::{FolderOutcome, FolderResult},
+    },
 };
 
 impl Backend {
@@ -39,7 +42,50 @@ impl Backend {
                     self.record_change(*id, "seen", &mailbox, (*subdir, name));
                 }
             }
+            Completion::Folder(key, FolderResult { outcome, .. }) => {
+                if let Some(id) = self.folders.requester(key) {
+                    self.record_folder_changes(id, &key.0, outcome);
+                }
+            }
             _ => {}
+        }
+    }
+
+    /// Records what a command of IMAP has changed.
+    fn record_folder_changes(&mut self, id: ConnId, mailbox: &Mailbox, outcome: &FolderOutcome) {
+        let (changes, present, absent) = match outcome {
+            FolderOutcome::Changed(done) if done.removed > 0 => (&done.names, "", "deleted"),
+            FolderOutcome::Changed(done) => (&done.names, "marked", ""),
+            FolderOutcome::Transferred(done) => {
+                let is_move = done.transfer.is_move;
+                let word = if is_move { "moved" } else { "copied" };
+                self.record_names(id, mailbox, &done.arrivals, (word, ""));
+                let source = &done.transfer.from;
+                return self.record_names(id, source, &done.departures, ("", "unlinked"));
+            }
+            _ => return,
+        };
+        self.record_names(id, mailbox, changes, (present, absent));
+    }
+
+    /// Records names that are there now with the first word, and those that are gone with the second. An empty word: none.
+    fn record_names(
+        &mut self,
+        id: ConnId,
+        mailbox: &Mailbox,
+        changes: &[Change],
+        (present, absent): (&str, &str),
+    ) {
+        for change in changes.iter().take(MAX_CHANGES) {
+            match change {
+                Change::Present(entry) if !present.is_empty() => {
+                    self.record_change(id, present, mailbox, (entry.subdir, &entry.name));
+                }
+                Change::Absent { subdir, name } if !absent.is_empty() => {
+                    self.record_change(id, absent, mailbox, (*subdir, name));
+                }
+                _ => {}
+            }
         }
     }
 

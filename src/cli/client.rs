@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{
     failure::Failure,
-    send::{Protection, tell_silence},
+    send::{Protection, dialogue_printer, tell_silence},
     xdg::directory_of_user,
 };
 use crate::{
@@ -18,14 +18,14 @@ use crate::{
     config::{Config, Service},
     limits::Limits,
     mua::{
-        app::{AppConfig, SignUp},
+        app::{AppConfig, ReadingProtocol, SignUp},
         menu::{self, ExitReason},
         terminal::Terminal,
     },
     net::endpoint::reachable,
 };
 
-/// Read and write mail at a terminal, over POP3 and SMTP of any server.
+/// Read and write mail at a terminal, over POP3 or IMAP, and SMTP, of any server.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// SMTP server to send mail to [default: the listener of --config, else 127.0.0.1:2525]
@@ -34,6 +34,9 @@ pub(super) struct Arguments {
     /// POP3 server to read mail from [default: the listener of --config, else 127.0.0.1:1110]
     #[arg(long, value_name = "HOST:PORT")]
     pop3: Option<ServerAddr>,
+    /// Read mail by IMAP: folders, flags, search [default server: the listener of --config, else 127.0.0.1:1143]
+    #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, conflicts_with = "pop3")]
+    imap: Option<Option<ServerAddr>>,
     /// Protection of both connections
     #[arg(long, value_name = "HOW", default_value = "none")]
     tls: Protection,
@@ -49,6 +52,9 @@ pub(super) struct Arguments {
     /// Offer sign-up, with the accounts and domains of this configuration file, and connect to its listeners
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Show the dialogues with the servers on standard error
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -68,7 +74,11 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         (None, Some((path, config))) => listener_of(path, config, services, arguments.tls),
         (None, None) => services.default.parse().map_err(Failure::Usage),
     };
-    let (smtp, pop3) = (at(arguments.smtp, &SMTP)?, at(arguments.pop3, &POP3)?);
+    let smtp = at(arguments.smtp, &SMTP)?;
+    let (protocol, reading) = match arguments.imap {
+        Some(named) => (ReadingProtocol::Imap, at(named, &IMAP)?),
+        None => (ReadingProtocol::Pop3, at(arguments.pop3, &POP3)?),
+    };
     let domains = config.as_ref().map(|(_, config)| config.domains.clone()).unwrap_or_default();
     let door = match (arguments.accounts, config) {
         (Some(accounts), _) => Some(SignUp {
@@ -86,7 +96,9 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     let plan = AppConfig {
         smtp: route(smtp),
-        pop3: route(pop3),
+        reading: route(reading),
+        protocol,
+        observer: arguments.verbose.then_some(dialogue_printer),
         user: arguments.user,
         sign_up: door,
         domains,
@@ -126,6 +138,12 @@ const POP3: Services = Services {
     plain: &[Service::Pop3],
     implicit: &[Service::Pop3s],
     default: "127.0.0.1:1110",
+};
+const IMAP: Services = Services {
+    option: "--imap",
+    plain: &[Service::Imap],
+    implicit: &[Service::Imaps],
+    default: "127.0.0.1:1143",
 };
 
 /// The address of the listener of a configuration for that protection.

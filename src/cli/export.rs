@@ -1,4 +1,4 @@
-//! `restante export`: writes a mailbox into an mbox file.
+//! `restante export`: writes a mailbox into an mbox file, or its UIDs for Dovecot.
 
 use std::{
     fs,
@@ -11,6 +11,7 @@ use flate2::{Compression, write::GzEncoder};
 use indicatif::ProgressBar;
 
 use super::{
+    export_dovecot,
     failure::Failure,
     output,
     spool::{SpoolArgs, is_stdio, maildir_at_path},
@@ -22,11 +23,12 @@ use crate::{
     tools::mbox::{Error, Exported, Format, export},
 };
 
-/// Write the messages of a mailbox into an mbox file.
+/// Write the messages of a mailbox into an mbox file, or the UIDs of mailboxes for Dovecot.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Mailbox, or the path of any Maildir, beginning with / or ./
-    mailbox: String,
+    /// Mailbox, or the path of any Maildir, beginning with / or ./ [default with --dovecot: all mailboxes]
+    #[arg(required_unless_present = "dovecot")]
+    mailbox: Option<String>,
     #[command(flatten)]
     place: SpoolArgs,
     /// Quoting of lines that begin with "From "
@@ -38,6 +40,13 @@ pub(super) struct Arguments {
     /// Output file, which must not exist yet; - is standard output
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
+    /// Write dovecot-uidlist and subscriptions into the mailboxes and their folders, so that Dovecot goes on with the UIDs that
+    /// IMAP clients know. Stop the server first
+    #[arg(long, conflicts_with_all = ["format", "gz", "output"])]
+    dovecot: bool,
+    /// Replace a dovecot-uidlist that is no earlier one of these UIDs, and export beside a running server
+    #[arg(long, requires = "dovecot")]
+    force: bool,
 }
 
 /// Formats for writing.
@@ -50,9 +59,13 @@ enum Kind {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let maildir = match maildir_at_path(&arguments.mailbox) {
+    let mailbox = match &arguments.mailbox {
+        Some(mailbox) if !arguments.dovecot => mailbox,
+        mailbox => return export_dovecot::run(&arguments.place, mailbox.as_deref(), arguments.force),
+    };
+    let maildir = match maildir_at_path(mailbox) {
         Some(maildir) => maildir?,
-        None => arguments.place.open()?.open_mailbox(&arguments.mailbox)?,
+        None => arguments.place.open()?.open_mailbox(mailbox)?,
     };
     let file = &arguments.output;
     let exported = if is_stdio(file) {
@@ -65,7 +78,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for error in &left_out {
         output::message(format_args!("skipped: {error}")); // the exit code reports it too
     }
-    output::message(format_args!("{}: {}", arguments.mailbox, output::message_count(messages)));
+    output::message(format_args!("{}: {}", mailbox, output::message_count(messages)));
     report_folders(&maildir);
     if left_out.is_empty() {
         return Ok(());

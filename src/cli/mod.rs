@@ -14,6 +14,7 @@ mod dev;
 mod explain;
 #[cfg(feature = "tools")]
 mod export;
+mod export_dovecot;
 mod failure;
 #[cfg(feature = "tools")]
 mod fsck;

@@ -358,18 +358,15 @@ fn prompt_until<T>(
 }
 
 /// Prints the dialogue in the notation of the tests: `C:` and `S:`.
-fn dialogue_printer() -> WireObserver {
+pub(super) fn dialogue_printer() -> WireObserver {
     let coloured = io::stderr().is_terminal() && supports_styles();
     Box::new(move |said| {
         let (who, line, colour) = match said {
             WireEvent::ClientLine(line) => ("C", display::printable_line(line), "36"),
             WireEvent::ServerLine(line) => {
-                let refuses = line.first().is_some_and(|digit| b"45".contains(digit));
-                (
-                    "S",
-                    display::printable_line(&String::from_utf8_lossy(line)),
-                    if refuses { "31" } else { "32" },
-                )
+                let line = display::printable_line(&String::from_utf8_lossy(line));
+                let colour = if refuses(&line) { "31" } else { "32" };
+                ("S", line, colour)
             }
             WireEvent::MessageSent(octets) => ("C", format!("({octets} octets of a message)"), "36"),
             WireEvent::DataReceived(octets) => ("S", format!("({octets} octets)"), "32"),
@@ -379,6 +376,13 @@ fn dialogue_printer() -> WireObserver {
         let line = if coloured { format!("\x1b[{colour}m{line}\x1b[0m") } else { line };
         output::message_styled(&line);
     })
+}
+
+/// Whether a line refuses a command of SMTP, POP3 or IMAP.
+fn refuses(line: &str) -> bool {
+    line.starts_with(['4', '5'])
+        || line.starts_with("-ERR")
+        || line.split(' ').nth(1).is_some_and(|word| ["NO", "BAD", "BYE"].contains(&word))
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {

@@ -6,9 +6,11 @@ use std::{
     fmt,
     io::{self, BufRead, BufReader, Read, Write},
     net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
+    os::fd::BorrowedFd,
     time::{Duration, Instant},
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::{ClientConnection, StreamOwned};
 
 use super::{ClientError, ConnectOptions, Security, ServerAddr, tls};
@@ -38,6 +40,14 @@ pub(super) struct Connection {
     pub(super) timeout: Duration,
     observer: Option<WireObserver>,
     greeting: Greeting,
+}
+
+/// The reason why a wait has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Woken {
+    Server,
+    Input,
+    Time,
 }
 
 /// The first octets of the server, before which a client sends nothing but its part of a TLS handshake.
@@ -113,6 +123,11 @@ impl Connection {
 
     /// Reads one line without its line end.
     pub(super) fn read_line(&mut self) -> Result<Vec<u8>, ClientError> {
+        self.read_line_up_to(LINE)
+    }
+
+    /// Reads one line of at most so many octets.
+    pub(super) fn read_line_up_to(&mut self, limit: usize) -> Result<Vec<u8>, ClientError> {
         let until = Instant::now() + self.timeout;
         let mut line = Vec::new();
         loop {
@@ -121,7 +136,7 @@ impl Connection {
             let taken = end.map_or(buffer.len(), |at| at + 1);
             line.extend_from_slice(&buffer[..taken]);
             self.consume(taken);
-            if line.len() > LINE {
+            if line.len() > limit {
                 return Err(ClientError::ProtocolError(self.server.clone()));
             }
             if end.is_some() {
@@ -131,6 +146,55 @@ impl Connection {
                 return Ok(line);
             }
         }
+    }
+
+    /// Reads so many octets, and adds them to those.
+    pub(super) fn read_octets(&mut self, count: u64, octets: &mut Vec<u8>) -> Result<(), ClientError> {
+        let mut left = count;
+        while left > 0 {
+            let until = Instant::now() + self.timeout;
+            let buffer = self.fill(until)?;
+            let taken = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            octets.extend_from_slice(&buffer[..taken]);
+            self.consume(taken);
+            left -= taken as u64;
+        }
+        self.notify(WireEvent::DataReceived(count));
+        Ok(())
+    }
+
+    /// Waits until the server sends something, `input` has something to read, or the time is over.
+    pub(super) fn wait(
+        &mut self,
+        input: Option<BorrowedFd<'_>>,
+        until: Instant,
+    ) -> Result<Woken, ClientError> {
+        while self.stream.buffer().is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Woken::Time);
+            }
+            let socket = self.stream.get_ref().socket();
+            let mut watched = vec![PollFd::new(socket, PollFlags::IN)];
+            watched.extend(input.as_ref().map(|input| PollFd::new(input, PollFlags::IN)));
+            let woken = poll(&mut watched, Timespec::try_from(left).ok().as_ref());
+            match woken.map_err(io::Error::from) {
+                Ok(0) => return Ok(Woken::Time),
+                Ok(_) if watched[0].revents().is_empty() => return Ok(Woken::Input),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(self.io_error(&error)),
+            }
+            // TLS has messages without octets for us.
+            let waited = socket.set_read_timeout(Some(MIN_TIMEOUT));
+            match waited.and_then(|()| self.stream.fill_buf().map(<[u8]>::len)) {
+                Ok(0) => return Err(self.lost()),
+                Ok(_) => {}
+                Err(error) if is_timeout(&error) => {}
+                Err(error) => return Err(self.io_error(&error)),
+            }
+        }
+        Ok(Woken::Server)
     }
 
     /// Waits for octets, and returns those not consumed yet: at least one.

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use super::{pop3::ErrReply, reply_help, server_addr::ServerAddr, smtp::Reply, strings};
+use super::{imap::Status, pop3::ErrReply, reply_help, server_addr::ServerAddr, smtp::Reply, strings};
 use crate::language::{Language, LocalizedText};
 
 /// An error of a client.
@@ -50,6 +50,10 @@ pub enum ClientError {
     Refused(Reply),
     /// The POP3 server refused a command, with this reply.
     Denied(ErrReply),
+    /// The IMAP server refused a command, with this reply.
+    ImapRefused(Status),
+    /// The IMAP server ended the session, with this text.
+    SaidBye(ServerAddr, String),
 }
 
 impl ClientError {
@@ -65,6 +69,7 @@ impl ClientError {
                 | Self::Timeout(..)
                 | Self::ProtocolError(_)
                 | Self::Tls(..)
+                | Self::SaidBye(..)
         )
     }
 
@@ -89,6 +94,8 @@ impl ClientError {
             Self::Disk(error) => with(strings::DISK, &[error]),
             Self::Refused(reply) => reply_help::explain_smtp(reply, language),
             Self::Denied(denial) => reply_help::explain_pop3(denial, language),
+            Self::ImapRefused(status) => reply_help::explain_imap(status, language),
+            Self::SaidBye(place, text) => with(strings::SAID_BYE, &[place, text]),
         }
     }
 }

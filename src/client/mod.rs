@@ -1,4 +1,4 @@
-//! SMTP and POP3 clients: `restante client` and `restante send`, for any server.
+//! SMTP, POP3 and IMAP clients: `restante client` and `restante send`, for any server.
 //!
 //! Blocking, one connection at a time, with a time limit on every wait. The rule: a server's text is shown
 //! and never obeyed: none of it reaches the terminal, a path or another command unescaped.
@@ -7,6 +7,7 @@ mod connect_options;
 mod connection;
 pub mod display;
 mod error;
+pub mod imap;
 pub(crate) mod outgoing;
 pub(crate) mod own_address;
 pub mod pop3;

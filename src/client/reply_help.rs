@@ -1,9 +1,11 @@
 //! Explains a server's reply in one sentence.
 //!
 //! SMTP replies are explained by their enhanced status code (RFC 3463, RFC 5248), else by their three digits
-//! (RFC 5321 section 4.2.3); POP3 denials by their response code (RFC 2449 section 8, RFC 3206).
+//! (RFC 5321 section 4.2.3); POP3 denials by their response code (RFC 2449 section 8, RFC 3206), and those of IMAP too (RFC
+//! 5530).
 
 use super::{
+    imap::Status,
     pop3::ErrReply,
     smtp::{Enhanced, Reply, ReplyClass},
     strings,
@@ -43,8 +45,27 @@ pub(crate) fn explain_pop3(denial: &ErrReply, language: Language) -> String {
         Some(code) => format!("-ERR [{code}] {}", denial.text),
         None => format!("-ERR {}", denial.text),
     };
-    let known = denial.code.as_deref().and_then(|code| CODES.iter().find(|(known, _)| *known == code));
-    match known {
+    with_meaning(said, denial.code.as_deref(), CODES, language)
+}
+
+/// Explains an IMAP refusal in the same way.
+pub(crate) fn explain_imap(Status { condition, code, text }: &Status, language: Language) -> String {
+    let word = condition.name();
+    let said = match code {
+        Some(code) => format!("{word} [{code}] {text}"),
+        None => format!("{word} {text}"),
+    };
+    let code = code.as_deref().and_then(|code| code.split(' ').next()).map(str::to_ascii_uppercase);
+    with_meaning(said, code.as_deref(), IMAP_CODES, language)
+}
+
+fn with_meaning(
+    said: String,
+    code: Option<&str>,
+    codes: &[(&str, LocalizedText)],
+    language: Language,
+) -> String {
+    match code.and_then(|code| codes.iter().find(|(known, _)| *known == code)) {
         Some((_, meaning)) => format!("{said}: {}.", meaning.text(language)),
         None => said,
     }
@@ -140,9 +161,27 @@ const CODES: &[(&str, LocalizedText)] = meanings! {
         "le nom ou le mot de passe est faux, ou un mot de passe exige TLS ici";
 };
 
+const IMAP_CODES: &[(&str, LocalizedText)] = meanings! {
+    "ALREADYEXISTS": "there is such a folder already", "ce dossier existe déjà";
+    "AUTHENTICATIONFAILED": "the name or the password is wrong", "le nom ou le mot de passe est faux";
+    "CANNOT": "the server can never do that", "le serveur ne pourra jamais le faire";
+    "EXPIRED": "the account or the password has expired", "le compte ou le mot de passe a expiré";
+    "INUSE": "another session uses it: try again in a minute",
+        "une autre session l'utilise : réessayez dans une minute";
+    "LIMIT": "the server allows no more of that", "le serveur n'en permet pas plus";
+    "NOPERM": "you may not do that", "vous n'en avez pas le droit";
+    "NONEXISTENT": "there is no such folder", "ce dossier n'existe pas";
+    "OVERQUOTA": "the mailbox is full", "la boîte est pleine";
+    "PRIVACYREQUIRED": "a password needs TLS: use --tls", "un mot de passe exige TLS : utilisez --tls";
+    "SERVERBUG": "the server has a problem: ask its operator", "le serveur a un problème : prévenez son responsable";
+    "TRYCREATE": "there is no such folder", "ce dossier n'existe pas";
+    "UNAVAILABLE": "the server has a problem: try again later", "le serveur a un problème : réessayez plus tard";
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::imap::Condition;
 
     fn reply(code: u16, enhanced: Option<Enhanced>, text: &str) -> Reply {
         Reply { code, enhanced, lines: vec![text.into()] }
@@ -176,6 +215,14 @@ mod tests {
         assert!(told.starts_with("-ERR [IN-USE] Locked: another session"), "{told}");
         let denial = ErrReply { code: None, text: "no".into() };
         assert_eq!(explain_pop3(&denial, Language::French), "-ERR no");
+        let refused = |code: Option<&str>| Status {
+            condition: Condition::No,
+            code: code.map(str::to_owned),
+            text: "No".into(),
+        };
+        let told = explain_imap(&refused(Some("TryCreate")), Language::English);
+        assert_eq!(told, "NO [TryCreate] No: there is no such folder.");
+        assert_eq!(explain_imap(&refused(None), Language::French), "NO No");
     }
 
     #[test]
@@ -184,7 +231,7 @@ mod tests {
             [Language::English, Language::French].map(|language| words.text(language))
         };
         let all = DETAILS.iter().map(|(_, words)| words).chain(REPLIES.iter().map(|(_, words)| words));
-        for words in all.chain(CODES.iter().map(|(_, words)| words)) {
+        for words in all.chain(CODES.iter().chain(IMAP_CODES).map(|(_, words)| words)) {
             assert!(both(words).iter().all(|text| !text.is_empty()), "{words:?}");
         }
         assert!(DETAILS.is_sorted_by(|(a, _), (b, _)| a < b) && REPLIES.is_sorted_by(|(a, _), (b, _)| a < b));

@@ -83,11 +83,11 @@ table! {
         "{0} gave no greeting. Nothing was sent to it: check host and port, or try again later.",
         "{0} n'a envoyé aucune salutation. Rien ne lui a été envoyé : vérifiez l'hôte et le port, ou réessayez plus tard.";
     NO_GREETING_TLS:
-        "{0} gave no greeting. Nothing was sent to it. A port for TLS from the first octet, as 465, 995, 2465 and 1995 are, needs --tls implicit.",
-        "{0} n'a envoyé aucune salutation. Rien ne lui a été envoyé. Un port pour TLS dès le premier octet, comme 465, 995, 2465 et 1995, demande --tls implicit.";
+        "{0} gave no greeting. Nothing was sent to it. A port for TLS from the first octet, as 465, 993, 995, 2465, 1993 and 1995 are, needs --tls implicit.",
+        "{0} n'a envoyé aucune salutation. Rien ne lui a été envoyé. Un port pour TLS dès le premier octet, comme 465, 993, 995, 2465, 1993 et 1995, demande --tls implicit.";
     SILENT:
-        "{0} says nothing yet. If its port is for TLS from the first octet, as 465, 995, 2465 and 1995 are, press Ctrl-C and add --tls implicit.",
-        "{0} ne dit encore rien. Si son port est pour TLS dès le premier octet, comme 465, 995, 2465 et 1995, tapez Ctrl-C et ajoutez --tls implicit.";
+        "{0} says nothing yet. If its port is for TLS from the first octet, as 465, 993, 995, 2465, 1993 and 1995 are, press Ctrl-C and add --tls implicit.",
+        "{0} ne dit encore rien. Si son port est pour TLS dès le premier octet, comme 465, 993, 995, 2465, 1993 et 1995, tapez Ctrl-C et ajoutez --tls implicit.";
     CLEAR_TEXT:
         "{0} speaks clear text, and not TLS from the first octet. No mail and no password was sent: use --tls starttls, or another port.",
         "{0} parle en clair, et non en TLS dès le premier octet. Ni message ni mot de passe n'a été envoyé : prenez --tls starttls, ou un autre port.";
@@ -109,6 +109,9 @@ table! {
     NO_LOGIN:
         "{0} offers no supported login (PLAIN, LOGIN). Try the submission port, or --tls starttls.",
         "{0} n'offre aucune authentification connue ici (PLAIN, LOGIN). Essayez le port de soumission, ou --tls starttls.";
+    SAID_BYE:
+        "{0} ended the session: {1}. Connect again.",
+        "{0} a terminé la session : {1}. Reconnectez-vous.";
     TOO_BIG:
         "the message has {0} octets, and {1} is the limit. Make it smaller.",
         "le message fait {0} octets, et la limite est {1}. Réduisez-le.";
@@ -122,7 +125,7 @@ table! {
         "the password would go to {0} in clear text, readable on the network. Add --tls starttls or --tls implicit.",
         "le mot de passe irait à {0} en clair, lisible sur le réseau. Ajoutez --tls starttls ou --tls implicit.";
     // The interactive client: login and menu.
-    WELCOME: "restante client: mail by {0} (SMTP) and {1} (POP3).", "restante client : courrier par {0} (SMTP) et {1} (POP3).";
+    WELCOME: "restante client: mail by {0} (SMTP) and {1} ({2}).", "restante client : courrier par {0} (SMTP) et {1} ({2}).";
     DOOR: "1 log in   2 sign up   q quit: ", "1 se connecter   2 s'inscrire   q quitter : ";
     USER: "Name or address", "Nom ou adresse";
     PASSWORD: "Password: ", "Mot de passe : ";
@@ -176,6 +179,40 @@ table! {
     WILL_BE_DELETED: "To be deleted when you quit: {0}. u undeletes.", "À supprimer quand vous quitterez : {0}. u les garde.";
     KEPT: "Kept: {0}.", "Gardés : {0}.";
     NOT_DELETED_HERE: "Sent messages stay.", "Les messages envoyés restent.";
+    // Folders of IMAP.
+    FOLDERS_TITLE: "The folders of {0}", "Les dossiers de {0}";
+    HEAD_FOLDER: "Folder", "Dossier";
+    HEAD_MESSAGES: "All", "Total";
+    HEAD_UNREAD: "Unread", "Non lus";
+    FOLDERS_PROMPT: "Number to open it, w to write, Enter to look again, q to quit: ", "Numéro : ouvrir, w : écrire, Entrée : regarder de nouveau, q : quitter : ";
+    NOT_A_FOLDER: "{0} only has folders below it.", "{0} n'a que des dossiers en dessous.";
+    RECONNECTED: "Connected again. Marks are on the server, so they are as they were.", "Reconnecté. Les marques sont sur le serveur, donc telles qu'elles étaient.";
+    MARK_FLAGGED: "F", "I";
+    MARK_ANSWERED: "A", "R";
+    BROWSE_FOLDER:
+        "Number to read it, d 2 5-7 to mark as deleted, x to remove those, t 2 to Trash, f 2 to flag, /words to search, ? for more, q back: ",
+        "Numéro : lire, d 2 5-7 : marquer à supprimer, x : les supprimer, t 2 : Corbeille, f 2 : signaler, /mots : chercher, ? : la suite, q : retour : ";
+    BROWSE_HELP:
+        "Marks: N new, A answered, F flagged, D deleted. d 2 5-7 marks as deleted, u 2 takes it back, x removes the marked messages. f 2 flags or unflags, r 2 makes read or unread. t 2 moves to Trash, m 2 FOLDER to another folder. /words shows the messages with these words, / all of them. Enter looks for news, w waits for them. n/p next/previous page.",
+        "Marques : N nouveau, R répondu, I signalé, S à supprimer. d 2 5-7 marque à supprimer, u 2 l'annule, x supprime les messages marqués. f 2 signale ou non, r 2 rend lu ou non lu. t 2 déplace vers la Corbeille, m 2 DOSSIER vers un autre dossier. /mots montre les messages qui ont ces mots, / tous. Entrée relève les nouvelles, w les attend. n/p : page suivante/précédente.";
+    MARKED_DELETED: "Marked as deleted: {0}. x removes them, u takes it back.", "Marqués à supprimer : {0}. x les supprime, u l'annule.";
+    FLAGGED: "Flagged: {0}.", "Signalés : {0}.";
+    UNFLAGGED: "Not flagged any more: {0}.", "Plus signalés : {0}.";
+    MADE_READ: "Read: {0}.", "Lus : {0}.";
+    MADE_UNREAD: "Unread: {0}.", "Non lus : {0}.";
+    MOVED: "Moved to {1}: {0}.", "Déplacés vers {1} : {0}.";
+    COPIED_AND_MARKED: "Copied to {1} and marked as deleted here, because this server cannot move: {0}.", "Copiés vers {1} et marqués à supprimer ici, car ce serveur ne sait pas déplacer : {0}.";
+    NO_SUCH_FOLDER: "There is no folder {0}. The folders are: {1}.", "Il n'y a pas de dossier {0}. Les dossiers sont : {1}.";
+    NO_TRASH: "There is no folder for deleted messages: use d and x, or m 2 FOLDER.", "Il n'y a pas de dossier pour les messages supprimés : prenez d et x, ou m 2 DOSSIER.";
+    IS_TRASH: "This is the folder for deleted messages: d and x remove them.", "C'est le dossier des messages supprimés : d et x les suppriment.";
+    MOVE_WHERE: "Name the messages and the folder, like m 2 5-7 Archive.", "Nommez les messages et le dossier, par exemple m 2 5-7 Archive.";
+    MARK_WHICH: "Name the messages, like {0} 2 5-7.", "Nommez les messages, par exemple {0} 2 5-7.";
+    FOUND_IN: "{0}: messages with these words", "{0} : les messages qui ont ces mots";
+    FOUND_NONE: "No message here has these words.", "Aucun message ici n'a ces mots.";
+    WAITING: "Waiting for news. Press Enter to stop.", "En attente de nouvelles. Tapez Entrée pour arrêter.";
+    CANNOT_WAIT: "This server does not tell news by itself. Enter asks for them.", "Ce serveur ne dit pas les nouvelles de lui-même. Entrée les demande.";
+    NEWS: "New messages: {0}. Gone: {1}.", "Nouveaux messages : {0}. Partis : {1}.";
+    GONE: "Message {0} is gone: another session removed it.", "Le message {0} n'est plus là : une autre session l'a supprimé.";
     // One message.
     ATTACHMENTS: "Attachments:", "Pièces jointes :";
     READ_PROMPT: "r to reply, d to delete this message, Enter to go back: ", "r : répondre, d : supprimer ce message, Entrée : retour : ";

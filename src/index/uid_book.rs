@@ -20,7 +20,8 @@ use crate::{
         keyword_file::Keywords,
         name,
         uid_file::{self, LoadedUids, MessageKey, UidFile, UidHeader, UidRecord},
-        uid_import, uid_validity,
+        uid_import::{self, ImportedUids},
+        uid_validity,
     },
     proto::imap::{
         flags::Flags,
@@ -71,8 +72,14 @@ impl UidBook {
                 }
             },
         };
-        let LoadedUids { file, records, is_damaged } = loaded;
-        let header = file.header();
+        let LoadedUids { file, mut records, is_damaged } = loaded;
+        let mut header = file.header();
+        let imported = uid_import::continued(maildir, header)?;
+        let is_continued = imported.is_some();
+        if let Some(imported) = imported {
+            log::info!("{}: Dovecot has gone on with the UIDs", maildir.path().display());
+            (header, records) = continue_with(header, records, imported);
+        }
         if is_damaged {
             log::warn!(
                 "{}: damaged, some messages may get new UIDs",
@@ -81,7 +88,8 @@ impl UidBook {
         }
         let numbers = (header.uid_limit, header.modseq_limit);
         // A file with a part that is none is written anew before anything else, so that its parts stay in step.
-        let file = if is_damaged { UidFile::create(maildir, header, &records)? } else { file };
+        let is_new = is_damaged || is_continued;
+        let file = if is_new { UidFile::create(maildir, header, &records)? } else { file };
         Ok(Self::new(Some(file), header.uid_validity, numbers, records, keywords))
     }
 
@@ -337,6 +345,30 @@ impl UidBook {
         let positions = numbers.into_iter().map(|(_, position)| position).collect();
         Sequence::new(Arc::clone(&self.state), Arc::clone(&self.snapshot), positions)
     }
+}
+
+/// Takes over the UIDs that Dovecot has given after ours. If the two have numbered one message twice, ours stay, above which
+/// no UID of Dovecot is given again.
+fn continue_with(
+    mut header: UidHeader,
+    mut records: Vec<UidRecord>,
+    imported: ImportedUids,
+) -> (UidHeader, Vec<UidRecord>) {
+    let by_key: HashMap<MessageKey, u32> = records.iter().map(|record| (record.key, record.uid)).collect();
+    let by_uid: HashMap<u32, MessageKey> = records.iter().map(|record| (record.uid, record.key)).collect();
+    let agrees = |record: &UidRecord| {
+        by_key.get(&record.key).is_none_or(|uid| *uid == record.uid)
+            && by_uid.get(&record.uid).is_none_or(|key| *key == record.key)
+    };
+    header.uid_limit = imported.uid_next;
+    if imported.records.iter().all(agrees) {
+        let modseq = header.modseq_limit.saturating_add(1);
+        let is_new = |record: &UidRecord| !by_key.contains_key(&record.key);
+        let later = imported.records.into_iter().filter(is_new);
+        records.extend(later.map(|record| UidRecord { modseq, ..record }));
+        header.modseq_limit = modseq;
+    }
+    (header, records)
 }
 
 /// The record of a message. If several files share its identity, its key has the inode.

@@ -28,7 +28,11 @@ use simplelog::{ConfigBuilder, WriteLogger};
 use crate::{
     metrics::METRICS,
     parking_queue::Sender,
-    proto::{Encryption, event::Event, request::ConnId},
+    proto::{
+        Encryption,
+        event::{ChangeCommand, Event},
+        request::ConnId,
+    },
 };
 pub use escape::escape;
 use escape::value;
@@ -133,6 +137,7 @@ pub fn log_event(caller: &PeerInfo, tls: Option<Encryption>, event: &Event, wait
     let level = match event {
         Event::Ended { .. }
         | Event::Opened { .. }
+        | Event::FolderChanged { .. }
         | Event::MailboxChanged { .. }
         | Event::Read { .. }
         | Event::Updated { .. } => Level::Debug,
@@ -165,7 +170,13 @@ fn format_event(peer: IpAddr, tls: Option<Encryption>, event: &Event, waited: Du
         }
         Event::Opened { mailbox, messages, octets } => {
             let mailbox = value(&mailbox.to_string());
-            format!("opened peer={peer} mailbox={mailbox} messages={messages} octets={octets}")
+            let octets = octets.map(|octets| format!(" octets={octets}")).unwrap_or_default();
+            format!("opened peer={peer} mailbox={mailbox} messages={messages}{octets}")
+        }
+        Event::FolderChanged { command, mailbox, to, messages } => {
+            let mailbox = value(&mailbox.to_string());
+            let to = to.as_ref().map(|to| format!(" to={}", value(&to.to_string()))).unwrap_or_default();
+            format!("{} peer={peer} mailbox={mailbox} messages={messages}{to}", command.done())
         }
         Event::MailboxChanged { mailbox, messages } => {
             format!("changed peer={peer} mailbox={} messages={messages}", value(&mailbox.to_string()))
@@ -199,7 +210,12 @@ impl SessionSummary {
             Event::Accepted { .. } => self.messages += 1,
             Event::Login { user, ok: true, .. } => self.user = Some(user.as_str().into()),
             Event::Read { .. } => self.read += 1,
-            Event::Updated { deleted, .. } => self.deleted += u32::try_from(*deleted).unwrap_or(u32::MAX),
+            Event::Updated { deleted, .. } => {
+                self.deleted = self.deleted.saturating_add(u32::try_from(*deleted).unwrap_or(u32::MAX));
+            }
+            Event::FolderChanged { command: ChangeCommand::Expunge, messages, .. } => {
+                self.deleted = self.deleted.saturating_add(u32::try_from(*messages).unwrap_or(u32::MAX));
+            }
             Event::Ended { why } => self.why = Some(why),
             _ => {}
         }
@@ -316,7 +332,7 @@ mod tests {
                 "login peer=192.0.2.7 ok=false user=u mechanism=PLAIN tls=1.3",
             ),
             (
-                Event::Opened { mailbox: mailbox.clone(), messages: 3, octets: 9 },
+                Event::Opened { mailbox: mailbox.clone(), messages: 3, octets: Some(9) },
                 "opened peer=192.0.2.7 mailbox=u@here.test messages=3 octets=9",
             ),
             (
@@ -324,6 +340,19 @@ mod tests {
                 "changed peer=192.0.2.7 mailbox=u@here.test messages=4",
             ),
             (Event::Read { octets: 9 }, "read peer=192.0.2.7 octets=9 duration=41.2ms"),
+            (
+                Event::Opened { mailbox: mailbox.clone(), messages: 3, octets: None },
+                "opened peer=192.0.2.7 mailbox=u@here.test messages=3",
+            ),
+            (
+                Event::FolderChanged {
+                    command: ChangeCommand::Move,
+                    mailbox: mailbox.clone(),
+                    to: Some(mailbox.clone()),
+                    messages: 2,
+                },
+                "moved peer=192.0.2.7 mailbox=u@here.test messages=2 to=u@here.test",
+            ),
             (Event::Updated { deleted: 1, seen: 2 }, "updated peer=192.0.2.7 deleted=1 seen=2"),
             (Event::Ended { why: "timeout" }, r#"ended peer=192.0.2.7 reason="timeout""#),
         ] {

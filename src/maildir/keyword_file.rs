@@ -107,13 +107,23 @@ impl Keywords {
     }
 }
 
+/// The number of lines in such a file that are no letter with a keyword.
+pub fn bad_lines(octets: &[u8]) -> usize {
+    let lines = octets.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+    lines.filter(|line| keyword(line).is_none()).count()
+}
+
+/// The letter and the keyword of a line.
+fn keyword(line: &[u8]) -> Option<(usize, &str)> {
+    let (number, name) = std::str::from_utf8(line).ok()?.split_once(' ')?;
+    let number = number.parse().ok().filter(|number: &usize| *number < LETTERS)?;
+    is_keyword(name).then_some((number, name))
+}
+
 fn parse(text: &[u8]) -> Vec<String> {
     let mut names = Vec::new();
-    for line in text.split(|b| *b == b'\n') {
-        let Ok(line) = std::str::from_utf8(line) else { continue };
-        let Some((number, name)) = line.split_once(' ') else { continue };
-        let Some(number) = number.parse().ok().filter(|number: &usize| *number < LETTERS) else { continue };
-        if !is_keyword(name) || names.iter().any(|other: &String| other.eq_ignore_ascii_case(name)) {
+    for (number, name) in text.split(|b| *b == b'\n').filter_map(keyword) {
+        if names.iter().any(|other: &String| other.eq_ignore_ascii_case(name)) {
             continue;
         }
         names.resize_with(names.len().max(number + 1), String::new);

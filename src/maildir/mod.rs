@@ -30,6 +30,7 @@ pub mod tmp_cleanup;
 pub(crate) mod tmp_file;
 pub mod transfer;
 pub mod trusted_date;
+pub mod uid_export;
 pub mod uid_file;
 pub mod uid_import;
 pub mod uid_validity;

@@ -2,7 +2,8 @@
 //! 1, or Courier's `courierimapuiddb`, which has the form of version 1.
 //!
 //! They are read once, if the folder has no file of ours, so that clients of the other server need not download anything
-//! again. Lines that cannot be read cost their messages a new UID.
+//! again. Lines that cannot be read cost their messages a new UID. After a way back to Dovecot, its list is read again if it has
+//! gone on with our UIDs.
 
 use std::io::Read;
 
@@ -10,7 +11,7 @@ use super::{
     Error, Kind, Maildir,
     cache_file::{is_foreign, open},
     name,
-    uid_file::{MessageKey, UidRecord},
+    uid_file::{MessageKey, UidHeader, UidRecord},
 };
 
 /// The UIDs of another server.
@@ -30,25 +31,66 @@ pub struct ImportedUids {
 /// The disk failed.
 pub fn read(maildir: &Maildir) -> Result<Option<ImportedUids>, Error> {
     for file in FILES {
-        let mut text = Vec::new();
-        match open(maildir, file) {
-            Ok(open) => {
-                let read = open.take(MAX_BYTES).read_to_end(&mut text);
-                read.map_err(|e| Error::at(maildir.path().join(file), "read", e))?;
-            }
-            Err(error) if error.kind() == Kind::Gone => continue,
-            Err(error) if is_foreign(&error) => {
-                log::warn!("{error}: messages get new UIDs");
-                continue;
-            }
-            Err(error) => return Err(error),
-        }
+        let Some(text) = contents(maildir, file, MAX_BYTES)? else { continue };
         if let Some(imported) = parse(&text) {
             return Ok(Some(imported));
         }
         log::warn!("{}: cannot be read, so messages get new UIDs", maildir.path().join(file).display());
     }
     Ok(None)
+}
+
+/// Dovecot's list of a folder.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct DovecotList {
+    /// `None`: the list cannot be read.
+    pub(super) uids: Option<ImportedUids>,
+    /// The name of the folder for Dovecot.
+    pub(super) guid: Option<String>,
+}
+
+/// Reads Dovecot's list. `None`: there is none.
+pub(super) fn dovecot_list(maildir: &Maildir) -> Result<Option<DovecotList>, Error> {
+    let Some(text) = contents(maildir, DOVECOT, MAX_BYTES)? else { return Ok(None) };
+    let header = text.split(|b| *b == b'\n').next().unwrap_or_default();
+    let mut fields = std::str::from_utf8(header).unwrap_or_default().split(' ');
+    let guid = fields.find_map(|field| field.strip_prefix('G'));
+    let is_guid = |guid: &&str| guid.len() == 32 && guid.bytes().all(|b| b.is_ascii_hexdigit());
+    Ok(Some(DovecotList { uids: parse(&text), guid: guid.filter(is_guid).map(str::to_owned) }))
+}
+
+/// The UIDs that Dovecot has given under this UID validity beyond our own, after a way back to it. `None`: it has not.
+///
+/// # Errors
+/// The disk failed.
+pub fn continued(maildir: &Maildir, header: UidHeader) -> Result<Option<ImportedUids>, Error> {
+    let is_later =
+        |uids: &ImportedUids| uids.uid_validity == header.uid_validity && uids.uid_next > header.uid_limit;
+    // The first line says whether the list has to be read.
+    let begin = contents(maildir, DOVECOT, MAX_HEADER)?.and_then(|text| parse(&text));
+    if !begin.is_some_and(|begin| is_later(&begin)) {
+        return Ok(None);
+    }
+    let uids = contents(maildir, DOVECOT, MAX_BYTES)?.and_then(|text| parse(&text));
+    Ok(uids.filter(is_later))
+}
+
+/// The first octets of a file beside the messages. `None`: there is none that this user can read.
+fn contents(maildir: &Maildir, file: &str, most: u64) -> Result<Option<Vec<u8>>, Error> {
+    let mut text = Vec::new();
+    match open(maildir, file) {
+        Ok(open) => {
+            let read = open.take(most).read_to_end(&mut text);
+            read.map_err(|e| Error::at(maildir.path().join(file), "read", e))?;
+            Ok(Some(text))
+        }
+        Err(error) if error.kind() == Kind::Gone => Ok(None),
+        Err(error) if is_foreign(&error) => {
+            log::warn!("{error}: its UIDs are not taken over");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn parse(text: &[u8]) -> Option<ImportedUids> {
@@ -96,8 +138,12 @@ fn message(line: &[u8], has_fields: bool) -> Option<(u32, &[u8])> {
 }
 
 /// The files, the better one first.
-const FILES: [&str; 2] = ["dovecot-uidlist", "courierimapuiddb"];
+const FILES: [&str; 2] = [DOVECOT, "courierimapuiddb"];
+/// Dovecot's list.
+pub(super) const DOVECOT: &str = "dovecot-uidlist";
 const MAX_BYTES: u64 = 1 << 30;
+/// Octets of the first line, and of a line after it that may be cut.
+const MAX_HEADER: u64 = 512;
 
 #[cfg(test)]
 mod tests {

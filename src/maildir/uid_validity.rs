@@ -66,6 +66,12 @@ fn last(home: &OwnedFd, path: &Path) -> u32 {
     read.and_then(|_| text.trim().parse().ok()).unwrap_or(0)
 }
 
+/// The number of lines in such a file that are none of it.
+pub fn bad_lines(octets: &[u8]) -> usize {
+    let text = std::str::from_utf8(octets).unwrap_or_default().trim();
+    usize::from(octets.len() > 32 || text.parse::<u32>().is_err())
+}
+
 fn write(maildir: &Maildir, (home, path): (&OwnedFd, &Path), value: u32) -> Result<(), Error> {
     let text = format!("{value}\n");
     let mode = FILE_MODE.bits();

@@ -14,7 +14,10 @@ pub mod reader;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::proto::{event::Event, protocol::Service};
+use crate::proto::{
+    event::{ChangeCommand, Event},
+    protocol::Service,
+};
 pub use family::{Family, Kind, Sample};
 pub use instruments::{Counter, Gauge, Histogram, LabelCounter};
 use instruments::{NUMBERS, TIMES};
@@ -175,7 +178,13 @@ impl ListenerMetrics {
             }
             Event::Login { ok: true, .. } => self.logins.inc(),
             Event::Login { ok: false, .. } => self.logins_failed.inc(),
-            Event::Opened { .. } | Event::MailboxChanged { .. } | Event::NoFault(_) => {}
+            Event::FolderChanged { command: ChangeCommand::Expunge, messages, .. } => {
+                self.deleted.add(*messages);
+            }
+            Event::Opened { .. }
+            | Event::FolderChanged { .. }
+            | Event::MailboxChanged { .. }
+            | Event::NoFault(_) => {}
             Event::Read { .. } => self.retrieved.inc(),
             Event::Updated { deleted, .. } => self.deleted.add(*deleted as u64),
             Event::Ended { why } => METRICS.ended.inc(why),

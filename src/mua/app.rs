@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{folder::Folder, read_ids::ReadIds, sent_folder::path_component, terminal::Terminal};
 use crate::{
     accounts::UserFile,
-    client::{ClientError, ConnectOptions, display, outgoing::Person},
+    client::{ClientError, ConnectOptions, WireObserver, display, outgoing::Person},
     proto::request::Secret,
 };
 
@@ -15,7 +15,11 @@ pub(crate) struct AppConfig {
     /// The server that takes mail.
     pub smtp: ConnectOptions,
     /// The server that mail is read from.
-    pub pop3: ConnectOptions,
+    pub reading: ConnectOptions,
+    /// The protocol by which it is read.
+    pub protocol: ReadingProtocol,
+    /// Makes an observer for each connection, if the person wants to see the dialogues.
+    pub observer: Option<fn() -> WireObserver>,
     /// User name, if given on the command line.
     pub user: Option<String>,
     /// Sign-up, if the server's accounts are at hand.
@@ -26,6 +30,22 @@ pub(crate) struct AppConfig {
     pub sent_dir: Option<PathBuf>,
     /// Source of unpredictable numbers, for Message-IDs and file names.
     pub random: fn() -> u64,
+}
+
+/// The protocol by which mail is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadingProtocol {
+    Pop3,
+    Imap,
+}
+
+impl ReadingProtocol {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Pop3 => "POP3",
+            Self::Imap => "IMAP",
+        }
+    }
 }
 
 /// The accounts of the server, in which a new user can make one.
@@ -51,6 +71,13 @@ pub(crate) struct App<'a> {
     /// True if the server files sent messages in a folder that this client can read.
     pub(super) server_saves_sent: bool,
     pub(super) inbox: Folder,
+}
+
+impl AppConfig {
+    /// An observer for a new connection.
+    pub(super) fn observe(&self) -> Option<WireObserver> {
+        self.observer.map(|observer| observer())
+    }
 }
 
 impl App<'_> {

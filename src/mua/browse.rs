@@ -1,17 +1,18 @@
 //! Message lists as tables, and one message on the screen.
 
-use std::collections::BTreeSet;
-
 use super::{
     app::App,
     folder::{Entry, Folder},
+    imap_list::ImapCommand,
+    imap_source::Flag,
     message_view::{MessageView, Summary},
     table::{AddressColumn, Layout},
+    typed_numbers::{listed, numbers},
     typed_path::expand_home,
 };
 use crate::{
     client::{ClientError, display, strings},
-    language::LocalizedText,
+    language::{Language, LocalizedText},
 };
 
 /// A command typed below a list.
@@ -24,11 +25,16 @@ enum ListCommand {
     Previous,
     Refresh,
     Back,
+    /// A command that only a list of IMAP has.
+    Imap(ImapCommand),
     Invalid,
 }
 
 impl ListCommand {
-    fn parse(typed: &str) -> Self {
+    fn parse(typed: &str, is_imap: bool) -> Self {
+        if let Some(command) = ImapCommand::parse(typed).filter(|_| is_imap) {
+            return Self::Imap(command);
+        }
         let (word, rest) = typed.trim().split_once(char::is_whitespace).unwrap_or((typed.trim(), ""));
         match (word.to_lowercase().as_str(), numbers(rest)) {
             ("q", _) => Self::Back,
@@ -42,57 +48,41 @@ impl ListCommand {
     }
 }
 
-/// Parses `2 5-7` into numbers without repetition.
-fn numbers(text: &str) -> Option<Vec<u32>> {
-    let mut found = BTreeSet::new();
-    for word in text.split([' ', ',', '\t']).filter(|word| !word.is_empty()) {
-        let (first, last) = word.split_once('-').unwrap_or((word, word));
-        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-        if last.checked_sub(first)? as usize > MAX_RANGE {
-            return None;
-        }
-        found.extend(first..=last);
-    }
-    Some(found.into_iter().collect())
-}
-
 impl App<'_> {
     /// Shows a list page by page, newest first, until the user goes back.
     pub(crate) fn browse(&mut self, folder: &mut Folder, shown: AddressColumn) -> Result<(), ClientError> {
         let language = self.terminal.language();
-        let (name, prompt) = match shown {
-            AddressColumn::From => (strings::INBOX, strings::BROWSE),
-            AddressColumn::To => (strings::SENT, strings::BROWSE_SENT),
+        let is_imap = folder.imap().is_some();
+        let prompt = match shown {
+            _ if is_imap => strings::BROWSE_FOLDER,
+            AddressColumn::From => strings::BROWSE,
+            AddressColumn::To => strings::BROWSE_SENT,
         };
         let mut page = 0;
         let mut fresh = true;
-        while !folder.entries.is_empty() {
-            let (columns, height) = self.terminal.size();
+        while is_imap || !folder.entries.is_empty() {
+            if fresh {
+                self.take_news(folder)?;
+            }
+            let (_, height) = self.terminal.size();
             // An empty line, the title and the header of the table stand above the rows.
             let below = self.terminal.prompt_lines(prompt.text(language)).len();
             let rows = height.saturating_sub(4 + below).max(3);
-            let pages = folder.entries.len().div_ceil(rows);
+            let places = folder.places();
+            let pages = places.len().div_ceil(rows).max(1);
             page = page.min(pages - 1); // the window may have grown
             if fresh {
-                let title = self.terminal.localize(name, &[]);
-                let title = self.terminal.localize(strings::PAGE_OF, &[&title, &(page + 1), &pages]);
-                self.terminal.show("");
-                self.terminal.title(&title);
-                let layout = Layout::of(columns, folder.entries.len());
-                self.terminal.show(&layout.header(shown, language));
-                let newest = folder.entries.len() - page * rows;
-                for place in (newest.saturating_sub(rows)..newest).rev() {
-                    let row = self.row(folder, place, layout, shown)?;
-                    self.terminal.show(&row);
-                }
+                let newest = places.len() - page * rows;
+                self.show_page(folder, &places[newest.saturating_sub(rows)..newest], shown, (page, pages))?;
             }
             fresh = true;
             let Some(typed) = self.terminal.prompt(prompt.text(language)) else { return Ok(()) };
-            match ListCommand::parse(&typed) {
+            match ListCommand::parse(&typed, is_imap) {
                 ListCommand::Back => return Ok(()),
                 ListCommand::Next => page = (page + 1).min(pages - 1),
                 ListCommand::Previous => page = page.saturating_sub(1),
-                ListCommand::Refresh => {}
+                ListCommand::Refresh => folder.look_for_news()?,
+                ListCommand::Imap(command) => fresh = self.imap_command(folder, command)?,
                 ListCommand::Read(number) => fresh = self.show_message(folder, number)?,
                 ListCommand::Delete(numbers) => self.set_deleted(folder, &numbers, true)?,
                 ListCommand::Undelete(numbers) => self.set_deleted(folder, &numbers, false)?,
@@ -103,6 +93,42 @@ impl App<'_> {
             }
         }
         self.terminal.print_localized(strings::EMPTY, &[]);
+        Ok(())
+    }
+
+    /// Shows one page of a list, the newest message first.
+    fn show_page(
+        &mut self,
+        folder: &mut Folder,
+        places: &[usize],
+        shown: AddressColumn,
+        (page, pages): (usize, usize),
+    ) -> Result<(), ClientError> {
+        let language = self.terminal.language();
+        let (columns, _) = self.terminal.size();
+        let name = match (folder.imap(), shown) {
+            (Some(source), _) if folder.is_search() => {
+                self.terminal.localize(strings::FOUND_IN, &[&source.folder.text])
+            }
+            (Some(source), _) => display::printable_line(&source.folder.text),
+            (None, AddressColumn::From) => strings::INBOX.text(language).to_owned(),
+            (None, AddressColumn::To) => strings::SENT.text(language).to_owned(),
+        };
+        let title = self.terminal.localize(strings::PAGE_OF, &[&name, &(page + 1), &pages]);
+        self.terminal.show("");
+        self.terminal.title(&title);
+        if places.is_empty() {
+            self.terminal.print_localized(strings::EMPTY, &[]);
+            return Ok(());
+        }
+        folder.fetch_summaries(places)?;
+        let marks = if folder.imap().is_some() { MARKS } else { 1 };
+        let layout = Layout::of(columns, folder.entries.len(), marks);
+        self.terminal.show(&layout.header(shown, language));
+        for place in places.iter().rev() {
+            let row = self.row(folder, *place, layout, shown)?;
+            self.terminal.show(&row);
+        }
         Ok(())
     }
 
@@ -118,13 +144,14 @@ impl App<'_> {
         let entry = &folder.entries[place];
         let who = if shown == AddressColumn::From { from } else { to };
         let mark = match entry {
-            Entry { deleted: true, .. } => strings::MARK.text(language),
-            Entry { is_new: true, .. } => strings::MARK_NEW.text(language),
-            _ => "",
+            _ if folder.imap().is_some() => marks(entry, language),
+            Entry { deleted: true, .. } => strings::MARK.text(language).to_owned(),
+            Entry { is_new: true, .. } => strings::MARK_NEW.text(language).to_owned(),
+            _ => String::new(),
         };
         let subject = if subject.is_empty() { strings::NO_SUBJECT.text(language) } else { &subject };
         let size = language.size(entry.octets);
-        Ok(layout.row([&entry.number.to_string(), mark, &who, subject, &date, &size]))
+        Ok(layout.row([&entry.number.to_string(), &mark, &who, subject, &date, &size]))
     }
 
     /// Marks messages as deleted, or removes the mark.
@@ -134,10 +161,11 @@ impl App<'_> {
             return Ok(());
         }
         let (mut done, mut places, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+        let is_imap = folder.imap().is_some();
         for &number in numbers {
             match folder.index_of(number) {
                 None => missing.push(number),
-                Some(place) if delete => match folder.delete(place) {
+                Some(place) if delete && !is_imap => match folder.delete(place) {
                     Ok(()) => done.push(number),
                     Err(error) if error.is_connection_lost() => return Err(error),
                     Err(error) => self.show_error(&error),
@@ -148,7 +176,9 @@ impl App<'_> {
                 }
             }
         }
-        if let Err(error) = folder.undelete(&places) {
+        let marked =
+            if delete { folder.set_flag(&places, Flag::Deleted, true) } else { folder.undelete(&places) };
+        if let Err(error) = marked {
             if error.is_connection_lost() {
                 return Err(error);
             }
@@ -158,7 +188,11 @@ impl App<'_> {
         if !missing.is_empty() {
             self.terminal.print_localized(strings::NO_SUCH_MESSAGE, &[&listed(&missing)]);
         }
-        let told = if delete { strings::WILL_BE_DELETED } else { strings::KEPT };
+        let told = match (delete, is_imap) {
+            (true, true) => strings::MARKED_DELETED,
+            (true, false) => strings::WILL_BE_DELETED,
+            (false, _) => strings::KEPT,
+        };
         if !done.is_empty() {
             self.terminal.print_localized(told, &[&listed(&done)]);
         }
@@ -171,14 +205,18 @@ impl App<'_> {
             self.terminal.print_localized(strings::NO_SUCH_MESSAGE, &[&number]);
             return Ok(false);
         };
-        if folder.entries[place].deleted {
+        if folder.entries[place].deleted && folder.imap().is_none() {
             self.terminal.print_localized(strings::IS_DELETED, &[&number]);
             return Ok(false);
         }
         let view = match folder.message(place) {
-            Ok(message) => {
+            Ok(Some(message)) => {
                 folder.entries[place].is_new = false;
                 MessageView::parse(&message)
+            }
+            Ok(None) => {
+                self.terminal.print_localized(strings::GONE, &[&number]);
+                return Ok(true);
             }
             Err(error) if error.is_connection_lost() => return Err(error),
             Err(error) => {
@@ -258,19 +296,21 @@ impl App<'_> {
     }
 }
 
-/// Numbers for a sentence: the first of them, and how many there are if that is not all.
-fn listed(numbers: &[u32]) -> String {
-    let first: Vec<String> = numbers.iter().take(MAX_LISTED).map(u32::to_string).collect();
-    let rest = if numbers.len() > MAX_LISTED { format!(", … ({})", numbers.len()) } else { String::new() };
-    first.join(", ") + &rest
+/// The marks of a message of IMAP, which may have several.
+fn marks(entry: &Entry, language: Language) -> String {
+    let marks = [
+        (entry.is_new, strings::MARK_NEW),
+        (entry.is_answered && !entry.is_new, strings::MARK_ANSWERED),
+        (entry.is_flagged, strings::MARK_FLAGGED),
+        (entry.deleted, strings::MARK),
+    ];
+    marks.iter().filter(|(is_set, _)| *is_set).map(|(_, mark)| mark.text(language)).collect()
 }
 
-/// Numbers of messages in one sentence.
-const MAX_LISTED: usize = 20;
+/// Marks of a message of IMAP: new or answered, flagged, deleted.
+const MARKS: usize = 3;
 /// Columns before the continuation of a field, and before an attachment.
 const INDENT: usize = 2;
-/// The largest number of messages in one range, such as `1-20`.
-const MAX_RANGE: usize = 10_000;
 /// Header fields in the user's language.
 const FIELDS: [(&str, LocalizedText); 5] = [
     ("From", strings::HEAD_FROM),
@@ -300,7 +340,32 @@ mod tests {
             ("d x", ListCommand::Invalid),
             ("-1", ListCommand::Invalid),
         ] {
-            assert_eq!(ListCommand::parse(typed), wish, "{typed:?}");
+            assert_eq!(ListCommand::parse(typed, false), wish, "{typed:?}");
+            assert_eq!(ListCommand::parse(typed, true), wish, "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_of_imap_has_more_wishes() {
+        let moved = |numbers: &[u32], name: &str| ImapCommand::Move(numbers.to_vec(), name.to_owned());
+        for (typed, wish) in [
+            ("f 2 5-6", ImapCommand::Toggle(Flag::Flagged, vec![2, 5, 6])),
+            ("r 1", ImapCommand::Toggle(Flag::Seen, vec![1])),
+            ("t 3", ImapCommand::Trash(vec![3])),
+            ("t", ImapCommand::Incomplete('t')),
+            ("f x", ImapCommand::Incomplete('f')),
+            ("m 2 5-6 Sent Items", moved(&[2, 5, 6], "Sent Items")),
+            ("m 2,3  Archive 2026", moved(&[2, 3], "Archive 2026")),
+            ("m Archive", ImapCommand::Incomplete('m')),
+            ("m 2", ImapCommand::Incomplete('m')),
+            ("x", ImapCommand::Expunge),
+            ("w", ImapCommand::Wait),
+            ("?", ImapCommand::Help),
+            ("/ lunch  été ", ImapCommand::Search("lunch  été".into())),
+            ("/", ImapCommand::Search(String::new())),
+        ] {
+            assert_eq!(ListCommand::parse(typed, true), ListCommand::Imap(wish), "{typed:?}");
+            assert_eq!(ListCommand::parse(typed, false), ListCommand::Invalid, "{typed:?}");
         }
     }
 }

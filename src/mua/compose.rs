@@ -86,7 +86,7 @@ impl App<'_> {
 
     /// Opens a session with the login of the inbox if the server offers one; true if it does.
     fn open_smtp(&self) -> Result<(Smtp, bool), ClientError> {
-        let mut smtp = Smtp::open(&self.config.smtp, None, None)?;
+        let mut smtp = Smtp::open(&self.config.smtp, None, self.config.observe())?;
         let is_user = smtp.can_log_in();
         if is_user {
             let reply = smtp.log_in(&self.user, &self.password)?;

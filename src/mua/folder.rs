@@ -5,7 +5,11 @@ use std::{
     io,
 };
 
-use super::{message_view::Summary, sent_folder::SentFolder};
+use super::{
+    imap_source::{Flag, ImapSource},
+    message_view::Summary,
+    sent_folder::SentFolder,
+};
 use crate::client::{
     ClientError,
     pop3::{ListEntry, Pop3},
@@ -16,6 +20,8 @@ use crate::client::{
 pub(crate) enum Source {
     /// The mailbox on the server.
     Server(Pop3),
+    /// A folder on an IMAP server.
+    Imap(Box<ImapSource>),
     /// The local copies of sent messages.
     Disk(SentFolder),
     /// Nothing: the last session has ended, and the next one has not begun.
@@ -29,11 +35,15 @@ pub(crate) struct Entry {
     pub(crate) number: u32,
     pub(crate) octets: u64,
     pub(crate) deleted: bool,
-    /// True if it was not read with this client.
+    /// True if it was not read: with this client, or by IMAP with any.
     pub(crate) is_new: bool,
+    pub(crate) is_flagged: bool,
+    pub(crate) is_answered: bool,
+    /// The UID in a folder of IMAP, else 0.
+    pub(super) uid: u32,
     /// Unique id, the same in every session (RFC 1939 section 7, UIDL).
     id: Option<String>,
-    summary: Option<Summary>,
+    pub(super) summary: Option<Summary>,
 }
 
 /// Summaries that an earlier session fetched, by unique id.
@@ -57,7 +67,7 @@ struct Mark {
 /// A list of messages, oldest first.
 #[derive(Debug)]
 pub(crate) struct Folder {
-    source: Source,
+    pub(super) source: Source,
     pub(crate) entries: Vec<Entry>,
 }
 
@@ -141,7 +151,9 @@ impl Folder {
 
     /// The index of the message with that number.
     pub(crate) fn index_of(&self, number: u32) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.number == number)
+        let has_number = |place: &usize| self.entries.get(*place).is_some_and(|entry| entry.number == number);
+        let usual = (number as usize).checked_sub(1).filter(has_number);
+        usual.or_else(|| self.entries.iter().position(|entry| entry.number == number))
     }
 
     /// The summary of a message. Its header is fetched at the first call.
@@ -149,6 +161,10 @@ impl Folder {
         let entry = &mut self.entries[place];
         if let Some(known) = &entry.summary {
             return Ok(known.clone());
+        }
+        if matches!(self.source, Source::Imap(_)) {
+            self.fetch_summaries(&[place])?;
+            return Ok(self.entries[place].summary.clone().unwrap_or_default());
         }
         // The server returns nothing for a message marked as deleted (RFC 1939 section 5).
         if entry.deleted {
@@ -163,32 +179,37 @@ impl Folder {
                 header => header,
             },
             Source::Disk(copies) => copies.read(place).ok(),
-            Source::Disconnected => None,
+            Source::Imap(_) | Source::Disconnected => None,
         };
         let summary = header.map(|header| Summary::parse(&header)).unwrap_or_default();
         entry.summary = Some(summary.clone());
         Ok(summary)
     }
 
-    pub(crate) fn message(&mut self, place: usize) -> Result<Vec<u8>, ClientError> {
+    /// A whole message. `None`: another session of IMAP has removed it.
+    pub(crate) fn message(&mut self, place: usize) -> Result<Option<Vec<u8>>, ClientError> {
         match &mut self.source {
-            Source::Server(pop3) => pop3.retrieve(self.entries[place].number),
-            Source::Disk(copies) => copies.read(place).map_err(ClientError::Disk),
+            Source::Server(pop3) => pop3.retrieve(self.entries[place].number).map(Some),
+            Source::Imap(source) => source.imap.message(self.entries[place].uid),
+            Source::Disk(copies) => copies.read(place).map(Some).map_err(ClientError::Disk),
             Source::Disconnected => Err(ClientError::Disk(io::ErrorKind::NotFound.into())),
         }
     }
 
     /// Only a server's messages can be deleted.
     pub(crate) fn can_delete(&self) -> bool {
-        matches!(self.source, Source::Server(_))
+        matches!(self.source, Source::Server(_) | Source::Imap(_))
     }
 
     pub(crate) fn delete(&mut self, place: usize) -> Result<(), ClientError> {
+        if self.imap().is_some() {
+            return self.set_flag(&[place], Flag::Deleted, true);
+        }
         let entry = &mut self.entries[place];
         match &mut self.source {
             Source::Server(pop3) if !entry.deleted => pop3.delete(entry.number)?,
             Source::Server(_) => {}
-            Source::Disk(_) | Source::Disconnected => {
+            Source::Imap(_) | Source::Disk(_) | Source::Disconnected => {
                 return Err(ClientError::Disk(io::ErrorKind::Unsupported.into()));
             }
         }
@@ -199,6 +220,9 @@ impl Folder {
     /// Removes the marks of these messages. POP3 can only remove all (RSET), so the other marks are set again: once for the
     /// whole list.
     pub(crate) fn undelete(&mut self, places: &[usize]) -> Result<(), ClientError> {
+        if self.imap().is_some() {
+            return self.set_flag(places, Flag::Deleted, false);
+        }
         let Source::Server(pop3) = &mut self.source else { return Ok(()) };
         if !places.iter().any(|place| self.entries[*place].deleted) {
             return Ok(());
@@ -239,14 +263,24 @@ impl Folder {
                 pop3.quit_quietly();
                 Ok(0)
             }
-            Source::Disk(_) | Source::Disconnected => Ok(0),
+            Source::Imap(_) | Source::Disk(_) | Source::Disconnected => Ok(0),
         }
     }
 }
 
 impl Entry {
-    fn new(number: u32, octets: u64) -> Self {
-        Self { number, octets, deleted: false, is_new: false, id: None, summary: None }
+    pub(super) fn new(number: u32, octets: u64) -> Self {
+        Self {
+            number,
+            octets,
+            deleted: false,
+            is_new: false,
+            is_flagged: false,
+            is_answered: false,
+            uid: 0,
+            id: None,
+            summary: None,
+        }
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) enum AddressColumn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Layout {
     number: usize,
+    marks: usize,
     who: usize,
     subject: usize,
     date: usize,
@@ -26,8 +27,8 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// The layout of a list in a window of that many columns.
-    pub(crate) fn of(columns: usize, messages: usize) -> Self {
+    /// The layout of a list in a window of that many columns, with so many marks for a message.
+    pub(crate) fn of(columns: usize, messages: usize, marks: usize) -> Self {
         let columns = columns.min(WIDEST);
         let digits = messages.to_string().len();
         let is_wide = columns >= 64;
@@ -41,10 +42,10 @@ impl Layout {
         };
         let size = if is_wide { SIZE } else { 0 };
         let who = if columns >= 28 { (columns / 4).max(8) } else { 0 };
-        let others = [number, MARK, who, date, size];
+        let others = [number, marks, who, date, size];
         let gaps = others.iter().filter(|width| **width > 0).count();
         let subject = columns.saturating_sub(others.iter().sum::<usize>() + gaps).max(1);
-        Self { number, who, subject, date, size }
+        Self { number, marks, who, subject, date, size }
     }
 
     pub(crate) fn header(self, shown: AddressColumn, language: Language) -> String {
@@ -59,6 +60,7 @@ impl Layout {
     pub(crate) fn row(self, [number, mark, who, subject, date, size]: [&str; 6]) -> String {
         let Self {
             number: number_width,
+            marks,
             who: who_width,
             subject: subject_width,
             date: date_width,
@@ -66,7 +68,7 @@ impl Layout {
         } = self;
         // A narrow column has the beginning of the date and time: the day.
         let date = date.get(..date_width.min(date.len())).unwrap_or(date);
-        let mut cells = vec![format!("{number:>number_width$}"), display::pad_to_width(mark, MARK)];
+        let mut cells = vec![format!("{number:>number_width$}"), display::pad_to_width(mark, marks)];
         for (text, width) in [(who, who_width), (subject, subject_width), (date, date_width)] {
             if width > 0 {
                 cells.push(display::pad_to_width(text, width));
@@ -79,8 +81,22 @@ impl Layout {
     }
 }
 
+/// A row of the list of folders: number, name, messages, unread messages. A narrow window shows only number and name.
+pub(crate) fn folder_row(columns: usize, [number, name, messages, unread]: [&str; 4]) -> String {
+    let columns = columns.min(WIDEST);
+    let counts = if columns >= 40 { 2 * (COUNT + 1) } else { 0 };
+    let name = display::pad_to_width(name, columns.min(WIDEST_FOLDER).saturating_sub(3 + 1 + counts).max(1));
+    let row = match counts {
+        0 => format!("{number:>3} {name}"),
+        _ => format!("{number:>3} {name} {messages:>COUNT$} {unread:>COUNT$}"),
+    };
+    row.trim_end().to_owned()
+}
+
 const NUMBER: usize = 5;
-const MARK: usize = 1;
+/// Columns of a number of messages.
+const COUNT: usize = 8;
+const WIDEST_FOLDER: usize = 60;
 /// `2026-11-21 18:53`, and the day alone.
 const DATE: usize = 16;
 const DAY: usize = 10;
@@ -98,7 +114,7 @@ mod tests {
         let subjects = ["日本語 日本語 日本語 日本語", "é", "", "👩‍👩‍👧 family", "e\u{301}e\u{301}e\u{301}"];
         for columns in 20..=200 {
             for messages in [1, 99, 10_000, 1_000_000] {
-                let layout = Layout::of(columns, messages);
+                let layout = Layout::of(columns, messages, 1 + columns % 3);
                 for subject in subjects {
                     let subject = subject.repeat(20);
                     let number = messages.to_string();
@@ -110,8 +126,14 @@ mod tests {
                 }
             }
         }
+        for columns in 20..=200 {
+            for name in ["INBOX", "日本語".repeat(30).as_str(), ""] {
+                let row = folder_row(columns, ["999", name, "1000000", "1000000"]);
+                assert!(row.width() <= columns, "{columns}: {row:?}");
+            }
+        }
         let row =
-            |columns| Layout::of(columns, 3).row(["3", "N", "Ann", "Lunch", "2026-11-21 18:05", "504 B"]);
+            |columns| Layout::of(columns, 3, 1).row(["3", "N", "Ann", "Lunch", "2026-11-21 18:05", "504 B"]);
         assert_eq!(row(20), " 3 N Lunch");
         assert_eq!(row(40), " 3 N Ann        Lunch");
         assert_eq!(row(50), " 3 N Ann          Lunch                 2026-11-21");

@@ -6,6 +6,8 @@ use std::{
     io::{self, BufRead, IsTerminal, Write},
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use crate::{
     client::{display, strings},
     language::{Language, LocalizedText},
@@ -45,6 +47,13 @@ impl Terminal {
     /// True if the input is a terminal.
     pub(crate) fn is_interactive(&self) -> bool {
         self.interactive
+    }
+
+    /// True if something was typed that nobody has read yet.
+    pub(crate) fn has_input(&self) -> bool {
+        let input = io::stdin();
+        let mut watched = [PollFd::new(&input, PollFlags::IN)];
+        poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
     }
 
     /// Columns and lines of the window at this moment, because it may be resized.

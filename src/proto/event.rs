@@ -34,14 +34,25 @@ pub enum Event {
         /// True if the login succeeded.
         ok: bool,
     },
-    /// A POP3 session has opened a mailbox.
+    /// A session has opened a mailbox.
     Opened {
         /// The mailbox, or the folder of it, that the login opened.
         mailbox: Mailbox,
         /// The number of messages in it.
         messages: usize,
-        /// The size of its messages, in octets.
-        octets: u64,
+        /// The size of its messages, in octets. `None`: the session does not count them.
+        octets: Option<u64>,
+    },
+    /// A command of IMAP has changed messages.
+    FolderChanged {
+        /// The command.
+        command: ChangeCommand,
+        /// The mailbox, or the folder of it, whose messages were named.
+        mailbox: Mailbox,
+        /// The folder that has got them, by COPY or MOVE.
+        to: Option<Mailbox>,
+        /// The number of messages.
+        messages: u64,
     },
     /// A mailbox changed while a session had it open.
     MailboxChanged {
@@ -71,6 +82,34 @@ pub enum Event {
     Injected(InjectedFault),
     /// A tag of an address looks like a fault on demand, and is none here: a sentence that says so.
     NoFault(String),
+}
+
+/// A command of IMAP that changes messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeCommand {
+    /// APPEND.
+    Append,
+    /// COPY.
+    Copy,
+    /// EXPUNGE, or the deletions of CLOSE.
+    Expunge,
+    /// MOVE.
+    Move,
+    /// STORE.
+    Store,
+}
+
+impl ChangeCommand {
+    /// The word for what the command has done.
+    pub fn done(self) -> &'static str {
+        match self {
+            Self::Append => "appended",
+            Self::Copy => "copied",
+            Self::Expunge => "expunged",
+            Self::Move => "moved",
+            Self::Store => "stored",
+        }
+    }
 }
 
 impl Event {

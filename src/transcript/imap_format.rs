@@ -82,6 +82,9 @@ pub(super) fn response(response: &ImapResponse) -> String {
     match response {
         ImapResponse::Done => "done".into(),
         ImapResponse::State(of) => state("state", of),
+        ImapResponse::Expunged { state: of, removed } => {
+            format!("{} removed={removed}", state("expunged", of))
+        }
         ImapResponse::Fetched(piece) => format!("fetched octets={}", piece.octets.len()),
         ImapResponse::Found(uids) => format!("found uids={}", set(uids)),
         ImapResponse::Stored { state: of, modified, .. } if modified.is_empty() => state("stored", of),

@@ -1,6 +1,8 @@
 //! Reads a transcript line by line into exchanges, with the meaning of each line. The explanations come from
 //! the command tables.
 
+use std::borrow::Cow;
+
 use super::imap_format;
 use crate::{
     printable::counted,
@@ -98,12 +100,13 @@ impl Reader {
         let (mark, rest) = line.split_at_checked(2).unwrap_or((line, ""));
         let rest = rest.strip_prefix(' ').unwrap_or(rest);
         match mark {
-            "C:" => Some(self.client(rest)),
+            "C:" => Some(self.client(&with_backslashes(rest))),
             "C|" => {
                 let rest = rest.trim_start_matches(r"\xff\xfd\x06"); // requests for a timing mark (RFC 860)
-                Some(self.client(rest.strip_suffix("\\r\\n").unwrap_or(rest)))
+                Some(self.client(&with_backslashes(rest.strip_suffix("\\r\\n").unwrap_or(rest))))
             }
-            "S:" | "S|" => Some(self.server(rest.trim_start_matches(r"\xff\xfc\x06"))), // their answers
+            // Their answers.
+            "S:" | "S|" => Some(self.server(&with_backslashes(rest.trim_start_matches(r"\xff\xfc\x06")))),
             "C~" | "S~" => Some(Exchange::Elided { from_client: mark == "C~", summary: elided_text(rest) }),
             "# " => self.comment(rest),
             "= " => {
@@ -243,6 +246,11 @@ impl Reader {
         let (_, meaning, rfc) = vocabulary.listed.iter().find(|(name, ..)| *name == keyword)?;
         Some(format!("{meaning} [{rfc}]"))
     }
+}
+
+/// A line as the peers see it: flags of IMAP begin with one backslash, which a transcript doubles.
+fn with_backslashes(line: &str) -> Cow<'_, str> {
+    if line.contains(r"\\") { line.replace(r"\\", r"\").into() } else { line.into() }
 }
 
 /// The action that the server takes for a request of the session.

@@ -103,6 +103,8 @@ pub struct FolderChanges {
     pub names: Vec<Change>,
     /// The first UID of the next slice. `None`: all is done, and durable unless there is a failure.
     pub next: Option<u32>,
+    /// The number of messages that were removed.
+    pub removed: u64,
     /// UIDs of messages that another program has changed meanwhile.
     pub modified: NumberSet,
     /// Whether a message could not be changed, because it is gone or cannot have the name.

@@ -198,6 +198,7 @@ fn expunge(maildir: &Maildir, slice: &Slice, uids: Option<&NumberSet>) -> Folder
         let listed = (entry.subdir, entry.name.clone());
         match deletion.delete_trashed(MessageRef::from(*entry)) {
             Ok(TrashDeletion::Deleted(name)) => {
+                done.removed += 1;
                 done.names.extend([listed, name].map(absent));
             }
             Ok(TrashDeletion::Gone) => done.names.push(absent(listed)),

@@ -210,7 +210,7 @@ impl Folders {
                     .map(|message| message.uid)
                     .collect();
                 folder.remove(|message| gone.contains(&message.uid));
-                ImapResponse::State(self.state()?)
+                ImapResponse::Expunged { state: self.state()?, removed: gone.len() as u64 }
             }
             ImapRequest::Copy { uids, to, is_move } => return self.copy(uids, to, *is_move),
             ImapRequest::Append { folder, flags, keywords, bytes, .. } => {

@@ -4,6 +4,7 @@ pub(crate) mod page;
 pub(crate) mod session;
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -12,6 +13,7 @@ use std::{
 
 use crate::common::{self, Server, Setup, client::deliver, eventually, installed, skip};
 use page::{Block, Kind, Page, Port, Terminal};
+use session::Sessions;
 
 /// README and all pages of the manual.
 fn pages() -> Vec<Page> {
@@ -29,7 +31,7 @@ fn every_dialogue_is_what_the_server_says() {
     let (mut played, mut failures) = (0, Vec::new());
     for page in pages().into_iter().filter(|page| !page.is_tour()) {
         let (mut plain, mut secure, mut pedantic) = (None, None, None);
-        let mut open = Vec::new();
+        let mut sessions = Sessions::default();
         for block in &page.blocks {
             let Kind::Dialogue { port, tls, strict } = block.kind else { continue };
             let server = match (tls, strict) {
@@ -37,9 +39,8 @@ fn every_dialogue_is_what_the_server_says() {
                 (_, true) => pedantic.get_or_insert_with(strict_server),
                 _ => plain.get_or_insert_with(Server::dev),
             };
-            match session::play(block, address(server, port)) {
-                Ok(client) => open.push(client),
-                Err(why) => failures.push(format!("{}: {why}", page.path.display())),
+            if let Err(why) = sessions.play(block, address(server, port)) {
+                failures.push(format!("{}: {why}", page.path.display()));
             }
             played += 1;
         }
@@ -103,16 +104,37 @@ fn h09_the_lesson_begins_in_the_mailboxes_of_the_tour() {
     for _ in 0..4 {
         deliver(&server, "bob@example.test", b"Subject: hello\r\n\r\nIt works.\r\n");
     }
-    let mut open = Vec::new();
+    let mut sessions = Sessions::default();
     let page = Page::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/manual/lesson.md"));
     for block in &page.blocks {
         match block.kind {
             Kind::Commands => shell("bash", &block.lines.join("\n"), &server, home.path()).unwrap(),
             Kind::Dialogue { tls: true, .. } => {} // that server is another one
-            Kind::Dialogue { port, .. } => open.push(session::play(block, address(&server, port)).unwrap()),
+            Kind::Dialogue { port, .. } => sessions.play(block, address(&server, port)).unwrap(),
         }
     }
-    assert!(open.len() >= 8, "{} dialogues", open.len());
+    assert!(sessions.count() >= 8, "{} sessions", sessions.count());
+}
+
+/// Every line that the table of POP3 and IMAP cites stands in a dialogue of the page.
+#[test]
+fn y122_each_row_of_the_table_of_pop3_and_imap_is_shown_by_a_dialogue() {
+    let page = Page::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/manual/lesson.md"));
+    let dialogues = page.blocks.iter().filter(|block| matches!(block.kind, Kind::Dialogue { .. }));
+    let lines = dialogues.flat_map(|block| &block.lines).filter_map(|line| line.get(3..));
+    let said: BTreeSet<&str> = lines.collect();
+    let text = fs::read_to_string(&page.path).unwrap();
+    let (_, table) = text.split_once("| | POP3 | IMAP | seen in |").unwrap();
+    let rows: Vec<&str> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() >= 10, "{rows:#?}");
+    for row in rows {
+        let seen = row.trim_end_matches('|').rsplit_once(" | ").unwrap().1;
+        let cited: Vec<&str> = seen.split('`').skip(1).step_by(2).collect();
+        assert!(!cited.is_empty(), "no dialogue shows {row}");
+        for line in cited {
+            assert!(said.contains(line), "no dialogue has {line:?}, which shows {row}");
+        }
+    }
 }
 
 fn address(server: &Server, port: Port) -> SocketAddr {

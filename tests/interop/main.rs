@@ -21,6 +21,7 @@ mod proxy;
 mod senders;
 mod together;
 mod visit;
+mod way_back;
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -67,6 +68,7 @@ fn stories() -> Vec<Story> {
         dovecot::stories(),
         imap_programs::stories(),
         imap_oracle::stories(),
+        way_back::stories(),
         clients::stories(),
         together::stories(),
     ]

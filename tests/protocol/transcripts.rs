@@ -299,6 +299,55 @@ fn y83_a_transcript_of_imap_has_neither_a_password_nor_a_word_of_the_mail() {
     }
 }
 
+#[test]
+fn y121_a_transcript_of_imap_tells_what_became_of_the_files() {
+    let config =
+        "transcripts = \"transcripts\"\n[[listen]]\nprotocol = \"imap\"\naddress = \"127.0.0.1:0\"\n";
+    let mut server = Setup { config: Some(config), users: &[ALICE], ..Setup::default() }.start();
+    for name in ["1.one", "2.two", "3.three"] {
+        server.maildir(ALICE).put(name, b"Subject: x\n\nx\n");
+    }
+    let mut client = Client::connect(server.addresses("imap")[0]);
+    client.expect("* OK");
+    client.ask(&format!("a1 LOGIN {ALICE} {PASSWORD}"), "a1 OK");
+    let commands = [
+        "a2 SELECT INBOX",
+        "a3 STORE 1 +FLAGS.SILENT (\\Flagged \\Deleted)",
+        "a4 EXPUNGE",
+        "a5 COPY 1 Archive",
+        "a6 MOVE 2 Trash",
+        "a7 APPEND Drafts (\\Seen) {3+}\r\nx\r\n",
+        "a8 LOGOUT",
+    ];
+    for command in commands {
+        client.send(command);
+    }
+    client.rest();
+    let written = transcripts(&mut server).concat();
+    let spool = server.spool.display();
+    let files: Vec<&str> = written.lines().filter_map(|line| line.strip_prefix("# spool: ")).collect();
+    let inbox = format!("{spool}/{ALICE}");
+    let exact = [
+        (0, format!("marked {inbox}/cur/1.one:2,FT")),
+        (1, format!("deleted {inbox}/cur/1.one:2,FT")),
+        (4, format!("unlinked {inbox}/new/3.three")),
+    ];
+    for (at, line) in &exact {
+        assert_eq!(files.get(*at), Some(&line.as_str()), "{written}");
+    }
+    for (at, begin) in [
+        (2, format!("copied {inbox}/.Archive/new/")),
+        (3, format!("moved {inbox}/.Trash/new/")),
+        (5, format!("delivered {inbox}/.Drafts/cur/")),
+    ] {
+        assert!(files.get(at).is_some_and(|line| line.starts_with(&begin)), "{begin}: {written}");
+    }
+    assert_eq!(files.len(), 6, "{written}");
+    let [stored, expunged] = ["a3 OK", "a4 OK"].map(|reply| written.find(reply).unwrap());
+    let told = written.find(&exact[0].1).unwrap();
+    assert!(told < stored && stored < expunged, "each change stands before its reply: {written}");
+}
+
 fn fetch_one(server: &Server) {
     let mut client = Client::pop3(server, ALICE);
     client.retr(1);

@@ -791,7 +791,7 @@ def a_mistyped_answer():
 
 def a_silent_port():
     """A server waits for the TLS of its client, who waits for a greeting: the one at the terminal is told at once."""
-    hint = "If its port is for TLS from the first octet, as 465, 995, 2465 and 1995 are, press Ctrl-C and add --tls implicit."
+    hint = "If its port is for TLS from the first octet, as 465, 993, 995, 2465, 1993 and 1995 are, press Ctrl-C and add --tls implicit."
     for words in (["send", "--from", "a@b.test", "--to", "c@d.test", "--subject", "x", "--body", "x", "--server"], ["client", "--pop3"]):
         server = socket.create_server(("127.0.0.1", 0))
         address = "127.0.0.1:%d" % server.getsockname()[1]
@@ -804,9 +804,15 @@ def a_silent_port():
         assert terminal.ended() == 1
 
 
-signal.alarm(120)
-{story.__name__: story for story in (
-    wrong_twice_then_right, wrong_three_times, write_with_attachments, in_french, a_table_of_80_columns,
-    odd_parts, save_on_a_full_disk, delete_and_keep, a_lost_connection, sign_up, between_postfix_and_dovecot,
-    replies, the_own_address, the_own_address_in_a_domain, the_listeners_of_a_configuration, a_mailbox_in_use, send_asks, a_mistyped_answer, a_silent_port, the_echo_comes_back, the_live_screen_gives_the_terminal_back, look_for_new_mail, slips, many_marks, windows_of_all_widths,
-)}[STORY]()
+def run(*stories):
+    """Runs the story that the command line names."""
+    signal.alarm(120)
+    {story.__name__: story for story in stories}[STORY]()
+
+
+if __name__ == "__main__":
+    run(
+        wrong_twice_then_right, wrong_three_times, write_with_attachments, in_french, a_table_of_80_columns,
+        odd_parts, save_on_a_full_disk, delete_and_keep, a_lost_connection, sign_up, between_postfix_and_dovecot,
+        replies, the_own_address, the_own_address_in_a_domain, the_listeners_of_a_configuration, a_mailbox_in_use, send_asks, a_mistyped_answer, a_silent_port, the_echo_comes_back, the_live_screen_gives_the_terminal_back, look_for_new_mail, slips, many_marks, windows_of_all_widths,
+    )

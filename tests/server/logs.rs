@@ -245,23 +245,6 @@ fn a_delivery_and_a_visit_are_one_line_each() {
 }
 
 #[test]
-fn the_last_line_of_an_imap_session_counts_the_messages_that_the_client_has_whole() {
-    let server = Server::dev();
-    (0..3).for_each(|_| deliver(&server, ALICE, LETTER));
-    let mut client = Client::connect(server.addresses("imap")[0]);
-    let mut ask = |tag: &str, command: &str| {
-        client.send(&format!("{tag} {command}"));
-        while !String::from_utf8_lossy(&client.line()).starts_with(&format!("{tag} OK")) {}
-    };
-    ask("a", &format!("LOGIN {ALICE} {PASSWORD}"));
-    ask("b", "SELECT INBOX");
-    ask("c", "FETCH 1:* (ENVELOPE BODY.PEEK[TEXT] BODY.PEEK[]<0.4>)");
-    ask("d", "FETCH 1:2 BODY.PEEK[]");
-    ask("e", "LOGOUT");
-    server.tells(&format!(" imap closed peer=127.0.0.1 user={ALICE} messages=0 read=2 deleted=0 "));
-}
-
-#[test]
 fn a_log_that_was_moved_away_is_opened_anew_at_sighup_and_loses_no_line() {
     let server = logging_to("./restante.log", "info");
     let home = server.home.path();

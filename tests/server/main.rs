@@ -8,6 +8,7 @@ mod common;
 mod confined;
 mod container;
 mod idle;
+mod imap_logs;
 mod leaving_root;
 mod listeners;
 mod logins;

@@ -15,14 +15,25 @@ use crate::common::{
 const BOB: &str = "bob@example.test";
 
 /// Runs one story against that server.
-fn story(name: &str, server: &Server, [smtp, pop3]: [&str; 2], keys: Option<&Keys>) {
+fn story(name: &str, server: &Server, services: [&str; 2], keys: Option<&Keys>) {
+    story_of("terminal.py", name, server, services, keys);
+}
+
+/// Runs one story of that script.
+pub(crate) fn story_of(
+    script: &str,
+    name: &str,
+    server: &Server,
+    [smtp, reading]: [&str; 2],
+    keys: Option<&Keys>,
+) {
     if !installed("python3") {
         return skip(name, "python3 is not installed");
     }
     let port = |service| server.addresses(service)[0].port().to_string();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/terminal.py");
+    let script = format!("{}/tests/python/{script}", env!("CARGO_MANIFEST_DIR"));
     let mut python = Command::new("python3");
-    python.args([script, name, env!("CARGO_BIN_EXE_restante"), &port(smtp), &port(pop3)]);
+    python.args([&script, name, env!("CARGO_BIN_EXE_restante"), &port(smtp), &port(reading)]);
     python.arg(server.home.path()).args(keys.map(Keys::certificate));
     let output = python.output().unwrap();
     let said = programs::said(&output);
@@ -100,7 +111,7 @@ fn u52_an_attachment_that_a_full_disk_cannot_take_leaves_no_part_of_itself() {
     story("save_on_a_full_disk", &server, CLEAR, None);
 }
 
-fn three_letters() -> Server {
+pub(crate) fn three_letters() -> Server {
     let server = Server::dev();
     for number in 1..=3 {
         deliver(&server, ALICE, format!("Subject: letter {number}\r\n\r\ntext\r\n").as_bytes());

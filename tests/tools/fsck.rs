@@ -312,6 +312,50 @@ fn what_it_cannot_look_at_is_an_error_of_usage() {
 }
 
 #[test]
+fn y119_the_files_of_folders_are_no_finding_until_they_are_damaged() {
+    let backend = desk();
+    let folder = backend.spool.join(BOB).join(".Lists");
+    for part in ["tmp", "new", "cur"] {
+        fs::create_dir_all(folder.join(part)).unwrap();
+    }
+    close(&backend.spool);
+    put(&backend, ".restante.uidvalidity", b"1795284384\n");
+    put(
+        &backend,
+        ".restante.folders",
+        b"restante folders 1\nprepared\nuse\tSent\t.Sent\nrename\t.Lists\t.Mail\n",
+    );
+    put(&backend, ".restante.folders.lock", b"");
+    put(&backend, "subscriptions", b"V\t2\n\nINBOX\nLists\tOne\n");
+    put(&backend, "dovecot-keywords", b"0 $Junk\n25 todo\n");
+    put(&backend, ".Lists/dovecot-keywords", b"0 todo\n");
+    put(&backend, ".Lists/maildirfolder", b"");
+    assert_eq!(findings(&backend, &[], 0), set(&[]));
+    put(&backend, ".restante.uidvalidity", b"a number\n");
+    put(&backend, ".restante.folders", b"restante folders 1\nuse\tSent\t../x\nrename\t.Lists\n");
+    put(&backend, "subscriptions", b"V\t2\n\nINBOX\na//b\n");
+    put(&backend, "dovecot-keywords", b"0 $Junk\n26 todo\n");
+    put(&backend, ".Lists/dovecot-keywords", b"zero todo\n");
+    let left = [
+        (".Lists/dovecot-keywords", "broken-keywords", "found"),
+        (".restante.folders", "broken-folders", "found"),
+        ("dovecot-keywords", "broken-keywords", "found"),
+        ("subscriptions", "broken-subscriptions", "found"),
+    ];
+    let validity = |state| (".restante.uidvalidity", "broken-uidvalidity", state);
+    assert_eq!(findings(&backend, &[], 1), set(&[&left[..], &[validity("found")]].concat()));
+    // Only what costs nothing is removed. A person corrects the others.
+    assert_eq!(findings(&backend, &["--fix"], 1), set(&[&left[..], &[validity("fixed")]].concat()));
+    assert!(!backend.spool.join(BOB).join(".restante.uidvalidity").exists());
+    fs::remove_file(backend.spool.join(BOB).join("subscriptions")).unwrap();
+    symlink("/etc/passwd", backend.spool.join(BOB).join("subscriptions")).unwrap();
+    assert!(
+        findings(&backend, &[], 1)
+            .contains(&set(&[("subscriptions", "not-a-file", "found")]).pop_first().unwrap())
+    );
+}
+
+#[test]
 fn u43_a_file_of_the_server_that_it_cannot_open_is_a_finding() {
     let backend = desk();
     let lock = put(&backend, ".restante.lock", b"");

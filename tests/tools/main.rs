@@ -7,6 +7,7 @@ mod common;
 mod completions;
 mod explain;
 mod fsck;
+mod imap_client;
 mod marks;
 mod mbox;
 mod mbox_forms;

@@ -55,6 +55,20 @@ fn a_session_with_starttls_and_a_login_is_explained() {
 }
 
 #[test]
+fn y121_the_changes_of_an_imap_session_are_explained_with_their_files() {
+    let file = beside("imap.dlg");
+    let text = shown(&["--no-follow", file.to_str().unwrap()]);
+    assert_shown("imap.txt", &text);
+    assert!(
+        text.contains("C a3 STORE 1 +FLAGS (\\Flagged \\Deleted)"),
+        "with the backslashes that were typed: {text}"
+    );
+    for change in ["marked", "deleted", "copied", "moved", "unlinked"] {
+        assert!(text.contains(&format!("└ {change} /var/spool/restante/")), "{change}: {text}");
+    }
+}
+
+#[test]
 fn a_session_of_pop3_is_explained() {
     let file = beside("pop3.dlg");
     let text = shown(&["--no-follow", file.to_str().unwrap()]);

@@ -125,7 +125,7 @@ impl Bench {
     #[track_caller]
     fn state(&mut self, id: ConnId, request: ImapRequest) -> Arc<FolderState> {
         match self.ask(id, request) {
-            Response::Imap(ImapResponse::State(state)) => state,
+            Response::Imap(ImapResponse::State(state) | ImapResponse::Expunged { state, .. }) => state,
             other => panic!("no state: {other:?}"),
         }
     }

@@ -29,6 +29,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "restante client --tls implicit --smtp mail.example.test:465 --pop3 mail.example.test:995 \\\n  \
                  --user alice@example.test",
             ),
+            ("By IMAP, with the dialogue for a lesson:", "restante client --imap -v 2> dialogue"),
         ],
     ),
     (

@@ -194,6 +194,30 @@ fn y24_a_folder_of_dovecot_keeps_its_uids_and_its_keywords() {
 }
 
 #[test]
+fn y117_uids_that_dovecot_has_given_since_are_taken_over() {
+    let mut folder = Folder::new();
+    folder.add("1.a", Subdir::New, 1);
+    folder.add("2.b:2,S", Subdir::Cur, 2);
+    folder.refresh();
+    let path = folder.maildir.path().join("dovecot-uidlist");
+    let uids = |folder: &mut Folder| folder.messages().iter().map(|message| message.0).collect::<Vec<_>>();
+    fs::write(&path, "3 V100 N1010 G1\n2 :2.b:2,S\n1005 :3.c\n").unwrap();
+    folder.reload();
+    folder.add("3.c", Subdir::New, 3);
+    folder.add("4.d", Subdir::New, 4);
+    assert_eq!(uids(&mut folder), [1, 2, 1005, 1010]);
+    // If both have numbered one message, ours stay, and no number of Dovecot is given again.
+    fs::write(&path, "3 V100 N5000 G1\n7 :1.a\n").unwrap();
+    folder.reload();
+    folder.add("5.e", Subdir::New, 5);
+    assert_eq!(uids(&mut folder), [1, 2, 1005, 1010, 5000]);
+    // Another UIDVALIDITY is that of a folder which clients of ours have never seen.
+    fs::write(&path, "3 V101 N9000 G1\n7 :1.a\n").unwrap();
+    folder.reload();
+    assert_eq!(uids(&mut folder), [1, 2, 1005, 1010, 5000]);
+}
+
+#[test]
 fn y21_a_file_that_is_none_costs_a_new_uid_validity_and_no_message() {
     let mut folder = Folder::new();
     folder.add("1.a", Subdir::New, 1);

@@ -31,8 +31,9 @@ use super::{
 };
 
 pub use counts::message_names;
+pub use record::{RECORD, bad_record_lines};
 pub use removal::clean_deleted;
-pub use subscriptions::Subscriptions;
+pub use subscriptions::{SUBSCRIPTIONS, Subscriptions, bad_subscription_lines};
 
 /// The folders of one mailbox.
 #[derive(Debug, Clone, Copy)]

@@ -17,7 +17,7 @@ use super::{
 use crate::safe_file::Durability;
 
 /// The file.
-pub(super) const FILE: &str = ".restante.folders";
+pub const RECORD: &str = ".restante.folders";
 
 /// The content of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,20 +50,29 @@ pub(super) enum Renaming {
 impl FolderRecord {
     /// Reads the file.
     pub(super) fn load(inbox: &Maildir) -> Result<Self, Error> {
-        let file = match open(inbox, FILE) {
+        let file = match open(inbox, RECORD) {
             Ok(file) => file,
             Err(error) if error.kind() == Kind::Gone => return Ok(Self::default()),
             Err(error) => return Err(error),
         };
         let mut octets = Vec::new();
         let read = file.take(MAX_FILE).read_to_end(&mut octets);
-        read.map_err(|e| Error::at(inbox.path().join(FILE), "read", e))?;
+        read.map_err(|e| Error::at(inbox.path().join(RECORD), "read", e))?;
         Ok(Self::parse(&octets))
     }
 
     fn parse(octets: &[u8]) -> Self {
-        let mut record = Self::default();
-        for line in octets.split(|octet| *octet == b'\n').filter_map(|line| str::from_utf8(line).ok()) {
+        Self::parse_counting(octets).0
+    }
+
+    /// Parses the file, and counts the lines that are not understood.
+    fn parse_counting(octets: &[u8]) -> (Self, usize) {
+        let (mut record, mut bad) = (Self::default(), 0);
+        for line in octets.split(|octet| *octet == b'\n') {
+            let Ok(line) = str::from_utf8(line) else {
+                bad += 1;
+                continue;
+            };
             match line.split('\t').collect::<Vec<_>>()[..] {
                 ["prepared"] => record.is_prepared = true,
                 ["use", word, directory] if is_harmless(directory) => record.set_use(word, directory),
@@ -73,10 +82,10 @@ impl FolderRecord {
                 ["rename-inbox", to] if is_harmless(to) => {
                     record.renaming = Some(Renaming::Inbox { to: to.to_owned() });
                 }
-                _ => {}
+                _ => bad += usize::from(!line.is_empty() && line != HEAD.trim_end()),
             }
         }
-        record
+        (record, bad)
     }
 
     /// Gives a special use to a folder. Another folder that had it loses it.
@@ -100,9 +109,14 @@ impl FolderRecord {
             None => {}
         }
         fault_point(inbox.path(), "write folder record")?;
-        cache_file::replace(inbox, FILE, text.as_bytes(), Durability::Durable)?;
+        cache_file::replace(inbox, RECORD, text.as_bytes(), Durability::Durable)?;
         fault_point(inbox.path(), "write folder record: done")
     }
+}
+
+/// The number of lines in such a file that are not understood.
+pub fn bad_record_lines(octets: &[u8]) -> usize {
+    FolderRecord::parse_counting(octets).1
 }
 
 /// Whether a name in the file is that of a folder's directory, and no path.

@@ -26,8 +26,8 @@ pub struct Subscriptions {
 impl Subscriptions {
     /// Reads the file. `None`: there is none.
     fn load(inbox: &Maildir) -> Result<Option<Self>, Error> {
-        let failed = |step| move |e: std::io::Error| Error::at(inbox.path().join(FILE), step, e);
-        let file = match open(inbox, FILE) {
+        let failed = |step| move |e: std::io::Error| Error::at(inbox.path().join(SUBSCRIPTIONS), step, e);
+        let file = match open(inbox, SUBSCRIPTIONS) {
             Err(error) if error.kind() == Kind::Gone => return Ok(None),
             opened => opened?,
         };
@@ -96,6 +96,12 @@ impl Subscriptions {
     }
 }
 
+/// The number of lines in such a file that are no names of folders.
+pub fn bad_subscription_lines(octets: &[u8]) -> usize {
+    let subscriptions = Subscriptions::parse(octets);
+    subscriptions.lines.iter().filter(|line| subscriptions.name(line).is_none()).count()
+}
+
 impl Folders<'_> {
     /// The subscriptions of the user. `None`: to every folder.
     pub fn subscriptions(&self) -> Result<Option<Subscriptions>, Error> {
@@ -120,6 +126,17 @@ impl Folders<'_> {
             self.save_subscriptions(&after)?;
         }
         Ok(())
+    }
+
+    /// Writes the subscriptions that are in force without a file, for programs that take a missing file for none. `false`: there
+    /// is a file already.
+    pub fn write_subscriptions(&self) -> Result<bool, FolderError> {
+        let _lock = self.begin_change()?;
+        if Subscriptions::load(self.inbox)?.is_some() {
+            return Ok(false);
+        }
+        self.save_subscriptions(&self.all()?)?;
+        Ok(true)
     }
 
     /// Subscribes to new folders, if the user has subscribed to some folders and not to others.
@@ -159,13 +176,13 @@ impl Folders<'_> {
 
     fn save_subscriptions(&self, subscriptions: &Subscriptions) -> Result<(), Error> {
         fault_point(self.inbox.path(), "write subscriptions")?;
-        cache_file::replace(self.inbox, FILE, &subscriptions.octets(), Durability::Durable)?;
+        cache_file::replace(self.inbox, SUBSCRIPTIONS, &subscriptions.octets(), Durability::Durable)?;
         fault_point(self.inbox.path(), "write subscriptions: done")
     }
 }
 
 /// The file.
-const FILE: &str = "subscriptions";
+pub const SUBSCRIPTIONS: &str = "subscriptions";
 /// The first lines of version 2.
 const HEADER: &[u8] = b"V\t2\n\n";
 /// The name of the mailbox itself.

@@ -354,7 +354,7 @@ fn y48_the_renaming_of_a_killed_process_leaves_alone_what_has_come_since() {
         fixture.folders().create(folder).unwrap();
     }
     // Killed after one of three folders; then another program makes a folder of a new name.
-    fixture.file(record::FILE, "restante folders 1\nrename\t.a\t.n.m\n");
+    fixture.file(record::RECORD, "restante folders 1\nrename\t.a\t.n.m\n");
     fs::rename(fixture.home.join(".a.c"), fixture.home.join(".n.m.c")).unwrap();
     fs::create_dir_all(fixture.home.join(".n.m.b/cur")).unwrap();
     fixture.folders().recover();

@@ -39,6 +39,9 @@ impl OtherValidity {
     pub(super) fn response(self, response: ImapResponse) -> ImapResponse {
         match response {
             ImapResponse::State(state) => ImapResponse::State(self.state(&state)),
+            ImapResponse::Expunged { state, removed } => {
+                ImapResponse::Expunged { state: self.state(&state), removed }
+            }
             ImapResponse::Stored { state, modified, is_partial } => {
                 ImapResponse::Stored { state: self.state(&state), modified, is_partial }
             }

@@ -10,7 +10,8 @@ use super::{
 use crate::proto::{
     Context, Step,
     buffer::Outbox,
-    request::{Failure, Response},
+    event::{ChangeCommand, Event},
+    request::{Failure, Mailbox, Response},
 };
 
 impl ImapSession {
@@ -39,16 +40,20 @@ impl ImapSession {
             (Pending::Select { folder, read_only }, Response::Imap(ImapResponse::State(state))) => {
                 self.opened(&tag, folder, read_only, state, out)
             }
-            (Pending::ExpungeAndClose, Response::Imap(ImapResponse::State(_))) => {
+            (Pending::ExpungeAndClose, Response::Imap(ImapResponse::Expunged { removed, .. })) => {
+                self.log_change(ChangeCommand::Expunge, None, removed, out);
                 self.close(tag, AfterClose::Reply)
             }
-            (Pending::Expunge, Response::Imap(ImapResponse::State(state))) => {
+            (Pending::Expunge, Response::Imap(ImapResponse::Expunged { state, removed })) => {
+                self.log_change(ChangeCommand::Expunge, None, removed, out);
                 self.set_newest(state);
                 self.expunged(tag, out)
             }
             (Pending::Store(plan), Response::Imap(response)) => self.stored(tag, plan, response, out),
             (Pending::Search(plan), Response::Imap(response)) => self.searched(tag, plan, response, out),
-            (Pending::Copy { is_move }, Response::Imap(response)) => self.copied(tag, is_move, response, out),
+            (Pending::Copy { to, is_move }, Response::Imap(response)) => {
+                self.copied(tag, (to, is_move), response, out)
+            }
             (Pending::List(list), Response::Imap(response)) => self.listed(tag, list, response, out),
             (Pending::Status(name, items), Response::Imap(ImapResponse::Status(numbers))) => {
                 super::mailboxes::write_status(&name, &items, &numbers, out.buffer());
@@ -60,6 +65,20 @@ impl ImapSession {
             }
             // No other response follows these requests.
             _ => self.close_with(out, "internal error", reply::INTERNAL),
+        }
+    }
+
+    /// Logs a change of messages of the selected mailbox.
+    pub(super) fn log_change(
+        &self,
+        command: ChangeCommand,
+        to: Option<Mailbox>,
+        messages: u64,
+        out: &mut Outbox,
+    ) {
+        if let Some(selected) = &self.selected {
+            let mailbox = selected.folder.clone();
+            out.push_event(Event::FolderChanged { command, mailbox, to, messages });
         }
     }
 
@@ -115,8 +134,8 @@ fn what(pending: &Pending) -> &'static str {
         Pending::Store(_) | Pending::MarkSeen(_) => "STORE",
         Pending::Fetch(_) => "FETCH",
         Pending::Search(_) => "SEARCH",
-        Pending::Copy { is_move: true } => "MOVE",
-        Pending::Copy { is_move: false } => "COPY",
+        Pending::Copy { is_move: true, .. } => "MOVE",
+        Pending::Copy { is_move: false, .. } => "COPY",
         Pending::List(_) => "LIST",
         Pending::Status(..) => "STATUS",
         Pending::Change => "mailbox",

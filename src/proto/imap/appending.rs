@@ -21,6 +21,7 @@ use crate::proto::{
     bdat_decoder::BdatDecoder,
     buffer::{Inbox, Outbox},
     dot::LineEndings,
+    event::{ChangeCommand, Event},
     is_slow,
     request::{Failure, ReceiveRequest, Request, Response},
 };
@@ -140,6 +141,9 @@ impl ImapSession {
                 self.say_refused(&tag, refused, out)
             }
             (AppendStep::Store, Response::Imap(ImapResponse::Appended { uid_validity, uid })) => {
+                let mailbox = appending.folder.clone();
+                let (command, to) = (ChangeCommand::Append, None);
+                out.push_event(Event::FolderChanged { command, mailbox, to, messages: 1 });
                 let code = Code::AppendUid { uid_validity, uid };
                 let ending = Ending { tag: tag.clone(), condition: Condition::Ok, code, text: reply::DONE };
                 let is_selected =

@@ -16,6 +16,7 @@ use super::{
 use crate::proto::{
     Context, Step,
     buffer::Outbox,
+    event::Event,
     request::{Mailbox, Quota},
 };
 
@@ -100,6 +101,8 @@ impl ImapSession {
         if self.offers("CONDSTORE") {
             tell("HIGHESTMODSEQ", state.highest_modseq, reply::HIGHEST);
         }
+        let (mailbox, messages) = (folder.clone(), state.messages.len());
+        out.push_event(Event::Opened { mailbox, messages, octets: None });
         let (view, newest) = (Arc::clone(&state), state);
         self.selected = Some(Box::new(Selected { folder, read_only, view, newest }));
         self.ok(tag, if read_only { reply::SELECTED_READ_ONLY } else { reply::SELECTED }, out)

@@ -33,7 +33,7 @@ pub enum ImapRequest {
     Search(Box<Search>),
     /// STORE. Response: [`ImapResponse::Stored`].
     Store(Box<Store>),
-    /// EXPUNGE, CLOSE: removes messages with `\Deleted`, all or those with these UIDs. Response: [`ImapResponse::State`].
+    /// EXPUNGE, CLOSE: removes messages with `\Deleted`, all or those with these UIDs. Response: [`ImapResponse::Expunged`].
     Expunge {
         /// The UIDs. `None`: all.
         uids: Option<NumberSet>,
@@ -122,6 +122,13 @@ pub enum ImapResponse {
     Done,
     /// The newest state of the selected folder.
     State(Arc<FolderState>),
+    /// The result of EXPUNGE.
+    Expunged {
+        /// The state without the messages.
+        state: Arc<FolderState>,
+        /// The number of messages that were removed.
+        removed: u64,
+    },
     /// A piece of the responses to FETCH.
     Fetched(FetchedPiece),
     /// The UIDs of the messages that a search has found.

@@ -102,6 +102,11 @@ impl NumberSet {
         self.0.get(at).is_some_and(|&(from, _)| from <= number)
     }
 
+    /// How many numbers the set has.
+    pub fn count(&self) -> u64 {
+        self.0.iter().map(|&(from, to)| u64::from(to - from) + 1).sum()
+    }
+
     /// Whether the set has no number.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -184,6 +189,7 @@ mod tests {
             }
             let mut again = NumberSet::default();
             set.ranges().flatten().for_each(|number| again.push(number));
+            prop_assert_eq!(set.count(), (1..80).filter(|number| set.contains(*number)).count() as u64);
             prop_assert_eq!(again, set);
         }
     }

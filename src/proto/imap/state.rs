@@ -110,6 +110,7 @@ pub(super) enum Pending {
     Fetch(Fetching),
     Search(SearchPlan),
     Copy {
+        to: Mailbox,
         is_move: bool,
     },
     List(List),

@@ -17,7 +17,9 @@ use super::{
 use crate::proto::{
     Step,
     buffer::Outbox,
+    event::ChangeCommand,
     imap::{command_table::CommandSpec, state::After},
+    mailbox::Mailbox,
 };
 
 /// The flags and keywords that a client names. `\Recent` is left out: no client can change it.
@@ -94,6 +96,7 @@ impl ImapSession {
             return self.close_with(out, "internal error", reply::INTERNAL);
         };
         let StorePlan { by_uid, uids, change, flags, keywords, silent } = plan;
+        self.log_change(ChangeCommand::Store, None, uids.count().saturating_sub(modified.count()), out);
         let report = match silent {
             false => Report::Flags,
             true if self.condstore => Report::ModSeq,
@@ -155,7 +158,8 @@ impl ImapSession {
             // A client that retries a MOVE which has succeeded would take NO for a reason to bring the messages back.
             Ok(uids) if uids.is_empty() => self.conclude_ok(tag, true, out),
             Ok(uids) => {
-                self.await_response(tag, Pending::Copy { is_move }, ImapRequest::Copy { uids, to, is_move })
+                let pending = Pending::Copy { to: to.clone(), is_move };
+                self.await_response(tag, pending, ImapRequest::Copy { uids, to, is_move })
             }
         }
     }
@@ -163,13 +167,15 @@ impl ImapSession {
     pub(super) fn copied(
         &mut self,
         tag: Tag,
-        is_move: bool,
+        (target, is_move): (Mailbox, bool),
         response: ImapResponse,
         out: &mut Outbox,
     ) -> Step {
         let ImapResponse::Copied { state, uid_validity, from, to } = response else {
             return self.close_with(out, "internal error", reply::INTERNAL);
         };
+        let command = if is_move { ChangeCommand::Move } else { ChangeCommand::Copy };
+        self.log_change(command, Some(target), from.count(), out);
         self.set_newest(state);
         let code = match from.is_empty() || to.is_empty() {
             true => Code::OfText,

@@ -174,7 +174,7 @@ impl Pop3Session {
         let octets = maildrop.total();
         out.line(&format!("+OK {messages} messages ({octets} octets)"));
         let read_only = mailbox.folder().is_some();
-        out.push_event(Event::Opened { mailbox, messages, octets });
+        out.push_event(Event::Opened { mailbox, messages, octets: Some(octets) });
         self.errors = 0;
         self.failed_credentials.clear();
         self.state = State::Transaction(Box::new(MaildropView::new(maildrop, read_only)));

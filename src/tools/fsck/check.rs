@@ -32,6 +32,7 @@ impl Mailbox {
         let root = fs::fstat(&self.root).map_err(|e| Error::at(&self.path, "stat", e))?;
         checker.check_permissions(Dir::Root, c".", &root);
         checker.check_size_cache();
+        checker.check_folder_files();
         checker.check_folders()?;
         for dir in Dir::PARTS {
             checker.check_directory(dir)?;
@@ -41,8 +42,8 @@ impl Mailbox {
     }
 }
 
-struct Checker<'a> {
-    mailbox: &'a Mailbox,
+pub(super) struct Checker<'a> {
+    pub(super) mailbox: &'a Mailbox,
     now: SystemTime,
     age: Duration,
     report: Report,
@@ -51,7 +52,7 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn report(
+    pub(super) fn report(
         &mut self,
         (dir, name, inode): (Dir, &CStr, u64),
         problem: Problem,
@@ -121,8 +122,7 @@ impl Checker<'_> {
     fn check_folders(&mut self) -> Result<(), Error> {
         let mailbox = self.mailbox;
         let failed = |e| Error::at(&mailbox.path, "read directory", e);
-        let in_folder =
-            mailbox.path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let in_folder = mailbox.is_folder();
         for entry in fs::Dir::read_from(&mailbox.root).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();

@@ -62,6 +62,11 @@ impl Mailbox {
         &self.path
     }
 
+    /// True for a folder of a mailbox.
+    pub(super) fn is_folder(&self) -> bool {
+        self.path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"."))
+    }
+
     /// Names of the directories in it that look like folders.
     pub(crate) fn folders(&self) -> Result<Vec<OsString>, Error> {
         let mut folders = directories(&self.root, &self.path)?;

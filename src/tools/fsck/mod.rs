@@ -6,6 +6,7 @@
 
 mod check;
 mod finding;
+mod folder_files;
 mod mailbox;
 mod name_check;
 mod problem;

@@ -41,6 +41,14 @@ pub(crate) enum Problem {
     NotADirectory,
     /// Records in `.restante.sizes` that are torn, or that restante did not write.
     CorruptSizeCache,
+    /// A `.restante.uidvalidity` that has no number.
+    BrokenUidValidity,
+    /// Lines in `.restante.folders` that restante did not write.
+    BrokenFolderRecord,
+    /// Lines in `dovecot-keywords` that are no letter with a keyword.
+    BrokenKeywords,
+    /// Lines in `subscriptions` that are no names of folders.
+    BrokenSubscriptions,
     /// A Maildir inside a folder, or one whose name does not begin with a dot: no Maildir++ folder.
     NestedFolder,
     /// A mailbox with mail that no account has.
@@ -132,6 +140,21 @@ impl Problem {
             Self::CorruptSizeCache => {
                 ("broken-sizes", "restante (only reads the messages again at the next start)")
             }
+            Self::BrokenUidValidity => {
+                ("broken-uidvalidity", "restante (takes the time for the UIDVALIDITY of the next new folder)")
+            }
+            Self::BrokenFolderRecord => (
+                "broken-folders",
+                "restante (skips the lines: a folder may lose its special use, a renaming that was begun stays as it is)",
+            ),
+            Self::BrokenKeywords => (
+                "broken-keywords",
+                "restante and Dovecot (skip the lines: messages lose these keywords for IMAP clients)",
+            ),
+            Self::BrokenSubscriptions => (
+                "broken-subscriptions",
+                "IMAP clients that show only subscribed folders; restante and Dovecot skip the lines",
+            ),
             Self::WithoutAccount => {
                 ("no-account", "its reader: no login opens the mailbox; other programs may read it")
             }

@@ -15,6 +15,8 @@ pub(crate) struct Block {
     pub(crate) lines: Vec<String>,
     pub(crate) kind: Kind,
     pub(crate) terminal: Terminal,
+    /// The name of a dialogue's session, which later blocks go on with.
+    pub(crate) speaker: Option<String>,
     /// The standard output of the commands, from the block of `text` that follows them.
     pub(crate) output: Option<Vec<String>>,
 }
@@ -59,13 +61,13 @@ impl Page {
     /// Reads a page. A dialogue is a block of `text` that begins with `S:`, and speaks at the port that the text
     /// above it names last; to a server with a certificate, where that said `restante dev --tls` in the same
     /// section, or to a strict one, where it said `restante dev --strict`. A block of `sh` is commands, unless a comment above it says `not run:` and why. A comment above it may
-    /// name its terminal, and a block of `text` right after it is its output. That of the third terminal stands anywhere
+    /// name its terminal, one above a dialogue (`<!-- the telephone -->`) its session, and a block of `text` right after it is its output. That of the third terminal stands anywhere
     /// below, with the same comment.
     pub(crate) fn read(path: PathBuf) -> Self {
         let text = fs::read_to_string(&path).unwrap();
         let mut blocks = Vec::new();
         let (mut port, mut tls, mut strict) = (None, false, false);
-        let (mut excused, mut terminal) = (false, Terminal::default());
+        let (mut excused, mut terminal, mut speaker) = (false, Terminal::default(), None);
         let mut is_after_commands = false;
         let mut lines = text.lines().zip(1..);
         while let Some((line, number)) = lines.next() {
@@ -75,7 +77,7 @@ impl Page {
             if let Some(language) = line.strip_prefix("```") {
                 let body = lines.by_ref().map(|(line, _)| line.to_owned());
                 let body: Vec<String> = body.take_while(|line| line != "```").collect();
-                let begins = body.first().is_some_and(|first| first.starts_with("S: "));
+                let begins = speaker.is_some() || body.first().is_some_and(|first| first.starts_with("S: "));
                 let follows = std::mem::take(&mut is_after_commands);
                 if language == "text" && !begins && (follows || terminal == Terminal::Third) {
                     let typed =
@@ -96,6 +98,7 @@ impl Page {
                     lines: body,
                     kind,
                     terminal,
+                    speaker: speaker.take(),
                     output: None,
                 }));
                 (excused, terminal) = (false, Terminal::default());
@@ -113,6 +116,8 @@ impl Page {
                 let why = excuse.trim().trim_end_matches("-->").trim();
                 assert!(why.len() > 10, "{}:{number}: why is it not run?", path.display());
                 excused = true;
+            } else if let Some(name) = line.strip_prefix("<!-- the ") {
+                speaker = Some(name.trim_end_matches(" -->").to_owned());
             } else if let Some(comment) = line.strip_prefix("<!-- ") {
                 terminal = match comment.split_once(" terminal") {
                     Some(("first", _)) => Terminal::First,

@@ -1,6 +1,6 @@
 //! Plays a dialogue of the manual with a server.
 
-use std::{net::SocketAddr, sync::LazyLock};
+use std::{collections::BTreeMap, net::SocketAddr, sync::LazyLock};
 
 use regex::Regex;
 
@@ -10,6 +10,12 @@ use crate::common::client::Client;
 /// Plays a block to its end, or to the first difference. The session stays open unless it has said goodbye.
 pub(crate) fn play(block: &Block, address: SocketAddr) -> Result<Client, String> {
     let mut client = Client::connect(address);
+    go_on(block, &mut client)?;
+    Ok(client)
+}
+
+/// Plays a block that goes on with a session.
+fn go_on(block: &Block, client: &mut Client) -> Result<(), String> {
     let mut skipping = false;
     for (line, number) in block.lines.iter().zip(block.line + 1..) {
         let (mark, text) = line.split_at(line.len().min(2));
@@ -36,7 +42,33 @@ pub(crate) fn play(block: &Block, address: SocketAddr) -> Result<Client, String>
             _ => return Err(format!("line {number}: {line:?} is neither side's")),
         }
     }
-    Ok(client)
+    Ok(())
+}
+
+/// The sessions of a page. Those with a name go on in later blocks.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    named: BTreeMap<String, Client>,
+    others: Vec<Client>,
+}
+
+impl Sessions {
+    /// Plays a block in its own session.
+    pub(crate) fn play(&mut self, block: &Block, address: SocketAddr) -> Result<(), String> {
+        match &block.speaker {
+            None => self.others.push(play(block, address)?),
+            Some(speaker) => {
+                let client = self.named.entry(speaker.clone());
+                go_on(block, client.or_insert_with(|| Client::connect(address)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of sessions so far.
+    pub(crate) fn count(&self) -> usize {
+        self.named.len() + self.others.len()
+    }
 }
 
 /// Whether two lines differ in nothing but what is new each time.
