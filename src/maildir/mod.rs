@@ -12,6 +12,7 @@ pub mod error;
 pub(crate) mod fault_points;
 mod folder_name;
 pub mod folders;
+pub mod index_file;
 pub mod keyword_file;
 pub mod lock;
 pub mod message;

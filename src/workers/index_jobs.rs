@@ -109,10 +109,14 @@ fn scan_watched(
         return Ok(ControlFlow::Break(nothing));
     }
     let began = maildir.file_clock(SystemTime::now());
-    let sizes = sizes.unwrap_or_else(|| SizeCache::load(&maildir));
+    let mut sizes = sizes.unwrap_or_else(|| SizeCache::load(&maildir));
+    // A scan of a mailbox in use is to find changes without an event, and looks at every file.
+    if load.known.is_empty() && load.known_trashed.is_empty() {
+        sizes.trust_times();
+    }
     let known = load.known.iter().chain(load.known_trashed.iter());
-    let scan =
-        scan::scan_with_sizes(&maildir, sizes, known, &mut turn).map_err(|error| scan_failure(&error))?;
+    let scan = scan::scan_with_sizes(&maildir, (sizes, began), known, &mut turn)
+        .map_err(|error| scan_failure(&error))?;
     let Some(scan) = scan else {
         load.progress = turn.progress;
         return Ok(ControlFlow::Continue(load));

@@ -39,8 +39,8 @@ pub(crate) enum Problem {
     MissingDirectory,
     /// A `tmp`, `new` or `cur` that is not a directory.
     NotADirectory,
-    /// Records in `.restante.sizes` that are torn, or that restante did not write.
-    CorruptSizeCache,
+    /// Parts of `.restante.index` that are torn, or that restante did not write.
+    CorruptIndex,
     /// A Maildir inside a folder, or one whose name does not begin with a dot: no Maildir++ folder.
     NestedFolder,
     /// A mailbox with mail that no account has.
@@ -129,9 +129,10 @@ impl Problem {
                 "not-a-directory",
                 "every program: restante follows no link, and reports the mailbox as unusable",
             ),
-            Self::CorruptSizeCache => {
-                ("broken-sizes", "restante (only reads the messages again at the next start)")
-            }
+            Self::CorruptIndex => (
+                "broken-index",
+                "restante (reads some messages again at the next start; IMAP clients download some again)",
+            ),
             Self::WithoutAccount => {
                 ("no-account", "its reader: no login opens the mailbox; other programs may read it")
             }
