@@ -18,13 +18,13 @@ use super::{FileVersion, Subdir, entry::DirState};
 use crate::wire_size::is_plausible;
 pub use content::{Condition, examine};
 pub(super) use content::{Content, Headers};
-pub(super) use writing::{KeptFiles, append_files, filling, lock, open_to_change, replace_all};
-#[cfg(test)]
-pub(crate) use writing::tests::power_cut;
-#[cfg(test)]
-pub(super) use writing::tests::note_sync;
 #[cfg(not(test))]
 pub(super) use writing::note_sync;
+#[cfg(test)]
+pub(super) use writing::tests::note_sync;
+#[cfg(test)]
+pub(crate) use writing::tests::power_cut;
+pub(super) use writing::{KeptFiles, append_files, filling, lock, open_to_change, replace_all};
 
 /// The file, beside the messages.
 pub const FILE: &str = ".restante.index";
@@ -164,10 +164,8 @@ impl Part {
                     let changed = (long(part, at + 8)?.cast_signed(), short(part, at + 16)?);
                     Some(DirState { inode: long(part, at)?, changed })
                 };
-                let times = KeptTimes {
-                    dirs: [dir(16)?, dir(36)?],
-                    at_rest_before: long(part, 8)?.cast_signed(),
-                };
+                let times =
+                    KeptTimes { dirs: [dir(16)?, dir(36)?], at_rest_before: long(part, 8)?.cast_signed() };
                 Some(Self::Times(times, short(part, 4)?))
             }
             _ => None,

@@ -113,6 +113,28 @@ fn kept_times(dirs: [DirState; 2], began: SystemTime) -> Option<KeptTimes> {
     (!is_racy(&dirs.map(|dir| dir.changed), began)).then_some(KeptTimes { dirs, at_rest_before })
 }
 
+/// Writes down all messages of a mailbox, which were found while its directories had these times. Nothing is written if they
+/// have others now.
+pub fn keep<'a>(
+    maildir: &Maildir,
+    messages: impl Iterator<Item = &'a MessageEntry>,
+    (times, began): (DirTimes, Option<SystemTime>),
+) -> Result<(), Error> {
+    let (now, dirs) = dir_states(maildir)?;
+    let Some(kept) = began.and_then(|began| kept_times(dirs, began)).filter(|_| now == times) else {
+        return Ok(());
+    };
+    let (mut sizes, mut live) = (SizeCache::load(maildir), Vec::new());
+    for message in messages {
+        live.push(message.version);
+        if sizes.get(&message.version) != Some(message.octets) {
+            sizes.insert_named(message.version, message.octets);
+        }
+    }
+    sizes.save_with(maildir, Some(&live), Some(kept));
+    Ok(())
+}
+
 /// Counts the small files of a mailbox before a watch of it begins, if it is large and most of its files are uncounted, because
 /// the watch would report each opening. Returns the known sizes, or `None` if the turn ended before that: its progress has the
 /// counts.

@@ -5,15 +5,16 @@
 
 use std::collections::HashSet;
 
+pub use super::index_file::FILE;
 use super::{
     Error, FileVersion, Maildir, Subdir,
     cache_file::open,
     entry::DirState,
     index_file::{
-        Content, HEADERS, KeptFiles, KeptTimes, Part, UidHeader, append_files, encode_headers, lock, replace_all,
+        Content, HEADERS, KeptFiles, KeptTimes, Part, UidHeader, append_files, encode_headers, lock,
+        replace_all,
     },
 };
-pub use super::index_file::FILE;
 use crate::safe_file::Durability;
 
 /// Octets on the wire of the files with these stamps.
@@ -252,7 +253,7 @@ fn sort(known: &mut Vec<(FileVersion, u64)>) {
 }
 
 /// Messages above which a look at each takes longer than to write and to read them.
-const MIN_KEPT: usize = 1000;
+pub const MIN_KEPT: usize = 1000;
 /// Excess parts that make it worth writing a file anew.
 const SPARE_PARTS: usize = 1024;
 

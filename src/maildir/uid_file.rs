@@ -16,16 +16,16 @@ use std::{
 
 use rustix::{fs::OFlags, io::Errno};
 
+pub use super::index_file::{FILE, MessageKey, UidHeader, UidRecord};
 use super::{
     Error, FileVersion, Kind, Maildir,
     cache_file::{is_foreign, open},
     fault_points::fault_point,
     index_file::{
-        Content, HEADERS, Headers, KeptFiles, KeptTimes, PART, Part, encode_header, encode_headers, filling, lock,
-        note_sync, open_to_change, replace_all,
+        Content, HEADERS, Headers, KeptFiles, KeptTimes, PART, Part, encode_header, encode_headers, filling,
+        lock, note_sync, open_to_change, replace_all,
     },
 };
-pub use super::index_file::{FILE, MessageKey, UidHeader, UidRecord};
 use crate::safe_file::Durability;
 
 /// The UIDs in the file of a folder, as this process has last written or read it.
@@ -118,8 +118,7 @@ impl UidFile {
         let kept = KeptFiles { files: &files, times }.encode(&octets[HEADERS..]);
         octets.extend(kept);
         replace_all(maildir, &octets, Durability::Durable)?;
-        let mut file =
-            Self { header, headers: 2, inode: 0, length: HEADERS as u64, records: records.len() };
+        let mut file = Self { header, headers: 2, inode: 0, length: HEADERS as u64, records: records.len() };
         file.open_to_write(maildir, OFlags::empty())?; // learns the inode
         file.length = octets.len() as u64;
         Ok(file)

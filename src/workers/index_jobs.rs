@@ -9,7 +9,7 @@ use super::{
 use crate::{
     index::{
         MailboxIndex, MessageList,
-        job::{IndexId, IndexJob, IndexResult, RecheckResult, ScanJob, ScanResult},
+        job::{IndexId, IndexJob, IndexResult, KeepJob, RecheckResult, ScanJob, ScanResult},
     },
     maildir::{
         Error, Maildir,
@@ -28,6 +28,14 @@ pub(super) fn run(storage: &Storage, id: IndexId, job: IndexJob) -> Option<Index
         IndexJob::Recheck(maildir, names) => Some(IndexResult::Rechecked(recheck(storage, &maildir, &names))),
         IndexJob::Unwatch(maildir) => {
             storage.watcher.unwatch(id, &maildir);
+            None
+        }
+        IndexJob::Keep(KeepJob { maildir, lists, times }) => {
+            let began = maildir.file_clock(SystemTime::now());
+            let messages = lists.iter().flat_map(MessageList::iter);
+            if let Err(error) = scan::keep(&maildir, messages, (times, began)) {
+                log::debug!("{error}: the next start looks at each message");
+            }
             None
         }
     }

@@ -9,11 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     index::MailboxIndex,
-    maildir::{
-        Change, FileVersion, Subdir,
-        index_file::power_cut,
-        uid_file::tests::mailbox,
-    },
+    maildir::{Change, FileVersion, Subdir, index_file::power_cut, uid_file::tests::mailbox},
 };
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;

@@ -132,7 +132,8 @@ pub(in crate::maildir) struct Parts {
 impl Parts {
     /// The messages, each once, in the order of their UIDs. Of the records of one UID, the last one counts.
     pub(in crate::maildir) fn latest(&self) -> Vec<UidRecord> {
-        let mut numbered: Vec<(u32, usize)> = self.messages.iter().map(|record| record.uid).zip(0..).collect();
+        let mut numbered: Vec<(u32, usize)> =
+            self.messages.iter().map(|record| record.uid).zip(0..).collect();
         numbered.sort_unstable();
         let is_last = |at: &usize| numbered.get(at + 1).is_none_or(|next| next.0 != numbered[*at].0);
         let latest = (0..numbered.len()).filter(is_last).map(|at| self.messages[numbered[at].1]);

@@ -9,7 +9,7 @@ use super::{writing::append_files, *};
 use crate::maildir::{
     Maildir, MessageEntry, Scan,
     fault_points::memory_dir,
-    scan::scan_with_sizes,
+    scan::{dir_times, keep, scan_with_sizes},
     size_cache::{self, SizeCache},
     size_counter::CountSlice,
     uid_file::{UidFile, tests::mailbox},
@@ -233,7 +233,8 @@ fn y91_after_a_start_files_are_not_looked_at_while_their_directories_are_as_they
     let path = maildir.path().join("cur").join(std::str::from_utf8(&changed.name).unwrap());
     fs::write(&path, "hello again\n").unwrap();
     assert_eq!(scan_at_start(&maildir, true).messages, first.messages);
-    let version = |scan: &Scan| scan.messages.iter().find(|found| found.name == changed.name).unwrap().version;
+    let version =
+        |scan: &Scan| scan.messages.iter().find(|found| found.name == changed.name).unwrap().version;
     // A scan of a mailbox in use looks at it, and from then on it is known.
     assert_eq!(version(&scan_at_start(&maildir, false)).bytes, 12);
     assert_eq!(version(&scan_at_start(&maildir, true)).bytes, 12);
@@ -292,6 +293,32 @@ fn y92_what_changed_within_the_last_seconds_is_not_believed_at_the_next_start() 
     fs::write(&path, "hello and more\n").unwrap();
     let scan = scan_at_start(&maildir, true);
     assert!(scan.messages.iter().any(|found| found.version.bytes == 15));
+}
+
+#[test]
+fn y93_a_mailbox_in_use_is_written_down_as_its_index_has_it() {
+    let (_dir, maildir) = large();
+    let mut scan = scan_at_start(&maildir, true);
+    let moved = unsampled(&scan);
+    let cur = maildir.path().join("cur");
+    let from = cur.join(std::str::from_utf8(&moved.name).unwrap());
+    fs::rename(&from, from.with_extension("moved")).unwrap();
+    fs::write(cur.join("9999.new:2,"), "hello\n").unwrap();
+    scan = Scan { times: scan.times, ..scan_at_start(&maildir, false) };
+    fs::remove_file(maildir.path().join(FILE)).unwrap();
+    let later = Some(SystemTime::now() + Duration::from_secs(10));
+    let keep = |times, began| keep(&maildir, scan.messages.iter(), (times, began)).unwrap();
+    keep(scan.times, later);
+    assert!(!maildir.path().join(FILE).exists(), "the directories have changed since");
+    let times = dir_times(&maildir).unwrap();
+    keep(times, Some(SystemTime::now()));
+    keep(times, None);
+    assert!(!maildir.path().join(FILE).exists(), "they may change in the same moment");
+    keep(times, later);
+    assert!(content(&maildir).kept_times().is_some());
+    let kept = fs::read(maildir.path().join(FILE)).unwrap();
+    assert_eq!(scan_at_start(&maildir, true).messages, scan.messages);
+    assert_eq!(fs::read(maildir.path().join(FILE)).unwrap(), kept);
 }
 
 #[test]

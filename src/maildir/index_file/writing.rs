@@ -49,7 +49,11 @@ pub(in crate::maildir) fn filling(length: u64) -> Vec<u8> {
 }
 
 /// Replaces the file, and removes those of earlier versions, which are caches.
-pub(in crate::maildir) fn replace_all(maildir: &Maildir, octets: &[u8], keep: Durability) -> Result<(), Error> {
+pub(in crate::maildir) fn replace_all(
+    maildir: &Maildir,
+    octets: &[u8],
+    keep: Durability,
+) -> Result<(), Error> {
     replace(maildir, FILE, octets, keep)?;
     if keep == Durability::Durable {
         note_sync(maildir);
