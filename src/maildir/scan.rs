@@ -17,6 +17,7 @@ use super::{
     size_cache::SizeCache,
     size_counter::{CountSlice, Counted},
 };
+use crate::local_fs::is_local;
 
 /// The last changes of `new/` and `cur/`: seconds and nanoseconds.
 pub type DirTimes = [(i64, u32); 2];
@@ -95,7 +96,7 @@ pub fn scan_with_sizes<'a>(
     let (live, times): (Option<Vec<FileVersion>>, _) = match &scanned {
         Ok(Some((scan, dirs))) => {
             let live = scan.messages.iter().map(|found| found.version).collect();
-            (Some(live), dirs.zip(began).and_then(|(dirs, began)| kept_times(dirs, began)))
+            (Some(live), dirs.zip(began).and_then(|(dirs, began)| kept_times(maildir, dirs, began)))
         }
         _ => (None, None),
     };
@@ -107,8 +108,12 @@ pub fn scan_with_sizes<'a>(
     }))
 }
 
-/// The state of the directories, unless they changed so shortly before that a later change might leave the same one.
-fn kept_times(dirs: [DirState; 2], began: SystemTime) -> Option<KeptTimes> {
+/// The state of the directories, unless they changed so shortly before that a later change might leave the same one. Only file
+/// systems of this machine have numbers of inodes that stay.
+fn kept_times(maildir: &Maildir, dirs: [DirState; 2], began: SystemTime) -> Option<KeptTimes> {
+    if !Subdir::ALL.into_iter().all(|subdir| is_local(maildir.dir(subdir))) {
+        return None;
+    }
     let at_rest_before = young_since(began);
     (!is_racy(&dirs.map(|dir| dir.changed), began)).then_some(KeptTimes { dirs, at_rest_before })
 }
@@ -121,7 +126,7 @@ pub fn keep<'a>(
     (times, began): (DirTimes, Option<SystemTime>),
 ) -> Result<(), Error> {
     let (now, dirs) = dir_states(maildir)?;
-    let Some(kept) = began.and_then(|began| kept_times(dirs, began)).filter(|_| now == times) else {
+    let Some(kept) = began.and_then(|began| kept_times(maildir, dirs, began)).filter(|_| now == times) else {
         return Ok(());
     };
     let (mut sizes, mut live) = (SizeCache::load(maildir), Vec::new());
@@ -215,8 +220,8 @@ fn scan_once(
     sizes: &mut SizeCache,
     turn: &mut CountSlice,
 ) -> Result<Option<(Scan, Option<[DirState; 2]>)>, Error> {
-    sizes.merge_new();
     loop {
+        sizes.merge_new();
         sizes.clear_named();
         let (times, dirs) = dir_states(maildir)?;
         let mut scan = Scan { times, ..Scan::default() };
