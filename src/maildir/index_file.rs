@@ -106,6 +106,21 @@ impl KeptTimes {
     }
 }
 
+/// The numbers of the messages when the directories had these states, as the last part of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct KeptCounts {
+    pub(super) dirs: [DirState; 2],
+    pub(super) messages: u32,
+    pub(super) unseen: u32,
+    pub(super) deleted: u32,
+    /// Messages without a UID.
+    pub(super) unnumbered: u32,
+    /// Octets of all messages. `u64::MAX`: they were not counted.
+    pub(super) size: u64,
+    /// 1 if messages have come, gone or changed since the last modification sequence, otherwise 0.
+    pub(super) changes: u32,
+}
+
 /// A part of the file after the headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
@@ -113,6 +128,7 @@ pub(super) enum Part {
     File(FileVersion, u64),
     /// The digest is of all octets between the headers and this part.
     Times(KeptTimes, u32),
+    Counts(KeptCounts),
 }
 
 impl Part {
@@ -127,9 +143,15 @@ impl Part {
             Self::File(version, octets) => part.put(FILE_ALONE).skip(32).put_file(version, *octets),
             Self::Times(times, digest) => {
                 part.put(TIMES).put(&digest.to_le_bytes()).put(&times.at_rest_before.to_le_bytes());
-                for DirState { inode, changed: (seconds, nanos) } in times.dirs {
-                    part.put(&inode.to_le_bytes()).put(&seconds.to_le_bytes()).put(&nanos.to_le_bytes());
+                part.put_dirs(&times.dirs);
+            }
+            Self::Counts(counts) => {
+                let KeptCounts { dirs, messages, unseen, deleted, unnumbered, size, changes } = counts;
+                part.put(COUNTS).put_dirs(dirs);
+                for number in [messages, unseen, deleted, unnumbered] {
+                    part.put(&number.to_le_bytes());
                 }
+                part.put(&size.to_le_bytes()).put(&changes.to_le_bytes());
             }
         }
         part.seal()
@@ -160,14 +182,18 @@ impl Part {
                 is_known(&version, octets).then_some(Self::File(version, octets))
             }
             kind if kind == TIMES => {
-                let dir = |at| {
-                    let changed = (long(part, at + 8)?.cast_signed(), short(part, at + 16)?);
-                    Some(DirState { inode: long(part, at)?, changed })
-                };
-                let times =
-                    KeptTimes { dirs: [dir(16)?, dir(36)?], at_rest_before: long(part, 8)?.cast_signed() };
-                Some(Self::Times(times, short(part, 4)?))
+                let at_rest_before = long(part, 8)?.cast_signed();
+                Some(Self::Times(KeptTimes { dirs: dirs_at(part, 16)?, at_rest_before }, short(part, 4)?))
             }
+            kind if kind == COUNTS => Some(Self::Counts(KeptCounts {
+                dirs: dirs_at(part, 4)?,
+                messages: short(part, 44)?,
+                unseen: short(part, 48)?,
+                deleted: short(part, 52)?,
+                unnumbered: short(part, 56)?,
+                size: long(part, 60)?,
+                changes: short(part, 68)?,
+            })),
             _ => None,
         }
     }
@@ -222,6 +248,13 @@ impl Fields {
         self
     }
 
+    fn put_dirs(&mut self, dirs: &[DirState; 2]) -> &mut Self {
+        for DirState { inode, changed: (seconds, nanos) } in dirs {
+            self.put(&inode.to_le_bytes()).put(&seconds.to_le_bytes()).put(&nanos.to_le_bytes());
+        }
+        self
+    }
+
     fn put_file(&mut self, version: &FileVersion, octets: u64) {
         let FileVersion { inode, bytes, modified: (seconds, nanos) } = version;
         self.put(&inode.to_le_bytes()).put(&bytes.to_le_bytes()).put(&seconds.to_le_bytes());
@@ -239,6 +272,14 @@ impl Fields {
 fn file_at(part: &[u8; PART]) -> Option<(FileVersion, u64)> {
     let modified = (long(part, 52)?.cast_signed(), short(part, 60)?);
     Some((FileVersion { inode: long(part, 36)?, bytes: long(part, 44)?, modified }, long(part, 64)?))
+}
+
+fn dirs_at(part: &[u8; PART], at: usize) -> Option<[DirState; 2]> {
+    let dir = |at| {
+        let changed = (long(part, at + 8)?.cast_signed(), short(part, at + 16)?);
+        Some(DirState { inode: long(part, at)?, changed })
+    };
+    Some([dir(at)?, dir(at + 20)?])
 }
 
 fn short(part: &[u8; PART], at: usize) -> Option<u32> {
@@ -268,6 +309,7 @@ const HEADER: &[u8; 4] = b"HEAD";
 const MESSAGE: &[u8; 4] = b"UID ";
 const FILE_ALONE: &[u8; 4] = b"FILE";
 const TIMES: &[u8; 4] = b"TIME";
+const COUNTS: &[u8; 4] = b"STAT";
 
 #[cfg(test)]
 mod tests;

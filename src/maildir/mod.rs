@@ -10,6 +10,7 @@ pub(crate) mod directory;
 mod entry;
 pub mod error;
 pub(crate) mod fault_points;
+pub mod folder_counts;
 mod folder_name;
 pub mod folders;
 pub mod index_file;

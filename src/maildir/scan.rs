@@ -110,7 +110,7 @@ pub fn scan_with_sizes<'a>(
 
 /// The state of the directories, unless they changed so shortly before that a later change might leave the same one. Only file
 /// systems of this machine have numbers of inodes that stay.
-fn kept_times(maildir: &Maildir, dirs: [DirState; 2], began: SystemTime) -> Option<KeptTimes> {
+pub(super) fn kept_times(maildir: &Maildir, dirs: [DirState; 2], began: SystemTime) -> Option<KeptTimes> {
     if !Subdir::ALL.into_iter().all(|subdir| is_local(maildir.dir(subdir))) {
         return None;
     }
@@ -435,7 +435,8 @@ pub fn dir_times(maildir: &Maildir) -> Result<DirTimes, Error> {
     dir_states(maildir).map(|(times, _)| times)
 }
 
-fn dir_states(maildir: &Maildir) -> Result<(DirTimes, [DirState; 2]), Error> {
+/// The times of both directories, and their states.
+pub(super) fn dir_states(maildir: &Maildir) -> Result<(DirTimes, [DirState; 2]), Error> {
     let state = |subdir: Subdir| {
         let failed = |e: Errno| Error::at(maildir.path().join(subdir.name()), "stat", e);
         let stat = remote_fs::fresh_stat(maildir.dir(subdir)).map_err(failed)?;

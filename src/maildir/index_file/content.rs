@@ -95,7 +95,7 @@ impl Content {
             match Part::decode(part) {
                 Some(Part::Message(record)) => parts.messages.push(record),
                 Some(Part::File(version, octets)) => parts.files.push((version, octets)),
-                Some(Part::Times(..)) => {}
+                Some(Part::Times(..) | Part::Counts(_)) => {}
                 None => parts.broken += 1,
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     index::{
         Registry, Snapshot,
-        job::{IndexId, IndexJob, KeepJob, ScanJob},
+        job::{IndexId, IndexJob, ScanJob},
     },
     maildir::{Maildir, scan::Recheck},
     proto::request::{ConnId, Failure},
@@ -20,7 +20,7 @@ pub(super) enum Output {
     Recheck(IndexId, Arc<Maildir>, Vec<Recheck>),
     CheckTimes(IndexId, Arc<Maildir>),
     Unwatch(IndexId),
-    Keep(IndexId, KeepJob),
+    Keep,
 }
 
 /// Takes the answers to logins and the jobs of the registry.
@@ -34,7 +34,7 @@ pub(super) fn take(registry: &mut Registry) -> Vec<Output> {
         IndexJob::Recheck(maildir, names) if names.is_empty() => Output::CheckTimes(id, maildir),
         IndexJob::Recheck(maildir, names) => Output::Recheck(id, maildir, names),
         IndexJob::Unwatch(_) => Output::Unwatch(id),
-        IndexJob::Keep(job) => Output::Keep(id, job),
+        IndexJob::Keep(_) => Output::Keep,
     };
     let answers: Vec<Output> = registry.take_login_results().into_iter().map(answer).collect();
     answers.into_iter().chain(registry.take_jobs().into_iter().map(job)).collect()
