@@ -239,7 +239,7 @@ impl Examiner<'_> {
         }
         let at_rest = self.at_rest(sizes);
         let (version, octets, source) = if let Some((version, octets)) = at_rest
-            && at % SAMPLE_EVERY != 0
+            && !at.is_multiple_of(SAMPLE_EVERY)
         {
             (version, octets, SizeSource::Known)
         } else if !sizes.is_empty() || name::sizes_in_name(text).is_some() {

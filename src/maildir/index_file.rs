@@ -6,8 +6,8 @@
 //!
 //! The UIDs are the only thing in it that a scan cannot bring back, see `uid_file.rs`. The rest is a cache: `size_cache.rs`.
 //!
-//! Workers of this process write to it one at a time (`writing.rs`). Other processes only append parts without a UID: tools,
-//! and servers that share the spool.
+//! Workers of this process write to it one at a time (`writing.rs`). Of a folder with UIDs, other processes only append parts
+//! without one: tools, and servers that share the spool.
 
 mod content;
 mod writing;

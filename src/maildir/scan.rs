@@ -84,7 +84,7 @@ pub fn scan<'a>(
 }
 
 /// The same, with the sizes that are known. If the file system's clock is known for the time when it `began`, the next scan
-/// may leave out the look at the files that it finds.
+/// may leave out the look at the files that it finds. Otherwise the file of the folder is not written anew.
 pub fn scan_with_sizes<'a>(
     maildir: &Maildir,
     (mut sizes, began): (SizeCache, Option<SystemTime>),
@@ -94,7 +94,7 @@ pub fn scan_with_sizes<'a>(
     sizes.preload(&turn.progress.counted);
     let scanned = scan_with(maildir, known, &mut sizes, turn);
     let (live, times): (Option<Vec<FileVersion>>, _) = match &scanned {
-        Ok(Some((scan, dirs))) => {
+        Ok(Some((scan, dirs))) if began.is_some() => {
             let live = scan.messages.iter().map(|found| found.version).collect();
             (Some(live), dirs.zip(began).and_then(|(dirs, began)| kept_times(maildir, dirs, began)))
         }
@@ -177,12 +177,15 @@ pub fn count_unwatched(maildir: &Maildir, turn: &mut CountSlice) -> Result<Optio
 }
 
 /// The messages, and the state of the directories if it was the same before and after the last pass.
+type ScanPass = (Scan, Option<[DirState; 2]>);
+
+/// `None`: the turn is over.
 fn scan_with<'a>(
     maildir: &Maildir,
     known: impl IntoIterator<Item = &'a MessageEntry>,
     sizes: &mut SizeCache,
     turn: &mut CountSlice,
-) -> Result<Option<(Scan, Option<[DirState; 2]>)>, Error> {
+) -> Result<Option<ScanPass>, Error> {
     let Some((mut scan, mut calm)) = scan_once(maildir, sizes, turn)? else { return Ok(None) };
     let mut earlier = HashMap::new();
     for _ in 1..ATTEMPTS {
@@ -214,12 +217,12 @@ fn by_file(found: impl IntoIterator<Item = MessageEntry>) -> impl Iterator<Item 
     found.into_iter().map(|found| (file_key(&found), found))
 }
 
-/// One pass through the directories, and their state if it was the same before and after it. `None`: the turn is over.
+/// One pass through the directories. `None`: the turn is over.
 fn scan_once(
     maildir: &Maildir,
     sizes: &mut SizeCache,
     turn: &mut CountSlice,
-) -> Result<Option<(Scan, Option<[DirState; 2]>)>, Error> {
+) -> Result<Option<ScanPass>, Error> {
     loop {
         sizes.merge_new();
         sizes.clear_named();

@@ -36,6 +36,8 @@ pub struct SizeCache {
     times: Option<KeptTimes>,
     /// Whether a file may be believed to be as it was then, without a look.
     trusts_times: bool,
+    /// Whether the file may be written anew although it has UIDs.
+    rewrites_uids: bool,
 }
 
 impl SizeCache {
@@ -63,6 +65,11 @@ impl SizeCache {
     /// is as good as none.
     pub fn trust_times(&mut self) {
         self.trusts_times = true;
+    }
+
+    /// Lets a file with UIDs be written anew, too. No other process may reserve UIDs meanwhile: the reservation would be lost.
+    pub fn rewrite_uids(&mut self) {
+        self.rewrites_uids = true;
     }
 
     /// Looks at all files again.
@@ -154,7 +161,7 @@ impl SizeCache {
         }
     }
 
-    /// Writes the file anew with its UIDs and the live files, unless its UIDs are as many, or damaged.
+    /// Writes the file anew with its UIDs and the live files, unless its UIDs are as many, damaged, or perhaps another process's.
     fn compact(
         mut self,
         maildir: &Maildir,
@@ -167,8 +174,9 @@ impl SizeCache {
         let (parts, headers) = (content.parse(), content.headers());
         let has_uids = content.has_uids();
         let messages = if has_uids { parts.latest() } else { Vec::new() };
-        let is_torn = has_uids && (parts.broken > 0 || headers.is_some_and(|headers| headers.is_torn));
-        if is_torn || parts.count <= 2 * (live.len() + messages.len()) + SPARE_PARTS {
+        let is_torn = parts.broken > 0 || headers.is_some_and(|headers| headers.is_torn);
+        let is_kept = has_uids && (is_torn || !self.rewrites_uids);
+        if is_kept || parts.count <= 2 * (live.len() + messages.len()) + SPARE_PARTS {
             drop(writer);
             return append_files(maildir, KeptFiles { files: &self.new_entries, times });
         }

@@ -361,10 +361,22 @@ pub(crate) mod tests {
         let many: Vec<(FileVersion, u64)> = (0..5000).map(|inode| (stamp(10_000 + inode), 150)).collect();
         size_cache::append(&maildir, &many).unwrap();
         assert_eq!(load(&maildir).records, [record(2)]);
-        let mut sizes = SizeCache::load(&maildir);
-        assert_eq!(sizes.get(&stamp(2)), Some(150), "of a file with a UID");
-        sizes.insert(stamp(7), 180);
-        sizes.save(&maildir, Some(&[stamp(2), stamp(7), stamp(10_001)]));
+        let live = [stamp(2), stamp(7), stamp(10_001)];
+        let scan = |is_alone: bool| {
+            let mut sizes = SizeCache::load(&maildir);
+            assert_eq!(sizes.get(&stamp(2)), Some(150), "of a file with a UID");
+            if is_alone {
+                sizes.rewrite_uids();
+            }
+            sizes.insert(stamp(7), 180);
+            sizes.save(&maildir, Some(&live));
+        };
+        // Another process may be the one that gives UIDs.
+        let length = std::fs::metadata(maildir.path().join(FILE)).unwrap().len();
+        scan(false);
+        let after = std::fs::metadata(maildir.path().join(FILE)).unwrap().len();
+        assert_eq!(after, length + PART as u64);
+        scan(true);
         let length = std::fs::metadata(maildir.path().join(FILE)).unwrap().len();
         assert_eq!(length, (HEADERS + 3 * PART) as u64);
         // The file goes on as if nothing had happened.

@@ -118,6 +118,9 @@ fn scan_watched(
     }
     let began = maildir.file_clock(SystemTime::now());
     let mut sizes = sizes.unwrap_or_else(|| SizeCache::load(&maildir));
+    if storage.is_alone {
+        sizes.rewrite_uids();
+    }
     // A scan of a mailbox in use is to find changes without an event, and looks at every file.
     if load.known.is_empty() && load.known_trashed.is_empty() {
         sizes.trust_times();

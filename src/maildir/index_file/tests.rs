@@ -175,7 +175,9 @@ fn y88_workers_that_write_sizes_and_uids_at_the_same_time_lose_neither() {
                     let files: Vec<_> = (from..from + 100).map(|inode| (stamp(inode), 110)).collect();
                     size_cache::append(maildir, &files).unwrap();
                     let live: Vec<_> = files.iter().map(|(version, _)| *version).collect();
-                    SizeCache::load(maildir).save(maildir, Some(&live));
+                    let mut sizes = SizeCache::load(maildir);
+                    sizes.rewrite_uids();
+                    sizes.save(maildir, Some(&live));
                 }
             });
         }
