@@ -55,10 +55,10 @@ impl SizeCache {
     }
 
     fn parse(content: &Content) -> Self {
-        let parts = content.parse();
-        let mut known: Vec<_> = parts.all_files().collect();
+        let mut known = Vec::with_capacity(content.count());
+        known.extend(content.files());
         sort(&mut known);
-        Self { known, parts: parts.count, times: content.kept_times(), ..Self::default() }
+        Self { known, parts: content.count(), times: content.kept_times(), ..Self::default() }
     }
 
     /// Believes that a file is as it was, if its directory is. Nothing is known about the files then, so that any list of them

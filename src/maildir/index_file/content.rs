@@ -87,10 +87,23 @@ impl Content {
         self.headers().is_some_and(|headers| headers.header.uid_validity > 0)
     }
 
+    /// The number of parts, good or not.
+    pub(in crate::maildir) fn count(&self) -> usize {
+        self.tail().len().div_ceil(PART)
+    }
+
+    /// All files, also those with a UID.
+    pub(in crate::maildir) fn files(&self) -> impl Iterator<Item = (FileVersion, u64)> {
+        self.tail().chunks(PART).filter_map(|part| match Part::decode(part)? {
+            Part::Message(record) => record.file(),
+            Part::File(version, octets) => Some((version, octets)),
+            Part::Times(..) | Part::Counts(_) => None,
+        })
+    }
+
     /// Reads all parts once.
     pub(in crate::maildir) fn parse(&self) -> Parts {
-        let count = self.tail().len().div_ceil(PART);
-        let mut parts = Parts { count, ..Parts::default() };
+        let mut parts = Parts { count: self.count(), ..Parts::default() };
         for part in self.tail().chunks(PART) {
             match Part::decode(part) {
                 Some(Part::Message(record)) => parts.messages.push(record),
@@ -143,11 +156,6 @@ impl Parts {
     /// The largest UID of a record, also of one that is gone.
     pub(in crate::maildir) fn largest_uid(&self) -> Option<u32> {
         self.messages.iter().map(|record| record.uid).max()
-    }
-
-    /// All files, also those with a UID.
-    pub(in crate::maildir) fn all_files(&self) -> impl Iterator<Item = (FileVersion, u64)> {
-        self.files.iter().copied().chain(self.messages.iter().filter_map(UidRecord::file))
     }
 }
 
