@@ -1,7 +1,8 @@
 //! The numbers of folders for STATUS and LIST, without an index.
 //!
-//! The rule: a folder that has not changed costs three `stat`, and after a start a look at both ends of its file. One that has costs a read of its names and of its file of UIDs,
-//! and a look at a file only if its size is asked for and not known. Nothing is numbered here.
+//! The rule: a folder that has not changed costs three `stat`, and after a start a look at both ends of its file. One that
+//! has costs a read of its names and of its file of UIDs, and a look at a file only if its size is asked for and not known.
+//! Nothing is numbered here.
 
 use std::time::SystemTime;
 
