@@ -63,7 +63,7 @@ impl Mailbox {
 
     /// Makes restante forget the sizes that it has kept.
     pub(crate) fn forget_sizes(&self) -> io::Result<()> {
-        fs::remove_file(self.path.join(".restante.sizes"))
+        fs::remove_file(self.path.join(".restante.index"))
     }
 
     /// Does the work that a server without an index has at each login, and with `read` at the first one.

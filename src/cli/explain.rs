@@ -186,7 +186,7 @@ fn octets(explanation: &Explanation, page: &mut Page) {
     }
     let counted = match explanation.counted {
         Counted::ByName => "from the name: its crc32 fits, and S= is the size of the file",
-        Counted::ByReading => "from reading the file once; the count is kept in .restante.sizes",
+        Counted::ByReading => "from reading the file once; the count is kept in .restante.index",
     };
     page.row("= on the wire", &format!("{} in STAT, LIST and RETR ({counted})", measure.octets));
     let sent = format!(

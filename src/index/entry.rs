@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     MailboxIndex, MessageList, Snapshot,
-    job::ScanJob,
+    job::{KeepJob, ScanJob},
     name_set::NameSet,
     pending_work::{AwaitedBarrier, InFlight, PendingLogin, ScanNeed, SessionUpdate},
 };
@@ -19,6 +19,7 @@ use crate::{
     maildir::{
         Change, CountProgress, FileName, Maildir, Subdir, name,
         scan::{DirTimes, Recheck, Skipped},
+        size_cache::MIN_KEPT,
     },
     proto::request::{ConnId, Mailbox},
 };
@@ -72,6 +73,8 @@ pub(super) struct MailboxEntry {
     /// While the directories have these times, the index has every name: every event from before a barrier that was
     /// created after them is applied, and a later change leaves other times.
     pub(super) settled_times: Option<DirTimes>,
+    /// The times of the directories whose messages were written down last for the next start of the server.
+    pub(super) kept_times: Option<DirTimes>,
     /// Files that the last full scan skipped and the log does not have yet.
     pub(super) skipped_to_log: Vec<Skipped>,
     /// Files and identities that the log has already.
@@ -107,6 +110,7 @@ impl MailboxEntry {
             times_mismatch_since: None,
             events_only_since: None,
             settled_times: None,
+            kept_times: None,
             logged: HashSet::new(),
         }
     }
@@ -264,6 +268,18 @@ impl MailboxEntry {
             known_trashed: known(MailboxIndex::trashed),
             progress: CountProgress::default(),
         }
+    }
+
+    /// The messages to be written down, if they are worth it and are others than the last time.
+    pub(super) fn begin_to_keep(&mut self) -> Option<KeepJob> {
+        let index = self.index.as_ref().filter(|index| index.list().len() >= MIN_KEPT)?;
+        // With a watch, every change since then has been reported.
+        let times = if self.watched { index.times() } else { index.trusted_times()? };
+        if self.kept_times.replace(times) == Some(times) {
+            return None;
+        }
+        let lists = [index.list(), index.trashed()].map(MessageList::read_only_copy);
+        Some(KeepJob { maildir: Arc::clone(&self.maildir), lists, times })
     }
 
     /// Begins to recheck the dirty names, or continues with the rest of them.

@@ -31,6 +31,8 @@ pub enum IndexJob {
     Recheck(Arc<Maildir>, Vec<Recheck>),
     /// Stop watching the mailbox. This job has no result.
     Unwatch(Arc<Maildir>),
+    /// Write the messages down for the next start of the server. This job has no result.
+    Keep(KeepJob),
 }
 
 /// The result of an [`IndexJob`].
@@ -48,7 +50,7 @@ impl IndexJob {
         match self {
             Self::Scan(_) => Some(IndexResult::Scanned(Err(failure))),
             Self::Recheck(..) => Some(IndexResult::Rechecked(Err(failure))),
-            Self::Unwatch(_) => None,
+            Self::Unwatch(_) | Self::Keep(_) => None,
         }
     }
 }
@@ -68,6 +70,17 @@ pub struct ScanJob {
     pub known_trashed: MessageList,
     /// The sizes that earlier slices have counted.
     pub progress: CountProgress,
+}
+
+/// The messages of a mailbox that has been quiet for some time.
+#[derive(Debug)]
+pub struct KeepJob {
+    /// The open directories of the mailbox.
+    pub maildir: Arc<Maildir>,
+    /// The messages, without the flag T and with it.
+    pub lists: [MessageList; 2],
+    /// The directory times that the messages match.
+    pub times: DirTimes,
 }
 
 /// The changes that a worker made to a mailbox at the end of a session: names, with their subdirectories.

@@ -330,7 +330,7 @@ impl Registry {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         match entry.in_flight.take() {
             Some(InFlight::Recheck) => {}
-            Some(InFlight::CheckTimes) => return self.times_checked(id, result.map(|found| found.times)),
+            Some(InFlight::CheckTimes) => return self.times_checked(id, result),
             _ => return,
         }
         let (Ok(recheck), Some(index)) = (result, &mut entry.index) else {
@@ -356,12 +356,14 @@ impl Registry {
         self.await_barrier(id, FinishedJob::Recheck(gone), recheck.barrier);
     }
 
-    fn times_checked(&mut self, id: IndexId, result: Result<DirTimes, Failure>) {
+    fn times_checked(&mut self, id: IndexId, result: Result<RecheckResult, Failure>) {
         let now = self.now;
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.own_changes.clear(); // the index has them, and every later job sees them
         entry.last_checked = now;
-        let as_known = result.is_ok_and(|times| entry.index.as_ref().is_some_and(|i| i.times() == times));
+        let is_racy = result.as_ref().map_or(true, |found| found.racy);
+        let as_known =
+            result.is_ok_and(|found| entry.index.as_ref().is_some_and(|i| i.times() == found.times));
         match entry.times_mismatch_since {
             _ if as_known => entry.times_mismatch_since = None,
             // An event may be on its way, if the mailbox is watched.
@@ -376,6 +378,9 @@ impl Registry {
                 }
                 entry.require_scan(ScanNeed::Yes);
             }
+        }
+        if as_known && !is_racy {
+            self.keep_if_quiet(id);
         }
         self.advance(id);
     }

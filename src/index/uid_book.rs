@@ -9,7 +9,7 @@ mod changes;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -106,22 +106,18 @@ impl UidBook {
         Ok(Self::new(Some(file), uid_validity, (uid_limit, modseq_limit), records, Keywords::default()))
     }
 
-    /// Makes the file of a folder that has none. Only one thread does so at a time, so that none replaces the file of another.
+    /// Gives UIDs to a folder that has none. Only one thread does so at a time, so that none replaces those of another.
     fn begin(maildir: &Maildir, now: SystemTime) -> Result<LoadedUids, Error> {
-        let _one = BEGINNING.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(loaded) = UidFile::load(maildir)? {
-            return Ok(loaded);
-        }
-        let (uid_validity, uid_limit, records) = match uid_import::read(maildir)? {
-            Some(imported) => {
-                uid_validity::raise_to(maildir, imported.uid_validity)?;
-                (imported.uid_validity, imported.uid_next, imported.records)
-            }
-            None => (uid_validity::next(maildir, now)?, 1, Vec::new()),
-        };
-        let header = UidHeader { uid_validity, uid_limit, modseq_limit: 1 };
-        let file = UidFile::create(maildir, header, &records)?;
-        Ok(LoadedUids { file, records, is_damaged: false })
+        UidFile::begin(maildir, || {
+            let (uid_validity, uid_limit, records) = match uid_import::read(maildir)? {
+                Some(imported) => {
+                    uid_validity::raise_to(maildir, imported.uid_validity)?;
+                    (imported.uid_validity, imported.uid_next, imported.records)
+                }
+                None => (uid_validity::next(maildir, now)?, 1, Vec::new()),
+            };
+            Ok((UidHeader { uid_validity, uid_limit, modseq_limit: 1 }, records))
+        })
     }
 
     fn new(
@@ -224,7 +220,7 @@ impl UidBook {
     /// The disk failed.
     pub fn sync(&mut self, maildir: &Maildir) -> Result<(), Error> {
         self.save(maildir)?;
-        let is_synced = match &self.file {
+        let is_synced = match &mut self.file {
             Some(file) => file.sync(maildir)?,
             None => true,
         };
@@ -378,21 +374,17 @@ fn record_of(snapshot: &FolderSnapshot, entry: &MessageEntry, now: Assigned) -> 
     let key = MessageKey::of(identity, inode);
     UidRecord {
         uid: now.uid,
-        bytes: low_bits(entry.version.bytes),
         modseq: now.modseq,
         key,
         flags: now.flags.bits(),
+        version: entry.version,
+        octets: entry.octets,
     }
 }
 
 /// Whether a record may be of this file. Other content under the same name is another message.
 fn is_same_size(record: &UidRecord, entry: &MessageEntry) -> bool {
-    record.bytes == 0 || record.bytes == low_bits(entry.version.bytes)
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "the file has 32 bits of it")]
-fn low_bits(bytes: u64) -> u32 {
-    bytes as u32
+    record.version.bytes == 0 || record.version.bytes == entry.version.bytes
 }
 
 fn no_uids_left(maildir: &Maildir) -> Error {
@@ -400,7 +392,6 @@ fn no_uids_left(maildir: &Maildir) -> Error {
     Error::at(path, "number", std::io::Error::other("no UID is left: remove this file"))
 }
 
-static BEGINNING: Mutex<()> = Mutex::new(());
 /// UIDs that are reserved at a time.
 const UID_BLOCK: u32 = 1000;
 /// Modification sequences that are reserved at a time.

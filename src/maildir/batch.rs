@@ -10,7 +10,7 @@ use std::{
     panic::resume_unwind,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -108,8 +108,10 @@ pub(super) fn entry_buffer() -> Vec<MaybeUninit<u8>> {
 /// The source of the octets of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SizeSource {
-    /// Our own name, or an earlier count.
+    /// The file of the folder.
     Known,
+    /// Our own name.
+    Name,
     /// The worker read the file.
     Counted,
 }
@@ -120,6 +122,8 @@ pub(super) struct Examined {
     pub(super) messages: Vec<(MessageEntry, SizeSource)>,
     /// Places of the names that are left to the caller.
     pub(super) undecided: Vec<usize>,
+    /// A file is not as it was, although it was to be believed.
+    pub(super) is_stale: bool,
 }
 
 /// The names that a batch examines.
@@ -128,6 +132,8 @@ pub(super) enum Examine {
     All,
     /// Files without a known size.
     Uncounted,
+    /// All. A look at most of the files that were at rest before this second is left out: their directory is as it was.
+    NotAtRest(i64),
 }
 
 /// Examines a batch of names, on the threads that are free.
@@ -149,6 +155,7 @@ pub(super) fn examine(
         user: geteuid(),
         next: AtomicUsize::new(0),
         budget: AtomicU64::new(budget),
+        is_stale: AtomicBool::new(false),
     };
     let helper = (batch.listed.len() >= NAMES_WORTH_A_THREAD).then(|| threads.try_enter()).flatten();
     let mut examined = Examined::default();
@@ -160,7 +167,7 @@ pub(super) fn examine(
             examined = examiner.run();
             // A panic goes on here, because the names of that thread would be missing.
             let others = other.map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            if let Some(Examined { messages, undecided }) = others {
+            if let Some(Examined { messages, undecided, .. }) = others {
                 examined.messages.extend(messages);
                 examined.undecided.extend(undecided);
             }
@@ -168,6 +175,7 @@ pub(super) fn examine(
     } else {
         examined = examiner.run();
     }
+    examined.is_stale = examiner.is_stale.into_inner();
     let left = examiner.budget.into_inner();
     turn.charge(budget - left);
     examined
@@ -186,6 +194,7 @@ struct Examiner<'a> {
     next: AtomicUsize,
     /// Bytes that may still be counted.
     budget: AtomicU64,
+    is_stale: AtomicBool,
 }
 
 /// The memory of one thread for counting.
@@ -228,23 +237,39 @@ impl Examiner<'_> {
         if !is_regular || name::is_hidden(text) {
             return None;
         }
-        let (version, octets, source) = if !sizes.is_empty() || name::sizes_in_name(text).is_some() {
+        let at_rest = self.at_rest(sizes);
+        let (version, octets, source) = if let Some((version, octets)) = at_rest
+            && !at.is_multiple_of(SAMPLE_EVERY)
+        {
+            (version, octets, SizeSource::Known)
+        } else if !sizes.is_empty() || name::sizes_in_name(text).is_some() {
             if self.which == Examine::Uncounted {
                 return None;
             }
             let stat = fs::statat(self.maildir.dir(self.subdir), name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+            let needs_check = needs_access_check(&stat, self.user);
+            if at_rest.is_some_and(|(version, _)| needs_check || version != FileVersion::of(&stat)) {
+                self.is_stale.store(true, Ordering::Relaxed);
+            }
             let version = self.acceptable(&stat)?;
-            if needs_access_check(&stat, self.user) {
+            if needs_check {
                 return None;
             }
-            let octets = name::wire_size_in_name(text, version.bytes).or_else(|| sizes.get(&version))?;
-            (version, octets, SizeSource::Known)
+            let kept = sizes.get(&version);
+            let octets = name::wire_size_in_name(text, version.bytes).or(kept)?;
+            (version, octets, if kept == Some(octets) { SizeSource::Known } else { SizeSource::Name })
         } else {
             let (version, octets) = self.count(name, scratch)?;
             (version, octets, SizeSource::Counted)
         };
         let message = MessageEntry { name: text.into(), subdir: self.subdir, version, octets };
         Some((message, source))
+    }
+
+    /// The file of an inode, if it was at rest and can be believed to be as it was.
+    fn at_rest(&self, sizes: SizesOfInode<'_>) -> Option<(FileVersion, u64)> {
+        let Examine::NotAtRest(second) = self.which else { return None };
+        sizes.only().filter(|(file, _)| file.modified.0 < second && !self.turn.is_too_large(file.bytes))
     }
 
     /// The version of a file that may be a message.
@@ -289,6 +314,9 @@ pub(super) fn needs_access_check(stat: &Stat, user: Uid) -> bool {
 const MAX_NAMES: usize = 16_384;
 /// Names below which another thread would cost more than it saves.
 const NAMES_WORTH_A_THREAD: usize = 1024;
+/// Of so many files that can be believed to be as they were, one is looked at: if other programs have changed the times of all
+/// files, as a restored copy has them, or closed them to us, this shows it.
+const SAMPLE_EVERY: usize = 256;
 /// Names that a thread takes at a time.
 const NAMES_AT_A_TIME: usize = 128;
 /// Bytes of memory for the entries that one call lists.

@@ -31,7 +31,7 @@ pub type FileName = (Subdir, Box<[u8]>);
 
 /// Identifies one file with one content. Another file, or other content, has another version: an inode that the file
 /// system uses again comes with another size or time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
 pub struct FileVersion {
     /// Inode number.
     pub inode: u64,
@@ -51,6 +51,17 @@ impl FileVersion {
             modified: (stat.st_mtime as i64, stat.st_mtime_nsec as u32),
         }
     }
+}
+
+/// The state of a directory. While it stays, the directory has the same names, and each belongs to the same file.
+///
+/// The time is that of the last change of the directory's inode. Nobody can set it, so a directory that was restored with its
+/// old time of modification, and with other files under the old names, has another state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct DirState {
+    pub(super) inode: u64,
+    /// Seconds and nanoseconds.
+    pub(super) changed: (i64, u32),
 }
 
 /// A message file, as a scan or recheck found it.

@@ -51,6 +51,11 @@ impl Lock {
         Self::acquire_in(maildir.root(), maildir.path(), LockMode::Exclusive)
     }
 
+    /// Whether no other process may hold it.
+    pub fn is_exclusive(&self) -> bool {
+        self.mode == LockMode::Exclusive
+    }
+
     /// Takes the lock of a directory, whose path is `path`.
     fn acquire_in(dir: &OwnedFd, path: &Path, hold: LockMode) -> Result<Self, Error> {
         let opened = open(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY);

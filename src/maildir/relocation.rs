@@ -217,7 +217,7 @@ mod tests {
         // A server that has not heard of it yet.
         put(&spool, "bob", None, "new/3");
         put(&spool, "bob", Some(".Lists"), "new/4");
-        std_fs::write(dir.path().join("bob/.restante.sizes"), "").unwrap();
+        std_fs::write(dir.path().join("bob/.restante.index"), "").unwrap();
         assert_eq!(move_mailbox(&spool, "bob", "rob").unwrap(), Moved::All);
         for file in ["new/1", ".Sent/cur/2:2,S", "new/3", ".Lists/new/4"] {
             assert!(dir.path().join("rob").join(file).exists(), "{file}");

@@ -11,19 +11,26 @@ use rustix::{
 use super::{
     Change, Error, FileVersion, Maildir, MessageEntry, Subdir,
     batch::{self, Examine, Examined, NameBatch, SizeSource, needs_access_check},
+    entry::DirState,
+    index_file::KeptTimes,
     name, remote_fs,
     size_cache::SizeCache,
     size_counter::{CountSlice, Counted},
 };
+use crate::local_fs::is_local;
 
 /// The last changes of `new/` and `cur/`: seconds and nanoseconds.
 pub type DirTimes = [(i64, u32); 2];
 
 /// Whether a directory changed so shortly before `now` that a further change might bear the same time.
 pub fn is_racy(times: &DirTimes, now: SystemTime) -> bool {
+    times.iter().any(|(seconds, _)| *seconds >= young_since(now))
+}
+
+/// The second since which a change might have the same time as one after `now`.
+fn young_since(now: SystemTime) -> i64 {
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let limit = i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(RACY_SECS);
-    times.iter().any(|(seconds, _)| *seconds >= limit)
+    i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(RACY_SECS)
 }
 
 /// The result of a scan.
@@ -73,28 +80,64 @@ pub fn scan<'a>(
     known: impl IntoIterator<Item = &'a MessageEntry>,
     turn: &mut CountSlice,
 ) -> Result<Option<Scan>, Error> {
-    scan_with_sizes(maildir, SizeCache::load(maildir), known, turn)
+    scan_with_sizes(maildir, (SizeCache::load(maildir), None), known, turn)
 }
 
-/// The same, with the sizes that are known.
+/// The same, with the sizes that are known. If the file system's clock is known for the time when it `began`, the next scan
+/// may leave out the look at the files that it finds. Otherwise the file of the folder is not written anew.
 pub fn scan_with_sizes<'a>(
     maildir: &Maildir,
-    mut sizes: SizeCache,
+    (mut sizes, began): (SizeCache, Option<SystemTime>),
     known: impl IntoIterator<Item = &'a MessageEntry>,
     turn: &mut CountSlice,
 ) -> Result<Option<Scan>, Error> {
     sizes.preload(&turn.progress.counted);
-    let mut scan = scan_with(maildir, known, &mut sizes, turn);
-    let live: Option<Vec<FileVersion>> = match &scan {
-        Ok(Some(scan)) => Some(scan.messages.iter().map(|found| found.version).collect()),
-        _ => None,
+    let scanned = scan_with(maildir, known, &mut sizes, turn);
+    let (live, times): (Option<Vec<FileVersion>>, _) = match &scanned {
+        Ok(Some((scan, dirs))) if began.is_some() => {
+            let live = scan.messages.iter().map(|found| found.version).collect();
+            (Some(live), dirs.zip(began).and_then(|(dirs, began)| kept_times(maildir, dirs, began)))
+        }
+        _ => (None, None),
     };
     turn.progress.counted.extend_from_slice(sizes.new_entries());
-    sizes.save(maildir, live.as_deref());
-    if let Ok(Some(scan)) = &mut scan {
+    sizes.save_with(maildir, live.as_deref(), times);
+    Ok(scanned?.map(|(mut scan, _)| {
         scan.trashed = scan.messages.extract_if(.., |found| name::is_trashed(&found.name)).collect();
+        scan
+    }))
+}
+
+/// The state of the directories, unless they changed so shortly before that a later change might leave the same one. Only file
+/// systems of this machine have numbers of inodes that stay.
+pub(super) fn kept_times(maildir: &Maildir, dirs: [DirState; 2], began: SystemTime) -> Option<KeptTimes> {
+    if !Subdir::ALL.into_iter().all(|subdir| is_local(maildir.dir(subdir))) {
+        return None;
     }
-    scan
+    let at_rest_before = young_since(began);
+    (!is_racy(&dirs.map(|dir| dir.changed), began)).then_some(KeptTimes { dirs, at_rest_before })
+}
+
+/// Writes down all messages of a mailbox, which were found while its directories had these times. Nothing is written if they
+/// have others now.
+pub fn keep<'a>(
+    maildir: &Maildir,
+    messages: impl Iterator<Item = &'a MessageEntry>,
+    (times, began): (DirTimes, Option<SystemTime>),
+) -> Result<(), Error> {
+    let (now, dirs) = dir_states(maildir)?;
+    let Some(kept) = began.and_then(|began| kept_times(maildir, dirs, began)).filter(|_| now == times) else {
+        return Ok(());
+    };
+    let (mut sizes, mut live) = (SizeCache::load(maildir), Vec::new());
+    for message in messages {
+        live.push(message.version);
+        if sizes.get(&message.version) != Some(message.octets) {
+            sizes.insert_named(message.version, message.octets);
+        }
+    }
+    sizes.save_with(maildir, Some(&live), Some(kept));
+    Ok(())
 }
 
 /// Counts the small files of a mailbox before a watch of it begins, if it is large and most of its files are uncounted, because
@@ -133,30 +176,34 @@ pub fn count_unwatched(maildir: &Maildir, turn: &mut CountSlice) -> Result<Optio
     Ok(Some(sizes))
 }
 
+/// The messages, and the state of the directories if it was the same before and after the last pass.
+type ScanPass = (Scan, Option<[DirState; 2]>);
+
+/// `None`: the turn is over.
 fn scan_with<'a>(
     maildir: &Maildir,
     known: impl IntoIterator<Item = &'a MessageEntry>,
     sizes: &mut SizeCache,
     turn: &mut CountSlice,
-) -> Result<Option<Scan>, Error> {
+) -> Result<Option<ScanPass>, Error> {
     let Some((mut scan, mut calm)) = scan_once(maildir, sizes, turn)? else { return Ok(None) };
     let mut earlier = HashMap::new();
     for _ in 1..ATTEMPTS {
-        if calm {
+        if calm.is_some() {
             break;
         }
         let Some((next, now_calm)) = scan_once(maildir, sizes, turn)? else { return Ok(None) };
         calm = now_calm;
         earlier.extend(by_file(std::mem::replace(&mut scan, next).messages));
     }
-    if !calm {
+    if calm.is_none() {
         earlier.extend(by_file(known.into_iter().cloned()));
         scan.messages.iter().for_each(|found| drop(earlier.remove(&file_key(found))));
         if !find_moved(maildir, earlier, &mut scan.messages, turn)? {
             return Ok(None);
         }
     }
-    Ok(Some(scan))
+    Ok(Some((scan, calm)))
 }
 
 /// A message under any name: its identity, and the version of its file.
@@ -170,21 +217,42 @@ fn by_file(found: impl IntoIterator<Item = MessageEntry>) -> impl Iterator<Item 
     found.into_iter().map(|found| (file_key(&found), found))
 }
 
-/// One pass through the directories, and whether the directories were the same before and after it. `None`: the turn is over.
+/// One pass through the directories. `None`: the turn is over.
 fn scan_once(
     maildir: &Maildir,
     sizes: &mut SizeCache,
     turn: &mut CountSlice,
-) -> Result<Option<(Scan, bool)>, Error> {
-    sizes.merge_new();
-    let mut scan = Scan { times: dir_times(maildir)?, ..Scan::default() };
-    for subdir in Subdir::ALL {
-        if !scan_subdir(maildir, subdir, sizes, &mut scan, turn)? {
-            return Ok(None);
+) -> Result<Option<ScanPass>, Error> {
+    loop {
+        sizes.merge_new();
+        sizes.clear_named();
+        let (times, dirs) = dir_states(maildir)?;
+        let mut scan = Scan { times, ..Scan::default() };
+        let mut progress = Progress::Done;
+        for subdir in Subdir::ALL {
+            progress = scan_subdir(maildir, (subdir, &dirs), sizes, &mut scan, turn)?;
+            if progress != Progress::Done {
+                break;
+            }
+        }
+        match progress {
+            Progress::Done => {
+                let calm = dir_states(maildir)? == (times, dirs);
+                return Ok(Some((scan, calm.then_some(dirs))));
+            }
+            Progress::TurnExhausted => return Ok(None),
+            Progress::Stale => sizes.distrust_times(),
         }
     }
-    let calm = dir_times(maildir)? == scan.times;
-    Ok(Some((scan, calm)))
+}
+
+/// The end of a pass through one directory.
+#[derive(Debug, PartialEq, Eq)]
+enum Progress {
+    Done,
+    TurnExhausted,
+    /// A file is not as it was kept, so that all files must be looked at.
+    Stale,
 }
 
 /// Searches for messages that the last pass missed, under any name. Returns `false` if the turn ended before that.
@@ -218,24 +286,29 @@ fn find_moved(
     Ok(true)
 }
 
-/// `false`: the turn is over.
 fn scan_subdir(
     maildir: &Maildir,
-    subdir: Subdir,
+    (subdir, dirs): (Subdir, &[DirState; 2]),
     sizes: &mut SizeCache,
     scan: &mut Scan,
     turn: &mut CountSlice,
-) -> Result<bool, Error> {
+) -> Result<Progress, Error> {
+    let which = sizes.at_rest_before(subdir, dirs).map_or(Examine::All, Examine::NotAtRest);
     let failed = |e: Errno| Error::at(maildir.path().join(subdir.name()), "read directory", e);
     let mut buffer = batch::entry_buffer();
     let mut dir = RawDir::new(batch::open_to_list(maildir.dir(subdir)).map_err(failed)?, &mut buffer);
     let mut names = NameBatch::default();
     while names.read(&mut dir).map_err(failed)? {
-        let Examined { messages, undecided } =
-            batch::examine(maildir, subdir, (&names, Examine::All), sizes, turn);
+        let Examined { messages, undecided, is_stale } =
+            batch::examine(maildir, subdir, (&names, which), sizes, turn);
+        if is_stale {
+            return Ok(Progress::Stale);
+        }
         for (found, source) in messages {
-            if source == SizeSource::Counted {
-                sizes.insert(found.version, found.octets);
+            match source {
+                SizeSource::Counted => sizes.insert(found.version, found.octets),
+                SizeSource::Name => sizes.insert_named(found.version, found.octets),
+                SizeSource::Known => {}
             }
             scan.messages.push(found);
         }
@@ -245,16 +318,16 @@ fn scan_subdir(
                     sizes.insert(found.version, found.octets);
                     scan.messages.push(found);
                 }
-                CheckedName::Message(found, SizeSource::Known) => scan.messages.push(found),
+                CheckedName::Message(found, _) => scan.messages.push(found),
                 CheckedName::Nothing => {}
                 CheckedName::Skipped(why) => {
                     scan.skipped.push(Skipped { name: name.to_bytes().into(), subdir, why });
                 }
-                CheckedName::TurnExhausted => return Ok(false),
+                CheckedName::TurnExhausted => return Ok(Progress::TurnExhausted),
             }
         }
     }
-    Ok(true)
+    Ok(Progress::Done)
 }
 
 /// The result of a recheck: present and missing names, and skipped files.
@@ -362,13 +435,21 @@ fn check_name(
 /// The modification times of both directories, as the file system has them now, past any cache. An error if they have
 /// left the file system.
 pub fn dir_times(maildir: &Maildir) -> Result<DirTimes, Error> {
-    let time = |subdir: Subdir| {
+    dir_states(maildir).map(|(times, _)| times)
+}
+
+/// The times of both directories, and their states.
+pub(super) fn dir_states(maildir: &Maildir) -> Result<(DirTimes, [DirState; 2]), Error> {
+    let state = |subdir: Subdir| {
         let failed = |e: Errno| Error::at(maildir.path().join(subdir.name()), "stat", e);
         let stat = remote_fs::fresh_stat(maildir.dir(subdir)).map_err(failed)?;
         let modified = (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec);
-        if stat.stx_nlink == 0 { Err(failed(Errno::NOENT)) } else { Ok(modified) }
+        let changed = (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec);
+        let state = DirState { inode: stat.stx_ino, changed };
+        if stat.stx_nlink == 0 { Err(failed(Errno::NOENT)) } else { Ok((modified, state)) }
     };
-    Ok([time(Subdir::New)?, time(Subdir::Cur)?])
+    let ((new_time, new), (cur_time, cur)) = (state(Subdir::New)?, state(Subdir::Cur)?);
+    Ok(([new_time, cur_time], [new, cur]))
 }
 
 /// The largest number of files of one identity that a look gets; the sizes of further ones are in the file of sizes.

@@ -1,32 +1,21 @@
-//! `.restante.sizes`: the counted octets of other programs' files, so that a restart does not read them again.
+//! The files in `.restante.index`, with their octets on the wire: a restart does not read the messages of other programs
+//! again, and does not look at a file whose directory and version are as they were.
 //!
-//! Records of fixed size, each with its own crc, appended. It is a cache: a torn, stale or foreign record is skipped,
-//! and an unreadable or read-only file costs only time.
-//!
-//! The file is read into mapped memory, which is returned to the system at once. No file in the spool is mapped itself,
-//! because other programs write there: if one cuts a mapped file short, or a sector is bad, the process dies (SIGBUS).
-//!
-//! Servers that share a spool append to it at the same time, and NFS may write the records of one over those of
-//! another. All records have one size and start at multiples of it, so only whole records are lost, and their files are
-//! counted again.
+//! It is a cache: a torn, stale or foreign part is skipped, and an unreadable or read-only file costs only time.
 
-use std::{
-    fs::File,
-    io::{self, Read, Write},
-    os::fd::OwnedFd,
-    path::Path,
-};
+use std::collections::HashSet;
 
-use memmap2::MmapMut;
-
+pub use super::index_file::FILE;
 use super::{
-    Error, FileVersion, Maildir,
-    cache_file::{open, open_in, open_to_append, replace},
+    Error, FileVersion, Maildir, Subdir,
+    cache_file::open,
+    entry::DirState,
+    index_file::{
+        Content, HEADERS, KeptFiles, KeptTimes, Part, UidHeader, append_files, encode_headers, lock,
+        replace_all,
+    },
 };
-use crate::{safe_file::Durability, wire_size::is_plausible};
-
-/// The file, beside the messages.
-pub const FILE: &str = ".restante.sizes";
+use crate::safe_file::Durability;
 
 /// Octets on the wire of the files with these stamps.
 ///
@@ -39,32 +28,58 @@ pub struct SizeCache {
     /// Counts that the file does not have yet, in no order. `known` has the first `merged` of them too.
     new_entries: Vec<(FileVersion, u64)>,
     merged: usize,
-    /// Records in the file, good or not.
-    records: usize,
+    /// Files that the file does not have, because their names tell their octets.
+    named: Vec<(FileVersion, u64)>,
+    /// Parts of the file, good or not.
+    parts: usize,
+    /// The state of the directories when the file had all messages.
+    times: Option<KeptTimes>,
+    /// Whether a file may be believed to be as it was then, without a look.
+    trusts_times: bool,
+    /// Whether the file may be written anew although it has UIDs.
+    rewrites_uids: bool,
 }
 
 impl SizeCache {
     /// The content of the file of a mailbox.
     pub fn load(maildir: &Maildir) -> Self {
-        Self::read(maildir).unwrap_or_else(|error| {
-            if error.kind() != super::Kind::Gone {
-                log::warn!("{error}: cannot read size cache, recounting");
+        match read(maildir) {
+            Ok(content) => Self::parse(&content),
+            Err(error) => {
+                if error.kind() != super::Kind::Gone {
+                    log::warn!("{error}: cannot read the sizes in it, recounting");
+                }
+                Self::default()
             }
-            Self::default()
-        })
+        }
     }
 
-    fn read(maildir: &Maildir) -> Result<Self, Error> {
-        let mut file = open(maildir, FILE)?;
-        let read = contents(&mut file).map_err(|e| Error::at(maildir.path().join(FILE), "read", e))?;
-        Ok(read.map_or_else(Self::default, |bytes| Self::parse(&bytes)))
-    }
-
-    fn parse(bytes: &[u8]) -> Self {
-        let mut known: Vec<_> =
-            bytes.chunks_exact(RECORD).filter_map(|record| decode(record.try_into().ok()?)).collect();
+    fn parse(content: &Content) -> Self {
+        let mut known = Vec::with_capacity(content.count());
+        known.extend(content.files());
         sort(&mut known);
-        Self { known, records: bytes.len().div_ceil(RECORD), ..Self::default() }
+        Self { known, parts: content.count(), times: content.kept_times(), ..Self::default() }
+    }
+
+    /// Believes that a file is as it was, if its directory is. Nothing is known about the files then, so that any list of them
+    /// is as good as none.
+    pub fn trust_times(&mut self) {
+        self.trusts_times = true;
+    }
+
+    /// Lets a file with UIDs be written anew, too. No other process may reserve UIDs meanwhile: the reservation would be lost.
+    pub fn rewrite_uids(&mut self) {
+        self.rewrites_uids = true;
+    }
+
+    /// Looks at all files again.
+    pub(super) fn distrust_times(&mut self) {
+        self.trusts_times = false;
+    }
+
+    /// The second before which a file was at rest, if a look at it can be left out.
+    pub(super) fn at_rest_before(&self, subdir: Subdir, now: &[DirState; 2]) -> Option<i64> {
+        self.times.filter(|_| self.trusts_times)?.fit(subdir, now)
     }
 
     /// The octets of the file with that stamp, if they were counted before. New counts are known after
@@ -82,6 +97,16 @@ impl SizeCache {
     /// Adds a new count, to be written later.
     pub fn insert(&mut self, stamp: FileVersion, octets: u64) {
         self.new_entries.push((stamp, octets));
+    }
+
+    /// Adds a file whose name tells its octets.
+    pub(super) fn insert_named(&mut self, stamp: FileVersion, octets: u64) {
+        self.named.push((stamp, octets));
+    }
+
+    /// Forgets the files that were added because of their names.
+    pub(super) fn clear_named(&mut self) {
+        self.named.clear();
     }
 
     /// Makes the new counts known.
@@ -107,25 +132,76 @@ impl SizeCache {
     }
 
     /// Writes the new counts. `live` are the stamps of all existing messages, if they are known: a file with more than
-    /// twice as many records is written anew with the useful ones.
-    pub fn save(mut self, maildir: &Maildir, live: Option<&[FileVersion]>) {
+    /// twice as many parts is written anew with the useful ones.
+    pub fn save(self, maildir: &Maildir, live: Option<&[FileVersion]>) {
+        self.save_with(maildir, live, None);
+    }
+
+    /// The same. With the state of the directories, all `live` files are written, if they are so many that a look at each takes
+    /// long.
+    pub(super) fn save_with(
+        mut self,
+        maildir: &Maildir,
+        live: Option<&[FileVersion]>,
+        times: Option<KeptTimes>,
+    ) {
+        let times = times.filter(|_| live.is_some_and(|live| live.len() >= MIN_KEPT));
+        if times.is_some() {
+            self.new_entries.append(&mut self.named);
+        }
+        let is_known = |times: &KeptTimes| self.times.is_some_and(|known| known.dirs == times.dirs);
+        let is_new = !self.new_entries.is_empty() || !times.as_ref().is_none_or(is_known);
         let saved = match live {
-            Some(live) if self.records > 2 * live.len() + SPARE_RECORDS => {
-                self.merge_new();
-                self.compact(maildir, live)
-            }
-            _ => append(maildir, &self.new_entries),
+            Some(live) if self.parts > 2 * live.len() + SPARE_PARTS => self.compact(maildir, live, times),
+            _ if is_new => append_files(maildir, KeptFiles { files: &self.new_entries, times }),
+            _ => Ok(()),
         };
         if let Err(error) = saved {
-            log::debug!("{error}: cannot write size cache");
+            log::debug!("{error}: cannot write sizes");
         }
     }
 
-    fn compact(self, maildir: &Maildir, live: &[FileVersion]) -> Result<(), Error> {
-        let kept: Vec<u8> =
-            live.iter().filter_map(|stamp| Some(encode(stamp, self.get(stamp)?))).flatten().collect();
-        replace(maildir, FILE, &kept, Durability::Cached)
+    /// Writes the file anew with its UIDs and the live files, unless its UIDs are as many, damaged, or perhaps another process's.
+    fn compact(
+        mut self,
+        maildir: &Maildir,
+        live: &[FileVersion],
+        times: Option<KeptTimes>,
+    ) -> Result<(), Error> {
+        self.merge_new();
+        let writer = lock(maildir);
+        let content = read(maildir)?;
+        let (parts, headers) = (content.parse(), content.headers());
+        let has_uids = content.has_uids();
+        let messages = if has_uids { parts.latest() } else { Vec::new() };
+        let is_torn = parts.broken > 0 || headers.is_some_and(|headers| headers.is_torn);
+        let is_kept = has_uids && (is_torn || !self.rewrites_uids);
+        if is_kept || parts.count <= 2 * (live.len() + messages.len()) + SPARE_PARTS {
+            drop(writer);
+            return append_files(maildir, KeptFiles { files: &self.new_entries, times });
+        }
+        let mut octets = match headers {
+            Some(_) if has_uids => content.octets()[..HEADERS].to_vec(),
+            _ => encode_headers(&UidHeader::default()),
+        };
+        octets.extend(messages.iter().flat_map(|record| Part::Message(*record).encode()));
+        let mut seen: HashSet<FileVersion> = messages.iter().map(|record| record.version).collect();
+        let files = live.iter().filter(|stamp| seen.insert(**stamp));
+        let files: Vec<_> = files.filter_map(|stamp| Some((*stamp, self.get(stamp)?))).collect();
+        let kept = KeptFiles { files: &files, times }.encode(&octets[HEADERS..]);
+        octets.extend(kept);
+        replace_all(maildir, &octets, if has_uids { Durability::Durable } else { Durability::Cached })
     }
+}
+
+fn read(maildir: &Maildir) -> Result<Content, Error> {
+    let mut file = open(maildir, FILE)?;
+    Content::read(&mut file).map_err(|e| Error::at(maildir.path().join(FILE), "read", e))
+}
+
+/// Appends counts to the file.
+pub fn append(maildir: &Maildir, sizes: &[(FileVersion, u64)]) -> Result<(), Error> {
+    append_files(maildir, KeptFiles { files: sizes, times: None })
 }
 
 /// Finds the counts of files that come in the order of their inodes, so that each search begins where the last one ended.
@@ -150,6 +226,11 @@ pub(super) struct SizesOfInode<'a>(&'a [(FileVersion, u64)]);
 impl SizesOfInode<'_> {
     pub(super) fn is_empty(self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The only version that is known of the inode.
+    pub(super) fn only(self) -> Option<(FileVersion, u64)> {
+        if let [only] = self.0 { Some(*only) } else { None }
     }
 
     pub(super) fn get(self, stamp: &FileVersion) -> Option<u64> {
@@ -179,94 +260,15 @@ fn sort(known: &mut Vec<(FileVersion, u64)>) {
     });
 }
 
-/// Records of the file of a mailbox: how many there are, and how many of them are torn or not ours.
-pub fn count_records(maildir: &OwnedFd, path: &Path) -> Result<(usize, usize), Error> {
-    let mut file = open_in(maildir, path, FILE)?;
-    let read = contents(&mut file).map_err(|e| Error::at(path.join(FILE), "read", e))?;
-    let Some(bytes) = read else { return Ok((0, 0)) };
-    let good = |record: &[u8]| record.try_into().is_ok_and(|record| decode(record).is_some());
-    let broken = bytes.chunks(RECORD).filter(|record| !good(record)).count();
-    Ok((bytes.len().div_ceil(RECORD), broken))
-}
-
-/// The content of the file; `None` if it is empty.
-fn contents(file: &mut File) -> io::Result<Option<MmapMut>> {
-    let length = file.metadata()?.len();
-    if length > MAX_BYTES {
-        return Err(io::Error::other(format!("{length} octets are more than it ever has: remove it")));
-    }
-    if length == 0 {
-        return Ok(None);
-    }
-    let mut bytes = MmapMut::map_anon(length as usize)?;
-    let mut read = 0;
-    while read < bytes.len() {
-        match file.read(&mut bytes[read..]) {
-            Ok(0) => break, // it was cut short: zeros are no record
-            Ok(more) => read += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(Some(bytes))
-}
-
-/// Appends records in one write. If a crash has torn the tail, it is filled up, and readers skip it.
-pub fn append(maildir: &Maildir, sizes: &[(FileVersion, u64)]) -> Result<(), Error> {
-    if sizes.is_empty() {
-        return Ok(());
-    }
-    let failed = |step| move |e: std::io::Error| Error::at(maildir.path().join(FILE), step, e);
-    let mut file = open_to_append(maildir, FILE)?;
-    let torn = file.metadata().map_err(failed("stat"))?.len() % RECORD as u64;
-    let filling = if torn == 0 { 0 } else { RECORD - torn as usize };
-    let mut bytes = vec![0; filling];
-    bytes.extend(sizes.iter().flat_map(|(stamp, octets)| encode(stamp, *octets)));
-    file.write_all(&bytes).map_err(failed("write"))
-}
-
-/// Bytes of a record: inode, bytes, seconds, nanoseconds, octets, crc32; little-endian.
-const RECORD: usize = 8 + 8 + 8 + 4 + 8 + 4;
-/// The position of the crc.
-const CRC: usize = RECORD - 4;
-/// The largest file in bytes: six million records, more than any mailbox has messages.
-const MAX_BYTES: u64 = 256 << 20;
-/// Excess records that make it worth writing a file anew.
-const SPARE_RECORDS: usize = 1024;
-
-fn encode(stamp: &FileVersion, octets: u64) -> [u8; RECORD] {
-    let mut record = [0; RECORD];
-    record[0..8].copy_from_slice(&stamp.inode.to_le_bytes());
-    record[8..16].copy_from_slice(&stamp.bytes.to_le_bytes());
-    record[16..24].copy_from_slice(&stamp.modified.0.to_le_bytes());
-    record[24..28].copy_from_slice(&stamp.modified.1.to_le_bytes());
-    record[28..36].copy_from_slice(&octets.to_le_bytes());
-    let crc = crc32(&record[..CRC]);
-    record[CRC..].copy_from_slice(&crc.to_le_bytes());
-    record
-}
-
-fn decode(record: &[u8; RECORD]) -> Option<(FileVersion, u64)> {
-    let number = |at: usize| record[at..at + 8].try_into().map(u64::from_le_bytes).ok();
-    let short = |at: usize| record[at..at + 4].try_into().map(u32::from_le_bytes).ok();
-    let (inode, bytes, octets) = (number(0)?, number(8)?, number(28)?);
-    let modified = (i64::from_le_bytes(record[16..24].try_into().ok()?), short(24)?);
-    let good = is_plausible(octets, bytes) && short(CRC)? == crc32(&record[..CRC]);
-    good.then_some((FileVersion { inode, bytes, modified }, octets))
-}
-
-/// The crc begins with the kind of the file, so that a file of zeros or of another kind has no good record.
-fn crc32(record: &[u8]) -> u32 {
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(b"restante sizes 1");
-    crc.update(record);
-    crc.finalize()
-}
+/// Messages above which a look at each takes longer than to write and to read them.
+pub const MIN_KEPT: usize = 1000;
+/// Excess parts that make it worth writing a file anew.
+const SPARE_PARTS: usize = 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::maildir::Spool;
+    use crate::maildir::{Spool, index_file::PART};
 
     fn mailbox() -> (tempfile::TempDir, Maildir) {
         let dir = tempfile::tempdir().unwrap();
@@ -296,14 +298,14 @@ mod tests {
         append(&maildir, &[(stamp(1), 11), (stamp(2), 12)]).unwrap();
         let path = maildir.path().join(FILE);
         let whole = std::fs::read(&path).unwrap();
-        for at in 0..RECORD {
+        for at in HEADERS..HEADERS + PART {
             let mut bytes = whole.clone();
             bytes[at] ^= 0x40;
             std::fs::write(&path, &bytes).unwrap();
             let sizes = SizeCache::load(&maildir);
             assert_eq!((sizes.known.len(), sizes.get(&stamp(2))), (1, Some(12)), "byte {at}");
         }
-        for length in RECORD..whole.len() {
+        for length in HEADERS + PART..whole.len() {
             std::fs::write(&path, &whole[..length]).unwrap();
             append(&maildir, &[(stamp(3), 13)]).unwrap();
             let sizes = SizeCache::load(&maildir);
@@ -336,7 +338,7 @@ mod tests {
         sizes.insert(stamp(9000), 12);
         sizes.save(&maildir, Some(&[stamp(5), stamp(9000)]));
         let sizes = SizeCache::load(&maildir);
-        assert_eq!((sizes.records, sizes.get(&stamp(5)), sizes.get(&stamp(9000))), (2, Some(11), Some(12)));
+        assert_eq!((sizes.parts, sizes.get(&stamp(5)), sizes.get(&stamp(9000))), (2, Some(11), Some(12)));
         assert_eq!(std::fs::read_dir(maildir.path().join("tmp")).unwrap().count(), 0);
     }
 
@@ -344,7 +346,7 @@ mod tests {
     fn servers_that_append_and_write_anew_at_the_same_time_leave_no_wrong_record() {
         let (_dir, maildir) = mailbox();
         let octets = |inode: u64| 10 + inode % 7;
-        let most = 6 * SPARE_RECORDS as u64;
+        let most = 6 * SPARE_PARTS as u64;
         std::thread::scope(|scope| {
             for server in 0..3 {
                 let maildir = &maildir;
@@ -367,7 +369,7 @@ mod tests {
             }
         });
         let sizes = SizeCache::load(&maildir);
-        assert!(!sizes.known.is_empty() && (sizes.records as u64) < most, "{}", sizes.records);
+        assert!(!sizes.known.is_empty() && (sizes.parts as u64) < most, "{}", sizes.parts);
         assert!(sizes.known.iter().all(|(stamp, known)| *known == octets(stamp.inode)));
     }
 }

@@ -1,93 +1,45 @@
-//! `.restante.uids`: the UIDs of the messages of a folder, their flags and the modification sequence of their last change.
+//! The UIDs in `.restante.index`, with the flags of the messages and the modification sequence of their last change.
 //!
 //! The rule: a UID may be lost by a crash, and is never given to another message. So a header reserves UIDs and modification
 //! sequences durably before the first of them is used. Records are appended after that, and may be lost. The header stands
 //! twice at the beginning of the file, and each new one replaces the older, so that a torn header leaves the other.
 //!
-//! All parts have one size and their own crc. A torn or foreign record is skipped, and its message gets another UID. If no
-//! header is whole, the folder gets another UID validity. Neither costs a message.
+//! A torn or foreign record is skipped, and its message gets another UID. If no header is whole, the folder gets another UID
+//! validity. Neither costs a message.
 
 use std::{
+    collections::HashSet,
     fs::File,
-    io::{self, Read},
-    os::unix::fs::FileExt,
+    io,
+    os::unix::fs::{FileExt, MetadataExt},
 };
 
-use blake2::{Blake2s, Digest, digest::consts::U16};
 use rustix::{fs::OFlags, io::Errno};
 
+pub use super::index_file::{FILE, MessageKey, UidHeader, UidRecord};
 use super::{
-    Error, Kind, Maildir,
-    cache_file::{is_foreign, open, replace},
+    Error, FileVersion, Kind, Maildir,
+    cache_file::{is_foreign, open},
     fault_points::fault_point,
+    index_file::{
+        Content, HEADERS, Headers, KeptFiles, KeptTimes, PART, Part, encode_header, encode_headers, filling,
+        lock, note_sync, open_to_change, replace_all,
+    },
 };
-use crate::safe_file::{self, Durability};
+use crate::safe_file::Durability;
 
-/// The file, beside the messages.
-pub const FILE: &str = ".restante.uids";
-
-/// A digest of the identity of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
-pub struct MessageKey([u8; 16]);
-
-impl MessageKey {
-    /// The key of an identity. If several files share it, each has a key with its inode.
-    pub fn of(identity: &[u8], inode: Option<u64>) -> Self {
-        let mut hash = Blake2s::<U16>::new();
-        hash.update(identity);
-        if let Some(inode) = inode {
-            hash.update(b"/"); // no name has one
-            hash.update(inode.to_le_bytes());
-        }
-        Self(hash.finalize().into())
-    }
-}
-
-/// The numbers that a folder has reserved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct UidHeader {
-    /// The value with which the UIDs stay valid.
-    pub uid_validity: u32,
-    /// Every UID below it may be in use.
-    pub uid_limit: u32,
-    /// Every modification sequence up to it may be in use.
-    pub modseq_limit: u64,
-}
-
-/// A message, as the file has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UidRecord {
-    /// Its UID.
-    pub uid: u32,
-    /// The octets of its file, of which the lower 32 bits count. 0: unknown.
-    pub bytes: u32,
-    /// The modification sequence of its last change.
-    pub modseq: u64,
-    /// The digest of its identity.
-    pub key: MessageKey,
-    /// Its flags and keywords.
-    pub flags: u32,
-}
-
-impl UidRecord {
-    /// A record which says that the message with this UID is gone.
-    pub fn gone(uid: u32) -> Self {
-        Self { uid, bytes: 0, modseq: 0, key: MessageKey::default(), flags: 0 }
-    }
-
-    fn is_gone(&self) -> bool {
-        self.modseq == 0
-    }
-}
-
-/// The file of a folder, as this process has last written or read it.
+/// The UIDs in the file of a folder, as this process has last written or read it.
 #[derive(Debug)]
 pub struct UidFile {
     header: UidHeader,
     /// The number of headers written so far. The later of the two in the file is in force.
     headers: u32,
-    /// The octets of the file.
+    /// The file, unless a scan has written it anew since.
+    inode: u64,
+    /// The octets that the file has at least.
     length: u64,
+    /// The number of records of messages.
+    records: usize,
 }
 
 /// The content of the file of a folder.
@@ -97,70 +49,79 @@ pub struct LoadedUids {
     pub file: UidFile,
     /// The messages, each once, in no order.
     pub records: Vec<UidRecord>,
-    /// Whether the file has a part that is no record of this format, so that it is to be written anew.
+    /// Whether the file has a part that is none of this format, so that it is to be written anew.
     pub is_damaged: bool,
 }
 
 impl UidFile {
-    /// Reads the file of a folder. `None`: there is none with a whole header.
+    /// Reads the file of a folder. `None`: there is none with a whole header, or the folder has no UIDs yet.
     ///
     /// # Errors
     /// The disk failed.
     pub fn load(maildir: &Maildir) -> Result<Option<LoadedUids>, Error> {
-        let mut file = match open(maildir, FILE) {
-            Ok(file) => file,
-            // If another kind of file has the name, or one that this user may not read, a new one takes its place.
-            Err(error) if error.kind() == Kind::Gone || is_foreign(&error) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let bytes = contents(&mut file).map_err(|e| Error::at(maildir.path().join(FILE), "read", e))?;
-        Ok(Self::parse(&bytes))
+        let Some((content, inode)) = read(maildir)? else { return Ok(None) };
+        Ok(Self::parse(&content, inode))
     }
 
-    fn parse(bytes: &[u8]) -> Option<LoadedUids> {
-        let slots = [0, RECORD].map(|at| decode_header(bytes.get(at..at + RECORD)?));
-        let is_torn = slots.iter().any(Option::is_none);
-        let (mut header, headers) = slots.into_iter().flatten().max_by_key(|(_, number)| *number)?;
-        let mut is_damaged = is_torn;
-        let mut records = Vec::new();
-        for part in bytes.get(HEADERS..).unwrap_or_default().chunks(RECORD) {
-            match part.try_into().ok().and_then(decode) {
-                Some(record) => records.push(record),
-                None => is_damaged = true,
-            }
+    fn parse(content: &Content, inode: u64) -> Option<LoadedUids> {
+        let Headers { mut header, number, is_torn } = content.headers()?;
+        if header.uid_validity == 0 {
+            return None;
         }
+        let parts = content.parse();
         if is_torn {
             // The other header may have been in force, and has reserved no more than this.
             header.uid_limit = header.uid_limit.saturating_add(MAX_STEP);
             header.modseq_limit = header.modseq_limit.saturating_add(u64::from(MAX_STEP));
         }
-        // Of the records of one UID, the last one counts.
-        let mut numbered: Vec<(u32, usize)> = records.iter().map(|record| record.uid).zip(0..).collect();
-        numbered.sort_unstable();
-        let last = |pair: &[(u32, usize)]| pair.get(1).is_none_or(|next| next.0 != pair[0].0);
-        let latest = (0..numbered.len()).filter(|at| last(&numbered[*at..]));
-        let records: Vec<UidRecord> =
-            latest.map(|at| records[numbered[at].1]).filter(|record| !record.is_gone()).collect();
-        if let Some(largest) = numbered.last().map(|(uid, _)| *uid) {
+        if let Some(largest) = parts.largest_uid() {
             header.uid_limit = header.uid_limit.max(largest.saturating_add(1));
         }
-        let length = bytes.len() as u64;
-        Some(LoadedUids { file: Self { header, headers, length }, records, is_damaged })
+        let (length, records) = (content.octets().len() as u64, parts.messages.len());
+        let file = Self { header, headers: number, inode, length, records };
+        Some(LoadedUids { file, records: parts.latest(), is_damaged: is_torn || parts.broken > 0 })
     }
 
-    /// Puts a file with this content into the place of any other, durably.
+    /// Puts a file with these UIDs into the place of any other, durably. The files without a UID stay in it.
     ///
     /// # Errors
     /// The disk failed. The earlier file is there still.
     pub fn create(maildir: &Maildir, header: UidHeader, records: &[UidRecord]) -> Result<Self, Error> {
+        let _writer = lock(maildir);
+        Self::create_locked(maildir, header, records)
+    }
+
+    /// The same, unless another thread has given UIDs to the folder meanwhile.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn begin(
+        maildir: &Maildir,
+        first: impl FnOnce() -> Result<(UidHeader, Vec<UidRecord>), Error>,
+    ) -> Result<LoadedUids, Error> {
+        let _writer = lock(maildir);
+        if let Some(loaded) = Self::load(maildir)? {
+            return Ok(loaded);
+        }
+        let (header, records) = first()?;
+        let file = Self::create_locked(maildir, header, &records)?;
+        Ok(LoadedUids { file, records, is_damaged: false })
+    }
+
+    fn create_locked(maildir: &Maildir, header: UidHeader, records: &[UidRecord]) -> Result<Self, Error> {
         fault_point(maildir.path(), "replace uids")?;
-        let mut bytes = Vec::with_capacity(HEADERS + records.len() * RECORD);
-        bytes.extend(encode_header(&header, 1));
-        bytes.extend(encode_header(&header, 2));
-        bytes.extend(records.iter().flat_map(encode));
-        replace(maildir, FILE, &bytes, Durability::Durable)?;
-        note_sync(maildir);
-        Ok(Self { header, headers: 2, length: bytes.len() as u64 })
+        let before = read(maildir)?.map(|(content, _)| content).unwrap_or_default();
+        let mut octets = encode_headers(&header);
+        octets.reserve(records.len() * PART);
+        octets.extend(records.iter().flat_map(|record| Part::Message(*record).encode()));
+        let (files, times) = kept_parts(&before, header, records);
+        let kept = KeptFiles { files: &files, times }.encode(&octets[HEADERS..]);
+        octets.extend(kept);
+        replace_all(maildir, &octets, Durability::Durable)?;
+        let mut file = Self { header, headers: 2, inode: 0, length: HEADERS as u64, records: records.len() };
+        file.open_to_write(maildir, OFlags::empty())?; // learns the inode
+        file.length = octets.len() as u64;
+        Ok(file)
     }
 
     /// The numbers that are reserved.
@@ -170,7 +131,7 @@ impl UidFile {
 
     /// The number of records, of which the last one of a UID counts.
     pub fn records(&self) -> usize {
-        usize::try_from(self.length.saturating_sub(HEADERS as u64)).unwrap_or(0) / RECORD
+        self.records
     }
 
     /// Reserves numbers, durably. The records that were appended before are durable too. `false`: the file is not the one
@@ -179,11 +140,12 @@ impl UidFile {
     /// # Errors
     /// The disk failed. The numbers are not reserved.
     pub fn reserve(&mut self, maildir: &Maildir, header: UidHeader) -> Result<bool, Error> {
-        let Some(file) = self.open_to_write(maildir)? else { return Ok(false) };
+        let _writer = lock(maildir);
+        let Some((file, _)) = self.open_to_write(maildir, OFlags::empty())? else { return Ok(false) };
         let failed = |step| move |e: io::Error| Error::at(maildir.path().join(FILE), step, e);
         fault_point(maildir.path(), "reserve uids")?;
         let headers = self.headers.wrapping_add(1);
-        let slot = u64::from(headers.wrapping_sub(1) % 2) * RECORD as u64;
+        let slot = u64::from(headers.wrapping_sub(1) % 2) * PART as u64;
         file.write_all_at(&encode_header(&header, headers), slot).map_err(failed("write"))?;
         file.sync_data().map_err(failed("fdatasync"))?;
         note_sync(maildir);
@@ -194,17 +156,20 @@ impl UidFile {
     /// Appends records. `false`: the file is not the one that this process has written.
     ///
     /// # Errors
-    /// The disk failed. The next call finds the file changed if a part of the records is in it.
+    /// The disk failed. The next call fills up what a part of the records has left.
     pub fn append(&mut self, maildir: &Maildir, records: &[UidRecord]) -> Result<bool, Error> {
         if records.is_empty() {
             return Ok(true);
         }
-        let Some(file) = self.open_to_write(maildir)? else { return Ok(false) };
+        let _writer = lock(maildir);
+        let Some((file, length)) = self.open_to_write(maildir, OFlags::APPEND)? else { return Ok(false) };
         fault_point(maildir.path(), "append uids")?;
-        let bytes: Vec<u8> = records.iter().flat_map(encode).collect();
-        let written = file.write_all_at(&bytes, self.length);
-        written.map_err(|e| Error::at(maildir.path().join(FILE), "write", e))?;
-        self.length += bytes.len() as u64;
+        let mut octets = filling(length);
+        octets.extend(records.iter().flat_map(|record| Part::Message(*record).encode()));
+        // The file is open to append, so the place of the octets is its end.
+        file.write_all_at(&octets, length).map_err(|e| Error::at(maildir.path().join(FILE), "write", e))?;
+        self.length = length + octets.len() as u64;
+        self.records += records.len();
         Ok(true)
     }
 
@@ -212,147 +177,84 @@ impl UidFile {
     ///
     /// # Errors
     /// The disk failed.
-    pub fn sync(&self, maildir: &Maildir) -> Result<bool, Error> {
-        let Some(file) = self.open_to_write(maildir)? else { return Ok(false) };
+    pub fn sync(&mut self, maildir: &Maildir) -> Result<bool, Error> {
+        let _writer = lock(maildir);
+        let Some((file, _)) = self.open_to_write(maildir, OFlags::empty())? else { return Ok(false) };
         fault_point(maildir.path(), "sync uids")?;
         file.sync_data().map_err(|e| Error::at(maildir.path().join(FILE), "fdatasync", e))?;
         note_sync(maildir);
         Ok(true)
     }
 
-    /// Opens the file if it has the length that this process has left it with. Another name of it may be a copy of the
-    /// spool by links, which keeps what it has.
-    fn open_to_write(&self, maildir: &Maildir) -> Result<Option<File>, Error> {
+    /// Opens the file, with its length, if it has the header that this process has written last, and all that was appended.
+    /// Another name of it may be a copy of the spool by links, which keeps what it has.
+    fn open_to_write(&mut self, maildir: &Maildir, how: OFlags) -> Result<Option<(File, u64)>, Error> {
         let failed = |e: io::Error| Error::at(maildir.path().join(FILE), "open", e);
-        match safe_file::open_to_write_in(maildir.root(), FILE.as_ref(), OFlags::empty()) {
-            Ok(file) if file.metadata().map_err(failed)?.len() == self.length => Ok(Some(file)),
-            Ok(_) | Err(Errno::NOENT | Errno::MLINK | Errno::INVAL | Errno::LOOP) => Ok(None),
-            Err(error) => Err(failed(error.into())),
+        let file = match open_to_change(maildir, how) {
+            Ok(file) => file,
+            Err(Errno::NOENT | Errno::MLINK | Errno::INVAL | Errno::LOOP) => return Ok(None),
+            Err(error) => return Err(failed(error.into())),
+        };
+        let (metadata, mut octets) = (file.metadata().map_err(failed)?, [0; HEADERS]);
+        match file.read_exact_at(&mut octets, 0) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read.map_err(failed)?,
         }
+        let mine = Headers { header: self.header, number: self.headers, is_torn: false };
+        if Headers::decode(&octets) != Some(mine) {
+            return Ok(None);
+        }
+        if metadata.ino() == self.inode && metadata.len() < self.length {
+            return Ok(None);
+        }
+        if metadata.ino() != self.inode {
+            (self.inode, self.length) = (metadata.ino(), metadata.len());
+        }
+        Ok(Some((file, metadata.len())))
     }
 }
 
-fn contents(file: &mut File) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// The parts of an earlier file that one with these messages has too: files without a UID, and the state of the directories
+/// if every file is in it still. UIDs that are no longer valid leave their files.
+fn kept_parts(
+    before: &Content,
+    header: UidHeader,
+    records: &[UidRecord],
+) -> (Vec<(FileVersion, u64)>, Option<KeptTimes>) {
+    let parts = before.parse();
+    let is_same = before.headers().is_some_and(|headers| headers.header.uid_validity == header.uid_validity);
+    let mut seen: HashSet<FileVersion> = records.iter().map(|record| record.version).collect();
+    let has_all = !is_same
+        || parts.latest().iter().filter_map(UidRecord::file).all(|(version, _)| seen.contains(&version));
+    let times = before.kept_times().filter(|_| has_all);
+    let of_messages = parts.messages.iter().filter(|_| !is_same).filter_map(UidRecord::file);
+    let files = parts.files.iter().copied().chain(of_messages);
+    (files.filter(|(version, _)| seen.insert(*version)).collect(), times)
 }
 
-fn encode_header(header: &UidHeader, number: u32) -> [u8; RECORD] {
-    let mut part = [0; RECORD];
-    part[..8].copy_from_slice(MAGIC);
-    part[8..12].copy_from_slice(&header.uid_validity.to_le_bytes());
-    part[12..16].copy_from_slice(&header.uid_limit.to_le_bytes());
-    part[16..24].copy_from_slice(&header.modseq_limit.to_le_bytes());
-    part[24..28].copy_from_slice(&number.to_le_bytes());
-    seal(part)
-}
-
-/// A header, and its number.
-fn decode_header(part: &[u8]) -> Option<(UidHeader, u32)> {
-    let part: &[u8; RECORD] = part.try_into().ok()?;
-    let is_whole = part.starts_with(MAGIC) && part[CRC..] == crc32(&part[..CRC]).to_le_bytes();
-    let header = UidHeader {
-        uid_validity: short(part, 8)?,
-        uid_limit: short(part, 12)?,
-        modseq_limit: long(part, 16)?,
+/// The content of the file, and its inode. `None`: there is none that can be read.
+fn read(maildir: &Maildir) -> Result<Option<(Content, u64)>, Error> {
+    let mut file = match open(maildir, FILE) {
+        Ok(file) => file,
+        // If another kind of file has the name, or one that this user may not read, a new one takes its place.
+        Err(error) if error.kind() == Kind::Gone || is_foreign(&error) => return Ok(None),
+        Err(error) => return Err(error),
     };
-    (is_whole && header.uid_validity > 0 && header.uid_limit > 0).then_some((header, short(part, 24)?))
-}
-
-fn encode(record: &UidRecord) -> [u8; RECORD] {
-    let mut part = [0; RECORD];
-    part[..4].copy_from_slice(&record.uid.to_le_bytes());
-    part[4..8].copy_from_slice(&record.bytes.to_le_bytes());
-    part[8..16].copy_from_slice(&record.modseq.to_le_bytes());
-    part[16..32].copy_from_slice(&record.key.0);
-    part[32..36].copy_from_slice(&record.flags.to_le_bytes());
-    seal(part)
-}
-
-fn decode(part: &[u8; RECORD]) -> Option<UidRecord> {
-    let record = UidRecord {
-        uid: short(part, 0)?,
-        bytes: short(part, 4)?,
-        modseq: long(part, 8)?,
-        key: MessageKey(part[16..32].try_into().ok()?),
-        flags: short(part, 32)?,
-    };
-    (record.uid > 0 && part[CRC..] == crc32(&part[..CRC]).to_le_bytes()).then_some(record)
-}
-
-fn short(part: &[u8; RECORD], at: usize) -> Option<u32> {
-    part[at..at + 4].try_into().map(u32::from_le_bytes).ok()
-}
-
-fn long(part: &[u8; RECORD], at: usize) -> Option<u64> {
-    part[at..at + 8].try_into().map(u64::from_le_bytes).ok()
-}
-
-fn seal(mut part: [u8; RECORD]) -> [u8; RECORD] {
-    let crc = crc32(&part[..CRC]);
-    part[CRC..].copy_from_slice(&crc.to_le_bytes());
-    part
-}
-
-/// The crc begins with the kind of the file, so that a file of zeros or of another kind has no good part.
-fn crc32(part: &[u8]) -> u32 {
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(b"restante uids 1");
-    crc.update(part);
-    crc.finalize()
+    let failed = |e: io::Error| Error::at(maildir.path().join(FILE), "read", e);
+    let inode = file.metadata().map_err(failed)?.ino();
+    Ok(Some((Content::read(&mut file).map_err(failed)?, inode)))
 }
 
 /// The most numbers of a kind that one header may reserve beyond those of the header before.
 pub const MAX_STEP: u32 = 1 << 20;
 
-/// Bytes of a header or a record; little-endian.
-const RECORD: usize = 40;
-/// Bytes of both headers.
-const HEADERS: usize = 2 * RECORD;
-/// The position of the crc.
-const CRC: usize = RECORD - 4;
-const MAGIC: &[u8; 8] = b"resuids1";
-/// The largest file in bytes: more records than any folder has messages.
-const MAX_BYTES: u64 = 1 << 30;
-
-#[cfg(not(test))]
-fn note_sync(_: &Maildir) {}
-
-#[cfg(test)]
-use tests::note_sync;
-
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::{cell::RefCell, collections::HashMap, path::PathBuf};
-
     use super::*;
-    use crate::maildir::Spool;
-
-    thread_local! {
-        static SYNCED: RefCell<HashMap<PathBuf, Vec<u8>>> = RefCell::default();
-    }
-
-    /// Notes the content of the file, which a power cut leaves as it is.
-    pub(super) fn note_sync(maildir: &Maildir) {
-        let path = maildir.path().join(FILE);
-        let content = std::fs::read(&path).unwrap();
-        SYNCED.with_borrow_mut(|synced| synced.insert(path, content));
-    }
-
-    /// Leaves of the file what was synced, and of the octets written since then those up to a number.
-    pub(crate) fn power_cut(maildir: &Maildir, kept: usize) {
-        let path = maildir.path().join(FILE);
-        let synced = SYNCED.with_borrow(|synced| synced.get(&path).cloned());
-        let Some(mut content) = synced else {
-            let _ = std::fs::remove_file(&path);
-            return;
-        };
-        let written = std::fs::read(&path).unwrap();
-        let unsynced = written.get(content.len()..).unwrap_or_default();
-        content.extend(&unsynced[..kept.min(unsynced.len())]);
-        std::fs::write(&path, content).unwrap();
-    }
+    use crate::maildir::{
+        Spool,
+        size_cache::{self, SizeCache},
+    };
 
     pub(crate) fn mailbox() -> (tempfile::TempDir, Maildir) {
         let dir = tempfile::tempdir().unwrap();
@@ -362,9 +264,13 @@ pub(crate) mod tests {
 
     const HEADER: UidHeader = UidHeader { uid_validity: 7, uid_limit: 1001, modseq_limit: 5000 };
 
+    fn stamp(inode: u64) -> FileVersion {
+        FileVersion { inode, bytes: 100, modified: (7, 8) }
+    }
+
     fn record(uid: u32) -> UidRecord {
         let key = MessageKey::of(uid.to_string().as_bytes(), None);
-        UidRecord { uid, bytes: 100 + uid, modseq: 3, key, flags: 1 << 31 }
+        UidRecord { uid, modseq: 3, key, flags: 1 << 31, version: stamp(uid.into()), octets: 150 }
     }
 
     #[track_caller]
@@ -400,11 +306,11 @@ pub(crate) mod tests {
             match UidFile::load(&maildir).unwrap() {
                 Some(loaded) => {
                     assert!(loaded.file.header().uid_limit >= HEADER.uid_limit, "cut at {length}");
-                    let records = length.saturating_sub(HEADERS) / RECORD;
+                    let records = length.saturating_sub(HEADERS) / PART;
                     assert_eq!(loaded.records.len(), records, "cut at {length}");
-                    assert_eq!(loaded.is_damaged, length < HEADERS || length % RECORD != 0);
+                    assert_eq!(loaded.is_damaged, length < HEADERS || length % PART != 0);
                 }
-                None => assert!(length < RECORD),
+                None => assert!(length < PART),
             }
         }
         for at in 0..whole.len() {
@@ -424,7 +330,7 @@ pub(crate) mod tests {
         let before = std::fs::read(maildir.path().join(FILE)).unwrap();
         file.reserve(&maildir, UidHeader { uid_limit: 2001, ..HEADER }).unwrap();
         let after = std::fs::read(maildir.path().join(FILE)).unwrap();
-        for torn in 0..RECORD {
+        for torn in 0..PART {
             let mut bytes = before.clone();
             bytes[..torn].copy_from_slice(&after[..torn]);
             std::fs::write(maildir.path().join(FILE), &bytes).unwrap();
@@ -445,6 +351,64 @@ pub(crate) mod tests {
         assert!(UidFile::load(&maildir).unwrap().is_none());
         UidFile::create(&maildir, HEADER, &[record(1)]).unwrap();
         assert_eq!(load(&maildir).records, [record(1)]);
+    }
+
+    #[test]
+    fn y88_a_scan_that_writes_the_file_anew_and_one_that_appends_keep_every_uid() {
+        let (_dir, maildir) = mailbox();
+        let mut file = UidFile::create(&maildir, HEADER, &[record(1), record(2)]).unwrap();
+        file.append(&maildir, &[UidRecord::gone(1)]).unwrap();
+        let many: Vec<(FileVersion, u64)> = (0..5000).map(|inode| (stamp(10_000 + inode), 150)).collect();
+        size_cache::append(&maildir, &many).unwrap();
+        assert_eq!(load(&maildir).records, [record(2)]);
+        let live = [stamp(2), stamp(7), stamp(10_001)];
+        let scan = |is_alone: bool| {
+            let mut sizes = SizeCache::load(&maildir);
+            assert_eq!(sizes.get(&stamp(2)), Some(150), "of a file with a UID");
+            if is_alone {
+                sizes.rewrite_uids();
+            }
+            sizes.insert(stamp(7), 180);
+            sizes.save(&maildir, Some(&live));
+        };
+        // Another process may be the one that gives UIDs.
+        let length = std::fs::metadata(maildir.path().join(FILE)).unwrap().len();
+        scan(false);
+        let after = std::fs::metadata(maildir.path().join(FILE)).unwrap().len();
+        assert_eq!(after, length + PART as u64);
+        scan(true);
+        let length = std::fs::metadata(maildir.path().join(FILE)).unwrap().len();
+        assert_eq!(length, (HEADERS + 3 * PART) as u64);
+        // The file goes on as if nothing had happened.
+        assert!(file.append(&maildir, &[record(3)]).unwrap());
+        let later = UidHeader { uid_limit: 2001, ..HEADER };
+        assert!(file.reserve(&maildir, later).unwrap() && file.sync(&maildir).unwrap());
+        let loaded = load(&maildir);
+        assert_eq!((loaded.file.header(), loaded.records), (later, vec![record(2), record(3)]));
+        let sizes = SizeCache::load(&maildir);
+        let sizes = [2, 3, 7, 10_001, 10_002].map(|inode| sizes.get(&stamp(inode)));
+        assert_eq!(sizes, [Some(150), Some(150), Some(180), Some(150), None]);
+    }
+
+    #[test]
+    fn y89_uids_begin_in_a_file_of_sizes_and_leave_sizes_when_they_are_void() {
+        let (_dir, maildir) = mailbox();
+        size_cache::append(&maildir, &[(stamp(1), 110), (stamp(2), 120)]).unwrap();
+        assert!(UidFile::load(&maildir).unwrap().is_none(), "no client has asked for UIDs");
+        let first = || Ok((HEADER, vec![record(2)]));
+        assert_eq!(UidFile::begin(&maildir, first).unwrap().records, [record(2)]);
+        let again = UidFile::begin(&maildir, || panic!("it has UIDs")).unwrap();
+        assert_eq!((again.records, again.file.header()), (vec![record(2)], HEADER));
+        // Both headers are gone.
+        let path = maildir.path().join(FILE);
+        let mut octets = std::fs::read(&path).unwrap();
+        octets[..HEADERS].fill(0);
+        std::fs::write(&path, octets).unwrap();
+        assert!(UidFile::load(&maildir).unwrap().is_none());
+        UidFile::create(&maildir, UidHeader { uid_validity: 8, ..HEADER }, &[]).unwrap();
+        assert!(load(&maildir).records.is_empty());
+        let sizes = SizeCache::load(&maildir);
+        assert_eq!((sizes.get(&stamp(1)), sizes.get(&stamp(2))), (Some(110), Some(150)));
     }
 
     #[test]

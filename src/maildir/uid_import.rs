@@ -8,7 +8,7 @@
 use std::io::Read;
 
 use super::{
-    Error, Kind, Maildir,
+    Error, FileVersion, Kind, Maildir,
     cache_file::{is_foreign, open},
     name,
     uid_file::{MessageKey, UidHeader, UidRecord},
@@ -117,7 +117,8 @@ fn parse(text: &[u8]) -> Option<ImportedUids> {
         }
         last = uid;
         let key = MessageKey::of(name::identity(name), None);
-        imported.records.push(UidRecord { uid, bytes: 0, modseq: 1, key, flags: 0 });
+        let (modseq, version) = (1, FileVersion::default());
+        imported.records.push(UidRecord { uid, modseq, key, flags: 0, version, octets: 0 });
     }
     imported.uid_next = imported.uid_next.max(last.saturating_add(1));
     (uid_validity > 0).then_some(imported)

@@ -63,12 +63,13 @@ pub(super) fn create_in(dir: impl AsFd, name: &OsStr, mode: u32) -> io::Result<F
 }
 
 /// Opens a regular file to write in its place, or creates it if `how` says so. The file must have no other name, because
-/// the owner of the directory may have made this name for a file of another user.
+/// the owner of the directory may have made this name for a file of another user. `RDWR` in `how` opens it to read it too.
 ///
 /// # Errors
 /// `MLINK` for a file with other names, `INVAL` for a name that belongs to no regular file.
 pub fn open_to_write_in(dir: impl AsFd, name: &OsStr, how: OFlags) -> Result<File, Errno> {
-    let flags = how | OFlags::WRONLY | OFlags::NOFOLLOW | NO_WAIT;
+    let access = if how.contains(OFlags::RDWR) { OFlags::RDWR } else { OFlags::WRONLY };
+    let flags = how | access | OFlags::NOFOLLOW | NO_WAIT;
     let file = match fs::openat(&dir, name, flags, Mode::RUSR | Mode::WUSR) {
         Err(Errno::NXIO) => return Err(Errno::INVAL), // a FIFO without a reader
         opened => opened?,

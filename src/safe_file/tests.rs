@@ -88,7 +88,7 @@ fn what_is_begun_is_placed_in_no_other_place() {
     let dir = Directory::trusted_if_root(home.path()).unwrap();
     std::fs::write(home.path().join("taken"), "old").unwrap();
     let (mut file, unfinished) = dir.create_tmp(0o600).unwrap();
-    assert!(is_tmp_name(&unfinished) && !is_tmp_name(OsStr::new(".restante.sizes")));
+    assert!(is_tmp_name(&unfinished) && !is_tmp_name(OsStr::new(".restante.index")));
     file.write_all(b"new").unwrap();
     assert_eq!(
         dir.publish(&unfinished, OsStr::new("taken")).unwrap_err().kind(),

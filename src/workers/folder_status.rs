@@ -1,7 +1,8 @@
 //! The numbers of folders for STATUS and LIST, without an index.
 //!
-//! The rule: a folder that has not changed costs three `stat`. One that has costs a read of its names and of its file of UIDs,
-//! and a look at a file only if its size is asked for and not known. Nothing is numbered here.
+//! The rule: a folder that has not changed costs three `stat`, and after a start a look at both ends of its file. One that
+//! has costs a read of its names and of its file of UIDs, and a look at a file only if its size is asked for and not known.
+//! Nothing is numbered here.
 
 use std::time::SystemTime;
 
@@ -11,7 +12,12 @@ use super::{status_cache::CachedStatus, storage::Storage};
 use crate::{
     index::UidBook,
     maildir::{
-        Error, FileVersion, Maildir, folders::message_names, scan, size_counter::CountSlice, uid_file,
+        Error, FileVersion, Maildir,
+        folder_counts::{self, FolderCounts},
+        folders::message_names,
+        scan::{self, DirTimes},
+        size_counter::CountSlice,
+        uid_file,
     },
     proto::imap::flags::Flags,
     proto::imap::request::{FolderState, FolderStatus},
@@ -27,16 +33,41 @@ pub(super) fn read(storage: &Storage, maildir: &Maildir, wants_size: bool) -> Re
     {
         return Ok(known.status);
     }
+    let kept = folder_counts::load(maildir, &times)?;
+    if let Some(kept) = kept.filter(|kept| kept.size.is_some() || !wants_size) {
+        let (status, has_size) = (of_counts(&kept), kept.size.is_some());
+        storage.statuses.insert(maildir.id(), CachedStatus { times, uids, has_size, status });
+        return Ok(status);
+    }
     let is_racy = scan::is_racy(&times, SystemTime::now());
     let size = if wants_size { size(storage, maildir)? } else { 0 };
     let book = UidBook::peek(maildir, SystemTime::now())?;
     let names = message_names(maildir)?;
     let status = book.status(names.iter().map(|(subdir, name)| (*subdir, &**name)), size);
     if !is_racy {
+        keep(maildir, &times, (&status, wants_size));
         let uids = version_of_uids(maildir);
         storage.statuses.insert(maildir.id(), CachedStatus { times, uids, has_size: wants_size, status });
     }
     Ok(status)
+}
+
+fn of_counts(counts: &FolderCounts) -> FolderStatus {
+    let FolderCounts { messages, unseen, deleted, size, uid_validity, uid_next, highest_modseq } = *counts;
+    let size = size.unwrap_or(0);
+    FolderStatus { messages, unseen, deleted, size, uid_validity, uid_next, highest_modseq }
+}
+
+/// Keeps the numbers for the next start.
+fn keep(maildir: &Maildir, times: &DirTimes, (status, has_size): (&FolderStatus, bool)) {
+    let FolderStatus { messages, unseen, deleted, size, uid_validity, uid_next, highest_modseq } = *status;
+    let size = has_size.then_some(size);
+    let counts = FolderCounts { messages, unseen, deleted, size, uid_validity, uid_next, highest_modseq };
+    if let Some(now) = maildir.file_clock(SystemTime::now())
+        && let Err(error) = folder_counts::keep(maildir, (times, now), &counts)
+    {
+        log::debug!("{error}: the next start counts the messages again");
+    }
 }
 
 /// The numbers of a folder that a session has selected. Its size is not known here.

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     index::{
         MailboxIndex, MessageList,
-        job::{IndexId, IndexJob, IndexResult, RecheckResult, ScanJob, ScanResult},
+        job::{IndexId, IndexJob, IndexResult, KeepJob, RecheckResult, ScanJob, ScanResult},
     },
     maildir::{
         Error, Maildir,
@@ -28,6 +28,14 @@ pub(super) fn run(storage: &Storage, id: IndexId, job: IndexJob) -> Option<Index
         IndexJob::Recheck(maildir, names) => Some(IndexResult::Rechecked(recheck(storage, &maildir, &names))),
         IndexJob::Unwatch(maildir) => {
             storage.watcher.unwatch(id, &maildir);
+            None
+        }
+        IndexJob::Keep(KeepJob { maildir, lists, times }) => {
+            let began = maildir.file_clock(SystemTime::now());
+            let messages = lists.iter().flat_map(MessageList::iter);
+            if let Err(error) = scan::keep(&maildir, messages, (times, began)) {
+                log::debug!("{error}: the next start looks at each message");
+            }
             None
         }
     }
@@ -109,10 +117,17 @@ fn scan_watched(
         return Ok(ControlFlow::Break(nothing));
     }
     let began = maildir.file_clock(SystemTime::now());
-    let sizes = sizes.unwrap_or_else(|| SizeCache::load(&maildir));
+    let mut sizes = sizes.unwrap_or_else(|| SizeCache::load(&maildir));
+    if storage.is_alone {
+        sizes.rewrite_uids();
+    }
+    // A scan of a mailbox in use is to find changes without an event, and looks at every file.
+    if load.known.is_empty() && load.known_trashed.is_empty() {
+        sizes.trust_times();
+    }
     let known = load.known.iter().chain(load.known_trashed.iter());
-    let scan =
-        scan::scan_with_sizes(&maildir, sizes, known, &mut turn).map_err(|error| scan_failure(&error))?;
+    let scan = scan::scan_with_sizes(&maildir, (sizes, began), known, &mut turn)
+        .map_err(|error| scan_failure(&error))?;
     let Some(scan) = scan else {
         load.progress = turn.progress;
         return Ok(ControlFlow::Continue(load));

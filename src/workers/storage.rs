@@ -49,6 +49,8 @@ pub struct Storage {
     pub(super) statuses: StatusCache,
     /// Size in bytes of the largest file that is listed as a message.
     max_listed_size: AtomicU64,
+    /// Whether no other server uses the spool.
+    pub(super) is_alone: bool,
     /// The largest number of mailboxes, if mail from strangers creates them.
     max_mailboxes: Option<usize>,
     mailboxes: AtomicUsize,
@@ -73,6 +75,7 @@ impl Storage {
         let names = spool.names()?;
         warn_of_misnamed(&spool, &names);
         let mailboxes = AtomicUsize::new(names.len());
+        let is_alone = lock.is_exclusive();
         let (lock, misplaced) = (Mutex::new(lock), AtomicBool::new(false));
         let largest_listed = AtomicU64::new(largest_listed);
         Ok(Self {
@@ -84,6 +87,7 @@ impl Storage {
             catalog: Catalog::default(),
             statuses: StatusCache::default(),
             max_listed_size: largest_listed,
+            is_alone,
             max_mailboxes,
             mailboxes,
             lock,

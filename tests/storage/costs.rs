@@ -69,7 +69,7 @@ fn g03_a_restart_reads_no_message_again() {
     server.restart();
     assert_eq!(opens(&server), 0);
     // What is torn or foreign is not believed, and costs no more than that.
-    let kept = server.maildir(ALICE).path.join(".restante.sizes");
+    let kept = server.maildir(ALICE).path.join(".restante.index");
     let mut bytes = fs::read(&kept).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

@@ -276,7 +276,7 @@ fn x3_caches_beside_the_messages_are_not_written_through_what_is_in_their_place(
         mailbox.put("1700000000.other", LETTER);
         let mbox = backend.file("mbox", "From a@b Thu Jan  1 00:00:00 1970\nSubject: y\n\nText\n\n");
         let import = format!(".restante.import-{:x}", fs::metadata(&mbox).unwrap().ino());
-        for name in [".restante.sizes", &import, &format!("{import}.new"), ".restante.sent", ".restante.lock"]
+        for name in [".restante.index", &import, &format!("{import}.new"), ".restante.sent", ".restante.lock"]
         {
             put(&victim, &mailbox.path.join(name));
         }

@@ -61,7 +61,7 @@ fn x6_no_command_prints_a_hostile_name_as_it_is() {
         symlink("/etc/passwd", backend.spool.join(BOB).join("new").join(format!("2.{hostile}NAME"))).unwrap();
         fifo(&backend.spool.join(BOB).join("cur").join(format!("3.{hostile}NAME:2,")));
         fs::create_dir_all(backend.spool.join(BOB).join(format!(".fol{hostile}NAME")).join("tmp")).unwrap();
-        fs::write(backend.spool.join(BOB).join(".restante.sizes"), "not ours").unwrap();
+        fs::write(backend.spool.join(BOB).join(".restante.index"), "not ours").unwrap();
         let path = |name: &str| backend.path(name).to_str().unwrap().to_owned();
         let missing = path(&format!("missing{hostile}NAME"));
         let message = backend.spool.join(BOB).join("new").join(&file).to_str().unwrap().to_owned();

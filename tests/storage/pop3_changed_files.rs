@@ -280,7 +280,7 @@ fn p14_kept_sizes_cut_short_while_they_are_read_end_no_server() {
         .map(|user| {
             let maildir = server.maildir(user);
             maildir.put(FIRST, b"first\n");
-            fs::File::create(maildir.path.join(".restante.sizes")).unwrap()
+            fs::File::create(maildir.path.join(".restante.index")).unwrap()
         })
         .collect();
     let over = AtomicBool::new(false);

@@ -127,7 +127,7 @@ fn everything_wrong_is_found_and_nothing_is_changed() {
     fs::create_dir(mailbox.join("new/14")).unwrap();
     symlink("10.h", mailbox.join("new/15")).unwrap();
     mknodat(CWD, mailbox.join("cur/16"), FileType::Fifo, Mode::RUSR, 0).unwrap();
-    put(&backend, ".restante.sizes", b"forty octets of rubbish, and some more..");
+    put(&backend, ".restante.index", b"forty octets of rubbish, and some more..");
     for part in ["cur", "new", "tmp"] {
         fs::create_dir_all(mailbox.join(".A/.B").join(part)).unwrap();
         fs::create_dir_all(mailbox.join(".A").join(part)).unwrap();
@@ -157,7 +157,7 @@ fn everything_wrong_is_found_and_nothing_is_changed() {
         ("new/14", "not-a-file", "found"),
         ("new/15", "not-a-file", "found"),
         ("cur/16", "not-a-file", "found"),
-        (".restante.sizes", "broken-sizes", "found"),
+        (".restante.index", "broken-index", "found"),
         (".A/.B", "nested-folder", "found"),
         ("plain", "nested-folder", "found"),
         (".C/tmp", "missing-directory", "found"),
@@ -178,7 +178,7 @@ fn what_is_fixed_is_not_found_again_and_no_mail_is_lost() {
     put(&backend, "cur/01.h,S=20,W=25:2,SRR", LETTER);
     put(&backend, "new/02.h,S=1", LETTER);
     fs::set_permissions(put(&backend, "new/03.h", LETTER), Permissions::from_mode(0o666)).unwrap();
-    put(&backend, ".restante.sizes", b"rubbish");
+    put(&backend, ".restante.index", b"rubbish");
     fs::remove_dir(mailbox.join("tmp")).unwrap();
     put(&backend, "new/04.h", b"");
     // The right name is taken: nothing is overwritten.
@@ -191,7 +191,7 @@ fn what_is_fixed_is_not_found_again_and_no_mail_is_lost() {
         ("cur/01.h,S=20,W=25:2,SRR", "unsorted-flags", "fixed"),
         ("new/02.h,S=1", "wrong-size", "fixed"),
         ("new/03.h", "open-to-others", "fixed"),
-        (".restante.sizes", "broken-sizes", "fixed"),
+        (".restante.index", "broken-index", "fixed"),
         ("tmp", "missing-directory", "fixed"),
         ("new/04.h", "empty-file", "found"),
         ("cur/05.h:2,SR", "unsorted-flags", "failed"),

@@ -1,12 +1,17 @@
-//! The cache of sizes: whatever has happened to its file, it never tells a size that was not learnt for that stamp,
-//! and what is learnt after the damage is known.
+//! The file of a folder: whatever has happened to it, it never tells a size that was not learnt for that stamp, and what
+//! is learnt after the damage is known. Its UIDs are those that were written with their UID validity, and none is given twice.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
 };
 
-use restante::maildir::{Maildir, Spool, FileVersion, size_cache::{FILE, SizeCache, count_records}};
+use restante::maildir::{
+    FileVersion, Maildir, Spool,
+    index_file::{FILE, MessageKey, UidHeader, UidRecord, examine},
+    size_cache::SizeCache,
+    uid_file::UidFile,
+};
 
 use super::owned;
 use crate::{Target, bytes::Bytes, scratch};
@@ -22,6 +27,8 @@ fn seeds() -> Vec<Vec<u8>> {
         b"\x00\x01\x05\x02\x07\x00\x02\x05",
         // Octets of another kind.
         b"\x03\x30############################################################",
+        // UIDs, damage, and UIDs again.
+        b"\x06\x03\x00\x01\x02\x20\x06\x05\x00\x02\x30\x00\x06\x01\x00",
         // So many that the file is written anew.
         b"\x04\x00\x04\x01\x04\x02\x04\x03\x04\x04\x05\x01",
     ])
@@ -32,6 +39,9 @@ fn seeds() -> Vec<Vec<u8>> {
 struct Model {
     learnt: BTreeMap<u64, BTreeSet<u64>>,
     certain: BTreeMap<u64, u64>,
+    /// The last UID validity and, for each, the UIDs in use.
+    validity: u32,
+    limits: BTreeMap<u32, u32>,
 }
 
 fn run(data: &[u8]) {
@@ -44,7 +54,7 @@ fn run(data: &[u8]) {
         if input.0.is_empty() {
             break;
         }
-        let (what, at, by) = (input.octet() % 6, input.octet(), input.octet());
+        let (what, at, by) = (input.octet() % 7, input.octet(), input.octet());
         let mut content = fs::read(&file).unwrap_or_default();
         match what {
             0 => learn(&maildir, &mut model, at.into()..=at.into(), by),
@@ -68,6 +78,7 @@ fn run(data: &[u8]) {
                 SizeCache::load(&maildir).save(&maildir, Some(&live));
                 model.certain.retain(|inode, _| *inode < u64::from(at));
             }
+            6 => number(&maildir, &mut model, at),
             _ => {}
         }
         holds(&maildir, &model);
@@ -86,6 +97,32 @@ fn learn(maildir: &Maildir, model: &mut Model, inodes: impl Iterator<Item = u64>
     sizes.save(maildir, None);
 }
 
+/// Gives UIDs to messages, as the server does after a start.
+fn number(maildir: &Maildir, model: &mut Model, messages: u8) {
+    let validity = model.validity + 1;
+    let first = || Ok((UidHeader { uid_validity: validity, uid_limit: 1, modseq_limit: 1 }, Vec::new()));
+    let mut file = UidFile::begin(maildir, first).expect("a directory that can be written").file;
+    let header = file.header();
+    model.validity = header.uid_validity.max(model.validity);
+    let used = model.limits.entry(header.uid_validity).or_insert(1);
+    assert!(header.uid_limit >= *used, "UIDs below {used} are in use");
+    let uid_limit = header.uid_limit.saturating_add(messages.into());
+    *used = uid_limit;
+    let later = UidHeader { uid_limit, ..header };
+    let records: Vec<UidRecord> = (header.uid_limit..uid_limit).map(record).collect();
+    let is_done = file.reserve(maildir, later).expect("a reservation")
+        && file.append(maildir, &records).expect("records");
+    if !is_done {
+        UidFile::create(maildir, later, &records).expect("a new file");
+    }
+}
+
+fn record(uid: u32) -> UidRecord {
+    let key = MessageKey::of(&uid.to_le_bytes(), None);
+    let inode = u64::from(uid) + 1_000_000;
+    UidRecord { uid, modseq: 1, key, flags: 1, version: stamp(inode), octets: 210 }
+}
+
 /// From now on nothing is certain.
 fn damage(file: &std::path::Path, content: &[u8], model: &mut Model) {
     fs::write(file, content).expect("a file that can be written");
@@ -102,8 +139,14 @@ fn holds(maildir: &Maildir, model: &Model) {
         }
     }
     assert_eq!(sizes.get(&FileVersion { bytes: 201, ..stamp(0) }), None, "of another file");
-    if let Ok((records, broken)) = count_records(maildir.root(), maildir.path()) {
-        assert!(broken <= records);
+    if let Ok(condition) = examine(maildir.root(), maildir.path()) {
+        assert!(condition.broken <= condition.parts);
+    }
+    if let Some(loaded) = UidFile::load(maildir).expect("a file that can be read") {
+        let header = loaded.file.header();
+        let used = model.limits.get(&header.uid_validity).expect("a UID validity that was given");
+        assert!(header.uid_limit >= *used, "UIDs below {used} are in use");
+        assert!(loaded.records.iter().all(|known| *known == record(known.uid)), "a UID of another message");
     }
 }
 

@@ -166,6 +166,7 @@ impl Fixture {
                     }
                     Output::Refused(failure) => tally.failed = Some(failure),
                     Output::Unwatch(..) => tally.unwatched += 1,
+                    Output::Keep => tally.kept += 1,
                     Output::Scan(..) => {
                         tally.scans += 1;
                         self.work(order);
@@ -223,6 +224,7 @@ struct Tally {
     scans: usize,
     rechecks: usize,
     unwatched: usize,
+    kept: usize,
 }
 
 fn ids(snapshot: &Snapshot) -> Vec<String> {

@@ -43,6 +43,14 @@ impl Registry {
         self.update_metrics();
     }
 
+    /// Lets a worker write down the messages of a mailbox whose directories are as known, and not only since a moment ago.
+    pub(super) fn keep_if_quiet(&mut self, id: IndexId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if entry.is_current() {
+            self.jobs.extend(entry.begin_to_keep().map(|job| (id, IndexJob::Keep(job))));
+        }
+    }
+
     /// The time at which [`Registry::tick`] has something to do for a mailbox, as far as is known.
     pub fn next_check(&self) -> Option<Duration> {
         let due = |entry: &MailboxEntry| {

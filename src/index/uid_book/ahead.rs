@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{UidBook, flags_in, low_bits, no_uids_left};
+use super::{UidBook, flags_in, no_uids_left};
 use crate::{
     maildir::{
         Error, Maildir, MessageEntry, Subdir, name,
@@ -30,10 +30,11 @@ impl UidBook {
             uids.push(uid);
             records.push(UidRecord {
                 uid,
-                bytes: low_bits(entry.version.bytes),
                 modseq,
                 key: MessageKey::of(identity, None),
                 flags: flags_in(entry.subdir, name::flags(&entry.name)).bits(),
+                version: entry.version,
+                octets: entry.octets,
             });
         }
         (self.uid_next, self.modseq) = (uid_next, modseq);

@@ -90,7 +90,7 @@ pub(crate) struct OwnName {
 pub(crate) enum Counted {
     /// From the name, which restante made and which fits the file.
     ByName,
-    /// From reading the file once; the result is kept in `.restante.sizes`.
+    /// From reading the file once; the result is kept in `.restante.index`.
     ByReading,
 }
 

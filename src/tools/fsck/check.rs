@@ -19,7 +19,12 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    maildir::{Error, Kind, Subdir, message::OPEN_FLAGS, name, size_cache, tmp_cleanup},
+    maildir::{
+        Error, Kind, Subdir,
+        index_file::{self, Condition},
+        message::OPEN_FLAGS,
+        name, tmp_cleanup,
+    },
     printable,
     tools::measure::Measure,
 };
@@ -31,7 +36,7 @@ impl Mailbox {
             Checker { mailbox: self, now, age, report: Report::default(), identities: BTreeMap::new() };
         let root = fs::fstat(&self.root).map_err(|e| Error::at(&self.path, "stat", e))?;
         checker.check_permissions(Dir::Root, c".", &root);
-        checker.check_size_cache();
+        checker.check_index();
         checker.check_folder_files();
         checker.check_folders()?;
         for dir in Dir::PARTS {
@@ -98,21 +103,27 @@ impl Checker<'_> {
         }
     }
 
-    fn check_size_cache(&mut self) {
+    fn check_index(&mut self) {
         let mailbox = self.mailbox;
-        let name = CString::new(size_cache::FILE).unwrap_or_default();
+        let name = CString::new(index_file::FILE).unwrap_or_default();
         let inode = fs::statat(&mailbox.root, &name, AtFlags::SYMLINK_NOFOLLOW).map_or(0, |stat| stat.st_ino);
         let file = (Dir::Root, &*name, inode);
-        match size_cache::count_records(&mailbox.root, &mailbox.path) {
-            Ok((_, 0)) => {}
-            Ok((all, broken)) => {
-                let detail = format!("{broken} of {all} records are torn or foreign");
-                self.report(file, Problem::CorruptSizeCache, detail, Repair::Remove);
+        match index_file::examine(&mailbox.root, &mailbox.path) {
+            Ok(Condition { broken: 0, .. }) => {}
+            Ok(Condition { parts, broken, has_uids }) => {
+                let detail = format!("{broken} of {parts} parts are torn or foreign");
+                let repair = if has_uids {
+                    let advice = "nothing to do: the server mends it when a client next opens the folder";
+                    Repair::Manual(advice.into())
+                } else {
+                    Repair::Remove
+                };
+                self.report(file, Problem::CorruptIndex, detail, repair);
             }
             Err(error) if error.kind() == Kind::Gone => {}
             Err(error) => {
-                let advice = Repair::Manual("move it away: it is a cache".into());
-                self.report(file, Problem::CorruptSizeCache, error.to_string(), advice);
+                let advice = "move it away: clients of IMAP then download the folder again".into();
+                self.report(file, Problem::CorruptIndex, error.to_string(), Repair::Manual(advice));
             }
         }
     }
@@ -149,7 +160,7 @@ impl Checker<'_> {
 
     /// Checks a file of the server beside the messages. If the server cannot open it, nobody can read the mailbox.
     fn check_own_file(&mut self, name: &CStr, stat: &Stat) {
-        if !name.to_bytes().starts_with(OWN_FILES) || name.to_bytes() == size_cache::FILE.as_bytes() {
+        if !name.to_bytes().starts_with(OWN_FILES) || name.to_bytes() == index_file::FILE.as_bytes() {
             return;
         }
         if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {

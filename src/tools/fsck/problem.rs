@@ -39,8 +39,8 @@ pub(crate) enum Problem {
     MissingDirectory,
     /// A `tmp`, `new` or `cur` that is not a directory.
     NotADirectory,
-    /// Records in `.restante.sizes` that are torn, or that restante did not write.
-    CorruptSizeCache,
+    /// Parts of `.restante.index` that are torn, or that restante did not write.
+    CorruptIndex,
     /// A `.restante.uidvalidity` that has no number.
     BrokenUidValidity,
     /// Lines in `.restante.folders` that restante did not write.
@@ -137,9 +137,10 @@ impl Problem {
                 "not-a-directory",
                 "every program: restante follows no link, and reports the mailbox as unusable",
             ),
-            Self::CorruptSizeCache => {
-                ("broken-sizes", "restante (only reads the messages again at the next start)")
-            }
+            Self::CorruptIndex => (
+                "broken-index",
+                "restante (reads some messages again at the next start; IMAP clients download some again)",
+            ),
             Self::BrokenUidValidity => {
                 ("broken-uidvalidity", "restante (takes the time for the UIDVALIDITY of the next new folder)")
             }

@@ -20,6 +20,7 @@ pub(super) enum Output {
     Recheck(IndexId, Arc<Maildir>, Vec<Recheck>),
     CheckTimes(IndexId, Arc<Maildir>),
     Unwatch(IndexId),
+    Keep,
 }
 
 /// Takes the answers to logins and the jobs of the registry.
@@ -33,6 +34,7 @@ pub(super) fn take(registry: &mut Registry) -> Vec<Output> {
         IndexJob::Recheck(maildir, names) if names.is_empty() => Output::CheckTimes(id, maildir),
         IndexJob::Recheck(maildir, names) => Output::Recheck(id, maildir, names),
         IndexJob::Unwatch(_) => Output::Unwatch(id),
+        IndexJob::Keep(_) => Output::Keep,
     };
     let answers: Vec<Output> = registry.take_login_results().into_iter().map(answer).collect();
     answers.into_iter().chain(registry.take_jobs().into_iter().map(job)).collect()

@@ -28,6 +28,31 @@ fn a_quiet_mailbox_is_checked_every_minute() {
 }
 
 #[test]
+fn y93_a_large_mailbox_is_written_down_once_after_it_was_quiet() {
+    let mut backend = Fixture::new();
+    (0..1000).for_each(|n| backend.put(&format!("new/{n}.a")));
+    backend.log_in();
+    backend.settle();
+    backend.later(60);
+    let kept = Tally { kept: 1, ..Tally::default() };
+    assert_eq!(backend.settle(), kept);
+    backend.later(60);
+    assert_eq!(backend.settle(), Tally::default());
+    backend.put("new/9999.b");
+    backend.report_changed("new/9999.b");
+    assert_eq!(backend.settle(), Tally { rechecks: 1, ..Tally::default() });
+    backend.later(60);
+    let outputs = backend.outputs();
+    let [Output::CheckTimes(..)] = &outputs[..] else { panic!("{outputs:?}") };
+    // A name that is reported meanwhile is looked at first.
+    backend.report_changed("new/9999.b");
+    outputs.into_iter().for_each(|output| backend.work(output));
+    assert_eq!(backend.settle(), Tally { rechecks: 1, ..Tally::default() });
+    backend.later(60);
+    assert_eq!(backend.settle(), kept);
+}
+
+#[test]
 fn a_change_that_a_told_one_hides_is_found_by_a_walk_in_a_quarter_of_an_hour() {
     let mut backend = open_mailbox();
     backend.put("new/2.untold");
