@@ -97,7 +97,8 @@ impl Mailbox {
         let text = |octets: &[u8]| Some(octets.trim_ascii().to_owned()).filter(|text| !text.is_empty());
         let mut name = text(&raw.phrase).or_else(|| text(&raw.comment));
         let route = text(&raw.route);
-        if raw.is_empty_group || (name.is_none() && raw.address.is_none()) {
+        // Nor if it is a remark and nothing else, as in `friends: (nobody);`.
+        if raw.is_empty_group || raw.address.is_none() && (name.is_none() || raw.phrase.trim_ascii().is_empty()) {
             return None;
         }
         let (mailbox, host) = match raw.address {
@@ -164,6 +165,8 @@ mod tests {
                 "Friends: a@b.test, C <c@d.test>;",
                 &["-|-|Friends|-", "-|-|a|b.test", "C|-|c|d.test", "-|-|-|-"],
             ),
+            ("friends: (nobody) ;", &["-|-|friends|-", "-|-|-|-"]),
+            ("<a (b)@ (c) d.test>", &["-|-|a|d.test"]),
             ("undisclosed-recipients:;", &["-|-|undisclosed-recipients|-", "-|-|-|-"]),
             ("A: B: c@d.test", &["-|-|A|-", "-|-|-|-", "-|-|B|-", "-|-|c|d.test", "-|-|-|-"]),
             ("root", &["-|-|root|MISSING_DOMAIN"]),

@@ -16,6 +16,7 @@ use restante::proto::{
         search_key::SearchKey,
         sequence_set::NumberSet,
     },
+    modified_utf7,
     request::{Failure, Mailbox, Response},
 };
 
@@ -240,8 +241,18 @@ impl Folders {
                 if self.folders.contains_key(&name(folder)) {
                     return refused(Refusal::Exists);
                 }
-                self.create(&name(folder), *special_use);
-                ImapResponse::Done
+                let (name, owner) = (name(folder), folder.clone().without_folder());
+                let levels = name.match_indices('.').map(|(at, _)| &name[..at]).chain([name.as_str()]);
+                let mut made = Vec::new();
+                for level in levels {
+                    if !self.folders.contains_key(level) {
+                        self.create(level, special_use.filter(|_| level == name));
+                        self.subscribed.push(level.to_owned());
+                        let text = modified_utf7::decode(level.as_bytes()).unwrap_or_default();
+                        made.extend(Folder::from_decoded(&text).map(|folder| owner.clone().in_folder(folder)));
+                    }
+                }
+                ImapResponse::Created(made)
             }
             ImapRequest::Delete { folder } => {
                 let below = format!("{}.", name(folder));
@@ -274,8 +285,9 @@ impl Folders {
                 self.folders.insert(name(to), folder);
                 ImapResponse::Done
             }
-            ImapRequest::Subscribe { folder, on } => {
-                self.subscribed.retain(|known| *known != name(folder));
+            ImapRequest::Subscribe { folder, on, made } => {
+                let ends = |known: &String| made.iter().chain([folder]).any(|folder| name(folder) == *known);
+                self.subscribed.retain(|known| !ends(known));
                 self.subscribed.extend(on.then(|| name(folder)));
                 ImapResponse::Done
             }

@@ -1,6 +1,6 @@
 //! The commands about mailboxes: SELECT and its like, CREATE and its like, STATUS, NAMESPACE, ENABLE and the quota.
 
-use std::sync::Arc;
+use std::{mem::take, sync::Arc};
 
 use super::{
     command::{Command, StatusItem},
@@ -208,10 +208,10 @@ impl ImapSession {
                 self.mailbox(from).zip(self.mailbox(to)).map(|(from, to)| ImapRequest::Rename { from, to })
             }
             Command::Subscribe(name) => {
-                self.mailbox(name).map(|folder| ImapRequest::Subscribe { folder, on: true })
+                self.mailbox(name).map(|folder| ImapRequest::Subscribe { folder, on: true, made: take(&mut self.made) })
             }
             Command::Unsubscribe(name) => {
-                self.mailbox(name).map(|folder| ImapRequest::Subscribe { folder, on: false })
+                self.mailbox(name).map(|folder| ImapRequest::Subscribe { folder, on: false, made: take(&mut self.made) })
             }
             _ => None,
         };

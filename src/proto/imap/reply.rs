@@ -128,6 +128,11 @@ pub(super) fn refusal_text(refusal: Refusal, may_create: bool) -> ReplyText {
         Refusal::TooManyFolders => {
             ReplyText::coded("LIMIT", "There are too many mailboxes", "Il y a trop de boîtes")
         }
+        Refusal::TooManySessions => ReplyText::coded(
+            "LIMIT",
+            "You have too many sessions from this address, end one of them",
+            "Vous avez trop de sessions depuis cette adresse, terminez-en une",
+        ),
     }
 }
 

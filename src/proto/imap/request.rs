@@ -75,7 +75,7 @@ pub enum ImapRequest {
         /// The items.
         items: Vec<StatusItem>,
     },
-    /// CREATE. Response: [`ImapResponse::Done`].
+    /// CREATE. Response: [`ImapResponse::Created`].
     Create {
         /// The folder.
         folder: Mailbox,
@@ -100,14 +100,17 @@ pub enum ImapRequest {
         folder: Mailbox,
         /// Whether it is subscribed from now on.
         on: bool,
+        /// Folders that this session has made since its last request of this kind. They are subscribed to, but a client that
+        /// does so by itself wants the others not to be.
+        made: Vec<Mailbox>,
     },
     /// GETQUOTA, GETQUOTAROOT. Response: [`ImapResponse::Usage`].
     Usage {
         /// The mailbox of the user.
         mailbox: Mailbox,
     },
-    /// The first IMAP login of a user: makes the folders with a special use that are missing. Response:
-    /// [`ImapResponse::Done`].
+    /// A login: takes a place among the sessions of the user, and at the first one makes the folders with a special use that
+    /// are missing. Response: [`ImapResponse::Done`].
     Prepare {
         /// The mailbox of the user.
         mailbox: Mailbox,
@@ -120,6 +123,8 @@ pub enum ImapRequest {
 pub enum ImapResponse {
     /// Success of a request without a result.
     Done,
+    /// The folder of CREATE exists, with the parents that it lacked: all that were made.
+    Created(Vec<Mailbox>),
     /// The newest state of the selected folder.
     State(Arc<FolderState>),
     /// A piece of the responses to FETCH.
@@ -183,6 +188,8 @@ pub enum Refusal {
     TooManyKeywords,
     /// The user has as many folders as the server allows: `LIMIT`.
     TooManyFolders,
+    /// The user has as many sessions from that address as the server allows: `LIMIT`.
+    TooManySessions,
 }
 
 /// The messages of a folder at one moment, in the order of their UIDs. Sessions share it.

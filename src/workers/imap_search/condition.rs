@@ -9,7 +9,11 @@ use std::{
 
 use crate::{
     maildir::MessageEntry,
-    mime::{Header, date::Date},
+    mime::{
+        Header,
+        address::{self, Address},
+        date::Date,
+    },
     proto::imap::{
         flags::Flags,
         request::{FolderState, MessageState},
@@ -77,8 +81,18 @@ impl SearchedHeader {
         let mut fields: BTreeMap<Vec<u8>, Folded> = BTreeMap::new();
         for field in header.fields() {
             let name = field.name.to_ascii_lowercase();
-            if wanted.names.contains(&name) {
-                fields.entry(name).or_default().add_line(&header.decoded(&field));
+            if !wanted.names.contains(&name) {
+                continue;
+            }
+            let is_of_addresses = ADDRESS_FIELDS.contains(&name.as_slice());
+            let text = fields.entry(name).or_default();
+            text.add_line(&header.decoded(&field));
+            // FROM and its like search the envelope, which has neither comments nor backslashes (RFC 9051 section 6.4.4).
+            if is_of_addresses {
+                for Address { name, address, .. } in address::parse(&field.value) {
+                    let (name, address) = (name.unwrap_or_default(), address.unwrap_or_default());
+                    text.add_line(&format!("{name} <{address}>"));
+                }
             }
         }
         let date = header.raw("Date").and_then(|value| Date::parse(&value));
@@ -242,6 +256,9 @@ impl Condition {
         }
     }
 }
+
+/// The fields of addresses in an envelope, in lower case.
+const ADDRESS_FIELDS: [&[u8]; 6] = [b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc"];
 
 impl DayTest {
     fn matches(self, day: Day) -> bool {
