@@ -191,6 +191,7 @@ impl Folders {
         let Some(files) = &mut maildrop.files else { return cx.effects.fail(id, Failure::TempFail) };
         match result {
             Ok(OpenedMaildir { maildir, times, racy, barrier, .. }) if maildir.id() == files.maildir.id() => {
+                let maildir = cx.index.shared(&maildrop.mailbox, maildir);
                 cx.index.login(&maildrop.mailbox, &maildir, (times, racy), barrier, id);
                 files.maildir = maildir;
             }
