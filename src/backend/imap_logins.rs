@@ -59,13 +59,16 @@ mod tests {
     fn y132_the_sessions_of_a_user_at_an_address_are_bounded_and_come_back_with_each_end() {
         let mut logins = ImapLogins::default();
         let mailbox = |name| Mailbox::named(name).unwrap();
-        let mut begin = |id, name, peer: &str| {
-            logins.begin(ConnId(id), (&mailbox(name), peer.parse().unwrap()), 2)
-        };
+        let mut begin =
+            |id, name, peer: &str| logins.begin(ConnId(id), (&mailbox(name), peer.parse().unwrap()), 2);
         assert!(begin(1, "ann", "192.0.2.1") && begin(2, "ann", "::ffff:192.0.2.1"));
         assert!(!begin(3, "ann", "192.0.2.1"), "the third");
         assert!(begin(3, "ann", "192.0.2.2") && begin(4, "bob", "192.0.2.1"));
-        assert!(begin(5, "ann", "2001:db8::1") && begin(6, "ann", "2001:db8::2") && !begin(7, "ann", "2001:db8::3"));
+        assert!(
+            begin(5, "ann", "2001:db8::1")
+                && begin(6, "ann", "2001:db8::2")
+                && !begin(7, "ann", "2001:db8::3")
+        );
         assert!((10..20).all(|id| begin(id, "ann", "127.0.0.1")));
         assert!(begin(2, "ann", "192.0.2.1"), "the second one again, after its folders could not be made");
         logins.end(ConnId(1));

@@ -13,7 +13,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{folder_snapshot::FolderSnapshot, sequence::Sequence};
+use super::{folder_snapshot::FolderSnapshot, recent_marks::RecentMarks, sequence::Sequence};
 use crate::{
     maildir::{
         Error, Maildir, MessageEntry,
@@ -24,6 +24,7 @@ use crate::{
     },
     proto::imap::{
         flags::Flags,
+        recent::RecentMark,
         request::{FolderState, MessageState},
     },
 };
@@ -49,6 +50,8 @@ pub struct UidBook {
     ahead: HashMap<MessageKey, UidRecord>,
     /// Records that the file does not have yet.
     unsaved: Vec<UidRecord>,
+    /// The messages of which no session has been told.
+    recent: RecentMark,
     state: Arc<FolderState>,
 }
 
@@ -58,7 +61,11 @@ impl UidBook {
     ///
     /// # Errors
     /// The disk failed.
-    pub fn load(maildir: &Maildir, now: SystemTime) -> Result<Self, Error> {
+    pub fn load(maildir: &Maildir, now: SystemTime, marks: &RecentMarks) -> Result<Self, Error> {
+        Ok(Self::load_uids(maildir, now)?.with_mark(maildir, marks))
+    }
+
+    fn load_uids(maildir: &Maildir, now: SystemTime) -> Result<Self, Error> {
         let keywords = Keywords::load(maildir)?;
         let loaded = match UidFile::load(maildir)? {
             Some(loaded) => loaded,
@@ -89,13 +96,19 @@ impl UidBook {
     ///
     /// # Errors
     /// The disk failed.
-    pub fn peek(maildir: &Maildir, now: SystemTime) -> Result<Self, Error> {
+    pub fn peek(maildir: &Maildir, now: SystemTime, marks: &RecentMarks) -> Result<Self, Error> {
         let LoadedUids { file, records, .. } = match UidFile::load(maildir)? {
             Some(loaded) => loaded,
             None => Self::begin(maildir, now)?,
         };
         let UidHeader { uid_validity, uid_limit, modseq_limit } = file.header();
-        Ok(Self::new(Some(file), uid_validity, (uid_limit, modseq_limit), records, Keywords::default()))
+        let book =
+            Self::new(Some(file), uid_validity, (uid_limit, modseq_limit), records, Keywords::default());
+        Ok(book.with_mark(maildir, marks))
+    }
+
+    fn with_mark(self, maildir: &Maildir, marks: &RecentMarks) -> Self {
+        Self { recent: marks.of(maildir.id(), self.uid_validity, self.uid_next), ..self }
     }
 
     /// Makes the file of a folder that has none. Only one thread does so at a time, so that none replaces the file of another.
@@ -135,6 +148,7 @@ impl UidBook {
             unclaimed,
             ahead: HashMap::new(),
             unsaved: Vec::new(),
+            recent: RecentMark::default(),
             state: Arc::default(),
         }
     }
@@ -323,6 +337,7 @@ impl UidBook {
             let Assigned { uid, flags, modseq } = *assigned;
             MessageState { uid, flags, modseq }
         };
+        let first_unseen = numbers.iter().position(|(assigned, _)| !assigned.flags.intersects(Flags::SEEN));
         let state = FolderState {
             uid_validity: self.uid_validity,
             uid_next: self.uid_next,
@@ -330,6 +345,8 @@ impl UidBook {
             keywords: self.keywords.names().iter().map(|name| name.as_str().into()).collect(),
             has_keyword_room: self.keywords.has_room(),
             messages: numbers.iter().map(message).collect(),
+            first_unseen: u32::try_from(first_unseen.map_or(0, |at| at + 1)).unwrap_or(0),
+            recent: self.recent.clone(),
         };
         if state != *self.state {
             self.state = Arc::new(state);

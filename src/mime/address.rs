@@ -402,7 +402,10 @@ mod tests {
             ("\"a b\"@c.test, <\"a,>b\"@c.test>", &[("", "\"a b\"@c.test"), ("", "\"a,>b\"@c.test")]),
             ("x@[IPv6:::1], y@[192.0.2.1]", &[("", "x@[IPv6:::1]"), ("", "y@[192.0.2.1]")]),
             ("<@a.test,@b.test:user@c.test>", &[("", "user@c.test")]),
-            ("Pete(A nice \\) chap) <pete(his account)@silly.test(his host)>", &[("Pete", "pete@silly.test")]),
+            (
+                "Pete(A nice \\) chap) <pete(his account)@silly.test(his host)>",
+                &[("Pete", "pete@silly.test")],
+            ),
             ("<ann (x)@ (y > z) b.test>, <(x)c@d.test>", &[("", "ann@b.test"), ("", "c@d.test")]),
             ("ann (x)@ (y) b.test, c @ d.test", &[("x y", "ann@b.test"), ("", "c@d.test")]),
             (

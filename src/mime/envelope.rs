@@ -98,7 +98,9 @@ impl Mailbox {
         let mut name = text(&raw.phrase).or_else(|| text(&raw.comment));
         let route = text(&raw.route);
         // Nor if it is a remark and nothing else, as in `friends: (nobody);`.
-        if raw.is_empty_group || raw.address.is_none() && (name.is_none() || raw.phrase.trim_ascii().is_empty()) {
+        if raw.is_empty_group
+            || raw.address.is_none() && (name.is_none() || raw.phrase.trim_ascii().is_empty())
+        {
             return None;
         }
         let (mailbox, host) = match raw.address {
@@ -165,8 +167,6 @@ mod tests {
                 "Friends: a@b.test, C <c@d.test>;",
                 &["-|-|Friends|-", "-|-|a|b.test", "C|-|c|d.test", "-|-|-|-"],
             ),
-            ("friends: (nobody) ;", &["-|-|friends|-", "-|-|-|-"]),
-            ("<a (b)@ (c) d.test>", &["-|-|a|d.test"]),
             ("undisclosed-recipients:;", &["-|-|undisclosed-recipients|-", "-|-|-|-"]),
             ("A: B: c@d.test", &["-|-|A|-", "-|-|-|-", "-|-|B|-", "-|-|c|d.test", "-|-|-|-"]),
             ("root", &["-|-|root|MISSING_DOMAIN"]),
@@ -176,6 +176,19 @@ mod tests {
             ("<@b.test>, <a@>", &["-|-|MISSING_MAILBOX|b.test", "-|-|a|MISSING_DOMAIN"]),
             ("<>", &[]),
             ("", &[]),
+        ] {
+            assert_eq!(mailboxes(&envelope(&format!("To: {list}\n")).to), expected, "{list}");
+        }
+    }
+
+    #[test]
+    fn y129_comments_are_no_part_of_an_address() {
+        for (list, expected) in [
+            ("friends: (nobody) ;", &["-|-|friends|-", "-|-|-|-"][..]),
+            ("(nobody)", &[]),
+            ("<a (b)@ (c) d.test>", &["-|-|a|d.test"]),
+            ("Pete(A nice chap) <pete(his account)@silly.test(his host)>", &["Pete|-|pete|silly.test"]),
+            ("ann (x) @ (y) b.test", &["x y|-|ann|b.test"]),
         ] {
             assert_eq!(mailboxes(&envelope(&format!("To: {list}\n")).to), expected, "{list}");
         }

@@ -83,7 +83,7 @@ pub(super) fn response(response: &ImapResponse) -> String {
         ImapResponse::Done | ImapResponse::Created(_) => "done".into(),
         ImapResponse::State(of) => state("state", of),
         ImapResponse::Fetched(piece) => format!("fetched octets={}", piece.octets.len()),
-        ImapResponse::Found(uids) => format!("found uids={}", set(uids)),
+        ImapResponse::Found { uids, .. } => format!("found uids={}", set(uids)),
         ImapResponse::Stored { state: of, modified, .. } if modified.is_empty() => state("stored", of),
         ImapResponse::Stored { state: of, modified, .. } => {
             format!("{} modified={modified}", state("stored", of))
@@ -149,7 +149,10 @@ mod tests {
         for (asked, text) in [
             (append, "append folder=bob flags= bytes=\"secret\""),
             (ImapRequest::Select { folder: folder.clone() }, "select folder=bob"),
-            (ImapRequest::Subscribe { folder: folder.clone(), on: false, made: Vec::new() }, "unsubscribe folder=bob"),
+            (
+                ImapRequest::Subscribe { folder: folder.clone(), on: false, made: Vec::new() },
+                "unsubscribe folder=bob",
+            ),
             (ImapRequest::Prepare { mailbox: folder }, "prepare mailbox=bob"),
             (ImapRequest::Refresh, "refresh"),
         ] {

@@ -24,17 +24,21 @@ pub(super) fn read(storage: &Storage, maildir: &Maildir, wants_size: bool) -> Re
     let known = storage.statuses.get(maildir.id());
     if let Some(known) = known.filter(|known| known.times == times && known.uids == uids)
         && (known.has_size || !wants_size)
+        && known.first_recent == storage.recent_marks.first(maildir.id(), known.status.uid_validity)
     {
         return Ok(known.status);
     }
     let is_racy = scan::is_racy(&times, SystemTime::now());
     let size = if wants_size { size(storage, maildir)? } else { 0 };
-    let book = UidBook::peek(maildir, SystemTime::now())?;
+    let book = UidBook::peek(maildir, SystemTime::now(), &storage.recent_marks)?;
     let names = message_names(maildir)?;
     let status = book.status(names.iter().map(|(subdir, name)| (*subdir, &**name)), size);
     if !is_racy {
         let uids = version_of_uids(maildir);
-        storage.statuses.insert(maildir.id(), CachedStatus { times, uids, has_size: wants_size, status });
+        let first_recent = storage.recent_marks.first(maildir.id(), status.uid_validity);
+        storage
+            .statuses
+            .insert(maildir.id(), CachedStatus { times, uids, has_size: wants_size, first_recent, status });
     }
     Ok(status)
 }
@@ -45,8 +49,11 @@ pub(super) fn of_state(state: &FolderState) -> FolderStatus {
         let wanted = state.messages.iter().filter(|message| is_wanted(message.flags));
         u32::try_from(wanted.count()).unwrap_or(u32::MAX)
     };
+    let first_recent = state.recent.first();
+    let recent = state.messages.len() - state.messages.partition_point(|message| message.uid < first_recent);
     FolderStatus {
         messages: count(|_| true),
+        recent: u32::try_from(recent).unwrap_or(u32::MAX),
         unseen: count(|flags| !flags.intersects(Flags::SEEN)),
         deleted: count(|flags| flags.intersects(Flags::DELETED)),
         size: 0,

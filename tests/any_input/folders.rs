@@ -9,6 +9,7 @@ use restante::proto::{
     imap::{
         command::FlagChange,
         flags::Flags,
+        recent::RecentMark,
         request::{
             Fetch, FetchPosition, FetchedPiece, FolderInfo, FolderState, FolderStatus, ImapRequest,
             ImapResponse, MessageState, Refusal, SpecialUse, Store,
@@ -90,7 +91,11 @@ impl Folders {
     /// A message in a folder, with the letters of its flags.
     pub(crate) fn deliver(&mut self, name: &str, letters: &str, content: &[u8]) {
         let content = content.split(|&b| b == b'\n').collect::<Vec<_>>().join(&b"\r\n"[..]);
-        self.append(name, Flags::of_letters(letters.as_bytes()), content);
+        let uid = self.append(name, Flags::of_letters(letters.as_bytes()), content);
+        if let Some(folder) = self.folders.get_mut(name) {
+            let recent = RecentMark::new(uid + 1);
+            folder.change(|state| (state.recent, state.highest_modseq) = (recent, state.highest_modseq - 1));
+        }
     }
 
     /// A change by another program: `new FOLDER LETTERS COUNT`, `flags FOLDER UID LETTERS`, `gone FOLDER UIDS`,
@@ -188,13 +193,15 @@ impl Folders {
             ImapRequest::Fetch(fetch) => ImapResponse::Fetched(self.fetch(fetch)?),
             ImapRequest::Search(search) => {
                 let folder = self.selected()?;
-                let mut found = NumberSet::default();
+                let (mut found, mut has_gone) = (NumberSet::default(), false);
                 for (at, message) in search.state.messages.iter().enumerate() {
-                    if folder.matches(&search.key, at, message, &search.state) {
+                    if !folder.messages.iter().any(|known| known.uid == message.uid) {
+                        has_gone = true;
+                    } else if folder.matches(&search.key, at, message, (&search.state, &search.recent)) {
                         found.push(message.uid);
                     }
                 }
-                ImapResponse::Found(found)
+                ImapResponse::Found { uids: found, has_gone }
             }
             ImapRequest::Store(store) => return self.store(store),
             ImapRequest::Expunge { uids } => {
@@ -249,7 +256,9 @@ impl Folders {
                         self.create(level, special_use.filter(|_| level == name));
                         self.subscribed.push(level.to_owned());
                         let text = modified_utf7::decode(level.as_bytes()).unwrap_or_default();
-                        made.extend(Folder::from_decoded(&text).map(|folder| owner.clone().in_folder(folder)));
+                        made.extend(
+                            Folder::from_decoded(&text).map(|folder| owner.clone().in_folder(folder)),
+                        );
                     }
                 }
                 ImapResponse::Created(made)
@@ -401,8 +410,7 @@ impl Folders {
                 piece.has_gone = true;
                 continue;
             };
-            let line =
-                folder_rendering::rendered(at + 1, state, &fetch.state, &message.content, &fetch.items);
+            let line = folder_rendering::rendered(at + 1, state, fetch, &message.content);
             let rest = &line[std::mem::take(&mut sent).min(line.len())..];
             let room = self.piece - piece.octets.len();
             if rest.len() > room {
@@ -424,12 +432,24 @@ impl Folders {
 
 impl MailFolder {
     fn change(&mut self, change: impl FnOnce(&mut FolderState)) {
-        let FolderState { uid_validity, uid_next, highest_modseq, has_keyword_room, .. } = *self.state;
+        let FolderState { uid_validity, uid_next, highest_modseq, has_keyword_room, first_unseen, .. } =
+            *self.state;
         let (keywords, messages) = (self.state.keywords.clone(), self.state.messages.clone());
-        let mut state =
-            FolderState { uid_validity, uid_next, highest_modseq, keywords, has_keyword_room, messages };
+        let recent = self.state.recent.clone();
+        let mut state = FolderState {
+            uid_validity,
+            uid_next,
+            highest_modseq,
+            keywords,
+            has_keyword_room,
+            messages,
+            recent,
+            first_unseen,
+        };
         change(&mut state);
         state.highest_modseq += 1;
+        let is_unseen = |message: &MessageState| !message.flags.intersects(Flags::SEEN);
+        state.first_unseen = state.messages.iter().position(is_unseen).map_or(0, |at| at as u32 + 1);
         self.state = Arc::new(state);
     }
 
@@ -469,6 +489,8 @@ impl MailFolder {
             |flag: Flags| self.state.messages.iter().filter(move |message| message.flags.intersects(flag));
         FolderStatus {
             messages: self.messages.len() as u32,
+            recent: self.state.messages.iter().filter(|one| one.uid >= self.state.recent.first()).count()
+                as u32,
             unseen: (self.messages.len() - count(Flags::SEEN).count()) as u32,
             deleted: count(Flags::DELETED).count() as u32,
             size: self.messages.iter().map(|message| message.content.len() as u64).sum(),
@@ -478,14 +500,21 @@ impl MailFolder {
         }
     }
 
-    fn matches(&self, key: &SearchKey, at: usize, state: &MessageState, folder: &FolderState) -> bool {
-        let again = |key: &SearchKey| self.matches(key, at, state, folder);
+    fn matches(
+        &self,
+        key: &SearchKey,
+        at: usize,
+        state: &MessageState,
+        (folder, recent): (&FolderState, &NumberSet),
+    ) -> bool {
+        let again = |key: &SearchKey| self.matches(key, at, state, (folder, recent));
         let message = self.messages.iter().find(|message| message.uid == state.uid);
         let text = message.map(|message| String::from_utf8_lossy(&message.content).to_lowercase());
         let text = text.unwrap_or_default();
         let lower = |text: &[u8]| String::from_utf8_lossy(text).to_lowercase();
         match key {
             SearchKey::All => true,
+            SearchKey::Recent => recent.contains(state.uid),
             SearchKey::And(keys) => keys.iter().all(again),
             SearchKey::Or(one, other) => again(one) || again(other),
             SearchKey::Not(key) => !again(key),

@@ -109,7 +109,12 @@ impl Folders<'_> {
         let before = Subscriptions::load(self.inbox)?;
         let mut after = match &before {
             Some(before) => before.clone(),
-            None if is_on && made.iter().all(|made| made == name) && (name == INBOX || self.find(name)?.is_some()) => return Ok(()),
+            None if is_on
+                && made.iter().all(|made| made == name)
+                && (name == INBOX || self.find(name)?.is_some()) =>
+            {
+                return Ok(());
+            }
             None => self.all()?,
         };
         made.iter().for_each(|made| after.remove(made));

@@ -79,6 +79,8 @@ pub(super) struct Found {
     pub(super) is_set: bool,
     /// The highest modification sequence, told at the end.
     pub(super) modseq: Option<u64>,
+    /// Whether a message was gone.
+    pub(super) has_gone: bool,
 }
 
 /// A list that is being told.

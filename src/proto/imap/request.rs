@@ -9,6 +9,7 @@ use super::{
     command::{FlagChange, StatusItem},
     fetch_item::FetchItem,
     flags::Flags,
+    recent::RecentMark,
     search_key::SearchKey,
     sequence_set::NumberSet,
 };
@@ -129,8 +130,13 @@ pub enum ImapResponse {
     State(Arc<FolderState>),
     /// A piece of the responses to FETCH.
     Fetched(FetchedPiece),
-    /// The UIDs of the messages that a search has found.
-    Found(NumberSet),
+    /// The messages that a search has found.
+    Found {
+        /// Their UIDs.
+        uids: NumberSet,
+        /// Whether a message was gone, so that nobody knows whether it would match: `OK [EXPUNGEISSUED]` (RFC 5530).
+        has_gone: bool,
+    },
     /// The result of STORE.
     Stored {
         /// The state with the new flags.
@@ -207,6 +213,10 @@ pub struct FolderState {
     pub has_keyword_room: bool,
     /// The messages.
     pub messages: Vec<MessageState>,
+    /// The number of the first message without `\Seen`, when the state began. 0: none.
+    pub first_unseen: u32,
+    /// The messages of which no session has been told.
+    pub recent: RecentMark,
 }
 
 /// A message of a folder as a session tells of it.
@@ -229,6 +239,8 @@ pub struct Fetch {
     pub uids: NumberSet,
     /// The items of each message, in the order of the response. The session has added UID and MODSEQ where they belong.
     pub items: Vec<FetchItem>,
+    /// The UIDs that have `\Recent` in this session.
+    pub recent: NumberSet,
     /// The place to go on from; the default at the beginning.
     pub position: FetchPosition,
 }
@@ -273,6 +285,8 @@ pub struct FetchedPiece {
 pub struct Search {
     /// The state by which the client numbers the messages.
     pub state: Arc<FolderState>,
+    /// The UIDs that have `\Recent` in this session.
+    pub recent: NumberSet,
     /// The condition.
     pub key: SearchKey,
 }
@@ -312,6 +326,8 @@ pub struct FolderInfo {
 pub struct FolderStatus {
     /// The number of messages.
     pub messages: u32,
+    /// Messages of which no session has been told.
+    pub recent: u32,
     /// Messages without `\Seen`.
     pub unseen: u32,
     /// Messages with `\Deleted`.

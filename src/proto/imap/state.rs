@@ -56,6 +56,8 @@ pub(super) struct Selected {
     /// The state that the client knows: it numbers messages by it.
     pub(super) view: Arc<FolderState>,
     pub(super) newest: Arc<FolderState>,
+    /// The UIDs that have `\Recent` in this session.
+    pub(super) recent: NumberSet,
 }
 
 /// The activity of the session.

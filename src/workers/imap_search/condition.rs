@@ -16,7 +16,7 @@ use crate::{
     },
     proto::imap::{
         flags::Flags,
-        request::{FolderState, MessageState},
+        request::{MessageState, Search},
         search_key::{Day, SearchKey},
         sequence_set::NumberSet,
     },
@@ -145,10 +145,10 @@ impl Folded {
 }
 
 impl Condition {
-    /// Resolves a condition. `state` numbers the messages, and `keywords` are the names of the flags. Adds to `wanted`.
+    /// Resolves a condition of a search, whose state numbers the messages. `keywords` are the names of the flags. Adds to `wanted`.
     pub(super) fn compile(
         key: &SearchKey,
-        state: &FolderState,
+        search: &Search,
         keywords: &[Arc<str>],
         wanted: &mut Wanted,
     ) -> Self {
@@ -170,19 +170,18 @@ impl Condition {
             }
             _ => {}
         }
-        let mut inner = |key: &SearchKey| Self::compile(key, state, keywords, wanted);
+        let messages = &search.state.messages;
+        let mut inner = |key: &SearchKey| Self::compile(key, search, keywords, wanted);
         match key {
             SearchKey::All => Self::Constant(true),
-            SearchKey::Recent => Self::Constant(false),
+            SearchKey::Recent => Self::Uids(search.recent.clone()),
             SearchKey::And(keys) => Self::And(keys.iter().map(inner).collect()),
             SearchKey::Or(one, two) => Self::Or(Box::new([inner(one), inner(two)])),
             SearchKey::Not(key) => Self::Not(Box::new(inner(key))),
             SearchKey::Numbers(set) => {
-                Self::Numbers(set.resolve(u32::try_from(state.messages.len()).unwrap_or(u32::MAX)))
+                Self::Numbers(set.resolve(u32::try_from(messages.len()).unwrap_or(u32::MAX)))
             }
-            SearchKey::Uids(set) => {
-                Self::Uids(set.resolve(state.messages.last().map_or(0, |message| message.uid)))
-            }
+            SearchKey::Uids(set) => Self::Uids(set.resolve(messages.last().map_or(0, |message| message.uid))),
             SearchKey::Flag(name) => {
                 let keyword =
                     || keywords.iter().position(|known| known.as_bytes().eq_ignore_ascii_case(name));

@@ -48,7 +48,8 @@ impl Bench {
     #[track_caller]
     fn done(&mut self, request: ImapRequest) {
         let response = self.ask(CLIENT, request);
-        let is_done = |response: &ImapResponse| matches!(response, ImapResponse::Done | ImapResponse::Created(_));
+        let is_done =
+            |response: &ImapResponse| matches!(response, ImapResponse::Done | ImapResponse::Created(_));
         assert!(matches!(&response, Response::Imap(response) if is_done(response)), "{response:?}");
     }
 
