@@ -12,6 +12,7 @@ mod fetchers;
 mod imap;
 mod imap_oracle;
 mod imap_programs;
+mod imap_readers;
 mod ledger;
 mod letters;
 mod mutt;
@@ -66,6 +67,7 @@ fn stories() -> Vec<Story> {
         mutt::stories(),
         dovecot::stories(),
         imap_programs::stories(),
+        imap_readers::stories(),
         imap_oracle::stories(),
         clients::stories(),
         together::stories(),
