@@ -424,5 +424,5 @@ const SEARCHES: [&str; 26] = [
     "FROM pete@silly.test",
     "FROM \"caf\u{e9}\"",
     "OR FROM a@b.test NOT TO b.test",
-    "NOT SUBJECT a HEADER Date 2026",
+    "NOT SUBJECT folded HEADER Date 2026",
 ];
