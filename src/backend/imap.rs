@@ -17,6 +17,7 @@ use super::{
     effects::Effects,
     imap_context::Context,
     imap_folder::{Answer, BookPlace, Change, Folder, Pending, Step},
+    imap_logins::ImapLogins,
     maildrop::ReleaseResponse,
 };
 use crate::{
@@ -50,6 +51,7 @@ pub(super) struct Folders {
     pub(super) changed: BTreeSet<Mailbox>,
     /// Messages of APPEND whose keywords have letters.
     pub(super) ready_appends: VecDeque<(ConnId, Mailbox, Append, Vec<u8>)>,
+    pub(super) logins: ImapLogins,
 }
 
 impl Folders {
@@ -60,6 +62,7 @@ impl Folders {
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
         shrinker.shrink(&mut self.ready_appends);
+        self.logins.shrink(shrinker);
     }
 
     // Requests
@@ -188,6 +191,7 @@ impl Folders {
         let Some(files) = &mut maildrop.files else { return cx.effects.fail(id, Failure::TempFail) };
         match result {
             Ok(OpenedMaildir { maildir, times, racy, barrier, .. }) if maildir.id() == files.maildir.id() => {
+                let maildir = cx.index.shared(&maildrop.mailbox, maildir);
                 cx.index.login(&maildrop.mailbox, &maildir, (times, racy), barrier, id);
                 files.maildir = maildir;
             }

@@ -274,6 +274,7 @@ impl Maildrops {
         };
         self.opening -= 1;
         let Some(maildrop) = &mut client.maildrop else { return effects.fail(id, Failure::TempFail) };
+        let maildir = index.shared(&maildrop.mailbox, maildir);
         if index.maildir(&maildrop.mailbox).is_none_or(|known| !Arc::ptr_eq(&known, &maildir)) {
             self.opened.push(Arc::downgrade(&maildir));
         }

@@ -17,6 +17,7 @@ mod fair_queue;
 mod imap;
 mod imap_context;
 mod imap_folder;
+mod imap_logins;
 mod imap_requests;
 mod inbound;
 mod login_queue;
@@ -62,6 +63,7 @@ use crate::{
         SessionEvent,
         chaos::Chaos,
         http::api::{ApiAction, ApiRequest, Document},
+        imap::request::{ImapRequest, Refusal},
         request::{AccountDirectory, ConnId, ReceiveRequest, Request, Response},
     },
     transcript::Archive,
@@ -193,6 +195,7 @@ impl Backend {
         self.receiver.connection_closed(id);
         self.subscriptions.connection_closed(id, &mut self.effects);
         self.documents.record(id, None, self.now);
+        self.folders.logins.end(id);
         if let Some(client) = self.clients.close(id) {
             self.release(id, client);
         }
@@ -327,6 +330,7 @@ impl Backend {
             index,
             effects,
             now,
+            limits,
             ..
         } = self;
         let Some(client) = clients.get_mut(id) else { return };
@@ -351,6 +355,11 @@ impl Backend {
                 let key = ClientKey::of(request.user.as_deref(), peer, accounts);
                 let memory = (documents, *now);
                 subscriptions.handle((id, client, &key), request, accounts, memory, effects);
+            }
+            Request::Imap(ImapRequest::Prepare { mailbox })
+                if !folders.logins.begin(id, (&mailbox, peer), limits.imap.max_connections_per_user) =>
+            {
+                imap::refuse(id, Refusal::TooManySessions, effects);
             }
             Request::Imap(request) => {
                 let cx = &mut imap_context::Context { maildrops, index, effects };

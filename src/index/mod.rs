@@ -10,6 +10,7 @@ pub mod mailbox_index;
 pub mod message_list;
 mod name_set;
 mod pending_work;
+pub mod recent_marks;
 mod reconcile;
 pub mod registry;
 pub mod sequence;

@@ -13,7 +13,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{folder_snapshot::FolderSnapshot, sequence::Sequence};
+use super::{folder_snapshot::FolderSnapshot, recent_marks::RecentMarks, sequence::Sequence};
 use crate::{
     maildir::{
         Error, Maildir, MessageEntry,
@@ -25,6 +25,7 @@ use crate::{
     },
     proto::imap::{
         flags::Flags,
+        recent::RecentMark,
         request::{FolderState, MessageState},
     },
 };
@@ -50,6 +51,8 @@ pub struct UidBook {
     ahead: HashMap<MessageKey, UidRecord>,
     /// Records that the file does not have yet.
     unsaved: Vec<UidRecord>,
+    /// The messages of which no session has been told.
+    recent: RecentMark,
     state: Arc<FolderState>,
 }
 
@@ -59,7 +62,11 @@ impl UidBook {
     ///
     /// # Errors
     /// The disk failed.
-    pub fn load(maildir: &Maildir, now: SystemTime) -> Result<Self, Error> {
+    pub fn load(maildir: &Maildir, now: SystemTime, marks: &RecentMarks) -> Result<Self, Error> {
+        Ok(Self::load_uids(maildir, now)?.with_mark(maildir, marks))
+    }
+
+    fn load_uids(maildir: &Maildir, now: SystemTime) -> Result<Self, Error> {
         let keywords = Keywords::load(maildir)?;
         let loaded = match UidFile::load(maildir)? {
             Some(loaded) => loaded,
@@ -97,13 +104,19 @@ impl UidBook {
     ///
     /// # Errors
     /// The disk failed.
-    pub fn peek(maildir: &Maildir, now: SystemTime) -> Result<Self, Error> {
+    pub fn peek(maildir: &Maildir, now: SystemTime, marks: &RecentMarks) -> Result<Self, Error> {
         let LoadedUids { file, records, .. } = match UidFile::load(maildir)? {
             Some(loaded) => loaded,
             None => Self::begin(maildir, now)?,
         };
         let UidHeader { uid_validity, uid_limit, modseq_limit } = file.header();
-        Ok(Self::new(Some(file), uid_validity, (uid_limit, modseq_limit), records, Keywords::default()))
+        let book =
+            Self::new(Some(file), uid_validity, (uid_limit, modseq_limit), records, Keywords::default());
+        Ok(book.with_mark(maildir, marks))
+    }
+
+    fn with_mark(self, maildir: &Maildir, marks: &RecentMarks) -> Self {
+        Self { recent: marks.of(maildir.id(), self.uid_validity, self.uid_next), ..self }
     }
 
     /// Gives UIDs to a folder that has none. Only one thread does so at a time, so that none replaces those of another.
@@ -139,6 +152,7 @@ impl UidBook {
             unclaimed,
             ahead: HashMap::new(),
             unsaved: Vec::new(),
+            recent: RecentMark::default(),
             state: Arc::default(),
         }
     }
@@ -327,6 +341,7 @@ impl UidBook {
             let Assigned { uid, flags, modseq } = *assigned;
             MessageState { uid, flags, modseq }
         };
+        let first_unseen = numbers.iter().position(|(assigned, _)| !assigned.flags.intersects(Flags::SEEN));
         let state = FolderState {
             uid_validity: self.uid_validity,
             uid_next: self.uid_next,
@@ -334,6 +349,8 @@ impl UidBook {
             keywords: self.keywords.names().iter().map(|name| name.as_str().into()).collect(),
             has_keyword_room: self.keywords.has_room(),
             messages: numbers.iter().map(message).collect(),
+            first_unseen: u32::try_from(first_unseen.map_or(0, |at| at + 1)).unwrap_or(0),
+            recent: self.recent.clone(),
         };
         if state != *self.state {
             self.state = Arc::new(state);

@@ -80,6 +80,7 @@ impl Limits {
             &mut pop3.login_error_limit,
             &mut imap.hard_error_limit,
             &mut imap.login_error_limit,
+            &mut imap.max_connections_per_user,
             &mut limits.auth.max_failures_per_connection,
             &mut limits.auth.max_failures_per_minute,
             &mut limits.auth.max_failures_per_day,

@@ -160,6 +160,9 @@ pub struct ImapLimits {
     pub hard_error_limit: usize,
     /// The error with this number closes a session before the login; 0: no limit.
     pub login_error_limit: usize,
+    /// Sessions of one user from one address or IPv6 /64, except from loopback; 0: no limit. They do not count for
+    /// `limits.connections.max_per_address`, because the mail programs of an office may share an address.
+    pub max_connections_per_user: usize,
 }
 
 impl Default for ImapLimits {
@@ -172,6 +175,7 @@ impl Default for ImapLimits {
             max_line_length: 64 * 1024,
             hard_error_limit: 20,
             login_error_limit: 5,
+            max_connections_per_user: 20,
         }
     }
 }
@@ -250,9 +254,10 @@ impl Default for AuthLimits {
 pub struct ConnectionLimits {
     /// Connections in all; 0: as many as the descriptor limit allows.
     pub max: usize,
-    /// Connections from one address or IPv6 /64, except from loopback; 0: no limit.
+    /// Connections from one address or IPv6 /64, except from loopback and those of users who have logged in by IMAP; 0: no
+    /// limit.
     pub max_per_address: usize,
-    /// Connections from one IPv6 /48, which usually belongs to one customer; 0: no limit.
+    /// The same for one IPv6 /48, which usually belongs to one customer; 0: no limit.
     pub max_per_network: usize,
     /// Addresses that the server remembers because it accepted a message from them, or a user logged in. When the
     /// connection limit is reached, it evicts their connections after those of unknown addresses.

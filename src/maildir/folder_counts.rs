@@ -32,11 +32,11 @@ pub struct FolderCounts {
     pub highest_modseq: u64,
 }
 
-/// The numbers that were kept, if the directories with these times are as they were.
+/// The numbers that were kept, if the directories with these times are as they were, and how many of the messages had no UID.
 ///
 /// # Errors
 /// The disk failed.
-pub fn load(maildir: &Maildir, times: &DirTimes) -> Result<Option<FolderCounts>, Error> {
+pub fn load(maildir: &Maildir, times: &DirTimes) -> Result<Option<(FolderCounts, u32)>, Error> {
     let file = match open(maildir, FILE) {
         Ok(file) => file,
         Err(error) if error.kind() == Kind::Gone || is_foreign(&error) => return Ok(None),
@@ -45,7 +45,7 @@ pub fn load(maildir: &Maildir, times: &DirTimes) -> Result<Option<FolderCounts>,
     let failed = |e: io::Error| Error::at(maildir.path().join(FILE), "read", e);
     let Some((header, Some(kept), _)) = ends(&file).map_err(failed)? else { return Ok(None) };
     let is_same = dir_states(maildir)? == (*times, kept.dirs);
-    Ok(is_same.then(|| FolderCounts {
+    let counts = FolderCounts {
         messages: kept.messages,
         unseen: kept.unseen,
         deleted: kept.deleted,
@@ -53,7 +53,8 @@ pub fn load(maildir: &Maildir, times: &DirTimes) -> Result<Option<FolderCounts>,
         uid_validity: header.uid_validity,
         uid_next: header.uid_limit.saturating_add(kept.unnumbered),
         highest_modseq: header.modseq_limit.saturating_add(kept.changes.into()),
-    }))
+    };
+    Ok(is_same.then_some((counts, kept.unnumbered)))
 }
 
 /// Keeps the numbers of a folder whose directories have these times, unless it is small, or has changed since, or so shortly
@@ -168,7 +169,7 @@ mod tests {
     }
 
     fn kept(maildir: &Maildir) -> Option<FolderCounts> {
-        load(maildir, &dir_times(maildir).unwrap()).unwrap()
+        load(maildir, &dir_times(maildir).unwrap()).unwrap().map(|(counts, _)| counts)
     }
 
     fn length(maildir: &Maildir) -> u64 {

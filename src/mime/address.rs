@@ -1,7 +1,8 @@
 //! Address lists of header fields (RFC 5322 section 3.4).
 //!
-//! The rule: an address is one that stands in the text, never one put together from pieces of it. An entry that is not as
-//! the RFC has it is marked, so that a caller who sends mail refuses it.
+//! The rule: an address is one that stands in the text, never one put together from pieces of it, but for comments and blanks
+//! beside its `@` (RFC 5322 section 3.2.3). An entry that is not as the RFC has it is marked, so that a caller who sends mail
+//! refuses it.
 
 use super::{charset, encoded_word};
 
@@ -187,6 +188,7 @@ impl Parser<'_> {
                     break;
                 }
                 b'<' => break,
+                b'(' if self.skip_comment() => text.push(b' '),
                 _ => {
                     text.push(*first);
                     self.rest = rest;
@@ -194,6 +196,7 @@ impl Parser<'_> {
             }
             self.entry.malformed |= self.rest.is_empty();
         }
+        let text = without_blanks_beside_at(&text);
         if self.rest.first() == Some(&b'<') {
             self.entry.malformed = true;
         }
@@ -207,6 +210,18 @@ impl Parser<'_> {
         }
         self.entry.angle = Some(address.to_owned());
         self.entry.gap = true;
+    }
+
+    /// Skips a comment between angle brackets. Returns `false` if it has no end, and leaves it then.
+    fn skip_comment(&mut self) -> bool {
+        let (before, was_malformed) = (self.rest, std::mem::take(&mut self.entry.malformed));
+        self.comment();
+        let is_whole = !self.entry.malformed;
+        if !is_whole {
+            self.rest = before;
+        }
+        self.entry.malformed |= was_malformed;
+        is_whole
     }
 
     /// Reads a comment, which may contain others, and returns its text.
@@ -326,12 +341,28 @@ impl Entry {
         }
         self.phrase.extend_from_slice(content);
         match self.words.last_mut() {
-            Some(last) if !gap => {
+            Some(last) if !gap || is_split_at(&last.text, text) => {
                 last.text.extend_from_slice(text);
                 last.has_at |= has_at;
             }
             _ => self.words.push(Word { text: text.to_owned(), has_at }),
         }
+    }
+}
+
+/// Whether two words are the sides of one `@`, with a blank or a comment on one side of it.
+fn is_split_at(one: &[u8], other: &[u8]) -> bool {
+    let ats = memchr::memchr_iter(b'@', one).count() + memchr::memchr_iter(b'@', other).count();
+    ats == 1 && (one.ends_with(b"@") || other.starts_with(b"@"))
+}
+
+/// An address without the blanks beside its `@`, if it has one.
+fn without_blanks_beside_at(address: &[u8]) -> Vec<u8> {
+    match memchr::memrchr(b'@', address) {
+        Some(at) if memchr::memchr(b'@', &address[..at]).is_none() => {
+            [address[..at].trim_ascii(), b"@", address[at + 1..].trim_ascii()].concat()
+        }
+        _ => address.to_owned(),
     }
 }
 
@@ -372,6 +403,12 @@ mod tests {
             ("x@[IPv6:::1], y@[192.0.2.1]", &[("", "x@[IPv6:::1]"), ("", "y@[192.0.2.1]")]),
             ("<@a.test,@b.test:user@c.test>", &[("", "user@c.test")]),
             (
+                "Pete(A nice \\) chap) <pete(his account)@silly.test(his host)>",
+                &[("Pete", "pete@silly.test")],
+            ),
+            ("<ann (x)@ (y > z) b.test>, <(x)c@d.test>", &[("", "ann@b.test"), ("", "c@d.test")]),
+            ("ann (x)@ (y) b.test, c @ d.test", &[("x y", "ann@b.test"), ("", "c@d.test")]),
+            (
                 "friends: a@b.test, C <c@d.test>;, e@f.test",
                 &[("", "a@b.test"), ("C", "c@d.test"), ("", "e@f.test")],
             ),
@@ -394,6 +431,8 @@ mod tests {
             ("ann@far.test bob@b.test", &[("ann@far.test bob@b.test", "")]),
             ("Bob bob@b.test", &[("Bob", "bob@b.test")]),
             ("a b@c", &[("a", "b@c")]),
+            ("ann@ bob@b.test", &[("ann@ bob@b.test", "")]),
+            ("<a (b@c.test>, d@e.test", &[("", "a (b@c.test"), ("", "d@e.test")]),
             ("<a@b.test> c", &[("c", "a@b.test")]),
             ("<a@b.test", &[("", "a@b.test")]),
             ("<a@b.test <c@d.test>", &[("", "a@b.test"), ("", "c@d.test")]),

@@ -97,7 +97,10 @@ impl Mailbox {
         let text = |octets: &[u8]| Some(octets.trim_ascii().to_owned()).filter(|text| !text.is_empty());
         let mut name = text(&raw.phrase).or_else(|| text(&raw.comment));
         let route = text(&raw.route);
-        if raw.is_empty_group || (name.is_none() && raw.address.is_none()) {
+        // Nor if it is a remark and nothing else, as in `friends: (nobody);`.
+        if raw.is_empty_group
+            || raw.address.is_none() && (name.is_none() || raw.phrase.trim_ascii().is_empty())
+        {
             return None;
         }
         let (mailbox, host) = match raw.address {
@@ -173,6 +176,19 @@ mod tests {
             ("<@b.test>, <a@>", &["-|-|MISSING_MAILBOX|b.test", "-|-|a|MISSING_DOMAIN"]),
             ("<>", &[]),
             ("", &[]),
+        ] {
+            assert_eq!(mailboxes(&envelope(&format!("To: {list}\n")).to), expected, "{list}");
+        }
+    }
+
+    #[test]
+    fn y129_comments_are_no_part_of_an_address() {
+        for (list, expected) in [
+            ("friends: (nobody) ;", &["-|-|friends|-", "-|-|-|-"][..]),
+            ("(nobody)", &[]),
+            ("<a (b)@ (c) d.test>", &["-|-|a|d.test"]),
+            ("Pete(A nice chap) <pete(his account)@silly.test(his host)>", &["Pete|-|pete|silly.test"]),
+            ("ann (x) @ (y) b.test", &["x y|-|ann|b.test"]),
         ] {
             assert_eq!(mailboxes(&envelope(&format!("To: {list}\n")).to), expected, "{list}");
         }

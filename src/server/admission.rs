@@ -59,6 +59,9 @@ type EvictionQueue = (ServiceGroup, EvictionRank, EvictionStage);
 pub(super) struct Place {
     group: ServiceGroup,
     peer: Option<IpAddr>,
+    /// Whether the address counts this connection. It does not after a login by IMAP: the sessions of a user are bounded by
+    /// themselves, and an office may have one address.
+    counted: bool,
     /// Whether this connection is counted in [`Admission::protected`].
     protected: bool,
     queued: Option<(EvictionQueue, Duration)>,
@@ -164,7 +167,7 @@ impl Admission {
     ) -> Place {
         let group = service.without_tls();
         self.occupied[group as usize] += 1;
-        let mut place = Place { group, peer: None, protected: false, queued: None };
+        let mut place = Place { group, peer: None, counted: false, protected: false, queued: None };
         if let Some(peer) = peer {
             self.set_peer(&mut place, peer);
         }
@@ -175,13 +178,24 @@ impl Admission {
 
     /// Records the address of a connection, which a PROXY header may supply after admission.
     pub(super) fn set_peer(&mut self, place: &mut Place, peer: IpAddr) {
-        place.peer = Some(peer);
+        (place.peer, place.counted) = (Some(peer), true);
         self.prefixes.increment(client_prefix(peer));
         client_site(peer).into_iter().for_each(|site| self.sites.increment(site));
     }
 
+    /// The address counts a connection no more.
+    fn uncount(&mut self, place: &mut Place) {
+        if let Some(peer) = place.peer.filter(|_| std::mem::take(&mut place.counted)) {
+            self.prefixes.decrement(client_prefix(peer));
+            client_site(peer).into_iter().for_each(|site| self.sites.decrement(site));
+        }
+    }
+
     /// Records the progress of a connection. `None` means that it must not be evicted now.
     pub(super) fn update(&mut self, id: ConnId, place: &mut Place, priority: Option<EvictionPriority>) {
+        if place.group == Service::Imap && priority.is_some_and(|at| at.stage == EvictionStage::Trusted) {
+            self.uncount(place);
+        }
         let wanted = priority.map(|EvictionPriority { stage, last_progress: progress }| {
             let rank = match stage {
                 EvictionStage::Closing => EvictionRank::Closing,
@@ -211,15 +225,12 @@ impl Admission {
         self.known_addresses.add(client_prefix(peer), now);
     }
 
-    pub(super) fn remove(&mut self, id: ConnId, Place { group, peer, protected, queued }: Place) {
-        self.occupied[group as usize] -= 1;
-        self.dequeue(id, queued);
-        if let Some(peer) = peer {
-            self.prefixes.decrement(client_prefix(peer));
-            client_site(peer).into_iter().for_each(|site| self.sites.decrement(site));
-            if protected {
-                self.protected.decrement(client_prefix(peer));
-            }
+    pub(super) fn remove(&mut self, id: ConnId, mut place: Place) {
+        self.occupied[place.group as usize] -= 1;
+        self.dequeue(id, place.queued);
+        self.uncount(&mut place);
+        if let Some(peer) = place.peer.filter(|_| place.protected) {
+            self.protected.decrement(client_prefix(peer));
         }
     }
 

@@ -60,7 +60,7 @@ pub(super) fn request(request: &ImapRequest) -> String {
         }
         ImapRequest::Delete { folder } => format!("delete folder={folder}"),
         ImapRequest::Rename { from, to } => format!("rename folder={from} to={to}"),
-        ImapRequest::Subscribe { folder, on } => {
+        ImapRequest::Subscribe { folder, on, .. } => {
             format!("{} folder={folder}", if *on { "subscribe" } else { "unsubscribe" })
         }
         ImapRequest::Usage { mailbox } => format!("usage mailbox={mailbox}"),
@@ -80,13 +80,13 @@ pub(super) fn response(response: &ImapResponse) -> String {
         )
     };
     match response {
-        ImapResponse::Done => "done".into(),
+        ImapResponse::Done | ImapResponse::Created(_) => "done".into(),
         ImapResponse::State(of) => state("state", of),
         ImapResponse::Expunged { state: of, removed } => {
             format!("{} removed={removed}", state("expunged", of))
         }
         ImapResponse::Fetched(piece) => format!("fetched octets={}", piece.octets.len()),
-        ImapResponse::Found(uids) => format!("found uids={}", set(uids)),
+        ImapResponse::Found { uids, .. } => format!("found uids={}", set(uids)),
         ImapResponse::Stored { state: of, modified, .. } if modified.is_empty() => state("stored", of),
         ImapResponse::Stored { state: of, modified, .. } => {
             format!("{} modified={modified}", state("stored", of))
@@ -152,7 +152,10 @@ mod tests {
         for (asked, text) in [
             (append, "append folder=bob flags= bytes=\"secret\""),
             (ImapRequest::Select { folder: folder.clone() }, "select folder=bob"),
-            (ImapRequest::Subscribe { folder: folder.clone(), on: false }, "unsubscribe folder=bob"),
+            (
+                ImapRequest::Subscribe { folder: folder.clone(), on: false, made: Vec::new() },
+                "unsubscribe folder=bob",
+            ),
             (ImapRequest::Prepare { mailbox: folder }, "prepare mailbox=bob"),
             (ImapRequest::Refresh, "refresh"),
         ] {

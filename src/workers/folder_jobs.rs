@@ -86,7 +86,8 @@ pub(super) fn run(storage: &Storage, job: FolderJob) -> (FolderKey, FolderResult
         }
         Err(failure) => return (key, FolderResult { book: None, outcome: FolderOutcome::Failed(failure) }),
     };
-    let loaded = book.map_or_else(|| UidBook::load(&maildir, SystemTime::now()).map(Box::new), Ok);
+    let loaded = book
+        .map_or_else(|| UidBook::load(&maildir, SystemTime::now(), &storage.recent_marks).map(Box::new), Ok);
     let mut book = match loaded {
         Ok(book) => book,
         Err(error) => {

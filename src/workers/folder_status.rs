@@ -30,37 +30,47 @@ pub(super) fn read(storage: &Storage, maildir: &Maildir, wants_size: bool) -> Re
     let known = storage.statuses.get(maildir.id());
     if let Some(known) = known.filter(|known| known.times == times && known.uids == uids)
         && (known.has_size || !wants_size)
+        && known.first_recent == storage.recent_marks.first(maildir.id(), known.status.uid_validity)
     {
         return Ok(known.status);
     }
-    let kept = folder_counts::load(maildir, &times)?;
-    if let Some(kept) = kept.filter(|kept| kept.size.is_some() || !wants_size) {
-        let (status, has_size) = (of_counts(&kept), kept.size.is_some());
-        storage.statuses.insert(maildir.id(), CachedStatus { times, uids, has_size, status });
+    let kept = folder_counts::load(maildir, &times)?.filter(|(kept, _)| kept.size.is_some() || !wants_size);
+    if let Some((kept, unnumbered)) = kept
+        && storage.recent_marks.first(maildir.id(), kept.uid_validity).is_none()
+    {
+        // No session has opened the folder since the start, so only messages without a UID are recent.
+        let (status, has_size) = (of_counts(&kept, unnumbered), kept.size.is_some());
+        storage
+            .statuses
+            .insert(maildir.id(), CachedStatus { times, uids, has_size, first_recent: None, status });
         return Ok(status);
     }
     let is_racy = scan::is_racy(&times, SystemTime::now());
     let size = if wants_size { size(storage, maildir)? } else { 0 };
-    let book = UidBook::peek(maildir, SystemTime::now())?;
+    let book = UidBook::peek(maildir, SystemTime::now(), &storage.recent_marks)?;
     let names = message_names(maildir)?;
     let status = book.status(names.iter().map(|(subdir, name)| (*subdir, &**name)), size);
     if !is_racy {
         keep(maildir, &times, (&status, wants_size));
         let uids = version_of_uids(maildir);
-        storage.statuses.insert(maildir.id(), CachedStatus { times, uids, has_size: wants_size, status });
+        let first_recent = storage.recent_marks.first(maildir.id(), status.uid_validity);
+        storage
+            .statuses
+            .insert(maildir.id(), CachedStatus { times, uids, has_size: wants_size, first_recent, status });
     }
     Ok(status)
 }
 
-fn of_counts(counts: &FolderCounts) -> FolderStatus {
+fn of_counts(counts: &FolderCounts, recent: u32) -> FolderStatus {
     let FolderCounts { messages, unseen, deleted, size, uid_validity, uid_next, highest_modseq } = *counts;
     let size = size.unwrap_or(0);
-    FolderStatus { messages, unseen, deleted, size, uid_validity, uid_next, highest_modseq }
+    FolderStatus { messages, recent, unseen, deleted, size, uid_validity, uid_next, highest_modseq }
 }
 
 /// Keeps the numbers for the next start.
 fn keep(maildir: &Maildir, times: &DirTimes, (status, has_size): (&FolderStatus, bool)) {
-    let FolderStatus { messages, unseen, deleted, size, uid_validity, uid_next, highest_modseq } = *status;
+    let FolderStatus { messages, unseen, deleted, size, uid_validity, uid_next, highest_modseq, .. } =
+        *status;
     let size = has_size.then_some(size);
     let counts = FolderCounts { messages, unseen, deleted, size, uid_validity, uid_next, highest_modseq };
     if let Some(now) = maildir.file_clock(SystemTime::now())
@@ -76,8 +86,11 @@ pub(super) fn of_state(state: &FolderState) -> FolderStatus {
         let wanted = state.messages.iter().filter(|message| is_wanted(message.flags));
         u32::try_from(wanted.count()).unwrap_or(u32::MAX)
     };
+    let first_recent = state.recent.first();
+    let recent = state.messages.len() - state.messages.partition_point(|message| message.uid < first_recent);
     FolderStatus {
         messages: count(|_| true),
+        recent: u32::try_from(recent).unwrap_or(u32::MAX),
         unseen: count(|flags| !flags.intersects(Flags::SEEN)),
         deleted: count(|flags| flags.intersects(Flags::DELETED)),
         size: 0,

@@ -185,7 +185,8 @@ impl Piece<'_> {
                 response::envelope::write(items.atom("ENVELOPE"), &envelope);
             }
             FetchItem::Flags => {
-                items.atom("FLAGS").flags(state.flags, &self.sequence.state.keywords);
+                let is_recent = self.fetch.recent.contains(state.uid);
+                items.atom("FLAGS").flags(state.flags, is_recent, &self.sequence.state.keywords);
             }
             FetchItem::InternalDate => {
                 fetch_response::internal_date(items.atom("INTERNALDATE"), entry.version.modified.0);

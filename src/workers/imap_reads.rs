@@ -59,7 +59,7 @@ impl ImapRead {
             }
             ReadRequest::Search(wanted, progress) => {
                 match search(maildir, sequence, wanted, std::mem::take(progress), SEARCH_SLICE)? {
-                    SearchSlice::Done(found) => ImapResponse::Found(found),
+                    SearchSlice::Done { uids, has_gone } => ImapResponse::Found { uids, has_gone },
                     SearchSlice::Unfinished(rest) => {
                         *progress = rest;
                         return Ok(ReadOutcome::Unfinished(Box::new(self)));

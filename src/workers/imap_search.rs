@@ -20,8 +20,13 @@ use crate::{
 /// The result of one slice of a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SearchSlice {
-    /// The UIDs of all messages that match.
-    Done(NumberSet),
+    /// The search is at its end.
+    Done {
+        /// The UIDs of all messages that match.
+        uids: NumberSet,
+        /// Whether a message was gone.
+        has_gone: bool,
+    },
     /// The rest of the search is to do. Dropping it ends the search.
     Unfinished(SearchProgress),
 }
@@ -33,6 +38,8 @@ pub struct SearchProgress {
     next: usize,
     /// The UIDs found so far.
     found: NumberSet,
+    /// Whether a message was gone.
+    has_gone: bool,
 }
 
 /// Searches from a place on, until about `budget` octets have been read and compared. A message that is gone matches nothing.
@@ -46,17 +53,20 @@ pub fn search(
     progress: SearchProgress,
     budget: u64,
 ) -> Result<SearchSlice, Failure> {
-    let SearchProgress { next, mut found } = progress;
+    let SearchProgress { next, mut found, mut has_gone } = progress;
     let mut wanted = Wanted::default();
-    let condition = Condition::compile(&search.key, &search.state, &sequence.state.keywords, &mut wanted);
+    let condition = Condition::compile(&search.key, search, &sequence.state.keywords, &mut wanted);
     let cost_of_facts = condition.size().saturating_mul(COST_OF_A_CONDITION);
     let mut spent = 0_u64;
     for (at, listed) in search.state.messages.iter().enumerate().skip(next) {
         if spent >= budget {
-            return Ok(SearchSlice::Unfinished(SearchProgress { next: at, found }));
+            return Ok(SearchSlice::Unfinished(SearchProgress { next: at, found, has_gone }));
         }
         spent = spent.saturating_add(cost_of_facts);
-        let Some((state, entry)) = sequence.message(listed.uid) else { continue };
+        let Some((state, entry)) = sequence.message(listed.uid) else {
+            has_gone = true;
+            continue;
+        };
         let number = u32::try_from(at + 1).unwrap_or(u32::MAX);
         let mut candidate = Candidate {
             message: ImapMessage::new(maildir, entry),
@@ -66,13 +76,14 @@ pub fn search(
         };
         match candidate.matches() {
             Ok(true) => found.push(listed.uid),
-            Ok(false) | Err(Failure::Gone | Failure::Changed | Failure::Truncated) => {}
+            Ok(false) => {}
+            Err(Failure::Gone | Failure::Changed | Failure::Truncated) => has_gone = true,
             Err(failure) => return Err(failure),
         }
         let comparisons = (wanted.needles.len() as u64).max(1);
         spent = spent.saturating_add(candidate.message.octets_read().saturating_mul(comparisons));
     }
-    Ok(SearchSlice::Done(found))
+    Ok(SearchSlice::Done { uids: found, has_gone })
 }
 
 /// A message that is compared with a condition.

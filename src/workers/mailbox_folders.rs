@@ -70,10 +70,16 @@ impl FoldersJob {
                 Err(failure) => return Err(failure),
             },
             ImapRequest::Create { folder, special_use } => {
-                change(storage, &folder, |folders, name| match special_use {
+                let made = change(storage, &folder, |folders, name| match special_use {
                     Some(special_use) => folders.create_for_use(name, word(special_use)),
                     None => folders.create(name),
-                })?
+                })?;
+                made.map(|made| {
+                    let text = |directory: &String| Folders::text_of(directory);
+                    let owner = folder.without_folder();
+                    let made = made.iter().filter_map(text).filter_map(|text| named(&owner, &text));
+                    outcome.response = ImapResponse::Created(made.collect());
+                })
             }
             ImapRequest::Delete { folder } => {
                 let random = getrandom::u64().map_err(|error| {
@@ -93,8 +99,10 @@ impl FoldersJob {
                 outcome.renamed = Some(from);
                 done
             }
-            ImapRequest::Subscribe { folder, on } => change(storage, &folder, |folders, name| {
-                folders.subscribe(if folder.folder().is_some() { name } else { "INBOX" }, on)
+            ImapRequest::Subscribe { folder, on, made } => change(storage, &folder, |folders, name| {
+                let directory = |made: &Mailbox| made.folder().map(|folder| folder.directory().to_owned());
+                let made: Vec<String> = made.iter().filter_map(directory).collect();
+                folders.subscribe(if folder.folder().is_some() { name } else { "INBOX" }, on, &made)
             })?,
             ImapRequest::Prepare { mailbox } => change(storage, &mailbox, |folders, _| folders.prepare())?,
             ImapRequest::Usage { mailbox } => {
@@ -124,11 +132,11 @@ fn refused(refusal: Refusal) -> FoldersOutcome {
 }
 
 /// Changes the folders of a user. The name is that of the folder's directory, or `.INBOX`.
-fn change(
+fn change<T>(
     storage: &Storage,
     folder: &Mailbox,
-    change: impl FnOnce(&Folders<'_>, &str) -> Result<(), FolderError>,
-) -> Result<Result<(), FolderError>, Failure> {
+    change: impl FnOnce(&Folders<'_>, &str) -> Result<T, FolderError>,
+) -> Result<Result<T, FolderError>, Failure> {
     let inbox = storage.durable_maildir(&folder.clone().without_folder())?;
     let name = folder.folder().map_or(INBOX, Folder::directory);
     Ok(change(&Folders::of(&inbox, MAX_FOLDERS), name))

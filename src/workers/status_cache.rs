@@ -21,6 +21,8 @@ pub(super) struct CachedStatus {
     pub(super) times: DirTimes,
     /// The version of its file of UIDs.
     pub(super) uids: Option<FileVersion>,
+    /// The first UID of which no session had been told.
+    pub(super) first_recent: Option<u32>,
     /// Whether the octets of its messages were counted.
     pub(super) has_size: bool,
     /// The numbers.

@@ -11,7 +11,7 @@ use std::{
 
 use super::{catalog::Catalog, status_cache::StatusCache};
 use crate::{
-    index::watcher::Watcher,
+    index::{recent_marks::RecentMarks, watcher::Watcher},
     limits::{Limits, MAX_FOLDERS, SCAN_TURN_SIZE},
     logging,
     maildir::{
@@ -47,6 +47,8 @@ pub struct Storage {
     pub(super) catalog: Catalog,
     /// The numbers of folders that no session has selected.
     pub(super) statuses: StatusCache,
+    /// The messages of each folder that no session of IMAP has been told of.
+    pub(super) recent_marks: RecentMarks,
     /// Size in bytes of the largest file that is listed as a message.
     max_listed_size: AtomicU64,
     /// Whether no other server uses the spool.
@@ -86,6 +88,7 @@ impl Storage {
             archive: None,
             catalog: Catalog::default(),
             statuses: StatusCache::default(),
+            recent_marks: RecentMarks::default(),
             max_listed_size: largest_listed,
             is_alone,
             max_mailboxes,

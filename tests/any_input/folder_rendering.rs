@@ -4,7 +4,7 @@ use restante::proto::{
     imap::{
         fetch_item::{Body, BodyName, FetchItem, Section, SectionText},
         flags::Flags,
-        request::{FolderState, MessageState, SpecialUse},
+        request::{Fetch, MessageState, SpecialUse},
     },
     request::Mailbox,
 };
@@ -13,9 +13,8 @@ use restante::proto::{
 pub(super) fn rendered(
     number: usize,
     state: &MessageState,
-    folder: &FolderState,
+    Fetch { state: folder, recent, items, .. }: &Fetch,
     content: &[u8],
-    items: &[FetchItem],
 ) -> Vec<u8> {
     let end = content.windows(4).position(|four| four == b"\r\n\r\n").map_or(content.len(), |at| at + 4);
     let mut line = format!("* {number} FETCH (").into_bytes();
@@ -27,7 +26,8 @@ pub(super) fn rendered(
             FetchItem::Uid => format!("UID {}", state.uid),
             FetchItem::Flags => {
                 let named = Flags::NAMED.iter().filter(|(flag, _)| state.flags.intersects(*flag));
-                let mut names: Vec<&str> = named.map(|(_, name)| *name).collect();
+                let recent = recent.contains(state.uid).then_some("\\Recent");
+                let mut names: Vec<&str> = recent.into_iter().chain(named.map(|(_, name)| *name)).collect();
                 names.extend(
                     state.flags.keywords().filter_map(|n| folder.keywords.get(n).map(|name| &**name)),
                 );

@@ -1,5 +1,6 @@
 //! A small server of folders in memory, which answers the requests of IMAP sessions over plain values.
 
+mod folder_queries;
 mod folder_rendering;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -9,13 +10,14 @@ use restante::proto::{
     imap::{
         command::FlagChange,
         flags::Flags,
+        recent::RecentMark,
         request::{
-            Fetch, FetchPosition, FetchedPiece, FolderInfo, FolderState, FolderStatus, ImapRequest,
-            ImapResponse, MessageState, Refusal, SpecialUse, Store,
+            Fetch, FetchPosition, FetchedPiece, FolderInfo, FolderState, ImapRequest, ImapResponse,
+            MessageState, Refusal, SpecialUse, Store,
         },
-        search_key::SearchKey,
         sequence_set::NumberSet,
     },
+    modified_utf7,
     request::{Failure, Mailbox, Response},
 };
 
@@ -89,7 +91,11 @@ impl Folders {
     /// A message in a folder, with the letters of its flags.
     pub(crate) fn deliver(&mut self, name: &str, letters: &str, content: &[u8]) {
         let content = content.split(|&b| b == b'\n').collect::<Vec<_>>().join(&b"\r\n"[..]);
-        self.append(name, Flags::of_letters(letters.as_bytes()), content);
+        let uid = self.append(name, Flags::of_letters(letters.as_bytes()), content);
+        if let Some(folder) = self.folders.get_mut(name) {
+            let recent = RecentMark::new(uid + 1);
+            folder.change(|state| (state.recent, state.highest_modseq) = (recent, state.highest_modseq - 1));
+        }
     }
 
     /// A change by another program: `new FOLDER LETTERS COUNT`, `flags FOLDER UID LETTERS`, `gone FOLDER UIDS`,
@@ -187,13 +193,15 @@ impl Folders {
             ImapRequest::Fetch(fetch) => ImapResponse::Fetched(self.fetch(fetch)?),
             ImapRequest::Search(search) => {
                 let folder = self.selected()?;
-                let mut found = NumberSet::default();
+                let (mut found, mut has_gone) = (NumberSet::default(), false);
                 for (at, message) in search.state.messages.iter().enumerate() {
-                    if folder.matches(&search.key, at, message, &search.state) {
+                    if !folder.messages.iter().any(|known| known.uid == message.uid) {
+                        has_gone = true;
+                    } else if folder.matches(&search.key, at, message, (&search.state, &search.recent)) {
                         found.push(message.uid);
                     }
                 }
-                ImapResponse::Found(found)
+                ImapResponse::Found { uids: found, has_gone }
             }
             ImapRequest::Store(store) => return self.store(store),
             ImapRequest::Expunge { uids } => {
@@ -240,8 +248,20 @@ impl Folders {
                 if self.folders.contains_key(&name(folder)) {
                     return refused(Refusal::Exists);
                 }
-                self.create(&name(folder), *special_use);
-                ImapResponse::Done
+                let (name, owner) = (name(folder), folder.clone().without_folder());
+                let levels = name.match_indices('.').map(|(at, _)| &name[..at]).chain([name.as_str()]);
+                let mut made = Vec::new();
+                for level in levels {
+                    if !self.folders.contains_key(level) {
+                        self.create(level, special_use.filter(|_| level == name));
+                        self.subscribed.push(level.to_owned());
+                        let text = modified_utf7::decode(level.as_bytes()).unwrap_or_default();
+                        made.extend(
+                            Folder::from_decoded(&text).map(|folder| owner.clone().in_folder(folder)),
+                        );
+                    }
+                }
+                ImapResponse::Created(made)
             }
             ImapRequest::Delete { folder } => {
                 let below = format!("{}.", name(folder));
@@ -274,8 +294,9 @@ impl Folders {
                 self.folders.insert(name(to), folder);
                 ImapResponse::Done
             }
-            ImapRequest::Subscribe { folder, on } => {
-                self.subscribed.retain(|known| *known != name(folder));
+            ImapRequest::Subscribe { folder, on, made } => {
+                let ends = |known: &String| made.iter().chain([folder]).any(|folder| name(folder) == *known);
+                self.subscribed.retain(|known| !ends(known));
                 self.subscribed.extend(on.then(|| name(folder)));
                 ImapResponse::Done
             }
@@ -389,8 +410,7 @@ impl Folders {
                 piece.has_gone = true;
                 continue;
             };
-            let line =
-                folder_rendering::rendered(at + 1, state, &fetch.state, &message.content, &fetch.items);
+            let line = folder_rendering::rendered(at + 1, state, fetch, &message.content);
             let rest = &line[std::mem::take(&mut sent).min(line.len())..];
             let room = self.piece - piece.octets.len();
             if rest.len() > room {
@@ -412,12 +432,24 @@ impl Folders {
 
 impl MailFolder {
     fn change(&mut self, change: impl FnOnce(&mut FolderState)) {
-        let FolderState { uid_validity, uid_next, highest_modseq, has_keyword_room, .. } = *self.state;
+        let FolderState { uid_validity, uid_next, highest_modseq, has_keyword_room, first_unseen, .. } =
+            *self.state;
         let (keywords, messages) = (self.state.keywords.clone(), self.state.messages.clone());
-        let mut state =
-            FolderState { uid_validity, uid_next, highest_modseq, keywords, has_keyword_room, messages };
+        let recent = self.state.recent.clone();
+        let mut state = FolderState {
+            uid_validity,
+            uid_next,
+            highest_modseq,
+            keywords,
+            has_keyword_room,
+            messages,
+            recent,
+            first_unseen,
+        };
         change(&mut state);
         state.highest_modseq += 1;
+        let is_unseen = |message: &MessageState| !message.flags.intersects(Flags::SEEN);
+        state.first_unseen = state.messages.iter().position(is_unseen).map_or(0, |at| at as u32 + 1);
         self.state = Arc::new(state);
     }
 
@@ -450,48 +482,5 @@ impl MailFolder {
             });
         }
         Some(flags)
-    }
-
-    fn status(&self) -> FolderStatus {
-        let count =
-            |flag: Flags| self.state.messages.iter().filter(move |message| message.flags.intersects(flag));
-        FolderStatus {
-            messages: self.messages.len() as u32,
-            unseen: (self.messages.len() - count(Flags::SEEN).count()) as u32,
-            deleted: count(Flags::DELETED).count() as u32,
-            size: self.messages.iter().map(|message| message.content.len() as u64).sum(),
-            uid_next: self.state.uid_next,
-            uid_validity: self.state.uid_validity,
-            highest_modseq: self.state.highest_modseq,
-        }
-    }
-
-    fn matches(&self, key: &SearchKey, at: usize, state: &MessageState, folder: &FolderState) -> bool {
-        let again = |key: &SearchKey| self.matches(key, at, state, folder);
-        let message = self.messages.iter().find(|message| message.uid == state.uid);
-        let text = message.map(|message| String::from_utf8_lossy(&message.content).to_lowercase());
-        let text = text.unwrap_or_default();
-        let lower = |text: &[u8]| String::from_utf8_lossy(text).to_lowercase();
-        match key {
-            SearchKey::All => true,
-            SearchKey::And(keys) => keys.iter().all(again),
-            SearchKey::Or(one, other) => again(one) || again(other),
-            SearchKey::Not(key) => !again(key),
-            SearchKey::Numbers(set) => set.resolve(folder.messages.len() as u32).contains(at as u32 + 1),
-            SearchKey::Uids(set) => {
-                set.resolve(folder.messages.last().map_or(0, |last| last.uid)).contains(state.uid)
-            }
-            SearchKey::Flag(name) => Flags::of_name(name).is_some_and(|flag| state.flags.intersects(flag)),
-            SearchKey::Header(field, value) => {
-                text.split("\r\n\r\n").next().unwrap_or_default().lines().any(|line| {
-                    line.starts_with(&format!("{}:", lower(field))) && line.contains(&lower(value))
-                })
-            }
-            SearchKey::Text(value) | SearchKey::Body(value) => text.contains(&lower(value)),
-            SearchKey::Larger(octets) => text.len() as u64 > *octets,
-            SearchKey::Smaller(octets) => (text.len() as u64) < *octets,
-            SearchKey::ModSeq(modseq) => state.modseq >= *modseq,
-            _ => false,
-        }
     }
 }

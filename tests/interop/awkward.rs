@@ -1,12 +1,17 @@
-//! Messages of awkward form that follow from a seed: parts in parts, boundaries of all kinds, ends that are missing.
-//! Every header ends in an empty line, and every line in it is a field.
+//! Messages of awkward form that follow from a seed: parts in parts, boundaries of all kinds, ends that are missing, texts in
+//! several encodings, addresses with remarks, both kinds of line ends. Every header ends in an empty line, and every line in it
+//! is a field.
 
 use crate::common::dice::Dice;
 
 /// So many messages, as files.
 pub(crate) fn messages(seed: u64, count: usize) -> Vec<Vec<u8>> {
     let mut maker = Maker { dice: Dice::new(seed), boundaries: 0 };
-    (0..count).map(|_| maker.message(0).into_bytes()).collect()
+    let mut message = || {
+        let message = maker.message(0);
+        if maker.dice.one_in(8) { message.replace('\n', "\r\n").into_bytes() } else { message.into_bytes() }
+    };
+    (0..count).map(|_| message()).collect()
 }
 
 struct Maker {
@@ -37,7 +42,7 @@ impl Maker {
     }
 
     fn entity(&mut self, depth: usize, mut fields: Vec<String>, is_typed: bool) -> String {
-        let kinds = if depth < 4 { 6 } else { 2 };
+        let kinds = if depth < 4 { 7 } else { 2 };
         // A part of a digest without a type is a message, and its first lines would be no fields.
         let kind = usize::from(is_typed).max(self.dice.below(kinds));
         for (name, values) in FIELDS_OF_PARTS {
@@ -65,6 +70,13 @@ impl Maker {
             3 => {
                 fields.push("Content-Type: message/rfc822".to_owned());
                 self.message(depth + 1)
+            }
+            4 => {
+                fields.retain(|field| !field.starts_with("Content-Transfer-Encoding"));
+                let (kind, encoding, body) = ENCODED[self.dice.below(ENCODED.len())];
+                fields.push(format!("Content-Type: {kind}"));
+                fields.push(format!("Content-Transfer-Encoding: {encoding}"));
+                body.to_owned()
             }
             _ => self.multipart(depth, &mut fields),
         };
@@ -106,6 +118,15 @@ impl Maker {
     }
 }
 
+/// Texts that a search has to decode.
+const ENCODED: [(&str, &str, &str); 6] = [
+    ("text/plain; charset=utf-8", "base64", "Y2Fmw6kgaGlkZGVuIGhlcmUK\n"),
+    ("text/plain; charset=iso-8859-1", "quoted-printable", "caf=E9 soft=\nly bro=\nken\n"),
+    ("text/html; charset=utf-8", "quoted-printable", "<p>caf=C3=A9 &amp; <b>bold</b></p>\n"),
+    ("text/plain; charset=windows-1252", "base64", "gDUgbGF0ZXIK\n"),
+    ("text/plain; charset=utf-8; format=flowed", "8bit", "caf\u{e9} \nflowed\n"),
+    ("application/octet-stream", "base64", "Y2Fmw6kgaGlkZGVuIGhlcmUK\n"),
+];
 const LINES: [&str; 10] = [
     "text",
     "",
@@ -120,7 +141,7 @@ const LINES: [&str; 10] = [
 ];
 const PARAMETERS: [&str; 6] =
     ["; name=\"a b.pdf\"", "; x=\"a\\\"b\"", ";\n\tname=x", "; charset=UTF-8", " ; format=flowed", "; X="];
-const ADDRESSES: [&str; 12] = [
+const ADDRESSES: [&str; 20] = [
     "a@b.test",
     "\"A B\" <a@b.test>",
     "A B <a@b.test>",
@@ -133,6 +154,14 @@ const ADDRESSES: [&str; 12] = [
     "\"a b\"@c.test",
     "<@r.test:a@b.test>",
     "A\n B <a@b.test>",
+    "Pete(A nice \\) chap) <pete(his account)@silly.test(his host)>",
+    "<a (remark)@ (another) b.test>",
+    "a (x) @ b.test",
+    "friends: (nobody) ;",
+    "a.b.c@sub.b.test",
+    "x@[192.0.2.1]",
+    "=?iso-8859-1?q?caf=E9?= <cafe@b.test>",
+    "\"A B\" (remark) <a@b.test>",
 ];
 const FIELDS_OF_MESSAGES: [(&str, &[&str]); 5] = [
     ("Subject", &["a", "folded\n words", "=?utf-8?q?d?= e", "a \"b\" \\ c", ""]),

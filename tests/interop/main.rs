@@ -12,6 +12,7 @@ mod fetchers;
 mod imap;
 mod imap_oracle;
 mod imap_programs;
+mod imap_readers;
 mod ledger;
 mod letters;
 mod mutt;
@@ -67,6 +68,7 @@ fn stories() -> Vec<Story> {
         mutt::stories(),
         dovecot::stories(),
         imap_programs::stories(),
+        imap_readers::stories(),
         imap_oracle::stories(),
         way_back::stories(),
         clients::stories(),

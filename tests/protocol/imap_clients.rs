@@ -1,4 +1,5 @@
-//! Clients of IMAP that we did not write: Python's imaplib, `imapclient` of PyPI and `imapflow` of npm.
+//! Clients of IMAP that we did not write: Python's imaplib, `imapclient`, `aioimaplib` and `imap-tools` of PyPI, and
+//! `imapflow` of npm.
 
 use std::{
     env,
@@ -20,6 +21,16 @@ fn imaplib_finds_all_it_expects() {
 #[test]
 fn imapclient_finds_all_it_expects() {
     with_python("imapclient_finds_all_it_expects", "imapclient");
+}
+
+#[test]
+fn y127_aioimaplib_finds_all_it_expects() {
+    with_python("y127_aioimaplib_finds_all_it_expects", "aioimaplib");
+}
+
+#[test]
+fn imap_tools_finds_all_it_expects() {
+    with_python("imap_tools_finds_all_it_expects", "imap_tools");
 }
 
 fn with_python(name: &str, client: &str) {

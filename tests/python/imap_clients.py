@@ -1,10 +1,11 @@
-"""imaplib, and the client `imapclient` of PyPI if it is installed, against a running restante.
+"""imaplib, and the clients `imapclient`, `aioimaplib` and `imap-tools` of PyPI if they are installed, against a running restante.
 
-    python3 imap_clients.py (imaplib | imapclient) HOST IMAP_PORT SMTP_PORT
+    python3 imap_clients.py (imaplib | imapclient | aioimaplib | imap_tools) HOST IMAP_PORT SMTP_PORT
 
 Any failed assertion or exception ends the script, and with it the test that runs it. It ends with 77 if the client is not installed.
 """
 
+import asyncio
 import datetime
 import email
 import imaplib
@@ -51,7 +52,7 @@ def with_imaplib():
     (answer,) = ok(client.fetch("1:*", "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)"))
     assert b'"hello" (("Ann" NIL "ann" "far.test"))' in answer, answer
     assert imaplib.Internaldate2tuple(answer) is not None
-    assert imaplib.ParseFlags(answer) == ()
+    assert imaplib.ParseFlags(answer) == (b"\\Recent",)
     size = int(answer.split(b"RFC822.SIZE ")[1].split()[0])
 
     head, text = ok(client.fetch("1", "(BODY.PEEK[HEADER.FIELDS (SUBJECT FROM)] BODY.PEEK[TEXT]<6.4>)"))[:2]
@@ -59,10 +60,10 @@ def with_imaplib():
     assert text[1] == b"line", text
     whole = ok(client.fetch("1", "(BODY[])"))[0][1]
     assert len(whole) == size and whole.endswith(letter("hello")), whole
-    assert imaplib.ParseFlags(ok(client.fetch("1", "(FLAGS)"))[0]) == (b"\\Seen",)
+    assert set(imaplib.ParseFlags(ok(client.fetch("1", "(FLAGS)"))[0])) == {b"\\Recent", b"\\Seen"}
 
     (answer,) = ok(client.store("1", "+FLAGS", "(\\Flagged later)"))
-    assert {b"\\Flagged", b"\\Seen", b"later"} == set(imaplib.ParseFlags(answer)), answer
+    assert {b"\\Flagged", b"\\Seen", b"\\Recent", b"later"} == set(imaplib.ParseFlags(answer)), answer
     for key in [("FLAGGED", "TEXT", "last"), ("KEYWORD", "later"), ("SUBJECT", '"hell"'), ("SEEN", "NOT", "DELETED")]:
         assert ok(client.search(None, *key)) == [b"1"], key
     assert ok(client.search(None, "UNSEEN")) == [b""]
@@ -90,7 +91,7 @@ def with_imaplib():
     ok(client.select("Drafts", readonly=True))
     (answer,) = ok(client.fetch("1", "(INTERNALDATE FLAGS)"))
     assert b'"29-Feb-2020 12:00:00 +0000"' in answer, answer
-    assert set(imaplib.ParseFlags(answer)) == {b"\\Draft", b"\\Seen"}
+    assert set(imaplib.ParseFlags(answer)) == {b"\\Draft", b"\\Seen", b"\\Recent"}
     assert client.store("1", "-FLAGS", "\\Draft")[0] == "NO"
     assert client.logout()[0] == "BYE"
 
@@ -117,13 +118,13 @@ def with_imapclient():
         for one in found.values():
             assert str(one[b"ENVELOPE"].from_[0]) == "Ann <ann@far.test>", one
             assert one[b"BODYSTRUCTURE"][:2] == (b"text", b"plain"), one
-            assert len(one[b"BODY[]"]) == one[b"RFC822.SIZE"] and one[b"FLAGS"] == ()
+            assert len(one[b"BODY[]"]) == one[b"RFC822.SIZE"] and one[b"FLAGS"] == (b"\\Recent",)
             assert email.message_from_bytes(one[b"BODY[]"])["To"] == USER
         assert client.search(["SUBJECT", "tw"]) == [uid for uid in uids if found[uid][b"ENVELOPE"].subject == b"two"]
 
-        assert client.add_flags(uids[:1], [b"\\Flagged", b"later"])[uids[0]] == (b"\\Flagged", b"later")
+        assert client.add_flags(uids[:1], [b"\\Flagged", b"later"])[uids[0]] == (b"\\Recent", b"\\Flagged", b"later")
         assert client.search(["FLAGGED"]) == uids[:1]
-        assert client.remove_flags(uids[:1], [b"later"])[uids[0]] == (b"\\Flagged",)
+        assert client.remove_flags(uids[:1], [b"later"])[uids[0]] == (b"\\Recent", b"\\Flagged")
 
         client.idle()
         send("four")
@@ -156,4 +157,91 @@ def with_imapclient():
         client.unselect_folder()
 
 
-{"imaplib": with_imaplib, "imapclient": with_imapclient}[sys.argv[1]]()
+async def with_aioimaplib():
+    try:
+        import aioimaplib
+    except ImportError as missing:
+        print(missing)
+        sys.exit(77)
+    for subject in ["one", "two"]:
+        send(subject)
+    client = aioimaplib.IMAP4(host=HOST, port=IMAP_PORT, timeout=TIMEOUT)
+    await client.wait_hello_from_server()
+
+    async def done(answer):
+        answer = await answer
+        assert answer.result == "OK", answer
+        return answer.lines
+
+    await done(client.login(USER, "any password"))
+    await done(client.id(name="a test"))
+    assert b'(("" ".")) NIL NIL' in await done(client.namespace())
+    assert b"2 EXISTS" in await done(client.select("INBOX"))
+    lines = await done(client.fetch("1:2", "(UID FLAGS RFC822.SIZE BODY.PEEK[])"))
+    assert all(f"BODY[] {{{len(text)}}}".encode() in head for head, text in [lines[0:2], lines[3:5]]), lines
+    assert (await done(client.uid_search("SUBJECT two")))[0] in [b"1", b"2"]
+    assert b"\\Flagged" in (await done(client.uid("store", "1", "+FLAGS", "(\\Flagged)")))[0]
+
+    idle = await client.idle_start(timeout=TIMEOUT)
+    await asyncio.get_running_loop().run_in_executor(None, send, "three")
+    assert b"3 EXISTS" in await client.wait_server_push(timeout=TIMEOUT)
+    client.idle_done()
+    await done(idle)
+
+    assert b"APPENDUID" in (await done(client.append(letter("mine"), mailbox="Drafts", flags="\\Draft")))[-1]
+    assert b"COPYUID" in (await done(client.uid("copy", "1", "Archive")))[-1]
+    assert any(b"COPYUID" in line for line in await done(client.move("1", "Trash")))
+    assert b"Archive (MESSAGES 1 UNSEEN 1)" in await done(client.status("Archive", "(MESSAGES UNSEEN)"))
+    await done(client.create("A.B"))
+    await done(client.rename("A.B", "A.C"))
+    await done(client.delete("A.C"))
+    await done(client.getquotaroot("INBOX"))
+    await done(client.expunge())
+    await done(client.close())
+    await done(client.logout())
+
+
+def with_imap_tools():
+    try:
+        from imap_tools import AND, NOT, OR, MailBoxUnencrypted, MailMessageFlags
+    except ImportError as missing:
+        print(missing)
+        sys.exit(77)
+    for subject in ["one", "two", "three"]:
+        send(subject)
+    with MailBoxUnencrypted(HOST, IMAP_PORT, timeout=TIMEOUT).login(USER, "any password") as box:
+        assert sorted(folder.name for folder in box.folder.list()) == sorted(FOLDERS)
+        messages = {one.subject: one for one in box.fetch(mark_seen=False, bulk=True)}
+        assert sorted(messages) == ["one", "three", "two"]
+        assert all(one.flags == ("\\Recent",) and one.from_ == "ann@far.test" for one in messages.values()), messages
+        one, two, three = (messages[subject].uid for subject in ["one", "two", "three"])
+        assert [found.uid for found in box.fetch(AND(subject="two", seen=False), headers_only=True, mark_seen=False)] == [two]
+        box.flag(one, [MailMessageFlags.FLAGGED, "later"], True)
+        assert box.uids(AND(keyword="later")) == [one]
+        assert sorted(box.uids(OR(subject="two", text="three@"))) == sorted([two, three])
+        assert one not in box.uids(NOT(flagged=True))
+        assert len(box.uids(AND(date_gte=datetime.date(2020, 1, 1)))) == 3
+
+        box.folder.create("Büro & mehr")
+        assert box.folder.exists("Büro & mehr")
+        box.copy(one, "Büro & mehr")
+        box.folder.rename("Büro & mehr", "Neu")
+        assert box.folder.status("Neu", ["MESSAGES", "UNSEEN"]) == {"MESSAGES": 1, "UNSEEN": 1}
+        box.move(two, "Archive")
+        date = datetime.datetime(2020, 2, 29, tzinfo=datetime.timezone.utc)
+        box.append(letter("mine"), "Drafts", dt=date, flag_set=[MailMessageFlags.DRAFT])
+        box.delete(three)
+        assert box.uids() == [one]
+        with box.idle as idle:
+            send("four")
+            assert b"* 2 EXISTS" in idle.poll(timeout=TIMEOUT)
+        box.folder.delete("Neu")
+
+
+STORIES = {
+    "imaplib": with_imaplib,
+    "imapclient": with_imapclient,
+    "aioimaplib": lambda: asyncio.run(with_aioimaplib()),
+    "imap_tools": with_imap_tools,
+}
+STORIES[sys.argv[1]]()

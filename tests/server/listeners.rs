@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::common::{
-    self, BEHIND_A_PROXY, Server, Setup,
+    self, BEHIND_A_PROXY, PASSWORD, Server, Setup,
     client::{Client, socket},
     eventually, listener, listener_at, proxy_header,
     secure::{self, ALICE, BOTH, Keys, address, over},
@@ -248,6 +248,29 @@ fn l06_the_connections_of_a_client_are_counted_behind_its_proxy() {
     let _fourth = smtp_from(server.smtp(), "2001:db8:0:7:ffff::2");
     through_proxy(server.smtp(), &version_1("2001:db8:0:7::3")).expect("421 4.3.2");
     let _neighbour = smtp_from(server.smtp(), "2001:db8:0:8::1");
+}
+
+#[test]
+fn y132_a_user_has_so_many_imap_sessions_from_one_address() {
+    let keys = Keys::make();
+    let limits = "[limits]\nconnections.max_per_address = 2\nimap.max_connections_per_user = 3\n";
+    let server = keys.serve(&(limits.to_owned() + &proxied(&["imap"], "auth_allow_cleartext = true\n")));
+    let begin = |from: &str| {
+        let mut client = through_proxy(address(&server, "imap"), &version_1(from));
+        client.expect("* OK");
+        client
+    };
+    let login = format!("a LOGIN {ALICE} {PASSWORD}");
+    let mut sessions: Vec<Client> = (0..3).map(|_| begin(FAR)).collect();
+    sessions.iter_mut().for_each(|client| drop(client.ask(&login, "a OK")));
+    let mut fourth = begin(FAR);
+    fourth.ask(&login, "a NO [LIMIT]");
+    begin("203.0.113.6").ask(&login, "a OK");
+    sessions.pop();
+    eventually("there is room again", || fourth.ask(&login, "a ").starts_with("a OK").then_some(()));
+    // Those who have not logged in are counted by their address.
+    let _waiting = [begin(FAR), begin(FAR)];
+    through_proxy(address(&server, "imap"), &version_1(FAR)).expect("* BYE [UNAVAILABLE]");
 }
 
 #[test]

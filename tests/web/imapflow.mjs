@@ -61,7 +61,7 @@ assert.equal(Buffer.concat(chunks).length, meta.expectedSize);
 assert.deepEqual(await client.search({ body: "three", seen: false }), [numbered("three")]);
 assert.deepEqual(await client.search({ body: "nowhere" }), []);
 
-assert(await client.messageFlagsAdd("2", ["\\Flagged", "later"]));
+assert(await client.messageFlagsAdd("2", ["\\Flagged", "\\Recent", "later"]));
 assert.deepEqual([...(await client.fetchOne("2", { flags: true })).flags].sort(), ["\\Flagged", "later"]);
 const copied = await client.messageCopy("2", "Archive");
 assert.equal(copied.uidMap.size, 1);

@@ -108,6 +108,15 @@ impl Bench {
     /// Makes a request, and returns the response after all jobs.
     #[track_caller]
     fn ask(&mut self, id: ConnId, request: ImapRequest) -> Response {
+        self.request(id, request);
+        self.settle();
+        let (to, response) = self.clients.next_response().expect("a response");
+        assert_eq!(to, id);
+        response
+    }
+
+    /// Makes a request, whose jobs have not run.
+    fn request(&mut self, id: ConnId, request: ImapRequest) {
         self.clients.request(id);
         let Self { folders, maildrops, clients, index, effects, receiver, accounts, quotas, .. } = self;
         let client = clients.get_mut(id).unwrap();
@@ -116,10 +125,6 @@ impl Bench {
         if let Some(request) = parts.handle((id, client), request, cx) {
             folders.handle((id, client), request, SECOND, cx);
         }
-        self.settle();
-        let (to, response) = self.clients.next_response().expect("a response");
-        assert_eq!(to, id);
-        response
     }
 
     #[track_caller]

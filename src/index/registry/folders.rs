@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{IndexId, Registry};
 use crate::{
+    deferred_drop::drop_deferred,
     index::FolderSnapshot,
-    maildir::{Change, MessageEntry},
+    maildir::{Change, Maildir, MessageEntry},
     proto::request::Mailbox,
 };
 
@@ -22,6 +23,18 @@ impl Registry {
         let id = *self.ids.get(mailbox)?;
         let revision = self.entries.get(&id)?.index.as_ref()?.folder_revision();
         Some(IndexVersion { id, revision })
+    }
+
+    /// The directories of a mailbox as the index has them open, if a session has opened the same ones once more. Sessions do so if
+    /// they begin at once, and none had the mailbox open.
+    pub fn shared(&self, mailbox: &Mailbox, opened: Arc<Maildir>) -> Arc<Maildir> {
+        match self.maildir(mailbox).filter(|known| known.id() == opened.id()) {
+            Some(known) => {
+                drop_deferred(opened);
+                known
+            }
+            None => opened,
+        }
     }
 
     /// The present contents of a mailbox, and their version.

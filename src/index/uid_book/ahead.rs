@@ -95,6 +95,7 @@ impl UidBook {
     pub fn status<'a>(&self, names: impl Iterator<Item = (Subdir, &'a [u8])>, size: u64) -> FolderStatus {
         let mut status = FolderStatus { size, uid_validity: self.uid_validity, ..FolderStatus::default() };
         let (mut known, mut new, mut is_changed) = (0_usize, 0_u32, false);
+        let first_recent = self.recent.first();
         for (subdir, name) in names {
             let flags = flags_in(subdir, name::flags(name));
             status.messages += 1;
@@ -103,9 +104,13 @@ impl UidBook {
             match self.unclaimed.get(&MessageKey::of(name::identity(name), None)) {
                 Some(record) => {
                     known += 1;
+                    status.recent += u32::from(record.uid >= first_recent);
                     is_changed |= record.flags != flags.bits();
                 }
-                None => new += 1,
+                None => {
+                    new += 1;
+                    status.recent += 1;
+                }
             }
         }
         is_changed |= new > 0 || known != self.unclaimed.len();

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    index::MailboxIndex,
+    index::{MailboxIndex, recent_marks::RecentMarks},
     maildir::{Change, FileVersion, Subdir, index_file::power_cut, uid_file::tests::mailbox},
 };
 
@@ -35,7 +35,7 @@ struct Folder {
 impl Folder {
     fn new() -> Self {
         let (dir, maildir) = mailbox();
-        let book = UidBook::load(&maildir, at(100)).unwrap();
+        let book = UidBook::load(&maildir, at(100), &RecentMarks::default()).unwrap();
         Self { _dir: dir, maildir, index: MailboxIndex::default(), book }
     }
 
@@ -57,7 +57,7 @@ impl Folder {
     }
 
     fn reload(&mut self) {
-        self.book = UidBook::load(&self.maildir, at(200)).unwrap();
+        self.book = UidBook::load(&self.maildir, at(200), &RecentMarks::default()).unwrap();
     }
 
     /// The UID, the letters and the modification sequence of each message.

@@ -135,13 +135,13 @@ impl<'a> Folders<'a> {
         opened.map_err(|error| if error.kind() == Kind::Gone { FolderError::Missing } else { error.into() })
     }
 
-    /// Makes a folder and the parents that it lacks, durably, and subscribes to them.
-    pub fn create(&self, name: &str) -> Result<(), FolderError> {
+    /// Makes a folder and the parents that it lacks, durably, and subscribes to them. Returns the directories.
+    pub fn create(&self, name: &str) -> Result<Vec<String>, FolderError> {
         let _lock = self.begin_change()?;
         self.create_locked(name)
     }
 
-    fn create_locked(&self, name: &str) -> Result<(), FolderError> {
+    fn create_locked(&self, name: &str) -> Result<Vec<String>, FolderError> {
         if is_inbox(name) {
             return Err(FolderError::Exists);
         }
@@ -154,7 +154,7 @@ impl<'a> Folders<'a> {
     }
 
     /// The same for a folder that is missing, or lacks a part after a kill.
-    fn make_with_parents(&self, name: &str) -> Result<(), FolderError> {
+    fn make_with_parents(&self, name: &str) -> Result<Vec<String>, FolderError> {
         let (mut made, mut new) = (Vec::new(), 0);
         let parents = name.match_indices('.').skip(1).map(|(end, _)| &name[..end]);
         for name in parents.chain([name]).filter(|name| !is_inbox(name)) {
@@ -175,7 +175,7 @@ impl<'a> Folders<'a> {
             make_maildir(self.inbox.root(), self.inbox.path(), directory, Some(FOLDER_MARK))?;
         }
         self.subscribe_new(&made)?;
-        Ok(())
+        Ok(made)
     }
 
     /// Waits for other changes of these folders to end, and finishes a change that a killed process has begun.

@@ -54,7 +54,7 @@ impl Folders<'_> {
         }
         if let Some((parent, _)) = bare(to).rsplit_once('.') {
             match self.create_locked(&format!(".{parent}")) {
-                Ok(()) | Err(FolderError::Exists) => {}
+                Ok(_) | Err(FolderError::Exists) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -28,7 +28,7 @@ impl Folders<'_> {
             } else {
                 let directory = format!(".{word}");
                 match self.create_locked(&directory) {
-                    Ok(()) | Err(FolderError::Exists) => record.set_use(word, &directory),
+                    Ok(_) | Err(FolderError::Exists) => record.set_use(word, &directory),
                     Err(FolderError::TooMany) => {}
                     Err(error) => return Err(error),
                 }
@@ -40,13 +40,13 @@ impl Folders<'_> {
     }
 
     /// Makes a folder for a special use, such as `Sent`. Another folder that had the use loses it.
-    pub fn create_for_use(&self, name: &str, word: &str) -> Result<(), FolderError> {
+    pub fn create_for_use(&self, name: &str, word: &str) -> Result<Vec<String>, FolderError> {
         let _lock = self.begin_change()?;
-        self.create_locked(name)?;
+        let made = self.create_locked(name)?;
         let mut record = FolderRecord::load(self.inbox)?;
         record.set_use(word, name);
         record.save(self.inbox)?;
-        Ok(())
+        Ok(made)
     }
 
     /// The special uses of these folders, each with the directory that has it.

@@ -108,15 +108,22 @@ impl Folders<'_> {
         Subscriptions::load(self.inbox)
     }
 
-    /// Subscribes to a folder, or ends that. The folder need not exist. The name of INBOX is `INBOX`.
-    pub fn subscribe(&self, name: &str, is_on: bool) -> Result<(), FolderError> {
+    /// Subscribes to a folder, or ends that. The folder need not exist. The name of INBOX is `INBOX`. `made`: folders that the
+    /// same client has made and not subscribed to. It does so by itself, so their subscriptions from [`Folders::create`] end.
+    pub fn subscribe(&self, name: &str, is_on: bool, made: &[String]) -> Result<(), FolderError> {
         let _lock = self.begin_change()?;
         let before = Subscriptions::load(self.inbox)?;
         let mut after = match &before {
             Some(before) => before.clone(),
-            None if is_on && (name == INBOX || self.find(name)?.is_some()) => return Ok(()),
+            None if is_on
+                && made.iter().all(|made| made == name)
+                && (name == INBOX || self.find(name)?.is_some()) =>
+            {
+                return Ok(());
+            }
             None => self.all()?,
         };
+        made.iter().for_each(|made| after.remove(made));
         if is_on {
             after.insert(name);
         } else {

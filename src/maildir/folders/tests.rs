@@ -134,7 +134,7 @@ fn y40_folders_of_any_program_are_listed_once_and_nothing_else_is() {
 fn y41_a_new_folder_has_its_parents_and_is_whole_after_a_kill_at_any_step() {
     let steps = trouble_at_every_step(
         |_| {},
-        |folders| folders.create(".a.b.c"),
+        |folders| folders.create(".a.b.c").map(drop),
         |fixture, result, case| {
             let done = matches!(result, Some(Ok(())));
             for folder in fixture.texts() {
@@ -142,7 +142,7 @@ fn y41_a_new_folder_has_its_parents_and_is_whole_after_a_kill_at_any_step() {
             }
             // The client asks again.
             match fixture.folders().create(".a.b.c") {
-                Ok(()) => assert!(!done, "{case}"),
+                Ok(_) => assert!(!done, "{case}"),
                 Err(FolderError::Exists) => {}
                 Err(error) => panic!("{case}: {error:?}"),
             }
@@ -231,8 +231,8 @@ fn y45_a_renamed_folder_takes_everything_below_with_it_after_a_kill_at_any_step_
         fixture.folders().create(".a.b").unwrap();
         fixture.folders().create(".a.c&AOQ-.d").unwrap();
         fixture.folders().create(".ab").unwrap();
-        fixture.folders().subscribe("INBOX", false).unwrap();
-        fixture.folders().subscribe(".a.c&AOQ-", false).unwrap();
+        fixture.folders().subscribe("INBOX", false, &[]).unwrap();
+        fixture.folders().subscribe(".a.c&AOQ-", false, &[]).unwrap();
         for (n, folder) in [".a", ".a.b", ".a.c&AOQ-.d", ".ab"].into_iter().enumerate() {
             fixture.file(&format!("{folder}/cur/{n}.x:2,S"), folder);
         }
@@ -371,19 +371,19 @@ fn y49_subscriptions_are_those_of_dovecot_and_without_a_file_every_folder_has_on
     fixture.folders().create(".a.b").unwrap();
     let names = || fixture.folders().subscriptions().unwrap().map(|all| all.names().collect::<Vec<_>>());
     assert_eq!(names(), None);
-    fixture.folders().subscribe(".a", true).unwrap();
+    fixture.folders().subscribe(".a", true, &[]).unwrap();
     assert_eq!(names(), None, "it is subscribed already");
-    fixture.folders().subscribe(".a", false).unwrap();
+    fixture.folders().subscribe(".a", false, &[]).unwrap();
     assert_eq!(fs::read_to_string(fixture.home.join("subscriptions")).unwrap(), "V\t2\n\nINBOX\na\tb\n");
     fixture.folders().create(".c.d").unwrap();
-    fixture.folders().subscribe(".nowhere", true).unwrap();
+    fixture.folders().subscribe(".nowhere", true, &[]).unwrap();
     assert_eq!(names().unwrap(), ["INBOX", ".a.b", ".c", ".c.d", ".nowhere"]);
     // A file of version 1 stays one, with the lines that are no names.
     fixture.file("subscriptions", "inbox\nEntw&APw-rfe\n..\na/b\n\nDrafts\n");
     assert_eq!(names().unwrap(), ["INBOX", ".Entw&APw-rfe", ".Drafts"]);
     assert!(fixture.folders().subscriptions().unwrap().unwrap().contains(".Entwürfe"));
-    fixture.folders().subscribe(".Entwürfe", false).unwrap();
-    fixture.folders().subscribe(".x.y", true).unwrap();
+    fixture.folders().subscribe(".Entwürfe", false, &[]).unwrap();
+    fixture.folders().subscribe(".x.y", true, &[]).unwrap();
     assert_eq!(
         fs::read_to_string(fixture.home.join("subscriptions")).unwrap(),
         "inbox\n..\na/b\nDrafts\nx.y\n"
@@ -391,13 +391,30 @@ fn y49_subscriptions_are_those_of_dovecot_and_without_a_file_every_folder_has_on
 }
 
 #[test]
+fn y125_a_client_that_subscribes_by_itself_has_no_other_subscriptions() {
+    let fixture = Fixture::new();
+    fixture.folders().create(".old").unwrap();
+    let names = || fixture.folders().subscriptions().unwrap().map(|all| all.names().collect::<Vec<_>>());
+    let made = [fixture.folders().create(".a.b").unwrap(), fixture.folders().create(".c").unwrap()].concat();
+    assert_eq!(made, [".a", ".a.b", ".c"]);
+    fixture.folders().subscribe(".c", true, &[".c".to_owned()]).unwrap();
+    assert_eq!(names(), None, "every folder is subscribed still");
+    fixture.folders().subscribe(".a.b", true, &made).unwrap();
+    assert_eq!(names().unwrap(), ["INBOX", ".old", ".a.b"]);
+    let made = fixture.folders().create(".d.e").unwrap();
+    assert_eq!(names().unwrap(), ["INBOX", ".old", ".a.b", ".d", ".d.e"]);
+    fixture.folders().subscribe(".a.b", false, &made).unwrap();
+    assert_eq!(names().unwrap(), ["INBOX", ".old"]);
+}
+
+#[test]
 fn y50_a_subscription_is_the_old_one_or_the_new_one_after_a_kill_at_any_step() {
     let steps = trouble_at_every_step(
         |fixture| {
             fixture.folders().create(".a").unwrap();
-            fixture.folders().subscribe(".a", false).unwrap();
+            fixture.folders().subscribe(".a", false, &[]).unwrap();
         },
-        |folders| folders.subscribe(".a", true),
+        |folders| folders.subscribe(".a", true, &[]),
         |fixture, result, case| {
             let now = fixture.folders().subscriptions().unwrap().unwrap();
             assert!(now.contains("INBOX"), "{case}");
@@ -416,7 +433,7 @@ fn y51_folders_with_a_special_use_are_made_once_and_those_of_others_keep_theirs(
     };
     let all = "Archive=.Archive Drafts=.Drafts Junk=.Junk Sent=.Sent Items Trash=.Trash";
     let steps = trouble_at_every_step(
-        |fixture| fixture.folders().create(".Sent Items").unwrap(),
+        |fixture| drop(fixture.folders().create(".Sent Items").unwrap()),
         |folders| folders.prepare(),
         |fixture, _, case| {
             fixture.folders().prepare().unwrap();

@@ -75,6 +75,7 @@ impl OtherValidity {
             uid_validity: self.of(state.uid_validity),
             keywords: state.keywords.clone(),
             messages: state.messages.clone(),
+            recent: state.recent.clone(),
             ..*state
         })
     }

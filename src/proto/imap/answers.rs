@@ -59,6 +59,10 @@ impl ImapSession {
                 super::mailboxes::write_status(&name, &items, &numbers, out.buffer());
                 self.conclude_ok(tag, true, out)
             }
+            (Pending::Change, Response::Imap(ImapResponse::Created(made))) => {
+                self.made.extend(made);
+                self.conclude_ok(tag, true, out)
+            }
             (Pending::Change, Response::Imap(ImapResponse::Done)) => self.conclude_ok(tag, true, out),
             (Pending::Usage(name), Response::Imap(ImapResponse::Usage { octets, messages })) => {
                 self.used(cx, tag, name, (octets, messages), out)

@@ -176,6 +176,24 @@ pub struct List {
     pub status: Vec<StatusItem>,
 }
 
+impl List {
+    /// Whether the command has the form of RFC 5258, so that its client knows the attributes there.
+    pub(super) fn is_extended(&self) -> bool {
+        let has_options = !self.select.is_empty() || !self.returned.is_empty() || !self.status.is_empty();
+        has_options || self.patterns.len() != 1
+    }
+
+    /// Whether the response may have a parent in place of the mailboxes below it.
+    pub(super) fn shows_parents(&self) -> bool {
+        let has_level = |pattern: &Vec<u8>| pattern.contains(&b'%');
+        if self.is_lsub {
+            self.patterns.iter().any(has_level)
+        } else {
+            self.select.contains(&ListSelect::RecursiveMatch)
+        }
+    }
+}
+
 /// A condition of LIST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListSelect {

@@ -94,7 +94,8 @@ impl ImapSession {
             return self.conclude_ok(tag, by_uid, out);
         }
         let state = Arc::clone(&selected.view);
-        let fetch = request::Fetch { state, uids, items, position: FetchPosition::default() };
+        let recent = selected.recent.clone();
+        let fetch = request::Fetch { state, uids, items, recent, position: FetchPosition::default() };
         self.request_piece(tag, Fetching { by_uid, fetch, has_gone: false })
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A set of flags: those of the Maildir rules, and up to 26 keywords, whose names each folder has in a file of its own.
-/// `\Recent` is none of them, because this server never sets it.
+/// `\Recent` is none of them, because it belongs to a session.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
 pub struct Flags(u32);
 

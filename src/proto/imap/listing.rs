@@ -6,7 +6,7 @@ use super::{
     command::{List, ListReturn, ListSelect, StatusItem},
     mailboxes::{folder_name, write_status},
     pattern::Pattern,
-    plans::{Listing, Tag},
+    plans::{Listing, ListingPass, Tag},
     reply,
     request::{FolderInfo, ImapRequest, ImapResponse},
     response::writer::{Items, untagged},
@@ -18,7 +18,7 @@ use crate::proto::{Step, buffer::Outbox};
 impl ImapSession {
     pub(super) fn list(&mut self, tag: Tag, list: List, out: &mut Outbox) -> Step {
         // An empty pattern asks for the separator of levels.
-        if list.select.is_empty() && list.patterns == [b""] {
+        if !list.is_extended() && list.patterns == [b""] {
             let word = if list.is_lsub { "LSUB" } else { "LIST" };
             untagged(out.buffer(), |line| {
                 line.atom(word)
@@ -47,23 +47,24 @@ impl ImapSession {
         let parents = |folders: &mut dyn Iterator<Item = &FolderInfo>| {
             let mut parents = HashSet::new();
             for folder in folders {
-                let name = folder_name(&folder.folder);
-                let levels = name.match_indices('.').map(|(at, _)| name[..at].to_owned());
-                parents.extend(levels);
+                parents.extend(levels_above(folder_name(&folder.folder)));
             }
             parents
         };
         self.work += folders.len();
         let existing = parents(&mut folders.iter().filter(|folder| folder.exists));
         let selected = parents(&mut folders.iter().filter(|folder| is_selected(&list, folder)));
+        let pass = if list.shows_parents() { ListingPass::Matching } else { ListingPass::Writing };
         self.state = State::Listing(Box::new(Listing {
             tag,
             list,
             patterns,
             folders,
+            pass,
             next: 0,
             parents: existing,
             parents_of_selected: selected,
+            parents_of_unmatched: HashSet::new(),
         }));
         Step::Continue
     }
@@ -72,19 +73,33 @@ impl ImapSession {
         let mut compared = 0;
         while compared < PATTERNS_PER_STEP {
             let Some(folder) = listing.folders.get(listing.next) else {
-                return self.conclude_ok(listing.tag, true, out);
+                match listing.pass {
+                    ListingPass::Matching => (listing.pass, listing.next) = (ListingPass::Writing, 0),
+                    ListingPass::Writing => return self.conclude_ok(listing.tag, true, out),
+                }
+                continue;
             };
             compared += listing.patterns.len().max(1);
             listing.next += 1;
             let name = folder_name(&folder.folder);
-            if listing.patterns.iter().any(|pattern| pattern.matches(name)) {
-                listing.write(folder, name, out.buffer());
+            let matches = listing.patterns.iter().any(|pattern| pattern.matches(name));
+            match listing.pass {
+                ListingPass::Matching if !matches && is_selected(&listing.list, folder) => {
+                    listing.parents_of_unmatched.extend(levels_above(name));
+                }
+                ListingPass::Writing if matches => listing.write(folder, name, out.buffer()),
+                _ => {}
             }
         }
         self.work += compared;
         self.state = State::Listing(listing);
         Step::Continue
     }
+}
+
+/// The names of the levels above a name.
+fn levels_above(name: &str) -> impl Iterator<Item = String> {
+    name.match_indices('.').map(|(at, _)| name[..at].to_owned())
 }
 
 /// Whether a folder has the properties that a list asks for.
@@ -105,13 +120,11 @@ impl Listing {
         let is_selected = is_selected(list, folder);
         let asks_subscribed = list.select.contains(&ListSelect::Subscribed);
         let is_recursive = list.select.contains(&ListSelect::RecursiveMatch);
-        let is_shown = match list.is_lsub {
-            // A parent stands for the subscribed mailboxes that a percent sign does not match (RFC 3501 section 6.3.9).
-            true => is_selected || is_parent_of_selected && self.ends_in_level(),
-            false if asks_subscribed => is_selected || is_recursive && is_parent_of_selected,
-            // A subscribed name need not exist.
-            false => (is_selected || is_recursive && is_parent_of_selected) && (folder.exists || is_parent),
-        };
+        // A parent stands for the mailboxes below it that no pattern matches (RFC 5258 section 3.3; for LSUB with a percent sign,
+        // RFC 3501 section 6.3.9).
+        let is_named = is_selected || self.parents_of_unmatched.contains(name);
+        // A subscribed name need not exist.
+        let is_shown = is_named && (list.is_lsub || asks_subscribed || folder.exists || is_parent);
         if !is_shown {
             return;
         }
@@ -123,7 +136,8 @@ impl Listing {
                 return;
             }
             if !folder.exists {
-                attributes.atom("\\NonExistent").atom("\\Noselect");
+                // The first means the second too (RFC 5258 section 3), and older clients know the second alone.
+                attributes.atom(if list.is_extended() { "\\NonExistent" } else { "\\Noselect" });
             }
             if folder.is_subscribed && (asks_subscribed || list.returned.contains(&ListReturn::Subscribed)) {
                 attributes.atom("\\Subscribed");
@@ -152,11 +166,6 @@ impl Listing {
         if let Some(numbers) = folder.status.as_ref().filter(|_| folder.exists && !list.status.is_empty()) {
             write_status(name, &list.status, numbers, out);
         }
-    }
-
-    /// Whether a pattern has a percent sign, which stops at the end of a level.
-    fn ends_in_level(&self) -> bool {
-        self.list.patterns.iter().any(|pattern| pattern.contains(&b'%'))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     plans::Tag,
     reply,
-    request::{ImapRequest, ImapResponse},
+    request::{ImapRequest, ImapResponse, Refusal},
     response::writer::{Condition, Items, continuation},
     state::{ImapSession, State},
 };
@@ -172,6 +172,9 @@ impl ImapSession {
     ) -> Step {
         self.state = State::Ready;
         match response {
+            Response::Imap(ImapResponse::Refused(refusal @ Refusal::TooManySessions)) => {
+                self.no(tag, "login", reply::refusal_text(refusal, false), out)
+            }
             // A folder that could not be made is no reason to refuse the others.
             Response::Imap(ImapResponse::Done | ImapResponse::Refused(_)) => {
                 self.user = Some(user);

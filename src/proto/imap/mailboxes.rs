@@ -1,11 +1,11 @@
 //! The commands about mailboxes: SELECT and its like, CREATE and its like, STATUS, NAMESPACE, ENABLE and the quota.
 
-use std::sync::Arc;
+use std::{mem::take, sync::Arc};
 
 use super::{
     command::{Command, StatusItem},
     mailbox_name::MailboxName,
-    news::{write_keywords, write_notice},
+    news::{write_keywords, write_notice, write_recent},
     plans::Tag,
     reply,
     request::{FolderState, FolderStatus, ImapRequest},
@@ -87,15 +87,17 @@ impl ImapSession {
         untagged(buffer, |line| {
             line.number(state.messages.len() as u64).atom("EXISTS");
         });
-        untagged(buffer, |line| {
-            line.number(0_u64).atom("RECENT");
-        });
+        let recent = state.recent.tell(0, state.uid_next, read_only);
+        write_recent(&state, &recent, buffer);
         let mut tell = |word, number: u64, text: reply::ReplyText| {
             let code = |code: &mut Items<'_>| {
                 code.atom(word).number(number);
             };
             status(buffer, None, Condition::Ok, code, text.text(language));
         };
+        if state.first_unseen > 0 {
+            tell("UNSEEN", state.first_unseen.into(), reply::FIRST_UNSEEN);
+        }
         tell("UIDVALIDITY", state.uid_validity.into(), reply::UIDS_VALID);
         tell("UIDNEXT", state.uid_next.into(), reply::UID_NEXT);
         if self.offers("CONDSTORE") {
@@ -104,7 +106,7 @@ impl ImapSession {
         let (mailbox, messages) = (folder.clone(), state.messages.len());
         out.push_event(Event::Opened { mailbox, messages, octets: None });
         let (view, newest) = (Arc::clone(&state), state);
-        self.selected = Some(Box::new(Selected { folder, read_only, view, newest }));
+        self.selected = Some(Box::new(Selected { folder, read_only, view, newest, recent }));
         self.ok(tag, if read_only { reply::SELECTED_READ_ONLY } else { reply::SELECTED }, out)
     }
 
@@ -210,12 +212,16 @@ impl ImapSession {
             Command::Rename(from, to) => {
                 self.mailbox(from).zip(self.mailbox(to)).map(|(from, to)| ImapRequest::Rename { from, to })
             }
-            Command::Subscribe(name) => {
-                self.mailbox(name).map(|folder| ImapRequest::Subscribe { folder, on: true })
-            }
-            Command::Unsubscribe(name) => {
-                self.mailbox(name).map(|folder| ImapRequest::Subscribe { folder, on: false })
-            }
+            Command::Subscribe(name) => self.mailbox(name).map(|folder| ImapRequest::Subscribe {
+                folder,
+                on: true,
+                made: take(&mut self.made),
+            }),
+            Command::Unsubscribe(name) => self.mailbox(name).map(|folder| ImapRequest::Subscribe {
+                folder,
+                on: false,
+                made: take(&mut self.made),
+            }),
             _ => None,
         };
         let Some(request) = request else { return self.no(&tag, what, reply::IMPOSSIBLE_NAME, out) };
@@ -330,7 +336,7 @@ pub(super) fn write_status(name: &str, items: &[StatusItem], numbers: &FolderSta
             for item in items {
                 match item {
                     StatusItem::Messages => list.atom("MESSAGES").number(numbers.messages),
-                    StatusItem::Recent => list.atom("RECENT").number(0_u64),
+                    StatusItem::Recent => list.atom("RECENT").number(numbers.recent),
                     StatusItem::UidNext => list.atom("UIDNEXT").number(numbers.uid_next),
                     StatusItem::UidValidity => list.atom("UIDVALIDITY").number(numbers.uid_validity),
                     StatusItem::Unseen => list.atom("UNSEEN").number(numbers.unseen),

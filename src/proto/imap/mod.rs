@@ -22,6 +22,7 @@ mod numbers;
 pub mod parser;
 mod pattern;
 mod plans;
+pub mod recent;
 mod replies;
 pub mod reply;
 pub mod request;

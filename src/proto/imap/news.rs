@@ -8,7 +8,7 @@ use std::{cmp::Ordering, sync::Arc};
 use super::{
     command::FlagChange,
     flags::Flags,
-    reply,
+    numbers, reply,
     request::{FolderState, MessageState},
     response::writer::{Condition, Items, no_code, status, untagged},
     sequence_set::NumberSet,
@@ -22,6 +22,8 @@ pub(super) struct News {
     /// The state that it knows afterwards.
     to: Arc<FolderState>,
     own: Option<OwnChange>,
+    /// The UIDs that have `\Recent` in this session afterwards.
+    recent: NumberSet,
     /// The next positions in both.
     next_from: usize,
     next_to: usize,
@@ -63,13 +65,18 @@ pub(super) enum Told {
 }
 
 impl News {
-    pub(super) fn new(from: Arc<FolderState>, to: Arc<FolderState>, own: Option<OwnChange>) -> Self {
-        Self { from, to, own, next_from: 0, next_to: 0, gone: 0, has_told_keywords: false }
+    pub(super) fn new(
+        from: Arc<FolderState>,
+        to: Arc<FolderState>,
+        own: Option<OwnChange>,
+        recent: NumberSet,
+    ) -> Self {
+        Self { from, to, own, recent, next_from: 0, next_to: 0, gone: 0, has_told_keywords: false }
     }
 
-    /// The state that the client knows after all is told.
-    pub(super) fn into_told(self) -> Arc<FolderState> {
-        self.to
+    /// The state that the client knows after all is told, and the UIDs with `\Recent`.
+    pub(super) fn into_told(self) -> (Arc<FolderState>, NumberSet) {
+        (self.to, self.recent)
     }
 
     /// Tells the next part. `condstore`: modification sequences belong to it.
@@ -113,6 +120,10 @@ impl News {
             untagged(out, |line| {
                 line.number(count).atom("EXISTS");
             });
+            let first = self.to.messages[self.next_to].uid;
+            if self.recent.largest() >= first {
+                write_recent(&self.to, &self.recent, out);
+            }
         }
     }
 
@@ -132,7 +143,7 @@ impl News {
             line.number(number as u64).atom("FETCH").list(|items| {
                 items.atom("UID").number(is.uid);
                 if with_flags {
-                    items.atom("FLAGS").flags(is.flags, &self.to.keywords);
+                    items.atom("FLAGS").flags(is.flags, self.recent.contains(is.uid), &self.to.keywords);
                 }
                 if with_modseq {
                     items.atom("MODSEQ").list(|list| {
@@ -173,7 +184,14 @@ pub(super) fn with_gone(from: &FolderState, to: &FolderState) -> FolderState {
         }
     }
     messages.extend(newer);
-    FolderState { keywords: to.keywords.clone(), messages, ..*to }
+    FolderState { keywords: to.keywords.clone(), messages, recent: to.recent.clone(), ..*to }
+}
+
+/// Writes RECENT (RFC 3501 section 7.3.2).
+pub(super) fn write_recent(state: &FolderState, recent: &NumberSet, out: &mut Vec<u8>) {
+    untagged(out, |line| {
+        line.number(numbers::count(state, recent)).atom("RECENT");
+    });
 }
 
 /// Writes FLAGS and PERMANENTFLAGS (RFC 3501 sections 7.2.6 and 7.1).
@@ -265,9 +283,10 @@ mod tests {
     }
 
     fn told(from: FolderState, to: FolderState) -> (Vec<u8>, Arc<FolderState>) {
-        let (mut out, mut news) = (Vec::new(), News::new(Arc::new(from), Arc::new(to), None));
+        let (mut out, mut news) =
+            (Vec::new(), News::new(Arc::new(from), Arc::new(to), None, NumberSet::default()));
         while news.tell(false, Language::English, &mut out) == Told::Part {}
-        (out, news.into_told())
+        (out, news.into_told().0)
     }
 
     proptest! {
@@ -307,7 +326,7 @@ mod tests {
     fn a_large_folder_is_told_in_steps() {
         let messages: Vec<(u32, u8)> = (1..=100_000).map(|uid| (uid, 0)).collect();
         let (mut steps, mut out) = (0, Vec::new());
-        let mut news = News::new(Arc::new(state(&messages)), Arc::default(), None);
+        let mut news = News::new(Arc::new(state(&messages)), Arc::default(), None, NumberSet::default());
         loop {
             let before = out.len();
             steps += 1;

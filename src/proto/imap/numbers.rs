@@ -47,6 +47,12 @@ pub(super) fn with_uids<'a>(
     })
 }
 
+/// The number of messages with these UIDs.
+pub(super) fn count(view: &FolderState, uids: &NumberSet) -> u64 {
+    let below = |uid: u32| view.messages.partition_point(|message| message.uid < uid) as u64;
+    uids.ranges().map(|range| below(range.end().saturating_add(1)) - below(*range.start())).sum()
+}
+
 /// The numbers of the messages with these UIDs.
 pub(super) fn numbers(view: &FolderState, uids: &NumberSet) -> NumberSet {
     let mut numbers = NumberSet::default();

@@ -79,6 +79,8 @@ pub(super) struct Found {
     pub(super) is_set: bool,
     /// The highest modification sequence, told at the end.
     pub(super) modseq: Option<u64>,
+    /// Whether a message was gone.
+    pub(super) has_gone: bool,
 }
 
 /// A list that is being told.
@@ -87,11 +89,23 @@ pub(super) struct Listing {
     pub(super) list: List,
     pub(super) patterns: Vec<Pattern>,
     pub(super) folders: Vec<FolderInfo>,
+    pub(super) pass: ListingPass,
     /// The next folder.
     pub(super) next: usize,
     /// The names below which a folder exists, and below which the client has subscribed to one.
     pub(super) parents: HashSet<String>,
     pub(super) parents_of_selected: HashSet<String>,
+    /// The names below which a mailbox has the properties asked for, and no pattern matches it.
+    pub(super) parents_of_unmatched: HashSet<String>,
+}
+
+/// The passes over the mailboxes of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ListingPass {
+    /// Finds the mailboxes for which a parent stands.
+    Matching,
+    /// Writes the lines.
+    Writing,
 }
 
 /// A message that a client appends.

@@ -118,7 +118,10 @@ impl ImapSession {
             // The flags that the client has changed must not seem to change back.
             Arc::new(news::with_gone(view, newest))
         };
-        let news = News::new(Arc::clone(view), to, own);
+        // A message that has come and gone meanwhile has been told of, too.
+        let recent = to.recent.tell(view.uid_next, to.uid_next, selected.read_only);
+        let recent = if recent.is_empty() { selected.recent.clone() } else { selected.recent.with(&recent) };
+        let news = News::new(Arc::clone(view), to, own, recent);
         self.state = State::Telling(Box::new(news), Box::new(after));
         Step::Continue
     }
@@ -132,7 +135,7 @@ impl ImapSession {
             }
             Told::All => {
                 if let Some(selected) = &mut self.selected {
-                    selected.view = news.into_told();
+                    (selected.view, selected.recent) = news.into_told();
                 }
                 self.go_on(*after, out)
             }

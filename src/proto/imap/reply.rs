@@ -127,6 +127,11 @@ pub(super) fn refusal_text(refusal: Refusal, may_create: bool) -> ReplyText {
         Refusal::TooManyFolders => {
             ReplyText::coded("LIMIT", "There are too many mailboxes", "Il y a trop de boîtes")
         }
+        Refusal::TooManySessions => ReplyText::coded(
+            "LIMIT",
+            "You have too many sessions from this address, end one of them",
+            "Vous avez trop de sessions depuis cette adresse, terminez-en une",
+        ),
     }
 }
 
@@ -160,6 +165,9 @@ pub(super) const CLOSED: ReplyText =
     ReplyText::coded("CLOSED", "The mailbox before is closed", "La boîte précédente est fermée");
 /// The text after UIDVALIDITY.
 pub(super) const UIDS_VALID: ReplyText = ReplyText::new("The UIDs are valid", "Les UID sont valables");
+/// The text after UNSEEN.
+pub(super) const FIRST_UNSEEN: ReplyText =
+    ReplyText::new("The first unseen message", "Le premier message non lu");
 /// The text after UIDNEXT.
 pub(super) const UID_NEXT: ReplyText = ReplyText::new("The next UID", "Le prochain UID");
 /// The text after HIGHESTMODSEQ.

@@ -9,6 +9,7 @@ use super::{
     command::{FlagChange, StatusItem},
     fetch_item::FetchItem,
     flags::Flags,
+    recent::RecentMark,
     search_key::SearchKey,
     sequence_set::NumberSet,
 };
@@ -75,7 +76,7 @@ pub enum ImapRequest {
         /// The items.
         items: Vec<StatusItem>,
     },
-    /// CREATE. Response: [`ImapResponse::Done`].
+    /// CREATE. Response: [`ImapResponse::Created`].
     Create {
         /// The folder.
         folder: Mailbox,
@@ -100,14 +101,17 @@ pub enum ImapRequest {
         folder: Mailbox,
         /// Whether it is subscribed from now on.
         on: bool,
+        /// Folders that this session has made since its last request of this kind. They are subscribed to, but a client that
+        /// does so by itself wants the others not to be.
+        made: Vec<Mailbox>,
     },
     /// GETQUOTA, GETQUOTAROOT. Response: [`ImapResponse::Usage`].
     Usage {
         /// The mailbox of the user.
         mailbox: Mailbox,
     },
-    /// The first IMAP login of a user: makes the folders with a special use that are missing. Response:
-    /// [`ImapResponse::Done`].
+    /// A login: takes a place among the sessions of the user, and at the first one makes the folders with a special use that
+    /// are missing. Response: [`ImapResponse::Done`].
     Prepare {
         /// The mailbox of the user.
         mailbox: Mailbox,
@@ -120,6 +124,8 @@ pub enum ImapRequest {
 pub enum ImapResponse {
     /// Success of a request without a result.
     Done,
+    /// The folder of CREATE exists, with the parents that it lacked: all that were made.
+    Created(Vec<Mailbox>),
     /// The newest state of the selected folder.
     State(Arc<FolderState>),
     /// The result of EXPUNGE.
@@ -131,8 +137,13 @@ pub enum ImapResponse {
     },
     /// A piece of the responses to FETCH.
     Fetched(FetchedPiece),
-    /// The UIDs of the messages that a search has found.
-    Found(NumberSet),
+    /// The messages that a search has found.
+    Found {
+        /// Their UIDs.
+        uids: NumberSet,
+        /// Whether a message was gone, so that nobody knows whether it would match: `OK [EXPUNGEISSUED]` (RFC 5530).
+        has_gone: bool,
+    },
     /// The result of STORE.
     Stored {
         /// The state with the new flags.
@@ -190,6 +201,8 @@ pub enum Refusal {
     TooManyKeywords,
     /// The user has as many folders as the server allows: `LIMIT`.
     TooManyFolders,
+    /// The user has as many sessions from that address as the server allows: `LIMIT`.
+    TooManySessions,
 }
 
 /// The messages of a folder at one moment, in the order of their UIDs. Sessions share it.
@@ -207,6 +220,10 @@ pub struct FolderState {
     pub has_keyword_room: bool,
     /// The messages.
     pub messages: Vec<MessageState>,
+    /// The number of the first message without `\Seen`, when the state began. 0: none.
+    pub first_unseen: u32,
+    /// The messages of which no session has been told.
+    pub recent: RecentMark,
 }
 
 /// A message of a folder as a session tells of it.
@@ -229,6 +246,8 @@ pub struct Fetch {
     pub uids: NumberSet,
     /// The items of each message, in the order of the response. The session has added UID and MODSEQ where they belong.
     pub items: Vec<FetchItem>,
+    /// The UIDs that have `\Recent` in this session.
+    pub recent: NumberSet,
     /// The place to go on from; the default at the beginning.
     pub position: FetchPosition,
 }
@@ -273,6 +292,8 @@ pub struct FetchedPiece {
 pub struct Search {
     /// The state by which the client numbers the messages.
     pub state: Arc<FolderState>,
+    /// The UIDs that have `\Recent` in this session.
+    pub recent: NumberSet,
     /// The condition.
     pub key: SearchKey,
 }
@@ -312,6 +333,8 @@ pub struct FolderInfo {
 pub struct FolderStatus {
     /// The number of messages.
     pub messages: u32,
+    /// Messages of which no session has been told.
+    pub recent: u32,
     /// Messages without `\Seen`.
     pub unseen: u32,
     /// Messages with `\Deleted`.

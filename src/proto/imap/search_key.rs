@@ -19,7 +19,7 @@ pub enum SearchKey {
     Uids(SequenceSet),
     /// The message has that flag: `\Seen`, or a keyword.
     Flag(Vec<u8>),
-    /// The message is new for this session: none is here.
+    /// The message has `\Recent` in this session.
     Recent,
     /// The text stands in a field of the header. An empty text: the field is there.
     Header(Vec<u8>, Vec<u8>),

@@ -11,7 +11,7 @@ use super::{
     response::writer::{Condition, Items, status, untagged},
     search_key::SearchKey,
     sequence_set::NumberSet,
-    state::{ImapSession, Pending, State},
+    state::{Code, Ending, ImapSession, Pending, State},
 };
 use crate::proto::{Step, buffer::Outbox};
 
@@ -34,7 +34,8 @@ impl ImapSession {
             self.enable_condstore(out);
         }
         let Some(selected) = &self.selected else { return self.no_folder(&tag, out) };
-        let request = request::Search { state: Arc::clone(&selected.view), key };
+        let recent = selected.recent.clone();
+        let request = request::Search { state: Arc::clone(&selected.view), recent, key };
         let plan = SearchPlan { by_uid, returned, has_modseq };
         self.await_response(tag, Pending::Search(plan), ImapRequest::Search(Box::new(request)))
     }
@@ -46,7 +47,7 @@ impl ImapSession {
         response: ImapResponse,
         out: &mut Outbox,
     ) -> Step {
-        let ImapResponse::Found(uids) = response else {
+        let ImapResponse::Found { uids, has_gone } = response else {
             return self.close_with(out, "internal error", reply::INTERNAL);
         };
         let Some(selected) = &self.selected else { return self.no_folder(&tag, out) };
@@ -75,7 +76,7 @@ impl ImapSession {
             ranges = shown.ranges().map(|range| (*range.start(), *range.end())).collect();
             ranges.reverse();
         }
-        self.state = State::Reporting(Box::new(Found { tag, by_uid, ranges, is_set, modseq }));
+        self.state = State::Reporting(Box::new(Found { tag, by_uid, ranges, is_set, modseq, has_gone }));
         Step::Continue
     }
 
@@ -104,14 +105,15 @@ impl ImapSession {
             self.state = State::Reporting(found);
             return Step::Continue;
         }
-        let Found { tag, by_uid, is_set, modseq, .. } = *found;
+        let Found { tag, by_uid, is_set, modseq, has_gone, .. } = *found;
         match modseq {
             Some(modseq) if is_set => out.push(format!(" MODSEQ {modseq}").as_bytes()),
             Some(modseq) => out.push(format!(" (MODSEQ {modseq})").as_bytes()),
             None => {}
         }
         out.push(b"\r\n");
-        self.conclude_ok(tag, by_uid, out)
+        let text = if has_gone { reply::SOME_GONE } else { reply::DONE };
+        self.conclude(Ending { tag, condition: Condition::Ok, code: Code::OfText, text }, by_uid, out)
     }
 }
 

@@ -88,6 +88,17 @@ impl NumberSet {
         Self(merged)
     }
 
+    /// The numbers from `first` on and below `end`.
+    pub fn of_range(first: u32, end: u32) -> Self {
+        Self::from_ranges(if first < end { vec![(first, end - 1)] } else { Vec::new() })
+    }
+
+    /// The numbers of both sets.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        Self::from_ranges([self.0.as_slice(), other.0.as_slice()].concat())
+    }
+
     /// Adds a number that is larger than all others.
     pub fn push(&mut self, number: u32) {
         match self.0.last_mut() {

@@ -31,6 +31,8 @@ pub struct ImapSession {
     /// The mailbox of the user who has logged in.
     pub(super) user: Option<Mailbox>,
     pub(super) selected: Option<Box<Selected>>,
+    /// Folders that the client has made and may subscribe to.
+    pub(super) made: Vec<Mailbox>,
     /// Whether the client has asked for modification sequences (RFC 7162 section 3.1).
     pub(super) condstore: bool,
     pub(super) is_encrypted: bool,
@@ -54,6 +56,8 @@ pub(super) struct Selected {
     /// The state that the client knows: it numbers messages by it.
     pub(super) view: Arc<FolderState>,
     pub(super) newest: Arc<FolderState>,
+    /// The UIDs that have `\Recent` in this session.
+    pub(super) recent: NumberSet,
 }
 
 /// The activity of the session.
@@ -208,6 +212,7 @@ impl ImapSession {
             state: State::Ready,
             user: None,
             selected: None,
+            made: Vec::new(),
             condstore: false,
             is_encrypted: false,
             is_stopping: false,

@@ -51,7 +51,7 @@ fn reply(line: &str) -> (String, Option<ReplyClass>) {
 fn numbered(number: &str, text: &str) -> String {
     match text.split(' ').next().unwrap_or_default() {
         "EXISTS" => format!("messages in the folder: {number}"),
-        "RECENT" => "messages that no session has seen; always 0 here".into(),
+        "RECENT" => "messages that no session has seen before".into(),
         "EXPUNGE" => format!("message {number} is gone, and each later one has the number before it now"),
         "FETCH" => format!("of message {number}"),
         _ => String::new(),

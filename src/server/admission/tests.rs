@@ -209,6 +209,29 @@ fn an_address_a_64_and_a_48_have_their_bounds() {
 }
 
 #[test]
+fn y133_users_who_have_logged_in_by_imap_leave_room_for_others_at_their_address() {
+    let mut admission = new_admission(1000, &[]);
+    let mut limits = Limits::default();
+    (limits.connections.max_per_address, limits.connections.max_per_network) = (2, 2);
+    admission.reconfigure(1000, &limits, [].into_iter());
+    let peer = "2001:db8::1".parse().unwrap();
+    for n in 0..9 {
+        assert!(admission.is_within_address_limits(peer), "connection {n}");
+        admission.admit(ConnId(n), Service::Imaps, Some(peer), at(0));
+        has_come(&mut admission, n, EvictionStage::Trusted, at(1));
+    }
+    for (n, service) in [(10, Service::Imap), (11, Service::Pop3)] {
+        assert!(admission.is_within_address_limits(peer));
+        admission.admit(ConnId(n), service, Some(peer), at(1));
+    }
+    assert!(!admission.is_within_address_limits(peer), "two who have not logged in");
+    has_come(&mut admission, 11, EvictionStage::Trusted, at(2));
+    assert!(!admission.is_within_address_limits(peer), "one of them by POP3");
+    (0..12).for_each(|n| admission.remove(ConnId(n)));
+    assert!(admission.prefixes.0.is_empty() && admission.sites.0.is_empty());
+}
+
+#[test]
 fn everything_is_forgotten_with_the_last_connection_but_who_was_served() {
     let mut admission = new_admission(50, &SERVICES);
     admission.known_addresses.capacity = 10;

@@ -22,7 +22,13 @@ fn uids(uids: &[u32]) -> NumberSet {
 
 fn request(folder: &TestFolder, wanted: &[u32], items: &[FetchItem]) -> Fetch {
     let state = Arc::clone(&folder.sequence.state);
-    Fetch { state, uids: uids(wanted), items: items.to_vec(), position: FetchPosition::default() }
+    Fetch {
+        state,
+        uids: uids(wanted),
+        items: items.to_vec(),
+        recent: uids(&[20]),
+        position: FetchPosition::default(),
+    }
 }
 
 /// All pieces, and whether a message was gone. `between` runs after each piece but the last.
@@ -164,7 +170,7 @@ fn pieces_join_to_the_whole_response_whatever_their_size_is() {
         text.contains("* 2 FETCH (BODY[] {117018}\r\n")
             && text.contains(" UID 20 BODY[TEXT]<500> {70000}\r\n")
     );
-    assert!(text.contains(" FLAGS (\\Seen))\r\n* 3 FETCH (BODY[] {"));
+    assert!(text.contains(" FLAGS (\\Recent \\Seen))\r\n* 3 FETCH (BODY[] {"));
     for max in [1, 4096, 5000, 65_536] {
         let (pieces, _) = fetch(&folder, request(), max, |piece| {
             assert!(piece.octets.len() <= max + 2 * MIN_PART + 200, "{} of {max}", piece.octets.len());

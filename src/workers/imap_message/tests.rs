@@ -47,6 +47,8 @@ impl TestFolder {
             keywords: vec!["Later".into()],
             has_keyword_room: true,
             messages: states,
+            first_unseen: 0,
+            recent: Default::default(),
         };
         let scan = Scan { messages: entries, ..Scan::default() };
         let snapshot = Arc::new(FolderSnapshot::of_scan(scan));

@@ -9,10 +9,14 @@ use std::{
 
 use crate::{
     maildir::MessageEntry,
-    mime::{Header, date::Date},
+    mime::{
+        Header,
+        address::{self, Address},
+        date::Date,
+    },
     proto::imap::{
         flags::Flags,
-        request::{FolderState, MessageState},
+        request::{MessageState, Search},
         search_key::{Day, SearchKey},
         sequence_set::NumberSet,
     },
@@ -77,8 +81,18 @@ impl SearchedHeader {
         let mut fields: BTreeMap<Vec<u8>, Folded> = BTreeMap::new();
         for field in header.fields() {
             let name = field.name.to_ascii_lowercase();
-            if wanted.names.contains(&name) {
-                fields.entry(name).or_default().add_line(&header.decoded(&field));
+            if !wanted.names.contains(&name) {
+                continue;
+            }
+            let is_of_addresses = ADDRESS_FIELDS.contains(&name.as_slice());
+            let text = fields.entry(name).or_default();
+            text.add_line(&header.decoded(&field));
+            // FROM and its like search the envelope, which has neither comments nor backslashes (RFC 9051 section 6.4.4).
+            if is_of_addresses {
+                for Address { name, address, .. } in address::parse(&field.value) {
+                    let (name, address) = (name.unwrap_or_default(), address.unwrap_or_default());
+                    text.add_line(&format!("{name} <{address}>"));
+                }
             }
         }
         let date = header.raw("Date").and_then(|value| Date::parse(&value));
@@ -131,10 +145,10 @@ impl Folded {
 }
 
 impl Condition {
-    /// Resolves a condition. `state` numbers the messages, and `keywords` are the names of the flags. Adds to `wanted`.
+    /// Resolves a condition of a search, whose state numbers the messages. `keywords` are the names of the flags. Adds to `wanted`.
     pub(super) fn compile(
         key: &SearchKey,
-        state: &FolderState,
+        search: &Search,
         keywords: &[Arc<str>],
         wanted: &mut Wanted,
     ) -> Self {
@@ -156,19 +170,18 @@ impl Condition {
             }
             _ => {}
         }
-        let mut inner = |key: &SearchKey| Self::compile(key, state, keywords, wanted);
+        let messages = &search.state.messages;
+        let mut inner = |key: &SearchKey| Self::compile(key, search, keywords, wanted);
         match key {
             SearchKey::All => Self::Constant(true),
-            SearchKey::Recent => Self::Constant(false),
+            SearchKey::Recent => Self::Uids(search.recent.clone()),
             SearchKey::And(keys) => Self::And(keys.iter().map(inner).collect()),
             SearchKey::Or(one, two) => Self::Or(Box::new([inner(one), inner(two)])),
             SearchKey::Not(key) => Self::Not(Box::new(inner(key))),
             SearchKey::Numbers(set) => {
-                Self::Numbers(set.resolve(u32::try_from(state.messages.len()).unwrap_or(u32::MAX)))
+                Self::Numbers(set.resolve(u32::try_from(messages.len()).unwrap_or(u32::MAX)))
             }
-            SearchKey::Uids(set) => {
-                Self::Uids(set.resolve(state.messages.last().map_or(0, |message| message.uid)))
-            }
+            SearchKey::Uids(set) => Self::Uids(set.resolve(messages.last().map_or(0, |message| message.uid))),
             SearchKey::Flag(name) => {
                 let keyword =
                     || keywords.iter().position(|known| known.as_bytes().eq_ignore_ascii_case(name));
@@ -242,6 +255,9 @@ impl Condition {
         }
     }
 }
+
+/// The fields of addresses in an envelope, in lower case.
+const ADDRESS_FIELDS: [&[u8]; 6] = [b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc"];
 
 impl DayTest {
     fn matches(self, day: Day) -> bool {

@@ -33,7 +33,11 @@ fn key(text: &str) -> SearchKey {
 
 /// The UIDs that a condition finds, whatever the slices are.
 fn found(folder: &TestFolder, text: &str) -> String {
-    let request = Search { state: Arc::clone(&folder.sequence.state), key: key(text) };
+    let request = Search {
+        state: Arc::clone(&folder.sequence.state),
+        recent: NumberSet::of_range(40, 51),
+        key: key(text),
+    };
     let mut results = Vec::new();
     for budget in [1, 1000, u64::MAX] {
         let mut progress = SearchProgress::default();
@@ -42,7 +46,7 @@ fn found(folder: &TestFolder, text: &str) -> String {
             slices += 1;
             assert!(slices <= MESSAGES.len() + 1, "{text} ends");
             match search(&folder.maildir, &folder.sequence, &request, progress, budget).unwrap() {
-                SearchSlice::Done(found) => break found,
+                SearchSlice::Done { uids, .. } => break uids,
                 SearchSlice::Unfinished(rest) => progress = rest,
             }
         };
@@ -54,6 +58,24 @@ fn found(folder: &TestFolder, text: &str) -> String {
 }
 
 #[test]
+fn y129_an_address_is_found_without_its_comments() {
+    let folder = TestFolder::new(&[
+        b"From: <pete (his account)@ (his host) silly.test>\nTo: \"Doe, \\\"J\\\"\" <j@b.test>\n\n",
+        b"From: ann@b.test\nTo: friends: (nobody);\n\n",
+    ]);
+    for (condition, expected) in [
+        ("FROM pete@silly.test", "10"),
+        ("FROM \"his account\"", "10"),
+        ("TO {11}", "10"),
+        ("TO friends", "20"),
+        ("FROM ann@b.test", "20"),
+    ] {
+        let condition = condition.replace("{11}", "\"Doe, \\\"J\\\"\"");
+        assert_eq!(found(&folder, &condition), expected, "{condition}");
+    }
+}
+
+#[test]
 fn each_condition_finds_its_messages() {
     let folder = folder();
     for (text, expected) in [
@@ -62,7 +84,8 @@ fn each_condition_finds_its_messages() {
         ("UNSEEN", ""),
         ("KEYWORD later", ""),
         ("UNKEYWORD nobody", "10,20,30,40,50"),
-        ("RECENT", ""),
+        ("RECENT", "40,50"),
+        ("OLD", "10,20,30"),
         ("2:3", "20,30"),
         ("*", "50"),
         ("UID 15:30", "20,30"),
@@ -137,13 +160,21 @@ fn y11_only_messages_that_nothing_cheaper_decides_are_read() {
 #[test]
 fn y12_a_search_that_cannot_read_a_message_fails() {
     let folder = folder();
-    let request = |text| Search { state: Arc::clone(&folder.sequence.state), key: key(text) };
+    let request = |text| Search {
+        state: Arc::clone(&folder.sequence.state),
+        recent: NumberSet::default(),
+        key: key(text),
+    };
     let run =
         |text| search(&folder.maildir, &folder.sequence, &request(text), SearchProgress::default(), u64::MAX);
     let _fault = PlannedFault::new(folder.maildir.path(), 3, FaultKind::Error);
-    assert_eq!(run("SEEN"), Ok(SearchSlice::Done(folder_uids(&[10, 20, 30, 40, 50]))));
+    assert_eq!(run("SEEN"), Ok(done(&[10, 20, 30, 40, 50])));
     assert_eq!(run("FROM nobody"), Err(Failure::TempFail));
-    assert_eq!(run("FROM nobody"), Ok(SearchSlice::Done(NumberSet::default())));
+    assert_eq!(run("FROM nobody"), Ok(done(&[])));
+}
+
+fn done(uids: &[u32]) -> SearchSlice {
+    SearchSlice::Done { uids: folder_uids(uids), has_gone: false }
 }
 
 fn folder_uids(uids: &[u32]) -> NumberSet {

@@ -80,6 +80,7 @@ pub(super) fn refusal_of(word: &str) -> Result<Refusal, String> {
         Refusal::Cannot,
         Refusal::TooManyKeywords,
         Refusal::TooManyFolders,
+        Refusal::TooManySessions,
     ]
     .into_iter()
     .find(|refusal| format!("{refusal:?}") == word)

@@ -32,12 +32,11 @@ pub(super) fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
 
 /// A modifier with a modification sequence, in parentheses.
 pub(super) fn modifier(cursor: &mut Cursor<'_>, name: &str, expected: &'static str) -> Parsed<u64> {
-    cursor.expect(b'(', expected)?;
+    cursor.open(expected)?;
     if !cursor.keyword(name) {
         return Err(Expected(expected));
     }
     cursor.blank()?;
     let number = cursor.number(expected)?;
-    cursor.expect(b')', expected)?;
-    Ok(number)
+    if cursor.close() { Ok(number) } else { Err(Expected(expected)) }
 }

@@ -189,20 +189,35 @@ impl<'a> Cursor<'a> {
         SequenceSet::parse(text).ok_or(Expected("a set of message numbers"))
     }
 
+    /// The beginning of a list. aioimaplib writes `ID ( "name" "x" )`.
+    pub(super) fn open(&mut self, expected: &'static str) -> Parsed<()> {
+        self.expect(b'(', expected)?;
+        while self.forgiving && self.take(b' ') {}
+        Ok(())
+    }
+
+    /// The end of a list, if it is next.
+    pub(super) fn close(&mut self) -> bool {
+        let mut ahead = self.clone();
+        while ahead.forgiving && ahead.take(b' ') {}
+        let is_next = ahead.take(b')');
+        if is_next {
+            *self = ahead;
+        }
+        is_next
+    }
+
     /// Items in parentheses, with blanks between them.
     pub(super) fn list<T>(
         &mut self,
         expected: &'static str,
         mut item: impl FnMut(&mut Self) -> Parsed<T>,
     ) -> Parsed<Vec<T>> {
-        self.expect(b'(', expected)?;
+        self.open(expected)?;
         let mut items = Vec::new();
-        while !self.take(b')') {
+        while !self.close() {
             if !items.is_empty() {
                 self.blank()?;
-                if self.forgiving && self.take(b')') {
-                    break;
-                }
             }
             if items.len() == MAX_ITEMS {
                 return Err(Expected("a shorter list"));

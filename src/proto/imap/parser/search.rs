@@ -52,7 +52,7 @@ struct Bounds {
 /// Conditions with blanks between them: all must be true.
 fn keys(cursor: &mut Cursor<'_>, bounds: &mut Bounds) -> Parsed<SearchKey> {
     let mut keys = vec![key(cursor, bounds)?];
-    while cursor.peek() != Some(b')') && cursor.has_more() {
+    while !cursor.clone().close() && cursor.has_more() {
         keys.push(key(cursor, bounds)?);
     }
     Ok(match keys.pop() {
@@ -68,12 +68,11 @@ fn key(cursor: &mut Cursor<'_>, bounds: &mut Bounds) -> Parsed<SearchKey> {
     }
     match cursor.peek() {
         Some(b'(') => {
-            cursor.expect(b'(', "(")?;
+            cursor.open("(")?;
             bounds.depth += 1;
             let inner = keys(cursor, bounds)?;
             bounds.depth -= 1;
-            cursor.expect(b')', "a closing parenthesis")?;
-            return Ok(inner);
+            return if cursor.close() { Ok(inner) } else { Err(Expected("a closing parenthesis")) };
         }
         Some(b'0'..=b'9' | b'*') => return cursor.sequence_set().map(SearchKey::Numbers),
         _ => {}

@@ -297,6 +297,23 @@ fn blanks_may_be_doubled_if_the_syntax_is_forgiving() {
 }
 
 #[test]
+fn y127_blanks_may_stand_within_parentheses_if_the_syntax_is_forgiving() {
+    for line in [
+        "ID ( \"name\" \"x\" )",
+        "ID ( )",
+        "STORE 1 FLAGS ( \\Seen )",
+        "SEARCH ( OR ( SEEN ) FLAGGED ) ALL",
+        "SEARCH RETURN ( MIN ) ALL",
+        "FETCH 1 ( FLAGS ) ( CHANGEDSINCE 3 )",
+        "LIST ( SUBSCRIBED ) \"\" ( a b ) RETURN ( STATUS ( MESSAGES ) )",
+    ] {
+        let raw = raw(format!("a {line}\r\n").as_bytes()).unwrap();
+        assert!(matches!(parse(&raw, true).unwrap().command, Some(Ok(_))), "{line}");
+        assert!(matches!(parse(&raw, false).unwrap().command, Some(Err(_))), "{line}");
+    }
+}
+
+#[test]
 fn a_line_without_a_tag_or_command_is_told_from_an_unknown_command() {
     let tagged = |line: &[u8]| parse(&raw(line).unwrap(), false);
     assert_eq!(tagged(b"\r\n"), Err(Expected("a tag")));

@@ -215,9 +215,13 @@ impl<'a> Items<'a> {
         self
     }
 
-    /// Flags in parentheses. A keyword that is no atom is left out: other programs may have written the names.
-    pub fn flags(&mut self, flags: Flags, keywords: &[Arc<str>]) -> &mut Self {
+    /// Flags in parentheses, perhaps with `\Recent`. A keyword that is no atom is left out: other programs may have written the
+    /// names.
+    pub fn flags(&mut self, flags: Flags, is_recent: bool, keywords: &[Arc<str>]) -> &mut Self {
         self.list(|list| {
+            if is_recent {
+                list.atom("\\Recent");
+            }
             for (flag, name) in Flags::NAMED {
                 if flags.intersects(flag) {
                     list.atom(name);
@@ -361,15 +365,15 @@ mod tests {
         let flags = Flags::of_letters(b"SRabcd");
         assert_eq!(
             written(|line| {
-                line.atom("FLAGS").flags(flags, &keywords);
+                line.atom("FLAGS").flags(flags, false, &keywords);
             }),
             "* FLAGS (\\Answered \\Seen Junk $Later)\r\n"
         );
         assert_eq!(
             written(|line| {
-                line.flags(Flags::empty(), &keywords);
+                line.flags(Flags::empty(), true, &keywords);
             }),
-            "* ()\r\n"
+            "* (\\Recent)\r\n"
         );
     }
 
