@@ -10,7 +10,7 @@
 //! windows of a pair are compared with each other, and the figure is the median of all pairs, because other programs
 //! of the machine disturb some of them.
 //!
-//! `cargo bench --bench hour [-- --minutes 60] [--rate 100] [--window 30]`: the rate is that of web requests a second. The
+//! `cargo bench --bench hour [-- --minutes 60] [--rate 65] [--window 30]`: the rate is that of web requests a second. The
 //! clients of SMTP and POP3 are threads of this process, and the load generator is a process of its own.
 
 mod common;
@@ -94,7 +94,7 @@ impl Options {
         Ok(Self {
             pairs: ((minutes * 30.0 / window).round() as usize).max(2),
             window: Duration::from_secs_f64(window),
-            rate: given("--rate", 100.0)?,
+            rate: given("--rate", 65.0)?,
         })
     }
 }

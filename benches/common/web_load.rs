@@ -1,5 +1,6 @@
 //! A mix of requests as people, tests and pages send them, at a fixed rate: lists, searches, messages, pages and their
-//! assets, marks, and rounds of a long poll, a message that is sent, and its deletion. Event streams are open meanwhile.
+//! assets. Beside them one client sends a message each second, waits for it by a long poll, marks it and deletes it, and event
+//! streams are open. It writes little, because the disk is none of the processors that the load is measured by.
 
 use std::{
     io::{self, BufRead},
@@ -19,8 +20,9 @@ pub(crate) struct Job {
     pub(crate) address: SocketAddr,
     /// The mailbox that it reads and sends to; it has messages.
     pub(crate) mailbox: String,
-    /// Requests a second of all clients.
+    /// Requests a second of all clients that read.
     pub(crate) rate: f64,
+    /// Clients that read. One more writes.
     pub(crate) clients: usize,
     /// Open event streams, half of them of all mail.
     pub(crate) streams: usize,
@@ -49,17 +51,19 @@ pub(crate) fn load(job: &Job) -> io::Result<()> {
     });
     let streams = streams.collect::<io::Result<Vec<_>>>()?;
     let ends = streams.iter().map(|stream| stream.get_ref().try_clone()).collect::<io::Result<Vec<_>>>()?;
-    let (ready, go) = (Barrier::new(job.clients + 1), Barrier::new(job.clients + 1));
+    let (ready, go) = (Barrier::new(job.clients + 2), Barrier::new(job.clients + 2));
     let client = |number: usize| -> io::Result<Client<'_>> {
         let client = Client::new(job, &ids, number);
         ready.wait();
         go.wait();
         let mut client = client?;
-        // Requests of a round count one by one.
-        let steps = job.rate / job.clients as f64 * MIX.len() as f64 / (MIX.len() + 2) as f64;
-        let mut pace = Pace::new(steps, number, job.clients);
+        let (steps, mut pace) = if number == job.clients {
+            (&[Step::Round][..], Pace::new(ROUNDS, 0, 1))
+        } else {
+            (READS, Pace::new(job.rate / job.clients as f64, number, job.clients))
+        };
         let end = Instant::now() + Duration::from_secs_f64(job.seconds);
-        for step in MIX.iter().cycle().skip(number * MIX.len() / job.clients) {
+        for step in steps.iter().cycle().skip(number * steps.len() / job.clients) {
             let due = pace.wait();
             if Instant::now() >= end {
                 break;
@@ -71,7 +75,7 @@ pub(crate) fn load(job: &Job) -> io::Result<()> {
     let (served, events, own_cpu) = thread::scope(|scope| {
         let client = &client;
         let clients: Vec<_> =
-            (0..job.clients).map(|number| scope.spawn(move || client(number))).collect();
+            (0..=job.clients).map(|number| scope.spawn(move || client(number))).collect();
         ready.wait();
         super::ready();
         let cpu = process::cpu(std::process::id())?;
@@ -111,13 +115,12 @@ enum Step {
     MessagePage,
     Style,
     Script,
-    Mark,
-    /// A long poll for a message, the message that it waits for, and its deletion.
+    /// A long poll for a message, the message that it waits for, its mark and its deletion.
     Round,
 }
 
-/// The steps of a client, over and over.
-const MIX: &[Step] = &[
+/// The steps of a client that reads, over and over.
+const READS: &[Step] = &[
     Step::Page,
     Step::Style,
     Step::Script,
@@ -125,10 +128,8 @@ const MIX: &[Step] = &[
     Step::Message,
     Step::MessagePage,
     Step::Search,
-    Step::Round,
     Step::List,
     Step::Raw,
-    Step::Mark,
     Step::ListOfAll,
 ];
 
@@ -174,15 +175,11 @@ impl<'a> Client<'a> {
             Step::MessagePage => format!("{base}/message/{id}"),
             Step::Style => "/assets/page.css".to_owned(),
             Step::Script => "/assets/page.js".to_owned(),
-            Step::Mark => {
-                let body = format!("{{\"IDs\":[\"{id}\"],\"Read\":{}}}", self.steps.is_multiple_of(2));
-                self.http.exchange("PUT", &format!("{base}/api/v1/messages"), &body)?;
-                return self.count(due);
-            }
             Step::Round => return self.round(&base, due),
         };
         self.http.get(&path)?;
-        self.count(due)
+        self.count(due);
+        Ok(())
     }
 
     fn round(&mut self, base: &str, due: Instant) -> io::Result<()> {
@@ -196,21 +193,24 @@ impl<'a> Client<'a> {
             self.job.mailbox
         );
         let sent = self.http.exchange("POST", "/api/v1/send", &message)?;
-        self.count(due)?;
+        self.count(due);
         let found = waiting.receive("/wait")?;
-        self.count(due)?;
+        self.count(due);
         if !found.contains(&word) {
             return Err(io::Error::other(format!("the long poll for {word} got another message")));
         }
         let id = string_of(&serde_json::from_str(&sent)?, "ID")?;
-        let deletion = Instant::now();
-        self.http.exchange("DELETE", "/api/v1/messages", &format!("{{\"IDs\":[\"{id}\"]}}"))?;
-        self.count(deletion)
+        let path = format!("{base}/api/v1/messages");
+        for (method, read) in [("PUT", ",\"Read\":false"), ("DELETE", "")] {
+            let start = Instant::now();
+            self.http.exchange(method, &path, &format!("{{\"IDs\":[\"{id}\"]{read}}}"))?;
+            self.count(start);
+        }
+        Ok(())
     }
 
-    fn count(&mut self, since: Instant) -> io::Result<()> {
+    fn count(&mut self, since: Instant) {
         self.latencies_us.push(u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX));
-        Ok(())
     }
 }
 
@@ -232,4 +232,6 @@ fn string_of(object: &serde_json::Value, name: &str) -> io::Result<String> {
     value.ok_or_else(|| io::Error::other(format!("no {name} in {object}")))
 }
 
+/// Messages that are sent, waited for, marked and deleted in a second.
+const ROUNDS: f64 = 1.0;
 const TEXT: &str = "A text of a few words, as tests send them.";
