@@ -294,9 +294,10 @@ fn report(pairs: &[Pair]) {
         ]);
     }
     table.print();
-    if let Some(why) = pairs.iter().find_map(|pair| {
-        pair.without.samples.failures.first().or_else(|| pair.with.samples.failures.first())
-    }) {
+    if let Some(why) = pairs
+        .iter()
+        .find_map(|pair| pair.without.samples.failures.first().or_else(|| pair.with.samples.failures.first()))
+    {
         println!("the first failure of SMTP or POP3: {why}\n");
     }
     let load = describe_load(pairs);
@@ -314,7 +315,8 @@ fn report(pairs: &[Pair]) {
 fn describe_load(pairs: &[Pair]) -> f64 {
     let load = median(pairs.iter().map(Pair::load).collect());
     let seconds: f64 = pairs.iter().map(|pair| pair.with.seconds).sum();
-    let times = Times::sorted(pairs.iter().flat_map(|pair| pair.served.latencies_us.iter().copied()).collect());
+    let times =
+        Times::sorted(pairs.iter().flat_map(|pair| pair.served.latencies_us.iter().copied()).collect());
     println!(
         "web load: {} requests ({:.1}/s), {} failed, {} events, median {:.2} ms, p99 {:.2} ms; {} of a processor, {} in the server",
         times.0.len(),

@@ -74,8 +74,7 @@ pub(crate) fn load(job: &Job) -> io::Result<()> {
     };
     let (served, events, own_cpu) = thread::scope(|scope| {
         let client = &client;
-        let clients: Vec<_> =
-            (0..=job.clients).map(|number| scope.spawn(move || client(number))).collect();
+        let clients: Vec<_> = (0..=job.clients).map(|number| scope.spawn(move || client(number))).collect();
         ready.wait();
         super::ready();
         let cpu = process::cpu(std::process::id())?;

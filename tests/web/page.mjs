@@ -183,10 +183,16 @@ const steps = {
     await page.locator('#tab-form-html').click();
     const frame = page.frameLocator('#form-html iframe');
     await frame.locator('h1').waitFor();
-    await frame.locator('#away').click();
     await page.waitForTimeout(400); // the time in which a script would have run: nothing tells that it did not
     assert.doesNotMatch(await page.title(), /run/);
     assert.deepEqual(reached, [], 'a request to another host');
+    // A link opens a window, which knows nothing of this page, and the message stays where it is.
+    const [away] = await Promise.all([page.waitForEvent('popup'), frame.locator('#away').click()]);
+    await away.waitForURL('**/away');
+    assert.deepEqual(await away.evaluate(() => [window.opener, document.referrer, typeof window.alert]), [null, '', 'function']);
+    assert.equal(await frame.locator('h1').textContent(), 'Sale');
+    await away.close();
+    reached = reached.filter((path) => path !== '/away' && path !== '/favicon.ico');
     assert.ok((await subjects(page)).includes('third'), 'the script deleted nothing');
     await page.locator('#tab-form-parts').click();
     assert.match(await page.locator('#form-parts table').textContent(), /plan\.pdf.*application\/pdf/);
@@ -216,7 +222,7 @@ const steps = {
     assert.deepEqual(reached, ['/pixel.png'], 'images and nothing else');
     assert.ok(!image.headers().referer);
     assert.doesNotMatch(await page.title(), /run/);
-    assert.match(await page.locator('#form-html iframe').getAttribute('sandbox'), /^$/);
+    assert.equal(await page.locator('#form-html iframe').getAttribute('sandbox'), 'allow-popups allow-popups-to-escape-sandbox');
     assert.ok(page.url().includes('/message/'), 'the page stays where it is');
   },
   async 'sessions are shown line by line while they run'() {
@@ -397,6 +403,27 @@ const steps = {
     await page.frameLocator('#form-html iframe').locator('h1').waitFor();
     await picture(page, '1400-light-html');
     if (minor.size) console.log('  minor:', [...minor].join(', '));
+  },
+
+  async 'mail that comes without a pause is shown while it comes'() {
+    const page = await open('/box/flow@example.test');
+    let flows = true, sent = 0;
+    const flow = (async () => {
+      while (flows) await send('flow@example.test', letter(`flow ${sent++}`));
+    })();
+    await row(page, 'flow').nth(20).waitFor();
+    assert.ok(flows && sent > 20);
+    flows = false;
+    await flow;
+    await row(page, `flow ${sent - 1}`).waitFor();
+    // Beyond the end of the list there are messages all the same.
+    const beyond = await open('/box/flow@example.test?start=100000');
+    assert.match(await beyond.locator('#end').textContent(), /This part of the list is empty/);
+    await beyond.locator('#end a').click();
+    await row(beyond, 'flow').first().waitFor();
+    await page.locator('#delete-all').click();
+    await isList(page, []);
+    assert.deepEqual([page.asked, page.said], [[], []]);
   },
 
   'many inboxes scroll in their pane, and a page that is refused has one column': async () => {
