@@ -425,6 +425,18 @@ const steps = {
     await isList(beyond, ['in the flow']);
     await beyond.locator('#delete-all').click();
     await isList(page, []);
+    // A list that comes late is not shown in the place of another one.
+    let release;
+    const late = new Promise((done) => { release = done; });
+    const isOfFlow = (url) => url.pathname === '/box/flow@example.test';
+    await page.route(isOfFlow, (route) => late.then(() => route.continue()));
+    await page.waitForRequest((request) => isOfFlow(new URL(request.url())));
+    await page.locator('#inboxes a', { hasText: 'All mail' }).click();
+    await page.locator('#messages-title', { hasText: 'All mail' }).waitFor();
+    const next = page.waitForResponse((response) => new URL(response.url()).pathname === '/');
+    release();
+    await next;
+    assert.equal(await page.locator('#messages-title').textContent(), 'All mail');
     assert.deepEqual([page.asked, page.said], [[], []]);
   },
 
