@@ -406,6 +406,19 @@ const steps = {
     if (minor.size) console.log('  minor:', [...minor].join(', '));
   },
 
+  async 'Delete all means the list that is shown, whatever stands in the search meanwhile'() {
+    for (const subject of ['to keep', 'to lose']) await send('dan@example.test', letter(subject));
+    const page = await open('/box/dan@example.test?query=subject:lose');
+    await isList(page, ['to lose']);
+    await page.evaluate(() => {
+      const search = document.querySelector('#search');
+      search.value = '';
+      search.dispatchEvent(new Event('input', { bubbles: true }));
+      document.querySelector('#delete-all').click();
+    });
+    await isList(page, ['to keep']);
+    assert.deepEqual([page.asked, page.said], [[], []]);
+  },
   async 'mail that comes without a pause is shown while it comes'() {
     // The server tells of a change each 10 ms, and never stops.
     const page = await open('/box/flow@example.test', { before: () => {
