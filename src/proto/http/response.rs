@@ -39,11 +39,13 @@ impl ContentPolicy {
                 "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
             }
             Self::MessageHtml => {
-                "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src data: 'self'; style-src 'unsafe-inline'; font-src data:; \
+                "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src data: 'self'; \
+                 style-src 'unsafe-inline'; font-src data:; \
                  frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
             }
             Self::MessageHtmlWithImages => {
-                "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src data: 'self' https: http:; style-src 'unsafe-inline'; font-src data:; \
+                "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src data: 'self' https: http:; \
+                 style-src 'unsafe-inline'; font-src data:; \
                  frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
             }
             Self::Refusal => {
