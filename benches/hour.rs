@@ -124,6 +124,10 @@ struct Samples {
     failures: Vec<String>,
 }
 
+/// One of the windows of a pair, and one of the latencies of a window.
+type OfPair = fn(&Pair) -> &Window;
+type Latencies = fn(&Samples) -> &Vec<u32>;
+
 /// The clients that run all the time.
 #[derive(Default)]
 struct Steady {
@@ -198,7 +202,12 @@ fn measure(options: &Options, server: &Server, steady: &Steady) -> io::Result<Ve
 }
 
 fn pair(options: &Options, server: &Server, steady: &Steady, number: usize) -> io::Result<Pair> {
-    let without = || window(server, steady, || Ok(thread::sleep(options.window)));
+    let without = || {
+        window(server, steady, || {
+            thread::sleep(options.window);
+            Ok(())
+        })
+    };
     let with = || {
         let job = web_load::Job {
             address: server.http()?,
@@ -272,12 +281,12 @@ fn report(pairs: &[Pair]) {
         "failed",
         "server CPU",
     ]);
-    let windows: [(&str, fn(&Pair) -> &Window); 2] =
+    let windows: [(&str, OfPair); 2] =
         [("without load", |pair| &pair.without), ("with web load", |pair| &pair.with)];
     for (name, window) in windows {
         let all = || pairs.iter().map(window);
         let seconds: f64 = all().map(|window| window.seconds).sum();
-        let pooled = |of: fn(&Samples) -> &Vec<u32>| {
+        let pooled = |of: Latencies| {
             Times::sorted(all().flat_map(|window| of(&window.samples).iter().copied()).collect())
         };
         let (smtp, pop3) = (pooled(|samples| &samples.smtp), pooled(|samples| &samples.pop3));
@@ -337,7 +346,7 @@ fn describe_load(pairs: &[Pair]) -> f64 {
 /// Prints the loss of others beside the share of the processors that the load took.
 fn verdicts(pairs: &[Pair], share: f64) {
     let mut table = Table::new(&["others", "loss", "half of the pairs", "CPU of the load", "verdict"]);
-    let kinds: [(&str, fn(&Samples) -> &Vec<u32>, f64); 4] = [
+    let kinds: [(&str, Latencies, f64); 4] = [
         ("SMTP, median", |samples| &samples.smtp, 0.5),
         ("SMTP, p99", |samples| &samples.smtp, 0.99),
         ("POP3, median", |samples| &samples.pop3, 0.5),
