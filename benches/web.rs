@@ -14,7 +14,6 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
-    process::Stdio,
     thread,
     time::{Duration, Instant},
 };
@@ -22,7 +21,7 @@ use std::{
 use common::{
     Scratch, Server, Settings,
     client::{self, Smtp},
-    message, process, restante, spool,
+    message, process, seed,
     table::{Table, count as in_words},
 };
 
@@ -38,11 +37,7 @@ fn main() -> io::Result<()> {
 
 /// The times of lists and searches of a mailbox with this many messages.
 fn lists(dir: &Path, messages: usize, times: usize) -> io::Result<()> {
-    let mut seed = restante();
-    seed.args(["seed", "--to", USER, "--count", &messages.to_string(), "--spool"]).arg(spool(dir));
-    if !seed.stdout(Stdio::null()).stderr(Stdio::null()).status()?.success() {
-        return Err(io::Error::other("the mailbox could not be filled"));
-    }
+    seed(dir, USER, messages)?;
     let server = Server::dev_with_http(dir)?;
     let mut web = Web::connect(http(&server)?)?;
     let mut smtp = Smtp::connect(server.smtp)?;

@@ -50,22 +50,57 @@ impl Http {
 
     /// Requests a path, and returns the octets of the content. Any other status than 200 is an error.
     pub(crate) fn get(&mut self, path: &str) -> io::Result<u64> {
-        let length = self.request("GET", path)?;
+        self.send("GET", path, "")?;
+        let length = self.response_head(path)?;
         skip(&mut self.stream, length, &mut |_| {})?;
         Ok(length)
     }
 
     /// The same, with the content.
     pub(crate) fn content(&mut self, path: &str) -> io::Result<String> {
-        let length = self.request("GET", path)?;
+        self.exchange("GET", path, "")
+    }
+
+    /// Sends any request, with a body of JSON unless it is empty, and returns the content of the response.
+    pub(crate) fn exchange(&mut self, method: &str, path: &str, body: &str) -> io::Result<String> {
+        self.send(method, path, body)?;
+        self.receive(path)
+    }
+
+    /// Sends a request without waiting for its response.
+    pub(crate) fn send(&mut self, method: &str, path: &str, body: &str) -> io::Result<()> {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.host);
+        if !body.is_empty() {
+            let length = body.len();
+            request.push_str(&format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"));
+        }
+        request.push_str("\r\n");
+        request.push_str(body);
+        self.stream.get_mut().write_all(request.as_bytes())
+    }
+
+    /// Reads the content of the next response. Any other status than 200 is an error.
+    pub(crate) fn receive(&mut self, path: &str) -> io::Result<String> {
+        let length = self.response_head(path)?;
         let mut content = vec![0; usize::try_from(length).map_err(io::Error::other)?];
         io::Read::read_exact(&mut self.stream, &mut content)?;
         String::from_utf8(content).map_err(io::Error::other)
     }
 
-    fn request(&mut self, method: &str, path: &str) -> io::Result<u64> {
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
-        self.stream.get_mut().write_all(request.as_bytes())?;
+    /// Begins a stream of events; the events are the lines that follow.
+    pub(crate) fn events(mut self, path: &str) -> io::Result<BufReader<TcpStream>> {
+        self.send("GET", path, "")?;
+        let mut line = String::new();
+        while line.trim_end() != ": restante" {
+            line.clear();
+            if self.stream.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(self.stream)
+    }
+
+    fn response_head(&mut self, path: &str) -> io::Result<u64> {
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
         if !line.starts_with("HTTP/1.1 200 ") {

@@ -15,6 +15,7 @@ pub(crate) mod figures;
 pub(crate) mod foreign_mailbox;
 pub(crate) mod http_load;
 pub(crate) mod login_load;
+pub(crate) mod pace;
 pub(crate) mod plain_server;
 pub(crate) mod pop3_load;
 pub(crate) mod postfix_daemon;
@@ -23,6 +24,7 @@ pub(crate) mod programs;
 pub(crate) mod smtp_load;
 pub(crate) mod table;
 pub(crate) mod tls;
+pub(crate) mod web_load;
 
 use std::{
     env, fs,
@@ -278,6 +280,16 @@ pub(crate) fn restante() -> Command {
 /// The spool of the server that was started in `dir`.
 pub(crate) fn spool(dir: &Path) -> PathBuf {
     dir.join("spool")
+}
+
+/// Fills a mailbox with messages of many kinds, in the spool of the server that will be started in `dir`.
+pub(crate) fn seed(dir: &Path, user: &str, messages: usize) -> io::Result<()> {
+    let mut seed = restante();
+    seed.args(["seed", "--to", user, "--count", &messages.to_string(), "--spool"]).arg(spool(dir));
+    match seed.stdout(Stdio::null()).stderr(Stdio::null()).status()?.success() {
+        true => Ok(()),
+        false => Err(io::Error::other("the mailbox could not be filled")),
+    }
 }
 
 /// Makes an empty Maildir.

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use crate::{message_object::MessageObject, proto::http::api::Document};
 
 /// The HTML of a message; `None` if it has none. References to its own parts become paths; all else stays as it is,
-/// because the response forbids a browser to run or to load it.
-pub fn html_view(message: &MessageObject, id: &str) -> Option<Document> {
+/// because the response forbids a browser to run or to load it. In a frame (`is_framed`), links open windows of their own,
+/// because the frame can show this server only.
+pub fn html_view(message: &MessageObject, id: &str, is_framed: bool) -> Option<Document> {
     if message.html.is_empty() {
         return None;
     }
@@ -14,6 +15,7 @@ pub fn html_view(message: &MessageObject, id: &str) -> Option<Document> {
     let own: HashMap<&str, &str> = parts.map(|part| (&*part.content_id, &*part.part_id)).collect();
     let path = |cid: &str| own.get(cid).map(|part| format!("../api/v1/message/{id}/part/{part}"));
     let html = with_paths(&message.html, path);
+    let html = if is_framed { with_windows(&html) } else { html };
     Some(Document::new("text/html; charset=utf-8", html.into_bytes()))
 }
 
@@ -40,7 +42,34 @@ fn with_paths(html: &str, path: impl Fn(&str) -> Option<String>) -> String {
     text + rest
 }
 
-/// References of one message that become paths.
+/// Gives each link a window of its own, which knows nothing of this one, up to a bound. Of two attributes with the same name
+/// the first one counts (HTML Living Standard section 13.2.5.33), so those of the message have no effect. Text that only looks
+/// like a link changes too: it does no harm, because the policy of the response holds for any HTML.
+fn with_windows(html: &str) -> String {
+    let mut text = String::with_capacity(html.len());
+    let (mut rest, mut left) = (html, MAX_REFERENCES);
+    while left > 0
+        && let Some(at) = rest.find('<')
+    {
+        let (before, after) = rest.split_at(at + 1);
+        let name = after.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+        let is_link = LINKS.iter().any(|known| name.eq_ignore_ascii_case(known));
+        text.push_str(before);
+        text.push_str(name);
+        rest = &after[name.len()..];
+        if is_link && rest.starts_with(|c: char| c.is_ascii_whitespace() || c == '/') {
+            left -= 1;
+            text.push_str(OWN_WINDOW);
+        }
+    }
+    text + rest
+}
+
+/// The elements that lead elsewhere, in HTML, SVG and images with regions.
+const LINKS: [&str; 2] = ["a", "area"];
+/// As Mailpit writes it.
+const OWN_WINDOW: &str = " target=\"_blank\" rel=\"noreferrer noopener\"";
+/// References of one message that become paths, and links that get windows.
 const MAX_REFERENCES: usize = 10_000;
 /// The scheme of RFC 2392.
 const SCHEME: &str = "cid:";
@@ -57,6 +86,25 @@ mod tests {
             "<img src=\"p/1\"><a href='cid:other'>cid:</a>url(p/1)"
         );
         assert_eq!(with_paths("", path), "");
+    }
+
+    #[test]
+    fn v115_links_in_a_frame_open_windows_that_know_nothing_of_it() {
+        let own = " target=\"_blank\" rel=\"noreferrer noopener\"";
+        for (html, expected) in [
+            ("<a href=x>", format!("<a{own} href=x>")),
+            ("<A\nTARGET=_top rel=opener href=x>", format!("<A{own}\nTARGET=_top rel=opener href=x>")),
+            ("<a/href=x>", format!("<a{own}/href=x>")),
+            ("<area href=x><b>", format!("<area{own} href=x><b>")),
+            ("<<a href=x>", format!("<<a{own} href=x>")),
+            ("<abbr title=x></a><a>a < b", "<abbr title=x></a><a>a < b".to_owned()),
+            ("<a", "<a".to_owned()),
+            ("é<", "é<".to_owned()),
+        ] {
+            assert_eq!(with_windows(html), expected);
+        }
+        let many = "<a href=x>".repeat(MAX_REFERENCES + 5);
+        assert_eq!(with_windows(&many).matches("_blank").count(), MAX_REFERENCES);
     }
 
     #[test]

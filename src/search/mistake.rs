@@ -79,6 +79,10 @@ impl std::error::Error for Mistake {}
 pub(super) fn mistyped(word: &str) -> Option<Mistake> {
     let positive = word.trim_start_matches(['-', '!']);
     let (written, value) = positive.split_once(':').filter(|_| !positive.starts_with('"'))?;
+    // A comparison costs the product of both lengths, so a long word is not compared.
+    if written.len() > MAX_KEYWORD {
+        return None;
+    }
     let keyword = written.trim_start_matches(|c: char| !c.is_alphanumeric()).to_ascii_lowercase();
     let mistake = |advice| Some(Mistake { word: word.to_owned(), advice });
     if let Some(known) = KEYWORDS.into_iter().find(|known| *known == keyword) {
@@ -95,6 +99,8 @@ pub(super) fn mistyped(word: &str) -> Option<Mistake> {
     mistake(Advice::DidYouMean(KEYWORDS.into_iter().find(is_near)?))
 }
 
+/// Octets before a colon that may be a mistyped keyword, with brackets and quotation marks.
+const MAX_KEYWORD: usize = 40;
 /// The words that stand before a colon.
 const KEYWORDS: [&str; 15] = [
     "from",

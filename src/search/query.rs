@@ -93,11 +93,15 @@ impl Query {
     /// blanks has no mistake, and no words.
     pub fn parse_in(text: &str, zone: &dyn Fn(i64) -> i32) -> Result<Self, Mistake> {
         let whole = |advice| Mistake { word: text.trim().to_owned(), advice };
+        let written = || quoted_words(text).filter(|word| !word.is_empty());
         if text.matches('"').count() % 2 == 1 {
             return Err(whole(Advice::OpenQuotation));
         }
-        if let Some(mistake) = quoted_words(text).find_map(mistyped) {
+        if let Some(mistake) = written().take(MAX_WORDS).find_map(mistyped) {
             return Err(mistake);
+        }
+        if let Some(word) = written().nth(MAX_WORDS) {
+            return Err(Mistake { word: word.to_owned(), advice: Advice::TooManyWords });
         }
         let mut query = Self::default();
         for word in words(text) {
@@ -267,6 +271,8 @@ const ALL: [Part; 8] = [
 
 /// Words of a query. Each may cost a search of the whole text.
 const MAX_TERMS: usize = 100;
+/// Words of the longest query with its punctuation.
+const MAX_WORDS: usize = 10 * MAX_TERMS;
 
 #[cfg(test)]
 mod tests {
@@ -277,6 +283,18 @@ mod tests {
     /// The query, written again, or the mistake.
     fn read(text: &str) -> Result<String, String> {
         Query::parse(text, 0).map(|query| query.to_string()).map_err(|mistake| mistake.to_string())
+    }
+
+    #[test]
+    fn v116_a_search_of_a_mebibyte_costs_no_comparison_of_its_words() {
+        assert_eq!(read(&format!("{}:x", "f".repeat(1 << 20))), Ok(format!("{}:x", "f".repeat(1 << 20))));
+        assert!(read("((((from:x").is_err_and(|mistake| mistake.contains("did you mean from:")));
+        // The mistake is not the one of the last word, so the words before it were not all compared.
+        for many in ["from:x ".repeat(MAX_WORDS), ", ".repeat(MAX_WORDS)] {
+            let mistake = Query::parse(&format!("{many}a form:x"), 0).unwrap_err();
+            assert_eq!(mistake.advice, Advice::TooManyWords);
+        }
+        assert_eq!(read(&format!("{}a", " ".repeat(10 * MAX_WORDS))), Ok("a".to_owned()));
     }
 
     #[test]

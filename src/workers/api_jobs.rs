@@ -242,7 +242,10 @@ fn show(
             api::object(&message, &row.stored())
         }
         MessageView::Headers => Document { etag, ..api::headers(&message) },
-        MessageView::Html => Document { etag, ..api::html_view(&message, &id).ok_or(Failure::Gone)? },
+        MessageView::Html | MessageView::FramedHtml => {
+            let is_framed = view == MessageView::FramedHtml;
+            Document { etag, ..api::html_view(&message, &id, is_framed).ok_or(Failure::Gone)? }
+        }
         MessageView::Text
         | MessageView::Raw
         | MessageView::Download

@@ -135,7 +135,13 @@ fn a_message_is_listed_shown_marked_and_deleted() {
     assert!(part.head.contains("Content-Type: image/png\r\n") && part.text() == "PNG", "{}", part.head);
     assert!(part.head.contains("filename=\"") && !part.head.contains(".."), "{}", part.head);
     let html = http.get(&format!("/view/{id}.html"));
-    assert!(html.head.contains("Content-Security-Policy: sandbox; default-src 'none'"), "{}", html.head);
+    assert!(
+        html.head.contains(
+            "Content-Security-Policy: sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'"
+        ),
+        "{}",
+        html.head
+    );
     assert!(html.text().contains(&format!("src=\"../api/v1/message/{id}/part/")), "{}", html.text());
     assert_eq!(http.get("/view/latest.txt").text().trim(), "Text");
 

@@ -200,23 +200,65 @@ fn v66_remote_images_load_only_after_the_reader_asks_and_still_in_the_sandbox() 
     let (_, rest) = list.split_once("href=\"/message/").unwrap();
     let id = rest.split('"').next().unwrap().to_owned();
     let page = http.get(&format!("/message/{id}")).text();
-    assert!(page.contains(&format!("src=\"/view/{id}.html\"")), "off unless asked for: {page}");
-    assert!(page.contains(&format!("href=\"/view/{id}.remote.html\" target=\"html\"")), "{page}");
+    assert!(page.contains(&format!("src=\"/view/{id}.html?embed=1\"")), "off unless asked for: {page}");
+    assert!(page.contains(&format!("href=\"/view/{id}.remote.html?embed=1\" target=\"html\"")), "{page}");
     let plain = http.get(&format!("/view/{id}.html"));
     assert!(!plain.head.contains("https:"), "{}", plain.head);
     let remote = http.get(&format!("/view/{id}.remote.html"));
+    assert!(remote.head.contains(
+        "Content-Security-Policy: sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; \
+             img-src data: 'self' https: http:"
+    ));
     assert!(
-        remote.head.contains(
-            "Content-Security-Policy: sandbox; default-src 'none'; img-src data: 'self' https: http:"
-        )
-    );
-    assert!(
-        !remote.head.contains("allow-") && remote.head.contains("Referrer-Policy: no-referrer"),
+        !remote.head.contains("allow-scripts") && !remote.head.contains("allow-same-origin"),
         "{}",
         remote.head
     );
+    assert!(remote.head.contains("Referrer-Policy: no-referrer"), "{}", remote.head);
     assert_eq!(remote.content, plain.content);
     assert_eq!(http.get("/view/latest.remote.html").status, 404, "a page of another site could link there");
+}
+
+#[test]
+fn v115_a_link_in_a_message_opens_a_window_that_knows_nothing_of_the_page() {
+    let server = Server::dev();
+    let letter =
+        "Subject: x\nContent-Type: text/html\n\n<a target=_top href=\"https://far.test/\">confirm</a>\n";
+    deliver(&server, "bob@example.test", &with_crlf(letter.as_bytes()));
+    let mut http = Http::of(&server);
+    assert!(http.get("/view/latest.html").text().contains("<a target=_top href"), "as it came");
+    let framed = http.get("/view/latest.html?embed=1");
+    let own = "<a target=\"_blank\" rel=\"noreferrer noopener\" target=_top href";
+    assert!(framed.text().contains(own), "{}", framed.text());
+    let page = http.get("/view/latest");
+    assert!(page.head.contains("Cross-Origin-Opener-Policy: same-origin\r\n"), "{}", page.head);
+    assert!(
+        page.text().contains("sandbox=\"allow-popups allow-popups-to-escape-sandbox\""),
+        "{}",
+        page.text()
+    );
+    assert!(!framed.head.contains("Cross-Origin-Opener-Policy"), "a sandbox with it is an error");
+}
+
+#[test]
+fn v112_beyond_the_end_of_a_list_the_page_says_so_and_leads_to_its_last_part() {
+    let server = Server::dev();
+    for _ in 0..52 {
+        deliver(&server, "bob@example.test", LETTER);
+    }
+    let mut http = Http::of(&server);
+    for (path, last) in [("/?start=100000", "/?start=50"), ("/?start=100", "/?start=50")] {
+        let html = http.get(path).text();
+        assert!(html.contains("This part of the list is empty"), "{html}");
+        assert!(
+            !html.contains("No messages yet") && html.contains(&format!("rel=\"prev\" href=\"{last}\"")),
+            "{html}"
+        );
+    }
+    let html = http.get("/?start=50&query=is:unread").text();
+    assert!(html.contains("rel=\"prev\" href=\"/?query=is:unread\"") && !html.contains("is empty"), "{html}");
+    let html = http.get("/?start=50&query=is:read").text();
+    assert!(html.contains("No message matches"), "{html}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ const letter = {
   ReplyTo: [{ Email: "noreply@example.test", Name: "No Reply" }],
   Subject: "Test Email with Attachment",
   Text: "This is a test email with an attachment.",
-  HTML: '<p>Mailpit is <b>awesome</b>! <img src="cid:inline-image" /></p>',
+  HTML: '<p>Mailpit is <b>awesome</b>! <img src="cid:inline-image" /> <a href="https://example.test/">link</a></p>',
   Headers: { "List-Unsubscribe": "<mailto:unsubscribe@example.test>, <https://example.test/unsubscribe>" },
   Attachments: [
     { Content: png, Filename: "test.png" },
@@ -84,7 +84,7 @@ async function mailpitApi(base) {
   assert.equal((await mailpit.waitForMessages({ query: "from:sender", count: 1, exact: true })).messages.length, 1);
 
   assert.ok((await mailpit.renderMessageHTML()).includes(`/api/v1/message/${ID}/part/`));
-  assert.ok((await mailpit.renderMessageHTML(ID, 1)).includes("awesome"));
+  assert.ok((await mailpit.renderMessageHTML(ID, 1)).includes('<a target="_blank" rel="noreferrer noopener" href='));
   assert.equal((await mailpit.renderMessageText(ID)).trim(), letter.Text);
 
   const settings = await mailpit.getConfiguration();

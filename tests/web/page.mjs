@@ -54,9 +54,10 @@ const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || 
 const contexts = [];
 
 /** A window, and what it asked of other hosts and complained about. */
-async function open(path, { refuses = false, ...options } = {}) {
+async function open(path, { refuses = false, before, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1400, height: 900 }, locale: 'en-GB', timezoneId: 'Europe/Paris', ...options });
   contexts.push(context);
+  if (before) await context.addInitScript(before);
   const page = await context.newPage();
   page.asked = [];
   page.said = [];
@@ -183,10 +184,16 @@ const steps = {
     await page.locator('#tab-form-html').click();
     const frame = page.frameLocator('#form-html iframe');
     await frame.locator('h1').waitFor();
-    await frame.locator('#away').click();
     await page.waitForTimeout(400); // the time in which a script would have run: nothing tells that it did not
     assert.doesNotMatch(await page.title(), /run/);
     assert.deepEqual(reached, [], 'a request to another host');
+    // A link opens a window, which knows nothing of this page, and the message stays where it is.
+    const [away] = await Promise.all([page.waitForEvent('popup'), frame.locator('#away').click()]);
+    await away.waitForURL('**/away');
+    assert.deepEqual(await away.evaluate(() => [window.opener, document.referrer, typeof window.alert]), [null, '', 'function']);
+    assert.equal(await frame.locator('h1').textContent(), 'Sale');
+    await away.close();
+    reached = reached.filter((path) => path !== '/away' && path !== '/favicon.ico');
     assert.ok((await subjects(page)).includes('third'), 'the script deleted nothing');
     await page.locator('#tab-form-parts').click();
     assert.match(await page.locator('#form-parts table').textContent(), /plan\.pdf.*application\/pdf/);
@@ -216,7 +223,7 @@ const steps = {
     assert.deepEqual(reached, ['/pixel.png'], 'images and nothing else');
     assert.ok(!image.headers().referer);
     assert.doesNotMatch(await page.title(), /run/);
-    assert.match(await page.locator('#form-html iframe').getAttribute('sandbox'), /^$/);
+    assert.equal(await page.locator('#form-html iframe').getAttribute('sandbox'), 'allow-popups allow-popups-to-escape-sandbox');
     assert.ok(page.url().includes('/message/'), 'the page stays where it is');
   },
   async 'sessions are shown line by line while they run'() {
@@ -397,6 +404,53 @@ const steps = {
     await page.frameLocator('#form-html iframe').locator('h1').waitFor();
     await picture(page, '1400-light-html');
     if (minor.size) console.log('  minor:', [...minor].join(', '));
+  },
+
+  async 'Delete all means the list that is shown, whatever stands in the search meanwhile'() {
+    for (const subject of ['to keep', 'to lose']) await send('dan@example.test', letter(subject));
+    const page = await open('/box/dan@example.test?query=subject:lose');
+    await isList(page, ['to lose']);
+    await page.evaluate(() => {
+      const search = document.querySelector('#search');
+      search.value = '';
+      search.dispatchEvent(new Event('input', { bubbles: true }));
+      document.querySelector('#delete-all').click();
+    });
+    await isList(page, ['to keep']);
+    assert.deepEqual([page.asked, page.said], [[], []]);
+  },
+  async 'mail that comes without a pause is shown while it comes'() {
+    // The server tells of a change each 10 ms, and never stops.
+    const page = await open('/box/flow@example.test', { before: () => {
+      window.EventSource = class extends EventTarget {
+        constructor() {
+          super();
+          setInterval(() => this.dispatchEvent(new MessageEvent('update', { data: '{"Data":{}}' })), 10);
+        }
+      };
+    } });
+    await send('flow@example.test', letter('in the flow'));
+    await isList(page, ['in the flow']);
+    // Beyond the end of the list there are messages all the same.
+    const beyond = await open('/box/flow@example.test?start=100000');
+    assert.match(await beyond.locator('#end').textContent(), /This part of the list is empty/);
+    await beyond.locator('#end a').click();
+    await isList(beyond, ['in the flow']);
+    await beyond.locator('#delete-all').click();
+    await isList(page, []);
+    // A list that comes late is not shown in the place of another one.
+    let release;
+    const late = new Promise((done) => { release = done; });
+    const isOfFlow = (url) => url.pathname === '/box/flow@example.test';
+    await page.route(isOfFlow, (route) => late.then(() => route.continue()));
+    await page.waitForRequest((request) => isOfFlow(new URL(request.url())));
+    await page.locator('#inboxes a', { hasText: 'All mail' }).click();
+    await page.locator('#messages-title', { hasText: 'All mail' }).waitFor();
+    const next = page.waitForResponse((response) => new URL(response.url()).pathname === '/');
+    release();
+    await next;
+    assert.equal(await page.locator('#messages-title').textContent(), 'All mail');
+    assert.deepEqual([page.asked, page.said], [[], []]);
   },
 
   'many inboxes scroll in their pane, and a page that is refused has one column': async () => {

@@ -30,7 +30,7 @@ impl WebPage<'_> {
             told += &self.counted(unread, "unread_one", "unread_many");
         }
         self.fill(
-            "<li><a href=\"{{path}}\" title=\"{{told}}\"{{current}}><bdi>{{name}}</bdi>{{badge}}\
+            "<li><a href=\"{{path}}\" title=\"{{name}}: {{told}}\"{{current}}><bdi>{{name}}</bdi>{{badge}}\
              <span class=\"hidden\">, {{told}}</span></a></li>\n",
             &[
                 ("path", Html::text(&base(address))),
@@ -140,6 +140,7 @@ impl WebPage<'_> {
             ));
         } else if self.rows.is_empty() {
             let sentence = match self.send_to {
+                _ if self.listed.messages > 0 => word(self.language, "beyond_end").to_owned(),
                 _ if !self.search.is_empty() => word(self.language, "nothing_found").to_owned(),
                 _ if !self.has_mailbox => word(self.language, "no_mailbox").to_owned(),
                 None => word(self.language, "empty").to_owned(),
@@ -155,7 +156,9 @@ impl WebPage<'_> {
             ));
         }
         if self.start > 0 {
-            let newer = self.start.saturating_sub(Self::PART);
+            // Beyond the end of the list, the last part.
+            let last = self.listed.messages.saturating_sub(1) / Self::PART * Self::PART;
+            let newer = self.start.saturating_sub(Self::PART).min(last);
             pieces.push(link(newer, "<a rel=\"prev\" href=\"{{path}}\">{{:newer}}</a> "));
         }
         if self.start + self.rows.len() < self.listed.messages && !self.rows.is_empty() {

@@ -37,7 +37,7 @@ impl WebPage<'_> {
             // The link leads into the frame, which stays a sandbox.
             let remote = if object.html.contains("//") {
                 self.fill(
-                    "<a class=\"button\" href=\"{{view}}.remote.html\" target=\"html\">{{:html_remote}}</a> ",
+                    "<a class=\"button\" href=\"{{view}}.remote.html?embed=1\" target=\"html\">{{:html_remote}}</a> ",
                     &[("view", view.clone())],
                 )
             } else {
@@ -46,8 +46,8 @@ impl WebPage<'_> {
             self.fill(
                 "<section id=\"form-html\"><h3>{{:html}}</h3><p class=\"note\">{{:html_note}} {{remote}}\
                  <a class=\"button\" href=\"{{view}}.html\" target=\"_blank\" rel=\"noopener noreferrer\">{{:html_alone}}</a></p>\
-                 <iframe name=\"html\" title=\"{{:html}}\" sandbox=\"\" referrerpolicy=\"no-referrer\" loading=\"lazy\" \
-                 src=\"{{view}}.html\"></iframe></section>",
+                 <iframe name=\"html\" title=\"{{:html}}\" sandbox=\"allow-popups allow-popups-to-escape-sandbox\" \
+                 referrerpolicy=\"no-referrer\" loading=\"lazy\" src=\"{{view}}.html?embed=1\"></iframe></section>",
                 &[("view", view.clone()), ("remote", remote)],
             )
         };

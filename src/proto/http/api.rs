@@ -288,6 +288,8 @@ pub enum MessageView {
     Part(String),
     /// Its HTML, in which references to own parts are paths.
     Html,
+    /// The same for a frame: each link opens a window of its own.
+    FramedHtml,
     /// Its text.
     Text,
 }
@@ -310,6 +312,7 @@ impl fmt::Display for MessageView {
             Self::MailHog => f.write_str("mailhog"),
             Self::Part(part) => write!(f, "part/{part}"),
             Self::Html => f.write_str("html"),
+            Self::FramedHtml => f.write_str("framed"),
             Self::Text => f.write_str("text"),
         }
     }

@@ -23,7 +23,8 @@ pub(super) struct ChangeBody {
 
 impl ChangeBody {
     /// Reads a JSON object, or the fields of a form, in which each id has a field. curl calls a body a form, whatever it
-    /// is, and a body that is misread must not change all messages. Nor must a mistyped key.
+    /// is, and a body that is misread must not change all messages. Nor must a mistyped key, or
+    /// `null`, as an unset variable is written.
     ///
     /// The thread of the loop reads it, so it ends at the first mistake, and its keys and ids have a bound.
     pub(super) fn parse(body: &[u8], is_form: bool) -> Result<Self, Refusal> {
@@ -40,18 +41,28 @@ impl ChangeBody {
     }
 
     fn of_form(body: &[u8]) -> Result<Self, Refusal> {
-        let mut change = Self::default();
+        let (mut ids, mut search, mut read) = (Vec::new(), None, None);
         for pair in target::form(body).ok_or(BAD_JSON)? {
             let (name, value) = pair.ok_or(BAD_JSON)?;
-            match name.to_ascii_lowercase().as_str() {
-                "ids" if change.ids.len() == MAX_IDS => return Err(MANY_IDS),
-                "ids" => change.ids.push(value),
-                "search" => change.search = value,
-                "read" => change.read = value.eq_ignore_ascii_case("true"),
+            let is_new = match name.to_ascii_lowercase().as_str() {
+                "ids" if ids.len() == MAX_IDS => return Err(MANY_IDS),
+                "ids" => {
+                    ids.push(value);
+                    true
+                }
+                "search" => search.replace(value).is_none(),
+                "read" => match value.to_ascii_lowercase().as_str() {
+                    "true" => read.replace(true).is_none(),
+                    "false" => read.replace(false).is_none(),
+                    _ => return Err(BAD_READ),
+                },
                 _ => return Err(BAD_JSON),
+            };
+            if !is_new {
+                return Err(BAD_JSON);
             }
         }
-        Ok(change)
+        Ok(Self { ids, search: search.unwrap_or_default(), read: read.unwrap_or_default() })
     }
 
     pub(super) fn selection(self) -> Result<Selection, Refusal> {
@@ -214,6 +225,7 @@ const UNKNOWN_KEYS: Refusal =
 const MANY_KEYS: Refusal = Refusal::new(Status::BAD_REQUEST, "The body has more than 16 unknown keys");
 const MANY_IDS: Refusal =
     Refusal::new(Status::BAD_REQUEST, "A body names 50,000 IDs at most: send the others in a second request");
+const BAD_READ: Refusal = Refusal::new(Status::BAD_REQUEST, "Read is true or false");
 const BAD_ID: Refusal = Refusal::new(Status::BAD_REQUEST, "An ID is letters and digits, as in a list");
 const LATEST_IS_NO_ID: Refusal =
     Refusal::new(Status::BAD_REQUEST, "An ID is letters and digits, as in a list; latest is none");
@@ -255,6 +267,10 @@ mod tests {
             ("{\"IDs\":[\"a1\",\"\"]}", BAD_ID),
             ("{\"Search\":\" \"}", NO_QUERY),
             ("{\"IDs\":[\"a1\"],\"Search\":\"x\"}", IDS_AND_SEARCH),
+            ("{\"IDs\":\"a1\"}", BAD_JSON),
+            ("{\"IDs\":null}", BAD_JSON),
+            ("{\"IDs\":[null]}", BAD_JSON),
+            ("{\"IDs\":[\"a1\"],\"Read\":null}", BAD_JSON),
         ] {
             assert_eq!(read(bad, false), Err(why), "{bad}");
         }
@@ -294,6 +310,22 @@ mod tests {
             assert_eq!(Key::of(key), expected, "{key}");
         }
         assert_eq!(Key::of(&"search".repeat(100_000)), Key::Other);
+    }
+
+    #[test]
+    fn v113_a_form_is_read_as_strictly_as_json() {
+        let all = |is_read| Ok((Selection::All, is_read));
+        assert_eq!((read("Read=TRUE", true), read("read=false", true)), (all(true), all(false)));
+        for (bad, why) in [
+            ("Read=1", BAD_READ),
+            ("Read=yes", BAD_READ),
+            ("Read=", BAD_READ),
+            ("Read", BAD_READ),
+            ("Read=true&Read=false", BAD_JSON),
+            ("search=a&search=b", BAD_JSON),
+        ] {
+            assert_eq!(read(bad, true), Err(why), "{bad}");
+        }
     }
 
     #[test]

@@ -99,7 +99,10 @@ pub(super) fn answer(
         Endpoint::Raw => message(MessageView::Raw)?.into(),
         // A link on another site may name `latest`, and would tell that site when mail is read.
         Endpoint::ViewRemote if exchange.id.as_deref() == Some("latest") => return Err(NO_MESSAGE),
-        Endpoint::ViewHtml | Endpoint::ViewRemote => message(MessageView::Html)?.into(),
+        Endpoint::ViewHtml | Endpoint::ViewRemote => {
+            let is_framed = target.parameter("embed") == Some("1");
+            message(if is_framed { MessageView::FramedHtml } else { MessageView::Html })?.into()
+        }
         Endpoint::ViewText => message(MessageView::Text)?.into(),
         Endpoint::Part => {
             let name = name()?;

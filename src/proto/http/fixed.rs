@@ -1,6 +1,6 @@
 //! The answers that no mail changes: those about tags, about the page of Mailpit, and about faults that cannot be set.
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     api::Document,
@@ -44,11 +44,12 @@ pub(super) fn web_ui(has_faults: bool) -> Document {
     Document::json(settings.to_string())
 }
 
-/// The body of a request that sets tags. Go has `null` for an empty list.
+/// The body of a request that sets tags. Go has `null` for an empty list. The thread of the loop reads the list, so it
+/// keeps none of the tags.
 #[derive(Deserialize)]
 struct Tags {
     #[serde(rename = "Tags", default)]
-    tags: Option<Vec<String>>,
+    tags: Option<Vec<IgnoredAny>>,
 }
 
 /// The last segments of the paths of a message that only Mailpit has.

@@ -21,7 +21,8 @@ pub(super) struct ResponseHead {
 pub(super) enum ContentPolicy {
     /// None: data for programs.
     Nothing,
-    /// The HTML of a message: its own parts as images, and its styles. No script runs, and no page gets its origin.
+    /// The HTML of a message: its own parts as images, and its styles. No script runs, and no page gets its origin. A link
+    /// that the reader clicks may open a window, which is none of the sandbox.
     MessageHtml,
     /// The same, and images of other hosts: for a reader who has asked for them.
     MessageHtmlWithImages,
@@ -38,11 +39,13 @@ impl ContentPolicy {
                 "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
             }
             Self::MessageHtml => {
-                "sandbox; default-src 'none'; img-src data: 'self'; style-src 'unsafe-inline'; font-src data:; \
+                "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src data: 'self'; \
+                 style-src 'unsafe-inline'; font-src data:; \
                  frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
             }
             Self::MessageHtmlWithImages => {
-                "sandbox; default-src 'none'; img-src data: 'self' https: http:; style-src 'unsafe-inline'; font-src data:; \
+                "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src data: 'self' https: http:; \
+                 style-src 'unsafe-inline'; font-src data:; \
                  frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
             }
             Self::Refusal => {
@@ -66,6 +69,10 @@ impl ResponseHead {
         head.field("X-Content-Type-Options", "nosniff");
         head.field("Referrer-Policy", "no-referrer");
         head.field("Content-Security-Policy", policy.value());
+        if policy == ContentPolicy::Page {
+            // A window that a link in a message opens cannot lead this one elsewhere. A sandbox may not have this field.
+            head.field("Cross-Origin-Opener-Policy", "same-origin");
+        }
         head
     }
 
@@ -208,10 +215,10 @@ mod tests {
             text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("\r\nContent-Length: 3\r\n\r\n"),
             "{text}"
         );
-        assert!(ContentPolicy::MessageHtml.value().starts_with("sandbox;"));
+        let sandbox = "sandbox allow-popups allow-popups-to-escape-sandbox;";
+        assert!(ContentPolicy::MessageHtml.value().starts_with(sandbox), "links, and nothing else");
         let with_images = ContentPolicy::MessageHtmlWithImages.value();
         let without = ContentPolicy::MessageHtml.value();
-        assert!(!with_images.contains("allow"));
         assert_eq!(with_images.replace(" https: http:", ""), without, "images are the whole difference");
         assert!(
             !ContentPolicy::Page.value().contains("unsafe") && !ContentPolicy::Page.value().contains("http")

@@ -340,6 +340,7 @@ pub const ROUTES: &[Route] = &[
         "the HTML as it came, under a policy by which a browser runs no script and loads nothing remote",
     ),
     route(Get, "/view/{id}.txt", Endpoint::ViewText, Page, "the text"),
+    route(Get, "/view/{id}", Endpoint::MessagePage, Page, "as `/message/{id}`, for links of Mailpit"),
     route(Get, "/wait", Endpoint::Wait, Api, "wait for a message that `query` matches: `timeout`"),
     route(Get, "/api/events", Endpoint::Events, Api, "changes as they happen, as server-sent events"),
     route(
@@ -411,6 +412,7 @@ mod tests {
             ("/box/a/view/x1.html", (Endpoint::ViewHtml, text("a"), text("x1"), None)),
             ("/box/a/view/x1.remote.html", (Endpoint::ViewRemote, text("a"), text("x1"), None)),
             ("/view/x1.txt", (Endpoint::ViewText, None, text("x1"), None)),
+            ("/view/latest", (Endpoint::MessagePage, None, text("latest"), None)),
             ("/box/a/api/v2/messages", (Endpoint::MailHogList, text("a"), None, None)),
             ("/api/v1/messages/x1", (Endpoint::MailHogMessage, None, text("x1"), None)),
             ("/api/v1/messages/x1/download", (Endpoint::MailHogDownload, None, text("x1"), None)),
@@ -426,7 +428,6 @@ mod tests {
             "/api",
             "/api/v1/messages/x1/release",
             "/api/v2/jim",
-            "/view/x1",
             "/box",
             "/box/",
             "/box/a/livez",

@@ -15,6 +15,8 @@
   const marks = new WeakMap();
   // A list that waits until the pointer leaves the one on the screen.
   let held = null;
+  // The inbox that was brought into sight last.
+  let shownInbox = null;
   let listAddress = body.classList.contains('view-list') ? location.pathname + location.search : addressOfList();
 
   function addressOfList() {
@@ -86,6 +88,7 @@
     document.title = page.title;
     body.dataset.base = page.body.dataset.base;
     exchange('#inboxes ul', page);
+    showInbox();
     exchange('#count', page);
     exchange('#messages-title', page);
     const rows = all('#list > li', page);
@@ -106,6 +109,15 @@
     merge(rows, ids);
     countPicked();
     markOpen();
+  }
+
+  /** On a narrow window the inboxes are a line: the one that is open stays in sight. */
+  function showInbox() {
+    const inboxes = one('#inboxes ul'), open = one('[aria-current]', inboxes);
+    if (!open || shownInbox === open.getAttribute('href')) return;
+    shownInbox = open.getAttribute('href');
+    const line = inboxes.getBoundingClientRect(), box = open.getBoundingClientRect();
+    if (box.left < line.left || box.right > line.right) inboxes.scrollLeft += box.left - line.left - 8;
   }
 
   function exchange(selector, page) {
@@ -274,16 +286,29 @@
     scrollTo(0, 0);
   }
 
-  let reload = null, mustShow = false;
+  let running = Promise.resolve(), next = null, loading = null, mustShow = false;
 
-  /** Loads the list. `force`: the reader asked for the change, so it is shown under the pointer too. */
-  async function refresh(force) {
+  /**
+   * Loads the list, after the load that runs now: that one may lack the last change. So mail that comes without a pause is
+   * shown while it comes. `force`: the reader asked for the change, so it is shown under the pointer too.
+   */
+  function refresh(force) {
     mustShow ||= force;
-    if (reload) reload.abort();
-    const mine = reload = new AbortController();
+    next ||= running.then(() => {
+      running = next;
+      next = null;
+      return reload();
+    });
+    return next;
+  }
+
+  async function reload() {
+    const address = listAddress;
+    loading = new AbortController();
     try {
-      const page = await load(listAddress, mine.signal);
-      if (mine.signal.aborted) return;
+      const page = await load(address, loading.signal);
+      // The reader may have left for another list.
+      if (address !== listAddress) return;
       showList(page, mustShow);
       mustShow = false;
     } catch (error) {
@@ -294,8 +319,10 @@
   let timer = 0;
 
   function refreshSoon() {
-    clearTimeout(timer);
-    timer = setTimeout(() => refresh(false), 60);
+    timer ||= setTimeout(() => {
+      timer = 0;
+      refresh(false);
+    }, 60);
   }
 
   function picked() {
@@ -340,7 +367,8 @@
   async function removeAll() {
     const number = one('#count').textContent.match(/\d+/);
     if (!confirm(words.all.replace('{n}', number ? number[0] : ''))) return;
-    const query = search.value.trim();
+    // The search of the list that the reader sees, and not the words that are being typed.
+    const query = new URL(listAddress, location).searchParams.get('query');
     const path = query ? 'api/v1/search?query=' + encodeURIComponent(query) : 'api/v1/messages';
     await act(change('DELETE', path), words.deleted);
     if (openId() && !rowOf(openId())) await go(listAddress, { focus: false });
@@ -400,6 +428,7 @@
     clearTimeout(typing);
     say('');
     listAddress = listOf(search.value);
+    if (loading) loading.abort();
     history.replaceState(null, '', listAddress);
     body.classList.replace('view-message', 'view-list');
     refresh(true);
@@ -473,6 +502,7 @@
   });
 
   prepare(document);
+  showInbox();
   body.classList.add('scripted-page');
   countPicked();
 })();
