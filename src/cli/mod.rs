@@ -14,6 +14,7 @@ mod dev;
 mod explain;
 #[cfg(feature = "tools")]
 mod export;
+#[cfg(feature = "tools")]
 mod export_dovecot;
 mod failure;
 #[cfg(feature = "tools")]

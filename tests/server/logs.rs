@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::common::{
-    self, PASSWORD, STRICT, Server, Setup,
+    self, STRICT, Server, Setup,
     client::{Client, deliver},
     disk::SmallDisk,
     eventually, home, installed, listener, skip,
