@@ -1,13 +1,29 @@
 //! The numbers of STATUS and the conditions of SEARCH for the folders in memory: enough of each to be true or false.
 
+use std::sync::Arc;
+
 use restante::proto::imap::{
     flags::Flags,
+    recent::RecentMark,
     request::{FolderState, FolderStatus, MessageState},
     search_key::SearchKey,
     sequence_set::NumberSet,
 };
 
 use super::MailFolder;
+
+/// A copy has a mark of its own: each way of playing a dialogue is a session before which no other was told.
+impl Clone for MailFolder {
+    fn clone(&self) -> Self {
+        let state = FolderState {
+            keywords: self.state.keywords.clone(),
+            messages: self.state.messages.clone(),
+            recent: RecentMark::new(self.state.recent.first()),
+            ..*self.state
+        };
+        Self { special_use: self.special_use, messages: self.messages.clone(), state: Arc::new(state) }
+    }
+}
 
 impl MailFolder {
     /// Its numbers.

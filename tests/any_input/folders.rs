@@ -36,7 +36,7 @@ pub(crate) struct Folders {
     pub(crate) keyword_limit: usize,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct MailFolder {
     special_use: Option<SpecialUse>,
     messages: Vec<Message>,

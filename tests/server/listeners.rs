@@ -261,8 +261,12 @@ fn y132_a_user_has_so_many_imap_sessions_from_one_address() {
         client
     };
     let login = format!("a LOGIN {ALICE} {PASSWORD}");
-    let mut sessions: Vec<Client> = (0..3).map(|_| begin(FAR)).collect();
-    sessions.iter_mut().for_each(|client| drop(client.ask(&login, "a OK")));
+    let logged_in = |_| {
+        let mut client = begin(FAR);
+        client.ask(&login, "a OK");
+        client
+    };
+    let mut sessions: Vec<Client> = (0..3).map(logged_in).collect();
     let mut fourth = begin(FAR);
     fourth.ask(&login, "a NO [LIMIT]");
     begin("203.0.113.6").ask(&login, "a OK");
