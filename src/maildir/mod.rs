@@ -15,6 +15,7 @@ pub mod folders;
 pub mod keyword_file;
 pub mod lock;
 pub mod message;
+pub mod message_move;
 pub mod name;
 pub mod name_changes;
 pub mod relocation;
