@@ -16,9 +16,10 @@ use super::{
     clients::Client,
     effects::Effects,
     imap_context::Context,
-    imap_folder::{Answer, BookPlace, Change, Folder, Pending, Step},
+    imap_folder::{Answer, BookPlace, Change, Folder, NameChange, Pending, Reserved, Step},
     imap_logins::ImapLogins,
     maildrop::ReleaseResponse,
+    quota::Fate,
 };
 use crate::{
     capacity::Shrinker,
@@ -33,7 +34,7 @@ use crate::{
     },
     workers::{
         Job,
-        folder_job::{FolderId, FolderKey, FolderOutcome, FolderResult, FolderWork, Slice},
+        folder_job::{FolderKey, FolderOutcome, FolderResult, FolderWork, Slice},
         imap_reads::{ImapRead, ReadOutcome, ReadRequest},
         imap_search::SearchProgress,
         job::{Changes, KnownMaildir, OpenedMaildir},
@@ -52,6 +53,12 @@ pub(super) struct Folders {
     /// Messages of APPEND whose keywords have letters.
     pub(super) ready_appends: VecDeque<(ConnId, Mailbox, Append, Vec<u8>)>,
     pub(super) logins: ImapLogins,
+    /// Folders whose names change, or are to change, in the order of the requests.
+    pub(super) name_changes: VecDeque<NameChange>,
+    /// Folders whose first request is a COPY that needs room in a quota.
+    pub(super) measured: VecDeque<Mailbox>,
+    /// The room that the COPY of each session has.
+    pub(super) reserved: BTreeMap<ConnId, Reserved>,
 }
 
 impl Folders {
@@ -63,6 +70,8 @@ impl Folders {
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
         shrinker.shrink(&mut self.ready_appends);
         self.logins.shrink(shrinker);
+        shrinker.shrink(&mut self.name_changes);
+        shrinker.shrink(&mut self.measured);
     }
 
     // Requests
@@ -243,11 +252,7 @@ impl Folders {
         if self.folders.get(mailbox).is_some_and(|folder| !is_same(folder)) {
             self.forget(mailbox, effects);
         }
-        let last_id = &mut self.last_id;
-        let folder = self.folders.entry(mailbox.clone()).or_insert_with(|| {
-            *last_id += 1;
-            Folder::new(FolderId(*last_id))
-        });
+        let folder = self.entry(mailbox);
         folder.maildir = Arc::downgrade(maildir);
         folder
     }
@@ -255,8 +260,9 @@ impl Folders {
     /// Drops a folder that is gone.
     pub(super) fn forget(&mut self, mailbox: &Mailbox, effects: &mut Effects) {
         let Some(folder) = self.folders.remove(mailbox) else { return };
-        for Pending { conn, .. } in &folder.pending {
+        for Pending { conn, .. } in folder.pending.iter().filter(|pending| !pending.is_name_change()) {
             effects.fail(*conn, Failure::NoFolder);
+            self.copy_ended(*conn, Fate::Refused);
         }
         drop_deferred(folder);
     }
@@ -293,15 +299,19 @@ impl Folders {
             FolderOutcome::Changed(done) => {
                 changes = folder.slice_changed(mailbox, *done, cx);
             }
-            FolderOutcome::Failed(_) if !is_for_first => return changes, // the next change tries again
+            // The next request or change tries again.
+            FolderOutcome::Failed(_) if !is_for_first && folder.pending.is_empty() => return changes,
+            FolderOutcome::Failed(_) if !is_for_first => {}
             FolderOutcome::Failed(failure) => {
                 if let Some(Pending { conn, .. }) = folder.pending.pop_front() {
                     cx.effects.fail(conn, failure);
+                    self.copy_ended(conn, Fate::Refused);
                 }
             }
             FolderOutcome::Refused(refusal) => {
                 if let Some(Pending { conn, .. }) = folder.pending.pop_front() {
                     refuse(conn, refusal, cx.effects);
+                    self.copy_ended(conn, Fate::Refused);
                 }
             }
             arrival => changes = self.arrival_finished(mailbox, arrival, cx),
@@ -394,6 +404,11 @@ impl Folders {
                         cx.effects.fail(conn, Failure::TempFail);
                     }
                 }
+                Step::NameChange => {
+                    folder.pending.push_front(Pending { conn, step });
+                    return self.begin_name_changes(mailbox, cx.effects);
+                }
+                Step::Measured(..) => return folder.pending.push_front(Pending { conn, step }),
                 arrival => folder.begin_arrival(mailbox, conn, arrival, cx),
             }
         }

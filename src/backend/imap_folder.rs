@@ -7,22 +7,22 @@ use std::{
     time::SystemTime,
 };
 
-use super::imap_context::Context;
+use super::{imap_context::Context, quota::Fate};
 use crate::{
     deferred_drop::drop_deferred,
     index::{Sequence, UidBook, registry::IndexVersion},
-    maildir::{Maildir, MessageEntry},
+    maildir::{Maildir, MessageEntry, Usage},
     proto::{
         imap::{
             flags::Flags,
-            request::{FolderState, ImapResponse, Store},
+            request::{FolderState, ImapRequest, ImapResponse, Store},
             sequence_set::NumberSet,
         },
         request::{ConnId, Failure, Mailbox},
     },
     workers::{
         Job,
-        folder_job::{FolderChanges, FolderId, FolderJob, FolderWork, Slice, Transfer},
+        folder_job::{FolderChanges, FolderId, FolderJob, FolderWork, Needs, Slice, Transfer},
         job::Changes,
     },
 };
@@ -77,6 +77,10 @@ pub(super) enum Step {
     Number(Box<MessageEntry>),
     /// A job has all that the request needs.
     InJob,
+    /// A worker has said what a COPY needs of the quota.
+    Measured(Box<Transfer>, Needs),
+    /// DELETE or RENAME of the folder, or of one above it.
+    NameChange,
 }
 
 /// A message of APPEND whose keywords have no letters yet.
@@ -102,6 +106,49 @@ pub(super) enum Answer {
     Expunged { removed: u64 },
     Stored { modified: NumberSet, is_partial: bool },
     Copied { uid_validity: u32, from: NumberSet, to: NumberSet },
+}
+
+/// A change of the name of a folder and of all folders below it.
+#[derive(Debug)]
+pub(super) struct NameChange {
+    /// The session that asks for it, which makes one request at a time.
+    pub(super) conn: ConnId,
+    pub(super) folder: Mailbox,
+    /// `None`: a worker has it.
+    pub(super) request: Option<ImapRequest>,
+}
+
+impl NameChange {
+    /// Whether a folder is the one that changes, or stands below it.
+    pub(super) fn covers(&self, mailbox: &Mailbox) -> bool {
+        let name = |mailbox: &Mailbox| mailbox.folder().map(|folder| folder.directory().to_owned());
+        self.is_of_owner(mailbox)
+            && name(mailbox).zip(name(&self.folder)).is_some_and(|(name, changed)| {
+                name.strip_prefix(&changed).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            })
+    }
+
+    pub(super) fn is_of_owner(&self, mailbox: &Mailbox) -> bool {
+        mailbox.as_str() == self.folder.as_str()
+    }
+
+    /// Those of the folders that it covers.
+    pub(super) fn among<'a>(
+        &'a self,
+        folders: &'a BTreeMap<Mailbox, Folder>,
+    ) -> impl Iterator<Item = (&'a Mailbox, &'a Folder)> {
+        let of_owner =
+            folders.range(self.folder.clone()..).take_while(|(mailbox, _)| self.is_of_owner(mailbox));
+        of_owner.filter(|(mailbox, _)| self.covers(mailbox))
+    }
+}
+
+/// Room that the COPY of a session has in the quota of a user, and its fate once that is known.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    pub(super) owner: Mailbox,
+    pub(super) amount: Usage,
+    pub(super) fate: Option<Fate>,
 }
 
 impl Folder {
@@ -196,6 +243,12 @@ impl Folder {
             Err(failure) => cx.effects.fail(conn, failure),
         }
         changes
+    }
+}
+
+impl Pending {
+    pub(super) fn is_name_change(&self) -> bool {
+        matches!(self.step, Step::NameChange)
     }
 }
 

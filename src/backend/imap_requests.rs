@@ -14,7 +14,7 @@ use super::{
     imap::{Folders, refuse},
     imap_context::Context,
     imap_folder::{Answer, Folder, Pending, PendingAppend, Step},
-    quota::QuotaCache,
+    quota::{Fate, QuotaCache},
     receive::{self, Receiver},
 };
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
     },
     workers::{
         DeliveredCopy, Job,
-        folder_job::{FolderId, FolderOutcome, FolderWork, Slice, Transfer, TransferOutcome, Transferred},
+        folder_job::{FolderOutcome, FolderWork, Room, Slice, Transfer, TransferOutcome, Transferred},
         job::Changes,
         mailbox_folders::{FoldersJob, FoldersOutcome},
     },
@@ -44,10 +44,16 @@ impl Folders {
     }
 
     /// Serves a request about the folders of a user.
-    pub(super) fn handle_folders(&mut self, id: ConnId, request: ImapRequest, effects: &mut Effects) {
+    pub(super) fn handle_folders(&mut self, id: ConnId, request: ImapRequest, cx: &mut Context<'_>) {
+        let effects = &mut *cx.effects;
         let (mailbox, wants_all) = match &request {
             ImapRequest::List { mailbox, status } => (mailbox, !status.is_empty()),
             ImapRequest::Status { folder, .. } => (folder, false),
+            ImapRequest::Delete { folder } | ImapRequest::Rename { from: folder, .. }
+                if folder.folder().is_some() =>
+            {
+                return self.change_name(id, folder.clone(), request, cx);
+            }
             ImapRequest::Create { folder, .. }
             | ImapRequest::Delete { folder }
             | ImapRequest::Subscribe { folder, .. }
@@ -71,38 +77,22 @@ impl Folders {
         id: ConnId,
         result: Result<Box<FoldersOutcome>, Failure>,
         (quotas, now): (&mut QuotaCache, Duration),
-        effects: &mut Effects,
+        cx: &mut Context<'_>,
     ) -> Changes {
-        let outcome = match result {
+        let is_renamed = result.as_ref().is_ok_and(|outcome| outcome.renamed);
+        self.name_change_ended(id, is_renamed, cx);
+        let FoldersOutcome { response, shrunk, usage, .. } = match result {
             Ok(outcome) => *outcome,
             Err(failure) => {
-                effects.fail(id, failure);
+                cx.effects.fail(id, failure);
                 return Changes::None;
             }
         };
-        let FoldersOutcome { response, shrunk, renamed, usage } = outcome;
-        if let Some(renamed) = renamed.filter(|renamed| renamed.folder().is_some()) {
-            self.forget_with_folders_below(&renamed, effects);
-        }
         if let Some((mailbox, usage)) = usage {
-            quotas.insert(mailbox, usage, now);
+            quotas.insert(mailbox, usage, now, now);
         }
-        effects.respond(id, Response::Imap(response));
+        cx.effects.respond(id, Response::Imap(response));
         shrunk.map_or(Changes::None, |mailbox| Changes::Deletions(vec![mailbox]))
-    }
-
-    /// Drops folders whose names belong to other directories now, or to none.
-    fn forget_with_folders_below(&mut self, renamed: &Mailbox, effects: &mut Effects) {
-        let name = renamed.folder().map_or("", |folder| folder.directory());
-        let is_below = |other: &Mailbox| {
-            let below = other.folder().and_then(|folder| folder.directory().strip_prefix(name));
-            other.as_str() == renamed.as_str()
-                && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        let range = self.folders.range(renamed.clone()..).map(|(other, _)| other);
-        let of_user = range.take_while(|other| other.as_str() == renamed.as_str());
-        let gone: Vec<Mailbox> = of_user.filter(|other| is_below(other)).cloned().collect();
-        gone.iter().for_each(|mailbox| self.forget(mailbox, effects));
     }
 
     /// A job for a message that comes into a folder is done.
@@ -116,12 +106,14 @@ impl Folders {
             FolderOutcome::Transferred(done) => {
                 return self.transferred(mailbox, *done, cx);
             }
+            FolderOutcome::Measured(transfer, needs) => self.measured(mailbox, transfer, needs),
             FolderOutcome::TransferRefused(refusal, target, names) => {
                 if names.len() <= MAX_UNDONE {
                     cx.index.names_changed(mailbox, target, names);
                 }
                 if let Some(Pending { conn, .. }) = self.take_pending(mailbox) {
                     refuse(conn, refusal, cx.effects);
+                    self.copy_ended(conn, Fate::Refused);
                 }
             }
             FolderOutcome::Letters(letters) => {
@@ -131,9 +123,9 @@ impl Folders {
                     self.ready_appends.push_back((conn, mailbox.clone(), append, bytes));
                 }
             }
-            FolderOutcome::Numbered { uid_validity, uid } => {
+            FolderOutcome::Numbered(uid) => {
                 if let Some(Pending { conn, .. }) = self.take_pending(mailbox) {
-                    let response = ImapResponse::Appended { uid_validity, uid };
+                    let response = ImapResponse::Appended { uid };
                     cx.effects.respond(conn, Response::Imap(response));
                 }
             }
@@ -147,7 +139,7 @@ impl Folders {
         &mut self,
         (id, client): (ConnId, &mut Client),
         (uids, to, is_move): (NumberSet, Mailbox, bool),
-        quota: (Quota, Option<Usage>),
+        (room, began): (Room, Duration),
         cx: &mut Context<'_>,
     ) {
         let Some((from, folder, source)) = self.selected(id, client) else {
@@ -157,7 +149,8 @@ impl Folders {
         let host = self.host.clone().unwrap_or_else(|| "localhost".into());
         let done = Transferred::default();
         let from = from.clone();
-        let transfer = Transfer { from, source, slice, uids: Arc::new(uids), is_move, host, quota, done };
+        let uids = Arc::new(uids);
+        let transfer = Transfer { from, source, slice, uids, is_move, host, room, began, done };
         self.enqueue(&to, id, Step::Transfer(Box::new(transfer)), cx);
     }
 
@@ -172,19 +165,20 @@ impl Folders {
         cx.index.names_changed(to, target, arrivals);
         cx.index.names_changed(&transfer.from, transfer.source.id(), departures);
         let Some(Pending { conn, .. }) = self.take_pending(to) else { return Changes::None };
-        // The next count of the quota finds the copies.
-        let owner = to.clone().without_folder();
-        let changes = Changes::Deletions(vec![owner]);
         match end {
             None => self.put_first(to, conn, Step::Transfer(transfer)),
-            Some(Err(failure)) => cx.effects.fail(conn, failure),
+            Some(Err(failure)) => {
+                cx.effects.fail(conn, failure);
+                self.copy_ended(conn, Fate::Refused);
+            }
             Some(Ok(())) => {
+                self.copy_ended(conn, Fate::Landed);
                 let Transfer { from: source, done, .. } = *transfer;
                 let Transferred { uid_validity, from, to, .. } = done;
                 self.answer(&source, conn, Answer::Copied { uid_validity, from, to }, cx);
             }
         }
-        changes
+        Changes::Marks
     }
 
     /// APPEND of a message with keywords, which get letters first.
@@ -210,22 +204,17 @@ impl Folders {
 impl Folders {
     /// Puts a request into the queue of a folder, whether a session has selected it or not.
     fn enqueue(&mut self, mailbox: &Mailbox, conn: ConnId, step: Step, cx: &mut Context<'_>) {
-        let last_id = &mut self.last_id;
-        let folder = self.folders.entry(mailbox.clone()).or_insert_with(|| {
-            *last_id += 1;
-            Folder::new(FolderId(*last_id))
-        });
-        folder.pending.push_back(Pending { conn, step });
+        self.entry(mailbox).pending.push_back(Pending { conn, step });
         self.advance(mailbox, cx);
     }
 
     /// Takes the first request of a folder.
-    fn take_pending(&mut self, mailbox: &Mailbox) -> Option<Pending> {
+    pub(super) fn take_pending(&mut self, mailbox: &Mailbox) -> Option<Pending> {
         self.folders.get_mut(mailbox)?.pending.pop_front()
     }
 
     /// Puts the next step of the first request into its place.
-    fn put_first(&mut self, mailbox: &Mailbox, conn: ConnId, step: Step) {
+    pub(super) fn put_first(&mut self, mailbox: &Mailbox, conn: ConnId, step: Step) {
         if let Some(folder) = self.folders.get_mut(mailbox) {
             folder.pending.push_front(Pending { conn, step });
         }
@@ -332,15 +321,20 @@ impl Parts<'_> {
             }
             ImapRequest::Copy { uids, to, is_move } => {
                 let owner = to.clone().without_folder();
-                let quota = (self.accounts.quota(&owner), self.quotas.usage(&owner, self.now));
-                self.folders.transfer((id, client), (uids, to, is_move), quota, cx);
+                let room = match is_move || self.accounts.quota(&owner) == Quota::default() {
+                    true => Room::Unlimited,
+                    false => Room::Unknown {
+                        needs_count: self.quotas.needs_recount(&owner, self.accounts, self.now),
+                    },
+                };
+                self.folders.transfer((id, client), (uids, to, is_move), (room, self.now), cx);
             }
             ImapRequest::Usage { mailbox } => match self.quotas.usage(&mailbox, self.now) {
                 Some(Usage { bytes, messages }) => {
                     let response = ImapResponse::Usage { octets: bytes, messages };
                     cx.effects.respond(id, Response::Imap(response));
                 }
-                None => self.folders.handle_folders(id, ImapRequest::Usage { mailbox }, cx.effects),
+                None => self.folders.handle_folders(id, ImapRequest::Usage { mailbox }, cx),
             },
             ImapRequest::List { .. }
             | ImapRequest::Status { .. }
@@ -348,14 +342,15 @@ impl Parts<'_> {
             | ImapRequest::Delete { .. }
             | ImapRequest::Rename { .. }
             | ImapRequest::Subscribe { .. }
-            | ImapRequest::Prepare { .. } => self.folders.handle_folders(id, request, cx.effects),
+            | ImapRequest::Prepare { .. } => self.folders.handle_folders(id, request, cx),
             other => return Some(other),
         }
         None
     }
 
-    /// Passes messages whose keywords have letters on to the committer.
-    pub(super) fn pass_appends_on(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
+    /// Passes messages whose keywords have letters on to the committer, and gives room to copies.
+    pub(super) fn job_finished(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
+        self.folders.settle_room((self.accounts, self.quotas, self.now), cx);
         while let Some((id, mailbox, append, bytes)) = self.folders.ready_appends.pop_front() {
             if let Some(client) = clients.get_mut(id) {
                 self.append((id, client), (mailbox, append, bytes), (cx.index, cx.effects));

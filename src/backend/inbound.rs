@@ -2,6 +2,7 @@
 
 use std::{time::Duration, vec};
 
+use super::quota::Fate;
 use crate::{
     deferred_drop::drop_deferred,
     delivery::Append,
@@ -97,8 +98,8 @@ pub(super) enum PendingRecipients {
 #[derive(Debug)]
 pub(super) struct EndedDelivery {
     pub(super) conn: ConnId,
-    /// Mailboxes in which room is reserved and to which the message was not delivered.
-    pub(super) unreserve: vec::IntoIter<Mailbox>,
+    /// Mailboxes in which room is reserved, and whether the message was delivered there.
+    pub(super) settled: vec::IntoIter<(Mailbox, Fate)>,
     pub(super) size: u64,
     pub(super) arrivals: vec::IntoIter<DeliveredCopy>,
     /// `None` if the response was given at once.

@@ -11,9 +11,11 @@ mod auth;
 mod body_memory;
 mod cached_reads;
 mod clients;
+mod copy_room;
 mod document_memory;
 mod effects;
 mod fair_queue;
+mod folder_names;
 mod imap;
 mod imap_context;
 mod imap_folder;
@@ -422,13 +424,16 @@ impl Backend {
                 let cx = &mut imap_context::Context { maildrops, index, effects };
                 let changes = folders.job_finished(&key, result, cx);
                 imap_requests::Parts { folders, receiver, accounts, quotas, now: *now }
-                    .pass_appends_on(clients, cx);
+                    .job_finished(clients, cx);
                 if api::apply_changes(&changes, quotas) {
                     subscriptions.mailboxes_changed(effects);
                 }
             }
             (Completion::Folders(id, result), _) => {
-                let changes = folders.folders_finished(id, result, (quotas, *now), effects);
+                let cx = &mut imap_context::Context { maildrops, index, effects };
+                let changes = folders.folders_finished(id, result, (quotas, *now), cx);
+                imap_requests::Parts { folders, receiver, accounts, quotas, now: *now }
+                    .job_finished(clients, cx);
                 if api::apply_changes(&changes, quotas) {
                     subscriptions.mailboxes_changed(effects);
                 }

@@ -9,9 +9,11 @@ use super::{
     inbound::{
         EndedDelivery, Inbound, Pending, PendingRecipients, ReceivedMessage, Uncounted, WantedResponse,
     },
+    quota::Fate,
     receive::{Context, Receiver},
 };
 use crate::{
+    maildir::Usage,
     metrics::METRICS,
     proto::request::{ConnId, Failure, Mailbox, Response},
     workers::{self, DeliveredCopy, DeliveryReceipt, Job},
@@ -92,7 +94,7 @@ impl Receiver {
                     while *left > 0
                         && let Some((mailbox, usage)) = counts.next()
                     {
-                        cx.quotas.insert(mailbox, usage, cx.now);
+                        cx.quotas.insert(mailbox, usage, pending.since, cx.now);
                         *left -= 1;
                     }
                     if !reserve(id, &mut pending, &mut message, left, cx) {
@@ -122,9 +124,10 @@ impl Receiver {
     ) {
         let failures = result.as_ref().map_or(&[][..], |receipt| &receipt.failures);
         let has_it = |at: usize| result.is_ok() && failures.get(at).is_none_or(Option::is_none);
-        let unreserve = reserved.into_iter().enumerate();
-        let unreserve: Vec<Mailbox> =
-            unreserve.filter_map(|(at, mailbox)| mailbox.filter(|_| !has_it(at))).collect();
+        let fate = |at: usize| if has_it(at) { Fate::Landed } else { Fate::Refused };
+        let reserved = reserved.into_iter().enumerate();
+        let settled: Vec<(Mailbox, Fate)> =
+            reserved.filter_map(|(at, mailbox)| Some((mailbox?, fate(at)))).collect();
         let (arrivals, response) = match result {
             Ok(DeliveryReceipt { arrivals, failures }) => match (wanted, arrivals.first()) {
                 (WantedResponse::Uid, Some(copy)) => {
@@ -140,7 +143,7 @@ impl Receiver {
             Err(failure) => (Vec::new(), Some(Response::Failed(failure))),
         };
         METRICS.deliveries.add(arrivals.len() as u64);
-        let is_long = unreserve.len() + arrivals.len() > MAX_INLINE_RECIPIENTS;
+        let is_long = settled.len().max(arrivals.len()) > MAX_INLINE_RECIPIENTS;
         // The indexes get the new files before the client gets its response, so that its next login sees them.
         let response = match response {
             Some(response) if !is_long || arrivals.is_empty() => {
@@ -149,8 +152,8 @@ impl Receiver {
             }
             later => later,
         };
-        let (unreserve, arrivals) = (unreserve.into_iter(), arrivals.into_iter());
-        let mut ended = EndedDelivery { conn: id, unreserve, size, arrivals, response };
+        let (settled, arrivals) = (settled.into_iter(), arrivals.into_iter());
+        let mut ended = EndedDelivery { conn: id, settled, size, arrivals, response };
         if is_long {
             self.pending_recipients.push_back(PendingRecipients::AfterDelivery(Box::new(ended)));
         } else {
@@ -211,7 +214,7 @@ fn reserve(
         *left -= 1;
         let Some(recipient) = routing.to.get_mut(reserved.len()) else {
             if let Some(sender) = routing.sent_copy_for.take() {
-                if cx.quotas.reserve(&sender, *size, cx.accounts, cx.now) {
+                if cx.quotas.reserve(&sender, message_of(*size), cx.accounts, cx.now) {
                     routing.sent_copy_for = Some(sender);
                 } else {
                     log::info!("{id}: {sender} is over quota: no copy in Sent");
@@ -221,7 +224,8 @@ fn reserve(
             return true;
         };
         let mailbox = recipient.as_ref().ok().map(|recipient| recipient.mailbox.clone());
-        let mailbox = mailbox.filter(|mailbox| cx.quotas.reserve(mailbox, *size, cx.accounts, cx.now));
+        let mailbox =
+            mailbox.filter(|mailbox| cx.quotas.reserve(mailbox, message_of(*size), cx.accounts, cx.now));
         if mailbox.is_none() {
             *recipient = Err(Failure::Quota);
         }
@@ -234,8 +238,8 @@ fn reserve(
 fn continue_after_delivery(ended: &mut EndedDelivery, left: &mut usize, cx: &mut Context<'_>) -> bool {
     while *left > 0 {
         *left -= 1;
-        if let Some(mailbox) = ended.unreserve.next() {
-            cx.quotas.unreserve(&mailbox, ended.size);
+        if let Some((mailbox, fate)) = ended.settled.next() {
+            cx.quotas.settle(&mailbox, message_of(ended.size), fate, cx.now);
         } else if let Some(DeliveredCopy { mailbox, maildir, entry: found }) = ended.arrivals.next() {
             cx.index.message_delivered(&mailbox, maildir, found);
         } else {
@@ -243,6 +247,11 @@ fn continue_after_delivery(ended: &mut EndedDelivery, left: &mut usize, cx: &mut
         }
     }
     false
+}
+
+/// One message of so many octets.
+fn message_of(size: u64) -> Usage {
+    Usage::default().with(size)
 }
 
 /// A message to no more recipients than this continues at once. Most lists are smaller.

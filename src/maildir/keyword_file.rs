@@ -8,6 +8,7 @@ use rustix::fs::{self, AtFlags};
 use super::{
     Error, FileVersion, Kind, Maildir,
     cache_file::{is_foreign, open, replace},
+    sync_phase::{SyncPart, is_sync_skipped},
 };
 use crate::safe_file::Durability;
 
@@ -99,7 +100,9 @@ impl Keywords {
             let line = |(number, name): (usize, &String)| format!("{number} {name}\n");
             let lines = next.names.iter().enumerate().filter(|(_, name)| !name.is_empty());
             let text: String = lines.map(line).collect();
-            replace(maildir, FILE, text.as_bytes(), Durability::Durable)?;
+            let is_skipped = is_sync_skipped(SyncPart::Keywords);
+            let durability = if is_skipped { Durability::Cached } else { Durability::Durable };
+            replace(maildir, FILE, text.as_bytes(), durability)?;
             next.version = version(maildir);
             *self = next;
         }

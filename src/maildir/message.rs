@@ -151,6 +151,11 @@ impl<'a> Deletion<'a> {
         })
     }
 
+    /// Notes that a message which has another name by now may have more of them, under its identity.
+    pub(super) fn expect_other_names(&mut self, wanted: MessageRef<'a>) {
+        self.still_linked.entry(name::identity(wanted.name)).or_default().push(wanted.version);
+    }
+
     /// Deletes the remaining names of these files in this Maildir, and returns them.
     pub fn finish(self) -> Result<Vec<FileName>, Error> {
         let Self { maildir, still_linked: linked, .. } = self;

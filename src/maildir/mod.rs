@@ -17,6 +17,7 @@ pub mod index_file;
 pub mod keyword_file;
 pub mod lock;
 pub mod message;
+pub mod message_move;
 pub mod name;
 pub mod name_changes;
 pub mod relocation;

@@ -322,6 +322,9 @@ impl Maildir {
             (&parent, above),
         ] {
             fault_point(&self.path, "fsync directory")?;
+            if is_sync_skipped(SyncPart::Folders) {
+                continue;
+            }
             sync_directory(dir, &what)?;
         }
         Ok(())
@@ -363,8 +366,13 @@ impl Maildir {
 
     /// Makes all changes to the names in `new/` or `cur/` durable.
     pub fn sync(&self, subdir: Subdir) -> Result<(), Error> {
+        self.sync_part(subdir, SyncPart::Names)
+    }
+
+    /// The same, for the sake of one part of the mail.
+    pub fn sync_part(&self, subdir: Subdir, part: SyncPart) -> Result<(), Error> {
         fault_point(&self.path, "fsync directory")?;
-        if is_sync_skipped(SyncPart::Names) {
+        if is_sync_skipped(part) {
             return Ok(());
         }
         sync_directory(self.dir(subdir), &self.path.join(subdir.name()))

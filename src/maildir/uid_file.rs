@@ -25,8 +25,9 @@ use super::{
         Content, HEADERS, Headers, KeptFiles, KeptTimes, PART, Part, encode_header, encode_headers, filling,
         lock, note_sync, open_to_change, replace_all,
     },
+    sync_phase::{SyncPart, is_sync_skipped},
 };
-use crate::safe_file::Durability;
+use crate::safe_file::{self, Durability};
 
 /// The UIDs in the file of a folder, as this process has last written or read it.
 #[derive(Debug)]
@@ -147,7 +148,7 @@ impl UidFile {
         let headers = self.headers.wrapping_add(1);
         let slot = u64::from(headers.wrapping_sub(1) % 2) * PART as u64;
         file.write_all_at(&encode_header(&header, headers), slot).map_err(failed("write"))?;
-        file.sync_data().map_err(failed("fdatasync"))?;
+        sync(&file, maildir, SyncPart::Reservations).map_err(failed("fdatasync"))?;
         note_sync(maildir);
         (self.header, self.headers) = (header, headers);
         Ok(true)
@@ -181,7 +182,8 @@ impl UidFile {
         let _writer = lock(maildir);
         let Some((file, _)) = self.open_to_write(maildir, OFlags::empty())? else { return Ok(false) };
         fault_point(maildir.path(), "sync uids")?;
-        file.sync_data().map_err(|e| Error::at(maildir.path().join(FILE), "fdatasync", e))?;
+        sync(&file, maildir, SyncPart::Uids)
+            .map_err(|e| Error::at(maildir.path().join(FILE), "fdatasync", e))?;
         note_sync(maildir);
         Ok(true)
     }
@@ -230,6 +232,17 @@ fn kept_parts(
     let of_messages = parts.messages.iter().filter(|_| !is_same).filter_map(UidRecord::file);
     let files = parts.files.iter().copied().chain(of_messages);
     (files.filter(|(version, _)| seen.insert(*version)).collect(), times)
+}
+
+/// Makes the file durable. ext4 whose journal fails during the call may call it a success, with new octets but without the
+/// new length of the file. Asked to open the file once more, it admits the failure.
+fn sync(file: &File, maildir: &Maildir, part: SyncPart) -> io::Result<()> {
+    if is_sync_skipped(part) {
+        return Ok(());
+    }
+    file.sync_data()?;
+    safe_file::open_to_write_in(maildir.root(), FILE.as_ref(), OFlags::empty()).map(drop)?;
+    Ok(())
 }
 
 /// The content of the file, and its inode. `None`: there is none that can be read.

@@ -31,8 +31,12 @@ pub(super) fn reopen(file: impl AsFd) -> Result<OwnedFd, Errno> {
 /// too. A journal does so. ext4 without one writes the name alone, and then the check of the file system removes it.
 /// Other file systems may be the same: they get files with names.
 pub(super) fn are_safe(dir: &OwnedFd) -> bool {
-    let keeps_links = is_one_of(dir, &[XFS, TMPFS]) || is_one_of(dir, &[EXT4]) && has_journal(dir);
-    keeps_links && are_possible(dir)
+    has_atomic_names(dir) && are_possible(dir)
+}
+
+/// Whether a journal keeps the changes of one call to names and links together, as that of ext4 and XFS does.
+pub(super) fn has_atomic_names(dir: &OwnedFd) -> bool {
+    is_one_of(dir, &[XFS, TMPFS]) || is_one_of(dir, &[EXT4]) && has_journal(dir)
 }
 
 fn are_possible(dir: &OwnedFd) -> bool {

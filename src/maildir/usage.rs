@@ -22,9 +22,20 @@ impl Usage {
         Self { bytes: self.bytes.saturating_add(bytes), messages: self.messages.saturating_add(1) }
     }
 
-    /// Without one of so many octets.
-    pub fn without(self, bytes: u64) -> Self {
-        Self { bytes: self.bytes.saturating_sub(bytes), messages: self.messages.saturating_sub(1) }
+    /// With all of another amount.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_add(other.bytes),
+            messages: self.messages.saturating_add(other.messages),
+        }
+    }
+
+    /// Without another amount.
+    pub fn minus(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(other.bytes),
+            messages: self.messages.saturating_sub(other.messages),
+        }
     }
 }
 

@@ -94,9 +94,10 @@ pub(super) fn response(response: &ImapResponse) -> String {
         ImapResponse::Copied { uid_validity, from, to, .. } => {
             format!("copied uidvalidity={uid_validity} from={} to={}", set(from), set(to))
         }
-        ImapResponse::Appended { uid_validity, uid } => {
+        ImapResponse::Appended { uid: Some((uid_validity, uid)) } => {
             format!("appended uidvalidity={uid_validity} uid={uid}")
         }
+        ImapResponse::Appended { uid: None } => "appended".to_owned(),
         ImapResponse::Folders(folders) => format!("folders {}", folders.len()),
         ImapResponse::Status(numbers) => {
             format!("status messages={} unseen={}", numbers.messages, numbers.unseen)

@@ -1,6 +1,6 @@
 //! The jobs for one folder of IMAP, and their results, as data.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     index::{FolderSnapshot, Sequence, UidBook, registry::IndexVersion},
@@ -11,7 +11,7 @@ use crate::{
             request::{Refusal, Store},
             sequence_set::NumberSet,
         },
-        request::{Failure, Mailbox, Quota},
+        request::{Failure, Mailbox},
     },
 };
 
@@ -79,17 +79,14 @@ pub enum FolderOutcome {
     Changed(Box<FolderChanges>),
     /// Of [`FolderWork::Transfer`].
     Transferred(Box<TransferOutcome>),
+    /// The same: the room of the messages is to be reserved first.
+    Measured(Box<Transfer>, Needs),
     /// The folder that was to get the messages does not allow that. The changes of names there are of copies that were removed.
     TransferRefused(Refusal, (u64, u64), Vec<Change>),
     /// Of [`FolderWork::Letters`]: those of the flags and of the keywords.
     Letters(Vec<u8>),
-    /// Of [`FolderWork::Number`].
-    Numbered {
-        /// The UID validity of the folder.
-        uid_validity: u32,
-        /// The UID of the message.
-        uid: u32,
-    },
+    /// Of [`FolderWork::Number`]: the UID validity of the folder and the UID of the message. `None`: no UID lasts there.
+    Numbered(Option<(u32, u32)>),
     /// The job failed, and has changed nothing.
     Failed(Failure),
     /// The client asked for something that the folder does not allow. Nothing has changed.
@@ -128,10 +125,35 @@ pub struct Transfer {
     pub is_move: bool,
     /// The name of this host, for the names of the copies.
     pub host: Arc<str>,
-    /// The quota of the user, and the use of it if it is known.
-    pub quota: (Quota, Option<Usage>),
+    /// The room of the copies in the quota of the user.
+    pub room: Room,
+    /// The time of the request on the steady clock.
+    pub began: Duration,
     /// The copies so far.
     pub done: Transferred,
+}
+
+/// The room of copies in a quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// There is no quota, or the mailbox of the user becomes no larger.
+    Unlimited,
+    /// The first job tells how much they need, and perhaps how much of the quota is in use.
+    Unknown {
+        /// Whether the job counts that.
+        needs_count: bool,
+    },
+    /// They have it.
+    Reserved,
+}
+
+/// The room that messages need in a quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// All messages.
+    pub amount: Usage,
+    /// The use of the quota, if it was counted.
+    pub counted: Option<Usage>,
 }
 
 /// Messages that are in the other folder.
@@ -145,8 +167,6 @@ pub struct Transferred {
     pub to: NumberSet,
     /// The copies of all slices, in case that a later one fails.
     pub copies: Vec<MessageEntry>,
-    /// The octets of the last slice, for the quota.
-    pub bytes: u64,
 }
 
 /// The result of a slice.

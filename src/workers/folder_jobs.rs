@@ -16,6 +16,7 @@ use crate::{
         Change, Error, Kind, Maildir, MessageEntry, MessageRef, Subdir,
         message::{self, Deletion, LinkCheck, Renamed, TrashDeletion},
         name,
+        sync_phase::SyncPart,
     },
     proto::{
         imap::{
@@ -46,11 +47,11 @@ impl FolderChanges {
     }
 
     /// Makes the names durable after the last slice.
-    fn finish(mut self, maildir: &Maildir, next: Option<u32>) -> FolderOutcome {
+    fn finish(mut self, maildir: &Maildir, part: SyncPart, next: Option<u32>) -> FolderOutcome {
         self.next = next.filter(|_| self.failure.is_none());
         if self.next.is_none() {
             for subdir in Subdir::ALL {
-                if let Err(error) = maildir.sync(subdir) {
+                if let Err(error) = maildir.sync_part(subdir, part) {
                     self.fail(&error);
                 }
             }
@@ -81,17 +82,24 @@ pub(super) fn run(storage: &Storage, job: FolderJob) -> (FolderKey, FolderResult
     let opened = maildir.map_or_else(|| storage.durable_imap_maildir(&key.0).map(Arc::new), Ok);
     let maildir = match opened {
         Ok(maildir) => maildir,
-        Err(Failure::NoFolder) => {
-            return (key, FolderResult { book: None, outcome: FolderOutcome::Refused(Refusal::NoFolder) });
+        Err(failure) => {
+            let outcome = match (failure, work) {
+                (_, FolderWork::Number(_)) => FolderOutcome::Numbered(None),
+                (Failure::NoFolder, _) => FolderOutcome::Refused(Refusal::NoFolder),
+                (failure, _) => FolderOutcome::Failed(failure),
+            };
+            return (key, FolderResult { book: None, outcome });
         }
-        Err(failure) => return (key, FolderResult { book: None, outcome: FolderOutcome::Failed(failure) }),
     };
     let loaded = book
         .map_or_else(|| UidBook::load(&maildir, SystemTime::now(), &storage.recent_marks).map(Box::new), Ok);
     let mut book = match loaded {
         Ok(book) => book,
         Err(error) => {
-            let outcome = FolderOutcome::Failed(folder_failure(&error));
+            let outcome = match (folder_failure(&error), work) {
+                (_, FolderWork::Number(_)) => FolderOutcome::Numbered(None),
+                (failure, _) => FolderOutcome::Failed(failure),
+            };
             return (key, FolderResult { book: None, outcome });
         }
     };
@@ -110,16 +118,19 @@ pub(super) fn run(storage: &Storage, job: FolderJob) -> (FolderKey, FolderResult
             Ok(None) => FolderOutcome::Refused(Refusal::TooManyKeywords),
             Err(error) => FolderOutcome::Failed(folder_failure(&error)),
         },
-        FolderWork::Number(entry) => match book.number(&maildir, &[*entry]) {
-            Ok(uids) => FolderOutcome::Numbered {
-                uid_validity: book.uid_validity(),
-                uid: uids.first().copied().unwrap_or_default(),
-            },
-            Err(error) => FolderOutcome::Failed(folder_failure(&error)),
-        },
+        FolderWork::Number(entry) => number(&maildir, &mut book, *entry),
     };
     // Another directory may have the name by the next job.
     (key, FolderResult { book: is_selected.then_some(book), outcome })
+}
+
+/// Gives a UID to a message that is stored already, whatever becomes of its UID.
+fn number(maildir: &Maildir, book: &mut UidBook, entry: MessageEntry) -> FolderOutcome {
+    let uids = book.number(maildir, &[entry]).unwrap_or_else(|error| {
+        log_failure(&error);
+        Vec::new()
+    });
+    FolderOutcome::Numbered(uids.first().map(|uid| (book.uid_validity(), *uid)))
 }
 
 /// A folder whose UIDs cannot be read or written is no missing message.
@@ -183,7 +194,7 @@ fn store(maildir: &Maildir, book: &mut UidBook, slice: &Slice, store: &Store) ->
             }
         }
     }
-    done.finish(maildir, next)
+    done.finish(maildir, SyncPart::Flags, next)
 }
 
 /// Removes messages that have `\Deleted`, here and on the disk.
@@ -215,7 +226,7 @@ fn expunge(maildir: &Maildir, slice: &Slice, uids: Option<&NumberSet>) -> Folder
         Ok(names) => done.names.extend(names.into_iter().map(absent)),
         Err(error) => done.fail(&error),
     }
-    done.finish(maildir, next)
+    done.finish(maildir, SyncPart::Removals, next)
 }
 
 /// The most messages that one job changes: other jobs go between two of them, and the loop takes in the names of one at once.

@@ -7,20 +7,21 @@
 use std::time::{Duration, SystemTime};
 
 use super::{
-    folder_job::{FolderOutcome, Transfer, TransferOutcome},
+    folder_job::{FolderOutcome, Needs, Room, Transfer, TransferOutcome},
     storage::{Storage, log_failure},
 };
 use crate::{
     index::UidBook,
     maildir::{
         Change, Error, Maildir, MessageEntry, MessageRef, Usage,
+        message_move::{Moved, move_messages},
         name::NameGenerator,
-        transfer::{Copies, CopyRequest},
+        transfer::{self, Copies, CopyRequest},
         usage,
     },
     proto::{
         imap::{flags::Flags, request::Refusal},
-        request::{Failure, Mailbox, Quota},
+        request::{Failure, Mailbox},
     },
 };
 
@@ -32,6 +33,12 @@ pub(super) fn run(
     key: &Mailbox,
     mut transfer: Box<Transfer>,
 ) -> FolderOutcome {
+    if let Room::Unknown { needs_count } = transfer.room {
+        return match measure(storage, key, &transfer, needs_count) {
+            Ok(needs) => FolderOutcome::Measured(transfer, needs),
+            Err(error) => FolderOutcome::Failed(log_failure(&error)),
+        };
+    }
     let (mut arrivals, mut departures) = (Vec::new(), Vec::new());
     let ended = slice(storage, (target, key), book, &mut transfer, (&mut arrivals, &mut departures));
     let end = match ended {
@@ -81,27 +88,13 @@ fn slice(
     transfer: &mut Transfer,
     (arrivals, departures): (&mut Vec<Change>, &mut Vec<Change>),
 ) -> Result<Option<u32>, Stop> {
-    let Transfer { source, slice, uids, is_move, host, quota, done, .. } = transfer;
+    let Transfer { source, slice, uids, is_move, host, done, .. } = transfer;
     let (messages, next) = slice.take(|message| uids.contains(message.uid));
     let used = messages.iter().fold(Flags::empty(), |used, (message, _)| used.with(message.flags));
     let keywords = &slice.sequence.state.keywords;
     let Some(letters) = book.translation(target, keywords, used)? else {
         return Err(Stop::Refused(Refusal::TooManyKeywords));
     };
-    let bytes: u64 = messages.iter().map(|(_, entry)| entry.version.bytes).sum();
-    if !*is_move && quota.0 != Quota::default() {
-        let owner = key.clone().without_folder();
-        let used = match quota.1 {
-            Some(used) => used,
-            None => usage::usage(&storage.spool, owner.as_str())?,
-        };
-        let after = Usage { bytes: used.bytes + bytes, messages: used.messages + messages.len() as u64 };
-        let is_over = |used: u64, max: Option<u64>| max.is_some_and(|max| used > max);
-        if is_over(after.bytes, quota.0.octets) || is_over(after.messages, quota.0.messages) {
-            return Err(Stop::Failed(Failure::Quota));
-        }
-        quota.1 = Some(after);
-    }
     let mut names = NameGenerator::new(host, std::process::id());
     let mut date = SystemTime::now();
     let mut requests = Vec::with_capacity(messages.len());
@@ -122,14 +115,12 @@ fn slice(
         };
         flags.iter().filter_map(letter).collect()
     };
-    let copies = Copies::make(source, target, &requests, translate)?;
-    // The folder may have been deleted meanwhile, with all that is in it.
-    if !storage.still_resolves_to(key, target) {
-        copies.undo();
-        return Err(Stop::Refused(Refusal::NoFolder));
-    }
+    let is_target_there = || storage.still_resolves_to(key, target);
     let made = if *is_move {
-        let (made, removed) = copies.remove_sources(&requests);
+        let moved = move_messages((source, target), &requests, translate, is_target_there)?;
+        let Some(Moved { made, done: removed }) = moved else {
+            return Err(Stop::Refused(Refusal::NoFolder));
+        };
         let gone = messages.iter().zip(&made).filter(|(_, copy)| copy.is_some());
         departures.extend(
             gone.map(|((_, entry), _)| Change::Absent { subdir: entry.subdir, name: entry.name.clone() }),
@@ -140,20 +131,47 @@ fn slice(
         }
         made
     } else {
+        let copies = Copies::make(source, target, &requests, translate)?;
+        // The folder may have been deleted meanwhile, with all that is in it.
+        if !is_target_there() {
+            copies.undo();
+            return Err(Stop::Refused(Refusal::NoFolder));
+        }
         copies.into_entries()
     };
     let entries: Vec<MessageEntry> = made.iter().flatten().cloned().collect();
     arrivals.extend(entries.iter().cloned().map(Change::Present));
-    done.bytes = entries.iter().map(|entry| entry.version.bytes).sum();
     if !*is_move {
         done.copies.extend(entries.iter().cloned());
     }
     done.uid_validity = book.uid_validity();
-    let uids = book.number(target, &entries)?;
+    let uids = match book.number(target, &entries) {
+        Ok(uids) => uids,
+        // The messages have moved, whatever becomes of their UIDs.
+        Err(error) if *is_move => {
+            log_failure(&error);
+            Vec::new()
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if uids.is_empty() {
+        return Ok(next);
+    }
     let copied = messages.iter().zip(&made).filter(|(_, copy)| copy.is_some());
     copied.for_each(|((message, _), _)| done.from.push(message.uid));
     uids.into_iter().for_each(|uid| done.to.push(uid));
     Ok(next)
+}
+
+/// The room that all messages of a COPY need in the quota of the user.
+fn measure(storage: &Storage, to: &Mailbox, transfer: &Transfer, needs_count: bool) -> Result<Needs, Error> {
+    let sequence = &transfer.slice.sequence;
+    let wanted = sequence.state.messages.iter().filter(|message| transfer.uids.contains(message.uid));
+    let files = wanted.filter_map(|message| sequence.message(message.uid));
+    let amount = files.fold(Usage::default(), |sum, (_, entry)| sum.with(entry.version.bytes));
+    let owner = to.clone().without_folder();
+    let counted = needs_count.then(|| usage::usage(&storage.spool, owner.as_str())).transpose()?;
+    Ok(Needs { amount, counted })
 }
 
 /// Removes the copies of all slices. Messages that have moved stay where they are.
@@ -161,11 +179,8 @@ fn undo(target: &Maildir, transfer: &mut Transfer, arrivals: &mut Vec<Change>) {
     if transfer.is_move {
         return;
     }
-    arrivals.clear();
-    for MessageEntry { subdir, name, .. } in std::mem::take(&mut transfer.done.copies) {
-        if let Err(error) = target.unpublish(subdir, &String::from_utf8_lossy(&name)) {
-            log::error!("{error}; the copy stays visible");
-        }
-        arrivals.push(Change::Absent { subdir, name });
-    }
+    let copies = std::mem::take(&mut transfer.done.copies);
+    transfer::remove_copies(target, copies.iter());
+    let absent = |MessageEntry { subdir, name, .. }| Change::Absent { subdir, name };
+    *arrivals = copies.into_iter().map(absent).collect();
 }

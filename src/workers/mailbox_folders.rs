@@ -43,8 +43,8 @@ pub struct FoldersOutcome {
     pub response: ImapResponse,
     /// The mailbox of the user, if its use of the quota is to be counted anew.
     pub shrunk: Option<Mailbox>,
-    /// Folders that have lost their names, with the folders below them.
-    pub renamed: Option<Mailbox>,
+    /// Whether the folder of the request has lost its name, with the folders below it.
+    pub renamed: bool,
     /// The use of the quota, if it was counted.
     pub usage: Option<(Mailbox, Usage)>,
 }
@@ -55,7 +55,7 @@ impl FoldersJob {
         let Self { request, selected, .. } = self;
         storage.check_in_place()?;
         let mut outcome =
-            FoldersOutcome { response: ImapResponse::Done, shrunk: None, renamed: None, usage: None };
+            FoldersOutcome { response: ImapResponse::Done, shrunk: None, renamed: false, usage: None };
         let done = match request {
             ImapRequest::List { mailbox, status } => {
                 outcome.response = ImapResponse::Folders(list(storage, &mailbox, &status, &selected)?);
@@ -87,8 +87,8 @@ impl FoldersJob {
                     Failure::TempFail
                 })?;
                 let done = change(storage, &folder, |folders, name| folders.delete(name, random))?;
-                outcome.shrunk = Some(folder.clone().without_folder());
-                outcome.renamed = Some(folder);
+                outcome.shrunk = Some(folder.without_folder());
+                outcome.renamed = true;
                 done
             }
             ImapRequest::Rename { from, to } => {
@@ -96,7 +96,7 @@ impl FoldersJob {
                     Some(to) => folders.rename(name, to.directory()),
                     None => Err(FolderError::Exists),
                 })?;
-                outcome.renamed = Some(from);
+                outcome.renamed = true;
                 done
             }
             ImapRequest::Subscribe { folder, on, made } => change(storage, &folder, |folders, name| {
@@ -128,7 +128,7 @@ impl FoldersJob {
 
 fn refused(refusal: Refusal) -> FoldersOutcome {
     let response = ImapResponse::Refused(refusal);
-    FoldersOutcome { response, shrunk: None, renamed: None, usage: None }
+    FoldersOutcome { response, shrunk: None, renamed: false, usage: None }
 }
 
 /// Changes the folders of a user. The name is that of the folder's directory, or `.INBOX`.

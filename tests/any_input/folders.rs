@@ -235,7 +235,7 @@ impl Folders {
                         message.flags = message.flags.with(letters);
                     }
                 });
-                ImapResponse::Appended { uid_validity: found.state.uid_validity, uid }
+                ImapResponse::Appended { uid: Some((found.state.uid_validity, uid)) }
             }
             ImapRequest::List { mailbox, status } => {
                 ImapResponse::Folders(self.list(mailbox, !status.is_empty()))

@@ -9,7 +9,7 @@ mod outage;
 use std::{
     fs,
     process::ExitCode,
-    sync::Mutex,
+    sync::{Arc, Mutex, atomic::Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -17,9 +17,10 @@ use std::{
 use common::Server;
 use outage::{
     Dice, Wrong, check,
+    imap::{self, ledger::User},
     ledger::Ledger,
     letters::Letters,
-    load::{self, Crowd, Load},
+    load::{self, Addresses, Crowd, Load},
     number, restart,
 };
 
@@ -33,25 +34,27 @@ fn main() -> ExitCode {
     let began = Instant::now();
     let mut dice = Dice::new(seed);
     let letters = Letters::new(&mut dice);
-    let ledger = Mutex::new(Ledger::default());
+    let promises = (Mutex::new(Ledger::default()), outage::users());
     let mut server = Server::dev();
+    outage::prepare(&server).unwrap();
     let (mut failed, mut starts) = (0, Vec::new());
     for cycle in 0..cycles {
         let wrong =
-            one(cycle, &mut server, &letters, &ledger, &mut dice, &mut starts).unwrap_or_else(|e| vec![e]);
+            one(cycle, &mut server, &letters, &promises, &mut dice, &mut starts).unwrap_or_else(|e| vec![e]);
         if !wrong.is_empty() {
             failed += 1;
             println!("cycle {cycle}: {} wrong", wrong.len());
             wrong.iter().take(10).for_each(|wrong| println!("    {}: {}", wrong.what, wrong.text));
         }
     }
-    let ledger = ledger.lock().unwrap();
+    let (ledger, users) = (promises.0.lock().unwrap(), &promises.1);
     starts.sort_unstable();
     println!(
-        "{cycles} kills, {:.2} s each; {} letters accepted, {} deleted; start to greeting {:.0?} (median), {:.0?} (worst)",
+        "{cycles} kills, {:.2} s each; {} letters accepted, {} deleted, {} changes by IMAP; start to greeting {:.0?} (median), {:.0?} (worst)",
         began.elapsed().as_secs_f64() / cycles.max(1) as f64,
         ledger.accepted,
         ledger.deleted,
+        outage::changes(users, None),
         starts.get(starts.len() / 2).copied().unwrap_or_default(),
         starts.last().copied().unwrap_or_default(),
     );
@@ -64,15 +67,19 @@ fn one(
     cycle: usize,
     server: &mut Server,
     letters: &Letters,
-    ledger: &Mutex<Ledger>,
+    (ledger, users): &(Mutex<Ledger>, Vec<Mutex<User>>),
     dice: &mut Dice,
     starts: &mut Vec<Duration>,
 ) -> Result<Vec<Wrong>, Wrong> {
-    let load = Load::new((server.smtp(), server.pop3()), letters, ledger, cycle);
+    let load = Load::new(Addresses::of(server), letters, (ledger, users), cycle);
+    let ending = Arc::clone(&load.ending);
     let crowd = if cycle.is_multiple_of(3) { Crowd::LONE } else { Crowd::MANY };
     let until_kill = Duration::from_millis(10 + dice.below(60) as u64);
+    let changes = dice.below(6);
     let mut wrong = load.run(crowd, dice, || {
+        outage::await_changes(users, None, changes);
         thread::sleep(until_kill);
+        ending.store(true, Ordering::SeqCst);
         server.kill();
     });
     let mut ledger = ledger.lock().unwrap();
@@ -81,6 +88,7 @@ fn one(
         check::list(&mailbox.join("tmp")).iter().for_each(|file| fs::remove_file(file).unwrap());
     }
     starts.push(restart(server)?);
+    wrong.extend(imap::check::check(Addresses::of(server).imap, users, &mut ledger, letters));
     if cycle % LOOKS == LOOKS - 1 {
         wrong.extend(check::pop3(server.pop3(), &server.spool, &mut ledger, dice));
         for mailbox in check::list(&server.spool).iter().filter(|mailbox| load::is_fresh(mailbox)) {

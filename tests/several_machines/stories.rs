@@ -25,7 +25,7 @@ use crate::{
         Dice, Wrong, check,
         ledger::Ledger,
         letters::Letters,
-        load::{Crowd, Load},
+        load::{Addresses, Crowd, Load},
         number,
         wire::Wire,
     },
@@ -221,7 +221,10 @@ fn under_load(kind: Kind, happen: impl FnOnce(&mut Site, &Mutex<Ledger>, &Atomic
     let mut dice = Dice::new(seed);
     let letters = Letters::new(&mut dice);
     let ledger = Mutex::new(Ledger::default());
-    let load = Load::new(site.fronts(), &letters, &ledger, 0);
+    let (smtp, pop3) = site.fronts();
+    // No session speaks IMAP here.
+    let addresses = Addresses { smtp, pop3, imap: pop3 };
+    let load = Load::new(addresses, &letters, (&ledger, &[]), 0);
     let broken = Arc::clone(&load.broken);
     let mut wrong = load.run(CROWD, &mut dice, || {
         happen(&mut site, &ledger, &broken);
@@ -320,7 +323,7 @@ fn report(wrong: &[Wrong]) {
     assert!(wrong.is_empty(), "{} wrong", wrong.len());
 }
 
-const CROWD: Crowd = Crowd { senders: 3, readers: 4 };
+const CROWD: Crowd = Crowd { senders: 3, readers: 4, ..Crowd::NONE };
 /// Times of directories that are older are believed.
 const NO_LONGER_YOUNG: Duration = Duration::from_secs(4);
 /// How long the file server takes a silent machine for alive.

@@ -249,7 +249,7 @@ fn v88_v89_usage_is_counted_anew_after_a_deletion_a_failed_one_too_and_not_after
     for (outcomes, has_changed, is_known) in cases.into_iter().chain([(outcomes(deletions), true, false)]) {
         for outcome in outcomes {
             let mut quotas = QuotaCache::new(1, Duration::from_secs(60));
-            quotas.insert(ann(), Usage { bytes: 10, messages: 1 }, Duration::ZERO);
+            quotas.insert(ann(), Usage { bytes: 10, messages: 1 }, Duration::ZERO, Duration::ZERO);
             let (mut client, mut documents) = (Client::default(), DocumentMemory::new(1 << 20));
             let (client, now) = ((ConnId(1), &mut client), (&mut documents, Duration::ZERO));
             let changed = request_finished(client, Ok(outcome), now, &mut quotas, &mut Effects::default());

@@ -1,5 +1,6 @@
 mod arrivals;
 mod beside_pop3;
+mod names;
 mod reads;
 
 use std::{fs, path::PathBuf, time::UNIX_EPOCH};
@@ -12,7 +13,7 @@ use super::{
         imap_context::Context,
         imap_requests::Parts,
         maildrop::Maildrops,
-        quota::QuotaCache,
+        quota::{Fate, QuotaCache},
         receive::Receiver,
     },
     *,
@@ -22,7 +23,7 @@ use crate::{
     index::Registry,
     limits::Limits,
     maildir::{
-        FileVersion, MessageEntry, Subdir,
+        FileVersion, MessageEntry, Subdir, Usage,
         fault_points::{FaultKind, PlannedFault},
     },
     proto::{
@@ -207,10 +208,13 @@ impl Bench {
                 folders.job_finished(&key, result, &mut Context { maildrops, index, effects });
                 let Self { receiver, accounts, quotas, .. } = self;
                 let cx = &mut Context { maildrops, index, effects };
-                Parts { folders, receiver, accounts, quotas, now: SECOND }.pass_appends_on(clients, cx);
+                Parts { folders, receiver, accounts, quotas, now: SECOND }.job_finished(clients, cx);
             }
             Some(Completion::Folders(id, result)) => {
-                folders.folders_finished(id, result, (&mut self.quotas, SECOND), effects);
+                let Self { receiver, accounts, quotas, .. } = self;
+                let cx = &mut Context { maildrops, index, effects };
+                folders.folders_finished(id, result, (quotas, SECOND), cx);
+                Parts { folders, receiver, accounts, quotas, now: SECOND }.job_finished(clients, cx);
             }
             Some(Completion::Imap(id, result)) => {
                 let (id, client) = client(clients, id);

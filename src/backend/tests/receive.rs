@@ -226,7 +226,7 @@ fn a_quota_is_counted_once_and_holds_until_the_message_has_its_end() {
 fn a_full_mailbox_refuses_a_message_for_all_or_for_itself() {
     for partly in [false, true] {
         let mut bench = Bench::new();
-        bench.quotas.insert(mailbox("bob"), Usage { bytes: 90, messages: 1 }, bench.now);
+        bench.quotas.insert(mailbox("bob"), Usage { bytes: 90, messages: 1 }, bench.now, bench.now);
         bench.deliver(&["ann", "bob"], &[b'x'; 20], partly);
         assert_eq!(bench.bobs_usage(), 90);
         if !partly {

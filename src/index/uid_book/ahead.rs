@@ -13,6 +13,7 @@ use crate::{
 
 impl UidBook {
     /// Gives UIDs to new files in their order, durably: those of COPY and APPEND. The next snapshot with these files finds them.
+    /// Returns none if the folder cannot keep them.
     ///
     /// # Errors
     /// The disk failed. The files get UIDs with the next snapshot.
@@ -38,6 +39,9 @@ impl UidBook {
             });
         }
         (self.uid_next, self.modseq) = (uid_next, modseq);
+        if self.file.is_none() {
+            uids.clear();
+        }
         self.ahead.extend(records.iter().map(|record| (record.key, *record)));
         self.unsaved.extend(records);
         self.save(maildir)?;

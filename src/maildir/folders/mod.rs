@@ -28,6 +28,7 @@ use super::{
     folder_name::text,
     lock::Lock,
     store::{FOLDER_MARK, is_folder_name, make_maildir},
+    sync_phase::{SyncPart, is_sync_skipped},
 };
 
 pub use counts::message_names;
@@ -203,6 +204,9 @@ impl<'a> Folders<'a> {
     /// Makes the names of the folders durable.
     fn sync(&self) -> Result<(), Error> {
         fault_point(self.inbox.path(), "fsync directory")?;
+        if is_sync_skipped(SyncPart::Folders) {
+            return Ok(());
+        }
         sync_directory(self.inbox.root(), self.inbox.path())
     }
 }

@@ -51,8 +51,8 @@ impl OtherValidity {
                 from,
                 to,
             },
-            ImapResponse::Appended { uid_validity, uid } => {
-                ImapResponse::Appended { uid_validity: self.of(uid_validity), uid }
+            ImapResponse::Appended { uid } => {
+                ImapResponse::Appended { uid: uid.map(|(validity, uid)| (self.of(validity), uid)) }
             }
             ImapResponse::Status(status) => ImapResponse::Status(self.status(status)),
             ImapResponse::Folders(mut folders) => {

@@ -140,11 +140,12 @@ impl ImapSession {
                 let refused = appending.refused.take().unwrap_or(failed(Failure::TempFail));
                 self.say_refused(&tag, refused, out)
             }
-            (AppendStep::Store, Response::Imap(ImapResponse::Appended { uid_validity, uid })) => {
+            (AppendStep::Store, Response::Imap(ImapResponse::Appended { uid })) => {
                 let mailbox = appending.folder.clone();
                 let (command, to) = (ChangeCommand::Append, None);
                 out.push_event(Event::FolderChanged { command, mailbox, to, messages: 1 });
-                let code = Code::AppendUid { uid_validity, uid };
+                let code =
+                    uid.map_or(Code::OfText, |(uid_validity, uid)| Code::AppendUid { uid_validity, uid });
                 let ending = Ending { tag: tag.clone(), condition: Condition::Ok, code, text: reply::DONE };
                 let is_selected =
                     self.selected.as_ref().is_some_and(|selected| selected.folder == appending.folder);

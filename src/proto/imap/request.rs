@@ -166,10 +166,8 @@ pub enum ImapResponse {
     },
     /// The message of APPEND is durable.
     Appended {
-        /// The UID validity of the folder.
-        uid_validity: u32,
-        /// The UID of the message.
-        uid: u32,
+        /// The UID validity of the folder and the UID of the message. `None`: no UID lasts there.
+        uid: Option<(u32, u32)>,
     },
     /// The folders of a user, INBOX first.
     Folders(Vec<FolderInfo>),

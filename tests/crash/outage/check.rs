@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Dice, Wrong,
+    Dice, Wrong, imap,
     ledger::{Change, Entry, Ledger},
     letters::{self, Letters},
     wire::Wire,
@@ -55,8 +55,11 @@ pub(crate) fn files(spool: &Path, letters: &Letters, ledger: &mut Ledger) -> (Se
         }
         seen.rubbish += list(&path.join("tmp")).len();
     }
-    let missing: Vec<String> =
-        ledger.mailboxes().filter(|name| !there.contains_key(*name)).cloned().collect();
+    let missing: Vec<String> = ledger
+        .mailboxes()
+        .filter(|name| !there.contains_key(*name) && !imap::is_ours(name))
+        .cloned()
+        .collect();
     for name in missing {
         let lost = ledger.of(&name).iter().filter(|(_, entry)| entry.must_be_there());
         wrong.extend(lost.map(|(id, _)| Wrong::new("lost", format!("{name}: {id}: no such mailbox"))));
@@ -172,12 +175,15 @@ fn pop3_of(
     Ok(None)
 }
 
-/// The mailboxes by name. Whatever else is in the spool, but for the server's own files, is wrong.
+/// The mailboxes by name, but for those of the users of IMAP. Whatever else is in the spool, but for the server's own files, is wrong.
 fn mailboxes(spool: &Path, wrong: &mut Vec<Wrong>) -> HashMap<String, PathBuf> {
     let mut found = HashMap::new();
     for path in list(spool) {
         if !path.is_dir() {
             wrong.push(Wrong::new("in the way", path.display().to_string()));
+            continue;
+        }
+        if imap::is_ours(&file_name(&path)) {
             continue;
         }
         for inside in list(&path) {

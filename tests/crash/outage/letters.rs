@@ -58,7 +58,12 @@ impl Letters {
 
     /// A letter of 200 octets to 600 KB: as many short ones as long ones by the number of digits.
     pub(crate) fn draw(&self, id: String, dice: &mut Dice) -> Letter {
-        let doublings = dice.below(12);
+        self.draw_up_to(12, id, dice)
+    }
+
+    /// A letter whose octets are those of the shortest one doubled fewer times than that.
+    pub(crate) fn draw_up_to(&self, doublings: usize, id: String, dice: &mut Dice) -> Letter {
+        let doublings = dice.below(doublings);
         let octets = ((SHORTEST << doublings) + dice.below(SHORTEST << doublings)).min(LONGEST);
         let from = dice.below(self.plain.lines.len() / 2);
         let end = self.plain.lines[from] + octets;
@@ -89,7 +94,16 @@ pub(crate) fn find(stored: &[u8]) -> Option<(&str, usize)> {
     if !stored.starts_with(b"Return-Path: ") {
         return None;
     }
-    let at = memchr::memmem::find(&stored[..stored.len().min(TRACE)], format!("\n{MARK}").as_bytes())? + 1;
+    find_in(stored)
+}
+
+/// The same in a letter that may have no such lines.
+pub(crate) fn find_in(stored: &[u8]) -> Option<(&str, usize)> {
+    let head = &stored[..stored.len().min(TRACE)];
+    let at = match head.starts_with(MARK.as_bytes()) {
+        true => 0,
+        false => memchr::memmem::find(head, format!("\n{MARK}").as_bytes())? + 1,
+    };
     let id = &stored[at + MARK.len()..];
     let end = id.iter().position(|b| b.is_ascii_whitespace())?;
     Some((std::str::from_utf8(&id[..end]).ok()?, at))

@@ -12,24 +12,42 @@ use std::{
     time::Duration,
 };
 
-use crate::common::AtTheEnd;
+use crate::common::{AtTheEnd, Server};
 
 use super::{
     Dice, Wrong,
+    imap::{self, ledger::User, writer::Writer},
     ledger::{Change, Ledger},
     letters::{self, Letter, Letters},
     wire::Wire,
 };
 
-/// What all sessions share.
-pub(crate) struct Load<'a> {
+/// The addresses of a server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Addresses {
     pub(crate) smtp: SocketAddr,
     pub(crate) pop3: SocketAddr,
+    pub(crate) imap: SocketAddr,
+}
+
+impl Addresses {
+    pub(crate) fn of(server: &Server) -> Self {
+        Self { smtp: server.smtp(), pop3: server.pop3(), imap: server.addresses("imap")[0] }
+    }
+}
+
+/// What all sessions share.
+pub(crate) struct Load<'a> {
+    pub(crate) addresses: Addresses,
     pub(crate) letters: &'a Letters,
     pub(crate) ledger: &'a Mutex<Ledger>,
+    /// The users of IMAP.
+    pub(crate) users: &'a [Mutex<User>],
     /// The number of this cycle, for the names of letters and of mailboxes that nobody had before.
     pub(crate) cycle: usize,
     pub(crate) stop: AtomicBool,
+    /// Whether the end has begun, after which the server may refuse anything.
+    pub(crate) ending: Arc<AtomicBool>,
     /// Sessions that ended otherwise than their client meant, but for mailboxes that were in use.
     pub(crate) broken: Arc<AtomicUsize>,
     pub(crate) wrong: Mutex<Vec<Wrong>>,
@@ -40,24 +58,41 @@ pub(crate) struct Load<'a> {
 pub(crate) struct Crowd {
     pub(crate) senders: usize,
     pub(crate) readers: usize,
+    /// Sessions of IMAP.
+    pub(crate) writers: usize,
+    /// The change that most of these sessions make.
+    pub(crate) focus: Option<Focus>,
+}
+
+/// A kind of change by IMAP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Focus {
+    Append,
+    Store,
+    Copy,
+    Move,
+    Expunge,
+    Folders,
 }
 
 impl Crowd {
+    pub(crate) const NONE: Self = Self { senders: 0, readers: 0, writers: 0, focus: None };
     /// One sender alone: the server makes each message durable for itself.
-    pub(crate) const LONE: Self = Self { senders: 1, readers: 1 };
+    pub(crate) const LONE: Self = Self { senders: 1, readers: 1, writers: 1, ..Self::NONE };
     /// Many: the server makes them durable in groups.
-    pub(crate) const MANY: Self = Self { senders: 10, readers: 2 };
+    pub(crate) const MANY: Self =
+        Self { senders: 10, readers: 2, writers: imap::USERS * imap::WRITERS, ..Self::NONE };
 }
 
 impl<'a> Load<'a> {
     pub(crate) fn new(
-        (smtp, pop3): (SocketAddr, SocketAddr),
+        addresses: Addresses,
         letters: &'a Letters,
-        ledger: &'a Mutex<Ledger>,
+        (ledger, users): (&'a Mutex<Ledger>, &'a [Mutex<User>]),
         cycle: usize,
     ) -> Self {
-        let (stop, broken, wrong) = Default::default();
-        Self { smtp, pop3, letters, ledger, cycle, stop, broken, wrong }
+        let (stop, ending, broken, wrong) = Default::default();
+        Self { addresses, letters, ledger, users, cycle, stop, ending, broken, wrong }
     }
 
     /// Runs the load; `end` lets it run for a while and then ends the server.
@@ -73,13 +108,30 @@ impl<'a> Load<'a> {
                 let (load, mut dice) = (&self, dice.split());
                 scope.spawn(move || load.until_stopped(|| load.read_letters(&mut dice)));
             }
+            for writer in 0..crowd.writers {
+                let (load, dice) = (&self, dice.split());
+                // A lone one is another one in each cycle.
+                let number = if crowd.writers == 1 { self.cycle / 3 } else { writer };
+                // Its first error is the end of the server too: until the look at what is left, a change is open.
+                scope.spawn(move || Writer::login(load, number, dice)?.run(crowd.focus));
+            }
             end();
         });
         self.wrong.into_inner().unwrap()
     }
 
-    fn stopped(&self) -> bool {
+    pub(crate) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server may refuse anything by now.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::SeqCst)
+    }
+
+    /// Notes something that may not be.
+    pub(crate) fn note(&self, wrong: Wrong) {
+        self.wrong.lock().unwrap().push(wrong);
     }
 
     /// Opens session after session.
@@ -94,7 +146,7 @@ impl<'a> Load<'a> {
     }
 
     fn send_letters(&self, sender: usize, dice: &mut Dice) -> io::Result<()> {
-        let mut wire = Wire::connect(self.smtp)?;
+        let mut wire = Wire::connect(self.addresses.smtp)?;
         wire.expect(220)?;
         wire.write(b"EHLO client.test\r\n")?;
         wire.expect(250)?;
@@ -136,6 +188,9 @@ impl<'a> Load<'a> {
         let first = dice.below(MAILBOXES);
         let count = if dice.one_in(4) { 2 + dice.below(MAILBOXES - 1) } else { 1 };
         let mut to: Vec<String> = (0..count).map(|i| mailbox((first + i) % MAILBOXES)).collect();
+        if !self.users.is_empty() && dice.one_in(4) {
+            to.push(imap::mailbox(dice.below(imap::USERS)));
+        }
         if dice.one_in(20) {
             to.push(format!("{FRESH}{}-{}@example.test", self.cycle, dice.below(12)));
         }
@@ -145,7 +200,7 @@ impl<'a> Load<'a> {
     /// One POP3 session: reads some letters, deletes some of them, and says QUIT or just leaves.
     fn read_letters(&self, dice: &mut Dice) -> io::Result<()> {
         let user = mailbox(dice.below(MAILBOXES));
-        let mut wire = Wire::login(self.pop3, &user)?;
+        let mut wire = Wire::login(self.addresses.pop3, &user)?;
         let count = wire.listing("UIDL")?.len();
         let (mut deleted, mut read) = (Vec::new(), Vec::new());
         let first = dice.below(count.max(1));
@@ -178,7 +233,7 @@ impl<'a> Load<'a> {
             let start = String::from_utf8_lossy(&text[..text.len().min(60)]).into_owned();
             let wrong =
                 Wrong::new("read before the end", format!("{user}: {} octets, {start:?}", text.len()));
-            self.wrong.lock().unwrap().push(wrong);
+            self.note(wrong);
         }
         found
     }

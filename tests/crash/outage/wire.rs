@@ -1,7 +1,7 @@
 //! A client whose server may vanish at any moment: everything is a `Result`, nothing panics.
 
 use std::{
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
 };
 
@@ -33,6 +33,13 @@ impl Wire {
         }
         line.truncate(line.len() - 2);
         Ok(line)
+    }
+
+    /// Octets that a line has announced.
+    pub(crate) fn octets(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        let mut octets = vec![0; count];
+        self.stream.read_exact(&mut octets)?;
+        Ok(octets)
     }
 
     /// One SMTP reply: its code and its last line.

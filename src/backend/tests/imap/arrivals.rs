@@ -82,13 +82,13 @@ impl Bench {
     #[track_caller]
     fn append(&mut self, folder: Mailbox, flags: Flags, keywords: &[&str]) -> (u32, u32) {
         match self.ask_append(folder, flags, keywords) {
-            Response::Imap(ImapResponse::Appended { uid_validity, uid }) => (uid_validity, uid),
+            Response::Imap(ImapResponse::Appended { uid: Some(uid) }) => uid,
             other => panic!("not appended: {other:?}"),
         }
     }
 
     #[track_caller]
-    fn ask_append(&mut self, folder: Mailbox, flags: Flags, keywords: &[&str]) -> Response {
+    pub(super) fn ask_append(&mut self, folder: Mailbox, flags: Flags, keywords: &[&str]) -> Response {
         self.clients.request(CLIENT);
         let begun = self.receiver.begin(CLIENT, self.clients.get_mut(CLIENT).unwrap(), SECOND);
         assert!(matches!(begun, Response::Done));
