@@ -1,4 +1,5 @@
-//! FETCH: asks the backend for one piece of the responses after the other, while the outbox has room.
+//! FETCH: asks the backend for one piece of the responses after the other, while the outbox has room for it, or the client has
+//! read all but the last one.
 
 use std::{mem, sync::Arc};
 
@@ -94,6 +95,7 @@ impl ImapSession {
             return self.conclude_ok(tag, by_uid, out);
         }
         let state = Arc::clone(&selected.view);
+        let (uids, items) = (Arc::new(uids), items.into());
         let fetch = request::Fetch { state, uids, items, position: FetchPosition::default() };
         self.request_piece(tag, Fetching { by_uid, fetch, has_gone: false })
     }
@@ -123,6 +125,11 @@ impl ImapSession {
         fetching.has_gone |= has_gone;
         if let Some(position) = next {
             fetching.fetch.position = position;
+            // The next piece is prepared while the client reads this one. A client that has not read the one before gets none
+            // ahead.
+            if out.pending().len() <= octets.len() {
+                return self.request_piece(tag, fetching);
+            }
             self.state = State::Fetching(tag, Box::new(fetching));
             return Step::Continue;
         }

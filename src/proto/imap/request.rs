@@ -218,10 +218,10 @@ pub struct MessageState {
 pub struct Fetch {
     /// The state by which the client numbers the messages.
     pub state: Arc<FolderState>,
-    /// The UIDs. All are in `state`.
-    pub uids: NumberSet,
+    /// The UIDs. All are in `state`. All pieces share them.
+    pub uids: Arc<NumberSet>,
     /// The items of each message, in the order of the response. The session has added UID and MODSEQ where they belong.
-    pub items: Vec<FetchItem>,
+    pub items: Arc<[FetchItem]>,
     /// The place to go on from; the default at the beginning.
     pub position: FetchPosition,
 }

@@ -149,6 +149,54 @@ fn y08_a_large_message_is_read_in_chunks_from_where_the_last_one_ended() {
 }
 
 #[test]
+fn y111_listed_fields_are_the_same_from_the_file_and_from_memory() {
+    let messages: Vec<Vec<u8>> = super::corpus::corpus().into_iter().map(|(_, message)| message).collect();
+    let folder = TestFolder::new(&messages.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let names = [b"from".to_vec(), b"Subject".to_vec(), b"Content-Type".to_vec(), b"References".to_vec()];
+    let section =
+        Section { path: Vec::new(), text: SectionText::Fields { names: names.to_vec(), is_except: false } };
+    for at in 1..=u32::try_from(messages.len()).unwrap() {
+        let (_, entry) = folder.sequence.message(at * 10).unwrap();
+        let message = || ImapMessage::new(&folder.maildir, entry);
+        let mut reader = message();
+        let header = reader.header().unwrap();
+        let envelope = Envelope::of(header);
+        let header: Vec<u8> = header.raw_fields().flat_map(|field| field.lines.to_vec()).collect();
+        let expected = SectionOctets::Octets(chosen_fields(&header, &names, false));
+        assert_eq!(message().section(&section).unwrap(), expected, "{at}");
+        // The file is not opened again.
+        std::fs::remove_file(folder.path(at * 10)).unwrap();
+        let mut known = message();
+        assert_eq!(known.section(&section).unwrap(), expected, "{at}");
+        assert_eq!(known.envelope().unwrap(), envelope, "{at}");
+        assert_eq!(known.octets_read(), 0);
+    }
+}
+
+#[test]
+fn y111_another_message_under_the_same_name_is_read_from_its_file() {
+    let folder = TestFolder::new(&[b"Subject: a\n\nx\n", b"Subject: b\nTo: c\n\n"]);
+    let (_, first) = folder.sequence.message(10).unwrap();
+    let subject = |entry: &MessageEntry| ImapMessage::new(&folder.maildir, entry).envelope().unwrap().subject;
+    assert_eq!(subject(first), Some(b"a".to_vec()));
+    std::fs::rename(folder.path(20), folder.path(10)).unwrap();
+    let version = FileVersion::of(&rustix::fs::stat(folder.path(10)).unwrap());
+    assert_eq!(subject(&MessageEntry { version, ..first.clone() }), Some(b"b".to_vec()));
+}
+
+#[test]
+fn a_structure_is_rendered_once() {
+    let folder = TestFolder::new(&[FORWARDED]);
+    let rendered = |text: &'static str| {
+        folder.message().rendered_structure(true, |items, _, _| {
+            items.atom(text);
+        })
+    };
+    let first = rendered("first").unwrap();
+    assert_eq!(rendered("second").unwrap(), first);
+}
+
+#[test]
 fn a_header_is_read_and_not_the_text() {
     let message = format!("Subject: x\n\n{}", "text\n".repeat(100_000));
     let folder = TestFolder::new(&[message.as_bytes()]);
