@@ -219,6 +219,7 @@ impl<'a> Piece<'a> {
                 None => return Ok(Rendered::UpTo(position)),
             },
         };
+        self.reserve(entry.octets);
         let start = self.out.len();
         let rendered = self.items(number, position, (state, place, entry), &mut message);
         self.read += message.octets_read();
@@ -236,6 +237,15 @@ impl<'a> Piece<'a> {
                 Ok(Rendered::Gone)
             }
             Err(failure) => Err(failure),
+        }
+    }
+
+    /// Reserves memory for a message of so many octets. A second message has others after it, which fill the piece.
+    fn reserve(&mut self, octets: u64) {
+        if self.has_whole {
+            let octets = usize::try_from(octets).unwrap_or(usize::MAX).saturating_add(MAX_NAMES);
+            let room = self.max.saturating_sub(self.out.len());
+            self.out.reserve(if self.out.is_empty() { octets.min(room) } else { room });
         }
     }
 
@@ -383,8 +393,8 @@ impl<'a> Piece<'a> {
                 }
                 let left = length.checked_sub(sent).ok_or(Failure::Changed)?;
                 let room = self.max.saturating_sub(self.out.len()).max(MIN_PART) as u64;
-                let octets = message.read_wire(&span, first + sent, left.min(room))?;
-                fetch_response::literal_octets(&mut self.out, &octets);
+                let octets = (first + sent, left.min(room));
+                fetch_response::literal_part(&mut self.out, |out| message.read_wire(&span, octets, out))?;
                 Ok((left > room).then_some(sent + room))
             }
         }
@@ -420,6 +430,8 @@ const MAX_READ: u64 = 16 << 20;
 const COST_OF_A_SEARCH: u64 = 1 << 20;
 /// The look for one that the folder does not have any more.
 const COST_OF_A_LOOK: u64 = 8 << 10;
+/// Octets for the names of a few items, and for flags.
+const MAX_NAMES: usize = 128;
 /// Small messages that a thread reads at a time which must not wait.
 const MAX_CACHED: usize = 4;
 

@@ -281,8 +281,13 @@ impl<'a> ImapMessage<'a> {
         self.read_file(range.start, length).map(Cow::Owned)
     }
 
-    /// The octets of a span on the wire: `count` of them, after the first `skipped`. A file that has fewer is a failure.
-    pub(super) fn read_wire(&mut self, span: &Span, skipped: u64, count: u64) -> Result<Vec<u8>, Failure> {
+    /// Appends octets of a span on the wire: `count` of them, after the first `skipped`. A file that has fewer is a failure.
+    pub(super) fn read_wire(
+        &mut self,
+        span: &Span,
+        (skipped, count): (u64, u64),
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
         let (from, to) = (span.wire.start + skipped, span.wire.start + skipped + count);
         let mut place = Place { file: span.file.start, wire: span.wire.start };
         if self.is_large()
@@ -293,8 +298,8 @@ impl<'a> ImapMessage<'a> {
             place = known;
         }
         let file_end = self.entry.version.bytes;
-        let mut out = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
-        let mut expanded = Vec::new();
+        let begin = out.len();
+        out.reserve(usize::try_from(count).unwrap_or(0));
         while place.wire < to && place.file < span.file.end {
             let kept = place;
             // The octet before shows whether a line feed stands alone.
@@ -302,22 +307,23 @@ impl<'a> ImapMessage<'a> {
             let end = span.file.end.min(place.file + CHUNK as u64);
             let chunk = self.file_octets(&(place.file - before..end), usize::MAX)?;
             let (previous, bytes) = chunk.split_at(usize::from(before == 1).min(chunk.len()));
-            expanded.clear();
-            push_wire(previous.first().copied(), bytes, &mut expanded);
+            let at = out.len();
+            push_wire(previous.first().copied(), bytes, out);
             // The server ends the last line of a message (RFC 5322 section 2.3).
             if end == file_end && end == span.file.end && bytes.last() != Some(&b'\n') {
-                expanded.extend_from_slice(b"\r\n");
+                out.extend_from_slice(b"\r\n");
             }
-            place = Place { file: end, wire: place.wire + expanded.len() as u64 };
-            let within = |wire: u64| {
-                usize::try_from(wire.saturating_sub(kept.wire)).unwrap_or(usize::MAX).min(expanded.len())
-            };
-            out.extend_from_slice(&expanded[within(from)..within(to)]);
+            let octets = out.len() - at;
+            place = Place { file: end, wire: place.wire + octets as u64 };
+            let within =
+                |wire: u64| usize::try_from(wire.saturating_sub(kept.wire)).unwrap_or(usize::MAX).min(octets);
+            out.truncate(at + within(to));
+            out.drain(at..at + within(from));
             if place.wire >= to && to < span.wire.end && self.is_large() {
                 recent::remember_place(self.key(), kept);
             }
         }
-        if out.len() as u64 == count { Ok(out) } else { Err(Failure::Truncated) }
+        if (out.len() - begin) as u64 == count { Ok(()) } else { Err(Failure::Truncated) }
     }
 }
 

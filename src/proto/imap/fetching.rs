@@ -120,14 +120,15 @@ impl ImapSession {
             Response::Failed(failure) => return self.no(&tag, "FETCH", reply::failure_text(failure), out),
             _ => return self.close_with(out, "internal error", reply::INTERNAL),
         };
-        out.push(&octets);
+        let has_all_before = out.is_empty();
+        out.append(octets);
         whole.into_iter().for_each(|octets| out.push_event(Event::Read { octets }));
         fetching.has_gone |= has_gone;
         if let Some(position) = next {
             fetching.fetch.position = position;
             // The next piece is prepared while the client reads this one. A client that has not read the one before gets none
             // ahead.
-            if out.pending().len() <= octets.len() {
+            if has_all_before {
                 return self.request_piece(tag, fetching);
             }
             self.state = State::Fetching(tag, Box::new(fetching));

@@ -116,6 +116,20 @@ pub fn literal_octets(out: &mut Vec<u8>, octets: &[u8]) {
     writer::replace_nul(&mut out[start..]);
 }
 
+/// Appends octets of a message to an announced literal, as `append` does.
+///
+/// # Errors
+/// Those of `append`, which may have appended some octets.
+pub fn literal_part<E>(
+    out: &mut Vec<u8>,
+    append: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    let start = out.len();
+    append(out)?;
+    writer::replace_nul(&mut out[start..]);
+    Ok(())
+}
+
 /// Writes an internal date, in UTC: `"17-Jul-1996 02:44:25 +0000"`.
 pub fn internal_date(items: &mut Items<'_>, seconds: i64) {
     let Date { year, month, day, hour, minute, second, .. } = Date::from_seconds(seconds);
