@@ -244,7 +244,7 @@ impl<'a> Piece<'a> {
     fn reserve(&mut self, octets: u64) {
         if self.has_whole {
             let octets = usize::try_from(octets).unwrap_or(usize::MAX).saturating_add(MAX_NAMES);
-            let room = self.max.saturating_sub(self.out.len());
+            let room = self.max.saturating_sub(self.out.len()).min(MAX_RESERVED);
             self.out.reserve(if self.out.is_empty() { octets.min(room) } else { room });
         }
     }
@@ -430,6 +430,8 @@ const MAX_READ: u64 = 16 << 20;
 const COST_OF_A_SEARCH: u64 = 1 << 20;
 /// The look for one that the folder does not have any more.
 const COST_OF_A_LOOK: u64 = 8 << 10;
+/// Octets of memory that are reserved at a time.
+const MAX_RESERVED: usize = 256 << 10;
 /// Octets for the names of a few items, and for flags.
 const MAX_NAMES: usize = 128;
 /// Small messages that a thread reads at a time which must not wait.

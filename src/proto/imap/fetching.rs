@@ -145,3 +145,52 @@ impl ImapSession {
 
 /// Messages of a folder that a step may name at the cost of one mailbox that is examined.
 const MESSAGES_OF_WORK: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::{
+        limits::Limits,
+        proto::{
+            dot::LineEndings,
+            imap::session_config::{ImapConfig, SessionConfig},
+            syntax::Syntax,
+        },
+    };
+
+    #[test]
+    fn y113_a_slow_client_has_one_piece_ahead_at_most() {
+        let protocol = ImapConfig { starttls: false, plaintext_auth: true, withheld: Vec::new() };
+        let mut session = ImapSession::new(Rc::new(SessionConfig {
+            hostname: "mx.example.test".into(),
+            line_endings: LineEndings::Lenient,
+            syntax: Syntax::Exact,
+            limits: Limits::default(),
+            pedantic: false,
+            protocol,
+        }));
+        let position = |uid| FetchPosition { uid, ..FetchPosition::default() };
+        let fetching = |uid| {
+            let (state, uids, items) = Default::default();
+            let items: Vec<FetchItem> = items;
+            let fetch = request::Fetch { state, uids, items: items.into(), position: position(uid) };
+            Fetching { by_uid: true, fetch, has_gone: false }
+        };
+        let piece = |uid| {
+            let (has_gone, whole) = Default::default();
+            let piece = FetchedPiece { octets: vec![b'x'; 1000], next: Some(position(uid)), has_gone, whole };
+            Response::Imap(ImapResponse::Fetched(piece))
+        };
+        let mut out = Outbox::default();
+        let step = session.fetched(b"a".to_vec(), fetching(1), piece(2), &mut out);
+        assert!(matches!(step, Step::Request(_)), "the client has read everything before");
+        let step = session.fetched(b"a".to_vec(), fetching(2), piece(3), &mut out);
+        assert!(matches!(step, Step::Continue), "one piece is ahead of it");
+        assert!(matches!(session.state, State::Fetching(..)));
+        out.consume(2000);
+        let step = session.fetched(b"a".to_vec(), fetching(3), piece(4), &mut out);
+        assert!(matches!(step, Step::Request(_)));
+    }
+}
