@@ -1,7 +1,7 @@
 //! What the server costs while it does little.
 //!
 //! Measured: the time from exec to the first banner; the memory of 0, 1,000 and up to 10,000 SMTP sessions that
-//! said EHLO and are silent, in clear text and under TLS, and what is left of it when they have gone; the growth of the most memory ever
+//! said EHLO and are silent, in clear text and under TLS, and of as many IMAP sessions in IDLE, and what is left of it when they have gone; the growth of the most memory ever
 //! used while a message of 200 MB is delivered, and while it is fetched by a client that reads slowly: the
 //! server must hold neither. Beside each figure stands the one without load.
 //!
@@ -10,7 +10,9 @@
 mod common;
 
 use std::{
+    cell::Cell,
     io::{self, BufRead},
+    net::SocketAddr,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -20,8 +22,11 @@ use common::{
     Scratch, Server, Settings,
     client::{self, Pop3, Smtp},
     configured::{self, PASSWORD, listener},
+    imap_client::Imap,
+    imap_load::fill,
     message,
     process::{self, Memory},
+    spool,
     table::{Table, size as in_words},
     tls::{tls_session, trust},
 };
@@ -46,6 +51,19 @@ fn main() -> io::Result<()> {
         tls_session(smtps, &config, b"EHLO client.example.test\r\n", b"\n250 ")
     })?;
     drop(server);
+    let dir = scratch.fresh()?;
+    let server = Server::dev(&dir)?;
+    let imap = server.imap()?;
+    let users: Vec<String> = (0..MAILBOXES).map(|number| format!("idle{number}@example.test")).collect();
+    users.iter().try_for_each(|user| fill(&spool(&dir).join(user), 10, 1024))?;
+    // What belongs to a mailbox, and not to a session, is made before the count.
+    let held = users.iter().map(|user| idle(imap, user)).collect::<io::Result<Vec<Imap>>>()?;
+    let next = Cell::new(0);
+    idle_sessions(&server, "IMAP sessions in IDLE", counts, || {
+        next.set((next.get() + 1) % MAILBOXES);
+        idle(imap, &users[next.get()])
+    })?;
+    drop((held, server));
     huge_message(&scratch.fresh()?, if settings.quick { 20_000_000 } else { 200_000_000 })
 }
 
@@ -119,6 +137,14 @@ fn idle_sessions<Session>(
     row("0 again".to_owned(), process::memory(server.pid())?, 0);
     table.print();
     Ok(())
+}
+
+/// An IMAP session in IDLE.
+fn idle(imap: SocketAddr, user: &str) -> io::Result<Imap> {
+    let mut session = Imap::login_with_buffer(imap, user, 512)?;
+    session.command("SELECT INBOX")?;
+    session.idle()?;
+    Ok(session)
 }
 
 /// The most memory used while one huge message comes in, and while it goes out slowly.
@@ -210,6 +236,8 @@ fn wait_for(mut condition: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
     Ok(())
 }
 
+/// Mailboxes of the IMAP sessions.
+const MAILBOXES: usize = 50;
 const USER: &str = "alice@example.test";
 /// Octets a second of the slow reader.
 const PACE: f64 = 50e6;

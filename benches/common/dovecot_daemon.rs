@@ -17,6 +17,7 @@ pub(crate) struct Dovecot {
     pub(crate) pop3: SocketAddr,
     pub(crate) pop3s: SocketAddr,
     pub(crate) lmtp: SocketAddr,
+    pub(crate) imap: SocketAddr,
 }
 
 /// Files of PEM.
@@ -28,7 +29,10 @@ pub(crate) struct Certificate {
 /// Its version, or why it can't be measured.
 pub(crate) fn version() -> Result<String, String> {
     let Some(program) = programs::find("dovecot") else { return Err(NOT_INSTALLED.to_owned()) };
-    if ["pop3", "pop3-login", "lmtp"].iter().any(|name| !Path::new(LIBEXEC).join(name).exists()) {
+    if ["pop3", "pop3-login", "imap", "imap-login", "lmtp"]
+        .iter()
+        .any(|name| !Path::new(LIBEXEC).join(name).exists())
+    {
         return Err(NOT_INSTALLED.to_owned());
     }
     let line = programs::first_line(Command::new(program).arg("--version"));
@@ -39,16 +43,16 @@ pub(crate) fn version() -> Result<String, String> {
 }
 
 /// The settings, for people who compare.
-pub(crate) const SETTINGS: &str = "Dovecot runs in its high-performance mode (service_count = 0; two login processes, eight \
-     of pop3 and one of lmtp for each connection are there before the first), checks no password, and has \
+pub(crate) const SETTINGS: &str = "Dovecot runs in its high-performance mode (service_count = 0; two login processes for \
+     each protocol, eight of pop3 and of imap and one of lmtp for each connection are there before the first), checks no password, and has \
      mail_fsync = optimized, which syncs each delivered file and its directory";
 
 impl Dovecot {
     /// Starts it in `home`, where it keeps its state, with a Maildir for each user below `maildirs`.
     pub(crate) fn start(home: &Path, maildirs: &Path, tls: Option<&Certificate>) -> io::Result<Self> {
         let program = programs::find("dovecot").ok_or(io::ErrorKind::NotFound)?;
-        let [pop3, pop3s, lmtp] =
-            [programs::free_address()?, programs::free_address()?, programs::free_address()?];
+        let free = programs::free_address;
+        let addresses @ [pop3, pop3s, lmtp, imap] = [free()?, free()?, free()?, free()?];
         let is_root = rustix::process::geteuid().is_root();
         let user = match is_root {
             true => "mail".to_owned(),
@@ -59,7 +63,7 @@ impl Dovecot {
             false => programs::first_line(Command::new("id").arg("--group").arg("--name"))?,
         };
         let config = home.join("dovecot.conf");
-        fs::write(&config, configuration(home, maildirs, &user, &group, [pop3, pop3s, lmtp], tls))?;
+        fs::write(&config, configuration(home, maildirs, &user, &group, addresses, tls))?;
         let mut command = programs::ending_with_us("TERM");
         if is_root {
             // It reads no mail as root. In a namespace it is `mail`, with the ids that Debian gives to that user and
@@ -69,10 +73,11 @@ impl Dovecot {
         command.arg(program).arg("-F").arg("-c").arg(&config);
         let output = fs::File::create(home.join("output"))?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let mut dovecot = Self { child: command.spawn()?, pop3, pop3s, lmtp };
+        let mut dovecot = Self { child: command.spawn()?, pop3, pop3s, lmtp, imap };
         let log = home.join("log");
-        let started = programs::until_greeted(&mut dovecot.child, pop3, "Dovecot", &log);
-        started.and_then(|()| programs::until_greeted(&mut dovecot.child, lmtp, "Dovecot", &log))?;
+        for address in [pop3, lmtp, imap] {
+            programs::until_greeted(&mut dovecot.child, address, "Dovecot", &log)?;
+        }
         Ok(dovecot)
     }
 
@@ -92,7 +97,7 @@ fn configuration(
     maildirs: &Path,
     user: &str,
     group: &str,
-    [pop3, pop3s, lmtp]: [SocketAddr; 3],
+    [pop3, pop3s, lmtp, imap]: [SocketAddr; 4],
     tls: Option<&Certificate>,
 ) -> String {
     let login_processes = thread::available_parallelism().map_or(2, usize::from);
@@ -108,7 +113,7 @@ fn configuration(
         "base_dir = {home}/run
 state_dir = {home}/state
 log_path = {home}/log
-protocols = pop3 lmtp
+protocols = imap pop3 lmtp
 listen = 127.0.0.1
 hostname = mx.example.test
 default_internal_user = {user}
@@ -154,6 +159,23 @@ service pop3 {{
   process_min_avail = 8
   process_limit = 1000
 }}
+service imap-login {{
+  chroot =
+  service_count = 0
+  process_min_avail = {login_processes}
+  process_limit = {login_processes}
+  inet_listener imap {{
+    port = {}
+  }}
+  inet_listener imaps {{
+    port = 0
+  }}
+}}
+service imap {{
+  service_count = 0
+  process_min_avail = 8
+  process_limit = 1000
+}}
 service lmtp {{
   service_count = 0
   process_min_avail = 64
@@ -164,6 +186,7 @@ service lmtp {{
 }}
 ",
         pop3.port(),
+        imap.port(),
         lmtp.port(),
     )
 }

@@ -14,6 +14,8 @@ pub(crate) mod dovecot_daemon;
 pub(crate) mod figures;
 pub(crate) mod foreign_mailbox;
 pub(crate) mod http_load;
+pub(crate) mod imap_client;
+pub(crate) mod imap_load;
 pub(crate) mod login_load;
 pub(crate) mod pace;
 pub(crate) mod plain_server;
@@ -106,6 +108,8 @@ pub(crate) struct Server {
     pub(crate) smtp: SocketAddr,
     pub(crate) pop3: SocketAddr,
     pub(crate) lmtp: Option<SocketAddr>,
+    /// The address of IMAP, if the server has it.
+    pub(crate) imap: Option<SocketAddr>,
     /// Addresses of SMTP and POP3 under TLS from the first octet, if the server has them.
     pub(crate) smtps: Option<SocketAddr>,
     pub(crate) pop3s: Option<SocketAddr>,
@@ -141,6 +145,11 @@ impl Server {
         let mut command = restante();
         command.arg("serve").arg("--config").arg(config);
         Self::start(command, dir)
+    }
+
+    /// The address of IMAP.
+    pub(crate) fn imap(&self) -> io::Result<SocketAddr> {
+        self.imap.ok_or_else(|| io::Error::other("the server has no IMAP"))
     }
 
     /// The address of the web API.
@@ -182,6 +191,7 @@ impl Server {
             smtp: port("smtp")?,
             pop3: port("pop3")?,
             lmtp: port("lmtp").ok(),
+            imap: port("imap").ok(),
             smtps: port("submissions").ok(),
             pop3s: port("pop3s").ok(),
             http: port("http").ok(),
@@ -268,7 +278,9 @@ pub(crate) fn report(report: &impl Serialize) -> io::Result<()> {
 fn dev_command(dir: &Path) -> Command {
     let mut command = restante();
     command.arg("dev").arg("--spool").arg(spool(dir));
-    command.args(["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"]);
+    for service in ["--smtp", "--pop3", "--imap"] {
+        command.args([service, "127.0.0.1:0"]);
+    }
     command
 }
 

@@ -43,6 +43,11 @@ pub(crate) fn resident_of_tree(pid: u32) -> io::Result<u64> {
     sum_of_tree(pid, |process| Ok(memory(process)?.resident))
 }
 
+/// Octets of a process and of all that it started, with the share of each in the pages that several of them have.
+pub(crate) fn share_of_tree(pid: u32) -> io::Result<u64> {
+    sum_of_tree(pid, |process| kib(&fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?, "Pss:"))
+}
+
 /// CPU time of those of our children that have ended and were waited for.
 pub(crate) fn cpu_of_children() -> io::Result<Duration> {
     // proc_pid_stat(5): cutime and cstime.

@@ -11,6 +11,7 @@
 mod common;
 mod contest;
 mod deliveries;
+mod imap;
 mod logins;
 mod memory;
 mod retrievals;
@@ -28,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use common::{
     Scratch,
     figures::{Machine, Report, put_into},
-    login_load, pop3_load, process, smtp_load,
+    imap_load, login_load, pop3_load, process, smtp_load,
 };
 use contest::{Contest, Scale};
 
@@ -119,6 +120,7 @@ fn measure(options: &Options, scratch: &mut Scratch) -> io::Result<Report> {
     deliveries::measure(&mut contest, scratch)?;
     retrievals::measure(&mut contest, scratch)?;
     logins::measure(&mut contest, scratch)?;
+    imap::measure(&mut contest, scratch)?;
     memory::measure(&mut contest, scratch)?;
     let versions = contest.versions();
     let Contest { rows, notes, .. } = contest;
@@ -151,6 +153,7 @@ enum Job {
     Deliver(smtp_load::Job),
     Fetch(pop3_load::Job),
     Login(login_load::Job),
+    Imap(imap_load::Job),
 }
 
 fn load(job: &Job) -> io::Result<()> {
@@ -158,6 +161,7 @@ fn load(job: &Job) -> io::Result<()> {
         Job::Deliver(job) => smtp_load::load(job),
         Job::Fetch(job) => pop3_load::load(job),
         Job::Login(job) => login_load::load(job),
+        Job::Imap(job) => imap_load::load(job),
     }
 }
 

@@ -1,7 +1,9 @@
-//! Memory of connections to POP3 that have asked for CAPA and say nothing more, in clear text and under TLS.
+//! Memory of connections to POP3 that have asked for CAPA and say nothing more, in clear text and under TLS, and of IMAP
+//! sessions in IDLE.
 //!
 //! It is the growth of all processes of the server, from [`FIRST`] connections on, which make what is made at the first
-//! use. The kernel's own memory for sockets is not in it.
+//! use. The kernel's own memory for sockets is not in it. Dovecot has a process for each IMAP session, so it has fewer of them,
+//! and a page that its processes share counts once.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -14,7 +16,9 @@ use crate::{
         Scratch, Server, client,
         dovecot_daemon::{Certificate, Dovecot},
         figures::{Better, Sample},
-        process,
+        imap_client::Imap,
+        imap_load::fill,
+        process, spool,
         table::count as in_words,
         tls::{tls_session, trust},
     },
@@ -59,6 +63,53 @@ pub(crate) fn measure(contest: &mut Contest, scratch: &mut Scratch) -> io::Resul
                 .to_owned(),
         );
     }
+    idle(contest, scratch, connections)
+}
+
+/// IMAP sessions in IDLE, in [`MAILBOXES`] mailboxes.
+fn idle(contest: &mut Contest, scratch: &mut Scratch, connections: usize) -> io::Result<()> {
+    let theirs = connections.min(DOVECOT_SESSIONS);
+    let name = format!("resident for one of {} IMAP sessions in IDLE", in_words(connections));
+    if !contest.wants(&name) {
+        return Ok(());
+    }
+    let run = |pid: u32, imap: SocketAddr, maildirs: &Path, sessions: usize| -> io::Result<Sample> {
+        let users: Vec<String> = (0..MAILBOXES).map(|number| format!("idle{number}@example.test")).collect();
+        users.iter().try_for_each(|user| fill(&maildirs.join(user), 10, 1024))?;
+        let mut users = users.iter().cycle();
+        let mut connect = || -> io::Result<Imap> {
+            let mut session = Imap::login_with_buffer(imap, users.next().map_or("", |user| user), 512)?;
+            session.command("SELECT INBOX")?;
+            session.idle()?;
+            Ok(session)
+        };
+        let first = (0..FIRST).map(|_| connect()).collect::<io::Result<Vec<Imap>>>()?;
+        let before = process::share_of_tree(pid)?;
+        let sessions = (0..sessions).map(|_| connect()).collect::<io::Result<Vec<Imap>>>()?;
+        let after = process::share_of_tree(pid)?;
+        let value = after.saturating_sub(before) as f64 / sessions.len() as f64;
+        drop((first, sessions));
+        Ok(Sample { value, cpu_us: None })
+    };
+    let dovecot = contest.dovecot(|| {
+        let run: Run<'_> = Box::new(|scratch| {
+            let (home, maildirs) = (scratch.fresh()?, scratch.fresh()?);
+            let server = Dovecot::start(&home, &maildirs, None)?;
+            run(server.pid(), server.imap, &maildirs, theirs)
+        });
+        Ok(run)
+    });
+    let ours: Run<'_> = Box::new(|scratch| {
+        let dir = scratch.fresh()?;
+        let server = Server::dev(&dir)?;
+        run(server.pid(), server.imap()?, &spool(&dir), connections)
+    });
+    let figure = Figure { name: &name, unit: "octets", better: Better::Lower };
+    contest.row(scratch, figure, ours, None, vec![(DOVECOT, dovecot)])?;
+    contest.notes.insert(format!(
+        "Memory in IDLE: sessions in {MAILBOXES} mailboxes of 10 messages; Dovecot has {theirs} sessions, each a process, and a \
+         page that several processes have counts once"
+    ));
     Ok(())
 }
 
@@ -117,3 +168,7 @@ fn certificate(dir: &Path) -> io::Result<Certificate> {
 
 /// Connections that stand before the count begins.
 const FIRST: usize = 50;
+/// Mailboxes of the sessions in IDLE. The first sessions open all of them.
+const MAILBOXES: usize = 50;
+/// Sessions of Dovecot in IDLE: each is a process.
+const DOVECOT_SESSIONS: usize = 300;

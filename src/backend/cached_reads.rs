@@ -1,5 +1,5 @@
-//! Small messages that the event loop reads itself, because the kernel has them in memory. A worker would cost two switches
-//! between threads, which take longer than the read.
+//! Small messages that the event loop reads itself, because the kernel has them in memory: for RETR, TOP and FETCH. A worker
+//! would cost two switches between threads, which take longer than the read.
 //!
 //! Two bounds protect the other sessions. A turn reads a few megabytes at most, and workers read the rest. If a read took
 //! long all the same, the kernel did not keep its promise (a virus scanner may hold up every open), and workers read
@@ -8,7 +8,12 @@
 use std::time::{Duration, Instant};
 
 use super::open_maildrop::OpenFiles;
-use crate::index::budget::Budget;
+use crate::{
+    index::{Sequence, budget::Budget},
+    maildir::{Maildir, MessageEntry, MessageRef},
+    proto::imap::request::{Fetch, FetchedPiece},
+    workers::imap_fetch::fetch_cached,
+};
 
 /// The bounds on reads of the event loop.
 #[derive(Debug)]
@@ -41,12 +46,33 @@ impl CachedReads {
 
     /// Reads a whole message at `now`, if it is small and that needs no wait.
     pub(super) fn read(&mut self, files: &OpenFiles, message: usize, now: Duration) -> Option<Vec<u8>> {
-        let wanted = files.snapshot.message_ref(message)?;
+        self.read_file(&files.maildir, files.snapshot.message_ref(message)?, now)
+    }
+
+    /// Renders a piece of the responses to FETCH, if that needs no wait: flags and other facts, and a few small messages.
+    pub(super) fn fetch(
+        &mut self,
+        maildir: &Maildir,
+        sequence: &Sequence,
+        fetch: &Fetch,
+        now: Duration,
+    ) -> Option<FetchedPiece> {
+        if self.budget.is_spent() {
+            return None;
+        }
+        let max = self.max_size;
+        let mut read = |entry: &MessageEntry| self.read_file(maildir, entry.into(), now);
+        let piece = fetch_cached(maildir, sequence, fetch, max, &mut read)?;
+        self.budget.charge(piece.octets.len());
+        Some(piece)
+    }
+
+    fn read_file(&mut self, maildir: &Maildir, wanted: MessageRef<'_>, now: Duration) -> Option<Vec<u8>> {
         if self.budget.is_spent() || now < self.paused_until {
             return None;
         }
         let began = Instant::now();
-        let bytes = files.maildir.read_cached(wanted, self.max_size);
+        let bytes = maildir.read_cached(wanted, self.max_size);
         self.record(bytes.as_ref().map_or(0, Vec::len), began.elapsed(), now);
         bytes
     }

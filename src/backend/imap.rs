@@ -29,7 +29,7 @@ use crate::{
     maildir::Maildir,
     proto::{
         SessionEvent,
-        imap::request::{ImapRequest, ImapResponse, Refusal},
+        imap::request::{Fetch, ImapRequest, ImapResponse, Refusal},
         request::{Access, ConnId, Failure, Mailbox, Response},
     },
     workers::{
@@ -94,10 +94,7 @@ impl Folders {
                 cx.effects.respond(id, Response::Imap(ImapResponse::Done));
             }
             ImapRequest::Refresh => refresh((id, client), cx),
-            ImapRequest::Fetch(fetch) => {
-                let max = cx.maildrops.max_piece(1);
-                self.read((id, client), ReadRequest::Fetch(fetch, max), cx);
-            }
+            ImapRequest::Fetch(fetch) => self.fetch((id, client), fetch, now, cx),
             ImapRequest::Search(search) => {
                 self.read((id, client), ReadRequest::Search(search, SearchProgress::default()), cx);
             }
@@ -126,6 +123,23 @@ impl Folders {
         {
             folder.sessions.remove(&id);
         }
+    }
+
+    /// FETCH: renders a piece here if that needs no wait, and else by a worker.
+    fn fetch(
+        &self,
+        (id, client): (ConnId, &mut Client),
+        fetch: Box<Fetch>,
+        now: Duration,
+        cx: &mut Context<'_>,
+    ) {
+        if let Some((_, folder, maildir)) = self.selected(id, client)
+            && let Some(piece) = cx.maildrops.fetch_cached(&maildir, &folder.sequence, &fetch, now)
+        {
+            return cx.effects.respond(id, Response::Imap(ImapResponse::Fetched(piece)));
+        }
+        let max = cx.maildrops.max_piece(1);
+        self.read((id, client), ReadRequest::Fetch(fetch, max), cx);
     }
 
     /// FETCH, SEARCH.

@@ -19,11 +19,11 @@ use crate::{
     capacity::Shrinker,
     deferred_drop::DeferredDrop,
     fd_limits::FdBudget,
-    index::{LoginDelay, Registry, Snapshot, job::SessionChanges},
+    index::{LoginDelay, Registry, Sequence, Snapshot, job::SessionChanges},
     limits::Limits,
     maildir::Maildir,
     proto::{
-        imap::request::{ImapResponse, Refusal},
+        imap::request::{Fetch, FetchedPiece, ImapResponse, Refusal},
         request::{Access, ConnId, Failure, Mailbox, MaildropRequest, Response},
     },
     workers::{
@@ -218,6 +218,17 @@ impl Maildrops {
         let (maildir, snapshot) = (Arc::clone(&files.maildir), Arc::clone(&files.snapshot));
         let max = self.max_piece(from);
         effects.run(Job::Read { conn: id, maildir, snapshot, message, from, max, open });
+    }
+
+    /// Serves FETCH without a worker, if that needs no wait.
+    pub(super) fn fetch_cached(
+        &mut self,
+        maildir: &Maildir,
+        sequence: &Sequence,
+        fetch: &Fetch,
+        now: Duration,
+    ) -> Option<FetchedPiece> {
+        self.cached_reads.fetch(maildir, sequence, fetch, now)
     }
 
     /// The bytes of the largest piece that begins at `from`. A worker costs the same two switches between threads for

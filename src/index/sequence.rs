@@ -27,8 +27,21 @@ impl Sequence {
 
     /// A message and its file.
     pub fn message(&self, uid: u32) -> Option<(MessageState, &MessageEntry)> {
-        let at = self.state.messages.binary_search_by_key(&uid, |message| message.uid).ok()?;
-        let position = usize::try_from(*self.positions.get(at)?).ok()?;
-        Some((self.state.messages[at], self.snapshot.entry(position)?))
+        let at = self.place(uid, 0)?;
+        Some((*self.state.messages.get(at)?, self.entry(at)?))
+    }
+
+    /// The place of a message in `state`. It is looked for at `near` first.
+    pub fn place(&self, uid: u32, near: usize) -> Option<usize> {
+        let messages = &self.state.messages;
+        if messages.get(near).is_some_and(|message| message.uid == uid) {
+            return Some(near);
+        }
+        messages.binary_search_by_key(&uid, |message| message.uid).ok()
+    }
+
+    /// The file of the message at that place in `state`.
+    pub fn entry(&self, place: usize) -> Option<&MessageEntry> {
+        self.snapshot.entry(usize::try_from(*self.positions.get(place)?).ok()?)
     }
 }

@@ -345,7 +345,7 @@ impl Maildir {
     }
 
     /// Whether the event loop may read its messages from memory.
-    pub(super) fn has_cached_reads(&self) -> bool {
+    pub(crate) fn has_cached_reads(&self) -> bool {
         self.has_cached_reads
     }
 

@@ -192,6 +192,15 @@ impl Outbox {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Appends octets, without a copy if no others wait.
+    pub fn append(&mut self, bytes: Vec<u8>) {
+        if self.is_empty() {
+            (self.bytes, self.sent) = (bytes, 0);
+        } else {
+            self.push(&bytes);
+        }
+    }
+
     /// Appends a line and its CRLF.
     pub fn line(&mut self, text: &str) {
         self.push(text.as_bytes());
@@ -438,6 +447,19 @@ mod tests {
             assert!(pushed <= 1100, "the limit was not seen");
         }
         assert_eq!(inbox.len(), 0);
+    }
+
+    #[test]
+    fn octets_are_sent_in_their_order_whether_others_wait_or_not() {
+        let mut out = Outbox::default();
+        out.append(b"one".to_vec());
+        out.consume(1);
+        out.append(b"two".to_vec());
+        assert_eq!(out.pending(), b"netwo");
+        out.consume(5);
+        out.append(b"three".to_vec());
+        out.consume(2);
+        assert_eq!(out.pending(), b"ree");
     }
 
     #[test]

@@ -3,18 +3,24 @@
 //! The rule: a literal has exactly the octets that were announced. A message that is gone before its response begins is left
 //! out; after that, each failure is one of the whole command, and the session ends the connection.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    ops::RangeInclusive,
+};
 
 use super::imap_message::{ImapMessage, SectionOctets};
 use crate::{
     index::sequence::Sequence,
     maildir::{FileVersion, Maildir, MessageEntry},
-    mime::envelope::Envelope,
     proto::{
         imap::{
             fetch_item::{Body, FetchItem, Section, SectionText},
             request::{Fetch, FetchPosition, FetchedPiece, MessageState},
-            response::{self, fetch as fetch_response},
+            response::{
+                self,
+                fetch::{self as fetch_response, ItemName},
+                writer::Items,
+            },
         },
         request::Failure,
     },
@@ -31,37 +37,51 @@ pub fn fetch_piece(
     fetch: &Fetch,
     max: usize,
 ) -> Result<FetchedPiece, Failure> {
-    let mut piece = Piece { maildir, sequence, fetch, max, out: Vec::new(), read: 0, whole: Vec::new() };
-    let mut has_gone = false;
-    let messages = &fetch.state.messages;
-    for range in fetch.uids.ranges() {
-        let first = *range.start().max(&fetch.position.uid);
-        let start = messages.partition_point(|message| message.uid < first);
-        for (at, message) in messages.iter().enumerate().skip(start) {
-            let uid = message.uid;
-            if uid > *range.end() {
-                break;
-            }
-            let mut position = FetchPosition { uid, ..FetchPosition::default() };
-            if uid == fetch.position.uid {
-                position = fetch.position;
-            }
-            if !position.is_within_message() && piece.is_full(uid) {
-                return Ok(piece.fetched(Some(position), has_gone));
-            }
-            match piece.message(u32::try_from(at + 1).unwrap_or(u32::MAX), position)? {
-                Rendered::Whole => {}
-                Rendered::Gone => {
-                    has_gone = true;
-                    piece.read += COST_OF_A_SEARCH;
-                }
-                Rendered::UpTo(next) => {
-                    return Ok(piece.fetched(Some(next), has_gone));
-                }
-            }
-        }
+    Piece::new(maildir, sequence, fetch, max, None).render()
+}
+
+/// Renders a piece on a thread that must not wait: the flags and other facts of messages, and the octets of a few small
+/// messages, which `read_cached` reads if the kernel has them in memory. `None`: a worker has to render the piece.
+pub fn fetch_cached(
+    maildir: &Maildir,
+    sequence: &Sequence,
+    fetch: &Fetch,
+    max: usize,
+    read_cached: ReadCached<'_>,
+) -> Option<FetchedPiece> {
+    if fetch.position.is_within_message() || !fetch.items.iter().all(|item| is_fact(item) || is_plain(item)) {
+        return None;
     }
-    Ok(piece.fetched(None, has_gone))
+    let first = fetch.position.uid;
+    let count = |range: RangeInclusive<u32>| range.end() - range.start().max(&first) + 1;
+    let counts = fetch.uids.ranges_from(first).take(MAX_CACHED).map(count);
+    let has_few = counts.fold(0, u32::saturating_add) as usize <= MAX_CACHED
+        && fetch.uids.ranges_from(first).nth(MAX_CACHED).is_none();
+    if !has_few && !fetch.items.iter().all(is_fact) {
+        return None;
+    }
+    let piece = Piece::new(maildir, sequence, fetch, max, Some(read_cached)).render().ok()?;
+    (!piece.octets.is_empty() || piece.next.is_none()).then_some(piece)
+}
+
+/// Reads the file of a message without a wait, or not at all.
+pub type ReadCached<'a> = &'a mut dyn FnMut(&MessageEntry) -> Option<Vec<u8>>;
+
+/// Whether an item is a fact that the folder knows.
+fn is_fact(item: &FetchItem) -> bool {
+    match item {
+        FetchItem::Flags | FetchItem::InternalDate | FetchItem::Size | FetchItem::Uid | FetchItem::ModSeq => {
+            true
+        }
+        FetchItem::Envelope | FetchItem::Structure { .. } | FetchItem::Body(_) => false,
+    }
+}
+
+/// Whether the octets of an item are copied, and nothing in them is parsed but the end of the header.
+fn is_plain(item: &FetchItem) -> bool {
+    let FetchItem::Body(body) = item else { return false };
+    let Section { path, text } = &body.section;
+    path.is_empty() && matches!(text, SectionText::Whole | SectionText::Header | SectionText::Text)
 }
 
 struct Piece<'a> {
@@ -69,6 +89,14 @@ struct Piece<'a> {
     sequence: &'a Sequence,
     fetch: &'a Fetch,
     max: usize,
+    /// Given on a thread that must not wait.
+    read_cached: Option<ReadCached<'a>>,
+    /// The names of the items with octets of a message.
+    names: Vec<Option<ItemName>>,
+    /// Whether no item needs the file of a message.
+    has_facts_only: bool,
+    /// Whether an item has all octets of a message, so that their number is known before it is rendered.
+    has_whole: bool,
     out: Vec<u8>,
     /// Octets read from files for this piece.
     read: u64,
@@ -85,39 +113,115 @@ enum Rendered {
     UpTo(FetchPosition),
 }
 
-impl Piece<'_> {
+impl<'a> Piece<'a> {
+    fn new(
+        maildir: &'a Maildir,
+        sequence: &'a Sequence,
+        fetch: &'a Fetch,
+        max: usize,
+        read_cached: Option<ReadCached<'a>>,
+    ) -> Self {
+        let name = |item: &FetchItem| match item {
+            FetchItem::Body(body) => Some(ItemName::of(body)),
+            _ => None,
+        };
+        let is_whole = |item: &FetchItem| match item {
+            FetchItem::Body(Body { section, partial: None, .. }) => {
+                matches!(section.text, SectionText::Whole | SectionText::Text)
+            }
+            _ => false,
+        };
+        Self {
+            maildir,
+            sequence,
+            fetch,
+            max,
+            read_cached,
+            names: fetch.items.iter().map(name).collect(),
+            has_facts_only: fetch.items.iter().all(is_fact),
+            has_whole: fetch.items.iter().any(is_whole),
+            out: Vec::new(),
+            read: 0,
+            whole: Vec::new(),
+        }
+    }
+
+    fn render(mut self) -> Result<FetchedPiece, Failure> {
+        let mut has_gone = false;
+        let (fetch, messages) = (self.fetch, &self.fetch.state.messages);
+        for range in fetch.uids.ranges_from(fetch.position.uid) {
+            let first = *range.start().max(&fetch.position.uid);
+            let start = messages.partition_point(|message| message.uid < first);
+            for (at, message) in messages.iter().enumerate().skip(start) {
+                let uid = message.uid;
+                if uid > *range.end() {
+                    break;
+                }
+                let mut position = FetchPosition { uid, ..FetchPosition::default() };
+                if uid == fetch.position.uid {
+                    position = fetch.position;
+                }
+                let place = self.sequence.place(uid, at);
+                if !position.is_within_message() && self.is_full(place) {
+                    return Ok(self.fetched(Some(position), has_gone));
+                }
+                match self.message((at, place), position)? {
+                    Rendered::Whole => {}
+                    Rendered::Gone => has_gone = true,
+                    Rendered::UpTo(next) => {
+                        return Ok(self.fetched(Some(next), has_gone));
+                    }
+                }
+            }
+        }
+        Ok(self.fetched(None, has_gone))
+    }
+
     fn fetched(self, next: Option<FetchPosition>, has_gone: bool) -> FetchedPiece {
         FetchedPiece { octets: self.out, next, has_gone, whole: self.whole }
     }
 
-    /// Whether the response for a message belongs to the next piece.
-    fn is_full(&self, uid: u32) -> bool {
+    /// Whether the response for the message at that place belongs to the next piece.
+    fn is_full(&self, place: Option<usize>) -> bool {
         if self.out.is_empty() {
             return self.read >= MAX_READ;
         }
-        let is_all = |item: &FetchItem| match item {
-            FetchItem::Body(body) => {
-                body.partial.is_none() && matches!(body.section.text, SectionText::Whole | SectionText::Text)
-            }
-            _ => false,
-        };
         let mut expected = 0;
-        if self.fetch.items.iter().any(is_all) {
-            let octets = self.sequence.message(uid).map_or(0, |(_, entry)| entry.octets);
+        if self.has_whole {
+            let octets = place.and_then(|place| self.sequence.entry(place)).map_or(0, |entry| entry.octets);
             expected = usize::try_from(octets).unwrap_or(usize::MAX);
         }
         self.read >= MAX_READ || self.out.len().saturating_add(expected) > self.max
     }
 
-    /// Renders the response for the message with this number, from a position on.
-    fn message(&mut self, number: u32, position: FetchPosition) -> Result<Rendered, Failure> {
+    /// Renders the response for a message, from a position on. The message has its number in the client's state, and its place
+    /// in the newest one.
+    fn message(
+        &mut self,
+        (at, place): (usize, Option<usize>),
+        position: FetchPosition,
+    ) -> Result<Rendered, Failure> {
         let sequence = self.sequence;
-        let Some((state, entry)) = sequence.message(position.uid) else {
+        let number = u32::try_from(at + 1).unwrap_or(u32::MAX);
+        let found = place.and_then(|place| Some((*sequence.state.messages.get(place)?, place)));
+        let Some((state, place)) = found else {
+            self.read += COST_OF_A_LOOK;
             return if position.is_within_message() { Err(Failure::Gone) } else { Ok(Rendered::Gone) };
         };
-        let mut message = ImapMessage::new(self.maildir, entry);
+        if self.has_facts_only {
+            return self.facts(number, (state, place));
+        }
+        let entry = sequence.entry(place).ok_or(Failure::Gone)?;
+        let mut message = match &mut self.read_cached {
+            None => ImapMessage::new(self.maildir, entry),
+            Some(read) => match read(entry) {
+                Some(octets) => ImapMessage::with_octets(self.maildir, entry, octets),
+                None => return Ok(Rendered::UpTo(position)),
+            },
+        };
+        self.reserve(entry.octets);
         let start = self.out.len();
-        let rendered = self.items(number, position, (state, entry), &mut message);
+        let rendered = self.items(number, position, (state, place, entry), &mut message);
         self.read += message.octets_read();
         match rendered {
             Ok(None) => {
@@ -129,10 +233,30 @@ impl Piece<'_> {
             Ok(Some(next)) => Ok(Rendered::UpTo(next)),
             Err(Failure::Gone | Failure::Changed | Failure::Truncated) if !position.is_within_message() => {
                 self.out.truncate(start);
+                self.read += COST_OF_A_SEARCH;
                 Ok(Rendered::Gone)
             }
             Err(failure) => Err(failure),
         }
+    }
+
+    /// Reserves memory for a message of so many octets. A second message has others after it, which fill the piece.
+    fn reserve(&mut self, octets: u64) {
+        if self.has_whole {
+            let octets = usize::try_from(octets).unwrap_or(usize::MAX).saturating_add(MAX_NAMES);
+            let room = self.max.saturating_sub(self.out.len()).min(MAX_RESERVED);
+            self.out.reserve(if self.out.is_empty() { octets.min(room) } else { room });
+        }
+    }
+
+    /// Renders a response that needs no file.
+    fn facts(&mut self, number: u32, found: (MessageState, usize)) -> Result<Rendered, Failure> {
+        fetch_response::begin(&mut self.out, number);
+        for (at, item) in self.fetch.items.iter().enumerate() {
+            self.fact(at, item, found)?;
+        }
+        fetch_response::end(&mut self.out);
+        Ok(Rendered::Whole)
     }
 
     /// Renders items up to the end of the response, or up to the returned position.
@@ -140,13 +264,13 @@ impl Piece<'_> {
         &mut self,
         number: u32,
         position: FetchPosition,
-        (state, entry): (MessageState, &MessageEntry),
+        (state, place, entry): (MessageState, usize, &MessageEntry),
         message: &mut ImapMessage<'_>,
     ) -> Result<Option<FetchPosition>, Failure> {
-        let stamp = stamp(&entry.version);
+        let stamp = || stamp(&entry.version);
         if !position.is_within_message() {
             fetch_response::begin(&mut self.out, number);
-        } else if position.stamp != stamp {
+        } else if position.stamp != stamp() {
             return Err(Failure::Changed);
         }
         let fetch = self.fetch;
@@ -155,15 +279,15 @@ impl Piece<'_> {
             let is_large =
                 matches!(item, FetchItem::Body(_) | FetchItem::Structure { .. } | FetchItem::Envelope);
             if is_full && is_large && at > position.item {
-                return Ok(Some(FetchPosition { uid: state.uid, item: at, octets: 0, stamp }));
+                return Ok(Some(FetchPosition { uid: state.uid, item: at, octets: 0, stamp: stamp() }));
             }
             let sent = if at == position.item { position.octets } else { 0 };
             if let FetchItem::Body(body) = item {
                 if let Some(octets) = self.body(at, body, sent, message)? {
-                    return Ok(Some(FetchPosition { uid: state.uid, item: at, octets, stamp }));
+                    return Ok(Some(FetchPosition { uid: state.uid, item: at, octets, stamp: stamp() }));
                 }
             } else {
-                self.item(at, item, (state, entry), message)?;
+                self.item(at, item, (state, place), message)?;
             }
         }
         fetch_response::end(&mut self.out);
@@ -175,24 +299,44 @@ impl Piece<'_> {
         &mut self,
         at: usize,
         item: &FetchItem,
-        (state, entry): (MessageState, &MessageEntry),
+        found: (MessageState, usize),
         message: &mut ImapMessage<'_>,
     ) -> Result<(), Failure> {
         let mut items = fetch_response::items(&mut self.out, at == 0);
         match item {
             FetchItem::Envelope => {
-                let envelope = Envelope::of(message.header()?);
-                response::envelope::write(items.atom("ENVELOPE"), &envelope);
+                response::envelope::write(items.atom("ENVELOPE"), &message.envelope()?);
             }
+            FetchItem::Structure { extended } => {
+                let structure = message.rendered_structure(*extended, |items, message, skeleton| {
+                    response::structure::write(items, message, skeleton, *extended);
+                })?;
+                structure.write(items.atom(if *extended { "BODYSTRUCTURE" } else { "BODY" }));
+            }
+            _ => self.fact(at, item, found)?,
+        }
+        Ok(())
+    }
+
+    /// Renders an item that the folder knows.
+    fn fact(
+        &mut self,
+        at: usize,
+        item: &FetchItem,
+        (state, place): (MessageState, usize),
+    ) -> Result<(), Failure> {
+        let entry = || self.sequence.entry(place).ok_or(Failure::Gone);
+        let mut items = fetch_response::items(&mut self.out, at == 0);
+        match item {
             FetchItem::Flags => {
                 let is_recent = self.fetch.recent.contains(state.uid);
                 items.atom("FLAGS").flags(state.flags, is_recent, &self.sequence.state.keywords);
             }
             FetchItem::InternalDate => {
-                fetch_response::internal_date(items.atom("INTERNALDATE"), entry.version.modified.0);
+                fetch_response::internal_date(items.atom("INTERNALDATE"), entry()?.version.modified.0);
             }
             FetchItem::Size => {
-                items.atom("RFC822.SIZE").number(entry.octets);
+                items.atom("RFC822.SIZE").number(entry()?.octets);
             }
             FetchItem::Uid => {
                 items.atom("UID").number(state.uid);
@@ -202,12 +346,8 @@ impl Piece<'_> {
                     list.number(state.modseq);
                 });
             }
-            FetchItem::Structure { extended } => {
-                let (message, skeleton) = message.structure()?;
-                items.atom(if *extended { "BODYSTRUCTURE" } else { "BODY" });
-                response::structure::write(&mut items, &message, &skeleton, *extended);
-            }
-            FetchItem::Body(_) => {}
+            // invariant: the caller renders the others
+            FetchItem::Envelope | FetchItem::Structure { .. } | FetchItem::Body(_) => {}
         }
         Ok(())
     }
@@ -223,9 +363,14 @@ impl Piece<'_> {
         let found = message.section(&body.section)?;
         let is_first = at == 0;
         let mut items = fetch_response::items(&mut self.out, is_first);
+        let write_name = |items: &mut Items<'_>| {
+            if let Some(Some(name)) = self.names.get(at) {
+                name.write(items);
+            }
+        };
         match found {
             SectionOctets::None => {
-                fetch_response::body_name(&mut items, body);
+                write_name(&mut items);
                 items.nil();
                 Ok(None)
             }
@@ -236,7 +381,7 @@ impl Piece<'_> {
                     .zip(usize::try_from(first + length).ok())
                     .and_then(|(from, to)| octets.get(from..to))
                     .unwrap_or_default();
-                fetch_response::body_name(&mut items, body);
+                write_name(&mut items);
                 fetch_response::literal_head(&mut items, part.len() as u64);
                 fetch_response::literal_octets(&mut self.out, part);
                 Ok(None)
@@ -244,13 +389,13 @@ impl Piece<'_> {
             SectionOctets::Span(span) => {
                 let (first, length) = partial(body, span.octets());
                 if sent == 0 {
-                    fetch_response::body_name(&mut items, body);
+                    write_name(&mut items);
                     fetch_response::literal_head(&mut items, length);
                 }
                 let left = length.checked_sub(sent).ok_or(Failure::Changed)?;
                 let room = self.max.saturating_sub(self.out.len()).max(MIN_PART) as u64;
-                let octets = message.read_wire(&span, first + sent, left.min(room))?;
-                fetch_response::literal_octets(&mut self.out, &octets);
+                let octets = (first + sent, left.min(room));
+                fetch_response::literal_part(&mut self.out, |out| message.read_wire(&span, octets, out))?;
                 Ok((left > room).then_some(sent + room))
             }
         }
@@ -284,6 +429,14 @@ const MIN_PART: usize = 4096;
 const MAX_READ: u64 = 16 << 20;
 /// The search for a message that is gone reads both directories. It counts as that many octets.
 const COST_OF_A_SEARCH: u64 = 1 << 20;
+/// The look for one that the folder does not have any more.
+const COST_OF_A_LOOK: u64 = 8 << 10;
+/// Octets of memory that are reserved at a time.
+const MAX_RESERVED: usize = 256 << 10;
+/// Octets for the names of a few items, and for flags.
+const MAX_NAMES: usize = 128;
+/// Small messages that a thread reads at a time which must not wait.
+const MAX_CACHED: usize = 4;
 
 #[cfg(test)]
 mod tests;

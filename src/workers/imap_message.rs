@@ -3,22 +3,27 @@
 //! The rule: only as much of the file is read as the question needs, and a file that is not the listed one, or ends too early, is
 //! a failure and never an answer.
 
+mod known;
 mod recent;
 
 use std::{borrow::Cow, ops::Range, sync::Arc};
 
-use self::recent::Place;
+use self::{known::known, recent::Place};
 use super::storage::log_failure;
 use crate::{
     maildir::{Maildir, MessageEntry, OpenMessage},
     mime::{
         Header, Message, MimeLimits, Skeleton,
+        envelope::Envelope,
         header::raw_fields,
         skeleton::{Span, Tail},
         structure::header_end,
     },
     proto::{
-        imap::fetch_item::{Section, SectionText},
+        imap::{
+            fetch_item::{Section, SectionText},
+            response::{fetch::RenderedItem, writer::Items},
+        },
         request::Failure,
     },
     wire_size::{WireSizeCounter, wire_size},
@@ -31,6 +36,8 @@ pub(super) struct ImapMessage<'a> {
     file: Option<OpenMessage>,
     /// The first octets of the file.
     start: Vec<u8>,
+    /// Whether the caller has read the whole file, on a thread that must not wait for a lock.
+    is_given: bool,
     skeleton: Option<Arc<Skeleton>>,
     /// Octets read or parsed so far.
     read: u64,
@@ -49,7 +56,12 @@ pub(super) enum SectionOctets {
 
 impl<'a> ImapMessage<'a> {
     pub(super) fn new(maildir: &'a Maildir, entry: &'a MessageEntry) -> Self {
-        Self { maildir, entry, file: None, start: Vec::new(), skeleton: None, read: 0 }
+        Self { maildir, entry, file: None, start: Vec::new(), is_given: false, skeleton: None, read: 0 }
+    }
+
+    /// A message with all octets of its file. Sections without a path need nothing else.
+    pub(super) fn with_octets(maildir: &'a Maildir, entry: &'a MessageEntry, octets: Vec<u8>) -> Self {
+        Self { start: octets, is_given: true, ..Self::new(maildir, entry) }
     }
 
     /// Octets read from the file or parsed so far: the cost of the answers.
@@ -75,7 +87,7 @@ impl<'a> ImapMessage<'a> {
     fn load(&mut self, most: usize) -> Result<(), Failure> {
         let most = usize::try_from(self.entry.version.bytes).unwrap_or(usize::MAX).min(most);
         // The file is opened even if it is empty: it may be gone.
-        if self.start.len() < most || self.file.is_none() {
+        if self.start.len() < most || self.file.is_none() && !self.is_given {
             let more = self.read_file(self.start.len() as u64, most - self.start.len())?;
             if self.start.is_empty() { self.start = more } else { self.start.extend_from_slice(&more) }
         }
@@ -140,7 +152,38 @@ impl<'a> ImapMessage<'a> {
 
     /// Whether it is worth while to remember something of the message.
     fn is_large(&self) -> bool {
-        self.entry.version.bytes > FIRST_READ as u64
+        self.entry.version.bytes > FIRST_READ as u64 && !self.is_given
+    }
+
+    /// The fields of the header that lists of messages show.
+    fn listed_fields(&mut self) -> Result<Arc<[u8]>, Failure> {
+        if let Some(fields) = known().fields(self.key()) {
+            return Ok(fields);
+        }
+        let fields = known::listed_fields(self.header()?).into();
+        known().insert_fields(self.key(), &fields);
+        Ok(fields)
+    }
+
+    /// The envelope.
+    pub(super) fn envelope(&mut self) -> Result<Envelope, Failure> {
+        let fields = self.listed_fields()?;
+        Ok(Envelope::of(Header::new(&fields, MimeLimits::default().header)))
+    }
+
+    /// The structure, as `render` writes it. Several clients ask for it.
+    pub(super) fn rendered_structure(
+        &mut self,
+        extended: bool,
+        render: impl FnOnce(&mut Items<'_>, &Message<'_>, &Skeleton),
+    ) -> Result<RenderedItem, Failure> {
+        if let Some(structure) = known().structure(self.key(), extended) {
+            return Ok(structure);
+        }
+        let (message, skeleton) = self.structure()?;
+        let structure = RenderedItem::render(|items| render(items, &message, &skeleton));
+        known().insert_structure(self.key(), extended, &structure);
+        Ok(structure)
     }
 
     /// The message. Only the beginning of a very large one is parsed.
@@ -193,6 +236,12 @@ impl<'a> ImapMessage<'a> {
     /// The octets of a section.
     pub(super) fn section(&mut self, section: &Section) -> Result<SectionOctets, Failure> {
         let Section { path, text } = section;
+        if let SectionText::Fields { names, is_except: false } = text
+            && path.is_empty()
+            && known::are_listed(names)
+        {
+            return Ok(SectionOctets::Octets(chosen_fields(&self.listed_fields()?, names, false)));
+        }
         let span = if path.is_empty() {
             Some(match text {
                 SectionText::Whole => self.whole()?,
@@ -232,8 +281,13 @@ impl<'a> ImapMessage<'a> {
         self.read_file(range.start, length).map(Cow::Owned)
     }
 
-    /// The octets of a span on the wire: `count` of them, after the first `skipped`. A file that has fewer is a failure.
-    pub(super) fn read_wire(&mut self, span: &Span, skipped: u64, count: u64) -> Result<Vec<u8>, Failure> {
+    /// Appends octets of a span on the wire: `count` of them, after the first `skipped`. A file that has fewer is a failure.
+    pub(super) fn read_wire(
+        &mut self,
+        span: &Span,
+        (skipped, count): (u64, u64),
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
         let (from, to) = (span.wire.start + skipped, span.wire.start + skipped + count);
         let mut place = Place { file: span.file.start, wire: span.wire.start };
         if self.is_large()
@@ -244,8 +298,8 @@ impl<'a> ImapMessage<'a> {
             place = known;
         }
         let file_end = self.entry.version.bytes;
-        let mut out = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
-        let mut expanded = Vec::new();
+        let begin = out.len();
+        out.reserve(usize::try_from(count).unwrap_or(0));
         while place.wire < to && place.file < span.file.end {
             let kept = place;
             // The octet before shows whether a line feed stands alone.
@@ -253,22 +307,23 @@ impl<'a> ImapMessage<'a> {
             let end = span.file.end.min(place.file + CHUNK as u64);
             let chunk = self.file_octets(&(place.file - before..end), usize::MAX)?;
             let (previous, bytes) = chunk.split_at(usize::from(before == 1).min(chunk.len()));
-            expanded.clear();
-            push_wire(previous.first().copied(), bytes, &mut expanded);
+            let at = out.len();
+            push_wire(previous.first().copied(), bytes, out);
             // The server ends the last line of a message (RFC 5322 section 2.3).
             if end == file_end && end == span.file.end && bytes.last() != Some(&b'\n') {
-                expanded.extend_from_slice(b"\r\n");
+                out.extend_from_slice(b"\r\n");
             }
-            place = Place { file: end, wire: place.wire + expanded.len() as u64 };
-            let within = |wire: u64| {
-                usize::try_from(wire.saturating_sub(kept.wire)).unwrap_or(usize::MAX).min(expanded.len())
-            };
-            out.extend_from_slice(&expanded[within(from)..within(to)]);
+            let octets = out.len() - at;
+            place = Place { file: end, wire: place.wire + octets as u64 };
+            let within =
+                |wire: u64| usize::try_from(wire.saturating_sub(kept.wire)).unwrap_or(usize::MAX).min(octets);
+            out.truncate(at + within(to));
+            out.drain(at..at + within(from));
             if place.wire >= to && to < span.wire.end && self.is_large() {
                 recent::remember_place(self.key(), kept);
             }
         }
-        if out.len() as u64 == count { Ok(out) } else { Err(Failure::Truncated) }
+        if (out.len() - begin) as u64 == count { Ok(()) } else { Err(Failure::Truncated) }
     }
 }
 

@@ -31,7 +31,7 @@ use crate::{
         folder::Folder,
         imap::{
             command::FlagChange,
-            fetch_item::FetchItem,
+            fetch_item::{Body, BodyName, FetchItem, Section},
             flags::Flags,
             request::{Fetch, FetchPosition, FolderState, ImapRequest, ImapResponse, Refusal, Search, Store},
             search_key::SearchKey,
@@ -56,13 +56,16 @@ struct Bench {
     /// Whether jobs for folders are lost, as those are that panic.
     loses_jobs: bool,
     jobs: usize,
+    /// Jobs that have read messages.
+    reads: usize,
 }
 
 impl Bench {
     fn new() -> Self {
         let fixture = Fixture::new();
         let limits = Limits::default();
-        let maildrops = Maildrops::new(&limits, &fixture.fd_budget(), fixture.completions.clone());
+        let mut maildrops = Maildrops::new(&limits, &fixture.fd_budget(), fixture.completions.clone());
+        maildrops.cached_reads().ignore_durations();
         Self {
             folders: Folders::default(),
             maildrops,
@@ -74,6 +77,7 @@ impl Bench {
             quotas: QuotaCache::new(10, SECOND * 60),
             loses_jobs: false,
             jobs: 0,
+            reads: 0,
             fixture,
         }
     }
@@ -186,6 +190,7 @@ impl Bench {
     fn run(&mut self, job: Job) {
         let is_lost = self.loses_jobs && matches!(job, Job::Folder(_));
         self.jobs += usize::from(matches!(job, Job::Folder(_)));
+        self.reads += usize::from(matches!(job, Job::Imap(_)));
         let completion = if is_lost {
             job.failure_completion(Failure::TempFail)
         } else {

@@ -1,4 +1,5 @@
-//! FETCH: asks the backend for one piece of the responses after the other, while the outbox has room.
+//! FETCH: asks the backend for one piece of the responses after the other, while the outbox has room for it, or the client has
+//! read all but the last one.
 
 use std::{mem, sync::Arc};
 
@@ -94,7 +95,8 @@ impl ImapSession {
             return self.conclude_ok(tag, by_uid, out);
         }
         let state = Arc::clone(&selected.view);
-        let recent = selected.recent.clone();
+        let (uids, items) = (Arc::new(uids), items.into());
+        let recent = Arc::new(selected.recent.clone());
         let fetch = request::Fetch { state, uids, items, recent, position: FetchPosition::default() };
         self.request_piece(tag, Fetching { by_uid, fetch, has_gone: false })
     }
@@ -119,11 +121,17 @@ impl ImapSession {
             Response::Failed(failure) => return self.no(&tag, "FETCH", reply::failure_text(failure), out),
             _ => return self.close_with(out, "internal error", reply::INTERNAL),
         };
-        out.push(&octets);
+        let has_all_before = out.is_empty();
+        out.append(octets);
         whole.into_iter().for_each(|octets| out.push_event(Event::Read { octets }));
         fetching.has_gone |= has_gone;
         if let Some(position) = next {
             fetching.fetch.position = position;
+            // The next piece is prepared while the client reads this one. A client that has not read the one before gets none
+            // ahead.
+            if has_all_before {
+                return self.request_piece(tag, fetching);
+            }
             self.state = State::Fetching(tag, Box::new(fetching));
             return Step::Continue;
         }
@@ -138,3 +146,52 @@ impl ImapSession {
 
 /// Messages of a folder that a step may name at the cost of one mailbox that is examined.
 const MESSAGES_OF_WORK: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::{
+        limits::Limits,
+        proto::{
+            dot::LineEndings,
+            imap::session_config::{ImapConfig, SessionConfig},
+            syntax::Syntax,
+        },
+    };
+
+    #[test]
+    fn y113_a_slow_client_has_one_piece_ahead_at_most() {
+        let protocol = ImapConfig { starttls: false, plaintext_auth: true, withheld: Vec::new() };
+        let mut session = ImapSession::new(Rc::new(SessionConfig {
+            hostname: "mx.example.test".into(),
+            line_endings: LineEndings::Lenient,
+            syntax: Syntax::Exact,
+            limits: Limits::default(),
+            pedantic: false,
+            protocol,
+        }));
+        let position = |uid| FetchPosition { uid, ..FetchPosition::default() };
+        let fetching = |uid| {
+            let (state, uids, items, recent) = Default::default();
+            let items: Vec<FetchItem> = items;
+            let fetch = request::Fetch { state, uids, items: items.into(), recent, position: position(uid) };
+            Fetching { by_uid: true, fetch, has_gone: false }
+        };
+        let piece = |uid| {
+            let (has_gone, whole) = Default::default();
+            let piece = FetchedPiece { octets: vec![b'x'; 1000], next: Some(position(uid)), has_gone, whole };
+            Response::Imap(ImapResponse::Fetched(piece))
+        };
+        let mut out = Outbox::default();
+        let step = session.fetched(b"a".to_vec(), fetching(1), piece(2), &mut out);
+        assert!(matches!(step, Step::Request(_)), "the client has read everything before");
+        let step = session.fetched(b"a".to_vec(), fetching(2), piece(3), &mut out);
+        assert!(matches!(step, Step::Continue), "one piece is ahead of it");
+        assert!(matches!(session.state, State::Fetching(..)));
+        out.consume(2000);
+        let step = session.fetched(b"a".to_vec(), fetching(3), piece(4), &mut out);
+        assert!(matches!(step, Step::Request(_)));
+    }
+}

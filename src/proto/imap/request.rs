@@ -240,12 +240,12 @@ pub struct MessageState {
 pub struct Fetch {
     /// The state by which the client numbers the messages.
     pub state: Arc<FolderState>,
-    /// The UIDs. All are in `state`.
-    pub uids: NumberSet,
+    /// The UIDs. All are in `state`. All pieces share them.
+    pub uids: Arc<NumberSet>,
     /// The items of each message, in the order of the response. The session has added UID and MODSEQ where they belong.
-    pub items: Vec<FetchItem>,
-    /// The UIDs that have `\Recent` in this session.
-    pub recent: NumberSet,
+    pub items: Arc<[FetchItem]>,
+    /// The UIDs that have `\\Recent` in this session.
+    pub recent: Arc<NumberSet>,
     /// The place to go on from; the default at the beginning.
     pub position: FetchPosition,
 }

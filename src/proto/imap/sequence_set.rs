@@ -128,6 +128,12 @@ impl NumberSet {
         self.0.last().map_or(0, |&(_, to)| to)
     }
 
+    /// The ranges that have a number from `first` on, in order. The first one may begin below it.
+    pub fn ranges_from(&self, first: u32) -> impl Iterator<Item = RangeInclusive<u32>> {
+        let at = self.0.partition_point(|&(_, to)| to < first);
+        self.0[at..].iter().map(|&(from, to)| from..=to)
+    }
+
     /// The ranges, in order.
     pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u32>> {
         self.0.iter().map(|&(from, to)| from..=to)
@@ -197,6 +203,10 @@ mod tests {
             for number in 0..80 {
                 let expected = ranges.iter().any(|(a, b)| (a.min(b)..=a.max(b)).contains(&&number));
                 prop_assert_eq!(set.contains(number), expected);
+            }
+            for first in 0..80 {
+                let expected: Vec<_> = set.ranges().filter(|range| *range.end() >= first).collect();
+                prop_assert_eq!(set.ranges_from(first).collect::<Vec<_>>(), expected);
             }
             let mut again = NumberSet::default();
             set.ranges().flatten().for_each(|number| again.push(number));

@@ -8,6 +8,8 @@ use super::*;
 use crate::{
     proto::imap::{
         fetch_item::{BodyName, Section},
+        flags::Flags,
+        request::FolderState,
         response::structure::tests::PIECES,
         sequence_set::NumberSet,
     },
@@ -22,13 +24,8 @@ fn uids(uids: &[u32]) -> NumberSet {
 
 fn request(folder: &TestFolder, wanted: &[u32], items: &[FetchItem]) -> Fetch {
     let state = Arc::clone(&folder.sequence.state);
-    Fetch {
-        state,
-        uids: uids(wanted),
-        items: items.to_vec(),
-        recent: uids(&[20]),
-        position: FetchPosition::default(),
-    }
+    let (uids, recent) = (Arc::new(uids(wanted)), Arc::new(uids(&[20])));
+    Fetch { state, uids, items: items.into(), recent, position: FetchPosition::default() }
 }
 
 /// All pieces, and whether a message was gone. `between` runs after each piece but the last.
@@ -298,4 +295,91 @@ fn y06_another_reader_of_imap_reads_every_response() {
         (rest, read) = (after, read + 1);
     }
     assert_eq!(read, messages.len());
+}
+
+/// What a thread renders that must not wait, if it finds the files of these messages in memory.
+fn cached(folder: &TestFolder, request: &Fetch, in_memory: &[u32]) -> Option<FetchedPiece> {
+    let content = |uid: &u32| fs::read(folder.path(*uid)).unwrap();
+    let known: Vec<_> =
+        in_memory.iter().map(|uid| (folder.sequence.message(*uid).unwrap().1, content(uid))).collect();
+    let mut read = |entry: &MessageEntry| Some(known.iter().find(|(known, _)| *known == entry)?.1.clone());
+    fetch_cached(&folder.maildir, &folder.sequence, request, 1 << 18, &mut read)
+}
+
+#[test]
+fn facts_and_small_messages_in_memory_need_no_worker() {
+    let folder = TestFolder::new(&[b"Subject: a\n\nx\n", b"Subject: b\n\ny", b"c\n\nz\n"]);
+    let plain = |text| body(text, None);
+    let facts =
+        [FetchItem::Uid, FetchItem::Flags, FetchItem::Size, FetchItem::InternalDate, FetchItem::ModSeq];
+    for (items, in_memory) in [
+        (&facts[..], &[][..]),
+        (&[FetchItem::Uid, plain(SectionText::Whole)], &[10, 20, 30]),
+        (&[plain(SectionText::Header), plain(SectionText::Text)], &[10, 20, 30]),
+        (&[body(SectionText::Whole, Some((3, 5)))], &[10, 20, 30]),
+    ] {
+        let request = request(&folder, &[10, 20, 30], items);
+        let (pieces, _) = fetch(&folder, request.clone(), 1 << 18, |_| {}).unwrap();
+        let piece = cached(&folder, &request, in_memory).unwrap();
+        assert_eq!((&piece.octets, piece.next), (&pieces[0], None), "{items:?}");
+    }
+}
+
+#[test]
+fn a_worker_renders_what_must_be_parsed_or_read_from_a_disk() {
+    let large = format!("Subject: large\n\n{}", "0123456789\n".repeat(20_000));
+    let folder = TestFolder::new(&[b"a\n\nx\n", b"b\n\ny\n", large.as_bytes(), b"d", b"e"]);
+    let whole = [FetchItem::Uid, body(SectionText::Whole, None)];
+    let part = Body {
+        section: Section { path: vec![1], text: SectionText::Whole },
+        partial: None,
+        marks_seen: false,
+        name: BodyName::Body,
+    };
+    let all = [10, 20, 30, 40, 50];
+    for (wanted, items) in [
+        (&[10][..], &[FetchItem::Envelope][..]),
+        (&[10], &[FetchItem::Structure { extended: false }]),
+        (&[10], &[FetchItem::Body(part)]),
+        (&all, &whole),
+    ] {
+        assert_eq!(cached(&folder, &request(&folder, wanted, items), &all), None, "{items:?}");
+    }
+    assert_eq!(cached(&folder, &request(&folder, &[10], &whole), &[]), None, "its file is not in memory");
+    // The first of two is there.
+    let mut fetch = request(&folder, &[10, 20], &whole);
+    let piece = cached(&folder, &fetch, &[10]).unwrap();
+    assert_eq!(piece.octets, b"* 1 FETCH (UID 10 BODY[] {8}\r\na\r\n\r\nx\r\n)\r\n");
+    assert_eq!(piece.next, Some(FetchPosition { uid: 20, ..FetchPosition::default() }));
+    fetch.position = piece.next.unwrap();
+    assert_eq!(cached(&folder, &fetch, &[10]), None);
+    // Within a message, the file has to be the same one still.
+    fetch.position = FetchPosition { uid: 20, item: 1, octets: 3, stamp: 0 };
+    assert_eq!(cached(&folder, &fetch, &[10, 20]), None);
+}
+
+#[test]
+fn y110_all_pieces_share_the_set_of_a_command_and_begin_where_the_last_one_ended() {
+    let folder = TestFolder::new(&vec![&b"a\n\n"[..]; 200]);
+    let all: Vec<u32> = (1..=200).map(|at| at * 10).collect();
+    let request = request(&folder, &all, &[FetchItem::Flags]);
+    let next = request.clone();
+    assert!(Arc::ptr_eq(&request.uids, &next.uids) && Arc::ptr_eq(&request.items, &next.items));
+    assert_eq!(request.uids.ranges_from(1995).count(), 1);
+    let (pieces, _) = fetch(&folder, request, 500, |_| {}).unwrap();
+    assert!(pieces.len() > 10);
+    assert_eq!(String::from_utf8(pieces.concat()).unwrap().lines().count(), 200);
+}
+
+#[test]
+fn y112_thousands_of_messages_that_the_folder_does_not_have_any_more_are_passed_in_one_piece() {
+    let folder = TestFolder::new(&[b"a\n\n"]);
+    let mut state = FolderState { ..FolderState::default() };
+    state.messages.extend((11..2000).map(|uid| MessageState { uid, flags: Flags::SEEN, modseq: 1 }));
+    let uids: Vec<u32> = (11..2000).collect();
+    let fetched =
+        Fetch { state: Arc::new(state), ..request(&folder, &uids, &[body(SectionText::Whole, None)]) };
+    let (pieces, has_gone) = fetch(&folder, fetched, 1 << 18, |_| {}).unwrap();
+    assert!(has_gone);
+    assert_eq!(pieces, [b""], "no worker has to be asked twice");
 }

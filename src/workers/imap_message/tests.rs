@@ -67,6 +67,13 @@ impl TestFolder {
     }
 }
 
+/// Octets of a span on the wire, after others.
+fn wire(message: &mut ImapMessage<'_>, span: &Span, skipped: u64, count: u64) -> Vec<u8> {
+    let mut out = b"before".to_vec();
+    message.read_wire(span, (skipped, count), &mut out).unwrap();
+    out.strip_prefix(b"before").unwrap().to_vec()
+}
+
 /// The octets of a section on the wire. `None`: there is no such section.
 fn section(message: &[u8], path: &[u32], text: SectionText) -> Option<String> {
     let folder = TestFolder::new(&[message]);
@@ -74,7 +81,7 @@ fn section(message: &[u8], path: &[u32], text: SectionText) -> Option<String> {
     let octets = match message.section(&Section { path: path.to_vec(), text }).unwrap() {
         SectionOctets::None => return None,
         SectionOctets::Octets(octets) => octets,
-        SectionOctets::Span(span) => message.read_wire(&span, 0, span.octets()).unwrap(),
+        SectionOctets::Span(span) => wire(&mut message, &span, 0, span.octets()),
     };
     Some(String::from_utf8(octets).unwrap())
 }
@@ -141,13 +148,61 @@ fn y08_a_large_message_is_read_in_chunks_from_where_the_last_one_ended() {
         let mut message = folder.message();
         let SectionOctets::Span(span) = message.section(&Section::default()).unwrap() else { panic!() };
         let count = span.octets().min(fetched.len() as u64 + 10_001) - fetched.len() as u64;
-        fetched.extend(message.read_wire(&span, fetched.len() as u64, count).unwrap());
+        fetched.extend(wire(&mut message, &span, fetched.len() as u64, count));
         read += message.octets_read();
     }
     assert!(fetched == expected);
     let chunks = (expected.len() / 10_001 + 1) as u64;
     let most = chunks * (FIRST_READ + 3 * CHUNK) as u64;
     assert!(read <= most, "{read} octets for {chunks} chunks");
+}
+
+#[test]
+fn y111_listed_fields_are_the_same_from_the_file_and_from_memory() {
+    let messages: Vec<Vec<u8>> = super::corpus::corpus().into_iter().map(|(_, message)| message).collect();
+    let folder = TestFolder::new(&messages.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let names = [b"from".to_vec(), b"Subject".to_vec(), b"Content-Type".to_vec(), b"References".to_vec()];
+    let section =
+        Section { path: Vec::new(), text: SectionText::Fields { names: names.to_vec(), is_except: false } };
+    for at in 1..=u32::try_from(messages.len()).unwrap() {
+        let (_, entry) = folder.sequence.message(at * 10).unwrap();
+        let message = || ImapMessage::new(&folder.maildir, entry);
+        let mut reader = message();
+        let header = reader.header().unwrap();
+        let envelope = Envelope::of(header);
+        let header: Vec<u8> = header.raw_fields().flat_map(|field| field.lines.to_vec()).collect();
+        let expected = SectionOctets::Octets(chosen_fields(&header, &names, false));
+        assert_eq!(message().section(&section).unwrap(), expected, "{at}");
+        // The file is not opened again.
+        std::fs::remove_file(folder.path(at * 10)).unwrap();
+        let mut known = message();
+        assert_eq!(known.section(&section).unwrap(), expected, "{at}");
+        assert_eq!(known.envelope().unwrap(), envelope, "{at}");
+        assert_eq!(known.octets_read(), 0);
+    }
+}
+
+#[test]
+fn y111_another_message_under_the_same_name_is_read_from_its_file() {
+    let folder = TestFolder::new(&[b"Subject: a\n\nx\n", b"Subject: b\nTo: c\n\n"]);
+    let (_, first) = folder.sequence.message(10).unwrap();
+    let subject = |entry: &MessageEntry| ImapMessage::new(&folder.maildir, entry).envelope().unwrap().subject;
+    assert_eq!(subject(first), Some(b"a".to_vec()));
+    std::fs::rename(folder.path(20), folder.path(10)).unwrap();
+    let version = FileVersion::of(&rustix::fs::stat(folder.path(10)).unwrap());
+    assert_eq!(subject(&MessageEntry { version, ..first.clone() }), Some(b"b".to_vec()));
+}
+
+#[test]
+fn a_structure_is_rendered_once() {
+    let folder = TestFolder::new(&[FORWARDED]);
+    let rendered = |text: &'static str| {
+        folder.message().rendered_structure(true, |items, _, _| {
+            items.atom(text);
+        })
+    };
+    let first = rendered("first").unwrap();
+    assert_eq!(rendered("second").unwrap(), first);
 }
 
 #[test]
@@ -181,11 +236,11 @@ proptest! {
         let folder = TestFolder::new(&[message.as_bytes()]);
         let mut reader = folder.message();
         let SectionOctets::Span(span) = reader.section(&Section::default()).unwrap() else { panic!() };
-        let whole = reader.read_wire(&span, 0, span.octets()).unwrap();
+        let whole = wire(&mut reader, &span, 0, span.octets());
         prop_assert_eq!(whole.len() as u64, wire_size(message.as_bytes()));
         let first = first * if is_large { 150 } else { 1 } % (span.octets() + 1);
         let count = count.min(span.octets() - first);
-        let part = reader.read_wire(&span, first, count).unwrap();
+        let part = wire(&mut reader, &span, first, count);
         let range = usize::try_from(first).unwrap()..usize::try_from(first + count).unwrap();
         prop_assert_eq!(part, &whole[range]);
     }

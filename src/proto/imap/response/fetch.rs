@@ -3,6 +3,8 @@
 //! The rule: a literal may be too large for one piece, so a response is written item by item, and goes on in a later piece
 //! after the last octet of its literal.
 
+use std::sync::Arc;
+
 use super::writer::{self, Items};
 use crate::{
     mime::date::Date,
@@ -26,22 +28,56 @@ pub fn items(out: &mut Vec<u8>, is_first: bool) -> Items<'_> {
     if is_first { Items::new(out) } else { Items::after_item(out) }
 }
 
-/// Writes the name of an item with octets of a message: `BODY[1.HEADER]<0>`.
-pub fn body_name(items: &mut Items<'_>, body: &Body) {
-    items.raw(&match body.name {
-        BodyName::Rfc822 => b"RFC822".to_vec(),
-        BodyName::Rfc822Header => b"RFC822.HEADER".to_vec(),
-        BodyName::Rfc822Text => b"RFC822.TEXT".to_vec(),
-        BodyName::Body => {
-            let mut name = b"BODY[".to_vec();
-            section(&mut name, &body.section);
-            name.push(b']');
-            if let Some((first, _)) = body.partial {
-                name.extend_from_slice(format!("<{first}>").as_bytes());
+/// The name of an item with octets of a message: `BODY[1.HEADER]<0>`. All messages of a response have the same ones.
+#[derive(Debug)]
+pub struct ItemName(Vec<u8>);
+
+impl ItemName {
+    /// The name of that item.
+    pub fn of(body: &Body) -> Self {
+        Self(match body.name {
+            BodyName::Rfc822 => b"RFC822".to_vec(),
+            BodyName::Rfc822Header => b"RFC822.HEADER".to_vec(),
+            BodyName::Rfc822Text => b"RFC822.TEXT".to_vec(),
+            BodyName::Body => {
+                let mut name = b"BODY[".to_vec();
+                section(&mut name, &body.section);
+                name.push(b']');
+                if let Some((first, _)) = body.partial {
+                    name.extend_from_slice(format!("<{first}>").as_bytes());
+                }
+                name
             }
-            name
-        }
-    });
+        })
+    }
+
+    /// Writes it.
+    pub fn write(&self, items: &mut Items<'_>) {
+        items.raw(&self.0);
+    }
+}
+
+/// A rendered value of an item, which is written for each client that asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenderedItem(Arc<[u8]>);
+
+impl RenderedItem {
+    /// Renders a value.
+    pub fn render(value: impl FnOnce(&mut Items<'_>)) -> Self {
+        let mut octets = Vec::new();
+        value(&mut Items::new(&mut octets));
+        Self(octets.into())
+    }
+
+    /// Its octets.
+    pub fn octets(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Writes it.
+    pub fn write(&self, items: &mut Items<'_>) {
+        items.raw(&self.0);
+    }
 }
 
 fn section(name: &mut Vec<u8>, section: &Section) {
@@ -80,6 +116,20 @@ pub fn literal_octets(out: &mut Vec<u8>, octets: &[u8]) {
     writer::replace_nul(&mut out[start..]);
 }
 
+/// Appends octets of a message to an announced literal, as `append` does.
+///
+/// # Errors
+/// Those of `append`, which may have appended some octets.
+pub fn literal_part<E>(
+    out: &mut Vec<u8>,
+    append: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    let start = out.len();
+    append(out)?;
+    writer::replace_nul(&mut out[start..]);
+    Ok(())
+}
+
 /// Writes an internal date, in UTC: `"17-Jul-1996 02:44:25 +0000"`.
 pub fn internal_date(items: &mut Items<'_>, seconds: i64) {
     let Date { year, month, day, hour, minute, second, .. } = Date::from_seconds(seconds);
@@ -103,7 +153,7 @@ mod tests {
         let section = Section { path: vec![1, 2], text: fields };
         let body = Body { section, partial: Some((3, 9)), marks_seen: false, name: BodyName::Body };
         let mut more = items(&mut out, false);
-        body_name(&mut more, &body);
+        ItemName::of(&body).write(&mut more);
         literal_head(&mut more, 3);
         literal_octets(&mut out, b"a\0");
         literal_octets(&mut out, b"b");
@@ -131,7 +181,7 @@ mod tests {
             let mut out = Vec::new();
             let section = Section { path, text };
             let body = Body { section, partial: None, marks_seen: false, name };
-            body_name(&mut items(&mut out, true), &body);
+            ItemName::of(&body).write(&mut items(&mut out, true));
             assert_eq!(out, expected.as_bytes());
         }
     }

@@ -144,9 +144,7 @@ impl<'a> Items<'a> {
 
     /// A number.
     pub fn number(&mut self, number: impl Into<u64>) -> &mut Self {
-        let number = number.into();
-        // Writing to memory does not fail.
-        let _ = write!(self.begin(), "{number}");
+        push_decimal(self.begin(), number.into());
         self
     }
 
@@ -154,6 +152,7 @@ impl<'a> Items<'a> {
     pub fn numbers(&mut self, word: &'static str, numbers: &NumberSet) -> &mut Self {
         if !numbers.is_empty() {
             self.atom(word);
+            // Writing to memory does not fail.
             let _ = write!(self.begin(), "{numbers}");
         }
         self
@@ -196,7 +195,10 @@ impl<'a> Items<'a> {
 
     /// The announcement of a literal of that many octets. The octets have to follow.
     pub(super) fn literal_head(&mut self, length: u64) -> &mut Self {
-        let _ = write!(self.begin(), "{{{length}}}\r\n");
+        let out = self.begin();
+        out.push(b'{');
+        push_decimal(out, length);
+        out.extend_from_slice(b"}\r\n");
         self
     }
 
@@ -239,6 +241,19 @@ impl<'a> Items<'a> {
             self.raw(name.as_bytes());
         }
         self
+    }
+}
+
+/// Appends a number. A list of flags has two for each message, so this takes a few nanoseconds.
+fn push_decimal(out: &mut Vec<u8>, number: u64) {
+    let (mut digits, mut at, mut left) = ([0; 20], 20, number);
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            return out.extend_from_slice(&digits[at..]);
+        }
     }
 }
 
@@ -288,6 +303,17 @@ mod tests {
         let mut out = Vec::new();
         untagged(&mut out, items);
         String::from_utf8_lossy(&out).into_owned()
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_decimal(number: u64) {
+            for number in [number, number >> 40, 0, u64::MAX] {
+                let mut out = Vec::new();
+                push_decimal(&mut out, number);
+                prop_assert_eq!(out, number.to_string().into_bytes());
+            }
+        }
     }
 
     #[test]
