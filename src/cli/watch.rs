@@ -5,18 +5,17 @@ use std::{
     fs,
     io::{self, IsTerminal, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
-    sync::mpsc,
     time::Duration,
 };
 
 use clap::Args;
-use notify::{RecursiveMode, Watcher};
 
 use super::{failure::Failure, output, transcript_view::Renderer};
 use crate::{
     config::Config,
     open_regular::{open_regular, read_bounded},
     printable,
+    tools::DirWatcher,
     transcript::{self, Reader, mermaid},
 };
 
@@ -85,16 +84,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Shows running and new sessions until the output is closed. A single file is shown until its session ends.
 fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
-    let (stirred, stirs) = mpsc::channel();
-    let mut watcher = notify::recommended_watcher(move |_| {
-        let _ = stirred.send(()); // the receiver may be gone
-    })
-    .map_err(|error| Failure::Other(format!("cannot watch {}: {error}", path.display())))?;
+    let watcher = DirWatcher::new();
     let directory = if is_directory { path } else { path.parent().unwrap_or(Path::new(".")) };
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    watcher
-        .watch(directory, RecursiveMode::NonRecursive)
-        .map_err(|error| Failure::Other(format!("cannot watch {}: {error}", directory.display())))?;
+    watcher.watch_files(directory); // where that fails, the timeout below remains
 
     let mut renderer = Renderer::for_output();
     let mut plays = BTreeMap::new();
@@ -132,9 +125,7 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
             return Err(Failure::BrokenPipe);
         }
         // The timeout is for file systems without events, and for an output that is closed.
-        if stirs.recv_timeout(POLL_INTERVAL).is_ok() {
-            while stirs.try_recv().is_ok() {}
-        }
+        watcher.wait(POLL_INTERVAL);
     }
 }
 

@@ -30,7 +30,7 @@ pub enum IndexJob {
     /// Read the times of the directories, then recheck these names, if there are any.
     Recheck(Arc<Maildir>, Vec<Recheck>),
     /// Stop watching the mailbox. This job has no result.
-    Unwatch(Arc<Maildir>),
+    Unwatch,
 }
 
 /// The result of an [`IndexJob`].
@@ -48,7 +48,7 @@ impl IndexJob {
         match self {
             Self::Scan(_) => Some(IndexResult::Scanned(Err(failure))),
             Self::Recheck(..) => Some(IndexResult::Rechecked(Err(failure))),
-            Self::Unwatch(_) => None,
+            Self::Unwatch => None,
         }
     }
 }

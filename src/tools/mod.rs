@@ -19,6 +19,7 @@ mod seed;
 pub(crate) mod test_messages;
 mod wait;
 
+pub(crate) use dir_watcher::DirWatcher;
 pub use mark::{BadMark, Mark};
 pub use message::Message;
 pub(crate) use purge::{count, purge};

@@ -15,7 +15,6 @@ use crate::{
         Error, Maildir,
         lock::Lock,
         scan::{self, DirTimes, Recheck},
-        size_cache::SizeCache,
         size_counter::{CountProgress, CountSlice},
     },
     proto::request::{Access, Failure, Mailbox},
@@ -26,8 +25,8 @@ pub(super) fn run(storage: &Storage, id: IndexId, job: IndexJob) -> Option<Index
     match job {
         IndexJob::Scan(scan) => Some(IndexResult::Scanned(full_scan(storage, id, scan))),
         IndexJob::Recheck(maildir, names) => Some(IndexResult::Rechecked(recheck(storage, &maildir, &names))),
-        IndexJob::Unwatch(maildir) => {
-            storage.watcher.unwatch(id, &maildir);
+        IndexJob::Unwatch => {
+            storage.watcher.unwatch(id);
             None
         }
     }
@@ -69,20 +68,12 @@ fn full_scan(
 ) -> Result<ControlFlow<ScanResult, Box<ScanJob>>, Failure> {
     let maildir = Arc::clone(&load.maildir);
     let _busy = storage.scan_threads.enter();
-    let mut turn = CountSlice::new(storage.scan_limits(), mem::take(&mut load.progress))
+    let turn = CountSlice::new(storage.scan_limits(), mem::take(&mut load.progress))
         .with_threads(Arc::clone(&storage.scan_threads));
-    let mut sizes = None;
-    if load.watch && load.skip_if_times.is_none() {
-        sizes = scan::count_unwatched(&maildir, &mut turn).map_err(|error| scan_failure(&error))?;
-        if sizes.is_none() {
-            load.progress = turn.progress;
-            return Ok(ControlFlow::Continue(load));
-        }
-    }
     let watched = load.watch && storage.watcher.watch(id, &maildir);
-    let scanned = scan_watched(storage, load, watched, (sizes, turn));
+    let scanned = scan_watched(storage, load, watched, turn);
     if scanned.is_err() && watched {
-        storage.watcher.unwatch(id, &maildir); // no index will end it
+        storage.watcher.unwatch(id); // no index will end it
     }
     scanned
 }
@@ -91,7 +82,7 @@ fn scan_watched(
     storage: &Storage,
     mut load: Box<ScanJob>,
     watched: bool,
-    (sizes, mut turn): (Option<SizeCache>, CountSlice),
+    mut turn: CountSlice,
 ) -> Result<ControlFlow<ScanResult, Box<ScanJob>>, Failure> {
     let maildir = Arc::clone(&load.maildir);
     let nothing = ScanResult {
@@ -109,10 +100,8 @@ fn scan_watched(
         return Ok(ControlFlow::Break(nothing));
     }
     let began = maildir.file_clock(SystemTime::now());
-    let sizes = sizes.unwrap_or_else(|| SizeCache::load(&maildir));
     let known = load.known.iter().chain(load.known_trashed.iter());
-    let scan =
-        scan::scan_with_sizes(&maildir, sizes, known, &mut turn).map_err(|error| scan_failure(&error))?;
+    let scan = scan::scan(&maildir, known, &mut turn).map_err(|error| scan_failure(&error))?;
     let Some(scan) = scan else {
         load.progress = turn.progress;
         return Ok(ControlFlow::Continue(load));
