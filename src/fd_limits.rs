@@ -315,8 +315,8 @@ const FDS_PER_POLLER: usize = FDS_PER_RELOADER + 4;
 const FDS_FOR_RELOADS: usize = FDS_PER_RELOADER + FDS_PER_PATH_WALK + 1 + FDS_PER_PATH_WALK;
 /// The directory, on a path; the lock; the old file and the new one; the directory again.
 const FDS_PER_PASSWORD_CHANGE: usize = 6;
-/// Files that create barriers, one opened once more, and those of inotify.
-const FDS_FOR_WATCH: usize = 8;
+/// The inotify instance.
+const FDS_FOR_WATCH: usize = 1;
 /// The directory and its three subdirectories.
 const FDS_PER_MAILDIR: usize = 4;
 /// Its lock, with a directory and a file, and a message that is being read.

@@ -137,9 +137,9 @@ fn group_limits(root: &Path, group: &Path) -> Vec<ThreadBudget> {
 pub(crate) const MAX_SYNC_THREADS: usize = 8;
 /// The threads that serve the web API. A second one, so that a page need not wait for a search.
 pub(crate) const WEB_THREADS: usize = 3;
-/// The loop, the log, the metrics, transcripts, accounts, the certificate, the watch, a reload, the committer; and
-/// two processes that a service manager runs beside the server for a reload.
-const OTHER_THREADS: usize = 9 + 2;
+/// The loop, the log, the metrics, transcripts, accounts, the certificate, a reload, the committer; and two processes
+/// that a service manager runs beside the server for a reload.
+const OTHER_THREADS: usize = 8 + 2;
 
 #[cfg(test)]
 mod tests {

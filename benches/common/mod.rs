@@ -234,12 +234,20 @@ impl Loader {
     }
 
     /// Lets it go, and waits for its report.
-    pub(crate) fn run<Report: DeserializeOwned>(mut self) -> io::Result<Report> {
+    pub(crate) fn run<Report: DeserializeOwned>(self) -> io::Result<Report> {
+        Ok(self.run_measured()?.0)
+    }
+
+    /// The same, with the CPU time that it took for the load.
+    pub(crate) fn run_measured<Report: DeserializeOwned>(mut self) -> io::Result<(Report, Duration)> {
+        let before = process::cpu(self.child.id())?;
         let mut input = self.child.stdin.take().ok_or_else(|| io::Error::other("no pipe to the loader"))?;
         input.write_all(b"go\n")?;
         let report = self.line()?;
+        // Whether it has ended or not: we have not waited for it yet.
+        let used = process::cpu(self.child.id())?.saturating_sub(before);
         self.child.wait()?;
-        Ok(serde_json::from_str(&report)?)
+        Ok((serde_json::from_str(&report)?, used))
     }
 
     fn line(&mut self) -> io::Result<String> {

@@ -105,21 +105,34 @@ pub(crate) fn octets_read(pid: u32) -> io::Result<u64> {
     octets.ok_or_else(|| odd(&text))
 }
 
-/// Says so when others use the processors: what is measured then is partly them.
-pub(crate) fn warn_if_busy() -> io::Result<()> {
-    let times = || -> io::Result<(u64, u64)> {
+/// Ticks of all processors since the start of the machine.
+pub(crate) struct Processors {
+    all: u64,
+    /// Those in which a processor had nothing to do, or only waited for a disk.
+    idle: u64,
+}
+
+impl Processors {
+    pub(crate) fn now() -> io::Result<Self> {
         let stat = fs::read_to_string("/proc/stat")?;
         let first = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
         let ticks: Vec<u64> = first.filter_map(|number| number.parse().ok()).take(8).collect();
         // proc_stat(5): user, nice, system, idle, iowait, irq, softirq, steal.
         let idle = ticks.get(3..5).ok_or_else(|| odd(&stat))?.iter().sum();
-        Ok((ticks.iter().sum(), idle))
-    };
-    let (all_before, idle_before) = times()?;
+        Ok(Self { all: ticks.iter().sum(), idle })
+    }
+
+    /// The per cent of the time since then that was idle.
+    pub(crate) fn idle_since(&self, then: &Self) -> u64 {
+        self.idle.saturating_sub(then.idle) * 100 / self.all.saturating_sub(then.all).max(1)
+    }
+}
+
+/// Says so when others use the processors: what is measured then is partly them.
+pub(crate) fn warn_if_busy() -> io::Result<()> {
+    let before = Processors::now()?;
     thread::sleep(Duration::from_millis(500));
-    let (all, idle) = times()?;
-    let idle_share = idle.saturating_sub(idle_before) * 100 / all.saturating_sub(all_before).max(1);
-    let busy = 100_u64.saturating_sub(idle_share);
+    let busy = 100_u64.saturating_sub(Processors::now()?.idle_since(&before));
     if busy > 10 {
         eprintln!("before anything was measured the processors were {busy} % busy: distrust the next line");
     }

@@ -108,8 +108,7 @@ impl From<io::Error> for Error {
 }
 
 impl Backend {
-    /// Opens the spool and starts the threads. Completions go to `completions`. The watcher uses `waker` to announce
-    /// changes. `archive` has the transcripts that the web inbox shows.
+    /// Opens the spool and starts the threads. Completions go to `completions`. `archive` has the transcripts that the web inbox shows.
     ///
     /// # Errors
     /// The spool cannot be used, or a thread could not be started.
@@ -127,10 +126,7 @@ impl Backend {
         let lock = spool.lock(lock_mode, limits.spool.lock_timeout.0)?;
         let known = trusted_date::read(&spool).unwrap_or_else(SystemTime::now);
         let (watcher, events) = match config.watch {
-            ChangeDetection::Inotify => {
-                let waker = Arc::clone(waker);
-                Watcher::start(limits.index.event_queue_size, config.shared_spool, move || waker.wake())
-            }
+            ChangeDetection::Inotify => Watcher::start(config.shared_spool),
             ChangeDetection::Poll => Watcher::disabled(),
         };
         let accepts_all = config.unknown_recipients == UnknownRecipients::Create;
@@ -307,6 +303,7 @@ impl Backend {
         self.subscriptions.shrink(shrinker);
         self.documents.shrink(shrinker);
         self.index.shrink(shrinker);
+        self.mailbox_events.shrink(shrinker);
     }
 
     // Dispatch

@@ -1,7 +1,7 @@
 //! The share of the backend in a turn of the loop: a bound on the events and completions that it handles before
 //! connections continue. The rest is for the next turn, which begins at once.
 
-use std::time::Duration;
+use std::{os::fd::BorrowedFd, time::Duration};
 
 use super::{imap_context, state::Backend};
 use crate::{
@@ -47,6 +47,7 @@ impl Backend {
     pub fn has_more_work(&self) -> bool {
         self.turn_budget.events.is_spent()
             || self.turn_budget.completions.is_spent()
+            || self.mailbox_events.has_barrier()
             || self.index.is_spent()
             || self.index.has_changes()
             || self.folders.has_events()
@@ -57,6 +58,16 @@ impl Backend {
             || self.clients.has_responses()
             || self.receiver.has_pending_recipients()
             || self.auth.has_more_work()
+    }
+
+    /// Becomes readable with each event of the watcher. `None` if nothing is watched.
+    pub fn mailbox_events_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.mailbox_events.as_fd()
+    }
+
+    /// The watcher has events, for [`Backend::poll_mailbox_events`] to handle.
+    pub fn mailbox_events_readable(&mut self) {
+        self.mailbox_events.set_readable();
     }
 
     /// Handles the events of the watcher. Must be called before completions are handled, so that no session gets a

@@ -50,7 +50,7 @@ impl Workers {
     pub(super) fn submit(&self, job: Job) -> Option<Completion> {
         let (pool, failure) = match job {
             Job::Verify { .. } => (&self.password_pool, Failure::Busy),
-            Job::Index(_, IndexJob::Scan(_) | IndexJob::Unwatch(_) | IndexJob::Keep(_))
+            Job::Index(_, IndexJob::Scan(_) | IndexJob::Unwatch | IndexJob::Keep(_))
             | Job::Tidy { .. }
             | Job::CompareMailboxes { .. }
             | Job::CheckSpool { log_status: true } => (&self.scan_pool, Failure::TempFail),

@@ -35,7 +35,6 @@ impl Config {
             ("limits.auth.queue_size", &mut new.auth.queue_size, &old.auth.queue_size),
             ("limits.delivery.queue_size", &mut new.delivery.queue_size, &old.delivery.queue_size),
             ("limits.delivery.batch_size", &mut new.delivery.batch_size, &old.delivery.batch_size),
-            ("limits.index.event_queue_size", &mut new.index.event_queue_size, &old.index.event_queue_size),
             (
                 "limits.delivery.max_created_mailboxes",
                 &mut new.delivery.max_created_mailboxes,

@@ -30,7 +30,7 @@ pub enum IndexJob {
     /// Read the times of the directories, then recheck these names, if there are any.
     Recheck(Arc<Maildir>, Vec<Recheck>),
     /// Stop watching the mailbox. This job has no result.
-    Unwatch(Arc<Maildir>),
+    Unwatch,
     /// Write the messages down for the next start of the server. This job has no result.
     Keep(KeepJob),
 }
@@ -50,7 +50,7 @@ impl IndexJob {
         match self {
             Self::Scan(_) => Some(IndexResult::Scanned(Err(failure))),
             Self::Recheck(..) => Some(IndexResult::Rechecked(Err(failure))),
-            Self::Unwatch(_) | Self::Keep(_) => None,
+            Self::Unwatch | Self::Keep(_) => None,
         }
     }
 }

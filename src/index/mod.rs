@@ -1,6 +1,5 @@
 //! The contents of mailboxes in memory, numbered and with unique ids as POP3 lists them.
 
-mod barriers;
 pub mod budget;
 mod entry;
 pub mod folder_snapshot;

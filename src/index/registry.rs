@@ -286,7 +286,7 @@ impl Registry {
         if self.entries.contains_key(&id) {
             return self.jobs.push((id, IndexJob::Scan(scan)));
         }
-        self.jobs.push((id, IndexJob::Unwatch(Arc::clone(&scan.maildir))));
+        self.jobs.push((id, IndexJob::Unwatch));
         drop_deferred(scan);
     }
 
@@ -295,7 +295,7 @@ impl Registry {
         let Some(entry) = self.entries.get_mut(&id) else {
             // The mailbox was dropped meanwhile, perhaps before the watch began.
             if let Ok(scan) = result {
-                self.jobs.push((id, IndexJob::Unwatch(Arc::clone(&scan.maildir))));
+                self.jobs.push((id, IndexJob::Unwatch));
                 drop_deferred(scan);
             }
             return;

@@ -374,7 +374,8 @@ pub struct IndexLimits {
     pub idle_timeout: Span,
     /// Worker threads that scan mailboxes.
     pub scan_workers: usize,
-    /// Inotify events that may wait for the loop.
+    /// No effect: the kernel bounds the inotify events that wait (`fs.inotify.max_queued_events`). Older configurations have
+    /// this key.
     pub event_queue_size: usize,
 }
 

@@ -50,14 +50,9 @@ struct ListedName {
 impl NameBatch {
     /// Replaces the names by the next ones of the directory. Returns `false` after the last.
     pub(super) fn read(&mut self, dir: &mut RawDir<'_, OwnedFd>) -> io::Result<bool> {
-        self.read_some(dir, MAX_NAMES)
-    }
-
-    /// The same, with no more than `max` names.
-    pub(super) fn read_some(&mut self, dir: &mut RawDir<'_, OwnedFd>, max: usize) -> io::Result<bool> {
         self.text.clear();
         self.listed.clear();
-        while self.listed.len() < max {
+        while self.listed.len() < MAX_NAMES {
             let Some(entry) = dir.next() else { break };
             let entry = entry?;
             let name = entry.file_name().to_bytes_with_nul();
@@ -78,20 +73,6 @@ impl NameBatch {
     pub(super) fn name(&self, at: usize) -> &CStr {
         let ListedName { start, length, .. } = self.listed[at];
         CStr::from_bytes_with_nul(&self.text[start..=start + length]).unwrap_or_default() // invariant: it has its zero
-    }
-}
-
-impl NameBatch {
-    /// Files in the batch, and those of them whose octets neither their name nor an earlier count tells.
-    pub(super) fn count_uncounted(&self, sizes: &SizeCache) -> (usize, usize) {
-        let (mut sizes, mut files, mut uncounted) = (sizes.in_order(), 0, 0);
-        for (at, file) in self.listed.iter().enumerate().filter(|(_, listed)| listed.is_regular) {
-            files += 1;
-            let is_known = !sizes.of_inode(file.inode).is_empty()
-                || name::sizes_in_name(self.name(at).to_bytes()).is_some();
-            uncounted += usize::from(!is_known);
-        }
-        (files, uncounted)
     }
 }
 
@@ -130,8 +111,6 @@ pub(super) struct Examined {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Examine {
     All,
-    /// Files without a known size.
-    Uncounted,
     /// All. A look at most of the files that were at rest before this second is left out: their directory is as it was.
     NotAtRest(i64),
 }
@@ -243,9 +222,6 @@ impl Examiner<'_> {
         {
             (version, octets, SizeSource::Known)
         } else if !sizes.is_empty() || name::sizes_in_name(text).is_some() {
-            if self.which == Examine::Uncounted {
-                return None;
-            }
             let stat = fs::statat(self.maildir.dir(self.subdir), name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
             let needs_check = needs_access_check(&stat, self.user);
             if at_rest.is_some_and(|(version, _)| needs_check || version != FileVersion::of(&stat)) {

@@ -140,42 +140,6 @@ pub fn keep<'a>(
     Ok(())
 }
 
-/// Counts the small files of a mailbox before a watch of it begins, if it is large and most of its files are uncounted, because
-/// the watch would report each opening. Returns the known sizes, or `None` if the turn ended before that: its progress has the
-/// counts.
-///
-/// The counts belong to versions of files, so the scan that follows counts a file again if it has changed meanwhile. A file
-/// that cannot be counted here is left to that scan.
-pub fn count_unwatched(maildir: &Maildir, turn: &mut CountSlice) -> Result<Option<SizeCache>, Error> {
-    let mut sizes = SizeCache::load(maildir);
-    sizes.preload(&turn.progress.counted);
-    for subdir in Subdir::ALL {
-        let failed = |e: Errno| Error::at(maildir.path().join(subdir.name()), "read directory", e);
-        if fs::fstat(maildir.dir(subdir)).map_err(failed)?.st_size < LARGE_DIRECTORY {
-            continue;
-        }
-        let mut buffer = batch::entry_buffer();
-        let mut dir = RawDir::new(batch::open_to_list(maildir.dir(subdir)).map_err(failed)?, &mut buffer);
-        // Directories list names in the order of a hash, or of their age.
-        let mut names = NameBatch::default();
-        let mut has_more = names.read_some(&mut dir, SAMPLE).map_err(failed)?;
-        let (files, uncounted) = names.count_uncounted(&sizes);
-        has_more &= uncounted * 2 > files;
-        while has_more {
-            let examined = batch::examine(maildir, subdir, (&names, Examine::Uncounted), &sizes, turn);
-            examined.messages.iter().for_each(|(found, _)| sizes.insert(found.version, found.octets));
-            if turn.is_over() {
-                turn.progress.counted.extend_from_slice(sizes.new_entries());
-                sizes.save(maildir, None);
-                return Ok(None);
-            }
-            has_more = names.read(&mut dir).map_err(failed)?;
-        }
-    }
-    sizes.merge_new();
-    Ok(Some(sizes))
-}
-
 /// The messages, and the state of the directories if it was the same before and after the last pass.
 type ScanPass = (Scan, Option<[DirState; 2]>);
 
@@ -458,10 +422,6 @@ pub const MAX_KNOWN: usize = 4;
 const UNREADABLE: &str = "unreadable";
 /// The reason for skipping a file that is larger than any message.
 pub const TOO_LARGE: &str = "too large";
-/// Names that show whether most files of a directory are uncounted.
-const SAMPLE: usize = 1000;
-/// The size of a directory with some hundred names, on most file systems.
-const LARGE_DIRECTORY: i64 = 16 * 1024;
 /// The number of passes through a mailbox that changes during each of them.
 const ATTEMPTS: usize = 3;
 /// Seconds within which two changes of a directory may have the same time: some file systems count in twos.

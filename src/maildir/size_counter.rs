@@ -94,11 +94,6 @@ impl CountSlice {
         if is_fresh { self.remaining } else { 0 }
     }
 
-    /// Whether the next turn has to continue.
-    pub(super) fn is_over(&self) -> bool {
-        self.remaining < MAX_SMALL_FILE as u64
-    }
-
     /// Takes bytes that were counted from the rest of this turn.
     pub(super) fn charge(&mut self, bytes: u64) {
         self.remaining = self.remaining.saturating_sub(bytes);

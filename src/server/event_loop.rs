@@ -13,7 +13,7 @@ use super::{
     error::Error,
     peer::OpenConnection,
     pumping::MAX_WORK_PER_TURN,
-    state::{SIGNALS, Server, Timer, WAKE},
+    state::{MAILBOX_EVENTS, SIGNALS, Server, Timer, WAKE},
 };
 use crate::{
     clock::{Now, thread_cpu_time},
@@ -78,6 +78,7 @@ impl Server {
             match event.token() {
                 WAKE => {}
                 SIGNALS => self.handle_signals(now),
+                MAILBOX_EVENTS => self.backend.mailbox_events_readable(),
                 Token(id) => {
                     self.note_traffic();
                     let id = ConnId(id as u64);

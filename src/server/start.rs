@@ -3,18 +3,19 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     fs,
+    os::fd::AsRawFd,
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use mio::{Poll, Token, Waker};
+use mio::{Interest, Poll, Token, Waker, unix::SourceFd};
 
 use super::{
     admission::Admission,
     error::Error,
     fd_budget::{capped_config, fd_inputs},
-    state::{Server, WAKE, new_read_buffer},
+    state::{MAILBOX_EVENTS, Server, WAKE, new_read_buffer},
 };
 use crate::{
     backend::Backend,
@@ -123,6 +124,11 @@ impl Server {
             sessions_to_end: VecDeque::new(),
             config,
         };
+        if let Some(events) = server.backend.mailbox_events_fd() {
+            let mut source = SourceFd(&events.as_raw_fd());
+            let registered = server.poll.registry().register(&mut source, MAILBOX_EVENTS, Interest::READABLE);
+            registered.map_err(system("inotify"))?;
+        }
         for bound in sockets {
             let mut listener = Listener::open(bound, &capped, server.tls.as_ref())?;
             let id = server.allocate_id();

@@ -127,3 +127,5 @@ pub(super) fn new_read_buffer(limits: &Limits) -> Vec<u8> {
 pub(super) const WAKE: Token = Token(0);
 
 pub(super) const SIGNALS: Token = Token(1);
+
+pub(super) const MAILBOX_EVENTS: Token = Token(2);

@@ -11,13 +11,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{self as channel, RecvTimeoutError};
-
-use super::{Mark, Message, dir_watcher::DirWatcher, mark::ForeignMark};
+use super::{
+    Mark, Message,
+    dir_watcher::{DirWatcher, wait_for_any},
+    mark::ForeignMark,
+};
 use crate::{
     index::{
+        budget::Budget,
         job::IndexId,
-        watcher::{MailboxEvent, MailboxEvents, Watcher},
+        watcher::{MailboxEvent, MailboxEvents, Watcher, WatcherReport},
     },
     limits::Limits,
     maildir::{
@@ -92,22 +95,18 @@ impl Wait<'_> {
     pub(crate) fn run(&self, mut each: impl FnMut(Message) -> ControlFlow<()>) -> Result<bool, Error> {
         let timeout = self.timeout.min(A_YEAR);
         let deadline = Instant::now() + timeout;
-        let (wake, woken) = channel::bounded(1);
-        let waker = move || {
-            let _ = wake.try_send(()); // one pending signal is enough
-        };
-        let mut dirs = DirWatcher::new(waker.clone());
-        let (watcher, events) = Watcher::start(MAX_EVENTS, false, waker);
+        let dirs = DirWatcher::new();
+        let (watcher, mut events) = Watcher::start(false);
         let mut watched_dirs = watched_dirs(self.targets);
         loop {
             let mut poll_interval = None;
             for (at, dir) in watched_dirs.iter_mut().enumerate() {
-                let watched = dir.open(self.spool, IndexId(at as u64), &watcher, &mut dirs)?;
+                let watched = dir.open(self.spool, IndexId(at as u64), &watcher, &dirs)?;
                 poll_interval = poll_interval.or((!watched).then_some(POLL));
             }
             let over = deadline <= Instant::now();
             if self
-                .report_new(&mut watched_dirs, &events, over || poll_interval.is_some(), &mut each)?
+                .report_new(&mut watched_dirs, &mut events, over || poll_interval.is_some(), &mut each)?
                 .is_break()
             {
                 return Ok(true);
@@ -119,10 +118,8 @@ impl Wait<'_> {
                 continue; // its event may have been consumed already
             }
             let next = Instant::now() + poll_interval.unwrap_or(timeout);
-            match woken.recv_deadline(deadline.min(next)) {
-                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(POLL), // nothing is watched
-            }
+            wait_for_any([events.as_fd(), dirs.as_fd()], deadline.min(next));
+            dirs.take_events();
         }
     }
 
@@ -182,27 +179,27 @@ impl Wait<'_> {
     fn report_new(
         &self,
         watched_dirs: &mut [WatchedDir],
-        events: &MailboxEvents,
+        events: &mut MailboxEvents,
         everything: bool,
         each: &mut impl FnMut(Message) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Error> {
-        let everything = events.take_lost() || everything;
+        let mut everything = everything;
         let mut rechecks: Vec<Vec<Recheck>> = vec![Vec::new(); watched_dirs.len()];
-        for event in events.iter() {
-            match event {
-                MailboxEvent::NameChanged(IndexId(at), subdir, name) => {
-                    if let Some(rechecks) = rechecks.get_mut(at as usize) {
-                        rechecks.push(Recheck { subdir, name, known: Vec::new() });
-                    }
-                }
-                MailboxEvent::NameRemoved(..) => {}
-                MailboxEvent::DirectoryLost(IndexId(at)) => {
-                    if let Some(dir) = watched_dirs.get_mut(at as usize) {
-                        dir.maildir = None;
-                    }
+        events.set_readable();
+        events.read(&mut Budget::new(usize::MAX), |report| match report {
+            WatcherReport::Overflow => everything = true,
+            WatcherReport::Event(MailboxEvent::NameChanged(IndexId(at), subdir, name)) => {
+                if let Some(rechecks) = rechecks.get_mut(at as usize) {
+                    rechecks.push(Recheck { subdir, name, known: Vec::new() });
                 }
             }
-        }
+            WatcherReport::Event(MailboxEvent::DirectoryLost(IndexId(at))) => {
+                if let Some(dir) = watched_dirs.get_mut(at as usize) {
+                    dir.maildir = None;
+                }
+            }
+            WatcherReport::Event(MailboxEvent::NameRemoved(..)) | WatcherReport::Barrier(_) => {}
+        });
         for (dir, rechecks) in watched_dirs.iter_mut().zip(rechecks) {
             let Some(maildir) = dir.maildir.clone() else { continue };
             let found = if everything || !std::mem::replace(&mut dir.is_scanned, true) {
@@ -241,7 +238,7 @@ impl WatchedDir {
         spool: &Path,
         id: IndexId,
         watcher: &Watcher,
-        dirs: &mut DirWatcher,
+        dirs: &DirWatcher,
     ) -> Result<bool, Error> {
         if let Some(maildir) = &self.maildir
             && self.still_exists(spool, maildir)
@@ -342,6 +339,5 @@ fn watched_dirs(targets: &[Target]) -> Vec<WatchedDir> {
 /// Messages that are described after a wait in vain.
 const MAX_NEWEST: usize = 3;
 const A_YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
-const MAX_EVENTS: usize = 10_000;
 /// Time between scans of a mailbox that cannot be watched.
 const POLL: Duration = Duration::from_millis(250);

@@ -26,8 +26,8 @@ pub(super) fn run(storage: &Storage, id: IndexId, job: IndexJob) -> Option<Index
     match job {
         IndexJob::Scan(scan) => Some(IndexResult::Scanned(full_scan(storage, id, scan))),
         IndexJob::Recheck(maildir, names) => Some(IndexResult::Rechecked(recheck(storage, &maildir, &names))),
-        IndexJob::Unwatch(maildir) => {
-            storage.watcher.unwatch(id, &maildir);
+        IndexJob::Unwatch => {
+            storage.watcher.unwatch(id);
             None
         }
         IndexJob::Keep(KeepJob { maildir, lists, times }) => {
@@ -77,20 +77,12 @@ fn full_scan(
 ) -> Result<ControlFlow<ScanResult, Box<ScanJob>>, Failure> {
     let maildir = Arc::clone(&load.maildir);
     let _busy = storage.scan_threads.enter();
-    let mut turn = CountSlice::new(storage.scan_limits(), mem::take(&mut load.progress))
+    let turn = CountSlice::new(storage.scan_limits(), mem::take(&mut load.progress))
         .with_threads(Arc::clone(&storage.scan_threads));
-    let mut sizes = None;
-    if load.watch && load.skip_if_times.is_none() {
-        sizes = scan::count_unwatched(&maildir, &mut turn).map_err(|error| scan_failure(&error))?;
-        if sizes.is_none() {
-            load.progress = turn.progress;
-            return Ok(ControlFlow::Continue(load));
-        }
-    }
     let watched = load.watch && storage.watcher.watch(id, &maildir);
-    let scanned = scan_watched(storage, load, watched, (sizes, turn));
+    let scanned = scan_watched(storage, load, watched, turn);
     if scanned.is_err() && watched {
-        storage.watcher.unwatch(id, &maildir); // no index will end it
+        storage.watcher.unwatch(id); // no index will end it
     }
     scanned
 }
@@ -99,7 +91,7 @@ fn scan_watched(
     storage: &Storage,
     mut load: Box<ScanJob>,
     watched: bool,
-    (sizes, mut turn): (Option<SizeCache>, CountSlice),
+    mut turn: CountSlice,
 ) -> Result<ControlFlow<ScanResult, Box<ScanJob>>, Failure> {
     let maildir = Arc::clone(&load.maildir);
     let nothing = ScanResult {
@@ -117,7 +109,7 @@ fn scan_watched(
         return Ok(ControlFlow::Break(nothing));
     }
     let began = maildir.file_clock(SystemTime::now());
-    let mut sizes = sizes.unwrap_or_else(|| SizeCache::load(&maildir));
+    let mut sizes = SizeCache::load(&maildir);
     if storage.is_alone {
         sizes.rewrite_uids();
     }

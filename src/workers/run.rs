@@ -36,7 +36,7 @@ impl Job {
             Self::Update(update) => {
                 let Update { conn, maildir, snapshot, delete, seen, unwatch, lock } = *update;
                 if let Some(id) = unwatch {
-                    storage.watcher.unwatch(id, &maildir);
+                    storage.watcher.unwatch(id);
                 }
                 let (done, result) = update::update(storage, &maildir, &snapshot, &delete, &seen);
                 drop(lock);

@@ -460,9 +460,7 @@ fn x10_a_quit_that_deletes_more_than_the_kernel_keeps_events_for_loses_none_of_a
             }
         });
         // The kernel's queue is read more slowly than the files go.
-        Fault::new("read:delay_enter=5000")
-            .of("notify-rs inoti")
-            .during(&server, || client.ask("QUIT", "+OK"));
+        Fault::new("read:delay_enter=5000").of("restante").during(&server, || client.ask("QUIT", "+OK"));
     });
     alice.put("1900000000.M1P1.elsewhere", b"first\n");
     assert_eq!(listed(&server, USERS[0]), on_disk(&alice));

@@ -1,7 +1,5 @@
 //! Dropped mailboxes: those that can't be read, and the longest unused while a limit is exceeded.
 
-use std::sync::Arc;
-
 use super::{IndexId, IndexJob, Registry};
 use crate::{deferred_drop::drop_deferred, index::entry::MailboxEntry, proto::request::Failure};
 
@@ -10,7 +8,7 @@ impl Registry {
         let Some(entry) = self.entries.remove(&id) else { return };
         self.ids.remove(&entry.mailbox);
         self.login_results.extend(entry.logins.iter().map(|login| (login.session, Err(failure))));
-        self.jobs.push((id, IndexJob::Unwatch(Arc::clone(&entry.maildir))));
+        self.jobs.push((id, IndexJob::Unwatch));
         drop_deferred(entry);
     }
 

@@ -1,202 +1,270 @@
-use std::collections::VecDeque;
+use std::{collections::HashSet, fs, path::Path};
 
-use notify::event::{CreateKind, Flag};
 use proptest::prelude::*;
 
 use super::*;
+use crate::{index::budget::Budget, maildir::Spool};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Queued {
-    Change(usize),
-    /// An opening of that file, under its watch at that moment.
-    Barrier(usize, usize),
-    Overflow,
-}
-
-/// The kernel, notify and the loop, one step at a time.
-struct Kernel {
-    barriers: Arc<Barriers>,
-    handler: EventHandler,
+/// A mailbox in the file system of the tests, and both ends of a watcher. `None` from [`Fixture::watched`] if inotify cannot be
+/// used here.
+struct Fixture {
+    home: tempfile::TempDir,
+    watcher: Watcher,
     events: MailboxEvents,
-    /// A queue as in `fsnotify_insert_event`: bounded, with one overflow at a time, and one event for two equal
-    /// events in a row.
-    kernel: VecDeque<Queued>,
-    /// Events that notify has read and not passed on yet.
-    read: VecDeque<Queued>,
-    /// The watch of each file.
-    watches: Vec<usize>,
-    renewing: Vec<usize>,
-    opened: Option<(usize, u64)>,
-    /// Whether each change was reported to the loop, or came before a full scan.
-    covered: Vec<bool>,
-    /// The number of changes before each barrier.
-    before: Vec<usize>,
 }
 
-impl Kernel {
+const BOB: IndexId = IndexId(1);
+const LATER: IndexId = IndexId(2);
+
+impl Fixture {
     fn new() -> Self {
-        let (queue, events) = channel::bounded(4);
-        let barriers = Arc::new(Barriers::new().unwrap());
-        let watched = Arc::<Mutex<Watched>>::default();
-        lock(&watched).by_path.insert("/new".into(), (IndexId(1), Subdir::New));
-        let missed = Arc::<AtomicBool>::default();
-        let handler =
-            EventHandler { watched, queue, lost: Arc::clone(&missed), barriers: Arc::clone(&barriers) };
-        let events = MailboxEvents::new(events, missed, Arc::clone(&barriers));
-        let (kernel, read, renewing, covered, before) = Default::default();
-        let watches = vec![0; barriers.paths().count()];
-        Self { barriers, handler, events, kernel, read, watches, renewing, opened: None, covered, before }
+        let (watcher, events) = Watcher::start(false);
+        Self { home: tempfile::tempdir().unwrap(), watcher, events }
     }
 
-    fn happens(&mut self, event: Queued) {
-        const MOST: usize = 6;
-        if self.kernel.len() >= MOST {
-            if !self.kernel.contains(&Queued::Overflow) {
-                self.kernel.push_back(Queued::Overflow);
+    fn maildir(&self) -> Maildir {
+        Spool::open(self.home.path()).unwrap().open_or_create_maildir("bob").unwrap()
+    }
+
+    fn watched() -> Option<(Self, Maildir)> {
+        let fixture = Self::new();
+        let maildir = fixture.maildir();
+        fixture.watcher.watch(BOB, &maildir).then_some((fixture, maildir))
+    }
+
+    /// All that is in the queue now.
+    fn read(&mut self) -> Vec<WatcherReport> {
+        self.events.set_readable();
+        self.read_some(usize::MAX)
+    }
+
+    /// A turn of the loop with this budget.
+    fn read_some(&mut self, budget: usize) -> Vec<WatcherReport> {
+        let mut reports = Vec::new();
+        self.events.read(&mut Budget::new(budget), |report| reports.push(report));
+        reports
+    }
+}
+
+fn changed(id: IndexId, subdir: Subdir, name: &str) -> WatcherReport {
+    WatcherReport::Event(MailboxEvent::NameChanged(id, subdir, name.as_bytes().into()))
+}
+
+fn removed(id: IndexId, subdir: Subdir, name: &str) -> WatcherReport {
+    WatcherReport::Event(MailboxEvent::NameRemoved(id, subdir, name.as_bytes().into()))
+}
+
+/// Puts a message where no event is reported, and moves it into place.
+fn deliver(maildir: &Path, name: &str) {
+    fs::write(maildir.join("tmp").join(name), "x").unwrap();
+    fs::rename(maildir.join("tmp").join(name), maildir.join("new").join(name)).unwrap();
+}
+
+#[test]
+fn each_change_of_a_name_or_its_file_is_reported_in_order() {
+    let Some((mut fixture, maildir)) = Fixture::watched() else { return };
+    let at = |name: &str| maildir.path().join(name);
+    deliver(maildir.path(), "1");
+    fs::rename(at("new/1"), at("cur/1:2,S")).unwrap();
+    fs::write(at("cur/1:2,S"), "longer").unwrap();
+    fs::set_permissions(at("cur/1:2,S"), fs::metadata(at("tmp")).unwrap().permissions()).unwrap();
+    fs::hard_link(at("cur/1:2,S"), at("new/2")).unwrap();
+    fs::remove_file(at("new/2")).unwrap();
+    let (new, cur) = (|name| changed(BOB, Subdir::New, name), |name| changed(BOB, Subdir::Cur, name));
+    let (written, marked) = (cur("1:2,S"), cur("1:2,S"));
+    assert_eq!(
+        fixture.read(),
+        [new("1"), new("1"), cur("1:2,S"), written, marked, new("2"), removed(BOB, Subdir::New, "2")]
+    );
+}
+
+#[test]
+fn r20_a_message_that_is_read_causes_no_event() {
+    let Some((mut fixture, maildir)) = Fixture::watched() else { return };
+    deliver(maildir.path(), "1");
+    fixture.read();
+    assert_eq!(fs::read(maildir.path().join("new/1")).unwrap(), b"x");
+    assert_eq!(fs::read_dir(maildir.path().join("new")).unwrap().count(), 1);
+    assert_eq!(fixture.read(), []);
+}
+
+#[test]
+fn a_barrier_is_reached_once_and_without_any_event() {
+    let Some((mut fixture, _)) = Fixture::watched() else { return };
+    fixture.read();
+    assert!(!fixture.events.has_barrier());
+    assert_eq!((fixture.watcher.create_barrier(), fixture.watcher.create_barrier()), (Some(1), Some(2)));
+    assert!(fixture.events.has_barrier());
+    assert_eq!(fixture.read_some(1), [WatcherReport::Barrier(2)]);
+    assert!(!fixture.events.has_barrier());
+    assert_eq!(fixture.read(), []);
+}
+
+#[test]
+fn r21_a_barrier_is_reached_although_changes_never_end() {
+    let Some((mut fixture, maildir)) = Fixture::watched() else { return };
+    let mut made = 0;
+    let mut make = |count| {
+        (made..made + count).for_each(|n| deliver(maildir.path(), &n.to_string()));
+        made += count;
+    };
+    make(600);
+    assert_eq!(fixture.watcher.create_barrier(), Some(1));
+    let mut reported = HashSet::new();
+    // More changes come than a turn has the budget for.
+    for _ in 0..100 {
+        let mut is_reached = false;
+        for report in fixture.read_some(30) {
+            match report {
+                WatcherReport::Event(MailboxEvent::NameChanged(_, _, name)) => drop(reported.insert(name)),
+                WatcherReport::Barrier(1) => is_reached = true,
+                other => panic!("{other:?}"),
             }
-        } else if self.kernel.back() != Some(&event) {
-            self.kernel.push_back(event);
         }
-    }
-
-    /// Queues the event if the barriers have opened a file.
-    fn see_opened(&mut self) {
-        let before = std::mem::replace(&mut self.opened, self.barriers.awaited_file());
-        if let Some((file, _)) = self.opened.filter(|opened| before != Some(*opened)) {
-            self.happens(Queued::Barrier(file, self.watches[file]));
+        if is_reached {
+            let missing = (0..600).filter(|n: &i32| !reported.contains(n.to_string().as_bytes()));
+            assert_eq!(missing.count(), 0, "reported before it");
+            return;
         }
+        make(200);
     }
+    panic!("{} changes were reported, and the barrier not", reported.len());
+}
 
-    fn change(&mut self) {
-        self.covered.push(false);
-        self.happens(Queued::Change(self.covered.len() - 1));
+#[test]
+fn a_loss_of_events_is_reported_in_its_place_and_before_the_barriers_after_it() {
+    let Some((mut fixture, maildir)) = Fixture::watched() else { return };
+    let most = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let most: usize = most.trim().parse().unwrap();
+    if most > 100_000 {
+        return; // it would take too long to fill
     }
+    deliver(maildir.path(), "first");
+    let [new, cur] = ["new/first", "cur/first:2,"].map(|name| maildir.path().join(name));
+    for _ in 0..most / 4 + 1 {
+        fs::rename(&new, &cur).unwrap();
+        fs::rename(&cur, &new).unwrap();
+    }
+    fixture.watcher.create_barrier();
+    let mut reports = Vec::new();
+    while fixture.events.has_barrier() {
+        reports.extend(fixture.read_some(1000));
+    }
+    assert!(matches!(&reports[..], [.., WatcherReport::Overflow, WatcherReport::Barrier(1)]), "{reports:?}");
+    assert_eq!(reports.len(), most + 2);
+    deliver(maildir.path(), "second");
+    assert_eq!(fixture.read(), [changed(BOB, Subdir::New, "second")]);
+}
 
-    fn create_barrier(&mut self) {
-        self.before.push(self.covered.len());
-        assert_eq!(self.barriers.create(), Some(self.before.len() as u64));
-        self.see_opened();
-    }
+#[test]
+fn r22_an_event_of_a_watch_that_has_ended_is_of_no_mailbox() {
+    let Some((mut fixture, maildir)) = Fixture::watched() else { return };
+    deliver(maildir.path(), "1");
+    fixture.watcher.unwatch(BOB);
+    assert!(fixture.watcher.watch(LATER, &maildir));
+    deliver(maildir.path(), "2");
+    assert_eq!(fixture.read(), [changed(LATER, Subdir::New, "2")]);
+}
 
-    fn hear(&mut self) {
-        let event = match self.read.pop_front() {
-            Some(Queued::Change(change)) => {
-                let path = format!("/new/{change}").into();
-                Event::new(EventKind::Create(CreateKind::File)).add_path(path)
-            }
-            Some(Queued::Barrier(file, watch)) if watch == self.watches[file] => {
-                Event::new(OPENED).add_path(self.barriers.path(file).into())
-            }
-            Some(Queued::Overflow) => Event::new(EventKind::Other).set_flag(Flag::Rescan),
-            _ => return,
-        };
-        self.handler.on_event(Ok(event));
-        self.see_opened();
-    }
+#[test]
+fn r22_a_directory_of_two_indexes_reports_to_the_later_one_until_that_ends() {
+    let Some((mut fixture, maildir)) = Fixture::watched() else { return };
+    assert!(fixture.watcher.watch(LATER, &fixture.maildir()));
+    fixture.watcher.unwatch(BOB);
+    deliver(maildir.path(), "1");
+    assert_eq!(fixture.read(), [changed(LATER, Subdir::New, "1")]);
+    fixture.watcher.unwatch(LATER);
+    deliver(maildir.path(), "2");
+    assert_eq!(fixture.read(), []);
+    assert!(lock(&fixture.watcher.watched).owners.is_empty());
+}
 
-    fn renew(&mut self) {
-        match self.renewing.pop() {
-            Some(file) => {
-                self.watches[file] += 1;
-                self.barriers.rewatched(file);
-            }
-            None => self.renewing = self.barriers.take_files_to_rewatch(),
-        }
-        self.see_opened();
-    }
+#[test]
+fn r22_an_index_with_another_directory_has_no_event_of_the_earlier_one() {
+    let Some((mut fixture, earlier)) = Fixture::watched() else { return };
+    let moved = fixture.home.path().join("moved");
+    fs::rename(earlier.path(), &moved).unwrap();
+    let maildir = fixture.maildir();
+    assert!(fixture.watcher.watch(BOB, &maildir));
+    deliver(&moved, "1");
+    deliver(maildir.path(), "2");
+    assert_eq!(fixture.read(), [changed(BOB, Subdir::New, "2")]);
+    assert_eq!(lock(&fixture.watcher.watched).owners.len(), 2);
+}
 
-    /// Runs a turn of the loop that has no time for many events.
-    fn turn(&mut self) -> Result<(), TestCaseError> {
-        let mut budget = Budget::new(1 + self.covered.len() % 3);
-        let (before, covered) = (&self.before, &mut self.covered);
-        let mut too_early = None;
-        self.events.read(&mut budget, |news| match news {
-            WatcherReport::Overflow => covered.fill(true),
-            WatcherReport::Event(
-                MailboxEvent::NameChanged(_, _, name) | MailboxEvent::NameRemoved(_, _, name),
-            ) => {
-                covered[std::str::from_utf8(&name).unwrap().parse::<usize>().unwrap()] = true;
-            }
-            WatcherReport::Event(MailboxEvent::DirectoryLost(_)) => {}
-            WatcherReport::Barrier(told) => {
-                let changes = (told as usize).checked_sub(1).map_or(0, |last| before[last]);
-                let is_right = covered[..changes].iter().all(|covered| *covered);
-                too_early = (!is_right).then_some(told);
-            }
-        });
-        prop_assert_eq!(too_early, None, "a mark was told too early");
-        Ok(())
-    }
+#[test]
+fn a_directory_that_is_moved_or_removed_is_reported_as_lost() {
+    let Some((mut fixture, maildir)) = Fixture::watched() else { return };
+    fs::rename(maildir.path().join("new"), maildir.path().join("elsewhere")).unwrap();
+    assert_eq!(fixture.read(), [WatcherReport::Event(MailboxEvent::DirectoryLost(BOB))]);
+    let path = maildir.path().to_owned();
+    drop(maildir);
+    fs::remove_dir_all(path).unwrap();
+    let reports = fixture.read();
+    assert!(reports.contains(&WatcherReport::Event(MailboxEvent::DirectoryLost(BOB))), "{reports:?}");
+    // Its watches are over, so that nothing is left to end.
+    fixture.watcher.unwatch(BOB);
+    assert_eq!(fixture.read(), []);
+}
 
-    fn read_all(&mut self) -> Result<(), TestCaseError> {
-        while !self.kernel.is_empty() || !self.read.is_empty() {
-            self.read.extend(self.kernel.pop_front());
-            self.hear();
-            self.turn()?;
-        }
-        Ok(())
-    }
+#[test]
+fn a_watcher_without_inotify_has_no_barriers_and_no_events() {
+    let (watcher, mut events) = Watcher::disabled();
+    let fixture = Fixture::new();
+    assert!(!watcher.watch(BOB, &fixture.maildir()));
+    watcher.unwatch(BOB);
+    assert_eq!((watcher.create_barrier(), events.has_barrier()), (None, false));
+    assert!(events.as_fd().is_none());
+    events.set_readable();
+    events.read(&mut Budget::new(1), |report| panic!("{report:?}"));
+}
+
+#[test]
+fn m31_the_limits_of_the_kernel_are_named_with_the_setting_that_raises_them() {
+    let watches = "fs.inotify.max_user_watches";
+    assert_eq!(explain(Errno::NOSPC, watches), format!("its limit is reached (sysctl {watches})"));
+    assert_eq!(explain(Errno::NOMEM, watches), Errno::NOMEM.to_string());
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 50, ..ProptestConfig::default() })]
 
-    /// Before a barrier counts as reached, every change before it is reported, or a full scan is requested; and
-    /// every barrier is reached after the queue has been read.
+    /// Before a barrier is reached, every change before it is reported; and every barrier is reached after the queue has been read.
     #[test]
-    fn every_mark_is_told_and_none_before_what_happened_before_it(
-        steps in prop::collection::vec((0u8..16, any::<bool>()), 0..400)
+    fn every_barrier_is_reached_and_none_before_the_changes_before_it(
+        steps in prop::collection::vec((0u8..4, 1usize..40), 0..60)
     ) {
-        let mut world = Kernel::new();
-        for (step, is_stormy) in steps {
+        let Some((mut fixture, maildir)) = Fixture::watched() else { return Ok(()) };
+        // The number of changes before each barrier.
+        let (mut made, mut reported, mut before) = (0, 0, vec![0]);
+        for (step, count) in steps.into_iter().chain([(3, usize::MAX)]) {
             match step {
-                0..=3 => world.change(),
-                4 if is_stormy => (0..8).for_each(|_| world.change()),
-                4..=6 => world.create_barrier(),
-                7..=9 => world.read.extend(world.kernel.pop_front()),
-                10..=12 => world.hear(),
-                13 => world.renew(),
-                _ => world.turn()?,
+                0 => for n in made..made + count {
+                    deliver(maildir.path(), &n.to_string());
+                },
+                1 => {
+                    fixture.watcher.create_barrier();
+                    before.push(made);
+                }
+                _ => {}
+            }
+            made += if step == 0 { count } else { 0 };
+            if step < 2 {
+                continue;
+            }
+            fixture.events.set_readable();
+            for report in fixture.read_some(count) {
+                match report {
+                    WatcherReport::Event(MailboxEvent::NameChanged(_, _, name)) => {
+                        prop_assert_eq!(name, reported.to_string().into_bytes().into_boxed_slice());
+                        reported += 1;
+                    }
+                    WatcherReport::Barrier(barrier) => prop_assert!(before[barrier as usize] <= reported),
+                    other => prop_assert!(false, "{:?}", other),
+                }
             }
         }
-        world.read_all()?;
-        if world.barriers.last_reached() < world.before.len() as u64 {
-            (0..=2 * world.watches.len()).for_each(|_| world.renew());
-            world.read_all()?;
-        }
-        prop_assert_eq!(world.barriers.last_reached(), world.before.len() as u64);
+        prop_assert_eq!(reported, made);
+        prop_assert!(!fixture.events.has_barrier());
     }
-}
-
-#[test]
-fn a_mark_that_was_opened_before_a_loss_is_no_news_after_it() {
-    let mut world = Kernel::new();
-    world.create_barrier();
-    let late = world.kernel.pop_front().unwrap();
-    world.read.push_back(Queued::Overflow);
-    world.hear();
-    assert_eq!(world.barriers.last_reached(), 1);
-    world.create_barrier();
-    world.read.push_back(late);
-    world.hear();
-    assert_eq!(world.barriers.last_reached(), 1);
-    world.read.extend(world.kernel.pop_front());
-    world.hear();
-    assert_eq!(world.barriers.last_reached(), 2);
-}
-
-#[test]
-fn marks_that_are_lost_again_and_again_are_made_again_after_the_files_are_watched_anew() {
-    let mut world = Kernel::new();
-    for _ in 0..10 {
-        world.create_barrier();
-        world.kernel.clear();
-        world.read.push_back(Queued::Overflow);
-        world.hear();
-    }
-    world.create_barrier();
-    assert!(world.kernel.is_empty() && world.barriers.last_reached() == 10);
-    (0..=world.watches.len()).for_each(|_| world.renew());
-    world.read_all().unwrap();
-    assert_eq!(world.barriers.last_reached(), 11);
 }

@@ -33,7 +33,7 @@ pub(super) fn take(registry: &mut Registry) -> Vec<Output> {
         IndexJob::Scan(scan) => Output::Scan(id, scan),
         IndexJob::Recheck(maildir, names) if names.is_empty() => Output::CheckTimes(id, maildir),
         IndexJob::Recheck(maildir, names) => Output::Recheck(id, maildir, names),
-        IndexJob::Unwatch(_) => Output::Unwatch(id),
+        IndexJob::Unwatch => Output::Unwatch(id),
         IndexJob::Keep(_) => Output::Keep,
     };
     let answers: Vec<Output> = registry.take_login_results().into_iter().map(answer).collect();
