@@ -39,11 +39,11 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(key: &str, why: String) -> Self {
+    pub(super) fn new(key: &str, why: String) -> Self {
         Self { key: key.to_owned(), why, is_denied: false, is_warning: false }
     }
 
-    fn denied(key: &str, why: String) -> Self {
+    pub(super) fn denied(key: &str, why: String) -> Self {
         Self { is_denied: true, ..Self::new(key, why) }
     }
 }

@@ -129,7 +129,20 @@ const ARROWS: &[(&str, &[&str])] = &[
             "connection",
         ],
     ),
-    ("system", &["command_hint", "config", "logging", "maildir", "metrics", "net", "safe_file", "time_zone"]),
+    (
+        "system",
+        &[
+            "command_hint",
+            "config",
+            "logging",
+            "maildir",
+            "metrics",
+            "net",
+            "open_regular",
+            "safe_file",
+            "time_zone",
+        ],
+    ),
     ("listener", &["clock", "config", "metrics", "net", "proto", "system", "transcript"]),
     (
         "server",
