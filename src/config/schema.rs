@@ -65,6 +65,25 @@ struct File {
     limits: Limits,
 }
 
+impl File {
+    /// Refuses an empty path, which would be that of the directory of the configuration.
+    fn check_paths(&self) -> Result<(), ConfigError> {
+        let pair = self.tls.iter().flat_map(tls::Section::paths);
+        let paths = [
+            ("spool", Some(&self.spool)),
+            ("accounts", Some(&self.accounts)),
+            ("aliases", self.aliases.as_ref()),
+            ("transcripts", self.transcripts.as_ref()),
+            ("metrics.file", self.metrics.file.as_ref()),
+        ];
+        let paths = paths.into_iter().filter_map(|(key, path)| Some((key, path?)));
+        match paths.chain(pair).find(|(_, path)| path.as_os_str().is_empty()) {
+            Some((key, _)) => Err(ConfigError::at(key, "the path is empty: write one, or remove the key")),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The sections by their paths, with the names of their keys and of the sections in them.
 pub(super) const SECTIONS: Sections = Sections(&[
     ("", names::<File>),
@@ -97,6 +116,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<(Config, Vec<String>)
     let warnings = upgrade::apply(document.get_mut())?;
     SECTIONS.check(document.get_ref())?;
     let file = File::deserialize(Deserializer::from(document))?;
+    file.check_paths()?;
     let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let tls = file.tls.map(|section| section.pair(directory, credentials.as_deref()));
     let listen = file.listen.into_iter().enumerate();
@@ -339,6 +359,17 @@ mod tests {
                 ", line 18, column 13: unclosed table, expected `]`: [limits.smtp",
             ),
             ("[limits.smtp]", "hostname = \"x\"\n[hostname]", "line 1"),
+            (
+                "[limits.smtp]",
+                "[metrics]\nfile = \"\"\n[limits.smtp]",
+                "metrics.file: the path is empty: write one",
+            ),
+            ("hostname =", "spool = \"\"\nhostname =", ", line 2, column 9: spool: the path is empty"),
+            (
+                "[limits.smtp]",
+                "[tls]\ncertificate = \"c.pem\"\nkey = \"\"\n[limits.smtp]",
+                ", line 20, column 7: tls.key: the path is empty",
+            ),
         ] {
             let text = GOOD.replacen(good, bad, 1);
             assert_ne!(text, GOOD, "{good}");

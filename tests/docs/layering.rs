@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("deferred_drop", &[]),
     ("file_stamp", &[]),
+    ("certificate_words", &[]),
     ("open_regular", &[]),
     ("ending_signals", &[]),
     ("password_prompt", &["ending_signals"]),
@@ -49,6 +50,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "net",
         &[
+            "certificate_words",
+            "command_hint",
             "limits",
             "deferred_drop",
             "file_stamp",
