@@ -172,7 +172,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "listener",
         ],
     ),
-    ("client", &["language", "wire_size", "printable", "compose", "mime", "proto"]),
+    ("client", &["certificate_words", "language", "wire_size", "printable", "compose", "mime", "proto"]),
     ("mua", &["language", "password_prompt", "accounts", "maildir", "wire_size", "mime", "proto", "client"]),
     (
         "tools",
