@@ -116,7 +116,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     if !arguments.no_http {
         config = config.with_http(place_beside(arguments.http, 8025, [smtp, pop3]).at(ip))?;
     }
-    config.http.hosts = arguments.hosts;
+    config = config.with_http_hosts(&arguments.hosts)?;
     if arguments.network {
         config.open_to_network();
     }

@@ -5,6 +5,7 @@
 
 mod differences;
 mod error;
+mod http_hosts;
 mod keys;
 mod limits;
 mod listener;
@@ -224,6 +225,7 @@ impl Config {
                 ),
             ));
         }
+        http_hosts::check(&self.http.hosts)?;
         tls::check(self)?;
         limits::within("metrics.interval", self.metrics.interval, Span::secs(1), Span::secs(3600))?;
         limits::check(&self.limits)

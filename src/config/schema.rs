@@ -11,6 +11,7 @@ use toml::de::{DeTable, Deserializer};
 use super::{
     ChangeDetection, Config, Http, Metrics, Pop3, Sandbox, UnknownRecipients,
     error::ConfigError,
+    http_hosts::{self, domain},
     keys::{LISTENERS, Sections, names},
     listener,
     settings::ACCOUNTS,
@@ -22,7 +23,6 @@ use crate::{
         Limits, Pop3Limits, QuotaLimits, SmtpLimits, SpoolLimits, TlsLimits, TranscriptLimits,
     },
     logging::Log,
-    proto::smtp::address::fold_domain,
 };
 
 /// All keys of the file.
@@ -137,7 +137,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<(Config, Vec<String>)
         transcript_bodies: file.transcript_bodies,
         listen: listen.collect::<Result<_, ConfigError>>()?,
         pop3: file.pop3,
-        http: Http { hosts: file.http.hosts.iter().map(|name| domain(name)).collect() },
+        http: Http { hosts: http_hosts::canonical(&file.http.hosts) },
         tls,
         log: Log { destination: file.log.destination.relative_to(directory), ..file.log },
         metrics: Metrics { file: file.metrics.file.map(|path| directory.join(path)), ..file.metrics },
@@ -146,11 +146,6 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<(Config, Vec<String>)
     };
     config.check()?;
     Ok((config, warnings))
-}
-
-/// A domain in the form in which domains are compared. The check refuses a text that is none.
-fn domain(text: &str) -> String {
-    fold_domain(text).unwrap_or_else(|_| text.to_owned())
 }
 
 fn default_spool() -> PathBuf {
