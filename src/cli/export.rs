@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use flate2::{Compression, write::GzEncoder};
 use indicatif::ProgressBar;
 
@@ -26,6 +26,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Mailbox, or the path of any Maildir, beginning with / or ./
+    #[arg(value_hint = ValueHint::AnyPath)]
     mailbox: String,
     #[command(flatten)]
     place: SpoolArgs,

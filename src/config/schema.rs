@@ -260,7 +260,7 @@ mod tests {
             (
                 "\"second.test\"",
                 "5",
-                ", line 3, column 28: domains: invalid type: integer `5`, expected a string",
+                ", line 3, column 28: domains: invalid type: integer `5`, expected a text in quotes",
             ),
             ("second.test", "[127.0.0.1]", "is not a domain: write it like \"example.test\""),
             ("[\"Example.test\", \"second.test\"]", "[]", ", line 3, column 11: domains: at least one"),
@@ -358,6 +358,16 @@ mod tests {
                 "[limits.smtp]",
                 "[metrics]\nfile = \"\"\n[limits.smtp]",
                 "metrics.file: the path is empty: write one",
+            ),
+            (
+                "hostname =",
+                "user = 99999\nhostname =",
+                "user: invalid type: integer `99999`, expected a text in quotes",
+            ),
+            (
+                "hostname =",
+                "shared_spool = \"yes\"\nhostname =",
+                "shared_spool: invalid type: string \"yes\", expected true or false, without quotes",
             ),
             ("hostname =", "spool = \"\"\nhostname =", ", line 2, column 9: spool: the path is empty"),
             (

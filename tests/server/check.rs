@@ -163,6 +163,40 @@ fn n63_a_file_of_the_operator_is_not_written_over() {
 }
 
 #[test]
+fn n66_a_place_or_a_network_that_is_open_to_all_is_a_warning() {
+    let story = Story::new();
+    fs::create_dir(story.at("spool")).unwrap();
+    let listener = |service: &str, keys: &str| listener_at(service, "0.0.0.0:0", keys);
+    for (rest, told) in [
+        (
+            listener("submission", "trusted_networks = [\"0.0.0.0/0\"]"),
+            "every machine is in trusted_networks of submission",
+        ),
+        (
+            listener("smtp", "proxy_networks = [\"10.0.0.0/8\", \"::/0\"]"),
+            "every machine is in proxy_networks of smtp",
+        ),
+    ] {
+        story.configure("", &rest);
+        let (code, said) = story.check(&[]);
+        assert!(code == Some(0) && said.contains(told), "{told:?} is not in {said:?}");
+    }
+    for spool in ["/", "/proc", "/sys/kernel"] {
+        story.configure(&format!("spool = {spool:?}"), STRICT);
+        let (code, said) = story.check(&[]);
+        assert!(code == Some(2) && said.contains("is no place for mail"), "{spool}: {said:?}");
+    }
+    let rest = format!(
+        "{}{}",
+        listener_at("smtp", "127.0.0.1:4525", ""),
+        listener_at("pop3", "[::ffff:127.0.0.1]:4525", "")
+    );
+    story.configure("", &rest);
+    let (code, said) = story.check(&[]);
+    assert!(code == Some(2) && said.contains("is taken by the listener at"), "{said:?}");
+}
+
+#[test]
 fn n02_check_is_content_only_without_a_warning_and_strict_makes_warnings_a_failure() {
     let story = Story::new();
     story.configure("", STRICT);
