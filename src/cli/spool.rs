@@ -255,6 +255,28 @@ impl From<mbox::Error> for Failure {
     }
 }
 
+/// Refuses a directory with other things than mail: a tool that changes all mailboxes would take any subdirectory `new` for
+/// one. A file of a server, a mailbox of an address and a whole Maildir are signs of a spool.
+pub(super) fn must_be_spool(spool: &Spool) -> Result<(), Failure> {
+    let path = spool.path();
+    let is_sign = |name: &str| {
+        let is_maildir = || ["tmp", "new", "cur"].iter().all(|part| path.join(name).join(part).is_dir());
+        name.starts_with(".restante") || name.contains('@') || is_maildir()
+    };
+    let mut entries = fs::read_dir(path)
+        .map_err(|error| Failure::Other(format!("{}: {error}", path.display())))?
+        .flatten()
+        .map(|entry| entry.file_name())
+        .peekable();
+    if entries.peek().is_none() || entries.any(|name| name.to_str().is_some_and(is_sign)) {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "{} has no mailbox in it, a directory with tmp, new and cur: name the spool with --spool or --config",
+        path.display()
+    )))
+}
+
 /// Opens the Maildir at a path, in a spool or not. `None` unless `name` begins with `/`, `./` or `../`, as a path must.
 pub(super) fn maildir_at_path(name: &str) -> Option<Result<Maildir, Failure>> {
     if !["/", "./", "../"].iter().any(|start| name.starts_with(start)) {
