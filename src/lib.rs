@@ -45,6 +45,7 @@ pub mod accounts;
 pub mod api;
 pub mod backend;
 mod capacity;
+mod certificate_words;
 pub mod cli;
 #[cfg(feature = "tools")]
 pub mod client;

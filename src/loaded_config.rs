@@ -27,8 +27,8 @@ pub struct LoadedConfig {
     pub accounts: Accounts,
     /// The certificate, if one is configured.
     pub certificate: Option<LoadedCertificate>,
-    /// The commands that close the file of accounts, if every user of this machine can read it.
-    pub exposed_accounts: Option<String>,
+    /// A sentence for each place that every user of this machine can read or change, and should not.
+    pub exposed: Vec<String>,
 }
 
 /// The reason why they cannot be used. Prints as a sentence for the operator.
@@ -58,9 +58,8 @@ impl LoadedConfig {
     pub fn from_config(config: Config, text: &ConfigText, now: SystemTime) -> Result<Self, Error> {
         let accounts = load_accounts(&config, text)?;
         let certificate = config.tls.as_ref().map(|pair| load_certificate(pair, text, now)).transpose()?;
-        let is_exposed = accounts.sources.is_some() && is_open_to_all(&config.accounts).unwrap_or(false);
-        let exposed_accounts = is_exposed.then(|| way_to_close(&config.accounts));
-        Ok(Self { config, accounts, certificate, exposed_accounts })
+        let exposed = exposed_places(&config, accounts.sources.is_some());
+        Ok(Self { config, accounts, certificate, exposed })
     }
 
     /// Likewise, for a server that runs with the files of `current`.
@@ -98,12 +97,7 @@ impl LoadedConfig {
                 pair.certificate.display()
             ));
         }
-        if let Some(way) = &self.exposed_accounts {
-            warnings.push(format!(
-                "every user of this machine can read {}, which has the hashes of the passwords: run {way}",
-                self.config.accounts.display()
-            ));
-        }
+        warnings.extend(self.exposed.iter().cloned());
         warnings.extend(self.accounts.warnings());
         warnings
     }
@@ -116,10 +110,40 @@ impl LoadedConfig {
     }
 }
 
-/// Whether every user can read that file: its mode and those of all directories above it allow it.
-fn is_open_to_all(file: &Path) -> io::Result<bool> {
-    const READ: u32 = 0o004;
-    const SEARCH: u32 = 0o001;
+/// The sentences about places that are open to all users.
+fn exposed_places(config: &Config, has_accounts: bool) -> Vec<String> {
+    let mut exposed = Vec::new();
+    if has_accounts && is_open_to_all(&config.accounts, READ).unwrap_or(false) {
+        exposed.push(format!(
+            "every user of this machine can read {}, which has the hashes of the passwords: run {}",
+            config.accounts.display(),
+            way_to_close(&config.accounts)
+        ));
+    }
+    let key = config.tls.as_ref().map(|pair| &pair.key);
+    if let Some(key) = key.filter(|key| is_open_to_all(key, READ).unwrap_or(false)) {
+        exposed.push(format!(
+            "every user of this machine can read the key {}, and so pass for this server: run {}",
+            key.display(),
+            way_to_close(key)
+        ));
+    }
+    if is_open_to_all(&config.spool, WRITE).unwrap_or(false) {
+        exposed.push(format!(
+            "every user of this machine can change the spool {}: run `chmod o-w {}`",
+            config.spool.display(),
+            path_word(&config.spool)
+        ));
+    }
+    exposed
+}
+
+const READ: u32 = 0o004;
+const WRITE: u32 = 0o002;
+const SEARCH: u32 = 0o001;
+
+/// Whether every user has that right to a file: its mode and those of all directories above it allow it.
+fn is_open_to_all(file: &Path, right: u32) -> io::Result<bool> {
     let file = fs::canonicalize(file)?;
     let allows = |path: &Path, right: u32| Ok(fs::metadata(path)?.permissions().mode() & right != 0);
     for directory in file.ancestors().skip(1) {
@@ -127,7 +151,7 @@ fn is_open_to_all(file: &Path) -> io::Result<bool> {
             return Ok(false);
         }
     }
-    allows(&file, READ)
+    allows(&file, right)
 }
 
 /// The commands that take the file from all other users, and leave it to this one, which the server runs as.
@@ -224,5 +248,28 @@ impl std::error::Error for Error {
             Self::Config(error) => Some(error),
             Self::Accounts(error) => Some(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn n66_a_key_that_all_can_read_and_a_spool_that_all_can_change_are_told() {
+        let home = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o755)).tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        let loopback = ([127, 0, 0, 1], 0).into();
+        let mut config = Config::development(at("spool"), (loopback, loopback), false).unwrap();
+        config.tls = Some(CertificatePair { certificate: at("c.pem"), key: at("k.pem") });
+        fs::write(at("k.pem"), "").unwrap();
+        fs::create_dir(at("spool")).unwrap();
+        for (mode, count) in [(0o600, 0), (0o644, 1)] {
+            fs::set_permissions(at("k.pem"), PermissionsExt::from_mode(mode)).unwrap();
+            assert_eq!(exposed_places(&config, false).len(), count, "{mode:o}");
+        }
+        fs::set_permissions(at("spool"), PermissionsExt::from_mode(0o777)).unwrap();
+        let told = exposed_places(&config, false);
+        assert!(told[0].contains("can read the key") && told[1].contains("can change the spool"), "{told:?}");
     }
 }

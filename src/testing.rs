@@ -93,7 +93,7 @@ impl Server {
         let thread = thread::Builder::new().name("restante".into()).spawn(move || {
             let sockets = listener::bind_all(&config, InheritedSockets::default())?;
             let accounts = Accounts::accept_all(&config.domains);
-            let files = LoadedConfig { config, accounts, certificate: None, exposed_accounts: None };
+            let files = LoadedConfig { config, accounts, certificate: None, exposed: Vec::new() };
             let server = server::Server::open_embedded(files, sockets)?;
             let taken = server.endpoints();
             let at = |service| taken.iter().find(|(taken, _)| *taken == service)?.1.ip();

@@ -1,6 +1,6 @@
 //! The mistakes that the JSON reader finds, in words for people who edit the file by hand.
 
-use crate::command_hint::restante;
+use crate::{command_hint::restante, limits::in_plain_types};
 
 /// The message of the reader in plain words, or as it is if it is plain already.
 pub(super) fn in_plain_words(told: &str) -> String {
@@ -17,7 +17,9 @@ pub(super) fn without_value(told: &str) -> String {
     let parts = told.strip_prefix(WRONG_TYPE).and_then(|rest| rest.rsplit_once(", expected "));
     let word = parts.and_then(|(value, _)| value.split(['"', '`']).next());
     match (parts, word) {
-        (Some((_, expected)), Some(word)) => format!("{WRONG_TYPE}{}, expected {expected}", word.trim_end()),
+        (Some((_, expected)), Some(word)) => {
+            in_plain_types(&format!("{WRONG_TYPE}{}, expected {expected}", word.trim_end()))
+        }
         _ => told.to_owned(),
     }
 }

@@ -118,6 +118,24 @@ impl Accounts {
         }
     }
 
+    /// The mailbox for that name: the one that a login with it reads, otherwise the only one that mail for it arrives in,
+    /// otherwise the one that an account of that name would have. `None` for the alias of several, and if it is no name.
+    pub fn mailbox_of(&self, name: &str) -> Option<Mailbox> {
+        if let Some(mailbox) = self.credential(name).mailbox {
+            return Some(mailbox);
+        }
+        let (local, domain) = login_name(name)?;
+        let whole = format!("{local}@{}", domain.as_deref().unwrap_or(self.first_domain()));
+        match Address::parse(&whole).map(|address| self.lookup(&address)) {
+            Ok(Lookup::Local(to)) if to.len() > 1 => None,
+            Ok(Lookup::Local(to)) => to.iter().next().map(|to| match to.folder {
+                Some(folder) => to.mailbox.in_folder(folder),
+                None => to.mailbox,
+            }),
+            _ => guest_mailbox(&local, domain.as_deref().unwrap_or(self.first_domain())),
+        }
+    }
+
     /// The name, mailbox and credential of the account with that address. None if the account is disabled.
     fn account(&self, local: &str, domain: &str) -> Option<(String, Mailbox, Check)> {
         let key = account::lookup_key(local, domain);

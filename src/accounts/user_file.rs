@@ -378,7 +378,7 @@ mod tests {
             (
                 r#"{"a@b": {"password_hash": "!", "disabled": "no"}}"#,
                 "line 1, column 47: ",
-                "account \"a@b\": invalid type: string, expected a boolean",
+                "account \"a@b\": invalid type: string, expected true or false, without quotes",
             ),
             (
                 r#"{"a@b": {"password_hash": "!", "addresses": ["c"]}}"#,

@@ -6,6 +6,7 @@ mod place;
 use std::{
     env,
     ffi::OsString,
+    fs,
     net::{IpAddr, SocketAddr},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -30,6 +31,7 @@ use crate::{
     config::{Config, ConfigText, Development, Service, TlsAddresses},
     logging,
     net::{certificate::CertificatePair, endpoint::reachable},
+    safe_file,
 };
 
 /// Run a test server: every address has a mailbox, any password opens it.
@@ -89,7 +91,7 @@ pub(super) struct Arguments {
     #[arg(long, visible_alias = "allow-remote-without-login")]
     network: bool,
     /// Generation of a protocol: rfc821 for SMTP; rfc1081, rfc1460 or rfc1939 for POP3; repeat for both
-    #[arg(long = "persona", value_name = "NAME", value_delimiter = ',')]
+    #[arg(long = "persona", value_name = "NAME", value_delimiter = ',', value_parser = PERSONAS)]
     personas: Vec<String>,
     /// Write a transcript of every session to a file in DIR [default: ./transcripts, or ./transcripts-NAME for a spool of
     /// another name]
@@ -109,7 +111,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         config = config.with_imap(place_beside(arguments.imap, 1143, [smtp, pop3]).at(ip))?;
     }
     if let Some(directory) = &arguments.tls {
-        let pair = certificate(directory.as_deref())?;
+        let pair = cert::pair_in(&certificate_directory(directory.as_deref())?);
         let (smtps, pop3s) = (arguments.smtps.at(ip), arguments.pop3s.at(ip));
         let imaps = place_beside(arguments.imaps, 1993, [smtps, pop3s]).at(ip);
         config = config.with_tls(pair, TlsAddresses { smtps, imaps, pop3s })?;
@@ -117,11 +119,11 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     if !arguments.no_http {
         config = config.with_http(place_beside(arguments.http, 8025, [smtp, pop3]).at(ip))?;
     }
-    config.http.hosts = arguments.hosts;
+    config = config.with_http_hosts(&arguments.hosts)?;
     if arguments.network {
         config.open_to_network();
     }
-    arguments.personas.iter().try_for_each(|name| config.set_persona(name))?;
+    config.set_personas(&arguments.personas)?;
     config.transcripts =
         arguments.transcripts.map(|named| named.unwrap_or_else(|| transcripts_of(&config.spool)));
     let transcripts = config.transcripts.clone();
@@ -131,7 +133,9 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     config.user = owner_of(&config.spool);
     let certificate = config.tls.as_ref().map(|pair| pair.certificate.clone());
     let spool = config.spool.clone();
-    let started = serve::start(config, &ConfigText::default(), &arguments.running, ALTERNATIVES)?;
+    let made = config.tls.as_ref().map(make_missing).transpose()?.flatten();
+    let started = serve::start(config, &ConfigText::default(), &arguments.running, ALTERNATIVES)
+        .inspect_err(|_| made.iter().for_each(remove_pair))?;
     let taken = started.server.endpoints();
     let at = |service| taken.iter().find(|(taken, _)| *taken == service).and_then(|(_, at)| at.ip());
     if let (Some(smtp), Some(pop3)) = (at(Service::Smtp), at(Service::Pop3)) {
@@ -187,6 +191,8 @@ fn transcripts_of(spool: &Path) -> PathBuf {
     directory.into()
 }
 
+const PERSONAS: [&str; 5] = ["rfc821", "rfc1081", "rfc1460", "rfc1939", "modern"];
+
 const ALTERNATIVES: Alternatives<'static> = Alternatives {
     addresses: "choose others with --smtp, --pop3, --imap and --http (`make run SMTP=127.0.0.1:2526 POP3=127.0.0.1:1111 IMAP=127.0.0.1:1144 HTTP=127.0.0.1:8026`)",
     spool: "choose another directory with --spool (`make run ARGS='--spool other'`)",
@@ -199,10 +205,16 @@ and passwords are sent in clear text. Use it only on a network whose users you k
 
 ";
 
-/// The developer's certificate, made at the first use. It stays, so that a mail program has to trust it only
-/// once.
-fn certificate(directory: Option<&Path>) -> Result<CertificatePair, Failure> {
-    let directory = directory
+/// The directory of the developer's certificate.
+fn certificate_directory(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(word) = named.filter(|named| !named.exists()).and_then(Path::to_str)
+        && ["yes", "no", "true", "false", "on", "off", "1", "0"].contains(&word)
+    {
+        return Err(Failure::Usage(format!(
+            "--tls={word} names a directory: write --tls alone, or --tls=./{word} for a directory of that name"
+        )));
+    }
+    let directory = named
         .map(Path::to_owned)
         .or_else(|| directory_of_user("XDG_STATE_HOME", ".local/state"))
         .ok_or_else(|| {
@@ -210,13 +222,36 @@ fn certificate(directory: Option<&Path>) -> Result<CertificatePair, Failure> {
                 "there is no home directory for the certificate: choose a directory with --tls=DIR".into(),
             )
         })?;
-    let directory = std::path::absolute(&directory)
-        .map_err(|error| Failure::Usage(format!("{}: {error}", directory.display())))?;
-    let pair = cert::pair_in(&directory);
+    std::path::absolute(&directory)
+        .map_err(|error| Failure::Usage(format!("{}: {error}", directory.display())))
+}
+
+/// A certificate that this process has made.
+struct MadePair {
+    pair: CertificatePair,
+    /// The directory, if this process has made it too.
+    directory: Option<PathBuf>,
+}
+
+/// Makes the certificate at the first use. It stays, so that a mail program has to trust it only once.
+fn make_missing(pair: &CertificatePair) -> Result<Option<MadePair>, Failure> {
     if pair.certificate.exists() && pair.key.exists() {
-        return Ok(pair);
+        return Ok(None);
     }
-    cert::make(&directory, &["localhost", "127.0.0.1", "::1"], SystemTime::now())
+    let directory = safe_file::parent(&pair.certificate);
+    let is_new = !directory.exists();
+    let pair = cert::make(directory, &["localhost", "127.0.0.1", "::1"], SystemTime::now())?;
+    Ok(Some(MadePair { directory: is_new.then(|| directory.to_owned()), pair }))
+}
+
+/// Takes back the certificate of a server that did not start.
+fn remove_pair(made: &MadePair) {
+    // The error of the start is the one to report.
+    let _ = fs::remove_file(&made.pair.certificate);
+    let _ = fs::remove_file(&made.pair.key);
+    if let Some(directory) = &made.directory {
+        let _ = fs::remove_dir(directory);
+    }
 }
 
 #[cfg(test)]

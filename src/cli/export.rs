@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use flate2::{Compression, write::GzEncoder};
 use indicatif::ProgressBar;
 
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Mailbox, or the path of any Maildir, beginning with / or ./ [default with --dovecot: all mailboxes]
-    #[arg(required_unless_present = "dovecot")]
+    #[arg(required_unless_present = "dovecot", value_hint = ValueHint::AnyPath)]
     mailbox: Option<String>,
     #[command(flatten)]
     place: SpoolArgs,

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{
     failure::Failure,
     output::{Stdout, wrapped},
-    spool::{SpoolArgs, SpoolContext},
+    spool::{SpoolArgs, SpoolContext, must_be_spool},
 };
 use crate::{
     accounts,
@@ -83,6 +83,9 @@ struct Totals {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let context = arguments.place.open()?;
     context.become_owner()?;
+    if arguments.fix && arguments.mailboxes.is_empty() {
+        must_be_spool(&context.spool)?;
+    }
     let mut out = Stdout::new();
     let mut sum = Totals::default();
     let mut absent = Vec::new();

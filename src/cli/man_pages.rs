@@ -11,7 +11,7 @@ use std::{
 };
 
 use clap::{
-    Args, Command,
+    Args, Command, ValueHint,
     builder::{PossibleValue, PossibleValuesParser},
 };
 use clap_complete::Shell;
@@ -55,7 +55,7 @@ fn write_all(directory: &Path, program: &Command) -> io::Result<()> {
             _ => "restante", // the name that bash-completion looks for
         };
         let mut script = Vec::new();
-        let mut shown = visible(program);
+        let mut shown = files_for_paths_only(visible(program));
         if shell == Shell::Fish {
             shown = quoted_for_fish(shown);
         }
@@ -96,6 +96,18 @@ fn visible(command: &Command) -> Command {
         }
     }
     rest.version(env!("CARGO_PKG_VERSION"))
+}
+
+/// Keeps shells from proposing files where an argument takes no path.
+fn files_for_paths_only(command: Command) -> Command {
+    command
+        .mut_args(|argument| {
+            let is_text = argument.get_action().takes_values()
+                && argument.get_possible_values().is_empty()
+                && argument.get_value_hint() == ValueHint::Unknown;
+            if is_text { argument.value_hint(ValueHint::Other) } else { argument }
+        })
+        .mut_subcommands(files_for_paths_only)
 }
 
 /// clap_complete puts the descriptions of possible values between double quotes in fish, and escapes no double quote

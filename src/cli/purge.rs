@@ -4,7 +4,7 @@ use std::{iter, sync::Arc};
 
 use clap::{ArgGroup, Args};
 
-use super::{failure::Failure, mailboxes::MailboxArgs, output};
+use super::{failure::Failure, mailboxes::MailboxArgs, output, spool::must_be_spool};
 use crate::{
     command_hint::restante,
     maildir::{Error, Kind, Maildir, Spool},
@@ -40,6 +40,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         )));
     }
     let spool = Spool::open(&mailboxes.spool).map_err(broken)?;
+    if arguments.all {
+        must_be_spool(&spool)?;
+    }
     let targets = arguments.to.as_deref().map(|address| mailboxes.targets(address)).transpose()?;
     let mailboxes_of = |targets: &[Target]| -> Vec<String> {
         targets.iter().map(|target| target.destination.mailbox.as_str().to_owned()).collect()

@@ -24,7 +24,9 @@ use crate::{
     net::endpoint::Endpoint,
     safe_file::{self, Directory, Durability},
     server::Server,
-    system::{DroppedPrivileges, places, sd_notify::SdNotify, socket_activation::InheritedSockets},
+    system::{
+        DroppedPrivileges, places, sd_notify::SdNotify, socket_activation::InheritedSockets, written_files,
+    },
 };
 
 /// Run the server.
@@ -77,7 +79,10 @@ pub(super) fn start(
     let Prepared { files, sockets, mut privileges, warnings } =
         startup::prepare(config, text, Purpose::Serve(passed, alternatives))?;
     // Before anything is made: a server that cannot start leaves nothing.
-    if let Some(problem) = running.ports_file.as_deref().and_then(places::ports_file) {
+    let about_ports = |path: &Path| {
+        places::ports_file(path).or_else(|| written_files::ports_file(path, &files.config, text.path()))
+    };
+    if let Some(problem) = running.ports_file.as_deref().and_then(about_ports) {
         return Err(Failure::Other(problem.why));
     }
     // Seen before the sandbox, which makes the directory.

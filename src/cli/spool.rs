@@ -12,12 +12,12 @@ use rustix::system::uname;
 use super::{
     config_arg::{default_config, repeat_config},
     failure::Failure,
-    orphans,
+    orphans, output,
     owner::become_owner_of,
 };
 use crate::{
     accounts::Accounts,
-    command_hint::{self, Place, path_word},
+    command_hint::{self, Place, path_word, restante},
     config::Config,
     limits::Limits,
     loaded_config,
@@ -49,7 +49,9 @@ pub(super) struct SpoolContext {
     pub(super) tmp_age: Duration,
     /// The age at which the server deletes messages.
     pub(super) expire_days: Option<u32>,
-    accounts: Option<Accounts>,
+    /// The accounts of the configuration, otherwise those of `restante dev`, where every address has a mailbox.
+    accounts: Accounts,
+    has_config: bool,
 }
 
 impl SpoolArgs {
@@ -93,8 +95,10 @@ impl SpoolArgs {
         }
         let limits = config.map_or_else(Limits::default, |config| config.limits.clone());
         let host = config.map(|config| config.hostname.clone());
-        let accounts =
-            read.as_ref().map(|(config, text)| loaded_config::load_accounts(config, text)).transpose()?;
+        let accounts = match &read {
+            Some((config, text)) => loaded_config::load_accounts(config, text)?,
+            None => Accounts::accept_all(&["localhost".into()]),
+        };
         Ok(SpoolContext {
             spool: Spool::open(&path)?,
             path,
@@ -105,6 +109,7 @@ impl SpoolArgs {
                 Some(Expire::Never | Expire::Retrieved) | None => None,
             }),
             accounts,
+            has_config: config.is_some(),
         })
     }
 }
@@ -117,11 +122,12 @@ impl SpoolContext {
 
     /// The messages in a directory of the spool if the accounts are known, and none has that mailbox.
     pub(super) fn orphaned_messages(&self, directory: &str) -> Option<u64> {
-        orphans::orphaned_messages(&self.spool, self.accounts.as_ref()?, directory)
+        orphans::orphaned_messages(&self.spool, &self.accounts, directory)
     }
 
     /// Parses the name of a mailbox. Three forms are accepted: its directory (`bob@example.test` or
-    /// `bob@example.test/.Sent`), its address, and a login name of its account (`bob` or `bob+Sent`).
+    /// `bob@example.test/.Sent`), an address, and a login name (`bob` or `bob+Sent`). The last two are read as a login and as
+    /// mail read them.
     fn mailbox_by_name(&self, name: &str) -> Result<Mailbox, Failure> {
         let wrong = || {
             Failure::Usage(format!(
@@ -133,15 +139,21 @@ impl SpoolContext {
             Some(_) => (name, None),
             None => name.split_once('/').map_or((name, None), |(inbox, folder)| (inbox, Some(folder))),
         };
-        let mailbox = self.named_or_of_address(inbox)?.ok_or_else(wrong)?;
-        if let Some(folder) = folder {
-            let folder = folder.strip_prefix('.').and_then(Folder::from_name).ok_or_else(wrong)?;
-            return Ok(mailbox.in_folder(folder));
-        }
-        // A directory of that name takes precedence over a login name.
-        let there = self.is_there(&mailbox);
-        let user = self.accounts.as_ref().filter(|_| !there).and_then(|all| all.credential(name).mailbox);
-        Ok(user.unwrap_or(mailbox))
+        let has_domain = |mailbox: &Mailbox| mailbox.address_parts().1.is_some();
+        let is_directory = |mailbox: &Mailbox| mailbox_of_address(inbox).as_ref() != Some(mailbox);
+        let mailbox = match self.named_or_of_address(inbox)? {
+            // A directory of that name takes precedence over a login name.
+            Some(mailbox) if self.is_there(&mailbox) || has_domain(&mailbox) && is_directory(&mailbox) => {
+                mailbox
+            }
+            mailbox => {
+                let read = self.accounts.mailbox_of(inbox);
+                read.or_else(|| mailbox.filter(has_domain)).ok_or_else(wrong)?
+            }
+        };
+        let Some(folder) = folder else { return Ok(mailbox) };
+        let folder = folder.strip_prefix('.').and_then(Folder::from_name).ok_or_else(wrong)?;
+        Ok(mailbox.in_folder(folder))
     }
 
     /// The mailbox whose directory or whose address is `name`. `a%2fb@` may be both: the directory of `a/b@`, and an
@@ -151,7 +163,7 @@ impl SpoolContext {
         let (Some(directory), Some(address)) = (&by_directory, &by_address) else {
             return Ok(by_directory.or(by_address));
         };
-        let is_user = || self.accounts.as_ref().is_some_and(|all| all.credential(name).mailbox.is_some());
+        let is_user = || self.has_config && self.has_login(name);
         if directory == address || !(self.is_there(address) || is_user()) {
             return Ok(by_directory);
         }
@@ -162,6 +174,10 @@ impl SpoolContext {
             )));
         }
         Ok(by_address)
+    }
+
+    fn has_login(&self, name: &str) -> bool {
+        self.accounts.credential(name).mailbox.is_some()
     }
 
     fn is_there(&self, mailbox: &Mailbox) -> bool {
@@ -191,18 +207,38 @@ impl SpoolContext {
     /// Opens a mailbox for writing. Creates a missing one only if `create` is set or an account has it.
     pub(super) fn open_or_create_mailbox(&self, name: &str, create: bool) -> Result<Maildir, Failure> {
         let mailbox = self.mailbox_by_name(name)?;
-        let has_account = self.accounts.as_ref().is_some_and(|all| all.credential(name).mailbox.is_some());
-        if !create && !has_account {
+        let may_create = create || self.has_config && self.has_login(name);
+        if !may_create {
             let opened = self.open_mailbox(name);
-            return opened.map_err(|failure| match failure {
+            let opened = opened.map_err(|failure| match failure {
                 Failure::Usage(why) => Failure::Usage(format!("{why}; create it with --create")),
                 failure => failure,
             });
+            return opened.inspect(|_| self.warn_if_unread(&mailbox));
         }
+        self.warn_if_unread(&mailbox);
         let inbox = self.spool.open_or_create_maildir(mailbox.as_str())?;
         match mailbox.folder() {
             None => Ok(inbox),
             Some(folder) => Ok(self.spool.open_or_create_folder(mailbox.as_str(), folder.directory())?),
+        }
+    }
+}
+
+impl SpoolContext {
+    /// Tells of a mailbox that no login reads.
+    fn warn_if_unread(&self, mailbox: &Mailbox) {
+        let inbox = mailbox.clone().without_folder();
+        if self.has_config && !self.accounts.has_mailbox(&inbox) {
+            output::message(format_args!(
+                "restante: no account has the mailbox {inbox}, so no login reads it: add one with {}, or correct the name",
+                restante(&["user", "add", inbox.as_str()])
+            ));
+        } else if !self.has_config && inbox.address_parts().1.is_none() {
+            output::message(format_args!(
+                "restante: no login of `restante dev` reads the mailbox {inbox}, which has no domain: bob reads \
+                 bob@localhost"
+            ));
         }
     }
 }
@@ -217,6 +253,28 @@ impl From<mbox::Error> for Failure {
     fn from(error: mbox::Error) -> Self {
         Self::Other(error.to_string())
     }
+}
+
+/// Refuses a directory with other things than mail: a tool that changes all mailboxes would take any subdirectory `new` for
+/// one. A file of a server, a mailbox of an address and a whole Maildir are signs of a spool.
+pub(super) fn must_be_spool(spool: &Spool) -> Result<(), Failure> {
+    let path = spool.path();
+    let is_sign = |name: &str| {
+        let is_maildir = || ["tmp", "new", "cur"].iter().all(|part| path.join(name).join(part).is_dir());
+        name.starts_with(".restante") || name.contains('@') || is_maildir()
+    };
+    let mut entries = fs::read_dir(path)
+        .map_err(|error| Failure::Other(format!("{}: {error}", path.display())))?
+        .flatten()
+        .map(|entry| entry.file_name())
+        .peekable();
+    if entries.peek().is_none() || entries.any(|name| name.to_str().is_some_and(is_sign)) {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "{} has no mailbox in it, a directory with tmp, new and cur: name the spool with --spool or --config",
+        path.display()
+    )))
 }
 
 /// Opens the Maildir at a path, in a spool or not. `None` unless `name` begins with `/`, `./` or `../`, as a path must.

@@ -25,6 +25,7 @@ use crate::{
         places::{self, Problem},
         port_holder, privileges,
         socket_activation::InheritedSockets,
+        written_files,
     },
     thread_limits,
 };
@@ -83,9 +84,10 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
         Some(Err(error)) => return Err(Failure::Other(text.error_at("user", error.to_string()).to_string())),
     };
     publish::user_name();
-    let configuration = text.path().and_then(places::configuration);
+    let configuration = text.path().and_then(places::configuration).into_iter();
+    let written = written_files::problems(&config, text.path());
     for Problem { key, why, is_denied, is_warning } in
-        configuration.into_iter().chain(places::problems(&config, credentials))
+        configuration.chain(written).chain(places::problems(&config, credentials))
     {
         let told = if key.is_empty() { why } else { text.error_at(&key, why).to_string() };
         if is_warning || is_denied && !is_certain {

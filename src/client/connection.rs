@@ -13,7 +13,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::{ClientConnection, StreamOwned};
 
-use super::{ClientError, ConnectOptions, Security, ServerAddr, tls};
+use super::{ClientError, ConnectOptions, Security, ServerAddr, tls, tls_failure::TlsFailure};
 
 /// Traffic on a connection, as its watcher sees it.
 #[derive(Debug, Clone, Copy)]
@@ -94,16 +94,17 @@ impl Connection {
         let Stream::Plain(socket) = self.stream.into_inner() else {
             return Err(ClientError::InjectedBeforeTls(self.server));
         };
-        let failed = |why: String| ClientError::Tls(self.server.clone(), why);
-        socket.set_read_timeout(Some(self.timeout)).map_err(|error| failed(error.to_string()))?;
-        let connection = route.tls.session(&self.server.host).map_err(failed)?;
+        let failed = |why: TlsFailure| ClientError::Tls(self.server.clone(), why);
+        let other = |why: String| failed(TlsFailure::Other(why));
+        socket.set_read_timeout(Some(self.timeout)).map_err(|error| other(error.to_string()))?;
+        let connection = route.tls.session(&self.server.host).map_err(other)?;
         let mut stream = StreamOwned::new(connection, socket);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock).map_err(|error| {
                 if route.security == Security::Implicit && tls::is_clear_text(&error) {
                     ClientError::ClearText(self.server.clone())
                 } else {
-                    failed(tls::reason(&error))
+                    failed(route.tls.failure(&error))
                 }
             })?;
         }
@@ -262,7 +263,9 @@ impl Connection {
 
     fn io_error(&self, error: &io::Error) -> ClientError {
         match (error.kind(), self.greeting) {
-            (io::ErrorKind::InvalidData, _) => ClientError::Tls(self.server.clone(), tls::reason(error)),
+            (io::ErrorKind::InvalidData, _) => {
+                ClientError::Tls(self.server.clone(), TlsFailure::Other(error.to_string()))
+            }
             (_, Greeting::Received) if is_timeout(error) => {
                 ClientError::Timeout(self.server.clone(), self.timeout)
             }

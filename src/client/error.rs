@@ -2,7 +2,10 @@
 
 use std::{io, time::Duration};
 
-use super::{imap::Status, pop3::ErrReply, reply_help, server_addr::ServerAddr, smtp::Reply, strings};
+use super::{
+    imap::Status, pop3::ErrReply, reply_help, server_addr::ServerAddr, smtp::Reply, strings,
+    tls_failure::TlsFailure,
+};
 use crate::language::{Language, LocalizedText};
 
 /// An error of a client.
@@ -28,7 +31,7 @@ pub enum ClientError {
     /// The peer does not speak the protocol.
     ProtocolError(ServerAddr),
     /// TLS could not begin, or broke.
-    Tls(ServerAddr, String),
+    Tls(ServerAddr, TlsFailure),
     /// The server does not announce the TLS that the route asks for.
     NoTls(ServerAddr),
     /// Octets arrived in clear text after the server had agreed to TLS: a third party may have inserted them.
@@ -85,7 +88,7 @@ impl ClientError {
             Self::ClearText(place) => with(strings::CLEAR_TEXT, &[place]),
             Self::Timeout(place, patience) => with(strings::TOO_SLOW, &[place, &patience.as_secs()]),
             Self::ProtocolError(place) => with(strings::BABBLE, &[place]),
-            Self::Tls(place, why) => with(strings::NO_TRUST, &[place, why]),
+            Self::Tls(place, why) => why.describe(place, language),
             Self::NoTls(place) => with(strings::NO_TLS, &[place]),
             Self::InjectedBeforeTls(place) => with(strings::INJECTED, &[place]),
             Self::NoAuthMechanism(place) => with(strings::NO_LOGIN, &[place]),

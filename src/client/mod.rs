@@ -17,9 +17,11 @@ pub mod smtp;
 pub mod strings;
 pub(crate) mod submit;
 mod tls;
+mod tls_failure;
 
 pub use connect_options::{ConnectOptions, Security};
 pub use connection::{WireEvent, WireObserver};
 pub use error::ClientError;
 pub use server_addr::ServerAddr;
 pub use tls::{Tls, Trust};
+pub use tls_failure::TlsFailure;

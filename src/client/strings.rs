@@ -98,8 +98,26 @@ table! {
         "{0} does not speak this protocol. Check host, port and --tls.",
         "{0} ne parle pas ce protocole. Vérifiez l'hôte, le port et --tls.";
     NO_TRUST:
-        "no TLS with {0}: {1}. Name the certificate to trust with --cacert, or check the port.",
-        "pas de TLS avec {0} : {1}. Indiquez le certificat de confiance avec --cacert, ou vérifiez le port.";
+        "no TLS with {0}: {1}. Check host, port and --tls, or ask the operator of the server.",
+        "pas de TLS avec {0} : {1}. Vérifiez l'hôte, le port et --tls, ou demandez à l'exploitant du serveur.";
+    CERTIFICATE_EXPIRED:
+        "no TLS with {0}: its certificate has expired: {1}. The operator of the server has to renew it.",
+        "pas de TLS avec {0} : son certificat a expiré : {1}. L'exploitant du serveur doit le renouveler.";
+    CERTIFICATE_EARLY:
+        "no TLS with {0}: its certificate is not valid before {1}. Is the clock of this machine right?",
+        "pas de TLS avec {0} : son certificat n'est pas valable avant {1}. L'horloge de cette machine est-elle juste ?";
+    CERTIFICATE_OF_OTHER_NAME:
+        "no TLS with {0}: its certificate is for {1}, and not for {2}. Connect to {3}.",
+        "pas de TLS avec {0} : son certificat est pour {1}, et non pour {2}. Connectez-vous à {3}.";
+    CERTIFICATE_WITHOUT_NAME:
+        "no TLS with {0}: its certificate does not have the name {1}. Connect by a name that it has in subjectAltName.",
+        "pas de TLS avec {0} : son certificat n'a pas le nom {1}. Connectez-vous par un nom qu'il a dans subjectAltName.";
+    UNKNOWN_AUTHORITY:
+        "no TLS with {0}: no authority that this machine knows has signed its certificate. Name the certificate to trust with --cacert.",
+        "pas de TLS avec {0} : aucune autorité connue de cette machine n'a signé son certificat. Indiquez le certificat de confiance avec --cacert.";
+    CERTIFICATE_NOT_NAMED:
+        "no TLS with {0}: its certificate is not in the file of --cacert, and none in that file has signed it. Check the port, or ask the operator of the server for the file.",
+        "pas de TLS avec {0} : son certificat n'est pas dans le fichier de --cacert, et aucun de ce fichier ne l'a signé. Vérifiez le port, ou demandez le fichier à l'exploitant du serveur.";
     NO_TLS:
         "{0} does not offer TLS here. Nothing secret was sent; use --tls implicit on another port, or --tls none.",
         "{0} n'offre pas TLS ici. Rien de secret n'a été envoyé ; essayez --tls implicit sur un autre port, ou --tls none.";

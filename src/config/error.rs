@@ -14,6 +14,7 @@ use toml::{
 };
 
 use super::renamed;
+use crate::limits::in_plain_types;
 
 /// The reason why a configuration cannot be used. Prints as a sentence for the operator.
 #[derive(Debug)]
@@ -180,7 +181,7 @@ impl ConfigError {
 impl From<toml::de::Error> for ConfigError {
     fn from(error: toml::de::Error) -> Self {
         // Terms of Rust are replaced by terms of the file.
-        let why = error.message().trim_end().replace('\n', ", ").replace("a sequence", "a list in [ ]");
+        let why = in_plain_types(&error.message().trim_end().replace('\n', ", "));
         let why = why.replace("wanted string or table", "expected a text in quotes");
         let why = why.replace("expected usize", A_NUMBER).replace("expected u64", A_NUMBER);
         Self { at: Location::Text(error.span().unwrap_or_default()), why }

@@ -117,6 +117,23 @@ impl ListenerConfig {
         })
     }
 
+    /// The warnings for networks that have every machine in them.
+    pub(super) fn network_warnings(&self) -> Vec<String> {
+        let (service, address) = (self.protocol, &self.address);
+        let trusted = format!(
+            "every machine is in trusted_networks of {service} at {address}, so each that reaches it sends mail without a \
+             login: name your own networks"
+        );
+        let proxies = format!(
+            "every machine is in proxy_networks of {service} at {address}, so each that reaches it may claim any address: \
+             name the addresses of your proxies"
+        );
+        let warnings = [(&self.trusted_networks, trusted), (&self.proxy_networks, proxies)];
+        let is_open =
+            |(networks, _): &(&Networks, String)| networks.contain_everything() && !address.is_local();
+        warnings.into_iter().filter(is_open).map(|(_, warning)| warning).collect()
+    }
+
     /// Returns the key to change and the reason, if the listener cannot use that endpoint.
     pub fn incompatible_with(&self, place: &Endpoint) -> Option<(&'static str, String)> {
         let Endpoint::Unix(path) = place else { return None };

@@ -5,6 +5,7 @@
 
 mod differences;
 mod error;
+mod http_hosts;
 mod keys;
 mod limits;
 mod listener;
@@ -133,7 +134,8 @@ impl Config {
                 self.hostname
             )
         });
-        hostname.into_iter().chain(listeners)
+        let networks = self.listen.iter().flat_map(ListenerConfig::network_warnings);
+        hostname.into_iter().chain(listeners).chain(networks)
     }
 
     /// Lets other machines connect and send passwords in clear text, which is only for `restante dev` on a network whose
@@ -145,23 +147,32 @@ impl Config {
         }
     }
 
-    /// Gives the listeners of a protocol the generation of that name.
+    /// Gives the listeners of each protocol the generation that one of the names is of.
     ///
     /// # Errors
-    /// No protocol has one of that name.
-    pub fn set_persona(&mut self, name: &str) -> Result<(), Error> {
-        let mut is_known = false;
-        for listen in &mut self.listen {
-            if let Ok(persona) = Persona::named(listen.protocol, Some(name)) {
-                (listen.persona, is_known) = (persona, true);
+    /// No protocol has one of that name, or two of them are of one protocol.
+    pub fn set_personas(&mut self, names: &[String]) -> Result<(), Error> {
+        let mut named: Vec<Option<&String>> = vec![None; self.listen.len()];
+        for name in names {
+            let mut is_known = false;
+            for (listen, named) in self.listen.iter_mut().zip(&mut named) {
+                let Ok(persona) = Persona::named(listen.protocol, Some(name)) else { continue };
+                if let Some(other) = named.filter(|other| *other != name) {
+                    let protocol = listen.protocol;
+                    return Err(Error::Development(format!(
+                        "{other:?} and {name:?} are both personas of {protocol}: name one of them"
+                    )));
+                }
+                (*named, listen.persona, is_known) = (Some(name), persona, true);
+            }
+            if !is_known {
+                return Err(Error::Development(format!(
+                    "{name:?} is not a persona: write \"rfc821\" (SMTP), \"rfc1081\", \"rfc1460\" or \"rfc1939\" \
+                     (POP3), or \"modern\""
+                )));
             }
         }
-        if is_known {
-            return Ok(());
-        }
-        Err(Error::Development(format!(
-            "{name:?} is not a persona: write \"rfc821\" (SMTP), \"rfc1081\", \"rfc1460\" or \"rfc1939\" (POP3), or \"modern\""
-        )))
+        Ok(())
     }
 
     /// Makes every listener strict, for `--strict`.
@@ -224,6 +235,7 @@ impl Config {
                 ),
             ));
         }
+        http_hosts::check(&self.http.hosts)?;
         tls::check(self)?;
         limits::within("metrics.interval", self.metrics.interval, Span::secs(1), Span::secs(3600))?;
         limits::check(&self.limits)

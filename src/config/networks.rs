@@ -22,6 +22,11 @@ impl Networks {
         self.0.iter().any(|network| network.contains(&address))
     }
 
+    /// True if one of the networks has all addresses of IPv4 or of IPv6.
+    pub fn contain_everything(&self) -> bool {
+        self.0.iter().any(|network| network.prefix_len() == 0)
+    }
+
     /// True if there are no networks.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -11,6 +11,7 @@ use toml::de::{DeTable, Deserializer};
 use super::{
     ChangeDetection, Config, Http, Metrics, Pop3, Sandbox, UnknownRecipients,
     error::ConfigError,
+    http_hosts::{self, domain},
     keys::{LISTENERS, Sections, names},
     listener,
     settings::ACCOUNTS,
@@ -22,7 +23,6 @@ use crate::{
         Limits, Pop3Limits, QuotaLimits, SmtpLimits, SpoolLimits, TlsLimits, TranscriptLimits,
     },
     logging::Log,
-    proto::smtp::address::fold_domain,
 };
 
 /// All keys of the file.
@@ -65,6 +65,25 @@ struct File {
     limits: Limits,
 }
 
+impl File {
+    /// Refuses an empty path, which would be that of the directory of the configuration.
+    fn check_paths(&self) -> Result<(), ConfigError> {
+        let pair = self.tls.iter().flat_map(tls::Section::paths);
+        let paths = [
+            ("spool", Some(&self.spool)),
+            ("accounts", Some(&self.accounts)),
+            ("aliases", self.aliases.as_ref()),
+            ("transcripts", self.transcripts.as_ref()),
+            ("metrics.file", self.metrics.file.as_ref()),
+        ];
+        let paths = paths.into_iter().filter_map(|(key, path)| Some((key, path?)));
+        match paths.chain(pair).find(|(_, path)| path.as_os_str().is_empty()) {
+            Some((key, _)) => Err(ConfigError::at(key, "the path is empty: write one, or remove the key")),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The sections by their paths, with the names of their keys and of the sections in them.
 pub(super) const SECTIONS: Sections = Sections(&[
     ("", names::<File>),
@@ -97,6 +116,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<(Config, Vec<String>)
     let warnings = upgrade::apply(document.get_mut())?;
     SECTIONS.check(document.get_ref())?;
     let file = File::deserialize(Deserializer::from(document))?;
+    file.check_paths()?;
     let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let tls = file.tls.map(|section| section.pair(directory, credentials.as_deref()));
     let listen = file.listen.into_iter().enumerate();
@@ -117,7 +137,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<(Config, Vec<String>)
         transcript_bodies: file.transcript_bodies,
         listen: listen.collect::<Result<_, ConfigError>>()?,
         pop3: file.pop3,
-        http: Http { hosts: file.http.hosts.iter().map(|name| domain(name)).collect() },
+        http: Http { hosts: http_hosts::canonical(&file.http.hosts) },
         tls,
         log: Log { destination: file.log.destination.relative_to(directory), ..file.log },
         metrics: Metrics { file: file.metrics.file.map(|path| directory.join(path)), ..file.metrics },
@@ -126,11 +146,6 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<(Config, Vec<String>)
     };
     config.check()?;
     Ok((config, warnings))
-}
-
-/// A domain in the form in which domains are compared. The check refuses a text that is none.
-fn domain(text: &str) -> String {
-    fold_domain(text).unwrap_or_else(|_| text.to_owned())
 }
 
 fn default_spool() -> PathBuf {
@@ -245,7 +260,7 @@ mod tests {
             (
                 "\"second.test\"",
                 "5",
-                ", line 3, column 28: domains: invalid type: integer `5`, expected a string",
+                ", line 3, column 28: domains: invalid type: integer `5`, expected a text in quotes",
             ),
             ("second.test", "[127.0.0.1]", "is not a domain: write it like \"example.test\""),
             ("[\"Example.test\", \"second.test\"]", "[]", ", line 3, column 11: domains: at least one"),
@@ -339,6 +354,27 @@ mod tests {
                 ", line 18, column 13: unclosed table, expected `]`: [limits.smtp",
             ),
             ("[limits.smtp]", "hostname = \"x\"\n[hostname]", "line 1"),
+            (
+                "[limits.smtp]",
+                "[metrics]\nfile = \"\"\n[limits.smtp]",
+                "metrics.file: the path is empty: write one",
+            ),
+            (
+                "hostname =",
+                "user = 99999\nhostname =",
+                "user: invalid type: integer `99999`, expected a text in quotes",
+            ),
+            (
+                "hostname =",
+                "shared_spool = \"yes\"\nhostname =",
+                "shared_spool: invalid type: string \"yes\", expected true or false, without quotes",
+            ),
+            ("hostname =", "spool = \"\"\nhostname =", ", line 2, column 9: spool: the path is empty"),
+            (
+                "[limits.smtp]",
+                "[tls]\ncertificate = \"c.pem\"\nkey = \"\"\n[limits.smtp]",
+                ", line 20, column 7: tls.key: the path is empty",
+            ),
         ] {
             let text = GOOD.replacen(good, bad, 1);
             assert_ne!(text, GOOD, "{good}");

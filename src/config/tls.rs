@@ -22,6 +22,11 @@ pub(super) struct Section {
 }
 
 impl Section {
+    /// The paths with their keys.
+    pub(super) fn paths(&self) -> [(&'static str, &PathBuf); 2] {
+        [("tls.certificate", &self.certificate), ("tls.key", &self.key)]
+    }
+
     /// The files of the section, relative to the configuration. Credentials are where systemd has put them;
     /// for a command run by hand they are in `tls/`, from where the unit loads them.
     pub(super) fn pair(self, directory: &Path, credentials: Option<&Path>) -> CertificatePair {

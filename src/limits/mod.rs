@@ -138,6 +138,14 @@ pub fn client_site(address: IpAddr) -> Option<IpAddr> {
     }
 }
 
+/// The words of serde for the types of values, in those of a person who edits a file.
+pub(crate) fn in_plain_types(told: &str) -> String {
+    told.replace("expected a string", "expected a text in quotes")
+        .replace("expected a boolean", "expected true or false, without quotes")
+        .replace("a sequence", "a list in [ ]")
+        .replace("a map", "a table of keys")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

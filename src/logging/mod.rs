@@ -74,6 +74,11 @@ pub fn check_file(path: &Path) -> io::Result<()> {
     output::check_existing(path)
 }
 
+/// Whether a file that begins so is a log of a server: lines may be appended to it.
+pub fn is_log(head: &[u8]) -> bool {
+    output::is_log(head)
+}
+
 /// Reopens the log at the same place: for SIGHUP, after logrotate has moved the file. Never waits.
 pub fn reopen() {
     if let Some(running) = LOGGER.get() {

@@ -99,6 +99,18 @@ impl LineFormat {
     }
 }
 
+/// Whether one of the first two lines is dated as [`LineFormat::Dated`] does it: a full disk may have cut the first one.
+pub(super) fn is_log(head: &[u8]) -> bool {
+    let is_dated = |line: &[u8]| {
+        let line = String::from_utf8_lossy(line);
+        let mut words = line.split(' ');
+        let time = words.next().is_some_and(|time| humantime::parse_rfc3339(time).is_ok());
+        let level = words.next().and_then(|level| level.strip_prefix('[')?.strip_suffix(']'));
+        time && level.is_some_and(|level| level.parse::<Level>().is_ok())
+    };
+    head.split(|octet| *octet == b'\n').take(2).any(is_dated)
+}
+
 /// Checks that an existing file can be appended to, and changes nothing.
 pub(super) fn check_existing(path: &Path) -> io::Result<()> {
     open_existing(path).map(drop)

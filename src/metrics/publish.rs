@@ -106,6 +106,11 @@ impl Drop for Publisher {
     }
 }
 
+/// Whether a file that begins so is one of metrics, which may be replaced and removed.
+pub fn is_metrics(head: &[u8]) -> bool {
+    head.starts_with(b"# restante ")
+}
+
 fn run(path: &Path, about: &str, every: Duration, end: &Receiver<()>) {
     remove_stale_files(path);
     let mut failed = false;

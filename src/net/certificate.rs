@@ -19,7 +19,13 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 
-use crate::{file_stamp::FileStamp, limits::MAX_PEM_FILE, open_regular::read_bounded};
+use crate::{
+    certificate_words::{certificate_error, pem_error},
+    command_hint::path_word,
+    file_stamp::FileStamp,
+    limits::MAX_PEM_FILE,
+    open_regular::read_bounded,
+};
 
 /// The files of a certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +67,10 @@ pub enum Error {
     Unreadable(PathBuf, io::Error),
     /// A file has the wrong content.
     Wrong(PathBuf, String),
+    /// The file of the key has the certificate, and the other way round.
+    Exchanged(CertificatePair),
+    /// The key has a passphrase.
+    Encrypted(PathBuf),
     /// The key does not belong to the certificate.
     Mismatch(CertificatePair),
     /// No thread could be started to watch the files.
@@ -78,20 +88,44 @@ impl CertificatePair {
     /// A file cannot be read, is not PEM of the right kind, or does not belong to the other.
     pub fn load(&self, now: SystemTime) -> Result<LoadedCertificate, Error> {
         let (path, stamp) = (&self.certificate, self.stamp());
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)
+        let text = read(path)?;
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
             .collect::<Result<_, _>>()
             .map_err(|error| not_pem(path, "certificate", &error))?;
         let Some(leaf) = chain.first() else {
-            return Err(not_pem(path, "certificate", &pem::Error::NoItemsFound));
+            let is_key = PrivateKeyDer::from_pem_slice(&text).is_ok() || is_encrypted_key(&text);
+            let is_exchanged = is_key && read(&self.key).is_ok_and(|text| has_certificate(&text));
+            return Err(match (is_exchanged, is_key) {
+                (true, _) => Error::Exchanged(self.clone()),
+                (false, true) => {
+                    Error::Wrong(path.clone(), "there is a private key in it, and no certificate".into())
+                }
+                (false, false) => not_pem(path, "certificate", &pem::Error::NoItemsFound),
+            });
         };
-        let doubt =
-            check_validity(leaf, now).map_err(|error| Error::Wrong(path.clone(), error.to_string()))?;
+        let doubt = check_validity(leaf, now)
+            .map_err(|error| Error::Wrong(path.clone(), certificate_error(&error)))?;
         let leaf = leaf.clone();
-        let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?)
-            .map_err(|error| not_pem(&self.key, "private key", &error))?;
+        let text = read(&self.key)?;
+        let key = PrivateKeyDer::from_pem_slice(&text);
+        if is_encrypted_key(&text) {
+            return Err(Error::Encrypted(self.key.clone()));
+        }
+        let key = key.map_err(|error| match error {
+            pem::Error::NoItemsFound if has_certificate(&text) => {
+                Error::Wrong(self.key.clone(), "there is a certificate in it, and no private key".into())
+            }
+            error => not_pem(&self.key, "private key", &error),
+        })?;
         let provider = Arc::new(ring::default_provider());
+        let later = chain.iter().skip(1).position(|certificate| {
+            CertifiedKey::from_der(vec![certificate.clone()], key.clone_key(), &provider).is_ok()
+        });
         let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => Error::Mismatch(self.clone()),
+            rustls::Error::InconsistentKeys(_) => match later {
+                Some(n) => Error::Wrong(path.clone(), wrong_order(n + 2)),
+                None => Error::Mismatch(self.clone()),
+            },
             // The library says no more than that it cannot read it.
             rustls::Error::General(_) => Error::Wrong(self.key.clone(), UNUSABLE_KEY.to_owned()),
             error => Error::Wrong(self.key.clone(), error.to_string()),
@@ -125,10 +159,28 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     read_bounded(path, MAX_PEM_FILE.0).map_err(|error| Error::Unreadable(path.to_owned(), error))
 }
 
+fn has_certificate(text: &[u8]) -> bool {
+    CertificateDer::from_pem_slice(text).is_ok()
+}
+
+/// Whether a key has a passphrase, in the form of PKCS #8 (RFC 5958 section 3) or in the older one (RFC 1421).
+fn is_encrypted_key(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED")
+}
+
+/// The reason for a file whose `n`th certificate is that of the key.
+fn wrong_order(n: usize) -> String {
+    format!(
+        "the order of the certificates is wrong: number {n} is the one of the key, and it must stand first, before those \
+         of its authorities"
+    )
+}
+
 fn not_pem(path: &Path, what: &str, error: &pem::Error) -> Error {
     let why = match error {
         pem::Error::NoItemsFound => format!("there is no {what} in it: a PEM file is needed"),
-        error => format!("not a PEM file with a {what}: {error}"),
+        error => pem_error(error),
     };
     Error::Wrong(path.to_owned(), why)
 }
@@ -179,6 +231,19 @@ impl fmt::Display for Error {
         match self {
             Self::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
             Self::Wrong(path, why) => write!(f, "{}: {why}", path.display()),
+            Self::Exchanged(pair) => write!(
+                f,
+                "the files are exchanged: the certificate is in {}, and the key in {}",
+                pair.key.display(),
+                pair.certificate.display()
+            ),
+            Self::Encrypted(path) => write!(
+                f,
+                "the key {} has a passphrase, and the server cannot ask for it: remove it with `openssl pkey -in {} -out \
+                 NEW.pem`, and name NEW.pem, with the mode 600",
+                path.display(),
+                path_word(path)
+            ),
             Self::Mismatch(pair) => write!(
                 f,
                 "the key in {} is not the key of the certificate in {}",
@@ -194,7 +259,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Unreadable(_, error) | Self::Thread(error) => Some(error),
-            Self::Wrong(..) | Self::Mismatch(_) => None,
+            Self::Wrong(..) | Self::Exchanged(_) | Self::Encrypted(_) | Self::Mismatch(_) => None,
         }
     }
 }
@@ -239,8 +304,13 @@ mod tests {
         let absent = home.path().join("absent.pem");
         for (certificate, key, told) in [
             (&one.certificate, &other.key, "other-key.pem is not the key of the certificate in"),
-            (&one.key, &one.certificate, "one-key.pem: there is no certificate in it"),
-            (&one.certificate, &one.certificate, "one-certificate.pem: there is no private key in it"),
+            (&one.key, &one.certificate, "the files are exchanged: the certificate is in "),
+            (&one.key, &one.key, "one-key.pem: there is a private key in it, and no certificate"),
+            (
+                &one.certificate,
+                &one.certificate,
+                "one-certificate.pem: there is a certificate in it, and no private key",
+            ),
             (&junk, &one.key, "junk.pem: "),
             (&one.certificate, &empty, "empty.pem: there is no private key in it"),
             (
@@ -253,6 +323,37 @@ mod tests {
         ] {
             let wrong = CertificatePair { certificate: certificate.clone(), key: key.clone() };
             let error = wrong.load(now).unwrap_err().to_string();
+            assert!(error.contains(told), "{told:?} is not in {error:?}");
+        }
+    }
+
+    #[test]
+    fn n65_the_reason_is_the_true_one() {
+        let home = tempfile::tempdir().unwrap();
+        let (one, other) = (pair(home.path(), "one"), pair(home.path(), "other"));
+        let text = |path: &Path| fs::read_to_string(path).unwrap();
+        let file = |name: &str, text: String| {
+            let path = home.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let key = text(&one.key);
+        let encrypted = file("encrypted.pem", key.replace(" PRIVATE KEY", " ENCRYPTED PRIVATE KEY"));
+        let older = key.replacen('\n', "\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n", 1);
+        let older = file("older.pem", older);
+        let chain = file("chain.pem", text(&other.certificate) + &text(&one.certificate));
+        let whole = text(&one.certificate);
+        let cut = file("cut.pem", whole[..whole.len() / 2].to_owned());
+        let odd = file("odd.pem", whole.replacen("MII", "M*I", 1));
+        for (certificate, key, told) in [
+            (&one.certificate, &encrypted, "encrypted.pem has a passphrase"),
+            (&one.certificate, &older, "`openssl pkey -in "),
+            (&chain, &one.key, "chain.pem: the order of the certificates is wrong: number 2 is the one"),
+            (&cut, &one.key, "cut.pem: it is cut off, because it has no line -----END CERTIFICATE-----"),
+            (&odd, &one.key, "odd.pem: it is damaged"),
+        ] {
+            let wrong = CertificatePair { certificate: certificate.clone(), key: key.clone() };
+            let error = wrong.load(SystemTime::now()).unwrap_err().to_string();
             assert!(error.contains(told), "{told:?} is not in {error:?}");
         }
     }

@@ -44,8 +44,10 @@ impl Endpoint {
     /// IPv4 if `net.ipv6.bindv6only` is 0.
     pub fn overlaps(&self, other: &Self) -> bool {
         let (Self::Ip(one), Self::Ip(two)) = (self, other) else { return self == other };
-        let same_host = one.ip() == two.ip()
-            || (one.is_ipv4() == two.is_ipv4() && (one.ip().is_unspecified() || two.ip().is_unspecified()));
+        // An IPv4 address that is written as a part of IPv6 is the same one to the kernel.
+        let (at, other) = (one.ip().to_canonical(), two.ip().to_canonical());
+        let same_host = at == other
+            || (at.is_ipv4() == other.is_ipv4() && (at.is_unspecified() || other.is_unspecified()));
         one.port() != 0 && one.port() == two.port() && same_host
     }
 

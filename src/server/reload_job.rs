@@ -13,7 +13,10 @@ use crate::{
     loaded_config::{self, LoadedConfig},
     net::{endpoint::Endpoint, socket::ListenSocket},
     printable::counted,
-    system::sandbox::{self, check_and_restart},
+    system::{
+        sandbox::{self, check_and_restart},
+        written_files,
+    },
 };
 
 /// A reload that its thread has not finished.
@@ -76,6 +79,9 @@ impl CurrentState {
             return Err(words(text.error_at(key, why)));
         }
         let waiting = files.config.retain_restart_only(&self.config);
+        if let Some(problem) = written_files::problems_of_reload(&files.config, text.path()) {
+            return Err(words(text.error_at(&problem.key, problem.why)));
+        }
         let listeners = self.assign_sockets(&files.config.listen, &text).map_err(words)?;
         Ok(NewState { files, listeners, renamed: text.renamed().to_vec(), restart_needed: waiting })
     }

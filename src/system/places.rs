@@ -39,11 +39,11 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(key: &str, why: String) -> Self {
+    pub(super) fn new(key: &str, why: String) -> Self {
         Self { key: key.to_owned(), why, is_denied: false, is_warning: false }
     }
 
-    fn denied(key: &str, why: String) -> Self {
+    pub(super) fn denied(key: &str, why: String) -> Self {
         Self { is_denied: true, ..Self::new(key, why) }
     }
 }
@@ -77,6 +77,11 @@ pub fn problems(config: &Config, credentials: bool) -> Vec<Problem> {
 
 fn spool(path: &Path) -> Option<Problem> {
     let key = "spool";
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if real == Path::new("/") || ["/proc", "/sys"].iter().any(|place| real.starts_with(place)) {
+        let why = format!("{} is no place for mail: name a directory of its own", real.display());
+        return Some(Problem::new(key, why));
+    }
     match kind(path) {
         Ok(Kind::Directory) => match access(path, ALL) {
             Err(Errno::ROFS) => Some(Problem {

@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("deferred_drop", &[]),
     ("file_stamp", &[]),
+    ("certificate_words", &[]),
     ("open_regular", &[]),
     ("ending_signals", &[]),
     ("password_prompt", &["ending_signals"]),
@@ -49,6 +50,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "net",
         &[
+            "certificate_words",
+            "command_hint",
             "limits",
             "deferred_drop",
             "file_stamp",
@@ -129,7 +132,20 @@ const ARROWS: &[(&str, &[&str])] = &[
             "connection",
         ],
     ),
-    ("system", &["command_hint", "config", "logging", "maildir", "metrics", "net", "safe_file", "time_zone"]),
+    (
+        "system",
+        &[
+            "command_hint",
+            "config",
+            "logging",
+            "maildir",
+            "metrics",
+            "net",
+            "open_regular",
+            "safe_file",
+            "time_zone",
+        ],
+    ),
     ("listener", &["clock", "config", "metrics", "net", "proto", "system", "transcript"]),
     (
         "server",
@@ -156,7 +172,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "listener",
         ],
     ),
-    ("client", &["language", "wire_size", "printable", "compose", "mime", "proto"]),
+    ("client", &["certificate_words", "language", "wire_size", "printable", "compose", "mime", "proto"]),
     ("mua", &["language", "password_prompt", "accounts", "maildir", "wire_size", "mime", "proto", "client"]),
     (
         "tools",

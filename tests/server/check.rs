@@ -80,7 +80,12 @@ fn n01_what_a_start_refuses_check_refuses_in_the_same_words() {
         ("spool = \"dangling\"", STRICT, &["dangling is a link to ", "nowhere, which is not there"]),
         ("", &no_group, &["there is no group \"no-such-group\" on this machine: correct socket_group"]),
         ("user = \"no-such-user\"", STRICT, &["user: there is no user \"no-such-user\""]),
-        ("transcripts = \"users.json\"", STRICT, &["transcripts: ", "is a file, a directory is needed"]),
+        (
+            "transcripts = \"users.json\"",
+            STRICT,
+            &["transcripts: ", "users.json is the file of `accounts` too"],
+        ),
+        ("transcripts = \"dangling\"", STRICT, &["transcripts: ", "dangling is a link to "]),
         ("transcripts = \"no/such\"", STRICT, &["transcripts: there is no directory "]),
         (
             "",
@@ -102,6 +107,93 @@ fn n01_what_a_start_refuses_check_refuses_in_the_same_words() {
         }
     }
     assert!(!story.at("spool").exists(), "check makes nothing");
+}
+
+#[test]
+fn n63_a_file_of_the_operator_is_not_written_over() {
+    let story = Story::new();
+    let mailbox = story.at("spool/bob@example.test");
+    fs::create_dir_all(mailbox.join("cur")).unwrap();
+    write_private(&story.at("notes.txt"), "call the bank\n");
+    write_private(&story.at("old.log"), "2026-11-30T08:00:00.000Z [INFO] ready\n");
+    fs::hard_link(story.at("users.json"), story.at("second.prom")).unwrap();
+    symlink(".", story.at("here")).unwrap();
+    let metrics = |name: &str| format!("{STRICT}[metrics]\nfile = {name:?}\n");
+    let log = |name: &str| format!("{STRICT}[log]\ndestination = {name:?}\n");
+    let both = format!("{}[log]\ndestination = \"./here/m.prom\"\n", metrics("m.prom"));
+    for (keys, rest, told) in [
+        ("", metrics("users.json"), "users.json is the file of `accounts` too"),
+        ("", metrics("here/./users.json"), "users.json is the file of `accounts` too"),
+        ("", metrics("second.prom"), "second.prom is the file of `accounts` too"),
+        ("", metrics("restante.toml"), "restante.toml is the file of the configuration itself too"),
+        ("", metrics("notes.txt"), "notes.txt begins unlike metrics"),
+        ("", metrics("spool/bob@example.test"), "is in "),
+        ("", metrics("spool/bob@example.test/cur/1"), "is in "),
+        ("", both, "m.prom is the file of `log.destination` too"),
+        ("", log("./users.json"), "users.json is the file of `accounts` too"),
+        ("", log("./notes.txt"), "notes.txt begins unlike a log of restante"),
+        ("", log("./spool/new@example.test"), "is in "),
+        ("aliases = \"notes.txt\"", log("./notes.txt"), "notes.txt is the file of `aliases` too"),
+        ("transcripts = \"spool\"", STRICT.to_owned(), "spool is the file of `spool` too"),
+        ("transcripts = \"spool/bob@example.test\"", STRICT.to_owned(), "is in "),
+    ] {
+        story.configure(keys, &rest);
+        let (code, said) = story.check(&[]);
+        assert!(code == Some(2) && said.contains(told), "{told:?} is not in {said:?}");
+        let served = story.serve_fails();
+        assert!(served.contains(told), "{told:?} is not in {served:?}");
+    }
+    story.configure("", &log("./old.log"));
+    assert_eq!(story.check(&[]).0, Some(0));
+    story.configure("", STRICT);
+    for (name, told) in [
+        ("notes.txt", "has other lines than"),
+        ("users.json", "is the file of `accounts` too"),
+        ("restante.toml", "is the file of the configuration itself too"),
+        ("here/restante.toml", "is the file of the configuration itself too"),
+    ] {
+        let output = story.restante(&["serve", "--ports-file", story.at(name).to_str().unwrap()]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && said.contains(told), "{told:?} is not in {said:?}");
+    }
+    for (name, text) in [("users.json", "{}"), ("notes.txt", "call the bank\n")] {
+        assert_eq!(fs::read_to_string(story.at(name)).unwrap(), text);
+    }
+    assert_eq!(fs::read_dir(&mailbox).unwrap().count(), 1, "nothing was made in the mailbox");
+}
+
+#[test]
+fn n66_a_place_or_a_network_that_is_open_to_all_is_a_warning() {
+    let story = Story::new();
+    fs::create_dir(story.at("spool")).unwrap();
+    let listener = |service: &str, keys: &str| listener_at(service, "0.0.0.0:0", keys);
+    for (rest, told) in [
+        (
+            listener("submission", "trusted_networks = [\"0.0.0.0/0\"]"),
+            "every machine is in trusted_networks of submission",
+        ),
+        (
+            listener("smtp", "proxy_networks = [\"10.0.0.0/8\", \"::/0\"]"),
+            "every machine is in proxy_networks of smtp",
+        ),
+    ] {
+        story.configure("", &rest);
+        let (code, said) = story.check(&[]);
+        assert!(code == Some(0) && said.contains(told), "{told:?} is not in {said:?}");
+    }
+    for spool in ["/", "/proc", "/sys/kernel"] {
+        story.configure(&format!("spool = {spool:?}"), STRICT);
+        let (code, said) = story.check(&[]);
+        assert!(code == Some(2) && said.contains("is no place for mail"), "{spool}: {said:?}");
+    }
+    let rest = format!(
+        "{}{}",
+        listener_at("smtp", "127.0.0.1:4525", ""),
+        listener_at("pop3", "[::ffff:127.0.0.1]:4525", "")
+    );
+    story.configure("", &rest);
+    let (code, said) = story.check(&[]);
+    assert!(code == Some(2) && said.contains("is taken by the listener at"), "{said:?}");
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn x3_figures_are_replaced_whatever_is_in_their_place() {
     let (victim, directory) = (home.path().join("victim"), home.path().join("figures"));
     fs::create_dir(&directory).unwrap();
     for (trap, put) in TRAPS {
-        fs::write(&victim, "kept").unwrap();
+        fs::write(&victim, "# restante kept").unwrap();
         let file = directory.join("figures.prom");
         put(&victim, &file);
         put(&victim, &directory.join("figures.prom.new"));
@@ -104,7 +104,7 @@ fn x3_figures_are_replaced_whatever_is_in_their_place() {
             let is_file = file.symlink_metadata().is_ok_and(|about| about.is_file() && about.nlink() == 1);
             (is_file && fs::read_to_string(&file).ok()?.starts_with("# restante ")).then_some(())
         });
-        assert_eq!(fs::read_to_string(&victim).unwrap(), "kept", "{trap}");
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "# restante kept", "{trap}");
         drop(server);
         fs::remove_dir_all(&directory).unwrap();
         fs::create_dir(&directory).unwrap();

@@ -5,7 +5,7 @@ use std::{
     io::{self, BufRead as _, BufReader},
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -165,6 +165,33 @@ fn a_port_that_is_taken_is_named_and_nothing_is_half_started() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(programs::said(&output).contains(&address), "{output:?}");
     assert!(!ports.exists());
+}
+
+#[test]
+fn h24_a_test_server_that_does_not_start_leaves_no_certificate() {
+    let home = home();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let smtp = taken.local_addr().unwrap().to_string();
+    for (tls, code, told) in [("yes", 2, "write --tls alone"), ("./made/here", 1, smtp.as_str())] {
+        let mut dev = Command::new(env!("CARGO_BIN_EXE_restante"));
+        dev.args(["dev", "--pop3", "0", "--smtp", &smtp, &format!("--tls={tls}")]).current_dir(home.path());
+        let output = dev.stdin(Stdio::null()).output().unwrap();
+        let said = programs::said(&output);
+        assert!(output.status.code() == Some(code) && said.contains(told), "{tls}: {said}");
+        assert!(!home.path().join(tls).exists(), "{tls}");
+    }
+}
+
+#[test]
+fn h25_two_generations_of_one_protocol_are_refused() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let smtp = taken.local_addr().unwrap().to_string();
+    for (names, is_good) in [("rfc1939,rfc1081", false), ("rfc1081,modern", false), ("rfc821,rfc821", true)] {
+        let output = restante(&["dev", "--persona", names, "--smtp", &smtp, "--pop3", "0"]);
+        let said = programs::said(&output);
+        assert_eq!(said.contains("are both personas of "), !is_good, "{names}: {said}");
+        assert!(!output.status.success());
+    }
 }
 
 #[test]

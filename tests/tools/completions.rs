@@ -72,6 +72,35 @@ fn h04_bash_reads_its_completion_and_proposes_words() {
 }
 
 #[test]
+fn u66_files_are_proposed_only_where_a_path_is_taken() {
+    if !installed("bash") {
+        return skip("u66_files_are_proposed_only_where_a_path_is_taken", "bash is not installed");
+    }
+    let pages = pages();
+    let script = r#"
+        source "$COMPLETION"
+        cd "${COMPLETION%/*}"
+        compopt() { :; } # which works in a terminal only
+        propose() {
+            COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+            _restante restante "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}"
+            printf '%s\n' "${COMPREPLY[@]}"
+        }
+        propose restante dev --persona ''
+        propose restante dev --host ''
+        propose restante wait --to ''
+        echo --
+        propose restante check --config ''
+    "#;
+    let said = shell(&["bash", "--norc", "--noprofile"], script, &pages.path().join("bash/restante"));
+    let (names, paths) = said.split_once("--\n").unwrap();
+    proposes(names, &["rfc821", "rfc1081", "rfc1460", "rfc1939", "modern"]);
+    // The only file of the directory is the completion itself.
+    assert!(!names.lines().any(|name| name == "restante"), "{names}");
+    proposes(paths, &["restante"]);
+}
+
+#[test]
 fn h04_fish_reads_its_completion_and_proposes_words() {
     if !installed("fish") {
         return skip("h04_fish_reads_its_completion_and_proposes_words", "fish is not installed");

@@ -143,7 +143,7 @@ fn half_a_file_is_refused_whole_and_partial_takes_what_is_whole_of_it() {
         let words = [&["import", name, "--to", name, "--create"], options].concat();
         let (_, said) = backend.run(&words, 1);
         assert!(said.contains(&tells), "{name}: {said}");
-        let there = backend.maildir(name);
+        let there = backend.maildir(&format!("{name}@localhost"));
         assert_eq!(subjects(&there), [""; 0], "{name}");
 
         let (_, said) = backend.run(&[&words[..], &["--partial"]].concat(), 1);

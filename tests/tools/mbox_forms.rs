@@ -3,7 +3,10 @@
 use std::{env, fs, path::Path, process::Command};
 
 use crate::{
-    common::tools::{Desk, ended},
+    common::{
+        PASSWORD_MD5, STRICT, configuration,
+        tools::{Desk, ended},
+    },
     mbox::{BOB, mbox, packed, subjects},
 };
 
@@ -25,7 +28,7 @@ fn u01_no_letter_is_swallowed_by_the_one_before_it_and_every_guess_is_told() {
         let (printed, said) = backend.run(&["import", name, "--to", name, "--create"], 0);
         assert!(String::from_utf8_lossy(&printed).contains(": 2 messages"), "{name}");
         assert!(said.contains(told) && said.is_empty() == told.is_empty(), "{name}: {said}");
-        let mut found = subjects(&backend.maildir(name));
+        let mut found = subjects(&backend.maildir(&format!("{name}@localhost")));
         found.sort();
         assert_eq!(found, ["1", "2"], "{name}");
     }
@@ -49,7 +52,7 @@ fn u02_what_is_no_mbox_is_named_with_what_takes_it() {
     fs::create_dir(backend.path("In.mbox")).unwrap();
     backend.file("In.mbox/mbox", mbox(2));
     backend.run(&["import", "In.mbox/mbox", "--to", "alice", "--create"], 0);
-    let alice = backend.maildir("alice").path;
+    let alice = backend.maildir("alice@localhost").path;
     for (name, code, why, way) in [
         ("packed", 1, "packed: is compressed with gzip; nothing was delivered", "(add --gz)"),
         ("bz2", 1, "is compressed with bzip2", "bzcat bz2 | restante import -"),
@@ -112,6 +115,59 @@ fn u04_a_last_letter_without_an_empty_line_after_it_is_whole() {
     backend.file("cut", &whole[..whole.len() - 2]);
     let (_, said) = backend.run(&["import", "cut", "--to", "alice", "--create", "--partial"], 1);
     assert!(said.contains("delivered: 49 messages"), "{said}");
+}
+
+#[test]
+fn u63_a_name_without_a_domain_is_read_as_a_login_and_as_mail_are() {
+    let backend = Desk::new();
+    backend.file("in", mbox(2));
+    let (_, said) = backend.run(&["import", "in", "--to", "bob", "--create"], 0);
+    assert_eq!((subjects(&backend.maildir("bob@localhost")).len(), said), (2, String::new()));
+    backend.run(&["import", "in", "--to", "bob+Sent", "--create"], 0);
+    backend.run(&["import", "in", "--to", "bob/.Drafts", "--create"], 0);
+    for folder in ["bob@localhost/.Sent", "bob@localhost/.Drafts"] {
+        assert_eq!(subjects(&backend.maildir(folder)).len(), 2, "{folder}");
+    }
+    let (printed, _) = backend.run(&["purge", "--to", "bob", "--yes"], 0);
+    assert_eq!(String::from_utf8_lossy(&printed), "6 messages deleted\n");
+    // A directory of another server is taken by its name, with a warning.
+    for part in ["tmp", "new", "cur"] {
+        fs::create_dir_all(backend.path("spool/carl").join(part)).unwrap();
+    }
+    let (_, said) = backend.run(&["import", "in", "--to", "carl", "--create"], 0);
+    assert_eq!(subjects(&backend.maildir("carl")).len(), 2);
+    assert!(said.contains("no login of `restante dev` reads the mailbox carl"), "{said}");
+}
+
+#[test]
+fn u63_with_accounts_a_name_is_in_the_first_domain_and_one_without_an_account_is_told() {
+    let backend = Desk::new();
+    backend.file("in", mbox(2));
+    backend.file(
+        "users.json",
+        format!("{{{BOB:?}: {{\"password_hash\": {PASSWORD_MD5:?}, \"inbox\": \"box\"}}}}"),
+    );
+    backend.file("aliases", "info: bob\n");
+    let config = format!("aliases = \"aliases\"\n{STRICT}");
+    backend.file("restante.toml", configuration(&backend.path("."), &backend.spool, &config));
+    let import = |to: &str| {
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_restante"));
+        let words = ["import", "in", "--to", to, "--create", "--again", "--config", "restante.toml"];
+        ended(tool.args(words).current_dir(backend.path(".")).output().unwrap(), &words, 0).1
+    };
+    for (to, mailbox, is_read) in [
+        ("bob", "box", true),
+        ("info", "box", true),
+        ("info@example.test", "box", true),
+        ("zed", "zed@example.test", false),
+        ("zed@example.test", "zed@example.test", false),
+    ] {
+        let before = subjects(&backend.maildir(mailbox)).len();
+        let said = import(to);
+        assert_eq!(subjects(&backend.maildir(mailbox)).len(), before + 2, "{to}");
+        let told = "no account has the mailbox zed@example.test, so no login reads it: add one with `restante user add";
+        assert_eq!(said.contains(told), !is_read, "{to}: {said}");
+    }
 }
 
 /// A folder is a Maildir of its own, and is named if nobody asked for it.

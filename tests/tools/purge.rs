@@ -1,6 +1,7 @@
 //! `restante purge`, and the refusals that it shares with `restante seed`.
 
 use std::{
+    fs,
     io::Write,
     process::{Command, Stdio},
 };
@@ -26,6 +27,24 @@ fn u40_a_refusal_of_seed_and_purge_names_each_option_that_would_do() {
         let first = told.split("Usage:").next().unwrap();
         assert!(options.iter().all(|option| first.contains(option)), "{told}");
     }
+}
+
+#[test]
+fn u64_a_directory_that_is_no_spool_is_left_alone() {
+    let dir = home();
+    let file = dir.path().join("src/new/file");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, "work").unwrap();
+    for words in [&["purge", "--all", "--yes"][..], &["fsck", "--fix"]] {
+        let output = command(dir.path(), words).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            output.status.code() == Some(2) && told.contains("has no mailbox in it"),
+            "{words:?}: {told}"
+        );
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "work");
+    assert_eq!(fs::read_dir(dir.path().join("src")).unwrap().count(), 1, "nothing was made");
 }
 
 #[test]

@@ -70,8 +70,10 @@ pub(super) fn refusal(reading: &MetricsSnapshot) -> Option<Refusal> {
 pub(super) fn lines(reading: &MetricsSnapshot, before: Option<&MetricsSnapshot>) -> Vec<String> {
     let rates = Rates::new(reading, before);
     let mut lines = Vec::new();
-    if let Some(refusal) = refusal(reading) {
-        lines.extend(wrapped("refusing", refusal.line()));
+    // First, because a small screen hides the last lines.
+    lines.extend(refusal(reading).iter().flat_map(|refusal| wrapped("refusing", refusal.line())));
+    lines.extend(stale_files(reading));
+    if !lines.is_empty() {
         lines.push(String::new());
     }
     lines.push("service        open    total   /min  received      sent  logins  failed    TLS".to_owned());
@@ -134,10 +136,8 @@ fn internal_lines(reading: &MetricsSnapshot) -> Vec<String> {
     let one = |name: &str| reading.value(&format!("restante_{name}")).unwrap_or_default();
     let queues = reading.by_label("restante_queue");
     let queues: Vec<String> = queues.iter().map(|(queue, waiting)| format!("{queue} {waiting}")).collect();
-    let files = reading.by_label("restante_stale");
-    let stale: Vec<&str> = files.iter().filter(|(_, stale)| *stale > 0.0).map(|(file, _)| *file).collect();
     let watch = if one("watch") > 0.0 { "inotify" } else { "polling" };
-    let mut lines = [
+    [
         wrapped(
             "queues",
             &format!("{}; {} full", queues.join(", "), counted(one("queue_full_total"), "time")),
@@ -195,14 +195,17 @@ fn internal_lines(reading: &MetricsSnapshot) -> Vec<String> {
             ),
         ),
     ]
-    .concat();
-    if !stale.is_empty() {
-        lines.extend(wrapped(
-            "stale",
-            &format!("{}: invalid, the previous version is in use", stale.join(", ")),
-        ));
+    .concat()
+}
+
+/// The files whose present content the server could not take.
+fn stale_files(reading: &MetricsSnapshot) -> Vec<String> {
+    let files = reading.by_label("restante_stale");
+    let stale: Vec<&str> = files.iter().filter(|(_, stale)| *stale > 0.0).map(|(file, _)| *file).collect();
+    if stale.is_empty() {
+        return Vec::new();
     }
-    lines
+    wrapped("stale", &format!("{}: invalid, the previous version is in use", stale.join(", ")))
 }
 
 /// The free space of the spool. The server measures it some seconds after its start, and 0 stands for no measure yet.
@@ -337,6 +340,18 @@ mod tests {
         let told = lines.iter().map(|line| line.chars().skip(TITLE_WIDTH + 1).collect::<String>());
         assert_eq!(told.collect::<Vec<_>>().join(" "), text, "nothing is lost");
         assert_eq!(wrapped("x", &"é".repeat(200)).len(), 1, "a word is whole");
+    }
+
+    #[test]
+    fn u65_what_is_wrong_stands_above_the_tables() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("restante.prom");
+        let text = "# restante\nrestante_start_time_seconds 1000000\nrestante_written_every_seconds 5\n\
+                    restante_stale{file=\"accounts\"} 1\nrestante_refusing 1\n";
+        std::fs::write(&path, text).unwrap();
+        let told = lines(&MetricsSnapshot::from_file(&path).unwrap(), None);
+        assert!(told[0].starts_with("refusing") && told[1].starts_with("stale"), "{told:?}");
+        assert!(told[1].contains("accounts: invalid"), "{told:?}");
     }
 
     #[test]

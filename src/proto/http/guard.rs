@@ -21,7 +21,10 @@ pub(super) fn check_host(
     config: &HttpConfig,
 ) -> Result<(), Refusal> {
     let is_known = host_name(host).is_some_and(|name| match name.parse::<IpAddr>() {
-        Ok(ip) => ip.is_loopback() || config.bound.is_none_or(|bound| bound == ip),
+        Ok(ip) => {
+            let is_named = || config.hosts.iter().any(|known| known.parse() == Ok(ip));
+            ip.is_loopback() || config.bound.is_none_or(|bound| bound == ip) || is_named()
+        }
         Err(_) => {
             name == "localhost"
                 || name.ends_with(".localhost")
