@@ -22,8 +22,7 @@ pub enum TlsFailure {
 
 impl TlsFailure {
     pub(super) fn describe(&self, server: &ServerAddr, language: Language) -> String {
-        let with =
-            |words: LocalizedText, values: &[&dyn std::fmt::Display]| words.format(language, values);
+        let with = |words: LocalizedText, values: &[&dyn std::fmt::Display]| words.format(language, values);
         match self {
             Self::Expired(date) => with(strings::CERTIFICATE_EXPIRED, &[server, date]),
             Self::NotYetValid(date) => with(strings::CERTIFICATE_EARLY, &[server, date]),
