@@ -197,9 +197,10 @@ impl MailboxEntry {
         !self.dirty_names.is_empty() || !self.rechecking.is_empty()
     }
 
-    /// Octets of memory that the index takes.
+    /// Octets of memory that the index takes, also with the messages of a full scan beside it.
     pub(super) fn memory(&self) -> usize {
-        self.index.as_ref().map_or(0, MailboxIndex::memory)
+        let scanned = self.in_flight.as_ref().and_then(InFlight::scanned);
+        self.index.iter().chain(scanned).map(MailboxIndex::memory).sum()
     }
 
     pub(super) fn is_idle(&self) -> bool {

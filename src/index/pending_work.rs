@@ -3,6 +3,7 @@
 
 use std::{collections::HashSet, time::Duration, vec};
 
+use super::MailboxIndex;
 use crate::{
     maildir::{FileName, MessageEntry, scan::DirTimes},
     proto::request::ConnId,
@@ -23,6 +24,19 @@ pub(super) enum InFlight {
     CheckTimes,
 }
 
+impl InFlight {
+    /// The messages of a full scan that are to take the place of the index.
+    pub(super) fn scanned(&self) -> Option<&MailboxIndex> {
+        match self {
+            Self::AwaitingBarrier(FinishedJob::FullScan { index, .. }, _)
+            | Self::Reconciling(Unreconciled::Missing { index, .. } | Unreconciled::Own(index)) => {
+                index.as_deref()
+            }
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ScanNeed {
     No,
@@ -39,8 +53,8 @@ pub(super) enum FinishedJob {
         events_at_start: u64,
         /// Known messages that the scan did not see: it reads each name at another moment.
         missing: Vec<MessageEntry>,
-        /// Whether the scan found any difference.
-        is_changed: bool,
+        /// The messages that it saw. `None`: it found no difference.
+        index: Option<Box<MailboxIndex>>,
     },
 }
 
@@ -49,7 +63,7 @@ impl FinishedJob {
     pub(super) fn must_wait(&self) -> bool {
         match self {
             Self::Recheck(gone) => !gone.is_empty(),
-            Self::FullScan { is_changed, .. } => *is_changed,
+            Self::FullScan { index, .. } => index.is_some(),
         }
     }
 }
@@ -72,15 +86,22 @@ pub(super) struct PendingLogin {
     pub(super) times: Option<DirTimes>,
 }
 
-/// The part of a result that the index has not taken in yet.
+/// The part of a result that is not taken in yet. Until all of a full scan is, its messages are beside the index, which nobody
+/// sees without those that are moving or are our own.
 #[derive(Debug)]
 pub(super) enum Unreconciled {
-    /// Messages that a full scan did not see, and the event count at its start.
-    Missing(u64, vec::IntoIter<MessageEntry>),
+    /// A full scan.
+    Missing {
+        events_at_start: u64,
+        /// Messages that it did not see.
+        missing: vec::IntoIter<MessageEntry>,
+        /// Those that it saw. `None`: it found no difference.
+        index: Option<Box<MailboxIndex>>,
+    },
     /// Names that rechecks did not find, and whether one of them is reported as moving and is nowhere in the index.
     Gone(vec::IntoIter<FileName>, bool),
-    /// Our own changes, which the job may or may not have seen.
-    Own,
+    /// Our own changes, which the job may or may not have seen, for the messages of a full scan or else for the index.
+    Own(Option<Box<MailboxIndex>>),
 }
 
 /// The watch's reports during an update, and the worker's result until its barrier is reached.

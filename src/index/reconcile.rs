@@ -2,27 +2,32 @@
 //! all its messages at once, and clients may have sent any number meanwhile.
 //!
 //! The registry serves no login between two of these turns. An event between them makes a message stay for another
-//! recheck at most.
+//! recheck at most. The messages of a full scan take the place of the index after the last of these turns, so that no IMAP
+//! session is told meanwhile that a message is gone.
 
 use std::vec;
 
 use super::{
+    MailboxIndex,
     budget::Budget,
     entry::MailboxEntry,
     pending_work::{FinishedJob, InFlight, ScanNeed, Unreconciled},
 };
-use crate::maildir::{Change, FileName, MessageEntry, name};
+use crate::{
+    deferred_drop::drop_deferred,
+    maildir::{Change, FileName, MessageEntry, name},
+};
 
 impl MailboxEntry {
     /// Begins to take in the result of a job, after every event during the job has been reported.
     pub(super) fn begin_to_reconcile(&mut self, done: FinishedJob) {
         let rest = match done {
-            FinishedJob::FullScan { events_at_start, missing, is_changed } => {
-                if is_changed {
+            FinishedJob::FullScan { events_at_start, missing, index } => {
+                if index.is_some() {
                     let all = self.events_seen;
                     self.logins.iter_mut().for_each(|login| login.needed_event = all);
                 }
-                Unreconciled::Missing(events_at_start, missing.into_iter())
+                Unreconciled::Missing { events_at_start, missing: missing.into_iter(), index }
             }
             FinishedJob::Recheck(gone) => Unreconciled::Gone(gone.into_iter(), false),
         };
@@ -32,31 +37,41 @@ impl MailboxEntry {
     /// Continues with the result. Returns `false` if the budget of this turn is spent before the end.
     pub(super) fn reconcile(&mut self, budget: &mut Budget) -> bool {
         let Some(InFlight::Reconciling(rest)) = &mut self.in_flight else { return true };
-        let mut rest = std::mem::replace(rest, Unreconciled::Own);
+        let mut rest = std::mem::replace(rest, Unreconciled::Own(None));
         let is_done = match &mut rest {
-            Unreconciled::Missing(from, missing) => self.keep_maybe_renamed(*from, missing, budget),
+            Unreconciled::Missing { events_at_start, missing, index } => {
+                self.keep_maybe_renamed((*events_at_start, missing), index.as_deref_mut(), budget)
+            }
             Unreconciled::Gone(gone, is_lost) => self.remove_gone(gone, is_lost, budget),
-            Unreconciled::Own => true,
+            Unreconciled::Own(_) => true,
         };
         if !is_done {
             self.in_flight = Some(InFlight::Reconciling(rest));
             return false;
         }
-        let is_done = self.log_skipped_slice(budget) && self.reapply_own_changes(budget);
-        if is_done {
-            self.in_flight = None;
+        let mut scanned = match rest {
+            Unreconciled::Missing { index, .. } | Unreconciled::Own(index) => index,
+            Unreconciled::Gone(..) => None,
+        };
+        if !self.log_skipped_slice(budget) || !self.reapply_own_changes(scanned.as_deref_mut(), budget) {
+            self.in_flight = Some(InFlight::Reconciling(Unreconciled::Own(scanned)));
+            return false;
         }
-        is_done
+        if let Some(index) = scanned {
+            drop_deferred(self.replace_index(*index));
+        }
+        self.in_flight = None;
+        true
     }
 
     /// Keeps a message that a full scan did not see, if a name of its identity was reported: the message is moving.
     fn keep_maybe_renamed(
         &mut self,
-        from: u64,
-        missing: &mut vec::IntoIter<MessageEntry>,
+        (from, missing): (u64, &mut vec::IntoIter<MessageEntry>),
+        scanned: Option<&mut MailboxIndex>,
         budget: &mut Budget,
     ) -> bool {
-        let Some(index) = &mut self.index else { return true };
+        let Some(index) = scanned.or(self.index.as_mut()) else { return true };
         let some = missing.take(budget.take(missing.len())).collect();
         self.dirty_names.extend(index.keep_maybe_renamed(some, &self.dirty_names));
         let is_done = missing.len() == 0;
@@ -103,9 +118,9 @@ impl MailboxEntry {
         self.skipped_to_log.is_empty()
     }
 
-    fn reapply_own_changes(&mut self, budget: &mut Budget) -> bool {
+    fn reapply_own_changes(&mut self, scanned: Option<&mut MailboxIndex>, budget: &mut Budget) -> bool {
         let some: Vec<Change> = self.own_changes.drain(..budget.take(self.own_changes.len())).collect();
-        if let Some(index) = &mut self.index {
+        if let Some(index) = scanned.or(self.index.as_mut()) {
             index.apply_own_changes(&some);
         }
         self.own_changes.is_empty()

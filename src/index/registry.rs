@@ -311,16 +311,10 @@ impl Registry {
         (entry.times_mismatch_since, entry.events_only_since) = (None, None);
         entry.skipped_to_log = scan.skipped;
         entry.log_duplicates(&scan.duplicates);
-        let is_changed = scan.index.is_some();
-        if let Some(index) = scan.index {
-            drop_deferred(entry.replace_index(index));
-            if let Some(index) = &mut entry.index {
-                index.apply_own_changes(entry.own_changes.iter().take(MAX_NAMES_PER_TURN));
-            }
-        }
+        let index = scan.index.map(Box::new);
         self.await_barrier(
             id,
-            FinishedJob::FullScan { events_at_start, missing: scan.missing, is_changed },
+            FinishedJob::FullScan { events_at_start, missing: scan.missing, index },
             scan.barrier,
         );
         self.evict_idle();

@@ -157,6 +157,15 @@ impl UidBook {
         }
     }
 
+    /// Whether another server that shares the spool has given UIDs in the folder since this book was read. It must be read
+    /// again before it gives any: a message may have a UID by now, and clients may know later ones.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn is_overtaken(&self, maildir: &Maildir) -> Result<bool, Error> {
+        self.file.as_ref().map_or(Ok(false), |file| file.is_overtaken(maildir))
+    }
+
     /// The value with which the UIDs stay valid.
     pub fn uid_validity(&self) -> u32 {
         self.uid_validity
@@ -319,7 +328,7 @@ impl UidBook {
         Ok(())
     }
 
-    /// Writes the file with everything that is known, durably.
+    /// Writes the file with everything that is known, durably, unless another server has given UIDs meanwhile.
     fn write_anew(&mut self, maildir: &Maildir, header: UidHeader) -> Result<(), Error> {
         let mut records = Vec::new();
         for (list, assigned) in self.snapshot.lists().into_iter().zip(&self.assigned) {
@@ -327,7 +336,10 @@ impl UidBook {
             records.extend(known.map(|(entry, assigned)| record_of(&self.snapshot, entry, *assigned)));
         }
         records.extend(self.unclaimed.values().chain(self.ahead.values()));
-        self.file = Some(UidFile::create(maildir, header, &records)?);
+        self.file = match &self.file {
+            Some(file) => Some(file.replace(maildir, header, &records)?),
+            None => None,
+        };
         Ok(())
     }
 

@@ -4,6 +4,10 @@
 //! sequences durably before the first of them is used. Records are appended after that, and may be lost. The header stands
 //! twice at the beginning of the file, and each new one replaces the older, so that a torn header leaves the other.
 //!
+//! Another server that shares the spool may reserve numbers too, while no client is at this one. It begins above those that are
+//! reserved, and writes another header. So a header that this process has not written is never replaced by one of its own: the
+//! file is to be read again.
+//!
 //! A torn or foreign record is skipped, and its message gets another UID. If no header is whole, the folder gets another UID
 //! validity. Neither costs a message.
 
@@ -33,8 +37,8 @@ use crate::safe_file::{self, Durability};
 #[derive(Debug)]
 pub struct UidFile {
     header: UidHeader,
-    /// The number of headers written so far. The later of the two in the file is in force.
-    headers: u32,
+    /// The headers in the file, of which the later one is in force. They may have reserved less than the records show.
+    written: Headers,
     /// The file, unless a scan has written it anew since.
     inode: u64,
     /// The octets that the file has at least.
@@ -65,7 +69,8 @@ impl UidFile {
     }
 
     fn parse(content: &Content, inode: u64) -> Option<LoadedUids> {
-        let Headers { mut header, number, is_torn } = content.headers()?;
+        let written = content.headers()?;
+        let Headers { mut header, is_torn, .. } = written;
         if header.uid_validity == 0 {
             return None;
         }
@@ -79,7 +84,7 @@ impl UidFile {
             header.uid_limit = header.uid_limit.max(largest.saturating_add(1));
         }
         let (length, records) = (content.octets().len() as u64, parts.messages.len());
-        let file = Self { header, headers: number, inode, length, records };
+        let file = Self { header, written, inode, length, records };
         Some(LoadedUids { file, records: parts.latest(), is_damaged: is_torn || parts.broken > 0 })
     }
 
@@ -109,6 +114,44 @@ impl UidFile {
         Ok(LoadedUids { file, records, is_damaged: false })
     }
 
+    /// The same for the numbers of a folder in use. The file may be gone, damaged, linked or cut short.
+    ///
+    /// # Errors
+    /// The disk failed, or another server has reserved numbers. The earlier file is there still.
+    pub fn replace(
+        &self,
+        maildir: &Maildir,
+        header: UidHeader,
+        records: &[UidRecord],
+    ) -> Result<Self, Error> {
+        let _writer = lock(maildir);
+        if self.is_overtaken(maildir)? {
+            let reason = io::Error::other("another server has given UIDs in this folder meanwhile");
+            return Err(Error::at(maildir.path().join(FILE), "replace", reason));
+        }
+        Self::create_locked(maildir, header, records)
+    }
+
+    /// Whether another server has reserved numbers since this file was read or written. A torn header may be one of another
+    /// server. A file without any whole header tells of no other one.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn is_overtaken(&self, maildir: &Maildir) -> Result<bool, Error> {
+        let file = match open(maildir, FILE) {
+            Ok(file) => file,
+            Err(error) if error.kind() == Kind::Gone || is_foreign(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let mut octets = [0; HEADERS];
+        match file.read_exact_at(&mut octets, 0) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            read => read.map_err(|e| Error::at(maildir.path().join(FILE), "read", e))?,
+        }
+        let written = Headers::decode(&octets).filter(|headers| headers.header.uid_validity > 0);
+        Ok(written.is_some_and(|headers| headers != self.written))
+    }
+
     fn create_locked(maildir: &Maildir, header: UidHeader, records: &[UidRecord]) -> Result<Self, Error> {
         fault_point(maildir.path(), "replace uids")?;
         let before = read(maildir)?.map(|(content, _)| content).unwrap_or_default();
@@ -119,7 +162,8 @@ impl UidFile {
         let kept = KeptFiles { files: &files, times }.encode(&octets[HEADERS..]);
         octets.extend(kept);
         replace_all(maildir, &octets, Durability::Durable)?;
-        let mut file = Self { header, headers: 2, inode: 0, length: HEADERS as u64, records: records.len() };
+        let written = Headers { header, number: 2, is_torn: false };
+        let mut file = Self { header, written, inode: 0, length: HEADERS as u64, records: records.len() };
         file.open_to_write(maildir, OFlags::empty())?; // learns the inode
         file.length = octets.len() as u64;
         Ok(file)
@@ -145,12 +189,13 @@ impl UidFile {
         let Some((file, _)) = self.open_to_write(maildir, OFlags::empty())? else { return Ok(false) };
         let failed = |step| move |e: io::Error| Error::at(maildir.path().join(FILE), step, e);
         fault_point(maildir.path(), "reserve uids")?;
-        let headers = self.headers.wrapping_add(1);
-        let slot = u64::from(headers.wrapping_sub(1) % 2) * PART as u64;
-        file.write_all_at(&encode_header(&header, headers), slot).map_err(failed("write"))?;
+        let number = self.written.number.wrapping_add(1);
+        let slot = u64::from(number.wrapping_sub(1) % 2) * PART as u64;
+        file.write_all_at(&encode_header(&header, number), slot).map_err(failed("write"))?;
+        self.written = Headers { header, number, is_torn: false };
         sync(&file, maildir, SyncPart::Reservations).map_err(failed("fdatasync"))?;
         note_sync(maildir);
-        (self.header, self.headers) = (header, headers);
+        self.header = header;
         Ok(true)
     }
 
@@ -202,8 +247,7 @@ impl UidFile {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             read => read.map_err(failed)?,
         }
-        let mine = Headers { header: self.header, number: self.headers, is_torn: false };
-        if Headers::decode(&octets) != Some(mine) {
+        if Headers::decode(&octets) != Some(self.written) {
             return Ok(None);
         }
         if metadata.ino() == self.inode && metadata.len() < self.length {

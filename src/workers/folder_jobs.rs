@@ -91,9 +91,7 @@ pub(super) fn run(storage: &Storage, job: FolderJob) -> (FolderKey, FolderResult
             return (key, FolderResult { book: None, outcome });
         }
     };
-    let loaded = book
-        .map_or_else(|| UidBook::load(&maildir, SystemTime::now(), &storage.recent_marks).map(Box::new), Ok);
-    let mut book = match loaded {
+    let mut book = match book_of(storage, &maildir, book) {
         Ok(book) => book,
         Err(error) => {
             let outcome = match (folder_failure(&error), work) {
@@ -122,6 +120,17 @@ pub(super) fn run(storage: &Storage, job: FolderJob) -> (FolderKey, FolderResult
     };
     // Another directory may have the name by the next job.
     (key, FolderResult { book: is_selected.then_some(book), outcome })
+}
+
+/// The UIDs of a folder: those in memory, unless another server has given some since.
+fn book_of(storage: &Storage, maildir: &Maildir, known: Option<Box<UidBook>>) -> Result<Box<UidBook>, Error> {
+    if let Some(book) = known {
+        if !book.is_overtaken(maildir)? {
+            return Ok(book);
+        }
+        log::info!("{}: another server has given UIDs, reading them again", maildir.path().display());
+    }
+    UidBook::load(maildir, SystemTime::now(), &storage.recent_marks).map(Box::new)
 }
 
 /// Gives a UID to a message that is stored already, whatever becomes of its UID.

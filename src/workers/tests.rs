@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     accounts::HashMemory,
     maildir::{
-        Spool,
+        FileVersion, MessageEntry, Spool, Subdir,
         fault_points::{FaultKind, PlannedFault},
         name::NameGenerator,
     },
@@ -19,6 +19,7 @@ use crate::{
         request::{ConnId, Mailbox},
     },
     workers::{
+        folder_job::{FolderId, FolderJob, FolderOutcome, FolderWork},
         job::Release,
         spill::{SpillPermits, SpillTarget},
     },
@@ -119,4 +120,27 @@ fn v95_a_request_whose_client_has_gone_is_not_served_unless_it_changes_mail() {
         assert!(serve(&action, Arc::downgrade(&waiting)));
         assert_eq!(serve(&action, Weak::new()), changes_mail, "{action:?}");
     }
+}
+
+#[test]
+fn y141_a_folder_in_which_another_server_has_given_uids_is_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Storage::unwatched(Spool::open(dir.path()).unwrap());
+    let maildir = Arc::new(storage.spool.open_or_create_maildir("bob").unwrap());
+    // Each server has a book in memory, and the proxy turns to one and the other.
+    let mut books = [None, None];
+    let mut numbers = Vec::new();
+    for (inode, server) in [(1, 0), (2, 1), (3, 0), (4, 0), (5, 1), (6, 0)] {
+        let version = FileVersion { inode, bytes: 2, modified: (1, 0) };
+        let name = format!("{inode}.M1.host").into_bytes().into();
+        let message = Box::new(MessageEntry { name, subdir: Subdir::Cur, version, octets: 3 });
+        let key = (Mailbox::named("bob").unwrap(), FolderId(1));
+        let book = books[server].take();
+        let (maildir, work) = (Some(Arc::clone(&maildir)), FolderWork::Number(message));
+        let (_, result) = folder_jobs::run(&storage, FolderJob { key, maildir, book, work });
+        let FolderOutcome::Numbered(Some((_, uid))) = result.outcome else { panic!("{:?}", result.outcome) };
+        books[server] = result.book;
+        numbers.push(uid);
+    }
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6], "each number once, in the order of the messages");
 }

@@ -22,7 +22,9 @@ impl UidBook {
         let (mut uids, mut records, mut uid_next) = (Vec::new(), Vec::new(), self.uid_next);
         for entry in entries {
             let identity = name::identity(&entry.name);
-            if let Some(uid) = self.uid_of(identity, entry.version.inode) {
+            // A book that was just read has the UIDs of no snapshot, but the records of the file.
+            let recorded = || Some(self.claim(&self.snapshot, entry)?.uid);
+            if let Some(uid) = self.uid_of(identity, entry.version.inode).or_else(recorded) {
                 uids.push(uid);
                 continue;
             }

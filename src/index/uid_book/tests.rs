@@ -391,3 +391,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn y141_uids_that_another_server_has_given_in_the_folder_are_given_to_no_other_message() {
+    let mut here = Folder::new();
+    here.add("1.a", Subdir::New, 1);
+    here.expect(&[(1, "", 2)]);
+    // The proxy turns to the other server, which gives UIDs, and back.
+    let mut there = UidBook::load(&here.maildir, at(150), &RecentMarks::default()).unwrap();
+    here.add("2.b", Subdir::New, 2);
+    let snapshot = Arc::new(FolderSnapshot::new(&here.index));
+    let theirs = there.refresh(&here.maildir, snapshot).unwrap().state.messages[1].uid;
+    assert!(theirs > 1000);
+    here.add("3.c", Subdir::New, 3);
+    here.refresh();
+    let uids = here.book.number(&here.maildir, &[entry("4.d", Subdir::Cur, 4)]).unwrap_or_default();
+    assert!(!uids.contains(&theirs));
+    here.reload();
+    here.add("4.d", Subdir::Cur, 4);
+    here.add("5.e", Subdir::New, 5);
+    let messages = here.messages();
+    assert_eq!((messages[0].0, messages[1].0), (1, theirs), "{messages:?}");
+    assert!(messages[2..].iter().all(|message| message.0 > theirs), "{messages:?}");
+}

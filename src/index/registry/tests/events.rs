@@ -80,3 +80,58 @@ fn a_session_that_has_ended_gets_no_event() {
     backend.settle();
     assert_eq!(backend.registry.take_changes(), []);
 }
+
+/// The files of the folder as IMAP is told of them.
+fn folder_files(backend: &Fixture) -> usize {
+    backend.registry.folder_snapshot(&backend.mailbox).unwrap().1.len()
+}
+
+#[test]
+fn y140_a_message_that_moves_during_a_scan_stays_for_imap_too() {
+    let mut backend = mailbox_in_two_sessions();
+    let version = backend.registry.version(&backend.mailbox);
+    backend.registry.events_lost();
+    backend.registry.apply_events();
+    let Output::Scan(id, load) = backend.output() else { panic!() };
+    // The file was in cur/ while the scan read new/, and the other way round.
+    let missing = load.known.difference(&MessageList::default());
+    let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
+    let barrier = backend.create_barrier();
+    std::fs::rename(backend.file("new/1.a"), backend.file("cur/1.a:2,S")).unwrap();
+    backend.scanned(id, Ok(ScanResult { barrier, missing, ..loaded(load.maildir, index) }));
+    assert_eq!((backend.registry.take_changes(), folder_files(&backend)), (vec![], 1));
+    assert_eq!(backend.registry.version(&backend.mailbox), version);
+    backend.report_changed("new/1.a");
+    backend.report_changed("cur/1.a:2,S");
+    backend.reach_barriers();
+    assert_eq!(folder_files(&backend), 1);
+    backend.settle();
+    let (later, snapshot) = backend.registry.folder_snapshot(&backend.mailbox).unwrap();
+    assert_eq!((snapshot.len(), &*snapshot.entry(0).unwrap().name), (1, &b"1.a:2,S"[..]));
+    assert!(Some(later) > version, "the flag is news");
+}
+
+#[test]
+fn y140_copies_made_during_a_scan_stay_for_imap_however_many_they_are() {
+    let mut backend = mailbox_in_two_sessions();
+    backend.registry.events_lost();
+    backend.registry.apply_events();
+    let Output::Scan(id, load) = backend.output() else { panic!() };
+    let scanned = load.known.iter().cloned().collect();
+    let copy = |n: u64| MessageEntry {
+        name: format!("{}.M1.host", 1_700_000_000 + n).into_bytes().into(),
+        subdir: Subdir::Cur,
+        version: crate::maildir::FileVersion { inode: n + 100, bytes: 2, modified: (0, 0) },
+        octets: 3,
+    };
+    let copies = (0..2500).map(|n| Change::Present(copy(n))).collect();
+    backend.registry.names_changed(&backend.mailbox, backend.maildir.id(), copies);
+    assert_eq!(folder_files(&backend), 2501);
+    let index = Some(MailboxIndex::new(MessageList::from_messages(scanned), backend.times(), false));
+    backend.scanned(id, Ok(loaded(load.maildir, index)));
+    for _ in 0..5 {
+        assert_eq!(folder_files(&backend), 2501);
+        backend.registry.begin_turn();
+        backend.registry.apply_events();
+    }
+}
