@@ -42,7 +42,7 @@ impl Bench {
         while let Some((id, response)) = self.clients.next_response() {
             responses.push(match response {
                 Response::Imap(ImapResponse::Copied { to, .. }) => format!("{id} copied to {to}"),
-                Response::Imap(ImapResponse::Done) => format!("{id} done"),
+                Response::Imap(ImapResponse::Done | ImapResponse::Created(_)) => format!("{id} done"),
                 Response::Imap(ImapResponse::Refused(refusal)) => format!("{id} {refusal:?}"),
                 Response::Failed(failure) => format!("{id} {failure:?}"),
                 other => format!("{id} {other:?}"),
