@@ -114,7 +114,15 @@ impl FoldersJob {
                 let made: Vec<String> = made.iter().filter_map(directory).collect();
                 folders.subscribe(if folder.folder().is_some() { name } else { "INBOX" }, on, &made)
             })?,
-            ImapRequest::Prepare { mailbox } => change(storage, &mailbox, |folders, _| folders.prepare())?,
+            ImapRequest::Prepare { mailbox } => {
+                // A user without these folders has mail to read.
+                if let Err(FolderError::Disk(error)) =
+                    change(storage, &mailbox, |folders, _| folders.prepare())?
+                {
+                    log::error!("{error}: the folders with special uses are not all there");
+                }
+                Ok(())
+            }
             ImapRequest::Usage { mailbox } => {
                 let usage =
                     usage::usage(&storage.spool, mailbox.as_str()).map_err(|error| log_failure(&error))?;
@@ -132,6 +140,7 @@ impl FoldersJob {
             Err(FolderError::HasChildren) => Ok(refused(Refusal::HasChildren)),
             Err(FolderError::Impossible) => Ok(refused(Refusal::Cannot)),
             Err(FolderError::TooMany) => Ok(refused(Refusal::TooManyFolders)),
+            Err(FolderError::TooManySubscriptions) => Ok(refused(Refusal::TooManySubscriptions)),
         }
     }
 }
