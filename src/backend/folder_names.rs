@@ -50,7 +50,7 @@ impl Folders {
             };
             let is_free = change.among(folders).all(|(_, folder)| is_ready(folder));
             if is_free && let Some(request) = change.request.take() {
-                let job = FoldersJob { conn: change.conn, request, selected: Vec::new() };
+                let job = FoldersJob { conn: change.conn, request, known: Vec::new() };
                 effects.run(Job::Folders(Box::new(job)));
             }
         }

@@ -13,7 +13,7 @@ use super::{
     effects::Effects,
     imap::{Folders, refuse},
     imap_context::Context,
-    imap_folder::{Answer, Folder, Pending, PendingAppend, Step},
+    imap_folder::{Answer, BookPlace, Folder, Pending, PendingAppend, Step},
     quota::{Fate, QuotaCache},
     receive::{self, Receiver},
 };
@@ -33,7 +33,7 @@ use crate::{
         DeliveredCopy, Job,
         folder_job::{FolderOutcome, FolderWork, Room, Slice, Transfer, TransferOutcome, Transferred},
         job::Changes,
-        mailbox_folders::{FoldersJob, FoldersOutcome},
+        mailbox_folders::{FoldersJob, FoldersOutcome, KnownFolder},
     },
 };
 
@@ -66,9 +66,8 @@ impl Folders {
             range.take_while(
                 |(name, _)| if wants_all { name.as_str() == mailbox.as_str() } else { *name == mailbox },
             );
-        let states = of_user.filter(|(_, folder)| folder.has_state());
-        let selected = states.map(|(name, folder)| (name.clone(), folder.state())).collect();
-        effects.run(Job::Folders(Box::new(FoldersJob { conn: id, request, selected })));
+        let known = of_user.filter_map(|(name, folder)| Some((name.clone(), folder.known()?))).collect();
+        effects.run(Job::Folders(Box::new(FoldersJob { conn: id, request, known })));
     }
 
     /// A worker has served such a request. Returns the changes of the mail that it has made.
@@ -273,9 +272,14 @@ impl Folder {
         self.run_in(mailbox, work, true, maildir, cx);
     }
 
-    /// Whether its state is that of a session.
-    pub(super) fn has_state(&self) -> bool {
-        self.version.is_some() && !self.sessions.is_empty()
+    /// Its state, if the sessions that have selected it know it, or if the next SELECT goes on from it.
+    fn known(&self) -> Option<KnownFolder> {
+        self.version?;
+        if !self.sessions.is_empty() {
+            return Some(KnownFolder::Selected(self.state()));
+        }
+        let maildir = self.maildir.upgrade().filter(|_| !matches!(self.book, BookPlace::Here(None)))?;
+        Some(KnownFolder::Idle(self.state(), maildir.id()))
     }
 
     pub(super) fn state(&self) -> Arc<FolderState> {

@@ -29,6 +29,7 @@ use crate::{
         request::{FolderState, MessageState},
     },
 };
+pub use ahead::NextNumbers;
 pub use changes::flags_in;
 use changes::{Assigned, Come, Comparison, flags_of};
 
@@ -75,7 +76,7 @@ impl UidBook {
                 // A full disk is no reason to hide the mail on it.
                 Err(error) => {
                     log::warn!("{error}: UIDs stay valid only while the folder is in use");
-                    return Ok(Self::new(None, uid_validity::unsaved(now), (1, 0), Vec::new(), keywords));
+                    return Ok(Self::unsaved(now, keywords));
                 }
             },
         };
@@ -105,14 +106,29 @@ impl UidBook {
     /// # Errors
     /// The disk failed.
     pub fn peek(maildir: &Maildir, now: SystemTime, marks: &RecentMarks) -> Result<Self, Error> {
-        let LoadedUids { file, records, .. } = match UidFile::load(maildir)? {
-            Some(loaded) => loaded,
-            None => Self::begin(maildir, now)?,
+        let loaded = match UidFile::load(maildir)? {
+            Some(loaded) => Ok(loaded),
+            None => Self::begin(maildir, now),
         };
-        let UidHeader { uid_validity, uid_limit, modseq_limit } = file.header();
-        let book =
-            Self::new(Some(file), uid_validity, (uid_limit, modseq_limit), records, Keywords::default());
+        let LoadedUids { file, mut records, .. } = match loaded {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                log::debug!("{error}: the numbers of the folder stay valid only while it is in use");
+                return Ok(Self::unsaved(now, Keywords::default()).with_mark(maildir, marks));
+            }
+        };
+        let mut header = file.header();
+        if let Some(imported) = uid_import::continued(maildir, header)? {
+            (header, records) = continue_with(header, records, imported);
+        }
+        let numbers = (header.uid_limit, header.modseq_limit);
+        let book = Self::new(Some(file), header.uid_validity, numbers, records, Keywords::default());
         Ok(book.with_mark(maildir, marks))
+    }
+
+    /// A book whose UIDs are valid until it is dropped.
+    fn unsaved(now: SystemTime, keywords: Keywords) -> Self {
+        Self::new(None, uid_validity::unsaved(now), (1, 1), Vec::new(), keywords)
     }
 
     fn with_mark(self, maildir: &Maildir, marks: &RecentMarks) -> Self {

@@ -57,6 +57,11 @@ impl Error {
         beside.is_some_and(|home| parts.iter().any(|part| home.join(part).symlink_metadata().is_ok()))
     }
 
+    /// Whether the file is longer than any that is read.
+    pub(super) fn is_too_long(&self) -> bool {
+        self.source.kind() == io::ErrorKind::FileTooLarge
+    }
+
     /// Whether another file or directory has the name.
     pub(super) fn is_taken_name(&self) -> bool {
         self.source.kind() == io::ErrorKind::AlreadyExists

@@ -10,7 +10,7 @@ use rustix::fs::{self, AtFlags};
 
 use super::{status_cache::CachedStatus, storage::Storage};
 use crate::{
-    index::UidBook,
+    index::{UidBook, uid_book::NextNumbers},
     maildir::{
         Error, FileVersion, Maildir,
         folder_counts::{self, FolderCounts},
@@ -23,12 +23,19 @@ use crate::{
     proto::imap::request::{FolderState, FolderStatus},
 };
 
-/// The numbers of a folder. `wants_size`: also the octets of its messages.
-pub(super) fn read(storage: &Storage, maildir: &Maildir, wants_size: bool) -> Result<FolderStatus, Error> {
+/// The numbers of a folder that no session has selected, as SELECT would tell them. `wants_size`: also the octets of its messages.
+/// `next`: its UIDs are in memory still, and go on from these numbers.
+pub(super) fn read(
+    storage: &Storage,
+    maildir: &Maildir,
+    wants_size: bool,
+    next: Option<NextNumbers>,
+) -> Result<FolderStatus, Error> {
     let times = scan::dir_times(maildir)?;
     let uids = version_of_uids(maildir);
     let known = storage.statuses.get(maildir.id());
-    if let Some(known) = known.filter(|known| known.times == times && known.uids == uids)
+    if let Some(known) =
+        known.filter(|known| known.times == times && known.uids == uids && known.next == next)
         && (known.has_size || !wants_size)
         && known.first_recent == storage.recent_marks.first(maildir.id(), known.status.uid_validity)
     {
@@ -36,27 +43,30 @@ pub(super) fn read(storage: &Storage, maildir: &Maildir, wants_size: bool) -> Re
     }
     let kept = folder_counts::load(maildir, &times)?.filter(|(kept, _)| kept.size.is_some() || !wants_size);
     if let Some((kept, unnumbered)) = kept
+        && next.is_none()
         && storage.recent_marks.first(maildir.id(), kept.uid_validity).is_none()
     {
         // No session has opened the folder since the start, so only messages without a UID are recent.
         let (status, has_size) = (of_counts(&kept, unnumbered), kept.size.is_some());
         storage
             .statuses
-            .insert(maildir.id(), CachedStatus { times, uids, has_size, first_recent: None, status });
+            .insert(maildir.id(), CachedStatus { times, uids, next, has_size, first_recent: None, status });
         return Ok(status);
     }
     let is_racy = scan::is_racy(&times, SystemTime::now());
     let size = if wants_size { size(storage, maildir)? } else { 0 };
     let book = UidBook::peek(maildir, SystemTime::now(), &storage.recent_marks)?;
     let names = message_names(maildir)?;
-    let status = book.status(names.iter().map(|(subdir, name)| (*subdir, &**name)), size);
+    let of_file = book.status(names.iter().map(|(subdir, name)| (*subdir, &**name)), size);
+    let status = next.map_or(of_file, |next| book.resumed(of_file, next));
     if !is_racy {
-        keep(maildir, &times, (&status, wants_size));
+        keep(maildir, &times, (&of_file, wants_size));
         let uids = version_of_uids(maildir);
         let first_recent = storage.recent_marks.first(maildir.id(), status.uid_validity);
-        storage
-            .statuses
-            .insert(maildir.id(), CachedStatus { times, uids, has_size: wants_size, first_recent, status });
+        storage.statuses.insert(
+            maildir.id(),
+            CachedStatus { times, uids, next, has_size: wants_size, first_recent, status },
+        );
     }
     Ok(status)
 }

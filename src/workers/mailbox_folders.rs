@@ -7,6 +7,7 @@ use super::{
     storage::{Storage, log_failure},
 };
 use crate::{
+    index::uid_book::NextNumbers,
     limits::MAX_FOLDERS,
     maildir::{
         Maildir, Usage,
@@ -32,8 +33,17 @@ pub struct FoldersJob {
     pub conn: ConnId,
     /// The request.
     pub request: ImapRequest,
-    /// The folders that sessions have selected, and their newest states.
-    pub selected: Vec<(Mailbox, Arc<FolderState>)>,
+    /// The folders that are in memory.
+    pub known: Vec<(Mailbox, KnownFolder)>,
+}
+
+/// A folder in memory, with its newest state.
+#[derive(Debug)]
+pub enum KnownFolder {
+    /// A session has selected it.
+    Selected(Arc<FolderState>),
+    /// No session has. The next SELECT goes on from this state, if the folder has this device and inode still.
+    Idle(Arc<FolderState>, (u64, u64)),
 }
 
 /// The result of a [`FoldersJob`].
@@ -52,16 +62,16 @@ pub struct FoldersOutcome {
 impl FoldersJob {
     /// Serves the request.
     pub(super) fn run(self, storage: &Storage) -> Result<FoldersOutcome, Failure> {
-        let Self { request, selected, .. } = self;
+        let Self { request, known, .. } = self;
         storage.check_in_place()?;
         let mut outcome =
             FoldersOutcome { response: ImapResponse::Done, shrunk: None, renamed: false, usage: None };
         let done = match request {
             ImapRequest::List { mailbox, status } => {
-                outcome.response = ImapResponse::Folders(list(storage, &mailbox, &status, &selected)?);
+                outcome.response = ImapResponse::Folders(list(storage, &mailbox, &status, &known)?);
                 Ok(())
             }
-            ImapRequest::Status { folder, items } => match status(storage, &folder, &items, &selected) {
+            ImapRequest::Status { folder, items } => match status(storage, &folder, &items, &known) {
                 Ok(status) => {
                     outcome.response = ImapResponse::Status(status);
                     Ok(())
@@ -104,7 +114,15 @@ impl FoldersJob {
                 let made: Vec<String> = made.iter().filter_map(directory).collect();
                 folders.subscribe(if folder.folder().is_some() { name } else { "INBOX" }, on, &made)
             })?,
-            ImapRequest::Prepare { mailbox } => change(storage, &mailbox, |folders, _| folders.prepare())?,
+            ImapRequest::Prepare { mailbox } => {
+                // A user without these folders has mail to read.
+                if let Err(FolderError::Disk(error)) =
+                    change(storage, &mailbox, |folders, _| folders.prepare())?
+                {
+                    log::error!("{error}: the folders with special uses are not all there");
+                }
+                Ok(())
+            }
             ImapRequest::Usage { mailbox } => {
                 let usage =
                     usage::usage(&storage.spool, mailbox.as_str()).map_err(|error| log_failure(&error))?;
@@ -122,6 +140,7 @@ impl FoldersJob {
             Err(FolderError::HasChildren) => Ok(refused(Refusal::HasChildren)),
             Err(FolderError::Impossible) => Ok(refused(Refusal::Cannot)),
             Err(FolderError::TooMany) => Ok(refused(Refusal::TooManyFolders)),
+            Err(FolderError::TooManySubscriptions) => Ok(refused(Refusal::TooManySubscriptions)),
         }
     }
 }
@@ -147,7 +166,7 @@ fn list(
     storage: &Storage,
     mailbox: &Mailbox,
     items: &[StatusItem],
-    selected: &[(Mailbox, Arc<FolderState>)],
+    known: &[(Mailbox, KnownFolder)],
 ) -> Result<Vec<FolderInfo>, Failure> {
     let inbox = storage.maildir(mailbox)?;
     let folders = Folders::of(&inbox, MAX_FOLDERS);
@@ -161,7 +180,7 @@ fn list(
     });
     let is_subscribed = |name: &str| subscriptions.as_ref().is_none_or(|all| all.contains(name));
     let status_of = |folder: &Mailbox, open: &dyn Fn() -> Result<Maildir, Failure>| {
-        let known = selected.iter().find(|(name, _)| name == folder).map(|(_, state)| state);
+        let known = known.iter().find(|(name, _)| name == folder).map(|(_, known)| known);
         (!items.is_empty()).then(|| numbers(storage, items, known, open).ok()).flatten()
     };
     let of_inbox = FolderInfo {
@@ -214,26 +233,30 @@ fn status(
     storage: &Storage,
     folder: &Mailbox,
     items: &[StatusItem],
-    selected: &[(Mailbox, Arc<FolderState>)],
+    known: &[(Mailbox, KnownFolder)],
 ) -> Result<FolderStatus, Failure> {
-    let known = selected.iter().find(|(name, _)| name == folder).map(|(_, state)| state);
+    let known = known.iter().find(|(name, _)| name == folder).map(|(_, known)| known);
     numbers(storage, items, known, &|| storage.imap_maildir(folder))
 }
 
 fn numbers(
     storage: &Storage,
     items: &[StatusItem],
-    known: Option<&Arc<FolderState>>,
+    known: Option<&KnownFolder>,
     open: &dyn Fn() -> Result<Maildir, Failure>,
 ) -> Result<FolderStatus, Failure> {
     let wants_size = items.contains(&StatusItem::Size);
     let read = |maildir: Maildir| match known {
-        Some(state) if !wants_size => Ok(folder_status::of_state(state)),
-        Some(state) => {
+        Some(KnownFolder::Selected(state)) if !wants_size => Ok(folder_status::of_state(state)),
+        Some(KnownFolder::Selected(state)) => {
             let size = folder_status::size(storage, &maildir)?;
             Ok(FolderStatus { size, ..folder_status::of_state(state) })
         }
-        None => folder_status::read(storage, &maildir, wants_size),
+        Some(KnownFolder::Idle(state, id)) => {
+            let next = (*id == maildir.id()).then(|| NextNumbers::from(&**state));
+            folder_status::read(storage, &maildir, wants_size, next)
+        }
+        None => folder_status::read(storage, &maildir, wants_size, None),
     };
     read(open()?).map_err(|error| log_failure(&error))
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    index::uid_book::NextNumbers,
     maildir::{FileVersion, scan::DirTimes},
     proto::imap::request::FolderStatus,
 };
@@ -21,6 +22,8 @@ pub(super) struct CachedStatus {
     pub(super) times: DirTimes,
     /// The version of its file of UIDs.
     pub(super) uids: Option<FileVersion>,
+    /// The numbers of the UIDs in memory.
+    pub(super) next: Option<NextNumbers>,
     /// The first UID of which no session had been told.
     pub(super) first_recent: Option<u32>,
     /// Whether the octets of its messages were counted.
@@ -45,5 +48,5 @@ impl StatusCache {
     }
 }
 
-/// Folders whose numbers are kept, at some 150 octets each.
+/// Folders whose numbers are kept, at some 180 octets each.
 const MAX_CACHED: usize = 20_000;

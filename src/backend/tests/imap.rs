@@ -1,6 +1,7 @@
 mod arrivals;
 mod beside_pop3;
 mod names;
+mod numbers;
 mod reads;
 
 use std::{fs, path::PathBuf, time::UNIX_EPOCH};

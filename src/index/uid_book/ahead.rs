@@ -8,8 +8,26 @@ use crate::{
         Error, Maildir, MessageEntry, Subdir, name,
         uid_file::{MessageKey, UidRecord},
     },
-    proto::imap::{flags::Flags, request::FolderStatus},
+    proto::imap::{
+        flags::Flags,
+        request::{FolderState, FolderStatus},
+    },
 };
+
+/// The numbers with which the book of a folder goes on, while it is in memory. Those that the file has reserved may be higher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NextNumbers {
+    uid_validity: u32,
+    uid_next: u32,
+    highest_modseq: u64,
+}
+
+impl From<&FolderState> for NextNumbers {
+    fn from(state: &FolderState) -> Self {
+        let FolderState { uid_validity, uid_next, highest_modseq, .. } = *state;
+        Self { uid_validity, uid_next, highest_modseq }
+    }
+}
 
 impl UidBook {
     /// Gives UIDs to new files in their order, durably: those of COPY and APPEND. The next snapshot with these files finds them.
@@ -123,5 +141,23 @@ impl UidBook {
         status.uid_next = self.uid_next.saturating_add(new);
         status.highest_modseq = self.modseq + u64::from(is_changed);
         status
+    }
+
+    /// The numbers of [`UidBook::status`] if the next SELECT does not read the file, but goes on from these. Messages may have got
+    /// a UID since, whose records the file has.
+    pub fn resumed(&self, status: FolderStatus, next: NextNumbers) -> FolderStatus {
+        if next.uid_validity != status.uid_validity {
+            return status;
+        }
+        let records = self.unclaimed.values();
+        let (uid_next, modseq) =
+            records.fold((next.uid_next, next.highest_modseq), |(uid_next, modseq), record| {
+                (uid_next.max(record.uid.saturating_add(1)), modseq.max(record.modseq))
+            });
+        FolderStatus {
+            uid_next: uid_next.saturating_add(status.uid_next.saturating_sub(self.uid_next)),
+            highest_modseq: modseq + status.highest_modseq.saturating_sub(self.modseq),
+            ..status
+        }
     }
 }

@@ -9,7 +9,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     index::{MailboxIndex, recent_marks::RecentMarks},
-    maildir::{Change, FileVersion, Subdir, index_file::power_cut, uid_file::tests::mailbox},
+    maildir::{
+        Change, FileVersion, Subdir,
+        fault_points::{FaultKind, PlannedFault},
+        index_file::power_cut,
+        uid_file::tests::mailbox,
+    },
 };
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
@@ -212,6 +217,28 @@ fn y117_uids_that_dovecot_has_given_since_are_taken_over() {
     fs::write(&path, "3 V101 N9000 G1\n7 :1.a\n").unwrap();
     folder.reload();
     assert_eq!(uids(&mut folder), [1, 2, 1005, 1010, 5000]);
+}
+
+#[test]
+fn y148_the_numbers_of_a_folder_are_those_of_select_after_dovecot_and_on_a_full_disk() {
+    let mut folder = Folder::new();
+    folder.add("1.a", Subdir::New, 1);
+    folder.refresh();
+    fs::write(folder.maildir.path().join("dovecot-uidlist"), "3 V100 N5000 G1\n1 :1.a\n").unwrap();
+    let book = UidBook::peek(&folder.maildir, at(200), &RecentMarks::default()).unwrap();
+    let told = book.status([(Subdir::New, b"1.a".as_slice())].into_iter(), 0);
+    folder.reload();
+    let state = folder.refresh().state;
+    assert_eq!((told.uid_next, told.highest_modseq), (5000, state.highest_modseq));
+    assert_eq!((told.uid_next, told.uid_validity), (state.uid_next, state.uid_validity));
+
+    let (_dir, maildir) = mailbox();
+    let plan = PlannedFault::new(maildir.path(), 1, FaultKind::Error);
+    let book = UidBook::peek(&maildir, at(100), &RecentMarks::default()).unwrap();
+    assert!(plan.triggered_at().is_some(), "no file is written");
+    let told = book.status(std::iter::empty(), 0);
+    // No modification sequence is 0 (RFC 7162 section 7).
+    assert_eq!((told.uid_validity, told.uid_next, told.highest_modseq), (100, 1, 1));
 }
 
 #[test]

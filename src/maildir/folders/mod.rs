@@ -67,6 +67,8 @@ pub enum FolderError {
     Impossible,
     /// The mailbox has as many folders as it may have.
     TooMany,
+    /// The file of subscriptions has no room for another name.
+    TooManySubscriptions,
     /// The disk, or the rights on it.
     Disk(Error),
 }
@@ -136,7 +138,8 @@ impl<'a> Folders<'a> {
         opened.map_err(|error| if error.kind() == Kind::Gone { FolderError::Missing } else { error.into() })
     }
 
-    /// Makes a folder and the parents that it lacks, durably, and subscribes to them. Returns the directories.
+    /// Makes a folder and the parents that it lacks, durably, and subscribes to them, unless there are no subscriptions, which
+    /// means all folders. Returns the directories.
     pub fn create(&self, name: &str) -> Result<Vec<String>, FolderError> {
         let _lock = self.begin_change()?;
         self.create_locked(name)
@@ -172,10 +175,14 @@ impl<'a> Folders<'a> {
         if self.list()?.len() + new > self.max {
             return Err(FolderError::TooMany);
         }
+        let subscriptions =
+            self.plan_subscriptions(|all| made.iter().for_each(|directory| all.insert(directory)))?;
         for directory in &made {
             make_maildir(self.inbox.root(), self.inbox.path(), directory, Some(FOLDER_MARK))?;
         }
-        self.subscribe_new(&made)?;
+        if let Some(subscriptions) = subscriptions {
+            self.save_subscriptions(&subscriptions)?;
+        }
         Ok(made)
     }
 

@@ -19,7 +19,7 @@ use super::{
         keyword_file,
         name::identity,
     },
-    FolderEntry, FolderError, Folders, MAX_NAME, bare, is_below, is_inbox,
+    FolderEntry, FolderError, Folders, MAX_NAME, SUBSCRIPTIONS, bare, is_below, is_inbox,
     record::{FolderRecord, Renaming},
 };
 use crate::safe_file::Durability;
@@ -52,6 +52,10 @@ impl Folders<'_> {
                 return Err(FolderError::Exists);
             }
         }
+        self.plan_subscriptions(|all| {
+            to.match_indices('.').skip(1).for_each(|(end, _)| all.insert(&to[..end]));
+            all.rename(|name| renamed(name, &old, to));
+        })?;
         if let Some((parent, _)) = bare(to).rsplit_once('.') {
             match self.create_locked(&format!(".{parent}")) {
                 Ok(_) | Err(FolderError::Exists) => {}
@@ -126,7 +130,15 @@ impl Folders<'_> {
                 }
                 self.sync()?;
                 let renamed = |name: &str| renamed(name, &text(bare(&from)), &to);
-                self.rename_subscriptions(renamed)?;
+                match self.plan_subscriptions(|all| all.rename(renamed)) {
+                    Ok(Some(subscriptions)) => self.save_subscriptions(&subscriptions)?,
+                    Ok(None) => {}
+                    Err(FolderError::Disk(error)) => return Err(error.into()),
+                    Err(_) => log::warn!(
+                        "{}: has no room for the new names of folders",
+                        self.inbox.path().join(SUBSCRIPTIONS).display()
+                    ),
+                }
                 for (_, directory) in &mut record.uses {
                     *directory = renamed(directory).unwrap_or_else(|| directory.clone());
                 }

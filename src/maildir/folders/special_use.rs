@@ -6,7 +6,8 @@ use super::{FolderEntry, FolderError, Folders, bare, record::FolderRecord};
 
 impl Folders<'_> {
     /// Makes the folders with a special use that are missing, once in the life of a mailbox: the user may delete them after
-    /// that. A folder which another program has made for a use keeps it.
+    /// that. A folder which another program has made for a use keeps it. If one cannot be made, the others are, and the next login
+    /// tries again.
     pub fn prepare(&self) -> Result<(), FolderError> {
         let record = FolderRecord::load(self.inbox)?;
         if record.is_prepared && record.renaming.is_none() {
@@ -19,6 +20,7 @@ impl Folders<'_> {
         }
         self.clean_deleted()?;
         let folders = self.list()?;
+        let mut failure = None;
         for (word, names) in USES {
             let has_name = |name: &&str| folders.iter().find(|folder| folder.text.eq_ignore_ascii_case(name));
             if let Some((_, directory)) = uses(&record, &folders).into_iter().find(|(used, _)| used == word) {
@@ -29,10 +31,13 @@ impl Folders<'_> {
                 let directory = format!(".{word}");
                 match self.create_locked(&directory) {
                     Ok(_) | Err(FolderError::Exists) => record.set_use(word, &directory),
-                    Err(FolderError::TooMany) => {}
-                    Err(error) => return Err(error),
+                    Err(FolderError::TooMany | FolderError::TooManySubscriptions) => {}
+                    Err(error) => failure = Some(error),
                 }
             }
+        }
+        if let Some(error) = failure {
+            return Err(error);
         }
         record.is_prepared = true;
         record.save(self.inbox)?;

@@ -2,13 +2,16 @@
 //!
 //! One name a line, as it is on the disk without the leading dot. Version 2 begins with a header and has tabs between levels.
 //! Without the file the user has subscribed to every folder. Lines that are no names stay as they are.
+//!
+//! The rule: the server writes no file that it does not read again, and knows that before it changes a folder. A file that it
+//! cannot read stops no change of folders.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 
 use super::{
     super::{
         Error, Kind, Maildir,
-        cache_file::{self, open},
+        cache_file::{self, is_foreign, open},
         fault_points::fault_point,
         folder_name::text,
     },
@@ -32,9 +35,10 @@ impl Subscriptions {
             opened => opened?,
         };
         let mut octets = Vec::new();
-        file.take(MAX_FILE + 1).read_to_end(&mut octets).map_err(failed("read"))?;
-        if octets.len() as u64 > MAX_FILE {
-            return Err(failed("read")(std::io::Error::other("longer than 1 MiB")));
+        file.take(MAX_READ + 1).read_to_end(&mut octets).map_err(failed("read"))?;
+        if octets.len() as u64 > MAX_READ {
+            let text = "longer than 4 MiB, remove the lines that name no folder";
+            return Err(failed("read")(std::io::Error::new(ErrorKind::FileTooLarge, text)));
         }
         Ok(Some(Self::parse(&octets)))
     }
@@ -65,10 +69,20 @@ impl Subscriptions {
         self.names().any(|name| Self::key(&name) == wanted)
     }
 
-    fn insert(&mut self, name: &str) {
+    pub(super) fn insert(&mut self, name: &str) {
         if !self.contains(name) {
             let line = if self.is_version_2 { bare(name).replace('.', "\t") } else { bare(name).to_owned() };
             self.lines.push(line.into_bytes());
+        }
+    }
+
+    /// Replaces the names of folders.
+    pub(super) fn rename(&mut self, new_name: impl Fn(&str) -> Option<String>) {
+        let renamed: Vec<(String, String)> =
+            self.names().filter_map(|name| Some((new_name(&name)?, name))).collect();
+        for (new, old) in renamed {
+            self.remove(&old);
+            self.insert(&new);
         }
     }
 
@@ -130,6 +144,7 @@ impl Folders<'_> {
             after.remove(name);
         }
         if before.as_ref() != Some(&after) {
+            check_room(before.as_ref(), &after)?;
             self.save_subscriptions(&after)?;
         }
         Ok(())
@@ -146,31 +161,26 @@ impl Folders<'_> {
         Ok(true)
     }
 
-    /// Subscribes to new folders, if the user has subscribed to some folders and not to others.
-    pub(super) fn subscribe_new(&self, names: &[String]) -> Result<(), Error> {
-        self.change_subscriptions(|subscriptions| names.iter().for_each(|name| subscriptions.insert(name)))
-    }
-
-    /// Replaces the names of folders.
-    pub(super) fn rename_subscriptions(
+    /// The subscriptions after a change, if the user has subscribed to some folders and not to others, and if they change.
+    pub(super) fn plan_subscriptions(
         &self,
-        new_name: impl Fn(&str) -> Option<String>,
-    ) -> Result<(), Error> {
-        self.change_subscriptions(|subscriptions| {
-            let renamed: Vec<(String, String)> =
-                subscriptions.names().filter_map(|name| Some((new_name(&name)?, name))).collect();
-            for (new, old) in renamed {
-                subscriptions.remove(&old);
-                subscriptions.insert(&new);
+        change: impl FnOnce(&mut Subscriptions),
+    ) -> Result<Option<Subscriptions>, FolderError> {
+        let before = match Subscriptions::load(self.inbox) {
+            Err(error) if is_foreign(&error) || error.is_too_long() => {
+                log::warn!("{error}: every folder counts as subscribed");
+                return Ok(None);
             }
-        })
-    }
-
-    fn change_subscriptions(&self, change: impl FnOnce(&mut Subscriptions)) -> Result<(), Error> {
-        let Some(before) = Subscriptions::load(self.inbox)? else { return Ok(()) };
+            loaded => loaded?,
+        };
+        let Some(before) = before else { return Ok(None) };
         let mut after = before.clone();
         change(&mut after);
-        if after == before { Ok(()) } else { self.save_subscriptions(&after) }
+        if after == before {
+            return Ok(None);
+        }
+        check_room(Some(&before), &after)?;
+        Ok(Some(after))
     }
 
     /// Subscriptions to all folders, as they are without a file.
@@ -181,11 +191,18 @@ impl Folders<'_> {
         Ok(all)
     }
 
-    fn save_subscriptions(&self, subscriptions: &Subscriptions) -> Result<(), Error> {
+    pub(super) fn save_subscriptions(&self, subscriptions: &Subscriptions) -> Result<(), Error> {
         fault_point(self.inbox.path(), "write subscriptions")?;
         cache_file::replace(self.inbox, SUBSCRIPTIONS, &subscriptions.octets(), Durability::Durable)?;
         fault_point(self.inbox.path(), "write subscriptions: done")
     }
+}
+
+/// Refuses subscriptions that are too many to be written, unless they were more before.
+fn check_room(before: Option<&Subscriptions>, after: &Subscriptions) -> Result<(), FolderError> {
+    let length = after.octets().len();
+    let is_longer = before.is_none_or(|before| length > before.octets().len());
+    if length > MAX_FILE && is_longer { Err(FolderError::TooManySubscriptions) } else { Ok(()) }
 }
 
 /// The file.
@@ -194,5 +211,7 @@ pub const SUBSCRIPTIONS: &str = "subscriptions";
 const HEADER: &[u8] = b"V\t2\n\n";
 /// The name of the mailbox itself.
 const INBOX: &str = "INBOX";
-/// Octets of the file.
-const MAX_FILE: u64 = 1 << 20;
+/// Octets of the longest file that the server writes.
+const MAX_FILE: usize = 1 << 20;
+/// Octets of the longest file that it reads, which another program may have written.
+const MAX_READ: u64 = 4 << 20;

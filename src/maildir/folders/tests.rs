@@ -1,6 +1,8 @@
 //! Folders on a real disk, and changes that end at any step: after each of them every message is in a folder that the list
 //! shows, and the next change or list finishes what was begun.
 
+mod full_subscriptions;
+
 use std::{
     collections::BTreeMap,
     fs,

@@ -127,6 +127,11 @@ pub(super) fn refusal_text(refusal: Refusal, may_create: bool) -> ReplyText {
         Refusal::TooManyFolders => {
             ReplyText::coded("LIMIT", "There are too many mailboxes", "Il y a trop de boîtes")
         }
+        Refusal::TooManySubscriptions => ReplyText::coded(
+            "LIMIT",
+            "There are too many subscriptions, unsubscribe from some",
+            "Il y a trop d'abonnements, supprimez-en",
+        ),
         Refusal::TooManySessions => ReplyText::coded(
             "LIMIT",
             "You have too many sessions from this address, end one of them",

@@ -199,6 +199,8 @@ pub enum Refusal {
     TooManyKeywords,
     /// The user has as many folders as the server allows: `LIMIT`.
     TooManyFolders,
+    /// The file of subscriptions has no room for another name: `LIMIT`.
+    TooManySubscriptions,
     /// The user has as many sessions from that address as the server allows: `LIMIT`.
     TooManySessions,
 }

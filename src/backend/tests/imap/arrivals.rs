@@ -266,6 +266,22 @@ fn y51_a_user_has_folders_with_special_uses_after_the_first_login() {
 }
 
 #[test]
+fn y147_a_login_needs_no_folders_with_special_uses() {
+    let mut bench = Bench::with_messages(&["new/1.a"]);
+    fs::create_dir(bench.path(".restante.folders")).unwrap(); // no record can be written
+    bench.done(ImapRequest::Prepare { mailbox: mailbox("ann") });
+    assert_eq!(bench.list(Vec::new()), ["INBOX"], "no folder is told that was not made");
+    fs::remove_dir(bench.path(".restante.folders")).unwrap();
+    fs::write(bench.path(".Sent"), "no folder can have this name").unwrap();
+    bench.done(ImapRequest::Prepare { mailbox: mailbox("ann") });
+    assert!(!bench.list(Vec::new()).iter().any(|line| line.starts_with(".Sent")));
+    fs::remove_file(bench.path(".Sent")).unwrap();
+    // The next login tries again.
+    bench.done(ImapRequest::Prepare { mailbox: mailbox("ann") });
+    assert_eq!(bench.list(Vec::new()).len(), 6);
+}
+
+#[test]
 fn y43_a_folder_that_was_deleted_and_made_again_has_another_uid_validity() {
     let mut bench = Bench::with_messages(&["new/1.a"]);
     bench.create("to");
