@@ -199,6 +199,12 @@ pub(super) const NO_SUCH_NUMBER: ReplyText =
 /// SEARCH in a character set that this server does not have.
 pub(super) const BAD_CHARSET: ReplyText =
     ReplyText::new("Not a character set of SEARCH here", "Jeu de caractères inconnu de SEARCH");
+/// SEARCH with more texts than one search may have.
+pub(super) const TOO_MANY_TEXTS: ReplyText = ReplyText::coded(
+    "LIMIT",
+    "A search has at most 100 of BODY and TEXT",
+    "Une recherche a au plus 100 BODY et TEXT",
+);
 /// CREATE for a special use that this server does not have.
 pub(super) const NO_SUCH_USE: ReplyText =
     ReplyText::coded("USEATTR", "Not a special use of this server", "Usage spécial inconnu");

@@ -29,6 +29,9 @@ impl ImapSession {
             status(out.buffer(), Some(&tag), Condition::No, code, text);
             return Step::Continue;
         }
+        if key.texts() > MAX_TEXTS {
+            return self.no(&tag, "SEARCH", reply::TOO_MANY_TEXTS, out);
+        }
         let has_modseq = has_modseq(&key);
         if has_modseq {
             self.enable_condstore(out);
@@ -176,3 +179,5 @@ fn has_modseq(key: &SearchKey) -> bool {
 
 /// Octets of numbers that one step writes.
 const OCTETS_PER_STEP: usize = 16 * 1024;
+/// The most BODY and TEXT keys of one search. A worker that compares a message with each of them stops only after it.
+const MAX_TEXTS: usize = 100;
