@@ -26,10 +26,10 @@ impl Folders {
         }
     }
 
-    /// The COPY of a session has ended.
+    /// The COPY of a session has ended. Its first end counts.
     pub(super) fn copy_ended(&mut self, conn: ConnId, fate: Fate) {
         if let Some(reserved) = self.reserved.get_mut(&conn) {
-            reserved.fate = Some(fate);
+            reserved.fate.get_or_insert(fate);
         }
     }
 

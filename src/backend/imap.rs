@@ -50,6 +50,8 @@ pub(super) struct Folders {
     pub(super) host: Option<Arc<str>>,
     /// Folders with a state that their sessions do not know yet.
     pub(super) changed: BTreeSet<Mailbox>,
+    /// Sessions that do not know yet that their folder has another name, or is gone.
+    pub(super) gone: Vec<(ConnId, Mailbox)>,
     /// Messages of APPEND whose keywords have letters.
     pub(super) ready_appends: VecDeque<(ConnId, Mailbox, Append, Vec<u8>)>,
     pub(super) logins: ImapLogins,
@@ -273,10 +275,12 @@ impl Folders {
 
     /// Drops a folder that is gone.
     pub(super) fn forget(&mut self, mailbox: &Mailbox, effects: &mut Effects) {
-        let Some(folder) = self.folders.remove(mailbox) else { return };
-        for Pending { conn, .. } in folder.pending.iter().filter(|pending| !pending.is_name_change()) {
-            effects.fail(*conn, Failure::NoFolder);
-            self.copy_ended(*conn, Fate::Refused);
+        let Some(mut folder) = self.folders.remove(mailbox) else { return };
+        self.gone.extend(folder.sessions.keys().map(|id| (*id, mailbox.clone())));
+        for pending in folder.pending.drain(..).filter(|pending| !pending.is_name_change()) {
+            let conn = pending.conn;
+            pending.fail(Failure::NoFolder, effects);
+            self.copy_ended(conn, Fate::Refused);
         }
         drop_deferred(folder);
     }
@@ -317,14 +321,21 @@ impl Folders {
             FolderOutcome::Failed(_) if !is_for_first && folder.pending.is_empty() => return changes,
             FolderOutcome::Failed(_) if !is_for_first => {}
             FolderOutcome::Failed(failure) => {
-                if let Some(Pending { conn, .. }) = folder.pending.pop_front() {
-                    cx.effects.fail(conn, failure);
+                if let Some(first) = folder.pending.pop_front() {
+                    let conn = first.conn;
+                    first.fail(failure, cx.effects);
                     self.copy_ended(conn, Fate::Refused);
                 }
             }
             FolderOutcome::Refused(refusal) => {
-                if let Some(Pending { conn, .. }) = folder.pending.pop_front() {
-                    refuse(conn, refusal, cx.effects);
+                if let Some(first) = folder.pending.pop_front() {
+                    let conn = first.conn;
+                    match first.step {
+                        Step::Respond(_, answer @ Answer::Copied { .. }) => {
+                            answer.fail((conn, Failure::NoFolder), cx.effects);
+                        }
+                        _ => refuse(conn, refusal, cx.effects),
+                    }
                     self.copy_ended(conn, Fate::Refused);
                 }
             }
@@ -348,12 +359,13 @@ impl Folders {
 
     /// Whether [`Folders::take_events`] may have something to return.
     pub(super) fn has_events(&self) -> bool {
-        !self.changed.is_empty()
+        !self.changed.is_empty() || !self.gone.is_empty()
     }
 
     /// Takes the events for the sessions of folders that have changed since the last call.
     pub(super) fn take_events(&mut self) -> Vec<(ConnId, SessionEvent)> {
-        let mut events = Vec::new();
+        let gone = mem::take(&mut self.gone).into_iter();
+        let mut events: Vec<_> = gone.map(|(id, mailbox)| (id, SessionEvent::FolderGone(mailbox))).collect();
         for mailbox in mem::take(&mut self.changed) {
             let Some(folder) = self.folders.get_mut(&mailbox) else { continue };
             let (state, now) = (&folder.sequence.state, folder.state_number);
@@ -402,9 +414,10 @@ impl Folders {
                 }
                 Step::Respond(version, answer) => {
                     folder.pending.push_front(Pending { conn, step: Step::Respond(version, answer) });
-                    if !folder.refresh(mailbox, true, cx) {
-                        folder.pending.pop_front();
-                        cx.effects.fail(conn, Failure::TempFail);
+                    if !folder.refresh(mailbox, true, cx)
+                        && let Some(first) = folder.pending.pop_front()
+                    {
+                        first.fail(Failure::TempFail, cx.effects);
                     }
                 }
                 Step::Change(change, slice) => {

@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{imap_context::Context, quota::Fate};
+use super::{effects::Effects, imap_context::Context, quota::Fate};
 use crate::{
     deferred_drop::drop_deferred,
     index::{Sequence, UidBook, registry::IndexVersion},
@@ -18,7 +18,7 @@ use crate::{
             request::{FolderState, ImapRequest, ImapResponse, Store},
             sequence_set::NumberSet,
         },
-        request::{ConnId, Failure, Mailbox},
+        request::{ConnId, Failure, Mailbox, Response},
     },
     workers::{
         Job,
@@ -27,7 +27,8 @@ use crate::{
     },
 };
 
-/// A folder, from the first SELECT until no session has it and its index is dropped.
+/// A folder, from the first request that needs its UIDs (SELECT, and COPY or APPEND to it) until no session has it, no request waits
+/// and its index is dropped.
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) id: FolderId,
@@ -121,11 +122,7 @@ pub(super) struct NameChange {
 impl NameChange {
     /// Whether a folder is the one that changes, or stands below it.
     pub(super) fn covers(&self, mailbox: &Mailbox) -> bool {
-        let name = |mailbox: &Mailbox| mailbox.folder().map(|folder| folder.directory().to_owned());
-        self.is_of_owner(mailbox)
-            && name(mailbox).zip(name(&self.folder)).is_some_and(|(name, changed)| {
-                name.strip_prefix(&changed).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-            })
+        self.folder.covers(mailbox)
     }
 
     pub(super) fn is_of_owner(&self, mailbox: &Mailbox) -> bool {
@@ -247,6 +244,14 @@ impl Folder {
 }
 
 impl Pending {
+    /// Responds to a request that cannot be served.
+    pub(super) fn fail(self, failure: Failure, effects: &mut Effects) {
+        match self.step {
+            Step::Respond(_, answer) => answer.fail((self.conn, failure), effects),
+            _ => effects.fail(self.conn, failure),
+        }
+    }
+
     pub(super) fn is_name_change(&self) -> bool {
         matches!(self.step, Step::NameChange)
     }
@@ -267,7 +272,21 @@ impl Answer {
             Self::State => ImapResponse::State(state),
             Self::Expunged { removed } => ImapResponse::Expunged { state, removed },
             Self::Stored { modified, is_partial } => ImapResponse::Stored { state, modified, is_partial },
-            Self::Copied { uid_validity, from, to } => ImapResponse::Copied { state, uid_validity, from, to },
+            Self::Copied { uid_validity, from, to } => {
+                ImapResponse::Copied { state: Some(state), uid_validity, from, to }
+            }
+        }
+    }
+
+    /// Responds if the folder has no state to tell. COPY and MOVE have succeeded all the same: a client that reads NO would copy
+    /// the messages again.
+    pub(super) fn fail(self, (conn, failure): (ConnId, Failure), effects: &mut Effects) {
+        match self {
+            Self::Copied { uid_validity, from, to } => {
+                let response = ImapResponse::Copied { state: None, uid_validity, from, to };
+                effects.respond(conn, Response::Imap(response));
+            }
+            _ => effects.fail(conn, failure),
         }
     }
 }

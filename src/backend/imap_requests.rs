@@ -219,11 +219,11 @@ impl Folders {
         }
     }
 
-    /// Responds with a state of a folder that has everything the index has now.
+    /// Responds to COPY or MOVE with a state of the selected folder that has everything the index has now. The folder may have
+    /// got another name meanwhile, and another one its name.
     fn answer(&mut self, mailbox: &Mailbox, conn: ConnId, answer: Answer, cx: &mut Context<'_>) {
-        let Some(folder) = self.folders.get_mut(mailbox) else {
-            return cx.effects.fail(conn, Failure::NoFolder);
-        };
+        let selected = self.folders.get_mut(mailbox).filter(|folder| folder.sessions.contains_key(&conn));
+        let Some(folder) = selected else { return answer.fail((conn, Failure::NoFolder), cx.effects) };
         match cx.index.version(mailbox) {
             Some(version) => {
                 folder.pending.push_back(Pending { conn, step: Step::Respond(version, answer) });

@@ -358,7 +358,13 @@ fn version_of(maildir: &Maildir, subdir: Subdir, name: &CString) -> Result<Optio
     }
 }
 
-fn changed_error(path: std::path::PathBuf) -> Error {
+/// The path that a message was listed with.
+pub(super) fn listed_path(maildir: &Maildir, wanted: MessageRef<'_>) -> std::path::PathBuf {
+    path_of(maildir, wanted.subdir, &c_string(wanted.name.to_vec()))
+}
+
+/// An error of kind `Changed`.
+pub(super) fn changed_error(path: std::path::PathBuf) -> Error {
     Error::at(path, "open", io::Error::new(io::ErrorKind::InvalidData, "not the file that was listed"))
 }
 

@@ -12,7 +12,7 @@ use rustix::{
 use super::{
     Error, FileVersion, Kind, Maildir, MessageEntry, Subdir,
     fault_points::fault_point,
-    message::{Deletion, LinkCheck, c_string, find},
+    message::{Deletion, LinkCheck, c_string, changed_error, find, listed_path},
     sync_phase::{SyncPart, after_copy, is_rename_avoided},
     transfer::{ATTEMPTS, Copies, CopyRequest, sync_foreign},
     unnamed_file,
@@ -21,7 +21,7 @@ use super::{
 /// Messages that have moved.
 #[derive(Debug)]
 pub struct Moved {
-    /// For each request the message in its new place, or `None` if it was left out.
+    /// For each request the message in its new place, or `None` if it is gone or did not move.
     pub made: Vec<Option<MessageEntry>>,
     /// The failure that prevented the rest, or that leaves unknown whether all of it is durable.
     pub done: Result<(), Error>,
@@ -75,7 +75,12 @@ fn rename_all(
     for request in requests {
         match rename((source, target), request, letters, &mut others) {
             Ok(Step::Moved(entry)) => made.push(Some(entry)),
-            Ok(Step::LeftOut) => made.push(None),
+            Ok(Step::Gone) => made.push(None),
+            // The others move, and the client hears that not all have.
+            Err(error) if error.kind() == Kind::Changed => {
+                made.push(None);
+                done = Err(error);
+            }
             Ok(Step::Impossible) if made.iter().all(Option::is_none) => return None,
             Ok(Step::Impossible) => {
                 done = Err(Error::at(target.path(), "rename", Errno::XDEV));
@@ -99,7 +104,7 @@ fn rename_all(
 /// The result for one message.
 enum Step {
     Moved(MessageEntry),
-    LeftOut,
+    Gone,
     Impossible,
 }
 
@@ -112,11 +117,11 @@ fn rename<'a>(
     for _ in 0..ATTEMPTS {
         let (from, name, version) = match find(source, request.wanted) {
             Ok(found) => found,
-            Err(error) if matches!(error.kind(), Kind::Gone | Kind::Changed) => return Ok(Step::LeftOut),
+            Err(error) if error.kind() == Kind::Gone => return Ok(Step::Gone),
             Err(error) => return Err(error),
         };
         if version != request.wanted.version {
-            return Ok(Step::LeftOut); // a program has written into it since it was listed
+            break; // a program has written into it since it was listed
         }
         if !sync_foreign(source, (from, &name))? {
             continue;
@@ -150,9 +155,9 @@ fn rename<'a>(
             return Ok(Step::Moved(entry));
         }
         match fs::renameat_with(to_dir, &new_name, from_dir, &name, RenameFlags::NOREPLACE) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(Step::LeftOut),
+            Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(Error::at(path(), "rename", error)),
         }
     }
-    Ok(Step::LeftOut)
+    Err(changed_error(listed_path(source, request.wanted)))
 }

@@ -3,7 +3,8 @@
 //! The rule: a moved message leaves its folder after its name in the other one is durable, so that no kill and no power cut
 //! loses it. Between the two it is visible in both, which [`message_move`](super::message_move) avoids where it can. A copy is
 //! another name of the same file where the file system allows that, and so keeps its time. Either all messages are copied or
-//! none. A message that is gone or changed by then is left out.
+//! none. A message that is gone is left out. One that is there in another version than the listed one is an error of kind
+//! `Changed`: a client that believes it copied would remove the only one.
 
 use std::{ffi::CString, time::SystemTime};
 
@@ -15,7 +16,7 @@ use rustix::{
 use super::{
     Error, FileName, FileVersion, Kind, Maildir, MessageEntry, MessageRef, OpenMessage, Subdir, TmpFile,
     fault_points::fault_point,
-    message::{Deletion, LinkCheck, OPEN_FLAGS, c_string, find},
+    message::{Deletion, LinkCheck, OPEN_FLAGS, c_string, changed_error, find, listed_path},
     name::{self, UniqueName},
     sync_phase::SyncPart,
 };
@@ -55,7 +56,7 @@ impl CopyRequest<'_> {
 pub struct Copies<'a> {
     source: &'a Maildir,
     target: &'a Maildir,
-    /// For each message its copy, or `None` if it was left out.
+    /// For each message its copy, or `None` if it is gone.
     made: Vec<Option<MessageEntry>>,
 }
 
@@ -87,7 +88,7 @@ impl<'a> Copies<'a> {
         }
     }
 
-    /// The copies, in the order of the requests. `None`: the message was left out.
+    /// The copies, in the order of the requests. `None`: the message is gone.
     pub fn into_entries(self) -> Vec<Option<MessageEntry>> {
         self.made
     }
@@ -116,7 +117,7 @@ impl<'a> Copies<'a> {
                 Err(error) => {
                     remove_copy(self.target, entry);
                     *copy = None;
-                    done = if error.kind() == Kind::Changed { done } else { Err(error) };
+                    done = Err(error);
                 }
             }
         }
@@ -133,17 +134,17 @@ impl<'a> Copies<'a> {
         for _ in 0..ATTEMPTS {
             let (subdir, name, version) = match find(self.source, request.wanted) {
                 Ok(found) => found,
-                Err(error) if matches!(error.kind(), Kind::Gone | Kind::Changed) => return Ok(None),
+                Err(error) if error.kind() == Kind::Gone => return Ok(None),
                 Err(error) => return Err(error),
             };
             if version != request.wanted.version {
-                return Ok(None); // a program has written into it since it was listed
+                break; // a program has written into it since it was listed
             }
             if let Some(copy) = self.copy_file(request, (subdir, &name), letters)? {
                 return Ok(Some(copy));
             }
         }
-        Ok(None)
+        Err(changed_error(listed_path(self.source, request.wanted)))
     }
 
     /// Copies the file that has that name now. `None`: it has another name by then.
@@ -192,7 +193,7 @@ impl<'a> Copies<'a> {
         (subdir, name): (Subdir, &CString),
     ) -> Result<Option<FileVersion>, Error> {
         let open = match OpenMessage::open(self.source, request.wanted) {
-            Err(error) if matches!(error.kind(), Kind::Gone | Kind::Changed) => return Ok(None),
+            Err(error) if error.kind() == Kind::Gone => return Ok(None),
             opened => opened?,
         };
         let mut file = TmpFile::create(self.target, request.name.clone())?;

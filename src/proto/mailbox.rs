@@ -48,6 +48,16 @@ impl Mailbox {
         Self { folder: None, ..self }
     }
 
+    /// Whether this is a folder, and the other one is the same or stands below it.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let names = self.folder.as_ref().zip(other.folder.as_ref());
+        self.name == other.name
+            && names.is_some_and(|(folder, other)| {
+                let rest = other.directory().strip_prefix(folder.directory());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            })
+    }
+
     /// The name of the mailbox without the folder, safe as the name of a directory.
     pub fn as_str(&self) -> &str {
         &self.name

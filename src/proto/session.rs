@@ -161,6 +161,8 @@ pub enum SessionEvent {
     },
     /// The folder that an IMAP session has selected has this state now.
     FolderChanged(Arc<FolderState>),
+    /// The folder that an IMAP session has selected has another name now, or is gone.
+    FolderGone(Mailbox),
     /// Messages have arrived, changed or gone in a mailbox that the session has subscribed to.
     Mail(Arc<MailEvent>),
     /// The transcripts of sessions have changed, and this session shows them.

@@ -331,6 +331,7 @@ impl Recorder {
             SessionEvent::FolderChanged(state) => {
                 self.line(&format!("# folder: changed, messages={}", state.messages.len()));
             }
+            SessionEvent::FolderGone(folder) => self.line(&format!("# folder: {folder} is gone")),
             // It tells of other transcripts, and this one would grow with them.
             SessionEvent::Sessions => {}
         }

@@ -1,4 +1,5 @@
-//! Jobs for the folders that IMAP sessions have selected: one at a time for each folder, because each needs its UIDs.
+//! Jobs for the folders that IMAP sessions have selected, or copy and append to: one at a time for each folder, because each needs
+//! its UIDs.
 //!
 //! A change of files is durable when its job ends. The client hears of it after the index has it, and a job has given the new
 //! state to the UIDs.

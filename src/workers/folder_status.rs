@@ -2,7 +2,7 @@
 //!
 //! The rule: a folder that has not changed costs three `stat`, and after a start a look at both ends of its file. One that
 //! has costs a read of its names and of its file of UIDs, and a look at a file only if its size is asked for and not known.
-//! Nothing is numbered here.
+//! No message gets a UID here. A folder without a file of UIDs may get one, with its UIDVALIDITY.
 
 use std::time::SystemTime;
 

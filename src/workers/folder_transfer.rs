@@ -13,7 +13,7 @@ use super::{
 use crate::{
     index::UidBook,
     maildir::{
-        Change, Error, Maildir, MessageEntry, MessageRef, Usage,
+        Change, Error, Kind, Maildir, MessageEntry, MessageRef, Usage,
         message_move::{Moved, move_messages},
         name::NameGenerator,
         transfer::{self, Copies, CopyRequest},
@@ -71,6 +71,16 @@ enum Stop {
     Failed(Failure),
 }
 
+impl Stop {
+    /// The failure for messages. One that another program has changed is told so, because the client can try again.
+    fn of_messages(error: Error) -> Self {
+        match error.kind() {
+            Kind::Changed => Self::Failed(log_failure(&error)),
+            _ => error.into(),
+        }
+    }
+}
+
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         Self::Failed(match log_failure(&error) {
@@ -117,7 +127,8 @@ fn slice(
     };
     let is_target_there = || storage.still_resolves_to(key, target);
     let made = if *is_move {
-        let moved = move_messages((source, target), &requests, translate, is_target_there)?;
+        let moved = move_messages((source, target), &requests, translate, is_target_there)
+            .map_err(Stop::of_messages)?;
         let Some(Moved { made, done: removed }) = moved else {
             return Err(Stop::Refused(Refusal::NoFolder));
         };
@@ -127,11 +138,11 @@ fn slice(
         );
         if let Err(error) = removed {
             arrivals.extend(made.into_iter().flatten().map(Change::Present));
-            return Err(error.into());
+            return Err(Stop::of_messages(error));
         }
         made
     } else {
-        let copies = Copies::make(source, target, &requests, translate)?;
+        let copies = Copies::make(source, target, &requests, translate).map_err(Stop::of_messages)?;
         // The folder may have been deleted meanwhile, with all that is in it.
         if !is_target_there() {
             copies.undo();

@@ -59,7 +59,9 @@ impl ImapRead {
             }
             ReadRequest::Search(wanted, progress) => {
                 match search(maildir, sequence, wanted, std::mem::take(progress), SEARCH_SLICE)? {
-                    SearchSlice::Done { uids, has_gone } => ImapResponse::Found { uids, has_gone },
+                    SearchSlice::Done { uids, has_gone } => {
+                        ImapResponse::Found { uids, state: Arc::clone(&sequence.state), has_gone }
+                    }
                     SearchSlice::Unfinished(rest) => {
                         *progress = rest;
                         return Ok(ReadOutcome::Unfinished(Box::new(self)));

@@ -194,14 +194,17 @@ impl Folders {
             ImapRequest::Search(search) => {
                 let folder = self.selected()?;
                 let (mut found, mut has_gone) = (NumberSet::default(), false);
-                for (at, message) in search.state.messages.iter().enumerate() {
-                    if !folder.messages.iter().any(|known| known.uid == message.uid) {
+                for (at, listed) in search.state.messages.iter().enumerate() {
+                    // Flags and changes are those of now, as for a worker.
+                    let Some(now) = folder.state.messages.iter().find(|now| now.uid == listed.uid) else {
                         has_gone = true;
-                    } else if folder.matches(&search.key, at, message, (&search.state, &search.recent)) {
-                        found.push(message.uid);
+                        continue;
+                    };
+                    if folder.matches(&search.key, at, now, (&search.state, &search.recent)) {
+                        found.push(listed.uid);
                     }
                 }
-                ImapResponse::Found { uids: found, has_gone }
+                ImapResponse::Found { uids: found, state: self.state()?, has_gone }
             }
             ImapRequest::Store(store) => return self.store(store),
             ImapRequest::Expunge { uids } => {
@@ -363,7 +366,7 @@ impl Folders {
             self.selected_mut()?.remove(|message| uids.contains(message.uid));
         }
         let uid_validity = self.folders[&name(to)].state.uid_validity;
-        Ok(ImapResponse::Copied { state: self.state()?, uid_validity, from, to: copies })
+        Ok(ImapResponse::Copied { state: Some(self.state()?), uid_validity, from, to: copies })
     }
 
     fn list(&self, user: &Mailbox, with_status: bool) -> Vec<FolderInfo> {

@@ -239,10 +239,11 @@ impl Bench {
         }
         self.settle();
         let state = |(id, event)| match event {
-            SessionEvent::FolderChanged(state) => (id, state),
+            SessionEvent::FolderChanged(state) => Some((id, state)),
+            SessionEvent::FolderGone(_) => None,
             other => panic!("{other:?}"),
         };
-        self.folders.take_events().into_iter().map(state).collect()
+        self.folders.take_events().into_iter().filter_map(state).collect()
     }
 
     /// The events of sessions, as text.

@@ -143,17 +143,48 @@ fn y53_a_message_can_be_copied_and_moved_within_its_folder() {
 }
 
 #[test]
-fn y54_messages_that_are_gone_changed_or_renamed_meanwhile_harm_no_others() {
+fn y54_messages_that_are_gone_or_renamed_meanwhile_harm_no_others() {
     let fixture = Fixture::new();
     fs::remove_file(fixture.source.path().join("new/1.a")).unwrap();
     fs::rename(fixture.source.path().join("cur/2.b:2,Sab"), fixture.source.path().join("cur/2.b:2,RS"))
         .unwrap();
-    fs::write(fixture.source.path().join("cur/3.c:2,"), "another text").unwrap();
     let moved = fixture.relocate().unwrap();
-    assert_eq!(moved.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, false]);
+    assert_eq!(moved.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, true]);
     assert_eq!(name::flags(&moved[1].as_ref().unwrap().name), b"RS");
-    assert_eq!(fixture.texts(&fixture.source), ["another text"]);
-    assert_eq!(fixture.texts(&fixture.target), ["two\ntwo\n"]);
+    assert!(fixture.texts(&fixture.source).is_empty());
+    assert_eq!(fixture.texts(&fixture.target), ["three", "two\ntwo\n"]);
+}
+
+/// Other programs that leave the third message there, and not as it was listed.
+const CHANGES: [fn(PathBuf); 3] = [
+    |path| fs::write(path, "another text").unwrap(),
+    |path| File::options().write(true).open(path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap(),
+    |path| {
+        fs::write(path.with_extension("restored"), "three").unwrap();
+        fs::rename(path.with_extension("restored"), path).unwrap();
+    },
+];
+
+#[test]
+fn y150_a_message_that_is_there_and_changed_fails_a_copy_and_stays_after_a_move() {
+    for change in CHANGES {
+        let fixture = Fixture::new();
+        change(fixture.source.path().join("cur/3.c:2,"));
+        assert_eq!(fixture.copy().unwrap_err().kind(), Kind::Changed);
+        assert!(fixture.texts(&fixture.target).is_empty(), "either all or none");
+        assert_eq!(fixture.rename().unwrap_err().kind(), Kind::Changed);
+        assert_eq!(fixture.relocate().unwrap_err().kind(), Kind::Changed);
+        assert_eq!(fixture.texts(&fixture.source).len() + fixture.texts(&fixture.target).len(), 3);
+        assert!(fixture.source.path().join("cur/3.c:2,").exists());
+    }
+    // A program writes into a message between the copy and the removal.
+    let fixture = Fixture::new();
+    let requests = fixture.requests();
+    let copies = Copies::make(&fixture.source, &fixture.target, &requests, letters).unwrap();
+    CHANGES[2](fixture.source.path().join("cur/3.c:2,"));
+    let (moved, done) = copies.remove_sources(&requests);
+    assert_eq!(moved.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false]);
+    assert_eq!(done.unwrap_err().kind(), Kind::Changed);
 }
 
 #[test]
@@ -275,7 +306,10 @@ fn y100_a_move_by_rename_keeps_time_flags_and_file_and_leaves_no_other_name() {
     let cur = fixture.source.path().join("cur");
     fs::hard_link(cur.join("3.c:2,"), cur.join("3.c:2,S")).unwrap();
     fs::write(cur.join("2.b:2,Sab"), "another text").unwrap();
-    let moved = fixture.rename().unwrap();
+    let (source, target) = (&fixture.source, &fixture.target);
+    let moved = move_messages((source, target), &fixture.requests(), letters, || true).unwrap().unwrap();
+    assert_eq!(moved.done.unwrap_err().kind(), Kind::Changed);
+    let moved = moved.made;
     assert_eq!(moved.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
     assert_eq!(fixture.texts(&fixture.source), ["another text"]);
     for (entry, copy) in fixture.listed.iter().zip(moved) {

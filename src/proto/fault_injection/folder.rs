@@ -46,7 +46,7 @@ impl OtherValidity {
                 ImapResponse::Stored { state: self.state(&state), modified, is_partial }
             }
             ImapResponse::Copied { state, uid_validity, from, to } => ImapResponse::Copied {
-                state: self.state(&state),
+                state: state.map(|state| self.state(&state)),
                 uid_validity: self.of(uid_validity),
                 from,
                 to,

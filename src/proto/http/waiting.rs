@@ -181,7 +181,9 @@ impl HttpSession {
         let (name, data) = match event {
             SessionEvent::Mail(event) => (event.kind.name(), event.json.as_str()),
             SessionEvent::Sessions => ("sessions", "{}"),
-            SessionEvent::MailboxChanged { .. } | SessionEvent::FolderChanged(_) => return,
+            SessionEvent::MailboxChanged { .. }
+            | SessionEvent::FolderChanged(_)
+            | SessionEvent::FolderGone(_) => return,
         };
         match &mut self.state {
             State::Searching(wait) | State::Waiting(wait) => {

@@ -98,6 +98,16 @@ impl ImapSession {
                 self.set_newest(state);
                 self.tell_news(None, true, after, out)
             }
+            Response::Failed(Failure::NoFolder)
+            | Response::Imap(ImapResponse::Refused(Refusal::NoFolder)) => {
+                if let Some(selected) = &mut self.selected {
+                    selected.is_gone = true;
+                }
+                match is_needed {
+                    true => self.close_with(out, "the mailbox is gone", reply::MAILBOX_GONE),
+                    false => self.tell_news(None, true, after, out),
+                }
+            }
             Response::Failed(failure) if is_needed => {
                 self.no(&tag, "NOOP", reply::failure_text(failure), out)
             }

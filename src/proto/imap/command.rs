@@ -223,7 +223,7 @@ pub enum ListReturn {
 pub enum StatusItem {
     /// The number of messages.
     Messages,
-    /// Messages that are new for this session: none here.
+    /// Messages that no session has been told of yet.
     Recent,
     /// The UID of the next message.
     UidNext,

@@ -106,7 +106,7 @@ impl ImapSession {
         let (mailbox, messages) = (folder.clone(), state.messages.len());
         out.push_event(Event::Opened { mailbox, messages, octets: None });
         let (view, newest) = (Arc::clone(&state), state);
-        self.selected = Some(Box::new(Selected { folder, read_only, view, newest, recent }));
+        self.selected = Some(Box::new(Selected { folder, read_only, view, newest, recent, is_gone: false }));
         self.ok(tag, if read_only { reply::SELECTED_READ_ONLY } else { reply::SELECTED }, out)
     }
 
@@ -231,7 +231,7 @@ impl ImapSession {
             ImapRequest::Delete { folder } if selected == Some(folder) => {
                 self.close(tag, AfterClose::Change(request))
             }
-            ImapRequest::Rename { from, .. } if selected == Some(from) && from.folder().is_some() => {
+            ImapRequest::Rename { from, .. } if selected.is_some_and(|selected| from.covers(selected)) => {
                 self.close(tag, AfterClose::Change(request))
             }
             _ => self.await_response(tag, Pending::Change, request),

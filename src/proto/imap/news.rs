@@ -24,6 +24,8 @@ pub(super) struct News {
     own: Option<OwnChange>,
     /// The UIDs that have `\Recent` in this session afterwards.
     recent: NumberSet,
+    /// Whether the client has selected the folder for reading only.
+    read_only: bool,
     /// The next positions in both.
     next_from: usize,
     next_to: usize,
@@ -70,8 +72,9 @@ impl News {
         to: Arc<FolderState>,
         own: Option<OwnChange>,
         recent: NumberSet,
+        read_only: bool,
     ) -> Self {
-        Self { from, to, own, recent, next_from: 0, next_to: 0, gone: 0, has_told_keywords: false }
+        Self { from, to, own, recent, read_only, next_from: 0, next_to: 0, gone: 0, has_told_keywords: false }
     }
 
     /// The state that the client knows after all is told, and the UIDs with `\Recent`.
@@ -82,7 +85,7 @@ impl News {
     /// Tells the next part. `condstore`: modification sequences belong to it.
     pub(super) fn tell(&mut self, condstore: bool, language: Language, out: &mut Vec<u8>) -> Told {
         if !self.has_told_keywords && self.from.keywords != self.to.keywords {
-            write_keywords(&self.to, false, language, out);
+            write_keywords(&self.to, self.read_only, language, out);
         }
         self.has_told_keywords = true;
         let start = out.len();
@@ -284,7 +287,7 @@ mod tests {
 
     fn told(from: FolderState, to: FolderState) -> (Vec<u8>, Arc<FolderState>) {
         let (mut out, mut news) =
-            (Vec::new(), News::new(Arc::new(from), Arc::new(to), None, NumberSet::default()));
+            (Vec::new(), News::new(Arc::new(from), Arc::new(to), None, NumberSet::default(), false));
         while news.tell(false, Language::English, &mut out) == Told::Part {}
         (out, news.into_told().0)
     }
@@ -326,7 +329,8 @@ mod tests {
     fn a_large_folder_is_told_in_steps() {
         let messages: Vec<(u32, u8)> = (1..=100_000).map(|uid| (uid, 0)).collect();
         let (mut steps, mut out) = (0, Vec::new());
-        let mut news = News::new(Arc::new(state(&messages)), Arc::default(), None, NumberSet::default());
+        let mut news =
+            News::new(Arc::new(state(&messages)), Arc::default(), None, NumberSet::default(), false);
         loop {
             let before = out.len();
             steps += 1;

@@ -121,7 +121,7 @@ impl ImapSession {
         // A message that has come and gone meanwhile has been told of, too.
         let recent = to.recent.tell(view.uid_next, to.uid_next, selected.read_only);
         let recent = if recent.is_empty() { selected.recent.clone() } else { selected.recent.with(&recent) };
-        let news = News::new(Arc::clone(view), to, own, recent);
+        let news = News::new(Arc::clone(view), to, own, recent, selected.read_only);
         self.state = State::Telling(Box::new(news), Box::new(after));
         Step::Continue
     }

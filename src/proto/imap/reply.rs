@@ -153,12 +153,12 @@ pub(super) const SOME_MODIFIED: ReplyText = ReplyText::new(
     "Another client has changed some of the messages, they stay as they are",
     "Un autre client a changé certains messages, ils restent tels quels",
 );
-/// The untagged reply to MOVE, with the UIDs of the copies.
+/// The text after PERMANENTFLAGS.
 pub(super) const FLAGS_STAY: ReplyText = ReplyText::new("These flags stay", "Ces indicateurs restent");
-
+/// The text after PERMANENTFLAGS of a mailbox that is selected for reading only.
 pub(super) const NO_FLAG_STAYS: ReplyText =
     ReplyText::new("No flag can be changed", "Aucun indicateur ne peut être changé");
-
+/// The untagged reply to MOVE, with the UIDs of the copies.
 pub(super) const MOVED: ReplyText = ReplyText::new("Moved", "Déplacé");
 /// The success of SELECT.
 pub(super) const SELECTED: ReplyText = ReplyText::coded("READ-WRITE", "Selected", "Boîte choisie");
@@ -187,6 +187,11 @@ pub(super) const UIDS_CHANGED: ReplyText = ReplyText::new(
     "The UIDs of the mailbox have changed, connect again",
     "Les UID de la boîte ont changé, reconnectez-vous",
 );
+/// The selected mailbox has another name now, or is gone (RFC 2180 section 3.3).
+pub(super) const MAILBOX_GONE: ReplyText = ReplyText::new(
+    "The mailbox has another name or is gone, connect again",
+    "La boîte a un autre nom ou n'existe plus, reconnectez-vous",
+);
 /// A change of a mailbox that is selected for reading only.
 pub(super) const READ_ONLY: ReplyText = ReplyText::coded(
     "READ-ONLY",
@@ -199,6 +204,12 @@ pub(super) const NO_SUCH_NUMBER: ReplyText =
 /// SEARCH in a character set that this server does not have.
 pub(super) const BAD_CHARSET: ReplyText =
     ReplyText::new("Not a character set of SEARCH here", "Jeu de caractères inconnu de SEARCH");
+/// SEARCH with more texts than one search may have.
+pub(super) const TOO_MANY_TEXTS: ReplyText = ReplyText::coded(
+    "LIMIT",
+    "A search has at most 100 of BODY and TEXT",
+    "Une recherche a au plus 100 BODY et TEXT",
+);
 /// CREATE for a special use that this server does not have.
 pub(super) const NO_SUCH_USE: ReplyText =
     ReplyText::coded("USEATTR", "Not a special use of this server", "Usage spécial inconnu");

@@ -141,6 +141,8 @@ pub enum ImapResponse {
     Found {
         /// Their UIDs.
         uids: NumberSet,
+        /// The state that the messages were compared in.
+        state: Arc<FolderState>,
         /// Whether a message was gone, so that nobody knows whether it would match: `OK [EXPUNGEISSUED]` (RFC 5530).
         has_gone: bool,
     },
@@ -155,8 +157,8 @@ pub enum ImapResponse {
     },
     /// The result of COPY or MOVE.
     Copied {
-        /// The state of the selected folder after it.
-        state: Arc<FolderState>,
+        /// The state of the selected folder after it. `None`: the folder has another name by then, or is gone.
+        state: Option<Arc<FolderState>>,
         /// The UID validity of the folder that got the messages.
         uid_validity: u32,
         /// The UIDs of the messages that were copied, in their order.
@@ -246,7 +248,7 @@ pub struct Fetch {
     pub uids: Arc<NumberSet>,
     /// The items of each message, in the order of the response. The session has added UID and MODSEQ where they belong.
     pub items: Arc<[FetchItem]>,
-    /// The UIDs that have `\\Recent` in this session.
+    /// The UIDs that have `\Recent` in this session.
     pub recent: Arc<NumberSet>,
     /// The place to go on from; the default at the beginning.
     pub position: FetchPosition,

@@ -59,6 +59,17 @@ pub struct Day {
 }
 
 impl SearchKey {
+    /// The number of conditions about the text, which is compared with each of them.
+    pub(super) fn texts(&self) -> usize {
+        match self {
+            Self::Body(_) | Self::Text(_) => 1,
+            Self::And(keys) => keys.iter().map(Self::texts).sum(),
+            Self::Or(one, other) => one.texts() + other.texts(),
+            Self::Not(key) => key.texts(),
+            _ => 0,
+        }
+    }
+
     /// The condition that the message has no such flag.
     pub(super) fn without_flag(flag: &[u8]) -> Self {
         Self::Not(Box::new(Self::Flag(flag.to_vec())))

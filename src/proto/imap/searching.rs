@@ -29,6 +29,9 @@ impl ImapSession {
             status(out.buffer(), Some(&tag), Condition::No, code, text);
             return Step::Continue;
         }
+        if key.texts() > MAX_TEXTS {
+            return self.no(&tag, "SEARCH", reply::TOO_MANY_TEXTS, out);
+        }
         let has_modseq = has_modseq(&key);
         if has_modseq {
             self.enable_condstore(out);
@@ -47,7 +50,7 @@ impl ImapSession {
         response: ImapResponse,
         out: &mut Outbox,
     ) -> Step {
-        let ImapResponse::Found { uids, has_gone } = response else {
+        let ImapResponse::Found { uids, state, has_gone } = response else {
             return self.close_with(out, "internal error", reply::INTERNAL);
         };
         let Some(selected) = &self.selected else { return self.no_folder(&tag, out) };
@@ -55,7 +58,7 @@ impl ImapSession {
         let view = Arc::clone(&selected.view);
         let numbers = numbers::numbers(&view, &uids);
         let shown = if by_uid { &uids } else { &numbers };
-        let modseq = if has_modseq { highest_modseq(&view, &uids, returned.as_deref()) } else { None };
+        let modseq = if has_modseq { highest_modseq(&state, &uids, returned.as_deref()) } else { None };
         let is_set = returned.is_some();
         let start = out.buffer().len();
         untagged(out.buffer(), |line| match &returned {
@@ -146,9 +149,9 @@ fn write_results(
 }
 
 /// The highest modification sequence of the messages that the result names (RFC 7162 section 3.1.10): of the lowest and
-/// highest alone, if the client has asked for no others.
-fn highest_modseq(view: &FolderState, uids: &NumberSet, returned: Option<&[SearchReturn]>) -> Option<u64> {
-    let mut messages = numbers::with_uids(view, uids).map(|(_, message)| message);
+/// highest alone, if the client has asked for no others. The state is that of the search, which may be newer than the client's.
+fn highest_modseq(state: &FolderState, uids: &NumberSet, returned: Option<&[SearchReturn]>) -> Option<u64> {
+    let mut messages = numbers::with_uids(state, uids).map(|(_, message)| message);
     let only =
         |of: &[SearchReturn]| returned.is_some_and(|returned| returned.iter().all(|it| of.contains(it)));
     use SearchReturn::{Max, Min};
@@ -176,3 +179,5 @@ fn has_modseq(key: &SearchKey) -> bool {
 
 /// Octets of numbers that one step writes.
 const OCTETS_PER_STEP: usize = 16 * 1024;
+/// The most BODY and TEXT keys of one search. A worker that compares a message with each of them stops only after it.
+const MAX_TEXTS: usize = 100;

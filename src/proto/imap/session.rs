@@ -31,6 +31,10 @@ impl ImapSession {
             _ => false,
         }
     }
+
+    fn is_folder_gone(&self) -> bool {
+        self.selected.as_ref().is_some_and(|selected| selected.is_gone)
+    }
 }
 
 impl Session for ImapSession {
@@ -47,6 +51,9 @@ impl Session for ImapSession {
     fn step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         match mem::replace(&mut self.state, State::Over) {
             State::Ready if self.is_stopping => self.close_with(out, "shutting down", reply::SHUTTING_DOWN),
+            State::Ready | State::Idling { .. } if self.is_folder_gone() => {
+                self.close_with(out, "the mailbox is gone", reply::MAILBOX_GONE)
+            }
             State::Ready => {
                 self.state = State::Ready;
                 self.command_step(cx, inbox, out)
@@ -138,8 +145,12 @@ impl Session for ImapSession {
 
     /// The news are told with the next command, or in the next step of IDLE.
     fn notify(&mut self, event: &SessionEvent, _: &mut Outbox) {
-        if let SessionEvent::FolderChanged(state) = event {
-            self.set_newest(Arc::clone(state));
+        match (event, &mut self.selected) {
+            (SessionEvent::FolderChanged(state), _) => self.set_newest(Arc::clone(state)),
+            (SessionEvent::FolderGone(folder), Some(selected)) => {
+                selected.is_gone |= selected.folder == *folder
+            }
+            _ => {}
         }
     }
 

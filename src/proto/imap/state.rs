@@ -58,6 +58,8 @@ pub(super) struct Selected {
     pub(super) newest: Arc<FolderState>,
     /// The UIDs that have `\Recent` in this session.
     pub(super) recent: NumberSet,
+    /// Whether the folder has another name now, or is gone: the session ends after its command (RFC 2180 section 3.3).
+    pub(super) is_gone: bool,
 }
 
 /// The activity of the session.

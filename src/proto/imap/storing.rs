@@ -176,7 +176,9 @@ impl ImapSession {
         };
         let command = if is_move { ChangeCommand::Move } else { ChangeCommand::Copy };
         self.log_change(command, Some(target), from.count(), out);
-        self.set_newest(state);
+        if let Some(state) = state {
+            self.set_newest(state);
+        }
         let code = match from.is_empty() || to.is_empty() {
             true => Code::OfText,
             false => Code::CopyUid { uid_validity, from, to },

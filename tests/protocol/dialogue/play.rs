@@ -7,7 +7,7 @@ use restante::proto::{
     Context, Encryption, ResetOn, Session, SessionEvent, Step, Timeouts,
     buffer::{Inbox, Outbox},
     http::api::MailEvent,
-    request::{Mailbox, Request},
+    request::Request,
 };
 
 pub(crate) use super::clock::{BEGIN, TODAY, now};
@@ -15,7 +15,7 @@ use super::{
     file::{Act, Dialogue, Item, Problem, What},
     responses, text,
     way::{Way, waits_for_reply},
-    world::{Service, World},
+    world::{Service, World, named},
 };
 
 /// Plays a dialogue, and finds the first difference between what it expects and what happens.
@@ -439,8 +439,7 @@ impl<'a> Player<'a> {
             },
             Act::Wait(span) => self.wait(span),
             Act::Mail(kind) => {
-                let mailbox =
-                    Mailbox::named("bob@here.test").ok_or_else(|| self.fail("a mailbox", "none"))?;
+                let mailbox = named("bob@here.test").map_err(|what| self.fail("a mailbox", &what))?;
                 let (id, json) = ("a1".into(), "{}".into());
                 let event = MailEvent { kind, mailbox, id, is_copy: false, json };
                 self.session.notify(&SessionEvent::Mail(Arc::new(event)), &mut self.outbox);
@@ -452,6 +451,11 @@ impl<'a> Player<'a> {
     /// Another program changes a folder.
     fn change_folder(&mut self, change: &str) -> Result<(), Problem> {
         self.pass();
+        if let Some(name) = change.strip_prefix("lost ") {
+            let folder = named(name).map_err(|what| self.fail("a folder", &what))?;
+            self.session.notify(&SessionEvent::FolderGone(folder), &mut self.outbox);
+            return Ok(());
+        }
         let news = self.world.folders.borrow_mut().change(change);
         if let Some(state) = news.map_err(|what| self.fail("a change of folders", &what))? {
             self.session.notify(&SessionEvent::FolderChanged(state), &mut self.outbox);

@@ -481,7 +481,7 @@ fn pair(value: &str) -> Option<(String, String)> {
 }
 
 /// `bob@here.test`, or `bob@here.test/.Sent` for a folder.
-fn named(mailbox: &str) -> Result<Mailbox, String> {
+pub(super) fn named(mailbox: &str) -> Result<Mailbox, String> {
     let (name, folder) =
         mailbox.split_once("/.").map_or((mailbox, None), |(name, folder)| (name, Some(folder)));
     let named = || match (Mailbox::named(name)?, folder) {

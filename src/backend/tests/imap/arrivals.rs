@@ -72,7 +72,7 @@ impl Bench {
         match self.ask(CLIENT, ImapRequest::Copy { uids: uids(of), to, is_move }) {
             Response::Imap(ImapResponse::Copied { state, uid_validity, from, to }) => {
                 assert!(uid_validity > 0);
-                (text(&state), from.to_string(), to.to_string())
+                (text(&state.unwrap()), from.to_string(), to.to_string())
             }
             other => panic!("not copied: {other:?}"),
         }
@@ -305,4 +305,27 @@ fn y43_a_folder_that_was_deleted_and_made_again_has_another_uid_validity() {
     );
     bench.done(ImapRequest::Rename { from: mailbox("ann"), to: folder("kept") });
     assert_eq!(text(&bench.select_folder(OTHER, "kept")), "1");
+}
+
+#[test]
+fn y150_a_copy_that_would_leave_a_changed_message_out_copies_none_and_is_no() {
+    for is_move in [false, true] {
+        let mut bench = Bench::with_messages(&["new/1.a", "new/2.b"]);
+        bench.create("to");
+        // A restore, before the index hears of it.
+        let file = fs::File::options().write(true).open(bench.path("new/1.a")).unwrap();
+        file.set_modified(UNIX_EPOCH).unwrap();
+        let request = ImapRequest::Copy { uids: uids(&[1, 2]), to: folder("to"), is_move };
+        let response = bench.ask(CLIENT, request);
+        assert!(matches!(response, Response::Failed(Failure::Changed)), "{response:?}");
+        let copies = fs::read_dir(bench.path(".to/new")).unwrap().count();
+        let left = bench.names().len();
+        assert_eq!((copies, left), if is_move && left == 1 { (1, 1) } else { (0, 2) });
+        assert!(bench.path("new/1.a").exists());
+        // The index hears of it, and the next attempt succeeds.
+        fs::rename(bench.path("new/1.a"), bench.path("cur/1.a:2,S")).unwrap();
+        bench.state(CLIENT, ImapRequest::Refresh);
+        let (_, from, _) = bench.copy(&[1], folder("to"), is_move);
+        assert_eq!(from, "1");
+    }
 }

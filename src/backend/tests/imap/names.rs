@@ -164,3 +164,55 @@ fn y105_a_uid_that_the_folder_cannot_keep_is_not_told() {
     let there = ["new", "cur"].map(|part| fs::read_dir(bench.path(".to").join(part)).unwrap().count());
     assert_eq!(there.iter().sum::<usize>(), 3);
 }
+
+#[test]
+fn y151_a_transfer_that_succeeded_is_no_no_after_its_folder_has_another_name() {
+    for (is_move, is_late) in [(false, false), (true, false), (false, true), (true, true)] {
+        let names: Vec<String> = (0..300).map(|n| format!(".from/new/{n:04}.a")).collect();
+        let mut bench = Bench::new();
+        bench.create_for("ann", "from");
+        bench.create_for("ann", "to");
+        names.iter().for_each(|name| bench.write(name));
+        bench.state(CLIENT, ImapRequest::Select { folder: folder("ann", "from") });
+        let all: Vec<u32> = (1..=300).collect();
+        let rename = ImapRequest::Rename { from: folder("ann", "from"), to: folder("ann", "other") };
+        if is_late {
+            // The name has changed while a worker has the first slice.
+            bench.begin(CLIENT, ImapRequest::Copy { uids: uids(&all), to: folder("ann", "to"), is_move });
+            let first = bench.jobs();
+            bench.begin(OTHER, rename);
+            bench.jobs().into_iter().for_each(|job| bench.run(job));
+            first.into_iter().for_each(|job| bench.run(job));
+        } else {
+            bench.begin(CLIENT, ImapRequest::Copy { uids: uids(&all), to: folder("ann", "to"), is_move });
+            bench.jobs().into_iter().for_each(|job| bench.run(job)); // the first 250
+            bench.begin(OTHER, rename);
+        }
+        let responses = bench.responses();
+        assert!(responses.contains(&"c1 copied to 1:300".to_owned()), "{responses:?}");
+    }
+}
+
+#[test]
+fn y152_sessions_hear_that_their_folder_has_another_name_or_is_gone() {
+    for is_rename in [true, false] {
+        let mut bench = Bench::new();
+        bench.create_for("ann", "up.below");
+        let below = folder("ann", "up.below");
+        for id in [CLIENT, THIRD] {
+            bench.state(id, ImapRequest::Select { folder: below.clone() });
+        }
+        bench.select(OTHER);
+        assert!(bench.folders.take_events().is_empty());
+        let change = match is_rename {
+            true => ImapRequest::Rename { from: folder("ann", "up"), to: folder("ann", "other") },
+            false => ImapRequest::Delete { folder: below.clone() },
+        };
+        bench.begin(OTHER, change);
+        assert_eq!(bench.responses(), ["c2 done"]);
+        assert!(bench.folders.has_events());
+        let gone = |id| (id, SessionEvent::FolderGone(below.clone()));
+        assert_eq!(bench.folders.take_events(), [gone(CLIENT), gone(THIRD)]);
+        assert!(!bench.folders.has_events());
+    }
+}

@@ -29,7 +29,7 @@ fn messages_are_fetched_and_found_by_workers() {
     let search = Search { state, recent: Default::default(), key: SearchKey::Flag(b"\\Seen".to_vec()) };
     let response = bench.ask(CLIENT, ImapRequest::Search(Box::new(search)));
     assert!(
-        matches!(response, Response::Imap(ImapResponse::Found { uids: found, has_gone: false }) if found == uids(&[1]))
+        matches!(response, Response::Imap(ImapResponse::Found { uids: found, has_gone: false, .. }) if found == uids(&[1]))
     );
 }
 
