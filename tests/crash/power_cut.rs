@@ -133,8 +133,8 @@ impl Bench {
         let name = self.kind.name();
         let mut failed = 0;
         for cycle in 0..usize::try_from(cycles).unwrap_or(usize::MAX) {
-            let kind = self.cut_after();
-            let cut = if kind.is_some() { Cut::Hard } else { CUTS[cycle % CUTS.len()] };
+            let is_sync = self.mutation.is_some_and(|mutation| mutation.is_sync);
+            let cut = if is_sync { Cut::Hard } else { CUTS[cycle % CUTS.len()] };
             let crowd = self.crowd(cycle);
             let mut wrong = self.cycle(cycle, crowd, cut).unwrap_or_else(|why| vec![why]);
             if let Some(mutation) = self.mutation {
@@ -303,14 +303,7 @@ const MUTATIONS: &[Mutation] = &[
     Mutation::new("no-move-sync", Some(Focus::Move), &["lost", "back again"]),
     Mutation { is_sync: false, ..Mutation::new("move-by-links", Some(Focus::Move), &["doubled by MOVE"]) },
     Mutation::new("no-uid-sync", Some(Focus::Append), &["other UID"]),
-    Mutation {
-        // Another letter has to get the UID, so a cut at once after the confirmation shows less.
-        is_sync: false,
-        ..Mutation::new(
-            "no-uid-reservation",
-            Some(Focus::Append),
-            &["UID given twice", "UID to be given twice"],
-        )
-    },
+    // The letter that had the UID has to be gone, or it gets the same one again.
+    Mutation::new("no-uid-reservation", Some(Focus::Expunge), &["UID given twice", "UID to be given twice"]),
     Mutation::new("no-folder-sync", Some(Focus::Folders), &["folder lost", "folder back again"]),
 ];
