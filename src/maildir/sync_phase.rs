@@ -53,8 +53,8 @@ pub(super) fn is_sync_skipped(part: SyncPart) -> bool {
         // The sync of the UIDs would write the names too, because it comes later in the same journal.
         "no-copy-sync" => &[Copies, Uids, Reservations],
         "no-move-sync" => &[Moves, Uids, Reservations],
-        "no-uid-sync" => &[Uids],
-        "no-uid-reservation" => &[Reservations],
+        // The sync of the UIDs is one of the same file.
+        "no-uid-reservation" => &[Reservations, Uids],
         "no-keyword-sync" => &[Keywords],
         "no-folder-sync" => &[Folders],
         _ => &[],

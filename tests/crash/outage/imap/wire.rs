@@ -1,6 +1,10 @@
 //! A client of IMAP whose server may vanish at any moment.
 
-use std::{collections::BTreeSet, io, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::SocketAddr,
+};
 
 use super::super::wire::Wire;
 
@@ -141,17 +145,32 @@ impl Reply {
     pub(crate) fn fetched(self) -> impl Iterator<Item = Fetched> {
         self.untagged.into_iter().filter_map(|mut line| {
             let octets = line.literals.pop()?;
-            let after = |name: &str| line.text.split_once(name).map(|(_, rest)| rest);
-            let digits = |rest: &str| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
-            let flags = after("FLAGS (")?.split_once(')')?.0;
-            let date = after("INTERNALDATE \"").and_then(|rest| rest.split_once('"')).map(|(date, _)| date);
-            Some(Fetched {
-                uid: digits(after("UID ")?)?,
-                flags: flags.split_whitespace().map(str::to_owned).collect(),
-                date: date.unwrap_or_default().to_owned(),
-                octets,
-            })
+            let date =
+                line.after("INTERNALDATE \"").and_then(|rest| rest.split_once('"')).map(|(date, _)| date);
+            let date = date.unwrap_or_default().to_owned();
+            Some(Fetched { uid: line.uid()?, flags: line.flags()?, date, octets })
         })
+    }
+
+    /// The flags that responses to FETCH tell last, by the UID.
+    pub(crate) fn flags(&self) -> BTreeMap<u32, BTreeSet<String>> {
+        self.untagged.iter().filter_map(|line| Some((line.uid()?, line.flags()?))).collect()
+    }
+}
+
+impl Untagged {
+    fn after(&self, name: &str) -> Option<&str> {
+        self.text.split_once(name).map(|(_, rest)| rest)
+    }
+
+    fn uid(&self) -> Option<u32> {
+        self.after("UID ")?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    }
+
+    /// The flags without `\Recent`, which belongs to the session and not to the message.
+    fn flags(&self) -> Option<BTreeSet<String>> {
+        let flags = self.after("FLAGS (")?.split_once(')')?.0.split_whitespace();
+        Some(flags.filter(|flag| *flag != "\\Recent").map(str::to_owned).collect())
     }
 }
 

@@ -102,18 +102,28 @@ impl<'a> Writer<'a> {
         (sign, flags): (&str, &BTreeSet<String>),
         after: impl Fn(&BTreeSet<String>) -> BTreeSet<String>,
     ) -> io::Result<()> {
-        let (mut uids, mut changed) = (Vec::new(), BTreeMap::new());
+        let (mut wanted, mut changed) = (BTreeMap::new(), BTreeMap::new());
         for (id, slot) in
             self.ledger().letters_of(self.number, folder).filter(|(id, _)| ids.iter().any(|of| of == id))
         {
-            uids.push(slot.uid);
-            changed.insert(id.to_owned(), after(&slot.flags));
+            let flags = after(&slot.flags);
+            wanted.insert(slot.uid, flags.clone());
+            changed.insert(id.to_owned(), flags);
         }
-        let uids = set(uids.into_iter());
+        let uids = set(wanted.keys().copied());
         self.begin(Change::Store { folder: folder.to_owned(), flags: changed });
         let list: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let reply = self.wire.command(&format!("UID STORE {uids} {sign}FLAGS ({})", list.join(" ")));
-        self.answered(reply)?;
+        let command = format!("UID STORE {uids} {sign}FLAGS ({})", list.join(" "));
+        let reply = self.wire.command(&command);
+        let told = self.answered(reply)?.flags();
+        // OK to UID STORE promises nothing of a UID that no response names (RFC 9051 section 6.4.9).
+        if let Some((uid, flags)) = wanted.iter().find(|(uid, flags)| told.get(uid) != Some(*flags)) {
+            let text = format!("{command}: UID {uid} has {:?}, wanted {flags:?}", told.get(uid));
+            if !self.load.is_ending() {
+                self.load.note(Wrong::new("STORE not done", &text));
+            }
+            return Err(io::Error::other(text));
+        }
         self.ledger().confirm(self.number, &HashMap::new());
         Ok(())
     }
