@@ -32,14 +32,15 @@ impl OpenMessage {
     /// Opens the listed message. Errors are of kind `Gone`, `Changed` (another file has its name now, or its content
     /// was changed), or of the system.
     pub fn open(maildir: &Maildir, wanted: MessageRef<'_>) -> Result<Self, Error> {
-        // Nearly always the message has its listed name. Any other answer is a reason to look for it.
+        // Nearly always the message has its listed name. Another file there, or none, is a reason to look for it.
         let listed = c_string(wanted.name.to_vec());
-        if let Ok(file) = fs::openat(maildir.dir(wanted.subdir), &listed, OPEN_FLAGS, Mode::empty()) {
-            let file = ReadFile::from(file);
-            if is_listed_file(&*file, wanted).is_ok_and(|is_it| is_it) {
-                let path = path_of(maildir, wanted.subdir, &listed);
+        let path = path_of(maildir, wanted.subdir, &listed);
+        match fs::openat(maildir.dir(wanted.subdir), &listed, OPEN_FLAGS, Mode::empty()).map(ReadFile::from) {
+            Ok(file) if is_listed_file(&*file, wanted).is_ok_and(|is_it| is_it) => {
                 return Ok(Self { file, path, bytes: wanted.version.bytes });
             }
+            Ok(_) | Err(Errno::NOENT | Errno::LOOP) => {}
+            Err(error) => return Err(Error::at(path, "open", error)),
         }
         let (subdir, name, _) = find(maildir, wanted)?;
         let path = path_of(maildir, subdir, &name);

@@ -291,6 +291,11 @@ impl Maildir {
         self.id
     }
 
+    /// Whether another handle has the same directories open. One of them may have been replaced between the two.
+    pub(crate) fn has_directories_of(&self, other: &Self) -> bool {
+        self.id == other.id && self.part_ids == other.part_ids
+    }
+
     /// The identity of the directory of one place: device and inode.
     pub fn subdir_id(&self, subdir: Subdir) -> (u64, u64) {
         let [_, new, cur] = self.part_ids;

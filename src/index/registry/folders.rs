@@ -28,7 +28,7 @@ impl Registry {
     /// The directories of a mailbox as the index has them open, if a session has opened the same ones once more. Sessions do so if
     /// they begin at once, and none had the mailbox open.
     pub fn shared(&self, mailbox: &Mailbox, opened: Arc<Maildir>) -> Arc<Maildir> {
-        match self.maildir(mailbox).filter(|known| known.id() == opened.id()) {
+        match self.maildir(mailbox).filter(|known| known.has_directories_of(&opened)) {
             Some(known) => {
                 drop_deferred(opened);
                 known
