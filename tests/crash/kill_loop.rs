@@ -88,7 +88,10 @@ fn one(
         check::list(&mailbox.join("tmp")).iter().for_each(|file| fs::remove_file(file).unwrap());
     }
     starts.push(restart(server)?);
-    wrong.extend(imap::check::check(Addresses::of(server).imap, users, &mut ledger, letters));
+    let by_imap = imap::check::check(Addresses::of(server).imap, users, &mut ledger, letters);
+    // Where no journal makes a rename whole, MOVE links and unlinks, and a kill between the two leaves both (docs/DISK.md). The
+    // directory of this test may be there. `make power-cut` plays the rename.
+    wrong.extend(by_imap.into_iter().filter(|fault| fault.what != "doubled by MOVE"));
     if cycle % LOOKS == LOOKS - 1 {
         wrong.extend(check::pop3(server.pop3(), &server.spool, &mut ledger, dice));
         for mailbox in check::list(&server.spool).iter().filter(|mailbox| load::is_fresh(mailbox)) {
