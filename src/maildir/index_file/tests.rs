@@ -85,7 +85,7 @@ fn y87_a_file_that_is_cut_anywhere_tells_nothing_wrong_and_goes_on() {
         tells_nothing_wrong(&maildir);
         let parts = length.saturating_sub(HEADERS) / PART;
         assert_eq!(content(&maildir).kept_times().is_some(), parts >= 6, "cut at {length}");
-        // What is appended behind a torn part counts, and the state of the directories does too.
+        // Parts appended after a torn one count, and the state of the directories does too.
         append_files(&maildir, KeptFiles { files: &[(stamp(14), 160)], times: Some(times()) }).unwrap();
         assert_eq!(SizeCache::load(&maildir).get(&stamp(14)), Some(160), "cut at {length}");
         assert!(content(&maildir).kept_times().is_some(), "cut at {length}");

@@ -113,7 +113,7 @@ impl NumberSet {
         self.0.get(at).is_some_and(|&(from, _)| from <= number)
     }
 
-    /// How many numbers the set has.
+    /// The number of numbers in the set.
     pub fn count(&self) -> u64 {
         self.0.iter().map(|&(from, to)| u64::from(to - from) + 1).sum()
     }

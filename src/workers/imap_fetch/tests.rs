@@ -297,7 +297,7 @@ fn y06_another_reader_of_imap_reads_every_response() {
     assert_eq!(read, messages.len());
 }
 
-/// What a thread renders that must not wait, if it finds the files of these messages in memory.
+/// The responses of a thread that must not wait, if it finds the files of these messages in memory.
 fn cached(folder: &TestFolder, request: &Fetch, in_memory: &[u32]) -> Option<FetchedPiece> {
     let content = |uid: &u32| fs::read(folder.path(*uid)).unwrap();
     let known: Vec<_> =

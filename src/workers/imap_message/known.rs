@@ -12,7 +12,7 @@ use std::{
 use super::recent::Key;
 use crate::{mime::Header, proto::imap::response::fetch::RenderedItem};
 
-/// What is known of a message.
+/// The parts of a message that are known.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
     /// Its fields with [`LISTED_FIELDS`], as they stand in the file.
