@@ -108,7 +108,7 @@ fn field(data: &[u8]) {
         // An address stands in the text, perhaps with comments and blanks beside its `@`: nothing else is put together.
         if data.is_ascii() && one.well_formed {
             let text = String::from_utf8_lossy(data);
-            let (local, domain) = address.rsplit_once('@').unwrap_or((&address, ""));
+            let (local, domain) = address.rsplit_once('@').unwrap_or((address.as_str(), ""));
             assert!(text.contains(local) && text.contains(domain), "{address:?} is not in {text:?}");
         }
     }
