@@ -459,3 +459,23 @@ fn n67_a_certificate_without_the_one_of_its_issuer_is_told() {
     let (_, said) = story.check(&[]);
     assert!(said.contains("/fullchain.pem instead, which has both"), "{said}");
 }
+
+#[test]
+fn n68_a_spool_that_is_surely_none_is_refused_and_one_that_may_be_none_is_told() {
+    let story = Story::new();
+    fs::create_dir_all(story.at("home/Desktop")).unwrap();
+    for (spool, told) in [
+        (".", "restante.toml is in "),
+        ("/tmp", "/tmp is no place for mail: name a directory of its own"),
+        ("/", "/ is no place for mail: name a directory of its own"),
+    ] {
+        story.configure(&format!("spool = {spool:?}"), STRICT);
+        let (code, said) = story.check(&[]);
+        assert!(code == Some(2) && said.contains(told), "{spool}: {said}");
+        let served = story.serve_fails();
+        assert!(served.contains(told), "{spool}: {served}");
+    }
+    story.configure("spool = \"home\"", STRICT);
+    let (code, said) = story.check(&[]);
+    assert!(code == Some(0) && said.contains("# warning: ") && said.contains("(Desktop)"), "{said}");
+}
