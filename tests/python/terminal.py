@@ -791,13 +791,13 @@ def a_mistyped_answer():
 
 def a_silent_port():
     """A server waits for the TLS of its client, who waits for a greeting: the one at the terminal is told at once."""
-    hint = "If its port is for TLS from the first octet, as 465, 993, 995, 2465, 1993 and 1995 are, press Ctrl-C and add --tls implicit."
+    hint = "A port for TLS from the first octet, as 465, 993, 995, 2465, 1993 and 1995 are, needs --tls implicit"
     for words in (["send", "--from", "a@b.test", "--to", "c@d.test", "--subject", "x", "--body", "x", "--server"], ["client", "--pop3"]):
         server = socket.create_server(("127.0.0.1", 0))
         address = "127.0.0.1:%d" % server.getsockname()[1]
         terminal = Terminal(command=[*words, address])
         connection, _ = server.accept()
-        terminal.expect(f"{address} says nothing yet. {hint}")
+        terminal.expect(f"{address} has not greeted yet, still waiting. {hint}")
         connection.close()
         terminal.expect(f"{address} gave no greeting. Nothing was sent to it.")
         terminal.expect("needs --tls implicit.")
