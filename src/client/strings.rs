@@ -130,6 +130,9 @@ table! {
     INJECTED:
         "clear text arrived from {0} after it had agreed to TLS: the network may be tampering. Nothing was sent; try another network.",
         "du texte en clair est venu de {0} après son accord pour TLS : le réseau est peut-être manipulé. Rien n'a été envoyé ; changez de réseau.";
+    FAULT_ON_DEMAND:
+        "the address asks for it",
+        "une panne que l'adresse demande";
     NO_LOGIN:
         "{0} offers no supported login (PLAIN, LOGIN). Try the submission port, or --tls starttls.",
         "{0} n'offre aucune authentification connue ici (PLAIN, LOGIN). Essayez le port de soumission, ou --tls starttls.";
