@@ -59,7 +59,7 @@ impl fmt::Display for MissingIssuer {
     }
 }
 
-/// What a certificate (RFC 5280 section 4.1) says of its issuer.
+/// The fields of a certificate about its issuer (RFC 5280 section 4.1).
 struct Names<'a> {
     issuer: &'a [u8],
     subject: &'a [u8],

@@ -150,7 +150,7 @@ mod tests {
             assert!(is_warning == expected_warning && why.contains(expected), "{spool}: {why}");
             assert_eq!(why.is_empty(), expected.is_empty(), "{spool}: {why}");
         }
-        // What belongs to no other purpose, and a spool that has worked.
+        // Files without another purpose, and the lock of a spool that has worked.
         for (name, spool) in
             [("empty/.gitignore", "empty"), ("empty/README", "empty"), ("etc/.restante.lock", "etc")]
         {
