@@ -46,7 +46,7 @@ pub fn problem(spool: &Path, source: Option<&Path>) -> Option<Problem> {
         ..Problem::new(
             KEY,
             format!(
-                "{shown} has other things in it ({}{more}), and mailboxes come beside them: {ADVICE}",
+                "the spool {shown} has other things in it ({}{more}), and mailboxes come beside them: {ADVICE}",
                 names.join(", ")
             ),
         )
