@@ -84,8 +84,7 @@ impl LoadedConfig {
         Self::from_config(config, text, now)
     }
 
-    /// Settings and files that are valid but probably not intended, without the dates of the certificate: the thread
-    /// that watches it logs those.
+    /// Settings and files that are valid but probably not intended, without those of [`Self::certificate_warnings`].
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self.config.warnings().collect();
         let name = &self.config.hostname;
@@ -102,11 +101,19 @@ impl LoadedConfig {
         warnings
     }
 
-    /// The sentence about the dates of the certificate, if it has expired or soon will.
-    pub fn certificate_warning(&self) -> Option<String> {
-        let warning = self.certificate.as_ref()?.warning?;
-        let pair = self.config.tls.as_ref()?;
-        Some(format!("the certificate {} {warning}", pair.certificate.display()))
+    /// The reasons why clients may reject the certificate, which the thread that watches it logs.
+    pub fn certificate_warnings(&self) -> Vec<String> {
+        self.certificate.iter().flat_map(LoadedCertificate::warnings).map(self.about_certificate()).collect()
+    }
+
+    /// A sentence about the certificate that is right for many operators.
+    pub fn certificate_note(&self) -> Option<String> {
+        self.certificate.as_ref()?.note().map(self.about_certificate())
+    }
+
+    fn about_certificate(&self) -> impl Fn(String) -> String {
+        let path = self.config.tls.iter().map(|pair| pair.certificate.display().to_string()).next();
+        move |what| format!("the certificate {} {what}", path.as_deref().unwrap_or_default())
     }
 }
 

@@ -100,7 +100,6 @@ fn configuration(
     [pop3, pop3s, lmtp, imap]: [SocketAddr; 4],
     tls: Option<&Certificate>,
 ) -> String {
-    let login_processes = thread::available_parallelism().map_or(2, usize::from);
     let ssl = match tls {
         Some(Certificate { certificate, key }) => {
             format!("ssl = yes\nssl_cert = <{}\nssl_key = <{}\n", certificate.display(), key.display())
@@ -108,6 +107,8 @@ fn configuration(
         None => "ssl = no\n".to_owned(),
     };
     let pop3s = if tls.is_some() { pop3s.port() } else { 0 };
+    let (pop3_services, imap_services) =
+        (services("pop3", pop3.port(), pop3s), services("imap", imap.port(), 0));
     let (home, maildirs) = (home.display(), maildirs.display());
     format!(
         "base_dir = {home}/run
@@ -141,42 +142,7 @@ service anvil {{
 service stats {{
   chroot =
 }}
-service pop3-login {{
-  chroot =
-  service_count = 0
-  process_min_avail = {login_processes}
-  process_limit = {login_processes}
-  inet_listener pop3 {{
-    port = {}
-  }}
-  inet_listener pop3s {{
-    port = {pop3s}
-    ssl = yes
-  }}
-}}
-service pop3 {{
-  service_count = 0
-  process_min_avail = 8
-  process_limit = 1000
-}}
-service imap-login {{
-  chroot =
-  service_count = 0
-  process_min_avail = {login_processes}
-  process_limit = {login_processes}
-  inet_listener imap {{
-    port = {}
-  }}
-  inet_listener imaps {{
-    port = 0
-  }}
-}}
-service imap {{
-  service_count = 0
-  process_min_avail = 8
-  process_limit = 1000
-}}
-service lmtp {{
+{pop3_services}{imap_services}service lmtp {{
   service_count = 0
   process_min_avail = 64
   process_limit = 500
@@ -185,9 +151,33 @@ service lmtp {{
   }}
 }}
 ",
-        pop3.port(),
-        imap.port(),
         lmtp.port(),
+    )
+}
+
+/// The services of a protocol for readers, with its ports in clear text and under TLS; 0 is none.
+fn services(protocol: &str, port: u16, port_of_tls: u16) -> String {
+    let login_processes = thread::available_parallelism().map_or(2, usize::from);
+    let ssl = if port_of_tls == 0 { "" } else { "\n    ssl = yes" };
+    format!(
+        "service {protocol}-login {{
+  chroot =
+  service_count = 0
+  process_min_avail = {login_processes}
+  process_limit = {login_processes}
+  inet_listener {protocol} {{
+    port = {port}
+  }}
+  inet_listener {protocol}s {{
+    port = {port_of_tls}{ssl}
+  }}
+}}
+service {protocol} {{
+  service_count = 0
+  process_min_avail = 8
+  process_limit = 1000
+}}
+"
     )
 }
 

@@ -6,68 +6,134 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor},
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-/// The body of the request. Its names are those of Mailpit, and all others mean nothing. As in Go, a
-/// name may begin in lower case, and `null` is an empty value.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+use super::object_keys::{self, Key, Object, value};
+
+/// The body of the request. Its keys are those of Mailpit. As in Go, capitals do not matter, and `null` is an empty value.
+#[derive(Debug, Default)]
 pub(super) struct Description<'a> {
-    #[serde(deserialize_with = "or_default", alias = "from")]
     pub(super) from: Described,
-    #[serde(deserialize_with = "or_default", alias = "to")]
     pub(super) to: Bounded<Described>,
-    #[serde(deserialize_with = "or_default", alias = "cc")]
     pub(super) cc: Bounded<Described>,
-    #[serde(deserialize_with = "or_default", alias = "bcc")]
     pub(super) bcc: Bounded<String>,
-    #[serde(deserialize_with = "or_default", alias = "replyTo", alias = "replyto")]
     pub(super) reply_to: Bounded<Described>,
-    #[serde(deserialize_with = "or_default", alias = "subject")]
     pub(super) subject: String,
-    #[serde(deserialize_with = "or_default", alias = "text")]
     pub(super) text: String,
-    #[serde(rename = "HTML", deserialize_with = "or_default", alias = "html")]
     pub(super) html: String,
-    #[serde(deserialize_with = "or_default", alias = "headers")]
     pub(super) headers: Fields,
-    #[serde(borrow, deserialize_with = "or_default", alias = "attachments")]
     pub(super) attachments: Bounded<Attachment<'a>>,
 }
 
 /// A person of a description.
-#[derive(Debug, Default, Deserialize)]
-#[serde(
-    default,
-    rename_all = "PascalCase",
-    expecting = "an object such as {\"Email\": \"ann@example.test\", \"Name\": \"Ann\"}"
-)]
+#[derive(Debug, Default)]
 pub(super) struct Described {
-    #[serde(deserialize_with = "or_default", alias = "name")]
     pub(super) name: String,
-    #[serde(deserialize_with = "or_default", alias = "email")]
     pub(super) email: String,
 }
 
 /// A file of a description.
-#[derive(Debug, Default, Deserialize)]
-#[serde(
-    default,
-    rename_all = "PascalCase",
-    expecting = "an object such as {\"Filename\": \"a.txt\", \"Content\": \"aGVsbG8=\"}"
-)]
+#[derive(Debug, Default)]
 pub(super) struct Attachment<'a> {
     /// In base64, perhaps after `data:image/png;base64,`.
-    #[serde(borrow, alias = "content")]
-    pub(super) content: Cow<'a, str>,
-    #[serde(deserialize_with = "or_default", alias = "filename")]
+    pub(super) content: Text<'a>,
     pub(super) filename: String,
-    #[serde(deserialize_with = "or_default", alias = "contentType", alias = "contenttype")]
     pub(super) content_type: String,
-    #[serde(rename = "ContentID", deserialize_with = "or_default", alias = "contentId", alias = "contentid")]
     pub(super) content_id: String,
 }
+
+impl<'de> Object<'de> for Description<'de> {
+    const EXPECTED: &'static str = "the JSON object of a message";
+    const KEYS: &'static [Key] = &[
+        Key::new("From", &["Sender"]),
+        Key::new("To", &["Recipients", "Receivers"]),
+        Key::new("Cc", &["CarbonCopy"]),
+        Key::new("Bcc", &["BlindCopy"]),
+        Key::new("ReplyTo", &[]),
+        Key::new("Subject", &["Title"]),
+        Key::new("Text", &["Body", "TextBody", "Message", "Content"]),
+        Key::new("HTML", &["HTMLBody"]),
+        Key::new("Headers", &[]),
+        Key::new("Attachments", &["Files"]),
+        Key::new("Tags", &[]),
+    ];
+
+    fn set<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "From" => self.from = value(map)?,
+            "To" => self.to = value(map)?,
+            "Cc" => self.cc = value(map)?,
+            "Bcc" => self.bcc = value(map)?,
+            "ReplyTo" => self.reply_to = value(map)?,
+            "Subject" => self.subject = value(map)?,
+            "Text" => self.text = value(map)?,
+            "HTML" => self.html = value(map)?,
+            "Headers" => self.headers = value(map)?,
+            "Attachments" => self.attachments = value(map)?,
+            // Messages have no tags here.
+            _ => drop(map.next_value::<IgnoredAny>()?),
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Object<'de> for Described {
+    const EXPECTED: &'static str = "an object such as {\"Email\": \"ann@example.test\", \"Name\": \"Ann\"}";
+    const KEYS: &'static [Key] =
+        &[Key::new("Name", &["DisplayName"]), Key::new("Email", &["Address", "Mail"])];
+
+    fn set<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "Name" => self.name = value(map)?,
+            _ => self.email = value(map)?,
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Object<'de> for Attachment<'de> {
+    const EXPECTED: &'static str = "an object such as {\"Filename\": \"a.txt\", \"Content\": \"aGVsbG8=\"}";
+    const KEYS: &'static [Key] = &[
+        Key::new("Content", &["Data", "Body"]),
+        Key::new("Filename", &["Name"]),
+        Key::new("ContentType", &["Type", "MimeType"]),
+        Key::new("ContentID", &[]),
+    ];
+
+    fn set<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "Content" => self.content = value(map)?,
+            "Filename" => self.filename = value(map)?,
+            "ContentType" => self.content_type = value(map)?,
+            _ => self.content_id = value(map)?,
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for Description<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        object_keys::read(deserializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Described {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        object_keys::read(deserializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Attachment<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        object_keys::read(deserializer)
+    }
+}
+
+/// A text that is not copied if it stands in the body as it is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// A list that may not fill the memory: an item of two octets in JSON takes hundreds here.
 #[derive(Debug)]
@@ -76,13 +142,6 @@ pub(super) struct Bounded<T>(pub(super) Vec<T>);
 /// The header fields of a description, by their names.
 #[derive(Debug, Default)]
 pub(super) struct Fields(pub(super) BTreeMap<String, String>);
-
-/// A value, or the empty one for `null`.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
-}
 
 impl<T> Default for Bounded<T> {
     fn default() -> Self {

@@ -107,7 +107,7 @@ impl Attachment<'_> {
     fn file(&self, at: usize) -> Result<File<'_>, String> {
         let place = |name: &str| format!("Attachments[{at}].{name}");
         let name = line(&place("Filename"), &self.filename)?;
-        let content = self.content.rsplit(',').next().unwrap_or_default();
+        let content = self.content.0.rsplit(',').next().unwrap_or_default();
         let content = if content.contains(char::is_whitespace) {
             content.split_whitespace().collect::<String>().into()
         } else {
@@ -302,6 +302,23 @@ mod tests {
     }
 
     #[test]
+    fn v40_capitals_of_a_key_do_not_matter_as_in_mailpit() {
+        let description = json!({
+            "FROM": { "email": "ann@a.test", "NAME": "Ann" },
+            "to": [{ "EMail": "bob@b.test" }],
+            "replyto": [{ "Email": "r@b.test" }],
+            "tExt": "hello",
+            "html": "<p>h</p>",
+            "attachments": [{ "FileName": "a.png", "content": "UE5H", "contentid": "cid1" }],
+            "Priority": 1,
+        });
+        let (draft, object) = composed(&description).unwrap();
+        assert_eq!((draft.from.to_string(), draft.to.len()), ("ann@a.test".into(), 1));
+        assert_eq!((object.text.trim(), object.html.trim()), ("hello", "<p>h</p>"));
+        assert_eq!((object.summary.from[0].name.as_str(), object.inline[0].size), ("Ann", 3));
+    }
+
+    #[test]
     fn nothing_but_sender_and_recipient_is_needed() {
         for empty in [json!(null), json!([])] {
             let mut description = letter();
@@ -319,6 +336,22 @@ mod tests {
     fn v40_each_wrong_value_is_named_with_what_to_write() {
         for (description, told) in [
             (json!({}), "From.Email is missing: write an address like user@example.test"),
+            (
+                with("Recepients", json!([])),
+                "The body is not the JSON object of a message: the key \"Recepients\" (did you mean \"To\"?) at line 1",
+            ),
+            (
+                json!({ "From": { "Address": "a@b.test" } }),
+                "The body is not the JSON object of a message: the key \"Address\" (did you mean \"Email\"?)",
+            ),
+            (
+                with("Attachments", json!([{ "Name": "a", "Content": "" }])),
+                "The body is not the JSON object of a message: the key \"Name\" (did you mean \"Filename\"?)",
+            ),
+            (
+                with("to", json!([])),
+                "The body is not the JSON object of a message: the key \"To\" stands twice",
+            ),
             (
                 json!({ "From": { "Email": "a@b.test" } }),
                 "The message has no recipient: name one in To, Cc or Bcc",

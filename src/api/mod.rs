@@ -5,6 +5,7 @@
 mod description;
 mod draft;
 mod html;
+mod object_keys;
 mod page;
 pub mod web_page;
 

@@ -36,7 +36,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (config, text) = Config::read(&path)?;
     let Prepared { files, mut warnings, .. } =
         startup::prepare(config, &text, Purpose::Check).map_err(Failure::into_usage)?;
-    warnings.extend(files.certificate_warning());
+    warnings.extend(files.certificate_warnings());
     let users = match files.accounts.count() {
         Some(count) => format!("accounts: {count}"),
         None => "accounts: every address has one, with any password".into(),
@@ -78,6 +78,7 @@ fn notes(files: &LoadedConfig, text: &ConfigText) -> Vec<String> {
             text.error_at(&problem.key, problem.why)
         )
     }));
+    notes.extend(files.certificate_note());
     notes.extend(files.accounts.notes());
     notes
 }

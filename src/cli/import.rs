@@ -1,5 +1,7 @@
 //! `restante import`: delivers mbox files into a mailbox.
 
+mod directory;
+
 use std::{
     fs::{File, TryLockError},
     io::{self, BufReader, IsTerminal, Read, Seek, SeekFrom},
@@ -86,7 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let failed = |error| Failure::Usage(format!("cannot open {}: {error}", path.display()));
         let file = (!is_stdio(path)).then(|| File::open(path)).transpose().map_err(failed)?;
         if file.as_ref().is_some_and(|file| file.metadata().is_ok_and(|data| data.is_dir())) {
-            return Err(Failure::Usage(describe_directory(path, arguments)));
+            return Err(Failure::Usage(directory::describe(path, &import_of_stdin(arguments))));
         }
         files.push((path, file));
     }
@@ -113,24 +115,6 @@ fn import_of_stdin(arguments: &Arguments) -> String {
         words.extend(is_given.then_some(word));
     }
     pipe_end(&words)
-}
-
-/// The error for a directory in the place of an mbox, with the path or command that takes its content.
-fn describe_directory(path: &Path, arguments: &Arguments) -> String {
-    let shown = path.display();
-    if path.join("mbox").is_file() {
-        return format!("{shown} is a folder of Apple Mail: import {}", path.join("mbox").display());
-    }
-    if ["cur", "new", "tmp"].iter().all(|part| path.join(part).is_dir()) {
-        let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let whole = shell_quoted(&whole.to_string_lossy());
-        return format!(
-            "{shown} is a Maildir: `restante export {whole} | {}` imports it once, without its folders; to take over whole \
-             mailboxes, copy their Maildirs into the spool (docs/manual/operator.md, Coming from Dovecot or Courier)",
-            import_of_stdin(arguments)
-        );
-    }
-    format!("{shown} is a directory: name the mbox files in it")
 }
 
 /// The import of one file.

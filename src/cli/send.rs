@@ -150,12 +150,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     report(&outcome, language)
 }
 
-/// Tells a person at a terminal that the server says nothing.
-pub(super) fn tell_silence(server: &ServerAddr) {
-    if io::stderr().is_terminal() {
-        let language = Language::of_locale(|name| env::var(name).ok());
-        output::message(strings::SILENT.format(language, &[server]));
-    }
+/// Tells the user that the server says nothing.
+pub(super) fn tell_silence(server: &ServerAddr, in_clear_text: bool) {
+    let language = Language::of_locale(|name| env::var(name).ok());
+    let words = if in_clear_text { strings::SILENT } else { strings::SILENT_TLS };
+    output::message(words.format(language, &[server]));
 }
 
 /// Reports the outcome for each recipient.

@@ -256,19 +256,12 @@ impl From<mbox::Error> for Failure {
 }
 
 /// Refuses a directory with other things than mail: a tool that changes all mailboxes would take any subdirectory `new` for
-/// one. A file of a server, a mailbox of an address and a whole Maildir are signs of a spool.
+/// one.
 pub(super) fn must_be_spool(spool: &Spool) -> Result<(), Failure> {
     let path = spool.path();
-    let is_sign = |name: &str| {
-        let is_maildir = || ["tmp", "new", "cur"].iter().all(|part| path.join(name).join(part).is_dir());
-        name.starts_with(".restante") || name.contains('@') || is_maildir()
-    };
-    let mut entries = fs::read_dir(path)
-        .map_err(|error| Failure::Other(format!("{}: {error}", path.display())))?
-        .flatten()
-        .map(|entry| entry.file_name())
-        .peekable();
-    if entries.peek().is_none() || entries.any(|name| name.to_str().is_some_and(is_sign)) {
+    let failed = |error| Failure::Other(format!("{}: {error}", path.display()));
+    let is_empty = fs::read_dir(path).map_err(failed)?.next().is_none();
+    if is_empty || Spool::has_sign_of_one(path).map_err(failed)? {
         return Ok(());
     }
     Err(Failure::Usage(format!(

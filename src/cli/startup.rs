@@ -25,7 +25,7 @@ use crate::{
         places::{self, Problem},
         port_holder, privileges,
         socket_activation::InheritedSockets,
-        written_files,
+        spool_place, written_files,
     },
     thread_limits,
 };
@@ -86,8 +86,9 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
     publish::user_name();
     let configuration = text.path().and_then(places::configuration).into_iter();
     let written = written_files::problems(&config, text.path());
+    let spool = spool_place::problem(&config.spool, text.path());
     for Problem { key, why, is_denied, is_warning } in
-        configuration.chain(written).chain(places::problems(&config, credentials))
+        configuration.chain(written).chain(spool).chain(places::problems(&config, credentials))
     {
         let told = if key.is_empty() { why } else { text.error_at(&key, why).to_string() };
         if is_warning || is_denied && !is_certain {

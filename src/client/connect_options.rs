@@ -26,9 +26,13 @@ pub struct ConnectOptions {
     pub tls: Tls,
     /// Time limit for a reply.
     pub timeout: Duration,
-    /// Called once if the server is silent for some seconds in clear text, where a server of TLS waits for its client.
-    pub on_silence: Option<fn(&ServerAddr)>,
+    /// Called once if the server gives no greeting for a moment.
+    pub on_silence: Option<OnSilence>,
 }
+
+/// Tells the user that the server is silent. The second value is true if the connection is in clear text: a server of TLS
+/// then waits for its client.
+pub(super) type OnSilence = fn(&ServerAddr, bool);
 
 impl ConnectOptions {
     /// True if a password would cross a network in clear text.

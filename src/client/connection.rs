@@ -13,7 +13,10 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::{ClientConnection, StreamOwned};
 
-use super::{ClientError, ConnectOptions, Security, ServerAddr, tls, tls_failure::TlsFailure};
+use super::{
+    ClientError, ConnectOptions, Security, ServerAddr, connect_options::OnSilence, tls,
+    tls_failure::TlsFailure,
+};
 
 /// Traffic on a connection, as its watcher sees it.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +57,7 @@ pub(super) enum Woken {
 #[derive(Clone, Copy)]
 enum Greeting {
     Received,
-    Awaited { in_clear_text: bool, on_silence: Option<fn(&ServerAddr)> },
+    Awaited { in_clear_text: bool, on_silence: Option<OnSilence> },
 }
 
 enum Stream {
@@ -77,8 +80,7 @@ impl Connection {
         socket.set_write_timeout(Some(route.timeout)).map_err(failed)?;
         let stream = BufReader::with_capacity(BUFFER, Stream::Plain(socket));
         let in_clear_text = route.security != Security::Implicit;
-        let on_silence = route.on_silence.filter(|_| in_clear_text);
-        let greeting = Greeting::Awaited { in_clear_text, on_silence };
+        let greeting = Greeting::Awaited { in_clear_text, on_silence: route.on_silence };
         let wire =
             Self { stream, server: place.clone(), timeout: route.timeout, observer: watcher, greeting };
         if route.security == Security::Implicit { wire.start_tls(route) } else { Ok(wire) }
@@ -208,6 +210,7 @@ impl Connection {
             let waited = socket.set_read_timeout(Some(wait.max(MIN_TIMEOUT)));
             match waited.and_then(|()| self.stream.fill_buf().map(<[u8]>::len)) {
                 Ok(0) => return Err(self.lost()),
+                Ok(_) if self.is_answer_of_http() => return Err(ClientError::Http(self.server.clone())),
                 Ok(_) => self.greeting = Greeting::Received,
                 Err(error) if is_timeout(&error) && wait < left => self.tell_silence(),
                 Err(error) => return Err(self.io_error(&error)),
@@ -216,7 +219,12 @@ impl Connection {
         Ok(self.stream.buffer())
     }
 
-    fn silence_observer(&self) -> Option<fn(&ServerAddr)> {
+    /// A server for HTTP says nothing first, and then that the request is bad or late (RFC 9110 section 15.5).
+    fn is_answer_of_http(&self) -> bool {
+        matches!(self.greeting, Greeting::Awaited { .. }) && self.stream.buffer().starts_with(b"HTTP/")
+    }
+
+    fn silence_observer(&self) -> Option<OnSilence> {
         match self.greeting {
             Greeting::Awaited { on_silence, .. } => on_silence,
             Greeting::Received => None,
@@ -225,10 +233,10 @@ impl Connection {
 
     /// Reports the silence of the server once.
     fn tell_silence(&mut self) {
-        if let Greeting::Awaited { on_silence, .. } = &mut self.greeting
+        if let Greeting::Awaited { on_silence, in_clear_text } = &mut self.greeting
             && let Some(tell) = on_silence.take()
         {
-            tell(&self.server);
+            tell(&self.server, *in_clear_text);
         }
     }
 
@@ -350,7 +358,7 @@ const LINE: usize = 8 * 1024;
 /// Time limit for one address.
 const CONNECT: Duration = Duration::from_secs(30);
 /// Silence of a server after which its user is told, once.
-const SILENCE: Duration = Duration::from_secs(3);
+const SILENCE: Duration = Duration::from_millis(1500);
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ pub enum ClientError {
     },
     /// The server speaks clear text where TLS was to begin with the first octet.
     ClearText(ServerAddr),
+    /// The server answers as one for HTTP. The client had sent nothing.
+    Http(ServerAddr),
     /// No reply came within that time.
     Timeout(ServerAddr, Duration),
     /// The peer does not speak the protocol.
@@ -69,6 +71,7 @@ impl ClientError {
                 | Self::ConnectionLost(_)
                 | Self::NoGreeting { .. }
                 | Self::ClearText(_)
+                | Self::Http(_)
                 | Self::Timeout(..)
                 | Self::ProtocolError(_)
                 | Self::Tls(..)
@@ -86,6 +89,7 @@ impl ClientError {
             Self::NoGreeting { server, in_clear_text: true } => with(strings::NO_GREETING_TLS, &[server]),
             Self::NoGreeting { server, in_clear_text: false } => with(strings::NO_GREETING, &[server]),
             Self::ClearText(place) => with(strings::CLEAR_TEXT, &[place]),
+            Self::Http(place) => with(strings::HTTP, &[place]),
             Self::Timeout(place, patience) => with(strings::TOO_SLOW, &[place, &patience.as_secs()]),
             Self::ProtocolError(place) => with(strings::BABBLE, &[place]),
             Self::Tls(place, why) => why.describe(place, language),

@@ -10,7 +10,10 @@ use super::{
     smtp::{Enhanced, Reply, ReplyClass},
     strings,
 };
-use crate::language::{Language, LocalizedText};
+use crate::{
+    language::{Language, LocalizedText},
+    proto::smtp::reply_codes::FAULT_ON_DEMAND,
+};
 
 /// Explains an SMTP reply: its text, its meaning, and whether trying again helps.
 pub(crate) fn explain_smtp(reply: &Reply, language: Language) -> String {
@@ -23,10 +26,13 @@ pub(crate) fn explain_smtp(reply: &Reply, language: Language) -> String {
     // 530 says more than the 5.7.0 that RFC 4954 section 6 puts after it.
     let enhanced = reply.enhanced.filter(|_| reply.code != 530);
     let meaning = enhanced.and_then(detail).or_else(|| code(reply.code)).map(|words| words.text(language));
-    let said = reply_text(reply);
+    let mut said = reply_text(reply);
+    if reply.lines.iter().any(|line| line == FAULT_ON_DEMAND) {
+        said += &format!(" ({})", strings::FAULT_ON_DEMAND.text(language));
+    }
     match (reply.class(), meaning) {
         (ReplyClass::Success | ReplyClass::Intermediate, _) | (_, None) => class.format(language, &[&said]),
-        (_, Some(meaning)) => class.format(language, &[&format!("{said}: {meaning}.")]),
+        (_, Some(meaning)) => class.format(language, &[&format!("{said}{} {meaning}.", language.colon())]),
     }
 }
 
@@ -66,7 +72,7 @@ fn with_meaning(
     language: Language,
 ) -> String {
     match code.and_then(|code| codes.iter().find(|(known, _)| *known == code)) {
-        Some((_, meaning)) => format!("{said}: {}.", meaning.text(language)),
+        Some((_, meaning)) => format!("{said}{} {}.", language.colon(), meaning.text(language)),
         None => said,
     }
 }
@@ -200,6 +206,23 @@ mod tests {
         assert!(told.contains("log in first"), "{told}");
         assert_eq!(explain_smtp(&reply(599, None, ""), Language::English).split(' ').next(), Some("599"));
         assert_eq!(explain_smtp(&reply(250, None, "Ok"), Language::English), "250 Ok: accepted.");
+    }
+
+    #[test]
+    fn u73_a_fault_on_demand_is_told_in_the_language_of_the_user() {
+        let fault = reply(452, Some(Enhanced(4, 0, 0)), FAULT_ON_DEMAND);
+        let told = explain_smtp(&fault, Language::English);
+        assert!(
+            told.starts_with("452 4.0.0 A fault on demand (the address asks for it): the server has"),
+            "{told}"
+        );
+        let told = explain_smtp(&fault, Language::French);
+        assert!(
+            told.starts_with(
+                "452 4.0.0 A fault on demand (une panne que l'adresse demande) : le serveur n'a"
+            ),
+            "{told}"
+        );
     }
 
     #[test]

@@ -86,11 +86,17 @@ table! {
         "{0} gave no greeting. Nothing was sent to it. A port for TLS from the first octet, as 465, 993, 995, 2465, 1993 and 1995 are, needs --tls implicit.",
         "{0} n'a envoyé aucune salutation. Rien ne lui a été envoyé. Un port pour TLS dès le premier octet, comme 465, 993, 995, 2465, 1993 et 1995, demande --tls implicit.";
     SILENT:
-        "{0} says nothing yet. If its port is for TLS from the first octet, as 465, 993, 995, 2465, 1993 and 1995 are, press Ctrl-C and add --tls implicit.",
-        "{0} ne dit encore rien. Si son port est pour TLS dès le premier octet, comme 465, 993, 995, 2465, 1993 et 1995, tapez Ctrl-C et ajoutez --tls implicit.";
+        "{0} has not greeted yet, still waiting. A port for TLS from the first octet, as 465, 993, 995, 2465, 1993 and 1995 are, needs --tls implicit; one for HTTP, as 80, 443 and 8025 are, takes no mail. Ctrl-C ends the wait.",
+        "{0} n'a pas encore salué, l'attente continue. Un port pour TLS dès le premier octet, comme 465, 993, 995, 2465, 1993 et 1995, demande --tls implicit ; un port pour HTTP, comme 80, 443 et 8025, ne prend pas de courrier. Ctrl-C met fin à l'attente.";
+    SILENT_TLS:
+        "{0} has not greeted yet, still waiting. A port for HTTP, as 443 is, takes no mail. Ctrl-C ends the wait.",
+        "{0} n'a pas encore salué, l'attente continue. Un port pour HTTP, comme 443, ne prend pas de courrier. Ctrl-C met fin à l'attente.";
     CLEAR_TEXT:
         "{0} speaks clear text, and not TLS from the first octet. No mail and no password was sent: use --tls starttls, or another port.",
         "{0} parle en clair, et non en TLS dès le premier octet. Ni message ni mot de passe n'a été envoyé : prenez --tls starttls, ou un autre port.";
+    HTTP:
+        "{0} speaks HTTP, and takes no mail. Nothing was sent to it: use the port for SMTP (25, 587, 2525), IMAP (143, 1143) or POP3 (110, 1110).",
+        "{0} parle HTTP, et ne prend pas de courrier. Rien ne lui a été envoyé : prenez le port de SMTP (25, 587, 2525), d'IMAP (143, 1143) ou de POP3 (110, 1110).";
     TOO_SLOW:
         "no reply from {0} within {1} seconds. Try again later.",
         "pas de réponse de {0} en {1} secondes. Réessayez plus tard.";
@@ -124,6 +130,9 @@ table! {
     INJECTED:
         "clear text arrived from {0} after it had agreed to TLS: the network may be tampering. Nothing was sent; try another network.",
         "du texte en clair est venu de {0} après son accord pour TLS : le réseau est peut-être manipulé. Rien n'a été envoyé ; changez de réseau.";
+    FAULT_ON_DEMAND:
+        "the address asks for it",
+        "une panne que l'adresse demande";
     NO_LOGIN:
         "{0} offers no supported login (PLAIN, LOGIN). Try the submission port, or --tls starttls.",
         "{0} n'offre aucune authentification connue ici (PLAIN, LOGIN). Essayez le port de soumission, ou --tls starttls.";

@@ -18,7 +18,9 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    crypto::{
+        CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+    },
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
     server::ParsedCertificate,
 };
@@ -55,20 +57,18 @@ impl Tls {
         let versions = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
-        let config = match trust {
-            Trust::System => versions.with_root_certificates(system_roots()).with_no_client_auth(),
-            Trust::File(path) => {
-                let verifier = TrustNamed::read(path, Arc::clone(&provider))?;
-                versions
-                    .dangerous()
-                    .with_custom_certificate_verifier(Arc::new(verifier))
-                    .with_no_client_auth()
+        let signatures = provider.signature_verification_algorithms;
+        let verifier: Arc<dyn ServerCertVerifier> = match trust {
+            Trust::System => {
+                let config = versions.with_root_certificates(system_roots()).with_no_client_auth();
+                return Ok(Self { config: Arc::new(config), has_named: false });
             }
-            Trust::AnyCertificate => versions
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider)))
-                .with_no_client_auth(),
+            Trust::File(path) => {
+                Arc::new(Verifier { trusted: TrustNamed::read(path, provider)?, signatures })
+            }
+            Trust::AnyCertificate => Arc::new(Verifier { trusted: AnyCertificate, signatures }),
         };
+        let config = versions.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
         Ok(Self { config: Arc::new(config), has_named: matches!(trust, Trust::File(_)) })
     }
 
@@ -178,17 +178,11 @@ impl TrustNamed {
     }
 }
 
-impl ServerCertVerifier for TrustNamed {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        chain: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
+impl Trusted for TrustNamed {
+    fn check(&self, server: &Presented<'_>) -> Result<(), Error> {
+        let Presented { leaf, chain, name, ocsp, now } = *server;
         let Err(error) = self.authorities.verify_server_cert(leaf, chain, name, ocsp, now) else {
-            return Ok(ServerCertVerified::assertion());
+            return Ok(());
         };
         // The dates are checked before all else.
         let is_about_issuer = matches!(
@@ -198,46 +192,51 @@ impl ServerCertVerifier for TrustNamed {
         if !is_about_issuer || !self.named.contains(leaf) {
             return Err(error);
         }
-        verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.authorities.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.authorities.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.authorities.supported_verify_schemes()
+        verify_server_name(&ParsedCertificate::try_from(leaf)?, name)
     }
 }
 
-/// Accepts any certificate, but still checks that the server has its key.
+/// Trusts any certificate.
 #[derive(Debug)]
-struct AcceptAnyCertificate(Arc<CryptoProvider>);
+struct AnyCertificate;
 
-impl ServerCertVerifier for AcceptAnyCertificate {
+impl Trusted for AnyCertificate {
+    fn check(&self, _: &Presented<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// The certificates of a server, as they come.
+struct Presented<'a> {
+    leaf: &'a CertificateDer<'a>,
+    chain: &'a [CertificateDer<'a>],
+    name: &'a ServerName<'a>,
+    ocsp: &'a [u8],
+    now: UnixTime,
+}
+
+/// A decision about certificates.
+trait Trusted: fmt::Debug + Send + Sync {
+    fn check(&self, server: &Presented<'_>) -> Result<(), Error>;
+}
+
+/// Leaves the certificate to `trusted`, and always checks that the server has its key.
+#[derive(Debug)]
+struct Verifier<T> {
+    trusted: T,
+    signatures: WebPkiSupportedAlgorithms,
+}
+
+impl<T: Trusted> ServerCertVerifier for Verifier<T> {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        self.trusted.check(&Presented { leaf, chain, name, ocsp, now })?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -247,7 +246,7 @@ impl ServerCertVerifier for AcceptAnyCertificate {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(message, certificate, signed, &self.signatures)
     }
 
     fn verify_tls13_signature(
@@ -256,11 +255,11 @@ impl ServerCertVerifier for AcceptAnyCertificate {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(message, certificate, signed, &self.signatures)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.signatures.supported_schemes()
     }
 }
 
@@ -323,7 +322,7 @@ mod tests {
             let trust = TrustNamed { named: vec![server.clone()], authorities };
             let name = ServerName::try_from(name.to_owned()).unwrap();
             let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-            trust.verify_server_cert(leaf, &[], &name, &[], now).map(drop)
+            trust.check(&Presented { leaf, chain: &[], name: &name, ocsp: &[], now })
         };
         const SUMMER_2026: u64 = 1_780_000_000;
         verify(&server, "localhost", SUMMER_2026).unwrap();

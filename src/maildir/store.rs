@@ -68,6 +68,16 @@ impl Spool {
         Self::open_existing(path)
     }
 
+    /// Whether a directory has a sign of a spool: a file of a server, a mailbox of an address, or a whole Maildir.
+    pub fn has_sign_of_one(path: &Path) -> io::Result<bool> {
+        let is_sign = |name: &str| {
+            let is_maildir = || ["tmp", "new", "cur"].iter().all(|part| path.join(name).join(part).is_dir());
+            name.starts_with(".restante") || name.contains('@') || is_maildir()
+        };
+        let mut names = path.read_dir()?.flatten().map(|entry| entry.file_name());
+        Ok(names.any(|name| name.to_str().is_some_and(is_sign)))
+    }
+
     /// Opens a spool that is there, and makes nothing.
     pub fn open_existing(path: &Path) -> Result<Self, Error> {
         check_link(path)?;

@@ -19,6 +19,7 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 
+use super::issuer::MissingIssuer;
 use crate::{
     certificate_words::{certificate_error, pem_error},
     command_hint::path_word,
@@ -43,6 +44,8 @@ pub struct LoadedCertificate {
     pub config: Arc<ServerConfig>,
     /// The reason why clients may reject it.
     pub warning: Option<ValidityWarning>,
+    /// The issuer, if its certificate is neither in the file nor surely known to clients.
+    pub missing_issuer: Option<MissingIssuer>,
     /// The certificate of the server itself.
     leaf: CertificateDer<'static>,
     /// State of the files just before they were read.
@@ -105,6 +108,7 @@ impl CertificatePair {
         };
         let doubt = check_validity(leaf, now)
             .map_err(|error| Error::Wrong(path.clone(), certificate_error(&error)))?;
+        let missing_issuer = MissingIssuer::of(path, leaf, chain.iter().skip(1).map(|other| &other[..]));
         let leaf = leaf.clone();
         let text = read(&self.key)?;
         let key = PrivateKeyDer::from_pem_slice(&text);
@@ -135,7 +139,7 @@ impl CertificatePair {
             .map_err(|error| Error::Wrong(self.key.clone(), error.to_string()))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        Ok(LoadedCertificate { config: Arc::new(config), warning: doubt, leaf, stamp })
+        Ok(LoadedCertificate { config: Arc::new(config), warning: doubt, missing_issuer, leaf, stamp })
     }
 
     /// The state of the files now.
@@ -145,6 +149,17 @@ impl CertificatePair {
 }
 
 impl LoadedCertificate {
+    /// The reasons why clients may reject the certificate, each to follow its path.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        let missing = self.missing_issuer.iter().filter(|missing| missing.is_intermediate);
+        self.warning.iter().map(ToString::to_string).chain(missing.map(ToString::to_string))
+    }
+
+    /// A sentence about the issuer that is right for many operators, likewise.
+    pub fn note(&self) -> Option<String> {
+        self.missing_issuer.as_ref().filter(|missing| !missing.is_intermediate).map(ToString::to_string)
+    }
+
     /// Whether clients accept it for a server of that name.
     pub fn is_for(&self, host: &str) -> bool {
         let (Ok(parsed), Ok(name)) = (ParsedCertificate::try_from(&self.leaf), ServerName::try_from(host))

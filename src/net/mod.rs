@@ -2,6 +2,7 @@
 
 pub mod certificate;
 pub mod endpoint;
+mod issuer;
 pub mod proxy_protocol;
 pub mod socket;
 pub mod timer;

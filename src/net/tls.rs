@@ -169,9 +169,9 @@ impl CertificateReloader {
 
 /// Logs a warning if clients may reject the certificate.
 fn log_warnings(pair: &CertificatePair, loaded: LoadedCertificate) -> Arc<ServerConfig> {
-    if let Some(warning) = loaded.warning {
-        log::warn!("tls certificate path={} {warning}", pair.certificate.display());
-    }
+    let path = pair.certificate.display();
+    loaded.warnings().for_each(|warning| log::warn!("tls certificate path={path} {warning}"));
+    loaded.note().iter().for_each(|note| log::info!("tls certificate path={path} {note}"));
     loaded.config
 }
 

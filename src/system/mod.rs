@@ -7,6 +7,7 @@ pub mod privileges;
 pub mod sandbox;
 pub mod sd_notify;
 pub mod socket_activation;
+pub mod spool_place;
 pub mod written_files;
 
 use std::path::Path;

@@ -54,17 +54,17 @@ impl Folders {
     pub(crate) fn new() -> Self {
         let mut folders = Self {
             folders: BTreeMap::new(),
-            subscribed: vec!["INBOX".into()],
+            subscribed: Vec::new(),
             next_validity: 1,
             selected: None,
             piece: usize::MAX,
             keyword_limit: Flags::MAX_KEYWORDS,
         };
-        folders.create("INBOX", None);
+        folders.create("INBOX", None, true);
         folders
     }
 
-    fn create(&mut self, name: &str, special_use: Option<SpecialUse>) {
+    pub(crate) fn create(&mut self, name: &str, special_use: Option<SpecialUse>, is_subscribed: bool) {
         let state = FolderState {
             uid_validity: self.next_validity,
             uid_next: 1,
@@ -75,18 +75,10 @@ impl Folders {
         self.next_validity += 1;
         let folder = MailFolder { special_use, messages: Vec::new(), state: Arc::new(state) };
         self.folders.insert(name.into(), folder);
+        self.subscribed.extend(is_subscribed.then(|| name.to_owned()));
     }
 
     // The directives and the changes of other programs
-
-    /// `NAME`, or `NAME subscribed`.
-    pub(crate) fn add_folder(&mut self, text: &str) {
-        let (name, subscribed) = text.strip_suffix(" subscribed").map_or((text, false), |name| (name, true));
-        self.create(name, None);
-        if subscribed {
-            self.subscribed.push(name.into());
-        }
-    }
 
     /// A message in a folder, with the letters of its flags.
     pub(crate) fn deliver(&mut self, name: &str, letters: &str, content: &[u8]) {
@@ -174,8 +166,7 @@ impl Folders {
             ImapRequest::Prepare { .. } => {
                 for (special_use, name) in SPECIAL {
                     if !self.folders.contains_key(name) {
-                        self.create(name, Some(special_use));
-                        self.subscribed.push(name.into());
+                        self.create(name, Some(special_use), true);
                     }
                 }
                 ImapResponse::Done
@@ -256,8 +247,7 @@ impl Folders {
                 let mut made = Vec::new();
                 for level in levels {
                     if !self.folders.contains_key(level) {
-                        self.create(level, special_use.filter(|_| level == name));
-                        self.subscribed.push(level.to_owned());
+                        self.create(level, special_use.filter(|_| level == name), true);
                         let text = modified_utf7::decode(level.as_bytes()).unwrap_or_default();
                         made.extend(
                             Folder::from_decoded(&text).map(|folder| owner.clone().in_folder(folder)),
@@ -281,7 +271,7 @@ impl Folders {
                     return refused(Refusal::Exists);
                 }
                 if name(from) == "INBOX" {
-                    self.create(&name(to), None);
+                    self.create(&name(to), None, false);
                     let inbox = self.folders["INBOX"].clone();
                     for (message, state) in inbox.messages.into_iter().zip(&inbox.state.messages) {
                         self.append(&name(to), state.flags, message.content);

@@ -9,6 +9,7 @@ import asyncio
 import datetime
 import email
 import imaplib
+import importlib
 import smtplib
 import sys
 
@@ -26,9 +27,19 @@ def letter(subject):
     return LETTER.format(user=USER, subject=subject).encode()
 
 
-def send(subject):
+def send(*subjects):
     with smtplib.SMTP(HOST, SMTP_PORT, local_hostname="client.test", timeout=TIMEOUT) as client:
-        assert client.sendmail("ann@far.test", [USER], letter(subject)) == {}
+        for subject in subjects:
+            assert client.sendmail("ann@far.test", [USER], letter(subject)) == {}
+
+
+def installed(name):
+    """A client of PyPI, which not every machine has."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as missing:
+        print(missing)
+        sys.exit(77)
 
 
 def ok(answer):
@@ -97,14 +108,9 @@ def with_imaplib():
 
 
 def with_imapclient():
-    try:
-        from imapclient import IMAPClient
-    except ImportError as missing:
-        print(missing)
-        sys.exit(77)
-    for subject in ["one", "two", "three"]:
-        send(subject)
-    with IMAPClient(HOST, port=IMAP_PORT, ssl=False, timeout=TIMEOUT) as client:
+    imapclient = installed("imapclient")
+    send("one", "two", "three")
+    with imapclient.IMAPClient(HOST, port=IMAP_PORT, ssl=False, timeout=TIMEOUT) as client:
         client.login(USER, "any password")
         assert client.namespace().personal == (("", "."),), client.namespace()
         client.id_({"name": "a test"})
@@ -158,13 +164,8 @@ def with_imapclient():
 
 
 async def with_aioimaplib():
-    try:
-        import aioimaplib
-    except ImportError as missing:
-        print(missing)
-        sys.exit(77)
-    for subject in ["one", "two"]:
-        send(subject)
+    aioimaplib = installed("aioimaplib")
+    send("one", "two")
     client = aioimaplib.IMAP4(host=HOST, port=IMAP_PORT, timeout=TIMEOUT)
     await client.wait_hello_from_server()
 
@@ -202,21 +203,17 @@ async def with_aioimaplib():
 
 
 def with_imap_tools():
-    try:
-        from imap_tools import AND, NOT, OR, MailBoxUnencrypted, MailMessageFlags
-    except ImportError as missing:
-        print(missing)
-        sys.exit(77)
-    for subject in ["one", "two", "three"]:
-        send(subject)
-    with MailBoxUnencrypted(HOST, IMAP_PORT, timeout=TIMEOUT).login(USER, "any password") as box:
+    tools = installed("imap_tools")
+    AND, NOT, OR, FLAGS = tools.AND, tools.NOT, tools.OR, tools.MailMessageFlags
+    send("one", "two", "three")
+    with tools.MailBoxUnencrypted(HOST, IMAP_PORT, timeout=TIMEOUT).login(USER, "any password") as box:
         assert sorted(folder.name for folder in box.folder.list()) == sorted(FOLDERS)
         messages = {one.subject: one for one in box.fetch(mark_seen=False, bulk=True)}
         assert sorted(messages) == ["one", "three", "two"]
         assert all(one.flags == ("\\Recent",) and one.from_ == "ann@far.test" for one in messages.values()), messages
         one, two, three = (messages[subject].uid for subject in ["one", "two", "three"])
         assert [found.uid for found in box.fetch(AND(subject="two", seen=False), headers_only=True, mark_seen=False)] == [two]
-        box.flag(one, [MailMessageFlags.FLAGGED, "later"], True)
+        box.flag(one, [FLAGS.FLAGGED, "later"], True)
         assert box.uids(AND(keyword="later")) == [one]
         assert sorted(box.uids(OR(subject="two", text="three@"))) == sorted([two, three])
         assert one not in box.uids(NOT(flagged=True))
@@ -229,7 +226,7 @@ def with_imap_tools():
         assert box.folder.status("Neu", ["MESSAGES", "UNSEEN"]) == {"MESSAGES": 1, "UNSEEN": 1}
         box.move(two, "Archive")
         date = datetime.datetime(2020, 2, 29, tzinfo=datetime.timezone.utc)
-        box.append(letter("mine"), "Drafts", dt=date, flag_set=[MailMessageFlags.DRAFT])
+        box.append(letter("mine"), "Drafts", dt=date, flag_set=[FLAGS.DRAFT])
         box.delete(three)
         assert box.uids() == [one]
         with box.idle as idle:

@@ -133,8 +133,7 @@ def news():
     terminal.answer(BACK, "")
     terminal.expect("NOOP")
     terminal.answer(BACK, "q")
-    terminal.answer("q to quit: ", "q")
-    assert terminal.ended() == 0
+    terminal.leave("q to quit: ")
     assert PASSWORD not in terminal.seen and f'C: a1 LOGIN "{ALICE}" ***' in plain(terminal.seen).replace("\x1b[36m", ""), terminal.seen
 
 
@@ -159,8 +158,7 @@ def numbers_on_the_screen():
     terminal.expect("Flagged: 2.")
     assert " NF " in row(terminal, BACK, "letter 3")
     terminal.type("q")
-    terminal.answer("q to quit: ", "q")
-    assert terminal.ended() == 0
+    terminal.leave("q to quit: ")
 
 
 def a_lost_connection():
@@ -179,8 +177,7 @@ def a_lost_connection():
     terminal.answer("q to quit: ", "1")
     assert " ND" in row(terminal, BACK, "letter 1")
     terminal.type("q")
-    terminal.answer("q to quit: ", "q")
-    assert terminal.ended() == 0
+    terminal.leave("q to quit: ")
 
 
 def in_french():
@@ -194,9 +191,7 @@ def in_french():
     terminal.expect("S à supprimer")
     terminal.answer("q : retour : ", "t 3")
     terminal.expect("Déplacés vers Trash : 3.")
-    terminal.answer("q : retour : ", "q")
-    terminal.answer("q : quitter : ", "q")
-    assert terminal.ended() == 0
+    terminal.leave("q : retour : ", "q : quitter : ")
 
 
 def wrong_passwords():
@@ -209,8 +204,7 @@ def wrong_passwords():
     terminal.secret("Password: ", "gu\"es\\s1é")
     terminal.expect("Attempts left: 1.")
     terminal.log_in(user="")
-    terminal.answer("q to quit: ", "q")
-    assert terminal.ended() == 0
+    terminal.leave("q to quit: ")
     assert PASSWORD not in terminal.seen and "guess" not in terminal.seen, terminal.seen
 
 
@@ -218,8 +212,7 @@ def over_tls():
     terminal = client("--tls", "implicit", "--cacert", CERTIFICATE[0])
     terminal.log_in()
     terminal.expect(f"The folders of {ALICE}")
-    terminal.answer("q to quit: ", "q")
-    assert terminal.ended() == 0
+    terminal.leave("q to quit: ")
 
 
 def windows_of_all_widths():

@@ -71,6 +71,12 @@ class Terminal:
         self.type(line)
         return before
 
+    def leave(self, *prompts):
+        """Types q at each of these prompts, which ends the program."""
+        for prompt in prompts:
+            self.answer(prompt, "q")
+        assert self.ended() == 0, self.seen
+
     def type(self, line):
         os.write(self.window, f"{line}\n".encode())
 
@@ -140,8 +146,7 @@ def wrong_twice_then_right():
         terminal.secret("Password: ", f"guess{left}")
         terminal.expect(f"Attempts left: {left}.")
     terminal.log_in(user="")
-    terminal.answer("Your choice: ", "q")
-    assert terminal.ended() == 0
+    terminal.leave("Your choice: ")
     assert PASSWORD not in terminal.seen and "guess" not in terminal.seen, terminal.seen
 
 
@@ -208,9 +213,7 @@ def write_with_attachments():
     terminal.answer("q back: ", "1")
     terminal.expect("Bonjour")
     terminal.answer("Enter to go back: ", "")
-    terminal.answer("q back: ", "q")
-    terminal.answer("Your choice: ", "q")
-    assert terminal.ended() == 0, terminal.seen
+    terminal.leave("q back: ", "Your choice: ")
     for user in (ALICE, "bob@example.test"):
         check_message(user, files)
 
@@ -297,9 +300,7 @@ def a_table_of_80_columns():
     terminal.answer("Into the directory [.]: ", HOME)
     terminal.expect(f"Saved as {HOME}/passwd.")
     terminal.answer("Enter to go back: ", "")
-    terminal.answer("q back: ", "q")
-    terminal.answer("Your choice: ", "q")
-    assert terminal.ended() == 0
+    terminal.leave("q back: ", "Your choice: ")
     escapes = set(re.findall(r"\x1b[^m]*m|\x1b|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", terminal.seen))
     assert escapes <= {"\x1b[1m", "\x1b[0m"}, escapes
 
@@ -321,9 +322,7 @@ def odd_parts():
     with open(os.path.join(HOME, "zshenv"), "rb") as file:
         assert file.read() == b"\xe9;1\r\n"
     terminal.answer("Enter to go back: ", "")
-    terminal.answer("q back: ", "q")
-    terminal.answer("Your choice: ", "q")
-    assert terminal.ended() == 0, terminal.seen
+    terminal.leave("q back: ", "Your choice: ")
 
 
 def save_on_a_full_disk():
@@ -338,9 +337,7 @@ def save_on_a_full_disk():
     terminal.expect("No space left on device")
     assert os.listdir(os.path.join(HOME, "full")) == ["filler"]
     terminal.answer("Enter to go back: ", "")
-    terminal.answer("q back: ", "q")
-    terminal.answer("Your choice: ", "q")
-    assert terminal.ended() == 0, terminal.seen
+    terminal.leave("q back: ", "Your choice: ")
 
 
 def delete_and_keep():
@@ -555,8 +552,7 @@ def sign_up():
     terminal.secret("Password: ", "new secret")
     terminal.expect("Waiting until the server knows carl@example.test")
     terminal.expect("carl@example.test: 0 in the inbox")
-    terminal.answer("Your choice: ", "q")
-    assert terminal.ended() == 0
+    terminal.leave("Your choice: ")
     assert "Attempts left" not in terminal.seen, terminal.seen
 
 
@@ -589,9 +585,7 @@ def between_postfix_and_dovecot():
     terminal.expect("A copy is kept on this disk.")
     terminal.answer("Your choice: ", "3")
     terminal.expect("by Postfix")
-    terminal.answer("q back: ", "q")
-    terminal.answer("Your choice: ", "q")
-    assert terminal.ended() == 0
+    terminal.leave("q back: ", "Your choice: ")
 
 
 def replies():
@@ -616,9 +610,7 @@ def replies():
     terminal.answer("Send it? [Y/n] ", "y")
     terminal.expect("Sent: 250")
     terminal.answer("Enter to go back: ", "")
-    terminal.answer("q back: ", "q")
-    terminal.answer("Your choice: ", "q")
-    assert terminal.ended() == 0
+    terminal.leave("q back: ", "Your choice: ")
     (path,) = [os.path.join(HOME, "spool/bob@example.test/new", name)
                for name in os.listdir(os.path.join(HOME, "spool/bob@example.test/new"))]
     with open(path, "rb") as file:
@@ -708,9 +700,7 @@ def the_own_address(name="you", password="any", own="you@localhost"):
     terminal.answer("q back: ", "1")
     terminal.expect(f"From: {own}")
     terminal.answer("Enter to go back: ", "")
-    terminal.answer("q back: ", "q")
-    terminal.answer("Your choice: ", "q")
-    assert terminal.ended() == 0
+    terminal.leave("q back: ", "Your choice: ")
     terminal = Terminal(command=["send", "--subject", "x", "--body", "x"], USER=name)
     terminal.answer("Server [127.0.0.1:2525]: ", f"127.0.0.1:{SMTP_PORT}")
     terminal.answer(f"From [{own}]: ", "")
@@ -730,8 +720,7 @@ def the_listeners_of_a_configuration():
     terminal.answer("q quit: ", "1")
     terminal.secret("Password: ", PASSWORD)
     terminal.expect(f"{ALICE}: 0 in the inbox")
-    terminal.answer("Your choice: ", "q")
-    assert terminal.ended() == 0
+    terminal.leave("Your choice: ")
 
 
 def a_mailbox_in_use():
@@ -752,8 +741,7 @@ def a_mailbox_in_use():
     other.close()
     terminal.answer("Try again?", "")
     terminal.expect(f"{ALICE}: 0 in the inbox")
-    terminal.answer("Your choice: ", "q")
-    assert terminal.ended() == 0
+    terminal.leave("Your choice: ")
     assert "Attempts left" not in terminal.seen, terminal.seen
 
 
@@ -791,13 +779,13 @@ def a_mistyped_answer():
 
 def a_silent_port():
     """A server waits for the TLS of its client, who waits for a greeting: the one at the terminal is told at once."""
-    hint = "If its port is for TLS from the first octet, as 465, 993, 995, 2465, 1993 and 1995 are, press Ctrl-C and add --tls implicit."
+    hint = "A port for TLS from the first octet, as 465, 993, 995, 2465, 1993 and 1995 are, needs --tls implicit"
     for words in (["send", "--from", "a@b.test", "--to", "c@d.test", "--subject", "x", "--body", "x", "--server"], ["client", "--pop3"]):
         server = socket.create_server(("127.0.0.1", 0))
         address = "127.0.0.1:%d" % server.getsockname()[1]
         terminal = Terminal(command=[*words, address])
         connection, _ = server.accept()
-        terminal.expect(f"{address} says nothing yet. {hint}")
+        terminal.expect(f"{address} has not greeted yet, still waiting. {hint}")
         connection.close()
         terminal.expect(f"{address} gave no greeting. Nothing was sent to it.")
         terminal.expect("needs --tls implicit.")

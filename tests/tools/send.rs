@@ -301,3 +301,31 @@ fn u44_a_port_for_tls_and_one_for_clear_text_are_told_apart_and_nothing_is_said_
         assert!(!said(&output).contains("Unconfirmed"), "{}", said(&output));
     }
 }
+
+#[test]
+fn u72_a_port_for_http_is_told_at_once_and_a_silent_one_before_the_wait_ends() {
+    let http = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = http.local_addr().unwrap();
+    let play = thread::spawn(move || {
+        let (mut stream, _) = http.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n").unwrap();
+        stream // stays open
+    });
+    let output = send(address, &letter(&["--body", "x"]), b"");
+    ends_with(&output, 1, &[&format!("{address} speaks HTTP, and takes no mail. Nothing was sent to it")]);
+    drop(play.join().unwrap());
+
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+    command.args(["send", "--server", &address.to_string()]).args(letter(&["--body", "x"]));
+    let mut child = command.env("LC_ALL", "C").stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+    let (stream, _) = silent.accept().unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = told.next().unwrap().unwrap();
+    assert!(first.contains("has not greeted yet, still waiting"), "{first}");
+    drop(stream);
+    let last = told.next().unwrap().unwrap();
+    assert!(last.contains("gave no greeting. Nothing was sent to it"), "{last}");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}

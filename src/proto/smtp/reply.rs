@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::address::Address;
+use super::{address::Address, reply_codes::FAULT_ON_DEMAND};
 use crate::proto::{buffer::Outbox, request::Failure};
 
 /// One reply. Banner, EHLO, HELO and 354 have no enhanced code (RFC 2034).
@@ -79,7 +79,7 @@ pub fn failure_reply(failure: Failure) -> Reply {
 
 /// The refusal of a fault on demand.
 pub fn injected_reply(code: u16) -> Reply {
-    Reply::new(code, if code < 500 { "4.0.0" } else { "5.0.0" }, "A fault on demand")
+    Reply::new(code, if code < 500 { "4.0.0" } else { "5.0.0" }, FAULT_ON_DEMAND)
 }
 
 /// The message with this id is durable.

@@ -1,6 +1,9 @@
 //! The meaning of reply codes: the digits (RFC 5321 section 4.2.1) and the enhanced codes (RFC 3463, and the
 //! registry that RFC 5248 created).
 
+/// The text of the reply that an address has asked for.
+pub const FAULT_ON_DEMAND: &str = "A fault on demand";
+
 /// The class of a reply, from its first digit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplyClass {

@@ -22,7 +22,7 @@ pub use export::{Exported, export};
 pub use flags::MessageState;
 pub use from_line::{DoubtfulLine, FromLine};
 pub use import::{DoubtfulLines, Import, ImportPass, Imported};
-pub use other_format::OtherFormat;
+pub use other_format::{MESSAGE_TO_MBOX, OtherFormat};
 pub use parser::{MessageSink, parse};
 pub use resume::{PreviousRun, Source};
 

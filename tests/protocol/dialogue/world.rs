@@ -192,7 +192,10 @@ impl World {
                     (_, most) => self.quota.messages = Some(number(most)?),
                 }
             }
-            "folder" => self.folders.get_mut().add_folder(value),
+            "folder" => {
+                let name = value.strip_suffix(" subscribed");
+                self.folders.get_mut().create(name.unwrap_or(value), None, name.is_some());
+            }
             // `INBOX SF "Subject: one||text|"`: the folder, and the letters of the flags or `-`.
             "mail" => {
                 let (folder, rest) = value.split_once(' ').ok_or("a mail has a folder")?;
