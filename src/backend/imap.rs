@@ -168,10 +168,15 @@ impl Folders {
         let Some((mailbox, folder, _)) = self.selected(id, client) else {
             return cx.effects.fail(id, Failure::TempFail);
         };
-        let slice = Slice { sequence: Arc::clone(&folder.sequence), from: 1 };
+        // After a refresh that has failed, the state in memory lacks flags of STORE, and EXPUNGE looks for them there.
+        let version = cx.index.version(mailbox).filter(|version| folder.version < Some(*version));
+        let step = match version.filter(|_| matches!(change, Change::Expunge { .. })) {
+            Some(version) => Step::ChangeAfter(version, change),
+            None => Step::Change(change, Slice { sequence: Arc::clone(&folder.sequence), from: 1 }),
+        };
         let mailbox = mailbox.clone();
         if let Some(folder) = self.folders.get_mut(&mailbox) {
-            folder.pending.push_back(Pending { conn: id, step: Step::Change(change, slice) });
+            folder.pending.push_back(Pending { conn: id, step });
         }
         self.advance(&mailbox, cx);
     }
@@ -331,7 +336,7 @@ impl Folders {
                 if let Some(first) = folder.pending.pop_front() {
                     let conn = first.conn;
                     match first.step {
-                        Step::Respond(_, answer @ Answer::Copied { .. }) => {
+                        Step::Respond(_, answer @ Answer::Changed(_)) => {
                             answer.fail((conn, Failure::NoFolder), cx.effects);
                         }
                         _ => refuse(conn, refusal, cx.effects),
@@ -412,8 +417,12 @@ impl Folders {
                     folder.sessions.entry(conn).and_modify(|told| *told = Some(folder.state_number));
                     cx.effects.respond(conn, Response::Imap(answer.with(state)));
                 }
-                Step::Respond(version, answer) => {
-                    folder.pending.push_front(Pending { conn, step: Step::Respond(version, answer) });
+                Step::ChangeAfter(version, change) if folder.version >= Some(version) => {
+                    let slice = Slice { sequence: folder.sequence(), from: 1 };
+                    folder.pending.push_front(Pending { conn, step: Step::Change(change, slice) });
+                }
+                step @ (Step::Respond(..) | Step::ChangeAfter(..)) => {
+                    folder.pending.push_front(Pending { conn, step });
                     if !folder.refresh(mailbox, true, cx)
                         && let Some(first) = folder.pending.pop_front()
                     {

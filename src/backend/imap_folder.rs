@@ -70,6 +70,8 @@ pub(super) enum Step {
     Change(Change, Slice),
     /// The response tells a state with at least this version of the index.
     Respond(IndexVersion, Answer),
+    /// The change begins with a state that has at least this version, because the state in memory lacks earlier changes.
+    ChangeAfter(IndexVersion, Change),
     /// A job copies a slice of another folder's messages to this one.
     Transfer(Box<Transfer>),
     /// A job gives letters to the keywords of a message of APPEND.
@@ -104,6 +106,13 @@ pub(super) enum Change {
 #[derive(Debug)]
 pub(super) enum Answer {
     State,
+    /// The response to a change, which an earlier job has made.
+    Changed(DurableChange),
+}
+
+/// A change of messages that is on the disk.
+#[derive(Debug)]
+pub(super) enum DurableChange {
     Expunged { removed: u64 },
     Stored { modified: NumberSet, is_partial: bool },
     Copied { uid_validity: u32, from: NumberSet, to: NumberSet },
@@ -230,15 +239,18 @@ impl Folder {
             Change::Expunge { removed, .. } => *removed += done.removed,
         }
         let next = match (done.failure, done.next, cx.index.version(mailbox)) {
-            (Some(failure), ..) => Err(failure),
-            (None, Some(from), _) => Ok(Step::Change(change, Slice { from, ..slice })),
-            (None, None, Some(version)) => Ok(Step::Respond(version, change.into_answer())),
-            (None, None, None) => Err(Failure::TempFail),
+            (Some(failure), ..) => {
+                cx.effects.fail(conn, failure);
+                return changes;
+            }
+            (None, Some(from), _) => Step::Change(change, Slice { from, ..slice }),
+            (None, None, Some(version)) => Step::Respond(version, change.into_answer()),
+            (None, None, None) => {
+                change.into_answer().fail((conn, Failure::TempFail), cx.effects);
+                return changes;
+            }
         };
-        match next {
-            Ok(step) => self.pending.push_front(Pending { conn, step }),
-            Err(failure) => cx.effects.fail(conn, failure),
-        }
+        self.pending.push_front(Pending { conn, step: next });
         changes
     }
 }
@@ -258,11 +270,11 @@ impl Pending {
 }
 
 impl Change {
-    pub(super) fn into_answer(self) -> Answer {
-        match self {
-            Self::Store { modified, is_partial, .. } => Answer::Stored { modified, is_partial },
-            Self::Expunge { removed, .. } => Answer::Expunged { removed },
-        }
+    fn into_answer(self) -> Answer {
+        Answer::Changed(match self {
+            Self::Store { modified, is_partial, .. } => DurableChange::Stored { modified, is_partial },
+            Self::Expunge { removed, .. } => DurableChange::Expunged { removed },
+        })
     }
 }
 
@@ -270,23 +282,26 @@ impl Answer {
     pub(super) fn with(self, state: Arc<FolderState>) -> ImapResponse {
         match self {
             Self::State => ImapResponse::State(state),
-            Self::Expunged { removed } => ImapResponse::Expunged { state, removed },
-            Self::Stored { modified, is_partial } => ImapResponse::Stored { state, modified, is_partial },
-            Self::Copied { uid_validity, from, to } => {
-                ImapResponse::Copied { state: Some(state), uid_validity, from, to }
-            }
+            Self::Changed(change) => change.response(Some(state)),
         }
     }
 
-    /// Responds if the folder has no state to tell. COPY and MOVE have succeeded all the same: a client that reads NO would copy
-    /// the messages again.
+    /// Responds if the folder has no state to tell. A change is durable and has succeeded all the same: a client that reads NO
+    /// would copy the messages again, and show flags that they do not have.
     pub(super) fn fail(self, (conn, failure): (ConnId, Failure), effects: &mut Effects) {
         match self {
-            Self::Copied { uid_validity, from, to } => {
-                let response = ImapResponse::Copied { state: None, uid_validity, from, to };
-                effects.respond(conn, Response::Imap(response));
-            }
-            _ => effects.fail(conn, failure),
+            Self::State => effects.fail(conn, failure),
+            Self::Changed(change) => effects.respond(conn, Response::Imap(change.response(None))),
+        }
+    }
+}
+
+impl DurableChange {
+    fn response(self, state: Option<Arc<FolderState>>) -> ImapResponse {
+        match self {
+            Self::Expunged { removed } => ImapResponse::Expunged { state, removed },
+            Self::Stored { modified, is_partial } => ImapResponse::Stored { state, modified, is_partial },
+            Self::Copied { uid_validity, from, to } => ImapResponse::Copied { state, uid_validity, from, to },
         }
     }
 }

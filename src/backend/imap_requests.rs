@@ -13,7 +13,7 @@ use super::{
     effects::Effects,
     imap::{Folders, refuse},
     imap_context::Context,
-    imap_folder::{Answer, BookPlace, Folder, Pending, PendingAppend, Step},
+    imap_folder::{Answer, BookPlace, DurableChange, Folder, Pending, PendingAppend, Step},
     quota::{Fate, QuotaCache},
     receive::{self, Receiver},
 };
@@ -174,7 +174,8 @@ impl Folders {
                 self.copy_ended(conn, Fate::Landed);
                 let Transfer { from: source, done, .. } = *transfer;
                 let Transferred { uid_validity, from, to, .. } = done;
-                self.answer(&source, conn, Answer::Copied { uid_validity, from, to }, cx);
+                let copied = DurableChange::Copied { uid_validity, from, to };
+                self.answer(&source, conn, Answer::Changed(copied), cx);
             }
         }
         Changes::Marks

@@ -1,5 +1,6 @@
 mod arrivals;
 mod beside_pop3;
+mod changes;
 mod names;
 mod numbers;
 mod reads;
@@ -40,7 +41,7 @@ use crate::{
         },
         request::Access,
     },
-    workers::Job,
+    workers::{Job, folder_job::FolderWork},
 };
 
 /// Folders, an index, and jobs that run as soon as they are asked for.
@@ -56,6 +57,8 @@ struct Bench {
     quotas: QuotaCache,
     /// Whether jobs for folders are lost, as those are that panic.
     loses_jobs: bool,
+    /// Whether those are lost that give UIDs to the messages of the index.
+    loses_refreshes: bool,
     jobs: usize,
     /// Jobs that have read messages.
     reads: usize,
@@ -77,6 +80,7 @@ impl Bench {
             accounts: fixture.accounts(),
             quotas: QuotaCache::new(10, SECOND * 60),
             loses_jobs: false,
+            loses_refreshes: false,
             jobs: 0,
             reads: 0,
             fixture,
@@ -136,7 +140,9 @@ impl Bench {
     #[track_caller]
     fn state(&mut self, id: ConnId, request: ImapRequest) -> Arc<FolderState> {
         match self.ask(id, request) {
-            Response::Imap(ImapResponse::State(state) | ImapResponse::Expunged { state, .. }) => state,
+            Response::Imap(
+                ImapResponse::State(state) | ImapResponse::Expunged { state: Some(state), .. },
+            ) => state,
             other => panic!("no state: {other:?}"),
         }
     }
@@ -149,7 +155,7 @@ impl Bench {
     #[track_caller]
     fn store(&mut self, change: Store) -> (String, String, bool) {
         match self.ask(CLIENT, ImapRequest::Store(Box::new(change))) {
-            Response::Imap(ImapResponse::Stored { state, modified, is_partial }) => {
+            Response::Imap(ImapResponse::Stored { state: Some(state), modified, is_partial }) => {
                 (text(&state), modified.to_string(), is_partial)
             }
             other => panic!("not stored: {other:?}"),
@@ -189,7 +195,12 @@ impl Bench {
     }
 
     fn run(&mut self, job: Job) {
-        let is_lost = self.loses_jobs && matches!(job, Job::Folder(_));
+        let is_lost = match &job {
+            Job::Folder(job) => {
+                self.loses_jobs || self.loses_refreshes && matches!(job.work, FolderWork::Refresh(..))
+            }
+            _ => false,
+        };
         self.jobs += usize::from(matches!(job, Job::Folder(_)));
         self.reads += usize::from(matches!(job, Job::Imap(_)));
         let completion = if is_lost {
