@@ -16,7 +16,7 @@ use super::{
     clients::Client,
     effects::Effects,
     imap_context::Context,
-    imap_folder::{Answer, BookPlace, Change, Folder, NameChange, Pending, Reserved, Step},
+    imap_folder::{Answer, BookPlace, Folder, NameChange, Pending, Reserved, Step},
     imap_logins::ImapLogins,
     maildrop::ReleaseResponse,
     quota::Fate,
@@ -34,7 +34,7 @@ use crate::{
     },
     workers::{
         Job,
-        folder_job::{FolderKey, FolderOutcome, FolderResult, FolderWork, Slice},
+        folder_job::{ChangeRequest, FolderChange, FolderKey, FolderOutcome, FolderResult, FolderWork},
         imap_reads::{ImapRead, ReadOutcome, ReadRequest},
         imap_search::SearchProgress,
         job::{Changes, KnownMaildir, OpenedMaildir},
@@ -101,12 +101,10 @@ impl Folders {
                 self.read((id, client), ReadRequest::Search(search, SearchProgress::default()), cx);
             }
             ImapRequest::Store(store) => {
-                let (modified, is_partial) = Default::default();
-                let change = Change::Store { change: Arc::from(store), modified, is_partial };
-                self.change((id, client), change, cx);
+                self.change((id, client), ChangeRequest::Store(store), cx);
             }
             ImapRequest::Expunge { uids } => {
-                self.change((id, client), Change::Expunge { uids: uids.map(Arc::new), removed: 0 }, cx);
+                self.change((id, client), ChangeRequest::Expunge(uids), cx);
             }
             _ => cx.effects.fail(id, Failure::TempFail),
         }
@@ -162,7 +160,7 @@ impl Folders {
     pub(super) fn change(
         &mut self,
         (id, client): (ConnId, &mut Client),
-        change: Change,
+        request: ChangeRequest,
         cx: &mut Context<'_>,
     ) {
         let Some((mailbox, folder, _)) = self.selected(id, client) else {
@@ -170,9 +168,11 @@ impl Folders {
         };
         // After a refresh that has failed, the state in memory lacks flags of STORE, and EXPUNGE looks for them there.
         let version = cx.index.version(mailbox).filter(|version| folder.version < Some(*version));
-        let step = match version.filter(|_| matches!(change, Change::Expunge { .. })) {
+        let version = version.filter(|_| matches!(request, ChangeRequest::Expunge(_)));
+        let change = Box::new(FolderChange::new(request, folder.sequence()));
+        let step = match version {
             Some(version) => Step::ChangeAfter(version, change),
-            None => Step::Change(change, Slice { sequence: Arc::clone(&folder.sequence), from: 1 }),
+            None => Step::Change(change),
         };
         let mailbox = mailbox.clone();
         if let Some(folder) = self.folders.get_mut(&mailbox) {
@@ -417,9 +417,9 @@ impl Folders {
                     folder.sessions.entry(conn).and_modify(|told| *told = Some(folder.state_number));
                     cx.effects.respond(conn, Response::Imap(answer.with(state)));
                 }
-                Step::ChangeAfter(version, change) if folder.version >= Some(version) => {
-                    let slice = Slice { sequence: folder.sequence(), from: 1 };
-                    folder.pending.push_front(Pending { conn, step: Step::Change(change, slice) });
+                Step::ChangeAfter(version, mut change) if folder.version >= Some(version) => {
+                    change.slice.sequence = folder.sequence();
+                    folder.pending.push_front(Pending { conn, step: Step::Change(change) });
                 }
                 step @ (Step::Respond(..) | Step::ChangeAfter(..)) => {
                     folder.pending.push_front(Pending { conn, step });
@@ -429,13 +429,9 @@ impl Folders {
                         first.fail(Failure::TempFail, cx.effects);
                     }
                 }
-                Step::Change(change, slice) => {
-                    let work = match &change {
-                        Change::Store { change, .. } => FolderWork::Store(slice.clone(), Arc::clone(change)),
-                        Change::Expunge { uids, .. } => FolderWork::Expunge(slice.clone(), uids.clone()),
-                    };
-                    folder.pending.push_front(Pending { conn, step: Step::Change(change, slice) });
-                    if !folder.run(mailbox, work, true, cx) {
+                Step::Change(change) => {
+                    folder.pending.push_front(Pending { conn, step: Step::InJob });
+                    if !folder.run(mailbox, FolderWork::Change(change), true, cx) {
                         folder.pending.pop_front();
                         cx.effects.fail(conn, Failure::TempFail);
                     }

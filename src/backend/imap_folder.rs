@@ -15,14 +15,17 @@ use crate::{
     proto::{
         imap::{
             flags::Flags,
-            request::{FolderState, ImapRequest, ImapResponse, Store},
+            request::{FolderState, ImapRequest, ImapResponse},
             sequence_set::NumberSet,
         },
         request::{ConnId, Failure, Mailbox, Response},
     },
     workers::{
         Job,
-        folder_job::{FolderChanges, FolderId, FolderJob, FolderWork, Needs, Slice, Transfer},
+        folder_job::{
+            ChangeOutcome, ChangeRequest, Changed, FolderChange, FolderId, FolderJob, FolderWork, Needs,
+            Transfer,
+        },
         job::Changes,
     },
 };
@@ -67,11 +70,11 @@ pub(super) struct Pending {
 #[derive(Debug)]
 pub(super) enum Step {
     /// A job changes the files of a slice.
-    Change(Change, Slice),
+    Change(Box<FolderChange>),
     /// The response tells a state with at least this version of the index.
     Respond(IndexVersion, Answer),
     /// The change begins with a state that has at least this version, because the state in memory lacks earlier changes.
-    ChangeAfter(IndexVersion, Change),
+    ChangeAfter(IndexVersion, Box<FolderChange>),
     /// A job copies a slice of another folder's messages to this one.
     Transfer(Box<Transfer>),
     /// A job gives letters to the keywords of a message of APPEND.
@@ -93,13 +96,6 @@ pub(super) struct PendingAppend {
     pub(super) keywords: Vec<String>,
     pub(super) date: Option<SystemTime>,
     pub(super) bytes: Vec<u8>,
-}
-
-/// A change of the messages of a folder.
-#[derive(Debug, Clone)]
-pub(super) enum Change {
-    Store { change: Arc<Store>, modified: NumberSet, is_partial: bool },
-    Expunge { uids: Option<Arc<NumberSet>>, removed: u64 },
 }
 
 /// A response without its state.
@@ -218,39 +214,31 @@ impl Folder {
     pub(super) fn slice_changed(
         &mut self,
         mailbox: &Mailbox,
-        done: FolderChanges,
+        outcome: ChangeOutcome,
         cx: &mut Context<'_>,
     ) -> Changes {
+        let ChangeOutcome { change, names, end } = outcome;
         if let Some(maildir) = self.maildir.upgrade() {
-            cx.index.names_changed(mailbox, maildir.id(), done.names);
+            cx.index.names_changed(mailbox, maildir.id(), names);
         }
-        let Some(Pending { conn, step: Step::Change(mut change, slice) }) = self.pending.pop_front() else {
-            return Changes::None; // invariant: a job changes files for the first request
+        let changes = match change.request {
+            ChangeRequest::Store(_) => Changes::Marks,
+            ChangeRequest::Expunge(_) => Changes::Deletions(vec![mailbox.clone().without_folder()]),
         };
-        let changes = match &change {
-            Change::Store { .. } => Changes::Marks,
-            Change::Expunge { .. } => Changes::Deletions(vec![mailbox.clone().without_folder()]),
-        };
-        match &mut change {
-            Change::Store { modified, is_partial, .. } => {
-                done.modified.ranges().flatten().for_each(|uid| modified.push(uid));
-                *is_partial |= done.is_partial;
-            }
-            Change::Expunge { removed, .. } => *removed += done.removed,
-        }
-        let next = match (done.failure, done.next, cx.index.version(mailbox)) {
-            (Some(failure), ..) => {
+        let Some(Pending { conn, .. }) = self.pending.pop_front() else { return changes };
+        let step = match (end, cx.index.version(mailbox)) {
+            (None, _) => Step::Change(change),
+            (Some(Err(failure)), _) => {
                 cx.effects.fail(conn, failure);
                 return changes;
             }
-            (None, Some(from), _) => Step::Change(change, Slice { from, ..slice }),
-            (None, None, Some(version)) => Step::Respond(version, change.into_answer()),
-            (None, None, None) => {
-                change.into_answer().fail((conn, Failure::TempFail), cx.effects);
+            (Some(Ok(())), Some(version)) => Step::Respond(version, Answer::to(*change)),
+            (Some(Ok(())), None) => {
+                Answer::to(*change).fail((conn, Failure::TempFail), cx.effects);
                 return changes;
             }
         };
-        self.pending.push_front(Pending { conn, step: next });
+        self.pending.push_front(Pending { conn, step });
         changes
     }
 }
@@ -269,16 +257,16 @@ impl Pending {
     }
 }
 
-impl Change {
-    fn into_answer(self) -> Answer {
-        Answer::Changed(match self {
-            Self::Store { modified, is_partial, .. } => DurableChange::Stored { modified, is_partial },
-            Self::Expunge { removed, .. } => DurableChange::Expunged { removed },
+impl Answer {
+    /// The response to a change that is done.
+    fn to(FolderChange { request, done, .. }: FolderChange) -> Self {
+        let Changed { removed, modified, is_partial } = done;
+        Self::Changed(match request {
+            ChangeRequest::Store(_) => DurableChange::Stored { modified, is_partial },
+            ChangeRequest::Expunge(_) => DurableChange::Expunged { removed },
         })
     }
-}
 
-impl Answer {
     pub(super) fn with(self, state: Arc<FolderState>) -> ImapResponse {
         match self {
             Self::State => ImapResponse::State(state),

@@ -107,9 +107,7 @@ impl Folders {
             }
             FolderOutcome::Measured(transfer, needs) => self.measured(mailbox, transfer, needs),
             FolderOutcome::TransferRefused(refusal, target, names) => {
-                if names.len() <= MAX_UNDONE {
-                    cx.index.names_changed(mailbox, target, names);
-                }
+                cx.index.names_changed(mailbox, target, names);
                 if let Some(Pending { conn, .. }) = self.take_pending(mailbox) {
                     refuse(conn, refusal, cx.effects);
                     self.copy_ended(conn, Fate::Refused);
@@ -383,6 +381,3 @@ fn time_of(seconds: i64) -> SystemTime {
     let time = if seconds < 0 { epoch.checked_sub(since) } else { epoch.checked_add(since) };
     time.unwrap_or(epoch)
 }
-
-/// Copies that were removed again, of which the index hears at once. The watch reports more of them.
-const MAX_UNDONE: usize = 1000;

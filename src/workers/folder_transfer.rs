@@ -56,6 +56,10 @@ pub(super) fn run(
             Some(Err(failure))
         }
     };
+    if end.is_some() {
+        // The loop drops neither of them, because both may be large.
+        (transfer.done.copies, transfer.slice.sequence) = Default::default();
+    }
     FolderOutcome::Transferred(Box::new(TransferOutcome {
         transfer,
         target: target.id(),

@@ -79,3 +79,19 @@ fn y171_flags_that_are_changed_there_and_back_during_a_recheck_stay_as_they_are(
         assert!(*now == found, "turn {turn}: {} messages", now.len());
     }
 }
+
+#[test]
+fn y172_more_names_than_the_loop_may_take_in_at_once_are_left_to_a_full_scan() {
+    let (mut backend, found) = mailbox_of(3000, &many_identities);
+    let id = backend.id();
+    backend.registry.begin_turn();
+    let absent =
+        |message: &MessageEntry| Change::Absent { subdir: message.subdir, name: message.name.clone() };
+    let undone = found.iter().map(absent).collect();
+    backend.registry.names_changed(&backend.mailbox, backend.maildir.id(), undone);
+    let entry = &backend.registry.entries[&id];
+    assert_eq!((entry.index.as_ref().unwrap().list().len(), entry.dirty_names.len()), (3000, 0));
+    backend.registry.apply_events();
+    let outputs = backend.outputs();
+    assert!(matches!(&outputs[..], [Output::Scan(..)]), "{outputs:?}");
+}
