@@ -4,6 +4,8 @@
 //! job could write UIDs into a directory that has another name by then, where another job gives the same UIDs once more. So
 //! the change waits in the queue of each folder, and when it is the first in all of them, it begins.
 
+use std::collections::BTreeMap;
+
 use super::{
     effects::Effects,
     imap::Folders,
@@ -50,7 +52,7 @@ impl Folders {
             };
             let is_free = change.among(folders).all(|(_, folder)| is_ready(folder));
             if is_free && let Some(request) = change.request.take() {
-                let job = FoldersJob { conn: change.conn, request, known: Vec::new() };
+                let job = FoldersJob::new(change.conn, request, BTreeMap::new());
                 effects.run(Job::Folders(Box::new(job)));
             }
         }

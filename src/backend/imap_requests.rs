@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     accounts::Accounts,
+    deferred_drop::drop_deferred,
     delivery::Append,
     index::{Registry, Sequence},
     maildir::Usage,
@@ -32,8 +33,9 @@ use crate::{
     workers::{
         DeliveredCopy, Job,
         folder_job::{FolderOutcome, FolderWork, Room, Slice, Transfer, TransferOutcome, Transferred},
+        folder_list::KnownFolder,
         job::Changes,
-        mailbox_folders::{FoldersJob, FoldersOutcome, KnownFolder},
+        mailbox_folders::{FoldersJob, FoldersOutcome, FoldersResult},
     },
 };
 
@@ -67,21 +69,39 @@ impl Folders {
                 |(name, _)| if wants_all { name.as_str() == mailbox.as_str() } else { *name == mailbox },
             );
         let known = of_user.filter_map(|(name, folder)| Some((name.clone(), folder.known()?))).collect();
-        effects.run(Job::Folders(Box::new(FoldersJob { conn: id, request, known })));
+        effects.run(Job::Folders(Box::new(FoldersJob::new(id, request, known))));
+    }
+
+    /// A worker has done a slice of LIST or STATUS. The next one follows if the client is still waiting.
+    pub(super) fn slice_listed(
+        (id, is_waiting): (ConnId, bool),
+        job: Box<FoldersJob>,
+        effects: &mut Effects,
+    ) {
+        if is_waiting {
+            effects.run(Job::Folders(job));
+        } else {
+            drop_deferred(job);
+            effects.fail(id, Failure::TempFail); // the response is dropped
+        }
     }
 
     /// A worker has served such a request. Returns the changes of the mail that it has made.
     pub(super) fn folders_finished(
         &mut self,
         id: ConnId,
-        result: Result<Box<FoldersOutcome>, Failure>,
+        result: Result<FoldersResult, Failure>,
         (quotas, now): (&mut QuotaCache, Duration),
         cx: &mut Context<'_>,
     ) -> Changes {
-        let is_renamed = result.as_ref().is_ok_and(|outcome| outcome.renamed);
+        let is_renamed = matches!(&result, Ok(FoldersResult::Done(outcome)) if outcome.renamed);
         self.name_change_ended(id, is_renamed, cx);
         let FoldersOutcome { response, shrunk, usage, .. } = match result {
-            Ok(outcome) => *outcome,
+            Ok(FoldersResult::Done(outcome)) => *outcome,
+            Ok(FoldersResult::Unfinished(job)) => {
+                Self::slice_listed((id, true), job, cx.effects);
+                return Changes::None;
+            }
             Err(failure) => {
                 cx.effects.fail(id, failure);
                 return Changes::None;
@@ -275,7 +295,7 @@ impl Folder {
     fn known(&self) -> Option<KnownFolder> {
         self.version?;
         if !self.sessions.is_empty() {
-            return Some(KnownFolder::Selected(self.state()));
+            return Some(KnownFolder::Selected(self.sequence()));
         }
         let maildir = self.maildir.upgrade().filter(|_| !matches!(self.book, BookPlace::Here(None)))?;
         Some(KnownFolder::Idle(self.state(), maildir.id()))

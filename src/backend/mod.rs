@@ -69,7 +69,7 @@ use crate::{
         request::{AccountDirectory, ConnId, ReceiveRequest, Request, Response},
     },
     transcript::Archive,
-    workers::{Completion, CompletionSender, Job, LoopWaker, Storage},
+    workers::{Completion, CompletionSender, Job, LoopWaker, Storage, mailbox_folders::FoldersResult},
 };
 use api::Subscriptions;
 use auth::Auth;
@@ -425,6 +425,10 @@ impl Backend {
                 if api::apply_changes(&changes, quotas) {
                     subscriptions.mailboxes_changed(effects);
                 }
+            }
+            (Completion::Folders(id, Ok(FoldersResult::Unfinished(job))), client) => {
+                let is_waiting = client.is_some_and(|(_, client)| !client.is_closed());
+                Folders::slice_listed((id, is_waiting), job, effects);
             }
             (Completion::Folders(id, result), _) => {
                 let cx = &mut imap_context::Context { maildrops, index, effects };

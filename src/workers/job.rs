@@ -11,7 +11,7 @@ use super::{
     AckToken, CompletionSender,
     folder_job::{FolderJob, FolderKey, FolderOutcome, FolderResult},
     imap_reads::{ImapRead, ReadOutcome},
-    mailbox_folders::{FoldersJob, FoldersOutcome},
+    mailbox_folders::{FoldersJob, FoldersResult},
     spill::SpilledMessage,
 };
 use crate::{
@@ -187,7 +187,7 @@ pub enum Completion {
     /// The result of [`Job::Folder`].
     Folder(FolderKey, FolderResult),
     /// The result of [`Job::Folders`].
-    Folders(ConnId, Result<Box<FoldersOutcome>, Failure>),
+    Folders(ConnId, Result<FoldersResult, Failure>),
     /// The result of [`Job::Imap`].
     Imap(ConnId, Result<ReadOutcome, Failure>),
     /// The result of [`Job::Api`].

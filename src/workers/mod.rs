@@ -11,6 +11,7 @@ mod catalog;
 mod differences;
 pub mod folder_job;
 mod folder_jobs;
+pub mod folder_list;
 mod folder_status;
 mod folder_transfer;
 pub mod imap_fetch;

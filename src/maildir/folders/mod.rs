@@ -34,7 +34,7 @@ use super::{
 pub use counts::message_names;
 pub use record::{RECORD, bad_record_lines};
 pub use removal::clean_deleted;
-pub use subscriptions::{SUBSCRIPTIONS, Subscriptions, bad_subscription_lines};
+pub use subscriptions::{SUBSCRIPTIONS, SubscribedFolders, Subscriptions, bad_subscription_lines};
 
 /// The folders of one mailbox.
 #[derive(Debug, Clone, Copy)]
