@@ -153,7 +153,8 @@ impl Folders {
             return cx.effects.fail(id, Failure::TempFail);
         };
         let sequence = Arc::clone(&folder.sequence);
-        cx.effects.run(Job::Imap(Box::new(ImapRead { conn: id, maildir, sequence, request })));
+        let client = Arc::downgrade(client.waiting.get_or_insert_default());
+        cx.effects.run(Job::Imap(Box::new(ImapRead { conn: id, maildir, sequence, request, client })));
     }
 
     /// STORE, EXPUNGE.

@@ -75,7 +75,9 @@ impl TextSet {
             }
             let built;
             let (automaton, texts) = if is_first {
-                let all = self.all.get_or_init(|| self.automaton(&(0..self.texts.len()).collect::<Vec<_>>(), control));
+                let all = self
+                    .all
+                    .get_or_init(|| self.automaton(&(0..self.texts.len()).collect::<Vec<_>>(), control));
                 (all, None)
             } else {
                 built = self.automaton(&left, control);
