@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{effects::Effects, imap_context::Context, quota::Fate};
+use super::{effects::Effects, imap_context::FolderContext, quota::Fate};
 use crate::{
     deferred_drop::drop_deferred,
     index::{Sequence, UidBook, registry::IndexVersion},
@@ -39,36 +39,49 @@ pub(super) struct Folder {
     pub(super) maildir: Weak<Maildir>,
     /// Its sessions, and the number of the state that each has. `None`: SELECT is not answered yet.
     pub(super) sessions: BTreeMap<ConnId, Option<u64>>,
-    pub(super) book: BookPlace,
+    pub(super) book: BookState,
     /// The newest state, and the version of the index that it has.
     pub(super) sequence: Arc<Sequence>,
     pub(super) version: Option<IndexVersion>,
     /// The number of that state.
     pub(super) state_number: u64,
     /// Requests that need the UIDs, in their order.
-    pub(super) pending: VecDeque<Pending>,
+    pub(super) pending: VecDeque<WaitingRequest>,
 }
 
-/// The place of the UIDs of a folder.
+/// The UIDs of a folder.
 #[derive(Debug)]
-pub(super) enum BookPlace {
-    Here(Option<Box<UidBook>>),
+pub(super) enum BookState {
+    /// The next job reads them.
+    NotLoaded,
+    /// No job has them.
+    Idle(Box<UidBook>),
     /// A job has them, perhaps for the first request that waits.
-    InJob {
-        is_for_first: bool,
-    },
+    InJob { is_for_first: bool },
+}
+
+impl BookState {
+    /// The state after a job has given the UIDs back, or has not read them.
+    pub(super) fn after_job(book: Option<Box<UidBook>>) -> Self {
+        book.map_or(Self::NotLoaded, Self::Idle)
+    }
+
+    /// Whether another job may begin.
+    pub(super) fn is_free(&self) -> bool {
+        !matches!(self, Self::InJob { .. })
+    }
 }
 
 /// A request that waits.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct WaitingRequest {
     pub(super) conn: ConnId,
-    pub(super) step: Step,
+    pub(super) step: NextStep,
 }
 
 /// The next step of a request.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum NextStep {
     /// A job changes the files of a slice.
     Change(Box<FolderChange>),
     /// The response tells a state with at least this version of the index.
@@ -159,7 +172,7 @@ impl Folder {
             id,
             maildir: Weak::new(),
             sessions: BTreeMap::new(),
-            book: BookPlace::Here(None),
+            book: BookState::NotLoaded,
             sequence: Arc::default(),
             version: None,
             state_number: 0,
@@ -168,7 +181,12 @@ impl Folder {
     }
 
     /// Begins to give the messages of the index their UIDs. Returns `false` if the index is dropped.
-    pub(super) fn refresh(&mut self, mailbox: &Mailbox, is_for_first: bool, cx: &mut Context<'_>) -> bool {
+    pub(super) fn refresh(
+        &mut self,
+        mailbox: &Mailbox,
+        is_for_first: bool,
+        cx: &mut FolderContext<'_>,
+    ) -> bool {
         let Some((version, snapshot)) = cx.index.folder_snapshot(mailbox) else { return false };
         self.run(mailbox, FolderWork::Refresh(version, snapshot), is_for_first, cx)
     }
@@ -179,7 +197,7 @@ impl Folder {
         mailbox: &Mailbox,
         work: FolderWork,
         is_for_first: bool,
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) -> bool {
         let Some(maildir) = self.maildir.upgrade() else { return false };
         self.run_in(mailbox, work, is_for_first, Some(maildir), cx)
@@ -193,10 +211,12 @@ impl Folder {
         work: FolderWork,
         is_for_first: bool,
         maildir: Option<Arc<Maildir>>,
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) -> bool {
-        let BookPlace::Here(book) = mem::replace(&mut self.book, BookPlace::InJob { is_for_first }) else {
-            return false; // invariant: the caller has looked
+        let book = match mem::replace(&mut self.book, BookState::InJob { is_for_first }) {
+            BookState::NotLoaded => None,
+            BookState::Idle(book) => Some(book),
+            BookState::InJob { .. } => return false, // invariant: the caller has looked
         };
         let book = match maildir {
             Some(_) => book,
@@ -215,7 +235,7 @@ impl Folder {
         &mut self,
         mailbox: &Mailbox,
         outcome: ChangeOutcome,
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) -> Changes {
         let ChangeOutcome { change, names, end } = outcome;
         if let Some(maildir) = self.maildir.upgrade() {
@@ -225,35 +245,35 @@ impl Folder {
             ChangeRequest::Store(_) => Changes::Marks,
             ChangeRequest::Expunge(_) => Changes::Deletions(vec![mailbox.clone().without_folder()]),
         };
-        let Some(Pending { conn, .. }) = self.pending.pop_front() else { return changes };
+        let Some(WaitingRequest { conn, .. }) = self.pending.pop_front() else { return changes };
         let step = match (end, cx.index.version(mailbox)) {
-            (None, _) => Step::Change(change),
+            (None, _) => NextStep::Change(change),
             (Some(Err(failure)), _) => {
                 cx.effects.fail(conn, failure);
                 return changes;
             }
-            (Some(Ok(())), Some(version)) => Step::Respond(version, Answer::to(*change)),
+            (Some(Ok(())), Some(version)) => NextStep::Respond(version, Answer::to(*change)),
             (Some(Ok(())), None) => {
                 Answer::to(*change).fail((conn, Failure::TempFail), cx.effects);
                 return changes;
             }
         };
-        self.pending.push_front(Pending { conn, step });
+        self.pending.push_front(WaitingRequest { conn, step });
         changes
     }
 }
 
-impl Pending {
+impl WaitingRequest {
     /// Responds to a request that cannot be served.
     pub(super) fn fail(self, failure: Failure, effects: &mut Effects) {
         match self.step {
-            Step::Respond(_, answer) => answer.fail((self.conn, failure), effects),
+            NextStep::Respond(_, answer) => answer.fail((self.conn, failure), effects),
             _ => effects.fail(self.conn, failure),
         }
     }
 
     pub(super) fn is_name_change(&self) -> bool {
-        matches!(self.step, Step::NameChange)
+        matches!(self.step, NextStep::NameChange)
     }
 }
 

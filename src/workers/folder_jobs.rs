@@ -85,7 +85,7 @@ impl SliceChanges {
 
 impl Slice {
     /// The wanted messages of the slice, and the first UID after it.
-    pub(super) fn take(
+    pub(super) fn next_wanted(
         &self,
         is_wanted: impl Fn(&MessageState) -> bool,
     ) -> (Vec<(MessageState, &MessageEntry)>, Option<u32>) {
@@ -205,7 +205,7 @@ fn store(
     let numbers = store.keywords.iter().filter_map(|keyword| keywords.number_of(keyword));
     let flags = numbers.fold(store.flags, |flags, number| flags.with(Flags::of_keyword(number)));
     let mut changes = SliceChanges::default();
-    let (messages, next) = slice.take(|message| store.uids.contains(message.uid));
+    let (messages, next) = slice.next_wanted(|message| store.uids.contains(message.uid));
     for (message, entry) in messages {
         if store.unchanged_since.is_some_and(|since| message.modseq > since) {
             done.modified.push(message.uid);
@@ -256,7 +256,7 @@ fn expunge(
     done: &mut Changed,
 ) -> (SliceChanges, Option<u32>) {
     let mut changes = SliceChanges::default();
-    let (messages, next) = slice.take(|message| {
+    let (messages, next) = slice.next_wanted(|message| {
         message.flags.intersects(Flags::DELETED) && uids.is_none_or(|uids| uids.contains(message.uid))
     });
     let absent = |(subdir, name)| Change::Absent { subdir, name };

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     folder_status,
-    mailbox_folders::{named, use_of},
+    hierarchy_job::{named, use_of},
     storage::{Storage, log_failure},
 };
 use crate::{

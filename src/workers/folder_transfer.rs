@@ -103,7 +103,7 @@ fn slice(
     (arrivals, departures): (&mut Vec<Change>, &mut Vec<Change>),
 ) -> Result<Option<u32>, Stop> {
     let Transfer { source, slice, uids, is_move, host, done, .. } = transfer;
-    let (messages, next) = slice.take(|message| uids.contains(message.uid));
+    let (messages, next) = slice.next_wanted(|message| uids.contains(message.uid));
     let used = messages.iter().fold(Flags::empty(), |used, (message, _)| used.with(message.flags));
     let keywords = &slice.sequence.state.keywords;
     let Some(letters) = book.translation(target, keywords, used)? else {

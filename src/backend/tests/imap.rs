@@ -12,7 +12,7 @@ use super::{
         clients::{Client, Clients},
         effects::{Effect, Effects},
         imap::Folders,
-        imap_context::Context,
+        imap_context::FolderContext,
         imap_requests::Parts,
         maildrop::Maildrops,
         quota::{Fate, QuotaCache},
@@ -130,7 +130,7 @@ impl Bench {
         self.clients.request(id);
         let Self { folders, maildrops, clients, index, effects, receiver, accounts, quotas, .. } = self;
         let client = clients.get_mut(id).unwrap();
-        let cx = &mut Context { maildrops, index, effects };
+        let cx = &mut FolderContext { maildrops, index, effects };
         let mut parts = Parts { folders, receiver, accounts, quotas, now: SECOND };
         if let Some(request) = parts.handle((id, client), request, cx) {
             folders.handle((id, client), request, SECOND, cx);
@@ -176,7 +176,7 @@ impl Bench {
             for (id, result) in index.take_login_results() {
                 is_idle = false;
                 let client = (id, clients.get_mut(id).unwrap());
-                folders.index_ready(client, result, &mut Context { maildrops, index, effects });
+                folders.index_ready(client, result, &mut FolderContext { maildrops, index, effects });
             }
             while let Some(effect) = self.effects.next() {
                 is_idle = false;
@@ -216,20 +216,24 @@ impl Bench {
             None => {}
             Some(Completion::Index(id, result)) => index.complete(id, result),
             Some(Completion::Opened(id, result)) if client(clients, id).1.has_open_folder() => {
-                Folders::reopened(client(clients, id), result, &mut Context { maildrops, index, effects });
+                Folders::reopened(
+                    client(clients, id),
+                    result,
+                    &mut FolderContext { maildrops, index, effects },
+                );
             }
             Some(Completion::Opened(id, result)) => {
                 maildrops.open_finished(client(clients, id), result, index, effects);
             }
             Some(Completion::Folder(key, result)) => {
-                folders.job_finished(&key, result, &mut Context { maildrops, index, effects });
+                folders.job_finished(&key, result, &mut FolderContext { maildrops, index, effects });
                 let Self { receiver, accounts, quotas, .. } = self;
-                let cx = &mut Context { maildrops, index, effects };
+                let cx = &mut FolderContext { maildrops, index, effects };
                 Parts { folders, receiver, accounts, quotas, now: SECOND }.job_finished(clients, cx);
             }
-            Some(Completion::Folders(id, result)) => {
+            Some(Completion::Hierarchy(id, result)) => {
                 let Self { receiver, accounts, quotas, .. } = self;
-                let cx = &mut Context { maildrops, index, effects };
+                let cx = &mut FolderContext { maildrops, index, effects };
                 folders.folders_finished(id, result, (quotas, SECOND), cx);
                 Parts { folders, receiver, accounts, quotas, now: SECOND }.job_finished(clients, cx);
             }
@@ -246,7 +250,7 @@ impl Bench {
         self.settle();
         let Self { folders, maildrops, index, effects, .. } = self;
         for change in index.take_changes() {
-            folders.index_changed(&change.mailbox, &mut Context { maildrops, index, effects });
+            folders.index_changed(&change.mailbox, &mut FolderContext { maildrops, index, effects });
         }
         self.settle();
         let state = |(id, event)| match event {

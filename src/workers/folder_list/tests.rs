@@ -7,7 +7,7 @@ use crate::{
         imap::request::{ImapRequest, ImapResponse},
         request::ConnId,
     },
-    workers::mailbox_folders::{FoldersJob, FoldersResult},
+    workers::hierarchy_job::{HierarchyJob, HierarchyResult},
 };
 
 /// A user with so many folders, each with messages of 3 KiB whose octets no file keeps.
@@ -27,13 +27,13 @@ fn user(folders: usize) -> (tempfile::TempDir, Storage, Mailbox) {
 
 /// The response, and the slices that it took.
 fn served(storage: &Storage, request: ImapRequest, slice_bytes: u64) -> (ImapResponse, usize) {
-    let mut job = Box::new(FoldersJob::new(ConnId(1), request, BTreeMap::new()));
+    let mut job = Box::new(HierarchyJob::new(ConnId(1), request, BTreeMap::new()));
     assert!(job.counts_sizes());
     for slices in 1..1000 {
         let limits = ScanLimits { slice_bytes, ..storage.scan_limits() };
         match job.run_slice(storage, limits).unwrap() {
-            FoldersResult::Done(outcome) => return (outcome.response, slices),
-            FoldersResult::Unfinished(rest) => job = rest,
+            HierarchyResult::Done(outcome) => return (outcome.response, slices),
+            HierarchyResult::Unfinished(rest) => job = rest,
         }
     }
     panic!("the slices end");

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     proto::imap::{command::StatusItem, request::FolderStatus},
-    workers::mailbox_folders::FoldersJob,
+    workers::hierarchy_job::HierarchyJob,
 };
 
 impl Bench {
@@ -83,9 +83,9 @@ fn y175_the_size_of_a_selected_folder_is_that_of_its_state_and_reads_no_file() {
 fn y174_a_list_ends_with_its_slice_when_the_client_has_gone() {
     let mut effects = Effects::default();
     let request = ImapRequest::List { mailbox: mailbox("ann"), status: vec![StatusItem::Size] };
-    let job = || Box::new(FoldersJob::new(CLIENT, request.clone(), Default::default()));
+    let job = || Box::new(HierarchyJob::new(CLIENT, request.clone(), Default::default()));
     Folders::slice_listed((CLIENT, true), job(), &mut effects);
-    assert!(matches!(effects.next(), Some(Effect::Run(Job::Folders(_)))));
+    assert!(matches!(effects.next(), Some(Effect::Run(Job::Hierarchy(_)))));
     Folders::slice_listed((CLIENT, false), job(), &mut effects);
     assert!(matches!(effects.next(), Some(Effect::Respond(CLIENT, Response::Failed(_)))));
 }

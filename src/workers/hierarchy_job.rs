@@ -26,7 +26,7 @@ use crate::{
 
 /// A request about the folders of a user.
 #[derive(Debug)]
-pub struct FoldersJob {
+pub struct HierarchyJob {
     /// The connection that gets the response.
     pub conn: ConnId,
     /// The request.
@@ -37,18 +37,18 @@ pub struct FoldersJob {
     progress: ListProgress,
 }
 
-/// The result of a slice of a [`FoldersJob`].
+/// The result of a slice of a [`HierarchyJob`].
 #[derive(Debug)]
-pub enum FoldersResult {
+pub enum HierarchyResult {
     /// The request is served.
-    Done(Box<FoldersOutcome>),
+    Done(Box<HierarchyOutcome>),
     /// The rest of LIST or STATUS is to do. Dropping it ends the request.
-    Unfinished(Box<FoldersJob>),
+    Unfinished(Box<HierarchyJob>),
 }
 
-/// The result of a [`FoldersJob`].
+/// The result of a [`HierarchyJob`].
 #[derive(Debug)]
-pub struct FoldersOutcome {
+pub struct HierarchyOutcome {
     /// The response.
     pub response: ImapResponse,
     /// The mailbox of the user, if its use of the quota is to be counted anew.
@@ -59,7 +59,7 @@ pub struct FoldersOutcome {
     pub usage: Option<(Mailbox, Usage)>,
 }
 
-impl FoldersJob {
+impl HierarchyJob {
     /// The job of a request.
     pub fn new(conn: ConnId, request: ImapRequest, known: BTreeMap<Mailbox, KnownFolder>) -> Self {
         Self { conn, request, known, progress: ListProgress::default() }
@@ -76,7 +76,7 @@ impl FoldersJob {
     }
 
     /// Serves the request, or a slice of it.
-    pub(super) fn run(self, storage: &Storage) -> Result<FoldersResult, Failure> {
+    pub(super) fn run(self, storage: &Storage) -> Result<HierarchyResult, Failure> {
         self.run_slice(storage, storage.scan_limits())
     }
 
@@ -84,7 +84,7 @@ impl FoldersJob {
         mut self,
         storage: &Storage,
         limits: ScanLimits,
-    ) -> Result<FoldersResult, Failure> {
+    ) -> Result<HierarchyResult, Failure> {
         storage.check_in_place()?;
         let Self { request, known, progress, .. } = &mut self;
         let sliced = match request {
@@ -100,16 +100,16 @@ impl FoldersJob {
                     Err(failure) => return Err(failure),
                 }
             }
-            _ => return self.change(storage).map(|outcome| FoldersResult::Done(Box::new(outcome))),
+            _ => return self.change(storage).map(|outcome| HierarchyResult::Done(Box::new(outcome))),
         };
         Ok(match sliced {
-            ControlFlow::Continue(response) => FoldersResult::Done(Box::new(answered(response))),
-            ControlFlow::Break(()) => FoldersResult::Unfinished(Box::new(self)),
+            ControlFlow::Continue(response) => HierarchyResult::Done(Box::new(answered(response))),
+            ControlFlow::Break(()) => HierarchyResult::Unfinished(Box::new(self)),
         })
     }
 
     /// Serves a request that is done at once.
-    fn change(self, storage: &Storage) -> Result<FoldersOutcome, Failure> {
+    fn change(self, storage: &Storage) -> Result<HierarchyOutcome, Failure> {
         let Self { request, .. } = self;
         let mut outcome = answered(ImapResponse::Done);
         let done = match request {
@@ -179,12 +179,12 @@ impl FoldersJob {
     }
 }
 
-fn refused(refusal: Refusal) -> FoldersOutcome {
+fn refused(refusal: Refusal) -> HierarchyOutcome {
     answered(ImapResponse::Refused(refusal))
 }
 
-fn answered(response: ImapResponse) -> FoldersOutcome {
-    FoldersOutcome { response, shrunk: None, renamed: false, usage: None }
+fn answered(response: ImapResponse) -> HierarchyOutcome {
+    HierarchyOutcome { response, shrunk: None, renamed: false, usage: None }
 }
 
 /// Changes the folders of a user. The name is that of the folder's directory, or `.INBOX`.
