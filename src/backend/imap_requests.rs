@@ -89,7 +89,7 @@ impl Folders {
     /// A worker has served such a request. Returns the changes of the mail that it has made.
     pub(super) fn folders_finished(
         &mut self,
-        id: ConnId,
+        (id, is_waiting): (ConnId, bool),
         result: Result<HierarchyResult, Failure>,
         (quotas, now): (&mut QuotaCache, Duration),
         cx: &mut FolderContext<'_>,
@@ -99,7 +99,7 @@ impl Folders {
         let HierarchyOutcome { response, shrunk, usage, .. } = match result {
             Ok(HierarchyResult::Done(outcome)) => *outcome,
             Ok(HierarchyResult::Unfinished(job)) => {
-                Self::slice_listed((id, true), job, cx.effects);
+                Self::slice_listed((id, is_waiting), job, cx.effects);
                 return Changes::None;
             }
             Err(failure) => {

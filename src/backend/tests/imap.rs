@@ -234,7 +234,7 @@ impl Bench {
             Some(Completion::Hierarchy(id, result)) => {
                 let Self { receiver, accounts, quotas, .. } = self;
                 let cx = &mut FolderContext { maildrops, index, effects };
-                folders.folders_finished(id, result, (quotas, SECOND), cx);
+                folders.folders_finished((id, true), result, (quotas, SECOND), cx);
                 Parts { folders, receiver, accounts, quotas, now: SECOND }.job_finished(clients, cx);
             }
             Some(Completion::Imap(id, result)) => {

@@ -13,8 +13,11 @@ pub fn message_names(maildir: &Maildir) -> Result<Vec<FileName>, Error> {
     Ok(names)
 }
 
+/// The name of a file, and its inode.
+pub(super) type NamedInode = (Box<[u8]>, u64);
+
 /// The same names of one directory, with the inode of each.
-pub(super) fn message_files(maildir: &Maildir, subdir: Subdir) -> Result<Vec<(Box<[u8]>, u64)>, Error> {
+pub(super) fn message_files(maildir: &Maildir, subdir: Subdir) -> Result<Vec<NamedInode>, Error> {
     let failed = |e| Error::at(maildir.path().join(subdir.name()), "read directory", e);
     let mut files = Vec::new();
     for entry in Dir::read_from(maildir.dir(subdir)).map_err(failed)? {

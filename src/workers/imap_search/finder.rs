@@ -221,7 +221,7 @@ mod tests {
         let control = Control { stretch: 1000, ..Control::new(&is_cancelled) };
         let mut set = TextSet::default();
         (0..50).for_each(|number| set.add(number, Folded::new(&format!("absent {number}"))));
-        let result = set.find(&Folded::new(&"x".repeat(1 << 20)), &mut vec![None; 50], &control);
+        let result = set.find(&Folded::new(&"x".repeat(1 << 20)), &mut [None; 50], &control);
         assert_eq!((result, looks.get()), (Err(Failure::TempFail), 11));
         assert!(control.compared() < 200_000, "{}", control.compared());
     }
