@@ -36,14 +36,14 @@ pub const COMMANDS: &[CommandSpec] = &[
     row((), "AUTHENTICATE", "AUTHENTICATE PLAIN [response in base64]", "Logs in", "RFC 3501 section 6.2.2, RFC 4959", BEFORE_LOGIN),
     row((), "LOGIN", "LOGIN user password", "Logs in", "RFC 3501 section 6.2.3", BEFORE_LOGIN),
     row((), "ENABLE", "ENABLE extension ...", "Asks for the responses of extensions", "RFC 5161 section 3.1", AFTER_LOGIN),
-    row((), "SELECT", "SELECT mailbox", "Opens a mailbox", "RFC 3501 section 6.3.1", AFTER_LOGIN),
-    row((), "EXAMINE", "EXAMINE mailbox", "Opens a mailbox for reading only", "RFC 3501 section 6.3.2", AFTER_LOGIN),
+    row((), "SELECT", "SELECT mailbox [(CONDSTORE)]", "Opens a mailbox", "RFC 3501 section 6.3.1", AFTER_LOGIN),
+    row((), "EXAMINE", "EXAMINE mailbox [(CONDSTORE)]", "Opens a mailbox for reading only", "RFC 3501 section 6.3.2", AFTER_LOGIN),
     row((), "CREATE", "CREATE mailbox [(USE (\\Use))]", "Makes a mailbox", "RFC 3501 section 6.3.3, RFC 6154", AFTER_LOGIN),
     row((), "DELETE", "DELETE mailbox", "Removes a mailbox and its messages", "RFC 3501 section 6.3.4", AFTER_LOGIN),
     row((), "RENAME", "RENAME mailbox name", "Gives a mailbox another name", "RFC 3501 section 6.3.5", AFTER_LOGIN),
     row((), "SUBSCRIBE", "SUBSCRIBE mailbox", "Shows a mailbox in the client's list", "RFC 3501 section 6.3.6", AFTER_LOGIN),
     row((), "UNSUBSCRIBE", "UNSUBSCRIBE mailbox", "Hides a mailbox from the client's list", "RFC 3501 section 6.3.7", AFTER_LOGIN),
-    row((), "LIST", "LIST reference pattern", "Tells the names of mailboxes", "RFC 3501 section 6.3.8, RFC 5258", AFTER_LOGIN),
+    row((), "LIST", "LIST [(option ...)] reference pattern [RETURN (option ...)]", "Tells the names of mailboxes", "RFC 3501 section 6.3.8, RFC 5258", AFTER_LOGIN),
     row((), "LSUB", "LSUB reference pattern", "Tells the names of subscribed mailboxes", "RFC 3501 section 6.3.9", AFTER_LOGIN),
     row((), "NAMESPACE", "NAMESPACE", "Tells where mailboxes begin", "RFC 2342 section 5", AFTER_LOGIN),
     row((), "STATUS", "STATUS mailbox (item ...)", "Tells the numbers of a mailbox", "RFC 3501 section 6.3.10", AFTER_LOGIN),
@@ -56,12 +56,12 @@ pub const COMMANDS: &[CommandSpec] = &[
     row((), "UNSELECT", "UNSELECT", "Closes the mailbox", "RFC 3691 section 2", SELECTED),
     row((), "EXPUNGE", "EXPUNGE", "Removes the deleted messages", "RFC 3501 section 6.4.3", SELECTED),
     row((), "UID EXPUNGE", "UID EXPUNGE uids", "Removes deleted messages among these", "RFC 4315 section 2.1", SELECTED),
-    row((), "SEARCH", "SEARCH condition ...", "Finds messages", "RFC 3501 section 6.4.4", SELECTED),
-    row((), "UID SEARCH", "UID SEARCH condition ...", "Finds messages, and tells their UIDs", "RFC 3501 section 6.4.8", SELECTED),
-    row((), "FETCH", "FETCH numbers (item ...)", "Sends messages, or what is known of them", "RFC 3501 section 6.4.5", SELECTED),
-    row((), "UID FETCH", "UID FETCH uids (item ...)", "Sends messages, or what is known of them", "RFC 3501 section 6.4.8", SELECTED),
-    row((), "STORE", "STORE numbers [+|-]FLAGS (flag ...)", "Changes flags", "RFC 3501 section 6.4.6", SELECTED),
-    row((), "UID STORE", "UID STORE uids [+|-]FLAGS (flag ...)", "Changes flags", "RFC 3501 section 6.4.8", SELECTED),
+    row((), "SEARCH", "SEARCH [RETURN (result ...)] condition ...", "Finds messages", "RFC 3501 section 6.4.4", SELECTED),
+    row((), "UID SEARCH", "UID SEARCH [RETURN (result ...)] condition ...", "Finds messages, and tells their UIDs", "RFC 3501 section 6.4.8", SELECTED),
+    row((), "FETCH", "FETCH numbers (item ...) [(CHANGEDSINCE number)]", "Sends messages, or what is known of them", "RFC 3501 section 6.4.5", SELECTED),
+    row((), "UID FETCH", "UID FETCH uids (item ...) [(CHANGEDSINCE number)]", "Sends messages, or what is known of them", "RFC 3501 section 6.4.8", SELECTED),
+    row((), "STORE", "STORE numbers [(UNCHANGEDSINCE number)] [+|-]FLAGS (flag ...)", "Changes flags", "RFC 3501 section 6.4.6", SELECTED),
+    row((), "UID STORE", "UID STORE uids [(UNCHANGEDSINCE number)] [+|-]FLAGS (flag ...)", "Changes flags", "RFC 3501 section 6.4.8", SELECTED),
     row((), "COPY", "COPY numbers mailbox", "Copies messages into a mailbox", "RFC 3501 section 6.4.7", SELECTED),
     row((), "UID COPY", "UID COPY uids mailbox", "Copies messages into a mailbox", "RFC 3501 section 6.4.8", SELECTED),
     row((), "MOVE", "MOVE numbers mailbox", "Moves messages into a mailbox", "RFC 6851 section 3.1", SELECTED),
@@ -71,4 +71,9 @@ pub const COMMANDS: &[CommandSpec] = &[
 /// The row of a command. `name` is in capitals, with UID before it if it takes UIDs.
 pub(super) fn find(name: &str) -> Option<&'static CommandSpec> {
     COMMANDS.iter().find(|row| row.name == name)
+}
+
+/// The row of a command that a client has written, in capitals or not.
+pub(super) fn find_any_case(name: &[u8]) -> Option<&'static CommandSpec> {
+    COMMANDS.iter().find(|row| row.is_named(name))
 }

@@ -150,7 +150,9 @@ impl ImapSession {
         };
         let tag = tagged.tag;
         let row = command_table::find(&tagged.name);
+        let untagged = command_table::find_any_case(&tag);
         match (tagged.command, row) {
+            (None | Some(Err(_)), None) if let Some(row) = untagged => self.refuse_untagged(&tag, row, out),
             (Some(_), Some(row)) if !row.allowed.contains(&self.phase()) => {
                 let text = match self.phase() {
                     CommandPhase::NotAuthenticated => reply::LOG_IN_FIRST,

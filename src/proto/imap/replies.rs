@@ -160,7 +160,7 @@ impl ImapSession {
 
     // Refusals
 
-    /// Refuses a command that does not follow the grammar, and says what was expected.
+    /// Refuses a command that does not follow the grammar: names the part that was expected, and shows the syntax.
     pub(super) fn refuse_malformed(
         &mut self,
         tag: &[u8],
@@ -169,13 +169,32 @@ impl ImapSession {
         out: &mut Outbox,
     ) -> Step {
         let what = row.map_or("a malformed command", |row| row.name);
-        out.push_event(Event::Refused { what: what.into(), reply: "BAD".into() });
-        let section = match row {
-            Some(row) if self.config.pedantic => format!("{}: ", row.section()),
-            None if self.config.pedantic => format!("{GENERAL}: "),
-            _ => String::new(),
+        let section = row.map_or_else(|| GENERAL.into(), CommandSpec::section);
+        let syntax = row.map_or(ANY_COMMAND, |row| row.syntax);
+        let text = match self.language {
+            Language::English => format!("{} {expected}: {syntax}", reply::EXPECTED.text(self.language)),
+            // The words for a part of the grammar are English. The syntax is the same in every language.
+            Language::French => format!("{} {syntax}", reply::EXPECTED.text(self.language)),
         };
-        let text = format!("{section}{} {expected}", reply::EXPECTED.text(self.language));
+        self.refuse_syntax((tag, what), &section, &text, out)
+    }
+
+    /// Refuses a line that begins with a command in place of its tag. A person has typed it.
+    pub(super) fn refuse_untagged(&mut self, tag: &[u8], row: &CommandSpec, out: &mut Outbox) -> Step {
+        let text = format!("{} a1 {}", reply::NO_TAG.text(self.language), row.syntax);
+        self.refuse_syntax((tag, "a command without a tag"), GENERAL, &text, out)
+    }
+
+    /// Writes BAD. A pedantic listener names the section.
+    fn refuse_syntax(
+        &mut self,
+        (tag, what): (&[u8], &str),
+        section: &str,
+        text: &str,
+        out: &mut Outbox,
+    ) -> Step {
+        out.push_event(Event::Refused { what: what.into(), reply: "BAD".into() });
+        let text = if self.config.pedantic { format!("{section}: {text}") } else { text.to_owned() };
         self.count_error(Condition::Bad, out, |out| {
             status(out.buffer(), Some(tag), Condition::Bad, no_code, &text);
         })
@@ -245,5 +264,7 @@ fn citation(what: &str, text: ReplyText) -> String {
 
 /// The section about the form of commands.
 const GENERAL: &str = "RFC 3501 2.2.1";
+/// The form of every command, for a line that has none.
+const ANY_COMMAND: &str = "tag command arguments, as in a1 NOOP";
 /// The work of one step of news, in mailboxes that are examined: some microseconds.
 const WORK_OF_NEWS: usize = 32;

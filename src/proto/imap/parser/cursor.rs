@@ -186,7 +186,7 @@ impl<'a> Cursor<'a> {
     /// A number of messages, or UIDs.
     pub(super) fn sequence_set(&mut self) -> Parsed<SequenceSet> {
         let text = self.run(|b| b.is_ascii_digit() || matches!(b, b':' | b',' | b'*'));
-        SequenceSet::parse(text).ok_or(Expected("a set of message numbers"))
+        SequenceSet::parse(text).ok_or(Expected("a set of numbers like 1:3,7"))
     }
 
     /// The beginning of a list. aioimaplib writes `ID ( "name" "x" )`.
