@@ -11,7 +11,7 @@ use crate::{
     limits::MAX_FOLDERS,
     maildir::{
         Maildir, Usage,
-        folders::{FolderEntry, FolderError, Folders},
+        folders::{FolderEntry, FolderError, FolderTree},
         usage,
     },
     proto::{
@@ -85,7 +85,7 @@ impl FoldersJob {
                     None => folders.create(name),
                 })?;
                 made.map(|made| {
-                    let text = |directory: &String| Folders::text_of(directory);
+                    let text = |directory: &String| FolderTree::text_of(directory);
                     let owner = folder.without_folder();
                     let made = made.iter().filter_map(text).filter_map(|text| named(&owner, &text));
                     outcome.response = ImapResponse::Created(made.collect());
@@ -154,11 +154,11 @@ fn refused(refusal: Refusal) -> FoldersOutcome {
 fn change<T>(
     storage: &Storage,
     folder: &Mailbox,
-    change: impl FnOnce(&Folders<'_>, &str) -> Result<T, FolderError>,
+    change: impl FnOnce(&FolderTree<'_>, &str) -> Result<T, FolderError>,
 ) -> Result<Result<T, FolderError>, Failure> {
     let inbox = storage.durable_maildir(&folder.clone().without_folder())?;
     let name = folder.folder().map_or(INBOX, Folder::directory);
-    Ok(change(&Folders::of(&inbox, MAX_FOLDERS), name))
+    Ok(change(&FolderTree::of(&inbox, MAX_FOLDERS), name))
 }
 
 /// The folders of a user, INBOX first, then by their texts, with parents and subscriptions that do not exist.
@@ -169,7 +169,7 @@ fn list(
     known: &[(Mailbox, KnownFolder)],
 ) -> Result<Vec<FolderInfo>, Failure> {
     let inbox = storage.maildir(mailbox)?;
-    let folders = Folders::of(&inbox, MAX_FOLDERS);
+    let folders = FolderTree::of(&inbox, MAX_FOLDERS);
     folders.recover();
     let entries = folders.list().map_err(|error| log_failure(&error))?;
     let uses = folders.uses(&entries);
@@ -206,7 +206,8 @@ fn list(
         let folder = named(mailbox, text)?;
         Some(FolderInfo { folder, exists: false, is_subscribed, special_use: None, status: None })
     };
-    let names = subscriptions.iter().flat_map(|all| all.names()).filter_map(|name| Folders::text_of(&name));
+    let names =
+        subscriptions.iter().flat_map(|all| all.names()).filter_map(|name| FolderTree::text_of(&name));
     for text in names {
         if !by_text.contains_key(&text) {
             by_text.extend(absent(&text, true).map(|info| (text, info)));

@@ -2,9 +2,9 @@
 //!
 //! The record of the folders says once which folder has a use. A folder that is not in it has the use of its name.
 
-use super::{FolderEntry, FolderError, Folders, bare, record::FolderRecord};
+use super::{FolderEntry, FolderError, FolderTree, bare, record::FolderRecord};
 
-impl Folders<'_> {
+impl FolderTree<'_> {
     /// Makes the folders with a special use that are missing, once in the life of a mailbox: the user may delete them after
     /// that. A folder which another program has made for a use keeps it. If one cannot be made, the others are, and the next login
     /// tries again.

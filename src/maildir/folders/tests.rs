@@ -33,8 +33,8 @@ impl Fixture {
         Self { spool, inbox, home, _dir: dir }
     }
 
-    fn folders(&self) -> Folders<'_> {
-        Folders::of(&self.inbox, 50)
+    fn folders(&self) -> FolderTree<'_> {
+        FolderTree::of(&self.inbox, 50)
     }
 
     /// The texts of the listed folders.
@@ -73,7 +73,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 /// after that, the result, or `None` after a kill, and the case. Returns the steps.
 fn trouble_at_every_step(
     prepare: impl Fn(&Fixture),
-    change: impl Fn(&Folders<'_>) -> Result<(), FolderError>,
+    change: impl Fn(&FolderTree<'_>) -> Result<(), FolderError>,
     check: impl Fn(&Fixture, Option<Result<(), FolderError>>, &str),
 ) -> Vec<&'static str> {
     let mut steps = Vec::new();
@@ -161,7 +161,7 @@ fn y41_a_new_folder_has_its_parents_and_is_whole_after_a_kill_at_any_step() {
 #[test]
 fn y42_folders_are_bounded_and_names_of_others_are_taken() {
     let fixture = Fixture::new();
-    let few = Folders::of(&fixture.inbox, 3);
+    let few = FolderTree::of(&fixture.inbox, 3);
     few.create(".a.b").unwrap();
     assert!(matches!(few.create(".c.d"), Err(FolderError::TooMany)));
     assert_eq!(fixture.texts(), ["a", "a.b"]);
