@@ -99,7 +99,7 @@ impl Folders {
     }
 
     /// A change by another program: `new FOLDER LETTERS COUNT`, `flags FOLDER UID LETTERS`, `gone FOLDER UIDS`,
-    /// `validity FOLDER`, `keyword FOLDER NAME`. The news are for a session that has selected it.
+    /// `validity FOLDER`, `keyword FOLDER NAME`. The updates are for a session that has selected it.
     pub(crate) fn change(&mut self, text: &str) -> Result<Option<Arc<FolderState>>, String> {
         let words: Vec<&str> = text.split(' ').collect();
         let number = |text: &str| text.parse::<u32>().map_err(|_| format!("{text:?} is not a number"));

@@ -28,7 +28,7 @@ const ANY_PHASE: &[CommandPhase] = &[NotAuthenticated, Authenticated, Selected];
 #[rustfmt::skip]
 pub const COMMANDS: &[CommandSpec] = &[
     row((), "CAPABILITY", "CAPABILITY", "Tells what this server can do", "RFC 3501 section 6.1.1", ANY_PHASE),
-    row((), "NOOP", "NOOP", "Tells the news of the mailbox", "RFC 3501 section 6.1.2", ANY_PHASE),
+    row((), "NOOP", "NOOP", "Asks for the updates of the mailbox", "RFC 3501 section 6.1.2", ANY_PHASE),
     row((), "LOGOUT", "LOGOUT", "Ends the session", "RFC 3501 section 6.1.3", ANY_PHASE),
     row((), "ID", "ID (\"field\" \"value\" ...) or ID NIL", "Tells which program this is", "RFC 2971 section 3.1", ANY_PHASE),
     row((), "LANGUAGE", "LANGUAGE [tag ...]", "Chooses the language of the replies", "RFC 5255 section 3.2", ANY_PHASE),
@@ -48,10 +48,10 @@ pub const COMMANDS: &[CommandSpec] = &[
     row((), "NAMESPACE", "NAMESPACE", "Tells where mailboxes begin", "RFC 2342 section 5", AFTER_LOGIN),
     row((), "STATUS", "STATUS mailbox (item ...)", "Tells the numbers of a mailbox", "RFC 3501 section 6.3.10", AFTER_LOGIN),
     row((), "APPEND", "APPEND mailbox [(flag ...)] [\"date\"] {octets}", "Stores a message", "RFC 3501 section 6.3.11", AFTER_LOGIN),
-    row((), "IDLE", "IDLE", "Waits for news", "RFC 2177 section 3", AFTER_LOGIN),
+    row((), "IDLE", "IDLE", "Waits for updates", "RFC 2177 section 3", AFTER_LOGIN),
     row((), "GETQUOTA", "GETQUOTA root", "Tells the use of the quota", "RFC 9208 section 4.1.1", AFTER_LOGIN),
     row((), "GETQUOTAROOT", "GETQUOTAROOT mailbox", "Tells the quota of a mailbox", "RFC 9208 section 4.1.2", AFTER_LOGIN),
-    row((), "CHECK", "CHECK", "Tells the news of the mailbox", "RFC 3501 section 6.4.1", SELECTED),
+    row((), "CHECK", "CHECK", "Asks for the updates of the mailbox", "RFC 3501 section 6.4.1", SELECTED),
     row((), "CLOSE", "CLOSE", "Removes the deleted messages and closes the mailbox", "RFC 3501 section 6.4.2", SELECTED),
     row((), "UNSELECT", "UNSELECT", "Closes the mailbox", "RFC 3691 section 2", SELECTED),
     row((), "EXPUNGE", "EXPUNGE", "Removes the deleted messages", "RFC 3501 section 6.4.3", SELECTED),

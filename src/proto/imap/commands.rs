@@ -4,9 +4,9 @@
 use super::{
     command::Command,
     command_reader::{Announcement, Input, RawCommand, tag},
+    command_state::{EarlyRefusal, Tag},
     command_table::{self, CommandPhase, CommandSpec},
     parser::{self, Expected},
-    plans::{Refused, Tag},
     reply,
     response::writer::{Condition, continuation, untagged},
     state::{AfterClose, Discarding, ImapSession, State},
@@ -56,7 +56,7 @@ impl ImapSession {
         let most = if self.user.is_none() { 2 * MAX_LITERAL } else { max };
         let octets = announcement.octets;
         if octets > MAX_LITERAL || self.reader.octets().saturating_add(octets) > most {
-            let refused = Refused::Text(Condition::Bad, "long literal", reply::LITERAL_TOO_LONG);
+            let refused = EarlyRefusal::Text(Condition::Bad, "long literal", reply::LITERAL_TOO_LONG);
             return self.refuse_literal(announcement, refused, out);
         }
         if announcement.synchronizing {
@@ -76,7 +76,7 @@ impl ImapSession {
     pub(super) fn refuse_literal(
         &mut self,
         announcement: Announcement,
-        refused: Refused,
+        refused: EarlyRefusal,
         out: &mut Outbox,
     ) -> Step {
         let discarding = Discarding { tag: self.begun_tag(), refused, left: 0, octets: 0 };
@@ -91,7 +91,7 @@ impl ImapSession {
     ) -> Step {
         if synchronizing {
             self.reader.reset();
-            return self.say_refused(&discarding.tag, discarding.refused, out);
+            return self.send_refusal(&discarding.tag, discarding.refused, out);
         }
         discarding.left = octets;
         discarding.octets = discarding.octets.saturating_add(octets);
@@ -122,16 +122,16 @@ impl ImapSession {
             Input::NoLineEnd => self.close_with(out, "endless line", reply::TOO_LONG),
             Input::Literal(announcement) => self.discard(discarding, announcement, out),
             Input::TooLong(_) | Input::Command(_) => {
-                self.say_refused(&discarding.tag, discarding.refused, out)
+                self.send_refusal(&discarding.tag, discarding.refused, out)
             }
         }
     }
 
-    pub(super) fn say_refused(&mut self, tag: &[u8], refused: Refused, out: &mut Outbox) -> Step {
+    pub(super) fn send_refusal(&mut self, tag: &[u8], refused: EarlyRefusal, out: &mut Outbox) -> Step {
         self.state = State::Ready;
         match refused {
-            Refused::Text(condition, what, text) => self.refuse(tag, condition, what, text, out),
-            Refused::Malformed(expected) => {
+            EarlyRefusal::Text(condition, what, text) => self.refuse(tag, condition, what, text, out),
+            EarlyRefusal::Malformed(expected) => {
                 self.refuse_malformed(tag, command_table::find("APPEND"), expected, out)
             }
         }

@@ -5,16 +5,15 @@ use std::{mem, sync::Arc};
 
 use super::{
     command::{self, FlagChange},
+    command_state::{FetchPlan, Fetching, Tag},
     fetch_item::FetchItem,
     flags::Flags,
-    news::{OwnChange, Report},
-    numbers,
-    plans::{FetchPlan, Fetching, Tag},
-    reply,
+    numbers, reply,
     request::{self, FetchPosition, FetchedPiece, ImapRequest, ImapResponse, MessageState},
     response::writer::Condition,
     sequence_set::NumberSet,
-    state::{After, Code, Ending, ImapSession, Pending, State},
+    state::{AfterUpdates, ImapSession, ResponseCode, State, TaggedReply, WaitingCommand},
+    updates::{OwnChange, StoreReport},
 };
 use crate::proto::{Step, buffer::Outbox, event::Event, request::Response};
 
@@ -57,7 +56,7 @@ impl ImapSession {
             keywords: Vec::new(),
             unchanged_since: None,
         };
-        self.await_response(tag, Pending::MarkSeen(plan), ImapRequest::Store(Box::new(store)))
+        self.await_response(tag, WaitingCommand::MarkSeen(plan), ImapRequest::Store(Box::new(store)))
     }
 
     /// The messages are marked as seen. If they are not, the client reads them all the same.
@@ -71,7 +70,7 @@ impl ImapSession {
         let Response::Imap(ImapResponse::Stored { state, .. }) = response else {
             return self.begin_fetch(tag, plan, out);
         };
-        // The response with the message tells the change (RFC 3501 section 6.4.5).
+        // The response with the message has the change (RFC 3501 section 6.4.5).
         let items = [FetchItem::Flags, FetchItem::ModSeq];
         for item in items.into_iter().take(1 + usize::from(self.condstore)) {
             if !plan.items.contains(&item) {
@@ -82,10 +81,10 @@ impl ImapSession {
             uids: mem::take(&mut plan.unseen),
             change: FlagChange::Add,
             flags: Flags::SEEN,
-            report: Report::Nothing,
+            report: StoreReport::Nothing,
         };
         self.set_newest(state);
-        self.tell_news(Some(own), false, After::Fetch(tag, plan), out)
+        self.send_updates(Some(own), false, AfterUpdates::Fetch(tag, plan), out)
     }
 
     pub(super) fn begin_fetch(&mut self, tag: Tag, plan: FetchPlan, out: &mut Outbox) -> Step {
@@ -103,7 +102,7 @@ impl ImapSession {
 
     pub(super) fn request_piece(&mut self, tag: Tag, fetching: Fetching) -> Step {
         let request = ImapRequest::Fetch(Box::new(fetching.fetch.clone()));
-        self.await_response(tag, Pending::Fetch(fetching), request)
+        self.await_response(tag, WaitingCommand::Fetch(fetching), request)
     }
 
     pub(super) fn fetched(
@@ -139,7 +138,8 @@ impl ImapSession {
         if fetching.by_uid || !fetching.has_gone {
             return self.conclude_ok(tag, fetching.by_uid, out);
         }
-        let ending = Ending { tag, condition: Condition::No, code: Code::OfText, text: reply::SOME_GONE };
+        let ending =
+            TaggedReply { tag, condition: Condition::No, code: ResponseCode::OfText, text: reply::SOME_GONE };
         self.conclude(ending, false, out)
     }
 }

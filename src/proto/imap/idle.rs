@@ -1,14 +1,14 @@
-//! IDLE (RFC 2177). The continuation comes first, because clients fail if a response comes before it; then the news, at
+//! IDLE (RFC 2177). The continuation comes first, because clients fail if a response comes before it; then the updates, at
 //! once.
 
 use std::time::Duration;
 
 use super::{
-    plans::Tag,
+    command_state::Tag,
     reply,
     request::ImapRequest,
     response::writer::{Condition, continuation},
-    state::{After, ImapSession, Pending, State},
+    state::{AfterUpdates, ImapSession, State, WaitingCommand},
 };
 use crate::{
     clock::Now,
@@ -26,8 +26,8 @@ impl ImapSession {
             self.state = State::Idling { tag, since };
             return Step::Continue;
         }
-        let after = After::Idle { tag: tag.clone(), since };
-        self.await_response(tag, Pending::Refresh { after, is_needed: false }, ImapRequest::Refresh)
+        let after = AfterUpdates::Idle { tag: tag.clone(), since };
+        self.await_response(tag, WaitingCommand::Refresh { after, is_needed: false }, ImapRequest::Refresh)
     }
 
     pub(super) fn idle_step(
@@ -38,8 +38,8 @@ impl ImapSession {
         inbox: &mut Inbox,
         out: &mut Outbox,
     ) -> Step {
-        if self.has_news() {
-            return self.tell_news(None, true, After::Idle { tag, since }, out);
+        if self.has_updates() {
+            return self.send_updates(None, true, AfterUpdates::Idle { tag, since }, out);
         }
         if self.is_over(since, cx.now) {
             return self.close_with(out, "timeout", reply::TOO_SLOW);
@@ -62,7 +62,7 @@ impl ImapSession {
         }
     }
 
-    fn has_news(&self) -> bool {
+    fn has_updates(&self) -> bool {
         self.selected
             .as_ref()
             .is_some_and(|selected| !std::sync::Arc::ptr_eq(&selected.view, &selected.newest))

@@ -4,14 +4,14 @@ use std::collections::HashSet;
 
 use super::{
     command::{List, ListReturn, ListSelect, StatusItem},
+    command_state::{Listing, ListingPass, Tag},
     mailboxes::{folder_name, write_status},
     pattern::Pattern,
-    plans::{Listing, ListingPass, Tag},
     reply,
     request::{FolderInfo, ImapRequest, ImapResponse},
     response::writer::{Items, untagged},
     special_use::special_use_name,
-    state::{ImapSession, Pending, State},
+    state::{ImapSession, State, WaitingCommand},
 };
 use crate::proto::{Step, buffer::Outbox};
 
@@ -35,7 +35,7 @@ impl ImapSession {
         if status.contains(&StatusItem::HighestModSeq) {
             self.enable_condstore(out);
         }
-        self.await_response(tag, Pending::List(list), ImapRequest::List { mailbox, status })
+        self.await_response(tag, WaitingCommand::List(list), ImapRequest::List { mailbox, status })
     }
 
     pub(super) fn listed(&mut self, tag: Tag, list: List, response: ImapResponse, out: &mut Outbox) -> Step {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    plans::Tag,
+    command_state::Tag,
     reply,
     request::{ImapRequest, ImapResponse, Refusal},
     response::writer::{Condition, Items, continuation},

@@ -1,10 +1,11 @@
 //! IMAP4rev1 (RFC 3501, as RFC 9051 clarifies it), the server side.
 
-mod answers;
 mod appending;
+mod backend_responses;
 mod capabilities;
 pub mod command;
 pub mod command_reader;
+mod command_state;
 pub mod command_table;
 mod commands;
 pub mod extensions;
@@ -17,11 +18,9 @@ mod listing;
 mod login;
 pub mod mailbox_name;
 mod mailboxes;
-mod news;
 mod numbers;
 pub mod parser;
 mod pattern;
-mod plans;
 pub mod recent;
 mod replies;
 pub mod reply;
@@ -35,6 +34,7 @@ pub mod session_config;
 mod special_use;
 mod state;
 mod storing;
+mod updates;
 mod vocabulary;
 
 pub use factory::Factory;

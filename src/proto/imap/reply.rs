@@ -177,7 +177,7 @@ pub(super) const FIRST_UNSEEN: ReplyText =
 pub(super) const UID_NEXT: ReplyText = ReplyText::new("The next UID", "Le prochain UID");
 /// The text after HIGHESTMODSEQ.
 pub(super) const HIGHEST: ReplyText = ReplyText::new("The last change", "Le dernier changement");
-/// The line in IDLE without news.
+/// The line in IDLE without updates.
 pub(super) const STILL_HERE: ReplyText = ReplyText::new("Still here", "Toujours là");
 /// A line in IDLE that is not DONE.
 pub(super) const DONE_EXPECTED: ReplyText =

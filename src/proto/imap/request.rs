@@ -1,7 +1,7 @@
 //! The requests of an IMAP session to the backend, and the responses, as plain data.
 //!
-//! A session numbers the messages of its folder by a [`FolderState`] that it has told its client. The backend has a newer
-//! one after each change. So a request names messages by UID, and a message that is gone by then is left out.
+//! A session numbers the messages of its folder by its view: the [`FolderState`] that its client knows. The backend has a newer state
+//! after each change. So a request names messages by UID, and a message that is gone by then is left out.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub enum ImapRequest {
     },
     /// CLOSE, UNSELECT, or another SELECT: the session has no folder any more. Response: [`ImapResponse::Done`].
     Unselect,
-    /// NOOP, and whatever else may tell news. Response: [`ImapResponse::State`].
+    /// NOOP, and other commands that may send updates. Response: [`ImapResponse::State`].
     Refresh,
     /// FETCH. Response: [`ImapResponse::Fetched`], as often as the session asks with the position of the last one.
     Fetch(Box<Fetch>),
@@ -224,11 +224,11 @@ pub struct FolderState {
     pub messages: Vec<MessageState>,
     /// The number of the first message without `\Seen`, when the state began. 0: none.
     pub first_unseen: u32,
-    /// The messages of which no session has been told.
+    /// The mark of the messages that no session knows.
     pub recent: RecentMark,
 }
 
-/// A message of a folder as a session tells of it.
+/// A message of a folder as sessions know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageState {
     /// Its UID.
@@ -335,7 +335,7 @@ pub struct FolderInfo {
 pub struct FolderStatus {
     /// The number of messages.
     pub messages: u32,
-    /// Messages of which no session has been told.
+    /// Messages that no session knows.
     pub recent: u32,
     /// Messages without `\Seen`.
     pub unseen: u32,

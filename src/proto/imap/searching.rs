@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use super::{
     command::{self, SearchReturn},
-    numbers,
-    plans::{Found, SearchPlan, Tag},
-    reply,
+    command_state::{SearchPlan, SearchResults, Tag},
+    numbers, reply,
     request::{self, FolderState, ImapRequest, ImapResponse},
     response::writer::{Condition, Items, status, untagged},
     search_key::SearchKey,
     sequence_set::NumberSet,
-    state::{Code, Ending, ImapSession, Pending, State},
+    state::{ImapSession, ResponseCode, State, TaggedReply, WaitingCommand},
 };
 use crate::proto::{Step, buffer::Outbox};
 
@@ -40,7 +39,7 @@ impl ImapSession {
         let recent = selected.recent.clone();
         let request = request::Search { state: Arc::clone(&selected.view), recent, key };
         let plan = SearchPlan { by_uid, returned, has_modseq };
-        self.await_response(tag, Pending::Search(plan), ImapRequest::Search(Box::new(request)))
+        self.await_response(tag, WaitingCommand::Search(plan), ImapRequest::Search(Box::new(request)))
     }
 
     pub(super) fn searched(
@@ -79,12 +78,13 @@ impl ImapSession {
             ranges = shown.ranges().map(|range| (*range.start(), *range.end())).collect();
             ranges.reverse();
         }
-        self.state = State::Reporting(Box::new(Found { tag, by_uid, ranges, is_set, modseq, has_gone }));
+        self.state =
+            State::SendingResults(Box::new(SearchResults { tag, by_uid, ranges, is_set, modseq, has_gone }));
         Step::Continue
     }
 
     /// Tells the next numbers.
-    pub(super) fn reporting_step(&mut self, mut found: Box<Found>, out: &mut Outbox) -> Step {
+    pub(super) fn results_step(&mut self, mut found: Box<SearchResults>, out: &mut Outbox) -> Step {
         let mut text = String::new();
         while text.len() < OCTETS_PER_STEP
             && let Some((from, to)) = found.ranges.pop()
@@ -105,10 +105,10 @@ impl ImapSession {
         }
         out.push(text.as_bytes());
         if !found.ranges.is_empty() {
-            self.state = State::Reporting(found);
+            self.state = State::SendingResults(found);
             return Step::Continue;
         }
-        let Found { tag, by_uid, is_set, modseq, has_gone, .. } = *found;
+        let SearchResults { tag, by_uid, is_set, modseq, has_gone, .. } = *found;
         match modseq {
             Some(modseq) if is_set => out.push(format!(" MODSEQ {modseq}").as_bytes()),
             Some(modseq) => out.push(format!(" (MODSEQ {modseq})").as_bytes()),
@@ -116,7 +116,11 @@ impl ImapSession {
         }
         out.push(b"\r\n");
         let text = if has_gone { reply::SOME_GONE } else { reply::DONE };
-        self.conclude(Ending { tag, condition: Condition::Ok, code: Code::OfText, text }, by_uid, out)
+        self.conclude(
+            TaggedReply { tag, condition: Condition::Ok, code: ResponseCode::OfText, text },
+            by_uid,
+            out,
+        )
     }
 }
 

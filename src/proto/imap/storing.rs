@@ -2,23 +2,23 @@
 
 use super::{
     command::{self, Messages},
+    command_state::{StorePlan, Tag},
     flags::Flags,
     mailbox_name::MailboxName,
-    news::{OwnChange, Report},
     numbers,
     parser::Expected,
-    plans::{StorePlan, Tag},
     reply::{self, ReplyText},
     request::{self, FolderState, ImapRequest, ImapResponse},
     response::writer::Condition,
     sequence_set::{NumberSet, SequenceSet},
-    state::{Code, Ending, ImapSession, Pending},
+    state::{ImapSession, ResponseCode, TaggedReply, WaitingCommand},
+    updates::{OwnChange, StoreReport},
 };
 use crate::proto::{
     Step,
     buffer::Outbox,
     event::ChangeCommand,
-    imap::{command_table::CommandSpec, state::After},
+    imap::{command_table::CommandSpec, state::AfterUpdates},
     mailbox::Mailbox,
 };
 
@@ -65,7 +65,7 @@ impl ImapSession {
         let request =
             request::Store { uids: uids.clone(), change, flags, keywords: keywords.clone(), unchanged_since };
         let plan = StorePlan { by_uid: messages.by_uid, uids, change, flags, keywords, silent };
-        self.await_response(tag, Pending::Store(plan), ImapRequest::Store(Box::new(request)))
+        self.await_response(tag, WaitingCommand::Store(plan), ImapRequest::Store(Box::new(request)))
     }
 
     /// The UIDs of messages that the client changes.
@@ -98,9 +98,9 @@ impl ImapSession {
         let StorePlan { by_uid, uids, change, flags, keywords, silent } = plan;
         self.log_change(ChangeCommand::Store, None, uids.count().saturating_sub(modified.count()), out);
         let report = match silent {
-            false => Report::Flags,
-            true if self.condstore => Report::ModSeq,
-            true => Report::Nothing,
+            false => StoreReport::Flags,
+            true if self.condstore => StoreReport::ModSeq,
+            true => StoreReport::Nothing,
         };
         let own = OwnChange { uids, change, flags: flags.with(keyword_flags(&state, &keywords)), report };
         let modified = match &self.selected {
@@ -108,12 +108,17 @@ impl ImapSession {
             _ => modified,
         };
         let (condition, code, text) = match (modified.is_empty(), is_partial && !by_uid) {
-            (false, _) => (Condition::Ok, Code::Modified(modified), reply::SOME_MODIFIED),
-            (true, true) => (Condition::No, Code::OfText, reply::SOME_GONE),
-            (true, false) => (Condition::Ok, Code::OfText, reply::DONE),
+            (false, _) => (Condition::Ok, ResponseCode::Modified(modified), reply::SOME_MODIFIED),
+            (true, true) => (Condition::No, ResponseCode::OfText, reply::SOME_GONE),
+            (true, false) => (Condition::Ok, ResponseCode::OfText, reply::DONE),
         };
         self.set_newest(state);
-        self.tell_news(Some(own), by_uid, After::Reply(Ending { tag, condition, code, text }), out)
+        self.send_updates(
+            Some(own),
+            by_uid,
+            AfterUpdates::Reply(TaggedReply { tag, condition, code, text }),
+            out,
+        )
     }
 
     /// EXPUNGE, and UID EXPUNGE with a set.
@@ -130,16 +135,16 @@ impl ImapSession {
         if uids.as_ref().is_some_and(NumberSet::is_empty) {
             return self.conclude_ok(tag, true, out);
         }
-        self.await_response(tag, Pending::Expunge, ImapRequest::Expunge { uids })
+        self.await_response(tag, WaitingCommand::Expunge, ImapRequest::Expunge { uids })
     }
 
     pub(super) fn expunged(&mut self, tag: Tag, out: &mut Outbox) -> Step {
         let highest = self.selected.as_ref().map(|selected| selected.newest.highest_modseq);
         let code = match highest.filter(|_| self.condstore) {
-            Some(highest) => Code::HighestModSeq(highest),
-            None => Code::OfText,
+            Some(highest) => ResponseCode::HighestModSeq(highest),
+            None => ResponseCode::OfText,
         };
-        self.conclude(Ending { tag, condition: Condition::Ok, code, text: reply::DONE }, true, out)
+        self.conclude(TaggedReply { tag, condition: Condition::Ok, code, text: reply::DONE }, true, out)
     }
 
     pub(super) fn copy(
@@ -158,7 +163,7 @@ impl ImapSession {
             // A client that retries a MOVE which has succeeded would take NO for a reason to bring the messages back.
             Ok(uids) if uids.is_empty() => self.conclude_ok(tag, true, out),
             Ok(uids) => {
-                let pending = Pending::Copy { to: to.clone(), is_move };
+                let pending = WaitingCommand::Copy { to: to.clone(), is_move };
                 self.await_response(tag, pending, ImapRequest::Copy { uids, to, is_move })
             }
         }
@@ -180,13 +185,13 @@ impl ImapSession {
             self.set_newest(state);
         }
         let code = match from.is_empty() || to.is_empty() {
-            true => Code::OfText,
-            false => Code::CopyUid { uid_validity, from, to },
+            true => ResponseCode::OfText,
+            false => ResponseCode::CopyUid { uid_validity, from, to },
         };
-        let mut ending = Ending { tag, condition: Condition::Ok, code, text: reply::DONE };
+        let mut ending = TaggedReply { tag, condition: Condition::Ok, code, text: reply::DONE };
         // The client must know the new UIDs before the old ones go (RFC 6851 section 4.3).
-        if is_move && let Code::CopyUid { .. } = &ending.code {
-            let code = std::mem::replace(&mut ending.code, Code::OfText);
+        if is_move && let ResponseCode::CopyUid { .. } = &ending.code {
+            let code = std::mem::replace(&mut ending.code, ResponseCode::OfText);
             self.write_with(b"*", Condition::Ok, |items| code.write(reply::MOVED, items), reply::MOVED, out);
         }
         self.conclude(ending, true, out)

@@ -1,4 +1,5 @@
-//! The news of a selected folder: the difference between the state that the client knows and the newest one.
+//! The untagged updates of a selected folder: the differences between the view of the session, which its client knows, and the
+//! newest state.
 //!
 //! The server sends no EXPUNGE while it answers FETCH, STORE or SEARCH by number (RFC 3501 section 7.4.1). A folder may have
 //! a million messages, so one step compares a bounded number of them.
@@ -15,8 +16,8 @@ use super::{
 };
 use crate::language::Language;
 
-/// News that are being told.
-pub(super) struct News {
+/// Updates that are being written.
+pub(super) struct Updates {
     /// The state that the client knew before.
     from: Arc<FolderState>,
     /// The state that it knows afterwards.
@@ -29,9 +30,9 @@ pub(super) struct News {
     /// The next positions in both.
     next_from: usize,
     next_to: usize,
-    /// The number of messages told to be gone.
-    gone: usize,
-    has_told_keywords: bool,
+    /// The number of EXPUNGE responses.
+    expunged: usize,
+    has_written_keywords: bool,
 }
 
 /// The change of flags that the client has asked for.
@@ -42,12 +43,12 @@ pub(super) struct OwnChange {
     /// The flags and keywords that the client named.
     pub(super) flags: Flags,
     /// Whether the client wants a response for each message.
-    pub(super) report: Report,
+    pub(super) report: StoreReport,
 }
 
 /// The response to a STORE for each message that it has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Report {
+pub(super) enum StoreReport {
     /// The flags.
     Flags,
     /// The modification sequence alone: `.SILENT` with CONDSTORE.
@@ -56,17 +57,17 @@ pub(super) enum Report {
     Nothing,
 }
 
-/// The state of the telling after a step.
+/// The progress after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Written {
     All,
     /// There is more for the next step.
     Part,
     /// The states do not fit: a message has got a UID below one that the client knows.
-    Impossible,
+    OutOfOrder,
 }
 
-impl News {
+impl Updates {
     pub(super) fn new(
         from: Arc<FolderState>,
         to: Arc<FolderState>,
@@ -74,50 +75,60 @@ impl News {
         recent: NumberSet,
         read_only: bool,
     ) -> Self {
-        Self { from, to, own, recent, read_only, next_from: 0, next_to: 0, gone: 0, has_told_keywords: false }
+        Self {
+            from,
+            to,
+            own,
+            recent,
+            read_only,
+            next_from: 0,
+            next_to: 0,
+            expunged: 0,
+            has_written_keywords: false,
+        }
     }
 
-    /// The state that the client knows after all is told, and the UIDs with `\Recent`.
-    pub(super) fn into_told(self) -> (Arc<FolderState>, NumberSet) {
+    /// The view after all updates, and the UIDs with `\Recent`.
+    pub(super) fn into_view(self) -> (Arc<FolderState>, NumberSet) {
         (self.to, self.recent)
     }
 
     /// Tells the next part. `condstore`: modification sequences belong to it.
-    pub(super) fn tell(&mut self, condstore: bool, language: Language, out: &mut Vec<u8>) -> Told {
-        if !self.has_told_keywords && self.from.keywords != self.to.keywords {
+    pub(super) fn write(&mut self, condstore: bool, language: Language, out: &mut Vec<u8>) -> Written {
+        if !self.has_written_keywords && self.from.keywords != self.to.keywords {
             write_keywords(&self.to, self.read_only, language, out);
         }
-        self.has_told_keywords = true;
+        self.has_written_keywords = true;
         let start = out.len();
         for _ in 0..COMPARED_PER_STEP {
             if out.len() - start > OCTETS_PER_STEP {
-                return Told::Part;
+                return Written::Part;
             }
             let Some(was) = self.from.messages.get(self.next_from) else {
-                self.tell_new(out);
-                return Told::All;
+                self.write_exists(out);
+                return Written::All;
             };
             self.next_from += 1;
             match self.to.messages.get(self.next_to).map(|is| (is, is.uid.cmp(&was.uid))) {
-                Some((_, Ordering::Less)) => return Told::Impossible,
+                Some((_, Ordering::Less)) => return Written::OutOfOrder,
                 Some((is, Ordering::Equal)) => {
                     self.next_to += 1;
-                    self.tell_flags(was, is, condstore, out);
+                    self.write_flags(was, is, condstore, out);
                 }
                 Some((_, Ordering::Greater)) | None => {
                     // The numbers of later messages have moved with each one before.
-                    let number = self.next_from - self.gone;
-                    self.gone += 1;
+                    let number = self.next_from - self.expunged;
+                    self.expunged += 1;
                     untagged(out, |line| {
                         line.number(number as u64).atom("EXPUNGE");
                     });
                 }
             }
         }
-        Told::Part
+        Written::Part
     }
 
-    fn tell_new(&self, out: &mut Vec<u8>) {
+    fn write_exists(&self, out: &mut Vec<u8>) {
         if self.next_to < self.to.messages.len() {
             let count = self.to.messages.len() as u64;
             untagged(out, |line| {
@@ -130,18 +141,18 @@ impl News {
         }
     }
 
-    fn tell_flags(&self, was: &MessageState, is: &MessageState, condstore: bool, out: &mut Vec<u8>) {
+    fn write_flags(&self, was: &MessageState, is: &MessageState, condstore: bool, out: &mut Vec<u8>) {
         let has_changed = was.flags != is.flags || condstore && was.modseq != is.modseq;
         let own = self.own.as_ref().filter(|own| own.uids.contains(is.uid));
         let (with_flags, with_modseq) = match own.map(|own| (own.report, own.applied(was.flags))) {
-            Some((Report::Flags, _)) => (true, condstore),
+            Some((StoreReport::Flags, _)) => (true, condstore),
             // The client knows what it has changed, and not what another has.
-            Some((Report::ModSeq, expected)) => (expected != is.flags, true),
-            Some((Report::Nothing, expected)) if expected == is.flags => return,
+            Some((StoreReport::ModSeq, expected)) => (expected != is.flags, true),
+            Some((StoreReport::Nothing, expected)) if expected == is.flags => return,
             _ if has_changed => (true, condstore),
             _ => return,
         };
-        let number = self.next_from - self.gone;
+        let number = self.next_from - self.expunged;
         untagged(out, |line| {
             line.number(number as u64).atom("FETCH").list(|items| {
                 items.atom("UID").number(is.uid);
@@ -170,14 +181,14 @@ impl OwnChange {
 }
 
 /// Whether a message of the older state is gone in the newer one. UIDs ascend, so counting those up to the last is enough.
-pub(super) fn has_gone(from: &FolderState, to: &FolderState) -> bool {
+pub(super) fn has_expunged(from: &FolderState, to: &FolderState) -> bool {
     from.messages.last().is_some_and(|last| {
         to.messages.partition_point(|message| message.uid <= last.uid) < from.messages.len()
     })
 }
 
 /// The newer state with the messages that are gone, as the older one has them: the client still numbers them.
-pub(super) fn with_gone(from: &FolderState, to: &FolderState) -> FolderState {
+pub(super) fn with_expunged(from: &FolderState, to: &FolderState) -> FolderState {
     let mut messages = Vec::with_capacity(to.messages.len() + from.messages.len());
     let mut newer = to.messages.iter().peekable();
     for was in &from.messages {
@@ -244,7 +255,7 @@ mod tests {
     /// The messages of a folder as a client knows them: UIDs it may not know, flags it does.
     #[derive(Debug, PartialEq)]
     struct Client {
-        /// The UID of each message, if it was told, and its flags.
+        /// The UID of each message and its flags, if the client has read them.
         messages: Vec<(Option<u32>, Option<String>)>,
     }
 
@@ -254,7 +265,7 @@ mod tests {
             Self { messages: state.messages.iter().map(message).collect() }
         }
 
-        /// Reads responses as RFC 3501 section 7 tells.
+        /// Reads responses as RFC 3501 section 7 defines them.
         fn read(&mut self, octets: &[u8]) {
             for line in std::str::from_utf8(octets).unwrap().lines() {
                 let words: Vec<&str> = line.split([' ', '(', ')']).filter(|word| !word.is_empty()).collect();
@@ -285,16 +296,16 @@ mod tests {
         FolderState { messages: messages.iter().map(message).collect(), ..FolderState::default() }
     }
 
-    fn told(from: FolderState, to: FolderState) -> (Vec<u8>, Arc<FolderState>) {
-        let (mut out, mut news) =
-            (Vec::new(), News::new(Arc::new(from), Arc::new(to), None, NumberSet::default(), false));
-        while news.tell(false, Language::English, &mut out) == Told::Part {}
-        (out, news.into_told().0)
+    fn written(from: FolderState, to: FolderState) -> (Vec<u8>, Arc<FolderState>) {
+        let (mut out, mut updates) =
+            (Vec::new(), Updates::new(Arc::new(from), Arc::new(to), None, NumberSet::default(), false));
+        while updates.write(false, Language::English, &mut out) == Written::Part {}
+        (out, updates.into_view().0)
     }
 
     proptest! {
         #[test]
-        fn y67_a_client_that_follows_the_news_knows_the_folder(
+        fn y67_a_client_that_follows_the_updates_knows_the_folder(
             before in prop::collection::vec((any::<bool>(), 0u8..7, 0u8..7), 0..30),
             new in prop::collection::vec(0u8..7, 0..5), may_expunge in any::<bool>(),
         ) {
@@ -305,10 +316,10 @@ mod tests {
             to.extend((1000..).zip(new));
             let (from, newest) = (state(&from), state(&to));
             let is_gone = before.iter().any(|(stays, ..)| !stays);
-            prop_assert_eq!(has_gone(&from, &newest), is_gone);
-            let target = if may_expunge { state(&to) } else { with_gone(&from, &newest) };
+            prop_assert_eq!(has_expunged(&from, &newest), is_gone);
+            let target = if may_expunge { state(&to) } else { with_expunged(&from, &newest) };
             let mut client = Client::knows(&from);
-            let (octets, view) = told(from, target);
+            let (octets, view) = written(from, target);
             prop_assert!(may_expunge || memchr::memmem::find(&octets, b"EXPUNGE").is_none());
             client.read(&octets);
             // The client fetches the new messages, whose number it knows.
@@ -319,24 +330,24 @@ mod tests {
             }
             // After EXPUNGE is allowed again, the second step brings the rest.
             let mut client = knows;
-            let (octets, _) = told(FolderState { messages: view.messages.clone(), ..FolderState::default() }, state(&to));
+            let (octets, _) = written(FolderState { messages: view.messages.clone(), ..FolderState::default() }, state(&to));
             client.read(&octets);
             prop_assert_eq!(client, Client::knows(&state(&to)));
         }
     }
 
     #[test]
-    fn a_large_folder_is_told_in_steps() {
+    fn a_large_folder_is_compared_in_steps() {
         let messages: Vec<(u32, u8)> = (1..=100_000).map(|uid| (uid, 0)).collect();
         let (mut steps, mut out) = (0, Vec::new());
-        let mut news =
-            News::new(Arc::new(state(&messages)), Arc::default(), None, NumberSet::default(), false);
+        let mut updates =
+            Updates::new(Arc::new(state(&messages)), Arc::default(), None, NumberSet::default(), false);
         loop {
             let before = out.len();
             steps += 1;
-            let told = news.tell(false, Language::English, &mut out);
+            let progress = updates.write(false, Language::English, &mut out);
             assert!(out.len() - before < OCTETS_PER_STEP + 100);
-            if told == Told::All {
+            if progress == Written::All {
                 break;
             }
         }

@@ -1,4 +1,4 @@
-//! The commands of a session that wait, or whose responses are told in several steps, as plain values.
+//! The commands of a session that wait, or write their responses in several steps, as plain values.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{
 pub(super) type Tag = Vec<u8>;
 
 /// The reason for refusing a command before its end.
-pub(super) enum Refused {
+pub(super) enum EarlyRefusal {
     /// With the command, for the log.
     Text(Condition, &'static str, ReplyText),
     Malformed(Expected),
@@ -69,21 +69,21 @@ pub(super) struct SearchPlan {
     pub(super) has_modseq: bool,
 }
 
-/// The result of a SEARCH, which is being told.
-pub(super) struct Found {
+/// The results of a SEARCH that are being written.
+pub(super) struct SearchResults {
     pub(super) tag: Tag,
     pub(super) by_uid: bool,
-    /// The numbers that are still to be told, the last ones first.
+    /// The numbers that are not written yet, the last ones first.
     pub(super) ranges: Vec<(u32, u32)>,
-    /// Whether they are told as a set, and not one by one.
+    /// Whether they are written as a set, and not one by one.
     pub(super) is_set: bool,
-    /// The highest modification sequence, told at the end.
+    /// The highest modification sequence, written at the end.
     pub(super) modseq: Option<u64>,
     /// Whether a message was gone.
     pub(super) has_gone: bool,
 }
 
-/// A list that is being told.
+/// A list that is being written.
 pub(super) struct Listing {
     pub(super) tag: Tag,
     pub(super) list: List,
@@ -128,7 +128,7 @@ pub(super) struct Appending {
     pub(super) spill_requested: bool,
     pub(super) has_nul: bool,
     /// The reason for which the message cannot be stored. The rest of it is discarded.
-    pub(super) refused: Option<Refused>,
+    pub(super) refused: Option<EarlyRefusal>,
 }
 
 /// The request that an APPEND waits for.
@@ -163,7 +163,7 @@ impl Appending {
         self.step == AppendStep::Store
     }
 
-    pub(super) fn refuse(&mut self, refused: Refused) {
+    pub(super) fn refuse(&mut self, refused: EarlyRefusal) {
         self.bytes = Vec::new();
         self.refused.get_or_insert(refused);
     }
