@@ -18,9 +18,7 @@ use crate::{
         folder::Folder,
         imap::{
             command::StatusItem,
-            request::{
-                FolderInfo, FolderState, FolderStatus, ImapRequest, ImapResponse, Refusal, SpecialUse,
-            },
+            request::{FolderInfo, FolderState, FolderStatus, ImapRequest, ImapResponse, Refusal},
         },
         request::{ConnId, Failure, Mailbox},
     },
@@ -81,7 +79,7 @@ impl FoldersJob {
             },
             ImapRequest::Create { folder, special_use } => {
                 let made = change(storage, &folder, |folders, name| match special_use {
-                    Some(special_use) => folders.create_for_use(name, word(special_use)),
+                    Some(special_use) => folders.create_for_use(name, special_use),
                     None => folders.create(name),
                 })?;
                 made.map(|made| {
@@ -195,7 +193,7 @@ fn list(
         let Some(folder) = named(mailbox, text) else { continue };
         let info = FolderInfo {
             is_subscribed: is_subscribed(directory),
-            special_use: uses.iter().find(|(_, has)| has == directory).and_then(|(word, _)| use_of(word)),
+            special_use: uses.iter().find(|(_, has)| has == directory).map(|(special_use, _)| *special_use),
             status: status_of(&folder, &|| storage.imap_maildir(&folder)),
             exists: true,
             folder,
@@ -262,21 +260,5 @@ fn numbers(
     read(open()?).map_err(|error| log_failure(&error))
 }
 
-fn word(special_use: SpecialUse) -> &'static str {
-    USES.iter().find(|(known, _)| *known == special_use).map_or("", |(_, word)| word)
-}
-
-fn use_of(word: &str) -> Option<SpecialUse> {
-    USES.iter().find(|(_, known)| *known == word).map(|(special_use, _)| *special_use)
-}
-
-/// The special uses, as the record of the folders has them.
-const USES: [(SpecialUse, &str); 5] = [
-    (SpecialUse::Archive, "Archive"),
-    (SpecialUse::Drafts, "Drafts"),
-    (SpecialUse::Junk, "Junk"),
-    (SpecialUse::Sent, "Sent"),
-    (SpecialUse::Trash, "Trash"),
-];
 /// Stands for the mailbox itself in a change of folders.
 const INBOX: &str = ".INBOX";

@@ -5,23 +5,26 @@ mod folder_rendering;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use restante::proto::{
-    folder::Folder,
-    imap::{
-        command::FlagChange,
-        flags::Flags,
-        recent::RecentMark,
-        request::{
-            Fetch, FetchPosition, FetchedPiece, FolderInfo, FolderState, ImapRequest, ImapResponse,
-            MessageState, Refusal, SpecialUse, Store,
+use restante::{
+    proto::{
+        folder::Folder,
+        imap::{
+            command::FlagChange,
+            flags::Flags,
+            recent::RecentMark,
+            request::{
+                Fetch, FetchPosition, FetchedPiece, FolderInfo, FolderState, ImapRequest, ImapResponse,
+                MessageState, Refusal, Store,
+            },
+            sequence_set::NumberSet,
         },
-        sequence_set::NumberSet,
+        modified_utf7,
+        request::{Failure, Mailbox, Response},
     },
-    modified_utf7,
-    request::{Failure, Mailbox, Response},
+    special_use::SpecialUse,
 };
 
-use folder_rendering::{SPECIAL, name};
+use folder_rendering::name;
 
 /// The folders of one user.
 #[derive(Debug, Clone)]
@@ -172,7 +175,8 @@ impl Folders {
         let refused = |refusal| Ok(ImapResponse::Refused(refusal));
         Ok(match request {
             ImapRequest::Prepare { .. } => {
-                for (special_use, name) in SPECIAL {
+                for special_use in SpecialUse::ALL {
+                    let name = special_use.word();
                     if !self.folders.contains_key(name) {
                         self.create(name, Some(special_use));
                         self.subscribed.push(name.into());

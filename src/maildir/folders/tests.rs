@@ -12,9 +12,12 @@ use std::{
 };
 
 use super::*;
-use crate::maildir::{
-    Spool,
-    fault_points::{FaultKind, PlannedFault, memory_dir},
+use crate::{
+    maildir::{
+        Spool,
+        fault_points::{FaultKind, PlannedFault, memory_dir},
+    },
+    special_use::SpecialUse,
 };
 
 struct Fixture {
@@ -431,7 +434,10 @@ fn y51_folders_with_a_special_use_are_made_once_and_those_of_others_keep_theirs(
     let uses = |fixture: &Fixture| {
         let mut uses = fixture.folders().uses(&fixture.folders().list().unwrap());
         uses.sort();
-        uses.into_iter().map(|(word, directory)| format!("{word}={directory}")).collect::<Vec<_>>().join(" ")
+        uses.into_iter()
+            .map(|(special, directory)| format!("{special:?}={directory}"))
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     let all = "Archive=.Archive Drafts=.Drafts Junk=.Junk Sent=.Sent Items Trash=.Trash";
     let steps = trouble_at_every_step(
@@ -448,7 +454,7 @@ fn y51_folders_with_a_special_use_are_made_once_and_those_of_others_keep_theirs(
     let fixture = Fixture::new();
     fixture.folders().create(".Junk").unwrap();
     assert_eq!(uses(&fixture), "Junk=.Junk");
-    fixture.folders().create_for_use(".Gesendet", "Sent").unwrap();
+    fixture.folders().create_for_use(".Gesendet", SpecialUse::Sent).unwrap();
     fixture.folders().prepare().unwrap();
     assert_eq!(uses(&fixture), "Archive=.Archive Drafts=.Drafts Junk=.Junk Sent=.Gesendet Trash=.Trash");
     fixture.folders().rename(".Gesendet", ".Mail.Sent").unwrap();

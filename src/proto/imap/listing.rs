@@ -10,7 +10,6 @@ use super::{
     reply,
     request::{FolderInfo, ImapRequest, ImapResponse},
     response::writer::{Items, untagged},
-    special_use::special_use_name,
     state::{ImapSession, State, WaitingCommand},
 };
 use crate::proto::{Step, buffer::Outbox};
@@ -144,7 +143,7 @@ impl Listing {
             }
             attributes.atom(if is_parent { "\\HasChildren" } else { "\\HasNoChildren" });
             if let Some(special_use) = folder.special_use {
-                attributes.atom(special_use_name(special_use));
+                attributes.atom(special_use.attribute());
             }
         };
         untagged(out, |line| {

@@ -9,15 +9,17 @@ use super::{
     reply,
     request::{FolderState, FolderStatus, ImapRequest},
     response::writer::{Condition, Items, status, untagged},
-    special_use::special_use_of,
     state::{AfterClose, ImapSession, Selected, WaitingCommand},
     updates::{write_keywords, write_notice, write_recent},
 };
-use crate::proto::{
-    Context, Step,
-    buffer::Outbox,
-    event::Event,
-    request::{Mailbox, Quota},
+use crate::{
+    proto::{
+        Context, Step,
+        buffer::Outbox,
+        event::Event,
+        request::{Mailbox, Quota},
+    },
+    special_use::SpecialUse,
 };
 
 impl ImapSession {
@@ -197,7 +199,7 @@ impl ImapSession {
     ) -> Step {
         let request = match command {
             Command::Create(name, special_use) => {
-                let special_use = match special_use.as_deref().map(special_use_of) {
+                let special_use = match special_use.as_deref().map(SpecialUse::of_attribute) {
                     Some(None) => return self.no(&tag, what, reply::NO_SUCH_USE, out),
                     special_use => special_use.flatten(),
                 };

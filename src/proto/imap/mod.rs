@@ -31,7 +31,6 @@ mod searching;
 pub mod sequence_set;
 mod session;
 pub mod session_config;
-mod special_use;
 mod state;
 mod storing;
 mod updates;

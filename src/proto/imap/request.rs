@@ -13,7 +13,7 @@ use super::{
     search_key::SearchKey,
     sequence_set::NumberSet,
 };
-use crate::proto::mailbox::Mailbox;
+use crate::{proto::mailbox::Mailbox, special_use::SpecialUse};
 
 /// A request about the folders of a user, or the messages of the folder that the session has selected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -349,19 +349,4 @@ pub struct FolderStatus {
     pub uid_validity: u32,
     /// The modification sequence of the last change.
     pub highest_modseq: u64,
-}
-
-/// The special use of a folder (RFC 6154).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SpecialUse {
-    /// `\Archive`
-    Archive,
-    /// `\Drafts`
-    Drafts,
-    /// `\Junk`
-    Junk,
-    /// `\Sent`
-    Sent,
-    /// `\Trash`
-    Trash,
 }

@@ -14,12 +14,15 @@ use super::{
     state::{ImapSession, ResponseCode, TaggedReply, WaitingCommand},
     updates::{OwnChange, StoreReport},
 };
-use crate::proto::{
-    Step,
-    buffer::Outbox,
-    event::ChangeCommand,
-    imap::{command_table::CommandSpec, state::AfterUpdates},
-    mailbox::Mailbox,
+use crate::{
+    imap_characters::is_atom,
+    proto::{
+        Step,
+        buffer::Outbox,
+        event::ChangeCommand,
+        imap::{command_table::CommandSpec, state::AfterUpdates},
+        mailbox::Mailbox,
+    },
 };
 
 /// The flags and keywords that a client names. `\Recent` is left out: no client can change it.
@@ -30,8 +33,8 @@ pub(super) fn named_flags(names: &[Vec<u8>]) -> Result<(Flags, Vec<String>), Exp
             (Some(flag), _) => flags = flags.with(flag),
             _ if name.eq_ignore_ascii_case(b"\\Recent") => {}
             _ if name.starts_with(b"\\") => return Err(Expected("a flag that this server has")),
-            (None, Ok(name)) if name.is_ascii() && name.len() <= MAX_KEYWORD => {
-                keywords.push(name.to_owned())
+            (None, Ok(keyword)) if is_atom(name) && name.len() <= MAX_KEYWORD => {
+                keywords.push(keyword.to_owned())
             }
             _ => return Err(Expected("keywords of at most 100 characters of ASCII")),
         }
@@ -205,5 +208,5 @@ fn keyword_flags(state: &FolderState, keywords: &[String]) -> Flags {
     named.fold(Flags::empty(), |flags, (number, _)| flags.with(Flags::of_keyword(number)))
 }
 
-/// The longest keyword.
+/// The longest keyword that a client can set, in characters.
 const MAX_KEYWORD: usize = 100;

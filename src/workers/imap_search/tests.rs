@@ -5,6 +5,7 @@ use std::{fs, sync::Arc};
 use super::*;
 use crate::{
     maildir::fault_points::{FaultKind, PlannedFault},
+    mime::date::{Date, MONTHS},
     proto::imap::{command::Command, parser, search_key::SearchKey},
     workers::imap_message::tests::TestFolder,
 };
@@ -131,9 +132,8 @@ fn the_day_on_which_a_message_came_is_that_of_its_internal_date() {
     let folder = folder();
     let (_, entry) = folder.sequence.message(10).unwrap();
     let day = |seconds: i64| {
-        let date = crate::mime::date::Date::from_seconds(seconds);
-        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-        format!("{}-{}-{}", date.day, months[usize::from(date.month) - 1], date.year)
+        let date = Date::from_seconds(seconds);
+        format!("{}-{}-{}", date.day, MONTHS[usize::from(date.month) - 1], date.year)
     };
     let (today, tomorrow) = (entry.version.modified.0, entry.version.modified.0 + 86_400);
     assert!(found(&folder, &format!("1 ON {}", day(today))) == "10");
