@@ -229,6 +229,7 @@ impl ImapSession {
                 return Step::Idle;
             }
             Input::NoLineEnd => return self.close_with(out, "endless line", reply::TOO_LONG),
+            Input::BareLineFeed => return self.refuse_bare_line_feed(out),
             Input::Command(raw) if is_good(raw.text.get(begun..).unwrap_or_default()) => {}
             Input::Command(_) | Input::TooLong(_) => {
                 appending.refuse(EarlyRefusal::Malformed(Expected("the end of the line after the message")));

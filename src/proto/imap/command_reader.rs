@@ -43,6 +43,8 @@ pub(super) enum Input {
     TooLong(Option<Vec<u8>>),
     /// A line has no end.
     NoLineEnd,
+    /// A line has ended in a bare LF, and the listener takes none.
+    BareLineFeed,
 }
 
 /// Collects a command. A new one begins after each [`Input::Command`].

@@ -22,14 +22,10 @@ impl ImapSession {
         if is_first && inbox.line_start().starts_with(TLS_HANDSHAKE) {
             return self.close_with(out, "TLS handshake", reply::NOT_TLS);
         }
-        let input = self.read(inbox);
-        if self.config.pedantic && self.reader.has_bare_line_feed() {
-            // An attacker may have smuggled in the octets after a bare LF, so the session reads no more of them.
-            return self.close_with(out, "bare LF", reply::BARE_LINE_FEED);
-        }
-        match input {
+        match self.read(inbox) {
             Input::Partial => Step::Idle,
             Input::NoLineEnd => self.close_with(out, "endless line", reply::TOO_LONG),
+            Input::BareLineFeed => self.refuse_bare_line_feed(out),
             Input::TooLong(tag) => {
                 let tag = tag.unwrap_or_else(|| b"*".to_vec());
                 self.refuse(&tag, Condition::Bad, "long command", reply::TOO_LONG, out)
@@ -39,11 +35,30 @@ impl ImapSession {
         }
     }
 
+    /// Reads the next part of a command.
     pub(super) fn read(&mut self, inbox: &mut Inbox) -> Input {
         let limits = &self.config.limits;
         let discard = limits.connections.line_discard_limit;
         let is_typed = self.lenient();
-        self.reader.read(inbox, limits.imap.max_line_length, discard, is_typed)
+        match self.reader.read(inbox, limits.imap.max_line_length, discard, is_typed) {
+            Input::Literal(_) | Input::Command(_)
+                if self.config.pedantic && self.reader.has_bare_line_feed() =>
+            {
+                Input::BareLineFeed
+            }
+            input => input,
+        }
+    }
+
+    /// Whether a line that is no command ends in a bare LF, and the listener takes none.
+    pub(super) fn is_bare(&self, line: &[u8]) -> bool {
+        self.config.pedantic && !line.ends_with(b"\r\n")
+    }
+
+    /// Ends the session at a bare LF: an attacker may have smuggled in the octets after it. Every line of a client ends in CR LF
+    /// (RFC 9051 section 2.2), also in IDLE and AUTHENTICATE.
+    pub(super) fn refuse_bare_line_feed(&mut self, out: &mut Outbox) -> Step {
+        self.close_with(out, "bare LF", reply::BARE_LINE_FEED)
     }
 
     /// Accepts or refuses a literal.
@@ -120,6 +135,7 @@ impl ImapSession {
                 Step::Idle
             }
             Input::NoLineEnd => self.close_with(out, "endless line", reply::TOO_LONG),
+            Input::BareLineFeed => self.refuse_bare_line_feed(out),
             Input::Literal(announcement) => self.discard(discarding, announcement, out),
             Input::TooLong(_) | Input::Command(_) => {
                 self.send_refusal(&discarding.tag, discarding.refused, out)

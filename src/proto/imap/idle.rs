@@ -51,6 +51,7 @@ impl ImapSession {
                 Step::Idle
             }
             Line::NoLineEnd => self.close_with(out, "endless line", reply::TOO_LONG),
+            Line::Complete(line) if self.is_bare(&line) => self.refuse_bare_line_feed(out),
             Line::Complete(line) if line.trim_ascii().eq_ignore_ascii_case(b"DONE") => self.done(&tag, out),
             Line::Complete(line) if line.trim_ascii().is_empty() && !self.config.pedantic => {
                 self.state = State::Idling { tag, since };

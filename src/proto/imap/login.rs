@@ -80,6 +80,7 @@ impl ImapSession {
                 self.state = State::Ready;
                 return self.refuse(&tag, Condition::Bad, "AUTHENTICATE", reply::TOO_LONG, out);
             }
+            Line::Complete(line) if self.is_bare(&line) => return self.refuse_bare_line_feed(out),
             Line::Complete(line) => line,
         };
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
