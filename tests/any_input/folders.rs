@@ -43,6 +43,8 @@ pub(crate) struct Folders {
 struct MailFolder {
     special_use: Option<SpecialUse>,
     messages: Vec<Message>,
+    /// UIDs of messages that are gone.
+    gone: Vec<u32>,
     state: Arc<FolderState>,
 }
 
@@ -76,7 +78,8 @@ impl Folders {
             ..FolderState::default()
         };
         self.next_validity += 1;
-        let folder = MailFolder { special_use, messages: Vec::new(), state: Arc::new(state) };
+        let folder =
+            MailFolder { special_use, messages: Vec::new(), gone: Vec::new(), state: Arc::new(state) };
         self.folders.insert(name.into(), folder);
     }
 
@@ -143,6 +146,7 @@ impl Folders {
                 };
                 folder.state = Arc::new(state);
                 folder.messages.clear();
+                folder.gone.clear();
             }
             _ => return Err(format!("{text:?} is not a change of folders")),
         }
@@ -350,8 +354,7 @@ impl Folders {
                 *message = MessageState { flags, modseq, ..*message };
             }
         });
-        let present = |uid: u32| folder.state.messages.iter().any(|message| message.uid == uid);
-        let is_partial = store.uids.ranges().flatten().any(|uid| !present(uid));
+        let is_partial = folder.gone.iter().any(|uid| store.uids.contains(*uid));
         Ok(ImapResponse::Stored { state: Arc::clone(&folder.state), modified, is_partial })
     }
 
@@ -465,6 +468,7 @@ impl MailFolder {
             self.messages.iter().filter(|message| goes(message)).map(|message| message.uid).collect();
         self.messages.retain(|message| !gone.contains(&message.uid));
         self.change(|state| state.messages.retain(|message| !gone.contains(&message.uid)));
+        self.gone.extend(gone);
     }
 
     /// The flags of keywords, which get letters. `None` if there is no room.

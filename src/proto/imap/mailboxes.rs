@@ -89,7 +89,7 @@ impl ImapSession {
         untagged(buffer, |line| {
             line.number(state.messages.len() as u64).atom("EXISTS");
         });
-        let recent = state.recent.claim(0, state.uid_next, read_only);
+        let recent = Arc::new(state.recent.claim(0, state.uid_next, read_only));
         write_recent(&state, &recent, buffer);
         let mut write_number = |word, number: u64, text: reply::ReplyText| {
             let code = |code: &mut Items<'_>| {

@@ -11,6 +11,7 @@ mod commands;
 pub mod extensions;
 mod factory;
 pub mod fetch_item;
+mod fetch_selection;
 mod fetching;
 pub mod flags;
 mod idle;

@@ -42,9 +42,28 @@ impl RecentMark {
     }
 }
 
+/// Adds UIDs that a session has claimed to those that it has. Those of the longest ago are not recent any more, if other sessions
+/// have claimed UIDs between them too often.
+pub(super) fn add(recent: &mut NumberSet, claimed: &NumberSet) {
+    claimed.ranges().for_each(|range| recent.push_range(*range.start(), *range.end()));
+    recent.keep_last(MAX_RANGES);
+}
+
+/// The most ranges of recent UIDs of a session. Each response with RECENT counts the messages in them.
+const MAX_RANGES: usize = 1000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn y165_sessions_that_claim_messages_in_turns_for_days_have_a_bounded_set() {
+        let mut recent = NumberSet::default();
+        for uid in (1..100_000).step_by(2) {
+            add(&mut recent, &NumberSet::of_range(uid, uid + 1));
+        }
+        assert_eq!((recent.ranges().count(), recent.largest()), (MAX_RANGES, 99_999));
+    }
 
     #[test]
     fn y126_a_message_is_recent_in_the_first_session_that_is_told_and_may_change_it() {

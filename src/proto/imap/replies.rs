@@ -1,11 +1,12 @@
 //! The replies of a session: their writing, the count of errors, and the updates before them.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use super::{
     command_state::Tag,
     command_table::{self, CommandSpec},
     parser::Expected,
+    recent,
     reply::{self, ReplyText},
     request::ImapRequest,
     response::writer::{Condition, Items, no_code, status, untagged},
@@ -102,7 +103,7 @@ impl ImapSession {
         after: AfterUpdates,
         out: &mut Outbox,
     ) -> Step {
-        let Some(selected) = &self.selected else { return self.after_updates(after, out) };
+        let Some(selected) = &mut self.selected else { return self.after_updates(after, out) };
         let (view, newest) = (&selected.view, &selected.newest);
         let is_known = Arc::ptr_eq(view, newest) && own.is_none();
         if is_known {
@@ -111,18 +112,18 @@ impl ImapSession {
         if view.uid_validity != newest.uid_validity {
             return self.close_with(out, "UID validity changed", reply::UIDS_CHANGED);
         }
-        let to = if may_expunge || !updates::has_expunged(view, newest) {
-            Arc::clone(newest)
-        } else if own.is_none() {
+        // With a change of the client itself, the updates come all the same: its flags must not seem to change back.
+        if !may_expunge && own.is_none() && updates::has_expunged(view, newest) {
             return self.after_updates(after, out);
-        } else {
-            // The flags that the client has changed must not seem to change back.
-            Arc::new(updates::with_expunged(view, newest))
-        };
+        }
         // A message that has come and gone meanwhile counts as known, too.
-        let recent = to.recent.claim(view.uid_next, to.uid_next, selected.read_only);
-        let recent = if recent.is_empty() { selected.recent.clone() } else { selected.recent.with(&recent) };
-        let updates = Updates::new(Arc::clone(view), to, own, recent, selected.read_only);
+        let claimed = newest.recent.claim(view.uid_next, newest.uid_next, selected.read_only);
+        let mut recent = mem::take(&mut selected.recent);
+        if !claimed.is_empty() {
+            recent::add(Arc::make_mut(&mut recent), &claimed);
+        }
+        let states = (Arc::clone(view), Arc::clone(newest));
+        let updates = Updates::new(states, own, (recent, selected.read_only), may_expunge);
         self.state = State::SendingUpdates(Box::new(updates), Box::new(after));
         Step::Continue
     }

@@ -244,7 +244,7 @@ pub struct MessageState {
 pub struct Fetch {
     /// The state by which the client numbers the messages.
     pub state: Arc<FolderState>,
-    /// The UIDs. All are in `state`. All pieces share them.
+    /// The UIDs. None is above those in `state`, and no message that is not there has one of them. All pieces share them.
     pub uids: Arc<NumberSet>,
     /// The items of each message, in the order of the response. The session has added UID and MODSEQ where they belong.
     pub items: Arc<[FetchItem]>,
@@ -295,7 +295,7 @@ pub struct Search {
     /// The state by which the client numbers the messages.
     pub state: Arc<FolderState>,
     /// The UIDs that have `\Recent` in this session.
-    pub recent: NumberSet,
+    pub recent: Arc<NumberSet>,
     /// The condition.
     pub key: SearchKey,
 }
@@ -303,8 +303,8 @@ pub struct Search {
 /// STORE for some messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
-    /// The UIDs.
-    pub uids: NumberSet,
+    /// The UIDs. Between those of two messages in the state of the session may lie others, which no message has.
+    pub uids: Arc<NumberSet>,
     /// The change.
     pub change: FlagChange,
     /// The flags that change.

@@ -4,6 +4,7 @@
 use std::{mem, sync::Arc};
 
 use super::{
+    command_state::SearchStep,
     reply,
     response::writer::{Condition, Items, status},
     state::{ImapSession, State, WaitingCommand},
@@ -23,7 +24,7 @@ impl ImapSession {
     /// True if the client has read the beginning of a response, so that any text would be a part of it.
     fn is_inside_response(&self) -> bool {
         match &self.state {
-            State::SendingResults(_) => true,
+            State::SendingResults(results) => results.step == SearchStep::Writing,
             State::Fetching(_, fetching) => fetching.is_inside(),
             State::Awaiting(_, pending) => {
                 matches!(&**pending, WaitingCommand::Fetch(fetching) if fetching.is_inside())
@@ -64,6 +65,7 @@ impl Session for ImapSession {
             State::SendingUpdates(updates, after) => self.updates_step(updates, after, out),
             State::SendingResults(found) => self.results_step(found, out),
             State::Listing(listing) => self.listing_step(listing, out),
+            State::Selecting(tag, selection, plan) => self.selecting_step(tag, selection, plan, out),
             State::Fetching(tag, fetching) => self.request_piece(tag, *fetching),
             State::Idling { tag, since } => self.idle_step(cx, tag, since, inbox, out),
             State::Appending(tag, appending) => self.append_step(cx, tag, appending, inbox, out),

@@ -9,6 +9,7 @@ use super::{
         Appending, EarlyRefusal, FetchPlan, Fetching, Listing, SearchPlan, SearchResults, StorePlan, Tag,
     },
     command_table::CommandPhase,
+    fetch_selection::FetchSelection,
     reply::ReplyText,
     request::FolderState,
     response::writer::{Condition, Items},
@@ -59,7 +60,7 @@ pub(super) struct Selected {
     pub(super) view: Arc<FolderState>,
     pub(super) newest: Arc<FolderState>,
     /// The UIDs that have `\Recent` in this session.
-    pub(super) recent: NumberSet,
+    pub(super) recent: Arc<NumberSet>,
     /// Whether the folder has another name now, or is gone: the session ends after its command (RFC 2180 section 3.3).
     pub(super) is_gone: bool,
 }
@@ -86,6 +87,8 @@ pub(super) enum State {
     SendingResults(Box<SearchResults>),
     /// LIST writes its mailboxes.
     Listing(Box<Listing>),
+    /// FETCH chooses messages by their state.
+    Selecting(Tag, Box<FetchSelection>, Box<FetchPlan>),
     /// FETCH, between two pieces.
     Fetching(Tag, Box<Fetching>),
     /// IDLE, since then on the monotonic clock.

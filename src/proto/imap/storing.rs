@@ -1,5 +1,7 @@
 //! STORE, EXPUNGE, COPY and MOVE.
 
+use std::sync::Arc;
+
 use super::{
     command::{self, Messages},
     command_state::{StorePlan, Tag},
@@ -65,8 +67,14 @@ impl ImapSession {
         if uids.is_empty() {
             return self.conclude_ok(tag, messages.by_uid, out);
         }
-        let request =
-            request::Store { uids: uids.clone(), change, flags, keywords: keywords.clone(), unchanged_since };
+        let uids = Arc::new(uids);
+        let request = request::Store {
+            uids: Arc::clone(&uids),
+            change,
+            flags,
+            keywords: keywords.clone(),
+            unchanged_since,
+        };
         let plan = StorePlan { by_uid: messages.by_uid, uids, change, flags, keywords, silent };
         self.await_response(tag, WaitingCommand::Store(plan), ImapRequest::Store(Box::new(request)))
     }
@@ -83,9 +91,8 @@ impl ImapSession {
     /// The UIDs of messages that the client names.
     fn uids(&mut self, messages: &Messages) -> Result<NumberSet, (Condition, ReplyText)> {
         let Some(selected) = &self.selected else { return Err((Condition::Bad, reply::SELECT_FIRST)) };
-        let named =
-            numbers::named(&selected.view, messages).ok_or((Condition::Bad, reply::NO_SUCH_NUMBER))?;
-        Ok(numbers::uids(named.into_iter().flatten()))
+        let runs = numbers::named(&selected.view, messages).ok_or((Condition::Bad, reply::NO_SUCH_NUMBER))?;
+        Ok(numbers::uids(&selected.view, &runs))
     }
 
     pub(super) fn stored(
@@ -99,7 +106,8 @@ impl ImapSession {
             return self.close_with(out, "internal error", reply::INTERNAL);
         };
         let StorePlan { by_uid, uids, change, flags, keywords, silent } = plan;
-        self.log_change(ChangeCommand::Store, None, uids.count().saturating_sub(modified.count()), out);
+        let named = self.selected.as_ref().map_or(0, |selected| numbers::count(&selected.view, &uids));
+        self.log_change(ChangeCommand::Store, None, named.saturating_sub(modified.count()), out);
         let report = match silent {
             false => StoreReport::Flags,
             true if self.condstore => StoreReport::ModSeq,

@@ -18,15 +18,18 @@ use crate::language::Language;
 
 /// Updates that are being written.
 pub(super) struct Updates {
-    /// The state that the client knew before.
+    /// The view before.
     from: Arc<FolderState>,
-    /// The state that it knows afterwards.
+    /// The view afterwards.
     to: Arc<FolderState>,
     own: Option<OwnChange>,
     /// The UIDs that have `\Recent` in this session afterwards.
-    recent: NumberSet,
+    recent: Arc<NumberSet>,
     /// Whether the client has selected the folder for reading only.
     read_only: bool,
+    /// The messages of the view afterwards so far, if no EXPUNGE may be written: those that are gone stay in it, because the client
+    /// still numbers them.
+    with_expunged: Option<Vec<MessageState>>,
     /// The next positions in both.
     next_from: usize,
     next_to: usize,
@@ -38,7 +41,7 @@ pub(super) struct Updates {
 /// The change of flags that the client has asked for.
 pub(super) struct OwnChange {
     /// The UIDs of the messages that have changed.
-    pub(super) uids: NumberSet,
+    pub(super) uids: Arc<NumberSet>,
     pub(super) change: FlagChange,
     /// The flags and keywords that the client named.
     pub(super) flags: Flags,
@@ -69,31 +72,35 @@ pub(super) enum Written {
 
 impl Updates {
     pub(super) fn new(
-        from: Arc<FolderState>,
-        to: Arc<FolderState>,
+        (from, to): (Arc<FolderState>, Arc<FolderState>),
         own: Option<OwnChange>,
-        recent: NumberSet,
-        read_only: bool,
+        (recent, read_only): (Arc<NumberSet>, bool),
+        may_expunge: bool,
     ) -> Self {
+        let keeps_expunged = !may_expunge && has_expunged(&from, &to);
+        let most = from.messages.len() + to.messages.len();
+        let with_expunged = keeps_expunged.then(|| Vec::with_capacity(most));
+        let (next_from, next_to, expunged, has_written_keywords) = Default::default();
         Self {
             from,
             to,
             own,
             recent,
             read_only,
-            next_from: 0,
-            next_to: 0,
-            expunged: 0,
-            has_written_keywords: false,
+            with_expunged,
+            next_from,
+            next_to,
+            expunged,
+            has_written_keywords,
         }
     }
 
     /// The view after all updates, and the UIDs with `\Recent`.
-    pub(super) fn into_view(self) -> (Arc<FolderState>, NumberSet) {
+    pub(super) fn into_view(self) -> (Arc<FolderState>, Arc<NumberSet>) {
         (self.to, self.recent)
     }
 
-    /// Tells the next part. `condstore`: modification sequences belong to it.
+    /// Writes the next part. `condstore`: modification sequences belong to it.
     pub(super) fn write(&mut self, condstore: bool, language: Language, out: &mut Vec<u8>) -> Written {
         if !self.has_written_keywords && self.from.keywords != self.to.keywords {
             write_keywords(&self.to, self.read_only, language, out);
@@ -104,41 +111,58 @@ impl Updates {
             if out.len() - start > OCTETS_PER_STEP {
                 return Written::Part;
             }
-            let Some(was) = self.from.messages.get(self.next_from) else {
-                self.write_exists(out);
-                return Written::All;
-            };
+            let Some(&was) = self.from.messages.get(self.next_from) else { return self.write_new(out) };
             self.next_from += 1;
-            match self.to.messages.get(self.next_to).map(|is| (is, is.uid.cmp(&was.uid))) {
+            match self.to.messages.get(self.next_to).map(|is| (*is, is.uid.cmp(&was.uid))) {
                 Some((_, Ordering::Less)) => return Written::OutOfOrder,
                 Some((is, Ordering::Equal)) => {
                     self.next_to += 1;
-                    self.write_flags(was, is, condstore, out);
+                    if let Some(messages) = &mut self.with_expunged {
+                        messages.push(is);
+                    }
+                    self.write_flags(&was, &is, condstore, out);
                 }
-                Some((_, Ordering::Greater)) | None => {
-                    // The numbers of later messages have moved with each one before.
-                    let number = self.next_from - self.expunged;
-                    self.expunged += 1;
-                    untagged(out, |line| {
-                        line.number(number as u64).atom("EXPUNGE");
-                    });
-                }
+                Some((_, Ordering::Greater)) | None => match &mut self.with_expunged {
+                    Some(messages) => messages.push(was),
+                    None => {
+                        // The numbers of later messages have moved with each one before.
+                        let number = self.next_from - self.expunged;
+                        self.expunged += 1;
+                        untagged(out, |line| {
+                            line.number(number as u64).atom("EXPUNGE");
+                        });
+                    }
+                },
             }
         }
         Written::Part
     }
 
-    fn write_exists(&self, out: &mut Vec<u8>) {
-        if self.next_to < self.to.messages.len() {
+    /// Writes the number of messages, if there are new ones.
+    fn write_new(&mut self, out: &mut Vec<u8>) -> Written {
+        let new = &self.to.messages[self.next_to..];
+        if let Some(messages) = &mut self.with_expunged {
+            let some = &new[..new.len().min(COMPARED_PER_STEP)];
+            messages.extend_from_slice(some);
+            self.next_to += some.len();
+            if some.len() < new.len() {
+                return Written::Part;
+            }
+            let messages = std::mem::take(messages);
+            let (keywords, recent) = (self.to.keywords.clone(), self.to.recent.clone());
+            self.to = Arc::new(FolderState { keywords, messages, recent, ..*self.to });
+        }
+        let last_known = self.from.messages.last().map_or(0, |last| last.uid);
+        if self.to.messages.last().is_some_and(|last| last.uid > last_known) {
             let count = self.to.messages.len() as u64;
             untagged(out, |line| {
                 line.number(count).atom("EXISTS");
             });
-            let first = self.to.messages[self.next_to].uid;
-            if self.recent.largest() >= first {
+            if self.recent.largest() > last_known {
                 write_recent(&self.to, &self.recent, out);
             }
         }
+        Written::All
     }
 
     fn write_flags(&self, was: &MessageState, is: &MessageState, condstore: bool, out: &mut Vec<u8>) {
@@ -185,20 +209,6 @@ pub(super) fn has_expunged(from: &FolderState, to: &FolderState) -> bool {
     from.messages.last().is_some_and(|last| {
         to.messages.partition_point(|message| message.uid <= last.uid) < from.messages.len()
     })
-}
-
-/// The newer state with the messages that are gone, as the older one has them: the client still numbers them.
-pub(super) fn with_expunged(from: &FolderState, to: &FolderState) -> FolderState {
-    let mut messages = Vec::with_capacity(to.messages.len() + from.messages.len());
-    let mut newer = to.messages.iter().peekable();
-    for was in &from.messages {
-        match newer.next_if(|is| is.uid == was.uid) {
-            Some(is) => messages.push(*is),
-            None => messages.push(*was),
-        }
-    }
-    messages.extend(newer);
-    FolderState { keywords: to.keywords.clone(), messages, recent: to.recent.clone(), ..*to }
 }
 
 /// Writes RECENT (RFC 3501 section 7.3.2).
@@ -296,9 +306,12 @@ mod tests {
         FolderState { messages: messages.iter().map(message).collect(), ..FolderState::default() }
     }
 
-    fn written(from: FolderState, to: FolderState) -> (Vec<u8>, Arc<FolderState>) {
-        let (mut out, mut updates) =
-            (Vec::new(), Updates::new(Arc::new(from), Arc::new(to), None, NumberSet::default(), false));
+    fn updates(from: FolderState, to: FolderState, may_expunge: bool) -> Updates {
+        Updates::new((Arc::new(from), Arc::new(to)), None, (Arc::default(), false), may_expunge)
+    }
+
+    fn written(from: FolderState, to: FolderState, may_expunge: bool) -> (Vec<u8>, Arc<FolderState>) {
+        let (mut out, mut updates) = (Vec::new(), updates(from, to, may_expunge));
         while updates.write(false, Language::English, &mut out) == Written::Part {}
         (out, updates.into_view().0)
     }
@@ -317,9 +330,8 @@ mod tests {
             let (from, newest) = (state(&from), state(&to));
             let is_gone = before.iter().any(|(stays, ..)| !stays);
             prop_assert_eq!(has_expunged(&from, &newest), is_gone);
-            let target = if may_expunge { state(&to) } else { with_expunged(&from, &newest) };
             let mut client = Client::knows(&from);
-            let (octets, view) = written(from, target);
+            let (octets, view) = written(from, newest, may_expunge);
             prop_assert!(may_expunge || memchr::memmem::find(&octets, b"EXPUNGE").is_none());
             client.read(&octets);
             // The client fetches the new messages, whose number it knows.
@@ -330,7 +342,8 @@ mod tests {
             }
             // After EXPUNGE is allowed again, the second step brings the rest.
             let mut client = knows;
-            let (octets, _) = written(FolderState { messages: view.messages.clone(), ..FolderState::default() }, state(&to));
+            let known = FolderState { messages: view.messages.clone(), ..FolderState::default() };
+            let (octets, _) = written(known, state(&to), true);
             client.read(&octets);
             prop_assert_eq!(client, Client::knows(&state(&to)));
         }
@@ -340,8 +353,7 @@ mod tests {
     fn a_large_folder_is_compared_in_steps() {
         let messages: Vec<(u32, u8)> = (1..=100_000).map(|uid| (uid, 0)).collect();
         let (mut steps, mut out) = (0, Vec::new());
-        let mut updates =
-            Updates::new(Arc::new(state(&messages)), Arc::default(), None, NumberSet::default(), false);
+        let mut updates = updates(state(&messages), FolderState::default(), true);
         loop {
             let before = out.len();
             steps += 1;
@@ -352,5 +364,19 @@ mod tests {
             }
         }
         assert!(steps > 50 && out.starts_with(b"* 1 EXPUNGE\r\n* 1 EXPUNGE\r\n"));
+    }
+
+    #[test]
+    fn y163_messages_that_are_gone_are_kept_in_the_numbers_of_a_large_folder_in_steps() {
+        let known: Vec<(u32, u8)> = (1..=100_000).map(|uid| (uid, 0)).collect();
+        let newest: Vec<(u32, u8)> = (2..=200_000).map(|uid| (uid, 0)).collect();
+        let mut updates = updates(state(&known), state(&newest), false);
+        let (mut steps, mut out) = (1, Vec::new());
+        while updates.write(false, Language::English, &mut out) == Written::Part {
+            steps += 1;
+        }
+        assert_eq!(steps, 200_000_usize.div_ceil(COMPARED_PER_STEP));
+        assert_eq!(out, b"* 200000 EXISTS\r\n");
+        assert_eq!(updates.into_view().0.messages.len(), 200_000);
     }
 }

@@ -36,7 +36,7 @@ fn key(text: &str) -> SearchKey {
 fn found(folder: &TestFolder, text: &str) -> String {
     let request = Search {
         state: Arc::clone(&folder.sequence.state),
-        recent: NumberSet::of_range(40, 51),
+        recent: NumberSet::of_range(40, 51).into(),
         key: key(text),
     };
     let mut results = Vec::new();
@@ -162,7 +162,7 @@ fn y12_a_search_that_cannot_read_a_message_fails() {
     let folder = folder();
     let request = |text| Search {
         state: Arc::clone(&folder.sequence.state),
-        recent: NumberSet::default(),
+        recent: Arc::default(),
         key: key(text),
     };
     let run =
