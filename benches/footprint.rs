@@ -12,7 +12,6 @@ mod common;
 use std::{
     cell::Cell,
     io::{self, BufRead},
-    net::SocketAddr,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -23,8 +22,7 @@ use common::{
     client::{self, Pop3, Smtp},
     configured::{self, PASSWORD, listener},
     imap_client::Imap,
-    imap_load::fill,
-    message,
+    imap_idle, message,
     process::{self, Memory},
     spool,
     table::{Table, size as in_words},
@@ -51,17 +49,17 @@ fn main() -> io::Result<()> {
         tls_session(smtps, &config, b"EHLO client.example.test\r\n", b"\n250 ")
     })?;
     drop(server);
+    let most = counts.iter().copied().max().unwrap_or(0);
     let dir = scratch.fresh()?;
-    let server = Server::dev(&dir)?;
-    let imap = server.imap()?;
-    let users: Vec<String> = (0..MAILBOXES).map(|number| format!("idle{number}@example.test")).collect();
-    users.iter().try_for_each(|user| fill(&spool(&dir).join(user), 10, 1024))?;
+    let server = imap_idle::server(&dir, most + imap_idle::MAILBOXES)?;
+    imap_idle::fill_mailboxes(&spool(&dir))?;
+    let (imap, users) = (server.imap()?, imap_idle::users());
     // What belongs to a mailbox, and not to a session, is made before the count.
-    let held = users.iter().map(|user| idle(imap, user)).collect::<io::Result<Vec<Imap>>>()?;
+    let held = users.iter().map(|user| imap_idle::idle(imap, user)).collect::<io::Result<Vec<Imap>>>()?;
     let next = Cell::new(0);
     idle_sessions(&server, "IMAP sessions in IDLE", counts, || {
-        next.set((next.get() + 1) % MAILBOXES);
-        idle(imap, &users[next.get()])
+        next.set((next.get() + 1) % users.len());
+        imap_idle::idle(imap, &users[next.get()])
     })?;
     drop((held, server));
     huge_message(&scratch.fresh()?, if settings.quick { 20_000_000 } else { 200_000_000 })
@@ -137,14 +135,6 @@ fn idle_sessions<Session>(
     row("0 again".to_owned(), process::memory(server.pid())?, 0);
     table.print();
     Ok(())
-}
-
-/// An IMAP session in IDLE.
-fn idle(imap: SocketAddr, user: &str) -> io::Result<Imap> {
-    let mut session = Imap::login_with_buffer(imap, user, 512)?;
-    session.command("SELECT INBOX")?;
-    session.idle()?;
-    Ok(session)
 }
 
 /// The most memory used while one huge message comes in, and while it goes out slowly.
@@ -235,9 +225,6 @@ fn wait_for(mut condition: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
     }
     Ok(())
 }
-
-/// Mailboxes of the IMAP sessions.
-const MAILBOXES: usize = 50;
 const USER: &str = "alice@example.test";
 /// Octets a second of the slow reader.
 const PACE: f64 = 50e6;

@@ -15,6 +15,7 @@ pub(crate) mod figures;
 pub(crate) mod foreign_mailbox;
 pub(crate) mod http_load;
 pub(crate) mod imap_client;
+pub(crate) mod imap_idle;
 pub(crate) mod imap_load;
 pub(crate) mod login_load;
 pub(crate) mod pace;

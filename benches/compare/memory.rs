@@ -17,7 +17,7 @@ use crate::{
         dovecot_daemon::{Certificate, Dovecot},
         figures::{Better, Sample},
         imap_client::Imap,
-        imap_load::fill,
+        imap_idle::{self, MAILBOXES},
         process, spool,
         table::count as in_words,
         tls::{tls_session, trust},
@@ -74,15 +74,10 @@ fn idle(contest: &mut Contest, scratch: &mut Scratch, connections: usize) -> io:
         return Ok(());
     }
     let run = |pid: u32, imap: SocketAddr, maildirs: &Path, sessions: usize| -> io::Result<Sample> {
-        let users: Vec<String> = (0..MAILBOXES).map(|number| format!("idle{number}@example.test")).collect();
-        users.iter().try_for_each(|user| fill(&maildirs.join(user), 10, 1024))?;
+        imap_idle::fill_mailboxes(maildirs)?;
+        let users = imap_idle::users();
         let mut users = users.iter().cycle();
-        let mut connect = || -> io::Result<Imap> {
-            let mut session = Imap::login_with_buffer(imap, users.next().map_or("", |user| user), 512)?;
-            session.command("SELECT INBOX")?;
-            session.idle()?;
-            Ok(session)
-        };
+        let mut connect = || imap_idle::idle(imap, users.next().map_or("", |user| user));
         let first = (0..FIRST).map(|_| connect()).collect::<io::Result<Vec<Imap>>>()?;
         let before = process::share_of_tree(pid)?;
         let sessions = (0..sessions).map(|_| connect()).collect::<io::Result<Vec<Imap>>>()?;
@@ -101,7 +96,7 @@ fn idle(contest: &mut Contest, scratch: &mut Scratch, connections: usize) -> io:
     });
     let ours: Run<'_> = Box::new(|scratch| {
         let dir = scratch.fresh()?;
-        let server = Server::dev(&dir)?;
+        let server = imap_idle::server(&dir, connections + FIRST)?;
         run(server.pid(), server.imap()?, &spool(&dir), connections)
     });
     let figure = Figure { name: &name, unit: "octets", better: Better::Lower };
@@ -168,7 +163,5 @@ fn certificate(dir: &Path) -> io::Result<Certificate> {
 
 /// Connections that stand before the count begins.
 const FIRST: usize = 50;
-/// Mailboxes of the sessions in IDLE. The first sessions open all of them.
-const MAILBOXES: usize = 50;
 /// Sessions of Dovecot in IDLE: each is a process.
 const DOVECOT_SESSIONS: usize = 300;

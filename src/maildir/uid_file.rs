@@ -261,7 +261,7 @@ impl UidFile {
 }
 
 /// The parts of an earlier file that one with these messages has too: files without a UID, and the state of the directories
-/// if every file is in it still. UIDs that are no longer valid leave their files.
+/// if every file is in it still. UIDs that are no longer valid leave their files. Of two counts of one file, the later one is kept.
 fn kept_parts(
     before: &Content,
     header: UidHeader,
@@ -273,9 +273,10 @@ fn kept_parts(
     let has_all = !is_same
         || parts.latest().iter().filter_map(UidRecord::file).all(|(version, _)| seen.contains(&version));
     let times = before.kept_times().filter(|_| has_all);
-    let of_messages = parts.messages.iter().filter(|_| !is_same).filter_map(UidRecord::file);
-    let files = parts.files.iter().copied().chain(of_messages);
-    (files.filter(|(version, _)| seen.insert(*version)).collect(), times)
+    let known = if is_same { parts.files } else { before.files().collect() };
+    let mut files: Vec<_> = known.into_iter().rev().filter(|(version, _)| seen.insert(*version)).collect();
+    files.reverse();
+    (files, times)
 }
 
 /// Makes the file durable. ext4 whose journal fails during the call may call it a success, with new octets but without the

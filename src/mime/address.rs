@@ -298,7 +298,7 @@ impl Parser<'_> {
         if let Some(angle) = angle {
             // `ann@a.test <bob@b.test>` has an address for a name.
             let other = |word: &Word| word.has_at && word.text != angle;
-            raw.well_formed &= !angle.is_empty() && !words.iter().any(other);
+            raw.well_formed &= has_form(&angle) && !words.iter().any(other);
             raw.address = Some(angle).filter(|address| !address.is_empty());
         } else {
             let mut with_at = words.iter().filter(|word| word.has_at);
@@ -306,7 +306,7 @@ impl Parser<'_> {
                 (Some(one), None) => {
                     raw.address = Some(one.text.clone());
                     // `Bob bob@b.test`: readable, but in no standard.
-                    raw.well_formed &= words.len() == 1;
+                    raw.well_formed &= words.len() == 1 && has_form(&one.text);
                     let others: Vec<_> =
                         words.iter().filter(|word| !word.has_at).map(|word| word.text.as_slice()).collect();
                     raw.phrase = others.join(&b' ');
@@ -356,6 +356,41 @@ fn is_split_at(one: &[u8], other: &[u8]) -> bool {
     ats == 1 && (one.ends_with(b"@") || other.starts_with(b"@"))
 }
 
+/// Whether an address without comments has the form of RFC 5322, 3.4.1. It may have no domain, as `<root>` from programs of a
+/// machine, and letters outside of ASCII (RFC 6532).
+fn has_form(address: &[u8]) -> bool {
+    let is_atom = |text: &[u8]| {
+        let is_odd = |octet: &u8| octet.is_ascii_control() || b" ()<>[]:;@\\,\"".contains(octet);
+        !text.is_empty() && !text.iter().any(is_odd)
+    };
+    let local = quoted_length(address).or_else(|| memchr::memchr(b'@', address)).unwrap_or(address.len());
+    let (local, domain) = address.split_at(local);
+    let literal = domain.strip_prefix(b"@[").and_then(|literal| literal.strip_suffix(b"]"));
+    let has_domain = match (domain, literal) {
+        ([], _) => true,
+        (_, Some(literal)) => {
+            !literal.iter().any(|octet| octet.is_ascii_control() || b" []\\".contains(octet))
+        }
+        ([b'@', domain @ ..], None) => is_atom(domain),
+        _ => false,
+    };
+    has_domain && (local.starts_with(b"\"") || is_atom(local))
+}
+
+/// The octets of a quoted string at the beginning.
+fn quoted_length(text: &[u8]) -> Option<usize> {
+    let mut is_escaped = false;
+    let is_end = |octet: &u8| match octet {
+        _ if std::mem::take(&mut is_escaped) => false,
+        b'\\' => {
+            is_escaped = true;
+            false
+        }
+        other => *other == b'"',
+    };
+    text.strip_prefix(b"\"")?.iter().position(is_end).map(|end| end + 2)
+}
+
 /// An address without the blanks beside its `@`, if it has one.
 fn without_blanks_beside_at(address: &[u8]) -> Vec<u8> {
     match memchr::memrchr(b'@', address) {
@@ -377,86 +412,4 @@ fn push_separated(text: &mut Vec<u8>, more: &[u8]) {
 const MAX_LITERAL: usize = 256;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parsed(list: &str) -> Vec<(Option<String>, Option<String>, bool)> {
-        parse(list.as_bytes()).into_iter().map(|one| (one.name, one.address, one.well_formed)).collect()
-    }
-
-    #[test]
-    fn a_list_is_read_as_the_rfc_has_it() {
-        for (list, expected) in [
-            ("bob@b.test", &[("", "bob@b.test")][..]),
-            ("Élodie D. <e@b.test>, bob@b.test", &[("Élodie D.", "e@b.test"), ("", "bob@b.test")]),
-            ("\"Doe, John\" <j@b.test>", &[("Doe, John", "j@b.test")]),
-            ("\"J. \\\"x\\\" D\" < j@b.test >", &[("J. \"x\" D", "j@b.test")]),
-            ("=?utf-8?q?Zo=C3?= =?utf-8?q?=AB?= Q <z@b.test>", &[("Zoë Q", "z@b.test")]),
-            ("=?utf-8?q?Doe,_J?= <j@b.test>", &[("Doe, J", "j@b.test")]),
-            ("=?utf-8?q?Doe, J?= <j@b.test>", &[("Doe, J", "j@b.test")]),
-            ("\"=?utf-8?q?Zo=C3=AB?=\" <z@b.test>", &[("Zoë", "z@b.test")]),
-            ("z@b.test (Zoë (the one))", &[("Zoë (the one)", "z@b.test")]),
-            ("z@b.test (=?utf-8?q?Zo=C3=AB?=)", &[("Zoë", "z@b.test")]),
-            ("z@b.test <z@b.test>", &[("z@b.test", "z@b.test")]),
-            ("Zoë (x) <z@b.test> (y)", &[("Zoë", "z@b.test")]),
-            ("\"a b\"@c.test, <\"a,>b\"@c.test>", &[("", "\"a b\"@c.test"), ("", "\"a,>b\"@c.test")]),
-            ("x@[IPv6:::1], y@[192.0.2.1]", &[("", "x@[IPv6:::1]"), ("", "y@[192.0.2.1]")]),
-            ("<@a.test,@b.test:user@c.test>", &[("", "user@c.test")]),
-            (
-                "Pete(A nice \\) chap) <pete(his account)@silly.test(his host)>",
-                &[("Pete", "pete@silly.test")],
-            ),
-            ("<ann (x)@ (y > z) b.test>, <(x)c@d.test>", &[("", "ann@b.test"), ("", "c@d.test")]),
-            ("ann (x)@ (y) b.test, c @ d.test", &[("x y", "ann@b.test"), ("", "c@d.test")]),
-            (
-                "friends: a@b.test, C <c@d.test>;, e@f.test",
-                &[("", "a@b.test"), ("C", "c@d.test"), ("", "e@f.test")],
-            ),
-            ("a@b.test,, ,c@d.test,", &[("", "a@b.test"), ("", "c@d.test")]),
-            ("a@b.test; c@d.test", &[("", "a@b.test"), ("", "c@d.test")]),
-            ("", &[]),
-            (" , ;", &[]),
-        ] {
-            let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-            let expected: Vec<_> =
-                expected.iter().map(|(name, address)| (some(name), some(address), true)).collect();
-            assert_eq!(parsed(list), expected, "{list}");
-        }
-    }
-
-    #[test]
-    fn an_entry_that_is_none_is_marked_and_no_address_is_made_up() {
-        for (list, expected) in [
-            ("<ann@far.test> <bob@b.test>", &[("", "ann@far.test"), ("", "bob@b.test")][..]),
-            ("ann@far.test bob@b.test", &[("ann@far.test bob@b.test", "")]),
-            ("Bob bob@b.test", &[("Bob", "bob@b.test")]),
-            ("a b@c", &[("a", "b@c")]),
-            ("ann@ bob@b.test", &[("ann@ bob@b.test", "")]),
-            ("<a (b@c.test>, d@e.test", &[("", "a (b@c.test"), ("", "d@e.test")]),
-            ("<a@b.test> c", &[("c", "a@b.test")]),
-            ("<a@b.test", &[("", "a@b.test")]),
-            ("<a@b.test <c@d.test>", &[("", "a@b.test"), ("", "c@d.test")]),
-            ("a@b.test>", &[("", "a@b.test")]),
-            ("\"Bob <b@c.test>", &[("Bob <b@c.test>", "")]),
-            ("(Bob b@c.test", &[("Bob b@c.test", "")]),
-            ("Bob <>", &[("Bob", "")]),
-            ("ann@a.test <bob@b.test>", &[("ann@a.test", "bob@b.test")]),
-            ("a@b.test,<>", &[("", "a@b.test"), ("", "")]),
-            ("undisclosed-recipients:;", &[("undisclosed-recipients", "")]),
-            ("a@b.test: c@d.test;", &[("", "c@d.test")]),
-            ("two words", &[("two words", "")]),
-            ("mailto:b@c.test", &[("", "b@c.test")]),
-            ("friends: a@b.test, c@d.test", &[("", "a@b.test"), ("", "c@d.test")]),
-            ("a: b: c@d.test;", &[("", "c@d.test")]),
-        ] {
-            let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-            let expected: Vec<_> =
-                expected.iter().map(|(name, address)| (some(name), some(address))).collect();
-            let found = parsed(list);
-            assert!(found.iter().any(|(.., well_formed)| !well_formed), "{list}");
-            let found: Vec<_> = found.into_iter().map(|(name, address, _)| (name, address)).collect();
-            assert_eq!(found, expected, "{list}");
-        }
-        assert_eq!(parsed("root"), [(Some("root".into()), None, true)]);
-    }
-}
+mod tests;

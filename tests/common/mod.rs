@@ -357,7 +357,18 @@ pub(crate) fn installed(program: &str) -> bool {
 }
 
 /// The library that gives a process another clock.
+///
+/// A process with it that is killed leaves its semaphore, and the library then refuses a process that gets the same number.
+/// So those of processes that are gone are removed first.
 pub(crate) fn faketime() -> Option<PathBuf> {
+    for file in fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
+        let name = file.file_name().to_string_lossy().into_owned();
+        let owner =
+            name.split_once("faketime_").and_then(|(_, rest)| rest.rsplit('_').next()?.parse::<u32>().ok());
+        if owner.is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
+            let _ = fs::remove_file(file.path()); // another test may have been faster
+        }
+    }
     let libraries = fs::read_dir("/usr/lib").ok()?;
     let mut found = libraries.flatten().map(|dir| dir.path().join("faketime/libfaketimeMT.so.1"));
     found.find(|library| library.is_file())

@@ -9,7 +9,7 @@ use std::{
 use crate::common::{
     STRICT, Server, Setup,
     client::{Client, deliver, session_with},
-    eventually,
+    eventually, faketime,
     inject::{Fault, can_inject},
     installed, skip,
 };
@@ -168,7 +168,7 @@ fn p04_top_reads_no_more_than_it_shows() {
 
 #[test]
 fn m12_a_server_removes_what_was_left_in_tmp_for_36_hours() {
-    if !installed("faketime") {
+    if !installed("faketime") || faketime().is_none() {
         return skip("m12_a_server_removes_what_was_left_in_tmp_for_36_hours", "faketime is not installed");
     }
     let mut server = Server::dev();

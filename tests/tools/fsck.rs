@@ -16,7 +16,7 @@ use std::{
 use crate::common::{
     Server,
     client::{Client, deliver, session_with},
-    installed, skip,
+    faketime, installed, skip,
     tools::{Desk, command_on, ended},
 };
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -223,7 +223,7 @@ fn what_is_fixed_is_not_found_again_and_no_mail_is_lost() {
 #[test]
 fn stale_files_go_from_tmp_by_both_times_alone() {
     const TEST: &str = "stale_files_go_from_tmp_by_both_times_alone";
-    if !installed("faketime") {
+    if !installed("faketime") || faketime().is_none() {
         return skip(TEST, "faketime is not installed");
     }
     let backend = desk();

@@ -150,7 +150,9 @@ fn holds(maildir: &Maildir, model: &Model) {
     }
 }
 
-fn stamp(inode: u64) -> FileVersion {
+/// No file has the inode 0, which stands for an unknown file.
+fn stamp(number: u64) -> FileVersion {
+    let inode = number + 1;
     FileVersion { inode, bytes: 200, modified: (inode.cast_signed(), 5) }
 }
 

@@ -76,6 +76,18 @@ fn every_part_is_read_as_it_was_written() {
 }
 
 #[test]
+fn of_two_counts_of_a_file_the_later_one_stays_when_the_folder_gets_uids() {
+    let (_dir, maildir) = mailbox();
+    for octets in [130, 140] {
+        size_cache::append(&maildir, &[(stamp(11), octets)]).unwrap();
+    }
+    for validity in [7, 8] {
+        UidFile::create(&maildir, UidHeader { uid_validity: validity, ..HEADER }, &[record(1)]).unwrap();
+        assert_eq!(SizeCache::load(&maildir).get(&stamp(11)), Some(140));
+    }
+}
+
+#[test]
 fn y87_a_file_that_is_cut_anywhere_tells_nothing_wrong_and_goes_on() {
     let (_dir, maildir) = filled();
     let path = maildir.path().join(FILE);

@@ -1,0 +1,42 @@
+//! Thousands of IMAP sessions in IDLE, in [`MAILBOXES`] mailboxes.
+
+use std::{io, net::SocketAddr, path::Path};
+
+use super::{
+    Server,
+    configured::{configure, listener},
+    imap_client::Imap,
+    imap_load::fill,
+};
+
+/// Mailboxes of the sessions. The first sessions open all of them.
+pub(crate) const MAILBOXES: usize = 50;
+
+/// The users of the mailboxes.
+pub(crate) fn users() -> Vec<String> {
+    (0..MAILBOXES).map(|number| format!("idle{number}@example.test")).collect()
+}
+
+/// Fills a mailbox for each user.
+pub(crate) fn fill_mailboxes(maildirs: &Path) -> io::Result<()> {
+    users().iter().try_for_each(|user| fill(&maildirs.join(user), 10, 1024))
+}
+
+/// A server with room for so many sessions. `dev` has less, because SMTP and POP3 reserve a quarter of its places.
+pub(crate) fn server(dir: &Path, sessions: usize) -> io::Result<Server> {
+    let limits = format!(
+        "[limits]\nconnections.max = {}\nimap.max_connections_per_user = {sessions}\n",
+        sessions / 3 * 4 + 200
+    );
+    let listeners = ["smtp", "imap", "pop3"].map(|service| listener(service, "")).concat();
+    let config = configure(dir, &(limits + &listeners), &users())?;
+    Server::serve(dir, &config)
+}
+
+/// A session in IDLE.
+pub(crate) fn idle(imap: SocketAddr, user: &str) -> io::Result<Imap> {
+    let mut session = Imap::login_with_buffer(imap, user, 512)?;
+    session.command("SELECT INBOX")?;
+    session.idle()?;
+    Ok(session)
+}
