@@ -93,16 +93,16 @@ pub(super) mod tests {
     fn y161_all_messages_of_a_large_folder_are_named_by_one_range() {
         let view = sparse(100_000);
         for (set, by_uid, positions, expected) in [
-            ("1:*", false, vec![0..100_000], "2:200000"),
-            ("1:*", true, vec![0..100_000], "2:200000"),
-            ("3", false, vec![2..3], "6"),
+            ("1:*", false, vec![(0, 100_000)], "2:200000"),
+            ("1:*", true, vec![(0, 100_000)], "2:200000"),
+            ("3", false, vec![(2, 3)], "6"),
             ("3", true, vec![], ""),
-            ("3:5,9,11:12", true, vec![1..2, 5..6], "4,12"),
-            ("7,*,1:2", false, vec![0..2, 6..7, 99_999..100_000], "2:4,14,200000"),
+            ("3:5,9,11:12", true, vec![(1, 2), (5, 6)], "4,12"),
+            ("7,*,1:2", false, vec![(0, 2), (6, 7), (99_999, 100_000)], "2:4,14,200000"),
         ] {
             let set = SequenceSet::parse(set.as_bytes()).unwrap();
             let runs = named(&view, &Messages { set, by_uid }).unwrap();
-            assert_eq!(runs, positions);
+            assert_eq!(runs.iter().map(|run| (run.start, run.end)).collect::<Vec<_>>(), positions);
             let uids = uids(&view, &runs);
             assert_eq!(uids.to_string(), expected);
             assert_eq!(count(&view, &uids), runs.iter().map(|run| run.len() as u64).sum::<u64>());

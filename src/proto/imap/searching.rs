@@ -76,7 +76,7 @@ impl ImapSession {
             return Step::Continue;
         }
         let SearchResults { tag, plan, modseqs, has_gone, .. } = *results;
-        match modseqs.told(plan.returned.as_deref()).filter(|_| plan.has_modseq) {
+        match modseqs.for_response(plan.returned.as_deref()).filter(|_| plan.has_modseq) {
             Some(modseq) if plan.returned.is_some() => out.push(format!(" MODSEQ {modseq}").as_bytes()),
             Some(modseq) => out.push(format!(" (MODSEQ {modseq})").as_bytes()),
             None => {}
@@ -192,9 +192,9 @@ impl FoundModSeqs {
         self.highest = self.highest.max(Some(modseq));
     }
 
-    /// The sequence to tell (RFC 7162 section 3.1.10): of the lowest and highest message alone, if the client has asked for no
+    /// The sequence in the response (RFC 7162 section 3.1.10): of the lowest and highest message alone, if the client has asked for no
     /// others. The state is that of the search, which may be newer than the client's.
-    fn told(self, returned: Option<&[SearchReturn]>) -> Option<u64> {
+    fn for_response(self, returned: Option<&[SearchReturn]>) -> Option<u64> {
         let only =
             |of: &[SearchReturn]| returned.is_some_and(|returned| returned.iter().all(|it| of.contains(it)));
         use SearchReturn::{Max, Min};
@@ -267,7 +267,7 @@ mod tests {
             assert!(out.pending().len() - before < OCTETS_PER_STEP + 30);
             before = out.pending().len();
         }
-        let modseq = results.modseqs.told(results.plan.returned.as_deref());
+        let modseq = results.modseqs.for_response(results.plan.returned.as_deref());
         (format!("{} {modseq:?}", String::from_utf8_lossy(out.pending())), steps)
     }
 

@@ -160,11 +160,8 @@ fn y11_only_messages_that_nothing_cheaper_decides_are_read() {
 #[test]
 fn y12_a_search_that_cannot_read_a_message_fails() {
     let folder = folder();
-    let request = |text| Search {
-        state: Arc::clone(&folder.sequence.state),
-        recent: Arc::default(),
-        key: key(text),
-    };
+    let request =
+        |text| Search { state: Arc::clone(&folder.sequence.state), recent: Arc::default(), key: key(text) };
     let run =
         |text| search(&folder.maildir, &folder.sequence, &request(text), SearchProgress::default(), u64::MAX);
     let _fault = PlannedFault::new(folder.maildir.path(), 3, FaultKind::Error);
