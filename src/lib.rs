@@ -35,6 +35,7 @@
 //! | `password_prompt`, `ending_signals` | passwords typed at a terminal, and signals that wait until it is restored |
 //! | [`deferred_drop`] | a leaf: another thread closes files and frees memory for the loop |
 //! | [`thread_limits`] | the number of threads that the server needs, and whether the system allows it |
+//! | [`special_use`], `imap_characters` | leaves: the special uses of folders, and the classes of characters of IMAP, for the protocol and the files of a mailbox |
 //! | [`limits`], [`language`], [`wire_size`], [`clock`], [`file_stamp`], `open_regular`, `local_fs`, `file_watch`, `file_poller`, `capacity`, `round_robin`, `parking_queue` | leaves: every bound, the languages of texts, the one size function, the time, changes of files, bounded reads of files, local file systems, watches and polling of files, maps that shrink after a rush, fair turns, queues whose readers sleep |
 //!
 //! The feature `tools`, on by default, adds `client`, `tools`, `testing` and the sub-commands that need them. Without
@@ -61,6 +62,7 @@ pub mod fd_limits;
 mod file_poller;
 pub mod file_stamp;
 mod file_watch;
+mod imap_characters;
 pub mod index;
 pub mod language;
 pub mod limits;
@@ -84,6 +86,7 @@ mod round_robin;
 pub mod safe_file;
 pub mod search;
 pub mod server;
+pub mod special_use;
 pub mod system;
 #[cfg(feature = "tools")]
 pub mod testing;

@@ -5,7 +5,7 @@ use crate::{
     command_hint::restante,
     maildir::{
         Maildir,
-        folders::{FolderError, Folders},
+        folders::{FolderError, FolderTree},
         uid_export::{self, UidExport},
     },
     printable,
@@ -57,7 +57,7 @@ fn export(context: &SpoolContext, name: &str, force: bool) -> Result<u64, Failur
     if folder.is_some() {
         return Ok(left);
     }
-    let folders = Folders::of(&opened, usize::MAX);
+    let folders = FolderTree::of(&opened, usize::MAX);
     for entry in folders.list()? {
         let shown = format!("{mailbox}/{}", entry.directory);
         match folders.open(&entry.directory) {

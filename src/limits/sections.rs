@@ -152,7 +152,7 @@ pub struct ImapLimits {
     pub login_timeout: Span,
     /// The longest time that output may wait until the client reads any of it.
     pub write_timeout: Span,
-    /// The time after which a client in IDLE without news gets a line, so that routers keep the connection.
+    /// The time after which a client in IDLE without updates gets a line, so that routers keep the connection.
     pub idle_notify_interval: Span,
     /// Octets of all lines of a command, without the literals.
     pub max_line_length: usize,

@@ -10,7 +10,7 @@ use super::{
     cache_file::{is_foreign, open, replace},
     sync_phase::{SyncPart, is_sync_skipped},
 };
-use crate::safe_file::Durability;
+use crate::{imap_characters::is_atom, safe_file::Durability};
 
 /// The file, beside the messages.
 pub const FILE: &str = "dovecot-keywords";
@@ -120,7 +120,7 @@ pub fn bad_lines(octets: &[u8]) -> usize {
 fn keyword(line: &[u8]) -> Option<(usize, &str)> {
     let (number, name) = std::str::from_utf8(line).ok()?.split_once(' ')?;
     let number = number.parse().ok().filter(|number: &usize| *number < LETTERS)?;
-    is_keyword(name).then_some((number, name))
+    (name.len() <= MAX_KEYWORD && is_atom(name.as_bytes())).then_some((number, name))
 }
 
 fn parse(text: &[u8]) -> Vec<String> {
@@ -135,12 +135,6 @@ fn parse(text: &[u8]) -> Vec<String> {
     names
 }
 
-/// Whether a text is an atom, as a keyword must be (RFC 9051 section 9, "flag-keyword").
-fn is_keyword(name: &str) -> bool {
-    let is_atom_char = |b: u8| b.is_ascii_graphic() && !b"(){%*\"\\]".contains(&b);
-    (1..=MAX_KEYWORD).contains(&name.len()) && name.bytes().all(is_atom_char)
-}
-
 /// The version of the file. A file whose time may be that of a later change, too, has none.
 fn version(maildir: &Maildir) -> Option<FileVersion> {
     let stat = fs::statat(maildir.root(), FILE, AtFlags::SYMLINK_NOFOLLOW).ok()?;
@@ -151,6 +145,7 @@ fn version(maildir: &Maildir) -> Option<FileVersion> {
 }
 
 const LETTERS: usize = 26;
+/// The longest keyword of the file. Other programs may write longer ones than clients of this server.
 const MAX_KEYWORD: usize = 200;
 const MAX_BYTES: u64 = 64 << 10;
 /// Seconds within which two changes of a file may have the same time.

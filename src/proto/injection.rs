@@ -42,7 +42,7 @@ pub enum InjectedFault {
     DropAfterAppend,
     /// `new-uidvalidity`: the folders have other values in every session.
     NewUidValidity,
-    /// `silent-idle`: IDLE tells no news.
+    /// `silent-idle`: IDLE sends no updates.
     SilentIdle,
 }
 

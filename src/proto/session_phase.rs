@@ -85,7 +85,7 @@ const TABLE: [(SessionPhase, &str, &str); 24] = [
     (RequestBody, "body", "as many octets as Content-Length counted are the body of the request"),
     (Authenticated, "authenticated", "the client has logged in"),
     (Selected, "selected", "a mailbox is selected"),
-    (Idling, "idle", "the client waits for news, until it says DONE"),
+    (Idling, "idle", "the client waits for updates, until it says DONE"),
     (Literal, "literal", "the rest of a command is to come"),
     (Message, "message", "as many octets as announced are the message"),
     (Pending, "between", "the answer is not known yet"),

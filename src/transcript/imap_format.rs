@@ -121,7 +121,7 @@ fn set(uids: &NumberSet) -> String {
 pub(super) fn action(word: &str) -> Option<&'static str> {
     Some(match word {
         "select" => "Lists the messages of the folder and gives each a UID",
-        "refresh" => "Looks for news of the folder",
+        "refresh" => "Asks for updates of the folder",
         "fetch" => "Reads the messages",
         "search" => "Searches the messages",
         "store" => "Changes the flags, which are letters in the names of the files",

@@ -193,7 +193,7 @@ impl Reader {
                 return (String::new(), String::new());
             }
             SessionPhase::Literal => return ("Goes on with the command".into(), String::new()),
-            SessionPhase::Idling => return ("Ends the wait for news".into(), "RFC 2177 section 3".into()),
+            SessionPhase::Idling => return ("Ends the wait for updates".into(), "RFC 2177 section 3".into()),
             _ => {}
         }
         if self.protocol == Protocol::Imap {

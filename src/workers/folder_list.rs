@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     folder_status,
-    hierarchy_job::{named, use_of},
+    hierarchy_job::named,
     storage::{Storage, log_failure},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     limits::MAX_FOLDERS,
     maildir::{
         CountProgress, Error, Maildir,
-        folders::{FolderEntry, Folders, Subscriptions},
+        folders::{FolderEntry, FolderTree, Subscriptions},
         size_counter::{CountSlice, ScanLimits},
     },
     proto::{
@@ -77,7 +77,7 @@ impl<'a> ListSlice<'a> {
     /// The folders of a user, INBOX first, then by their texts, with parents and subscriptions that do not exist.
     pub(super) fn list(mut self, mailbox: &Mailbox, progress: &mut ListProgress) -> Sliced<Vec<FolderInfo>> {
         let inbox = self.storage.maildir(mailbox)?;
-        let folders = Folders::of(&inbox, MAX_FOLDERS);
+        let folders = FolderTree::of(&inbox, MAX_FOLDERS);
         folders.recover();
         let entries = folders.list().map_err(|error| log_failure(&error))?;
         let all = entries.iter().filter_map(|entry| named(mailbox, &entry.text));
@@ -108,7 +108,10 @@ impl<'a> ListSlice<'a> {
             let Some(folder) = named(mailbox, text) else { continue };
             let info = FolderInfo {
                 is_subscribed: is_subscribed(directory),
-                special_use: uses.iter().find(|(_, has)| has == directory).and_then(|(word, _)| use_of(word)),
+                special_use: uses
+                    .iter()
+                    .find(|(_, has)| has == directory)
+                    .map(|(special_use, _)| *special_use),
                 status: status_of(&folder),
                 exists: true,
                 folder,
@@ -120,7 +123,7 @@ impl<'a> ListSlice<'a> {
             Some(FolderInfo { folder, exists: false, is_subscribed, special_use: None, status: None })
         };
         let names =
-            subscriptions.iter().flat_map(|all| all.names()).filter_map(|name| Folders::text_of(&name));
+            subscriptions.iter().flat_map(|all| all.names()).filter_map(|name| FolderTree::text_of(&name));
         for text in names {
             if !by_text.contains_key(&text) {
                 by_text.extend(absent(&text, true).map(|info| (text, info)));

@@ -10,7 +10,7 @@ use crate::{
     limits::MAX_FOLDERS,
     maildir::{
         Usage,
-        folders::{FolderError, Folders},
+        folders::{FolderError, FolderTree},
         size_counter::ScanLimits,
         usage,
     },
@@ -18,7 +18,7 @@ use crate::{
         folder::Folder,
         imap::{
             command::StatusItem,
-            request::{ImapRequest, ImapResponse, Refusal, SpecialUse},
+            request::{ImapRequest, ImapResponse, Refusal},
         },
         request::{ConnId, Failure, Mailbox},
     },
@@ -115,11 +115,11 @@ impl HierarchyJob {
         let done = match request {
             ImapRequest::Create { folder, special_use } => {
                 let made = change(storage, &folder, |folders, name| match special_use {
-                    Some(special_use) => folders.create_for_use(name, word(special_use)),
+                    Some(special_use) => folders.create_for_use(name, special_use),
                     None => folders.create(name),
                 })?;
                 made.map(|made| {
-                    let text = |directory: &String| Folders::text_of(directory);
+                    let text = |directory: &String| FolderTree::text_of(directory);
                     let owner = folder.without_folder();
                     let made = made.iter().filter_map(text).filter_map(|text| named(&owner, &text));
                     outcome.response = ImapResponse::Created(made.collect());
@@ -191,11 +191,11 @@ fn answered(response: ImapResponse) -> HierarchyOutcome {
 fn change<T>(
     storage: &Storage,
     folder: &Mailbox,
-    change: impl FnOnce(&Folders<'_>, &str) -> Result<T, FolderError>,
+    change: impl FnOnce(&FolderTree<'_>, &str) -> Result<T, FolderError>,
 ) -> Result<Result<T, FolderError>, Failure> {
     let inbox = storage.durable_maildir(&folder.clone().without_folder())?;
     let name = folder.folder().map_or(INBOX, Folder::directory);
-    Ok(change(&Folders::of(&inbox, MAX_FOLDERS), name))
+    Ok(change(&FolderTree::of(&inbox, MAX_FOLDERS), name))
 }
 
 /// The folder with that text. `None`: no name on the wire can have it, or it would be INBOX.
@@ -204,21 +204,5 @@ pub(super) fn named(mailbox: &Mailbox, text: &str) -> Option<Mailbox> {
     Some(mailbox.clone().in_folder(folder))
 }
 
-fn word(special_use: SpecialUse) -> &'static str {
-    USES.iter().find(|(known, _)| *known == special_use).map_or("", |(_, word)| word)
-}
-
-pub(super) fn use_of(word: &str) -> Option<SpecialUse> {
-    USES.iter().find(|(_, known)| *known == word).map(|(special_use, _)| *special_use)
-}
-
-/// The special uses, as the record of the folders has them.
-const USES: [(SpecialUse, &str); 5] = [
-    (SpecialUse::Archive, "Archive"),
-    (SpecialUse::Drafts, "Drafts"),
-    (SpecialUse::Junk, "Junk"),
-    (SpecialUse::Sent, "Sent"),
-    (SpecialUse::Trash, "Trash"),
-];
 /// Stands for the mailbox itself in a change of folders.
 const INBOX: &str = ".INBOX";

@@ -16,7 +16,7 @@ use crate::{
     logging,
     maildir::{
         Error, Kind, Maildir, Spool,
-        folders::{FolderError, Folders},
+        folders::{FolderError, FolderTree},
         lock::{self, Lock},
         scan_threads::ScanThreads,
         size_counter::ScanLimits,
@@ -204,7 +204,7 @@ impl Storage {
     pub fn imap_maildir(&self, mailbox: &Mailbox) -> Result<Maildir, Failure> {
         let Some(folder) = mailbox.folder() else { return self.maildir(mailbox) };
         let inbox = self.maildir(&mailbox.clone().without_folder())?;
-        match Folders::of(&inbox, MAX_FOLDERS).open(folder.directory()) {
+        match FolderTree::of(&inbox, MAX_FOLDERS).open(folder.directory()) {
             Ok(maildir) => Ok(maildir),
             Err(FolderError::Disk(error)) => Err(log_failure(&error)),
             Err(_) => Err(Failure::NoFolder),

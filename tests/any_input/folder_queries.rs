@@ -21,7 +21,12 @@ impl Clone for MailFolder {
             recent: RecentMark::new(self.state.recent.first()),
             ..*self.state
         };
-        Self { special_use: self.special_use, messages: self.messages.clone(), state: Arc::new(state) }
+        Self {
+            special_use: self.special_use,
+            messages: self.messages.clone(),
+            gone: self.gone.clone(),
+            state: Arc::new(state),
+        }
     }
 }
 

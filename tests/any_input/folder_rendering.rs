@@ -4,7 +4,7 @@ use restante::proto::{
     imap::{
         fetch_item::{Body, BodyName, FetchItem, Section, SectionText},
         flags::Flags,
-        request::{Fetch, MessageState, SpecialUse},
+        request::{Fetch, MessageState},
     },
     request::Mailbox,
 };
@@ -82,12 +82,3 @@ fn label_of(section: &Section, text: &str) -> String {
 pub(super) fn name(mailbox: &Mailbox) -> String {
     mailbox.folder().map_or("INBOX".into(), |folder| folder.directory()[1..].to_owned())
 }
-
-/// The folders that every user has.
-pub(super) const SPECIAL: [(SpecialUse, &str); 5] = [
-    (SpecialUse::Archive, "Archive"),
-    (SpecialUse::Drafts, "Drafts"),
-    (SpecialUse::Junk, "Junk"),
-    (SpecialUse::Sent, "Sent"),
-    (SpecialUse::Trash, "Trash"),
-];

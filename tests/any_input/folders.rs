@@ -5,23 +5,26 @@ mod folder_rendering;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use restante::proto::{
-    folder::Folder,
-    imap::{
-        command::FlagChange,
-        flags::Flags,
-        recent::RecentMark,
-        request::{
-            Fetch, FetchPosition, FetchedPiece, FolderInfo, FolderState, ImapRequest, ImapResponse,
-            MessageState, Refusal, SpecialUse, Store,
+use restante::{
+    proto::{
+        folder::Folder,
+        imap::{
+            command::FlagChange,
+            flags::Flags,
+            recent::RecentMark,
+            request::{
+                Fetch, FetchPosition, FetchedPiece, FolderInfo, FolderState, ImapRequest, ImapResponse,
+                MessageState, Refusal, Store,
+            },
+            sequence_set::NumberSet,
         },
-        sequence_set::NumberSet,
+        modified_utf7,
+        request::{Failure, Mailbox, Response},
     },
-    modified_utf7,
-    request::{Failure, Mailbox, Response},
+    special_use::SpecialUse,
 };
 
-use folder_rendering::{SPECIAL, name};
+use folder_rendering::name;
 
 /// The folders of one user.
 #[derive(Debug, Clone)]
@@ -40,6 +43,8 @@ pub(crate) struct Folders {
 struct MailFolder {
     special_use: Option<SpecialUse>,
     messages: Vec<Message>,
+    /// UIDs of messages that are gone.
+    gone: Vec<u32>,
     state: Arc<FolderState>,
 }
 
@@ -73,7 +78,8 @@ impl Folders {
             ..FolderState::default()
         };
         self.next_validity += 1;
-        let folder = MailFolder { special_use, messages: Vec::new(), state: Arc::new(state) };
+        let folder =
+            MailFolder { special_use, messages: Vec::new(), gone: Vec::new(), state: Arc::new(state) };
         self.folders.insert(name.into(), folder);
         self.subscribed.extend(is_subscribed.then(|| name.to_owned()));
     }
@@ -91,7 +97,7 @@ impl Folders {
     }
 
     /// A change by another program: `new FOLDER LETTERS COUNT`, `flags FOLDER UID LETTERS`, `gone FOLDER UIDS`,
-    /// `validity FOLDER`, `keyword FOLDER NAME`. The news are for a session that has selected it.
+    /// `validity FOLDER`, `keyword FOLDER NAME`. The updates are for a session that has selected it.
     pub(crate) fn change(&mut self, text: &str) -> Result<Option<Arc<FolderState>>, String> {
         let words: Vec<&str> = text.split(' ').collect();
         let number = |text: &str| text.parse::<u32>().map_err(|_| format!("{text:?} is not a number"));
@@ -132,6 +138,7 @@ impl Folders {
                 };
                 folder.state = Arc::new(state);
                 folder.messages.clear();
+                folder.gone.clear();
             }
             _ => return Err(format!("{text:?} is not a change of folders")),
         }
@@ -164,7 +171,8 @@ impl Folders {
         let refused = |refusal| Ok(ImapResponse::Refused(refusal));
         Ok(match request {
             ImapRequest::Prepare { .. } => {
-                for (special_use, name) in SPECIAL {
+                for special_use in SpecialUse::ALL {
+                    let name = special_use.word();
                     if !self.folders.contains_key(name) {
                         self.create(name, Some(special_use), true);
                     }
@@ -336,8 +344,7 @@ impl Folders {
                 *message = MessageState { flags, modseq, ..*message };
             }
         });
-        let present = |uid: u32| folder.state.messages.iter().any(|message| message.uid == uid);
-        let is_partial = store.uids.ranges().flatten().any(|uid| !present(uid));
+        let is_partial = folder.gone.iter().any(|uid| store.uids.contains(*uid));
         Ok(ImapResponse::Stored { state: Some(Arc::clone(&folder.state)), modified, is_partial })
     }
 
@@ -451,6 +458,7 @@ impl MailFolder {
             self.messages.iter().filter(|message| goes(message)).map(|message| message.uid).collect();
         self.messages.retain(|message| !gone.contains(&message.uid));
         self.change(|state| state.messages.retain(|message| !gone.contains(&message.uid)));
+        self.gone.extend(gone);
     }
 
     /// The flags of keywords, which get letters. `None` if there is no room.

@@ -296,7 +296,7 @@ fn uids(uids: &[u32]) -> NumberSet {
 }
 
 fn change(of: &[u32], change: FlagChange, flags: Flags) -> Store {
-    Store { uids: uids(of), change, flags, keywords: Vec::new(), unchanged_since: None }
+    Store { uids: uids(of).into(), change, flags, keywords: Vec::new(), unchanged_since: None }
 }
 
 #[test]
@@ -468,7 +468,7 @@ fn y34_an_error_of_the_disk_at_any_step_fails_a_request_and_loses_no_message() {
         let mut bench = Bench::new();
         ["new/1.a", "new/2.b"].iter().for_each(|name| bench.write(name));
         let fault = PlannedFault::new(bench.fixture.home.path(), number, FaultKind::Error);
-        let delete = Store { uids: uids(&[1]), ..change(&[1], FlagChange::Add, Flags::DELETED) };
+        let delete = Store { uids: uids(&[1]).into(), ..change(&[1], FlagChange::Add, Flags::DELETED) };
         let requests = [
             ImapRequest::Select { folder: mailbox("ann") },
             ImapRequest::Store(Box::new(delete)),

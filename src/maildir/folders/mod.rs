@@ -36,9 +36,9 @@ pub use record::{RECORD, bad_record_lines};
 pub use removal::clean_deleted;
 pub use subscriptions::{SUBSCRIPTIONS, SubscribedFolders, Subscriptions, bad_subscription_lines};
 
-/// The folders of one mailbox.
+/// The tree of folders of one mailbox (Maildir++).
 #[derive(Debug, Clone, Copy)]
-pub struct Folders<'a> {
+pub struct FolderTree<'a> {
     /// The mailbox itself: INBOX.
     inbox: &'a Maildir,
     /// The largest number of folders.
@@ -79,7 +79,7 @@ impl From<Error> for FolderError {
     }
 }
 
-impl<'a> Folders<'a> {
+impl<'a> FolderTree<'a> {
     /// The folders of that mailbox, `max` at most.
     pub fn of(inbox: &'a Maildir, max: usize) -> Self {
         Self { inbox, max }

@@ -24,7 +24,7 @@ pub const RECORD: &str = ".restante.folders";
 pub(super) struct FolderRecord {
     /// Whether the folders with a special use were made once. The user may have deleted some of them since.
     pub(super) is_prepared: bool,
-    /// Special uses, such as `Sent`, each with the directory that has it.
+    /// The words of special uses, such as `Sent`, each with the directory that has it. Words of a later version stay in the file.
     pub(super) uses: Vec<(String, String)>,
     /// The renaming that has begun.
     pub(super) renaming: Option<Renaming>,

@@ -19,9 +19,9 @@ use super::{
         fault_points::fault_point,
         folder_name::text,
     },
-    FolderError, Folders, bare, is_below, is_inbox, taken,
+    FolderError, FolderTree, bare, is_below, is_inbox, taken,
 };
-impl Folders<'_> {
+impl FolderTree<'_> {
     /// Removes a folder with its messages. `random` makes its hidden name. When this returns the folder is durably gone; a
     /// later cleaning removes the files that could not be removed now.
     pub fn delete(&self, name: &str, random: u64) -> Result<(), FolderError> {

@@ -20,13 +20,13 @@ use super::{
         message_move::are_renames_atomic,
         name::identity,
     },
-    FolderEntry, FolderError, Folders, MAX_NAME, SUBSCRIPTIONS, bare, is_below, is_inbox,
+    FolderEntry, FolderError, FolderTree, MAX_NAME, SUBSCRIPTIONS, bare, is_below, is_inbox,
     message_files::message_files,
     record::{FolderRecord, Renaming},
 };
 use crate::safe_file::Durability;
 
-impl Folders<'_> {
+impl FolderTree<'_> {
     /// Gives a folder another name, and all folders below it. The missing parents of the new name are made.
     pub fn rename(&self, from: &str, to: &str) -> Result<(), FolderError> {
         if is_inbox(from) {

@@ -18,7 +18,7 @@ use super::{
         fault_points::fault_point,
         folder_name::text,
     },
-    FolderError, Folders, bare, is_inbox,
+    FolderError, FolderTree, bare, is_inbox,
 };
 use crate::safe_file::Durability;
 
@@ -135,14 +135,14 @@ pub fn bad_subscription_lines(octets: &[u8]) -> usize {
     subscriptions.lines.iter().filter(|line| subscriptions.name(line).is_none()).count()
 }
 
-impl Folders<'_> {
+impl FolderTree<'_> {
     /// The subscriptions of the user. `None`: to every folder.
     pub fn subscriptions(&self) -> Result<Option<Subscriptions>, Error> {
         Subscriptions::load(self.inbox)
     }
 
     /// Subscribes to a folder, or ends that. The folder need not exist. The name of INBOX is `INBOX`. `made`: folders that the
-    /// same client has made and not subscribed to. It does so by itself, so their subscriptions from [`Folders::create`] end.
+    /// same client has made and not subscribed to. It does so by itself, so their subscriptions from [`FolderTree::create`] end.
     pub fn subscribe(&self, name: &str, is_on: bool, made: &[String]) -> Result<(), FolderError> {
         let _lock = self.begin_change()?;
         let before = Subscriptions::load(self.inbox)?;

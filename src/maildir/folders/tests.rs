@@ -12,9 +12,12 @@ use std::{
 };
 
 use super::*;
-use crate::maildir::{
-    Spool,
-    fault_points::{FaultKind, PlannedFault, memory_dir},
+use crate::{
+    maildir::{
+        Spool,
+        fault_points::{FaultKind, PlannedFault, memory_dir},
+    },
+    special_use::SpecialUse,
 };
 
 struct Fixture {
@@ -33,8 +36,8 @@ impl Fixture {
         Self { spool, inbox, home, _dir: dir }
     }
 
-    fn folders(&self) -> Folders<'_> {
-        Folders::of(&self.inbox, 50)
+    fn folders(&self) -> FolderTree<'_> {
+        FolderTree::of(&self.inbox, 50)
     }
 
     /// The texts of the listed folders.
@@ -73,7 +76,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 /// after that, the result, or `None` after a kill, and the case. Returns the steps.
 fn trouble_at_every_step(
     prepare: impl Fn(&Fixture),
-    change: impl Fn(&Folders<'_>) -> Result<(), FolderError>,
+    change: impl Fn(&FolderTree<'_>) -> Result<(), FolderError>,
     check: impl Fn(&Fixture, Option<Result<(), FolderError>>, &str),
 ) -> Vec<&'static str> {
     let mut steps = Vec::new();
@@ -161,7 +164,7 @@ fn y41_a_new_folder_has_its_parents_and_is_whole_after_a_kill_at_any_step() {
 #[test]
 fn y42_folders_are_bounded_and_names_of_others_are_taken() {
     let fixture = Fixture::new();
-    let few = Folders::of(&fixture.inbox, 3);
+    let few = FolderTree::of(&fixture.inbox, 3);
     few.create(".a.b").unwrap();
     assert!(matches!(few.create(".c.d"), Err(FolderError::TooMany)));
     assert_eq!(fixture.texts(), ["a", "a.b"]);
@@ -323,7 +326,7 @@ fn y47_renaming_inbox_moves_its_messages_and_loses_none_at_any_step() {
         fixture.file("dovecot-keywords", "0 $label1\n");
     };
     // By renames, as it is done on the file system of the tests, and by links.
-    type Change = fn(&Folders<'_>) -> Result<(), FolderError>;
+    type Change = fn(&FolderTree<'_>) -> Result<(), FolderError>;
     let changes: [Change; 2] =
         [|folders| folders.rename(".inbox", ".old"), |folders| folders.rename_inbox_by(".old", |_, _| false)];
     let mut steps = Vec::new();
@@ -438,7 +441,10 @@ fn y51_folders_with_a_special_use_are_made_once_and_those_of_others_keep_theirs(
     let uses = |fixture: &Fixture| {
         let mut uses = fixture.folders().uses(&fixture.folders().list().unwrap());
         uses.sort();
-        uses.into_iter().map(|(word, directory)| format!("{word}={directory}")).collect::<Vec<_>>().join(" ")
+        uses.into_iter()
+            .map(|(special, directory)| format!("{special:?}={directory}"))
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     let all = "Archive=.Archive Drafts=.Drafts Junk=.Junk Sent=.Sent Items Trash=.Trash";
     let steps = trouble_at_every_step(
@@ -455,7 +461,7 @@ fn y51_folders_with_a_special_use_are_made_once_and_those_of_others_keep_theirs(
     let fixture = Fixture::new();
     fixture.folders().create(".Junk").unwrap();
     assert_eq!(uses(&fixture), "Junk=.Junk");
-    fixture.folders().create_for_use(".Gesendet", "Sent").unwrap();
+    fixture.folders().create_for_use(".Gesendet", SpecialUse::Sent).unwrap();
     fixture.folders().prepare().unwrap();
     assert_eq!(uses(&fixture), "Archive=.Archive Drafts=.Drafts Junk=.Junk Sent=.Gesendet Trash=.Trash");
     fixture.folders().rename(".Gesendet", ".Mail.Sent").unwrap();

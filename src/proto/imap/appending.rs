@@ -8,12 +8,12 @@ use std::mem;
 use super::{
     command::Append,
     command_reader::{Announcement, Input},
+    command_state::{AppendStep, Appending, EarlyRefusal, Tag},
     parser::Expected,
-    plans::{AppendStep, Appending, Refused, Tag},
     reply::{self, ReplyText},
     request::{ImapRequest, ImapResponse},
     response::writer::{Condition, continuation},
-    state::{After, Code, Ending, ImapSession, Pending, State},
+    state::{AfterUpdates, ImapSession, ResponseCode, State, TaggedReply, WaitingCommand},
     storing::named_flags,
 };
 use crate::proto::{
@@ -36,7 +36,7 @@ impl ImapSession {
         out: &mut Outbox,
     ) -> Step {
         let begun = match head {
-            Err(expected) => Err(Refused::Malformed(expected)),
+            Err(expected) => Err(EarlyRefusal::Malformed(expected)),
             Ok(head) => self.check_append(cx, head, announcement),
         };
         match begun {
@@ -54,13 +54,13 @@ impl ImapSession {
         cx: &Context<'_>,
         Append { mailbox, flags, date }: Append,
         announcement: Announcement,
-    ) -> Result<Appending, Refused> {
-        let no = |text: ReplyText| Refused::Text(Condition::No, APPEND, text);
+    ) -> Result<Appending, EarlyRefusal> {
+        let no = |text: ReplyText| EarlyRefusal::Text(Condition::No, APPEND, text);
         if self.user.is_none() {
-            return Err(Refused::Text(Condition::Bad, APPEND, reply::LOG_IN_FIRST));
+            return Err(EarlyRefusal::Text(Condition::Bad, APPEND, reply::LOG_IN_FIRST));
         }
         let folder = self.mailbox(mailbox).ok_or(no(reply::IMPOSSIBLE_NAME))?;
-        let (flags, keywords) = named_flags(&flags).map_err(Refused::Malformed)?;
+        let (flags, keywords) = named_flags(&flags).map_err(EarlyRefusal::Malformed)?;
         if announcement.octets > self.config.limits.smtp.max_message_size.0 {
             return Err(no(reply::MESSAGE_TOO_BIG));
         }
@@ -97,7 +97,7 @@ impl ImapSession {
         request: ReceiveRequest,
     ) -> Step {
         appending.step = step;
-        self.state = State::Awaiting(tag, Box::new(Pending::Append(appending)));
+        self.state = State::Awaiting(tag, Box::new(WaitingCommand::Append(appending)));
         Step::Request(Request::Receive(request))
     }
 
@@ -138,27 +138,34 @@ impl ImapSession {
             // The backend keeps nothing of it, whatever it answers.
             (AppendStep::Discard, _) => {
                 let refused = appending.refused.take().unwrap_or(failed(Failure::TempFail));
-                self.say_refused(&tag, refused, out)
+                self.send_refusal(&tag, refused, out)
             }
             (AppendStep::Store, Response::Imap(ImapResponse::Appended { uid })) => {
                 let mailbox = appending.folder.clone();
                 let (command, to) = (ChangeCommand::Append, None);
                 out.push_event(Event::FolderChanged { command, mailbox, to, messages: 1 });
-                let code =
-                    uid.map_or(Code::OfText, |(uid_validity, uid)| Code::AppendUid { uid_validity, uid });
-                let ending = Ending { tag: tag.clone(), condition: Condition::Ok, code, text: reply::DONE };
+                let code = uid.map_or(ResponseCode::OfText, |(uid_validity, uid)| ResponseCode::AppendUid {
+                    uid_validity,
+                    uid,
+                });
+                let ending =
+                    TaggedReply { tag: tag.clone(), condition: Condition::Ok, code, text: reply::DONE };
                 let is_selected =
                     self.selected.as_ref().is_some_and(|selected| selected.folder == appending.folder);
                 if !is_selected {
                     return self.conclude(ending, true, out);
                 }
-                let after = After::Reply(ending);
-                self.await_response(tag, Pending::Refresh { after, is_needed: false }, ImapRequest::Refresh)
+                let after = AfterUpdates::Reply(ending);
+                self.await_response(
+                    tag,
+                    WaitingCommand::Refresh { after, is_needed: false },
+                    ImapRequest::Refresh,
+                )
             }
             (AppendStep::Store, Response::Imap(ImapResponse::Refused(refusal))) => {
                 self.no(&tag, APPEND, reply::refusal_text(refusal, true), out)
             }
-            (AppendStep::Store, Response::Failed(failure)) => self.say_refused(&tag, failed(failure), out),
+            (AppendStep::Store, Response::Failed(failure)) => self.send_refusal(&tag, failed(failure), out),
             _ => self.close_with(out, "internal error", reply::INTERNAL),
         }
     }
@@ -222,13 +229,14 @@ impl ImapSession {
                 return Step::Idle;
             }
             Input::NoLineEnd => return self.close_with(out, "endless line", reply::TOO_LONG),
+            Input::BareLineFeed => return self.refuse_bare_line_feed(out),
             Input::Command(raw) if is_good(raw.text.get(begun..).unwrap_or_default()) => {}
             Input::Command(_) | Input::TooLong(_) => {
-                appending.refuse(Refused::Malformed(Expected("the end of the line after the message")));
+                appending.refuse(EarlyRefusal::Malformed(Expected("the end of the line after the message")));
             }
             // Several messages in one command (RFC 3502).
             Input::Literal(announcement) => {
-                let refused = Refused::Malformed(Expected("one message"));
+                let refused = EarlyRefusal::Malformed(Expected("one message"));
                 if announcement.synchronizing {
                     self.reader.reset();
                     appending.refuse(refused);
@@ -239,7 +247,7 @@ impl ImapSession {
             }
         }
         if self.config.pedantic && appending.has_nul {
-            appending.refuse(Refused::Malformed(Expected("a message without NUL")));
+            appending.refuse(EarlyRefusal::Malformed(Expected("a message without NUL")));
         }
         if appending.refused.is_some() {
             return self.append_request(tag, *appending, AppendStep::Discard, ReceiveRequest::Discard);
@@ -252,17 +260,17 @@ impl ImapSession {
             bytes: mem::take(&mut appending.bytes),
         };
         appending.step = AppendStep::Store;
-        self.await_response(tag, Pending::Append(*appending), request)
+        self.await_response(tag, WaitingCommand::Append(*appending), request)
     }
 }
 
 /// The refusal of an APPEND that has failed. A client may create a mailbox that is missing, and try again.
-fn failed(failure: Failure) -> Refused {
+fn failed(failure: Failure) -> EarlyRefusal {
     let text = match failure {
         Failure::NoFolder => reply::refusal_text(super::request::Refusal::NoFolder, true),
         failure => reply::failure_text(failure),
     };
-    Refused::Text(Condition::No, APPEND, text)
+    EarlyRefusal::Text(Condition::No, APPEND, text)
 }
 
 const APPEND: &str = "APPEND";

@@ -223,7 +223,7 @@ pub enum ListReturn {
 pub enum StatusItem {
     /// The number of messages.
     Messages,
-    /// Messages that no session has been told of yet.
+    /// Messages that no session knows yet.
     Recent,
     /// The UID of the next message.
     UidNext,

@@ -4,9 +4,12 @@
 //! waits for a continuation (`+ …`). After `{11+}` it sends the octets at once (RFC 7888), so a refused literal has to be
 //! skipped.
 
-use crate::proto::{
-    buffer::{Inbox, Line, Octets},
-    telnet,
+use crate::{
+    imap_characters::is_tag_char,
+    proto::{
+        buffer::{Inbox, Line, Octets},
+        telnet,
+    },
 };
 
 /// The octets of one command.
@@ -40,6 +43,8 @@ pub(super) enum Input {
     TooLong(Option<Vec<u8>>),
     /// A line has no end.
     NoLineEnd,
+    /// A line has ended in a bare LF, and the listener takes none.
+    BareLineFeed,
 }
 
 /// Collects a command. A new one begins after each [`Input::Command`].
@@ -141,8 +146,7 @@ pub fn announcement(line: &[u8]) -> Option<Announcement> {
 /// The tag at the beginning of a command, if it is one.
 pub(super) fn tag(command: &[u8]) -> Option<&[u8]> {
     let tag = command.split(|&b| b == b' ').next()?;
-    let is_tag = |b: &u8| b.is_ascii_graphic() && !b"(){%*\"\\+".contains(b);
-    let is_good = (1..=MAX_TAG).contains(&tag.len()) && tag.iter().all(is_tag);
+    let is_good = (1..=MAX_TAG).contains(&tag.len()) && tag.iter().all(|octet| is_tag_char(*octet));
     is_good.then_some(tag)
 }
 

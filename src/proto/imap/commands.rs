@@ -4,9 +4,9 @@
 use super::{
     command::Command,
     command_reader::{Announcement, Input, RawCommand, tag},
+    command_state::{EarlyRefusal, Tag},
     command_table::{self, CommandPhase, CommandSpec},
     parser::{self, Expected},
-    plans::{Refused, Tag},
     reply,
     response::writer::{Condition, continuation, untagged},
     state::{AfterClose, Discarding, ImapSession, State},
@@ -22,14 +22,10 @@ impl ImapSession {
         if is_first && inbox.line_start().starts_with(TLS_HANDSHAKE) {
             return self.close_with(out, "TLS handshake", reply::NOT_TLS);
         }
-        let input = self.read(inbox);
-        if self.config.pedantic && self.reader.has_bare_line_feed() {
-            // An attacker may have smuggled in the octets after a bare LF, so the session reads no more of them.
-            return self.close_with(out, "bare LF", reply::BARE_LINE_FEED);
-        }
-        match input {
+        match self.read(inbox) {
             Input::Partial => Step::Idle,
             Input::NoLineEnd => self.close_with(out, "endless line", reply::TOO_LONG),
+            Input::BareLineFeed => self.refuse_bare_line_feed(out),
             Input::TooLong(tag) => {
                 let tag = tag.unwrap_or_else(|| b"*".to_vec());
                 self.refuse(&tag, Condition::Bad, "long command", reply::TOO_LONG, out)
@@ -39,11 +35,30 @@ impl ImapSession {
         }
     }
 
+    /// Reads the next part of a command.
     pub(super) fn read(&mut self, inbox: &mut Inbox) -> Input {
         let limits = &self.config.limits;
         let discard = limits.connections.line_discard_limit;
         let is_typed = self.lenient();
-        self.reader.read(inbox, limits.imap.max_line_length, discard, is_typed)
+        match self.reader.read(inbox, limits.imap.max_line_length, discard, is_typed) {
+            Input::Literal(_) | Input::Command(_)
+                if self.config.pedantic && self.reader.has_bare_line_feed() =>
+            {
+                Input::BareLineFeed
+            }
+            input => input,
+        }
+    }
+
+    /// Whether a line that is no command ends in a bare LF, and the listener takes none.
+    pub(super) fn is_bare(&self, line: &[u8]) -> bool {
+        self.config.pedantic && !line.ends_with(b"\r\n")
+    }
+
+    /// Ends the session at a bare LF: an attacker may have smuggled in the octets after it. Every line of a client ends in CR LF
+    /// (RFC 9051 section 2.2), also in IDLE and AUTHENTICATE.
+    pub(super) fn refuse_bare_line_feed(&mut self, out: &mut Outbox) -> Step {
+        self.close_with(out, "bare LF", reply::BARE_LINE_FEED)
     }
 
     /// Accepts or refuses a literal.
@@ -56,7 +71,7 @@ impl ImapSession {
         let most = if self.user.is_none() { 2 * MAX_LITERAL } else { max };
         let octets = announcement.octets;
         if octets > MAX_LITERAL || self.reader.octets().saturating_add(octets) > most {
-            let refused = Refused::Text(Condition::Bad, "long literal", reply::LITERAL_TOO_LONG);
+            let refused = EarlyRefusal::Text(Condition::Bad, "long literal", reply::LITERAL_TOO_LONG);
             return self.refuse_literal(announcement, refused, out);
         }
         if announcement.synchronizing {
@@ -76,7 +91,7 @@ impl ImapSession {
     pub(super) fn refuse_literal(
         &mut self,
         announcement: Announcement,
-        refused: Refused,
+        refused: EarlyRefusal,
         out: &mut Outbox,
     ) -> Step {
         let discarding = Discarding { tag: self.begun_tag(), refused, left: 0, octets: 0 };
@@ -91,7 +106,7 @@ impl ImapSession {
     ) -> Step {
         if synchronizing {
             self.reader.reset();
-            return self.say_refused(&discarding.tag, discarding.refused, out);
+            return self.send_refusal(&discarding.tag, discarding.refused, out);
         }
         discarding.left = octets;
         discarding.octets = discarding.octets.saturating_add(octets);
@@ -120,18 +135,19 @@ impl ImapSession {
                 Step::Idle
             }
             Input::NoLineEnd => self.close_with(out, "endless line", reply::TOO_LONG),
+            Input::BareLineFeed => self.refuse_bare_line_feed(out),
             Input::Literal(announcement) => self.discard(discarding, announcement, out),
             Input::TooLong(_) | Input::Command(_) => {
-                self.say_refused(&discarding.tag, discarding.refused, out)
+                self.send_refusal(&discarding.tag, discarding.refused, out)
             }
         }
     }
 
-    pub(super) fn say_refused(&mut self, tag: &[u8], refused: Refused, out: &mut Outbox) -> Step {
+    pub(super) fn send_refusal(&mut self, tag: &[u8], refused: EarlyRefusal, out: &mut Outbox) -> Step {
         self.state = State::Ready;
         match refused {
-            Refused::Text(condition, what, text) => self.refuse(tag, condition, what, text, out),
-            Refused::Malformed(expected) => {
+            EarlyRefusal::Text(condition, what, text) => self.refuse(tag, condition, what, text, out),
+            EarlyRefusal::Malformed(expected) => {
                 self.refuse_malformed(tag, command_table::find("APPEND"), expected, out)
             }
         }
@@ -150,7 +166,9 @@ impl ImapSession {
         };
         let tag = tagged.tag;
         let row = command_table::find(&tagged.name);
+        let untagged = command_table::find_any_case(&tag);
         match (tagged.command, row) {
+            (None | Some(Err(_)), None) if let Some(row) = untagged => self.refuse_untagged(&tag, row, out),
             (Some(_), Some(row)) if !row.allowed.contains(&self.phase()) => {
                 let text = match self.phase() {
                     CommandPhase::NotAuthenticated => reply::LOG_IN_FIRST,

@@ -5,16 +5,15 @@ use std::{mem, sync::Arc};
 
 use super::{
     command::{self, FlagChange},
+    command_state::{FetchPlan, Fetching, Tag},
     fetch_item::FetchItem,
+    fetch_selection::FetchSelection,
     flags::Flags,
-    news::{OwnChange, Report},
-    numbers,
-    plans::{FetchPlan, Fetching, Tag},
-    reply,
-    request::{self, FetchPosition, FetchedPiece, ImapRequest, ImapResponse, MessageState},
+    numbers, reply,
+    request::{self, FetchPosition, FetchedPiece, ImapRequest, ImapResponse},
     response::writer::Condition,
-    sequence_set::NumberSet,
-    state::{After, Code, Ending, ImapSession, Pending, State},
+    state::{AfterUpdates, ImapSession, ResponseCode, State, TaggedReply, WaitingCommand},
+    updates::{OwnChange, StoreReport},
 };
 use crate::proto::{Step, buffer::Outbox, event::Event, request::Response};
 
@@ -26,38 +25,55 @@ impl ImapSession {
         }
         let Some(selected) = &self.selected else { return self.no_folder(&tag, out) };
         let by_uid = messages.by_uid;
-        let Some(named) = numbers::named(&selected.view, &messages) else {
+        let Some(runs) = numbers::named(&selected.view, &messages) else {
             return self.refuse(&tag, Condition::Bad, "FETCH", reply::NO_SUCH_NUMBER, out);
         };
-        let named = || {
-            let is_named = |message: &&MessageState| changed_since.is_none_or(|since| message.modseq > since);
-            named.iter().copied().flatten().filter(is_named)
-        };
-        let uids = numbers::uids(named());
         let marks_seen = !selected.read_only && items.iter().any(FetchItem::marks_seen);
-        let unseen = match marks_seen {
-            true => numbers::uids(named().filter(|message| !message.flags.intersects(Flags::SEEN))),
-            false => NumberSet::default(),
-        };
         if by_uid && !items.contains(&FetchItem::Uid) {
             items.insert(0, FetchItem::Uid);
         }
         if changed_since.is_some() && !items.contains(&FetchItem::ModSeq) {
             items.push(FetchItem::ModSeq);
         }
-        self.work += selected.view.messages.len() / MESSAGES_OF_WORK;
-        let plan = FetchPlan { by_uid, uids, items, unseen };
-        if plan.unseen.is_empty() {
-            return self.begin_fetch(tag, plan, out);
+        let view = Arc::clone(&selected.view);
+        if marks_seen || changed_since.is_some() {
+            let (uids, unseen) = Default::default();
+            let plan = Box::new(FetchPlan { by_uid, uids, items, marks_seen, unseen });
+            let selection = Box::new(FetchSelection::new(view, runs, changed_since));
+            return self.selecting_step(tag, selection, plan, out);
         }
+        let uids = Arc::new(numbers::uids(&view, &runs));
+        let unseen = Arc::default();
+        self.begin_fetch(tag, FetchPlan { by_uid, uids, items, marks_seen, unseen }, out)
+    }
+
+    /// Chooses the next messages. After the last ones, those that the client sees now are marked.
+    pub(super) fn selecting_step(
+        &mut self,
+        tag: Tag,
+        mut selection: Box<FetchSelection>,
+        mut plan: Box<FetchPlan>,
+        out: &mut Outbox,
+    ) -> Step {
+        self.work += WORK_OF_SELECTING;
+        if selection.advance() {
+            self.state = State::Selecting(tag, selection, plan);
+            return Step::Continue;
+        }
+        let FetchSelection { uids, unseen, .. } = *selection;
+        plan.uids = Arc::new(uids);
+        if !plan.marks_seen || unseen.is_empty() {
+            return self.begin_fetch(tag, *plan, out);
+        }
+        plan.unseen = Arc::new(unseen);
         let store = request::Store {
-            uids: plan.unseen.clone(),
+            uids: Arc::clone(&plan.unseen),
             change: FlagChange::Add,
             flags: Flags::SEEN,
             keywords: Vec::new(),
             unchanged_since: None,
         };
-        self.await_response(tag, Pending::MarkSeen(plan), ImapRequest::Store(Box::new(store)))
+        self.await_response(tag, WaitingCommand::MarkSeen(*plan), ImapRequest::Store(Box::new(store)))
     }
 
     /// The messages are marked as seen. If they are not, the client reads them all the same.
@@ -71,7 +87,7 @@ impl ImapSession {
         let Response::Imap(ImapResponse::Stored { state: Some(state), .. }) = response else {
             return self.begin_fetch(tag, plan, out);
         };
-        // The response with the message tells the change (RFC 3501 section 6.4.5).
+        // The response with the message has the change (RFC 3501 section 6.4.5).
         let items = [FetchItem::Flags, FetchItem::ModSeq];
         for item in items.into_iter().take(1 + usize::from(self.condstore)) {
             if !plan.items.contains(&item) {
@@ -82,10 +98,10 @@ impl ImapSession {
             uids: mem::take(&mut plan.unseen),
             change: FlagChange::Add,
             flags: Flags::SEEN,
-            report: Report::Nothing,
+            report: StoreReport::Nothing,
         };
         self.set_newest(state);
-        self.tell_news(Some(own), false, After::Fetch(tag, plan), out)
+        self.send_updates(Some(own), false, AfterUpdates::Fetch(tag, plan), out)
     }
 
     pub(super) fn begin_fetch(&mut self, tag: Tag, plan: FetchPlan, out: &mut Outbox) -> Step {
@@ -95,15 +111,14 @@ impl ImapSession {
             return self.conclude_ok(tag, by_uid, out);
         }
         let state = Arc::clone(&selected.view);
-        let (uids, items) = (Arc::new(uids), items.into());
-        let recent = Arc::new(selected.recent.clone());
+        let (items, recent) = (items.into(), Arc::clone(&selected.recent));
         let fetch = request::Fetch { state, uids, items, recent, position: FetchPosition::default() };
         self.request_piece(tag, Fetching { by_uid, fetch, has_gone: false })
     }
 
     pub(super) fn request_piece(&mut self, tag: Tag, fetching: Fetching) -> Step {
         let request = ImapRequest::Fetch(Box::new(fetching.fetch.clone()));
-        self.await_response(tag, Pending::Fetch(fetching), request)
+        self.await_response(tag, WaitingCommand::Fetch(fetching), request)
     }
 
     pub(super) fn fetched(
@@ -139,13 +154,14 @@ impl ImapSession {
         if fetching.by_uid || !fetching.has_gone {
             return self.conclude_ok(tag, fetching.by_uid, out);
         }
-        let ending = Ending { tag, condition: Condition::No, code: Code::OfText, text: reply::SOME_GONE };
+        let ending =
+            TaggedReply { tag, condition: Condition::No, code: ResponseCode::OfText, text: reply::SOME_GONE };
         self.conclude(ending, false, out)
     }
 }
 
-/// Messages of a folder that a step may name at the cost of one mailbox that is examined.
-const MESSAGES_OF_WORK: usize = 256;
+/// The work of one step that chooses messages, in mailboxes that are examined.
+const WORK_OF_SELECTING: usize = 32;
 
 #[cfg(test)]
 mod tests {

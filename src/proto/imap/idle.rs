@@ -1,14 +1,14 @@
-//! IDLE (RFC 2177). The continuation comes first, because clients fail if a response comes before it; then the news, at
+//! IDLE (RFC 2177). The continuation comes first, because clients fail if a response comes before it; then the updates, at
 //! once.
 
 use std::time::Duration;
 
 use super::{
-    plans::Tag,
+    command_state::Tag,
     reply,
     request::ImapRequest,
     response::writer::{Condition, continuation},
-    state::{After, ImapSession, Pending, State},
+    state::{AfterUpdates, ImapSession, State, WaitingCommand},
 };
 use crate::{
     clock::Now,
@@ -26,8 +26,8 @@ impl ImapSession {
             self.state = State::Idling { tag, since };
             return Step::Continue;
         }
-        let after = After::Idle { tag: tag.clone(), since };
-        self.await_response(tag, Pending::Refresh { after, is_needed: false }, ImapRequest::Refresh)
+        let after = AfterUpdates::Idle { tag: tag.clone(), since };
+        self.await_response(tag, WaitingCommand::Refresh { after, is_needed: false }, ImapRequest::Refresh)
     }
 
     pub(super) fn idle_step(
@@ -38,8 +38,8 @@ impl ImapSession {
         inbox: &mut Inbox,
         out: &mut Outbox,
     ) -> Step {
-        if self.has_news() {
-            return self.tell_news(None, true, After::Idle { tag, since }, out);
+        if self.has_updates() {
+            return self.send_updates(None, true, AfterUpdates::Idle { tag, since }, out);
         }
         if self.is_over(since, cx.now) {
             return self.close_with(out, "timeout", reply::TOO_SLOW);
@@ -51,6 +51,7 @@ impl ImapSession {
                 Step::Idle
             }
             Line::NoLineEnd => self.close_with(out, "endless line", reply::TOO_LONG),
+            Line::Complete(line) if self.is_bare(&line) => self.refuse_bare_line_feed(out),
             Line::Complete(line) if line.trim_ascii().eq_ignore_ascii_case(b"DONE") => self.done(&tag, out),
             Line::Complete(line) if line.trim_ascii().is_empty() && !self.config.pedantic => {
                 self.state = State::Idling { tag, since };
@@ -62,7 +63,7 @@ impl ImapSession {
         }
     }
 
-    fn has_news(&self) -> bool {
+    fn has_updates(&self) -> bool {
         self.selected
             .as_ref()
             .is_some_and(|selected| !std::sync::Arc::ptr_eq(&selected.view, &selected.newest))

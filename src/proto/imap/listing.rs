@@ -4,14 +4,13 @@ use std::collections::HashSet;
 
 use super::{
     command::{List, ListReturn, ListSelect, StatusItem},
+    command_state::{Listing, ListingPass, Tag},
     mailboxes::{folder_name, write_status},
     pattern::Pattern,
-    plans::{Listing, ListingPass, Tag},
     reply,
     request::{FolderInfo, ImapRequest, ImapResponse},
     response::writer::{Items, untagged},
-    special_use::special_use_name,
-    state::{ImapSession, Pending, State},
+    state::{ImapSession, State, WaitingCommand},
 };
 use crate::proto::{Step, buffer::Outbox};
 
@@ -35,7 +34,7 @@ impl ImapSession {
         if status.contains(&StatusItem::HighestModSeq) {
             self.enable_condstore(out);
         }
-        self.await_response(tag, Pending::List(list), ImapRequest::List { mailbox, status })
+        self.await_response(tag, WaitingCommand::List(list), ImapRequest::List { mailbox, status })
     }
 
     pub(super) fn listed(&mut self, tag: Tag, list: List, response: ImapResponse, out: &mut Outbox) -> Step {
@@ -44,26 +43,15 @@ impl ImapSession {
         };
         let pattern = |pattern: &Vec<u8>| Pattern::new(&list.reference, pattern);
         let patterns: Vec<Pattern> = list.patterns.iter().filter_map(pattern).collect();
-        let parents = |folders: &mut dyn Iterator<Item = &FolderInfo>| {
-            let mut parents = HashSet::new();
-            for folder in folders {
-                parents.extend(levels_above(folder_name(&folder.folder)));
-            }
-            parents
-        };
-        self.work += folders.len();
-        let existing = parents(&mut folders.iter().filter(|folder| folder.exists));
-        let selected = parents(&mut folders.iter().filter(|folder| is_selected(&list, folder)));
-        let pass = if list.shows_parents() { ListingPass::Matching } else { ListingPass::Writing };
         self.state = State::Listing(Box::new(Listing {
             tag,
             list,
             patterns,
             folders,
-            pass,
+            pass: ListingPass::Parents,
             next: 0,
-            parents: existing,
-            parents_of_selected: selected,
+            parents: HashSet::new(),
+            parents_of_selected: HashSet::new(),
             parents_of_unmatched: HashSet::new(),
         }));
         Step::Continue
@@ -73,15 +61,27 @@ impl ImapSession {
         let mut compared = 0;
         while compared < PATTERNS_PER_STEP {
             let Some(folder) = listing.folders.get(listing.next) else {
-                match listing.pass {
-                    ListingPass::Matching => (listing.pass, listing.next) = (ListingPass::Writing, 0),
+                listing.next = 0;
+                listing.pass = match listing.pass {
+                    ListingPass::Parents if listing.list.shows_parents() => ListingPass::Matching,
+                    ListingPass::Parents | ListingPass::Matching => ListingPass::Writing,
                     ListingPass::Writing => return self.conclude_ok(listing.tag, true, out),
-                }
+                };
                 continue;
             };
-            compared += listing.patterns.len().max(1);
             listing.next += 1;
             let name = folder_name(&folder.folder);
+            if listing.pass == ListingPass::Parents {
+                compared += 1;
+                if folder.exists {
+                    listing.parents.extend(levels_above(name));
+                }
+                if is_selected(&listing.list, folder) {
+                    listing.parents_of_selected.extend(levels_above(name));
+                }
+                continue;
+            }
+            compared += listing.patterns.len().max(1);
             let matches = listing.patterns.iter().any(|pattern| pattern.matches(name));
             match listing.pass {
                 ListingPass::Matching if !matches && is_selected(&listing.list, folder) => {
@@ -144,7 +144,7 @@ impl Listing {
             }
             attributes.atom(if is_parent { "\\HasChildren" } else { "\\HasNoChildren" });
             if let Some(special_use) = folder.special_use {
-                attributes.atom(special_use_name(special_use));
+                attributes.atom(special_use.attribute());
             }
         };
         untagged(out, |line| {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    plans::Tag,
+    command_state::Tag,
     reply,
     request::{ImapRequest, ImapResponse, Refusal},
     response::writer::{Condition, Items, continuation},
@@ -80,6 +80,7 @@ impl ImapSession {
                 self.state = State::Ready;
                 return self.refuse(&tag, Condition::Bad, "AUTHENTICATE", reply::TOO_LONG, out);
             }
+            Line::Complete(line) if self.is_bare(&line) => return self.refuse_bare_line_feed(out),
             Line::Complete(line) => line,
         };
         let text = line.strip_suffix(b"\n").unwrap_or(&line);

@@ -4,20 +4,22 @@ use std::{mem::take, sync::Arc};
 
 use super::{
     command::{Command, StatusItem},
+    command_state::Tag,
     mailbox_name::MailboxName,
-    news::{write_keywords, write_notice, write_recent},
-    plans::Tag,
     reply,
     request::{FolderState, FolderStatus, ImapRequest},
     response::writer::{Condition, Items, status, untagged},
-    special_use::special_use_of,
-    state::{AfterClose, ImapSession, Pending, Selected},
+    state::{AfterClose, ImapSession, Selected, WaitingCommand},
+    updates::{write_keywords, write_notice, write_recent},
 };
-use crate::proto::{
-    Context, Step,
-    buffer::Outbox,
-    event::Event,
-    request::{Mailbox, Quota},
+use crate::{
+    proto::{
+        Context, Step,
+        buffer::Outbox,
+        event::Event,
+        request::{Mailbox, Quota},
+    },
+    special_use::SpecialUse,
 };
 
 impl ImapSession {
@@ -69,7 +71,7 @@ impl ImapSession {
     }
 
     fn open(&mut self, tag: Tag, folder: Mailbox, read_only: bool) -> Step {
-        let pending = Pending::Select { folder: folder.clone(), read_only };
+        let pending = WaitingCommand::Select { folder: folder.clone(), read_only };
         self.await_response(tag, pending, ImapRequest::Select { folder })
     }
 
@@ -87,21 +89,21 @@ impl ImapSession {
         untagged(buffer, |line| {
             line.number(state.messages.len() as u64).atom("EXISTS");
         });
-        let recent = state.recent.tell(0, state.uid_next, read_only);
+        let recent = Arc::new(state.recent.claim(0, state.uid_next, read_only));
         write_recent(&state, &recent, buffer);
-        let mut tell = |word, number: u64, text: reply::ReplyText| {
+        let mut write_number = |word, number: u64, text: reply::ReplyText| {
             let code = |code: &mut Items<'_>| {
                 code.atom(word).number(number);
             };
             status(buffer, None, Condition::Ok, code, text.text(language));
         };
         if state.first_unseen > 0 {
-            tell("UNSEEN", state.first_unseen.into(), reply::FIRST_UNSEEN);
+            write_number("UNSEEN", state.first_unseen.into(), reply::FIRST_UNSEEN);
         }
-        tell("UIDVALIDITY", state.uid_validity.into(), reply::UIDS_VALID);
-        tell("UIDNEXT", state.uid_next.into(), reply::UID_NEXT);
+        write_number("UIDVALIDITY", state.uid_validity.into(), reply::UIDS_VALID);
+        write_number("UIDNEXT", state.uid_next.into(), reply::UID_NEXT);
         if self.offers("CONDSTORE") {
-            tell("HIGHESTMODSEQ", state.highest_modseq, reply::HIGHEST);
+            write_number("HIGHESTMODSEQ", state.highest_modseq, reply::HIGHEST);
         }
         let (mailbox, messages) = (folder.clone(), state.messages.len());
         out.push_event(Event::Opened { mailbox, messages, octets: None });
@@ -112,7 +114,7 @@ impl ImapSession {
 
     /// Closes the selected mailbox, and goes on.
     pub(super) fn close(&mut self, tag: Tag, then: AfterClose) -> Step {
-        self.await_response(tag, Pending::Close(then), ImapRequest::Unselect)
+        self.await_response(tag, WaitingCommand::Close(then), ImapRequest::Unselect)
     }
 
     pub(super) fn closed(&mut self, tag: Tag, then: AfterClose, out: &mut Outbox) -> Step {
@@ -124,16 +126,18 @@ impl ImapSession {
         self.write(b"*", Condition::Ok, reply::CLOSED, out);
         match then {
             AfterClose::Select { folder, read_only } => self.open(tag, folder, read_only),
-            AfterClose::Change(request) => self.await_response(tag, Pending::Change, request),
+            AfterClose::ChangeFolders(request) => {
+                self.await_response(tag, WaitingCommand::ChangeFolders, request)
+            }
             AfterClose::Reply => self.done(&tag, out),
         }
     }
 
-    /// CLOSE: removes deleted messages without telling so.
+    /// CLOSE: removes deleted messages without EXPUNGE responses.
     pub(super) fn expunge_and_close(&mut self, tag: Tag) -> Step {
         match &self.selected {
             Some(selected) if !selected.read_only => {
-                self.await_response(tag, Pending::ExpungeAndClose, ImapRequest::Expunge { uids: None })
+                self.await_response(tag, WaitingCommand::ExpungeAndClose, ImapRequest::Expunge { uids: None })
             }
             _ => self.close(tag, AfterClose::Reply),
         }
@@ -195,7 +199,7 @@ impl ImapSession {
     ) -> Step {
         let request = match command {
             Command::Create(name, special_use) => {
-                let special_use = match special_use.as_deref().map(special_use_of) {
+                let special_use = match special_use.as_deref().map(SpecialUse::of_attribute) {
                     Some(None) => return self.no(&tag, what, reply::NO_SUCH_USE, out),
                     special_use => special_use.flatten(),
                 };
@@ -215,12 +219,12 @@ impl ImapSession {
             Command::Subscribe(name) => self.mailbox(name).map(|folder| ImapRequest::Subscribe {
                 folder,
                 on: true,
-                made: take(&mut self.made),
+                made: take(&mut self.created),
             }),
             Command::Unsubscribe(name) => self.mailbox(name).map(|folder| ImapRequest::Subscribe {
                 folder,
                 on: false,
-                made: take(&mut self.made),
+                made: take(&mut self.created),
             }),
             _ => None,
         };
@@ -229,12 +233,12 @@ impl ImapSession {
         match &request {
             // The client goes on without the branch that it sits on.
             ImapRequest::Delete { folder } if selected == Some(folder) => {
-                self.close(tag, AfterClose::Change(request))
+                self.close(tag, AfterClose::ChangeFolders(request))
             }
             ImapRequest::Rename { from, .. } if selected.is_some_and(|selected| from.covers(selected)) => {
-                self.close(tag, AfterClose::Change(request))
+                self.close(tag, AfterClose::ChangeFolders(request))
             }
-            _ => self.await_response(tag, Pending::Change, request),
+            _ => self.await_response(tag, WaitingCommand::ChangeFolders, request),
         }
     }
 
@@ -253,7 +257,7 @@ impl ImapSession {
         let Some(folder) = self.mailbox(name) else {
             return self.no(&tag, "STATUS", reply::NO_SUCH_MAILBOX, out);
         };
-        let pending = Pending::Status(folder_name(&folder).to_owned(), items.clone());
+        let pending = WaitingCommand::Status(folder_name(&folder).to_owned(), items.clone());
         self.await_response(tag, pending, ImapRequest::Status { folder, items })
     }
 
@@ -273,7 +277,7 @@ impl ImapSession {
         };
         let Some(mailbox) = self.user.clone() else { return self.no_folder(&tag, out) };
         if cx.directory.quota(&mailbox) != Quota::default() {
-            return self.await_response(tag, Pending::Usage(name), ImapRequest::Usage { mailbox });
+            return self.await_response(tag, WaitingCommand::Usage(name), ImapRequest::Usage { mailbox });
         }
         // A quota without a limit has no form (RFC 9208 section 7, "quota-list").
         match name {

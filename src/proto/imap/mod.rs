@@ -1,15 +1,17 @@
 //! IMAP4rev1 (RFC 3501, as RFC 9051 clarifies it), the server side.
 
-mod answers;
 mod appending;
+mod backend_responses;
 mod capabilities;
 pub mod command;
 pub mod command_reader;
+mod command_state;
 pub mod command_table;
 mod commands;
 pub mod extensions;
 mod factory;
 pub mod fetch_item;
+mod fetch_selection;
 mod fetching;
 pub mod flags;
 mod idle;
@@ -17,11 +19,9 @@ mod listing;
 mod login;
 pub mod mailbox_name;
 mod mailboxes;
-mod news;
 mod numbers;
 pub mod parser;
 mod pattern;
-mod plans;
 pub mod recent;
 mod replies;
 pub mod reply;
@@ -32,9 +32,9 @@ mod searching;
 pub mod sequence_set;
 mod session;
 pub mod session_config;
-mod special_use;
 mod state;
 mod storing;
+mod updates;
 mod vocabulary;
 
 pub use factory::Factory;

@@ -1,23 +1,24 @@
-//! The replies of a session: their writing, the count of errors, and the news before them.
+//! The replies of a session: their writing, the count of errors, and the updates before them.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use super::{
+    command_state::Tag,
     command_table::{self, CommandSpec},
-    news::{self, News, OwnChange, Told},
     parser::Expected,
-    plans::Tag,
+    recent,
     reply::{self, ReplyText},
     request::ImapRequest,
     response::writer::{Condition, Items, no_code, status, untagged},
-    state::{After, Code, Ending, ImapSession, Pending, State},
+    state::{AfterUpdates, ImapSession, ResponseCode, State, TaggedReply, WaitingCommand},
+    updates::{self, OwnChange, Updates, Written},
 };
 use crate::language::Language;
 use crate::proto::{Step, buffer::Outbox, event::Event, is_limit_reached, request::Request};
 
 impl ImapSession {
     /// Sends a request, and waits for its response.
-    pub(super) fn await_response(&mut self, tag: Tag, pending: Pending, request: ImapRequest) -> Step {
+    pub(super) fn await_response(&mut self, tag: Tag, pending: WaitingCommand, request: ImapRequest) -> Step {
         self.state = State::Awaiting(tag, Box::new(pending));
         Step::Request(Request::Imap(request))
     }
@@ -82,76 +83,82 @@ impl ImapSession {
         self.ok(tag, reply::LANGUAGE_CHANGED, out)
     }
 
-    /// Ends a command with the news that are allowed, and its reply.
-    pub(super) fn conclude(&mut self, ending: Ending, may_expunge: bool, out: &mut Outbox) -> Step {
-        self.tell_news(None, may_expunge, After::Reply(ending), out)
+    /// Ends a command with the updates that are allowed, and its reply.
+    pub(super) fn conclude(&mut self, ending: TaggedReply, may_expunge: bool, out: &mut Outbox) -> Step {
+        self.send_updates(None, may_expunge, AfterUpdates::Reply(ending), out)
     }
 
     /// The same, for a command without a code.
     pub(super) fn conclude_ok(&mut self, tag: Tag, may_expunge: bool, out: &mut Outbox) -> Step {
-        let ending = Ending { tag, condition: Condition::Ok, code: Code::OfText, text: reply::DONE };
+        let ending =
+            TaggedReply { tag, condition: Condition::Ok, code: ResponseCode::OfText, text: reply::DONE };
         self.conclude(ending, may_expunge, out)
     }
 
-    /// Tells the news of the selected folder. `own` is a change of the client itself.
-    pub(super) fn tell_news(
+    /// Sends the updates of the selected folder. `own` is a change of the client itself.
+    pub(super) fn send_updates(
         &mut self,
         own: Option<OwnChange>,
         may_expunge: bool,
-        after: After,
+        after: AfterUpdates,
         out: &mut Outbox,
     ) -> Step {
-        let Some(selected) = &self.selected else { return self.go_on(after, out) };
+        let Some(selected) = &mut self.selected else { return self.after_updates(after, out) };
         let (view, newest) = (&selected.view, &selected.newest);
         let is_known = Arc::ptr_eq(view, newest) && own.is_none();
         if is_known {
-            return self.go_on(after, out);
+            return self.after_updates(after, out);
         }
         if view.uid_validity != newest.uid_validity {
             return self.close_with(out, "UID validity changed", reply::UIDS_CHANGED);
         }
-        let to = if may_expunge || !news::has_gone(view, newest) {
-            Arc::clone(newest)
-        } else if own.is_none() {
-            return self.go_on(after, out);
-        } else {
-            // The flags that the client has changed must not seem to change back.
-            Arc::new(news::with_gone(view, newest))
-        };
-        // A message that has come and gone meanwhile has been told of, too.
-        let recent = to.recent.tell(view.uid_next, to.uid_next, selected.read_only);
-        let recent = if recent.is_empty() { selected.recent.clone() } else { selected.recent.with(&recent) };
-        let news = News::new(Arc::clone(view), to, own, recent, selected.read_only);
-        self.state = State::Telling(Box::new(news), Box::new(after));
+        // With a change of the client itself, the updates come all the same: its flags must not seem to change back.
+        if !may_expunge && own.is_none() && updates::has_expunged(view, newest) {
+            return self.after_updates(after, out);
+        }
+        // A message that has come and gone meanwhile counts as known, too.
+        let claimed = newest.recent.claim(view.uid_next, newest.uid_next, selected.read_only);
+        let mut recent = mem::take(&mut selected.recent);
+        if !claimed.is_empty() {
+            recent::add(Arc::make_mut(&mut recent), &claimed);
+        }
+        let states = (Arc::clone(view), Arc::clone(newest));
+        let updates = Updates::new(states, own, (recent, selected.read_only), may_expunge);
+        self.state = State::SendingUpdates(Box::new(updates), Box::new(after));
         Step::Continue
     }
 
-    pub(super) fn telling_step(&mut self, mut news: Box<News>, after: Box<After>, out: &mut Outbox) -> Step {
-        self.work += WORK_OF_NEWS;
-        match news.tell(self.condstore, self.language, out.buffer()) {
-            Told::Part => {
-                self.state = State::Telling(news, after);
+    pub(super) fn updates_step(
+        &mut self,
+        mut updates: Box<Updates>,
+        after: Box<AfterUpdates>,
+        out: &mut Outbox,
+    ) -> Step {
+        self.work += WORK_OF_UPDATES;
+        match updates.write(self.condstore, self.language, out.buffer()) {
+            Written::Part => {
+                self.state = State::SendingUpdates(updates, after);
                 Step::Continue
             }
-            Told::All => {
+            Written::All => {
                 if let Some(selected) = &mut self.selected {
-                    (selected.view, selected.recent) = news.into_told();
+                    (selected.view, selected.recent) = updates.into_view();
                 }
-                self.go_on(*after, out)
+                self.after_updates(*after, out)
             }
-            Told::Impossible => self.close_with(out, "UIDs out of order", reply::UIDS_CHANGED),
+            Written::OutOfOrder => self.close_with(out, "UIDs out of order", reply::UIDS_CHANGED),
         }
     }
 
-    fn go_on(&mut self, after: After, out: &mut Outbox) -> Step {
+    fn after_updates(&mut self, after: AfterUpdates, out: &mut Outbox) -> Step {
         match after {
-            After::Reply(Ending { tag, condition, code, text }) => {
+            AfterUpdates::Reply(TaggedReply { tag, condition, code, text }) => {
                 self.write_with(&tag, condition, |items| code.write(text, items), text, out);
                 self.state = State::Ready;
                 Step::Continue
             }
-            After::Fetch(tag, plan) => self.begin_fetch(tag, plan, out),
-            After::Idle { tag, since } => {
+            AfterUpdates::Fetch(tag, plan) => self.begin_fetch(tag, plan, out),
+            AfterUpdates::Idle { tag, since } => {
                 self.state = State::Idling { tag, since };
                 Step::Continue
             }
@@ -160,7 +167,7 @@ impl ImapSession {
 
     // Refusals
 
-    /// Refuses a command that does not follow the grammar, and says what was expected.
+    /// Refuses a command that does not follow the grammar: names the part that was expected, and shows the syntax.
     pub(super) fn refuse_malformed(
         &mut self,
         tag: &[u8],
@@ -169,13 +176,32 @@ impl ImapSession {
         out: &mut Outbox,
     ) -> Step {
         let what = row.map_or("a malformed command", |row| row.name);
-        out.push_event(Event::Refused { what: what.into(), reply: "BAD".into() });
-        let section = match row {
-            Some(row) if self.config.pedantic => format!("{}: ", row.section()),
-            None if self.config.pedantic => format!("{GENERAL}: "),
-            _ => String::new(),
+        let section = row.map_or_else(|| GENERAL.into(), CommandSpec::section);
+        let syntax = row.map_or(ANY_COMMAND, |row| row.syntax);
+        let text = match self.language {
+            Language::English => format!("{} {expected}: {syntax}", reply::EXPECTED.text(self.language)),
+            // The words for a part of the grammar are English. The syntax is the same in every language.
+            Language::French => format!("{} {syntax}", reply::EXPECTED.text(self.language)),
         };
-        let text = format!("{section}{} {expected}", reply::EXPECTED.text(self.language));
+        self.refuse_syntax((tag, what), &section, &text, out)
+    }
+
+    /// Refuses a line that begins with a command in place of its tag. A person has typed it.
+    pub(super) fn refuse_untagged(&mut self, tag: &[u8], row: &CommandSpec, out: &mut Outbox) -> Step {
+        let text = format!("{} a1 {}", reply::NO_TAG.text(self.language), row.syntax);
+        self.refuse_syntax((tag, "a command without a tag"), GENERAL, &text, out)
+    }
+
+    /// Writes BAD. A pedantic listener names the section.
+    fn refuse_syntax(
+        &mut self,
+        (tag, what): (&[u8], &str),
+        section: &str,
+        text: &str,
+        out: &mut Outbox,
+    ) -> Step {
+        out.push_event(Event::Refused { what: what.into(), reply: "BAD".into() });
+        let text = if self.config.pedantic { format!("{section}: {text}") } else { text.to_owned() };
         self.count_error(Condition::Bad, out, |out| {
             status(out.buffer(), Some(tag), Condition::Bad, no_code, &text);
         })
@@ -245,5 +271,7 @@ fn citation(what: &str, text: ReplyText) -> String {
 
 /// The section about the form of commands.
 const GENERAL: &str = "RFC 3501 2.2.1";
-/// The work of one step of news, in mailboxes that are examined: some microseconds.
-const WORK_OF_NEWS: usize = 32;
+/// The form of every command, for a line that has none.
+const ANY_COMMAND: &str = "tag command arguments, as in a1 NOOP";
+/// The work of one step of updates, in mailboxes that are examined: some microseconds.
+const WORK_OF_UPDATES: usize = 32;

@@ -169,7 +169,7 @@ pub(super) const FIRST_UNSEEN: ReplyText =
 pub(super) const UID_NEXT: ReplyText = ReplyText::new("The next UID", "Le prochain UID");
 /// The text after HIGHESTMODSEQ.
 pub(super) const HIGHEST: ReplyText = ReplyText::new("The last change", "Le dernier changement");
-/// The line in IDLE without news.
+/// The line in IDLE without updates.
 pub(super) const STILL_HERE: ReplyText = ReplyText::new("Still here", "Toujours là");
 /// A line in IDLE that is not DONE.
 pub(super) const DONE_EXPECTED: ReplyText =
@@ -257,7 +257,10 @@ pub(super) const SELECT_FIRST: ReplyText =
     ReplyText::new("Select a mailbox first", "Choisissez d'abord une boîte (SELECT)");
 /// An unknown command.
 pub(super) const UNKNOWN_COMMAND: ReplyText = ReplyText::new("Unknown command", "Commande inconnue");
-/// A command that does not follow the grammar. The session appends what was expected.
+/// A command in the place of its tag. The session appends an example.
+pub(super) const NO_TAG: ReplyText =
+    ReplyText::new("The tag before the command is missing:", "Il manque l'étiquette avant la commande :");
+/// A command that does not follow the grammar. The session appends the part that was expected, and the syntax.
 pub(super) const EXPECTED: ReplyText = ReplyText::new("Expected", "Attendu :");
 /// A command longer than the limit.
 pub(super) const TOO_LONG: ReplyText =
@@ -303,8 +306,9 @@ pub(super) const CANNOT: ReplyText =
 /// A name that no mailbox can have.
 pub(super) const IMPOSSIBLE_NAME: ReplyText = ReplyText::coded(
     "CANNOT",
-    "No mailbox can have this name: levels are separated by dots, without slashes",
-    "Aucune boîte ne peut avoir ce nom : les niveaux se séparent par des points, sans barre oblique",
+    "No mailbox can have this name: at most 199 octets in modified UTF-7 (& is &-), dots between levels, no slash",
+    "Aucune boîte ne peut avoir ce nom : 199 octets au plus, en UTF-7 modifié (&- pour &), un point entre les niveaux, \
+     sans barre oblique",
 );
 /// The limits on the user's mail are reached.
 pub(super) const OVER_QUOTA: ReplyText =
@@ -315,3 +319,19 @@ pub(super) const SOME_GONE: ReplyText = ReplyText::coded(
     "Some of the messages are not there any more",
     "Certains messages ne sont plus là",
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{folder::Folder, imap::mailbox_name::MailboxName};
+
+    #[test]
+    fn u71_the_refusal_of_a_name_tells_how_long_a_name_may_be() {
+        let longest = Folder::MAX_NAME - ".".len();
+        for language in [Language::English, Language::French] {
+            assert!(IMPOSSIBLE_NAME.text(language).contains(&format!("{longest} octets")));
+        }
+        let is_possible = |octets: usize| MailboxName::parse(&vec![b'a'; octets]) != MailboxName::Impossible;
+        assert!(is_possible(longest) && !is_possible(longest + 1));
+    }
+}

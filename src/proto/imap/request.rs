@@ -1,7 +1,7 @@
 //! The requests of an IMAP session to the backend, and the responses, as plain data.
 //!
-//! A session numbers the messages of its folder by a [`FolderState`] that it has told its client. The backend has a newer
-//! one after each change. So a request names messages by UID, and a message that is gone by then is left out.
+//! A session numbers the messages of its folder by its view: the [`FolderState`] that its client knows. The backend has a newer state
+//! after each change. So a request names messages by UID, and a message that is gone by then is left out.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::{
     search_key::SearchKey,
     sequence_set::NumberSet,
 };
-use crate::proto::mailbox::Mailbox;
+use crate::{proto::mailbox::Mailbox, special_use::SpecialUse};
 
 /// A request about the folders of a user, or the messages of the folder that the session has selected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum ImapRequest {
     },
     /// CLOSE, UNSELECT, or another SELECT: the session has no folder any more. Response: [`ImapResponse::Done`].
     Unselect,
-    /// NOOP, and whatever else may tell news. Response: [`ImapResponse::State`].
+    /// NOOP, and other commands that may send updates. Response: [`ImapResponse::State`].
     Refresh,
     /// FETCH. Response: [`ImapResponse::Fetched`], as often as the session asks with the position of the last one.
     Fetch(Box<Fetch>),
@@ -224,11 +224,11 @@ pub struct FolderState {
     pub messages: Vec<MessageState>,
     /// The number of the first message without `\Seen`, when the state began. 0: none.
     pub first_unseen: u32,
-    /// The messages of which no session has been told.
+    /// The mark of the messages that no session knows.
     pub recent: RecentMark,
 }
 
-/// A message of a folder as a session tells of it.
+/// A message of a folder as sessions know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageState {
     /// Its UID.
@@ -244,7 +244,7 @@ pub struct MessageState {
 pub struct Fetch {
     /// The state by which the client numbers the messages.
     pub state: Arc<FolderState>,
-    /// The UIDs. All are in `state`. All pieces share them.
+    /// The UIDs. None is above those in `state`, and no message that is not there has one of them. All pieces share them.
     pub uids: Arc<NumberSet>,
     /// The items of each message, in the order of the response. The session has added UID and MODSEQ where they belong.
     pub items: Arc<[FetchItem]>,
@@ -295,7 +295,7 @@ pub struct Search {
     /// The state by which the client numbers the messages.
     pub state: Arc<FolderState>,
     /// The UIDs that have `\Recent` in this session.
-    pub recent: NumberSet,
+    pub recent: Arc<NumberSet>,
     /// The condition.
     pub key: SearchKey,
 }
@@ -303,8 +303,8 @@ pub struct Search {
 /// STORE for some messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
-    /// The UIDs.
-    pub uids: NumberSet,
+    /// The UIDs. Between those of two messages in the state of the session may lie others, which no message has.
+    pub uids: Arc<NumberSet>,
     /// The change.
     pub change: FlagChange,
     /// The flags that change.
@@ -335,7 +335,7 @@ pub struct FolderInfo {
 pub struct FolderStatus {
     /// The number of messages.
     pub messages: u32,
-    /// Messages of which no session has been told.
+    /// Messages that no session knows.
     pub recent: u32,
     /// Messages without `\Seen`.
     pub unseen: u32,
@@ -349,19 +349,4 @@ pub struct FolderStatus {
     pub uid_validity: u32,
     /// The modification sequence of the last change.
     pub highest_modseq: u64,
-}
-
-/// The special use of a folder (RFC 6154).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SpecialUse {
-    /// `\Archive`
-    Archive,
-    /// `\Drafts`
-    Drafts,
-    /// `\Junk`
-    Junk,
-    /// `\Sent`
-    Sent,
-    /// `\Trash`
-    Trash,
 }

@@ -93,18 +93,32 @@ impl NumberSet {
         Self::from_ranges(if first < end { vec![(first, end - 1)] } else { Vec::new() })
     }
 
-    /// The numbers of both sets.
-    #[must_use]
-    pub fn with(&self, other: &Self) -> Self {
-        Self::from_ranges([self.0.as_slice(), other.0.as_slice()].concat())
-    }
-
     /// Adds a number that is larger than all others.
     pub fn push(&mut self, number: u32) {
+        self.push_range(number, number);
+    }
+
+    /// Adds a range of numbers that are larger than all others.
+    pub(super) fn push_range(&mut self, first: u32, last: u32) {
         match self.0.last_mut() {
-            Some((_, end)) if number == end.saturating_add(1) => *end = number,
-            _ => self.0.push((number, number)),
+            Some((_, end)) if first == end.saturating_add(1) => *end = last,
+            _ => self.0.push((first, last)),
         }
+    }
+
+    /// Removes the lowest ranges until `most` are left.
+    pub(super) fn keep_last(&mut self, most: usize) {
+        self.0.drain(..self.0.len().saturating_sub(most));
+    }
+
+    /// The number of ranges.
+    pub(super) fn ranges_count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The range at a place in the order of ranges.
+    pub(super) fn range(&self, at: usize) -> Option<RangeInclusive<u32>> {
+        self.0.get(at).map(|&(from, to)| from..=to)
     }
 
     /// Whether the set has a number.

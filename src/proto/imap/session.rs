@@ -4,9 +4,10 @@
 use std::{mem, sync::Arc};
 
 use super::{
+    command_state::SearchStep,
     reply,
     response::writer::{Condition, Items, status},
-    state::{ImapSession, Pending, State},
+    state::{ImapSession, State, WaitingCommand},
 };
 use crate::{
     clock::Now,
@@ -23,10 +24,10 @@ impl ImapSession {
     /// True if the client has read the beginning of a response, so that any text would be a part of it.
     fn is_inside_response(&self) -> bool {
         match &self.state {
-            State::Reporting(_) => true,
+            State::SendingResults(results) => results.step == SearchStep::Writing,
             State::Fetching(_, fetching) => fetching.is_inside(),
             State::Awaiting(_, pending) => {
-                matches!(&**pending, Pending::Fetch(fetching) if fetching.is_inside())
+                matches!(&**pending, WaitingCommand::Fetch(fetching) if fetching.is_inside())
             }
             _ => false,
         }
@@ -61,9 +62,10 @@ impl Session for ImapSession {
             State::Discarding(discarding) => self.discard_step(discarding, inbox, out),
             State::Plain { tag } => self.plain_step(tag, inbox, out),
             State::DelayingReply { tag, last } => self.refuse_login(&tag, last, out),
-            State::Telling(news, after) => self.telling_step(news, after, out),
-            State::Reporting(found) => self.reporting_step(found, out),
+            State::SendingUpdates(updates, after) => self.updates_step(updates, after, out),
+            State::SendingResults(found) => self.results_step(found, out),
             State::Listing(listing) => self.listing_step(listing, out),
+            State::Selecting(tag, selection, plan) => self.selecting_step(tag, selection, plan, out),
             State::Fetching(tag, fetching) => self.request_piece(tag, *fetching),
             State::Idling { tag, since } => self.idle_step(cx, tag, since, inbox, out),
             State::Appending(tag, appending) => self.append_step(cx, tag, appending, inbox, out),
@@ -80,7 +82,9 @@ impl Session for ImapSession {
                 self.verified(tag, credentials, response, out)
             }
             (State::AwaitingPrepare { tag, user }, response) => self.prepared(&tag, user, response, out),
-            (State::Awaiting(tag, pending), response) => self.answered(cx, tag, *pending, response, out),
+            (State::Awaiting(tag, pending), response) => {
+                self.handle_response(cx, tag, *pending, response, out)
+            }
             // No other response follows a request of this session.
             _ => self.close_with(out, "internal error", reply::INTERNAL),
         }
@@ -128,8 +132,8 @@ impl Session for ImapSession {
             _ if self.user.is_none() => SessionStage::Unidentified,
             State::Appending(_, appending) => SessionStage::Trusted(Some(appending.progress(rate))),
             State::Awaiting(_, pending) => match &**pending {
-                Pending::Append(appending) if appending.is_final() => SessionStage::Delivering,
-                Pending::Append(appending) => SessionStage::Trusted(Some(appending.progress(rate))),
+                WaitingCommand::Append(appending) if appending.is_final() => SessionStage::Delivering,
+                WaitingCommand::Append(appending) => SessionStage::Trusted(Some(appending.progress(rate))),
                 _ => SessionStage::Trusted(None),
             },
             _ => SessionStage::Trusted(None),
@@ -143,7 +147,7 @@ impl Session for ImapSession {
         mem::take(&mut self.work)
     }
 
-    /// The news are told with the next command, or in the next step of IDLE.
+    /// The updates are sent with the next command, or in the next step of IDLE.
     fn notify(&mut self, event: &SessionEvent, _: &mut Outbox) {
         match (event, &mut self.selected) {
             (SessionEvent::FolderChanged(state), _) => self.set_newest(Arc::clone(state)),
@@ -188,10 +192,10 @@ impl Session for ImapSession {
 }
 
 /// Whether the client has to learn that a change has been made, because it would make it again.
-fn is_change(pending: &Pending) -> bool {
+fn is_change(pending: &WaitingCommand) -> bool {
     match pending {
-        Pending::Append(appending) => appending.is_final(),
-        Pending::Copy { .. } => true,
+        WaitingCommand::Append(appending) => appending.is_final(),
+        WaitingCommand::Copy { .. } => true,
         _ => false,
     }
 }

@@ -5,14 +5,17 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use super::{
     command::{List, StatusItem},
     command_reader::CommandReader,
+    command_state::{
+        Appending, EarlyRefusal, FetchPlan, Fetching, Listing, SearchPlan, SearchResults, StorePlan, Tag,
+    },
     command_table::CommandPhase,
-    news::News,
-    plans::{Appending, FetchPlan, Fetching, Found, Listing, Refused, SearchPlan, StorePlan, Tag},
+    fetch_selection::FetchSelection,
     reply::ReplyText,
     request::FolderState,
     response::writer::{Condition, Items},
     sequence_set::NumberSet,
     session_config::SessionConfig,
+    updates::Updates,
 };
 use crate::language::Language;
 use crate::proto::{
@@ -31,8 +34,8 @@ pub struct ImapSession {
     /// The mailbox of the user who has logged in.
     pub(super) user: Option<Mailbox>,
     pub(super) selected: Option<Box<Selected>>,
-    /// Folders that the client has made and may subscribe to.
-    pub(super) made: Vec<Mailbox>,
+    /// Folders that the client has created and may subscribe to.
+    pub(super) created: Vec<Mailbox>,
     /// Whether the client has asked for modification sequences (RFC 7162 section 3.1).
     pub(super) condstore: bool,
     pub(super) is_encrypted: bool,
@@ -57,7 +60,7 @@ pub(super) struct Selected {
     pub(super) view: Arc<FolderState>,
     pub(super) newest: Arc<FolderState>,
     /// The UIDs that have `\Recent` in this session.
-    pub(super) recent: NumberSet,
+    pub(super) recent: Arc<NumberSet>,
     /// Whether the folder has another name now, or is gone: the session ends after its command (RFC 2180 section 3.3).
     pub(super) is_gone: bool,
 }
@@ -77,13 +80,15 @@ pub(super) enum State {
     /// The rest of a refused command is read.
     Discarding(Box<Discarding>),
     /// A command waits for the backend.
-    Awaiting(Tag, Box<Pending>),
-    /// The news are told.
-    Telling(Box<News>, Box<After>),
-    /// SEARCH tells its numbers.
-    Reporting(Box<Found>),
-    /// LIST tells its mailboxes.
+    Awaiting(Tag, Box<WaitingCommand>),
+    /// The session writes updates.
+    SendingUpdates(Box<Updates>, Box<AfterUpdates>),
+    /// SEARCH writes its results.
+    SendingResults(Box<SearchResults>),
+    /// LIST writes its mailboxes.
     Listing(Box<Listing>),
+    /// FETCH chooses messages by their state.
+    Selecting(Tag, Box<FetchSelection>, Box<FetchPlan>),
     /// FETCH, between two pieces.
     Fetching(Tag, Box<Fetching>),
     /// IDLE, since then on the monotonic clock.
@@ -95,7 +100,7 @@ pub(super) enum State {
 }
 
 /// A command that waits for the backend.
-pub(super) enum Pending {
+pub(super) enum WaitingCommand {
     /// The selected folder is being closed.
     Close(AfterClose),
     /// CLOSE removes deleted messages first.
@@ -106,7 +111,7 @@ pub(super) enum Pending {
     },
     /// The newest state of the selected folder is asked for. `is_needed`: without it the command fails.
     Refresh {
-        after: After,
+        after: AfterUpdates,
         is_needed: bool,
     },
     Expunge,
@@ -122,7 +127,7 @@ pub(super) enum Pending {
     List(List),
     Status(String, Vec<StatusItem>),
     /// A change of folders, without a result.
-    Change,
+    ChangeFolders,
     /// GETQUOTA, and GETQUOTAROOT with the name of its mailbox.
     Usage(Option<String>),
     Append(Appending),
@@ -137,26 +142,26 @@ pub(super) enum AfterClose {
         read_only: bool,
     },
     /// DELETE or RENAME of the same one.
-    Change(ImapRequest),
+    ChangeFolders(ImapRequest),
 }
 
-/// The rest of a command after the news are told.
-pub(super) enum After {
-    Reply(Ending),
+/// The rest of a command after the updates.
+pub(super) enum AfterUpdates {
+    Reply(TaggedReply),
     Fetch(Tag, FetchPlan),
     Idle { tag: Tag, since: Duration },
 }
 
 /// The tagged reply that ends a command.
-pub(super) struct Ending {
+pub(super) struct TaggedReply {
     pub(super) tag: Tag,
     pub(super) condition: Condition,
-    pub(super) code: Code,
+    pub(super) code: ResponseCode,
     pub(super) text: ReplyText,
 }
 
 /// The response code of a tagged reply.
-pub(super) enum Code {
+pub(super) enum ResponseCode {
     /// The one of its text.
     OfText,
     /// Messages that another client has changed (RFC 7162 section 3.1.3).
@@ -174,7 +179,7 @@ pub(super) enum Code {
     HighestModSeq(u64),
 }
 
-impl Code {
+impl ResponseCode {
     pub(super) fn write(&self, text: ReplyText, code: &mut Items<'_>) {
         match self {
             Self::OfText => text.write_code(code),
@@ -197,7 +202,7 @@ impl Code {
 /// A refused command whose rest is still to come.
 pub(super) struct Discarding {
     pub(super) tag: Tag,
-    pub(super) refused: Refused,
+    pub(super) refused: EarlyRefusal,
     /// Octets of the present literal that have not been read.
     pub(super) left: u64,
     /// Octets of all its literals.
@@ -214,7 +219,7 @@ impl ImapSession {
             state: State::Ready,
             user: None,
             selected: None,
-            made: Vec::new(),
+            created: Vec::new(),
             condstore: false,
             is_encrypted: false,
             is_stopping: false,

@@ -1,25 +1,30 @@
 //! STORE, EXPUNGE, COPY and MOVE.
 
+use std::sync::Arc;
+
 use super::{
     command::{self, Messages},
+    command_state::{StorePlan, Tag},
     flags::Flags,
     mailbox_name::MailboxName,
-    news::{OwnChange, Report},
     numbers,
     parser::Expected,
-    plans::{StorePlan, Tag},
     reply::{self, ReplyText},
     request::{self, FolderState, ImapRequest, ImapResponse},
     response::writer::Condition,
     sequence_set::{NumberSet, SequenceSet},
-    state::{Code, Ending, ImapSession, Pending},
+    state::{ImapSession, ResponseCode, TaggedReply, WaitingCommand},
+    updates::{OwnChange, StoreReport},
 };
-use crate::proto::{
-    Step,
-    buffer::Outbox,
-    event::ChangeCommand,
-    imap::{command_table::CommandSpec, state::After},
-    mailbox::Mailbox,
+use crate::{
+    imap_characters::is_atom,
+    proto::{
+        Step,
+        buffer::Outbox,
+        event::ChangeCommand,
+        imap::{command_table::CommandSpec, state::AfterUpdates},
+        mailbox::Mailbox,
+    },
 };
 
 /// The flags and keywords that a client names. `\Recent` is left out: no client can change it.
@@ -30,8 +35,8 @@ pub(super) fn named_flags(names: &[Vec<u8>]) -> Result<(Flags, Vec<String>), Exp
             (Some(flag), _) => flags = flags.with(flag),
             _ if name.eq_ignore_ascii_case(b"\\Recent") => {}
             _ if name.starts_with(b"\\") => return Err(Expected("a flag that this server has")),
-            (None, Ok(name)) if name.is_ascii() && name.len() <= MAX_KEYWORD => {
-                keywords.push(name.to_owned())
+            (None, Ok(keyword)) if is_atom(name) && name.len() <= MAX_KEYWORD => {
+                keywords.push(keyword.to_owned())
             }
             _ => return Err(Expected("keywords of at most 100 characters of ASCII")),
         }
@@ -62,10 +67,16 @@ impl ImapSession {
         if uids.is_empty() {
             return self.conclude_ok(tag, messages.by_uid, out);
         }
-        let request =
-            request::Store { uids: uids.clone(), change, flags, keywords: keywords.clone(), unchanged_since };
+        let uids = Arc::new(uids);
+        let request = request::Store {
+            uids: Arc::clone(&uids),
+            change,
+            flags,
+            keywords: keywords.clone(),
+            unchanged_since,
+        };
         let plan = StorePlan { by_uid: messages.by_uid, uids, change, flags, keywords, silent };
-        self.await_response(tag, Pending::Store(plan), ImapRequest::Store(Box::new(request)))
+        self.await_response(tag, WaitingCommand::Store(plan), ImapRequest::Store(Box::new(request)))
     }
 
     /// The UIDs of messages that the client changes.
@@ -80,9 +91,8 @@ impl ImapSession {
     /// The UIDs of messages that the client names.
     fn uids(&mut self, messages: &Messages) -> Result<NumberSet, (Condition, ReplyText)> {
         let Some(selected) = &self.selected else { return Err((Condition::Bad, reply::SELECT_FIRST)) };
-        let named =
-            numbers::named(&selected.view, messages).ok_or((Condition::Bad, reply::NO_SUCH_NUMBER))?;
-        Ok(numbers::uids(named.into_iter().flatten()))
+        let runs = numbers::named(&selected.view, messages).ok_or((Condition::Bad, reply::NO_SUCH_NUMBER))?;
+        Ok(numbers::uids(&selected.view, &runs))
     }
 
     pub(super) fn stored(
@@ -96,20 +106,21 @@ impl ImapSession {
             return self.close_with(out, "internal error", reply::INTERNAL);
         };
         let StorePlan { by_uid, uids, change, flags, keywords, silent } = plan;
-        self.log_change(ChangeCommand::Store, None, uids.count().saturating_sub(modified.count()), out);
+        let named = self.selected.as_ref().map_or(0, |selected| numbers::count(&selected.view, &uids));
+        self.log_change(ChangeCommand::Store, None, named.saturating_sub(modified.count()), out);
         let report = match silent {
-            false => Report::Flags,
-            true if self.condstore => Report::ModSeq,
-            true => Report::Nothing,
+            false => StoreReport::Flags,
+            true if self.condstore => StoreReport::ModSeq,
+            true => StoreReport::Nothing,
         };
         let modified = match &self.selected {
             Some(selected) if !by_uid => numbers::numbers(&selected.view, &modified),
             _ => modified,
         };
         let (condition, code, text) = match (modified.is_empty(), is_partial && !by_uid) {
-            (false, _) => (Condition::Ok, Code::Modified(modified), reply::SOME_MODIFIED),
-            (true, true) => (Condition::No, Code::OfText, reply::SOME_GONE),
-            (true, false) => (Condition::Ok, Code::OfText, reply::DONE),
+            (false, _) => (Condition::Ok, ResponseCode::Modified(modified), reply::SOME_MODIFIED),
+            (true, true) => (Condition::No, ResponseCode::OfText, reply::SOME_GONE),
+            (true, false) => (Condition::Ok, ResponseCode::OfText, reply::DONE),
         };
         // Without a state, a later event tells the new flags.
         let own = state.map(|state| {
@@ -117,7 +128,7 @@ impl ImapSession {
             self.set_newest(state);
             OwnChange { uids, change, flags, report }
         });
-        self.tell_news(own, by_uid, After::Reply(Ending { tag, condition, code, text }), out)
+        self.send_updates(own, by_uid, AfterUpdates::Reply(TaggedReply { tag, condition, code, text }), out)
     }
 
     /// EXPUNGE, and UID EXPUNGE with a set.
@@ -134,16 +145,16 @@ impl ImapSession {
         if uids.as_ref().is_some_and(NumberSet::is_empty) {
             return self.conclude_ok(tag, true, out);
         }
-        self.await_response(tag, Pending::Expunge, ImapRequest::Expunge { uids })
+        self.await_response(tag, WaitingCommand::Expunge, ImapRequest::Expunge { uids })
     }
 
     pub(super) fn expunged(&mut self, tag: Tag, out: &mut Outbox) -> Step {
         let highest = self.selected.as_ref().map(|selected| selected.newest.highest_modseq);
         let code = match highest.filter(|_| self.condstore) {
-            Some(highest) => Code::HighestModSeq(highest),
-            None => Code::OfText,
+            Some(highest) => ResponseCode::HighestModSeq(highest),
+            None => ResponseCode::OfText,
         };
-        self.conclude(Ending { tag, condition: Condition::Ok, code, text: reply::DONE }, true, out)
+        self.conclude(TaggedReply { tag, condition: Condition::Ok, code, text: reply::DONE }, true, out)
     }
 
     pub(super) fn copy(
@@ -162,7 +173,7 @@ impl ImapSession {
             // A client that retries a MOVE which has succeeded would take NO for a reason to bring the messages back.
             Ok(uids) if uids.is_empty() => self.conclude_ok(tag, true, out),
             Ok(uids) => {
-                let pending = Pending::Copy { to: to.clone(), is_move };
+                let pending = WaitingCommand::Copy { to: to.clone(), is_move };
                 self.await_response(tag, pending, ImapRequest::Copy { uids, to, is_move })
             }
         }
@@ -184,13 +195,13 @@ impl ImapSession {
             self.set_newest(state);
         }
         let code = match from.is_empty() || to.is_empty() {
-            true => Code::OfText,
-            false => Code::CopyUid { uid_validity, from, to },
+            true => ResponseCode::OfText,
+            false => ResponseCode::CopyUid { uid_validity, from, to },
         };
-        let mut ending = Ending { tag, condition: Condition::Ok, code, text: reply::DONE };
+        let mut ending = TaggedReply { tag, condition: Condition::Ok, code, text: reply::DONE };
         // The client must know the new UIDs before the old ones go (RFC 6851 section 4.3).
-        if is_move && let Code::CopyUid { .. } = &ending.code {
-            let code = std::mem::replace(&mut ending.code, Code::OfText);
+        if is_move && let ResponseCode::CopyUid { .. } = &ending.code {
+            let code = std::mem::replace(&mut ending.code, ResponseCode::OfText);
             self.write_with(b"*", Condition::Ok, |items| code.write(reply::MOVED, items), reply::MOVED, out);
         }
         self.conclude(ending, true, out)
@@ -204,5 +215,5 @@ fn keyword_flags(state: &FolderState, keywords: &[String]) -> Flags {
     named.fold(Flags::empty(), |flags, (number, _)| flags.with(Flags::of_keyword(number)))
 }
 
-/// The longest keyword.
+/// The longest keyword that a client can set, in characters.
 const MAX_KEYWORD: usize = 100;

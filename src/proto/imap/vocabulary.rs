@@ -18,7 +18,7 @@ fn command(name: &[u8]) -> Option<(&'static str, &'static str)> {
     row.map(|row| (row.meaning, row.rfc))
 }
 
-/// A line that begins with `*` is news or data, one with `+` lets the client go on, and any other ends the command with
+/// A line that begins with `*` is an update or data, one with `+` lets the client go on, and any other ends the command with
 /// that tag.
 fn reply(line: &str) -> (String, Option<ReplyClass>) {
     let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -26,7 +26,7 @@ fn reply(line: &str) -> (String, Option<ReplyClass>) {
     let code = || coded(text);
     match (first, second) {
         ("+", _) => ("go on, more is wanted".into(), Some(ReplyClass::Intermediate)),
-        ("*", "OK") => (format!("news{}", code()), Some(ReplyClass::Success)),
+        ("*", "OK") => (format!("information{}", code()), Some(ReplyClass::Success)),
         ("*", "NO") => (format!("a warning{}", code()), Some(ReplyClass::Transient)),
         ("*", "BAD") => (format!("not understood{}", code()), Some(ReplyClass::Permanent)),
         ("*", "PREAUTH") => ("logged in already".into(), Some(ReplyClass::Success)),
@@ -100,7 +100,7 @@ const CODES: &[(&str, &str)] = &[
     ("CLOSED", "the folder before this one is closed"),
     ("CONTACTADMIN", "the operator has to do something"),
     ("COPYUID", "validity, old UIDs and UIDs of the copies"),
-    ("EXPUNGEISSUED", "a message is gone, and the client will be told"),
+    ("EXPUNGEISSUED", "a message is gone, and EXPUNGE will follow"),
     ("HASCHILDREN", "there are folders below it"),
     ("HIGHESTMODSEQ", "the number of the last change"),
     ("INUSE", "another session has it"),
@@ -135,7 +135,7 @@ mod tests {
         for (line, meaning, class) in [
             (
                 "* OK [CAPABILITY IMAP4rev1] mx.test",
-                "news; CAPABILITY: the extensions that this server has now",
+                "information; CAPABILITY: the extensions that this server has now",
                 Some(Success),
             ),
             ("* 3 EXISTS", "messages in the folder: 3", None),

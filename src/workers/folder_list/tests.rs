@@ -16,7 +16,7 @@ fn user(folders: usize) -> (tempfile::TempDir, Storage, Mailbox) {
     let spool = Spool::open(&home.path().join("spool")).unwrap();
     let inbox = spool.open_or_create_maildir("bob").unwrap();
     for number in 0..folders {
-        Folders::of(&inbox, MAX_FOLDERS).create(&format!(".{number}")).unwrap();
+        FolderTree::of(&inbox, MAX_FOLDERS).create(&format!(".{number}")).unwrap();
         for message in 0..4 {
             let path = inbox.path().join(format!(".{number}/new/{message}.a"));
             fs::write(path, b"x\n".repeat(1500)).unwrap();

@@ -188,7 +188,7 @@ impl Condition {
         let mut inner = |key: &SearchKey| Self::compile(key, search, keywords, wanted);
         match key {
             SearchKey::All => Self::Constant(true),
-            SearchKey::Recent => Self::Uids(search.recent.clone()),
+            SearchKey::Recent => Self::Uids(NumberSet::clone(&search.recent)),
             SearchKey::And(keys) => Self::And(keys.iter().map(inner).collect()),
             SearchKey::Or(one, two) => Self::Or(Box::new([inner(one), inner(two)])),
             SearchKey::Not(key) => Self::Not(Box::new(inner(key))),

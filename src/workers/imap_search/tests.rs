@@ -5,6 +5,7 @@ use std::{fs, sync::Arc};
 use super::*;
 use crate::{
     maildir::fault_points::{FaultKind, PlannedFault},
+    mime::date::{Date, MONTHS},
     proto::imap::{command::Command, parser, search_key::SearchKey},
     workers::imap_message::tests::TestFolder,
 };
@@ -35,7 +36,7 @@ fn key(text: &str) -> SearchKey {
 fn found(folder: &TestFolder, text: &str) -> String {
     let request = Search {
         state: Arc::clone(&folder.sequence.state),
-        recent: NumberSet::of_range(40, 51),
+        recent: NumberSet::of_range(40, 51).into(),
         key: key(text),
     };
     let mut results = Vec::new();
@@ -132,9 +133,8 @@ fn the_day_on_which_a_message_came_is_that_of_its_internal_date() {
     let folder = folder();
     let (_, entry) = folder.sequence.message(10).unwrap();
     let day = |seconds: i64| {
-        let date = crate::mime::date::Date::from_seconds(seconds);
-        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-        format!("{}-{}-{}", date.day, months[usize::from(date.month) - 1], date.year)
+        let date = Date::from_seconds(seconds);
+        format!("{}-{}-{}", date.day, MONTHS[usize::from(date.month) - 1], date.year)
     };
     let (today, tomorrow) = (entry.version.modified.0, entry.version.modified.0 + 86_400);
     assert!(found(&folder, &format!("1 ON {}", day(today))) == "10");
@@ -161,11 +161,8 @@ fn y11_only_messages_that_nothing_cheaper_decides_are_read() {
 #[test]
 fn y12_a_search_that_cannot_read_a_message_fails() {
     let folder = folder();
-    let request = |text| Search {
-        state: Arc::clone(&folder.sequence.state),
-        recent: NumberSet::default(),
-        key: key(text),
-    };
+    let request =
+        |text| Search { state: Arc::clone(&folder.sequence.state), recent: Arc::default(), key: key(text) };
     let run = |text| {
         let progress = SearchProgress::default();
         search(&folder.maildir, &folder.sequence, &request(text), progress, (u64::MAX, &|| false))
@@ -203,11 +200,8 @@ fn y176_hundreds_of_texts_in_fields_and_bodies_find_what_one_after_the_other_fin
 #[test]
 fn y176_a_search_that_nobody_waits_for_ends_before_the_next_message() {
     let folder = folder();
-    let request = Search {
-        state: Arc::clone(&folder.sequence.state),
-        recent: NumberSet::default(),
-        key: key("TEXT x"),
-    };
+    let request =
+        Search { state: Arc::clone(&folder.sequence.state), recent: Arc::default(), key: key("TEXT x") };
     let progress = SearchProgress::default();
     let ended = search(&folder.maildir, &folder.sequence, &request, progress, (u64::MAX, &|| true));
     assert_eq!(ended, Err(Failure::TempFail));

@@ -4,7 +4,8 @@ use super::*;
 use crate::{
     delivery::{Content, Delivery},
     maildir::{TmpFile, name},
-    proto::imap::{command::StatusItem, request::SpecialUse},
+    proto::imap::command::StatusItem,
+    special_use::SpecialUse,
     workers::{DeliveredCopy, DeliveryReceipt},
 };
 

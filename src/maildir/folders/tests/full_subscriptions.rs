@@ -35,7 +35,7 @@ fn y146_subscriptions_are_refused_before_they_fill_their_file() {
     let folders = fixture.folders();
     refused(folders.subscribe(".eleven.long", true, &[]));
     refused(folders.create(".eleven.long"));
-    refused(folders.create_for_use(".eleven.long", "Sent"));
+    refused(folders.create_for_use(".eleven.long", SpecialUse::Sent));
     refused(folders.rename(".a", ".b-is-too-long"));
     refused(folders.rename(".a", ".b.and.its.parents"));
     refused(folders.rename(".INBOX", ".b-is-too-long"));

@@ -1,7 +1,10 @@
 //! A cursor over the octets of a command, with the tokens that the grammar is made of (RFC 9051 section 9).
 
 use super::super::command_reader::{self, RawCommand};
-use crate::proto::imap::sequence_set::SequenceSet;
+use crate::{
+    imap_characters::{is_astring_char, is_atom_char, is_list_char, is_tag_char, is_text_char},
+    proto::imap::sequence_set::SequenceSet,
+};
 
 /// The part of the grammar that the client did not follow, for the text of BAD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +86,7 @@ impl<'a> Cursor<'a> {
     /// Takes a word of letters, in capitals or not, if the next atom is that word.
     pub(super) fn keyword(&mut self, word: &str) -> bool {
         let mut ahead = self.clone();
-        let is_next = ahead.run(is_atom_octet).eq_ignore_ascii_case(word.as_bytes());
+        let is_next = ahead.run(is_atom_char).eq_ignore_ascii_case(word.as_bytes());
         if is_next {
             *self = ahead;
         }
@@ -92,17 +95,17 @@ impl<'a> Cursor<'a> {
 
     /// A word of the grammar in capitals.
     pub(super) fn word(&mut self, expected: &'static str) -> Parsed<String> {
-        let word = self.nonempty_run(is_atom_octet, expected)?;
+        let word = self.nonempty_run(is_atom_char, expected)?;
         String::from_utf8(word.to_ascii_uppercase()).map_err(|_| Expected(expected))
     }
 
     pub(super) fn atom(&mut self, expected: &'static str) -> Parsed<&'a [u8]> {
-        self.nonempty_run(is_atom_octet, expected)
+        self.nonempty_run(with_utf8(is_atom_char), expected)
     }
 
     /// The tag of a command.
     pub(super) fn tag(&mut self) -> Parsed<&'a [u8]> {
-        self.nonempty_run(|b| is_astring_octet(b) && b != b'+', "a tag")
+        self.nonempty_run(with_utf8(is_tag_char), "a tag")
     }
 
     /// A string: quoted, or a literal. `None` if neither begins here.
@@ -130,7 +133,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn astring(&mut self, expected: &'static str) -> Parsed<Vec<u8>> {
         match self.string_if_any()? {
             Some(text) => Ok(text),
-            None => self.nonempty_run(is_astring_octet, expected).map(<[u8]>::to_vec),
+            None => self.nonempty_run(with_utf8(is_astring_char), expected).map(<[u8]>::to_vec),
         }
     }
 
@@ -139,8 +142,8 @@ impl<'a> Cursor<'a> {
         match self.string_if_any()? {
             Some(text) => Ok(text),
             None => {
-                let is_pattern = |b| is_astring_octet(b) || matches!(b, b'%' | b'*');
-                self.nonempty_run(is_pattern, "a pattern of mailbox names").map(<[u8]>::to_vec)
+                let pattern = self.nonempty_run(with_utf8(is_list_char), "a pattern of mailbox names")?;
+                Ok(pattern.to_vec())
             }
         }
     }
@@ -150,7 +153,7 @@ impl<'a> Cursor<'a> {
         self.at += 1;
         let mut text = Vec::new();
         loop {
-            text.extend_from_slice(self.run(|b| !matches!(b, b'"' | b'\\' | b'\r' | b'\n' | 0)));
+            text.extend_from_slice(self.run(|b| with_utf8(is_text_char)(b) && !matches!(b, b'"' | b'\\')));
             if self.take(b'"') {
                 return Ok(text);
             }
@@ -186,7 +189,7 @@ impl<'a> Cursor<'a> {
     /// A number of messages, or UIDs.
     pub(super) fn sequence_set(&mut self) -> Parsed<SequenceSet> {
         let text = self.run(|b| b.is_ascii_digit() || matches!(b, b':' | b',' | b'*'));
-        SequenceSet::parse(text).ok_or(Expected("a set of message numbers"))
+        SequenceSet::parse(text).ok_or(Expected("a set of numbers like 1:3,7"))
     }
 
     /// The beginning of a list. aioimaplib writes `ID ( "name" "x" )`.
@@ -228,14 +231,10 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// An octet of an atom. Octets beyond ASCII are taken too: clients send mailbox names in UTF-8, and are answered that
-/// there is no such mailbox.
-pub(super) fn is_atom_octet(octet: u8) -> bool {
-    is_astring_octet(octet) && octet != b']'
-}
-
-fn is_astring_octet(octet: u8) -> bool {
-    octet > b' ' && octet != 0x7f && !matches!(octet, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\')
+/// The octets of a class, and those beyond ASCII: clients send mailbox names, user names and passwords in UTF-8. No mailbox has
+/// such a name.
+fn with_utf8(is_in_class: fn(u8) -> bool) -> impl Fn(u8) -> bool {
+    move |octet| is_in_class(octet) || !octet.is_ascii()
 }
 
 /// The most items of a list: header fields, flags, patterns, items of STATUS.

@@ -4,9 +4,12 @@ use super::{
     arguments::argument,
     cursor::{Cursor, Expected, Parsed},
 };
-use crate::proto::imap::{
-    command::{Command, Search, SearchReturn},
-    search_key::{Day, SearchKey},
+use crate::{
+    mime::date::MONTHS,
+    proto::imap::{
+        command::{Command, Search, SearchReturn},
+        search_key::{Day, SearchKey},
+    },
 };
 
 pub(super) fn search(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<Command> {
@@ -169,8 +172,6 @@ fn day(cursor: &mut Cursor<'_>) -> Parsed<Day> {
     parse().ok_or(EXPECTED)
 }
 
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 /// The most conditions of one command.
 const MAX_KEYS: usize = 1000;
 /// The deepest condition. A parser and a search that call themselves need a bound.

@@ -247,7 +247,7 @@ fn a_mistake_is_named() {
         ("LOGIN {3} x", "a literal at the end of the line"),
         ("LOGIN (bob) x", "a user name"),
         ("SELECT INBOX (QRESYNC)", "CONDSTORE as the only parameter"),
-        ("FETCH 0 FLAGS", "a set of message numbers"),
+        ("FETCH 0 FLAGS", "a set of numbers like 1:3,7"),
         ("FETCH 1 ()", "an item to fetch"),
         ("FETCH 1 (ALL)", "an item to fetch that this server has"),
         ("FETCH 1 BODY[MIME]", "a section that messages have"),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::writer::{self, Items};
 use crate::{
-    mime::date::Date,
+    mime::date::{Date, MONTHS},
     proto::imap::fetch_item::{Body, BodyName, Section, SectionText},
 };
 
@@ -136,9 +136,6 @@ pub fn internal_date(items: &mut Items<'_>, seconds: i64) {
     let month = MONTHS.get(usize::from(month).wrapping_sub(1)).unwrap_or(&"Jan");
     items.string(format!("{day:>2}-{month}-{year:04} {hour:02}:{minute:02}:{second:02} +0000").as_bytes());
 }
-
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,10 @@
 
 use std::{io::Write, sync::Arc};
 
-use crate::proto::imap::{flags::Flags, sequence_set::NumberSet};
+use crate::{
+    imap_characters::{is_atom, is_text_char},
+    proto::imap::{flags::Flags, sequence_set::NumberSet},
+};
 
 /// The condition of a status response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,11 +189,7 @@ impl<'a> Items<'a> {
     /// A string of a mailbox or a keyword: an atom if it can be.
     pub fn astring(&mut self, octets: &[u8]) -> &mut Self {
         let is_nil = octets.eq_ignore_ascii_case(b"NIL");
-        if octets.is_empty() || is_nil || !octets.iter().all(|b| is_atom_octet(*b)) {
-            self.string(octets)
-        } else {
-            self.raw(octets)
-        }
+        if is_nil || !is_atom(octets) { self.string(octets) } else { self.raw(octets) }
     }
 
     /// The announcement of a literal of that many octets. The octets have to follow.
@@ -237,7 +236,7 @@ impl<'a> Items<'a> {
 
     /// A keyword, unless it is no atom.
     pub fn keyword(&mut self, name: &str) -> &mut Self {
-        if !name.is_empty() && name.bytes().all(|b| is_atom_octet(b) && b != b']') {
+        if is_atom(name.as_bytes()) {
             self.raw(name.as_bytes());
         }
         self
@@ -258,8 +257,7 @@ fn push_decimal(out: &mut Vec<u8>, number: u64) {
 }
 
 fn push_string(out: &mut Vec<u8>, octets: &[u8]) {
-    let fits = |b: &u8| b.is_ascii() && !matches!(b, 0 | b'\r' | b'\n');
-    if octets.len() <= MAX_QUOTED && octets.iter().all(fits) {
+    if octets.len() <= MAX_QUOTED && octets.iter().all(|octet| is_text_char(*octet)) {
         out.push(b'"');
         for &octet in octets {
             if matches!(octet, b'"' | b'\\') {
@@ -283,11 +281,6 @@ pub(super) fn replace_nul(octets: &mut [u8]) {
         from += at;
         octets[from] = 0x80;
     }
-}
-
-/// An octet of an atom in a response.
-fn is_atom_octet(octet: u8) -> bool {
-    octet.is_ascii_graphic() && !matches!(octet, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\' | b']')
 }
 
 /// Octets of the longest quoted string. Clients read lines into buffers; longer ones are literals.

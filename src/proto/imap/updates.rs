@@ -1,4 +1,5 @@
-//! The news of a selected folder: the difference between the state that the client knows and the newest one.
+//! The untagged updates of a selected folder: the differences between the view of the session, which its client knows, and the
+//! newest state.
 //!
 //! The server sends no EXPUNGE while it answers FETCH, STORE or SEARCH by number (RFC 3501 section 7.4.1). A folder may have
 //! a million messages, so one step compares a bounded number of them.
@@ -15,39 +16,42 @@ use super::{
 };
 use crate::language::Language;
 
-/// News that are being told.
-pub(super) struct News {
-    /// The state that the client knew before.
+/// Updates that are being written.
+pub(super) struct Updates {
+    /// The view before.
     from: Arc<FolderState>,
-    /// The state that it knows afterwards.
+    /// The view afterwards.
     to: Arc<FolderState>,
     own: Option<OwnChange>,
     /// The UIDs that have `\Recent` in this session afterwards.
-    recent: NumberSet,
+    recent: Arc<NumberSet>,
     /// Whether the client has selected the folder for reading only.
     read_only: bool,
+    /// The messages of the view afterwards so far, if no EXPUNGE may be written: those that are gone stay in it, because the client
+    /// still numbers them.
+    with_expunged: Option<Vec<MessageState>>,
     /// The next positions in both.
     next_from: usize,
     next_to: usize,
-    /// The number of messages told to be gone.
-    gone: usize,
-    has_told_keywords: bool,
+    /// The number of EXPUNGE responses.
+    expunged: usize,
+    has_written_keywords: bool,
 }
 
 /// The change of flags that the client has asked for.
 pub(super) struct OwnChange {
     /// The UIDs of the messages that have changed.
-    pub(super) uids: NumberSet,
+    pub(super) uids: Arc<NumberSet>,
     pub(super) change: FlagChange,
     /// The flags and keywords that the client named.
     pub(super) flags: Flags,
     /// Whether the client wants a response for each message.
-    pub(super) report: Report,
+    pub(super) report: StoreReport,
 }
 
 /// The response to a STORE for each message that it has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Report {
+pub(super) enum StoreReport {
     /// The flags.
     Flags,
     /// The modification sequence alone: `.SILENT` with CONDSTORE.
@@ -56,92 +60,123 @@ pub(super) enum Report {
     Nothing,
 }
 
-/// The state of the telling after a step.
+/// The progress after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Written {
     All,
     /// There is more for the next step.
     Part,
     /// The states do not fit: a message has got a UID below one that the client knows.
-    Impossible,
+    OutOfOrder,
 }
 
-impl News {
+impl Updates {
     pub(super) fn new(
-        from: Arc<FolderState>,
-        to: Arc<FolderState>,
+        (from, to): (Arc<FolderState>, Arc<FolderState>),
         own: Option<OwnChange>,
-        recent: NumberSet,
-        read_only: bool,
+        (recent, read_only): (Arc<NumberSet>, bool),
+        may_expunge: bool,
     ) -> Self {
-        Self { from, to, own, recent, read_only, next_from: 0, next_to: 0, gone: 0, has_told_keywords: false }
+        let keeps_expunged = !may_expunge && has_expunged(&from, &to);
+        let most = from.messages.len() + to.messages.len();
+        let with_expunged = keeps_expunged.then(|| Vec::with_capacity(most));
+        let (next_from, next_to, expunged, has_written_keywords) = Default::default();
+        Self {
+            from,
+            to,
+            own,
+            recent,
+            read_only,
+            with_expunged,
+            next_from,
+            next_to,
+            expunged,
+            has_written_keywords,
+        }
     }
 
-    /// The state that the client knows after all is told, and the UIDs with `\Recent`.
-    pub(super) fn into_told(self) -> (Arc<FolderState>, NumberSet) {
+    /// The view after all updates, and the UIDs with `\Recent`.
+    pub(super) fn into_view(self) -> (Arc<FolderState>, Arc<NumberSet>) {
         (self.to, self.recent)
     }
 
-    /// Tells the next part. `condstore`: modification sequences belong to it.
-    pub(super) fn tell(&mut self, condstore: bool, language: Language, out: &mut Vec<u8>) -> Told {
-        if !self.has_told_keywords && self.from.keywords != self.to.keywords {
+    /// Writes the next part. `condstore`: modification sequences belong to it.
+    pub(super) fn write(&mut self, condstore: bool, language: Language, out: &mut Vec<u8>) -> Written {
+        if !self.has_written_keywords && self.from.keywords != self.to.keywords {
             write_keywords(&self.to, self.read_only, language, out);
         }
-        self.has_told_keywords = true;
+        self.has_written_keywords = true;
         let start = out.len();
         for _ in 0..COMPARED_PER_STEP {
             if out.len() - start > OCTETS_PER_STEP {
-                return Told::Part;
+                return Written::Part;
             }
-            let Some(was) = self.from.messages.get(self.next_from) else {
-                self.tell_new(out);
-                return Told::All;
-            };
+            let Some(&was) = self.from.messages.get(self.next_from) else { return self.write_new(out) };
             self.next_from += 1;
-            match self.to.messages.get(self.next_to).map(|is| (is, is.uid.cmp(&was.uid))) {
-                Some((_, Ordering::Less)) => return Told::Impossible,
+            match self.to.messages.get(self.next_to).map(|is| (*is, is.uid.cmp(&was.uid))) {
+                Some((_, Ordering::Less)) => return Written::OutOfOrder,
                 Some((is, Ordering::Equal)) => {
                     self.next_to += 1;
-                    self.tell_flags(was, is, condstore, out);
+                    if let Some(messages) = &mut self.with_expunged {
+                        messages.push(is);
+                    }
+                    self.write_flags(&was, &is, condstore, out);
                 }
-                Some((_, Ordering::Greater)) | None => {
-                    // The numbers of later messages have moved with each one before.
-                    let number = self.next_from - self.gone;
-                    self.gone += 1;
-                    untagged(out, |line| {
-                        line.number(number as u64).atom("EXPUNGE");
-                    });
-                }
+                Some((_, Ordering::Greater)) | None => match &mut self.with_expunged {
+                    Some(messages) => messages.push(was),
+                    None => {
+                        // The numbers of later messages have moved with each one before.
+                        let number = self.next_from - self.expunged;
+                        self.expunged += 1;
+                        untagged(out, |line| {
+                            line.number(number as u64).atom("EXPUNGE");
+                        });
+                    }
+                },
             }
         }
-        Told::Part
+        Written::Part
     }
 
-    fn tell_new(&self, out: &mut Vec<u8>) {
-        if self.next_to < self.to.messages.len() {
+    /// Writes the number of messages, if there are new ones.
+    fn write_new(&mut self, out: &mut Vec<u8>) -> Written {
+        let new = &self.to.messages[self.next_to..];
+        if let Some(messages) = &mut self.with_expunged {
+            let some = &new[..new.len().min(COMPARED_PER_STEP)];
+            messages.extend_from_slice(some);
+            self.next_to += some.len();
+            if some.len() < new.len() {
+                return Written::Part;
+            }
+            let messages = std::mem::take(messages);
+            let (keywords, recent) = (self.to.keywords.clone(), self.to.recent.clone());
+            self.to = Arc::new(FolderState { keywords, messages, recent, ..*self.to });
+        }
+        let last_known = self.from.messages.last().map_or(0, |last| last.uid);
+        if self.to.messages.last().is_some_and(|last| last.uid > last_known) {
             let count = self.to.messages.len() as u64;
             untagged(out, |line| {
                 line.number(count).atom("EXISTS");
             });
-            let first = self.to.messages[self.next_to].uid;
-            if self.recent.largest() >= first {
+            if self.recent.largest() > last_known {
                 write_recent(&self.to, &self.recent, out);
             }
         }
+        Written::All
     }
 
-    fn tell_flags(&self, was: &MessageState, is: &MessageState, condstore: bool, out: &mut Vec<u8>) {
+    fn write_flags(&self, was: &MessageState, is: &MessageState, condstore: bool, out: &mut Vec<u8>) {
         let has_changed = was.flags != is.flags || condstore && was.modseq != is.modseq;
         let own = self.own.as_ref().filter(|own| own.uids.contains(is.uid));
         let (with_flags, with_modseq) = match own.map(|own| (own.report, own.applied(was.flags))) {
-            Some((Report::Flags, _)) => (true, condstore),
+            Some((StoreReport::Flags, _)) => (true, condstore),
             // The client knows what it has changed, and not what another has.
-            Some((Report::ModSeq, expected)) => (expected != is.flags, true),
-            Some((Report::Nothing, expected)) if expected == is.flags => return,
+            Some((StoreReport::ModSeq, expected)) => (expected != is.flags, true),
+            Some((StoreReport::Nothing, expected)) if expected == is.flags => return,
             _ if has_changed => (true, condstore),
             _ => return,
         };
-        let number = self.next_from - self.gone;
+        let number = self.next_from - self.expunged;
         untagged(out, |line| {
             line.number(number as u64).atom("FETCH").list(|items| {
                 items.atom("UID").number(is.uid);
@@ -170,24 +205,10 @@ impl OwnChange {
 }
 
 /// Whether a message of the older state is gone in the newer one. UIDs ascend, so counting those up to the last is enough.
-pub(super) fn has_gone(from: &FolderState, to: &FolderState) -> bool {
+pub(super) fn has_expunged(from: &FolderState, to: &FolderState) -> bool {
     from.messages.last().is_some_and(|last| {
         to.messages.partition_point(|message| message.uid <= last.uid) < from.messages.len()
     })
-}
-
-/// The newer state with the messages that are gone, as the older one has them: the client still numbers them.
-pub(super) fn with_gone(from: &FolderState, to: &FolderState) -> FolderState {
-    let mut messages = Vec::with_capacity(to.messages.len() + from.messages.len());
-    let mut newer = to.messages.iter().peekable();
-    for was in &from.messages {
-        match newer.next_if(|is| is.uid == was.uid) {
-            Some(is) => messages.push(*is),
-            None => messages.push(*was),
-        }
-    }
-    messages.extend(newer);
-    FolderState { keywords: to.keywords.clone(), messages, recent: to.recent.clone(), ..*to }
 }
 
 /// Writes RECENT (RFC 3501 section 7.3.2).
@@ -244,7 +265,7 @@ mod tests {
     /// The messages of a folder as a client knows them: UIDs it may not know, flags it does.
     #[derive(Debug, PartialEq)]
     struct Client {
-        /// The UID of each message, if it was told, and its flags.
+        /// The UID of each message and its flags, if the client has read them.
         messages: Vec<(Option<u32>, Option<String>)>,
     }
 
@@ -254,7 +275,7 @@ mod tests {
             Self { messages: state.messages.iter().map(message).collect() }
         }
 
-        /// Reads responses as RFC 3501 section 7 tells.
+        /// Reads responses as RFC 3501 section 7 defines them.
         fn read(&mut self, octets: &[u8]) {
             for line in std::str::from_utf8(octets).unwrap().lines() {
                 let words: Vec<&str> = line.split([' ', '(', ')']).filter(|word| !word.is_empty()).collect();
@@ -285,16 +306,19 @@ mod tests {
         FolderState { messages: messages.iter().map(message).collect(), ..FolderState::default() }
     }
 
-    fn told(from: FolderState, to: FolderState) -> (Vec<u8>, Arc<FolderState>) {
-        let (mut out, mut news) =
-            (Vec::new(), News::new(Arc::new(from), Arc::new(to), None, NumberSet::default(), false));
-        while news.tell(false, Language::English, &mut out) == Told::Part {}
-        (out, news.into_told().0)
+    fn updates(from: FolderState, to: FolderState, may_expunge: bool) -> Updates {
+        Updates::new((Arc::new(from), Arc::new(to)), None, (Arc::default(), false), may_expunge)
+    }
+
+    fn written(from: FolderState, to: FolderState, may_expunge: bool) -> (Vec<u8>, Arc<FolderState>) {
+        let (mut out, mut updates) = (Vec::new(), updates(from, to, may_expunge));
+        while updates.write(false, Language::English, &mut out) == Written::Part {}
+        (out, updates.into_view().0)
     }
 
     proptest! {
         #[test]
-        fn y67_a_client_that_follows_the_news_knows_the_folder(
+        fn y67_a_client_that_follows_the_updates_knows_the_folder(
             before in prop::collection::vec((any::<bool>(), 0u8..7, 0u8..7), 0..30),
             new in prop::collection::vec(0u8..7, 0..5), may_expunge in any::<bool>(),
         ) {
@@ -305,10 +329,9 @@ mod tests {
             to.extend((1000..).zip(new));
             let (from, newest) = (state(&from), state(&to));
             let is_gone = before.iter().any(|(stays, ..)| !stays);
-            prop_assert_eq!(has_gone(&from, &newest), is_gone);
-            let target = if may_expunge { state(&to) } else { with_gone(&from, &newest) };
+            prop_assert_eq!(has_expunged(&from, &newest), is_gone);
             let mut client = Client::knows(&from);
-            let (octets, view) = told(from, target);
+            let (octets, view) = written(from, newest, may_expunge);
             prop_assert!(may_expunge || memchr::memmem::find(&octets, b"EXPUNGE").is_none());
             client.read(&octets);
             // The client fetches the new messages, whose number it knows.
@@ -319,27 +342,41 @@ mod tests {
             }
             // After EXPUNGE is allowed again, the second step brings the rest.
             let mut client = knows;
-            let (octets, _) = told(FolderState { messages: view.messages.clone(), ..FolderState::default() }, state(&to));
+            let known = FolderState { messages: view.messages.clone(), ..FolderState::default() };
+            let (octets, _) = written(known, state(&to), true);
             client.read(&octets);
             prop_assert_eq!(client, Client::knows(&state(&to)));
         }
     }
 
     #[test]
-    fn a_large_folder_is_told_in_steps() {
+    fn a_large_folder_is_compared_in_steps() {
         let messages: Vec<(u32, u8)> = (1..=100_000).map(|uid| (uid, 0)).collect();
         let (mut steps, mut out) = (0, Vec::new());
-        let mut news =
-            News::new(Arc::new(state(&messages)), Arc::default(), None, NumberSet::default(), false);
+        let mut updates = updates(state(&messages), FolderState::default(), true);
         loop {
             let before = out.len();
             steps += 1;
-            let told = news.tell(false, Language::English, &mut out);
+            let progress = updates.write(false, Language::English, &mut out);
             assert!(out.len() - before < OCTETS_PER_STEP + 100);
-            if told == Told::All {
+            if progress == Written::All {
                 break;
             }
         }
         assert!(steps > 50 && out.starts_with(b"* 1 EXPUNGE\r\n* 1 EXPUNGE\r\n"));
+    }
+
+    #[test]
+    fn y163_messages_that_are_gone_are_kept_in_the_numbers_of_a_large_folder_in_steps() {
+        let known: Vec<(u32, u8)> = (1..=100_000).map(|uid| (uid, 0)).collect();
+        let newest: Vec<(u32, u8)> = (2..=200_000).map(|uid| (uid, 0)).collect();
+        let mut updates = updates(state(&known), state(&newest), false);
+        let (mut steps, mut out) = (1, Vec::new());
+        while updates.write(false, Language::English, &mut out) == Written::Part {
+            steps += 1;
+        }
+        assert_eq!(steps, 200_000_usize.div_ceil(COMPARED_PER_STEP));
+        assert_eq!(out, b"* 200000 EXISTS\r\n");
+        assert_eq!(updates.into_view().0.messages.len(), 200_000);
     }
 }

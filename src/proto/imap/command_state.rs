@@ -1,6 +1,6 @@
-//! The commands of a session that wait, or whose responses are told in several steps, as plain values.
+//! The commands of a session that wait, or write their responses in several steps, as plain values.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use super::{
     command::{FlagChange, List, SearchReturn},
@@ -10,7 +10,7 @@ use super::{
     parser::Expected,
     pattern::Pattern,
     reply::ReplyText,
-    request::{self, FolderInfo},
+    request::{self, FolderInfo, FolderState},
     response::writer::Condition,
     sequence_set::NumberSet,
 };
@@ -23,7 +23,7 @@ use crate::{
 pub(super) type Tag = Vec<u8>;
 
 /// The reason for refusing a command before its end.
-pub(super) enum Refused {
+pub(super) enum EarlyRefusal {
     /// With the command, for the log.
     Text(Condition, &'static str, ReplyText),
     Malformed(Expected),
@@ -32,10 +32,12 @@ pub(super) enum Refused {
 /// A FETCH that has not begun.
 pub(super) struct FetchPlan {
     pub(super) by_uid: bool,
-    pub(super) uids: NumberSet,
+    pub(super) uids: Arc<NumberSet>,
     pub(super) items: Vec<FetchItem>,
+    /// Whether the client sees the messages now.
+    pub(super) marks_seen: bool,
     /// The messages that the client has not seen, if it sees them now.
-    pub(super) unseen: NumberSet,
+    pub(super) unseen: Arc<NumberSet>,
 }
 
 /// A FETCH whose responses are being sent.
@@ -55,7 +57,7 @@ impl Fetching {
 /// A STORE that waits for the backend.
 pub(super) struct StorePlan {
     pub(super) by_uid: bool,
-    pub(super) uids: NumberSet,
+    pub(super) uids: Arc<NumberSet>,
     pub(super) change: FlagChange,
     pub(super) flags: Flags,
     pub(super) keywords: Vec<String>,
@@ -69,21 +71,47 @@ pub(super) struct SearchPlan {
     pub(super) has_modseq: bool,
 }
 
-/// The result of a SEARCH, which is being told.
-pub(super) struct Found {
+/// The results of a SEARCH that are being written.
+pub(super) struct SearchResults {
     pub(super) tag: Tag,
-    pub(super) by_uid: bool,
-    /// The numbers that are still to be told, the last ones first.
-    pub(super) ranges: Vec<(u32, u32)>,
-    /// Whether they are told as a set, and not one by one.
-    pub(super) is_set: bool,
-    /// The highest modification sequence, told at the end.
-    pub(super) modseq: Option<u64>,
+    pub(super) plan: SearchPlan,
+    pub(super) uids: NumberSet,
+    /// The state by which the client numbers the messages.
+    pub(super) view: Arc<FolderState>,
+    /// The state that the messages were compared in.
+    pub(super) state: Arc<FolderState>,
     /// Whether a message was gone.
     pub(super) has_gone: bool,
+    pub(super) step: SearchStep,
+    /// The next range of UIDs to count, or of numbers to write.
+    pub(super) next: usize,
+    /// The next number of this range, or 0 for the first one.
+    pub(super) next_number: u32,
+    /// The numbers of the messages with the UIDs before.
+    pub(super) numbers: NumberSet,
+    pub(super) modseqs: FoundModSeqs,
 }
 
-/// A list that is being told.
+/// The steps of writing the results of a SEARCH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SearchStep {
+    /// Turns UIDs into numbers. Nothing is written yet.
+    Counting,
+    /// Writes the numbers.
+    Writing,
+}
+
+/// Modification sequences of the messages that a SEARCH has found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct FoundModSeqs {
+    /// That of the message with the lowest UID.
+    pub(super) first: Option<u64>,
+    /// That of the message with the highest one.
+    pub(super) last: Option<u64>,
+    pub(super) highest: Option<u64>,
+}
+
+/// A list that is being written.
 pub(super) struct Listing {
     pub(super) tag: Tag,
     pub(super) list: List,
@@ -102,6 +130,8 @@ pub(super) struct Listing {
 /// The passes over the mailboxes of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ListingPass {
+    /// Finds the parents of mailboxes.
+    Parents,
     /// Finds the mailboxes for which a parent stands.
     Matching,
     /// Writes the lines.
@@ -128,7 +158,7 @@ pub(super) struct Appending {
     pub(super) spill_requested: bool,
     pub(super) has_nul: bool,
     /// The reason for which the message cannot be stored. The rest of it is discarded.
-    pub(super) refused: Option<Refused>,
+    pub(super) refused: Option<EarlyRefusal>,
 }
 
 /// The request that an APPEND waits for.
@@ -163,7 +193,7 @@ impl Appending {
         self.step == AppendStep::Store
     }
 
-    pub(super) fn refuse(&mut self, refused: Refused) {
+    pub(super) fn refuse(&mut self, refused: EarlyRefusal) {
         self.bytes = Vec::new();
         self.refused.get_or_insert(refused);
     }
