@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
-use super::{client, configured::PASSWORD};
+use super::client;
 
 /// An IMAP session after its login.
 pub(crate) struct Imap {
@@ -30,7 +30,7 @@ pub(crate) struct Responses {
 }
 
 impl Imap {
-    /// Logs in with the password of [`configured`](super::configured), which servers that take any password take too.
+    /// Logs in with any password.
     pub(crate) fn login(address: SocketAddr, user: &str) -> io::Result<Self> {
         Self::login_with_buffer(address, user, client::READ)
     }
@@ -39,7 +39,7 @@ impl Imap {
     pub(crate) fn login_with_buffer(address: SocketAddr, user: &str, buffer: usize) -> io::Result<Self> {
         let mut imap = Self { stream: client::connect(address, buffer)?, line: Vec::new() };
         imap.next_line()?;
-        imap.command(&format!("LOGIN {user} \"{PASSWORD}\""))?;
+        imap.command(&format!("LOGIN {user} any-password"))?;
         Ok(imap)
     }
 

@@ -2,12 +2,7 @@
 
 use std::{io, net::SocketAddr, path::Path};
 
-use super::{
-    Server,
-    configured::{configure, listener},
-    imap_client::Imap,
-    imap_load::fill,
-};
+use super::{imap_client::Imap, imap_load::fill};
 
 /// Mailboxes of the sessions. The first sessions open all of them.
 pub(crate) const MAILBOXES: usize = 50;
@@ -22,15 +17,9 @@ pub(crate) fn fill_mailboxes(maildirs: &Path) -> io::Result<()> {
     users().iter().try_for_each(|user| fill(&maildirs.join(user), 10, 1024))
 }
 
-/// A server with room for so many sessions. `dev` has less, because SMTP and POP3 reserve a quarter of its places.
-pub(crate) fn server(dir: &Path, sessions: usize) -> io::Result<Server> {
-    let limits = format!(
-        "[limits]\nconnections.max = {}\nimap.max_connections_per_user = {sessions}\n",
-        sessions / 3 * 4 + 200
-    );
-    let listeners = ["smtp", "imap", "pop3"].map(|service| listener(service, "")).concat();
-    let config = configure(dir, &(limits + &listeners), &users())?;
-    Server::serve(dir, &config)
+/// The sessions that a server with room for so many connections takes: SMTP and POP3 reserve a quarter of them.
+pub(crate) fn sessions_within(connections: usize) -> usize {
+    (connections / 4 * 3).saturating_sub(MAILBOXES) / 100 * 100
 }
 
 /// A session in IDLE.

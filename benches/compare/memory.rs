@@ -68,8 +68,9 @@ pub(crate) fn measure(contest: &mut Contest, scratch: &mut Scratch) -> io::Resul
 
 /// IMAP sessions in IDLE, in [`MAILBOXES`] mailboxes.
 fn idle(contest: &mut Contest, scratch: &mut Scratch, connections: usize) -> io::Result<()> {
-    let theirs = connections.min(DOVECOT_SESSIONS);
-    let name = format!("resident for one of {} IMAP sessions in IDLE", in_words(connections));
+    let sessions = imap_idle::sessions_within(connections);
+    let theirs = sessions.min(DOVECOT_SESSIONS);
+    let name = format!("resident for one of {} IMAP sessions in IDLE", in_words(sessions));
     if !contest.wants(&name) {
         return Ok(());
     }
@@ -96,8 +97,8 @@ fn idle(contest: &mut Contest, scratch: &mut Scratch, connections: usize) -> io:
     });
     let ours: Run<'_> = Box::new(|scratch| {
         let dir = scratch.fresh()?;
-        let server = imap_idle::server(&dir, connections + FIRST)?;
-        run(server.pid(), server.imap()?, &spool(&dir), connections)
+        let server = Server::dev(&dir)?;
+        run(server.pid(), server.imap()?, &spool(&dir), sessions)
     });
     let figure = Figure { name: &name, unit: "octets", better: Better::Lower };
     contest.row(scratch, figure, ours, None, vec![(DOVECOT, dovecot)])?;
