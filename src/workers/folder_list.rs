@@ -12,7 +12,6 @@ use std::{
 
 use super::{
     folder_status,
-    hierarchy_job::named,
     storage::{Storage, log_failure},
 };
 use crate::{
@@ -24,6 +23,7 @@ use crate::{
         size_counter::{CountSlice, ScanLimits},
     },
     proto::{
+        folder::Folder,
         imap::{
             command::StatusItem,
             request::{FolderInfo, FolderState, FolderStatus},
@@ -52,11 +52,11 @@ pub(super) struct ListProgress {
 
 /// One slice of a list.
 pub(super) struct ListSlice<'a> {
-    pub(super) storage: &'a Storage,
-    pub(super) items: &'a [StatusItem],
+    storage: &'a Storage,
+    items: &'a [StatusItem],
     /// The folders that are in memory.
-    pub(super) known: &'a BTreeMap<Mailbox, KnownFolder>,
-    pub(super) turn: CountSlice,
+    known: &'a BTreeMap<Mailbox, KnownFolder>,
+    turn: CountSlice,
 }
 
 /// The end of a slice: the slice is spent, or it has the result.
@@ -193,6 +193,12 @@ impl<'a> ListSlice<'a> {
         };
         folder_status::read(self.storage, maildir, (wants_size, &mut self.turn), next)
     }
+}
+
+/// The folder with that text. `None`: no name on the wire can have it, or it would be INBOX.
+pub(super) fn named(mailbox: &Mailbox, text: &str) -> Option<Mailbox> {
+    let folder = Folder::from_decoded(text).filter(|_| !text.eq_ignore_ascii_case("INBOX"))?;
+    Some(mailbox.clone().in_folder(folder))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::ControlFlow};
 
 use super::{
-    folder_list::{KnownFolder, ListProgress, ListSlice},
+    folder_list::{KnownFolder, ListProgress, ListSlice, named},
     storage::{Storage, log_failure},
 };
 use crate::{
@@ -196,12 +196,6 @@ fn change<T>(
     let inbox = storage.durable_maildir(&folder.clone().without_folder())?;
     let name = folder.folder().map_or(INBOX, Folder::directory);
     Ok(change(&FolderTree::of(&inbox, MAX_FOLDERS), name))
-}
-
-/// The folder with that text. `None`: no name on the wire can have it, or it would be INBOX.
-pub(super) fn named(mailbox: &Mailbox, text: &str) -> Option<Mailbox> {
-    let folder = Folder::from_decoded(text).filter(|_| !text.eq_ignore_ascii_case("INBOX"))?;
-    Some(mailbox.clone().in_folder(folder))
 }
 
 /// Stands for the mailbox itself in a change of folders.

@@ -377,23 +377,13 @@ impl World {
                 Some(request) => self.folders.get_mut().answer(&request, &self.body),
                 None => return Err("no request of IMAP waits".into()),
             },
-            // The change is made, and the backend has no state to tell.
-            ("untold", "") => match self.answer("served")? {
-                Response::Imap(ImapResponse::Stored { modified, is_partial, .. }) => {
-                    Response::Imap(ImapResponse::Stored { state: None, modified, is_partial })
-                }
-                Response::Imap(ImapResponse::Expunged { removed, .. }) => {
-                    Response::Imap(ImapResponse::Expunged { state: None, removed })
-                }
-                other => return Err(format!("no change: {other:?}")),
-            },
+            ("untold", "") => text::without_state(self.answer("served")?)?,
             ("refused", refusal) => Response::Imap(ImapResponse::Refused(refusal_of(refusal)?)),
             ("delivered", "") => Response::Delivered(Vec::new()),
             ("stored", id) => Response::Stored(id.into()),
             ("composed", draft) => Response::Composed(Ok(Box::new(read_draft(draft)?))),
             ("malformed", why) => {
-                let (why, _) = text::unquoted(why)?;
-                Response::Composed(Err(String::from_utf8(why).map_err(|e| e.to_string())?))
+                Response::Composed(Err(String::from_utf8(text::unquoted(why)?.0).map_err(|e| e.to_string())?))
             }
             ("partly", faults) => {
                 Response::Delivered(faults.split_whitespace().map(text::outcome).collect::<Result<_, _>>()?)
