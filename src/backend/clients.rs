@@ -22,7 +22,7 @@ pub(super) struct Client {
     pub(super) maildrop: Option<Box<OpenMaildrop>>,
     /// The message that a session of the web API reads, between two pieces of it.
     pub(super) reading: Option<Box<ReadMessage>>,
-    /// Held while a client of the web API waits for its response: jobs for one that has closed end early.
+    /// Held while a client of the web API or of IMAP waits for its response: jobs for one that has closed end early.
     pub(super) waiting: Option<Arc<()>>,
     /// Changes in the spool for the transcript of the session.
     pub(super) changes: Vec<String>,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::{
     imap::Folders,
-    imap_context::Context,
-    imap_folder::{Pending, Reserved, Step},
+    imap_context::FolderContext,
+    imap_folder::{NextStep, Reserved, WaitingRequest},
     quota::{Fate, QuotaCache},
 };
 use crate::{
@@ -20,8 +20,8 @@ use crate::{
 impl Folders {
     /// A worker has measured the messages of the first request of a folder. It waits until [`Folders::settle_room`].
     pub(super) fn measured(&mut self, to: &Mailbox, transfer: Box<Transfer>, needs: Needs) {
-        if let Some(Pending { conn, .. }) = self.take_pending(to) {
-            self.put_first(to, conn, Step::Measured(transfer, needs));
+        if let Some(WaitingRequest { conn, .. }) = self.take_pending(to) {
+            self.put_first(to, conn, NextStep::Measured(transfer, needs));
             self.measured.push_back(to.clone());
         }
     }
@@ -37,7 +37,7 @@ impl Folders {
     pub(super) fn settle_room(
         &mut self,
         (accounts, quotas, now): (&Accounts, &mut QuotaCache, Duration),
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) {
         for (_, Reserved { owner, amount, fate }) in
             self.reserved.extract_if(.., |_, reserved| reserved.fate.is_some())
@@ -45,8 +45,8 @@ impl Folders {
             quotas.settle(&owner, amount, fate.unwrap_or(Fate::Refused), now);
         }
         while let Some(to) = self.measured.pop_front() {
-            let Some(Pending { conn, step }) = self.take_pending(&to) else { continue };
-            let Step::Measured(mut transfer, Needs { amount, counted }) = step else {
+            let Some(WaitingRequest { conn, step }) = self.take_pending(&to) else { continue };
+            let NextStep::Measured(mut transfer, Needs { amount, counted }) = step else {
                 self.put_first(&to, conn, step);
                 continue;
             };
@@ -57,7 +57,7 @@ impl Folders {
             if quotas.reserve(&owner, amount, accounts, now) {
                 transfer.room = Room::Reserved;
                 self.reserved.insert(conn, Reserved { owner, amount, fate: None });
-                self.put_first(&to, conn, Step::Transfer(transfer));
+                self.put_first(&to, conn, NextStep::Transfer(transfer));
             } else {
                 cx.effects.fail(conn, Failure::Quota);
             }

@@ -4,18 +4,20 @@
 //! job could write UIDs into a directory that has another name by then, where another job gives the same UIDs once more. So
 //! the change waits in the queue of each folder, and when it is the first in all of them, it begins.
 
+use std::collections::BTreeMap;
+
 use super::{
     effects::Effects,
     imap::Folders,
-    imap_context::Context,
-    imap_folder::{BookPlace, Folder, NameChange, Pending, Step},
+    imap_context::FolderContext,
+    imap_folder::{Folder, NameChange, NextStep, WaitingRequest},
 };
 use crate::{
     proto::{
         imap::request::ImapRequest,
         request::{ConnId, Mailbox},
     },
-    workers::{Job, folder_job::FolderId, mailbox_folders::FoldersJob},
+    workers::{Job, folder_job::FolderId, hierarchy_job::HierarchyJob},
 };
 
 impl Folders {
@@ -25,7 +27,7 @@ impl Folders {
         conn: ConnId,
         folder: Mailbox,
         request: ImapRequest,
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) {
         let change = NameChange { conn, folder, request: Some(request) };
         let of_owner = self
@@ -33,7 +35,7 @@ impl Folders {
             .range_mut(change.folder.clone()..)
             .take_while(|(mailbox, _)| change.is_of_owner(mailbox));
         for (_, folder) in of_owner.filter(|(mailbox, _)| change.covers(mailbox)) {
-            folder.pending.push_back(Pending { conn, step: Step::NameChange });
+            folder.pending.push_back(WaitingRequest { conn, step: NextStep::NameChange });
         }
         let owner = change.folder.clone();
         self.name_changes.push_back(change);
@@ -45,19 +47,19 @@ impl Folders {
         let Self { folders, name_changes, .. } = self;
         for change in name_changes.iter_mut().filter(|change| change.is_of_owner(owner)) {
             let is_ready = |folder: &Folder| {
-                let is_first = |first: &Pending| first.is_name_change() && first.conn == change.conn;
-                matches!(folder.book, BookPlace::Here(_)) && folder.pending.front().is_some_and(is_first)
+                let is_first = |first: &WaitingRequest| first.is_name_change() && first.conn == change.conn;
+                folder.book.is_free() && folder.pending.front().is_some_and(is_first)
             };
             let is_free = change.among(folders).all(|(_, folder)| is_ready(folder));
             if is_free && let Some(request) = change.request.take() {
-                let job = FoldersJob { conn: change.conn, request, known: Vec::new() };
-                effects.run(Job::Folders(Box::new(job)));
+                let job = HierarchyJob::new(change.conn, request, BTreeMap::new());
+                effects.run(Job::Hierarchy(Box::new(job)));
             }
         }
     }
 
     /// A change has ended. If the folders have other names now, nothing is left of them here.
-    pub(super) fn name_change_ended(&mut self, conn: ConnId, is_done: bool, cx: &mut Context<'_>) {
+    pub(super) fn name_change_ended(&mut self, conn: ConnId, is_done: bool, cx: &mut FolderContext<'_>) {
         let Some(at) = self.name_changes.iter().position(|change| change.conn == conn) else { return };
         let Some(change) = self.name_changes.remove(at) else { return };
         let covered: Vec<Mailbox> = change.among(&self.folders).map(|(mailbox, _)| mailbox.clone()).collect();
@@ -65,7 +67,8 @@ impl Folders {
             if is_done {
                 self.forget(&mailbox, cx.effects);
             } else {
-                let of_change = |pending: &mut Pending| pending.is_name_change() && pending.conn == conn;
+                let of_change =
+                    |pending: &mut WaitingRequest| pending.is_name_change() && pending.conn == conn;
                 if let Some(folder) = self.folders.get_mut(&mailbox) {
                     folder.pending.retain_mut(|pending| !of_change(pending));
                 }
@@ -82,9 +85,9 @@ impl Folders {
             *last_id += 1;
             let mut folder = Folder::new(FolderId(*last_id));
             let changes = name_changes.iter().filter(|change| change.covers(mailbox));
-            folder
-                .pending
-                .extend(changes.map(|change| Pending { conn: change.conn, step: Step::NameChange }));
+            folder.pending.extend(
+                changes.map(|change| WaitingRequest { conn: change.conn, step: NextStep::NameChange }),
+            );
             folder
         })
     }

@@ -15,8 +15,8 @@ use std::{
 use super::{
     clients::Client,
     effects::Effects,
-    imap_context::Context,
-    imap_folder::{Answer, BookPlace, Change, Folder, NameChange, Pending, Reserved, Step},
+    imap_context::FolderContext,
+    imap_folder::{Answer, BookState, Folder, NameChange, NextStep, Reserved, WaitingRequest},
     imap_logins::ImapLogins,
     maildrop::ReleaseResponse,
     quota::Fate,
@@ -34,7 +34,7 @@ use crate::{
     },
     workers::{
         Job,
-        folder_job::{FolderKey, FolderOutcome, FolderResult, FolderWork, Slice},
+        folder_job::{ChangeRequest, FolderChange, FolderKey, FolderOutcome, FolderResult, FolderWork},
         imap_reads::{ImapRead, ReadOutcome, ReadRequest},
         imap_search::SearchProgress,
         job::{Changes, KnownMaildir, OpenedMaildir},
@@ -84,7 +84,7 @@ impl Folders {
         (id, client): (ConnId, &mut Client),
         request: ImapRequest,
         now: Duration,
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) {
         match request {
             ImapRequest::Select { folder } => {
@@ -101,19 +101,17 @@ impl Folders {
                 self.read((id, client), ReadRequest::Search(search, SearchProgress::default()), cx);
             }
             ImapRequest::Store(store) => {
-                let (modified, is_partial) = Default::default();
-                let change = Change::Store { change: Arc::from(store), modified, is_partial };
-                self.change((id, client), change, cx);
+                self.change((id, client), ChangeRequest::Store(store), cx);
             }
             ImapRequest::Expunge { uids } => {
-                self.change((id, client), Change::Expunge { uids: uids.map(Arc::new), removed: 0 }, cx);
+                self.change((id, client), ChangeRequest::Expunge(uids), cx);
             }
             _ => cx.effects.fail(id, Failure::TempFail),
         }
     }
 
     /// Closes the folder of a session, if it has one.
-    pub(super) fn leave(&mut self, (id, client): (ConnId, &mut Client), cx: &mut Context<'_>) {
+    pub(super) fn leave(&mut self, (id, client): (ConnId, &mut Client), cx: &mut FolderContext<'_>) {
         self.session_left(id, client);
         cx.maildrops.release((id, client), ReleaseResponse::None, cx.index, cx.effects);
     }
@@ -133,7 +131,7 @@ impl Folders {
         (id, client): (ConnId, &mut Client),
         fetch: Box<Fetch>,
         now: Duration,
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) {
         if let Some((_, folder, maildir)) = self.selected(id, client)
             && let Some(piece) = cx.maildrops.fetch_cached(&maildir, &folder.sequence, &fetch, now)
@@ -149,29 +147,37 @@ impl Folders {
         &self,
         (id, client): (ConnId, &mut Client),
         request: ReadRequest,
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) {
         let Some((_, folder, maildir)) = self.selected(id, client) else {
             return cx.effects.fail(id, Failure::TempFail);
         };
         let sequence = Arc::clone(&folder.sequence);
-        cx.effects.run(Job::Imap(Box::new(ImapRead { conn: id, maildir, sequence, request })));
+        let client = Arc::downgrade(client.waiting.get_or_insert_default());
+        cx.effects.run(Job::Imap(Box::new(ImapRead { conn: id, maildir, sequence, request, client })));
     }
 
     /// STORE, EXPUNGE.
     pub(super) fn change(
         &mut self,
         (id, client): (ConnId, &mut Client),
-        change: Change,
-        cx: &mut Context<'_>,
+        request: ChangeRequest,
+        cx: &mut FolderContext<'_>,
     ) {
         let Some((mailbox, folder, _)) = self.selected(id, client) else {
             return cx.effects.fail(id, Failure::TempFail);
         };
-        let slice = Slice { sequence: Arc::clone(&folder.sequence), from: 1 };
+        // After a refresh that has failed, the state in memory lacks flags of STORE, and EXPUNGE looks for them there.
+        let version = cx.index.version(mailbox).filter(|version| folder.version < Some(*version));
+        let version = version.filter(|_| matches!(request, ChangeRequest::Expunge(_)));
+        let change = Box::new(FolderChange::new(request, folder.sequence()));
+        let step = match version {
+            Some(version) => NextStep::ChangeAfter(version, change),
+            None => NextStep::Change(change),
+        };
         let mailbox = mailbox.clone();
         if let Some(folder) = self.folders.get_mut(&mailbox) {
-            folder.pending.push_back(Pending { conn: id, step: Step::Change(change, slice) });
+            folder.pending.push_back(WaitingRequest { conn: id, step });
         }
         self.advance(&mailbox, cx);
     }
@@ -208,7 +214,7 @@ impl Folders {
     pub(super) fn reopened(
         (id, client): (ConnId, &mut Client),
         result: Result<OpenedMaildir, Failure>,
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) {
         let Some(maildrop) = client.maildrop.as_deref_mut() else {
             return cx.effects.fail(id, Failure::TempFail);
@@ -231,7 +237,7 @@ impl Folders {
         &mut self,
         (id, client): (ConnId, &mut Client),
         result: Result<Arc<Snapshot>, Failure>,
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) {
         let opened = client.maildrop.as_deref().and_then(|maildrop| {
             Some((maildrop.mailbox.clone(), Arc::clone(&maildrop.files.as_ref()?.maildir)))
@@ -249,7 +255,9 @@ impl Folders {
         };
         let folder = self.folder(&mailbox, &maildir, cx.effects);
         folder.sessions.entry(id).or_default();
-        folder.pending.push_back(Pending { conn: id, step: Step::Respond(version, Answer::State) });
+        folder
+            .pending
+            .push_back(WaitingRequest { conn: id, step: NextStep::Respond(version, Answer::State) });
         self.advance(&mailbox, cx);
     }
 
@@ -286,7 +294,7 @@ impl Folders {
     }
 
     /// A folder has changed in the index.
-    pub(super) fn index_changed(&mut self, mailbox: &Mailbox, cx: &mut Context<'_>) {
+    pub(super) fn index_changed(&mut self, mailbox: &Mailbox, cx: &mut FolderContext<'_>) {
         self.advance(mailbox, cx);
     }
 
@@ -295,15 +303,15 @@ impl Folders {
         &mut self,
         (mailbox, id): &FolderKey,
         result: FolderResult,
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) -> Changes {
         let Some(folder) = self.folders.get_mut(mailbox).filter(|folder| folder.id == *id) else {
             drop_deferred(result);
             return Changes::Deletions(vec![mailbox.clone().without_folder()]);
         };
         let FolderResult { book, outcome } = result;
-        let place = mem::replace(&mut folder.book, BookPlace::Here(book));
-        let is_for_first = matches!(place, BookPlace::InJob { is_for_first: true });
+        let place = mem::replace(&mut folder.book, BookState::after_job(book));
+        let is_for_first = matches!(place, BookState::InJob { is_for_first: true });
         let mut changes = Changes::None;
         match outcome {
             FolderOutcome::Refreshed(version, sequence) => {
@@ -331,7 +339,7 @@ impl Folders {
                 if let Some(first) = folder.pending.pop_front() {
                     let conn = first.conn;
                     match first.step {
-                        Step::Respond(_, answer @ Answer::Copied { .. }) => {
+                        NextStep::Respond(_, answer @ Answer::Changed(_)) => {
                             answer.fail((conn, Failure::NoFolder), cx.effects);
                         }
                         _ => refuse(conn, refusal, cx.effects),
@@ -348,7 +356,7 @@ impl Folders {
     /// The session whose request a job of that folder serves. `None`: the job is for no request.
     pub(super) fn requester(&self, (mailbox, id): &FolderKey) -> Option<ConnId> {
         let folder = self.folders.get(mailbox).filter(|folder| folder.id == *id)?;
-        let is_for_first = matches!(folder.book, BookPlace::InJob { is_for_first: true });
+        let is_for_first = matches!(folder.book, BookState::InJob { is_for_first: true });
         folder.pending.front().filter(|_| is_for_first).map(|first| first.conn)
     }
 
@@ -383,7 +391,7 @@ impl Folders {
         let is_unused = |mailbox: &Mailbox, folder: &mut Folder| {
             folder.sessions.is_empty()
                 && folder.pending.is_empty()
-                && matches!(folder.book, BookPlace::Here(_))
+                && folder.book.is_free()
                 && index.maildir(mailbox).is_none()
         };
         let unused: Vec<_> =
@@ -396,46 +404,46 @@ impl Folders {
     // Internal steps
 
     /// Responds to the requests for which the state is new enough, and begins the next job.
-    pub(super) fn advance(&mut self, mailbox: &Mailbox, cx: &mut Context<'_>) {
+    pub(super) fn advance(&mut self, mailbox: &Mailbox, cx: &mut FolderContext<'_>) {
         let Some(folder) = self.folders.get_mut(mailbox) else { return };
-        while matches!(folder.book, BookPlace::Here(_)) {
+        while folder.book.is_free() {
             let Some(first) = folder.pending.pop_front() else {
                 if !folder.sessions.is_empty() && cx.index.version(mailbox) > folder.version {
                     folder.refresh(mailbox, false, cx);
                 }
                 return;
             };
-            let Pending { conn, step } = first;
+            let WaitingRequest { conn, step } = first;
             match step {
-                Step::Respond(version, answer) if folder.version >= Some(version) => {
+                NextStep::Respond(version, answer) if folder.version >= Some(version) => {
                     let state = Arc::clone(&folder.sequence.state);
                     folder.sessions.entry(conn).and_modify(|told| *told = Some(folder.state_number));
                     cx.effects.respond(conn, Response::Imap(answer.with(state)));
                 }
-                Step::Respond(version, answer) => {
-                    folder.pending.push_front(Pending { conn, step: Step::Respond(version, answer) });
+                NextStep::ChangeAfter(version, mut change) if folder.version >= Some(version) => {
+                    change.slice.sequence = folder.sequence();
+                    folder.pending.push_front(WaitingRequest { conn, step: NextStep::Change(change) });
+                }
+                step @ (NextStep::Respond(..) | NextStep::ChangeAfter(..)) => {
+                    folder.pending.push_front(WaitingRequest { conn, step });
                     if !folder.refresh(mailbox, true, cx)
                         && let Some(first) = folder.pending.pop_front()
                     {
                         first.fail(Failure::TempFail, cx.effects);
                     }
                 }
-                Step::Change(change, slice) => {
-                    let work = match &change {
-                        Change::Store { change, .. } => FolderWork::Store(slice.clone(), Arc::clone(change)),
-                        Change::Expunge { uids, .. } => FolderWork::Expunge(slice.clone(), uids.clone()),
-                    };
-                    folder.pending.push_front(Pending { conn, step: Step::Change(change, slice) });
-                    if !folder.run(mailbox, work, true, cx) {
+                NextStep::Change(change) => {
+                    folder.pending.push_front(WaitingRequest { conn, step: NextStep::InJob });
+                    if !folder.run(mailbox, FolderWork::Change(change), true, cx) {
                         folder.pending.pop_front();
                         cx.effects.fail(conn, Failure::TempFail);
                     }
                 }
-                Step::NameChange => {
-                    folder.pending.push_front(Pending { conn, step });
+                NextStep::NameChange => {
+                    folder.pending.push_front(WaitingRequest { conn, step });
                     return self.begin_name_changes(mailbox, cx.effects);
                 }
-                Step::Measured(..) => return folder.pending.push_front(Pending { conn, step }),
+                NextStep::Measured(..) => return folder.pending.push_front(WaitingRequest { conn, step }),
                 arrival => folder.begin_arrival(mailbox, conn, arrival, cx),
             }
         }
@@ -443,7 +451,7 @@ impl Folders {
 }
 
 /// Asks a worker whether the index of a folder has every change up to now.
-fn refresh((id, client): (ConnId, &mut Client), cx: &mut Context<'_>) {
+fn refresh((id, client): (ConnId, &mut Client), cx: &mut FolderContext<'_>) {
     let Some(maildrop) = client.maildrop.as_deref().filter(|maildrop| maildrop.files.is_some()) else {
         return cx.effects.fail(id, Failure::TempFail);
     };

@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{effects::Effects, imap_context::Context, quota::Fate};
+use super::{effects::Effects, imap_context::FolderContext, quota::Fate};
 use crate::{
     deferred_drop::drop_deferred,
     index::{Sequence, UidBook, registry::IndexVersion},
@@ -15,14 +15,17 @@ use crate::{
     proto::{
         imap::{
             flags::Flags,
-            request::{FolderState, ImapRequest, ImapResponse, Store},
+            request::{FolderState, ImapRequest, ImapResponse},
             sequence_set::NumberSet,
         },
         request::{ConnId, Failure, Mailbox, Response},
     },
     workers::{
         Job,
-        folder_job::{FolderChanges, FolderId, FolderJob, FolderWork, Needs, Slice, Transfer},
+        folder_job::{
+            ChangeOutcome, ChangeRequest, Changed, FolderChange, FolderId, FolderJob, FolderWork, Needs,
+            Transfer,
+        },
         job::Changes,
     },
 };
@@ -36,40 +39,55 @@ pub(super) struct Folder {
     pub(super) maildir: Weak<Maildir>,
     /// Its sessions, and the number of the state that each has. `None`: SELECT is not answered yet.
     pub(super) sessions: BTreeMap<ConnId, Option<u64>>,
-    pub(super) book: BookPlace,
+    pub(super) book: BookState,
     /// The newest state, and the version of the index that it has.
     pub(super) sequence: Arc<Sequence>,
     pub(super) version: Option<IndexVersion>,
     /// The number of that state.
     pub(super) state_number: u64,
     /// Requests that need the UIDs, in their order.
-    pub(super) pending: VecDeque<Pending>,
+    pub(super) pending: VecDeque<WaitingRequest>,
 }
 
-/// The place of the UIDs of a folder.
+/// The UIDs of a folder.
 #[derive(Debug)]
-pub(super) enum BookPlace {
-    Here(Option<Box<UidBook>>),
+pub(super) enum BookState {
+    /// The next job reads them.
+    NotLoaded,
+    /// No job has them.
+    Idle(Box<UidBook>),
     /// A job has them, perhaps for the first request that waits.
-    InJob {
-        is_for_first: bool,
-    },
+    InJob { is_for_first: bool },
+}
+
+impl BookState {
+    /// The state after a job has given the UIDs back, or has not read them.
+    pub(super) fn after_job(book: Option<Box<UidBook>>) -> Self {
+        book.map_or(Self::NotLoaded, Self::Idle)
+    }
+
+    /// Whether another job may begin.
+    pub(super) fn is_free(&self) -> bool {
+        !matches!(self, Self::InJob { .. })
+    }
 }
 
 /// A request that waits.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct WaitingRequest {
     pub(super) conn: ConnId,
-    pub(super) step: Step,
+    pub(super) step: NextStep,
 }
 
 /// The next step of a request.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum NextStep {
     /// A job changes the files of a slice.
-    Change(Change, Slice),
+    Change(Box<FolderChange>),
     /// The response tells a state with at least this version of the index.
     Respond(IndexVersion, Answer),
+    /// The change begins with a state that has at least this version, because the state in memory lacks earlier changes.
+    ChangeAfter(IndexVersion, Box<FolderChange>),
     /// A job copies a slice of another folder's messages to this one.
     Transfer(Box<Transfer>),
     /// A job gives letters to the keywords of a message of APPEND.
@@ -93,17 +111,17 @@ pub(super) struct PendingAppend {
     pub(super) bytes: Vec<u8>,
 }
 
-/// A change of the messages of a folder.
-#[derive(Debug, Clone)]
-pub(super) enum Change {
-    Store { change: Arc<Store>, modified: NumberSet, is_partial: bool },
-    Expunge { uids: Option<Arc<NumberSet>>, removed: u64 },
-}
-
 /// A response without its state.
 #[derive(Debug)]
 pub(super) enum Answer {
     State,
+    /// The response to a change, which an earlier job has made.
+    Changed(DurableChange),
+}
+
+/// A change of messages that is on the disk.
+#[derive(Debug)]
+pub(super) enum DurableChange {
     Expunged { removed: u64 },
     Stored { modified: NumberSet, is_partial: bool },
     Copied { uid_validity: u32, from: NumberSet, to: NumberSet },
@@ -154,7 +172,7 @@ impl Folder {
             id,
             maildir: Weak::new(),
             sessions: BTreeMap::new(),
-            book: BookPlace::Here(None),
+            book: BookState::NotLoaded,
             sequence: Arc::default(),
             version: None,
             state_number: 0,
@@ -163,7 +181,12 @@ impl Folder {
     }
 
     /// Begins to give the messages of the index their UIDs. Returns `false` if the index is dropped.
-    pub(super) fn refresh(&mut self, mailbox: &Mailbox, is_for_first: bool, cx: &mut Context<'_>) -> bool {
+    pub(super) fn refresh(
+        &mut self,
+        mailbox: &Mailbox,
+        is_for_first: bool,
+        cx: &mut FolderContext<'_>,
+    ) -> bool {
         let Some((version, snapshot)) = cx.index.folder_snapshot(mailbox) else { return false };
         self.run(mailbox, FolderWork::Refresh(version, snapshot), is_for_first, cx)
     }
@@ -174,7 +197,7 @@ impl Folder {
         mailbox: &Mailbox,
         work: FolderWork,
         is_for_first: bool,
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) -> bool {
         let Some(maildir) = self.maildir.upgrade() else { return false };
         self.run_in(mailbox, work, is_for_first, Some(maildir), cx)
@@ -188,10 +211,12 @@ impl Folder {
         work: FolderWork,
         is_for_first: bool,
         maildir: Option<Arc<Maildir>>,
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) -> bool {
-        let BookPlace::Here(book) = mem::replace(&mut self.book, BookPlace::InJob { is_for_first }) else {
-            return false; // invariant: the caller has looked
+        let book = match mem::replace(&mut self.book, BookState::InJob { is_for_first }) {
+            BookState::NotLoaded => None,
+            BookState::Idle(book) => Some(book),
+            BookState::InJob { .. } => return false, // invariant: the caller has looked
         };
         let book = match maildir {
             Some(_) => book,
@@ -209,84 +234,82 @@ impl Folder {
     pub(super) fn slice_changed(
         &mut self,
         mailbox: &Mailbox,
-        done: FolderChanges,
-        cx: &mut Context<'_>,
+        outcome: ChangeOutcome,
+        cx: &mut FolderContext<'_>,
     ) -> Changes {
+        let ChangeOutcome { change, names, end } = outcome;
         if let Some(maildir) = self.maildir.upgrade() {
-            cx.index.names_changed(mailbox, maildir.id(), done.names);
+            cx.index.names_changed(mailbox, maildir.id(), names);
         }
-        let Some(Pending { conn, step: Step::Change(mut change, slice) }) = self.pending.pop_front() else {
-            return Changes::None; // invariant: a job changes files for the first request
+        let changes = match change.request {
+            ChangeRequest::Store(_) => Changes::Marks,
+            ChangeRequest::Expunge(_) => Changes::Deletions(vec![mailbox.clone().without_folder()]),
         };
-        let changes = match &change {
-            Change::Store { .. } => Changes::Marks,
-            Change::Expunge { .. } => Changes::Deletions(vec![mailbox.clone().without_folder()]),
-        };
-        match &mut change {
-            Change::Store { modified, is_partial, .. } => {
-                done.modified.ranges().flatten().for_each(|uid| modified.push(uid));
-                *is_partial |= done.is_partial;
+        let Some(WaitingRequest { conn, .. }) = self.pending.pop_front() else { return changes };
+        let step = match (end, cx.index.version(mailbox)) {
+            (None, _) => NextStep::Change(change),
+            (Some(Err(failure)), _) => {
+                cx.effects.fail(conn, failure);
+                return changes;
             }
-            Change::Expunge { removed, .. } => *removed += done.removed,
-        }
-        let next = match (done.failure, done.next, cx.index.version(mailbox)) {
-            (Some(failure), ..) => Err(failure),
-            (None, Some(from), _) => Ok(Step::Change(change, Slice { from, ..slice })),
-            (None, None, Some(version)) => Ok(Step::Respond(version, change.into_answer())),
-            (None, None, None) => Err(Failure::TempFail),
+            (Some(Ok(())), Some(version)) => NextStep::Respond(version, Answer::to(*change)),
+            (Some(Ok(())), None) => {
+                Answer::to(*change).fail((conn, Failure::TempFail), cx.effects);
+                return changes;
+            }
         };
-        match next {
-            Ok(step) => self.pending.push_front(Pending { conn, step }),
-            Err(failure) => cx.effects.fail(conn, failure),
-        }
+        self.pending.push_front(WaitingRequest { conn, step });
         changes
     }
 }
 
-impl Pending {
+impl WaitingRequest {
     /// Responds to a request that cannot be served.
     pub(super) fn fail(self, failure: Failure, effects: &mut Effects) {
         match self.step {
-            Step::Respond(_, answer) => answer.fail((self.conn, failure), effects),
+            NextStep::Respond(_, answer) => answer.fail((self.conn, failure), effects),
             _ => effects.fail(self.conn, failure),
         }
     }
 
     pub(super) fn is_name_change(&self) -> bool {
-        matches!(self.step, Step::NameChange)
-    }
-}
-
-impl Change {
-    pub(super) fn into_answer(self) -> Answer {
-        match self {
-            Self::Store { modified, is_partial, .. } => Answer::Stored { modified, is_partial },
-            Self::Expunge { removed, .. } => Answer::Expunged { removed },
-        }
+        matches!(self.step, NextStep::NameChange)
     }
 }
 
 impl Answer {
+    /// The response to a change that is done.
+    fn to(FolderChange { request, done, .. }: FolderChange) -> Self {
+        let Changed { removed, modified, is_partial } = done;
+        Self::Changed(match request {
+            ChangeRequest::Store(_) => DurableChange::Stored { modified, is_partial },
+            ChangeRequest::Expunge(_) => DurableChange::Expunged { removed },
+        })
+    }
+
     pub(super) fn with(self, state: Arc<FolderState>) -> ImapResponse {
         match self {
             Self::State => ImapResponse::State(state),
-            Self::Expunged { removed } => ImapResponse::Expunged { state, removed },
-            Self::Stored { modified, is_partial } => ImapResponse::Stored { state, modified, is_partial },
-            Self::Copied { uid_validity, from, to } => {
-                ImapResponse::Copied { state: Some(state), uid_validity, from, to }
-            }
+            Self::Changed(change) => change.response(Some(state)),
         }
     }
 
-    /// Responds if the folder has no state to tell. COPY and MOVE have succeeded all the same: a client that reads NO would copy
-    /// the messages again.
+    /// Responds if the folder has no state to tell. A change is durable and has succeeded all the same: a client that reads NO
+    /// would copy the messages again, and show flags that they do not have.
     pub(super) fn fail(self, (conn, failure): (ConnId, Failure), effects: &mut Effects) {
         match self {
-            Self::Copied { uid_validity, from, to } => {
-                let response = ImapResponse::Copied { state: None, uid_validity, from, to };
-                effects.respond(conn, Response::Imap(response));
-            }
-            _ => effects.fail(conn, failure),
+            Self::State => effects.fail(conn, failure),
+            Self::Changed(change) => effects.respond(conn, Response::Imap(change.response(None))),
+        }
+    }
+}
+
+impl DurableChange {
+    fn response(self, state: Option<Arc<FolderState>>) -> ImapResponse {
+        match self {
+            Self::Expunged { removed } => ImapResponse::Expunged { state, removed },
+            Self::Stored { modified, is_partial } => ImapResponse::Stored { state, modified, is_partial },
+            Self::Copied { uid_validity, from, to } => ImapResponse::Copied { state, uid_validity, from, to },
         }
     }
 }

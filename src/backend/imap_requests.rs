@@ -12,13 +12,14 @@ use super::{
     clients::{Client, Clients},
     effects::Effects,
     imap::{Folders, refuse},
-    imap_context::Context,
-    imap_folder::{Answer, BookPlace, Folder, Pending, PendingAppend, Step},
+    imap_context::FolderContext,
+    imap_folder::{Answer, BookState, DurableChange, Folder, NextStep, PendingAppend, WaitingRequest},
     quota::{Fate, QuotaCache},
     receive::{self, Receiver},
 };
 use crate::{
     accounts::Accounts,
+    deferred_drop::drop_deferred,
     delivery::Append,
     index::{Registry, Sequence},
     maildir::Usage,
@@ -32,8 +33,9 @@ use crate::{
     workers::{
         DeliveredCopy, Job,
         folder_job::{FolderOutcome, FolderWork, Room, Slice, Transfer, TransferOutcome, Transferred},
+        folder_list::KnownFolder,
+        hierarchy_job::{HierarchyJob, HierarchyOutcome, HierarchyResult},
         job::Changes,
-        mailbox_folders::{FoldersJob, FoldersOutcome, KnownFolder},
     },
 };
 
@@ -44,7 +46,7 @@ impl Folders {
     }
 
     /// Serves a request about the folders of a user.
-    pub(super) fn handle_folders(&mut self, id: ConnId, request: ImapRequest, cx: &mut Context<'_>) {
+    pub(super) fn handle_folders(&mut self, id: ConnId, request: ImapRequest, cx: &mut FolderContext<'_>) {
         let effects = &mut *cx.effects;
         let (mailbox, wants_all) = match &request {
             ImapRequest::List { mailbox, status } => (mailbox, !status.is_empty()),
@@ -67,21 +69,39 @@ impl Folders {
                 |(name, _)| if wants_all { name.as_str() == mailbox.as_str() } else { *name == mailbox },
             );
         let known = of_user.filter_map(|(name, folder)| Some((name.clone(), folder.known()?))).collect();
-        effects.run(Job::Folders(Box::new(FoldersJob { conn: id, request, known })));
+        effects.run(Job::Hierarchy(Box::new(HierarchyJob::new(id, request, known))));
+    }
+
+    /// A worker has done a slice of LIST or STATUS. The next one follows if the client is still waiting.
+    pub(super) fn slice_listed(
+        (id, is_waiting): (ConnId, bool),
+        job: Box<HierarchyJob>,
+        effects: &mut Effects,
+    ) {
+        if is_waiting {
+            effects.run(Job::Hierarchy(job));
+        } else {
+            drop_deferred(job);
+            effects.fail(id, Failure::TempFail); // the response is dropped
+        }
     }
 
     /// A worker has served such a request. Returns the changes of the mail that it has made.
     pub(super) fn folders_finished(
         &mut self,
-        id: ConnId,
-        result: Result<Box<FoldersOutcome>, Failure>,
+        (id, is_waiting): (ConnId, bool),
+        result: Result<HierarchyResult, Failure>,
         (quotas, now): (&mut QuotaCache, Duration),
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) -> Changes {
-        let is_renamed = result.as_ref().is_ok_and(|outcome| outcome.renamed);
+        let is_renamed = matches!(&result, Ok(HierarchyResult::Done(outcome)) if outcome.renamed);
         self.name_change_ended(id, is_renamed, cx);
-        let FoldersOutcome { response, shrunk, usage, .. } = match result {
-            Ok(outcome) => *outcome,
+        let HierarchyOutcome { response, shrunk, usage, .. } = match result {
+            Ok(HierarchyResult::Done(outcome)) => *outcome,
+            Ok(HierarchyResult::Unfinished(job)) => {
+                Self::slice_listed((id, is_waiting), job, cx.effects);
+                return Changes::None;
+            }
             Err(failure) => {
                 cx.effects.fail(id, failure);
                 return Changes::None;
@@ -99,7 +119,7 @@ impl Folders {
         &mut self,
         mailbox: &Mailbox,
         outcome: FolderOutcome,
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) -> Changes {
         match outcome {
             FolderOutcome::Transferred(done) => {
@@ -107,23 +127,23 @@ impl Folders {
             }
             FolderOutcome::Measured(transfer, needs) => self.measured(mailbox, transfer, needs),
             FolderOutcome::TransferRefused(refusal, target, names) => {
-                if names.len() <= MAX_UNDONE {
-                    cx.index.names_changed(mailbox, target, names);
-                }
-                if let Some(Pending { conn, .. }) = self.take_pending(mailbox) {
+                cx.index.names_changed(mailbox, target, names);
+                if let Some(WaitingRequest { conn, .. }) = self.take_pending(mailbox) {
                     refuse(conn, refusal, cx.effects);
                     self.copy_ended(conn, Fate::Refused);
                 }
             }
             FolderOutcome::Letters(letters) => {
-                if let Some(Pending { conn, step: Step::Letters(append) }) = self.take_pending(mailbox) {
+                if let Some(WaitingRequest { conn, step: NextStep::Letters(append) }) =
+                    self.take_pending(mailbox)
+                {
                     let PendingAppend { date, bytes, .. } = *append;
                     let append = Append { letters: letters.into(), date };
                     self.ready_appends.push_back((conn, mailbox.clone(), append, bytes));
                 }
             }
             FolderOutcome::Numbered(uid) => {
-                if let Some(Pending { conn, .. }) = self.take_pending(mailbox) {
+                if let Some(WaitingRequest { conn, .. }) = self.take_pending(mailbox) {
                     let response = ImapResponse::Appended { uid };
                     cx.effects.respond(conn, Response::Imap(response));
                 }
@@ -139,7 +159,7 @@ impl Folders {
         (id, client): (ConnId, &mut Client),
         (uids, to, is_move): (NumberSet, Mailbox, bool),
         (room, began): (Room, Duration),
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) {
         let Some((from, folder, source)) = self.selected(id, client) else {
             return cx.effects.fail(id, Failure::TempFail);
@@ -150,7 +170,7 @@ impl Folders {
         let from = from.clone();
         let uids = Arc::new(uids);
         let transfer = Transfer { from, source, slice, uids, is_move, host, room, began, done };
-        self.enqueue(&to, id, Step::Transfer(Box::new(transfer)), cx);
+        self.enqueue(&to, id, NextStep::Transfer(Box::new(transfer)), cx);
     }
 
     /// A job has copied or moved a slice to that folder.
@@ -158,14 +178,14 @@ impl Folders {
         &mut self,
         to: &Mailbox,
         outcome: TransferOutcome,
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) -> Changes {
         let TransferOutcome { transfer, target, arrivals, departures, end } = outcome;
         cx.index.names_changed(to, target, arrivals);
         cx.index.names_changed(&transfer.from, transfer.source.id(), departures);
-        let Some(Pending { conn, .. }) = self.take_pending(to) else { return Changes::None };
+        let Some(WaitingRequest { conn, .. }) = self.take_pending(to) else { return Changes::None };
         match end {
-            None => self.put_first(to, conn, Step::Transfer(transfer)),
+            None => self.put_first(to, conn, NextStep::Transfer(transfer)),
             Some(Err(failure)) => {
                 cx.effects.fail(conn, failure);
                 self.copy_ended(conn, Fate::Refused);
@@ -174,7 +194,8 @@ impl Folders {
                 self.copy_ended(conn, Fate::Landed);
                 let Transfer { from: source, done, .. } = *transfer;
                 let Transferred { uid_validity, from, to, .. } = done;
-                self.answer(&source, conn, Answer::Copied { uid_validity, from, to }, cx);
+                let copied = DurableChange::Copied { uid_validity, from, to };
+                self.answer(&source, conn, Answer::Changed(copied), cx);
             }
         }
         Changes::Marks
@@ -186,47 +207,47 @@ impl Folders {
         id: ConnId,
         folder: &Mailbox,
         append: PendingAppend,
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) {
-        self.enqueue(folder, id, Step::Letters(Box::new(append)), cx);
+        self.enqueue(folder, id, NextStep::Letters(Box::new(append)), cx);
     }
 
     /// Gives UIDs to messages of APPEND that are durable.
-    pub(super) fn number_appended(&mut self, receiver: &mut Receiver, cx: &mut Context<'_>) {
+    pub(super) fn number_appended(&mut self, receiver: &mut Receiver, cx: &mut FolderContext<'_>) {
         while let Some((id, copy)) = receiver.appended.pop_front() {
             let DeliveredCopy { mailbox, entry, .. } = copy;
-            self.enqueue(&mailbox, id, Step::Number(Box::new(entry)), cx);
+            self.enqueue(&mailbox, id, NextStep::Number(Box::new(entry)), cx);
         }
     }
 }
 
 impl Folders {
     /// Puts a request into the queue of a folder, whether a session has selected it or not.
-    fn enqueue(&mut self, mailbox: &Mailbox, conn: ConnId, step: Step, cx: &mut Context<'_>) {
-        self.entry(mailbox).pending.push_back(Pending { conn, step });
+    fn enqueue(&mut self, mailbox: &Mailbox, conn: ConnId, step: NextStep, cx: &mut FolderContext<'_>) {
+        self.entry(mailbox).pending.push_back(WaitingRequest { conn, step });
         self.advance(mailbox, cx);
     }
 
     /// Takes the first request of a folder.
-    pub(super) fn take_pending(&mut self, mailbox: &Mailbox) -> Option<Pending> {
+    pub(super) fn take_pending(&mut self, mailbox: &Mailbox) -> Option<WaitingRequest> {
         self.folders.get_mut(mailbox)?.pending.pop_front()
     }
 
     /// Puts the next step of the first request into its place.
-    pub(super) fn put_first(&mut self, mailbox: &Mailbox, conn: ConnId, step: Step) {
+    pub(super) fn put_first(&mut self, mailbox: &Mailbox, conn: ConnId, step: NextStep) {
         if let Some(folder) = self.folders.get_mut(mailbox) {
-            folder.pending.push_front(Pending { conn, step });
+            folder.pending.push_front(WaitingRequest { conn, step });
         }
     }
 
     /// Responds to COPY or MOVE with a state of the selected folder that has everything the index has now. The folder may have
     /// got another name meanwhile, and another one its name.
-    fn answer(&mut self, mailbox: &Mailbox, conn: ConnId, answer: Answer, cx: &mut Context<'_>) {
+    fn answer(&mut self, mailbox: &Mailbox, conn: ConnId, answer: Answer, cx: &mut FolderContext<'_>) {
         let selected = self.folders.get_mut(mailbox).filter(|folder| folder.sessions.contains_key(&conn));
         let Some(folder) = selected else { return answer.fail((conn, Failure::NoFolder), cx.effects) };
         match cx.index.version(mailbox) {
             Some(version) => {
-                folder.pending.push_back(Pending { conn, step: Step::Respond(version, answer) });
+                folder.pending.push_back(WaitingRequest { conn, step: NextStep::Respond(version, answer) });
                 self.advance(mailbox, cx);
             }
             None => cx.effects.respond(conn, Response::Imap(answer.with(folder.state()))),
@@ -240,19 +261,19 @@ impl Folder {
         &mut self,
         mailbox: &Mailbox,
         conn: ConnId,
-        step: Step,
-        cx: &mut Context<'_>,
+        step: NextStep,
+        cx: &mut FolderContext<'_>,
     ) {
         match step {
-            Step::Transfer(transfer) => {
-                self.begin(mailbox, (conn, Step::InJob), FolderWork::Transfer(transfer), cx);
+            NextStep::Transfer(transfer) => {
+                self.begin(mailbox, (conn, NextStep::InJob), FolderWork::Transfer(transfer), cx);
             }
-            Step::Letters(append) => {
+            NextStep::Letters(append) => {
                 let work = FolderWork::Letters(append.flags, append.keywords.clone());
-                self.begin(mailbox, (conn, Step::Letters(append)), work, cx);
+                self.begin(mailbox, (conn, NextStep::Letters(append)), work, cx);
             }
-            Step::Number(entry) => {
-                self.begin(mailbox, (conn, Step::InJob), FolderWork::Number(entry), cx);
+            NextStep::Number(entry) => {
+                self.begin(mailbox, (conn, NextStep::InJob), FolderWork::Number(entry), cx);
             }
             // invariant: the caller handles the others, and no job has the UIDs
             _ => cx.effects.fail(conn, Failure::TempFail),
@@ -263,11 +284,11 @@ impl Folder {
     fn begin(
         &mut self,
         mailbox: &Mailbox,
-        (conn, step): (ConnId, Step),
+        (conn, step): (ConnId, NextStep),
         work: FolderWork,
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) {
-        self.pending.push_front(Pending { conn, step });
+        self.pending.push_front(WaitingRequest { conn, step });
         let maildir = self.maildir.upgrade();
         self.run_in(mailbox, work, true, maildir, cx);
     }
@@ -276,9 +297,9 @@ impl Folder {
     fn known(&self) -> Option<KnownFolder> {
         self.version?;
         if !self.sessions.is_empty() {
-            return Some(KnownFolder::Selected(self.state()));
+            return Some(KnownFolder::Selected(self.sequence()));
         }
-        let maildir = self.maildir.upgrade().filter(|_| !matches!(self.book, BookPlace::Here(None)))?;
+        let maildir = self.maildir.upgrade().filter(|_| !matches!(self.book, BookState::NotLoaded))?;
         Some(KnownFolder::Idle(self.state(), maildir.id()))
     }
 
@@ -306,7 +327,7 @@ impl Parts<'_> {
         &mut self,
         (id, client): (ConnId, &mut Client),
         request: ImapRequest,
-        cx: &mut Context<'_>,
+        cx: &mut FolderContext<'_>,
     ) -> Option<ImapRequest> {
         match request {
             ImapRequest::Append { folder, flags, keywords, date, bytes } => {
@@ -353,7 +374,7 @@ impl Parts<'_> {
     }
 
     /// Passes messages whose keywords have letters on to the committer, and gives room to copies.
-    pub(super) fn job_finished(&mut self, clients: &mut Clients, cx: &mut Context<'_>) {
+    pub(super) fn job_finished(&mut self, clients: &mut Clients, cx: &mut FolderContext<'_>) {
         self.folders.settle_room((self.accounts, self.quotas, self.now), cx);
         while let Some((id, mailbox, append, bytes)) = self.folders.ready_appends.pop_front() {
             if let Some(client) = clients.get_mut(id) {
@@ -382,6 +403,3 @@ fn time_of(seconds: i64) -> SystemTime {
     let time = if seconds < 0 { epoch.checked_sub(since) } else { epoch.checked_add(since) };
     time.unwrap_or(epoch)
 }
-
-/// Copies that were removed again, of which the index hears at once. The watch reports more of them.
-const MAX_UNDONE: usize = 1000;

@@ -79,6 +79,7 @@ use document_memory::DocumentMemory;
 use effects::Effects;
 use fair_queue::ClientKey;
 use imap::Folders;
+use imap_context::FolderContext;
 use maildrop::{Maildrops, ReleaseResponse};
 use quota::QuotaCache;
 use receive::{Context, Receiver};
@@ -361,7 +362,7 @@ impl Backend {
                 imap::refuse(id, Refusal::TooManySessions, effects);
             }
             Request::Imap(request) => {
-                let cx = &mut imap_context::Context { maildrops, index, effects };
+                let cx = &mut FolderContext { maildrops, index, effects };
                 let mut parts = imap_requests::Parts { folders, receiver, accounts, quotas, now: *now };
                 if let Some(request) = parts.handle((id, client), request, cx) {
                     folders.handle((id, client), request, *now, cx);
@@ -404,7 +405,7 @@ impl Backend {
             (Completion::Delivered(id, token, result), _) => {
                 let mut cx = Context { now: *now, accounts, quotas, index, effects };
                 receiver.delivered((id, &token), clients, result, &mut cx);
-                folders.number_appended(receiver, &mut imap_context::Context { maildrops, index, effects });
+                folders.number_appended(receiver, &mut FolderContext { maildrops, index, effects });
                 subscriptions.mailboxes_changed(effects);
             }
             (Completion::Verified(id, verdict), _) => auth.verified(id, verdict, accounts, *now, effects),
@@ -412,13 +413,13 @@ impl Backend {
                 receiver.body_spilled(id, client, result, effects)
             }
             (Completion::Opened(_, result), Some(client)) if client.1.has_open_folder() => {
-                Folders::reopened(client, result, &mut imap_context::Context { maildrops, index, effects });
+                Folders::reopened(client, result, &mut FolderContext { maildrops, index, effects });
             }
             (Completion::Opened(_, result), Some(client)) => {
                 maildrops.open_finished(client, result, index, effects)
             }
             (Completion::Folder(key, result), _) => {
-                let cx = &mut imap_context::Context { maildrops, index, effects };
+                let cx = &mut FolderContext { maildrops, index, effects };
                 let changes = folders.job_finished(&key, result, cx);
                 imap_requests::Parts { folders, receiver, accounts, quotas, now: *now }
                     .job_finished(clients, cx);
@@ -426,9 +427,10 @@ impl Backend {
                     subscriptions.mailboxes_changed(effects);
                 }
             }
-            (Completion::Folders(id, result), _) => {
-                let cx = &mut imap_context::Context { maildrops, index, effects };
-                let changes = folders.folders_finished(id, result, (quotas, *now), cx);
+            (Completion::Hierarchy(id, result), client) => {
+                let is_waiting = client.is_some_and(|(_, client)| !client.is_closed());
+                let cx = &mut FolderContext { maildrops, index, effects };
+                let changes = folders.folders_finished((id, is_waiting), result, (quotas, *now), cx);
                 imap_requests::Parts { folders, receiver, accounts, quotas, now: *now }
                     .job_finished(clients, cx);
                 if api::apply_changes(&changes, quotas) {

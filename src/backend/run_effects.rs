@@ -39,7 +39,7 @@ impl Backend {
                 folders.index_ready(
                     (id, client),
                     result,
-                    &mut imap_context::Context { maildrops, index, effects },
+                    &mut imap_context::FolderContext { maildrops, index, effects },
                 );
             } else {
                 maildrops.index_ready((id, client), result, index, effects);

@@ -9,7 +9,7 @@ use crate::{
     transcript::format,
     workers::{
         Completion,
-        folder_job::{FolderOutcome, FolderResult},
+        folder_job::{ChangeRequest, FolderOutcome, FolderResult},
     },
 };
 
@@ -54,8 +54,11 @@ impl Backend {
     /// Records what a command of IMAP has changed.
     fn record_folder_changes(&mut self, id: ConnId, mailbox: &Mailbox, outcome: &FolderOutcome) {
         let (changes, present, absent) = match outcome {
-            FolderOutcome::Changed(done) if done.removed > 0 => (&done.names, "", "deleted"),
-            FolderOutcome::Changed(done) => (&done.names, "marked", ""),
+            FolderOutcome::Changed(done) => match done.change.request {
+                ChangeRequest::Store(_) => (&done.names, "marked", ""),
+                ChangeRequest::Expunge(_) if done.change.done.removed > 0 => (&done.names, "", "deleted"),
+                ChangeRequest::Expunge(_) => return,
+            },
             FolderOutcome::Transferred(done) => {
                 let is_move = done.transfer.is_move;
                 let word = if is_move { "moved" } else { "copied" };

@@ -23,7 +23,7 @@ impl Backend {
         }
         for MailboxChange { mailbox, messages, mut sessions } in self.index.take_changes() {
             let Self { folders, maildrops, index, effects, .. } = self;
-            folders.index_changed(&mailbox, &mut imap_context::Context { maildrops, index, effects });
+            folders.index_changed(&mailbox, &mut imap_context::FolderContext { maildrops, index, effects });
             sessions.retain(|id| !folders.has_session(&mailbox, *id));
             let event = SessionEvent::MailboxChanged { mailbox, messages };
             self.events.extend(sessions.into_iter().map(|id| (id, event.clone())));

@@ -2,10 +2,7 @@
 
 use crate::{
     index::{budget::Budget, job::IndexResult},
-    workers::{
-        Completion,
-        folder_job::{FolderOutcome, FolderResult},
-    },
+    workers::{Completion, folder_job::FolderResult},
 };
 
 /// The work that this turn may still do.
@@ -26,9 +23,7 @@ impl TurnBudget {
         self.completions.charge(match completion {
             Completion::Index(_, IndexResult::Rechecked(Ok(found))) => found.changes.len().max(1),
             Completion::Updated(_, Some(done), _) => (done.deleted.len() + done.changed.len()).max(1),
-            Completion::Folder(_, FolderResult { outcome: FolderOutcome::Changed(done), .. }) => {
-                done.names.len().max(1)
-            }
+            Completion::Folder(_, FolderResult { outcome, .. }) => outcome.names().max(1),
             _ => 1,
         });
     }

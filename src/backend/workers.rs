@@ -54,6 +54,7 @@ impl Workers {
             | Job::Tidy { .. }
             | Job::CompareMailboxes { .. }
             | Job::CheckSpool { log_status: true } => (&self.scan_pool, Failure::TempFail),
+            Job::Hierarchy(ref job) if job.counts_sizes() => (&self.scan_pool, Failure::TempFail),
             // A search may read every message, and a health check must not wait for it.
             Job::Api { ref request, .. } if request.action != ApiAction::Ready => {
                 (&self.web_pool, Failure::TempFail)

@@ -1,16 +1,12 @@
 //! One mailbox in use: its index, the changes that the index does not have yet, and the job in flight.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    mem,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, mem, sync::Arc, time::Duration};
 
 use super::{
     MailboxIndex, MessageList, Snapshot,
     job::{KeepJob, ScanJob},
     name_set::NameSet,
+    own_changes::OwnChanges,
     pending_work::{AwaitedBarrier, InFlight, PendingLogin, ScanNeed, SessionUpdate},
 };
 use crate::{
@@ -49,7 +45,7 @@ pub(super) struct MailboxEntry {
     /// Whether rechecks of names are not enough.
     pub(super) scan_need: ScanNeed,
     /// Our own changes during a job that may or may not have seen them.
-    pub(super) own_changes: VecDeque<Change>,
+    pub(super) own_changes: OwnChanges,
     /// The number of events so far, and how many of them the index is known to have.
     pub(super) events_seen: u64,
     pub(super) events_applied: u64,
@@ -96,7 +92,7 @@ impl MailboxEntry {
             rechecking_event: 0,
             gone_names: Vec::new(),
             scan_need: ScanNeed::No,
-            own_changes: VecDeque::new(),
+            own_changes: OwnChanges::default(),
             skipped_to_log: Vec::new(),
             events_seen: 0,
             events_applied: 0,

@@ -41,6 +41,14 @@ impl FolderSnapshot {
         self.len() == 0
     }
 
+    /// The octets of the messages at these positions. All without the flag T are among them.
+    pub(super) fn octets(&self, positions: &[u32]) -> u64 {
+        let listed = self.listed.len();
+        let trashed = positions.iter().filter_map(|at| usize::try_from(*at).ok()?.checked_sub(listed));
+        let of_trashed = trashed.filter_map(|at| self.trashed.entry(at)).map(|entry| entry.octets);
+        self.listed.list().total() + of_trashed.sum::<u64>()
+    }
+
     /// The messages without the flag T, then those with it.
     pub(super) fn lists(&self) -> [&MessageList; 2] {
         [self.listed.list(), self.trashed.list()]

@@ -8,6 +8,7 @@ pub mod login_delay;
 pub mod mailbox_index;
 pub mod message_list;
 mod name_set;
+mod own_changes;
 mod pending_work;
 pub mod recent_marks;
 mod reconcile;

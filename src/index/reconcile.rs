@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     deferred_drop::drop_deferred,
-    maildir::{Change, FileName, MessageEntry, name},
+    maildir::{FileName, MessageEntry, name},
 };
 
 impl MailboxEntry {
@@ -92,6 +92,9 @@ impl MailboxEntry {
         let Some(index) = &mut self.index else { return true };
         let some = gone.take(budget.take(gone.len()));
         let is_moving = |(_, name): &FileName| self.dirty_names.has_identity(name::identity(name));
+        // A job of ours may have given a message that name again since the recheck.
+        let own = &self.own_changes;
+        let some = some.filter(|(subdir, name)| !own.has_made(*subdir, name));
         let (later, now): (Vec<FileName>, Vec<FileName>) = some.partition(is_moving);
         if self.scan_need < ScanNeed::Yes {
             index.remove(&now); // else some events are unknown: the full scan decides
@@ -119,7 +122,7 @@ impl MailboxEntry {
     }
 
     fn reapply_own_changes(&mut self, scanned: Option<&mut MailboxIndex>, budget: &mut Budget) -> bool {
-        let some: Vec<Change> = self.own_changes.drain(..budget.take(self.own_changes.len())).collect();
+        let some = self.own_changes.take(budget.take(self.own_changes.len()));
         if let Some(index) = scanned.or(self.index.as_mut()) {
             index.apply_own_changes(&some);
         }

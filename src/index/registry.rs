@@ -327,13 +327,13 @@ impl Registry {
             Some(InFlight::CheckTimes) => return self.times_checked(id, result),
             _ => return,
         }
-        let (Ok(recheck), Some(index)) = (result, &mut entry.index) else {
+        let (Ok(mut recheck), Some(index)) = (result, &mut entry.index) else {
             entry.require_scan(ScanNeed::Yes);
             return self.advance(id);
         };
         self.budget.charge(recheck.changes.len());
+        recheck.changes.retain(|seen| !entry.own_changes.contradicts(seen));
         index.apply_present(&recheck.changes);
-        index.apply_own_changes(entry.own_changes.iter().take(MAX_NAMES_PER_TURN));
         // Without a watch, other changes with the same times may have no report.
         if entry.watched {
             index.set_times(recheck.times, recheck.racy);

@@ -31,6 +31,11 @@ impl Sequence {
         Some((*self.state.messages.get(at)?, self.entry(at)?))
     }
 
+    /// The octets of all messages on the wire.
+    pub fn octets(&self) -> u64 {
+        self.snapshot.octets(&self.positions)
+    }
+
     /// The place of a message in `state`. It is looked for at `near` first.
     pub fn place(&self, uid: u32, near: usize) -> Option<usize> {
         let messages = &self.state.messages;

@@ -58,7 +58,7 @@ pub fn move_messages(
 }
 
 /// Whether a power cut leaves a renamed file under one of its names.
-fn are_renames_atomic(source: &Maildir, target: &Maildir) -> bool {
+pub(super) fn are_renames_atomic(source: &Maildir, target: &Maildir) -> bool {
     source.id().0 == target.id().0 && unnamed_file::has_atomic_names(target.root()) && !is_rename_avoided()
 }
 

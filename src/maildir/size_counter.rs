@@ -87,6 +87,16 @@ impl CountSlice {
         bytes > self.limits.max_size
     }
 
+    /// Whether the turn has nothing left.
+    pub fn is_spent(&self) -> bool {
+        self.remaining == 0
+    }
+
+    /// Takes names that were read from the rest of this turn.
+    pub fn charge_names(&mut self, names: usize) {
+        self.charge(names as u64 * COST_OF_A_NAME);
+    }
+
     /// Bytes that this turn may count in small files, in any order: none while an earlier turn's file is to be continued, or
     /// has changed.
     pub(super) fn budget_for_small_files(&self) -> u64 {
@@ -168,6 +178,8 @@ const BUFFER: usize = 64 * 1024;
 pub(super) const MAX_SMALL_FILE: usize = 64 * 1024;
 /// Bytes after which the worker checks that the file still has a name.
 const CHECK_EVERY: u64 = 8 << 20;
+/// Bytes that take as long to be counted as a name to be read.
+const COST_OF_A_NAME: u64 = 512;
 /// Smallest number of bytes that a file counts for, because opening it costs too.
 const MIN_COST_PER_FILE: u64 = 4096;
 

@@ -1,6 +1,8 @@
 //! The requests of IMAP sessions to the backend, and the responses, in a few words. A response has no mail in it, so a
 //! transcript cannot be replayed.
 
+use std::sync::Arc;
+
 use super::octets::quoted;
 use crate::proto::imap::{
     command::FlagChange,
@@ -79,17 +81,21 @@ pub(super) fn response(response: &ImapResponse) -> String {
             state.highest_modseq
         )
     };
+    let told = |word: &str, of: &Option<Arc<FolderState>>| match of {
+        Some(of) => state(word, of),
+        None => word.to_owned(),
+    };
     match response {
         ImapResponse::Done | ImapResponse::Created(_) => "done".into(),
         ImapResponse::State(of) => state("state", of),
         ImapResponse::Expunged { state: of, removed } => {
-            format!("{} removed={removed}", state("expunged", of))
+            format!("{} removed={removed}", told("expunged", of))
         }
         ImapResponse::Fetched(piece) => format!("fetched octets={}", piece.octets.len()),
         ImapResponse::Found { uids, .. } => format!("found uids={}", set(uids)),
-        ImapResponse::Stored { state: of, modified, .. } if modified.is_empty() => state("stored", of),
+        ImapResponse::Stored { state: of, modified, .. } if modified.is_empty() => told("stored", of),
         ImapResponse::Stored { state: of, modified, .. } => {
-            format!("{} modified={modified}", state("stored", of))
+            format!("{} modified={modified}", told("stored", of))
         }
         ImapResponse::Copied { uid_validity, from, to, .. } => {
             format!("copied uidvalidity={uid_validity} from={} to={}", set(from), set(to))

@@ -40,10 +40,8 @@ pub struct FolderJob {
 pub enum FolderWork {
     /// Give the messages of the index their UIDs.
     Refresh(IndexVersion, Arc<FolderSnapshot>),
-    /// Change flags of some messages.
-    Store(Slice, Arc<Store>),
-    /// Remove some of the messages with `\Deleted`: all, or those with these UIDs.
-    Expunge(Slice, Option<Arc<NumberSet>>),
+    /// Change or remove messages.
+    Change(Box<FolderChange>),
     /// Copy messages of another folder to it, or move them.
     Transfer(Box<Transfer>),
     /// Give letters to keywords, for a message of APPEND.
@@ -76,7 +74,7 @@ pub enum FolderOutcome {
     /// Of [`FolderWork::Refresh`].
     Refreshed(IndexVersion, Arc<Sequence>),
     /// Of a change.
-    Changed(Box<FolderChanges>),
+    Changed(Box<ChangeOutcome>),
     /// Of [`FolderWork::Transfer`].
     Transferred(Box<TransferOutcome>),
     /// The same: the room of the messages is to be reserved first.
@@ -93,21 +91,65 @@ pub enum FolderOutcome {
     Refused(Refusal),
 }
 
-/// The changes of a slice.
+/// A change of messages. It moves between the backend and its jobs, each of which does a slice, so that the loop copies no set.
+#[derive(Debug)]
+pub struct FolderChange {
+    /// The change.
+    pub request: ChangeRequest,
+    /// The messages that are left.
+    pub slice: Slice,
+    /// The result so far.
+    pub done: Changed,
+}
+
+/// The request of a [`FolderChange`].
+#[derive(Debug)]
+pub enum ChangeRequest {
+    /// Change flags of some messages.
+    Store(Box<Store>),
+    /// Remove some of the messages with `\Deleted`: all, or those with these UIDs.
+    Expunge(Option<NumberSet>),
+}
+
+/// The result of a [`FolderChange`] for its client.
 #[derive(Debug, Default)]
-pub struct FolderChanges {
-    /// The changes of names, for the index.
-    pub names: Vec<Change>,
-    /// The first UID of the next slice. `None`: all is done, and durable unless there is a failure.
-    pub next: Option<u32>,
+pub struct Changed {
     /// The number of messages that were removed.
     pub removed: u64,
     /// UIDs of messages that another program has changed meanwhile.
     pub modified: NumberSet,
     /// Whether a message could not be changed, because it is gone or cannot have the name.
     pub is_partial: bool,
-    /// The failure that prevented the rest.
-    pub failure: Option<Failure>,
+}
+
+/// The result of a slice of a change.
+#[derive(Debug)]
+pub struct ChangeOutcome {
+    /// The change and what is left of it.
+    pub change: Box<FolderChange>,
+    /// The changes of names in this slice, for the index.
+    pub names: Vec<Change>,
+    /// Whether all is done and durable, or the failure that prevented the rest.
+    pub end: Option<Result<(), Failure>>,
+}
+
+impl FolderChange {
+    /// A change of messages of that state.
+    pub fn new(request: ChangeRequest, sequence: Arc<Sequence>) -> Self {
+        Self { request, slice: Slice { sequence, from: 1 }, done: Changed::default() }
+    }
+}
+
+impl FolderOutcome {
+    /// The number of names that have changed.
+    pub fn names(&self) -> usize {
+        match self {
+            Self::Changed(done) => done.names.len(),
+            Self::Transferred(done) => done.arrivals.len() + done.departures.len(),
+            Self::TransferRefused(_, _, names) => names.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// Messages on their way to another folder.

@@ -7,7 +7,10 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{
-    folder_job::{FolderChanges, FolderJob, FolderKey, FolderOutcome, FolderResult, FolderWork, Slice},
+    folder_job::{
+        ChangeOutcome, ChangeRequest, Changed, FolderChange, FolderJob, FolderKey, FolderOutcome,
+        FolderResult, FolderWork, Slice,
+    },
     folder_transfer,
     storage::{Storage, log_failure},
 };
@@ -30,7 +33,14 @@ use crate::{
     },
 };
 
-impl FolderChanges {
+/// The changes of a slice.
+#[derive(Debug, Default)]
+struct SliceChanges {
+    names: Vec<Change>,
+    failure: Option<Failure>,
+}
+
+impl SliceChanges {
     /// Notes that a message has another name, or is where it was.
     fn renamed(&mut self, entry: &MessageEntry, Renamed { from, to }: Renamed) {
         let absent = |(subdir, name)| Change::Absent { subdir, name };
@@ -47,23 +57,35 @@ impl FolderChanges {
         self.failure = Some(log_failure(error));
     }
 
-    /// Makes the names durable after the last slice.
-    fn finish(mut self, maildir: &Maildir, part: SyncPart, next: Option<u32>) -> FolderOutcome {
-        self.next = next.filter(|_| self.failure.is_none());
-        if self.next.is_none() {
-            for subdir in Subdir::ALL {
-                if let Err(error) = maildir.sync_part(subdir, part) {
-                    self.fail(&error);
-                }
+    /// Makes the names durable after the last slice. `next` is the first UID of the next one.
+    fn finish(
+        mut self,
+        (maildir, part): (&Maildir, SyncPart),
+        mut change: Box<FolderChange>,
+        next: Option<u32>,
+    ) -> FolderOutcome {
+        let end = match next.filter(|_| self.failure.is_none()) {
+            Some(next) => {
+                change.slice.from = next;
+                None
             }
-        }
-        FolderOutcome::Changed(Box::new(self))
+            None => {
+                for subdir in Subdir::ALL {
+                    if let Err(error) = maildir.sync_part(subdir, part) {
+                        self.fail(&error);
+                    }
+                }
+                change.slice.sequence = Arc::default(); // the loop drops no large state
+                Some(self.failure.map_or(Ok(()), Err))
+            }
+        };
+        FolderOutcome::Changed(Box::new(ChangeOutcome { change, names: self.names, end }))
     }
 }
 
 impl Slice {
     /// The wanted messages of the slice, and the first UID after it.
-    pub(super) fn take(
+    pub(super) fn next_wanted(
         &self,
         is_wanted: impl Fn(&MessageState) -> bool,
     ) -> (Vec<(MessageState, &MessageEntry)>, Option<u32>) {
@@ -107,8 +129,21 @@ pub(super) fn run(storage: &Storage, job: FolderJob) -> (FolderKey, FolderResult
             Ok(sequence) => FolderOutcome::Refreshed(version, Arc::new(sequence)),
             Err(error) => FolderOutcome::Failed(folder_failure(&error)),
         },
-        FolderWork::Store(slice, change) => store(&maildir, &mut book, &slice, &change),
-        FolderWork::Expunge(slice, uids) => expunge(&maildir, &slice, uids.as_deref()),
+        FolderWork::Change(mut change) => {
+            let FolderChange { request, slice, done } = &mut *change;
+            let changed = match request {
+                ChangeRequest::Store(wanted) => {
+                    store(&maildir, &mut book, slice, wanted, done).map(|changed| (changed, SyncPart::Flags))
+                }
+                ChangeRequest::Expunge(uids) => {
+                    Ok((expunge(&maildir, slice, uids.as_ref(), done), SyncPart::Removals))
+                }
+            };
+            match changed {
+                Ok(((slice, next), part)) => slice.finish((&maildir, part), change, next),
+                Err(outcome) => outcome,
+            }
+        }
         FolderWork::Transfer(transfer) => {
             folder_transfer::run(storage, &maildir, &mut book, &key.0, transfer)
         }
@@ -152,19 +187,25 @@ fn folder_failure(error: &Error) -> Failure {
 }
 
 /// Changes flags. New keywords get their letters first.
-fn store(maildir: &Maildir, book: &mut UidBook, slice: &Slice, store: &Store) -> FolderOutcome {
+fn store(
+    maildir: &Maildir,
+    book: &mut UidBook,
+    slice: &Slice,
+    store: &Store,
+    done: &mut Changed,
+) -> Result<(SliceChanges, Option<u32>), FolderOutcome> {
     let keywords = book.keywords_mut();
     if store.change != FlagChange::Remove {
         match keywords.add(maildir, &store.keywords) {
             Ok(true) => {}
-            Ok(false) => return FolderOutcome::Refused(Refusal::TooManyKeywords),
-            Err(error) => return FolderOutcome::Failed(folder_failure(&error)),
+            Ok(false) => return Err(FolderOutcome::Refused(Refusal::TooManyKeywords)),
+            Err(error) => return Err(FolderOutcome::Failed(folder_failure(&error))),
         }
     }
     let numbers = store.keywords.iter().filter_map(|keyword| keywords.number_of(keyword));
     let flags = numbers.fold(store.flags, |flags, number| flags.with(Flags::of_keyword(number)));
-    let mut done = FolderChanges::default();
-    let (messages, next) = slice.take(|message| store.uids.contains(message.uid));
+    let mut changes = SliceChanges::default();
+    let (messages, next) = slice.next_wanted(|message| store.uids.contains(message.uid));
     for (message, entry) in messages {
         if store.unchanged_since.is_some_and(|since| message.modseq > since) {
             done.modified.push(message.uid);
@@ -191,7 +232,7 @@ fn store(maildir: &Maildir, book: &mut UidBook, slice: &Slice, store: &Store) ->
             Ok(Some(renamed)) => {
                 let (subdir, name) = &renamed.to;
                 done.is_partial |= uid_book::flags_in(*subdir, name::flags(name)) != wanted;
-                done.renamed(entry, renamed);
+                changes.renamed(entry, renamed);
                 if is_modified {
                     done.modified.push(message.uid);
                 }
@@ -199,18 +240,23 @@ fn store(maildir: &Maildir, book: &mut UidBook, slice: &Slice, store: &Store) ->
             Ok(None) => done.is_partial = true,
             Err(error) if error.kind() == Kind::Changed => done.is_partial = true,
             Err(error) => {
-                done.fail(&error);
+                changes.fail(&error);
                 break;
             }
         }
     }
-    done.finish(maildir, SyncPart::Flags, next)
+    Ok((changes, next))
 }
 
 /// Removes messages that have `\Deleted`, here and on the disk.
-fn expunge(maildir: &Maildir, slice: &Slice, uids: Option<&NumberSet>) -> FolderOutcome {
-    let mut done = FolderChanges::default();
-    let (messages, next) = slice.take(|message| {
+fn expunge(
+    maildir: &Maildir,
+    slice: &Slice,
+    uids: Option<&NumberSet>,
+    done: &mut Changed,
+) -> (SliceChanges, Option<u32>) {
+    let mut changes = SliceChanges::default();
+    let (messages, next) = slice.next_wanted(|message| {
         message.flags.intersects(Flags::DELETED) && uids.is_none_or(|uids| uids.contains(message.uid))
     });
     let absent = |(subdir, name)| Change::Absent { subdir, name };
@@ -221,22 +267,22 @@ fn expunge(maildir: &Maildir, slice: &Slice, uids: Option<&NumberSet>) -> Folder
         match deletion.delete_trashed(MessageRef::from(*entry)) {
             Ok(TrashDeletion::Deleted(name)) => {
                 done.removed += 1;
-                done.names.extend([listed, name].map(absent));
+                changes.names.extend([listed, name].map(absent));
             }
-            Ok(TrashDeletion::Gone) => done.names.push(absent(listed)),
+            Ok(TrashDeletion::Gone) => changes.names.push(absent(listed)),
             Ok(TrashDeletion::Kept) => {}
             Err(error) if error.kind() == Kind::Changed => done.is_partial = true,
             Err(error) => {
-                done.fail(&error);
+                changes.fail(&error);
                 break;
             }
         }
     }
     match deletion.finish() {
-        Ok(names) => done.names.extend(names.into_iter().map(absent)),
-        Err(error) => done.fail(&error),
+        Ok(names) => changes.names.extend(names.into_iter().map(absent)),
+        Err(error) => changes.fail(&error),
     }
-    done.finish(maildir, SyncPart::Removals, next)
+    (changes, next)
 }
 
 /// The most messages that one job changes: other jobs go between two of them, and the loop takes in the names of one at once.

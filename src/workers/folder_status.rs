@@ -1,7 +1,8 @@
 //! The numbers of folders for STATUS and LIST, without an index.
 //!
 //! The rule: a folder that has not changed costs three `stat`, and after a start a look at both ends of its file. One that
-//! has costs a read of its names and of its file of UIDs, and a look at a file only if its size is asked for and not known.
+//! has costs a read of its names and of its file of UIDs, and a look at a file only if its size is asked for and not known. All
+//! of that comes from the share of one turn of a worker.
 //! No message gets a UID here. A folder without a file of UIDs may get one, with its UIDVALIDITY.
 
 use std::time::SystemTime;
@@ -10,9 +11,9 @@ use rustix::fs::{self, AtFlags};
 
 use super::{status_cache::CachedStatus, storage::Storage};
 use crate::{
-    index::{UidBook, uid_book::NextNumbers},
+    index::{Sequence, UidBook, uid_book::NextNumbers},
     maildir::{
-        Error, FileVersion, Maildir,
+        CountProgress, Error, FileVersion, Maildir,
         folder_counts::{self, FolderCounts},
         folders::message_names,
         scan::{self, DirTimes},
@@ -20,17 +21,17 @@ use crate::{
         uid_file,
     },
     proto::imap::flags::Flags,
-    proto::imap::request::{FolderState, FolderStatus},
+    proto::imap::request::FolderStatus,
 };
 
 /// The numbers of a folder that no session has selected, as SELECT would tell them. `wants_size`: also the octets of its messages.
-/// `next`: its UIDs are in memory still, and go on from these numbers.
+/// `next`: its UIDs are in memory still, and go on from these numbers. `None`: the turn is over.
 pub(super) fn read(
     storage: &Storage,
     maildir: &Maildir,
-    wants_size: bool,
+    (wants_size, turn): (bool, &mut CountSlice),
     next: Option<NextNumbers>,
-) -> Result<FolderStatus, Error> {
+) -> Result<Option<FolderStatus>, Error> {
     let times = scan::dir_times(maildir)?;
     let uids = version_of_uids(maildir);
     let known = storage.statuses.get(maildir.id());
@@ -39,7 +40,7 @@ pub(super) fn read(
         && (known.has_size || !wants_size)
         && known.first_recent == storage.recent_marks.first(maildir.id(), known.status.uid_validity)
     {
-        return Ok(known.status);
+        return Ok(Some(known.status));
     }
     let kept = folder_counts::load(maildir, &times)?.filter(|(kept, _)| kept.size.is_some() || !wants_size);
     if let Some((kept, unnumbered)) = kept
@@ -51,12 +52,17 @@ pub(super) fn read(
         storage
             .statuses
             .insert(maildir.id(), CachedStatus { times, uids, next, has_size, first_recent: None, status });
-        return Ok(status);
+        return Ok(Some(status));
     }
     let is_racy = scan::is_racy(&times, SystemTime::now());
-    let size = if wants_size { size(storage, maildir)? } else { 0 };
+    let size = match wants_size {
+        true => size(maildir, turn)?,
+        false => Some(0),
+    };
+    let Some(size) = size else { return Ok(None) };
     let book = UidBook::peek(maildir, SystemTime::now(), &storage.recent_marks)?;
     let names = message_names(maildir)?;
+    turn.charge_names(names.len());
     let of_file = book.status(names.iter().map(|(subdir, name)| (*subdir, &**name)), size);
     let status = next.map_or(of_file, |next| book.resumed(of_file, next));
     if !is_racy {
@@ -68,7 +74,7 @@ pub(super) fn read(
             CachedStatus { times, uids, next, has_size: wants_size, first_recent, status },
         );
     }
-    Ok(status)
+    Ok(Some(status))
 }
 
 fn of_counts(counts: &FolderCounts, recent: u32) -> FolderStatus {
@@ -90,8 +96,9 @@ fn keep(maildir: &Maildir, times: &DirTimes, (status, has_size): (&FolderStatus,
     }
 }
 
-/// The numbers of a folder that a session has selected. Its size is not known here.
-pub(super) fn of_state(state: &FolderState) -> FolderStatus {
+/// The numbers of a folder that a session has selected.
+pub(super) fn of_sequence(sequence: &Sequence) -> FolderStatus {
+    let state = &*sequence.state;
     let count = |is_wanted: fn(Flags) -> bool| {
         let wanted = state.messages.iter().filter(|message| is_wanted(message.flags));
         u32::try_from(wanted.count()).unwrap_or(u32::MAX)
@@ -103,18 +110,19 @@ pub(super) fn of_state(state: &FolderState) -> FolderStatus {
         recent: u32::try_from(recent).unwrap_or(u32::MAX),
         unseen: count(|flags| !flags.intersects(Flags::SEEN)),
         deleted: count(|flags| flags.intersects(Flags::DELETED)),
-        size: 0,
+        size: sequence.octets(),
         uid_next: state.uid_next,
         uid_validity: state.uid_validity,
         highest_modseq: state.highest_modseq,
     }
 }
 
-/// The octets of all messages.
-pub(super) fn size(storage: &Storage, maildir: &Maildir) -> Result<u64, Error> {
-    let mut turn = CountSlice::unbounded(storage.scan_limits().max_size);
-    let scan = scan::scan(maildir, [], &mut turn)?.unwrap_or_default();
-    Ok(scan.messages.iter().chain(&scan.trashed).map(|found| found.octets).sum())
+/// The octets of all messages. `None`: the turn is over.
+fn size(maildir: &Maildir, turn: &mut CountSlice) -> Result<Option<u64>, Error> {
+    let Some(scan) = scan::scan(maildir, [], turn)? else { return Ok(None) };
+    turn.progress = CountProgress::default(); // of this folder
+    turn.charge_names(scan.messages.len());
+    Ok(Some(scan.messages.iter().chain(&scan.trashed).map(|found| found.octets).sum()))
 }
 
 fn version_of_uids(maildir: &Maildir) -> Option<FileVersion> {

@@ -56,6 +56,10 @@ pub(super) fn run(
             Some(Err(failure))
         }
     };
+    if end.is_some() {
+        // The loop drops neither of them, because both may be large.
+        (transfer.done.copies, transfer.slice.sequence) = Default::default();
+    }
     FolderOutcome::Transferred(Box::new(TransferOutcome {
         transfer,
         target: target.id(),
@@ -99,7 +103,7 @@ fn slice(
     (arrivals, departures): (&mut Vec<Change>, &mut Vec<Change>),
 ) -> Result<Option<u32>, Stop> {
     let Transfer { source, slice, uids, is_move, host, done, .. } = transfer;
-    let (messages, next) = slice.take(|message| uids.contains(message.uid));
+    let (messages, next) = slice.next_wanted(|message| uids.contains(message.uid));
     let used = messages.iter().fold(Flags::empty(), |used, (message, _)| used.with(message.flags));
     let keywords = &slice.sequence.state.keywords;
     let Some(letters) = book.translation(target, keywords, used)? else {

@@ -3,7 +3,7 @@
 //! Each job does a part: FETCH renders a piece of its responses, and SEARCH reads some messages, so that other clients have
 //! their turn between two parts.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::{
     imap_fetch::fetch_piece,
@@ -29,6 +29,8 @@ pub struct ImapRead {
     pub sequence: Arc<Sequence>,
     /// The request.
     pub request: ReadRequest,
+    /// Dropped when the client has gone.
+    pub client: Weak<()>,
 }
 
 /// The request of an [`ImapRead`].
@@ -52,13 +54,18 @@ pub enum ReadOutcome {
 impl ImapRead {
     /// Does a part of the request.
     pub(super) fn run(mut self) -> Result<ReadOutcome, Failure> {
-        let Self { maildir, sequence, request, .. } = &mut self;
+        let Self { maildir, sequence, request, client, .. } = &mut self;
+        let is_gone = || client.strong_count() == 0;
+        if is_gone() {
+            return Err(Failure::TempFail);
+        }
         Ok(ReadOutcome::Response(match request {
             ReadRequest::Fetch(fetch, max) => {
                 ImapResponse::Fetched(fetch_piece(maildir, sequence, fetch, *max)?)
             }
             ReadRequest::Search(wanted, progress) => {
-                match search(maildir, sequence, wanted, std::mem::take(progress), SEARCH_SLICE)? {
+                let progress_before = std::mem::take(progress);
+                match search(maildir, sequence, wanted, progress_before, (SEARCH_SLICE, &is_gone))? {
                     SearchSlice::Done { uids, has_gone } => {
                         ImapResponse::Found { uids, state: Arc::clone(&sequence.state), has_gone }
                     }

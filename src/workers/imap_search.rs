@@ -1,11 +1,16 @@
 //! SEARCH: finds the messages that match a condition (RFC 9051 section 6.4.4).
 //!
 //! The rule: a message is asked the cheapest questions first. Flags, numbers, dates and sizes come from memory, then the header
-//! is read, and the text only if nothing else has decided. A search is cut into slices, so that no worker is held by one.
+//! is read, and the text only if nothing else has decided. A search is cut into slices between two messages, so that no worker is
+//! held by one. Within a message the work grows with its octets alone, and ends when nobody waits for it.
 
 mod condition;
+mod finder;
 
-use self::condition::{Condition, Facts, Folded, Needle, SearchedHeader, Wanted};
+use self::{
+    condition::{Condition, Facts, Folded, SearchedHeader, Wanted},
+    finder::{Control, Hits, TextSet},
+};
 use super::imap_message::ImapMessage;
 use crate::{
     index::sequence::Sequence,
@@ -45,23 +50,25 @@ pub struct SearchProgress {
 /// Searches from a place on, until about `budget` octets have been read and compared. A message that is gone matches nothing.
 ///
 /// # Errors
-/// A file cannot be read: a message that may match is never left out in silence.
+/// A file cannot be read: a message that may match is never left out in silence. Or the search is cancelled.
 pub fn search(
     maildir: &Maildir,
     sequence: &Sequence,
     search: &Search,
     progress: SearchProgress,
-    budget: u64,
+    (budget, is_cancelled): (u64, &dyn Fn() -> bool),
 ) -> Result<SearchSlice, Failure> {
     let SearchProgress { next, mut found, mut has_gone } = progress;
     let mut wanted = Wanted::default();
     let condition = Condition::compile(&search.key, search, &sequence.state.keywords, &mut wanted);
     let cost_of_facts = condition.size().saturating_mul(COST_OF_A_CONDITION);
+    let control = Control::new(is_cancelled);
     let mut spent = 0_u64;
     for (at, listed) in search.state.messages.iter().enumerate().skip(next) {
-        if spent >= budget {
+        if spent.saturating_add(control.compared()) >= budget {
             return Ok(SearchSlice::Unfinished(SearchProgress { next: at, found, has_gone }));
         }
+        control.check()?;
         spent = spent.saturating_add(cost_of_facts);
         let Some((state, entry)) = sequence.message(listed.uid) else {
             has_gone = true;
@@ -72,16 +79,15 @@ pub fn search(
             message: ImapMessage::new(maildir, entry),
             condition: &condition,
             wanted: &wanted,
-            facts: Facts { number, state, entry, hits: vec![None; wanted.needles.len()] },
+            facts: Facts { number, state, entry, hits: vec![None; wanted.texts] },
         };
-        match candidate.matches() {
+        match candidate.matches(&control) {
             Ok(true) => found.push(listed.uid),
             Ok(false) => {}
             Err(Failure::Gone | Failure::Changed | Failure::Truncated) => has_gone = true,
             Err(failure) => return Err(failure),
         }
-        let comparisons = (wanted.needles.len() as u64).max(1);
-        spent = spent.saturating_add(candidate.message.octets_read().saturating_mul(comparisons));
+        spent = spent.saturating_add(candidate.message.octets_read());
     }
     Ok(SearchSlice::Done { uids: found, has_gone })
 }
@@ -95,32 +101,30 @@ struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    fn matches(&mut self) -> Result<bool, Failure> {
+    fn matches(&mut self, control: &Control<'_>) -> Result<bool, Failure> {
         if let Some(known) = self.condition.matches(&self.facts, None) {
             return Ok(known);
         }
-        let needles = &self.wanted.needles;
         let header = self.message.header()?;
-        if needles.iter().any(|needle| needle.in_header) {
-            find(&all_fields(header), needles, &mut self.facts.hits, |needle| needle.in_header);
-        }
-        let header = SearchedHeader::new(header, self.wanted);
+        find(|| all_fields(header), &self.wanted.in_header, &mut self.facts.hits, control)?;
+        let header = SearchedHeader::new(header, self.wanted, control)?;
         if let Some(known) = self.condition.matches(&self.facts, Some(&header)) {
             return Ok(known);
         }
-        search_texts(&self.message.message()?, needles, &mut self.facts.hits);
+        search_texts(&self.message.message()?, self.wanted, &mut self.facts.hits, control)?;
         self.facts.hits.iter_mut().for_each(|hit| *hit = Some(hit.unwrap_or(false)));
         Ok(self.condition.matches(&self.facts, Some(&header)).unwrap_or(false))
     }
 }
 
-/// Marks the texts that are found.
-fn find(text: &Folded, needles: &[Needle], hits: &mut [Option<bool>], is_asked: impl Fn(&Needle) -> bool) {
-    for (needle, hit) in needles.iter().zip(hits.iter_mut()).filter(|(needle, _)| is_asked(needle)) {
-        if hit.is_none() && text.contains(&needle.text) {
-            *hit = Some(true);
-        }
-    }
+/// Marks the texts that are found, if there are any to find.
+fn find(
+    text: impl FnOnce() -> Folded,
+    wanted: &TextSet,
+    hits: &mut Hits,
+    control: &Control<'_>,
+) -> Result<(), Failure> {
+    if wanted.is_empty() { Ok(()) } else { wanted.find(&text(), hits, control) }
 }
 
 /// All fields of a header, each as a line.
@@ -134,23 +138,30 @@ fn all_fields(header: Header<'_>) -> Folded {
 
 /// Searches the texts of a message, one part after the other. TEXT also finds what stands in the header of a part, such as the
 /// name of a file, or the subject of a message that is forwarded. BODY does not: every other message has the word "text" there.
-fn search_texts(message: &Message<'_>, needles: &[Needle], hits: &mut [Option<bool>]) {
+fn search_texts(
+    message: &Message<'_>,
+    wanted: &Wanted,
+    hits: &mut Hits,
+    control: &Control<'_>,
+) -> Result<(), Failure> {
     for part in message.parts() {
+        control.check()?;
         if hits.iter().all(Option::is_some) {
-            return;
+            return Ok(());
         }
-        if part.parent.is_some() && needles.iter().any(|needle| needle.in_header) {
-            find(&all_fields(message.header_of(part)), needles, hits, |needle| needle.in_header);
+        if part.parent.is_some() {
+            find(|| all_fields(message.header_of(part)), &wanted.in_header, hits, control)?;
         }
         if part.content != Content::Leaf || part.role == Role::Rest {
             continue;
         }
         if part.is_html() {
-            find(&Folded::new(&html::to_text(&message.text(part))), needles, hits, |_| true);
+            find(|| Folded::new(&html::to_text(&message.text(part))), &wanted.in_body, hits, control)?;
         } else if part.is_text() {
-            find(&Folded::new(&message.text(part)), needles, hits, |_| true);
+            find(|| Folded::new(&message.text(part)), &wanted.in_body, hits, control)?;
         }
     }
+    Ok(())
 }
 
 /// The evaluation of one condition counts as that many octets.

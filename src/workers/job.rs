@@ -10,8 +10,8 @@ use std::{
 use super::{
     AckToken, CompletionSender,
     folder_job::{FolderJob, FolderKey, FolderOutcome, FolderResult},
+    hierarchy_job::{HierarchyJob, HierarchyResult},
     imap_reads::{ImapRead, ReadOutcome},
-    mailbox_folders::{FoldersJob, FoldersOutcome},
     spill::SpilledMessage,
 };
 use crate::{
@@ -100,7 +100,7 @@ pub enum Job {
     /// Give the messages of a folder UIDs, or change some of them.
     Folder(Box<FolderJob>),
     /// Serve a request about the folders of a user.
-    Folders(Box<FoldersJob>),
+    Hierarchy(Box<HierarchyJob>),
     /// Read messages of a folder for a client of IMAP.
     Imap(Box<ImapRead>),
     /// Serve a request of the web API.
@@ -186,8 +186,8 @@ pub enum Completion {
     Index(IndexId, IndexResult),
     /// The result of [`Job::Folder`].
     Folder(FolderKey, FolderResult),
-    /// The result of [`Job::Folders`].
-    Folders(ConnId, Result<Box<FoldersOutcome>, Failure>),
+    /// The result of [`Job::Hierarchy`].
+    Hierarchy(ConnId, Result<HierarchyResult, Failure>),
     /// The result of [`Job::Imap`].
     Imap(ConnId, Result<ReadOutcome, Failure>),
     /// The result of [`Job::Api`].
@@ -361,7 +361,7 @@ impl Job {
                 let outcome = FolderOutcome::Failed(failure);
                 Completion::Folder(job.key.clone(), FolderResult { book: None, outcome })
             }
-            Self::Folders(job) => Completion::Folders(job.conn, Err(failure)),
+            Self::Hierarchy(job) => Completion::Hierarchy(job.conn, Err(failure)),
             Self::Imap(read) => Completion::Imap(read.conn, Err(failure)),
             Self::Api { conn, .. } => Completion::Api(*conn, Err(failure)),
             Self::CompareMailboxes { .. } => Completion::MailChanged(Err(failure)),
@@ -380,7 +380,7 @@ impl Completion {
             | Self::Updated(conn, ..)
             | Self::Spilled(conn, ..)
             | Self::Counted(conn, ..)
-            | Self::Folders(conn, _)
+            | Self::Hierarchy(conn, _)
             | Self::Imap(conn, _)
             | Self::Api(conn, _)
             | Self::Delivered(conn, ..) => Some(*conn),

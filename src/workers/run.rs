@@ -54,7 +54,7 @@ impl Job {
                 let (key, result) = folder_jobs::run(storage, *job);
                 Completion::Folder(key, result)
             }
-            Self::Folders(job) => Completion::Folders(job.conn, job.run(storage).map(Box::new)),
+            Self::Hierarchy(job) => Completion::Hierarchy(job.conn, job.run(storage)),
             Self::Imap(read) => Completion::Imap(read.conn, read.run()),
             Self::Api { conn, request, client, .. }
                 if client.strong_count() == 0 && !request.action.changes_mail() =>

@@ -221,7 +221,7 @@ impl Folders {
                     .map(|message| message.uid)
                     .collect();
                 folder.remove(|message| gone.contains(&message.uid));
-                ImapResponse::Expunged { state: self.state()?, removed: gone.len() as u64 }
+                ImapResponse::Expunged { state: Some(self.state()?), removed: gone.len() as u64 }
             }
             ImapRequest::Copy { uids, to, is_move } => return self.copy(uids, to, *is_move),
             ImapRequest::Append { folder, flags, keywords, bytes, .. } => {
@@ -348,7 +348,7 @@ impl Folders {
         });
         let present = |uid: u32| folder.state.messages.iter().any(|message| message.uid == uid);
         let is_partial = store.uids.ranges().flatten().any(|uid| !present(uid));
-        Ok(ImapResponse::Stored { state: Arc::clone(&folder.state), modified, is_partial })
+        Ok(ImapResponse::Stored { state: Some(Arc::clone(&folder.state)), modified, is_partial })
     }
 
     fn copy(&mut self, uids: &NumberSet, to: &Mailbox, is_move: bool) -> Result<ImapResponse, Failure> {

@@ -1,5 +1,6 @@
 mod arrivals;
 mod beside_pop3;
+mod changes;
 mod names;
 mod numbers;
 mod reads;
@@ -11,7 +12,7 @@ use super::{
         clients::{Client, Clients},
         effects::{Effect, Effects},
         imap::Folders,
-        imap_context::Context,
+        imap_context::FolderContext,
         imap_requests::Parts,
         maildrop::Maildrops,
         quota::{Fate, QuotaCache},
@@ -40,7 +41,7 @@ use crate::{
         },
         request::Access,
     },
-    workers::Job,
+    workers::{Job, folder_job::FolderWork},
 };
 
 /// Folders, an index, and jobs that run as soon as they are asked for.
@@ -56,6 +57,8 @@ struct Bench {
     quotas: QuotaCache,
     /// Whether jobs for folders are lost, as those are that panic.
     loses_jobs: bool,
+    /// Whether those are lost that give UIDs to the messages of the index.
+    loses_refreshes: bool,
     jobs: usize,
     /// Jobs that have read messages.
     reads: usize,
@@ -77,6 +80,7 @@ impl Bench {
             accounts: fixture.accounts(),
             quotas: QuotaCache::new(10, SECOND * 60),
             loses_jobs: false,
+            loses_refreshes: false,
             jobs: 0,
             reads: 0,
             fixture,
@@ -126,7 +130,7 @@ impl Bench {
         self.clients.request(id);
         let Self { folders, maildrops, clients, index, effects, receiver, accounts, quotas, .. } = self;
         let client = clients.get_mut(id).unwrap();
-        let cx = &mut Context { maildrops, index, effects };
+        let cx = &mut FolderContext { maildrops, index, effects };
         let mut parts = Parts { folders, receiver, accounts, quotas, now: SECOND };
         if let Some(request) = parts.handle((id, client), request, cx) {
             folders.handle((id, client), request, SECOND, cx);
@@ -136,7 +140,9 @@ impl Bench {
     #[track_caller]
     fn state(&mut self, id: ConnId, request: ImapRequest) -> Arc<FolderState> {
         match self.ask(id, request) {
-            Response::Imap(ImapResponse::State(state) | ImapResponse::Expunged { state, .. }) => state,
+            Response::Imap(
+                ImapResponse::State(state) | ImapResponse::Expunged { state: Some(state), .. },
+            ) => state,
             other => panic!("no state: {other:?}"),
         }
     }
@@ -149,7 +155,7 @@ impl Bench {
     #[track_caller]
     fn store(&mut self, change: Store) -> (String, String, bool) {
         match self.ask(CLIENT, ImapRequest::Store(Box::new(change))) {
-            Response::Imap(ImapResponse::Stored { state, modified, is_partial }) => {
+            Response::Imap(ImapResponse::Stored { state: Some(state), modified, is_partial }) => {
                 (text(&state), modified.to_string(), is_partial)
             }
             other => panic!("not stored: {other:?}"),
@@ -170,7 +176,7 @@ impl Bench {
             for (id, result) in index.take_login_results() {
                 is_idle = false;
                 let client = (id, clients.get_mut(id).unwrap());
-                folders.index_ready(client, result, &mut Context { maildrops, index, effects });
+                folders.index_ready(client, result, &mut FolderContext { maildrops, index, effects });
             }
             while let Some(effect) = self.effects.next() {
                 is_idle = false;
@@ -189,7 +195,12 @@ impl Bench {
     }
 
     fn run(&mut self, job: Job) {
-        let is_lost = self.loses_jobs && matches!(job, Job::Folder(_));
+        let is_lost = match &job {
+            Job::Folder(job) => {
+                self.loses_jobs || self.loses_refreshes && matches!(job.work, FolderWork::Refresh(..))
+            }
+            _ => false,
+        };
         self.jobs += usize::from(matches!(job, Job::Folder(_)));
         self.reads += usize::from(matches!(job, Job::Imap(_)));
         let completion = if is_lost {
@@ -205,21 +216,25 @@ impl Bench {
             None => {}
             Some(Completion::Index(id, result)) => index.complete(id, result),
             Some(Completion::Opened(id, result)) if client(clients, id).1.has_open_folder() => {
-                Folders::reopened(client(clients, id), result, &mut Context { maildrops, index, effects });
+                Folders::reopened(
+                    client(clients, id),
+                    result,
+                    &mut FolderContext { maildrops, index, effects },
+                );
             }
             Some(Completion::Opened(id, result)) => {
                 maildrops.open_finished(client(clients, id), result, index, effects);
             }
             Some(Completion::Folder(key, result)) => {
-                folders.job_finished(&key, result, &mut Context { maildrops, index, effects });
+                folders.job_finished(&key, result, &mut FolderContext { maildrops, index, effects });
                 let Self { receiver, accounts, quotas, .. } = self;
-                let cx = &mut Context { maildrops, index, effects };
+                let cx = &mut FolderContext { maildrops, index, effects };
                 Parts { folders, receiver, accounts, quotas, now: SECOND }.job_finished(clients, cx);
             }
-            Some(Completion::Folders(id, result)) => {
+            Some(Completion::Hierarchy(id, result)) => {
                 let Self { receiver, accounts, quotas, .. } = self;
-                let cx = &mut Context { maildrops, index, effects };
-                folders.folders_finished(id, result, (quotas, SECOND), cx);
+                let cx = &mut FolderContext { maildrops, index, effects };
+                folders.folders_finished((id, true), result, (quotas, SECOND), cx);
                 Parts { folders, receiver, accounts, quotas, now: SECOND }.job_finished(clients, cx);
             }
             Some(Completion::Imap(id, result)) => {
@@ -235,7 +250,7 @@ impl Bench {
         self.settle();
         let Self { folders, maildrops, index, effects, .. } = self;
         for change in index.take_changes() {
-            folders.index_changed(&change.mailbox, &mut Context { maildrops, index, effects });
+            folders.index_changed(&change.mailbox, &mut FolderContext { maildrops, index, effects });
         }
         self.settle();
         let state = |(id, event)| match event {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{IndexId, Registry};
 use crate::{
     deferred_drop::drop_deferred,
-    index::FolderSnapshot,
+    index::{FolderSnapshot, pending_work::ScanNeed, session_update::MAX_APPLIED_CHANGES},
     maildir::{Change, Maildir, MessageEntry},
     proto::request::Mailbox,
 };
@@ -45,9 +45,16 @@ impl Registry {
     }
 
     /// Applies changes that a job has made in the Maildir with that id (device and inode). Another program may have changed the
-    /// same names again, and the watcher may have reported that already, so they are rechecked too.
+    /// same names again, and the watcher may have reported that already, so they are rechecked too. More changes than the loop may
+    /// take in at once are left to a full scan.
     pub fn names_changed(&mut self, mailbox: &Mailbox, maildir_id: (u64, u64), changes: Vec<Change>) {
         if let Some((id, entry)) = self.entry(mailbox).filter(|(_, entry)| entry.maildir.id() == maildir_id) {
+            if changes.len() > MAX_APPLIED_CHANGES {
+                drop_deferred(changes);
+                entry.require_scan(ScanNeed::Yes);
+                self.runnable.insert(id);
+                return;
+            }
             for change in &changes {
                 let (Change::Present(MessageEntry { subdir, name, .. }) | Change::Absent { subdir, name }) =
                     change;

@@ -1,5 +1,6 @@
 mod events;
 mod output;
+mod own_changes;
 mod stories;
 mod times;
 mod turns;

@@ -5,7 +5,7 @@
 //! shows. docs/DISK.md has the steps. A folder is found by the text of its name, so that a name which another program has
 //! written in plain UTF-8 is found too. Links are never followed.
 
-mod counts;
+mod message_files;
 mod record;
 mod removal;
 mod renaming;
@@ -31,10 +31,10 @@ use super::{
     sync_phase::{SyncPart, is_sync_skipped},
 };
 
-pub use counts::message_names;
+pub use message_files::message_names;
 pub use record::{RECORD, bad_record_lines};
 pub use removal::clean_deleted;
-pub use subscriptions::{SUBSCRIPTIONS, Subscriptions, bad_subscription_lines};
+pub use subscriptions::{SUBSCRIPTIONS, SubscribedFolders, Subscriptions, bad_subscription_lines};
 
 /// The folders of one mailbox.
 #[derive(Debug, Clone, Copy)]

@@ -3,10 +3,10 @@
 //! It has several steps, and the record of the folders names it, durably, before the first one. Each step can be repeated, so
 //! the next change or list of the folders finishes the renaming of a killed process.
 
-use std::{collections::HashSet, io::Read};
+use std::{collections::HashSet, io::Read, path::PathBuf};
 
 use rustix::{
-    fs::{self, AtFlags, Dir, FileType},
+    fs::{self, AtFlags, RenameFlags},
     io::Errno,
 };
 
@@ -17,9 +17,11 @@ use super::{
         fault_points::fault_point,
         folder_name::text,
         keyword_file,
+        message_move::are_renames_atomic,
         name::identity,
     },
     FolderEntry, FolderError, Folders, MAX_NAME, SUBSCRIPTIONS, bare, is_below, is_inbox,
+    message_files::message_files,
     record::{FolderRecord, Renaming},
 };
 use crate::safe_file::Durability;
@@ -71,6 +73,15 @@ impl Folders<'_> {
     /// Makes a folder and moves the messages of INBOX there. INBOX stays, and so do the folders below it (RFC 9051 section
     /// 6.3.6).
     pub fn rename_inbox(&self, to: &str) -> Result<(), FolderError> {
+        self.rename_inbox_by(to, are_renames_atomic)
+    }
+
+    /// The same, if one rename of a message is whole or undone after a power cut, and else with links.
+    pub(super) fn rename_inbox_by(
+        &self,
+        to: &str,
+        are_renames_atomic: impl Fn(&Maildir, &Maildir) -> bool,
+    ) -> Result<(), FolderError> {
         let _lock = self.begin_change()?;
         if is_inbox(to) || self.is_taken(to)? {
             return Err(FolderError::Exists);
@@ -81,7 +92,9 @@ impl Folders<'_> {
         record.save(self.inbox)?;
         let target = self.open(to)?;
         copy_keywords(self.inbox, &target)?;
-        link_messages(self.inbox, &target)?;
+        if !(are_renames_atomic(self.inbox, &target) && rename_messages(self.inbox, &target)?) {
+            link_messages(self.inbox, &target)?;
+        }
         self.carry_out(record)
     }
 
@@ -191,67 +204,66 @@ fn copy_keywords(inbox: &Maildir, target: &Maildir) -> Result<(), Error> {
     cache_file::replace(target, keyword_file::FILE, &octets, Durability::Durable)
 }
 
+/// Renames each message of one Maildir into another one, under its name. Returns `false` if the directories allow that of none.
+fn rename_messages(source: &Maildir, target: &Maildir) -> Result<bool, Error> {
+    for subdir in Subdir::ALL {
+        for (name, _) in message_files(source, subdir)? {
+            fault_point(source.path(), "rename message")?;
+            let (from, to) = (source.dir(subdir), target.dir(subdir));
+            match fs::renameat_with(from, &*name, to, &*name, RenameFlags::NOREPLACE) {
+                // Another program has renamed it, and it stays in INBOX.
+                Ok(()) | Err(Errno::EXIST | Errno::NOENT) => {}
+                Err(Errno::XDEV | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => return Ok(false),
+                Err(error) => return Err(Error::at(path_in(target, subdir, &name), "rename", error)),
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn path_in(maildir: &Maildir, subdir: Subdir, name: &[u8]) -> PathBuf {
+    maildir.path().join(subdir.name()).join(String::from_utf8_lossy(name).as_ref())
+}
+
 /// Links each message of one Maildir into another one, under its name.
 fn link_messages(source: &Maildir, target: &Maildir) -> Result<(), Error> {
     for subdir in Subdir::ALL {
-        for (name, _) in messages(source, subdir)? {
+        for (name, _) in message_files(source, subdir)? {
             let (from, to) = (source.dir(subdir), target.dir(subdir));
             fault_point(source.path(), "link message")?;
             match fs::linkat(from, &*name, to, &*name, AtFlags::empty()) {
                 // Another program has renamed it, and it stays in INBOX.
                 Ok(()) | Err(Errno::EXIST | Errno::NOENT) => {}
-                Err(error) => {
-                    let path =
-                        target.path().join(subdir.name()).join(String::from_utf8_lossy(&name).as_ref());
-                    return Err(Error::at(path, "link", error));
-                }
+                Err(error) => return Err(Error::at(path_in(target, subdir, &name), "link", error)),
             }
         }
     }
     Ok(())
 }
 
-/// Makes the links durable in the target, and then removes the same files from the source, under any name of their identity.
+/// Makes the names durable in the target, and then removes the same files from the source, under any name of their identity. Those
+/// that were renamed are there no more.
 fn unlink_moved(source: &Maildir, target: &Maildir) -> Result<(), Error> {
     let mut moved = HashSet::new();
     for subdir in Subdir::ALL {
         target.sync(subdir)?;
         moved.extend(
-            messages(target, subdir)?.into_iter().map(|(name, inode)| (identity(&name).to_vec(), inode)),
+            message_files(target, subdir)?.into_iter().map(|(name, inode)| (identity(&name).to_vec(), inode)),
         );
     }
     for subdir in Subdir::ALL {
-        for (name, inode) in messages(source, subdir)? {
+        for (name, inode) in message_files(source, subdir)? {
             if !moved.contains(&(identity(&name).to_vec(), inode)) {
                 continue;
             }
             fault_point(source.path(), "unlink message")?;
             match fs::unlinkat(source.dir(subdir), &*name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
-                Err(error) => {
-                    let path =
-                        source.path().join(subdir.name()).join(String::from_utf8_lossy(&name).as_ref());
-                    return Err(Error::at(path, "unlink", error));
-                }
+                Err(error) => return Err(Error::at(path_in(source, subdir, &name), "unlink", error)),
             }
         }
     }
     Subdir::ALL.into_iter().try_for_each(|subdir| source.sync(subdir))
-}
-
-/// The names of message files in a directory, with their inodes.
-fn messages(maildir: &Maildir, subdir: Subdir) -> Result<Vec<(Vec<u8>, u64)>, Error> {
-    let failed = |e: Errno| Error::at(maildir.path().join(subdir.name()), "read directory", e);
-    let mut names = Vec::new();
-    for entry in Dir::read_from(maildir.dir(subdir)).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name().to_bytes();
-        let may_be_file = matches!(entry.file_type(), FileType::RegularFile | FileType::Unknown);
-        if may_be_file && !name.starts_with(b".") {
-            names.push((name.to_vec(), entry.ino()));
-        }
-    }
-    Ok(names)
 }
 
 /// Octets that are read of the file with the keywords.

@@ -6,7 +6,10 @@
 //! The rule: the server writes no file that it does not read again, and knows that before it changes a folder. A file that it
 //! cannot read stops no change of folders.
 
-use std::io::{ErrorKind, Read};
+use std::{
+    collections::HashSet,
+    io::{ErrorKind, Read},
+};
 
 use super::{
     super::{
@@ -69,6 +72,11 @@ impl Subscriptions {
         self.names().any(|name| Self::key(&name) == wanted)
     }
 
+    /// The same for many folders: each line is read once.
+    pub fn lookup(&self) -> SubscribedFolders {
+        SubscribedFolders(self.names().map(|name| Self::key(&name)).collect())
+    }
+
     pub(super) fn insert(&mut self, name: &str) {
         if !self.contains(name) {
             let line = if self.is_version_2 { bare(name).replace('.', "\t") } else { bare(name).to_owned() };
@@ -107,6 +115,17 @@ impl Subscriptions {
     /// The form in which names are compared.
     fn key(name: &str) -> String {
         if name == INBOX || is_inbox(name) { INBOX.to_owned() } else { text(bare(name)) }
+    }
+}
+
+/// The folders to which a user has subscribed.
+#[derive(Debug)]
+pub struct SubscribedFolders(HashSet<String>);
+
+impl SubscribedFolders {
+    /// Whether the user has subscribed to a folder, or to INBOX.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains(&Subscriptions::key(name))
     }
 }
 

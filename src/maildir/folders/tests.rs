@@ -322,12 +322,19 @@ fn y47_renaming_inbox_moves_its_messages_and_loses_none_at_any_step() {
         }
         fixture.file("dovecot-keywords", "0 $label1\n");
     };
-    let steps = trouble_at_every_step(
-        prepare,
-        |folders| folders.rename(".inbox", ".old"),
-        |fixture, result, case| {
+    // By renames, as it is done on the file system of the tests, and by links.
+    type Change = fn(&Folders<'_>) -> Result<(), FolderError>;
+    let changes: [Change; 2] =
+        [|folders| folders.rename(".inbox", ".old"), |folders| folders.rename_inbox_by(".old", |_, _| false)];
+    let mut steps = Vec::new();
+    for (change, is_by_links) in changes.into_iter().zip([false, true]) {
+        steps.extend(trouble_at_every_step(prepare, change, |fixture, result, case| {
             let before = fixture.messages();
             assert_eq!(before.len(), 4, "{case}");
+            let has_atomic_names = crate::maildir::unnamed_file::has_atomic_names(fixture.inbox.root());
+            if has_atomic_names && !is_by_links {
+                assert!(before.values().all(|places| places.len() == 1), "{case}: {before:?}");
+            }
             fixture.folders().recover();
             // Mail that has come meanwhile stays in INBOX.
             fixture.file("new/5.e", "five");
@@ -342,8 +349,8 @@ fn y47_renaming_inbox_moves_its_messages_and_loses_none_at_any_step() {
                     assert!(fixture.home.join(".old/dovecot-keywords").is_file(), "{case}");
                 }
             }
-        },
-    );
+        }));
+    }
     for step in ["link message", "unlink message", "write folder record: done"] {
         assert!(steps.contains(&step), "{step}");
     }

@@ -40,10 +40,10 @@ impl OtherValidity {
         match response {
             ImapResponse::State(state) => ImapResponse::State(self.state(&state)),
             ImapResponse::Expunged { state, removed } => {
-                ImapResponse::Expunged { state: self.state(&state), removed }
+                ImapResponse::Expunged { state: state.map(|state| self.state(&state)), removed }
             }
             ImapResponse::Stored { state, modified, is_partial } => {
-                ImapResponse::Stored { state: self.state(&state), modified, is_partial }
+                ImapResponse::Stored { state: state.map(|state| self.state(&state)), modified, is_partial }
             }
             ImapResponse::Copied { state, uid_validity, from, to } => ImapResponse::Copied {
                 state: state.map(|state| self.state(&state)),

@@ -46,7 +46,9 @@ impl ImapSession {
             }
             (Pending::Expunge, Response::Imap(ImapResponse::Expunged { state, removed })) => {
                 self.log_change(ChangeCommand::Expunge, None, removed, out);
-                self.set_newest(state);
+                if let Some(state) = state {
+                    self.set_newest(state);
+                }
                 self.expunged(tag, out)
             }
             (Pending::Store(plan), Response::Imap(response)) => self.stored(tag, plan, response, out),

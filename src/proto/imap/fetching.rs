@@ -68,7 +68,7 @@ impl ImapSession {
         response: Response,
         out: &mut Outbox,
     ) -> Step {
-        let Response::Imap(ImapResponse::Stored { state, .. }) = response else {
+        let Response::Imap(ImapResponse::Stored { state: Some(state), .. }) = response else {
             return self.begin_fetch(tag, plan, out);
         };
         // The response with the message tells the change (RFC 3501 section 6.4.5).

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     language::{Language, LocalizedText},
-    proto::request::Failure,
+    proto::{failure_texts, request::Failure},
 };
 
 /// The text of a reply in both languages, with its response code.
@@ -24,7 +24,11 @@ impl ReplyText {
     }
 
     const fn coded(code: &'static str, en: &'static str, fr: &'static str) -> Self {
-        Self { code, text: LocalizedText::new(en, fr) }
+        Self::of(code, LocalizedText::new(en, fr))
+    }
+
+    const fn of(code: &'static str, text: LocalizedText) -> Self {
+        Self { code, text }
     }
 
     /// The text in one language.
@@ -62,21 +66,9 @@ pub(super) fn failure_text(failure: Failure) -> ReplyText {
             "Another session is changing the mailbox, try again",
             "Une autre session modifie cette boîte, réessayez",
         ),
-        Failure::MailboxUnusable => ReplyText::coded(
-            "CONTACTADMIN",
-            "The mailbox can't be used as it is configured",
-            "La boîte est inutilisable, voyez l'administrateur",
-        ),
-        Failure::TooManyOpen => ReplyText::coded(
-            "UNAVAILABLE",
-            "Too many mailboxes are open, try later",
-            "Trop de boîtes sont ouvertes, réessayez plus tard",
-        ),
-        Failure::LoginDelay => ReplyText::coded(
-            "UNAVAILABLE",
-            "The last login was a moment ago, wait a little",
-            "La dernière connexion est trop récente, patientez un peu",
-        ),
+        Failure::MailboxUnusable => ReplyText::of("CONTACTADMIN", failure_texts::MAILBOX_UNUSABLE),
+        Failure::TooManyOpen => ReplyText::of("UNAVAILABLE", failure_texts::TOO_MANY_OPEN),
+        Failure::LoginDelay => ReplyText::of("UNAVAILABLE", failure_texts::LOGIN_DELAY),
         Failure::NoFolder => NO_SUCH_MAILBOX,
         Failure::Gone => SOME_GONE,
         Failure::Changed => ReplyText::coded(
@@ -224,11 +216,8 @@ pub(super) const NO_MESSAGE: ReplyText = ReplyText::new("The message has no octe
 /// The success of a login.
 pub(super) const LOGGED_IN: ReplyText = ReplyText::new("Logged in", "Connexion établie");
 /// A failed login. The reply is the same for every reason, so that a client cannot test names.
-pub(super) const WRONG_PASSWORD: ReplyText = ReplyText::coded(
-    "AUTHENTICATIONFAILED",
-    "Wrong user or password",
-    "Utilisateur ou mot de passe incorrect",
-);
+pub(super) const WRONG_PASSWORD: ReplyText =
+    ReplyText::of("AUTHENTICATIONFAILED", failure_texts::WRONG_PASSWORD);
 /// A login in clear text where the listener accepts passwords only under TLS (RFC 3501 section 6.2.3).
 pub(super) const TLS_NEEDED: ReplyText = ReplyText::coded(
     "PRIVACYREQUIRED",

@@ -130,8 +130,8 @@ pub enum ImapResponse {
     State(Arc<FolderState>),
     /// The result of EXPUNGE.
     Expunged {
-        /// The state without the messages.
-        state: Arc<FolderState>,
+        /// The state without the messages. `None`: they are gone, and an event tells the state as soon as it can be had.
+        state: Option<Arc<FolderState>>,
         /// The number of messages that were removed.
         removed: u64,
     },
@@ -148,8 +148,8 @@ pub enum ImapResponse {
     },
     /// The result of STORE.
     Stored {
-        /// The state with the new flags.
-        state: Arc<FolderState>,
+        /// The state with the new flags. `None`: the messages have them, and an event tells the state as soon as it can be had.
+        state: Option<Arc<FolderState>>,
         /// UIDs that another client has changed meanwhile, so that `unchanged_since` kept them as they were.
         modified: NumberSet,
         /// Whether a message could not be changed, because it is gone.

@@ -102,7 +102,6 @@ impl ImapSession {
             true if self.condstore => Report::ModSeq,
             true => Report::Nothing,
         };
-        let own = OwnChange { uids, change, flags: flags.with(keyword_flags(&state, &keywords)), report };
         let modified = match &self.selected {
             Some(selected) if !by_uid => numbers::numbers(&selected.view, &modified),
             _ => modified,
@@ -112,8 +111,13 @@ impl ImapSession {
             (true, true) => (Condition::No, Code::OfText, reply::SOME_GONE),
             (true, false) => (Condition::Ok, Code::OfText, reply::DONE),
         };
-        self.set_newest(state);
-        self.tell_news(Some(own), by_uid, After::Reply(Ending { tag, condition, code, text }), out)
+        // Without a state, a later event tells the new flags.
+        let own = state.map(|state| {
+            let flags = flags.with(keyword_flags(&state, &keywords));
+            self.set_newest(state);
+            OwnChange { uids, change, flags, report }
+        });
+        self.tell_news(own, by_uid, After::Reply(Ending { tag, condition, code, text }), out)
     }
 
     /// EXPUNGE, and UID EXPUNGE with a set.

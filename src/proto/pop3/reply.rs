@@ -3,7 +3,7 @@
 
 use crate::{
     language::{Language, LocalizedText},
-    proto::{buffer::Outbox, request::Failure, smtp::reply_codes::ReplyClass},
+    proto::{buffer::Outbox, failure_texts, request::Failure, smtp::reply_codes::ReplyClass},
 };
 
 /// The text of a reply in both languages, with the response code of a refusal.
@@ -21,7 +21,11 @@ impl ReplyText {
 
     /// A refusal with a response code (RFC 2449 section 8, RFC 3206). `code` ends with a blank.
     const fn coded(code: &'static str, en: &'static str, fr: &'static str) -> Self {
-        Self { code, text: LocalizedText::new(en, fr) }
+        Self::of(code, LocalizedText::new(en, fr))
+    }
+
+    const fn of(code: &'static str, text: LocalizedText) -> Self {
+        Self { code, text }
     }
 
     /// The same text, with the response code of another text.
@@ -65,21 +69,9 @@ pub fn failure_text(failure: Failure) -> ReplyText {
     match failure {
         Failure::AuthFailed { .. } => WRONG_PASSWORD,
         Failure::InUse => IN_USE,
-        Failure::MailboxUnusable => ReplyText::coded(
-            "[SYS/PERM] ",
-            "The mailbox can't be used as it is configured",
-            "La boîte est inutilisable, voyez l'administrateur",
-        ),
-        Failure::TooManyOpen => ReplyText::coded(
-            "[SYS/TEMP] ",
-            "Too many mailboxes are open, try later",
-            "Trop de boîtes sont ouvertes, réessayez plus tard",
-        ),
-        Failure::LoginDelay => ReplyText::coded(
-            "[LOGIN-DELAY] ",
-            "The last login was a moment ago, wait a little",
-            "La dernière connexion est trop récente, patientez un peu",
-        ),
+        Failure::MailboxUnusable => ReplyText::of("[SYS/PERM] ", failure_texts::MAILBOX_UNUSABLE),
+        Failure::TooManyOpen => ReplyText::of("[SYS/TEMP] ", failure_texts::TOO_MANY_OPEN),
+        Failure::LoginDelay => ReplyText::of("[LOGIN-DELAY] ", failure_texts::LOGIN_DELAY),
         // Not `[AUTH]`: a client would ask its user for another password (RFC 3206 section 4).
         Failure::NoFolder => ReplyText::coded("[SYS/PERM] ", "No such folder", "Ce dossier n'existe pas"),
         Failure::Gone => ReplyText::new("That message is not there any more", "Ce message n'est plus là"),
@@ -104,8 +96,7 @@ pub fn failure_text(failure: Failure) -> ReplyText {
 /// The reply to USER, the same for known and unknown users, so that a client cannot test names.
 pub const SEND_PASS: ReplyText = ReplyText::new("Send PASS", "Envoyez PASS");
 /// A failed login. The reply is the same for every reason, so that a client cannot test names.
-pub const WRONG_PASSWORD: ReplyText =
-    ReplyText::coded("[AUTH] ", "Wrong user or password", "Utilisateur ou mot de passe incorrect");
+pub const WRONG_PASSWORD: ReplyText = ReplyText::of("[AUTH] ", failure_texts::WRONG_PASSWORD);
 /// A login to a mailbox that another session has locked (RFC 1939 section 4).
 pub const IN_USE: ReplyText = ReplyText::coded(
     "[IN-USE] ",

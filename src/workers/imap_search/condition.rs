@@ -2,10 +2,9 @@
 //!
 //! The rule: a condition is true, false, or not known yet. What is not known yet is asked of the header, and then of the text.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::finder::{Control, TextSet};
 
 use crate::{
     maildir::MessageEntry,
@@ -20,6 +19,7 @@ use crate::{
         search_key::{Day, SearchKey},
         sequence_set::NumberSet,
     },
+    proto::request::Failure,
 };
 
 /// A condition whose sets, flags and texts are resolved.
@@ -32,8 +32,8 @@ pub(super) enum Condition {
     Numbers(NumberSet),
     Uids(NumberSet),
     Flag(Flags),
-    /// A field of that name, in lower case, contains the text.
-    Header(Vec<u8>, Folded),
+    /// The text with that index is found in a field of its name.
+    Header(usize),
     /// The text with that index is found.
     Text(usize),
     Larger(u64),
@@ -51,37 +51,37 @@ pub(super) enum DayTest {
     Since(Day),
 }
 
-/// A text to find in the body, or in the header too.
-#[derive(Debug)]
-pub(super) struct Needle {
-    pub(super) text: Folded,
-    pub(super) in_header: bool,
-}
-
 /// The parts of messages that a condition asks for.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
-    /// The texts to find.
-    pub(super) needles: Vec<Needle>,
-    /// The names of header fields in lower case.
-    pub(super) names: BTreeSet<Vec<u8>>,
+    /// The number of texts to find.
+    pub(super) texts: usize,
+    /// Those that BODY and TEXT ask for.
+    pub(super) in_body: TextSet,
+    /// Those of TEXT.
+    pub(super) in_header: TextSet,
+    /// The number of texts to find in fields.
+    fields: usize,
+    /// These texts by the name of their field in lower case.
+    by_name: BTreeMap<Vec<u8>, TextSet>,
 }
 
 /// The header of a message as far as a condition asks for it. Many conditions may ask for one field.
 #[derive(Debug)]
 pub(super) struct SearchedHeader {
-    /// For each name that is there, the values of all its fields, with a line feed between two.
-    fields: BTreeMap<Vec<u8>, Folded>,
+    /// For each text to find in a field, whether it is there.
+    hits: Vec<Option<bool>>,
     /// The day on which it was sent, as the sender wrote it: its time and zone do not count.
     day: Option<Day>,
 }
 
 impl SearchedHeader {
-    pub(super) fn new(header: Header<'_>, wanted: &Wanted) -> Self {
+    pub(super) fn new(header: Header<'_>, wanted: &Wanted, control: &Control<'_>) -> Result<Self, Failure> {
+        // For each name, the values of all its fields, with a line feed between two.
         let mut fields: BTreeMap<Vec<u8>, Folded> = BTreeMap::new();
         for field in header.fields() {
             let name = field.name.to_ascii_lowercase();
-            if !wanted.names.contains(&name) {
+            if !wanted.by_name.contains_key(&name) {
                 continue;
             }
             let is_of_addresses = ADDRESS_FIELDS.contains(&name.as_slice());
@@ -95,8 +95,15 @@ impl SearchedHeader {
                 }
             }
         }
+        let mut hits = vec![None; wanted.fields];
+        for (name, values) in &fields {
+            if let Some(texts) = wanted.by_name.get(name) {
+                texts.find(values, &mut hits, control)?;
+            }
+        }
         let date = header.raw("Date").and_then(|value| Date::parse(&value));
-        Self { fields, day: date.map(|Date { year, month, day, .. }| Day { year, month, day }) }
+        let day = date.map(|Date { year, month, day, .. }| Day { year, month, day });
+        Ok(Self { hits, day })
     }
 }
 
@@ -139,8 +146,8 @@ impl Folded {
         self.add(text);
     }
 
-    pub(super) fn contains(&self, other: &Self) -> bool {
-        memchr::memmem::find(self.0.as_bytes(), other.0.as_bytes()).is_some()
+    pub(super) fn octets(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 }
 
@@ -157,16 +164,23 @@ impl Condition {
                 return Self::Constant(true);
             }
             let text = Folded::new(&String::from_utf8_lossy(octets));
-            wanted.needles.push(Needle { text, in_header });
-            Self::Text(wanted.needles.len() - 1)
+            let number = wanted.texts;
+            wanted.texts += 1;
+            if in_header {
+                wanted.in_header.add(number, text.clone());
+            }
+            wanted.in_body.add(number, text);
+            Self::Text(number)
         };
         match key {
             SearchKey::Body(octets) => return text(octets, false),
             SearchKey::Text(octets) => return text(octets, true),
             SearchKey::Header(name, octets) => {
-                let name = name.to_ascii_lowercase();
-                wanted.names.insert(name.clone());
-                return Self::Header(name, Folded::new(&String::from_utf8_lossy(octets)));
+                let number = wanted.fields;
+                wanted.fields += 1;
+                let texts = wanted.by_name.entry(name.to_ascii_lowercase()).or_default();
+                texts.add(number, Folded::new(&String::from_utf8_lossy(octets)));
+                return Self::Header(number);
             }
             _ => {}
         }
@@ -239,10 +253,9 @@ impl Condition {
             Self::Numbers(set) => Some(set.contains(facts.number)),
             Self::Uids(set) => Some(set.contains(facts.state.uid)),
             Self::Flag(flag) => Some(facts.state.flags.intersects(*flag)),
-            Self::Header(name, text) => header.map(|header| {
-                // An empty text is in each field of the name.
-                header.fields.get(name).is_some_and(|values| values.contains(text))
-            }),
+            Self::Header(index) => {
+                header.map(|header| header.hits.get(*index).copied().flatten().unwrap_or(false))
+            }
             Self::Text(index) => facts.hits.get(*index).copied().flatten(),
             Self::Larger(octets) => Some(entry.octets > *octets),
             Self::Smaller(octets) => Some(entry.octets < *octets),

@@ -45,7 +45,8 @@ fn found(folder: &TestFolder, text: &str) -> String {
         let all = loop {
             slices += 1;
             assert!(slices <= MESSAGES.len() + 1, "{text} ends");
-            match search(&folder.maildir, &folder.sequence, &request, progress, budget).unwrap() {
+            match search(&folder.maildir, &folder.sequence, &request, progress, (budget, &|| false)).unwrap()
+            {
                 SearchSlice::Done { uids, .. } => break uids,
                 SearchSlice::Unfinished(rest) => progress = rest,
             }
@@ -165,8 +166,10 @@ fn y12_a_search_that_cannot_read_a_message_fails() {
         recent: NumberSet::default(),
         key: key(text),
     };
-    let run =
-        |text| search(&folder.maildir, &folder.sequence, &request(text), SearchProgress::default(), u64::MAX);
+    let run = |text| {
+        let progress = SearchProgress::default();
+        search(&folder.maildir, &folder.sequence, &request(text), progress, (u64::MAX, &|| false))
+    };
     let _fault = PlannedFault::new(folder.maildir.path(), 3, FaultKind::Error);
     assert_eq!(run("SEEN"), Ok(done(&[10, 20, 30, 40, 50])));
     assert_eq!(run("FROM nobody"), Err(Failure::TempFail));
@@ -181,4 +184,31 @@ fn folder_uids(uids: &[u32]) -> NumberSet {
     let mut set = NumberSet::default();
     uids.iter().for_each(|uid| set.push(*uid));
     set
+}
+
+#[test]
+fn y176_hundreds_of_texts_in_fields_and_bodies_find_what_one_after_the_other_finds() {
+    let folder = folder();
+    let absent: String = (0..300).map(|n| format!(" NOT SUBJECT \"no {n}\"")).collect();
+    assert_eq!(found(&folder, &format!("SUBJECT your{absent}")), "10");
+    assert_eq!(found(&folder, &format!("ALL{absent} NOT SUBJECT caf\u{e9}")), "10,30,40,50");
+    assert_eq!(found(&folder, &format!("HEADER subject \"\"{absent}")), "10,20");
+    let absent: String = (0..99).map(|n| format!(" NOT TEXT \"no {n}\"")).collect();
+    assert_eq!(found(&folder, &format!("TEXT \"inner subject\"{absent}")), "40");
+    assert_eq!(found(&folder, &format!("NOT TEXT application/pdf{absent}")), "10,20,40,50");
+    let absent = absent.replace("TEXT", "BODY");
+    assert_eq!(found(&folder, &format!("BODY \"inner subject\"{absent}")), "");
+}
+
+#[test]
+fn y176_a_search_that_nobody_waits_for_ends_before_the_next_message() {
+    let folder = folder();
+    let request = Search {
+        state: Arc::clone(&folder.sequence.state),
+        recent: NumberSet::default(),
+        key: key("TEXT x"),
+    };
+    let progress = SearchProgress::default();
+    let ended = search(&folder.maildir, &folder.sequence, &request, progress, (u64::MAX, &|| true));
+    assert_eq!(ended, Err(Failure::TempFail));
 }

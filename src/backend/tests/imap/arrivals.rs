@@ -42,7 +42,7 @@ impl Bench {
         let Self { folders, maildrops, clients, index, effects, receiver, accounts, quotas, .. } = self;
         let mut cx = super::super::super::receive::Context { now: SECOND, accounts, quotas, index, effects };
         receiver.delivered((from, &ack_token), clients, result, &mut cx);
-        folders.number_appended(receiver, &mut Context { maildrops, index, effects });
+        folders.number_appended(receiver, &mut FolderContext { maildrops, index, effects });
     }
 
     #[track_caller]

@@ -10,18 +10,6 @@ fn folder(of: &str, name: &str) -> Mailbox {
 }
 
 impl Bench {
-    /// Makes a request, and runs no job.
-    fn begin(&mut self, id: ConnId, request: ImapRequest) {
-        self.clients.request(id);
-        let Self { folders, maildrops, clients, index, effects, receiver, accounts, quotas, .. } = self;
-        let client = clients.get_mut(id).unwrap();
-        let cx = &mut Context { maildrops, index, effects };
-        let mut parts = Parts { folders, receiver, accounts, quotas, now: SECOND };
-        if let Some(request) = parts.handle((id, client), request, cx) {
-            folders.handle((id, client), request, SECOND, cx);
-        }
-    }
-
     /// The jobs that wait for a worker.
     fn jobs(&mut self) -> Vec<Job> {
         let mut jobs = Vec::new();
@@ -54,7 +42,7 @@ impl Bench {
 
     #[track_caller]
     fn create_for(&mut self, of: &str, name: &str) {
-        self.begin(CLIENT, ImapRequest::Create { folder: folder(of, name), special_use: None });
+        self.request(CLIENT, ImapRequest::Create { folder: folder(of, name), special_use: None });
         assert_eq!(self.responses(), ["c1 done"]);
     }
 }
@@ -71,29 +59,29 @@ fn y101_a_folder_gets_another_name_or_goes_while_no_job_writes_its_uids() {
         bench.create_for("ann", "to.below");
         bench.select(THIRD);
         let (to, other) = (folder("ann", "to"), folder("ann", "other"));
-        bench.begin(CLIENT, copy(&[1], folder("ann", "to.below")));
+        bench.request(CLIENT, copy(&[1], folder("ann", "to.below")));
         let change = match is_rename {
             true => ImapRequest::Rename { from: to.clone(), to: other.clone() },
             false => ImapRequest::Delete { folder: folder("ann", "to.below") },
         };
-        bench.begin(OTHER, change);
-        bench.begin(THIRD, copy(&[2], folder("ann", "to.below")));
+        bench.request(OTHER, change);
+        bench.request(THIRD, copy(&[2], folder("ann", "to.below")));
         let jobs = bench.jobs();
         assert!(matches!(jobs[..], [Job::Folder(_)]), "the change waits: {jobs:?}");
         jobs.into_iter().for_each(|job| bench.run(job));
         let responses = bench.responses();
         assert_eq!(responses, ["c1 copied to 1", "c2 done", "c3 NoFolder"], "{is_rename}");
         if is_rename {
-            bench.begin(THIRD, copy(&[2], folder("ann", "other.below")));
+            bench.request(THIRD, copy(&[2], folder("ann", "other.below")));
             assert_eq!(bench.responses(), ["c3 copied to 2"]);
             let state = bench.state(OTHER, ImapRequest::Select { folder: folder("ann", "other.below") });
             assert_eq!(text(&state), "1 2");
         }
         // A change that is refused holds nobody up.
-        bench.begin(OTHER, ImapRequest::Delete { folder: folder("ann", "nowhere") });
+        bench.request(OTHER, ImapRequest::Delete { folder: folder("ann", "nowhere") });
         assert_eq!(bench.responses(), ["c2 NoFolder"]);
         bench.create_for("ann", "nowhere");
-        bench.begin(THIRD, copy(&[2], folder("ann", "nowhere")));
+        bench.request(THIRD, copy(&[2], folder("ann", "nowhere")));
         assert_eq!(bench.responses(), ["c3 copied to 1"]);
     }
 }
@@ -104,10 +92,10 @@ fn y102_a_copy_of_many_messages_ends_before_its_folder_gets_another_name() {
     let mut bench = Bench::with_messages(&names.iter().map(String::as_str).collect::<Vec<_>>());
     bench.create_for("ann", "to");
     let all: Vec<u32> = (1..=300).collect();
-    bench.begin(CLIENT, copy(&all, folder("ann", "to")));
+    bench.request(CLIENT, copy(&all, folder("ann", "to")));
     bench.jobs().into_iter().for_each(|job| bench.run(job)); // the first 250
-    bench.begin(OTHER, ImapRequest::Rename { from: folder("ann", "to"), to: folder("ann", "other") });
-    bench.begin(THIRD, ImapRequest::Delete { folder: folder("ann", "other") });
+    bench.request(OTHER, ImapRequest::Rename { from: folder("ann", "to"), to: folder("ann", "other") });
+    bench.request(THIRD, ImapRequest::Delete { folder: folder("ann", "other") });
     // The folder of the second change exists after the first one alone.
     let responses = bench.responses();
     assert_eq!(responses[..2], ["c1 copied to 1:300", "c2 done"], "{responses:?}");
@@ -125,27 +113,27 @@ fn y103_copies_and_deliveries_at_once_do_not_exceed_a_quota() {
     let inbox = bench.fixture.storage.maildir(&mailbox("bob")).unwrap();
     fs::write(inbox.path().join("new/1.a"), [b'x'; 30]).unwrap();
     for id in [CLIENT, OTHER] {
-        bench.begin(id, ImapRequest::Select { folder: mailbox("bob") });
+        bench.request(id, ImapRequest::Select { folder: mailbox("bob") });
         bench.responses();
     }
     for name in ["a", "b"] {
         bench.create_for("bob", name);
     }
     // The use of the quota is known to both, and the quota is 100 octets.
-    bench.begin(CLIENT, ImapRequest::Usage { mailbox: mailbox("bob") });
+    bench.request(CLIENT, ImapRequest::Usage { mailbox: mailbox("bob") });
     bench.responses();
     assert!(bench.quotas.reserve(&mailbox("bob"), Usage { bytes: 35, messages: 1 }, &bench.accounts, SECOND));
-    bench.begin(CLIENT, copy(&[1], folder("bob", "a")));
-    bench.begin(OTHER, copy(&[1], folder("bob", "b")));
+    bench.request(CLIENT, copy(&[1], folder("bob", "a")));
+    bench.request(OTHER, copy(&[1], folder("bob", "b")));
     assert_eq!(bench.responses(), ["c1 copied to 1", "c2 Quota"]);
     // The delivery did not take place, and its room is free again. That of the copy is not.
     bench.quotas.settle(&mailbox("bob"), Usage { bytes: 35, messages: 1 }, Fate::Refused, SECOND);
-    bench.begin(OTHER, copy(&[1], folder("bob", "b")));
+    bench.request(OTHER, copy(&[1], folder("bob", "b")));
     assert_eq!(bench.responses(), ["c2 copied to 1"]);
     assert_eq!(bench.quotas.usage(&mailbox("bob"), SECOND), Some(Usage { bytes: 90, messages: 3 }));
     // A copy that fails, or whose job is lost, gives its room back.
     bench.loses_jobs = true;
-    bench.begin(OTHER, copy(&[1], folder("bob", "b")));
+    bench.request(OTHER, copy(&[1], folder("bob", "b")));
     assert_eq!(bench.responses(), ["c2 TempFail"]);
     assert_eq!(bench.quotas.usage(&mailbox("bob"), SECOND).map(|usage| usage.bytes), Some(90));
 }
@@ -155,9 +143,9 @@ fn y105_a_uid_that_the_folder_cannot_keep_is_not_told() {
     let mut bench = Bench::with_messages(&["new/1.a", "new/2.b"]);
     bench.create_for("ann", "to");
     fs::create_dir(bench.path(".to").join(crate::maildir::uid_file::FILE)).unwrap();
-    bench.begin(CLIENT, copy(&[1], folder("ann", "to")));
+    bench.request(CLIENT, copy(&[1], folder("ann", "to")));
     assert_eq!(bench.responses(), ["c1 copied to "]);
-    bench.begin(CLIENT, ImapRequest::Copy { uids: uids(&[2]), to: folder("ann", "to"), is_move: true });
+    bench.request(CLIENT, ImapRequest::Copy { uids: uids(&[2]), to: folder("ann", "to"), is_move: true });
     assert_eq!(bench.responses(), ["c1 copied to "]);
     let appended = bench.ask_append(folder("ann", "to"), Flags::DRAFT, &[]);
     assert!(matches!(appended, Response::Imap(ImapResponse::Appended { uid: None })), "{appended:?}");
@@ -178,15 +166,15 @@ fn y151_a_transfer_that_succeeded_is_no_no_after_its_folder_has_another_name() {
         let rename = ImapRequest::Rename { from: folder("ann", "from"), to: folder("ann", "other") };
         if is_late {
             // The name has changed while a worker has the first slice.
-            bench.begin(CLIENT, ImapRequest::Copy { uids: uids(&all), to: folder("ann", "to"), is_move });
+            bench.request(CLIENT, ImapRequest::Copy { uids: uids(&all), to: folder("ann", "to"), is_move });
             let first = bench.jobs();
-            bench.begin(OTHER, rename);
+            bench.request(OTHER, rename);
             bench.jobs().into_iter().for_each(|job| bench.run(job));
             first.into_iter().for_each(|job| bench.run(job));
         } else {
-            bench.begin(CLIENT, ImapRequest::Copy { uids: uids(&all), to: folder("ann", "to"), is_move });
+            bench.request(CLIENT, ImapRequest::Copy { uids: uids(&all), to: folder("ann", "to"), is_move });
             bench.jobs().into_iter().for_each(|job| bench.run(job)); // the first 250
-            bench.begin(OTHER, rename);
+            bench.request(OTHER, rename);
         }
         let responses = bench.responses();
         assert!(responses.contains(&"c1 copied to 1:300".to_owned()), "{responses:?}");
@@ -208,7 +196,7 @@ fn y152_sessions_hear_that_their_folder_has_another_name_or_is_gone() {
             true => ImapRequest::Rename { from: folder("ann", "up"), to: folder("ann", "other") },
             false => ImapRequest::Delete { folder: below.clone() },
         };
-        bench.begin(OTHER, change);
+        bench.request(OTHER, change);
         assert_eq!(bench.responses(), ["c2 done"]);
         assert!(bench.folders.has_events());
         let gone = |id| (id, SessionEvent::FolderGone(below.clone()));

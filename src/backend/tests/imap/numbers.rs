@@ -1,7 +1,10 @@
 //! The numbers that STATUS tells beside those of SELECT.
 
 use super::*;
-use crate::proto::imap::{command::StatusItem, request::FolderStatus};
+use crate::{
+    proto::imap::{command::StatusItem, request::FolderStatus},
+    workers::hierarchy_job::HierarchyJob,
+};
 
 impl Bench {
     #[track_caller]
@@ -61,4 +64,28 @@ fn y145_status_tells_the_numbers_of_select_and_each_change() {
     let last = bench.status_as_select();
     assert_eq!((last.0, last.1), (later.0 + 1, later.1 + 1));
     assert_eq!(bench.status_as_select(), last);
+}
+
+#[test]
+fn y175_the_size_of_a_selected_folder_is_that_of_its_state_and_reads_no_file() {
+    let mut bench = Bench::with_messages(&["new/1.a", "cur/2.b:2,ST"]);
+    // The state does not have it yet.
+    bench.write("new/3.c");
+    let items = vec![StatusItem::Messages, StatusItem::Size];
+    let response = bench.ask(OTHER, ImapRequest::Status { folder: mailbox("ann"), items });
+    let Response::Imap(ImapResponse::Status(status)) = response else { panic!("{response:?}") };
+    // The last line of each has no end, which counts on the wire.
+    let octets = ["new/1.a", "cur/2.b:2,ST"].map(|text| text.len() as u64 + 2);
+    assert_eq!((status.messages, status.size), (2, octets.iter().sum()));
+}
+
+#[test]
+fn y174_a_list_ends_with_its_slice_when_the_client_has_gone() {
+    let mut effects = Effects::default();
+    let request = ImapRequest::List { mailbox: mailbox("ann"), status: vec![StatusItem::Size] };
+    let job = || Box::new(HierarchyJob::new(CLIENT, request.clone(), Default::default()));
+    Folders::slice_listed((CLIENT, true), job(), &mut effects);
+    assert!(matches!(effects.next(), Some(Effect::Run(Job::Hierarchy(_)))));
+    Folders::slice_listed((CLIENT, false), job(), &mut effects);
+    assert!(matches!(effects.next(), Some(Effect::Respond(CLIENT, Response::Failed(_)))));
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A watched mailbox of so many messages, with one identity or many, and a login that was served.
-fn mailbox_of(files: usize, name: &dyn Fn(usize) -> String) -> (Fixture, Vec<MessageEntry>) {
+pub(super) fn mailbox_of(files: usize, name: &dyn Fn(usize) -> String) -> (Fixture, Vec<MessageEntry>) {
     let mut backend = Fixture::new();
     backend.log_in();
     let Output::Scan(id, load) = backend.output() else { panic!("no walk") };
@@ -33,7 +33,7 @@ fn one_identity(n: usize) -> String {
     format!("1700000000.same.host:2,a{n}")
 }
 
-fn many_identities(n: usize) -> String {
+pub(super) fn many_identities(n: usize) -> String {
     format!("{}.M1.host:2,S", 1_700_000_000 + n)
 }
 

@@ -1,26 +1,24 @@
 //! Requests about the folders of a user: LIST, STATUS, CREATE, DELETE, RENAME, SUBSCRIBE and the first login.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::ControlFlow};
 
 use super::{
-    folder_status,
+    folder_list::{KnownFolder, ListProgress, ListSlice},
     storage::{Storage, log_failure},
 };
 use crate::{
-    index::uid_book::NextNumbers,
     limits::MAX_FOLDERS,
     maildir::{
-        Maildir, Usage,
-        folders::{FolderEntry, FolderError, Folders},
+        Usage,
+        folders::{FolderError, Folders},
+        size_counter::ScanLimits,
         usage,
     },
     proto::{
         folder::Folder,
         imap::{
             command::StatusItem,
-            request::{
-                FolderInfo, FolderState, FolderStatus, ImapRequest, ImapResponse, Refusal, SpecialUse,
-            },
+            request::{ImapRequest, ImapResponse, Refusal, SpecialUse},
         },
         request::{ConnId, Failure, Mailbox},
     },
@@ -28,27 +26,29 @@ use crate::{
 
 /// A request about the folders of a user.
 #[derive(Debug)]
-pub struct FoldersJob {
+pub struct HierarchyJob {
     /// The connection that gets the response.
     pub conn: ConnId,
     /// The request.
     pub request: ImapRequest,
     /// The folders that are in memory.
-    pub known: Vec<(Mailbox, KnownFolder)>,
+    pub known: BTreeMap<Mailbox, KnownFolder>,
+    /// The numbers that earlier slices of LIST or STATUS have found.
+    progress: ListProgress,
 }
 
-/// A folder in memory, with its newest state.
+/// The result of a slice of a [`HierarchyJob`].
 #[derive(Debug)]
-pub enum KnownFolder {
-    /// A session has selected it.
-    Selected(Arc<FolderState>),
-    /// No session has. The next SELECT goes on from this state, if the folder has this device and inode still.
-    Idle(Arc<FolderState>, (u64, u64)),
+pub enum HierarchyResult {
+    /// The request is served.
+    Done(Box<HierarchyOutcome>),
+    /// The rest of LIST or STATUS is to do. Dropping it ends the request.
+    Unfinished(Box<HierarchyJob>),
 }
 
-/// The result of a [`FoldersJob`].
+/// The result of a [`HierarchyJob`].
 #[derive(Debug)]
-pub struct FoldersOutcome {
+pub struct HierarchyOutcome {
     /// The response.
     pub response: ImapResponse,
     /// The mailbox of the user, if its use of the quota is to be counted anew.
@@ -59,26 +59,60 @@ pub struct FoldersOutcome {
     pub usage: Option<(Mailbox, Usage)>,
 }
 
-impl FoldersJob {
-    /// Serves the request.
-    pub(super) fn run(self, storage: &Storage) -> Result<FoldersOutcome, Failure> {
-        let Self { request, known, .. } = self;
-        storage.check_in_place()?;
-        let mut outcome =
-            FoldersOutcome { response: ImapResponse::Done, shrunk: None, renamed: false, usage: None };
-        let done = match request {
-            ImapRequest::List { mailbox, status } => {
-                outcome.response = ImapResponse::Folders(list(storage, &mailbox, &status, &known)?);
-                Ok(())
+impl HierarchyJob {
+    /// The job of a request.
+    pub fn new(conn: ConnId, request: ImapRequest, known: BTreeMap<Mailbox, KnownFolder>) -> Self {
+        Self { conn, request, known, progress: ListProgress::default() }
+    }
+
+    /// Whether it may count the octets of every message.
+    pub fn counts_sizes(&self) -> bool {
+        match &self.request {
+            ImapRequest::List { status: items, .. } | ImapRequest::Status { items, .. } => {
+                items.contains(&StatusItem::Size)
             }
-            ImapRequest::Status { folder, items } => match status(storage, &folder, &items, &known) {
-                Ok(status) => {
-                    outcome.response = ImapResponse::Status(status);
-                    Ok(())
+            _ => false,
+        }
+    }
+
+    /// Serves the request, or a slice of it.
+    pub(super) fn run(self, storage: &Storage) -> Result<HierarchyResult, Failure> {
+        self.run_slice(storage, storage.scan_limits())
+    }
+
+    pub(super) fn run_slice(
+        mut self,
+        storage: &Storage,
+        limits: ScanLimits,
+    ) -> Result<HierarchyResult, Failure> {
+        storage.check_in_place()?;
+        let Self { request, known, progress, .. } = &mut self;
+        let sliced = match request {
+            ImapRequest::List { mailbox, status } => {
+                let slice = ListSlice::new((storage, limits), status, known, progress);
+                slice.list(mailbox, progress)?.map_continue(ImapResponse::Folders)
+            }
+            ImapRequest::Status { folder, items } => {
+                let slice = ListSlice::new((storage, limits), items, known, progress);
+                match slice.status(folder, progress) {
+                    Ok(status) => status.map_continue(ImapResponse::Status),
+                    Err(Failure::NoFolder) => ControlFlow::Continue(ImapResponse::Refused(Refusal::NoFolder)),
+                    Err(failure) => return Err(failure),
                 }
-                Err(Failure::NoFolder) => Err(FolderError::Missing),
-                Err(failure) => return Err(failure),
-            },
+            }
+            _ => return self.change(storage).map(|outcome| HierarchyResult::Done(Box::new(outcome))),
+        };
+        Ok(match sliced {
+            ControlFlow::Continue(response) => HierarchyResult::Done(Box::new(answered(response))),
+            ControlFlow::Break(()) => HierarchyResult::Unfinished(Box::new(self)),
+        })
+    }
+
+    /// Serves a request that is done at once.
+    fn change(self, storage: &Storage) -> Result<HierarchyOutcome, Failure> {
+        let Self { request, .. } = self;
+        let mut outcome = answered(ImapResponse::Done);
+        let done = match request {
             ImapRequest::Create { folder, special_use } => {
                 let made = change(storage, &folder, |folders, name| match special_use {
                     Some(special_use) => folders.create_for_use(name, word(special_use)),
@@ -145,9 +179,12 @@ impl FoldersJob {
     }
 }
 
-fn refused(refusal: Refusal) -> FoldersOutcome {
-    let response = ImapResponse::Refused(refusal);
-    FoldersOutcome { response, shrunk: None, renamed: false, usage: None }
+fn refused(refusal: Refusal) -> HierarchyOutcome {
+    answered(ImapResponse::Refused(refusal))
+}
+
+fn answered(response: ImapResponse) -> HierarchyOutcome {
+    HierarchyOutcome { response, shrunk: None, renamed: false, usage: None }
 }
 
 /// Changes the folders of a user. The name is that of the folder's directory, or `.INBOX`.
@@ -161,111 +198,17 @@ fn change<T>(
     Ok(change(&Folders::of(&inbox, MAX_FOLDERS), name))
 }
 
-/// The folders of a user, INBOX first, then by their texts, with parents and subscriptions that do not exist.
-fn list(
-    storage: &Storage,
-    mailbox: &Mailbox,
-    items: &[StatusItem],
-    known: &[(Mailbox, KnownFolder)],
-) -> Result<Vec<FolderInfo>, Failure> {
-    let inbox = storage.maildir(mailbox)?;
-    let folders = Folders::of(&inbox, MAX_FOLDERS);
-    folders.recover();
-    let entries = folders.list().map_err(|error| log_failure(&error))?;
-    let uses = folders.uses(&entries);
-    // A file that cannot be read hides no folder.
-    let subscriptions = folders.subscriptions().unwrap_or_else(|error| {
-        log::warn!("{error}: every folder counts as subscribed");
-        None
-    });
-    let is_subscribed = |name: &str| subscriptions.as_ref().is_none_or(|all| all.contains(name));
-    let status_of = |folder: &Mailbox, open: &dyn Fn() -> Result<Maildir, Failure>| {
-        let known = known.iter().find(|(name, _)| name == folder).map(|(_, known)| known);
-        (!items.is_empty()).then(|| numbers(storage, items, known, open).ok()).flatten()
-    };
-    let of_inbox = FolderInfo {
-        folder: mailbox.clone(),
-        exists: true,
-        is_subscribed: is_subscribed("INBOX"),
-        special_use: None,
-        status: status_of(mailbox, &|| storage.maildir(mailbox)),
-    };
-    let mut by_text = BTreeMap::new();
-    for FolderEntry { text, directory } in &entries {
-        let Some(folder) = named(mailbox, text) else { continue };
-        let info = FolderInfo {
-            is_subscribed: is_subscribed(directory),
-            special_use: uses.iter().find(|(_, has)| has == directory).and_then(|(word, _)| use_of(word)),
-            status: status_of(&folder, &|| storage.imap_maildir(&folder)),
-            exists: true,
-            folder,
-        };
-        by_text.insert(text.clone(), info);
-    }
-    let absent = |text: &str, is_subscribed| {
-        let folder = named(mailbox, text)?;
-        Some(FolderInfo { folder, exists: false, is_subscribed, special_use: None, status: None })
-    };
-    let names = subscriptions.iter().flat_map(|all| all.names()).filter_map(|name| Folders::text_of(&name));
-    for text in names {
-        if !by_text.contains_key(&text) {
-            by_text.extend(absent(&text, true).map(|info| (text, info)));
-        }
-    }
-    for FolderEntry { text, .. } in &entries {
-        for (end, _) in text.match_indices('.') {
-            let parent = &text[..end];
-            if !by_text.contains_key(parent) {
-                by_text.extend(absent(parent, false).map(|info| (parent.to_owned(), info)));
-            }
-        }
-    }
-    Ok([of_inbox].into_iter().chain(by_text.into_values()).collect())
-}
-
 /// The folder with that text. `None`: no name on the wire can have it, or it would be INBOX.
-fn named(mailbox: &Mailbox, text: &str) -> Option<Mailbox> {
+pub(super) fn named(mailbox: &Mailbox, text: &str) -> Option<Mailbox> {
     let folder = Folder::from_decoded(text).filter(|_| !text.eq_ignore_ascii_case("INBOX"))?;
     Some(mailbox.clone().in_folder(folder))
-}
-
-fn status(
-    storage: &Storage,
-    folder: &Mailbox,
-    items: &[StatusItem],
-    known: &[(Mailbox, KnownFolder)],
-) -> Result<FolderStatus, Failure> {
-    let known = known.iter().find(|(name, _)| name == folder).map(|(_, known)| known);
-    numbers(storage, items, known, &|| storage.imap_maildir(folder))
-}
-
-fn numbers(
-    storage: &Storage,
-    items: &[StatusItem],
-    known: Option<&KnownFolder>,
-    open: &dyn Fn() -> Result<Maildir, Failure>,
-) -> Result<FolderStatus, Failure> {
-    let wants_size = items.contains(&StatusItem::Size);
-    let read = |maildir: Maildir| match known {
-        Some(KnownFolder::Selected(state)) if !wants_size => Ok(folder_status::of_state(state)),
-        Some(KnownFolder::Selected(state)) => {
-            let size = folder_status::size(storage, &maildir)?;
-            Ok(FolderStatus { size, ..folder_status::of_state(state) })
-        }
-        Some(KnownFolder::Idle(state, id)) => {
-            let next = (*id == maildir.id()).then(|| NextNumbers::from(&**state));
-            folder_status::read(storage, &maildir, wants_size, next)
-        }
-        None => folder_status::read(storage, &maildir, wants_size, None),
-    };
-    read(open()?).map_err(|error| log_failure(&error))
 }
 
 fn word(special_use: SpecialUse) -> &'static str {
     USES.iter().find(|(known, _)| *known == special_use).map_or("", |(_, word)| word)
 }
 
-fn use_of(word: &str) -> Option<SpecialUse> {
+pub(super) fn use_of(word: &str) -> Option<SpecialUse> {
     USES.iter().find(|(_, known)| *known == word).map(|(special_use, _)| *special_use)
 }
 

@@ -1,0 +1,23 @@
+//! Reasons of failures that POP3 and IMAP tell in the same words. Each protocol has response codes of its own.
+
+use crate::language::LocalizedText;
+
+/// [`Failure::AuthFailed`](super::request::Failure::AuthFailed). The reply is the same for every reason, so that a client cannot test
+/// names.
+pub(super) const WRONG_PASSWORD: LocalizedText =
+    LocalizedText::new("Wrong user or password", "Utilisateur ou mot de passe incorrect");
+/// [`Failure::MailboxUnusable`](super::request::Failure::MailboxUnusable)
+pub(super) const MAILBOX_UNUSABLE: LocalizedText = LocalizedText::new(
+    "The mailbox can't be used as it is configured",
+    "La boîte est inutilisable, voyez l'administrateur",
+);
+/// [`Failure::TooManyOpen`](super::request::Failure::TooManyOpen)
+pub(super) const TOO_MANY_OPEN: LocalizedText = LocalizedText::new(
+    "Too many mailboxes are open, try later",
+    "Trop de boîtes sont ouvertes, réessayez plus tard",
+);
+/// [`Failure::LoginDelay`](super::request::Failure::LoginDelay)
+pub(super) const LOGIN_DELAY: LocalizedText = LocalizedText::new(
+    "The last login was a moment ago, wait a little",
+    "La dernière connexion est trop récente, patientez un peu",
+);
