@@ -120,13 +120,13 @@ fn rename<'a>(
             Err(error) if error.kind() == Kind::Gone => return Ok(Step::Gone),
             Err(error) => return Err(error),
         };
-        if version != request.wanted.version {
+        let Some(found) = request.found(source, (from, &name), version)? else {
             break; // a program has written into it since it was listed
-        }
+        };
         if !sync_foreign(source, (from, &name))? {
             continue;
         }
-        let entry = request.entry((from, &name), letters, version);
+        let entry = request.entry((from, &name), letters, found);
         let new_name = c_string(entry.name.to_vec());
         let (from_dir, to_dir) = (source.dir(from), target.dir(entry.subdir));
         let path = || target.path().join(entry.subdir.name()).join(new_name.to_string_lossy().as_ref());

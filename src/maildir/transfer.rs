@@ -3,8 +3,8 @@
 //! The rule: a moved message leaves its folder after its name in the other one is durable, so that no kill and no power cut
 //! loses it. Between the two it is visible in both, which [`message_move`](super::message_move) avoids where it can. A copy is
 //! another name of the same file where the file system allows that, and so keeps its time. Either all messages are copied or
-//! none. A message that is gone is left out. One that is there in another version than the listed one is an error of kind
-//! `Changed`: a client that believes it copied would remove the only one.
+//! none. A message that is gone is left out. A file that another program has only touched is still the message that has its UID.
+//! With another length it is an error of kind `Changed`: a client that believes it copied would remove the only one.
 
 use std::{ffi::CString, time::SystemTime};
 
@@ -18,6 +18,7 @@ use super::{
     fault_points::fault_point,
     message::{Deletion, LinkCheck, OPEN_FLAGS, c_string, changed_error, find, listed_path},
     name::{self, UniqueName},
+    size_counter::{CountSlice, Counted},
     sync_phase::SyncPart,
 };
 
@@ -38,17 +39,52 @@ impl CopyRequest<'_> {
         &self,
         (from, name): (Subdir, &CString),
         letters: impl Fn(&[u8]) -> Vec<u8>,
-        version: FileVersion,
+        FoundFile { version, octets }: FoundFile,
     ) -> MessageEntry {
         let flags = letters(name::flags(name.to_bytes()));
         let subdir = if flags.is_empty() { from } else { Subdir::Cur };
-        let unique = self.name.final_name(version.bytes, self.octets);
+        let unique = self.name.final_name(version.bytes, octets);
         let name = match subdir {
             Subdir::New => unique.into_bytes(),
             Subdir::Cur => name::with_flags(unique.as_bytes(), &flags),
         };
-        MessageEntry { name: name.into(), subdir, version, octets: self.octets }
+        MessageEntry { name: name.into(), subdir, version, octets }
     }
+
+    /// The message, whose file has this name and version now. `None`: it is another one, or is gone.
+    pub(super) fn found(
+        &self,
+        source: &Maildir,
+        (subdir, name): (Subdir, &CString),
+        version: FileVersion,
+    ) -> Result<Option<FoundFile>, Error> {
+        let listed = self.wanted.version;
+        if version == listed {
+            return Ok(Some(FoundFile { version, octets: self.octets }));
+        }
+        if (version.inode, version.bytes) != (listed.inode, listed.bytes) {
+            return Ok(None); // by the rule for UIDs it is another message
+        }
+        // Its lines may have other ends now.
+        let counted = fs::openat(source.dir(subdir), name, OPEN_FLAGS, Mode::empty())
+            .and_then(|file| CountSlice::unbounded(version.bytes).count(file, version));
+        match counted {
+            Ok(Counted::Octets(octets)) => Ok(Some(FoundFile { version, octets })),
+            Ok(_) | Err(Errno::NOENT) => Ok(None),
+            Err(error) => {
+                let path = source.path().join(subdir.name()).join(name.to_string_lossy().as_ref());
+                Err(Error::at(path, "read", error))
+            }
+        }
+    }
+}
+
+/// A message to be copied as it is now.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FoundFile {
+    pub(super) version: FileVersion,
+    /// Its octets on the wire.
+    pub(super) octets: u64,
 }
 
 /// Messages that were copied to a Maildir.
@@ -58,6 +94,8 @@ pub struct Copies<'a> {
     target: &'a Maildir,
     /// For each message its copy, or `None` if it is gone.
     made: Vec<Option<MessageEntry>>,
+    /// For each message the version that was copied.
+    copied: Vec<FileVersion>,
 }
 
 impl<'a> Copies<'a> {
@@ -69,10 +107,13 @@ impl<'a> Copies<'a> {
         requests: &[CopyRequest<'_>],
         letters: impl Fn(&[u8]) -> Vec<u8>,
     ) -> Result<Self, Error> {
-        let mut copies = Self { source, target, made: Vec::with_capacity(requests.len()) };
+        let count = requests.len();
+        let (made, copied) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut copies = Self { source, target, made, copied };
         let mut made = requests.iter().try_for_each(|request| {
             let copy = copies.copy(request, &letters)?;
-            copies.made.push(copy);
+            copies.copied.push(copy.as_ref().map_or(request.wanted.version, |(_, version)| *version));
+            copies.made.push(copy.map(|(copy, _)| copy));
             Ok(())
         });
         let used = |subdir: &Subdir| copies.made.iter().flatten().any(|copy| copy.subdir == *subdir);
@@ -107,10 +148,11 @@ impl<'a> Copies<'a> {
         let mut done = Ok(());
         // Every file still has a name, that of the copy, so each one is looked for again at the end.
         let mut deletion = Deletion::begin(self.source, LinkCheck::Readdir);
-        for (request, copy) in requests.iter().zip(&mut self.made) {
+        let copied = self.copied.iter().copied();
+        for ((request, version), copy) in requests.iter().zip(copied).zip(&mut self.made) {
             let Some(entry) = copy else { continue };
             let removed = fault_point(self.source.path(), "remove moved")
-                .and_then(|()| deletion.delete(request.wanted));
+                .and_then(|()| deletion.delete(MessageRef { version, ..request.wanted }));
             match removed {
                 Ok(Some(_)) => {}
                 Ok(None) => {} // another program has removed it, and the copy is left of it
@@ -130,18 +172,18 @@ impl<'a> Copies<'a> {
         &self,
         request: &CopyRequest<'_>,
         letters: &impl Fn(&[u8]) -> Vec<u8>,
-    ) -> Result<Option<MessageEntry>, Error> {
+    ) -> Result<Option<(MessageEntry, FileVersion)>, Error> {
         for _ in 0..ATTEMPTS {
             let (subdir, name, version) = match find(self.source, request.wanted) {
                 Ok(found) => found,
                 Err(error) if error.kind() == Kind::Gone => return Ok(None),
                 Err(error) => return Err(error),
             };
-            if version != request.wanted.version {
+            let Some(found) = request.found(self.source, (subdir, &name), version)? else {
                 break; // a program has written into it since it was listed
-            }
-            if let Some(copy) = self.copy_file(request, (subdir, &name), letters)? {
-                return Ok(Some(copy));
+            };
+            if let Some(copy) = self.copy_file(request, (subdir, &name), found, letters)? {
+                return Ok(Some((copy, version)));
             }
         }
         Err(changed_error(listed_path(self.source, request.wanted)))
@@ -152,11 +194,12 @@ impl<'a> Copies<'a> {
         &self,
         request: &CopyRequest<'_>,
         (from, name): (Subdir, &CString),
+        found: FoundFile,
         letters: &impl Fn(&[u8]) -> Vec<u8>,
     ) -> Result<Option<MessageEntry>, Error> {
         let Self { source, target, .. } = self;
-        let version = request.wanted.version;
-        let copy = request.entry((from, name), letters, version);
+        let version = found.version;
+        let copy = request.entry((from, name), letters, found);
         let subdir = copy.subdir;
         let new_name = c_string(copy.name.to_vec());
         let path = || target.path().join(subdir.name()).join(new_name.to_string_lossy().as_ref());
@@ -168,7 +211,7 @@ impl<'a> Copies<'a> {
             Ok(()) => {}
             Err(Errno::NOENT) if self.is_target_there() => return Ok(None),
             Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => {
-                let copied = self.copy_content(request, (subdir, &new_name))?;
+                let copied = self.copy_content(request, version, (subdir, &new_name))?;
                 return Ok(copied.map(|version| MessageEntry { version, ..copy }));
             }
             Err(error) => return Err(Error::at(path(), "link", error)),
@@ -190,9 +233,10 @@ impl<'a> Copies<'a> {
     fn copy_content(
         &self,
         request: &CopyRequest<'_>,
+        version: FileVersion,
         (subdir, name): (Subdir, &CString),
     ) -> Result<Option<FileVersion>, Error> {
-        let open = match OpenMessage::open(self.source, request.wanted) {
+        let open = match OpenMessage::open(self.source, MessageRef { version, ..request.wanted }) {
             Err(error) if error.kind() == Kind::Gone => return Ok(None),
             opened => opened?,
         };
@@ -205,7 +249,7 @@ impl<'a> Copies<'a> {
                     break;
                 }
             }
-            file.set_modified(time_of(request.wanted.version))?;
+            file.set_modified(time_of(version))?;
             file.sync()?;
             file.close()?;
             file.rename(self.target, subdir, &name.to_string_lossy())?;

@@ -12,7 +12,6 @@ use std::{
 
 use super::{
     folder_status,
-    hierarchy_job::{named, use_of},
     storage::{Storage, log_failure},
 };
 use crate::{
@@ -24,9 +23,10 @@ use crate::{
         size_counter::{CountSlice, ScanLimits},
     },
     proto::{
+        folder::Folder,
         imap::{
             command::StatusItem,
-            request::{FolderInfo, FolderState, FolderStatus},
+            request::{FolderInfo, FolderState, FolderStatus, SpecialUse},
         },
         request::{Failure, Mailbox},
     },
@@ -52,11 +52,11 @@ pub(super) struct ListProgress {
 
 /// One slice of a list.
 pub(super) struct ListSlice<'a> {
-    pub(super) storage: &'a Storage,
-    pub(super) items: &'a [StatusItem],
+    storage: &'a Storage,
+    items: &'a [StatusItem],
     /// The folders that are in memory.
-    pub(super) known: &'a BTreeMap<Mailbox, KnownFolder>,
-    pub(super) turn: CountSlice,
+    known: &'a BTreeMap<Mailbox, KnownFolder>,
+    turn: CountSlice,
 }
 
 /// The end of a slice: the slice is spent, or it has the result.
@@ -191,6 +191,30 @@ impl<'a> ListSlice<'a> {
         folder_status::read(self.storage, maildir, (wants_size, &mut self.turn), next)
     }
 }
+
+/// The folder with that text. `None`: no name on the wire can have it, or it would be INBOX.
+pub(super) fn named(mailbox: &Mailbox, text: &str) -> Option<Mailbox> {
+    let folder = Folder::from_decoded(text).filter(|_| !text.eq_ignore_ascii_case("INBOX"))?;
+    Some(mailbox.clone().in_folder(folder))
+}
+
+/// The word of a special use in the record of the folders.
+pub(super) fn word(special_use: SpecialUse) -> &'static str {
+    USES.iter().find(|(known, _)| *known == special_use).map_or("", |(_, word)| word)
+}
+
+fn use_of(word: &str) -> Option<SpecialUse> {
+    USES.iter().find(|(_, known)| *known == word).map(|(special_use, _)| *special_use)
+}
+
+/// The special uses, as the record of the folders has them.
+const USES: [(SpecialUse, &str); 5] = [
+    (SpecialUse::Archive, "Archive"),
+    (SpecialUse::Drafts, "Drafts"),
+    (SpecialUse::Junk, "Junk"),
+    (SpecialUse::Sent, "Sent"),
+    (SpecialUse::Trash, "Trash"),
+];
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::ControlFlow};
 
 use super::{
-    folder_list::{KnownFolder, ListProgress, ListSlice},
+    folder_list::{KnownFolder, ListProgress, ListSlice, named, word},
     storage::{Storage, log_failure},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
         folder::Folder,
         imap::{
             command::StatusItem,
-            request::{ImapRequest, ImapResponse, Refusal, SpecialUse},
+            request::{ImapRequest, ImapResponse, Refusal},
         },
         request::{ConnId, Failure, Mailbox},
     },
@@ -198,27 +198,5 @@ fn change<T>(
     Ok(change(&Folders::of(&inbox, MAX_FOLDERS), name))
 }
 
-/// The folder with that text. `None`: no name on the wire can have it, or it would be INBOX.
-pub(super) fn named(mailbox: &Mailbox, text: &str) -> Option<Mailbox> {
-    let folder = Folder::from_decoded(text).filter(|_| !text.eq_ignore_ascii_case("INBOX"))?;
-    Some(mailbox.clone().in_folder(folder))
-}
-
-fn word(special_use: SpecialUse) -> &'static str {
-    USES.iter().find(|(known, _)| *known == special_use).map_or("", |(_, word)| word)
-}
-
-pub(super) fn use_of(word: &str) -> Option<SpecialUse> {
-    USES.iter().find(|(_, known)| *known == word).map(|(special_use, _)| *special_use)
-}
-
-/// The special uses, as the record of the folders has them.
-const USES: [(SpecialUse, &str); 5] = [
-    (SpecialUse::Archive, "Archive"),
-    (SpecialUse::Drafts, "Drafts"),
-    (SpecialUse::Junk, "Junk"),
-    (SpecialUse::Sent, "Sent"),
-    (SpecialUse::Trash, "Trash"),
-];
 /// Stands for the mailbox itself in a change of folders.
 const INBOX: &str = ".INBOX";

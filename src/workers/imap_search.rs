@@ -6,10 +6,12 @@
 
 mod condition;
 mod finder;
+mod folded;
 
 use self::{
-    condition::{Condition, Facts, Folded, SearchedHeader, Wanted},
+    condition::{Condition, Facts, SearchedHeader, Wanted},
     finder::{Control, Hits, TextSet},
+    folded::Folded,
 };
 use super::imap_message::ImapMessage;
 use crate::{

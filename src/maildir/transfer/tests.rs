@@ -167,7 +167,7 @@ const CHANGES: [fn(PathBuf); 3] = [
 
 #[test]
 fn y150_a_message_that_is_there_and_changed_fails_a_copy_and_stays_after_a_move() {
-    for change in CHANGES {
+    for change in [CHANGES[0], CHANGES[2]] {
         let fixture = Fixture::new();
         change(fixture.source.path().join("cur/3.c:2,"));
         assert_eq!(fixture.copy().unwrap_err().kind(), Kind::Changed);
@@ -185,6 +185,22 @@ fn y150_a_message_that_is_there_and_changed_fails_a_copy_and_stays_after_a_move(
     let (moved, done) = copies.remove_sources(&requests);
     assert_eq!(moved.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false]);
     assert_eq!(done.unwrap_err().kind(), Kind::Changed);
+}
+
+#[test]
+fn y173_a_message_that_a_program_has_touched_is_copied_and_moved_as_it_is_now() {
+    for is_link in [true, false] {
+        let fixture = Fixture::new();
+        let touched = fixture.source.path().join("cur/3.c:2,");
+        CHANGES[1](touched.clone());
+        let copies = fixture.copy().unwrap();
+        assert_eq!(copies[2].as_ref().unwrap().version.modified.0, 0, "its time is the new one");
+        fs::write(&touched, "th\nee").unwrap(); // as long, and of more octets on the wire
+        let moved = if is_link { fixture.relocate() } else { fixture.rename() }.unwrap();
+        assert_eq!(moved[2].as_ref().unwrap().octets, fixture.listed[2].octets + 1);
+        assert!(!touched.exists());
+        assert!(fixture.texts(&fixture.source).is_empty());
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::cell::{Cell, OnceCell};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, automaton::OverlappingState};
 use memchr::memmem;
 
-use super::condition::Folded;
+use super::folded::Folded;
 use crate::proto::request::Failure;
 
 /// Texts to find, each with a number.

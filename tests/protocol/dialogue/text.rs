@@ -1,7 +1,10 @@
 //! What a dialogue says beyond what transcripts do: the words of faults, and when two lines agree. How octets, asks
 //! and answers are written is told in `restante::transcript::format`.
 
-use restante::proto::request::Failure;
+use restante::proto::{
+    imap::request::ImapResponse,
+    request::{Failure, Response},
+};
 pub(crate) use restante::transcript::format::{
     escaped, format_duration, format_request, unescaped, unquoted,
 };
@@ -25,5 +28,18 @@ pub(crate) fn agree(expected: &str, said: &str) -> bool {
             said.strip_prefix(start).is_some_and(|rest| rest.starts_with('='))
         }
         _ => expected == said,
+    }
+}
+
+/// The response to STORE or EXPUNGE without the state of the folder.
+pub(super) fn without_state(response: Response) -> Result<Response, String> {
+    match response {
+        Response::Imap(ImapResponse::Stored { modified, is_partial, .. }) => {
+            Ok(Response::Imap(ImapResponse::Stored { state: None, modified, is_partial }))
+        }
+        Response::Imap(ImapResponse::Expunged { removed, .. }) => {
+            Ok(Response::Imap(ImapResponse::Expunged { state: None, removed }))
+        }
+        other => Err(format!("no change: {other:?}")),
     }
 }

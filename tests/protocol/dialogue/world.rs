@@ -375,15 +375,7 @@ impl World {
                 None => return Err("no request of IMAP waits".into()),
             },
             // The change is made, and the backend has no state to tell.
-            ("untold", "") => match self.answer("served")? {
-                Response::Imap(ImapResponse::Stored { modified, is_partial, .. }) => {
-                    Response::Imap(ImapResponse::Stored { state: None, modified, is_partial })
-                }
-                Response::Imap(ImapResponse::Expunged { removed, .. }) => {
-                    Response::Imap(ImapResponse::Expunged { state: None, removed })
-                }
-                other => return Err(format!("no change: {other:?}")),
-            },
+            ("untold", "") => text::without_state(self.answer("served")?)?,
             ("refused", refusal) => Response::Imap(ImapResponse::Refused(refusal_of(refusal)?)),
             ("delivered", "") => Response::Delivered(Vec::new()),
             ("stored", id) => Response::Stored(id.into()),

@@ -45,6 +45,11 @@ impl Bench {
         folders.number_appended(receiver, &mut FolderContext { maildrops, index, effects });
     }
 
+    /// Another program writes into a file.
+    fn write_into(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
     #[track_caller]
     fn done(&mut self, request: ImapRequest) {
         let response = self.ask(CLIENT, request);
@@ -312,9 +317,8 @@ fn y150_a_copy_that_would_leave_a_changed_message_out_copies_none_and_is_no() {
     for is_move in [false, true] {
         let mut bench = Bench::with_messages(&["new/1.a", "new/2.b"]);
         bench.create("to");
-        // A restore, before the index hears of it.
-        let file = fs::File::options().write(true).open(bench.path("new/1.a")).unwrap();
-        file.set_modified(UNIX_EPOCH).unwrap();
+        // Another program writes into it, before the index hears of it.
+        bench.write_into("new/1.a", "another text");
         let request = ImapRequest::Copy { uids: uids(&[1, 2]), to: folder("to"), is_move };
         let response = bench.ask(CLIENT, request);
         assert!(matches!(response, Response::Failed(Failure::Changed)), "{response:?}");
@@ -322,10 +326,23 @@ fn y150_a_copy_that_would_leave_a_changed_message_out_copies_none_and_is_no() {
         let left = bench.names().len();
         assert_eq!((copies, left), if is_move && left == 1 { (1, 1) } else { (0, 2) });
         assert!(bench.path("new/1.a").exists());
-        // The index hears of it, and the next attempt succeeds.
+        // The index hears of it, and the next attempt succeeds. By its length it is another message.
         fs::rename(bench.path("new/1.a"), bench.path("cur/1.a:2,S")).unwrap();
-        bench.state(CLIENT, ImapRequest::Refresh);
-        let (_, from, _) = bench.copy(&[1], folder("to"), is_move);
-        assert_eq!(from, "1");
+        let uid = bench.state(CLIENT, ImapRequest::Refresh).messages.last().unwrap().uid;
+        let (_, from, _) = bench.copy(&[uid], folder("to"), is_move);
+        assert_eq!(from, uid.to_string());
+    }
+}
+
+#[test]
+fn y173_a_copy_of_a_message_that_a_program_has_touched_needs_no_second_attempt() {
+    for is_move in [false, true] {
+        let mut bench = Bench::with_messages(&["new/1.a", "new/2.b"]);
+        bench.create("to");
+        let file = fs::File::options().write(true).open(bench.path("new/1.a")).unwrap();
+        file.set_modified(UNIX_EPOCH).unwrap(); // before the index hears of it
+        let (_, from, to) = bench.copy(&[1, 2], folder("to"), is_move);
+        assert_eq!((from.as_str(), to.as_str()), ("1:2", "1:2"));
+        assert_eq!(bench.names().len(), if is_move { 0 } else { 2 });
     }
 }

@@ -124,8 +124,10 @@ fn y140_copies_made_during_a_scan_stay_for_imap_however_many_they_are() {
         version: crate::maildir::FileVersion { inode: n + 100, bytes: 2, modified: (0, 0) },
         octets: 3,
     };
-    let copies = (0..2500).map(|n| Change::Present(copy(n))).collect();
-    backend.registry.names_changed(&backend.mailbox, backend.maildir.id(), copies);
+    let copies: Vec<Change> = (0..2500).map(|n| Change::Present(copy(n))).collect();
+    for some in copies.chunks(250) {
+        backend.registry.names_changed(&backend.mailbox, backend.maildir.id(), some.to_vec());
+    }
     assert_eq!(folder_files(&backend), 2501);
     let index = Some(MailboxIndex::new(MessageList::from_messages(scanned), backend.times(), false));
     backend.scanned(id, Ok(loaded(load.maildir, index)));
