@@ -2,7 +2,8 @@
 //!
 //! The rule: while such a change is at work, no job has one of these folders, and no COPY into one of them is half done. A
 //! job could write UIDs into a directory that has another name by then, where another job gives the same UIDs once more. So
-//! the change waits in the queue of each folder, and when it is the first in all of them, it begins.
+//! the change waits in the queue of each folder, and when it is the first in all of them, it begins. RENAME of INBOX waits in the
+//! queues of all folders of the user, because MOVE out of INBOX is a job of the folder that gets the messages.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,7 @@ use crate::{
 };
 
 impl Folders {
-    /// DELETE, RENAME of a folder.
+    /// DELETE, RENAME.
     pub(super) fn change_name(
         &mut self,
         conn: ConnId,
@@ -64,7 +65,7 @@ impl Folders {
         let Some(change) = self.name_changes.remove(at) else { return };
         let covered: Vec<Mailbox> = change.among(&self.folders).map(|(mailbox, _)| mailbox.clone()).collect();
         for mailbox in covered {
-            if is_done {
+            if is_done && !change.is_of_inbox() {
                 self.forget(&mailbox, cx.effects);
             } else {
                 let of_change =

@@ -98,7 +98,7 @@ pub(super) enum NextStep {
     InJob,
     /// A worker has said what a COPY needs of the quota.
     Measured(Box<Transfer>, Needs),
-    /// DELETE or RENAME of the folder, or of one above it.
+    /// DELETE or RENAME of the folder, or of one above it, or RENAME of INBOX.
     NameChange,
 }
 
@@ -127,7 +127,7 @@ pub(super) enum DurableChange {
     Copied { uid_validity: u32, from: NumberSet, to: NumberSet },
 }
 
-/// A change of the name of a folder and of all folders below it.
+/// A change of the name of a folder and of all folders below it, or RENAME of INBOX.
 #[derive(Debug)]
 pub(super) struct NameChange {
     /// The session that asks for it, which makes one request at a time.
@@ -138,9 +138,15 @@ pub(super) struct NameChange {
 }
 
 impl NameChange {
-    /// Whether a folder is the one that changes, or stands below it.
+    /// Whether the jobs of a folder and the change wait for each other: if it is the one that changes, or stands below it. The
+    /// messages of INBOX come into another folder, and MOVE and COPY of them are jobs of any folder of the user.
     pub(super) fn covers(&self, mailbox: &Mailbox) -> bool {
-        self.folder.covers(mailbox)
+        if self.is_of_inbox() { self.is_of_owner(mailbox) } else { self.folder.covers(mailbox) }
+    }
+
+    /// Whether the messages of INBOX move, and no folder loses its name.
+    pub(super) fn is_of_inbox(&self) -> bool {
+        self.folder.folder().is_none()
     }
 
     pub(super) fn is_of_owner(&self, mailbox: &Mailbox) -> bool {

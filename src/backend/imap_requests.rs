@@ -51,15 +51,13 @@ impl Folders {
         let (mailbox, wants_all) = match &request {
             ImapRequest::List { mailbox, status } => (mailbox, !status.is_empty()),
             ImapRequest::Status { folder, .. } => (folder, false),
-            ImapRequest::Delete { folder } | ImapRequest::Rename { from: folder, .. }
-                if folder.folder().is_some() =>
-            {
+            ImapRequest::Rename { from, .. } => return self.change_name(id, from.clone(), request, cx),
+            ImapRequest::Delete { folder } if folder.folder().is_some() => {
                 return self.change_name(id, folder.clone(), request, cx);
             }
             ImapRequest::Create { folder, .. }
             | ImapRequest::Delete { folder }
-            | ImapRequest::Subscribe { folder, .. }
-            | ImapRequest::Rename { from: folder, .. } => (folder, false),
+            | ImapRequest::Subscribe { folder, .. } => (folder, false),
             ImapRequest::Prepare { mailbox } | ImapRequest::Usage { mailbox } => (mailbox, false),
             _ => return effects.fail(id, Failure::TempFail), // invariant: the caller passes no others
         };

@@ -57,6 +57,13 @@ pub struct UidBook {
     state: Arc<FolderState>,
 }
 
+/// The UIDs of a folder that had none.
+enum Begun {
+    Saved(LoadedUids),
+    /// The UID validity of a folder that cannot keep it, and the reason.
+    Unsaved(u32, Error),
+}
+
 impl UidBook {
     /// Reads the file of a folder, or begins one at `now`. If another IMAP server has given UIDs in the folder before, these
     /// stay.
@@ -71,12 +78,12 @@ impl UidBook {
         let keywords = Keywords::load(maildir)?;
         let loaded = match UidFile::load(maildir)? {
             Some(loaded) => loaded,
-            None => match Self::begin(maildir, now) {
-                Ok(loaded) => loaded,
+            None => match Self::begin(maildir, now)? {
+                Begun::Saved(loaded) => loaded,
                 // A full disk is no reason to hide the mail on it.
-                Err(error) => {
+                Begun::Unsaved(uid_validity, error) => {
                     log::warn!("{error}: UIDs stay valid only while the folder is in use");
-                    return Ok(Self::unsaved(now, keywords));
+                    return Ok(Self::unsaved(uid_validity, keywords));
                 }
             },
         };
@@ -107,16 +114,16 @@ impl UidBook {
     /// The disk failed.
     pub fn peek(maildir: &Maildir, now: SystemTime, marks: &RecentMarks) -> Result<Self, Error> {
         let loaded = match UidFile::load(maildir)? {
-            Some(loaded) => Ok(loaded),
-            None => Self::begin(maildir, now),
+            Some(loaded) => loaded,
+            None => match Self::begin(maildir, now)? {
+                Begun::Saved(loaded) => loaded,
+                Begun::Unsaved(uid_validity, error) => {
+                    log::debug!("{error}: the numbers of the folder stay valid only while it is in use");
+                    return Ok(Self::unsaved(uid_validity, Keywords::default()).with_mark(maildir, marks));
+                }
+            },
         };
-        let LoadedUids { file, mut records, .. } = match loaded {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                log::debug!("{error}: the numbers of the folder stay valid only while it is in use");
-                return Ok(Self::unsaved(now, Keywords::default()).with_mark(maildir, marks));
-            }
-        };
+        let LoadedUids { file, mut records, .. } = loaded;
         let mut header = file.header();
         if let Some(imported) = uid_import::continued(maildir, header)? {
             (header, records) = continue_with(header, records, imported);
@@ -127,26 +134,33 @@ impl UidBook {
     }
 
     /// A book whose UIDs are valid until it is dropped.
-    fn unsaved(now: SystemTime, keywords: Keywords) -> Self {
-        Self::new(None, uid_validity::unsaved(now), (1, 1), Vec::new(), keywords)
+    fn unsaved(uid_validity: u32, keywords: Keywords) -> Self {
+        Self::new(None, uid_validity, (1, 1), Vec::new(), keywords)
     }
 
     fn with_mark(self, maildir: &Maildir, marks: &RecentMarks) -> Self {
         Self { recent: marks.of(maildir.id(), self.uid_validity, self.uid_next), ..self }
     }
 
-    /// Gives UIDs to a folder that has none. Only one thread does so at a time, so that none replaces those of another.
-    fn begin(maildir: &Maildir, now: SystemTime) -> Result<LoadedUids, Error> {
-        UidFile::begin(maildir, || {
+    /// Gives UIDs to a folder that has none. Only one thread does so at a time, so that none replaces those of another. The UID
+    /// validity is durable, whether the folder can keep it or not.
+    fn begin(maildir: &Maildir, now: SystemTime) -> Result<Begun, Error> {
+        let mut durable = None;
+        let begun = UidFile::begin(maildir, || {
             let (uid_validity, uid_limit, records) = match uid_import::read(maildir)? {
                 Some(imported) => {
                     uid_validity::raise_to(maildir, imported.uid_validity)?;
                     (imported.uid_validity, imported.uid_next, imported.records)
                 }
-                None => (uid_validity::next(maildir, now)?, 1, Vec::new()),
+                None => (*durable.insert(uid_validity::next(maildir, now)?), 1, Vec::new()),
             };
             Ok((UidHeader { uid_validity, uid_limit, modseq_limit: 1 }, records))
-        })
+        });
+        match (begun, durable) {
+            (Ok(loaded), _) => Ok(Begun::Saved(loaded)),
+            (Err(error), Some(uid_validity)) => Ok(Begun::Unsaved(uid_validity, error)),
+            (Err(error), None) => Ok(Begun::Unsaved(uid_validity::next(maildir, now)?, error)),
+        }
     }
 
     fn new(

@@ -31,6 +31,8 @@ mod planned {
     pub(crate) enum FaultKind {
         Error,
         Panic,
+        /// Every later step fails too.
+        Outage,
     }
 
     /// A fault at one step of the deliveries below a directory, until this is dropped.
@@ -77,6 +79,9 @@ mod planned {
             let mut plans = PLANNED.lock().unwrap_or_else(PoisonError::into_inner);
             let plan = plans.iter_mut().find(|plan| path.starts_with(&plan.path_prefix));
             plan.and_then(|plan| {
+                if plan.error == FaultKind::Outage && plan.triggered_at.is_some() {
+                    return Some(plan.error);
+                }
                 plan.remaining = plan.remaining.checked_sub(1)?;
                 (plan.remaining == 0).then(|| {
                     plan.triggered_at = Some(name);
@@ -86,7 +91,9 @@ mod planned {
         };
         match error {
             None => Ok(()),
-            Some(FaultKind::Error) => Err(Error::at(path, name, io::Error::other("planned by a test"))),
+            Some(FaultKind::Error | FaultKind::Outage) => {
+                Err(Error::at(path, name, io::Error::other("planned by a test")))
+            }
             // Without the hook, which would print hundreds of them.
             Some(FaultKind::Panic) => panic::resume_unwind(Box::new(name)),
         }

@@ -1,20 +1,25 @@
 //! `.restante.uidvalidity`: the last UID validity that a folder of a user has got, in the mailbox of the user.
 //!
 //! The rule: each value is larger than all before, so that a folder that was removed and made again never has the UIDs of
-//! the one before (RFC 9051 section 2.3.1.1). The time is the value if it is larger, so that the loss of the file does no
-//! harm unless the clock goes back.
+//! the one before (RFC 9051 section 2.3.1.1). So no folder uses a value that is not durable here: where the disk is full, a new
+//! folder cannot be selected. The time is the value if it is larger, so that the loss of the file does no harm unless the clock
+//! goes back.
 
 use std::{
-    io::Read,
-    os::fd::OwnedFd,
+    io::{self, Read},
+    os::{fd::OwnedFd, unix::fs::FileExt},
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
+use rustix::fs::OFlags;
+
 use super::{
-    Error, Maildir,
-    cache_file::open_in,
+    Error, Kind, Maildir,
+    cache_file::{is_foreign, open_in},
     directory::{FILE_MODE, open_directory},
+    fault_points::fault_point,
 };
 use crate::{
     deferred_drop::DeferredFd,
@@ -30,7 +35,8 @@ pub const FILE: &str = ".restante.uidvalidity";
 /// The disk failed.
 pub fn next(maildir: &Maildir, now: SystemTime) -> Result<u32, Error> {
     let (home, path) = home_of(maildir)?;
-    let value = last(&home, &path).saturating_add(1).max(seconds(now));
+    let _writer = one_writer();
+    let value = last(&home, &path)?.saturating_add(1).max(seconds(now));
     write(maildir, (&home, &path), value)?;
     Ok(value)
 }
@@ -41,12 +47,8 @@ pub fn next(maildir: &Maildir, now: SystemTime) -> Result<u32, Error> {
 /// The disk failed.
 pub fn raise_to(maildir: &Maildir, value: u32) -> Result<(), Error> {
     let (home, path) = home_of(maildir)?;
-    if last(&home, &path) >= value { Ok(()) } else { write(maildir, (&home, &path), value) }
-}
-
-/// A value for a folder that cannot keep it.
-pub fn unsaved(now: SystemTime) -> u32 {
-    seconds(now)
+    let _writer = one_writer();
+    if last(&home, &path)? >= value { Ok(()) } else { write(maildir, (&home, &path), value) }
 }
 
 /// The mailbox that has a folder, or the mailbox itself.
@@ -59,30 +61,67 @@ fn home_of(maildir: &Maildir) -> Result<(DeferredFd, PathBuf), Error> {
     Ok((open_directory(maildir.root(), name, path)?, path.to_owned()))
 }
 
-/// The last value, or 0.
-fn last(home: &OwnedFd, path: &Path) -> u32 {
-    let mut text = String::new();
-    let read = open_in(home, path, FILE).ok().and_then(|file| file.take(32).read_to_string(&mut text).ok());
-    read.and_then(|_| text.trim().parse().ok()).unwrap_or(0)
+/// The last value, or 0 if there is no file, or one that is none. A file that cannot be read now may have any value.
+fn last(home: &OwnedFd, path: &Path) -> Result<u32, Error> {
+    let file = match open_in(home, path, FILE) {
+        Err(error) if error.kind() == Kind::Gone || is_foreign(&error) => return Ok(0),
+        opened => opened?,
+    };
+    let mut octets = Vec::new();
+    file.take(MAX_FILE).read_to_end(&mut octets).map_err(|e| Error::at(path.join(FILE), "read", e))?;
+    Ok(std::str::from_utf8(&octets).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0))
+}
+
+/// The folders of a user share the file, so one thread at a time takes its next value.
+fn one_writer() -> MutexGuard<'static, ()> {
+    static WRITER: Mutex<()> = Mutex::new(());
+    WRITER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The number of lines in such a file that are none of it.
 pub fn bad_lines(octets: &[u8]) -> usize {
     let text = std::str::from_utf8(octets).unwrap_or_default().trim();
-    usize::from(octets.len() > 32 || text.parse::<u32>().is_err())
+    usize::from(octets.len() as u64 > MAX_FILE || text.parse::<u32>().is_err())
 }
 
 fn write(maildir: &Maildir, (home, path): (&OwnedFd, &Path), value: u32) -> Result<(), Error> {
     let text = format!("{value}\n");
     let mode = FILE_MODE.bits();
-    safe_file::replace_in((maildir.tmp(), home), FILE.as_ref(), mode, text.as_bytes(), Durability::Durable)
-        .map_err(|e| Error::at(path.join(FILE), "replace", e))
+    fault_point(path, "write uid validity")?;
+    let replaced = safe_file::replace_in(
+        (maildir.tmp(), home),
+        FILE.as_ref(),
+        mode,
+        text.as_bytes(),
+        Durability::Durable,
+    )
+    .map_err(|e| Error::at(path.join(FILE), "replace", e));
+    match replaced {
+        Err(error) if matches!(error.kind(), Kind::Full | Kind::Quota) => {
+            overwrite(home, text.as_bytes()).map_err(|_| error)
+        }
+        replaced => replaced,
+    }
+}
+
+/// Writes a value in the place of one with as many digits, which needs no room on most file systems. One sector has it, so that a
+/// power cut leaves one of the two.
+fn overwrite(home: &OwnedFd, text: &[u8]) -> io::Result<()> {
+    let file = safe_file::open_to_write_in(home, FILE.as_ref(), OFlags::empty())?;
+    if file.metadata()?.len() != text.len() as u64 {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    file.write_all_at(text, 0)?;
+    file.sync_all()
 }
 
 fn seconds(now: SystemTime) -> u32 {
     let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     u32::try_from(seconds).unwrap_or(u32::MAX).max(1)
 }
+
+/// Octets that are read of the file.
+const MAX_FILE: u64 = 32;
 
 #[cfg(test)]
 mod tests {
@@ -109,7 +148,13 @@ mod tests {
         raise_to(&lists, 1_900_000_000).unwrap();
         raise_to(&lists, 5).unwrap();
         assert_eq!(next(&inbox, at(1_800_000_000)).unwrap(), 1_900_000_001);
-        std::fs::write(dir.path().join("ann@example.test").join(FILE), "nonsense").unwrap();
+        let file = dir.path().join("ann@example.test").join(FILE);
+        let home = std::fs::File::open(dir.path().join("ann@example.test")).unwrap().into();
+        overwrite(&home, b"1900000002\n").unwrap();
+        assert_eq!(next(&inbox, at(1_800_000_000)).unwrap(), 1_900_000_003);
+        overwrite(&home, b"19000000040\n").unwrap_err();
+        assert_eq!(std::fs::read(&file).unwrap(), b"1900000003\n");
+        std::fs::write(&file, "nonsense").unwrap();
         assert_eq!(next(&inbox, at(1_900_000_010)).unwrap(), 1_900_000_010);
     }
 }

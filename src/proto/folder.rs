@@ -33,7 +33,11 @@ impl Folder {
     fn checked(name: &str, encoded: String) -> Option<Self> {
         let is_allowed = |c: char| c != '/' && !c.is_control();
         let good = name.chars().all(is_allowed) && name.split('.').all(|part| !part.is_empty());
-        let directory = format!(".{encoded}");
+        let directory = match encoded.split_once('.') {
+            // The case of INBOX does not count, nor as the first level of a name (RFC 3501 section 5.1).
+            Some((first, rest)) if first.eq_ignore_ascii_case("INBOX") => format!(".INBOX.{rest}"),
+            _ => format!(".{encoded}"),
+        };
         (good && directory.len() <= Self::MAX_NAME).then(|| Self(directory.into()))
     }
 
@@ -109,6 +113,20 @@ mod tests {
         }
         for bad in ["", ".", "a..b", ".a", "a/b", "a\0", "a\nb", "a\u{7f}", "a\u{85}b"] {
             assert_eq!(directory(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn y194_the_case_of_inbox_does_not_count_as_the_first_level_either() {
+        for (name, on_disk) in [
+            ("inbox.below", ".INBOX.below"),
+            ("InBox.Inbox.x", ".INBOX.Inbox.x"),
+            ("inbox", ".inbox"),
+            ("inboxes.x", ".inboxes.x"),
+            ("up.inbox.x", ".up.inbox.x"),
+        ] {
+            let decoded = Folder::from_decoded(name).map(|folder| folder.directory().to_owned());
+            assert_eq!((directory(name).as_deref(), decoded.as_deref()), (Some(on_disk), Some(on_disk)));
         }
     }
 

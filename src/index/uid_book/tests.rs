@@ -242,6 +242,44 @@ fn y148_the_numbers_of_a_folder_are_those_of_select_after_dovecot_and_on_a_full_
 }
 
 #[test]
+fn y193_a_uid_validity_that_is_not_durable_is_never_told() {
+    let (_dir, maildir) = mailbox();
+    assert_eq!(uid_validity::next(&maildir, at(500)).unwrap(), 500);
+    let file = maildir.path().join(uid_validity::FILE);
+    let begin: [fn(&Maildir) -> Result<UidBook, Error>; 2] = [
+        |maildir| UidBook::load(maildir, at(100), &RecentMarks::default()),
+        |maildir| UidBook::peek(maildir, at(100), &RecentMarks::default()),
+    ];
+    let mut last = 500;
+    for begin in begin {
+        // The time and the folder give no room for a second value.
+        for number in 1.. {
+            let plan = PlannedFault::new(maildir.path(), number, FaultKind::Outage);
+            let book = begin(&maildir);
+            let hit = plan.triggered_at();
+            drop(plan);
+            let kept: u32 = fs::read_to_string(&file).unwrap().trim().parse().unwrap();
+            match book {
+                Ok(book) => {
+                    assert!(book.uid_validity > last && book.uid_validity <= kept, "{hit:?} {last} {kept}");
+                    last = book.uid_validity;
+                }
+                Err(_) => assert!(hit.is_some()),
+            }
+            let _ = fs::remove_file(maildir.path().join(uid_file::FILE));
+            if hit.is_none() {
+                break;
+            }
+        }
+    }
+    let plan = PlannedFault::new(maildir.path(), 1, FaultKind::Outage);
+    assert!(uid_validity::next(&maildir, at(900)).is_err());
+    drop(plan);
+    // A file that cannot be read now may have any value.
+    assert_eq!(uid_validity::next(&maildir, at(100)).unwrap(), last + 1);
+}
+
+#[test]
 fn y21_a_file_that_is_none_costs_a_new_uid_validity_and_no_message() {
     let mut folder = Folder::new();
     folder.add("1.a", Subdir::New, 1);

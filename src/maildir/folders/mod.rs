@@ -5,6 +5,7 @@
 //! shows. docs/DISK.md has the steps. A folder is found by the text of its name, so that a name which another program has
 //! written in plain UTF-8 is found too. Links are never followed.
 
+mod inbox_renaming;
 mod message_files;
 mod record;
 mod removal;
@@ -103,7 +104,7 @@ impl<'a> FolderTree<'a> {
                 );
                 break;
             }
-            folders.push(FolderEntry { text: text(bare(directory)), directory: directory.to_owned() });
+            folders.push(FolderEntry { text: folder_text(directory), directory: directory.to_owned() });
         }
         // Plain ASCII, as modified UTF-7 is, sorts before other spellings of one text.
         folders.sort_unstable_by(|one, other| {
@@ -120,13 +121,13 @@ impl<'a> FolderTree<'a> {
         if self.is_folder(name)? {
             return Ok(Some(name.to_owned()));
         }
-        let wanted = text(bare(name));
+        let wanted = folder_text(name);
         Ok(self.list()?.into_iter().find(|folder| folder.text == wanted).map(|folder| folder.directory))
     }
 
     /// The text of the name of a directory. `None` for INBOX.
     pub fn text_of(name: &str) -> Option<String> {
-        name.strip_prefix('.').map(text)
+        name.strip_prefix('.').map(folder_text)
     }
 
     /// Opens a folder.
@@ -159,6 +160,16 @@ impl<'a> FolderTree<'a> {
 
     /// The same for a folder that is missing, or lacks a part after a kill.
     fn make_with_parents(&self, name: &str) -> Result<Vec<String>, FolderError> {
+        let planned = self.plan_with_parents(name)?;
+        self.make_folders(&planned)?;
+        if let Some(subscriptions) = &planned.subscriptions {
+            self.save_subscriptions(subscriptions)?;
+        }
+        Ok(planned.directories)
+    }
+
+    /// Looks whether such a folder can be made.
+    fn plan_with_parents(&self, name: &str) -> Result<PlannedFolders, FolderError> {
         let (mut made, mut new) = (Vec::new(), 0);
         let parents = name.match_indices('.').skip(1).map(|(end, _)| &name[..end]);
         for name in parents.chain([name]).filter(|name| !is_inbox(name)) {
@@ -177,16 +188,18 @@ impl<'a> FolderTree<'a> {
         }
         let subscriptions =
             self.plan_subscriptions(|all| made.iter().for_each(|directory| all.insert(directory)))?;
-        for directory in &made {
-            make_maildir(self.inbox.root(), self.inbox.path(), directory, Some(FOLDER_MARK))?;
-        }
-        if let Some(subscriptions) = subscriptions {
-            self.save_subscriptions(&subscriptions)?;
-        }
-        Ok(made)
+        Ok(PlannedFolders { directories: made, subscriptions })
     }
 
-    /// Waits for other changes of these folders to end, and finishes a change that a killed process has begun.
+    /// Makes folders, durably, without their subscriptions.
+    fn make_folders(&self, planned: &PlannedFolders) -> Result<(), FolderError> {
+        for directory in &planned.directories {
+            make_maildir(self.inbox.root(), self.inbox.path(), directory, Some(FOLDER_MARK))?;
+        }
+        Ok(())
+    }
+
+    /// Waits for other changes of these folders to end, and ends one that has not ended.
     fn begin_change(&self) -> Result<Lock, FolderError> {
         let lock = Lock::of_folders(self.inbox)?;
         self.finish_renaming()?;
@@ -218,6 +231,25 @@ impl<'a> FolderTree<'a> {
     }
 }
 
+/// Folders that are to be made.
+struct PlannedFolders {
+    /// Their directories, the parents first.
+    directories: Vec<String>,
+    /// The subscriptions after that, if they change.
+    subscriptions: Option<Subscriptions>,
+}
+
+/// The text of the name of a folder. The first level may be INBOX, whose case does not count (RFC 3501 section 5.1), so that the
+/// text has it in capitals.
+fn folder_text(name: &str) -> String {
+    let mut text = text(bare(name));
+    let first = text.split('.').next().unwrap_or_default();
+    if first.eq_ignore_ascii_case(INBOX) {
+        text.replace_range(..INBOX.len(), INBOX);
+    }
+    text
+}
+
 /// The name of a directory without the leading dot.
 fn bare(directory: &str) -> &str {
     directory.strip_prefix('.').unwrap_or(directory)
@@ -238,6 +270,8 @@ fn taken(path: std::path::PathBuf) -> Error {
     Error::at(path, "rename", io::Error::from(io::ErrorKind::AlreadyExists))
 }
 
+/// The name of the mailbox itself.
+const INBOX: &str = "INBOX";
 /// The largest number of folders in a list. Other programs may make any number of directories.
 const MAX_LISTED: usize = 10_000;
 /// Octets of the longest name of a folder's directory. File names may have 255, and the server puts names of its own beside

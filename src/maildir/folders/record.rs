@@ -40,7 +40,7 @@ pub(super) enum Renaming {
         /// The new one.
         to: String,
     },
-    /// A new folder gets the messages of INBOX.
+    /// A new folder gets the messages of INBOX. As long as the record says so, they are to be moved back.
     Inbox {
         /// The directory of that folder.
         to: String,

@@ -17,9 +17,8 @@ use super::{
         Error, Kind, Spool,
         directory::{directories, id_of, open_directory},
         fault_points::fault_point,
-        folder_name::text,
     },
-    FolderError, FolderTree, bare, is_below, is_inbox, taken,
+    FolderError, FolderTree, folder_text, is_below, is_inbox, taken,
 };
 impl FolderTree<'_> {
     /// Removes a folder with its messages. `random` makes its hidden name. When this returns the folder is durably gone; a
@@ -30,7 +29,7 @@ impl FolderTree<'_> {
         }
         let hidden = format!("{HIDDEN}{random:016x}");
         let lock = self.begin_change()?;
-        let wanted = text(bare(name));
+        let wanted = folder_text(name);
         let folders = self.list()?;
         if folders.iter().any(|folder| is_below(&folder.text, &wanted)) {
             return Err(FolderError::HasChildren);
@@ -98,7 +97,7 @@ fn remove_hidden(home: &OwnedFd, path: &Path) -> Result<(), Error> {
 }
 
 /// Removes a directory of `above` with all that is in it, and nothing that is mounted there. A link is removed and not followed.
-fn remove_tree(above: &OwnedFd, name: &OsStr, path: &Path, depth: usize) -> Result<(), Error> {
+pub(super) fn remove_tree(above: &OwnedFd, name: &OsStr, path: &Path, depth: usize) -> Result<(), Error> {
     let path = &path.join(name);
     let dir = match open_directory(above, name, path) {
         Err(error) if error.kind() == Kind::Gone => return Ok(()),
@@ -148,6 +147,6 @@ fn remove_tree(above: &OwnedFd, name: &OsStr, path: &Path, depth: usize) -> Resu
 /// The beginning of the hidden name of a deleted folder. No folder has two dots there, and Dovecot hides such names too.
 const HIDDEN: &str = "..restante.deleted.";
 /// Levels of directories in a deleted folder. A Maildir has one.
-const MAX_DEPTH: usize = 16;
+pub(super) const MAX_DEPTH: usize = 16;
 /// Passes through a directory that does not become empty.
-const ATTEMPTS: usize = 5;
+pub(super) const ATTEMPTS: usize = 5;

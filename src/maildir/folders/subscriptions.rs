@@ -16,9 +16,8 @@ use super::{
         Error, Kind, Maildir,
         cache_file::{self, is_foreign, open},
         fault_points::fault_point,
-        folder_name::text,
     },
-    FolderError, FolderTree, bare, is_inbox,
+    FolderError, FolderTree, INBOX, bare, folder_text, is_inbox,
 };
 use crate::safe_file::Durability;
 
@@ -114,7 +113,7 @@ impl Subscriptions {
 
     /// The form in which names are compared.
     fn key(name: &str) -> String {
-        if name == INBOX || is_inbox(name) { INBOX.to_owned() } else { text(bare(name)) }
+        if name == INBOX || is_inbox(name) { INBOX.to_owned() } else { folder_text(name) }
     }
 }
 
@@ -228,8 +227,6 @@ fn check_room(before: Option<&Subscriptions>, after: &Subscriptions) -> Result<(
 pub const SUBSCRIPTIONS: &str = "subscriptions";
 /// The first lines of version 2.
 const HEADER: &[u8] = b"V\t2\n\n";
-/// The name of the mailbox itself.
-const INBOX: &str = "INBOX";
 /// Octets of the longest file that the server writes.
 const MAX_FILE: usize = 1 << 20;
 /// Octets of the longest file that it reads, which another program may have written.

@@ -2,6 +2,7 @@
 //! shows, and the next change or list finishes what was begun.
 
 mod full_subscriptions;
+mod inbox_renaming;
 
 use std::{
     collections::BTreeMap,
@@ -72,7 +73,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     fs::read_dir(directory).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
 }
 
-/// Ends a change at each of its steps, by an error and by a kill, on a fixture of its own each time. `check` gets the fixture
+/// Ends a change at each of its steps, by an error, by a kill and by an error of each later step too, on a fixture of its own each time. `check` gets the fixture
 /// after that, the result, or `None` after a kill, and the case. Returns the steps.
 fn trouble_at_every_step(
     prepare: impl Fn(&Fixture),
@@ -80,7 +81,7 @@ fn trouble_at_every_step(
     check: impl Fn(&Fixture, Option<Result<(), FolderError>>, &str),
 ) -> Vec<&'static str> {
     let mut steps = Vec::new();
-    for kind in [FaultKind::Error, FaultKind::Panic] {
+    for kind in [FaultKind::Error, FaultKind::Panic, FaultKind::Outage] {
         for number in 1.. {
             let fixture = Fixture::new();
             prepare(&fixture);
@@ -309,54 +310,6 @@ fn y46_a_new_name_that_is_taken_impossible_or_too_long_changes_nothing() {
     assert_eq!(fixture.texts(), ["A", "A.b", "d.b"]);
     let subscriptions = fixture.folders().subscriptions().unwrap().unwrap();
     assert_eq!(subscriptions.names().collect::<Vec<_>>(), [".A"]);
-}
-
-#[test]
-fn y47_renaming_inbox_moves_its_messages_and_loses_none_at_any_step() {
-    let prepare = |fixture: &Fixture| {
-        fixture.folders().create(".INBOX.below").unwrap();
-        for (path, text) in [
-            ("new/1.a", "one"),
-            ("cur/2.b:2,S", "two"),
-            ("cur/3.c:2,T", "three"),
-            (".INBOX.below/new/4.d", "four"),
-        ] {
-            fixture.file(path, text);
-        }
-        fixture.file("dovecot-keywords", "0 $label1\n");
-    };
-    // By renames, as it is done on the file system of the tests, and by links.
-    type Change = fn(&FolderTree<'_>) -> Result<(), FolderError>;
-    let changes: [Change; 2] =
-        [|folders| folders.rename(".inbox", ".old"), |folders| folders.rename_inbox_by(".old", |_, _| false)];
-    let mut steps = Vec::new();
-    for (change, is_by_links) in changes.into_iter().zip([false, true]) {
-        steps.extend(trouble_at_every_step(prepare, change, |fixture, result, case| {
-            let before = fixture.messages();
-            assert_eq!(before.len(), 4, "{case}");
-            let has_atomic_names = crate::maildir::unnamed_file::has_atomic_names(fixture.inbox.root());
-            if has_atomic_names && !is_by_links {
-                assert!(before.values().all(|places| places.len() == 1), "{case}: {before:?}");
-            }
-            fixture.folders().recover();
-            // Mail that has come meanwhile stays in INBOX.
-            fixture.file("new/5.e", "five");
-            fixture.folders().recover();
-            let messages = fixture.messages();
-            assert_eq!(messages["four"], ["INBOX.below"], "{case}");
-            assert_eq!(messages["five"], ["INBOX"], "{case}");
-            for text in ["one", "two", "three"] {
-                assert_eq!(messages[text].len(), 1, "{case}: {messages:?}");
-                if matches!(result, Some(Ok(()))) {
-                    assert_eq!(messages[text], ["old"], "{case}");
-                    assert!(fixture.home.join(".old/dovecot-keywords").is_file(), "{case}");
-                }
-            }
-        }));
-    }
-    for step in ["link message", "unlink message", "write folder record: done"] {
-        assert!(steps.contains(&step), "{step}");
-    }
 }
 
 #[test]

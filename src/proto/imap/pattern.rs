@@ -40,19 +40,20 @@ impl Pattern {
         Some(Self(tokens))
     }
 
-    /// Whether the pattern matches a name. INBOX matches in any case.
+    /// Whether the pattern matches a name. INBOX matches in any case, also as the first level.
     pub(super) fn matches(&self, name: &str) -> bool {
-        let ignores_case = name == "INBOX";
-        let equals = |one: u8, other: u8| one == other || ignores_case && one.eq_ignore_ascii_case(&other);
+        let first = name.split('.').next().unwrap_or_default();
+        let inbox = if first == "INBOX" { first.len() } else { 0 };
         // The positions of the pattern that the octets so far can have led to. After a wildcard it can stay there.
         let mut reached = vec![false; self.0.len() + 1];
         reached[0] = true;
         self.skip_wildcards(&mut reached);
-        for octet in name.bytes() {
+        for (place, octet) in name.bytes().enumerate() {
+            let equals = |wanted: u8| wanted == octet || place < inbox && wanted.eq_ignore_ascii_case(&octet);
             let mut next = vec![false; reached.len()];
             for (at, token) in self.0.iter().enumerate().filter(|(at, _)| reached[*at]) {
                 match token {
-                    Token::Octet(wanted) => next[at + 1] |= equals(*wanted, octet),
+                    Token::Octet(wanted) => next[at + 1] |= equals(*wanted),
                     Token::Any => next[at] = true,
                     Token::Level => next[at] |= octet != b'.',
                 }
@@ -107,6 +108,20 @@ mod tests {
             assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
         }
         assert!(Pattern::new(b"Archive.", b"%").unwrap().matches("Archive.2026"));
+    }
+
+    #[test]
+    fn y194_inbox_matches_in_any_case_as_the_first_level_too() {
+        for (pattern, name, expected) in [
+            ("inbox.%", "INBOX.below", true),
+            ("InB*.below", "INBOX.below", true),
+            ("inbox.BELOW", "INBOX.below", false),
+            ("inbox", "INBOX.below", false),
+            ("up.inbox", "up.INBOX", false),
+            ("inboxes", "INBOXes", false),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
     }
 
     #[test]

@@ -204,3 +204,41 @@ fn y152_sessions_hear_that_their_folder_has_another_name_or_is_gone() {
         assert!(!bench.folders.has_events());
     }
 }
+
+#[test]
+fn y192_inbox_gets_another_name_after_the_messages_that_leave_it_and_before_the_next_ones() {
+    for is_move in [true, false] {
+        let names: Vec<String> = (0..300).map(|n| format!("new/{n:04}.a")).collect();
+        let mut bench = Bench::with_messages(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        bench.select(THIRD);
+        bench.create_for("ann", "to");
+        let transfer = |of: &[u32], to| ImapRequest::Copy { uids: uids(of), to: folder("ann", to), is_move };
+        bench.request(CLIENT, transfer(&(1..=290).collect::<Vec<_>>(), "to"));
+        bench.jobs().into_iter().for_each(|job| bench.run(job)); // the first 250
+        bench.request(OTHER, ImapRequest::Rename { from: mailbox("ann"), to: folder("ann", "old") });
+        bench.request(THIRD, transfer(&[291], "other"));
+        let jobs = bench.jobs();
+        assert!(
+            matches!(&jobs[..], [Job::Folder(job)] if matches!(job.work, FolderWork::Transfer(_))),
+            "the renaming waits for the rest of them, and the third session for the renaming: {jobs:?}"
+        );
+        jobs.into_iter().for_each(|job| bench.run(job));
+        let responses = bench.responses();
+        assert_eq!(responses, ["c1 copied to 1:290", "c2 done", "c3 NoFolder"], "{is_move}");
+        assert!(
+            !bench
+                .folders
+                .take_events()
+                .iter()
+                .any(|(_, event)| matches!(event, SessionEvent::FolderGone(_)))
+        );
+        for (name, count) in [("to", 290), ("old", if is_move { 10 } else { 300 })] {
+            let state = bench.state(OTHER, ImapRequest::Select { folder: folder("ann", name) });
+            assert_eq!(state.messages.len(), count, "{name}");
+        }
+        assert!(bench.names().is_empty());
+        // INBOX is in use still.
+        bench.write("new/new.a");
+        assert_eq!(text(&bench.state(CLIENT, ImapRequest::Refresh)), "301");
+    }
+}
