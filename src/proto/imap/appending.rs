@@ -9,7 +9,7 @@ use super::{
     command::Append,
     command_reader::{Announcement, Input},
     command_state::{AppendStep, Appending, EarlyRefusal, Tag},
-    parser::Expected,
+    parser::{Expected, expected},
     reply::{self, ReplyText},
     request::{ImapRequest, ImapResponse},
     response::writer::{Condition, continuation},
@@ -59,7 +59,7 @@ impl ImapSession {
         if self.user.is_none() {
             return Err(EarlyRefusal::Text(Condition::Bad, APPEND, reply::LOG_IN_FIRST));
         }
-        let folder = self.mailbox(mailbox).ok_or(no(reply::IMPOSSIBLE_NAME))?;
+        let folder = self.mailbox(mailbox).map_err(EarlyRefusal::Name)?;
         let (flags, keywords) = named_flags(&flags).map_err(EarlyRefusal::Malformed)?;
         if announcement.octets > self.config.limits.smtp.max_message_size.0 {
             return Err(no(reply::MESSAGE_TOO_BIG));
@@ -232,11 +232,11 @@ impl ImapSession {
             Input::BareLineFeed => return self.refuse_bare_line_feed(out),
             Input::Command(raw) if is_good(raw.text.get(begun..).unwrap_or_default()) => {}
             Input::Command(_) | Input::TooLong(_) => {
-                appending.refuse(EarlyRefusal::Malformed(Expected("the end of the line after the message")));
+                appending.refuse(EarlyRefusal::Malformed(expected::END_AFTER_MESSAGE));
             }
             // Several messages in one command (RFC 3502).
             Input::Literal(announcement) => {
-                let refused = EarlyRefusal::Malformed(Expected("one message"));
+                let refused = EarlyRefusal::Malformed(expected::ONE_MESSAGE);
                 if announcement.synchronizing {
                     self.reader.reset();
                     appending.refuse(refused);
@@ -247,7 +247,7 @@ impl ImapSession {
             }
         }
         if self.config.pedantic && appending.has_nul {
-            appending.refuse(EarlyRefusal::Malformed(Expected("a message without NUL")));
+            appending.refuse(EarlyRefusal::Malformed(expected::MESSAGE_WITHOUT_NUL));
         }
         if appending.refused.is_some() {
             return self.append_request(tag, *appending, AppendStep::Discard, ReceiveRequest::Discard);

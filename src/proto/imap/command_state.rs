@@ -7,7 +7,8 @@ use super::{
     command_reader::Announcement,
     fetch_item::FetchItem,
     flags::Flags,
-    parser::Expected,
+    mailbox_name::NameMistake,
+    parser::{Expected, TagMistake},
     pattern::Pattern,
     reply::ReplyText,
     request::{self, FolderInfo, FolderState},
@@ -24,9 +25,14 @@ pub(super) type Tag = Vec<u8>;
 
 /// The reason for refusing a command before its end.
 pub(super) enum EarlyRefusal {
-    /// With the command, for the log.
+    /// A reply, after the name of the command for the log.
     Text(Condition, &'static str, ReplyText),
+    /// An APPEND that does not follow the grammar.
     Malformed(Expected),
+    /// For a tag that no reply can repeat.
+    Tag(TagMistake),
+    /// For the name of the mailbox of an APPEND.
+    Name(NameMistake),
 }
 
 /// A FETCH that has not begun.
@@ -34,9 +40,9 @@ pub(super) struct FetchPlan {
     pub(super) by_uid: bool,
     pub(super) uids: Arc<NumberSet>,
     pub(super) items: Vec<FetchItem>,
-    /// Whether the client sees the messages now.
+    /// Whether an item marks the messages as seen.
     pub(super) marks_seen: bool,
-    /// The messages that the client has not seen, if it sees them now.
+    /// The messages without `\Seen`, which get it before the responses. Empty unless `marks_seen`.
     pub(super) unseen: Arc<NumberSet>,
 }
 
@@ -120,10 +126,11 @@ pub(super) struct Listing {
     pub(super) pass: ListingPass,
     /// The next folder.
     pub(super) next: usize,
-    /// The names below which a folder exists, and below which the client has subscribed to one.
-    pub(super) parents: HashSet<String>,
-    pub(super) parents_of_selected: HashSet<String>,
-    /// The names below which a mailbox has the properties asked for, and no pattern matches it.
+    /// The names below which a mailbox exists.
+    pub(super) parents_of_existing: HashSet<String>,
+    /// The names below which a mailbox meets the selection criteria.
+    pub(super) parents_of_eligible: HashSet<String>,
+    /// The names below which a mailbox meets the selection criteria, and no pattern matches it.
     pub(super) parents_of_unmatched: HashSet<String>,
 }
 

@@ -6,7 +6,7 @@ use super::{
     command_reader::{Announcement, Input, RawCommand, tag},
     command_state::{EarlyRefusal, Tag},
     command_table::{self, CommandPhase, CommandSpec},
-    parser::{self, Expected},
+    parser::{self, expected},
     reply,
     response::writer::{Condition, continuation, untagged},
     state::{AfterClose, Discarding, ImapSession, State},
@@ -63,8 +63,10 @@ impl ImapSession {
 
     /// Accepts or refuses a literal.
     fn literal(&mut self, cx: &Context<'_>, announcement: Announcement, out: &mut Outbox) -> Step {
-        let is_forgiving = self.config.syntax().is_forgiving();
-        if let Some(head) = parser::append_head(self.reader.begun(), is_forgiving) {
+        if let Err(mistake) = parser::begun_tag(self.reader.begun()) {
+            return self.refuse_literal(announcement, EarlyRefusal::Tag(mistake), out);
+        }
+        if let Some(head) = parser::append_head(self.reader.begun(), self.grammar()) {
             return self.append(cx, head, announcement, out);
         }
         let max = self.config.limits.imap.max_line_length as u64;
@@ -147,6 +149,8 @@ impl ImapSession {
         self.state = State::Ready;
         match refused {
             EarlyRefusal::Text(condition, what, text) => self.refuse(tag, condition, what, text, out),
+            EarlyRefusal::Tag(mistake) => self.refuse_tag(mistake, out),
+            EarlyRefusal::Name(mistake) => self.refuse_name(tag, "APPEND", &mistake, out),
             EarlyRefusal::Malformed(expected) => {
                 self.refuse_malformed(tag, command_table::find("APPEND"), expected, out)
             }
@@ -159,16 +163,17 @@ impl ImapSession {
         if raw.text.is_empty() && !self.config.pedantic {
             return Step::Continue;
         }
-        let tagged = match parser::parse(raw, self.config.syntax().is_forgiving()) {
-            Ok(tagged) if tagged.tag.is_ascii() => tagged,
-            Ok(_) => return self.refuse_malformed(b"*", None, Expected("a tag"), out),
-            Err(expected) => return self.refuse_malformed(b"*", None, expected, out),
+        let tagged = match parser::parse(raw, self.grammar()) {
+            Ok(tagged) => tagged,
+            Err(mistake) => return self.refuse_tag(mistake, out),
         };
         let tag = tagged.tag;
         let row = command_table::find(&tagged.name);
-        let untagged = command_table::find_any_case(&tag);
+        let command_as_tag = command_table::find_any_case(&tag);
         match (tagged.command, row) {
-            (None | Some(Err(_)), None) if let Some(row) = untagged => self.refuse_untagged(&tag, row, out),
+            (None | Some(Err(_)), None) if let Some(row) = command_as_tag => {
+                self.refuse_untagged(&tag, row, out)
+            }
             (Some(_), Some(row)) if !row.allowed.contains(&self.phase()) => {
                 let text = match self.phase() {
                     CommandPhase::NotAuthenticated => reply::LOG_IN_FIRST,
@@ -239,9 +244,7 @@ impl ImapSession {
             Command::Namespace => self.namespace(&tag, out),
             Command::Status(name, items) => self.status(tag, name, items, out),
             // The parser has it only if its message did not come as a literal.
-            Command::Append(_) => {
-                self.refuse_malformed(&tag, Some(row), Expected("a message as a literal"), out)
-            }
+            Command::Append(_) => self.refuse_malformed(&tag, Some(row), expected::MESSAGE, out),
             Command::Idle => self.idle(cx, tag, out),
             Command::GetQuota(root) if root.is_empty() => self.quota(cx, tag, None, out),
             Command::GetQuota(_) => self.no(&tag, row.name, reply::NO_SUCH_ROOT, out),

@@ -50,8 +50,8 @@ impl ImapSession {
             folders,
             pass: ListingPass::Parents,
             next: 0,
-            parents: HashSet::new(),
-            parents_of_selected: HashSet::new(),
+            parents_of_existing: HashSet::new(),
+            parents_of_eligible: HashSet::new(),
             parents_of_unmatched: HashSet::new(),
         }));
         Step::Continue
@@ -74,17 +74,17 @@ impl ImapSession {
             if listing.pass == ListingPass::Parents {
                 compared += 1;
                 if folder.exists {
-                    listing.parents.extend(levels_above(name));
+                    listing.parents_of_existing.extend(levels_above(name));
                 }
-                if is_selected(&listing.list, folder) {
-                    listing.parents_of_selected.extend(levels_above(name));
+                if is_eligible(&listing.list, folder) {
+                    listing.parents_of_eligible.extend(levels_above(name));
                 }
                 continue;
             }
             compared += listing.patterns.len().max(1);
             let matches = listing.patterns.iter().any(|pattern| pattern.matches(name));
             match listing.pass {
-                ListingPass::Matching if !matches && is_selected(&listing.list, folder) => {
+                ListingPass::Matching if !matches && is_eligible(&listing.list, folder) => {
                     listing.parents_of_unmatched.extend(levels_above(name));
                 }
                 ListingPass::Writing if matches => listing.write(folder, name, out.buffer()),
@@ -102,8 +102,8 @@ fn levels_above(name: &str) -> impl Iterator<Item = String> {
     name.match_indices('.').map(|(at, _)| name[..at].to_owned())
 }
 
-/// Whether a folder has the properties that a list asks for.
-fn is_selected(list: &List, folder: &FolderInfo) -> bool {
+/// Whether a folder meets the selection criteria of a list (RFC 5258 section 3). Its name need not match a pattern.
+fn is_eligible(list: &List, folder: &FolderInfo) -> bool {
     list.select.iter().all(|property| match property {
         ListSelect::Subscribed => folder.is_subscribed,
         ListSelect::SpecialUse => folder.special_use.is_some(),
@@ -115,14 +115,14 @@ impl Listing {
     /// Writes the lines of a folder whose name matches.
     fn write(&self, folder: &FolderInfo, name: &str, out: &mut Vec<u8>) {
         let list = &self.list;
-        let is_parent = self.parents.contains(name);
-        let is_parent_of_selected = self.parents_of_selected.contains(name);
-        let is_selected = is_selected(list, folder);
+        let is_parent = self.parents_of_existing.contains(name);
+        let is_parent_of_eligible = self.parents_of_eligible.contains(name);
+        let is_eligible = is_eligible(list, folder);
         let asks_subscribed = list.select.contains(&ListSelect::Subscribed);
         let is_recursive = list.select.contains(&ListSelect::RecursiveMatch);
         // A parent stands for the mailboxes below it that no pattern matches (RFC 5258 section 3.3; for LSUB with a percent sign,
         // RFC 3501 section 6.3.9).
-        let is_named = is_selected || self.parents_of_unmatched.contains(name);
+        let is_named = is_eligible || self.parents_of_unmatched.contains(name);
         // A subscribed name need not exist.
         let is_shown = is_named && (list.is_lsub || asks_subscribed || folder.exists || is_parent);
         if !is_shown {
@@ -130,7 +130,7 @@ impl Listing {
         }
         let attributes = |attributes: &mut Items<'_>| {
             if list.is_lsub {
-                if !is_selected {
+                if !is_eligible {
                     attributes.atom("\\Noselect");
                 }
                 return;
@@ -150,7 +150,7 @@ impl Listing {
         untagged(out, |line| {
             line.atom(if list.is_lsub { "LSUB" } else { "LIST" }).list(attributes).string(b".");
             line.astring(name.as_bytes());
-            if is_recursive && is_parent_of_selected {
+            if is_recursive && is_parent_of_eligible {
                 line.list(|extended| {
                     extended.string(b"CHILDINFO").list(|of| {
                         if asks_subscribed {

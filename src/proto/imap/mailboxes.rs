@@ -5,7 +5,7 @@ use std::{mem::take, sync::Arc};
 use super::{
     command::{Command, StatusItem},
     command_state::Tag,
-    mailbox_name::MailboxName,
+    mailbox_name::{MailboxName, NameMistake, NameRule},
     reply,
     request::{FolderState, FolderStatus, ImapRequest},
     response::writer::{Condition, Items, status, untagged},
@@ -23,13 +23,13 @@ use crate::{
 };
 
 impl ImapSession {
-    /// The mailbox that a client names. `None` if no mailbox can have that name.
-    pub(super) fn mailbox(&self, name: MailboxName) -> Option<Mailbox> {
-        let user = self.user.clone()?;
-        match name {
-            MailboxName::Inbox => Some(user),
-            MailboxName::Folder(folder) => Some(user.in_folder(folder)),
-            MailboxName::Impossible => None,
+    /// The mailbox that a client names. `Err`: no mailbox can have that name.
+    pub(super) fn mailbox(&self, name: MailboxName) -> Result<Mailbox, NameMistake> {
+        match (name, self.user.clone()) {
+            (MailboxName::Impossible(mistake), _) => Err(mistake),
+            (MailboxName::Inbox, Some(user)) => Ok(user),
+            (MailboxName::Folder(folder), Some(user)) => Ok(user.in_folder(folder)),
+            (_, None) => Err(NameMistake { rule: NameRule::Login, written: None }),
         }
     }
 
@@ -64,9 +64,9 @@ impl ImapSession {
         }
         // A SELECT that fails leaves no mailbox selected, so the old one is closed first.
         match (self.mailbox(name), self.selected.is_some()) {
-            (Some(folder), true) => self.close(tag, AfterClose::Select { folder, read_only }),
-            (Some(folder), false) => self.open(tag, folder, read_only),
-            (None, _) => self.no(&tag, "SELECT", reply::IMPOSSIBLE_NAME, out),
+            (Ok(folder), true) => self.close(tag, AfterClose::Select { folder, read_only }),
+            (Ok(folder), false) => self.open(tag, folder, read_only),
+            (Err(mistake), _) => self.refuse_name(&tag, "SELECT", &mistake, out),
         }
     }
 
@@ -204,7 +204,7 @@ impl ImapSession {
                     special_use => special_use.flatten(),
                 };
                 match self.mailbox(name) {
-                    Some(folder) if folder.folder().is_none() => {
+                    Ok(folder) if folder.folder().is_none() => {
                         return self.no(&tag, what, reply::EXISTS_ALREADY, out);
                     }
                     folder => folder.map(|folder| ImapRequest::Create { folder, special_use }),
@@ -214,7 +214,8 @@ impl ImapSession {
             Command::Delete(name) => self.mailbox(name).map(|folder| ImapRequest::Delete { folder }),
             Command::Rename(_, MailboxName::Inbox) => return self.no(&tag, what, reply::EXISTS_ALREADY, out),
             Command::Rename(from, to) => {
-                self.mailbox(from).zip(self.mailbox(to)).map(|(from, to)| ImapRequest::Rename { from, to })
+                let from = self.mailbox(from);
+                from.and_then(|from| self.mailbox(to).map(|to| ImapRequest::Rename { from, to }))
             }
             Command::Subscribe(name) => self.mailbox(name).map(|folder| ImapRequest::Subscribe {
                 folder,
@@ -226,9 +227,12 @@ impl ImapSession {
                 on: false,
                 made: take(&mut self.created),
             }),
-            _ => None,
+            _ => return self.close_with(out, "internal error", reply::INTERNAL),
         };
-        let Some(request) = request else { return self.no(&tag, what, reply::IMPOSSIBLE_NAME, out) };
+        let request = match request {
+            Ok(request) => request,
+            Err(mistake) => return self.refuse_name(&tag, what, &mistake, out),
+        };
         let selected = self.selected.as_ref().map(|selected| &selected.folder);
         match &request {
             // The client goes on without the branch that it sits on.
@@ -254,8 +258,9 @@ impl ImapSession {
         if items.contains(&StatusItem::HighestModSeq) {
             self.enable_condstore(out);
         }
-        let Some(folder) = self.mailbox(name) else {
-            return self.no(&tag, "STATUS", reply::NO_SUCH_MAILBOX, out);
+        let folder = match self.mailbox(name) {
+            Ok(folder) => folder,
+            Err(mistake) => return self.refuse_name(&tag, "STATUS", &mistake, out),
         };
         let pending = WaitingCommand::Status(folder_name(&folder).to_owned(), items.clone());
         self.await_response(tag, pending, ImapRequest::Status { folder, items })
@@ -272,8 +277,8 @@ impl ImapSession {
     ) -> Step {
         let name = match of.map(|name| self.mailbox(name)) {
             None => None,
-            Some(Some(folder)) => Some(folder_name(&folder).to_owned()),
-            Some(None) => return self.no(&tag, "GETQUOTAROOT", reply::NO_SUCH_MAILBOX, out),
+            Some(Ok(folder)) => Some(folder_name(&folder).to_owned()),
+            Some(Err(mistake)) => return self.refuse_name(&tag, "GETQUOTAROOT", &mistake, out),
         };
         let Some(mailbox) = self.user.clone() else { return self.no_folder(&tag, out) };
         if cx.directory.quota(&mailbox) != Quota::default() {

@@ -5,7 +5,8 @@ use std::{mem, sync::Arc};
 use super::{
     command_state::Tag,
     command_table::{self, CommandSpec},
-    parser::Expected,
+    mailbox_name::NameMistake,
+    parser::{Expected, TagMistake, expected},
     recent,
     reply::{self, ReplyText},
     request::ImapRequest,
@@ -172,18 +173,51 @@ impl ImapSession {
         &mut self,
         tag: &[u8],
         row: Option<&CommandSpec>,
-        Expected(expected): Expected,
+        expected: Expected,
         out: &mut Outbox,
     ) -> Step {
         let what = row.map_or("a malformed command", |row| row.name);
-        let section = row.map_or_else(|| GENERAL.into(), CommandSpec::section);
-        let syntax = row.map_or(ANY_COMMAND, |row| row.syntax);
-        let text = match self.language {
-            Language::English => format!("{} {expected}: {syntax}", reply::EXPECTED.text(self.language)),
-            // The words for a part of the grammar are English. The syntax is the same in every language.
-            Language::French => format!("{} {syntax}", reply::EXPECTED.text(self.language)),
+        let section = match row {
+            _ if expected == expected::ASCII => FORMAL_SYNTAX.into(),
+            Some(row) => row.section(),
+            None => GENERAL.into(),
         };
+        let language = self.language;
+        // The syntax of a command is the same in every language.
+        let syntax = row.map_or(reply::ANY_COMMAND.text(language), |row| row.syntax);
+        let colon = reply::COLON.text(language);
+        let text = format!("{} {}{colon} {syntax}", reply::EXPECTED.text(language), expected.text(language));
         self.refuse_syntax((tag, what), &section, &text, out)
+    }
+
+    /// Refuses a command whose tag no reply can repeat (RFC 9051 section 7.1.3), and names the octet that no tag has.
+    pub(super) fn refuse_tag(&mut self, mistake: TagMistake, out: &mut Outbox) -> Step {
+        let octet = match mistake {
+            TagMistake::Missing => return self.refuse_malformed(b"*", None, expected::TAG, out),
+            TagMistake::Forbidden(octet) if octet.is_ascii_graphic() => char::from(octet).to_string(),
+            TagMistake::Forbidden(octet) => format!("0x{octet:02X}"),
+        };
+        let (before, after) = (reply::TAG_WITHOUT, reply::ANY_COMMAND);
+        let (before, after) = (before.text(self.language), after.text(self.language));
+        let text = format!("{before} {octet}{} {after}", reply::COLON.text(self.language));
+        self.refuse_syntax((b"*", "a malformed tag"), GENERAL, &text, out)
+    }
+
+    /// Refuses a name that no mailbox can have: names the mistake, and shows how the name is written.
+    pub(super) fn refuse_name(
+        &mut self,
+        tag: &[u8],
+        what: &str,
+        mistake: &NameMistake,
+        out: &mut Outbox,
+    ) -> Step {
+        let refusal = reply::IMPOSSIBLE_NAME;
+        let rule = reply::name_rule(mistake.rule).text(self.language);
+        let mut text = format!("{} {rule}", refusal.text(self.language));
+        if let Some(written) = &mistake.written {
+            text.push_str(&format!("{} {written}", reply::WRITE.text(self.language)));
+        }
+        self.refuse_saying((tag, Condition::No), what, refusal, &text, out)
     }
 
     /// Refuses a line that begins with a command in place of its tag. A person has typed it.
@@ -207,7 +241,8 @@ impl ImapSession {
         })
     }
 
-    /// Refuses a command. A pedantic listener names the section, if the client has broken a rule.
+    /// Refuses a command. `what` is its name for the log, or the kind of the mistake. A pedantic listener names the section, if the
+    /// client has broken a rule.
     pub(super) fn refuse(
         &mut self,
         tag: &[u8],
@@ -216,13 +251,25 @@ impl ImapSession {
         text: ReplyText,
         out: &mut Outbox,
     ) -> Step {
-        out.push_event(Event::Refused { what: what.into(), reply: text.codes(condition) });
-        self.state = State::Ready;
         let is_cited = self.config.pedantic && condition == Condition::Bad;
         let section = if is_cited { format!("{}: ", citation(what, text)) } else { String::new() };
         let said = format!("{section}{}", text.text(self.language));
+        self.refuse_saying((tag, condition), what, text, &said, out)
+    }
+
+    /// Refuses a command with the code of a text and other words.
+    fn refuse_saying(
+        &mut self,
+        (tag, condition): (&[u8], Condition),
+        what: &str,
+        text: ReplyText,
+        said: &str,
+        out: &mut Outbox,
+    ) -> Step {
+        out.push_event(Event::Refused { what: what.into(), reply: text.codes(condition) });
+        self.state = State::Ready;
         self.count_error(condition, out, |out| {
-            status(out.buffer(), Some(tag), condition, |code| text.write_code(code), &said);
+            status(out.buffer(), Some(tag), condition, |code| text.write_code(code), said);
         })
     }
 
@@ -271,7 +318,7 @@ fn citation(what: &str, text: ReplyText) -> String {
 
 /// The section about the form of commands.
 const GENERAL: &str = "RFC 3501 2.2.1";
-/// The form of every command, for a line that has none.
-const ANY_COMMAND: &str = "tag command arguments, as in a1 NOOP";
+/// The section with the octets of atoms and quoted strings.
+const FORMAL_SYNTAX: &str = "RFC 3501 9";
 /// The work of one step of updates, in mailboxes that are examined: some microseconds.
 const WORK_OF_UPDATES: usize = 32;

@@ -2,6 +2,7 @@
 //! section 7.1, RFC 5530).
 
 use super::{
+    mailbox_name::NameRule,
     request::Refusal,
     response::writer::{Condition, Items, status},
 };
@@ -262,6 +263,16 @@ pub(super) const NO_TAG: ReplyText =
     ReplyText::new("The tag before the command is missing:", "Il manque l'étiquette avant la commande :");
 /// A command that does not follow the grammar. The session appends the part that was expected, and the syntax.
 pub(super) const EXPECTED: ReplyText = ReplyText::new("Expected", "Attendu :");
+/// The colon before the syntax. In French it stands between blanks.
+pub(super) const COLON: LocalizedText = LocalizedText::new(":", " :");
+/// The syntax of every command, for a line that has none.
+pub(super) const ANY_COMMAND: LocalizedText = LocalizedText::new(
+    "tag command arguments, as in a1 NOOP",
+    "étiquette commande arguments, comme dans a1 NOOP",
+);
+/// A tag with an octet that no tag has. The session appends the octet and the syntax.
+pub(super) const TAG_WITHOUT: LocalizedText =
+    LocalizedText::new("Expected a tag without", "Attendu : une étiquette sans");
 /// A command longer than the limit.
 pub(super) const TOO_LONG: ReplyText =
     ReplyText::new("The command is too long", "La commande est trop longue");
@@ -303,13 +314,51 @@ pub(super) const EXISTS_ALREADY: ReplyText =
 /// DELETE of INBOX, and the like.
 pub(super) const CANNOT: ReplyText =
     ReplyText::coded("CANNOT", "That can't be done with this mailbox", "Impossible avec cette boîte");
-/// A name that no mailbox can have.
-pub(super) const IMPOSSIBLE_NAME: ReplyText = ReplyText::coded(
-    "CANNOT",
-    "No mailbox can have this name: at most 199 octets in modified UTF-7 (& is &-), dots between levels, no slash",
-    "Aucune boîte ne peut avoir ce nom : 199 octets au plus, en UTF-7 modifié (&- pour &), un point entre les niveaux, \
-     sans barre oblique",
-);
+/// A name that no mailbox can have. The session appends the rule that it breaks.
+pub(super) const IMPOSSIBLE_NAME: ReplyText =
+    ReplyText::coded("CANNOT", "No mailbox can have this name:", "Aucune boîte ne peut avoir ce nom :");
+/// The words before a name as it is written.
+pub(super) const WRITE: LocalizedText = LocalizedText::new("; write", " ; écrivez");
+
+/// The rule that the name of a mailbox breaks.
+pub(super) const fn name_rule(rule: NameRule) -> LocalizedText {
+    match rule {
+        NameRule::Ascii => LocalizedText::new(
+            "names are in modified UTF-7 (RFC 3501 5.1.3), without octets above 0x7F",
+            "les noms s'écrivent en UTF-7 modifié (RFC 3501 5.1.3), sans octets au-delà de 0x7F",
+        ),
+        NameRule::Ampersand => LocalizedText::new(
+            "in modified UTF-7 an & begins base64 that ends with -, and an & alone is &-",
+            "en UTF-7 modifié, un & commence du base64 que - termine, et un & seul s'écrit &-",
+        ),
+        NameRule::Base64 => LocalizedText::new(
+            "in modified UTF-7 the letters between & and - are UTF-16 in base64, and these are not",
+            "en UTF-7 modifié, les lettres entre & et - sont de l'UTF-16 en base64, et celles-ci n'en sont pas",
+        ),
+        NameRule::OneSpelling => LocalizedText::new(
+            "modified UTF-7 has one spelling of each name, and this is another",
+            "l'UTF-7 modifié n'écrit un nom que d'une manière, et celle-ci est une autre",
+        ),
+        NameRule::Length => LocalizedText::new(
+            "names have at most 199 octets in modified UTF-7",
+            "les noms ont au plus 199 octets en UTF-7 modifié",
+        ),
+        NameRule::Slash => LocalizedText::new(
+            "names have dots between levels, and no slash",
+            "les noms ont des points entre les niveaux, et pas de barre oblique",
+        ),
+        NameRule::Level => LocalizedText::new(
+            "dots stand only between levels, each of at least one character",
+            "les points ne sont qu'entre les niveaux, chacun d'au moins un caractère",
+        ),
+        NameRule::Control => LocalizedText::new(
+            "names have no control characters",
+            "les noms n'ont pas de caractères de contrôle",
+        ),
+        NameRule::Login => LOG_IN_FIRST.text,
+    }
+}
+
 /// The limits on the user's mail are reached.
 pub(super) const OVER_QUOTA: ReplyText =
     ReplyText::coded("OVERQUOTA", "The quota is used up", "Le quota est épuisé");
@@ -323,15 +372,20 @@ pub(super) const SOME_GONE: ReplyText = ReplyText::coded(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{folder::Folder, imap::mailbox_name::MailboxName};
+    use crate::proto::{
+        folder::Folder,
+        imap::mailbox_name::{MailboxName, NameMistake},
+    };
 
     #[test]
     fn u71_the_refusal_of_a_name_tells_how_long_a_name_may_be() {
         let longest = Folder::MAX_NAME - ".".len();
         for language in [Language::English, Language::French] {
-            assert!(IMPOSSIBLE_NAME.text(language).contains(&format!("{longest} octets")));
+            assert!(name_rule(NameRule::Length).text(language).contains(&format!("{longest} octets")));
         }
-        let is_possible = |octets: usize| MailboxName::parse(&vec![b'a'; octets]) != MailboxName::Impossible;
-        assert!(is_possible(longest) && !is_possible(longest + 1));
+        let name = |octets: usize| MailboxName::parse(&vec![b'a'; octets]);
+        assert!(matches!(name(longest), MailboxName::Folder(_)));
+        let too_long = NameMistake { rule: NameRule::Length, written: None };
+        assert_eq!(name(longest + 1), MailboxName::Impossible(too_long));
     }
 }

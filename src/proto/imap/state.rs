@@ -10,6 +10,7 @@ use super::{
     },
     command_table::CommandPhase,
     fetch_selection::FetchSelection,
+    parser::Grammar,
     reply::ReplyText,
     request::FolderState,
     response::writer::{Condition, Items},
@@ -23,6 +24,7 @@ use crate::proto::{
     imap::request::ImapRequest,
     request::Mailbox,
     sasl::{Credentials, FailedCredentials},
+    syntax::Syntax,
 };
 
 /// The server side of an IMAP session.
@@ -233,6 +235,15 @@ impl ImapSession {
 
     pub(super) fn lenient(&self) -> bool {
         self.config.line_endings == LineEndings::Lenient && !self.config.pedantic
+    }
+
+    /// The grammar that commands must follow.
+    pub(super) fn grammar(&self) -> Grammar {
+        match self.config.syntax() {
+            Syntax::Forgiving => Grammar::Forgiving,
+            Syntax::Exact if self.config.pedantic => Grammar::Strict,
+            Syntax::Exact => Grammar::Exact,
+        }
     }
 
     pub(super) fn phase(&self) -> CommandPhase {

@@ -8,7 +8,7 @@ use super::{
     flags::Flags,
     mailbox_name::MailboxName,
     numbers,
-    parser::Expected,
+    parser::{Expected, expected},
     reply::{self, ReplyText},
     request::{self, FolderState, ImapRequest, ImapResponse},
     response::writer::Condition,
@@ -34,11 +34,11 @@ pub(super) fn named_flags(names: &[Vec<u8>]) -> Result<(Flags, Vec<String>), Exp
         match (Flags::of_name(name), std::str::from_utf8(name)) {
             (Some(flag), _) => flags = flags.with(flag),
             _ if name.eq_ignore_ascii_case(b"\\Recent") => {}
-            _ if name.starts_with(b"\\") => return Err(Expected("a flag that this server has")),
+            _ if name.starts_with(b"\\") => return Err(expected::KNOWN_FLAG),
             (None, Ok(keyword)) if is_atom(name) && name.len() <= MAX_KEYWORD => {
                 keywords.push(keyword.to_owned())
             }
-            _ => return Err(Expected("keywords of at most 100 characters of ASCII")),
+            _ => return Err(expected::SHORT_KEYWORD),
         }
     }
     Ok((flags, keywords))
@@ -166,7 +166,10 @@ impl ImapSession {
         out: &mut Outbox,
     ) -> Step {
         let what = if is_move { "MOVE" } else { "COPY" };
-        let Some(to) = self.mailbox(to) else { return self.no(&tag, what, reply::IMPOSSIBLE_NAME, out) };
+        let to = match self.mailbox(to) {
+            Ok(to) => to,
+            Err(mistake) => return self.refuse_name(&tag, what, &mistake, out),
+        };
         let uids = if is_move { self.changeable(messages) } else { self.uids(messages) };
         match uids {
             Err((condition, text)) => self.refuse(&tag, condition, what, text, out),

@@ -1,9 +1,12 @@
 //! Arguments that several commands have.
 
-use super::cursor::{Cursor, Expected, Parsed};
+use super::{
+    cursor::{Cursor, Parsed},
+    expected::{self, Expected},
+};
 use crate::proto::imap::command::{Messages, StatusItem};
 
-pub(super) fn argument(cursor: &mut Cursor<'_>, expected: &'static str) -> Parsed<Vec<u8>> {
+pub(super) fn argument(cursor: &mut Cursor<'_>, expected: Expected) -> Parsed<Vec<u8>> {
     cursor.blank()?;
     cursor.astring(expected)
 }
@@ -14,8 +17,8 @@ pub(super) fn messages(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<Messages
 }
 
 pub(super) fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
-    let items = cursor.list("items of STATUS in parentheses", |cursor| {
-        Ok(match cursor.word("an item of STATUS")?.as_str() {
+    let items = cursor.list(expected::STATUS_ITEMS, |cursor| {
+        Ok(match cursor.word(expected::STATUS_ITEM)?.as_str() {
             "MESSAGES" => StatusItem::Messages,
             "RECENT" => StatusItem::Recent,
             "UIDNEXT" => StatusItem::UidNext,
@@ -24,19 +27,19 @@ pub(super) fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
             "DELETED" => StatusItem::Deleted,
             "SIZE" => StatusItem::Size,
             "HIGHESTMODSEQ" => StatusItem::HighestModSeq,
-            _ => return Err(Expected("an item of STATUS that this server has")),
+            _ => return Err(expected::KNOWN_STATUS_ITEM),
         })
     })?;
-    if items.is_empty() { Err(Expected("an item of STATUS")) } else { Ok(items) }
+    if items.is_empty() { Err(expected::STATUS_ITEM) } else { Ok(items) }
 }
 
 /// A modifier with a modification sequence, in parentheses.
-pub(super) fn modifier(cursor: &mut Cursor<'_>, name: &str, expected: &'static str) -> Parsed<u64> {
+pub(super) fn modifier(cursor: &mut Cursor<'_>, name: &str, expected: Expected) -> Parsed<u64> {
     cursor.open(expected)?;
     if !cursor.keyword(name) {
-        return Err(Expected(expected));
+        return Err(expected);
     }
     cursor.blank()?;
     let number = cursor.number(expected)?;
-    if cursor.close() { Ok(number) } else { Err(Expected(expected)) }
+    if cursor.close() { Ok(number) } else { Err(expected) }
 }

@@ -1,17 +1,36 @@
 //! A cursor over the octets of a command, with the tokens that the grammar is made of (RFC 9051 section 9).
 
-use super::super::command_reader::{self, RawCommand};
+use super::{
+    super::command_reader::{self, RawCommand},
+    expected::{self, Expected},
+};
 use crate::{
     imap_characters::{is_astring_char, is_atom_char, is_list_char, is_tag_char, is_text_char},
     proto::imap::sequence_set::SequenceSet,
 };
 
-/// The part of the grammar that the client did not follow, for the text of BAD.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Expected(pub &'static str);
-
 /// The result of a parser.
 pub(super) type Parsed<T> = Result<T, Expected>;
+
+/// The grammar that a listener has its clients follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grammar {
+    /// Blanks may be doubled, and may stand at the end. Atoms and quoted strings may have octets beyond ASCII.
+    Forgiving,
+    /// Blanks stand only where the RFC has them. Atoms and quoted strings may have octets beyond ASCII.
+    Exact,
+    /// Only the grammar of RFC 3501 section 9: for a listener with `strict = true`.
+    Strict,
+}
+
+/// The mistake in a tag, after which no reply can repeat it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TagMistake {
+    /// The line is empty, or begins with a blank.
+    Missing,
+    /// No tag has this octet.
+    Forbidden(u8),
+}
 
 /// The octets of a command that are not parsed yet.
 #[derive(Debug, Clone)]
@@ -19,13 +38,12 @@ pub(super) struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
     literals: std::slice::Iter<'a, (usize, Vec<u8>)>,
-    /// Whether blanks may be doubled, and may stand at the end.
-    forgiving: bool,
+    grammar: Grammar,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(command: &'a RawCommand, forgiving: bool) -> Self {
-        Self { text: &command.text, at: 0, literals: command.literals.iter(), forgiving }
+    pub(super) fn new(command: &'a RawCommand, grammar: Grammar) -> Self {
+        Self { text: &command.text, at: 0, literals: command.literals.iter(), grammar }
     }
 
     pub(super) fn rest(&self) -> &'a [u8] {
@@ -43,21 +61,30 @@ impl<'a> Cursor<'a> {
         is_next
     }
 
-    pub(super) fn expect(&mut self, octet: u8, expected: &'static str) -> Parsed<()> {
-        if self.take(octet) { Ok(()) } else { Err(Expected(expected)) }
+    pub(super) fn expect(&mut self, octet: u8, expected: Expected) -> Parsed<()> {
+        if self.take(octet) { Ok(()) } else { Err(expected) }
     }
 
     /// The blank between two words.
     pub(super) fn blank(&mut self) -> Parsed<()> {
-        self.expect(b' ', "a blank and the next argument")?;
-        while self.forgiving && self.take(b' ') {}
+        self.expect(b' ', expected::ARGUMENT)?;
+        self.superfluous_blanks();
         Ok(())
+    }
+
+    /// Blanks where the grammar has none.
+    fn superfluous_blanks(&mut self) {
+        while self.is_forgiving() && self.take(b' ') {}
+    }
+
+    fn is_forgiving(&self) -> bool {
+        self.grammar == Grammar::Forgiving
     }
 
     /// Whether a blank and more follows. The blank is taken.
     pub(super) fn has_more(&mut self) -> bool {
         let mut ahead = self.clone();
-        let more = ahead.blank().is_ok() && (!self.forgiving || ahead.peek().is_some());
+        let more = ahead.blank().is_ok() && (!self.is_forgiving() || ahead.peek().is_some());
         if more {
             *self = ahead;
         }
@@ -66,8 +93,8 @@ impl<'a> Cursor<'a> {
 
     /// The end of the command.
     pub(super) fn end(&mut self) -> Parsed<()> {
-        while self.forgiving && self.take(b' ') {}
-        if self.at == self.text.len() { Ok(()) } else { Err(Expected("the end of the line")) }
+        self.superfluous_blanks();
+        if self.at == self.text.len() { Ok(()) } else { Err(expected::END_OF_LINE) }
     }
 
     /// The longest run of such octets. Empty if the next octet is another.
@@ -78,9 +105,21 @@ impl<'a> Cursor<'a> {
         &rest[..length]
     }
 
-    fn nonempty_run(&mut self, matches: impl Fn(u8) -> bool, expected: &'static str) -> Parsed<&'a [u8]> {
+    fn nonempty_run(&mut self, matches: impl Fn(u8) -> bool, expected: Expected) -> Parsed<&'a [u8]> {
         let run = self.run(matches);
-        if run.is_empty() { Err(Expected(expected)) } else { Ok(run) }
+        if run.is_empty() { Err(expected) } else { Ok(run) }
+    }
+
+    /// The longest run of octets of a class, and of octets beyond ASCII: clients send mailbox names, user names and passwords
+    /// in UTF-8. In RFC 3501 section 9 only literals have such octets.
+    fn text_run(&mut self, is_in_class: fn(u8) -> bool) -> Parsed<&'a [u8]> {
+        let run = self.run(|octet| is_in_class(octet) || !octet.is_ascii());
+        if self.grammar == Grammar::Strict && !run.is_ascii() { Err(expected::ASCII) } else { Ok(run) }
+    }
+
+    fn nonempty_text_run(&mut self, is_in_class: fn(u8) -> bool, expected: Expected) -> Parsed<&'a [u8]> {
+        let run = self.text_run(is_in_class)?;
+        if run.is_empty() { Err(expected) } else { Ok(run) }
     }
 
     /// Takes a word of letters, in capitals or not, if the next atom is that word.
@@ -94,18 +133,23 @@ impl<'a> Cursor<'a> {
     }
 
     /// A word of the grammar in capitals.
-    pub(super) fn word(&mut self, expected: &'static str) -> Parsed<String> {
+    pub(super) fn word(&mut self, expected: Expected) -> Parsed<String> {
         let word = self.nonempty_run(is_atom_char, expected)?;
-        String::from_utf8(word.to_ascii_uppercase()).map_err(|_| Expected(expected))
+        String::from_utf8(word.to_ascii_uppercase()).map_err(|_| expected)
     }
 
-    pub(super) fn atom(&mut self, expected: &'static str) -> Parsed<&'a [u8]> {
-        self.nonempty_run(with_utf8(is_atom_char), expected)
+    pub(super) fn atom(&mut self, expected: Expected) -> Parsed<&'a [u8]> {
+        self.nonempty_text_run(is_atom_char, expected)
     }
 
-    /// The tag of a command.
-    pub(super) fn tag(&mut self) -> Parsed<&'a [u8]> {
-        self.nonempty_run(with_utf8(is_tag_char), "a tag")
+    /// The tag of a command. A reply repeats only a whole tag: the client does not know any other.
+    pub(super) fn tag(&mut self) -> Result<&'a [u8], TagMistake> {
+        let tag = self.run(is_tag_char);
+        match self.peek() {
+            Some(octet) if octet != b' ' => Err(TagMistake::Forbidden(octet)),
+            _ if tag.is_empty() => Err(TagMistake::Missing),
+            _ => Ok(tag),
+        }
     }
 
     /// A string: quoted, or a literal. `None` if neither begins here.
@@ -117,23 +161,23 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    pub(super) fn string(&mut self, expected: &'static str) -> Parsed<Vec<u8>> {
-        self.string_if_any()?.ok_or(Expected(expected))
+    pub(super) fn string(&mut self, expected: Expected) -> Parsed<Vec<u8>> {
+        self.string_if_any()?.ok_or(expected)
     }
 
     /// A string, or NIL.
-    pub(super) fn nstring(&mut self, expected: &'static str) -> Parsed<Option<Vec<u8>>> {
+    pub(super) fn nstring(&mut self, expected: Expected) -> Parsed<Option<Vec<u8>>> {
         match self.string_if_any()? {
             Some(text) => Ok(Some(text)),
             None if self.keyword("NIL") => Ok(None),
-            None => Err(Expected(expected)),
+            None => Err(expected),
         }
     }
 
-    pub(super) fn astring(&mut self, expected: &'static str) -> Parsed<Vec<u8>> {
+    pub(super) fn astring(&mut self, expected: Expected) -> Parsed<Vec<u8>> {
         match self.string_if_any()? {
             Some(text) => Ok(text),
-            None => self.nonempty_run(with_utf8(is_astring_char), expected).map(<[u8]>::to_vec),
+            None => self.nonempty_text_run(is_astring_char, expected).map(<[u8]>::to_vec),
         }
     }
 
@@ -142,67 +186,69 @@ impl<'a> Cursor<'a> {
         match self.string_if_any()? {
             Some(text) => Ok(text),
             None => {
-                let pattern = self.nonempty_run(with_utf8(is_list_char), "a pattern of mailbox names")?;
+                let pattern = self.nonempty_text_run(is_list_char, expected::PATTERN)?;
                 Ok(pattern.to_vec())
             }
         }
     }
 
-    /// A quoted string. It may have octets beyond ASCII, because clients send names and passwords in UTF-8.
+    /// A quoted string.
     fn quoted(&mut self) -> Parsed<Vec<u8>> {
         self.at += 1;
         let mut text = Vec::new();
         loop {
-            text.extend_from_slice(self.run(|b| with_utf8(is_text_char)(b) && !matches!(b, b'"' | b'\\')));
+            text.extend_from_slice(
+                self.text_run(|octet| is_text_char(octet) && !matches!(octet, b'"' | b'\\'))?,
+            );
             if self.take(b'"') {
                 return Ok(text);
             }
             if !self.take(b'\\') {
-                return Err(Expected("the end of a quoted string"));
+                return Err(expected::END_OF_QUOTED);
             }
             match self.peek() {
                 Some(octet @ (b'"' | b'\\')) => text.push(octet),
-                _ => return Err(Expected("a quotation mark or backslash after a backslash")),
+                _ => return Err(expected::QUOTED_SPECIAL),
             }
             self.at += 1;
         }
     }
 
     fn literal(&mut self) -> Parsed<Vec<u8>> {
-        let announced = Expected("a literal at the end of the line");
+        let announced = expected::LITERAL_AT_END;
         let length = memchr::memchr(b'}', self.rest()).ok_or(announced)?;
         self.at += length + 1;
         let (_, literal) = self.literals.next().filter(|(at, _)| *at == self.at).ok_or(announced)?;
         // A string has no NUL (RFC 9051 section 4.3).
-        if literal.contains(&0) { Err(Expected("a literal without NUL")) } else { Ok(literal.clone()) }
+        if literal.contains(&0) { Err(expected::LITERAL_WITHOUT_NUL) } else { Ok(literal.clone()) }
     }
 
     /// A number of 64 bits, as of modification sequences.
-    pub(super) fn number(&mut self, expected: &'static str) -> Parsed<u64> {
-        command_reader::number(self.run(|b| b.is_ascii_digit())).ok_or(Expected(expected))
+    pub(super) fn number(&mut self, expected: Expected) -> Parsed<u64> {
+        command_reader::number(self.run(|b| b.is_ascii_digit())).ok_or(expected)
     }
 
-    pub(super) fn number32(&mut self, expected: &'static str) -> Parsed<u32> {
-        self.number(expected).and_then(|number| u32::try_from(number).map_err(|_| Expected(expected)))
+    pub(super) fn number32(&mut self, expected: Expected) -> Parsed<u32> {
+        self.number(expected).and_then(|number| u32::try_from(number).map_err(|_| expected))
     }
 
     /// A number of messages, or UIDs.
     pub(super) fn sequence_set(&mut self) -> Parsed<SequenceSet> {
         let text = self.run(|b| b.is_ascii_digit() || matches!(b, b':' | b',' | b'*'));
-        SequenceSet::parse(text).ok_or(Expected("a set of numbers like 1:3,7"))
+        SequenceSet::parse(text).ok_or(expected::NUMBERS)
     }
 
     /// The beginning of a list. aioimaplib writes `ID ( "name" "x" )`.
-    pub(super) fn open(&mut self, expected: &'static str) -> Parsed<()> {
+    pub(super) fn open(&mut self, expected: Expected) -> Parsed<()> {
         self.expect(b'(', expected)?;
-        while self.forgiving && self.take(b' ') {}
+        self.superfluous_blanks();
         Ok(())
     }
 
     /// The end of a list, if it is next.
     pub(super) fn close(&mut self) -> bool {
         let mut ahead = self.clone();
-        while ahead.forgiving && ahead.take(b' ') {}
+        ahead.superfluous_blanks();
         let is_next = ahead.take(b')');
         if is_next {
             *self = ahead;
@@ -213,7 +259,7 @@ impl<'a> Cursor<'a> {
     /// Items in parentheses, with blanks between them.
     pub(super) fn list<T>(
         &mut self,
-        expected: &'static str,
+        expected: Expected,
         mut item: impl FnMut(&mut Self) -> Parsed<T>,
     ) -> Parsed<Vec<T>> {
         self.open(expected)?;
@@ -223,18 +269,12 @@ impl<'a> Cursor<'a> {
                 self.blank()?;
             }
             if items.len() == MAX_ITEMS {
-                return Err(Expected("a shorter list"));
+                return Err(expected::SHORTER_LIST);
             }
             items.push(item(self)?);
         }
         Ok(items)
     }
-}
-
-/// The octets of a class, and those beyond ASCII: clients send mailbox names, user names and passwords in UTF-8. No mailbox has
-/// such a name.
-fn with_utf8(is_in_class: fn(u8) -> bool) -> impl Fn(u8) -> bool {
-    move |octet| is_in_class(octet) || !octet.is_ascii()
 }
 
 /// The most items of a list: header fields, flags, patterns, items of STATUS.

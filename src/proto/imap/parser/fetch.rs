@@ -2,7 +2,8 @@
 
 use super::{
     arguments::{messages, modifier},
-    cursor::{Cursor, Expected, Parsed},
+    cursor::{Cursor, Parsed},
+    expected,
 };
 use crate::proto::imap::{
     command::{Command, Fetch},
@@ -13,15 +14,15 @@ pub(super) fn fetch(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<Command> {
     let messages = messages(cursor, by_uid)?;
     cursor.blank()?;
     let items = match cursor.peek() {
-        Some(b'(') => cursor.list("items", |cursor| item(cursor, false))?.concat(),
+        Some(b'(') => cursor.list(expected::FETCH_ITEMS, |cursor| item(cursor, false))?.concat(),
         _ => item(cursor, true)?,
     };
     if items.is_empty() {
-        return Err(Expected("an item to fetch"));
+        return Err(expected::FETCH_ITEM);
     }
     let mut changed_since = None;
     if cursor.has_more() {
-        changed_since = Some(modifier(cursor, "CHANGEDSINCE", "(CHANGEDSINCE number)")?);
+        changed_since = Some(modifier(cursor, "CHANGEDSINCE", expected::CHANGEDSINCE)?);
     }
     Ok(Command::Fetch(Fetch { messages, items, changed_since }))
 }
@@ -55,25 +56,24 @@ fn item(cursor: &mut Cursor<'_>, is_alone: bool) -> Parsed<Vec<FetchItem>> {
         b"BODY" if cursor.peek() != Some(b'[') => FetchItem::Structure { extended: false },
         b"BODY" => body(cursor, true)?,
         b"BODY.PEEK" => body(cursor, false)?,
-        _ => return Err(Expected("an item to fetch that this server has")),
+        _ => return Err(expected::KNOWN_FETCH_ITEM),
     };
     Ok(vec![one])
 }
 
 /// `[section]` and perhaps `<first.count>`.
 fn body(cursor: &mut Cursor<'_>, marks_seen: bool) -> Parsed<FetchItem> {
-    cursor.expect(b'[', "a section in brackets")?;
+    cursor.expect(b'[', expected::SECTION)?;
     let section = section(cursor)?;
-    cursor.expect(b']', "the end of the section: ]")?;
+    cursor.expect(b']', expected::SECTION_END)?;
     let mut partial = None;
     if cursor.take(b'<') {
-        const EXPECTED: &str = "<first.count> with numbers of octets";
-        let first = cursor.number32(EXPECTED)?;
-        cursor.expect(b'.', EXPECTED)?;
-        let count = cursor.number32(EXPECTED)?;
-        cursor.expect(b'>', EXPECTED)?;
+        let first = cursor.number32(expected::PARTIAL)?;
+        cursor.expect(b'.', expected::PARTIAL)?;
+        let count = cursor.number32(expected::PARTIAL)?;
+        cursor.expect(b'>', expected::PARTIAL)?;
         if count == 0 {
-            return Err(Expected("a number of octets above 0"));
+            return Err(expected::PARTIAL_COUNT);
         }
         partial = Some((first, count));
     }
@@ -83,9 +83,9 @@ fn body(cursor: &mut Cursor<'_>, marks_seen: bool) -> Parsed<FetchItem> {
 fn section(cursor: &mut Cursor<'_>) -> Parsed<Section> {
     let mut path = Vec::new();
     while cursor.peek().is_some_and(|b| b.is_ascii_digit()) {
-        let number = cursor.number32("the number of a part")?;
+        let number = cursor.number32(expected::PART)?;
         if number == 0 || path.len() == MAX_DEPTH {
-            return Err(Expected("the number of a part"));
+            return Err(expected::PART);
         }
         path.push(number);
         if !cursor.take(b'.') {
@@ -100,20 +100,15 @@ fn section(cursor: &mut Cursor<'_>) -> Parsed<Section> {
         b"MIME" if !path.is_empty() => SectionText::Mime,
         b"HEADER.FIELDS" => fields(cursor, false)?,
         b"HEADER.FIELDS.NOT" => fields(cursor, true)?,
-        _ => return Err(Expected("a section that messages have")),
+        _ => return Err(expected::KNOWN_SECTION),
     };
     Ok(Section { path, text })
 }
 
 fn fields(cursor: &mut Cursor<'_>, is_except: bool) -> Parsed<SectionText> {
     cursor.blank()?;
-    let names =
-        cursor.list("names of header fields", |cursor| cursor.astring("the name of a header field"))?;
-    if names.is_empty() {
-        Err(Expected("the name of a header field"))
-    } else {
-        Ok(SectionText::Fields { names, is_except })
-    }
+    let names = cursor.list(expected::HEADER_FIELDS, |cursor| cursor.astring(expected::HEADER_FIELD))?;
+    if names.is_empty() { Err(expected::HEADER_FIELD) } else { Ok(SectionText::Fields { names, is_except }) }
 }
 
 /// The deepest part that a client may name. The MIME reader finds no deeper one.

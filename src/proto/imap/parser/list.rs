@@ -2,7 +2,8 @@
 
 use super::{
     arguments::{argument, status_items},
-    cursor::{Cursor, Expected, Parsed},
+    cursor::{Cursor, Parsed},
+    expected,
 };
 use crate::proto::imap::command::{Command, List, ListReturn, ListSelect, StatusItem};
 
@@ -10,23 +11,22 @@ pub(super) fn list(cursor: &mut Cursor<'_>) -> Parsed<Command> {
     cursor.blank()?;
     let mut select = Vec::new();
     if cursor.peek() == Some(b'(') {
-        select = cursor.list("selection options", selection)?;
+        select = cursor.list(expected::SELECTION_OPTIONS, selection)?;
         cursor.blank()?;
     }
-    let reference = cursor.astring("a reference name, often \"\"")?;
+    let reference = cursor.astring(expected::REFERENCE)?;
     cursor.blank()?;
     let patterns = match cursor.peek() {
-        Some(b'(') => cursor.list("patterns", Cursor::list_pattern)?,
+        Some(b'(') => cursor.list(expected::PATTERNS, Cursor::list_pattern)?,
         _ => vec![cursor.list_pattern()?],
     };
     let (mut returned, mut status) = (Vec::new(), Vec::new());
     if cursor.has_more() {
-        const EXPECTED: &str = "RETURN and options in parentheses";
         if !cursor.keyword("RETURN") {
-            return Err(Expected(EXPECTED));
+            return Err(expected::RETURN);
         }
         cursor.blank()?;
-        for options in cursor.list(EXPECTED, return_option)? {
+        for options in cursor.list(expected::RETURN, return_option)? {
             match options {
                 ReturnOption::Property(property) => returned.push(property),
                 ReturnOption::Status(items) => status = items,
@@ -37,13 +37,13 @@ pub(super) fn list(cursor: &mut Cursor<'_>) -> Parsed<Command> {
     if select.contains(&ListSelect::RecursiveMatch)
         && !select.iter().any(|option| matches!(option, ListSelect::Subscribed | ListSelect::SpecialUse))
     {
-        return Err(Expected("SUBSCRIBED or SPECIAL-USE beside RECURSIVEMATCH"));
+        return Err(expected::BESIDE_RECURSIVEMATCH);
     }
     Ok(Command::List(List { is_lsub: false, select, reference, patterns, returned, status }))
 }
 
 pub(super) fn lsub(cursor: &mut Cursor<'_>) -> Parsed<Command> {
-    let reference = argument(cursor, "a reference name, often \"\"")?;
+    let reference = argument(cursor, expected::REFERENCE)?;
     cursor.blank()?;
     let patterns = vec![cursor.list_pattern()?];
     let (select, returned, status) = (Vec::new(), Vec::new(), Vec::new());
@@ -51,12 +51,12 @@ pub(super) fn lsub(cursor: &mut Cursor<'_>) -> Parsed<Command> {
 }
 
 fn selection(cursor: &mut Cursor<'_>) -> Parsed<ListSelect> {
-    Ok(match cursor.word("a selection option")?.as_str() {
+    Ok(match cursor.word(expected::SELECTION_OPTION)?.as_str() {
         "SUBSCRIBED" => ListSelect::Subscribed,
         "REMOTE" => ListSelect::Remote,
         "RECURSIVEMATCH" => ListSelect::RecursiveMatch,
         "SPECIAL-USE" => ListSelect::SpecialUse,
-        _ => return Err(Expected("a selection option that this server has")),
+        _ => return Err(expected::KNOWN_SELECTION_OPTION),
     })
 }
 
@@ -66,7 +66,7 @@ enum ReturnOption {
 }
 
 fn return_option(cursor: &mut Cursor<'_>) -> Parsed<ReturnOption> {
-    Ok(match cursor.word("a return option")?.as_str() {
+    Ok(match cursor.word(expected::RETURN_OPTION)?.as_str() {
         "SUBSCRIBED" => ReturnOption::Property(ListReturn::Subscribed),
         "CHILDREN" => ReturnOption::Property(ListReturn::Children),
         "SPECIAL-USE" => ReturnOption::Property(ListReturn::SpecialUse),
@@ -74,6 +74,6 @@ fn return_option(cursor: &mut Cursor<'_>) -> Parsed<ReturnOption> {
             cursor.blank()?;
             ReturnOption::Status(status_items(cursor)?)
         }
-        _ => return Err(Expected("a return option that this server has")),
+        _ => return Err(expected::KNOWN_RETURN_OPTION),
     })
 }

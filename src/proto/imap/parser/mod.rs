@@ -2,14 +2,18 @@
 
 mod arguments;
 mod cursor;
+pub(super) mod expected;
 mod fetch;
 mod list;
 mod search;
 
-pub use self::cursor::Expected;
 use self::{
     arguments::{argument, messages, modifier, status_items},
     cursor::{Cursor, Parsed},
+};
+pub use self::{
+    cursor::{Grammar, TagMistake},
+    expected::Expected,
 };
 use super::{
     command::{Append, Command, FlagChange, Messages, Store},
@@ -29,16 +33,16 @@ pub struct Tagged {
     pub command: Option<Parsed<Command>>,
 }
 
-/// Parses a whole command. `Err`: the line has no tag. `forgiving`: blanks may be doubled, and may stand at the end.
-pub(super) fn parse(raw: &RawCommand, forgiving: bool) -> Parsed<Tagged> {
-    let mut cursor = Cursor::new(raw, forgiving);
+/// Parses a whole command. `Err`: the line has no tag.
+pub(super) fn parse(raw: &RawCommand, grammar: Grammar) -> Result<Tagged, TagMistake> {
+    let mut cursor = Cursor::new(raw, grammar);
     let tag = cursor.tag()?.to_vec();
-    let name = match cursor.blank().and_then(|()| cursor.word("a command")) {
+    let name = match cursor.blank().and_then(|()| cursor.word(expected::COMMAND)) {
         Ok(name) => name,
         Err(mistake) => return Ok(Tagged { tag, name: String::new(), command: Some(Err(mistake)) }),
     };
     let (name, by_uid) = match name.as_str() {
-        "UID" => match cursor.blank().and_then(|()| cursor.word("a command after UID")) {
+        "UID" => match cursor.blank().and_then(|()| cursor.word(expected::COMMAND_AFTER_UID)) {
             Ok(name) => (format!("UID {name}"), true),
             Err(mistake) => return Ok(Tagged { tag, name, command: Some(Err(mistake)) }),
         },
@@ -50,8 +54,8 @@ pub(super) fn parse(raw: &RawCommand, forgiving: bool) -> Parsed<Tagged> {
 }
 
 /// Parses APPEND up to the announcement of its message. `None`: the command is another one.
-pub(super) fn append_head(raw: &RawCommand, forgiving: bool) -> Option<Parsed<Append>> {
-    let mut cursor = Cursor::new(raw, forgiving);
+pub(super) fn append_head(raw: &RawCommand, grammar: Grammar) -> Option<Parsed<Append>> {
+    let mut cursor = Cursor::new(raw, grammar);
     cursor.tag().ok()?;
     cursor.blank().ok()?;
     if !cursor.keyword("APPEND") {
@@ -64,8 +68,13 @@ pub(super) fn append_head(raw: &RawCommand, forgiving: bool) -> Option<Parsed<Ap
     }
     Some(append(&mut cursor).and_then(|append| match cursor.peek() {
         Some(b'{') => Ok(append),
-        _ => Err(Expected("a message as a literal")),
+        _ => Err(expected::MESSAGE),
     }))
+}
+
+/// Parses the tag of a command that has begun.
+pub(super) fn begun_tag(raw: &RawCommand) -> Result<&[u8], TagMistake> {
+    Cursor::new(raw, Grammar::Exact).tag()
 }
 
 /// The arguments of a command. `None`: no command has this name.
@@ -98,7 +107,7 @@ fn arguments(name: &str, by_uid: bool, cursor: &mut Cursor<'_>) -> Option<Parsed
         "LSUB" => Some(list::lsub(cursor)),
         "STATUS" => Some(status(cursor)),
         "APPEND" => Some(append(cursor).map(Command::Append)),
-        "GETQUOTA" => Some(argument(cursor, "a quota root").map(Command::GetQuota)),
+        "GETQUOTA" => Some(argument(cursor, expected::QUOTA_ROOT).map(Command::GetQuota)),
         "GETQUOTAROOT" => Some(mailbox(cursor).map(Command::GetQuotaRoot)),
         "UID EXPUNGE" => {
             Some(cursor.blank().and_then(|()| cursor.sequence_set()).map(|set| Command::Expunge(Some(set))))
@@ -113,7 +122,7 @@ fn arguments(name: &str, by_uid: bool, cursor: &mut Cursor<'_>) -> Option<Parsed
 }
 
 fn mailbox(cursor: &mut Cursor<'_>) -> Parsed<MailboxName> {
-    argument(cursor, "the name of a mailbox").map(|name| MailboxName::parse(&name))
+    argument(cursor, expected::MAILBOX).map(|name| MailboxName::parse(&name))
 }
 
 fn to_mailbox(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<(Messages, MailboxName)> {
@@ -126,17 +135,17 @@ fn id(cursor: &mut Cursor<'_>) -> Parsed<Command> {
     if cursor.keyword("NIL") {
         return Ok(Command::Id(Vec::new()));
     }
-    let pairs = cursor.list("NIL, or fields and values in parentheses", |cursor| {
-        let field = cursor.string("the name of a field as a string")?;
+    let pairs = cursor.list(expected::ID_FIELDS, |cursor| {
+        let field = cursor.string(expected::ID_FIELD)?;
         cursor.blank()?;
-        Ok((field, cursor.nstring("the value of a field: a string or NIL")?))
+        Ok((field, cursor.nstring(expected::ID_VALUE)?))
     })?;
     Ok(Command::Id(pairs))
 }
 
 fn authenticate(cursor: &mut Cursor<'_>) -> Parsed<Command> {
     cursor.blank()?;
-    let mechanism = cursor.word("a mechanism")?;
+    let mechanism = cursor.word(expected::MECHANISM)?;
     let initial = match cursor.has_more() {
         true => Some(cursor.run(|b| b.is_ascii_graphic()).to_vec()),
         false => None,
@@ -145,15 +154,15 @@ fn authenticate(cursor: &mut Cursor<'_>) -> Parsed<Command> {
 }
 
 fn login(cursor: &mut Cursor<'_>) -> Parsed<Command> {
-    let user = argument(cursor, "a user name")?;
-    let password = Secret::new(argument(cursor, "a password")?);
+    let user = argument(cursor, expected::USER_NAME)?;
+    let password = Secret::new(argument(cursor, expected::PASSWORD)?);
     Ok(Command::Login { user, password })
 }
 
 fn language(cursor: &mut Cursor<'_>) -> Parsed<Command> {
     let mut languages = Vec::new();
     while languages.len() < MAX_LANGUAGES && cursor.has_more() {
-        languages.push(cursor.astring("the tag of a language")?);
+        languages.push(cursor.astring(expected::LANGUAGE_TAG)?);
     }
     Ok(Command::Language(languages))
 }
@@ -164,7 +173,7 @@ fn enable(cursor: &mut Cursor<'_>) -> Parsed<Command> {
         if names.is_empty() {
             cursor.blank()?;
         }
-        names.push(cursor.word("the name of an extension")?);
+        names.push(cursor.word(expected::EXTENSION)?);
     }
     Ok(Command::Enable(names))
 }
@@ -172,11 +181,11 @@ fn enable(cursor: &mut Cursor<'_>) -> Parsed<Command> {
 fn select(cursor: &mut Cursor<'_>, read_only: bool) -> Parsed<Command> {
     let mailbox = mailbox(cursor)?;
     let parameters = match cursor.has_more() {
-        true => cursor.list("parameters in parentheses", |cursor| cursor.word("a parameter"))?,
+        true => cursor.list(expected::PARAMETERS, |cursor| cursor.word(expected::PARAMETER))?,
         false => Vec::new(),
     };
     if parameters.iter().any(|parameter| parameter != "CONDSTORE") {
-        return Err(Expected("CONDSTORE as the only parameter"));
+        return Err(expected::ONLY_CONDSTORE);
     }
     Ok(Command::Select { mailbox, read_only, condstore: !parameters.is_empty() })
 }
@@ -186,17 +195,16 @@ fn create(cursor: &mut Cursor<'_>) -> Parsed<Command> {
     if !cursor.has_more() {
         return Ok(Command::Create(mailbox, None));
     }
-    const EXPECTED: &str = "(USE (\\Use)) with one special use";
-    cursor.expect(b'(', EXPECTED)?;
+    cursor.expect(b'(', expected::ONE_SPECIAL_USE)?;
     if !cursor.keyword("USE") {
-        return Err(Expected(EXPECTED));
+        return Err(expected::ONE_SPECIAL_USE);
     }
     cursor.blank()?;
-    let mut uses = cursor.list(EXPECTED, flag)?;
-    cursor.expect(b')', EXPECTED)?;
+    let mut uses = cursor.list(expected::ONE_SPECIAL_USE, flag)?;
+    cursor.expect(b')', expected::ONE_SPECIAL_USE)?;
     match (uses.pop(), uses.is_empty()) {
         (Some(special_use), true) => Ok(Command::Create(mailbox, Some(special_use))),
-        _ => Err(Expected(EXPECTED)),
+        _ => Err(expected::ONE_SPECIAL_USE),
     }
 }
 
@@ -215,7 +223,7 @@ fn append(cursor: &mut Cursor<'_>) -> Parsed<Append> {
     cursor.blank()?;
     let mut flags = Vec::new();
     if cursor.peek() == Some(b'(') {
-        flags = cursor.list("flags in parentheses", flag)?;
+        flags = cursor.list(expected::FLAGS, flag)?;
         cursor.blank()?;
     }
     let mut date = None;
@@ -228,12 +236,11 @@ fn append(cursor: &mut Cursor<'_>) -> Parsed<Append> {
 
 /// The internal date of APPEND: `"17-Jul-1996 02:44:25 -0700"`.
 fn date_time(cursor: &mut Cursor<'_>) -> Parsed<i64> {
-    const EXPECTED: Expected = Expected("a date like \"17-Jul-1996 02:44:25 -0700\"");
-    let text = cursor.string(EXPECTED.0)?;
+    let text = cursor.string(expected::DATE_TIME)?;
     let digits = text.iter().filter(|b| b.is_ascii_digit()).count();
     // The day may begin with a blank in place of a digit (RFC 9051 section 9, "date-day-fixed").
     let is_fixed = text.len() == 26 && text.get(2) == Some(&b'-') && matches!(digits, 15 | 16);
-    Date::parse(&text).filter(|_| is_fixed).map(|date| date.seconds()).ok_or(EXPECTED)
+    Date::parse(&text).filter(|_| is_fixed).map(|date| date.seconds()).ok_or(expected::DATE_TIME)
 }
 
 fn store(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<Command> {
@@ -241,8 +248,7 @@ fn store(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<Command> {
     cursor.blank()?;
     let mut unchanged_since = None;
     if cursor.peek() == Some(b'(') {
-        const EXPECTED: &str = "(UNCHANGEDSINCE number)";
-        unchanged_since = Some(modifier(cursor, "UNCHANGEDSINCE", EXPECTED)?);
+        unchanged_since = Some(modifier(cursor, "UNCHANGEDSINCE", expected::UNCHANGEDSINCE)?);
         cursor.blank()?;
     }
     let change = match cursor.peek() {
@@ -253,14 +259,14 @@ fn store(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<Command> {
     if change != FlagChange::Replace {
         cursor.run(|b| matches!(b, b'+' | b'-'));
     }
-    let silent = match cursor.word("FLAGS, +FLAGS or -FLAGS")?.as_str() {
+    let silent = match cursor.word(expected::STORE_ITEM)?.as_str() {
         "FLAGS" => false,
         "FLAGS.SILENT" => true,
-        _ => return Err(Expected("FLAGS, +FLAGS or -FLAGS")),
+        _ => return Err(expected::STORE_ITEM),
     };
     cursor.blank()?;
     let flags = if cursor.peek() == Some(b'(') {
-        cursor.list("flags", flag)?
+        cursor.list(expected::FLAGS, flag)?
     } else {
         let mut flags = vec![flag(cursor)?];
         while cursor.has_more() {
@@ -274,7 +280,7 @@ fn store(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<Command> {
 /// A flag: `\Seen`, or a keyword.
 fn flag(cursor: &mut Cursor<'_>) -> Parsed<Vec<u8>> {
     let mut flag = if cursor.take(b'\\') { vec![b'\\'] } else { Vec::new() };
-    flag.extend_from_slice(cursor.atom("a flag")?);
+    flag.extend_from_slice(cursor.atom(expected::FLAG)?);
     Ok(flag)
 }
 

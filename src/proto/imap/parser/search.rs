@@ -2,7 +2,8 @@
 
 use super::{
     arguments::argument,
-    cursor::{Cursor, Expected, Parsed},
+    cursor::{Cursor, Parsed},
+    expected,
 };
 use crate::{
     mime::date::MONTHS,
@@ -17,7 +18,7 @@ pub(super) fn search(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<Command> {
     let mut returned = None;
     if cursor.keyword("RETURN") {
         cursor.blank()?;
-        let mut options = cursor.list("results in parentheses", result)?;
+        let mut options = cursor.list(expected::RESULTS, result)?;
         if options.is_empty() {
             options.push(SearchReturn::All);
         }
@@ -27,7 +28,7 @@ pub(super) fn search(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<Command> {
     let mut charset = None;
     if cursor.keyword("CHARSET") {
         cursor.blank()?;
-        let name = cursor.astring("a character set")?;
+        let name = cursor.astring(expected::CHARSET)?;
         charset = Some(String::from_utf8_lossy(&name).to_ascii_uppercase());
         cursor.blank()?;
     }
@@ -37,12 +38,12 @@ pub(super) fn search(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<Command> {
 }
 
 fn result(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
-    Ok(match cursor.word("a result")?.as_str() {
+    Ok(match cursor.word(expected::RESULT)?.as_str() {
         "MIN" => SearchReturn::Min,
         "MAX" => SearchReturn::Max,
         "ALL" => SearchReturn::All,
         "COUNT" => SearchReturn::Count,
-        _ => return Err(Expected("MIN, MAX, ALL or COUNT")),
+        _ => return Err(expected::KNOWN_RESULT),
     })
 }
 
@@ -67,20 +68,20 @@ fn keys(cursor: &mut Cursor<'_>, bounds: &mut Bounds) -> Parsed<SearchKey> {
 fn key(cursor: &mut Cursor<'_>, bounds: &mut Bounds) -> Parsed<SearchKey> {
     bounds.keys += 1;
     if bounds.keys > MAX_KEYS || bounds.depth == MAX_DEPTH {
-        return Err(Expected("a smaller condition"));
+        return Err(expected::SMALLER_CONDITION);
     }
     match cursor.peek() {
         Some(b'(') => {
-            cursor.open("(")?;
+            cursor.open(expected::CONDITION)?;
             bounds.depth += 1;
             let inner = keys(cursor, bounds)?;
             bounds.depth -= 1;
-            return if cursor.close() { Ok(inner) } else { Err(Expected("a closing parenthesis")) };
+            return if cursor.close() { Ok(inner) } else { Err(expected::CLOSING_PARENTHESIS) };
         }
         Some(b'0'..=b'9' | b'*') => return cursor.sequence_set().map(SearchKey::Numbers),
         _ => {}
     }
-    let name = cursor.word("a condition")?;
+    let name = cursor.word(expected::CONDITION)?;
     Ok(match name.as_str() {
         "ALL" => SearchKey::All,
         "ANSWERED" => SearchKey::Flag(b"\\Answered".to_vec()),
@@ -117,7 +118,7 @@ fn key(cursor: &mut Cursor<'_>, bounds: &mut Bounds) -> Parsed<SearchKey> {
         "MODSEQ" => modseq(cursor)?,
         "NOT" => SearchKey::Not(Box::new(nested(cursor, bounds)?)),
         "OR" => SearchKey::Or(Box::new(nested(cursor, bounds)?), Box::new(nested(cursor, bounds)?)),
-        _ => return Err(Expected("a condition that this server has")),
+        _ => return Err(expected::KNOWN_CONDITION),
     })
 }
 
@@ -130,35 +131,34 @@ fn nested(cursor: &mut Cursor<'_>, bounds: &mut Bounds) -> Parsed<SearchKey> {
 }
 
 fn text(cursor: &mut Cursor<'_>) -> Parsed<Vec<u8>> {
-    argument(cursor, "a text to search for")
+    argument(cursor, expected::SEARCH_TEXT)
 }
 
 fn keyword(cursor: &mut Cursor<'_>) -> Parsed<Vec<u8>> {
     cursor.blank()?;
-    cursor.atom("a keyword").map(<[u8]>::to_vec)
+    cursor.atom(expected::KEYWORD).map(<[u8]>::to_vec)
 }
 
 fn number(cursor: &mut Cursor<'_>) -> Parsed<u64> {
     cursor.blank()?;
-    cursor.number("a number of octets")
+    cursor.number(expected::OCTETS)
 }
 
 /// MODSEQ, perhaps with the name of a flag, which changes nothing here: a message has one sequence for all flags.
 fn modseq(cursor: &mut Cursor<'_>) -> Parsed<SearchKey> {
     cursor.blank()?;
     if cursor.peek() == Some(b'"') {
-        cursor.string("the name of a flag")?;
+        cursor.string(expected::FLAG_NAME)?;
         cursor.blank()?;
-        cursor.word("priv, shared or all")?;
+        cursor.word(expected::FLAG_SCOPE)?;
         cursor.blank()?;
     }
-    cursor.number("a modification sequence").map(SearchKey::ModSeq)
+    cursor.number(expected::MODSEQ).map(SearchKey::ModSeq)
 }
 
 /// A day: `1-Feb-1994`, in quotes or not.
 fn day(cursor: &mut Cursor<'_>) -> Parsed<Day> {
-    const EXPECTED: Expected = Expected("a day like 1-Feb-1994");
-    let text = argument(cursor, EXPECTED.0)?;
+    let text = argument(cursor, expected::DAY)?;
     let parse = || {
         let text = std::str::from_utf8(&text).ok()?;
         let mut parts = text.split('-');
@@ -169,7 +169,7 @@ fn day(cursor: &mut Cursor<'_>) -> Parsed<Day> {
         let (day, year) = (day.parse().ok()?, year.parse().ok()?);
         (good && (1..=31).contains(&day)).then_some(Day { year, month, day })
     };
-    parse().ok_or(EXPECTED)
+    parse().ok_or(expected::DAY)
 }
 
 /// The most conditions of one command.

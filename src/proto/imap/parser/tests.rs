@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::language::Language;
 use crate::proto::{
     buffer::Inbox,
     folder::Folder,
@@ -29,9 +30,14 @@ fn raw(wire: &[u8]) -> Option<RawCommand> {
 /// The command in a line, which has no tag here.
 pub(crate) fn parsed(line: &str) -> Parsed<Command> {
     let raw = raw(format!("a {line}\r\n").as_bytes()).unwrap();
-    let tagged = parse(&raw, false).unwrap();
+    let tagged = parse(&raw, Grammar::Exact).unwrap();
     assert_eq!(tagged.tag, b"a");
     tagged.command.unwrap_or_else(|| panic!("no command: {line}"))
+}
+
+/// The words for the mistake in a command.
+fn mistake(parsed: Parsed<Command>) -> &'static str {
+    parsed.map(|command| panic!("{command:?}")).unwrap_or_else(|expected| expected.text(Language::English))
 }
 
 fn set(text: &str) -> SequenceSet {
@@ -77,7 +83,7 @@ fn commands_are_read_with_their_arguments() {
         ("SELECT inbox", select(MailboxName::Inbox, false, false)),
         ("EXAMINE \"Sent\" (CONDSTORE)", select(folder("Sent"), true, true)),
         ("SELECT {5}\r\nR&-D.", select(folder("R&D"), false, false)),
-        ("SELECT a/b", select(MailboxName::Impossible, false, false)),
+        ("SELECT a/b", select(MailboxName::parse(b"a/b"), false, false)),
         ("CREATE Sent (USE (\\Sent))", Command::Create(folder("Sent"), Some(b"\\Sent".to_vec()))),
         ("RENAME Sent \"Sent Items\"", Command::Rename(folder("Sent"), folder("Sent Items"))),
         ("STATUS inbox (MESSAGES uidnext)", {
@@ -93,7 +99,7 @@ fn commands_are_read_with_their_arguments() {
     ] {
         if let Command::Append(expected) = &command {
             let raw = raw(format!("a {line}\r\n").as_bytes()).unwrap();
-            assert_eq!(append_head(&raw, false), Some(Ok(expected.clone())), "{line}");
+            assert_eq!(append_head(&raw, Grammar::Exact), Some(Ok(expected.clone())), "{line}");
             continue;
         }
         assert_eq!(parsed(line), Ok(command), "{line}");
@@ -268,13 +274,11 @@ fn a_mistake_is_named() {
         ("STATUS INBOX (RECENTLY)", "an item of STATUS that this server has"),
         ("CREATE x (USE (\\Sent \\Drafts))", "(USE (\\Use)) with one special use"),
     ] {
-        assert_eq!(parsed(line), Err(Expected(expected)), "{line}");
+        assert_eq!(mistake(parsed(line)), expected, "{line}");
     }
     for date in ["7-Feb-1994 21:52:25 -0800", "1994-02-07 21:52:25 -0800", "31-Feb-1994 21:52:25 -0800"] {
         let raw = raw(format!("a APPEND x \"{date}\" {{1}}\r\nx\r\n").as_bytes()).unwrap();
-        assert!(
-            matches!(append_head(&raw, false), Some(Err(Expected(expected))) if expected.contains("date"))
-        );
+        assert_eq!(append_head(&raw, Grammar::Exact), Some(Err(expected::DATE_TIME)));
     }
 }
 
@@ -282,18 +286,18 @@ fn a_mistake_is_named() {
 fn conditions_are_bounded_in_depth_and_number() {
     let deep = |depth: usize| format!("SEARCH {}ALL{}", "(".repeat(depth), ")".repeat(depth));
     assert!(parsed(&deep(49)).is_ok());
-    assert_eq!(parsed(&deep(50)), Err(Expected("a smaller condition")));
-    assert_eq!(parsed(&format!("SEARCH {}ALL", "NOT ".repeat(50))), Err(Expected("a smaller condition")));
+    assert_eq!(parsed(&deep(50)), Err(expected::SMALLER_CONDITION));
+    assert_eq!(parsed(&format!("SEARCH {}ALL", "NOT ".repeat(50))), Err(expected::SMALLER_CONDITION));
     let wide = |keys: usize| format!("SEARCH{}", " ALL".repeat(keys));
     assert!(parsed(&wide(1000)).is_ok());
-    assert_eq!(parsed(&wide(1001)), Err(Expected("a smaller condition")));
+    assert_eq!(parsed(&wide(1001)), Err(expected::SMALLER_CONDITION));
 }
 
 #[test]
 fn blanks_may_be_doubled_if_the_syntax_is_forgiving() {
     let raw = raw(b"a  FETCH 1  (FLAGS  UID )  (CHANGEDSINCE  3) \r\n").unwrap();
-    assert!(matches!(parse(&raw, true).unwrap().command, Some(Ok(Command::Fetch(_)))));
-    assert!(!matches!(parse(&raw, false).unwrap().command, Some(Ok(_))));
+    assert!(matches!(parse(&raw, Grammar::Forgiving).unwrap().command, Some(Ok(Command::Fetch(_)))));
+    assert!(!matches!(parse(&raw, Grammar::Exact).unwrap().command, Some(Ok(_))));
 }
 
 #[test]
@@ -308,17 +312,17 @@ fn y127_blanks_may_stand_within_parentheses_if_the_syntax_is_forgiving() {
         "LIST ( SUBSCRIBED ) \"\" ( a b ) RETURN ( STATUS ( MESSAGES ) )",
     ] {
         let raw = raw(format!("a {line}\r\n").as_bytes()).unwrap();
-        assert!(matches!(parse(&raw, true).unwrap().command, Some(Ok(_))), "{line}");
-        assert!(matches!(parse(&raw, false).unwrap().command, Some(Err(_))), "{line}");
+        assert!(matches!(parse(&raw, Grammar::Forgiving).unwrap().command, Some(Ok(_))), "{line}");
+        assert!(matches!(parse(&raw, Grammar::Exact).unwrap().command, Some(Err(_))), "{line}");
     }
 }
 
 #[test]
 fn a_line_without_a_tag_or_command_is_told_from_an_unknown_command() {
-    let tagged = |line: &[u8]| parse(&raw(line).unwrap(), false);
-    assert_eq!(tagged(b"\r\n"), Err(Expected("a tag")));
-    assert_eq!(tagged(b"+ NOOP\r\n"), Err(Expected("a tag")));
-    assert_eq!(tagged(b"a1\r\n").unwrap().command, Some(Err(Expected("a blank and the next argument"))));
+    let tagged = |line: &[u8]| parse(&raw(line).unwrap(), Grammar::Exact);
+    assert_eq!(tagged(b"\r\n"), Err(TagMistake::Missing));
+    assert_eq!(tagged(b" NOOP\r\n"), Err(TagMistake::Missing));
+    assert_eq!(tagged(b"a1\r\n").unwrap().command, Some(Err(expected::ARGUMENT)));
     let unknown = tagged(b"a1 XLIST \"\" *\r\n").unwrap();
     assert_eq!((unknown.name.as_str(), unknown.command), ("XLIST", None));
     let unknown = tagged(b"a1 uid idle\r\n").unwrap();
@@ -326,14 +330,55 @@ fn a_line_without_a_tag_or_command_is_told_from_an_unknown_command() {
 }
 
 #[test]
+fn y203_a_tag_with_an_octet_that_no_tag_has_is_never_cut() {
+    for (line, octet) in [
+        ("d+4 NOOP", b'+'),
+        ("d{ NOOP", b'{'),
+        ("* NOOP", b'*'),
+        ("d\tNOOP", b'\t'),
+        ("d(", b'('),
+        ("\u{e9} NOOP", 0xc3),
+        ("d\u{e9} FETCH", 0xc3),
+    ] {
+        let raw = raw(format!("{line}\r\n").as_bytes()).unwrap();
+        assert_eq!(parse(&raw, Grammar::Forgiving), Err(TagMistake::Forbidden(octet)), "{line}");
+        assert_eq!(begun_tag(&raw), Err(TagMistake::Forbidden(octet)), "{line}");
+    }
+}
+
+#[test]
+fn y200_only_literals_have_octets_beyond_ascii_if_the_grammar_is_strict() {
+    for (line, literals) in [
+        ("LOGIN bobé x", "LOGIN {5}\r\nbobé x"),
+        ("LOGIN bob \"é\"", "LOGIN bob {2+}\r\né"),
+        ("SELECT Entwürfe", "SELECT {9}\r\nEntwürfe"),
+        ("LIST \"\" é*", "LIST \"\" {3}\r\né*"),
+        ("LIST \"é\" *", "LIST {2}\r\né *"),
+        ("RENAME a \"\\\"é\"", "RENAME a {3}\r\n\"é"),
+        ("SEARCH SUBJECT é", "SEARCH CHARSET UTF-8 SUBJECT {2}\r\né"),
+        ("SEARCH NOT (TEXT \"xé\")", "SEARCH CHARSET UTF-8 NOT (TEXT {3}\r\nxé)"),
+        ("FETCH 1 BODY[HEADER.FIELDS (é)]", "FETCH 1 BODY[HEADER.FIELDS ({2}\r\né)]"),
+        ("ID (\"name\" \"é\")", "ID (\"name\" {2}\r\né)"),
+    ] {
+        let command = |line: &str, grammar| {
+            let raw = raw(format!("a {line}\r\n").as_bytes()).unwrap();
+            parse(&raw, grammar).unwrap().command.unwrap()
+        };
+        assert_eq!(command(line, Grammar::Strict), Err(expected::ASCII), "{line}");
+        assert!(command(line, Grammar::Exact).is_ok(), "{line}");
+        assert!(command(literals, Grammar::Strict).is_ok(), "{literals}");
+    }
+}
+
+#[test]
 fn append_is_known_before_its_message_arrives() {
     let begun = |text: &str, literals: Vec<(usize, Vec<u8>)>| RawCommand { text: text.into(), literals };
-    let of = |raw: &RawCommand| append_head(raw, false);
+    let of = |raw: &RawCommand| append_head(raw, Grammar::Exact);
     assert!(matches!(of(&begun("a APPEND Sent {3}", vec![])), Some(Ok(_))));
     assert_eq!(of(&begun("a APPEND {4}", vec![])), None, "the name of the mailbox");
     assert!(matches!(of(&begun("a APPEND {4} {3}", vec![(12, b"Sent".to_vec())])), Some(Ok(_))));
     assert_eq!(of(&begun("a LOGIN {3}", vec![])), None);
-    assert_eq!(of(&begun("a APPEND Sent x {3}", vec![])), Some(Err(Expected("a message as a literal"))));
+    assert_eq!(of(&begun("a APPEND Sent x {3}", vec![])), Some(Err(expected::MESSAGE)));
 }
 
 /// Pieces of commands, right and wrong.
@@ -365,11 +410,11 @@ proptest! {
         name in "(LOGIN|FETCH|SEARCH|STORE|LIST|ID|STATUS|APPEND|UID FETCH|CREATE|[A-Z]{1,8})",
         rest in proptest::collection::vec(
             proptest::sample::select(&PIECES), 0..20),
-        forgiving: bool,
+        grammar in proptest::sample::select(&[Grammar::Forgiving, Grammar::Exact, Grammar::Strict][..]),
     ) {
         let wire = [b"a ", name.as_bytes(), &rest.concat(), b"\r\n"].concat();
         if let Some(raw) = raw(&wire) {
-            let _ = (parse(&raw, forgiving), append_head(&raw, forgiving));
+            let _ = (parse(&raw, grammar), append_head(&raw, grammar));
         }
     }
 }
