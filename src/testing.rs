@@ -356,13 +356,10 @@ impl From<config::Error> for Error {
 /// The mailboxes for that address.
 #[track_caller]
 fn targets(to: &str) -> Vec<Target> {
-    let lookup =
-        Address::parse(to).map(|address| Accounts::accept_all(&["localhost".into()]).lookup(&address));
-    match lookup {
-        Ok(Lookup::Local(destinations)) => {
-            let target = |destination| Target { destination, address: to.to_owned() };
-            destinations.iter().map(target).collect()
-        }
+    let accounts = Accounts::accept_all(&["localhost".into()]);
+    let address = Address::parse(to).ok();
+    match address.as_ref().map(|address| (address, accounts.lookup(address))) {
+        Some((address, Lookup::Local(destinations))) => Target::all(&accounts, address, &destinations),
         _ => panic!("{to:?} is not an address that can have a mailbox"),
     }
 }

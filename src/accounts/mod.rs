@@ -27,6 +27,7 @@ use crate::proto::{
     folder::Folder,
     request::{AccountDirectory, Destination, Lookup, Mailbox, Quota},
     smtp::address::{Address, fold_local},
+    tagged::TaggedAddress,
 };
 pub use account::{Account, Sender, own_mailbox};
 pub use auth_cache::{AuthCache, CacheKey};
@@ -274,6 +275,16 @@ impl AccountDirectory for Accounts {
             Some(destinations) if !destinations.is_empty() => Lookup::Local(destinations),
             _ => Lookup::Unknown,
         }
+    }
+
+    fn tagged(&self, address: &Address) -> Option<TaggedAddress> {
+        let domain = address.domain().unwrap_or(self.first_domain());
+        if let Users::Listed(table) = &self.users
+            && !table.is_tagged(address.local(), domain)
+        {
+            return None;
+        }
+        TaggedAddress::new(&address.clone().in_domain(domain))
     }
 
     fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {

@@ -175,6 +175,12 @@ impl AccountTable {
         self.group(rest?, None)
     }
 
+    /// True if an address is that of an account or alias, and has a tag beside it.
+    pub(super) fn is_tagged(&self, local: &str, domain: &str) -> bool {
+        let names = |local: &str| self.destinations(local, domain, None).is_some();
+        local.split_once('+').is_some_and(|(user, _)| !names(local) && names(user))
+    }
+
     /// The mailboxes of the accounts that an address stands for. An alias leads nowhere if its accounts are gone.
     fn destinations(&self, local: &str, domain: &str, folder: Option<Folder>) -> Option<Destinations> {
         let key = lookup_key(local, domain);

@@ -376,3 +376,27 @@ fn a_new_account_needs_an_address_of_ours_that_can_be_a_mailbox() {
         assert!(error.contains(&format!("{bad:?}")) && error.contains(why), "{error}");
     }
 }
+
+#[test]
+fn n74_an_address_has_a_tag_unless_an_account_or_alias_has_the_whole_name() {
+    let tagged = |accounts: &Accounts, address: &str| {
+        let tagged = accounts.tagged(&Address::parse(address).unwrap());
+        tagged.map(|address| address.as_str().to_owned())
+    };
+    let people = people();
+    for (address, expected) in [
+        ("Bob+News@Example.test", Some("bob+news@example.test")),
+        ("bob+news", Some("bob+news@example.test")),
+        ("\"bob+a..b\"@example.test", Some("\"bob+a..b\"@example.test")),
+        ("bob+x+y@example.test", Some("bob+x+y@example.test")),
+        ("bob+x@example.test", None),
+        ("bob@example.test", None),
+        ("nobody+x@example.test", None),
+        ("bob+news@far.test", None),
+    ] {
+        assert_eq!(tagged(&people, address).as_deref(), expected, "{address}");
+    }
+    let house = Accounts::accept_all(&["localhost".into()]);
+    assert_eq!(tagged(&house, "Ann+a").as_deref(), Some("ann+a@localhost"));
+    assert_eq!(tagged(&house, "ann@x.test"), None);
+}

@@ -9,12 +9,17 @@ use crate::{
         chaos::ChaosPoint,
         request::{AccountDirectory, Lookup, Mailbox, Quota},
         smtp::address::Address,
+        tagged::TaggedAddress,
     },
 };
 
 impl AccountDirectory for Backend {
     fn lookup(&self, address: &Address) -> Lookup {
         self.accounts.lookup(address)
+    }
+
+    fn tagged(&self, address: &Address) -> Option<TaggedAddress> {
+        self.accounts.tagged(address)
     }
 
     fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {

@@ -310,11 +310,7 @@ impl Subscriptions {
         for (number, event) in self.events.drain(..count.min(self.events.len())) {
             let concerned = self.active.iter().filter(|(_, subscription)| {
                 let has_begun = subscription.from.is_some_and(|from| from <= number);
-                has_begun
-                    && match &subscription.scope {
-                        MailboxScope::All => !event.is_copy,
-                        MailboxScope::One(mailbox) => *mailbox == event.mailbox,
-                    }
+                has_begun && subscription.scope.concerns(&event)
             });
             events.extend(concerned.map(|(id, _)| (*id, SessionEvent::Mail(Arc::clone(&event)))));
         }

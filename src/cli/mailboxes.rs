@@ -74,10 +74,7 @@ impl SpoolAccounts {
             Failure::Usage(format!("{address:?} is not a mail address: write it like bob@example.test"))
         })?;
         match self.accounts.lookup(&parsed) {
-            Lookup::Local(destinations) => {
-                let target = |destination| Target { destination, address: address.to_owned() };
-                Ok(destinations.iter().map(target).collect())
-            }
+            Lookup::Local(destinations) => Ok(Target::all(&self.accounts, &parsed, &destinations)),
             Lookup::Unknown | Lookup::Refused(_) => Err(nobody("no account has that address")),
             Lookup::Foreign => Err(nobody("not in a domain of this server")),
         }

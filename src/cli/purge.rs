@@ -9,6 +9,7 @@ use crate::{
     command_hint::restante,
     maildir::{Error, Kind, Maildir, Spool},
     printable,
+    proto::tagged::TaggedAddress,
     tools::{self, Target},
 };
 
@@ -59,14 +60,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let whose = arguments.to.as_deref().unwrap_or("every mailbox");
         let there = selected(&spool, targets.as_deref()).map_err(broken)?;
         let count =
-            there.filter_map(|(maildir, only)| Some(tools::count(&Arc::new(maildir.ok()?), only.as_deref())));
+            there.filter_map(|(maildir, only)| Some(tools::count(&Arc::new(maildir.ok()?), only.as_ref())));
         let (count, place) = (printable::counted(count.sum::<usize>(), "message"), mailboxes.spool.display());
         if !output::confirm(&format!("Delete all mail of {whose} in {place} ({count})?"))? {
             return Err(Failure::Other("nothing was deleted".into()));
         }
     }
     let maildirs = selected(&spool, targets.as_deref()).map_err(broken)?;
-    let (mut deleted, mut broken) = (0, 0_u64);
+    let (mut deleted, mut hidden, mut broken) = (0, 0, 0_u64);
     let mut report = |errors: Vec<Error>| {
         broken += u64::from(!errors.is_empty());
         for error in errors {
@@ -76,8 +77,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for (maildir, only_recipient) in maildirs {
         match maildir {
             Ok(maildir) => {
-                let purged = tools::purge(&Arc::new(maildir), only_recipient.as_deref());
+                let purged = tools::purge(&Arc::new(maildir), only_recipient.as_ref());
                 deleted += purged.deleted;
+                hidden += purged.hidden;
                 report(purged.errors);
             }
             // The mailbox does not exist, or no longer.
@@ -86,6 +88,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     output::line(format_args!("{} deleted", printable::counted(deleted, "message")))?;
+    if let (1.., Some(to)) = (hidden, &arguments.to) {
+        output::message(format_args!(
+            "restante: {} to several recipients stayed, because the header does not tell whether {to} is one of them",
+            printable::counted(hidden, "message")
+        ));
+    }
     match broken {
         0 => Ok(()),
         1 => Err(Failure::Other(format!(
@@ -100,7 +108,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// A mailbox or folder, and the only recipient whose mail is meant.
-type Selected = (Result<Maildir, Error>, Option<String>);
+type Selected = (Result<Maildir, Error>, Option<TaggedAddress>);
 
 /// The mailboxes of the targets, or all of the spool. Each is opened in turn, because there may be more mailboxes than
 /// descriptors.
@@ -122,13 +130,14 @@ fn selected<'a>(
 /// address, as `restante wait` counts it.
 fn maildirs_of<'a>(
     spool: &'a Spool,
-    Target { destination, address }: &Target,
+    Target { destination, tagged }: &Target,
 ) -> Box<dyn Iterator<Item = Selected> + 'a> {
     let mailbox = destination.mailbox.as_str();
-    match &destination.folder {
-        Some(folder) => {
-            let inbox = iter::once((spool.maildir(mailbox), Some(address.clone())));
-            Box::new(inbox.chain(iter::once((spool.folder(mailbox, folder.directory()), None))))
+    match tagged {
+        Some(_) => {
+            let inbox = iter::once((spool.maildir(mailbox), tagged.clone()));
+            let folder = destination.folder.as_ref();
+            Box::new(inbox.chain(folder.map(|folder| (spool.folder(mailbox, folder.directory()), None))))
         }
         None => Box::new(spool.maildirs_of(mailbox.to_owned()).map(|maildir| (maildir, None))),
     }

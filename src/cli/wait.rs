@@ -139,10 +139,16 @@ fn describe_failure(arguments: &Arguments, found: u64, spool: &Path, presence: &
             let names = others.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
             format!("{start}: there is no such mailbox; that spool has {names}{more}")
         }
-        Presence::Messages { there, marked, newest } => {
+        Presence::Messages { there, marked, hidden, newest } => {
             let mut what = format!("{} there", message_count(*there));
             if *marked > 0 {
                 what += &format!(", {marked} of them from before the mark");
+            }
+            if *hidden > 0 {
+                what += &format!(
+                    ", {hidden} of them to several recipients, whom the header does not tell: send to {to} alone, or name it \
+                     in To or Cc"
+                );
             }
             let filters = [
                 from.as_ref().map(|from| format!("from={from}")),

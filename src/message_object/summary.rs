@@ -86,6 +86,12 @@ impl Summary {
         }
     }
 
+    /// The recipients, as far as they are known.
+    pub fn recipients(&self) -> impl Iterator<Item = &str> {
+        let named = [&self.to, &self.cc, &self.bcc].into_iter().flatten();
+        self.envelope.recipients(named.map(|one| one.address.as_str()))
+    }
+
     /// Octets of memory, about.
     pub fn octets(&self) -> usize {
         let people = self.people().map(|one| size_of_val(one) + one.name.len() + one.address.len());

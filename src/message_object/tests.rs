@@ -109,9 +109,28 @@ fn the_envelope_is_that_of_the_last_server_and_a_blind_recipient_is_one() {
     assert_eq!(found.summary.from, [NamedAddress { name: "Zoë ".into(), address: "z@b.test".into() }]);
     let named = object(&format!("{head}Cc: Bob <BOB@b.test>\n\n"));
     assert_eq!((named.summary.cc.len(), named.summary.bcc.len()), (1, 0));
+    let sent = object(&format!("Return-Path: <s@far.test>\n{received}Delivered-To: forged@b.test\n\n"));
+    assert_eq!(sent.summary.envelope, expected, "a sender with a copy in Sent");
+    let quoted = received.replace("bob@", "\"a> ;for <x>;b\"@");
+    assert_eq!(object(&quoted).summary.envelope.to.as_deref(), Some("\"a> ;for <x>;b\"@b.test"));
     let other = object("X-Original-To: x@b.test\nReturn-Path: <>\n\n").summary.envelope;
     assert_eq!(other, Envelope { from: Some(String::new()), to: Some("x@b.test".into()), queued: None });
     assert_eq!(object("").summary.envelope, Envelope::default());
+}
+
+#[test]
+fn n73_a_field_of_the_sender_does_not_stand_for_the_recipients_that_stay_unknown() {
+    let received = "Received: from c ([192.0.2.1])\n\tby h (restante) with ESMTPA id 1a2b;\n\tdate\n";
+    let fields = "Delivered-To: forged@b.test\nX-Original-To: forged@b.test\nTo: a@b.test\nCc: c@b.test\n";
+    let several = object(&format!("Return-Path: <s@far.test>\n{received}{fields}\n")).summary;
+    assert_eq!((&several.envelope.to, several.envelope.hides_recipients()), (&None, true));
+    assert_eq!(several.recipients().collect::<Vec<_>>(), ["a@b.test", "c@b.test"]);
+    let received = received.replace("1a2b;", "1a2b\n\tfor <one@b.test>;");
+    let one = object(&format!("{received}{fields}\n")).summary;
+    assert_eq!(
+        (one.recipients().collect::<Vec<_>>(), one.envelope.hides_recipients()),
+        (vec!["one@b.test"], false)
+    );
 }
 
 #[test]

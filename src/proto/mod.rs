@@ -35,6 +35,7 @@ pub mod session_config;
 pub mod session_phase;
 pub mod smtp;
 pub mod syntax;
+pub mod tagged;
 pub mod telnet;
 pub mod vocabulary;
 

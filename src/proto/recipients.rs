@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::{
     destinations::{Destinations, ListId},
     mailbox::{Destination, Mailbox},
-    request::{AccountDirectory, Recipient},
+    request::{AccountDirectory, Envelope, Recipient},
     smtp::address::Address,
 };
 
@@ -43,16 +43,19 @@ impl KnownMailboxes {
     /// Adds the destinations of an address to an envelope. Returns the number of mailboxes examined too.
     pub(crate) fn add(
         &mut self,
-        to: &mut Vec<Recipient>,
+        envelope: &mut Envelope,
         (address, destinations): (&Address, &Destinations),
         RecipientBounds { most, max_mailboxes }: RecipientBounds,
         directory: &dyn AccountDirectory,
     ) -> (usize, Result<(), NotAdded>) {
         let Self { mailboxes, lists } = self;
+        let to = &mut envelope.to;
+        let is_another = to.first().is_some_and(|first| first.address.canonical() != address.canonical());
         // A list that is already in the envelope adds nothing. Its quotas are checked at the end of the
         // message.
         let list = destinations.shared();
         if list.is_some_and(|list| lists.contains_key(&list)) {
+            envelope.has_several_addresses |= is_another;
             return (0, Ok(()));
         }
         let examined = destinations.len();
@@ -77,6 +80,7 @@ impl KnownMailboxes {
             }
         }
         lists.extend(list.map(|list| (list, destinations.clone())));
+        envelope.has_several_addresses |= is_another;
         (examined, Ok(()))
     }
 }

@@ -15,6 +15,7 @@ use super::{
     http::api::{ApiRequest, Document, Draft, SharedOctets},
     imap::request::{ImapRequest, ImapResponse},
     smtp::address::{Address, ReversePath},
+    tagged::TaggedAddress,
 };
 pub use super::{
     conn_id::ConnId,
@@ -247,6 +248,12 @@ pub trait AccountDirectory {
     /// The destinations of the mail for an address.
     fn lookup(&self, address: &Address) -> Lookup;
 
+    /// The whole address, if it has a tag that means nothing to the accounts: its mailboxes are those of the address without
+    /// the tag.
+    fn tagged(&self, _address: &Address) -> Option<TaggedAddress> {
+        None
+    }
+
     /// True if a user may use the address in MAIL FROM: mail for it must reach the user's mailbox.
     fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
         match self.lookup(from) {
@@ -336,6 +343,8 @@ pub struct Envelope {
     pub utf8: bool,
     /// The accepted recipients, each mailbox and folder once.
     pub to: Vec<Recipient>,
+    /// True if the client named another address beside that of the first recipient, perhaps of the same mailbox.
+    pub has_several_addresses: bool,
     /// The mailbox of the submitting user, if a copy is filed in the folder `Sent`.
     pub sent_copy_for: Option<Mailbox>,
 }

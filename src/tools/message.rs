@@ -13,6 +13,7 @@ use crate::{
     },
     mime::{self, MimeLimits},
     printable,
+    proto::tagged::TaggedAddress,
     search::{Candidate, Query, SearchText},
 };
 
@@ -24,6 +25,8 @@ pub struct Message {
     envelope: Envelope,
     subject: String,
     senders: Vec<String>,
+    /// Those in the fields of recipients.
+    named: Vec<String>,
 }
 
 /// A message in JSON.
@@ -45,11 +48,13 @@ impl Message {
     pub(super) fn read(maildir: Arc<Maildir>, found: MessageEntry) -> Result<Self, Error> {
         let (head, _) = OpenMessage::open(&maildir, MessageRef::from(&found))?.read(0, HEADER_SEARCHED)?;
         let header = mime::Message::parse(&head, &MimeLimits::default()).header();
-        let senders = header.addresses("From").unwrap_or_default();
+        let addresses =
+            |name| header.addresses(name).unwrap_or_default().into_iter().filter_map(|one| one.address);
         Ok(Self {
             envelope: Envelope::of(header),
             subject: header.text("Subject").unwrap_or_default(),
-            senders: senders.into_iter().filter_map(|sender| sender.address).collect(),
+            senders: addresses("From").collect(),
+            named: ["To", "Cc", "Bcc"].into_iter().flat_map(addresses).collect(),
             maildir,
             entry: found,
         })
@@ -81,9 +86,15 @@ impl Message {
         self.envelope.to.as_deref()
     }
 
-    /// True if `address` is that of RCPT TO.
-    pub(crate) fn is_to(&self, address: &str) -> bool {
-        self.envelope.to.as_ref().is_some_and(|to| to.eq_ignore_ascii_case(address))
+    /// True if the address is that of a recipient, as far as they are known.
+    pub(crate) fn is_to(&self, address: &TaggedAddress) -> bool {
+        let mut recipients = self.envelope.recipients(self.named.iter().map(String::as_str));
+        recipients.any(|recipient| address.is(recipient))
+    }
+
+    /// True if the message may be for the address, which its header does not tell.
+    pub(crate) fn hides_from(&self, address: &TaggedAddress) -> bool {
+        self.envelope.hides_recipients() && !self.is_to(address)
     }
 
     /// True if `address` is that of MAIL FROM, or stands in the field From.

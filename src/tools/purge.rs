@@ -13,12 +13,15 @@ use crate::{
         scan::{self, Scan},
         size_counter::CountSlice,
     },
+    proto::tagged::TaggedAddress,
 };
 
 /// The result of a purge.
 #[derive(Debug, Default)]
 pub(crate) struct Purged {
     pub deleted: usize,
+    /// Messages that may be for the address, and that stay, because their headers do not tell their recipients.
+    pub hidden: usize,
     /// The reasons for messages that were not deleted.
     pub errors: Vec<Error>,
 }
@@ -26,12 +29,12 @@ pub(crate) struct Purged {
 /// Deletes every message of a Maildir, even while a server has it open: its sessions then find these messages
 /// gone. A message that cannot be deleted does not stop the others. With `only_recipient`, it deletes only mail for
 /// exactly that address.
-pub(crate) fn purge(maildir: &Arc<Maildir>, only_recipient: Option<&str>) -> Purged {
+pub(crate) fn purge(maildir: &Arc<Maildir>, only_recipient: Option<&TaggedAddress>) -> Purged {
     let mut purged = Purged::default();
     let mut turn = CountSlice::unbounded(Limits::default().max_listed_size());
     let Scan { messages: found, skipped, .. } = match scan::scan(maildir, &[], &mut turn) {
         Ok(scan) => scan.unwrap_or_default(),
-        Err(error) => return Purged { deleted: 0, errors: vec![error] },
+        Err(error) => return Purged { errors: vec![error], ..Purged::default() },
     };
     let too_large = skipped.iter().filter(|file| file.why == scan::TOO_LARGE).map(|file| {
         let path = maildir.path().join(file.subdir.name());
@@ -41,9 +44,12 @@ pub(crate) fn purge(maildir: &Arc<Maildir>, only_recipient: Option<&str>) -> Pur
     let mut deletion = Deletion::begin(maildir, LinkCheck::Readdir);
     for found in &found {
         if let Some(only) = only_recipient {
-            match is_to(maildir, found, only) {
-                Ok(true) => {}
-                Ok(false) => continue,
+            match read(maildir, found) {
+                Ok(Some(message)) if message.is_to(only) => {}
+                Ok(message) => {
+                    purged.hidden += usize::from(message.is_some_and(|message| message.hides_from(only)));
+                    continue;
+                }
                 Err(error) => {
                     purged.errors.push(error);
                     continue;
@@ -62,20 +68,20 @@ pub(crate) fn purge(maildir: &Arc<Maildir>, only_recipient: Option<&str>) -> Pur
 }
 
 /// The number of messages that [`purge`] would delete now.
-pub(crate) fn count(maildir: &Arc<Maildir>, only_recipient: Option<&str>) -> usize {
+pub(crate) fn count(maildir: &Arc<Maildir>, only_recipient: Option<&TaggedAddress>) -> usize {
     let mut turn = CountSlice::unbounded(Limits::default().max_listed_size());
     let found = scan::scan(maildir, &[], &mut turn).ok().flatten().unwrap_or_default().messages;
     let is_meant = |found: &&MessageEntry| {
-        only_recipient.is_none_or(|only| is_to(maildir, found, only).unwrap_or_default())
+        only_recipient
+            .is_none_or(|only| read(maildir, found).ok().flatten().is_some_and(|message| message.is_to(only)))
     };
     found.iter().filter(is_meant).count()
 }
 
-/// Whether the message is there, and for exactly that address.
-fn is_to(maildir: &Arc<Maildir>, found: &MessageEntry, only: &str) -> Result<bool, Error> {
+/// A message, if it is still there.
+fn read(maildir: &Arc<Maildir>, found: &MessageEntry) -> Result<Option<Message>, Error> {
     match Message::read(Arc::clone(maildir), found.clone()) {
-        Ok(message) => Ok(message.is_to(only)),
-        Err(error) if matches!(error.kind(), Kind::Gone | Kind::Changed) => Ok(false),
-        Err(error) => Err(error),
+        Err(error) if matches!(error.kind(), Kind::Gone | Kind::Changed) => Ok(None),
+        message => message.map(Some),
     }
 }

@@ -28,7 +28,13 @@ use crate::{
         scan::{self, Recheck},
         size_counter::CountSlice,
     },
-    proto::{folder::Folder, request::Destination},
+    proto::{
+        destinations::Destinations,
+        folder::Folder,
+        request::{AccountDirectory, Destination},
+        smtp::address::Address,
+        tagged::TaggedAddress,
+    },
 };
 
 /// The address whose mail is awaited.
@@ -36,8 +42,16 @@ use crate::{
 pub(crate) struct Target {
     /// The mailbox, and the folder that the address names.
     pub destination: Destination,
-    /// The address as the user gave it.
-    pub address: String,
+    /// The address, if it has a tag: only mail for exactly this one counts.
+    pub tagged: Option<TaggedAddress>,
+}
+
+impl Target {
+    /// The targets of mail for an address with these destinations.
+    pub(crate) fn all(directory: &dyn AccountDirectory, address: &Address, to: &Destinations) -> Vec<Self> {
+        let tagged = directory.tagged(address);
+        to.iter().map(|destination| Self { destination, tagged: tagged.clone() }).collect()
+    }
 }
 
 /// The mailboxes to wait for, and the time limit.
@@ -64,6 +78,8 @@ pub(crate) enum Presence {
         there: u64,
         /// Those that were present at the mark.
         marked: u64,
+        /// Those of the others that may be for the address: they had several recipients, whom their headers do not tell.
+        hidden: u64,
         /// The newest of the others, the last one first.
         newest: Vec<Message>,
     },
@@ -76,7 +92,7 @@ struct WatchedDir {
     mailbox: String,
     folder: Option<String>,
     /// Only mail for this address counts: the address has a `+tag`, and this is not that tag's folder.
-    only_recipient: Option<String>,
+    only_recipient: Option<TaggedAddress>,
     maildir: Option<Arc<Maildir>>,
     /// True if its changes are reported.
     is_watched: bool,
@@ -148,7 +164,7 @@ impl Wait<'_> {
         if !self.spool.is_dir() {
             return Ok(Presence::NoSpool);
         }
-        let (mut is_mailbox, mut there, mut marked, mut newest) = (false, 0, 0, Vec::new());
+        let (mut is_mailbox, mut there, mut marked, mut hidden, mut newest) = (false, 0, 0, 0, Vec::new());
         for dir in watched_dirs(self.targets) {
             let Some(maildir) = dir.find(self.spool)? else { continue };
             is_mailbox = true;
@@ -158,6 +174,11 @@ impl Wait<'_> {
                 if self.after.contains(&dir.label, name::identity(&found.name)) {
                     marked += 1;
                 } else {
+                    if let Some(only) = &dir.only_recipient
+                        && let Ok(message) = Message::read(Arc::clone(&maildir), found.clone())
+                    {
+                        hidden += u64::from(message.hides_from(only));
+                    }
                     newest.push((Arc::clone(&maildir), found));
                 }
             }
@@ -167,7 +188,7 @@ impl Wait<'_> {
             newest.truncate(MAX_NEWEST);
             // One that was deleted meanwhile is left out.
             let newest = newest.into_iter().filter_map(|(maildir, found)| Message::read(maildir, found).ok());
-            return Ok(Presence::Messages { there, marked, newest: newest.collect() });
+            return Ok(Presence::Messages { there, marked, hidden, newest: newest.collect() });
         }
         let names = Spool::open(self.spool)?.names()?.into_iter().filter_map(|name| name.into_string().ok());
         let mut others: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
@@ -298,7 +319,7 @@ impl WatchedDir {
             done => done?,
         };
         self.reported.insert(identity, stamp);
-        let is_wanted = self.only_recipient.as_deref().is_none_or(|only| message.is_to(only));
+        let is_wanted = self.only_recipient.as_ref().is_none_or(|only| message.is_to(only));
         Ok(is_wanted.then_some(message))
     }
 }
@@ -318,7 +339,7 @@ fn list_messages(maildir: &Maildir) -> Result<Option<Vec<MessageEntry>>, Error> 
 /// The Maildirs of some targets: their mailboxes, and the folders that their addresses name.
 fn watched_dirs(targets: &[Target]) -> Vec<WatchedDir> {
     let mut watched_dirs = Vec::new();
-    for Target { destination: Destination { mailbox, folder }, address } in targets {
+    for Target { destination: Destination { mailbox, folder }, tagged } in targets {
         let dir = |folder: Option<&Folder>, only| WatchedDir {
             label: folder.map_or(mailbox.to_string(), |folder| format!("{mailbox}/{folder}")),
             mailbox: mailbox.as_str().to_owned(),
@@ -330,7 +351,7 @@ fn watched_dirs(targets: &[Target]) -> Vec<WatchedDir> {
             is_scanned: false,
             reported: HashMap::new(),
         };
-        watched_dirs.push(dir(None, folder.as_ref().map(|_| address.clone())));
+        watched_dirs.push(dir(None, tagged.clone()));
         watched_dirs.extend(folder.as_ref().map(|folder| dir(Some(folder), None)));
     }
     watched_dirs

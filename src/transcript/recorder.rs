@@ -8,7 +8,7 @@ mod server_output;
 use std::{
     cell::RefCell,
     collections::HashSet,
-    fmt::Write as _,
+    fmt::{self, Write as _},
     mem,
     time::{Duration, SystemTime},
 };
@@ -29,6 +29,7 @@ use crate::{
             AccountDirectory, Lookup, Mailbox, MaildropRequest, Quota, ReceiveRequest, Request, Response,
         },
         smtp::address::Address,
+        tagged::TaggedAddress,
     },
 };
 
@@ -429,6 +430,14 @@ impl RecordingAccountDirectory<'_> {
     fn note(&self, line: String) {
         self.lines.borrow_mut().push(line);
     }
+
+    /// Notes the line if the answer is yes, and returns the answer.
+    fn noted(&self, answer: bool, line: fmt::Arguments<'_>) -> bool {
+        if answer {
+            self.note(line.to_string());
+        }
+        answer
+    }
 }
 
 impl AccountDirectory for RecordingAccountDirectory<'_> {
@@ -450,6 +459,10 @@ impl AccountDirectory for RecordingAccountDirectory<'_> {
         found
     }
 
+    fn tagged(&self, address: &Address) -> Option<TaggedAddress> {
+        self.directory.tagged(address)
+    }
+
     fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
         let may = self.directory.may_send_as(user, from);
         self.note(format!("= sends {user} {} {may}", format::escaped(from.to_string().as_bytes())));
@@ -465,19 +478,11 @@ impl AccountDirectory for RecordingAccountDirectory<'_> {
     }
 
     fn wants_sent_copy(&self, user: &Mailbox) -> bool {
-        let keeps = self.directory.wants_sent_copy(user);
-        if !keeps {
-            self.note(format!("= keeps_no_copy {user}"));
-        }
-        keeps
+        !self.noted(!self.directory.wants_sent_copy(user), format_args!("= keeps_no_copy {user}"))
     }
 
     fn is_admin(&self, user: &Mailbox) -> bool {
-        let is_admin = self.directory.is_admin(user);
-        if is_admin {
-            self.note(format!("= admin {user}"));
-        }
-        is_admin
+        self.noted(self.directory.is_admin(user), format_args!("= admin {user}"))
     }
 
     fn chaos(&self, at: ChaosPoint) -> Option<u16> {
@@ -485,11 +490,7 @@ impl AccountDirectory for RecordingAccountDirectory<'_> {
     }
 
     fn is_full(&self, mailbox: &Mailbox) -> bool {
-        let full = self.directory.is_full(mailbox);
-        if full {
-            self.note(format!("= full {mailbox}"));
-        }
-        full
+        self.noted(self.directory.is_full(mailbox), format_args!("= full {mailbox}"))
     }
 }
 

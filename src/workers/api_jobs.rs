@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     catalog::{Compared, Row, ScopeRows, lock},
-    differences::{Differences, prune_event},
+    differences::{Difference, Differences, prune_event},
     job::{ApiOutcome, Changes, ReadMessage},
     mailhog_jobs,
     row_reader::RowReader,
@@ -119,7 +119,7 @@ fn info(storage: &Storage, scope: &MailboxScope) -> Result<Document, Failure> {
     // The mail and memory of all is no concern of those who read one mailbox.
     let (memory, totals) = match scope {
         MailboxScope::All => (metrics::memory_in_use().unwrap_or_default(), METRICS.message_totals()),
-        MailboxScope::One(_) => Default::default(),
+        MailboxScope::One(_) | MailboxScope::Tagged(..) => Default::default(),
     };
     let mut info = serde_json::json!({
         "Version": env!("CARGO_PKG_VERSION"),
@@ -183,10 +183,9 @@ fn message(
     name: &MessageName,
     view: MessageView,
 ) -> Result<ApiOutcome, Failure> {
-    let listings = storage.listings(scope)?;
-    match listings.find(name) {
-        Some(row) => show(storage, scope, &row, view),
-        None => not_found(&listings.unreadable),
+    match storage.row(scope, name)? {
+        (Some(row), _) => show(storage, scope, &row, view),
+        (None, unreadable) => not_found(&unreadable),
     }
 }
 
@@ -317,7 +316,7 @@ pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, 
             events.push(prune_event(mailbox, is_copy));
             continue;
         };
-        for (kind, id, data) in changes {
+        for Difference { kind, id, tagged, data } in changes {
             let has_other = match kind {
                 MailChange::New => known.contains(&id),
                 MailChange::Delete => left.contains(&id),
@@ -327,6 +326,7 @@ pub(super) fn changes(storage: &Storage, reset: bool) -> Result<Vec<MailEvent>, 
                 kind,
                 mailbox: (*mailbox).clone(),
                 id: id.to_string(),
+                tagged,
                 is_copy: has_other || !told.insert((kind.name(), id)),
                 json: printable::json(&serde_json::json!({ "Type": kind.name(), "Data": data }), false),
             });

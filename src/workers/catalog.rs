@@ -179,6 +179,11 @@ impl Row {
     pub(super) fn wanted(&self) -> Option<MessageRef<'_>> {
         self.listing.snapshot.message_ref(self.at)
     }
+
+    /// The identity of that file.
+    pub(super) fn file(&self) -> Option<FileKey> {
+        Some((self.listing.device, self.wanted()?.version))
+    }
 }
 
 /// The identity of a file, and its state, across all file systems: an inode has a number on each.

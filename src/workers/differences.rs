@@ -1,17 +1,21 @@
 //! The differences between two listings of a mailbox.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     catalog::{MailboxListing, Row},
-    row_reader::RowReader,
+    row_reader::{RowReader, known_summary},
     storage::Storage,
 };
 use crate::{
-    message_object::mailpit::ListItem,
+    message_object::{Summary, mailpit::ListItem},
     proto::{
         http::api::{MailChange, MailEvent},
         request::{Failure, Mailbox},
+        tagged::TaggedAddress,
     },
 };
 
@@ -19,7 +23,17 @@ use crate::{
 pub(crate) fn prune_event(mailbox: &Mailbox, is_copy: bool) -> MailEvent {
     let kind = MailChange::Prune;
     let json = serde_json::json!({ "Type": kind.name(), "Data": null }).to_string();
-    MailEvent { kind, mailbox: mailbox.clone(), id: String::new(), is_copy, json }
+    MailEvent { kind, mailbox: mailbox.clone(), id: String::new(), tagged: None, is_copy, json }
+}
+
+/// A change of a message.
+pub(super) struct Difference {
+    pub(super) kind: MailChange,
+    pub(super) id: Arc<str>,
+    /// The recipients of the message that have a tag; `None` if they are not known.
+    pub(super) tagged: Option<HashSet<TaggedAddress>>,
+    /// The data of its event.
+    pub(super) data: serde_json::Value,
 }
 
 /// The rows of two listings from the first to the last that differs: a mailbox may have thousands of messages, and mostly
@@ -59,14 +73,16 @@ impl Differences {
 
     /// The changes, each with its message. `None` if a message that is still there cannot be read now: no later comparison would
     /// find it new.
-    pub(super) fn changes(
-        &self,
-        storage: &Storage,
-    ) -> Option<Vec<(MailChange, Arc<str>, serde_json::Value)>> {
+    pub(super) fn changes(&self, storage: &Storage) -> Option<Vec<Difference>> {
         let old = self.old();
-        let mut gone = old.clone();
+        let mut gone: HashMap<&Arc<str>, &Row> = self.before.iter().map(|row| (&row.id, row)).collect();
         let mut changes = Vec::new();
         let mut reader = RowReader::new(storage);
+        // A message that has gone cannot be read again, and a mark is no reason to read one.
+        let known = |kind, row: &Row, data| {
+            let tagged = known_summary(storage, row).map(|summary| tagged_recipients(&summary));
+            Difference { kind, id: Arc::clone(&row.id), tagged, data }
+        };
         for row in &self.now {
             gone.remove(&row.id);
             match old.get(&row.id) {
@@ -77,18 +93,19 @@ impl Differences {
                     };
                     let data =
                         serde_json::to_value(ListItem::new(&summary, &row.stored())).unwrap_or_default();
-                    changes.push((MailChange::New, Arc::clone(&row.id), data));
+                    let (id, tagged) = (Arc::clone(&row.id), Some(tagged_recipients(&summary)));
+                    changes.push(Difference { kind: MailChange::New, id, tagged, data });
                 }
                 Some(is_read) if *is_read != row.is_read => {
                     let data = serde_json::json!({ "ID": &*row.id, "Read": row.is_read });
-                    changes.push((MailChange::Update, Arc::clone(&row.id), data));
+                    changes.push(known(MailChange::Update, row, data));
                 }
                 Some(_) => {}
             }
         }
-        let deleted = gone.into_keys().map(|id| {
-            let data = serde_json::json!({ "ID": &*id });
-            (MailChange::Delete, id, data)
+        let deleted = gone.into_values().map(|row| {
+            let data = serde_json::json!({ "ID": &*row.id });
+            known(MailChange::Delete, row, data)
         });
         changes.extend(deleted);
         Some(changes)
@@ -98,4 +115,9 @@ impl Differences {
     fn old(&self) -> HashMap<Arc<str>, bool> {
         self.before.iter().map(|row| (Arc::clone(&row.id), row.is_read)).collect()
     }
+}
+
+/// The recipients of a message that have a tag, as far as they are known.
+fn tagged_recipients(summary: &Summary) -> HashSet<TaggedAddress> {
+    summary.recipients().filter_map(TaggedAddress::read).collect()
 }

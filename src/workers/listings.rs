@@ -15,6 +15,7 @@ use std::{
 use super::{
     catalog::{MailboxListing, Row, ScopeListings, ScopeRows, lock},
     row_reader::RowReader,
+    selections::in_scope,
     storage::{Storage, log_failure},
 };
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
         size_counter::CountSlice,
     },
     proto::{
-        http::api::MailboxScope,
+        http::api::{MailboxScope, MessageName},
         request::{Failure, Mailbox},
     },
 };
@@ -37,7 +38,7 @@ impl Storage {
     pub(super) fn listings(&self, scope: &MailboxScope) -> Result<ScopeListings, Failure> {
         self.check_in_place()?;
         lock(&self.catalog.lists).begin_request();
-        if let MailboxScope::One(mailbox) = scope {
+        if let Some(mailbox) = scope.mailbox() {
             let listings = self.listing(mailbox)?.into_iter().collect();
             return Ok(ScopeListings { listings, unreadable: BTreeSet::new() });
         }
@@ -67,7 +68,25 @@ impl Storage {
             let mut seen = HashSet::with_capacity(rows.len());
             rows.retain(|row| seen.insert(Arc::clone(&row.id)));
         }
-        Ok(ScopeRows { rows, unreadable })
+        Ok(in_scope(self, scope, ScopeRows { rows, unreadable }))
+    }
+
+    /// The message of that name. If it is not found, it may be in a mailbox that cannot be read. One in several mailboxes is that
+    /// of the first.
+    pub(super) fn row(
+        &self,
+        scope: &MailboxScope,
+        name: &MessageName,
+    ) -> Result<(Option<Row>, BTreeSet<Mailbox>), Failure> {
+        if let (MailboxScope::Tagged(..), MessageName::Latest) = (scope, name) {
+            let ScopeRows { rows, unreadable } = self.rows(scope)?;
+            return Ok((rows.into_iter().next(), unreadable));
+        }
+        let listings = self.listings(scope)?;
+        let rows = listings.find(name).into_iter().collect();
+        let ScopeRows { rows, unreadable } =
+            in_scope(self, scope, ScopeRows { rows, unreadable: listings.unreadable });
+        Ok((rows.into_iter().next(), unreadable))
     }
 
     /// The listing of a mailbox. `None` if there is no such mailbox.

@@ -60,16 +60,20 @@ impl<'a> RowReader<'a> {
 
     /// The summary of the message of a row.
     pub(super) fn summary(&mut self, row: &Row) -> Result<Arc<Summary>, Failure> {
-        let file = (row.listing.device, row.wanted().ok_or(Failure::Gone)?.version);
-        let summaries = &self.storage.catalog.summaries;
-        if let Some(known) = lock(summaries).by_file.get(&file) {
-            return Ok(Arc::clone(known));
+        if let Some(known) = known_summary(self.storage, row) {
+            return Ok(known);
         }
+        let file = row.file().ok_or(Failure::Gone)?;
         let (bytes, size) = self.read(row)?;
         let summary = Arc::new(Summary { size, ..Summary::parse(&bytes, &ObjectLimits::default()) });
-        lock(summaries).insert(file, Arc::clone(&summary));
+        lock(&self.storage.catalog.summaries).insert(file, Arc::clone(&summary));
         Ok(summary)
     }
+}
+
+/// The summary of the message of a row, if it is in memory.
+pub(super) fn known_summary(storage: &Storage, row: &Row) -> Option<Arc<Summary>> {
+    lock(&storage.catalog.summaries).by_file.get(&row.file()?).cloned()
 }
 
 /// Octets of a message that are parsed.

@@ -58,16 +58,35 @@ pub(super) fn query(text: &str, zone: &Zone) -> Result<Query, Mistake> {
 
 /// The rows whose messages match.
 pub(super) fn matching(storage: &Storage, search: &Query, found: ScopeRows) -> ScopeRows {
-    let ScopeRows { mut rows, mut unreadable } = found;
-    if !search.terms.is_empty() {
-        let mut reader = RowReader::new(storage);
-        rows.retain(|row| {
-            search_matches(&mut reader, search, row).unwrap_or_else(|_| {
-                unreadable.insert(row.listing.mailbox.clone());
-                false
-            })
-        });
+    if search.terms.is_empty() {
+        return found;
     }
+    retain(storage, found, |reader, row| search_matches(reader, search, row))
+}
+
+/// The rows whose messages are in the scope: those for exactly its address, if it has one with a tag.
+pub(super) fn in_scope(storage: &Storage, scope: &MailboxScope, found: ScopeRows) -> ScopeRows {
+    let MailboxScope::Tagged(_, address) = scope else { return found };
+    retain(storage, found, |reader, row| match reader.summary(row) {
+        Err(failure) if has_gone(failure) => Ok(false),
+        summary => summary.map(|summary| summary.recipients().any(|recipient| address.is(recipient))),
+    })
+}
+
+/// The rows that are wanted. A mailbox of which a message cannot be read is noted.
+fn retain(
+    storage: &Storage,
+    found: ScopeRows,
+    is_wanted: impl Fn(&mut RowReader<'_>, &Row) -> Result<bool, Failure>,
+) -> ScopeRows {
+    let ScopeRows { mut rows, mut unreadable } = found;
+    let mut reader = RowReader::new(storage);
+    rows.retain(|row| {
+        is_wanted(&mut reader, row).unwrap_or_else(|_| {
+            unreadable.insert(row.listing.mailbox.clone());
+            false
+        })
+    });
     ScopeRows { rows, unreadable }
 }
 
@@ -120,16 +139,16 @@ pub(super) fn select(
     }
     let ScopeListings { listings, unreadable } = storage.listings(scope)?;
     let rows = listings.iter().flat_map(MailboxListing::rows).collect();
-    Ok(matching(storage, &search, ScopeRows { rows, unreadable }))
+    let found = in_scope(storage, scope, ScopeRows { rows, unreadable });
+    Ok(matching(storage, &search, found))
 }
 
 /// The rows of one message. If it is not found, it may be in a mailbox that cannot be read.
 fn with_name(storage: &Storage, scope: &MailboxScope, name: &MessageName) -> Result<ScopeRows, Failure> {
-    let listings = storage.listings(scope)?;
-    match listings.find(name) {
-        Some(row) => with_ids(storage, scope, &[row.id.to_string()]),
-        None if listings.unreadable.is_empty() => Err(Failure::Gone),
-        None => Ok(ScopeRows { rows: Vec::new(), unreadable: listings.unreadable }),
+    match storage.row(scope, name)? {
+        (Some(row), _) => with_ids(storage, scope, &[row.id.to_string()]),
+        (None, unreadable) if unreadable.is_empty() => Err(Failure::Gone),
+        (None, unreadable) => Ok(ScopeRows { rows: Vec::new(), unreadable }),
     }
 }
 
@@ -146,7 +165,7 @@ pub(super) fn with_ids(
     if rows.iter().map(|row| &*row.id).collect::<HashSet<_>>().len() == ids.len() {
         unreadable = BTreeSet::new();
     }
-    Ok(ScopeRows { rows, unreadable })
+    Ok(in_scope(storage, scope, ScopeRows { rows, unreadable }))
 }
 
 /// The row of the message with that name, among rows whose first is the newest.
@@ -200,10 +219,7 @@ pub(super) enum RowChange {
 /// Syncs the mailboxes of a scope in which an earlier change could not be synced. That change is not made again, and its
 /// repetition finds nothing to do.
 pub(super) fn sync_earlier(storage: &Storage, scope: &MailboxScope) -> Result<(), Failure> {
-    let is_in_scope = |mailbox: &&Mailbox| match scope {
-        MailboxScope::All => true,
-        MailboxScope::One(own) => own == *mailbox,
-    };
+    let is_in_scope = |mailbox: &&Mailbox| scope.mailbox().is_none_or(|own| own == *mailbox);
     let unsynced: Vec<Mailbox> =
         lock(&storage.catalog.unsynced).iter().filter(is_in_scope).cloned().collect();
     for mailbox in unsynced {

@@ -67,16 +67,16 @@ pub(super) fn web_page(
         })
         .collect();
     // The mailbox of a user who has got no mail yet does not exist.
-    if let (MailboxScope::One(own), true) = (&request.inboxes, inboxes.is_empty()) {
+    if let (Some(own), true) = (request.inboxes.mailbox(), inboxes.is_empty()) {
         inboxes.push((Address::from(own).to_string(), Counts::default()));
     }
     inboxes.sort();
     let all = match (&request.inboxes, scope) {
         (MailboxScope::All, MailboxScope::All) => Some(in_scope),
-        (MailboxScope::All, MailboxScope::One(_)) => {
+        (MailboxScope::All, MailboxScope::One(_) | MailboxScope::Tagged(..)) => {
             Some(counts(storage.rows(&MailboxScope::All)?.rows.iter().map(|row| row.is_read)))
         }
-        (MailboxScope::One(_), _) => None,
+        (MailboxScope::One(_) | MailboxScope::Tagged(..), _) => None,
     };
     let page = WebPage {
         language: request.language,
@@ -127,7 +127,7 @@ fn delivery(storage: &Storage, request: &PageRequest, row: &Row, object: &Messag
         storage.archive.as_ref()?.of_delivery(id, row.wanted()?.name)
     };
     let session = match (&request.inboxes, &storage.archive) {
-        (MailboxScope::One(_), _) => BroughtBy::Hidden,
+        (MailboxScope::One(_) | MailboxScope::Tagged(..), _) => BroughtBy::Hidden,
         (MailboxScope::All, None) => BroughtBy::Off,
         (MailboxScope::All, Some(_)) => text().map_or(BroughtBy::Gone, BroughtBy::Session),
     };

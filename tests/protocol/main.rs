@@ -15,6 +15,7 @@ mod http_hostile_mail;
 mod http_mistakes;
 mod http_send;
 mod http_shares;
+mod http_tags;
 mod imap_any_input;
 mod imap_clients;
 mod listener_clients;

@@ -141,7 +141,14 @@ fn recipient(name: &str) -> Recipient {
 
 fn to(names: &[&str]) -> Envelope {
     let to = names.iter().map(|name| recipient(name)).collect();
-    Envelope { id: "c1-1".into(), from: None, utf8: false, to, sent_copy_for: None }
+    Envelope {
+        id: "c1-1".into(),
+        from: None,
+        utf8: false,
+        to,
+        has_several_addresses: false,
+        sent_copy_for: None,
+    }
 }
 
 fn from_to(sender: &str, names: &[&str]) -> Envelope {

@@ -17,6 +17,7 @@ mod purge;
 mod seed;
 mod send;
 mod spool_owner;
+mod tags;
 mod testing_library;
 mod wait;
 mod watch;

@@ -12,7 +12,7 @@ use crate::{
 
 fn event(mailbox: &str, is_copy: bool, json: &str) -> MailEvent {
     let mailbox = Mailbox::named(mailbox).unwrap();
-    MailEvent { kind: MailChange::New, mailbox, id: json.into(), is_copy, json: json.into() }
+    MailEvent { kind: MailChange::New, mailbox, id: json.into(), tagged: None, is_copy, json: json.into() }
 }
 
 fn subscribe(subscriptions: &mut Subscriptions, id: u64, scope: MailboxScope, effects: &mut Effects) {

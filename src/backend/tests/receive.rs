@@ -83,7 +83,14 @@ impl Bench {
             folder: None,
         };
         let to = to.iter().map(recipient).collect();
-        let envelope = Envelope { id: "1".into(), from: None, utf8: false, to, sent_copy_for: None };
+        let envelope = Envelope {
+            id: "1".into(),
+            from: None,
+            utf8: false,
+            to,
+            has_several_addresses: false,
+            sent_copy_for: None,
+        };
         self.clients.request(id);
         let (receiver, clients, mut cx) = self.parts();
         let Some(client) = clients.get_mut(id) else { return };

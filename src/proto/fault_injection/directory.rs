@@ -11,6 +11,7 @@ use crate::proto::{
     injection::InjectedFault,
     request::{AccountDirectory, Lookup, Mailbox, Quota},
     smtp::address::Address,
+    tagged::TaggedAddress,
 };
 
 /// A directory that refuses addresses on demand. It records the faults found in the addresses.
@@ -52,6 +53,10 @@ impl AccountDirectory for FaultyAccountDirectory<'_> {
         let is_spoilt = !injections.is_empty();
         found.injections.extend(injections);
         Lookup::Local(if is_spoilt { destinations.without_folder() } else { destinations })
+    }
+
+    fn tagged(&self, address: &Address) -> Option<TaggedAddress> {
+        self.inner.tagged(address)
     }
 
     fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {

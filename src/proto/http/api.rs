@@ -1,10 +1,10 @@
 //! The requests of the web API to the backend, and their responses, as plain data.
 
-use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, collections::HashSet, fmt, sync::Arc, time::SystemTime};
 
 use crate::{
     language::Language,
-    proto::{chaos::Chaos, conn_id::ConnId, mailbox::Mailbox, smtp::address::Address},
+    proto::{chaos::Chaos, conn_id::ConnId, mailbox::Mailbox, smtp::address::Address, tagged::TaggedAddress},
 };
 
 /// A request about the messages of one mailbox, or of all.
@@ -27,6 +27,8 @@ pub enum MailboxScope {
     All,
     /// One mailbox.
     One(Mailbox),
+    /// The messages of a mailbox for exactly this address.
+    Tagged(Mailbox, TaggedAddress),
 }
 
 impl ApiRequest {
@@ -77,6 +79,29 @@ impl fmt::Display for MailboxScope {
         match self {
             Self::All => f.write_str("*"),
             Self::One(mailbox) => mailbox.fmt(f),
+            Self::Tagged(mailbox, address) => write!(f, "{mailbox} only={}", address.as_str()),
+        }
+    }
+}
+
+impl MailboxScope {
+    /// The only mailbox in it.
+    pub fn mailbox(&self) -> Option<&Mailbox> {
+        match self {
+            Self::All => None,
+            Self::One(mailbox) | Self::Tagged(mailbox, _) => Some(mailbox),
+        }
+    }
+
+    /// True if an event concerns it. One of a message whose recipients are not known concerns everybody who sees its mailbox.
+    pub fn concerns(&self, event: &MailEvent) -> bool {
+        match self {
+            Self::All => !event.is_copy,
+            Self::One(mailbox) => *mailbox == event.mailbox,
+            Self::Tagged(mailbox, address) => {
+                let recipients = event.tagged.as_ref();
+                *mailbox == event.mailbox && recipients.is_none_or(|all| all.contains(address))
+            }
         }
     }
 }
@@ -398,6 +423,8 @@ pub struct MailEvent {
     pub mailbox: Mailbox,
     /// The id of the message.
     pub id: String,
+    /// Its recipients that have a tag; `None` if they are not known.
+    pub tagged: Option<HashSet<TaggedAddress>>,
     /// True if the message is in another mailbox too, whose event tells those who see all mailboxes.
     pub is_copy: bool,
     /// The JSON object of the event, on one line.

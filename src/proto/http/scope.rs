@@ -15,17 +15,25 @@ pub(super) fn scope_of(
 ) -> Option<MailboxScope> {
     let named = match address {
         None => None,
-        Some(text) => match cx.directory.lookup(&Address::parse(text).ok()?) {
-            Lookup::Local(to) => Some(to.iter().next()?.mailbox),
-            Lookup::Unknown | Lookup::Foreign | Lookup::Refused(_) => return None,
-        },
+        Some(text) => {
+            let address = Address::parse(text).ok()?;
+            match cx.directory.lookup(&address) {
+                Lookup::Local(to) => Some((to.iter().next()?.mailbox, cx.directory.tagged(&address))),
+                Lookup::Unknown | Lookup::Foreign | Lookup::Refused(_) => return None,
+            }
+        }
+    };
+    let scope = |(mailbox, tagged)| match tagged {
+        Some(tagged) => MailboxScope::Tagged(mailbox, tagged),
+        None => MailboxScope::One(mailbox),
     };
     let own = user.map(|user| user.clone().without_folder());
     match (own, named) {
         (Some(own), named) if !cx.directory.is_admin(&own) => {
-            named.is_none_or(|named| named == own).then_some(MailboxScope::One(own))
+            let (named, tagged) = named.unwrap_or_else(|| (own.clone(), None));
+            (named == own).then(|| scope((own, tagged)))
         }
         (_, None) => Some(MailboxScope::All),
-        (_, Some(named)) => Some(MailboxScope::One(named)),
+        (_, Some(named)) => Some(scope(named)),
     }
 }

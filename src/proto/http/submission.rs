@@ -184,6 +184,7 @@ impl HttpSession {
             from: Some(draft.from.clone()),
             utf8: !draft.to.iter().chain([&draft.from]).all(|address| address.to_string().is_ascii()),
             to: Vec::new(),
+            has_several_addresses: false,
             sent_copy_for: submission.user.as_ref().filter(keeps).cloned(),
         };
         let known = KnownMailboxes::default();
@@ -215,8 +216,7 @@ impl HttpSession {
                 let limits = &self.config.limits.smtp;
                 let max_mailboxes = limits.max_mailboxes;
                 let bounds = RecipientBounds { most: limits.max_recipients, max_mailboxes };
-                let (examined, added) =
-                    known.add(&mut envelope.to, (address, &destinations), bounds, cx.directory);
+                let (examined, added) = known.add(envelope, (address, &destinations), bounds, cx.directory);
                 self.work += examined;
                 match added {
                     Ok(()) => None,

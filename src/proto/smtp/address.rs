@@ -63,6 +63,11 @@ impl Address {
         !is_dot_string(&self.local)
     }
 
+    /// The address in a domain, if it has none.
+    pub fn in_domain(self, domain: &str) -> Self {
+        Self { domain: self.domain.or_else(|| Some(domain.to_owned())), ..self }
+    }
+
     /// The same address in the form in which addresses are compared.
     pub fn canonical(&self) -> Self {
         Self { local: self.folded_local(), domain: self.domain.clone() }

@@ -53,13 +53,13 @@ impl fmt::Display for Protocol {
 }
 
 /// The header lines, as stored. They name the recipient only if there is exactly one, so that a blind copy
-/// stays blind. If the sender also gets a copy, they have no `Delivered-To:`, because a copy that is
+/// stays blind. Two addresses of one mailbox are two. If the sender also gets a copy, they have no `Delivered-To:`, because a copy that is
 /// forwarded later must not look like a loop.
 pub fn header(envelope: &Envelope, hop: &Hop<'_>, date: SystemTime) -> String {
     let from = envelope.from.as_ref().map(ToString::to_string).unwrap_or_default();
     let mut delivered_to = String::new();
     let mut for_one = String::new();
-    if let [Recipient { address, .. }] = envelope.to.as_slice() {
+    if let ([Recipient { address, .. }], false) = (envelope.to.as_slice(), envelope.has_several_addresses) {
         for_one = format!("\n\tfor <{address}>");
         if envelope.sent_copy_for.is_none() {
             delivered_to = format!("Delivered-To: {address}\n");
@@ -154,7 +154,9 @@ mod tests {
 
     fn stored_with(to: Vec<Recipient>, sent: Option<Mailbox>) -> String {
         let from = Address::parse("a@far.test").ok();
-        let envelope = Envelope { id: "c1-1".into(), from, utf8: false, to, sent_copy_for: sent };
+        let has_several_addresses = to.len() > 1;
+        let envelope =
+            Envelope { id: "c1-1".into(), from, utf8: false, to, has_several_addresses, sent_copy_for: sent };
         let hop = Hop {
             client: "client.test",
             peer: IpAddr::from([192, 0, 2, 1]),

@@ -117,7 +117,14 @@ impl SmtpSession {
         self.eight_bit = mail.eight_bit;
         let keeps = |user: &&Mailbox| cx.directory.wants_sent_copy(user);
         let sent = self.user.as_ref().filter(keeps).cloned();
-        let envelope = Envelope { id, from: mail.from, utf8: mail.utf8, to: Vec::new(), sent_copy_for: sent };
+        let envelope = Envelope {
+            id,
+            from: mail.from,
+            utf8: mail.utf8,
+            to: Vec::new(),
+            has_several_addresses: false,
+            sent_copy_for: sent,
+        };
         self.state = State::AwaitingSpace(Box::new(envelope));
         Ok(CommandOutcome::Request(Request::Receive(ReceiveRequest::CheckSpace { size: mail.size })))
     }
@@ -147,7 +154,7 @@ impl SmtpSession {
             Lookup::Refused(code) => return Err(reply::injected_reply(code)),
         };
         let bounds = RecipientBounds { most, max_mailboxes: self.config.limits.smtp.max_mailboxes };
-        let (examined, added) = known.add(&mut envelope.to, (&address, &destinations), bounds, cx.directory);
+        let (examined, added) = known.add(envelope, (&address, &destinations), bounds, cx.directory);
         self.work += examined;
         added.map_err(|why| match why {
             NotAdded::Full => reply::failure_reply(Failure::Quota),

@@ -441,7 +441,7 @@ impl<'a> Player<'a> {
             Act::Mail(kind) => {
                 let mailbox = named("bob@here.test").map_err(|what| self.fail("a mailbox", &what))?;
                 let (id, json) = ("a1".into(), "{}".into());
-                let event = MailEvent { kind, mailbox, id, is_copy: false, json };
+                let event = MailEvent { kind, mailbox, id, tagged: None, is_copy: false, json };
                 self.session.notify(&SessionEvent::Mail(Arc::new(event)), &mut self.outbox);
                 Ok(())
             }

@@ -96,3 +96,8 @@ pub(super) fn destinations(names: &str) -> Lookup {
     let to: Vec<Destination> = names.split('&').filter_map(destination).collect();
     if to.is_empty() { Lookup::Unknown } else { Lookup::Local(to.into()) }
 }
+
+/// A value in two parts: what it is of, which may have blanks, and the last word.
+pub(super) fn pair(value: &str) -> Option<(String, String)> {
+    value.rsplit_once(' ').map(|(of, what)| (of.into(), what.into()))
+}

@@ -34,6 +34,7 @@ use restante::{
         },
         smtp::{self, address::Address},
         syntax::Syntax,
+        tagged::TaggedAddress,
     },
     transcript::{self, Recorder, Transcripts},
 };
@@ -44,7 +45,7 @@ use super::{
     messages::{Message, Messages},
     play::BEGIN,
     text,
-    values::{destinations, read_document, read_draft, refusal_of},
+    values::{destinations, pair, read_document, read_draft, refusal_of},
 };
 
 /// Which session is played.
@@ -449,6 +450,12 @@ impl AccountDirectory for World {
         mailbox.map_or(Lookup::Unknown, destinations)
     }
 
+    fn tagged(&self, address: &Address) -> Option<TaggedAddress> {
+        let Lookup::Local(to) = self.lookup(address) else { return None };
+        let is_own = to.iter().any(|to| Address::from(&to.mailbox).local() == address.folded_local());
+        TaggedAddress::new(address).filter(|_| !is_own)
+    }
+
     fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
         let who = format!("{user} {}", text::escaped(from.to_string().as_bytes()));
         let found = || matches!(self.lookup(from), Lookup::Local(to) if to.contains(user));
@@ -476,11 +483,6 @@ impl AccountDirectory for World {
         let next = outcomes.iter().position(|(named, _)| named.eq_ignore_ascii_case(&format!("{at:?}")))?;
         outcomes.remove(next)?.1
     }
-}
-
-/// A value in two parts: what it is of, which may have blanks, and the last word.
-fn pair(value: &str) -> Option<(String, String)> {
-    value.rsplit_once(' ').map(|(of, what)| (of.into(), what.into()))
 }
 
 /// `bob@here.test`, or `bob@here.test/.Sent` for a folder.
