@@ -62,3 +62,34 @@ fn n61_status_names_the_spool_that_it_looked_for_and_the_one_of_the_server_that_
     }
     assert!(!said.contains(&other.spool.display().to_string()), "{said}");
 }
+
+#[test]
+fn u77_a_read_only_disk_is_told_as_such_until_it_is_writable() {
+    let test = "u77_a_read_only_disk_is_told_as_such_until_it_is_writable";
+    let Some(disk) = SmallDisk::mount("4m") else {
+        return skip(test, "only root may mount a small disk");
+    };
+    let remount = |options: &str| {
+        let done = Command::new("mount").args(["-o", options]).arg(disk.dir.path()).status().unwrap();
+        assert!(done.success(), "{options}");
+    };
+    let spool = disk.dir.path().join("spool");
+    let server = Setup { spool: Some(spool.clone()), ..Setup::default() }.start();
+    let deliver = || Client::smtp(&server).deliver(&[BOB], b"Subject: x\r\n\r\n");
+    assert!(deliver().starts_with("250 "));
+    remount("remount,ro");
+    let told = deliver();
+    assert_eq!(told, "451 4.3.0 The message could not be stored, try later\r\n");
+    server.tells("refusing deliveries: the disk of the spool ");
+    let mut client = Client::smtp(&server);
+    client.ask("MAIL FROM:<a@far.test> SIZE=1000", "451 4.3.0");
+    eventually("the health check sees it", || {
+        let (code, said) = status_of(&["--check"], &spool, server.runtime.path());
+        (code == Some(1) && said.contains("refuses mail: the disk of its spool is full or read-only"))
+            .then_some(())
+    });
+    remount("remount,rw");
+    server.tells("the disk of the spool is writable again, accepting mail");
+    assert!(deliver().starts_with("250 "));
+    assert_eq!(server.log().matches("refusing deliveries: ").count(), 1, "it is told once: {}", server.log());
+}
