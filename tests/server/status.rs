@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Command};
 
 use crate::common::{
-    STRICT, Server, Setup, client::Client, configuration, disk::SmallDisk, eventually, skip,
+    STRICT, Server, Setup, client::Client, configuration, disk::SmallDisk, eventually, home, skip,
 };
 
 const BOB: &str = "bob@example.test";
@@ -61,6 +61,21 @@ fn n61_status_names_the_spool_that_it_looked_for_and_the_one_of_the_server_that_
         assert!(said.contains(&spool.display().to_string()), "{} is not in {said}", spool.display());
     }
     assert!(!said.contains(&other.spool.display().to_string()), "{said}");
+}
+
+#[test]
+fn u73_missing_metrics_come_with_every_cause() {
+    let home = home();
+    for options in [&["--file", "none.prom"][..], &["--spool", "none"], &["--spool", "none", "--check"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        command.arg("status").args(options).current_dir(home.path()).env("XDG_RUNTIME_DIR", home.path());
+        let output = command.env_remove("RESTANTE_CONFIG").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for cause in ["not running, ", "writes them elsewhere", "or cannot write them (see its log)"] {
+            assert!(said.contains(cause), "{options:?}: {cause:?} is not in {said}");
+        }
+    }
 }
 
 #[test]
