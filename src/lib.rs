@@ -60,6 +60,7 @@ pub mod delivery;
 mod ending_signals;
 pub mod fd_limits;
 mod file_poller;
+mod file_rights;
 pub mod file_stamp;
 mod file_watch;
 mod imap_characters;

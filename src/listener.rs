@@ -4,10 +4,11 @@ mod mail_servers;
 mod sessions;
 
 use std::{
-    fmt,
+    fmt, fs,
     io::{self, Write},
     net::{IpAddr, SocketAddr},
     os::unix::net::UnixDatagram,
+    path::Path,
     rc::Rc,
 };
 
@@ -17,6 +18,7 @@ use rustix::io::Errno;
 use crate::{
     clock::Now,
     config::{ChangeDetection, Config, ListenerConfig, Service, TlsMode},
+    file_rights::way_to_read,
     metrics::METRICS,
     net::{
         certificate::{self, CertificatePair, LoadedCertificate},
@@ -139,13 +141,24 @@ pub fn bind_all(config: &Config, mut passed: InheritedSockets) -> Result<Vec<Bou
     Ok(all)
 }
 
-/// Checks that the address of a listener can be bound, and binds none. Sockets of the service manager are not there to be
-/// checked.
+/// Checks that the address of a listener can be bound after those of the `earlier` ones, and binds none. Sockets of the
+/// service manager are not there to be checked.
 ///
 /// # Errors
 /// The address cannot be bound.
-pub fn try_bind(listen: &ListenerConfig) -> io::Result<()> {
-    ListenSocket::try_bind(&listen.address, listen.socket_group.as_deref())
+pub fn try_bind(listen: &ListenerConfig, earlier: &[ListenerConfig]) -> io::Result<()> {
+    ListenSocket::try_bind(&listen.address, listen.socket_group.as_deref())?;
+    let mut earlier = earlier.iter().map(|earlier| &earlier.address);
+    let takes_it = |other: &Endpoint| other.includes(&listen.address) || listen.address.includes(other);
+    if earlier.any(takes_it) && !is_ipv6_alone() {
+        return Err(Errno::ADDRINUSE.into());
+    }
+    Ok(())
+}
+
+/// Whether the unspecified IPv6 address leaves IPv4 alone on this machine (ipv6(7)).
+fn is_ipv6_alone() -> bool {
+    fs::read_to_string("/proc/sys/net/ipv6/bindv6only").is_ok_and(|value| value.trim() == "1")
 }
 
 /// Returns the sockets of a listener: several if they were passed under one name.
@@ -174,7 +187,8 @@ fn bind(listen: &ListenerConfig, passed: &mut InheritedSockets) -> Result<Vec<Bo
 pub fn start_tls(config: &Config, loaded: Option<LoadedCertificate>) -> Result<Option<Rc<TlsConfig>>, Error> {
     let pace = (config.limits.tls.reload_interval.0, config.watch == ChangeDetection::Inotify);
     let keep = |(pair, loaded): (&CertificatePair, _)| {
-        TlsConfig::watch(pair.clone(), loaded, pace, sandbox::why_unreadable).map(Rc::new)
+        let explain = |path: &Path| sandbox::why_unreadable(path).or_else(|| way_to_read(path));
+        TlsConfig::watch(pair.clone(), loaded, pace, explain).map(Rc::new)
     };
     config.tls.as_ref().zip(loaded).map(keep).transpose().map_err(Error::Tls)
 }

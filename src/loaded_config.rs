@@ -15,6 +15,7 @@ use crate::{
     accounts::{self, Accounts, Sources},
     command_hint::path_word,
     config::{self, Config, ConfigText, UnknownRecipients},
+    file_rights::{as_another_user, way_to_read},
     net::certificate::{self, CertificatePair, LoadedCertificate},
 };
 
@@ -56,7 +57,7 @@ impl LoadedConfig {
     /// # Errors
     /// One of the files cannot be used.
     pub fn from_config(config: Config, text: &ConfigText, now: SystemTime) -> Result<Self, Error> {
-        let accounts = load_accounts(&config, text)?;
+        let accounts = load_accounts(&config, text, |path, _| way_to_read(path))?;
         let certificate = config.tls.as_ref().map(|pair| load_certificate(pair, text, now)).transpose()?;
         let exposed = exposed_places(&config, accounts.sources.is_some());
         Ok(Self { config, accounts, certificate, exposed })
@@ -177,11 +178,21 @@ fn way_to_close(file: &Path) -> String {
     }
 }
 
-/// Loads the accounts of a configuration; `text` is its text.
+/// Loads the accounts of a configuration for a command, whose user may be another one than that of the server; `text` is
+/// the text of the configuration.
 ///
 /// # Errors
 /// They cannot be used.
-pub fn load_accounts(config: &Config, text: &ConfigText) -> Result<Accounts, Error> {
+pub fn accounts_of(config: &Config, text: &ConfigText) -> Result<Accounts, Error> {
+    load_accounts(config, text, |_, error| as_another_user(error).map(str::to_owned))
+}
+
+/// Loads the accounts of a configuration. `advice` is for a file that cannot be read.
+fn load_accounts(
+    config: &Config,
+    text: &ConfigText,
+    advice: impl Fn(&Path, &io::Error) -> Option<String>,
+) -> Result<Accounts, Error> {
     if config.unknown_recipients == UnknownRecipients::Create {
         return Ok(match config.development {
             Some(_) => Accounts::accept_all(&config.domains),
@@ -190,10 +201,11 @@ pub fn load_accounts(config: &Config, text: &ConfigText) -> Result<Accounts, Err
     }
     account_sources(config).load().map_err(|error| match &error {
         accounts::Error::Missing(_) => text.error_at("accounts", error.to_string()).into(),
-        accounts::Error::Io { path, .. } if Some(path) == config.aliases.as_ref() => {
-            text.error_at("aliases", error.to_string()).into()
+        accounts::Error::Io { path, error: cause, .. } => {
+            let key = if Some(path) == config.aliases.as_ref() { "aliases" } else { "accounts" };
+            let advice = advice(path, cause).map(|advice| format!(": {advice}")).unwrap_or_default();
+            text.error_at(key, format!("{error}{advice}")).into()
         }
-        accounts::Error::Io { .. } => text.error_at("accounts", error.to_string()).into(),
         _ => Error::Accounts(error),
     })
 }

@@ -1,6 +1,9 @@
 //! Errors of accounts, in words for the operator.
 
-use std::{fmt, io, path::PathBuf};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use super::json_error::in_plain_words;
 use crate::{
@@ -69,6 +72,16 @@ pub enum Error {
     },
     /// Argon2 failed: no memory, or no random numbers.
     Hash(String),
+}
+
+impl Error {
+    /// The file that could not be read or written, if this is such an error.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Io { path, .. } => Some(path),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Error {

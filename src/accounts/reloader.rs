@@ -8,6 +8,7 @@ use std::{
 use super::{Accounts, Error, Sources, Stamp, aliases::Aliases};
 use crate::{
     file_poller::{ErrorLogThrottle, FilePoller, PollInterval, RETRY_INTERVAL},
+    file_rights::way_to_read,
     metrics::METRICS,
 };
 
@@ -98,7 +99,11 @@ impl WatchedSources {
         let error = table.as_ref().err().or(aliases.as_ref().and_then(|aliases| aliases.as_ref().err()));
         self.unreadable_since = matches!(error, Some(Error::Io { .. })).then_some(now);
         let file = if table.is_err() { "accounts" } else { "aliases" };
-        let wrong = error.map(|error| format!("{file} reload failed, keeping the old ones: {error}"));
+        let wrong = error.map(|error| {
+            let way = error.file().and_then(way_to_read);
+            let way = way.map(|way| format!(": {way}")).unwrap_or_default();
+            format!("{file} reload failed, keeping the old ones: {error}{way}")
+        });
         if let (Ok(table), true) = (&table, known && changed) {
             log::info!("accounts reloaded: {}", table.len());
         }

@@ -246,9 +246,9 @@ impl Backend {
         self.index.needs_ticks() || self.receiver.has_messages() || self.subscriptions.has_subscribers()
     }
 
-    /// Whether the spool was in its place at the last check.
-    pub fn spool_is_in_place(&self) -> bool {
-        self.storage.was_in_place().is_ok()
+    /// Whether the last check of the spool found a reason to refuse all mail.
+    pub fn refuses_mail(&self) -> bool {
+        self.storage.refuses_mail()
     }
 
     /// The time at which the next check of a mailbox in use is due, if there is one.

@@ -141,7 +141,7 @@ impl Receiver {
 
     /// MAIL: whether there is room for a message of `size` octets.
     pub(super) fn check_space(storage: &Storage, size: u64) -> Response {
-        if let Err(failure) = storage.was_in_place() {
+        if let Err(failure) = storage.was_writable() {
             return Response::Failed(failure);
         }
         let wanted = size.saturating_add(size / 2);

@@ -71,7 +71,7 @@ fn notes(files: &LoadedConfig, text: &ConfigText) -> Vec<String> {
     );
     let mut notes: Vec<String> = is_unused(spool).then_some(new).into_iter().collect();
     // The service manager reads them as root; a start by hand reads them as the user that this process has become.
-    let by_hand = places::certificate(&files.config).filter(|_| text.names_credentials());
+    let by_hand = places::certificate(&files.config).filter(|problem| text.is_credential(&problem.key));
     notes.extend(by_hand.map(|problem| {
         format!(
             "right for a service with LoadCredential=; `restante serve` without $CREDENTIALS_DIRECTORY would not start: {}",

@@ -7,7 +7,7 @@ use std::{
     env,
     ffi::OsString,
     fs,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, UdpSocket},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -133,7 +133,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     config.user = owner_of(&config.spool);
     let certificate = config.tls.as_ref().map(|pair| pair.certificate.clone());
     let spool = config.spool.clone();
-    let made = config.tls.as_ref().map(make_missing).transpose()?.flatten();
+    let made = config.tls.as_ref().map(make_missing).transpose();
+    let made = made.map_err(|failure| Failure::Other(format!("{failure}; {OTHER_DIRECTORY}")))?.flatten();
     let started = serve::start(config, &ConfigText::default(), &arguments.running, ALTERNATIVES)
         .inspect_err(|_| made.iter().for_each(remove_pair))?;
     let taken = started.server.endpoints();
@@ -149,12 +150,16 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         let (smtp, pop3) = (reachable(smtp), reachable(pop3));
         let (imap, http) = (at(Service::Imap).map(reachable), at(Service::Http).map(reachable));
         let faults = !arguments.no_faults;
-        let (transcripts, network) = (transcripts.as_deref(), arguments.network);
+        let transcripts = transcripts.as_deref();
+        let open: Vec<SocketAddr> = taken.iter().filter_map(|(_, at)| at.ip().filter(is_open)).collect();
+        let network = !open.is_empty();
         let banner = Banner { http, smtp, imap, pop3, tls, spool: &spool, transcripts, faults, network };
         let directory = env::current_dir().unwrap_or_default();
         let mut text = banner.text(&directory, &command_word());
-        if arguments.network {
-            text.push_str(OPEN_TO_NETWORK);
+        match open.first() {
+            Some(open) => text.push_str(&open_to_network(open.ip(), at(Service::Http).filter(is_open))),
+            None if arguments.network => text.push_str(NOT_OPEN),
+            None => {}
         }
         // The log comes first, so that a small terminal keeps the first line of the text, which has the address of the web inbox.
         logging::flush();
@@ -198,10 +203,47 @@ const ALTERNATIVES: Alternatives<'static> = Alternatives {
     spool: "choose another directory with --spool (`make run ARGS='--spool other'`)",
 };
 
-/// The warning of a server that other machines can reach.
-const OPEN_TO_NETWORK: &str = "\
-Other machines can connect, at the address of this one: each of them can read and delete the mail of everybody,
-and passwords are sent in clear text. Use it only on a network whose users you know.
+/// Whether other machines can reach that address.
+fn is_open(address: &SocketAddr) -> bool {
+    !address.ip().is_loopback()
+}
+
+/// The warning of a server that other machines can reach at `ip`, with the address that they type.
+fn open_to_network(ip: IpAddr, http: Option<SocketAddr>) -> String {
+    let own = if ip.is_unspecified() { own_address(ip) } else { Some(ip) };
+    let place = match (own, http) {
+        (None, _) => "the address of this one".to_owned(),
+        (Some(own), None) => own.to_string(),
+        (Some(own), Some(http)) => format!("{own} (web inbox http://{}/)", SocketAddr::new(own, http.port())),
+    };
+    format!(
+        "Other machines can connect at {place}.
+Each of them can read and delete the mail of everybody, and passwords are sent in
+clear text. Use it only on a network whose users you know.
+
+"
+    )
+}
+
+/// The address of this machine that others most likely reach: it has the route to all other networks. The kernel looks up
+/// the route, and nothing is sent. The unspecified IPv6 address includes IPv4, which is easier to type.
+fn own_address(any: IpAddr) -> Option<IpAddr> {
+    // Addresses for documentation (RFC 5737 section 3, RFC 3849).
+    let v4 = (IpAddr::from([0, 0, 0, 0]), IpAddr::from([192, 0, 2, 1]));
+    let v6 = (any, IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]));
+    let routes = if any.is_ipv4() { vec![v4] } else { vec![v4, v6] };
+    routes.into_iter().find_map(|(from, to)| {
+        let socket = UdpSocket::bind((from, 0)).ok()?;
+        socket.connect((to, 9)).ok()?;
+        let own = socket.local_addr().ok()?.ip();
+        (!own.is_loopback() && !own.is_unspecified()).then_some(own)
+    })
+}
+
+/// The text of a server that was to be open, and is not.
+const NOT_OPEN: &str = "\
+No other machine can connect: every port is at an address that this machine alone
+reaches. Add --listen 0.0.0.0 to --network for all addresses of this machine.
 
 ";
 
@@ -225,6 +267,8 @@ fn certificate_directory(named: Option<&Path>) -> Result<PathBuf, Failure> {
     std::path::absolute(&directory)
         .map_err(|error| Failure::Usage(format!("{}: {error}", directory.display())))
 }
+
+const OTHER_DIRECTORY: &str = "choose another directory for the certificate with --tls=DIR";
 
 /// A certificate that this process has made.
 struct MadePair {

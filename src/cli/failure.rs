@@ -2,7 +2,7 @@
 
 use std::{fmt, io, process::ExitCode};
 
-use crate::{accounts, config, loaded_config, maildir, printable};
+use crate::{accounts, config, file_rights::as_another_user, loaded_config, maildir, printable};
 
 /// The failure of a command.
 #[derive(Debug)]
@@ -94,9 +94,12 @@ impl From<accounts::Error> for Failure {
             Missing(_) | Gone { .. } | Content { .. } | Aliases { .. } | Inbox { .. } | Name(_) => {
                 Self::Usage(error.to_string())
             }
-            Io { .. } | Exists(_) | Absent(_) | FurtherAddress { .. } | Hash(_) => {
-                Self::Other(error.to_string())
-            }
+            Io { action, error: ref cause, .. } => Self::Other(match as_another_user(cause) {
+                Some(advice) if action == "read" => format!("{error}: {advice}"),
+                Some(_) => format!("{error}: run this as root, or as a user who may write there"),
+                None => error.to_string(),
+            }),
+            Exists(_) | Absent(_) | FurtherAddress { .. } | Hash(_) => Self::Other(error.to_string()),
         }
     }
 }

@@ -83,7 +83,7 @@ struct Totals {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let context = arguments.place.open()?;
     context.become_owner()?;
-    if arguments.fix && arguments.mailboxes.is_empty() {
+    if arguments.mailboxes.is_empty() {
         must_be_spool(&context.spool)?;
     }
     let mut out = Stdout::new();

@@ -46,7 +46,7 @@ impl MailboxArgs {
             Some(file) => {
                 repeat_config(file);
                 let (config, text) = Config::read(file)?;
-                SpoolAccounts { accounts: loaded_config::load_accounts(&config, &text)?, spool: config.spool }
+                SpoolAccounts { accounts: loaded_config::accounts_of(&config, &text)?, spool: config.spool }
             }
             None => {
                 let spool = self.spool.clone().unwrap_or_else(|| "./spool".into());

@@ -93,11 +93,16 @@ pub(super) fn start(
             .enter_sandbox(&files.config, file, running.ports_file.as_deref())
             .map_err(|error| Failure::Other(error.to_string()))?;
     }
-    logging::start(&files.config.log, running.log_level).map_err(|error| {
-        Failure::Other(format!("cannot log to {}: {error}", files.config.log.destination))
-    })?;
-    if files.config.log.destination != Destination::Stderr {
-        output::message(format_args!("restante: the log is in {}", files.config.log.destination));
+    let to = &files.config.log.destination;
+    let is_in_place = logging::start(&files.config.log, running.log_level)
+        .map_err(|error| Failure::Other(format!("cannot log to {to}: {error}")))?;
+    match to {
+        Destination::Stderr => {}
+        _ if is_in_place => output::message(format_args!("restante: the log is in {to}")),
+        _ => output::message(format_args!(
+            "restante: no daemon at {to} accepts the log: it goes nowhere until one runs there; for a log without one, set \
+             destination = \"stderr\" or a file in [log]"
+        )),
     }
     privileges.iter().for_each(DroppedPrivileges::log);
     let manager = manager.unwrap_or_else(|error| {
@@ -106,8 +111,9 @@ pub(super) fn start(
     });
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let orphans_warning = orphans::warning(&files.config.spool, &files.accounts);
-    let server =
-        Server::open(files, sockets, text.path()).map_err(|error| start_failure(&error, alternatives))?;
+    let listeners = files.config.listen.clone();
+    let server = Server::open(files, sockets, text.path())
+        .map_err(|error| start_failure(&error, &listeners, alternatives))?;
     if is_new_spool {
         log::warn!(
             "new spool, without mail: {}; right at a first start, otherwise stop the server and mount the disk of the spool",

@@ -96,7 +96,7 @@ impl SpoolArgs {
         let limits = config.map_or_else(Limits::default, |config| config.limits.clone());
         let host = config.map(|config| config.hostname.clone());
         let accounts = match &read {
-            Some((config, text)) => loaded_config::load_accounts(config, text)?,
+            Some((config, text)) => loaded_config::accounts_of(config, text)?,
             None => Accounts::accept_all(&["localhost".into()]),
         };
         Ok(SpoolContext {

@@ -56,17 +56,17 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
     // Checked first, because with too few descriptors every later step fails with an unclear error.
     descriptors_fit(&config, text)?;
     let sockets = match purpose {
-        Purpose::Serve(passed, alternatives) => {
-            listener::bind_all(&config, passed).map_err(|error| start_failure(&error.into(), alternatives))?
-        }
+        Purpose::Serve(passed, alternatives) => listener::bind_all(&config, passed)
+            .map_err(|error| start_failure(&error.into(), &config.listen, alternatives))?,
         Purpose::Check => {
             warnings.extend(check_addresses(&config, text)?);
             Vec::new()
         }
     };
     // The service manager reads its credentials as root, whatever user the server becomes.
-    let credentials = is_check && text.names_credentials();
-    let early = credentials.then(|| LoadedConfig::from_config(config.clone(), text, SystemTime::now()));
+    let is_credential = |key: &str| is_check && text.is_credential(key);
+    let has_credentials = places::CERTIFICATE_KEYS.iter().any(|key| is_credential(key));
+    let early = has_credentials.then(|| LoadedConfig::from_config(config.clone(), text, SystemTime::now()));
     let early = early.transpose()?;
     let has_user = text.path().is_some() || config.user.is_some();
     // A check leaves the sockets of a server that runs as they are.
@@ -87,8 +87,8 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
     let configuration = text.path().and_then(places::configuration).into_iter();
     let written = written_files::problems(&config, text.path());
     let spool = spool_place::problem(&config.spool, text.path());
-    for Problem { key, why, is_denied, is_warning } in
-        configuration.chain(written).chain(spool).chain(places::problems(&config, credentials))
+    let places = places::problems(&config).into_iter().filter(|problem| !is_credential(&problem.key));
+    for Problem { key, why, is_denied, is_warning } in configuration.chain(written).chain(spool).chain(places)
     {
         let told = if key.is_empty() { why } else { text.error_at(&key, why).to_string() };
         if is_warning || is_denied && !is_certain {
@@ -120,14 +120,14 @@ fn check_addresses(config: &Config, text: &ConfigText) -> Result<Vec<String>, Fa
     let runs = Spool::open_existing(&config.spool).is_ok_and(|spool| spool.is_in_use());
     let mut warnings = Vec::new();
     for (n, listen) in config.listen.iter().enumerate() {
-        let Err(cause) = listener::try_bind(listen) else { continue };
+        let Err(cause) = listener::try_bind(listen, &config.listen[..n]) else { continue };
         let kind = cause.kind();
         let is_refused = matches!(kind, io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied);
         if is_refused && runs && port_holder::may_be_server_of(&config.spool, &listen.address) {
             continue;
         }
         let error = listener::Error::Bind(listen.protocol, listen.address.clone(), cause);
-        let told = start_failure(&error.into(), IN_CONFIGURATION).to_string();
+        let told = start_failure(&error.into(), &config.listen, IN_CONFIGURATION).to_string();
         let told = text.error_at(&format!("listen.{n}.address"), told).to_string();
         // Root, or the user of the configuration, may have the right to the port.
         if kind == io::ErrorKind::PermissionDenied && !privileges::can_become(config.user.as_deref()) {

@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Some(refusal) => Err(Failure::Other(refusal.sentence().into())),
             None => Ok(()),
         },
-        Some(age) => Err(Failure::Other(format!("the metrics are {age} old: the server has ended or hangs"))),
+        Some(age) => Err(Failure::Other(summary::outdated(&age))),
     }
 }
 

@@ -297,6 +297,12 @@ fn password(to: &WithPassword) -> Result<Vec<u8>, Failure> {
     if password.is_empty() {
         return Err(Failure::Other("a password cannot be empty; nothing was changed".into()));
     }
+    // RFC 4616 section 2 ends the fields of PLAIN with it.
+    if password.contains(&0) {
+        return Err(Failure::Other(
+            "a password cannot have a NUL, which no program can send; nothing was changed".into(),
+        ));
+    }
     Ok(password)
 }
 

@@ -15,6 +15,7 @@ use notify::{RecursiveMode, Watcher};
 use super::{failure::Failure, output, transcript_view::Renderer};
 use crate::{
     config::Config,
+    file_rights::as_another_user,
     open_regular::{open_regular, read_bounded},
     printable,
     transcript::{self, Reader, mermaid},
@@ -89,12 +90,10 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
     let mut watcher = notify::recommended_watcher(move |_| {
         let _ = stirred.send(()); // the receiver may be gone
     })
-    .map_err(|error| Failure::Other(format!("cannot watch {}: {error}", path.display())))?;
+    .map_err(|error| unwatchable(path, error))?;
     let directory = if is_directory { path } else { path.parent().unwrap_or(Path::new(".")) };
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    watcher
-        .watch(directory, RecursiveMode::NonRecursive)
-        .map_err(|error| Failure::Other(format!("cannot watch {}: {error}", directory.display())))?;
+    watcher.watch(directory, RecursiveMode::NonRecursive).map_err(|error| unwatchable(directory, error))?;
 
     let mut renderer = Renderer::for_output();
     let mut plays = BTreeMap::new();
@@ -211,7 +210,16 @@ fn last_transcript(directory: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn absent(path: &Path, error: &io::Error) -> Failure {
-    Failure::Usage(format!("{}: {error}; {NAME_TRANSCRIPTS}", path.display()))
+    let advice = as_another_user(error).unwrap_or(NAME_TRANSCRIPTS);
+    Failure::Usage(format!("{}: {error}; {advice}", path.display()))
+}
+
+/// The failure of the kernel to report changes. The error of the crate would print its paths as a debugger does.
+fn unwatchable(path: &Path, error: notify::Error) -> Failure {
+    match error.kind {
+        notify::ErrorKind::Io(error) => absent(path, &error),
+        kind => Failure::Other(format!("cannot watch {}: {}", path.display(), notify::Error::new(kind))),
+    }
 }
 
 fn no_transcript(path: &Path) -> Failure {

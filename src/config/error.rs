@@ -14,7 +14,7 @@ use toml::{
 };
 
 use super::renamed;
-use crate::limits::in_plain_types;
+use crate::{file_rights::as_another_user, limits::in_plain_types};
 
 /// The reason why a configuration cannot be used. Prints as a sentence for the operator.
 #[derive(Debug)]
@@ -43,13 +43,10 @@ impl fmt::Display for Error {
         match self {
             Self::Unreadable(path, error) => {
                 write!(f, "cannot read {}: {error}", path.display())?;
-                match error.kind() {
-                    io::ErrorKind::NotFound => f.write_str(": name the configuration with --config FILE"),
-                    io::ErrorKind::PermissionDenied => {
-                        f.write_str(": run this as root, or as a user who may read it")
-                    }
-                    _ => Ok(()),
+                if error.kind() == io::ErrorKind::NotFound {
+                    f.write_str(": name the configuration with --config FILE")?;
                 }
+                as_another_user(error).map_or(Ok(()), |advice| write!(f, ": {advice}"))
             }
             Self::Wrong { path, line, column, key, why } => {
                 write!(f, "{}, line {line}, column {column}: ", path.display())?;
@@ -91,9 +88,13 @@ impl ConfigText {
         &self.renamed
     }
 
-    /// Whether the file names credentials that a service manager would pass, and this process has none.
-    pub fn names_credentials(&self) -> bool {
-        self.text.contains(CREDENTIALS) && env::var_os(&CREDENTIALS[1..]).is_none()
+    /// Whether the value of a key is a credential that a service manager would pass, and this process has none.
+    pub fn is_credential(&self, key: &str) -> bool {
+        let names_one = |document: Node<'_>| {
+            let path = find(&document, key).and_then(|value| value.get_ref().as_str());
+            path.is_some_and(|path| Path::new(path).starts_with(CREDENTIALS))
+        };
+        parsed(&self.text).is_ok_and(names_one) && env::var_os(&CREDENTIALS[1..]).is_none()
     }
 
     /// The configuration file, if there is one.
@@ -135,8 +136,7 @@ impl ConfigError {
 
     /// Determines line, column and key.
     pub(super) fn locate(self, path: &Path, text: &str) -> Error {
-        let document =
-            DeTable::parse(text).map(|table| Node::new(table.span(), DeValue::Table(table.into_inner())));
+        let document = parsed(text);
         let upto = |offset| text.get(..offset).unwrap_or(text);
         let mut why = self.why;
         let (offset, key) = match (self.at, document) {
@@ -184,12 +184,17 @@ impl From<toml::de::Error> for ConfigError {
         let why = in_plain_types(&error.message().trim_end().replace('\n', ", "));
         let why = why.replace("wanted string or table", "expected a text in quotes");
         let why = why.replace("expected usize", A_NUMBER).replace("expected u64", A_NUMBER);
+        let why = if why.starts_with("missing field") { format!("{why}; {ALL_KEYS}") } else { why };
         Self { at: Location::Text(error.span().unwrap_or_default()), why }
     }
 }
 
 /// A value of the file with its position.
 pub(super) type Node<'a> = Spanned<DeValue<'a>>;
+
+fn parsed(text: &str) -> Result<Node<'_>, toml::de::Error> {
+    DeTable::parse(text).map(|table| Node::new(table.span(), DeValue::Table(table.into_inner())))
+}
 
 fn parts<'a>(node: &'a Node<'_>) -> Vec<(String, &'a Node<'a>)> {
     match node.get_ref() {
@@ -247,6 +252,9 @@ fn without_indices(key: &str) -> String {
 
 pub(super) const LISTENERS_ARE_A_LIST: &str =
     "write [[listen]], in double brackets: one section for each listener";
+
+/// The way to a key that the reader does not know.
+pub(super) const ALL_KEYS: &str = "restante.toml(5) and examples/restante.toml list all keys";
 
 /// The directory of credentials in the paths of a configuration: a variable of the environment.
 pub(super) const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";

@@ -11,7 +11,7 @@ use toml::{
 };
 
 use super::{
-    error::{ConfigError, LISTENERS_ARE_A_LIST},
+    error::{ALL_KEYS, ConfigError, LISTENERS_ARE_A_LIST},
     renamed,
 };
 
@@ -91,7 +91,7 @@ impl Sections {
             Some((_, known)) if is_section => format!("{unknown}: did you mean {}?", header(&known.path())),
             Some((_, known)) if known.section == path => format!("{unknown}: did you mean `{}`?", known.name),
             Some((_, known)) => format!("{unknown}: did you mean `{}` {}?", known.name, known.within()),
-            None => format!("{unknown}; restante.toml(5) and examples/restante.toml list all keys"),
+            None => format!("{unknown}; {ALL_KEYS}"),
         }
     }
 

@@ -229,6 +229,14 @@ mod tests {
     }
 
     #[test]
+    fn h33_a_configuration_without_a_key_that_it_needs_comes_with_the_example() {
+        for text in ["", "# nothing yet\n", "hostname = \"mx.example.test\"\n"] {
+            let error = load(text).unwrap_err();
+            assert!(error.contains("missing field `") && error.contains("examples/restante.toml"), "{error}");
+        }
+    }
+
+    #[test]
     fn w08_domains_are_read_in_any_form() {
         let text = GOOD.replace("\"second.test\"", "\"Bu\u{308}cher.test\", \"XN--F-1ga.test\"");
         let (config, _) = read(&text, Path::new("/")).map_err(|mistake| mistake.why).unwrap();

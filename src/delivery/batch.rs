@@ -124,11 +124,20 @@ pub(super) struct Batch<'a> {
     pending_sent_copies: Vec<(Mailbox, MessageId)>,
     /// Whether the spool is in its place.
     spool_status: Result<(), Failure>,
+    /// Whether the disk has refused a message.
+    disk_failed: bool,
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn new(storage: &'a Storage, maildirs: &'a mut MaildirCache, syncer: &'a mut Syncer) -> Self {
-        Self { storage, maildirs, syncer, pending_sent_copies: Vec::new(), spool_status: Ok(()) }
+        Self {
+            storage,
+            maildirs,
+            syncer,
+            pending_sent_copies: Vec::new(),
+            spool_status: Ok(()),
+            disk_failed: false,
+        }
     }
 
     /// Delivers a batch. Each delivery succeeds or fails alone, except for a failure that concerns all of them. After
@@ -148,6 +157,10 @@ impl<'a> Batch<'a> {
         self.for_each_undecided(messages, |batch, message| {
             batch.spool_status.and_then(|()| message.acknowledge())
         });
+        // Later clients hear the reason before they send a message.
+        if self.disk_failed && !self.storage.refuses_mail() {
+            self.storage.refresh();
+        }
         for message in messages {
             // Without a record, a message that is submitted again is filed again.
             let _ = catch_panic(|| self.record_sent_copy(message));
@@ -179,6 +192,7 @@ impl<'a> Batch<'a> {
                 self.maildirs.clear();
             }
             if let Err(failure) = done.unwrap_or(Err(Failure::TempFail)) {
+                self.disk_failed |= matches!(failure, Failure::Full | Failure::TempFail);
                 message.reject(failure);
             }
         }

@@ -13,7 +13,7 @@ mod settings;
 
 use std::{
     fmt::{self, Display},
-    io::{self, Write as _},
+    io,
     net::{IpAddr, SocketAddr},
     panic,
     path::Path,
@@ -40,8 +40,9 @@ use line_queue::{Entry, LineWriter, PendingDestination, run_writer};
 use output::Output;
 pub use settings::{Destination, Log};
 
-/// Starts logging, once per process. A `level` given here is kept by [`reload`].
-pub fn start(log: &Log, level: Option<LevelFilter>) -> io::Result<()> {
+/// Starts logging, once per process. A `level` given here is kept by [`reload`]. Returns whether the destination accepts
+/// lines by now: a syslog daemon may start later.
+pub fn start(log: &Log, level: Option<LevelFilter>) -> io::Result<bool> {
     let config = ConfigBuilder::new()
         .set_time_level(LevelFilter::Off) // the writer thread adds the time
         .set_thread_level(LevelFilter::Off)
@@ -50,13 +51,7 @@ pub fn start(log: &Log, level: Option<LevelFilter>) -> io::Result<()> {
         .add_filter_allow_str(env!("CARGO_PKG_NAME")) // excludes mio's lines at `trace`
         .build();
     let output = Output::open(&log.destination)?;
-    if !output.is_in_place() {
-        let _ = writeln!(
-            io::stderr(),
-            "restante: no daemon at {} accepts the log; continuing without it",
-            log.destination
-        );
-    }
+    let is_in_place = output.is_in_place();
     let (lines, entries) = LineWriter::new();
     let running = Logger { queue: lines.queue(), to: Mutex::new(log.destination.clone()), level };
     thread::Builder::new()
@@ -66,7 +61,7 @@ pub fn start(log: &Log, level: Option<LevelFilter>) -> io::Result<()> {
     log::set_max_level(level.unwrap_or(log.level));
     let _ = LOGGER.set(running); // the logger is set once, and so is this
     panic::set_hook(Box::new(|panic| panicked(&panic.to_string())));
-    Ok(())
+    Ok(is_in_place)
 }
 
 /// Checks that lines can be appended to a file that exists, and changes nothing.

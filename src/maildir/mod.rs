@@ -46,7 +46,7 @@ pub use message::OpenMessage;
 pub use scan::Scan;
 pub use sent_dedup::MessageId;
 pub use size_counter::CountProgress;
-pub use store::{Maildir, Spool};
+pub use store::{Maildir, Room, Spool};
 pub use tmp_file::TmpFile;
 pub use unnamed_file::EXT4_STATES;
 pub use usage::Usage;

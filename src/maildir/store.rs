@@ -39,6 +39,25 @@ pub struct Spool {
     id: (u64, u64),
 }
 
+/// The room on a file system for an unprivileged process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// The file system is mounted read-only.
+    ReadOnly,
+    /// So many octets.
+    Octets(u64),
+}
+
+impl Room {
+    /// The octets that may still be written.
+    pub fn octets(self) -> u64 {
+        match self {
+            Self::ReadOnly => 0,
+            Self::Octets(octets) => octets,
+        }
+    }
+}
+
 /// One mailbox. It holds its directories open, so that no change to the path above them can send a message elsewhere.
 #[derive(Debug)]
 pub struct Maildir {
@@ -192,15 +211,15 @@ impl Spool {
         fs::syncfs(&self.dir).map_err(|e| Error::at(&self.path, "syncfs", e))
     }
 
-    /// Octets that an unprivileged process may still write on the spool's file system: none if it is read-only, or has no
-    /// inode for another file. Some file systems count no inodes.
-    pub fn free_space(&self) -> Result<u64, Error> {
+    /// The room on the spool's file system. Without an inode for another file there is none; some file systems count no
+    /// inodes.
+    pub fn room(&self) -> Result<Room, Error> {
         let stat = fs::fstatvfs(&self.dir).map_err(|e| Error::at(&self.path, "statvfs", e))?;
-        let is_read_only = stat.f_flag.contains(StatVfsMountFlags::RDONLY);
-        if is_read_only || stat.f_files > 0 && stat.f_favail == 0 {
-            return Ok(0);
+        if stat.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            return Ok(Room::ReadOnly);
         }
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        let has_inodes = stat.f_files == 0 || stat.f_favail > 0;
+        Ok(Room::Octets(if has_inodes { stat.f_bavail.saturating_mul(stat.f_frsize) } else { 0 }))
     }
 
     /// The path, for messages to people.

@@ -51,6 +51,13 @@ impl Endpoint {
         one.port() != 0 && one.port() == two.port() && same_host
     }
 
+    /// True if this one takes the other one too: the unspecified IPv6 address includes IPv4, unless `net.ipv6.bindv6only` is 1.
+    pub fn includes(&self, other: &Self) -> bool {
+        let (Self::Ip(one), Self::Ip(other)) = (self, other) else { return false };
+        let is_any = one.is_ipv6() && one.ip().is_unspecified();
+        is_any && other.is_ipv4() && one.port() != 0 && one.port() == other.port()
+    }
+
     /// Resolves a relative path against `directory`.
     pub fn relative_to(self, directory: &Path) -> Self {
         match self {

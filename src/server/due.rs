@@ -53,7 +53,7 @@ impl Server {
         let is_idle = !std::mem::take(&mut self.has_traffic)
             && is_notified
             && !has_shrunk
-            && self.backend.spool_is_in_place();
+            && !self.backend.refuses_mail();
         let next_check = self.backend.next_index_check().unwrap_or(Duration::MAX);
         let earliest = now.monotonic + MAINTENANCE_INTERVAL;
         let next = if is_idle { next_check.clamp(earliest, now.monotonic + IDLE_INTERVAL) } else { earliest };

@@ -19,6 +19,7 @@ use rustix::{
 use crate::{
     command_hint::path_word,
     config::{Config, Destination, UnknownRecipients},
+    file_rights::{closed_directory, is_denied, is_own},
     logging,
     maildir::Spool,
     net::{certificate::CertificatePair, endpoint::Endpoint},
@@ -48,19 +49,16 @@ impl Problem {
     }
 }
 
-/// The problems of all places of a configuration. `credentials` tells that the service manager passes the certificate
-/// and its key, so that the files need not be readable.
-pub fn problems(config: &Config, credentials: bool) -> Vec<Problem> {
+/// The problems of all places of a configuration.
+pub fn problems(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
-    problems.extend(spool(&config.spool));
+    problems.extend(spool(config));
     if config.unknown_recipients == UnknownRecipients::Reject {
         problems.extend(read_again("accounts", &config.accounts));
         problems.extend(config.aliases.iter().filter_map(|path| read_again("aliases", path)));
     }
-    if !credentials {
-        problems.extend(certificate(config));
-    }
-    problems.extend(config.transcripts.iter().filter_map(|path| transcripts(path)));
+    problems.extend(certificate(config));
+    problems.extend(config.transcripts.iter().filter_map(|path| transcripts(config, path)));
     match &config.log.destination {
         Destination::File(path) => problems.extend(log_file(path)),
         Destination::Syslog(path) => problems.extend(syslog(path)),
@@ -75,8 +73,8 @@ pub fn problems(config: &Config, credentials: bool) -> Vec<Problem> {
     problems
 }
 
-fn spool(path: &Path) -> Option<Problem> {
-    let key = "spool";
+fn spool(config: &Config) -> Option<Problem> {
+    let (key, path) = ("spool", &*config.spool);
     match kind(path) {
         Ok(Kind::Directory) => match access(path, ALL) {
             Err(Errno::ROFS) => Some(Problem {
@@ -87,7 +85,8 @@ fn spool(path: &Path) -> Option<Problem> {
                 )
             }),
             Err(Errno::ACCESS | Errno::PERM) => {
-                let advice = advice_for_rights(path, "chown -R", ANOTHER_SPOOL);
+                let usual = || advice_for_rights(path, "chown -R", ANOTHER_SPOOL);
+                let advice = option_for(config, path, "--spool DIR").unwrap_or_else(usual);
                 Some(Problem::denied(key, no_permission(path, "the spool", &advice)))
             }
             // A link that root may not follow.
@@ -96,15 +95,25 @@ fn spool(path: &Path) -> Option<Problem> {
         Ok(Kind::Other(what)) => Some(Problem::new(key, not_a_directory(path, what))),
         Ok(Kind::LinkTo(target)) => Some(Problem::new(key, dangling(path, &target))),
         Ok(Kind::Missing) => {
-            let (name, group) = (user_name(), group_name());
-            let advice = format!(
-                "mount its disk, or, as root, create it with `install -d -o {name} -g {group} -m 700 {}`",
-                path_word(path)
-            );
+            let usual = || {
+                format!(
+                    "mount its disk, or, as root, create it with `install -d -o {} -g {} -m 700 {}`",
+                    user_name(),
+                    group_name(),
+                    path_word(path)
+                )
+            };
+            let advice = option_for(config, path, "--spool DIR").unwrap_or_else(usual);
             missing_name(key, "the spool", path, Some((path, advice)))
         }
         Err(error) => Some(Problem::new(key, format!("{}: {error}", path.display()))),
     }
+}
+
+/// The advice to a user of `restante dev` who is not root, and does not own the place: another one is all they can choose.
+fn option_for(config: &Config, place: &Path, option: &str) -> Option<String> {
+    let is_theirs = config.development.is_some() && !Uid::effective().is_root() && !is_own(place);
+    is_theirs.then(|| format!("choose another directory with {option}"))
 }
 
 /// A file that the server reads again when it changes.
@@ -140,19 +149,15 @@ fn read_again(key: &str, path: &Path) -> Option<Problem> {
     })
 }
 
-/// The directory above a file that keeps this user out of all that is in it.
-fn closed_directory(path: &Path) -> Option<&Path> {
-    let above = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
-    above.filter(|above| is_denied(above, Access::EXEC_OK)).last()
-}
-
 /// Whether the certificate and its key can be read again.
 pub fn certificate(config: &Config) -> impl Iterator<Item = Problem> {
-    let files = |pair: &CertificatePair| {
-        [("tls.certificate", pair.certificate.clone()), ("tls.key", pair.key.clone())]
-    };
-    config.tls.as_ref().map(files).into_iter().flatten().filter_map(|(key, path)| read_again(key, &path))
+    let files = |pair: &CertificatePair| [pair.certificate.clone(), pair.key.clone()];
+    let files = config.tls.as_ref().map(files).into_iter().flatten();
+    CERTIFICATE_KEYS.iter().zip(files).filter_map(|(key, path)| read_again(key, &path))
 }
+
+/// The keys of the certificate and of its private key.
+pub const CERTIFICATE_KEYS: [&str; 2] = ["tls.certificate", "tls.key"];
 
 /// Whether the configuration file itself can be read again, as [`problems`] reports it.
 pub fn configuration(path: &Path) -> Option<Problem> {
@@ -163,8 +168,9 @@ pub fn configuration(path: &Path) -> Option<Problem> {
 }
 
 /// The directory of transcripts, which the server makes if only that one is missing.
-fn transcripts(path: &Path) -> Option<Problem> {
+fn transcripts(config: &Config, path: &Path) -> Option<Problem> {
     let key = "transcripts";
+    let option = option_for(config, path, "--transcripts=DIR");
     match kind(path) {
         Ok(Kind::Directory) => match Directory::trusted_if_root(path) {
             Err(error) => Some(Problem::denied(key, error.to_string())),
@@ -174,7 +180,7 @@ fn transcripts(path: &Path) -> Option<Problem> {
                     ..Problem::new(key, format!("{} is read-only: no transcript is written", path.display()))
                 }),
                 Err(Errno::ACCESS | Errno::PERM) => {
-                    let advice = advice_for_rights(path, "chown", ANOTHER_PLACE);
+                    let advice = option.unwrap_or_else(|| advice_for_rights(path, "chown", ANOTHER_PLACE));
                     Some(Problem::denied(key, no_permission(path, "transcripts", &advice)))
                 }
                 _ => None,
@@ -182,7 +188,7 @@ fn transcripts(path: &Path) -> Option<Problem> {
         },
         Ok(Kind::Other(what)) => Some(Problem::new(key, not_a_directory(path, what))),
         Ok(Kind::LinkTo(target)) => Some(Problem::new(key, dangling(path, &target))),
-        Ok(Kind::Missing) => missing_name(key, "transcripts", path, None),
+        Ok(Kind::Missing) => missing_name(key, "transcripts", path, option.map(|advice| (path, advice))),
         Err(error) => Some(Problem::new(key, format!("{}: {error}", path.display()))),
     }
 }
@@ -342,14 +348,6 @@ fn has_lock(locks: &str, inode: u64) -> bool {
         let file = words.clone().nth(5).and_then(|file| file.rsplit(':').next());
         words.nth(1) == Some("FLOCK") && file.and_then(|inode| inode.parse().ok()) == Some(inode)
     })
-}
-
-fn is_own(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|about| about.uid() == Uid::effective().as_raw())
-}
-
-fn is_denied(path: &Path, rights: Access) -> bool {
-    matches!(access(path, rights), Err(Errno::ACCESS | Errno::PERM))
 }
 
 /// The name of the present user.

@@ -15,7 +15,7 @@ use crate::{
     limits::{Limits, MAX_FOLDERS, SCAN_TURN_SIZE},
     logging,
     maildir::{
-        Error, Kind, Maildir, Spool,
+        Error, Kind, Maildir, Room, Spool,
         folders::{FolderError, FolderTree},
         lock::{self, Lock},
         scan_threads::ScanThreads,
@@ -60,6 +60,10 @@ pub struct Storage {
     lock: Mutex<Lock>,
     /// Whether the spool was last found to be out of its place, or locked by another process.
     misplaced: AtomicBool,
+    /// Whether its disk was read-only at the last check.
+    read_only: AtomicBool,
+    /// Whether its disk was full at the last check.
+    full: AtomicBool,
     /// Free octets on the file system of the spool; `UNKNOWN` until the first check.
     free_space: AtomicU64,
 }
@@ -95,6 +99,8 @@ impl Storage {
             mailboxes,
             lock,
             misplaced,
+            read_only: AtomicBool::new(false),
+            full: AtomicBool::new(false),
             free_space: AtomicU64::new(UNKNOWN),
         })
     }
@@ -146,13 +152,40 @@ impl Storage {
 
     /// Checks the free space, and that the spool is in its place.
     pub fn refresh(&self) {
-        let free = self.spool.free_space().map_err(|error| log_failure(&error));
-        if let Ok(free) = free {
-            METRICS.spool_free.set(free);
-            METRICS.unwritable.set(u64::from(free < LEAST_ROOM));
+        let room = self.spool.room().map_err(|error| log_failure(&error));
+        if let Ok(room) = room {
+            METRICS.spool_free.set(room.octets());
+            self.note_room(room);
         }
-        self.free_space.store(free.unwrap_or(UNKNOWN), Ordering::Release);
+        self.free_space.store(room.map_or(UNKNOWN, Room::octets), Ordering::Release);
         let _ = self.check_in_place(); // kept in `misplaced`
+    }
+
+    /// Remembers whether the disk can be written to. Logs each change. A full disk needs some more room to be none, so that
+    /// one at the border does not fill the log.
+    fn note_room(&self, room: Room) {
+        let least = if self.full.load(Ordering::Acquire) { 2 * LEAST_ROOM } else { LEAST_ROOM };
+        let is_read_only = room == Room::ReadOnly;
+        let is_full = !is_read_only && room.octets() < least;
+        METRICS.unwritable.set(u64::from(is_read_only || is_full));
+        let path = logging::escape(&self.spool.path().to_string_lossy());
+        match (self.read_only.swap(is_read_only, Ordering::AcqRel), is_read_only) {
+            (false, true) => log::error!(
+                "refusing deliveries: the disk of the spool {path} is read-only; see the log of the kernel (dmesg) for \
+                 the reason, and mount it writable again"
+            ),
+            (true, false) => log::info!("the disk of the spool is writable again, accepting mail"),
+            _ => {}
+        }
+        match (self.full.swap(is_full, Ordering::AcqRel), is_full) {
+            (false, true) => {
+                log::error!("refusing deliveries: the disk of the spool {path} is full; make room")
+            }
+            (true, false) if !is_read_only => {
+                log::info!("the disk of the spool has room again, accepting mail")
+            }
+            _ => {}
+        }
     }
 
     /// Octets that were free at the last check, if known.
@@ -160,9 +193,15 @@ impl Storage {
         Some(self.free_space.load(Ordering::Acquire)).filter(|free| *free != UNKNOWN)
     }
 
-    /// Whether the spool was in its place at the last check.
-    pub fn was_in_place(&self) -> Result<(), Failure> {
-        if self.misplaced.load(Ordering::Acquire) { Err(Failure::TempFail) } else { Ok(()) }
+    /// Whether the spool was in its place at the last check, and its disk writable.
+    pub fn was_writable(&self) -> Result<(), Failure> {
+        let cannot = [&self.misplaced, &self.read_only].iter().any(|flag| flag.load(Ordering::Acquire));
+        if cannot { Err(Failure::TempFail) } else { Ok(()) }
+    }
+
+    /// Whether the last check found a reason to refuse all mail.
+    pub fn refuses_mail(&self) -> bool {
+        self.was_writable().is_err() || self.full.load(Ordering::Acquire)
     }
 
     /// Storage for a test, without a watcher.

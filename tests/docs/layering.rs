@@ -37,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("printable", &[]),
     ("compose", &[]),
     ("command_hint", &["printable"]),
+    ("file_rights", &["command_hint"]),
     ("safe_file", &["printable"]),
     ("mime", &["printable", "wire_size"]),
     ("message_object", &["mime", "printable"]),
@@ -81,6 +82,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "accounts",
         &[
+            "file_rights",
             "limits",
             "file_stamp",
             "open_regular",
@@ -93,8 +95,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "metrics",
         ],
     ),
-    ("config", &["limits", "maildir", "net", "open_regular", "proto", "logging"]),
-    ("loaded_config", &["accounts", "command_hint", "config", "net"]),
+    ("config", &["file_rights", "limits", "maildir", "net", "open_regular", "proto", "logging"]),
+    ("loaded_config", &["accounts", "command_hint", "config", "file_rights", "net"]),
     (
         "index",
         &["limits", "deferred_drop", "round_robin", "capacity", "proto", "maildir", "metrics", "logging"],
@@ -151,6 +153,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "system",
         &[
+            "file_rights",
             "command_hint",
             "config",
             "logging",
@@ -162,7 +165,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "time_zone",
         ],
     ),
-    ("listener", &["clock", "config", "metrics", "net", "proto", "system", "transcript"]),
+    ("listener", &["clock", "config", "file_rights", "metrics", "net", "proto", "system", "transcript"]),
     (
         "server",
         &[
@@ -223,6 +226,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "file_rights",
             "limits",
             "language",
             "open_regular",

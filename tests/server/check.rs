@@ -164,6 +164,32 @@ fn n63_a_file_of_the_operator_is_not_written_over() {
 }
 
 #[test]
+fn h30_two_listeners_that_take_one_port_of_ipv4_are_refused_as_by_a_start() {
+    let bindv6only = fs::read_to_string("/proc/sys/net/ipv6/bindv6only");
+    if bindv6only.is_ok_and(|value| value.trim() == "1") {
+        return; // the two are apart on this machine
+    }
+    let Ok(free) = TcpListener::bind("[::]:0") else {
+        return skip(
+            "h30_two_listeners_that_take_one_port_of_ipv4_are_refused_as_by_a_start",
+            "no IPv6 here",
+        );
+    };
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let story = Story::new();
+    for [first, second] in [["[::]", "0.0.0.0"], ["127.0.0.1", "[::]"]] {
+        let at = |place: &str, service: &str| listener_at(service, &format!("{place}:{port}"), "");
+        story.configure("", &(at(first, "smtp") + &at(second, "lmtp")));
+        let (code, said) = story.check(&[]);
+        assert!(
+            code == Some(2) && said.contains(&format!("the listener at [::]:{port} takes IPv4 too")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn n66_a_place_or_a_network_that_is_open_to_all_is_a_warning() {
     let story = Story::new();
     fs::create_dir(story.at("spool")).unwrap();

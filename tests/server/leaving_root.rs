@@ -331,6 +331,115 @@ fn n47_check_tells_that_a_start_by_hand_cannot_read_the_credentials() {
 }
 
 #[test]
+fn h27_a_comment_about_credentials_passes_none_to_the_server() {
+    if !can_become_somebody_else("h27_a_comment_about_credentials_passes_none_to_the_server") {
+        return;
+    }
+    let home = home();
+    let at = |name: &str| home.path().join(name);
+    fs::write(at("users.json"), "{}").unwrap();
+    fs::create_dir(at("spool")).unwrap();
+    fs::create_dir(at("tls")).unwrap();
+    let made = Command::new(env!("CARGO_BIN_EXE_restante"))
+        .args(["cert", "--self-signed", "--host", "mx.example.test"])
+        .arg(at("tls"))
+        .output()
+        .unwrap();
+    assert!(made.status.success());
+    fs::set_permissions(at("tls"), PermissionsExt::from_mode(0o700)).unwrap();
+    let comment = "# with LoadCredential=, write \"$CREDENTIALS_DIRECTORY/certificate.pem\"";
+    let credential = "$CREDENTIALS_DIRECTORY/certificate.pem";
+    for (certificate, key, denied) in [
+        ("tls/certificate.pem", "tls/key.pem", Some("tls.certificate: ")),
+        (credential, "tls/key.pem", Some("tls.key: ")),
+        (credential, "$CREDENTIALS_DIRECTORY/key.pem", None),
+    ] {
+        let tls = format!("{STRICT}{comment}\n[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n");
+        let (code, said) = checked(home.path(), &tls);
+        let Some(denied) = denied else {
+            assert!(
+                code == Some(0) && said.contains("# note: right for a service with LoadCredential="),
+                "{said}"
+            );
+            continue;
+        };
+        assert!(code == Some(2) && said.contains(denied) && said.contains("has no permission for"), "{said}");
+    }
+}
+
+/// Runs a command as [`NOBODY`] in a directory.
+fn as_nobody(directory: &Path, words: &[&str]) -> (Option<i32>, String) {
+    let id = NOBODY.to_string();
+    let output = Command::new("setpriv")
+        .args(["--reuid", &id, "--regid", &id, "--clear-groups", env!("CARGO_BIN_EXE_restante")])
+        .args(words)
+        .current_dir(directory)
+        .env_remove("XDG_STATE_HOME")
+        .env("HOME", directory)
+        .output()
+        .unwrap();
+    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+#[test]
+fn h31_a_user_who_is_not_root_is_told_the_option_for_another_directory() {
+    if !can_become_somebody_else("h31_a_user_who_is_not_root_is_told_the_option_for_another_directory") {
+        return;
+    }
+    let home = home();
+    let at = |name: &str| home.path().join(name);
+    fs::create_dir(at("own")).unwrap();
+    fs::create_dir(at("roots")).unwrap();
+    fs::set_permissions(home.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    chown(at("own"), Some(NOBODY), Some(NOBODY)).unwrap();
+    let ports = ["dev", "--smtp", "0", "--pop3", "0"];
+    for (options, told) in [
+        (&[][..], "choose another directory with --spool DIR"),
+        (&["--spool", "roots"], "choose another directory with --spool DIR"),
+        (&["--spool", "own/spool", "--transcripts"], "choose another directory with --transcripts=DIR"),
+        (&["--spool", "own/spool", "--tls"], "choose another directory for the certificate with --tls=DIR"),
+    ] {
+        let (code, said) = as_nobody(home.path(), &[&ports, options].concat());
+        assert!(code == Some(1) && said.contains(told) && !said.contains("as root"), "{options:?}: {said}");
+    }
+}
+
+#[test]
+fn h32_accounts_that_cannot_be_read_come_with_the_way_to_read_them() {
+    let test = "h32_accounts_that_cannot_be_read_come_with_the_way_to_read_them";
+    if !can_become_somebody_else(test) {
+        return;
+    }
+    let server = started_as_root(&["sh", "-c", AS_ROOT, "sh"], "nobody");
+    let at = |name: &str| server.home.path().join(name);
+    write_private(&at("new"), "{}");
+    fs::rename(at("new"), at("users.json")).unwrap();
+    server.tells("accounts reload failed, keeping the old ones: ");
+    server.tells(&format!("run `chgrp {NOBODY} {0}` and `chmod g+r {0}`", at("users.json").display()));
+    for words in [&["purge", "--all", "--yes"][..], &["fsck"], &["user", "list"]] {
+        let (code, said) = as_nobody(server.home.path(), &[words, &["--config", "restante.toml"]].concat());
+        assert!(code != Some(0) && said.contains("run this as root, or as a user who may read it"), "{said}");
+    }
+}
+
+#[test]
+fn u74_a_directory_that_the_user_cannot_watch_is_told_in_plain_text() {
+    if !can_become_somebody_else("u74_a_directory_that_the_user_cannot_watch_is_told_in_plain_text") {
+        return;
+    }
+    let home = home();
+    fs::create_dir(home.path().join("transcripts")).unwrap();
+    fs::set_permissions(home.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    for mode in [0o711, 0o700] {
+        fs::set_permissions(home.path().join("transcripts"), PermissionsExt::from_mode(mode)).unwrap();
+        let (code, said) = as_nobody(home.path(), &["watch"]);
+        let told =
+            "./transcripts: Permission denied (os error 13); run this as root, or as a user who may read it";
+        assert!(code == Some(2) && said.contains(told) && !said.contains('['), "{said}");
+    }
+}
+
+#[test]
 fn o09_whoever_stays_root_is_warned_unless_the_configuration_says_so() {
     if !is_root() {
         return skip("o09_whoever_stays_root_is_warned_unless_the_configuration_says_so", "only for root");

@@ -258,7 +258,11 @@ fn status_shows_a_server_and_says_when_it_is_gone() {
     fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
     let stale = status(&["--config", &config]);
     assert_eq!(stale.status.code(), Some(1));
-    assert!(text(&stale).contains("old: the server has ended or hangs"), "{}", text(&stale));
+    assert!(
+        text(&stale).contains("old: the server has ended, hangs, or cannot write them"),
+        "{}",
+        text(&stale)
+    );
 
     // It ends in good order: no figures at all.
     server.restart();

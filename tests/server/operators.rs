@@ -292,6 +292,19 @@ fn n23_a_server_for_a_class_is_open_to_its_network_only_knowingly() {
 }
 
 #[test]
+fn h28_a_server_for_a_class_tells_whether_and_where_others_connect() {
+    let wrapper = &["sh", "-c", DEV_WITHOUT_ADDRESSES, "sh"];
+    let start = |arguments| Setup { wrapper, arguments, ..Setup::default() }.start();
+    let alone = start(&["--network", "--smtp=0", "--pop3=0"]);
+    alone.tells("No other machine can connect: ");
+    assert!(!alone.log().contains("Other machines can connect"), "{}", alone.log());
+    let open = start(&["--network", "--listen=127.0.0.1", "--smtp=0.0.0.0:0", "--pop3=0"]);
+    open.tells("Other machines can connect at ");
+    let said = open.log();
+    assert!(!said.contains("connect at 127.") && !said.contains("connect at 0.0.0.0"), "{said}");
+}
+
+#[test]
 fn v78_an_address_of_the_network_needs_a_flag_that_says_what_it_means() {
     let home = home();
     let spool = home.path().join("spool");
@@ -391,6 +404,14 @@ fn n25_a_server_that_logs_to_a_file_says_where() {
     });
     server.kill().unwrap();
     server.wait().unwrap();
+}
+
+#[test]
+fn h29_a_log_that_no_daemon_accepts_is_in_no_place() {
+    let config = format!("{STRICT}[log]\ndestination = \"syslog:./none\"\n");
+    let server = Setup { config: Some(&config), ..Setup::default() }.start();
+    server.tells("accepts the log: it goes nowhere until one runs there");
+    assert!(!server.log().contains("the log is in"), "{}", server.log());
 }
 
 /// As `docker exec` leaves a process behind: its parent ends first.

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Command};
 
 use crate::common::{
-    STRICT, Server, Setup, client::Client, configuration, disk::SmallDisk, eventually, skip,
+    STRICT, Server, Setup, client::Client, configuration, disk::SmallDisk, eventually, home, skip,
 };
 
 const BOB: &str = "bob@example.test";
@@ -61,4 +61,50 @@ fn n61_status_names_the_spool_that_it_looked_for_and_the_one_of_the_server_that_
         assert!(said.contains(&spool.display().to_string()), "{} is not in {said}", spool.display());
     }
     assert!(!said.contains(&other.spool.display().to_string()), "{said}");
+}
+
+#[test]
+fn u79_missing_metrics_come_with_every_cause() {
+    let home = home();
+    for options in [&["--file", "none.prom"][..], &["--spool", "none"], &["--spool", "none", "--check"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        command.arg("status").args(options).current_dir(home.path()).env("XDG_RUNTIME_DIR", home.path());
+        let output = command.env_remove("RESTANTE_CONFIG").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for cause in ["not running, ", "writes them elsewhere", "or cannot write them (see its log)"] {
+            assert!(said.contains(cause), "{options:?}: {cause:?} is not in {said}");
+        }
+    }
+}
+
+#[test]
+fn u77_a_read_only_disk_is_told_as_such_until_it_is_writable() {
+    let test = "u77_a_read_only_disk_is_told_as_such_until_it_is_writable";
+    let Some(disk) = SmallDisk::mount("4m") else {
+        return skip(test, "only root may mount a small disk");
+    };
+    let remount = |options: &str| {
+        let done = Command::new("mount").args(["-o", options]).arg(disk.dir.path()).status().unwrap();
+        assert!(done.success(), "{options}");
+    };
+    let spool = disk.dir.path().join("spool");
+    let server = Setup { spool: Some(spool.clone()), ..Setup::default() }.start();
+    let deliver = || Client::smtp(&server).deliver(&[BOB], b"Subject: x\r\n\r\n");
+    assert!(deliver().starts_with("250 "));
+    remount("remount,ro");
+    let told = deliver();
+    assert_eq!(told, "451 4.3.0 The message could not be stored, try later\r\n");
+    server.tells("refusing deliveries: the disk of the spool ");
+    let mut client = Client::smtp(&server);
+    client.ask("MAIL FROM:<a@far.test> SIZE=1000", "451 4.3.0");
+    eventually("the health check sees it", || {
+        let (code, said) = status_of(&["--check"], &spool, server.runtime.path());
+        (code == Some(1) && said.contains("refuses mail: the disk of its spool is full or read-only"))
+            .then_some(())
+    });
+    remount("remount,rw");
+    server.tells("the disk of the spool is writable again, accepting mail");
+    assert!(deliver().starts_with("250 "));
+    assert_eq!(server.log().matches("refusing deliveries: ").count(), 1, "it is told once: {}", server.log());
 }

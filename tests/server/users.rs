@@ -122,6 +122,24 @@ fn add(story: &Story, words: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
+fn u76_a_password_with_a_nul_is_refused() {
+    let story = Story::new();
+    let before = fs::read(story.at("users.json")).unwrap();
+    fs::write(story.at("password"), "se\0same\n").unwrap();
+    for words in [["add", ROB], ["passwd", BOB]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        command.arg("user").args(words).args(["--password-stdin", "--config"]).arg(story.at("restante.toml"));
+        let output = command.stdin(fs::File::open(story.at("password")).unwrap()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            !output.status.success() && said.contains("a password cannot have a NUL"),
+            "{words:?}: {said}"
+        );
+    }
+    assert_eq!(fs::read(story.at("users.json")).unwrap(), before);
+}
+
+#[test]
 fn n08_an_account_over_the_mail_of_a_former_one_is_asked_about_before_it_is_added() {
     let story = Story::new();
     let said = story.user_ok(&["remove", BOB]);

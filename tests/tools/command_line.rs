@@ -404,11 +404,7 @@ fn u49_a_refusal_names_what_is_wrong_and_the_next_step_once() {
             "(os error 2): name the configuration with --config FILE",
             "serve",
         ),
-        (
-            &["status", "--spool", spool],
-            "no-spool: it is not running, or writes them elsewhere",
-            "no metrics: ",
-        ),
+        (&["status", "--spool", spool], "no-spool: it is not running, writes them elsewhere", "no metrics: "),
     ] {
         let said = programs::said(&restante(words));
         assert!(said.contains(told) && !said.contains(other), "{words:?}: {said}");

@@ -48,6 +48,18 @@ fn u64_a_directory_that_is_no_spool_is_left_alone() {
 }
 
 #[test]
+fn u75_fsck_without_fix_and_purge_refuse_the_same_directory() {
+    let dir = home();
+    fs::create_dir(dir.path().join("src")).unwrap();
+    let told = [&["purge", "--all", "--yes"][..], &["fsck"]].map(|words| {
+        let output = command(dir.path(), words).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    });
+    assert!(told[0].0 == Some(2) && told[0].1.contains("has no mailbox in it"), "{told:?}");
+    assert_eq!(told[0], told[1]);
+}
+
+#[test]
 fn u40_a_purge_asks_with_the_spool_and_the_number_of_messages() {
     if !installed("script") {
         return skip("u40_a_purge_asks_with_the_spool_and_the_number_of_messages", "there is no script(1)");

@@ -121,10 +121,8 @@ impl Screen {
                 .data(latest.take(usize::from(bars.width)));
             frame.render_widget(sparkline, bars);
         }
-        let error = self.error.clone().or_else(|| {
-            staleness(&self.reading, now)
-                .map(|age| format!("the metrics are {age} old: the server has ended or hangs"))
-        });
+        let error =
+            self.error.clone().or_else(|| staleness(&self.reading, now).map(|age| summary::outdated(&age)));
         let foot_line =
             error.map_or_else(|| Line::from("q quits").dim(), |error| Line::from(error).reversed());
         frame.render_widget(foot_line, foot);

@@ -133,7 +133,8 @@ fn server_of_file(path: &Path) -> Option<String> {
 
 fn none_of_spool(spool: &Path, skipped: &[String]) -> Failure {
     Failure::Other(format!(
-        "no metrics of a server of {}: it is not running, or writes them elsewhere (choose with --config or --file){}",
+        "no metrics of a server of {}: it is not running, writes them elsewhere (choose with --config or --file), or cannot \
+         write them (see its log){}",
         spool.display(),
         told_of(skipped)
     ))
@@ -147,4 +148,5 @@ fn told_of(skipped: &[String]) -> String {
     skipped.iter().map(|why| format!("; skipped: {why}")).collect()
 }
 
-const NO_SERVER: &str = "no metrics: the server is not running, or writes them elsewhere (choose with --config, --spool or --file)";
+const NO_SERVER: &str = "no metrics: the server is not running, writes them elsewhere (choose with --config, --spool or \
+                         --file), or cannot write them (see its log)";

@@ -314,6 +314,11 @@ pub(super) fn staleness(reading: &MetricsSnapshot, now: SystemTime) -> Option<St
     (age > three_times.saturating_add(SLACK)).then(|| span(age))
 }
 
+/// The possible reasons for metrics of that age.
+pub(super) fn outdated(age: &str) -> String {
+    format!("the metrics are {age} old: the server has ended, hangs, or cannot write them (see its log)")
+}
+
 /// Delay allowed to a busy machine.
 const SLACK: Duration = Duration::from_secs(5);
 

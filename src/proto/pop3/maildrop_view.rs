@@ -43,20 +43,22 @@ impl MaildropView {
         Self { maildrop, deleted, deleted_octets: 0, retrieved, highest: 0, read_only }
     }
 
-    /// Converts a message number, which begins at 1, to a position.
-    pub(super) fn find(&self, number: &[u8]) -> Result<usize, ReplyText> {
-        let message = decimal(number)
-            .and_then(|number| usize::try_from(number).ok()?.checked_sub(1))
-            .filter(|message| *message < self.maildrop.len())
-            .ok_or(reply::NO_SUCH_MESSAGE)?;
-        if self.deleted.contains(&message) { Err(reply::ALREADY_DELETED) } else { Ok(message) }
+    /// Converts a message number, which begins at 1, to a position. `None` if it is not a number.
+    pub(super) fn find(&self, number: &[u8]) -> Option<Result<usize, ReplyText>> {
+        let number = decimal(number)?;
+        let message = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+        Some(match message.filter(|message| *message < self.maildrop.len()) {
+            None => Err(reply::NO_SUCH_MESSAGE),
+            Some(message) if self.deleted.contains(&message) => Err(reply::ALREADY_DELETED),
+            Some(message) => Ok(message),
+        })
     }
 
     /// Parses the arguments of TOP: message and lines. `None` if they are not two numbers.
     pub(super) fn find_top(&self, arguments: &[u8]) -> Option<Result<(usize, u64), ReplyText>> {
         let space = memchr::memchr(b' ', arguments)?;
         let lines = decimal(&arguments[space + 1..])?;
-        Some(self.find(&arguments[..space]).map(|message| (message, lines)))
+        Some(self.find(&arguments[..space])?.map(|message| (message, lines)))
     }
 
     pub(super) fn remaining(&self) -> (usize, u64) {

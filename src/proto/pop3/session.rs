@@ -167,13 +167,16 @@ impl Pop3Session {
                 self.state = State::Listing(visit, Column::for_verb(rule.verb), 0);
                 return Step::Continue;
             }
-            (Verb::List | Verb::Uidl, Some(number)) => Some(visit.find(number).map(|message| {
-                out.push(b"+OK ");
-                visit.write_line(message, Column::for_verb(rule.verb), out);
-            })),
+            (Verb::List | Verb::Uidl, Some(number)) => visit.find(number).map(|found| {
+                found.map(|message| {
+                    out.push(b"+OK ");
+                    visit.write_line(message, Column::for_verb(rule.verb), out);
+                })
+            }),
             (Verb::Retr, Some(number)) => match visit.find(number) {
-                Ok(message) => return self.request_chunk(visit, Transfer::whole(message)),
-                Err(why) => Some(Err(why)),
+                Some(Ok(message)) => return self.request_chunk(visit, Transfer::whole(message)),
+                Some(Err(why)) => Some(Err(why)),
+                None => None,
             },
             (Verb::Top, Some(arguments)) => match visit.find_top(arguments) {
                 Some(Ok((message, lines))) => {
@@ -183,10 +186,12 @@ impl Pop3Session {
                 None => None,
             },
             (Verb::Dele, Some(_)) if visit.read_only => Some(Err(reply::READ_ONLY)),
-            (Verb::Dele, Some(number)) => Some(visit.find(number).map(|message| {
-                visit.delete(message);
-                reply::DELETED.write_ok(language, out);
-            })),
+            (Verb::Dele, Some(number)) => visit.find(number).map(|found| {
+                found.map(|message| {
+                    visit.delete(message);
+                    reply::DELETED.write_ok(language, out);
+                })
+            }),
             (Verb::Noop, None) => {
                 reply::NOTHING_DONE.write_ok(language, out);
                 Some(Ok(()))
