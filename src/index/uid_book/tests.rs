@@ -246,7 +246,8 @@ fn y193_a_uid_validity_that_is_not_durable_is_never_told() {
     let (_dir, maildir) = mailbox();
     assert_eq!(uid_validity::next(&maildir, at(500)).unwrap(), 500);
     let file = maildir.path().join(uid_validity::FILE);
-    let begin: [fn(&Maildir) -> Result<UidBook, Error>; 2] = [
+    type Begin = fn(&Maildir) -> Result<UidBook, Error>;
+    let begin: [Begin; 2] = [
         |maildir| UidBook::load(maildir, at(100), &RecentMarks::default()),
         |maildir| UidBook::peek(maildir, at(100), &RecentMarks::default()),
     ];
