@@ -7,6 +7,7 @@ use restante::{
         imap::request::Refusal,
         request::{Destination, Lookup, Mailbox},
         smtp::address::Address,
+        tagged::TaggedAddress,
     },
     wire_size::wire_size,
 };
@@ -100,4 +101,11 @@ pub(super) fn destinations(names: &str) -> Lookup {
 /// A value in two parts: what it is of, which may have blanks, and the last word.
 pub(super) fn pair(value: &str) -> Option<(String, String)> {
     value.rsplit_once(' ').map(|(of, what)| (of.into(), what.into()))
+}
+
+/// An address with a tag, unless its destination has the whole name.
+pub(super) fn tagged_address(address: &Address, destination: &Lookup) -> Option<TaggedAddress> {
+    let Lookup::Local(to) = destination else { return None };
+    let is_own = to.iter().any(|to| Address::from(&to.mailbox).local() == address.folded_local());
+    TaggedAddress::new(address).filter(|_| !is_own)
 }

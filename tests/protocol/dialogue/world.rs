@@ -45,7 +45,7 @@ use super::{
     messages::{Message, Messages},
     play::BEGIN,
     text,
-    values::{destinations, pair, read_document, read_draft, refusal_of},
+    values::{destinations, pair, read_document, read_draft, refusal_of, tagged_address},
 };
 
 /// Which session is played.
@@ -451,9 +451,7 @@ impl AccountDirectory for World {
     }
 
     fn tagged(&self, address: &Address) -> Option<TaggedAddress> {
-        let Lookup::Local(to) = self.lookup(address) else { return None };
-        let is_own = to.iter().any(|to| Address::from(&to.mailbox).local() == address.folded_local());
-        TaggedAddress::new(address).filter(|_| !is_own)
+        tagged_address(address, &self.lookup(address))
     }
 
     fn may_send_as(&self, user: &Mailbox, from: &Address) -> bool {
