@@ -35,7 +35,7 @@ pub const FILE: &str = ".restante.uidvalidity";
 /// The disk failed.
 pub fn next(maildir: &Maildir, now: SystemTime) -> Result<u32, Error> {
     let (home, path) = home_of(maildir)?;
-    let _writer = one_writer();
+    let _writer = one_writer(&home, &path)?;
     let value = last(&home, &path)?.saturating_add(1).max(seconds(now));
     write(maildir, (&home, &path), value)?;
     Ok(value)
@@ -47,7 +47,7 @@ pub fn next(maildir: &Maildir, now: SystemTime) -> Result<u32, Error> {
 /// The disk failed.
 pub fn raise_to(maildir: &Maildir, value: u32) -> Result<(), Error> {
     let (home, path) = home_of(maildir)?;
-    let _writer = one_writer();
+    let _writer = one_writer(&home, &path)?;
     if last(&home, &path)? >= value { Ok(()) } else { write(maildir, (&home, &path), value) }
 }
 
@@ -72,10 +72,12 @@ fn last(home: &OwnedFd, path: &Path) -> Result<u32, Error> {
     Ok(std::str::from_utf8(&octets).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0))
 }
 
-/// The folders of a user share the file, so one thread at a time takes its next value.
-fn one_writer() -> MutexGuard<'static, ()> {
-    static WRITER: Mutex<()> = Mutex::new(());
-    WRITER.lock().unwrap_or_else(PoisonError::into_inner)
+/// The folders of a user share the file, so one thread at a time takes its next value. Other users hardly ever wait for it.
+fn one_writer(home: &OwnedFd, path: &Path) -> Result<MutexGuard<'static, ()>, Error> {
+    static WRITERS: [Mutex<()>; 64] = [const { Mutex::new(()) }; 64];
+    let home = rustix::fs::fstat(home).map_err(|e| Error::at(path, "stat", e))?;
+    let writer = usize::try_from((home.st_dev ^ home.st_ino) % WRITERS.len() as u64).unwrap_or(0);
+    Ok(WRITERS[writer].lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// The number of lines in such a file that are none of it.

@@ -160,7 +160,11 @@ fn o04_a_full_disk_under_the_log_costs_lines_until_there_is_room_again() {
 #[test]
 fn o04_a_syslog_daemon_that_is_not_there_is_waited_for_by_nobody_but_the_log() {
     let mut server = logging_to("syslog:./syslog", "info");
-    assert!(server.log().contains("syslog accepts the log: it goes nowhere until one runs there"), "{}", server.log());
+    assert!(
+        server.log().contains("syslog accepts the log: it goes nowhere until one runs there"),
+        "{}",
+        server.log()
+    );
     assert_serves(&server, 1);
     for messages in 2..4 {
         let daemon = Daemon::listen(&server.home.path().join("syslog"));
