@@ -9,6 +9,7 @@ use std::{
 };
 
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 use crate::common::{
     STRICT, Server, Setup,
@@ -303,11 +304,8 @@ fn n50_a_new_port_that_only_root_may_bind_is_told_with_the_restart() {
     server.tells("Permission denied (os error 13); a new port below 1024 needs a restart: run `");
 }
 
-#[test]
-fn n47_check_tells_that_a_start_by_hand_cannot_read_the_credentials() {
-    if !can_become_somebody_else("n47_check_tells_that_a_start_by_hand_cannot_read_the_credentials") {
-        return;
-    }
+/// A directory with accounts, a spool and, in `tls/` with that mode, a certificate.
+fn home_with_certificate(mode: u32) -> TempDir {
     let home = home();
     let at = |name: &str| home.path().join(name);
     fs::write(at("users.json"), "{}").unwrap();
@@ -318,7 +316,17 @@ fn n47_check_tells_that_a_start_by_hand_cannot_read_the_credentials() {
         .output()
         .unwrap();
     assert!(made.status.success());
-    fs::set_permissions(at("tls"), PermissionsExt::from_mode(0o711)).unwrap();
+    fs::set_permissions(at("tls"), PermissionsExt::from_mode(mode)).unwrap();
+    home
+}
+
+#[test]
+fn n47_check_tells_that_a_start_by_hand_cannot_read_the_credentials() {
+    if !can_become_somebody_else("n47_check_tells_that_a_start_by_hand_cannot_read_the_credentials") {
+        return;
+    }
+    let home = home_with_certificate(0o711);
+    let at = |name: &str| home.path().join(name);
     let tls = format!(
         "{STRICT}[tls]\ncertificate = \"$CREDENTIALS_DIRECTORY/certificate.pem\"\nkey = \"$CREDENTIALS_DIRECTORY/key.pem\"\n"
     );
@@ -335,18 +343,7 @@ fn h27_a_comment_about_credentials_passes_none_to_the_server() {
     if !can_become_somebody_else("h27_a_comment_about_credentials_passes_none_to_the_server") {
         return;
     }
-    let home = home();
-    let at = |name: &str| home.path().join(name);
-    fs::write(at("users.json"), "{}").unwrap();
-    fs::create_dir(at("spool")).unwrap();
-    fs::create_dir(at("tls")).unwrap();
-    let made = Command::new(env!("CARGO_BIN_EXE_restante"))
-        .args(["cert", "--self-signed", "--host", "mx.example.test"])
-        .arg(at("tls"))
-        .output()
-        .unwrap();
-    assert!(made.status.success());
-    fs::set_permissions(at("tls"), PermissionsExt::from_mode(0o700)).unwrap();
+    let home = home_with_certificate(0o700);
     let comment = "# with LoadCredential=, write \"$CREDENTIALS_DIRECTORY/certificate.pem\"";
     let credential = "$CREDENTIALS_DIRECTORY/certificate.pem";
     for (certificate, key, denied) in [
