@@ -49,6 +49,9 @@ pub enum Room {
 }
 
 impl Room {
+    /// Octets below which a disk counts as full: a message needs some blocks for its file and for its name.
+    pub const LEAST: u64 = 64 * 1024;
+
     /// The octets that may still be written.
     pub fn octets(self) -> u64 {
         match self {

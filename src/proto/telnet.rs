@@ -1,5 +1,7 @@
-//! Handles the octets that a terminal sends beside text. Only lenient listeners use it, and only for command
-//! lines.
+//! Handles the octets that a terminal sends beside text. Only lenient listeners use it, and only for lines that are no part of
+//! a message.
+
+use super::buffer::Outbox;
 
 /// A command line as its typist meant it.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +46,16 @@ pub fn as_typed(line: &[u8]) -> Typed {
         }
     }
     Typed { text: typed, timing_marks }
+}
+
+/// Reads a line, and answers its requests, if a person may have typed it.
+pub fn typed_line(line: Vec<u8>, is_lenient: bool, out: &mut Outbox) -> Vec<u8> {
+    if !is_lenient {
+        return line;
+    }
+    let typed = as_typed(&line);
+    out.push(&typed.answers());
+    typed.text
 }
 
 /// Skips the octets after an IAC: an escaped 255, a subnegotiation, an option or a single command.

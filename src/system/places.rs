@@ -21,7 +21,7 @@ use crate::{
     config::{Config, Destination, UnknownRecipients},
     file_rights::{closed_directory, is_denied, is_own},
     logging,
-    maildir::Spool,
+    maildir::{Room, Spool},
     net::{certificate::CertificatePair, endpoint::Endpoint},
     safe_file::{self, Directory},
 };
@@ -89,8 +89,17 @@ fn spool(config: &Config) -> Option<Problem> {
                 let advice = option_for(config, path, "--spool DIR").unwrap_or_else(usual);
                 Some(Problem::denied(key, no_permission(path, "the spool", &advice)))
             }
-            // A link that root may not follow.
-            _ => Spool::open_existing(path).err().map(|error| Problem::denied(key, error.to_string())),
+            _ => match Spool::open_existing(path) {
+                Ok(spool) => spool.room().is_ok_and(|room| room.octets() < Room::LEAST).then(|| Problem {
+                    is_warning: true,
+                    ..Problem::new(
+                        key,
+                        format!("the disk of {} is full, so no mail arrives: make room", path.display()),
+                    )
+                }),
+                // A link that root may not follow.
+                Err(error) => Some(Problem::denied(key, error.to_string())),
+            },
         },
         Ok(Kind::Other(what)) => Some(Problem::new(key, not_a_directory(path, what))),
         Ok(Kind::LinkTo(target)) => Some(Problem::new(key, dangling(path, &target))),

@@ -164,7 +164,7 @@ impl Storage {
     /// Remembers whether the disk can be written to. Logs each change. A full disk needs some more room to be none, so that
     /// one at the border does not fill the log.
     fn note_room(&self, room: Room) {
-        let least = if self.full.load(Ordering::Acquire) { 2 * LEAST_ROOM } else { LEAST_ROOM };
+        let least = if self.full.load(Ordering::Acquire) { 2 * Room::LEAST } else { Room::LEAST };
         let is_read_only = room == Room::ReadOnly;
         let is_full = !is_read_only && room.octets() < least;
         METRICS.unwritable.set(u64::from(is_read_only || is_full));
@@ -311,8 +311,6 @@ fn warn_of_misnamed(spool: &Spool, names: &[OsString]) {
 
 /// Warnings about misnamed directories at a start.
 const MAX_MISNAMED: usize = 10;
-/// Free octets below which the disk counts as full: a message needs some blocks for its file and for its name.
-const LEAST_ROOM: u64 = 64 * 1024;
 /// Stands for an unknown amount.
 const UNKNOWN: u64 = u64::MAX;
 

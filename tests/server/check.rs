@@ -413,6 +413,11 @@ fn as_root(test: &str) {
         "{}",
         checked.1
     );
+    drop(_mount);
+    let Some(_mount) = Mount::new(&["-t", "tmpfs", "-o", "size=64k", "none"], &spool) else { return };
+    fs::write(spool.join("ballast"), [0; 32 << 10]).unwrap();
+    let (code, said) = story.check(&[]);
+    assert!(code == Some(0) && said.contains("is full, so no mail arrives: make room"), "{said}");
 }
 
 #[test]

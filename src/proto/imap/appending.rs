@@ -223,7 +223,7 @@ impl ImapSession {
         let begun = self.reader.begun().text.len();
         let is_forgiving = self.config.syntax().is_forgiving();
         let is_good = |rest: &[u8]| rest.is_empty() || is_forgiving && rest.trim_ascii().is_empty();
-        match self.read(inbox) {
+        match self.read(inbox, out) {
             Input::Partial => {
                 self.state = State::Appending(tag, appending);
                 return Step::Idle;

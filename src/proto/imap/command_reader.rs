@@ -7,7 +7,7 @@
 use crate::{
     imap_characters::is_tag_char,
     proto::{
-        buffer::{Inbox, Line, Octets},
+        buffer::{Inbox, Line, Octets, Outbox},
         telnet,
     },
 };
@@ -61,8 +61,14 @@ pub(super) struct CommandReader {
 
 impl CommandReader {
     /// Reads the next part. `max` bounds the lines of a command together, `discard` the octets of a longer line.
-    /// `is_typed`: a person may type the lines in telnet.
-    pub(super) fn read(&mut self, inbox: &mut Inbox, max: usize, discard: usize, is_typed: bool) -> Input {
+    /// `typed`: a person may type the lines in telnet, whose requests are answered there.
+    pub(super) fn read(
+        &mut self,
+        inbox: &mut Inbox,
+        max: usize,
+        discard: usize,
+        typed: Option<&mut Outbox>,
+    ) -> Input {
         if let Some(octets) = self.awaited {
             match inbox.take(octets, usize::MAX) {
                 Octets::Full(literal) => {
@@ -92,7 +98,7 @@ impl CommandReader {
                 let line = line.strip_suffix(b"\n").unwrap_or(&line);
                 self.has_bare_line_feed |= !line.ends_with(b"\r");
                 let line = line.strip_suffix(b"\r").unwrap_or(line);
-                let typed = is_typed.then(|| telnet::as_typed(line).text);
+                let typed = typed.map(|out| telnet::typed_line(line.to_vec(), true, out));
                 let line = typed.as_deref().unwrap_or(line);
                 self.command.text.extend_from_slice(line);
                 match announcement(line) {
@@ -169,7 +175,7 @@ mod tests {
         for piece in wire.chunks(piece) {
             inbox.push(piece);
             loop {
-                match reader.read(&mut inbox, 1000, 1000, false) {
+                match reader.read(&mut inbox, 1000, 1000, None) {
                     Input::Partial => break,
                     Input::Literal(announcement) => reader.accept_literal(announcement.octets),
                     Input::Command(command) => commands.push(command),
@@ -216,11 +222,11 @@ mod tests {
     fn the_lines_of_a_command_are_bounded_together() {
         let (mut inbox, mut reader) = (Inbox::default(), CommandReader::default());
         inbox.push(b"a LOGIN {1}\r\nx {1}\r\ny\r\nb NOOP\r\n");
-        assert!(matches!(reader.read(&mut inbox, 15, 100, false), Input::Literal(_)));
+        assert!(matches!(reader.read(&mut inbox, 15, 100, None), Input::Literal(_)));
         reader.accept_literal(1);
         assert_eq!(reader.octets(), 12);
-        assert_eq!(reader.read(&mut inbox, 15, 100, false), Input::TooLong(Some(b"a".to_vec())));
+        assert_eq!(reader.read(&mut inbox, 15, 100, None), Input::TooLong(Some(b"a".to_vec())));
         assert_eq!((reader.octets(), reader.begun()), (0, &RawCommand::default()));
-        assert!(matches!(reader.read(&mut inbox, 15, 100, false), Input::Command(_)));
+        assert!(matches!(reader.read(&mut inbox, 15, 100, None), Input::Command(_)));
     }
 }

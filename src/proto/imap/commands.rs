@@ -13,7 +13,8 @@ use super::{
 };
 use crate::proto::{
     Context, Step, TLS_HANDSHAKE,
-    buffer::{Inbox, Outbox},
+    buffer::{Inbox, Line, Outbox},
+    telnet,
 };
 
 impl ImapSession {
@@ -22,7 +23,7 @@ impl ImapSession {
         if is_first && inbox.line_start().starts_with(TLS_HANDSHAKE) {
             return self.close_with(out, "TLS handshake", reply::NOT_TLS);
         }
-        match self.read(inbox) {
+        match self.read(inbox, out) {
             Input::Partial => Step::Idle,
             Input::NoLineEnd => self.close_with(out, "endless line", reply::TOO_LONG),
             Input::BareLineFeed => self.refuse_bare_line_feed(out),
@@ -36,17 +37,25 @@ impl ImapSession {
     }
 
     /// Reads the next part of a command.
-    pub(super) fn read(&mut self, inbox: &mut Inbox) -> Input {
+    pub(super) fn read(&mut self, inbox: &mut Inbox, out: &mut Outbox) -> Input {
         let limits = &self.config.limits;
         let discard = limits.connections.line_discard_limit;
-        let is_typed = self.lenient();
-        match self.reader.read(inbox, limits.imap.max_line_length, discard, is_typed) {
+        let typed = self.lenient().then_some(out);
+        match self.reader.read(inbox, limits.imap.max_line_length, discard, typed) {
             Input::Literal(_) | Input::Command(_)
                 if self.config.pedantic && self.reader.has_bare_line_feed() =>
             {
                 Input::BareLineFeed
             }
             input => input,
+        }
+    }
+
+    /// A line that is no command as its typist meant it.
+    pub(super) fn typed(&self, line: Line, out: &mut Outbox) -> Line {
+        match line {
+            Line::Complete(line) => Line::Complete(telnet::typed_line(line, self.lenient(), out)),
+            other => other,
         }
     }
 
@@ -131,7 +140,7 @@ impl ImapSession {
             self.state = State::Discarding(discarding);
             return Step::Idle;
         }
-        match self.read(inbox) {
+        match self.read(inbox, out) {
             Input::Partial => {
                 self.state = State::Discarding(discarding);
                 Step::Idle

@@ -45,7 +45,7 @@ impl ImapSession {
             return self.close_with(out, "timeout", reply::TOO_SLOW);
         }
         let limits = &self.config.limits;
-        match inbox.line(MAX_LINE, limits.connections.line_discard_limit) {
+        match self.typed(inbox.line(MAX_LINE, limits.connections.line_discard_limit), out) {
             Line::Partial => {
                 self.state = State::Idling { tag, since };
                 Step::Idle

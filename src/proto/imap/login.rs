@@ -70,7 +70,8 @@ impl ImapSession {
 
     /// Processes the client's line after the challenge.
     pub(super) fn plain_step(&mut self, tag: Tag, inbox: &mut Inbox, out: &mut Outbox) -> Step {
-        let line = match inbox.line(sasl::LINE, self.config.limits.connections.line_discard_limit) {
+        let line = inbox.line(sasl::LINE, self.config.limits.connections.line_discard_limit);
+        let line = match self.typed(line, out) {
             Line::Partial => {
                 self.state = State::Plain { tag };
                 return Step::Idle;

@@ -14,6 +14,7 @@ use crate::proto::{
     event::Event,
     request::{Access, Failure, Mailbox, Maildrop, MaildropRequest, Request},
     sasl::{self, BadResponse, Credentials},
+    telnet,
 };
 
 impl Pop3Session {
@@ -91,7 +92,7 @@ impl Pop3Session {
                 self.state = State::Authorization { user: None };
                 return self.refuse(out, "AUTH", reply::LINE_TOO_LONG);
             }
-            Line::Complete(line) => line,
+            Line::Complete(line) => telnet::typed_line(line, self.lenient(), out),
         };
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
         let text = text.strip_suffix(b"\r").unwrap_or(text);

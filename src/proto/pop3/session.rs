@@ -47,9 +47,8 @@ impl Pop3Session {
             Line::TooLong => self.refuse(out, "long line", reply::LINE_TOO_LONG),
             Line::Complete(line) if self.config.pedantic && !line.ends_with(b"\r\n") => bare_line_feed(out),
             Line::Complete(line) if self.lenient() => {
-                let typed = telnet::as_typed(&line);
-                out.push(&typed.answers());
-                self.command(cx, &typed.text, inbox.is_empty(), out)
+                let line = telnet::typed_line(line, true, out);
+                self.command(cx, &line, inbox.is_empty(), out)
             }
             Line::Complete(line) => self.command(cx, &line, inbox.is_empty(), out),
         }

@@ -15,6 +15,7 @@ use crate::proto::{
     event::Event,
     request::{Failure, Mailbox, Request, Response},
     sasl::{self, BadResponse, Credentials},
+    telnet,
 };
 
 impl SmtpSession {
@@ -77,7 +78,7 @@ impl SmtpSession {
             }
             Line::NoLineEnd => return self.close_with(out, "endless line", &reply::TOO_MUCH),
             Line::TooLong => return self.refuse(out, b"AUTH", &reply::EXCHANGE_TOO_LONG),
-            Line::Complete(line) => line,
+            Line::Complete(line) => telnet::typed_line(line, self.lenient(), out),
         };
         if !self.lenient() {
             if !line.ends_with(b"\r\n") {

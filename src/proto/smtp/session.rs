@@ -48,9 +48,8 @@ impl SmtpSession {
             Line::NoLineEnd => self.close_with(out, "endless line", &reply::TOO_MUCH),
             Line::TooLong => self.refuse(out, b"long line", &reply::LINE_TOO_LONG),
             Line::Complete(line) if self.lenient() => {
-                let typed = telnet::as_typed(&line);
-                out.push(&typed.answers());
-                self.command(cx, &typed.text, inbox, out)
+                let line = telnet::typed_line(line, true, out);
+                self.command(cx, &line, inbox, out)
             }
             // An attacker may have smuggled in the octets after a bare LF as a command, so the session reads
             // no more from this client.

@@ -27,11 +27,13 @@ pub(crate) fn check(octets: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-static BEYOND: LazyLock<[Regex; 3]> =
+static BEYOND: LazyLock<[Regex; 4]> =
     LazyLock::new(|| BEYOND_THE_CODEC.map(|line| Regex::new(line).unwrap()));
 
 /// Lines that the codec has no grammar for, in the form of their RFCs.
-const BEYOND_THE_CODEC: [&str; 3] = [
+const BEYOND_THE_CODEC: [&str; 4] = [
+    // The answer to a telnet that asks for a timing mark (RFC 860), with a `?` for each octet that is no ASCII.
+    r"^\?\?\x06",
     // RFC 5255 section 3.3.
     r#"^\* LANGUAGE \([a-z-]+( [a-z-]+)*\)\r\n"#,
     // RFC 4731 section 3.1. The tag is a string (RFC 4466 section 2.6.2).

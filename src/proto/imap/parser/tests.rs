@@ -19,7 +19,7 @@ fn raw(wire: &[u8]) -> Option<RawCommand> {
     let (mut inbox, mut reader) = (Inbox::default(), CommandReader::default());
     inbox.push(wire);
     loop {
-        match reader.read(&mut inbox, 10_000, 10_000, false) {
+        match reader.read(&mut inbox, 10_000, 10_000, None) {
             Input::Literal(announcement) => reader.accept_literal(announcement.octets),
             Input::Command(command) => return Some(command),
             _ => return None,
