@@ -73,7 +73,7 @@ fn one(
 ) -> Result<Vec<Wrong>, Wrong> {
     let load = Load::new(Addresses::of(server), letters, (ledger, users), cycle);
     let ending = Arc::clone(&load.ending);
-    let crowd = if cycle.is_multiple_of(3) { Crowd::LONE } else { Crowd::MANY };
+    let crowd = Crowd::of(cycle);
     let until_kill = Duration::from_millis(10 + dice.below(60) as u64);
     let changes = dice.below(6);
     let mut wrong = load.run(crowd, dice, || {

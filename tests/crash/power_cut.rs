@@ -171,7 +171,7 @@ impl Bench {
     fn crowd(&self, cycle: usize) -> Crowd {
         match self.mutation.and_then(|mutation| mutation.focus) {
             Some(focus) => Crowd { writers: 1, focus: Some(focus), ..Crowd::NONE },
-            None => CROWDS[cycle % CROWDS.len()],
+            None => Crowd::of(cycle),
         }
     }
 
@@ -263,8 +263,7 @@ impl Bench {
     }
 }
 
-/// Every way of the server to make a message durable, under both cuts: their numbers have no common divisor.
-const CROWDS: [Crowd; 3] = [Crowd::MANY, Crowd::LONE, Crowd::MANY];
+/// Beside five crowds, with which two have no common divisor, so that each crowd meets both.
 const CUTS: [Cut; 2] = [Cut::Hard, Cut::AfterJournal];
 
 /// A server that leaves a step out.

@@ -60,6 +60,8 @@ pub(crate) struct Crowd {
     pub(crate) readers: usize,
     /// Sessions of IMAP.
     pub(crate) writers: usize,
+    /// The mailboxes that most of the mail is for.
+    pub(crate) mailboxes: usize,
     /// The change that most of these sessions make.
     pub(crate) focus: Option<Focus>,
 }
@@ -76,12 +78,23 @@ pub(crate) enum Focus {
 }
 
 impl Crowd {
-    pub(crate) const NONE: Self = Self { senders: 0, readers: 0, writers: 0, focus: None };
+    pub(crate) const NONE: Self =
+        Self { senders: 0, readers: 0, writers: 0, mailboxes: MAILBOXES, focus: None };
     /// One sender alone: the server makes each message durable for itself.
     pub(crate) const LONE: Self = Self { senders: 1, readers: 1, writers: 1, ..Self::NONE };
     /// Many: the server makes them durable in groups.
     pub(crate) const MANY: Self =
         Self { senders: 10, readers: 2, writers: imap::USERS * imap::WRITERS, ..Self::NONE };
+
+    /// The crowd of a cycle: each way of the server to make a message durable, with mail for one mailbox alone, for
+    /// some, and for a hundred. Short letters are beside long ones in all of them.
+    pub(crate) fn of(cycle: usize) -> Self {
+        CROWDS[cycle % CROWDS.len()]
+    }
+
+    const fn to(self, mailboxes: usize) -> Self {
+        Self { mailboxes, ..self }
+    }
 }
 
 impl<'a> Load<'a> {
@@ -102,11 +115,11 @@ impl<'a> Load<'a> {
             for sender in 0..crowd.senders {
                 let (load, mut dice) = (&self, dice.split());
                 // An error is the end of the server, or of its disk: that is what the test is about.
-                scope.spawn(move || load.until_stopped(|| load.send_letters(sender, &mut dice)));
+                scope.spawn(move || load.until_stopped(|| load.send_letters(sender, &crowd, &mut dice)));
             }
             for _ in 0..crowd.readers {
                 let (load, mut dice) = (&self, dice.split());
-                scope.spawn(move || load.until_stopped(|| load.read_letters(&mut dice)));
+                scope.spawn(move || load.until_stopped(|| load.read_letters(&crowd, &mut dice)));
             }
             for writer in 0..crowd.writers {
                 let (load, dice) = (&self, dice.split());
@@ -145,7 +158,7 @@ impl<'a> Load<'a> {
         }
     }
 
-    fn send_letters(&self, sender: usize, dice: &mut Dice) -> io::Result<()> {
+    fn send_letters(&self, sender: usize, crowd: &Crowd, dice: &mut Dice) -> io::Result<()> {
         let mut wire = Wire::connect(self.addresses.smtp)?;
         wire.expect(220)?;
         wire.write(b"EHLO client.test\r\n")?;
@@ -156,7 +169,7 @@ impl<'a> Load<'a> {
             }
             let id = format!("{}-{sender}-{:x}", self.cycle, dice.next());
             let letter = self.letters.draw(id, dice);
-            self.send(&mut wire, &letter, &self.recipients(dice))?;
+            self.send(&mut wire, &letter, &self.recipients(crowd, dice))?;
         }
         wire.write(b"QUIT\r\n")
     }
@@ -183,11 +196,15 @@ impl<'a> Load<'a> {
         Ok(())
     }
 
-    /// Mostly one mailbox, sometimes several, sometimes one that is not there yet.
-    fn recipients(&self, dice: &mut Dice) -> Vec<String> {
-        let first = dice.below(MAILBOXES);
-        let count = if dice.one_in(4) { 2 + dice.below(MAILBOXES - 1) } else { 1 };
-        let mut to: Vec<String> = (0..count).map(|i| mailbox((first + i) % MAILBOXES)).collect();
+    /// Mostly one mailbox, sometimes several, sometimes one that is not there yet; in a crowd with one mailbox always that.
+    fn recipients(&self, crowd: &Crowd, dice: &mut Dice) -> Vec<String> {
+        let mailboxes = crowd.mailboxes;
+        if mailboxes == 1 {
+            return vec![mailbox(0)];
+        }
+        let first = dice.below(mailboxes);
+        let count = if dice.one_in(4) { 2 + dice.below(mailboxes.min(MOST_RECIPIENTS) - 1) } else { 1 };
+        let mut to: Vec<String> = (0..count).map(|i| mailbox((first + i) % mailboxes)).collect();
         if !self.users.is_empty() && dice.one_in(4) {
             to.push(imap::mailbox(dice.below(imap::USERS)));
         }
@@ -198,8 +215,8 @@ impl<'a> Load<'a> {
     }
 
     /// One POP3 session: reads some letters, deletes some of them, and says QUIT or just leaves.
-    fn read_letters(&self, dice: &mut Dice) -> io::Result<()> {
-        let user = mailbox(dice.below(MAILBOXES));
+    fn read_letters(&self, crowd: &Crowd, dice: &mut Dice) -> io::Result<()> {
+        let user = mailbox(dice.below(crowd.mailboxes));
         let mut wire = Wire::login(self.addresses.pop3, &user)?;
         let count = wire.listing("UIDL")?.len();
         let (mut deleted, mut read) = (Vec::new(), Vec::new());
@@ -248,7 +265,9 @@ fn mailbox(number: usize) -> String {
     format!("user{number}@example.test")
 }
 
+const CROWDS: [Crowd; 5] = [Crowd::MANY, Crowd::LONE, Crowd::MANY.to(1), Crowd::MANY, Crowd::MANY.to(100)];
 const MAILBOXES: usize = 8;
+const MOST_RECIPIENTS: usize = 20;
 const LETTERS_OF_A_SESSION: usize = 30;
 const LETTERS_OF_A_VISIT: usize = 6;
 const FRESH: &str = "fresh";
