@@ -1,13 +1,19 @@
 //! The files of accounts and aliases.
 
-use std::{path::PathBuf, time::SystemTime};
+use std::{
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use super::{
     Accounts, Error, UserFile, Users,
+    account::own_mailbox,
     aliases::{AliasError, Aliases, Position},
     table::AccountTable,
 };
-use crate::{file_stamp::FileStamp, limits::MAX_ALIASES_FILE, open_regular::read_text_bounded};
+use crate::{
+    file_stamp::FileStamp, limits::MAX_ALIASES_FILE, open_regular::read_text_bounded, proto::request::Mailbox,
+};
 
 /// The paths of the files, and the domains.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -56,17 +62,31 @@ impl Sources {
             if let (Some(directory), Some(mailbox)) = (directory, account.mailbox(name))
                 && (!self.spool.ends_with(directory) || directory.as_os_str().is_empty())
             {
-                let why = format!(
-                    "account {name:?}: its inbox is a path, and the mailboxes are in {}: set spool = {:?} in the \
-                     configuration, or write \"inbox\": {:?}",
-                    self.spool.display(),
-                    directory.display(),
-                    mailbox.as_str()
-                );
+                let why = self.wrong_inbox(name, account.inbox.as_deref(), directory, mailbox.as_str());
                 return Err(Error::Inbox { path: self.users.clone(), why });
             }
         }
         Ok(AccountTable::new(users))
+    }
+
+    /// The sentence for an inbox that is the path of a `mailbox` in a `directory`, which is not the spool.
+    fn wrong_inbox(&self, name: &str, inbox: Option<&str>, directory: &Path, mailbox: &str) -> String {
+        let spool = self.spool.display();
+        // Such a path was written for a spool beside the file.
+        if directory.is_relative() && directory.file_name().is_some() {
+            return format!(
+                "account {name:?}: its inbox is a path, and the mailboxes are in {spool}: set spool = {:?} in the \
+                 configuration, or write \"inbox\": {mailbox:?}",
+                directory.display()
+            );
+        }
+        let own = own_mailbox(name);
+        let own = own.as_ref().map_or(mailbox, Mailbox::as_str);
+        format!(
+            "account {name:?}: its inbox {:?} is outside of the spool {spool}, and each mailbox is a directory in the spool: \
+             write its name, like \"inbox\": {own:?}",
+            inbox.unwrap_or_default()
+        )
     }
 
     pub(super) fn load_aliases(&self, table: &AccountTable) -> Result<Aliases, Error> {
@@ -104,5 +124,44 @@ impl Stamp {
     /// Whether one of them may have changed since then without a new stamp.
     pub(super) fn is_racy(&self, now: SystemTime) -> bool {
         self.0.iter().flatten().any(|file| file.is_racy(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn n80_an_inbox_outside_of_the_spool_comes_with_the_one_that_is_allowed() {
+        let home = tempfile::tempdir().unwrap();
+        let users = home.path().join("users.json");
+        let spool = home.path().join("mail");
+        let sources = Sources { users: users.clone(), spool: spool.clone(), ..Sources::default() };
+        let own = "write its name, like \"inbox\": \"bob@example.test\"";
+        for (inbox, told) in [
+            ("/etc", own),
+            ("/", "cannot be an inbox"),
+            ("/var/mail/bob", own),
+            ("./bob", own),
+            ("../mail/bob", "cannot be an inbox"),
+            (
+                "boite_mail/bob",
+                "set spool = \"boite_mail\" in the configuration, or write \"inbox\": \"bob\"",
+            ),
+        ] {
+            let text =
+                format!("{{\"bob@example.test\": {{\"password_hash\": \"!\", \"inbox\": {inbox:?}}}}}");
+            fs::write(&users, text).unwrap();
+            let error = sources.load_table().unwrap_err().to_string();
+            assert!(error.contains(told) && !error.contains("spool = \"\""), "{inbox}: {error}");
+        }
+        for inbox in ["bob", "mail/bob", "./mail/bob", spool.join("bob").to_str().unwrap()] {
+            let text =
+                format!("{{\"bob@example.test\": {{\"password_hash\": \"!\", \"inbox\": {inbox:?}}}}}");
+            fs::write(&users, text).unwrap();
+            sources.load_table().unwrap();
+        }
     }
 }

@@ -25,7 +25,7 @@ use super::{
     xdg::directory_of_user,
 };
 use banner::{Banner, TlsListeners, command_word};
-use place::Place;
+use place::{Place, listen_address};
 
 use crate::{
     config::{Config, ConfigText, Development, Service, TlsAddresses},
@@ -42,7 +42,7 @@ pub(super) struct Arguments {
     spool: PathBuf,
     /// IP address of the services whose options name a port alone; other than loopback only with
     /// --allow-remote-without-login
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1", value_parser = listen_address)]
     listen: IpAddr,
     /// Port for SMTP, or address with a port; port 0 takes any free port
     #[arg(long, value_name = "ADDR", default_value = "2525")]
@@ -102,6 +102,15 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
+    for (option, path) in [
+        ("--spool", Some(&arguments.spool)),
+        ("--tls", arguments.tls.as_ref().and_then(Option::as_ref)),
+        ("--transcripts", arguments.transcripts.as_ref().and_then(Option::as_ref)),
+    ] {
+        if let Some(why) = path.and_then(|path| unreplaced_home(option, path)) {
+            return Err(Failure::Usage(why));
+        }
+    }
     let ip = arguments.listen;
     let (smtp, pop3) = (arguments.smtp.at(ip), arguments.pop3.at(ip));
     let mut config = Config::development(arguments.spool, (smtp, pop3), arguments.network)?;
@@ -166,6 +175,17 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         let _ = output::page(&text); // the server runs even if standard output is closed
     }
     started.run_until_stopped()
+}
+
+/// The sentence for a path below a directory `~`, which the server would make: the shell has not replaced it.
+fn unreplaced_home(option: &str, path: &Path) -> Option<String> {
+    let rest = path.strip_prefix("~").ok().filter(|_| !Path::new("~").exists())?;
+    let home = Path::new("$HOME").join(rest);
+    Some(format!(
+        "{option}={}: a shell leaves ~ as it is after `=` and in quotation marks: write {option}=\"{}\"",
+        path.display(),
+        home.display()
+    ))
 }
 
 /// The place of a service that an option names, else its usual port. A user who takes any free port for one of the `others`
@@ -301,6 +321,15 @@ fn remove_pair(made: &MadePair) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn h39_a_tilde_that_the_shell_has_left_is_told_with_the_path_to_type() {
+        let told = unreplaced_home("--tls", Path::new("~/certificates")).unwrap();
+        assert!(told.ends_with("write --tls=\"$HOME/certificates\""), "{told}");
+        for path in ["./~/x", "/home/~", "~x", "spool"] {
+            assert_eq!(unreplaced_home("--tls", Path::new(path)), None, "{path}");
+        }
+    }
 
     #[test]
     fn h15_each_spool_has_transcripts_of_its_own() {

@@ -87,9 +87,12 @@ impl FromStr for Endpoint {
         {
             return Ok(Self::Inherited(name.to_owned()));
         }
-        text.parse().map(Self::Ip).map_err(|_| {
+        socket_addr(text).map(Self::Ip).ok_or_else(|| {
+            let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
+            let is_name = host.contains(|c: char| c.is_ascii_alphabetic()) && !host.contains(':');
+            let no_names = if is_name && host != LOCALHOST { ", and no name is looked up" } else { "" };
             format!(
-                "{text:?} is not an address: write it like \"127.0.0.1:2525\", \"[::1]:2525\", \
+                "{text:?} is not an address{no_names}: write it like \"127.0.0.1:2525\", \"[::1]:2525\", \
                  \"unix:/run/restante/lmtp.sock\" or \"systemd:smtp\""
             )
         })
@@ -112,6 +115,22 @@ impl Serialize for Endpoint {
     }
 }
 
+/// Reads an address to listen on. `localhost` is 127.0.0.1, whatever a resolver says (RFC 6761 section 6.3): a listener has one
+/// address, and all programs on this machine reach that one.
+pub fn socket_addr(text: &str) -> Option<SocketAddr> {
+    let of_localhost = || {
+        let port = text.strip_prefix(LOCALHOST)?.strip_prefix(':')?;
+        format!("{}:{port}", Ipv4Addr::LOCALHOST).parse().ok()
+    };
+    text.parse().ok().or_else(of_localhost)
+}
+
+/// Reads an address without a port, likewise.
+pub fn ip_addr(text: &str) -> Option<IpAddr> {
+    if text == LOCALHOST { Some(Ipv4Addr::LOCALHOST.into()) } else { text.parse().ok() }
+}
+
+const LOCALHOST: &str = "localhost";
 const UNIX: &str = "unix:";
 const SYSTEMD: &str = "systemd:";
 
@@ -174,6 +193,20 @@ mod tests {
             "127.0.0.1:65536",
         ] {
             assert!(bad.parse::<Endpoint>().unwrap_err().contains("unix:/run/"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn h38_localhost_is_an_address_and_no_other_name_is() {
+        let parse = |text: &str| text.parse::<Endpoint>().map(|endpoint| endpoint.to_string());
+        assert_eq!(parse("localhost:2525").as_deref(), Ok("127.0.0.1:2525"));
+        assert_eq!(ip_addr("localhost"), Some(Ipv4Addr::LOCALHOST.into()));
+        for bad in ["localhost", "localhost:", "localhost:+25", "localhost.:25", "localhost:65536"] {
+            assert!(parse(bad).unwrap_err().contains("write it like \"127.0.0.1:2525\""), "{bad}");
+        }
+        for (bad, is_name) in [("mx.example.test:25", true), ("localhost", false), ("fe80::1:25", false)] {
+            let told = parse(bad).unwrap_err();
+            assert_eq!(told.contains("no name is looked up"), is_name, "{told}");
         }
     }
 }

@@ -102,6 +102,25 @@ fn the_recipe_for_pytest() {
 }
 
 #[test]
+fn h37_a_recipe_that_waits_in_vain_tells_the_mail_that_is_there() {
+    let dir = directory(&["conftest.py", "test_signup.py"], &["app.py", "without_pytest.py"]);
+    let mut said = vec![run(dir.path(), python(), &["without_pytest.py"])];
+    if installed("node") {
+        let dir = directory(&["mail.js"], &["app.js", "in_vain.js"]);
+        said.push(run(dir.path(), "node", &["in_vain.js"]));
+    }
+    for said in said {
+        for part in [
+            "in vain: subject:invoice for ",
+            "No such message came in time. Subjects in the inbox: [",
+            "Welcome",
+        ] {
+            assert!(said.contains(part), "{part:?} is not in {said}");
+        }
+    }
+}
+
+#[test]
 fn the_recipe_for_jest() {
     if !installed("node") {
         return skip("the_recipe_for_jest", "node is not installed");

@@ -345,7 +345,8 @@ fn h11_a_mistyped_option_or_address_comes_with_one_to_type() {
             &["dev", "--smtp", "25260000"],
             "it needs a port, or an IP address and a port: 2525 or 127.0.0.1:2525",
         ),
-        (&["dev", "--pop3", "localhost:1110"], "1110 or 127.0.0.1:1110"),
+        (&["dev", "--pop3", "mx.test:1110"], "1110 or 127.0.0.1:1110"),
+        (&["dev", "--listen", "mx.test"], "an IP address of this machine: --listen 127.0.0.1"),
     ] {
         let output = restante(words);
         let said = programs::said(&output);

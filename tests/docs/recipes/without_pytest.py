@@ -1,4 +1,4 @@
-"""Runs the pytest recipe where there is no pytest: its fixtures and its tests, one after the other."""
+"""Runs the pytest recipe where there is no pytest: its fixtures and its tests, one after the other, and a wait in vain."""
 
 import inspect
 import pathlib
@@ -10,6 +10,7 @@ pytest = types.ModuleType("pytest")
 pytest.fixture = lambda *function, **_: function[0] if function else lambda fixture: fixture
 sys.modules["pytest"] = pytest
 
+import app
 import conftest
 import test_signup
 
@@ -26,4 +27,10 @@ for name, test in list(vars(test_signup).items()):
         fixtures = {"mail": mail, "inbox": conftest.inbox(mail)}
         test(**{wanted: fixtures[wanted] for wanted in inspect.signature(test).parameters})
         print("passed", name)
+inbox = conftest.inbox(mail)
+app.sign_up(inbox.address, *mail.smtp)
+try:
+    inbox.wait("subject:invoice", timeout="0s")
+except AssertionError as failure:
+    print("in vain:", failure)
 next(fixture, None)
