@@ -55,6 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "wire_size",
             "deferred_drop",
+            "file_rights",
             "local_fs",
             "safe_file",
             "printable",
@@ -62,7 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "imap_characters",
         ],
     ),
-    ("metrics", &["proto", "open_regular", "safe_file"]),
+    ("metrics", &["file_rights", "proto", "open_regular", "safe_file"]),
     ("logging", &["limits", "proto", "metrics", "safe_file", "printable", "parking_queue"]),
     (
         "net",
@@ -161,6 +162,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "metrics",
             "net",
             "open_regular",
+            "printable",
             "safe_file",
             "time_zone",
         ],
@@ -206,6 +208,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "proto",
             "wire_size",
             "safe_file",
+            "file_rights",
         ],
     ),
     (
