@@ -2,19 +2,25 @@
 //!
 //! The rule: nothing is changed here, and a sandbox is not seen: it leaves access(2) alone.
 
-use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{self, Path, PathBuf},
+    sync::OnceLock,
+};
 
+use nix::unistd::{Gid, Group, Uid, User};
 use rustix::{
-    fs::{Access, access},
+    fs::{Access, AtFlags, CWD, accessat},
     io::Errno,
     process::{getegid, geteuid},
 };
 
 use crate::command_hint::path_word;
 
-/// Whether owners and modes refuse that right to this process.
+/// Whether owners and modes refuse that right to this process, with the user that it has at the moment.
 pub(crate) fn is_denied(path: &Path, rights: Access) -> bool {
-    matches!(access(path, rights), Err(Errno::ACCESS | Errno::PERM))
+    matches!(accessat(CWD, path, rights, AtFlags::EACCESS), Err(Errno::ACCESS | Errno::PERM))
 }
 
 /// Whether the user of this process owns the file.
@@ -45,6 +51,122 @@ pub(crate) fn way_to_read(file: &Path) -> Option<String> {
     })
 }
 
+/// A file or directory of another user, who keeps the user of this process from changing it or what is in it.
+#[derive(Debug)]
+pub(crate) struct ForeignPlace {
+    /// The topmost of them: the directory above it is no obstacle.
+    pub(crate) path: PathBuf,
+    owner: u32,
+}
+
+impl ForeignPlace {
+    /// The place that keeps this process from changing a path below a directory of its own. `None` if no other user does,
+    /// and also if none of the directories above lets this process in: then this is the wrong process, not the wrong owner.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let path = path::absolute(path).ok()?;
+        let closed = closed_place(&path).filter(|place| !is_own(place))?;
+        let is_closed = |place: &&Path| *place == closed || (!is_own(place) && is_denied(place, ALL));
+        let top = closed.ancestors().take_while(is_closed).last()?;
+        let above = top.parent()?;
+        // Every user may make a directory in one like /tmp, and that makes nothing in it theirs.
+        let is_shared = fs::metadata(above).is_ok_and(|about| about.mode() & STICKY != 0);
+        if is_shared && !is_own(above) {
+            return None;
+        }
+        Some(Self { path: top.to_owned(), owner: owner_of(top)? })
+    }
+
+    /// The owner, in words. Without a name: the server finds none in its sandbox.
+    pub(crate) fn owner(&self) -> String {
+        owner_words(self.owner)
+    }
+
+    /// The advice that gives the place to the user of this process.
+    pub(crate) fn advice(&self) -> String {
+        advice_to_own(&self.path, &user_name())
+    }
+}
+
+/// The advice that gives a file, or a directory with all that is in it, to that user.
+pub(crate) fn advice_to_own(path: &Path, user: &str) -> String {
+    let command = if path.is_dir() { "chown -R" } else { "chown" };
+    format!("as root, run `{command} {user}: {}`", path_word(path))
+}
+
+/// The reason why this process may not change a path, with the advice that mends it, if an owner or a mode is the reason.
+pub(crate) fn way_to_change(path: &Path) -> Option<String> {
+    if let Some(place) = ForeignPlace::of(path) {
+        return Some(format!("{} is of {}: {}", place.path.display(), place.owner(), place.advice()));
+    }
+    let path = path::absolute(path).ok()?;
+    let closed = closed_place(&path)?;
+    if !is_own(closed) {
+        let owner = match owner_of(closed)? {
+            0 => "root, its owner,".to_owned(),
+            owner => format!("root and its owner, {},", owner_words(owner)),
+        };
+        return Some(format!("only {owner} may change {}", closed.display()));
+    }
+    let about = fs::metadata(closed).ok()?;
+    let (bits, rights) = if about.is_dir() { (0o700, "rwx") } else { (0o600, "rw") };
+    // Otherwise the file is immutable, as chattr(1) makes it.
+    (about.mode() & bits != bits)
+        .then(|| format!("let its owner in with `chmod u+{rights} {}`", path_word(closed)))
+}
+
+/// The file or directory whose owner or mode keeps this process from changing that path: a directory above it, the one
+/// that it is in, or itself.
+fn closed_place(path: &Path) -> Option<&Path> {
+    let is_closed = |place: &Path| is_denied(place, ALL);
+    closed_directory(path)
+        .or_else(|| path.parent().filter(|above| is_closed(above)))
+        .or_else(|| is_denied(path, if path.is_dir() { ALL } else { READ_WRITE }).then_some(path))
+}
+
+fn owner_of(path: &Path) -> Option<u32> {
+    fs::symlink_metadata(path).ok().map(|about| about.uid())
+}
+
+fn owner_words(uid: u32) -> String {
+    if uid == 0 { "root".into() } else { format!("user {uid}") }
+}
+
+/// The name of the user of this process. The first call is before the sandbox, which hides the users of this machine.
+pub(crate) fn user_name() -> String {
+    static NAME: OnceLock<(Uid, String)> = OnceLock::new();
+    let now = Uid::effective();
+    let (user, name) = NAME.get_or_init(|| (now, name_of(now)));
+    if *user == now { name.clone() } else { name_of(now) }
+}
+
+/// The name of the group of this process, which the sandbox hides likewise.
+pub(crate) fn group_name() -> String {
+    static NAME: OnceLock<(Gid, String)> = OnceLock::new();
+    let name_of =
+        |gid| Group::from_gid(gid).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name);
+    let now = Gid::effective();
+    let (group, name) = NAME.get_or_init(|| (now, name_of(now)));
+    if *group == now { name.clone() } else { name_of(now) }
+}
+
+/// The name of a user, otherwise the number.
+pub(crate) fn name_of(uid: Uid) -> String {
+    User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+/// The command that makes a directory with that mode for the user of this process, or gives one to that user, for root
+/// or that user to type.
+pub(crate) fn way_to_make(path: &Path, mode: &str) -> String {
+    let (user, group) = (user_name(), group_name());
+    format!("`install -d -o {user} -g {group} -m {mode} {}`", path_word(path))
+}
+
+/// The rights that a directory of mail needs.
+pub(crate) const ALL: Access = Access::READ_OK.union(Access::WRITE_OK).union(Access::EXEC_OK);
+
+const STICKY: u32 = 0o1000;
+const READ_WRITE: Access = Access::READ_OK.union(Access::WRITE_OK);
+
 /// The advice to the user of a command who lacks the right to read a file.
 pub(crate) fn as_another_user(error: &io::Error) -> Option<&'static str> {
     (error.kind() == io::ErrorKind::PermissionDenied)
@@ -71,5 +193,29 @@ mod tests {
         fs::set_permissions(home.path(), PermissionsExt::from_mode(0o600)).unwrap();
         assert_eq!(way_to_read(&file), Some(format!("run `chmod u+x {}`", path_word(home.path()))));
         fs::set_permissions(home.path(), PermissionsExt::from_mode(0o700)).unwrap();
+    }
+
+    #[test]
+    fn n75_a_place_is_foreign_only_below_a_directory_of_ones_own() {
+        let home = tempfile::tempdir().unwrap();
+        let mailbox = home.path().join("bob");
+        let new = mailbox.join("new");
+        fs::create_dir_all(&new).unwrap();
+        assert!(ForeignPlace::of(&new).is_none());
+        assert_eq!(way_to_change(&new.join("1.x")), None);
+        if geteuid().is_root() {
+            return; // no owner and no mode keeps root out
+        }
+        fs::set_permissions(&new, PermissionsExt::from_mode(0o500)).unwrap();
+        let told = format!("let its owner in with `chmod u+rwx {}`", path_word(&new));
+        assert_eq!(way_to_change(&new.join("1.x")), Some(told));
+        assert!(ForeignPlace::of(&new).is_none(), "only its mode is wrong");
+        fs::set_permissions(&new, PermissionsExt::from_mode(0o700)).unwrap();
+        // A directory of root in one of root: this user is the wrong one.
+        assert!(ForeignPlace::of(Path::new("/etc/passwd")).is_none());
+        assert_eq!(
+            way_to_change(Path::new("/etc/passwd")),
+            Some("only root, its owner, may change /etc".into())
+        );
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     config::{Config, ConfigText},
     loaded_config::LoadedConfig,
     printable,
-    system::{places, spool_place},
+    system::{mailbox_rights, places, spool_place},
 };
 
 /// Check a configuration and all that it names, and print the settings that differ from the defaults.
@@ -37,6 +37,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Prepared { files, mut warnings, .. } =
         startup::prepare(config, &text, Purpose::Check).map_err(Failure::into_usage)?;
     warnings.extend(files.certificate_warnings());
+    warnings.extend(mailbox_rights::warning(&files.config.spool));
     let users = match files.accounts.count() {
         Some(count) => format!("accounts: {count}"),
         None => "accounts: every address has one, with any password".into(),

@@ -1,8 +1,9 @@
 //! `restante fsck`: finds and repairs problems in mailboxes.
 
 use std::{
+    collections::HashSet,
     ffi::OsString,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -19,7 +20,7 @@ use crate::{
     command_hint::restante,
     maildir::{Error, Kind},
     printable,
-    tools::fsck::{Finding, Mailbox, Report, shown},
+    tools::fsck::{Finding, Mailbox, Problem, Report, shown},
 };
 
 /// Find problems in mailboxes: names, sizes, owners, modes, misplaced files.
@@ -78,11 +79,13 @@ struct Totals {
     left: u64,
     repairable: u64,
     notes: u64,
+    /// Directories that have to get another owner, each reported once: a mailbox may keep this user from all its folders.
+    foreign: HashSet<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let context = arguments.place.open()?;
-    context.become_owner()?;
+    context.become_server()?;
     if arguments.mailboxes.is_empty() {
         must_be_spool(&context.spool)?;
     }
@@ -134,7 +137,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Err(error) => report_unusable(arguments, &path, &error, &mut sum, &mut out)?,
         }
     }
-    let Totals { mailboxes, messages, fixed, left, repairable, notes } = sum;
+    let Totals { mailboxes, messages, fixed, left, repairable, notes, .. } = sum;
     if !arguments.json {
         let all = fixed + left + notes;
         out.line(format_args!(
@@ -236,6 +239,9 @@ fn report(
     sum: &mut Totals,
     out: &mut Stdout,
 ) -> Result<(), Failure> {
+    if finding.problem == Problem::ForeignOwner && !sum.foreign.insert(finding.path.clone()) {
+        return Ok(());
+    }
     match state {
         State::Fixed => sum.fixed += 1,
         State::Note => sum.notes += 1,

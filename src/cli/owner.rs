@@ -6,6 +6,8 @@ use std::{fmt, os::unix::fs::MetadataExt, path::Path};
 use nix::unistd::{self, Gid, Uid};
 
 use super::failure::Failure;
+#[cfg(feature = "tools")]
+use crate::system::privileges::{self, RunAs};
 
 /// Continues as the owner of a spool if the process is root.
 #[cfg(feature = "tools")]
@@ -15,6 +17,20 @@ pub(super) fn become_owner_of(spool: &Path) -> Result<(), Failure> {
     unistd::setgroups(&[gid]).map_err(|error| failed("setgroups", &error))?;
     unistd::setgid(gid).map_err(|error| failed("setgid", &error))?;
     unistd::setuid(uid).map_err(|error| failed("setuid", &error))
+}
+
+/// Continues as the user of the configuration if the process is root and that is another user of this machine. Returns
+/// whether it did.
+#[cfg(feature = "tools")]
+pub(super) fn become_configured(user: Option<&str>) -> Result<bool, Failure> {
+    let Some(user) = user.filter(|user| unistd::geteuid().is_root() && privileges::group_of(user).is_some())
+    else {
+        return Ok(false);
+    };
+    match privileges::drop_privileges(Some(user), []) {
+        Ok(run_as) => Ok(matches!(run_as, RunAs::Dropped { .. })),
+        Err(error) => Err(Failure::Other(format!("cannot become the user {user}: {error}"))),
+    }
 }
 
 /// Does something as the owner of a spool if the process is root, which it is again afterwards. The process must have

@@ -1,13 +1,13 @@
 //! `restante purge`: deletes mail between two tests.
 
-use std::{iter, sync::Arc};
+use std::{iter, path::Path, sync::Arc};
 
 use clap::{ArgGroup, Args};
 
 use super::{failure::Failure, mailboxes::MailboxArgs, output, spool::must_be_spool};
 use crate::{
     command_hint::restante,
-    maildir::{Error, Kind, Maildir, Spool},
+    maildir::{Error, Kind, Maildir, Room, Spool},
     printable,
     proto::tagged::TaggedAddress,
     tools::{self, Target},
@@ -44,6 +44,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.all {
         must_be_spool(&spool)?;
     }
+    if matches!(spool.room(), Ok(Room::ReadOnly)) {
+        return Err(Failure::Other(format!("nothing was deleted: {}", read_only(&mailboxes.spool))));
+    }
     let targets = arguments.to.as_deref().map(|address| mailboxes.targets(address)).transpose()?;
     let mailboxes_of = |targets: &[Target]| -> Vec<String> {
         targets.iter().map(|target| target.destination.mailbox.as_str().to_owned()).collect()
@@ -68,8 +71,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let maildirs = selected(&spool, targets.as_deref()).map_err(broken)?;
     let (mut deleted, mut hidden, mut broken) = (0, 0, 0_u64);
+    let mut unwritable = None;
     let mut report = |errors: Vec<Error>| {
         broken += u64::from(!errors.is_empty());
+        let on_disk = errors.iter().find(|error| error.is_read_only());
+        unwritable = unwritable.take().or_else(|| on_disk.map(|error| error.path().to_owned()));
         for error in errors {
             output::message(format_args!("restante: {error}"));
         }
@@ -94,17 +100,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             printable::counted(hidden, "message")
         ));
     }
+    let advice = || match &unwritable {
+        Some(path) => read_only(path),
+        None => format!("see {}", restante(&["fsck"])),
+    };
     match broken {
         0 => Ok(()),
-        1 => Err(Failure::Other(format!(
-            "1 mailbox or folder could not be emptied: see {}",
-            restante(&["fsck"])
-        ))),
-        n => Err(Failure::Other(format!(
-            "{n} mailboxes or folders could not be emptied: see {}",
-            restante(&["fsck"])
-        ))),
+        1 => Err(Failure::Other(format!("1 mailbox or folder could not be emptied: {}", advice()))),
+        n => Err(Failure::Other(format!("{n} mailboxes or folders could not be emptied: {}", advice()))),
     }
+}
+
+/// The words about a disk that takes no changes, by a path on it.
+fn read_only(path: &Path) -> String {
+    format!(
+        "the disk of {} is read-only; see the log of the kernel (dmesg) for the reason, and mount it writable again \
+         (mount -o remount,rw)",
+        path.display()
+    )
 }
 
 /// A mailbox or folder, and the only recipient whose mail is meant.

@@ -13,7 +13,7 @@ use super::{
     config_arg::{default_config, repeat_config},
     failure::Failure,
     orphans, output,
-    owner::become_owner_of,
+    owner::{become_configured, become_owner_of},
 };
 use crate::{
     accounts::Accounts,
@@ -23,6 +23,7 @@ use crate::{
     loaded_config,
     maildir::{self, Maildir, Spool},
     proto::{folder::Folder, pop3::Expire, request::Mailbox, smtp::address::Address},
+    system::places,
     tools::mbox,
 };
 
@@ -49,6 +50,8 @@ pub(super) struct SpoolContext {
     pub(super) tmp_age: Duration,
     /// The age at which the server deletes messages.
     pub(super) expire_days: Option<u32>,
+    /// The user of the server, if the configuration has one.
+    user: Option<String>,
     /// The accounts of the configuration, otherwise those of `restante dev`, where every address has a mailbox.
     accounts: Accounts,
     has_config: bool,
@@ -108,6 +111,7 @@ impl SpoolArgs {
                 Some(Expire::Days(days)) => Some(days),
                 Some(Expire::Never | Expire::Retrieved) | None => None,
             }),
+            user: config.and_then(|config| config.user.clone()),
             accounts,
             has_config: config.is_some(),
         })
@@ -118,6 +122,16 @@ impl SpoolContext {
     /// Drops root for the owner of the spool, see [`become_owner_of`].
     pub(super) fn become_owner(&self) -> Result<(), Failure> {
         become_owner_of(&self.path)
+    }
+
+    /// Drops root for the user of the configuration, otherwise for the owner of the spool: a tool then meets what the
+    /// server meets.
+    pub(super) fn become_server(&self) -> Result<(), Failure> {
+        if !become_configured(self.user.as_deref())? {
+            return self.become_owner();
+        }
+        let problem = places::spool_rights(&self.path);
+        problem.map_or(Ok(()), |problem| Err(Failure::Other(problem.why)))
     }
 
     /// The messages in a directory of the spool if the accounts are known, and none has that mailbox.

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     config::{Config, ConfigText, Sandbox},
     fd_limits::{FdBudget, count_open_fds, raise_fd_limit},
+    file_rights,
     listener::{self, BoundListener},
     loaded_config::LoadedConfig,
     maildir::Spool,
@@ -83,7 +84,7 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
         }
         Some(Err(error)) => return Err(Failure::Other(text.error_at("user", error.to_string()).to_string())),
     };
-    publish::user_name();
+    let _ = (file_rights::user_name(), file_rights::group_name()); // kept for the sandbox
     let configuration = text.path().and_then(places::configuration).into_iter();
     let written = written_files::problems(&config, text.path());
     let spool = spool_place::problem(&config.spool, text.path());

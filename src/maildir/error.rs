@@ -1,4 +1,5 @@
-//! Errors of file operations, for the log: the operation, the path, and the system's reason.
+//! Errors of file operations, for the log: the operation, the path, and the system's reason; for a lack of rights also
+//! the command that gives them.
 
 use std::{
     fmt, io,
@@ -7,7 +8,7 @@ use std::{
 
 use rustix::io::Errno;
 
-use crate::printable;
+use crate::{file_rights::way_to_change, printable};
 
 /// A failed system call, with its path and its name.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub struct Error {
     path: PathBuf,
     operation: &'static str,
     source: io::Error,
+    /// The owner or the mode that is the reason, with the advice that mends it.
+    remedy: Option<Box<str>>,
 }
 
 /// The kind of an [`Error`], for decisions of a caller.
@@ -41,7 +44,27 @@ pub enum Kind {
 impl Error {
     /// A failure of `operation` at `path`.
     pub fn at(path: impl Into<PathBuf>, operation: &'static str, source: impl Into<io::Error>) -> Self {
-        Self { path: path.into(), operation, source: source.into() }
+        let (path, source) = (path.into(), source.into());
+        let is_denied = matches!(Errno::from_io_error(&source), Some(Errno::ACCESS | Errno::PERM));
+        let remedy = is_denied.then(|| way_to_change(&path)).flatten().map(String::into_boxed_str);
+        Self { path, operation, source, remedy }
+    }
+
+    /// The owner or the mode that is the reason, with the advice that mends it.
+    pub(crate) fn remedy(&self) -> Option<&str> {
+        self.remedy.as_deref()
+    }
+
+    /// The error alone.
+    pub(crate) fn without_remedy(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| {
+            write!(f, "{}: {}: {}", printable::escape_path(&self.path), self.operation, self.source)
+        })
+    }
+
+    /// Whether the disk takes no changes.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.source.kind() == io::ErrorKind::ReadOnlyFilesystem
     }
 
     /// The path of the failed call.
@@ -88,7 +111,8 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", printable::escape_path(&self.path), self.operation, self.source)
+        self.without_remedy().fmt(f)?;
+        self.remedy.iter().try_for_each(|remedy| write!(f, ": {}", printable::escape_line(remedy)))
     }
 }
 

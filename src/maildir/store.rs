@@ -235,9 +235,11 @@ impl Spool {
         &self.dir
     }
 
-    /// The names of its directories, in no order.
+    /// The names of its directories, in no order, without the one that a file system makes for itself.
     pub fn names(&self) -> Result<Vec<OsString>, Error> {
-        directories(&self.dir, &self.path)
+        let mut names = directories(&self.dir, &self.path)?;
+        names.retain(|name| name != LOST_AND_FOUND);
+        Ok(names)
     }
 
     /// The names of mailboxes that are no directories, so that no mail can be delivered to them: each link, and a file
@@ -473,6 +475,8 @@ fn syncfs_reports_errors(release: &[u8]) -> bool {
     (numbers.next(), numbers.next()) >= (Some(5), Some(8))
 }
 
+/// The directory of e2fsck(8), which root alone may read.
+const LOST_AND_FOUND: &str = "lost+found";
 /// Seconds after which the kernel has written a directory by itself.
 const WRITEBACK_SECS: u64 = 120;
 /// The empty file that marks a folder (Maildir++).

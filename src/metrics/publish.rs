@@ -5,16 +5,17 @@ use std::{
     ffi::OsStr,
     io,
     path::{Path, PathBuf},
-    sync::OnceLock,
     thread,
     time::{Duration, SystemTime},
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use nix::unistd::{Uid, User};
 
 use super::{METRICS, location, reader::CONFIGURATION};
-use crate::safe_file::{self, Directory, Durability};
+use crate::{
+    file_rights::way_to_make,
+    safe_file::{self, Directory, Durability},
+};
 
 /// The file of the metrics, and the interval.
 #[derive(Debug, Clone)]
@@ -58,21 +59,11 @@ impl ExportConfig {
 
 /// The warning of a server that finds no directory for its metrics.
 pub fn no_directory() -> String {
-    let user = user_name();
     format!(
-        "metrics not written: no writable directory; as root, make one with `install -d -o {user} {}` at each boot \
-         (systemd: RuntimeDirectory=restante), or set `file` in [metrics]",
-        location::SYSTEM
+        "metrics not written: no writable directory; as root, make one with {} at each boot (systemd: \
+         RuntimeDirectory=restante), or set `file` in [metrics]",
+        way_to_make(Path::new(location::SYSTEM), "755")
     )
-}
-
-/// The name of the present user. The first call is before the sandbox, which hides the users of this machine.
-pub fn user_name() -> &'static str {
-    static NAME: OnceLock<String> = OnceLock::new();
-    NAME.get_or_init(|| {
-        let user = User::from_uid(Uid::effective()).ok().flatten();
-        user.map_or_else(|| Uid::effective().to_string(), |user| user.name)
-    })
 }
 
 /// The publishing thread. Dropping it removes the file, so that its metrics are not mistaken for current
@@ -175,6 +166,8 @@ mod tests {
         time::Instant,
     };
 
+    use nix::unistd::{Group, Uid, User};
+
     use super::*;
 
     #[test]
@@ -219,8 +212,9 @@ mod tests {
 
     #[test]
     fn n54_a_server_without_a_place_for_its_metrics_tells_the_command_that_makes_one() {
-        let user = User::from_uid(Uid::effective()).unwrap().unwrap().name;
-        let command = format!("`install -d -o {user} /run/restante` at each boot");
+        let user = User::from_uid(Uid::effective()).unwrap().unwrap();
+        let group = Group::from_gid(user.gid).unwrap().unwrap().name;
+        let command = format!("`install -d -o {} -g {group} -m 755 /run/restante` at each boot", user.name);
         assert!(no_directory().contains(&command), "{}", no_directory());
     }
 }

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::unistd::{Gid, Group, Uid, User};
+use nix::unistd::Uid;
 use rustix::{
     fs::{Access, access},
     io::Errno,
@@ -19,7 +19,7 @@ use rustix::{
 use crate::{
     command_hint::path_word,
     config::{Config, Destination, UnknownRecipients},
-    file_rights::{closed_directory, is_denied, is_own},
+    file_rights::{ALL, closed_directory, group_name, is_denied, is_own, name_of, user_name, way_to_make},
     logging,
     maildir::{Room, Spool},
     net::{certificate::CertificatePair, endpoint::Endpoint},
@@ -85,11 +85,10 @@ fn spool(config: &Config) -> Option<Problem> {
                     format!("{} is read-only: clients can read mail, and none arrives", path.display()),
                 )
             }),
-            Err(Errno::ACCESS | Errno::PERM) => {
-                let usual = || advice_for_rights(path, "chown -R", ANOTHER_SPOOL);
-                let advice = option_for(config, path, "--spool DIR").unwrap_or_else(usual);
-                Some(Problem::denied(key, no_permission(path, "the spool", &advice)))
-            }
+            Err(Errno::ACCESS | Errno::PERM) => match option_for(config, path, "--spool DIR") {
+                Some(advice) => Some(Problem::denied(key, no_permission(path, "the spool", &advice))),
+                None => spool_rights(path),
+            },
             _ => match Spool::open_existing(path) {
                 Ok(spool) => spool.room().is_ok_and(|room| room.octets() < Room::LEAST).then(|| Problem {
                     is_warning: true,
@@ -105,19 +104,21 @@ fn spool(config: &Config) -> Option<Problem> {
         Ok(Kind::Other(what)) => Some(Problem::new(key, not_a_directory(path, what))),
         Ok(Kind::LinkTo(target)) => Some(Problem::new(key, dangling(path, &target))),
         Ok(Kind::Missing) => {
-            let usual = || {
-                format!(
-                    "mount its disk, or, as root, create it with `install -d -o {} -g {} -m 700 {}`",
-                    user_name(),
-                    group_name(),
-                    path_word(path)
-                )
-            };
+            let usual =
+                || format!("mount its disk, or, as root, create it with {}", way_to_make(path, "700"));
             let advice = option_for(config, path, "--spool DIR").unwrap_or_else(usual);
             missing_name(key, "the spool", path, Some((path, advice)))
         }
         Err(error) => Some(Problem::new(key, format!("{}: {error}", path.display()))),
     }
+}
+
+/// Whether owners and modes keep the server's user from writing to the spool.
+pub fn spool_rights(path: &Path) -> Option<Problem> {
+    is_denied(path, ALL).then(|| {
+        let advice = advice_for_rights(path, "chown -R", ANOTHER_SPOOL);
+        Problem::denied("spool", no_permission(path, "the spool", &advice))
+    })
 }
 
 /// The advice to a user of `restante dev` who is not root, and does not own the place: another one is all they can choose.
@@ -235,7 +236,8 @@ fn syslog(path: &Path) -> Option<Problem> {
 
 /// The server runs without its metrics.
 fn metrics(path: &Path) -> Option<Problem> {
-    replaced_file("metrics.file", "the metrics", path).map(|problem| Problem { is_warning: true, ..problem })
+    let problem = replaced_file(METRICS, "the metrics", path);
+    problem.map(|problem| Problem { is_warning: true, ..problem })
 }
 
 /// The file for the addresses of a server that starts.
@@ -266,7 +268,14 @@ fn missing_name(key: &str, what: &str, path: &Path, advice: Option<(&Path, Strin
                 Some(Problem::new(key, why))
             }
             Err(Errno::ACCESS | Errno::PERM) => {
-                let usual = || (above, advice_for_rights(above, "chown", ANOTHER_PLACE));
+                let usual = || {
+                    let command = match key {
+                        // Others read the metrics.
+                        METRICS => way_to_make(above, "755"),
+                        _ => chown("chown", above),
+                    };
+                    (above, advice_with(&command, above, ANOTHER_PLACE))
+                };
                 let (place, advice) = advice.unwrap_or_else(usual);
                 Some(Problem::denied(key, no_permission(place, what, &advice)))
             }
@@ -309,10 +318,23 @@ fn kind(path: &Path) -> io::Result<Kind> {
 
 /// The sentence for a directory that is missing.
 pub fn no_directory(path: &Path) -> String {
+<<<<<<< HEAD
     let question = did_you_mean(path, Path::is_dir);
     let advice =
         question.map_or_else(|| "make it".to_owned(), |question| format!("{question} Otherwise make it"));
     format!("there is no directory {}: {advice} with `mkdir -p {}`", path.display(), path_word(path))
+=======
+    format!("there is no directory {}: make it with {}", path.display(), way_to_make_parents(path))
+}
+
+/// The command that makes a directory for the server. If its user is not root, root types the command, and the directory is
+/// that user's all the same.
+fn way_to_make_parents(path: &Path) -> String {
+    if Uid::effective().is_root() {
+        return format!("`mkdir -p {}`", path_word(path));
+    }
+    way_to_make(path, "755")
+>>>>>>> wing/perm11
 }
 
 fn not_a_directory(path: &Path, found: &str) -> String {
@@ -322,10 +344,10 @@ fn not_a_directory(path: &Path, found: &str) -> String {
 fn dangling(path: &Path, target: &Path) -> String {
     let target = safe_file::parent(path).join(target);
     format!(
-        "{} is a link to {}, which is not there: make it with `mkdir -p {}`",
+        "{} is a link to {}, which is not there: make it with {}",
         path.display(),
         target.display(),
-        path_word(&target)
+        way_to_make_parents(&target)
     )
 }
 
@@ -335,14 +357,23 @@ fn no_permission(path: &Path, what: &str, advice: &str) -> String {
 
 /// The command that gives the present user all rights on a directory. Its owner lacks only the mode; to any other user
 /// `chown` gives it, unless that would take it from a person or from a server that runs: then the advice is `instead`.
-fn advice_for_rights(path: &Path, chown: &str, instead: &str) -> String {
+fn advice_for_rights(path: &Path, command: &str, instead: &str) -> String {
+    advice_with(&chown(command, path), path, instead)
+}
+
+fn chown(command: &str, path: &Path) -> String {
+    format!("`{command} {}: {}`", user_name(), path_word(path))
+}
+
+/// The same, with that command to change the owner.
+fn advice_with(command: &str, path: &Path, instead: &str) -> String {
     if is_own(path) {
         return format!("let its owner in with `chmod u+rwx {}`", path_word(path));
     }
     if let Some(holder) = holder(path) {
         return format!("{holder}: {instead}");
     }
-    format!("as root, change its owner with `{chown} {}: {}`", user_name(), path_word(path))
+    format!("as root, change its owner with {command}")
 }
 
 /// The person whose directory it is, or the server that has it: both keep it.
@@ -366,28 +397,12 @@ fn has_lock(locks: &str, inode: u64) -> bool {
     })
 }
 
-/// The name of the present user.
-fn user_name() -> String {
-    name_of(Uid::effective())
-}
-
-fn name_of(uid: Uid) -> String {
-    User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
-}
-
-/// The name of the present user's group.
-fn group_name() -> String {
-    let mine = Gid::effective();
-    Group::from_gid(mine).ok().flatten().map_or_else(|| mine.to_string(), |group| group.name)
-}
-
+const METRICS: &str = "metrics.file";
 /// The users of people, as useradd(8) numbers them; those below are of services, and 65534 is nobody.
 const PEOPLE: RangeInclusive<u32> = 1000..=60000;
 const ANOTHER_SPOOL: &str =
     "work in a directory of your own, or name another spool, with --spool or as `spool` in the configuration";
 const ANOTHER_PLACE: &str = "name a place of your own";
-
-const ALL: Access = Access::READ_OK.union(Access::WRITE_OK).union(Access::EXEC_OK);
 
 #[cfg(test)]
 mod tests {

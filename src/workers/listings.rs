@@ -50,8 +50,6 @@ impl Storage {
         for mailbox in names.iter().filter_map(named) {
             match self.listing(&mailbox) {
                 Ok(listing) => all.listings.extend(listing),
-                // The root of a file system has it, and only root may read it.
-                Err(_) if mailbox.as_str() == LOST_AND_FOUND => {}
                 Err(_) => drop(all.unreadable.insert(mailbox)),
             }
         }
@@ -210,8 +208,6 @@ impl Storage {
         RowReader::new(self).read(row)
     }
 }
-
-const LOST_AND_FOUND: &str = "lost+found";
 
 #[cfg(test)]
 mod tests;

@@ -56,6 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "wire_size",
             "deferred_drop",
+            "file_rights",
             "local_fs",
             "safe_file",
             "printable",
@@ -63,7 +64,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "imap_characters",
         ],
     ),
-    ("metrics", &["proto", "open_regular", "safe_file"]),
+    ("metrics", &["file_rights", "proto", "open_regular", "safe_file"]),
     ("logging", &["limits", "proto", "metrics", "safe_file", "printable", "parking_queue"]),
     (
         "net",
@@ -164,7 +165,11 @@ const ARROWS: &[(&str, &[&str])] = &[
             "metrics",
             "net",
             "open_regular",
+<<<<<<< HEAD
             "path_hint",
+=======
+            "printable",
+>>>>>>> wing/perm11
             "safe_file",
             "time_zone",
         ],
@@ -210,6 +215,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "proto",
             "wire_size",
             "safe_file",
+            "file_rights",
         ],
     ),
     (

@@ -267,3 +267,23 @@ fn r15_a_message_for_lists_and_names_is_stored_or_refused_at_its_recipient() {
     let stored = |name: &String| server.maildir(name).path.join("new").exists();
     assert_eq!(names.iter().filter(|name| stored(name)).count(), 61);
 }
+
+#[test]
+fn n78_an_account_without_a_mailbox_is_removed_with_its_mail() {
+    let home = home();
+    let (home, spool) = (home.path(), home.path().join("spool"));
+    fs::write(home.join("restante.toml"), configuration(home, &spool, STRICT)).unwrap();
+    let remove = ["remove", ALICE, "--delete-mail"];
+    for (is_there, told) in [(false, "there is no spool "), (true, "which has no mail: there is no ")] {
+        if is_there {
+            fs::create_dir(&spool).unwrap();
+        }
+        user_ok(home, &["add", ALICE, "--password-stdin"], "password\n");
+        let said = user_ok(home, &remove, "");
+        assert!(said.contains(&format!("removed {ALICE}")) && said.contains(told), "{said}");
+        assert_eq!(users_file(home), serde_json::json!({}));
+        let again = user(home, &remove, "");
+        let said = String::from_utf8(again.stderr).unwrap();
+        assert!(again.status.code() == Some(1) && !said.contains("os error"), "{said}");
+    }
+}

@@ -82,8 +82,9 @@ fn n01_what_a_start_refuses_check_refuses_in_the_same_words() {
     let no_group = listener_at("lmtp", "unix:lmtp.sock", "socket_group = \"no-such-group\"");
     let no_directory = listener_at("lmtp", "unix:run/lmtp.sock", "");
     let no_address = listener_at("smtp", "192.0.2.1:2525", "");
+    let make = if rustix::process::geteuid().is_root() { "mkdir -p " } else { "install -d -o " };
     for (keys, rest, told) in [
-        ("spool = \"no/such/spool\"", STRICT, &["spool: there is no directory ", "mkdir -p "][..]),
+        ("spool = \"no/such/spool\"", STRICT, &["spool: there is no directory ", make][..]),
         ("spool = \"users.json\"", STRICT, &["spool: ", "users.json is a file, a directory is needed"]),
         ("spool = \"users.json/spool\"", STRICT, &["users.json is a file, a directory is needed"]),
         ("spool = \"dangling\"", STRICT, &["dangling is a link to ", "nowhere, which is not there"]),
@@ -103,7 +104,7 @@ fn n01_what_a_start_refuses_check_refuses_in_the_same_words() {
         ),
         ("", &format!("{STRICT}[log]\ndestination = \"./dangling/log\""), &["log.destination: "]),
         ("", &long, &["listen.address: the path of the socket has "]),
-        ("", &no_directory, &["unix:", "there is no directory ", "mkdir -p "]),
+        ("", &no_directory, &["unix:", "there is no directory ", make]),
         ("", &no_address, &["does not have that address"]),
     ] {
         story.configure(keys, rest);

@@ -34,7 +34,7 @@ fn status(pid: u32, name: &str) -> Vec<String> {
 
 /// Gives the directory of the configuration, and all that is in it, to [`NOBODY`], then starts the server with
 /// groups that it has to lose.
-const AS_ROOT: &str = r#"d=$(dirname "$4"); chmod 711 "$d"; chown -R 65534:65534 "$d"; chmod 644 "$4"; chown 0:0 "$4"
+pub(crate) const AS_ROOT: &str = r#"d=$(dirname "$4"); chmod 711 "$d"; chown -R 65534:65534 "$d"; chmod 644 "$4"; chown 0:0 "$4"
 exec setpriv --groups=1,2,3 "$@""#;
 
 /// Whether somebody else can get to the files of a test at all.
@@ -42,7 +42,7 @@ fn others_get_to(path: &Path) -> bool {
     path.ancestors().all(|above| fs::metadata(above).is_ok_and(|is| is.permissions().mode() & 0o001 != 0))
 }
 
-fn can_become_somebody_else(test: &str) -> bool {
+pub(crate) fn can_become_somebody_else(test: &str) -> bool {
     if !is_root() {
         skip(test, "only root can become somebody else");
         return false;
@@ -54,7 +54,7 @@ fn can_become_somebody_else(test: &str) -> bool {
     true
 }
 
-fn started_as_root(wrapper: &[&str], user: &str) -> Server {
+pub(crate) fn started_as_root(wrapper: &[&str], user: &str) -> Server {
     started_as_root_on(None, wrapper, user)
 }
 

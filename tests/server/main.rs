@@ -18,6 +18,7 @@ mod metrics;
 mod odd_files;
 mod operators;
 mod reload;
+mod rights;
 mod service;
 mod service_files;
 mod status;

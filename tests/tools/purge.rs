@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -10,8 +11,9 @@ use crate::{
     common::{
         self, Server,
         client::{Client, deliver, session_with},
+        disk::{Mount, SmallDisk},
         home, installed, skip,
-        tools::Desk,
+        tools::{Desk, command_on},
     },
     wait::{BOB, LETTER, command, run, said},
 };
@@ -142,4 +144,40 @@ fn u36_a_purge_of_a_mailbox_that_does_not_exist_says_so() {
         let told = String::from_utf8(output.stderr).unwrap();
         assert!(told.contains(&format!("no mailbox {mailbox} in ")), "{told}");
     }
+}
+
+#[test]
+fn n77_a_purge_on_a_read_only_disk_says_so_and_does_not_lead_to_fsck() {
+    let test = "n77_a_purge_on_a_read_only_disk_says_so_and_does_not_lead_to_fsck";
+    let Some(disk) = SmallDisk::mount("1m") else {
+        return skip(test, "only root may mount a small disk");
+    };
+    let remount = |options: &str| {
+        let done = Command::new("mount").args(["-o", options]).arg(disk.dir.path()).status().unwrap();
+        assert!(done.success(), "{options}");
+    };
+    let backend = Desk::new();
+    let purge = |spool: &Path| {
+        let output = command_on(spool, &["purge", "--all", "--yes"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.contains("is read-only; see the log of the kernel (dmesg)") && !said.contains("fsck"),
+            "{said}"
+        );
+        said
+    };
+    // The disk of the spool, before anything is tried.
+    let bob = common::Maildir { path: disk.dir.path().join(BOB) };
+    bob.put("1.x", LETTER);
+    remount("remount,ro");
+    assert!(purge(disk.dir.path()).contains("nothing was deleted"));
+    // The disk of a mailbox.
+    fs::create_dir(backend.spool.join(BOB)).unwrap();
+    let at = backend.spool.join(BOB);
+    let Some(_mount) = Mount::new(&["--bind", bob.path.to_str().unwrap()], &at) else {
+        return skip(test, "cannot mount");
+    };
+    assert!(purge(&backend.spool).contains("1 mailbox or folder could not be emptied: the disk of "));
+    assert_eq!(bob.files("new").len(), 1);
 }

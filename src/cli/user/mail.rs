@@ -151,7 +151,11 @@ pub(super) fn remove_with_mail(
     out: &mut Stdout,
 ) -> Result<(), Failure> {
     let users = UserFile::at(config.accounts.clone());
-    let spool = Spool::open_existing(&config.spool)?;
+    let spool = match Spool::open_existing(&config.spool) {
+        Ok(spool) => Some(spool),
+        Err(error) if error.kind() == Kind::Gone => None, // no mail has ever arrived, or its disk is not mounted
+        Err(error) => return Err(error.into()),
+    };
     let account = match users.users() {
         Ok(users) => users.into_iter().find(|(known, _)| known == name).map(|(_, account)| account),
         Err(accounts::Error::Missing(_)) => None,
@@ -169,9 +173,22 @@ pub(super) fn remove_with_mail(
         )));
     }
     let place = config.spool.join(mailbox.as_str());
-    let is_there = exists(&place) || relocation::is_partly_deleted(&spool, mailbox.as_str());
+    let is_partly_deleted = |spool| relocation::is_partly_deleted(spool, mailbox.as_str());
+    let is_there = exists(&place) || spool.as_ref().is_some_and(is_partly_deleted);
     if account.is_none() && !is_there {
         return Err(accounts::Error::Absent(name.to_owned()).into());
+    }
+    let Some(spool) = spool else {
+        users.remove(name)?;
+        return out.line(format_args!(
+            "removed {name}, which has no mail: there is no spool {}; if a disk has to be mounted there, mount it, and run {}",
+            config.spool.display(),
+            restante(&["user", "remove", name, "--delete-mail"])
+        ));
+    };
+    if !is_there && !spool.is_in_use() {
+        users.remove(name)?;
+        return out.line(format_args!("removed {name}, which has no mail: there is no {}", place.display()));
     }
     let messages = message_count(usage(&spool, mailbox.as_str())?.messages);
     let question = format!("Delete {messages} in {}, for good?", place.display());

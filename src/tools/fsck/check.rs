@@ -7,9 +7,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use nix::unistd::Uid;
 use rustix::{
     fs::{self, AtFlags, FileType, Mode, Stat},
     io::Errno,
+    process::geteuid,
 };
 
 use super::{
@@ -19,6 +21,7 @@ use super::{
     problem::Problem,
 };
 use crate::{
+    file_rights::{self, ForeignPlace},
     maildir::{
         Error, Kind, Subdir,
         index_file::{self, Condition},
@@ -32,9 +35,16 @@ use crate::{
 impl Mailbox {
     /// Checks the whole mailbox. Files in `tmp/` are stale once they are older than `age` at `now`.
     pub(crate) fn check(&self, now: SystemTime, age: Duration) -> Result<Report, Error> {
-        let mut checker =
-            Checker { mailbox: self, now, age, report: Report::default(), identities: BTreeMap::new() };
+        let mut checker = Checker {
+            mailbox: self,
+            now,
+            age,
+            report: Report::default(),
+            identities: BTreeMap::new(),
+            is_foreign: false,
+        };
         let root = fs::fstat(&self.root).map_err(|e| Error::at(&self.path, "stat", e))?;
+        checker.is_foreign = checker.check_owner(c".");
         checker.check_permissions(Dir::Root, c".", &root);
         checker.check_index();
         checker.check_folder_files();
@@ -54,6 +64,8 @@ pub(super) struct Checker<'a> {
     report: Report,
     /// Directory, name and inode of the messages by identity.
     identities: BTreeMap<Vec<u8>, Vec<(Dir, CString, u64)>>,
+    /// Whether the directory in hand has to get another owner, with all that is in it, before anything there can change.
+    is_foreign: bool,
 }
 
 impl Checker<'_> {
@@ -66,21 +78,33 @@ impl Checker<'_> {
     ) {
         let path = self.mailbox.path_of(dir, name.to_bytes());
         let file = FileRef { dir, name: name.to_owned(), inode };
+        let repair = match repair {
+            Repair::Rename(_) | Repair::Remove | Repair::MakeDirectory if self.is_foreign => {
+                Repair::Manual("change the owner of its directory first".into())
+            }
+            repair => repair,
+        };
         self.report.findings.push(Finding { path, problem, detail, repair, file });
+    }
+
+    /// Checks that this user may write to a directory of another user. Returns whether that directory, or one above it, has
+    /// to get another owner. The topmost is reported, because its remedy is for all that is in it.
+    fn check_owner(&mut self, name: &CStr) -> bool {
+        let path = self.mailbox.path_of(Dir::Root, name.to_bytes());
+        let place = ForeignPlace::of(&path);
+        self.report.findings.extend(place.iter().map(|place| Finding::foreign(&path, place)));
+        place.is_some()
     }
 
     /// Checks that the mailbox's owner owns the file and may use it, and that not every user may.
     fn check_permissions(&mut self, dir: Dir, name: &CStr, stat: &Stat) {
         let file = (dir, name, stat.st_ino);
         let uid = self.mailbox.owner;
-        if stat.st_uid != uid {
+        if stat.st_uid != uid && !self.is_foreign {
             let detail = format!("its owner is user {}, the mailbox's is user {uid}", stat.st_uid);
-            self.report(
-                file,
-                Problem::ForeignOwner,
-                detail,
-                Repair::Manual("chown it to the owner of the mailbox".into()),
-            );
+            let path = self.mailbox.path_of(dir, name.to_bytes());
+            let advice = file_rights::advice_to_own(&path, &file_rights::name_of(Uid::from_raw(uid)));
+            self.report(file, Problem::ForeignOwner, detail, Repair::Manual(advice.into()));
         }
         let mode = stat.st_mode & 0o7777;
         let (needed, what) = match FileType::from_raw_mode(stat.st_mode) {
@@ -88,7 +112,8 @@ impl Checker<'_> {
             _ => (0o600, "rw"),
         };
         // Another user's file may be a hard link that the mailbox's owner made here.
-        let repair = if stat.st_uid == uid {
+        let me = geteuid();
+        let repair = if stat.st_uid == uid && (me.is_root() || me.as_raw() == uid) {
             Repair::Mode((mode | needed) & !0o007)
         } else {
             Repair::Manual("check its owner first".into())
@@ -195,9 +220,18 @@ impl Checker<'_> {
             self.report((Dir::Root, &c_name, stat.st_ino), Problem::NotADirectory, detail, repair);
             return Ok(());
         }
-        self.check_permissions(Dir::Root, &c_name, &stat);
+        let is_below_foreign = self.is_foreign;
+        self.is_foreign = is_below_foreign || self.check_owner(&c_name);
+        let checked = self.check_entries(dir, &c_name, &stat);
+        self.is_foreign = is_below_foreign;
+        checked
+    }
+
+    fn check_entries(&mut self, dir: Dir, name: &CStr, stat: &Stat) -> Result<(), Error> {
+        let mailbox = self.mailbox;
+        self.check_permissions(Dir::Root, name, stat);
         let Some(fd) = mailbox.dir(dir) else {
-            return Ok(()); // not readable: `check_permissions` has reported it
+            return Ok(()); // not readable: that is reported
         };
         let failed = |e| Error::at(mailbox.path_of(dir, b"."), "read directory", e);
         for entry in fs::Dir::read_from(fd).map_err(failed)? {
@@ -246,6 +280,7 @@ impl Checker<'_> {
         match self.measure(dir, name) {
             Ok(measure) => self.check_message(file, &measure),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if self.is_foreign && error.kind() == std::io::ErrorKind::PermissionDenied => {}
             Err(error) => {
                 let repair = Repair::Manual("check its permissions and the disk".into());
                 self.report(file, Problem::Unreadable, error.to_string(), repair);

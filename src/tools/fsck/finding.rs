@@ -7,7 +7,11 @@ use std::{
 };
 
 use super::problem::Problem;
-use crate::{maildir::Error, printable};
+use crate::{
+    file_rights::{ForeignPlace, user_name},
+    maildir::Error,
+    printable,
+};
 
 /// A problem of one file or directory.
 #[derive(Debug, Clone)]
@@ -77,16 +81,34 @@ impl Finding {
     /// The finding for a mailbox, or a directory of one, that cannot be opened.
     pub(crate) fn unusable(path: &Path, error: &Error) -> Self {
         let is_no_directory = path.symlink_metadata().is_ok_and(|about| !about.is_dir());
+        if let Some(place) = ForeignPlace::of(path).filter(|_| !is_no_directory) {
+            return Self::foreign(path, &place);
+        }
         let (problem, advice) = if is_no_directory {
-            (Problem::NotADirectory, "put a directory in its place, or move it away")
+            (Problem::NotADirectory, "put a directory in its place, or move it away".into())
         } else {
-            (Problem::ClosedToOwner, "check its owner and its mode")
+            let advice = error.remedy().map(|remedy| remedy.to_owned().into());
+            (Problem::ClosedToOwner, advice.unwrap_or("check its owner and its mode".into()))
         };
         Self {
             path: path.to_owned(),
             problem,
-            detail: error.to_string(),
-            repair: Repair::Manual(advice.into()),
+            detail: error.without_remedy().to_string(),
+            repair: Repair::Manual(advice),
+            file: FileRef { dir: Dir::Root, name: CString::default(), inode: 0 },
+        }
+    }
+
+    /// The finding for a directory of another user that keeps this user from a path, which is the directory or in it.
+    pub(super) fn foreign(path: &Path, place: &ForeignPlace) -> Self {
+        let depth = |path: &Path| path.components().count();
+        let below =
+            std::path::absolute(path).map_or(0, |path| depth(&path) - depth(&place.path).min(depth(&path)));
+        Self {
+            path: path.ancestors().nth(below).unwrap_or(&place.path).to_owned(),
+            problem: Problem::ForeignOwner,
+            detail: format!("its owner is {}, and {} may not write there", place.owner(), user_name()),
+            repair: Repair::Manual(place.advice().into()),
             file: FileRef { dir: Dir::Root, name: CString::default(), inode: 0 },
         }
     }

@@ -91,9 +91,10 @@ impl Problem {
             Self::StaleTmp => {
                 ("stale-tmp", "no program reads it: it takes space, and mail in it was never acknowledged")
             }
-            Self::ForeignOwner => {
-                ("foreign-owner", "restante and Dovecot (may not be allowed to read, rename or delete it)")
-            }
+            Self::ForeignOwner => (
+                "foreign-owner",
+                "restante and Dovecot (may not be allowed to read, rename or delete it, or to deliver there)",
+            ),
             Self::OpenToOthers => {
                 ("open-to-others", "its owner, because every user of this machine can read it")
             }

@@ -1,0 +1,58 @@
+//! The mailboxes that the server's user may not write to, as after a copy that root made into the spool.
+//!
+//! The rule: nothing is opened or changed. A mailbox is looked at as far as this user may see it.
+
+use std::{
+    fs::{self, DirEntry},
+    iter,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::Access;
+
+use crate::{
+    command_hint::restante,
+    file_rights::{ALL, is_denied, way_to_change},
+    maildir::Spool,
+    printable::counted,
+};
+
+/// The warning about such mailboxes, with the remedy for the first of them. A spool that is closed as a whole is told by
+/// [`places`](super::places).
+pub fn warning(spool: &Path) -> Option<String> {
+    if is_denied(spool, ALL) {
+        return None;
+    }
+    let mut names = Spool::open_existing(spool).ok()?.names().ok()?;
+    names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
+    names.sort();
+    let closed: Vec<PathBuf> = names.iter().filter_map(|name| closed_part(&spool.join(name))).collect();
+    let remedy = closed.iter().find_map(|part| way_to_change(part))?;
+    let others =
+        if closed.len() > 1 { format!("; {} names each", restante(&["fsck"])) } else { String::new() };
+    Some(format!(
+        "the server's user cannot write to all parts of {}: {remedy}{others}",
+        counted(closed.len(), "mailbox")
+    ))
+}
+
+/// The first directory of a mailbox, or of a folder of it, that is closed to this user. A directory that this user cannot
+/// read may be a mailbox; another one is, if it has a part of a Maildir.
+fn closed_part(mailbox: &Path) -> Option<PathBuf> {
+    if is_denied(mailbox, ALL - Access::WRITE_OK) {
+        return Some(mailbox.to_owned());
+    }
+    if !PARTS.iter().any(|part| mailbox.join(part).exists()) {
+        return None;
+    }
+    let is_folder = |entry: &DirEntry| entry.file_name().as_encoded_bytes().starts_with(b".");
+    let folders = fs::read_dir(mailbox).ok()?.flatten().filter(is_folder).map(|entry| entry.path());
+    let maildirs = iter::once(mailbox.to_owned()).chain(folders.filter(|folder| folder.is_dir()));
+    let mut parts = maildirs.flat_map(|maildir| {
+        let parts = PARTS.map(|part| maildir.join(part));
+        iter::once(maildir).chain(parts)
+    });
+    parts.find(|part| is_denied(part, ALL))
+}
+
+const PARTS: [&str; 3] = ["tmp", "new", "cur"];
