@@ -318,13 +318,10 @@ fn kind(path: &Path) -> io::Result<Kind> {
 
 /// The sentence for a directory that is missing.
 pub fn no_directory(path: &Path) -> String {
-<<<<<<< HEAD
     let question = did_you_mean(path, Path::is_dir);
     let advice =
         question.map_or_else(|| "make it".to_owned(), |question| format!("{question} Otherwise make it"));
-    format!("there is no directory {}: {advice} with `mkdir -p {}`", path.display(), path_word(path))
-=======
-    format!("there is no directory {}: make it with {}", path.display(), way_to_make_parents(path))
+    format!("there is no directory {}: {advice} with {}", path.display(), way_to_make_parents(path))
 }
 
 /// The command that makes a directory for the server. If its user is not root, root types the command, and the directory is
@@ -334,7 +331,6 @@ fn way_to_make_parents(path: &Path) -> String {
         return format!("`mkdir -p {}`", path_word(path));
     }
     way_to_make(path, "755")
->>>>>>> wing/perm11
 }
 
 fn not_a_directory(path: &Path, found: &str) -> String {

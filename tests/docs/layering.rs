@@ -165,11 +165,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "metrics",
             "net",
             "open_regular",
-<<<<<<< HEAD
             "path_hint",
-=======
             "printable",
->>>>>>> wing/perm11
             "safe_file",
             "time_zone",
         ],
