@@ -35,6 +35,8 @@ pub(super) struct Redactor {
     user_hidden: bool,
     /// The user name in an exchange that sends it before the password.
     user_name: Vec<u8>,
+    /// Digests of the tags of IMAP that were masked with their lines, and whose replies have not come.
+    hidden_tags: Vec<u32>,
     /// Digests of the secrets, in order of appearance.
     seen: Vec<u32>,
 }
@@ -50,6 +52,7 @@ impl Redactor {
             in_sasl_exchange: false,
             user_hidden: false,
             user_name: Vec::new(),
+            hidden_tags: Vec::new(),
             seen: Vec::new(),
         }
     }

@@ -61,7 +61,7 @@ fn every_state_is_drawn_and_no_other() {
         assert_eq!(drawn, variants(&code, kind), "{kind} in {path}");
         seen += 1;
     }
-    assert_eq!(seen, 4, "diagrams of states");
+    assert_eq!(seen, 5, "diagrams of states");
 }
 
 #[test]

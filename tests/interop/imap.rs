@@ -14,6 +14,7 @@ use crate::{
     common::{PASSWORD, PATIENCE, STRICT, Server, Setup, home, listener},
     dovecot::{DOVECOT_IMAP, dovecot},
     letters::{ALICE, identified},
+    responses,
 };
 
 /// A session, logged in as alice.
@@ -21,6 +22,7 @@ pub(crate) struct Imap {
     input: Box<dyn Write + Send>,
     output: BufReader<Box<dyn Read + Send>>,
     tags: usize,
+    /// Dovecot's; `None` is a session with us.
     process: Option<Process>,
 }
 
@@ -77,20 +79,27 @@ impl Imap {
         imap
     }
 
+    /// The next response. One of ours must be one that `imap-codec` can read.
     fn response(&mut self) -> Response {
-        let (mut line, mut literals) = (Vec::new(), Vec::new());
+        let (mut line, mut literals, mut whole) = (Vec::new(), Vec::new(), Vec::new());
         loop {
+            let begun = line.len();
             if self.output.read_until(b'\n', &mut line).unwrap() == 0 {
                 let log = self.process.as_ref().map(|process| fs::read_to_string(&process.log).unwrap());
                 panic!("the IMAP server is gone: {log:?}");
             }
+            whole.extend_from_slice(&line[begun..]);
             let text = String::from_utf8_lossy(&line).into_owned();
             let octets = text.trim_end().strip_suffix('}').and_then(|text| text.rsplit_once('{'));
             let Some(octets) = octets.and_then(|(_, octets)| octets.parse().ok()) else {
+                if self.process.is_none() {
+                    responses::check(&whole).unwrap();
+                }
                 return Response { text, literals };
             };
             let mut literal = vec![0; octets];
             self.output.read_exact(&mut literal).unwrap();
+            whole.extend_from_slice(&literal);
             literals.push(literal);
         }
     }
@@ -155,12 +164,14 @@ pub(crate) struct View {
     imap: Imap,
     /// The unique id of each message, once it is known.
     uids: Vec<Option<usize>>,
+    /// Whether it asks for news by IDLE the next time, in place of NOOP.
+    idles: bool,
 }
 
 impl View {
-    pub(crate) fn open(server: &Server) -> Self {
-        let mut view = Self { imap: Imap::ours(server), uids: Vec::new() };
-        let told = view.imap.ask("SELECT INBOX");
+    pub(crate) fn open(server: &Server, mailbox: &str) -> Self {
+        let mut view = Self { imap: Imap::ours(server), uids: Vec::new(), idles: false };
+        let told = view.imap.ask(&format!("SELECT {mailbox}"));
         view.note(&told);
         view
     }
@@ -168,7 +179,8 @@ impl View {
     /// Asks for news. Returns the unique ids of all messages.
     #[track_caller]
     pub(crate) fn news(&mut self) -> Vec<usize> {
-        let told = self.imap.ask("NOOP");
+        let told = self.imap.ask(if self.idles { "IDLE\r\nDONE" } else { "NOOP" });
+        self.idles = !self.idles;
         self.note(&told);
         if let Some(first) = self.uids.iter().position(Option::is_none) {
             let told = self.imap.try_ask(&format!("FETCH {}:* (UID)", first + 1));

@@ -19,6 +19,8 @@ mod mutt;
 mod postfix;
 mod programs;
 mod proxy;
+#[path = "../protocol/dialogue/responses.rs"]
+mod responses;
 mod senders;
 mod together;
 mod visit;

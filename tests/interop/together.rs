@@ -43,7 +43,7 @@ fn all_at_once_lose_nothing_and_double_nothing() {
     stage.ledger().send("first");
     Imap::dovecot(&server).ask("CREATE Archive");
     let fetchers = Kind::ALL.map(Fetcher::new);
-    let mut view = thread::scope(|scope| {
+    let [mut view, mut archive] = thread::scope(|scope| {
         for sender in Sender::ALL {
             scope.spawn(move || stage.send(sender));
         }
@@ -67,6 +67,12 @@ fn all_at_once_lose_nothing_and_double_nothing() {
     });
     let uids: Vec<usize> = Imap::ours(&server).read_all("INBOX").into_iter().map(|(uid, _)| uid).collect();
     assert_eq!(view.news(), uids);
+    let archived = Imap::ours(&server).read_all("Archive");
+    let uids: Vec<usize> = archived.into_iter().map(|(uid, _)| uid).collect();
+    assert!(!uids.is_empty());
+    eventually("so does one in the folder that messages are moved to", || {
+        (archive.news() == uids).then_some(())
+    });
     let left: BTreeSet<String> = look(&server).into_keys().collect();
     let archived = Imap::dovecot(&server).read_all("Archive").into_iter().map(|(_, id)| id).collect();
     let ledger = stage.ledger();
@@ -268,7 +274,7 @@ impl<'a> Stage<'a> {
         imap.logout();
     }
 
-    /// Adds a letter over our IMAP, flags everything and deletes two that it has read.
+    /// Adds a letter over our IMAP, flags everything, and deletes or moves two that it has read.
     fn imap(&self) {
         let mut imap = Imap::ours(self.server);
         let mut known = BTreeMap::new();
@@ -291,23 +297,27 @@ impl<'a> Stage<'a> {
                     self.remove(OURS, id, Change::Perhaps);
                 }
                 imap.try_ask("STORE 1:* +FLAGS.SILENT (\\Seen)");
-                imap.try_ask(&format!("UID STORE {first},{last} +FLAGS.SILENT (\\Deleted)"));
-                imap.try_ask(&format!("UID EXPUNGE {first},{last}"));
+                if turn % 3 == 0 {
+                    imap.try_ask(&format!("UID MOVE {first},{last} Archive"));
+                } else {
+                    imap.try_ask(&format!("UID STORE {first},{last} +FLAGS.SILENT (\\Deleted)"));
+                    imap.try_ask(&format!("UID EXPUNGE {first},{last}"));
+                }
             }
             self.ledger().did(OURS);
         }
         imap.logout();
     }
 
-    /// Has the mailbox open over our IMAP, and hears of everything.
-    fn watch(&self) -> View {
-        let mut view = View::open(self.server);
+    /// Has both mailboxes open over our IMAP, and hears of everything.
+    fn watch(&self) -> [View; 2] {
+        let mut views = ["INBOX", "Archive"].map(|mailbox| View::open(self.server, mailbox));
         for _ in self.turns() {
-            view.news();
+            views.iter_mut().for_each(|view| drop(view.news()));
             let ledger = self.ledger();
             drop(self.removed.wait_timeout(ledger, Duration::from_millis(100)).unwrap());
         }
-        view
+        views
     }
 }
 

@@ -1,4 +1,4 @@
-//! The way back to Dovecot, and here again: clients keep their UIDs.
+//! The way here from Dovecot, back to it, and here again: clients keep their UIDs.
 
 use std::{
     collections::BTreeMap,
@@ -14,10 +14,36 @@ use crate::{
 };
 
 pub(crate) fn stories() -> Vec<Story> {
-    vec![Story::new(&[DOVECOT_IMAP, UNSHARE], y117_uids_go_to_dovecot_and_come_back)]
+    vec![
+        Story::new(&[DOVECOT_IMAP, UNSHARE], y24_a_mailbox_of_dovecot_keeps_its_uids_and_its_keywords),
+        Story::new(&[DOVECOT_IMAP, UNSHARE], y117_uids_go_to_dovecot_and_come_back),
+    ]
 }
 
 const FOLDERS: [&str; 2] = ["INBOX", "Projects"];
+
+fn y24_a_mailbox_of_dovecot_keeps_its_uids_and_its_keywords() {
+    let server = server();
+    let mut dovecot = Imap::dovecot(&server);
+    for n in 1..=5 {
+        dovecot.append("INBOX", &letter(&format!("theirs-{n}")));
+    }
+    dovecot.ask("CREATE Projects");
+    dovecot.ask("SELECT INBOX");
+    dovecot.ask("COPY 4:5 Projects");
+    dovecot.ask("STORE 2 +FLAGS (\\Flagged todo later)");
+    dovecot.ask("STORE 1 +FLAGS (\\Deleted)");
+    dovecot.ask("EXPUNGE");
+    let theirs = FOLDERS.map(|folder| known(&mut dovecot, folder));
+    dovecot.logout();
+
+    let mut imap = Imap::ours(&server);
+    assert_eq!(FOLDERS.map(|folder| known(&mut imap, folder)), theirs);
+    deliver(&server, ALICE, &letter("ours"));
+    let (_, after) = known(&mut imap, "INBOX");
+    assert!(theirs[0].1.keys().all(|uid| uid < after.keys().next_back().unwrap()), "no UID is given twice");
+    imap.logout();
+}
 
 fn y117_uids_go_to_dovecot_and_come_back() {
     let mut server = server();

@@ -18,6 +18,7 @@ mod http_shares;
 mod http_tags;
 mod imap_any_input;
 mod imap_clients;
+mod imap_transcripts;
 mod listener_clients;
 mod mailhog;
 mod mailpit_answers;

@@ -7,6 +7,7 @@ mod deliveries;
 mod disk_errors;
 mod hostile_files;
 mod hostile_names;
+mod imap_disk_errors;
 mod lmtp_faults;
 mod misplaced;
 mod mutt;

@@ -82,7 +82,8 @@ impl Recorder {
                 continue;
             }
             for line in self.partial_output.feed(part) {
-                let text = self.imap_output.line(line.strip_suffix(b"\r\n").unwrap_or(&line));
+                let line = line.strip_suffix(b"\r\n").unwrap_or(&line);
+                let text = self.imap_output.line(&self.redactor.redact_reply(line));
                 self.line(format!("S: {}", format::escaped(&text)).trim_end());
             }
         }
@@ -97,7 +98,8 @@ impl Recorder {
     fn record_server_lines(&mut self, output: &[u8]) {
         for line in self.partial_output.feed(output) {
             let text = line.strip_suffix(b"\r\n").unwrap_or(&line);
-            self.line(format!("S: {}", format::escaped(text)).trim_end());
+            let text = if self.redactor.is_imap() { self.redactor.redact_reply(text) } else { text.into() };
+            self.line(format!("S: {}", format::escaped(&text)).trim_end());
         }
         if let Some(begun) = self.partial_output.too_long() {
             self.line(&format!("S| {}", format::escaped(&begun)));

@@ -1,7 +1,11 @@
 //! Masks passwords in the commands of IMAP.
 //!
 //! The rule: before the login, only the names of commands are shown, and the response of AUTHENTICATE with its mask. After
-//! it, arguments are shown if the command is known and takes some.
+//! it, arguments are shown if the command is known and takes some. The first word of a line that is no command may be a
+//! password, because the server asks for none in a line of its own. The reply repeats that word as a tag, so it is masked there
+//! too.
+
+use std::borrow::Cow;
 
 use super::{HIDDEN, Redactor};
 use crate::proto::{SessionPhase, imap, sasl};
@@ -30,7 +34,13 @@ impl Redactor {
         }
         if !is_known || !is_tag {
             self.in_sasl_exchange = true;
-            return Some(if is_tag && !rest.is_empty() { [tag, b" ***"].concat() } else { HIDDEN.to_vec() });
+            if is_usual(tag) && !rest.is_empty() {
+                return Some([tag, b" ***"].concat());
+            }
+            if self.hidden_tags.len() < MAX_HIDDEN_TAGS {
+                self.hidden_tags.push(crc32fast::hash(tag));
+            }
+            return Some(HIDDEN.to_vec());
         }
         let upper = name.to_ascii_uppercase();
         let begin = [tag, b" ", &name].concat();
@@ -47,12 +57,31 @@ impl Redactor {
                 Some([begin, b" ", mechanism, b" ", &shown].concat())
             }
             b"LOGIN" => Some([begin, &b" \"user\" \"***\""[..]].concat()),
-            b"ID" | b"LANGUAGE" => None,
-            b"CAPABILITY" | b"NOOP" | b"LOGOUT" | b"STARTTLS" => Some([begin, b" ", HIDDEN].concat()),
+            b"ID" if argument.starts_with(b"(") || argument.eq_ignore_ascii_case(b"NIL") => None,
+            b"LANGUAGE" => None,
+            b"CAPABILITY" | b"NOOP" | b"LOGOUT" | b"STARTTLS" | b"ID" => Some([begin, b" ", HIDDEN].concat()),
             _ if is_before_login => Some([begin, b" ", HIDDEN].concat()),
             _ => None,
         }
     }
+
+    /// Masks the tag of a reply if the line of its command was masked with its tag.
+    pub(in crate::transcript) fn redact_reply<'a>(&mut self, line: &'a [u8]) -> Cow<'a, [u8]> {
+        let (tag, _) = split(line);
+        let digest = crc32fast::hash(tag);
+        let Some(at) = self.hidden_tags.iter().position(|hidden| *hidden == digest) else {
+            return line.into();
+        };
+        self.hidden_tags.remove(at);
+        [HIDDEN, &line[tag.len()..]].concat().into()
+    }
+}
+
+/// Whether a word is a tag as people and programs write it, and no password: one or two letters, and up to four digits.
+fn is_usual(tag: &[u8]) -> bool {
+    let letters = tag.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+    let digits = &tag[letters..];
+    (1..=2).contains(&letters) && (1..=4).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
 }
 
 /// The first word of a line, and the rest after one blank.
@@ -65,6 +94,8 @@ fn split(line: &[u8]) -> (&[u8], &[u8]) {
 
 /// The longest tag that is shown, in octets.
 const MAX_TAG: usize = 32;
+/// The largest number of masked tags whose replies have not come. After more of them, the session has ended for its mistakes.
+const MAX_HIDDEN_TAGS: usize = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -87,7 +118,11 @@ mod tests {
             ("a1 SELECT hunter2", "a1 SELECT ***"),
             ("a1 NOOP hunter2", "a1 NOOP ***"),
             ("a1 PASS hunter2", "a1 ***"),
+            ("a1 ID hunter2", "a1 ID ***"),
             ("hunter2", "***"),
+            ("hunter2 x", "***"),
+            ("hunter two", "***"),
+            ("4711 x", "***"),
         ] {
             assert_eq!(shown(SessionPhase::Authorization, line), format!("{expected}\r\n"));
         }
@@ -99,6 +134,25 @@ mod tests {
         ] {
             assert_eq!(shown(SessionPhase::Authenticated, line), format!("{expected}\r\n"));
         }
+    }
+
+    #[test]
+    fn y223_a_reply_does_not_repeat_a_masked_word_as_its_tag() {
+        let mut redactor = Redactor::new(Protocol::Imap, 65_536, false);
+        let lines = ["a1 LOGIN bob", "hunter2", "hunter two", "hunter2", "a2 NOOP"];
+        lines.iter().for_each(|line| _ = redactor.redact_line(line.as_bytes(), SessionPhase::Authorization));
+        let replies = [
+            ("a1 BAD Expected x", "a1 BAD Expected x"),
+            ("hunter2 BAD Expected x", "*** BAD Expected x"),
+            ("hunter BAD Unknown", "*** BAD Unknown"),
+            ("* OK hunter2 x", "* OK hunter2 x"),
+            ("hunter2 BAD Expected x", "*** BAD Expected x"),
+            ("a2 OK Done", "a2 OK Done"),
+        ];
+        for (reply, expected) in replies {
+            assert_eq!(redactor.redact_reply(reply.as_bytes()), expected.as_bytes(), "{reply}");
+        }
+        assert!(redactor.hidden_tags.is_empty());
     }
 
     #[test]

@@ -1,3 +1,5 @@
+mod imap_codec_commands;
+
 use proptest::prelude::*;
 
 use super::*;
