@@ -167,8 +167,8 @@ fn expect(user: &str, there: u64, expected: u64) -> io::Result<()> {
     if there == expected { Ok(()) } else { Err(error()) }
 }
 
-/// The name of a file, as other programs give it.
-fn file_name(number: usize) -> String {
+/// The name of the file of a message that [`fill`] made, as other programs give it.
+pub(crate) fn file_name(number: usize) -> String {
     format!("{}.M1P1.bench.example.test:2,S", 1_700_000_000 + number)
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod imap_idle;
 pub(crate) mod imap_load;
 pub(crate) mod login_load;
 pub(crate) mod pace;
+pub(crate) mod plain_imap;
 pub(crate) mod plain_server;
 pub(crate) mod pop3_load;
 pub(crate) mod postfix_daemon;

@@ -7,7 +7,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
         foreign_mailbox::millis,
         imap_client::Imap,
         imap_load::{self, Done, HEADERS, Work, fill},
+        plain_imap::serve_imap_plainly,
         process, spool,
         table::count as in_words,
     },
@@ -92,6 +93,11 @@ impl Row {
         Ok(())
     }
 
+    /// Whether files go to sockets as they are, so that there is a limit to compare with.
+    fn whole_messages(&self) -> bool {
+        self.sessions > 1
+    }
+
     /// Messages that one operation fetches.
     fn fetched(&self) -> usize {
         match self.work {
@@ -108,13 +114,13 @@ fn repeated(contest: &mut Contest, scratch: &mut Scratch, row: &Row) -> io::Resu
     }
     process::warn_if_busy()?;
     let seconds = contest.scale.seconds;
-    let run = |pid: u32, imap, work: Work| -> io::Result<Sample> {
+    let run = |cpu: &dyn Fn() -> io::Result<Duration>, imap, work: Work| -> io::Result<Sample> {
         let messages = row.messages;
         let loader =
             Loader::start(&Job::Imap(imap_load::Job { imap, users: row.users(), messages, work, seconds }))?;
-        let used = process::cpu_of_tree(pid)?;
+        let used = cpu()?;
         let done: Done = loader.run()?;
-        let used = process::cpu_of_tree(pid)? - used;
+        let used = cpu()? - used;
         if row.sessions > 1 {
             return Ok(Sample::rate(done.operations * row.fetched() as u64, done.seconds, used));
         }
@@ -134,10 +140,18 @@ fn repeated(contest: &mut Contest, scratch: &mut Scratch, row: &Row) -> io::Resu
         Dovecot::start(&home, &maildirs, None)
     });
     let dovecot = dovecot.map(|server| {
-        Box::new(move |_: &mut Scratch| run(server.pid(), server.imap, row.work.clone())) as Run<'_>
+        Box::new(move |_: &mut Scratch| {
+            run(&|| process::cpu_of_tree(server.pid()), server.imap, row.work.clone())
+        }) as Run<'_>
     });
-    let ours: Run<'_> = Box::new(|_| run(server.pid(), imap, row.work.clone()));
-    contest.row(scratch, figure, ours, None, vec![(DOVECOT, dovecot)])?;
+    let ours: Run<'_> = Box::new(|_| run(&|| process::cpu_of_tree(server.pid()), imap, row.work.clone()));
+    // The plain server is threads of ours; the clients are a process of their own.
+    let plain = row.whole_messages().then(|| serve_imap_plainly(spool(&dir), row.messages)).transpose()?;
+    let limit = plain.map(|plain| {
+        Box::new(move |_: &mut Scratch| run(&|| process::cpu(std::process::id()), plain, row.work.clone()))
+            as Run<'_>
+    });
+    contest.row(scratch, figure, ours, limit, vec![(DOVECOT, dovecot)])?;
     contest.notes.insert(NOTE.to_owned());
     Ok(())
 }
@@ -233,4 +247,5 @@ const FOLDERS: usize = 30;
 const NOTE: &str = "IMAP: letters with the header of mail from the Internet, in files in memory; each session works once \
      before its time begins, so that both programs have their indexes and caches, but for the first fetch of the headers, \
      which is the first of both: Dovecot has no dovecot.index.cache, and restante has read no message; a client asks for the fields that \
-     Thunderbird asks for";
+     Thunderbird asks for; the limit is a thread for each connection that reads each file and writes it to the socket as it is, \
+     64 KiB or one message at a time";
