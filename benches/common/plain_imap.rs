@@ -55,12 +55,7 @@ fn serve(maildirs: &Path, messages: usize, mut stream: TcpStream) -> io::Result<
 }
 
 /// Sends whole messages; what is left in `output` is for the caller to write.
-fn fetch(
-    folder: &Path,
-    files: Range<usize>,
-    output: &mut Vec<u8>,
-    stream: &mut TcpStream,
-) -> io::Result<()> {
+fn fetch(folder: &Path, files: Range<usize>, output: &mut Vec<u8>, stream: &mut TcpStream) -> io::Result<()> {
     for file in files {
         let mut message = File::open(folder.join(file_name(file)))?;
         let (number, octets) = (file + 1, message.metadata()?.len());

@@ -65,6 +65,7 @@ const WORDS: &[(&str, &str)] = &[
     ("expected `:`", "a \":\" is missing after the name"),
     ("expected value", "a value is needed here: a text in double quotes, a number, true, false, { } or [ ]"),
     ("trailing characters", "something follows after the last \"}\": remove it, or put it inside"),
+    ("expected ident", "no JSON: a text stands in double quotes, and the file begins with {"),
     ("control character", "a closing quote is missing in this line"),
     ("invalid escape", "a \"\\\" in a text is written twice: \"\\\\\""),
 ];
@@ -86,6 +87,7 @@ mod tests {
                 "unknown field `password`, expected one of",
                 "unknown key `password`: did you mean `password_hash`?",
             ),
+            ("expected ident", "no JSON: a text stands in double quotes"),
             ("unknown field `Quota`, expected one of", "unknown key `Quota`: did you mean `quota`?"),
             (
                 "unknown field `colour`, expected one of",

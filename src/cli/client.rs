@@ -58,6 +58,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
+    arguments.tls.must_use(arguments.cacert.as_deref())?;
     let mut terminal = Terminal::stdio();
     let trust = arguments.cacert.map_or(Trust::System, Trust::File);
     let tls = Tls::new(&trust).map_err(Failure::Usage)?;

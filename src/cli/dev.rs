@@ -144,7 +144,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let spool = config.spool.clone();
     let made = config.tls.as_ref().map(make_missing).transpose();
     let made = made.map_err(|failure| Failure::Other(format!("{failure}; {OTHER_DIRECTORY}")))?.flatten();
-    let started = serve::start(config, &ConfigText::default(), &arguments.running, ALTERNATIVES)
+    let alternatives = alternatives(certificate.is_some());
+    let started = serve::start(config, &ConfigText::default(), &arguments.running, alternatives)
         .inspect_err(|_| made.iter().for_each(remove_pair))?;
     let taken = started.server.endpoints();
     let at = |service| taken.iter().find(|(taken, _)| *taken == service).and_then(|(_, at)| at.ip());
@@ -218,10 +219,20 @@ fn transcripts_of(spool: &Path) -> PathBuf {
 
 const PERSONAS: [&str; 5] = ["rfc821", "rfc1081", "rfc1460", "rfc1939", "modern"];
 
-const ALTERNATIVES: Alternatives<'static> = Alternatives {
-    addresses: "choose others with --smtp, --pop3, --imap and --http (`make run SMTP=127.0.0.1:2526 POP3=127.0.0.1:1111 IMAP=127.0.0.1:1144 HTTP=127.0.0.1:8026`)",
-    spool: "choose another directory with --spool (`make run ARGS='--spool other'`)",
-};
+/// The choices beside a server that runs already, with its TLS listeners or without.
+const fn alternatives(tls: bool) -> Alternatives<'static> {
+    let addresses = if tls {
+        "choose others with --smtp, --pop3, --imap, --http, --smtps, --pop3s and --imaps (`make run SMTP=127.0.0.1:2526 \
+         POP3=127.0.0.1:1111 IMAP=127.0.0.1:1144 HTTP=127.0.0.1:8026 ARGS='--tls --smtps 2466 --pop3s 1996 --imaps 1994'`)"
+    } else {
+        "choose others with --smtp, --pop3, --imap and --http (`make run SMTP=127.0.0.1:2526 POP3=127.0.0.1:1111 \
+         IMAP=127.0.0.1:1144 HTTP=127.0.0.1:8026`)"
+    };
+    Alternatives {
+        addresses,
+        spool: "choose another directory with --spool (`make run ARGS='--spool other'`)",
+    }
+}
 
 /// Whether other machines can reach that address.
 fn is_open(address: &SocketAddr) -> bool {

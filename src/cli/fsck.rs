@@ -20,7 +20,7 @@ use crate::{
     command_hint::restante,
     maildir::{Error, Kind},
     printable,
-    tools::fsck::{Finding, Mailbox, Problem, Report, shown},
+    tools::fsck::{Finding, Mailbox, Problem, Report, misplaced_files, misplaced_mail, shown},
 };
 
 /// Find problems in mailboxes: names, sizes, owners, modes, misplaced files.
@@ -130,11 +130,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 }
             }
             Ok(None) if named => absent.push(format!("{} is not a mailbox", path.display())),
-            Ok(None) => {}
+            Ok(None) => {
+                if let Some(finding) = misplaced_mail(&path) {
+                    report(arguments, &finding, State::Found, None, &mut sum, &mut out)?;
+                }
+            }
             Err(error) if error.kind() == Kind::Gone && named => {
                 absent.push(format!("{error}: there is no such mailbox"));
             }
             Err(error) => report_unusable(arguments, &path, &error, &mut sum, &mut out)?,
+        }
+    }
+    if arguments.mailboxes.is_empty() {
+        for finding in misplaced_files(&context.path) {
+            report(arguments, &finding, State::Found, None, &mut sum, &mut out)?;
         }
     }
     let Totals { mailboxes, messages, fixed, left, repairable, notes, .. } = sum;

@@ -114,6 +114,17 @@ impl Protection {
             Self::Implicit => Security::Implicit,
         }
     }
+
+    /// Refuses trusted certificates for a connection without TLS: a user who names them expects protection.
+    pub(super) fn must_use(self, trusted: Option<&Path>) -> Result<(), Failure> {
+        let path = trusted.filter(|_| matches!(self, Self::None));
+        path.map_or(Ok(()), |path| {
+            Err(Failure::Usage(format!(
+                "--cacert {} is for TLS: add --tls=starttls or --tls=implicit",
+                path.display()
+            )))
+        })
+    }
 }
 
 type AddressList = Vec<Person>;
@@ -194,6 +205,7 @@ fn client_failure(error: &ClientError, language: Language) -> Failure {
 }
 
 fn connect_options(arguments: &Arguments, terminal: &mut Terminal) -> Result<ConnectOptions, Failure> {
+    arguments.tls.must_use(arguments.cacert.as_deref())?;
     let server = server_address(arguments, terminal)?;
     let trust = match (&arguments.cacert, arguments.insecure) {
         (_, true) => Trust::AnyCertificate,

@@ -106,7 +106,8 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
         }
         if io::stdout().is_terminal() {
             let place = printable::escape_path(path);
-            output::styled(&format!("Waiting for sessions in {place}. Press Ctrl-C to quit.\n"))
+            let none = if plays.is_empty() { ", which has no transcript yet" } else { "" };
+            output::styled(&format!("Waiting for sessions in {place}{none}. Press Ctrl-C to quit.\n"))
                 .map_err(Failure::output)?;
         }
     }

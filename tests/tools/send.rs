@@ -212,6 +212,9 @@ fn a_password_is_masked_and_goes_over_no_network_in_clear_text() {
     let stranger = "198.51.100.7:25".parse().unwrap();
     let exposed = send(stranger, &letter(&["--body", "b", "--auth", ALICE]), b"");
     ends_with(&exposed, 2, &["clear text", "--tls starttls"]);
+    // Who names a certificate expects TLS.
+    let unprotected = send(place, &letter(&["--body", "b", "--cacert", "ca.pem"]), b"");
+    ends_with(&unprotected, 2, &["--cacert ca.pem is for TLS", "--tls=starttls"]);
 }
 
 #[test]

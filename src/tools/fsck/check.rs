@@ -17,6 +17,7 @@ use rustix::{
 use super::{
     finding::{Dir, FileRef, Finding, Repair, Report, shown},
     mailbox::Mailbox,
+    misplaced::misplaced_mail,
     name_check,
     problem::Problem,
 };
@@ -165,15 +166,16 @@ impl Checker<'_> {
             let Ok(stat) = fs::statat(&mailbox.root, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             self.check_own_file(name, &stat);
             let is_ours = matches!(name.to_bytes(), b"." | b".." | b"tmp" | b"new" | b"cur");
+            let dotted = name.to_bytes().starts_with(b".");
+            if !is_ours && !dotted && !self.is_foreign {
+                let finding = misplaced_mail(&mailbox.path_of(Dir::Root, name.to_bytes()));
+                // A Maildir in it is a nested folder.
+                self.report.findings.extend(finding.filter(|_| !self.is_maildir(name)));
+            }
             if is_ours || FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
                 continue;
             }
-            let inner = |part: &str| {
-                let path = [name.to_bytes(), b"/", part.as_bytes()].concat();
-                fs::statat(&mailbox.root, &*path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
-            };
-            let dotted = name.to_bytes().starts_with(b".");
-            if (inner("cur") || inner("new")) && (in_folder || !dotted) {
+            if self.is_maildir(name) && (in_folder || !dotted) {
                 let file = (Dir::Root, name, stat.st_ino);
                 let detail = "a folder must be a directory of the mailbox itself, like .Archive.2026".into();
                 let advice = "rename it so that it is a folder of the mailbox";
@@ -181,6 +183,14 @@ impl Checker<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a directory in it has a part of a Maildir.
+    fn is_maildir(&self, name: &CStr) -> bool {
+        ["cur", "new"].iter().any(|part| {
+            let path = [name.to_bytes(), b"/", part.as_bytes()].concat();
+            fs::statat(&self.mailbox.root, &*path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        })
     }
 
     /// Checks a file of the server beside the messages. If the server cannot open it, nobody can read the mailbox.

@@ -124,6 +124,17 @@ impl Finding {
         }
     }
 
+    /// The finding for mail in a place where no program looks for it.
+    pub(super) fn misplaced(path: &Path, detail: String, advice: String) -> Self {
+        Self {
+            path: path.to_owned(),
+            problem: Problem::Misplaced,
+            detail,
+            repair: Repair::Manual(advice.into()),
+            file: FileRef { dir: Dir::Root, name: CString::default(), inode: 0 },
+        }
+    }
+
     /// The repair that `--fix` would make, or the advice for a person.
     pub(crate) fn advice(&self) -> String {
         match &self.repair {

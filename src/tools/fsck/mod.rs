@@ -8,11 +8,13 @@ mod check;
 mod finding;
 mod folder_files;
 mod mailbox;
+mod misplaced;
 mod name_check;
 mod problem;
 mod repair;
 
 pub(crate) use finding::{Finding, Report, shown};
 pub(crate) use mailbox::Mailbox;
+pub(crate) use misplaced::{misplaced_files, misplaced_mail};
 pub(crate) use name_check::{check as check_name, number_in_name};
 pub(crate) use problem::Problem;

@@ -51,6 +51,8 @@ pub(crate) enum Problem {
     BrokenSubscriptions,
     /// A Maildir inside a folder, or one whose name does not begin with a dot: no Maildir++ folder.
     NestedFolder,
+    /// Mail outside of the `new/` and `cur/` of every mailbox.
+    Misplaced,
     /// A mailbox with mail that no account has.
     WithoutAccount,
 }
@@ -157,6 +159,9 @@ impl Problem {
                 "broken-subscriptions",
                 "IMAP clients that show only subscribed folders; restante and Dovecot skip the lines",
             ),
+            Self::Misplaced => {
+                ("misplaced", "its reader: restante, mutt and Dovecot look for mail in mailboxes")
+            }
             Self::WithoutAccount => {
                 ("no-account", "its reader: no login opens the mailbox; other programs may read it")
             }
