@@ -118,9 +118,11 @@ pub(crate) fn way_to_change(path: &Path) -> Option<String> {
 /// that it is in, or itself.
 fn closed_place(path: &Path) -> Option<&Path> {
     let is_closed = |place: &Path| is_denied(place, ALL);
-    closed_directory(path)
-        .or_else(|| path.parent().filter(|above| is_closed(above)))
-        .or_else(|| is_denied(path, if path.is_dir() { ALL } else { READ_WRITE }).then_some(path))
+    closed_directory(path).or_else(|| path.parent().filter(|above| is_closed(above))).or_else(|| {
+        let rights = if path.is_dir() { ALL } else { READ_WRITE };
+        // The rights to a link are those to its target, which is another place.
+        (!path.is_symlink() && is_denied(path, rights)).then_some(path)
+    })
 }
 
 fn owner_of(path: &Path) -> Option<u32> {

@@ -45,14 +45,19 @@ fn closed_part(mailbox: &Path) -> Option<PathBuf> {
     if !PARTS.iter().any(|part| mailbox.join(part).exists()) {
         return None;
     }
-    let is_folder = |entry: &DirEntry| entry.file_name().as_encoded_bytes().starts_with(b".");
+    let is_folder = |entry: &DirEntry| {
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        is_directory && entry.file_name().as_encoded_bytes().starts_with(b".")
+    };
     let folders = fs::read_dir(mailbox).ok()?.flatten().filter(is_folder).map(|entry| entry.path());
-    let maildirs = iter::once(mailbox.to_owned()).chain(folders.filter(|folder| folder.is_dir()));
+    let maildirs = iter::once(mailbox.to_owned()).chain(folders);
     let mut parts = maildirs.flat_map(|maildir| {
         let parts = PARTS.map(|part| maildir.join(part));
         iter::once(maildir).chain(parts)
     });
-    parts.find(|part| is_denied(part, ALL))
+    // A link leads out of the spool, and the server follows none.
+    let is_directory = |part: &Path| part.symlink_metadata().is_ok_and(|about| about.is_dir());
+    parts.find(|part| is_directory(part) && is_denied(part, ALL))
 }
 
 const PARTS: [&str; 3] = ["tmp", "new", "cur"];
