@@ -81,6 +81,7 @@ pub mod net;
 mod open_regular;
 mod parking_queue;
 mod password_prompt;
+mod path_hint;
 pub mod printable;
 pub mod proto;
 mod round_robin;

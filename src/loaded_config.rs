@@ -2,6 +2,8 @@
 //! certificate. They are used together or not at all, at the start, at a reload and by `restante check`, so that the
 //! three agree about errors.
 
+mod pair_error;
+
 use std::{
     fmt, fs, io,
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -16,7 +18,8 @@ use crate::{
     command_hint::path_word,
     config::{self, Config, ConfigText, UnknownRecipients},
     file_rights::{as_another_user, way_to_read},
-    net::certificate::{self, CertificatePair, LoadedCertificate},
+    net::certificate::{CertificatePair, LoadedCertificate},
+    path_hint::did_you_mean,
 };
 
 /// The configuration and the files that it names.
@@ -58,7 +61,8 @@ impl LoadedConfig {
     /// One of the files cannot be used.
     pub fn from_config(config: Config, text: &ConfigText, now: SystemTime) -> Result<Self, Error> {
         let accounts = load_accounts(&config, text, |path, _| way_to_read(path))?;
-        let certificate = config.tls.as_ref().map(|pair| load_certificate(pair, text, now)).transpose()?;
+        let load = |pair: &CertificatePair| pair.load(now).map_err(|error| pair_error::locate(&error, text));
+        let certificate = config.tls.as_ref().map(load).transpose()?;
         let exposed = exposed_places(&config, accounts.sources.is_some());
         Ok(Self { config, accounts, certificate, exposed })
     }
@@ -203,7 +207,8 @@ fn load_accounts(
         accounts::Error::Missing(_) => text.error_at("accounts", error.to_string()).into(),
         accounts::Error::Io { path, error: cause, .. } => {
             let key = if Some(path) == config.aliases.as_ref() { "aliases" } else { "accounts" };
-            let advice = advice(path, cause).map(|advice| format!(": {advice}")).unwrap_or_default();
+            let advice = advice(path, cause).or_else(|| did_you_mean(path, Path::is_file));
+            let advice = advice.map(|advice| format!(": {advice}")).unwrap_or_default();
             text.error_at(key, format!("{error}{advice}")).into()
         }
         _ => Error::Accounts(error),
@@ -219,31 +224,6 @@ pub fn account_sources(config: &Config) -> Sources {
         spool: config.spool.clone(),
         keep_hashes: !config.upgrade_hashes,
     }
-}
-
-fn load_certificate(
-    pair: &CertificatePair,
-    text: &ConfigText,
-    now: SystemTime,
-) -> Result<LoadedCertificate, config::Error> {
-    pair.load(now).map_err(|error| {
-        let key = match &error {
-            certificate::Error::Unreadable(path, _) | certificate::Error::Wrong(path, _)
-                if *path == pair.certificate =>
-            {
-                "tls.certificate"
-            }
-            _ => "tls.key",
-        };
-        let hint = match &error {
-            certificate::Error::Unreadable(path, cause) if cause.kind() == io::ErrorKind::NotFound => {
-                let directory = path_word(path.parent().unwrap_or(path));
-                format!("; `restante cert --self-signed --host NAME {directory}` makes a pair for tests")
-            }
-            _ => String::new(),
-        };
-        text.error_at(key, format!("{error}{hint}"))
-    })
 }
 
 impl From<config::Error> for Error {

@@ -8,6 +8,7 @@ use std::{
 use super::json_error::in_plain_words;
 use crate::{
     command_hint::{path_word, restante},
+    path_hint::did_you_mean,
     printable::counted,
 };
 
@@ -87,12 +88,14 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing(path) => write!(
-                f,
-                "there are no accounts at {}: make the first one with {}",
-                path.display(),
-                restante(&["user", "add", "NAME@DOMAIN"])
-            ),
+            Self::Missing(path) => {
+                write!(f, "there are no accounts at {}: ", path.display())?;
+                let make = match did_you_mean(path, Path::is_file) {
+                    Some(question) => format!("{question} Otherwise make"),
+                    None => "make".to_owned(),
+                };
+                write!(f, "{make} the first one with {}", restante(&["user", "add", "NAME@DOMAIN"]))
+            }
             Self::Gone { path, in_force } => {
                 let accounts =
                     in_force.map_or_else(|| "accounts".to_owned(), |count| counted(count, "account"));

@@ -15,7 +15,7 @@ use crate::{
     config::{Config, ConfigText},
     loaded_config::LoadedConfig,
     printable,
-    system::places,
+    system::{places, spool_place},
 };
 
 /// Check a configuration and all that it names, and print the settings that differ from the defaults.
@@ -65,9 +65,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Sentences that are no warnings, because they are right for many operators.
 fn notes(files: &LoadedConfig, text: &ConfigText) -> Vec<String> {
     let spool = &files.config.spool;
+    let question = spool_place::used_spool_near(spool).map(|question| format!("; {question}"));
     let new = format!(
-        "no server has used the spool {} yet: right before a first start, otherwise mount its disk",
-        spool.display()
+        "no server has used the spool {} yet: right before a first start, otherwise mount its disk{}",
+        spool.display(),
+        question.unwrap_or_default()
     );
     let mut notes: Vec<String> = is_unused(spool).then_some(new).into_iter().collect();
     // The service manager reads them as root; a start by hand reads them as the user that this process has become.

@@ -25,7 +25,8 @@ use crate::{
     safe_file::{self, Directory, Durability},
     server::Server,
     system::{
-        DroppedPrivileges, places, sd_notify::SdNotify, socket_activation::InheritedSockets, written_files,
+        DroppedPrivileges, places, sd_notify::SdNotify, socket_activation::InheritedSockets, spool_place,
+        written_files,
     },
 };
 
@@ -88,6 +89,7 @@ pub(super) fn start(
     // Seen before the sandbox, which makes the directory.
     let is_new_spool = text.path().is_some() && is_unused(&files.config.spool);
     let spool = files.config.spool.clone();
+    let meant = is_new_spool.then(|| spool_place::used_spool_near(&spool)).flatten();
     if let (Some(privileges), Some(file)) = (&mut privileges, text.path()) {
         privileges
             .enter_sandbox(&files.config, file, running.ports_file.as_deref())
@@ -116,8 +118,9 @@ pub(super) fn start(
         .map_err(|error| start_failure(&error, &listeners, alternatives))?;
     if is_new_spool {
         log::warn!(
-            "new spool, without mail: {}; right at a first start, otherwise stop the server and mount the disk of the spool",
-            spool.display()
+            "new spool, without mail: {}; right at a first start, otherwise stop the server and mount the disk of the spool{}",
+            spool.display(),
+            meant.map(|question| format!("; {question}")).unwrap_or_default()
         );
     }
     if let Some(warning) = orphans_warning {

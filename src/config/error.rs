@@ -90,11 +90,14 @@ impl ConfigText {
 
     /// Whether the value of a key is a credential that a service manager would pass, and this process has none.
     pub fn is_credential(&self, key: &str) -> bool {
-        let names_one = |document: Node<'_>| {
-            let path = find(&document, key).and_then(|value| value.get_ref().as_str());
-            path.is_some_and(|path| Path::new(path).starts_with(CREDENTIALS))
-        };
-        parsed(&self.text).is_ok_and(names_one) && env::var_os(&CREDENTIALS[1..]).is_none()
+        self.credential(key).is_some() && env::var_os(&CREDENTIALS[1..]).is_none()
+    }
+
+    /// The name of the credential that the value of a key is.
+    pub fn credential(&self, key: &str) -> Option<PathBuf> {
+        let document = parsed(&self.text).ok()?;
+        let path = Path::new(find(&document, key)?.get_ref().as_str()?);
+        path.strip_prefix(CREDENTIALS).ok().map(Path::to_owned)
     }
 
     /// The configuration file, if there is one.

@@ -264,6 +264,14 @@ pub(super) struct Section {
 }
 
 impl Section {
+    /// The socket file that it names.
+    pub(super) fn socket(&self) -> Option<&Path> {
+        match &self.address {
+            Endpoint::Unix(path) => Some(path),
+            Endpoint::Ip(_) | Endpoint::Inherited(_) => None,
+        }
+    }
+
     /// Converts the `n`th section of the file. `certificate` tells whether one is configured.
     pub(super) fn listen(
         self,

@@ -12,6 +12,7 @@ mod listener;
 mod metrics;
 mod mistaken;
 mod networks;
+mod paths;
 mod reload;
 mod renamed;
 mod schema;

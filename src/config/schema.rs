@@ -13,7 +13,7 @@ use super::{
     error::ConfigError,
     http_hosts::{self, domain},
     keys::{LISTENERS, Sections, names},
-    listener,
+    listener, paths,
     settings::ACCOUNTS,
     tls, upgrade,
 };
@@ -22,7 +22,7 @@ use crate::{
         AuthLimits, ConnectionLimits, DeliveryLimits, DiskLimits, HttpLimits, ImapLimits, IndexLimits,
         Limits, Pop3Limits, QuotaLimits, SmtpLimits, SpoolLimits, TlsLimits, TranscriptLimits,
     },
-    logging::Log,
+    logging::{Destination, Log},
 };
 
 /// All keys of the file.
@@ -66,21 +66,26 @@ struct File {
 }
 
 impl File {
-    /// Refuses an empty path, which would be that of the directory of the configuration.
-    fn check_paths(&self) -> Result<(), ConfigError> {
-        let pair = self.tls.iter().flat_map(tls::Section::paths);
+    /// All paths that the file names, with their keys.
+    fn paths(&self) -> impl Iterator<Item = (String, &Path)> {
+        let log = match &self.log.destination {
+            Destination::File(path) | Destination::Syslog(path) => Some(path),
+            Destination::Stderr => None,
+        };
         let paths = [
             ("spool", Some(&self.spool)),
             ("accounts", Some(&self.accounts)),
             ("aliases", self.aliases.as_ref()),
             ("transcripts", self.transcripts.as_ref()),
+            ("log.destination", log),
             ("metrics.file", self.metrics.file.as_ref()),
         ];
         let paths = paths.into_iter().filter_map(|(key, path)| Some((key, path?)));
-        match paths.chain(pair).find(|(_, path)| path.as_os_str().is_empty()) {
-            Some((key, _)) => Err(ConfigError::at(key, "the path is empty: write one, or remove the key")),
-            None => Ok(()),
-        }
+        let pair = self.tls.iter().flat_map(tls::Section::paths);
+        let sockets = self.listen.iter().enumerate();
+        let sockets =
+            sockets.filter_map(|(n, listen)| Some((format!("listen.{n}.address"), listen.socket()?)));
+        paths.chain(pair).map(|(key, path)| (key.to_owned(), path.as_path())).chain(sockets)
     }
 }
 
@@ -116,7 +121,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<(Config, Vec<String>)
     let warnings = upgrade::apply(document.get_mut())?;
     SECTIONS.check(document.get_ref())?;
     let file = File::deserialize(Deserializer::from(document))?;
-    file.check_paths()?;
+    paths::check(file.paths(), directory)?;
     let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let tls = file.tls.map(|section| section.pair(directory, credentials.as_deref()));
     let listen = file.listen.into_iter().enumerate();

@@ -19,7 +19,10 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 
-use super::issuer::MissingIssuer;
+use super::{
+    issuer::MissingIssuer,
+    pem_content::{Part, is_encrypted_key},
+};
 use crate::{
     certificate_words::{certificate_error, pem_error},
     command_hint::path_word,
@@ -67,11 +70,11 @@ pub enum ValidityWarning {
 #[derive(Debug)]
 pub enum Error {
     /// A file cannot be read.
-    Unreadable(PathBuf, io::Error),
+    Unreadable(Part, PathBuf, io::Error),
     /// A file has the wrong content.
-    Wrong(PathBuf, String),
+    Wrong(Part, PathBuf, String),
     /// The file of the key has the certificate, and the other way round.
-    Exchanged(CertificatePair),
+    Swapped(CertificatePair),
     /// The key has a passphrase.
     Encrypted(PathBuf),
     /// The key does not belong to the certificate.
@@ -91,35 +94,31 @@ impl CertificatePair {
     /// A file cannot be read, is not PEM of the right kind, or does not belong to the other.
     pub fn load(&self, now: SystemTime) -> Result<LoadedCertificate, Error> {
         let (path, stamp) = (&self.certificate, self.stamp());
-        let text = read(path)?;
+        let wrong = |why| Error::Wrong(Part::Certificate, path.clone(), why);
+        let wrong_key = |why| Error::Wrong(Part::Key, self.key.clone(), why);
+        let text = read(Part::Certificate, path)?;
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
             .collect::<Result<_, _>>()
-            .map_err(|error| not_pem(path, "certificate", &error))?;
+            .map_err(|error| wrong(pem_error(&error)))?;
         let Some(leaf) = chain.first() else {
-            let is_key = PrivateKeyDer::from_pem_slice(&text).is_ok() || is_encrypted_key(&text);
-            let is_exchanged = is_key && read(&self.key).is_ok_and(|text| has_certificate(&text));
-            return Err(match (is_exchanged, is_key) {
-                (true, _) => Error::Exchanged(self.clone()),
-                (false, true) => {
-                    Error::Wrong(path.clone(), "there is a private key in it, and no certificate".into())
-                }
-                (false, false) => not_pem(path, "certificate", &pem::Error::NoItemsFound),
+            let is_swapped = Part::Key.is_in(&text)
+                && read(Part::Key, &self.key).is_ok_and(|text| Part::Certificate.is_in(&text));
+            return Err(if is_swapped {
+                Error::Swapped(self.clone())
+            } else {
+                wrong(Part::Certificate.lacks(path, &text))
             });
         };
-        let doubt = check_validity(leaf, now)
-            .map_err(|error| Error::Wrong(path.clone(), certificate_error(&error)))?;
+        let doubt = check_validity(leaf, now).map_err(|error| wrong(certificate_error(&error)))?;
         let missing_issuer = MissingIssuer::of(path, leaf, chain.iter().skip(1).map(|other| &other[..]));
         let leaf = leaf.clone();
-        let text = read(&self.key)?;
-        let key = PrivateKeyDer::from_pem_slice(&text);
+        let text = read(Part::Key, &self.key)?;
         if is_encrypted_key(&text) {
             return Err(Error::Encrypted(self.key.clone()));
         }
-        let key = key.map_err(|error| match error {
-            pem::Error::NoItemsFound if has_certificate(&text) => {
-                Error::Wrong(self.key.clone(), "there is a certificate in it, and no private key".into())
-            }
-            error => not_pem(&self.key, "private key", &error),
+        let key = PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
+            pem::Error::NoItemsFound => wrong_key(Part::Key.lacks(&self.key, &text)),
+            error => wrong_key(pem_error(&error)),
         })?;
         let provider = Arc::new(ring::default_provider());
         let later = chain.iter().skip(1).position(|certificate| {
@@ -127,16 +126,16 @@ impl CertificatePair {
         });
         let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => match later {
-                Some(n) => Error::Wrong(path.clone(), wrong_order(n + 2)),
+                Some(n) => wrong(wrong_order(n + 2)),
                 None => Error::Mismatch(self.clone()),
             },
             // The library says no more than that it cannot read it.
-            rustls::Error::General(_) => Error::Wrong(self.key.clone(), UNUSABLE_KEY.to_owned()),
-            error => Error::Wrong(self.key.clone(), error.to_string()),
+            rustls::Error::General(_) => wrong_key(UNUSABLE_KEY.to_owned()),
+            error => wrong_key(error.to_string()),
         })?;
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions() // 1.2 and 1.3
-            .map_err(|error| Error::Wrong(self.key.clone(), error.to_string()))?
+            .map_err(|error| wrong_key(error.to_string()))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         Ok(LoadedCertificate { config: Arc::new(config), warning: doubt, missing_issuer, leaf, stamp })
@@ -170,18 +169,8 @@ impl LoadedCertificate {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    read_bounded(path, MAX_PEM_FILE.0).map_err(|error| Error::Unreadable(path.to_owned(), error))
-}
-
-fn has_certificate(text: &[u8]) -> bool {
-    CertificateDer::from_pem_slice(text).is_ok()
-}
-
-/// Whether a key has a passphrase, in the form of PKCS #8 (RFC 5958 section 3) or in the older one (RFC 1421).
-fn is_encrypted_key(text: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(text);
-    text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED")
+fn read(part: Part, path: &Path) -> Result<Vec<u8>, Error> {
+    read_bounded(path, MAX_PEM_FILE.0).map_err(|error| Error::Unreadable(part, path.to_owned(), error))
 }
 
 /// The reason for a file whose `n`th certificate is that of the key.
@@ -190,14 +179,6 @@ fn wrong_order(n: usize) -> String {
         "the order of the certificates is wrong: number {n} is the one of the key, and it must stand first, before those \
          of its authorities"
     )
-}
-
-fn not_pem(path: &Path, what: &str, error: &pem::Error) -> Error {
-    let why = match error {
-        pem::Error::NoItemsFound => format!("there is no {what} in it: a PEM file is needed"),
-        error => pem_error(error),
-    };
-    Error::Wrong(path.to_owned(), why)
 }
 
 /// Checks the validity period of a certificate. The issuer is not checked, because that is the client's task;
@@ -241,14 +222,25 @@ impl fmt::Display for ValidityWarning {
     }
 }
 
+impl Error {
+    /// The file at fault.
+    pub fn part(&self) -> Part {
+        match self {
+            Self::Unreadable(part, ..) | Self::Wrong(part, ..) => *part,
+            Self::Swapped(_) => Part::Certificate,
+            Self::Encrypted(_) | Self::Mismatch(_) | Self::Thread(_) => Part::Key,
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
-            Self::Wrong(path, why) => write!(f, "{}: {why}", path.display()),
-            Self::Exchanged(pair) => write!(
+            Self::Unreadable(_, path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Wrong(_, path, why) => write!(f, "{}: {why}", path.display()),
+            Self::Swapped(pair) => write!(
                 f,
-                "the files are exchanged: the certificate is in {}, and the key in {}",
+                "`certificate` and `key` are swapped: the certificate is in {}, and the key in {}",
                 pair.key.display(),
                 pair.certificate.display()
             ),
@@ -261,7 +253,7 @@ impl fmt::Display for Error {
             ),
             Self::Mismatch(pair) => write!(
                 f,
-                "the key in {} is not the key of the certificate in {}",
+                "the key in {} is not the key of the certificate in {}: name two files that were made together",
                 pair.key.display(),
                 pair.certificate.display()
             ),
@@ -273,8 +265,8 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Unreadable(_, error) | Self::Thread(error) => Some(error),
-            Self::Wrong(..) | Self::Exchanged(_) | Self::Encrypted(_) | Self::Mismatch(_) => None,
+            Self::Unreadable(_, _, error) | Self::Thread(error) => Some(error),
+            Self::Wrong(..) | Self::Swapped(_) | Self::Encrypted(_) | Self::Mismatch(_) => None,
         }
     }
 }
@@ -304,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_belongs_together_is_loaded_and_the_file_at_fault_is_named() {
+    fn h36_only_what_belongs_together_is_loaded_and_the_file_at_fault_is_named() {
         let home = tempfile::tempdir().unwrap();
         let (one, other) = (pair(home.path(), "one"), pair(home.path(), "other"));
         let now = SystemTime::now();
@@ -317,27 +309,35 @@ mod tests {
         let odd = home.path().join("odd.pem");
         fs::write(&odd, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").unwrap();
         let absent = home.path().join("absent.pem");
-        for (certificate, key, told) in [
-            (&one.certificate, &other.key, "other-key.pem is not the key of the certificate in"),
-            (&one.key, &one.certificate, "the files are exchanged: the certificate is in "),
-            (&one.key, &one.key, "one-key.pem: there is a private key in it, and no certificate"),
+        let (at_certificate, at_key) = (Part::Certificate, Part::Key);
+        for (certificate, key, part, told) in [
+            (&one.certificate, &other.key, at_key, "other-key.pem is not the key of the certificate in"),
+            (&one.key, &one.certificate, at_certificate, "are swapped: the certificate is in "),
+            (&one.key, &one.key, at_certificate, "one-key.pem: it holds a private key and no certificate: "),
             (
                 &one.certificate,
                 &one.certificate,
-                "one-certificate.pem: there is a certificate in it, and no private key",
+                at_key,
+                "one-certificate.pem: it holds a certificate and no private key: ",
             ),
-            (&junk, &one.key, "junk.pem: "),
-            (&one.certificate, &empty, "empty.pem: there is no private key in it"),
+            (&one.certificate, &other.certificate, at_key, "it holds a certificate and no private key: "),
+            (&junk, &one.key, at_certificate, "junk.pem: "),
+            (&junk, &junk, at_certificate, "junk.pem: "),
+            (&empty, &empty, at_certificate, "empty.pem: it is empty: "),
+            (&one.certificate, &empty, at_key, "empty.pem: it is empty: "),
             (
                 &one.certificate,
                 &odd,
+                at_key,
                 "odd.pem: this private key cannot be used: make a new one, of RSA with 2048",
             ),
-            (&absent, &one.key, "absent.pem: No such file"),
-            (&one.certificate, &absent, "absent.pem: No such file"),
+            (&absent, &one.key, at_certificate, "absent.pem: No such file"),
+            (&one.certificate, &absent, at_key, "absent.pem: No such file"),
         ] {
             let wrong = CertificatePair { certificate: certificate.clone(), key: key.clone() };
-            let error = wrong.load(now).unwrap_err().to_string();
+            let error = wrong.load(now).unwrap_err();
+            assert_eq!(error.part(), part, "{error}");
+            let error = error.to_string();
             assert!(error.contains(told), "{told:?} is not in {error:?}");
         }
     }

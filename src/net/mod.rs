@@ -3,6 +3,7 @@
 pub mod certificate;
 pub mod endpoint;
 mod issuer;
+pub mod pem_content;
 pub mod proxy_protocol;
 pub mod socket;
 pub mod timer;

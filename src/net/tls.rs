@@ -132,7 +132,7 @@ impl CertificateReloader {
             }
             Some(Err(error)) => {
                 let reason = match error {
-                    certificate::Error::Unreadable(path, _) => (self.explain)(path),
+                    certificate::Error::Unreadable(_, path, _) => (self.explain)(path),
                     _ => None,
                 };
                 let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();

@@ -6,7 +6,7 @@
 use std::{
     fs, io,
     ops::RangeInclusive,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -23,6 +23,7 @@ use crate::{
     logging,
     maildir::{Room, Spool},
     net::{certificate::CertificatePair, endpoint::Endpoint},
+    path_hint::did_you_mean,
     safe_file::{self, Directory},
 };
 
@@ -216,14 +217,17 @@ fn log_file(path: &Path) -> Option<Problem> {
 /// The server runs without its log, and waits for the daemon.
 fn syslog(path: &Path) -> Option<Problem> {
     let is_missing = fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let question =
+        did_you_mean(path, |meant| meant.metadata().is_ok_and(|about| about.file_type().is_socket()));
     is_missing.then(|| Problem {
         is_warning: true,
         ..Problem::new(
             "log.destination",
             format!(
-                "there is no socket {}, so the log goes nowhere: start a syslog daemon, or set destination = \"stderr\" \
+                "there is no socket {}, so the log goes nowhere: {}start a syslog daemon, or set destination = \"stderr\" \
                  (the journal under systemd)",
-                path.display()
+                path.display(),
+                question.map(|question| format!("{question} Otherwise ")).unwrap_or_default()
             ),
         )
     })
@@ -305,7 +309,10 @@ fn kind(path: &Path) -> io::Result<Kind> {
 
 /// The sentence for a directory that is missing.
 pub fn no_directory(path: &Path) -> String {
-    format!("there is no directory {}: make it with `mkdir -p {}`", path.display(), path_word(path))
+    let question = did_you_mean(path, Path::is_dir);
+    let advice =
+        question.map_or_else(|| "make it".to_owned(), |question| format!("{question} Otherwise make it"));
+    format!("there is no directory {}: {advice} with `mkdir -p {}`", path.display(), path_word(path))
 }
 
 fn not_a_directory(path: &Path, found: &str) -> String {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::places::Problem;
-use crate::maildir::Spool;
+use crate::{maildir::Spool, path_hint::did_you_mean};
 
 /// The reason why a directory should not be the spool. `source` is the configuration file.
 pub fn problem(spool: &Path, source: Option<&Path>) -> Option<Problem> {
@@ -51,6 +51,11 @@ pub fn problem(spool: &Path, source: Option<&Path>) -> Option<Problem> {
             ),
         )
     })
+}
+
+/// The question for a spool that is not there, and would be made, if one that a server has used has nearly the same name.
+pub fn used_spool_near(spool: &Path) -> Option<String> {
+    did_you_mean(spool, |meant| Spool::has_sign_of_one(meant).unwrap_or(false))
 }
 
 /// Names in the directory that nobody expects beside mailboxes. Hidden files, a note to readers and what a file system

@@ -2,6 +2,7 @@
 //! odd.
 
 mod issuer;
+mod paths;
 
 use std::{
     fs::{self, Permissions},
@@ -49,6 +50,12 @@ impl Story {
             .stdin(Stdio::null())
             .output()
             .unwrap()
+    }
+
+    /// Runs a command that takes no configuration, in the directory.
+    fn restante_alone(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        command.args(words).current_dir(self.home.path()).stdin(Stdio::null()).output().unwrap()
     }
 
     /// The exit code of `restante check`, and all that it says.
