@@ -58,7 +58,10 @@ impl Part {
     /// The path that is meant by one that leads to no such file: of a name that is near, or the files in its directory that
     /// have this part.
     pub fn meant_by(self, path: &Path) -> Vec<PathBuf> {
-        match near_path(path, Path::is_file) {
+        // A file that this process may not read can be the one.
+        let may_be =
+            |path: &Path| read_bounded(path, MAX_LOOK).map_or(path.is_file(), |text| self.is_in(&text));
+        match near_path(path, may_be) {
             Some(near) => vec![near],
             None => self.files_in(path.parent().unwrap_or(path)),
         }
@@ -224,7 +227,10 @@ mod tests {
         assert!(told.contains("cert.pem or ") && told.ends_with("chain.pem?"), "{told}");
         fs::write(at("fullchain.pem"), &certificate).unwrap();
         assert_eq!(Part::Certificate.files_in(home.path()), [at("fullchain.pem")]);
-        assert_eq!(Part::Key.meant_by(&at("kye.pem")), [at("key.pem")]);
+        fs::write(at("key.der"), made.signing_key.serialized_der()).unwrap();
+        for typed in ["kye.pem", "key", "key.de"] {
+            assert_eq!(Part::Key.meant_by(&at(typed)), [at("key.pem")], "{typed}");
+        }
         let told = did_you_mean(&["a", "b", "c", "d"].map(PathBuf::from)).unwrap();
         assert_eq!(told, "did you mean a, b or c, or another one beside them?");
     }
