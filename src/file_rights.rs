@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Group, Uid, User};
 use rustix::{
     fs::{Access, AtFlags, CWD, accessat},
     io::Errno,
-    process::{getegid, geteuid},
+    process::geteuid,
 };
 
 use crate::command_hint::path_word;
@@ -47,7 +47,7 @@ pub(crate) fn way_to_read(file: &Path) -> Option<String> {
     Some(if is_own(place) {
         format!("run `chmod u+{right} {word}`")
     } else {
-        format!("run `chgrp {} {word}` and `chmod g+{right} {word}`", getegid().as_raw())
+        format!("run `chgrp {} {word}` and `chmod g+{right} {word}`", group_name())
     })
 }
 
@@ -139,6 +139,12 @@ pub(crate) fn user_name() -> String {
     let now = Uid::effective();
     let (user, name) = NAME.get_or_init(|| (now, name_of(now)));
     if *user == now { name.clone() } else { name_of(now) }
+}
+
+/// Whether this process has that user, by name or number, or is root, who can become any.
+pub(crate) fn is_user(user: &str) -> bool {
+    let now = Uid::effective();
+    now.is_root() || user == user_name() || user == now.to_string()
 }
 
 /// The name of the group of this process, which the sandbox hides likewise.

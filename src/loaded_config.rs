@@ -17,7 +17,7 @@ use crate::{
     accounts::{self, Accounts, Sources},
     command_hint::path_word,
     config::{self, Config, ConfigText, UnknownRecipients},
-    file_rights::{as_another_user, way_to_read},
+    file_rights::{as_another_user, is_user, way_to_read},
     net::certificate::{CertificatePair, LoadedCertificate},
     path_hint::did_you_mean,
 };
@@ -60,7 +60,13 @@ impl LoadedConfig {
     /// # Errors
     /// One of the files cannot be used.
     pub fn from_config(config: Config, text: &ConfigText, now: SystemTime) -> Result<Self, Error> {
-        let accounts = load_accounts(&config, text, |path, _| way_to_read(path))?;
+        // Another user's `check` must not open the server's files to that user.
+        let is_server = config.user.as_deref().is_none_or(is_user);
+        let advice = |path: &Path, error: &io::Error| match is_server {
+            true => way_to_read(path),
+            false => as_another_user(error).map(str::to_owned),
+        };
+        let accounts = load_accounts(&config, text, advice)?;
         let load = |pair: &CertificatePair| pair.load(now).map_err(|error| pair_error::locate(&error, text));
         let certificate = config.tls.as_ref().map(load).transpose()?;
         let exposed = exposed_places(&config, accounts.sources.is_some());

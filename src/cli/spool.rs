@@ -19,6 +19,7 @@ use crate::{
     accounts::Accounts,
     command_hint::{self, Place, path_word, restante},
     config::Config,
+    file_rights::as_another_user,
     limits::Limits,
     loaded_config,
     maildir::{self, Maildir, Spool},
@@ -84,7 +85,10 @@ impl SpoolArgs {
                 return Err(Failure::Usage("name the spool with --config or --spool".into()));
             }
         };
-        if path.symlink_metadata().is_err() {
+        if let Err(error) = path.symlink_metadata() {
+            if let Some(advice) = as_another_user(&error) {
+                return Err(Failure::Other(format!("{}: {error}: {advice}", path.display())));
+            }
             let advice = match config {
                 Some(_) => {
                     format!("start the server once, or make it with `mkdir -m 700 {}`", path_word(&path))

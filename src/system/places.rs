@@ -4,6 +4,7 @@
 //! server looks before it enters the sandbox, and `restante check` looks in the same way.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     ops::RangeInclusive,
     os::unix::fs::{FileTypeExt, MetadataExt},
@@ -75,7 +76,7 @@ pub fn problems(config: &Config) -> Vec<Problem> {
 }
 
 fn spool(config: &Config) -> Option<Problem> {
-    let (key, path) = ("spool", &*config.spool);
+    let (key, path) = (SPOOL, &*config.spool);
     match kind(path) {
         Ok(Kind::Directory) => match access(path, ALL) {
             Err(Errno::ROFS) => Some(Problem {
@@ -90,6 +91,7 @@ fn spool(config: &Config) -> Option<Problem> {
                 None => spool_rights(path),
             },
             _ => match Spool::open_existing(path) {
+                Ok(_) if own_files(path).is_some() => own_files(path),
                 Ok(spool) => spool.room().is_ok_and(|room| room.octets() < Room::LEAST).then(|| Problem {
                     is_warning: true,
                     ..Problem::new(
@@ -113,11 +115,34 @@ fn spool(config: &Config) -> Option<Problem> {
     }
 }
 
-/// Whether owners and modes keep the server's user from writing to the spool.
+/// The server's own files in the spool if its user may not write to them, as after a start by root.
+fn own_files(spool: &Path) -> Option<Problem> {
+    let is_own = |name: &OsStr| name.as_encoded_bytes().starts_with(OWN_FILES);
+    let mut closed: Vec<PathBuf> = fs::read_dir(spool).ok()?.flatten().map(|entry| entry.path()).collect();
+    closed.retain(|path| {
+        path.file_name().is_some_and(is_own) && is_denied(path, Access::READ_OK | Access::WRITE_OK)
+    });
+    closed.sort();
+    let words: Vec<String> = closed.iter().map(|path| path_word(path)).collect();
+    (!words.is_empty()).then(|| {
+        let why = format!(
+            "the server's user may not write to its own files in {}, as after a start by another user: as root, run \
+             `chown {}: {}`",
+            spool.display(),
+            user_name(),
+            words.join(" ")
+        );
+        Problem::denied(SPOOL, why)
+    })
+}
+
+/// Whether owners and modes keep the server's user from writing to the spool. An empty directory may be a mount point.
 pub fn spool_rights(path: &Path) -> Option<Problem> {
     is_denied(path, ALL).then(|| {
-        let advice = advice_for_rights(path, "chown -R", ANOTHER_SPOOL);
-        Problem::denied("spool", no_permission(path, "the spool", &advice))
+        let is_empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+        let mount = if is_empty { "mount its disk if it is on one; otherwise, " } else { "" };
+        let advice = mount.to_owned() + &advice_for_rights(path, "chown -R", ANOTHER_SPOOL);
+        Problem::denied(SPOOL, no_permission(path, "the spool", &advice))
     })
 }
 
@@ -283,7 +308,10 @@ fn missing_name(key: &str, what: &str, path: &Path, advice: Option<(&Path, Strin
         },
         Ok(Kind::Other(found)) => Some(Problem::new(key, not_a_directory(above, found))),
         Ok(Kind::LinkTo(target)) => Some(Problem::new(key, dangling(above, &target))),
-        Ok(Kind::Missing) => Some(Problem::new(key, no_directory(above))),
+        Ok(Kind::Missing) => {
+            let mount = if key == SPOOL { "mount its disk if it is on one; otherwise " } else { "" };
+            Some(Problem::new(key, format!("{mount}{}", no_directory(above))))
+        }
         Err(error) => {
             let why = format!("{}: {error}", above.display());
             let denied = error.kind() == io::ErrorKind::PermissionDenied;
@@ -394,6 +422,8 @@ fn has_lock(locks: &str, inode: u64) -> bool {
 }
 
 const METRICS: &str = "metrics.file";
+const SPOOL: &str = "spool";
+const OWN_FILES: &[u8] = b".restante.";
 /// The users of people, as useradd(8) numbers them; those below are of services, and 65534 is nobody.
 const PEOPLE: RangeInclusive<u32> = 1000..=60000;
 const ANOTHER_SPOOL: &str =

@@ -242,6 +242,65 @@ fn n76_the_log_has_the_command_for_a_mailbox_of_another_user() {
 }
 
 #[test]
+fn n100_files_of_a_server_that_root_has_started_come_with_the_command() {
+    if !can_become_somebody_else("n100_files_of_a_server_that_root_has_started_come_with_the_command") {
+        return;
+    }
+    let story = Story::new("");
+    let files = [".restante.clock", ".restante.lock"].map(|name| story.at("spool").join(name));
+    for file in &files {
+        fs::write(file, "").unwrap();
+        mode(file, PRIVATE);
+    }
+    let command = format!("chown nobody: {} {}", files[0].display(), files[1].display());
+    for words in [&["check"][..], &["serve"]] {
+        let (code, said) = story.run(&[], words);
+        assert!(code != Some(0) && said.contains(&format!("as root, run `{command}`")), "{words:?}: {said}");
+    }
+    assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
+    let (code, said) = story.run(&[], &["check"]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn n101_a_spool_that_may_be_a_mount_point_is_first_to_be_mounted() {
+    if !can_become_somebody_else("n101_a_spool_that_may_be_a_mount_point_is_first_to_be_mounted") {
+        return;
+    }
+    let story = Story::new("");
+    own(&story.at("spool"), 0);
+    fs::set_permissions(story.at("spool"), Permissions::from_mode(0o755)).unwrap();
+    let (_, said) = story.run(&[], &["check"]);
+    assert!(said.contains("mount its disk if it is on one; otherwise, as root, change its owner"), "{said}");
+    // With mail in it, it is no mount point.
+    story.put(BOB, 0, (0o755, 0o644));
+    let (_, said) = story.run(&[], &["check"]);
+    assert!(said.contains("chown -R nobody") && !said.contains("mount"), "{said}");
+}
+
+#[test]
+fn n102_another_user_is_told_to_run_a_command_as_root_and_to_open_no_file() {
+    if !can_become_somebody_else("n102_another_user_is_told_to_run_a_command_as_root_and_to_open_no_file") {
+        return;
+    }
+    let story = Story::new("");
+    let as_daemon = ["setpriv", "--reuid=1", "--regid=1", "--clear-groups"];
+    for words in [&["check"][..], &["fsck"], &["user", "list"]] {
+        let (code, said) = story.run(&as_daemon, words);
+        assert!(code != Some(0) && said.contains("run this as root"), "{words:?}: {said}");
+        assert!(!said.contains("chgrp") && !said.contains("mkdir"), "{words:?}: {said}");
+    }
+    // A directory that is closed hides the spool, which is there all the same.
+    let above = story.at("closed");
+    fs::create_dir_all(above.join("mail")).unwrap();
+    mode(&above, PRIVATE);
+    let command = [&as_daemon[..], &[env!("CARGO_BIN_EXE_restante"), "fsck", "--spool"]].concat();
+    let output = Command::new(command[0]).args(&command[1..]).arg(above.join("mail")).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("Permission denied (os error 13): run this as root"), "{said}");
+}
+
+#[test]
 fn n79_a_directory_for_metrics_comes_with_one_command() {
     if !can_become_somebody_else("n79_a_directory_for_metrics_comes_with_one_command") {
         return;
