@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     mem,
     sync::{Arc, Weak},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use super::{effects::Effects, imap_context::FolderContext, quota::Fate};
@@ -45,6 +45,7 @@ pub(super) struct Folder {
     pub(super) version: Option<IndexVersion>,
     /// The number of that state.
     pub(super) state_number: u64,
+    pub(super) retry: RefreshRetry,
     /// Requests that need the UIDs, in their order.
     pub(super) pending: VecDeque<WaitingRequest>,
 }
@@ -69,6 +70,26 @@ impl BookState {
     /// Whether another job may begin.
     pub(super) fn is_free(&self) -> bool {
         !matches!(self, Self::InJob { .. })
+    }
+}
+
+/// The tries since the state of a folder was last up to date.
+#[derive(Debug, Default)]
+pub(super) struct RefreshRetry {
+    tries: u32,
+    /// The time of the next one on the steady clock.
+    next: Duration,
+}
+
+impl RefreshRetry {
+    /// Whether a try is due. If so, the next one is due after twice the time.
+    pub(super) fn is_due(&mut self, now: Duration) -> bool {
+        if now < self.next {
+            return false;
+        }
+        self.next = now + FIRST_WAIT.saturating_mul(1 << self.tries.min(MAX_DOUBLINGS)).min(LONGEST_WAIT);
+        self.tries += 1;
+        true
     }
 }
 
@@ -182,6 +203,7 @@ impl Folder {
             sequence: Arc::default(),
             version: None,
             state_number: 0,
+            retry: RefreshRetry::default(),
             pending: VecDeque::new(),
         }
     }
@@ -319,3 +341,10 @@ impl DurableChange {
         }
     }
 }
+
+/// The time between the first two tries.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+/// The longest time between two tries. A tick comes every 20 seconds at least.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Doublings of the first time that reach the longest.
+const MAX_DOUBLINGS: u32 = 4;
