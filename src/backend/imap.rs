@@ -339,7 +339,7 @@ impl Folders {
                 if let Some(first) = folder.pending.pop_front() {
                     let conn = first.conn;
                     match first.step {
-                        NextStep::Respond(_, answer @ Answer::Changed(_)) => {
+                        NextStep::Respond(_, answer @ Answer::Changed(..)) => {
                             answer.fail((conn, Failure::NoFolder), cx.effects);
                         }
                         _ => refuse(conn, refusal, cx.effects),

@@ -15,7 +15,7 @@ use crate::{
     proto::{
         imap::{
             flags::Flags,
-            request::{FolderState, ImapRequest, ImapResponse},
+            request::{FolderState, ImapRequest, ImapResponse, Interruption},
             sequence_set::NumberSet,
         },
         request::{ConnId, Failure, Mailbox, Response},
@@ -136,8 +136,8 @@ pub(super) struct PendingAppend {
 #[derive(Debug)]
 pub(super) enum Answer {
     State,
-    /// The response to a change, which an earlier job has made.
-    Changed(DurableChange),
+    /// The response to a change, which an earlier job has made, whole or up to a failure.
+    Changed(DurableChange, Option<Interruption>),
 }
 
 /// A change of messages that is on the disk.
@@ -266,6 +266,7 @@ impl Folder {
         cx: &mut FolderContext<'_>,
     ) -> Changes {
         let ChangeOutcome { change, names, end } = outcome;
+        let has_names = !names.is_empty();
         if let Some(maildir) = self.maildir.upgrade() {
             cx.index.names_changed(mailbox, maildir.id(), names);
         }
@@ -276,13 +277,13 @@ impl Folder {
         let Some(WaitingRequest { conn, .. }) = self.pending.pop_front() else { return changes };
         let step = match (end, cx.index.version(mailbox)) {
             (None, _) => NextStep::Change(change),
-            (Some(Err(failure)), _) => {
+            (Some(Err(Interruption { done: 0, failure })), _) if !has_names => {
                 cx.effects.fail(conn, failure);
                 return changes;
             }
-            (Some(Ok(())), Some(version)) => NextStep::Respond(version, Answer::to(*change)),
-            (Some(Ok(())), None) => {
-                Answer::to(*change).fail((conn, Failure::TempFail), cx.effects);
+            (Some(end), Some(version)) => NextStep::Respond(version, Answer::to(*change, end.err())),
+            (Some(end), None) => {
+                Answer::to(*change, end.err()).fail((conn, Failure::TempFail), cx.effects);
                 return changes;
             }
         };
@@ -306,19 +307,20 @@ impl WaitingRequest {
 }
 
 impl Answer {
-    /// The response to a change that is done.
-    fn to(FolderChange { request, done, .. }: FolderChange) -> Self {
-        let Changed { removed, modified, is_partial } = done;
-        Self::Changed(match request {
+    /// The response to a change that is done, or was interrupted.
+    fn to(FolderChange { request, done, .. }: FolderChange, interruption: Option<Interruption>) -> Self {
+        let Changed { messages, modified, is_partial } = done;
+        let change = match request {
             ChangeRequest::Store(_) => DurableChange::Stored { modified, is_partial },
-            ChangeRequest::Expunge(_) => DurableChange::Expunged { removed },
-        })
+            ChangeRequest::Expunge(_) => DurableChange::Expunged { removed: messages },
+        };
+        Self::Changed(change, interruption)
     }
 
     pub(super) fn with(self, state: Arc<FolderState>) -> ImapResponse {
         match self {
             Self::State => ImapResponse::State(state),
-            Self::Changed(change) => change.response(Some(state)),
+            Self::Changed(change, interruption) => change.response(Some(state), interruption),
         }
     }
 
@@ -327,17 +329,23 @@ impl Answer {
     pub(super) fn fail(self, (conn, failure): (ConnId, Failure), effects: &mut Effects) {
         match self {
             Self::State => effects.fail(conn, failure),
-            Self::Changed(change) => effects.respond(conn, Response::Imap(change.response(None))),
+            Self::Changed(change, interruption) => {
+                effects.respond(conn, Response::Imap(change.response(None, interruption)));
+            }
         }
     }
 }
 
 impl DurableChange {
-    fn response(self, state: Option<Arc<FolderState>>) -> ImapResponse {
+    fn response(self, state: Option<Arc<FolderState>>, interruption: Option<Interruption>) -> ImapResponse {
         match self {
-            Self::Expunged { removed } => ImapResponse::Expunged { state, removed },
-            Self::Stored { modified, is_partial } => ImapResponse::Stored { state, modified, is_partial },
-            Self::Copied { uid_validity, from, to } => ImapResponse::Copied { state, uid_validity, from, to },
+            Self::Expunged { removed } => ImapResponse::Expunged { state, removed, interruption },
+            Self::Stored { modified, is_partial } => {
+                ImapResponse::Stored { state, modified, is_partial, interruption }
+            }
+            Self::Copied { uid_validity, from, to } => {
+                ImapResponse::Copied { state, uid_validity, from, to, interruption }
+            }
         }
     }
 }

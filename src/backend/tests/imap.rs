@@ -156,7 +156,7 @@ impl Bench {
     #[track_caller]
     fn store(&mut self, change: Store) -> (String, String, bool) {
         match self.ask(CLIENT, ImapRequest::Store(Box::new(change))) {
-            Response::Imap(ImapResponse::Stored { state: Some(state), modified, is_partial }) => {
+            Response::Imap(ImapResponse::Stored { state: Some(state), modified, is_partial, .. }) => {
                 (text(&state), modified.to_string(), is_partial)
             }
             other => panic!("not stored: {other:?}"),
