@@ -16,7 +16,7 @@ use super::{
     clients::Client,
     effects::Effects,
     imap_context::FolderContext,
-    imap_folder::{Answer, BookState, Folder, NameChange, NextStep, Reserved, WaitingRequest},
+    imap_folder::{Answer, BookState, Folder, NameChange, NextStep, RefreshRetry, Reserved, WaitingRequest},
     imap_logins::ImapLogins,
     maildrop::ReleaseResponse,
     quota::Fate,
@@ -320,12 +320,12 @@ impl Folders {
                     self.changed.insert(mailbox.clone());
                 }
                 drop_deferred(mem::replace(&mut folder.sequence, sequence));
-                folder.version = Some(version);
+                (folder.version, folder.retry) = (Some(version), RefreshRetry::default());
             }
             FolderOutcome::Changed(done) => {
                 changes = folder.slice_changed(mailbox, *done, cx);
             }
-            // The next request or change tries again.
+            // The next request, change or tick tries again.
             FolderOutcome::Failed(_) if !is_for_first && folder.pending.is_empty() => return changes,
             FolderOutcome::Failed(_) if !is_for_first => {}
             FolderOutcome::Failed(failure) => {
@@ -339,7 +339,7 @@ impl Folders {
                 if let Some(first) = folder.pending.pop_front() {
                     let conn = first.conn;
                     match first.step {
-                        NextStep::Respond(_, answer @ Answer::Changed(_)) => {
+                        NextStep::Respond(_, answer @ Answer::Changed(..)) => {
                             answer.fail((conn, Failure::NoFolder), cx.effects);
                         }
                         _ => refuse(conn, refusal, cx.effects),

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     mem,
     sync::{Arc, Weak},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use super::{effects::Effects, imap_context::FolderContext, quota::Fate};
@@ -15,7 +15,7 @@ use crate::{
     proto::{
         imap::{
             flags::Flags,
-            request::{FolderState, ImapRequest, ImapResponse},
+            request::{FolderState, ImapRequest, ImapResponse, Interruption},
             sequence_set::NumberSet,
         },
         request::{ConnId, Failure, Mailbox, Response},
@@ -45,6 +45,7 @@ pub(super) struct Folder {
     pub(super) version: Option<IndexVersion>,
     /// The number of that state.
     pub(super) state_number: u64,
+    pub(super) retry: RefreshRetry,
     /// Requests that need the UIDs, in their order.
     pub(super) pending: VecDeque<WaitingRequest>,
 }
@@ -69,6 +70,26 @@ impl BookState {
     /// Whether another job may begin.
     pub(super) fn is_free(&self) -> bool {
         !matches!(self, Self::InJob { .. })
+    }
+}
+
+/// The tries since the state of a folder was last up to date.
+#[derive(Debug, Default)]
+pub(super) struct RefreshRetry {
+    tries: u32,
+    /// The time of the next one on the steady clock.
+    next: Duration,
+}
+
+impl RefreshRetry {
+    /// Whether a try is due. If so, the next one is due after twice the time.
+    pub(super) fn is_due(&mut self, now: Duration) -> bool {
+        if now < self.next {
+            return false;
+        }
+        self.next = now + FIRST_WAIT.saturating_mul(1 << self.tries.min(MAX_DOUBLINGS)).min(LONGEST_WAIT);
+        self.tries += 1;
+        true
     }
 }
 
@@ -115,8 +136,8 @@ pub(super) struct PendingAppend {
 #[derive(Debug)]
 pub(super) enum Answer {
     State,
-    /// The response to a change, which an earlier job has made.
-    Changed(DurableChange),
+    /// The response to a change, which an earlier job has made, whole or up to a failure.
+    Changed(DurableChange, Option<Interruption>),
 }
 
 /// A change of messages that is on the disk.
@@ -182,6 +203,7 @@ impl Folder {
             sequence: Arc::default(),
             version: None,
             state_number: 0,
+            retry: RefreshRetry::default(),
             pending: VecDeque::new(),
         }
     }
@@ -244,6 +266,7 @@ impl Folder {
         cx: &mut FolderContext<'_>,
     ) -> Changes {
         let ChangeOutcome { change, names, end } = outcome;
+        let has_names = !names.is_empty();
         if let Some(maildir) = self.maildir.upgrade() {
             cx.index.names_changed(mailbox, maildir.id(), names);
         }
@@ -254,13 +277,13 @@ impl Folder {
         let Some(WaitingRequest { conn, .. }) = self.pending.pop_front() else { return changes };
         let step = match (end, cx.index.version(mailbox)) {
             (None, _) => NextStep::Change(change),
-            (Some(Err(failure)), _) => {
+            (Some(Err(Interruption { done: 0, failure })), _) if !has_names => {
                 cx.effects.fail(conn, failure);
                 return changes;
             }
-            (Some(Ok(())), Some(version)) => NextStep::Respond(version, Answer::to(*change)),
-            (Some(Ok(())), None) => {
-                Answer::to(*change).fail((conn, Failure::TempFail), cx.effects);
+            (Some(end), Some(version)) => NextStep::Respond(version, Answer::to(*change, end.err())),
+            (Some(end), None) => {
+                Answer::to(*change, end.err()).fail((conn, Failure::TempFail), cx.effects);
                 return changes;
             }
         };
@@ -284,19 +307,20 @@ impl WaitingRequest {
 }
 
 impl Answer {
-    /// The response to a change that is done.
-    fn to(FolderChange { request, done, .. }: FolderChange) -> Self {
-        let Changed { removed, modified, is_partial } = done;
-        Self::Changed(match request {
+    /// The response to a change that is done, or was interrupted.
+    fn to(FolderChange { request, done, .. }: FolderChange, interruption: Option<Interruption>) -> Self {
+        let Changed { messages, modified, is_partial } = done;
+        let change = match request {
             ChangeRequest::Store(_) => DurableChange::Stored { modified, is_partial },
-            ChangeRequest::Expunge(_) => DurableChange::Expunged { removed },
-        })
+            ChangeRequest::Expunge(_) => DurableChange::Expunged { removed: messages },
+        };
+        Self::Changed(change, interruption)
     }
 
     pub(super) fn with(self, state: Arc<FolderState>) -> ImapResponse {
         match self {
             Self::State => ImapResponse::State(state),
-            Self::Changed(change) => change.response(Some(state)),
+            Self::Changed(change, interruption) => change.response(Some(state), interruption),
         }
     }
 
@@ -305,17 +329,30 @@ impl Answer {
     pub(super) fn fail(self, (conn, failure): (ConnId, Failure), effects: &mut Effects) {
         match self {
             Self::State => effects.fail(conn, failure),
-            Self::Changed(change) => effects.respond(conn, Response::Imap(change.response(None))),
+            Self::Changed(change, interruption) => {
+                effects.respond(conn, Response::Imap(change.response(None, interruption)));
+            }
         }
     }
 }
 
 impl DurableChange {
-    fn response(self, state: Option<Arc<FolderState>>) -> ImapResponse {
+    fn response(self, state: Option<Arc<FolderState>>, interruption: Option<Interruption>) -> ImapResponse {
         match self {
-            Self::Expunged { removed } => ImapResponse::Expunged { state, removed },
-            Self::Stored { modified, is_partial } => ImapResponse::Stored { state, modified, is_partial },
-            Self::Copied { uid_validity, from, to } => ImapResponse::Copied { state, uid_validity, from, to },
+            Self::Expunged { removed } => ImapResponse::Expunged { state, removed, interruption },
+            Self::Stored { modified, is_partial } => {
+                ImapResponse::Stored { state, modified, is_partial, interruption }
+            }
+            Self::Copied { uid_validity, from, to } => {
+                ImapResponse::Copied { state, uid_validity, from, to, interruption }
+            }
         }
     }
 }
+
+/// The time between the first two tries.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+/// The longest time between two tries. A tick comes every 20 seconds at least.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Doublings of the first time that reach the longest.
+const MAX_DOUBLINGS: u32 = 4;

@@ -25,7 +25,7 @@ use crate::{
     maildir::Usage,
     proto::{
         imap::{
-            request::{FolderState, ImapRequest, ImapResponse},
+            request::{FolderState, ImapRequest, ImapResponse, Interruption},
             sequence_set::NumberSet,
         },
         request::{AccountDirectory, ConnId, Failure, Mailbox, Quota, Response},
@@ -184,16 +184,17 @@ impl Folders {
         let Some(WaitingRequest { conn, .. }) = self.take_pending(to) else { return Changes::None };
         match end {
             None => self.put_first(to, conn, NextStep::Transfer(transfer)),
-            Some(Err(failure)) => {
+            Some(Err(failure)) if transfer.done.messages == 0 => {
                 cx.effects.fail(conn, failure);
                 self.copy_ended(conn, Fate::Refused);
             }
-            Some(Ok(())) => {
-                self.copy_ended(conn, Fate::Landed);
+            Some(end) => {
+                self.copy_ended(conn, if end.is_ok() { Fate::Landed } else { Fate::Refused });
                 let Transfer { from: source, done, .. } = *transfer;
-                let Transferred { uid_validity, from, to, .. } = done;
+                let Transferred { uid_validity, messages, from, to, .. } = done;
                 let copied = DurableChange::Copied { uid_validity, from, to };
-                self.answer(&source, conn, Answer::Changed(copied), cx);
+                let interruption = end.err().map(|failure| Interruption { done: messages, failure });
+                self.answer(&source, conn, Answer::Changed(copied, interruption), cx);
             }
         }
         Changes::Marks

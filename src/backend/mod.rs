@@ -30,6 +30,7 @@ mod quota;
 mod receive;
 mod receive_memory;
 mod recipients;
+mod refresh_retry;
 mod reload;
 mod run_effects;
 mod spool_changes;
@@ -235,6 +236,8 @@ impl Backend {
         receiver.expire_deliveries(clients, &mut cx);
         receiver.expire_waiting(&mut cx);
         self.index.tick(now);
+        let Self { folders, maildrops, index, effects, .. } = self;
+        folders.retry_refreshes(now, &mut FolderContext { maildrops, index, effects });
         self.folders.drop_unused(&self.index);
         self.subscriptions.mailboxes_changed(&mut self.effects);
         self.run_effects();

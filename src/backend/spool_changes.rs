@@ -56,7 +56,7 @@ impl Backend {
         let (changes, present, absent) = match outcome {
             FolderOutcome::Changed(done) => match done.change.request {
                 ChangeRequest::Store(_) => (&done.names, "marked", ""),
-                ChangeRequest::Expunge(_) if done.change.done.removed > 0 => (&done.names, "", "deleted"),
+                ChangeRequest::Expunge(_) if done.change.done.messages > 0 => (&done.names, "", "deleted"),
                 ChangeRequest::Expunge(_) => return,
             },
             FolderOutcome::Transferred(done) => {

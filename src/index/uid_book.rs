@@ -4,8 +4,9 @@
 //! identity, and by their inode too if several files share one. After the first time it compares two snapshots, which share
 //! most of their memory, so that a change costs no look at the other messages.
 
-mod ahead;
+mod arrivals;
 mod changes;
+mod unselected;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -29,9 +30,9 @@ use crate::{
         request::{FolderState, MessageState},
     },
 };
-pub use ahead::NextNumbers;
 pub use changes::flags_in;
-use changes::{Assigned, Come, Comparison, flags_of};
+use changes::{Assigned, Comparison, Unnumbered, flags_of};
+pub use unselected::NextNumbers;
 
 /// The UIDs of a folder.
 #[derive(Debug)]
@@ -46,10 +47,10 @@ pub struct UidBook {
     snapshot: Arc<FolderSnapshot>,
     /// The numbers of each message of the snapshot, in its order: without the flag T, then with it.
     assigned: [Vec<Assigned>; 2],
-    /// Records of the file, for the messages of the first snapshot.
-    unclaimed: HashMap<MessageKey, UidRecord>,
-    /// Records of messages that came with a UID, and that no snapshot has yet.
-    ahead: HashMap<MessageKey, UidRecord>,
+    /// Records of the file whose messages are not known yet. The first snapshot decides which of them have one.
+    unmatched: HashMap<MessageKey, UidRecord>,
+    /// Records of messages that got a UID on their arrival, and that no snapshot has yet.
+    preassigned: HashMap<MessageKey, UidRecord>,
     /// Records that the file does not have yet.
     unsaved: Vec<UidRecord>,
     /// The messages of which no session has been told.
@@ -170,7 +171,7 @@ impl UidBook {
         records: Vec<UidRecord>,
         keywords: Keywords,
     ) -> Self {
-        let unclaimed = records.into_iter().map(|record| (record.key, record)).collect();
+        let unmatched = records.into_iter().map(|record| (record.key, record)).collect();
         Self {
             file,
             uid_validity,
@@ -179,8 +180,8 @@ impl UidBook {
             keywords,
             snapshot: Arc::default(),
             assigned: Default::default(),
-            unclaimed,
-            ahead: HashMap::new(),
+            unmatched,
+            preassigned: HashMap::new(),
             unsaved: Vec::new(),
             recent: RecentMark::default(),
             state: Arc::default(),
@@ -222,18 +223,18 @@ impl UidBook {
     pub fn refresh(&mut self, maildir: &Maildir, snapshot: Arc<FolderSnapshot>) -> Result<Sequence, Error> {
         self.keywords.reload(maildir)?;
         let next_modseq = self.modseq + 1;
-        let Comparison { mut assigned, mut come, mut gone, changed } =
+        let Comparison { mut assigned, mut unnumbered, mut gone, changed } =
             Comparison::of((&self.snapshot, &self.assigned), &snapshot, next_modseq);
         let mut unsaved: Vec<UidRecord> =
             changed.into_iter().map(|(entry, now)| record_of(&snapshot, entry, now)).collect();
-        come.sort_by(|a, b| name::sort_key(&a.entry.name).cmp(&name::sort_key(&b.entry.name)));
+        unnumbered.sort_by(|a, b| name::sort_key(&a.entry.name).cmp(&name::sort_key(&b.entry.name)));
         let mut uid_next = self.uid_next;
-        let mut claimed = HashSet::new();
-        for Come { list, at, entry } in come {
+        let mut matched = HashSet::new();
+        for Unnumbered { list, position, entry } in unnumbered {
             let flags = flags_of(entry);
-            let known = gone.take(entry).or_else(|| {
-                let known = self.claim(&snapshot, entry)?;
-                claimed.insert(known.uid).then_some(known)
+            let known = gone.take_moved(entry).or_else(|| {
+                let recorded = self.recorded(&snapshot, entry)?;
+                matched.insert(recorded.uid).then_some(recorded)
             });
             let now = match known {
                 Some(known) if known.flags == flags => known,
@@ -248,17 +249,17 @@ impl UidBook {
                 unsaved.push(record_of(&snapshot, entry, now));
                 unsaved.extend(self.other_of_identity((&snapshot, &assigned), entry));
             }
-            assigned[list][at] = now;
+            assigned[list][position] = now;
         }
-        let is_dead = |record: &&UidRecord| !claimed.contains(&record.uid);
-        let dead = self.unclaimed.values().filter(is_dead).map(|record| record.uid);
+        let is_dead = |record: &&UidRecord| !matched.contains(&record.uid);
+        let dead = self.unmatched.values().filter(is_dead).map(|record| record.uid);
         unsaved.extend(gone.into_uids().chain(dead).map(UidRecord::gone));
         let modseq = if unsaved.is_empty() { self.modseq } else { next_modseq };
         self.reserve(maildir, (uid_next, modseq), (UID_BLOCK, MODSEQ_BLOCK))?;
         (self.uid_next, self.modseq) = (uid_next, modseq);
         (self.snapshot, self.assigned) = (snapshot, assigned);
-        self.unclaimed = HashMap::new();
-        self.ahead.retain(|_, record| !claimed.contains(&record.uid));
+        self.unmatched = HashMap::new();
+        self.preassigned.retain(|_, record| !matched.contains(&record.uid));
         self.unsaved.append(&mut unsaved);
         if let Err(error) = self.save(maildir) {
             log::debug!("{error}: after a restart, some messages get new UIDs");
@@ -280,16 +281,16 @@ impl UidBook {
         if is_synced { Ok(()) } else { self.write_anew(maildir, self.header()) }
     }
 
-    /// The record of the file for a message of the first snapshot.
-    fn claim(&self, snapshot: &FolderSnapshot, entry: &MessageEntry) -> Option<Assigned> {
-        if self.unclaimed.is_empty() && self.ahead.is_empty() {
+    /// The numbers of a message that no snapshot had before, if there is a record of it.
+    fn recorded(&self, snapshot: &FolderSnapshot, entry: &MessageEntry) -> Option<Assigned> {
+        if self.unmatched.is_empty() && self.preassigned.is_empty() {
             return None;
         }
         let (identity, inode) = (name::identity(&entry.name), entry.version.inode);
         let plain = (!snapshot.is_shared(identity)).then(|| MessageKey::of(identity, None));
         let keys = plain.into_iter().chain([MessageKey::of(identity, Some(inode))]);
         let record = keys
-            .filter_map(|key| self.unclaimed.get(&key).or_else(|| self.ahead.get(&key)))
+            .filter_map(|key| self.unmatched.get(&key).or_else(|| self.preassigned.get(&key)))
             .find(|record| is_same_size(record, entry))?;
         Some(Assigned { uid: record.uid, flags: Flags::from_bits(record.flags), modseq: record.modseq })
     }
@@ -349,7 +350,7 @@ impl UidBook {
             return Ok(());
         };
         let assigned = self.assigned.iter().map(Vec::len).sum::<usize>();
-        let live = assigned + self.unclaimed.len() + self.ahead.len();
+        let live = assigned + self.unmatched.len() + self.preassigned.len();
         let is_sparse = file.records() + self.unsaved.len() > 2 * live + SPARE_RECORDS;
         if is_sparse || !file.append(maildir, &self.unsaved)? {
             self.write_anew(maildir, header)?;
@@ -365,7 +366,7 @@ impl UidBook {
             let known = list.iter().zip(assigned).filter(|(_, assigned)| assigned.uid > 0);
             records.extend(known.map(|(entry, assigned)| record_of(&self.snapshot, entry, *assigned)));
         }
-        records.extend(self.unclaimed.values().chain(self.ahead.values()));
+        records.extend(self.unmatched.values().chain(self.preassigned.values()));
         self.file = match &self.file {
             Some(file) => Some(file.replace(maildir, header, &records)?),
             None => None,

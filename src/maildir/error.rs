@@ -27,6 +27,8 @@ pub enum Kind {
     Full,
     /// A quota of the file system is used up.
     Quota,
+    /// The file system is mounted for reading only, or has become so after an error.
+    ReadOnly,
     /// There is no such file or directory.
     Gone,
     /// The file is not the one that was expected.
@@ -102,6 +104,7 @@ impl Error {
         match self.source.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::NOSPC) => Kind::Full,
             Some(Errno::DQUOT | Errno::FBIG) => Kind::Quota,
+            Some(Errno::ROFS) => Kind::ReadOnly,
             Some(Errno::NOENT) => Kind::Gone,
             Some(Errno::ACCESS | Errno::PERM | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Kind::Unusable,
             _ => Kind::Other,

@@ -69,12 +69,13 @@ impl Lock {
         Ok(Self { mode: hold, file, _dir: above })
     }
 
-    /// Waits for the lock on the folders of a mailbox, under which they get other names. Unlike the lock of a POP3 session it
-    /// is held for moments. An error of kind `Locked`: another process has it for too long.
-    pub(super) fn of_folders(inbox: &Maildir) -> Result<Self, Error> {
+    /// Waits for the lock on the folders of a mailbox, under which they get other names and UID validities. Unlike the lock of a
+    /// POP3 session it is held for moments. `inbox` is the directory of the mailbox. An error of kind `Locked`: another process has
+    /// it for too long.
+    pub(super) fn of_folders((inbox, path): (&OwnedFd, &Path)) -> Result<Self, Error> {
         let (mode, began) = (LockMode::Exclusive, Instant::now());
         loop {
-            match lock_file((inbox.root(), inbox.path(), FOLDERS_FILE), mode, true) {
+            match lock_file((inbox, path, FOLDERS_FILE), mode, true) {
                 Err(error) if error.kind() == Kind::Locked && began.elapsed() < FOLDERS_PATIENCE => {
                     thread::sleep(FOLDERS_PATIENCE / 500);
                 }

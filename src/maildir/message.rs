@@ -149,6 +149,7 @@ impl<'a> Deletion<'a> {
 
     /// Deletes a message if it has the flag T still, under whatever name.
     pub fn delete_trashed(&mut self, wanted: MessageRef<'a>) -> Result<TrashDeletion, Error> {
+        fault_point(self.maildir.path(), "delete trashed")?;
         let mut is_kept = false;
         let deleted = self.delete_if(wanted, |name| {
             is_kept = !name::is_trashed(name);
@@ -232,6 +233,7 @@ pub fn change_flags(
         from = Some(present.clone());
         match now {
             Some(now) => {
+                fault_point(maildir.path(), "rename flags")?;
                 let new = c_string(name::with_flags(name.to_bytes(), &now));
                 rename_flags(maildir, (subdir, name), (Subdir::Cur, new))
             }

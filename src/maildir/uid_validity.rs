@@ -3,7 +3,7 @@
 //! The rule: each value is larger than all before, so that a folder that was removed and made again never has the UIDs of
 //! the one before (RFC 9051 section 2.3.1.1). So no folder uses a value that is not durable here: where the disk is full, a new
 //! folder cannot be selected. The time is the value if it is larger, so that the loss of the file does no harm unless the clock
-//! goes back.
+//! goes back. The servers of a shared spool take the next value under the lock on the folders of the mailbox, one at a time.
 
 use std::{
     io::{self, Read},
@@ -20,6 +20,7 @@ use super::{
     cache_file::{is_foreign, open_in},
     directory::{FILE_MODE, open_directory},
     fault_points::fault_point,
+    lock::Lock,
 };
 use crate::{
     deferred_drop::DeferredFd,
@@ -35,7 +36,7 @@ pub const FILE: &str = ".restante.uidvalidity";
 /// The disk failed.
 pub fn next(maildir: &Maildir, now: SystemTime) -> Result<u32, Error> {
     let (home, path) = home_of(maildir)?;
-    let _writer = one_writer(&home, &path)?;
+    let _writer = Writer::only(&home, &path)?;
     let value = last(&home, &path)?.saturating_add(1).max(seconds(now));
     write(maildir, (&home, &path), value)?;
     Ok(value)
@@ -47,7 +48,10 @@ pub fn next(maildir: &Maildir, now: SystemTime) -> Result<u32, Error> {
 /// The disk failed.
 pub fn raise_to(maildir: &Maildir, value: u32) -> Result<(), Error> {
     let (home, path) = home_of(maildir)?;
-    let _writer = one_writer(&home, &path)?;
+    if last(&home, &path)? >= value {
+        return Ok(());
+    }
+    let _writer = Writer::only(&home, &path)?;
     if last(&home, &path)? >= value { Ok(()) } else { write(maildir, (&home, &path), value) }
 }
 
@@ -72,12 +76,21 @@ fn last(home: &OwnedFd, path: &Path) -> Result<u32, Error> {
     Ok(std::str::from_utf8(&octets).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0))
 }
 
-/// The folders of a user share the file, so one thread at a time takes its next value. Other users hardly ever wait for it.
-fn one_writer(home: &OwnedFd, path: &Path) -> Result<MutexGuard<'static, ()>, Error> {
-    static WRITERS: [Mutex<()>; 64] = [const { Mutex::new(()) }; 64];
-    let home = rustix::fs::fstat(home).map_err(|e| Error::at(path, "stat", e))?;
-    let writer = usize::try_from((home.st_dev ^ home.st_ino) % WRITERS.len() as u64).unwrap_or(0);
-    Ok(WRITERS[writer].lock().unwrap_or_else(PoisonError::into_inner))
+/// The right to change the file, which the folders of a user share.
+struct Writer {
+    _other_processes: Lock,
+    _other_threads: MutexGuard<'static, ()>,
+}
+
+impl Writer {
+    /// Waits for the other threads that change the file, and then for the other processes. Other users hardly ever wait.
+    fn only(home: &OwnedFd, path: &Path) -> Result<Self, Error> {
+        static WRITERS: [Mutex<()>; 64] = [const { Mutex::new(()) }; 64];
+        let stat = rustix::fs::fstat(home).map_err(|e| Error::at(path, "stat", e))?;
+        let number = usize::try_from((stat.st_dev ^ stat.st_ino) % WRITERS.len() as u64).unwrap_or(0);
+        let other_threads = WRITERS[number].lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Self { _other_processes: Lock::of_folders((home, path))?, _other_threads: other_threads })
+    }
 }
 
 /// The number of lines in such a file that are none of it.
@@ -127,10 +140,54 @@ const MAX_FILE: u64 = 32;
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::{
+        process::{Command, Stdio},
+        time::{Duration, UNIX_EPOCH},
+    };
 
     use super::*;
     use crate::maildir::Spool;
+
+    /// Takes many values, if another test has started this process for that.
+    #[test]
+    fn takes_values_for_another_process() {
+        let Some(spool) = std::env::var_os(SPOOL) else { return };
+        let inbox =
+            Spool::open(Path::new(&spool)).unwrap().open_or_create_maildir("ann@example.test").unwrap();
+        for _ in 0..VALUES {
+            println!("value {}", next(&inbox, UNIX_EPOCH).unwrap());
+        }
+    }
+
+    #[test]
+    fn y206_no_two_servers_of_a_shared_spool_give_one_uid_validity() {
+        let dir = tempfile::tempdir().unwrap();
+        Spool::open(dir.path()).unwrap().open_or_create_maildir("ann@example.test").unwrap();
+        let server = || {
+            Command::new(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    "--nocapture",
+                    "maildir::uid_validity::tests::takes_values_for_another_process",
+                ])
+                .env(SPOOL, dir.path())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
+        };
+        let outputs = [server(), server()].map(|server| server.wait_with_output().unwrap());
+        let texts = outputs.map(|output| String::from_utf8(output.stdout).unwrap());
+        let words: Vec<&str> = texts.iter().flat_map(|text| text.split_whitespace()).collect();
+        let of_word = |pair: &[&str]| (pair[0] == "value").then(|| pair[1].parse().unwrap());
+        let mut values: Vec<u32> = words.windows(2).filter_map(of_word).collect();
+        values.sort_unstable();
+        assert_eq!(values, (1..=2 * VALUES).collect::<Vec<_>>());
+    }
+
+    /// The environment variable with the spool of such a process.
+    const SPOOL: &str = "RESTANTE_TEST_SPOOL";
+    /// The number of its values.
+    const VALUES: u32 = 200;
 
     #[test]
     fn y22_no_two_folders_of_a_user_get_one_uid_validity_even_if_the_clock_goes_back() {

@@ -15,6 +15,7 @@ pub mod destinations;
 pub mod dot;
 pub mod event;
 pub mod factory;
+mod failure;
 mod failure_texts;
 pub mod fault_injection;
 pub mod folder;

@@ -7,7 +7,7 @@ use super::octets::quoted;
 use crate::proto::imap::{
     command::FlagChange,
     flags::Flags,
-    request::{FolderState, ImapRequest, ImapResponse},
+    request::{FolderState, ImapRequest, ImapResponse, Interruption},
     sequence_set::NumberSet,
 };
 
@@ -88,17 +88,18 @@ pub(super) fn response(response: &ImapResponse) -> String {
     match response {
         ImapResponse::Done | ImapResponse::Created(_) => "done".into(),
         ImapResponse::State(of) => state("state", of),
-        ImapResponse::Expunged { state: of, removed } => {
-            format!("{} removed={removed}", told("expunged", of))
+        ImapResponse::Expunged { state: of, removed, interruption } => {
+            format!("{} removed={removed}{}", told("expunged", of), interrupted(*interruption))
         }
         ImapResponse::Fetched(piece) => format!("fetched octets={}", piece.octets.len()),
         ImapResponse::Found { uids, .. } => format!("found uids={}", set(uids)),
-        ImapResponse::Stored { state: of, modified, .. } if modified.is_empty() => told("stored", of),
-        ImapResponse::Stored { state: of, modified, .. } => {
-            format!("{} modified={modified}", told("stored", of))
+        ImapResponse::Stored { state: of, modified, interruption, .. } => {
+            let modified = if modified.is_empty() { String::new() } else { format!(" modified={modified}") };
+            format!("{}{modified}{}", told("stored", of), interrupted(*interruption))
         }
-        ImapResponse::Copied { uid_validity, from, to, .. } => {
-            format!("copied uidvalidity={uid_validity} from={} to={}", set(from), set(to))
+        ImapResponse::Copied { uid_validity, from, to, interruption, .. } => {
+            let (from, to, end) = (set(from), set(to), interrupted(*interruption));
+            format!("copied uidvalidity={uid_validity} from={from} to={to}{end}")
         }
         ImapResponse::Appended { uid: Some((uid_validity, uid)) } => {
             format!("appended uidvalidity={uid_validity} uid={uid}")
@@ -111,6 +112,13 @@ pub(super) fn response(response: &ImapResponse) -> String {
         ImapResponse::Usage { octets, messages } => format!("usage octets={octets} messages={messages}"),
         ImapResponse::Refused(refusal) => format!("refused {refusal:?}"),
     }
+}
+
+/// The failure of a change that is done in part.
+fn interrupted(interruption: Option<Interruption>) -> String {
+    interruption.map_or_else(String::new, |Interruption { done, failure }| {
+        format!(" done={done} failed={}", failure.name())
+    })
 }
 
 fn set(uids: &NumberSet) -> String {

@@ -8,7 +8,7 @@ use crate::{
     proto::{
         imap::{
             flags::Flags,
-            request::{Refusal, Store},
+            request::{Interruption, Refusal, Store},
             sequence_set::NumberSet,
         },
         request::{Failure, Mailbox},
@@ -114,8 +114,8 @@ pub enum ChangeRequest {
 /// The result of a [`FolderChange`] for its client.
 #[derive(Debug, Default)]
 pub struct Changed {
-    /// The number of messages that were removed.
-    pub removed: u64,
+    /// The number of messages that have the flags of the request now, or were removed.
+    pub messages: u64,
     /// UIDs of messages that another program has changed meanwhile.
     pub modified: NumberSet,
     /// Whether a message could not be changed, because it is gone or cannot have the name.
@@ -130,7 +130,7 @@ pub struct ChangeOutcome {
     /// The changes of names in this slice, for the index.
     pub names: Vec<Change>,
     /// Whether all is done and durable, or the failure that prevented the rest.
-    pub end: Option<Result<(), Failure>>,
+    pub end: Option<Result<(), Interruption>>,
 }
 
 impl FolderChange {
@@ -203,6 +203,8 @@ pub struct Needs {
 pub struct Transferred {
     /// The UID validity of that folder.
     pub uid_validity: u32,
+    /// Their number, also of those whose UIDs nobody knows.
+    pub messages: u64,
     /// The UIDs that they had.
     pub from: NumberSet,
     /// The UIDs that they have.

@@ -26,7 +26,7 @@ use crate::{
         imap::{
             command::FlagChange,
             flags::Flags,
-            request::{MessageState, Refusal, Store},
+            request::{Interruption, MessageState, Refusal, Store},
             sequence_set::NumberSet,
         },
         request::Failure,
@@ -70,13 +70,15 @@ impl SliceChanges {
                 None
             }
             None => {
+                let mut done = change.done.messages;
                 for subdir in Subdir::ALL {
                     if let Err(error) = maildir.sync_part(subdir, part) {
                         self.fail(&error);
+                        done = 0; // a power cut may undo any of them
                     }
                 }
                 change.slice.sequence = Arc::default(); // the loop drops no large state
-                Some(self.failure.map_or(Ok(()), Err))
+                Some(self.failure.map_or(Ok(()), |failure| Err(Interruption { done, failure })))
             }
         };
         FolderOutcome::Changed(Box::new(ChangeOutcome { change, names: self.names, end }))
@@ -235,6 +237,8 @@ fn store(
                 changes.renamed(entry, renamed);
                 if is_modified {
                     done.modified.push(message.uid);
+                } else {
+                    done.messages += 1;
                 }
             }
             Ok(None) => done.is_partial = true,
@@ -266,7 +270,7 @@ fn expunge(
         let listed = (entry.subdir, entry.name.clone());
         match deletion.delete_trashed(MessageRef::from(*entry)) {
             Ok(TrashDeletion::Deleted(name)) => {
-                done.removed += 1;
+                done.messages += 1;
                 changes.names.extend([listed, name].map(absent));
             }
             Ok(TrashDeletion::Gone) => changes.names.push(absent(listed)),

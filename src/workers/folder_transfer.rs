@@ -2,12 +2,12 @@
 //!
 //! The job belongs to the folder that gets the messages, because it needs its UIDs and keywords. It copies a slice at a time. If a
 //! slice of COPY fails, the copies of the slices before are removed, so that either all messages are copied or none (RFC 9051
-//! section 6.4.7). MOVE is done for the slices before (RFC 6851 section 4.3).
+//! section 6.4.7). MOVE is done for the messages before the failure, and the client hears of their UIDs (RFC 6851 section 4.3).
 
 use std::time::{Duration, SystemTime};
 
 use super::{
-    folder_job::{FolderOutcome, Needs, Room, Transfer, TransferOutcome},
+    folder_job::{FolderOutcome, Needs, Room, Transfer, TransferOutcome, Transferred},
     storage::{Storage, log_failure},
 };
 use crate::{
@@ -130,7 +130,7 @@ fn slice(
         flags.iter().filter_map(letter).collect()
     };
     let is_target_there = || storage.still_resolves_to(key, target);
-    let made = if *is_move {
+    let (made, completed) = if *is_move {
         let moved = move_messages((source, target), &requests, translate, is_target_there)
             .map_err(Stop::of_messages)?;
         let Some(Moved { made, done: removed }) = moved else {
@@ -140,11 +140,7 @@ fn slice(
         departures.extend(
             gone.map(|((_, entry), _)| Change::Absent { subdir: entry.subdir, name: entry.name.clone() }),
         );
-        if let Err(error) = removed {
-            arrivals.extend(made.into_iter().flatten().map(Change::Present));
-            return Err(Stop::of_messages(error));
-        }
-        made
+        (made, removed)
     } else {
         let copies = Copies::make(source, target, &requests, translate).map_err(Stop::of_messages)?;
         // The folder may have been deleted meanwhile, with all that is in it.
@@ -152,13 +148,14 @@ fn slice(
             copies.undo();
             return Err(Stop::Refused(Refusal::NoFolder));
         }
-        copies.into_entries()
+        (copies.into_entries(), Ok(()))
     };
     let entries: Vec<MessageEntry> = made.iter().flatten().cloned().collect();
     arrivals.extend(entries.iter().cloned().map(Change::Present));
     if !*is_move {
         done.copies.extend(entries.iter().cloned());
     }
+    done.messages += entries.len() as u64;
     done.uid_validity = book.uid_validity();
     let uids = match book.number(target, &entries) {
         Ok(uids) => uids,
@@ -169,13 +166,12 @@ fn slice(
         }
         Err(error) => return Err(error.into()),
     };
-    if uids.is_empty() {
-        return Ok(next);
+    if !uids.is_empty() {
+        let copied = messages.iter().zip(&made).filter(|(_, copy)| copy.is_some());
+        copied.for_each(|((message, _), _)| done.from.push(message.uid));
+        uids.into_iter().for_each(|uid| done.to.push(uid));
     }
-    let copied = messages.iter().zip(&made).filter(|(_, copy)| copy.is_some());
-    copied.for_each(|((message, _), _)| done.from.push(message.uid));
-    uids.into_iter().for_each(|uid| done.to.push(uid));
-    Ok(next)
+    completed.map(|()| next).map_err(Stop::of_messages)
 }
 
 /// The room that all messages of a COPY need in the quota of the user.
@@ -194,7 +190,7 @@ fn undo(target: &Maildir, transfer: &mut Transfer, arrivals: &mut Vec<Change>) {
     if transfer.is_move {
         return;
     }
-    let copies = std::mem::take(&mut transfer.done.copies);
+    let Transferred { copies, .. } = std::mem::take(&mut transfer.done);
     transfer::remove_copies(target, copies.iter());
     let absent = |MessageEntry { subdir, name, .. }| Change::Absent { subdir, name };
     *arrivals = copies.into_iter().map(absent).collect();

@@ -319,6 +319,7 @@ pub fn log_failure(error: &Error) -> Failure {
     let failure = match error.kind() {
         Kind::Full => Failure::Full,
         Kind::Quota => Failure::Quota,
+        Kind::ReadOnly => Failure::ReadOnly,
         Kind::Gone => Failure::Gone,
         Kind::Changed => Failure::Changed,
         Kind::Truncated => Failure::Truncated,

@@ -220,7 +220,11 @@ impl Folders {
                     .map(|message| message.uid)
                     .collect();
                 folder.remove(|message| gone.contains(&message.uid));
-                ImapResponse::Expunged { state: Some(self.state()?), removed: gone.len() as u64 }
+                ImapResponse::Expunged {
+                    state: Some(self.state()?),
+                    removed: gone.len() as u64,
+                    interruption: None,
+                }
             }
             ImapRequest::Copy { uids, to, is_move } => return self.copy(uids, to, *is_move),
             ImapRequest::Append { folder, flags, keywords, bytes, .. } => {
@@ -345,7 +349,8 @@ impl Folders {
             }
         });
         let is_partial = folder.gone.iter().any(|uid| store.uids.contains(*uid));
-        Ok(ImapResponse::Stored { state: Some(Arc::clone(&folder.state)), modified, is_partial })
+        let state = Some(Arc::clone(&folder.state));
+        Ok(ImapResponse::Stored { state, modified, is_partial, interruption: None })
     }
 
     fn copy(&mut self, uids: &NumberSet, to: &Mailbox, is_move: bool) -> Result<ImapResponse, Failure> {
@@ -363,7 +368,8 @@ impl Folders {
             self.selected_mut()?.remove(|message| uids.contains(message.uid));
         }
         let uid_validity = self.folders[&name(to)].state.uid_validity;
-        Ok(ImapResponse::Copied { state: Some(self.state()?), uid_validity, from, to: copies })
+        let state = Some(self.state()?);
+        Ok(ImapResponse::Copied { state, uid_validity, from, to: copies, interruption: None })
     }
 
     fn list(&self, user: &Mailbox, with_status: bool) -> Vec<FolderInfo> {

@@ -4,6 +4,7 @@ mod changes;
 mod names;
 mod numbers;
 mod reads;
+mod retries;
 
 use std::{fs, path::PathBuf, time::UNIX_EPOCH};
 
@@ -55,7 +56,7 @@ struct Bench {
     receiver: Receiver,
     accounts: Accounts,
     quotas: QuotaCache,
-    /// Whether jobs for folders are lost, as those are that panic.
+    /// Whether jobs for folders and scans are lost, as those are that panic.
     loses_jobs: bool,
     /// Whether those are lost that give UIDs to the messages of the index.
     loses_refreshes: bool,
@@ -155,7 +156,7 @@ impl Bench {
     #[track_caller]
     fn store(&mut self, change: Store) -> (String, String, bool) {
         match self.ask(CLIENT, ImapRequest::Store(Box::new(change))) {
-            Response::Imap(ImapResponse::Stored { state: Some(state), modified, is_partial }) => {
+            Response::Imap(ImapResponse::Stored { state: Some(state), modified, is_partial, .. }) => {
                 (text(&state), modified.to_string(), is_partial)
             }
             other => panic!("not stored: {other:?}"),
@@ -199,6 +200,7 @@ impl Bench {
             Job::Folder(job) => {
                 self.loses_jobs || self.loses_refreshes && matches!(job.work, FolderWork::Refresh(..))
             }
+            Job::Index(_, job) => self.loses_jobs && matches!(job, crate::index::job::IndexJob::Scan(_)),
             _ => false,
         };
         self.jobs += usize::from(matches!(job, Job::Folder(_)));

@@ -7,7 +7,7 @@ use crate::{
     deferred_drop::drop_deferred,
     index::{FolderSnapshot, pending_work::ScanNeed, session_update::MAX_APPLIED_CHANGES},
     maildir::{Change, Maildir, MessageEntry},
-    proto::request::Mailbox,
+    proto::request::{ConnId, Mailbox},
 };
 
 /// The contents of an index at one moment. A later moment has a larger version, also in a later index of the mailbox.
@@ -23,6 +23,25 @@ impl Registry {
         let id = *self.ids.get(mailbox)?;
         let revision = self.entries.get(&id)?.index.as_ref()?.folder_revision();
         Some(IndexVersion { id, revision })
+    }
+
+    /// Begins an index for sessions that have the mailbox open, after that index was dropped because a scan failed. They get an
+    /// event when the messages are known.
+    pub fn reopen(
+        &mut self,
+        mailbox: &Mailbox,
+        maildir: &Arc<Maildir>,
+        sessions: impl Iterator<Item = ConnId>,
+    ) {
+        if self.ids.contains_key(mailbox) {
+            return;
+        }
+        let id = self.insert_entry(mailbox, maildir);
+        if let Some((_, entry)) = self.entry(mailbox) {
+            entry.sessions.extend(sessions);
+            (entry.known_revision, entry.known_folder_revision) = (UNKNOWN_REVISION, UNKNOWN_REVISION);
+        }
+        self.advance(id);
     }
 
     /// The directories of a mailbox as the index has them open, if a session has opened the same ones once more. Sessions do so if
@@ -65,3 +84,6 @@ impl Registry {
         }
     }
 }
+
+/// A revision that no index has.
+const UNKNOWN_REVISION: u64 = u64::MAX;

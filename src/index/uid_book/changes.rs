@@ -21,15 +21,16 @@ pub(super) struct Assigned {
     pub(super) modseq: u64,
 }
 
-/// A message without numbers, and its place.
+/// A message that had no numbers in the earlier snapshot, and its place in the later one.
 #[derive(Debug)]
-pub(super) struct Come<'a> {
+pub(super) struct Unnumbered<'a> {
+    /// The number of the list: 1 for messages with the flag T.
     pub(super) list: usize,
-    pub(super) at: usize,
+    pub(super) position: usize,
     pub(super) entry: &'a MessageEntry,
 }
 
-/// Messages that are gone, or have moved between the lists.
+/// Messages that are gone, or have moved to the other list, by identity and inode, with their numbers.
 #[derive(Debug, Default)]
 pub(super) struct Gone<'a>(HashMap<(&'a [u8], u64), (&'a MessageEntry, Assigned)>);
 
@@ -40,8 +41,8 @@ impl<'a> Gone<'a> {
         }
     }
 
-    /// Takes the numbers of a file that has another place now, with the same content.
-    pub(super) fn take(&mut self, entry: &'a MessageEntry) -> Option<Assigned> {
+    /// Takes the numbers of a file that is in the other list now, with the same content.
+    pub(super) fn take_moved(&mut self, entry: &'a MessageEntry) -> Option<Assigned> {
         let key = (name::identity(&entry.name), entry.version.inode);
         let (before, assigned) = *self.0.get(&key)?;
         if before.version.bytes != entry.version.bytes {
@@ -63,7 +64,8 @@ pub(super) struct Comparison<'a> {
     /// The numbers of each message of the later snapshot, as far as they are known.
     pub(super) assigned: [Vec<Assigned>; 2],
     /// The messages whose numbers are not.
-    pub(super) come: Vec<Come<'a>>,
+    pub(super) unnumbered: Vec<Unnumbered<'a>>,
+    /// The messages of the earlier snapshot that are not in their place any more.
     pub(super) gone: Gone<'a>,
     /// Messages with other flags, and their numbers now.
     pub(super) changed: Vec<(&'a MessageEntry, Assigned)>,
@@ -133,7 +135,8 @@ impl<'a> Comparison<'a> {
                 }
                 known => {
                     known.into_iter().for_each(|(before, numbers)| self.gone.insert(before, numbers));
-                    self.come.push(Come { list, at: self.assigned[list].len(), entry });
+                    let position = self.assigned[list].len();
+                    self.unnumbered.push(Unnumbered { list, position, entry });
                     self.assigned[list].push(Assigned::default());
                 }
             }

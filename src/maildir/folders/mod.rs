@@ -201,7 +201,7 @@ impl<'a> FolderTree<'a> {
 
     /// Waits for other changes of these folders to end, and ends one that has not ended.
     fn begin_change(&self) -> Result<Lock, FolderError> {
-        let lock = Lock::of_folders(self.inbox)?;
+        let lock = Lock::of_folders((self.inbox.root(), self.inbox.path()))?;
         self.finish_renaming()?;
         Ok(lock)
     }

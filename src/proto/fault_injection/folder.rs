@@ -39,17 +39,20 @@ impl OtherValidity {
     pub(super) fn response(self, response: ImapResponse) -> ImapResponse {
         match response {
             ImapResponse::State(state) => ImapResponse::State(self.state(&state)),
-            ImapResponse::Expunged { state, removed } => {
-                ImapResponse::Expunged { state: state.map(|state| self.state(&state)), removed }
+            ImapResponse::Expunged { state, removed, interruption } => {
+                let state = state.map(|state| self.state(&state));
+                ImapResponse::Expunged { state, removed, interruption }
             }
-            ImapResponse::Stored { state, modified, is_partial } => {
-                ImapResponse::Stored { state: state.map(|state| self.state(&state)), modified, is_partial }
+            ImapResponse::Stored { state, modified, is_partial, interruption } => {
+                let state = state.map(|state| self.state(&state));
+                ImapResponse::Stored { state, modified, is_partial, interruption }
             }
-            ImapResponse::Copied { state, uid_validity, from, to } => ImapResponse::Copied {
+            ImapResponse::Copied { state, uid_validity, from, to, interruption } => ImapResponse::Copied {
                 state: state.map(|state| self.state(&state)),
                 uid_validity: self.of(uid_validity),
                 from,
                 to,
+                interruption,
             },
             ImapResponse::Appended { uid } => {
                 ImapResponse::Appended { uid: uid.map(|(validity, uid)| (self.of(validity), uid)) }

@@ -42,16 +42,22 @@ impl ImapSession {
             (WaitingCommand::Select { folder, read_only }, Response::Imap(ImapResponse::State(state))) => {
                 self.opened(&tag, folder, read_only, state, out)
             }
-            (WaitingCommand::ExpungeAndClose, Response::Imap(ImapResponse::Expunged { removed, .. })) => {
-                self.log_change(ChangeCommand::Expunge, None, removed, out);
-                self.close(tag, AfterClose::Reply)
-            }
-            (WaitingCommand::Expunge, Response::Imap(ImapResponse::Expunged { state, removed })) => {
+            (
+                pending @ (WaitingCommand::Expunge | WaitingCommand::ExpungeAndClose),
+                Response::Imap(ImapResponse::Expunged { state, removed, interruption }),
+            ) => {
                 self.log_change(ChangeCommand::Expunge, None, removed, out);
                 if let Some(state) = state {
                     self.set_newest(state);
                 }
-                self.expunged(tag, out)
+                match (interruption, &pending) {
+                    (Some(interruption), _) => {
+                        let after = AfterUpdates::Refuse { tag, what: command_name(&pending), interruption };
+                        self.send_updates(None, true, after, out)
+                    }
+                    (None, WaitingCommand::Expunge) => self.expunged(tag, out),
+                    (None, _) => self.close(tag, AfterClose::Reply),
+                }
             }
             (WaitingCommand::Store(plan), Response::Imap(response)) => self.stored(tag, plan, response, out),
             (WaitingCommand::Search(plan), Response::Imap(response)) => {

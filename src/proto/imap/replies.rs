@@ -9,7 +9,7 @@ use super::{
     parser::{Expected, TagMistake, expected},
     recent,
     reply::{self, ReplyText},
-    request::ImapRequest,
+    request::{ImapRequest, Interruption},
     response::writer::{Condition, Items, no_code, status, untagged},
     state::{AfterUpdates, ImapSession, ResponseCode, State, TaggedReply, WaitingCommand},
     updates::{self, OwnChange, Updates, Written},
@@ -163,6 +163,9 @@ impl ImapSession {
                 self.state = State::Idling { tag, since };
                 Step::Continue
             }
+            AfterUpdates::Refuse { tag, what, interruption } => {
+                self.refuse_interrupted(&tag, what, interruption, out)
+            }
         }
     }
 
@@ -224,6 +227,25 @@ impl ImapSession {
     pub(super) fn refuse_untagged(&mut self, tag: &[u8], row: &CommandSpec, out: &mut Outbox) -> Step {
         let text = format!("{} a1 {}", reply::NO_TAG.text(self.language), row.syntax);
         self.refuse_syntax((tag, "a command without a tag"), GENERAL, &text, out)
+    }
+
+    /// Refuses a change that a failure has interrupted: tells how many messages are changed all the same, and why the others are
+    /// not.
+    fn refuse_interrupted(
+        &mut self,
+        tag: &[u8],
+        what: &'static str,
+        Interruption { done, failure }: Interruption,
+        out: &mut Outbox,
+    ) -> Step {
+        let (language, reason) = (self.language, reply::failure_text(failure));
+        let mut text = reason.text(language).to_owned();
+        if done > 0 {
+            let (before, after) =
+                (reply::done_messages(what).text(language), reply::AND_NO_MORE.text(language));
+            text = format!("{before}{} {done}{after}. {text}", reply::COLON.text(language));
+        }
+        self.refuse_saying((tag, Condition::No), what, reason, &text, out)
     }
 
     /// Writes BAD. A pedantic listener names the section.

@@ -88,6 +88,11 @@ pub(super) fn failure_text(failure: Failure) -> ReplyText {
             "The disk of the server is full, try later",
             "Le disque du serveur est plein, réessayez plus tard",
         ),
+        Failure::ReadOnly => ReplyText::coded(
+            "UNAVAILABLE",
+            "The disk of the server is read-only, try later",
+            "Le disque du serveur est en lecture seule, réessayez plus tard",
+        ),
         Failure::TempFail | Failure::Truncated => ReplyText::coded(
             "UNAVAILABLE",
             "The mailbox can't be read or changed now, try later",
@@ -358,6 +363,18 @@ pub(super) const fn name_rule(rule: NameRule) -> LocalizedText {
         NameRule::Login => LOG_IN_FIRST.text,
     }
 }
+
+/// The words before the number of messages that an interrupted command has changed all the same.
+pub(super) fn done_messages(command: &str) -> LocalizedText {
+    match command {
+        "EXPUNGE" | "CLOSE" => LocalizedText::new("Messages removed", "Messages supprimés"),
+        "MOVE" => LocalizedText::new("Messages moved", "Messages déplacés"),
+        _ => LocalizedText::new("Messages changed", "Messages changés"),
+    }
+}
+
+/// The words after that number. The reason follows.
+pub(super) const AND_NO_MORE: LocalizedText = LocalizedText::new(", and no more", ", et pas plus");
 
 /// The limits on the user's mail are reached.
 pub(super) const OVER_QUOTA: ReplyText =

@@ -13,7 +13,10 @@ use super::{
     search_key::SearchKey,
     sequence_set::NumberSet,
 };
-use crate::{proto::mailbox::Mailbox, special_use::SpecialUse};
+use crate::{
+    proto::{failure::Failure, mailbox::Mailbox},
+    special_use::SpecialUse,
+};
 
 /// A request about the folders of a user, or the messages of the folder that the session has selected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,6 +137,8 @@ pub enum ImapResponse {
         state: Option<Arc<FolderState>>,
         /// The number of messages that were removed.
         removed: u64,
+        /// The failure that prevented the rest, if there was one.
+        interruption: Option<Interruption>,
     },
     /// A piece of the responses to FETCH.
     Fetched(FetchedPiece),
@@ -154,6 +159,8 @@ pub enum ImapResponse {
         modified: NumberSet,
         /// Whether a message could not be changed, because it is gone.
         is_partial: bool,
+        /// The failure that prevented the rest, if there was one.
+        interruption: Option<Interruption>,
     },
     /// The result of COPY or MOVE.
     Copied {
@@ -165,6 +172,8 @@ pub enum ImapResponse {
         from: NumberSet,
         /// The UIDs of the copies, in the same order.
         to: NumberSet,
+        /// The failure that prevented the rest of a MOVE, if there was one. After that of a COPY there are no copies.
+        interruption: Option<Interruption>,
     },
     /// The message of APPEND is durable.
     Appended {
@@ -184,6 +193,15 @@ pub enum ImapResponse {
     },
     /// The client's mistake, with the code of the reply.
     Refused(Refusal),
+}
+
+/// A failure in the midst of a change: some messages are changed, and the others are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interruption {
+    /// The number of messages that are changed. 0: none is, or nobody knows whether they stay so.
+    pub done: u64,
+    /// The reason why the others are not.
+    pub failure: Failure,
 }
 
 /// A reason for NO that is the client's to mend. It selects the text and the code of the reply (RFC 5530).

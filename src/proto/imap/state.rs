@@ -12,7 +12,7 @@ use super::{
     fetch_selection::FetchSelection,
     parser::Grammar,
     reply::ReplyText,
-    request::FolderState,
+    request::{FolderState, Interruption},
     response::writer::{Condition, Items},
     sequence_set::NumberSet,
     session_config::SessionConfig,
@@ -151,7 +151,16 @@ pub(super) enum AfterClose {
 pub(super) enum AfterUpdates {
     Reply(TaggedReply),
     Fetch(Tag, FetchPlan),
-    Idle { tag: Tag, since: Duration },
+    Idle {
+        tag: Tag,
+        since: Duration,
+    },
+    /// NO for a command that a failure has interrupted. `what` is its name for the log.
+    Refuse {
+        tag: Tag,
+        what: &'static str,
+        interruption: Interruption,
+    },
 }
 
 /// The tagged reply that ends a command.

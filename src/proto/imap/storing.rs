@@ -102,12 +102,13 @@ impl ImapSession {
         response: ImapResponse,
         out: &mut Outbox,
     ) -> Step {
-        let ImapResponse::Stored { state, modified, is_partial } = response else {
+        let ImapResponse::Stored { state, modified, is_partial, interruption } = response else {
             return self.close_with(out, "internal error", reply::INTERNAL);
         };
         let StorePlan { by_uid, uids, change, flags, keywords, silent } = plan;
         let named = self.selected.as_ref().map_or(0, |selected| numbers::count(&selected.view, &uids));
-        self.log_change(ChangeCommand::Store, None, named.saturating_sub(modified.count()), out);
+        let changed = interruption.map_or(named.saturating_sub(modified.count()), |it| it.done);
+        self.log_change(ChangeCommand::Store, None, changed, out);
         let report = match silent {
             false => StoreReport::Flags,
             true if self.condstore => StoreReport::ModSeq,
@@ -128,7 +129,11 @@ impl ImapSession {
             self.set_newest(state);
             OwnChange { uids, change, flags, report }
         });
-        self.send_updates(own, by_uid, AfterUpdates::Reply(TaggedReply { tag, condition, code, text }), out)
+        let after = match interruption {
+            Some(interruption) => AfterUpdates::Refuse { tag, what: "STORE", interruption },
+            None => AfterUpdates::Reply(TaggedReply { tag, condition, code, text }),
+        };
+        self.send_updates(own, by_uid, after, out)
     }
 
     /// EXPUNGE, and UID EXPUNGE with a set.
@@ -189,11 +194,12 @@ impl ImapSession {
         response: ImapResponse,
         out: &mut Outbox,
     ) -> Step {
-        let ImapResponse::Copied { state, uid_validity, from, to } = response else {
+        let ImapResponse::Copied { state, uid_validity, from, to, interruption } = response else {
             return self.close_with(out, "internal error", reply::INTERNAL);
         };
         let command = if is_move { ChangeCommand::Move } else { ChangeCommand::Copy };
-        self.log_change(command, Some(target), from.count(), out);
+        let moved = interruption.map_or(from.count(), |it| it.done);
+        self.log_change(command, Some(target), moved, out);
         if let Some(state) = state {
             self.set_newest(state);
         }
@@ -207,7 +213,13 @@ impl ImapSession {
             let code = std::mem::replace(&mut ending.code, ResponseCode::OfText);
             self.write_with(b"*", Condition::Ok, |items| code.write(reply::MOVED, items), reply::MOVED, out);
         }
-        self.conclude(ending, true, out)
+        match interruption {
+            Some(interruption) => {
+                let after = AfterUpdates::Refuse { tag: ending.tag, what: "MOVE", interruption };
+                self.send_updates(None, true, after, out)
+            }
+            None => self.conclude(ending, true, out),
+        }
     }
 }
 

@@ -18,10 +18,11 @@ use crate::language::Language;
 
 /// Updates that are being written.
 pub(super) struct Updates {
-    /// The view before.
-    from: Arc<FolderState>,
+    /// The view before, which the client knows.
+    before: Arc<FolderState>,
     /// The view afterwards.
-    to: Arc<FolderState>,
+    after: Arc<FolderState>,
+    /// The change that the client has asked for, if the updates end its command.
     own: Option<OwnChange>,
     /// The UIDs that have `\Recent` in this session afterwards.
     recent: Arc<NumberSet>,
@@ -30,10 +31,10 @@ pub(super) struct Updates {
     /// The messages of the view afterwards so far, if no EXPUNGE may be written: those that are gone stay in it, because the client
     /// still numbers them.
     with_expunged: Option<Vec<MessageState>>,
-    /// The next positions in both.
-    next_from: usize,
-    next_to: usize,
-    /// The number of EXPUNGE responses.
+    /// The positions of the next messages to compare.
+    next_before: usize,
+    next_after: usize,
+    /// The number of EXPUNGE responses so far. The number of each later message is lower by it.
     expunged: usize,
     has_written_keywords: bool,
 }
@@ -72,38 +73,36 @@ pub(super) enum Written {
 
 impl Updates {
     pub(super) fn new(
-        (from, to): (Arc<FolderState>, Arc<FolderState>),
+        (before, after): (Arc<FolderState>, Arc<FolderState>),
         own: Option<OwnChange>,
         (recent, read_only): (Arc<NumberSet>, bool),
         may_expunge: bool,
     ) -> Self {
-        let keeps_expunged = !may_expunge && has_expunged(&from, &to);
-        let most = from.messages.len() + to.messages.len();
-        let with_expunged = keeps_expunged.then(|| Vec::with_capacity(most));
-        let (next_from, next_to, expunged, has_written_keywords) = Default::default();
+        let keeps_expunged = !may_expunge && has_expunged(&before, &after);
+        let most = before.messages.len() + after.messages.len();
         Self {
-            from,
-            to,
+            before,
+            after,
             own,
             recent,
             read_only,
-            with_expunged,
-            next_from,
-            next_to,
-            expunged,
-            has_written_keywords,
+            with_expunged: keeps_expunged.then(|| Vec::with_capacity(most)),
+            next_before: 0,
+            next_after: 0,
+            expunged: 0,
+            has_written_keywords: false,
         }
     }
 
     /// The view after all updates, and the UIDs with `\Recent`.
     pub(super) fn into_view(self) -> (Arc<FolderState>, Arc<NumberSet>) {
-        (self.to, self.recent)
+        (self.after, self.recent)
     }
 
     /// Writes the next part. `condstore`: modification sequences belong to it.
     pub(super) fn write(&mut self, condstore: bool, language: Language, out: &mut Vec<u8>) -> Written {
-        if !self.has_written_keywords && self.from.keywords != self.to.keywords {
-            write_keywords(&self.to, self.read_only, language, out);
+        if !self.has_written_keywords && self.before.keywords != self.after.keywords {
+            write_keywords(&self.after, self.read_only, language, out);
         }
         self.has_written_keywords = true;
         let start = out.len();
@@ -111,12 +110,12 @@ impl Updates {
             if out.len() - start > OCTETS_PER_STEP {
                 return Written::Part;
             }
-            let Some(&was) = self.from.messages.get(self.next_from) else { return self.write_new(out) };
-            self.next_from += 1;
-            match self.to.messages.get(self.next_to).map(|is| (*is, is.uid.cmp(&was.uid))) {
+            let Some(&was) = self.before.messages.get(self.next_before) else { return self.write_new(out) };
+            self.next_before += 1;
+            match self.after.messages.get(self.next_after).map(|is| (*is, is.uid.cmp(&was.uid))) {
                 Some((_, Ordering::Less)) => return Written::OutOfOrder,
                 Some((is, Ordering::Equal)) => {
-                    self.next_to += 1;
+                    self.next_after += 1;
                     if let Some(messages) = &mut self.with_expunged {
                         messages.push(is);
                     }
@@ -126,7 +125,7 @@ impl Updates {
                     Some(messages) => messages.push(was),
                     None => {
                         // The numbers of later messages have moved with each one before.
-                        let number = self.next_from - self.expunged;
+                        let number = self.next_before - self.expunged;
                         self.expunged += 1;
                         untagged(out, |line| {
                             line.number(number as u64).atom("EXPUNGE");
@@ -140,48 +139,51 @@ impl Updates {
 
     /// Writes the number of messages, if there are new ones.
     fn write_new(&mut self, out: &mut Vec<u8>) -> Written {
-        let new = &self.to.messages[self.next_to..];
+        let new = &self.after.messages[self.next_after..];
         if let Some(messages) = &mut self.with_expunged {
             let some = &new[..new.len().min(COMPARED_PER_STEP)];
             messages.extend_from_slice(some);
-            self.next_to += some.len();
+            self.next_after += some.len();
             if some.len() < new.len() {
                 return Written::Part;
             }
             let messages = std::mem::take(messages);
-            let (keywords, recent) = (self.to.keywords.clone(), self.to.recent.clone());
-            self.to = Arc::new(FolderState { keywords, messages, recent, ..*self.to });
+            let (keywords, recent) = (self.after.keywords.clone(), self.after.recent.clone());
+            self.after = Arc::new(FolderState { keywords, messages, recent, ..*self.after });
         }
-        let last_known = self.from.messages.last().map_or(0, |last| last.uid);
-        if self.to.messages.last().is_some_and(|last| last.uid > last_known) {
-            let count = self.to.messages.len() as u64;
+        let last_known = self.before.messages.last().map_or(0, |last| last.uid);
+        if self.after.messages.last().is_some_and(|last| last.uid > last_known) {
+            let count = self.after.messages.len() as u64;
             untagged(out, |line| {
                 line.number(count).atom("EXISTS");
             });
             if self.recent.largest() > last_known {
-                write_recent(&self.to, &self.recent, out);
+                write_recent(&self.after, &self.recent, out);
             }
         }
         Written::All
     }
 
+    /// Writes FETCH for a message of both views, if its client lacks a change or has asked for a response.
     fn write_flags(&self, was: &MessageState, is: &MessageState, condstore: bool, out: &mut Vec<u8>) {
         let has_changed = was.flags != is.flags || condstore && was.modseq != is.modseq;
-        let own = self.own.as_ref().filter(|own| own.uids.contains(is.uid));
-        let (with_flags, with_modseq) = match own.map(|own| (own.report, own.applied(was.flags))) {
-            Some((StoreReport::Flags, _)) => (true, condstore),
+        let (with_flags, with_modseq) = match self.own.as_ref().filter(|own| own.uids.contains(is.uid)) {
+            None if has_changed => (true, condstore),
+            None => return,
             // The client knows what it has changed, and not what another has.
-            Some((StoreReport::ModSeq, expected)) => (expected != is.flags, true),
-            Some((StoreReport::Nothing, expected)) if expected == is.flags => return,
-            _ if has_changed => (true, condstore),
-            _ => return,
+            Some(own) => match (own.report, own.applied(was.flags) == is.flags) {
+                (StoreReport::Flags, _) => (true, condstore),
+                (StoreReport::ModSeq, is_as_asked) => (!is_as_asked, true),
+                (StoreReport::Nothing, false) if has_changed => (true, condstore),
+                (StoreReport::Nothing, _) => return,
+            },
         };
-        let number = self.next_from - self.expunged;
+        let number = self.next_before - self.expunged;
         untagged(out, |line| {
             line.number(number as u64).atom("FETCH").list(|items| {
                 items.atom("UID").number(is.uid);
                 if with_flags {
-                    items.atom("FLAGS").flags(is.flags, self.recent.contains(is.uid), &self.to.keywords);
+                    items.atom("FLAGS").flags(is.flags, self.recent.contains(is.uid), &self.after.keywords);
                 }
                 if with_modseq {
                     items.atom("MODSEQ").list(|list| {
@@ -205,9 +207,9 @@ impl OwnChange {
 }
 
 /// Whether a message of the older state is gone in the newer one. UIDs ascend, so counting those up to the last is enough.
-pub(super) fn has_expunged(from: &FolderState, to: &FolderState) -> bool {
-    from.messages.last().is_some_and(|last| {
-        to.messages.partition_point(|message| message.uid <= last.uid) < from.messages.len()
+pub(super) fn has_expunged(before: &FolderState, after: &FolderState) -> bool {
+    before.messages.last().is_some_and(|last| {
+        after.messages.partition_point(|message| message.uid <= last.uid) < before.messages.len()
     })
 }
 

@@ -85,11 +85,13 @@ pub fn failure_text(failure: Failure) -> ReplyText {
             "Too many logins at once, try again",
             "Trop de connexions à la fois, réessayez",
         ),
-        Failure::Full | Failure::Quota | Failure::TempFail | Failure::Truncated => ReplyText::coded(
-            "[SYS/TEMP] ",
-            "The mailbox can't be read now, try later",
-            "La boîte ne peut être lue maintenant, réessayez plus tard",
-        ),
+        Failure::Full | Failure::Quota | Failure::ReadOnly | Failure::TempFail | Failure::Truncated => {
+            ReplyText::coded(
+                "[SYS/TEMP] ",
+                "The mailbox can't be read now, try later",
+                "La boîte ne peut être lue maintenant, réessayez plus tard",
+            )
+        }
     }
 }
 

@@ -1,10 +1,18 @@
 //! What a dialogue says beyond what transcripts do: the words of faults, and when two lines agree. How octets, asks
 //! and answers are written is told in `restante::transcript::format`.
 
+use std::sync::Arc;
+
 use restante::proto::{
-    imap::request::ImapResponse,
+    imap::{
+        flags::Flags,
+        request::{ImapRequest, ImapResponse, Interruption},
+        sequence_set::NumberSet,
+    },
     request::{Failure, Response},
 };
+
+use super::folders::Folders;
 pub(crate) use restante::transcript::format::{
     escaped, format_duration, format_request, unescaped, unquoted,
 };
@@ -31,14 +39,50 @@ pub(crate) fn agree(expected: &str, said: &str) -> bool {
     }
 }
 
+/// The response to a change that a failure interrupts after some messages: `1 Full`.
+pub(super) fn interrupted(
+    folders: &mut Folders,
+    request: Option<ImapRequest>,
+    how: &str,
+) -> Result<Response, String> {
+    let (done, failure) = how.split_once(' ').ok_or("a number and a fault are missing")?;
+    let (done, failure) = (done.parse().map_err(|_| format!("{done} is not a number"))?, fault(failure)?);
+    let mut request = request.ok_or("no request of IMAP waits")?;
+    let Response::Imap(ImapResponse::State(state)) = folders.answer(&ImapRequest::Refresh, b"") else {
+        return Err("no folder is selected".into());
+    };
+    let first = |is_wanted: &dyn Fn(u32, Flags) -> bool| {
+        let mut uids = NumberSet::default();
+        let wanted = state.messages.iter().filter(|message| is_wanted(message.uid, message.flags));
+        wanted.take(done).for_each(|message| uids.push(message.uid));
+        uids
+    };
+    match &mut request {
+        ImapRequest::Store(store) => store.uids = Arc::new(first(&|uid, _| store.uids.contains(uid))),
+        ImapRequest::Copy { uids, .. } => *uids = first(&|uid, _| uids.contains(uid)),
+        ImapRequest::Expunge { uids } => *uids = Some(first(&|_, flags| flags.intersects(Flags::DELETED))),
+        other => return Err(format!("no change: {other:?}")),
+    }
+    let mut response = folders.answer(&request, b"");
+    if let Response::Imap(
+        ImapResponse::Stored { interruption, .. }
+        | ImapResponse::Expunged { interruption, .. }
+        | ImapResponse::Copied { interruption, .. },
+    ) = &mut response
+    {
+        *interruption = Some(Interruption { done: done as u64, failure });
+    }
+    Ok(response)
+}
+
 /// The response to STORE or EXPUNGE without the state of the folder.
 pub(super) fn without_state(response: Response) -> Result<Response, String> {
     match response {
-        Response::Imap(ImapResponse::Stored { modified, is_partial, .. }) => {
-            Ok(Response::Imap(ImapResponse::Stored { state: None, modified, is_partial }))
+        Response::Imap(ImapResponse::Stored { modified, is_partial, interruption, .. }) => {
+            Ok(Response::Imap(ImapResponse::Stored { state: None, modified, is_partial, interruption }))
         }
-        Response::Imap(ImapResponse::Expunged { removed, .. }) => {
-            Ok(Response::Imap(ImapResponse::Expunged { state: None, removed }))
+        Response::Imap(ImapResponse::Expunged { removed, interruption, .. }) => {
+            Ok(Response::Imap(ImapResponse::Expunged { state: None, removed, interruption }))
         }
         other => Err(format!("no change: {other:?}")),
     }

@@ -373,11 +373,11 @@ impl World {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         Ok(match (word, rest) {
             ("ready" | "updated", "") => Response::Done,
-            // The folders in memory answer.
-            ("served", "") => match self.asked.take() {
-                Some(request) => self.folders.get_mut().answer(&request, &self.body),
-                None => return Err("no request of IMAP waits".into()),
-            },
+            ("served", "") => {
+                let request = self.asked.take().ok_or("no request of IMAP waits")?;
+                self.folders.get_mut().answer(&request, &self.body)
+            }
+            ("interrupted", how) => text::interrupted(self.folders.get_mut(), self.asked.take(), how)?,
             ("untold", "") => text::without_state(self.answer("served")?)?,
             ("refused", refusal) => Response::Imap(ImapResponse::Refused(refusal_of(refusal)?)),
             ("delivered", "") => Response::Delivered(Vec::new()),

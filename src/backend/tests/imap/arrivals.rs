@@ -76,7 +76,7 @@ impl Bench {
     #[track_caller]
     fn copy(&mut self, of: &[u32], to: Mailbox, is_move: bool) -> (String, String, String) {
         match self.ask(CLIENT, ImapRequest::Copy { uids: uids(of), to, is_move }) {
-            Response::Imap(ImapResponse::Copied { state, uid_validity, from, to }) => {
+            Response::Imap(ImapResponse::Copied { state, uid_validity, from, to, .. }) => {
                 assert!(uid_validity > 0);
                 (text(&state.unwrap()), from.to_string(), to.to_string())
             }

@@ -26,9 +26,9 @@ struct Writer<'a> {
 impl Writer<'_> {
     /// Writes a part and what it contains. The scan has bounded their depth.
     fn part(&self, items: &mut Items<'_>, skeleton: &SkeletonPart) {
-        let found = skeleton.index.and_then(|index| self.message.parts().get(index));
-        let header = found.map(|part| self.message.header_of(part));
-        let part = &Described { found, header };
+        let part = skeleton.index.and_then(|index| self.message.parts().get(index));
+        let header = part.map(|part| self.message.header_of(part));
+        let part = &ParsedPart { parsed: part, header };
         items.list(|list| match &skeleton.kind {
             Kind::Multipart(children) => self.multipart(list, part, children),
             Kind::Message(child) => self.nested(list, part, skeleton, *child),
@@ -37,7 +37,7 @@ impl Writer<'_> {
         });
     }
 
-    fn multipart(&self, list: &mut Items<'_>, part: &Described<'_>, children: &[usize]) {
+    fn multipart(&self, list: &mut Items<'_>, part: &ParsedPart<'_>, children: &[usize]) {
         list.joined(|all| {
             for child in children.iter().filter_map(|child| self.skeleton.parts().get(*child)) {
                 self.part(all, child);
@@ -45,19 +45,17 @@ impl Writer<'_> {
         });
         list.string(part.media_type().1.as_bytes());
         if self.extended {
-            parameters(list, part.found.map(|part| &part.media_type), false);
+            parameters(list, part.parsed.map(|part| &part.media_type), false);
             part.extension(list);
         }
     }
 
-    fn nested(&self, list: &mut Items<'_>, part: &Described<'_>, skeleton: &SkeletonPart, child: usize) {
+    fn nested(&self, list: &mut Items<'_>, part: &ParsedPart<'_>, skeleton: &SkeletonPart, child: usize) {
         self.fields(list, part, skeleton, ("message", "rfc822"));
         let Some(inner) = self.skeleton.parts().get(child) else { return };
-        let found = inner.index.and_then(|index| self.message.parts().get(index));
-        envelope::write(
-            list,
-            &found.map(|part| Envelope::of(self.message.header_of(part))).unwrap_or_default(),
-        );
+        let inner_part = inner.index.and_then(|index| self.message.parts().get(index));
+        let envelope = inner_part.map(|part| Envelope::of(self.message.header_of(part))).unwrap_or_default();
+        envelope::write(list, &envelope);
         self.part(list, inner);
         list.number(skeleton.lines);
         self.single_extension(list, part);
@@ -66,7 +64,7 @@ impl Writer<'_> {
     fn leaf(
         &self,
         list: &mut Items<'_>,
-        part: &Described<'_>,
+        part: &ParsedPart<'_>,
         skeleton: &SkeletonPart,
         media_type: (&str, &str),
     ) {
@@ -81,18 +79,18 @@ impl Writer<'_> {
     fn fields(
         &self,
         list: &mut Items<'_>,
-        part: &Described<'_>,
+        part: &ParsedPart<'_>,
         skeleton: &SkeletonPart,
         (kind, subtype): (&str, &str),
     ) {
         list.string(kind.as_bytes()).string(subtype.as_bytes());
-        parameters(list, part.found.map(|part| &part.media_type), kind == "text");
+        parameters(list, part.parsed.map(|part| &part.media_type), kind == "text");
         list.nstring(part.raw("Content-ID").as_deref());
         list.nstring(part.raw("Content-Description").as_deref());
         list.string(part.encoding().as_bytes()).number(skeleton.body.octets());
     }
 
-    fn single_extension(&self, list: &mut Items<'_>, part: &Described<'_>) {
+    fn single_extension(&self, list: &mut Items<'_>, part: &ParsedPart<'_>) {
         if self.extended {
             list.nstring(part.raw("Content-MD5").as_deref());
             part.extension(list);
@@ -100,16 +98,16 @@ impl Writer<'_> {
     }
 }
 
-/// A part and its header. The text of a multipart without parts has neither.
-struct Described<'a> {
-    found: Option<&'a Part>,
+/// A part as the MIME reader has parsed it, and its header. The text of a multipart without parts has neither.
+struct ParsedPart<'a> {
+    parsed: Option<&'a Part>,
     header: Option<Header<'a>>,
 }
 
-impl Described<'_> {
+impl ParsedPart<'_> {
     /// The type and the subtype.
     fn media_type(&self) -> (&str, &str) {
-        self.found.and_then(|part| part.media_type.value.split_once('/')).unwrap_or(("text", "plain"))
+        self.parsed.and_then(|part| part.media_type.value.split_once('/')).unwrap_or(("text", "plain"))
     }
 
     fn raw(&self, name: &str) -> Option<Vec<u8>> {
@@ -120,7 +118,7 @@ impl Described<'_> {
     /// The transfer encoding by the name that it has in the RFC, or the one that the sender gave it.
     fn encoding(&self) -> String {
         let is_token = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        match self.found.map(|part| part.transfer_encoding) {
+        match self.parsed.map(|part| part.transfer_encoding) {
             Some(TransferEncoding::Base64) => return "base64".into(),
             Some(TransferEncoding::QuotedPrintable) => return "quoted-printable".into(),
             Some(TransferEncoding::Identity) | None => {}
@@ -132,7 +130,7 @@ impl Described<'_> {
 
     /// Disposition, languages, location.
     fn extension(&self, list: &mut Items<'_>) {
-        match self.found.map(|part| &part.disposition).filter(|disposition| !disposition.value.is_empty()) {
+        match self.parsed.map(|part| &part.disposition).filter(|disposition| !disposition.value.is_empty()) {
             Some(disposition) => {
                 list.list(|list| {
                     list.string(disposition.value.as_bytes());

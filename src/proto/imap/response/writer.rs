@@ -154,16 +154,24 @@ impl<'a> Items<'a> {
     /// A set of numbers with the word before it. An empty one has no form, so neither is written.
     pub fn numbers(&mut self, word: &'static str, numbers: &NumberSet) -> &mut Self {
         if !numbers.is_empty() {
-            self.atom(word);
-            // Writing to memory does not fail.
-            let _ = write!(self.begin(), "{numbers}");
+            self.atom(word).set(numbers);
         }
         self
     }
 
     /// A set of numbers, which has at least one.
     pub(in crate::proto::imap) fn set(&mut self, numbers: &NumberSet) -> &mut Self {
-        let _ = write!(self.begin(), "{numbers}");
+        let out = self.begin();
+        for (at, range) in numbers.ranges().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            push_decimal(out, (*range.start()).into());
+            if range.start() < range.end() {
+                out.push(b':');
+                push_decimal(out, (*range.end()).into());
+            }
+        }
         self
     }
 
@@ -243,7 +251,7 @@ impl<'a> Items<'a> {
     }
 }
 
-/// Appends a number. A list of flags has two for each message, so this takes a few nanoseconds.
+/// Appends a number. A list of flags has two for each message, and a set one or two for each range, so this takes a few nanoseconds.
 fn push_decimal(out: &mut Vec<u8>, number: u64) {
     let (mut digits, mut at, mut left) = ([0; 20], 20, number);
     loop {
