@@ -7,13 +7,15 @@ use std::{
 };
 
 use super::{
+    filed_copies::FiledCopies,
     message::{Body, DeliveryPlan, Message, SentCopy, Target, TargetState, TmpMaildir, catch_panic},
     queued_delivery::{Append, Delivery},
     sync::{SyncMode, SyncResult, SyncTarget, Syncer},
 };
 use crate::{
     maildir::{
-        Error, Maildir, MessageId, TmpFile, name::UniqueName, sent_dedup::SentDedup, sync_phase::SyncPart,
+        Error, Maildir, MessageId, Subdir, TmpFile, name::UniqueName, sent_dedup::SentDedup,
+        sync_phase::SyncPart,
     },
     metrics::METRICS,
     proto::{
@@ -32,11 +34,14 @@ pub(super) struct MaildirCache {
     open: HashMap<Mailbox, Arc<Maildir>>,
     /// The Message-IDs recently filed in each sender's folder.
     sent_dedup: HashMap<Mailbox, SentDedup>,
+    /// The copies in these folders that the sender's program may replace.
+    filed_copies: FiledCopies,
 }
 
 impl MaildirCache {
     pub(super) fn new(max: usize) -> Self {
-        Self { capacity: max, open: HashMap::new(), sent_dedup: HashMap::new() }
+        let (sent_dedup, filed_copies) = (HashMap::new(), FiledCopies::default());
+        Self { capacity: max, open: HashMap::new(), sent_dedup, filed_copies }
     }
 
     /// Makes sure that the mailboxes of a batch can be opened in addition to those that stay open. No mailbox is
@@ -164,6 +169,7 @@ impl<'a> Batch<'a> {
         for message in messages {
             // Without a record, a message that is submitted again is filed again.
             let _ = catch_panic(|| self.record_sent_copy(message));
+            let _ = catch_panic(|| self.remove_replaced_copy(message));
         }
     }
 
@@ -202,7 +208,7 @@ impl<'a> Batch<'a> {
     fn write_tmp_files(&mut self, message: &mut Message) -> Result<(), Failure> {
         let to = std::mem::take(&mut message.to);
         let append = message.append.take();
-        let date = append.as_ref().and_then(|append| append.date);
+        let (date, is_append) = (append.as_ref().and_then(|append| append.date), append.is_some());
         self.plan(&mut message.plan, to, append);
         if message.ack_token.is_claimed() {
             return Err(Failure::TempFail);
@@ -227,6 +233,7 @@ impl<'a> Batch<'a> {
             }
             spilled.message_id
         };
+        message.plan.appended = id.filter(|_| is_append);
         self.plan_copy(&mut message.plan, message.sent_copy_for.take(), id);
         Ok(())
     }
@@ -408,6 +415,22 @@ impl<'a> Batch<'a> {
             && target.version().is_some()
         {
             self.maildirs.sent_dedup(mailbox, maildir).insert(maildir, id);
+            if let Ok(name) = message.name_at(target) {
+                self.maildirs.filed_copies.insert(mailbox.clone(), id, name, Instant::now());
+            }
+        }
+    }
+
+    /// Removes the server's copy of a message, after the sender's program has put its own into the same folder.
+    fn remove_replaced_copy(&mut self, message: &Message) {
+        if let (Some(Ok(_)), Some(id)) = (&message.result, message.plan.appended) {
+            for Target { mailbox, maildir, .. } in message.live_targets() {
+                if let Some(name) = self.maildirs.filed_copies.take(mailbox, id, Instant::now())
+                    && let Err(error) = maildir.unpublish(Subdir::Cur, &name)
+                {
+                    log::warn!("{error}: the folder has the message twice");
+                }
+            }
         }
     }
 }

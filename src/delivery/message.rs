@@ -57,6 +57,8 @@ pub(super) struct DeliveryPlan {
     pub(super) targets: Vec<Target>,
     /// The copy for the sender. Its failure never prevents the delivery.
     pub(super) sent_copy: Option<SentCopy>,
+    /// The Message-ID of a message that the owner of its folder puts there by IMAP.
+    pub(super) appended: Option<MessageId>,
 }
 
 /// The mailbox whose `tmp/` contains a message.
@@ -353,6 +355,11 @@ impl Message {
 
     fn name(&self) -> Result<String, Failure> {
         Ok(self.tmp_file()?.final_name(self.octets))
+    }
+
+    /// Its file name in one of its mailboxes.
+    pub(super) fn name_at(&self, target: &Target) -> Result<String, Failure> {
+        Ok(target.name(&self.name()?))
     }
 }
 

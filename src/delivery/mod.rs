@@ -8,6 +8,7 @@
 
 mod batch;
 mod committer;
+mod filed_copies;
 mod message;
 mod queued_delivery;
 mod sync;

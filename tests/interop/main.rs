@@ -22,6 +22,7 @@ mod proxy;
 #[path = "../protocol/dialogue/responses.rs"]
 mod responses;
 mod senders;
+mod thunderbird;
 mod together;
 mod visit;
 mod way_back;
@@ -71,6 +72,7 @@ fn stories() -> Vec<Story> {
         dovecot::stories(),
         imap_programs::stories(),
         imap_readers::stories(),
+        thunderbird::stories(),
         imap_oracle::stories(),
         way_back::stories(),
         clients::stories(),

@@ -129,6 +129,31 @@ fn v72_mail_programs_find_the_ports_of_a_server_for_development() {
     assert_eq!(autodiscover(&file), [entry("IMAP", imap), entry("POP3", pop3), entry("SMTP", smtp)]);
 }
 
+#[test]
+fn y212_thunderbird_finds_a_server_for_development_by_an_address_at_localhost() {
+    let server = Server::dev();
+    let (smtp, imap, pop3) = (server.smtp().port(), server.addresses("imap")[0].port(), server.pop3().port());
+    // It asks both at once, and both of autodiscover, at port 80.
+    for (host, path) in [("autoconfig.localhost", PATHS[0]), ("localhost", PATHS[1])] {
+        let file = get(&server, host, &format!("{path}?emailaddress=you%40localhost"));
+        let (incoming, outgoing) = thunderbird(&file, "localhost");
+        let (imap, pop3) =
+            (account("imap", "localhost", imap, "plain"), account("pop3", "localhost", pop3, "plain"));
+        assert_eq!(
+            (incoming, outgoing),
+            (vec![imap, pop3], vec![account("smtp", "localhost", smtp, "plain")])
+        );
+    }
+    for host in ["autodiscover.localhost", "localhost"] {
+        let post = "POST /autodiscover/autodiscover.xml";
+        let (status, _, file) = ask(&server, host, post, &request_of_autodiscover("you@localhost"));
+        assert_eq!(status, 200, "{file}");
+        let entry =
+            |kind: &str, port| (kind.into(), "localhost".into(), port, "None".into(), "you@localhost".into());
+        assert_eq!(autodiscover(&file), [entry("IMAP", imap), entry("POP3", pop3), entry("SMTP", smtp)]);
+    }
+}
+
 /// Every service behind TLS, and HTTP. Clients on loopback send passwords in clear text anyway, so `http` is enough.
 const SERVICES: [&str; 8] = ["smtp", "submission", "submissions", "pop3", "imap", "imaps", "pop3s", "http"];
 

@@ -104,7 +104,6 @@ Type these in a second terminal, in the same directory:
             Some(imap) => (IMAP_HINT, format!("  telnet {} {}\n", imap.ip(), imap.port())),
             None => ("", String::new()),
         };
-        let reading = self.imap.map_or(format!("POP3 {}", self.pop3), |imap| format!("IMAP {imap}"));
         let smtp = shell_quoted(&self.smtp.to_string());
         let tls = self.tls.as_ref().map(TlsListeners::text).unwrap_or_default();
         let (kind, to) =
@@ -114,11 +113,21 @@ Type these in a second terminal, in the same directory:
   swaks -s {smtp} -f me@example.test -t {to}
   telnet {smtp_host} {smtp_port}
 {imap_command}  telnet {pop3_host} {pop3_port}
-{tls}Thunderbird, by hand: {reading}, SMTP {}, no encryption.
+{tls}{}
 
 ",
-            self.smtp,
+            self.thunderbird(),
         )
+    }
+
+    /// The settings for Thunderbird's wizard, whose button *Test* finds the encryption. It asks port 80 of the address's
+    /// domain for all settings, and no other port.
+    fn thunderbird(&self) -> String {
+        if self.http.is_some_and(|http| http.port() == AUTOCONFIG_PORT) {
+            return "Thunderbird finds the settings of you@localhost itself, with any password.".into();
+        }
+        let reading = self.imap.map_or(format!("POP3 {}", self.pop3), |imap| format!("IMAP {imap}"));
+        format!("Thunderbird, by hand: {reading}, SMTP {}; press Test.", self.smtp)
     }
 }
 
@@ -165,6 +174,7 @@ fn found_on(path: &OsStr) -> Option<PathBuf> {
 
 const NAME: &str = "restante";
 const DEMO_USER: &str = "you@example.test";
+const AUTOCONFIG_PORT: u16 = 80;
 const IMAP_HINT: &str = "IMAP (a LOGIN you@example.test x); ";
 
 /// The directories in which the other commands look, if nothing else is said.
@@ -178,6 +188,16 @@ mod tests {
     const HOME: &str = "/home/somebody/projects/restante";
 
     fn screen(restante: &str, spool: &Path, transcripts: Option<&Path>, tls: bool) -> String {
+        screen_with_http("127.0.0.1:8025", restante, spool, transcripts, tls)
+    }
+
+    fn screen_with_http(
+        http: &str,
+        restante: &str,
+        spool: &Path,
+        transcripts: Option<&Path>,
+        tls: bool,
+    ) -> String {
         let smtp = "127.0.0.1:2525".parse().unwrap();
         let imap = Some("127.0.0.1:51143".parse().unwrap());
         let pop3 = "127.0.0.1:51110".parse().unwrap();
@@ -188,7 +208,7 @@ mod tests {
             pop3s: "127.0.0.1:1995".parse().unwrap(),
             certificate,
         });
-        let http = Some("127.0.0.1:8025".parse().unwrap());
+        let http = Some(http.parse().unwrap());
         Banner { http, smtp, imap, pop3, tls, spool, transcripts, faults: true, network: false }
             .text(Path::new(HOME), restante)
     }
@@ -225,7 +245,7 @@ mod tests {
             "telnet 127.0.0.1 2525\n",
             "telnet 127.0.0.1 51143\n",
             "telnet 127.0.0.1 51110\n",
-            "IMAP 127.0.0.1:51143, SMTP 127.0.0.1:2525, no encryption.\n",
+            "Thunderbird, by hand: IMAP 127.0.0.1:51143, SMTP 127.0.0.1:2525; press Test.\n",
             "curl 'imaps://127.0.0.1:1993/INBOX;MAILINDEX=1' -u",
             "connect 127.0.0.1:1995\n",
             "connect 127.0.0.1:2465\n",
@@ -233,6 +253,27 @@ mod tests {
             assert!(screen.contains(command), "{command:?} is not in {screen}");
         }
         assert!(!screen.contains('#'), "a comment that zsh takes for words: {screen}");
+    }
+
+    #[test]
+    fn y211_thunderbird_is_told_the_ports_or_finds_them_at_port_80() {
+        let spool = Path::new(HOME).join("spool");
+        for tls in [false, true] {
+            let line = |http| {
+                let screen = screen_with_http(http, NAME, &spool, None, tls);
+                let mut lines = screen.lines().filter(|line| line.starts_with("Thunderbird"));
+                let line = lines.next().map(str::to_owned).unwrap_or_default();
+                assert!(line.len() <= 80 && lines.next().is_none(), "{screen}");
+                line
+            };
+            // The button finds STARTTLS or none. It trusts no certificate of ours at ports that begin with TLS.
+            let by_hand = "Thunderbird, by hand: IMAP 127.0.0.1:51143, SMTP 127.0.0.1:2525; press Test.";
+            assert_eq!(line("127.0.0.1:8025"), by_hand);
+            assert_eq!(
+                line("127.0.0.1:80"),
+                "Thunderbird finds the settings of you@localhost itself, with any password."
+            );
+        }
     }
 
     #[cfg(feature = "tools")]

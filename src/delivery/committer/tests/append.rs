@@ -86,3 +86,48 @@ fn y58_an_appended_message_has_its_flags_its_date_and_its_folder_or_is_nowhere()
         }
     }
 }
+
+#[test]
+fn y210_the_copy_of_a_mail_program_takes_the_place_of_the_one_that_the_server_has_filed() {
+    let sent = sender().in_folder(Folder::sent());
+    for spilled in [false, true] {
+        let mut bench = Fixture::new(BatchKind { spilled, sent: true, ..SIMPLE }).unwrap();
+        let append = |bench: &mut Fixture, letters: &[u8]| {
+            let (result, _) = bench.append(sent.clone(), letters).unwrap();
+            result.unwrap().arrivals[0].entry.version.inode
+        };
+        let inodes = |bench: &Fixture| {
+            let files = bench.files(sender().as_str(), ".Sent/cur");
+            files.iter().map(|file| file.metadata().unwrap().ino()).collect::<Vec<_>>()
+        };
+        bench.storage.durable_maildir(&mailbox(0)).unwrap();
+        bench.round();
+        assert_eq!(inodes(&bench).len(), 1);
+        let own = append(&mut bench, b"S");
+        assert_eq!(inodes(&bench), [own], "the program's copy alone, spilled: {spilled}");
+        assert_eq!(bench.files(mailbox(0).as_str(), "new").len(), 1, "the recipient keeps it");
+        append(&mut bench, b"S");
+        assert_eq!(inodes(&bench).len(), 2, "a second one is for the user to judge");
+
+        // A copy that somebody has flagged stays, and so does one whose replacement is refused.
+        bench.empty();
+        bench.round();
+        let [copy] = &bench.files(sender().as_str(), ".Sent/cur")[..] else { panic!("no copy") };
+        fs::rename(copy, copy.to_str().unwrap().replace(":2,S", ":2,FS")).unwrap();
+        append(&mut bench, b"S");
+        assert_eq!(inodes(&bench).len(), 2);
+        bench.empty();
+        bench.round();
+        for number in 1.. {
+            let fault = PlannedFault::new(&bench.spool, number, FaultKind::Error);
+            let result = bench.append(sent.clone(), b"S");
+            let hit = fault.triggered_at();
+            drop(fault);
+            let is_stored = result.is_some_and(|(result, _)| result.is_ok());
+            assert_eq!(inodes(&bench).len(), 1, "step {number}, {hit:?}");
+            if is_stored {
+                break;
+            }
+        }
+    }
+}
