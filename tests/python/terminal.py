@@ -345,6 +345,7 @@ def delete_and_keep():
     terminal.log_in()
     terminal.answer("Your choice: ", "1")
     terminal.answer("q back: ", "d 1-3 9")
+    terminal.expect("Number to read it, d 2 5-7 to delete, u 2 to undelete, n/p next/previous page,")
     terminal.expect("There is no message 9 here.")
     terminal.expect("To be deleted when you quit: 1, 2, 3.")
     terminal.answer("q back: ", "u 2")

@@ -2,6 +2,7 @@
 //! odd.
 
 mod issuer;
+mod validity;
 
 use std::{
     fs::{self, Permissions},
