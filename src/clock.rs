@@ -45,6 +45,26 @@ pub(crate) fn thread_cpu_time() -> Duration {
     Duration::try_from(time).unwrap_or_default()
 }
 
+/// Fails if ten times the input takes more than 40 times the CPU time. Linear work takes ten times as long, quadratic
+/// work a hundred times, and other programs on the machine change neither. `work` takes the size of the input and
+/// returns the CPU time of what is measured. The least time of several counts, because caches have no part in the rule.
+#[cfg(test)]
+pub(crate) fn assert_linear(name: &str, size: usize, work: impl Fn(usize) -> Duration) {
+    let least = |size| (0..3).map(|_| work(size)).min().unwrap_or_default();
+    let (few, many) = (least(size), least(10 * size));
+    assert!(many <= few * 40, "{name}: {few:?} for {size}, and {many:?} for ten times as much");
+}
+
+/// The CPU time that this takes.
+#[cfg(test)]
+pub(crate) fn cpu_time_of<T>(work: impl FnOnce() -> T) -> Duration {
+    let start = thread_cpu_time();
+    let result = work();
+    let time = thread_cpu_time() - start;
+    drop(result);
+    time
+}
+
 /// The steady time of the loop, which stops while the process is suspended: after SIGSTOP, or a pause of the whole
 /// machine, each deadline is as far away as before. A reading that is later than the last one by more than
 /// `SUSPENSION_THRESHOLD`, beyond the time that a poll was asked to sleep, counts as a suspension.

@@ -248,6 +248,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn n22_a_quota_of_another_type_is_told_how_to_write_it() {
+        for quota in ["\"lots\"", "5", "true"] {
+            let text = format!("{{\"password_hash\": \"!\", \"quota\": {quota}}}");
+            let error = serde_json::from_str::<Account>(&text).unwrap_err().to_string();
+            let told = "quota: write it like {\"bytes\": \"1 GiB\", \"messages\": 1000}";
+            assert!(error.starts_with(told), "{quota}: {error}");
+        }
+    }
+
+    #[test]
     fn senders_are_addresses_domains_or_anybody_and_read_back_what_they_print() {
         let from = Address::parse("Boss@Example.test").unwrap();
         for (text, printed, is) in [

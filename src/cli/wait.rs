@@ -246,3 +246,18 @@ fn disk_failure(error: maildir::Error) -> Failure {
 
 /// Names of mailboxes in an error.
 const MAX_NAMES: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn u80_a_number_alone_is_a_time_in_seconds() {
+        for (text, millis) in [("5", 5000), ("0.5", 500), ("0", 0), ("5s", 5000), ("2m", 120_000)] {
+            assert_eq!(parse_time(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["-1", "5 parsecs", "inf", ""] {
+            parse_time(text).unwrap_err();
+        }
+    }
+}

@@ -176,7 +176,10 @@ mod tests {
     use mail_parser::{MessageParser, MimeHeaders};
 
     use super::*;
-    use crate::mime;
+    use crate::{
+        clock::{assert_linear, cpu_time_of},
+        mime,
+    };
 
     fn person(name: &str, address: &str) -> Person {
         Person { name: Some(name.into()).filter(|name: &String| !name.is_empty()), address: address.into() }
@@ -331,16 +334,59 @@ mod tests {
     }
 
     #[test]
+    fn u17_an_attached_text_of_any_charset_arrives_octet_for_octet() {
+        let home = tempfile::tempdir().unwrap();
+        let utf_16 =
+            |text: &str, order: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(order).collect::<Vec<_>>();
+        let text = "\u{feff}prix;日本\r\n.\r\nœufs\n";
+        let files = [
+            ("latin-1.csv", b"prix;\xe9t\xe9\r\n.\r\n\xa0\r\xff".to_vec()),
+            ("windows.txt", b"\x80 5\n\x85\x00\x1a".to_vec()),
+            ("little.txt", utf_16(text, u16::to_le_bytes)),
+            ("big.csv", utf_16(text, u16::to_be_bytes)),
+            ("shift-jis.html", b"<p>\x93\xfa\x96\x7b\x8c\xea</p>\r\n".to_vec()),
+        ];
+        let attach = |(name, content): &(&str, Vec<u8>)| {
+            let path = home.path().join(name);
+            fs::write(&path, content).unwrap();
+            Attachment::read(&path).unwrap()
+        };
+        let letter = OutgoingMessage { attachments: files.iter().map(attach).collect(), ..letter() };
+        assert!(letter.attachments.iter().all(|file| file.kind.starts_with("text/")));
+        let message = letter.build(SystemTime::UNIX_EPOCH, 7);
+        let read = mime::Message::parse(&message, &mime::MimeLimits::default());
+        let arrived: Vec<_> = mime::view::View::of(&read)
+            .listed
+            .iter()
+            .map(|at| {
+                (read.file_name(&read.parts()[*at]).unwrap(), read.octets(&read.parts()[*at]).into_owned())
+            })
+            .collect();
+        assert_eq!(arrived, files.map(|(name, content)| (name.to_owned(), content)));
+    }
+
+    #[test]
     fn u13_a_letter_to_very_many_people_costs_linear_time() {
-        let people =
-            |count: u32| (0..count).map(|n| Person::address_only(format!("user{n}@b.test"))).collect();
-        // By the square, these are 5,000,000,000 comparisons.
-        let letter = OutgoingMessage {
-            to: people(100_000),
-            cc: people(100_001),
+        let people = |count: usize| -> Vec<Person> {
+            (0..count).map(|n| Person::address_only(format!("user{n}@b.test"))).collect()
+        };
+        let letter = |count| OutgoingMessage {
+            to: people(count),
+            cc: people(count + 1),
             ..OutgoingMessage::from(Person::address_only("a@a.test"))
         };
-        assert_eq!(letter.recipients().len(), 100_001);
+        assert_linear("recipients", 2_000, |count| {
+            let letter = letter(count);
+            cpu_time_of(|| assert_eq!(letter.recipients().len(), count + 1))
+        });
+        assert_linear("header", 2_000, |count| {
+            let letter = letter(count);
+            cpu_time_of(|| letter.build(SystemTime::UNIX_EPOCH, 7))
+        });
+        assert_linear("list of people", 2_000, |count| {
+            let text = people(count).iter().map(|person| format!("{person}, ")).collect::<String>();
+            cpu_time_of(|| assert_eq!(Person::parse_list(text.trim_end_matches(", ")).unwrap().len(), count))
+        });
     }
 
     #[test]

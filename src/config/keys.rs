@@ -217,7 +217,7 @@ mod tests {
     };
 
     #[test]
-    fn a_key_that_does_not_exist_is_told_with_the_one_that_is_meant() {
+    fn n84_a_key_that_does_not_exist_is_told_with_the_one_that_is_meant() {
         for (lines, told) in [
             // A slip of the hand, in today's name and in an old one.
             (
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn one_pair_of_brackets_too_few_around_listen_is_told() {
+    fn n85_one_pair_of_brackets_too_few_around_listen_is_told() {
         let told = "write [[listen]], in double brackets: one section for each listener";
         let once = "hostname = \"x.test\"\ndomains = [\"x.test\"]\n[listen]\nprotocol = \"smtp\"\n";
         let error = load(once).unwrap_err();

@@ -203,6 +203,7 @@ const MAX_REFERENCES: usize = 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{assert_linear, cpu_time_of};
 
     #[test]
     fn nothing_is_overwritten_and_no_link_is_followed() {
@@ -256,6 +257,16 @@ mod tests {
         assert!(view.parts.iter().all(|part| part.kind.chars().count() <= MAX_KIND + 1));
         let summary = Summary::parse(format!("From: {long} <a@b.test>\nSubject: {long}\n\n").as_bytes());
         assert!([summary.from, summary.subject].iter().all(|text| text.chars().count() == MAX_SHOWN + 1));
+    }
+
+    #[test]
+    fn u13_a_giant_header_takes_linear_time() {
+        assert_linear("giant header", 2_000, |count| {
+            let people: String = (0..count).map(|n| format!("user{n}@b.test,\n ")).collect();
+            let long = "x".repeat(50 * count);
+            let header = format!("From: {people}a@b.test\nReply-To: {people}a@b.test\nSubject: {long}\n\n");
+            cpu_time_of(|| assert_eq!(MessageView::parse(header.as_bytes()).all_reply_to, count + 1))
+        });
     }
 
     #[test]

@@ -136,9 +136,15 @@ fn tour(name: &str) {
                 first = Some(server);
             }
             (Kind::Commands, Terminal::Third) => {
-                let watch = Running::on_screen(&visitor, &every, &block.lines);
+                let watch = Running::on_screen(&visitor, &every, &block.lines, 100);
                 watch.tells("Waiting for sessions");
                 third = Some((watch, block));
+            }
+            (Kind::Commands, Terminal::Fourth) => {
+                let expected = block.output.as_ref().unwrap();
+                let mut program = Running::on_screen(&visitor, &every, &block.lines, 80);
+                program.answers(&answers(expected));
+                program.prints(|printed| difference(expected, printed));
             }
             (Kind::Commands, _) => {
                 match block.terminal {
@@ -214,6 +220,17 @@ fn h02_h03_make_run_takes_other_ports_and_the_commands_on_its_screen_work_as_the
     assert!(written > 0, "restante watch has something to show");
 }
 
+/// The questions of a program on the page, and what is typed after each of them.
+fn answers(lines: &[String]) -> Vec<(&str, &str)> {
+    let ends = ["Name or address:", "Password:", "Your choice:", "q back:"];
+    let typed = lines.iter().filter_map(|line| {
+        let end = ends.iter().find_map(|end| Some(line.find(end)? + end.len()))?;
+        let (question, answer) = line.split_at(end);
+        Some((question, if question == "Password:" { "any" } else { answer.trim() }))
+    });
+    typed.collect()
+}
+
 /// Compares the lines of an output with those of the page. A line `...` there stands for any lines.
 fn difference(expected: &[String], printed: &str) -> Option<String> {
     let mut lines = printed.lines().map(str::trim_end);
@@ -250,6 +267,9 @@ fn same(one: &str, other: &str) -> bool {
 }
 
 const NEW_EACH_TIME: &[(&str, &str)] = &[
+    // The rows of `restante client`; `swaks` puts the date into its subjects.
+    (r"\btest \w{3}, [^…]*… +", "SUBJECT "),
+    (r"\b\d{4}-\d\d-\d\d \d\d:\d\d +\d+ B$", "DATE SIZE"),
     ("^'(.*)'$", "$1"), // some `ls` quote names on a terminal
     (r"^(\d+) \d+$", "$1 SIZE"),
     (r"\boctets=\d+|\b\d+ octets\b", "OCTETS"),
@@ -257,7 +277,7 @@ const NEW_EACH_TIME: &[(&str, &str)] = &[
     (r"\b\d{9,}\.M[^\s:]+", "FILE"),
 ];
 
-/// Clones the tree, with its changes that are not committed yet, and puts the built program where cargo would.
+/// Clones the tree, with its changes that are not committed yet.
 fn clone(to: &Path) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let cloned = git(Path::new("/"), &["clone", "-q", root.to_str().unwrap(), to.to_str().unwrap()]);
@@ -272,9 +292,6 @@ fn clone(to: &Path) -> PathBuf {
             Err(_) => drop(fs::remove_file(&to)), // deleted, and not committed yet
         }
     }
-    let release = to.join("target/release");
-    fs::create_dir_all(&release).unwrap();
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_restante"), release.join("restante")).unwrap();
     to.to_owned()
 }
 

@@ -161,10 +161,12 @@ def wrong_three_times():
 
 
 def write_with_attachments():
-    """Two attachments with names in UTF-8, a hidden recipient and one that is refused; then read back."""
+    """Attachments with names in UTF-8 and text in other charsets, a hidden recipient and one that is refused; then read back."""
     files = {
         "été à la mer.txt": "Ligne\r\nautre\nsans fin".encode(),
         "日本語の写真 (1).png": bytes(range(256)) * 300 + b"\r\n.\r\n\n",
+        "prix.csv": "été;1\r\nœufs\n".encode("cp1252"),
+        "notes.txt": "日本\r\n.\r\nfin".encode("utf-16"),
     }
     for name, content in files.items():
         with open(os.path.join(HOME, name), "wb") as file:
@@ -235,11 +237,10 @@ def check_message(user, files):
             assert message["Bcc"] is None and message["Message-ID"] and message["Date"].datetime
             text = message.get_body().get_content()
             assert text.replace("\r\n", "\n") == "Bonjour,\n..\n.x\n\nà demain\n", text
-            parts = {part.get_filename(): part.get_content() for part in message.iter_attachments()}
             kinds = [part.get_content_type() for part in message.iter_attachments()]
-            assert kinds == ["text/plain", "image/png"], kinds
+            assert kinds == ["text/plain", "image/png", "text/csv", "text/plain"], kinds
             decoded = {part.get_filename(): part.get_payload(decode=True) for part in message.iter_attachments()}
-            assert list(parts) == list(files) and decoded == files, decoded.keys()
+            assert list(decoded) == list(files) and decoded == files, decoded.keys()
             return
     raise AssertionError(f"{user} has no message")
 
@@ -344,6 +345,7 @@ def delete_and_keep():
     terminal = Terminal()
     terminal.log_in()
     terminal.answer("Your choice: ", "1")
+    terminal.expect("Number to read it, d 2 5-7 to delete, u 2 to undelete, n/p next/previous page,")
     terminal.answer("q back: ", "d 1-3 9")
     terminal.expect("There is no message 9 here.")
     terminal.expect("To be deleted when you quit: 1, 2, 3.")

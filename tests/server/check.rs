@@ -3,6 +3,7 @@
 
 mod issuer;
 mod paths;
+mod validity;
 
 use std::{
     fs::{self, Permissions},

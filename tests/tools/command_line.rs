@@ -44,7 +44,7 @@ fn check_prints_the_effective_values() {
 }
 
 #[test]
-fn a_bad_configuration_is_refused_with_file_key_and_accepted_form() {
+fn n84_a_bad_configuration_is_refused_with_file_key_and_accepted_form() {
     let home = home();
     let mut wrong = Vec::new();
     for (bad, key, forms) in [
@@ -130,6 +130,10 @@ fn help_and_version_are_no_errors_and_unknown_words_are() {
     for words in [&["--help"][..], &["--version"], &["dev", "--help"], old_option, &["user", "--help"]] {
         assert!(restante(words).status.success(), "{words:?}");
     }
+    assert!(
+        programs::said(&restante(&["status", "--help"]))
+            .starts_with("Show the statistics of a running server\n")
+    );
     for words in [&["--nonsense"][..], &["deliver"], &["dev", "--port", "25"], &["serve"]] {
         assert_eq!(restante(words).status.code(), Some(2), "{words:?}");
     }

@@ -14,7 +14,7 @@ use ratatui::{
     layout::{Constraint, Layout},
     style::{Style, Stylize},
     text::{Line, Text},
-    widgets::{Block, Borders, Sparkline},
+    widgets::{Block, Borders, RenderDirection, Sparkline},
 };
 
 use super::{
@@ -114,10 +114,11 @@ impl Screen {
         frame.render_widget(Text::from(lines.into_iter().map(Line::from).collect::<Vec<_>>()), body);
         if bars.height > 1 {
             let latest = self.bars.iter().copied();
-            let title = "messages received, one bar for each reading, the latest on the left";
+            let title = "messages received, one bar for each reading, the latest on the right";
             let sparkline = Sparkline::default()
                 .block(Block::new().borders(Borders::TOP).title(title))
                 .style(Style::new().cyan())
+                .direction(RenderDirection::RightToLeft)
                 .data(latest.take(usize::from(bars.width)));
             frame.render_widget(sparkline, bars);
         }
@@ -162,5 +163,29 @@ mod tests {
         }
         screen.update(Ok(reading(home.path())));
         assert_eq!(screen.error, None);
+    }
+
+    #[test]
+    fn n83_the_latest_bar_is_at_the_right_edge_and_the_oldest_one_leaves_on_the_left() {
+        let home = tempfile::tempdir().unwrap();
+        METRICS.mark_started();
+        let mut screen =
+            Screen { reading: reading(home.path()), before: None, bars: VecDeque::new(), error: None };
+        let (width, height) = (80, 60);
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        let mut lowest_line = |screen: &Screen| {
+            terminal.draw(|frame| screen.draw(frame, SystemTime::now())).unwrap();
+            let text = terminal.backend().to_string();
+            assert!(text.contains("the latest on the right"), "{text}");
+            // (The backend prints each line in quotation marks. The last one is the foot.)
+            let line = text.lines().rev().nth(1).unwrap().trim_matches('"').to_owned();
+            assert_eq!(line.chars().count(), usize::from(width), "{line}");
+            line
+        };
+        // An old reading of no message between two of many, and a new one of no message.
+        screen.bars = VecDeque::from([0, 9, 0, 9, 9]);
+        assert_eq!(lowest_line(&screen), format!("{}██ █ ", " ".repeat(75)));
+        screen.bars = (0..MAX_BARS as u64).map(|age| u64::from(age < 78)).collect();
+        assert_eq!(lowest_line(&screen), format!("  {}", "█".repeat(78)));
     }
 }

@@ -8,13 +8,16 @@ use super::{
     reply,
     state::{Pop3Session, State},
 };
-use crate::proto::{
-    Context, Progress, ProgressCounts, SessionStage, Step,
-    buffer::{Inbox, Line, Outbox},
-    event::Event,
-    request::{Access, Failure, Mailbox, Maildrop, MaildropRequest, Request},
-    sasl::{self, BadResponse, Credentials},
-    telnet,
+use crate::{
+    printable::counted,
+    proto::{
+        Context, Progress, ProgressCounts, SessionStage, Step,
+        buffer::{Inbox, Line, Outbox},
+        event::Event,
+        request::{Access, Failure, Mailbox, Maildrop, MaildropRequest, Request},
+        sasl::{self, BadResponse, Credentials},
+        telnet,
+    },
 };
 
 impl Pop3Session {
@@ -173,7 +176,7 @@ impl Pop3Session {
     pub(super) fn opened(&mut self, mailbox: Mailbox, maildrop: Arc<dyn Maildrop>, out: &mut Outbox) -> Step {
         let messages = maildrop.len();
         let octets = maildrop.total();
-        out.line(&format!("+OK {messages} messages ({octets} octets)"));
+        out.line(&format!("+OK {} ({})", counted(messages, "message"), counted(octets, "octet")));
         let read_only = mailbox.folder().is_some();
         out.push_event(Event::Opened { mailbox, messages, octets: Some(octets) });
         self.errors = 0;

@@ -56,6 +56,7 @@ impl Pop3Session {
                 return self.read_failed(visit, transfer, Failure::Changed, out);
             }
             if transfer.whole {
+                // Always the plural: fetchmail searches this line for " octets" to learn the size.
                 out.line(&format!("+OK {announced} octets"));
             } else {
                 reply::TOP_FOLLOWS.write_ok(self.language, out);

@@ -6,6 +6,7 @@ use std::{fmt, str::FromStr};
 use super::command_table::{COMMANDS, CommandSpec, Persona};
 use crate::{
     limits::{Span, text_in_configuration},
+    printable::counted,
     proto::session_config::{self, ProtocolConfig},
 };
 
@@ -67,7 +68,7 @@ impl fmt::Display for Expire {
         match self {
             Self::Never => f.write_str("never"),
             Self::Retrieved => f.write_str("0"),
-            Self::Days(days) => write!(f, "{days} days"),
+            Self::Days(days) => f.write_str(&counted(days, "day")),
         }
     }
 }

@@ -33,6 +33,8 @@ pub(crate) enum Terminal {
     SecondAlone,
     /// Another one with a command that runs until Ctrl-C.
     Third,
+    /// Another one with a command that asks. The block of `text` below it has the questions, and what is typed.
+    Fourth,
     /// Each of them, when it is opened.
     Every,
 }
@@ -122,6 +124,7 @@ impl Page {
                 terminal = match comment.split_once(" terminal") {
                     Some(("first", _)) => Terminal::First,
                     Some(("third", _)) => Terminal::Third,
+                    Some(("fourth", _)) => Terminal::Fourth,
                     Some(("every", _)) => Terminal::Every,
                     Some(("after Ctrl-C in the first", _)) => Terminal::SecondAlone,
                     _ => terminal,

@@ -1,9 +1,9 @@
 //! The terminals of a visitor: one in which a server runs until Ctrl-C, and one in which commands are typed.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     io::Write,
-    os::unix::process::CommandExt,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -26,31 +26,32 @@ impl Visitor {
     pub(crate) fn new(home: &Path, clone: PathBuf) -> Self {
         let mut visitor = Self { home: home.to_owned(), clone, user: None };
         fs::create_dir(home.join(".runtime")).unwrap();
+        let built = env!("CARGO_BIN_EXE_restante");
+        let put = format!("mkdir -p target/release && ln -sfn {built:?} target/release/restante");
+        let cargo = format!("#!/bin/sh\n[ \"$*\" = 'build --release' ] && {put}\n");
+        fs::write(home.join(CARGO), cargo).unwrap();
+        fs::set_permissions(home.join(CARGO), Permissions::from_mode(0o755)).unwrap();
         if rustix::process::geteuid().is_root() {
             let owner = format!("{NOBODY}:{NOBODY}");
             let given = Command::new("chown").args(["-R", &owner]).arg(home).status().unwrap();
             assert!(given.success(), "chown");
             visitor.user = Some(NOBODY);
-            let reaches = visitor.bash(&["-c", "target/release/restante --version"]).output();
+            let reaches = visitor.bash(&["-c", &format!("{built:?} --version")]).output();
             visitor.user = visitor.user.filter(|_| reaches.is_ok_and(|output| output.status.success()));
         }
         visitor
     }
 
-    /// A shell with nothing in its environment but what a login gives. cargo has built the program already.
+    /// A shell with nothing in its environment but what a login gives. cargo has built the program already, and another
+    /// cargo puts it where `make build` should.
     fn bash(&self, arguments: &[&str]) -> Command {
         let runtime = self.home.join(".runtime");
         let mut bash = Command::new("bash");
         bash.args(["--norc", "--noprofile"]).args(arguments).current_dir(&self.clone).env_clear();
-        let variables = [
-            ("PATH", PATH),
-            ("TERM", "dumb"),
-            ("NO_COLOR", "1"),
-            ("LANG", "C.UTF-8"),
-            ("CARGO", "true"),
-            ("USER", "me"),
-        ];
+        let variables =
+            [("PATH", PATH), ("TERM", "dumb"), ("NO_COLOR", "1"), ("LANG", "C.UTF-8"), ("USER", "me")];
         bash.stdin(Stdio::null()).envs(variables).env("HOME", &self.home).env("XDG_RUNTIME_DIR", runtime);
+        bash.env("CARGO", self.home.join(CARGO));
         if let Some(user) = self.user {
             bash.uid(user).gid(user);
         }
@@ -129,13 +130,29 @@ impl Running {
         Self::spawn(bash, file.with_extension("out"), Signal::INT)
     }
 
-    /// The same in a terminal that the command takes for one, of 100 columns.
-    pub(crate) fn on_screen(visitor: &Visitor, every: &[String], lines: &[String]) -> Self {
-        let every = format!("source {} > /dev/null; stty cols 100", visitor.script(every).display());
+    /// The same in a terminal that the command takes for one, of so many columns.
+    pub(crate) fn on_screen(visitor: &Visitor, every: &[String], lines: &[String], columns: u16) -> Self {
+        let every = format!("source {} > /dev/null; stty cols {columns}", visitor.script(every).display());
         let file = visitor.script(&[&[every][..], lines].concat());
         let mut bash = visitor.bash(&["-c"]);
         bash.arg(format!("exec script -qc 'bash --norc --noprofile {}' /dev/null", file.display()));
+        bash.stdin(Stdio::piped());
         Self::spawn(bash, file.with_extension("out"), Signal::TERM)
+    }
+
+    /// Types each answer after its question.
+    pub(crate) fn answers(&mut self, dialogue: &[(&str, &str)]) {
+        let mut input = self.process.stdin.take().unwrap();
+        let mut seen = 0;
+        for (question, answer) in dialogue {
+            let asked =
+                |screen: &str| screen.get(seen..)?.find(question).map(|at| seen + at + question.len());
+            let screen =
+                self.prints(|screen| asked(screen).is_none().then(|| format!("{question:?} is not asked")));
+            seen = asked(&screen).unwrap_or(seen);
+            writeln!(input, "{answer}").unwrap();
+        }
+        self.process.stdin = Some(input);
     }
 
     fn spawn(mut shell: Command, printed: PathBuf, end: Signal) -> Self {
@@ -181,6 +198,8 @@ impl Drop for Running {
     }
 }
 
+/// The cargo of a visitor, below the home.
+const CARGO: &str = ".cargo-of-a-visitor";
 /// Printed after a command that failed.
 const BAD: &str = "--a command failed--";
 /// A user without rights, who owns nothing else.
