@@ -173,13 +173,8 @@ fn r16_idle_connections_and_event_streams_cost_little_memory() {
             last_line_after(Client::connect(server.addresses("http")[0]), &request, ": restante\r\n")
         }),
     ];
-    let config = format!(
-        "{STRICT}{}{}[tls]\ncertificate = {:?}\nkey = {:?}\n",
-        listener("http", ""),
-        listener("pop3s", ""),
-        keys.certificate(),
-        keys.key()
-    );
+    let (listeners, pair) = (listener("http", "") + &listener("pop3s", ""), (keys.certificate(), keys.key()));
+    let config = format!("{STRICT}{listeners}[tls]\ncertificate = {:?}\nkey = {:?}\n", pair.0, pair.1);
     for (kind, most, connect) in kinds {
         // `dev` keeps the transcript of every session.
         let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
