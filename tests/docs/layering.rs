@@ -213,6 +213,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "wire_size",
             "safe_file",
             "file_rights",
+            "command_hint",
         ],
     ),
     (

@@ -96,7 +96,7 @@ mod tests {
         for (text, expire) in [
             ("never", Expire::Never),
             ("0", Expire::Retrieved),
-            ("1 days", Expire::Days(1)),
+            ("1 day", Expire::Days(1)),
             ("30 days", Expire::Days(30)),
         ] {
             assert_eq!(text.parse(), Ok(expire));
