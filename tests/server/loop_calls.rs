@@ -2,22 +2,19 @@
 //! other sessions while a file is closed slowly.
 
 use std::{
-    fs::{self, File},
-    io::{IoSliceMut, Read, Write},
-    path::Path,
+    fs::File,
+    io::{Read, Write},
     time::{Duration, Instant},
 };
 
 use crate::common::{
-    self, Maildir, PASSWORD, STRICT, Server, Setup,
+    self, PASSWORD, STRICT, Server, Setup,
     client::{Client, deliver, socket, stuffed},
     eventually,
     inject::{Fault, can_inject},
-    skip,
 };
 use rustix::{
-    fs::{Advice, FlockOperation, fadvise, flock},
-    io::{Errno, ReadWriteFlags, preadv2},
+    fs::{FlockOperation, flock},
     process::Signal,
 };
 
@@ -184,86 +181,6 @@ fn r7_the_loop_asks_the_kernel_for_nothing_that_a_file_server_can_delay() {
     assert!(trace.matches("epoll_wait").count() > 100, "the loop was traced");
     let may_wait = calls_that_may_wait(&trace);
     assert!(may_wait.is_empty(), "{} calls:\n{}", may_wait.len(), may_wait.join("\n"));
-}
-
-const MESSAGES: usize = 20;
-
-/// A server whose mailbox of Alice has [`MESSAGES`] messages, and her session.
-fn with_messages() -> (Server, Client) {
-    let server = Server::strict();
-    for _ in 0..MESSAGES {
-        deliver(&server, ALICE, MESSAGE);
-    }
-    let mut alice = Client::pop3(&server, ALICE);
-    alice.ask("STAT", &format!("+OK {MESSAGES}"));
-    (server, alice)
-}
-
-/// Drops the contents of the messages from memory.
-fn drop_from_memory(maildir: &Maildir) {
-    for name in maildir.files("new") {
-        let file = File::open(maildir.path.join("new").join(name)).unwrap();
-        fadvise(&file, 0, None, Advice::DontNeed).unwrap();
-    }
-}
-
-/// Whether the file system of the tests reads messages from memory, and can drop them from it.
-fn has_cold_files(home: &Path) -> bool {
-    let path = home.join("probe");
-    fs::write(&path, "probe").unwrap();
-    let file = File::open(&path).unwrap();
-    file.sync_all().unwrap();
-    let read = || preadv2(&file, &mut [IoSliceMut::new(&mut [0])], 0, ReadWriteFlags::NOWAIT);
-    let warm = read();
-    fadvise(&file, 0, None, Advice::DontNeed).unwrap();
-    (warm, read()) == (Ok(1), Err(Errno::AGAIN))
-}
-
-#[test]
-fn r7_messages_in_memory_are_read_without_a_worker() {
-    if !can_inject("r7_messages_in_memory_are_read_without_a_worker") {
-        return;
-    }
-    let (server, mut alice) = with_messages();
-    alice.retr(1);
-    let workers = Fault::new("openat,openat2,pread64,preadv2,read").of("disk").traced(&server, || {
-        (1..=MESSAGES).for_each(|n| drop(alice.retr(n)));
-    });
-    assert!(!workers.contains("/new/"), "a worker read a message:\n{workers}");
-}
-
-#[test]
-fn r7_messages_that_are_not_in_memory_are_read_by_workers_and_a_slow_disk_holds_up_nobody_else() {
-    let test = "r7_messages_that_are_not_in_memory_are_read_by_workers_and_a_slow_disk_holds_up_nobody_else";
-    if !can_inject(test) {
-        return;
-    }
-    let (server, mut alice) = with_messages();
-    if !has_cold_files(server.home.path()) {
-        return skip(test, "the file system of the tests does not tell what is in memory");
-    }
-    drop_from_memory(&server.maildir(ALICE));
-    let trace = Fault::new("preadv2,pread64").traced(&server, || {
-        (1..=MESSAGES).for_each(|n| drop(alice.retr(n)));
-    });
-    // The kernel may keep a page that another processor has just used.
-    let count = |part: &str| trace.lines().filter(|l| l.contains(part)).count();
-    let from_memory = count("preadv2(") - count(" = -1 EAGAIN");
-    let by_workers = count("pread64(");
-    assert!(by_workers > 0, "the loop read all messages:\n{trace}");
-    assert_eq!(from_memory + by_workers, MESSAGES, "{trace}");
-    drop_from_memory(&server.maildir(ALICE));
-    let mut bob = Client::pop3(&server, BOB);
-    Fault::new("pread64:delay_enter=2s:when=1").of("disk").during(&server, || {
-        alice.send(&(1..=MESSAGES).map(|n| format!("RETR {n}")).collect::<Vec<_>>().join("\r\n"));
-        (0..50).for_each(|_| drop(bob.ask("NOOP", "+OK")));
-        let bobs = Instant::now();
-        for _ in 0..MESSAGES {
-            alice.expect("+OK");
-            alice.text();
-        }
-        assert!(bobs.elapsed() > Duration::from_secs(1), "the others were answered while the disk was slow");
-    });
 }
 
 #[test]

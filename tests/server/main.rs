@@ -2,6 +2,7 @@
 
 mod accounts;
 mod accounts_reload;
+mod cached_reads;
 mod check;
 #[path = "../common/mod.rs"]
 mod common;
