@@ -219,7 +219,7 @@ fn r23_ten_messages_that_are_asked_for_at_once_are_sent_in_one_write() {
                 assert_eq!(alice.text().len().to_string(), octets[n - 1]);
             }
         });
-        let writes = trace.lines().filter(|line| line.contains("<TCP")).count();
+        let writes = trace.lines().filter(|line| line.contains("\"+OK ")).count();
         if writes == 1 { Ok(()) } else { Err(format!("{writes} writes:\n{trace}")) }
     });
 }
