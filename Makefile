@@ -40,7 +40,7 @@ OWN_MOUNTS := unshare --mount --propagation private
 # program:package
 INTEROP := mutt:mutt script:bsdutils unshare:util-linux /usr/lib/dovecot/imap:dovecot-imapd \
 	/usr/lib/dovecot/dovecot-lda:dovecot-core /usr/lib/dovecot/pop3:dovecot-pop3d procmail:procmail maildrop:maildrop fetchmail:fetchmail mpop:mpop \
-	getmail:getmail6 mbsync:isync offlineimap:offlineimap3 neomutt:neomutt alpine:alpine imapfilter:imapfilter python3:python3 curl:curl swaks:swaks,libnet-ssleay-perl \
+	getmail:getmail6 mbsync:isync offlineimap:offlineimap3 neomutt:neomutt alpine:alpine imapfilter:imapfilter thunderbird:thunderbird python3:python3 curl:curl swaks:swaks,libnet-ssleay-perl \
 	msmtp:msmtp s-nail:s-nail postfix:postfix haproxy:haproxy
 SEVERAL := ip:iproute2 unshare:util-linux haproxy:haproxy bindfs:bindfs faketime:faketime \
 	$(if $(findstring nfs,$(SPOOLS)),linux.uml:user-mode-linux modprobe:kmod ganesha.nfsd:nfs-ganesha,nfs-ganesha-vfs)

@@ -20,6 +20,7 @@ mod postfix;
 mod programs;
 mod proxy;
 mod senders;
+mod thunderbird;
 mod together;
 mod visit;
 mod way_back;
@@ -69,6 +70,7 @@ fn stories() -> Vec<Story> {
         dovecot::stories(),
         imap_programs::stories(),
         imap_readers::stories(),
+        thunderbird::stories(),
         imap_oracle::stories(),
         way_back::stories(),
         clients::stories(),
