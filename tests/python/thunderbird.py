@@ -220,7 +220,7 @@ try:
           onStopCopy: status => (status ? reject(new Error("no copy: " + status.toString(16))) : resolve(true)),
         };
         await send.createAndSendMessage(null, identity, "account1", fields, false, false, Ci.nsIMsgSend.nsMsgDeliverNow,
-          null, "text/plain", fields.body, null, listener, null, Ci.nsIMsgCompType.New);
+          null, "text/plain", fields.body, null, null, listener, null, null, Ci.nsIMsgCompType.New);
         return promise;"""
     )
     thunderbird.sees("INBOX", ["sent-0", "sent-3", "sent by Thunderbird"])
