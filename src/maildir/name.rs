@@ -1,6 +1,6 @@
 //! The names of message files: making our own, and reading those of any program.
 //!
-//! A name of ours is `<secs>.M<usec>P<pid>Q<seq>R<random>C<crc>.<host>,S=<bytes>,W=<octets>`. Its crc is over
+//! A name of ours is `<secs>.M<usec>P<pid>Q<seq>R<random>C<crc>.<host>,S=<bytes>,W=<octets>`, at times without `,W=`. Its crc is over
 //! all the rest of it, so that we know our own names again and may believe the sizes in them. Names are
 //! bytes: other programs put anything into a Maildir.
 
@@ -43,7 +43,7 @@ fn unique_prefix((seconds, micros): (u64, u32), process: u32, made: u64, random:
 /// Octets of the longest host for which every name of ours has room, with any numbers, sizes and flags.
 pub fn max_host_len() -> usize {
     let front = unique_prefix((u64::MAX, 999_999), u32::MAX, u64::MAX, u64::MAX);
-    let rest = UniqueName { front, host: String::new() }.final_name(u64::MAX, u64::MAX);
+    let rest = UniqueName { front, host: String::new() }.final_name(u64::MAX, Some(u64::MAX));
     MAX_NAME - with_flags(rest.as_bytes(), FLAGS).len()
 }
 
@@ -60,10 +60,12 @@ impl UniqueName {
         format!("{}.{}", self.front, self.host)
     }
 
-    /// The name of the finished message: `bytes` on the disk, `octets` on the wire.
-    pub fn final_name(&self, bytes: u64, octets: u64) -> String {
+    /// The name of the finished message: `bytes` on the disk, `octets` on the wire. `None`: the last line may lack its end.
+    /// Dovecot, unlike POP3, does not count one that is added, and cuts the connection over a number that is not its own.
+    pub fn final_name(&self, bytes: u64, octets: Option<u64>) -> String {
         let Self { front, host } = self;
-        let back = format!(".{host},S={bytes},W={octets}");
+        let octets = octets.map_or_else(String::new, |octets| format!(",W={octets}"));
+        let back = format!(".{host},S={bytes}{octets}");
         format!("{front}C{:08x}{back}", checksum(front.as_bytes(), back.as_bytes()))
     }
 }
@@ -135,6 +137,14 @@ pub fn with_flags(name: &[u8], flags: &[u8]) -> Vec<u8> {
     [base, info, &flags].concat()
 }
 
+/// The octets on the wire in a name of any program, as `,W=`.
+pub fn octets_field(name: &[u8]) -> Option<u64> {
+    let name = &name[..info(name).unwrap_or(name.len())];
+    let start = memchr::memmem::rfind(name, b",W=")? + 3;
+    let digits = name[start..].split(|b| *b == b',').next().unwrap_or_default();
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
 /// The octets on the wire in a name of ours, if the bytes in the name are still those of the file.
 pub fn wire_size_in_name(name: &[u8], bytes: u64) -> Option<u64> {
     sizes_in_name(name).and_then(|(told, octets)| {
@@ -192,7 +202,7 @@ mod tests {
 
     #[test]
     fn m14_m15_our_names_look_as_documented() {
-        let name = unique().final_name(10, 12);
+        let name = unique().final_name(10, Some(12));
         let (front, back) = name.split_once('C').unwrap();
         assert_eq!(front, "1700000000.M123P42Q1R000000000000abcd");
         assert_eq!(&back[8..], ".mx\\057a\\072b,S=10,W=12");
@@ -204,7 +214,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         for (host, fits) in [(max_host_len(), true), (max_host_len() + 1, false)] {
             let front = unique_prefix((u64::MAX, 999_999), u32::MAX, u64::MAX, u64::MAX);
-            let name = UniqueName { front, host: "h".repeat(host) }.final_name(u64::MAX, u64::MAX);
+            let name = UniqueName { front, host: "h".repeat(host) }.final_name(u64::MAX, Some(u64::MAX));
             let name = String::from_utf8(with_flags(name.as_bytes(), FLAGS)).unwrap();
             assert_eq!(std::fs::write(directory.path().join(&name), "").is_ok(), fits, "{name}");
         }
@@ -222,7 +232,7 @@ mod tests {
             let made = made.saturating_sub(1);
             let mut name_generator = NameGenerator { made, ..NameGenerator::new(&"h".repeat(host), process) };
             let unique = name_generator.next(UNIX_EPOCH + Duration::new(seconds, 999_999_999), random);
-            let name = with_flags(unique.final_name(bytes, octets).as_bytes(), &flags);
+            let name = with_flags(unique.final_name(bytes, Some(octets)).as_bytes(), &flags);
             prop_assert!(name.len() <= MAX_NAME && unique.tmp_name().len() <= MAX_NAME);
         }
     }
@@ -244,7 +254,7 @@ mod tests {
 
     #[test]
     fn sizes_are_believed_in_our_own_names_only_and_while_the_size_fits() {
-        let name = unique().final_name(10, 12);
+        let name = unique().final_name(10, Some(12));
         assert_eq!(wire_size_in_name(name.as_bytes(), 10), Some(12));
         assert_eq!(wire_size_in_name(format!("{name}:2,RS").as_bytes(), 10), Some(12));
         assert_eq!(wire_size_in_name(name.as_bytes(), 11), None);
@@ -256,7 +266,7 @@ mod tests {
 
     #[test]
     fn no_byte_of_our_name_can_change_unseen() {
-        let name = unique().final_name(10, 12).into_bytes();
+        let name = unique().final_name(10, Some(12)).into_bytes();
         for at in 0..name.len() {
             let mut other = name.clone();
             other[at] ^= 1;

@@ -308,7 +308,7 @@ mod tests {
         let maildir = Spool::open(dir.path()).unwrap().open_or_create_maildir("bob").unwrap();
         let ours = crate::maildir::name::NameGenerator::new("mx", 1)
             .next(std::time::UNIX_EPOCH, 1)
-            .final_name(11, 11);
+            .final_name(11, Some(11));
         for (name, bytes) in [("1.a", 10), ("2.b", 11), (&*ours, 11)] {
             std::fs::write(maildir.path().join("new").join(name), vec![b'x'; bytes]).unwrap();
         }

@@ -45,6 +45,8 @@ pub struct TmpFile {
     place: Place,
     path: PathBuf,
     bytes: u64,
+    /// Whether the last of them ends a line.
+    ends_line: bool,
     /// A panic leaves the file where it is.
     keep_on_panic: bool,
 }
@@ -106,6 +108,7 @@ impl TmpFile {
             place,
             path,
             bytes: 0,
+            ends_line: false,
             keep_on_panic: false,
         }
     }
@@ -115,6 +118,9 @@ impl TmpFile {
         fault_point(&self.path, "write")?;
         self.open()?.write_all(bytes).map_err(|e| Error::at(&self.path, "write", e))?;
         self.bytes += bytes.len() as u64;
+        if let Some(last) = bytes.last() {
+            self.ends_line = *last == b'\n';
+        }
         Ok(())
     }
 
@@ -177,7 +183,7 @@ impl TmpFile {
 
     /// The name the message will have in `new/`.
     pub fn final_name(&self, octets: u64) -> String {
-        self.name.final_name(self.bytes, octets)
+        self.name.final_name(self.bytes, self.ends_line.then_some(octets))
     }
 
     /// Makes the message visible in one mailbox of several (D3), under that name. `Ok(false)`: it needs a copy there,
@@ -263,7 +269,7 @@ impl TmpFile {
         });
         match copied {
             Ok(bytes) => {
-                copy.bytes = bytes;
+                (copy.bytes, copy.ends_line) = (bytes, self.ends_line);
                 Ok(copy)
             }
             Err(error) => {
@@ -371,6 +377,17 @@ mod tests {
         };
         let drafts = [tmp_file(), tmp_file()];
         (dir, maildir, drafts)
+    }
+
+    #[test]
+    fn y225_a_name_has_the_octets_only_if_the_last_line_has_its_end() {
+        let (_home, maildir, _) = two_drafts();
+        let name = NameGenerator::new("mx.example.test", 2).next(SystemTime::now(), 1);
+        let mut ours = TmpFile::create(&maildir, name).unwrap();
+        ours.write(b"one\ntwo").unwrap();
+        assert!(!ours.final_name(10).contains(",W="));
+        ours.write(b"\n").unwrap();
+        assert!(ours.final_name(10).ends_with(",W=10"));
     }
 
     #[test]

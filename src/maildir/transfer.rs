@@ -43,7 +43,9 @@ impl CopyRequest<'_> {
     ) -> MessageEntry {
         let flags = letters(name::flags(name.to_bytes()));
         let subdir = if flags.is_empty() { from } else { Subdir::Cur };
-        let unique = self.name.final_name(version.bytes, octets);
+        // A name with the same number shows that the last line has its end.
+        let known = name::octets_field(name.to_bytes()).filter(|known| *known == octets);
+        let unique = self.name.final_name(version.bytes, known);
         let name = match subdir {
             Subdir::New => unique.into_bytes(),
             Subdir::Cur => name::with_flags(unique.as_bytes(), &flags),

@@ -94,7 +94,7 @@ mod tests {
         let sent = spool.open_or_create_folder("bob", ".Sent").unwrap();
         let other = spool.open_or_create_maildir("alice").unwrap();
         let name =
-            NameGenerator::new("mx", 1).next(std::time::SystemTime::UNIX_EPOCH, 1).final_name(100, 110);
+            NameGenerator::new("mx", 1).next(std::time::SystemTime::UNIX_EPOCH, 1).final_name(100, Some(110));
         for (maildir, file, bytes) in [
             (&bob, "new/1.a", 7),
             (&bob, "cur/2.b:2,ST", 5),

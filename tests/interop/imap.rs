@@ -85,8 +85,7 @@ impl Imap {
         loop {
             let begun = line.len();
             if self.output.read_until(b'\n', &mut line).unwrap() == 0 {
-                let log = self.process.as_ref().map(|process| fs::read_to_string(&process.log).unwrap());
-                panic!("the IMAP server is gone: {log:?}");
+                self.is_gone(&line);
             }
             whole.extend_from_slice(&line[begun..]);
             let text = String::from_utf8_lossy(&line).into_owned();
@@ -98,10 +97,19 @@ impl Imap {
                 return Response { text, literals };
             };
             let mut literal = vec![0; octets];
-            self.output.read_exact(&mut literal).unwrap();
+            if self.output.read_exact(&mut literal).is_err() {
+                self.is_gone(&line);
+            }
             whole.extend_from_slice(&literal);
             literals.push(literal);
         }
+    }
+
+    /// The end of the server in the midst of a response, with what Dovecot has to say of it.
+    #[track_caller]
+    fn is_gone(&self, line: &[u8]) -> ! {
+        let log = self.process.as_ref().map(|process| fs::read_to_string(&process.log).unwrap());
+        panic!("the IMAP server is gone: {log:?}, after {}", line.escape_ascii());
     }
 
     /// A command that must be answered with OK, and everything said before that.

@@ -13,7 +13,7 @@ use crate::{Target, bytes::Bytes};
 pub const TARGET: Target = Target { name: "name", run, seeds };
 
 fn seeds() -> Vec<Vec<u8>> {
-    let name = NameGenerator::new("mx.test", 7).next(UNIX_EPOCH, 1).final_name(100, 103);
+    let name = NameGenerator::new("mx.test", 7).next(UNIX_EPOCH, 1).final_name(100, Some(103));
     let mut seeds = owned([
         &b"S1700000000.M5P7.host,S=5,W=6:2,FS"[..],
         b"D1700000000_1.7.host:2,",
@@ -62,7 +62,7 @@ fn ours(data: &[u8]) {
     let in_host = |b: &u8| char::from(if b.is_ascii_alphanumeric() || b".-".contains(b) { *b } else { b'x' });
     let host: String = host.iter().take(max_host_len()).map(in_host).collect();
     let date = UNIX_EPOCH + Duration::from_micros(date);
-    let name = NameGenerator::new(&host, 7).next(date, random).final_name(bytes, octets);
+    let name = NameGenerator::new(&host, 7).next(date, random).final_name(bytes, Some(octets));
     assert!(with_flags(name.as_bytes(), b"DFPRST").len() <= 255, "{name} is no name of a file");
     assert_eq!(sizes_in_name(name.as_bytes()), Some((bytes, octets)), "{name}");
     assert!(wire_size_in_name(name.as_bytes(), bytes).is_none_or(|told| told == octets));

@@ -205,7 +205,7 @@ fn large() -> (tempfile::TempDir, Maildir) {
     let maildir = crate::maildir::Spool::open(dir.path()).unwrap().open_or_create_maildir("box").unwrap();
     let mut names = crate::maildir::name::NameGenerator::new("mx", 1);
     for n in 0..600_u32 {
-        let ours = names.next(std::time::UNIX_EPOCH, n.into()).final_name(6, 7);
+        let ours = names.next(std::time::UNIX_EPOCH, n.into()).final_name(6, Some(7));
         fs::write(maildir.path().join("new").join(ours), "hello\n").unwrap();
         fs::write(maildir.path().join("cur").join(format!("{n}.other:2,S")), "hello\n").unwrap();
     }
@@ -339,7 +339,7 @@ fn y93_a_mailbox_in_use_is_written_down_as_its_index_has_it() {
 fn a_small_mailbox_has_no_file_unless_a_message_was_counted() {
     let (_dir, maildir) = mailbox();
     let mut names = crate::maildir::name::NameGenerator::new("mx", 1);
-    let ours = names.next(std::time::UNIX_EPOCH, 1).final_name(6, 7);
+    let ours = names.next(std::time::UNIX_EPOCH, 1).final_name(6, Some(7));
     fs::write(maildir.path().join("new").join(ours), "hello\n").unwrap();
     scan_at_start(&maildir, true);
     assert!(!maildir.path().join(FILE).exists());

@@ -31,11 +31,16 @@ struct Fixture {
 impl Fixture {
     /// Three messages in INBOX, and a folder.
     fn new() -> Self {
+        Self::of(&[("new/1.a", "one\n"), ("cur/2.b:2,Sab", "two\ntwo\n"), ("cur/3.c:2,", "three")])
+    }
+
+    /// These messages in INBOX, and a folder.
+    fn of(messages: &[(&str, &str)]) -> Self {
         let dir = memory_dir();
         let spool = Spool::open(&dir.path().join("spool")).unwrap();
         let source = spool.open_or_create_maildir("bob").unwrap();
         let target = spool.open_or_create_folder("bob", ".to").unwrap();
-        for (name, text) in [("new/1.a", "one\n"), ("cur/2.b:2,Sab", "two\ntwo\n"), ("cur/3.c:2,", "three")] {
+        for (name, text) in messages {
             let path = source.path().join(name);
             fs::write(&path, text).unwrap();
             File::options().write(true).open(&path).unwrap().set_modified(time()).unwrap();
@@ -113,7 +118,7 @@ fn y53_a_copy_is_the_same_file_with_the_flags_the_time_and_the_size() {
     for (entry, copy) in fixture.listed.iter().zip(&copies) {
         let copy = copy.as_ref().unwrap();
         assert_eq!((copy.version, copy.octets), (entry.version, entry.octets));
-        assert_eq!(name::sizes_in_name(&copy.name), Some((entry.version.bytes, entry.octets)));
+        assert_eq!(name::octets_field(&copy.name), None);
         let path =
             fixture.target.path().join(copy.subdir.name()).join(String::from_utf8_lossy(&copy.name).as_ref());
         let file = fs::metadata(path).unwrap();
@@ -123,6 +128,19 @@ fn y53_a_copy_is_the_same_file_with_the_flags_the_time_and_the_size() {
         copies.iter().flatten().map(|copy| (copy.subdir, name::flags(&copy.name))).collect::<Vec<_>>();
     assert_eq!(flags, [(Subdir::New, &b""[..]), (Subdir::Cur, b"Sx"), (Subdir::Cur, b"")]);
     assert_eq!((fixture.texts(&fixture.source), fixture.texts(&fixture.target)), (texts(&ALL), texts(&ALL)));
+}
+
+#[test]
+fn y225_a_copy_has_a_number_of_octets_in_its_name_only_if_dovecot_counts_the_same() {
+    let open_end = "cur/2.b,S=3,W=3:2,";
+    let fixture =
+        Fixture::of(&[("new/1.a,S=4,W=5", "one\n"), (open_end, "two"), ("cur/3.c,S=6:2,", "three\n")]);
+    let copies: Vec<MessageEntry> = fixture.copy().unwrap().into_iter().flatten().collect();
+    let sizes: Vec<_> = copies.iter().map(|copy| name::sizes_in_name(&copy.name)).collect();
+    assert_eq!(sizes, [Some((4, 5)), None, None]);
+    // POP3 and IMAP add the end of the last line.
+    assert_eq!(copies.iter().map(|copy| copy.octets).collect::<Vec<_>>(), [5, 5, 7]);
+    assert!(copies.iter().all(|copy| memchr::memmem::find(&copy.name, b",S=").is_some()));
 }
 
 fn texts(texts: &[&str]) -> Vec<String> {
