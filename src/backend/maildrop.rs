@@ -12,7 +12,7 @@ use super::{
     cached_reads::CachedReads,
     clients::{Client, Clients},
     effects::Effects,
-    open_maildrop::{OpenFiles, OpenMaildrop},
+    open_maildrop::{OpenFiles, OpenMaildrop, ReadOrder},
     quota::QuotaCache,
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     maildir::Maildir,
     proto::{
         imap::request::{Fetch, FetchedPiece, ImapResponse, Refusal},
-        request::{Access, ConnId, Failure, Mailbox, MaildropRequest, Response},
+        request::{Access, ConnId, Failure, Mailbox, Maildrop, MaildropRequest, Response},
     },
     workers::{
         CompletionSender, Job,
@@ -210,14 +210,25 @@ impl Maildrops {
         let Some(files) = client.files() else { return effects.fail(id, Failure::TempFail) };
         // An open message is usable only by the RETR that opened it.
         let open = files.reading.take().filter(|_| from > 0);
+        let is_next = from == 0 && files.order.advance(message);
         if from == 0
             && let Some(bytes) = self.cached_reads.read(files, message, now)
         {
             return effects.respond(id, Response::Chunk { bytes, last: true });
         }
         let (maildir, snapshot) = (Arc::clone(&files.maildir), Arc::clone(&files.snapshot));
+        let ahead = (is_next && maildir.has_cached_reads())
+            .then(|| files.order.take_ahead(message, snapshot.len()))
+            .filter(|messages| !messages.is_empty());
+        let ahead = ahead.map(|messages| Job::ReadAhead {
+            maildir: Arc::clone(&maildir),
+            snapshot: Arc::clone(&snapshot),
+            messages,
+            max: self.read_size,
+        });
         let max = self.max_piece(from);
         effects.run(Job::Read { conn: id, maildir, snapshot, message, from, max, open });
+        ahead.into_iter().for_each(|job| effects.run(job));
     }
 
     /// Serves FETCH without a worker, if that needs no wait.
@@ -292,7 +303,13 @@ impl Maildrops {
         let guard = |lock| MailboxLock::new(maildrop.mailbox.clone(), lock, self.completions.clone());
         let lock = lock.map(guard).map(DeferredDrop::new);
         index.login(&maildrop.mailbox, &maildir, (times, racy), barrier, id);
-        maildrop.files = Some(OpenFiles { maildir, snapshot: Arc::default(), reading: None, lock });
+        maildrop.files = Some(OpenFiles {
+            maildir,
+            snapshot: Arc::default(),
+            reading: None,
+            lock,
+            order: ReadOrder::default(),
+        });
     }
 
     /// The index has the contents of the mailbox, or could not get them.

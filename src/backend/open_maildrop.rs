@@ -1,6 +1,6 @@
 //! The mailbox that a session has open, or opens: plain data.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use crate::{
     deferred_drop::DeferredDrop,
@@ -30,10 +30,63 @@ pub(super) struct OpenFiles {
     pub(super) reading: Option<OpenMessage>,
     /// `None` if the session only reads, or once QUIT has passed the lock to a worker.
     pub(super) lock: Option<DeferredDrop<MailboxLock>>,
+    pub(super) order: ReadOrder,
+}
+
+/// The order in which a session reads messages. Most clients read one after the other, so the next ones can be read from
+/// the disk before the client asks for them.
+#[derive(Debug, Default)]
+pub(super) struct ReadOrder {
+    /// The message after the last one that the session has read.
+    next: usize,
+    /// The messages before this one are in memory, or on their way.
+    ahead: usize,
+}
+
+impl ReadOrder {
+    /// Records the read of a message. Returns whether it follows the last one.
+    pub(super) fn advance(&mut self, message: usize) -> bool {
+        let is_next = message == self.next;
+        self.next = message + 1;
+        is_next
+    }
+
+    /// The messages after this one to read from the disk, of so many in the mailbox. Empty while some of the last ones are
+    /// left: then the disk has enough to do.
+    pub(super) fn take_ahead(&mut self, message: usize, count: usize) -> Range<usize> {
+        let first = message + 1;
+        if first < self.ahead {
+            return first..first;
+        }
+        self.ahead = (first + READ_AHEAD).min(count);
+        first..self.ahead
+    }
 }
 
 impl OpenMaildrop {
     pub(super) fn mailbox(&self) -> &Mailbox {
         &self.mailbox
+    }
+}
+
+/// Messages that a worker has read into memory for a session: half a megabyte of the largest that the loop reads.
+const READ_AHEAD: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r25_messages_are_read_ahead_once_and_only_if_they_are_asked_for_in_order() {
+        let mut order = ReadOrder::default();
+        let mut read = |message| order.advance(message).then(|| order.take_ahead(message, 20));
+        assert_eq!(read(0), Some(1..9));
+        assert_eq!(read(1), Some(2..2), "they are on their way");
+        assert_eq!(read(7), None, "out of order");
+        assert_eq!(read(8), Some(9..17));
+        assert_eq!(read(19), None);
+        (9..16).for_each(|message| drop(read(message)));
+        assert_eq!(read(16), Some(17..20), "the last ones");
+        assert_eq!(read(17), Some(18..18));
     }
 }

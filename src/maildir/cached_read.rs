@@ -14,7 +14,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{self, Mode, OFlags, ResolveFlags},
+    fs::{self, Advice, Mode, OFlags, ResolveFlags},
     io::{self, ReadWriteFlags},
 };
 
@@ -39,6 +39,16 @@ impl Maildir {
             return None;
         }
         read_at_once(&file, length)
+    }
+
+    /// Lets the kernel read the listed message into memory, if it has at most `max` bytes, and does not wait for the content.
+    /// An error is that of the read which follows.
+    pub fn read_ahead(&self, wanted: MessageRef<'_>, max: usize) {
+        if wanted.version.bytes <= max as u64
+            && let Ok(file) = fs::openat(self.dir(wanted.subdir), wanted.name, OPEN_FLAGS, Mode::empty())
+        {
+            let _ = fs::fadvise(&file, 0, None, Advice::WillNeed); // the same
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::{
     fmt,
+    ops::Range,
     sync::{Arc, Weak},
     time::{Duration, SystemTime},
 };
@@ -71,6 +72,17 @@ pub enum Job {
         max: usize,
         /// The message, if an earlier piece left it open.
         open: Option<OpenMessage>,
+    },
+    /// Let the kernel read messages that a session will probably want next into memory, from where the loop sends them.
+    ReadAhead {
+        /// The directories of the messages.
+        maildir: Arc<Maildir>,
+        /// The messages that the session has listed.
+        snapshot: Arc<Snapshot>,
+        /// Indexes in the snapshot.
+        messages: Range<usize>,
+        /// Bytes of the largest message that the loop reads.
+        max: usize,
     },
     /// Delete and mark messages, then release the lock.
     Update(Box<Update>),
@@ -365,7 +377,9 @@ impl Job {
             Self::Imap(read) => Completion::Imap(read.conn, Err(failure)),
             Self::Api { conn, .. } => Completion::Api(*conn, Err(failure)),
             Self::CompareMailboxes { .. } => Completion::MailChanged(Err(failure)),
-            Self::Release(_) | Self::CheckSpool { .. } | Self::Tidy { .. } => return None,
+            Self::ReadAhead { .. } | Self::Release(_) | Self::CheckSpool { .. } | Self::Tidy { .. } => {
+                return None;
+            }
         })
     }
 }

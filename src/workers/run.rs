@@ -33,6 +33,12 @@ impl Job {
             Self::Read { conn, maildir, snapshot, message, from, max, open } => {
                 Completion::Read(conn, message, read(&maildir, &snapshot, message, (from, max), open))
             }
+            Self::ReadAhead { maildir, snapshot, messages, max } => {
+                messages
+                    .filter_map(|message| snapshot.message_ref(message))
+                    .for_each(|wanted| maildir.read_ahead(wanted, max));
+                return None;
+            }
             Self::Update(update) => {
                 let Update { conn, maildir, snapshot, delete, seen, unwatch, lock } = *update;
                 if let Some(id) = unwatch {

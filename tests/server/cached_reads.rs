@@ -238,3 +238,39 @@ fn r24_without_openat2_workers_read() {
     });
     assert_eq!(workers.matches("/new/").count(), MESSAGES, "{workers}");
 }
+
+#[test]
+fn r25_a_worker_reads_ahead_for_a_session_that_goes_on_in_order() {
+    let test = "r25_a_worker_reads_ahead_for_a_session_that_goes_on_in_order";
+    if !can_inject(test) {
+        return;
+    }
+    // With one worker, a job is done when the next one is.
+    let config = format!("{STRICT}\n[limits]\ndisk.workers = 1\n");
+    let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
+    if !has_cold_files(server.home.path()) {
+        return skip(test, "the file system of the tests does not tell what is in memory");
+    }
+    for _ in 0..MESSAGES {
+        deliver(&server, ALICE, MESSAGE);
+    }
+    let maildir = server.maildir(ALICE);
+    // A processor may keep a page that it has just used, and a slow disk may have read nothing when the loop looks.
+    in_some_round(|| {
+        drop_from_memory(&maildir);
+        let mut alice = Client::pop3(&server, ALICE);
+        let begun = Fault::new("fadvise64,pread64").of("disk").traced(&server, || {
+            drop(alice.retr(1));
+            drop(alice.retr(MESSAGES));
+        });
+        let read = Fault::new("pread64").of("disk").traced(&server, || {
+            (2..=9).for_each(|n| drop(alice.retr(n)));
+        });
+        alice.ask("QUIT", "+OK");
+        let is_message = |line: &&str| line.contains("/new/") || line.contains("/cur/");
+        let ahead = begun.matches("POSIX_FADV_WILLNEED").count();
+        let by_worker = read.lines().filter(is_message).count();
+        let told = format!("{ahead} ahead, and then {by_worker} by the worker:\n{begun}{read}");
+        if (ahead, by_worker) == (8, 0) { Ok(()) } else { Err(told) }
+    });
+}
