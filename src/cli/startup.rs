@@ -16,7 +16,7 @@ use crate::{
     fd_limits::{FdBudget, count_open_fds, raise_fd_limit},
     listener::{self, BoundListener},
     loaded_config::LoadedConfig,
-    maildir::Spool,
+    maildir::{Spool, mount::MountInfo},
     metrics::{location, publish},
     net::endpoint::Endpoint,
     server,
@@ -105,6 +105,7 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
     thread_limits::check(&files.config.limits)
         .map_err(|error| Failure::from(text.error_at(error.key, error.to_string())))?;
     warnings.extend(files.warnings());
+    warnings.extend(barrier_warning(&files.config));
     // A server that starts as another user gets the directories of that user, or of the service manager.
     let is_like_server = privileges.as_ref().is_some_and(DroppedPrivileges::left_root);
     if is_check && is_like_server && files.config.metrics.file.is_none() && !location::has_export_directory()
@@ -112,6 +113,18 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
         warnings.push(publish::no_directory());
     }
     Ok(Prepared { files, sockets, privileges, warnings })
+}
+
+/// The warning about a spool on a disk whose cache a sync does not empty.
+fn barrier_warning(config: &Config) -> Option<String> {
+    let mount = MountInfo::at(&config.spool).filter(MountInfo::has_no_barriers)?;
+    Some(format!(
+        "the spool {} is on the file system {}, mounted with {}: a power cut can take mail that the server has \
+         acknowledged, unless the disk keeps its cache; remount it with barriers",
+        config.spool.display(),
+        mount.place.display(),
+        mount.durability_options().join(",")
+    ))
 }
 
 /// Checks the addresses of the listeners, as a start does. A server of this spool that runs has them already, which is no

@@ -25,7 +25,10 @@ use std::{
 use crossbeam_channel as channel;
 
 use super::message::catch_panic;
-use crate::maildir::{Error, Maildir, Spool, Subdir, TmpFile, sync_phase::SyncPart};
+use crate::{
+    logging,
+    maildir::{Error, Maildir, Spool, Subdir, TmpFile, mount::MountInfo, sync_phase::SyncPart},
+};
 
 /// Chooses how to make a batch durable, and owns the threads that do it.
 #[derive(Debug)]
@@ -94,15 +97,9 @@ impl Syncer {
         if let Some(error) = failed {
             log::warn!("started {started} of {helpers} sync threads: {error}");
         }
-        let whole_is_safe = spool.syncfs_is_reliable();
-        Self {
-            syncfs_is_safe: whole_is_safe,
-            unnamed_files: spool.has_unnamed_files(),
-            avoid_syncfs_until: None,
-            queue,
-            jobs,
-            helpers: started,
-        }
+        let (syncfs_is_safe, unnamed_files) = (spool.syncfs_is_reliable(), spool.has_unnamed_files());
+        log_storage(spool, unnamed_files, syncfs_is_safe);
+        Self { syncfs_is_safe, unnamed_files, avoid_syncfs_until: None, queue, jobs, helpers: started }
     }
 
     /// Chooses the mode for a batch of this many messages.
@@ -139,6 +136,18 @@ impl Syncer {
         }
         synced.iter().collect()
     }
+}
+
+/// Logs the ways that the file system of the spool allows. The order of the steps is the same on each.
+fn log_storage(spool: &Spool, unnamed_files: bool, syncfs: bool) {
+    let mount = MountInfo::of(spool.dir());
+    let options = mount.iter().flat_map(MountInfo::durability_options).collect::<Vec<_>>().join(",");
+    logging::storage(
+        spool.path(),
+        mount.as_ref().map_or("unknown", |mount| &mount.kind),
+        (if unnamed_files { "unnamed" } else { "named" }, if syncfs { "syncfs" } else { "fsync" }),
+        if options.is_empty() { "none" } else { &options },
+    );
 }
 
 impl SyncJob {

@@ -242,6 +242,14 @@ pub fn listening(protocol: &str, address: &dyn Display) {
     info!("{protocol} listening address={address}");
 }
 
+/// Logs how messages become durable on the file system of a spool.
+pub fn storage(spool: &Path, kind: &str, (files, batches): (&str, &str), options: &str) {
+    info!(
+        "storage filesystem={kind} files={files} batches={batches} options={options} spool={}",
+        spool.display()
+    );
+}
+
 /// Logs an accepted connection, at debug.
 pub fn connected(caller: &PeerInfo, peer: SocketAddr) {
     debug!("{caller} connected peer={peer}");

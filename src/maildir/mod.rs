@@ -18,6 +18,7 @@ pub mod keyword_file;
 pub mod lock;
 pub mod message;
 pub mod message_move;
+pub mod mount;
 pub mod name;
 pub mod name_changes;
 pub mod relocation;

@@ -32,6 +32,11 @@ struct Ext4 {
 impl Ext4 {
     /// Makes an empty one. Returns `None` if this user may not mount.
     fn mount(features: &str) -> Option<Self> {
+        Self::mount_with(features, "loop")
+    }
+
+    /// The same, with these options of `mount`.
+    fn mount_with(features: &str, options: &str) -> Option<Self> {
         let home = home();
         let (image, at) = (home.path().join("image"), home.path().join("disk"));
         fs::create_dir(&at).unwrap();
@@ -39,7 +44,7 @@ impl Ext4 {
         let made =
             Command::new("mkfs.ext4").args(["-q", "-e", "remount-ro", "-O", features]).arg(&image).status();
         made.ok().filter(ExitStatus::success)?;
-        let mount = Mount::new(&["-o", "loop", image.to_str().unwrap()], &at)?;
+        let mount = Mount::new(&["-o", options, image.to_str().unwrap()], &at)?;
         Some(Self { mount, _home: home })
     }
 
@@ -62,7 +67,9 @@ fn m26_a_file_gets_its_first_name_in_a_mailbox_only_where_a_journal_keeps_its_fi
     if !can_inject(test) {
         return;
     }
-    for (features, first) in [("has_journal", "linkat("), ("^has_journal", "renameat2(")] {
+    for (features, first, files) in
+        [("has_journal", "linkat(", "unnamed"), ("^has_journal", "renameat2(", "named")]
+    {
         let Some(disk) = Ext4::mount(features) else {
             return skip(test, "an ext4 can't be mounted here");
         };
@@ -74,6 +81,44 @@ fn m26_a_file_gets_its_first_name_in_a_mailbox_only_where_a_journal_keeps_its_fi
         });
         let names: Vec<_> = calls.lines().filter(|line| line.contains("/new>")).collect();
         assert!(names.len() == 1 && names[0].contains(first), "{features}: {calls}");
+        server.tells(&format!("storage filesystem=ext4 files={files} batches="));
+    }
+}
+
+#[test]
+fn m32_a_disk_without_barriers_is_warned_of_and_the_order_of_the_steps_depends_on_no_option() {
+    let test = "m32_a_disk_without_barriers_is_warned_of_and_the_order_of_the_steps_depends_on_no_option";
+    if !can_inject(test) {
+        return;
+    }
+    for (options, shown) in [
+        ("loop,data=writeback", "options=data=writeback spool="),
+        ("loop,nobarrier,data=writeback", "options=nobarrier,data=writeback spool="),
+    ] {
+        let Some(disk) = Ext4::mount_with("has_journal", options) else {
+            return skip(test, "an ext4 can't be mounted here");
+        };
+        let spool = Some(disk.spool());
+        let server = Setup { spool, config: Some(STRICT), users: &[ALICE], ..Setup::default() }.start();
+        server.tells(shown);
+        let calls = Fault::new("fsync,fdatasync,linkat").of("committer").traced(&server, || {
+            deliver(&server, ALICE, b"Subject: x\r\n\r\n");
+        });
+        // The content, then the name, then the directory.
+        let steps: Vec<_> =
+            calls.lines().filter_map(|line| line.split_once('(')).map(|(call, _)| call).collect();
+        let link = steps.iter().position(|call| *call == "linkat").unwrap_or_else(|| panic!("{calls}"));
+        assert!(steps[..link].contains(&"fdatasync") || steps[..link].contains(&"fsync"), "{calls}");
+        assert!(steps[link..].contains(&"fsync"), "{calls}");
+        let is_warned =
+            |text: &str| text.contains("mounted with nobarrier") && text.contains("remount it with barriers");
+        let has_none = options.contains("nobarrier");
+        assert_eq!(is_warned(&server.log()), has_none, "{options}: {}", server.log());
+        let file = server.home.path().join("restante.toml");
+        let check =
+            Command::new(env!("CARGO_BIN_EXE_restante")).args(["check", "--config"]).arg(file).output();
+        let said = String::from_utf8(check.unwrap().stdout).unwrap();
+        assert_eq!(is_warned(&said), has_none, "{options}: {said}");
     }
 }
 
