@@ -15,7 +15,7 @@ use rustls::{
         CertificateDer, PrivateKeyDer, ServerName, UnixTime,
         pem::{self, PemObject},
     },
-    server::ParsedCertificate,
+    server::{ParsedCertificate, ServerSessionMemoryCache},
     sign::{CertifiedKey, SingleCertAndKey},
 };
 
@@ -134,11 +134,14 @@ impl CertificatePair {
             rustls::Error::General(_) => Error::Wrong(self.key.clone(), UNUSABLE_KEY.to_owned()),
             error => Error::Wrong(self.key.clone(), error.to_string()),
         })?;
-        let config = ServerConfig::builder_with_provider(provider)
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions() // 1.2 and 1.3
             .map_err(|error| Error::Wrong(self.key.clone(), error.to_string()))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        // A client that comes again needs no signature. The server remembers its session, and the ticket is the name of it.
+        config.session_storage = ServerSessionMemoryCache::new(MAX_REMEMBERED_SESSIONS);
+        config.send_tls13_tickets = TICKETS;
         Ok(LoadedCertificate { config: Arc::new(config), warning: doubt, missing_issuer, leaf, stamp })
     }
 
@@ -282,6 +285,11 @@ impl std::error::Error for Error {
 /// Remaining time at which a certificate should have been renewed.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
+/// Sessions of a certificate that clients may resume: some hundred octets each. The oldest is forgotten first.
+const MAX_REMEMBERED_SESSIONS: usize = 256;
+/// Tickets of one session. A client that resumes one gets another.
+const TICKETS: usize = 1;
+
 const UNUSABLE_KEY: &str = "this private key cannot be used: make a new one, of RSA with 2048 to 8192 bits, of ECDSA (P-256, \
                             P-384) or of Ed25519";
 
@@ -340,6 +348,21 @@ mod tests {
             let error = wrong.load(now).unwrap_err().to_string();
             assert!(error.contains(told), "{told:?} is not in {error:?}");
         }
+    }
+
+    #[test]
+    fn r26_a_few_hundred_sessions_are_remembered_and_each_has_one_ticket() {
+        let home = tempfile::tempdir().unwrap();
+        let config = pair(home.path(), "one").load(SystemTime::now()).unwrap().config;
+        let key = |n: usize| n.to_be_bytes().to_vec();
+        for n in 0..10 * MAX_REMEMBERED_SESSIONS {
+            config.session_storage.put(key(n), vec![0; 100]);
+        }
+        let kept = |n: &usize| config.session_storage.get(&key(*n)).is_some();
+        let remembered: Vec<usize> = (0..10 * MAX_REMEMBERED_SESSIONS).filter(kept).collect();
+        assert!(remembered.len() <= MAX_REMEMBERED_SESSIONS, "{}", remembered.len());
+        assert_eq!(remembered.last(), Some(&(10 * MAX_REMEMBERED_SESSIONS - 1)), "the last ones");
+        assert_eq!((config.send_tls13_tickets, config.ticketer.enabled()), (1, false));
     }
 
     #[test]

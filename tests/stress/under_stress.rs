@@ -7,9 +7,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::common::{
     PASSWORD, STRICT, Server, Setup,
-    client::{Client, deliver, stuffed, without_trace},
+    client::{Client, deliver, socket, stuffed, without_trace},
     disk::SmallDisk,
-    eventually, listener, skip,
+    eventually, listeners,
+    secure::{self, BOTH, Keys},
+    skip,
 };
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
@@ -155,7 +157,13 @@ fn r16_idle_connections_and_event_streams_cost_little_memory() {
         client
     };
     type Connect<'a> = &'a dyn Fn(&Server) -> Client;
-    let kinds: [(&str, u64, Connect<'_>); 3] = [
+    let keys = Keys::make();
+    let trusted = keys.trusted(BOTH);
+    let kinds: [(&str, u64, Connect<'_>); 4] = [
+        ("POP3 under TLS", MAX_POP3S, &|server| {
+            let tls = secure::over(socket(server.addresses("pop3s")[0]), &trusted);
+            last_line_after(Client::over(tls), "CAPA\r\n", ".\r\n")
+        }),
         ("POP3", MAX_POP3, &|server| last_line_after(Client::connect(server.pop3()), "CAPA\r\n", ".\r\n")),
         ("SMTP", MAX_SMTP, &Client::smtp),
         ("event stream", MAX_EVENTS, &|server| {
@@ -165,7 +173,8 @@ fn r16_idle_connections_and_event_streams_cost_little_memory() {
             last_line_after(Client::connect(server.addresses("http")[0]), &request, ": restante\r\n")
         }),
     ];
-    let config = STRICT.to_owned() + &listener("http", "");
+    let (more, certificate, key) = (listeners(&["http", "pop3s"]), keys.certificate(), keys.key());
+    let config = format!("{STRICT}{more}[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n");
     for (kind, most, connect) in kinds {
         // `dev` keeps the transcript of every session.
         let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
@@ -178,7 +187,8 @@ fn r16_idle_connections_and_event_streams_cost_little_memory() {
     }
 }
 
-/// Octets of an idle POP3 connection that has asked for CAPA, of an SMTP connection that said EHLO, and of an event stream.
+/// Octets of an idle POP3 connection after CAPA, with TLS and without, of one of SMTP after EHLO, and of an event stream.
+const MAX_POP3S: u64 = 8192;
 const MAX_POP3: u64 = 1500;
 const MAX_SMTP: u64 = 1700;
 const MAX_EVENTS: u64 = 1700;
