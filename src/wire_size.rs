@@ -1,4 +1,4 @@
-//! The one function that computes the octets of a stored message on the wire.
+//! The octets of a stored message on the wire: the one function that counts them, and one that writes them.
 //!
 //! A message file has LF or CRLF line ends, perhaps both; on the wire every line ends in CRLF, the last one too.
 //! STAT, LIST, the size in a file's name and the `+OK n octets` of RETR all come from here, and the encoder that
@@ -40,6 +40,52 @@ impl WireSizeCounter {
     }
 }
 
+/// Writes a message as it is on the wire, from the file's bytes in pieces of any length: as many octets as
+/// [`WireSizeCounter`] counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WireEncoder {
+    last: Option<u8>,
+}
+
+impl WireEncoder {
+    /// Writes the next bytes of the file.
+    pub fn encode(&mut self, bytes: &[u8], wire: &mut Vec<u8>) {
+        let Some(&last) = bytes.last() else { return };
+        let mut written = 0;
+        for at in memchr::memchr_iter(b'\n', bytes) {
+            let before = if at == 0 { self.last } else { Some(bytes[at - 1]) };
+            if before != Some(b'\r') {
+                wire.extend_from_slice(&bytes[written..at]);
+                wire.push(b'\r');
+                written = at;
+            }
+        }
+        wire.extend_from_slice(&bytes[written..]);
+        self.last = Some(last);
+    }
+
+    /// Writes the line end that the file's last line lacks.
+    pub fn finish(self, wire: &mut Vec<u8>) {
+        if !matches!(self.last, None | Some(b'\n')) {
+            wire.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// A message in memory as it is on the wire.
+pub fn on_the_wire(message: &[u8]) -> Vec<u8> {
+    let mut wire = Vec::with_capacity(message.len() + message.len() / 32 + 2);
+    let mut encoder = WireEncoder::default();
+    encoder.encode(message, &mut wire);
+    encoder.finish(&mut wire);
+    wire
+}
+
+/// The text of a message with the line ends of the wire.
+pub fn text_on_the_wire(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\n', "\r\n")
+}
+
 /// The octets on the wire of a message in memory.
 pub fn wire_size(message: &[u8]) -> u64 {
     let mut octets = WireSizeCounter::default();
@@ -72,6 +118,7 @@ mod tests {
             ("\0\n", 3),
         ] {
             assert_eq!(wire_size(file.as_bytes()), wire, "{file:?}");
+            assert_eq!(on_the_wire(file.as_bytes()).len() as u64, wire, "{file:?}");
         }
     }
 
@@ -83,6 +130,11 @@ mod tests {
             pieces.feed(&file[..cut]);
             pieces.feed(&file[cut..]);
             assert_eq!(pieces.total(), wire_size(file), "cut at {cut}");
+            let (mut encoder, mut wire) = (WireEncoder::default(), Vec::new());
+            encoder.encode(&file[..cut], &mut wire);
+            encoder.encode(&file[cut..], &mut wire);
+            encoder.finish(&mut wire);
+            assert_eq!(wire, b"a\r\n\r\nb\r\rc\r\n.\r\n\r\n", "cut at {cut}");
         }
     }
 }

@@ -49,8 +49,8 @@ pub fn headers(message: &MessageObject) -> Document {
 }
 
 /// The text of a message.
-pub fn text_view(message: MessageObject) -> Document {
-    Document::new("text/plain; charset=utf-8", message.text.into_bytes())
+pub fn text_view(message: &MessageObject) -> Document {
+    Document::new("text/plain; charset=utf-8", mailpit::text(message).as_bytes().to_vec())
 }
 
 /// The decoded body of a part. `None` if there is no such part. A browser saves it, and shows it only as an image.

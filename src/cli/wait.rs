@@ -209,14 +209,12 @@ fn line_of(arguments: &Arguments, message: &Message) -> Result<Option<String>, F
     {
         return Ok(None);
     }
-    if search.is_none() && !json {
-        return Ok(Some(as_text(message)));
-    }
-    let Some(object) = present(message.object())? else { return Ok(None) };
-    if search.as_ref().is_some_and(|query| !message.is_found_by(query, &object)) {
+    if let Some(query) = search
+        && !present(message.object())?.is_some_and(|object| message.is_found_by(query, &object))
+    {
         return Ok(None);
     }
-    Ok(Some(if *json { message.to_json(&object) } else { as_text(message) }))
+    if *json { present(message.to_json()) } else { Ok(Some(as_text(message))) }
 }
 
 /// The content of a message; `None` if it was deleted meanwhile.

@@ -26,6 +26,8 @@ pub struct Stored<'a> {
     pub tags: &'a [String],
     /// The path of its file, where the caller may know it.
     pub path: Option<&'a str>,
+    /// Its octets on the wire; `None` if they are those of its file.
+    pub octets: Option<u64>,
 }
 
 /// A message in a list of the API.
@@ -142,7 +144,7 @@ struct ListUnsubscribe<'a> {
 impl<'a> ListItem<'a> {
     /// A message in a list.
     pub fn new(summary: &'a Summary, stored: &Stored<'a>) -> Self {
-        let Stored { id, is_read, received, username, tags, path: _ } = *stored;
+        let Stored { id, is_read, received, username, tags, path: _, octets } = *stored;
         Self {
             id,
             message_id: &summary.message_id,
@@ -156,7 +158,7 @@ impl<'a> ListItem<'a> {
             created: time(received),
             username,
             tags,
-            size: summary.size,
+            size: octets.unwrap_or(summary.size),
             attachments: summary.attachments,
             snippet: &summary.snippet,
         }
@@ -166,7 +168,7 @@ impl<'a> ListItem<'a> {
 impl<'a> Message<'a> {
     /// A message with all that it contains.
     pub fn new(object: &'a MessageObject, stored: &Stored<'a>) -> Self {
-        let Stored { id, is_read, received, username, tags, path } = *stored;
+        let Stored { id, is_read, received, username, tags, path, octets } = *stored;
         let summary = &object.summary;
         let sender = summary.from.first();
         // A bounce has an empty one, and a message that came another way has none.
@@ -187,7 +189,7 @@ impl<'a> Message<'a> {
             username,
             text: text(object),
             html: &object.html,
-            size: summary.size,
+            size: octets.unwrap_or(summary.size),
             inline: object.inline.iter().map(File::of).collect(),
             attachments: object.attachments.iter().map(File::of).collect(),
             read: is_read,
@@ -238,12 +240,12 @@ impl<'a> ListUnsubscribe<'a> {
 }
 
 /// The text. The line end before a boundary belongs to the boundary (RFC 2046 section 5.1.1), and clients compare texts.
-fn text(object: &MessageObject) -> &str {
+pub fn text(object: &MessageObject) -> &str {
     let is_multipart = object.header("Content-Type").is_some_and(|kind| {
         kind.trim_start().get(..MULTIPART.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(MULTIPART))
     });
     let without_end = object.text.strip_suffix('\n').filter(|_| is_multipart);
-    without_end.unwrap_or(&object.text)
+    without_end.map_or(&object.text, |text| text.strip_suffix('\r').unwrap_or(text))
 }
 
 /// The header as `GET …/headers` has it: the raw values of each name, the names in alphabetical order, each word with a capital.

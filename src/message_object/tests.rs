@@ -149,7 +149,8 @@ fn the_summary_of_the_begin_of_a_message_is_that_of_the_whole_but_for_its_size()
     begin.size = message.len() as u64;
     assert_eq!(begin, object(&message).summary);
     let tags = ["t".to_owned()];
-    let stored = Stored { id: "1", is_read: true, received: 5, username: "u", tags: &tags, path: None };
+    let stored =
+        Stored { id: "1", is_read: true, received: 5, username: "u", tags: &tags, path: None, octets: None };
     let item = serde_json::to_value(ListItem::new(&begin, &stored)).unwrap();
     assert_eq!(
         (&item["Size"], &item["Read"], &item["Tags"][0]),

@@ -43,8 +43,11 @@ impl Chaos {
     pub fn parse(body: &[u8]) -> Result<Self, String> {
         // A list would be read as the fields of the object in their order.
         let is_object = body.trim_ascii_start().starts_with(b"{");
-        let given = serde_json::from_slice(body).ok().filter(|_| is_object);
-        let Given { sender, recipient, authentication } = given.ok_or(NO_TRIGGERS)?;
+        if !is_object {
+            return Err(NO_TRIGGERS.into());
+        }
+        let given = serde_json::from_slice(body).map_err(|error| not_triggers(&error.to_string()))?;
+        let Given { sender, recipient, authentication } = given;
         let usual = Self::default();
         Ok(Self {
             sender: usual.sender.changed("Sender", sender)?,
@@ -108,6 +111,23 @@ struct GivenTrigger {
     probability: i64,
 }
 
+/// The refusal of a body that serde does not read: it names an unknown key, with the one that is meant.
+fn not_triggers(error: &str) -> String {
+    let unknown = error.strip_prefix("unknown field `").and_then(|rest| rest.split_once("`, expected"));
+    let Some((typed, _)) = unknown.filter(|(typed, _)| typed.chars().count() <= MAX_KEY) else {
+        return NO_TRIGGERS.into();
+    };
+    let lower = typed.to_ascii_lowercase();
+    let distance = |known: &&str| strsim::damerau_levenshtein(&known.to_ascii_lowercase(), &lower);
+    match KEYS.into_iter().min_by_key(distance).filter(|known| distance(known) <= 2) {
+        Some(meant) => format!("The body has the key {typed:?} (did you mean {meant:?}?)"),
+        None => format!("The body has the unknown key {typed:?}. {NO_TRIGGERS}"),
+    }
+}
+
+const KEYS: [&str; 5] = ["Sender", "Recipient", "Authentication", "ErrorCode", "Probability"];
+/// Characters of the longest key that is compared and shown.
+const MAX_KEY: usize = 40;
 const NO_TRIGGERS: &str =
     "Write a JSON object of Sender, Recipient and Authentication, each with ErrorCode and Probability";
 
@@ -142,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trigger_that_cannot_be_is_refused_with_its_name() {
+    fn v133_a_trigger_or_key_that_cannot_be_is_refused_with_its_name() {
         for (body, told) in [
             (r#"{"Sender":{"ErrorCode":250}}"#, "Sender.ErrorCode: write a code from 400 to 599"),
             (r#"{"Recipient":{"ErrorCode":600}}"#, "Recipient.ErrorCode: write a code from 400 to 599"),
@@ -156,6 +176,19 @@ mod tests {
             ),
         ] {
             assert_eq!(Chaos::parse(body.as_bytes()), Err(told.to_owned()), "{body}");
+        }
+        for (bad, told) in [
+            (
+                "{\"Reciptient\":{}}",
+                "The body has the key \"Reciptient\" (did you mean \"Recipient\"?)".to_owned(),
+            ),
+            (
+                "{\"Sender\":{\"errorcod\":1}}",
+                "The body has the key \"errorcod\" (did you mean \"ErrorCode\"?)".into(),
+            ),
+            ("{\"x\":{}}", format!("The body has the unknown key \"x\". {NO_TRIGGERS}")),
+        ] {
+            assert_eq!(Chaos::parse(bad.as_bytes()), Err(told), "{bad}");
         }
         for bad in [
             "",

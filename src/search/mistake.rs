@@ -19,6 +19,10 @@ pub struct Mistake {
 pub enum Advice {
     /// A word after `is:` that it does not have.
     Is,
+    /// A word of other programs for `is:read`.
+    IsRead,
+    /// A word of other programs for `is:unread`.
+    IsUnread,
     /// A word after `has:` that it does not have.
     Has,
     /// No size after `larger:` or `smaller:`.
@@ -44,7 +48,9 @@ pub enum Advice {
 impl Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Is => "write is:read, is:unread or is:tagged",
+            Self::Is => "write is:read or is:unread (no message has a tag, so is:tagged finds none)",
+            Self::IsRead => "did you mean is:read?",
+            Self::IsUnread => "did you mean is:unread?",
             Self::Has => "write has:attachment or has:inline",
             Self::Size => "write a size like 2000, 10k or 1.5m",
             Self::Date => "write a date like 2026-11-20, or \"2026-11-20 10:00\" in quotation marks",

@@ -15,6 +15,7 @@ use crate::{
     printable,
     proto::tagged::TaggedAddress,
     search::{Candidate, Query, SearchText},
+    wire_size::{on_the_wire, text_on_the_wire},
 };
 
 /// A message that was found in a mailbox.
@@ -144,9 +145,12 @@ impl Message {
         })
     }
 
-    /// One line of JSON: its envelope and its file, and under `message` the object of the web API, with the path. `object` is the
-    /// message itself.
-    pub(crate) fn to_json(&self, object: &MessageObject) -> String {
+    /// One line of JSON: its envelope and its file, and under `message` the object of the web API, with the path. Its texts have
+    /// the line ends with which they came.
+    pub(crate) fn to_json(&self) -> Result<String, Error> {
+        let content = on_the_wire(&self.content()?);
+        let mut object = MessageObject::parse(&content, &message_object::ObjectLimits::default());
+        object.text = text_on_the_wire(&object.text);
         let path = self.path();
         let path = path.to_string_lossy();
         let id = self.id();
@@ -155,6 +159,7 @@ impl Message {
             is_read: self.entry.is_read(),
             received: self.entry.received(),
             path: Some(&path),
+            octets: Some(self.octets()),
             ..Stored::default()
         };
         let line = Line {
@@ -165,9 +170,9 @@ impl Message {
             octets: self.octets(),
             id: &id,
             queued: self.queued(),
-            message: mailpit::Message::new(object, &stored),
+            message: mailpit::Message::new(&object, &stored),
         };
-        printable::json(&line, false)
+        Ok(printable::json(&line, false))
     }
 
     /// All its text parts, decoded, from the first 32 MiB. Those of forwarded messages are among them; HTML stays HTML.

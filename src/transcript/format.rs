@@ -8,7 +8,7 @@ pub use super::octets::{escaped, quoted, unescaped, unquoted};
 use crate::{
     limits::Span,
     printable::json,
-    proto::http::api::{ApiAction, ApiRequest, Draft, Outcome, Selection},
+    proto::http::api::{ApiAction, ApiRequest, Draft, MessageView, Outcome, Selection},
     proto::request::{Envelope, Failure, MaildropRequest, ReceiveRequest, Recipient, Request, Response},
 };
 
@@ -89,7 +89,8 @@ fn api_action(action: &ApiAction) -> String {
         ApiAction::Message(name, view) => format!("message {name} {view}"),
         ApiAction::Streamed(id) => format!("stream {id}"),
         ApiAction::Continue { from } => format!("continue from={from}"),
-        ApiAction::Find { search } => format!("find search={}", text(search)),
+        ApiAction::Find { search, view: MessageView::Object } => format!("find search={}", text(search)),
+        ApiAction::Find { search, view } => format!("find search={} {view}", text(search)),
         ApiAction::Delete(messages) => format!("delete {}", selection(messages)),
         ApiAction::SetRead(messages, read) => format!("set read={read} {}", selection(messages)),
         ApiAction::Compose { body, .. } => format!("compose octets={}", body.len()),

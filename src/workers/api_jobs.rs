@@ -2,7 +2,9 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
+    ffi::OsStr,
     mem,
+    os::unix::ffi::OsStrExt,
     sync::Arc,
     time::SystemTime,
 };
@@ -22,18 +24,22 @@ use super::{
 };
 use crate::{
     api::{self, Page},
-    maildir::{MessageEntry, MessageRef},
-    message_object::{MessageObject, ObjectLimits, mailpit::ListItem},
+    maildir::{MessageEntry, MessageRef, OpenMessage},
+    message_object::{
+        MessageObject, ObjectLimits,
+        mailpit::{self, ListItem},
+    },
     metrics::{self, METRICS},
     printable,
     proto::{
         http::api::{
             ApiAction, ApiRequest, Document, MailChange, MailEvent, MailboxScope, MessageName, MessageView,
         },
-        request::{Failure, Mailbox},
+        request::{Failure, Mailbox, Maildrop},
     },
     search::Query,
     time_zone::Zone,
+    wire_size::{WireEncoder, on_the_wire, text_on_the_wire},
 };
 
 /// Runs a request. `reading` is the message whose next piece it asks for.
@@ -54,7 +60,7 @@ fn serve(
     request: ApiRequest,
     reading: Option<Box<ReadMessage>>,
 ) -> Result<ApiOutcome, Unserved> {
-    let ApiRequest { scope, action, zone, .. } = request;
+    let ApiRequest { scope, action, zone, tells_paths, .. } = request;
     let (scope, zone) = (&scope, &zone.map_or(Zone::UTC, |name| Zone::named(&name)));
     let outcome = match action {
         ApiAction::Ready => storage.check_in_place().map(|()| ApiOutcome::of(Document::ok())),
@@ -67,21 +73,23 @@ fn serve(
         }
         ApiAction::Page(request) => web_page(storage, scope, &request, zone),
         ApiAction::Sessions(request) => Ok(sessions_page(storage, &request)),
-        ApiAction::Message(name, view) => message(storage, scope, &name, view),
-        ApiAction::Streamed(id) => message(storage, scope, &MessageName::Id(id), MessageView::MailHog),
-        ApiAction::Continue { from } => {
+        ApiAction::Message(name, view) => message(storage, scope, &name, (view, tells_paths)),
+        ApiAction::Streamed(id) => {
+            message(storage, scope, &MessageName::Id(id), (MessageView::MailHog, false))
+        }
+        ApiAction::Continue { .. } => {
             let message = reading.ok_or(Failure::Truncated)?;
             let open = storage.open_message(&message.mailbox, MessageRef::from(&message.entry))?;
-            let (bytes, last) = open.read(from, storage.read_chunk).map_err(|error| log_failure(&error))?;
-            Ok(ApiOutcome::Chunk { bytes, reading: (!last).then_some(message) })
+            let (bytes, reading) = wire_piece(storage, &open, message)?;
+            Ok(ApiOutcome::Chunk { bytes, reading })
         }
-        ApiAction::Find { search } => {
+        ApiAction::Find { search, view } => {
             let search = query(&search, zone)?;
             let ScopeRows { rows, mut unreadable } = storage.rows(scope)?;
             let mut reader = RowReader::new(storage);
             for row in rows {
                 match search_matches(&mut reader, &search, &row) {
-                    Ok(true) => return Ok(show(storage, scope, &row, MessageView::Object)?),
+                    Ok(true) => return Ok(show(storage, scope, &row, (view, tells_paths))?),
                     Ok(false) => {}
                     Err(_) => drop(unreadable.insert(row.listing.mailbox.clone())),
                 }
@@ -181,7 +189,7 @@ fn message(
     storage: &Storage,
     scope: &MailboxScope,
     name: &MessageName,
-    view: MessageView,
+    view: (MessageView, bool),
 ) -> Result<ApiOutcome, Failure> {
     match storage.row(scope, name)? {
         (Some(row), _) => show(storage, scope, &row, view),
@@ -197,12 +205,12 @@ fn not_found(unreadable: &BTreeSet<Mailbox>) -> Result<ApiOutcome, Failure> {
     Ok(ApiOutcome::of(api::unreadable(&addresses(unreadable))))
 }
 
-/// The message of a row, in one of its forms.
+/// The message of a row, in one of its forms. The object has the path of the file if its reader may know it.
 fn show(
     storage: &Storage,
     scope: &MailboxScope,
     row: &Row,
-    view: MessageView,
+    (view, tells_paths): (MessageView, bool),
 ) -> Result<ApiOutcome, Failure> {
     let id = row.id.to_string();
     if view == MessageView::MailHog {
@@ -211,20 +219,25 @@ fn show(
     if matches!(view, MessageView::Raw | MessageView::Download) {
         let wanted = row.wanted().ok_or(Failure::Gone)?;
         let open = storage.open_message(&row.listing.mailbox, wanted)?;
-        let (bytes, last) = open.read(0, storage.read_chunk).map_err(|error| log_failure(&error))?;
         let MessageRef { name, subdir, version } = wanted;
+        let octets = row.listing.snapshot.octets(row.at);
+        let entry = MessageEntry { name: name.into(), subdir, version, octets };
+        let mailbox = row.listing.mailbox.clone();
+        let message = ReadMessage { mailbox, entry, read: 0, written: 0, encoder: WireEncoder::default() };
+        let (bytes, reading) = wire_piece(storage, &open, Box::new(message))?;
         let (content_type, file_name) = match view {
             MessageView::Download => ("message/rfc822", Some(format!("{id}.eml"))),
             _ => ("text/plain; charset=utf-8", None),
         };
         let document = Document::new(content_type, bytes);
-        let document = Document { length: version.bytes, etag: Some(id), file_name, ..document };
-        let entry = MessageEntry { name: name.into(), subdir, version, octets: 0 };
-        let message = ReadMessage { mailbox: row.listing.mailbox.clone(), entry };
-        let reading = (!last).then(|| Box::new(message));
+        // The length of a message in one piece is that of its octets.
+        let length = if reading.is_none() { document.length } else { octets };
+        let document = Document { length, etag: Some(id), file_name, ..document };
         return Ok(ApiOutcome::Document { document, reading, changes: Changes::None });
     }
     let (bytes, size) = storage.read_row(row)?;
+    // Texts and parts have the line ends with which they came, as in Mailpit.
+    let bytes = on_the_wire(&bytes);
     let etag = Some(format!("{id}-{view}"));
     if let MessageView::Part(part_id) = &view {
         let document = api::part_view(&bytes, part_id).ok_or(Failure::Gone)?;
@@ -232,13 +245,17 @@ fn show(
     }
     let mut message = MessageObject::parse(&bytes, &ObjectLimits::default());
     message.summary.size = size;
+    message.text = text_on_the_wire(&message.text);
     let mut changes = Changes::None;
     let document = match view {
         MessageView::Object => {
             // A mailbox that cannot be changed can be read all the same.
-            let copies = with_ids(storage, scope, &[id])?.rows;
-            (changes, _) = mark(storage, copies, RowChange::MarkRead);
-            api::object(&message, &row.stored())
+            let copies = with_ids(storage, scope, std::slice::from_ref(&id))?.rows;
+            let marked;
+            (changes, marked) = mark(storage, copies, RowChange::MarkRead);
+            let path = if tells_paths { path(storage, scope, id)? } else { None };
+            let is_read = row.is_read || marked.is_ok();
+            api::object(&message, &mailpit::Stored { is_read, path: path.as_deref(), ..row.stored() })
         }
         MessageView::Headers => Document { etag, ..api::headers(&message) },
         MessageView::Html | MessageView::FramedHtml => {
@@ -249,9 +266,44 @@ fn show(
         | MessageView::Raw
         | MessageView::Download
         | MessageView::MailHog
-        | MessageView::Part(_) => Document { etag, ..api::text_view(message) },
+        | MessageView::Part(_) => Document { etag, ..api::text_view(&message) },
     };
     Ok(ApiOutcome::Document { document, reading: None, changes })
+}
+
+/// The path of the file of a message, under the name that it has after its mark.
+fn path(storage: &Storage, scope: &MailboxScope, id: String) -> Result<Option<String>, Failure> {
+    let (Some(row), _) = storage.row(scope, &MessageName::Id(id))? else { return Ok(None) };
+    let Some(maildir) = storage.existing_maildir(&row.listing.mailbox)? else { return Ok(None) };
+    let path = |wanted: MessageRef<'_>| {
+        let file = maildir.path().join(wanted.subdir.name()).join(OsStr::from_bytes(wanted.name));
+        file.to_string_lossy().into_owned()
+    };
+    Ok(row.wanted().map(path))
+}
+
+/// The next piece of a message as it is on the wire, and the message if there is more to read.
+fn wire_piece(
+    storage: &Storage,
+    open: &OpenMessage,
+    mut message: Box<ReadMessage>,
+) -> Result<(Vec<u8>, Option<Box<ReadMessage>>), Failure> {
+    let (stored, last) = open.read(message.read, storage.read_chunk).map_err(|error| log_failure(&error))?;
+    message.read += stored.len() as u64;
+    let mut wire = Vec::with_capacity(stored.len() + stored.len() / 32 + 2);
+    message.encoder.encode(&stored, &mut wire);
+    if last {
+        message.encoder.finish(&mut wire);
+    }
+    let is_first = message.written == 0;
+    message.written += wire.len() as u64;
+    // The head has announced as many octets as the list has, and another program may have written another number into the name.
+    let is_announced =
+        if last { message.written == message.entry.octets } else { message.written < message.entry.octets };
+    if !is_announced && !(is_first && last) {
+        return Err(Failure::Changed);
+    }
+    Ok((wire, (!last).then_some(message)))
 }
 
 fn change(storage: &Storage, scope: &MailboxScope, selected: ScopeRows, change: RowChange) -> ApiOutcome {

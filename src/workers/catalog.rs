@@ -171,6 +171,7 @@ impl Row {
             id: &self.id,
             is_read: self.is_read,
             received: self.received,
+            octets: Some(self.listing.snapshot.octets(self.at)),
             ..mailpit::Stored::default()
         }
     }

@@ -27,6 +27,7 @@ use crate::{
         http::api::{ApiRequest, Document, Draft, MailEvent},
         request::{Access, ConnId, Failure, Mailbox, Secret},
     },
+    wire_size::WireEncoder,
 };
 
 pub use super::spill::SpillTarget;
@@ -299,7 +300,7 @@ pub enum ApiOutcome {
     Composed(Result<Box<Draft>, String>),
     /// The next piece of a message.
     Chunk {
-        /// The octets as stored.
+        /// The octets on the wire.
         bytes: Vec<u8>,
         /// The message, if there is more to read.
         reading: Option<Box<ReadMessage>>,
@@ -314,6 +315,12 @@ pub struct ReadMessage {
     pub mailbox: Mailbox,
     /// The message, as it was listed.
     pub entry: MessageEntry,
+    /// The octets of its file that were read.
+    pub read: u64,
+    /// The octets on the wire that they made.
+    pub written: u64,
+    /// The line ends up to there.
+    pub encoder: WireEncoder,
 }
 
 impl ApiOutcome {

@@ -36,7 +36,6 @@ pub(super) fn web_page(
     let rows = &found.rows;
     let in_scope = counts(rows.iter().map(|row| row.is_read));
     let open = request.message.as_ref().and_then(|name| named(rows, name)).cloned();
-    let object = open.as_ref().map(|row| object(storage, row));
     let (search, mistake) = match query(&request.search, zone) {
         Ok(search) => (Some(search), None),
         Err(mistake) => (None, Some(mistake)),
@@ -45,6 +44,10 @@ pub(super) fn web_page(
         Some(search) => matching(storage, &search, found),
         None => ScopeRows { rows: Vec::new(), ..found },
     };
+    // The newest message of a search, as in Mailpit.
+    let is_latest = request.message == Some(MessageName::Latest);
+    let open = if is_latest && !request.search.trim().is_empty() { rows.first().cloned() } else { open };
+    let object = open.as_ref().map(|row| object(storage, row));
     let mut reader = RowReader::new(storage);
     let listed = rows.iter().skip(request.start).take(WebPage::PART);
     let part = page_of(listed, usize::MAX, &mut unreadable, |row| Ok(((row, reader.summary(row)?), 0)));

@@ -168,7 +168,7 @@ fn answer_to(request: &Request) -> Response {
                 assert_eq!(*from, 5);
                 Response::Chunk { bytes: b"two\r\n".to_vec(), last: true }
             }
-            ApiAction::Find { search } => {
+            ApiAction::Find { search, .. } => {
                 // One that cannot be read, one that is not there, and one that is.
                 match search.len() % 3 {
                     0 => Response::Document(Document { outcome: api::Outcome::Failed, ..document() }),

@@ -255,3 +255,13 @@ pub(crate) fn with_crlf(file: &[u8]) -> Vec<u8> {
     }
     wire
 }
+
+/// The JSON that the web API answers.
+pub(crate) fn get_json(server: &Server, path: &str) -> serde_json::Value {
+    let mut http = Client::connect(server.addresses("http")[0]);
+    http.write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes());
+    let answer = String::from_utf8(http.rest()).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+    serde_json::from_str(body).unwrap()
+}

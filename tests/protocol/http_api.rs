@@ -143,9 +143,9 @@ fn a_message_is_listed_shown_marked_and_deleted() {
         html.head
     );
     assert!(html.text().contains(&format!("src=\"../api/v1/message/{id}/part/")), "{}", html.text());
-    assert_eq!(http.get("/view/latest.txt").text().trim(), "Text");
+    assert_eq!(http.get("/view/latest.txt").text(), "Text\r\n");
 
-    let stored = server.maildir("bob@example.test").only_message();
+    let stored = with_crlf(&server.maildir("bob@example.test").only_message());
     assert_eq!(http.get(&format!("/box/bob@example.test/api/v1/message/{id}/raw")).content, stored);
     let head = http.ask("HEAD", &format!("/api/v1/message/{id}/raw"), "");
     assert!(head.head.contains(&format!("Content-Length: {}\r\n", stored.len())) && head.content.is_empty());
@@ -177,7 +177,7 @@ fn a_large_message_comes_whole_to_a_client_that_takes_its_time() {
     let line = format!("{}\n", "x".repeat(99));
     let letter = format!("Subject: large\n\n{}", line.repeat(30_000));
     deliver(&server, "bob@example.test", &letter);
-    let stored = server.maildir("bob@example.test").only_message();
+    let stored = with_crlf(&server.maildir("bob@example.test").only_message());
     let mut http = Http::of(&server);
     for _ in 0..2 {
         let raw = http.get("/api/v1/message/latest/raw");

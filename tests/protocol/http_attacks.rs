@@ -414,5 +414,14 @@ fn v14_v15_bodies_of_any_depth_size_and_number_of_ids_are_bounded() {
     );
     let heard = converse(server.addresses("http")[0], head.as_bytes());
     assert!(heard.starts_with("HTTP/1.1 413 "), "{heard}");
+    // `{}` in the form of gzip: nothing is inflated, and so it is no JSON.
+    let gzip = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xab\xae\x05\x00\x43\xbf\xa6\xa3\x02\x00\x00\x00";
+    for (method, path) in [("DELETE", "messages"), ("PUT", "messages"), ("POST", "send"), ("PUT", "chaos")] {
+        let host = Http::of(&server).host;
+        let fields = format!("Host: {host}\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n", gzip.len());
+        let head = format!("{method} /api/v1/{path} HTTP/1.1\r\n{fields}Connection: close\r\n\r\n");
+        let heard = converse(server.addresses("http")[0], &[head.as_bytes(), gzip].concat());
+        assert!(heard.starts_with("HTTP/1.1 400 "), "{method} {path}: {heard}");
+    }
     assert_eq!(Http::of(&server).get("/api/v1/messages").json()["total"], 1);
 }

@@ -159,6 +159,13 @@ fn v13_bombs_of_nesting_headers_and_character_sets_cost_no_more_than_their_octet
         ),
         format!("Subject: utf-7\nContent-Type: text/plain; charset=utf-7\n\n{}", "+AGE-".repeat(80_000)),
         format!("Subject: base64\nContent-Transfer-Encoding: base64\n\n{}", "AAAA".repeat(80_000)),
+        format!("Subject: quoted\nContent-Transfer-Encoding: quoted-printable\n\n{}", "=3D".repeat(100_000)),
+        format!("Subject: soft\nContent-Transfer-Encoding: quoted-printable\n\n{}", "=\n".repeat(100_000)),
+        format!("Subject: files in text\n\n{}", "begin 644 a\n#0V%T\n`\nend\n".repeat(10_000)),
+        format!(
+            "Subject: endless\nContent-Transfer-Encoding: x-uuencode\n\nbegin 644 a\n{}",
+            "M\n".repeat(100_000)
+        ),
     ];
     let octets: usize = letters.iter().map(String::len).sum();
     for letter in &letters {

@@ -12,6 +12,7 @@ mod http_attacks;
 mod http_eviction;
 mod http_faults;
 mod http_hostile_mail;
+mod http_mailpit;
 mod http_mistakes;
 mod http_send;
 mod http_shares;

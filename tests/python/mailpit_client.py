@@ -47,7 +47,7 @@ def check(base):
     assert (message.from_.name, message.from_.address) == ("Ann", "ann@example.test")
     assert [to.address for to in message.to] == ["bob@example.test"]
     assert (message.cc, message.bcc) == ([], [])
-    assert (message.subject, message.text.strip(), message.html) == ("first", "text", "")
+    assert (message.subject, message.text, message.html) == ("first", "text", "")
     part = message.attachments[0]
     assert (part.file_name, part.content_type, part.size) == ("a.txt", "text/plain", 5)
     assert api.get_message_attachment(first, part.part_id) == "hello"

@@ -197,6 +197,9 @@ fn v73_the_program_alone_in_a_read_only_root_serves_mail_and_ends_at_sigterm() {
         client.ask("PASS any", "+OK");
         assert!(String::from_utf8(client.retr(1)).unwrap().ends_with("It works.\r\n"));
         client.ask("QUIT", "+OK");
+        let mut client = Client::connect(image.address("imap"));
+        client.expect("* OK");
+        client.ask("a LOGIN ann@example.test any", "a OK");
         for (host, status) in [("localhost", "200 "), ("mailpit", "200 "), ("attacker.test", "421 ")] {
             let response = get(http, host, "/view/latest.txt");
             assert!(response.starts_with(&format!("HTTP/1.1 {status}")), "{host}: {response}");

@@ -15,8 +15,9 @@ use crate::common::{
     self, STRICT, Server, Setup,
     client::{Client, deliver},
     disk::SmallDisk,
-    eventually, home, installed, listener, skip,
+    eventually, home, installed, listeners, skip,
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use rustix::{
     fs::{Mode, OFlags},
     process::Signal,
@@ -353,9 +354,9 @@ const FRAMED: &str = "198.51.100.9";
 
 /// A server whose log has that form, that some wrong passwords were tried at; how many.
 fn tried(wrapper: &[&str], to: &str) -> (Server, usize) {
-    let submission = listener("submission", "");
+    let more = listeners(&["submission", "imap", "http"]);
     let limits = "auth.failure_delay = \"0s\"\nauth.max_failures_per_connection = 0\npop3.login_error_limit = 0\nsmtp.greeting_error_limit = 0\n";
-    let config = format!("[log]\ndestination = {to:?}\n{STRICT}{submission}[limits]\n{limits}");
+    let config = format!("[log]\ndestination = {to:?}\n{STRICT}{more}[limits]\n{limits}");
     let server = Setup { wrapper, config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
     let names = [
         ALICE.to_owned(),
@@ -376,11 +377,18 @@ fn tried(wrapper: &[&str], to: &str) -> (Server, usize) {
     }
     let mut submission = Client::smtp_at(server.addresses("submission")[0]);
     submission.ask("AUTH PLAIN AGFsaWNlAHdyb25n", "535 ");
+    let mut imap = Client::connect(server.addresses("imap")[0]);
+    imap.expect("* OK");
+    imap.ask(&format!("a LOGIN \"x peer={FRAMED} ok=false\" wrong"), "a NO [AUTHENTICATIONFAILED]");
+    let mut http = Client::connect(server.addresses("http")[0]);
+    let credentials = STANDARD.encode(format!("x http login peer={FRAMED} ok=false user=y:wrong"));
+    let fields = format!("Host: localhost\r\nAuthorization: Basic {credentials}\r\n");
+    http.ask(&format!("GET /api/v1/messages HTTP/1.1\r\n{fields}"), "HTTP/1.1 401 ");
     // What is no wrong password.
     submission.ask(&format!("MAIL FROM:<{FRAMED}@login.test>"), "530 ");
     submission.ask(&format!("login peer={FRAMED} ok=false user=x mechanism=PLAIN tls=no"), "500 ");
     Client::pop3(&server, ALICE).ask("QUIT", "+OK");
-    (server, names.len() + 1)
+    (server, names.len() + 3)
 }
 
 /// What the filter finds in a log: an address for each wrong password.

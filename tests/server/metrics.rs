@@ -11,8 +11,9 @@ use std::{
 use crate::common::{
     PASSWORD, STRICT, Server, Setup,
     client::{Client, deliver},
-    eventually, installed, skip,
+    eventually, installed, listeners, skip,
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use restante::metrics::METRICS;
 use rustix::process::Signal;
 
@@ -114,7 +115,8 @@ fn assert_labels(series: &str) {
 /// A server that writes its figures into its home every second.
 fn server() -> Server {
     let config = format!(
-        "[metrics]\nfile = \"./restante.prom\"\ninterval = \"1s\"\n{STRICT}\n[limits]\nauth.failure_delay = \"0s\"\n"
+        "[metrics]\nfile = \"./restante.prom\"\ninterval = \"1s\"\n{STRICT}{}\n[limits]\nauth.failure_delay = \"0s\"\n",
+        listeners(&["imap", "http"])
     );
     Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start()
 }
@@ -148,6 +150,13 @@ fn what_a_server_does_is_in_its_figures() {
     let mut client = Client::smtp(&server);
     client.ask("MAIL FROM:<a@far.test>", "250");
     client.ask("RCPT TO:<nobody@example.test>", "550 5.1.1 ");
+    let mut imap = Client::connect(server.addresses("imap")[0]);
+    imap.expect("* OK");
+    imap.ask(&format!("a LOGIN {ALICE} {PASSWORD}"), "a OK");
+    let mut http = Client::connect(server.addresses("http")[0]);
+    let credentials = STANDARD.encode(format!("{ALICE}:wrong"));
+    let fields = format!("Host: localhost\r\nAuthorization: Basic {credentials}\r\n");
+    http.ask(&format!("GET /api/v1/messages HTTP/1.1\r\n{fields}"), "HTTP/1.1 401 ");
     let mut pop3 = Client::connect(server.pop3());
     pop3.expect("+OK");
     pop3.ask(&format!("USER {ALICE}"), "+OK");
@@ -174,6 +183,10 @@ fn what_a_server_does_is_in_its_figures() {
         ("restante_sync_names_seconds_count", 1.0),
         ("restante_logins_total{service=\"pop3\"}", 1.0),
         ("restante_logins_failed_total{service=\"pop3\"}", 1.0),
+        ("restante_connections_total{service=\"imap\"}", 1.0),
+        ("restante_logins_total{service=\"imap\"}", 1.0),
+        ("restante_connections_total{service=\"http\"}", 1.0),
+        ("restante_logins_failed_total{service=\"http\"}", 1.0),
         ("restante_refusals_total{reply=\"550-5.1.1\"}", 1.0),
         ("restante_queue{queue=\"deliveries\"}", 0.0),
         ("restante_bodies", 0.0),

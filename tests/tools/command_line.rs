@@ -230,6 +230,7 @@ fn the_ports_file_has_a_line_for_every_listener() {
             Client::connect(address).expect(if protocol == "smtp" { "220 " } else { "+OK" });
         }
     }
+    assert!(server.addresses("http").is_empty(), "a service has no HTTP unless a listener says so");
     let left: Vec<_> = fs::read_dir(server.home.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("ports.")), "{left:?}");
 }

@@ -11,7 +11,7 @@ use std::{
 
 use crate::common::{
     self, STRICT, Server, Setup,
-    client::{Client, deliver},
+    client::{Client, deliver, get_json},
     eventually, home,
 };
 
@@ -109,14 +109,24 @@ fn json_has_the_message_as_the_web_api_has_it() {
     assert_eq!(names[..3], ["Return-Path", "Delivered-To", "Received"]);
     assert_eq!(message["Envelope"]["Queued"], line["queued"]);
     let path = line["path"].as_str().unwrap();
-    assert_eq!(
-        (&message["Path"], &message["Size"]),
-        (&path.into(), &fs::metadata(path).unwrap().len().into())
-    );
+    assert_eq!((&message["Path"], &message["Size"]), (&path.into(), &line["octets"]));
     assert_eq!((&message["Read"], &message["Tags"]), (&false.into(), &serde_json::json!([])));
     assert!(message["ID"].as_str().unwrap().bytes().all(|b| b.is_ascii_alphanumeric()), "{message}");
     let created = message["Created"].as_str().unwrap();
     assert!(created.starts_with("20") && created.ends_with('Z'), "{created}");
+
+    // The API marks the message as read, and so its file has another name then.
+    let asked = format!("/box/{BOB}/api/v1/message/{}", message["ID"].as_str().unwrap());
+    let mut first = get_json(&server, &asked);
+    assert!(fs::metadata(first["Path"].as_str().unwrap()).is_ok(), "{first}");
+    assert_eq!(first["Read"], true);
+    (first["Path"], first["Read"]) = (path.into(), false.into());
+    assert_eq!(&first, message);
+    let (lines, _) = run(&server.spool, &["wait", "--to", BOB, "--json"]);
+    let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!(get_json(&server, &asked), line["message"]);
+    let waited = get_json(&server, &format!("/box/{BOB}/wait?query=subject:order"));
+    assert_eq!(waited, line["message"]);
 }
 
 #[test]
@@ -188,6 +198,11 @@ fn search_words_find_what_the_web_api_finds() {
             })
             .collect();
         assert_eq!(found, subjects, "{query}");
+        let encoded: String = query.bytes().map(|octet| format!("%{octet:02X}")).collect();
+        let list = get_json(&server, &format!("/box/{BOB}/api/v1/search?query={encoded}"));
+        let listed = list["messages"].as_array().unwrap().iter().rev();
+        let listed: Vec<&str> = listed.map(|item| item["Subject"].as_str().unwrap()).collect();
+        assert_eq!(listed, subjects, "{query}");
     }
     let output =
         command(&server.spool, &["wait", "--to", BOB, "--search", "x before:soon"]).output().unwrap();

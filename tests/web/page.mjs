@@ -38,6 +38,11 @@ const EVIL_HTML = 'Content-Type: text/html; charset=utf-8\n\n' +
   '<link rel="stylesheet" href="http://remote.example.test/a.css"><iframe src="http://remote.example.test/"></iframe>' +
   '<form action="/api/v1/messages" method="post"><button>Go</button></form>' +
   '<svg onload="top.document.title=\'run\'"><script>top.document.title="run"</script></svg>' +
+  '<math><mtext><script>top.document.title="run"</script><img src="http://remote.example.test/math.png" onerror="top.document.title=\'run\'"></mtext>' +
+  '<maction actiontype="statusline" xlink:href="javascript:top.document.title=\'run\'" href="http://remote.example.test/maction">x</maction></math>' +
+  '<style>@import "http://remote.example.test/import.css"; @import url(http://remote.example.test/import-url.css);' +
+  ' @font-face { font-family: far; src: url(http://remote.example.test/font.woff2) } body { font-family: far; background: url(http://remote.example.test/back.png) }' +
+  ' h1::after { content: url(http://remote.example.test/after.png) }</style>' +
   '<a id="away" href="http://remote.example.test/away">away</a><meta http-equiv="refresh" content="0;url=http://remote.example.test/">';
 
 // Another host: it counts what reaches it.
@@ -153,6 +158,9 @@ const steps = {
     const focused = () => page.evaluate(() => document.activeElement.querySelector('.subject')?.textContent ?? document.activeElement.id);
     await page.keyboard.press('j');
     assert.equal(await focused(), 'third');
+    const outline = () => page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+    assert.ok(await page.evaluate(() => document.activeElement.matches(':focus-visible')));
+    assert.equal(await outline(), 'solid', 'a focus that can be seen');
     await page.keyboard.press('j');
     assert.equal(await focused(), 'second');
     await page.keyboard.press('k');
@@ -220,7 +228,7 @@ const steps = {
     await image.response();
     await frame.locator('h1').waitFor();
     await page.waitForTimeout(400); // as above
-    assert.deepEqual(reached, ['/pixel.png'], 'images and nothing else');
+    assert.deepEqual(reached.toSorted(), ['/after.png', '/back.png', '/math.png', '/pixel.png'], 'images and nothing else: no style, no font');
     assert.ok(!image.headers().referer);
     assert.doesNotMatch(await page.title(), /run/);
     assert.equal(await page.locator('#form-html iframe').getAttribute('sandbox'), 'allow-popups allow-popups-to-escape-sandbox');
@@ -369,6 +377,11 @@ const steps = {
         const name = `${width}-${colorScheme}`;
         const narrow = () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
         assert.ok(await narrow(), `${name}: the list is wider than the window`);
+        const scan = row(page, 'Your scan');
+        assert.match(await scan.locator('.clip').getAttribute('title'), /^1 (attachment|pièce jointe)$/);
+        assert.match(await scan.locator('.size').textContent(), /^\d+([.,]\d)? (B|KiB|o|Kio|bytes|octets)$/);
+        assert.match(await scan.locator('time').getAttribute('datetime'), /^20\d\d-\d\d-\d\dT.*Z$/);
+        assert.ok((await scan.locator('time').textContent()).trim(), 'a time is shown');
         (await accessible(page, `${name} list`)).forEach((one) => minor.add(one));
         await picture(page, `${name}-list`);
         await row(page, 'salle').locator('a').click();
@@ -403,6 +416,11 @@ const steps = {
     await page.locator('#tab-form-html').click();
     await page.frameLocator('#form-html iframe').locator('h1').waitFor();
     await picture(page, '1400-light-html');
+    (await accessible(page, 'HTML')).forEach((one) => minor.add(one));
+    const { pathname } = new URL(page.url());
+    await page.goto(`${base}${pathname}/delete`);
+    await page.locator('form[method=post]').first().waitFor();
+    (await accessible(page, 'the question before a deletion')).forEach((one) => minor.add(one));
     if (minor.size) console.log('  minor:', [...minor].join(', '));
   },
 

@@ -12,7 +12,11 @@ pub(super) fn advice(language: Language, advice: Advice) -> String {
 
 fn french(advice: Advice) -> String {
     let text = match advice {
-        Advice::Is => "écrivez is:read, is:unread ou is:tagged",
+        Advice::Is => {
+            "écrivez is:read ou is:unread (aucun message n’a d’étiquette : is:tagged n’en trouve aucun)"
+        }
+        Advice::IsRead => "vouliez-vous dire is:read ?",
+        Advice::IsUnread => "vouliez-vous dire is:unread ?",
         Advice::Has => "écrivez has:attachment ou has:inline",
         Advice::Size => "écrivez une taille comme 2000, 10k ou 1.5m",
         Advice::Date => "écrivez une date comme 2026-11-20, ou \"2026-11-20 10:00\" entre guillemets droits",

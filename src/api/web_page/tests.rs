@@ -92,6 +92,20 @@ fn the_page_is_whole_in_both_languages() {
     ] {
         assert!(french.contains(part), "{part}: {french}");
     }
+    assert!(!english.contains("class=\"clip\""), "{english}");
+    let letter = format!(
+        "Subject: scan\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\n{}\n--b\n\
+         Content-Type: application/pdf; name=a.pdf\nContent-Disposition: attachment\n\nx\n--b--\n",
+        "x".repeat(2000)
+    );
+    let with_file = page(letter.as_bytes(), "", None, Language::English);
+    for part in [
+        "<span class=\"clip\" title=\"1 attachment\">",
+        "<span class=\"hidden\">1 attachment</span>",
+        "<span class=\"size\">2.1 KiB</span> <time datetime=\"2026-11-20T10:00:05Z\">2026-11-20 10:00:05 UTC</time>",
+    ] {
+        assert!(with_file.contains(part), "{part}: {with_file}");
+    }
 }
 
 proptest! {

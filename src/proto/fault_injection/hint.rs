@@ -13,6 +13,11 @@ pub(super) enum Place {
     Login(Protocol),
 }
 
+/// A sentence about a tag in the address of a recipient, for a message that comes by HTTP.
+pub fn hint_for_recipient(local: &str) -> Option<String> {
+    hint(local, Place::Recipient)
+}
+
 /// A sentence about the first tag of a local part or login name that is not what its writer believes.
 pub(super) fn hint(name: &str, place: Place) -> Option<String> {
     let local = name.rfind('@').map_or(name, |at| &name[..at]);

@@ -14,4 +14,5 @@ mod plan;
 mod session;
 
 pub use counts::SequenceCounts;
+pub use hint::hint_for_recipient;
 pub use session::FaultySession;

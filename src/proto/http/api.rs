@@ -18,6 +18,8 @@ pub struct ApiRequest {
     pub zone: Option<String>,
     /// The name with which its user has logged in; `None` without a login.
     pub user: Option<String>,
+    /// True if the response may tell the paths of files: its reader may read all mail.
+    pub tells_paths: bool,
 }
 
 /// The mailboxes that a request may reach.
@@ -34,7 +36,7 @@ pub enum MailboxScope {
 impl ApiRequest {
     /// A request without a login, whose dates are in UTC.
     pub fn new(scope: MailboxScope, action: ApiAction) -> Self {
-        Self { scope, action, zone: None, user: None }
+        Self { scope, action, zone: None, user: None, tells_paths: false }
     }
 
     /// The request with the dates of its search in a time zone, if there are a search and a zone.
@@ -53,7 +55,7 @@ impl ApiAction {
     /// True if it has a search with dates.
     fn has_search(&self) -> bool {
         match self {
-            Self::List { search, .. } | Self::Find { search } => !search.is_empty(),
+            Self::List { search, .. } | Self::Find { search, .. } => !search.is_empty(),
             Self::Page(page) => !page.search.is_empty(),
             Self::Delete(selection) | Self::SetRead(selection, _) => {
                 matches!(selection, Selection::Search(_))
@@ -145,10 +147,12 @@ pub enum ApiAction {
         /// Offset in the file, in octets.
         from: u64,
     },
-    /// The newest message that the words of a search match, as an object.
+    /// The newest message that the words of a search match, in one of its forms.
     Find {
         /// The words of the search; empty for any message.
         search: String,
+        /// The form.
+        view: MessageView,
     },
     /// Deletes messages.
     Delete(Selection),
@@ -303,7 +307,7 @@ pub enum MessageView {
     Object,
     /// Its header fields, as JSON.
     Headers,
-    /// The file, octet for octet.
+    /// The message, octet for octet as it is on the wire.
     Raw,
     /// The same, to be saved.
     Download,

@@ -56,7 +56,13 @@ impl ChangeBody {
                     "false" => read.replace(false).is_none(),
                     _ => return Err(BAD_READ),
                 },
-                _ => return Err(BAD_JSON),
+                _ => {
+                    return Err(match Key::of(&name) {
+                        Key::Mistyped(typed, meant) => mistyped(&typed, meant),
+                        Key::Other(name) => unknown(&name),
+                        Key::Ids | Key::Search | Key::Read => BAD_JSON,
+                    });
+                }
             };
             if !is_new {
                 return Err(BAD_JSON);
@@ -93,22 +99,24 @@ impl<'de> Visitor<'de> for Object<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ChangeBody, A::Error> {
         let (mut ids, mut search, mut read, mut others) = (None, None, None, 0);
+        let mut other = None;
         while let Some(key) = map.next_key()? {
             let is_new = match key {
                 Key::Ids => ids.replace(map.next_value_seed(Ids { refusal: &mut *self.refusal })?).is_none(),
                 Key::Search => search.replace(map.next_value()?).is_none(),
                 Key::Read => read.replace(map.next_value()?).is_none(),
-                Key::Other if others < MAX_OTHERS => {
+                Key::Other(name) if others < MAX_OTHERS => {
                     map.next_value::<IgnoredAny>()?;
                     others += 1;
+                    other.get_or_insert(name);
                     true
                 }
-                Key::Other => {
+                Key::Other(_) => {
                     *self.refusal = MANY_KEYS;
                     false
                 }
-                Key::Mistyped => {
-                    *self.refusal = UNKNOWN_KEYS;
+                Key::Mistyped(typed, meant) => {
+                    *self.refusal = mistyped(&typed, meant);
                     false
                 }
             };
@@ -121,8 +129,11 @@ impl<'de> Visitor<'de> for Object<'_> {
             search: search.unwrap_or_default(),
             read: read.unwrap_or_default(),
         };
-        if others > 0 && change.ids.is_empty() && change.search.is_empty() {
-            *self.refusal = UNKNOWN_KEYS;
+        if let Some(other) = other
+            && change.ids.is_empty()
+            && change.search.is_empty()
+        {
+            *self.refusal = unknown(&other);
             return Err(A::Error::custom("unknown keys alone"));
         }
         Ok(change)
@@ -130,14 +141,15 @@ impl<'de> Visitor<'de> for Object<'_> {
 }
 
 /// A key of the object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Key {
     Ids,
     Search,
     Read,
-    /// One of these but for one letter or for its capitals.
-    Mistyped,
-    Other,
+    /// One of these but for one letter or for its capitals: as it was typed, and as it is meant.
+    Mistyped(String, &'static str),
+    /// The beginning of another one.
+    Other(String),
 }
 
 impl Key {
@@ -147,15 +159,21 @@ impl Key {
             "Search" | "search" => Self::Search,
             "Read" | "read" => Self::Read,
             _ => {
+                let key_as_typed = || key.chars().take(MAX_SHOWN).collect();
                 let key = || key.chars().map(|c| c.to_ascii_lowercase());
                 // A key of another length is not compared: the comparison costs the product of both.
                 let length = key().take("search".len() + 2).count();
                 let is_near = |known: &&str| {
                     known.len().abs_diff(length) <= 1
-                        && strsim::damerau_levenshtein(known, &key().collect::<String>()) <= 1
+                        && strsim::damerau_levenshtein(
+                            &known.to_ascii_lowercase(),
+                            &key().collect::<String>(),
+                        ) <= 1
                 };
-                let is_mistyped = ["ids", "search", "read"].iter().any(is_near);
-                if is_mistyped { Self::Mistyped } else { Self::Other }
+                match ["IDs", "Search", "Read"].into_iter().find(is_near) {
+                    Some(meant) => Self::Mistyped(key_as_typed(), meant),
+                    None => Self::Other(key_as_typed()),
+                }
             }
         }
     }
@@ -220,8 +238,18 @@ pub(super) const NO_QUERY: Refusal =
     Refusal::new(Status::BAD_REQUEST, "There is no query: write the words of a search");
 pub(super) const BAD_JSON: Refusal =
     Refusal::new(Status::BAD_REQUEST, "The body is not the JSON object of this request");
-const UNKNOWN_KEYS: Refusal =
-    Refusal::new(Status::BAD_REQUEST, "The body has an unknown key, and neither IDs nor a Search");
+/// Characters of an unknown key that its refusal repeats.
+const MAX_SHOWN: usize = 40;
+
+fn mistyped(typed: &str, meant: &str) -> Refusal {
+    Refusal::saying(Status::BAD_REQUEST, format!("The body has the key {typed:?} (did you mean {meant:?}?)"))
+}
+
+fn unknown(key: &str) -> Refusal {
+    let why = format!("The body has the unknown key {key:?}, and neither IDs nor a Search");
+    Refusal::saying(Status::BAD_REQUEST, why)
+}
+
 const MANY_KEYS: Refusal = Refusal::new(Status::BAD_REQUEST, "The body has more than 16 unknown keys");
 const MANY_IDS: Refusal =
     Refusal::new(Status::BAD_REQUEST, "A body names 50,000 IDs at most: send the others in a second request");
@@ -258,11 +286,11 @@ mod tests {
             ("[]", BAD_JSON),
             ("[[\"a1\"],\"\",true]", BAD_JSON),
             ("null", BAD_JSON),
-            ("{\"IDS\":[\"a1\"]}", UNKNOWN_KEYS),
-            ("{\"Id\":[\"a1\"]}", UNKNOWN_KEYS),
-            ("{\"foo\":1}", UNKNOWN_KEYS),
-            ("{\"IDs\":[\"a1\"],\"raed\":true}", UNKNOWN_KEYS),
-            ("{\"Search\":\"x\",\"IDS\":[\"a1\"]}", UNKNOWN_KEYS),
+            ("{\"IDS\":[\"a1\"]}", mistyped("IDS", "IDs")),
+            ("{\"ID\":\"abc\"}", mistyped("ID", "IDs")),
+            ("{\"foo\":1}", unknown("foo")),
+            ("{\"IDs\":[\"a1\"],\"raed\":true}", mistyped("raed", "Read")),
+            ("{\"Search\":\"x\",\"IDS\":[\"a1\"]}", mistyped("IDS", "IDs")),
             ("{\"IDs\":[\"latest\"]}", LATEST_IS_NO_ID),
             ("{\"IDs\":[\"a1\",\"\"]}", BAD_ID),
             ("{\"Search\":\" \"}", NO_QUERY),
@@ -283,7 +311,7 @@ mod tests {
         for (bad, why) in [
             // The rest of each is no JSON, so a reader that goes on refuses it as such.
             (format!("{{\"IDs\":[\"a1\"],{}%", keys(MAX_OTHERS + 1)), MANY_KEYS),
-            ("{\"IDs\":[\"a1\"],\"raed\":%".into(), UNKNOWN_KEYS),
+            ("{\"IDs\":[\"a1\"],\"raed\":%".into(), mistyped("raed", "Read")),
             (format!("{{\"IDs\":[{},%", ids(MAX_IDS + 1)), MANY_IDS),
             (format!("{{\"IDs\":[\"a1\"],{}\"x\":1}}", keys(95_000)), MANY_KEYS),
         ] {
@@ -298,18 +326,23 @@ mod tests {
     #[test]
     fn v90_a_key_is_compared_with_those_of_about_its_length() {
         for (key, expected) in [
-            ("IDS", Key::Mistyped),
-            ("id", Key::Mistyped),
-            ("raed", Key::Mistyped),
-            ("re\u{e4}d", Key::Mistyped),
-            ("searches", Key::Other),
-            ("searchs", Key::Mistyped),
-            ("i", Key::Other),
-            ("", Key::Other),
+            ("IDS", Some("IDs")),
+            ("id", Some("IDs")),
+            ("raed", Some("Read")),
+            ("re\u{e4}d", Some("Read")),
+            ("searches", None),
+            ("searchs", Some("Search")),
+            ("i", None),
+            ("", None),
         ] {
+            let expected = match expected {
+                Some(meant) => Key::Mistyped(key.into(), meant),
+                None => Key::Other(key.into()),
+            };
             assert_eq!(Key::of(key), expected, "{key}");
         }
-        assert_eq!(Key::of(&"search".repeat(100_000)), Key::Other);
+        let long = "search".repeat(100_000);
+        assert_eq!(Key::of(&long), Key::Other(long[..MAX_SHOWN].into()));
     }
 
     #[test]
@@ -339,6 +372,7 @@ mod tests {
             let read = read(bad, true);
             assert!(read != Ok((Selection::All, false)), "{bad}: {read:?}");
         }
+        assert_eq!(read("id=abc", true), Err(mistyped("id", "IDs")));
         assert_eq!(read("ids=a", false), Err(BAD_JSON));
         assert_eq!(read("ids=a&search=b", true), Err(IDS_AND_SEARCH));
     }

@@ -47,6 +47,9 @@ pub(super) fn answer(
     if !has_faults && matches!(endpoint, Endpoint::Chaos | Endpoint::SetChaos) {
         return Err(fixed::NO_CHAOS);
     }
+    if endpoint == Endpoint::SetChaos && exchange.address.is_some() {
+        return Err(fixed::CHAOS_OF_ALL);
+    }
     parameters::check(endpoint, exchange.head.method, target)?;
     let list = |search: &str| ApiAction::List {
         search: search.to_owned(),
@@ -58,7 +61,12 @@ pub(super) fn answer(
     };
     let query = || target.parameter("query").map(str::trim).filter(|query| !query.is_empty()).ok_or(NO_QUERY);
     let name = || exchange.id.as_deref().and_then(MessageName::parse).ok_or(NO_MESSAGE);
-    let message = |view| -> Result<ApiAction, Refusal> { Ok(ApiAction::Message(name()?, view)) };
+    let message = |view| -> Result<ApiAction, Refusal> {
+        Ok(match (name()?, exchange.search_of_latest()) {
+            (MessageName::Latest, Some(search)) => ApiAction::Find { search: search.to_owned(), view },
+            (name, _) => ApiAction::Message(name, view),
+        })
+    };
     let change = || ChangeBody::parse(body, exchange.head.is_form);
     let page = |message| {
         ApiAction::Page(Box::new(page::request(exchange, inboxes, message, &config.protocol.mail_servers)))
@@ -105,9 +113,8 @@ pub(super) fn answer(
         }
         Endpoint::ViewText => message(MessageView::Text)?.into(),
         Endpoint::Part => {
-            let name = name()?;
             let view = exchange.part.as_deref().and_then(MessageView::of_part).ok_or(NO_MESSAGE)?;
-            ApiAction::Message(name, view).into()
+            message(view)?.into()
         }
         Endpoint::Wait | Endpoint::Events | Endpoint::MailHogEvents | Endpoint::SessionEvents => {
             Answer::Events

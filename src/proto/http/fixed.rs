@@ -64,6 +64,11 @@ const NO_TAGS: Refusal = Refusal::new(
 );
 pub(super) const NO_TAG: Refusal =
     Refusal::new(Status::NOT_FOUND, "There is no such tag, because messages have no tags here");
+pub(super) const CHAOS_OF_ALL: Refusal = Refusal::new(
+    Status::FORBIDDEN,
+    "Faults by chance happen to all mail, and not to one mailbox: send this request to /api/v1/chaos. For one mailbox, \
+     write a fault into the address: bob+452@example.test",
+);
 pub(super) const NO_CHAOS: Refusal = Refusal::new(
     Status::FORBIDDEN,
     "Faults by chance are for tests: start restante dev, without --no-faults, to set them",

@@ -15,7 +15,7 @@ use super::{
     scope::scope_of,
     session_config::LoginPolicy,
     state::{Exchange, HttpSession, State},
-    status::{Refusal, Status, read_refusal},
+    status::{NO_MATCH, Refusal, Status, read_refusal},
     submission,
 };
 use crate::proto::{
@@ -153,7 +153,7 @@ impl HttpSession {
     fn run(
         &mut self,
         cx: &Context<'_>,
-        exchange: Box<Exchange>,
+        mut exchange: Box<Exchange>,
         user: Option<&Mailbox>,
         body: &[u8],
         out: &mut Outbox,
@@ -171,6 +171,7 @@ impl HttpSession {
                 out,
             );
         }
+        exchange.tells_paths = inboxes == MailboxScope::All;
         match dispatch::answer(&exchange, inboxes, body, &self.config) {
             Ok(Answer::Document(document)) => self.send_document(exchange, scope, document, out),
             Ok(Answer::Events) if exchange.head.method == Method::Head => {
@@ -180,7 +181,9 @@ impl HttpSession {
             Ok(Answer::Events) => self.subscribe(exchange, scope, out),
             Ok(Answer::Action(action)) => {
                 let zone = exchange.head.target.parameter("tz");
-                let request = ApiRequest::new(scope.clone(), action).in_zone(zone);
+                let tells_paths = exchange.tells_paths;
+                let request = ApiRequest { tells_paths, ..ApiRequest::new(scope.clone(), action) };
+                let request = request.in_zone(zone);
                 self.state = State::AwaitingDocument(exchange, scope);
                 self.ask_for(request)
             }
@@ -277,6 +280,11 @@ impl Session for HttpSession {
             (State::AwaitingDocument(exchange, scope), Response::Document(document)) => {
                 let document = mailhog_routes::answer(&exchange, document);
                 self.send_document(exchange, scope, document, out)
+            }
+            (State::AwaitingDocument(exchange, _), Response::Failed(Failure::Gone))
+                if exchange.search_of_latest().is_some() =>
+            {
+                self.refuse_exchange(&exchange.head, &NO_MATCH, None, exchange.head.keep_alive, out)
             }
             (State::AwaitingDocument(exchange, _), Response::Failed(failure)) => {
                 self.refuse_failure(&exchange.head, failure, out)

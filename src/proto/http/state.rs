@@ -81,6 +81,8 @@ pub(super) struct Exchange {
     pub(super) address: Option<String>,
     pub(super) id: Option<String>,
     pub(super) part: Option<String>,
+    /// True if its reader may read all mail, and so may know the paths of files.
+    pub(super) tells_paths: bool,
 }
 
 impl Exchange {
@@ -94,7 +96,14 @@ impl Exchange {
             address: owned(found.address),
             id: owned(found.id),
             part: owned(found.part),
+            tells_paths: false,
         })
+    }
+
+    /// The words of a search, if the path names the newest message that they match.
+    pub(super) fn search_of_latest(&self) -> Option<&str> {
+        let query = self.head.target.parameter("query")?.trim();
+        (self.id.as_deref() == Some("latest") && !query.is_empty()).then_some(query)
     }
 }
 
@@ -132,6 +141,8 @@ pub(super) struct Addressing {
     pub(super) next: usize,
     pub(super) envelope: Envelope,
     pub(super) known: KnownMailboxes,
+    /// A sentence about an address that resembles one with a fault.
+    pub(super) hint: Option<String>,
 }
 
 /// A message that goes to the committer.
@@ -140,6 +151,8 @@ pub(super) struct Delivering {
     /// The last one is delivered, those before it are spilled.
     pub(super) pieces: VecDeque<Vec<u8>>,
     pub(super) accepted: Event,
+    /// The sentence of [`Addressing`].
+    pub(super) hint: Option<String>,
 }
 
 /// A document on its way to the client.

@@ -66,5 +66,9 @@ pub(super) fn read_refusal(failure: Failure) -> Refusal {
     }
 }
 
+pub(super) const NO_MATCH: Refusal = Refusal::new(
+    Status::NOT_FOUND,
+    "No message matches this query, or the newest one that does has no such part",
+);
 pub(super) const NO_MESSAGE: Refusal =
     Refusal::new(Status::NOT_FOUND, "There is no such message, or it has no such part");

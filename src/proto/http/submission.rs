@@ -5,6 +5,8 @@
 
 use std::{collections::VecDeque, mem};
 
+use serde::Serialize;
+
 use super::{
     BODY_PIECE,
     api::{ApiAction, Document, Draft, MailboxScope},
@@ -12,10 +14,12 @@ use super::{
     status::{Refusal, Status},
 };
 use crate::{
+    printable,
     proto::{
         BodyProgress, Context, SessionPhase, SessionStage, Step,
         buffer::{Inbox, Outbox},
         event::Event,
+        fault_injection::hint_for_recipient,
         injection::InjectedFault,
         recipients::{KnownMailboxes, NotAdded, RecipientBounds},
         request::{Envelope, Failure, Lookup, Mailbox, ReceiveRequest, Request, Response},
@@ -23,6 +27,16 @@ use crate::{
     },
     wire_size::wire_size,
 };
+
+/// The answer for a message that was sent.
+#[derive(Serialize)]
+struct Sent<'a> {
+    #[serde(rename = "ID")]
+    id: &'a str,
+    /// A sentence for a tester whose address resembles one with a fault.
+    #[serde(rename = "Hint", skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+}
 
 impl HttpSession {
     /// Asks for room for a message, before its body is read.
@@ -131,7 +145,11 @@ impl HttpSession {
             (Stage::Delivering(delivering), Response::Stored(id)) => {
                 out.push_event(delivering.accepted);
                 self.accepted_messages += 1;
-                let document = Document::json(format!("{{\"ID\":\"{id}\"}}"));
+                let sent = Sent { id: &id, hint: delivering.hint.as_deref() };
+                let document = Document::json(printable::json(&sent, false));
+                if let Some(hint) = delivering.hint {
+                    out.push_event(Event::NoFault(hint));
+                }
                 self.send_document(submission.exchange, submission.scope, document, out)
             }
             (Stage::Delivering(delivering), Response::Failed(failure)) if delivering.envelope.is_some() => {
@@ -188,7 +206,8 @@ impl HttpSession {
             sent_copy_for: submission.user.as_ref().filter(keeps).cloned(),
         };
         let known = KnownMailboxes::default();
-        submission.stage = Stage::Addressing(Box::new(Addressing { draft, next: 0, envelope, known }));
+        submission.stage =
+            Stage::Addressing(Box::new(Addressing { draft, next: 0, envelope, known, hint: None }));
         self.submit(submission);
         Step::Continue
     }
@@ -200,12 +219,15 @@ impl HttpSession {
         mut submission: Submission,
         mut addressing: Box<Addressing>,
     ) -> Step {
-        let Addressing { draft, next, envelope, known } = &mut *addressing;
+        let Addressing { draft, next, envelope, known, hint } = &mut *addressing;
         let Some(address) = draft.to.get(*next) else {
             return self.dispatch_message(cx, submission, *addressing);
         };
-        let asked_for =
-            if self.config.protocol.has_faults { InjectedFault::all_in(address.local()) } else { Vec::new() };
+        let mut asked_for = Vec::new();
+        if self.config.protocol.has_faults {
+            asked_for = InjectedFault::all_in(address.local());
+            *hint = hint.take().or_else(|| hint_for_recipient(address.local()));
+        }
         let lookup = match (cx.directory.lookup(address), InjectedFault::refusal(&asked_for)) {
             (Lookup::Local(_), Some(code)) => Lookup::Refused(code),
             (Lookup::Local(to), None) if !asked_for.is_empty() => Lookup::Local(to.without_folder()),
@@ -251,7 +273,7 @@ impl HttpSession {
         &mut self,
         cx: &Context<'_>,
         submission: Submission,
-        Addressing { draft: Draft { from, to, octets, message }, envelope, .. }: Addressing,
+        Addressing { draft: Draft { from, to, octets, message }, envelope, hint, .. }: Addressing,
     ) -> Step {
         let hop = trace::Hop {
             // HTTP has no name of the client.
@@ -281,7 +303,7 @@ impl HttpSession {
             header.extend(message);
             VecDeque::from([header])
         };
-        self.deliver(submission, Box::new(Delivering { envelope: Some(envelope), pieces, accepted }))
+        self.deliver(submission, Box::new(Delivering { envelope: Some(envelope), pieces, accepted, hint }))
     }
 
     /// Requests the spill of the next piece, or the delivery of the last one.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{
-    api::{ApiAction, MailChange, MailboxScope, Outcome},
+    api::{ApiAction, ApiRequest, MailChange, MailboxScope, MessageView, Outcome},
     response::{ContentPolicy, ResponseHead},
     routes::Endpoint,
     session_config::LoginPolicy,
@@ -81,8 +81,10 @@ impl HttpSession {
         wait.changed = false;
         let search = wait.exchange.head.target.parameter("query").unwrap_or_default().to_owned();
         let scope = wait.scope.clone();
+        let tells_paths = wait.exchange.tells_paths;
         self.state = State::Searching(wait);
-        self.ask(scope, ApiAction::Find { search })
+        let action = ApiAction::Find { search, view: MessageView::Object };
+        self.ask_for(ApiRequest { tells_paths, ..ApiRequest::new(scope, action) })
     }
 
     pub(super) fn searched(
