@@ -52,7 +52,7 @@ pub(super) struct Arguments {
 /// Formats for writing.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Kind {
-    /// Any number of > before "From ": the messages can be restored exactly
+    /// Any number of > before "From ": the messages can be restored exactly, up to a line end that the last line lacks
     Mboxrd,
     /// One > before "From ", for programs that know no other format
     Mboxo,

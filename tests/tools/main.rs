@@ -12,6 +12,7 @@ mod marks;
 mod mbox;
 mod mbox_forms;
 mod mbox_readers;
+mod message_files;
 mod mime;
 mod purge;
 mod seed;

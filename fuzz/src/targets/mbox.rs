@@ -23,6 +23,7 @@ fn seeds() -> Vec<Vec<u8>> {
         &b"\x00\x05From a@far.test Sat Jan  3 01:05:34 1996\nSubject: x\n\n>From here\n>>From\n\n"[..],
         b"\x02\x01From a Sat Jan  3 01:05:34 1996\r\nStatus: RO\r\nX-Status: A\r\n\r\nFrom me to you\r\n\r\n",
         b"\x01\x40\nFrom a@b.test Thu Jan  1 00:00:00 1970\n\nFrom a@b.test Thu Jan  1 00:00:00 1970\nx: y\n\n\n\n",
+        b"\x02\x03\xef\xbb\xbf\r\nSubject: x\r\n\r\nFrom here\rno end\r",
         b"\x00\x10Return-Path: <a@far.test>\nStatus: RO\n\nFrom x\n\xffX-Status: D\n\n\n\xff\xff.\r\n",
     ])
 }

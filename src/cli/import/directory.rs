@@ -1,25 +1,198 @@
-//! Directories in the place of an mbox: what they hold, and the path or command that takes it.
+//! Directories of message files: each file is delivered, or named with the reason and the way to import it.
 
 use std::{
+    collections::{BTreeMap, HashSet},
     ffi::OsStr,
+    fs::File,
+    io,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
-use crate::{command_hint::shell_quoted, tools::mbox::MESSAGE_TO_MBOX};
+use super::input::{FILES, ImportProgress, InputImport, Options, report_skipped_start};
+use crate::{
+    cli::{failure::Failure, output},
+    command_hint::{path_word, shell_quoted},
+    printable,
+    tools::mbox::{DirListing, Entry, Error, Import, ImportPass, Imported, MessageDir, Skipped, Source},
+};
 
-/// The error for a directory. `import` is the command that imports standard input in the same way.
-pub(super) fn describe(path: &Path, import: &str) -> String {
-    let shown = path.display();
-    if path.join("mbox").is_file() {
-        return format!("{shown} is a folder of Apple Mail: import {}", path.join("mbox").display());
+/// A directory whose files are known.
+pub(super) struct Directory {
+    dir: File,
+    messages: u64,
+    octets: u64,
+    source: Source,
+    /// Messages that cannot be read. Only `--partial` goes on with such ones.
+    unreadable: HashSet<PathBuf>,
+    left_out: LeftOut,
+}
+
+/// Numbers of files that are left out.
+#[derive(Default)]
+struct LeftOut {
+    /// By the noun for them.
+    by_reason: BTreeMap<&'static str, u64>,
+    /// Those that may be mail.
+    perhaps_mail: u64,
+}
+
+impl LeftOut {
+    fn add(&mut self, reason: &Skipped) {
+        *self.by_reason.entry(reason.noun()).or_default() += 1;
+        self.perhaps_mail += u64::from(!reason.is_no_mail());
     }
+
+    /// Text after the number of messages.
+    fn summary(&self) -> String {
+        let each: Vec<String> =
+            self.by_reason.iter().map(|(noun, number)| printable::counted(number, noun)).collect();
+        if each.is_empty() { String::new() } else { format!("; left out: {}", each.join(", ")) }
+    }
+}
+
+impl Directory {
+    /// Reads all files once, and names each one that is left out.
+    pub(super) fn scan(path: &Path, dir: File, options: &Options<'_>) -> Result<Self, Failure> {
+        let bar = ImportProgress::new(None, FILES);
+        let (mut listing, mut left_out) = (DirListing::default(), LeftOut::default());
+        let (mut unreadable, mut odd_starts, mut unread) = (HashSet::new(), 0, 0);
+        MessageDir { dir: &dir, gz: options.gz }.walk(&mut |relative, entry| -> Result<(), Failure> {
+            let whole = path.join(relative);
+            let reason = match entry {
+                Entry::Message(file, stat) => {
+                    let skipped = file.skipped();
+                    match file.check() {
+                        Ok(()) => {
+                            if !skipped.is_nothing() {
+                                odd_starts += 1;
+                                if odd_starts <= MAX_ODD_STARTS {
+                                    report_skipped_start(&whole, skipped);
+                                }
+                            }
+                            listing.add(relative, &stat);
+                            bar.update(ImportPass::Check, listing.messages);
+                            return Ok(());
+                        }
+                        Err(error) => Skipped::Unreadable(error.into_io()),
+                    }
+                }
+                Entry::Skipped(reason) => reason,
+            };
+            if matches!(reason, Skipped::Unreadable(_)) {
+                unread += 1;
+                unreadable.insert(relative.to_owned());
+            }
+            left_out.add(&reason);
+            report(&whole, &reason, options);
+            Ok(())
+        })?;
+        if odd_starts > MAX_ODD_STARTS {
+            let more = odd_starts - MAX_ODD_STARTS;
+            let files = printable::counted(more, "more file");
+            output::message(format_args!("{}: the same in {files}", path.display()));
+        }
+        if unread > 0 && !options.partial {
+            return Err(Failure::Other(format!(
+                "{}: {} cannot be read, named above; nothing was delivered (--partial delivers the others)",
+                path.display(),
+                printable::counted(unread, "file"),
+            )));
+        }
+        if listing.messages == 0 {
+            return Err(Failure::Usage(describe_without_messages(path, &left_out)));
+        }
+        let (messages, octets) = (listing.messages, listing.octets);
+        let failed = |error| Failure::Other(format!("cannot read {}: {error}", path.display()));
+        let source = listing.source(&dir).map_err(failed)?;
+        Ok(Self { dir, messages, octets, source, unreadable, left_out })
+    }
+
+    /// Number of files that are left out although they may be mail.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out.perhaps_mail
+    }
+
+    /// Delivers the messages.
+    pub(super) fn import(&self, one: &InputImport<'_>) -> Result<String, Failure> {
+        let bar = ImportProgress::new(Some(self.messages), FILES);
+        let mut progress = |pass, at| bar.update(pass, at);
+        let mut import = one.begin(SystemTime::now(), &mut progress);
+        one.lock(&self.dir)?;
+        let left_out = self.left_out.summary();
+        if let Some(done) = one.open_record(&mut import, &self.source, &self.dir)? {
+            return Ok(format!("{done}{left_out}"));
+        }
+        let offset = import.finish_previous_run(SystemTime::now(), one.context.tmp_age)?;
+        if let Err((path, error)) = self.deliver(&mut import, offset, one.options) {
+            let Imported { messages, .. } = import.imported();
+            one.report_expired(import.expired());
+            return Err(Failure::Other(format!(
+                "{}: {error}; delivered: {}",
+                one.path.join(path).display(),
+                output::message_count(messages)
+            )));
+        }
+        import.finish(SystemTime::now())?;
+        Ok(format!("{}{left_out}", one.finished(&import, self.octets)))
+    }
+
+    /// Delivers the messages from number `offset` on. An error comes with the path of its file.
+    fn deliver(
+        &self,
+        import: &mut Import<'_>,
+        offset: u64,
+        options: &Options<'_>,
+    ) -> Result<(), (PathBuf, Error)> {
+        let mut listing = DirListing::default();
+        let dir = MessageDir { dir: &self.dir, gz: options.gz };
+        dir.walk(&mut |relative: &Path, entry| -> Result<(), (PathBuf, Error)> {
+            let at = |error| (relative.to_owned(), error);
+            let (file, stat) = match entry {
+                _ if self.unreadable.contains(relative) => return Ok(()),
+                Entry::Message(file, stat) => (file, stat),
+                Entry::Skipped(Skipped::Unreadable(error)) => {
+                    import.commit_files(listing.messages.max(offset)).map_err(at)?;
+                    return Err(at(Error::Read { at: 0, error }));
+                }
+                Entry::Skipped(_) => return Ok(()),
+            };
+            let number = listing.messages;
+            listing.add(relative, &stat);
+            if number < offset {
+                return Ok(());
+            }
+            import.deliver_file(file, number, stat.modified).map_err(at)
+        })?;
+        let here = |error| (PathBuf::new(), error);
+        let source = listing.source(&self.dir).map_err(|error| here(Error::Read { at: 0, error }))?;
+        import.commit_files(self.messages).map_err(here)?;
+        if source == self.source { Ok(()) } else { Err(here(Error::Changed)) }
+    }
+}
+
+/// Names a file that is left out, with the next step.
+fn report(path: &Path, reason: &Skipped, options: &Options<'_>) {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let word = shell_quoted(&whole.to_string_lossy());
-    if is_maildir(path) {
-        return format!(
-            "{shown} is a Maildir: `restante export {word} | {import}` imports it once, without its folders; {WHOLE_MAILBOXES}"
-        );
-    }
+    let advice = match reason {
+        Skipped::Mbox => format!("`{}` imports it", (options.import_of)(&whole.to_string_lossy())),
+        Skipped::Maildir => import_of_maildir(&whole, options),
+        Skipped::Link | Skipped::HiddenDirectory | Skipped::TooDeep => {
+            "name what is in it, or where it leads, to import that".into()
+        }
+        Skipped::Other(other) => other.advice(&path_word(&whole), &(options.import_of)("-")),
+        Skipped::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            "run this as a user who may read it; root goes on as the owner of the spool, who needs a copy of it".into()
+        }
+        _ => String::new(),
+    };
+    let advice = if advice.is_empty() { advice } else { format!(" ({advice})") };
+    output::message(format_args!("{}: left out: {reason}{advice}", path.display()));
+}
+
+/// The error for a directory in which no message is delivered.
+fn describe_without_messages(path: &Path, left_out: &LeftOut) -> String {
+    let shown = path.display();
     let entries = entries(path);
     if let Some(maildir) = entries.iter().find(|entry| is_maildir(entry)) {
         return format!(
@@ -27,32 +200,32 @@ pub(super) fn describe(path: &Path, import: &str) -> String {
             maildir.display()
         );
     }
-    let below = entries
-        .iter()
-        .filter(|entry| entry.is_dir())
-        .flat_map(|entry| self::entries(entry).into_iter().take(MOST));
-    let has = |ending: &str| {
-        let matches =
-            |entry: &Path| entry.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending));
-        entries.iter().any(|entry| matches(entry)) || below.clone().any(|entry| matches(&entry))
-    };
-    let each = |files: &str| {
-        format!("`find {word} -type f {files} -exec {MESSAGE_TO_MBOX} {{}} + | {import}` imports them")
-    };
-    if has("eml") {
-        return format!("{shown} has messages in it, each in a file of its own: {}", each("-iname '*.eml'"));
-    }
-    if has("emlx") {
+    let is_apple = |entry: &Path| entry.extension() == Some(OsStr::new("emlx"));
+    if entries.iter().any(|entry| is_apple(entry)) {
         return format!(
             "{shown} is a folder of Apple Mail: choose Mailbox > Export Mailbox there, and import the file mbox that it makes"
         );
     }
-    let is_number = |name: &OsStr| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
-    if entries.iter().any(|entry| entry.file_name().is_some_and(is_number) && entry.is_file()) {
-        let numbered = each("-regex '.*/[0-9]+'");
-        return format!("{shown} is a folder of MH, each message in a file of its own: {numbered}");
+    format!(
+        "{shown} has no file in it that is one message{}: name a directory of such files, or mbox files",
+        left_out.summary()
+    )
+}
+
+/// The way to import a directory that is no directory of message files. `None` if it may be one.
+pub(super) fn other_way(path: &Path, options: &Options<'_>) -> Option<String> {
+    let shown = path.display();
+    if path.join("mbox").is_file() {
+        return Some(format!("{shown} is a folder of Apple Mail: import {}", path.join("mbox").display()));
     }
-    format!("{shown} is a directory: name the mbox files in it")
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    is_maildir(path)
+        .then(|| format!("{shown} is a Maildir: {}; {WHOLE_MAILBOXES}", import_of_maildir(&whole, options)))
+}
+
+fn import_of_maildir(whole: &Path, options: &Options<'_>) -> String {
+    let word = shell_quoted(&whole.to_string_lossy());
+    format!("`restante export {word} | {}` imports it once, without its folders", (options.import_of)("-"))
 }
 
 fn is_maildir(path: &Path) -> bool {
@@ -71,3 +244,5 @@ const WHOLE_MAILBOXES: &str = "to take over whole mailboxes, copy their Maildirs
                                Coming from Dovecot or Courier)";
 /// Entries that are looked at.
 const MOST: usize = 1000;
+/// Files whose octets before the header are named.
+const MAX_ODD_STARTS: u64 = 5;

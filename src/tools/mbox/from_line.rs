@@ -3,7 +3,7 @@
 //! Any line that begins with `From ` may be one, or text that a program forgot to quote. `auto` decides by the form of the
 //! line and by the header that follows, and tells of every line that it had to guess at.
 
-use super::{Format, other_format::shown};
+use super::{Format, header_below::HeaderBelow, other_format::shown};
 use crate::tools::date;
 
 /// A From_ line, as far as an import uses it.
@@ -82,43 +82,6 @@ fn is_sender(word: Option<&str>) -> bool {
     is_address || ["-", NULL_SENDER].contains(&word)
 }
 
-/// The lines after a From_ line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum HeaderBelow {
-    /// No header field.
-    None,
-    /// Fields that any text may have, such as `Note: …`.
-    Fields,
-    /// At least one field that mail has.
-    Mail,
-}
-
-impl HeaderBelow {
-    fn of(next: &[u8]) -> Self {
-        let mut found = Self::None;
-        for line in next.split_inclusive(|b| *b == b'\n') {
-            let line = line.trim_ascii_end();
-            let name = memchr::memchr(b':', line).map(|colon| line[..colon].trim_ascii_end());
-            match name.filter(|name| !name.is_empty() && name.iter().all(u8::is_ascii_graphic)) {
-                Some(name) if is_mail_field(name) => return Self::Mail,
-                Some(_) => found = Self::Fields,
-                // A folded line, and the second From_ line of UUCP.
-                None if found != Self::None && line.starts_with(b" ") || line.starts_with(b"\t") => {}
-                None if line.starts_with(b">From ") => {}
-                None => break,
-            }
-        }
-        found
-    }
-}
-
-fn is_mail_field(name: &[u8]) -> bool {
-    let starts =
-        |start: &str| name.get(..start.len()).is_some_and(|text| text.eq_ignore_ascii_case(start.as_bytes()));
-    MAIL_FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field.as_bytes()))
-        || MAIL_FIELD_STARTS.iter().any(|start| starts(start))
-}
-
 /// Formats the From_ line of a message, with the date of its delivery and the sender in its `Return-Path:`.
 pub(super) fn format(return_path: Option<&[u8]>, seconds: i64) -> String {
     let sender = return_path
@@ -136,32 +99,3 @@ const NULL_SENDER: &str = "MAILER-DAEMON";
 const MAX_DATE_WORDS: usize = 16;
 /// The beginning of a From_ line.
 pub(super) const FROM: &[u8] = b"From ";
-
-/// Fields that show that a header begins.
-const MAIL_FIELDS: [&str; 24] = [
-    "From",
-    "To",
-    "Cc",
-    "Bcc",
-    "Subject",
-    "Date",
-    "Message-ID",
-    "Received",
-    "Return-Path",
-    "Delivered-To",
-    "Envelope-To",
-    "MIME-Version",
-    "Reply-To",
-    "Sender",
-    "References",
-    "In-Reply-To",
-    "Status",
-    "Newsgroups",
-    "Organization",
-    "User-Agent",
-    "DKIM-Signature",
-    "Authentication-Results",
-    "Precedence",
-    "Lines",
-];
-const MAIL_FIELD_STARTS: [&str; 6] = ["Content-", "X-", "List-", "Resent-", "ARC-", "Received-"];

@@ -1,4 +1,6 @@
-//! Imports an mbox into a Maildir, durably and in batches.
+//! Imports an mbox, one message or a directory of messages into a Maildir, durably and in batches.
+
+mod message_files;
 
 use std::{
     collections::HashSet,
@@ -10,7 +12,8 @@ use std::{
 use rustix::fs;
 
 use super::{
-    DoubtfulLine, Error, Format, FromLine, MessageSink, MessageState, PreviousRun, Source, parse,
+    DoubtfulLine, Error, Format, FromLine, MessageSink, MessageState, PreviousRun, SkippedStart, Source,
+    parse,
     resume::{BatchEntry, ResumeRecord},
 };
 use crate::{
@@ -22,7 +25,9 @@ use crate::{
     wire_size::WireSizeCounter,
 };
 
-/// An import of one mbox into one mailbox.
+/// An import of one mbox, or of the message files of one directory, into one mailbox.
+///
+/// The place of a message is the octet at which it begins; in a directory, it is the number of messages before it.
 pub struct Import<'a> {
     spool: &'a Spool,
     maildir: &'a Maildir,
@@ -48,6 +53,8 @@ pub struct Import<'a> {
     /// Messages of this run from before that time.
     expired: u64,
     doubtful_lines: DoubtfulLines,
+    /// The octets before the header of a file with one message.
+    skipped_start: SkippedStart,
     /// True if the whole mbox was checked, so that the lines above are complete.
     is_checked: bool,
     /// Called after every message, with the offset of the next one.
@@ -94,6 +101,8 @@ impl DoubtfulLines {
 struct CurrentMessage {
     at: u64,
     date: Option<i64>,
+    /// True if it has no From_ line, so that no program has added fields with its state.
+    is_message_file: bool,
     part: Reading,
 }
 
@@ -152,6 +161,7 @@ impl<'a> Import<'a> {
             expires_before: None,
             expired: 0,
             doubtful_lines: DoubtfulLines::default(),
+            skipped_start: SkippedStart::default(),
             is_checked: false,
             progress: told,
         }
@@ -202,9 +212,11 @@ impl<'a> Import<'a> {
 
     /// Checks an mbox to its end without delivering. Returns the offset of the end.
     pub fn check(&mut self, source: impl Read) -> Result<u64, Error> {
-        let mut check = Check { progress: self.progress, doubtful_lines: DoubtfulLines::default() };
+        let (doubtful_lines, skipped_start) = <(DoubtfulLines, SkippedStart)>::default();
+        let mut check = Check { progress: self.progress, doubtful_lines, skipped_start };
         let end = parse(source, self.format, 0, &mut check)?;
-        (self.doubtful_lines, self.is_checked) = (check.doubtful_lines, true);
+        (self.doubtful_lines, self.skipped_start) = (check.doubtful_lines, check.skipped_start);
+        self.is_checked = true;
         Ok(end)
     }
 
@@ -213,7 +225,14 @@ impl<'a> Import<'a> {
     pub fn run(&mut self, source: impl Read, offset: u64) -> Result<(), Error> {
         match parse(source, self.format, offset, self) {
             Ok(end) => self.commit(end),
-            Err(error @ (Error::Cut { .. } | Error::Read { .. })) => {
+            Err(error) => self.stop(error),
+        }
+    }
+
+    /// Ends an import that failed. The messages before a failure to read are delivered.
+    fn stop(&mut self, error: Error) -> Result<(), Error> {
+        match error {
+            Error::Cut { .. } | Error::Read { .. } => {
                 let end = self.message.take().map_or(self.imported.end, |half| {
                     if let Reading::Body(body) = &half.part {
                         body.tmp_file.discard();
@@ -223,7 +242,7 @@ impl<'a> Import<'a> {
                 self.commit(end)?;
                 Err(error)
             }
-            Err(error) => {
+            error => {
                 self.drop_batch();
                 Err(error)
             }
@@ -253,10 +272,21 @@ impl<'a> Import<'a> {
         &self.doubtful_lines
     }
 
+    /// The octets before the header of a file with one message, which are no part of it.
+    pub fn skipped_start(&self) -> SkippedStart {
+        self.skipped_start
+    }
+
     /// Gives the message a name, a date and a state, once its header is complete.
-    fn open(&mut self, head: &HeaderReader, from: Option<i64>) -> Result<Reading, Error> {
+    fn open(
+        &mut self,
+        head: &HeaderReader,
+        from: Option<i64>,
+        is_message_file: bool,
+    ) -> Result<Reading, Error> {
         let (fields, all) = (head.fields(), head.bytes());
         let (own, state) = fields.map_or((0, MessageState::New), MessageState::read);
+        let own = fields.filter(|_| is_message_file).map_or(own, <[u8]>::len);
         let date = from.or_else(|| fields.and_then(date_of));
         let date = date.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
         let delivered = whole_second(date.map_or(self.fallback_date, |since| UNIX_EPOCH + since));
@@ -325,6 +355,15 @@ impl<'a> Import<'a> {
         Err(error.into())
     }
 
+    fn begin_message(&mut self, at: u64, date: Option<i64>, is_message_file: bool) {
+        let part = if self.skip_offsets.remove(&at) {
+            Reading::Nothing
+        } else {
+            Reading::Head(HeaderReader::default())
+        };
+        self.message = Some(CurrentMessage { at, date, is_message_file, part });
+    }
+
     fn drop_batch(&mut self) {
         self.batch.drain(..).for_each(|ready| ready.tmp_file.discard());
         if let Some(CurrentMessage { part: Reading::Body(body), .. }) = self.message.take() {
@@ -335,21 +374,24 @@ impl<'a> Import<'a> {
 
 impl MessageSink for Import<'_> {
     fn begin(&mut self, from: &FromLine, at: u64) -> Result<(), Error> {
-        let part = if self.skip_offsets.remove(&at) {
-            Reading::Nothing
-        } else {
-            Reading::Head(HeaderReader::default())
-        };
-        self.message = Some(CurrentMessage { at, date: from.date, part });
+        self.begin_message(at, from.date, false);
+        Ok(())
+    }
+
+    fn begin_message_file(&mut self, at: u64, skipped: SkippedStart) -> Result<(), Error> {
+        self.skipped_start = skipped;
+        self.begin_message(at, None, true);
         Ok(())
     }
 
     fn text(&mut self, text: &[u8]) -> Result<(), Error> {
-        let Some(CurrentMessage { at, date, part }) = self.message.take() else { return Ok(()) };
+        let Some(CurrentMessage { at, date, is_message_file, part }) = self.message.take() else {
+            return Ok(());
+        };
         let part = match part {
             Reading::Head(mut head) => {
                 if head.feed(text) {
-                    self.open(&head, date)?
+                    self.open(&head, date, is_message_file)?
                 } else {
                     Reading::Head(head)
                 }
@@ -362,15 +404,17 @@ impl MessageSink for Import<'_> {
             }
             Reading::Nothing => Reading::Nothing,
         };
-        self.message = Some(CurrentMessage { at, date, part });
+        self.message = Some(CurrentMessage { at, date, is_message_file, part });
         Ok(())
     }
 
     fn end(&mut self, next: u64) -> Result<(), Error> {
-        let Some(CurrentMessage { at, date, mut part }) = self.message.take() else { return Ok(()) };
+        let Some(CurrentMessage { at, date, is_message_file, mut part }) = self.message.take() else {
+            return Ok(());
+        };
         if let Reading::Head(head) = &mut part {
             head.end();
-            part = self.open(head, date)?;
+            part = self.open(head, date, is_message_file)?;
         }
         if let Reading::Body(Body { tmp_file, octets, state, delivered }) = part {
             if let Err(error) = tmp_file.set_modified(delivered) {
@@ -404,10 +448,16 @@ impl MessageSink for Import<'_> {
 struct Check<'a> {
     progress: &'a mut dyn FnMut(ImportPass, u64),
     doubtful_lines: DoubtfulLines,
+    skipped_start: SkippedStart,
 }
 
 impl MessageSink for Check<'_> {
     fn begin(&mut self, _: &FromLine, _: u64) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn begin_message_file(&mut self, _: u64, skipped: SkippedStart) -> Result<(), Error> {
+        self.skipped_start = skipped;
         Ok(())
     }
 

@@ -1,4 +1,5 @@
-//! The mbox format: import into a Maildir, and export from one.
+//! The mbox format: import into a Maildir, and export from one. A file with one message, and a directory of such files,
+//! are imported too.
 //!
 //! An mbox is a file of messages (RFC 4155). Each message begins with a line `From sender date`, the From_ line, and
 //! ends with an empty line. A line of text that begins with `From ` would look like the next message, so the writer
@@ -6,24 +7,34 @@
 //! `>` before. The variant `mboxrd` quotes `>From `, `>>From ` and so on too, so a reader can restore every line (qmail's
 //! mbox(5)). The import ignores `Content-Length:`, because programs that change a message forget to update it.
 
+mod beginning;
 mod export;
 mod flags;
 mod from_line;
+mod header_below;
 mod import;
+mod message_dir;
+mod message_file;
+mod message_sink;
 mod other_format;
 mod parser;
 mod quote;
 mod reader_fields;
 mod resume;
+mod window;
 
 use std::fmt;
 
+pub use beginning::{Beginning, LineEnds, SkippedStart};
 pub use export::{Exported, export};
 pub use flags::MessageState;
 pub use from_line::{DoubtfulLine, FromLine};
 pub use import::{DoubtfulLines, Import, ImportPass, Imported};
-pub use other_format::{MESSAGE_TO_MBOX, OtherFormat};
-pub use parser::{MessageSink, parse};
+pub use message_dir::{DirListing, Entry, MessageDir, MessageFile, Skipped};
+pub use message_file::OpenedFile;
+pub use message_sink::MessageSink;
+pub use other_format::OtherFormat;
+pub use parser::parse;
 pub use resume::{PreviousRun, Source};
 
 use crate::maildir;
@@ -54,7 +65,7 @@ impl Format {
 /// A failure to read or write an mbox.
 #[derive(Debug)]
 pub enum Error {
-    /// The file is not an mbox: its first line that is not empty is not a From_ line.
+    /// The file is neither an mbox nor one message.
     NoMbox(OtherFormat),
     /// The file ends inside a line: its last message is incomplete.
     Cut {
@@ -96,6 +107,16 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl Error {
+    /// The cause of a failure to read a file with one message.
+    pub(crate) fn into_io(self) -> std::io::Error {
+        match self {
+            Self::Read { error, .. } => error,
+            other => std::io::Error::other(other),
+        }
+    }
+}
 
 impl From<maildir::Error> for Error {
     fn from(error: maildir::Error) -> Self {

@@ -26,17 +26,23 @@ enum Advice {
 }
 
 impl OtherFormat {
-    /// Recognizes a file by its first octets, which are not those of an mbox.
+    /// Recognizes a file by the mark of its format at a fixed place.
+    pub(super) fn by_mark(first: &[u8]) -> Option<Self> {
+        let (.., reason, advice) = known(first)?;
+        let packed =
+            Some(*advice).filter(|advice| *advice == Advice::Gzip).and_then(|_| first_unpacked(first));
+        Some(match packed.as_deref().and_then(known) {
+            Some((.., inner, advice @ Advice::Unpack(_))) => {
+                Self { reason: format!("{inner}, compressed with gzip"), advice: *advice }
+            }
+            _ => Self { reason: (*reason).to_owned(), advice: *advice },
+        })
+    }
+
+    /// Recognizes a file by its first octets, which are neither those of an mbox nor those of a message.
     pub(super) fn of(first: &[u8]) -> Self {
-        if let Some((.., reason, advice)) = known(first) {
-            let packed =
-                Some(*advice).filter(|advice| *advice == Advice::Gzip).and_then(|_| first_unpacked(first));
-            return match packed.as_deref().and_then(known) {
-                Some((.., inner, advice @ Advice::Unpack(_))) => {
-                    Self { reason: format!("{inner}, compressed with gzip"), advice: *advice }
-                }
-                _ => Self { reason: (*reason).to_owned(), advice: *advice },
-            };
+        if let Some(marked) = Self::by_mark(first) {
+            return marked;
         }
         if first.starts_with(b"From ") && !first.contains(&b'\n') && first.contains(&b'\r') {
             return Self {
@@ -58,8 +64,11 @@ impl OtherFormat {
         let field = memchr::memchr(b':', line).map(|colon| &line[..colon]);
         if field.is_some_and(|name| !name.is_empty() && name.iter().all(|b| b.is_ascii_graphic())) {
             return Self {
-                reason: format!("is one message, not an mbox: it begins with the field {shown:?}"),
-                advice: Advice::Command(MESSAGE_TO_MBOX),
+                reason: format!(
+                    "is neither an mbox nor one message: it begins with {shown:?}, and its header has no field such as From, \
+                     To or Subject"
+                ),
+                advice: Advice::Text(""),
             };
         }
         if is_number {
@@ -71,7 +80,10 @@ impl OtherFormat {
             };
         }
         Self {
-            reason: format!("is not an mbox: its first line is {shown:?}, and not \"From SENDER DATE\""),
+            reason: format!(
+                "is neither an mbox nor one message: its first line is {shown:?}, and neither \"From SENDER DATE\" nor a field of \
+                 a header"
+            ),
             advice: Advice::Text(""),
         }
     }
@@ -91,11 +103,11 @@ impl Advice {
         match self {
             Self::Gzip => "add --gz".into(),
             Self::Unpack(_) | Self::Convert(..) if file == "-" => {
-                "unpack it first, and import the mbox files in it".into()
+                "unpack it first, and import what is in it".into()
             }
             Self::Unpack(command) => {
                 format!(
-                    "unpack it with `{command} {file}`; import the mbox files in it, or name a directory that it makes"
+                    "unpack it with `{command} {file}`; import the mbox files in it, or the directory that it makes"
                 )
             }
             Self::Convert(command, makes) => format!("`{command} {file}` makes {makes} of it"),
@@ -143,9 +155,6 @@ pub(super) fn shown(line: &[u8]) -> String {
 /// Offset, octets there, the format, and the way to import it.
 type Known = (usize, &'static [u8], &'static str, Advice);
 
-/// Makes an mbox of messages that stand in a file each: a From_ line before it, an empty line after it, lines that would begin
-/// a message quoted.
-pub const MESSAGE_TO_MBOX: &str = r"sed -s -e 's/\r$//' -e '1i From -' -e 's/^>*From />&/' -e '$G'";
 /// Octets of a block of tar.
 const TAR_HEADER: usize = 512;
 const ITS_FILES: &str = "a directory with .eml files";
@@ -241,7 +250,7 @@ mod tests {
             (b"\xff\xfeF\0", "UTF-16", "iconv -f UTF-16 -t UTF-8 in |"),
             (b"From a@b.test Sat Jan  3 01:05:34 1996\rA: b\r\rx\r", "CR alone", "tr '\\r' '\\n' < in |"),
             (b"From my window\nthe sea\n", "no date", "--format mboxrd"),
-            (b"Subject: x\n\nhello\n", "is one message", "-e '1i From -'"),
+            (b"Note: x\n\nhello\n", "has no field such as From, To or Subject", ""),
             (b"1234\nReceived: x\n", "emlx", "Export Mailbox"),
             (b"hello\n", "its first line is \"hello\"", ""),
         ] {
@@ -260,6 +269,6 @@ mod tests {
                 "{name}"
             );
         }
-        assert_eq!(OtherFormat::of(&tar).advice("-", ""), "unpack it first, and import the mbox files in it");
+        assert_eq!(OtherFormat::of(&tar).advice("-", ""), "unpack it first, and import what is in it");
     }
 }

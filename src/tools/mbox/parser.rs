@@ -1,36 +1,30 @@
 //! Splits an mbox into messages in one pass. Memory use depends neither on the size of the file nor on the
 //! length of its lines.
 
-use std::io::{self, Read};
+use std::io::Read;
 
 use super::{
-    DoubtfulLine, Error, Format, FromLine, OtherFormat,
+    Beginning, DoubtfulLine, Error, Format, MessageSink, OpenedFile, OtherFormat,
     from_line::{FROM, Reading},
+    window::Window,
 };
 
-/// The receiver of the messages.
-pub trait MessageSink {
-    /// A message begins at octet `at` of the file.
-    fn begin(&mut self, from: &FromLine, at: u64) -> Result<(), Error>;
-    /// The next octets of the message, unquoted and with LF line ends.
-    fn text(&mut self, text: &[u8]) -> Result<(), Error>;
-    /// The message ends; the next one, or the end of the file, is at octet `next`.
-    fn end(&mut self, next: u64) -> Result<(), Error>;
-    /// A line that may be a From_ line or text.
-    fn doubt(&mut self, line: DoubtfulLine) {
-        drop(line);
-    }
-}
-
-/// Splits `source` to its end. Its first octet is octet `offset` of the mbox and begins a line. Returns the
-/// offset of the end.
+/// Splits `source` to its end. Its first octet is octet `offset` of the mbox and begins a line. A file that begins with
+/// the header of a message is that one message. Returns the offset of the end.
 pub fn parse(
     source: impl Read,
     format: Format,
     offset: u64,
     sink: &mut impl MessageSink,
 ) -> Result<u64, Error> {
-    let window = Window { source, buffer: vec![0; WINDOW], at: 0, end: 0, offset, ended: None };
+    let mut window = Window::new(source, offset);
+    if offset == 0 {
+        let opened = OpenedFile::of(window);
+        if matches!(opened.beginning(), Beginning::Message(_)) {
+            return opened.deliver(None, sink);
+        }
+        window = opened.into_window();
+    }
     Parser { window, format, message: None, line: Line::Start }.run(sink)
 }
 
@@ -81,10 +75,6 @@ impl<R: Read> Parser<R> {
     }
 
     fn start(&mut self, sink: &mut impl MessageSink) -> Result<(), Error> {
-        if self.window.offset == 0 && self.window.rest().starts_with(BYTE_ORDER_MARK) {
-            self.window.take(BYTE_ORDER_MARK.len());
-            return Ok(());
-        }
         let rest = self.window.rest();
         let line = memchr::memchr(b'\n', &rest[..rest.len().min(MAX_FROM_LINE)]).map(|end| &rest[..=end]);
         if rest.starts_with(FROM) {
@@ -192,49 +182,7 @@ impl<R: Read> Parser<R> {
     }
 }
 
-/// The unread part of the source's last read.
-struct Window<R> {
-    source: R,
-    buffer: Vec<u8>,
-    at: usize,
-    end: usize,
-    /// The octet of the mbox at `at`.
-    offset: u64,
-    /// The source has ended or failed. The octets read before are still good.
-    ended: Option<io::Result<()>>,
-}
-
-impl<R: Read> Window<R> {
-    fn rest(&self) -> &[u8] {
-        &self.buffer[self.at..self.end]
-    }
-
-    fn take(&mut self, length: usize) {
-        self.at += length;
-        self.offset += length as u64;
-    }
-
-    /// Reads until `need` octets are available or the source ends.
-    fn fill(&mut self, need: usize) {
-        while self.end - self.at < need && self.ended.is_none() {
-            if self.at + need > self.buffer.len() {
-                self.buffer.copy_within(self.at..self.end, 0);
-                (self.at, self.end) = (0, self.end - self.at);
-            }
-            match self.source.read(&mut self.buffer[self.end..]) {
-                Ok(0) => self.ended = Some(Ok(())),
-                Ok(length) => self.end += length,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => self.ended = Some(Err(error)),
-            }
-        }
-    }
-}
-
 /// Octets of the longest From_ line.
 const MAX_FROM_LINE: usize = 4096;
 /// Octets after a From_ line in which its header is looked for.
 const HEADER_BELOW: usize = 4096;
-/// Windows puts it before the text of a file in UTF-8.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-const WINDOW: usize = 128 * 1024;

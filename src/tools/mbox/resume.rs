@@ -32,10 +32,14 @@ use crate::{
 pub struct Source {
     inode: u64,
     octets: u64,
+    /// Time of the last change; of a directory, the time of its creation if the file system knows it.
     modified: (i64, i64),
     /// Number of octets at the beginning that the digest covers.
     first: usize,
+    /// Digest of these octets; of a directory, of the list of its message files.
     digest: String,
+    #[serde(default)]
+    is_directory: bool,
 }
 
 impl Source {
@@ -44,7 +48,27 @@ impl Source {
         let stat = file.metadata()?;
         let first = usize::try_from(stat.len()).unwrap_or(FIRST).min(FIRST);
         let modified = (stat.mtime(), stat.mtime_nsec());
-        Ok(Self { inode: stat.ino(), octets: stat.len(), modified, first, digest: digest(file, first)? })
+        let digest = digest(file, first)?;
+        Ok(Self { inode: stat.ino(), octets: stat.len(), modified, first, digest, is_directory: false })
+    }
+
+    /// Describes a directory by the octets of its message files and the digest of their list.
+    pub(super) fn of_directory(dir: &File, octets: u64, digest: &[u8]) -> io::Result<Self> {
+        let stat = dir.metadata()?;
+        let created = stat.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let created = created.unwrap_or_default();
+        let modified =
+            (i64::try_from(created.as_secs()).unwrap_or(i64::MAX), i64::from(created.subsec_nanos()));
+        Ok(Self { inode: stat.ino(), octets, modified, first: 0, digest: hex(digest), is_directory: true })
+    }
+
+    /// True if `source`, which is `file` as it is now, had been this one before. Otherwise the inode number belonged to
+    /// another file.
+    fn became(&self, source: &Self, file: &File) -> io::Result<bool> {
+        if self.is_directory || source.is_directory {
+            return Ok(self.is_directory && source.is_directory && self.modified == source.modified);
+        }
+        Ok(self.first <= source.first && digest(file, self.first)? == self.digest)
     }
 
     /// True if the file is unchanged.
@@ -57,7 +81,11 @@ impl Source {
 fn digest(file: &File, first: usize) -> io::Result<String> {
     let mut bytes = vec![0; first];
     file.read_exact_at(&mut bytes, 0)?;
-    Ok(Blake2s::<U16>::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&Blake2s::<U16>::digest(&bytes)))
+}
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// The progress of earlier runs with a file.
@@ -96,7 +124,7 @@ pub(super) struct ResumeRecord {
 /// A durable message in `tmp/` that is to be renamed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct BatchEntry {
-    /// Offset of its From_ line.
+    /// Offset of its From_ line, or its number in a directory.
     pub(super) at: u64,
     pub(super) unfinished: String,
     /// Its name in `new/` or `cur/`.
@@ -139,12 +167,10 @@ impl ResumeRecord {
                 (false, false) => PreviousRun::Format(record.format.clone()),
             }
         } else if (record.delivered > 0 || !record.batch.is_empty())
-            && record.source.first <= source.first
-            && digest(file, record.source.first).map_err(failed)? == record.source.digest
+            && record.source.became(source, file).map_err(failed)?
         {
             PreviousRun::Changed
         } else {
-            // The inode number belonged to another file before.
             return Ok((PreviousRun::Nothing, fresh()));
         };
         Ok((earlier, record))

@@ -1,0 +1,29 @@
+//! The import of the message files of a directory, one after the other and in common batches.
+
+use std::{io::Read, time::SystemTime};
+
+use super::Import;
+use crate::tools::mbox::{Error, OpenedFile};
+
+impl Import<'_> {
+    /// Delivers a file that is one message, with `number` messages before it in its directory. `modified` is its date if its
+    /// header has none. The message is durable after [`Self::commit_files`]. If reading fails, the messages before it are
+    /// delivered.
+    pub fn deliver_file(
+        &mut self,
+        file: OpenedFile<impl Read>,
+        number: u64,
+        modified: SystemTime,
+    ) -> Result<(), Error> {
+        self.fallback_date = modified;
+        match file.deliver(Some(number), self) {
+            Ok(_) => Ok(()),
+            Err(error) => self.stop(error),
+        }
+    }
+
+    /// Makes the last of that many messages of a directory durable.
+    pub fn commit_files(&mut self, messages: u64) -> Result<(), Error> {
+        self.commit(messages)
+    }
+}
