@@ -108,3 +108,29 @@ fn u77_a_read_only_disk_is_told_as_such_until_it_is_writable() {
     assert!(deliver().starts_with("250 "));
     assert_eq!(server.log().matches("refusing deliveries: ").count(), 1, "it is told once: {}", server.log());
 }
+
+#[test]
+fn n90_a_health_check_means_the_spool_of_its_directory_and_always_names_one() {
+    let (mut ours, other) = (Server::dev(), Server::dev());
+    let check = |directory: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        command.args(["status", "--check"]).current_dir(directory);
+        command.env("XDG_RUNTIME_DIR", other.runtime.path()).env_remove("RESTANTE_CONFIG");
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    assert_eq!(ours.spool, ours.home.path().join("spool"), "where a person types the command");
+    ours.signal(rustix::process::Signal::TERM);
+    assert!(ours.wait().success());
+    // A directory without a spool has no server of its own, and neither has one whose `spool` is another thing.
+    let empty = home();
+    fs::create_dir_all(empty.path().join("spool/cron")).unwrap();
+    let named = format!("; spool {}\n", other.spool.display());
+    eventually("the other server is healthy", || {
+        let (code, said) = check(empty.path());
+        (code == Some(0) && said.starts_with("healthy: up ") && said.contains(&named)).then_some(())
+    });
+    let (code, said) = check(ours.home.path());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&format!("no metrics of a server of {}", ours.spool.display())), "{said}");
+}

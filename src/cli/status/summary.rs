@@ -20,14 +20,15 @@ fn ages(reading: &MetricsSnapshot, now: SystemTime) -> String {
     format!("up {}, metrics {} old", span(reading.uptime() + since), span(age))
 }
 
-/// One line: whether the server runs, and takes mail.
+/// One line: whether the server runs, and takes mail, and its spool.
 pub(super) fn verdict(reading: &MetricsSnapshot, now: SystemTime) -> String {
     let verdict = match staleness(reading, now) {
         Some(_) => "gone",
         None if refusal(reading).is_some() => "refusing",
         None => "healthy",
     };
-    format!("{verdict}: {}", ages(reading, now))
+    let spool = reading.spool().map(|spool| format!("; spool {}", printable::escape_line(spool)));
+    format!("{verdict}: {}{}", ages(reading, now), spool.unwrap_or_default())
 }
 
 /// The reason why the server takes no mail.
