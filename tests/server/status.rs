@@ -3,7 +3,8 @@
 use std::{fs, path::Path, process::Command};
 
 use crate::common::{
-    STRICT, Server, Setup, client::Client, configuration, disk::SmallDisk, eventually, home, skip,
+    STRICT, Server, Setup, client::Client, configuration, disk::SmallDisk, eventually, home, listener_at,
+    skip,
 };
 
 const BOB: &str = "bob@example.test";
@@ -133,4 +134,32 @@ fn n90_a_health_check_means_the_spool_of_its_directory_and_always_names_one() {
     let (code, said) = check(ours.home.path());
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains(&format!("no metrics of a server of {}", ours.spool.display())), "{said}");
+}
+
+#[test]
+fn n91_check_knows_the_server_of_its_file_that_runs_with_another_spool() {
+    let server = Setup { config: Some(STRICT), users: &[BOB], ..Setup::default() }.start();
+    let runtime = server.runtime.path();
+    eventually("the server has written its metrics", || {
+        (status_of(&[], &server.spool, runtime).0 == Some(0)).then_some(())
+    });
+    let moved = server.home.path().join("moved");
+    fs::create_dir(&moved).unwrap();
+    let listeners = listener_at("smtp", &server.smtp().to_string(), "")
+        + &listener_at("pop3", &server.pop3().to_string(), "");
+    let check = |file: &str| {
+        let file = server.home.path().join(file);
+        fs::write(&file, configuration(server.home.path(), &moved, &listeners)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        let output = command.arg("check").arg("--config").arg(file).env("XDG_RUNTIME_DIR", runtime).output();
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (code, said) = check("restante.toml");
+    assert!(code == Some(0) && said.contains(" is good; "), "{said}");
+    let note =
+        format!("# note: the server of this file that runs has the spool {}, ", server.spool.display());
+    assert!(said.contains(&note), "{said}");
+    let (code, said) = check("other.toml");
+    assert!(code == Some(2) && said.contains("another program listens there"), "{said}");
 }

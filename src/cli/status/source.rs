@@ -134,11 +134,8 @@ fn spool_if_running((_, reading): &(Source, MetricsSnapshot)) -> Option<&str> {
 
 /// The spool of the running server that was started with a configuration file.
 fn server_of_file(path: &Path) -> Option<String> {
-    let path = fs::canonicalize(path).ok()?;
-    let found = location::latest().files.into_iter().filter_map(|metrics| metrics.read().ok());
-    let mut such = found.filter(|reading| reading.configuration() == Some(&path));
-    such.find_map(|reading| {
-        staleness(&reading, SystemTime::now()).is_none().then(|| reading.spool().map(str::to_owned)).flatten()
+    location::of_configuration(path).iter().find_map(|reading| {
+        staleness(reading, SystemTime::now()).is_none().then(|| reading.spool().map(str::to_owned)).flatten()
     })
 }
 
