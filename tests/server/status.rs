@@ -163,3 +163,47 @@ fn n91_check_knows_the_server_of_its_file_that_runs_with_another_spool() {
     let (code, said) = check("other.toml");
     assert!(code == Some(2) && said.contains("another program listens there"), "{said}");
 }
+
+#[test]
+fn n92_a_reload_that_needs_a_restart_is_no_mistake_and_the_first_web_listener_needs_none() {
+    let server = Setup { config: Some(STRICT), users: &[BOB], ..Setup::default() }.start();
+    let (file, elsewhere) = (server.home.path().join("restante.toml"), home());
+    let good = fs::read_to_string(&file).unwrap();
+    let reload = |config: &str| {
+        fs::write(&file, config).unwrap();
+        server.signal(rustix::process::Signal::HUP);
+    };
+    let shows = |word: &str| {
+        eventually(word, || {
+            let (_, said) = status_of(&[], &server.spool, server.runtime.path());
+            said.contains(word).then_some(said)
+        })
+    };
+    let with_web = good + &listener_at("http", "127.0.0.1:0", "");
+    reload(&with_web);
+    server.tells(" http listening address=");
+    let is_kept = !server.log().contains("landlock=none");
+    for (config, needs_restart) in &[
+        (with_web.replacen("spool = \"", "spool = \"/tmp/..", 1), true),
+        (with_web.replacen("hostname", "host_name", 1), false),
+        // Without Landlock, a server takes it.
+        (
+            with_web.clone() + &listener_at("lmtp", &format!("unix:{}/s", elsewhere.path().display()), ""),
+            true,
+        ),
+    ][..if is_kept { 3 } else { 2 }]
+    {
+        reload(config);
+        if *needs_restart {
+            server.tells("configuration reload failed, keeping the old one until a restart: ");
+            shows("configuration: it needs a restart (the log says why)");
+        } else {
+            shows("configuration: invalid, the previous version is in use");
+        }
+    }
+    reload(&with_web);
+    eventually("nothing is stale", || {
+        let (code, said) = status_of(&[], &server.spool, server.runtime.path());
+        (code == Some(0) && !said.contains("stale")).then_some(())
+    });
+}
