@@ -192,7 +192,7 @@ impl<'a> Batch<'a> {
                 self.maildirs.clear();
             }
             if let Err(failure) = done.unwrap_or(Err(Failure::TempFail)) {
-                self.disk_failed |= matches!(failure, Failure::Full | Failure::TempFail);
+                self.disk_failed |= matches!(failure, Failure::Full | Failure::ReadOnly | Failure::TempFail);
                 message.reject(failure);
             }
         }

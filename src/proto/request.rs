@@ -177,6 +177,8 @@ pub enum Failure {
     Full,
     /// The user's quota is used up.
     Quota,
+    /// The disk takes no changes.
+    ReadOnly,
     /// The disk or the machine failed, or is overloaded.
     TempFail,
     /// The mailbox is unusable: wrong permissions, or not a Maildir.
@@ -207,9 +209,10 @@ pub enum Failure {
 
 impl Failure {
     /// Every failure; a wrong password without a delay.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Full,
         Self::Quota,
+        Self::ReadOnly,
         Self::TempFail,
         Self::MailboxUnusable,
         Self::InUse,
@@ -228,6 +231,7 @@ impl Failure {
         match self {
             Self::Full => "Full",
             Self::Quota => "Quota",
+            Self::ReadOnly => "ReadOnly",
             Self::TempFail => "Broken",
             Self::MailboxUnusable => "Unusable",
             Self::InUse => "InUse",

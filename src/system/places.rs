@@ -82,7 +82,11 @@ fn spool(config: &Config) -> Option<Problem> {
                 is_warning: true,
                 ..Problem::new(
                     key,
-                    format!("{} is read-only: clients can read mail, and none arrives", path.display()),
+                    format!(
+                        "{} is read-only: no mail arrives, and IMAP opens no folder with a message that has no UID yet; POP3 \
+                         and the web inbox can read all mail",
+                        path.display()
+                    ),
                 )
             }),
             Err(Errno::ACCESS | Errno::PERM) => match option_for(config, path, "--spool DIR") {

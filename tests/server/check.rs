@@ -417,7 +417,8 @@ fn as_root(test: &str) {
     };
     let checked = story.check(&[]);
     assert!(
-        checked.0 == Some(0) && checked.1.contains("is read-only: clients can read mail"),
+        checked.0 == Some(0)
+            && checked.1.contains("is read-only: no mail arrives, and IMAP opens no folder with "),
         "{}",
         checked.1
     );

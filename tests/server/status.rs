@@ -111,6 +111,56 @@ fn u77_a_read_only_disk_is_told_as_such_until_it_is_writable() {
 }
 
 #[test]
+fn n93_a_mailbox_on_a_read_only_disk_is_read_by_pop3_and_imap_says_why_not() {
+    let test = "n93_a_mailbox_on_a_read_only_disk_is_read_by_pop3_and_imap_says_why_not";
+    let Some(disk) = SmallDisk::mount("4m") else {
+        return skip(test, "only root may mount a small disk");
+    };
+    let remount = |options: &str| {
+        let done = Command::new("mount").args(["-o", options]).arg(disk.dir.path()).status().unwrap();
+        assert!(done.success(), "{options}");
+    };
+    let server = Setup { spool: Some(disk.dir.path().join("spool")), ..Setup::default() }.start();
+    let deliver = || {
+        let reply = Client::smtp(&server).deliver(&[BOB], b"Subject: x\r\n\r\n");
+        assert!(reply.starts_with("250 "), "{reply}");
+    };
+    let imap = || {
+        let mut client = Client::connect(server.addresses("imap")[0]);
+        client.expect("* OK");
+        client.send(&format!("a LOGIN {BOB} x"));
+        client
+    };
+    let select = |client: &mut Client| {
+        client.send("s SELECT INBOX");
+        std::iter::repeat_with(|| client.reply()).find(|line| line.starts_with("s ")).unwrap()
+    };
+    deliver();
+    assert!(select(&mut imap()).starts_with("s OK"));
+    remount("remount,ro");
+    assert!(select(&mut imap()).starts_with("s OK"), "each message has a UID");
+    remount("remount,rw");
+    deliver();
+    remount("remount,ro");
+    let mut client = imap();
+    assert_eq!(select(&mut client), "s NO [UNAVAILABLE] The disk of the mailbox is read-only, try later\r\n");
+    client.send("l LANGUAGE fr");
+    let told = select(&mut client);
+    assert!(
+        told.starts_with("s NO [UNAVAILABLE] Le disque de la bo") && told.contains("lecture seule"),
+        "{told}"
+    );
+    let mut client = Client::connect(server.pop3());
+    client.expect("+OK");
+    client.ask(&format!("USER {BOB}"), "+OK");
+    client.ask("PASS x", "+OK");
+    client.ask("STAT", "+OK 2 ");
+    client.ask("RETR 2", "+OK");
+    remount("remount,rw");
+    assert!(select(&mut imap()).starts_with("s OK"));
+}
+
+#[test]
 fn n90_a_health_check_means_the_spool_of_its_directory_and_always_names_one() {
     let (mut ours, other) = (Server::dev(), Server::dev());
     let check = |directory: &Path| {

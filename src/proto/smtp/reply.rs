@@ -67,6 +67,7 @@ pub fn failure_reply(failure: Failure) -> Reply {
         Failure::AuthFailed { .. } => AUTH_FAILED,
         Failure::Busy => Reply::new(454, "4.7.0", "Too many logins at once, try later"),
         Failure::TempFail
+        | Failure::ReadOnly
         | Failure::InUse
         | Failure::TooManyOpen
         | Failure::LoginDelay
