@@ -183,12 +183,19 @@ fn way_to_close(file: &Path) -> String {
 }
 
 /// Loads the accounts of a configuration for a command, whose user may be another one than that of the server; `text` is
-/// the text of the configuration.
+/// the text of the configuration. If the aliases alone cannot be used, it returns the accounts without them and the error,
+/// because a server that runs keeps the aliases of before, and few commands need any.
 ///
 /// # Errors
-/// They cannot be used.
-pub fn accounts_of(config: &Config, text: &ConfigText) -> Result<Accounts, Error> {
-    load_accounts(config, text, |_, error| as_another_user(error).map(str::to_owned))
+/// The accounts cannot be used.
+pub fn accounts_of(config: &Config, text: &ConfigText) -> Result<(Accounts, Option<Error>), Error> {
+    match load_accounts(config, text, |_, error| as_another_user(error).map(str::to_owned)) {
+        Ok(accounts) => Ok((accounts, None)),
+        Err(error) => match account_sources(config).load_without_aliases() {
+            Ok(accounts) => Ok((accounts, Some(error))),
+            Err(_) => Err(error),
+        },
+    }
 }
 
 /// Loads the accounts of a configuration. `advice` is for a file that cannot be read.
