@@ -265,3 +265,39 @@ fn n79_a_directory_for_metrics_comes_with_one_command() {
         assert!(!warnings.iter().any(|line| line.contains("metrics")), "{said}");
     }
 }
+
+const WITH_PASSWORD: [&str; 4] = ["sh", "-c", "echo sesame | \"$@\"", "sh"];
+
+#[test]
+fn n96_an_account_in_a_file_that_the_server_cannot_read_is_told_with_the_command() {
+    if !can_become_somebody_else(
+        "n96_an_account_in_a_file_that_the_server_cannot_read_is_told_with_the_command",
+    ) {
+        return;
+    }
+    let story = Story::new("");
+    let (file, notice) = (story.at("users.json"), "; a running server applies this within ");
+    let add = |name: &str| {
+        let (code, said) = story.run(&WITH_PASSWORD, &["user", "add", name, "--password-stdin"]);
+        assert!(code == Some(0) && said.starts_with(&format!("added {name}; ")), "{said}");
+        said
+    };
+    assert!(add(BOB).contains(notice));
+    // As `jq … > new && mv new users.json` of root leaves it.
+    own(&file, 0);
+    let (_, disabled) = story.run(&[], &["user", "disable", BOB]);
+    for said in [disabled, add("ann@example.test")] {
+        assert!(
+            said.contains("the server applies nothing, because it cannot read ") && !said.contains(notice),
+            "{said}"
+        );
+        assert_eq!(command_in(&said), format!("chgrp {NOBODY} {}", file.display()));
+    }
+    own(story.home.path(), NOBODY);
+    own(&file, 0);
+    let said = add("eve@example.test");
+    let remedy = command_in(&said);
+    assert_eq!(remedy, format!("chown nobody: {}", file.display()), "the directory is the server's");
+    assert!(Command::new("sh").args(["-c", &remedy]).status().unwrap().success());
+    assert!(add("rob@example.test").contains(notice));
+}
