@@ -301,3 +301,18 @@ fn n96_an_account_in_a_file_that_the_server_cannot_read_is_told_with_the_command
     assert!(Command::new("sh").args(["-c", &remedy]).status().unwrap().success());
     assert!(add("rob@example.test").contains(notice));
 }
+
+#[test]
+fn n97_a_user_who_is_not_the_servers_is_told_to_be_root_or_that_user() {
+    if !can_become_somebody_else("n97_a_user_who_is_not_the_servers_is_told_to_be_root_or_that_user") {
+        return;
+    }
+    let story = Story::new("");
+    story.put(BOB, NOBODY, PRIVATE);
+    mode(&story.at("spool"), PRIVATE);
+    let other = ["setpriv", "--reuid=2", "--regid=2", "--clear-groups"];
+    let (code, said) =
+        story.run(&[&WITH_PASSWORD[..], &other].concat(), &["user", "add", "z", "--password-stdin"]);
+    assert!(code == Some(1) && said.ends_with("run this as root, or as the server's user\n"), "{said}");
+    assert!(!said.contains("--keep-mail"), "{said}");
+}
