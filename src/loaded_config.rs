@@ -214,7 +214,13 @@ fn load_accounts(
         accounts::Error::Missing(_) => text.error_at("accounts", error.to_string()).into(),
         accounts::Error::Io { path, error: cause, .. } => {
             let key = if Some(path) == config.aliases.as_ref() { "aliases" } else { "accounts" };
-            let advice = advice(path, cause).or_else(|| did_you_mean(path, Path::is_file));
+            let without = || {
+                (cause.kind() == io::ErrorKind::NotFound).then(|| {
+                    let command = format!("`install -D -m 644 /dev/null {}`", path_word(path));
+                    format!("make an empty one with {command}, or take `{key}` out of the configuration")
+                })
+            };
+            let advice = advice(path, cause).or_else(|| did_you_mean(path, Path::is_file)).or_else(without);
             let advice = advice.map(|advice| format!(": {advice}")).unwrap_or_default();
             text.error_at(key, format!("{error}{advice}")).into()
         }

@@ -316,3 +316,45 @@ fn n97_a_user_who_is_not_the_servers_is_told_to_be_root_or_that_user() {
     assert!(code == Some(1) && said.ends_with("run this as root, or as the server's user\n"), "{said}");
     assert!(!said.contains("--keep-mail"), "{said}");
 }
+
+#[test]
+fn n98_a_log_and_aliases_that_cannot_be_had_come_with_the_command() {
+    if !can_become_somebody_else("n98_a_log_and_aliases_that_cannot_be_had_come_with_the_command") {
+        return;
+    }
+    let story = Story::new("");
+    let log = story.at("above/log/other.txt");
+    let directory = log.parent().unwrap();
+    story.configure(&format!("[log]\ndestination = {log:?}\n"));
+    fs::create_dir_all(directory).unwrap();
+    own(directory, NOBODY);
+    fs::write(&log, "").unwrap();
+    fs::set_permissions(&log, Permissions::from_mode(0o600)).unwrap();
+    let check_fails = || {
+        let (code, said) = story.run(&[], &["check"]);
+        assert!(code == Some(2), "{said}");
+        said
+    };
+    let said = check_fails();
+    assert!(said.contains(&format!("cannot log to {}: Permission denied", log.display())), "{said}");
+    assert_eq!(command_in(&said), format!("chown nobody: {}", log.display()));
+    own(directory, 0);
+    mode(directory, PRIVATE);
+    let said = check_fails();
+    assert_eq!(command_in(&said), format!("chown nobody: {}", directory.display()));
+    mode(&story.at("above"), PRIVATE);
+    let said = check_fails();
+    let group = format!(" and `chmod g+x {}`", story.at("above").display());
+    assert!(said.contains("run `chgrp ") && said.contains(&group), "{said}");
+    own(&story.at("above"), NOBODY);
+    let config = fs::read_to_string(story.at("restante.toml")).unwrap();
+    fs::write(story.at("restante.toml"), format!("aliases = {:?}\n{config}", story.at("new/aliases")))
+        .unwrap();
+    let said = check_fails();
+    let remedy = format!("install -D -m 644 /dev/null {}", story.at("new/aliases").display());
+    assert!(said.contains("or take `aliases` out of the configuration"), "{said}");
+    assert_eq!(command_in(&said), remedy);
+    assert!(Command::new("sh").args(["-c", &remedy]).status().unwrap().success());
+    let (code, said) = story.run(&[], &["check"]);
+    assert_eq!(code, Some(0), "{said}");
+}
