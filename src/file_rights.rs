@@ -51,6 +51,18 @@ pub(crate) fn way_to_read(file: &Path) -> Option<String> {
     })
 }
 
+/// The advice after which the user of this process can read a file, for one that its own programs write. Another user who
+/// has replaced the file in a directory of this one gives it back.
+pub(crate) fn way_to_read_again(file: &Path) -> Option<String> {
+    let way = way_to_read(file)?;
+    let is_replaced = closed_directory(file).is_none() && !is_own(file) && file.parent().is_some_and(is_own);
+    Some(if is_replaced {
+        advice_to_own(file, &name_of(Uid::effective()))
+    } else {
+        format!("as root, {way}")
+    })
+}
+
 /// A file or directory of another user, who keeps the user of this process from changing it or what is in it.
 #[derive(Debug)]
 pub(crate) struct ForeignPlace {

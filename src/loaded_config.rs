@@ -189,12 +189,19 @@ fn way_to_close(file: &Path) -> String {
 }
 
 /// Loads the accounts of a configuration for a command, whose user may be another one than that of the server; `text` is
-/// the text of the configuration.
+/// the text of the configuration. If the aliases alone cannot be used, it returns the accounts without them and the error,
+/// because a server that runs keeps the aliases of before, and few commands need any.
 ///
 /// # Errors
-/// They cannot be used.
-pub fn accounts_of(config: &Config, text: &ConfigText) -> Result<Accounts, Error> {
-    load_accounts(config, text, |_, error| as_another_user(error).map(str::to_owned))
+/// The accounts cannot be used.
+pub fn accounts_of(config: &Config, text: &ConfigText) -> Result<(Accounts, Option<Error>), Error> {
+    match load_accounts(config, text, |_, error| as_another_user(error).map(str::to_owned)) {
+        Ok(accounts) => Ok((accounts, None)),
+        Err(error) => match account_sources(config).load_without_aliases() {
+            Ok(accounts) => Ok((accounts, Some(error))),
+            Err(_) => Err(error),
+        },
+    }
 }
 
 /// Loads the accounts of a configuration. `advice` is for a file that cannot be read.
@@ -213,7 +220,13 @@ fn load_accounts(
         accounts::Error::Missing(_) => text.error_at("accounts", error.to_string()).into(),
         accounts::Error::Io { path, error: cause, .. } => {
             let key = if Some(path) == config.aliases.as_ref() { "aliases" } else { "accounts" };
-            let advice = advice(path, cause).or_else(|| did_you_mean(path, Path::is_file));
+            let without = || {
+                (cause.kind() == io::ErrorKind::NotFound).then(|| {
+                    let command = format!("`install -D -m 644 /dev/null {}`", path_word(path));
+                    format!("make an empty one with {command}, or take `{key}` out of the configuration")
+                })
+            };
+            let advice = advice(path, cause).or_else(|| did_you_mean(path, Path::is_file)).or_else(without);
             let advice = advice.map(|advice| format!(": {advice}")).unwrap_or_default();
             text.error_at(key, format!("{error}{advice}")).into()
         }

@@ -45,6 +45,14 @@ impl Sources {
         Ok(self.assemble(table, aliases))
     }
 
+    /// Reads the file of accounts alone: no alias is known.
+    ///
+    /// # Errors
+    /// It cannot be read, or has a mistake.
+    pub fn load_without_aliases(&self) -> Result<Accounts, Error> {
+        Ok(self.assemble(self.load_table()?, Aliases::default()))
+    }
+
     pub(super) fn assemble(&self, table: AccountTable, aliases: Aliases) -> Accounts {
         Accounts {
             domains: self.domains.clone(),

@@ -34,6 +34,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let path = arguments.file.path()?;
     let (config, text) = Config::read(&path)?;
+    // Before the check becomes the user of the server, who may not see it.
+    let elsewhere = startup::running_elsewhere(&config, text.path());
     let Prepared { files, mut warnings, .. } =
         startup::prepare(config, &text, Purpose::Check).map_err(Failure::into_usage)?;
     warnings.extend(files.certificate_warnings());
@@ -49,9 +51,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let file = printable::escape_path(&path);
     let comments: String =
         warnings.iter().map(|warning| format!("# warning: {}\n", printable::escape_line(warning))).collect();
-    let notes: String = notes(&files, &text)
-        .iter()
-        .map(|note| format!("# note: {}\n", printable::escape_line(note)))
+    let elsewhere = elsewhere.iter().map(|spool| {
+        format!(
+            "the server of this file that runs has the spool {}, and some of these addresses may be its own: a new `spool` \
+             takes a restart",
+            spool.display()
+        )
+    });
+    let notes: String = elsewhere
+        .chain(notes(&files, &text))
+        .map(|note| format!("# note: {}\n", printable::escape_line(&note)))
         .collect();
     let settings = if arguments.all { files.config.effective() } else { files.config.differences() };
     output::page(&format!("# {file} {verdict}; {users}\n{comments}{notes}{settings}"))?;

@@ -1,8 +1,14 @@
 //! The failure of a command, with its exit code.
 
-use std::{fmt, io, process::ExitCode};
+use std::{fmt, io, path::Path, process::ExitCode};
 
-use crate::{accounts, config, file_rights::as_another_user, loaded_config, maildir, printable};
+use rustix::process::geteuid;
+
+use crate::{
+    accounts, config,
+    file_rights::{self, as_another_user},
+    loaded_config, maildir, printable,
+};
 
 /// The failure of a command.
 #[derive(Debug)]
@@ -66,6 +72,9 @@ impl fmt::Display for Failure {
 
 impl From<maildir::Error> for Failure {
     fn from(error: maildir::Error) -> Self {
+        if error.is_denied() && is_another_user(error.path()) {
+            return Self::Other(format!("{error}: {AS_SERVER}"));
+        }
         Self::Other(error.to_string())
     }
 }
@@ -104,5 +113,12 @@ impl From<accounts::Error> for Failure {
     }
 }
 
+/// Whether this process is neither root nor the owner of a path, or of the directory that hides it, or of the one above.
+fn is_another_user(path: &Path) -> bool {
+    let place = file_rights::closed_directory(path).unwrap_or(path);
+    !geteuid().is_root() && !file_rights::is_own(place) && file_rights::ForeignPlace::of(path).is_none()
+}
+
+const AS_SERVER: &str = "run this as root, or as the server's user";
 /// The number of SIGPIPE. Shells add 128 to the number of the signal that ended a process.
 const BROKEN_PIPE: u8 = 13;

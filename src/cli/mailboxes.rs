@@ -7,12 +7,13 @@ use clap::Args;
 use super::{
     config_arg::{named_config, repeat_config},
     failure::Failure,
+    output,
     owner::become_owner_of,
 };
 use crate::{
     accounts::Accounts,
     command_hint::{self, Place},
-    config::Config,
+    config::{Config, ConfigText},
     loaded_config,
     proto::{
         request::{AccountDirectory, Lookup},
@@ -37,6 +38,18 @@ pub(super) struct MailboxArgs {
 pub(super) struct SpoolAccounts {
     pub(super) spool: PathBuf,
     accounts: Accounts,
+    /// The reason why the accounts are without their aliases.
+    without_aliases: Option<String>,
+}
+
+/// The accounts of a configuration, and the reason why they are without their aliases, which a warning tells.
+pub(super) fn accounts_of(config: &Config, text: &ConfigText) -> Result<(Accounts, Option<String>), Failure> {
+    let (accounts, error) = loaded_config::accounts_of(config, text)?;
+    let why = error.map(|error| error.to_string());
+    if let Some(why) = &why {
+        output::message(format_args!("restante: goes on without the aliases: {why}"));
+    }
+    Ok((accounts, why))
 }
 
 impl MailboxArgs {
@@ -46,14 +59,16 @@ impl MailboxArgs {
             Some(file) => {
                 repeat_config(file);
                 let (config, text) = Config::read(file)?;
-                SpoolAccounts { accounts: loaded_config::accounts_of(&config, &text)?, spool: config.spool }
+                let (accounts, without_aliases) = accounts_of(&config, &text)?;
+                SpoolAccounts { spool: config.spool, accounts, without_aliases }
             }
             None => {
                 let spool = self.spool.clone().unwrap_or_else(|| "./spool".into());
                 command_hint::repeat(Place::Spool, &spool);
                 let spool = std::path::absolute(&spool)
                     .map_err(|error| Failure::Usage(format!("{}: {error}", spool.display())))?;
-                SpoolAccounts { spool, accounts: Accounts::accept_all(&["localhost".into()]) }
+                let accounts = Accounts::accept_all(&["localhost".into()]);
+                SpoolAccounts { spool, accounts, without_aliases: None }
             }
         };
         // A spool that does not exist yet will get the owner of the directory it is created in.
@@ -75,6 +90,13 @@ impl SpoolAccounts {
         })?;
         match self.accounts.lookup(&parsed) {
             Lookup::Local(destinations) => Ok(Target::all(&self.accounts, &parsed, &destinations)),
+            // An alias may have it.
+            Lookup::Unknown if self.without_aliases.is_some() => {
+                let why = self.without_aliases.as_deref().unwrap_or_default();
+                Err(Failure::Usage(format!(
+                    "{address}: no account has that address, and no alias is known: {why}"
+                )))
+            }
             Lookup::Unknown | Lookup::Refused(_) => Err(nobody("no account has that address")),
             Lookup::Foreign => Err(nobody("not in a domain of this server")),
         }

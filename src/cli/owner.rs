@@ -1,11 +1,12 @@
 //! The rights of the owner of a spool, for commands that root runs: new files belong to the server, and nothing is
 //! possible that the server may not do.
 
-use std::{fmt, os::unix::fs::MetadataExt, path::Path};
+use std::{ffi::CString, fmt, os::unix::fs::MetadataExt, path::Path};
 
-use nix::unistd::{self, Gid, Uid};
+use nix::unistd::{self, Gid, Uid, User};
 
 use super::failure::Failure;
+use crate::config::Config;
 #[cfg(feature = "tools")]
 use crate::system::privileges::{self, RunAs};
 
@@ -36,18 +37,38 @@ pub(super) fn become_configured(user: Option<&str>) -> Result<bool, Failure> {
 /// Does something as the owner of a spool if the process is root, which it is again afterwards. The process must have
 /// only one thread.
 pub(super) fn as_owner_of<T>(spool: &Path, act: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    let failed = |step: &str, error: &dyn fmt::Display| failed(spool, step, error);
     let Some((uid, gid)) = other_owner(spool)? else { return act() };
+    as_user(uid, gid, &[gid], act)?
+}
+
+/// Does something as the server: as the user of the configuration, otherwise as the owner of the spool. The same holds.
+pub(super) fn as_server<T>(config: &Config, act: impl FnOnce() -> T) -> Result<T, Failure> {
+    let named = config.user.as_deref().and_then(|user| User::from_name(user).ok().flatten());
+    match named.filter(|user| unistd::geteuid().is_root() && !user.uid.is_root()) {
+        Some(user) => {
+            let name = CString::new(user.name).unwrap_or_default();
+            let groups = unistd::getgrouplist(&name, user.gid).unwrap_or_else(|_| vec![user.gid]);
+            as_user(user.uid, user.gid, &groups, act)
+        }
+        None if config.user.is_none() && config.spool.exists() => as_owner_of(&config.spool, || Ok(act())),
+        None => Ok(act()),
+    }
+}
+
+fn as_user<T>(uid: Uid, gid: Gid, in_groups: &[Gid], act: impl FnOnce() -> T) -> Result<T, Failure> {
+    let failed = |step: &str, error: &dyn fmt::Display| {
+        Failure::Other(format!("cannot become user {uid}: {step}: {error}"))
+    };
     let (groups, before) = (unistd::getgroups(), (unistd::geteuid(), unistd::getegid()));
     let groups = groups.map_err(|error| failed("getgroups", &error))?;
-    unistd::setgroups(&[gid]).map_err(|error| failed("setgroups", &error))?;
+    unistd::setgroups(in_groups).map_err(|error| failed("setgroups", &error))?;
     unistd::setegid(gid).map_err(|error| failed("setegid", &error))?;
     unistd::seteuid(uid).map_err(|error| failed("seteuid", &error))?;
     let done = act();
     unistd::seteuid(before.0).map_err(|error| failed("seteuid", &error))?;
     unistd::setegid(before.1).map_err(|error| failed("setegid", &error))?;
     unistd::setgroups(&groups).map_err(|error| failed("setgroups", &error))?;
-    done
+    Ok(done)
 }
 
 /// The owner of a spool, if the process is root and root is another user.

@@ -12,6 +12,7 @@ use rustix::system::uname;
 use super::{
     config_arg::{default_config, repeat_config},
     failure::Failure,
+    mailboxes::accounts_of,
     orphans, output,
     owner::{become_configured, become_owner_of},
 };
@@ -21,7 +22,6 @@ use crate::{
     config::Config,
     file_rights::as_another_user,
     limits::Limits,
-    loaded_config,
     maildir::{self, Maildir, Spool},
     proto::{folder::Folder, pop3::Expire, request::Mailbox, smtp::address::Address},
     system::places,
@@ -55,6 +55,8 @@ pub(super) struct SpoolContext {
     user: Option<String>,
     /// The accounts of the configuration, otherwise those of `restante dev`, where every address has a mailbox.
     accounts: Accounts,
+    /// The reason why the accounts are without their aliases.
+    without_aliases: Option<String>,
     has_config: bool,
 }
 
@@ -102,9 +104,9 @@ impl SpoolArgs {
         }
         let limits = config.map_or_else(Limits::default, |config| config.limits.clone());
         let host = config.map(|config| config.hostname.clone());
-        let accounts = match &read {
-            Some((config, text)) => loaded_config::accounts_of(config, text)?,
-            None => Accounts::accept_all(&["localhost".into()]),
+        let (accounts, without_aliases) = match &read {
+            Some((config, text)) => accounts_of(config, text)?,
+            None => (Accounts::accept_all(&["localhost".into()]), None),
         };
         Ok(SpoolContext {
             spool: Spool::open(&path)?,
@@ -117,6 +119,7 @@ impl SpoolArgs {
             }),
             user: config.and_then(|config| config.user.clone()),
             accounts,
+            without_aliases,
             has_config: config.is_some(),
         })
     }
@@ -166,6 +169,16 @@ impl SpoolContext {
             }
             mailbox => {
                 let read = self.accounts.mailbox_of(inbox);
+                let is_known = |mailbox: &Mailbox| {
+                    self.is_there(mailbox) || self.accounts.has_mailbox(&mailbox.clone().without_folder())
+                };
+                if let Some(why) =
+                    self.without_aliases.as_ref().filter(|_| !read.as_ref().is_some_and(is_known))
+                {
+                    return Err(Failure::Usage(format!(
+                        "{inbox}: no account has that address, and no alias is known: {why}"
+                    )));
+                }
                 read.or_else(|| mailbox.filter(has_domain)).ok_or_else(wrong)?
             }
         };

@@ -14,7 +14,7 @@ use clap::Args;
 
 use super::{config_arg::named_config, failure::Failure, output};
 use crate::{config::Config, metrics::reader::MetricsSnapshot, printable};
-use source::{named_source, source_of_config, source_of_mistaken_config, source_of_spool};
+use source::{named_source, source_of_check, source_of_config, source_of_mistaken_config, source_of_spool};
 use summary::staleness;
 
 /// Show the statistics of a running server.
@@ -37,7 +37,8 @@ pub(super) struct Arguments {
     /// Print all metrics as JSON, by their Prometheus names
     #[arg(long)]
     json: bool,
-    /// Print one line, and exit with 1 unless the server runs and takes mail: the health check of a container
+    /// Print one line, and exit with 1 unless the server runs and takes mail: the health check of a container. If ./spool
+    /// is a spool, it means the server of that one
     #[arg(long, conflicts_with = "json")]
     #[cfg_attr(feature = "tools", arg(conflicts_with = "watch"))]
     check: bool,
@@ -61,6 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 None => return Err(error.into()),
             },
         },
+        (None, None) if arguments.check && arguments.spool.is_none() => (source_of_check()?, None),
         (None, None) => (source_of_spool(arguments.spool.as_deref())?, None),
     };
     let now = SystemTime::now();

@@ -13,11 +13,13 @@ use super::{
     config_arg::ConfigArg,
     failure::Failure,
     output::{self, Stdout, message_count},
+    owner::as_server,
 };
 use crate::{
     accounts::{self, Account, UserFile},
     command_hint::restante,
     config::Config,
+    file_rights,
     maildir::Spool,
     password_prompt,
     proto::request::Mailbox,
@@ -270,9 +272,17 @@ fn describe(name: &str, account: &Account) -> String {
     line
 }
 
-/// The time until a running server applies the change.
+/// The time until a running server applies the change, or the reason why it cannot.
 fn reload_notice(config: &Config) -> String {
-    format!("a running server applies this within {}", config.limits.auth.reload_interval)
+    match as_server(config, || file_rights::way_to_read_again(&config.accounts)) {
+        Ok(Some(way)) => format!(
+            "but the server applies nothing, because it cannot read {}: {way}",
+            config.accounts.display()
+        ),
+        Ok(None) | Err(_) => {
+            format!("a running server applies this within {}", config.limits.auth.reload_interval)
+        }
+    }
 }
 
 /// Reads the password from standard input, or asks for it twice.

@@ -117,7 +117,7 @@ impl ListenerConfig {
         })
     }
 
-    /// The warnings for networks that have every machine in them.
+    /// The warnings for networks that have every machine in them, and for a service that believes every machine.
     pub(super) fn network_warnings(&self) -> Vec<String> {
         let (service, address) = (self.protocol, &self.address);
         let trusted = format!(
@@ -129,9 +129,15 @@ impl ListenerConfig {
              name the addresses of your proxies"
         );
         let warnings = [(&self.trusted_networks, trusted), (&self.proxy_networks, proxies)];
-        let is_open =
-            |(networks, _): &(&Networks, String)| networks.contain_everything() && !address.is_local();
-        warnings.into_iter().filter(is_open).map(|(_, warning)| warning).collect()
+        let warnings = warnings.into_iter().filter(|(networks, _)| networks.contain_everything());
+        let lmtp = format!(
+            "lmtp at {address} believes every machine that reaches it: use a loopback address or a socket like \
+             \"unix:/run/restante/lmtp.sock\", or let a firewall admit trusted machines alone"
+        );
+        // A socket of systemd may be any.
+        let lmtp = (service == Service::Lmtp && address.ip().is_some()).then_some(lmtp);
+        let all = warnings.map(|(_, warning)| warning).chain(lmtp);
+        all.filter(|_| !address.is_local()).collect()
     }
 
     /// Returns the key to change and the reason, if the listener cannot use that endpoint.

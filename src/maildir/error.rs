@@ -69,6 +69,11 @@ impl Error {
         self.source.kind() == io::ErrorKind::ReadOnlyFilesystem
     }
 
+    /// Whether the user of this process lacks a right.
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(Errno::from_io_error(&self.source), Some(Errno::ACCESS | Errno::PERM))
+    }
+
     /// The path of the failed call.
     pub fn path(&self) -> &Path {
         &self.path

@@ -88,6 +88,13 @@ pub fn latest() -> Search {
     search(|name| name.to_str().is_some_and(|name| name.ends_with(ENDING)))
 }
 
+/// The metrics of all servers that were started with a configuration file: of those that run, or were killed.
+pub fn of_configuration(file: &Path) -> Vec<MetricsSnapshot> {
+    let Ok(file) = fs::canonicalize(file) else { return Vec::new() };
+    let found = latest().files.into_iter().filter_map(|metrics| metrics.read().ok());
+    found.filter(|reading| reading.configuration() == Some(&file)).collect()
+}
+
 fn search(such: impl Fn(&OsStr) -> bool) -> Search {
     let mut found = Vec::new();
     let mut refused = Vec::new();

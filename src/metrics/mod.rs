@@ -92,6 +92,8 @@ pub struct Metrics {
     /// 1 while no message can be stored, because the disk of the spool is full or read-only.
     pub unwritable: Gauge,
     stale_files: [Gauge; FILES.len()],
+    /// 1 if the last reload changed nothing because its configuration needs a restart.
+    pub restart_needed: Gauge,
     /// Log lines, including the dropped ones.
     pub log_lines: Counter,
     /// Log lines dropped because the queue was full.
@@ -228,6 +230,7 @@ impl Metrics {
             refusing: Gauge::new(),
             unwritable: Gauge::new(),
             stale_files: [const { Gauge::new() }; FILES.len()],
+            restart_needed: Gauge::new(),
             log_lines: Counter::new(),
             log_dropped: Counter::new(),
             loop_turn: LoopTurns::new(),
@@ -249,7 +252,7 @@ impl Metrics {
         &self.listeners[at]
     }
 
-    /// Sets whether the newest version of a file is invalid, so that an older one is in use.
+    /// Sets whether the newest version of a file is not in use, but an older one.
     pub fn set_stale(&self, file: &str, stale: bool) {
         if let Some(at) = FILES.iter().position(|name| *name == file) {
             self.stale_files[at].set(u64::from(stale));

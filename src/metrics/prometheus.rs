@@ -142,7 +142,7 @@ impl Metrics {
         ]
     }
 
-    fn internal_families(&self) -> [Family; 25] {
+    fn internal_families(&self) -> [Family; 26] {
         let queues = [
             ("deliveries", &self.delivery_queue),
             ("disk", &self.disk_queue),
@@ -193,13 +193,18 @@ impl Metrics {
             Family {
                 name: "restante_stale",
                 kind: Kind::Gauge,
-                help: "1 if the newest version of a file is invalid, so that an older one is in use.",
+                help: "1 if the newest version of a file is invalid or needs a restart, so that an older one is in use.",
                 samples: FILES
                     .into_iter()
                     .zip(&self.stale_files)
                     .map(|(file, stale)| Sample::labelled("file", file, stale.get()))
                     .collect(),
             },
+            gauge(
+                "restante_restart_needed",
+                "1 if the last reload changed nothing, because the configuration needs a restart.",
+                &self.restart_needed,
+            ),
             counter("restante_log_lines_total", "Lines logged.", &self.log_lines),
             counter("restante_log_dropped_total", "Log lines dropped.", &self.log_dropped),
             histogram("restante_loop_turn_seconds", "Time of each turn of the loop.", &self.loop_turn.times),

@@ -11,6 +11,12 @@ pub(super) const MAILBOX_UNUSABLE: LocalizedText = LocalizedText::new(
     "The mailbox can't be used as it is configured",
     "La boîte est inutilisable, voyez l'administrateur",
 );
+/// [`Failure::ReadOnly`](super::request::Failure::ReadOnly). Over IMAP also for a folder with a message that has no UID yet, because
+/// a UID that is told is written before.
+pub(super) const READ_ONLY: LocalizedText = LocalizedText::new(
+    "The disk of the mailbox is read-only, try later",
+    "Le disque de la boîte est en lecture seule, réessayez plus tard",
+);
 /// [`Failure::TooManyOpen`](super::request::Failure::TooManyOpen)
 pub(super) const TOO_MANY_OPEN: LocalizedText = LocalizedText::new(
     "Too many mailboxes are open, try later",

@@ -19,7 +19,7 @@ use super::{
     accept::MAX_ACCEPTS_PER_TURN,
     fd_budget::{capped_config, fd_inputs},
     peer::PendingProxy,
-    reload_job::{CurrentListener, CurrentState, NewState, PendingReload, SocketSource},
+    reload_job::{CurrentListener, CurrentState, NewState, PendingReload, Refusal, SocketSource},
     state::{Server, Timer, new_read_buffer},
 };
 use crate::{
@@ -49,7 +49,8 @@ impl Server {
         }
         let stuck = Arc::strong_count(&self.reload_threads) - 1;
         if stuck > MAX_STUCK_THREADS {
-            return self.finish_reload(Err(format!("{stuck} threads wait for a disk to read it already")));
+            return self
+                .finish_reload(Err(format!("{stuck} threads wait for a disk to read it already").into()));
         }
         log::info!("configuration reload started path={}", source.display());
         self.sd_notify.reloading();
@@ -79,7 +80,7 @@ impl Server {
                 self.reload = Some(PendingReload { result, started_at: now, requested_again: false });
                 self.timers.set(now + WARN_AFTER, Timer::Reload);
             }
-            Err(error) => self.finish_reload(Err(format!("no thread to read it: {error}"))),
+            Err(error) => self.finish_reload(Err(format!("no thread to read it: {error}").into())),
         }
     }
 
@@ -102,7 +103,9 @@ impl Server {
         }
         let again = reload.requested_again;
         self.reload = None;
-        self.finish_reload(Err(format!("reading it has not ended within {}s", ABANDON_AFTER.as_secs())));
+        self.finish_reload(Err(
+            format!("reading it has not ended within {}s", ABANDON_AFTER.as_secs()).into()
+        ));
         if again {
             self.begin_reload();
         }
@@ -113,30 +116,35 @@ impl Server {
         let Some(PendingReload { result, requested_again: again, .. }) = &self.reload else { return };
         let (result, again) = match result.try_recv() {
             Err(TryRecvError::Empty) => return,
-            Err(TryRecvError::Disconnected) => (Err("reading it broke off".to_owned()), *again),
+            Err(TryRecvError::Disconnected) => (Err("reading it broke off".to_owned().into()), *again),
             Ok(result) => (result, *again),
         };
         self.reload = None;
         if self.shutdown.is_some() {
             return;
         }
-        let followed = result.and_then(|renewed| self.apply_reload(renewed, now));
+        let followed = result.and_then(|renewed| self.apply_reload(renewed, now).map_err(Refusal::from));
         self.finish_reload(followed);
         if again {
             self.begin_reload();
         }
     }
 
-    fn finish_reload(&mut self, result: Result<(), String>) {
+    fn finish_reload(&mut self, result: Result<(), Refusal>) {
         METRICS.set_stale("configuration", result.is_err());
-        let status = match result {
-            Ok(()) => self.summary(),
-            Err(why) => {
-                let why = why.replace(char::is_control, " ");
-                log::error!("configuration reload failed, keeping the old one: {why}");
-                format!("configuration reload failed, keeping the old one: {why}")
-            }
+        METRICS.restart_needed.set(u64::from(matches!(result, Err(Refusal::NeedsRestart(_)))));
+        let failed = match result {
+            Ok(()) => None,
+            Err(Refusal::Invalid(why)) => Some(format!("the old one: {why}")),
+            Err(Refusal::NeedsRestart(why)) => Some(format!("the old one until a restart: {why}")),
         };
+        let failed = failed.map(|why| {
+            let status =
+                format!("configuration reload failed, keeping {}", why.replace(char::is_control, " "));
+            log::error!("{status}");
+            status
+        });
+        let status = failed.unwrap_or_else(|| self.summary());
         self.sd_notify.ready(&status);
     }
 

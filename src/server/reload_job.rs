@@ -21,10 +21,36 @@ use crate::{
 
 /// A reload that its thread has not finished.
 pub(super) struct PendingReload {
-    pub(super) result: Receiver<Result<NewState, String>>,
+    pub(super) result: Receiver<Result<NewState, Refusal>>,
     pub(super) started_at: Duration,
     /// Whether another reload was requested meanwhile: the files that this one has read may be out of date.
     pub(super) requested_again: bool,
+}
+
+/// The reason why a reload changes nothing.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The files have a mistake, or cannot be read or applied.
+    Invalid(String),
+    /// A server that runs cannot take it, and a restart may. Only `restante check` knows whether it would.
+    NeedsRestart(String),
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Self::Invalid(why)
+    }
+}
+
+impl From<config::Error> for Refusal {
+    fn from(error: config::Error) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+/// The refusal of a setting that needs a restart.
+fn needs_restart(text: &ConfigText, key: &str, why: String) -> Refusal {
+    Refusal::NeedsRestart(text.error_at(key, why).to_string())
 }
 
 /// The state of the server when a reload begins.
@@ -66,23 +92,22 @@ pub(super) enum SocketSource {
 
 impl CurrentState {
     /// Reads the files and binds the new addresses.
-    pub(super) fn load(&self, now: SystemTime) -> Result<NewState, String> {
-        let words = |error: config::Error| error.to_string();
-        let (config, text) = Config::read(&self.config_path).map_err(words)?;
+    pub(super) fn load(&self, now: SystemTime) -> Result<NewState, Refusal> {
+        let (config, text) = Config::read(&self.config_path)?;
         if let Some(why) = sandbox::unreachable_place(&config) {
-            return Err(format!("{}: {why}", self.config_path.display()));
+            return Err(Refusal::NeedsRestart(format!("{}: {why}", self.config_path.display())));
         }
         let mut files = LoadedConfig::reload(config, &text, &self.config, now)
             .map_err(|error: loaded_config::Error| error.to_string())?;
         if let Some(key) = files.config.changed_fixed_key(&self.config) {
             let why = format!("this cannot change while the server runs: {}", check_and_restart());
-            return Err(words(text.error_at(key, why)));
+            return Err(needs_restart(&text, key, why));
         }
         let waiting = files.config.retain_restart_only(&self.config);
         if let Some(problem) = written_files::problems_of_reload(&files.config, text.path()) {
-            return Err(words(text.error_at(&problem.key, problem.why)));
+            return Err(text.error_at(&problem.key, problem.why).into());
         }
-        let listeners = self.assign_sockets(&files.config.listen, &text).map_err(words)?;
+        let listeners = self.assign_sockets(&files.config.listen, &text)?;
         Ok(NewState { files, listeners, renamed: text.renamed().to_vec(), restart_needed: waiting })
     }
 
@@ -92,7 +117,7 @@ impl CurrentState {
         &self,
         listeners: &[ListenerConfig],
         text: &ConfigText,
-    ) -> Result<Vec<(ListenerConfig, SocketSource)>, config::Error> {
+    ) -> Result<Vec<(ListenerConfig, SocketSource)>, Refusal> {
         let mut held = self.listeners.clone();
         let mut seats = Vec::new();
         let mut rest: Vec<(usize, &ListenerConfig)> = listeners.iter().enumerate().collect();
@@ -110,7 +135,7 @@ impl CurrentState {
                 left.configured_endpoint,
                 check_and_restart()
             );
-            return Err(text.error_at("listen", why));
+            return Err(needs_restart(text, "listen", why));
         }
         // Port 0 may be configured more than once: a listener that has a socket keeps it.
         for same_service in [true, false] {
@@ -133,7 +158,7 @@ impl CurrentState {
                 rest.len(),
                 check_and_restart()
             );
-            return Err(text.error_at("listen", why));
+            return Err(needs_restart(text, "listen", why));
         }
         for (n, listen) in rest {
             let socket =
@@ -143,8 +168,11 @@ impl CurrentState {
                         _ => conflicting_listener(&held, &listen.address),
                     };
                     let why = listener::Error::Bind(listen.protocol, listen.address.clone(), error);
-                    let why = format!("{why}{advice}");
-                    text.error_at(&format!("listen.{n}.address"), why)
+                    let key = format!("listen.{n}.address");
+                    match advice {
+                        None => text.error_at(&key, why.to_string()).into(),
+                        Some(advice) => needs_restart(text, &key, format!("{why}; {advice}")),
+                    }
                 })?;
             seats.push((listen.clone(), SocketSource::New(socket)));
         }
@@ -153,25 +181,22 @@ impl CurrentState {
 }
 
 /// The way to a port that only root may bind: a server that was started as root is another user by now.
-fn lacking_right(wanted: &Endpoint) -> String {
-    match wanted.ip() {
-        Some(address) if address.port() < FIRST_FREE_PORT => {
-            format!("; a new port below {FIRST_FREE_PORT} needs a restart: {}", check_and_restart())
-        }
-        _ => String::new(),
-    }
+fn lacking_right(wanted: &Endpoint) -> Option<String> {
+    wanted
+        .ip()
+        .filter(|address| address.port() < FIRST_FREE_PORT)
+        .map(|_| format!("a new port below {FIRST_FREE_PORT} needs a restart: {}", check_and_restart()))
 }
 
 /// Names the listener that may prevent a new one: an open listener on the same port.
-fn conflicting_listener(held: &[CurrentListener], wanted: &Endpoint) -> String {
+fn conflicting_listener(held: &[CurrentListener], wanted: &Endpoint) -> Option<String> {
     let port = |endpoint: &Endpoint| endpoint.ip().map(|address| address.port());
-    match held.iter().find(|held| port(wanted).is_some() && port(&held.endpoint) == port(wanted)) {
-        Some(CurrentListener { endpoint, .. }) => format!(
-            "; this server is at {endpoint}, which it closes only after it has the new one: {}",
-            check_and_restart()
-        ),
-        None => String::new(),
-    }
+    let other = held.iter().find(|held| port(wanted).is_some() && port(&held.endpoint) == port(wanted))?;
+    Some(format!(
+        "this server is at {}, which it closes only after it has the new one: {}",
+        other.endpoint,
+        check_and_restart()
+    ))
 }
 
 /// The first port that needs no privilege.
@@ -183,17 +208,17 @@ fn inherited_sockets(
     n: usize,
     listen: &ListenerConfig,
     text: &ConfigText,
-) -> Result<Vec<ListenerId>, config::Error> {
+) -> Result<Vec<ListenerId>, Refusal> {
     let taken: Vec<CurrentListener> =
         held.extract_if(.., |held| held.configured_endpoint == listen.address).collect();
     if taken.is_empty() {
         let why =
             format!("no socket for {} was passed at the start: {}", listen.address, check_and_restart());
-        return Err(text.error_at(&format!("listen.{n}.address"), why));
+        return Err(needs_restart(text, &format!("listen.{n}.address"), why));
     }
     for CurrentListener { endpoint, .. } in &taken {
         if let Some((key, why)) = listen.incompatible_with(endpoint) {
-            return Err(text.error_at(&format!("listen.{n}.{key}"), why));
+            return Err(text.error_at(&format!("listen.{n}.{key}"), why).into());
         }
     }
     Ok(taken.into_iter().map(|held| held.id).collect())

@@ -83,7 +83,11 @@ fn spool(config: &Config) -> Option<Problem> {
                 is_warning: true,
                 ..Problem::new(
                     key,
-                    format!("{} is read-only: clients can read mail, and none arrives", path.display()),
+                    format!(
+                        "{} is read-only: no mail arrives, and IMAP opens no folder with a message that has no UID yet; POP3 \
+                         and the web inbox can read all mail",
+                        path.display()
+                    ),
                 )
             }),
             Err(Errno::ACCESS | Errno::PERM) => match option_for(config, path, "--spool DIR") {
@@ -163,13 +167,7 @@ fn read_again(key: &str, path: &Path) -> Option<Problem> {
     is_denied(path, Access::READ_OK).then(|| {
         let (name, group) = (user_name(), group_name());
         if let Some(directory) = closed_directory(path) {
-            let word = path_word(directory);
-            let advice = if is_own(directory) {
-                format!("let its owner in with `chmod u+x {word}`")
-            } else {
-                format!("run `chgrp {group} {word}` and `chmod g+x {word}`, or `setfacl -m u:{name}:x {word}`")
-            };
-            let advice = format!("{} is in it; {advice}", path.display());
+            let advice = format!("{} is in it; {}", path.display(), way_into(directory));
             return Problem::denied(key, no_permission(directory, what, &advice));
         }
         if is_own(path) {
@@ -183,6 +181,15 @@ fn read_again(key: &str, path: &Path) -> Option<Problem> {
         );
         Problem::denied(key, no_permission(path, what, &advice))
     })
+}
+
+/// The advice that lets the present user into a directory.
+fn way_into(directory: &Path) -> String {
+    let (word, name, group) = (path_word(directory), user_name(), group_name());
+    if is_own(directory) {
+        return format!("let its owner in with `chmod u+x {word}`");
+    }
+    format!("run `chgrp {group} {word}` and `chmod g+x {word}`, or `setfacl -m u:{name}:x {word}`")
 }
 
 /// Whether the certificate and its key can be read again.
@@ -236,8 +243,15 @@ fn log_file(path: &Path) -> Option<Problem> {
     }
     let error = logging::check_file(path).err()?;
     let why = format!("cannot log to {}: {error}", path.display());
-    let denied = error.kind() == io::ErrorKind::PermissionDenied;
-    Some(if denied { Problem::denied(key, why) } else { Problem::new(key, why) })
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return Some(Problem::new(key, why));
+    }
+    let advice = if is_own(path) {
+        format!("let its owner write to it with `chmod u+rw {}`", path_word(path))
+    } else {
+        advice_with(&chown("chown", path), path, ANOTHER_PLACE)
+    };
+    Some(Problem::denied(key, format!("{why}: {advice}")))
 }
 
 /// The server runs without its log, and waits for the daemon.
@@ -314,8 +328,10 @@ fn missing_name(key: &str, what: &str, path: &Path, advice: Option<(&Path, Strin
         }
         Err(error) => {
             let why = format!("{}: {error}", above.display());
-            let denied = error.kind() == io::ErrorKind::PermissionDenied;
-            Some(if denied { Problem::denied(key, why) } else { Problem::new(key, why) })
+            Some(match closed_directory(above) {
+                Some(closed) => Problem::denied(key, format!("{why}: {}", way_into(closed))),
+                None => Problem::new(key, why),
+            })
         }
     }
 }

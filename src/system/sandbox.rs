@@ -18,7 +18,7 @@ use landlock::{
 
 use crate::{
     command_hint::restante,
-    config::{Config, Destination, Persona, UnknownRecipients},
+    config::{Config, Destination, UnknownRecipients},
     maildir::EXT4_STATES,
     metrics::location,
     net::endpoint::Endpoint,
@@ -95,9 +95,8 @@ impl AccessRules {
         let metrics = metrics.clone().or_else(|| location::export_path(&config.spool, &config.hostname));
         metrics.iter().for_each(|path| rules.allow_replace(path));
         config.transcripts.iter().for_each(|directory| rules.allow(Access::Mail, directory));
-        if config.listen.iter().any(|listen| listen.persona == Persona::Http) {
-            rules.allow(Access::Read, Path::new(time_zone::DIRECTORY)); // for the dates of a search
-        }
+        // For the dates of a search. Always, because the first listener of `http` may come with a reload.
+        rules.allow(Access::Read, Path::new(time_zone::DIRECTORY));
         for listen in &config.listen {
             if let Endpoint::Unix(path) = &listen.address {
                 rules.allow(Access::Socket, directory(path));
@@ -250,7 +249,7 @@ fn is_outside(AccessRule { access, path }: &AccessRule) -> String {
         Access::Device | Access::Proc | Access::Sys | Access::Read => "",
     };
     format!(
-        "{} is outside of the sandbox{purpose}, which is for what the configuration named at the start: {}",
+        "{} is outside of the sandbox{purpose}, which is for the places of the configuration at the start: {}",
         path.display(),
         check_and_restart()
     )

@@ -325,6 +325,7 @@ pub fn log_failure(error: &Error) -> Failure {
         Kind::Truncated => Failure::Truncated,
         Kind::Unusable => Failure::MailboxUnusable,
         Kind::Locked => Failure::InUse,
+        Kind::Other if error.is_read_only() => Failure::ReadOnly,
         Kind::Other => Failure::TempFail,
     };
     match failure {

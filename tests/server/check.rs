@@ -200,7 +200,7 @@ fn h30_two_listeners_that_take_one_port_of_ipv4_are_refused_as_by_a_start() {
 }
 
 #[test]
-fn n66_a_place_or_a_network_that_is_open_to_all_is_a_warning() {
+fn n66_n95_a_place_or_a_network_that_is_open_to_all_is_a_warning() {
     let story = Story::new();
     fs::create_dir(story.at("spool")).unwrap();
     let listener = |service: &str, keys: &str| listener_at(service, "0.0.0.0:0", keys);
@@ -212,6 +212,10 @@ fn n66_a_place_or_a_network_that_is_open_to_all_is_a_warning() {
         (
             listener("smtp", "proxy_networks = [\"10.0.0.0/8\", \"::/0\"]"),
             "every machine is in proxy_networks of smtp",
+        ),
+        (
+            listener("lmtp", ""),
+            "lmtp at 0.0.0.0:0 believes every machine that reaches it: use a loopback address",
         ),
     ] {
         story.configure("", &rest);
@@ -418,7 +422,8 @@ fn as_root(test: &str) {
     };
     let checked = story.check(&[]);
     assert!(
-        checked.0 == Some(0) && checked.1.contains("is read-only: clients can read mail"),
+        checked.0 == Some(0)
+            && checked.1.contains("is read-only: no mail arrives, and IMAP opens no folder with "),
         "{}",
         checked.1
     );

@@ -300,7 +300,7 @@ fn n50_a_new_port_that_only_root_may_bind_is_told_with_the_restart() {
     config.push_str(&listener_at("smtp", "127.0.0.1:977", ""));
     fs::write(&file, config).unwrap();
     server.signal(Signal::HUP);
-    server.tells("configuration reload failed, keeping the old one: ");
+    server.tells("configuration reload failed, keeping the old one until a restart: ");
     server.tells("Permission denied (os error 13); a new port below 1024 needs a restart: run `");
 }
 

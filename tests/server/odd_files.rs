@@ -161,7 +161,7 @@ fn a_reload_that_finds_an_odd_file_changes_nothing_and_the_next_one_is_heard() {
     for file in story.files() {
         for (make, why) in ODD {
             put(&file, make);
-            let line = story.reload("configuration reload failed, keeping the old one: ");
+            let line = story.reload("configuration reload failed, keeping the old one");
             // A link that leads elsewhere is refused for that.
             let beyond = line.contains("/dev is outside of the sandbox");
             assert!(line.contains(file.to_str().unwrap()) && line.contains(why) || beyond, "{line}");

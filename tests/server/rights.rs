@@ -324,3 +324,96 @@ fn n79_a_directory_for_metrics_comes_with_one_command() {
         assert!(!warnings.iter().any(|line| line.contains("metrics")), "{said}");
     }
 }
+
+const WITH_PASSWORD: [&str; 4] = ["sh", "-c", "echo sesame | \"$@\"", "sh"];
+
+#[test]
+fn n96_an_account_in_a_file_that_the_server_cannot_read_is_told_with_the_command() {
+    if !can_become_somebody_else(
+        "n96_an_account_in_a_file_that_the_server_cannot_read_is_told_with_the_command",
+    ) {
+        return;
+    }
+    let story = Story::new("");
+    let (file, notice) = (story.at("users.json"), "; a running server applies this within ");
+    let add = |name: &str| {
+        let (code, said) = story.run(&WITH_PASSWORD, &["user", "add", name, "--password-stdin"]);
+        assert!(code == Some(0) && said.starts_with(&format!("added {name}; ")), "{said}");
+        said
+    };
+    assert!(add(BOB).contains(notice));
+    // As `jq … > new && mv new users.json` of root leaves it.
+    own(&file, 0);
+    let (_, disabled) = story.run(&[], &["user", "disable", BOB]);
+    for said in [disabled, add("ann@example.test")] {
+        assert!(
+            said.contains("the server applies nothing, because it cannot read ") && !said.contains(notice),
+            "{said}"
+        );
+        assert_eq!(command_in(&said), format!("chgrp {NOBODY} {}", file.display()));
+    }
+    own(story.home.path(), NOBODY);
+    own(&file, 0);
+    let said = add("eve@example.test");
+    let remedy = command_in(&said);
+    assert_eq!(remedy, format!("chown nobody: {}", file.display()), "the directory is the server's");
+    assert!(Command::new("sh").args(["-c", &remedy]).status().unwrap().success());
+    assert!(add("rob@example.test").contains(notice));
+}
+
+#[test]
+fn n97_a_user_who_is_not_the_servers_is_told_to_be_root_or_that_user() {
+    if !can_become_somebody_else("n97_a_user_who_is_not_the_servers_is_told_to_be_root_or_that_user") {
+        return;
+    }
+    let story = Story::new("");
+    story.put(BOB, NOBODY, PRIVATE);
+    mode(&story.at("spool"), PRIVATE);
+    let other = ["setpriv", "--reuid=2", "--regid=2", "--clear-groups"];
+    let (code, said) =
+        story.run(&[&WITH_PASSWORD[..], &other].concat(), &["user", "add", "z", "--password-stdin"]);
+    assert!(code == Some(1) && said.ends_with("run this as root, or as the server's user\n"), "{said}");
+    assert!(!said.contains("--keep-mail"), "{said}");
+}
+
+#[test]
+fn n98_a_log_and_aliases_that_cannot_be_had_come_with_the_command() {
+    if !can_become_somebody_else("n98_a_log_and_aliases_that_cannot_be_had_come_with_the_command") {
+        return;
+    }
+    let story = Story::new("");
+    let log = story.at("above/log/other.txt");
+    let directory = log.parent().unwrap();
+    story.configure(&format!("[log]\ndestination = {log:?}\n"));
+    fs::create_dir_all(directory).unwrap();
+    own(directory, NOBODY);
+    fs::write(&log, "").unwrap();
+    fs::set_permissions(&log, Permissions::from_mode(0o600)).unwrap();
+    let check_fails = || {
+        let (code, said) = story.run(&[], &["check"]);
+        assert!(code == Some(2), "{said}");
+        said
+    };
+    let said = check_fails();
+    assert!(said.contains(&format!("cannot log to {}: Permission denied", log.display())), "{said}");
+    assert_eq!(command_in(&said), format!("chown nobody: {}", log.display()));
+    own(directory, 0);
+    mode(directory, PRIVATE);
+    let said = check_fails();
+    assert_eq!(command_in(&said), format!("chown nobody: {}", directory.display()));
+    mode(&story.at("above"), PRIVATE);
+    let said = check_fails();
+    let group = format!(" and `chmod g+x {}`", story.at("above").display());
+    assert!(said.contains("run `chgrp ") && said.contains(&group), "{said}");
+    own(&story.at("above"), NOBODY);
+    let config = fs::read_to_string(story.at("restante.toml")).unwrap();
+    fs::write(story.at("restante.toml"), format!("aliases = {:?}\n{config}", story.at("new/aliases")))
+        .unwrap();
+    let said = check_fails();
+    let remedy = format!("install -D -m 644 /dev/null {}", story.at("new/aliases").display());
+    assert!(said.contains("or take `aliases` out of the configuration"), "{said}");
+    assert_eq!(command_in(&said), remedy);
+    assert!(Command::new("sh").args(["-c", &remedy]).status().unwrap().success());
+    let (code, said) = story.run(&[], &["check"]);
+    assert_eq!(code, Some(0), "{said}");
+}

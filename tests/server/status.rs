@@ -3,7 +3,8 @@
 use std::{fs, path::Path, process::Command};
 
 use crate::common::{
-    STRICT, Server, Setup, client::Client, configuration, disk::SmallDisk, eventually, home, skip,
+    STRICT, Server, Setup, client::Client, configuration, disk::SmallDisk, eventually, home, listener_at,
+    skip,
 };
 
 const BOB: &str = "bob@example.test";
@@ -107,4 +108,152 @@ fn u77_a_read_only_disk_is_told_as_such_until_it_is_writable() {
     server.tells("the disk of the spool is writable again, accepting mail");
     assert!(deliver().starts_with("250 "));
     assert_eq!(server.log().matches("refusing deliveries: ").count(), 1, "it is told once: {}", server.log());
+}
+
+#[test]
+fn n93_a_mailbox_on_a_read_only_disk_is_read_by_pop3_and_imap_says_why_not() {
+    let test = "n93_a_mailbox_on_a_read_only_disk_is_read_by_pop3_and_imap_says_why_not";
+    let Some(disk) = SmallDisk::mount("4m") else {
+        return skip(test, "only root may mount a small disk");
+    };
+    let remount = |options: &str| {
+        let done = Command::new("mount").args(["-o", options]).arg(disk.dir.path()).status().unwrap();
+        assert!(done.success(), "{options}");
+    };
+    let server = Setup { spool: Some(disk.dir.path().join("spool")), ..Setup::default() }.start();
+    let deliver = || {
+        let reply = Client::smtp(&server).deliver(&[BOB], b"Subject: x\r\n\r\n");
+        assert!(reply.starts_with("250 "), "{reply}");
+    };
+    let imap = || {
+        let mut client = Client::connect(server.addresses("imap")[0]);
+        client.expect("* OK");
+        client.send(&format!("a LOGIN {BOB} x"));
+        client
+    };
+    let select = |client: &mut Client| {
+        client.send("s SELECT INBOX");
+        std::iter::repeat_with(|| client.reply()).find(|line| line.starts_with("s ")).unwrap()
+    };
+    deliver();
+    assert!(select(&mut imap()).starts_with("s OK"));
+    remount("remount,ro");
+    assert!(select(&mut imap()).starts_with("s OK"), "each message has a UID");
+    remount("remount,rw");
+    deliver();
+    remount("remount,ro");
+    let mut client = imap();
+    assert_eq!(select(&mut client), "s NO [UNAVAILABLE] The disk of the mailbox is read-only, try later\r\n");
+    client.send("l LANGUAGE fr");
+    let told = select(&mut client);
+    assert!(
+        told.starts_with("s NO [UNAVAILABLE] Le disque de la bo") && told.contains("lecture seule"),
+        "{told}"
+    );
+    let mut client = Client::connect(server.pop3());
+    client.expect("+OK");
+    client.ask(&format!("USER {BOB}"), "+OK");
+    client.ask("PASS x", "+OK");
+    client.ask("STAT", "+OK 2 ");
+    client.ask("RETR 2", "+OK");
+    remount("remount,rw");
+    assert!(select(&mut imap()).starts_with("s OK"));
+}
+
+#[test]
+fn n90_a_health_check_means_the_spool_of_its_directory_and_always_names_one() {
+    let (mut ours, other) = (Server::dev(), Server::dev());
+    let check = |directory: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        command.args(["status", "--check"]).current_dir(directory);
+        command.env("XDG_RUNTIME_DIR", other.runtime.path()).env_remove("RESTANTE_CONFIG");
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    assert_eq!(ours.spool, ours.home.path().join("spool"), "where a person types the command");
+    ours.signal(rustix::process::Signal::TERM);
+    assert!(ours.wait().success());
+    // A directory without a spool has no server of its own, and neither has one whose `spool` is another thing.
+    let empty = home();
+    fs::create_dir_all(empty.path().join("spool/cron")).unwrap();
+    let named = format!("; spool {}\n", other.spool.display());
+    eventually("the other server is healthy", || {
+        let (code, said) = check(empty.path());
+        (code == Some(0) && said.starts_with("healthy: up ") && said.contains(&named)).then_some(())
+    });
+    let (code, said) = check(ours.home.path());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&format!("no metrics of a server of {}", ours.spool.display())), "{said}");
+}
+
+#[test]
+fn n91_check_knows_the_server_of_its_file_that_runs_with_another_spool() {
+    let server = Setup { config: Some(STRICT), users: &[BOB], ..Setup::default() }.start();
+    let runtime = server.runtime.path();
+    eventually("the server has written its metrics", || {
+        (status_of(&[], &server.spool, runtime).0 == Some(0)).then_some(())
+    });
+    let moved = server.home.path().join("moved");
+    fs::create_dir(&moved).unwrap();
+    let listeners = listener_at("smtp", &server.smtp().to_string(), "")
+        + &listener_at("pop3", &server.pop3().to_string(), "");
+    let check = |file: &str| {
+        let file = server.home.path().join(file);
+        fs::write(&file, configuration(server.home.path(), &moved, &listeners)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        let output = command.arg("check").arg("--config").arg(file).env("XDG_RUNTIME_DIR", runtime).output();
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (code, said) = check("restante.toml");
+    assert!(code == Some(0) && said.contains(" is good; "), "{said}");
+    let note =
+        format!("# note: the server of this file that runs has the spool {}, ", server.spool.display());
+    assert!(said.contains(&note), "{said}");
+    let (code, said) = check("other.toml");
+    assert!(code == Some(2) && said.contains("another program listens there"), "{said}");
+}
+
+#[test]
+fn n92_a_reload_that_needs_a_restart_is_no_mistake_and_the_first_web_listener_needs_none() {
+    let server = Setup { config: Some(STRICT), users: &[BOB], ..Setup::default() }.start();
+    let (file, elsewhere) = (server.home.path().join("restante.toml"), home());
+    let good = fs::read_to_string(&file).unwrap();
+    let reload = |config: &str| {
+        fs::write(&file, config).unwrap();
+        server.signal(rustix::process::Signal::HUP);
+    };
+    let shows = |word: &str| {
+        eventually(word, || {
+            let (_, said) = status_of(&[], &server.spool, server.runtime.path());
+            said.contains(word).then_some(said)
+        })
+    };
+    let with_web = good + &listener_at("http", "127.0.0.1:0", "");
+    reload(&with_web);
+    server.tells(" http listening address=");
+    let is_kept = !server.log().contains("landlock=none");
+    for (config, needs_restart) in &[
+        (with_web.replacen("spool = \"", "spool = \"/tmp/..", 1), true),
+        (with_web.replacen("hostname", "host_name", 1), false),
+        // Without Landlock, a server takes it.
+        (
+            with_web.clone() + &listener_at("lmtp", &format!("unix:{}/s", elsewhere.path().display()), ""),
+            true,
+        ),
+    ][..if is_kept { 3 } else { 2 }]
+    {
+        reload(config);
+        if *needs_restart {
+            server.tells("configuration reload failed, keeping the old one until a restart: ");
+            shows("configuration: it needs a restart (the log says why)");
+        } else {
+            shows("configuration: invalid, the previous version is in use");
+        }
+    }
+    reload(&with_web);
+    eventually("nothing is stale", || {
+        let (code, said) = status_of(&[], &server.spool, server.runtime.path());
+        (code == Some(0) && !said.contains("stale")).then_some(())
+    });
 }

@@ -181,3 +181,52 @@ fn n77_a_purge_on_a_read_only_disk_says_so_and_does_not_lead_to_fsck() {
     assert!(purge(&backend.spool).contains("1 mailbox or folder could not be emptied: the disk of "));
     assert_eq!(bob.files("new").len(), 1);
 }
+
+#[test]
+fn n94_a_mistake_in_the_aliases_stops_no_tool_that_needs_none() {
+    let home = home();
+    let at = |name: &str| home.path().join(name);
+    fs::create_dir_all(at("spool")).unwrap();
+    for part in ["tmp", "new", "cur"] {
+        fs::create_dir_all(at("spool").join(BOB).join(part)).unwrap();
+    }
+    fs::write(at("users.json"), format!("{{{BOB:?}: {{\"password_hash\": {:?}}}}}", common::PASSWORD_MD5))
+        .unwrap();
+    let config = format!("aliases = \"aliases\"\n{}", common::STRICT);
+    fs::write(at("restante.toml"), common::configuration(home.path(), &at("spool"), &config)).unwrap();
+    let restante = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        let command = command.args(words).arg("--config").arg(at("restante.toml")).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let letter = || fs::write(at("spool").join(BOB).join("new/1.a.b"), LETTER).unwrap();
+    letter();
+    let export = ["export", "team@example.test", "--output", "-"];
+    fs::write(at("aliases"), "team: bob\n").unwrap();
+    let (code, said) = restante(&export);
+    assert!(code == Some(0) && !said.contains("aliases"), "{said}");
+    for broken in [Some("team: nobody\n"), None] {
+        match broken {
+            Some(text) => fs::write(at("aliases"), text).unwrap(),
+            None => fs::remove_file(at("aliases")).unwrap(),
+        }
+        letter();
+        for words in [
+            &["fsck"][..],
+            &["wait", "--to", BOB, "--timeout", "0s"],
+            &["export", "bob", "--output", "-"],
+            &["purge", "--to", BOB, "--yes"],
+        ] {
+            let (code, said) = restante(words);
+            // The modes of these directories may be findings.
+            assert!(code == Some(0) || words == ["fsck"] && code == Some(1), "{words:?}: {said}");
+            assert!(said.contains("goes on without the aliases: "), "{words:?}: {said}");
+        }
+        // An alias may have the address: no other mailbox is taken for it.
+        for words in [&export[..], &["wait", "--to", "team@example.test", "--timeout", "0s"]] {
+            let (code, said) = restante(words);
+            assert!(code == Some(2) && said.contains("and no alias is known: "), "{words:?}: {said}");
+        }
+    }
+}

@@ -11,6 +11,7 @@ use crate::{
     cli::{failure::Failure, output},
     command_hint::path_word,
     config::{Config, MistakenPlaces},
+    maildir::Spool,
     metrics::{
         location::{self, MetricsFile, Search},
         reader::MetricsSnapshot,
@@ -64,11 +65,21 @@ pub(super) fn source_of_mistaken_config(path: &Path) -> Option<(Source, MetricsS
     }
 }
 
+/// The server of `./spool` if that is a spool, and never that of another one; without a `./spool`, as [`source_of_spool`].
+/// A health check without a name would otherwise speak of any server of the machine after its own has ended.
+pub(super) fn source_of_check() -> Result<(Source, MetricsSnapshot), Failure> {
+    // One that this user cannot read may be a spool.
+    let here = Path::new(HERE);
+    let is_spool = here.is_dir() && Spool::has_sign_of_one(here).unwrap_or(true);
+    let path = fs::canonicalize(here).unwrap_or_else(|_| here.to_owned());
+    source_of_spool(is_spool.then_some(&*path))
+}
+
 /// The server of a spool. Without one, that of `./spool`, else the one whose metrics are newest; if others run too, their
 /// spools are named.
 pub(super) fn source_of_spool(spool: Option<&Path>) -> Result<(Source, MetricsSnapshot), Failure> {
     let (found, skipped) = readable(location::latest());
-    let place = fs::canonicalize(spool.unwrap_or(Path::new("./spool"))).ok();
+    let place = fs::canonicalize(spool.unwrap_or(Path::new(HERE))).ok();
     let is_of = |reading: &MetricsSnapshot| {
         place.is_some() && reading.spool().and_then(|spool| fs::canonicalize(spool).ok()) == place
     };
@@ -123,11 +134,8 @@ fn spool_if_running((_, reading): &(Source, MetricsSnapshot)) -> Option<&str> {
 
 /// The spool of the running server that was started with a configuration file.
 fn server_of_file(path: &Path) -> Option<String> {
-    let path = fs::canonicalize(path).ok()?;
-    let found = location::latest().files.into_iter().filter_map(|metrics| metrics.read().ok());
-    let mut such = found.filter(|reading| reading.configuration() == Some(&path));
-    such.find_map(|reading| {
-        staleness(&reading, SystemTime::now()).is_none().then(|| reading.spool().map(str::to_owned)).flatten()
+    location::of_configuration(path).iter().find_map(|reading| {
+        staleness(reading, SystemTime::now()).is_none().then(|| reading.spool().map(str::to_owned)).flatten()
     })
 }
 
@@ -148,5 +156,7 @@ fn told_of(skipped: &[String]) -> String {
     skipped.iter().map(|why| format!("; skipped: {why}")).collect()
 }
 
+/// The spool of a server for development that was started in this directory.
+const HERE: &str = "./spool";
 const NO_SERVER: &str = "no metrics: the server is not running, writes them elsewhere (choose with --config, --spool or \
                          --file), or cannot write them (see its log)";

@@ -20,14 +20,15 @@ fn ages(reading: &MetricsSnapshot, now: SystemTime) -> String {
     format!("up {}, metrics {} old", span(reading.uptime() + since), span(age))
 }
 
-/// One line: whether the server runs, and takes mail.
+/// One line: whether the server runs, and takes mail, and its spool.
 pub(super) fn verdict(reading: &MetricsSnapshot, now: SystemTime) -> String {
     let verdict = match staleness(reading, now) {
         Some(_) => "gone",
         None if refusal(reading).is_some() => "refusing",
         None => "healthy",
     };
-    format!("{verdict}: {}", ages(reading, now))
+    let spool = reading.spool().map(|spool| format!("; spool {}", printable::escape_line(spool)));
+    format!("{verdict}: {}{}", ages(reading, now), spool.unwrap_or_default())
 }
 
 /// The reason why the server takes no mail.
@@ -200,12 +201,18 @@ fn internal_lines(reading: &MetricsSnapshot) -> Vec<String> {
 
 /// The files whose present content the server could not take.
 fn stale_files(reading: &MetricsSnapshot) -> Vec<String> {
-    let files = reading.by_label("restante_stale");
-    let stale: Vec<&str> = files.iter().filter(|(_, stale)| *stale > 0.0).map(|(file, _)| *file).collect();
-    if stale.is_empty() {
-        return Vec::new();
-    }
-    wrapped("stale", &format!("{}: invalid, the previous version is in use", stale.join(", ")))
+    let needs_restart = reading.value("restante_restart_needed").is_some_and(|value| value > 0.0);
+    let files = reading.by_label("restante_stale").into_iter().filter(|(_, stale)| *stale > 0.0);
+    let (waiting, invalid): (Vec<&str>, Vec<&str>) =
+        files.map(|(file, _)| file).partition(|file| needs_restart && *file == "configuration");
+    let lines = |files: Vec<&str>, why: &str| {
+        if files.is_empty() { Vec::new() } else { wrapped("stale", &format!("{}: {why}", files.join(", "))) }
+    };
+    [
+        lines(invalid, "invalid, the previous version is in use"),
+        lines(waiting, "it needs a restart (the log says why), the previous version is in use"),
+    ]
+    .concat()
 }
 
 /// The free space of the spool. The server measures it some seconds after its start, and 0 stands for no measure yet.
@@ -357,6 +364,22 @@ mod tests {
         let told = lines(&MetricsSnapshot::from_file(&path).unwrap(), None);
         assert!(told[0].starts_with("refusing") && told[1].starts_with("stale"), "{told:?}");
         assert!(told[1].contains("accounts: invalid"), "{told:?}");
+    }
+
+    #[test]
+    fn n92_a_configuration_that_needs_a_restart_is_told_from_an_invalid_one() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("restante.prom");
+        for (needed, expected) in [(0, "accounts, configuration: invalid,"), (1, "accounts: invalid,")] {
+            let text = format!(
+                "# restante\nrestante_start_time_seconds 1000000\nrestante_stale{{file=\"accounts\"}} 1\n\
+                 restante_stale{{file=\"configuration\"}} 1\nrestante_restart_needed {needed}\n"
+            );
+            std::fs::write(&path, text).unwrap();
+            let told = lines(&MetricsSnapshot::from_file(&path).unwrap(), None).join("\n");
+            assert!(told.contains(expected), "{told}");
+            assert_eq!(told.contains("configuration: it needs a restart"), needed == 1, "{told}");
+        }
     }
 
     #[test]

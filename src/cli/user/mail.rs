@@ -34,6 +34,8 @@ pub(super) fn refuse_former_mail(
     let found = match Spool::open_existing(&config.spool) {
         Ok(spool) => usage(&spool, mailbox.as_str())?.messages,
         Err(error) if error.kind() == Kind::Gone => 0,
+        // Such a user could not write the accounts either.
+        Err(error) if error.is_denied() => return Err(error.into()),
         Err(error) => {
             return Err(Failure::Other(format!(
                 "cannot look for mail of a former account: {error}; add --keep-mail to do without"

@@ -62,6 +62,10 @@ pub(super) fn read_refusal(failure: Failure) -> Refusal {
         Failure::MailboxUnusable => {
             Refusal::new(Status::UNAVAILABLE, "The mailbox cannot be used as it is configured")
         }
+        Failure::ReadOnly => Refusal::new(
+            Status::UNAVAILABLE,
+            "The disk of the mailbox is read-only: mail cannot be changed now",
+        ),
         _ => Refusal::new(Status::UNAVAILABLE, "The mail cannot be read now: try again"),
     }
 }

@@ -88,11 +88,7 @@ pub(super) fn failure_text(failure: Failure) -> ReplyText {
             "The disk of the server is full, try later",
             "Le disque du serveur est plein, réessayez plus tard",
         ),
-        Failure::ReadOnly => ReplyText::coded(
-            "UNAVAILABLE",
-            "The disk of the server is read-only, try later",
-            "Le disque du serveur est en lecture seule, réessayez plus tard",
-        ),
+        Failure::ReadOnly => ReplyText::of("UNAVAILABLE", failure_texts::READ_ONLY),
         Failure::TempFail | Failure::Truncated => ReplyText::coded(
             "UNAVAILABLE",
             "The mailbox can't be read or changed now, try later",

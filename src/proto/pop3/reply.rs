@@ -85,13 +85,12 @@ pub fn failure_text(failure: Failure) -> ReplyText {
             "Too many logins at once, try again",
             "Trop de connexions à la fois, réessayez",
         ),
-        Failure::Full | Failure::Quota | Failure::ReadOnly | Failure::TempFail | Failure::Truncated => {
-            ReplyText::coded(
-                "[SYS/TEMP] ",
-                "The mailbox can't be read now, try later",
-                "La boîte ne peut être lue maintenant, réessayez plus tard",
-            )
-        }
+        Failure::ReadOnly => ReplyText::of("[SYS/TEMP] ", failure_texts::READ_ONLY),
+        Failure::Full | Failure::Quota | Failure::TempFail | Failure::Truncated => ReplyText::coded(
+            "[SYS/TEMP] ",
+            "The mailbox can't be read now, try later",
+            "La boîte ne peut être lue maintenant, réessayez plus tard",
+        ),
     }
 }
 
