@@ -11,8 +11,8 @@ use std::{
 use rustix::fs::Access;
 
 use crate::{
-    command_hint::restante,
-    file_rights::{ALL, is_denied, way_to_change},
+    command_hint::{path_word, restante},
+    file_rights::{ALL, is_denied, user_name, way_to_change},
     maildir::Spool,
     printable::counted,
 };
@@ -34,6 +34,27 @@ pub fn warning(spool: &Path) -> Option<String> {
         "the server's user cannot write to all parts of {}: {remedy}{others}",
         counted(closed.len(), "mailbox")
     ))
+}
+
+/// The server's own files in the spool that its user may not write to, as after a start by root, with the remedy.
+pub(super) fn closed_files(spool: &Path) -> Option<String> {
+    let is_own = |path: &Path| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(OWN_FILES))
+            && is_denied(path, Access::READ_OK | Access::WRITE_OK)
+    };
+    let mut closed: Vec<PathBuf> = fs::read_dir(spool).ok()?.flatten().map(|entry| entry.path()).collect();
+    closed.retain(|path| is_own(path));
+    closed.sort();
+    let words: Vec<String> = closed.iter().map(|path| path_word(path)).collect();
+    (!words.is_empty()).then(|| {
+        format!(
+            "the server's user may not write to its own files in {}, as after a start by another user: as root, run \
+             `chown {}: {}`",
+            spool.display(),
+            user_name(),
+            words.join(" ")
+        )
+    })
 }
 
 /// The first directory of a mailbox, or of a folder of it, that is closed to this user. A directory that this user cannot
@@ -60,4 +81,5 @@ fn closed_part(mailbox: &Path) -> Option<PathBuf> {
     parts.find(|part| is_directory(part) && is_denied(part, ALL))
 }
 
+const OWN_FILES: &[u8] = b".restante.";
 const PARTS: [&str; 3] = ["tmp", "new", "cur"];

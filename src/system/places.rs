@@ -4,7 +4,6 @@
 //! server looks before it enters the sandbox, and `restante check` looks in the same way.
 
 use std::{
-    ffi::OsStr,
     fs, io,
     ops::RangeInclusive,
     os::unix::fs::{FileTypeExt, MetadataExt},
@@ -17,6 +16,7 @@ use rustix::{
     io::Errno,
 };
 
+use super::mailbox_rights::closed_files;
 use crate::{
     command_hint::path_word,
     config::{Config, Destination, UnknownRecipients},
@@ -95,14 +95,9 @@ fn spool(config: &Config) -> Option<Problem> {
                 None => spool_rights(path),
             },
             _ => match Spool::open_existing(path) {
-                Ok(_) if own_files(path).is_some() => own_files(path),
-                Ok(spool) => spool.room().is_ok_and(|room| room.octets() < Room::LEAST).then(|| Problem {
-                    is_warning: true,
-                    ..Problem::new(
-                        key,
-                        format!("the disk of {} is full, so no mail arrives: make room", path.display()),
-                    )
-                }),
+                Ok(spool) => {
+                    closed_files(path).map(|why| Problem::denied(key, why)).or_else(|| full_disk(&spool))
+                }
                 // A link that root may not follow.
                 Err(error) => Some(Problem::denied(key, error.to_string())),
             },
@@ -119,25 +114,11 @@ fn spool(config: &Config) -> Option<Problem> {
     }
 }
 
-/// The server's own files in the spool if its user may not write to them, as after a start by root.
-fn own_files(spool: &Path) -> Option<Problem> {
-    let is_own = |name: &OsStr| name.as_encoded_bytes().starts_with(OWN_FILES);
-    let mut closed: Vec<PathBuf> = fs::read_dir(spool).ok()?.flatten().map(|entry| entry.path()).collect();
-    closed.retain(|path| {
-        path.file_name().is_some_and(is_own) && is_denied(path, Access::READ_OK | Access::WRITE_OK)
-    });
-    closed.sort();
-    let words: Vec<String> = closed.iter().map(|path| path_word(path)).collect();
-    (!words.is_empty()).then(|| {
-        let why = format!(
-            "the server's user may not write to its own files in {}, as after a start by another user: as root, run \
-             `chown {}: {}`",
-            spool.display(),
-            user_name(),
-            words.join(" ")
-        );
-        Problem::denied(SPOOL, why)
-    })
+/// The warning about a disk without room for mail.
+fn full_disk(spool: &Spool) -> Option<Problem> {
+    let is_full = spool.room().is_ok_and(|room| room.octets() < Room::LEAST);
+    let why = || format!("the disk of {} is full, so no mail arrives: make room", spool.path().display());
+    is_full.then(|| Problem { is_warning: true, ..Problem::new(SPOOL, why()) })
 }
 
 /// Whether owners and modes keep the server's user from writing to the spool. An empty directory may be a mount point.
@@ -439,7 +420,6 @@ fn has_lock(locks: &str, inode: u64) -> bool {
 
 const METRICS: &str = "metrics.file";
 const SPOOL: &str = "spool";
-const OWN_FILES: &[u8] = b".restante.";
 /// The users of people, as useradd(8) numbers them; those below are of services, and 65534 is nobody.
 const PEOPLE: RangeInclusive<u32> = 1000..=60000;
 const ANOTHER_SPOOL: &str =

@@ -300,7 +300,7 @@ fn wire_piece(
     // The head has announced as many octets as the list has, and another program may have written another number into the name.
     let is_announced =
         if last { message.written == message.entry.octets } else { message.written < message.entry.octets };
-    if !is_announced && !(is_first && last) {
+    if !(is_announced || is_first && last) {
         return Err(Failure::Changed);
     }
     Ok((wire, (!last).then_some(message)))

@@ -1,4 +1,4 @@
-//! The marks of `restante wait`: each is for the mailboxes of one spool.
+//! The marks and the time of `restante wait`: a mark is for the mailboxes of one spool.
 
 use crate::{
     common::{Server, client::deliver},
@@ -45,4 +45,14 @@ fn u56_a_mark_where_there_is_no_spool_comes_with_a_word() {
     deliver(&server, BOB, LETTER);
     let output = command(&server.spool, &["wait", "--to", BOB, "--mark"]).output().unwrap();
     assert!(output.stderr.is_empty() && !absent.exists(), "{output:?}");
+}
+
+#[test]
+fn u80_a_number_alone_is_a_time_in_seconds() {
+    let server = Server::dev();
+    let wait = |time| command(&server.spool, &["wait", "--to", BOB, "--timeout", time]).output().unwrap();
+    let complaint = String::from_utf8(wait("0.2").stderr).unwrap();
+    assert!(complaint.contains(" after 200 ms "), "{complaint}");
+    deliver(&server, BOB, LETTER);
+    assert_eq!(wait("5").status.code(), Some(0));
 }

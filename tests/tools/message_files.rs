@@ -285,7 +285,7 @@ fn u88_a_directory_with_a_file_that_cannot_be_read_is_refused_before_anything_is
     let mut unreadable = vec!["in/b.eml.gz"];
     if !geteuid().is_root() {
         backend.file("in/d.eml", "Subject: d\n\nx\n");
-        fs::set_permissions(backend.path("in/d.eml"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(backend.path("in/d.eml"), Permissions::from_mode(0o000)).unwrap();
         unreadable.push("in/d.eml");
     }
     let import = ["import", "in", "--to", BOB, "--create", "--gz"];

@@ -456,16 +456,6 @@ fn the_configuration_knows_aliases_and_who_is_nobody() {
 }
 
 #[test]
-fn u80_a_number_alone_is_a_time_in_seconds() {
-    let server = Server::dev();
-    let wait = |time| command(&server.spool, &["wait", "--to", BOB, "--timeout", time]).output().unwrap();
-    let complaint = String::from_utf8(wait("0.2").stderr).unwrap();
-    assert!(complaint.contains(" after 200 ms "), "{complaint}");
-    deliver(&server, BOB, LETTER);
-    assert_eq!(wait("5").status.code(), Some(0));
-}
-
-#[test]
 fn a_wrong_command_line_is_not_a_message_that_did_not_come() {
     let dir = home();
     for words in [
