@@ -56,7 +56,7 @@ fn v131_texts_parts_and_sources_have_the_line_ends_with_which_they_came() {
     deliver(&server, BOB, letter);
     let mut http = Http::of(&server);
     let message = http.get("/api/v1/message/latest").json();
-    assert_eq!((&message["Text"], &message["HTML"]), (&json!("a\r\nb"), &json!("<p>A\r\n<p>c")));
+    assert_eq!((&message["Text"], &message["HTML"]), (&json!("a\r\nb\r\n\r\nA\r\n\r\nc"), &json!("<p>A\r\n<p>c")));
     for (number, content) in [(0, "d\r\ne"), (1, "f\ng")] {
         let file = &message["Attachments"][number];
         let part = http.get(&format!("/api/v1/message/latest/part/{}", file["PartID"].as_str().unwrap()));
@@ -90,8 +90,8 @@ fn v132_the_path_of_a_file_is_told_to_those_who_may_read_all_mail() {
     find_account(&mut table, "alice@example.test")["admin"] = json!(true);
     std::fs::write(&accounts, table.to_string()).unwrap();
     server.restart();
-    let mut http = Http::of(&server);
     for (user, is_told) in [("alice", true), ("bob", false)] {
+        let mut http = Http::of(&server);
         http.fields = basic(user, PASSWORD);
         for path in ["/api/v1/message/latest", "/box/bob@example.test/wait?timeout=0"] {
             let message = http.get(path).json();
