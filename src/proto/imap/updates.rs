@@ -36,6 +36,8 @@ pub(super) struct Updates {
     /// The number of EXPUNGE responses.
     expunged: usize,
     has_written_keywords: bool,
+    /// Whether EXISTS has told of new messages.
+    pub(super) has_new: bool,
 }
 
 /// The change of flags that the client has asked for.
@@ -80,7 +82,7 @@ impl Updates {
         let keeps_expunged = !may_expunge && has_expunged(&from, &to);
         let most = from.messages.len() + to.messages.len();
         let with_expunged = keeps_expunged.then(|| Vec::with_capacity(most));
-        let (next_from, next_to, expunged, has_written_keywords) = Default::default();
+        let (next_from, next_to, expunged, has_written_keywords, has_new) = Default::default();
         Self {
             from,
             to,
@@ -92,6 +94,7 @@ impl Updates {
             next_to,
             expunged,
             has_written_keywords,
+            has_new,
         }
     }
 
@@ -154,10 +157,8 @@ impl Updates {
         }
         let last_known = self.from.messages.last().map_or(0, |last| last.uid);
         if self.to.messages.last().is_some_and(|last| last.uid > last_known) {
-            let count = self.to.messages.len() as u64;
-            untagged(out, |line| {
-                line.number(count).atom("EXISTS");
-            });
+            self.has_new = true;
+            write_exists(&self.to, out);
             if self.recent.largest() > last_known {
                 write_recent(&self.to, &self.recent, out);
             }
@@ -209,6 +210,13 @@ pub(super) fn has_expunged(from: &FolderState, to: &FolderState) -> bool {
     from.messages.last().is_some_and(|last| {
         to.messages.partition_point(|message| message.uid <= last.uid) < from.messages.len()
     })
+}
+
+/// Writes EXISTS (RFC 3501 section 7.3.1).
+pub(super) fn write_exists(state: &FolderState, out: &mut Vec<u8>) {
+    untagged(out, |line| {
+        line.number(state.messages.len() as u64).atom("EXISTS");
+    });
 }
 
 /// Writes RECENT (RFC 3501 section 7.3.2).
