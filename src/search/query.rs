@@ -364,7 +364,7 @@ mod tests {
             ("before:2026-13-01", Advice::Date),
             ("before:", Advice::Date),
             ("is:seen", Advice::IsRead),
-            ("-is:unseen", Advice::IsUnread),
+            ("is:unseen", Advice::IsUnread),
             ("is:flagged", Advice::Is),
             ("is:", Advice::Is),
             ("has:attachmnt", Advice::Has),
