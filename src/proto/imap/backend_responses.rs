@@ -151,7 +151,7 @@ impl ImapSession {
             code: ResponseCode::OfText,
             text: reply::DONE,
         };
-        let pending = WaitingCommand::Refresh { after: AfterUpdates::Reply(ending), is_needed: true };
+        let pending = WaitingCommand::Refresh { after: AfterUpdates::Refreshed(ending), is_needed: true };
         self.await_response(tag, pending, super::request::ImapRequest::Refresh)
     }
 }

@@ -10,7 +10,7 @@ use super::{
     request::{FolderState, FolderStatus, ImapRequest},
     response::writer::{Condition, Items, status, untagged},
     state::{AfterClose, ImapSession, Selected, WaitingCommand},
-    updates::{write_keywords, write_notice, write_recent},
+    updates::{write_exists, write_keywords, write_notice, write_recent},
 };
 use crate::{
     proto::{
@@ -86,9 +86,7 @@ impl ImapSession {
         let buffer = out.buffer();
         let language = self.language;
         write_keywords(&state, read_only, language, buffer);
-        untagged(buffer, |line| {
-            line.number(state.messages.len() as u64).atom("EXISTS");
-        });
+        write_exists(&state, buffer);
         let recent = Arc::new(state.recent.claim(0, state.uid_next, read_only));
         write_recent(&state, &recent, buffer);
         let mut write_number = |word, number: u64, text: reply::ReplyText| {
@@ -108,7 +106,9 @@ impl ImapSession {
         let (mailbox, messages) = (folder.clone(), state.messages.len());
         out.push_event(Event::Opened { mailbox, messages, octets: None });
         let (view, newest) = (Arc::clone(&state), state);
-        self.selected = Some(Box::new(Selected { folder, read_only, view, newest, recent, is_gone: false }));
+        let (has_overlooked, is_gone) = (false, false);
+        let selected = Selected { folder, read_only, view, newest, recent, has_overlooked, is_gone };
+        self.selected = Some(Box::new(selected));
         self.ok(tag, if read_only { reply::SELECTED_READ_ONLY } else { reply::SELECTED }, out)
     }
 

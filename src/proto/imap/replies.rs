@@ -143,6 +143,9 @@ impl ImapSession {
             }
             Written::All => {
                 if let Some(selected) = &mut self.selected {
+                    if updates.has_new {
+                        selected.has_overlooked = !matches!(*after, AfterUpdates::Idle { .. });
+                    }
                     (selected.view, selected.recent) = updates.into_view();
                 }
                 self.after_updates(*after, out)
@@ -153,6 +156,12 @@ impl ImapSession {
 
     fn after_updates(&mut self, after: AfterUpdates, out: &mut Outbox) -> Step {
         match after {
+            AfterUpdates::Refreshed(ending) => {
+                if let Some(selected) = &mut self.selected {
+                    selected.has_overlooked = false;
+                }
+                self.after_updates(AfterUpdates::Reply(ending), out)
+            }
             AfterUpdates::Reply(TaggedReply { tag, condition, code, text }) => {
                 self.write_with(&tag, condition, |items| code.write(text, items), text, out);
                 self.state = State::Ready;
@@ -160,6 +169,13 @@ impl ImapSession {
             }
             AfterUpdates::Fetch(tag, plan) => self.begin_fetch(tag, plan, out),
             AfterUpdates::Idle { tag, since } => {
+                // Thunderbird looks for new messages after a response in IDLE or the reply to NOOP. It overlooks an EXISTS that
+                // comes with a FETCH, and would show the message after minutes.
+                if let Some(selected) = &mut self.selected
+                    && mem::take(&mut selected.has_overlooked)
+                {
+                    updates::write_exists(&selected.view, out.buffer());
+                }
                 self.state = State::Idling { tag, since };
                 Step::Continue
             }

@@ -63,6 +63,8 @@ pub(super) struct Selected {
     pub(super) newest: Arc<FolderState>,
     /// The UIDs that have `\Recent` in this session.
     pub(super) recent: Arc<NumberSet>,
+    /// Whether EXISTS has told of new messages before the reply to a command that does not ask for them. IDLE repeats it.
+    pub(super) has_overlooked: bool,
     /// Whether the folder has another name now, or is gone: the session ends after its command (RFC 2180 section 3.3).
     pub(super) is_gone: bool,
 }
@@ -150,6 +152,8 @@ pub(super) enum AfterClose {
 /// The rest of a command after the updates.
 pub(super) enum AfterUpdates {
     Reply(TaggedReply),
+    /// That of NOOP and CHECK, whose updates the client expects.
+    Refreshed(TaggedReply),
     Fetch(Tag, FetchPlan),
     Idle {
         tag: Tag,

@@ -37,6 +37,8 @@ pub(super) struct Updates {
     /// The number of EXPUNGE responses so far. The number of each later message is lower by it.
     expunged: usize,
     has_written_keywords: bool,
+    /// Whether EXISTS has told of new messages.
+    pub(super) has_new: bool,
 }
 
 /// The change of flags that the client has asked for.
@@ -91,6 +93,7 @@ impl Updates {
             next_after: 0,
             expunged: 0,
             has_written_keywords: false,
+            has_new: false,
         }
     }
 
@@ -153,10 +156,8 @@ impl Updates {
         }
         let last_known = self.before.messages.last().map_or(0, |last| last.uid);
         if self.after.messages.last().is_some_and(|last| last.uid > last_known) {
-            let count = self.after.messages.len() as u64;
-            untagged(out, |line| {
-                line.number(count).atom("EXISTS");
-            });
+            self.has_new = true;
+            write_exists(&self.after, out);
             if self.recent.largest() > last_known {
                 write_recent(&self.after, &self.recent, out);
             }
@@ -211,6 +212,13 @@ pub(super) fn has_expunged(before: &FolderState, after: &FolderState) -> bool {
     before.messages.last().is_some_and(|last| {
         after.messages.partition_point(|message| message.uid <= last.uid) < before.messages.len()
     })
+}
+
+/// Writes EXISTS (RFC 3501 section 7.3.1).
+pub(super) fn write_exists(state: &FolderState, out: &mut Vec<u8>) {
+    untagged(out, |line| {
+        line.number(state.messages.len() as u64).atom("EXISTS");
+    });
 }
 
 /// Writes RECENT (RFC 3501 section 7.3.2).
