@@ -125,8 +125,8 @@ fn full_disk(spool: &Spool) -> Option<Problem> {
 pub fn spool_rights(path: &Path) -> Option<Problem> {
     is_denied(path, ALL).then(|| {
         let is_empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-        let mount = if is_empty { "mount its disk if it is on one; otherwise, " } else { "" };
-        let advice = mount.to_owned() + &advice_for_rights(path, "chown -R", ANOTHER_SPOOL);
+        let advice = if is_empty { MOUNT } else { "" }.to_owned()
+            + &advice_for_rights(path, "chown -R", ANOTHER_SPOOL);
         Problem::denied(SPOOL, no_permission(path, "the spool", &advice))
     })
 }
@@ -304,8 +304,8 @@ fn missing_name(key: &str, what: &str, path: &Path, advice: Option<(&Path, Strin
         Ok(Kind::Other(found)) => Some(Problem::new(key, not_a_directory(above, found))),
         Ok(Kind::LinkTo(target)) => Some(Problem::new(key, dangling(above, &target))),
         Ok(Kind::Missing) => {
-            let mount = if key == SPOOL { "mount its disk if it is on one; otherwise " } else { "" };
-            Some(Problem::new(key, format!("{mount}{}", no_directory(above))))
+            let first = if key == SPOOL { MOUNT } else { "" };
+            Some(Problem::new(key, no_directory_yet(above, first)))
         }
         Err(error) => {
             let why = format!("{}: {error}", above.display());
@@ -343,10 +343,15 @@ fn kind(path: &Path) -> io::Result<Kind> {
 
 /// The sentence for a directory that is missing.
 pub fn no_directory(path: &Path) -> String {
+    no_directory_yet(path, "")
+}
+
+/// The same, with a remedy that comes before the other one.
+fn no_directory_yet(path: &Path, first: &str) -> String {
     let question = did_you_mean(path, Path::is_dir);
     let advice =
         question.map_or_else(|| "make it".to_owned(), |question| format!("{question} Otherwise make it"));
-    format!("there is no directory {}: {advice} with {}", path.display(), way_to_make_parents(path))
+    format!("there is no directory {}: {first}{advice} with {}", path.display(), way_to_make_parents(path))
 }
 
 /// The command that makes a directory for the server. If its user is not root, root types the command, and the directory is
@@ -420,6 +425,7 @@ fn has_lock(locks: &str, inode: u64) -> bool {
 
 const METRICS: &str = "metrics.file";
 const SPOOL: &str = "spool";
+const MOUNT: &str = "mount its disk if it is on one, otherwise ";
 /// The users of people, as useradd(8) numbers them; those below are of services, and 65534 is nobody.
 const PEOPLE: RangeInclusive<u32> = 1000..=60000;
 const ANOTHER_SPOOL: &str =

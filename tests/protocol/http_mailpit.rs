@@ -56,7 +56,10 @@ fn v131_texts_parts_and_sources_have_the_line_ends_with_which_they_came() {
     deliver(&server, BOB, letter);
     let mut http = Http::of(&server);
     let message = http.get("/api/v1/message/latest").json();
-    assert_eq!((&message["Text"], &message["HTML"]), (&json!("a\r\nb\r\n\r\nA\r\n\r\nc"), &json!("<p>A\r\n<p>c")));
+    assert_eq!(
+        (&message["Text"], &message["HTML"]),
+        (&json!("a\r\nb\r\n\r\nA\r\n\r\nc"), &json!("<p>A\r\n<p>c"))
+    );
     for (number, content) in [(0, "d\r\ne"), (1, "f\ng")] {
         let file = &message["Attachments"][number];
         let part = http.get(&format!("/api/v1/message/latest/part/{}", file["PartID"].as_str().unwrap()));

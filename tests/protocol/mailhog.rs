@@ -35,7 +35,11 @@ fn v50_a_message_is_listed_shown_downloaded_and_deleted() {
     let maildir = server.maildir("bob@example.test");
     let files = [maildir.files("new"), maildir.files("cur")].concat();
     let file = http.get(&format!("/api/v1/messages/{id}/download"));
-    assert!(files.iter().any(|stored| fs::read_to_string(stored).unwrap().replace('\n', "\r\n") == file.text()), "{}", file.text());
+    assert!(
+        files.iter().any(|stored| fs::read_to_string(stored).unwrap().replace('\n', "\r\n") == file.text()),
+        "{}",
+        file.text()
+    );
     let name = format!("Content-Disposition: attachment; filename=\"{id}.eml\"\r\n");
     assert!(
         file.head.contains("Content-Type: message/rfc822\r\n") && file.head.contains(&name),

@@ -365,6 +365,12 @@ fn h27_a_comment_about_credentials_passes_none_to_the_server() {
 }
 
 /// Runs a command as [`NOBODY`] in a directory.
+/// The name of the group of [`NOBODY`] on this machine.
+pub(crate) fn group_of_nobody() -> String {
+    let group = Command::new("id").args(["-gn", "nobody"]).output().unwrap().stdout;
+    String::from_utf8(group).unwrap().trim().to_owned()
+}
+
 fn as_nobody(directory: &Path, words: &[&str]) -> (Option<i32>, String) {
     let id = NOBODY.to_string();
     let output = Command::new("setpriv")
@@ -412,7 +418,8 @@ fn h32_accounts_that_cannot_be_read_come_with_the_way_to_read_them() {
     write_private(&at("new"), "{}");
     fs::rename(at("new"), at("users.json")).unwrap();
     server.tells("accounts reload failed, keeping the old ones: ");
-    server.tells(&format!("run `chgrp {NOBODY} {0}` and `chmod g+r {0}`", at("users.json").display()));
+    let group = group_of_nobody();
+    server.tells(&format!("run `chgrp {group} {0}` and `chmod g+r {0}`", at("users.json").display()));
     for words in [&["purge", "--all", "--yes"][..], &["fsck"], &["user", "list"]] {
         let (code, said) = as_nobody(server.home.path(), &[words, &["--config", "restante.toml"]].concat());
         assert!(code != Some(0) && said.contains("run this as root, or as a user who may read it"), "{said}");

@@ -19,7 +19,7 @@ use crate::{
         configuration, eventually, home,
         tools::NOBODY,
     },
-    leaving_root::{AS_ROOT, can_become_somebody_else, started_as_root},
+    leaving_root::{AS_ROOT, can_become_somebody_else, group_of_nobody, started_as_root},
 };
 
 const BOB: &str = "bob@example.test";
@@ -271,7 +271,7 @@ fn n101_a_spool_that_may_be_a_mount_point_is_first_to_be_mounted() {
     own(&story.at("spool"), 0);
     fs::set_permissions(story.at("spool"), Permissions::from_mode(0o755)).unwrap();
     let (_, said) = story.run(&[], &["check"]);
-    assert!(said.contains("mount its disk if it is on one; otherwise, as root, change its owner"), "{said}");
+    assert!(said.contains("mount its disk if it is on one, otherwise as root, change its owner"), "{said}");
     // With mail in it, it is no mount point.
     story.put(BOB, 0, (0o755, 0o644));
     let (_, said) = story.run(&[], &["check"]);
@@ -305,8 +305,7 @@ fn n79_a_directory_for_metrics_comes_with_one_command() {
     if !can_become_somebody_else("n79_a_directory_for_metrics_comes_with_one_command") {
         return;
     }
-    let group = Command::new("id").args(["-gn", "nobody"]).output().unwrap().stdout;
-    let group = String::from_utf8(group).unwrap().trim().to_owned();
+    let group = group_of_nobody();
     for is_there in [false, true] {
         let story = Story::new("[metrics]\nfile = \"metrics/all/restante.prom\"\n");
         let place = story.at("metrics/all");
@@ -350,7 +349,7 @@ fn n96_an_account_in_a_file_that_the_server_cannot_read_is_told_with_the_command
             said.contains("the server applies nothing, because it cannot read ") && !said.contains(notice),
             "{said}"
         );
-        assert_eq!(command_in(&said), format!("chgrp {NOBODY} {}", file.display()));
+        assert_eq!(command_in(&said), format!("chgrp {} {}", group_of_nobody(), file.display()));
     }
     own(story.home.path(), NOBODY);
     own(&file, 0);

@@ -8,6 +8,7 @@ use crate::common::{
 };
 
 const BOB: &str = "bob@example.test";
+const EVE: &str = "eve@example.test";
 
 /// What `restante status` says of a spool, and its exit code.
 fn status_of(options: &[&str], spool: &Path, runtime: &Path) -> (Option<i32>, String) {
@@ -121,28 +122,22 @@ fn n93_a_mailbox_on_a_read_only_disk_is_read_by_pop3_and_imap_says_why_not() {
         assert!(done.success(), "{options}");
     };
     let server = Setup { spool: Some(disk.dir.path().join("spool")), ..Setup::default() }.start();
-    let deliver = || {
-        let reply = Client::smtp(&server).deliver(&[BOB], b"Subject: x\r\n\r\n");
-        assert!(reply.starts_with("250 "), "{reply}");
-    };
-    let imap = || {
+    let imap = |user: &str| {
         let mut client = Client::connect(server.addresses("imap")[0]);
         client.expect("* OK");
-        client.send(&format!("a LOGIN {BOB} x"));
+        client.send(&format!("a LOGIN {user} x"));
         client
     };
     let select = |client: &mut Client| {
         client.send("s SELECT INBOX");
         std::iter::repeat_with(|| client.reply()).find(|line| line.starts_with("s ")).unwrap()
     };
-    deliver();
-    assert!(select(&mut imap()).starts_with("s OK"));
+    let reply = Client::smtp(&server).deliver(&[BOB, EVE], b"Subject: x\r\n\r\n");
+    assert!(reply.starts_with("250 "), "{reply}");
+    assert!(select(&mut imap(BOB)).starts_with("s OK"));
     remount("remount,ro");
-    assert!(select(&mut imap()).starts_with("s OK"), "each message has a UID");
-    remount("remount,rw");
-    deliver();
-    remount("remount,ro");
-    let mut client = imap();
+    assert!(select(&mut imap(BOB)).starts_with("s OK"), "each message has a UID");
+    let mut client = imap(EVE);
     assert_eq!(select(&mut client), "s NO [UNAVAILABLE] The disk of the mailbox is read-only, try later\r\n");
     client.send("l LANGUAGE fr");
     let told = select(&mut client);
@@ -152,12 +147,12 @@ fn n93_a_mailbox_on_a_read_only_disk_is_read_by_pop3_and_imap_says_why_not() {
     );
     let mut client = Client::connect(server.pop3());
     client.expect("+OK");
-    client.ask(&format!("USER {BOB}"), "+OK");
+    client.ask(&format!("USER {EVE}"), "+OK");
     client.ask("PASS x", "+OK");
-    client.ask("STAT", "+OK 2 ");
-    client.ask("RETR 2", "+OK");
+    client.ask("STAT", "+OK 1 ");
+    client.ask("RETR 1", "+OK");
     remount("remount,rw");
-    assert!(select(&mut imap()).starts_with("s OK"));
+    assert!(select(&mut imap(EVE)).starts_with("s OK"));
 }
 
 #[test]
@@ -206,7 +201,7 @@ fn n91_check_knows_the_server_of_its_file_that_runs_with_another_spool() {
         (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
     };
     let (code, said) = check("restante.toml");
-    assert!(code == Some(0) && said.contains(" is good; "), "{said}");
+    assert!(code == Some(0) && !said.contains("listen on"), "{said}");
     let note =
         format!("# note: the server of this file that runs has the spool {}, ", server.spool.display());
     assert!(said.contains(&note), "{said}");
