@@ -304,8 +304,7 @@ fn missing_name(key: &str, what: &str, path: &Path, advice: Option<(&Path, Strin
         Ok(Kind::Other(found)) => Some(Problem::new(key, not_a_directory(above, found))),
         Ok(Kind::LinkTo(target)) => Some(Problem::new(key, dangling(above, &target))),
         Ok(Kind::Missing) => {
-            let first = if key == SPOOL { MOUNT } else { "" };
-            Some(Problem::new(key, no_directory_yet(above, first)))
+            Some(Problem::new(key, no_directory_yet(above, if key == SPOOL { MOUNT } else { "" })))
         }
         Err(error) => {
             let why = format!("{}: {error}", above.display());
