@@ -8,6 +8,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::LazyLock,
     time::Instant,
 };
 
@@ -254,11 +255,11 @@ fn difference(expected: &[String], printed: &str) -> Option<String> {
 fn same(one: &str, other: &str) -> bool {
     let known = |line: &str| {
         let mut line = line.trim_end().to_owned();
-        for (pattern, name) in NEW_EACH_TIME {
-            line = Regex::new(pattern).unwrap().replace_all(&line, *name).into_owned();
+        for (pattern, name) in NEW_EACH_TIME.iter() {
+            line = pattern.replace_all(&line, *name).into_owned();
         }
-        if Regex::new("^[a-z][a-z0-9]+ {2,}").unwrap().is_match(&line) {
-            line = Regex::new(r"[\d.]+( [KMG]?i?B\b| ?m?s\b)?").unwrap().replace_all(&line, "N").into_owned();
+        if ROW_OF_STATUS.is_match(&line) {
+            line = FIGURE.replace_all(&line, "N").into_owned();
             line = line.split_whitespace().collect::<Vec<_>>().join(" ");
         }
         line
@@ -266,16 +267,22 @@ fn same(one: &str, other: &str) -> bool {
     session::same(&known(one), &known(other))
 }
 
-const NEW_EACH_TIME: &[(&str, &str)] = &[
-    // The rows of `restante client`; `swaks` puts the date into its subjects.
-    (r"\btest \w{3}, [^…]*… +", "SUBJECT "),
-    (r"\b\d{4}-\d\d-\d\d \d\d:\d\d +\d+ B$", "DATE SIZE"),
-    ("^'(.*)'$", "$1"), // some `ls` quote names on a terminal
-    (r"^(\d+) \d+$", "$1 SIZE"),
-    (r"\boctets=\d+|\b\d+ octets\b", "OCTETS"),
-    (r"^c[0-9a-f]+ +(\+\d+\.\d{3} +)?", "ID TIME "),
-    (r"\b\d{9,}\.M[^\s:]+", "FILE"),
-];
+// Made once: a slow machine would take longer for them than a terminal is waited for.
+static NEW_EACH_TIME: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    let patterns = [
+        // The rows of `restante client`; `swaks` puts the date into its subjects.
+        (r"\btest \w{3}, [^…]*… +", "SUBJECT "),
+        (r"\b\d{4}-\d\d-\d\d \d\d:\d\d +\d+ B$", "DATE SIZE"),
+        ("^'(.*)'$", "$1"), // some `ls` quote names on a terminal
+        (r"^(\d+) \d+$", "$1 SIZE"),
+        (r"\boctets=\d+|\b\d+ octets\b", "OCTETS"),
+        (r"^c[0-9a-f]+ +(\+\d+\.\d{3} +)?", "ID TIME "),
+        (r"\b\d{9,}\.M[^\s:]+", "FILE"),
+    ];
+    patterns.map(|(pattern, name)| (Regex::new(pattern).unwrap(), name)).into()
+});
+static ROW_OF_STATUS: LazyLock<Regex> = LazyLock::new(|| Regex::new("^[a-z][a-z0-9]+ {2,}").unwrap());
+static FIGURE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"[\d.]+( [KMG]?i?B\b| ?m?s\b)?").unwrap());
 
 /// Clones the tree, with its changes that are not committed yet.
 fn clone(to: &Path) -> PathBuf {
