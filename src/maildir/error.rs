@@ -53,6 +53,7 @@ impl Error {
     }
 
     /// The owner or the mode that is the reason, with the advice that mends it.
+    #[cfg(feature = "tools")]
     pub(crate) fn remedy(&self) -> Option<&str> {
         self.remedy.as_deref()
     }
