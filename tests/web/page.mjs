@@ -149,7 +149,7 @@ const steps = {
     await isList(page, []);
     assert.match(await page.locator('#end').textContent(), /No message matches/);
     await page.locator('#search').fill('is:seen');
-    await page.locator('#end', { hasText: 'is:seen: write is:read' }).waitFor();
+    await page.locator('#end', { hasText: 'is:seen: did you mean is:read?' }).waitFor();
     await page.locator('#search').fill('');
     await isList(page, ['third', 'second', 'first']);
   },
