@@ -108,7 +108,7 @@ fn r7_messages_that_are_not_in_memory_are_read_by_workers_and_a_slow_disk_holds_
     assert_eq!(from_memory + by_workers, MESSAGES, "{trace}");
     drop_from_memory(&server.maildir(ALICE));
     let mut bob = Client::pop3(&server, BOB);
-    Fault::new("pread64:delay_enter=2s:when=1").of("disk").during(&server, || {
+    Fault::new("pread64:delay_enter=5s:when=1").of("disk").during(&server, || {
         alice.send(&(1..=MESSAGES).map(|n| format!("RETR {n}")).collect::<Vec<_>>().join("\r\n"));
         (0..50).for_each(|_| drop(bob.ask("NOOP", "+OK")));
         let bobs = Instant::now();
