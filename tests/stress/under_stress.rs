@@ -182,7 +182,8 @@ fn r16_idle_connections_and_event_streams_cost_little_memory() {
         let _first: Vec<Client> = (0..50).map(|_| connect(&server)).collect();
         let before = server.status_kib("RssAnon");
         let _clients: Vec<Client> = (0..CONNECTIONS).map(|_| connect(&server)).collect();
-        let each = (server.status_kib("RssAnon") - before) * 1024 / CONNECTIONS as u64;
+        // Password checks may give memory back meanwhile.
+        let each = server.status_kib("RssAnon").saturating_sub(before) * 1024 / CONNECTIONS as u64;
         assert!(each < most, "{kind}: {each} octets");
     }
 }
