@@ -40,7 +40,7 @@ fn the_suite_of_the_client_of_pypi_passes() {
     };
     let suite = python.ancestors().nth(3).map(|clients| clients.join("mailpit-api-client"));
     let Some(suite) = suite.filter(|suite| suite.join("tests/integration").is_dir()) else {
-        return skip(name, "the sources of mailpit-api-client are not beside that Python: .ci/clients DIR");
+        return skip(name, "no checkout of mailpit-api-client is beside that Python: see tests/README.md");
     };
     let server = Server::dev();
     let home = home();
