@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         if !wrong.is_empty() {
             failed += 1;
             println!("cycle {cycle}: {} wrong", wrong.len());
-            wrong.iter().take(10).for_each(|wrong| println!("    {}: {}", wrong.what, wrong.text));
+            wrong.iter().take(10).for_each(|wrong| println!("kill loop:     {}: {}", wrong.what, wrong.text));
         }
     }
     let (ledger, users) = (promises.0.lock().unwrap(), &promises.1);

@@ -150,11 +150,11 @@ impl Bench {
                     "{name}: {mutation} is seen in cycle {cycles}, {cut:?}, {crowd:?}: {} wrong, such as",
                     wrong.len()
                 );
-                println!("    {}: {}", first.what, first.text);
+                println!("{name}:     {}: {}", first.what, first.text);
                 return (1, 0);
             }
             println!("{name}: cycle {cycle}, {cut:?}, {crowd:?}: {} wrong", wrong.len());
-            wrong.iter().take(10).for_each(|wrong| println!("    {}: {}", wrong.what, wrong.text));
+            wrong.iter().take(10).for_each(|wrong| println!("{name}:     {}: {}", wrong.what, wrong.text));
         }
         let passed = usize::try_from(cycles).unwrap_or(usize::MAX) - failed;
         self.summarise(passed + failed, began.elapsed());

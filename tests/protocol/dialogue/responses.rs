@@ -27,13 +27,15 @@ pub(crate) fn check(octets: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-static BEYOND: LazyLock<[Regex; 4]> =
+static BEYOND: LazyLock<[Regex; 5]> =
     LazyLock::new(|| BEYOND_THE_CODEC.map(|line| Regex::new(line).unwrap()));
 
 /// Lines that the codec has no grammar for, in the form of their RFCs.
-const BEYOND_THE_CODEC: [&str; 4] = [
+const BEYOND_THE_CODEC: [&str; 5] = [
     // The answer to a telnet that asks for a timing mark (RFC 860), with a `?` for each octet that is no ASCII.
     r"^\?\?\x06",
+    // The codec reads seven levels of parts, and no deeper ones.
+    r"^\* [0-9]+ FETCH \((BODY|BODYSTRUCTURE) \({7}[^\r\n]*\)\r\n",
     // RFC 5255 section 3.3.
     r#"^\* LANGUAGE \([a-z-]+( [a-z-]+)*\)\r\n"#,
     // RFC 4731 section 3.1. The tag is a string (RFC 4466 section 2.6.2).
