@@ -270,26 +270,33 @@ fn an_import_that_fails_or_dies_at_any_step_goes_on_from_there() {
         return;
     }
     let text = mbox(MESSAGES);
-    let expected: BTreeSet<String> = (0..MESSAGES).map(|n| n.to_string()).collect();
+    let faults =
+        [("renameat2", &[1, 60, 128][..]), ("renameat", &[1, 2]), ("fsync", &[7, 8]), ("syncfs", &[1])];
+    import_survives(&faults, MESSAGES, |desk| drop(desk.file("in", &text)));
+}
+
+/// Imports `in` once with each fault, at the calls of these numbers, and again without one: then each message, whose subject is
+/// its number, has come once.
+#[track_caller]
+pub(crate) fn import_survives(faults: &[(&str, &[usize])], messages: usize, fill: impl Fn(&Desk)) {
+    let expected: BTreeSet<String> = (0..messages).map(|n| n.to_string()).collect();
     let mut wrong = Vec::new();
-    for (call, nths) in
-        [("renameat2", &[1, 60, 128][..]), ("renameat", &[1, 2]), ("fsync", &[7, 8]), ("syncfs", &[1])]
-    {
+    for (call, nths) in faults {
         for (nth, fault) in nths.iter().flat_map(|nth| [(nth, "signal=KILL"), (nth, "error=EIO")]) {
-            let backend = Desk::new();
-            backend.file("in", &text);
+            let desk = Desk::new();
+            fill(&desk);
             let words = ["import", "in", "--to", BOB, "--create"];
-            let tool = backend.command(&words);
+            let tool = desk.command(&words);
             let mut strace = Command::new("strace");
             strace.args(["-f", "--seccomp-bpf", "-o", "/dev/null", "-e", &format!("trace={call}")]);
             strace.args(["-e", &format!("inject={call}:{fault}:when={nth}")]);
-            strace.arg(tool.get_program()).args(tool.get_args()).current_dir(backend.path("."));
+            strace.arg(tool.get_program()).args(tool.get_args()).current_dir(desk.path("."));
             let first = strace.output().unwrap();
             let whole = first.status.success();
-            backend.run(&words, 0);
-            let there = subjects(&backend.maildir(BOB));
+            desk.run(&words, 0);
+            let there = subjects(&desk.maildir(BOB));
             let distinct: BTreeSet<String> = there.iter().cloned().collect();
-            if there.len() != MESSAGES || distinct != expected {
+            if there.len() != messages || distinct != expected {
                 let said = String::from_utf8_lossy(&first.stderr).into_owned();
                 wrong.push(format!("{call} {nth} {fault} ({whole}): {} messages; {said}", there.len()));
             }

@@ -1,7 +1,6 @@
 //! Files with one message each, and directories of them, into a mailbox: every octet once, and nothing in silence.
 
 use std::{
-    collections::BTreeSet,
     fs::{self, Permissions},
     os::unix::{fs::PermissionsExt, fs::symlink, net::UnixListener},
     path::Path,
@@ -15,7 +14,7 @@ use crate::{
         inject::can_inject,
         tools::{Desk, ended},
     },
-    mbox::{BOB, mbox, packed, subjects},
+    mbox::{BOB, import_survives, mbox, packed, subjects},
 };
 
 /// The content of all messages of a mailbox, sorted.
@@ -246,32 +245,13 @@ fn u88_an_import_of_a_directory_that_fails_or_dies_at_any_step_goes_on_from_ther
     if !can_inject("u88_an_import_of_a_directory_that_fails_or_dies_at_any_step_goes_on_from_there") {
         return;
     }
-    let expected: BTreeSet<String> = (0..FILES).map(|n| n.to_string()).collect();
-    let mut wrong = Vec::new();
-    for (call, nths) in [("renameat2", &[1, 60, 140][..]), ("fsync", &[7]), ("syncfs", &[1])] {
-        for (nth, fault) in nths.iter().flat_map(|nth| [(nth, "signal=KILL"), (nth, "error=EIO")]) {
-            let backend = Desk::new();
-            fs::create_dir(backend.path("in")).unwrap();
-            for n in 0..FILES {
-                backend.file(&format!("in/{n}"), format!("Subject: {n}\n\nx"));
-            }
-            let words = ["import", "in", "--to", BOB, "--create"];
-            let tool = backend.command(&words);
-            let mut strace = Command::new("strace");
-            strace.args(["-f", "--seccomp-bpf", "-o", "/dev/null", "-e", &format!("trace={call}")]);
-            strace.args(["-e", &format!("inject={call}:{fault}:when={nth}")]);
-            strace.arg(tool.get_program()).args(tool.get_args()).current_dir(backend.path("."));
-            let first = strace.output().unwrap();
-            backend.run(&words, 0);
-            let there = subjects(&backend.maildir(BOB));
-            let distinct: BTreeSet<String> = there.iter().cloned().collect();
-            if there.len() != FILES || distinct != expected {
-                let said = String::from_utf8_lossy(&first.stderr).into_owned();
-                wrong.push(format!("{call} {nth} {fault}: {} messages; {said}", there.len()));
-            }
+    let faults = [("renameat2", &[1, 60, 140][..]), ("fsync", &[7]), ("syncfs", &[1])];
+    import_survives(&faults, FILES, |desk| {
+        fs::create_dir(desk.path("in")).unwrap();
+        for n in 0..FILES {
+            desk.file(&format!("in/{n}"), format!("Subject: {n}\n\nx"));
         }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
 }
 
 #[test]
