@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use super::{error::Error, fault_points::fault_point};
-use crate::deferred_drop::DeferredFd;
+use crate::{deferred_drop::DeferredFd, safe_file};
 
 pub(super) fn open_directory(
     at: impl AsFd,
@@ -97,12 +97,9 @@ pub(super) fn names_of_kind(
     Ok(names)
 }
 
-/// Makes the names in a directory durable. XFS that has shut itself down, after an error of its disk, has
-/// nothing left to write and calls that a success; asked for the state of a file, it admits the shutdown.
+/// Makes the names in a directory durable.
 pub(super) fn sync_directory(dir: &OwnedFd, path: &Path) -> Result<(), Error> {
-    let failed = |e: Errno| Error::at(path, "fsync directory", e);
-    fs::fsync(dir).map_err(failed)?;
-    fs::fstat(dir).map(drop).map_err(failed)
+    safe_file::sync_directory(dir).map_err(|e| Error::at(path, "fsync directory", e))
 }
 
 /// Removes a name, and tries once more after a failure, because a signal may have interrupted the call. A missing name

@@ -112,9 +112,20 @@ pub(super) fn contents(file: File, max: u64) -> io::Result<(Vec<u8>, SystemTime)
     Ok((content, written))
 }
 
+/// Makes the names in a directory durable. The descriptor may be one that cannot read.
 pub(super) fn sync(dir: impl AsFd) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    fs::fsync(fs::openat(dir, c".", flags, Mode::empty())?)
+    sync_directory(fs::openat(dir, c".", flags, Mode::empty())?)
+}
+
+/// Makes the names in a directory durable. XFS that has shut itself down, after an error of its disk, has
+/// nothing left to write and calls that a success; asked for the state of a file, it admits the shutdown.
+///
+/// # Errors
+/// The disk failed.
+pub fn sync_directory(dir: impl AsFd) -> Result<(), Errno> {
+    fs::fsync(&dir)?;
+    fs::fstat(dir).map(drop)
 }
 
 pub(super) const NO_WAIT: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY).union(OFlags::CLOEXEC);

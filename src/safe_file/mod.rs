@@ -19,7 +19,7 @@ use std::{
 };
 
 use crate::printable;
-pub use create::{Durability, is_tmp_name, open_to_write_in, replace_in};
+pub use create::{Durability, is_tmp_name, open_to_write_in, replace_in, sync_directory};
 use create::{NO_WAIT, contents, create_in, sync, tmp_name};
 use rustix::{
     fs::{self, AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, Stat},

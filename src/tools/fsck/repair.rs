@@ -12,7 +12,10 @@ use super::{
     finding::{Dir, FileRef, Finding, Repair},
     mailbox::{Mailbox, open_directory},
 };
-use crate::maildir::{Error, message::c_string};
+use crate::{
+    maildir::{Error, message::c_string},
+    safe_file::sync_directory,
+};
 
 impl Mailbox {
     /// Repairs these findings of this mailbox, durably. Returns one result for each.
@@ -33,7 +36,7 @@ impl Mailbox {
             .collect();
         for dir in touched {
             let Some(fd) = self.dir(dir) else { continue };
-            if let Err(error) = fs::fsync(fd) {
+            if let Err(error) = sync_directory(fd) {
                 let failed = || Error::at(self.path_of(dir, b"."), "fsync directory", error);
                 let here = findings.iter().zip(&mut done).filter(|(finding, _)| finding.file.dir == dir);
                 here.for_each(|(_, done)| *done = Err(failed()));
@@ -88,7 +91,7 @@ fn repair_one(dir: &OwnedFd, owner: u32, finding: &Finding) -> Result<(), Errno>
                 Err(error) => return Err(error),
             }
             let made = open_directory(dir, std::os::unix::ffi::OsStrExt::from_bytes(name.to_bytes()))?;
-            fs::fsync(made)
+            sync_directory(made)
         }
     }
 }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     maildir::{self, Maildir, Spool, Subdir, TmpFile, name::NameGenerator, sync_phase::SyncPart},
+    safe_file::sync_directory,
     tools::{
         date,
         header::{self, HeaderReader},
@@ -346,7 +347,7 @@ impl<'a> Import<'a> {
             return Ok(());
         }
         let path = || self.maildir.path().join("tmp");
-        fs::fsync(self.maildir.tmp()).map_err(|e| maildir::Error::at(path(), "fsync directory", e))
+        sync_directory(self.maildir.tmp()).map_err(|e| maildir::Error::at(path(), "fsync directory", e))
     }
 
     /// Removes a partly written message, because the disk may be full.
