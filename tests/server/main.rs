@@ -21,6 +21,7 @@ mod odd_files;
 mod operators;
 mod reload;
 mod rights;
+mod running;
 mod service;
 mod service_files;
 mod status;
