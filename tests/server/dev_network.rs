@@ -32,7 +32,7 @@ fn h46_the_commands_of_a_server_at_every_address_name_one_that_answers() {
 /// A network without a route to others: the interface `d0`, if it is to have an address, and loopback.
 const ALONE: &str = r#"
 ip link set lo up
-if [ -n "$1" ]; then ip link add d0 type dummy && ip addr add "$1/24" dev d0 && ip link set d0 up || exit 77; fi
+if [ -n "$1" ]; then { ip link add d0 type dummy || ip link add d0 type bridge; } && ip addr add "$1/24" dev d0 && ip link set d0 up || exit 77; fi
 shift
 exec "$@""#;
 
