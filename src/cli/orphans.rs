@@ -55,10 +55,9 @@ pub(super) fn warning(spool: &Path, accounts: &Accounts) -> Option<String> {
     }
 }
 
-#[cfg(all(test, feature = "tools"))]
+#[cfg(test)]
 mod tests {
-    use super::*;
-
+    #[cfg(feature = "tools")]
     #[test]
     fn n103_the_command_for_an_account_keeps_the_mail_and_names_one_of_a_domain_of_the_server() {
         let domains = ["example.test".to_owned()];
@@ -67,7 +66,7 @@ mod tests {
             ("bob@other.test", "NAME@DOMAIN --inbox bob@other.test --keep-mail"),
             ("bob", "NAME@DOMAIN --inbox bob --keep-mail"),
         ] {
-            assert_eq!(way_to_account(mailbox, &domains), format!("`restante user add {words}`"));
+            assert_eq!(super::way_to_account(mailbox, &domains), format!("`restante user add {words}`"));
         }
     }
 }
