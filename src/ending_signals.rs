@@ -1,8 +1,11 @@
-//! Signals that end or stop the process, held back while a terminal has other modes than its owner set.
+//! Signals that end or stop the process, held back while a terminal has other modes than its owner set, or while there is
+//! an unfinished file.
 //!
-//! The rule: a signal that came takes effect as the kernel would have it, as soon as the terminal is restored.
+//! The rule: a signal that came takes effect as the kernel would have it, as soon as the terminal is restored or the file
+//! is gone.
 
 use std::{
+    fs,
     io::{self, Read},
     os::{
         fd::{AsFd, BorrowedFd},
@@ -52,6 +55,41 @@ impl Held {
         let caught = self.kept.as_ref()?.caught.load(Ordering::SeqCst);
         i32::try_from(caught).ok().filter(|signal| *signal != 0)
     }
+
+    /// Forgets the signal that came, after its effect.
+    #[cfg(feature = "tools")]
+    fn forget(&self) {
+        if let Some(signals) = &*self.kept {
+            signals.caught.store(0, Ordering::SeqCst);
+        }
+    }
+}
+
+/// A writer that fails after a signal that ends the process, and stops at once after one that stops it.
+#[cfg(feature = "tools")]
+pub(crate) struct EndedBySignal<'a, W> {
+    pub(crate) to: W,
+    pub(crate) held: &'a Held,
+}
+
+#[cfg(feature = "tools")]
+impl<W: io::Write> io::Write for EndedBySignal<'_, W> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        match self.held.signal() {
+            Some(SIGTSTP) => {
+                self.held.forget();
+                take_effect(SIGTSTP)?;
+            }
+            // Not the kind `Interrupted`, after which callers try again.
+            Some(signal) => return Err(io::Error::other(format!("ended by signal {signal}"))),
+            None => {}
+        }
+        self.to.write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
 }
 
 impl AsFd for Held {
@@ -82,7 +120,8 @@ impl Signals {
         let (woken, waker) = UnixStream::pair()?;
         woken.set_nonblocking(true)?;
         let signals = Self { is_default: Arc::new(AtomicBool::new(true)), caught: Arc::default(), woken };
-        for signal in ENDING {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        for signal in ENDING.into_iter().filter(|signal| !is_ignored(&status, *signal)) {
             flag::register_conditional_default(signal, Arc::clone(&signals.is_default))?;
             let number = usize::try_from(signal).unwrap_or_default();
             flag::register_usize(signal, Arc::clone(&signals.caught), number)?;
@@ -92,7 +131,28 @@ impl Signals {
     }
 }
 
+/// Whether a process with that `/proc/PID/status` ignores a signal, as nohup(1) has it ignore SIGHUP. The mask has a bit
+/// for each signal, the lowest for signal 1 (proc(5)).
+fn is_ignored(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+}
+
 static SIGNALS: Mutex<Option<Signals>> = Mutex::new(None);
 
 /// The signals that end or stop a process and that it can handle.
 const ENDING: [i32; 8] = [SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn n109_a_signal_that_is_ignored_is_known() {
+        let status = "Name:\tsh\nSigBlk:\t0000000000000002\nSigIgn:\t0000000000004001\n";
+        let ignored: Vec<i32> = ENDING.into_iter().filter(|signal| is_ignored(status, *signal)).collect();
+        assert_eq!(ignored, [SIGHUP, SIGTERM]);
+        assert!(!is_ignored("", SIGHUP));
+    }
+}

@@ -16,7 +16,7 @@ use rustix::{
     process::geteuid,
 };
 
-use crate::command_hint::path_word;
+use crate::command_hint::{path_word, shell_quoted};
 
 /// Whether owners and modes refuse that right to this process, with the user that it has at the moment.
 pub(crate) fn is_denied(path: &Path, rights: Access) -> bool {
@@ -69,6 +69,8 @@ pub(crate) struct ForeignPlace {
     /// The topmost of them: the directory above it is no obstacle.
     pub(crate) path: PathBuf,
     owner: u32,
+    /// Another user whose server has the place, or one in it, as its spool.
+    server: Option<Uid>,
 }
 
 impl ForeignPlace {
@@ -85,7 +87,9 @@ impl ForeignPlace {
         if is_shared && !is_own(above) {
             return None;
         }
-        Some(Self { path: top.to_owned(), owner: owner_of(top)? })
+        let below = path.ancestors().take_while(|below| below.starts_with(top));
+        let server = below.filter_map(lock_holder).find(|user| *user != Uid::effective());
+        Some(Self { path: top.to_owned(), owner: owner_of(top)?, server })
     }
 
     /// The owner, in words. Without a name: the server finds none in its sandbox.
@@ -93,10 +97,52 @@ impl ForeignPlace {
         owner_words(self.owner)
     }
 
-    /// The advice that gives the place to the user of this process.
+    /// The advice that gives the place to the user of this process, unless that would take it from a server that runs.
     pub(crate) fn advice(&self) -> String {
-        advice_to_own(&self.path, &user_name())
+        match self.server {
+            Some(user) => {
+                format!(
+                    "a server that {} runs has it, so leave its owner: {}",
+                    name_of(user),
+                    way_to_become(user)
+                )
+            }
+            None => advice_to_own(&self.path, &user_name()),
+        }
     }
+}
+
+/// The ways to run the same command with the rights of that user.
+fn way_to_become(user: Uid) -> String {
+    if user.is_root() {
+        return "run this as root".into();
+    }
+    let name = User::from_uid(user).ok().flatten().map_or_else(|| format!("#{user}"), |user| user.name);
+    format!("run this as root, or with `sudo -u {}`", shell_quoted(&name))
+}
+
+/// The user of the process that holds a lock of flock(2) on a directory, as a server does on its spool. Every user may read
+/// `/proc/locks`.
+pub(crate) fn lock_holder(directory: &Path) -> Option<Uid> {
+    let about = fs::metadata(directory).ok()?;
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let process = lock_on(&locks, about.ino())?;
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    let effective = ids.and_then(|ids| ids.split_ascii_whitespace().nth(1)?.parse().ok());
+    // The process is not shown if it belongs to a container, or if /proc hides the processes of others.
+    Some(Uid::from_raw(effective.unwrap_or_else(|| about.uid())))
+}
+
+/// The process that holds such a lock on that inode, in the form of `/proc/locks` (proc(5)). The device is not compared,
+/// because file systems in layers show another one there.
+fn lock_on(locks: &str, inode: u64) -> Option<&str> {
+    locks.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let (kind, process, file) = (words.get(1)?, words.get(4)?, words.get(5)?);
+        let is_of = file.rsplit(':').next().and_then(|inode| inode.parse().ok()) == Some(inode);
+        (*kind == "FLOCK" && is_of).then_some(*process)
+    })
 }
 
 /// The advice that gives a file, or a directory with all that is in it, to that user.
@@ -213,6 +259,15 @@ mod tests {
         fs::set_permissions(home.path(), PermissionsExt::from_mode(0o600)).unwrap();
         assert_eq!(way_to_read(&file), Some(format!("run `chmod u+x {}`", path_word(home.path()))));
         fs::set_permissions(home.path(), PermissionsExt::from_mode(0o700)).unwrap();
+    }
+
+    #[test]
+    fn h22_a_lock_is_recognized_by_its_inode() {
+        let locks = "1: POSIX  ADVISORY  WRITE 812 fe:00:4711 0 EOF\n2: FLOCK  ADVISORY  WRITE 813 fe:00:4712 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 900 fe:00:4713 0 EOF\n3: FLOCK";
+        for (inode, process) in [(4711, None), (4712, Some("813")), (4713, None), (12, None)] {
+            assert_eq!(lock_on(locks, inode), process, "{inode}");
+        }
     }
 
     #[test]

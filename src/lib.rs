@@ -32,7 +32,7 @@
 //! | [`printable`] | text from outside on a terminal, in a log, in JSON |
 //! | [`safe_file`] | files with fixed names in directories that other users may write to |
 //! | `time_zone` | the time zones of this machine, for dates in a search |
-//! | `password_prompt`, `ending_signals` | passwords typed at a terminal, and signals that wait until it is restored |
+//! | `password_prompt`, `ending_signals` | passwords typed at a terminal, and signals that wait until it is restored or an unfinished file is gone |
 //! | [`deferred_drop`] | a leaf: another thread closes files and frees memory for the loop |
 //! | [`thread_limits`] | the number of threads that the server needs, and whether the system allows it |
 //! | [`special_use`], `imap_characters` | leaves: the special uses of folders, and the classes of characters of IMAP, for the protocol and the files of a mailbox |

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{
     config_arg::ConfigArg,
     failure::Failure,
-    output,
+    output, running,
     serve::is_unused,
     startup::{self, Prepared, Purpose},
 };
@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let path = arguments.file.path()?;
     let (config, text) = Config::read(&path)?;
     // Before the check becomes the user of the server, who may not see it.
-    let elsewhere = startup::running_elsewhere(&config, text.path());
+    let elsewhere = running::elsewhere(&config, text.path());
     let Prepared { files, mut warnings, .. } =
         startup::prepare(config, &text, Purpose::Check).map_err(Failure::into_usage)?;
     warnings.extend(files.certificate_warnings());

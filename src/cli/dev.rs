@@ -1,13 +1,14 @@
 //! `restante dev`: a test server that needs no configuration.
 
 mod banner;
+mod network;
 mod place;
 
 use std::{
     env,
     ffi::OsString,
     fs,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -148,7 +149,11 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let started = serve::start(config, &ConfigText::default(), &arguments.running, alternatives)
         .inspect_err(|_| made.iter().for_each(remove_pair))?;
     let taken = started.server.endpoints();
-    let at = |service| taken.iter().find(|(taken, _)| *taken == service).and_then(|(_, at)| at.ip());
+    // The commands on the screen are for this machine.
+    let at = |service| {
+        let found = taken.iter().find(|(taken, _)| *taken == service);
+        found.and_then(|(_, at)| at.ip()).map(reachable)
+    };
     if let (Some(smtp), Some(pop3)) = (at(Service::Smtp), at(Service::Pop3)) {
         let tls = match (at(Service::Submissions), at(Service::Pop3s), &certificate) {
             (Some(smtps), Some(pop3s), Some(certificate)) => {
@@ -157,18 +162,17 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
             _ => None,
         };
         let transcripts = transcripts.as_deref().and_then(|path| std::path::absolute(path).ok());
-        let (smtp, pop3) = (reachable(smtp), reachable(pop3));
-        let (imap, http) = (at(Service::Imap).map(reachable), at(Service::Http).map(reachable));
+        let (imap, http) = (at(Service::Imap), at(Service::Http));
         let faults = !arguments.no_faults;
         let transcripts = transcripts.as_deref();
-        let open: Vec<SocketAddr> = taken.iter().filter_map(|(_, at)| at.ip().filter(is_open)).collect();
-        let network = !open.is_empty();
+        let warning = network::warning(&network::open_to_others(&taken));
+        let network = warning.is_some();
         let banner = Banner { http, smtp, imap, pop3, tls, spool: &spool, transcripts, faults, network };
         let directory = env::current_dir().unwrap_or_default();
         let mut text = banner.text(&directory, &command_word());
-        match open.first() {
-            Some(open) => text.push_str(&open_to_network(open.ip(), at(Service::Http).filter(is_open))),
-            None if arguments.network => text.push_str(NOT_OPEN),
+        match warning {
+            Some(warning) => text.push_str(&warning),
+            None if arguments.network => text.push_str(network::NOT_OPEN),
             None => {}
         }
         // The log comes first, so that a small terminal keeps the first line of the text, which has the address of the web inbox.
@@ -233,50 +237,6 @@ const fn alternatives(tls: bool) -> Alternatives<'static> {
         spool: "choose another directory with --spool (`make run ARGS='--spool other'`)",
     }
 }
-
-/// Whether other machines can reach that address.
-fn is_open(address: &SocketAddr) -> bool {
-    !address.ip().is_loopback()
-}
-
-/// The warning of a server that other machines can reach at `ip`, with the address that they type.
-fn open_to_network(ip: IpAddr, http: Option<SocketAddr>) -> String {
-    let own = if ip.is_unspecified() { own_address(ip) } else { Some(ip) };
-    let place = match (own, http) {
-        (None, _) => "the address of this one".to_owned(),
-        (Some(own), None) => own.to_string(),
-        (Some(own), Some(http)) => format!("{own} (web inbox http://{}/)", SocketAddr::new(own, http.port())),
-    };
-    format!(
-        "Other machines can connect at {place}.
-Each of them can read and delete the mail of everybody, and passwords are sent in
-clear text. Use it only on a network whose users you know.
-
-"
-    )
-}
-
-/// The address of this machine that others most likely reach: it has the route to all other networks. The kernel looks up
-/// the route, and nothing is sent. The unspecified IPv6 address includes IPv4, which is easier to type.
-fn own_address(any: IpAddr) -> Option<IpAddr> {
-    // Addresses for documentation (RFC 5737 section 3, RFC 3849).
-    let v4 = (IpAddr::from([0, 0, 0, 0]), IpAddr::from([192, 0, 2, 1]));
-    let v6 = (any, IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]));
-    let routes = if any.is_ipv4() { vec![v4] } else { vec![v4, v6] };
-    routes.into_iter().find_map(|(from, to)| {
-        let socket = UdpSocket::bind((from, 0)).ok()?;
-        socket.connect((to, 9)).ok()?;
-        let own = socket.local_addr().ok()?.ip();
-        (!own.is_loopback() && !own.is_unspecified()).then_some(own)
-    })
-}
-
-/// The text of a server that was to be open, and is not.
-const NOT_OPEN: &str = "\
-No other machine can connect: every port is at an address that this machine alone
-reaches. Add --listen 0.0.0.0 to --network for all addresses of this machine.
-
-";
 
 /// The directory of the developer's certificate.
 fn certificate_directory(named: Option<&Path>) -> Result<PathBuf, Failure> {

@@ -17,6 +17,7 @@ use super::{
     spool::{SpoolArgs, is_stdio, maildir_at_path},
 };
 use crate::{
+    ending_signals::{self, EndedBySignal, Held},
     maildir::Maildir,
     printable::{self, counted},
     safe_file::{self, Directory},
@@ -65,12 +66,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let maildir = match maildir_at_path(mailbox) {
         Some(maildir) => maildir?,
-        None => arguments.place.open()?.open_mailbox(mailbox)?,
+        None => arguments.place.open(Some(mailbox))?.open_mailbox(mailbox)?,
     };
     let file = &arguments.output;
     let exported = if is_stdio(file) {
         let mut out = io::stdout().lock();
-        export_to(arguments, &maildir, &mut out, "-")?
+        export_to(arguments, &maildir, &mut out, ("-", None))?
     } else {
         export_to_file(arguments, &maildir, file)?
     };
@@ -106,7 +107,8 @@ fn report_folders(maildir: &Maildir) {
     ));
 }
 
-/// The file appears only when it is complete and durable.
+/// The file appears only when it is complete and durable. A signal that ends the process takes effect when nothing of an
+/// unfinished file is left.
 fn export_to_file(arguments: &Arguments, maildir: &Maildir, file: &Path) -> Result<Exported, Failure> {
     let failed =
         |step: &str, error: io::Error| Failure::Other(format!("cannot {step} {}: {error}", file.display()));
@@ -120,8 +122,10 @@ fn export_to_file(arguments: &Arguments, maildir: &Maildir, file: &Path) -> Resu
             file.display()
         )));
     }
+    let held = ending_signals::hold().map_err(|error| failed("create", error))?;
     let (mut out, unfinished) = directory.create_tmp(0o600).map_err(|error| failed("create", error))?;
-    let done = export_to(arguments, maildir, &mut out, &file.display().to_string()).and_then(|exported| {
+    let shown = file.display().to_string();
+    let done = export_to(arguments, maildir, &mut out, (&shown, Some(&held))).and_then(|exported| {
         out.sync_all().map_err(|error| failed("write", error))?;
         directory.publish(&unfinished, name).map_err(|error| failed("create", error))?;
         directory.sync().map_err(|error| failed("make durable", error))?;
@@ -130,6 +134,11 @@ fn export_to_file(arguments: &Arguments, maildir: &Maildir, file: &Path) -> Resu
     if done.is_err() {
         let _ = directory.remove(&unfinished); // the error to report is that of the export
     }
+    let signal = held.signal();
+    drop(held);
+    if let Some(signal) = signal {
+        ending_signals::take_effect(signal).map_err(|error| failed("write", error))?;
+    }
     done
 }
 
@@ -137,7 +146,7 @@ fn export_to(
     arguments: &Arguments,
     maildir: &Maildir,
     to: &mut dyn Write,
-    name: &str,
+    (name, held): (&str, Option<&Held>),
 ) -> Result<Exported, Failure> {
     let bar = if io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     let mut progress = |done, all| {
@@ -149,12 +158,16 @@ fn export_to(
         Kind::Mboxo => Format::Mboxo,
     };
     let mut to = BufWriter::new(to);
+    let mut write = |to: &mut dyn Write| match held {
+        Some(held) => export(maildir, format, &mut EndedBySignal { to, held }, &mut progress),
+        None => export(maildir, format, to, &mut progress),
+    };
     let done = if arguments.gz {
         let mut packed = GzEncoder::new(&mut to, Compression::default());
-        let done = export(maildir, format, &mut packed, &mut progress);
+        let done = write(&mut packed);
         done.and_then(|done| packed.finish().map(|_| done).map_err(Error::Write))
     } else {
-        export(maildir, format, &mut to, &mut progress)
+        write(&mut to)
     };
     bar.finish_and_clear();
     let done = done.and_then(|done| to.flush().map(|()| done).map_err(Error::Write));

@@ -19,7 +19,7 @@ use super::{
 
 /// Writes the UIDs and subscriptions of a mailbox or of all, each with its folders.
 pub(super) fn run(place: &SpoolArgs, mailbox: Option<&str>, force: bool) -> Result<(), Failure> {
-    let context = place.open()?;
+    let context = place.open(mailbox)?;
     context.become_owner()?;
     if context.spool.is_in_use() && !force {
         return Err(Failure::Other(format!(

@@ -12,12 +12,12 @@ use serde::Serialize;
 
 use super::{
     failure::Failure,
+    mailbox_path::path_advice,
+    orphans::ways_to_account,
     output::{Stdout, wrapped},
     spool::{SpoolArgs, SpoolContext, must_be_spool},
 };
 use crate::{
-    accounts,
-    command_hint::restante,
     maildir::{Error, Kind},
     printable,
     tools::fsck::{Finding, Mailbox, Problem, Report, misplaced_files, misplaced_mail, shown},
@@ -84,7 +84,7 @@ struct Totals {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let context = arguments.place.open()?;
+    let context = arguments.place.open(arguments.mailboxes.first().map(String::as_str))?;
     context.become_server()?;
     if arguments.mailboxes.is_empty() {
         must_be_spool(&context.spool)?;
@@ -105,7 +105,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 let orphaned = path.file_name().and_then(|name| name.to_str()).filter(|_| folder.is_none());
                 let orphaned = orphaned.and_then(|name| Some((name, context.orphaned_messages(name)?)));
                 if let Some((name, messages)) = orphaned {
-                    let finding = Finding::without_account(&path, messages, ways_to_account(name));
+                    let finding =
+                        Finding::without_account(&path, messages, ways_to_account(name, &context.domains));
                     report(arguments, &finding, State::Note, None, &mut sum, &mut out)?;
                 }
                 let folders = if folder.is_none() { mailbox.folders() } else { Ok(Vec::new()) };
@@ -155,6 +156,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     out.flush()?;
     if !absent.is_empty() {
+        absent.extend(arguments.mailboxes.iter().filter_map(|name| path_advice(name)));
         return Err(Failure::Usage(absent.join("; ")));
     }
     match left {
@@ -162,20 +164,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         _ if arguments.fix => Err(Failure::Other(format!("findings left, to be repaired by hand: {left}"))),
         _ => Err(Failure::Other(format!("findings: {left}, of which --fix repairs {repairable}"))),
     }
-}
-
-/// The commands that give the mail of a mailbox to an account, or delete it.
-fn ways_to_account(mailbox: &str) -> String {
-    // The directory of an address has the name of the account, unless the address had to be escaped.
-    let is_own = accounts::own_mailbox(mailbox).is_some_and(|own| own.as_str() == mailbox);
-    let add: &[&str] = if is_own {
-        &["user", "add", mailbox, "--keep-mail"]
-    } else {
-        &["user", "add", "NAME@DOMAIN", "--inbox", mailbox, "--keep-mail"]
-    };
-    let delete = is_own.then(|| restante(&["user", "remove", mailbox, "--delete-mail"]));
-    let delete = delete.map(|delete| format!("; {delete} deletes it")).unwrap_or_default();
-    format!("{} makes an account for it{delete}", restante(add))
 }
 
 /// A mailbox or folder to check.

@@ -100,7 +100,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         opened.push((path, file, is_directory));
     }
-    let context = arguments.place.open()?;
+    let context = arguments.place.open(Some(&arguments.to))?;
     context.become_owner()?;
     let mut inputs = Vec::new();
     for (path, file, is_directory) in opened {

@@ -7,6 +7,7 @@ use clap::Args;
 use super::{
     config_arg::{named_config, repeat_config},
     failure::Failure,
+    mailbox_path::path_advice,
     output,
     owner::become_owner_of,
 };
@@ -14,6 +15,7 @@ use crate::{
     accounts::Accounts,
     command_hint::{self, Place},
     config::{Config, ConfigText},
+    file_rights::as_another_user,
     loaded_config,
     proto::{
         request::{AccountDirectory, Lookup},
@@ -71,6 +73,11 @@ impl MailboxArgs {
                 SpoolAccounts { spool, accounts, without_aliases: None }
             }
         };
+        if let Err(error) = mailboxes.spool.symlink_metadata()
+            && let Some(advice) = as_another_user(&error)
+        {
+            return Err(Failure::Other(format!("{}: {error}: {advice}", mailboxes.spool.display())));
+        }
         // A spool that does not exist yet will get the owner of the directory it is created in.
         if let Some(there) = mailboxes.spool.ancestors().find(|path| path.exists()) {
             become_owner_of(there)?;
@@ -82,6 +89,9 @@ impl MailboxArgs {
 impl SpoolAccounts {
     /// The destinations of mail for an address.
     pub(super) fn targets(&self, address: &str) -> Result<Vec<Target>, Failure> {
+        if let Some(advice) = path_advice(address) {
+            return Err(Failure::Usage(advice));
+        }
         let nobody = |why: &str| {
             Failure::Usage(format!("{address}: {why}; choose the mailboxes with --spool or --config"))
         };

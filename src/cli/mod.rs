@@ -22,6 +22,8 @@ mod fsck;
 #[cfg(feature = "tools")]
 mod import;
 #[cfg(feature = "tools")]
+mod mailbox_path;
+#[cfg(feature = "tools")]
 mod mailboxes;
 #[cfg(feature = "tools")]
 mod man_pages;
@@ -30,6 +32,7 @@ mod output;
 mod owner;
 #[cfg(feature = "tools")]
 mod purge;
+mod running;
 #[cfg(feature = "tools")]
 mod seed;
 #[cfg(feature = "tools")]

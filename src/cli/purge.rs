@@ -33,14 +33,13 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mailboxes = arguments.place.open()?;
-    let broken = |error: Error| Failure::Other(error.to_string());
     if !mailboxes.spool.is_dir() {
         let spool = mailboxes.spool.display();
         return Err(Failure::Usage(format!(
             "{spool} does not exist; choose the spool with --spool or --config"
         )));
     }
-    let spool = Spool::open(&mailboxes.spool).map_err(broken)?;
+    let spool = Spool::open(&mailboxes.spool)?;
     if arguments.all {
         must_be_spool(&spool)?;
     }
@@ -52,7 +51,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         targets.iter().map(|target| target.destination.mailbox.as_str().to_owned()).collect()
     };
     let mut unknown = targets.as_deref().map(mailboxes_of).unwrap_or_default();
-    unknown.retain(|mailbox| !mailboxes.spool.join(mailbox).exists());
+    // One that this user may not see is told of when it is opened.
+    unknown.retain(|mailbox| matches!(mailboxes.spool.join(mailbox).try_exists(), Ok(false)));
     for mailbox in &unknown {
         output::message(format_args!(
             "restante: no mailbox {mailbox} in {}; check --to, --spool and --config",
@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     if !arguments.yes {
         let whose = arguments.to.as_deref().unwrap_or("every mailbox");
-        let there = selected(&spool, targets.as_deref()).map_err(broken)?;
+        let there = selected(&spool, targets.as_deref())?;
         let count =
             there.filter_map(|(maildir, only)| Some(tools::count(&Arc::new(maildir.ok()?), only.as_ref())));
         let (count, place) = (printable::counted(count.sum::<usize>(), "message"), mailboxes.spool.display());
@@ -69,7 +69,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             return Err(Failure::Other("nothing was deleted".into()));
         }
     }
-    let maildirs = selected(&spool, targets.as_deref()).map_err(broken)?;
+    let maildirs = selected(&spool, targets.as_deref())?;
     let (mut deleted, mut hidden, mut broken) = (0, 0, 0_u64);
     let mut unwritable = None;
     let mut report = |errors: Vec<Error>| {
@@ -77,7 +77,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let on_disk = errors.iter().find(|error| error.is_read_only());
         unwritable = unwritable.take().or_else(|| on_disk.map(|error| error.path().to_owned()));
         for error in errors {
-            output::message(format_args!("restante: {error}"));
+            output::message(format_args!("restante: {}", Failure::from(error)));
         }
     };
     for (maildir, only_recipient) in maildirs {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     fd_limits::max_open_tmp_files,
-    maildir::{Error, Spool},
+    maildir::Spool,
     printable,
     tools::{SeededMessage, Seeder, TestMessage, test_messages},
 };
@@ -42,20 +42,19 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mailboxes = arguments.place.open()?;
     let targets = mailboxes.targets(&arguments.to)?;
-    let broken = |error: Error| Failure::Other(error.to_string());
     let unmade = |error| Failure::Other(format!("{}: {error}", mailboxes.spool.display()));
     if !mailboxes.spool.exists() {
         let spool = mailboxes.spool.display();
         output::message(format_args!("restante: {spool} did not exist, and is a new spool now"));
     }
     fs::create_dir_all(&mailboxes.spool).map_err(unmade)?;
-    let spool = Spool::open(&mailboxes.spool).map_err(broken)?;
+    let spool = Spool::open(&mailboxes.spool)?;
     let mut out = Stdout::new();
     for target in targets {
         let (mailbox, folder) = (target.destination.mailbox, target.destination.folder);
-        let mut home = spool.open_or_create_maildir(mailbox.as_str()).map_err(broken)?;
+        let mut home = spool.open_or_create_maildir(mailbox.as_str())?;
         if let Some(folder) = folder {
-            home = spool.open_or_create_folder(mailbox.as_str(), folder.directory()).map_err(broken)?;
+            home = spool.open_or_create_folder(mailbox.as_str(), folder.directory())?;
         }
         let mut filer = Seeder::new(&spool);
         let nasty = if arguments.nasty { test_messages::nasty() } else { Vec::new() };
@@ -65,7 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             if some.is_empty() {
                 break;
             }
-            for filed in filer.seed(&home, &some).map_err(broken)? {
+            for filed in filer.seed(&home, &some)? {
                 let line = if arguments.json { as_json(&filed) } else { as_text(&filed) };
                 out.line(line)?;
             }

@@ -1,7 +1,7 @@
 //! The options that select a spool, for the tools that work on one, and the mailboxes that their arguments name.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,13 +12,15 @@ use rustix::system::uname;
 use super::{
     config_arg::{default_config, repeat_config},
     failure::Failure,
+    mailbox_path::path_advice,
     mailboxes::accounts_of,
-    orphans, output,
+    orphans::{self, way_to_account},
+    output,
     owner::{become_configured, become_owner_of},
 };
 use crate::{
     accounts::Accounts,
-    command_hint::{self, Place, path_word, restante},
+    command_hint::{self, Place, path_word},
     config::Config,
     file_rights::as_another_user,
     limits::Limits,
@@ -53,6 +55,8 @@ pub(super) struct SpoolContext {
     pub(super) expire_days: Option<u32>,
     /// The user of the server, if the configuration has one.
     user: Option<String>,
+    /// The domains of the configuration, in which an account may be.
+    pub(super) domains: Vec<String>,
     /// The accounts of the configuration, otherwise those of `restante dev`, where every address has a mailbox.
     accounts: Accounts,
     /// The reason why the accounts are without their aliases.
@@ -74,8 +78,8 @@ impl SpoolArgs {
         }
     }
 
-    /// Opens the spool. It must exist: a tool creates none.
-    pub(super) fn open(&self) -> Result<SpoolContext, Failure> {
+    /// Opens the spool, for a command that may name a mailbox. It must exist: a tool creates none.
+    pub(super) fn open(&self, mailbox: Option<&str>) -> Result<SpoolContext, Failure> {
         let file = self.config_file();
         self.repeat_in_hints();
         let read = file.as_deref().map(Config::read).transpose()?;
@@ -84,7 +88,10 @@ impl SpoolArgs {
             (Some(config), _) => config.spool.clone(),
             (None, Some(spool)) => spool.clone(),
             (None, None) => {
-                return Err(Failure::Usage("name the spool with --config or --spool".into()));
+                let path = mailbox.and_then(path_advice);
+                return Err(Failure::Usage(
+                    path.unwrap_or_else(|| "name the spool with --config or --spool".into()),
+                ));
             }
         };
         if let Err(error) = path.symlink_metadata() {
@@ -118,6 +125,7 @@ impl SpoolArgs {
                 Some(Expire::Never | Expire::Retrieved) | None => None,
             }),
             user: config.and_then(|config| config.user.clone()),
+            domains: config.map(|config| config.domains.clone()).unwrap_or_default(),
             accounts,
             without_aliases,
             has_config: config.is_some(),
@@ -151,9 +159,9 @@ impl SpoolContext {
     /// mail read them.
     fn mailbox_by_name(&self, name: &str) -> Result<Mailbox, Failure> {
         let wrong = || {
-            Failure::Usage(format!(
-                "{name:?} is not a mailbox: write it like bob@example.test or bob@example.test/.Sent"
-            ))
+            Failure::Usage(path_advice(name).unwrap_or_else(|| {
+                format!("{name:?} is not a mailbox: write it like bob@example.test or bob@example.test/.Sent")
+            }))
         };
         // An address may contain a slash.
         let (inbox, folder) = match mailbox_of_address(name) {
@@ -230,7 +238,9 @@ impl SpoolContext {
             Some(folder) => self.spool.folder(mailbox.as_str(), folder.directory()),
         };
         opened.map_err(|error| match error.kind() {
-            maildir::Kind::Gone => Failure::Usage(format!("{error}: there is no such mailbox")),
+            maildir::Kind::Gone => Failure::Usage(
+                path_advice(name).unwrap_or_else(|| format!("{error}: there is no such mailbox")),
+            ),
             _ => error.into(),
         })
     }
@@ -238,6 +248,9 @@ impl SpoolContext {
     /// Opens a mailbox for writing. Creates a missing one only if `create` is set or an account has it.
     pub(super) fn open_or_create_mailbox(&self, name: &str, create: bool) -> Result<Maildir, Failure> {
         let mailbox = self.mailbox_by_name(name)?;
+        if let Some(advice) = path_advice(name).filter(|_| !self.is_there(&mailbox)) {
+            return Err(Failure::Usage(advice));
+        }
         let may_create = create || self.has_config && self.has_login(name);
         if !may_create {
             let opened = self.open_mailbox(name);
@@ -263,7 +276,7 @@ impl SpoolContext {
         if self.has_config && !self.accounts.has_mailbox(&inbox) {
             output::message(format_args!(
                 "restante: no account has the mailbox {inbox}, so no login reads it: add one with {}, or correct the name",
-                restante(&["user", "add", inbox.as_str()])
+                way_to_account(inbox.as_str(), &self.domains)
             ));
         } else if !self.has_config && inbox.address_parts().1.is_none() {
             output::message(format_args!(
@@ -290,7 +303,10 @@ impl From<mbox::Error> for Failure {
 /// one.
 pub(super) fn must_be_spool(spool: &Spool) -> Result<(), Failure> {
     let path = spool.path();
-    let failed = |error| Failure::Other(format!("{}: {error}", path.display()));
+    let failed = |error: io::Error| {
+        let advice = as_another_user(&error).map(|advice| format!(": {advice}")).unwrap_or_default();
+        Failure::Other(format!("{}: {error}{advice}", path.display()))
+    };
     let is_empty = fs::read_dir(path).map_err(failed)?.next().is_none();
     if is_empty || Spool::has_sign_of_one(path).map_err(failed)? {
         return Ok(());

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustix::io::Errno;
+use rustix::{io::Errno, process::geteuid};
 
 use super::failure::Failure;
 use crate::{
@@ -37,8 +37,9 @@ pub(super) fn start_failure(
             if cause.kind() == io::ErrorKind::AddrInUse =>
         {
             format!(
-                ": another program listens there, find it with `fuser {}`; end it, or {others}",
-                path_word(path)
+                ": another program listens there, find it with `fuser {}`{}; end it, or {others}",
+                path_word(path),
+                as_root(),
             )
         }
         server::Error::Listen(Bind(_, Endpoint::Unix(path), cause))
@@ -48,8 +49,9 @@ pub(super) fn start_failure(
         }
         server::Error::Listen(Bind(_, Endpoint::Ip(address), cause)) => match cause.kind() {
             io::ErrorKind::AddrInUse => format!(
-                ": another program listens there, find it with `ss -ltnp 'sport = :{}'`; end it, or {others}{}",
+                ": another program listens there, find it with `ss -ltnp 'sport = :{}'`{}; end it, or {others}{}",
                 address.port(),
+                as_root(),
                 taken_by_both_families(&Endpoint::Ip(*address), listeners).unwrap_or_default()
             ),
             io::ErrorKind::AddrNotAvailable => format!(": this machine does not have that address; {others}"),
@@ -64,11 +66,19 @@ pub(super) fn start_failure(
         },
         server::Error::Spool(cause) if cause.kind() == maildir::Kind::Locked => {
             let path = path_word(cause.path());
-            format!(": another restante uses it, find it with `fuser {path}`; end it, or {other_spool}")
+            let as_root = as_root();
+            format!(
+                ": another restante uses it, find it with `fuser {path}`{as_root}; end it, or {other_spool}"
+            )
         }
         _ => String::new(),
     };
     Failure::Other(format!("{error}{advice}"))
+}
+
+/// Text after a command that tells only root of the programs of others.
+fn as_root() -> &'static str {
+    if geteuid().is_root() { "" } else { " (as root, if that names none)" }
 }
 
 /// The cause that lies in the configuration itself: one listener takes the port in IPv4 and IPv6, another one in IPv4.

@@ -5,14 +5,11 @@
 //! privileges, and reads files with the rights that a reload will have. Privileges apply to the calling thread and to
 //! the threads it starts, so no other thread may exist before.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::{io, time::SystemTime};
 
 use super::{
     failure::Failure,
+    running,
     start_failure::{Alternatives, IN_CONFIGURATION, start_failure},
 };
 use crate::{
@@ -21,14 +18,14 @@ use crate::{
     file_rights,
     listener::{self, BoundListener},
     loaded_config::LoadedConfig,
-    maildir::{Spool, mount::MountInfo},
-    metrics::{location, publish, reader::MetricsSnapshot},
+    maildir::mount::MountInfo,
+    metrics::{location, publish},
     net::endpoint::Endpoint,
     server,
     system::{
         DroppedPrivileges,
         places::{self, Problem},
-        port_holder, privileges,
+        privileges,
         socket_activation::InheritedSockets,
         spool_place, written_files,
     },
@@ -61,8 +58,11 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
     // Checked first, because with too few descriptors every later step fails with an unclear error.
     descriptors_fit(&config, text)?;
     let sockets = match purpose {
-        Purpose::Serve(passed, alternatives) => listener::bind_all(&config, passed)
-            .map_err(|error| start_failure(&error.into(), &config.listen, alternatives))?,
+        Purpose::Serve(passed, alternatives) => listener::bind_all(&config, passed).map_err(|error| {
+            let error = error.into();
+            let own = running::own_server(&error, &config, text, alternatives);
+            own.unwrap_or_else(|| start_failure(&error, &config.listen, alternatives))
+        })?,
         Purpose::Check => {
             warnings.extend(check_addresses(&config, text)?);
             Vec::new()
@@ -135,16 +135,13 @@ fn barrier_warning(config: &Config) -> Option<String> {
 /// Checks the addresses of the listeners, as a start does. A server of this spool, or of this file, that runs has them
 /// already, which is no fault.
 fn check_addresses(config: &Config, text: &ConfigText) -> Result<Vec<String>, Failure> {
-    let is_in_use = |spool: &Path| Spool::open_existing(spool).is_ok_and(|spool| spool.is_in_use());
-    let mut spools = running_elsewhere(config, text.path());
-    spools.extend(is_in_use(&config.spool).then(|| config.spool.clone()));
+    let spools = running::spools(config, text.path());
     let mut warnings = Vec::new();
     for (n, listen) in config.listen.iter().enumerate() {
         let Err(cause) = listener::try_bind(listen, &config.listen[..n]) else { continue };
         let kind = cause.kind();
         let is_refused = matches!(kind, io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied);
-        let is_ours = |spool: &PathBuf| port_holder::may_be_server_of(spool, &listen.address);
-        if is_refused && spools.iter().any(is_ours) {
+        if is_refused && running::may_have(&spools, &listen.address) {
             continue;
         }
         let error = listener::Error::Bind(listen.protocol, listen.address.clone(), cause);
@@ -158,25 +155,6 @@ fn check_addresses(config: &Config, text: &ConfigText) -> Result<Vec<String>, Fa
         }
     }
     Ok(warnings)
-}
-
-/// The spools of the servers that run with a configuration file, and had another spool in it at their start.
-pub(super) fn running_elsewhere(config: &Config, file: Option<&Path>) -> Vec<PathBuf> {
-    let Some(file) = file else { return Vec::new() };
-    let named = config.metrics.file.iter().filter_map(|path| MetricsSnapshot::from_file(path).ok());
-    let is_of_file = |reading: &MetricsSnapshot| {
-        fs::canonicalize(file).is_ok_and(|file| reading.configuration() == Some(&file))
-    };
-    let found = location::of_configuration(file).into_iter().chain(named.filter(is_of_file));
-    let id = |spool: &Path| fs::canonicalize(spool).unwrap_or_else(|_| spool.to_owned());
-    let mut spools: Vec<PathBuf> = found
-        .filter_map(|reading| reading.spool().map(PathBuf::from))
-        .filter(|spool| id(spool) != id(&config.spool))
-        .filter(|spool| Spool::open_existing(spool).is_ok_and(|spool| spool.is_in_use()))
-        .collect();
-    spools.sort();
-    spools.dedup();
-    spools
 }
 
 /// Checks that the descriptor limit is high enough for the server.

@@ -15,7 +15,7 @@ use clap::Args;
 use super::{config_arg::named_config, failure::Failure, output};
 use crate::{config::Config, metrics::reader::MetricsSnapshot, printable};
 use source::{named_source, source_of_check, source_of_config, source_of_mistaken_config, source_of_spool};
-use summary::staleness;
+pub(super) use summary::staleness;
 
 /// Show the statistics of a running server.
 #[derive(Debug, Args)]

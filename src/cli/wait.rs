@@ -66,7 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     wait.check_mark().map_err(|error| Failure::Usage(format!("--after: {error}")))?;
     let mut out = Stdout::new();
     if arguments.mark {
-        let mark = wait.mark().map_err(disk_failure)?;
+        let mark = wait.mark()?;
         warn_of_empty_mark(&arguments.to, &wait)?;
         out.line(mark)?;
         return out.flush();
@@ -88,11 +88,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             ControlFlow::Continue(())
         }
     });
-    match (failed, enough.map_err(disk_failure)?) {
+    match (failed, enough?) {
         (Some(failure), _) => Err(failure),
         (None, true) => Ok(()),
         (None, false) => {
-            let presence = wait.look().map_err(disk_failure)?;
+            let presence = wait.look()?;
             Err(Failure::Other(describe_failure(arguments, found, &mailboxes.spool, &presence)))
         }
     }
@@ -102,7 +102,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// often a mistyped one.
 fn warn_of_empty_mark(to: &str, wait: &Wait<'_>) -> Result<(), Failure> {
     let spool = wait.spool.display();
-    match wait.look().map_err(disk_failure)? {
+    match wait.look()? {
         Presence::NoSpool => output::message(format_args!(
             "restante: there is no spool {spool} yet: start its server, or name another one with --spool or --config"
         )),
@@ -139,10 +139,15 @@ fn describe_failure(arguments: &Arguments, found: u64, spool: &Path, presence: &
             let names = others.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
             format!("{start}: there is no such mailbox; that spool has {names}{more}")
         }
-        Presence::Messages { there, marked, hidden, newest } => {
-            let mut what = format!("{} there", message_count(*there));
+        Presence::Messages { there, marked, hidden, elsewhere, newest } => {
+            let others = hidden + elsewhere;
+            let place = if others > 0 { "in its mailbox" } else { "there" };
+            let mut what = format!("{} {place}", message_count(*there));
             if *marked > 0 {
                 what += &format!(", {marked} of them from before the mark");
+            }
+            if *elsewhere > 0 {
+                what += &format!(", {elsewhere} of them to another address");
             }
             if *hidden > 0 {
                 what += &format!(
@@ -157,7 +162,7 @@ fn describe_failure(arguments: &Arguments, found: u64, spool: &Path, presence: &
                 search.as_ref().map(|search| format!("search={search}")),
             ];
             let filters = filters.into_iter().flatten().collect::<Vec<_>>().join(" ");
-            if *there > *marked && found == 0 && !filters.is_empty() {
+            if *there > marked + others && found == 0 && !filters.is_empty() {
                 what += &format!(", none matches {filters}");
                 let newest = newest.iter().map(|message| {
                     format!(
@@ -221,7 +226,7 @@ fn line_of(arguments: &Arguments, message: &Message) -> Result<Option<String>, F
 fn present<T>(content: Result<T, maildir::Error>) -> Result<Option<T>, Failure> {
     match content {
         Err(error) if error.kind() == maildir::Kind::Gone => Ok(None),
-        done => done.map(Some).map_err(disk_failure),
+        done => done.map(Some).map_err(Failure::from),
     }
 }
 
@@ -236,10 +241,6 @@ fn as_text(message: &Message) -> String {
         message.id(),
         escape(message.subject()),
     )
-}
-
-fn disk_failure(error: maildir::Error) -> Failure {
-    Failure::Other(error.to_string())
 }
 
 /// Names of mailboxes in an error.

@@ -20,7 +20,9 @@ use super::mailbox_rights::closed_files;
 use crate::{
     command_hint::path_word,
     config::{Config, Destination, UnknownRecipients},
-    file_rights::{ALL, closed_directory, group_name, is_denied, is_own, name_of, user_name, way_to_make},
+    file_rights::{
+        ALL, closed_directory, group_name, is_denied, is_own, lock_holder, name_of, user_name, way_to_make,
+    },
     logging,
     maildir::{Room, Spool},
     net::{certificate::CertificatePair, endpoint::Endpoint},
@@ -408,18 +410,7 @@ fn holder(path: &Path) -> Option<String> {
     if PEOPLE.contains(&about.uid()) {
         return Some(format!("it is {}'s", name_of(uid)));
     }
-    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    has_lock(&locks, about.ino()).then(|| format!("a server that {} runs has it", name_of(uid)))
-}
-
-/// Whether a process holds a lock of flock(2) on that inode, in the form of `/proc/locks` (proc(5)). Every user may read
-/// it. The device is not compared, because file systems in layers show another one there.
-fn has_lock(locks: &str, inode: u64) -> bool {
-    locks.lines().any(|line| {
-        let mut words = line.split_ascii_whitespace();
-        let file = words.clone().nth(5).and_then(|file| file.rsplit(':').next());
-        words.nth(1) == Some("FLOCK") && file.and_then(|inode| inode.parse().ok()) == Some(inode)
-    })
+    lock_holder(path).map(|user| format!("a server that {} runs has it", name_of(user)))
 }
 
 const METRICS: &str = "metrics.file";
@@ -471,15 +462,6 @@ mod tests {
         let told = advice_for_rights(path, "chown -R", ANOTHER_SPOOL);
         assert!(told.contains("has it: work in a directory of your own"), "{told}");
         drop(lock);
-    }
-
-    #[test]
-    fn h22_a_lock_is_recognized_by_its_inode() {
-        let locks = "1: POSIX  ADVISORY  WRITE 812 fe:00:4711 0 EOF\n2: FLOCK  ADVISORY  WRITE 812 fe:00:4712 0 EOF\n\
-                     2: -> FLOCK  ADVISORY  WRITE 900 fe:00:4713 0 EOF\n3: FLOCK";
-        for (inode, is_locked) in [(4711, false), (4712, true), (4713, false), (12, false)] {
-            assert_eq!(has_lock(locks, inode), is_locked, "{inode}");
-        }
     }
 
     #[test]

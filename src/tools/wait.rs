@@ -80,7 +80,9 @@ pub(crate) enum Presence {
         marked: u64,
         /// Those of the others that may be for the address: they had several recipients, whom their headers do not tell.
         hidden: u64,
-        /// The newest of the others, the last one first.
+        /// Those of the others that are for another address of the mailbox.
+        elsewhere: u64,
+        /// The newest of all others, which are for the address, the last one first.
         newest: Vec<Message>,
     },
 }
@@ -164,7 +166,8 @@ impl Wait<'_> {
         if !self.spool.is_dir() {
             return Ok(Presence::NoSpool);
         }
-        let (mut is_mailbox, mut there, mut marked, mut hidden, mut newest) = (false, 0, 0, 0, Vec::new());
+        let (mut is_mailbox, mut there, mut marked) = (false, 0, 0);
+        let (mut hidden, mut elsewhere, mut newest) = (0, 0, Vec::new());
         for dir in watched_dirs(self.targets) {
             let Some(maildir) = dir.find(self.spool)? else { continue };
             is_mailbox = true;
@@ -173,14 +176,20 @@ impl Wait<'_> {
                 there += 1;
                 if self.after.contains(&dir.label, name::identity(&found.name)) {
                     marked += 1;
-                } else {
-                    if let Some(only) = &dir.only_recipient
-                        && let Ok(message) = Message::read(Arc::clone(&maildir), found.clone())
-                    {
-                        hidden += u64::from(message.hides_from(only));
-                    }
-                    newest.push((Arc::clone(&maildir), found));
+                    continue;
                 }
+                if let Some(only) = &dir.only_recipient
+                    && let Ok(message) = Message::read(Arc::clone(&maildir), found.clone())
+                    && !message.is_to(only)
+                {
+                    if message.hides_from(only) {
+                        hidden += 1;
+                    } else {
+                        elsewhere += 1;
+                    }
+                    continue;
+                }
+                newest.push((Arc::clone(&maildir), found));
             }
         }
         if is_mailbox {
@@ -188,7 +197,7 @@ impl Wait<'_> {
             newest.truncate(MAX_NEWEST);
             // One that was deleted meanwhile is left out.
             let newest = newest.into_iter().filter_map(|(maildir, found)| Message::read(maildir, found).ok());
-            return Ok(Presence::Messages { there, marked, hidden, newest: newest.collect() });
+            return Ok(Presence::Messages { there, marked, hidden, elsewhere, newest: newest.collect() });
         }
         let names = Spool::open(self.spool)?.names()?.into_iter().filter_map(|name| name.into_string().ok());
         let mut others: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();

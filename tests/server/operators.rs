@@ -364,7 +364,7 @@ fn v79_the_health_check_fails_if_the_server_refuses_mail_or_has_ended() {
 }
 
 /// Takes the usual addresses of a test out of the command line: an option may stand there once.
-const DEV_WITHOUT_ADDRESSES: &str = r#"
+pub(crate) const DEV_WITHOUT_ADDRESSES: &str = r#"
 for word; do
     shift
     case $word in --smtp|--pop3|127.0.0.1:0) ;; *) set -- "$@" "$word" ;; esac

@@ -66,6 +66,38 @@ fn n61_status_names_the_spool_that_it_looked_for_and_the_one_of_the_server_that_
 }
 
 #[test]
+fn n105_metrics_of_another_server_are_not_shown_as_those_of_the_configuration() {
+    let home = home();
+    let file = home.path().join("all.prom");
+    let config = format!("{STRICT}[metrics]\nfile = {file:?}\n");
+    let server = Setup { config: Some(&config), users: &[BOB], ..Setup::default() }.start();
+    let status = |config: &Path, options: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        let output = command.arg("status").args(options).arg("--config").arg(config).output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let own = server.home.path().join("restante.toml");
+    eventually("the server has written its metrics", || (status(&own, &[]).0 == Some(0)).then_some(()));
+    let (other, moved) = (home.path().join("other.toml"), home.path().join("moved"));
+    fs::write(&other, configuration(home.path(), &moved, &config)).unwrap();
+    fs::write(&own, configuration(server.home.path(), &moved, &config)).unwrap();
+    for (config, reason) in [(&other, "two servers need two files"), (&own, "a new `spool` takes a restart")]
+    {
+        for options in [&[][..], &["--check"], &["--json"]] {
+            let (code, said) = status(config, options);
+            assert!(code == Some(1) && said.contains(reason), "{options:?}: {said}");
+            for path in [&file, &moved, &server.spool] {
+                assert!(said.contains(&path.display().to_string()), "{} is not in {said}", path.display());
+            }
+        }
+    }
+    // The same with a mistake in the file.
+    fs::write(&other, configuration(home.path(), &moved, &format!("hostnam = 1\n{config}"))).unwrap();
+    let (code, said) = status(&other, &[]);
+    assert!(code == Some(2) && !said.contains("metrics "), "{said}");
+}
+
+#[test]
 fn u79_missing_metrics_come_with_every_cause() {
     let home = home();
     for options in [&["--file", "none.prom"][..], &["--spool", "none"], &["--spool", "none", "--check"]] {

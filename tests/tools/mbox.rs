@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{Read, Write},
+    os::unix::process::ExitStatusExt,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, UNIX_EPOCH},
@@ -17,6 +18,7 @@ use crate::common::{
     tools::{Desk, command_on, ended},
 };
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) const BOB: &str = "bob@example.test";
 
@@ -220,6 +222,52 @@ fn an_export_overwrites_nothing_and_leaves_nothing_half() {
     let left: Vec<_> =
         fs::read_dir(backend.path(".")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 3, "{left:?}");
+}
+
+#[test]
+fn n109_an_export_that_a_signal_ends_leaves_nothing() {
+    let backend = Desk::new();
+    backend.file("in", mbox(1));
+    backend.run(&["import", "in", "--to", BOB, "--create"], 0);
+    // Zeros that take no room on the disk, and take a while to compress.
+    let large = fs::File::create(backend.maildir(BOB).path.join("cur/2.large:2,S")).unwrap();
+    large.set_len(1 << 30).unwrap();
+    let names = || -> BTreeSet<_> {
+        fs::read_dir(backend.path(".")).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    };
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let mut export = backend.command(&["export", BOB, "--gz", "-o", "out"]).spawn().unwrap();
+        eventually("the unfinished file is there", || (names().len() == 3).then_some(()));
+        kill_process(Pid::from_child(&export), signal).unwrap();
+        assert_eq!(export.wait().unwrap().signal(), Some(signal.as_raw()));
+        assert_eq!(names(), BTreeSet::from(["in".into(), "spool".into()]));
+    }
+}
+
+#[test]
+fn n111_the_path_of_a_mailbox_is_refused_with_its_name() {
+    let backend = Desk::new();
+    backend.file("in", mbox(1));
+    backend.run(&["import", "in", "--to", BOB, "--create"], 0);
+    let path = format!("spool/{BOB}");
+    let told = format!("{path} is a path: name the mailbox {BOB} alone, with --spool spool");
+    let mut export = Command::new(env!("CARGO_BIN_EXE_restante"));
+    export.args(["export", &path]).current_dir(backend.path(".")).env_remove("RESTANTE_CONFIG");
+    let mut said = vec![ended(export.output().unwrap(), &["export"], 2).1];
+    for words in [
+        &["export", &path][..],
+        &["fsck", &path],
+        &["import", "in", "--to", &path, "--create"],
+        &["wait", "--to", &path],
+        &["purge", "--to", &path, "--yes"],
+    ] {
+        said.push(backend.run(words, 2).1);
+    }
+    for said in said {
+        assert!(said.contains(&told), "{said}");
+    }
+    let names = fs::read_dir(&backend.spool).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!names.into_iter().any(|name| name.to_string_lossy().contains("%2f")));
 }
 
 #[test]

@@ -180,6 +180,29 @@ fn u63_with_accounts_a_name_is_in_the_first_domain_and_one_without_an_account_is
     }
 }
 
+#[test]
+fn n103_the_command_for_an_account_that_an_import_prints_works_after_it() {
+    let backend = Desk::new();
+    backend.file("in", mbox(2));
+    backend.file("users.json", "{}");
+    backend.file("restante.toml", configuration(&backend.path("."), &backend.spool, STRICT));
+    let program = Path::new(env!("CARGO_BIN_EXE_restante"));
+    let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    for to in ["zed@example.test", "zed@other.test"] {
+        let words = ["import", "in", "--to", to, "--create", "--config", "restante.toml"];
+        let import = Command::new(program).args(words).current_dir(backend.path(".")).output().unwrap();
+        let (_, said) = ended(import, &words, 0);
+        let command = said.split('`').nth(1).unwrap().replace("NAME@DOMAIN", "ann@example.test");
+        let typed = format!("echo sesame | {command} --password-stdin");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &typed]).current_dir(backend.path(".")).env("PATH", &path);
+        ended(shell.output().unwrap(), &[&typed], 0);
+        let import = Command::new(program).args(words).arg("--again").current_dir(backend.path(".")).output();
+        let (_, said) = ended(import.unwrap(), &words, 0);
+        assert!(!said.contains("no account has the mailbox"), "{said}");
+    }
+}
+
 /// A folder is a Maildir of its own, and is named if nobody asked for it.
 #[test]
 fn the_folders_that_an_export_leaves_out_are_named() {

@@ -12,6 +12,7 @@ use rustix::process::geteuid;
 use crate::{
     common::{
         inject::can_inject,
+        skip,
         tools::{Desk, ended},
     },
     mbox::{BOB, import_survives, mbox, packed, subjects},
@@ -327,4 +328,30 @@ fn u89_more_files_than_descriptors_are_imported_by_the_name_of_their_directory()
     );
     limited(&["import", "in", "--to", BOB, "--create"], 0);
     assert_eq!(subjects(&backend.maildir(BOB)).len(), FILES);
+}
+
+#[test]
+fn n112_mail_that_only_root_may_read_is_imported_by_the_command_in_its_refusal() {
+    let backend = Desk::new();
+    for (directory, mode) in [("closed", 0o700), ("open", 0o755)] {
+        fs::create_dir(backend.path(directory)).unwrap();
+        let file = backend.file(&format!("{directory}/it's.eml"), format!("Subject: {directory}\n\nx\n"));
+        fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(backend.path(directory), Permissions::from_mode(mode)).unwrap();
+    }
+    if !backend.give_away() {
+        let why = "this is not root, or nobody else can get to the spool";
+        return skip("n112_mail_that_only_root_may_read_is_imported_by_the_command_in_its_refusal", why);
+    }
+    let program = Path::new(env!("CARGO_BIN_EXE_restante")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    for directory in ["closed", "open"] {
+        let (_, said) = backend.run(&["import", directory, "--to", BOB, "--create"], 1);
+        let commands: Vec<&str> = said.split('`').skip(1).step_by(2).collect();
+        let typed = commands.join("; ");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &typed]).current_dir(backend.path(".")).env("PATH", &path);
+        ended(shell.output().unwrap(), &[&typed], 0);
+        assert!(subjects(&backend.maildir(BOB)).contains(&directory.to_owned()), "{said}");
+    }
 }

@@ -82,6 +82,32 @@ fn n71_of_several_recipients_those_count_that_the_header_names() {
 }
 
 #[test]
+fn n108_mail_that_is_not_certainly_for_the_address_is_not_told_as_mail_that_does_not_match() {
+    let server = Server::dev();
+    let told = || {
+        let words = ["wait", "--to", TAGGED, "--subject", "offer", "--timeout", "0s"];
+        let output = command(&server.spool, &words).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let offer = b"To: list@far.test\r\nSubject: offer\r\n\r\n";
+    Client::smtp(&server).deliver(&[TAGGED, "eve@example.test"], offer);
+    deliver(&server, "bob+other@example.test", offer);
+    let said = told();
+    let reason = format!(
+        "(2 messages in its mailbox, 1 of them to another address, 1 of them to several recipients, whom the header does \
+         not tell: send to {TAGGED} alone, or name it in To or Cc)\n"
+    );
+    assert!(said.ends_with(&reason), "{said}");
+    deliver(&server, TAGGED, b"Subject: tea\r\n\r\n");
+    let said = told();
+    assert!(
+        said.ends_with("none matches subject=offer; the newest: \"tea\" from sender@far.test)\n"),
+        "{said}"
+    );
+}
+
+#[test]
 fn n72_a_tag_that_no_folder_can_have_is_one_and_an_address_is_read_as_by_the_server() {
     let server = Server::dev();
     for tag in ["a..b", "1/2", "x", "", "#4711"] {

@@ -9,10 +9,16 @@ use std::{
     time::SystemTime,
 };
 
+use rustix::{
+    fs::{Access, AtFlags, accessat},
+    io::Errno,
+};
+
 use super::input::{FILES, ImportProgress, InputImport, Options, report_skipped_start};
 use crate::{
     cli::{failure::Failure, output},
     command_hint::{path_word, shell_quoted},
+    file_rights::user_name,
     printable,
     tools::mbox::{DirListing, Entry, Error, Import, ImportPass, Imported, MessageDir, Skipped, Source},
 };
@@ -54,6 +60,9 @@ impl LeftOut {
 impl Directory {
     /// Reads all files once, and names each one that is left out.
     pub(super) fn scan(path: &Path, dir: File, options: &Options<'_>) -> Result<Self, Failure> {
+        if accessat(&dir, ".", Access::READ_OK | Access::EXEC_OK, AtFlags::EACCESS) == Err(Errno::ACCESS) {
+            return Err(Failure::Other(way_to_copy(path, options)));
+        }
         let bar = ImportProgress::new(None, FILES);
         let (mut listing, mut left_out) = (DirListing::default(), LeftOut::default());
         let (mut unreadable, mut odd_starts, mut unread) = (HashSet::new(), 0, 0);
@@ -182,12 +191,26 @@ fn report(path: &Path, reason: &Skipped, options: &Options<'_>) {
         }
         Skipped::Other(other) => other.advice(&path_word(&whole), &(options.import_of)("-")),
         Skipped::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            "run this as a user who may read it; root goes on as the owner of the spool, who needs a copy of it".into()
+            let cat = if options.gz { "zcat" } else { "cat" };
+            format!("as root, `{cat} {} | {}` imports it", path_word(&whole), (options.import_of)("-"))
         }
         _ => String::new(),
     };
     let advice = if advice.is_empty() { advice } else { format!(" ({advice})") };
     output::message(format_args!("{}: left out: {reason}{advice}", path.display()));
+}
+
+/// The error for a directory that the user of this process may not read. Root imports as the owner of the spool.
+fn way_to_copy(path: &Path, options: &Options<'_>) -> String {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let user = user_name();
+    let import = (options.import_of)(COPY).replace(&shell_quoted(COPY), "\"$d\"");
+    format!(
+        "{}: {user} may not read it (an import by root goes on as the owner of the spool): as root, import a copy with \
+         `d=$(mktemp -d) && cp -r {}/. \"$d\" && chown -R {user}: \"$d\" && {import}`, and remove it with `rm -r \"$d\"`",
+        path.display(),
+        path_word(&whole),
+    )
 }
 
 /// The error for a directory in which no message is delivered.
@@ -242,6 +265,8 @@ fn entries(path: &Path) -> Vec<PathBuf> {
 
 const WHOLE_MAILBOXES: &str = "to take over whole mailboxes, copy their Maildirs into the spool (docs/manual/operator.md, \
                                Coming from Dovecot or Courier)";
+/// The variable of a shell for a directory.
+const COPY: &str = "$d";
 /// Entries that are looked at.
 const MOST: usize = 1000;
 /// Files whose octets before the header are named.

@@ -37,7 +37,13 @@ impl Source {
 
 pub(super) fn source_of_config(path: &Path, config: &Config) -> Result<(Source, MetricsSnapshot), Failure> {
     match &config.metrics.file {
-        Some(file) => named_source(file),
+        Some(file) => {
+            let (source, reading) = named_source(file)?;
+            match reading.spool().filter(|spool| !is_same(Path::new(spool), &config.spool)) {
+                Some(other) => Err(metrics_of_another(path, file, &config.spool, (other, &reading))),
+                None => Ok((source, reading)),
+            }
+        }
         None => {
             let (mut found, _) = readable(location::find(&config.spool, &config.hostname));
             // The server may run with the host name that the file had at its start.
@@ -56,11 +62,43 @@ pub(super) fn source_of_config(path: &Path, config: &Config) -> Result<(Source, 
     }
 }
 
+/// The failure for the `file` of `[metrics]` if another server than that of the configuration writes to it.
+fn metrics_of_another(
+    path: &Path,
+    file: &Path,
+    spool: &Path,
+    (other, reading): (&str, &MetricsSnapshot),
+) -> Failure {
+    let is_of_file = fs::canonicalize(path).is_ok_and(|path| reading.configuration() == Some(&path));
+    let reason = if is_of_file {
+        "a server of this file runs with that spool, because a new `spool` takes a restart".to_owned()
+    } else {
+        "two servers need two files: name another one in [metrics], and restart the server of this configuration".to_owned()
+    };
+    Failure::Other(format!(
+        "{} has the metrics of the server of {other}, and `spool` is {}: {reason} (`restante status --file {}` shows that \
+         server)",
+        file.display(),
+        spool.display(),
+        path_word(file)
+    ))
+}
+
+/// Whether both paths lead to one place.
+fn is_same(one: &Path, other: &Path) -> bool {
+    one == other
+        || matches!((fs::canonicalize(one), fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
+}
+
 /// The server of a configuration with a mistake, and never that of another one.
 pub(super) fn source_of_mistaken_config(path: &Path) -> Option<(Source, MetricsSnapshot)> {
     let MistakenPlaces { spool, metrics } = MistakenPlaces::read(path)?;
     match metrics {
-        Some(file) => named_source(&file).ok(),
+        Some(file) => named_source(&file).ok().filter(|(_, reading)| {
+            // A specifier of systemd stands in the place of a path.
+            let is_path = !spool.to_string_lossy().contains('%');
+            reading.spool().is_none_or(|of| !is_path || is_same(Path::new(of), &spool))
+        }),
         None => source_of_spool(Some(&spool)).ok(),
     }
 }

@@ -314,7 +314,7 @@ const WIDTH: usize = 80;
 const TITLE_WIDTH: usize = 12;
 
 /// The age of the metrics, if a running server would have written newer ones.
-pub(super) fn staleness(reading: &MetricsSnapshot, now: SystemTime) -> Option<String> {
+pub(crate) fn staleness(reading: &MetricsSnapshot, now: SystemTime) -> Option<String> {
     let every = reading.value("restante_written_every_seconds").unwrap_or_default();
     let age = reading.age(now);
     let three_times = Duration::try_from_secs_f64(3.0 * every).unwrap_or_default();

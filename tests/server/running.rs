@@ -1,0 +1,100 @@
+//! Commands beside a server that runs as another user: they tell of the server, and take nothing from it.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, chown},
+    path::Path,
+    process::Command,
+};
+
+use crate::{
+    common::{Server, configuration, listener_at},
+    leaving_root::{AS_ROOT, can_become_somebody_else, started_as_root},
+};
+
+const BOB: &str = "bob@example.test";
+/// A user who is neither root nor the server's.
+const OTHER: u32 = 2;
+
+fn server_of_nobody() -> Server {
+    started_as_root(&["sh", "-c", AS_ROOT, "sh"], "nobody")
+}
+
+/// A command of that user; root is 0.
+fn run(user: u32, words: &[&str], option: &str, place: &Path) -> (Option<i32>, String) {
+    let mut command = Command::new("setpriv");
+    command.args([format!("--reuid={user}"), format!("--regid={user}")]).arg("--clear-groups");
+    command.arg(env!("CARGO_BIN_EXE_restante")).args(words).arg(option).arg(place);
+    let output = command.env_remove("RESTANTE_CONFIG").output().unwrap();
+    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+#[test]
+fn n104_a_command_beside_the_server_of_its_configuration_takes_it_for_no_other_program() {
+    if !can_become_somebody_else(
+        "n104_a_command_beside_the_server_of_its_configuration_takes_it_for_no_other_program",
+    ) {
+        return;
+    }
+    let server = server_of_nobody();
+    fs::set_permissions(&server.spool, Permissions::from_mode(0o700)).unwrap();
+    let file = server.home.path().join("same.toml");
+    let listeners = listener_at("smtp", &server.smtp().to_string(), "")
+        + &listener_at("pop3", &server.pop3().to_string(), "");
+    let keys = format!("user = \"nobody\"\n{listeners}");
+    fs::write(&file, configuration(server.home.path(), &server.spool, &keys)).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    let config = |user, command| run(user, &[command], "--config", &file);
+    let (code, said) = config(0, "check");
+    assert!(code == Some(0) && !said.contains("another program"), "{said}");
+    let (code, said) = config(OTHER, "check");
+    assert!(code == Some(0) && !said.contains("another program"), "{said}");
+    assert!(said.contains("# warning: not checked with the rights of the server: "), "{said}");
+    for user in [0, OTHER] {
+        let (code, said) = config(user, "serve");
+        let told = format!(
+            "that is probably the server of {0}, which runs with the spool {1}; `restante status --config {0}` shows it",
+            file.display(),
+            server.spool.display()
+        );
+        assert!(code == Some(1) && said.contains(&told) && !said.contains("another program"), "{said}");
+        assert_eq!(said.contains("run this as root to be certain"), user != 0, "{said}");
+    }
+}
+
+#[test]
+fn n107_the_spool_of_a_server_that_runs_is_not_taken_from_its_user() {
+    if !can_become_somebody_else("n107_the_spool_of_a_server_that_runs_is_not_taken_from_its_user") {
+        return;
+    }
+    let mut server = server_of_nobody();
+    fs::set_permissions(&server.spool, Permissions::from_mode(0o700)).unwrap();
+    // The directory above is of the user who types the commands.
+    chown(server.home.path(), Some(OTHER), Some(OTHER)).unwrap();
+    let commands = [
+        &["wait", "--timeout", "0", "--to", BOB][..],
+        &["purge", "--yes", "--to", BOB],
+        &["purge", "--yes", "--all"],
+        &["seed", "--nasty", "--to", BOB],
+        &["export", BOB],
+    ];
+    let told =
+        "a server that nobody runs has it, so leave its owner: run this as root, or with `sudo -u nobody`";
+    for words in commands {
+        let (code, said) = run(OTHER, words, "--spool", &server.spool);
+        assert!(code == Some(1) && said.contains("run this as root"), "{words:?}: {said}");
+        assert!(!said.contains("chown") && !said.contains("no mailbox"), "{words:?}: {said}");
+        assert!(said.contains(told) || words.contains(&"--all"), "{words:?}: {said}");
+    }
+    server.signal(rustix::process::Signal::TERM);
+    assert!(server.wait().success());
+    let (_, said) = run(OTHER, commands[0], "--spool", &server.spool);
+    assert!(said.contains("as root, run `chown -R "), "{said}");
+    // A directory that is closed hides the spool, which is there all the same.
+    chown(server.home.path(), Some(0), Some(0)).unwrap();
+    fs::set_permissions(server.home.path(), Permissions::from_mode(0o700)).unwrap();
+    for words in &commands[..4] {
+        let (code, said) = run(OTHER, words, "--spool", &server.spool);
+        assert!(code == Some(1) && said.contains("(os error 13): run this as root"), "{words:?}: {said}");
+    }
+}
