@@ -361,8 +361,8 @@ mod tests {
             ("{\"IDs\":[\"a1\",\n null]}", "IDs[1], at line 2 column 5: write an ID in double quotes"),
             ("{\"IDs\":[7]}", "IDs[0], at line 1 column 9: write an ID in double quotes"),
             ("{\"Search\":[\"x\"]}", "Search, at line 1 column 10: write the words of a search"),
-            ("{\"IDs\":[\"a1\"],\"Read\":null}", "Read, at line 1 column 26: write true or false"),
-            ("{\"IDs\":[\"a1\"],\"Read\":\"true\"}", "Read, at line 1 column 28: write true or false"),
+            ("{\"IDs\":[\"a1\"],\"Read\":null}", "Read, at line 1 column 25: write true or false"),
+            ("{\"IDs\":[\"a1\"],\"Read\":\"true\"}", "Read, at line 1 column 27: write true or false"),
             ("{\"IDs\":[\"a1\"],\"IDs\":[]}", "The key \"IDs\" stands twice"),
             (
                 "{\"IDs\":[\"a1\"",

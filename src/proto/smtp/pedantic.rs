@@ -365,7 +365,7 @@ mod tests {
             assert_eq!(domain_violation(good.as_bytes()), None, "{good}");
         }
         for (bad, why) in [
-            ("", "no dot at an end"),
+            ("", "an address has a domain"),
             ("b..c", "no two together"),
             ("b.test.", "no dot at an end"),
             (".test", "no dot at an end"),
