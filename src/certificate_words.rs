@@ -29,6 +29,12 @@ pub(crate) fn certificate_error(error: &Error) -> String {
         Error::InvalidCertificate(CertificateError::BadEncoding) => {
             "the certificate is damaged: copy the whole file again".into()
         }
+        // With a date it has expired; without one, its end lies before its beginning.
+        Error::InvalidCertificate(CertificateError::Expired) => {
+            "the certificate ends before it begins (notAfter is before notBefore), and no program takes it: the server \
+             needs a new one"
+                .into()
+        }
         Error::InvalidCertificate(CertificateError::BadSignature) => {
             "the signature of the certificate is wrong: it was changed, or another authority of the same name signed it"
                 .into()
@@ -57,5 +63,7 @@ mod tests {
         assert!(!pem_error(&pem::Error::Base64Decode("InvalidCharacter(9)".into())).contains('('));
         let damaged = certificate_error(&Error::InvalidCertificate(CertificateError::BadEncoding));
         assert!(damaged.starts_with("the certificate is damaged"), "{damaged}");
+        let never = certificate_error(&Error::InvalidCertificate(CertificateError::Expired));
+        assert!(never.starts_with("the certificate ends before it begins"), "{never}");
     }
 }

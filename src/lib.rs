@@ -36,7 +36,7 @@
 //! | [`deferred_drop`] | a leaf: another thread closes files and frees memory for the loop |
 //! | [`thread_limits`] | the number of threads that the server needs, and whether the system allows it |
 //! | [`special_use`], `imap_characters` | leaves: the special uses of folders, and the classes of characters of IMAP, for the protocol and the files of a mailbox |
-//! | [`limits`], [`language`], [`wire_size`], [`clock`], [`file_stamp`], `open_regular`, `local_fs`, `file_watch`, `file_poller`, `capacity`, `round_robin`, `parking_queue` | leaves: every bound, the languages of texts, the one size function, the time, changes of files, bounded reads of files, local file systems, watches and polling of files, maps that shrink after a rush, fair turns, queues whose readers sleep |
+//! | [`limits`], [`language`], [`wire_size`], [`clock`], [`file_stamp`], `open_regular`, `local_fs`, `file_watch`, `file_poller`, `capacity`, `round_robin`, `parking_queue`, `near_name`, `plain_object` | leaves: every bound, the languages of texts, the one size function, the time, changes of files, bounded reads of files, local file systems, watches and polling of files, maps that shrink after a rush, fair turns, queues whose readers sleep, the name that is meant by a mistyped one, objects of JSON that are no lists |
 //!
 //! The feature `tools`, on by default, adds `client`, `tools`, `testing` and the sub-commands that need them. Without
 //! it the crate is the daemon.
@@ -77,11 +77,13 @@ pub mod metrics;
 pub mod mime;
 #[cfg(feature = "tools")]
 pub mod mua;
+mod near_name;
 pub mod net;
 mod open_regular;
 mod parking_queue;
 mod password_prompt;
 mod path_hint;
+mod plain_object;
 pub mod printable;
 pub mod proto;
 mod round_robin;

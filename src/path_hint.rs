@@ -1,4 +1,4 @@
-//! The path that is meant by one that does not exist. A leaf: imports no other module of the crate.
+//! The path that is meant by one that does not exist.
 //!
 //! The rule: directories are read and nothing is opened, and a directory with many entries is read in part.
 
@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::near_name::{most_in_refused, slips};
+
 /// The path that differs from a missing one in a single name, which is a slip of the hand, and is right for its purpose.
 pub(crate) fn near_path(path: &Path, is_right: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     let is_missing =
@@ -14,13 +16,12 @@ pub(crate) fn near_path(path: &Path, is_right: impl Fn(&Path) -> bool) -> Option
     let missing = path.ancestors().take_while(is_missing).last()?;
     let rest = path.strip_prefix(missing).ok()?;
     let typed = missing.file_name()?.to_str()?.to_lowercase();
-    let most = (typed.chars().count() / 3).clamp(1, 3);
+    let most = most_in_refused(&typed);
     let near = entries(missing.parent()?).filter_map(|entry| {
         let name = entry.file_name()?.to_str()?.to_lowercase();
-        let distance =
-            if has_other_ending(&name, &typed) { 1 } else { strsim::damerau_levenshtein(&name, &typed) };
+        let slips = if has_other_ending(&name, &typed) { 1 } else { slips(&typed, &name, most)? };
         let meant = if rest.as_os_str().is_empty() { entry } else { entry.join(rest) };
-        (distance <= most && is_right(&meant)).then_some((distance, meant))
+        is_right(&meant).then_some((slips, meant))
     });
     near.min().map(|(_, meant)| meant)
 }

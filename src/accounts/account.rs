@@ -2,11 +2,15 @@
 
 use std::{fmt, path::Path, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeSeed, Error as _},
+};
 
 use super::password::StoredHash;
 use crate::{
     limits::{Size, text_in_configuration},
+    plain_object::ObjectOf,
     proto::{
         request::{self, Mailbox},
         smtp::address::{Address, fold_local},
@@ -15,7 +19,7 @@ use crate::{
 
 /// One account in the file.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an account, like {\"password_hash\": \"…\"}")]
+#[serde(deny_unknown_fields)]
 pub struct Account {
     /// An Argon2id hash, a hash of another server, or `!` for an account without logins.
     #[serde(deserialize_with = "checked_hash")]
@@ -85,7 +89,7 @@ impl fmt::Debug for Account {
 
 /// The quota of a mailbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a quota")]
+#[serde(default, deny_unknown_fields)]
 pub struct Quota {
     /// Octets of all files together.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -210,11 +214,11 @@ fn checked_inbox<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::E
 }
 
 fn checked_quota<'de, D: Deserializer<'de>>(d: D) -> Result<Quota, D::Error> {
-    Quota::deserialize(d).map_err(|error| {
+    ObjectOf::<Quota>::new("a quota").deserialize(d).map_err(|error: D::Error| {
         let told = error.to_string();
         let is_other_type = told.contains("expected a quota");
         D::Error::custom(match told.as_str() {
-            _ if is_other_type => "quota: write it like {\"bytes\": \"1 GiB\", \"messages\": 1000}",
+            _ if is_other_type => "write it like {\"bytes\": \"1 GiB\", \"messages\": 1000}",
             told => told,
         })
     })
@@ -249,10 +253,10 @@ mod tests {
 
     #[test]
     fn n22_a_quota_of_another_type_is_told_how_to_write_it() {
-        for quota in ["\"lots\"", "5", "true"] {
+        for quota in ["\"lots\"", "5", "true", "null", "[]", "[\"1 GiB\", 5]"] {
             let text = format!("{{\"password_hash\": \"!\", \"quota\": {quota}}}");
             let error = serde_json::from_str::<Account>(&text).unwrap_err().to_string();
-            let told = "quota: write it like {\"bytes\": \"1 GiB\", \"messages\": 1000}";
+            let told = "write it like {\"bytes\": \"1 GiB\", \"messages\": 1000}";
             assert!(error.starts_with(told), "{quota}: {error}");
         }
     }

@@ -1,6 +1,6 @@
 //! The mistakes that the JSON reader finds, in words for people who edit the file by hand.
 
-use crate::{command_hint::restante, limits::in_plain_types};
+use crate::{command_hint::restante, limits::in_plain_types, near_name::nearest};
 
 /// The message of the reader in plain words, or as it is if it is plain already.
 pub(super) fn in_plain_words(told: &str) -> String {
@@ -30,16 +30,11 @@ const WRONG_TYPE: &str = "invalid type: ";
 fn unknown_key(told: &str) -> Option<String> {
     let (key, known) = told.strip_prefix("unknown field `")?.split_once("`, expected ")?;
     let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
-    let distance = |known: &str| {
-        let is_part = key.len() > 2 && (known.starts_with(key) || key.starts_with(known));
-        if is_part { 0 } else { strsim::damerau_levenshtein(known, &key.to_ascii_lowercase()) }
-    };
-    let near = known.iter().map(|known| (distance(known), known)).min()?;
-    Some(match near {
-        (distance, meant) if distance <= (key.chars().count() / 3).clamp(1, 3) => {
-            format!("unknown key `{key}`: did you mean `{meant}`?")
-        }
-        _ => format!("unknown key `{key}`: the keys are `{}`", known.join("`, `")),
+    let is_part = |known: &&str| key.len() > 2 && (known.starts_with(key) || key.starts_with(known));
+    let whole = known.iter().copied().find(is_part);
+    Some(match whole.or_else(|| nearest(key, known.iter().copied())) {
+        Some(meant) => format!("unknown key `{key}`: did you mean `{meant}`?"),
+        None => format!("unknown key `{key}`: the keys are `{}`", known.join("`, `")),
     })
 }
 

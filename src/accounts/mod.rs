@@ -5,6 +5,7 @@
 //! rule: from outside, an unknown user, a disabled user and a wrong password look the same and take the same time.
 
 mod account;
+mod account_reader;
 mod aliases;
 mod auth_cache;
 mod auth_throttle;

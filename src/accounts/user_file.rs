@@ -13,6 +13,7 @@ use serde::{
 use super::{
     Error,
     account::{Account, account_name, address_key, own_mailbox},
+    account_reader::AccountReader,
     json_error::{in_plain_words, without_value},
     locked_file::ReplaceableFile,
     password,
@@ -281,9 +282,8 @@ impl<'de> Visitor<'de> for Users {
             let Some(name) = account_name(&key) else {
                 return Err(wrong(&"its name is not a whole mail address, like bob@example.test"));
             };
-            let account: Account = map
-                .next_value()
-                .map_err(|error: A::Error| wrong(&in_plain_words(&without_value(&error.to_string()))))?;
+            let read = map.next_value_seed(AccountReader);
+            let account = read.map_err(|error| wrong(&in_plain_words(&without_value(&error.to_string()))))?;
             if account.mailbox(&name).is_none() {
                 return Err(wrong(&"its name cannot be the name of a mailbox: give it an `inbox`"));
             }
@@ -343,12 +343,12 @@ mod tests {
             (
                 r#"{"a@b": {"password_hash": "x"}}"#,
                 "line 1, column 30: ",
-                "account \"a@b\": not a password hash",
+                "account \"a@b\": `password_hash`: not a password hash",
             ),
             (
                 r#"{"a@b": {"inbox": "../x"}}"#,
                 "line 1, column 25: ",
-                "account \"a@b\": \"../x\" cannot be an inbox",
+                "account \"a@b\": `inbox`: \"../x\" cannot be an inbox",
             ),
             (
                 r#"{"\"\"@c": {"password_hash": "!"}}"#,
@@ -363,12 +363,12 @@ mod tests {
             (
                 r#"{"a@b": {"password_hash": "!", "quota": {"bytes": 5}}}"#,
                 "line 1, column 51: ",
-                "account \"a@b\": invalid type: integer, expected a size in quotes, like \"50 MiB\"",
+                "account \"a@b\": `quota`: invalid type: integer, expected a size in quotes, like \"50 MiB\"",
             ),
             (
                 r#"{"a@b": {"password_hash": "!", "quota": {"octets": 5}}}"#,
                 "line 1, column 49: ",
-                "account \"a@b\": unknown key `octets`: the keys are `bytes`, `messages`",
+                "account \"a@b\": `quota`: unknown key `octets`: the keys are `bytes`, `messages`",
             ),
             (
                 r#"{"a@b": "sesame"}"#,
@@ -378,17 +378,17 @@ mod tests {
             (
                 r#"{"a@b": {"password_hash": "!", "disabled": "no"}}"#,
                 "line 1, column 47: ",
-                "account \"a@b\": invalid type: string, expected true or false, without quotes",
+                "account \"a@b\": `disabled`: invalid type: string, expected true or false, without quotes",
             ),
             (
                 r#"{"a@b": {"password_hash": "!", "addresses": ["c"]}}"#,
                 "line 1, column 50: ",
-                "account \"a@b\": \"c\" is not a whole mail address, like",
+                "account \"a@b\": `addresses`: \"c\" is not a whole mail address, like",
             ),
             (
                 r#"{"a@b": {"password_hash": "!", "may_send_as": ["c"]}}"#,
                 "line 1, column 50: ",
-                "account \"a@b\": \"c\" is no sender: write",
+                "account \"a@b\": `may_send_as`: \"c\" is no sender: write",
             ),
             (
                 "{\"a@b\": {\"password_hash\": \"!\", \"addresses\": [\"C@b\"]},\n\"c@b\": {\"password_hash\": \"!\"}}",

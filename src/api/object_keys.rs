@@ -10,6 +10,8 @@ use serde::{
     de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor},
 };
 
+use crate::near_name::{most_in_accepted, slips};
+
 /// A struct that is read from an object.
 pub(super) trait Object<'de>: Default {
     const EXPECTED: &'static str;
@@ -100,29 +102,15 @@ impl Visitor<'_> for KeyOf {
 
 /// The key that a client has meant: hyphens, underscores, blanks and a few letters make no difference.
 fn meant(typed: &str, keys: &[Key]) -> Option<&'static str> {
-    // A longer one is not compared, because a comparison costs the product of both.
-    let typed: String = typed
-        .chars()
-        .filter(|c| !matches!(c, '-' | '_' | ' '))
-        .map(|c| c.to_ascii_lowercase())
-        .take(MAX_COMPARED + 1)
-        .collect();
-    if typed.chars().count() > MAX_COMPARED {
-        return None;
-    }
+    let typed: String = typed.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).collect();
     let names = keys.iter().flat_map(|key| {
         std::iter::once(key.name).chain(key.mistaken.iter().copied()).map(move |name| (name, key.name))
     });
-    let distance = |name: &str| strsim::damerau_levenshtein(&name.to_ascii_lowercase(), &typed);
     names
-        .map(|(name, meant)| (distance(name), name.len(), meant))
-        .filter(|(distance, length, _)| *distance <= (length / 4).min(2))
+        .filter_map(|(name, meant)| Some((slips(&typed, name, most_in_accepted(name))?, name.len(), meant)))
         .min()
         .map(|(.., meant)| meant)
 }
-
-/// Characters of the longest key that is compared with others.
-const MAX_COMPARED: usize = 20;
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use std::{
 use clap::Args;
 
 use super::{
+    config_arg::repeat_config,
     failure::Failure,
     send::{Protection, dialogue_printer, tell_silence},
     xdg::directory_of_user,
@@ -69,6 +70,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         timeout: PATIENCE,
         on_silence: Some(tell_silence),
     };
+    arguments.config.iter().for_each(|path| repeat_config(path));
     let config = arguments.config.map(|path| Config::load(&path).map(|config| (path, config))).transpose()?;
     let at = |named: Option<ServerAddr>, services: &Services| match (named, &config) {
         (Some(named), _) => Ok(named),

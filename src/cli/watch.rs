@@ -112,6 +112,10 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
         }
     }
     loop {
+        if is_directory && !path.exists() {
+            let place = printable::escape_path(path);
+            return Err(Failure::Other(format!("{place} was removed: {MAKE_AGAIN}")));
+        }
         let all = if is_directory { transcripts_in(path)? } else { vec![path.to_owned()] };
         plays.retain(|file, _| all.binary_search(file).is_ok());
         for file in all {
@@ -212,7 +216,9 @@ fn last_transcript(directory: &Path) -> Result<PathBuf, Failure> {
 
 fn absent(path: &Path, error: &io::Error) -> Failure {
     let advice = as_another_user(error).unwrap_or(NAME_TRANSCRIPTS);
-    Failure::Usage(format!("{}: {error}; {advice}", path.display()))
+    let is_gone = error.kind() == io::ErrorKind::NotFound;
+    let removed = if is_gone { format!("; if it was removed, {MAKE_AGAIN}") } else { String::new() };
+    Failure::Usage(format!("{}: {error}; {advice}{removed}", path.display()))
 }
 
 /// The failure of the kernel to report changes. The error of the crate would print its paths as a debugger does.
@@ -229,6 +235,10 @@ fn no_transcript(path: &Path) -> Failure {
 
 const NAME_TRANSCRIPTS: &str = "name a directory with transcripts, which `restante dev --transcripts` or \
                                 `transcripts = \"DIR\"` in a configuration creates";
+
+/// The remedy for a directory that was removed while a server runs.
+const MAKE_AGAIN: &str = "a server that runs makes it again with its next session; if its log says that it may not, restart the \
+                          server";
 
 /// Errors of a file that is gone or not a transcript.
 const NO_TRANSCRIPT: [io::ErrorKind; 3] =

@@ -186,7 +186,6 @@ impl From<toml::de::Error> for ConfigError {
         // Terms of Rust are replaced by terms of the file.
         let why = in_plain_types(&error.message().trim_end().replace('\n', ", "));
         let why = why.replace("wanted string or table", "expected a text in quotes");
-        let why = why.replace("expected usize", A_NUMBER).replace("expected u64", A_NUMBER);
         let why = if why.starts_with("missing field") { format!("{why}; {ALL_KEYS}") } else { why };
         Self { at: Location::Text(error.span().unwrap_or_default()), why }
     }
@@ -261,5 +260,3 @@ pub(super) const ALL_KEYS: &str = "restante.toml(5) and examples/restante.toml l
 
 /// The directory of credentials in the paths of a configuration: a variable of the environment.
 pub(super) const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
-
-const A_NUMBER: &str = "expected a whole number, 0 or more";

@@ -14,6 +14,7 @@ use super::{
     error::{ALL_KEYS, ConfigError, LISTENERS_ARE_A_LIST},
     renamed,
 };
+use crate::near_name::{most_in_refused, slips};
 
 /// The sections by their paths, with the names of their keys and of the sections in them.
 pub(super) struct Sections(pub(super) &'static [(&'static str, Names)]);
@@ -83,11 +84,11 @@ impl Sections {
             return format!("{unknown}: {}", elsewhere.join(", or "));
         }
         let near = all.iter().filter_map(|known| {
-            let distance = strsim::damerau_levenshtein(&known.typed, name);
-            (distance <= (name.chars().count() / 3).clamp(1, 3)).then_some((distance, known))
+            let slips = slips(name, &known.typed, most_in_refused(name))?;
+            Some((slips, known))
         });
         // Of two that are equally near, the one in this section.
-        match near.min_by_key(|(distance, known)| (*distance, known.section != path)) {
+        match near.min_by_key(|(slips, known)| (*slips, known.section != path)) {
             Some((_, known)) if is_section => format!("{unknown}: did you mean {}?", header(&known.path())),
             Some((_, known)) if known.section == path => format!("{unknown}: did you mean `{}`?", known.name),
             Some((_, known)) => format!("{unknown}: did you mean `{}` {}?", known.name, known.within()),

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::error::{CREDENTIALS, ConfigError};
+use crate::near_name::slips;
 
 /// Checks paths with their keys. Relative ones are relative to `directory`.
 ///
@@ -96,7 +97,7 @@ fn variable(name: &str) -> Option<&str> {
 fn is_credentials(wanted: &str) -> bool {
     let name = wanted.trim_matches(['$', '{', '}']);
     let known = &CREDENTIALS[1..];
-    wanted == "%d" || name.starts_with("CREDENTIAL") || strsim::damerau_levenshtein(name, known) <= 3
+    wanted == "%d" || name.starts_with("CREDENTIAL") || slips(name, known, 3).is_some()
 }
 
 /// The directory that a shell or the manager of the system would write there.

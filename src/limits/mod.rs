@@ -142,9 +142,13 @@ pub fn client_site(address: IpAddr) -> Option<IpAddr> {
 pub(crate) fn in_plain_types(told: &str) -> String {
     told.replace("expected a string", "expected a text in quotes")
         .replace("expected a boolean", "expected true or false, without quotes")
+        .replace("expected usize", A_NUMBER)
+        .replace("expected u64", A_NUMBER)
         .replace("a sequence", "a list in [ ]")
         .replace("a map", "a table of keys")
 }
+
+const A_NUMBER: &str = "expected a whole number, 0 or more";
 
 #[cfg(test)]
 mod tests {

@@ -212,7 +212,13 @@ impl App<'_> {
         let view = match folder.message(place) {
             Ok(Some(message)) => {
                 folder.entries[place].is_new = false;
-                MessageView::parse(&message)
+                let view = if folder.is_sent() {
+                    MessageView::parse_sent(&message)
+                } else {
+                    MessageView::parse(&message)
+                };
+                // The list of a folder of IMAP has asked for the time of the arrival.
+                if folder.imap().is_some() { view.dated(&folder.summary(place)?.date) } else { view }
             }
             Ok(None) => {
                 self.terminal.print_localized(strings::GONE, &[&number]);

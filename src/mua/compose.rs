@@ -164,7 +164,7 @@ impl App<'_> {
 
     /// The answered message as a quotation below the reply.
     fn quote(&self, view: &MessageView) -> String {
-        let Some(writer) = view.reply_to.first() else { return String::new() };
+        let Some(writer) = &view.writer else { return String::new() };
         let mut quoted = format!("\n{}\n", self.terminal.localize(strings::REPLY_QUOTES, &[writer]));
         for line in view.text.trim_end().lines() {
             quoted += &format!("{}{line}\n", if line.starts_with('>') { ">" } else { "> " });

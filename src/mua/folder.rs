@@ -196,6 +196,15 @@ impl Folder {
         }
     }
 
+    /// True if this user has sent the messages.
+    pub(crate) fn is_sent(&self) -> bool {
+        match &self.source {
+            Source::Imap(source) => source.folder.is_sent,
+            Source::Disk(_) => true,
+            Source::Server(_) | Source::Disconnected => false,
+        }
+    }
+
     /// Only a server's messages can be deleted.
     pub(crate) fn can_delete(&self) -> bool {
         matches!(self.source, Source::Server(_) | Source::Imap(_))

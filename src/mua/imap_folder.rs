@@ -132,7 +132,8 @@ impl Folder {
         uids.sort_unstable();
         for (uid, header) in source.imap.headers(&uids)? {
             if let Some(place) = wanted.remove(&uid) {
-                self.entries[place].summary = Some(Summary::parse(&header));
+                let summary = Summary::parse(&header.fields).arrived_at(&header.internal_date);
+                self.entries[place].summary = Some(summary);
             }
         }
         // The others are gone, of which the next news tell.

@@ -28,7 +28,7 @@ pub struct Summary {
     pub to: String,
     /// Subject, decoded and on one line.
     pub subject: String,
-    /// Date and time of the sender's clock.
+    /// Date and time of the sender's clock, or of the arrival if the header has none.
     pub date: String,
 }
 
@@ -46,6 +46,14 @@ impl Summary {
             subject: subject(header),
             date: header.date().map(|date| shown_date(&date)).unwrap_or_default(),
         }
+    }
+
+    /// The same with the time of the arrival as its date, if its header has none.
+    pub(super) fn arrived_at(mut self, internal_date: &[u8]) -> Self {
+        if let Some(date) = Date::parse(internal_date).filter(|_| self.date.is_empty()) {
+            self.date = shown_date(&date);
+        }
+        self
     }
 }
 
@@ -72,6 +80,8 @@ pub struct MessageView {
     pub text: String,
     /// The parts that are not shown as text.
     pub parts: Vec<AttachedFile>,
+    /// The person who wrote it.
+    pub writer: Option<Person>,
     /// Addresses that a reply goes to, at most [`MAX_REPLY_TO`].
     pub reply_to: Vec<Person>,
     /// Addresses that the message asks for.
@@ -96,6 +106,15 @@ pub struct AttachedFile {
 impl MessageView {
     /// Parses a whole message. Mistakes in it never make this fail.
     pub fn parse(message: &[u8]) -> Self {
+        Self::read(message, false)
+    }
+
+    /// Parses a message that this user has sent.
+    pub(super) fn parse_sent(message: &[u8]) -> Self {
+        Self::read(message, true)
+    }
+
+    fn read(message: &[u8], is_sent: bool) -> Self {
         let message = Message::parse(message, &MimeLimits::default());
         let header = message.header();
         let mut fields = Vec::new();
@@ -115,12 +134,36 @@ impl MessageView {
         for block in view.embedded {
             parts.push(AttachedFile::embedded(block, parts.len() + 1));
         }
-        let reply_to =
-            header.addresses("Reply-To").map(|all| people(&all)).filter(|people| !people.is_empty());
-        let mut reply_to = reply_to.unwrap_or_else(|| people(&header.addresses("From").unwrap_or_default()));
+        let of = |names: [&str; 2]| {
+            let mut lists = names.iter().map(|name| people(&header.addresses(name).unwrap_or_default()));
+            lists.find(|people| !people.is_empty()).unwrap_or_default()
+        };
+        // A reply to a message that this user has sent continues it, to the same people.
+        let mut reply_to = of(if is_sent { ["To", "Cc"] } else { ["Reply-To", "From"] });
+        let writer =
+            if is_sent { of(["From", "Sender"]).into_iter().next() } else { reply_to.first().cloned() };
         let all_reply_to = reply_to.len();
         reply_to.truncate(MAX_REPLY_TO);
-        Self { fields, text, parts, reply_to, all_reply_to, subject, in_reply_to: in_reply_to(header) }
+        Self {
+            fields,
+            text,
+            parts,
+            writer,
+            reply_to,
+            all_reply_to,
+            subject,
+            in_reply_to: in_reply_to(header),
+        }
+    }
+
+    /// The same with that date, if its header has none.
+    pub(super) fn dated(mut self, date: &str) -> Self {
+        for (name, value) in &mut self.fields {
+            if *name == "Date" && value.is_empty() {
+                date.clone_into(value);
+            }
+        }
+        self
     }
 }
 
@@ -238,6 +281,37 @@ mod tests {
         assert_eq!(names, [("é.txt", &b"abc"[..]), ("attachment-2.png", b"xyz")]);
         assert_eq!(view.reply_to.len(), 1);
         assert_eq!(view.in_reply_to.unwrap().thread, ["0@a", "1@a", "2@a"]);
+    }
+
+    #[test]
+    fn u92_a_message_without_a_date_has_that_of_its_arrival() {
+        let arrival = b" 1-Nov-2026 02:44:25 +0100";
+        for (header, date) in [
+            ("Subject: x\n\n", "2026-11-01 02:44"),
+            ("Date: yesterday\n\n", "2026-11-01 02:44"),
+            ("Date: Sat, 21 Nov 2026 18:05:10 +0100\n\n", "2026-11-21 18:05"),
+        ] {
+            let summary = Summary::parse(header.as_bytes()).arrived_at(arrival);
+            assert_eq!(summary.date, date, "{header:?}");
+            let view = MessageView::parse(header.as_bytes()).dated(&summary.date);
+            assert!(view.fields.contains(&("Date", date.into())), "{:?}", view.fields);
+        }
+        assert_eq!(Summary::parse(b"\n").arrived_at(b"").date, "");
+    }
+
+    #[test]
+    fn u93_a_reply_to_a_sent_message_goes_to_its_recipients() {
+        let addresses = |view: &MessageView| {
+            view.reply_to.iter().map(|person| person.address.clone()).collect::<Vec<_>>()
+        };
+        let sent = b"From: Me <me@a.test>\nReply-To: me@b.test\nTo: ann@a.test, Bob <bob@a.test>\nCc: c@a.test\n\nx\n";
+        let view = MessageView::parse_sent(sent);
+        assert_eq!(addresses(&view), ["ann@a.test", "bob@a.test"]);
+        assert_eq!(view.writer.as_ref().map(|writer| writer.address.as_str()), Some("me@a.test"));
+        assert_eq!(addresses(&MessageView::parse(sent)), ["me@b.test"]);
+        let copies = MessageView::parse_sent(b"From: me@a.test\nCc: c@a.test\n\n");
+        assert_eq!(addresses(&copies), ["c@a.test"]);
+        assert!(MessageView::parse_sent(b"From: me@a.test\nBcc: d@a.test\n\n").reply_to.is_empty());
     }
 
     #[test]

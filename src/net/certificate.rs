@@ -64,6 +64,8 @@ pub enum ValidityWarning {
     NotYetValid(SystemTime),
     /// Valid, but expires soon, at that time.
     ExpiresSoon(SystemTime),
+    /// Valid at no time, because its end lies before its beginning.
+    NeverValid,
 }
 
 /// The reason why a pair cannot be used.
@@ -202,6 +204,10 @@ fn check_validity(
         Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
             Some(ValidityWarning::Expired(date(not_after)))
         }
+        // The library says so without a date if the end lies before the beginning.
+        Err(rustls::Error::InvalidCertificate(CertificateError::Expired)) => {
+            Some(ValidityWarning::NeverValid)
+        }
         Err(rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
             not_before, ..
         })) => Some(ValidityWarning::NotYetValid(date(not_before))),
@@ -220,6 +226,7 @@ impl fmt::Display for ValidityWarning {
             Self::Expired(when) => ("has expired", when),
             Self::NotYetValid(when) => ("is not valid before", when),
             Self::ExpiresSoon(when) => ("expires soon", when),
+            Self::NeverValid => return f.write_str(NEVER_VALID),
         };
         write!(f, "{words}: {}", humantime::format_rfc3339_seconds(*when))
     }
@@ -282,6 +289,8 @@ const MAX_REMEMBERED_SESSIONS: usize = 256;
 /// Tickets of one session. A client that resumes one gets another.
 const TICKETS: usize = 1;
 
+const NEVER_VALID: &str =
+    "ends before it begins (notAfter is before notBefore), and no program takes it: make a new one";
 const UNUSABLE_KEY: &str = "this private key cannot be used: make a new one, of RSA with 2048 to 8192 bits, of ECDSA (P-256, \
                             P-384) or of Ed25519";
 
@@ -393,6 +402,24 @@ mod tests {
             let wrong = CertificatePair { certificate: certificate.clone(), key: key.clone() };
             let error = wrong.load(SystemTime::now()).unwrap_err().to_string();
             assert!(error.contains(told), "{told:?} is not in {error:?}");
+        }
+    }
+
+    #[test]
+    fn h50_a_certificate_that_ends_before_it_begins_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let (path, key) = (home.path().join("certificate.pem"), rcgen::KeyPair::generate().unwrap());
+        let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        (params.not_before, params.not_after) =
+            (rcgen::date_time_ymd(2027, 1, 1), rcgen::date_time_ymd(2026, 1, 1));
+        fs::write(&path, params.self_signed(&key).unwrap().pem()).unwrap();
+        let pair = CertificatePair { certificate: path, key: home.path().join("key.pem") };
+        fs::write(&pair.key, key.serialize_pem()).unwrap();
+        for time in ["2025-06-01T00:00:00Z", "2026-06-01T00:00:00Z", "2027-06-01T00:00:00Z"] {
+            let loaded = pair.load(humantime::parse_rfc3339(time).unwrap()).unwrap();
+            assert_eq!(loaded.warning, Some(ValidityWarning::NeverValid), "{time}");
+            let told: Vec<String> = loaded.warnings().collect();
+            assert!(told[0].starts_with("ends before it begins (notAfter is before notBefore)"), "{told:?}");
         }
     }
 

@@ -3,7 +3,9 @@
 //!
 //! The rule: a trigger decides nothing by itself. Its caller draws the number.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeSeed};
+
+use crate::{near_name::nearest, plain_object::ObjectOf};
 
 /// The triggers of a server. Those of a new server never fire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -46,7 +48,7 @@ impl Chaos {
         if !is_object {
             return Err(NO_TRIGGERS.into());
         }
-        let given = serde_json::from_slice(body).map_err(|error| not_triggers(&error.to_string()))?;
+        let given = serde_json::from_slice(body).map_err(|error| not_triggers(&error))?;
         let Given { sender, recipient, authentication } = given;
         let usual = Self::default();
         Ok(Self {
@@ -94,11 +96,11 @@ impl Trigger {
 #[derive(Deserialize, Default)]
 #[serde(default, deny_unknown_fields, rename_all = "PascalCase")]
 struct Given {
-    #[serde(alias = "sender")]
+    #[serde(alias = "sender", deserialize_with = "trigger")]
     sender: Option<GivenTrigger>,
-    #[serde(alias = "recipient")]
+    #[serde(alias = "recipient", deserialize_with = "trigger")]
     recipient: Option<GivenTrigger>,
-    #[serde(alias = "authentication")]
+    #[serde(alias = "authentication", deserialize_with = "trigger")]
     authentication: Option<GivenTrigger>,
 }
 
@@ -111,15 +113,31 @@ struct GivenTrigger {
     probability: i64,
 }
 
-/// The refusal of a body that serde does not read: it names an unknown key, with the one that is meant.
-fn not_triggers(error: &str) -> String {
-    let unknown = error.strip_prefix("unknown field `").and_then(|rest| rest.split_once("`, expected"));
+/// Reads a trigger, or `null`.
+fn trigger<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<GivenTrigger>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(transparent)]
+    struct Plain(#[serde(deserialize_with = "object")] GivenTrigger);
+    fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<GivenTrigger, D::Error> {
+        ObjectOf::new("a trigger").deserialize(deserializer)
+    }
+    Ok(Option::<Plain>::deserialize(deserializer)?.map(|Plain(given)| given))
+}
+
+/// The refusal of a body that serde does not read: it names an unknown key, with the one that is meant, or the place.
+fn not_triggers(error: &serde_json::Error) -> String {
+    let told = error.to_string();
+    let unknown = told.strip_prefix("unknown field `").and_then(|rest| rest.split_once("`, expected"));
     let Some((typed, _)) = unknown.filter(|(typed, _)| typed.chars().count() <= MAX_KEY) else {
-        return NO_TRIGGERS.into();
+        let (line, column) = (error.line(), error.column());
+        return match error.is_data() {
+            true => format!(
+                "{NO_TRIGGERS}, which are numbers: another key or value stands at line {line} column {column}"
+            ),
+            false => format!("{NO_TRIGGERS}, because this is no JSON: {told}"),
+        };
     };
-    let lower = typed.to_ascii_lowercase();
-    let distance = |known: &&str| strsim::damerau_levenshtein(&known.to_ascii_lowercase(), &lower);
-    match KEYS.into_iter().min_by_key(distance).filter(|known| distance(known) <= 2) {
+    match nearest(typed, KEYS) {
         Some(meant) => format!("The body has the key {typed:?} (did you mean {meant:?}?)"),
         None => format!("The body has the unknown key {typed:?}. {NO_TRIGGERS}"),
     }
@@ -200,6 +218,23 @@ mod tests {
             "{",
         ] {
             assert!(Chaos::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn v137_a_value_of_a_wrong_kind_is_told_with_its_place() {
+        for (bad, told) in [
+            ("{\"Sender\":[452,5]}", "which are numbers: another key or value stands at line 1 column 10"),
+            ("{\"Sender\":1}", "which are numbers: another key or value stands at line 1 column 11"),
+            (
+                "{\"Sender\":{\"ErrorCode\":\"452\"}}",
+                "which are numbers: another key or value stands at line 1 column 28",
+            ),
+            ("{\"Sender\":{},}", "because this is no JSON: trailing comma at line 1 column 14"),
+            ("{", "because this is no JSON: EOF while parsing an object at line 1 column 1"),
+        ] {
+            let refusal = Chaos::parse(bad.as_bytes()).unwrap_err();
+            assert!(refusal.starts_with(NO_TRIGGERS) && refusal.ends_with(told), "{bad}: {refusal}");
         }
     }
 }

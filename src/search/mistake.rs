@@ -5,6 +5,8 @@
 
 use std::fmt::{self, Display};
 
+use crate::near_name::slips;
+
 /// A word with a mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
@@ -85,10 +87,6 @@ impl std::error::Error for Mistake {}
 pub(super) fn mistyped(word: &str) -> Option<Mistake> {
     let positive = word.trim_start_matches(['-', '!']);
     let (written, value) = positive.split_once(':').filter(|_| !positive.starts_with('"'))?;
-    // A comparison costs the product of both lengths, so a long word is not compared.
-    if written.len() > MAX_KEYWORD {
-        return None;
-    }
     let keyword = written.trim_start_matches(|c: char| !c.is_alphanumeric()).to_ascii_lowercase();
     let mistake = |advice| Some(Mistake { word: word.to_owned(), advice });
     if let Some(known) = KEYWORDS.into_iter().find(|known| *known == keyword) {
@@ -99,14 +97,10 @@ pub(super) fn mistyped(word: &str) -> Option<Mistake> {
             () => None,
         };
     }
-    let is_near = |known: &&str| {
-        known.len().min(keyword.len()) > 2 && strsim::damerau_levenshtein(known, &keyword) == 1
-    };
+    let is_near = |known: &&str| known.len().min(keyword.len()) > 2 && slips(&keyword, known, 1).is_some();
     mistake(Advice::DidYouMean(KEYWORDS.into_iter().find(is_near)?))
 }
 
-/// Octets before a colon that may be a mistyped keyword, with brackets and quotation marks.
-const MAX_KEYWORD: usize = 40;
 /// The words that stand before a colon.
 const KEYWORDS: [&str; 15] = [
     "from",

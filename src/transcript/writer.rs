@@ -265,6 +265,8 @@ struct TranscriptDir {
     /// Transcripts of sessions that have not ended.
     open: HashMap<ConnId, OpenTranscript>,
     last_error_logged: Option<Instant>,
+    /// True while another program has removed the directory, and it cannot be made again.
+    is_gone: bool,
 }
 
 /// A transcript whose session has not ended.
@@ -294,6 +296,7 @@ impl TranscriptDir {
             octets,
             open: HashMap::new(),
             last_error_logged: None,
+            is_gone: false,
         })
     }
 
@@ -304,15 +307,45 @@ impl TranscriptDir {
         if self.open.values().filter(|transcript| transcript.file.is_some()).count() >= self.bounds.open {
             self.open.values_mut().for_each(|transcript| transcript.file = None);
         }
+        if matches!(self.directory.try_exists(), Ok(false)) && !self.make_again() {
+            return;
+        }
         self.open.insert(id, OpenTranscript { name: name.clone(), file: None, octets: 0, dropped: 0 });
         self.files.push_back((name, 0));
         self.append(id, head);
+    }
+
+    /// Makes the directory again, which another program has removed with all its files. The sandbox forbids it, because its
+    /// rules belong to the old directory; then the log tells the remedy once.
+    fn make_again(&mut self) -> bool {
+        let place = self.directory.display();
+        match Directory::trusted_if_root_or_new(&self.directory) {
+            Ok(_) => {
+                log::warn!("{place}: the directory of the transcripts was removed, and is made again");
+                self.open.clear(); // no transcript begins in the middle of its session
+                self.files.clear();
+                self.octets = 0;
+                self.is_gone = false;
+                true
+            }
+            Err(error) => {
+                if !self.is_gone {
+                    log::warn!(
+                        "{place}: the directory of the transcripts was removed, and the server may not make it again \
+                         ({error}): restart the server, which makes it; until then it writes no transcripts"
+                    );
+                }
+                self.is_gone = true;
+                false
+            }
+        }
     }
 
     fn append(&mut self, id: ConnId, lines: &str) {
         let Some(transcript) = self.open.get_mut(&id) else { return };
         match transcript.append(&self.directory, lines) {
             Ok(octets) => {
+                self.is_gone = false;
                 self.octets += octets;
                 // Searched from the end, because an active session is usually among the newest.
                 if let Some(file) = self.files.iter_mut().rev().find(|(name, _)| *name == transcript.name) {
@@ -320,6 +353,8 @@ impl TranscriptDir {
                 }
                 self.prune();
             }
+            // Somebody may have made a directory in the place of the old one, which the sandbox does not know.
+            Err(_) if self.is_gone => {}
             Err(error) => self.log_error(&error),
         }
     }
@@ -340,7 +375,10 @@ impl TranscriptDir {
     fn log_error(&mut self, error: &io::Error) {
         if self.last_error_logged.is_none_or(|last| last.elapsed() > ERROR_LOG_INTERVAL) {
             self.last_error_logged = Some(Instant::now());
-            log::warn!("{}: cannot write transcripts: {error}", self.directory.display());
+            // The rules of the sandbox belong to the old directory.
+            let is_new = error.kind() == ErrorKind::PermissionDenied;
+            let remedy = if is_new { "; if the directory was made anew, restart the server" } else { "" };
+            log::warn!("{}: cannot write transcripts: {error}{remedy}", self.directory.display());
         }
     }
 }
@@ -403,93 +441,4 @@ const MAX_SESSIONS: usize = 100_000;
 const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
-mod tests {
-    use std::fs::{self, OpenOptions};
-
-    use super::*;
-    use crate::transcript::archive::tests::session;
-
-    const BOUNDS: Bounds = Bounds { files: 3, octets: 100, session: 1000, queue: 60, open: 64 };
-
-    fn name(n: usize) -> String {
-        format!("20261121T180510.{n:03}Z-smtp-c{n}.dlg")
-    }
-
-    fn names(directory: &Path) -> Vec<String> {
-        let entries = fs::read_dir(directory).unwrap();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn the_oldest_make_room_also_those_of_an_earlier_server_and_nothing_else_does() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path();
-        (0..3).for_each(|n| fs::write(path.join(name(n)), "x".repeat(30)).unwrap());
-        fs::write(path.join("notes-of-mine.dlg"), "x".repeat(500)).unwrap();
-        let mut directory = TranscriptDir::open(path.to_owned(), BOUNDS).unwrap();
-        directory.begin(ConnId(3), name(3), "head\n");
-        assert_eq!(names(path), [name(1), name(2), name(3), "notes-of-mine.dlg".into()]);
-        directory.append(ConnId(3), &"y".repeat(80));
-        assert_eq!(names(path), [name(3), "notes-of-mine.dlg".into()], "not more than 100 octets");
-        directory.append(ConnId(3), &"z".repeat(80));
-        assert_eq!(names(path)[0], name(3), "the last one stays");
-    }
-
-    #[test]
-    fn what_does_not_fit_into_the_queue_is_dropped_and_told() {
-        let (queue, entries) = bounded(QUEUE);
-        let backend = WriterHandle { queue, ended: unbounded().0, waiting: Arc::default(), bounds: BOUNDS };
-        let head = "x".repeat(20);
-        let mut pen = backend.begin(Beginning { id: ConnId(1), file_name: name(1), head, shown: None });
-        pen.write("C: NOOP\n".repeat(4));
-        pen.write("C: NOOP\n".repeat(3)); // 20 + 32 are waiting, of 60
-        pen.write("C: RSET\nS: 250\n".into());
-        let taken = |entry| match entry {
-            Entry::Begin(Beginning { head: text, .. }) | Entry::Lines(_, text) => {
-                backend.waiting.fetch_sub(text.len(), Ordering::Relaxed);
-                text
-            }
-            _ => String::new(),
-        };
-        let first: Vec<String> = entries.try_iter().map(taken).collect();
-        assert_eq!(first, ["x".repeat(20), "C: NOOP\n".repeat(4)]);
-        pen.write("C: QUIT\n".into());
-        assert_eq!(taken(entries.try_recv().unwrap()), "# dropped: 5 lines\nC: QUIT\n");
-    }
-
-    #[test]
-    fn a_session_ends_although_the_queue_is_full_at_its_end() {
-        let ((queue, entries), (ended, ends)) = (bounded(1), unbounded());
-        let handle = WriterHandle { queue, ended, waiting: Arc::default(), bounds: BOUNDS };
-        let beginning =
-            Beginning { id: ConnId(1), file_name: name(1), head: "x".into(), shown: Some(session(1)) };
-        drop(handle.begin(beginning));
-        drop(handle);
-        let archive = Arc::new(Archive::default());
-        let changed = Box::new(|| {});
-        let thread = WriterThread {
-            directory: None,
-            archive: Arc::clone(&archive),
-            changed,
-            last_told: None,
-            tell_at: None,
-        };
-        thread.run(&entries, &ends, &AtomicUsize::new(1));
-        assert!(archive.sessions()[0].is_over);
-    }
-
-    #[test]
-    fn a_disk_that_is_full_costs_lines_that_are_told_when_it_is_not_full_any_longer() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join(name(1));
-        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let mut page = OpenTranscript { name: name(1), file: Some(full), octets: 0, dropped: 0 };
-        assert_eq!(page.append(directory.path(), "one\ntwo\n").unwrap_err().kind(), ErrorKind::StorageFull);
-        page.file = None;
-        page.append(directory.path(), "three\n").unwrap();
-        assert_eq!(fs::read_to_string(path).unwrap(), "# dropped: 2 lines\nthree\n");
-    }
-}
+mod tests;

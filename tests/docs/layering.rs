@@ -1,6 +1,7 @@
 //! The arrows between the modules: a leaf that grows a dependency, or a protocol that opens a file, fails
 //! here. Comments and unit tests are not looked at.
 
+mod arrows;
 mod source;
 
 use std::{
@@ -10,261 +11,8 @@ use std::{
     process::Command,
 };
 
+use arrows::ARROWS;
 use source::{Source, paths, rust_files, sources};
-
-/// Each module and the modules that it imports, from the leaves to the top: a module may name only modules that stand
-/// above it here, so no circle can form. An arrow that nothing uses any more has to go.
-const ARROWS: &[(&str, &[&str])] = &[
-    ("limits", &[]),
-    ("language", &[]),
-    ("wire_size", &[]),
-    ("clock", &[]),
-    ("deferred_drop", &[]),
-    ("file_stamp", &[]),
-    ("certificate_words", &[]),
-    ("open_regular", &[]),
-    ("path_hint", &[]),
-    ("ending_signals", &[]),
-    ("password_prompt", &["ending_signals"]),
-    ("time_zone", &["open_regular"]),
-    ("local_fs", &[]),
-    ("special_use", &[]),
-    ("imap_characters", &[]),
-    ("file_watch", &["local_fs"]),
-    ("file_poller", &["file_watch"]),
-    ("round_robin", &[]),
-    ("capacity", &[]),
-    ("parking_queue", &[]),
-    ("printable", &[]),
-    ("compose", &[]),
-    ("command_hint", &["printable"]),
-    ("file_rights", &["command_hint"]),
-    ("safe_file", &["printable"]),
-    ("mime", &["printable", "wire_size"]),
-    ("message_object", &["mime", "printable"]),
-    ("search", &["message_object", "mime"]),
-    ("thread_limits", &["limits"]),
-    ("fd_limits", &["thread_limits", "limits"]),
-    (
-        "proto",
-        &["limits", "language", "wire_size", "clock", "printable", "mime", "special_use", "imap_characters"],
-    ),
-    ("transcript", &["proto", "limits", "clock", "safe_file", "printable", "open_regular"]),
-    ("api", &["language", "printable", "compose", "proto", "mime", "message_object", "search", "transcript"]),
-    (
-        "maildir",
-        &[
-            "wire_size",
-            "deferred_drop",
-            "file_rights",
-            "local_fs",
-            "safe_file",
-            "printable",
-            "special_use",
-            "imap_characters",
-        ],
-    ),
-    ("metrics", &["file_rights", "proto", "open_regular", "safe_file"]),
-    ("logging", &["limits", "proto", "metrics", "safe_file", "printable", "parking_queue"]),
-    (
-        "net",
-        &[
-            "certificate_words",
-            "command_hint",
-            "limits",
-            "deferred_drop",
-            "file_stamp",
-            "open_regular",
-            "path_hint",
-            "file_poller",
-            "safe_file",
-            "proto",
-            "metrics",
-        ],
-    ),
-    (
-        "accounts",
-        &[
-            "file_rights",
-            "limits",
-            "file_stamp",
-            "open_regular",
-            "path_hint",
-            "file_poller",
-            "capacity",
-            "printable",
-            "command_hint",
-            "safe_file",
-            "proto",
-            "metrics",
-        ],
-    ),
-    ("config", &["file_rights", "limits", "maildir", "net", "open_regular", "proto", "logging"]),
-    ("loaded_config", &["accounts", "command_hint", "config", "file_rights", "net", "path_hint"]),
-    (
-        "index",
-        &["limits", "deferred_drop", "round_robin", "capacity", "proto", "maildir", "metrics", "logging"],
-    ),
-    (
-        "workers",
-        &[
-            "deferred_drop",
-            "proto",
-            "accounts",
-            "maildir",
-            "index",
-            "limits",
-            "wire_size",
-            "logging",
-            "metrics",
-            "parking_queue",
-            "printable",
-            "mime",
-            "message_object",
-            "search",
-            "transcript",
-            "api",
-            "time_zone",
-        ],
-    ),
-    (
-        "delivery",
-        &["thread_limits", "proto", "maildir", "limits", "wire_size", "workers", "logging", "metrics"],
-    ),
-    ("connection", &["net", "proto", "limits", "clock", "logging", "metrics", "transcript"]),
-    (
-        "backend",
-        &[
-            "limits",
-            "clock",
-            "deferred_drop",
-            "capacity",
-            "fd_limits",
-            "thread_limits",
-            "printable",
-            "proto",
-            "maildir",
-            "metrics",
-            "transcript",
-            "accounts",
-            "config",
-            "index",
-            "workers",
-            "delivery",
-            "connection",
-        ],
-    ),
-    (
-        "system",
-        &[
-            "file_rights",
-            "command_hint",
-            "config",
-            "logging",
-            "maildir",
-            "metrics",
-            "net",
-            "open_regular",
-            "path_hint",
-            "printable",
-            "safe_file",
-            "time_zone",
-        ],
-    ),
-    ("listener", &["clock", "config", "file_rights", "metrics", "net", "proto", "system", "transcript"]),
-    (
-        "server",
-        &[
-            "net",
-            "proto",
-            "limits",
-            "clock",
-            "logging",
-            "metrics",
-            "transcript",
-            "config",
-            "system",
-            "file_poller",
-            "round_robin",
-            "capacity",
-            "printable",
-            "fd_limits",
-            "maildir",
-            "loaded_config",
-            "workers",
-            "backend",
-            "connection",
-            "listener",
-        ],
-    ),
-    ("client", &["certificate_words", "language", "wire_size", "printable", "compose", "mime", "proto"]),
-    ("mua", &["language", "password_prompt", "accounts", "maildir", "wire_size", "mime", "proto", "client"]),
-    (
-        "tools",
-        &[
-            "maildir",
-            "mime",
-            "message_object",
-            "search",
-            "printable",
-            "index",
-            "limits",
-            "proto",
-            "wire_size",
-            "safe_file",
-            "file_rights",
-            "command_hint",
-        ],
-    ),
-    (
-        "testing",
-        &[
-            "limits",
-            "proto",
-            "maildir",
-            "accounts",
-            "config",
-            "loaded_config",
-            "system",
-            "listener",
-            "server",
-            "tools",
-        ],
-    ),
-    (
-        "cli",
-        &[
-            "file_rights",
-            "limits",
-            "language",
-            "open_regular",
-            "ending_signals",
-            "password_prompt",
-            "printable",
-            "command_hint",
-            "safe_file",
-            "fd_limits",
-            "thread_limits",
-            "proto",
-            "maildir",
-            "metrics",
-            "logging",
-            "transcript",
-            "net",
-            "accounts",
-            "config",
-            "loaded_config",
-            "system",
-            "listener",
-            "server",
-            "client",
-            "mua",
-            "search",
-            "tools",
-        ],
-    ),
-    ("main", &["cli"]),
-];
 
 /// Modules that are plain values: sessions, the MIME reader, and the modules that stand on it.
 const PLAIN: [&str; 6] = ["compose", "proto", "mime", "message_object", "search", "api"];
@@ -489,4 +237,12 @@ fn no_file_grows_too_long_to_read() {
         }
     }
     assert!(long.is_empty(), "\n{}", long.join("\n"));
+}
+
+#[test]
+fn names_are_compared_with_mistyped_ones_in_one_place() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let compare = |path: &PathBuf| fs::read_to_string(path).unwrap().contains("strsim::");
+    let found: Vec<PathBuf> = rust_files(&root).into_iter().filter(compare).collect();
+    assert_eq!(found, [root.join("near_name.rs")], "near_name has the bound and the tests");
 }

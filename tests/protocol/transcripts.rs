@@ -361,6 +361,33 @@ fn the_oldest_of_a_thousand_sessions_make_room_and_one_is_cut_where_it_is_too_lo
 }
 
 #[test]
+fn u94_transcripts_go_on_after_their_directory_was_removed_or_the_log_tells_the_remedy() {
+    for sandbox in ["off", "landlock"] {
+        let config = format!("sandbox = {sandbox:?}\n{DOWN}{STRICT}");
+        let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
+        let directory = server.home.path().join("transcripts");
+        let session = || {
+            let mut client = Client::smtp(&server);
+            client.send("QUIT").expect("221");
+        };
+        session();
+        eventually("the transcript is there", || (!files(&server).is_empty()).then_some(()));
+        fs::remove_dir_all(&directory).unwrap();
+        session();
+        server.tells("the directory of the transcripts was removed, and ");
+        if server.log().contains("is made again") {
+            eventually("the next transcript is there", || (files(&server).len() == 1).then_some(()));
+            assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
+        } else {
+            assert_eq!(sandbox, "landlock");
+            (0..3).for_each(|_| session());
+            deliver(&server, ALICE, LETTER);
+            assert_eq!(server.log().matches("restart the server, which makes it").count(), 1);
+        }
+    }
+}
+
+#[test]
 fn a_full_disk_stops_transcripts_and_no_mail() {
     let test = "a_full_disk_stops_transcripts_and_no_mail";
     let directory = home();

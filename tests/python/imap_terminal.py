@@ -109,6 +109,39 @@ def folders_flags_and_searches():
     assert terminal.ended() == 0
 
 
+def sent_and_without_a_date():
+    """A message without a date has that of its arrival; a reply to a sent message goes to its recipients."""
+    with imaplib.IMAP4("127.0.0.1", int(IMAP_PORT)) as imap:
+        imap.login(ALICE, PASSWORD)
+        imap.create("Sent")
+        for folder, message in (
+            ("INBOX", b"From: ann@far.test\r\nSubject: dateless\r\n\r\nx\r\n"),
+            ("Sent", f"From: {ALICE}\r\nTo: Bob <bob@example.test>\r\nSubject: lunch\r\n\r\nLunch?\r\n".encode()),
+        ):
+            assert imap.append(folder, "\\Seen", '"17-Jul-2025 10:44:25 +0200"', message)[0] == "OK"
+    terminal = client()
+    terminal.log_in()
+    terminal.answer("q to quit: ", "1")
+    assert "2025-07-17 " in row(terminal, BACK, "dateless")
+    terminal.type("1")
+    assert re.search(r"Date: .*2025-07-17 ", terminal.expect("Enter to go back: "))
+    terminal.type("")
+    terminal.answer(BACK, "")
+    terminal.answer(BACK, "q")
+    shown = terminal.expect("q to quit: ")
+    (number,) = re.findall(r"(\d+) Sent ", shown)
+    terminal.type(number)
+    terminal.answer(BACK, "1")
+    terminal.answer("Enter to go back: ", "r")
+    terminal.answer("To (commas between several) [Bob <bob@example.test>]: ", "")
+    for question in ("Cc: ", "Bcc: ", "Subject [Re: lunch]: ", "Attach a file (Enter: no more): "):
+        terminal.answer(question, "")
+    terminal.expect("Text, ended by")
+    terminal.type("Yes.\n.")
+    terminal.answer("Send it? [Y/n] ", "n")
+    terminal.expect("Not sent.")
+
+
 def news():
     """IDLE and NOOP show what has come, and numbers on the screen stay until the list is shown again."""
     terminal = client("-v")
@@ -295,4 +328,4 @@ def hostile_servers():
 
 
 if __name__ == "__main__":
-    run(folders_flags_and_searches, news, a_lost_connection, in_french, wrong_passwords, over_tls, windows_of_all_widths, hostile_servers, numbers_on_the_screen)
+    run(folders_flags_and_searches, sent_and_without_a_date, news, a_lost_connection, in_french, wrong_passwords, over_tls, windows_of_all_widths, hostile_servers, numbers_on_the_screen)

@@ -544,6 +544,9 @@ def sign_up():
             terminal.secret("Password: ", PASSWORD)
             terminal.secret("Repeat the password: ", PASSWORD)
         terminal.expect(told)
+        if name == ALICE:
+            # The command that is told works as it is printed.
+            terminal.expect(f"`restante user passwd {ALICE} --config {os.path.join(HOME, 'restante.toml')}`")
     terminal.answer("q quit: ", "2")
     terminal.answer("Name or address", "Carl@example.test")
     terminal.secret("Password: ", "new secret")

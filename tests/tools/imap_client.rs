@@ -23,6 +23,11 @@ fn folders_flags_and_searches_are_those_of_the_server() {
 }
 
 #[test]
+fn u92_u93_a_date_of_arrival_stands_in_and_a_reply_goes_to_the_recipients() {
+    story("sent_and_without_a_date", &Server::dev());
+}
+
+#[test]
 fn the_server_tells_news_and_the_dialogue_is_shown_without_the_password() {
     story("news", &Server::dev());
 }

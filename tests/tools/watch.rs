@@ -276,6 +276,20 @@ fn u07_a_watch_of_a_session_that_says_nothing_more_ends_with_its_reader() {
 }
 
 #[test]
+fn u94_a_watch_of_a_directory_that_is_removed_tells_the_remedy() {
+    let home = home();
+    let directory = home.path().join("transcripts");
+    fs::create_dir(&directory).unwrap();
+    let mut watch = watch(&[directory.to_str().unwrap()]);
+    let watch = watch.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    fs::remove_dir(&directory).unwrap();
+    let output = watch.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("transcripts") && said.contains("makes it again with its next session"), "{said}");
+}
+
+#[test]
 fn u47_a_file_that_is_no_transcript_is_told_whatever_is_asked_of_it() {
     let home = home();
     let no = home.path().join("notes.txt");

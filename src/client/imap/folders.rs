@@ -26,6 +26,15 @@ pub struct ImapFolder {
     pub counts: FolderCounts,
 }
 
+/// The parts of a message that a list shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedHeader {
+    /// The fields, as in the header.
+    pub fields: Vec<u8>,
+    /// The time of its arrival, as the server writes it.
+    pub internal_date: Vec<u8>,
+}
+
 /// A message of the selected folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImapMessage {
@@ -156,19 +165,20 @@ impl Imap {
         rows.into_iter().collect::<Option<_>>().ok_or_else(|| self.babble())
     }
 
-    /// The fields of the headers that a list shows, by UID. The flags stay as they are.
+    /// The fields of the headers that a list shows, and the times of arrival, by UID. The flags stay as they are.
     ///
     /// # Errors
     /// The server refused, or the connection broke.
-    pub fn headers(&mut self, uids: &[u32]) -> Result<HashMap<u32, Vec<u8>>, ClientError> {
+    pub fn headers(&mut self, uids: &[u32]) -> Result<HashMap<u32, ListedHeader>, ClientError> {
         let mut headers = HashMap::new();
         for set in uid_sets(uids) {
             let fields = "BODY.PEEK[HEADER.FIELDS (DATE FROM TO SUBJECT)]";
-            let command = Command::new(format!("UID FETCH {set} ({fields})"));
+            let command = Command::new(format!("UID FETCH {set} (INTERNALDATE {fields})"));
             self.run_for(&command, HEADERS, &mut |response| match response {
                 Response::Fetch(number, mut message) => match (message.uid, message.section.take()) {
-                    (Some(uid), Some(header)) => {
-                        headers.insert(uid, header);
+                    (Some(uid), Some(fields)) => {
+                        let internal_date = message.internal_date.unwrap_or_default();
+                        headers.insert(uid, ListedHeader { fields, internal_date });
                         None
                     }
                     _ => Some(Response::Fetch(number, message)),

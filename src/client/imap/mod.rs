@@ -21,7 +21,7 @@ use super::{
 };
 use crate::proto::request::Secret;
 use command::{Command, Piece, quoted};
-pub use folders::{ImapFolder, ImapMessage};
+pub use folders::{ImapFolder, ImapMessage, ListedHeader};
 use response::Response;
 pub use response::{Condition, FolderCounts, MessageFlags, Status};
 

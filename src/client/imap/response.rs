@@ -108,6 +108,8 @@ pub(super) struct FetchedMessage {
     pub(super) uid: Option<u32>,
     pub(super) flags: Option<MessageFlags>,
     pub(super) octets: Option<u64>,
+    /// The time of its arrival, as the server writes it.
+    pub(super) internal_date: Option<Vec<u8>>,
     /// The octets of a section: a header or the whole message.
     pub(super) section: Option<Vec<u8>>,
 }
@@ -240,6 +242,7 @@ fn fetched(items: &[Value]) -> Option<FetchedMessage> {
             "UID" => message.uid = Some(u32::try_from(value.number()?).ok()?),
             "FLAGS" => message.flags = Some(MessageFlags::of(value.list()?)),
             "RFC822.SIZE" => message.octets = Some(value.number()?),
+            "INTERNALDATE" => message.internal_date = value.octets().map(<[u8]>::to_vec),
             name if name.starts_with("BODY[") => message.section = Some(value.octets()?.to_vec()),
             _ => {}
         }
@@ -271,6 +274,7 @@ mod tests {
             uid: Some(7),
             flags: Some(MessageFlags { seen: true, flagged: true, ..MessageFlags::default() }),
             octets: Some(208),
+            internal_date: Some(b" 1-Nov-2026 02:44:25 +0100".to_vec()),
             section: Some(b"Subject: x\r\n\r\n".to_vec()),
         };
         for (text, expected) in [
@@ -308,7 +312,7 @@ mod tests {
             ("* 18 exists", Some(Response::Exists(18))),
             ("* 3 EXPUNGE", Some(Response::Expunge(3))),
             (
-                "* 2 FETCH (UID 7 FLAGS (\\Seen \\flagged $x) RFC822.SIZE 208 MODSEQ (5) BODY[HEADER] {14}\r\nSubject: x\r\n\r\n)",
+                "* 2 FETCH (UID 7 FLAGS (\\Seen \\flagged $x) RFC822.SIZE 208 INTERNALDATE \" 1-Nov-2026 02:44:25 +0100\" MODSEQ (5) BODY[HEADER] {14}\r\nSubject: x\r\n\r\n)",
                 Some(Response::Fetch(2, message)),
             ),
             ("* ID (\"name\" \"restante\" \"version\" NIL)", Some(Response::Id(Some("restante".into())))),

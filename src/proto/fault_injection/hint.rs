@@ -2,7 +2,10 @@
 //!
 //! The rule: a tag that looks like no fault is a folder, and no word is lost about it.
 
-use crate::proto::{injection::InjectedFault, protocol::Protocol};
+use crate::{
+    near_name::slips,
+    proto::{injection::InjectedFault, protocol::Protocol},
+};
 
 /// The place of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +81,7 @@ fn suggestion(word: &str) -> Option<String> {
     if digits == 3 && rest.is_empty() {
         return Some("the codes from 400 to 599 are".into());
     }
-    if digits == 3 && strsim::damerau_levenshtein(&letters(rest), "afterdot") <= 4 {
+    if digits == 3 && slips(&letters(rest), "afterdot", 4).is_some() {
         let code = if InjectedFault::from_name(code).is_some() { code } else { "452" };
         return Some(format!("did you mean +{code}-after-dot?"));
     }
@@ -92,7 +95,7 @@ fn suggestion(word: &str) -> Option<String> {
         };
         let is_begin =
             typed.len() >= 3 && known.starts_with(&typed) && word.contains(|c: char| c.is_ascii_digit());
-        is_begin || strsim::damerau_levenshtein(&typed, &known) <= most
+        is_begin || slips(&typed, &known, most).is_some()
     };
     let is_long = |digits: &str| digits.len() > MAX_DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
     if word.split('-').any(is_long) && NAMES.iter().any(|name| letters(name) == typed) {

@@ -1,6 +1,6 @@
 //! The body of a request that changes messages.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserializer as _,
@@ -12,6 +12,7 @@ use super::{
     status::{Refusal, Status},
     target,
 };
+use crate::near_name::slips;
 
 /// The body: the change, and the messages that it applies to.
 #[derive(Debug, Default)]
@@ -31,19 +32,16 @@ impl ChangeBody {
         if !body.trim_ascii_start().starts_with(b"{") {
             return if is_form { Self::of_form(body) } else { Err(BAD_JSON) };
         }
-        let mut refusal = BAD_JSON;
+        let mut mistake = Mistake::Syntax;
         let mut json = serde_json::Deserializer::from_slice(body);
-        let read = json.deserialize_map(Object { refusal: &mut refusal });
-        match read.and_then(|change| json.end().map(|()| change)) {
-            Ok(change) => Ok(change),
-            Err(_) => Err(refusal),
-        }
+        let read = json.deserialize_map(Object { mistake: &mut mistake });
+        read.and_then(|change| json.end().map(|()| change)).map_err(|error| mistake.refusal(&error))
     }
 
     fn of_form(body: &[u8]) -> Result<Self, Refusal> {
         let (mut ids, mut search, mut read) = (Vec::new(), None, None);
-        for pair in target::form(body).ok_or(BAD_JSON)? {
-            let (name, value) = pair.ok_or(BAD_JSON)?;
+        for pair in target::form(body).ok_or(BAD_FORM)? {
+            let (name, value) = pair.ok_or(BAD_FORM)?;
             let is_new = match name.to_ascii_lowercase().as_str() {
                 "ids" if ids.len() == MAX_IDS => return Err(MANY_IDS),
                 "ids" => {
@@ -60,12 +58,12 @@ impl ChangeBody {
                     return Err(match Key::of(&name) {
                         Key::Mistyped(typed, meant) => mistyped(&typed, meant),
                         Key::Other(name) => unknown(&name),
-                        Key::Ids | Key::Search | Key::Read => BAD_JSON,
+                        Key::Ids | Key::Search | Key::Read => BAD_FORM,
                     });
                 }
             };
             if !is_new {
-                return Err(BAD_JSON);
+                return Err(twice(&name));
             }
         }
         Ok(Self { ids, search: search.unwrap_or_default(), read: read.unwrap_or_default() })
@@ -85,9 +83,32 @@ impl ChangeBody {
     }
 }
 
-/// A visitor of the JSON object. Its `refusal` tells a mistake that is not one of syntax.
+/// The mistake for which reading has stopped.
+enum Mistake {
+    /// The octets there are no JSON. The reader names the place.
+    Syntax,
+    /// The value of a key is of a wrong kind: the place, and the value to write there.
+    Value(Cow<'static, str>, &'static str),
+    /// Any other.
+    Other(Refusal),
+}
+
+impl Mistake {
+    fn refusal(self, error: &serde_json::Error) -> Refusal {
+        let why = match self {
+            Self::Other(refusal) => return refusal,
+            Self::Value(place, expected) if error.is_data() => {
+                format!("{place}, at line {} column {}: write {expected}", error.line(), error.column())
+            }
+            _ => format!("{NOT_THE_OBJECT}: {error}"),
+        };
+        Refusal::saying(Status::BAD_REQUEST, why)
+    }
+}
+
+/// A visitor of the JSON object.
 struct Object<'a> {
-    refusal: &'a mut Refusal,
+    mistake: &'a mut Mistake,
 }
 
 impl<'de> Visitor<'de> for Object<'_> {
@@ -100,11 +121,21 @@ impl<'de> Visitor<'de> for Object<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ChangeBody, A::Error> {
         let (mut ids, mut search, mut read, mut others) = (None, None, None, 0);
         let mut other = None;
-        while let Some(key) = map.next_key()? {
+        while let Some(key) = map.next_key::<Key>()? {
+            let name = key.name();
             let is_new = match key {
-                Key::Ids => ids.replace(map.next_value_seed(Ids { refusal: &mut *self.refusal })?).is_none(),
-                Key::Search => search.replace(map.next_value()?).is_none(),
-                Key::Read => read.replace(map.next_value()?).is_none(),
+                Key::Ids => {
+                    *self.mistake = Mistake::Value(name.into(), "a list of IDs, like [\"a1b2c3\"]");
+                    ids.replace(map.next_value_seed(Ids { mistake: &mut *self.mistake })?).is_none()
+                }
+                Key::Search => {
+                    *self.mistake = Mistake::Value(name.into(), "the words of a search in double quotes");
+                    search.replace(map.next_value()?).is_none()
+                }
+                Key::Read => {
+                    *self.mistake = Mistake::Value(name.into(), "true or false, without quotes");
+                    read.replace(map.next_value()?).is_none()
+                }
                 Key::Other(name) if others < MAX_OTHERS => {
                     map.next_value::<IgnoredAny>()?;
                     others += 1;
@@ -112,17 +143,19 @@ impl<'de> Visitor<'de> for Object<'_> {
                     true
                 }
                 Key::Other(_) => {
-                    *self.refusal = MANY_KEYS;
-                    false
+                    *self.mistake = Mistake::Other(MANY_KEYS);
+                    return Err(A::Error::custom("too many keys"));
                 }
                 Key::Mistyped(typed, meant) => {
-                    *self.refusal = mistyped(&typed, meant);
-                    false
+                    *self.mistake = Mistake::Other(mistyped(&typed, meant));
+                    return Err(A::Error::custom("a mistyped key"));
                 }
             };
             if !is_new {
-                return Err(A::Error::custom("a key that may not stand here"));
+                *self.mistake = Mistake::Other(twice(name));
+                return Err(A::Error::custom("a key stands twice"));
             }
+            *self.mistake = Mistake::Syntax;
         }
         let change = ChangeBody {
             ids: ids.unwrap_or_default(),
@@ -133,7 +166,7 @@ impl<'de> Visitor<'de> for Object<'_> {
             && change.ids.is_empty()
             && change.search.is_empty()
         {
-            *self.refusal = unknown(&other);
+            *self.mistake = Mistake::Other(unknown(&other));
             return Err(A::Error::custom("unknown keys alone"));
         }
         Ok(change)
@@ -159,22 +192,23 @@ impl Key {
             "Search" | "search" => Self::Search,
             "Read" | "read" => Self::Read,
             _ => {
-                let key_as_typed = || key.chars().take(MAX_SHOWN).collect();
-                let key = || key.chars().map(|c| c.to_ascii_lowercase());
-                // A key of another length is not compared: the comparison costs the product of both.
-                let length = key().take("search".len() + 2).count();
-                let is_near = |known: &&str| {
-                    known.len().abs_diff(length) <= 1
-                        && strsim::damerau_levenshtein(
-                            &known.to_ascii_lowercase(),
-                            &key().collect::<String>(),
-                        ) <= 1
-                };
+                let key_as_typed = key.chars().take(MAX_SHOWN).collect();
+                let is_near = |known: &&str| slips(key, known, 1).is_some();
                 match ["IDs", "Search", "Read"].into_iter().find(is_near) {
-                    Some(meant) => Self::Mistyped(key_as_typed(), meant),
-                    None => Self::Other(key_as_typed()),
+                    Some(meant) => Self::Mistyped(key_as_typed, meant),
+                    None => Self::Other(key_as_typed),
                 }
             }
+        }
+    }
+
+    /// The name of a key that a change has.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Ids => "IDs",
+            Self::Search => "Search",
+            Self::Read => "Read",
+            Self::Mistyped(..) | Self::Other(_) => "",
         }
     }
 }
@@ -199,7 +233,7 @@ impl<'de> Deserialize<'de> for Key {
 
 /// A visitor of the ids.
 struct Ids<'a> {
-    refusal: &'a mut Refusal,
+    mistake: &'a mut Mistake,
 }
 
 impl<'de> DeserializeSeed<'de> for Ids<'_> {
@@ -219,14 +253,21 @@ impl<'de> Visitor<'de> for Ids<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
         let mut ids = Vec::new();
-        while let Some(id) = items.next_element()? {
-            if ids.len() == MAX_IDS {
-                *self.refusal = MANY_IDS;
-                return Err(A::Error::custom("too many IDs"));
+        loop {
+            match items.next_element() {
+                Ok(Some(_)) if ids.len() == MAX_IDS => {
+                    *self.mistake = Mistake::Other(MANY_IDS);
+                    return Err(A::Error::custom("too many IDs"));
+                }
+                Ok(Some(id)) => ids.push(id),
+                Ok(None) => return Ok(ids),
+                Err(error) => {
+                    let place = format!("IDs[{}]", ids.len());
+                    *self.mistake = Mistake::Value(place.into(), "an ID in double quotes");
+                    return Err(error);
+                }
             }
-            ids.push(id);
         }
-        Ok(ids)
     }
 }
 
@@ -236,13 +277,25 @@ const MAX_OTHERS: usize = 16;
 const MAX_IDS: usize = 50_000;
 pub(super) const NO_QUERY: Refusal =
     Refusal::new(Status::BAD_REQUEST, "There is no query: write the words of a search");
-pub(super) const BAD_JSON: Refusal =
-    Refusal::new(Status::BAD_REQUEST, "The body is not the JSON object of this request");
+const NOT_THE_OBJECT: &str = "The body is not the JSON object of this request";
+pub(super) const NO_OBJECT: Refusal = Refusal::new(Status::BAD_REQUEST, NOT_THE_OBJECT);
+const BAD_JSON: Refusal = Refusal::new(
+    Status::BAD_REQUEST,
+    "The body is not the JSON object of this request: it begins with {, like {\"IDs\": [\"a1b2c3\"]}",
+);
+const BAD_FORM: Refusal = Refusal::new(
+    Status::BAD_REQUEST,
+    "The body is not the form of this request: a form is like ids=a1b2c3&Read=true",
+);
 /// Characters of an unknown key that its refusal repeats.
 const MAX_SHOWN: usize = 40;
 
 fn mistyped(typed: &str, meant: &str) -> Refusal {
     Refusal::saying(Status::BAD_REQUEST, format!("The body has the key {typed:?} (did you mean {meant:?}?)"))
+}
+
+fn twice(key: &str) -> Refusal {
+    Refusal::saying(Status::BAD_REQUEST, format!("The key {key:?} stands twice"))
 }
 
 fn unknown(key: &str) -> Refusal {
@@ -295,12 +348,48 @@ mod tests {
             ("{\"IDs\":[\"a1\",\"\"]}", BAD_ID),
             ("{\"Search\":\" \"}", NO_QUERY),
             ("{\"IDs\":[\"a1\"],\"Search\":\"x\"}", IDS_AND_SEARCH),
-            ("{\"IDs\":\"a1\"}", BAD_JSON),
-            ("{\"IDs\":null}", BAD_JSON),
-            ("{\"IDs\":[null]}", BAD_JSON),
-            ("{\"IDs\":[\"a1\"],\"Read\":null}", BAD_JSON),
         ] {
             assert_eq!(read(bad, false), Err(why), "{bad}");
+        }
+    }
+
+    #[test]
+    fn v136_a_mistake_in_json_is_told_with_its_place_and_the_value_to_write() {
+        for (bad, why) in [
+            ("{\"IDs\":\"a1\"}", "IDs, at line 1 column 11: write a list of IDs, like [\"a1b2c3\"]"),
+            ("{\"IDs\":null}", "IDs, at line 1 column 11: write a list of IDs"),
+            ("{\"IDs\":[\"a1\",\n null]}", "IDs[1], at line 2 column 5: write an ID in double quotes"),
+            ("{\"IDs\":[7]}", "IDs[0], at line 1 column 9: write an ID in double quotes"),
+            ("{\"Search\":[\"x\"]}", "Search, at line 1 column 10: write the words of a search"),
+            ("{\"IDs\":[\"a1\"],\"Read\":null}", "Read, at line 1 column 25: write true or false"),
+            ("{\"IDs\":[\"a1\"],\"Read\":\"true\"}", "Read, at line 1 column 27: write true or false"),
+            ("{\"IDs\":[\"a1\"],\"IDs\":[]}", "The key \"IDs\" stands twice"),
+            (
+                "{\"IDs\":[\"a1\"",
+                "The body is not the JSON object of this request: EOF while parsing a list at line 1",
+            ),
+            (
+                "{\"IDs\":[\"a1\",]}",
+                "The body is not the JSON object of this request: trailing comma at line 1 column 14",
+            ),
+            (
+                "{\"IDs\":[\"a1\"] \"Read\":true}",
+                "The body is not the JSON object of this request: expected `,` or `}`",
+            ),
+            (
+                "{\"IDs\":[a1]}",
+                "The body is not the JSON object of this request: expected value at line 1 column 9",
+            ),
+            (
+                "{IDs:[]}",
+                "The body is not the JSON object of this request: key must be a string at line 1 column 2",
+            ),
+            ("{} x", "The body is not the JSON object of this request: trailing characters at line 1"),
+            ("'{}'", "The body is not the JSON object of this request: it begins with {"),
+        ] {
+            let told = read(bad, false).unwrap_err();
+            assert_eq!(told.status, Status::BAD_REQUEST, "{bad}");
+            assert!(told.why.starts_with(why), "{bad}: {}", told.why);
         }
     }
 
@@ -354,8 +443,9 @@ mod tests {
             ("Read=yes", BAD_READ),
             ("Read=", BAD_READ),
             ("Read", BAD_READ),
-            ("Read=true&Read=false", BAD_JSON),
-            ("search=a&search=b", BAD_JSON),
+            ("Read=true&Read=false", twice("Read")),
+            ("search=a&search=b", twice("search")),
+            ("ids=%zz", BAD_FORM),
         ] {
             assert_eq!(read(bad, true), Err(why), "{bad}");
         }

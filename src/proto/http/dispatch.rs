@@ -4,7 +4,7 @@
 use super::{
     api::{ApiAction, Document, MailboxScope, MessageName, MessageView, Selection},
     autoconfig,
-    change_body::{BAD_JSON, ChangeBody, NO_QUERY},
+    change_body::{ChangeBody, NO_OBJECT, NO_QUERY},
     fixed, mailhog_routes, page, parameters,
     routes::Endpoint,
     session_config::SessionConfig,
@@ -125,7 +125,7 @@ pub(super) fn answer(
         Endpoint::MailHogDownload => message(MessageView::Download)?.into(),
         Endpoint::MailHogDelete => ApiAction::Delete(Selection::One(name()?)).into(),
         // The session reads the body of a message on its way to the committer, so this one is empty.
-        Endpoint::Send => return Err(BAD_JSON),
+        Endpoint::Send => return Err(NO_OBJECT),
         Endpoint::Chaos => ApiAction::Chaos(None).into(),
         Endpoint::SetChaos => match Chaos::parse(body) {
             Ok(chaos) => ApiAction::Chaos(Some(chaos)).into(),

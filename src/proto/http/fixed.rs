@@ -1,18 +1,27 @@
 //! The answers that no mail changes: those about tags, about the page of Mailpit, and about faults that cannot be set.
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{
+    Deserialize,
+    de::{DeserializeSeed, IgnoredAny},
+};
 
 use super::{
     api::Document,
     status::{Refusal, Status},
 };
+use crate::plain_object::ObjectOf;
 
 /// The answer to a request that sets the tags of messages: it may only remove them.
 pub(super) fn set_tags(body: &[u8]) -> Result<Document, Refusal> {
-    match serde_json::from_slice(body) {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = ObjectOf::<Tags>::new("an object").deserialize(&mut json);
+    match read.and_then(|tags| json.end().map(|()| tags)) {
         Ok(Tags { tags }) if tags.as_ref().is_none_or(Vec::is_empty) => Ok(Document::ok()),
         Ok(_) => Err(NO_TAGS),
-        Err(_) => Err(Refusal::new(Status::BAD_REQUEST, "The body is not a JSON object with Tags and IDs")),
+        Err(error) => {
+            let why = format!("The body is not a JSON object with Tags and IDs: {error}");
+            Err(Refusal::saying(Status::BAD_REQUEST, why))
+        }
     }
 }
 

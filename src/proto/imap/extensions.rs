@@ -1,5 +1,7 @@
 //! The extensions that an operator can switch off for programs that do not get along with them.
 
+use crate::near_name::nearest;
+
 /// The extensions by their capabilities, without values. TLS and passwords have keys of their own in the configuration.
 pub const EXTENSIONS: &[&str] = &[
     "APPENDLIMIT",
@@ -35,9 +37,7 @@ pub fn withheld(item: &str) -> Result<&'static str, String> {
         Some(known) if item.starts_with('-') => Ok(known),
         Some(known) => Err(format!("{item:?} is on already: write \"-{known}\" to switch it off")),
         None => {
-            let distance = |known: &&&str| strsim::damerau_levenshtein(known, &name);
-            let near = EXTENSIONS.iter().min_by_key(distance).filter(|known| distance(known) <= 2);
-            let hint = match near {
+            let hint = match nearest(&name, EXTENSIONS.iter().copied()) {
                 Some(near) => format!("did you mean \"-{near}\"?"),
                 None => format!("these can be switched off: {}", EXTENSIONS.join(", ")),
             };

@@ -52,7 +52,7 @@ impl ImapSession {
             }
             Line::NoLineEnd => self.close_with(out, "endless line", reply::TOO_LONG),
             Line::Complete(line) if self.is_bare(&line) => self.refuse_bare_line_feed(out),
-            Line::Complete(line) if line.trim_ascii().eq_ignore_ascii_case(b"DONE") => self.done(&tag, out),
+            Line::Complete(line) if self.is_done(&line) => self.done(&tag, out),
             Line::Complete(line) if line.trim_ascii().is_empty() && !self.config.pedantic => {
                 self.state = State::Idling { tag, since };
                 Step::Continue
@@ -61,6 +61,13 @@ impl ImapSession {
                 self.refuse(&tag, Condition::Bad, "IDLE", reply::DONE_EXPECTED, out)
             }
         }
+    }
+
+    /// A strict listener takes no blanks around the word (RFC 3501 section 9, RFC 2177).
+    fn is_done(&self, line: &[u8]) -> bool {
+        let word =
+            if self.config.pedantic { line.strip_suffix(b"\r\n").unwrap_or(line) } else { line.trim_ascii() };
+        word.eq_ignore_ascii_case(b"DONE")
     }
 
     fn has_updates(&self) -> bool {

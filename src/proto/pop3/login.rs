@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     command_table::CommandSpec,
     maildrop_view::MaildropView,
+    pedantic::bare_line_feed,
     reply,
     state::{Pop3Session, State},
 };
@@ -94,6 +95,9 @@ impl Pop3Session {
             Line::TooLong => {
                 self.state = State::Authorization { user: None };
                 return self.refuse(out, "AUTH", reply::LINE_TOO_LONG);
+            }
+            Line::Complete(line) if self.config.pedantic && !line.ends_with(b"\r\n") => {
+                return bare_line_feed(out);
             }
             Line::Complete(line) => telnet::typed_line(line, self.lenient(), out),
         };

@@ -36,6 +36,12 @@ impl Pop3Session {
             Some(number) if is_numbered(verb) && !number.iter().all(u8::is_ascii_digit) => {
                 Some("RFC 1939 5: a message number is decimal digits")
             }
+            Some(name) if verb == Some(Verb::User) && name.contains(&b' ') => {
+                Some("RFC 1939 7: USER takes one name, without blanks")
+            }
+            Some(tag) if verb == Some(Verb::Lang) && !is_language_range(tag) => {
+                Some("RFC 6856 3.1: LANG takes one tag of a language, like fr or fr-CA, or *")
+            }
             _ => None,
         }
     }
@@ -85,6 +91,13 @@ pub(super) fn bare_line_feed(out: &mut Outbox) -> Step {
     out.line("-ERR RFC 1939 3: a line ends in CR LF");
     out.push_event(Event::Ended { why: "bare LF" });
     Step::Close
+}
+
+/// Whether a text is a range of languages (RFC 4647 section 2.1).
+fn is_language_range(text: &[u8]) -> bool {
+    let is_part = |part: &[u8]| (1..=8).contains(&part.len()) && part.iter().all(u8::is_ascii_alphanumeric);
+    let begins = text.first().is_some_and(u8::is_ascii_alphabetic);
+    text == b"*" || begins && text.split(|&b| b == b'-').all(is_part)
 }
 
 fn is_numbered(verb: Option<Verb>) -> bool {

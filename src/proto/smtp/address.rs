@@ -229,6 +229,14 @@ fn quoted_string(text: &str) -> Result<(String, &str), BadPath> {
     }
 }
 
+/// Whether a text is a "String": an atom, or quoted (RFC 5321 section 4.1.2).
+pub(super) fn is_string(text: &str) -> bool {
+    match text.strip_prefix('"') {
+        Some(quoted) => quoted_string(quoted).is_ok_and(|(_, rest)| rest.is_empty()),
+        None => !text.is_empty() && text.chars().all(is_atext),
+    }
+}
+
 /// Characters that a local part may have without quotes in the forgiving syntax, beside those of the grammar. Blanks,
 /// quotes, backslashes and further `@`, `<` or `>` would leave the end of the name or of the path uncertain.
 const UNQUOTED_SPECIALS: &str = ".,:;()[]";

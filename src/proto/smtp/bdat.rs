@@ -26,7 +26,8 @@ impl SmtpSession {
         if self.config.protocol.persona == Persona::Rfc821 {
             return self.close_with(out, "BDAT not offered", &reply::NOT_IMPLEMENTED);
         }
-        let Some(chunk) = command::bdat(line) else {
+        let is_taken = !self.config.pedantic || command::is_exact_bdat(line);
+        let Some(chunk) = command::bdat(line).filter(|_| is_taken) else {
             return self.close_with(out, "invalid BDAT size", &reply::BAD_CHUNK);
         };
         let Chunk { size, last } = chunk;

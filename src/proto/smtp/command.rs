@@ -87,7 +87,7 @@ pub fn mail(argument: &[u8], syntax: Syntax) -> Result<Mail, Reply> {
         } else if name.eq_ignore_ascii_case(b"AUTH") {
             // The original submitter of the message. The server checks the syntax, but neither trusts nor
             // copies the value (RFC 4954 section 5 allows a server to treat it as <>).
-            if value != b"<>" && !is_xtext(value) {
+            if value != b"<>" && xtext(value).is_none() {
                 return Err(reply::BAD_ARGUMENT);
             }
             reject_duplicate(auth.replace(()))?;
@@ -97,7 +97,12 @@ pub fn mail(argument: &[u8], syntax: Syntax) -> Result<Mail, Reply> {
     }
     let utf8 = utf8.is_some();
     let eight_bit = body.unwrap_or(false);
-    Ok(Mail { from: from.allowed(utf8)?, size: size.unwrap_or(0), utf8, eight_bit })
+    let from = from.allowed(utf8)?;
+    // A mailbox has a domain (RFC 5321 section 4.1.2).
+    if from.as_ref().is_some_and(|from| from.domain().is_none()) && !syntax.is_forgiving() {
+        return Err(reply::BAD_SENDER);
+    }
+    Ok(Mail { from, size: size.unwrap_or(0), utf8, eight_bit })
 }
 
 /// Parses the argument of RCPT, which takes neither the null path nor parameters that have an effect. `utf8`: MAIL had
@@ -105,6 +110,11 @@ pub fn mail(argument: &[u8], syntax: Syntax) -> Result<Mail, Reply> {
 pub fn rcpt(argument: &[u8], syntax: Syntax, utf8: bool) -> Result<Address, Reply> {
     let (to, parameters) = path_after(argument, b"TO:", syntax, reply::BAD_RECIPIENT)?;
     let to = to.allowed(utf8)?.ok_or(reply::BAD_RECIPIENT)?;
+    // Only the forgiving syntax completes another name than postmaster with a domain (RFC 5321 section 4.1.1.3).
+    let is_whole = to.domain().is_some() || to.local().eq_ignore_ascii_case("postmaster");
+    if !is_whole && !syntax.is_forgiving() {
+        return Err(reply::BAD_RECIPIENT);
+    }
     let mut names = parameters.split(|&b| b == b' ').filter(|parameter| !parameter.is_empty());
     let is_ignored = |parameter: &[u8]| {
         let name = parameter.split(|&b| b == b'=').next().unwrap_or_default();
@@ -127,6 +137,14 @@ pub fn is_auth(line: &[u8]) -> bool {
 /// True if octets that are not commands may follow this line.
 pub fn is_bdat(line: &[u8]) -> bool {
     line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"BDAT"))
+}
+
+/// Whether a BDAT line has only the blanks and octets of its grammar (RFC 3030 section 2).
+pub(super) fn is_exact_bdat(line: &[u8]) -> bool {
+    let text = line.strip_suffix(b"\r\n").unwrap_or(line);
+    text.iter().all(|b| b.is_ascii_alphanumeric() || *b == b' ')
+        && !text.ends_with(b" ")
+        && !text.windows(2).any(|pair| pair == b"  ")
 }
 
 /// Parses a BDAT line: a number of octets, and LAST for the last chunk. `None` if the number of octets that
@@ -181,16 +199,22 @@ fn reject_duplicate<T>(earlier: Option<T>) -> Result<(), Reply> {
     earlier.map_or(Ok(()), |_| Err(reply::BAD_ARGUMENT.with_text("A parameter stands there twice")))
 }
 
-/// True if this is an xtext (RFC 3461 section 4). The server never decodes it.
-fn is_xtext(text: &[u8]) -> bool {
-    let hex = |b: u8| b.is_ascii_digit() || (b'A'..=b'F').contains(&b);
-    let mut rest = text;
+/// The octets of an xtext (RFC 3461 section 4); `None` if it is none.
+pub(super) fn xtext(text: &[u8]) -> Option<Vec<u8>> {
+    let hex = |b: u8| char::from(b).to_digit(16).filter(|_| !b.is_ascii_lowercase());
+    let (mut octets, mut rest) = (Vec::new(), text);
     loop {
         rest = match rest {
-            [] => return !text.is_empty(),
-            [b'+', high, low, rest @ ..] if hex(*high) && hex(*low) => rest,
-            [b'!'..=b'*' | b','..=b'<' | b'>'..=b'~', rest @ ..] => rest,
-            _ => return false,
+            [] => return Some(octets).filter(|octets| !octets.is_empty()),
+            [b'+', high, low, rest @ ..] => {
+                octets.push(u8::try_from(16 * hex(*high)? + hex(*low)?).ok()?);
+                rest
+            }
+            [octet @ (b'!'..=b'*' | b','..=b'<' | b'>'..=b'~'), rest @ ..] => {
+                octets.push(*octet);
+                rest
+            }
+            _ => return None,
         }
     }
 }
@@ -300,6 +324,29 @@ mod tests {
         assert!(rcpt(b"TO :<a@b.test>", Syntax::Exact, false).is_err());
         assert_eq!(rcpt(b"TO: <a@b.test>", forgiving, false).unwrap().to_string(), "a@b.test");
         assert_eq!(mail(b"FROM:", forgiving), Err(reply::BAD_SENDER));
+    }
+
+    #[test]
+    fn w20_only_postmaster_is_an_address_without_a_domain() {
+        let from =
+            |text: &str, syntax| mail(format!("FROM:<{text}>").as_bytes(), syntax).map(|mail| mail.from);
+        let to = |text: &str, syntax| rcpt(format!("TO:<{text}>").as_bytes(), syntax, false);
+        for name in ["ann", "postmaster", "\"a@b\"", "@one.test:ann"] {
+            assert_eq!(from(name, Syntax::Exact), Err(reply::BAD_SENDER), "{name}");
+            assert!(from(name, Syntax::Forgiving).is_ok(), "{name}");
+        }
+        assert_eq!(to("ann", Syntax::Exact), Err(reply::BAD_RECIPIENT));
+        assert!(to("PostMaster", Syntax::Exact).is_ok() && to("ann", Syntax::Forgiving).is_ok());
+    }
+
+    #[test]
+    fn w21_a_bdat_of_the_grammar_has_single_blanks() {
+        for good in ["BDAT 5\r\n", "bdat 5 last\r\n", "BDAT 0 LAST\r\n"] {
+            assert!(is_exact_bdat(good.as_bytes()), "{good:?}");
+        }
+        for bad in ["BDAT  5\r\n", "BDAT 5 \r\n", "BDAT 5  LAST\r\n", "BDAT 5\t\r\n", "BDAT 5\n"] {
+            assert!(!is_exact_bdat(bad.as_bytes()), "{bad:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! allowed.
 
 use super::{
-    address, command,
+    address::{self, Address},
+    command,
     command_table::{CommandPhase, CommandSpec, Verb},
     reply::{self, Reply},
     state::SmtpSession,
@@ -45,6 +46,15 @@ impl SmtpSession {
                     if self.client.as_ref().is_some_and(|client| !client.extended) =>
                 {
                     (reply::BAD_SEQUENCE, "RFC 5321 2.2.1: extensions come after EHLO, not HELO".into())
+                }
+                Verb::Auth if argument.windows(2).any(|pair| pair == b"  ") => {
+                    (reply::BAD_ARGUMENT, "RFC 4954 4: one blank before the response".into())
+                }
+                Verb::Noop if !argument.is_empty() && !is_string(argument) => {
+                    (reply::BAD_ARGUMENT, "RFC 5321 4.1.1.9: NOOP takes one word, or a text in quotes".into())
+                }
+                Verb::Vrfy if !argument.is_empty() && !is_name(argument) => {
+                    (reply::BAD_ARGUMENT, "RFC 5321 4.1.1.6: VRFY takes a name, or user@domain".into())
                 }
                 _ => return None,
             }
@@ -97,7 +107,8 @@ impl SmtpSession {
         if !path.starts_with(b"<") {
             return Some((bad, "RFC 5321 4.1.2: the path stands in angle brackets".into()));
         }
-        let rest = address::path(path, Syntax::Exact).map_or(&b""[..], |(_, rest)| rest);
+        let read = address::path(path, Syntax::Exact);
+        let rest = read.as_ref().map_or(&b""[..], |(_, rest)| *rest);
         let inside = &path[1..path.len() - rest.len()];
         let inside = inside.strip_suffix(b">").unwrap_or(inside);
         if inside.starts_with(b"@") {
@@ -110,8 +121,22 @@ impl SmtpSession {
                 format!("RFC 5321 4.5.3.1.1: a local part has at most {MAX_LOCAL_PART} octets"),
             ));
         }
-        if inside[at..].contains(&b'_') {
-            return Some((bad, "RFC 5321 4.1.2: a domain has letters, digits, hyphens and dots".into()));
+        let may_lack_domain = keyword == b"TO:" && inside.eq_ignore_ascii_case(b"postmaster");
+        if let Ok((Some(address), _)) = &read
+            && address.domain().is_none()
+            && !may_lack_domain
+        {
+            let why = match keyword {
+                b"TO:" => "RFC 5321 4.1.1.3: only <postmaster> is an address without @domain",
+                _ => NO_DOMAIN,
+            };
+            return Some((bad, why.into()));
+        }
+        // A blank ends the path where its bracket is missing.
+        if let Some(domain) = inside.get(at + 1..).filter(|domain| !domain.contains(&b' '))
+            && let Some(why) = domain_violation(domain)
+        {
+            return Some((bad, why.into()));
         }
         if rest.ends_with(b" ") || rest.windows(2).any(|pair| pair == b"  ") {
             return wrong("RFC 5321 4.1.2: one blank before a parameter".into());
@@ -123,9 +148,16 @@ impl SmtpSession {
         if self.client.as_ref().is_some_and(|client| !client.extended) {
             return unknown("RFC 5321 2.2.1: parameters come after EHLO, not HELO");
         }
-        let mut parameters = rest.split(|&b| b == b' ');
-        if !self.offers_auth() && self.user.is_none() && parameters.any(command::is_auth) {
+        let auth = rest.split(|&b| b == b' ').find(|parameter| command::is_auth(parameter));
+        if !self.offers_auth() && self.user.is_none() && auth.is_some() {
             return unknown("RFC 4954 5: AUTH= is for where AUTH is announced");
+        }
+        let submitter = auth.and_then(|auth| auth.get(b"AUTH=".len()..)).unwrap_or(b"<>");
+        if keyword == b"FROM:"
+            && submitter != b"<>"
+            && !command::xtext(submitter).is_some_and(|of| is_mailbox(&of))
+        {
+            return wrong("RFC 4954 5: AUTH= has user@domain in xtext, or <>".into());
         }
         None
     }
@@ -182,23 +214,70 @@ impl SmtpSession {
 /// The violation in the argument of EHLO, HELO or LHLO, which must be a domain or an address literal.
 fn name_violation(verb: &str, name: &[u8]) -> Option<Violation> {
     let section = if verb == "LHLO" { "RFC 2033 4.1" } else { "RFC 5321 4.1.1.1" };
-    let letters = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-';
-    let label = |label: &[u8]| {
-        let edge = |at: Option<&u8>| at.is_some_and(u8::is_ascii_alphanumeric);
-        edge(label.first()) && edge(label.last()) && label.iter().all(letters)
-    };
     match name {
         b"" => Some(format!("{section}: {verb} names the client")),
         [b'[', literal @ .., b']'] if verb == "HELO" && is_literal(literal) => {
             Some(format!("{section}: HELO takes a domain; an address in brackets needs EHLO"))
         }
         [b'[', literal @ .., b']'] if is_literal(literal) => None,
-        [b'[', ..] => {
-            Some("RFC 5321 4.1.3: an address in brackets is [192.0.2.1] or [IPv6:2001:db8::1]".into())
-        }
-        name if name.len() <= 255 && name.split(|&b| b == b'.').all(label) => None,
+        [b'[', ..] => Some(BAD_LITERAL.into()),
+        name if domain_violation(name).is_none() => None,
         _ => Some(format!("{section}: the client's name is a domain: letters, digits, hyphens and dots")),
     }
+}
+
+/// The violation in the domain of an address. Whether a label above ASCII can be converted, is seen later.
+fn domain_violation(domain: &[u8]) -> Option<&'static str> {
+    let labels = domain.split(|&b| b == b'.');
+    let edge = |at: Option<&u8>| at.is_some_and(|b| *b != b'-');
+    match domain {
+        [] => Some(NO_DOMAIN),
+        [b'[', literal @ .., b']'] if is_literal(literal) => None,
+        [b'[', ..] => Some(BAD_LITERAL),
+        _ if labels.clone().any(<[u8]>::is_empty) => {
+            Some("RFC 5321 4.1.2: a domain has no dot at an end, and no two together")
+        }
+        _ if !domain.iter().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(b) || !b.is_ascii()) => {
+            Some("RFC 5321 4.1.2: a domain has letters, digits, hyphens and dots")
+        }
+        _ if !labels.clone().all(|label| edge(label.first()) && edge(label.last())) => {
+            Some("RFC 5321 4.1.2: a label of a domain begins and ends with a letter or digit")
+        }
+        _ if labels.clone().any(|label| label.len() > MAX_LABEL) => {
+            Some("RFC 1035 2.3.4: a label of a domain has at most 63 octets")
+        }
+        _ if domain.len() > MAX_DOMAIN => Some("RFC 5321 4.5.3.1.2: a domain has at most 255 octets"),
+        _ => None,
+    }
+}
+
+fn is_string(argument: &[u8]) -> bool {
+    std::str::from_utf8(argument).is_ok_and(address::is_string)
+}
+
+/// The name for VRFY: a user, or a user at a domain, and perhaps SMTPUTF8 after it (RFC 5321 section 3.5.1, RFC 6531 section
+/// 3.7.4).
+fn is_name(argument: &[u8]) -> bool {
+    let parameter = b" SMTPUTF8";
+    let name = match argument.split_at_checked(argument.len().saturating_sub(parameter.len())) {
+        Some((name, end)) if end.eq_ignore_ascii_case(parameter) => name,
+        _ => argument,
+    };
+    address_of(name).is_some()
+}
+
+/// Whether a text is an address with a domain.
+fn is_mailbox(text: &[u8]) -> bool {
+    address_of(text).is_some_and(|address| address.domain().is_some())
+}
+
+/// The address that a text is, with the grammar of RFC 5321 and without a source route.
+fn address_of(text: &[u8]) -> Option<Address> {
+    let path = [b"<", text, b">"].concat();
+    let (address, rest) = address::path(&path, Syntax::Exact).ok()?;
+    let address = address.filter(|_| rest.is_empty() && !text.starts_with(b"@"))?;
+    let domain = text.rsplit(|&b| b == b'@').next().filter(|_| address.domain().is_some());
+    domain.is_none_or(|domain| domain_violation(domain).is_none()).then_some(address)
 }
 
 /// True if the text is an address literal without its brackets (RFC 5321 section 4.1.3).
@@ -208,7 +287,15 @@ fn is_literal(text: &[u8]) -> bool {
         Some((tag, address)) if tag.eq_ignore_ascii_case("IPv6:") => {
             address.parse::<std::net::Ipv6Addr>().is_ok()
         }
-        _ => text.parse::<std::net::Ipv4Addr>().is_ok(),
+        // RFC 5321 allows leading zeros, which the parser of the library does not.
+        _ => {
+            let number = |snum: &str| {
+                (1..=3).contains(&snum.len())
+                    && snum.bytes().all(|b| b.is_ascii_digit())
+                    && snum.parse::<u16>().is_ok_and(|number| number <= 255)
+            };
+            text.split('.').count() == 4 && text.split('.').all(number)
+        }
     }
 }
 
@@ -239,6 +326,11 @@ const PLAIN: &[(Reply, &str)] = &[
 const MAX_COMMAND: usize = 512;
 /// The longest local part, in octets (RFC 5321 section 4.5.3.1.1).
 const MAX_LOCAL_PART: usize = 64;
+/// The longest domain, and the longest label of one, in octets (RFC 5321 section 4.5.3.1.2, RFC 1035 section 2.3.4).
+const MAX_DOMAIN: usize = 255;
+const MAX_LABEL: usize = 63;
+const NO_DOMAIN: &str = "RFC 5321 4.1.2: an address has a domain, <user@domain>";
+const BAD_LITERAL: &str = "RFC 5321 4.1.3: an address in brackets is [192.0.2.1] or [IPv6:2001:db8::1]";
 
 #[cfg(test)]
 mod tests {
@@ -254,5 +346,72 @@ mod tests {
             assert!(name_violation("EHLO", bad.as_bytes()).is_some(), "{bad}");
         }
         assert!(name_violation("HELO", b"[192.0.2.1]").is_some());
+        assert!(name_violation("EHLO", "a".repeat(64).as_bytes()).is_some());
+    }
+
+    #[test]
+    fn w22_a_domain_that_is_none_is_named_with_its_mistake() {
+        let long = format!("{}.test", "a".repeat(64));
+        for good in [
+            "here.test",
+            "a",
+            "1.2",
+            "x--y.test",
+            "b\u{fc}cher.test",
+            "[192.0.2.1]",
+            "[192.000.002.001]",
+            "[IPv6:::1]",
+        ] {
+            assert_eq!(domain_violation(good.as_bytes()), None, "{good}");
+        }
+        for (bad, why) in [
+            ("", "an address has a domain"),
+            ("b..c", "no two together"),
+            ("b.test.", "no dot at an end"),
+            (".test", "no dot at an end"),
+            ("under_score.test", "letters, digits, hyphens and dots"),
+            ("a/b", "letters, digits"),
+            ("-a.test", "begins and ends with a letter or digit"),
+            ("a-.test", "begins and ends with a letter or digit"),
+            (&long, "at most 63 octets"),
+            ("[]", "an address in brackets is"),
+            ("[abc]", "an address in brackets is"),
+            ("[::1]", "an address in brackets is"),
+            ("[IPv6:192.0.2.1]", "an address in brackets is"),
+            ("[192.0.2.256]", "an address in brackets is"),
+            ("[192.0.2]", "an address in brackets is"),
+            ("[192.0.2.0001]", "an address in brackets is"),
+        ] {
+            let told = domain_violation(bad.as_bytes());
+            assert!(told.is_some_and(|told| told.contains(why)), "{bad}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn w23_an_argument_of_vrfy_and_noop_is_one_word_or_quoted() {
+        for good in [
+            "ann",
+            "\"ann b\"",
+            "ann@here.test",
+            "\"a b\"@here.test",
+            "ann SMTPUTF8",
+            "\u{f8}re@here.test smtputf8",
+            "a.b",
+        ] {
+            assert!(is_name(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "ann bob",
+            "<ann@here.test>",
+            "ann@b..c",
+            "a..b",
+            "@one.test:ann@here.test",
+            "\"ann",
+            "\"a\"b",
+            "ann@[x]",
+        ] {
+            assert!(!is_name(bad.as_bytes()), "{bad}");
+        }
+        assert!(is_string(b"x") && is_string(b"\"a b\"") && !is_string(b"a b") && !is_string(b"a@b"));
     }
 }

@@ -142,11 +142,6 @@ impl SmtpSession {
         if *rcpts >= most {
             return Err(reply::TOO_MANY_RECIPIENTS);
         }
-        // Only the forgiving syntax completes another name than postmaster with a domain.
-        let is_whole = address.domain().is_some() || address.local().eq_ignore_ascii_case("postmaster");
-        if !is_whole && !syntax.is_forgiving() {
-            return Err(reply::NO_SUCH_USER);
-        }
         let destinations = match cx.directory.lookup(&address) {
             Lookup::Local(destinations) => destinations,
             Lookup::Foreign => return Err(reply::NO_RELAY),

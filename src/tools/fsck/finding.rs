@@ -162,7 +162,41 @@ impl Finding {
     }
 }
 
-/// A file name for display: octets that are not printable ASCII are escaped.
+/// A file name for display. Octets of characters that are hidden, or of no character, are escaped; so is a backslash.
 pub(crate) fn shown(name: &[u8]) -> String {
-    name.escape_ascii().to_string().replace("\\'", "'").replace("\\\"", "\"")
+    let mut text = String::with_capacity(name.len());
+    for chunk in name.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => text.push_str("\\\\"),
+                c if printable::is_hidden(c) => {
+                    text.extend(c.encode_utf8(&mut [0; 4]).as_bytes().escape_ascii().map(char::from));
+                }
+                c => text.push(c),
+            }
+        }
+        text.extend(chunk.invalid().escape_ascii().map(char::from));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn u91_a_name_is_shown_in_its_own_letters_and_what_is_not_seen_is_escaped() {
+        let names: [(&[u8], &str); 7] = [
+            (b"Entw\xc3\xbcrfe", "Entw\u{fc}rfe"),
+            ("\u{7528}\u{6237} \u{3c3}".as_bytes(), "\u{7528}\u{6237} \u{3c3}"),
+            (b"it's \"x\"", "it's \"x\""),
+            (b"a\\b", "a\\\\b"),
+            (b"a\nb\x1b[1m\x7f", "a\\nb\\x1b[1m\\x7f"),
+            (b"\xc3(\xff", "\\xc3(\\xff"),
+            ("a\u{202e}b\u{85}".as_bytes(), "a\\xe2\\x80\\xaeb\\xc2\\x85"),
+        ];
+        for (name, expected) in names {
+            assert_eq!(shown(name), expected);
+        }
+    }
 }

@@ -20,6 +20,9 @@ pub(super) fn list(cursor: &mut Cursor<'_>) -> Parsed<Command> {
         Some(b'(') => cursor.list(expected::PATTERNS, Cursor::list_pattern)?,
         _ => vec![cursor.list_pattern()?],
     };
+    if patterns.is_empty() {
+        return Err(expected::PATTERN);
+    }
     let (mut returned, mut status) = (Vec::new(), Vec::new());
     if cursor.has_more() {
         if !cursor.keyword("RETURN") {

@@ -181,7 +181,9 @@ fn enable(cursor: &mut Cursor<'_>) -> Parsed<Command> {
 fn select(cursor: &mut Cursor<'_>, read_only: bool) -> Parsed<Command> {
     let mailbox = mailbox(cursor)?;
     let parameters = match cursor.has_more() {
-        true => cursor.list(expected::PARAMETERS, |cursor| cursor.word(expected::PARAMETER))?,
+        true => {
+            cursor.list(expected::PARAMETERS, |cursor| cursor.word(expected::PARAMETER)).and_then(some)?
+        }
         false => Vec::new(),
     };
     if parameters.iter().any(|parameter| parameter != "CONDSTORE") {
@@ -251,14 +253,13 @@ fn store(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<Command> {
         unchanged_since = Some(modifier(cursor, "UNCHANGEDSINCE", expected::UNCHANGEDSINCE)?);
         cursor.blank()?;
     }
-    let change = match cursor.peek() {
-        Some(b'+') => FlagChange::Add,
-        Some(b'-') => FlagChange::Remove,
-        _ => FlagChange::Replace,
+    let change = if cursor.take(b'+') {
+        FlagChange::Add
+    } else if cursor.take(b'-') {
+        FlagChange::Remove
+    } else {
+        FlagChange::Replace
     };
-    if change != FlagChange::Replace {
-        cursor.run(|b| matches!(b, b'+' | b'-'));
-    }
     let silent = match cursor.word(expected::STORE_ITEM)?.as_str() {
         "FLAGS" => false,
         "FLAGS.SILENT" => true,
@@ -275,6 +276,11 @@ fn store(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<Command> {
         flags
     };
     Ok(Command::Store(Store { messages, change, flags, silent, unchanged_since }))
+}
+
+/// The items of a list that has at least one.
+fn some<T>(items: Vec<T>) -> Parsed<Vec<T>> {
+    if items.is_empty() { Err(expected::PARAMETER) } else { Ok(items) }
 }
 
 /// A flag: `\Seen`, or a keyword.

@@ -150,7 +150,9 @@ fn modseq(cursor: &mut Cursor<'_>) -> Parsed<SearchKey> {
     if cursor.peek() == Some(b'"') {
         cursor.string(expected::FLAG_NAME)?;
         cursor.blank()?;
-        cursor.word(expected::FLAG_SCOPE)?;
+        if !matches!(cursor.word(expected::FLAG_SCOPE)?.as_str(), "PRIV" | "SHARED" | "ALL") {
+            return Err(expected::FLAG_SCOPE);
+        }
         cursor.blank()?;
     }
     cursor.number(expected::MODSEQ).map(SearchKey::ModSeq)
@@ -164,7 +166,8 @@ fn day(cursor: &mut Cursor<'_>) -> Parsed<Day> {
         let mut parts = text.split('-');
         let (day, month, year) = (parts.next()?, parts.next()?, parts.next()?);
         let is_number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-        let good = parts.next().is_none() && is_number(day) && is_number(year) && year.len() == 4;
+        let good =
+            parts.next().is_none() && is_number(day) && day.len() <= 2 && is_number(year) && year.len() == 4;
         let month = MONTHS.iter().position(|name| name.eq_ignore_ascii_case(month))? as u8 + 1;
         let (day, year) = (day.parse().ok()?, year.parse().ok()?);
         (good && (1..=31).contains(&day)).then_some(Day { year, month, day })

@@ -373,6 +373,29 @@ fn y200_only_literals_have_octets_beyond_ascii_if_the_grammar_is_strict() {
 }
 
 #[test]
+fn w25_lists_signs_and_days_that_are_outside_of_the_grammar_are_refused() {
+    let command = |line: &str| {
+        let raw = raw(format!("a {line}\r\n").as_bytes()).unwrap();
+        parse(&raw, Grammar::Forgiving).unwrap().command.unwrap()
+    };
+    for (line, mistake) in [
+        ("STORE 1 +-FLAGS (\\Seen)", expected::STORE_ITEM),
+        ("STORE 1 --FLAGS (\\Seen)", expected::STORE_ITEM),
+        ("SELECT INBOX ()", expected::PARAMETER),
+        ("LIST \"\" ()", expected::PATTERN),
+        ("SEARCH ON 001-Feb-1994", expected::DAY),
+        ("SEARCH MODSEQ \"/flags/\\\\draft\" any 5", expected::FLAG_SCOPE),
+    ] {
+        assert_eq!(command(line), Err(mistake), "{line}");
+    }
+    for line in
+        ["STORE 1 -FLAGS (\\Seen)", "SELECT INBOX (CONDSTORE)", "LIST () \"\" (a b)", "SEARCH ON 01-Feb-1994"]
+    {
+        assert!(command(line).is_ok(), "{line}");
+    }
+}
+
+#[test]
 fn append_is_known_before_its_message_arrives() {
     let begun = |text: &str, literals: Vec<(usize, Vec<u8>)>| RawCommand { text: text.into(), literals };
     let of = |raw: &RawCommand| append_head(raw, Grammar::Exact);
