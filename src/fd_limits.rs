@@ -65,6 +65,8 @@ pub struct FdBudget {
     pub max_spilled: usize,
     /// Messages that the event loop has read, which are closed together.
     pub max_read_files: usize,
+    /// Messages that clients of IMAP and of the web API read in pieces, whose files stay open between two pieces.
+    pub max_piece_files: usize,
     /// Connections of all services.
     pub max_connections: usize,
 }
@@ -120,6 +122,7 @@ impl FdBudget {
         budget.max_batch = (budget.max_batch + rest / 16).min(limits.delivery.batch_size);
         budget.max_spilled = (budget.max_spilled + rest / 32 / FDS_PER_SPILLED_MESSAGE).min(MAX_SPILLED);
         budget.max_read_files += (rest / 64).min(MAX_READ_FILES);
+        budget.max_piece_files += (rest / 64).min(MAX_PIECE_FILES);
         budget.max_connections += limit - budget.total_fds();
         Ok(budget)
     }
@@ -175,6 +178,7 @@ impl FdBudget {
             max_batch: 1,
             max_spilled: 1,
             max_read_files: 1,
+            max_piece_files: 0,
             max_connections: MIN_CONNECTIONS,
         }
     }
@@ -213,7 +217,8 @@ impl FdBudget {
             // Those that are closed at a time are open twice: a file without a name ends with its last descriptor.
             (self.max_batch.min(MAX_SYNC_THREADS).saturating_sub(FDS_FOR_COMMITTER), 1),
             (self.max_spilled, FDS_PER_SPILLED_MESSAGE),
-            (self.max_read_files - 1, 1),  // one is that of its session
+            (self.max_read_files - 1, 1), // one is that of its session
+            (self.max_piece_files, 1),
             (self.max_connections + 1, 1), // one is accepted before another is evicted, or before it is rejected
         ];
         parts.into_iter().map(|(count, of_each)| count * of_each).sum()
@@ -336,6 +341,7 @@ const MAX_TRANSCRIPTS: usize = 64;
 const MAX_CLOSING: usize = 16;
 const MAX_SPILLED: usize = 256;
 const MAX_READ_FILES: usize = 64;
+const MAX_PIECE_FILES: usize = 256;
 /// The mailboxes of a hundred recipients, which every server must accept (RFC 5321 section 4.5.3.1.8).
 const FDS_FOR_100_RECIPIENTS: usize = 100 * FDS_PER_MAILDIR;
 

@@ -55,6 +55,7 @@ fn assert_good(budget: &FdBudget, minimum: &FdBudget) {
             s.max_batch,
             s.max_spilled,
             s.max_read_files,
+            s.max_piece_files,
             s.max_connections,
         ]
     };
