@@ -3,30 +3,17 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     ops::Range,
     path::{Path, PathBuf},
-    thread,
 };
 
-use super::imap_load::file_name;
+use super::{imap_load::file_name, plain_server::serve_each};
 
 /// Serves mailboxes of so many messages each, which `imap_load::fill` made. Each connection has a thread, which opens the
-/// files that are asked for, and writes them to the socket as they are, several together. Its threads end with this process.
+/// files that are asked for, and writes them to the socket as they are, several together.
 pub(crate) fn serve_imap_plainly(maildirs: PathBuf, messages: usize) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let address = listener.local_addr()?;
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let maildirs = maildirs.clone();
-            thread::spawn(move || {
-                if let Err(error) = serve(&maildirs, messages, stream) {
-                    eprintln!("the plain IMAP server: {error}");
-                }
-            });
-        }
-    });
-    Ok(address)
+    serve_each("the plain IMAP server", move |stream| serve(&maildirs, messages, stream))
 }
 
 fn serve(maildirs: &Path, messages: usize, mut stream: TcpStream) -> io::Result<()> {

@@ -5,22 +5,32 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
 };
 
 use super::{client, pop3_load::Maildrop};
 
-/// The limit to compare with: whoever connects names a mailbox, then message after message, and gets the
-/// length and the bytes of each file. Its threads end with this process.
+/// The limit to compare with: a client names a mailbox, then message after message, and gets the length and the bytes of
+/// each file.
 pub(crate) fn serve_plainly(spool: PathBuf) -> io::Result<SocketAddr> {
+    serve_each("the plain server", move |stream| send_plainly(&spool, stream))
+}
+
+/// Serves each connection by a thread of its own. The threads end with this process.
+pub(crate) fn serve_each(
+    name: &'static str,
+    serve: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static,
+) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
+    let serve = Arc::new(serve);
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let spool = spool.clone();
+            let serve = Arc::clone(&serve);
             thread::spawn(move || {
-                if let Err(error) = send_plainly(&spool, stream) {
-                    eprintln!("the plain server: {error}");
+                if let Err(error) = serve(stream) {
+                    eprintln!("{name}: {error}");
                 }
             });
         }

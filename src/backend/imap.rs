@@ -138,8 +138,9 @@ impl Folders {
         {
             return cx.effects.respond(id, Response::Imap(ImapResponse::Fetched(piece)));
         }
+        let unfinished = client.files().and_then(|files| files.fetching.take());
         let max = cx.maildrops.max_piece(1);
-        self.read((id, client), ReadRequest::Fetch(fetch, max), cx);
+        self.read((id, client), ReadRequest::Fetch(fetch, max, unfinished), cx);
     }
 
     /// FETCH, SEARCH.
@@ -149,10 +150,14 @@ impl Folders {
         request: ReadRequest,
         cx: &mut FolderContext<'_>,
     ) {
-        let Some((_, folder, maildir)) = self.selected(id, client) else {
+        let selected = self.selected(id, client);
+        let sequence = selected.map(|(_, folder, _)| folder.sequence());
+        // The client waits for the rest of a message, and its file is open.
+        let sequence = sequence.or_else(|| request.sequence_of_gone_folder());
+        let maildir = client.files().map(|files| Arc::clone(&files.maildir));
+        let Some((sequence, maildir)) = sequence.zip(maildir) else {
             return cx.effects.fail(id, Failure::TempFail);
         };
-        let sequence = Arc::clone(&folder.sequence);
         let client = Arc::downgrade(client.waiting.get_or_insert_default());
         cx.effects.run(Job::Imap(Box::new(ImapRead { conn: id, maildir, sequence, request, client })));
     }
@@ -198,12 +203,18 @@ impl Folders {
 
     /// A part of FETCH or SEARCH is done.
     pub(super) fn read_finished(
-        (id, client): (ConnId, &Client),
+        (id, client): (ConnId, &mut Client),
         result: Result<ReadOutcome, Failure>,
         effects: &mut Effects,
     ) {
         match result {
             Ok(ReadOutcome::Response(response)) => effects.respond(id, Response::Imap(response)),
+            Ok(ReadOutcome::Fetched(piece, unfinished)) => {
+                if let Some(files) = client.files() {
+                    files.fetching = unfinished;
+                }
+                effects.respond(id, Response::Imap(ImapResponse::Fetched(piece)));
+            }
             Ok(ReadOutcome::Unfinished(read)) if !client.is_closed() => effects.run(Job::Imap(read)),
             Ok(ReadOutcome::Unfinished(_)) => effects.fail(id, Failure::TempFail), // the response is dropped
             Err(failure) => effects.fail(id, failure),

@@ -307,6 +307,7 @@ impl Maildrops {
             maildir,
             snapshot: Arc::default(),
             reading: None,
+            fetching: None,
             lock,
             order: ReadOrder::default(),
         });
@@ -402,9 +403,9 @@ impl Maildrops {
         let OpenMaildrop { mailbox, access, files, .. } = *maildrop;
         self.opening -= usize::from(files.is_none());
         let was_open = files.is_some();
-        if let Some(OpenFiles { reading, lock, .. }) = files {
+        if let Some(OpenFiles { reading, fetching, lock, .. }) = files {
             index.logout(&mailbox, id);
-            effects.run(Release::job((lock, reading)));
+            effects.run(Release::job((lock, reading, fetching)));
         }
         let quitting = (response == ReleaseResponse::UpdatedWhenFree).then_some(id);
         if access == Access::Shared {
@@ -458,7 +459,7 @@ impl Maildrops {
 }
 
 impl Client {
-    fn files(&mut self) -> Option<&mut OpenFiles> {
+    pub(super) fn files(&mut self) -> Option<&mut OpenFiles> {
         self.maildrop.as_mut()?.files.as_mut()
     }
 }

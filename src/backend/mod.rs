@@ -139,7 +139,7 @@ impl Backend {
             spool,
             lock,
             watcher,
-            (limits.index.scan_workers, limits.disk.read_size.as_len()),
+            (limits.index.scan_workers, limits.disk.read_size.as_len(), budget.max_piece_files),
             limits.max_listed_size(),
             accepts_all.then_some(limits.delivery.max_created_mailboxes),
         )?;

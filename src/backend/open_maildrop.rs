@@ -7,7 +7,7 @@ use crate::{
     index::Snapshot,
     maildir::{Maildir, OpenMessage},
     proto::request::{Access, Mailbox},
-    workers::job::MailboxLock,
+    workers::{job::MailboxLock, piece_files::UnfinishedMessage},
 };
 
 /// A mailbox that a session has open, or is opening.
@@ -26,8 +26,10 @@ pub(super) struct OpenFiles {
     pub(super) maildir: Arc<Maildir>,
     /// Empty until the index has the contents.
     pub(super) snapshot: Arc<Snapshot>,
-    /// The message that is being read, between two pieces of it.
+    /// The message that a POP3 session reads, between two pieces of it.
     pub(super) reading: Option<OpenMessage>,
+    /// The message that FETCH of an IMAP session sends, between two pieces of it.
+    pub(super) fetching: Option<Box<UnfinishedMessage>>,
     /// `None` if the session only reads, or once QUIT has passed the lock to a worker.
     pub(super) lock: Option<DeferredDrop<MailboxLock>>,
     pub(super) order: ReadOrder,

@@ -53,6 +53,12 @@ impl OpenMessage {
         Ok(Self { file, path, bytes: wanted.version.bytes })
     }
 
+    /// Checks that nobody has written to the file since it was listed. Its name may be another one by now, or gone.
+    pub fn check_unchanged(&self, listed: FileVersion) -> Result<(), Error> {
+        let stat = fs::fstat(&*self.file).map_err(|e| Error::at(&self.path, "stat", e))?;
+        if FileVersion::of(&stat) == listed { Ok(()) } else { Err(changed_error(self.path.clone())) }
+    }
+
     /// Reads up to `max` bytes at `from`; the flag says whether they end the message. A file that has become shorter
     /// is an error of kind `Truncated`.
     pub fn read(&self, from: u64, max: usize) -> Result<(Vec<u8>, bool), Error> {

@@ -14,6 +14,7 @@ use super::{
     differences::{Difference, Differences, prune_event},
     job::{ApiOutcome, Changes, ReadMessage},
     mailhog_jobs,
+    piece_files::{KeptFile, PieceFile},
     row_reader::RowReader,
     selections::{
         RowChange, Unserved, addresses, list_document, mark, matching, page_of, query, search_matches,
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{
     api::{self, Page},
-    maildir::{MessageEntry, MessageRef, OpenMessage},
+    maildir::{MessageEntry, MessageRef},
     message_object::{
         MessageObject, ObjectLimits,
         mailpit::{self, ListItem},
@@ -39,7 +40,7 @@ use crate::{
     },
     search::Query,
     time_zone::Zone,
-    wire_size::{WireEncoder, on_the_wire, text_on_the_wire},
+    wire_size::{on_the_wire, text_on_the_wire},
 };
 
 /// Runs a request. `reading` is the message whose next piece it asks for.
@@ -78,9 +79,15 @@ fn serve(
             message(storage, scope, &MessageName::Id(id), (MessageView::MailHog, false))
         }
         ApiAction::Continue { .. } => {
-            let message = reading.ok_or(Failure::Truncated)?;
-            let open = storage.open_message(&message.mailbox, MessageRef::from(&message.entry))?;
-            let (bytes, reading) = wire_piece(storage, &open, message)?;
+            let mut message = reading.ok_or(Failure::Truncated)?;
+            let file = match message.file.take().map(KeptFile::into_inner) {
+                Some(file) => {
+                    file.check_unchanged(message.entry.version).map_err(|error| log_failure(&error))?;
+                    file
+                }
+                None => storage.open_message(&message.mailbox, MessageRef::from(&message.entry))?.into(),
+            };
+            let (bytes, reading) = wire_piece(storage, file, message)?;
             Ok(ApiOutcome::Chunk { bytes, reading })
         }
         ApiAction::Find { search, view } => {
@@ -218,13 +225,14 @@ fn show(
     }
     if matches!(view, MessageView::Raw | MessageView::Download) {
         let wanted = row.wanted().ok_or(Failure::Gone)?;
-        let open = storage.open_message(&row.listing.mailbox, wanted)?;
+        let file = storage.open_message(&row.listing.mailbox, wanted)?.into();
         let MessageRef { name, subdir, version } = wanted;
         let octets = row.listing.snapshot.octets(row.at);
         let entry = MessageEntry { name: name.into(), subdir, version, octets };
         let mailbox = row.listing.mailbox.clone();
-        let message = ReadMessage { mailbox, entry, read: 0, written: 0, encoder: WireEncoder::default() };
-        let (bytes, reading) = wire_piece(storage, &open, Box::new(message))?;
+        let (encoder, read, written) = Default::default();
+        let message = ReadMessage { mailbox, entry, file: None, read, written, encoder };
+        let (bytes, reading) = wire_piece(storage, file, Box::new(message))?;
         let (content_type, file_name) = match view {
             MessageView::Download => ("message/rfc822", Some(format!("{id}.eml"))),
             _ => ("text/plain; charset=utf-8", None),
@@ -285,10 +293,10 @@ fn path(storage: &Storage, scope: &MailboxScope, id: String) -> Result<Option<St
 /// The next piece of a message as it is on the wire, and the message if there is more to read.
 fn wire_piece(
     storage: &Storage,
-    open: &OpenMessage,
+    file: PieceFile,
     mut message: Box<ReadMessage>,
 ) -> Result<(Vec<u8>, Option<Box<ReadMessage>>), Failure> {
-    let (stored, last) = open.read(message.read, storage.read_chunk).map_err(|error| log_failure(&error))?;
+    let (stored, last) = file.read(message.read, storage.read_chunk).map_err(|error| log_failure(&error))?;
     message.read += stored.len() as u64;
     let mut wire = Vec::with_capacity(stored.len() + stored.len() / 32 + 2);
     message.encoder.encode(&stored, &mut wire);
@@ -303,7 +311,11 @@ fn wire_piece(
     if !(is_announced || is_first && last) {
         return Err(Failure::Changed);
     }
-    Ok((wire, (!last).then_some(message)))
+    if last {
+        return Ok((wire, None));
+    }
+    message.file = storage.piece_files.keep(file);
+    Ok((wire, Some(message)))
 }
 
 fn change(storage: &Storage, scope: &MailboxScope, selected: ScopeRows, change: RowChange) -> ApiOutcome {

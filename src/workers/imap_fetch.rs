@@ -1,14 +1,18 @@
 //! FETCH: renders the responses for messages, piece by piece (RFC 9051 section 6.4.5).
 //!
 //! The rule: a literal has exactly the octets that were announced. A message that is gone before its response begins is left
-//! out; after that, each failure is one of the whole command, and the session ends the connection.
+//! out. One that goes later is sent to its end, because its file stays open. Any other failure within a response is one of the
+//! whole command, and the session ends the connection.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     ops::RangeInclusive,
 };
 
-use super::imap_message::{ImapMessage, SectionOctets};
+use super::{
+    imap_message::{ImapMessage, SectionOctets},
+    piece_files::{PieceFiles, UnfinishedMessage},
+};
 use crate::{
     index::sequence::Sequence,
     maildir::{FileVersion, Maildir, MessageEntry},
@@ -27,7 +31,8 @@ use crate::{
 };
 
 /// Renders the responses for the messages of `fetch` from its position on. A piece has about `max` octets: it ends within a
-/// literal that is larger, between two items of a message that has too many, and else between two messages.
+/// literal that is larger, between two items of a message that has too many, and else between two messages. The next piece
+/// begins with the message that this one returns.
 ///
 /// # Errors
 /// A file cannot be read. If the position is within a message, the connection has to end.
@@ -36,8 +41,9 @@ pub fn fetch_piece(
     sequence: &Sequence,
     fetch: &Fetch,
     max: usize,
-) -> Result<FetchedPiece, Failure> {
-    Piece::new(maildir, sequence, fetch, max, None).render()
+    (unfinished, files): (Option<Box<UnfinishedMessage>>, &PieceFiles),
+) -> Result<(FetchedPiece, Option<Box<UnfinishedMessage>>), Failure> {
+    Piece::new(maildir, sequence, fetch, max, Reads::Files(unfinished, files)).render()
 }
 
 /// Renders a piece on a thread that must not wait: the flags and other facts of messages, and the octets of a few small
@@ -49,7 +55,8 @@ pub fn fetch_cached(
     max: usize,
     read_cached: ReadCached<'_>,
 ) -> Option<FetchedPiece> {
-    if fetch.position.is_within_message() || !fetch.items.iter().all(|item| is_fact(item) || is_plain(item)) {
+    if fetch.position.is_within_message() || !fetch.items.iter().all(|item| item.is_fact() || item.is_plain())
+    {
         return None;
     }
     let first = fetch.position.uid;
@@ -57,40 +64,22 @@ pub fn fetch_cached(
     let counts = fetch.uids.ranges_from(first).take(MAX_CACHED).map(count);
     let has_few = counts.fold(0, u32::saturating_add) as usize <= MAX_CACHED
         && fetch.uids.ranges_from(first).nth(MAX_CACHED).is_none();
-    if !has_few && !fetch.items.iter().all(is_fact) {
+    if !has_few && !fetch.items.iter().all(FetchItem::is_fact) {
         return None;
     }
-    let piece = Piece::new(maildir, sequence, fetch, max, Some(read_cached)).render().ok()?;
+    let (piece, _) = Piece::new(maildir, sequence, fetch, max, Reads::Cached(read_cached)).render().ok()?;
     (!piece.octets.is_empty() || piece.next.is_none()).then_some(piece)
 }
 
 /// Reads the file of a message without a wait, or not at all.
 pub type ReadCached<'a> = &'a mut dyn FnMut(&MessageEntry) -> Option<Vec<u8>>;
 
-/// Whether an item is a fact that the folder knows.
-fn is_fact(item: &FetchItem) -> bool {
-    match item {
-        FetchItem::Flags | FetchItem::InternalDate | FetchItem::Size | FetchItem::Uid | FetchItem::ModSeq => {
-            true
-        }
-        FetchItem::Envelope | FetchItem::Structure { .. } | FetchItem::Body(_) => false,
-    }
-}
-
-/// Whether the octets of an item are copied, and nothing in them is parsed but the end of the header.
-fn is_plain(item: &FetchItem) -> bool {
-    let FetchItem::Body(body) = item else { return false };
-    let Section { path, text } = &body.section;
-    path.is_empty() && matches!(text, SectionText::Whole | SectionText::Header | SectionText::Text)
-}
-
 struct Piece<'a> {
     maildir: &'a Maildir,
     sequence: &'a Sequence,
     fetch: &'a Fetch,
     max: usize,
-    /// Given on a thread that must not wait.
-    read_cached: Option<ReadCached<'a>>,
+    reads: Reads<'a>,
     /// The names of the items with octets of a message.
     names: Vec<Option<ItemName>>,
     /// Whether no item needs the file of a message.
@@ -102,6 +91,14 @@ struct Piece<'a> {
     read: u64,
     /// Octets of each message that this piece ends, if the client has its last one by it.
     whole: Vec<u64>,
+}
+
+/// The way to the octets of messages.
+enum Reads<'a> {
+    /// A thread that must not wait reads whole messages.
+    Cached(ReadCached<'a>),
+    /// A worker opens files. The message whose response goes on has its own.
+    Files(Option<Box<UnfinishedMessage>>, &'a PieceFiles),
 }
 
 /// The end of the work on one message.
@@ -119,7 +116,7 @@ impl<'a> Piece<'a> {
         sequence: &'a Sequence,
         fetch: &'a Fetch,
         max: usize,
-        read_cached: Option<ReadCached<'a>>,
+        reads: Reads<'a>,
     ) -> Self {
         let name = |item: &FetchItem| match item {
             FetchItem::Body(body) => Some(ItemName::of(body)),
@@ -136,9 +133,9 @@ impl<'a> Piece<'a> {
             sequence,
             fetch,
             max,
-            read_cached,
+            reads,
             names: fetch.items.iter().map(name).collect(),
-            has_facts_only: fetch.items.iter().all(is_fact),
+            has_facts_only: fetch.items.iter().all(FetchItem::is_fact),
             has_whole: fetch.items.iter().any(is_whole),
             out: Vec::new(),
             read: 0,
@@ -146,7 +143,7 @@ impl<'a> Piece<'a> {
         }
     }
 
-    fn render(mut self) -> Result<FetchedPiece, Failure> {
+    fn render(mut self) -> Result<(FetchedPiece, Option<Box<UnfinishedMessage>>), Failure> {
         let mut has_gone = false;
         let (fetch, messages) = (self.fetch, &self.fetch.state.messages);
         for range in fetch.uids.ranges_from(fetch.position.uid) {
@@ -165,7 +162,7 @@ impl<'a> Piece<'a> {
                 if !position.is_within_message() && self.is_full(place) {
                     return Ok(self.fetched(Some(position), has_gone));
                 }
-                match self.message((at, place), position)? {
+                match self.message((at, place), *message, position)? {
                     Rendered::Whole => {}
                     Rendered::Gone => has_gone = true,
                     Rendered::UpTo(next) => {
@@ -177,8 +174,16 @@ impl<'a> Piece<'a> {
         Ok(self.fetched(None, has_gone))
     }
 
-    fn fetched(self, next: Option<FetchPosition>, has_gone: bool) -> FetchedPiece {
-        FetchedPiece { octets: self.out, next, has_gone, whole: self.whole }
+    fn fetched(
+        self,
+        next: Option<FetchPosition>,
+        has_gone: bool,
+    ) -> (FetchedPiece, Option<Box<UnfinishedMessage>>) {
+        let unfinished = match self.reads {
+            Reads::Cached(_) => None,
+            Reads::Files(unfinished, _) => unfinished,
+        };
+        (FetchedPiece { octets: self.out, next, has_gone, whole: self.whole }, unfinished)
     }
 
     /// Whether the response for the message at that place belongs to the next piece.
@@ -194,16 +199,23 @@ impl<'a> Piece<'a> {
         self.read >= MAX_READ || self.out.len().saturating_add(expected) > self.max
     }
 
-    /// Renders the response for a message, from a position on. The message has its number in the client's state, and its place
-    /// in the newest one.
+    /// Renders the response for a message, from a position on. The message has its number and its state in the client's folder,
+    /// and its place in the newest one.
     fn message(
         &mut self,
         (at, place): (usize, Option<usize>),
+        known: MessageState,
         position: FetchPosition,
     ) -> Result<Rendered, Failure> {
         let sequence = self.sequence;
         let number = u32::try_from(at + 1).unwrap_or(u32::MAX);
         let found = place.and_then(|place| Some((*sequence.state.messages.get(place)?, place)));
+        if let Some(unfinished) = self.unfinished(position) {
+            let UnfinishedMessage { entry, file, .. } = *unfinished;
+            let state = found.map_or(known, |(state, _)| state);
+            let message = ImapMessage::with_file(self.maildir, &entry, file.into_inner())?;
+            return self.octets(number, position, (state, &entry), message);
+        }
         let Some((state, place)) = found else {
             self.read += COST_OF_A_LOOK;
             return if position.is_within_message() { Err(Failure::Gone) } else { Ok(Rendered::Gone) };
@@ -212,16 +224,33 @@ impl<'a> Piece<'a> {
             return self.facts(number, (state, place));
         }
         let entry = sequence.entry(place).ok_or(Failure::Gone)?;
-        let mut message = match &mut self.read_cached {
-            None => ImapMessage::new(self.maildir, entry),
-            Some(read) => match read(entry) {
+        let message = match &mut self.reads {
+            Reads::Files(..) => ImapMessage::new(self.maildir, entry),
+            Reads::Cached(read) => match read(entry) {
                 Some(octets) => ImapMessage::with_octets(self.maildir, entry, octets),
                 None => return Ok(Rendered::UpTo(position)),
             },
         };
+        self.octets(number, position, (state, entry), message)
+    }
+
+    /// The message in whose response the position is, if its file is open.
+    fn unfinished(&mut self, position: FetchPosition) -> Option<Box<UnfinishedMessage>> {
+        let Reads::Files(unfinished, _) = &mut self.reads else { return None };
+        unfinished.take().filter(|message| position.is_within_message() && message.uid == position.uid)
+    }
+
+    /// Renders the response for a message of which octets are wanted.
+    fn octets(
+        &mut self,
+        number: u32,
+        position: FetchPosition,
+        (state, entry): (MessageState, &MessageEntry),
+        mut message: ImapMessage<'_>,
+    ) -> Result<Rendered, Failure> {
         self.reserve(entry.octets);
         let start = self.out.len();
-        let rendered = self.items(number, position, (state, place, entry), &mut message);
+        let rendered = self.items(number, position, (state, entry), &mut message);
         self.read += message.octets_read();
         match rendered {
             Ok(None) => {
@@ -230,7 +259,20 @@ impl<'a> Piece<'a> {
                 }
                 Ok(Rendered::Whole)
             }
-            Ok(Some(next)) => Ok(Rendered::UpTo(next)),
+            Ok(Some(next)) => match &mut self.reads {
+                // The worker that renders the rest would have to find the file again, and it may be gone by then.
+                Reads::Cached(_) => {
+                    self.out.truncate(start);
+                    Ok(Rendered::UpTo(position))
+                }
+                Reads::Files(unfinished, files) => {
+                    let kept = message.into_file().and_then(|file| files.keep(file));
+                    let kept =
+                        kept.map(|file| UnfinishedMessage { uid: state.uid, entry: entry.clone(), file });
+                    *unfinished = kept.map(Box::new);
+                    Ok(Rendered::UpTo(next))
+                }
+            },
             Err(Failure::Gone | Failure::Changed | Failure::Truncated) if !position.is_within_message() => {
                 self.out.truncate(start);
                 self.read += COST_OF_A_SEARCH;
@@ -252,8 +294,10 @@ impl<'a> Piece<'a> {
     /// Renders a response that needs no file.
     fn facts(&mut self, number: u32, found: (MessageState, usize)) -> Result<Rendered, Failure> {
         fetch_response::begin(&mut self.out, number);
+        let ((state, place), sequence) = (found, self.sequence);
+        let entry = || sequence.entry(place).ok_or(Failure::Gone);
         for (at, item) in self.fetch.items.iter().enumerate() {
-            self.fact(at, item, found)?;
+            self.fact(at, item, state, entry)?;
         }
         fetch_response::end(&mut self.out);
         Ok(Rendered::Whole)
@@ -264,7 +308,7 @@ impl<'a> Piece<'a> {
         &mut self,
         number: u32,
         position: FetchPosition,
-        (state, place, entry): (MessageState, usize, &MessageEntry),
+        (state, entry): (MessageState, &MessageEntry),
         message: &mut ImapMessage<'_>,
     ) -> Result<Option<FetchPosition>, Failure> {
         let stamp = || stamp(&entry.version);
@@ -287,7 +331,7 @@ impl<'a> Piece<'a> {
                     return Ok(Some(FetchPosition { uid: state.uid, item: at, octets, stamp: stamp() }));
                 }
             } else {
-                self.item(at, item, (state, place), message)?;
+                self.item(at, item, (state, entry), message)?;
             }
         }
         fetch_response::end(&mut self.out);
@@ -299,7 +343,7 @@ impl<'a> Piece<'a> {
         &mut self,
         at: usize,
         item: &FetchItem,
-        found: (MessageState, usize),
+        (state, entry): (MessageState, &MessageEntry),
         message: &mut ImapMessage<'_>,
     ) -> Result<(), Failure> {
         let mut items = fetch_response::items(&mut self.out, at == 0);
@@ -313,19 +357,19 @@ impl<'a> Piece<'a> {
                 })?;
                 structure.write(items.atom(if *extended { "BODYSTRUCTURE" } else { "BODY" }));
             }
-            _ => self.fact(at, item, found)?,
+            _ => self.fact(at, item, state, || Ok(entry))?,
         }
         Ok(())
     }
 
     /// Renders an item that the folder knows.
-    fn fact(
+    fn fact<'e>(
         &mut self,
         at: usize,
         item: &FetchItem,
-        (state, place): (MessageState, usize),
+        state: MessageState,
+        entry: impl Fn() -> Result<&'e MessageEntry, Failure>,
     ) -> Result<(), Failure> {
-        let entry = || self.sequence.entry(place).ok_or(Failure::Gone);
         let mut items = fetch_response::items(&mut self.out, at == 0);
         match item {
             FetchItem::Flags => {

@@ -9,7 +9,7 @@ mod recent;
 use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use self::{known::known, recent::Place};
-use super::storage::log_failure;
+use super::{piece_files::PieceFile, storage::log_failure};
 use crate::{
     maildir::{Maildir, MessageEntry, OpenMessage},
     mime::{
@@ -33,7 +33,7 @@ use crate::{
 pub(super) struct ImapMessage<'a> {
     maildir: &'a Maildir,
     entry: &'a MessageEntry,
-    file: Option<OpenMessage>,
+    file: Option<PieceFile>,
     /// The first octets of the file.
     start: Vec<u8>,
     /// Whether the caller has read the whole file, on a thread that must not wait for a lock.
@@ -64,6 +64,21 @@ impl<'a> ImapMessage<'a> {
         Self { start: octets, is_given: true, ..Self::new(maildir, entry) }
     }
 
+    /// A message whose file an earlier piece has left open. A file that was written to since is a failure.
+    pub(super) fn with_file(
+        maildir: &'a Maildir,
+        entry: &'a MessageEntry,
+        file: PieceFile,
+    ) -> Result<Self, Failure> {
+        file.check_unchanged(entry.version).map_err(|error| log_failure(&error))?;
+        Ok(Self { file: Some(file), ..Self::new(maildir, entry) })
+    }
+
+    /// The file, if something was read from it.
+    pub(super) fn into_file(self) -> Option<PieceFile> {
+        self.file
+    }
+
     /// Octets read from the file or parsed so far: the cost of the answers.
     pub(super) fn octets_read(&self) -> u64 {
         self.read
@@ -75,7 +90,7 @@ impl<'a> ImapMessage<'a> {
             Some(file) => file,
             None => {
                 let opened = OpenMessage::open(self.maildir, self.entry.into());
-                self.file.insert(opened.map_err(|error| log_failure(&error))?)
+                self.file.insert(opened.map_err(|error| log_failure(&error))?.into())
             }
         };
         let (bytes, _) = file.read(from, max).map_err(|error| log_failure(&error))?;

@@ -8,12 +8,14 @@ use std::sync::{Arc, Weak};
 use super::{
     imap_fetch::fetch_piece,
     imap_search::{SearchProgress, SearchSlice, search},
+    piece_files::UnfinishedMessage,
+    storage::Storage,
 };
 use crate::{
     index::Sequence,
     maildir::Maildir,
     proto::{
-        imap::request::{Fetch, ImapResponse, Search},
+        imap::request::{Fetch, FetchedPiece, FolderState, ImapResponse, Search},
         request::{ConnId, Failure},
     },
 };
@@ -36,10 +38,20 @@ pub struct ImapRead {
 /// The request of an [`ImapRead`].
 #[derive(Debug)]
 pub enum ReadRequest {
-    /// FETCH: the next piece of its responses, of about so many octets.
-    Fetch(Box<Fetch>, usize),
+    /// FETCH: the next piece of its responses, of about so many octets. It begins with that message, if its file is open.
+    Fetch(Box<Fetch>, usize, Option<Box<UnfinishedMessage>>),
     /// SEARCH, and the place to go on from.
     Search(Box<Search>, SearchProgress),
+}
+
+impl ReadRequest {
+    /// The messages of a folder that is gone, of which none is left. `None`: the request is not for the rest of a message whose file
+    /// is open.
+    pub fn sequence_of_gone_folder(&self) -> Option<Arc<Sequence>> {
+        let Self::Fetch(fetch, _, Some(_)) = self else { return None };
+        let state = FolderState { keywords: fetch.state.keywords.clone(), ..FolderState::default() };
+        Some(Arc::new(Sequence::new(Arc::new(state), Arc::default(), Vec::new())))
+    }
 }
 
 /// The result of an [`ImapRead`].
@@ -47,21 +59,25 @@ pub enum ReadRequest {
 pub enum ReadOutcome {
     /// The response.
     Response(ImapResponse),
+    /// A piece of the responses to FETCH, and the message that the next one begins with, if its file is open.
+    Fetched(FetchedPiece, Option<Box<UnfinishedMessage>>),
     /// The next part of a search.
     Unfinished(Box<ImapRead>),
 }
 
 impl ImapRead {
     /// Does a part of the request.
-    pub(super) fn run(mut self) -> Result<ReadOutcome, Failure> {
+    pub(super) fn run(mut self, storage: &Storage) -> Result<ReadOutcome, Failure> {
         let Self { maildir, sequence, request, client, .. } = &mut self;
         let is_gone = || client.strong_count() == 0;
         if is_gone() {
             return Err(Failure::TempFail);
         }
         Ok(ReadOutcome::Response(match request {
-            ReadRequest::Fetch(fetch, max) => {
-                ImapResponse::Fetched(fetch_piece(maildir, sequence, fetch, *max)?)
+            ReadRequest::Fetch(fetch, max, unfinished) => {
+                let files = (unfinished.take(), &storage.piece_files);
+                let (piece, unfinished) = fetch_piece(maildir, sequence, fetch, *max, files)?;
+                return Ok(ReadOutcome::Fetched(piece, unfinished));
             }
             ReadRequest::Search(wanted, progress) => {
                 let progress_before = std::mem::take(progress);

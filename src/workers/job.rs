@@ -13,6 +13,7 @@ use super::{
     folder_job::{FolderJob, FolderKey, FolderOutcome, FolderResult},
     hierarchy_job::{HierarchyJob, HierarchyResult},
     imap_reads::{ImapRead, ReadOutcome},
+    piece_files::KeptFile,
     spill::SpilledMessage,
 };
 use crate::{
@@ -307,14 +308,15 @@ pub enum ApiOutcome {
     },
 }
 
-/// A message that a session of the web API reads in pieces. Its file is closed between them, because any number of clients
-/// may be slow, and each piece comes from the same version of it.
+/// A message that a session of the web API reads in pieces. Each piece comes from the same version of it.
 #[derive(Debug)]
 pub struct ReadMessage {
     /// The mailbox of the message.
     pub mailbox: Mailbox,
     /// The message, as it was listed.
     pub entry: MessageEntry,
+    /// Its file, between two pieces. Any number of clients may be slow, so it may be closed.
+    pub file: Option<KeptFile>,
     /// The octets of its file that were read.
     pub read: u64,
     /// The octets on the wire that they made.

@@ -24,6 +24,7 @@ pub mod job;
 mod list_cache;
 mod listings;
 mod mailhog_jobs;
+pub mod piece_files;
 mod row_reader;
 mod run;
 mod selections;

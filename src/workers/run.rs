@@ -61,7 +61,7 @@ impl Job {
                 Completion::Folder(key, result)
             }
             Self::Hierarchy(job) => Completion::Hierarchy(job.conn, job.run(storage)),
-            Self::Imap(read) => Completion::Imap(read.conn, read.run()),
+            Self::Imap(read) => Completion::Imap(read.conn, read.run(storage)),
             Self::Api { conn, request, client, .. }
                 if client.strong_count() == 0 && !request.action.changes_mail() =>
             {

@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{catalog::Catalog, status_cache::StatusCache};
+use super::{catalog::Catalog, piece_files::PieceFiles, status_cache::StatusCache};
 use crate::{
     index::{recent_marks::RecentMarks, watcher::Watcher},
     limits::{Limits, MAX_FOLDERS, SCAN_TURN_SIZE},
@@ -41,6 +41,8 @@ pub struct Storage {
     pub scan_threads: Arc<ScanThreads>,
     /// Octets of a message read at a time.
     pub read_chunk: usize,
+    /// The files of messages that clients of IMAP and of the web API read in pieces.
+    pub(crate) piece_files: PieceFiles,
     /// The transcripts that the web inbox shows; `None` if sessions have none.
     pub archive: Option<Arc<Archive>>,
     /// The lists of the web API.
@@ -69,12 +71,13 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Creates the state. `max_mailboxes` bounds the mailboxes if mail from strangers creates them.
+    /// Creates the state. `max_mailboxes` bounds the mailboxes if mail from strangers creates them, and `piece_files` the files
+    /// of messages that stay open between two pieces.
     pub fn new(
         spool: Spool,
         lock: Lock,
         watcher: Watcher,
-        (scan_threads, read_chunk): (usize, usize),
+        (scan_threads, read_chunk, piece_files): (usize, usize, usize),
         largest_listed: u64,
         max_mailboxes: Option<usize>,
     ) -> Result<Self, Error> {
@@ -89,6 +92,7 @@ impl Storage {
             watcher,
             scan_threads: Arc::new(ScanThreads::new(scan_threads)),
             read_chunk,
+            piece_files: PieceFiles::new(piece_files),
             archive: None,
             catalog: Catalog::default(),
             statuses: StatusCache::default(),
@@ -209,7 +213,7 @@ impl Storage {
     pub(crate) fn unwatched(spool: Spool) -> Self {
         let lock = spool.lock(lock::LockMode::Exclusive, std::time::Duration::ZERO).unwrap();
         let largest = Limits::default().max_listed_size();
-        Self::new(spool, lock, Watcher::disabled().0, (1, 4096), largest, None).unwrap()
+        Self::new(spool, lock, Watcher::disabled().0, (1, 4096, 1), largest, None).unwrap()
     }
 
     /// Whether the path of the mailbox still leads to `maildir`.

@@ -14,6 +14,7 @@ mod mutt;
 mod pop3_changed_files;
 mod pop3_disk_errors;
 mod quotas;
+mod removed_while_read;
 mod resource_limits;
 mod slow_disk;
 mod store_faults;

@@ -85,4 +85,18 @@ impl FetchItem {
     pub fn marks_seen(&self) -> bool {
         matches!(self, Self::Body(Body { marks_seen: true, .. }))
     }
+
+    /// Whether the item is a fact that the folder knows.
+    pub fn is_fact(&self) -> bool {
+        match self {
+            Self::Flags | Self::InternalDate | Self::Size | Self::Uid | Self::ModSeq => true,
+            Self::Envelope | Self::Structure { .. } | Self::Body(_) => false,
+        }
+    }
+
+    /// Whether octets of the message are copied, and nothing in them is parsed but the end of the header.
+    pub fn is_plain(&self) -> bool {
+        let Self::Body(Body { section: Section { path, text }, .. }) = self else { return false };
+        path.is_empty() && matches!(text, SectionText::Whole | SectionText::Header | SectionText::Text)
+    }
 }

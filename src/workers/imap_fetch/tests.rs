@@ -28,16 +28,29 @@ fn request(folder: &TestFolder, wanted: &[u32], items: &[FetchItem]) -> Fetch {
     Fetch { state, uids, items: items.into(), recent, position: FetchPosition::default() }
 }
 
-/// All pieces, and whether a message was gone. `between` runs after each piece but the last.
+/// All pieces, and whether a message was gone. `between` runs after each piece but the last. No file stays open.
 fn fetch(
+    folder: &TestFolder,
+    request: Fetch,
+    max: usize,
+    between: impl FnMut(&FetchedPiece),
+) -> Result<(Vec<Vec<u8>>, bool), Failure> {
+    fetch_with(folder, request, max, &PieceFiles::default(), between)
+}
+
+/// The same with places for files.
+fn fetch_with(
     folder: &TestFolder,
     mut request: Fetch,
     max: usize,
+    files: &PieceFiles,
     mut between: impl FnMut(&FetchedPiece),
 ) -> Result<(Vec<Vec<u8>>, bool), Failure> {
-    let (mut pieces, mut has_gone) = (Vec::new(), false);
+    let (mut pieces, mut has_gone, mut unfinished) = (Vec::new(), false, None);
     loop {
-        let piece = fetch_piece(&folder.maildir, &folder.sequence, &request, max)?;
+        let (piece, next) =
+            fetch_piece(&folder.maildir, &folder.sequence, &request, max, (unfinished, files))?;
+        unfinished = next;
         has_gone |= piece.has_gone;
         if piece.next.is_some() {
             between(&piece);
@@ -59,12 +72,18 @@ fn whole(folder: &TestFolder, wanted: &[u32], items: &[FetchItem]) -> String {
     String::from_utf8(pieces.concat()).unwrap()
 }
 
+/// One piece, whose file does not stay open.
+fn piece_of(folder: &TestFolder, request: &Fetch, max: usize) -> Result<FetchedPiece, Failure> {
+    let files = (None, &PieceFiles::default());
+    Ok(fetch_piece(&folder.maildir, &folder.sequence, request, max, files)?.0)
+}
+
 /// Octets of the messages that the client has whole after it.
 fn read_whole(folder: &TestFolder, max: usize, items: &[FetchItem]) -> Vec<u64> {
     let mut read = Vec::new();
     let mut request = request(folder, &[10, 20], items);
     loop {
-        let piece = fetch_piece(&folder.maildir, &folder.sequence, &request, max).unwrap();
+        let piece = piece_of(folder, &request, max).unwrap();
         read.extend(piece.whole);
         let Some(next) = piece.next else { return read };
         request.position = next;
@@ -196,7 +215,6 @@ fn y13_a_client_that_asks_for_one_header_a_hundred_times_gets_it_in_pieces() {
 fn y10_a_file_that_changes_within_a_literal_is_a_failure() {
     let large = format!("Subject: large\n\n{}", "0123456789\n".repeat(20_000));
     let items = [body(SectionText::Whole, None), FetchItem::Uid];
-    type Change = (&'static str, fn(&Path));
     let changes: [Change; 3] = [
         ("it is gone", |path| fs::remove_file(path).unwrap()),
         ("it is shorter", |path| fs::write(path, "Subject: large\n").unwrap()),
@@ -224,12 +242,96 @@ fn a_message_that_another_program_replaced_within_a_literal_is_a_failure() {
     let large = format!("Subject: large\n\n{}", "0123456789\n".repeat(20_000));
     let folder = TestFolder::new(&[large.as_bytes()]);
     let mut request = request(&folder, &[10], &[body(SectionText::Whole, None)]);
-    let piece = fetch_piece(&folder.maildir, &folder.sequence, &request, 30_000).unwrap();
+    let piece = piece_of(&folder, &request, 30_000).unwrap();
     request.position = piece.next.unwrap();
     // The store has listed another file under that UID meanwhile.
     let other = TestFolder::new(&[large.replace('0', "x").as_bytes()]);
-    let result = fetch_piece(&other.maildir, &other.sequence, &request, 30_000);
+    let result = piece_of(&other, &request, 30_000);
     assert_eq!(result, Err(Failure::Changed));
+}
+
+/// A program that changes the file of a message.
+type Change = (&'static str, fn(&Path));
+
+#[test]
+fn y226_a_message_that_loses_its_name_within_its_response_is_sent_whole() {
+    let large = format!("Subject: large\n\n{}", "0123456789\n".repeat(20_000));
+    let items = [body(SectionText::Whole, None), FetchItem::InternalDate, body(SectionText::Text, None)];
+    let changes: [Change; 3] = [
+        ("it is removed", |path| fs::remove_file(path).unwrap()),
+        ("it is renamed", |path| fs::rename(path, path.with_file_name("other")).unwrap()),
+        ("it is replaced", |path| {
+            fs::write(path.with_file_name("next"), "Subject: next\n\n").unwrap();
+            fs::rename(path.with_file_name("next"), path).unwrap();
+        }),
+    ];
+    for (name, change) in changes {
+        let folder = TestFolder::new(&[large.as_bytes(), b"b\n\n"]);
+        let (all, _) = fetch(&folder, request(&folder, &[10, 20], &items), 1 << 20, |_| {}).unwrap();
+        let files = PieceFiles::new(1);
+        let mut change = Some(change);
+        let (pieces, has_gone) =
+            fetch_with(&folder, request(&folder, &[10, 20], &items), 30_000, &files, |piece| {
+                assert_eq!(files.taken(), usize::from(piece.next.unwrap().is_within_message()), "{name}");
+                change.take().into_iter().for_each(|change| change(&folder.path(10)));
+            })
+            .unwrap();
+        assert!(pieces.len() > 10 && pieces.concat() == all.concat() && !has_gone, "{name}");
+        assert_eq!(files.taken(), 0, "{name}");
+    }
+}
+
+#[test]
+fn y226_a_message_that_another_session_removes_within_its_response_is_sent_whole() {
+    let large = format!("Subject: large\n\n{}", "0123456789\n".repeat(20_000));
+    let folder = TestFolder::new(&[large.as_bytes(), b"b\n\n"]);
+    let items = [body(SectionText::Whole, None), FetchItem::Flags, FetchItem::Size];
+    let (all, _) = fetch(&folder, request(&folder, &[10], &items), 1 << 20, |_| {}).unwrap();
+    let (files, mut request) = (PieceFiles::new(1), request(&folder, &[10, 20], &items));
+    let first = fetch_piece(&folder.maildir, &folder.sequence, &request, 30_000, (None, &files)).unwrap();
+    fs::remove_file(folder.path(10)).unwrap();
+    // Nothing is left in the folder.
+    request.position = first.0.next.unwrap();
+    let rest =
+        fetch_piece(&folder.maildir, &Sequence::default(), &request, 1 << 20, (first.1, &files)).unwrap();
+    assert!([first.0.octets, rest.0.octets].concat() == all.concat());
+    assert!(rest.0.has_gone && rest.0.next.is_none() && files.taken() == 0);
+}
+
+#[test]
+fn y226_a_file_that_is_written_to_while_it_is_open_is_a_failure() {
+    let large = format!("Subject: large\n\n{}", "0123456789\n".repeat(20_000));
+    let changes: [Change; 2] = [
+        ("it is shorter", |path| fs::write(path, "Subject: large\n").unwrap()),
+        ("it is longer", |path| {
+            let text = fs::read_to_string(path).unwrap();
+            fs::write(path, format!("{text}more\n")).unwrap();
+        }),
+    ];
+    for (name, change) in changes {
+        let (folder, files) = (TestFolder::new(&[large.as_bytes()]), PieceFiles::new(1));
+        let request = request(&folder, &[10], &[body(SectionText::Whole, None)]);
+        let result = fetch_with(&folder, request, 30_000, &files, |_| change(&folder.path(10)));
+        assert_eq!(result, Err(Failure::Changed), "{name}");
+        assert_eq!(files.taken(), 0, "{name}");
+    }
+}
+
+#[test]
+fn y227_files_beyond_the_places_for_them_are_opened_again() {
+    let large = format!("Subject: large\n\n{}", "0123456789\n".repeat(20_000));
+    let (folder, files) = (TestFolder::new(&[large.as_bytes()]), PieceFiles::new(1));
+    let first = request(&folder, &[10], &[body(SectionText::Whole, None)]);
+    let next = |unfinished| {
+        let files = (unfinished, &files);
+        fetch_piece(&folder.maildir, &folder.sequence, &first, 30_000, files).unwrap().1
+    };
+    let kept = next(None);
+    assert!(kept.is_some() && next(None).is_none() && files.taken() == 1);
+    let (pieces, _) = fetch_with(&folder, first.clone(), 30_000, &files, |_| {}).unwrap();
+    assert_eq!(pieces.concat(), whole(&folder, &[10], &first.items).into_bytes());
+    drop(kept);
+    assert!(files.taken() == 0 && next(None).is_some());
 }
 
 #[test]
@@ -326,7 +428,7 @@ fn facts_and_small_messages_in_memory_need_no_worker() {
 }
 
 #[test]
-fn a_worker_renders_what_must_be_parsed_or_read_from_a_disk() {
+fn y228_a_worker_renders_what_must_be_parsed_read_from_a_disk_or_sent_in_pieces() {
     let large = format!("Subject: large\n\n{}", "0123456789\n".repeat(20_000));
     let folder = TestFolder::new(&[b"a\n\nx\n", b"b\n\ny\n", large.as_bytes(), b"d", b"e"]);
     let whole = [FetchItem::Uid, body(SectionText::Whole, None)];
@@ -353,6 +455,11 @@ fn a_worker_renders_what_must_be_parsed_or_read_from_a_disk() {
     assert_eq!(piece.next, Some(FetchPosition { uid: 20, ..FetchPosition::default() }));
     fetch.position = piece.next.unwrap();
     assert_eq!(cached(&folder, &fetch, &[10]), None);
+    // A worker keeps the file open that the rest of a response needs.
+    let twice = [&whole[..], &whole[..]].concat();
+    let long = TestFolder::new(&[&[b'x'; 200_000]]);
+    assert!(cached(&long, &request(&long, &[10], &whole), &[10]).is_some());
+    assert_eq!(cached(&long, &request(&long, &[10], &twice), &[10]), None);
     // Within a message, the file has to be the same one still.
     fetch.position = FetchPosition { uid: 20, item: 1, octets: 3, stamp: 0 };
     assert_eq!(cached(&folder, &fetch, &[10, 20]), None);

@@ -64,3 +64,68 @@ fn flags_are_fetched_without_a_worker_and_small_messages_too_if_they_are_in_memo
     let has_cached_reads = bench.fixture.storage.maildir(&mailbox("ann")).unwrap().has_cached_reads();
     assert_eq!(jobs, usize::from(!has_cached_reads));
 }
+
+/// The folder `Work`, with a message of 600,000 octets, which CLIENT has selected.
+fn with_large_message() -> (Bench, Mailbox) {
+    let mut bench = Bench::new();
+    let work = mailbox("ann").in_folder(Folder::from_name("Work").unwrap());
+    let create = ImapRequest::Create { folder: work.clone(), special_use: None };
+    assert!(matches!(bench.ask(CLIENT, create), Response::Imap(_)));
+    fs::write(bench.path(".Work/new/1.a"), "x".repeat(600_000)).unwrap();
+    bench.state(CLIENT, ImapRequest::Select { folder: work.clone() });
+    (bench, work)
+}
+
+/// A request for the whole message.
+fn whole_message(bench: &mut Bench) -> Fetch {
+    let state = bench.state(CLIENT, ImapRequest::Refresh);
+    let body = Body { section: Section::default(), partial: None, marks_seen: false, name: BodyName::Body };
+    let (recent, position) = Default::default();
+    Fetch { state, uids: Arc::new(uids(&[1])), items: [FetchItem::Body(body)].into(), recent, position }
+}
+
+/// The next piece. `None`: it cannot be had.
+fn next_piece(bench: &mut Bench, fetch: &mut Fetch) -> Option<Vec<u8>> {
+    match bench.ask(CLIENT, ImapRequest::Fetch(Box::new(fetch.clone()))) {
+        Response::Imap(ImapResponse::Fetched(piece)) => {
+            fetch.position = piece.next.unwrap_or_default();
+            Some(piece.octets)
+        }
+        Response::Failed(_) => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn y226_the_rest_of_a_message_is_sent_although_its_folder_is_gone() {
+    for is_rename in [true, false] {
+        let (mut bench, work) = with_large_message();
+        let mut fetch = whole_message(&mut bench);
+        let mut octets = next_piece(&mut bench, &mut fetch).unwrap();
+        let change = match is_rename {
+            true => ImapRequest::Rename {
+                from: work,
+                to: mailbox("ann").in_folder(Folder::from_name("X").unwrap()),
+            },
+            false => ImapRequest::Delete { folder: work },
+        };
+        assert!(matches!(bench.ask(OTHER, change), Response::Imap(ImapResponse::Done)));
+        while fetch.position.is_within_message() {
+            octets.extend(next_piece(&mut bench, &mut fetch).unwrap());
+        }
+        assert!(octets.ends_with(b"x\r\n)\r\n") && octets.len() > 600_000, "{}", octets.len());
+        // Nothing else of the folder is there.
+        fetch.position = FetchPosition::default();
+        assert_eq!(next_piece(&mut bench, &mut fetch), None);
+    }
+}
+
+#[test]
+fn y227_the_file_of_a_message_is_closed_with_its_folder() {
+    let (mut bench, _) = with_large_message();
+    let mut fetch = whole_message(&mut bench);
+    assert!(next_piece(&mut bench, &mut fetch).is_some());
+    assert_eq!(bench.fixture.storage.piece_files.taken(), 1);
+    assert!(matches!(bench.ask(CLIENT, ImapRequest::Unselect), Response::Imap(ImapResponse::Done)));
+    assert_eq!(bench.fixture.storage.piece_files.taken(), 0);
+}
