@@ -65,7 +65,7 @@ fn play_what_is_written_down(service: Service, directory: &str, bodies: bool, le
     assert!(played >= least, "{played} dialogues");
 }
 
-/// Whether a mask stands for a whole line of IMAP (which may be a password, or DONE), a mechanism, or the mail in a response.
+/// Whether a mask stands for a whole line of IMAP (which may be a password), a mechanism, or the mail in a response.
 fn has_masked_lines(said: &str) -> bool {
     said.lines().any(|line| {
         ["C: ***", "S: ***", "S~"].iter().any(|mask| line.starts_with(mask))
