@@ -141,9 +141,15 @@ fn address(place: &str, text: &str) -> Result<Address, String> {
     let whole = Address::parse(text.trim_matches(' '));
     let whole =
         whole.ok().filter(|address| address.domain().is_some() && address.to_string().len() <= MAX_ADDRESS);
+    // The tests of Mailpit's clients look for its words.
+    let begin = match place.split('[').next().unwrap_or_default() {
+        field @ ("To" | "Cc" | "Bcc") => format!("invalid {field} address: "),
+        "ReplyTo" => "invalid Reply-To address: ".to_owned(),
+        _ => String::new(),
+    };
     whole.ok_or_else(|| match text {
-        "" => format!("{place} is missing: write an address like user@example.test"),
-        _ => format!("{place} is not an address: write one like user@example.test"),
+        "" => format!("{begin}{place} is missing: write an address like user@example.test"),
+        _ => format!("{begin}{place} is not an address: write one like user@example.test"),
     })
 }
 
@@ -356,13 +362,16 @@ mod tests {
                 json!({ "From": { "Email": "a@b.test" } }),
                 "The message has no recipient: name one in To, Cc or Bcc",
             ),
-            (with("To", json!([{ "Email": "bob" }])), "To[0].Email is not an address"),
+            (with("To", json!([{ "Email": "bob" }])), "invalid To address: To[0].Email is not an address"),
             (
                 with("Cc", json!([{ "Email": "a@b.test" }, { "Email": "Bob <a@b.test>" }])),
-                "Cc[1].Email is not an address",
+                "invalid Cc address: Cc[1].Email is not an address",
             ),
-            (with("Bcc", json!(["a@b.test,c@d.test"])), "Bcc[0] is not an address"),
-            (with("ReplyTo", json!([{ "Email": "" }])), "ReplyTo[0].Email is missing"),
+            (with("Bcc", json!(["a@b.test,c@d.test"])), "invalid Bcc address: Bcc[0] is not an address"),
+            (
+                with("ReplyTo", json!([{ "Email": "" }])),
+                "invalid Reply-To address: ReplyTo[0].Email is missing",
+            ),
             (with("Subject", json!("a\r\nBcc: x@y.test")), "Subject has a line end"),
             (with("From", json!({ "Email": "a@b.test", "Name": "A\nX: y" })), "From.Name has a line end"),
             (with("From", json!({ "Email": "a@b.test\r\nX: y" })), "From.Email is not an address"),

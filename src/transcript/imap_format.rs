@@ -1,5 +1,5 @@
 //! The requests of IMAP sessions to the backend, and the responses, in a few words. A response has no mail in it, so a
-//! transcript cannot be replayed.
+//! replay needs the folders, and compares these words with what they say.
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! The recipes of the manual for the tests of other languages do what they should: they are taken from the page
 //! as they stand there, beside a program to be tested. Where pytest, Jest or JUnit are not installed, as they are
-//! on few machines, the few names that the recipes use of them are stood in for.
+//! on few machines, the few names that the recipes use of them are stood in for. Those of Cypress always are: npm's package only
+//! downloads the program, from a site that is no registry, and that needs a window.
 
 use std::{
     env,
@@ -165,6 +166,18 @@ fn the_recipe_for_junit() {
     if !installed("javac") {
         return skip("the_recipe_for_junit", "javac is not installed");
     }
+    if Path::new(JUNIT).exists() {
+        let dir = directory(&["Mail.java", "SignupTest.java"], &["java/App.java"]);
+        run(
+            dir.path(),
+            "javac",
+            &["-cp", JUNIT, "-d", "classes", "Mail.java", "SignupTest.java", "App.java"],
+        );
+        let scan = ["-jar", JUNIT, "--class-path", "classes", "--scan-class-path", "--disable-banner"];
+        let said = run(dir.path(), "java", &scan);
+        assert!(said.contains(" 2 tests successful "), "{said}");
+        return;
+    }
     let junit = ["BeforeAll", "AfterAll", "Test", "Assertions"]
         .map(|name| format!("java/org/junit/jupiter/api/{name}.java"));
     let mut beside: Vec<&str> = junit.iter().map(String::as_str).collect();
@@ -174,3 +187,6 @@ fn the_recipe_for_junit() {
     let said = run(dir.path(), "java", &["-cp", "classes", "-Xshare:auto", "WithoutJUnit"]);
     assert!(said.contains("passed both"), "{said}");
 }
+
+/// JUnit with its launcher, from Debian's package `junit5`.
+const JUNIT: &str = "/usr/share/java/junit-platform-console-standalone.jar";

@@ -47,6 +47,12 @@ ls -l /var/lib/restante
 step "mail by IMAP"
 curl -sS --cacert /etc/restante/tls/certificate.pem "imaps://localhost/INBOX;MAILINDEX=1" -u "alice@example.org:sesame-open" |
     grep -q '^It works'
+# The login has made the folders with a special use before its OK, so the sandbox lets it.
+curl -sS --cacert /etc/restante/tls/certificate.pem "imaps://localhost/" -u "alice@example.org:sesame-open" >/tmp/folders
+for folder in Archive Drafts Junk Sent Trash; do
+    grep -q " $folder.\?$" /tmp/folders
+    ls -d "/var/lib/restante/mail/alice@example.org/.$folder/cur"
+done
 
 step "reload, and a restart under load, without a refused connection"
 systemctl reload restante

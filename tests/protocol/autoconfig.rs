@@ -1,4 +1,6 @@
-//! The settings of mail programs, read as the programs read them, and compared with the listeners that there are.
+//! The settings of mail programs, read as the programs read them, and compared with the listeners that there are. The rules are
+//! rebuilt here from Thunderbird's sources. Thunderbird itself runs in `tests/interop/thunderbird.rs`; K-9 Mail and iOS need devices that
+//! the tests do not have.
 
 use std::{
     fs,

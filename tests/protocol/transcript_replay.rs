@@ -28,7 +28,14 @@ fn play_what_is_written_down(service: Service, directory: &str, bodies: bool, le
         let dialogue = Dialogue::read(&fs::read_to_string(&file).unwrap(), Some(service)).ok();
         let Some(dialogue) = dialogue.filter(sealed::is_timeless) else { continue };
         // Which LF stands beside a dot is not told of data that is left out, and a request of telnet not of a response to AUTH.
-        let untold = ["normalise_never_mends_around_a_dot.dlg", "w19_a_timing_mark_in_auth_is_answered.dlg"];
+        // Nor are literals of LOGIN, and the second message of an APPEND is a part of its data.
+        let untold = [
+            "normalise_never_mends_around_a_dot.dlg",
+            "w19_a_timing_mark_in_auth_is_answered.dlg",
+            "every_command_before_the_login.dlg",
+            "several_messages_in_one_append.dlg",
+            "y200_a_strict_listener_takes_only_ascii_outside_of_literals.dlg",
+        ];
         if untold.iter().any(|name| file.ends_with(name)) {
             continue;
         }
@@ -44,6 +51,9 @@ fn play_what_is_written_down(service: Service, directory: &str, bodies: bool, le
         let known: String = known.map(|line| format!("{line}\n")).collect();
         let said = written.lines().skip_while(|line| !line.starts_with("# tls: "));
         let said: String = said.map(|line| format!("{line}\n")).collect();
+        if service == Service::Imap && (known.contains("= faults ") || has_masked_lines(&said)) {
+            continue;
+        }
         let text = format!("# What was written down.\n= tls implicit\n{known}{said}");
         let again = Dialogue::read(&text, Some(service));
         if let Err(Problem { line, what }) = again.and_then(|again| play::check(&again, Way::Whole)) {
@@ -53,6 +63,15 @@ fn play_what_is_written_down(service: Service, directory: &str, bodies: bool, le
     }
     assert!(failures.is_empty(), "{failures}");
     assert!(played >= least, "{played} dialogues");
+}
+
+/// Whether a mask stands for a whole line of IMAP (which may be a password), a mechanism, or the mail in a response.
+fn has_masked_lines(said: &str) -> bool {
+    said.lines().any(|line| {
+        ["C: ***", "S: ***", "S~"].iter().any(|mask| line.starts_with(mask))
+            || line.ends_with(" AUTHENTICATE ***")
+            || line.contains(" FETCH (") && line.contains("\"***\"")
+    })
 }
 
 #[test]
@@ -66,9 +85,15 @@ fn what_is_written_down_of_a_dialogue_of_pop3_is_one() {
 }
 
 #[test]
+fn what_is_written_down_of_a_dialogue_of_imap_is_one() {
+    play_what_is_written_down(Service::Imap, "imap", false, 35);
+}
+
+#[test]
 fn what_is_written_down_with_bodies_is_a_dialogue_too() {
     play_what_is_written_down(Service::Smtp, "smtp", true, 60);
     play_what_is_written_down(Service::Pop3, "pop3", true, 30);
+    play_what_is_written_down(Service::Imap, "imap", true, 45);
 }
 
 /// Says to a server what the client of a transcript said, with something else for what is left out, and compares

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs, iter,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::{Duration, SystemTime},
@@ -147,12 +147,19 @@ fn text(output: &Output) -> String {
 fn what_a_server_does_is_in_its_figures() {
     let server = server();
     deliver(&server, ALICE, b"Subject: x\r\n\r\n");
+    deliver(&server, ALICE, b"Subject: y\r\n\r\n");
     let mut client = Client::smtp(&server);
     client.ask("MAIL FROM:<a@far.test>", "250");
     client.ask("RCPT TO:<nobody@example.test>", "550 5.1.1 ");
     let mut imap = Client::connect(server.addresses("imap")[0]);
     imap.expect("* OK");
     imap.ask(&format!("a LOGIN {ALICE} {PASSWORD}"), "a OK");
+    for command in ["SELECT INBOX", "FETCH 2 BODY[]", "STORE 2 +FLAGS (\\Deleted)", "EXPUNGE"] {
+        imap.send(&format!("b {command}"));
+        let mut lines = iter::repeat_with(|| imap.line());
+        let reply = lines.find(|line| line.is_empty() || line.starts_with(b"b ")).unwrap();
+        assert!(reply.starts_with(b"b OK"), "{command}: {}", reply.escape_ascii());
+    }
     let mut http = Client::connect(server.addresses("http")[0]);
     let credentials = STANDARD.encode(format!("{ALICE}:wrong"));
     let fields = format!("Host: localhost\r\nAuthorization: Basic {credentials}\r\n");
@@ -172,19 +179,21 @@ fn what_a_server_does_is_in_its_figures() {
     });
     for (series, expected) in [
         ("restante_connections{service=\"smtp\"}", 1.0),
-        ("restante_connections_total{service=\"smtp\"}", 2.0),
+        ("restante_connections_total{service=\"smtp\"}", 3.0),
         ("restante_connections_total{service=\"pop3\"}", 1.0),
-        ("restante_messages_received_total{service=\"smtp\"}", 1.0),
+        ("restante_messages_received_total{service=\"smtp\"}", 2.0),
         ("restante_messages_read_total{service=\"pop3\"}", 1.0),
-        ("restante_deliveries_total", 1.0),
-        ("restante_delivery_seconds_count", 1.0),
-        ("restante_commit_messages_count", 1.0),
-        ("restante_sync_contents_seconds_count", 1.0),
-        ("restante_sync_names_seconds_count", 1.0),
+        ("restante_deliveries_total", 2.0),
+        ("restante_delivery_seconds_count", 2.0),
+        ("restante_commit_messages_count", 2.0),
+        ("restante_sync_contents_seconds_count", 2.0),
+        ("restante_sync_names_seconds_count", 2.0),
         ("restante_logins_total{service=\"pop3\"}", 1.0),
         ("restante_logins_failed_total{service=\"pop3\"}", 1.0),
         ("restante_connections_total{service=\"imap\"}", 1.0),
         ("restante_logins_total{service=\"imap\"}", 1.0),
+        ("restante_messages_read_total{service=\"imap\"}", 1.0),
+        ("restante_messages_deleted_total{service=\"imap\"}", 1.0),
         ("restante_connections_total{service=\"http\"}", 1.0),
         ("restante_logins_failed_total{service=\"http\"}", 1.0),
         ("restante_refusals_total{reply=\"550-5.1.1\"}", 1.0),

@@ -113,7 +113,8 @@ async function mailpitApi(base) {
   await refused(mailpit.spamAssassinCheck(), /501 /);
   await refused(mailpit.getAttachmentThumbnail(ID, "2"), /501 /);
   await refused(mailpit.releaseMessage(ID, { To: ["x@example.test"] }), /501 /);
-  await refused(mailpit.sendMessage({ ...letter, To: [{ Email: "nobody" }] }), /400 .*To\[0\]\.Email is not an address/);
+  await refused(mailpit.sendMessage({ ...letter, To: [{ Email: "nobody" }] }), /400 .*invalid To address: To\[0\]\.Email is not an address/);
+  await refused(mailpit.deleteMessagesBySearch({ query: "" }), /400 .*no search query/);
   await refused(mailpit.getMessageSummary("nothing"), /404 /);
 
   const second = await mailpit.sendMessage({ ...letter, Subject: "second" });

@@ -276,7 +276,7 @@ const MAX_OTHERS: usize = 16;
 /// Ids that a body may name. A loop turn reads all of them.
 const MAX_IDS: usize = 50_000;
 pub(super) const NO_QUERY: Refusal =
-    Refusal::new(Status::BAD_REQUEST, "There is no query: write the words of a search");
+    Refusal::new(Status::BAD_REQUEST, "no search query: write the words of a search");
 const NOT_THE_OBJECT: &str = "The body is not the JSON object of this request";
 pub(super) const NO_OBJECT: Refusal = Refusal::new(Status::BAD_REQUEST, NOT_THE_OBJECT);
 const BAD_JSON: Refusal = Refusal::new(

@@ -18,6 +18,10 @@ impl Redactor {
             // A literal of LOGIN, or the rest of its line.
             return self.hides_user().then(|| HIDDEN.to_vec());
         }
+        // The end of IDLE has no tag, so no reply would take its mask away.
+        if phase == SessionPhase::Idling && line.eq_ignore_ascii_case(b"DONE") {
+            return None;
+        }
         let (tag, rest) = split(line);
         let (first, after) = split(rest);
         let (name, argument) = match first.eq_ignore_ascii_case(b"UID") {
@@ -134,6 +138,17 @@ mod tests {
         ] {
             assert_eq!(shown(SessionPhase::Authenticated, line), format!("{expected}\r\n"));
         }
+    }
+
+    #[test]
+    fn y240_done_is_shown_and_leaves_no_mask_behind() {
+        let mut redactor = Redactor::new(Protocol::Imap, 65_536, false);
+        for _ in 0..=MAX_HIDDEN_TAGS {
+            assert_eq!(redactor.redact_line(b"done\r\n", SessionPhase::Idling), b"done\r\n");
+        }
+        assert_eq!(redactor.redact_line(b"hunter2\r\n", SessionPhase::Idling), b"***\r\n");
+        assert_eq!(&*redactor.redact_reply(b"hunter2 BAD Expected x"), b"*** BAD Expected x");
+        assert_eq!(redactor.redact_line(b"DONE\r\n", SessionPhase::Authenticated), b"***\r\n");
     }
 
     #[test]

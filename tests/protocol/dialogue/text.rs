@@ -1,7 +1,7 @@
 //! What a dialogue says beyond what transcripts do: the words of faults, and when two lines agree. How octets, asks
 //! and answers are written is told in `restante::transcript::format`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use restante::proto::{
     imap::{
@@ -14,7 +14,7 @@ use restante::proto::{
 
 use super::folders::Folders;
 pub(crate) use restante::transcript::format::{
-    escaped, format_duration, format_request, unescaped, unquoted,
+    escaped, format_duration, format_request, format_response, unescaped, unquoted,
 };
 
 /// The words of an answer's fault.
@@ -73,6 +73,15 @@ pub(super) fn interrupted(
         *interruption = Some(Interruption { done: done as u64, failure });
     }
     Ok(response)
+}
+
+/// The response to a request of IMAP for which a transcript has a few words: the folders give it, and it must be told in the same words.
+pub(super) fn told(text: &str, served: Result<Response, String>) -> Result<Response, String> {
+    let served = served.map_err(|_| format!("{text:?} is not an answer"))?;
+    match format_response(&served, SystemTime::UNIX_EPOCH, false).unwrap_or_default() {
+        words if words.strip_prefix("! ") == Some(text) => Ok(served),
+        words => Err(format!("{text:?} is not the answer of the folders: {words}")),
+    }
 }
 
 /// The response to STORE or EXPUNGE without the state of the folder.

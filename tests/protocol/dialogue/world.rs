@@ -381,7 +381,7 @@ impl World {
             ("untold", "") => text::without_state(self.answer("served")?)?,
             ("refused", refusal) => Response::Imap(ImapResponse::Refused(refusal_of(refusal)?)),
             ("delivered", "") => Response::Delivered(Vec::new()),
-            ("stored", id) => Response::Stored(id.into()),
+            ("stored", id) if self.service != Service::Imap => Response::Stored(id.into()),
             ("composed", draft) => Response::Composed(Ok(Box::new(read_draft(draft)?))),
             ("malformed", why) => {
                 Response::Composed(Err(String::from_utf8(text::unquoted(why)?.0).map_err(|e| e.to_string())?))
@@ -407,7 +407,7 @@ impl World {
                 (bytes, "last") => Response::Chunk { bytes, last: true },
                 (_, other) => return Err(format!("{other:?} behind a chunk")),
             },
-            _ => return Err(format!("{text:?} is not an answer")),
+            _ => text::told(text, self.answer("served"))?,
         })
     }
 
