@@ -9,8 +9,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use rustix::fs;
-
 use super::{
     DoubtfulLine, Error, Format, FromLine, MessageSink, MessageState, PreviousRun, SkippedStart, Source,
     parse,
