@@ -94,7 +94,7 @@ impl Disk {
 
     pub(crate) fn unmount(&mut self) -> Result<(), String> {
         let mut done = Ok(());
-        for _ in 0..50 {
+        for _ in 0..500 {
             done = run(Command::new("umount").arg(&self.mount));
             if done.is_ok() {
                 self.mounted = false;
