@@ -140,8 +140,7 @@ impl MessageView {
         };
         // A reply to a message that this user has sent continues it, to the same people.
         let mut reply_to = of(if is_sent { ["To", "Cc"] } else { ["Reply-To", "From"] });
-        let writer =
-            if is_sent { of(["From", "Sender"]).into_iter().next() } else { reply_to.first().cloned() };
+        let writer = of(["From", "Sender"]).into_iter().next();
         let all_reply_to = reply_to.len();
         reply_to.truncate(MAX_REPLY_TO);
         Self {

@@ -322,10 +322,8 @@ impl TranscriptDir {
         match Directory::trusted_if_root_or_new(&self.directory) {
             Ok(_) => {
                 log::warn!("{place}: the directory of the transcripts was removed, and is made again");
-                self.open.clear(); // no transcript begins in the middle of its session
-                self.files.clear();
-                self.octets = 0;
                 self.is_gone = false;
+                self.forget_all();
                 true
             }
             Err(error) => {
@@ -336,9 +334,17 @@ impl TranscriptDir {
                     );
                 }
                 self.is_gone = true;
+                self.forget_all();
                 false
             }
         }
+    }
+
+    /// Forgets files that are gone. Their sessions go on without a transcript, because none begins in the middle of one.
+    fn forget_all(&mut self) {
+        self.open.clear();
+        self.files.clear();
+        self.octets = 0;
     }
 
     fn append(&mut self, id: ConnId, lines: &str) {

@@ -96,8 +96,10 @@ pub(super) fn bare_line_feed(out: &mut Outbox) -> Step {
 /// Whether a text is a range of languages (RFC 4647 section 2.1).
 fn is_language_range(text: &[u8]) -> bool {
     let is_part = |part: &[u8]| (1..=8).contains(&part.len()) && part.iter().all(u8::is_ascii_alphanumeric);
-    let begins = text.first().is_some_and(u8::is_ascii_alphabetic);
-    text == b"*" || begins && text.split(|&b| b == b'-').all(is_part)
+    let mut parts = text.split(|&b| b == b'-');
+    let begins =
+        parts.next().is_some_and(|first| is_part(first) && first.iter().all(u8::is_ascii_alphabetic));
+    text == b"*" || begins && parts.all(is_part)
 }
 
 fn is_numbered(verb: Option<Verb>) -> bool {

@@ -148,7 +148,10 @@ impl SmtpSession {
         if self.client.as_ref().is_some_and(|client| !client.extended) {
             return unknown("RFC 5321 2.2.1: parameters come after EHLO, not HELO");
         }
-        let auth = rest.split(|&b| b == b' ').find(|parameter| command::is_auth(parameter));
+        let is_auth = |parameter: &&[u8]| {
+            parameter.split(|&b| b == b'=').next().is_some_and(|name| name.eq_ignore_ascii_case(b"AUTH"))
+        };
+        let auth = rest.split(|&b| b == b' ').find(is_auth);
         if !self.offers_auth() && self.user.is_none() && auth.is_some() {
             return unknown("RFC 4954 5: AUTH= is for where AUTH is announced");
         }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::finding::Finding;
-use crate::command_hint::{path_word, restante};
+use crate::command_hint::{path_word, pipe_end};
 
 /// The mail that was found in the wrong place.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(crate) fn misplaced_mail(path: &Path) -> Option<Finding> {
         ),
         Misplaced::Message(_) if is_file => (
             "it is a message outside of the new and cur of a mailbox".to_owned(),
-            format!("{} delivers it; after that, remove it with `rm {}`", import_of(path), path_word(path)),
+            format!("`{} && rm {}` delivers it and removes it here", import_of(path), path_word(path)),
         ),
         Misplaced::Message(message) => {
             (format!("it is no Maildir, and {} is a message", message.display()), ways_of_directory(path))
@@ -43,27 +43,24 @@ pub(crate) fn misplaced_mail(path: &Path) -> Option<Finding> {
     Some(Finding::misplaced(path, detail, advice))
 }
 
-/// The command that delivers a message, or a directory of them. The original stays.
+/// The command that delivers a message, or a directory of them, without backticks. The original stays.
 fn import_of(path: &Path) -> String {
-    restante(&["import", &path.to_string_lossy(), "--to", "ADDRESS"])
+    pipe_end(&["import", &path.to_string_lossy(), "--to", "ADDRESS"])
 }
 
-/// The commands for a directory of messages. One with the name of a mailbox gets another name first, because the import
-/// would make the mailbox in it.
+/// The commands for a directory of messages. It first gets a name that no mailbox can have, because the import may make a
+/// mailbox of its name in it. It is removed only after an import that has left out nothing.
 fn ways_of_directory(path: &Path) -> String {
-    let has_name_of_mailbox = path.file_name().is_some_and(|name| name.as_encoded_bytes().contains(&b'@'));
     let mut renamed = path.as_os_str().to_owned();
-    renamed.push(".old");
-    let (first, path) = if has_name_of_mailbox {
-        let renamed = PathBuf::from(renamed);
-        (format!("rename it with `mv {} {}`; then ", path_word(path), path_word(&renamed)), renamed)
-    } else {
-        (String::new(), path.to_owned())
-    };
+    renamed.push("~");
+    let renamed = PathBuf::from(renamed);
     format!(
-        "{first}{} delivers what is in it, and names each file that it leaves out; after that, remove it with `rm -r {}`",
-        import_of(&path),
-        path_word(&path)
+        "rename it with `mv -T {} {}`; then `{} && rm -r {}` delivers what is in it, and removes it unless the import \
+         leaves out a file, which it names",
+        path_word(path),
+        path_word(&renamed),
+        import_of(&renamed),
+        path_word(&renamed)
     )
 }
 
@@ -157,7 +154,7 @@ mod tests {
             ("loose.eml", "a message outside", "`restante import "),
             ("home@example.test", "home@example.test/Maildir is a Maildir", "SPOOL/ADDRESS itself"),
             ("files@example.test", "sent/d.eml is a message", "rename it with `mv "),
-            ("files@example.test/sent", "sent/d.eml is a message", "`restante import "),
+            ("files@example.test/sent", "sent/d.eml is a message", "~ --to ADDRESS && rm -r "),
         ] {
             let finding = misplaced_mail(&at(name)).unwrap();
             assert!(finding.detail.contains(detail), "{finding:?}");
