@@ -37,6 +37,9 @@ class Terminal:
         variables = {"PATH": os.environ["PATH"], "TERM": "xterm", "HOME": HOME, **environment}
         self.pid, self.window = pty.fork()
         if self.pid == 0:
+            # A test in the background has inherited signals that are ignored; a person's shell has not.
+            for ends in [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP]:
+                signal.signal(ends, signal.SIG_DFL)
             os.execve(PROGRAM, command, variables)
         fcntl.ioctl(self.window, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         self.seen = ""

@@ -236,7 +236,11 @@ fn n109_an_export_that_a_signal_ends_leaves_nothing() {
         fs::read_dir(backend.path(".")).unwrap().map(|entry| entry.unwrap().file_name()).collect()
     };
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-        let mut export = backend.command(&["export", BOB, "--gz", "-o", "out"]).spawn().unwrap();
+        // A test in the background has inherited a SIGINT that is ignored.
+        let tool = backend.command(&["export", BOB, "--gz", "-o", "out"]);
+        let mut export = Command::new("env");
+        export.arg("--default-signal=INT,TERM,HUP").arg(tool.get_program()).args(tool.get_args());
+        let mut export = export.current_dir(backend.path(".")).spawn().unwrap();
         eventually("the unfinished file is there", || (names().len() == 3).then_some(()));
         kill_process(Pid::from_child(&export), signal).unwrap();
         assert_eq!(export.wait().unwrap().signal(), Some(signal.as_raw()));

@@ -154,7 +154,7 @@ mod tests {
             ("loose.eml", "a message outside", "`restante import "),
             ("home@example.test", "home@example.test/Maildir is a Maildir", "SPOOL/ADDRESS itself"),
             ("files@example.test", "sent/d.eml is a message", "rename it with `mv "),
-            ("files@example.test/sent", "sent/d.eml is a message", "~ --to ADDRESS && rm -r "),
+            ("files@example.test/sent", "sent/d.eml is a message", "sent~' --to ADDRESS && rm -r "),
         ] {
             let finding = misplaced_mail(&at(name)).unwrap();
             assert!(finding.detail.contains(detail), "{finding:?}");
