@@ -75,7 +75,7 @@ def alpine():
     terminal.answer("marked for deletion", "s")
     terminal.answer("to folder", "Archive\r")
     # Where saving took a while, alpine says so, and of its next words it draws just the letters that differ.
-    terminal.answer("message.*copied|saving done", "x")
+    terminal.answer("message.*copied|saving.*done", "x")
     terminal.expect("expunged")
     print("watching", flush=True)
     terminal.answer("late", "q")
