@@ -101,7 +101,17 @@ fn suggestion(word: &str) -> Option<String> {
     if word.split('-').any(is_long) && NAMES.iter().any(|name| letters(name) == typed) {
         return Some("a number has six digits at most".into());
     }
-    NAMES.iter().find(is_near).map(|name| format!("did you mean +{name}?"))
+    let same = NAMES.iter().find(|name| letters(name) == typed);
+    let name = same.or_else(|| NAMES.iter().find(is_near))?;
+    Some(format!("did you mean +{}?", with_number_of(word, name).unwrap_or((*name).to_owned())))
+}
+
+/// The name of a fault with the number that was typed, if that makes a fault.
+fn with_number_of(word: &str, name: &str) -> Option<String> {
+    let digits = |text: &str| -> String { text.chars().filter(char::is_ascii_digit).collect() };
+    let (typed, known) = (digits(word), digits(name));
+    let name = name.replace(&known, &typed);
+    (!known.is_empty() && word.contains(&typed) && InjectedFault::from_name(&name).is_some()).then_some(name)
 }
 
 /// The characters that a reply may repeat.
@@ -157,6 +167,8 @@ mod tests {
             ("bob+250", "+250 is no fault on demand, the codes from 400 to 599 are"),
             ("bob+droop-after-dot", "+droop-after-dot is no fault on demand, did you mean +drop-after-dot?"),
             ("bob+drop-1000", "+drop-1000 is no fault on demand, did you mean +drop-at-1000?"),
+            ("bob+slow2", "+slow2 is no fault on demand, did you mean +slow-2?"),
+            ("bob+slowquit7", "+slowquit7 is no fault on demand, did you mean +slow-quit-7?"),
             ("bob+drip-0", "+drip-0 is no fault on demand, did you mean +drip-100?"),
             ("bob+Wrong_Size", "+wrong_size is no fault on demand, did you mean +wrong-size?"),
             ("bob+452+lists", "+lists is no fault on demand, and so the others do nothing"),

@@ -81,10 +81,12 @@ pub(super) struct Head {
 }
 
 /// The length of the head at the beginning of these octets, with its empty line. `searched` octets are known to hold no
-/// end.
+/// end. An empty line after a bare LF is an end too, so that the head is refused at once, and no time is waited for.
 pub(super) fn length(octets: &[u8], searched: usize) -> Option<usize> {
     let from = searched.saturating_sub(END.len() - 1).min(octets.len());
-    memchr::memmem::find(&octets[from..], END).map(|at| from + at + END.len())
+    let ends =
+        [END, BARE_END].map(|end| memchr::memmem::find(&octets[from..], end).map(|at| from + at + end.len()));
+    ends.into_iter().flatten().min()
 }
 
 impl Head {
@@ -233,6 +235,7 @@ const fn bad(why: &'static str) -> Refusal {
 
 /// The end of the last field, and the empty line.
 const END: &[u8] = b"\r\n\r\n";
+const BARE_END: &[u8] = b"\n\n";
 
 #[cfg(test)]
 mod tests {
@@ -252,6 +255,15 @@ mod tests {
             assert_eq!(found, Some(octets.len() - 3), "{searched}");
         }
         assert_eq!(length(b"GET / HTTP/1.1\r\nHost: a\r\n\r", 3), None);
+        // An empty line of a body comes after the end.
+        assert_eq!(length(b"PUT / HTTP/1.1\r\nHost: a\r\n\r\nx\n\n", 0), Some(27));
+    }
+
+    #[test]
+    fn a_head_whose_lines_end_in_bare_lf_is_refused_at_once() {
+        let octets = b"GET / HTTP/1.1\nHost: a\n\n";
+        assert_eq!(length(octets, 0), Some(octets.len()));
+        assert_eq!(Head::parse(octets).unwrap_err().status, Status::BAD_REQUEST);
     }
 
     #[test]

@@ -167,8 +167,7 @@ pub(super) fn last_words(refusal: &Refusal) -> String {
 
 /// The JSON object of an error, as Mailpit's clients read it.
 fn error_object(why: &str) -> String {
-    let text: String = why.chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_control()).collect();
-    format!("{{\"Error\":\"{text}\"}}\r\n")
+    format!("{}\r\n", serde_json::json!({ "Error": why }))
 }
 
 /// A file name for a browser: RFC 6266, with the name in ASCII for old ones, and in UTF-8 (RFC 8187).

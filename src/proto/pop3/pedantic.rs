@@ -25,7 +25,8 @@ impl Pop3Session {
             Some(b"") if is_password => Some("RFC 1939 7: PASS takes a password"),
             _ if is_password => None,
             _ if text.iter().any(u8::is_ascii_control) => Some("RFC 1939 3: commands are printable"),
-            _ if !text.is_ascii() && verb != Some(Verb::User) => Some("RFC 1939 3: commands are ASCII"),
+            // A name in UTF-8 would need `USER` behind `UTF8` in CAPA (RFC 6856 section 2.2).
+            _ if !text.is_ascii() => Some("RFC 1939 3: commands are ASCII"),
             Some(argument) if argument.starts_with(b" ") || argument.windows(2).any(|pair| pair == b"  ") => {
                 Some("RFC 1939 3: one blank between the words of a command")
             }

@@ -288,7 +288,10 @@ fn is_literal(text: &[u8]) -> bool {
     let text = std::str::from_utf8(text).unwrap_or_default();
     match text.split_at_checked("IPv6:".len()) {
         Some((tag, address)) if tag.eq_ignore_ascii_case("IPv6:") => {
-            address.parse::<std::net::Ipv6Addr>().is_ok()
+            // `::` stands for two groups at least, and an IPv4 address at the end for two more.
+            let groups = address.split(':').filter(|group| !group.is_empty());
+            let count: usize = groups.map(|group| if group.contains('.') { 2 } else { 1 }).sum();
+            address.parse::<std::net::Ipv6Addr>().is_ok() && (count <= 6 || !address.contains("::"))
         }
         // RFC 5321 allows leading zeros, which the parser of the library does not.
         _ => {
@@ -364,6 +367,10 @@ mod tests {
             "[192.0.2.1]",
             "[192.000.002.001]",
             "[IPv6:::1]",
+            "[IPv6:1:2:3:4:5:6::]",
+            "[IPv6:1:2:3:4::1.2.3.4]",
+            "[IPv6:1:2:3:4:5:6:7:8]",
+            "[IPv6:1:2:3:4:5:6:1.2.3.4]",
         ] {
             assert_eq!(domain_violation(good.as_bytes()), None, "{good}");
         }
@@ -381,6 +388,9 @@ mod tests {
             ("[abc]", "an address in brackets is"),
             ("[::1]", "an address in brackets is"),
             ("[IPv6:192.0.2.1]", "an address in brackets is"),
+            ("[IPv6:1:2:3:4:5:6:7::]", "an address in brackets is"),
+            ("[IPv6:::2:3:4:5:6:7:8]", "an address in brackets is"),
+            ("[IPv6:1:2:3:4:5::1.2.3.4]", "an address in brackets is"),
             ("[192.0.2.256]", "an address in brackets is"),
             ("[192.0.2]", "an address in brackets is"),
             ("[192.0.2.0001]", "an address in brackets is"),

@@ -232,6 +232,11 @@ impl<'a> Cursor<'a> {
         self.number(expected).and_then(|number| u32::try_from(number).map_err(|_| expected))
     }
 
+    /// A number that begins with another digit than 0 (`nz-number`, RFC 9051 section 9).
+    pub(super) fn nonzero32(&mut self, expected: Expected) -> Parsed<u32> {
+        if self.rest().starts_with(b"0") { Err(expected) } else { self.number32(expected) }
+    }
+
     /// A number of messages, or UIDs.
     pub(super) fn sequence_set(&mut self) -> Parsed<SequenceSet> {
         let text = self.run(|b| b.is_ascii_digit() || matches!(b, b':' | b',' | b'*'));

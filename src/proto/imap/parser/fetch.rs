@@ -70,11 +70,8 @@ fn body(cursor: &mut Cursor<'_>, marks_seen: bool) -> Parsed<FetchItem> {
     if cursor.take(b'<') {
         let first = cursor.number32(expected::PARTIAL)?;
         cursor.expect(b'.', expected::PARTIAL)?;
-        let count = cursor.number32(expected::PARTIAL)?;
+        let count = cursor.nonzero32(expected::PARTIAL_COUNT)?;
         cursor.expect(b'>', expected::PARTIAL)?;
-        if count == 0 {
-            return Err(expected::PARTIAL_COUNT);
-        }
         partial = Some((first, count));
     }
     Ok(FetchItem::Body(Body { section, partial, marks_seen, name: BodyName::Body }))
@@ -83,8 +80,8 @@ fn body(cursor: &mut Cursor<'_>, marks_seen: bool) -> Parsed<FetchItem> {
 fn section(cursor: &mut Cursor<'_>) -> Parsed<Section> {
     let mut path = Vec::new();
     while cursor.peek().is_some_and(|b| b.is_ascii_digit()) {
-        let number = cursor.number32(expected::PART)?;
-        if number == 0 || path.len() == MAX_DEPTH {
+        let number = cursor.nonzero32(expected::PART)?;
+        if path.len() == MAX_DEPTH {
             return Err(expected::PART);
         }
         path.push(number);
