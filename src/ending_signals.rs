@@ -56,11 +56,12 @@ impl Held {
         i32::try_from(caught).ok().filter(|signal| *signal != 0)
     }
 
-    /// Forgets the signal that came, after its effect.
+    /// Forgets that signal, unless another one has come after it.
     #[cfg(feature = "tools")]
-    fn forget(&self) {
-        if let Some(signals) = &*self.kept {
-            signals.caught.store(0, Ordering::SeqCst);
+    fn forget(&self, signal: i32) {
+        if let (Some(signals), Ok(signal)) = (&*self.kept, usize::try_from(signal)) {
+            // An error is the other signal, which stays.
+            let _ = signals.caught.compare_exchange(signal, 0, Ordering::SeqCst, Ordering::SeqCst);
         }
     }
 }
@@ -77,7 +78,7 @@ impl<W: io::Write> io::Write for EndedBySignal<'_, W> {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         match self.held.signal() {
             Some(SIGTSTP) => {
-                self.held.forget();
+                self.held.forget(SIGTSTP);
                 take_effect(SIGTSTP)?;
             }
             // Not the kind `Interrupted`, after which callers try again.
@@ -147,6 +148,22 @@ const ENDING: [i32; 8] = [SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SI
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "tools")]
+    #[test]
+    fn n109_a_signal_that_comes_before_another_one_is_forgotten_stays() {
+        let held = hold().unwrap();
+        let come = |signal: i32| {
+            let caught = &held.kept.as_ref().unwrap().caught;
+            caught.store(usize::try_from(signal).unwrap(), Ordering::SeqCst);
+        };
+        come(SIGTERM);
+        held.forget(SIGTSTP);
+        assert_eq!(held.signal(), Some(SIGTERM));
+        come(SIGTSTP);
+        held.forget(SIGTSTP);
+        assert_eq!(held.signal(), None);
+    }
 
     #[test]
     fn n109_a_signal_that_is_ignored_is_known() {

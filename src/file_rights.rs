@@ -3,7 +3,8 @@
 //! The rule: nothing is changed here, and a sandbox is not seen: it leaves access(2) alone.
 
 use std::{
-    fs, io,
+    fs::{self, Metadata},
+    io,
     os::unix::fs::MetadataExt,
     path::{self, Path, PathBuf},
     sync::OnceLock,
@@ -11,7 +12,7 @@ use std::{
 
 use nix::unistd::{Gid, Group, Uid, User};
 use rustix::{
-    fs::{Access, AtFlags, CWD, accessat},
+    fs::{Access, AtFlags, CWD, accessat, major, minor},
     io::Errno,
     process::geteuid,
 };
@@ -126,7 +127,11 @@ fn way_to_become(user: Uid) -> String {
 pub(crate) fn lock_holder(directory: &Path) -> Option<Uid> {
     let about = fs::metadata(directory).ok()?;
     let locks = fs::read_to_string("/proc/locks").ok()?;
-    let process = lock_on(&locks, about.ino())?;
+    let (device, inode) = ((major(about.dev()), minor(about.dev())), about.ino());
+    let process = locks.lines().filter_map(FileLock::parse).find_map(|lock| {
+        let is_on = lock.is_on(device, inode, |process| may_have_open(process, &about));
+        is_on.then_some(lock.process)
+    })?;
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
     let effective = ids.and_then(|ids| ids.split_ascii_whitespace().nth(1)?.parse().ok());
@@ -134,15 +139,43 @@ pub(crate) fn lock_holder(directory: &Path) -> Option<Uid> {
     Some(Uid::from_raw(effective.unwrap_or_else(|| about.uid())))
 }
 
-/// The process that holds such a lock on that inode, in the form of `/proc/locks` (proc(5)). The device is not compared,
-/// because file systems in layers show another one there.
-fn lock_on(locks: &str, inode: u64) -> Option<&str> {
-    locks.lines().find_map(|line| {
+/// A lock of flock(2), as a line of `/proc/locks` shows it (proc(5)).
+#[derive(Debug, PartialEq, Eq)]
+struct FileLock<'a> {
+    process: &'a str,
+    /// The major and the minor number.
+    device: (u32, u32),
+    inode: u64,
+}
+
+impl<'a> FileLock<'a> {
+    /// `None` for a lock of another kind, and for a process that waits for one.
+    fn parse(line: &'a str) -> Option<Self> {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         let (kind, process, file) = (words.get(1)?, words.get(4)?, words.get(5)?);
-        let is_of = file.rsplit(':').next().and_then(|inode| inode.parse().ok()) == Some(inode);
-        (*kind == "FLOCK" && is_of).then_some(*process)
-    })
+        let mut numbers = file.split(':');
+        let mut hex = || u32::from_str_radix(numbers.next()?, 16).ok();
+        let device = (hex()?, hex()?);
+        let inode = numbers.next()?.parse().ok()?;
+        (*kind == "FLOCK").then_some(Self { process, device, inode })
+    }
+
+    /// Whether it is on the file with the device and the inode of stat(2).
+    ///
+    /// The rule: the roots of two file systems may have one inode number, so the devices are compared too. stat(2) may tell
+    /// another device than `/proc/locks` only where no block device is below (major number 0), as on btrfs; there the
+    /// process must have the file open, as far as that can be known.
+    fn is_on(&self, device: (u32, u32), inode: u64, may_have_open: impl FnOnce(&str) -> bool) -> bool {
+        let has_other_name = self.device.0 == 0 && device.0 == 0;
+        self.inode == inode && (self.device == device || (has_other_name && may_have_open(self.process)))
+    }
+}
+
+/// Whether a process has that file open, or does not show its files to this user.
+fn may_have_open(process: &str, about: &Metadata) -> bool {
+    let Ok(open) = fs::read_dir(format!("/proc/{process}/fd")) else { return true };
+    let files = open.flatten().filter_map(|entry| fs::metadata(entry.path()).ok());
+    files.into_iter().any(|file| (file.dev(), file.ino()) == (about.dev(), about.ino()))
 }
 
 /// The advice that gives a file, or a directory with all that is in it, to that user.
@@ -262,12 +295,47 @@ mod tests {
     }
 
     #[test]
-    fn h22_a_lock_is_recognized_by_its_inode() {
-        let locks = "1: POSIX  ADVISORY  WRITE 812 fe:00:4711 0 EOF\n2: FLOCK  ADVISORY  WRITE 813 fe:00:4712 0 EOF\n\
-                     2: -> FLOCK  ADVISORY  WRITE 900 fe:00:4713 0 EOF\n3: FLOCK";
-        for (inode, process) in [(4711, None), (4712, Some("813")), (4713, None), (12, None)] {
-            assert_eq!(lock_on(locks, inode), process, "{inode}");
+    fn h22_a_lock_is_recognized_by_its_device_and_inode() {
+        for other in [
+            "1: POSIX  ADVISORY  WRITE 812 fe:00:4711 0 EOF",
+            "2: -> FLOCK  ADVISORY  WRITE 900 fe:00:4713 0 EOF",
+            "3: FLOCK",
+            "4: FLOCK  ADVISORY  WRITE 813 fe:00 0 EOF",
+            "",
+        ] {
+            assert_eq!(FileLock::parse(other), None, "{other}");
         }
+        let lock = FileLock::parse("2: FLOCK  ADVISORY  WRITE 813 fe:1a:4712 0 EOF").unwrap();
+        assert_eq!(lock, FileLock { process: "813", device: (0xfe, 0x1a), inode: 4712 });
+        for (device, inode, is_on) in [
+            ((0xfe, 0x1a), 4712, true),
+            ((0xfe, 0x1b), 4712, false),
+            ((0, 0x1a), 4712, false),
+            ((0xfe, 0x1a), 2, false),
+        ] {
+            assert_eq!(lock.is_on(device, inode, |_| true), is_on, "{device:?} {inode}");
+        }
+        let lock = FileLock { device: (0, 30), ..lock };
+        for (device, has_open) in [((0, 30), true), ((0, 31), true), ((0, 31), false)] {
+            let is_on = lock.is_on(device, 4712, |process| process == "813" && has_open);
+            assert_eq!(is_on, device == (0, 30) || has_open, "{device:?} {has_open}");
+        }
+    }
+
+    #[test]
+    fn h22_the_holder_of_a_lock_on_a_directory_is_found() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = fs::File::open(home.path()).unwrap();
+        assert_eq!(lock_holder(home.path()), None);
+        directory.lock().unwrap();
+        if fs::exists("/proc/locks").unwrap() {
+            assert_eq!(lock_holder(home.path()), Some(Uid::effective()));
+        }
+        let process = std::process::id().to_string();
+        assert!(may_have_open(&process, &directory.metadata().unwrap()));
+        let closed = tempfile::tempdir().unwrap();
+        assert!(!may_have_open(&process, &fs::metadata(closed.path()).unwrap()));
+        assert!(may_have_open("0", &fs::metadata(closed.path()).unwrap()), "a process that is not shown");
     }
 
     #[test]

@@ -138,7 +138,8 @@ enum Input {
     Directory(Directory),
 }
 
-/// The command that imports that file in the same way.
+/// The command that imports that file in the same way, without `--gz` and `--partial`: the file may be one that is
+/// decompressed already, or standard input, whose complete messages are always delivered.
 fn import_command(arguments: &Arguments, file: &str) -> String {
     let mut words = vec!["import", file, "--to", &arguments.to];
     let format = arguments.format.to_possible_value();

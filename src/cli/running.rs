@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::geteuid;
 
-use super::{failure::Failure, start_failure::Alternatives, status::staleness};
+use super::{failure::Failure, spool::is_same, start_failure::Alternatives, status::staleness};
 use crate::{
     command_hint::restante,
     config::{Config, ConfigText},
@@ -108,10 +108,4 @@ fn of_file<'a>(config: &'a Config, file: Option<&'a Path>) -> impl Iterator<Item
         let named = named.filter(move |reading| is_of_file(reading, file));
         location::of_configuration(file).into_iter().chain(named)
     })
-}
-
-/// Whether both paths lead to one place.
-fn is_same(one: &Path, other: &Path) -> bool {
-    let id = |spool: &Path| fs::canonicalize(spool).unwrap_or_else(|_| spool.to_owned());
-    id(one) == id(other)
 }

@@ -54,7 +54,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         })?,
         None => arguments.path.clone(),
     };
-    let is_directory = fs::metadata(&path).map_err(|error| absent(&path, &error))?.is_dir();
+    let is_directory = fs::metadata(&path).map_err(|error| absent_place(&path, &error))?.is_dir();
     if !is_directory {
         let file = open_regular(&path).map_err(|error| absent(&path, &error))?;
         let mut head = Vec::new();
@@ -112,11 +112,12 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
         }
     }
     loop {
-        if is_directory && !path.exists() {
-            let place = printable::escape_path(path);
-            return Err(Failure::Other(format!("{place} was removed: {MAKE_AGAIN}")));
-        }
-        let all = if is_directory { transcripts_in(path)? } else { vec![path.to_owned()] };
+        let all = match is_directory {
+            true => {
+                transcripts_in(path).map_err(|error| if path.exists() { error } else { removed(path) })?
+            }
+            false => vec![path.to_owned()],
+        };
         plays.retain(|file, _| all.binary_search(file).is_ok());
         for file in all {
             let play = plays.entry(file.clone()).or_insert_with(|| TranscriptTail::new(&file));
@@ -199,7 +200,7 @@ impl TranscriptTail {
 
 /// The transcripts of a directory in order of time.
 fn transcripts_in(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let entries = fs::read_dir(directory).map_err(|error| absent(directory, &error))?;
+    let entries = fs::read_dir(directory).map_err(|error| absent_directory(directory, &error))?;
     let entries = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
     let paths = entries.map(|entry| entry.path());
     let is_one = |path: &PathBuf| path.to_string_lossy().ends_with(transcript::SUFFIX);
@@ -214,17 +215,40 @@ fn last_transcript(directory: &Path) -> Result<PathBuf, Failure> {
         .ok_or_else(|| Failure::Other(format!("there is no transcript in {} yet", directory.display())))
 }
 
-fn absent(path: &Path, error: &io::Error) -> Failure {
-    let advice = as_another_user(error).unwrap_or(NAME_TRANSCRIPTS);
+/// The failure to read a path that the user gave. Without the name of a transcript, a directory is meant.
+fn absent_place(path: &Path, error: &io::Error) -> Failure {
+    match path.to_string_lossy().ends_with(transcript::SUFFIX) {
+        true => absent(path, error),
+        false => absent_directory(path, error),
+    }
+}
+
+/// The failure to read a directory of transcripts, which a server that runs makes again.
+fn absent_directory(path: &Path, error: &io::Error) -> Failure {
     let is_gone = error.kind() == io::ErrorKind::NotFound;
-    let removed = if is_gone { format!("; if it was removed, {MAKE_AGAIN}") } else { String::new() };
-    Failure::Usage(format!("{}: {error}; {advice}{removed}", path.display()))
+    let again = if is_gone { format!("; if it was removed, {MAKE_AGAIN}") } else { String::new() };
+    Failure::Usage(cause(path, error) + &again)
+}
+
+/// The failure to read a transcript.
+fn absent(path: &Path, error: &io::Error) -> Failure {
+    Failure::Usage(cause(path, error))
+}
+
+fn cause(path: &Path, error: &io::Error) -> String {
+    let advice = as_another_user(error).unwrap_or(NAME_TRANSCRIPTS);
+    format!("{}: {error}; {advice}", path.display())
+}
+
+/// The failure of a watch whose directory was there before.
+fn removed(directory: &Path) -> Failure {
+    Failure::Other(format!("{} was removed: {MAKE_AGAIN}", printable::escape_path(directory)))
 }
 
 /// The failure of the kernel to report changes. The error of the crate would print its paths as a debugger does.
 fn unwatchable(path: &Path, error: notify::Error) -> Failure {
     match error.kind {
-        notify::ErrorKind::Io(error) => absent(path, &error),
+        notify::ErrorKind::Io(error) => absent_directory(path, &error),
         kind => Failure::Other(format!("cannot watch {}: {}", path.display(), notify::Error::new(kind))),
     }
 }

@@ -53,7 +53,7 @@ impl OpenMessage {
         Ok(Self { file, path, bytes: wanted.version.bytes })
     }
 
-    /// Checks that nobody has written to the file since it was listed. Its name may be another one by now, or gone.
+    /// Checks that no program has written to the file since it was listed. Its name may be another one by now, or gone.
     pub fn check_unchanged(&self, listed: FileVersion) -> Result<(), Error> {
         let stat = fs::fstat(&*self.file).map_err(|e| Error::at(&self.path, "stat", e))?;
         if FileVersion::of(&stat) == listed { Ok(()) } else { Err(changed_error(self.path.clone())) }

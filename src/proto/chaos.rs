@@ -132,7 +132,7 @@ fn not_triggers(error: &serde_json::Error) -> String {
         let (line, column) = (error.line(), error.column());
         return match error.is_data() {
             true => format!(
-                "{NO_TRIGGERS}, which are numbers: another key or value stands at line {line} column {column}"
+                "Line {line}, column {column} has another key or value. {NO_TRIGGERS}, which are numbers"
             ),
             false => format!("{NO_TRIGGERS}, because this is no JSON: {told}"),
         };
@@ -224,11 +224,11 @@ mod tests {
     #[test]
     fn v137_a_value_of_a_wrong_kind_is_told_with_its_place() {
         for (bad, told) in [
-            ("{\"Sender\":[452,5]}", "which are numbers: another key or value stands at line 1 column 10"),
-            ("{\"Sender\":1}", "which are numbers: another key or value stands at line 1 column 11"),
+            ("{\"Sender\":[452,5]}", "Line 1, column 10 has another key or value. Write a JSON object"),
+            ("{\"Sender\":1}", "Line 1, column 11 has another key or value. Write a JSON object"),
             (
                 "{\"Sender\":{\"ErrorCode\":\"452\"}}",
-                "which are numbers: another key or value stands at line 1 column 28",
+                "Line 1, column 28 has another key or value. Write a JSON object",
             ),
             ("{\"Sender\":{},}", "because this is no JSON: trailing comma at line 1 column 14"),
             ("{", "because this is no JSON: EOF while parsing an object at line 1 column 1"),

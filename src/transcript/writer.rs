@@ -359,7 +359,7 @@ impl TranscriptDir {
                 }
                 self.prune();
             }
-            // Somebody may have made a directory in the place of the old one, which the sandbox does not know.
+            // A user may have made a directory in the place of the old one, which the sandbox does not know.
             Err(_) if self.is_gone => {}
             Err(error) => self.log_error(&error),
         }

@@ -40,7 +40,7 @@ use crate::{
     },
     search::Query,
     time_zone::Zone,
-    wire_size::{on_the_wire, text_on_the_wire},
+    wire_size::{WireEncoder, on_the_wire, text_on_the_wire},
 };
 
 /// Runs a request. `reading` is the message whose next piece it asks for.
@@ -230,8 +230,8 @@ fn show(
         let octets = row.listing.snapshot.octets(row.at);
         let entry = MessageEntry { name: name.into(), subdir, version, octets };
         let mailbox = row.listing.mailbox.clone();
-        let (encoder, read, written) = Default::default();
-        let message = ReadMessage { mailbox, entry, file: None, read, written, encoder };
+        let message =
+            ReadMessage { mailbox, entry, file: None, read: 0, written: 0, encoder: WireEncoder::default() };
         let (bytes, reading) = wire_piece(storage, file, Box::new(message))?;
         let (content_type, file_name) = match view {
             MessageView::Download => ("message/rfc822", Some(format!("{id}.eml"))),

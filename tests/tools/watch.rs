@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
     sync::mpsc,
@@ -280,13 +280,38 @@ fn u94_a_watch_of_a_directory_that_is_removed_tells_the_remedy() {
     let home = home();
     let directory = home.path().join("transcripts");
     fs::create_dir(&directory).unwrap();
+    let transcript = directory.join("20261121T185343.617Z-smtp-c1001.dlg");
+    fs::write(&transcript, "= protocol smtp\n").unwrap();
     let mut watch = watch(&[directory.to_str().unwrap()]);
-    let watch = watch.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    fs::remove_dir(&directory).unwrap();
+    let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = lines_of(watch.stdout.take().unwrap());
+    // The watch skips the lines that it finds at its start, so more come until it shows one.
+    eventually("the watch shows the session", || {
+        let mut file = fs::File::options().append(true).open(&transcript).unwrap();
+        file.write_all(b"S: 220 mx ESMTP\n").unwrap();
+        lines.recv_timeout(PATIENCE / 100).ok()
+    });
+    fs::remove_dir_all(&directory).unwrap();
     let output = watch.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success(), "{said}");
-    assert!(said.contains("transcripts") && said.contains("makes it again with its next session"), "{said}");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("transcripts was removed: a server that runs makes it again with its next session"),
+        "{said}"
+    );
+}
+
+#[test]
+fn u94_only_a_directory_that_is_absent_is_said_to_be_made_again() {
+    let home = home();
+    for (name, is_made_again) in [("transcripts", true), ("transcripts/x.dlg", false), ("x.dlg", false)] {
+        let path = home.path().join(name);
+        let output = watch(&[path.to_str().unwrap()]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("name a directory with transcripts"), "{said}");
+        assert_eq!(said.contains("makes it again"), is_made_again, "{said}");
+    }
 }
 
 #[test]

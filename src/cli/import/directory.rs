@@ -184,6 +184,10 @@ impl Directory {
 fn report(path: &Path, reason: &Skipped, options: &Options<'_>) {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let advice = match reason {
+        // With --gz, a file of a directory may be compressed or not.
+        Skipped::Mbox if options.gz => {
+            format!("`zcat -f {} | {}` imports it", path_word(&whole), (options.import_of)("-"))
+        }
         Skipped::Mbox => format!("`{}` imports it", (options.import_of)(&whole.to_string_lossy())),
         Skipped::Maildir => import_of_maildir(&whole, options),
         Skipped::Link | Skipped::HiddenDirectory | Skipped::TooDeep => {
@@ -191,7 +195,7 @@ fn report(path: &Path, reason: &Skipped, options: &Options<'_>) {
         }
         Skipped::Other(other) => other.advice(&path_word(&whole), &(options.import_of)("-")),
         Skipped::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            let cat = if options.gz { "zcat" } else { "cat" };
+            let cat = if options.gz { "zcat -f" } else { "cat" };
             format!("as root, `{cat} {} | {}` imports it", path_word(&whole), (options.import_of)("-"))
         }
         _ => String::new(),
@@ -204,7 +208,10 @@ fn report(path: &Path, reason: &Skipped, options: &Options<'_>) {
 fn way_to_copy(path: &Path, options: &Options<'_>) -> String {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let user = user_name();
-    let import = (options.import_of)(COPY).replace(&shell_quoted(COPY), "\"$d\"");
+    let mut import = (options.import_of)(COPY).replace(&shell_quoted(COPY), "\"$d\"");
+    for (option, is_given) in [(" --gz", options.gz), (" --partial", options.partial)] {
+        import.push_str(if is_given { option } else { "" });
+    }
     format!(
         "{}: {user} may not read it (an import by root goes on as the owner of the spool): as root, import a copy with \
          `d=$(mktemp -d) && cp -r {}/. \"$d\" && chown -R {user}: \"$d\" && {import}`, and remove it with `rm -r \"$d\"`",
@@ -271,3 +278,21 @@ const COPY: &str = "$d";
 const MOST: usize = 1000;
 /// Files whose octets before the header are named.
 const MAX_ODD_STARTS: u64 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tools::mbox::Format;
+
+    #[test]
+    fn u88_the_import_of_a_copy_has_the_options_of_the_command() {
+        for (gz, partial, end) in
+            [(false, false, ""), (true, false, " --gz"), (true, true, " --gz --partial")]
+        {
+            let import_of = |file: &str| format!("restante import {} --to bob", shell_quoted(file));
+            let options = Options { format: Format::Auto, gz, again: false, partial, import_of: &import_of };
+            let told = way_to_copy(Path::new("/mail"), &options);
+            assert!(told.contains(&format!("&& restante import \"$d\" --to bob{end}`, and")), "{told}");
+        }
+    }
+}

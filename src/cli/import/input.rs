@@ -32,7 +32,7 @@ pub(super) struct Options<'a> {
     pub(super) gz: bool,
     pub(super) again: bool,
     pub(super) partial: bool,
-    /// The command that imports a file, or standard input (`-`), in the same way.
+    /// The command that imports a file, or standard input (`-`), in the same way but for `--gz` and `--partial`.
     pub(super) import_of: &'a dyn Fn(&str) -> String,
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use super::summary::staleness;
 use crate::{
-    cli::{failure::Failure, output},
+    cli::{failure::Failure, output, spool::is_same},
     command_hint::path_word,
     config::{Config, MistakenPlaces},
     maildir::Spool,
@@ -82,12 +82,6 @@ fn metrics_of_another(
         spool.display(),
         path_word(file)
     ))
-}
-
-/// Whether both paths lead to one place.
-fn is_same(one: &Path, other: &Path) -> bool {
-    one == other
-        || matches!((fs::canonicalize(one), fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// The server of a configuration with a mistake, and never that of another one.

@@ -30,7 +30,7 @@ impl ChangeBody {
     /// The thread of the loop reads it, so it ends at the first mistake, and its keys and ids have a bound.
     pub(super) fn parse(body: &[u8], is_form: bool) -> Result<Self, Refusal> {
         if !body.trim_ascii_start().starts_with(b"{") {
-            return if is_form { Self::of_form(body) } else { Err(BAD_JSON) };
+            return if is_form { Self::of_form(body) } else { Err(bad_json()) };
         }
         let mut mistake = Mistake::Syntax;
         let mut json = serde_json::Deserializer::from_slice(body);
@@ -279,16 +279,17 @@ pub(super) const NO_QUERY: Refusal =
     Refusal::new(Status::BAD_REQUEST, "no search query: write the words of a search");
 const NOT_THE_OBJECT: &str = "The body is not the JSON object of this request";
 pub(super) const NO_OBJECT: Refusal = Refusal::new(Status::BAD_REQUEST, NOT_THE_OBJECT);
-const BAD_JSON: Refusal = Refusal::new(
-    Status::BAD_REQUEST,
-    "The body is not the JSON object of this request: it begins with {, like {\"IDs\": [\"a1b2c3\"]}",
-);
 const BAD_FORM: Refusal = Refusal::new(
     Status::BAD_REQUEST,
     "The body is not the form of this request: a form is like ids=a1b2c3&Read=true",
 );
 /// Characters of an unknown key that its refusal repeats.
 const MAX_SHOWN: usize = 40;
+
+fn bad_json() -> Refusal {
+    let why = format!("{NOT_THE_OBJECT}: it begins with {{, like {{\"IDs\": [\"a1b2c3\"]}}");
+    Refusal::saying(Status::BAD_REQUEST, why)
+}
 
 fn mistyped(typed: &str, meant: &str) -> Refusal {
     Refusal::saying(Status::BAD_REQUEST, format!("The body has the key {typed:?} (did you mean {meant:?}?)"))
@@ -336,9 +337,9 @@ mod tests {
             assert_eq!(read(good, false), Ok(expected), "{good}");
         }
         for (bad, why) in [
-            ("[]", BAD_JSON),
-            ("[[\"a1\"],\"\",true]", BAD_JSON),
-            ("null", BAD_JSON),
+            ("[]", bad_json()),
+            ("[[\"a1\"],\"\",true]", bad_json()),
+            ("null", bad_json()),
             ("{\"IDS\":[\"a1\"]}", mistyped("IDS", "IDs")),
             ("{\"ID\":\"abc\"}", mistyped("ID", "IDs")),
             ("{\"foo\":1}", unknown("foo")),
@@ -463,7 +464,7 @@ mod tests {
             assert!(read != Ok((Selection::All, false)), "{bad}: {read:?}");
         }
         assert_eq!(read("id=abc", true), Err(mistyped("id", "IDs")));
-        assert_eq!(read("ids=a", false), Err(BAD_JSON));
+        assert_eq!(read("ids=a", false), Err(bad_json()));
         assert_eq!(read("ids=a&search=b", true), Err(IDS_AND_SEARCH));
     }
 }

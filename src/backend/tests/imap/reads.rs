@@ -80,8 +80,13 @@ fn with_large_message() -> (Bench, Mailbox) {
 fn whole_message(bench: &mut Bench) -> Fetch {
     let state = bench.state(CLIENT, ImapRequest::Refresh);
     let body = Body { section: Section::default(), partial: None, marks_seen: false, name: BodyName::Body };
-    let (recent, position) = Default::default();
-    Fetch { state, uids: Arc::new(uids(&[1])), items: [FetchItem::Body(body)].into(), recent, position }
+    Fetch {
+        state,
+        uids: Arc::new(uids(&[1])),
+        items: [FetchItem::Body(body)].into(),
+        recent: Arc::new(uids(&[])),
+        position: FetchPosition::default(),
+    }
 }
 
 /// The next piece. `None`: it cannot be had.

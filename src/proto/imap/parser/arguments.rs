@@ -30,7 +30,12 @@ pub(super) fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
             _ => return Err(expected::KNOWN_STATUS_ITEM),
         })
     })?;
-    if items.is_empty() { Err(expected::STATUS_ITEM) } else { Ok(items) }
+    non_empty(items, expected::STATUS_ITEM)
+}
+
+/// The items of a list that has at least one.
+pub(super) fn non_empty<T>(items: Vec<T>, expected: Expected) -> Parsed<Vec<T>> {
+    if items.is_empty() { Err(expected) } else { Ok(items) }
 }
 
 /// A modifier with a modification sequence, in parentheses.

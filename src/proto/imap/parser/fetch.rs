@@ -1,7 +1,7 @@
 //! FETCH (RFC 9051 section 6.4.5, RFC 7162 section 3.1.4).
 
 use super::{
-    arguments::{messages, modifier},
+    arguments::{messages, modifier, non_empty},
     cursor::{Cursor, Parsed},
     expected,
 };
@@ -17,9 +17,7 @@ pub(super) fn fetch(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<Command> {
         Some(b'(') => cursor.list(expected::FETCH_ITEMS, |cursor| item(cursor, false))?.concat(),
         _ => item(cursor, true)?,
     };
-    if items.is_empty() {
-        return Err(expected::FETCH_ITEM);
-    }
+    let items = non_empty(items, expected::FETCH_ITEM)?;
     let mut changed_since = None;
     if cursor.has_more() {
         changed_since = Some(modifier(cursor, "CHANGEDSINCE", expected::CHANGEDSINCE)?);
@@ -105,7 +103,7 @@ fn section(cursor: &mut Cursor<'_>) -> Parsed<Section> {
 fn fields(cursor: &mut Cursor<'_>, is_except: bool) -> Parsed<SectionText> {
     cursor.blank()?;
     let names = cursor.list(expected::HEADER_FIELDS, |cursor| cursor.astring(expected::HEADER_FIELD))?;
-    if names.is_empty() { Err(expected::HEADER_FIELD) } else { Ok(SectionText::Fields { names, is_except }) }
+    Ok(SectionText::Fields { names: non_empty(names, expected::HEADER_FIELD)?, is_except })
 }
 
 /// The deepest part that a client may name. The MIME reader finds no deeper one.

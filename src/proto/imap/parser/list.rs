@@ -1,7 +1,7 @@
 //! LIST (RFC 9051 section 6.3.9, RFC 5258, RFC 5819, RFC 6154) and LSUB.
 
 use super::{
-    arguments::{argument, status_items},
+    arguments::{argument, non_empty, status_items},
     cursor::{Cursor, Parsed},
     expected,
 };
@@ -20,9 +20,7 @@ pub(super) fn list(cursor: &mut Cursor<'_>) -> Parsed<Command> {
         Some(b'(') => cursor.list(expected::PATTERNS, Cursor::list_pattern)?,
         _ => vec![cursor.list_pattern()?],
     };
-    if patterns.is_empty() {
-        return Err(expected::PATTERN);
-    }
+    let patterns = non_empty(patterns, expected::PATTERN)?;
     let (mut returned, mut status) = (Vec::new(), Vec::new());
     if cursor.has_more() {
         if !cursor.keyword("RETURN") {

@@ -8,7 +8,7 @@ mod list;
 mod search;
 
 use self::{
-    arguments::{argument, messages, modifier, status_items},
+    arguments::{argument, messages, modifier, non_empty, status_items},
     cursor::{Cursor, Parsed},
 };
 pub use self::{
@@ -182,7 +182,8 @@ fn select(cursor: &mut Cursor<'_>, read_only: bool) -> Parsed<Command> {
     let mailbox = mailbox(cursor)?;
     let parameters = match cursor.has_more() {
         true => {
-            cursor.list(expected::PARAMETERS, |cursor| cursor.word(expected::PARAMETER)).and_then(some)?
+            let parameters = cursor.list(expected::PARAMETERS, |cursor| cursor.word(expected::PARAMETER))?;
+            non_empty(parameters, expected::PARAMETER)?
         }
         false => Vec::new(),
     };
@@ -276,11 +277,6 @@ fn store(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<Command> {
         flags
     };
     Ok(Command::Store(Store { messages, change, flags, silent, unchanged_since }))
-}
-
-/// The items of a list that has at least one.
-fn some<T>(items: Vec<T>) -> Parsed<Vec<T>> {
-    if items.is_empty() { Err(expected::PARAMETER) } else { Ok(items) }
 }
 
 /// A flag: `\Seen`, or a keyword.
