@@ -234,7 +234,7 @@ mod tests {
             ("{", "because this is no JSON: EOF while parsing an object at line 1 column 1"),
         ] {
             let refusal = Chaos::parse(bad.as_bytes()).unwrap_err();
-            assert!(refusal.starts_with(NO_TRIGGERS) && refusal.ends_with(told), "{bad}: {refusal}");
+            assert!(refusal.contains(NO_TRIGGERS) && refusal.contains(told), "{bad}: {refusal}");
         }
     }
 }
