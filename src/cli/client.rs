@@ -61,7 +61,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     arguments.tls.must_use(arguments.cacert.as_deref())?;
     let mut terminal = Terminal::stdio();
-    let trust = arguments.cacert.map_or(Trust::System, Trust::File);
+    let trust = arguments.cacert.clone().map_or(Trust::System, Trust::File);
     let tls = Tls::new(&trust).map_err(Failure::Usage)?;
     let route = |place| ConnectOptions {
         server: place,
@@ -106,6 +106,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         sign_up: door,
         domains,
         sent_dir: directory_of_user("XDG_DATA_HOME", ".local/share"),
+        cacert: arguments.cacert,
         random: || getrandom::u64().unwrap_or_default(),
     };
     let language = terminal.language();

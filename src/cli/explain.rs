@@ -35,7 +35,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let explanation = match explain(file) {
             Ok(explanation) => explanation,
             Err(error) => {
-                failures.push(format!("cannot explain {}: {error}", printable::escape_path(file)));
+                let path = printable::escape_path(file);
+                failures.push(if file.is_dir() {
+                    format!("cannot explain {path}: it is a directory; name a file in its new/ or cur/")
+                } else {
+                    format!("cannot explain {path}: {error}")
+                });
                 continue;
             }
         };

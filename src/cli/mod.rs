@@ -58,7 +58,7 @@ use std::{env, process::ExitCode};
 
 use clap::{
     Parser, Subcommand,
-    error::{ContextKind, ErrorKind},
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 use rustix::fs::Mode;
 
@@ -118,6 +118,13 @@ fn refused(mut error: clap::Error) -> ExitCode {
     // The tip to type `-- --opiton` after a mistyped option: no file is called so.
     if error.kind() == ErrorKind::UnknownArgument {
         error.remove(ContextKind::Suggested);
+    }
+    // The words of other programs for the start of a server.
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+        && ["run", "start"].contains(&word.as_str())
+    {
+        let starts = ["dev", "serve"].map(str::to_owned).to_vec();
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(starts));
     }
     let mut text = error.to_string();
     for word in env::args_os().map(|word| word.to_string_lossy().into_owned()) {

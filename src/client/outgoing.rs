@@ -1,6 +1,6 @@
 //! A message being written: its recipients, its content, and the RFC 5322 and MIME text made of them.
 //!
-//! The rule: Bcc is in the envelope and nowhere else (RFC 5322 section 3.6.3), and attachments arrive octet
+//! The rule: Bcc is in the envelope and in drafts, and nowhere else (RFC 5322 section 3.6.3), and attachments arrive octet
 //! for octet.
 
 use std::{collections::HashSet, fmt, fs, io, path::Path, time::SystemTime};
@@ -143,8 +143,23 @@ impl OutgoingMessage {
 
     /// Formats the message with CRLF line ends. `unique` makes its Message-ID unique.
     pub(crate) fn build(&self, date: SystemTime, unique: u64) -> Vec<u8> {
+        self.composition().write(date, unique)
+    }
+
+    /// Formats a draft, which its writer alone reads: it has the recipients of hidden copies.
+    pub(crate) fn build_draft(&self, date: SystemTime, unique: u64) -> Vec<u8> {
+        let hidden: Vec<&str> = self.bcc.iter().map(|person| person.address.as_str()).collect();
+        let hidden = hidden.join(", ");
+        let mut draft = self.composition();
+        if !hidden.is_empty() {
+            draft.fields.push(("Bcc", &hidden));
+        }
+        draft.write(date, unique)
+    }
+
+    fn composition(&self) -> Composition<'_> {
         let answers = self.in_reply_to.as_ref();
-        let message = Composition {
+        Composition {
             from: named(&self.from),
             to: self.to.iter().map(named).collect(),
             cc: self.cc.iter().map(named).collect(),
@@ -154,8 +169,7 @@ impl OutgoingMessage {
             references: answers.iter().flat_map(|answers| &answers.thread).map(String::as_str).collect(),
             files: self.attachments.iter().map(file).collect(),
             ..Composition::default()
-        };
-        message.write(date, unique)
+        }
     }
 }
 

@@ -268,6 +268,11 @@ table! {
     REFUSED_FOR: "Not to {0}: {1}", "Refusé pour {0} : {1}";
     SEND_TO_REST: "Send it to the other recipients anyway?", "L'envoyer quand même aux autres destinataires ?";
     TRY_AGAIN: "Try again?", "Réessayer ?";
+    UNSENT: "1 try again   2 change the recipients   3 keep it and go back: ", "1 réessayer   2 changer les destinataires   3 le garder et revenir : ";
+    ENTER_OR_HYPHEN: "Enter takes the addresses in brackets, a hyphen takes none.", "Entrée reprend les adresses entre crochets, un tiret n'en prend aucune.";
+    KEPT_IN_FOLDER: "Kept in the folder {0}. Open it there with a mail program to send it.", "Gardé dans le dossier {0}. Ouvrez-le là avec un logiciel de courrier pour l'envoyer.";
+    KEPT_IN_FILE: "Kept in {0}. To send it later, type:", "Gardé dans {0}. Pour l'envoyer plus tard, tapez :";
+    NOT_KEPT: "The letter cannot be kept in a file: {0}. Check the free space and the permissions, then choose again.", "La lettre ne peut pas être gardée dans un fichier : {0}. Vérifiez la place et les droits, puis choisissez de nouveau.";
     COPY_ON_SERVER: "The server keeps a copy, unless it is configured not to.", "Le serveur garde une copie, sauf consigne contraire.";
     COPY_HERE: "A copy is kept on this disk.", "Une copie est gardée sur ce disque.";
     NO_COPY: "No copy could be kept: {0}.", "Aucune copie n'a pu être gardée : {0}.";

@@ -28,6 +28,8 @@ pub(crate) struct AppConfig {
     pub domains: Vec<String>,
     /// Directory for copies of sent messages, if the server keeps none, and for the ids of messages that were read.
     pub sent_dir: Option<PathBuf>,
+    /// File with the certificates that the person trusts, for the commands that are told.
+    pub cacert: Option<PathBuf>,
     /// Source of unpredictable numbers, for Message-IDs and file names.
     pub random: fn() -> u64,
 }

@@ -1,9 +1,10 @@
 //! Composing a message, question by question, and sending it.
 
-use std::time::SystemTime;
+use std::{mem, time::SystemTime};
 
 use super::{
-    app::App, message_view::MessageView, sent_folder::SentFolder, terminal::Terminal, typed_path::expand_home,
+    app::App, message_view::MessageView, sent_folder::SentFolder, terminal::Terminal,
+    typed_path::expand_home, unsent::Outbound,
 };
 use crate::{
     client::{
@@ -17,17 +18,6 @@ use crate::{
     },
     language::LocalizedText,
 };
-
-/// The outcome of one attempt to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SendResult {
-    /// Accepted by the server, after a login.
-    Authenticated,
-    /// Accepted by the server, without a login.
-    Anonymous,
-    /// Refused by the server, or cancelled by the user.
-    NotSent,
-}
 
 impl App<'_> {
     /// Asks for a message and sends it. A failure here does not end the session of the inbox.
@@ -51,37 +41,48 @@ impl App<'_> {
             self.terminal.print_localized(strings::NOT_SENT, &[]);
             return Ok(());
         }
+        let mut outbound = Outbound::new(letter, message);
         loop {
-            match self.send(&letter, &message) {
-                Ok(SendResult::NotSent) => return Ok(()),
-                Ok(sent) => {
-                    self.save_sent_copy(&message, sent);
-                    return Ok(());
-                }
+            match self.send(&mut outbound) {
+                Ok(()) if outbound.pending().is_empty() => return Ok(()),
+                Ok(()) => {}
                 Err(error) => self.show_error(&error),
             }
-            if !self.terminal.confirm(strings::TRY_AGAIN.text(language), true) {
-                self.terminal.print_localized(strings::NOT_SENT, &[]);
+            if !self.decide_on_unsent(&mut outbound) {
                 return Ok(());
             }
         }
     }
 
-    fn send(&mut self, letter: &OutgoingMessage, message: &[u8]) -> Result<SendResult, ClientError> {
+    /// Makes one attempt for the recipients that do not have the letter yet.
+    fn send(&mut self, outbound: &mut Outbound) -> Result<(), ClientError> {
+        outbound.refused.clear();
         let (mut smtp, is_user) = self.open_smtp()?;
-        let recipients = letter.recipients();
-        let submission = Submission { from: &letter.from.address, recipients: &recipients, message };
+        outbound.needs_login = Some(is_user);
+        let recipients = outbound.pending();
+        let from = &outbound.letter.from.address;
+        let submission = Submission { from, recipients: &recipients, message: &outbound.message };
         let terminal = &mut *self.terminal;
+        let mut refused = Vec::new();
         let outcome = submit(&mut smtp, &submission, |refusals| {
             show_refusals(terminal, refusals);
+            refused = addresses(refusals);
             terminal.confirm(strings::SEND_TO_REST.text(terminal.language()), true)
         })?;
         smtp.quit();
-        Ok(match (show_outcome(terminal, &outcome), is_user) {
-            (false, _) => SendResult::NotSent,
-            (true, true) => SendResult::Authenticated,
-            (true, false) => SendResult::Anonymous,
-        })
+        if let SubmitOutcome::NoRecipient(refusals) = &outcome {
+            refused = addresses(refusals);
+        }
+        let is_sent = show_outcome(terminal, &outcome);
+        let taken: Vec<String> = recipients.iter().map(|address| (*address).to_owned()).collect();
+        if is_sent {
+            outbound.sent.extend(taken.into_iter().filter(|address| !refused.contains(address)));
+        }
+        outbound.refused = refused;
+        if is_sent && !mem::replace(&mut outbound.has_copy, true) {
+            self.save_sent_copy(&outbound.message, is_user);
+        }
+        Ok(())
     }
 
     /// Opens a session with the login of the inbox if the server offers one; true if it does.
@@ -98,8 +99,8 @@ impl App<'_> {
     }
 
     /// Keeps a copy of a sent message, unless the server does.
-    fn save_sent_copy(&mut self, message: &[u8], sent: SendResult) {
-        if sent == SendResult::Authenticated && self.server_saves_sent {
+    fn save_sent_copy(&mut self, message: &[u8], is_user: bool) {
+        if is_user && self.server_saves_sent {
             return self.terminal.print_localized(strings::COPY_ON_SERVER, &[]);
         }
         let Some(directory) = &self.config.sent_dir else { return };
@@ -119,26 +120,18 @@ impl App<'_> {
     fn compose(&mut self, from: Person, answered: Option<&MessageView>) -> Option<OutgoingMessage> {
         let language = self.terminal.language();
         let mut letter = OutgoingMessage::from(from);
-        let (mut to, mut subject) = (String::new(), String::new());
+        let mut subject = String::new();
         if let Some(view) = answered {
             if view.all_reply_to > view.reply_to.len() {
                 let (all, offered) = (view.all_reply_to, view.reply_to.len());
                 self.terminal.print_localized(strings::REPLY_TO_CUT, &[&all, &offered]);
             }
-            to = view.reply_to.iter().map(Person::to_string).collect::<Vec<_>>().join(", ");
+            letter.to.clone_from(&view.reply_to);
             let is_reply = view.subject.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("re:"));
             subject = if is_reply { view.subject.clone() } else { format!("Re: {}", view.subject) };
             letter.in_reply_to = view.in_reply_to.clone();
         }
-        loop {
-            letter.to = self.ask_recipients(strings::ASK_TO, &to)?;
-            letter.cc = self.ask_recipients(strings::ASK_CC, "")?;
-            letter.bcc = self.ask_recipients(strings::ASK_BCC, "")?;
-            if !letter.recipients().is_empty() {
-                break;
-            }
-            self.terminal.print_localized(strings::NOBODY, &[]);
-        }
+        let mut letter = self.ask_people(Outbound::new(letter, Vec::new()))?.letter;
         letter.subject = self.terminal.prompt_with_default(strings::ASK_SUBJECT.text(language), &subject)?;
         loop {
             let typed = self.terminal.prompt_with_default(strings::ASK_ATTACH.text(language), "")?;
@@ -203,15 +196,53 @@ impl App<'_> {
         Ok(own)
     }
 
+    /// Asks for the recipients, and offers those that were not refused. Those that have the letter stay.
+    pub(super) fn ask_people(&mut self, mut outbound: Outbound) -> Option<Outbound> {
+        let before = outbound.letter.clone();
+        loop {
+            let letter = &mut outbound.letter;
+            for (words, old, new) in [
+                (strings::ASK_TO, &before.to, &mut letter.to),
+                (strings::ASK_CC, &before.cc, &mut letter.cc),
+                (strings::ASK_BCC, &before.bcc, &mut letter.bcc),
+            ] {
+                let is_in = |list: &[String], person: &Person| {
+                    list.iter().any(|address| address.eq_ignore_ascii_case(&person.address))
+                };
+                let (done, rest): (Vec<_>, Vec<_>) =
+                    old.iter().cloned().partition(|person| is_in(&outbound.sent, person));
+                let offered: Vec<String> = rest
+                    .iter()
+                    .filter(|person| !is_in(&outbound.refused, person))
+                    .map(Person::to_string)
+                    .collect();
+                *new = done;
+                new.extend(self.ask_recipients(words, &offered.join(", "))?);
+            }
+            if !outbound.pending().is_empty() {
+                return Some(outbound);
+            }
+            self.terminal.print_localized(strings::NOBODY, &[]);
+        }
+    }
+
+    /// Asks for one list of recipients. A hyphen takes none of those on offer.
     fn ask_recipients(&mut self, words: LocalizedText, offered: &str) -> Option<Vec<Person>> {
         loop {
             let typed = self.terminal.prompt_with_default(words.text(self.terminal.language()), offered)?;
+            if typed == "-" && !offered.is_empty() {
+                return Some(Vec::new());
+            }
             match Person::parse_list(&typed) {
                 Ok(people) => return Some(people),
                 Err(wrong) => self.terminal.print_localized(strings::BAD_ADDRESS, &[&wrong]),
             }
         }
     }
+}
+
+fn addresses(refusals: &[Refusal<'_>]) -> Vec<String> {
+    refusals.iter().map(|(address, _)| (*address).to_owned()).collect()
 }
 
 /// Lists the refused recipients with the reasons.

@@ -18,3 +18,4 @@ mod table;
 pub(crate) mod terminal;
 mod typed_numbers;
 mod typed_path;
+mod unsent;

@@ -6,10 +6,15 @@ use std::{
     io::{self, BufRead, IsTerminal, Write},
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+use signal_hook::consts::SIGTSTP;
 
 use crate::{
     client::{display, strings},
+    ending_signals::{self, Held},
     language::{Language, LocalizedText},
     password_prompt,
     proto::request::Secret,
@@ -120,8 +125,36 @@ impl Terminal {
 
     /// Asks for a line; `None` at the end of the input (Ctrl-D).
     pub(crate) fn prompt(&mut self, prompt: &str) -> Option<String> {
+        self.show_prompt(prompt);
+        self.read_answer()
+    }
+
+    /// Asks for a line as [`Terminal::prompt`] does. A signal that ends the process ends the question of a terminal instead,
+    /// and is the error: the caller saves its work and lets the signal take effect.
+    pub(crate) fn prompt_or_signal(&mut self, prompt: &str) -> Result<Option<String>, i32> {
+        while let Some(held) = self.interactive.then(|| ending_signals::hold().ok()).flatten() {
+            self.show_prompt(prompt);
+            // Only the line of a terminal is never in the buffer before the kernel tells of it.
+            let signal = signal_before_input(&held);
+            drop(held);
+            match signal {
+                None => return Ok(self.read_answer()),
+                Some(SIGTSTP) => ending_signals::take_effect(SIGTSTP).map_err(|_| SIGTSTP)?,
+                Some(signal) => {
+                    self.show("");
+                    return Err(signal);
+                }
+            }
+        }
+        Ok(self.prompt(prompt))
+    }
+
+    fn show_prompt(&mut self, prompt: &str) {
         let prompt = self.prompt_lines(prompt).join("\n");
         let _ = write!(self.output, "{prompt}").and_then(|()| self.output.flush()); // the answer may come even if the prompt was not shown
+    }
+
+    fn read_answer(&mut self) -> Option<String> {
         let line = self.read_line();
         if line.is_none() {
             self.show("");
@@ -160,7 +193,7 @@ impl Terminal {
                 "" => return offered,
                 "y" | "yes" | "o" | "oui" => return true,
                 "n" | "no" | "non" => return false,
-                _ => {}
+                _ => self.print_localized(strings::NO_SUCH_CHOICE, &[&answer.trim()]),
             }
         }
     }
@@ -213,6 +246,22 @@ impl Terminal {
 impl fmt::Debug for Terminal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Terminal")
+    }
+}
+
+/// Waits until the input has a line, or has ended. Returns the signal that came before.
+fn signal_before_input(held: &Held) -> Option<i32> {
+    let input = io::stdin();
+    loop {
+        if let Some(signal) = held.signal() {
+            return Some(signal);
+        }
+        let mut waited = [PollFd::new(&input, PollFlags::IN), PollFd::new(held, PollFlags::IN)];
+        match poll(&mut waited, None) {
+            Ok(_) if !waited[1].revents().is_empty() => {}
+            Err(Errno::INTR) => {}
+            Ok(_) | Err(_) => return None,
+        }
     }
 }
 

@@ -327,5 +327,30 @@ def hostile_servers():
         server.socket.close()
 
 
+def a_refused_letter_is_a_draft():
+    """A refused letter goes into the folder of drafts, with its hidden recipients."""
+    terminal = client("--user", ALICE, LC_ALL="fr_FR.UTF-8")
+    terminal.secret("Mot de passe : ", PASSWORD)
+    terminal.answer("q : quitter : ", "w")
+    terminal.answer("À (séparés par des virgules) : ", "carl+452@example.test")
+    for question, line in (("Cc : ", ""), ("Cci : ", "zoe+452@example.test"), ("Objet : ", "kept"), ("c'est tout) : ", "")):
+        terminal.answer(question, line)
+    terminal.expect("Texte, terminé par")
+    terminal.type("the letter\n.")
+    terminal.answer("Envoyer ? [O/n] ", "")
+    terminal.expect("Non envoyé.")
+    terminal.answer("1 réessayer   2 changer les destinataires   3 le garder et revenir : ", "3")
+    terminal.expect("Gardé dans le dossier Drafts.")
+    terminal.answer("q : quitter : ", "q")
+    assert terminal.ended() == 0
+    with imaplib.IMAP4("127.0.0.1", int(IMAP_PORT)) as imap:
+        imap.login(ALICE, PASSWORD)
+        imap.select("Drafts")
+        _, [(about, message), *_] = imap.fetch("1", "(FLAGS BODY[])")
+        assert b"the letter" in message and b"Bcc: zoe+452@example.test\r\n" in message, message
+        _, [about] = imap.fetch("1", "(FLAGS)")
+        assert b"\\Draft" in about, about
+
+
 if __name__ == "__main__":
-    run(folders_flags_and_searches, sent_and_without_a_date, news, a_lost_connection, in_french, wrong_passwords, over_tls, windows_of_all_widths, hostile_servers, numbers_on_the_screen)
+    run(folders_flags_and_searches, a_refused_letter_is_a_draft, sent_and_without_a_date, news, a_lost_connection, in_french, wrong_passwords, over_tls, windows_of_all_widths, hostile_servers, numbers_on_the_screen)

@@ -12,10 +12,12 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import smtplib
 import socket
 import struct
+import subprocess
 import sys
 import termios
 import threading
@@ -26,6 +28,7 @@ STORY, PROGRAM, SMTP_PORT, POP3_PORT, HOME, *CERTIFICATE = sys.argv[1:]
 PATIENCE = 30
 SUBJECT = "Réunion 日本 demain, à dix heures précises, dans la grande salle du deuxième étage"
 ALICE, PASSWORD = "alice@example.test", "sesame"
+UNSENT = "1 try again   2 change the recipients   3 keep it and go back: "
 
 
 class Terminal:
@@ -188,6 +191,8 @@ def write_with_attachments():
     terminal.answer("Send it to the other recipients anyway? [Y/n] ", "")
     terminal.expect("Sent: 250 2.0.0")
     terminal.expect("The server keeps a copy")
+    terminal.answer(UNSENT, "3")
+    terminal.expect("Kept in ")
     terminal.answer("Your choice: ", "4")
     terminal.answer("Your choice: ", "1")
     terminal.answer("q back: ", "1")
@@ -800,6 +805,102 @@ def a_silent_port():
         assert terminal.ended() == 1
 
 
+def kept(terminal):
+    """The text of the draft, and the words of the command that sends it."""
+    terminal.expect("Kept in ")
+    path = terminal.expect(". To send it later, type:")
+    terminal.expect("\r\n")
+    words = shlex.split(terminal.expect("\r\n"))
+    assert words[:2] == ["restante", "send"] and words[-1] == f"--raw={path}", words
+    assert os.stat(path).st_mode & 0o777 == 0o600, path
+    with open(path, encoding="ascii") as file:
+        return file.read(), words[1:]
+
+
+def a_refused_letter():
+    """A refused letter is sent again, to others, or later from a file; no answer loses it."""
+    terminal = Terminal("--user", ALICE, size=(200, 24))
+    terminal.secret("Password: ", PASSWORD)
+    terminal.compose("first", "carl+452@example.test")
+    terminal.type("the first letter\n.")
+    terminal.answer("Send it? [Y/n] ", "")
+    terminal.expect("Not to carl+452@example.test: 452")
+    terminal.answer(UNSENT, "9")
+    terminal.expect("9 is not one of the choices.")
+    terminal.answer(UNSENT, "1")
+    terminal.expect("Not to carl+452@example.test: 452")
+    terminal.answer(UNSENT, "2")
+    terminal.expect("Enter takes the addresses in brackets")
+    terminal.answer("To (commas between several): ", "bob@example.test")
+    for question in ("Cc: ", "Bcc: "):
+        terminal.answer(question, "")
+    terminal.expect("Sent: 250")
+    terminal.expect("The server keeps a copy")
+    terminal.compose("second", "bob@example.test, carl+550@example.test")
+    terminal.type("the second letter\n.")
+    terminal.answer("Send it? [Y/n] ", "")
+    terminal.answer("Send it to the other recipients anyway? [Y/n] ", "")
+    terminal.expect("Sent: 250")
+    terminal.answer(UNSENT, "3")
+    text, words = kept(terminal)
+    assert "the second letter" in text and "--to=carl+550@example.test" in words, (text, words)
+    terminal.compose("third", "bob+452-after-dot@example.test, carl+451@example.test")
+    terminal.type("the third letter\n.")
+    terminal.answer("Send it? [Y/n] ", "")
+    terminal.answer("Send it to the other recipients anyway? [Y/n] ", "")
+    terminal.expect("452")
+    terminal.expect("Not sent.")
+    terminal.answer(UNSENT, "3")
+    text, words = kept(terminal)
+    assert "the third letter" in text, text
+    rest = words.index("--to=bob+452-after-dot@example.test,carl+451@example.test")
+    words[rest] = "--to=bob@example.test"
+    subprocess.run([PROGRAM, *words], check=True, env={"RESTANTE_PASSWORD": PASSWORD})
+    terminal.leave("Your choice: ")
+
+
+def a_letter_kept_by_a_signal():
+    """Ctrl-C, SIGTERM and Ctrl-D at the question keep the letter, and a server that is down loses none."""
+    closed = socket.create_server(("127.0.0.1", 0))
+    port = closed.getsockname()[1]
+    closed.close()
+    for ends in (signal.SIGINT, signal.SIGTERM, None):
+        terminal = Terminal("--user", ALICE, size=(200, 24), smtp=port)
+        terminal.secret("Password: ", PASSWORD)
+        terminal.compose("kept", "carl@example.test")
+        terminal.type("the letter\n.")
+        terminal.answer("Send it? [Y/n] ", "")
+        terminal.expect("cannot connect to")
+        terminal.expect(UNSENT)
+        if ends == signal.SIGTERM:
+            os.kill(terminal.pid, ends)
+        else:
+            os.write(terminal.window, b"\x03" if ends else b"\x04")
+        text, _ = kept(terminal)
+        assert "the letter" in text, text
+        if ends:
+            assert terminal.ended() == -ends, terminal.seen
+        else:
+            terminal.leave("Your choice: ")
+    assert len(os.listdir(os.path.join(HOME, ".local/share/restante/drafts"))) == 3
+
+
+def answers_that_are_no_choices():
+    """An answer to yes or no that is neither is told, before the question comes again."""
+    relay = Relay(int(POP3_PORT))
+    terminal = Terminal(pop3=relay.port)
+    terminal.log_in()
+    terminal.answer("Your choice: ", "1")
+    terminal.expect("q back: ")
+    relay.cut()
+    terminal.type("2")
+    terminal.answer("Connect again? [Y/n] ", "maybe")
+    terminal.expect("maybe is not one of the choices.")
+    terminal.answer("Connect again? [Y/n] ", "")
+    terminal.expect("Connected again.")
+    terminal.leave("Your choice: ")
+
+
 def run(*stories):
     """Runs the story that the command line names."""
     signal.alarm(120)
@@ -810,5 +911,5 @@ if __name__ == "__main__":
     run(
         wrong_twice_then_right, wrong_three_times, write_with_attachments, in_french, a_table_of_80_columns,
         odd_parts, save_on_a_full_disk, delete_and_keep, a_lost_connection, sign_up, between_postfix_and_dovecot,
-        replies, the_own_address, the_own_address_in_a_domain, the_listeners_of_a_configuration, a_mailbox_in_use, send_asks, a_mistyped_answer, a_silent_port, the_echo_comes_back, the_live_screen_gives_the_terminal_back, look_for_new_mail, slips, many_marks, windows_of_all_widths,
+        replies, a_refused_letter, a_letter_kept_by_a_signal, answers_that_are_no_choices, the_own_address, the_own_address_in_a_domain, the_listeners_of_a_configuration, a_mailbox_in_use, send_asks, a_mistyped_answer, a_silent_port, the_echo_comes_back, the_live_screen_gives_the_terminal_back, look_for_new_mail, slips, many_marks, windows_of_all_widths,
     )

@@ -244,3 +244,20 @@ fn u44_a_port_that_waits_for_tls_is_told_on_a_terminal_at_once() {
 fn u45_send_asks_again_after_a_mistyped_answer() {
     story("a_mistyped_answer", &Server::dev(), CLEAR, None);
 }
+
+#[test]
+fn u95_a_letter_that_the_server_refuses_is_tried_again_goes_to_others_or_is_kept() {
+    let server = Server::dev();
+    story("a_refused_letter", &server, CLEAR, None);
+    assert_eq!(server.maildir(BOB).files("new").len(), 3, "the rest, the file, and the changed recipients");
+}
+
+#[test]
+fn u95_the_end_of_the_input_and_a_signal_keep_the_letter() {
+    story("a_letter_kept_by_a_signal", &Server::dev(), CLEAR, None);
+}
+
+#[test]
+fn u96_an_answer_that_is_none_of_the_choices_is_told() {
+    story("answers_that_are_no_choices", &three_letters(), CLEAR, None);
+}

@@ -137,6 +137,10 @@ fn help_and_version_are_no_errors_and_unknown_words_are() {
     for words in [&["--nonsense"][..], &["deliver"], &["dev", "--port", "25"], &["serve"]] {
         assert_eq!(restante(words).status.code(), Some(2), "{words:?}");
     }
+    for word in ["run", "start"] {
+        let told = programs::said(&restante(&[word]));
+        assert!(told.contains("'dev', 'serve'"), "{told}");
+    }
 }
 
 #[test]

@@ -132,7 +132,9 @@ fn any_file_is_explained_and_what_is_none_is_an_error() {
     for none in [home.path().to_owned(), home.path().join("nowhere")] {
         let output = explain(&none, &[]);
         assert_eq!(output.status.code(), Some(1));
-        assert!(String::from_utf8_lossy(&output.stderr).contains("cannot explain"), "{output:?}");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("cannot explain"), "{told}");
+        assert_eq!(told.contains("name a file in its new/ or cur/"), none.is_dir(), "{told}");
     }
 }
 

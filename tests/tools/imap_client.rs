@@ -28,6 +28,11 @@ fn u92_u93_a_date_of_arrival_stands_in_and_a_reply_goes_to_the_recipients() {
 }
 
 #[test]
+fn u95_a_letter_that_the_server_refuses_becomes_a_draft_in_its_folder() {
+    story("a_refused_letter_is_a_draft", &Server::dev());
+}
+
+#[test]
 fn the_server_tells_news_and_the_dialogue_is_shown_without_the_password() {
     story("news", &Server::dev());
 }

@@ -28,14 +28,17 @@ impl Command {
     }
 
     /// Adds a string, quoted if it can be.
-    pub(super) fn string(mut self, octets: &[u8]) -> Self {
+    pub(super) fn string(self, octets: &[u8]) -> Self {
         match quoted(octets) {
             Some(quoted) => self.text(&quoted),
-            None => {
-                self.pieces.push(Piece::Literal(octets.to_vec()));
-                self
-            }
+            None => self.literal(octets),
         }
+    }
+
+    /// Adds octets after their number.
+    pub(super) fn literal(mut self, octets: &[u8]) -> Self {
+        self.pieces.push(Piece::Literal(octets.to_vec()));
+        self
     }
 }
 

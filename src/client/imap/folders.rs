@@ -22,6 +22,8 @@ pub struct ImapFolder {
     pub is_trash: bool,
     /// True for the folder of sent messages.
     pub is_sent: bool,
+    /// True for the folder of drafts.
+    pub is_drafts: bool,
     /// The numbers of the folder.
     pub counts: FolderCounts,
 }
@@ -236,6 +238,15 @@ impl Imap {
         Ok(can_move)
     }
 
+    /// APPEND: adds a message with these flags to a folder.
+    ///
+    /// # Errors
+    /// The server refused, or the connection broke.
+    pub fn append(&mut self, folder: &[u8], flags: &str, message: &[u8]) -> Result<(), ClientError> {
+        let command = Command::new("APPEND ").string(folder).text(&format!(" ({flags}) "));
+        self.run(&command.literal(message)).map(|_| ())
+    }
+
     /// EXPUNGE: removes the messages that are marked as deleted.
     ///
     /// # Errors
@@ -275,6 +286,7 @@ impl ImapFolder {
             can_be_opened: !has("\\Noselect") && !has("\\NonExistent"),
             is_trash: has("\\Trash") || text.eq_ignore_ascii_case("Trash"),
             is_sent: has("\\Sent") || text.eq_ignore_ascii_case("Sent"),
+            is_drafts: has("\\Drafts") || text.eq_ignore_ascii_case("Drafts"),
             counts: FolderCounts::default(),
             text,
             name,

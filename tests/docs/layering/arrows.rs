@@ -214,7 +214,21 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("client", &["certificate_words", "language", "wire_size", "printable", "compose", "mime", "proto"]),
-    ("mua", &["language", "password_prompt", "accounts", "maildir", "wire_size", "mime", "proto", "client"]),
+    (
+        "mua",
+        &[
+            "language",
+            "password_prompt",
+            "ending_signals",
+            "command_hint",
+            "accounts",
+            "maildir",
+            "wire_size",
+            "mime",
+            "proto",
+            "client",
+        ],
+    ),
     (
         "tools",
         &[
