@@ -33,6 +33,7 @@ mod owner;
 #[cfg(feature = "tools")]
 mod purge;
 mod running;
+mod same_place;
 #[cfg(feature = "tools")]
 mod seed;
 #[cfg(feature = "tools")]

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::geteuid;
 
-use super::{failure::Failure, spool::is_same, start_failure::Alternatives, status::staleness};
+use super::{failure::Failure, same_place::is_same, start_failure::Alternatives, status::staleness};
 use crate::{
     command_hint::restante,
     config::{Config, ConfigText},

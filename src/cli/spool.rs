@@ -343,9 +343,3 @@ pub(super) fn display_name(file: &Path) -> String {
 pub(super) fn is_stdio(file: &Path) -> bool {
     file == Path::new("-")
 }
-
-/// Whether both paths lead to one place.
-pub(super) fn is_same(one: &Path, other: &Path) -> bool {
-    let id = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    id(one) == id(other)
-}

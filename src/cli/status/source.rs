@@ -8,7 +8,7 @@ use std::{
 
 use super::summary::staleness;
 use crate::{
-    cli::{failure::Failure, output, spool::is_same},
+    cli::{failure::Failure, output, same_place::is_same},
     command_hint::path_word,
     config::{Config, MistakenPlaces},
     maildir::Spool,
