@@ -68,6 +68,8 @@ struct Mark {
 #[derive(Debug)]
 pub(crate) struct Folder {
     pub(super) source: Source,
+    /// True if it has what this user has sent.
+    pub(super) has_sent: bool,
     pub(crate) entries: Vec<Entry>,
 }
 
@@ -82,7 +84,7 @@ impl Folder {
             let summary = id.as_ref().and_then(|id| known.remove(id));
             entries.push(Entry { id, summary, ..Entry::new(number, octets) });
         }
-        Ok(Self { entries, source: Source::Server(pop3) })
+        Ok(Self { entries, has_sent: false, source: Source::Server(pop3) })
     }
 
     /// The summaries that the next session need not fetch.
@@ -136,12 +138,12 @@ impl Folder {
 
     pub(crate) fn from_sent_folder(copies: SentFolder) -> Self {
         let entries = (1..).zip(copies.sizes()).map(|(number, octets)| Entry::new(number, octets)).collect();
-        Self { entries, source: Source::Disk(copies) }
+        Self { entries, has_sent: true, source: Source::Disk(copies) }
     }
 
     /// The folder between two sessions.
     pub(crate) fn disconnected() -> Self {
-        Self { source: Source::Disconnected, entries: Vec::new() }
+        Self { source: Source::Disconnected, has_sent: false, entries: Vec::new() }
     }
 
     /// True if there is a session or a disk to read from.
@@ -198,11 +200,7 @@ impl Folder {
 
     /// True if this user has sent the messages.
     pub(crate) fn is_sent(&self) -> bool {
-        match &self.source {
-            Source::Imap(source) => source.folder.is_sent,
-            Source::Disk(_) => true,
-            Source::Server(_) | Source::Disconnected => false,
-        }
+        self.has_sent
     }
 
     /// Only a server's messages can be deleted.

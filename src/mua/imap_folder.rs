@@ -27,7 +27,8 @@ impl Folder {
         messages: Vec<ImapMessage>,
     ) -> Self {
         let source = ImapSource { imap, folder, all, found: None };
-        let mut folder = Self { entries: Vec::new(), source: Source::Imap(Box::new(source)) };
+        let has_sent = source.folder.is_sent;
+        let mut folder = Self { entries: Vec::new(), has_sent, source: Source::Imap(Box::new(source)) };
         folder.entries.extend(messages.into_iter().map(Entry::of_imap));
         folder.renumber();
         folder

@@ -169,6 +169,7 @@ impl App<'_> {
             };
             match self.open_as(&sent, SummaryCache::default()) {
                 Ok(mut sent) if !sent.entries.is_empty() => {
+                    sent.has_sent = true;
                     let done = self.browse(&mut sent, AddressColumn::To);
                     sent.close()?;
                     return done;

@@ -296,7 +296,7 @@ fn missing_name(key: &str, what: &str, path: &Path, advice: Option<(&Path, Strin
                         METRICS => way_to_make(above, "755"),
                         _ => chown("chown", above),
                     };
-                    (above, advice_with(&command, above, ANOTHER_PLACE))
+                    (above, of_its_own(above).unwrap_or_else(|| advice_with(&command, above, ANOTHER_PLACE)))
                 };
                 let (place, advice) = advice.unwrap_or_else(usual);
                 Some(Problem::denied(key, no_permission(place, what, &advice)))
@@ -401,6 +401,21 @@ fn advice_with(command: &str, path: &Path, instead: &str) -> String {
         return format!("{holder}: {instead}");
     }
     format!("as root, change its owner with {command}")
+}
+
+/// The advice to make a directory in one of root that has other files, such as `/run` or `/etc`, because its owner could replace
+/// those. `None` for any other directory.
+fn of_its_own(above: &Path) -> Option<String> {
+    let is_of_root = !is_own(above) && fs::metadata(above).is_ok_and(|about| about.uid() == 0);
+    let has_files = || fs::read_dir(above).is_ok_and(|mut entries| entries.next().is_some());
+    (is_of_root && has_files()).then(|| {
+        let own = above.join("restante");
+        format!(
+            "it is root's and has other files: make a directory of its own, as root, with {}, and name a file in {}",
+            way_to_make(&own, "755"),
+            own.display()
+        )
+    })
 }
 
 /// The person whose directory it is, or the server that has it: both keep it.

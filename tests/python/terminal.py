@@ -623,6 +623,18 @@ def replies():
     terminal.answer("Send it? [Y/n] ", "y")
     terminal.expect("Sent: 250")
     terminal.answer("Enter to go back: ", "")
+    # A reply to what was sent goes on to the same people.
+    terminal.answer("q back: ", "q")
+    terminal.answer("Your choice: ", "3")
+    terminal.answer("q back: ", "1")
+    terminal.answer("Enter to go back: ", "r")
+    terminal.answer("To (commas between several) [Élodie <bob@example.test>]: ", "")
+    for question in ("Cc: ", "Bcc: ", "Subject [Re: Été]: ", "Attach a file (Enter: no more): "):
+        terminal.answer(question, "")
+    terminal.expect("Text, ended by")
+    terminal.type("And yes.\n.")
+    terminal.answer("Send it? [Y/n] ", "n")
+    terminal.answer("Enter to go back: ", "")
     terminal.leave("q back: ", "Your choice: ")
     (path,) = [os.path.join(HOME, "spool/bob@example.test/new", name)
                for name in os.listdir(os.path.join(HOME, "spool/bob@example.test/new"))]
@@ -631,7 +643,7 @@ def replies():
     assert message["In-Reply-To"] == "<2@far.test>", message["In-Reply-To"]
     assert message["References"].split() == ["<1@far.test>", "<2@far.test>"], message["References"]
     assert message["Subject"] == "Re: Été"
-    quoted = "Yes.\n\nÉlodie <bob@example.test> wrote:\n> Lunch?\n>> Dinner.\n"
+    quoted = "Yes.\n\nann@far.test wrote:\n> Lunch?\n>> Dinner.\n"
     assert message.get_content().replace("\r\n", "\n") == quoted, message.get_content()
 
 

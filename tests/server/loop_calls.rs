@@ -80,6 +80,10 @@ fn calls_that_may_wait(trace: &str) -> Vec<&str> {
         let Some((call, arguments)) = line.split_once('(') else {
             return false; // signals, and the end of strace
         };
+        // glibc asks the kernel once, before it gives the memory of a thread back.
+        if arguments.contains("/proc/sys/vm/overcommit_memory") {
+            return false;
+        }
         let refused = |(name, flag): &(&str, &str)| *name == call && arguments.contains(flag);
         if call.contains(' ') || CANNOT_WAIT.contains(&call) || REFUSED_RATHER_THAN_WAIT.iter().any(refused) {
             return false;

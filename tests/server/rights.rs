@@ -416,3 +416,29 @@ fn n98_a_log_and_aliases_that_cannot_be_had_come_with_the_command() {
     let (code, said) = story.run(&[], &["check"]);
     assert_eq!(code, Some(0), "{said}");
 }
+
+#[test]
+fn h47_a_directory_of_root_with_other_files_is_not_given_to_the_user_of_the_server() {
+    if !can_become_somebody_else(
+        "h47_a_directory_of_root_with_other_files_is_not_given_to_the_user_of_the_server",
+    ) {
+        return;
+    }
+    let story = Story::new("");
+    let shared = story.at("shared");
+    fs::create_dir(&shared).unwrap();
+    fs::write(shared.join("other"), "").unwrap();
+    story.configure(&format!("[log]\ndestination = {:?}\n", shared.join("log")));
+    let (code, said) = story.run(&[], &["check"]);
+    let own = shared.join("restante");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("it is root's and has other files: make a directory of its own, as root, with"),
+        "{said}"
+    );
+    assert!(
+        said.contains(&format!("-m 755 {}`, and name a file in {}", own.display(), own.display())),
+        "{said}"
+    );
+    assert!(!said.contains(&format!("nobody: {}`", shared.display())), "{said}");
+}
