@@ -17,6 +17,8 @@ pub(crate) enum Change {
 #[derive(Debug, Default)]
 struct Entry {
     removed: Change,
+    /// Programs that were about to put it away.
+    movers: BTreeSet<&'static str>,
     reads: usize,
     uid: Option<String>,
 }
@@ -79,6 +81,15 @@ impl Ledger {
         }
     }
 
+    /// A program is about to put a letter away. Dovecot moves one by a link in the other folder, and then removes the first
+    /// name. A program that moves the letter between the two leaves a second name there. Therefore each program may put a
+    /// letter away once.
+    pub(crate) fn moves(&mut self, by: &'static str, id: &str) {
+        if let Some(entry) = self.letters.get_mut(id) {
+            entry.movers.insert(by);
+        }
+    }
+
     pub(crate) fn did(&mut self, by: &str) {
         *self.deeds.entry(by.to_owned()).or_default() += 1;
     }
@@ -95,17 +106,21 @@ impl Ledger {
     /// Compares with what is left in the mailbox and what was put away from there; all that is wrong.
     pub(crate) fn judge(&self, left: &BTreeSet<String>, archived: Vec<String>) -> Vec<String> {
         let mut wrong = self.wrong.clone();
-        let mut away = BTreeSet::new();
+        let mut away: BTreeMap<String, usize> = BTreeMap::new();
         for id in archived {
-            if !away.insert(id.clone()) {
-                wrong.push(format!("{id} was put away twice"));
+            *away.entry(id).or_default() += 1;
+        }
+        for (id, times) in &away {
+            let movers = self.letters.get(id).map_or(0, |entry| entry.movers.len());
+            if *times > movers {
+                wrong.push(format!("{id} was put away {times} times by {movers} programs"));
             }
         }
         wrong.extend(
             left.iter().filter(|id| !self.letters.contains_key(*id)).map(|id| format!("{id} was never sent")),
         );
         for (id, Entry { removed, reads, .. }) in &self.letters {
-            let why = match (removed, left.contains(id), away.contains(id)) {
+            let why = match (removed, left.contains(id), away.contains_key(id)) {
                 (_, true, true) => "doubled: here and put away",
                 (Change::Yes, true, _) => "deleted, and still there",
                 (Change::No, false, false) => "lost",

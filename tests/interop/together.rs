@@ -264,6 +264,7 @@ impl<'a> Stage<'a> {
                 for id in [moved, deleted] {
                     self.remove(IMAP, id, Change::Perhaps);
                 }
+                self.ledger().moves(IMAP, moved);
                 imap.try_ask("STORE 1:* +FLAGS.SILENT (\\Answered)");
                 imap.try_ask(&format!("UID MOVE {first} Archive"));
                 imap.try_ask(&format!("UID STORE {last} +FLAGS.SILENT (\\Deleted)"));
@@ -298,6 +299,7 @@ impl<'a> Stage<'a> {
                 }
                 imap.try_ask("STORE 1:* +FLAGS.SILENT (\\Seen)");
                 if turn % 3 == 0 {
+                    [one, other].into_iter().for_each(|id| self.ledger().moves(OURS, id));
                     imap.try_ask(&format!("UID MOVE {first},{last} Archive"));
                 } else {
                     imap.try_ask(&format!("UID STORE {first},{last} +FLAGS.SILENT (\\Deleted)"));
