@@ -37,15 +37,35 @@ impl Imap {
 
     /// The same for one of thousands of sessions that read short lines only.
     pub(crate) fn login_with_buffer(address: SocketAddr, user: &str, buffer: usize) -> io::Result<Self> {
+        Self::login_with_password(address, user, "any-password", buffer)
+    }
+
+    /// The same with that password.
+    pub(crate) fn login_with_password(
+        address: SocketAddr,
+        user: &str,
+        password: &str,
+        buffer: usize,
+    ) -> io::Result<Self> {
         let mut imap = Self { stream: client::connect(address, buffer)?, line: Vec::new() };
         imap.next_line()?;
-        imap.command(&format!("LOGIN {user} any-password"))?;
+        imap.command(&format!("LOGIN {user} \"{password}\""))?;
         Ok(imap)
     }
 
     /// Sends a command, and reads its responses up to the tagged one, which has to be OK.
     pub(crate) fn command(&mut self, command: &str) -> io::Result<Responses> {
-        self.stream.get_mut().write_all(format!("a {command}\r\n").as_bytes())?;
+        self.send(command)?;
+        self.until_done(command)
+    }
+
+    /// Sends a command.
+    pub(crate) fn send(&mut self, command: &str) -> io::Result<()> {
+        self.stream.get_mut().write_all(format!("a {command}\r\n").as_bytes())
+    }
+
+    /// Reads the responses to a command that was sent.
+    pub(crate) fn until_done(&mut self, command: &str) -> io::Result<Responses> {
         let mut responses = Responses::default();
         loop {
             self.next_line()?;

@@ -54,7 +54,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// Names of a message each.
-fn apart(n: usize) -> String {
+pub(crate) fn apart(n: usize) -> String {
     format!("{}.M1P1.bench.example.test:2,", 1_700_000_000 + n)
 }
 
@@ -64,11 +64,11 @@ fn alike(n: usize) -> String {
 }
 
 impl World {
-    fn file(&self, place: &str, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, place: &str, name: &str) -> PathBuf {
         self.mailbox.join(place).join(name)
     }
 
-    fn fill(&self, place: &str, size: usize, name: fn(usize) -> String) -> io::Result<()> {
+    pub(crate) fn fill(&self, place: &str, size: usize, name: fn(usize) -> String) -> io::Result<()> {
         (0..size).try_for_each(|n| fs::write(self.file(place, &name(n)), "Subject: x\n\ntext\n"))
     }
 

@@ -12,6 +12,7 @@
 mod accounts;
 #[path = "../common/mod.rs"]
 mod common;
+mod imap;
 mod mailboxes;
 mod sessions;
 mod world;
@@ -43,7 +44,7 @@ fn main() -> io::Result<()> {
     ]);
     let mut too_long = Vec::new();
     let sizes: Vec<usize> = [8, 4, 2, 1].iter().map(|part| most / part).collect();
-    let cases = [mailboxes::CASES, sessions::CASES, accounts::CASES].concat();
+    let cases = [mailboxes::CASES, imap::CASES, sessions::CASES, accounts::CASES].concat();
     for Case { name, setup, run } in cases.into_iter().filter(|case| case.name.contains(&only)) {
         for size in &sizes {
             let world = World::new(scratch.fresh()?, setup, *size)?;

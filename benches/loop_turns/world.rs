@@ -37,6 +37,8 @@ pub(crate) struct Setup {
     pub(crate) pop3: &'static str,
     /// A listener for LMTP too, which takes places from the others.
     pub(crate) with_lmtp: bool,
+    /// The same for IMAP.
+    pub(crate) with_imap: bool,
 }
 
 /// The figures that a server has published.
@@ -52,13 +54,14 @@ impl World {
     pub(crate) fn new(dir: PathBuf, setup: fn(&mut Setup, usize), size: usize) -> io::Result<Self> {
         let mut lines = Setup::default();
         setup(&mut lines, size);
-        let Setup { files, limits, pop3, with_lmtp } = lines;
+        let Setup { files, limits, pop3, with_lmtp, with_imap } = lines;
         let rest = format!(
-            "{files}\n[metrics]\nfile = {:?}\ninterval = \"1s\"\n[limits]\nconnections.max = {}\n{limits}\n{}{}{}",
+            "{files}\n[metrics]\nfile = {:?}\ninterval = \"1s\"\n[limits]\nconnections.max = {}\n{limits}\n{}{}{}{}",
             figures(&dir),
             MOST_SESSIONS / 2 * 3, // a part of the places is for the other services
             listener("smtp", ""),
             if with_lmtp { listener("lmtp", "") } else { String::new() },
+            if with_imap { listener("imap", "auth_allow_cleartext = true\n") } else { String::new() },
             listener("pop3", &format!("auth_allow_cleartext = true\n{pop3}")),
         );
         fs::write(dir.join(ALIASES), "")?;

@@ -12,7 +12,7 @@ use crate::{
     limits::Limits,
     proto::{http::api::ApiAction, request::Failure},
     thread_limits::WEB_THREADS,
-    workers::{Completion, CompletionSender, Job, Pool, Storage, imap_reads::ReadRequest},
+    workers::{Completion, CompletionSender, Job, Pool, Priority, Storage, imap_reads::ReadRequest},
 };
 
 /// The threads of the backend.
@@ -36,12 +36,14 @@ impl Workers {
         limits: &Limits,
         budget: &FdBudget,
     ) -> io::Result<Self> {
-        let pool = |name, threads, waiting| Pool::start(name, threads, waiting, storage, completions);
+        let pool = |name, priority, threads, waiting| {
+            Pool::start(name, priority, threads, waiting, storage, completions)
+        };
         Ok(Self {
-            disk_pool: pool("disk", limits.disk.workers, limits.disk.queue_size)?,
-            scan_pool: pool("scan", limits.index.scan_workers, limits.disk.queue_size)?,
-            web_pool: pool("web", WEB_THREADS, limits.disk.queue_size)?,
-            password_pool: pool("password", limits.auth.workers, limits.auth.workers)?,
+            disk_pool: pool("disk", Priority::Normal, limits.disk.workers, limits.disk.queue_size)?,
+            scan_pool: pool("scan", Priority::Normal, limits.index.scan_workers, limits.disk.queue_size)?,
+            web_pool: pool("web", Priority::Low, WEB_THREADS, limits.disk.queue_size)?,
+            password_pool: pool("password", Priority::Normal, limits.auth.workers, limits.auth.workers)?,
             committer: Committer::start(storage, completions, limits, budget.max_maildirs)?,
         })
     }

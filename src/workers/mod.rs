@@ -47,6 +47,8 @@ use std::{
     thread,
 };
 
+use rustix::process::nice;
+
 use crate::{
     accounts::HashMemory,
     limits::HASH_MEMORY_RETENTION,
@@ -134,6 +136,24 @@ fn next(jobs: &Receiver<Job>, scratch: &mut HashMemory) -> Option<Job> {
     jobs.recv()
 }
 
+/// The share of the processors that the threads of a pool have while other threads need them too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// That of the event loop and of the committer.
+    Normal,
+    /// A third of that, for work that takes seconds of CPU time and that no delivery waits for.
+    Low,
+}
+
+impl Priority {
+    /// Gives the calling thread this priority. Where a sandbox forbids that, the threads share the processors equally.
+    fn apply(self) {
+        if self == Self::Low {
+            let _ = nice(LOW_NICE); // nice(2): on Linux it is the thread's alone
+        }
+    }
+}
+
 /// A pool of threads and their queue. The threads end after the pool is dropped and the queue is empty.
 #[derive(Debug)]
 pub struct Pool {
@@ -142,12 +162,13 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Starts `threads` workers with a queue of at most `waiting` jobs.
+    /// Starts `threads` workers of this priority, with a queue of at most `waiting` jobs.
     ///
     /// # Errors
     /// A thread could not be started.
     pub fn start(
         name: &str,
+        priority: Priority,
         threads: usize,
         waiting: usize,
         storage: &Arc<Storage>,
@@ -158,6 +179,7 @@ impl Pool {
         for jobs in receivers {
             let (storage, completions) = (Arc::clone(storage), completions.clone());
             thread::Builder::new().name(name.to_owned()).spawn(move || {
+                priority.apply();
                 let mut scratch = HashMemory::default();
                 while let Some(job) = next(&jobs, &mut scratch) {
                     waiting.sub(1);
@@ -189,3 +211,6 @@ impl Pool {
         queued
     }
 }
+
+/// The increment of the nice value for [`Priority::Low`].
+const LOW_NICE: i32 = 5;

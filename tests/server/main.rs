@@ -19,6 +19,7 @@ mod loop_calls;
 mod metrics;
 mod odd_files;
 mod operators;
+mod priorities;
 mod reload;
 mod rights;
 mod running;
