@@ -171,7 +171,7 @@ impl Steady {
         }
     }
 
-    /// Logs in when it is due, to one mailbox after another, fetches what is there and deletes it.
+    /// Logs in when it is due, to one mailbox after another, and fetches and deletes all messages there.
     fn fetch(&self, address: SocketAddr, client: usize) {
         let mut pace = Pace::new(LOGINS / POP3_CLIENTS as f64, client, POP3_CLIENTS);
         for mailbox in (0..USERS).filter(|mailbox| mailbox % POP3_CLIENTS == client).cycle() {
@@ -242,7 +242,7 @@ fn pair(options: &Options, server: &Server, steady: &Steady, number: usize) -> i
     Ok(pair)
 }
 
-/// Measures while `work` runs. What the window before has begun ends first, and does not count.
+/// Measures while `work` runs. Operations that began in the window before end first, and do not count.
 fn window<T>(
     server: &Server,
     steady: &Steady,

@@ -116,7 +116,7 @@ impl Mailbox {
         Ok((taken, messages))
     }
 
-    /// The same, if it saw at least what was there when it began.
+    /// The same; an error if the login saw fewer messages than there were when it began.
     pub(crate) fn current_login(&self, pop3: SocketAddr) -> io::Result<Duration> {
         let there = self.messages();
         match self.login(pop3)? {
@@ -125,7 +125,7 @@ impl Mailbox {
         }
     }
 
-    /// The same, if it saw what is there and no more.
+    /// The same; an error if the login did not see exactly the messages of the mailbox.
     pub(crate) fn full_login(&self, pop3: SocketAddr) -> io::Result<Duration> {
         let (taken, seen) = self.login(pop3)?;
         self.expect(seen)?;

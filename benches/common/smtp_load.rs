@@ -133,7 +133,7 @@ impl Session {
     }
 }
 
-/// When to stop: after the time, or after as much as a disk should be asked to hold for a benchmark.
+/// The limit of a run: its time, or the octets that a benchmark may write to a disk.
 pub(crate) struct Quota {
     pub(crate) start: Instant,
     time: Duration,
