@@ -33,7 +33,7 @@ impl Dialogue {
     }
 }
 
-/// What the client sends by a line like `C: text`, `C| text`, `C*20: text` or `C~ octets=…`.
+/// Octets that the client sends by a line like `C: text`, `C| text`, `C*20: text` or `C~ octets=…`.
 fn sent(line: &str) -> Option<Vec<u8>> {
     let rest = line.strip_prefix('C')?;
     let (mark, text) = rest.split_at(rest.find([':', '|', '~'])?);

@@ -1,5 +1,6 @@
-//! The accounts and their aliases: two files, parted by an octet 0. They are taken or refused in words; who is taken
-//! has a mailbox that may be a directory, and a change of one account leaves the others as they are.
+//! The accounts and their aliases: two files, separated by an octet 0. They are accepted, or refused with a message;
+//! each accepted account has a mailbox whose name may be that of a directory, and a change of one account leaves the
+//! others as they are.
 
 use restante::{accounts::{Sources, UserFile}, proto::{request::{AccountDirectory, Lookup, Mailbox}, smtp::address::Address}};
 

@@ -1,4 +1,5 @@
-//! The client hears anything: every call comes to an end, and what it makes of a reply is what is in it.
+//! The client receives arbitrary octets: every call returns, and a reply contains only text that the
+//! server sent.
 
 use std::{
     io::{Read, Write},
@@ -32,7 +33,7 @@ fn seeds() -> Vec<Vec<u8>> {
         b"\x01-ERR [IN-USE] try later\r\n",
         b"\x01+OK\r\n+OK\r\nSASL PLAIN\r\n.\r\n+ \r\n+OK\r\n-ERR\r\n+OK\r\n1 x\r\n.\r\n",
     ]);
-    // What servers say, and the lines of our own: `S: …`.
+    // Replies of servers, from the lines `S: …` of our own dialogues.
     for (protocol, directory) in [(0, "smtp"), (1, "pop3")] {
         seeds.extend(dialogues::all(directory).iter().map(|dialogue| {
             let said = dialogue.source.lines().filter_map(|line| line.strip_prefix("S: "));
@@ -74,7 +75,7 @@ fn send(server: &Server, said: &[u8]) -> Result<(), ClientError> {
     Ok(())
 }
 
-/// A reply has a code of the RFC, and no text that was not said.
+/// A reply has a code of the RFC, and no text that the server did not send.
 fn is_reply(reply: &Reply, said: &[u8]) {
     assert!((200..600).contains(&reply.code) && !reply.lines.is_empty());
     let code = reply.code.to_string();
@@ -83,7 +84,7 @@ fn is_reply(reply: &Reply, said: &[u8]) {
     if let Some(enhanced) = reply.enhanced {
         assert!([2, 4, 5].contains(&enhanced.0));
     }
-    // What is no UTF-8 takes three octets for one.
+    // An octet that is not UTF-8 becomes a replacement character of three octets.
     let text: usize = reply.lines.iter().map(String::len).sum();
     assert!(text <= 3 * said.len() && !reply.lines.iter().any(|line| line.contains('\n')));
 }

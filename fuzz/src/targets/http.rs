@@ -68,7 +68,7 @@ fn run(data: &[u8]) {
         Kind::Body => {
             let route = &ROUTES[usize::from(input.octet()) % ROUTES.len()];
             let path = route.path.replace("{id}", "a1").replace("{part}", "1.2");
-            // Twice, so that what is left of a body would be a request.
+            // Twice, because octets that the server leaves of a body would be read as a request.
             with_body(route.method.name(), &path, input.0).repeat(2)
         }
         Kind::Query => {

@@ -91,7 +91,7 @@ fn run(data: &[u8]) {
         read(&outcome.said);
     }
     assert_same(&play(&config, lines_in_pieces(wire, size), event), &outcome);
-    // Octets behind STARTTLS in the same piece end the session.
+    // Octets after STARTTLS in the same piece end the session.
     if !config.protocol.starttls {
         assert_same(&play(&config, [wire].into_iter(), event), &outcome);
         assert_same(&play(&config, wire.chunks(size), event), &outcome);

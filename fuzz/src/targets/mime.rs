@@ -73,7 +73,7 @@ fn message(data: &[u8], limits: &MimeLimits) {
     }
     let view = View::of(&message);
     is_bounded(&view.text, 3 * data.len());
-    // What is not listed is shown, blank, or in a part that is listed.
+    // A part that is not listed is shown, blank, or inside a part that is listed.
     let is_inside = |mut index: usize| {
         while let Some(parent) = parts[index].parent {
             index = parent;

@@ -32,7 +32,7 @@ fn run(data: &[u8]) {
     ours(data);
 }
 
-/// A name of anybody's.
+/// A file name that any program may have given.
 fn flagged(name: &[u8], flag: u8) {
     assert!(name.starts_with(identity(name)));
     assert!(info(name).is_none_or(|at| identity(name).len() <= at), "flags are no part of what identifies");

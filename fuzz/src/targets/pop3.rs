@@ -95,7 +95,7 @@ fn run(data: &[u8]) {
     let outcome = play.with(lines_in_pieces(wire, usize::MAX));
     play.adds_up(&outcome, wire);
     assert_eq!(play.with(lines_in_pieces(wire, size)), outcome, "it depends on the pieces");
-    // What stands behind STLS in the same piece ends the session.
+    // Octets after STLS in the same piece end the session.
     if !play.rules.protocol.stls {
         assert_eq!(play.with([wire].into_iter()), outcome, "it depends on the pieces");
         assert_eq!(play.with(wire.chunks(size)), outcome, "it depends on the pieces");
@@ -143,7 +143,7 @@ impl Play {
                 "more replies than lines"
             );
             if let Some((delete, seen)) = &outcome.update {
-                // What is expired goes beside what was marked.
+                // QUIT deletes the expired messages together with the marked ones.
                 assert!(deleted.iter().all(|message| delete.contains(message)));
                 let keeps = matches!(self.rules.protocol.expire, None | Some(Expire::Never));
                 assert!(!keeps || deleted.iter().eq(delete), "another message is deleted");

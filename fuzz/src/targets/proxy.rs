@@ -1,4 +1,5 @@
-//! The header of a proxy: it is the same whatever follows it and however it comes, and what is refused stays refused.
+//! The header of a proxy: it is the same whatever follows it and however it is split, and a refused header stays
+//! refused.
 
 use std::net::{IpAddr, SocketAddr};
 
