@@ -89,8 +89,8 @@ fn one(
     }
     starts.push(restart(server)?);
     let by_imap = imap::check::check(Addresses::of(server).imap, users, &mut ledger, letters);
-    // Where no journal makes a rename whole, MOVE links and unlinks, and a kill between the two leaves both (docs/DISK.md). The
-    // directory of this test may be there. `make power-cut` plays the rename.
+    // If no journal makes a rename atomic, MOVE links and unlinks, and a kill between the two leaves both
+    // (docs/DISK.md). The directory of this test may be on such a file system. `make power-cut` tests the rename.
     wrong.extend(by_imap.into_iter().filter(|fault| fault.what != "doubled by MOVE"));
     if cycle % LOOKS == LOOKS - 1 {
         wrong.extend(check::pop3(server.pop3(), &server.spool, &mut ledger, dice));

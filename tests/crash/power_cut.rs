@@ -1,6 +1,6 @@
-//! Power cuts under load, on a file system of its own: what was acknowledged is there once and whole, what
-//! was deleted stays away, and the server starts on what is left. `make power-cut` runs it; it needs root,
-//! a loop device and the programs that make and check the file systems.
+//! Power cuts under load, on a file system of its own: acknowledged messages are there once and whole, deleted
+//! ones stay away, and the server starts on the files that are left. `make power-cut` runs it; it needs root, a
+//! loop device and the programs that make and check the file systems.
 //!
 //! In a build with the feature `mutations` the same cycles run against a server that leaves a sync out, and
 //! must find it out: a test that can't fail proves nothing.

@@ -36,14 +36,14 @@ impl Addresses {
     }
 }
 
-/// What all sessions share.
+/// The state that all sessions share.
 pub(crate) struct Load<'a> {
     pub(crate) addresses: Addresses,
     pub(crate) letters: &'a Letters,
     pub(crate) ledger: &'a Mutex<Ledger>,
     /// The users of IMAP.
     pub(crate) users: &'a [Mutex<User>],
-    /// The number of this cycle, for the names of letters and of mailboxes that nobody had before.
+    /// The number of this cycle, so that the names of letters and of mailboxes are new in each cycle.
     pub(crate) cycle: usize,
     pub(crate) stop: AtomicBool,
     /// Whether the end has begun, after which the server may refuse anything.
@@ -53,7 +53,7 @@ pub(crate) struct Load<'a> {
     pub(crate) wrong: Mutex<Vec<Wrong>>,
 }
 
-/// How many sessions of each kind there are.
+/// The number of sessions of each kind.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Crowd {
     pub(crate) senders: usize,
@@ -125,7 +125,8 @@ impl<'a> Load<'a> {
                 let (load, dice) = (&self, dice.split());
                 // A lone one is another one in each cycle.
                 let number = if crowd.writers == 1 { self.cycle / 3 } else { writer };
-                // Its first error is the end of the server too: until the look at what is left, a change is open.
+                // The first error of a writer is the end of the server too: until the check afterwards, its last
+                // change is open.
                 scope.spawn(move || Writer::login(load, number, dice)?.run(crowd.focus));
             }
             end();

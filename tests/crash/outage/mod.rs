@@ -1,6 +1,6 @@
-//! What the tests of sudden ends share: a load of many sessions, a ledger of what the server promised to
-//! them, and a look at what is left. `power_cut` takes the file system away under the server, `kill_loop`
-//! only the process.
+//! Common parts of the tests of sudden ends: a load of many sessions, a ledger of the server's promises
+//! to them, and a check of the result. `power_cut` takes the file system away under the server,
+//! `kill_loop` only the process.
 
 pub(crate) mod check;
 pub(crate) mod imap;
@@ -25,9 +25,9 @@ use wire::Wire;
 /// Something that may not be.
 #[derive(Debug)]
 pub(crate) struct Wrong {
-    /// Which rule it breaks, in one or two words.
+    /// The rule that it breaks, in one or two words.
     pub(crate) what: &'static str,
-    /// What was found, and where.
+    /// The finding, and its place.
     pub(crate) text: String,
 }
 

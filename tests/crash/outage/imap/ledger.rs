@@ -1,5 +1,5 @@
-//! What the server promised to the sessions of one user. A session makes one change at a time, so of each session at most one
-//! change may have happened in part.
+//! The promises of the server to the sessions of one user. A session makes one change at a time, so of each session at
+//! most one change may have happened in part.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
