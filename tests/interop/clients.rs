@@ -78,7 +78,7 @@ impl Drop for Dovecot {
     }
 }
 
-/// A port that nobody has. Neither Postfix nor Dovecot can be asked to take any that is free and to say which.
+/// A port that is free. Neither Postfix nor Dovecot can be asked to take any that is free and to say which.
 pub(crate) fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

@@ -1,5 +1,5 @@
 //! Dovecot on the same Maildir: its IMAP server and its delivery agent, each a process of its own without the
-//! daemon around it, as it runs behind `ssh`. The locks, the index files and the renames are the same.
+//! daemon around it, as `ssh` starts it. The locks, the index files and the renames are the same.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 

@@ -149,8 +149,8 @@ impl Imap {
         assert!(result.starts_with("OK"), "{result}");
     }
 
-    /// Opens a mailbox and reads everything in it: the unique ids of IMAP, and the letters. What went meanwhile
-    /// is left out.
+    /// Opens a mailbox and reads everything in it: the unique ids of IMAP, and the letters. Messages that are
+    /// removed meanwhile are left out.
     pub(crate) fn read_all(&mut self, mailbox: &str) -> Vec<(usize, String)> {
         self.ask(&format!("SELECT {mailbox}"));
         let fetched = self.try_ask("UID FETCH 1:* BODY.PEEK[]");
@@ -167,7 +167,7 @@ impl Imap {
     }
 }
 
-/// A session that keeps its mailbox open, and knows of it what it has been told.
+/// A session that keeps its mailbox open, and knows of it only the server's responses.
 pub(crate) struct View {
     imap: Imap,
     /// The unique id of each message, once it is known.

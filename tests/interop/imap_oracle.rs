@@ -1,5 +1,5 @@
-//! Dovecot's IMAP server as an oracle: both serve the same messages, and tell the same of them, but for what is in
-//! [`KNOWN`], each with its reason.
+//! Dovecot's IMAP server as an oracle: both serve the same messages, and give the same answers about them.
+//! Differences are listed in [`KNOWN`], each with its reason.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

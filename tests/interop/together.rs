@@ -96,7 +96,7 @@ fn on_disk(server: &Server) -> Vec<String> {
     kept.map(|file| identified(&fs::read(file).unwrap())).collect()
 }
 
-/// What all of them share.
+/// The state that all programs share.
 struct Stage<'a> {
     server: &'a Server,
     ledger: Mutex<Ledger>,
@@ -161,8 +161,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Fetches what is new, and now and then everything. To find the mailbox in use, or a letter gone, makes a
-    /// client end its session as it likes: what it deletes then is uncertain.
+    /// Fetches new mail, and now and then everything. A client that finds the mailbox in use, or a letter gone,
+    /// ends its session as it likes: its deletions are then uncertain.
     fn fetch(&self, fetcher: &Fetcher, kind: Kind) {
         let mut known = BTreeSet::new();
         for turn in self.turns() {
@@ -223,7 +223,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Moves two letters to a Maildir of its own, which deletes only what it could read; flags everything else.
+    /// Moves two letters to a Maildir of its own, and deletes only those that it could read; flags everything
+    /// else.
     fn mutt(&self) {
         let home = home();
         let got = ["tmp", "new", "cur"].map(|sub| home.path().join("got").join(sub));
@@ -321,14 +322,14 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// What mutt saved, without the line that it adds at the end of the header.
+/// A letter that mutt saved, without the line that it adds at the end of the header.
 fn without_length(saved: &[u8]) -> Vec<u8> {
     let header = memchr::memmem::find(saved, b"\n\n").expect("a letter has a body");
     let line = memchr::memmem::rfind(&saved[..header], b"\nContent-Length: ").expect("mutt adds the length");
     [&saved[..line], &saved[header..]].concat()
 }
 
-/// What a slow machine gets until everybody has done something.
+/// The additional time of a slow machine until every program has done something.
 const OVERTIME: Duration = Duration::from_secs(300);
 /// Letters in the mailbox before those who send wait for those who fetch.
 const FULL: usize = 60;

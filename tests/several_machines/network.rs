@@ -23,7 +23,7 @@ const fn machine(name: &'static str, host: u8) -> Machine {
 }
 
 impl Machine {
-    /// What runs a program in its namespace.
+    /// The command prefix that runs a program in its namespace.
     pub(crate) fn wrapper(self) -> [&'static str; 4] {
         ["ip", "netns", "exec", self.name]
     }

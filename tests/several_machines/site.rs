@@ -33,7 +33,7 @@ impl Site {
         self.instances[at] = start(at, &self.keys, &self.spool, &wrapper);
     }
 
-    /// Where clients of SMTP and of POP3 come to.
+    /// The addresses that clients of SMTP and of POP3 connect to.
     pub(crate) fn fronts(&self) -> (SocketAddr, SocketAddr) {
         (self.proxy.front(25), self.proxy.front(110))
     }

@@ -1,4 +1,4 @@
-//! `restante watch`: what it makes of transcripts, whole and as they grow.
+//! `restante watch`: its output for transcripts, whole and as they grow.
 
 use std::{
     env, fs,
@@ -111,7 +111,7 @@ fn assert_is_diagram(text: &str) {
         let said = begins.iter().find_map(|begin| line.strip_prefix(begin));
         let said = said.unwrap_or_else(|| panic!("neither a message nor a note: {line}"));
         assert!(!said.trim().is_empty() && said.len() < 1000, "{line}");
-        // What is left when the numbers of characters are taken out is plain.
+        // Without the numbers of characters, the rest is plain text.
         let mut plain = String::new();
         let mut rest = said;
         while let Some((before, after)) = rest.split_once('#') {
@@ -220,7 +220,7 @@ fn sessions_are_shown_while_they_go_on_each_with_its_label() {
     let watching = Watching::start(&["--config", file.to_str().unwrap()]);
     let mut first = Client::connect(server.smtp());
     first.expect("220");
-    // Until the first is shown, what comes may have come before the watch began.
+    // A line that arrives before the first is shown may be older than the watch.
     let label = |lines: &[String]| lines.last().unwrap().split(' ').next().unwrap().to_owned();
     let one = loop {
         first.ask("NOOP", "250");
