@@ -156,7 +156,7 @@ fn y212_thunderbird_finds_a_server_for_development_by_an_address_at_localhost() 
     }
 }
 
-/// Every service behind TLS, and HTTP. Clients on loopback send passwords in clear text anyway, so `http` is enough.
+/// Every service with TLS, and HTTP. Clients on loopback send passwords in clear text anyway, so `http` is enough.
 const SERVICES: [&str; 8] = ["smtp", "submission", "submissions", "pop3", "imap", "imaps", "pop3s", "http"];
 
 #[test]

@@ -15,7 +15,7 @@ use crate::common::{
 const BOB: &str = "bob@example.test";
 const LETTER: &[u8] = b"Subject: hello\r\n\r\nA letter.\r\n";
 
-/// What Python's own clients make of it. `script` has `smtp`, `pop3` and `imap`, as addresses to connect to.
+/// The results of Python's own clients. `script` has `smtp`, `pop3` and `imap`, as addresses to connect to.
 #[track_caller]
 fn python(server: &Server, script: &str) -> String {
     let prelude = format!(

@@ -1,5 +1,5 @@
-//! Mail as it comes in, over real sockets: what is sent is what lies in the Maildir, octet for octet, and
-//! what must not come in does not.
+//! Mail as it comes in, over real sockets: the Maildir has the octets that the client sent, and refused
+//! mail does not get there.
 
 use std::{
     collections::BTreeSet,

@@ -18,7 +18,7 @@ use super::{
     world::{Service, World, named},
 };
 
-/// Plays a dialogue, and finds the first difference between what it expects and what happens.
+/// Plays a dialogue, and finds the first difference between the expected and the actual lines.
 pub(crate) fn check(dialogue: &Dialogue, way: Way) -> Result<(), Problem> {
     Player::new(dialogue, way, false)?.play().map(|_| ())
 }
@@ -45,7 +45,7 @@ struct Player<'a> {
     session: Box<dyn Session>,
     inbox: Inbox,
     outbox: Outbox,
-    /// What was sent and is not a whole line yet.
+    /// Octets sent by the session that are not a whole line yet.
     wire: Vec<u8>,
     /// Everything that was sent, for the reader of another project.
     all: Vec<u8>,
@@ -61,7 +61,7 @@ struct Player<'a> {
     sent: usize,
     /// The session ended in the middle of a response.
     is_cut: bool,
-    /// When blessing: what happened so far.
+    /// When blessing: the lines so far.
     happened: Option<Vec<String>>,
 }
 
@@ -148,7 +148,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// The session said, asked or did this: it has to be what comes next.
+    /// Compares a line of the session with the next expected one.
     fn said(&mut self, mut text: String) -> Result<(), Problem> {
         let expected = match self.upcoming() {
             Some(Item { what: What::Session(expected), .. }) => Some(expected),
@@ -166,7 +166,7 @@ impl<'a> Player<'a> {
                 return Err(self.fail(expected, &text));
             }
             Some(expected) => {
-                // What is left open stays so when it is blessed.
+                // A `*` in the expected line stays when the dialogue is blessed.
                 if text::agree(expected, &text) {
                     text = expected.into();
                 }
@@ -181,7 +181,7 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    /// How the dialogue writes a question of that kind, if it is what comes next there.
+    /// The request of that kind as the dialogue writes it, if it is the next item.
     fn mentions(&mut self, kind: &str) -> Option<&'a str> {
         self.upcoming();
         let session = self.dialogue.items[self.next..].iter().map_while(|item| match &item.what {
@@ -202,7 +202,7 @@ impl<'a> Player<'a> {
 
     // The client
 
-    /// Sends what stands together, or more when pipelining, and lets the session act on every piece.
+    /// Sends adjacent client lines together, or more when pipelining, and lets the session act on every piece.
     fn send(&mut self) -> Result<(), Problem> {
         if self.phase == Phase::Over {
             return Err(self.fail("a session that listens", "it is over"));
@@ -220,7 +220,7 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    /// What the client sends in one go, and the first item that it doesn't reach.
+    /// The octets that the client sends in one go, and the index of the first item after them.
     fn gather(&self) -> (Vec<u8>, usize) {
         let (mut octets, mut end) = (Vec::new(), self.next);
         let mut last: &[u8] = b"";
@@ -317,7 +317,7 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    /// TLS begins, and with it the session. Nothing that came before may be left over.
+    /// TLS begins, and with it the session. No octets from before may be left over.
     fn secure(&mut self) -> Result<(), Problem> {
         if !self.inbox.is_empty() {
             return Err(self.fail("nothing behind the command", &text::escaped(self.inbox.unread())));
@@ -366,7 +366,7 @@ impl<'a> Player<'a> {
         self.take(step)
     }
 
-    /// Sends what waits, line by line.
+    /// Passes on the pending output, line by line.
     fn flush(&mut self) -> Result<(), Problem> {
         self.outbox.take_events();
         self.wire.extend_from_slice(self.outbox.pending());
@@ -415,7 +415,7 @@ impl<'a> Player<'a> {
         line
     }
 
-    // What else happens
+    // Other events
 
     fn act(&mut self, act: Act) -> Result<(), Problem> {
         self.pass();
@@ -492,7 +492,7 @@ impl<'a> Player<'a> {
     }
 }
 
-/// What TLS there is.
+/// The parameters of TLS in a dialogue.
 const ENCRYPTION: Encryption = Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" };
 /// Steps that a session may take on one piece of input.
 const MOST_STEPS: usize = 1_000_000;

@@ -1,5 +1,5 @@
 //! The same over TLS: a dialogue that needs no clock is played through a real socket and a real connection,
-//! with a certificate. Nothing that is said or asked may differ.
+//! with a certificate. Replies and requests must be the same as without.
 
 use std::{
     collections::VecDeque,
@@ -167,7 +167,7 @@ struct Player {
     conn: Connection,
     client: ClientConnection,
     socket: TcpStream,
-    /// What the client has read and not looked at.
+    /// Octets that the client has read and not compared yet.
     heard: Vec<u8>,
     closed: bool,
 }

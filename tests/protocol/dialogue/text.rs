@@ -1,5 +1,5 @@
-//! What a dialogue says beyond what transcripts do: the words of faults, and when two lines agree. How octets, asks
-//! and answers are written is told in `restante::transcript::format`.
+//! Words of a dialogue that transcripts do not have: the names of faults, and the rule by which two lines agree.
+//! `restante::transcript::format` defines how octets, requests and responses are written.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -23,7 +23,7 @@ pub(crate) fn fault(word: &str) -> Result<Failure, String> {
     found.ok_or_else(|| format!("{word} is not a fault"))
 }
 
-/// What became of one recipient: `ok`, or a fault.
+/// The outcome for one recipient: `ok`, or a fault.
 pub(crate) fn outcome(word: &str) -> Result<Option<Failure>, String> {
     if word == "ok" { Ok(None) } else { fault(word).map(Some) }
 }

@@ -1,4 +1,5 @@
-//! What a dialogue has instead of a disk and accounts: users, messages and a mailbox made of its directives.
+//! The substitutes for disk and accounts in a dialogue: users, messages and a mailbox made of its
+//! directives.
 
 use std::{
     cell::RefCell,
@@ -48,7 +49,7 @@ use super::{
     values::{destinations, pair, read_document, read_draft, refusal_of, tagged_address},
 };
 
-/// Which session is played.
+/// The protocol of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
     Smtp,
@@ -57,7 +58,7 @@ pub(crate) enum Service {
     Imap,
 }
 
-/// What the directives of a dialogue say.
+/// The settings from the directives of a dialogue.
 #[derive(Debug, Clone)]
 pub(crate) struct World {
     pub(crate) service: Service,
@@ -70,7 +71,7 @@ pub(crate) struct World {
     pub(crate) implicit_tls: bool,
     hostname: String,
     id: ConnId,
-    /// What the directory says of some addresses, whatever `users` and `domains` are.
+    /// Answers of the directory for some addresses, which override `users` and `domains`.
     lookups: HashMap<String, String>,
     /// Users and the addresses that they may send from, or may not.
     sends: HashMap<String, bool>,
@@ -91,7 +92,7 @@ pub(crate) struct World {
     /// The last request of IMAP.
     asked: Option<ImapRequest>,
     chunk: usize,
-    /// The message that comes in: what was spilled so far.
+    /// The message that comes in, as far as it was spilled.
     body: Vec<u8>,
     logins: LoginDelay,
     /// Whether the mailbox asked for may not be opened yet.
@@ -368,7 +369,7 @@ impl World {
         }
     }
 
-    /// The answer that stands behind `!`.
+    /// The response that stands after `!`.
     pub(crate) fn answer(&mut self, text: &str) -> Result<Response, String> {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         Ok(match (word, rest) {
