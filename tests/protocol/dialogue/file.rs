@@ -1,4 +1,4 @@
-//! A dialogue as it stands in its file. The `README.md` in this directory describes the format.
+//! A dialogue as it stands in its file. `tests/dialogues/README.md` describes the format.
 
 use std::time::Duration;
 
