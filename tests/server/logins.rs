@@ -1,4 +1,5 @@
-//! What logins cost: the server, a client that comes again and again, and somebody who guesses.
+//! The cost of logins: for the server, for a client that comes again and again, and for a client
+//! that guesses.
 
 use std::{
     fs,
@@ -234,7 +235,7 @@ fn t12_g13_time_does_not_tell_who_exists() {
     }
 }
 
-/// How often one of `a` takes longer than one of `b`, ties counting half.
+/// The probability that one of `a` takes longer than one of `b`, ties counting half.
 fn auc(a: &[Duration], b: &[Duration]) -> f64 {
     let wins = a.iter().flat_map(|a| b.iter().map(move |b| a.cmp(b) as i32 + 1)).sum::<i32>();
     f64::from(wins) / 2.0 / (a.len() * b.len()) as f64
