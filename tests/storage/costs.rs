@@ -1,5 +1,5 @@
-//! What a login, a TOP, a QUIT and a restart cost, in calls to the system: a mailbox that is open is not looked through,
-//! a message is not read further than it is shown, and no file is counted twice.
+//! The cost of a login, a TOP, a QUIT and a restart, in calls to the system: an open mailbox is not scanned again, a
+//! message is not read further than it is shown, and no file is counted twice.
 
 use std::{
     fs, thread,
@@ -68,7 +68,7 @@ fn g03_a_restart_reads_no_message_again() {
     assert_eq!(opens(&server), MESSAGES);
     server.restart();
     assert_eq!(opens(&server), 0);
-    // What is torn or foreign is not believed, and costs no more than that.
+    // Torn and foreign records are not believed, and cost no more than the files that they stand for.
     let kept = server.maildir(ALICE).path.join(".restante.index");
     let mut bytes = fs::read(&kept).unwrap();
     let middle = bytes.len() / 2;
@@ -136,7 +136,7 @@ fn x10_a_message_goes_under_all_its_names_however_many_are_deleted() {
         let name = format!("{}.M1P1.elsewhere", 1_700_000_000);
         let other = maildir.join("cur").join(format!("{name}:2,S"));
         fs::hard_link(maildir.join("new").join(&name), &other).unwrap();
-        // The same identity, and another file: nobody has read that.
+        // Another file of the same identity stays, because no client has read it.
         let stranger = maildir.join("cur").join(format!("{name}:2,F"));
         fs::write(&stranger, "Subject: x\n\n.x\n").unwrap();
         for number in 1..=deleted {
@@ -189,7 +189,7 @@ fn m12_a_server_removes_what_was_left_in_tmp_for_36_hours() {
     eventually("it is gone", || (!left.exists()).then_some(()));
 }
 
-/// How often the loop wakes in five seconds in which nothing happens.
+/// The wakes of the loop in five seconds in which nothing happens.
 fn wakes(server: &Server) -> Vec<String> {
     let idle = Fault::new("epoll_wait,epoll_pwait,epoll_pwait2").of("restante");
     let trace = idle.traced(server, || thread::sleep(Duration::from_secs(5)));

@@ -34,7 +34,7 @@ use tempfile::TempDir;
 
 const MESSAGE: &[u8] = b"Message-ID: <1@example.test>\nSubject: hello\n\nIt works.\n";
 
-/// A desk, and what it takes to wait for its answers.
+/// A backend, and the means to wait for its answers.
 struct Office {
     backend: Backend,
     results: Receiver<Completion>,
@@ -330,7 +330,7 @@ fn a_message_that_is_refused_leaves_no_copy_in_sent() {
     assert_eq!(sent.files("cur").len(), 1, "its Message-ID was not taken for filed");
 }
 
-/// What happens to files in some directories, in order, as any program may see it.
+/// Changes of files in some directories, in order, as any program may see them.
 struct Eyes {
     inotify: OwnedFd,
     directories: Vec<(i32, PathBuf)>,

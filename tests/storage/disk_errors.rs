@@ -1,4 +1,4 @@
-//! What the disk does to a delivery and to QUIT, step by step and error by error: the right reply, nothing
+//! Disk errors during a delivery and during QUIT, step by step and error by error: the right reply, nothing
 //! half done, and the same process does the next one as if nothing had been. strace makes the calls fail.
 
 use std::{
@@ -58,7 +58,7 @@ impl Office {
         office
     }
 
-    /// Delivers without a fault, looks at what came of it, and empties the mailboxes.
+    /// Delivers without a fault, checks the result, and empties the mailboxes.
     #[track_caller]
     fn delivers(&mut self, to: &[&str], message: &[u8]) {
         let reply = self.client.deliver(to, message);
@@ -335,7 +335,7 @@ fn m08_a_name_that_exists_is_never_overwritten() {
         }
         office.delivers(to, message);
     }
-    // Where a file system can't rename without overwriting, a link can do it.
+    // If a file system can't rename without overwriting, a link can do it.
     for error in ["EINVAL", "ENOSYS"] {
         let fault = Fault::new(format!("renameat2:error={error}:when=1"));
         office.survives(&fault, &[ALICE], &large);
@@ -383,7 +383,7 @@ fn m25_a_short_write_is_continued_where_it_ended() {
         return;
     }
     let mut office = Office::open();
-    // strace tells of a write of 9 octets and does none: the file must hold all that is behind them.
+    // strace reports a write of 9 octets and does none: the file must hold all octets after them.
     let fault = Fault::new("write:retval=9:when=1").of("committer");
     let reply = fault.during(&office.server, || office.client.deliver(&[ALICE], SMALL));
     assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");

@@ -17,7 +17,8 @@ use crate::{
     hostile_files::{BOB, fifo, figures, restante},
 };
 
-/// What a terminal, or its reader, could be fooled by. The line end has a name of its own: it is part of all output.
+/// Characters that could fool a terminal, or its reader. The line end has a name of its own: it is part of all
+/// output.
 const HOSTILE: [&str; 2] = [
     "\n",
     "\x01\x07\x08\x0b\x0c\r\x1b]52;c;eA==\x07\x7f\u{85}\u{9b}\u{61c}\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{2028}\u{2029}\
@@ -53,7 +54,8 @@ fn x6_no_command_prints_a_hostile_name_as_it_is() {
         );
         backend.maildir(&name).put(&file, letter.as_bytes());
         backend.maildir(BOB).put(&file, letter.as_bytes());
-        // What nothing can be done with: links in the place of a directory and of a message, a FIFO, a stray file.
+        // Entries that the server cannot use: links in the place of a directory and of a message, a FIFO, a stray
+        // file.
         let broken = backend.maildir(&format!("broken{hostile}NAME"));
         broken.put("1700000000.y", letter.as_bytes());
         fs::remove_dir(broken.path.join("cur")).unwrap();

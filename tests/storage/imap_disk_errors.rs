@@ -83,7 +83,7 @@ fn y222_a_folder_whose_directory_cannot_be_read_is_refused_and_never_called_empt
             for name in ["1.one", "2.two", "3.three"] {
                 fs::write(work.join(sub).join(name), "x\n").unwrap();
             }
-            // A folder that nobody has looked at yet has to be read.
+            // A folder that no session has opened yet has to be read.
             for command in ["SELECT Work", STATUS] {
                 let fault = Fault::new(format!("getdents64:error={error}:when={nth}")).on(work.join(sub));
                 let no = fault.during(&server, || session.ask(command, "NO"));

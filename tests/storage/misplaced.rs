@@ -1,5 +1,6 @@
-//! A spool that is not what its path leads to any more, or not this server's alone: no mail is taken into a place where
-//! nobody looks for it. And a disk without room for a file of ours: mail can be read from it, and deleted.
+//! A spool that is no longer at the end of its path, or not this server's alone: the server stores no mail in a place
+//! where its users would not find it. And a disk without room for a file of ours: mail can be read from it, and
+//! deleted.
 
 use std::{
     fs::{self, File},
@@ -47,7 +48,7 @@ fn beside(server: &Server, words: &[&str]) {
     assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// What a client hears to a message, be it at MAIL or at its end.
+/// The reply to a message, at MAIL or at its end.
 fn told(server: &Server) -> String {
     let mut client = Client::smtp(server);
     let mail = client.send("MAIL FROM:<a@far.test>").reply();
@@ -207,7 +208,7 @@ fn r3_mail_for_a_mailbox_that_is_moved_replaced_or_mounted_over_is_where_its_pat
     assert_eq!((alice.files("new").len(), alice.files("tmp").len()), (2, 0));
 }
 
-/// A second server on the spool of the first: what it says when it does not start.
+/// Starts a second server on the spool of the first; returns the message with which it fails.
 fn second(server: &Server) -> String {
     let home = home();
     let config = format!("{STRICT}\n[limits]\nspool.lock_timeout = \"100ms\"\n");

@@ -1,5 +1,5 @@
-//! What becomes of a message file that other programs remove, rename, replace, change, link or copy while a POP3
-//! session has it listed. The numbers in the names are those of the catalogue of faults.
+//! Message files that other programs remove, rename, replace, change, link or copy while a POP3 session has them
+//! listed. The numbers in the names are those of the catalogue of faults.
 
 use std::{
     fs,

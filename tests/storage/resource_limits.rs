@@ -57,7 +57,7 @@ fn without_a_thread_to_be_had_a_message_for_many_is_delivered_once() {
     let mut tries = 0;
     for threads in [None, Some(1)] {
         if let Some(most) = threads {
-            // Nobody but that user may do this without a capability.
+            // Only that user may do this without a capability.
             let as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
             let own = if geteuid().is_root() { &as_nobody[..] } else { &["env"] };
             let mut limit = Command::new(own[0]);

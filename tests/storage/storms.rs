@@ -1,6 +1,6 @@
-//! Other programs at work in the Maildirs, faster than any of them is: a storm of renames, flags, links, copies
-//! and deletions while POP3 sessions come and go, more events than the kernel keeps, no watches left. What
-//! POP3 lists is what is on the disk, by names and sizes that this file works out for itself.
+//! Other programs at work in the Maildirs, faster than real ones are: a storm of renames, flags, links, copies
+//! and deletions while POP3 sessions come and go, more events than the kernel keeps, no watches left. POP3
+//! lists exactly the messages on the disk, by names and sizes that this file works out for itself.
 
 use std::{
     collections::BTreeSet,
@@ -40,8 +40,8 @@ fn g11_m21_in_a_storm_every_login_lists_what_is_on_the_disk() {
     });
 }
 
-/// One thousand steps of a storm over one mailbox. While it blows a guest reads and deletes there; now and then
-/// it pauses, and a login has to list what is on the disk.
+/// One thousand steps of a storm over one mailbox. Meanwhile a POP3 client reads and deletes there; now and
+/// then the storm pauses, and a login has to list exactly the messages on the disk.
 fn storm_over(server: &Server, user: &str, made: &AtomicUsize, dice: Dice, mut guest: Dice) {
     let mut foreigner = Foreigner { maildir: server.maildir(user), dice, made };
     for _ in 0..20 {
@@ -53,9 +53,10 @@ fn storm_over(server: &Server, user: &str, made: &AtomicUsize, dice: Dice, mut g
             deliver(server, user, b"Subject: in the storm\r\n\r\n");
             seen = visit(server, user, &mut guest);
         });
-        // What was there before the storm and is there after it was there all the time, under some name.
+        // A message that was there before the storm and is there after it was there all the time, under some
+        // name.
         let after = on_disk(&foreigner.maildir);
-        // One that was just replaced may be listed beside what it was, each with an id of its own.
+        // A message that was just replaced may be listed beside its old content, each with an id of its own.
         let seen: BTreeSet<&str> =
             seen.keys().map(|id| id.split_once(',').map_or(&**id, |(id, _)| id)).collect();
         let stayed = before.keys().filter(|id| after.contains_key(*id));
@@ -65,7 +66,7 @@ fn storm_over(server: &Server, user: &str, made: &AtomicUsize, dice: Dice, mut g
     assert_agrees(server, user);
 }
 
-/// Lists all, reads some, deletes few; sometimes leaves without a word. What was listed.
+/// Lists all, reads some, deletes few; sometimes leaves without QUIT. Returns the listing.
 fn visit(server: &Server, user: &str, dice: &mut Dice) -> Listing {
     let mut client = Client::pop3(server, user);
     let (ids, sizes) = (client.listing("UIDL"), client.listing("LIST"));
@@ -73,7 +74,7 @@ fn visit(server: &Server, user: &str, dice: &mut Dice) -> Listing {
     assert_eq!(listing.len(), ids.len(), "a unique id is there twice: {ids:?}");
     for _ in 0..5 {
         let number = dice.below(ids.len()) + 1;
-        // It may be gone, or have been half written when it was listed. But what is sent is as announced.
+        // It may be gone, or have been half written when it was listed. But a message has the announced octets.
         let reply = client.send(&format!("RETR {number}")).reply();
         if let Some(octets) = reply.strip_prefix("+OK ") {
             let text = client.text();
@@ -87,7 +88,7 @@ fn visit(server: &Server, user: &str, dice: &mut Dice) -> Listing {
         return listing;
     }
     client.send(&format!("DELE {}", dice.below(ids.len()) + 1)).expect("+OK");
-    // What has another content by now is not deleted.
+    // QUIT does not delete a file whose content has changed since, and says so.
     let reply = client.send("QUIT").reply();
     assert!(["+OK", "-ERR [SYS/TEMP]"].iter().any(|said| reply.starts_with(said)), "{reply:?}");
     listing
@@ -192,7 +193,7 @@ fn m16_after_an_overflow_of_events_a_login_lists_what_is_on_the_disk() {
     assert_agrees(&server, USERS[1]);
 }
 
-/// Files of one identity: anybody who may write to a mailbox can make them.
+/// Files of one identity: every program that may write to a mailbox can make them.
 const OF_ONE_IDENTITY: usize = 10_000;
 
 #[test]
