@@ -8,8 +8,8 @@
 //!
 //! `cargo bench --bench deliveries [-- --quick]`, with `BENCH_SECONDS` (5) for each measurement. One that has
 //! written 2 GiB ends there. Leave the disk a minute of rest between two runs: each ends with the deletion of
-//! its files, and ext4 pays for that later. The CPU time of a message is that of the server's process in
-//! `/proc` while the load ran; the load generator is a process of its own.
+//! its files, and ext4 pays for that later. The cost of a message is the CPU time of the server, from `/proc`,
+//! while the load ran; the load generator is a process of its own.
 
 mod common;
 

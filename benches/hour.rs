@@ -1,9 +1,9 @@
 //! The web API beside SMTP and POP3 for an hour: others lose no more than the CPU time of its requests.
 //!
-//! Measured: SMTP sessions deliver and POP3 clients fetch at a fixed pace all the time. Windows with a load of web requests
-//! alternate with windows without. A delivery counts from its due time to the `250`, a login from the connection to the
-//! response to STAT. The POP3 clients delete what they find, so the spool does not grow, and neither may the memory of
-//! the server.
+//! Measured: SMTP sessions deliver and POP3 clients fetch at a fixed pace all the time. Windows with a load of web
+//! requests alternate with windows without. A delivery counts from its due time to the `250`, a login from the
+//! connection to the response to STAT. The POP3 clients delete the messages that they fetch, so the spool does not
+//! grow, and neither may the memory of the server.
 //!
 //! The load takes the CPU time that its generator uses, and that the server uses beyond the window without. The share of all
 //! processors is what others may lose: a delivery that took 10 ms takes 12.5 ms if a fifth of the processors is gone. Both

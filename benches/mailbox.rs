@@ -105,8 +105,8 @@ fn whatever_it_holds(server: &Server, mailboxes: &[Mailbox], times: usize) -> io
     Ok(())
 }
 
-/// Lets each mailbox have a turn of logins, and again, so that whatever else the machine does meets all of
-/// them. For each mailbox the times, and the milliseconds of CPU for a login.
+/// Gives each mailbox a turn of logins, and again, so that other load of the machine meets all of them. Returns
+/// for each mailbox the times, and the milliseconds of CPU for a login.
 fn in_turn(
     server: &Server,
     mailboxes: &[Mailbox],
@@ -297,7 +297,7 @@ fn after_a_restart(dir: &Path, small: &Mailbox, mailbox: &Mailbox) -> io::Result
         let (after, read) = (process::memory(server.pid())?, process::octets_read(server.pid())? - read);
         let peak = process::peak(server.pid())?;
         let read = read as f64 / (mailbox.messages() * mailbox.text.len()) as f64;
-        // Notices are read beside them: of each file that is opened in a directory that is watched.
+        // The octets include inotify events: one for each file that is opened in a watched directory.
         if (read - if counted { 0.0 } else { 1.0 }).abs() > 0.2 {
             return Err(io::Error::other(format!("{title}: the files were read {read:.2} times")));
         }
@@ -363,7 +363,7 @@ fn idle() -> io::Result<()> {
     Ok(())
 }
 
-/// Does the work while the other one asks again and again, and tells how long the answers took.
+/// Runs `work` while `ask` runs again and again, and returns the times of `ask`.
 fn pinged(
     ask: &mut (impl FnMut() -> io::Result<()> + Send),
     work: impl FnOnce() -> io::Result<()>,

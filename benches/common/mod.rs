@@ -163,7 +163,7 @@ impl Server {
         self.process.0.id()
     }
 
-    /// Starts the command, its log in a file, and waits until it has written where it listens.
+    /// Starts the command, its log in a file, and waits until it has written its addresses.
     fn start(mut command: Command, dir: &Path) -> io::Result<Self> {
         let (ports, log) = (dir.join("ports"), dir.join("log"));
         let _ = fs::remove_file(&ports); // of an earlier server, if there was one
@@ -246,7 +246,7 @@ impl Loader {
         let mut input = self.child.stdin.take().ok_or_else(|| io::Error::other("no pipe to the loader"))?;
         input.write_all(b"go\n")?;
         let report = self.line()?;
-        // Whether it has ended or not: we have not waited for it yet.
+        // The generator may have ended already: `/proc` has its time until the wait below.
         let used = process::cpu(self.child.id())?.saturating_sub(before);
         self.child.wait()?;
         Ok((serde_json::from_str(&report)?, used))

@@ -43,7 +43,7 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    /// Says so if something was refused or lost: the figure is not that of a healthy server then.
+    /// Warns if a message was refused or lost, because the figure is then not that of a healthy server.
     pub(crate) fn warn(&self) {
         if self.refused + self.reconnected > 0 {
             eprintln!("{} messages refused, {} sessions lost", self.refused, self.reconnected);
