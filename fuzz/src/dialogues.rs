@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use restante::transcript::{ElidedData, format::unescaped};
 
-/// A dialogue as far as an input can have it.
+/// The parts of a dialogue that make an input.
 pub(crate) struct Dialogue {
     /// The whole file.
     pub(crate) source: String,

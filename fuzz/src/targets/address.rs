@@ -78,7 +78,7 @@ fn holds(address: &Address) {
         assert_eq!(Mailbox::named(name).as_ref(), Some(&mailbox));
     }
     let path = format!("<{written}>");
-    // Quoting and A-labels may make a path longer than one may be.
+    // Quoting and A-labels may make a path longer than the limit.
     if path.len() <= 256 {
         assert_eq!(address::path(path.as_bytes(), Syntax::Exact), Ok((Some(address.clone()), &b""[..])), "{path}");
     }

@@ -105,11 +105,11 @@ fn retrieve(server: &Server, said: &[u8]) -> Result<(), ClientError> {
     pop3.quit()
 }
 
-/// Answers one connection after another, each with octets that it is told, whatever it is asked.
+/// Answers one connection after another, each with the given octets, whatever the client sends.
 struct Server {
     route: ConnectOptions,
     say: Sender<Vec<u8>>,
-    /// The connection is over.
+    /// Gets one value at the end of each connection.
     said: Receiver<()>,
 }
 
@@ -122,7 +122,7 @@ impl Server {
         thread::spawn(move || {
             for octets in to_say {
                 let (mut stream, _) = listener.accept().expect("a client");
-                // A client that has heard enough is gone already.
+                // The client may have closed the connection already.
                 let _ = stream.write_all(&octets).and_then(|()| stream.shutdown(Shutdown::Write));
                 let _ = stream.read_to_end(&mut Vec::new());
                 over.send(()).expect("the thread of the client");

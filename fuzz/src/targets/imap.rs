@@ -1,5 +1,5 @@
-//! An IMAP session with every mode of line ends, strict and pedantic, while other programs change its folders and requests
-//! fail: it says the same however the octets come, and a client can read all of it.
+//! An IMAP session with every mode of line ends, strict and pedantic, while other programs change its folders and
+//! requests fail: its output is the same however the octets are split, and a client can read all of it.
 
 #[path = "../../../tests/any_input/folders.rs"]
 mod folders;

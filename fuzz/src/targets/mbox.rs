@@ -82,7 +82,7 @@ fn cut_apart(mbox: &[u8], format: Format, size: usize) {
     }
 }
 
-/// Messages, parted by octets 0xff, through an mbox into another mailbox.
+/// Exports messages, separated by octets 0xff in the input, to an mbox, and imports it into another mailbox.
 fn there_and_back(data: &[u8]) {
     let spool = Spool::open(&scratch::fresh("mbox")).expect("a spool");
     let [from, to] = ["from", "to"].map(|name| spool.open_or_create_maildir(name).expect("a mailbox"));

@@ -1,4 +1,5 @@
-//! The names of message files: flags change nothing else, ours are known again, and a damaged one is not believed.
+//! The names of message files: flags change nothing else, the server's own names are recognised, and a damaged one
+//! is not believed.
 
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -59,10 +59,10 @@ fn seeds() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The rules of a session and its input.
+/// The rules of a session, and its fault.
 struct Play {
     rules: SessionConfig,
-    /// The ask that fails, and how.
+    /// The number of the request that fails, and its failure.
     fault: Option<(usize, Failure)>,
 }
 

@@ -25,7 +25,7 @@ fn run(data: &[u8]) {
     let mut reader = Reader::default();
     for line in text.lines() {
         let told = reader.line(line).map_or(0, |scene| format!("{scene:?}").len());
-        // Escapes of Debug, and a sentence of ours.
+        // Room for the escapes of Debug, and for a sentence of ours.
         assert!(told <= 16 * line.len() + 1024, "{line:?} tells {told} octets");
     }
     let drawn = diagram(&text);
