@@ -135,7 +135,7 @@ fn v72_mail_programs_find_the_ports_of_a_server_for_development() {
 fn y212_thunderbird_finds_a_server_for_development_by_an_address_at_localhost() {
     let server = Server::dev();
     let (smtp, imap, pop3) = (server.smtp().port(), server.addresses("imap")[0].port(), server.pop3().port());
-    // It asks both at once, and both of autodiscover, at port 80.
+    // Thunderbird asks both hosts at once, and both of autodiscover, at port 80.
     for (host, path) in [("autoconfig.localhost", PATHS[0]), ("localhost", PATHS[1])] {
         let file = get(&server, host, &format!("{path}?emailaddress=you%40localhost"));
         let (incoming, outgoing) = thunderbird(&file, "localhost");

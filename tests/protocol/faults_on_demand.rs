@@ -1,5 +1,5 @@
 //! Faults on demand, each as a real client sees it: curl, swaks, fetchmail, Python's smtplib and poplib, or a
-//! plain socket where no client would tell octets and times.
+//! plain socket if no client shows octets and times.
 
 use std::{
     process::{Command, Output},

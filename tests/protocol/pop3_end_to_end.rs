@@ -140,7 +140,7 @@ fn p12_a_message_cut_short_in_mid_retr_ends_the_connection_without_a_final_dot()
     let file = server.maildir(ALICE).put("1700000001.M1P1.elsewhere", &line.repeat(20_000_000 / 77));
     let mut client = Client::pop3(&server, ALICE);
     client.ask("RETR 1", "+OK ");
-    // The server fills what the sockets hold, and then waits for us in the midst of the message.
+    // The server fills the buffers of the sockets, and then waits for us in the midst of the message.
     fs::File::options().write(true).open(&file).unwrap().set_len(1000).unwrap();
     let rest = client.rest();
     assert!(rest.len() < 20_000_000, "{} octets", rest.len());

@@ -22,8 +22,8 @@ use restante::{
 const HELLO: &[u8] = b"HELO x\r\n";
 const MAIL: &[u8] = b"MAIL FROM:<a@far.test>\r\nRCPT TO:<u@here.test>\r\n";
 
-/// Plays a session that gets its input in these pieces. The n-th ask that may fail does where the
-/// n-th of `faults` says so.
+/// Plays a session that gets its input in these pieces. Of the requests that may fail, the n-th fails if the
+/// n-th of `faults` is a failure.
 fn play<'a>(
     line_endings: LineEndings,
     policy: Policy,
@@ -239,8 +239,8 @@ proptest! {
         faults in prop::collection::vec(fault(), 0..20),
         piece in 1usize..200,
     ) {
-        // The result of octets after STARTTLS depends on the piece they come in: in the same piece they end the
-        // session.
+        // Without STARTTLS, because octets after it in the same piece end the session, and in a later piece
+        // they do not.
         let policy = Policy { starttls: false, ..policy };
         let wire = lines.concat();
         let whole = play(LineEndings::Lenient, policy, std::iter::once(wire.as_slice()), &faults);

@@ -1,4 +1,5 @@
-//! The change from clear text to TLS, with a session that is careless: what the connection itself holds.
+//! The change from clear text to TLS, with a careless session: the connection alone must keep the two
+//! apart.
 
 use std::{
     cell::RefCell,

@@ -31,7 +31,7 @@ fn files(server: &Server) -> Vec<PathBuf> {
     files
 }
 
-/// Waits for the end, and leaves: a server waits for those who stay.
+/// Waits for the end of the session, and leaves: a server waits for clients that stay.
 pub(crate) fn ends(mut client: Client) {
     client.rest();
 }

@@ -21,7 +21,7 @@ pub(crate) struct Dialogue {
     pub(crate) ways: Vec<Way>,
 }
 
-/// One thing that is said, or happens.
+/// One line of client or session, or one event.
 pub(crate) struct Item {
     /// Its line, from 1.
     pub(crate) line: usize,
@@ -74,7 +74,7 @@ pub(crate) struct Problem {
 }
 
 impl Dialogue {
-    /// Reads a file. `service` is what its directory says; without one the file has to say it.
+    /// Reads a file. `service` is that of its directory; without one the file has to name it.
     pub(crate) fn read(source: &str, service: Option<Service>) -> Result<Self, Problem> {
         let mut world = World::new(service.unwrap_or(Service::Smtp));
         let mut known = service.is_some();

@@ -1,5 +1,5 @@
-//! The player: one session, one dialogue, one way of cutting what the client sends. It does with steps,
-//! answers and pauses what `conn` does, with a clock that only dialogues move.
+//! The player: one session, one dialogue, one way of splitting the octets of the client. It treats steps,
+//! responses and pauses as `connection` does, with a clock that only dialogues move.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ pub(crate) fn check(dialogue: &Dialogue, way: Way) -> Result<(), Problem> {
     Player::new(dialogue, way, false)?.play().map(|_| ())
 }
 
-/// Plays a dialogue, and writes it down with what happens.
+/// Plays a dialogue, and returns its text with the actual lines.
 pub(crate) fn bless(dialogue: &Dialogue) -> Result<String, Problem> {
     let happened = Player::new(dialogue, Way::Whole, true)?.play()?;
     let mut lines = dialogue.head.clone();
@@ -68,7 +68,7 @@ struct Player<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// For an answer; the good one is that.
+    /// For a response; the text is that of the good one.
     Waiting(String),
     Paused(Duration),
     Over,
@@ -128,7 +128,7 @@ impl<'a> Player<'a> {
 
     // The file
 
-    /// The item that comes next, but for what the client has already sent.
+    /// The next item, after those that the client has already sent.
     fn upcoming(&mut self) -> Option<&'a Item> {
         while self.next < self.sent && matches!(self.dialogue.items[self.next].what, What::Client(_)) {
             self.pass();
@@ -245,7 +245,7 @@ impl<'a> Player<'a> {
         waits_for_reply(self.world.service, is_prompted, line)
     }
 
-    // The pump, as `conn` has it
+    // The pump, as `connection` has it
 
     /// Steps until the session waits for something.
     fn settle(&mut self) -> Result<(), Problem> {
@@ -287,7 +287,7 @@ impl<'a> Player<'a> {
         Err(self.fail("an end of steps", "a session that does not come to rest"))
     }
 
-    /// Notes when a command has led on.
+    /// Notes the time at which a command has led on.
     fn note_progress(&mut self) {
         let led_on = self.session.progress().counts.commands;
         if std::mem::replace(&mut self.led_on, led_on) != led_on {
@@ -295,7 +295,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Does what a step wants.
+    /// Carries out a step of the session.
     fn take(&mut self, step: Step) -> Result<(), Problem> {
         if matches!(step, Step::Abort) {
             self.outbox = Outbox::default();
@@ -391,7 +391,7 @@ impl<'a> Player<'a> {
         self.said(how.into())
     }
 
-    /// Half a line that was sent before an end.
+    /// Compares half a line that was sent before an end.
     fn end_of_line(&mut self) -> Result<(), Problem> {
         match std::mem::take(&mut self.wire) {
             half if half.is_empty() => Ok(()),
@@ -402,7 +402,8 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// The line without what a transcript has of its beginning, a line too long to be kept there until it ends.
+    /// The line without the beginnings that a transcript has as lines of their own, because the line was too
+    /// long to be kept until its end.
     fn without_beginnings<'b>(&mut self, mut line: &'b [u8]) -> &'b [u8] {
         while self.happened.is_none()
             && let Some(Item { what: What::Session(text), .. }) = self.upcoming()

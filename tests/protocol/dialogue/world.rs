@@ -233,7 +233,7 @@ impl World {
         Ok(())
     }
 
-    /// A session that lives in this world.
+    /// A session with these settings.
     pub(crate) fn session(&self) -> Result<Box<dyn Session>, String> {
         let session: Box<dyn Session> = match self.service {
             Service::Smtp => {
@@ -326,7 +326,7 @@ impl World {
         }
     }
 
-    /// Notes what an ask does to the message that comes in, and writes it down.
+    /// Applies a request to the message that comes in, and returns the line for it.
     pub(crate) fn hear(&mut self, ask: &Request, detail: bool) -> String {
         match ask {
             Request::Receive(
@@ -343,7 +343,7 @@ impl World {
         text::format_request(ask, &self.body, detail)
     }
 
-    /// The answer to an ask that a dialogue need not mention.
+    /// The response to a request that a dialogue need not mention.
     pub(crate) fn routine(&self, ask: &Request) -> Option<Response> {
         match ask {
             Request::Receive(ReceiveRequest::CheckSpace { .. })
@@ -412,7 +412,7 @@ impl World {
         })
     }
 
-    /// The answer that a blessed dialogue gets where it has none.
+    /// The response that a blessed dialogue gets if it has none.
     pub(crate) fn good_answer(ask: &Request) -> String {
         match ask {
             Request::Receive(ReceiveRequest::Deliver { wants_id: true, .. }) => "stored a1".into(),
