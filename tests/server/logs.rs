@@ -176,7 +176,7 @@ fn o04_a_syslog_daemon_that_is_not_there_is_waited_for_by_nobody_but_the_log() {
         let line = daemon.hears(" smtp accepted ");
         assert!(line.starts_with("<22>restante["), "{line}");
     }
-    // One that takes nothing off its queue, either.
+    // The server does not wait for a daemon that takes nothing off its queue, either.
     let _daemon = Daemon::listen(&server.home.path().join("syslog"));
     chatter(&server, 6000);
     assert_serves(&server, 4);
@@ -353,7 +353,7 @@ fn lines_of_the_log_have_the_words_of_operators() {
 const OURS: &str = "127.0.0.1";
 const FRAMED: &str = "198.51.100.9";
 
-/// A server whose log has that form, that some wrong passwords were tried at; how many.
+/// A server with this destination of its log, after some wrong passwords, and their number.
 fn tried(wrapper: &[&str], to: &str) -> (Server, usize) {
     let more = listeners(&["submission", "imap", "http"]);
     let limits = "auth.failure_delay = \"0s\"\nauth.max_failures_per_connection = 0\npop3.login_error_limit = 0\nsmtp.greeting_error_limit = 0\n";

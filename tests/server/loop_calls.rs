@@ -123,7 +123,7 @@ fn busy(server: &Server, users: &[String], round: usize) {
         client.ask("DELE 1", "+OK");
         client.ask("DELE 2", "+OK");
         client.ask("QUIT", "+OK");
-        // One that only looks, and one that goes in the midst of a message.
+        // One session that changes nothing, and below one that leaves in the midst of a message.
         Client::pop3(server, user).ask("QUIT", "+OK");
     }
     deliver(server, &users[0], &large);

@@ -76,7 +76,7 @@ struct Story {
 }
 
 impl Story {
-    /// The files are looked at so often.
+    /// A server that checks its files at this interval.
     fn new(every: &str) -> Self {
         let (keys, aliases) = (Keys::make(), home());
         let path = aliases.path().join("aliases");

@@ -55,7 +55,7 @@ impl Story {
         fs::write(&self.file, changed).unwrap();
     }
 
-    /// SIGHUP, and what the log says of it in the end.
+    /// Sends SIGHUP, and returns the last line of the log about it.
     #[track_caller]
     fn reload(&mut self) -> String {
         self.server.signal(Signal::HUP);
@@ -106,11 +106,11 @@ fn pop3_at(address: SocketAddr, user: &str) -> Client {
     client
 }
 
-/// Whether `restante check` sees it too, and where.
+/// Whether `restante check` finds the mistake too.
 enum Check {
     /// Here: a part of its message.
     Refuses(&'static str),
-    /// Only a server that runs knows.
+    /// Only a running server finds it.
     IsContent,
 }
 
@@ -391,7 +391,7 @@ fn other_limits_names_and_accounts_are_for_new_sessions() {
     new.ask("MAIL FROM:<a@far.test>", "250");
     new.ask(&format!("RCPT TO:<{ALICE}>"), "550 5.1.1 ");
 
-    // The hash of an old kind is replaced in the file of now; and the delay between logins is that of now.
+    // The hash of an old kind is replaced in the current file, and the delay between logins is the current one.
     pop3_at(story.server.pop3(), "carol@second.test").ask("QUIT", "+OK");
     eventually("the hash is replaced", || {
         fs::read_to_string(story.path("others.json")).unwrap().contains("$argon2").then_some(())

@@ -205,7 +205,7 @@ impl Manager {
         format!("NOTIFY_SOCKET={}", self.path.display())
     }
 
-    /// The next thing it is told.
+    /// The next notification of the server.
     fn told(&self) -> String {
         let mut text = [0; 4096];
         let length = self.socket.recv(&mut text).unwrap();

@@ -21,7 +21,7 @@ const MESSAGE: &[u8] = b"Subject: the last one\r\n\r\nIt is late.\r\n";
 const END: Duration = Duration::from_secs(20);
 const GRACE: &str = "connections.shutdown_timeout = \"30s\"\n";
 
-/// As often as each story is told.
+/// The number of runs of each story.
 fn stops() -> u64 {
     env::var("RESTANTE_STOPS").ok().and_then(|stops| stops.parse().ok()).unwrap_or(4)
 }
@@ -31,7 +31,7 @@ fn server(limits: &str) -> Server {
     Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start()
 }
 
-/// SIGTERM; what a client sees then; the end in time. Returns what the client saw.
+/// Sends SIGTERM, and waits for the end in time. Returns the value of `client`, which runs meanwhile.
 #[track_caller]
 fn stop<T>(server: &mut Server, client: impl FnOnce() -> T) -> T {
     let start = Instant::now();

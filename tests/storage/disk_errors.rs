@@ -19,7 +19,7 @@ const ALICE: &str = "alice@example.test";
 const BOB: &str = "bob@example.test";
 const SMALL: &[u8] = b"Subject: small\r\n\r\n.\r\n";
 
-/// One that is not kept in memory on its way in.
+/// A message that is too large to be kept in memory on its way in.
 fn large() -> Vec<u8> {
     [b"Subject: large\r\n\r\n", &b"a line of text\r\n"[..].repeat(100_000)[..]].concat()
 }
@@ -119,8 +119,7 @@ impl Office {
         self.refuses_each(&TROUBLE, fault, to, message);
     }
 
-    /// From now on messages have a name in `tmp/`: the server takes the kernel for one that gives files without a name
-    /// none.
+    /// From now on messages have a name in `tmp/`: after this error the server does not make files without a name.
     #[track_caller]
     fn writes_names(&mut self) {
         self.survives(&Fault::new("linkat:error=EPERM:when=1"), &[ALICE], SMALL);
@@ -188,7 +187,7 @@ fn r11_an_error_at_close_is_a_failed_write() {
     let config = format!("{STRICT}\n[limits]\ndisk.workers = 1\n");
     let mut office =
         Office::open_with(Setup { config: Some(&config), users: &[ALICE, BOB], ..Setup::default() });
-    // strace counts all that a thread closes: which of them is the message?
+    // strace counts all closes of a thread, so the test first finds the number of the one of the message.
     for (to, message, thread) in [
         (&[ALICE][..], SMALL, "committer"),
         (&[ALICE, BOB], SMALL, "committer"),

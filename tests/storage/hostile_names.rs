@@ -25,8 +25,7 @@ const HOSTILE: [&str; 2] = [
      \u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2060}\u{2066}\u{2067}\u{2068}\u{2069}\u{feff}\u{ad}\u{e0041}",
 ];
 
-/// A command with names of that kind has printed none of them as it is. For a line end: nothing begins a line with what
-/// stood after it.
+/// Fails if a command has printed a hostile character as it is, or begun a line with the text after a hostile line end.
 #[track_caller]
 fn assert_harmless(words: &[&str], output: &Output, hostile: &str) {
     assert_ne!(output.status.code(), Some(124), "{words:?} hangs");

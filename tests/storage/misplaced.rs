@@ -22,7 +22,7 @@ const MESSAGE: &[u8] = b"Subject: where am I?\r\n\r\nHere.\r\n";
 const NO_MAIL: &str = "refusing deliveries and logins";
 const AGAIN: &str = "the spool is back";
 
-/// A server that mounts of ours reach and no others, with its spool there.
+/// A server in a mount namespace of its own, which only mounts made inside it reach.
 fn start(spool: &Path) -> Server {
     let config = format!("{STRICT}\n[limits]\nauth.failure_delay = \"0s\"\n");
     let (wrapper, users) = (&["unshare", "--mount"][..], &[ALICE][..]);
@@ -68,7 +68,7 @@ fn login(server: &Server) -> String {
     client.send(&format!("PASS {PASSWORD}")).reply()
 }
 
-/// Nothing is taken, nor shown, until that is undone.
+/// The server takes and shows no mail until that is undone.
 #[track_caller]
 fn takes_nothing_until(server: &Server, what: &str, undo: impl FnOnce()) {
     let before = server.log().matches(NO_MAIL).count();

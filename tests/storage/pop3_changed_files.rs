@@ -191,7 +191,7 @@ fn p11_a_message_that_is_deleted_while_another_links_it_elsewhere_is_gone() {
         client.ask("DELE 1", "+OK");
         thread::scope(|scope| {
             scope.spawn(|| {
-                // As a mover does it that must not write over anything; where it comes too late, it can't.
+                // A program that must not overwrite a file moves it so. If it comes too late, the link fails.
                 let linked = fs::hard_link(&file, maildir.path.join(format!("cur/{name}:2,S")));
                 let _ = linked.and_then(|()| fs::remove_file(&file));
             });

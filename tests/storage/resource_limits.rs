@@ -19,7 +19,7 @@ const ALICE: &str = "alice@example.test";
 
 #[test]
 fn m02_a_file_size_limit_refuses_a_message_and_ends_no_server() {
-    // 1024 blocks of 512 octets; who writes more gets a SIGXFSZ, which ends a process that does not expect it.
+    // 1024 blocks of 512 octets; a process that writes more gets SIGXFSZ, which by default ends it.
     let server =
         Setup { wrapper: &["sh", "-c", "ulimit -f 1024; exec \"$@\"", "sh"], ..Setup::default() }.start();
     let mut client = Client::smtp(&server);

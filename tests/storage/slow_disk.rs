@@ -1,4 +1,5 @@
-//! A disk that takes longer than a client waits: one of two stories is told to the end, never half of each.
+//! A disk that takes longer than a client waits: a message is stored and acknowledged, or refused and gone,
+//! and never half of each.
 
 use std::{thread, time::Duration};
 

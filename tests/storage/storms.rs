@@ -186,7 +186,7 @@ fn m16_after_an_overflow_of_events_a_login_lists_what_is_on_the_disk() {
         }
         bob.put("1700000002.M1P1.elsewhere", b"third\n");
     });
-    // And the events that come afterwards are heard again.
+    // The server gets later events again.
     alice.put("1700000003.M1P1.elsewhere", b"fourth\n");
     fs::remove_file(bob.path.join("new/1700000002.M1P1.elsewhere")).unwrap();
     assert_agrees(&server, USERS[0]);
@@ -220,7 +220,7 @@ fn r13_thousands_of_files_of_one_identity_are_listed_deleted_and_removed_while_o
         });
         let mut expected: BTreeSet<String> = listed(&server, USERS[0]).into_keys().collect();
         assert_eq!(expected.len(), OF_ONE_IDENTITY);
-        // So few that the index takes them out one by one, and so many that it looks the mailbox through again.
+        // The index removes few messages one by one, and scans the mailbox again after many.
         for deleted in [500, 2000] {
             let mut client = Client::pop3(&server, USERS[0]);
             let ids = client.listing("UIDL");
@@ -302,8 +302,8 @@ fn m16_a_login_at_once_after_an_overflow_misses_nothing_that_was_there_before_it
     assert_agrees(&server, USERS[0]);
 }
 
-/// Logins stay right in a server that may have so many inotify instances and watches: limits of a user
-/// namespace of its own, since those of the machine are everybody's.
+/// Logins stay right in a server that may have so many inotify instances and watches. These are limits of a
+/// user namespace of its own, since the whole machine shares those of the machine.
 fn assert_right_with_few_watches(test: &str, limits: &str) {
     let script = format!("set -e; cd /proc/sys/user; {limits}; cd - >/dev/null; exec \"$@\"");
     let wrapper = ["unshare", "--user", "--map-root-user", "sh", "-c", &script, "sh"];
@@ -361,7 +361,7 @@ fn deleting(server: &Server, user: &str, messages: usize) -> Client {
     client
 }
 
-/// One that the index takes out one by one, and one that it looks the mailbox through after.
+/// The index removes the first number of messages one by one, and scans the mailbox again after the second.
 const DELETED: [usize; 2] = [150, 1100];
 
 #[test]

@@ -31,7 +31,7 @@ struct Traced {
 }
 
 impl Traced {
-    /// None, with a word on the terminal, where nothing can be traced.
+    /// `None`, with a message on the terminal, if nothing can be traced here.
     fn start(test: &str, disk: Disk) -> Option<Self> {
         Self::start_with(test, disk, Setup::default())
     }
@@ -67,7 +67,7 @@ impl Traced {
         trace
     }
 
-    /// Ends the server; the whole trace.
+    /// Ends the server, and returns the whole trace.
     fn end(mut self) -> String {
         self.server.kill();
         let last = format!("{} ", self.server.pid());
