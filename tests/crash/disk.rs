@@ -58,7 +58,7 @@ impl Kind {
 pub(crate) enum Cut {
     /// Data that was not yet on the disk is lost.
     Hard = 2,
-    /// The journal is written to its end first: names without contents show themselves.
+    /// The journal is written to its end first, so that names without contents are found.
     AfterJournal = 1,
 }
 

@@ -1,6 +1,5 @@
 //! kill -9 under load, again and again: nothing that was acknowledged is lost or doubled, and the server is
-//! back at once. `make kill-loop` runs it. It says nothing of fsync, since the kernel lives on: that is what
-//! `power_cut` is for.
+//! back at once. `make kill-loop` runs it. It does not test fsync, since the kernel lives on: `power_cut` does.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -62,7 +61,7 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Load, kill, a look at the files, start; and now and then at everything over POP3.
+/// One cycle: load, kill, a check of the files, start, a check by IMAP, and in some cycles one by POP3.
 fn one(
     cycle: usize,
     server: &mut Server,
@@ -102,5 +101,5 @@ fn one(
     Ok(wrong)
 }
 
-/// Cycles between two looks over POP3, which also delete most of the messages.
+/// Cycles between two checks over POP3, which also delete most of the messages.
 const LOOKS: usize = 5;

@@ -57,7 +57,7 @@ impl Dovecot {
         dovecot
     }
 
-    /// Puts letters into the mailbox, which belongs to whom Dovecot works for.
+    /// Puts letters into the mailbox, which belongs to the user of Dovecot.
     fn put(&self, letters: &[&[u8]]) {
         for (number, letter) in (1_700_000_000..).zip(letters) {
             self.maildir.put(&format!("{number}.M1P1Q1.far.test"), letter);

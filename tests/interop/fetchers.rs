@@ -76,8 +76,8 @@ impl Kind {
                     "SimplePOP3Retriever"
                 };
                 let (delete, all) = (keep == Keep::Nothing, keep == Keep::Nothing);
-                // It misses the end of a child that is quicker than itself, and waits for it until the time-out: a
-                // shell is slower than its own deliverer.
+                // getmail misses the end of a child that is quicker than itself, and waits for it until the
+                // time-out: a shell is slower than its own deliverer.
                 format!(
                     "[retriever]\ntimeout = 10\ntype = {kind}\nserver = {host}\nport = {port}\nusername = {ALICE}\n\
                      password = {PASSWORD}\n[destination]\ntype = MDA_external\npath = /bin/sh\n\
@@ -109,7 +109,7 @@ impl Kind {
         command
     }
 
-    /// Whether it has nothing to complain about: to fetchmail no mail is worth a 1.
+    /// Whether the program reported no error. The exit code 1 of fetchmail means that there was no mail.
     fn content(self, output: &Output) -> bool {
         output.status.success() || self.program() == "fetchmail" && output.status.code() == Some(1)
     }
@@ -125,7 +125,7 @@ pub(crate) struct Fetcher {
 pub(crate) struct Fetched {
     /// The letters, or their faults.
     pub(crate) letters: Vec<Result<String, String>>,
-    /// Whether the program found all as it should be.
+    /// Whether the program reported no error.
     pub(crate) content: bool,
     pub(crate) said: String,
 }

@@ -327,7 +327,7 @@ fn value(text: &mut Characters<'_>, literals: &mut std::slice::Iter<'_, Vec<u8>>
     }
 }
 
-/// Whether two values tell the same, but for what the two servers see differently in every message:
+/// Whether two values are the same, except for differences of the two servers that are in every message:
 ///
 /// - A part that is not there is `NIL` or an empty string: RFC 9051 does not say it.
 /// - Dovecot finds a part 1 in a part that has no parts.

@@ -66,7 +66,8 @@ pub(crate) fn identify(text: &[u8]) -> Result<String, String> {
     let id = String::from_utf8_lossy(&rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())]).into_owned();
     let mut sent = file(&id);
     let got = &text[start..];
-    // On the wire every line has an end, and so it has in the files of those who read from there.
+    // On the wire every line has an end, and so it has in the files of programs that fetched the letter from
+    // there.
     if id.ends_with(OPEN) && got.ends_with(b"\n") {
         sent.push(b'\n');
     }

@@ -1,5 +1,5 @@
-//! Everybody at once on one mailbox: some send, some deliver beside us, some fetch over POP3, mutt and Dovecot
-//! flag, move and delete. A ledger knows of each letter whether it may, must or must not be there.
+//! All programs at once on one mailbox: some send, some deliver beside us, some fetch over POP3, mutt and
+//! Dovecot flag, move and delete. A ledger knows of each letter whether it may, must or must not be there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -116,7 +116,7 @@ impl<'a> Stage<'a> {
         self.ledger.lock().unwrap()
     }
 
-    /// The numbers of the turns until the time is over, and everybody has done something.
+    /// The numbers of the turns until the time is over, and every program has done something.
     fn turns(&self) -> impl Iterator<Item = usize> {
         (0..).take_while(|_| !self.over(&self.ledger()))
     }
@@ -126,8 +126,8 @@ impl<'a> Stage<'a> {
         !late.is_zero() && (late > OVERTIME || ledger.idle(&EVERYBODY).is_none())
     }
 
-    /// Notes a letter that is about to be sent, when there is room for it: those who fetch are slower than those
-    /// who send.
+    /// Notes a letter that is about to be sent, when there is room for it: programs fetch more slowly than they
+    /// send.
     fn announce(&self, id: &str) {
         let mut ledger = self.ledger();
         while ledger.there() > FULL && !self.over(&ledger) {
@@ -186,7 +186,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Reads everything; deletes two letters, or goes without a word.
+    /// Reads everything; deletes two letters, or leaves without QUIT.
     fn visit(&self) {
         for turn in self.turns() {
             let Some(mut visit) = Visit::try_begin(self.server) else { continue };
@@ -232,7 +232,8 @@ impl<'a> Stage<'a> {
         let keys = "<tag-pattern>~m 1-2<enter><tag-prefix><save-message>got<enter><untag-pattern>~A<enter>\
                     <tag-pattern>~A<enter><tag-prefix><flag-message><quit>";
         for turn in self.turns() {
-            // That it finds nothing to do and waits till it is ended is as good. A machine may be slow.
+            // mutt may also find nothing to do, and wait until it is ended. Each turn gives it more time, since
+            // a machine may be slow.
             let seconds = 3 + u32::try_from(turn).unwrap_or(0).min(7);
             let _ = mutt_in(home.path(), &self.server.maildir(ALICE).path, "", keys, seconds);
             let [_, new, cur] = &got;
@@ -310,7 +311,7 @@ impl<'a> Stage<'a> {
         imap.logout();
     }
 
-    /// Has both mailboxes open over our IMAP, and hears of everything.
+    /// Has both mailboxes open over our IMAP, and gets all their changes.
     fn watch(&self) -> [View; 2] {
         let mut views = ["INBOX", "Archive"].map(|mailbox| View::open(self.server, mailbox));
         for _ in self.turns() {
@@ -331,7 +332,7 @@ fn without_length(saved: &[u8]) -> Vec<u8> {
 
 /// The additional time of a slow machine until every program has done something.
 const OVERTIME: Duration = Duration::from_secs(300);
-/// Letters in the mailbox before those who send wait for those who fetch.
+/// Letters in the mailbox at which the senders wait for the fetching programs.
 const FULL: usize = 60;
 /// A POP3 client of our own.
 const VISITOR: &str = "visitor";

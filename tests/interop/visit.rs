@@ -112,5 +112,6 @@ pub(crate) fn look_for(server: &Server, ids: &[String]) -> BTreeMap<String, Stri
     panic!("wanted {wanted:?}, there are {last:?}");
 }
 
-/// Looks before something must have been noticed that another program did; each takes a password check.
+/// The number of visits within which the server must notice a change of another program; each takes a
+/// password check.
 const LOOKS: usize = 40;

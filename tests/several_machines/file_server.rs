@@ -59,5 +59,5 @@ EXPORT {
 LOG { Default_Log_Level = EVENT; }
 ";
 const NFS: u16 = 2049;
-/// Seconds after which the locks of a machine that is not heard of are free.
+/// Seconds after which the locks of a silent machine are free.
 pub(crate) const LEASE: u64 = 10;

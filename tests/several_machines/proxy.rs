@@ -24,7 +24,7 @@ pub(crate) struct HaProxy {
 }
 
 impl HaProxy {
-    /// Starts it, and waits until it finds both instances well.
+    /// Starts it, and waits until it finds both instances healthy.
     pub(crate) fn start() -> Self {
         let home = home();
         let log = File::create(home.path().join("log")).unwrap();
@@ -83,7 +83,7 @@ impl HaProxy {
         }
     }
 
-    /// Says a command of an operator to it.
+    /// Sends it a command of an operator.
     fn command(&self, command: &str) -> String {
         let mut socket = UnixStream::connect("/run/haproxy/admin.sock").unwrap();
         socket.write_all(format!("{command}\n").as_bytes()).unwrap();

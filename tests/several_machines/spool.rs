@@ -19,8 +19,8 @@ use crate::{
 pub(crate) enum Kind {
     /// It is a directory of this machine for both.
     Local,
-    /// Each has a mount of its own, which caches names and attributes; locks are passed on, and events are not: what a
-    /// file server's clients do.
+    /// Each has a mount of its own, which caches names and attributes; it passes locks on, but no events, like a
+    /// client of a file server.
     Mounts,
     /// Each has a kernel of its own, which is a client of one file server.
     Nfs,

@@ -34,7 +34,7 @@ use crate::{
     spool::Kind,
 };
 
-/// A story, on the kinds of spool that it may end otherwise on.
+/// A story, with the kinds of spool on which its result may differ.
 pub(crate) struct Story {
     pub(crate) name: &'static str,
     pub(crate) kinds: &'static [Kind],
@@ -88,7 +88,7 @@ fn what_one_acknowledges_the_other_shows_at_once(kind: Kind) {
         deliver(one, USER, format!("Subject: {round}\r\n\r\n").as_bytes());
         let mut client = Client::pop3(other, USER);
         client.ask("STAT", &format!("+OK {round} "));
-        // Mostly the last one; the clocks of two machines differ.
+        // The message is mostly the last one; the clocks of two machines differ.
         let end = format!("Subject: {round}\r\n\r\n");
         assert!((1..=round).rev().any(|number| client.retr(number).ends_with(end.as_bytes())));
         client.ask("QUIT", "+OK"); // it marks the message as seen, and so moves it
@@ -274,7 +274,7 @@ fn end_one(site: &mut Site, at: usize, end: End, is_silent: bool, ledger: &Mutex
     waits
 }
 
-/// Waits until so many more letters have been acknowledged, by whichever instance there is.
+/// Waits until the running instances have acknowledged so many more letters.
 fn takes_letters(ledger: &Mutex<Ledger>, more: usize) {
     let accepted = || ledger.lock().unwrap().accepted;
     let before = accepted();
@@ -324,7 +324,7 @@ fn report(wrong: &[Wrong]) {
 }
 
 const CROWD: Crowd = Crowd { senders: 3, readers: 4, ..Crowd::NONE };
-/// Times of directories that are older are believed.
+/// The age from which on the server believes the time of a directory.
 const NO_LONGER_YOUNG: Duration = Duration::from_secs(4);
 /// The time for which the file server takes a silent machine for alive.
 const LEASE: Duration = Duration::from_secs(file_server::LEASE);

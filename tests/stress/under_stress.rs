@@ -113,8 +113,8 @@ fn l03_clients_that_do_not_read_cost_no_memory() {
     assert!(clients[0].text() == lines(20_000_000));
 }
 
-/// R14: the map of connections kept its room for all that there had been. The pieces of a connection are small, so the
-/// allocator may keep them, but then they serve the next crowd.
+/// R14: the map of connections must not keep its room for all that there have been. The pieces of a connection are
+/// small, so the allocator may keep them, but then they serve the next crowd.
 #[test]
 fn the_memory_of_connections_that_have_gone_is_given_back_or_serves_the_next() {
     const CONNECTIONS: usize = 2000;

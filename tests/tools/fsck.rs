@@ -35,7 +35,7 @@ fn desk() -> Desk {
     backend
 }
 
-/// Takes away what a umask has left to others.
+/// Removes the permissions that a umask has left to others.
 fn close(path: &Path) {
     for entry in fs::read_dir(path).unwrap().map(Result::unwrap) {
         if entry.file_type().unwrap().is_dir() {

@@ -32,7 +32,7 @@ fn beside(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/watch").join(name)
 }
 
-/// Compares with what a file says should be shown; `BLESS=1` writes it.
+/// Compares with the expected output in a file; `BLESS=1` writes it.
 #[track_caller]
 fn assert_shown(name: &str, shown: &str) {
     let file = beside(name);
@@ -79,7 +79,7 @@ fn a_session_of_pop3_is_explained() {
     assert_listed_is_explained(list, " S ", 0);
 }
 
-/// Everything that a server says it can do is explained, but for its own name.
+/// Every capability that a server lists is explained, except its own name.
 #[track_caller]
 fn assert_listed_is_explained(text: &str, mark: &str, names: usize) {
     let listed = text.lines().filter(|line| line.contains(mark));

@@ -112,7 +112,7 @@ fn identify(content: &[u8], letters: &Letters, known: &HashMap<String, Entry>) -
     Err(format!("{id}: {} bytes for {}, the same up to {same}", found.len(), wanted.len()))
 }
 
-/// Asks for every mailbox over POP3, compares with the files, and deletes some of the messages.
+/// Opens every mailbox over POP3, compares it with the files, and deletes some of the messages.
 pub(crate) fn pop3(address: SocketAddr, spool: &Path, ledger: &mut Ledger, dice: &mut Dice) -> Vec<Wrong> {
     let mut wrong = Vec::new();
     for (user, path) in mailboxes(spool, &mut wrong) {
@@ -125,7 +125,7 @@ pub(crate) fn pop3(address: SocketAddr, spool: &Path, ledger: &mut Ledger, dice:
     wrong
 }
 
-/// One mailbox: what differs, if anything does.
+/// Does that with one mailbox, and returns the first difference.
 fn pop3_of(
     address: SocketAddr,
     user: &str,

@@ -48,7 +48,7 @@ pub(crate) struct Load<'a> {
     pub(crate) stop: AtomicBool,
     /// Whether the end has begun, after which the server may refuse anything.
     pub(crate) ending: Arc<AtomicBool>,
-    /// Sessions that ended otherwise than their client meant, but for mailboxes that were in use.
+    /// Sessions that ended otherwise than their client meant, except those whose mailbox was in use.
     pub(crate) broken: Arc<AtomicUsize>,
     pub(crate) wrong: Mutex<Vec<Wrong>>,
 }
@@ -123,7 +123,7 @@ impl<'a> Load<'a> {
             }
             for writer in 0..crowd.writers {
                 let (load, dice) = (&self, dice.split());
-                // A lone one is another one in each cycle.
+                // The user and the number of a lone writer change with the cycles.
                 let number = if crowd.writers == 1 { self.cycle / 3 } else { writer };
                 // The first error of a writer is the end of the server too: until the check afterwards, its last
                 // change is open.
@@ -143,7 +143,7 @@ impl<'a> Load<'a> {
         self.ending.load(Ordering::SeqCst)
     }
 
-    /// Notes something that may not be.
+    /// Notes a fault.
     pub(crate) fn note(&self, wrong: Wrong) {
         self.wrong.lock().unwrap().push(wrong);
     }

@@ -22,7 +22,7 @@ use imap::{ledger::User, wire::ImapWire};
 use load::{Addresses, Focus};
 use wire::Wire;
 
-/// Something that may not be.
+/// A broken rule.
 #[derive(Debug)]
 pub(crate) struct Wrong {
     /// The rule that it breaks, in one or two words.
@@ -37,7 +37,7 @@ impl Wrong {
     }
 }
 
-/// Starts the server again, and says how long it took until it greeted a client.
+/// Starts the server again, and returns the time until it greeted a client.
 pub(crate) fn restart(server: &mut Server) -> Result<Duration, Wrong> {
     let began = Instant::now();
     server.restart();

@@ -20,7 +20,7 @@ use super::{
     writer::set,
 };
 
-/// The parts that a look at one user needs.
+/// The state of the check of one user.
 struct Look<'a> {
     name: String,
     user: &'a mut User,
