@@ -15,11 +15,11 @@ IMAP ?= 127.0.0.1:1143
 HTTP ?= 127.0.0.1:8025
 ARGS ?=
 
-# Where `make install` puts things; a package adds DESTDIR in front.
+# Installation directories of `make install`; a package adds DESTDIR in front.
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 DESTDIR ?=
-# What is installed: the release, or what was built with another profile of cargo.
+# The cargo profile of the program that `make install` installs [default: release].
 PROFILE ?= release
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUILT ?= $(TARGET)/$(patsubst dev,debug,$(PROFILE))
@@ -113,7 +113,7 @@ pages: ## manual pages and completions of shells, below target/release/pages
 $(BUILT)/restante:
 	$(CARGO) build --release
 
-# What is installed: a directory below DESTDIR and the files that go there.
+# The service units that `make install` installs, and the directory of manual pages and completions.
 UNITS := $(wildcard examples/*.service examples/*.socket)
 SHARE = $(PREFIX)/share
 install: $(BUILT)/restante pages ## the service on this machine, after `make build`; as root (PREFIX=/usr/local DESTDIR=)

@@ -1,4 +1,4 @@
-//! How many messages a second become durable mail, and what one costs.
+//! Rate of durable deliveries, and the cost of each message.
 //!
 //! Measured: SMTP sessions (1, 16, 64) that send message after message (4 KiB, 100 KiB) to 100 mailboxes
 //! and wait for each `250`; a server thread more or a sync less would show here. Beside it, in the same run,
@@ -8,8 +8,8 @@
 //!
 //! `cargo bench --bench deliveries [-- --quick]`, with `BENCH_SECONDS` (5) for each measurement. One that has
 //! written 2 GiB ends there. Leave the disk a minute of rest between two runs: each ends with the deletion of
-//! what it wrote, and ext4 pays for that later. A message costs the server what `/proc` says it used while the
-//! load ran; the load generator is a process of its own.
+//! its files, and ext4 pays for that later. The cost of a message is the CPU time of the server, from `/proc`,
+//! while the load ran; the load generator is a process of its own.
 
 mod common;
 

@@ -1,9 +1,9 @@
-//! What the server costs while it does little.
+//! The resources of the server under little load.
 //!
-//! Measured: the time from exec to the first banner; the memory of 0, 1,000 and up to 10,000 SMTP sessions that
-//! said EHLO and are silent, in clear text and under TLS, and of as many IMAP sessions in IDLE, and what is left of it when they have gone; the growth of the most memory ever
-//! used while a message of 200 MB is delivered, and while it is fetched by a client that reads slowly: the
-//! server must hold neither. Beside each figure stands the one without load.
+//! Measured: the time from exec to the first banner; the memory of 0, 1,000 and up to 10,000 SMTP sessions that said
+//! EHLO and are silent, in clear text and under TLS, and of as many IMAP sessions in IDLE, and the memory that remains
+//! after they have gone; the growth of the peak memory while a message of 200 MB is delivered, and while it is fetched
+//! by a client that reads slowly: the server must hold neither. Beside each figure stands the one without load.
 //!
 //! `cargo bench --bench footprint [-- --quick]`. The kernel's own memory for sockets is in none of these.
 
@@ -54,7 +54,7 @@ fn main() -> io::Result<()> {
     let server = Server::dev(&dir)?;
     imap_idle::fill_mailboxes(&spool(&dir))?;
     let (imap, users) = (server.imap()?, imap_idle::users());
-    // What belongs to a mailbox, and not to a session, is made before the count.
+    // The memory of a mailbox is not a session's, so it is allocated before the count.
     let held = users.iter().map(|user| imap_idle::idle(imap, user)).collect::<io::Result<Vec<Imap>>>()?;
     let next = Cell::new(0);
     idle_sessions(&server, "IMAP sessions in IDLE", counts, || {
@@ -96,7 +96,8 @@ fn idle_sessions<Session>(
         println!("sessions skipped: too few descriptors");
         return Ok(());
     }
-    // One that came and went, so that what is made at the first use is not counted as a session's.
+    // One session begins and ends before the count, because memory allocated at the first use is not a
+    // session's.
     let descriptors = process::descriptors(server.pid())?;
     drop(connect()?);
     wait_for(|| Ok(process::descriptors(server.pid())? <= descriptors))?;

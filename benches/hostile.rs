@@ -1,4 +1,4 @@
-//! What good clients meet while hostile connections hold every place.
+//! Service for good clients while hostile connections hold every place.
 //!
 //! Measured, for each kind of hostile connection (silent, dripping octets or NOOPs, in TLS handshakes, at DATA, at
 //! BDAT, at the password, reading nothing): how many operations of good clients were refused, and how long the others

@@ -1,9 +1,9 @@
 //! The web API beside SMTP and POP3 for an hour: others lose no more than the CPU time of its requests.
 //!
-//! Measured: SMTP sessions deliver and POP3 clients fetch at a fixed pace all the time. Windows with a load of web requests
-//! alternate with windows without. A delivery counts from its due time to the `250`, a login from the connection to the
-//! response to STAT. The POP3 clients delete what they find, so the spool does not grow, and neither may the memory of
-//! the server.
+//! Measured: SMTP sessions deliver and POP3 clients fetch at a fixed pace all the time. Windows with a load of web
+//! requests alternate with windows without. A delivery counts from its due time to the `250`, a login from the
+//! connection to the response to STAT. The POP3 clients delete the messages that they fetch, so the spool does not
+//! grow, and neither may the memory of the server.
 //!
 //! The load takes the CPU time that its generator uses, and that the server uses beyond the window without. The share of all
 //! processors is what others may lose: a delivery that took 10 ms takes 12.5 ms if a fifth of the processors is gone. Both
@@ -171,7 +171,7 @@ impl Steady {
         }
     }
 
-    /// Logs in when it is due, to one mailbox after another, fetches what is there and deletes it.
+    /// Logs in when it is due, to one mailbox after another, and fetches and deletes all messages there.
     fn fetch(&self, address: SocketAddr, client: usize) {
         let mut pace = Pace::new(LOGINS / POP3_CLIENTS as f64, client, POP3_CLIENTS);
         for mailbox in (0..USERS).filter(|mailbox| mailbox % POP3_CLIENTS == client).cycle() {
@@ -242,7 +242,7 @@ fn pair(options: &Options, server: &Server, steady: &Steady, number: usize) -> i
     Ok(pair)
 }
 
-/// Measures while `work` runs. What the window before has begun ends first, and does not count.
+/// Measures while `work` runs. Operations that began in the window before end first, and do not count.
 fn window<T>(
     server: &Server,
     steady: &Steady,

@@ -1,4 +1,4 @@
-//! What the web API costs, and what it costs those beside it.
+//! The cost of the web API, and its effect on SMTP sessions beside it.
 //!
 //! Measured: clients on connections that stay open, which repeat one request (a page of 50 of a list, a message as JSON, the
 //! raw message) without a pause, alone and beside SMTP sessions that deliver message after message; and in the same run the

@@ -1,11 +1,11 @@
-//! What a login costs, however much the mailbox holds, and what the index behind that costs.
+//! The cost of a login to mailboxes of any size, and the cost of the index that makes logins cheap.
 //!
-//! Measured: login and STAT on mailboxes of 10 to 100,000 messages, quiet ones and such as mail comes to
-//! meanwhile; how soon a file that another program renames into `new/` is seen; the first login after a
-//! restart, with files of others whose sizes nobody has counted yet, and with those that were; the memory
-//! of the index; a QUIT that deletes every message; and how long other sessions wait while a mailbox is scanned for the first time.
-//! Beside them, in the same run: what the machine takes for a plain walk through the same directories, an
-//! echo on a thread of its own, and Dovecot's POP3 process on the same Maildir, if it is installed.
+//! Measured: login and STAT on mailboxes of 10 to 100,000 messages, quiet ones and such as mail comes to meanwhile; the
+//! time until a file that another program renames into `new/` is seen; the first login after a restart, with foreign
+//! files whose sizes are not counted yet, and with those whose sizes are; the memory of the index; a QUIT that deletes
+//! every message; and the wait of other sessions while a mailbox is scanned for the first time. Beside them, in the
+//! same run: the time of this machine for a plain walk through the same directories, an echo on a thread of its own,
+//! and Dovecot's POP3 process on the same Maildir, if it is installed.
 //!
 //! `cargo bench --bench mailbox [-- --quick]`, with `BENCH_MESSAGES` (100000) for the largest mailbox. All
 //! files are in memory, since they were just written: this measures us, not the disk.
@@ -105,8 +105,8 @@ fn whatever_it_holds(server: &Server, mailboxes: &[Mailbox], times: usize) -> io
     Ok(())
 }
 
-/// Lets each mailbox have a turn of logins, and again, so that whatever else the machine does meets all of
-/// them. For each mailbox the times, and the milliseconds of CPU for a login.
+/// Gives each mailbox a turn of logins, and again, so that other load of the machine meets all of them. Returns
+/// for each mailbox the times, and the milliseconds of CPU for a login.
 fn in_turn(
     server: &Server,
     mailboxes: &[Mailbox],
@@ -289,7 +289,7 @@ fn after_a_restart(dir: &Path, small: &Mailbox, mailbox: &Mailbox) -> io::Result
             mailbox.forget_sizes()?;
         }
         let server = Server::dev(dir)?;
-        // What the first login of all costs is not the mailbox's.
+        // The cost of the very first login is not the mailbox's.
         small.full_login(server.pop3)?;
         process::forget_peak(server.pid())?;
         let (before, read) = (process::memory(server.pid())?, process::octets_read(server.pid())?);
@@ -297,7 +297,7 @@ fn after_a_restart(dir: &Path, small: &Mailbox, mailbox: &Mailbox) -> io::Result
         let (after, read) = (process::memory(server.pid())?, process::octets_read(server.pid())? - read);
         let peak = process::peak(server.pid())?;
         let read = read as f64 / (mailbox.messages() * mailbox.text.len()) as f64;
-        // Notices are read beside them: of each file that is opened in a directory that is watched.
+        // The octets include inotify events: one for each file that is opened in a watched directory.
         if (read - if counted { 0.0 } else { 1.0 }).abs() > 0.2 {
             return Err(io::Error::other(format!("{title}: the files were read {read:.2} times")));
         }
@@ -318,7 +318,7 @@ fn after_a_restart(dir: &Path, small: &Mailbox, mailbox: &Mailbox) -> io::Result
     Ok(())
 }
 
-/// How long another session waits for the reply to NOOP while a mailbox is scanned.
+/// The wait of another session for the reply to NOOP while a mailbox is scanned.
 fn pauses(dir: &Path, small: &Mailbox, mailbox: &Mailbox, loads: usize) -> io::Result<()> {
     let mut table = Table::new(&["NOOP, ms", "times", "median", "p99", "worst"]);
     let mut row = |title: &str, taken: Vec<u32>| {
@@ -363,7 +363,7 @@ fn idle() -> io::Result<()> {
     Ok(())
 }
 
-/// Does the work while the other one asks again and again, and tells how long the answers took.
+/// Runs `work` while `ask` runs again and again, and returns the times of `ask`.
 fn pinged(
     ask: &mut (impl FnMut() -> io::Result<()> + Send),
     work: impl FnOnce() -> io::Result<()>,

@@ -85,7 +85,7 @@ fn event_streams(dir: &Path, count: usize, times: usize) -> io::Result<()> {
     let mut smtp = Smtp::connect(server.smtp)?;
     let text = finished_message();
     smtp.deliver(USER, &text)?;
-    // What is made at the first use is not a stream's.
+    // Memory allocated at the first use is not a stream's.
     let first = (0..FIRST).map(|_| Web::connect(address)?.events()).collect::<io::Result<Vec<_>>>()?;
     let before = process::memory(server.pid())?;
     let mut streams = (0..count).map(|_| Web::connect(address)?.events()).collect::<io::Result<Vec<_>>>()?;

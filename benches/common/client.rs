@@ -177,5 +177,5 @@ pub(crate) fn connect(address: SocketAddr, buffer: usize) -> io::Result<BufReade
     Ok(BufReader::with_capacity(buffer, stream))
 }
 
-/// Octets taken from a socket at a time by those who fetch.
+/// Octets that a fetching client reads from a socket at a time.
 pub(crate) const READ: usize = 256 * 1024;

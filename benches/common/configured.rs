@@ -35,7 +35,7 @@ pub(crate) fn listener(service: &str, more: &str) -> String {
 /// Runs a command that reads this line.
 pub(crate) fn run(command: &mut Command, line: &str) -> io::Result<()> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-    // One that asks for nothing may have ended.
+    // A command that reads no input may have ended.
     if let Some(mut stdin) = child.stdin.take().filter(|_| !line.is_empty()) {
         writeln!(stdin, "{line}")?;
     }

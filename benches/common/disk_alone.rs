@@ -48,7 +48,7 @@ pub(crate) fn disk_alone(dir: &Path, seconds: f64, size: usize, threads: usize) 
     Ok((done.into_inner(), quota.start.elapsed().as_secs_f64()))
 }
 
-/// Makes one message durable and visible, with no step more than that takes.
+/// Makes one message durable and visible, with only the steps that this needs.
 fn file(tmp: &OwnedFd, new: &OwnedFd, name: &str, body: &[u8]) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(tmp, name, flags, Mode::from_raw_mode(0o600))?;

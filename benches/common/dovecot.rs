@@ -13,8 +13,8 @@ use super::client::number;
 /// Debian's path of it.
 pub(crate) const POP3: &str = "/usr/lib/dovecot/pop3";
 
-/// From exec, since Dovecot has a process for each login, to the reply to STAT, and the messages that it
-/// tells.
+/// Returns the time from exec, since Dovecot has a process for each login, to the reply to STAT, and the
+/// number of messages in that reply.
 pub(crate) fn login(home: &Path, maildir: &Path) -> io::Result<(Duration, usize)> {
     session(home, maildir, |dovecot| {
         let messages = number(&dovecot.ask("STAT")?)?;

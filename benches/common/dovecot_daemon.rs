@@ -66,8 +66,8 @@ impl Dovecot {
         fs::write(&config, configuration(home, maildirs, &user, &group, addresses, tls))?;
         let mut command = programs::ending_with_us("TERM");
         if is_root {
-            // It reads no mail as root. In a namespace it is `mail`, with the ids that Debian gives to that user and
-            // that group, and may do what we may.
+            // Dovecot reads no mail as root. In a namespace it is `mail`, with the ids that Debian gives to that
+            // user and that group, and has the rights of this process.
             command.args(["unshare", "--user", "--map-user=8", "--map-group=8"]);
         }
         command.arg(program).arg("-F").arg("-c").arg(&config);

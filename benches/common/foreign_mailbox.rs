@@ -84,8 +84,8 @@ impl Mailbox {
         Ok(taken)
     }
 
-    /// The kernel goes through all names of the directory that it remembers, and where it can't be interrupted
-    /// in that, no other thread gets that processor meanwhile.
+    /// Returns the time of inotify_add_watch: the kernel goes through all names of the directory that it
+    /// remembers, and if it can't be interrupted there, no other thread gets that processor meanwhile.
     pub(crate) fn watch(&self) -> io::Result<Duration> {
         let watcher = inotify::init(inotify::CreateFlags::CLOEXEC)?;
         let start = Instant::now();
@@ -93,7 +93,7 @@ impl Mailbox {
         Ok(start.elapsed())
     }
 
-    /// All messages were deleted: an error, if a file is left.
+    /// Fails if a file is left after all messages were deleted.
     pub(crate) fn is_empty(&self) -> io::Result<()> {
         self.messages.store(0, Ordering::Relaxed);
         self.walk(false).map(drop)
@@ -106,7 +106,7 @@ impl Mailbox {
         }
     }
 
-    /// From the connection to the reply to STAT, and how many messages that tells.
+    /// Returns the time from the connection to the reply to STAT, and the number of messages in that reply.
     pub(crate) fn login(&self, pop3: SocketAddr) -> io::Result<(Duration, usize)> {
         let start = Instant::now();
         let mut session = Pop3::login(pop3, &self.user, "any password")?;
@@ -116,7 +116,7 @@ impl Mailbox {
         Ok((taken, messages))
     }
 
-    /// The same, if it saw at least what was there when it began.
+    /// The same; an error if the login saw fewer messages than there were when it began.
     pub(crate) fn current_login(&self, pop3: SocketAddr) -> io::Result<Duration> {
         let there = self.messages();
         match self.login(pop3)? {
@@ -125,7 +125,7 @@ impl Mailbox {
         }
     }
 
-    /// The same, if it saw what is there and no more.
+    /// The same; an error if the login did not see exactly the messages of the mailbox.
     pub(crate) fn full_login(&self, pop3: SocketAddr) -> io::Result<Duration> {
         let (taken, seen) = self.login(pop3)?;
         self.expect(seen)?;

@@ -23,9 +23,9 @@ pub(crate) struct Responses {
     pub(crate) fetched: u64,
     /// The octets of their literals.
     pub(crate) literals: u64,
-    /// The last message number that EXISTS told.
+    /// The message number of the last EXISTS.
     pub(crate) exists: u64,
-    /// The numbers that SEARCH told.
+    /// The count of the message numbers in SEARCH.
     pub(crate) found: u64,
 }
 

@@ -61,8 +61,8 @@ impl Settings {
     }
 }
 
-/// Directories that nobody used before, all removed together at the end: ext4 creates files slowly for
-/// minutes after many were deleted, and would charge that to the next measurement.
+/// Fresh directories, all removed together at the end: ext4 creates files slowly for minutes after many were
+/// deleted, and would charge that to the next measurement.
 pub(crate) struct Scratch {
     root: TempDir,
     used: u32,
@@ -163,7 +163,7 @@ impl Server {
         self.process.0.id()
     }
 
-    /// Starts the command, its log in a file, and waits until it has written where it listens.
+    /// Starts the command, its log in a file, and waits until it has written its addresses.
     fn start(mut command: Command, dir: &Path) -> io::Result<Self> {
         let (ports, log) = (dir.join("ports"), dir.join("log"));
         let _ = fs::remove_file(&ports); // of an earlier server, if there was one
@@ -211,8 +211,8 @@ impl Drop for Running {
     }
 }
 
-/// The load generator: this program once more, in a process of its own, so that what it costs is not
-/// charged to anybody. It says `ready`, waits for `go`, and ends with one line of JSON.
+/// The load generator: this program once more, in a process of its own, so that its CPU time is not charged to
+/// the server. It says `ready`, waits for `go`, and ends with one line of JSON.
 pub(crate) struct Loader {
     child: Child,
     output: BufReader<std::process::ChildStdout>,
@@ -246,7 +246,7 @@ impl Loader {
         let mut input = self.child.stdin.take().ok_or_else(|| io::Error::other("no pipe to the loader"))?;
         input.write_all(b"go\n")?;
         let report = self.line()?;
-        // Whether it has ended or not: we have not waited for it yet.
+        // The generator may have ended already: `/proc` has its time until the wait below.
         let used = process::cpu(self.child.id())?.saturating_sub(before);
         self.child.wait()?;
         Ok((serde_json::from_str(&report)?, used))
@@ -268,8 +268,8 @@ pub(crate) fn job<Job: DeserializeOwned>() -> Option<Job> {
     })
 }
 
-/// The loader's side: says that all is prepared, and waits for the word. If whoever gives it has gone,
-/// nobody is left to report to, and threads that wait for us would wait for ever.
+/// The loader's side: reports that all is prepared, and waits for `go`. If the parent process has ended, no
+/// reader of the results is left, and threads that wait for us would wait for ever.
 pub(crate) fn ready() {
     println!("ready");
     let mut word = String::new();
@@ -319,8 +319,8 @@ pub(crate) fn maildir(path: &Path) -> io::Result<()> {
     ["tmp", "new", "cur"].iter().try_for_each(|part| fs::create_dir_all(path.join(part)))
 }
 
-/// A message of about `size` octets with the given line end: a small header, then lines of 72. No line
-/// begins with a dot, so that what travels is exactly what was announced.
+/// A message of about `size` octets with the given line end: a small header, then lines of 72. No line begins
+/// with a dot, so the size on the wire is exactly the announced one.
 pub(crate) fn message(size: usize, line_end: &str) -> Vec<u8> {
     let mut text = ["From: a@example.test", "Subject: bench", ""].join(line_end).into_bytes();
     text.extend_from_slice(line_end.as_bytes());

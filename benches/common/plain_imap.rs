@@ -41,7 +41,7 @@ fn serve(maildirs: &Path, messages: usize, mut stream: TcpStream) -> io::Result<
     Ok(())
 }
 
-/// Sends whole messages; what is left in `output` is for the caller to write.
+/// Sends whole messages; the caller writes the rest of `output`.
 fn fetch(folder: &Path, files: Range<usize>, output: &mut Vec<u8>, stream: &mut TcpStream) -> io::Result<()> {
     for file in files {
         let mut message = File::open(folder.join(file_name(file)))?;

@@ -31,7 +31,7 @@ pub(crate) fn cpu_of_tree(pid: u32) -> io::Result<Duration> {
 fn scheduled(pid: u32) -> io::Result<Duration> {
     let mut nanos = 0;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // A thread may end meanwhile. The first number is what it ran.
+        // A thread may end meanwhile. The first number is its time on a processor, in nanoseconds.
         let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
         nanos += text.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0);
     }
@@ -97,8 +97,8 @@ fn tree(pid: u32) -> io::Result<Vec<u32>> {
     Ok(tree)
 }
 
-/// Octets that the process has asked the kernel for, from files and sockets, whether or not they were in
-/// memory. What it maps is not among them.
+/// Octets that the process has read by system calls, from files and sockets, whether or not they were in
+/// memory. Mapped files do not count.
 pub(crate) fn octets_read(pid: u32) -> io::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/io"))?;
     let octets = text.lines().find_map(|line| line.strip_prefix("rchar:")?.trim().parse().ok());
@@ -128,7 +128,7 @@ impl Processors {
     }
 }
 
-/// Says so when others use the processors: what is measured then is partly them.
+/// Warns if other processes use the processors, because the next measurement would include their load.
 pub(crate) fn warn_if_busy() -> io::Result<()> {
     let before = Processors::now()?;
     thread::sleep(Duration::from_millis(500));
@@ -159,7 +159,7 @@ pub(crate) fn peak(pid: u32) -> io::Result<u64> {
     kib(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmHWM:")
 }
 
-/// Makes the peak start again from what is resident now.
+/// Resets the peak to the memory that is resident now.
 pub(crate) fn forget_peak(pid: u32) -> io::Result<()> {
     fs::write(format!("/proc/{pid}/clear_refs"), "5")
 }

@@ -43,7 +43,7 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    /// Says so if something was refused or lost: the figure is not that of a healthy server then.
+    /// Warns if a message was refused or lost, because the figure is then not that of a healthy server.
     pub(crate) fn warn(&self) {
         if self.refused + self.reconnected > 0 {
             eprintln!("{} messages refused, {} sessions lost", self.refused, self.reconnected);
@@ -133,7 +133,7 @@ impl Session {
     }
 }
 
-/// When to stop: after the time, or after as much as a disk should be asked to hold for a benchmark.
+/// The limit of a run: its time, or the octets that a benchmark may write to a disk.
 pub(crate) struct Quota {
     pub(crate) start: Instant,
     time: Duration,

@@ -16,9 +16,9 @@ use crate::common::{
 #[derive(Clone, Copy)]
 pub(crate) struct Scale {
     pub(crate) runs: usize,
-    /// Of a run, where it has a length.
+    /// Length of a run, if it has one.
     pub(crate) seconds: f64,
-    /// Of the large mailbox.
+    /// Messages of the large mailbox.
     pub(crate) messages: usize,
     pub(crate) connections: usize,
 }

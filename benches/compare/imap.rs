@@ -88,7 +88,7 @@ impl Row {
                 .iter()
                 .try_for_each(|name| fill(&inbox.join(format!(".{name}")), self.messages, self.size))?;
         }
-        // The kernel writes the files out now, and not while somebody reads them.
+        // The kernel writes the files out now, and not while clients read them.
         rustix::fs::sync();
         Ok(())
     }
@@ -107,7 +107,7 @@ impl Row {
     }
 }
 
-/// How long an operation takes; with several sessions, how many messages they fetch a second.
+/// The time of an operation, or with several sessions the number of messages fetched in a second.
 fn repeated(contest: &mut Contest, scratch: &mut Scratch, row: &Row) -> io::Result<()> {
     if !contest.wants(&row.name) {
         return Ok(());

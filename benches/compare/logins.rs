@@ -90,7 +90,7 @@ fn first(contest: &mut Contest, scratch: &mut Scratch, messages: usize) -> io::R
     let new_mailbox = |maildirs: &Path, number: &mut usize| -> io::Result<Mailbox> {
         *number += 1;
         let mailbox = Mailbox::named(maildirs, format!("first{number}@example.test"), messages)?;
-        // The kernel writes 20,000 files out now, and not while somebody reads them.
+        // The kernel writes 20,000 files out now, and not while clients read them.
         rustix::fs::sync();
         Ok(mailbox)
     };

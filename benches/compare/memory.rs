@@ -1,9 +1,9 @@
 //! Memory of connections to POP3 that have asked for CAPA and say nothing more, in clear text and under TLS, and of IMAP
 //! sessions in IDLE.
 //!
-//! It is the growth of all processes of the server, from [`FIRST`] connections on, which make what is made at the first
-//! use. The kernel's own memory for sockets is not in it. Dovecot has a process for each IMAP session, so it has fewer of them,
-//! and a page that its processes share counts once.
+//! It is the growth of all processes of the server, from [`FIRST`] connections on, because the first connections also
+//! allocate memory that all share. The kernel's own memory for sockets is not in it. Dovecot has a process for each
+//! IMAP session, so it has fewer of them, and a page that its processes share counts once.
 
 use std::{
     io::{self, BufRead, BufReader, Write},

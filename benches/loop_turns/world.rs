@@ -1,4 +1,4 @@
-//! A server of its own for each measurement, what it publishes, and how to talk to it.
+//! A server of its own for each measurement, its published figures, and the connections to it.
 
 use std::{
     cell::RefCell,
@@ -144,7 +144,8 @@ impl World {
         value.ok_or_else(|| io::Error::other(format!("no {name} in the figures")))
     }
 
-    /// How long the thread of the loop was ready to run and had no processor (the second number, in nanoseconds).
+    /// The time for which the thread of the loop was ready to run and had no processor (the second number, in
+    /// nanoseconds).
     pub(crate) fn waited(&self) -> io::Result<Duration> {
         let text = fs::read_to_string(format!("/proc/{0}/task/{0}/schedstat", self.server.pid()))?;
         let nanos = text.split_whitespace().nth(1).and_then(|number| number.parse().ok());

@@ -1,12 +1,12 @@
-//! An input taken apart: first the octets that choose, then the text.
+//! The parts of an input: first the octets that select a case, then the text.
 
 use std::slice;
 
-/// The part of an input that was not taken yet.
+/// The part of an input that is not read yet.
 pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Bytes<'a> {
-    /// The next octet; 0 where there is none.
+    /// The next octet, or 0 at the end of the input.
     pub(crate) fn octet(&mut self) -> u8 {
         let Some((first, rest)) = self.0.split_first() else { return 0 };
         self.0 = rest;
@@ -47,8 +47,8 @@ impl std::io::Read for Pieces<'_> {
     }
 }
 
-/// Whether a character is a control, or turns the direction of writing round: nothing that a terminal, a
-/// log or a header may get from a stranger.
+/// Whether a character is a control, or changes the direction of writing: a terminal, a log or a header may
+/// get none from a stranger.
 pub(crate) fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use restante::transcript::{ElidedData, format::unescaped};
 
-/// A dialogue as far as an input can have it.
+/// The parts of a dialogue that make an input.
 pub(crate) struct Dialogue {
     /// The whole file.
     pub(crate) source: String,
@@ -33,7 +33,7 @@ impl Dialogue {
     }
 }
 
-/// What the client sends by a line like `C: text`, `C| text`, `C*20: text` or `C~ octets=…`.
+/// Octets that the client sends by a line like `C: text`, `C| text`, `C*20: text` or `C~ octets=…`.
 fn sent(line: &str) -> Option<Vec<u8>> {
     let rest = line.strip_prefix('C')?;
     let (mark, text) = rest.split_at(rest.find([':', '|', '~'])?);

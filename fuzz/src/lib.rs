@@ -1,7 +1,7 @@
-//! What must hold of every input: one function for each reader of octets that others have written.
+//! Invariants that hold for every input: one function for each reader of octets that others have written.
 //!
-//! The rule: a target panics when something does not hold, and for no other reason. It reads no clock, no network
-//! beyond loopback, and leaves no file. `README.md` tells how they are run.
+//! The rule: a target panics when an invariant is broken, and for no other reason. It reads no clock, uses no
+//! network beyond loopback, and leaves no file. `README.md` says how to run the targets.
 #![forbid(unsafe_code)]
 
 mod bytes;
@@ -15,7 +15,7 @@ use std::{fs, io, path::Path};
 pub struct Target {
     /// Its name, which is that of its program and of its directories.
     pub name: &'static str,
-    /// Panics if something does not hold of these octets.
+    /// Panics if an invariant is broken for these octets.
     pub run: fn(&[u8]),
     /// Inputs to begin with.
     pub seeds: fn() -> Vec<Vec<u8>>,

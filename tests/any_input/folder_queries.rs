@@ -12,7 +12,7 @@ use restante::proto::imap::{
 
 use super::MailFolder;
 
-/// A copy has a mark of its own: each way of playing a dialogue is a session before which no other was told.
+/// A clone has a new `\Recent` mark, because each way of playing a dialogue is a first session.
 impl Clone for MailFolder {
     fn clone(&self) -> Self {
         let state = FolderState {

@@ -141,7 +141,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The next line without its CRLF; `None` at the end of what was said.
+    /// The next line without its CRLF; `None` at the end of the server's output.
     pub(crate) fn line(&mut self) -> Option<&[u8]> {
         let end = self.said.windows(2).position(|pair| pair == b"\r\n")?;
         let (line, rest) = self.said.split_at(end + 2);

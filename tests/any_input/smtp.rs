@@ -94,7 +94,8 @@ pub(crate) fn play<'a>(
                 Step::Idle => break,
                 Step::Close | Step::Abort => break 'pieces,
                 Step::Request(ask) => {
-                    // How often there is something to spill or discard depends on the pieces.
+                    // The number of requests to spill or discard depends on the pieces, so they are not
+                    // counted.
                     let counts = !matches!(
                         ask,
                         Request::Receive(ReceiveRequest::Spill { .. })

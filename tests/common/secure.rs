@@ -1,4 +1,5 @@
-//! What the tests of TLS share: a certificate, a server that has it, and clients with a TLS of their own.
+//! Common parts of the tests of TLS: a certificate, a server that has it, and clients with a TLS of their
+//! own.
 
 use std::{
     fs,
@@ -46,7 +47,7 @@ impl Keys {
         self.home.path().join("key.pem")
     }
 
-    /// What a client is told that trusts this certificate.
+    /// Configuration of a client that trusts this certificate.
     pub(crate) fn trusted(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.certificate()).unwrap()).unwrap();
@@ -63,7 +64,7 @@ impl Keys {
 
     /// Every service, with and without TLS, and these limits.
     pub(crate) fn server(&self, limits: &str) -> Server {
-        // Nobody has to log in where only the transport is tried.
+        // These tests are about the transport only, so no client has to log in.
         let listeners = listeners(&["smtp", "pop3", "pop3s", "submission"])
             + &listener("submissions", "trusted_networks = [\"127.0.0.0/8\"]");
         self.serve(&format!("[limits]\n{limits}\n{listeners}"))

@@ -37,7 +37,7 @@ impl Kind {
         }
     }
 
-    /// What makes it, and what checks it without a change.
+    /// The programs that make the file system, and that check it without a change.
     pub(crate) fn programs(self) -> [&'static str; 2] {
         match self {
             Self::Ext4 => ["mkfs.ext4", "e2fsck"],
@@ -53,12 +53,12 @@ impl Kind {
     }
 }
 
-/// How the power goes.
+/// The state of the disk after the cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cut {
-    /// What is not on the disk is gone.
+    /// Data that was not yet on the disk is lost.
     Hard = 2,
-    /// The journal is written to its end first: names without contents show themselves.
+    /// The journal is written to its end first, so that names without contents are found.
     AfterJournal = 1,
 }
 

@@ -1,6 +1,5 @@
 //! kill -9 under load, again and again: nothing that was acknowledged is lost or doubled, and the server is
-//! back at once. `make kill-loop` runs it. It says nothing of fsync, since the kernel lives on: that is what
-//! `power_cut` is for.
+//! back at once. `make kill-loop` runs it. It does not test fsync, since the kernel lives on: `power_cut` does.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -62,7 +61,7 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Load, kill, a look at the files, start; and now and then at everything over POP3.
+/// One cycle: load, kill, a check of the files, start, a check by IMAP, and in some cycles one by POP3.
 fn one(
     cycle: usize,
     server: &mut Server,
@@ -89,8 +88,8 @@ fn one(
     }
     starts.push(restart(server)?);
     let by_imap = imap::check::check(Addresses::of(server).imap, users, &mut ledger, letters);
-    // Where no journal makes a rename whole, MOVE links and unlinks, and a kill between the two leaves both (docs/DISK.md). The
-    // directory of this test may be there. `make power-cut` plays the rename.
+    // If no journal makes a rename atomic, MOVE links and unlinks, and a kill between the two leaves both
+    // (docs/DISK.md). The directory of this test may be on such a file system. `make power-cut` tests the rename.
     wrong.extend(by_imap.into_iter().filter(|fault| fault.what != "doubled by MOVE"));
     if cycle % LOOKS == LOOKS - 1 {
         wrong.extend(check::pop3(server.pop3(), &server.spool, &mut ledger, dice));
@@ -102,5 +101,5 @@ fn one(
     Ok(wrong)
 }
 
-/// Cycles between two looks over POP3, which also delete most of the messages.
+/// Cycles between two checks over POP3, which also delete most of the messages.
 const LOOKS: usize = 5;

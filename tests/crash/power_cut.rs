@@ -1,6 +1,6 @@
-//! Power cuts under load, on a file system of its own: what was acknowledged is there once and whole, what
-//! was deleted stays away, and the server starts on what is left. `make power-cut` runs it; it needs root,
-//! a loop device and the programs that make and check the file systems.
+//! Power cuts under load, on a file system of its own: acknowledged messages are there once and whole, deleted
+//! ones stay away, and the server starts on the files that are left. `make power-cut` runs it; it needs root, a
+//! loop device and the programs that make and check the file systems.
 //!
 //! In a build with the feature `mutations` the same cycles run against a server that leaves a sync out, and
 //! must find it out: a test that can't fail proves nothing.
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         for &mutation in
             runs.iter().filter(|mutation| mutation.is_none_or(|mutation| mutation.shows_on(kind)))
         {
-            // A panic is a server that does not start: the rest of the runs still has something to tell.
+            // A panic means that a server does not start; the other runs still give results.
             let run = || Bench::new(kind, mutation, seed).map(|mut bench| bench.run(cycles));
             let (good, bad) = match panic::catch_unwind(AssertUnwindSafe(run)) {
                 Ok(Ok(counts)) => counts,
@@ -127,7 +127,7 @@ impl Bench {
         Ok(Self { kind, mutation, dice, letters, ledger, users, server, spool, totals, disk, _home: home })
     }
 
-    /// Runs the cycles, and says how many were as they must be.
+    /// Runs the cycles, and returns how many passed and how many failed.
     fn run(&mut self, cycles: u64) -> (usize, usize) {
         let began = Instant::now();
         let name = self.kind.name();
@@ -197,7 +197,7 @@ impl Bench {
         );
     }
 
-    /// Load, cut, recovery, and everything looked at.
+    /// One cycle: load, cut, recovery, and all checks.
     fn cycle(&mut self, cycle: usize, crowd: Crowd, cut: Cut) -> Result<Vec<Wrong>, Wrong> {
         let promises = (&self.ledger, &self.users[..]);
         let load = Load::new(Addresses::of(&self.server), &self.letters, promises, cycle);
@@ -263,7 +263,7 @@ impl Bench {
     }
 }
 
-/// Beside five crowds, with which two have no common divisor, so that each crowd meets both.
+/// Two cuts and five crowds have no common divisor, so that each crowd meets both cuts.
 const CUTS: [Cut; 2] = [Cut::Hard, Cut::AfterJournal];
 
 /// A server that leaves a step out.

@@ -55,7 +55,8 @@ fn h17_a_line_that_starts_a_second_server_moves_every_port() {
     assert!(seen >= 3, "README, the French page and the lesson have such a line: {seen}");
 }
 
-/// Most shells take the syntax of the Bourne shell; fish has another one. Where fish cannot read a block, its page says so.
+/// Most shells take the syntax of the Bourne shell; fish has another one. If fish cannot read a block, its page says
+/// so.
 #[test]
 fn h18_a_block_that_fish_cannot_read_names_the_shell() {
     if !installed("fish") {

@@ -315,7 +315,7 @@ fn variants<'a>(code: &'a str, name: &str) -> BTreeSet<&'a str> {
     body.lines().filter_map(named).collect()
 }
 
-/// All source files below a directory, one behind the other.
+/// All source files below a directory, one after the other.
 fn everything(dir: &Path) -> String {
     let mut paths: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();

@@ -1,4 +1,5 @@
-//! The manual is right: its dialogues are what the server says, and its commands do what they should.
+//! The manual is right: the server says the lines of its dialogues, and its commands do what they
+//! should.
 
 pub(crate) mod page;
 pub(crate) mod session;
@@ -76,7 +77,8 @@ fn commands_do_what_they_should(program: &str) {
             let mut files = fs::read_dir(server.runtime.path().join("restante")).ok()?;
             files.any(|file| file.unwrap().path().extension().is_some_and(|end| end == "prom")).then_some(())
         });
-        // What a block needs that isn't here; those behind it may need what it does.
+        // If a block needs a program that is not installed, the blocks after it are skipped too, since
+        // they may need its results.
         let mut missing = None;
         for block in commands {
             let needed = NEEDED.iter().find(|needed| block.lines.iter().any(|line| calls(line, needed)));
@@ -156,7 +158,7 @@ fn with_tls() -> Server {
     Setup { arguments, ..Setup::default() }.start()
 }
 
-/// Runs commands as somebody would who has the server running: at its ports, with its spool in `spool/`.
+/// Runs commands for a user at the running server: at its ports, with its spool in `spool/`.
 fn shell(program: &str, commands: &str, server: &Server, dir: &Path) -> Result<(), String> {
     let commands = commands
         .replace("127.0.0.1:2525", &server.smtp().to_string())

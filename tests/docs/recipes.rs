@@ -1,7 +1,7 @@
-//! The recipes of the manual for the tests of other languages do what they should: they are taken from the page
-//! as they stand there, beside a program to be tested. Where pytest, Jest or JUnit are not installed, as they are
-//! on few machines, the few names that the recipes use of them are stood in for. Those of Cypress always are: npm's package only
-//! downloads the program, from a site that is no registry, and that needs a window.
+//! The recipes of the manual for the tests of other languages do what they should: they are copied unchanged from the
+//! page, beside a program to be tested. If pytest, Jest or JUnit are not installed, as on most machines, stubs replace
+//! the few names that the recipes use of them. Those of Cypress are always stubs: npm's package only downloads the
+//! program, from a site that is no registry, and the program needs a window.
 
 use std::{
     env,
@@ -39,7 +39,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
-/// A directory with these files of the manual, and with what stands beside them here.
+/// A directory with these files of the manual, and with the files of this test beside them.
 fn directory(names: &[&str], beside: &[&str]) -> tempfile::TempDir {
     let dir = home();
     let recipes = recipes();
@@ -64,7 +64,7 @@ fn with_package(dir: &Path, program: &str) -> Option<PathBuf> {
     })
 }
 
-/// Runs a program there; what it says. It must succeed.
+/// Runs a program there, and returns its output. It must succeed.
 #[track_caller]
 fn run(dir: &Path, program: impl AsRef<OsStr>, arguments: &[&str]) -> String {
     run_with(dir, program, arguments, &[])

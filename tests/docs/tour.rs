@@ -1,6 +1,6 @@
 //! README, and each page that starts its own servers, is a path that a newcomer types from top to bottom: in a fresh
-//! clone, with a fresh home, in the terminals that it names. Each command does what it should, and prints what stands
-//! below it.
+//! clone, with a fresh home, in the terminals that it names. Each command does what it should, and prints the output
+//! that stands below it.
 
 mod terminal;
 
@@ -68,7 +68,7 @@ fn h06_the_firewall_of_the_examples_is_valid() {
     }
 }
 
-/// The reason why nobody can visit this machine.
+/// The reason why the pages cannot be typed on this machine.
 fn missing() -> Option<String> {
     if !Path::new(env!("CARGO_MANIFEST_DIR")).join(".git").exists() {
         return Some("this tree is no clone, and cannot be cloned".into());
@@ -153,7 +153,8 @@ fn tour(name: &str) {
                     Terminal::SecondAlone => drop(first.take()),
                     _ => {}
                 }
-                // In a user namespace the directories of root are nobody's, and `restante status` trusts none of them.
+                // In a user namespace the directories of root belong to the user `nobody`, and `restante status`
+                // trusts none of them.
                 let looks = block.lines == ["restante status"];
                 if looks && !rustix::process::geteuid().is_root() {
                     continue;
@@ -221,7 +222,7 @@ fn h02_h03_make_run_takes_other_ports_and_the_commands_on_its_screen_work_as_the
     assert!(written > 0, "restante watch has something to show");
 }
 
-/// The questions of a program on the page, and what is typed after each of them.
+/// The questions of a program on the page, and the typed answer to each of them.
 fn answers(lines: &[String]) -> Vec<(&str, &str)> {
     let ends = ["Name or address:", "Password:", "Your choice:", "q back:"];
     let typed = lines.iter().filter_map(|line| {

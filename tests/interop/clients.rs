@@ -57,7 +57,7 @@ impl Dovecot {
         dovecot
     }
 
-    /// Puts letters into the mailbox, which belongs to whom Dovecot works for.
+    /// Puts letters into the mailbox, which belongs to the user of Dovecot.
     fn put(&self, letters: &[&[u8]]) {
         for (number, letter) in (1_700_000_000..).zip(letters) {
             self.maildir.put(&format!("{number}.M1P1Q1.far.test"), letter);
@@ -78,7 +78,7 @@ impl Drop for Dovecot {
     }
 }
 
-/// A port that nobody has. Neither Postfix nor Dovecot can be asked to take any that is free and to say which.
+/// A port that is free. Neither Postfix nor Dovecot can be asked to take any that is free and to say which.
 pub(crate) fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

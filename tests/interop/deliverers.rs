@@ -102,7 +102,7 @@ fn mv_delivers_and_the_sizes_are_right() {
     delivers(Deliverer::Mv);
 }
 
-/// In turn with our own deliveries, and half of its letters with no end of the last line.
+/// Delivers in turn with our own deliveries. Half of its letters have no end of the last line.
 fn delivers(by: Deliverer) {
     let mut server = Server::strict();
     let mut all = Vec::new();

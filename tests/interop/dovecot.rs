@@ -1,5 +1,5 @@
 //! Dovecot on the same Maildir: its IMAP server and its delivery agent, each a process of its own without the
-//! daemon around it, as it runs behind `ssh`. The locks, the index files and the renames are the same.
+//! daemon around it, as `ssh` starts it. The locks, the index files and the renames are the same.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
@@ -115,7 +115,7 @@ fn dovecot_and_pop3_agree_on_every_size() {
     let (server, sent) = (Server::strict(), ids("sent", 24));
     sent.iter().for_each(|id| deliver(&server, ALICE, &letter(id)));
     for id in ids("theirs", 8) {
-        // By a name that tells no size: both have to count.
+        // The name of the file has no size, so both servers have to count.
         server.maildir(ALICE).put(&format!("1767268800.{id}.host"), &file(&id));
     }
     let mut imap = Imap::dovecot(&server);

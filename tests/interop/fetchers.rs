@@ -17,7 +17,7 @@ use crate::{
     visit::{Visit, look, look_for},
 };
 
-/// A program that fetches mail, and remembers what it has fetched.
+/// A program that fetches mail, and remembers the messages that it has fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Fetchmail,
@@ -27,10 +27,10 @@ pub(crate) enum Kind {
     GetmailByImap,
 }
 
-/// What a client does with what it has fetched.
+/// Handling of fetched mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// It stays on the server, and only what is new is fetched.
+    /// Mail stays on the server, and only new mail is fetched.
     OnServer,
     /// Everything is fetched, and deleted.
     Nothing,
@@ -48,7 +48,7 @@ impl Kind {
         }
     }
 
-    /// Its configuration: what it fetches goes into files below `got/new`.
+    /// Its configuration: fetched mail goes into files below `got/new`.
     fn rules(self, server: &Server, home: &Path, keep: Keep) -> String {
         let by_imap = matches!(self, Self::FetchmailByImap | Self::GetmailByImap);
         let address = if by_imap { server.addresses("imap")[0] } else { server.pop3() };
@@ -76,8 +76,8 @@ impl Kind {
                     "SimplePOP3Retriever"
                 };
                 let (delete, all) = (keep == Keep::Nothing, keep == Keep::Nothing);
-                // It misses the end of a child that is quicker than itself, and waits for it until the time-out: a
-                // shell is slower than its own deliverer.
+                // getmail misses the end of a child that is quicker than itself, and waits for it until the
+                // time-out: a shell is slower than its own deliverer.
                 format!(
                     "[retriever]\ntimeout = 10\ntype = {kind}\nserver = {host}\nport = {port}\nusername = {ALICE}\n\
                      password = {PASSWORD}\n[destination]\ntype = MDA_external\npath = /bin/sh\n\
@@ -109,7 +109,7 @@ impl Kind {
         command
     }
 
-    /// Whether it has nothing to complain about: to fetchmail no mail is worth a 1.
+    /// Whether the program reported no error. The exit code 1 of fetchmail means that there was no mail.
     fn content(self, output: &Output) -> bool {
         output.status.success() || self.program() == "fetchmail" && output.status.code() == Some(1)
     }
@@ -121,11 +121,11 @@ pub(crate) struct Fetcher {
     home: TempDir,
 }
 
-/// What came of it.
+/// The result of a fetch.
 pub(crate) struct Fetched {
-    /// The letters, or what was wrong with them.
+    /// The letters, or their faults.
     pub(crate) letters: Vec<Result<String, String>>,
-    /// Whether the program found all as it should be.
+    /// Whether the program reported no error.
     pub(crate) content: bool,
     pub(crate) said: String,
 }

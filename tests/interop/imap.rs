@@ -105,14 +105,14 @@ impl Imap {
         }
     }
 
-    /// The end of the server in the midst of a response, with what Dovecot has to say of it.
+    /// Fails because the server ended in the midst of a response, with Dovecot's log.
     #[track_caller]
     fn is_gone(&self, line: &[u8]) -> ! {
         let log = self.process.as_ref().map(|process| fs::read_to_string(&process.log).unwrap());
         panic!("the IMAP server is gone: {log:?}, after {}", line.escape_ascii());
     }
 
-    /// A command that must be answered with OK, and everything said before that.
+    /// Sends a command that must be answered with OK, and returns the responses before that.
     #[track_caller]
     pub(crate) fn ask(&mut self, command: &str) -> Vec<Response> {
         let (responses, result) = self.command(command.as_bytes());
@@ -120,14 +120,14 @@ impl Imap {
         responses
     }
 
-    /// A command that comes too late if the messages are gone: then its answer is NO.
+    /// Sends a command that may come too late if the messages are gone: then its answer is NO.
     pub(crate) fn try_ask(&mut self, command: &str) -> Vec<Response> {
         let (responses, result) = self.command(command.as_bytes());
         assert!(!result.starts_with("BAD"), "{command}: {result}");
         responses
     }
 
-    /// Everything said before the result of a command, and that.
+    /// Sends a command, and returns the responses before its result, and the result.
     pub(crate) fn command(&mut self, command: &[u8]) -> (Vec<Response>, String) {
         self.tags += 1;
         let tag = format!("a{} ", self.tags);
@@ -149,8 +149,8 @@ impl Imap {
         assert!(result.starts_with("OK"), "{result}");
     }
 
-    /// Opens a mailbox and reads everything in it: the unique ids of IMAP, and the letters. What went meanwhile
-    /// is left out.
+    /// Opens a mailbox and reads everything in it: the unique ids of IMAP, and the letters. Messages that are
+    /// removed meanwhile are left out.
     pub(crate) fn read_all(&mut self, mailbox: &str) -> Vec<(usize, String)> {
         self.ask(&format!("SELECT {mailbox}"));
         let fetched = self.try_ask("UID FETCH 1:* BODY.PEEK[]");
@@ -167,7 +167,7 @@ impl Imap {
     }
 }
 
-/// A session that keeps its mailbox open, and knows of it what it has been told.
+/// A session that keeps its mailbox open, and knows of it only the server's responses.
 pub(crate) struct View {
     imap: Imap,
     /// The unique id of each message, once it is known.

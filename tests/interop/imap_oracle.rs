@@ -1,5 +1,5 @@
-//! Dovecot's IMAP server as an oracle: both serve the same messages, and tell the same of them, but for what is in
-//! [`KNOWN`], each with its reason.
+//! Dovecot's IMAP server as an oracle: both serve the same messages, and give the same answers about them.
+//! Differences are listed in [`KNOWN`], each with its reason.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -327,7 +327,7 @@ fn value(text: &mut Characters<'_>, literals: &mut std::slice::Iter<'_, Vec<u8>>
     }
 }
 
-/// Whether two values tell the same, but for what the two servers see differently in every message:
+/// Whether two values are the same, except for differences of the two servers that are in every message:
 ///
 /// - A part that is not there is `NIL` or an empty string: RFC 9051 does not say it.
 /// - Dovecot finds a part 1 in a part that has no parts.

@@ -1,11 +1,11 @@
-//! What became of each letter, as far as those know who have been told.
+//! The fate of each letter, as far as the reports of the programs show it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How far the removal of a letter has come.
+/// Progress of the removal of a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Change {
-    /// Nobody asked for it.
+    /// No program asked for it.
     #[default]
     No,
     /// By a program that does not say whether it did it, or by a session that did not end well.
@@ -36,12 +36,12 @@ impl Ledger {
         self.letters.insert(id.to_owned(), Entry::default());
     }
 
-    /// How many letters nobody has removed.
+    /// The number of letters that no program has removed.
     pub(crate) fn there(&self) -> usize {
         self.letters.values().filter(|entry| entry.removed == Change::No).count()
     }
 
-    /// Somebody has read a letter, or something else.
+    /// A program has read a letter, or octets that are none.
     pub(crate) fn read(&mut self, by: &str, letter: Result<String, String>) -> Option<String> {
         let entry = letter.and_then(|id| match self.letters.get_mut(&id) {
             Some(entry) => Ok((id, entry)),
@@ -71,7 +71,7 @@ impl Ledger {
         }
     }
 
-    /// Somebody has removed a letter that he has read.
+    /// A program has removed a letter that it has read.
     pub(crate) fn removed(&mut self, by: &str, id: &str, change: Change) {
         let Some(entry) = self.letters.get_mut(id) else { return };
         match (entry.removed, change) {
@@ -94,7 +94,7 @@ impl Ledger {
         *self.deeds.entry(by.to_owned()).or_default() += 1;
     }
 
-    /// Somebody did something, or failed where he may not.
+    /// A program did something, or failed where it must not.
     pub(crate) fn done(&mut self, by: &str, well: bool, said: impl FnOnce() -> String) {
         if well { self.did(by) } else { self.wrong(format!("{by}: {}", said())) }
     }
@@ -103,7 +103,8 @@ impl Ledger {
         self.wrong.push(what);
     }
 
-    /// Compares with what is left in the mailbox and what was put away from there; all that is wrong.
+    /// Compares with the letters left in the mailbox and those put away from there; returns all
+    /// faults.
     pub(crate) fn judge(&self, left: &BTreeSet<String>, archived: Vec<String>) -> Vec<String> {
         let mut wrong = self.wrong.clone();
         let mut away: BTreeMap<String, usize> = BTreeMap::new();
@@ -132,7 +133,7 @@ impl Ledger {
         wrong
     }
 
-    /// Somebody who did nothing.
+    /// The first of `everybody` that did nothing.
     pub(crate) fn idle<'a>(&self, everybody: &[&'a str]) -> Option<&'a str> {
         everybody.iter().copied().find(|who| !self.deeds.contains_key(*who))
     }

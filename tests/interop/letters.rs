@@ -50,8 +50,8 @@ fn draw(id: &str, n: usize, end: usize) -> usize {
     usize::try_from(hasher.finish() % end as u64).unwrap() // invariant: below a usize
 }
 
-/// The id of the letter that this is, with either kind of line ends, below lines that servers put on top. An
-/// error says how it differs from what was sent.
+/// The id of the letter in this text, with either kind of line ends, below lines that servers put on top. An
+/// error says how it differs from the letter that was sent.
 pub(crate) fn identify(text: &[u8]) -> Result<String, String> {
     let text = with_lf(text);
     let shown = |from: usize| String::from_utf8_lossy(&text[from..text.len().min(from + 200)]).into_owned();
@@ -66,7 +66,8 @@ pub(crate) fn identify(text: &[u8]) -> Result<String, String> {
     let id = String::from_utf8_lossy(&rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())]).into_owned();
     let mut sent = file(&id);
     let got = &text[start..];
-    // On the wire every line has an end, and so it has in the files of those who read from there.
+    // On the wire every line has an end, and so it has in the files of programs that fetched the letter from
+    // there.
     if id.ends_with(OPEN) && got.ends_with(b"\n") {
         sent.push(b'\n');
     }
@@ -89,20 +90,20 @@ pub(crate) fn without_fields(text: &[u8], names: &[&str]) -> Vec<u8> {
     lines.filter(|line| !is_added(line)).flatten().copied().collect()
 }
 
-/// The id of what must be a letter.
+/// The id of a text that must be a letter.
 #[track_caller]
 pub(crate) fn identified(text: &[u8]) -> String {
     identify(text).unwrap_or_else(|why| panic!("{why}"))
 }
 
-/// Ids of so many letters by somebody.
+/// Ids of so many letters of one sender.
 pub(crate) fn ids(by: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{by}-{n}")).collect()
 }
 
-/// Whose letters they are.
+/// The owner of the letters.
 pub(crate) const ALICE: &str = "alice@example.test";
-/// How the id of a letter ends that has no end of its last line.
+/// The end of the id of a letter whose last line has no line end.
 pub(crate) const OPEN: &str = "-open";
 const MARK: &str = "Letter: ";
 const TRACE: [&str; 6] = ["Return-Path:", "Delivered-To:", "Received:", "X-getmail-", "\t", " "];

@@ -1,6 +1,7 @@
-//! Beside real programs: mail readers, servers and deliverers that change the same Maildir, relays and proxies
-//! in front of us, and clients that we did not write. Nothing is lost, nothing doubled, every octet is the same, and what is listed is what is
-//! sent, whoever delivered it. `make interop` installs the programs and runs the stories.
+//! Beside real programs: mail readers, servers and deliverers that change the same Maildir, relays and proxies in front
+//! of us, and clients that we did not write. Nothing is lost, nothing doubled, every octet is the same, and messages
+//! are sent as they are listed, whichever program delivered them. `make interop` installs the programs and runs the
+//! stories.
 
 mod awkward;
 mod clients;

@@ -22,12 +22,12 @@ use crate::{
 
 const BOB: &str = "bob@example.test";
 const NOBODY: &str = "nobody@example.test";
-/// Who Postfix is where it need not be root, as it comes.
+/// The user of Postfix where it need not be root, in its default configuration.
 const OWNER: &str = "postfix";
 const NEEDS: &[&str] = &[POSTFIX];
 const LMTP_SOCKET: &str = "lmtp.sock";
 
-/// What it takes to be handed mail by `sendmail` or over SMTP, to queue it, and to pass it on.
+/// The services that Postfix needs to take mail from `sendmail` or over SMTP, to queue it, and to pass it on.
 const SERVICES: &str = "\
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
@@ -57,7 +57,7 @@ pub(crate) enum Way {
 /// A running Postfix; it ends with this.
 pub(crate) struct Postfix {
     child: Child,
-    /// Where it takes mail in from programs of this machine.
+    /// Address at which it takes in mail from programs of this machine.
     pub(crate) smtp: SocketAddr,
     config: PathBuf,
     home: TempDir,
@@ -133,7 +133,7 @@ impl Postfix {
         fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
     }
 
-    /// How often a recipient was `sent`, `deferred` or `bounced`.
+    /// The number of recipients with the status `sent`, `deferred` or `bounced`.
     fn count(&self, status: &str) -> usize {
         self.log().matches(&format!("status={status}")).count()
     }
@@ -162,7 +162,7 @@ fn id(which: &str) -> u32 {
     String::from_utf8(succeeded(output)).unwrap().trim().parse().unwrap()
 }
 
-/// A server with an LMTP socket in that directory, where the group of Postfix gets what is made there.
+/// A server with an LMTP socket in that directory. New files there belong to the group of Postfix.
 pub(crate) fn server(sockets: &Path) -> Server {
     chown(sockets, None, Some(id("-g"))).unwrap();
     fs::set_permissions(sockets, fs::Permissions::from_mode(0o2755)).unwrap();
@@ -234,7 +234,7 @@ fn bounces_alone(way: Way) {
     postfix.send("to-both-0", BOB, &[ALICE, NOBODY]);
     postfix.done(2); // the letter and the bounce
     look_for(&server, &ids("to-both", 1));
-    // The sender is ours too: what he gets is the bounce.
+    // The sender is a local user too, and gets the bounce.
     let bounce = String::from_utf8_lossy(&server.maildir(BOB).only_message()).into_owned();
     assert!(bounce.starts_with("Return-Path: <>\n"), "{bounce}");
     assert!(bounce.contains(&format!("\nFinal-Recipient: rfc822; {NOBODY}\n")), "{bounce}");

@@ -42,7 +42,7 @@ pub(crate) fn missing(program: &str) -> Option<String> {
     None
 }
 
-/// A program that refuses to work for root. What belongs to root belongs to `mail` in a user namespace.
+/// A program that refuses to work for root. Files of root belong to `mail` in its user namespace.
 pub(crate) fn unprivileged(program: impl AsRef<OsStr>) -> Command {
     if !is_root() {
         return limited(program);
@@ -67,9 +67,9 @@ pub(crate) fn contained(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// What [`contained`] is for.
+/// The program for [`contained`].
 pub(crate) const POSTFIX: &str = "postfix";
-/// What [`unprivileged`] and [`contained`] need.
+/// The program that [`unprivileged`] and [`contained`] need.
 pub(crate) const UNSHARE: &str = "unshare";
 
 fn is_root() -> bool {
@@ -101,7 +101,7 @@ pub(crate) fn in_time(output: Output) -> Output {
     output
 }
 
-/// What a program said, its errors last.
+/// The output of a program, its errors last.
 pub(crate) fn said(output: &Output) -> String {
     format!(
         "{}\n{}{}",

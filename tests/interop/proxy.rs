@@ -26,7 +26,7 @@ use crate::{
 };
 
 const HAPROXY: &str = "haproxy";
-/// Where the clients come from; HAProxy itself comes from 127.0.0.1.
+/// The address of the clients; HAProxy itself comes from 127.0.0.1.
 const CLIENT: &str = "127.0.0.2";
 const SERVICES: [&str; 5] = ["smtp", "submission", "submissions", "pop3", "pop3s"];
 
@@ -141,7 +141,8 @@ fn haproxy_tells_whose_mail_and_logins_it_hands_over() {
     assert_logged(&server, " connected peer=", SERVICES.len(), 0);
 }
 
-/// Waits until so many lines say that of the client and so many of the proxy, and no line of anybody else.
+/// Waits until so many lines say that of the client and so many of the proxy, and fails if one names any
+/// other peer.
 #[track_caller]
 fn assert_logged(server: &Server, what: &str, clients: usize, proxies: usize) {
     let count = |log: &str, of: &str| log.matches(&format!("{what}{of}")).count();

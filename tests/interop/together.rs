@@ -1,5 +1,5 @@
-//! Everybody at once on one mailbox: some send, some deliver beside us, some fetch over POP3, mutt and Dovecot
-//! flag, move and delete. A ledger knows of each letter whether it may, must or must not be there.
+//! All programs at once on one mailbox: some send, some deliver beside us, some fetch over POP3, mutt and
+//! Dovecot flag, move and delete. A ledger knows of each letter whether it may, must or must not be there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -96,7 +96,7 @@ fn on_disk(server: &Server) -> Vec<String> {
     kept.map(|file| identified(&fs::read(file).unwrap())).collect()
 }
 
-/// What all of them share.
+/// The state that all programs share.
 struct Stage<'a> {
     server: &'a Server,
     ledger: Mutex<Ledger>,
@@ -116,7 +116,7 @@ impl<'a> Stage<'a> {
         self.ledger.lock().unwrap()
     }
 
-    /// The numbers of the turns until the time is over, and everybody has done something.
+    /// The numbers of the turns until the time is over, and every program has done something.
     fn turns(&self) -> impl Iterator<Item = usize> {
         (0..).take_while(|_| !self.over(&self.ledger()))
     }
@@ -126,8 +126,8 @@ impl<'a> Stage<'a> {
         !late.is_zero() && (late > OVERTIME || ledger.idle(&EVERYBODY).is_none())
     }
 
-    /// Notes a letter that is about to be sent, when there is room for it: those who fetch are slower than those
-    /// who send.
+    /// Notes a letter that is about to be sent, when there is room for it: programs fetch more slowly than they
+    /// send.
     fn announce(&self, id: &str) {
         let mut ledger = self.ledger();
         while ledger.there() > FULL && !self.over(&ledger) {
@@ -161,8 +161,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Fetches what is new, and now and then everything. To find the mailbox in use, or a letter gone, makes a
-    /// client end its session as it likes: what it deletes then is uncertain.
+    /// Fetches new mail, and now and then everything. A client that finds the mailbox in use, or a letter gone,
+    /// ends its session as it likes: its deletions are then uncertain.
     fn fetch(&self, fetcher: &Fetcher, kind: Kind) {
         let mut known = BTreeSet::new();
         for turn in self.turns() {
@@ -186,7 +186,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Reads everything; deletes two letters, or goes without a word.
+    /// Reads everything; deletes two letters, or leaves without QUIT.
     fn visit(&self) {
         for turn in self.turns() {
             let Some(mut visit) = Visit::try_begin(self.server) else { continue };
@@ -223,7 +223,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Moves two letters to a Maildir of its own, which deletes only what it could read; flags everything else.
+    /// Moves two letters to a Maildir of its own, and deletes only those that it could read; flags everything
+    /// else.
     fn mutt(&self) {
         let home = home();
         let got = ["tmp", "new", "cur"].map(|sub| home.path().join("got").join(sub));
@@ -231,7 +232,8 @@ impl<'a> Stage<'a> {
         let keys = "<tag-pattern>~m 1-2<enter><tag-prefix><save-message>got<enter><untag-pattern>~A<enter>\
                     <tag-pattern>~A<enter><tag-prefix><flag-message><quit>";
         for turn in self.turns() {
-            // That it finds nothing to do and waits till it is ended is as good. A machine may be slow.
+            // mutt may also find nothing to do, and wait until it is ended. Each turn gives it more time, since
+            // a machine may be slow.
             let seconds = 3 + u32::try_from(turn).unwrap_or(0).min(7);
             let _ = mutt_in(home.path(), &self.server.maildir(ALICE).path, "", keys, seconds);
             let [_, new, cur] = &got;
@@ -311,7 +313,7 @@ impl<'a> Stage<'a> {
         imap.logout();
     }
 
-    /// Has both mailboxes open over our IMAP, and hears of everything.
+    /// Has both mailboxes open over our IMAP, and gets all their changes.
     fn watch(&self) -> [View; 2] {
         let mut views = ["INBOX", "Archive"].map(|mailbox| View::open(self.server, mailbox));
         for _ in self.turns() {
@@ -323,16 +325,16 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// What mutt saved, without the line that it adds at the end of the header.
+/// A letter that mutt saved, without the line that it adds at the end of the header.
 fn without_length(saved: &[u8]) -> Vec<u8> {
     let header = memchr::memmem::find(saved, b"\n\n").expect("a letter has a body");
     let line = memchr::memmem::rfind(&saved[..header], b"\nContent-Length: ").expect("mutt adds the length");
     [&saved[..line], &saved[header..]].concat()
 }
 
-/// What a slow machine gets until everybody has done something.
+/// The additional time of a slow machine until every program has done something.
 const OVERTIME: Duration = Duration::from_secs(300);
-/// Letters in the mailbox before those who send wait for those who fetch.
+/// Letters in the mailbox at which the senders wait for the fetching programs.
 const FULL: usize = 60;
 /// A POP3 client of our own.
 const VISITOR: &str = "visitor";

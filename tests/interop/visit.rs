@@ -1,5 +1,5 @@
-//! Visits over POP3, which check at every step that the server keeps to what it said: STAT, LIST, UIDL and
-//! RETR agree on every message, whoever delivered it.
+//! Visits over POP3, which check at every step that the server's replies are consistent: STAT, LIST, UIDL
+//! and RETR agree on every message, whichever program delivered it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use crate::{
     letters::{ALICE, identified},
 };
 
-/// A POP3 session of alice, and what was listed in it.
+/// A POP3 session of alice, and its listing.
 pub(crate) struct Visit {
     client: Client,
     sizes: Vec<usize>,
@@ -16,7 +16,7 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// Logs in and lists everything; `None` if somebody else is in the mailbox.
+    /// Logs in and lists everything; `None` if another session has the mailbox.
     pub(crate) fn try_begin(server: &Server) -> Option<Self> {
         let mut client = Client::connect(server.pop3());
         client.expect("+OK");
@@ -79,7 +79,7 @@ impl Visit {
         self.client.ask(&format!("DELE {number}"), "+OK");
     }
 
-    /// Ends the session: what was deleted is gone now.
+    /// Ends the session, which removes the deleted messages.
     pub(crate) fn quit(mut self) {
         self.client.ask("QUIT", "+OK");
     }
@@ -112,5 +112,6 @@ pub(crate) fn look_for(server: &Server, ids: &[String]) -> BTreeMap<String, Stri
     panic!("wanted {wanted:?}, there are {last:?}");
 }
 
-/// Looks before something must have been noticed that another program did; each takes a password check.
+/// The number of visits within which the server must notice a change of another program; each takes a
+/// password check.
 const LOOKS: usize = 40;

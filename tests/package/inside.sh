@@ -1,4 +1,4 @@
-# What tests/package.sh runs inside of the other Debian, as root, under its systemd.
+# The part of tests/package.sh that runs inside of the other Debian, as root, under its systemd.
 set -euo pipefail
 trap 'echo "FAILED at line $LINENO: $BASH_COMMAND"; systemctl status --no-pager -l "restante*" || true
     journalctl --no-pager -u "restante*" | tail -n 40 || true' ERR

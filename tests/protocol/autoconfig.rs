@@ -135,7 +135,7 @@ fn v72_mail_programs_find_the_ports_of_a_server_for_development() {
 fn y212_thunderbird_finds_a_server_for_development_by_an_address_at_localhost() {
     let server = Server::dev();
     let (smtp, imap, pop3) = (server.smtp().port(), server.addresses("imap")[0].port(), server.pop3().port());
-    // It asks both at once, and both of autodiscover, at port 80.
+    // Thunderbird asks both hosts at once, and both of autodiscover, at port 80.
     for (host, path) in [("autoconfig.localhost", PATHS[0]), ("localhost", PATHS[1])] {
         let file = get(&server, host, &format!("{path}?emailaddress=you%40localhost"));
         let (incoming, outgoing) = thunderbird(&file, "localhost");
@@ -156,7 +156,7 @@ fn y212_thunderbird_finds_a_server_for_development_by_an_address_at_localhost() 
     }
 }
 
-/// Every service behind TLS, and HTTP. Clients on loopback send passwords in clear text anyway, so `http` is enough.
+/// Every service with TLS, and HTTP. Clients on loopback send passwords in clear text anyway, so `http` is enough.
 const SERVICES: [&str; 8] = ["smtp", "submission", "submissions", "pop3", "imap", "imaps", "pop3s", "http"];
 
 #[test]

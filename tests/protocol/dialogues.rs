@@ -64,7 +64,7 @@ fn c19_every_reply_has_an_enhanced_code_of_its_class_and_a_text() {
     assert!(seen > 500, "{seen} replies");
 }
 
-/// Those that no dialogue reaches.
+/// This covers the replies that no dialogue reaches.
 #[test]
 fn c19_every_reply_of_the_source_has_an_enhanced_code_of_its_class() {
     let new = Regex::new(r#"Reply::new\(\s*(\d)(\d\d),\s*"([0-9.]*)",\s*"(.?)"#).unwrap();
@@ -147,7 +147,7 @@ fn play_over_tls(directory: &str, service: Service, least: usize) {
     assert!(played >= least, "{played} dialogues");
 }
 
-/// Plays the files of a directory, and tells of every one that fails.
+/// Plays the files of a directory, and reports every one that fails.
 fn play_all(directory: &str, service: Option<Service>) {
     let files = files(directory);
     assert!(!files.is_empty() || service.is_none(), "no dialogues");

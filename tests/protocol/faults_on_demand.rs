@@ -1,5 +1,5 @@
 //! Faults on demand, each as a real client sees it: curl, swaks, fetchmail, Python's smtplib and poplib, or a
-//! plain socket where no client would tell octets and times.
+//! plain socket if no client shows octets and times.
 
 use std::{
     process::{Command, Output},
@@ -15,7 +15,7 @@ use crate::common::{
 const BOB: &str = "bob@example.test";
 const LETTER: &[u8] = b"Subject: hello\r\n\r\nA letter.\r\n";
 
-/// What Python's own clients make of it. `script` has `smtp`, `pop3` and `imap`, as addresses to connect to.
+/// The results of Python's own clients. `script` has `smtp`, `pop3` and `imap`, as addresses to connect to.
 #[track_caller]
 fn python(server: &Server, script: &str) -> String {
     let prelude = format!(

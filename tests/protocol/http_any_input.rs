@@ -108,7 +108,8 @@ proptest! {
             let whole = play(&config, [wire.as_slice()].into_iter(), |_| None);
             check_bounds(&whole, &wire);
             prop_assert_eq!(&play(&config, wire.chunks(size), |_| None), &whole);
-            // Everything is meant only by a whole object without a key of another name, or by no body.
+            // Only a whole object with no other keys, or a DELETE without a body, changes all
+            // messages.
             let changes_all = whole.asked.iter().any(|asked| asked.contains("(All"));
             let object: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_slice(&body).ok();
             let names_all = object.is_some_and(|object| object.keys().all(|key| ["IDs", "ids", "Search", "Read"].contains(&key.as_str())));

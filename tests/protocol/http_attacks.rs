@@ -1,5 +1,5 @@
-//! Attacks on the web inbox and its API: pages of other sites, paths, requests with two meanings, bodies, and users who want
-//! the mail of others.
+//! Attacks on the web inbox and its API: pages of other sites, paths, requests with two meanings, bodies, and attempts
+//! of users to get the mail of others.
 
 use std::{
     fs,

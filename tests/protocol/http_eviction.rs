@@ -74,7 +74,7 @@ fn pump(conn: &mut Connection, size: usize, ready: bool) -> PumpOutcome {
     conn.pump(&mut Documents(size), NOW, &Limits::default(), &mut vec![0; 65_536])
 }
 
-/// Everything that the client hears until the connection is given up.
+/// Everything that the client reads until the connection is given up.
 fn rest(mut client: TcpStream, mut conn: Connection, size: usize) -> Vec<u8> {
     client.shutdown(std::net::Shutdown::Write).unwrap();
     let reader = std::thread::spawn(move || {

@@ -18,7 +18,7 @@ use crate::common::{
     secure::{ALICE, BOTH, Keys, over},
 };
 
-/// Listeners behind a proxy, and the beginning of the limits.
+/// Listeners that a proxy connects to, and the beginning of the limits.
 fn behind_a_proxy() -> String {
     let more = format!("{BEHIND_A_PROXY}auth_allow_cleartext = true");
     let listeners = [listener("smtp", ""), listener("pop3", &more), listener("http", &more)].concat();
@@ -210,7 +210,7 @@ fn v23_bodies_that_never_end_share_that_memory() {
     assert_eq!(http.ask("PUT", "/api/v1/messages", "{\"Read\":true}").status, 200);
 }
 
-/// Exchanges `cur/` of a mailbox with a file, so that nobody can read it, not even root; or back.
+/// Exchanges `cur/` of a mailbox with a file, so that not even root can read it; or back.
 fn exchange_cur(server: &Server, name: &str) {
     let home = server.maildir(name).path;
     let (cur, other) = (home.join("cur"), home.join(".other"));

@@ -1,4 +1,5 @@
-//! Requests with a mistake: each says what is wrong with it, and none reads or changes other messages than its writer meant.
+//! Requests with a mistake: each response names it, and no request reads or changes other messages than its writer
+//! meant.
 
 use std::process::Command;
 

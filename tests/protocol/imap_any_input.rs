@@ -1,5 +1,5 @@
-//! An IMAP session that hears anything at all, while other programs change its folders and requests fail: it says the same
-//! however the octets are cut, every command has one reply with its tag, and a client can read all of it.
+//! An IMAP session with arbitrary input, while other programs change its folders and requests fail: its output is the
+//! same however the octets are split, every command has one reply with its tag, and a client can read all of it.
 
 #[path = "../any_input/imap.rs"]
 mod any_input;

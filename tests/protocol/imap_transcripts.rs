@@ -1,4 +1,4 @@
-//! Transcripts of IMAP sessions: what they tell, and the passwords and the mail that they leave out.
+//! Transcripts of IMAP sessions: their lines, and the passwords and the mail that they leave out.
 
 use crate::common::{PASSWORD, Server, Setup, client::Client, secure::ALICE};
 use crate::transcripts::transcripts;

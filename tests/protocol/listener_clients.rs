@@ -204,7 +204,7 @@ fn openssl_logs_in_by_hand() {
         let mut child = openssl.spawn().unwrap();
         let mut client = Client::over(Pipes(child.stdin.take().unwrap(), child.stdout.take().unwrap()));
         if protocol == "smtp" {
-            // What the client was told in clear text, here by OpenSSL's own EHLO, is forgotten.
+            // The session forgets everything from before TLS, here OpenSSL's own EHLO.
             client.ask(&format!("MAIL FROM:<{ALICE}>"), "503 5.5.1");
             client.ask("EHLO client.test", "250");
             client.ask(&format!("AUTH PLAIN {plain}"), "235 2.7.0");
@@ -217,7 +217,7 @@ fn openssl_logs_in_by_hand() {
     }
 }
 
-/// What a program reads and what it writes.
+/// The standard input and output of a program.
 struct Pipes(ChildStdin, ChildStdout);
 
 impl Read for Pipes {

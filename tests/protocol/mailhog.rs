@@ -1,4 +1,4 @@
-//! MailHog's API: its own clients, unchanged, and what they do not show.
+//! MailHog's API: its own clients, unchanged, and the parts that they do not use.
 
 use std::{env, fs, process::Command};
 

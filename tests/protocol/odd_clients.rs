@@ -1,5 +1,5 @@
-//! What other people's clients, senders and programs do, over sockets and with a real spool: text without a header,
-//! folders in another case, a spool that is a link, addresses that a file name cannot have.
+//! Oddities of other people's clients, senders and programs, over sockets and with a real spool: text without a
+//! header, folders in another case, a spool that is a link, addresses that a file name cannot have.
 
 use std::{
     fs,

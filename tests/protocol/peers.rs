@@ -1,5 +1,5 @@
-//! What peers do to a server that has others to serve: they speak before their turn, leave in the midst of a
-//! word, say what harms other servers, and never stop. The numbers are rows of the catalogue of faults.
+//! Bad peers of a server that serves others too: they speak before their turn, leave in the midst of a word,
+//! send octets that harm other servers, and never stop. The numbers are rows of the catalogue of faults.
 
 use std::{
     fs,
@@ -28,7 +28,7 @@ fn assert_free(server: &Server, before: usize) {
     eventually("every connection is let go", || (descriptors(server) <= before).then_some(()));
 }
 
-/// Says that and leaves with a reset: the kernel sends one where what came was not read.
+/// Sends that and leaves with a reset: the kernel sends one if a socket is closed with unread input.
 fn leave(address: SocketAddr, said: &[u8]) {
     let mut peer = socket(address);
     peer.write_all(said).unwrap();
@@ -236,7 +236,7 @@ fn l05_an_accept_that_fails_loses_nobody() {
             Client::smtp(&server).ask("QUIT", "221");
         });
     }
-    // Where the memory of the kernel is short, a client may be told to come back.
+    // If the kernel is short of memory, the server may ask a client to come back.
     for errno in ["ENOBUFS", "ENOMEM"] {
         Fault::new(format!("accept4:error={errno}:when=1")).during(&server, || {
             let reply = Client::connect(server.smtp()).reply();

@@ -1,5 +1,6 @@
-//! A POP3 session that hears anything at all, and whose world fails now and then: it says the same however the
-//! octets are cut, every line gets one well-formed reply, and QUIT changes what the client has marked.
+//! A POP3 session with arbitrary input, and a backend that fails now and then: its replies are the same however
+//! the octets are split, every line gets one well-formed reply, and QUIT changes the messages that the client
+//! has marked.
 
 #[path = "../any_input/pop3.rs"]
 mod any_input;

@@ -1,5 +1,5 @@
-//! Mail as it goes out, over real sockets: the octets announced are the octets sent, for every file that
-//! anybody may put into a Maildir, and what was not read whole is not called whole.
+//! Mail as it goes out, over real sockets: the octets announced are the octets sent, for any file in a
+//! Maildir, and a message that could not be read to its end is not sent as a whole one.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 const ALICE: &str = "alice@example.test";
 
-/// What TOP must send: the head, the empty line behind it, and so many lines more.
+/// The octets that TOP must send: the head, the empty line after it, and so many lines more.
 fn top(wire: &[u8], lines: usize) -> Vec<u8> {
     let mut all = wire.split_inclusive(|&b| b == b'\n');
     let mut kept: Vec<&[u8]> = Vec::new();
@@ -140,7 +140,7 @@ fn p12_a_message_cut_short_in_mid_retr_ends_the_connection_without_a_final_dot()
     let file = server.maildir(ALICE).put("1700000001.M1P1.elsewhere", &line.repeat(20_000_000 / 77));
     let mut client = Client::pop3(&server, ALICE);
     client.ask("RETR 1", "+OK ");
-    // The server fills what the sockets hold, and then waits for us in the midst of the message.
+    // The server fills the buffers of the sockets, and then waits for us in the midst of the message.
     fs::File::options().write(true).open(&file).unwrap().set_len(1000).unwrap();
     let rest = client.rest();
     assert!(rest.len() < 20_000_000, "{} octets", rest.len());
@@ -289,7 +289,7 @@ fn p09_a_second_session_waits_and_is_told_that_the_mailbox_is_in_use() {
     second.ask(&format!("PASS {PASSWORD}"), "-ERR [IN-USE]");
     assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
 
-    // Somebody else's mailbox is not in use, and QUIT gives this one back before it is answered.
+    // Another user's mailbox is not in use, and QUIT gives this one back before it is answered.
     Client::pop3(&server, "bob@example.test").ask("STAT", "+OK 0 0");
     first.ask("QUIT", "+OK");
     let third = Client::pop3(&server, ALICE);

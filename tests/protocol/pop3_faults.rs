@@ -1,5 +1,5 @@
-//! What other programs, odd names and odd clients do to POP3, beyond what is told in `pop3_end_to_end`. The
-//! numbers in the names are those of the catalogue of faults.
+//! POP3 beside other programs, odd names and odd clients, beyond the cases in `pop3_end_to_end`. The numbers in
+//! the names are those of the catalogue of faults.
 
 use std::{
     collections::BTreeSet,
@@ -82,7 +82,7 @@ fn p15_p16_p18_what_is_left_out_is_logged_once() {
     for _ in 0..3 {
         session_with(&server, ALICE, 1).ask("QUIT", "+OK");
     }
-    // The log is in order: what is told of the last session comes behind all that this looks for.
+    // The log is in order: the end of the last session comes after every line that this looks for.
     let told = eventually("the log tells of the last session", || {
         let log = server.log();
         (log.matches("pop3 closed").count() >= 3).then(|| log.matches("1700000002.link").count())
@@ -93,7 +93,7 @@ fn p15_p16_p18_what_is_left_out_is_logged_once() {
 #[test]
 fn p18_a_file_that_may_not_be_read_is_left_out_and_keeps_nobody_from_the_rest() {
     let test = "p18_a_file_that_may_not_be_read_is_left_out_and_keeps_nobody_from_the_rest";
-    // Root may read everything: the server has to be somebody else, who owns its directory.
+    // Root may read everything: the server has to run as another user, which owns its directory.
     let as_nobody = r#"for last; do :; done
         chown 65534:65534 "$(dirname "$last")"
         exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@""#;
@@ -113,7 +113,8 @@ fn p18_a_file_that_may_not_be_read_is_left_out_and_keeps_nobody_from_the_rest() 
     }
     server.tells(FIRST);
 
-    // What becomes unreadable in mid-session is refused, and the session goes on; the next one leaves it out too.
+    // A file that becomes unreadable in mid-session is refused, and the session goes on; the next session leaves
+    // it out.
     let mut client = session_with(&server, ALICE, 1);
     let ours = maildir.files("new").into_iter().find(|file| *file != secret).unwrap();
     fs::set_permissions(&ours, fs::Permissions::from_mode(0o000)).unwrap();

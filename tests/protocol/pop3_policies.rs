@@ -1,4 +1,4 @@
-//! What a server may decide about its POP3 sessions, over real sockets: folders that are read and not
+//! Policies of a server for its POP3 sessions, over real sockets: folders that are read and not
 //! changed, mail that may not stay for ever, and logins that may not come too often.
 
 use std::{

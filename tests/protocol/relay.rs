@@ -1,4 +1,4 @@
-//! Nobody uses this server to send mail elsewhere: the forms that open relays have been found with.
+//! This server relays no mail to other hosts: the forms of addresses that worked against open relays.
 
 use crate::common::{Server, Setup, client::Client};
 

@@ -1,5 +1,5 @@
-//! An SMTP session that hears anything at all, and whose world fails now and then: it says the same however the
-//! octets are cut, its replies are well-formed, and what it asks of the world adds up.
+//! An SMTP session with arbitrary input, and a backend that fails now and then: its replies are the same
+//! however the octets are split, they are well-formed, and its requests to the backend are consistent.
 
 #[path = "../any_input/smtp.rs"]
 mod any_input;
@@ -22,8 +22,8 @@ use restante::{
 const HELLO: &[u8] = b"HELO x\r\n";
 const MAIL: &[u8] = b"MAIL FROM:<a@far.test>\r\nRCPT TO:<u@here.test>\r\n";
 
-/// Plays a session that gets its input in these pieces. The n-th ask that may fail does where the
-/// n-th of `faults` says so.
+/// Plays a session that gets its input in these pieces. Of the requests that may fail, the n-th fails if the
+/// n-th of `faults` is a failure.
 fn play<'a>(
     line_endings: LineEndings,
     policy: Policy,
@@ -43,7 +43,7 @@ fn play<'a>(
     any_input::play(&rules, pieces, |asked| faults.get(asked).copied().flatten())
 }
 
-/// What a client sends, and then waits for the reply.
+/// Plays writes of a client that waits for the reply after each of them.
 fn said(line_endings: LineEndings, writes: &[&[u8]], piece: usize) -> Outcome {
     let pieces = writes.iter().flat_map(|write| write.chunks(piece));
     play(line_endings, Policy::default(), pieces, &[])
@@ -77,8 +77,8 @@ fn w18_a_line_that_is_too_long_is_one_line_in_any_pieces() {
     }
 }
 
-/// What a client may send, in some order: whole steps of a session, so that many get far, and lines that mean
-/// something in some state.
+/// Possible input of a client: whole steps of a session, so that many get far, and lines that mean something in
+/// some state.
 fn line() -> impl Strategy<Value = Vec<u8>> {
     let steps = prop::sample::select(vec![
         "EHLO x",
@@ -202,7 +202,7 @@ proptest! {
         let counted: usize = argument.split_whitespace().next().unwrap_or_default().parse().unwrap_or(usize::MAX);
         let hello = if greeted { HELLO } else { b"" };
         let outcome = said(LineEndings::Strict, &[hello, wire.as_bytes()], piece);
-        // Of the octets behind the count, whole VRFYs are commands; half a one at the seam may be.
+        // Of the octets after the count, whole VRFYs are commands; half a one at the seam may be.
         let ran = outcome.replies.matches("252 2.0.0").count();
         prop_assert!(ran <= chunk.len().saturating_sub(counted) / 8, "{ran} ran: {}", outcome.replies);
     }
@@ -239,7 +239,8 @@ proptest! {
         faults in prop::collection::vec(fault(), 0..20),
         piece in 1usize..200,
     ) {
-        // What stands behind STARTTLS in the same piece ends the session, and else is of the next one.
+        // Without STARTTLS, because octets after it in the same piece end the session, and in a later piece
+        // they do not.
         let policy = Policy { starttls: false, ..policy };
         let wire = lines.concat();
         let whole = play(LineEndings::Lenient, policy, std::iter::once(wire.as_slice()), &faults);

@@ -1,5 +1,5 @@
-//! Mail as it comes in, over real sockets: what is sent is what lies in the Maildir, octet for octet, and
-//! what must not come in does not.
+//! Mail as it comes in, over real sockets: the Maildir has the octets that the client sent, and refused
+//! mail does not get there.
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +21,7 @@ fn message(body: &[u8]) -> Vec<u8> {
     [b"Subject: body\r\n\r\n", body].concat()
 }
 
-/// About that many octets of what attachments look like; now and then a line begins with a dot.
+/// About that many octets in the form of attachments; now and then a line begins with a dot.
 fn attachment(octets: usize) -> Vec<u8> {
     let mut seed = 1_u32;
     let mut body = Vec::with_capacity(octets + 80);
@@ -336,7 +336,8 @@ fn a07_a09_w09_a_name_from_the_wire_never_becomes_a_path() {
     assert_eq!(tree(server.home.path()), before);
     assert!(!server.home.path().with_file_name("escaped").exists());
 
-    // An open house has a mailbox for everybody: one directory in the spool, with a name that is no path.
+    // `restante dev` has a mailbox for every address: one directory in the spool, with a name that is no
+    // path.
     let server = Server::dev();
     let names = |tree: &BTreeSet<PathBuf>| -> BTreeSet<String> {
         let spool = tree.iter().filter_map(|path| path.strip_prefix(&server.spool).ok());

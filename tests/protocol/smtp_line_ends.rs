@@ -1,4 +1,4 @@
-//! Where a message ends, over real sockets: no false end of data lets a second message in, and each listener
+//! The end of a message, over real sockets: no false end of data lets a second message in, and each listener
 //! keeps its own rule. S01 to S20 are the variants that other servers fell for.
 
 use std::fs;
@@ -12,7 +12,7 @@ use crate::common::{
 const ALICE: &str = "alice@example.test";
 const BOB: &str = "bob@example.test";
 
-/// How the octets of a false end are stored; `None` when the message is refused.
+/// The stored octets of a false end; `None` when the message is refused.
 type Stored = Option<&'static [u8]>;
 
 /// False ends of data, and how a strict listener stores them; `None` is a bare CR or LF, which it refuses.
@@ -33,7 +33,7 @@ const ENDS: [(&str, &[u8], Stored); 14] = [
     ("S15", b"\r\n..\r\n", Some(b"\n.\n")),
 ];
 
-/// What the attack wants to be a message of its own.
+/// The second message that the attack tries to smuggle in.
 const SMUGGLED: &str = "MAIL FROM:<evil@far.test>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\n\
                         Subject: second\r\n\r\nsecond\r\n";
 

@@ -1,5 +1,4 @@
-//! What comes to a TLS port from those who do not mean well, or speak something else. The numbers are rows
-//! of the catalogue of faults.
+//! Attacks and foreign protocols at a TLS port. The numbers are rows of the catalogue of faults.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! Sessions under TLS: whole, in pieces, slow and ended in good order; and the certificate behind them.
+//! Sessions under TLS: whole, in pieces, slow and ended in good order; and their certificate.
 
 use std::{
     fs,

@@ -1,4 +1,5 @@
-//! The change from clear text to TLS, with a session that is careless: what the connection itself holds.
+//! The change from clear text to TLS, with a careless session: the connection alone must keep the two
+//! apart.
 
 use std::{
     cell::RefCell,
@@ -31,10 +32,10 @@ use restante::{
     },
 };
 
-/// What a session has done, command by command.
+/// The commands that a session has run, in order.
 type Done = Rc<RefCell<Vec<String>>>;
 
-/// Begins TLS at STLS, whatever stands behind it, and runs everything else.
+/// Begins TLS at STLS, even if more octets follow it, and runs everything else.
 struct Careless(Done);
 
 impl Session for Careless {
@@ -88,7 +89,7 @@ impl RequestHandler for Nothing {
     }
 }
 
-/// A connection of a careless session, with its client, and what it has done.
+/// A connection of a careless session, with its client, and the commands that the session has run.
 struct Talk {
     conn: Connection,
     client: TcpStream,

@@ -1,4 +1,4 @@
-//! What was written down of a session, played again: a dialogue, and the words of a client for a fresh server.
+//! The transcript of a session, played again: as a dialogue, and as a client of a fresh server.
 
 use std::{fs, net::SocketAddr, path::Path};
 
@@ -20,15 +20,16 @@ use crate::{
 };
 use restante::{limits::Limits, transcript::Transcripts};
 
-/// Plays the dialogues of a directory through a connection that is written down, then what was written down.
+/// Plays the dialogues of a directory through a connection with a transcript, then the transcript as a
+/// dialogue.
 fn play_what_is_written_down(service: Service, directory: &str, bodies: bool, least: usize) {
     let (seal, mut played, mut failures) = (Seal::new(), 0, String::new());
     let dialogues = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues").join(directory);
     for file in fs::read_dir(dialogues).unwrap().map(|entry| entry.unwrap().path()) {
         let dialogue = Dialogue::read(&fs::read_to_string(&file).unwrap(), Some(service)).ok();
         let Some(dialogue) = dialogue.filter(sealed::is_timeless) else { continue };
-        // Which LF stands beside a dot is not told of data that is left out, and a request of telnet not of a response to AUTH.
-        // Nor are literals of LOGIN, and the second message of an APPEND is a part of its data.
+        // A transcript does not show which LF stands beside a dot in elided data, a telnet request in a response to
+        // AUTH, or the literals of LOGIN. The second message of an APPEND is a part of the elided data.
         let untold = [
             "normalise_never_mends_around_a_dot.dlg",
             "w19_a_timing_mark_in_auth_is_answered.dlg",
@@ -96,8 +97,8 @@ fn what_is_written_down_with_bodies_is_a_dialogue_too() {
     play_what_is_written_down(Service::Imap, "imap", true, 45);
 }
 
-/// Says to a server what the client of a transcript said, with something else for what is left out, and compares
-/// the replies. What a server calls a message is another one's name.
+/// Sends the client's lines of a transcript to a server, with other text in the place of masked parts, and
+/// compares the replies except for the names of messages, which are new.
 #[track_caller]
 fn is_answered_alike(transcript: &str, address: SocketAddr) {
     let masked = |line: &str| match line.split_once("Queued as ") {

@@ -31,12 +31,13 @@ fn files(server: &Server) -> Vec<PathBuf> {
     files
 }
 
-/// Waits for the end, and leaves: a server waits for those who stay.
+/// Waits for the end of the session, and leaves: a server waits for clients that stay.
 pub(crate) fn ends(mut client: Client) {
     client.rest();
 }
 
-/// Ends the server in good order, and reads what it has written. It would not wait long for a disk that is slow.
+/// Ends the server in good order, and reads its transcripts. Waits first until they are written, since the
+/// server would not wait long for a slow disk.
 pub(crate) fn transcripts(server: &mut Server) -> Vec<String> {
     let sizes = || {
         let sizes = files(server).into_iter().map(|file| fs::metadata(file).map_or(0, |about| about.len()));
@@ -187,7 +188,7 @@ fn t20_sessions_with_logins_can_be_played_and_have_no_password_in_them() {
     let listeners = listeners(&["submission", "submissions", "pop3", "pop3s", "lmtp"]);
     let mut server = keys.serve(&format!("{DOWN}[limits]\nauth.failure_delay = \"0s\"\n{listeners}"));
     let trusted = keys.trusted(BOTH);
-    // alice and her password, and a wrong one, as PLAIN and as LOGIN say it.
+    // alice and the right password, and a wrong one, as PLAIN and as LOGIN say it.
     let plain = "AGFsaWNlQGV4YW1wbGUudGVzdABzZXNhbWU=";
     let (user, password, wrong) = ("YWxpY2VAZXhhbXBsZS50ZXN0", "c2VzYW1l", "aHVudGVyMg==");
 
@@ -311,7 +312,7 @@ fn a_line_that_is_too_long_to_be_kept_is_written_down_in_parts() {
         [(&transcripts[0], "\nC| x", "\nC: end\n"), (&transcripts[1], "\nS| x", "\nS: end\n")]
     {
         plays(transcript);
-        // How many there are depends on the pieces in which it came.
+        // The number of parts depends on the pieces in which the line came.
         assert!(transcript.contains(begun) && transcript.contains(end));
     }
 }

@@ -74,7 +74,7 @@ def alpine():
     terminal.answer("sent-3", "d")
     terminal.answer("marked for deletion", "s")
     terminal.answer("to folder", "Archive\r")
-    # Where saving took a while, alpine says so, and of its next words it draws just the letters that differ.
+    # If saving took a while, alpine says so, and of its next words it draws just the letters that differ.
     terminal.answer("message.*copied|saving.*done", "x")
     terminal.expect("expunged")
     print("watching", flush=True)

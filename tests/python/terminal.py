@@ -395,7 +395,8 @@ def look_for_new_mail():
     terminal.answer("Your choice: ", "q")
     terminal.expect("Nothing was deleted. Goodbye.")
     assert terminal.ended() == 0
-    # What was read stays read at the next start. Two looks in a row, and the end: what is marked goes then.
+    # Read messages stay read at the next start. Two checks for new mail keep the mark, and quitting deletes
+    # the marked message.
     terminal = Terminal()
     terminal.log_in()
     terminal.answer("Your choice: ", "1")
@@ -623,7 +624,7 @@ def replies():
     terminal.answer("Send it? [Y/n] ", "y")
     terminal.expect("Sent: 250")
     terminal.answer("Enter to go back: ", "")
-    # A reply to what was sent goes on to the same people.
+    # A reply to a sent message goes on to the same people.
     terminal.answer("q back: ", "q")
     terminal.answer("Your choice: ", "3")
     terminal.answer("q back: ", "1")

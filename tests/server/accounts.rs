@@ -1,5 +1,5 @@
-//! Accounts, over real sockets and through the command line: who gets in, who does not, and what happens to
-//! the file they are in.
+//! Accounts, over real sockets and through the command line: accepted and refused logins, and changes of
+//! the file of accounts.
 
 use std::{
     fs,

@@ -37,7 +37,8 @@ fn put(path: &Path, text: &str) {
 fn put_users(server: &Server, users: &[&str]) {
     let entry = |user| format!("\"{user}@example.test\": {{\"password_hash\": {PASSWORD_MD5:?}}}");
     let entries: Vec<String> = users.iter().map(entry).collect();
-    // Whoever changes the file holds its lock: the server does so at a login whose hash is an old one.
+    // A program that changes the file holds its lock. The server does so itself at a login whose hash
+    // is an old one.
     let lock = fs::File::create(server.home.path().join(".users.json.lock")).unwrap();
     lock.lock().unwrap();
     put(&server.home.path().join("users.json"), &format!("{{\n{}\n}}\n", entries.join(",\n")));

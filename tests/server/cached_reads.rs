@@ -26,7 +26,7 @@ const BOB: &str = "bob@example.test";
 const MESSAGES: usize = 20;
 const NOT_FROM_MEMORY: &str = "the loop reads no messages on the file system of the tests";
 
-/// A server whose mailbox of Alice has [`MESSAGES`] messages, and her session.
+/// A server whose mailbox of Alice has [`MESSAGES`] messages, and a session of Alice.
 fn with_messages() -> (Server, Client) {
     with(MESSAGE)
 }
@@ -135,7 +135,7 @@ fn in_some_round(mut round: impl FnMut() -> Result<(), String>) {
     }
 }
 
-/// How often each thread of the server has waited, by its number.
+/// The number of waits of each thread of the server, by the thread's number.
 fn waits(server: &Server) -> BTreeMap<String, u64> {
     let tasks =
         fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap().map(|task| task.unwrap().path());

@@ -411,7 +411,7 @@ fn n06_a_spool_that_is_read_only_or_of_another_user_is_told() {
     );
 }
 
-/// Root may write anywhere but to what is mounted read-only, or full.
+/// Root may write anywhere except to a mount that is read-only, or full.
 fn as_root(test: &str) {
     let story = Story::new();
     let spool = story.at("spool");

@@ -15,7 +15,7 @@ use crate::common::{
     PASSWORD, PASSWORD_MD5, PATIENCE, STRICT, Server, Setup, client::Client, eventually, home, skip,
 };
 
-/// The kernel says so in the log of a server that it keeps to its files.
+/// Whether the log has the line of a server that the kernel keeps to its files.
 fn is_kept(server: &Server) -> bool {
     server.tells("sandbox ");
     server.log().contains("sandbox landlock=") && !server.log().contains("landlock=none")

@@ -1,12 +1,13 @@
 //! A server without clients sleeps, and so does each of its threads: a machine that runs on a battery, or has a thousand other
 //! servers, is not woken.
 //!
-//! Two things may wake it. The watchdog of a service manager wants a message at its interval. The file of metrics is a sign of
-//! life: `restante status --check` and the monitors of others see by its age that the server does not hang, so a file that is
-//! written after changes alone would show a quiet server as a dead one. `metrics.interval` says how often it is written, five
-//! seconds by default. The first test has an hour in its place, like a server without a directory for the file, which has no
-//! thread for it; the second one has the default, and finds no other thread awake. Where inotify cannot report the changes of the files of accounts and certificates, as on a file server, the
-//! server must look at them; and open mailboxes without a watch are compared every minute.
+//! Two things may wake it. The watchdog of a service manager wants a message at its interval. The file of metrics is a
+//! sign of life: `restante status --check` and the monitors of others see by its age that the server does not hang, so
+//! a file that is written after changes alone would show a quiet server as a dead one. `metrics.interval` says how
+//! often it is written, five seconds by default. The first test has an hour in its place, like a server without a
+//! directory for the file, which has no thread for it; the second one has the default, and finds no other thread awake.
+//! If inotify cannot report the changes of the files of accounts and certificates, as on a file server, the server must
+//! poll them; and open mailboxes without a watch are compared every minute.
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +29,7 @@ const QUIET: Duration = Duration::from_secs(10);
 /// After traffic, a server does its last work within this time.
 const RESTLESS: Duration = Duration::from_secs(40);
 
-/// How often each thread has run, by its number.
+/// The name of each thread and the number of times that it has run, by the thread's number.
 fn switches(server: &Server) -> BTreeMap<String, (String, u64)> {
     let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
     let of_thread = |task: std::path::PathBuf| {
@@ -81,7 +82,7 @@ fn sleeps(test: &str, settings: &str, may_wake: impl Fn(&String) -> bool) {
         return skip(test, "inotify does not report all changes on the file system of the tests");
     }
     deliver(&server, ALICE, b"Subject: x\r\n\r\n");
-    // A client that is silent wakes nobody either, before its time is over.
+    // A silent client wakes no thread either, before its time is over.
     let mut silent = Client::pop3(&server, ALICE);
     let began = Instant::now();
     loop {

@@ -25,7 +25,7 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// The values behind a name in `/proc/PID/status`.
+/// The values after a name in `/proc/PID/status`.
 fn status(pid: u32, name: &str) -> Vec<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
@@ -37,7 +37,7 @@ fn status(pid: u32, name: &str) -> Vec<String> {
 pub(crate) const AS_ROOT: &str = r#"d=$(dirname "$4"); chmod 711 "$d"; chown -R 65534:65534 "$d"; chmod 644 "$4"; chown 0:0 "$4"
 exec setpriv --groups=1,2,3 "$@""#;
 
-/// Whether somebody else can get to the files of a test at all.
+/// Whether other users can get to the files of a test at all.
 fn others_get_to(path: &Path) -> bool {
     path.ancestors().all(|above| fs::metadata(above).is_ok_and(|is| is.permissions().mode() & 0o001 != 0))
 }
@@ -84,7 +84,8 @@ fn o09_root_is_left_for_good_with_its_groups_and_rights() {
         let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
         let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
         assert_eq!(core.split_whitespace().collect::<Vec<_>>(), ["0", "0", "bytes"]);
-        // Not dumpable: what the kernel tells of it is root's, though the process is somebody else's.
+        // Not dumpable: the files of the process in /proc belong to root, though the process runs as another
+        // user.
         assert_eq!(fs::metadata(format!("/proc/{pid}/mem")).unwrap().uid(), 0);
         // The same for each of its threads.
         for thread in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
@@ -364,13 +365,13 @@ fn h27_a_comment_about_credentials_passes_none_to_the_server() {
     }
 }
 
-/// Runs a command as [`NOBODY`] in a directory.
 /// The name of the group of [`NOBODY`] on this machine.
 pub(crate) fn group_of_nobody() -> String {
     let group = Command::new("id").args(["-gn", "nobody"]).output().unwrap().stdout;
     String::from_utf8(group).unwrap().trim().to_owned()
 }
 
+/// Runs a command as [`NOBODY`] in a directory.
 fn as_nobody(directory: &Path, words: &[&str]) -> (Option<i32>, String) {
     let id = NOBODY.to_string();
     let output = Command::new("setpriv")

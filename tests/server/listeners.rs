@@ -1,5 +1,5 @@
-//! Who may do what at which listener, by what the client is and where it comes from: passwords in clear text,
-//! trusted networks, proxies, sockets in the file system, and who has to go when there is no room.
+//! Rights of clients at each listener, by kind and address of the client: passwords in clear text, trusted
+//! networks, proxies, sockets in the file system, and the order of eviction when there is no room.
 
 use std::{
     io::{Read, Write},
@@ -216,7 +216,7 @@ fn t21_a_header_is_required_of_proxies_and_taken_from_nobody_else() {
     });
     assert!(server.log().contains("reason=\"too slow\""));
 
-    // A second header is what it looks like.
+    // A second header is an SMTP command, and an unknown one.
     let mut client = through_proxy(server.smtp(), &[version_1(FAR), version_1("127.0.0.1")].concat());
     client.expect("220");
     client.expect("500 5.5.2");
@@ -243,7 +243,7 @@ fn l06_the_connections_of_a_client_are_counted_behind_its_proxy() {
         let mut client = through_proxy(server.smtp(), &version_1(FAR));
         client.reply().starts_with("220").then_some(())
     });
-    // Whoever has one address of IPv6 has the /64 around it.
+    // A client with one address of IPv6 has the /64 around it.
     let _third = smtp_from(server.smtp(), "2001:db8:0:7::1");
     let _fourth = smtp_from(server.smtp(), "2001:db8:0:7:ffff::2");
     through_proxy(server.smtp(), &version_1("2001:db8:0:7::3")).expect("421 4.3.2");
@@ -272,7 +272,7 @@ fn y132_a_user_has_so_many_imap_sessions_from_one_address() {
     begin("203.0.113.6").ask(&login, "a OK");
     sessions.pop();
     eventually("there is room again", || fourth.ask(&login, "a ").starts_with("a OK").then_some(()));
-    // Those who have not logged in are counted by their address.
+    // Sessions without a login are counted by their address.
     let _waiting = [begin(FAR), begin(FAR)];
     through_proxy(address(&server, "imap"), &version_1(FAR)).expect("* BYE [UNAVAILABLE]");
 }
@@ -326,7 +326,7 @@ fn l07_when_there_is_no_room_the_stranger_with_the_least_progress_goes() {
     let mut stranger = Client::connect(server.pop3());
     stranger.expect("+OK");
 
-    // Who has just come isn't sent away: a moment has to pass.
+    // A new client is not evicted before a moment has passed.
     let enter = || {
         eventually("there is room for one more", || {
             let mut client = Client::connect(server.smtp());
@@ -351,7 +351,7 @@ fn l07_when_there_is_no_room_the_stranger_with_the_least_progress_goes() {
         client.ask("DATA", "354");
     }
     sender.begin_data("ann@far.test", &[ALICE]);
-    // Of those at DATA the one that has waited for longest goes, and of users none.
+    // Among clients at DATA the one that has waited for longest is evicted, and a logged-in user never.
     let mut late = enter();
     assert!(String::from_utf8(fifth.rest()).unwrap().starts_with("421 4.3.2 Too many connections"));
     late.ask("NOOP", "250");

@@ -1,4 +1,5 @@
-//! What logins cost: the server, a client that comes again and again, and somebody who guesses.
+//! The cost of logins: for the server, for a client that comes again and again, and for a client
+//! that guesses.
 
 use std::{
     fs,
@@ -95,7 +96,8 @@ fn login_from(server: &Server, from: &str, user: &str, password: &str) -> String
 
 const MALLORY: &str = "mallory@example.test";
 
-/// X4: it made the failures at other names forgotten, and so bought 490,000 guesses a day.
+/// X4: a good login must not clear the failures at other names, which would allow 490,000 guesses a
+/// day.
 #[test]
 fn a_login_of_ones_own_buys_no_guess_at_another_password() {
     let server = proxied(&[ALICE, MALLORY], "");
@@ -136,7 +138,7 @@ fn guesses_from_everywhere_shut_a_user_out_nowhere_that_it_usually_is() {
     assert!(login_from(&server, "203.0.113.9", ALICE, PASSWORD).starts_with("+OK"));
 }
 
-/// X8: polite guessers had the whole queue, and a user's first login was told to come again later.
+/// X8: polite guessers must not fill the queue so far that a user's first login is refused.
 #[test]
 fn a_queue_full_of_guessers_has_room_for_the_first_login_of_a_user() {
     let limits = "auth.workers = 1\nauth.queue_size = 8\nauth.max_failures_per_minute = 0\nauth.max_failures_per_day = 0\n\
@@ -162,7 +164,8 @@ fn a_client_that_leaves_while_its_password_waits_keeps_no_other_from_its_turn() 
     assert!(login_from(&server, "203.0.113.9", ALICE, PASSWORD).starts_with("+OK"));
 }
 
-/// X7: 230 MB stayed, where there were 13 before.
+/// X7: the server must give back the memory of password checks: else it keeps 230 MB, after 13
+/// before.
 #[test]
 fn a_rush_of_wrong_passwords_gives_its_memory_back() {
     let limits = "pop3.login_error_limit = 0\nauth.max_failures_per_connection = 0\npop3.hard_error_limit = 0\nauth.workers = 4\nauth.failure_delay = \"0s\"";
@@ -234,7 +237,7 @@ fn t12_g13_time_does_not_tell_who_exists() {
     }
 }
 
-/// How often one of `a` takes longer than one of `b`, ties counting half.
+/// The probability that one of `a` takes longer than one of `b`, ties counting half.
 fn auc(a: &[Duration], b: &[Duration]) -> f64 {
     let wins = a.iter().flat_map(|a| b.iter().map(move |b| a.cmp(b) as i32 + 1)).sum::<i32>();
     f64::from(wins) / 2.0 / (a.len() * b.len()) as f64

@@ -1,5 +1,5 @@
-//! The log where nobody reads it, where there is no room for it and where nobody takes it: mail goes on, and what
-//! was lost is told. And the lines of the real server in front of fail2ban.
+//! The log without a reader, without room and without a daemon: mail goes on, and the server reports how many
+//! lines were lost. And the lines of the real server in front of fail2ban.
 
 use std::{
     fs::{self, File},
@@ -91,7 +91,7 @@ fn o04_a_pipe_that_nobody_reads_holds_up_neither_mail_nor_the_end_and_tells_what
     // The pipe holds 64 KiB, the queue 4,096 lines.
     chatter(&server, 6000);
     assert_serves(&server, 1);
-    // Somebody reads at last.
+    // Now a reader empties the pipe.
     rustix::fs::fcntl_setfl(&reader, OFlags::empty()).unwrap();
     let text = Arc::<Mutex<Vec<u8>>>::default();
     let reading = {
@@ -153,7 +153,7 @@ fn o04_a_full_disk_under_the_log_costs_lines_until_there_is_room_again() {
         let text = fs::read_to_string(&log).unwrap();
         text.contains("[WARN] log dropped=").then_some(text)
     });
-    // What was cut off is a line of its own, and the only one.
+    // The line that was cut off is a line of its own, and the only one.
     let broken = text.lines().filter(|line| !line.starts_with("20") || !line.contains("Z [")).count();
     assert!(broken <= 1, "{text}");
 }
@@ -176,7 +176,7 @@ fn o04_a_syslog_daemon_that_is_not_there_is_waited_for_by_nobody_but_the_log() {
         let line = daemon.hears(" smtp accepted ");
         assert!(line.starts_with("<22>restante["), "{line}");
     }
-    // One that takes nothing off its queue, either.
+    // The server does not wait for a daemon that takes nothing off its queue, either.
     let _daemon = Daemon::listen(&server.home.path().join("syslog"));
     chatter(&server, 6000);
     assert_serves(&server, 4);
@@ -348,11 +348,12 @@ fn lines_of_the_log_have_the_words_of_operators() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// The address that all wrong passwords of these tests come from, and one that somebody would like to see banned.
+/// The address that all wrong passwords of these tests come from, and one that an attacker would like to see
+/// banned.
 const OURS: &str = "127.0.0.1";
 const FRAMED: &str = "198.51.100.9";
 
-/// A server whose log has that form, that some wrong passwords were tried at; how many.
+/// A server with this destination of its log, after some wrong passwords, and their number.
 fn tried(wrapper: &[&str], to: &str) -> (Server, usize) {
     let more = listeners(&["submission", "imap", "http"]);
     let limits = "auth.failure_delay = \"0s\"\nauth.max_failures_per_connection = 0\npop3.login_error_limit = 0\nsmtp.greeting_error_limit = 0\n";
@@ -384,14 +385,14 @@ fn tried(wrapper: &[&str], to: &str) -> (Server, usize) {
     let credentials = STANDARD.encode(format!("x http login peer={FRAMED} ok=false user=y:wrong"));
     let fields = format!("Host: localhost\r\nAuthorization: Basic {credentials}\r\n");
     http.ask(&format!("GET /api/v1/messages HTTP/1.1\r\n{fields}"), "HTTP/1.1 401 ");
-    // What is no wrong password.
+    // Lines that report no wrong password.
     submission.ask(&format!("MAIL FROM:<{FRAMED}@login.test>"), "530 ");
     submission.ask(&format!("login peer={FRAMED} ok=false user=x mechanism=PLAIN tls=no"), "500 ");
     Client::pop3(&server, ALICE).ask("QUIT", "+OK");
     (server, names.len() + 3)
 }
 
-/// What the filter finds in a log: an address for each wrong password.
+/// The addresses that the filter finds in a log, one for each wrong password.
 fn found(log: &Path, mode: &str) -> Vec<String> {
     let filter = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/fail2ban/filter.d/restante.conf");
     let mut command = Command::new("fail2ban-regex");

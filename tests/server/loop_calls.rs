@@ -1,4 +1,4 @@
-//! The loop waits for no file server: what it asks the kernel for while there is everything to do, and what becomes of
+//! The loop waits for no file server: its calls to the kernel while every kind of work is going on, and the delay of
 //! other sessions while a file is closed slowly.
 
 use std::{
@@ -73,7 +73,7 @@ const HARMLESS: [&str; 5] = ["<socket:", "<TCP", "<UNIX", "<anon_inode:", "<pipe
 const REFUSED_RATHER_THAN_WAIT: [(&str, &str); 3] =
     [("openat2", "RESOLVE_CACHED"), ("preadv2", "RWF_NOWAIT"), ("fstat", "")];
 
-/// Of the lines of a trace those that a file server could delay.
+/// The lines of a trace whose calls a file server could delay.
 fn calls_that_may_wait(trace: &str) -> Vec<&str> {
     let may_wait = |line: &&str| {
         let line = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
@@ -123,7 +123,7 @@ fn busy(server: &Server, users: &[String], round: usize) {
         client.ask("DELE 1", "+OK");
         client.ask("DELE 2", "+OK");
         client.ask("QUIT", "+OK");
-        // One that only looks, and one that goes in the midst of a message.
+        // One session that changes nothing, and below one that leaves in the midst of a message.
         Client::pop3(server, user).ask("QUIT", "+OK");
     }
     deliver(server, &users[0], &large);
@@ -210,7 +210,7 @@ fn v95_a_page_that_waits_for_a_disk_delays_no_reader_of_mail() {
     });
 }
 
-/// Whether nobody has the lock of that mailbox.
+/// Whether no session has the lock of that mailbox.
 fn is_free(server: &Server, user: &str) -> bool {
     let file = File::open(server.maildir(user).path.join(".restante.lock")).unwrap();
     flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()

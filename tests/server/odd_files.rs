@@ -24,7 +24,7 @@ use rustix::{
 };
 use tempfile::TempDir;
 
-/// What may be in the place of a file, and what is said of it.
+/// An odd file in the place of a regular one, and the message about it.
 type Make = fn(&Path);
 const ODD: [(Make, &str); 4] = [
     (fifo, "it is a FIFO, a regular file is needed"),
@@ -76,7 +76,7 @@ struct Story {
 }
 
 impl Story {
-    /// The files are looked at so often.
+    /// A server that checks its files at this interval.
     fn new(every: &str) -> Self {
         let (keys, aliases) = (Keys::make(), home());
         let path = aliases.path().join("aliases");
@@ -109,7 +109,7 @@ impl Story {
         client.send("QUIT").rest();
     }
 
-    /// How often that is in the log.
+    /// The number of times that this is in the log.
     fn told(&self, what: &str) -> usize {
         self.server.log().matches(what).count()
     }
@@ -122,7 +122,8 @@ impl Story {
         self.server.log().lines().rev().find(|line| line.contains(end)).unwrap().to_owned()
     }
 
-    /// `restante WORDS --config FILE` to its end, which comes by itself: its status and what it said.
+    /// Runs `restante WORDS --config FILE` to its end, which comes by itself; returns its status and its
+    /// output.
     #[track_caller]
     fn run(&self, words: &[&str]) -> (Option<i32>, String) {
         let said = self.aliases.path().join("said");
@@ -205,7 +206,7 @@ fn the_watch_tells_of_an_odd_file_and_takes_the_next_good_one() {
 }
 
 impl Story {
-    /// What `restante status` shows.
+    /// The output of `restante status`.
     fn run_status(&self) -> String {
         let mut status = Command::new(env!("CARGO_BIN_EXE_restante"));
         status

@@ -414,7 +414,7 @@ fn h29_a_log_that_no_daemon_accepts_is_in_no_place() {
     assert!(!server.log().contains("the log is in"), "{}", server.log());
 }
 
-/// As `docker exec` leaves a process behind: its parent ends first.
+/// A process as `docker exec` leaves it: its parent ends first.
 #[test]
 fn n26_the_first_process_of_a_container_reaps_what_is_left_to_it() {
     let test = "n26_the_first_process_of_a_container_reaps_what_is_left_to_it";
@@ -430,7 +430,7 @@ fn n26_the_first_process_of_a_container_reaps_what_is_left_to_it() {
         fs::read_to_string(path).unwrap_or_default().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
     let [first] = &children(&server.pid().to_string())[..] else { panic!("unshare has one child") };
-    // The inner process is still running when its parent ends, and ends while nobody waits for it.
+    // The inner process is still running when its parent ends, and ends without a parent that waits for it.
     let (release, orphan) = (server.home.path().join("release"), server.home.path().join("orphan"));
     let script = format!("(touch {orphan:?}; until [ -e {release:?} ]; do sleep 0.01; done) & exit");
     let entered = Command::new("nsenter").args(["-t", first, "-p", "sh", "-c", &script]).status().unwrap();

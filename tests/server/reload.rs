@@ -18,10 +18,11 @@ use rustix::process::Signal;
 
 const ALICE: &str = "alice@example.test";
 
-/// Files that are looked at for changes by nobody but SIGHUP.
+/// Only SIGHUP makes the server read these files again.
 fn config() -> String {
     let limits = "auth.reload_interval = \"1h\"\ntls.reload_interval = \"1h\"\nauth.failure_delay = \"0s\"";
-    // Where files and directories come that nobody thought of at the start; tests/server/confined.rs is about the sandbox.
+    // The tests add files and directories that the sandbox could not know at the start; tests/server/confined.rs is
+    // about the sandbox.
     format!("sandbox = \"off\"{STRICT}\n[limits]\n{limits}\n")
 }
 
@@ -30,7 +31,7 @@ struct Story {
     server: Server,
     file: PathBuf,
     good: String,
-    /// How many reloads have come to an end.
+    /// The number of reloads that have ended.
     ended: usize,
 }
 
@@ -46,7 +47,7 @@ impl Story {
         self.server.home.path().join(name)
     }
 
-    /// Writes a configuration that differs from the good one in this; returns it.
+    /// Writes the good configuration with this difference.
     #[track_caller]
     fn write(&self, from: &str, to: &str) {
         let changed = self.good.replacen(from, to, 1);
@@ -54,7 +55,7 @@ impl Story {
         fs::write(&self.file, changed).unwrap();
     }
 
-    /// SIGHUP, and what the log says of it in the end.
+    /// Sends SIGHUP, and returns the last line of the log about it.
     #[track_caller]
     fn reload(&mut self) -> String {
         self.server.signal(Signal::HUP);
@@ -62,7 +63,7 @@ impl Story {
         self.wait()
     }
 
-    /// What the log says of the newest reload in the end.
+    /// The last line of the log about the newest reload.
     #[track_caller]
     fn wait(&self) -> String {
         let ended = self.ended;
@@ -105,11 +106,11 @@ fn pop3_at(address: SocketAddr, user: &str) -> Client {
     client
 }
 
-/// Whether `restante check` sees it too, and where.
+/// Whether `restante check` finds the mistake too.
 enum Check {
-    /// Here: a part of what it says.
+    /// Here: a part of its message.
     Refuses(&'static str),
-    /// Only a server that runs knows.
+    /// Only a running server finds it.
     IsContent,
 }
 
@@ -118,9 +119,9 @@ use Check::{IsContent, Refuses};
 /// A kind of bad configuration.
 struct Bad {
     name: &'static str,
-    /// What is to be replaced in the good configuration, by what.
+    /// A text of the good configuration, and its replacement.
     change: (String, String),
-    /// Another file, and what is written to it.
+    /// Another file, and its new content.
     file: Option<(&'static str, &'static str)>,
     told: String,
     check: Check,
@@ -390,7 +391,7 @@ fn other_limits_names_and_accounts_are_for_new_sessions() {
     new.ask("MAIL FROM:<a@far.test>", "250");
     new.ask(&format!("RCPT TO:<{ALICE}>"), "550 5.1.1 ");
 
-    // The hash of an old kind is replaced in the file of now; and the delay between logins is that of now.
+    // The hash of an old kind is replaced in the current file, and the delay between logins is the current one.
     pop3_at(story.server.pop3(), "carol@second.test").ask("QUIT", "+OK");
     eventually("the hash is replaced", || {
         fs::read_to_string(story.path("others.json")).unwrap().contains("$argon2").then_some(())
@@ -457,7 +458,7 @@ fn a_disk_that_does_not_answer_keeps_nobody_waiting() {
         Client::smtp(&story.server).ask("NOOP", "250");
         let ended = || story.server.log().lines().filter(|line| is_end(line)).count();
         assert_eq!(ended(), 0, "the disk has not answered yet");
-        // What was asked for meanwhile is done once more when it answers.
+        // The second request is served after the first reload, when the disk answers.
         eventually("both reloads end", || (ended() == 2).then_some(()));
         story.server.signal(Signal::HUP);
         story.server.signal(Signal::TERM);

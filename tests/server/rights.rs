@@ -24,7 +24,7 @@ use crate::{
 
 const BOB: &str = "bob@example.test";
 
-/// A spool of [`NOBODY`], whom the configuration names as the server's user.
+/// A spool of [`NOBODY`], which the configuration names as the server's user.
 struct Story {
     home: TempDir,
 }

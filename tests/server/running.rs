@@ -13,7 +13,7 @@ use crate::{
 };
 
 const BOB: &str = "bob@example.test";
-/// A user who is neither root nor the server's.
+/// A user other than root and the server's.
 const OTHER: u32 = 2;
 
 fn server_of_nobody() -> Server {

@@ -1,5 +1,4 @@
-//! What a service manager does for a server, and what it is told: sockets handed over, readiness, the watchdog;
-//! and starts that fail.
+//! The interface to a service manager: sockets handed over, readiness, the watchdog; and starts that fail.
 
 use std::{
     fs::{self, File},
@@ -105,7 +104,7 @@ fn one_listener_takes_all_sockets_of_its_name() {
     }
 }
 
-/// What comes of a start with that as descriptor 3, under that name.
+/// The result of a start with that as descriptor 3, under that name.
 fn start_with(descriptor: OwnedFd, environment: &[&str], listeners: &str) -> Output {
     let home = home();
     let file = home.path().join("restante.toml");
@@ -188,7 +187,7 @@ fn sockets_that_do_not_fit_the_configuration_are_told_and_nothing_starts() {
     }
 }
 
-/// A service manager that listens to what it is told.
+/// A service manager that receives the notifications of the server.
 struct Manager {
     socket: UnixDatagram,
     path: PathBuf,
@@ -206,7 +205,7 @@ impl Manager {
         format!("NOTIFY_SOCKET={}", self.path.display())
     }
 
-    /// The next thing it is told.
+    /// The next notification of the server.
     fn told(&self) -> String {
         let mut text = [0; 4096];
         let length = self.socket.recv(&mut text).unwrap();
@@ -299,7 +298,7 @@ fn the_watchdog_hears_a_loop_that_turns_and_not_one_that_stands() {
     assert_eq!(manager.told(), "WATCHDOG=1\n");
 }
 
-/// A start that must fail: exit code and what is said.
+/// A start that must fail: its exit code and its messages.
 fn fails_to_start(wrapper: &[&str], home: &Path, listeners: &str) -> (Option<i32>, String) {
     let file = home.join("restante.toml");
     fs::write(home.join("users.json"), "{}").unwrap();
@@ -363,7 +362,7 @@ fn o07_the_descriptor_limit_is_raised_and_the_connections_that_it_allows_are_tol
     let log = server.log();
     let room = log.lines().find_map(|line| line.split_once("capacity connections=")).unwrap().1;
     let (connections, rest) = room.split_once(' ').unwrap();
-    // What this process has inherited counts too.
+    // Descriptors that this process has inherited count too.
     assert!((190..240).contains(&connections.parse().unwrap()), "{room}");
     assert!(rest.starts_with("mailboxes=2") && rest.contains(" recipients=8"), "{room}");
     server.tells(&format!(
@@ -391,7 +390,7 @@ fn o10_a_server_that_stood_still_ends_each_session_once_and_does_not_storm() {
         assert_eq!(client.rest(), b"", "told once");
     }
     drop(idle);
-    // A turn later: what the sessions have left behind is served as ever, and nothing spins.
+    // A turn later the ended sessions have left no work behind: a new client is served, and no thread spins.
     Client::smtp(&server).ask("NOOP", "250");
     std::thread::sleep(Duration::from_secs(1));
     let used = server.cpu_ticks() - before;

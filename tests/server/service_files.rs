@@ -43,7 +43,7 @@ fn systemd_finds_the_unit_safe_and_nothing_wrong_with_it() {
     }
     let home = home();
     let unit = home.path().join("restante.service");
-    // What is installed elsewhere later.
+    // The unit names the installed program; here it is the one of this build.
     let program = env!("CARGO_BIN_EXE_restante");
     fs::write(&unit, example("restante.service").replace("/usr/bin/restante", program)).unwrap();
     for socket in sockets() {

@@ -10,7 +10,7 @@ use crate::common::{
 const BOB: &str = "bob@example.test";
 const EVE: &str = "eve@example.test";
 
-/// What `restante status` says of a spool, and its exit code.
+/// The output of `restante status` for a spool, and its exit code.
 fn status_of(options: &[&str], spool: &Path, runtime: &Path) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
     command.arg("status").args(options).arg("--spool").arg(spool).env("XDG_RUNTIME_DIR", runtime);

@@ -1,4 +1,4 @@
-//! SIGTERM in the midst of things: who is past the final dot learns what became of the message, the others are
+//! SIGTERM in the midst of things: a client past the final dot gets the reply for its message, the others are
 //! told to come back, and the end comes within five seconds. `RESTANTE_STOPS=50` stops more often.
 
 use std::{
@@ -17,11 +17,11 @@ use rustix::process::Signal;
 
 const ALICE: &str = "alice@example.test";
 const MESSAGE: &[u8] = b"Subject: the last one\r\n\r\nIt is late.\r\n";
-/// Nobody is waited for that long, but for a disk.
+/// The server waits that long for nothing but a disk.
 const END: Duration = Duration::from_secs(20);
 const GRACE: &str = "connections.shutdown_timeout = \"30s\"\n";
 
-/// As often as each story is told.
+/// The number of runs of each story.
 fn stops() -> u64 {
     env::var("RESTANTE_STOPS").ok().and_then(|stops| stops.parse().ok()).unwrap_or(4)
 }
@@ -31,7 +31,7 @@ fn server(limits: &str) -> Server {
     Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start()
 }
 
-/// SIGTERM; what a client sees then; the end in time. Returns what the client saw.
+/// Sends SIGTERM, and waits for the end in time. Returns the value of `client`, which runs meanwhile.
 #[track_caller]
 fn stop<T>(server: &mut Server, client: impl FnOnce() -> T) -> T {
     let start = Instant::now();
@@ -112,8 +112,8 @@ fn o01_in_fsync_the_client_gets_its_250_or_its_451() {
     }
 }
 
-/// SIGTERM while that hangs for the committer; what the client sees, and how many messages there are behind the
-/// first one.
+/// SIGTERM while that call hangs for the committer; returns the client's reply, and the number of messages
+/// after the first one.
 fn stop_while_it_hangs(what: &str, path: &str) -> (String, usize) {
     let mut server = server("connections.shutdown_timeout = \"1s\"");
     Client::smtp(&server).deliver(&[ALICE], MESSAGE); // the mailbox is there
@@ -142,7 +142,7 @@ fn o01_a_disk_that_hangs_does_not_keep_the_server_from_its_end_nor_from_the_trut
     }
     let (reply, stored) = stop_while_it_hangs("fsync:delay_enter=20s:when=1", "");
     assert!(reply.starts_with("451 4.3.0 ") && stored == 0, "{reply:?}, {stored}");
-    // Behind the rename it may be there when somebody looks, and nobody can take it back.
+    // After the rename a client may have read the message, and the server cannot take it back.
     let (reply, _) = stop_while_it_hangs("fsync:delay_enter=20s", "new");
     assert_eq!(reply, "");
 }

@@ -243,7 +243,7 @@ fn n09_root_moves_mail_with_the_rights_of_the_owner_of_the_spool() {
     assert!(chown(&story.at("spool")));
     story.user_ok(&["rename", BOB, ROB, "--keep-mail"]);
     assert_eq!(story.messages(ROB).len(), 4);
-    // What was made meanwhile is the owner's, and the accounts are root's.
+    // Files made meanwhile belong to the owner of the spool, and the accounts to root.
     for made in [".Sent", ".Sent/cur", ".Sent/maildirfolder", ".Sent/cur/3:2,S"] {
         assert_eq!(fs::metadata(story.mailbox(ROB).join(made)).unwrap().uid(), NOBODY, "{made}");
     }

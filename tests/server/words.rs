@@ -15,7 +15,7 @@ use crate::common::{PASSWORD_MD5, STRICT, Setup, configuration, eventually, home
 const BOB: &str = "bob@example.test";
 const ANN: &str = "ann@example.test";
 
-/// The accounts of bob, who has a further address, and of ann, in a directory with blanks in its name.
+/// The accounts of bob, with a further address, and of ann, in a directory with blanks in its name.
 struct Story {
     home: TempDir,
 }

@@ -1,4 +1,4 @@
-//! A file server: nfs-ganesha, which exports one directory by NFS 4 to whoever is at the bridge.
+//! A file server: nfs-ganesha, which exports one directory by NFS 4 to every machine at the bridge.
 
 use std::{
     fs::{self, File},
@@ -17,7 +17,7 @@ pub(crate) struct FileServer {
 }
 
 impl FileServer {
-    /// Exports `spool`; what it has to keep goes below `home`.
+    /// Exports `spool`; its own state goes below `home`.
     pub(crate) fn start(spool: &Path, home: &Path) -> Self {
         let (file, state) = (home.join("ganesha.conf"), home.join("ganesha"));
         fs::create_dir(&state).unwrap();
@@ -59,5 +59,5 @@ EXPORT {
 LOG { Default_Log_Level = EVENT; }
 ";
 const NFS: u16 = 2049;
-/// Seconds after which the locks of a machine that is not heard of are free.
+/// Seconds after which the locks of a silent machine are free.
 pub(crate) const LEASE: u64 = 10;

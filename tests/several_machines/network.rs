@@ -23,7 +23,7 @@ const fn machine(name: &'static str, host: u8) -> Machine {
 }
 
 impl Machine {
-    /// What runs a program in its namespace.
+    /// The command prefix that runs a program in its namespace.
     pub(crate) fn wrapper(self) -> [&'static str; 4] {
         ["ip", "netns", "exec", self.name]
     }
@@ -48,7 +48,7 @@ impl Machine {
     }
 }
 
-/// Makes all that stays.
+/// Makes the parts of the network that stay for all stories.
 pub(crate) fn make() {
     // `ip netns` and HAProxy leave files in /run.
     run("mount -t tmpfs run /run");
@@ -76,7 +76,7 @@ impl Cables {
                 machine.plug();
             }
         }
-        // Others had these addresses before.
+        // Machines of an earlier story had these addresses.
         run("ip neighbour flush all");
         run("ip -netns proxy neighbour flush all");
         Self

@@ -24,7 +24,7 @@ pub(crate) struct HaProxy {
 }
 
 impl HaProxy {
-    /// Starts it, and waits until it finds both instances well.
+    /// Starts it, and waits until it finds both instances healthy.
     pub(crate) fn start() -> Self {
         let home = home();
         let log = File::create(home.path().join("log")).unwrap();
@@ -42,12 +42,12 @@ impl HaProxy {
         proxy
     }
 
-    /// Where clients come to.
+    /// The address that clients connect to.
     pub(crate) fn front(&self, port: u16) -> SocketAddr {
         (PROXY.address, port).into()
     }
 
-    /// How often each of the services of an instance was found to be up, or down, so far.
+    /// The number of times so far that each of the services of an instance was found to be up, or down.
     pub(crate) fn found(&self, instance: Machine, state: &str) -> usize {
         let count = |service| self.counts(&format!("Server {service}/{} is {state}", instance.name));
         CHECKED.map(count).into_iter().min().unwrap_or(0)
@@ -83,7 +83,7 @@ impl HaProxy {
         }
     }
 
-    /// Says a command of an operator to it.
+    /// Sends it a command of an operator.
     fn command(&self, command: &str) -> String {
         let mut socket = UnixStream::connect("/run/haproxy/admin.sock").unwrap();
         socket.write_all(format!("{command}\n").as_bytes()).unwrap();
@@ -128,5 +128,5 @@ fn haproxy() -> Command {
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/haproxy.cfg");
 /// The services with checks of their own; the others follow them.
 const CHECKED: [&str; 2] = ["smtp", "pop3"];
-/// What the example promises for an instance that fails, and as much again for a busy machine.
+/// The time that the example promises for an instance that fails, and as much again for a busy machine.
 pub(crate) const CHECKS_TAKE: Duration = Duration::from_secs(12);

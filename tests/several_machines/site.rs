@@ -33,7 +33,7 @@ impl Site {
         self.instances[at] = start(at, &self.keys, &self.spool, &wrapper);
     }
 
-    /// Where clients of SMTP and of POP3 come to.
+    /// The addresses that clients of SMTP and of POP3 connect to.
     pub(crate) fn fronts(&self) -> (SocketAddr, SocketAddr) {
         (self.proxy.front(25), self.proxy.front(110))
     }
@@ -74,7 +74,7 @@ fn in_clear_text(protocol: &str) -> &'static str {
     if protocol == "pop3" { "auth_allow_cleartext = true\n" } else { "" }
 }
 
-/// Everybody whom the load sends to.
+/// All recipients of the load.
 fn users() -> impl Iterator<Item = String> {
     let fresh = (0..12).map(|number| format!("fresh0-{number}@example.test"));
     (0..8).map(|number| format!("user{number}@example.test")).chain(fresh)

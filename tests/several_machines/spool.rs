@@ -14,13 +14,13 @@ use crate::{
     network::{CLIENTS, INSTANCES},
 };
 
-/// How the instances come to their spool.
+/// The way in which the instances reach their spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// It is a directory of this machine for both.
     Local,
-    /// Each has a mount of its own, which caches names and attributes; locks are passed on, and events are not: what a
-    /// file server's clients do.
+    /// Each has a mount of its own, which caches names and attributes; it passes locks on, but no events, like a
+    /// client of a file server.
     Mounts,
     /// Each has a kernel of its own, which is a client of one file server.
     Nfs,
@@ -29,7 +29,7 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) const ALL: [Self; 3] = [Self::Local, Self::Mounts, Self::Nfs];
 
-    /// What chooses it.
+    /// The argument that selects it.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Local => "local",
@@ -46,7 +46,7 @@ impl Kind {
         }
     }
 
-    /// What it needs that is not here.
+    /// A requirement that this machine does not meet.
     pub(crate) fn missing(self) -> Option<String> {
         let (programs, device): (&[&str], _) = match self {
             Self::Local => return None,
@@ -58,7 +58,7 @@ impl Kind {
         program.or_else(|| (!Path::new(device).exists()).then(|| format!("there is no {device}")))
     }
 
-    /// Whether an instance ends only with its machine, which then answers nobody.
+    /// Whether an instance ends only with its machine, which then answers no packets.
     pub(crate) fn has_kernels(self) -> bool {
         self == Self::Nfs
     }
@@ -86,7 +86,7 @@ impl Spool {
         Self { kind, _mounts: mounts, _server: server, home }
     }
 
-    /// Where the files are.
+    /// The directory of the files.
     pub(crate) fn path(&self) -> PathBuf {
         self.home.path().join("spool")
     }
@@ -99,7 +99,7 @@ impl Spool {
         }
     }
 
-    /// What runs a program on the machine of an instance.
+    /// The command prefix that runs a program on the machine of an instance.
     pub(crate) fn wrapper(&self, instance: usize) -> Vec<String> {
         let machine = INSTANCES[instance];
         if !self.kind.has_kernels() {

@@ -34,7 +34,7 @@ use crate::{
     spool::Kind,
 };
 
-/// A story, on the kinds of spool that it may end otherwise on.
+/// A story, with the kinds of spool on which its result may differ.
 pub(crate) struct Story {
     pub(crate) name: &'static str,
     pub(crate) kinds: &'static [Kind],
@@ -88,7 +88,7 @@ fn what_one_acknowledges_the_other_shows_at_once(kind: Kind) {
         deliver(one, USER, format!("Subject: {round}\r\n\r\n").as_bytes());
         let mut client = Client::pop3(other, USER);
         client.ask("STAT", &format!("+OK {round} "));
-        // Mostly the last one; the clocks of two machines differ.
+        // The message is mostly the last one; the clocks of two machines differ.
         let end = format!("Subject: {round}\r\n\r\n");
         assert!((1..=round).rev().any(|number| client.retr(number).ends_with(end.as_bytes())));
         client.ask("QUIT", "+OK"); // it marks the message as seen, and so moves it
@@ -127,7 +127,7 @@ fn by_a_clock_that_is_days_ahead_the_draft_of_the_other_is_not_old(kind: Kind) {
     let line = "large enough to wait in tmp/ for its end\r\n";
     client.write(line.repeat(10_000).as_bytes());
     eventually("it is in tmp/", || spool.files("tmp").pop());
-    // What removes the old files of a mailbox first asks the file server for the time.
+    // The task that removes the old files of a mailbox first asks the file server for the time.
     let asked = spool.path.join(restante::maildir::lock::FILE);
     let _ = std::fs::remove_file(&asked); // it was not there, if nobody has asked yet
     site.restart_by(1, "+3d", &library);
@@ -213,7 +213,7 @@ fn killed_or_cut_off_under_load_an_instance_loses_and_doubles_nothing(kind: Kind
     println!("    served again after {waits:.0?}");
 }
 
-/// Lets that happen under load, and looks at what is left.
+/// Runs `happen` under load, and checks the result.
 fn under_load(kind: Kind, happen: impl FnOnce(&mut Site, &Mutex<Ledger>, &AtomicUsize)) {
     let mut site = Site::open(kind);
     let seed = number("RESTANTE_SEED").unwrap_or_else(|| getrandom::u64().unwrap_or(1));
@@ -246,12 +246,12 @@ fn under_load(kind: Kind, happen: impl FnOnce(&mut Site, &Mutex<Ledger>, &Atomic
     report(&wrong);
 }
 
-/// How an instance ends.
+/// The way in which an instance ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     /// kill -9.
     Killed,
-    /// Nobody reaches it any more; later it is killed.
+    /// No packet reaches it any more; later it is killed.
     CutOff,
 }
 
@@ -274,7 +274,7 @@ fn end_one(site: &mut Site, at: usize, end: End, is_silent: bool, ledger: &Mutex
     waits
 }
 
-/// Waits until so many more letters have been acknowledged, by whichever instance there is.
+/// Waits until the running instances have acknowledged so many more letters.
 fn takes_letters(ledger: &Mutex<Ledger>, more: usize) {
     let accepted = || ledger.lock().unwrap().accepted;
     let before = accepted();
@@ -299,8 +299,8 @@ fn an_upgrade_of_both_one_by_one_ends_no_session(kind: Kind) {
     });
 }
 
-/// How long after that moment ten clients in a row have been greeted, of each protocol. None is turned away, unless the
-/// machine of an instance is silent.
+/// The time from that moment until ten clients in a row have been greeted, of each protocol. None is turned away,
+/// unless the machine of an instance is silent.
 fn served(site: &Site, is_silent: bool, began: Instant) -> [Duration; 2] {
     let (smtp, pop3) = site.fronts();
     let greeted = |address, greeting: &str| {
@@ -324,8 +324,8 @@ fn report(wrong: &[Wrong]) {
 }
 
 const CROWD: Crowd = Crowd { senders: 3, readers: 4, ..Crowd::NONE };
-/// Times of directories that are older are believed.
+/// The age from which on the server believes the time of a directory.
 const NO_LONGER_YOUNG: Duration = Duration::from_secs(4);
-/// How long the file server takes a silent machine for alive.
+/// The time for which the file server takes a silent machine for alive.
 const LEASE: Duration = Duration::from_secs(file_server::LEASE);
 const A_WHILE: Duration = Duration::from_millis(700);

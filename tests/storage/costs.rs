@@ -1,5 +1,5 @@
-//! What a login, a TOP, a QUIT and a restart cost, in calls to the system: a mailbox that is open is not looked through,
-//! a message is not read further than it is shown, and no file is counted twice.
+//! The cost of a login, a TOP, a QUIT and a restart, in calls to the system: an open mailbox is not scanned again, a
+//! message is not read further than it is shown, and no file is counted twice.
 
 use std::{
     fs, thread,
@@ -30,7 +30,7 @@ fn calls_of_a_login(server: &Server, names: &str) -> Vec<String> {
     let trace = Fault::new(names).traced(server, || {
         session_with(server, ALICE, MESSAGES).ask("QUIT", "+OK");
     });
-    // A call that another thread's interrupts is told in two lines.
+    // strace writes a call that another thread's interrupts in two lines.
     let about = |line: &&str| {
         !line.contains(" resumed>") && ["/new", "/cur", ".elsewhere"].iter().any(|word| line.contains(word))
     };
@@ -68,7 +68,7 @@ fn g03_a_restart_reads_no_message_again() {
     assert_eq!(opens(&server), MESSAGES);
     server.restart();
     assert_eq!(opens(&server), 0);
-    // What is torn or foreign is not believed, and costs no more than that.
+    // Torn and foreign records are not believed, and the server reads only their messages again.
     let kept = server.maildir(ALICE).path.join(".restante.index");
     let mut bytes = fs::read(&kept).unwrap();
     let middle = bytes.len() / 2;
@@ -107,7 +107,7 @@ fn x10_a_message_is_deleted_without_being_opened_and_all_of_them_in_few_calls() 
     assert_eq!(of("fsync", "/cur"), 1);
     // Each directory is read once, whatever was in it.
     assert!(of("getdents64", "") <= 10, "{trace}");
-    // One look before it is deleted, and none because the watch tells of its name.
+    // One call before the deletion, and the deletion. The index makes none, because the watch reports the name.
     let about_messages = trace.lines().filter(|line| line.contains(".elsewhere")).count();
     assert_eq!(about_messages, 2 * MESSAGES);
 }
@@ -136,7 +136,7 @@ fn x10_a_message_goes_under_all_its_names_however_many_are_deleted() {
         let name = format!("{}.M1P1.elsewhere", 1_700_000_000);
         let other = maildir.join("cur").join(format!("{name}:2,S"));
         fs::hard_link(maildir.join("new").join(&name), &other).unwrap();
-        // The same identity, and another file: nobody has read that.
+        // Another file of the same identity stays, because no client has read it.
         let stranger = maildir.join("cur").join(format!("{name}:2,F"));
         fs::write(&stranger, "Subject: x\n\n.x\n").unwrap();
         for number in 1..=deleted {
@@ -189,15 +189,15 @@ fn m12_a_server_removes_what_was_left_in_tmp_for_36_hours() {
     eventually("it is gone", || (!left.exists()).then_some(()));
 }
 
-/// How often the loop wakes in five seconds in which nothing happens.
+/// The wakes of the loop in five seconds in which nothing happens.
 fn wakes(server: &Server) -> Vec<String> {
     let idle = Fault::new("epoll_wait,epoll_pwait,epoll_pwait2").of("restante");
     let trace = idle.traced(server, || thread::sleep(Duration::from_secs(5)));
     trace.lines().filter(|line| line.contains(" = ")).map(str::to_owned).collect()
 }
 
-/// The house is kept every five seconds and answers thrice at most, a last tick comes, and accounts that are young are
-/// read again.
+/// Bound of the wakes: the housekeeping every five seconds with three answers at most, a last tick, and a new read of
+/// accounts that are young.
 const FEW_WAKES: usize = 9;
 
 #[test]
@@ -205,7 +205,7 @@ fn x10_an_idle_loop_wakes_to_keep_house_and_for_no_one_who_is_gone() {
     if !can_inject("x10_an_idle_loop_wakes_to_keep_house_and_for_no_one_who_is_gone") {
         return;
     }
-    // So that their deadlines would come while it is looked at.
+    // With these limits the deadlines of the sessions would fall into the measurement.
     let config =
         format!("{STRICT}\n[limits]\nsmtp.greeting_timeout = \"5s\"\nsmtp.command_timeout = \"5s\"\n");
     let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();

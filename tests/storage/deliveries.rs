@@ -34,7 +34,7 @@ use tempfile::TempDir;
 
 const MESSAGE: &[u8] = b"Message-ID: <1@example.test>\nSubject: hello\n\nIt works.\n";
 
-/// A desk, and what it takes to wait for its answers.
+/// A backend, and the means to wait for its answers.
 struct Office {
     backend: Backend,
     results: Receiver<Completion>,
@@ -155,7 +155,7 @@ fn from_to(sender: &str, names: &[&str]) -> Envelope {
     Envelope { sent_copy_for: Some(mailbox(sender)), ..to(names) }
 }
 
-/// Faults as an answer tells them: none where all got it.
+/// The faults in a response: none if every recipient has the message.
 #[track_caller]
 fn faults(answer: Response) -> Vec<Option<Failure>> {
     match answer {
@@ -330,7 +330,7 @@ fn a_message_that_is_refused_leaves_no_copy_in_sent() {
     assert_eq!(sent.files("cur").len(), 1, "its Message-ID was not taken for filed");
 }
 
-/// What happens to files in some directories, in order, as any program may see it.
+/// Changes of files in some directories, in order, as any program may see them.
 struct Eyes {
     inotify: OwnedFd,
     directories: Vec<(i32, PathBuf)>,
@@ -355,7 +355,7 @@ impl Eyes {
         Self { inotify, directories }
     }
 
-    /// All that was to be seen so far.
+    /// All events so far.
     fn seen(&mut self) -> Vec<Seen> {
         let (mut buffer, mut seen) = ([MaybeUninit::uninit(); 4096], Vec::new());
         let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
@@ -391,7 +391,7 @@ impl Eyes {
                 Seen::Named(_) if path.parent().unwrap().ends_with("tmp") => assert!(open.insert(begin)),
                 Seen::Closed(path) => {
                     assert!(path.parent().unwrap().ends_with("tmp"), "closed: {path:?}");
-                    // A file without a name is told by the number of its inode.
+                    // A file without a name is known by the number of its inode.
                     assert!(name.starts_with('#') || open.remove(&begin), "closed, and not begun: {path:?}");
                     closed.insert(begin);
                 }
@@ -417,7 +417,8 @@ fn r11_a_file_is_closed_before_it_appears_in_a_mailbox() {
 }
 
 fn a_file_is_closed_before_it_appears(spool: Option<PathBuf>) {
-    // A process of its own: what this one starts has its files open for a moment.
+    // The server is a process of its own, because programs that this process starts have its files open for a
+    // moment.
     let server = Setup { spool, ..Setup::default() }.start();
     let mut client = Client::smtp(&server);
     client.ask("AUTH PLAIN AGFsaWNlQGV4YW1wbGUudGVzdABzZXNhbWU=", "235");

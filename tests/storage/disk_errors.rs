@@ -1,4 +1,4 @@
-//! What the disk does to a delivery and to QUIT, step by step and error by error: the right reply, nothing
+//! Disk errors during a delivery and during QUIT, step by step and error by error: the right reply, nothing
 //! half done, and the same process does the next one as if nothing had been. strace makes the calls fail.
 
 use std::{
@@ -19,7 +19,7 @@ const ALICE: &str = "alice@example.test";
 const BOB: &str = "bob@example.test";
 const SMALL: &[u8] = b"Subject: small\r\n\r\n.\r\n";
 
-/// One that is not kept in memory on its way in.
+/// A message that is too large to be kept in memory on its way in.
 fn large() -> Vec<u8> {
     [b"Subject: large\r\n\r\n", &b"a line of text\r\n"[..].repeat(100_000)[..]].concat()
 }
@@ -58,7 +58,7 @@ impl Office {
         office
     }
 
-    /// Delivers without a fault, looks at what came of it, and empties the mailboxes.
+    /// Delivers without a fault, checks the result, and empties the mailboxes.
     #[track_caller]
     fn delivers(&mut self, to: &[&str], message: &[u8]) {
         let reply = self.client.deliver(to, message);
@@ -119,8 +119,7 @@ impl Office {
         self.refuses_each(&TROUBLE, fault, to, message);
     }
 
-    /// From now on messages have a name in `tmp/`: the server takes the kernel for one that gives files without a name
-    /// none.
+    /// From now on messages have a name in `tmp/`: after this error the server does not make files without a name.
     #[track_caller]
     fn writes_names(&mut self) {
         self.survives(&Fault::new("linkat:error=EPERM:when=1"), &[ALICE], SMALL);
@@ -188,7 +187,7 @@ fn r11_an_error_at_close_is_a_failed_write() {
     let config = format!("{STRICT}\n[limits]\ndisk.workers = 1\n");
     let mut office =
         Office::open_with(Setup { config: Some(&config), users: &[ALICE, BOB], ..Setup::default() });
-    // strace counts all that a thread closes: which of them is the message?
+    // strace counts all closes of a thread, so the test first finds the number of the one of the message.
     for (to, message, thread) in [
         (&[ALICE][..], SMALL, "committer"),
         (&[ALICE, BOB], SMALL, "committer"),
@@ -335,7 +334,7 @@ fn m08_a_name_that_exists_is_never_overwritten() {
         }
         office.delivers(to, message);
     }
-    // Where a file system can't rename without overwriting, a link can do it.
+    // If a file system can't rename without overwriting, a link can do it.
     for error in ["EINVAL", "ENOSYS"] {
         let fault = Fault::new(format!("renameat2:error={error}:when=1"));
         office.survives(&fault, &[ALICE], &large);
@@ -383,7 +382,7 @@ fn m25_a_short_write_is_continued_where_it_ended() {
         return;
     }
     let mut office = Office::open();
-    // strace tells of a write of 9 octets and does none: the file must hold all that is behind them.
+    // strace reports a write of 9 octets and does none: the file must hold all octets after them.
     let fault = Fault::new("write:retval=9:when=1").of("committer");
     let reply = fault.during(&office.server, || office.client.deliver(&[ALICE], SMALL));
     assert!(reply.starts_with("250 2.0.0 "), "{reply:?}");

@@ -22,7 +22,7 @@ use rustix::{
 pub(crate) const BOB: &str = "bob@example.test";
 const LETTER: &[u8] = b"Subject: x\r\n\r\nA letter.\r\n";
 
-/// What may stand in the place of a file: what it is called, and how it is put there. `victim` is a file of root's.
+/// An odd entry in the place of a file: its name, and a function that makes it. `victim` is a file of root's.
 type Trap = (&'static str, fn(victim: &Path, at: &Path));
 
 const TRAPS: [Trap; 3] = [
@@ -35,7 +35,7 @@ pub(crate) fn fifo(at: &Path) {
     mknodat(CWD, at, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
 }
 
-/// A command that must not wait for anybody: it is ended, with another code, after half a minute.
+/// A command that must not wait for other programs: it is ended, with another code, after half a minute.
 pub(crate) fn restante(words: &[&str]) -> Command {
     let mut command = Command::new("timeout");
     command.args(["30", env!("CARGO_BIN_EXE_restante")]).args(words);
@@ -50,7 +50,7 @@ fn said(output: &Output, code: i32) -> String {
     all
 }
 
-/// A directory with a file of root's, and one of another user beside it, who can do what he likes there.
+/// A directory with a file of root's, and a directory in it that belongs to another user.
 fn two_users(test: &str) -> Option<(tempfile::TempDir, PathBuf, PathBuf)> {
     if !geteuid().is_root() {
         skip(test, "not run by root");
@@ -139,7 +139,7 @@ fn x3_status_of_root_reads_no_figures_of_another_user_and_waits_for_no_fifo() {
     assert!(text.contains("theirs is not trusted: it is of user 65534"), "{text}");
     assert!(!text.contains("mallory"), "{text}");
 
-    // Our own directory: what is no file of figures is passed over, and told.
+    // Our own directory: an entry that is no file of figures is passed over and reported.
     let (ours, figures_of) =
         (home.path().join("restante"), |name: &str| home.path().join("restante").join(name));
     fs::create_dir(&ours).unwrap();
@@ -180,7 +180,7 @@ fn x3_the_default_place_is_no_directory_that_anybody_can_make_first() {
     let (home, runtime) = (home(), common::home());
     let mut command = restante(&["dev", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"]);
     command.arg("--spool").arg(home.path().join("spool")).arg("--ports-file").arg(home.path().join("ports"));
-    // No XDG_RUNTIME_DIR: what is next is at home, or /run/restante for root.
+    // Without XDG_RUNTIME_DIR the next place is at home, or /run/restante for root.
     command.env_remove("XDG_RUNTIME_DIR").env_remove("XDG_STATE_HOME").env_remove("RUNTIME_DIRECTORY");
     command.env("HOME", runtime.path()).env("TMPDIR", runtime.path());
     let files = |path: &Path| fs::read_dir(path).map_or(0, Iterator::count);
@@ -281,7 +281,7 @@ fn x3_caches_beside_the_messages_are_not_written_through_what_is_in_their_place(
             put(&victim, &mailbox.path.join(name));
         }
         let server = Setup { spool: Some(backend.spool.clone()), ..Setup::default() }.start();
-        // With a FIFO or a link for a lock nobody gets in, or somebody does; nothing hangs and nothing is written.
+        // With a FIFO or a link for a lock, logins may succeed or fail; nothing hangs and nothing is written.
         let mut client = Client::connect(server.pop3());
         client.expect("+OK");
         client.ask(&format!("USER {BOB}"), "+OK");
@@ -379,7 +379,7 @@ fn x3_nothing_outside_is_touched_while_directories_are_swapped_for_links() {
                 for (there, aside, target) in
                     [(&mailbox.path, &aside, &outside), (&new, &new_aside, &outside.join("new"))]
                 {
-                    // (fsck may make what is missing in between.)
+                    // (fsck may make a missing directory in between.)
                     let _ = fs::rename(there, aside);
                     let _ = symlink(target, there);
                     let _ = fs::remove_file(there);

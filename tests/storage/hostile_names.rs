@@ -17,15 +17,15 @@ use crate::{
     hostile_files::{BOB, fifo, figures, restante},
 };
 
-/// What a terminal, or its reader, could be fooled by. The line end has a name of its own: it is part of all output.
+/// Characters that could fool a terminal, or its reader. The line end has a name of its own: it is part of all
+/// output.
 const HOSTILE: [&str; 2] = [
     "\n",
     "\x01\x07\x08\x0b\x0c\r\x1b]52;c;eA==\x07\x7f\u{85}\u{9b}\u{61c}\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{2028}\u{2029}\
      \u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2060}\u{2066}\u{2067}\u{2068}\u{2069}\u{feff}\u{ad}\u{e0041}",
 ];
 
-/// A command with names of that kind has printed none of them as it is. For a line end: nothing begins a line with what
-/// stood after it.
+/// Fails if a command has printed a hostile character as it is, or begun a line with the text after a hostile line end.
 #[track_caller]
 fn assert_harmless(words: &[&str], output: &Output, hostile: &str) {
     assert_ne!(output.status.code(), Some(124), "{words:?} hangs");
@@ -53,7 +53,8 @@ fn x6_no_command_prints_a_hostile_name_as_it_is() {
         );
         backend.maildir(&name).put(&file, letter.as_bytes());
         backend.maildir(BOB).put(&file, letter.as_bytes());
-        // What nothing can be done with: links in the place of a directory and of a message, a FIFO, a stray file.
+        // Entries that the server cannot use: links in the place of a directory and of a message, a FIFO, a stray
+        // file.
         let broken = backend.maildir(&format!("broken{hostile}NAME"));
         broken.put("1700000000.y", letter.as_bytes());
         fs::remove_dir(broken.path.join("cur")).unwrap();

@@ -1,4 +1,5 @@
-//! An IMAP session and a folder that cannot be read: the folder is refused, and never told as empty.
+//! An IMAP session and a folder that cannot be read: the folder is refused, and never shown as
+//! empty.
 
 use std::fs;
 
@@ -23,7 +24,7 @@ impl Session {
         session
     }
 
-    /// The untagged responses to a command that ends as is said.
+    /// The untagged responses to a command that must end with this result.
     #[track_caller]
     fn ask(&mut self, command: &str, result: &str) -> Vec<String> {
         self.commands += 1;
@@ -62,7 +63,7 @@ fn y221_a_folder_with_a_file_in_the_place_of_a_directory_is_refused_and_never_ca
     assert!(list.iter().any(|line| line.starts_with("* LIST ") && line.ends_with(" Work")), "{list:?}");
     let statuses: Vec<&String> = list.iter().filter(|line| line.starts_with("* STATUS ")).collect();
     assert_eq!(statuses, ["* STATUS INBOX (MESSAGES 1)"], "{list:?}");
-    // Nothing became of the file, and the other folders are served.
+    // The file is unchanged, and the other folders are served.
     assert_eq!(fs::read_to_string(&new).unwrap(), "not a directory");
     assert!(session.ask("SELECT INBOX", "OK").contains(&"* 1 EXISTS".to_owned()));
 }
@@ -83,7 +84,7 @@ fn y222_a_folder_whose_directory_cannot_be_read_is_refused_and_never_called_empt
             for name in ["1.one", "2.two", "3.three"] {
                 fs::write(work.join(sub).join(name), "x\n").unwrap();
             }
-            // A folder that nobody has looked at yet has to be read.
+            // A folder that no session has opened yet has to be read.
             for command in ["SELECT Work", STATUS] {
                 let fault = Fault::new(format!("getdents64:error={error}:when={nth}")).on(work.join(sub));
                 let no = fault.during(&server, || session.ask(command, "NO"));

@@ -1,4 +1,4 @@
-//! LMTP when the disk fails for some recipients: who is told 250 has the message, and nobody else has.
+//! LMTP when the disk fails for some recipients: exactly the recipients with a 250 have the message.
 
 use crate::common::{
     Server, Setup,

@@ -1,5 +1,6 @@
-//! A spool that is not what its path leads to any more, or not this server's alone: no mail is taken into a place where
-//! nobody looks for it. And a disk without room for a file of ours: mail can be read from it, and deleted.
+//! A spool that is no longer at the end of its path, or not this server's alone: the server stores no mail in a place
+//! where its users would not find it. And a disk without room for a file of ours: mail can be read from it, and
+//! deleted.
 
 use std::{
     fs::{self, File},
@@ -21,7 +22,7 @@ const MESSAGE: &[u8] = b"Subject: where am I?\r\n\r\nHere.\r\n";
 const NO_MAIL: &str = "refusing deliveries and logins";
 const AGAIN: &str = "the spool is back";
 
-/// A server that mounts of ours reach and no others, with its spool there.
+/// A server in a mount namespace of its own, which only mounts made inside it reach.
 fn start(spool: &Path) -> Server {
     let config = format!("{STRICT}\n[limits]\nauth.failure_delay = \"0s\"\n");
     let (wrapper, users) = (&["unshare", "--mount"][..], &[ALICE][..]);
@@ -47,7 +48,7 @@ fn beside(server: &Server, words: &[&str]) {
     assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// What a client hears to a message, be it at MAIL or at its end.
+/// The reply to a message, at MAIL or at its end.
 fn told(server: &Server) -> String {
     let mut client = Client::smtp(server);
     let mail = client.send("MAIL FROM:<a@far.test>").reply();
@@ -67,7 +68,7 @@ fn login(server: &Server) -> String {
     client.send(&format!("PASS {PASSWORD}")).reply()
 }
 
-/// Nothing is taken, nor shown, until that is undone.
+/// The server takes and shows no mail until that is undone.
 #[track_caller]
 fn takes_nothing_until(server: &Server, what: &str, undo: impl FnOnce()) {
     let before = server.log().matches(NO_MAIL).count();
@@ -207,7 +208,7 @@ fn r3_mail_for_a_mailbox_that_is_moved_replaced_or_mounted_over_is_where_its_pat
     assert_eq!((alice.files("new").len(), alice.files("tmp").len()), (2, 0));
 }
 
-/// A second server on the spool of the first: what it says when it does not start.
+/// Starts a second server on the spool of the first; returns the message with which it fails.
 fn second(server: &Server) -> String {
     let home = home();
     let config = format!("{STRICT}\n[limits]\nspool.lock_timeout = \"100ms\"\n");

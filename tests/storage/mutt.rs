@@ -1,5 +1,5 @@
-//! mutt on the same Maildir, driven through a terminal of its own: it sees what was delivered, and what it
-//! does is seen over POP3.
+//! mutt on the same Maildir, driven through a terminal of its own: it sees delivered mail, and its changes
+//! are seen over POP3.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! What becomes of a message file that other programs remove, rename, replace, change, link or copy while a POP3
-//! session has it listed. The numbers in the names are those of the catalogue of faults.
+//! Message files that other programs remove, rename, replace, change, link or copy while a POP3 session has them
+//! listed. The numbers in the names are those of the catalogue of faults.
 
 use std::{
     fs,
@@ -191,7 +191,7 @@ fn p11_a_message_that_is_deleted_while_another_links_it_elsewhere_is_gone() {
         client.ask("DELE 1", "+OK");
         thread::scope(|scope| {
             scope.spawn(|| {
-                // As a mover does it that must not write over anything; where it comes too late, it can't.
+                // A program that must not overwrite a file moves it so. If it comes too late, the link fails.
                 let linked = fs::hard_link(&file, maildir.path.join(format!("cur/{name}:2,S")));
                 let _ = linked.and_then(|()| fs::remove_file(&file));
             });

@@ -1,4 +1,4 @@
-//! What the disk does to a POP3 session: a login that can't read the mailbox, a message that can't be read to
+//! Disk errors during a POP3 session: a login that can't read the mailbox, a message that can't be read to
 //! its end, a QUIT that can't delete. strace makes the calls fail.
 
 use std::{io::Read, net::TcpStream, time::Duration};
@@ -37,7 +37,7 @@ fn m03_m06_a_mailbox_that_cannot_be_read_is_never_called_empty() {
     let server = Server::dev();
     for error in ["EIO", "ENOMEM", "ESTALE"] {
         for (nth, sub) in [(1, "new"), (2, "new"), (1, "cur"), (2, "cur")] {
-            // A mailbox that nobody has looked at yet has to be read.
+            // A mailbox that no session has opened yet has to be read.
             let user = format!("{error}.{sub}{nth}@example.test").to_lowercase();
             put(&server, &user, 3);
             let fault = Fault::new(format!("getdents64:error={error}:when={nth}"));

@@ -1,4 +1,5 @@
-//! Quotas: a mailbox takes what fits into it, whoever delivers at the same time, and says so when it is full.
+//! Quotas: a mailbox takes messages up to its quota, also with several clients at once, and says so when it
+//! is full.
 
 use std::{fs, thread};
 
@@ -48,7 +49,7 @@ fn what_is_in_the_mailbox_and_its_folders_after_a_restart_counts() {
     client.ask("MAIL FROM:<sender@far.test>", "250 ");
     client.ask(&format!("RCPT TO:<{BOB}>"), "452 4.2.2 ");
     server.restart();
-    // Nobody has counted yet: the end of the message tells.
+    // The mailbox is not counted yet, so RCPT passes and the reply at the end of the message refuses.
     let reply = Client::smtp(&server).deliver(&[BOB], MESSAGE);
     assert!(reply.starts_with("452 4.2.2 "), "{reply:?}");
     let bob = server.maildir(BOB);

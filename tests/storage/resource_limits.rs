@@ -19,7 +19,7 @@ const ALICE: &str = "alice@example.test";
 
 #[test]
 fn m02_a_file_size_limit_refuses_a_message_and_ends_no_server() {
-    // 1024 blocks of 512 octets; who writes more gets a SIGXFSZ, which ends a process that does not expect it.
+    // 1024 blocks of 512 octets; a process that writes more gets SIGXFSZ, which by default ends it.
     let server =
         Setup { wrapper: &["sh", "-c", "ulimit -f 1024; exec \"$@\"", "sh"], ..Setup::default() }.start();
     let mut client = Client::smtp(&server);
@@ -57,7 +57,7 @@ fn without_a_thread_to_be_had_a_message_for_many_is_delivered_once() {
     let mut tries = 0;
     for threads in [None, Some(1)] {
         if let Some(most) = threads {
-            // Nobody but that user may do this without a capability.
+            // Only that user may do this without a capability.
             let as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
             let own = if geteuid().is_root() { &as_nobody[..] } else { &["env"] };
             let mut limit = Command::new(own[0]);

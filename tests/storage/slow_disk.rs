@@ -1,4 +1,5 @@
-//! A disk that takes longer than a client waits: one of two stories is told to the end, never half of each.
+//! A disk that takes longer than a client waits: a message is stored and acknowledged, or refused and gone,
+//! and never half of each.
 
 use std::{thread, time::Duration};
 
@@ -20,7 +21,7 @@ fn impatient() -> Server {
     Setup { config: Some(&config), users: &[BOB, CAROL], ..Setup::default() }.start()
 }
 
-/// Waits for the committer, which does one thing after the other: what was slow is over.
+/// Waits until the committer has ended the slow call: it does one thing after the other.
 fn at_work_again(server: &Server) {
     eventually("the committer is at work again", || {
         Client::smtp(server).deliver(&[CAROL], MESSAGE).starts_with("250 ").then_some(())
@@ -76,7 +77,8 @@ fn l09_when_the_queue_for_the_disk_is_full_a_message_is_refused_before_its_data(
             client.ask("DATA", "354");
             client.write(MESSAGE);
         }
-        // Whoever is asked for its message all the same, since those have not arrived yet, sends none.
+        // The server answers DATA with 354 until both messages are in the queue; such a client then sends
+        // none.
         let mut late = eventually("a message is refused", || {
             let mut late = begin();
             late.write(b"DATA\r\n");

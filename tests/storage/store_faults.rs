@@ -1,5 +1,5 @@
-//! What the machine does to the store: mailboxes replaced, other mount points, a disk that turns read-only,
-//! clocks that jump, modes. The numbers in the names are those of the catalogue of faults.
+//! Faults of the machine below the store: mailboxes replaced, other mount points, a disk that turns
+//! read-only, clocks that jump, modes. The numbers in the names are those of the catalogue of faults.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -189,7 +189,7 @@ fn m09_a_maildir_that_was_replaced_is_the_one_that_gets_and_shows_mail() {
     for round in 1..=5 {
         let aside = server.spool.join(format!("aside{round}"));
         fs::rename(&maildir.path, &aside).unwrap();
-        // Some programs put the new one there, and sometimes nobody does.
+        // Some programs put a new Maildir there, and sometimes there is none.
         if round % 2 == 0 {
             maildir.put("1700000001.M1P1.elsewhere", b"restored\n");
             assert_eq!(session_with(&server, ALICE, 1).retr(1), b"restored\r\n");
@@ -357,7 +357,7 @@ fn m19_where_the_kernel_tells_nothing_logins_are_right() {
     [&lower, &upper, &work, &merged].iter().for_each(|dir| fs::create_dir(dir).unwrap());
     let dirs =
         format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
-    // What is done in the upper directory itself is no event in the merged one.
+    // A change in the upper directory itself is no event in the merged one.
     let Some(_mount) = Mount::new(&["-t", "overlay", "overlay", "-o", &dirs], &merged) else {
         return skip(test, "an overlay can't be mounted here");
     };

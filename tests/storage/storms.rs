@@ -1,6 +1,6 @@
-//! Other programs at work in the Maildirs, faster than any of them is: a storm of renames, flags, links, copies
-//! and deletions while POP3 sessions come and go, more events than the kernel keeps, no watches left. What
-//! POP3 lists is what is on the disk, by names and sizes that this file works out for itself.
+//! Other programs at work in the Maildirs, faster than real ones are: a storm of renames, flags, links, copies
+//! and deletions while POP3 sessions come and go, more events than the kernel keeps, no watches left. POP3
+//! lists exactly the messages on the disk, by names and sizes that this file works out for itself.
 
 use std::{
     collections::BTreeSet,
@@ -40,8 +40,8 @@ fn g11_m21_in_a_storm_every_login_lists_what_is_on_the_disk() {
     });
 }
 
-/// One thousand steps of a storm over one mailbox. While it blows a guest reads and deletes there; now and then
-/// it pauses, and a login has to list what is on the disk.
+/// One thousand steps of a storm over one mailbox. Meanwhile a POP3 client reads and deletes there; now and
+/// then the storm pauses, and a login has to list exactly the messages on the disk.
 fn storm_over(server: &Server, user: &str, made: &AtomicUsize, dice: Dice, mut guest: Dice) {
     let mut foreigner = Foreigner { maildir: server.maildir(user), dice, made };
     for _ in 0..20 {
@@ -53,9 +53,10 @@ fn storm_over(server: &Server, user: &str, made: &AtomicUsize, dice: Dice, mut g
             deliver(server, user, b"Subject: in the storm\r\n\r\n");
             seen = visit(server, user, &mut guest);
         });
-        // What was there before the storm and is there after it was there all the time, under some name.
+        // A message that was there before the storm and is there after it was there all the time, under some
+        // name.
         let after = on_disk(&foreigner.maildir);
-        // One that was just replaced may be listed beside what it was, each with an id of its own.
+        // A message that was just replaced may be listed beside its old content, each with an id of its own.
         let seen: BTreeSet<&str> =
             seen.keys().map(|id| id.split_once(',').map_or(&**id, |(id, _)| id)).collect();
         let stayed = before.keys().filter(|id| after.contains_key(*id));
@@ -65,7 +66,7 @@ fn storm_over(server: &Server, user: &str, made: &AtomicUsize, dice: Dice, mut g
     assert_agrees(server, user);
 }
 
-/// Lists all, reads some, deletes few; sometimes leaves without a word. What was listed.
+/// Lists all, reads some, deletes few; sometimes leaves without QUIT. Returns the listing.
 fn visit(server: &Server, user: &str, dice: &mut Dice) -> Listing {
     let mut client = Client::pop3(server, user);
     let (ids, sizes) = (client.listing("UIDL"), client.listing("LIST"));
@@ -73,7 +74,7 @@ fn visit(server: &Server, user: &str, dice: &mut Dice) -> Listing {
     assert_eq!(listing.len(), ids.len(), "a unique id is there twice: {ids:?}");
     for _ in 0..5 {
         let number = dice.below(ids.len()) + 1;
-        // It may be gone, or have been half written when it was listed. But what is sent is as announced.
+        // It may be gone, or have been half written when it was listed. But a message has the announced octets.
         let reply = client.send(&format!("RETR {number}")).reply();
         if let Some(octets) = reply.strip_prefix("+OK ") {
             let text = client.text();
@@ -87,7 +88,7 @@ fn visit(server: &Server, user: &str, dice: &mut Dice) -> Listing {
         return listing;
     }
     client.send(&format!("DELE {}", dice.below(ids.len()) + 1)).expect("+OK");
-    // What has another content by now is not deleted.
+    // QUIT does not delete a file whose content has changed since, and says so.
     let reply = client.send("QUIT").reply();
     assert!(["+OK", "-ERR [SYS/TEMP]"].iter().any(|said| reply.starts_with(said)), "{reply:?}");
     listing
@@ -185,14 +186,14 @@ fn m16_after_an_overflow_of_events_a_login_lists_what_is_on_the_disk() {
         }
         bob.put("1700000002.M1P1.elsewhere", b"third\n");
     });
-    // And the events that come afterwards are heard again.
+    // The server gets later events again.
     alice.put("1700000003.M1P1.elsewhere", b"fourth\n");
     fs::remove_file(bob.path.join("new/1700000002.M1P1.elsewhere")).unwrap();
     assert_agrees(&server, USERS[0]);
     assert_agrees(&server, USERS[1]);
 }
 
-/// Files of one identity: anybody who may write to a mailbox can make them.
+/// Files of one identity: every program that may write to a mailbox can make them.
 const OF_ONE_IDENTITY: usize = 10_000;
 
 #[test]
@@ -219,7 +220,7 @@ fn r13_thousands_of_files_of_one_identity_are_listed_deleted_and_removed_while_o
         });
         let mut expected: BTreeSet<String> = listed(&server, USERS[0]).into_keys().collect();
         assert_eq!(expected.len(), OF_ONE_IDENTITY);
-        // So few that the index takes them out one by one, and so many that it looks the mailbox through again.
+        // The index removes few messages one by one, and scans the mailbox again after many.
         for deleted in [500, 2000] {
             let mut client = Client::pop3(&server, USERS[0]);
             let ids = client.listing("UIDL");
@@ -301,8 +302,8 @@ fn m16_a_login_at_once_after_an_overflow_misses_nothing_that_was_there_before_it
     assert_agrees(&server, USERS[0]);
 }
 
-/// Logins stay right in a server that may have so many inotify instances and watches: limits of a user
-/// namespace of its own, since those of the machine are everybody's.
+/// Logins stay right in a server that may have so many inotify instances and watches. These are limits of a
+/// user namespace of its own, since the whole machine shares those of the machine.
 fn assert_right_with_few_watches(test: &str, limits: &str) {
     let script = format!("set -e; cd /proc/sys/user; {limits}; cd - >/dev/null; exec \"$@\"");
     let wrapper = ["unshare", "--user", "--map-root-user", "sh", "-c", &script, "sh"];
@@ -360,7 +361,7 @@ fn deleting(server: &Server, user: &str, messages: usize) -> Client {
     client
 }
 
-/// One that the index takes out one by one, and one that it looks the mailbox through after.
+/// The index removes the first number of messages one by one, and scans the mailbox again after the second.
 const DELETED: [usize; 2] = [150, 1100];
 
 #[test]

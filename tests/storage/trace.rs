@@ -16,7 +16,7 @@ use tempfile::TempDir;
 enum Disk {
     /// The disk of the build, where the server may sync the whole file system.
     OfTheBuild,
-    /// Where it writes small messages without a name.
+    /// A directory in memory, where the server writes small messages without a name.
     Memory,
 }
 
@@ -31,7 +31,7 @@ struct Traced {
 }
 
 impl Traced {
-    /// None, with a word on the terminal, where nothing can be traced.
+    /// `None`, with a message on the terminal, if nothing can be traced here.
     fn start(test: &str, disk: Disk) -> Option<Self> {
         Self::start_with(test, disk, Setup::default())
     }
@@ -67,7 +67,7 @@ impl Traced {
         trace
     }
 
-    /// Ends the server; the whole trace.
+    /// Ends the server, and returns the whole trace.
     fn end(mut self) -> String {
         self.server.kill();
         let last = format!("{} ", self.server.pid());
@@ -123,7 +123,7 @@ impl Call {
         }
     }
 
-    /// Whether it makes that file, which nobody else can have: with a new name, or without one.
+    /// Whether it makes that file exclusively: with a new name, or without one.
     fn creates(&self, file: &str) -> bool {
         let flags = self.args.get(2).map_or("", String::as_str);
         self.name == "openat"
@@ -219,7 +219,7 @@ fn arguments(text: &str) -> Vec<String> {
     args.iter().map(|arg| arg.trim().to_owned()).collect()
 }
 
-/// Checks every reply to a message; says how many there were, or what is wrong with the first bad one.
+/// Checks every reply to a message; returns their number, or the fault of the first bad one.
 fn check(trace: &str) -> Result<usize, String> {
     let calls = parse(trace);
     let mut answered: HashMap<&str, usize> = HashMap::new();
@@ -243,7 +243,7 @@ const SENDS: [&str; 4] = ["write", "writev", "sendto", "sendmsg"];
 const RECEIVES: [&str; 4] = ["read", "readv", "recvfrom", "recvmsg"];
 const WRITES: [&str; 5] = ["write", "writev", "pwrite64", "pwritev", "pwritev2"];
 
-/// The recipients of the message that is answered, from what was read on the same socket.
+/// The recipients of the answered message, from the commands read on the same socket.
 fn recipients(calls: &[Call], reply: &Call, since: Option<usize>) -> Vec<String> {
     calls
         .iter()

@@ -201,7 +201,7 @@ fn x2_when_memory_and_files_are_used_up_the_slowest_message_ends_and_not_the_new
     let (_server, services) =
         server(&keys, "delivery.max_body_memory = \"64 KiB\"\ndelivery.spill_threshold = \"64 KiB\"");
     let mut slow: Vec<Client> = (0..30).map(|n| at_data(services, n)).collect();
-    // What must be slow needs its time: a second, in which a message is new.
+    // A message is new for a second, and only then may it count as slow.
     thread::sleep(Duration::from_millis(1100));
     for client in &mut slow {
         client.try_write(&lines(1600)); // it may have ended for another

@@ -1,4 +1,4 @@
-//! What the machine and the peers do to a server: many at once, slow ones, a full disk, no descriptors left,
+//! A server under the strain of machine and peers: many at once, slow ones, a full disk, no descriptors left,
 //! and kill -9.
 
 use std::{fs, path::Path, process::Command, thread, time::Duration};
@@ -106,15 +106,15 @@ fn l03_clients_that_do_not_read_cost_no_memory() {
     let grown = server.status_kib("VmHWM").saturating_sub(before);
     assert!(grown < 8 * 1024, "{grown} KiB more");
 
-    // Others are served meanwhile, and whoever reads again gets all of it.
+    // Others are served meanwhile, and a client that reads again gets all of the message.
     deliver(&server, ALICE, b"Subject: x\r\n\r\n");
     Client::pop3(&server, ALICE).ask("STAT", "+OK 1 ");
     clients[0].expect("+OK ");
     assert!(clients[0].text() == lines(20_000_000));
 }
 
-/// R14: the map of connections kept its room for all that there had been. The pieces of a connection are small, so the
-/// allocator may keep them, but then they serve the next crowd.
+/// R14: the map of connections must not keep its room for all that there have been. The pieces of a connection are
+/// small, so the allocator may keep them, but then they serve the next crowd.
 #[test]
 fn the_memory_of_connections_that_have_gone_is_given_back_or_serves_the_next() {
     const CONNECTIONS: usize = 2000;
@@ -178,7 +178,7 @@ fn r16_idle_connections_and_event_streams_cost_little_memory() {
     for (kind, most, connect) in kinds {
         // `dev` keeps the transcript of every session.
         let server = Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start();
-        // What is made at the first use belongs to no connection.
+        // Memory allocated at the first use belongs to no connection.
         let _first: Vec<Client> = (0..50).map(|_| connect(&server)).collect();
         let before = server.status_kib("RssAnon");
         let _clients: Vec<Client> = (0..CONNECTIONS).map(|_| connect(&server)).collect();
@@ -194,7 +194,7 @@ const MAX_POP3: u64 = 1500;
 const MAX_SMTP: u64 = 1700;
 const MAX_EVENTS: u64 = 1700;
 
-/// What a process has read so far, from disks and sockets.
+/// Octets that a process has read so far, from disks and sockets.
 fn octets_read(server: &Server) -> u64 {
     let io = fs::read_to_string(format!("/proc/{}/io", server.pid())).unwrap();
     io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
@@ -219,8 +219,8 @@ fn c01_c02_commands_without_end_or_without_pause_cost_no_memory() {
     assert!(grown < 4 * 1024, "{grown} KiB more");
 }
 
-/// Whoever stands in the queue is served or sent away, without a new connection to wake the server; and then
-/// all is as before.
+/// Each client in the queue is served or sent away, without a new connection to wake the server; and then the
+/// server works as before.
 fn assert_recovered(server: &Server, waiting: Vec<Client>) {
     for mut client in waiting {
         let line = String::from_utf8(client.line()).unwrap();
@@ -265,14 +265,14 @@ fn m06_l04_sessions_with_open_mailboxes_leave_deliveries_their_descriptors() {
     for n in 0..100 {
         deliver(&server, &format!("new{n}@localhost"), b"Subject: x\r\n\r\n");
     }
-    // Who leaves makes room.
+    // A client that leaves makes room.
     let (client, _) = &mut inside[0];
     client.ask("QUIT", "+OK");
     let (_, reply) = login(200);
     assert!(reply.starts_with("+OK"), "{reply:?}");
 }
 
-/// Wraps a server in a descriptor limit. What this process has left open to others is closed first.
+/// Wraps a server in a descriptor limit. Descriptors that this process has inherited are closed first.
 fn with_descriptors(limit: usize) -> String {
     format!("exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; ulimit -n {limit}; exec \"$@\"")
 }
@@ -354,7 +354,7 @@ fn o07_below_the_least_number_of_descriptors_a_server_says_it_and_with_that_numb
     let config = format!("transcripts = \"dialogues\"\n{STRICT}\n[limits]\nauth.failure_delay = \"0s\"\n");
     let users: Vec<String> = (0..4100).map(|n| format!("u{n}@example.test")).collect();
     let users: Vec<&str> = users.iter().map(String::as_str).collect();
-    // Any server leaves its configuration behind.
+    // This server is started only for the configuration file that it leaves.
     let server = Setup { config: Some(&config), users: &users[..1], ..Setup::default() }.start();
     let file = server.home.path().join("restante.toml");
     let mut needed = 48;
@@ -414,7 +414,7 @@ fn l04_a_shortage_of_descriptors_that_lasts_costs_neither_time_nor_log() {
     let server = Server::dev();
     let _clients = starve(&server);
     let (ticks, lines) = (server.cpu_ticks(), server.log().lines().count());
-    // What must not happen has no event to wait for. Twenty pauses of accept are enough for it to show.
+    // The absence of something has no event to wait for. Twenty pauses of accept are enough for it to show.
     thread::sleep(Duration::from_secs(2));
     let (ticks, lines) = (server.cpu_ticks() - ticks, server.log().lines().count() - lines);
     assert!(ticks < 40, "{ticks} hundredths of a second of CPU in two seconds");

@@ -1,4 +1,4 @@
-//! The command line: what it refuses, in which words, and how a server starts and ends.
+//! The command line: refused arguments and their messages, and the start and the end of a server.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ fn restante(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_restante")).args(words).output().unwrap()
 }
 
-/// Writes a configuration file with that behind the required keys, and checks it.
+/// Writes a configuration file with that after the required keys, and checks it.
 fn check(home: &Path, rest: &str) -> (PathBuf, Output) {
     let file = home.join("restante.toml");
     fs::write(home.join("users.json"), "{}").unwrap();

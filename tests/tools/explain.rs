@@ -1,4 +1,4 @@
-//! `restante explain`: a delivered message is what SMTP, the disk and POP3 say of it.
+//! `restante explain`: its output about a delivered message agrees with SMTP, the disk and POP3.
 
 use std::{
     fs,

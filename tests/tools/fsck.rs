@@ -1,4 +1,4 @@
-//! `restante fsck`: what it finds, what it mends, and that it does so beside a server.
+//! `restante fsck`: its findings, its repairs, and both beside a running server.
 
 use std::{
     collections::BTreeSet,
@@ -35,7 +35,7 @@ fn desk() -> Desk {
     backend
 }
 
-/// Takes away what a umask has left to others.
+/// Removes the permissions that a umask has left to others.
 fn close(path: &Path) {
     for entry in fs::read_dir(path).unwrap().map(Result::unwrap) {
         if entry.file_type().unwrap().is_dir() {
@@ -53,7 +53,7 @@ fn put(backend: &Desk, name: &str, content: &[u8]) -> PathBuf {
     path
 }
 
-/// What fsck finds: (path below the mailbox, problem, state).
+/// The findings of fsck: (path below the mailbox, problem, state).
 fn findings(backend: &Desk, options: &[&str], code: i32) -> BTreeSet<(String, String, String)> {
     let (printed, _) = backend.run(&[&["fsck", "--json"], options].concat(), code);
     let home = format!("{}/", backend.spool.join(BOB).display());
@@ -163,7 +163,7 @@ fn everything_wrong_is_found_and_nothing_is_changed() {
         (".C/tmp", "missing-directory", "found"),
         (".C/new", "not-a-directory", "found"),
     ]);
-    // Who is not root can't read what its owner can't.
+    // Only root can read a file that its owner can't.
     let found: BTreeSet<_> = found.into_iter().filter(|(_, problem, _)| problem != "unreadable").collect();
     let missing: Vec<_> = expected.difference(&found).collect();
     let too_many: Vec<_> = found.difference(&expected).collect();
@@ -258,7 +258,7 @@ fn it_runs_beside_a_server_that_delivers() {
             done.store(true, Ordering::Relaxed);
         });
         let reading = scope.spawn(|| {
-            // What is read moves to cur/ under the walk.
+            // A message that is read moves to cur/ during the walk.
             while !done.load(Ordering::Relaxed) {
                 let mut client = Client::pop3(&server, BOB);
                 client.retr(1);
@@ -384,7 +384,7 @@ fn what_it_may_not_look_at_is_a_finding_and_the_others_are_looked_at() {
     let closed = backend.spool.join("alice@example.test");
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
-    // Root sees everything, unless the spool is somebody's.
+    // Root sees everything, unless the spool belongs to another user.
     if rustix::process::geteuid().is_root() && !backend.give_away() {
         return skip(
             "what_it_may_not_look_at_is_a_finding_and_the_others_are_looked_at",

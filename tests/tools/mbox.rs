@@ -298,7 +298,7 @@ fn an_import_that_is_killed_goes_on_and_nothing_is_lost_or_doubled() {
         let _ = import.kill(); // it may have ended by itself
         import.wait().unwrap();
         killed += 1;
-        // Somebody reads the mail meanwhile, and deletes what was read last.
+        // Deletes messages meanwhile, like a client that reads the mail.
         for file in bob.files("new").last().into_iter().chain(bob.files("cur").first()) {
             let gone = subject(&fs::read(file).unwrap()).unwrap();
             fs::remove_file(file).unwrap();

@@ -203,7 +203,7 @@ fn n103_the_command_for_an_account_that_an_import_prints_works_after_it() {
     }
 }
 
-/// A folder is a Maildir of its own, and is named if nobody asked for it.
+/// A folder is a Maildir of its own, and is named if the command did not ask for it.
 #[test]
 fn the_folders_that_an_export_leaves_out_are_named() {
     let backend = Desk::new();

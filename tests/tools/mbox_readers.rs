@@ -48,7 +48,7 @@ fn python_reads_the_same_messages() {
     files.sort_by_key(|file| {
         file.file_name().unwrap().to_string_lossy().split('Q').next().unwrap().to_owned()
     });
-    // In mboxo, what is quoted already looks like what it quotes.
+    // In mboxo a line that begins with `>From` looks the same whether the export quoted it or not.
     for file in &files {
         let text = fs::read_to_string(file).unwrap();
         let modified = file.metadata().unwrap().modified().unwrap();

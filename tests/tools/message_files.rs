@@ -34,7 +34,7 @@ fn printed(output: &[u8]) -> String {
     String::from_utf8_lossy(output).into_owned()
 }
 
-/// Messages as programs write them: their content, what is left out before the header, and the message.
+/// Messages as programs write them: their content, the octets left out before the header, and the message.
 const MESSAGES: &[(&[u8], &str, &[u8])] = &[
     (b"Subject: plain\n\nx\n", "", b"Subject: plain\n\nx\n"),
     (

@@ -1,4 +1,5 @@
-//! `restante seed`: the awkward messages are what it says they are, for whoever fetches them.
+//! `restante seed`: the awkward messages have the properties that it reports, for any client that
+//! fetches them.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +16,7 @@ use serde_json::Value;
 
 const BOB: &str = "bob@example.test";
 
-/// What it has filed.
+/// The messages that it has filed.
 fn seed(spool: &Path, words: &[&str]) -> Vec<Value> {
     let mut seed = Command::new(env!("CARGO_BIN_EXE_restante"));
     seed.arg("seed").arg("--spool").arg(spool).args(["--to", BOB, "--json"]).args(words).stdin(Stdio::null());

@@ -1,4 +1,4 @@
-//! `restante send`, and the examples of a lesson: what they say to a server, and what they make of its replies.
+//! `restante send`, and the examples of a lesson: their commands to a server, and their reading of its replies.
 
 use std::{
     fs,
@@ -105,7 +105,7 @@ fn the_exit_code_is_the_class_of_the_reply() {
     ends_with(&send(closing, &letter(&["--to", ALICE, "--body", "b"]), b""), 4, &["421 4.3.2 Going down"]);
     assert_eq!(heard.join().unwrap()[2..], [format!("RCPT TO:<{BOB}>"), "QUIT".into()]);
 
-    // The port of a client's end: nobody listens there, and nobody else can have it.
+    // The port of a client's end: no program listens there, and none can take it.
     let taken = TcpStream::connect(server.smtp()).unwrap();
     let gone = taken.local_addr().unwrap();
     ends_with(&send(gone, &letter(&["--body", "b"]), b""), 1, &["cannot connect", "Is the server running"]);
@@ -212,7 +212,7 @@ fn a_password_is_masked_and_goes_over_no_network_in_clear_text() {
     let stranger = "198.51.100.7:25".parse().unwrap();
     let exposed = send(stranger, &letter(&["--body", "b", "--auth", ALICE]), b"");
     ends_with(&exposed, 2, &["clear text", "--tls starttls"]);
-    // Who names a certificate expects TLS.
+    // A user who names a certificate expects TLS.
     let unprotected = send(place, &letter(&["--body", "b", "--cacert", "ca.pem"]), b"");
     ends_with(&unprotected, 2, &["--cacert ca.pem is for TLS", "--tls=starttls"]);
 }

@@ -67,7 +67,7 @@ fn root_writes_as_the_owner_of_the_spool() {
         let why = "this is not root, or nobody else can get to the spool";
         return skip("root_writes_as_the_owner_of_the_spool", why);
     }
-    // Of root alone, and opened before root goes.
+    // Only root can read the file, and the program opens it before it changes its user.
     let file = backend.file("in", mbox(8));
     fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
     backend.run(&["import", "in", "--to", BOB, "--create"], 0);

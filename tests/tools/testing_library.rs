@@ -15,7 +15,7 @@ use restante::testing::Server;
 const BOB: &str = "bob@example.test";
 const SOON: Duration = Duration::from_secs(10);
 
-/// The program that is tested: it tells bob.
+/// The program under test: it sends bob a message.
 fn tell_bob(server: SocketAddr, to: &str, subject: &str) -> String {
     let message = format!("Subject: {subject}\r\n\r\nYour code is 4711.\r\n");
     Client::smtp_at(server).deliver(&[to], message.as_bytes())

@@ -25,7 +25,7 @@ pub(crate) fn command(spool: &Path, words: &[&str]) -> Command {
     command
 }
 
-/// What a command says, one line of its output each, and its exit code.
+/// The output of a command, line by line, and its exit code.
 pub(crate) fn run(spool: &Path, words: &[&str]) -> (Vec<String>, i32) {
     said(&command(spool, words).output().unwrap())
 }

@@ -1,4 +1,4 @@
-//! `restante watch`: what it makes of transcripts, whole and as they grow.
+//! `restante watch`: its output for transcripts, whole and as they grow.
 
 use std::{
     env, fs,
@@ -32,7 +32,7 @@ fn beside(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/watch").join(name)
 }
 
-/// Compares with what a file says should be shown; `BLESS=1` writes it.
+/// Compares with the expected output in a file; `BLESS=1` writes it.
 #[track_caller]
 fn assert_shown(name: &str, shown: &str) {
     let file = beside(name);
@@ -79,7 +79,7 @@ fn a_session_of_pop3_is_explained() {
     assert_listed_is_explained(list, " S ", 0);
 }
 
-/// Everything that a server says it can do is explained, but for its own name.
+/// Every capability that a server lists is explained, except its own name.
 #[track_caller]
 fn assert_listed_is_explained(text: &str, mark: &str, names: usize) {
     let listed = text.lines().filter(|line| line.contains(mark));
@@ -111,7 +111,7 @@ fn assert_is_diagram(text: &str) {
         let said = begins.iter().find_map(|begin| line.strip_prefix(begin));
         let said = said.unwrap_or_else(|| panic!("neither a message nor a note: {line}"));
         assert!(!said.trim().is_empty() && said.len() < 1000, "{line}");
-        // What is left when the numbers of characters are taken out is plain.
+        // Without the numbers of characters, the rest is plain text.
         let mut plain = String::new();
         let mut rest = said;
         while let Some((before, after)) = rest.split_once('#') {
@@ -220,7 +220,7 @@ fn sessions_are_shown_while_they_go_on_each_with_its_label() {
     let watching = Watching::start(&["--config", file.to_str().unwrap()]);
     let mut first = Client::connect(server.smtp());
     first.expect("220");
-    // Until the first is shown, what comes may have come before the watch began.
+    // A line that arrives before the first is shown may be older than the watch.
     let label = |lines: &[String]| lines.last().unwrap().split(' ').next().unwrap().to_owned();
     let one = loop {
         first.ask("NOOP", "250");

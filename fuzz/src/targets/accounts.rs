@@ -1,5 +1,6 @@
-//! The accounts and their aliases: two files, parted by an octet 0. They are taken or refused in words; who is taken
-//! has a mailbox that may be a directory, and a change of one account leaves the others as they are.
+//! The accounts and their aliases: two files, separated by an octet 0. They are accepted, or refused with a message;
+//! each accepted account has a mailbox whose name is safe as that of a directory, and a change of one account leaves
+//! the others as they are.
 
 use restante::{accounts::{Sources, UserFile}, proto::{request::{AccountDirectory, Lookup, Mailbox}, smtp::address::Address}};
 
@@ -23,7 +24,7 @@ fn seeds() -> Vec<Vec<u8>> {
 }
 
 fn run(data: &[u8]) {
-    // Lines of aliases cost time by the square of their length, which is no matter up to here and is at a megabyte.
+    // Lines of aliases cost time by the square of their length: little up to this bound, and much at a megabyte.
     let data = &data[..data.len().min(MOST)];
     let mut files = data.splitn(2, |octet| *octet == 0);
     let users = scratch::file("users.json", files.next().unwrap_or_default());

@@ -1,4 +1,5 @@
-//! Addresses and the arguments of commands: what is taken prints, has an end, and reads back as what it was.
+//! Addresses and the arguments of commands: an accepted value is printable, bounded, and reads back as the
+//! same value.
 
 use restante::proto::{
     mailbox::Mailbox,
@@ -60,7 +61,7 @@ fn run(data: &[u8]) {
     let _ = command::bdat(data); // it has nothing to say to what is no BDAT
 }
 
-/// What is true of every address that was taken.
+/// Invariants of every accepted address.
 fn holds(address: &Address) {
     let written = address.to_string();
     assert!(!written.chars().any(is_harmful), "{written:?} does not print");
@@ -77,7 +78,7 @@ fn holds(address: &Address) {
         assert_eq!(Mailbox::named(name).as_ref(), Some(&mailbox));
     }
     let path = format!("<{written}>");
-    // Quoting and A-labels may make a path longer than one may be.
+    // Quoting and A-labels may make a path longer than the limit.
     if path.len() <= 256 {
         assert_eq!(address::path(path.as_bytes(), Syntax::Exact), Ok((Some(address.clone()), &b""[..])), "{path}");
     }

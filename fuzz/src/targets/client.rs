@@ -1,4 +1,5 @@
-//! The client hears anything: every call comes to an end, and what it makes of a reply is what is in it.
+//! The client receives arbitrary octets: every call returns, and a reply contains only text that the
+//! server sent.
 
 use std::{
     io::{Read, Write},
@@ -32,7 +33,7 @@ fn seeds() -> Vec<Vec<u8>> {
         b"\x01-ERR [IN-USE] try later\r\n",
         b"\x01+OK\r\n+OK\r\nSASL PLAIN\r\n.\r\n+ \r\n+OK\r\n-ERR\r\n+OK\r\n1 x\r\n.\r\n",
     ]);
-    // What servers say, and the lines of our own: `S: …`.
+    // Replies of servers, from the lines `S: …` of our own dialogues.
     for (protocol, directory) in [(0, "smtp"), (1, "pop3")] {
         seeds.extend(dialogues::all(directory).iter().map(|dialogue| {
             let said = dialogue.source.lines().filter_map(|line| line.strip_prefix("S: "));
@@ -74,7 +75,7 @@ fn send(server: &Server, said: &[u8]) -> Result<(), ClientError> {
     Ok(())
 }
 
-/// A reply has a code of the RFC, and no text that was not said.
+/// A reply has a code of the RFC, and no text that the server did not send.
 fn is_reply(reply: &Reply, said: &[u8]) {
     assert!((200..600).contains(&reply.code) && !reply.lines.is_empty());
     let code = reply.code.to_string();
@@ -83,7 +84,7 @@ fn is_reply(reply: &Reply, said: &[u8]) {
     if let Some(enhanced) = reply.enhanced {
         assert!([2, 4, 5].contains(&enhanced.0));
     }
-    // What is no UTF-8 takes three octets for one.
+    // An octet that is not UTF-8 becomes a replacement character of three octets.
     let text: usize = reply.lines.iter().map(String::len).sum();
     assert!(text <= 3 * said.len() && !reply.lines.iter().any(|line| line.contains('\n')));
 }
@@ -104,11 +105,11 @@ fn retrieve(server: &Server, said: &[u8]) -> Result<(), ClientError> {
     pop3.quit()
 }
 
-/// Answers one connection after another, each with octets that it is told, whatever it is asked.
+/// Answers one connection after another, each with the given octets, whatever the client sends.
 struct Server {
     route: ConnectOptions,
     say: Sender<Vec<u8>>,
-    /// The connection is over.
+    /// Gets one value at the end of each connection.
     said: Receiver<()>,
 }
 
@@ -121,7 +122,7 @@ impl Server {
         thread::spawn(move || {
             for octets in to_say {
                 let (mut stream, _) = listener.accept().expect("a client");
-                // A client that has heard enough is gone already.
+                // The client may have closed the connection already.
                 let _ = stream.write_all(&octets).and_then(|()| stream.shutdown(Shutdown::Write));
                 let _ = stream.read_to_end(&mut Vec::new());
                 over.send(()).expect("the thread of the client");

@@ -1,5 +1,5 @@
-//! The configuration: a file is taken or refused in words that print, and what is taken is written down so that it
-//! reads back the same.
+//! The configuration: a file is accepted, or refused with a printable message, and an accepted one is written so
+//! that it reads back the same.
 
 use restante::config::Config;
 

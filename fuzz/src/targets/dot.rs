@@ -1,5 +1,5 @@
-//! Message data on the wire. The end is where the RFC has it and nowhere else, whatever the pieces are; what is put on
-//! the wire comes off it as it was; and nobody who reads it more leniently sees another end.
+//! Message data on the wire. The end is where the RFC has it and nowhere else, however the data is split; encoded data
+//! decodes to the original; and a more lenient reader sees no other end.
 
 use restante::{wire_size::wire_size, proto::dot::{Decoder, Encoder, LineEndings}};
 
@@ -41,7 +41,7 @@ fn decode(endings: LineEndings, wire: &[u8], size: usize) {
     }
 }
 
-/// Where the end of a message ends, by the words of RFC 5321 section 4.1.1.4 and of [`LineEndings`].
+/// Offset after the end of a message, by the words of RFC 5321 section 4.1.1.4 and of [`LineEndings`].
 fn end(endings: LineEndings, wire: &[u8]) -> Option<usize> {
     let lenient = endings == LineEndings::Lenient;
     (0..wire.len()).find_map(|at| {

@@ -1,7 +1,7 @@
-//! An HTTP session, with and without logins, and one failing answer: it says the same however the octets come, every
-//! response is well-formed and has the length that it announces, the output is bounded by the requests, and nothing but
-//! letters and digits names a message. The input is the octets of a client, or a body for one of the routes, or the text of
-//! a query.
+//! An HTTP session, with and without logins, and one failing request: its output is the same however the octets are
+//! split, every response is well-formed and has the length that it announces, the output is bounded by the requests,
+//! and nothing but letters and digits names a message. The input is the octets of a client, or a body for one of the
+//! routes, or the text of a query.
 
 #[path = "../../../tests/any_input/http.rs"]
 mod session;
@@ -68,7 +68,7 @@ fn run(data: &[u8]) {
         Kind::Body => {
             let route = &ROUTES[usize::from(input.octet()) % ROUTES.len()];
             let path = route.path.replace("{id}", "a1").replace("{part}", "1.2");
-            // Twice, so that what is left of a body would be a request.
+            // Twice, because octets that the server leaves of a body would be read as a request.
             with_body(route.method.name(), &path, input.0).repeat(2)
         }
         Kind::Query => {

@@ -1,5 +1,5 @@
-//! An IMAP session with every mode of line ends, strict and pedantic, while other programs change its folders and requests
-//! fail: it says the same however the octets come, and a client can read all of it.
+//! An IMAP session with every mode of line ends, strict and pedantic, while other programs change its folders and
+//! requests fail: its output is the same however the octets are split, and a client can read all of it.
 
 #[path = "../../../tests/any_input/folders.rs"]
 mod folders;
@@ -91,7 +91,7 @@ fn run(data: &[u8]) {
         read(&outcome.said);
     }
     assert_same(&play(&config, lines_in_pieces(wire, size), event), &outcome);
-    // Octets behind STARTTLS in the same piece end the session.
+    // Octets after STARTTLS in the same piece end the session.
     if !config.protocol.starttls {
         assert_same(&play(&config, [wire].into_iter(), event), &outcome);
         assert_same(&play(&config, wire.chunks(size), event), &outcome);

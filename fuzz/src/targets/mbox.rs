@@ -1,5 +1,5 @@
-//! mbox: any file is cut the same however it comes, nothing is in two messages, and what is exported comes back as it
-//! was.
+//! mbox: any file is split into the same messages however it is read, no octet is in two messages, and exported
+//! messages are imported unchanged.
 
 use std::{
     fs,
@@ -36,7 +36,7 @@ fn run(data: &[u8]) {
     there_and_back(input.0);
 }
 
-/// What was in an mbox: where each message begins, its text, and whether it has an end.
+/// The messages of an mbox: start, time, text and end of each.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Cut {
     messages: Vec<(u64, Option<i64>, Vec<u8>, Option<u64>)>,
@@ -82,7 +82,7 @@ fn cut_apart(mbox: &[u8], format: Format, size: usize) {
     }
 }
 
-/// Messages, parted by octets 0xff, through an mbox into another mailbox.
+/// Exports messages, separated by octets 0xff in the input, to an mbox, and imports it into another mailbox.
 fn there_and_back(data: &[u8]) {
     let spool = Spool::open(&scratch::fresh("mbox")).expect("a spool");
     let [from, to] = ["from", "to"].map(|name| spool.open_or_create_maildir(name).expect("a mailbox"));

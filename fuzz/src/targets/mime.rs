@@ -73,7 +73,7 @@ fn message(data: &[u8], limits: &MimeLimits) {
     }
     let view = View::of(&message);
     is_bounded(&view.text, 3 * data.len());
-    // What is not listed is shown, blank, or in a part that is listed.
+    // A part that is not listed is shown, blank, or inside a part that is listed.
     let is_inside = |mut index: usize| {
         while let Some(parent) = parts[index].parent {
             index = parent;
@@ -105,7 +105,7 @@ fn field(data: &[u8]) {
         let [name, address] = [one.name, one.address].map(Option::unwrap_or_default);
         is_bounded(&name, data.len());
         is_bounded(&address, data.len());
-        // An address stands in the text, perhaps with comments and blanks beside its `@`: nothing else is put together.
+        // Both parts of an address stand in the text; comments and blanks may stand beside its `@`.
         if data.is_ascii() && one.well_formed {
             let text = String::from_utf8_lossy(data);
             let (local, domain) = address.rsplit_once('@').unwrap_or((address.as_str(), ""));

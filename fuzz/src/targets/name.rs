@@ -1,4 +1,5 @@
-//! The names of message files: flags change nothing else, ours are known again, and a damaged one is not believed.
+//! The names of message files: flags change nothing else, the server's own names are recognised, and a damaged one
+//! is not believed.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -32,7 +33,7 @@ fn run(data: &[u8]) {
     ours(data);
 }
 
-/// A name of anybody's.
+/// A file name that any program may have given.
 fn flagged(name: &[u8], flag: u8) {
     assert!(name.starts_with(identity(name)));
     assert!(info(name).is_none_or(|at| identity(name).len() <= at), "flags are no part of what identifies");

@@ -1,6 +1,6 @@
-//! A POP3 session with every mode of line ends, strict and pedantic: it says the same however the octets come, every
-//! line has one reply that is well-formed, a message comes whole or without its final dot, and QUIT changes what the
-//! client has marked and nothing else.
+//! A POP3 session with every mode of line ends, strict and pedantic: its output is the same however the octets are
+//! split, every line has one reply that is well-formed, a message comes whole or without its final dot, and QUIT
+//! changes only messages that the client has marked or that have expired.
 
 #[path = "../../../tests/any_input/pop3.rs"]
 mod session;
@@ -95,7 +95,7 @@ fn run(data: &[u8]) {
     let outcome = play.with(lines_in_pieces(wire, usize::MAX));
     play.adds_up(&outcome, wire);
     assert_eq!(play.with(lines_in_pieces(wire, size)), outcome, "it depends on the pieces");
-    // What stands behind STLS in the same piece ends the session.
+    // Octets after STLS in the same piece end the session.
     if !play.rules.protocol.stls {
         assert_eq!(play.with([wire].into_iter()), outcome, "it depends on the pieces");
         assert_eq!(play.with(wire.chunks(size)), outcome, "it depends on the pieces");
@@ -104,7 +104,7 @@ fn run(data: &[u8]) {
 
 struct Play {
     rules: SessionConfig,
-    /// The ask that fails, and how.
+    /// The number of the request that fails, and its failure.
     fault: Option<(usize, Failure)>,
 }
 
@@ -122,7 +122,7 @@ impl Play {
             wire.split_inclusive(|octet| *octet == b'\n').filter(|line| line.ends_with(b"\n")).collect();
         for line in &lines {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
-            // A client on a terminal may have corrected itself: its replies are read without its commands.
+            // A client on a terminal may correct its line, so its replies are not compared with the commands.
             let plain = self.rules.line_endings != LineEndings::Lenient
                 || line.iter().all(|b| b.is_ascii_graphic() || *b == b' ' || *b == b'\r');
             if !plain || reader.reply(line.strip_suffix(b"\r").unwrap_or(line)).is_none() {
@@ -143,7 +143,7 @@ impl Play {
                 "more replies than lines"
             );
             if let Some((delete, seen)) = &outcome.update {
-                // What is expired goes beside what was marked.
+                // QUIT deletes the expired messages together with the marked ones.
                 assert!(deleted.iter().all(|message| delete.contains(message)));
                 let keeps = matches!(self.rules.protocol.expire, None | Some(Expire::Never));
                 assert!(!keeps || deleted.iter().eq(delete), "another message is deleted");

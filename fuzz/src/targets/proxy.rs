@@ -1,4 +1,5 @@
-//! The header of a proxy: it is the same whatever follows it and however it comes, and what is refused stays refused.
+//! The header of a proxy: it is the same whatever follows it and however it is split, and a refused header stays
+//! refused.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -49,7 +50,7 @@ fn run(data: &[u8]) {
     }
 }
 
-/// The header by which a proxy tells of that client.
+/// The header that a proxy sends for that client.
 fn version_1(client: SocketAddr) -> Vec<u8> {
     let family = if client.is_ipv4() { "TCP4" } else { "TCP6" };
     let ours = if client.is_ipv4() { "198.51.100.1" } else { "2001:db8::2" };

@@ -1,5 +1,6 @@
-//! The file of a folder: whatever has happened to it, it never tells a size that was not learnt for that stamp, and what
-//! is learnt after the damage is known. Its UIDs are those that were written with their UID validity, and none is given twice.
+//! The size cache of a folder: after any damage it never returns a size that was not learnt for that stamp, and it
+//! knows every size learnt after the damage. Its UIDs are those written with their UID validity, and none is given
+//! twice.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +24,7 @@ fn seeds() -> Vec<Vec<u8>> {
     owned([
         // Two records, one of them damaged, and a third.
         &b"\x00\x01\x05\x00\x02\x09\x01\x22\x40\x00\x03\x01"[..],
-        // A torn record, and one behind it.
+        // A torn record, and one after it.
         b"\x00\x01\x05\x02\x07\x00\x02\x05",
         // Octets of another kind.
         b"\x03\x30############################################################",
@@ -34,7 +35,7 @@ fn seeds() -> Vec<Vec<u8>> {
     ])
 }
 
-/// All that was ever learnt, and what is known for certain.
+/// All sizes ever learnt, and those that the cache must know.
 #[derive(Default)]
 struct Model {
     learnt: BTreeMap<u64, BTreeSet<u64>>,
@@ -88,7 +89,7 @@ fn run(data: &[u8]) {
 fn learn(maildir: &Maildir, model: &mut Model, inodes: impl Iterator<Item = u64>, by: u8) {
     let mut sizes = SizeCache::load(maildir);
     for inode in inodes {
-        // What is possible of 200 bytes: up to twice as many.
+        // A message of 200 octets has at most twice as many on the wire.
         let octets = 200 + (u64::from(by) + inode) % 200;
         sizes.insert(stamp(inode), octets);
         model.learnt.entry(inode).or_default().insert(octets);

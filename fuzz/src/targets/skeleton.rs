@@ -1,5 +1,5 @@
-//! The skeleton of a message for IMAP: ranges meet, nest and grow, sizes are those of a count, and every structure that is
-//! written has the grammar of IMAP.
+//! The skeleton of a message for IMAP: ranges meet, nest and grow, sizes match a count of the octets, and every
+//! structure that is written has the grammar of IMAP.
 
 use restante::{
     mime::{

@@ -1,6 +1,6 @@
 //! An SMTP session with every mode of line ends, as a server for mail, for users and for LMTP, strict and pedantic:
-//! it says the same however the octets come, its replies are well-formed and bounded, and what it asks of the world
-//! adds up.
+//! its replies are the same however the octets are split, they are well-formed and bounded, and its requests to the
+//! backend are consistent.
 
 #[path = "../../../tests/any_input/smtp.rs"]
 mod session;
@@ -59,10 +59,10 @@ fn seeds() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// What a session is and hears.
+/// The rules of a session, and its fault.
 struct Play {
     rules: SessionConfig,
-    /// The ask that fails, and how.
+    /// The number of the request that fails, and its failure.
     fault: Option<(usize, Failure)>,
 }
 
@@ -91,7 +91,8 @@ fn run(data: &[u8]) {
     play.adds_up(&outcome, wire);
     let cut = play.with(lines_in_pieces(wire, usize::from(size).max(1)));
     same(&outcome, &cut);
-    // One that does not. A lenient session bears with it; but what stands behind STARTTLS in the same piece ends it.
+    // A client that does not wait. A lenient session accepts that, but octets after STARTTLS in the same piece end
+    // it.
     if line_endings == LineEndings::Lenient && !play.rules.pedantic && !policy.starttls {
         same(&outcome, &play.with([wire].into_iter()));
         same(&outcome, &play.with(wire.chunks(usize::from(size).max(1))));

@@ -1,5 +1,5 @@
-//! Transcripts: any text is read to its end, a diagram is nothing but its grammar and words, and what is escaped comes
-//! back as it was.
+//! Transcripts: any text is read to its end, a diagram contains only its grammar and words, and unescaping returns the
+//! original of escaped text.
 
 use restante::{proto::smtp::reply_codes, transcript::{ElidedData, Reader, mermaid::diagram, format::{escaped, quoted, unescaped, unquoted}}};
 
@@ -25,7 +25,7 @@ fn run(data: &[u8]) {
     let mut reader = Reader::default();
     for line in text.lines() {
         let told = reader.line(line).map_or(0, |scene| format!("{scene:?}").len());
-        // Escapes of Debug, and a sentence of ours.
+        // Room for the escapes of Debug, and for a sentence of ours.
         assert!(told <= 16 * line.len() + 1024, "{line:?} tells {told} octets");
     }
     let drawn = diagram(&text);
@@ -38,7 +38,7 @@ fn run(data: &[u8]) {
     left_out(data);
 }
 
-/// What is written down is one line that prints, and reads back.
+/// Escaped data is one printable line, and reads back.
 fn written(data: &[u8]) {
     let line = escaped(data);
     assert!(!line.chars().any(char::is_control) && !line.ends_with(' '), "{line:?}");
@@ -53,7 +53,7 @@ fn written(data: &[u8]) {
     }
 }
 
-/// What is told of message data does not depend on the pieces.
+/// The summary of elided message data does not depend on the pieces.
 fn left_out(data: &[u8]) {
     let told = |size: usize| {
         let mut left_out = ElidedData::default();

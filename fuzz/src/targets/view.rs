@@ -1,4 +1,4 @@
-//! A letter as it is shown: nothing of it reaches a terminal or a path as it came.
+//! The text of a message for a terminal: no hostile octet of it reaches a terminal or a path.
 
 use restante::{client::display, mua::message_view::{MessageView, Summary}};
 

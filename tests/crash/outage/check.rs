@@ -1,4 +1,4 @@
-//! The look at what is left: the files against the ledger, and POP3 against the files.
+//! The check after an outage: the files against the ledger, and POP3 against the files.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,17 +15,17 @@ use super::{
 };
 use crate::common::client::with_crlf;
 
-/// What the walk through the files came upon.
+/// Counts of the walk through the files.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Seen {
     pub(crate) messages: usize,
-    /// Messages that are there although nobody was told so.
+    /// Messages that are there although the server acknowledged them to no client.
     pub(crate) unanswered: usize,
     /// Files in `tmp/`.
     pub(crate) rubbish: usize,
 }
 
-/// Compares all files with the ledger, and settles the ledger: what was open is now as the disk says.
+/// Compares all files with the ledger, and settles the ledger: each open change now has the state of the disk.
 pub(crate) fn files(spool: &Path, letters: &Letters, ledger: &mut Ledger) -> (Seen, Vec<Wrong>) {
     let (mut seen, mut wrong) = (Seen::default(), Vec::new());
     let there = mailboxes(spool, &mut wrong);
@@ -86,7 +86,7 @@ fn broken_rule(entry: &Entry, files: &[(&str, String)]) -> Option<&'static str> 
     }
 }
 
-/// What was open is now as the disk says, and must stay so.
+/// Sets each open change to the state of the disk, which must not change any more.
 fn settle(entry: &mut Entry, files: &[(&str, String)]) {
     match files {
         [] => entry.removed = Change::Yes,
@@ -112,7 +112,7 @@ fn identify(content: &[u8], letters: &Letters, known: &HashMap<String, Entry>) -
     Err(format!("{id}: {} bytes for {}, the same up to {same}", found.len(), wanted.len()))
 }
 
-/// Asks for every mailbox over POP3, compares with the files, and deletes some of the messages.
+/// Opens every mailbox over POP3, compares it with the files, and deletes some of the messages.
 pub(crate) fn pop3(address: SocketAddr, spool: &Path, ledger: &mut Ledger, dice: &mut Dice) -> Vec<Wrong> {
     let mut wrong = Vec::new();
     for (user, path) in mailboxes(spool, &mut wrong) {
@@ -125,7 +125,7 @@ pub(crate) fn pop3(address: SocketAddr, spool: &Path, ledger: &mut Ledger, dice:
     wrong
 }
 
-/// One mailbox: what differs, if anything does.
+/// Does that with one mailbox, and returns the first difference.
 fn pop3_of(
     address: SocketAddr,
     user: &str,
@@ -175,7 +175,8 @@ fn pop3_of(
     Ok(None)
 }
 
-/// The mailboxes by name, but for those of the users of IMAP. Whatever else is in the spool, but for the server's own files, is wrong.
+/// The mailboxes by name, except those of the users of IMAP. Every other file in the spool, except the server's own, is
+/// wrong.
 fn mailboxes(spool: &Path, wrong: &mut Vec<Wrong>) -> HashMap<String, PathBuf> {
     let mut found = HashMap::new();
     for path in list(spool) {
@@ -196,7 +197,7 @@ fn mailboxes(spool: &Path, wrong: &mut Vec<Wrong>) -> HashMap<String, PathBuf> {
     found
 }
 
-/// What is in a directory, but for hidden files; nothing if it is not there.
+/// The entries of a directory, except hidden files; none if the directory does not exist.
 pub(crate) fn list(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     entries.filter(|path| !file_name(path).starts_with('.')).collect()

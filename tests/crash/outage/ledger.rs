@@ -1,14 +1,15 @@
-//! What the server promised, mailbox by mailbox. An entry is made before the server can know the letter, and
-//! a wish is noted before it is sent: at any moment the ledger allows what the disk may hold.
+//! The promises of the server, mailbox by mailbox. An entry is made before the server can know the letter,
+//! and a request is noted before it is sent: at any moment the ledger allows every state that the disk may
+//! have.
 
 use std::collections::HashMap;
 
 use super::letters::Letter;
 
-/// How far a change of a message has come.
+/// Progress of a change of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Change {
-    /// Nobody asked for it.
+    /// No client asked for it.
     #[default]
     No,
     /// Asked for and not confirmed: it may have happened.

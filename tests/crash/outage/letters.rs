@@ -1,5 +1,5 @@
 //! Letters that can be told apart, and compared to the last byte without being kept: a line with the id,
-//! and behind it a piece of one long text.
+//! then a piece of one long text.
 
 use super::Dice;
 
@@ -71,7 +71,7 @@ impl Letters {
         Letter { id, from, to }
     }
 
-    /// What follows DATA, the final dot included.
+    /// The octets after DATA, with the final dot.
     pub(crate) fn wire(&self, letter: &Letter) -> Vec<u8> {
         let mut wire = self.wire.letter(letter, "\r\n");
         wire.extend_from_slice(b".\r\n");
@@ -83,13 +83,14 @@ impl Letters {
         self.plain.letter(letter, "\r\n")
     }
 
-    /// What the file ends with, behind the server's own header lines.
+    /// The end of the file, after the server's own header lines.
     pub(crate) fn file(&self, letter: &Letter) -> Vec<u8> {
         self.file.letter(letter, "\n")
     }
 }
 
-/// The id in a stored letter, and where the letter begins behind the server's own header lines.
+/// The id in a stored letter, and the offset at which the letter begins after the server's own header
+/// lines.
 pub(crate) fn find(stored: &[u8]) -> Option<(&str, usize)> {
     if !stored.starts_with(b"Return-Path: ") {
         return None;
@@ -113,5 +114,5 @@ const MARK: &str = "Letter: ";
 const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 +/=";
 const SHORTEST: usize = 200;
 const LONGEST: usize = 600_000;
-/// Where the server's own header lines end at the latest.
+/// Upper bound of the octets of the server's own header lines.
 const TRACE: usize = 2_000;

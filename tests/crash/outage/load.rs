@@ -36,24 +36,24 @@ impl Addresses {
     }
 }
 
-/// What all sessions share.
+/// The state that all sessions share.
 pub(crate) struct Load<'a> {
     pub(crate) addresses: Addresses,
     pub(crate) letters: &'a Letters,
     pub(crate) ledger: &'a Mutex<Ledger>,
     /// The users of IMAP.
     pub(crate) users: &'a [Mutex<User>],
-    /// The number of this cycle, for the names of letters and of mailboxes that nobody had before.
+    /// The number of this cycle, so that the names of letters and of mailboxes are new in each cycle.
     pub(crate) cycle: usize,
     pub(crate) stop: AtomicBool,
     /// Whether the end has begun, after which the server may refuse anything.
     pub(crate) ending: Arc<AtomicBool>,
-    /// Sessions that ended otherwise than their client meant, but for mailboxes that were in use.
+    /// Sessions that ended otherwise than their client meant, except those whose mailbox was in use.
     pub(crate) broken: Arc<AtomicUsize>,
     pub(crate) wrong: Mutex<Vec<Wrong>>,
 }
 
-/// How many sessions of each kind there are.
+/// The number of sessions of each kind.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Crowd {
     pub(crate) senders: usize,
@@ -123,9 +123,10 @@ impl<'a> Load<'a> {
             }
             for writer in 0..crowd.writers {
                 let (load, dice) = (&self, dice.split());
-                // A lone one is another one in each cycle.
+                // The user and the number of a lone writer change with the cycles.
                 let number = if crowd.writers == 1 { self.cycle / 3 } else { writer };
-                // Its first error is the end of the server too: until the look at what is left, a change is open.
+                // The first error of a writer is the end of the server too: until the check afterwards, its last
+                // change is open.
                 scope.spawn(move || Writer::login(load, number, dice)?.run(crowd.focus));
             }
             end();
@@ -142,7 +143,7 @@ impl<'a> Load<'a> {
         self.ending.load(Ordering::SeqCst)
     }
 
-    /// Notes something that may not be.
+    /// Notes a fault.
     pub(crate) fn note(&self, wrong: Wrong) {
         self.wrong.lock().unwrap().push(wrong);
     }

@@ -1,6 +1,6 @@
-//! What the tests of sudden ends share: a load of many sessions, a ledger of what the server promised to
-//! them, and a look at what is left. `power_cut` takes the file system away under the server, `kill_loop`
-//! only the process.
+//! Common parts of the tests of sudden ends: a load of many sessions, a ledger of the server's promises
+//! to them, and a check of the result. `power_cut` takes the file system away under the server,
+//! `kill_loop` only the process.
 
 pub(crate) mod check;
 pub(crate) mod imap;
@@ -22,12 +22,12 @@ use imap::{ledger::User, wire::ImapWire};
 use load::{Addresses, Focus};
 use wire::Wire;
 
-/// Something that may not be.
+/// A broken rule.
 #[derive(Debug)]
 pub(crate) struct Wrong {
-    /// Which rule it breaks, in one or two words.
+    /// The rule that it breaks, in one or two words.
     pub(crate) what: &'static str,
-    /// What was found, and where.
+    /// The finding, and its place.
     pub(crate) text: String,
 }
 
@@ -37,7 +37,7 @@ impl Wrong {
     }
 }
 
-/// Starts the server again, and says how long it took until it greeted a client.
+/// Starts the server again, and returns the time until it greeted a client.
 pub(crate) fn restart(server: &mut Server) -> Result<Duration, Wrong> {
     let began = Instant::now();
     server.restart();

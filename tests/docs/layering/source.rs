@@ -104,7 +104,7 @@ pub(super) fn rust_files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The text without comments and without what is in strings and character literals.
+/// The text without comments and without the contents of strings and character literals.
 fn without_comments(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -132,7 +132,7 @@ fn without_comments(text: &str) -> String {
     code
 }
 
-/// How many `#` a raw string begins with, if one begins here.
+/// The number of `#` before a raw string, if one begins here.
 fn raw_string(rest: &str) -> Option<usize> {
     let after = rest.strip_prefix('r')?;
     let hashes = after.len() - after.trim_start_matches('#').len();
@@ -212,7 +212,7 @@ fn tokens(code: &str) -> Vec<&str> {
     tokens
 }
 
-/// Reads one path from the tokens, or a list of them in braces, and adds them behind `prefix`.
+/// Reads one path from the tokens, or a list of them in braces, and adds each with `prefix` in front.
 fn expand(tokens: &[&str], at: &mut usize, prefix: &[String], lists: bool, found: &mut Vec<Vec<String>>) {
     let is_name = |token: &str| token.starts_with(|c: char| c.is_alphanumeric() || c == '_');
     let mut path = prefix.to_vec();

@@ -33,7 +33,8 @@ pub(crate) enum Terminal {
     SecondAlone,
     /// Another one with a command that runs until Ctrl-C.
     Third,
-    /// Another one with a command that asks. The block of `text` below it has the questions, and what is typed.
+    /// Another one with a command that asks. The block of `text` below it has the questions and the typed
+    /// answers.
     Fourth,
     /// Each of them, when it is opened.
     Every,

@@ -71,7 +71,7 @@ impl Sessions {
     }
 }
 
-/// Whether two lines differ in nothing but what is new each time.
+/// Whether two lines are equal apart from the values that are new each time.
 pub(crate) fn same(one: &str, other: &str) -> bool {
     let known = |line| {
         let line = ID.replace_all(line, "ID");

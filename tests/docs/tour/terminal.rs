@@ -68,7 +68,7 @@ impl Visitor {
     }
 }
 
-/// The second terminal: one shell for all commands. They find a terminal, in which nobody answers their questions.
+/// The second terminal: one shell for all commands. They find a terminal, but their questions get no answer.
 pub(crate) struct Shell<'a> {
     visitor: &'a Visitor,
     shell: Running,

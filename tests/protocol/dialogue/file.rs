@@ -1,4 +1,4 @@
-//! A dialogue as it stands in its file. The format is told in the `README.md` beside this.
+//! A dialogue as it stands in its file. `tests/dialogues/README.md` describes the format.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use super::{
     world::{Service, World},
 };
 
-/// What a file says.
+/// The content of a dialogue file.
 pub(crate) struct Dialogue {
     /// The lines before the first item, as they are.
     pub(crate) head: Vec<String>,
     pub(crate) items: Vec<Item>,
-    /// Comments behind the last item.
+    /// Comments after the last item.
     pub(crate) tail: Vec<String>,
     pub(crate) world: World,
     pub(crate) ways: Vec<Way>,
 }
 
-/// One thing that is said, or happens.
+/// One line of client or session, or one event.
 pub(crate) struct Item {
     /// Its line, from 1.
     pub(crate) line: usize,
@@ -33,13 +33,13 @@ pub(crate) struct Item {
 }
 
 pub(crate) enum What {
-    /// What the client sends.
+    /// Octets that the client sends.
     Client(Vec<u8>),
-    /// What the session says, asks or does, as it is written.
+    /// A reply, request or act of the session, as the file writes it.
     Session(String),
-    /// What a question is answered.
+    /// The response to a request of the session.
     Answer(String),
-    /// What else happens.
+    /// An event other than a line of client or session.
     Act(Act),
     /// A change of a folder of IMAP by another program.
     Folder(String),
@@ -66,7 +66,7 @@ fn mail_change(name: &str) -> Option<MailChange> {
         .find(|kind| kind.name() == name)
 }
 
-/// What is wrong, and in which line.
+/// A mistake, and its line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) line: usize,
@@ -74,7 +74,7 @@ pub(crate) struct Problem {
 }
 
 impl Dialogue {
-    /// Reads a file. `service` is what its directory says; without one the file has to say it.
+    /// Reads a file. `service` is that of its directory; without one the file has to name it.
     pub(crate) fn read(source: &str, service: Option<Service>) -> Result<Self, Problem> {
         let mut world = World::new(service.unwrap_or(Service::Smtp));
         let mut known = service.is_some();

@@ -1,6 +1,6 @@
-//! The runner of dialogues: `file` reads them, `play` plays them in each `way`, `sealed` plays them over TLS, `world` answers what
-//! a session asks, `messages` is its mailbox, `folders` is a server of folders in memory, `responses` reads those of IMAP, and
-//! `text` is how octets and asks are written down.
+//! The runner of dialogues: `file` reads them, `play` plays them in each `way`, `sealed` plays them over TLS, `world`
+//! answers the requests of a session, `messages` is its mailbox, `folders` is a server of folders in memory,
+//! `responses` reads those of IMAP, and `text` writes octets and requests down.
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 

@@ -1,5 +1,5 @@
-//! The player: one session, one dialogue, one way of cutting what the client sends. It does with steps,
-//! answers and pauses what `conn` does, with a clock that only dialogues move.
+//! The player: one session, one dialogue, one way of splitting the octets of the client. It treats steps,
+//! responses and pauses as `connection` does, with a clock that only dialogues move.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,12 +18,12 @@ use super::{
     world::{Service, World, named},
 };
 
-/// Plays a dialogue, and finds the first difference between what it expects and what happens.
+/// Plays a dialogue, and finds the first difference between the expected and the actual lines.
 pub(crate) fn check(dialogue: &Dialogue, way: Way) -> Result<(), Problem> {
     Player::new(dialogue, way, false)?.play().map(|_| ())
 }
 
-/// Plays a dialogue, and writes it down with what happens.
+/// Plays a dialogue, and returns its text with the actual lines.
 pub(crate) fn bless(dialogue: &Dialogue) -> Result<String, Problem> {
     let happened = Player::new(dialogue, Way::Whole, true)?.play()?;
     let mut lines = dialogue.head.clone();
@@ -45,7 +45,7 @@ struct Player<'a> {
     session: Box<dyn Session>,
     inbox: Inbox,
     outbox: Outbox,
-    /// What was sent and is not a whole line yet.
+    /// Octets sent by the session that are not a whole line yet.
     wire: Vec<u8>,
     /// Everything that was sent, for the reader of another project.
     all: Vec<u8>,
@@ -61,14 +61,14 @@ struct Player<'a> {
     sent: usize,
     /// The session ended in the middle of a response.
     is_cut: bool,
-    /// When blessing: what happened so far.
+    /// When blessing: the lines so far.
     happened: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// For an answer; the good one is that.
+    /// For a response; the text is that of the good one.
     Waiting(String),
     Paused(Duration),
     Over,
@@ -128,7 +128,7 @@ impl<'a> Player<'a> {
 
     // The file
 
-    /// The item that comes next, but for what the client has already sent.
+    /// The next item, after those that the client has already sent.
     fn upcoming(&mut self) -> Option<&'a Item> {
         while self.next < self.sent && matches!(self.dialogue.items[self.next].what, What::Client(_)) {
             self.pass();
@@ -148,7 +148,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// The session said, asked or did this: it has to be what comes next.
+    /// Compares a line of the session with the next expected one.
     fn said(&mut self, mut text: String) -> Result<(), Problem> {
         let expected = match self.upcoming() {
             Some(Item { what: What::Session(expected), .. }) => Some(expected),
@@ -166,7 +166,7 @@ impl<'a> Player<'a> {
                 return Err(self.fail(expected, &text));
             }
             Some(expected) => {
-                // What is left open stays so when it is blessed.
+                // A `*` in the expected line stays when the dialogue is blessed.
                 if text::agree(expected, &text) {
                     text = expected.into();
                 }
@@ -181,7 +181,7 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    /// How the dialogue writes a question of that kind, if it is what comes next there.
+    /// The request of that kind as the dialogue writes it, if it is the next item.
     fn mentions(&mut self, kind: &str) -> Option<&'a str> {
         self.upcoming();
         let session = self.dialogue.items[self.next..].iter().map_while(|item| match &item.what {
@@ -202,7 +202,7 @@ impl<'a> Player<'a> {
 
     // The client
 
-    /// Sends what stands together, or more when pipelining, and lets the session act on every piece.
+    /// Sends adjacent client lines together, or more when pipelining, and lets the session act on every piece.
     fn send(&mut self) -> Result<(), Problem> {
         if self.phase == Phase::Over {
             return Err(self.fail("a session that listens", "it is over"));
@@ -220,7 +220,7 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    /// What the client sends in one go, and the first item that it doesn't reach.
+    /// The octets that the client sends in one go, and the index of the first item after them.
     fn gather(&self) -> (Vec<u8>, usize) {
         let (mut octets, mut end) = (Vec::new(), self.next);
         let mut last: &[u8] = b"";
@@ -245,7 +245,7 @@ impl<'a> Player<'a> {
         waits_for_reply(self.world.service, is_prompted, line)
     }
 
-    // The pump, as `conn` has it
+    // The pump, as `connection` has it
 
     /// Steps until the session waits for something.
     fn settle(&mut self) -> Result<(), Problem> {
@@ -287,7 +287,7 @@ impl<'a> Player<'a> {
         Err(self.fail("an end of steps", "a session that does not come to rest"))
     }
 
-    /// Notes when a command has led on.
+    /// Notes the time at which a command has led on.
     fn note_progress(&mut self) {
         let led_on = self.session.progress().counts.commands;
         if std::mem::replace(&mut self.led_on, led_on) != led_on {
@@ -295,7 +295,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Does what a step wants.
+    /// Carries out a step of the session.
     fn take(&mut self, step: Step) -> Result<(), Problem> {
         if matches!(step, Step::Abort) {
             self.outbox = Outbox::default();
@@ -317,7 +317,7 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    /// TLS begins, and with it the session. Nothing that came before may be left over.
+    /// TLS begins, and with it the session. No octets from before may be left over.
     fn secure(&mut self) -> Result<(), Problem> {
         if !self.inbox.is_empty() {
             return Err(self.fail("nothing behind the command", &text::escaped(self.inbox.unread())));
@@ -366,7 +366,7 @@ impl<'a> Player<'a> {
         self.take(step)
     }
 
-    /// Sends what waits, line by line.
+    /// Passes on the pending output, line by line.
     fn flush(&mut self) -> Result<(), Problem> {
         self.outbox.take_events();
         self.wire.extend_from_slice(self.outbox.pending());
@@ -391,7 +391,7 @@ impl<'a> Player<'a> {
         self.said(how.into())
     }
 
-    /// Half a line that was sent before an end.
+    /// Compares half a line that was sent before an end.
     fn end_of_line(&mut self) -> Result<(), Problem> {
         match std::mem::take(&mut self.wire) {
             half if half.is_empty() => Ok(()),
@@ -402,7 +402,8 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// The line without what a transcript has of its beginning, a line too long to be kept there until it ends.
+    /// The line without the beginnings that a transcript has as lines of their own, because the line was too
+    /// long to be kept until its end.
     fn without_beginnings<'b>(&mut self, mut line: &'b [u8]) -> &'b [u8] {
         while self.happened.is_none()
             && let Some(Item { what: What::Session(text), .. }) = self.upcoming()
@@ -415,7 +416,7 @@ impl<'a> Player<'a> {
         line
     }
 
-    // What else happens
+    // Other events
 
     fn act(&mut self, act: Act) -> Result<(), Problem> {
         self.pass();
@@ -492,7 +493,7 @@ impl<'a> Player<'a> {
     }
 }
 
-/// What TLS there is.
+/// The parameters of TLS in a dialogue.
 const ENCRYPTION: Encryption = Encryption { version: "1.3", cipher: "TLS_AES_256_GCM_SHA384" };
 /// Steps that a session may take on one piece of input.
 const MOST_STEPS: usize = 1_000_000;

@@ -1,5 +1,5 @@
 //! The same over TLS: a dialogue that needs no clock is played through a real socket and a real connection,
-//! with a certificate. Nothing that is said or asked may differ.
+//! with a certificate. Replies and requests must be the same as without.
 
 use std::{
     collections::VecDeque,
@@ -52,8 +52,8 @@ impl Seal {
     }
 }
 
-/// Whether TLS from the start changes nothing in this dialogue: it says nothing of TLS, nothing in it takes
-/// time or is asked beside the routine, and it does not depend on how its octets are cut.
+/// Whether TLS from the start changes nothing in this dialogue: it does not mention TLS, takes no time, has
+/// only routine requests, and does not depend on how its octets are split.
 pub(crate) fn is_timeless(dialogue: &Dialogue) -> bool {
     let directive = |key: &str| dialogue.head.iter().any(|line| line.starts_with(&format!("= {key} ")));
     let of_interest = |text: &str| {
@@ -105,11 +105,11 @@ fn play(dialogue: &Dialogue, mut player: Player) -> Result<(), Problem> {
     wrong.or(missing).map_or(Ok(()), |(line, what)| Err(Problem { line, what }))
 }
 
-/// The world of a dialogue, with the questions that it mentions and their answers.
+/// The world of a dialogue, with the requests that it mentions and their responses.
 struct Script {
     world: World,
     mentioned: VecDeque<(usize, String, String)>,
-    /// The first question that was another, and in which line it should stand.
+    /// The first request that differs, and the line in which it should stand.
     wrong: Option<(usize, String)>,
 }
 
@@ -167,7 +167,7 @@ struct Player {
     conn: Connection,
     client: ClientConnection,
     socket: TcpStream,
-    /// What the client has read and not looked at.
+    /// Octets that the client has read and not compared yet.
     heard: Vec<u8>,
     closed: bool,
 }

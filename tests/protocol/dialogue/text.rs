@@ -1,5 +1,5 @@
-//! What a dialogue says beyond what transcripts do: the words of faults, and when two lines agree. How octets, asks
-//! and answers are written is told in `restante::transcript::format`.
+//! Words of a dialogue that transcripts do not have: the names of faults, and the rule by which two lines agree.
+//! `restante::transcript::format` defines how octets, requests and responses are written.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -17,19 +17,19 @@ pub(crate) use restante::transcript::format::{
     escaped, format_duration, format_request, format_response, unescaped, unquoted,
 };
 
-/// The words of an answer's fault.
+/// The failure of this name.
 pub(crate) fn fault(word: &str) -> Result<Failure, String> {
     let found = Failure::ALL.into_iter().find(|failure| failure.name() == word);
     found.ok_or_else(|| format!("{word} is not a fault"))
 }
 
-/// What became of one recipient: `ok`, or a fault.
+/// The outcome for one recipient: `ok`, or a fault.
 pub(crate) fn outcome(word: &str) -> Result<Option<Failure>, String> {
     if word == "ok" { Ok(None) } else { fault(word).map(Some) }
 }
 
-/// The same text for a line that stands in the file and one that was said, but for `*`: it stands for the
-/// rest of a `?` line.
+/// Whether a line of the session agrees with the one in the file. `=*` at the end of a `?` line stands for any
+/// value.
 pub(crate) fn agree(expected: &str, said: &str) -> bool {
     match expected.strip_suffix("=*") {
         Some(start) if expected.starts_with('?') => {
@@ -75,7 +75,7 @@ pub(super) fn interrupted(
     Ok(response)
 }
 
-/// The response to a request of IMAP for which a transcript has a few words: the folders give it, and it must be told in the same words.
+/// The response of the folders to a request of IMAP. The few words that a transcript has for it must be the same.
 pub(super) fn told(text: &str, served: Result<Response, String>) -> Result<Response, String> {
     let served = served.map_err(|_| format!("{text:?} is not an answer"))?;
     match format_response(&served, SystemTime::UNIX_EPOCH, false).unwrap_or_default() {

@@ -98,7 +98,7 @@ pub(super) fn destinations(names: &str) -> Lookup {
     if to.is_empty() { Lookup::Unknown } else { Lookup::Local(to.into()) }
 }
 
-/// A value in two parts: what it is of, which may have blanks, and the last word.
+/// A value in two parts: its object, which may have blanks, and the last word.
 pub(super) fn pair(value: &str) -> Option<(String, String)> {
     value.rsplit_once(' ').map(|(of, what)| (of.into(), what.into()))
 }

@@ -2,10 +2,10 @@
 
 use super::world::Service;
 
-/// How the client's octets come in.
+/// The way in which the client's octets come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// What stands together in the file comes together.
+    /// Adjacent client lines of the file come together.
     Whole,
     /// Octet by octet.
     Bytewise,

@@ -1,4 +1,5 @@
-//! What a dialogue has instead of a disk and accounts: users, messages and a mailbox made of its directives.
+//! The substitutes for disk and accounts in a dialogue: users, messages and a mailbox made of its
+//! directives.
 
 use std::{
     cell::RefCell,
@@ -48,7 +49,7 @@ use super::{
     values::{destinations, pair, read_document, read_draft, refusal_of, tagged_address},
 };
 
-/// Which session is played.
+/// The protocol of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
     Smtp,
@@ -57,7 +58,7 @@ pub(crate) enum Service {
     Imap,
 }
 
-/// What the directives of a dialogue say.
+/// The settings from the directives of a dialogue.
 #[derive(Debug, Clone)]
 pub(crate) struct World {
     pub(crate) service: Service,
@@ -70,7 +71,7 @@ pub(crate) struct World {
     pub(crate) implicit_tls: bool,
     hostname: String,
     id: ConnId,
-    /// What the directory says of some addresses, whatever `users` and `domains` are.
+    /// Answers of the directory for some addresses, which override `users` and `domains`.
     lookups: HashMap<String, String>,
     /// Users and the addresses that they may send from, or may not.
     sends: HashMap<String, bool>,
@@ -91,7 +92,7 @@ pub(crate) struct World {
     /// The last request of IMAP.
     asked: Option<ImapRequest>,
     chunk: usize,
-    /// The message that comes in: what was spilled so far.
+    /// The message that comes in, as far as it was spilled.
     body: Vec<u8>,
     logins: LoginDelay,
     /// Whether the mailbox asked for may not be opened yet.
@@ -232,7 +233,7 @@ impl World {
         Ok(())
     }
 
-    /// A session that lives in this world.
+    /// A session with these settings.
     pub(crate) fn session(&self) -> Result<Box<dyn Session>, String> {
         let session: Box<dyn Session> = match self.service {
             Service::Smtp => {
@@ -325,7 +326,7 @@ impl World {
         }
     }
 
-    /// Notes what an ask does to the message that comes in, and writes it down.
+    /// Applies a request to the message that comes in, and returns the line for it.
     pub(crate) fn hear(&mut self, ask: &Request, detail: bool) -> String {
         match ask {
             Request::Receive(
@@ -342,7 +343,7 @@ impl World {
         text::format_request(ask, &self.body, detail)
     }
 
-    /// The answer to an ask that a dialogue need not mention.
+    /// The response to a request that a dialogue need not mention.
     pub(crate) fn routine(&self, ask: &Request) -> Option<Response> {
         match ask {
             Request::Receive(ReceiveRequest::CheckSpace { .. })
@@ -368,7 +369,7 @@ impl World {
         }
     }
 
-    /// The answer that stands behind `!`.
+    /// The response that stands after `!`.
     pub(crate) fn answer(&mut self, text: &str) -> Result<Response, String> {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         Ok(match (word, rest) {
@@ -411,7 +412,7 @@ impl World {
         })
     }
 
-    /// The answer that a blessed dialogue gets where it has none.
+    /// The response that a blessed dialogue gets if it has none.
     pub(crate) fn good_answer(ask: &Request) -> String {
         match ask {
             Request::Receive(ReceiveRequest::Deliver { wants_id: true, .. }) => "stored a1".into(),

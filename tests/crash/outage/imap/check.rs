@@ -1,4 +1,4 @@
-//! The look at what is left, by IMAP: the folders and the messages of each user against the ledger.
+//! The check after an outage by IMAP: the folders and the messages of each user against the ledger.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ use super::{
     writer::set,
 };
 
-/// The parts that a look at one user needs.
+/// The state of the check of one user.
 struct Look<'a> {
     name: String,
     user: &'a mut User,
@@ -29,7 +29,8 @@ struct Look<'a> {
     wrong: Vec<Wrong>,
 }
 
-/// Compares all users with their ledgers, and settles these: what was open is now as the server says.
+/// Compares all users with their ledgers, and settles these: each open change now has the state that
+/// the server reports.
 pub(crate) fn check(
     address: SocketAddr,
     users: &[Mutex<User>],

@@ -1,5 +1,5 @@
-//! What the server promised to the sessions of one user. A session makes one change at a time, so of each session at most one
-//! change may have happened in part.
+//! The promises of the server to the sessions of one user. A session makes one change at a time, so of each session at
+//! most one change may have happened in part.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,7 +16,7 @@ pub(crate) struct Slot {
     /// The session whose letter it is.
     pub(crate) owner: usize,
     pub(crate) uid: u32,
-    /// Whether APPENDUID or COPYUID has told the UID, so that it stays.
+    /// Whether APPENDUID or COPYUID has reported the UID, so that it stays.
     pub(crate) has_lasting_uid: bool,
     pub(crate) flags: BTreeSet<String>,
     /// The internal date, if it is known.
@@ -52,7 +52,7 @@ impl Change {
 /// The folders and the letters of a user.
 #[derive(Debug, Default)]
 pub(crate) struct User {
-    /// The folders, and the UID validity of those that have told it.
+    /// The folders, each with its UID validity once the server has reported it.
     pub(crate) folders: BTreeMap<String, Option<u32>>,
     pub(crate) slots: BTreeMap<Place, Slot>,
     pub(crate) pending: [Option<Change>; WRITERS],
@@ -69,7 +69,7 @@ impl User {
         Self { folders: SHARED.iter().map(|name| ((*name).to_owned(), None)).collect(), ..Self::default() }
     }
 
-    /// A UID was told for a letter.
+    /// Notes the UID of a letter; an error if another letter had it before.
     pub(crate) fn told_uid(&mut self, (validity, uid): (u32, u32), id: &str) -> Result<(), Wrong> {
         let before = self.uids.entry((validity, uid)).or_insert_with(|| id.to_owned());
         if before == id {
@@ -78,7 +78,7 @@ impl User {
         Err(Wrong::new("UID given twice", format!("{uid} of {validity}: first {before}, now {id}")))
     }
 
-    /// The UID validity of a folder was told.
+    /// Notes the UID validity of a folder; an error if it has changed.
     pub(crate) fn told_validity(&mut self, folder: &str, validity: u32) -> Result<(), Wrong> {
         let Some(known) = self.folders.get_mut(folder) else { return Ok(()) };
         match *known.get_or_insert(validity) {
@@ -90,7 +90,7 @@ impl User {
         }
     }
 
-    /// The highest modification sequence of a folder was told.
+    /// Notes the highest modification sequence of a folder; an error if it goes back.
     pub(crate) fn told_modseq(&mut self, validity: u32, modseq: u64) -> Result<(), Wrong> {
         let before = self.modseqs.entry(validity).or_default();
         if modseq >= *before {

@@ -1,5 +1,5 @@
-//! IMAP under sudden ends: sessions that change messages and folders, a ledger of what they were told, and a look at what is
-//! left. Everything is asked of the server by IMAP, and nothing of its files.
+//! IMAP under sudden ends: sessions that change messages and folders, a ledger of the server's responses to them, and a
+//! check afterwards. The check uses IMAP only, and reads no files.
 
 pub(crate) mod check;
 pub(crate) mod ledger;

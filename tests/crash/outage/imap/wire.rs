@@ -118,7 +118,7 @@ fn announced(line: &str) -> Option<usize> {
 }
 
 impl Reply {
-    /// What follows the name of a response code, in any line.
+    /// The argument of the response code with this name, from any line.
     pub(crate) fn code(&self, name: &str) -> Option<&str> {
         let lines = self.untagged.iter().map(|line| line.text.as_str()).chain([self.text.as_str()]);
         lines.filter_map(|line| line.split_once('[')?.1.split_once(']')).find_map(|(code, _)| {

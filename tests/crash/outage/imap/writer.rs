@@ -157,7 +157,8 @@ impl<'a> Writer<'a> {
         self.arrived(&to, told, &command)
     }
 
-    /// Letters have come into a folder, with the UIDs that the server has told. A disk that has lost its power keeps no UIDs.
+    /// Confirms that letters are in a folder, with the UIDs that the server reports. After the end has begun it may
+    /// report none, because a disk without power keeps no UIDs.
     fn arrived(
         &mut self,
         folder: &str,
@@ -379,7 +380,7 @@ impl<'a> Writer<'a> {
         self.load.users[self.user].lock().unwrap()
     }
 
-    /// Notes what the server told of a folder and of letters in it.
+    /// Notes the UID validity of a folder and the UIDs of letters in it, as the server reports them.
     fn told(&self, folder: &str, validity: u32, uids: &[(u32, String)]) {
         let mut ledger = self.ledger();
         let mut results = vec![ledger.told_validity(folder, validity)];
@@ -394,7 +395,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A refusal before the end is one that the session has not deserved.
+    /// Notes a refusal before the end of the server as a fault.
     fn answered<T>(&self, reply: io::Result<T>) -> io::Result<T> {
         reply.inspect_err(|error| {
             if error.kind() == io::ErrorKind::Other && !self.load.is_ending() {
