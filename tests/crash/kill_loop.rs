@@ -87,7 +87,8 @@ fn one(
         check::list(&mailbox.join("tmp")).iter().for_each(|file| fs::remove_file(file).unwrap());
     }
     starts.push(restart(server)?);
-    let by_imap = imap::check::check(Addresses::of(server).imap, users, &mut ledger, letters);
+    let imap = (Addresses::of(server).imap, &*server.spool);
+    let by_imap = imap::check::check(imap, users, &mut ledger, letters);
     // If no journal makes a rename atomic, MOVE links and unlinks, and a kill between the two leaves both
     // (docs/DISK.md). The directory of this test may be on such a file system. `make power-cut` tests the rename.
     wrong.extend(by_imap.into_iter().filter(|fault| fault.what != "doubled by MOVE"));

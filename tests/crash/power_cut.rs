@@ -235,7 +235,7 @@ impl Bench {
         self.totals.slowest_start = self.totals.slowest_start.max(start);
         let ledger = self.ledger.get_mut().unwrap();
         let imap = Addresses::of(&self.server).imap;
-        wrong.extend(imap::check::check(imap, &self.users, ledger, &self.letters));
+        wrong.extend(imap::check::check((imap, &self.spool), &self.users, ledger, &self.letters));
         wrong.extend(check::pop3(self.server.pop3(), &self.spool, ledger, &mut self.dice));
         Ok(wrong)
     }

@@ -2,15 +2,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    fs, io,
     net::SocketAddr,
+    path::{Path, PathBuf},
     sync::Mutex,
 };
 
 use super::super::{
     Wrong,
+    check::list,
     ledger::{Change as Filed, Ledger},
-    letters::{self, Letters},
+    letters::{Letters, find_in},
 };
 use super::{
     SHARED,
@@ -23,6 +25,7 @@ use super::{
 /// The state of the check of one user.
 struct Look<'a> {
     name: String,
+    spool: &'a Path,
     user: &'a mut User,
     mail: &'a mut Ledger,
     letters: &'a Letters,
@@ -30,9 +33,9 @@ struct Look<'a> {
 }
 
 /// Compares all users with their ledgers, and settles these: each open change now has the state that
-/// the server reports.
+/// the server reports. A fault of a user brings the last commands of the user's sessions, and a lost letter its places in `spool`.
 pub(crate) fn check(
-    address: SocketAddr,
+    (address, spool): (SocketAddr, &Path),
     users: &[Mutex<User>],
     mail: &mut Ledger,
     letters: &Letters,
@@ -40,9 +43,16 @@ pub(crate) fn check(
     let mut wrong = Vec::new();
     for (number, user) in users.iter().enumerate() {
         let user = &mut *user.lock().unwrap();
-        let mut look = Look { name: mailbox(number), user, mail, letters, wrong: Vec::new() };
+        let mut look = Look { name: mailbox(number), spool, user, mail, letters, wrong: Vec::new() };
         if let Err(error) = look.run(address) {
             look.told("IMAP fails", &error.to_string());
+        }
+        let sessions = std::mem::take(&mut look.user.history).map(|lines| lines.join("\n      "));
+        if let Some(last) = look.wrong.last_mut() {
+            last.text += &format!(
+                "; the last commands:\n      {}",
+                sessions.join("\n      and beside these:\n      ")
+            );
         }
         wrong.append(&mut look.wrong);
     }
@@ -141,7 +151,7 @@ impl Look<'_> {
 
     /// The id of a letter, which must be whole.
     fn identify(&mut self, octets: &[u8]) -> Result<String, (&'static str, String)> {
-        let Some((id, at)) = letters::find_in(octets) else {
+        let Some((id, at)) = find_in(octets) else {
             return Err(("damaged", format!("{} octets, and no letter", octets.len())));
         };
         let appended = self.user.pending.iter().flatten().filter_map(|change| match change {
@@ -170,7 +180,11 @@ impl Look<'_> {
             let message = found.remove(&place).and_then(|mut messages| messages.pop());
             if let Some(what) = broken_rule(&place, &slot, open, message.as_ref(), found) {
                 let now = message.as_ref().map(brief);
-                self.told(what, &format!("{place:?}: {now:?}, was {slot:?}; open: {open:?}"));
+                let files = places_on_disk(&self.spool.join(&self.name), &place.1);
+                self.told(
+                    what,
+                    &format!("{place:?}: {now:?}, was {slot:?}; open: {open:?}; files: {files:?}"),
+                );
             }
             if let Some(message) = message {
                 let has_lasting_uid = slot.has_lasting_uid && slot.uid == message.uid;
@@ -293,6 +307,18 @@ fn broken_rule(
         return Some("other date");
     }
     (slot.has_lasting_uid && slot.uid != message.uid).then_some("other UID")
+}
+
+/// The files of a mailbox that have that letter, in any folder.
+fn places_on_disk(mailbox: &Path, id: &str) -> Vec<PathBuf> {
+    let folders = fs::read_dir(mailbox).into_iter().flatten().flatten().map(|entry| entry.path());
+    let directories = folders
+        .chain([mailbox.to_owned()])
+        .flat_map(|folder| ["", "new", "cur", "tmp"].map(|name| folder.join(name)));
+    let files = directories.flat_map(|directory| list(&directory));
+    files
+        .filter(|file| fs::read(file).is_ok_and(|text| find_in(&text).is_some_and(|(of, _)| of == id)))
+        .collect()
 }
 
 /// A message without its octets.

@@ -62,6 +62,8 @@ pub(crate) struct User {
     modseqs: HashMap<u32, u64>,
     /// Confirmed changes, by their kind.
     pub(crate) confirmed: BTreeMap<Focus, usize>,
+    /// The last commands of each session and the results, for the report of a fault.
+    pub(crate) history: [Vec<String>; WRITERS],
 }
 
 impl User {

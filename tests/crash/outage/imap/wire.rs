@@ -1,7 +1,7 @@
 //! A client of IMAP whose server may vanish at any moment.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     net::SocketAddr,
 };
@@ -11,6 +11,8 @@ use super::super::wire::Wire;
 pub(crate) struct ImapWire {
     wire: Wire,
     tag: u32,
+    /// The last commands, and the tagged lines that end them.
+    history: VecDeque<String>,
 }
 
 /// A line of the server that has no tag, with its literals.
@@ -45,7 +47,7 @@ pub(crate) struct Selected {
 impl ImapWire {
     /// Connects and logs in; with any password, since everybody may.
     pub(crate) fn login(address: SocketAddr, user: &str) -> io::Result<Self> {
-        let mut wire = Self { wire: Wire::connect(address)?, tag: 0 };
+        let mut wire = Self { wire: Wire::connect(address)?, tag: 0, history: VecDeque::new() };
         wire.wire.line()?;
         wire.command(&format!("LOGIN {user} sesame"))?;
         Ok(wire)
@@ -79,8 +81,21 @@ impl ImapWire {
         Ok(Selected { validity, uid_next, modseq: number("HIGHESTMODSEQ")? })
     }
 
+    /// The last commands, and the tagged lines that end them.
+    pub(crate) fn history(&self) -> Vec<String> {
+        self.history.iter().cloned().collect()
+    }
+
+    fn remember(&mut self, line: String) {
+        if self.history.len() == REMEMBERED {
+            self.history.pop_front();
+        }
+        self.history.push_back(line);
+    }
+
     fn send(&mut self, command: &str) -> io::Result<()> {
         self.tag += 1;
+        self.remember(format!("a{} {command}", self.tag));
         self.wire.write(format!("a{} {command}\r\n", self.tag).as_bytes())
     }
 
@@ -92,6 +107,7 @@ impl ImapWire {
             if let Some(text) = line.text.strip_prefix("* ") {
                 untagged.push(Untagged { text: text.to_owned(), literals: line.literals });
             } else if let Some(status) = line.text.strip_prefix(&tag) {
+                self.remember(line.text.clone());
                 let text = status.strip_prefix("OK ").map(str::to_owned);
                 let text = text.ok_or_else(|| io::Error::other(status.to_owned()))?;
                 return Ok(Reply { untagged, text });
@@ -111,6 +127,9 @@ impl ImapWire {
         }
     }
 }
+
+/// Lines of the history of a session.
+const REMEMBERED: usize = 16;
 
 /// The octets of the literal that a line announces at its end.
 fn announced(line: &str) -> Option<usize> {

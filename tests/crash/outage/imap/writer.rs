@@ -38,6 +38,12 @@ impl<'a> Writer<'a> {
 
     /// Makes changes until the load stops, or the server refuses one.
     pub(crate) fn run(&mut self, focus: Option<Focus>) -> io::Result<()> {
+        let done = self.make_changes(focus);
+        self.ledger().history[self.number] = self.wire.history();
+        done
+    }
+
+    fn make_changes(&mut self, focus: Option<Focus>) -> io::Result<()> {
         while !self.load.stopped() {
             let any = self.dice.below(KINDS.len());
             let kind = focus.filter(|_| !self.dice.one_in(32)).unwrap_or(KINDS[any]);
