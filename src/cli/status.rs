@@ -14,14 +14,14 @@ use clap::Args;
 
 use super::{config_arg::named_config, failure::Failure, output};
 use crate::{config::Config, metrics::reader::MetricsSnapshot, printable};
-use source::{named_source, source_of_check, source_of_config, source_of_mistaken_config, source_of_spool};
+use source::{named_source, source_of_config, source_of_here, source_of_mistaken_config, source_of_spool};
 pub(super) use summary::staleness;
 
 /// Show the statistics of a running server.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Configuration file of the server [default: $RESTANTE_CONFIG, else the server of ./spool, else the one whose
-    /// metrics are newest]
+    /// Configuration file of the server [default: $RESTANTE_CONFIG; without it, the server of ./spool if that is a spool, else
+    /// the one whose metrics are newest]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Directory with the mailboxes of the server
@@ -37,8 +37,7 @@ pub(super) struct Arguments {
     /// Print all metrics as JSON, by their Prometheus names
     #[arg(long)]
     json: bool,
-    /// Print one line, and exit with 1 unless the server runs and takes mail: the health check of a container. If ./spool
-    /// is a spool, it means the server of that one
+    /// Print one line, and exit with 1 unless the server runs and takes mail: the health check of a container
     #[arg(long, conflicts_with = "json")]
     #[cfg_attr(feature = "tools", arg(conflicts_with = "watch"))]
     check: bool,
@@ -62,8 +61,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 None => return Err(error.into()),
             },
         },
-        (None, None) if arguments.check && arguments.spool.is_none() => (source_of_check()?, None),
-        (None, None) => (source_of_spool(arguments.spool.as_deref())?, None),
+        (None, None) => match &arguments.spool {
+            Some(spool) => (source_of_spool(Some(spool))?, None),
+            None => (source_of_here()?, None),
+        },
     };
     let now = SystemTime::now();
     #[cfg(feature = "tools")]

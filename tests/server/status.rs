@@ -66,6 +66,27 @@ fn n61_status_names_the_spool_that_it_looked_for_and_the_one_of_the_server_that_
 }
 
 #[test]
+fn n130_status_beside_a_spool_is_that_of_its_server_alone() {
+    let running = Server::dev();
+    let mut ended = Server::dev();
+    ended.kill();
+    assert_eq!(ended.spool, ended.home.path().join("spool"));
+    eventually("the server has written its metrics", || {
+        (status_of(&[], &running.spool, running.runtime.path()).0 == Some(0)).then_some(())
+    });
+    for options in [&[][..], &["--json"], &["--check"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        command.arg("status").args(options).current_dir(ended.home.path());
+        let output = command.env("XDG_RUNTIME_DIR", running.runtime.path()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && output.stdout.is_empty(), "{options:?}: {said}");
+        let other = format!("`restante status --spool {}`", running.spool.display());
+        let own = format!("of {}: it is not running", ended.spool.canonicalize().unwrap().display());
+        assert!(said.contains(&own) && said.contains(&other), "{options:?}: {said}");
+    }
+}
+
+#[test]
 fn n105_metrics_of_another_server_are_not_shown_as_those_of_the_configuration() {
     let home = home();
     let file = home.path().join("all.prom");

@@ -98,8 +98,8 @@ pub(super) fn source_of_mistaken_config(path: &Path) -> Option<(Source, MetricsS
 }
 
 /// The server of `./spool` if that is a spool, and never that of another one; without a `./spool`, as [`source_of_spool`].
-/// A health check without a name would otherwise speak of any server of the machine after its own has ended.
-pub(super) fn source_of_check() -> Result<(Source, MetricsSnapshot), Failure> {
+/// The answer would otherwise be that of any server of the machine after its own has ended.
+pub(super) fn source_of_here() -> Result<(Source, MetricsSnapshot), Failure> {
     // One that this user cannot read may be a spool.
     let here = Path::new(HERE);
     let is_spool = here.is_dir() && Spool::has_sign_of_one(here).unwrap_or(true);
@@ -117,7 +117,10 @@ pub(super) fn source_of_spool(spool: Option<&Path>) -> Result<(Source, MetricsSn
     };
     let (mut ours, mut others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, reading)| is_of(reading));
     match spool {
-        Some(spool) if ours.is_empty() => return Err(none_of_spool(spool, &skipped)),
+        Some(spool) if ours.is_empty() => {
+            let running: Vec<&str> = others.iter().filter_map(spool_if_running).collect();
+            return Err(none_of_spool(spool, &running, &skipped));
+        }
         Some(_) => others.clear(),
         None => {}
     }
@@ -171,11 +174,16 @@ fn server_of_file(path: &Path) -> Option<String> {
     })
 }
 
-fn none_of_spool(spool: &Path, skipped: &[String]) -> Failure {
+/// `running`: the spools of the servers that run.
+fn none_of_spool(spool: &Path, running: &[&str], skipped: &[String]) -> Failure {
+    let others = running.iter().map(|spool| {
+        format!("; one of another spool runs: `restante status --spool {}`", path_word(Path::new(spool)))
+    });
     Failure::Other(format!(
         "no metrics of a server of {}: it is not running, writes them elsewhere (choose with --config or --file), or cannot \
-         write them (see its log){}",
+         write them (see its log){}{}",
         spool.display(),
+        others.collect::<String>(),
         told_of(skipped)
     ))
 }
