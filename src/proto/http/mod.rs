@@ -16,6 +16,7 @@ mod guard;
 mod head;
 mod login;
 mod mailhog_routes;
+mod missing_body;
 pub mod page;
 mod parameters;
 mod response;
