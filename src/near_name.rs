@@ -25,15 +25,43 @@ pub(crate) fn most_in_accepted(known: &str) -> usize {
     (known.chars().count() / 4).min(2)
 }
 
-/// The known name that is meant by a refused one: of those that are near enough, the nearest, and of several the first.
-pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let most = most_in_refused(typed);
-    let near = known.into_iter().filter_map(|known| Some((slips(typed, known, most)?, known)));
-    near.min_by_key(|(slips, _)| *slips).map(|(_, known)| known)
+/// The known name that is meant by a refused one: of those that are near enough, the nearest, and of several the first; if
+/// none is, the first that is longer or shorter only at its end.
+pub(crate) fn nearest<'a>(
+    typed: &str,
+    known: impl IntoIterator<Item = &'a str, IntoIter: Clone>,
+) -> Option<&'a str> {
+    let (most, known) = (most_in_refused(typed), known.into_iter());
+    let near = known.clone().filter_map(|known| Some((slips(typed, known, most)?, known)));
+    let near = near.min_by_key(|(slips, _)| *slips).map(|(_, known)| known);
+    near.or_else(|| known.into_iter().find(|known| is_begin(typed, known)))
+}
+
+/// True if one of the names is the beginning of the other one, as `password` is of `password_hash`. A typed beginning of five
+/// letters and more may have a slip: `adress` for `addresses`.
+pub(crate) fn is_begin(typed: &str, known: &str) -> bool {
+    let known = known.to_lowercase();
+    let (length, typed_length) = (known.chars().count(), typed.chars().take(MOST_COMPARED).count());
+    let shorter = length.min(typed_length);
+    if shorter < SHORTEST_BEGIN {
+        return false;
+    }
+    let begin = |text: &str, letters: usize| text.chars().take(letters).collect::<String>();
+    if length <= typed_length {
+        return begin(&begin(typed, length).to_lowercase(), length) == known;
+    }
+    let most = if typed_length < SHORTEST_BEGIN_WITH_SLIP { 0 } else { 1 };
+    (typed_length - most..=typed_length + most)
+        .any(|letters| slips(typed, &begin(&known, letters), most).is_some())
 }
 
 /// The slips in the longest name.
 const MOST: usize = 3;
+/// Letters of a name that are looked at: more than the longest known name has.
+const MOST_COMPARED: usize = 100;
+/// Letters of the shortest name that counts as the beginning of another one, and of the shortest that may have a slip then.
+const SHORTEST_BEGIN: usize = 3;
+const SHORTEST_BEGIN_WITH_SLIP: usize = 5;
 
 #[cfg(test)]
 mod tests {
@@ -82,6 +110,9 @@ mod tests {
             ("adresses", Some("addresses")),
             ("Disable", Some("disabled")),
             ("imbox", Some("inbox")),
+            ("disabled_for_now", Some("disabled")),
+            ("addr", Some("addresses")),
+            ("ad", None),
             ("colour", None),
             ("", None),
         ] {
@@ -90,9 +121,29 @@ mod tests {
     }
 
     #[test]
+    fn n121_a_name_that_is_longer_or_shorter_only_at_its_end_is_meant() {
+        let keys = ["password_hash", "inbox", "disabled", "addresses", "quota", "may_send_as", "admin"];
+        for (typed, meant) in [
+            ("adress", Some("addresses")),
+            ("address", Some("addresses")),
+            ("Adres", Some("addresses")),
+            ("addr", Some("addresses")),
+            ("pasword", Some("password_hash")),
+            ("may_send", Some("may_send_as")),
+            ("administrator", Some("admin")),
+            ("may", Some("may_send_as")),
+            ("adr", None),
+            ("ma", None),
+        ] {
+            assert_eq!(nearest(typed, keys), meant, "{typed}");
+        }
+    }
+
+    #[test]
     fn a_name_of_any_length_is_compared_at_once() {
         let (long, begun) = ("attachments".repeat(1_000_000), Instant::now());
-        assert_eq!(nearest(&long, ["attachments"]), None);
+        assert_eq!(nearest(&long, ["attachment"]), Some("attachment"), "it begins so");
+        assert_eq!(nearest(&long, ["quota"]), None);
         assert_eq!(slips(&long, "attachments", 3), None);
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     }

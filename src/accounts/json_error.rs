@@ -30,9 +30,7 @@ const WRONG_TYPE: &str = "invalid type: ";
 fn unknown_key(told: &str) -> Option<String> {
     let (key, known) = told.strip_prefix("unknown field `")?.split_once("`, expected ")?;
     let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
-    let is_part = |known: &&str| key.len() > 2 && (known.starts_with(key) || key.starts_with(known));
-    let by_part = known.iter().copied().find(is_part);
-    Some(match by_part.or_else(|| nearest(key, known.iter().copied())) {
+    Some(match nearest(key, known.iter().copied()) {
         Some(meant) => format!("unknown key `{key}`: did you mean `{meant}`?"),
         None => format!("unknown key `{key}`: the keys are `{}`", known.join("`, `")),
     })

@@ -10,6 +10,7 @@ use std::{
 
 use clap::Args;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, SanType, string::Ia5String};
+use rustix::system::uname;
 
 use super::{failure::Failure, output};
 use crate::{net::certificate::CertificatePair, safe_file::Directory};
@@ -20,7 +21,8 @@ pub(super) struct Arguments {
     /// Self-sign the certificate, for development and tests; clients must be told to trust it
     #[arg(long, required = true)]
     self_signed: bool,
-    /// Host name or address in the certificate; repeat for more [default: localhost and 127.0.0.1]
+    /// Host name or address in the certificate; repeat for more [default: localhost, 127.0.0.1, ::1 and the
+    /// name of this machine]
     #[arg(long = "host", value_name = "NAME")]
     hosts: Vec<String>,
     /// Directory for the two files; `.` is this one
@@ -29,10 +31,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let hosts: Vec<&str> = match arguments.hosts.as_slice() {
-        [] => vec!["localhost", "127.0.0.1"],
-        hosts => hosts.iter().map(String::as_str).collect(),
-    };
+    let hosts = if arguments.hosts.is_empty() { names_of_this_machine() } else { arguments.hosts.clone() };
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
     let pair = make(&arguments.directory, &hosts, SystemTime::now())?;
     let written = format!(
         "[tls]\ncertificate = {:?}\nkey = {:?}\n",
@@ -40,6 +40,28 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         pair.key.to_string_lossy()
     );
     output::page(&written)
+}
+
+/// The names under which programs on this machine reach it, and the one by which others may know it.
+pub(super) fn names_of_this_machine() -> Vec<String> {
+    let own = uname().nodename().to_string_lossy().to_ascii_lowercase();
+    let local = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into_iter();
+    // A short name has the ending of multicast DNS (RFC 6762) too, as telephones look it up.
+    let multicast = (!own.contains('.')).then(|| format!("{own}.local"));
+    local.chain([own]).chain(multicast).filter(|name| is_possible(name)).fold(
+        Vec::new(),
+        |mut names, name| {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+            names
+        },
+    )
+}
+
+/// Whether a certificate can be for that name or address.
+pub(super) fn is_possible(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok() || is_host_name(host)
 }
 
 /// The paths that [`make`] writes to.
@@ -153,6 +175,20 @@ mod tests {
         let error = make(&directory, &["localhost"], now).unwrap_err().to_string();
         assert!(error.contains("key.pem exists"), "{error}");
         assert_eq!(fs::read(&pair.key).unwrap(), before);
+    }
+
+    #[test]
+    fn n126_a_certificate_without_a_name_is_for_all_names_of_this_machine() {
+        let names = names_of_this_machine();
+        assert_eq!(names[..3], ["localhost", "127.0.0.1", "::1"]);
+        let home = tempfile::tempdir().unwrap();
+        let hosts: Vec<&str> = names.iter().map(String::as_str).collect();
+        let loaded = make(home.path(), &hosts, SystemTime::now()).unwrap().load(SystemTime::now()).unwrap();
+        let own = uname().nodename().to_string_lossy().into_owned();
+        for name in ["localhost", "127.0.0.1", "::1"].into_iter().chain(is_host_name(&own).then_some(&*own)) {
+            assert!(loaded.is_for(name), "{name}");
+        }
+        assert!(!loaded.is_for("192.0.2.1"));
     }
 
     #[test]

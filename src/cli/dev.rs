@@ -5,6 +5,7 @@ mod network;
 mod place;
 
 use std::{
+    collections::HashSet,
     env,
     ffi::OsString,
     fs,
@@ -31,7 +32,10 @@ use place::{Place, listen_address};
 use crate::{
     config::{Config, ConfigText, Development, Service, TlsAddresses},
     logging,
-    net::{certificate::CertificatePair, endpoint::reachable},
+    net::{
+        certificate::{CertificatePair, LoadedCertificate},
+        endpoint::reachable,
+    },
     safe_file,
 };
 
@@ -143,7 +147,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     config.user = owner_of(&config.spool);
     let certificate = config.tls.as_ref().map(|pair| pair.certificate.clone());
     let spool = config.spool.clone();
-    let made = config.tls.as_ref().map(make_missing).transpose();
+    let names = certificate_names(&config, &arguments.hosts);
+    let made = config.tls.as_ref().map(|pair| make_missing(pair, &names)).transpose();
     let made = made.map_err(|failure| Failure::Other(format!("{failure}; {OTHER_DIRECTORY}")))?.flatten();
     let alternatives = alternatives(certificate.is_some());
     let started = serve::start(config, &ConfigText::default(), &arguments.running, alternatives)
@@ -268,15 +273,49 @@ struct MadePair {
     directory: Option<PathBuf>,
 }
 
+/// The names of this machine, and the addresses at which others reach a server with these listeners.
+fn certificate_names(config: &Config, hosts: &[String]) -> Vec<String> {
+    let mut names = cert::names_of_this_machine();
+    names.extend(hosts.iter().filter(|host| cert::is_possible(host)).cloned());
+    let listeners = config.listen.iter().filter_map(|listener| listener.address.ip());
+    names.extend(listeners.flat_map(|at| network::addresses_of(at.ip())).map(|ip| ip.to_string()));
+    let mut seen = HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    names
+}
+
 /// Makes the certificate at the first use. It stays, so that a mail program has to trust it only once.
-fn make_missing(pair: &CertificatePair) -> Result<Option<MadePair>, Failure> {
+fn make_missing(pair: &CertificatePair, names: &[String]) -> Result<Option<MadePair>, Failure> {
     if pair.certificate.exists() && pair.key.exists() {
+        warn_of_other_names(pair, names);
         return Ok(None);
     }
     let directory = safe_file::parent(&pair.certificate);
     let is_new = !directory.exists();
-    let pair = cert::make(directory, &["localhost", "127.0.0.1", "::1"], SystemTime::now())?;
+    let pair =
+        cert::make(directory, &names.iter().map(String::as_str).collect::<Vec<_>>(), SystemTime::now())?;
     Ok(Some(MadePair { directory: is_new.then(|| directory.to_owned()), pair }))
+}
+
+/// Tells of an address of this machine that an earlier certificate is not for.
+fn warn_of_other_names(pair: &CertificatePair, names: &[String]) {
+    // The server tells of a pair that it cannot load.
+    let Ok(loaded) = pair.load(SystemTime::now()) else { return };
+    let missing = addresses_without(&loaded, names);
+    if !missing.is_empty() {
+        output::message(format_args!(
+            "restante: the certificate {} is not for {}, so clients of other machines reject it: end the server, remove that \
+             file and key.pem beside it, and start again to have a new one, which mail programs must trust anew",
+            pair.certificate.display(),
+            missing.join(", ")
+        ));
+    }
+}
+
+/// The addresses for other machines that a certificate is not for.
+fn addresses_without<'a>(loaded: &LoadedCertificate, names: &'a [String]) -> Vec<&'a str> {
+    let is_address = |name: &&String| name.parse::<IpAddr>().is_ok_and(|ip| !ip.is_loopback());
+    names.iter().filter(is_address).filter(|name| !loaded.is_for(name)).map(String::as_str).collect()
 }
 
 /// Takes back the certificate of a server that did not start.
@@ -300,6 +339,36 @@ mod tests {
         for path in ["./~/x", "/home/~", "~x", "spool"] {
             assert_eq!(unreplaced_home("--tls", Path::new(path)), None, "{path}");
         }
+    }
+
+    #[test]
+    fn n127_the_certificate_is_for_the_addresses_at_which_others_reach_the_server() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |ip: &str| {
+            let places = ["2525", "1110"].map(|port| format!("{ip}:{port}").parse().unwrap());
+            let config =
+                Config::development(home.path().join("spool"), (places[0], places[1]), true).unwrap();
+            certificate_names(&config, &["inbox.example.test".to_owned(), "a b".to_owned()])
+        };
+        let own = at("127.0.0.1");
+        assert_eq!(own[..3], ["localhost", "127.0.0.1", "::1"]);
+        assert_eq!(own.last().unwrap(), "inbox.example.test");
+        let open = at("192.0.2.7");
+        assert_eq!(open[..own.len()], own);
+        assert_eq!(open[own.len()..], ["192.0.2.7"]);
+        // Every address of this machine; none if it is in no network.
+        assert!(at("0.0.0.0").iter().all(|name| name != "0.0.0.0"));
+
+        let pair = cert::pair_in(home.path());
+        let made = make_missing(&pair, &open).unwrap().unwrap();
+        let loaded = made.pair.load(SystemTime::now()).unwrap();
+        for name in ["localhost", "127.0.0.1", "::1", "192.0.2.7", "inbox.example.test"] {
+            assert!(loaded.is_for(name), "{name}");
+        }
+        assert!(make_missing(&pair, &open).unwrap().is_none(), "it stays");
+        assert_eq!(addresses_without(&loaded, &open), Vec::<&str>::new());
+        let moved = [open, vec!["192.0.2.8".to_owned()]].concat();
+        assert_eq!(addresses_without(&loaded, &moved), ["192.0.2.8"]);
     }
 
     #[test]

@@ -90,6 +90,9 @@ const MAX_ROWS: usize = 100;
 
 fn text(explanation: &Explanation) -> String {
     let mut page = Page(format!("{}\n", explanation.path));
+    if let Some(note) = &explanation.note {
+        page.row("note", note);
+    }
     name(&explanation.name, &mut page);
     page.title("Envelope and header");
     page.rows(&explanation.fields, |page, _, (name, value)| page.row(name, value));

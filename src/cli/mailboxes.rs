@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{
     config_arg::{named_config, repeat_config},
+    default_spool::{HERE, NAME_SPOOL, VARIABLE_ALONE, no_spool_here},
     failure::Failure,
     mailbox_path::path_advice,
     output,
@@ -42,6 +43,8 @@ pub(super) struct SpoolAccounts {
     accounts: Accounts,
     /// The reason why the accounts are without their aliases.
     without_aliases: Option<String>,
+    /// True if neither an option nor the environment names the spool.
+    is_default: bool,
 }
 
 /// The accounts of a configuration, and the reason why they are without their aliases, which a warning tells.
@@ -62,15 +65,15 @@ impl MailboxArgs {
                 repeat_config(file);
                 let (config, text) = Config::read(file)?;
                 let (accounts, without_aliases) = accounts_of(&config, &text)?;
-                SpoolAccounts { spool: config.spool, accounts, without_aliases }
+                SpoolAccounts { spool: config.spool, accounts, without_aliases, is_default: false }
             }
             None => {
-                let spool = self.spool.clone().unwrap_or_else(|| "./spool".into());
+                let spool = self.spool.clone().unwrap_or_else(|| HERE.into());
                 command_hint::repeat(Place::Spool, &spool);
                 let spool = std::path::absolute(&spool)
                     .map_err(|error| Failure::Usage(format!("{}: {error}", spool.display())))?;
                 let accounts = Accounts::accept_all(&["localhost".into()]);
-                SpoolAccounts { spool, accounts, without_aliases: None }
+                SpoolAccounts { spool, accounts, without_aliases: None, is_default: self.spool.is_none() }
             }
         };
         if let Err(error) = mailboxes.spool.symlink_metadata()
@@ -87,14 +90,20 @@ impl MailboxArgs {
 }
 
 impl SpoolAccounts {
+    /// The sentence for a spool that is not there.
+    pub(super) fn absent(&self) -> String {
+        match self.is_default {
+            true => no_spool_here(VARIABLE_ALONE),
+            false => format!("{} is not there: {NAME_SPOOL}", self.spool.display()),
+        }
+    }
+
     /// The destinations of mail for an address.
     pub(super) fn targets(&self, address: &str) -> Result<Vec<Target>, Failure> {
         if let Some(advice) = path_advice(address) {
             return Err(Failure::Usage(advice));
         }
-        let nobody = |why: &str| {
-            Failure::Usage(format!("{address}: {why}; choose the mailboxes with --spool or --config"))
-        };
+        let nobody = |why: &str| Failure::Usage(format!("{address}: {why}; {NAME_SPOOL}"));
         let parsed = Address::parse(address).map_err(|_| {
             Failure::Usage(format!("{address:?} is not a mail address: write it like bob@example.test"))
         })?;

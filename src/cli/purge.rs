@@ -34,10 +34,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mailboxes = arguments.place.open()?;
     if !mailboxes.spool.is_dir() {
-        let spool = mailboxes.spool.display();
-        return Err(Failure::Usage(format!(
-            "{spool} does not exist; choose the spool with --spool or --config"
-        )));
+        return Err(Failure::Usage(mailboxes.absent()));
     }
     let spool = Spool::open(&mailboxes.spool)?;
     if arguments.all {

@@ -11,6 +11,7 @@ use rustix::system::uname;
 
 use super::{
     config_arg::{default_config, repeat_config},
+    default_spool::{CONFIGURATIONS, HERE, NAME_SPOOL, no_spool_here},
     failure::Failure,
     mailbox_path::path_advice,
     mailboxes::accounts_of,
@@ -35,10 +36,10 @@ use crate::{
 #[group(multiple = false)]
 pub(super) struct SpoolArgs {
     /// Configuration file of the server, for its spool and accounts [default: $RESTANTE_CONFIG, else
-    /// /etc/restante/restante.toml]
+    /// /etc/restante/restante.toml, else none]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Directory with the mailboxes
+    /// Directory with the mailboxes, as `restante dev` uses it [default without a configuration: ./spool]
     #[arg(long, value_name = "DIR")]
     spool: Option<PathBuf>,
 }
@@ -74,6 +75,7 @@ impl SpoolArgs {
         match (self.config_file(), &self.spool) {
             (Some(file), _) => repeat_config(&file),
             (None, Some(spool)) => command_hint::repeat(Place::Spool, spool),
+            (None, None) if Path::new(HERE).is_dir() => command_hint::repeat(Place::Spool, Path::new(HERE)),
             (None, None) => {}
         }
     }
@@ -88,17 +90,21 @@ impl SpoolArgs {
             (Some(config), _) => config.spool.clone(),
             (None, Some(spool)) => spool.clone(),
             (None, None) => {
-                let path = mailbox.and_then(path_advice);
-                return Err(Failure::Usage(
-                    path.unwrap_or_else(|| "name the spool with --config or --spool".into()),
-                ));
+                if let Some(advice) = mailbox.and_then(path_advice) {
+                    return Err(Failure::Usage(advice));
+                }
+                PathBuf::from(HERE)
             }
         };
+        let is_default = config.is_none() && self.spool.is_none();
         if let Err(error) = path.symlink_metadata() {
             if let Some(advice) = as_another_user(&error) {
                 return Err(Failure::Other(format!("{}: {error}: {advice}", path.display())));
             }
             let advice = match config {
+                None if is_default => {
+                    return Err(Failure::Usage(no_spool_here(CONFIGURATIONS)));
+                }
                 Some(_) => {
                     format!("start the server once, or make it with `mkdir -m 700 {}`", path_word(&path))
                 }
@@ -108,6 +114,9 @@ impl SpoolArgs {
         }
         if !path.is_dir() {
             return Err(Failure::Usage(format!("{} is not a directory: name the spool", path.display())));
+        }
+        if is_default {
+            must_be_spool(&Spool::open(&path)?)?;
         }
         let limits = config.map_or_else(Limits::default, |config| config.limits.clone());
         let host = config.map(|config| config.hostname.clone());
@@ -312,7 +321,7 @@ pub(super) fn must_be_spool(spool: &Spool) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Usage(format!(
-        "{} has no mailbox in it, a directory with tmp, new and cur: name the spool with --spool or --config",
+        "{} has no mailbox in it, a directory with tmp, new and cur: {NAME_SPOOL}",
         path.display()
     )))
 }

@@ -1,13 +1,13 @@
 //! `restante wait`: blocks until mail arrives, for scripts and tests.
 
-use std::{fs, ops::ControlFlow, path::Path, time::Duration};
+use std::{fs, ops::ControlFlow, time::Duration};
 
 use clap::Args;
 use regex::Regex;
 
 use super::{
     failure::Failure,
-    mailboxes::MailboxArgs,
+    mailboxes::{MailboxArgs, SpoolAccounts},
     output::{self, Stdout, message_count},
 };
 use crate::{
@@ -93,7 +93,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         (None, true) => Ok(()),
         (None, false) => {
             let presence = wait.look()?;
-            Err(Failure::Other(describe_failure(arguments, found, &mailboxes.spool, &presence)))
+            Err(Failure::Other(describe_failure(arguments, found, &mailboxes, &presence)))
         }
     }
 }
@@ -115,7 +115,12 @@ fn warn_of_empty_mark(to: &str, wait: &Wait<'_>) -> Result<(), Failure> {
 }
 
 /// Says where the messages were awaited, and what is there.
-fn describe_failure(arguments: &Arguments, found: u64, spool: &Path, presence: &Presence) -> String {
+fn describe_failure(
+    arguments: &Arguments,
+    found: u64,
+    mailboxes: &SpoolAccounts,
+    presence: &Presence,
+) -> String {
     let Arguments { to, from, subject, body, search, count, timeout, .. } = arguments;
     let number = match found {
         0 => "no matching message".to_owned(),
@@ -126,10 +131,10 @@ fn describe_failure(arguments: &Arguments, found: u64, spool: &Path, presence: &
     let (value, unit) = time.split_at(digits);
     let is_single = unit.bytes().all(|b| b.is_ascii_alphabetic());
     let time = if is_single { format!("{value} {unit}") } else { time };
-    let start = format!("{number} for {to} in {} after {time}", spool.display());
+    let start = format!("{number} for {to} in {} after {time}", mailboxes.spool.display());
     match presence {
         Presence::NoSpool => {
-            format!("{start}: there is no such spool; name the server's with --spool or --config")
+            format!("{start}: {}", mailboxes.absent())
         }
         Presence::NoMailbox { others } if others.is_empty() => {
             format!("{start}: there is no such mailbox, nor any other in that spool")

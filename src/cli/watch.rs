@@ -14,6 +14,7 @@ use notify::{RecursiveMode, Watcher};
 
 use super::{failure::Failure, output, transcript_view::Renderer};
 use crate::{
+    command_hint::path_word,
     config::Config,
     file_rights::as_another_user,
     open_regular::{open_regular, read_bounded},
@@ -46,12 +47,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let path = match &arguments.config {
-        Some(config) => Config::load(config)?.transcripts.ok_or_else(|| {
-            Failure::Usage(format!(
-                "{}: no transcripts are written; set transcripts = \"DIR\"",
-                config.display()
-            ))
-        })?,
+        Some(config) => transcripts_of(config)?,
         None => arguments.path.clone(),
     };
     let is_directory = fs::metadata(&path).map_err(|error| absent_place(&path, &error))?.is_dir();
@@ -82,6 +78,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return output::styled(&shown).map_err(Failure::output);
     }
     follow(&path, is_directory)
+}
+
+/// The directory that a configuration names.
+fn transcripts_of(config: &Path) -> Result<PathBuf, Failure> {
+    let none = || {
+        Failure::Usage(format!("{}: no transcripts are written; set transcripts = \"DIR\"", config.display()))
+    };
+    let directory = Config::load(config)?.transcripts.ok_or_else(none)?;
+    let is_missing = directory.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    if is_missing {
+        return Err(Failure::Other(format!(
+            "{}, the `transcripts` of {}, is not there yet: start the server, which makes it, with `restante serve --config {}`, \
+             and repeat this command; {MAKE_AGAIN}",
+            directory.display(),
+            config.display(),
+            path_word(config)
+        )));
+    }
+    Ok(directory)
 }
 
 /// Shows running and new sessions until the output is closed. A single file is shown until its session ends.

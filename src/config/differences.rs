@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use super::{
     ChangeDetection, Config, Http, ListenerConfig, Log, Metrics, Pop3, Sandbox, UnknownRecipients,
-    keys::LISTENERS,
+    error::LISTENERS,
 };
 use crate::{limits::Limits, proto::syntax::Syntax};
 

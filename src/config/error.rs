@@ -13,7 +13,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::renamed;
+use super::{choices::in_plain_choices, renamed};
 use crate::{file_rights::as_another_user, limits::in_plain_types};
 
 /// The reason why a configuration cannot be used. Prints as a sentence for the operator.
@@ -184,7 +184,8 @@ impl ConfigError {
 impl From<toml::de::Error> for ConfigError {
     fn from(error: toml::de::Error) -> Self {
         // Terms of Rust are replaced by terms of the file.
-        let why = in_plain_types(&error.message().trim_end().replace('\n', ", "));
+        let why = in_plain_choices(error.message());
+        let why = in_plain_types(&why.trim_end().replace('\n', ", "));
         let why = why.replace("wanted string or table", "expected a text in quotes");
         let why = if why.starts_with("missing field") { format!("{why}; {ALL_KEYS}") } else { why };
         Self { at: Location::Text(error.span().unwrap_or_default()), why }
@@ -251,6 +252,9 @@ fn without_indices(key: &str) -> String {
         key.split('.').filter(|name| !name.starts_with(|c: char| c.is_ascii_digit())).collect();
     names.join(".")
 }
+
+/// The only section that stands once for each of its objects.
+pub(super) const LISTENERS: &str = "listen";
 
 pub(super) const LISTENERS_ARE_A_LIST: &str =
     "write [[listen]], in double brackets: one section for each listener";

@@ -11,18 +11,15 @@ use toml::{
 };
 
 use super::{
-    error::{ALL_KEYS, ConfigError, LISTENERS_ARE_A_LIST},
-    renamed,
+    error::{ALL_KEYS, ConfigError, LISTENERS, LISTENERS_ARE_A_LIST},
+    foreign_keys, renamed,
 };
-use crate::near_name::{most_in_refused, slips};
+use crate::near_name::{is_begin, most_in_refused, slips};
 
 /// The sections by their paths, with the names of their keys and of the sections in them.
 pub(super) struct Sections(pub(super) &'static [(&'static str, Names)]);
 
 type Names = fn() -> &'static [&'static str];
-
-/// The only section that stands once for each of its objects.
-pub(super) const LISTENERS: &str = "listen";
 
 impl Sections {
     /// Checks that all keys of a file exist, and that its sections are sections.
@@ -45,7 +42,10 @@ impl Sections {
             let (span, name) = (key.span(), key.get_ref().as_ref());
             let inner = joined(path, name);
             let why = match (value.get_ref(), inner == LISTENERS) {
-                _ if !known.contains(&name) => self.advice(path, name, is_section(value)),
+                _ if !known.contains(&name) => match foreign_keys::advice(path, name, table) {
+                    Some(advice) => format!("unknown key `{name}`: {advice}"),
+                    None => self.advice(path, name, is_section(value)),
+                },
                 _ if self.names_in(&inner).is_none() => continue,
                 (DeValue::Table(table), false) => {
                     self.check_section(table, &inner, errors);
@@ -88,10 +88,14 @@ impl Sections {
             Some((slips, known))
         });
         // Of two that are equally near, the one in this section.
-        match near.min_by_key(|(slips, known)| (*slips, known.section != path)) {
-            Some((_, known)) if is_section => format!("{unknown}: did you mean {}?", header(&known.path())),
-            Some((_, known)) if known.section == path => format!("{unknown}: did you mean `{}`?", known.name),
-            Some((_, known)) => format!("{unknown}: did you mean `{}` {}?", known.name, known.within()),
+        let near = near.min_by_key(|(slips, known)| (*slips, known.section != path)).map(|(_, known)| known);
+        let is_begun = |known: &&Candidate| {
+            known.section == path && known.name == known.typed && is_begin(name, &known.name)
+        };
+        match near.or_else(|| all.iter().find(is_begun)) {
+            Some(known) if is_section => format!("{unknown}: did you mean {}?", header(&known.path())),
+            Some(known) if known.section == path => format!("{unknown}: did you mean `{}`?", known.name),
+            Some(known) => format!("{unknown}: did you mean `{}` {}?", known.name, known.within()),
             None => format!("{unknown}; {ALL_KEYS}"),
         }
     }

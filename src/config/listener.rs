@@ -7,7 +7,7 @@ use serde::{
     de::{Error as _, IntoDeserializer, value},
 };
 
-use super::{error::ConfigError, networks::Networks};
+use super::{choices::in_plain_choices, error::ConfigError, networks::Networks};
 use crate::{
     net::endpoint::Endpoint,
     proto::{
@@ -297,7 +297,8 @@ impl Section {
             ..
         } = self;
         let persona = Persona::named(protocol, self.persona.as_deref())
-            .map_err(|error| ConfigError::at(format!("listen.{n}.persona"), error.to_string()))?;
+            .map_err(|error| in_plain_choices(&error.to_string()))
+            .map_err(|why| ConfigError::at(format!("listen.{n}.persona"), why))?;
         let address = self.address.relative_to(directory);
         let syntax = self.syntax.unwrap_or(if strict { Syntax::Exact } else { Syntax::Forgiving });
         let tls = self.tls.unwrap_or_else(|| TlsMode::usual(protocol, certificate));

@@ -3,8 +3,10 @@
 //! The rule: after [`Config::load`] no string can be invalid any more, and every mistake found before is
 //! reported with file, line, column, key and accepted form.
 
+mod choices;
 mod differences;
 mod error;
+mod foreign_keys;
 mod http_hosts;
 mod keys;
 mod limits;

@@ -10,9 +10,9 @@ use toml::de::{DeTable, Deserializer};
 
 use super::{
     ChangeDetection, Config, Http, Metrics, Pop3, Sandbox, UnknownRecipients,
-    error::ConfigError,
+    error::{ConfigError, LISTENERS},
     http_hosts::{self, domain},
-    keys::{LISTENERS, Sections, names},
+    keys::{Sections, names},
     listener, paths,
     settings::ACCOUNTS,
     tls, upgrade,
@@ -287,7 +287,7 @@ mod tests {
             (
                 "\"smtp\"",
                 "\"gopher\"",
-                ", line 6, column 12: listen.protocol: unknown variant `gopher`, expected one of",
+                ", line 6, column 12: listen.protocol: unknown value `gopher`, expected one of",
             ),
             (
                 "127.0.0.1:2525",
@@ -303,12 +303,12 @@ mod tests {
             (
                 "lenient",
                 "sloppy",
-                ", line 12, column 16: listen.line_endings: unknown variant `sloppy`, expected one of",
+                ", line 12, column 16: listen.line_endings: unknown value `sloppy`, expected one of",
             ),
             (
                 "rfc1081",
                 "rfc821",
-                ", line 13, column 11: listen.persona: unknown variant `rfc821`, expected one of `rfc1081`",
+                ", line 13, column 11: listen.persona: unknown value `rfc821`, expected one of `rfc1081`",
             ),
             (
                 "30 days",

@@ -6,7 +6,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     thread,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -104,7 +104,7 @@ pub fn is_metrics(head: &[u8]) -> bool {
 
 fn run(path: &Path, about: &str, every: Duration, end: &Receiver<()>) {
     remove_stale_files(path);
-    let mut failed = false;
+    let (mut failed, begun) = (false, Instant::now());
     loop {
         match replace(path, format!("# {about}\n{}", METRICS.text()).as_bytes()) {
             Ok(()) => failed = false,
@@ -114,7 +114,9 @@ fn run(path: &Path, about: &str, every: Duration, end: &Receiver<()>) {
             }
             Err(_) => {}
         }
-        if end.recv_timeout(every) != Err(RecvTimeoutError::Timeout) {
+        // The first message of a new server is seen at once.
+        let pause = if begun.elapsed() < EARLY { every.min(EARLY_INTERVAL) } else { every };
+        if end.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
             return;
         }
     }
@@ -155,6 +157,9 @@ fn remove_stale_files(path: &Path) {
     }
 }
 
+/// The time after the start in which the file is written more often.
+const EARLY: Duration = Duration::from_secs(5);
+const EARLY_INTERVAL: Duration = Duration::from_secs(1);
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 const STALE_AGE: Duration = Duration::from_secs(24 * 3600);
 
@@ -163,7 +168,6 @@ mod tests {
     use std::{
         fs::{self, File},
         os::unix::fs::PermissionsExt,
-        time::Instant,
     };
 
     use nix::unistd::{Group, Uid, User};

@@ -11,6 +11,8 @@ use crate::message_object::{MessageObject, NamedAddress, Summary};
 pub struct Candidate<'a> {
     /// Its summary.
     pub summary: &'a Summary,
+    /// Its octets on the wire.
+    pub octets: u64,
     /// Its text; an empty one suffices unless [`Query::needs_text`].
     pub text: &'a SearchText,
     /// True if the message has been read.
@@ -41,7 +43,7 @@ impl Query {
 
 impl Filter {
     fn matches(&self, candidate: &Candidate<'_>) -> bool {
-        let Candidate { summary, text, is_read, received, tags } = *candidate;
+        let Candidate { summary, octets, text, is_read, received, tags } = *candidate;
         match self {
             Self::Text(wanted) => text.0.contains(wanted.as_str()),
             Self::In(part, wanted) => part.contains(summary, wanted),
@@ -52,8 +54,8 @@ impl Filter {
             Self::HasInline => summary.inline > 0,
             Self::Before(time) => received <= time.saturating_mul(1000),
             Self::After(time) => received >= time.saturating_mul(1000),
-            Self::Larger(size) => summary.size > *size,
-            Self::Smaller(size) => summary.size < *size,
+            Self::Larger(size) => octets > *size,
+            Self::Smaller(size) => octets < *size,
         }
     }
 }
@@ -94,12 +96,24 @@ mod tests {
         let object = MessageObject::parse(MESSAGE.as_bytes(), &ObjectLimits::default());
         let candidate = Candidate {
             summary: &object.summary,
+            octets: MESSAGE.len() as u64,
             text: &SearchText::of(&object),
             is_read: false,
             received: 1_795_168_805_000, // 2026-11-20 10:00:05
             tags: &["Two Words".to_owned()],
         };
         Query::parse(query, 0).unwrap().matches(&candidate)
+    }
+
+    #[test]
+    fn v148_a_size_is_that_of_the_octets_on_the_wire() {
+        let summary = Summary { size: 100, ..Summary::default() };
+        let text = SearchText::default();
+        let candidate =
+            Candidate { summary: &summary, octets: 105, text: &text, is_read: true, received: 0, tags: &[] };
+        for (query, expected) in [("larger:102", true), ("smaller:102", false), ("larger:105", false)] {
+            assert_eq!(Query::parse(query, 0).unwrap().matches(&candidate), expected, "{query}");
+        }
     }
 
     #[test]
@@ -157,7 +171,8 @@ mod tests {
         fn a_subject_is_found_by_itself(subject in "\\PC{1,30}") {
             let summary = Summary { subject: subject.clone(), ..Summary::default() };
             let text = SearchText::default();
-            let candidate = Candidate { summary: &summary, text: &text, is_read: true, received: 0, tags: &[] };
+            let candidate =
+                Candidate { summary: &summary, octets: 0, text: &text, is_read: true, received: 0, tags: &[] };
             let query = Query::parse(&format!("subject:\"{}\"", subject.replace('"', " ")), 0);
             prop_assert!(query.as_ref().is_ok_and(|query| query.matches(&candidate)) || cleaned(&subject).is_empty());
         }

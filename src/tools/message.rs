@@ -138,6 +138,7 @@ impl Message {
         let text = if query.needs_text() { SearchText::of(object) } else { SearchText::default() };
         query.matches(&Candidate {
             summary: &object.summary,
+            octets: self.entry.octets,
             text: &text,
             is_read: self.entry.is_read(),
             received: self.entry.received(),

@@ -262,7 +262,7 @@ impl Redactor {
     }
 }
 
-/// Masks a line of the head of an HTTP request. `None` if it is a request line, or a field that is no secret.
+/// Masks a line of the head of an HTTP request. `None` if it has no secret.
 fn redact_request_line(line: &[u8]) -> Option<Vec<u8>> {
     let (method, rest) = command::split(line);
     let is_request = http::is_method(method)
@@ -270,12 +270,24 @@ fn redact_request_line(line: &[u8]) -> Option<Vec<u8>> {
         && (rest.ends_with(b" HTTP/1.1") || rest.ends_with(b" HTTP/1.0"));
     let name = memchr::memchr(b':', line).map(|end| &line[..end]);
     match name {
-        _ if is_request || line.is_empty() => None,
+        _ if line.is_empty() => None,
+        _ if is_request => redact_target(line),
         Some(name) if http::loggable_field(name) => None,
         Some(name) if !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-') => {
             Some([name, b": ", HIDDEN].concat())
         }
         _ => Some(HIDDEN.to_vec()),
+    }
+}
+
+/// Masks the query in a request line. `None` if it has no secret.
+fn redact_target(line: &[u8]) -> Option<Vec<u8>> {
+    let (start, rest) = line.split_at(memchr::memchr(b' ', line)? + 1);
+    let (target, version) = rest.split_at(memchr::memrchr(b' ', rest)?);
+    let Ok(target) = std::str::from_utf8(target) else { return Some([start, b"***", version].concat()) };
+    match http::loggable_target(target) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(shown) => Some([start, shown.as_bytes(), version].concat()),
     }
 }
 
@@ -313,9 +325,12 @@ mod tests {
     }
 
     #[test]
-    fn only_harmless_lines_of_an_http_request_are_shown() {
+    fn v147_only_harmless_lines_of_an_http_request_are_shown() {
         for (line, expected) in [
             ("GET /api/v1/messages?start=1 HTTP/1.1\r\n", "GET /api/v1/messages?start=1 HTTP/1.1\r\n"),
+            ("GET /?token=hunter2&tz=x HTTP/1.1\r\n", "GET /?token=***&tz=x HTTP/1.1\r\n"),
+            ("GET  /?a=hunter2 b=hunter2 HTTP/1.0\r\n", "GET  /?a=*** HTTP/1.0\r\n"),
+            ("GET /\u{e9}?hunter2 HTTP/1.1\r\n", "GET /\u{e9}?*** HTTP/1.1\r\n"),
             ("Host: localhost:8025\r\n", "Host: localhost:8025\r\n"),
             ("\r\n", "\r\n"),
             ("Authorization: Basic Ym9iOng=\r\n", "Authorization: ***\r\n"),

@@ -97,7 +97,8 @@ pub(super) fn search_matches(reader: &mut RowReader<'_>, search: &Query, row: &R
     }
     let matches = |summary: &Summary, text: &SearchText| {
         let Row { is_read, received, .. } = *row;
-        search.matches(&Candidate { summary, text, is_read, received, tags: &[] })
+        let octets = row.listing.snapshot.octets(row.at);
+        search.matches(&Candidate { summary, octets, text, is_read, received, tags: &[] })
     };
     let result = if search.needs_text() {
         reader.object(row).map(|object| matches(&object.summary, &SearchText::of(&object)))

@@ -155,3 +155,40 @@ fn u13_long_values_and_lists_end_in_an_ellipsis() {
     assert!(text.contains("xx…\n") && text.contains("and 2900 more; --json has all"), "{text}");
     assert_eq!(json(&file)["hops"].as_array().unwrap().len(), 3000);
 }
+
+#[test]
+fn u113_a_file_that_is_no_mail_or_an_mbox_is_told_with_the_next_step() {
+    let home = home();
+    fs::create_dir(home.path().join("new")).unwrap();
+    let mbox = b"From a@b.test Sat Jan  3 01:05:34 1996\nSubject: first\n\n>From me\n\n\
+                 From a@b.test Sat Jan  3 01:05:35 1996\nSubject: second\n\nx\n";
+    for (name, content, note) in [
+        (
+            "picture.png",
+            &b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"[..],
+            "no mail: the file is neither an mbox nor one message",
+        ),
+        ("packed.gz", b"\x1f\x8b\x08\0", "no mail: the file is compressed with gzip"),
+        ("outlook.pst", b"!BDN\0\0", "makes mbox files"),
+        ("empty", b"", "an empty file, which is no message: name a file with one message"),
+        ("mbox", mbox, "an mbox with 2 messages, of which this is the first: `restante import"),
+        ("one.mbox", &mbox[..64], "an mbox with 1 message, this one"),
+    ] {
+        let file = home.path().join(name);
+        fs::write(&file, content).unwrap();
+        let told = json(&file)["note"].as_str().unwrap().to_owned();
+        assert!(told.contains(note), "{name}: {told}");
+        assert!(text(&file).contains("\n  note "), "{name}");
+    }
+    let told = json(&home.path().join("mbox"));
+    assert_eq!(told["fields"], serde_json::json!([["Subject", "first"]]));
+    assert_eq!(told["measure"]["bytes"], "Subject: first\n\nFrom me\n".len());
+    // A message is a message, and so is whatever a program has put into a mailbox.
+    for (name, content) in
+        [("letter.eml", &b"Subject: x\n\ny\n"[..]), ("new/1.M1P1.h", b"hello\n"), ("new/2.M1P1.h", b"")]
+    {
+        let file = home.path().join(name);
+        fs::write(&file, content).unwrap();
+        assert_eq!(json(&file).get("note"), None, "{name}");
+    }
+}

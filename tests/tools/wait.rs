@@ -231,7 +231,7 @@ fn nothing_is_waited_for_beyond_the_time_and_no_spool_is_made() {
     assert_eq!(said(&output), (Vec::new(), 1));
     let complaint = String::from_utf8(output.stderr).unwrap();
     let expected = format!(
-        "restante: no matching message for {BOB} in {} after 50 ms: there is no such spool;",
+        "restante: no matching message for {BOB} in {0} after 50 ms: {0} is not there: name the spool with --spool or --config",
         spool.display()
     );
     assert!(complaint.starts_with(&expected), "{complaint}");

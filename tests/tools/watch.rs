@@ -328,3 +328,20 @@ fn u47_a_file_that_is_no_transcript_is_told_whatever_is_asked_of_it() {
         assert!(output.stdout.is_empty(), "{words:?}");
     }
 }
+
+#[test]
+fn u112_a_watch_before_the_first_start_of_the_server_tells_how_to_start_it() {
+    let home = home();
+    let file = home.path().join("restante.toml");
+    let text = "hostname = \"mx.example.test\"\ndomains = [\"example.test\"]\ntranscripts = \"sessions\"\n\
+                [[listen]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\n";
+    fs::write(&file, text).unwrap();
+    for more in [&[][..], &["--no-follow"], &["--mermaid"]] {
+        let output = watch(&[&["--config", file.to_str().unwrap()], more].concat()).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        let place = format!("sessions, the `transcripts` of {}, is not there yet", file.display());
+        let start = format!("`restante serve --config {}`", file.display());
+        assert!(told.contains(&place) && told.contains(&start), "{told}");
+    }
+}

@@ -42,7 +42,7 @@ fn run(data: &[u8]) {
         assert!(item.len() <= 200 * message.len() + 4096, "{} octets become {}", message.len(), item.len());
         mailhog::contains(message, &text);
         let text = SearchText::of(&object);
-        let candidate = Candidate { summary: &object.summary, text: &text, is_read: false, received: 0, tags: &[] };
+        let candidate = Candidate { summary: &object.summary, octets: 0, text: &text, is_read: false, received: 0, tags: &[] };
         let mut negated = query.clone();
         if let [term] = &mut negated.terms[..] {
             term.negated = !term.negated;

@@ -96,7 +96,7 @@ impl WebPage<'_> {
                 ("unread", unread),
                 ("sender", self.sender(summary)),
                 ("files", files),
-                ("size", self.size(summary.size)),
+                ("size", self.size(stored.octets.unwrap_or(summary.size))),
                 ("time", self.time(stored.received.div_euclid(1000))),
                 ("subject", subject),
                 ("snippet", Html::text(&summary.snippet)),

@@ -138,3 +138,28 @@ proptest! {
         prop_assert_eq!(skeleton(&plain), skeleton(&odd));
     }
 }
+
+#[test]
+fn v148_the_list_has_the_size_on_the_wire() {
+    let object = MessageObject::parse(b"Subject: x\n\ny\n", &ObjectLimits::default());
+    let stored = Stored { id: "abc", octets: Some(2_500_000), ..Stored::default() };
+    let page = WebPage {
+        language: Language::English,
+        address: None,
+        all: None,
+        inboxes: Vec::new(),
+        search: "",
+        mistake: None,
+        start: 0,
+        listed: Counts { messages: 1, unread: 1 },
+        unread: 1,
+        unreadable: Vec::new(),
+        rows: vec![(&object.summary, stored)],
+        open: OpenedMessage::None,
+        has_mailbox: true,
+        asks: false,
+        send_to: None,
+    };
+    let html = String::from_utf8(page.document().bytes).unwrap();
+    assert!(html.contains("<span class=\"size\">2.3 MiB</span>"), "{html}");
+}

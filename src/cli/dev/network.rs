@@ -50,15 +50,25 @@ fn reached_at(address: SocketAddr) -> Option<SocketAddr> {
     own.map(|own| SocketAddr::new(own, address.port()))
 }
 
+/// The addresses at which a listener there is reached: those of this machine, if it is at all of them.
+pub(super) fn addresses_of(listener: IpAddr) -> Vec<IpAddr> {
+    if listener.is_unspecified() { own_addresses(listener) } else { vec![listener] }
+}
+
 /// The address of this machine that others most likely reach: it has the route to all other networks, otherwise that to
 /// a network of an interface. The unspecified IPv6 address includes IPv4, which is easier to type.
 fn own_address(any: IpAddr) -> Option<IpAddr> {
+    own_addresses(any).into_iter().next()
+}
+
+/// The addresses of this machine, the one that others most likely reach first.
+fn own_addresses(any: IpAddr) -> Vec<IpAddr> {
     let table = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let is_v6 = any.is_ipv6();
     let far = [FAR_V4].into_iter().chain(is_v6.then_some(FAR_V6));
     let near = near_hosts(&table("/proc/net/route"), is_physical);
     let own = if is_v6 { own_v6(&table("/proc/net/if_inet6")) } else { Vec::new() };
-    far.chain(near).chain(own).find_map(address_towards)
+    far.chain(near).chain(own).filter_map(address_towards).collect()
 }
 
 /// The address of this machine in packets to another one. The kernel looks up the route, and nothing is sent.

@@ -10,7 +10,17 @@ use crate::{
 /// Two lines with the server's name, its uptime and the age of the metrics.
 pub(super) fn heading(reading: &MetricsSnapshot, now: SystemTime) -> String {
     let about = printable::escape_line(reading.description().unwrap_or("restante"));
-    format!("{about}\n{}", ages(reading, now))
+    format!("{about}\n{}{}", ages(reading, now), just_begun(reading, now))
+}
+
+/// The reason for figures that are 0 still: the server wrote them within the first interval after its start.
+fn just_begun(reading: &MetricsSnapshot, now: SystemTime) -> &'static str {
+    let every = reading.value("restante_written_every_seconds").unwrap_or_default();
+    let every = Duration::try_from_secs_f64(every).unwrap_or_default();
+    if reading.uptime() >= every || staleness(reading, now).is_some() {
+        return "";
+    }
+    " (the server has just begun)"
 }
 
 /// The uptime, and the age of the metrics. A server that runs is older than its metrics.
@@ -394,12 +404,32 @@ mod tests {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         std::fs::File::options().write(true).open(&path).unwrap().set_modified(at(1_000_000)).unwrap();
         let reading = MetricsSnapshot::from_file(&path).unwrap();
-        assert!(heading(&reading, at(1_000_004)).ends_with("\nup 4s, metrics 4s old"), "a server that runs");
+        let begun = "\nup 4s, metrics 4s old (the server has just begun)";
+        assert!(heading(&reading, at(1_000_004)).ends_with(begun), "{}", heading(&reading, at(1_000_004)));
         assert!(heading(&reading, at(1_009_000)).contains("up 0s, metrics 2h 30m old"), "one that has ended");
         let told = lines(&reading, None).join("\n");
         assert!(
             told.contains("median 0.14 ms, 99% within 0.14 ms") && told.contains("longest 0.14 ms"),
             "{told}"
         );
+    }
+    #[test]
+    fn u110_a_server_that_has_just_begun_is_told_while_its_figures_are_those_of_the_start() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("restante.prom");
+        let text = "# restante\nrestante_start_time_seconds 1000000\nrestante_written_every_seconds 5\n";
+        std::fs::write(&path, text).unwrap();
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        for (written, now, told) in [
+            (1_000_000, 1_000_002, true),
+            (1_000_004, 1_000_006, true),
+            (1_000_005, 1_000_006, false),
+            (1_000_000, 1_000_090, false),
+        ] {
+            std::fs::File::options().write(true).open(&path).unwrap().set_modified(at(written)).unwrap();
+            let heading = heading(&MetricsSnapshot::from_file(&path).unwrap(), at(now));
+            assert_eq!(heading.contains("has just begun"), told, "{heading}");
+            assert!(heading.lines().all(|line| line.chars().count() <= WIDTH), "{heading}");
+        }
     }
 }

@@ -278,7 +278,6 @@ const MAX_IDS: usize = 50_000;
 pub(super) const NO_QUERY: Refusal =
     Refusal::new(Status::BAD_REQUEST, "no search query: write the words of a search");
 const NOT_THE_OBJECT: &str = "The body is not the JSON object of this request";
-pub(super) const NO_OBJECT: Refusal = Refusal::new(Status::BAD_REQUEST, NOT_THE_OBJECT);
 const BAD_FORM: Refusal = Refusal::new(
     Status::BAD_REQUEST,
     "The body is not the form of this request: a form is like ids=a1b2c3&Read=true",

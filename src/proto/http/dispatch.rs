@@ -4,8 +4,8 @@
 use super::{
     api::{ApiAction, Document, MailboxScope, MessageName, MessageView, Selection},
     autoconfig,
-    change_body::{ChangeBody, NO_OBJECT, NO_QUERY},
-    fixed, mailhog_routes, page, parameters,
+    change_body::{ChangeBody, NO_QUERY},
+    fixed, mailhog_routes, missing_body, page, parameters,
     routes::Endpoint,
     session_config::SessionConfig,
     state::Exchange,
@@ -51,6 +51,10 @@ pub(super) fn answer(
         return Err(fixed::CHAOS_OF_ALL);
     }
     parameters::check(endpoint, exchange.head.method, target)?;
+    // A request that names no length has an empty body (RFC 9112 section 6.3).
+    if let Some(refusal) = missing_body::refusal(endpoint).filter(|_| body.is_empty()) {
+        return Err(refusal);
+    }
     let list = |search: &str| ApiAction::List {
         search: search.to_owned(),
         start: target.number("start").unwrap_or(0),
@@ -125,7 +129,7 @@ pub(super) fn answer(
         Endpoint::MailHogDownload => message(MessageView::Download)?.into(),
         Endpoint::MailHogDelete => ApiAction::Delete(Selection::One(name()?)).into(),
         // The session reads the body of a message on its way to the committer, so this one is empty.
-        Endpoint::Send => return Err(NO_OBJECT),
+        Endpoint::Send => return Err(NO_BODY),
         Endpoint::Chaos => ApiAction::Chaos(None).into(),
         Endpoint::SetChaos => match Chaos::parse(body) {
             Ok(chaos) => ApiAction::Chaos(Some(chaos)).into(),
@@ -138,6 +142,7 @@ pub(super) fn answer(
     })
 }
 
+const NO_BODY: Refusal = Refusal::new(Status::BAD_REQUEST, "This request needs a body");
 /// Messages in a page of the list, unless the request names another number.
 const DEFAULT_LIMIT: usize = 50;
 /// Messages in the longest page.

@@ -211,7 +211,10 @@ impl<'a> Fields<'a> {
         if self.all("transfer-encoding").next().is_some() {
             return Err(match length {
                 Some(_) => bad("A request with Content-Length and Transfer-Encoding has two ends"),
-                None => Refusal::new(Status::LENGTH_REQUIRED, "Send the body with Content-Length"),
+                None => Refusal::new(
+                    Status::LENGTH_REQUIRED,
+                    "This server reads no chunked body: send it with Content-Length",
+                ),
             });
         }
         let Some(length) = length else { return Ok(None) };

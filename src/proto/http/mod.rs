@@ -14,8 +14,10 @@ mod factory;
 mod fixed;
 mod guard;
 mod head;
+mod loggable_target;
 mod login;
 mod mailhog_routes;
+mod missing_body;
 pub mod page;
 mod parameters;
 mod response;
@@ -33,6 +35,7 @@ mod waiting;
 
 pub use autoconfig::servers::{MailEncryption, MailProtocol, MailServer, MailServers};
 pub use factory::Factory;
+pub use loggable_target::loggable_target;
 pub use session_config::{HttpConfig, LoginPolicy, SessionConfig};
 pub use state::HttpSession;
 pub use vocabulary::{VOCABULARY, is_method, loggable_field};

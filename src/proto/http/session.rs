@@ -84,9 +84,6 @@ impl HttpSession {
         if let Err(refusal) = guard::check_origin(head, found.access, names_id) {
             return self.refuse(head, &refusal, None, out);
         }
-        if matches!(head.method, Method::Put | Method::Post) && head.content_length.is_none() {
-            return self.refuse(head, &NO_LENGTH, None, out);
-        }
         let (most, too_long) = match found.endpoint {
             Endpoint::Send => (self.config.limits.smtp.max_message_size.0, &submission::LONG_MESSAGE),
             Endpoint::Autodiscover => (autoconfig::MAX_REQUEST, &autoconfig::LONG_REQUEST),
@@ -401,7 +398,6 @@ const NO_HEAD: Refusal = Refusal::new(Status::METHOD_NOT_ALLOWED, NO_METHOD);
 const NOT_TLS: Refusal = Refusal::new(Status::BAD_REQUEST, "This port does not begin with TLS: use http");
 const LONG_HEAD: Refusal = Refusal::new(Status::HEAD_TOO_LARGE, "The head of a request has 16 KiB at most");
 const LONG_BODY: Refusal = Refusal::new(Status::TOO_LARGE, "The body of this request has 1 MiB at most");
-const NO_LENGTH: Refusal = Refusal::new(Status::LENGTH_REQUIRED, "Send the body with Content-Length");
 const NO_MAILBOX: Refusal = Refusal::new(Status::NOT_FOUND, "There is no such mailbox, or it is not yours");
 const TOO_SLOW: Refusal = Refusal::new(Status::TIMEOUT, "The request did not arrive in time");
 const SHUTTING_DOWN: Refusal = Refusal::new(Status::UNAVAILABLE, "The server is shutting down");

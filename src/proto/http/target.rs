@@ -69,7 +69,7 @@ fn pairs(text: &str) -> impl Iterator<Item = Option<(String, String)>> {
 }
 
 /// Decodes percent signs, and plus signs in a query. `None` if an escape is bad, or the result has control characters.
-fn decode(text: &str, in_query: bool) -> Option<String> {
+pub(super) fn decode(text: &str, in_query: bool) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -1,16 +1,18 @@
 //! Explains one message file: its name, its origin, and its appearance in POP3.
 
+mod content;
 mod parts;
 
 use std::{
     ffi::{CString, OsStr},
     fs::File,
-    io::{self, Read, Seek},
+    io::{self, Cursor, Read, Seek},
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::Path,
 };
 
 pub(crate) use crate::message_object::hops::Hop;
+use content::{MAX_CONTENT, Other};
 pub(crate) use parts::PartInfo;
 use rustix::fs::{self, FileType, Mode, OFlags};
 use serde::Serialize;
@@ -31,6 +33,9 @@ use crate::{
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Explanation {
     pub path: String,
+    /// The sentence about a file that is not one message, with the next step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     pub name: Name,
     /// Header fields of the envelope and for display.
     pub fields: Vec<(String, String)>,
@@ -107,13 +112,20 @@ pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
     }
     let place = place_of(path);
     let mut file = File::from(fd);
-    let head = head(&file)?;
+    // A file in new/ or cur/ is a message, whatever is in it.
+    let other = if place.is_none() { content::other(&mut file, path)? } else { Other::default() };
+    let Other { note, first } = other;
+    let mut source: Box<dyn ReadAgain> = match first {
+        Some(first) => Box::new(Cursor::new(first)),
+        None => Box::new(file),
+    };
+    let head = head(&mut source)?;
     let fields = head.fields().unwrap_or_default();
-    file.rewind()?;
+    source.rewind()?;
     let mut content = Vec::new();
-    (&file).take(MAX_CONTENT).read_to_end(&mut content)?;
-    file.rewind()?;
-    let measure = Measure::of(&file)?;
+    (&mut source).take(MAX_CONTENT).read_to_end(&mut content)?;
+    source.rewind()?;
+    let measure = Measure::of(&mut source)?;
     let stamp = FileVersion::of(&stat);
     let (unique_id, doubles) = unique_id(&directory, place, file_name, stamp);
     let mut problems: Vec<_> = fsck::check_name(place.unwrap_or(Subdir::Cur), file_name, &measure)
@@ -136,6 +148,7 @@ pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
     let told = name::wire_size_in_name(file_name, measure.bytes);
     Ok(Explanation {
         path: fsck::shown(path.as_os_str().as_bytes()),
+        note,
         name: name_of(file_name, place),
         fields: SHOWN
             .iter()
@@ -166,7 +179,11 @@ pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
     })
 }
 
-fn head(mut file: &File) -> io::Result<HeaderReader> {
+/// A file, or a message out of one.
+trait ReadAgain: Read + Seek {}
+impl<T: Read + Seek> ReadAgain for T {}
+
+fn head(mut file: impl Read) -> io::Result<HeaderReader> {
     let mut head = HeaderReader::default();
     let mut buffer = vec![0; 16 * 1024];
     loop {
@@ -278,7 +295,5 @@ fn meaning(flag: u8) -> &'static str {
     }
 }
 
-/// Octets of a message whose parts are shown.
-const MAX_CONTENT: u64 = 32 << 20;
 /// The header fields shown, in this order.
 const SHOWN: [&str; 7] = ["Return-Path", "Delivered-To", "From", "To", "Subject", "Date", "Message-ID"];

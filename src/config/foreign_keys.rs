@@ -1,0 +1,110 @@
+//! The advice for keys that other programs have, and the configuration has in another way.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use toml::de::{DeTable, DeValue};
+
+use super::error::LISTENERS;
+use crate::net::endpoint::{ip_addr, socket_addr};
+
+/// The advice for a key of another program in a section with that content.
+pub(super) fn advice(section: &str, key: &str, table: &DeTable<'_>) -> Option<String> {
+    if section == LISTENERS && key == "port" {
+        return Some(port(table));
+    }
+    let row = ROWS.iter().find(|(of, keys, _)| *of == section && keys.contains(&key));
+    row.map(|(_, _, advice)| (*advice).to_owned())
+}
+
+/// The sentence for a port in a key of its own: the line to write, with the address and the port of the section.
+fn port(table: &DeTable<'_>) -> String {
+    let text = |key: &str| match table.get(key).map(toml::Spanned::get_ref) {
+        Some(DeValue::String(text)) => Some(text.to_string()),
+        Some(DeValue::Integer(number)) => Some(number.to_string()),
+        _ => None,
+    };
+    let port = text("port").and_then(|port| port.parse().ok());
+    let address = ["address", "host", "ip", "bind"].into_iter().find_map(text);
+    let ip = address.as_deref().and_then(|text| {
+        socket_addr(text).map(|address| address.ip()).or_else(|| ip_addr(text.trim_matches(['[', ']'])))
+    });
+    let example = SocketAddr::new(ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), port.unwrap_or(2525));
+    format!("the port is a part of `address`: write address = \"{example}\"")
+}
+
+/// Sections, keys of other programs in them, and the advice.
+const ROWS: &[(&str, &[&str], &str)] = &[
+    (
+        LISTENERS,
+        &["host", "ip", "bind", "listen", "interface", "socket", "ports", "addr"],
+        "write the address and the port as address = \"127.0.0.1:2525\"",
+    ),
+    (LISTENERS, &["service", "type", "kind", "proto", "name"], "did you mean `protocol`?"),
+    (
+        LISTENERS,
+        &["ssl", "starttls", "implicit_tls", "tls_mode", "tls_wrappermode"],
+        "write tls = \"implicit\", \"starttls\" or \"none\"",
+    ),
+    (
+        LISTENERS,
+        &["cert", "certificate", "key"],
+        "one certificate is for all listeners: `certificate` and `key` in [tls]",
+    ),
+    ("", &["port", "ports"], "each listener has its port: address = \"127.0.0.1:2525\" in [[listen]]"),
+    ("", &["users", "user_file", "passwd", "password_file"], "did you mean `accounts`?"),
+    (
+        "",
+        &["maildir", "mail_dir", "mail_location", "mailboxes", "storage", "data_dir"],
+        "did you mean `spool`?",
+    ),
+    ("", &["host", "myhostname", "server_name", "fqdn"], "did you mean `hostname`?"),
+    ("", &["mydestination", "mydomain", "local_domains"], "did you mean `domains`?"),
+    ("", &["message_size_limit", "size_limit"], "did you mean `max_message_size` in [limits.smtp]?"),
+    ("log", &["file", "path"], "did you mean `destination`?"),
+    ("tls", &["private_key", "privkey", "keyfile", "key_file"], "did you mean `key`?"),
+    ("tls", &["fullchain", "chain", "cert_file", "crt"], "did you mean `certificate`?"),
+];
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::{GOOD, load};
+
+    #[test]
+    fn n122_a_key_of_another_program_is_told_with_the_line_to_write() {
+        let listener = "address = \"127.0.0.1:2525\"";
+        for (from, to, told) in [
+            (
+                listener,
+                "address = \"0.0.0.0\"\nport = 25",
+                "line 8, column 1: unknown key `port`: the port is a part of `address`: write address = \"0.0.0.0:25\"",
+            ),
+            (listener, "address = \"::\"\nport = \"25\"", "write address = \"[::]:25\""),
+            (listener, "port = 25", "write address = \"0.0.0.0:25\""),
+            (listener, "host = \"127.0.0.1\"\nport = 25", "write the address and the port as address = "),
+            ("protocol = \"smtp\"", "type = \"smtp\"", "unknown key `type`: did you mean `protocol`?"),
+            (
+                listener,
+                "address = \"127.0.0.1:2525\"\nssl = true",
+                "write tls = \"implicit\", \"starttls\" or \"none\"",
+            ),
+            ("hostname", "port = 25\nhostname", "address = \"127.0.0.1:2525\" in [[listen]]"),
+            ("hostname", "users = \"u.json\"\nhostname", "unknown key `users`: did you mean `accounts`?"),
+            ("hostname", "host = \"u\"\nhostname", "unknown key `host`: did you mean `hostname`?"),
+            ("[pop3]", "[tls]\ncert = \"x\"\n[pop3]", "unknown key `cert`: did you mean `certificate`?"),
+            ("[pop3]", "[log]\nfile = \"x\"\n[pop3]", "unknown key `file`: did you mean `destination`?"),
+            (
+                "127.0.0.1:2525",
+                "0.0.0.0",
+                "\"0.0.0.0\" is not an address, because it has no port: write it like \"0.0.0.0:2525\"",
+            ),
+            ("127.0.0.1:2525", "[::1]", "because it has no port: write it like \"[::1]:2525\""),
+            ("127.0.0.1:2525", ":25", "\":25\" is not an address: write it like \"0.0.0.0:25\""),
+            ("127.0.0.1:2525", "25", "write it like \"0.0.0.0:25\""),
+        ] {
+            let text = GOOD.replacen(from, to, 1);
+            assert_ne!(text, GOOD, "{to}");
+            let error = load(&text).unwrap_err();
+            assert!(error.contains(told), "{told:?} is not in {error:?}");
+        }
+    }
+}
