@@ -10,13 +10,17 @@ use clap::Args;
 use super::{
     config_arg::repeat_config,
     failure::Failure,
-    send::{Protection, dialogue_printer, tell_silence},
+    send::{
+        Protection,
+        dialogue::{dialogue_printer, tell_silence},
+    },
     xdg::directory_of_user,
 };
 use crate::{
     accounts::UserFile,
-    client::{ConnectOptions, ServerAddr, Tls, Trust},
+    client::{ConnectOptions, ServerAddr, Tls, Trust, strings},
     config::{Config, Service},
+    language::Language,
     limits::Limits,
     mua::{
         app::{AppConfig, ReadingProtocol, SignUp},
@@ -62,7 +66,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     arguments.tls.must_use(arguments.cacert.as_deref())?;
     let mut terminal = Terminal::stdio();
     let trust = arguments.cacert.clone().map_or(Trust::System, Trust::File);
-    let tls = Tls::new(&trust).map_err(Failure::Usage)?;
+    let tls = Tls::new(&trust).map_err(|error| Failure::Usage(error.describe(terminal.language())))?;
     let route = |place| ConnectOptions {
         server: place,
         security: arguments.tls.security(),
@@ -112,10 +116,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let language = terminal.language();
     match menu::run(&plan, &mut terminal) {
         Ok(ExitReason::Normal) => Ok(()),
-        Ok(ExitReason::NoInput) => Err(Failure::Usage(
-            "the input ended before a login: `restante client` needs a terminal; in scripts, use `restante send` and curl"
-                .into(),
-        )),
+        Ok(ExitReason::NoInput) => Err(Failure::Usage(strings::NEEDS_TERMINAL.text(language).into())),
         Ok(ExitReason::LoginFailed(why)) => Err(Failure::Other(why)),
         Err(error) => Err(Failure::Other(crate::client::display::printable_line(&error.describe(language)))),
     }
@@ -170,16 +171,15 @@ fn listener_of(
     if let Some(address) = find(wanted).map(reachable) {
         return Ok(ServerAddr { host: address.ip().to_string(), port: address.port() });
     }
+    let language = Language::of_environment();
     let other = match (find(others).is_some(), protection) {
         (false, _) => "",
-        (true, Protection::Implicit) => " (it has one for --tls none or --tls starttls)",
-        (true, _) => " (it has one for --tls implicit)",
+        (true, Protection::Implicit) => strings::LISTENS_IN_CLEAR.text(language),
+        (true, _) => strings::LISTENS_WITH_TLS.text(language),
     };
     let (path, option) = (path.display(), services.option);
-    Err(Failure::Usage(format!(
-        "{path} has no address to connect to for {option}{other}: name one, like {option} {}",
-        services.default
-    )))
+    let why = strings::NO_LISTENER.format(language, &[&path, &option, &other, &services.default]);
+    Err(Failure::Usage(why))
 }
 
 /// Time limit for a reply, for a person who waits.

@@ -19,6 +19,9 @@ pub(super) enum Failure {
     Other(String),
     /// The reader of standard output has closed it, as `head` does: exit code 141, without a word, as after SIGPIPE.
     BrokenPipe,
+    /// A failure that was told already, with its exit code.
+    #[cfg(feature = "tools")]
+    Told(ExitCode),
     /// A server replied 4xx: exit code 4.
     #[cfg(feature = "tools")]
     Transient(String),
@@ -33,6 +36,8 @@ impl Failure {
             Self::Usage(_) => ExitCode::from(2),
             Self::Other(_) => ExitCode::FAILURE,
             Self::BrokenPipe => ExitCode::from(128 + BROKEN_PIPE),
+            #[cfg(feature = "tools")]
+            Self::Told(code) => *code,
             #[cfg(feature = "tools")]
             Self::Transient(_) => ExitCode::from(4),
             #[cfg(feature = "tools")]
@@ -61,6 +66,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BrokenPipe => Ok(()),
+            #[cfg(feature = "tools")]
+            Self::Told(_) => Ok(()),
             // A path in the text may contain line ends.
             Self::Usage(why) | Self::Other(why) => f.write_str(&printable::escape_line(why)),
             #[cfg(feature = "tools")]

@@ -50,6 +50,8 @@ mod status;
 mod tools;
 #[cfg(feature = "tools")]
 mod transcript_view;
+#[cfg(feature = "tools")]
+mod usage_in_french;
 mod user;
 #[cfg(feature = "tools")]
 mod wait;
@@ -108,9 +110,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            failure.to_string().lines().enumerate().for_each(|(n, line)| {
-                output::message(format_args!("{}{line}", if n == 0 { "restante: " } else { "" }));
-            });
+            output::failure(&failure);
             failure.exit_code()
         }
     }
@@ -129,15 +129,20 @@ fn refused(mut error: clap::Error) -> ExitCode {
         let starts = ["dev", "serve"].map(str::to_owned).to_vec();
         error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(starts));
     }
-    let mut text = error.to_string();
+    #[cfg(feature = "tools")]
+    let translated = usage_in_french::in_french(&error, env::args_os());
+    #[cfg(not(feature = "tools"))]
+    let translated: Option<String> = None;
+    let is_translated = translated.is_some();
+    let mut text = translated.unwrap_or_else(|| error.to_string());
     for word in env::args_os().map(|word| word.to_string_lossy().into_owned()) {
         let value = word.split_once('=').map_or(word.as_str(), |(_, value)| value);
         for said in [word.as_str(), value].into_iter().filter(|said| said.contains('\n')) {
             text = text.replace(said, &printable::escape_line(said)); // the line ends of the message itself stay
         }
     }
-    if error.use_stderr() && env::args_os().any(|word| word.to_string_lossy().contains(printable::is_hidden))
-    {
+    let is_hostile = || env::args_os().any(|word| word.to_string_lossy().contains(printable::is_hidden));
+    if is_translated || error.use_stderr() && is_hostile() {
         text.lines().for_each(output::message);
     } else {
         let _ = error.print(); // the exit code reports it too

@@ -65,6 +65,13 @@ pub(super) fn message(text: impl Display) {
     let _ = writeln!(io::stderr(), "{}", columns(&text.to_string()));
 }
 
+/// Prints the reason of a failure on standard error.
+pub(super) fn failure(failure: &Failure) {
+    for (n, line) in failure.to_string().lines().enumerate() {
+        message(format_args!("{}{line}", if n == 0 { "restante: " } else { "" }));
+    }
+}
+
 /// Prints a line with terminal attributes on standard error; its text must be escaped.
 #[cfg(feature = "tools")]
 pub(super) fn message_styled(text: &str) {

@@ -1,29 +1,38 @@
 //! `restante send`: sends one message to any SMTP server, for scripts and exercises.
 
+pub(super) mod dialogue;
+mod outcome;
+
 use std::{
-    env, fs,
-    io::{self, IsTerminal},
+    env,
+    fmt::Display,
+    fs, io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use clap::{Args, ValueEnum};
 
-use super::{failure::Failure, output, spool::is_stdio};
+use super::{failure::Failure, output, spool::is_stdio, xdg::directory_of_user};
 use crate::{
     client::{
-        ClientError, ConnectOptions, Security, ServerAddr, Tls, Trust, WireEvent, WireObserver, display,
+        ClientError, ConnectOptions, Security, ServerAddr, Tls, Trust, display,
         outgoing::{Attachment, OutgoingMessage, Person, is_address},
         own_address::own_address,
         reply_help,
-        smtp::{Reply, ReplyClass, Smtp},
+        smtp::Smtp,
         strings,
         submit::{Submission, SubmitOutcome, submit},
     },
-    language::Language,
-    mua::terminal::{Terminal, supports_styles},
+    language::{Language, LocalizedText},
+    mua::{
+        draft_file::{SendCommand, keep_draft},
+        terminal::Terminal,
+    },
     proto::request::Secret,
 };
+use dialogue::{dialogue_printer, tell_silence};
+use outcome::{client_failure, failure_for, report};
 
 /// Send one message. On a terminal, asks for the missing parts.
 ///
@@ -95,6 +104,14 @@ struct Content {
     stdin: Option<String>,
 }
 
+impl Content {
+    /// True if the text, or the whole message, comes from standard input.
+    fn is_read_from_input(&self) -> bool {
+        let file = self.file.as_deref().or(self.raw.as_deref());
+        self.body.is_none() && file.is_none_or(is_stdio)
+    }
+}
+
 /// The protection of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Protection {
@@ -119,10 +136,8 @@ impl Protection {
     pub(super) fn must_use(self, trusted: Option<&Path>) -> Result<(), Failure> {
         let path = trusted.filter(|_| matches!(self, Self::None));
         path.map_or(Ok(()), |path| {
-            Err(Failure::Usage(format!(
-                "--cacert {} is for TLS: add --tls=starttls or --tls=implicit",
-                path.display()
-            )))
+            let language = Language::of_environment();
+            Err(Failure::Usage(strings::CACERT_WITHOUT_TLS.format(language, &[&path.display()])))
         })
     }
 }
@@ -133,74 +148,86 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut terminal = Terminal::stdio();
     let language = terminal.language();
     let options = connect_options(arguments, &mut terminal)?;
+    // A mistake in it is told before the text is typed.
+    let password = password(arguments, &options, &mut terminal)?;
     let outgoing = outgoing_message(arguments, &options, &mut terminal)?;
     let message = match &arguments.content.raw {
         Some(path) if is_stdio(path) => standard_input(&mut terminal)?,
         Some(path) => read_file(path)?,
         None => outgoing.build(SystemTime::now(), random()?),
     };
-    let password = password(arguments, &options, &mut terminal)?;
-
-    let failed = |error: ClientError| client_failure(&error, language);
-    let observer = arguments.verbose.then(dialogue_printer);
-    let mut smtp = Smtp::open(&options, arguments.helo.as_deref(), observer).map_err(failed)?;
-    if let (Some(user), Some(password)) = (&arguments.auth, password) {
-        let reply = smtp.log_in(user, &password).map_err(failed)?;
-        if !reply.is_done() {
-            smtp.quit();
-            return Err(failure_for(
-                reply.class(),
-                display::printable_line(&reply_help::explain_smtp(&reply, language)),
-            ));
-        }
-    }
     let recipients = outgoing.recipients();
     let submission = Submission { from: &outgoing.from.address, recipients: &recipients, message: &message };
-    let outcome = submit(&mut smtp, &submission, |_| true).map_err(failed)?;
-    smtp.quit();
-    report(&outcome, language)
-}
+    // A typed text has no other copy. The file exists while the message is sent, because Ctrl-C ends that.
+    let is_typed = terminal.is_interactive() && arguments.content.is_read_from_input();
+    let of_user = directory_of_user("XDG_DATA_HOME", ".local/share");
+    let draft = is_typed.then(|| keep_draft(of_user.as_deref(), &message));
 
-/// Tells the user that the server says nothing.
-pub(super) fn tell_silence(server: &ServerAddr, in_clear_text: bool) {
-    let language = Language::of_locale(|name| env::var(name).ok());
-    let words = if in_clear_text { strings::SILENT } else { strings::SILENT_TLS };
-    output::message(words.format(language, &[server]));
-}
-
-/// Reports the outcome for each recipient.
-fn report(outcome: &SubmitOutcome<'_>, language: Language) -> Result<(), Failure> {
-    let explained = |reply: &Reply| display::printable_line(&reply_help::explain_smtp(reply, language));
-    let mut lines = Vec::new();
-    if let SubmitOutcome::NoRecipient(refusals) | SubmitOutcome::Replied(_, refusals) = outcome {
-        lines.extend(
-            refusals
-                .iter()
-                .map(|(to, reply)| format!("<{}>: {}", display::printable_line(to), explained(reply))),
-        );
-    }
-    if let SubmitOutcome::Refused(reply) | SubmitOutcome::Replied(reply, _) = outcome {
-        lines.push(explained(reply));
-    }
-    let lines = lines.join("\n");
-    match outcome.worst() {
-        ReplyClass::Success => output::page(&format!("{lines}\n")),
-        worst => Err(failure_for(worst, lines)),
-    }
-}
-
-fn failure_for(class: ReplyClass, why: String) -> Failure {
-    if class == ReplyClass::Transient { Failure::Transient(why) } else { Failure::Permanent(why) }
-}
-
-fn client_failure(error: &ClientError, language: Language) -> Failure {
-    let why = display::printable_line(&error.describe(language));
-    match error {
-        ClientError::Refused(reply) => failure_for(reply.class(), why),
-        ClientError::TooBig { .. } | ClientError::MissingExtension(_) | ClientError::NoAuthMechanism(_) => {
-            Failure::Permanent(why)
+    let (done, pending) = match send(arguments, &options, password.as_ref(), &submission, language) {
+        Ok((outcome, remarks)) => {
+            (report(&outcome, &recipients, &remarks, language), outcome.pending(&recipients))
         }
-        _ => Failure::Other(why),
+        Err(failure) => (Err(failure), recipients.clone()),
+    };
+    match (draft, done) {
+        (Some(Ok(draft)), done) if pending.is_empty() => {
+            let _ = fs::remove_file(draft); // a copy of a message that was sent does no harm
+            done
+        }
+        (Some(draft), Err(failure)) => {
+            output::failure(&failure);
+            let from = submission.from;
+            match draft {
+                Ok(draft) => {
+                    output::message(strings::KEPT_IN_FILE.format(language, &[&draft.display()]));
+                    output::message(send_command(arguments, &options, from).line(&pending, &draft));
+                }
+                Err(error) => {
+                    output::message(strings::TEXT_NOT_KEPT.format(language, &[&language.reason(&error)]));
+                }
+            }
+            Err(Failure::Told(failure.exit_code()))
+        }
+        (_, done) => done,
+    }
+}
+
+/// Makes one attempt. Returns the outcome, and the remarks of the server about the login.
+fn send<'a>(
+    arguments: &Arguments,
+    options: &ConnectOptions,
+    password: Option<&Secret>,
+    submission: &Submission<'a>,
+    language: Language,
+) -> Result<(SubmitOutcome<'a>, Vec<String>), Failure> {
+    let failed = |error: ClientError| client_failure(&error, language);
+    let observer = arguments.verbose.then(dialogue_printer);
+    let mut smtp = Smtp::open(options, arguments.helo.as_deref(), observer).map_err(failed)?;
+    let mut remarks = Vec::new();
+    if let (Some(user), Some(password)) = (&arguments.auth, password) {
+        let reply = smtp.log_in(user, password).map_err(failed)?;
+        let told = display::printable_line(&reply_help::explain_smtp(&reply, &[], language));
+        if !reply.is_done() {
+            smtp.quit();
+            return Err(failure_for(reply.class(), told));
+        }
+        remarks.extend(reply_help::has_remark(&reply).then_some(told));
+    }
+    let outcome = submit(&mut smtp, submission, |_| true).map_err(failed)?;
+    smtp.quit();
+    Ok((outcome, remarks))
+}
+
+/// The command with these options for the server.
+fn send_command<'a>(arguments: &'a Arguments, options: &'a ConnectOptions, from: &'a str) -> SendCommand<'a> {
+    SendCommand {
+        smtp: options,
+        cacert: arguments.cacert.as_deref(),
+        insecure: arguments.insecure,
+        user: arguments.auth.as_deref(),
+        password_file: arguments.password_file.as_deref(),
+        helo: arguments.helo.as_deref(),
+        from,
     }
 }
 
@@ -212,7 +239,8 @@ fn connect_options(arguments: &Arguments, terminal: &mut Terminal) -> Result<Con
         (Some(path), _) => Trust::File(path.clone()),
         (None, false) => Trust::System,
     };
-    let tls = Tls::new(&trust).map_err(Failure::Usage)?;
+    let language = terminal.language();
+    let tls = Tls::new(&trust).map_err(|error| Failure::Usage(error.describe(language)))?;
     Ok(ConnectOptions {
         server,
         security: arguments.tls.security(),
@@ -245,7 +273,7 @@ fn outgoing_message(
     let is_raw = arguments.content.raw.is_some();
     let from = match arguments.from.as_deref() {
         Some([from]) => from.clone(),
-        Some(_) => return Err(Failure::Usage("--from takes one address".into())),
+        Some(_) => return Err(usage(strings::ONE_SENDER, &[])),
         None => {
             require_terminal(terminal, "--from")?;
             let name = env::var("USER").ok().filter(|name| is_address(name)).unwrap_or("me".into());
@@ -268,11 +296,12 @@ fn outgoing_message(
         None if is_raw || !terminal.is_interactive() => String::new(),
         None => prompt_for(terminal, strings::ASK_SUBJECT.text(language), "")?,
     };
-    if !is_raw {
-        outgoing.text = message_text(arguments, terminal)?;
-    }
     for path in &arguments.attach {
         outgoing.attachments.push(Attachment::read(path).map_err(|error| unreadable(path, &error))?);
+    }
+    // The last question, because no mistake in another value may lose a typed text.
+    if !is_raw {
+        outgoing.text = message_text(arguments, terminal)?;
     }
     Ok(outgoing)
 }
@@ -287,29 +316,29 @@ fn address_at(options: &ConnectOptions, name: &str) -> Result<Option<String>, Cl
 
 fn message_text(arguments: &Arguments, terminal: &mut Terminal) -> Result<String, Failure> {
     let content = &arguments.content;
-    let utf8 = |bytes: Vec<u8>, from: &str| {
-        String::from_utf8(bytes)
-            .map_err(|_| Failure::Usage(format!("{from} is not UTF-8 text: send it with --attach, or --raw")))
-    };
+    let utf8 =
+        |bytes: Vec<u8>, from: &str| String::from_utf8(bytes).map_err(|_| usage(strings::NOT_UTF8, &[&from]));
     if let Some(body) = &content.body {
         return Ok(format!("{body}\n"));
     }
     match &content.file {
         Some(path) if !is_stdio(path) => return utf8(read_file(path)?, &path.display().to_string()),
         None if content.stdin.is_none() => {
-            require_terminal(terminal, "--body, --file or -")?;
+            require_terminal(terminal, strings::BODY_OPTIONS.text(terminal.language()))?;
             terminal.print_localized(strings::ASK_TEXT, &[]);
             return Ok(terminal.read_text());
         }
         _ => {}
     }
-    utf8(standard_input(terminal)?, "standard input")
+    utf8(standard_input(terminal)?, strings::STANDARD_INPUT.text(terminal.language()))
 }
 
 fn standard_input(terminal: &mut Terminal) -> Result<Vec<u8>, Failure> {
-    terminal
-        .read_all()
-        .map_err(|error| Failure::Other(format!("cannot read standard input: {error}; nothing was sent")))
+    let language = terminal.language();
+    terminal.read_all().map_err(|error| {
+        let from = strings::STANDARD_INPUT.text(language);
+        Failure::Other(strings::UNREADABLE.format(language, &[&from, &language.reason(&error)]))
+    })
 }
 
 /// The password of `--auth`. It leaves this machine in clear text only with --insecure.
@@ -329,13 +358,14 @@ fn password(
     }
     if let Ok(password) = env::var(PASSWORD_VARIABLE) {
         if password.is_empty() {
-            return Err(Failure::Usage(format!("the password in {PASSWORD_VARIABLE} is empty")));
+            return Err(usage(strings::EMPTY_PASSWORD, &[&PASSWORD_VARIABLE]));
         }
         return Ok(Some(Secret::new(password)));
     }
-    require_terminal(terminal, &format!("--password-file or {PASSWORD_VARIABLE}"))?;
+    let missing = strings::PASSWORD_OPTIONS.format(terminal.language(), &[&PASSWORD_VARIABLE]);
+    require_terminal(terminal, &missing)?;
     let prompt = terminal.localize(strings::ASK_PASSWORD_OF, &[user]);
-    terminal.prompt_secret(&prompt).map(Some).ok_or_else(|| Failure::Usage("no password was given".into()))
+    terminal.prompt_secret(&prompt).map(Some).ok_or_else(|| usage(strings::NO_PASSWORD, &[]))
 }
 
 /// Fails if the input is not a terminal, because no user can be asked.
@@ -343,15 +373,11 @@ fn require_terminal(terminal: &Terminal, what: &str) -> Result<(), Failure> {
     if terminal.is_interactive() {
         return Ok(());
     }
-    Err(Failure::Usage(format!(
-        "{what} is missing, and there is no terminal to ask at: see restante send --help"
-    )))
+    Err(usage(strings::MISSING_OPTION, &[&what]))
 }
 
 fn prompt_for(terminal: &mut Terminal, prompt: &str, offered: &str) -> Result<String, Failure> {
-    terminal
-        .prompt_with_default(prompt, offered)
-        .ok_or_else(|| Failure::Usage("nothing was sent: the input ended".into()))
+    terminal.prompt_with_default(prompt, offered).ok_or_else(|| usage(strings::INPUT_ENDED, &[]))
 }
 
 /// Asks until the answer can be read, and says each time why it cannot.
@@ -368,44 +394,26 @@ fn prompt_until<T>(
     }
 }
 
-/// Prints the dialogue in the notation of the tests: `C:` and `S:`.
-pub(super) fn dialogue_printer() -> WireObserver {
-    let coloured = io::stderr().is_terminal() && supports_styles();
-    Box::new(move |said| {
-        let (who, line, colour) = match said {
-            WireEvent::ClientLine(line) => ("C", display::printable_line(line), "36"),
-            WireEvent::ServerLine(line) => {
-                let line = display::printable_line(&String::from_utf8_lossy(line));
-                let colour = if refuses(&line) { "31" } else { "32" };
-                ("S", line, colour)
-            }
-            WireEvent::MessageSent(octets) => ("C", format!("({octets} octets of a message)"), "36"),
-            WireEvent::DataReceived(octets) => ("S", format!("({octets} octets)"), "32"),
-            WireEvent::TlsStarted(version) => ("*", format!("(TLS {version} from here on)"), "33"),
-        };
-        let line = format!("{who}: {line}");
-        let line = if coloured { format!("\x1b[{colour}m{line}\x1b[0m") } else { line };
-        output::message_styled(&line);
-    })
-}
-
-/// Whether a line refuses a command of SMTP, POP3 or IMAP.
-fn refuses(line: &str) -> bool {
-    line.starts_with(['4', '5'])
-        || line.starts_with("-ERR")
-        || line.split(' ').nth(1).is_some_and(|word| ["NO", "BAD", "BYE"].contains(&word))
-}
-
 fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| unreadable(path, &error))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    Failure::Usage(format!("cannot read {}: {error}; nothing was sent", path.display()))
+    let why = Language::of_environment().reason(error);
+    usage(strings::UNREADABLE, &[&path.display(), &why])
+}
+
+/// A mistake of the command line, in the language of the locale.
+fn usage(words: LocalizedText, values: &[&dyn Display]) -> Failure {
+    Failure::Usage(mistake(words, values))
+}
+
+fn mistake(words: LocalizedText, values: &[&dyn Display]) -> String {
+    words.format(Language::of_environment(), values)
 }
 
 fn parse_address_list(text: &str) -> Result<AddressList, String> {
-    let wrong = |part: &str| format!("{part:?} is not an address: write user@domain, or Name <user@domain>");
+    let wrong = |part: &str| mistake(strings::NOT_AN_ADDRESS, &[&format!("{part:?}")]);
     match Person::parse_list(text) {
         Ok(people) if people.is_empty() => Err(wrong(text)),
         people => people.map_err(|part| wrong(&part)),
@@ -415,7 +423,7 @@ fn parse_address_list(text: &str) -> Result<AddressList, String> {
 fn parse_one_address(text: &str) -> Result<Person, String> {
     match parse_address_list(text)?.as_slice() {
         [person] => Ok(person.clone()),
-        _ => Err(format!("{text:?} is more than one address")),
+        _ => Err(mistake(strings::SEVERAL_ADDRESSES, &[&format!("{text:?}")])),
     }
 }
 
@@ -424,13 +432,13 @@ fn parse_helo_name(name: &str) -> Result<String, String> {
     if !name.is_empty() && name.chars().all(good) {
         Ok(name.to_owned())
     } else {
-        Err("a name must not contain blanks".into())
+        Err(mistake(strings::BLANK_IN_HELO, &[]))
     }
 }
 
 /// Random bits for a unique Message-ID.
 pub(super) fn random() -> Result<u64, Failure> {
-    getrandom::u64().map_err(|error| Failure::Other(format!("no random numbers: {error}")))
+    getrandom::u64().map_err(|error| Failure::Other(mistake(strings::NO_RANDOM, &[&error])))
 }
 
 const DEFAULT_SERVER: &str = "127.0.0.1:2525";

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::{ClientConnection, StreamOwned};
 
 use super::{
-    ClientError, ConnectOptions, Security, ServerAddr, connect_options::OnSilence, tls,
+    ClientError, ConnectOptions, MailProtocol, Security, ServerAddr, connect_options::OnSilence, tls,
     tls_failure::TlsFailure,
 };
 
@@ -40,6 +40,7 @@ pub type WireObserver = Box<dyn FnMut(WireEvent<'_>)>;
 pub(super) struct Connection {
     stream: BufReader<Stream>,
     pub(super) server: ServerAddr,
+    protocol: MailProtocol,
     pub(super) timeout: Duration,
     observer: Option<WireObserver>,
     greeting: Greeting,
@@ -68,6 +69,7 @@ enum Stream {
 impl Connection {
     /// Connects, and begins TLS at once if it is implicit.
     pub(super) fn connect(
+        protocol: MailProtocol,
         route: &ConnectOptions,
         watcher: Option<WireObserver>,
     ) -> Result<Self, ClientError> {
@@ -81,8 +83,8 @@ impl Connection {
         let stream = BufReader::with_capacity(BUFFER, Stream::Plain(socket));
         let in_clear_text = route.security != Security::Implicit;
         let greeting = Greeting::Awaited { in_clear_text, on_silence: route.on_silence };
-        let wire =
-            Self { stream, server: place.clone(), timeout: route.timeout, observer: watcher, greeting };
+        let (server, timeout) = (place.clone(), route.timeout);
+        let wire = Self { stream, server, protocol, timeout, observer: watcher, greeting };
         if route.security == Security::Implicit { wire.start_tls(route) } else { Ok(wire) }
     }
 
@@ -211,6 +213,10 @@ impl Connection {
             match waited.and_then(|()| self.stream.fill_buf().map(<[u8]>::len)) {
                 Ok(0) => return Err(self.lost()),
                 Ok(_) if self.is_answer_of_http() => return Err(ClientError::Http(self.server.clone())),
+                Ok(_) if let Some(spoken) = self.other_protocol() => {
+                    let (server, wanted) = (self.server.clone(), self.protocol);
+                    return Err(ClientError::OtherProtocol { server, spoken, wanted });
+                }
                 Ok(_) => self.greeting = Greeting::Received,
                 Err(error) if is_timeout(&error) && wait < left => self.tell_silence(),
                 Err(error) => return Err(self.io_error(&error)),
@@ -222,6 +228,12 @@ impl Connection {
     /// A server for HTTP says nothing first, and then that the request is bad or late (RFC 9110 section 15.5).
     fn is_answer_of_http(&self) -> bool {
         matches!(self.greeting, Greeting::Awaited { .. }) && self.stream.buffer().starts_with(b"HTTP/")
+    }
+
+    /// The protocol of the greeting, if it is another one than the client's.
+    fn other_protocol(&self) -> Option<MailProtocol> {
+        let Greeting::Awaited { .. } = self.greeting else { return None };
+        MailProtocol::of_greeting(self.stream.buffer()).filter(|spoken| *spoken != self.protocol)
     }
 
     fn silence_observer(&self) -> Option<OnSilence> {

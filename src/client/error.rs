@@ -3,8 +3,8 @@
 use std::{io, time::Duration};
 
 use super::{
-    imap::Status, pop3::ErrReply, reply_help, server_addr::ServerAddr, smtp::Reply, strings,
-    tls_failure::TlsFailure,
+    imap::Status, mail_protocol::MailProtocol, pop3::ErrReply, reply_help, server_addr::ServerAddr,
+    smtp::Reply, strings, tls_failure::TlsFailure,
 };
 use crate::language::{Language, LocalizedText};
 
@@ -28,6 +28,15 @@ pub enum ClientError {
     ClearText(ServerAddr),
     /// The server answers as one for HTTP. The client had sent nothing.
     Http(ServerAddr),
+    /// The server greets in another protocol of mail. The client had sent nothing.
+    OtherProtocol {
+        /// The server that was connected to.
+        server: ServerAddr,
+        /// Its protocol.
+        spoken: MailProtocol,
+        /// The client's.
+        wanted: MailProtocol,
+    },
     /// No reply came within that time.
     Timeout(ServerAddr, Duration),
     /// The peer does not speak the protocol.
@@ -72,6 +81,7 @@ impl ClientError {
                 | Self::NoGreeting { .. }
                 | Self::ClearText(_)
                 | Self::Http(_)
+                | Self::OtherProtocol { .. }
                 | Self::Timeout(..)
                 | Self::ProtocolError(_)
                 | Self::Tls(..)
@@ -83,13 +93,18 @@ impl ClientError {
     pub fn describe(&self, language: Language) -> String {
         let with = |words: LocalizedText, values: &[&dyn std::fmt::Display]| words.format(language, values);
         match self {
-            Self::UnknownHost(place, error) => with(strings::UNKNOWN_HOST, &[&place.host, error]),
-            Self::Unreachable(place, error) => with(strings::UNREACHABLE, &[place, error]),
+            Self::UnknownHost(place, error) => {
+                with(strings::UNKNOWN_HOST, &[&place.host, &language.reason(error)])
+            }
+            Self::Unreachable(place, error) => with(strings::UNREACHABLE, &[place, &language.reason(error)]),
             Self::ConnectionLost(place) => with(strings::LOST, &[place]),
             Self::NoGreeting { server, in_clear_text: true } => with(strings::NO_GREETING_TLS, &[server]),
             Self::NoGreeting { server, in_clear_text: false } => with(strings::NO_GREETING, &[server]),
             Self::ClearText(place) => with(strings::CLEAR_TEXT, &[place]),
             Self::Http(place) => with(strings::HTTP, &[place]),
+            Self::OtherProtocol { server, spoken, wanted } => {
+                with(strings::OTHER_PROTOCOL, &[server, spoken, wanted, &wanted.likely_port(server)])
+            }
             Self::Timeout(place, patience) => with(strings::TOO_SLOW, &[place, &patience.as_secs()]),
             Self::ProtocolError(place) => with(strings::BABBLE, &[place]),
             Self::Tls(place, why) => why.describe(place, language),
@@ -98,8 +113,8 @@ impl ClientError {
             Self::NoAuthMechanism(place) => with(strings::NO_LOGIN, &[place]),
             Self::TooBig { octets, limit } => with(strings::TOO_BIG, &[octets, limit]),
             Self::MissingExtension(extension) => with(strings::NEEDS, &[extension]),
-            Self::Disk(error) => with(strings::DISK, &[error]),
-            Self::Refused(reply) => reply_help::explain_smtp(reply, language),
+            Self::Disk(error) => with(strings::DISK, &[&language.reason(error)]),
+            Self::Refused(reply) => reply_help::explain_smtp(reply, &[], language),
             Self::Denied(denial) => reply_help::explain_pop3(denial, language),
             Self::ImapRefused(status) => reply_help::explain_imap(status, language),
             Self::SaidBye(place, text) => with(strings::SAID_BYE, &[place, text]),

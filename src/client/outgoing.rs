@@ -209,6 +209,8 @@ mod tests {
                 vec![person("Élodie D.", "e@b.test"), person("", "bob@b.test")],
             ),
             ("\"Doe, John\" <j@b.test>", vec![person("Doe, John", "j@b.test")]),
+            // Outlook separates by semicolons.
+            ("bob@b.test; A <a@b.test>;", vec![person("", "bob@b.test"), person("A", "a@b.test")]),
             ("root", vec![person("", "root")]),
             ("rené@b.test", vec![person("", "rené@b.test")]),
             ("friends: bob@b.test, A <a@b.test>;", vec![person("", "bob@b.test"), person("A", "a@b.test")]),

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
-    ClientError, ConnectOptions, Security,
+    ClientError, ConnectOptions, MailProtocol, Security,
     connection::{Connection, WireEvent, WireObserver},
+    reply_help::remark_in,
 };
 use crate::proto::{
     dot::{Decoder, LineEndings},
@@ -60,6 +61,7 @@ pub struct ListEntry {
 pub struct Pop3 {
     connection: Connection,
     capabilities: Capabilities,
+    remark: Option<String>,
 }
 
 impl Pop3 {
@@ -68,8 +70,8 @@ impl Pop3 {
     /// # Errors
     /// The connection or TLS failed; [`ClientError::Denied`] if the server refuses the session.
     pub fn open(route: &ConnectOptions, watcher: Option<WireObserver>) -> Result<Self, ClientError> {
-        let wire = Connection::connect(route, watcher)?;
-        let mut pop3 = Self { connection: wire, capabilities: Capabilities::default() };
+        let wire = Connection::connect(MailProtocol::Pop3, route, watcher)?;
+        let mut pop3 = Self { connection: wire, capabilities: Capabilities::default(), remark: None };
         pop3.read_status()?;
         pop3.fetch_capabilities()?;
         if route.security == Security::StartTls {
@@ -111,15 +113,19 @@ impl Pop3 {
                 return self.parse_status(&line).map(|_| ());
             }
             self.connection.send_line_masked(&STANDARD.encode(message), "***")?;
-            self.read_status()?;
         } else {
             self.command(&format!("USER {user}"))?;
             let password = String::from_utf8_lossy(password.reveal());
             self.connection.send_line_masked(&format!("PASS {password}"), "PASS ***")?;
-            self.read_status()?;
         }
+        self.remark = remark_in(&self.read_status()?).map(str::to_owned);
         // Some capabilities are announced only after the login (RFC 2449 section 6.9).
         self.fetch_capabilities()
+    }
+
+    /// The remark of the server about a fault in the login name, once.
+    pub(crate) fn take_remark(&mut self) -> Option<String> {
+        self.remark.take()
     }
 
     /// The server's program name, from IMPLEMENTATION in CAPA.

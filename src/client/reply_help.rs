@@ -12,11 +12,11 @@ use super::{
 };
 use crate::{
     language::{Language, LocalizedText},
-    proto::smtp::reply_codes::FAULT_ON_DEMAND,
+    proto::{injection::InjectedFault, smtp::reply_codes::FAULT_ON_DEMAND},
 };
 
-/// Explains an SMTP reply: its text, its meaning, and whether trying again helps.
-pub(crate) fn explain_smtp(reply: &Reply, language: Language) -> String {
+/// Explains an SMTP reply: its text, its meaning, and whether trying again helps. `recipients` are those that it is about.
+pub(crate) fn explain_smtp(reply: &Reply, recipients: &[&str], language: Language) -> String {
     let class = match reply.class() {
         ReplyClass::Success => strings::REPLY_DONE,
         ReplyClass::Intermediate => strings::REPLY_GO_ON,
@@ -27,13 +27,28 @@ pub(crate) fn explain_smtp(reply: &Reply, language: Language) -> String {
     let enhanced = reply.enhanced.filter(|_| reply.code != 530);
     let meaning = enhanced.and_then(detail).or_else(|| code(reply.code)).map(|words| words.text(language));
     let mut said = reply_text(reply);
-    if reply.lines.iter().any(|line| line == FAULT_ON_DEMAND) {
-        said += &format!(" ({})", strings::FAULT_ON_DEMAND.text(language));
+    if reply.lines.iter().any(|line| line.split(REMARK).next() == Some(FAULT_ON_DEMAND)) {
+        let is_asked_for = recipients.iter().any(|to| InjectedFault::is_asked_for(to, reply.code));
+        // Without such an address, only the triggers of `PUT /api/v1/chaos` are left.
+        let cause = if is_asked_for { strings::FAULT_OF_ADDRESS } else { strings::FAULT_BY_CHANCE };
+        said += &format!(" ({})", cause.text(language));
+    } else if reply.is_done() && has_remark(reply) {
+        said += &format!(" ({})", strings::CHECK_FAULT.text(language));
     }
     match (reply.class(), meaning) {
         (ReplyClass::Success | ReplyClass::Intermediate, _) | (_, None) => class.format(language, &[&said]),
         (_, Some(meaning)) => class.format(language, &[&format!("{said}{} {meaning}.", language.colon())]),
     }
+}
+
+/// True if a line of the reply has such a remark.
+pub(crate) fn has_remark(reply: &Reply) -> bool {
+    reply.lines.iter().any(|line| remark_in(line).is_some())
+}
+
+/// The remark of our server in the text of a reply: a fault in an address or login name is none, or does nothing there.
+pub(crate) fn remark_in(text: &str) -> Option<&str> {
+    text.split_once(REMARK).map(|(_, remark)| remark).filter(|remark| remark.starts_with('+'))
 }
 
 /// The reply in one line, as the server sent it.
@@ -84,6 +99,9 @@ fn detail(Enhanced(_, subject, detail): Enhanced) -> Option<LocalizedText> {
     };
     found(detail).or_else(|| found(0))
 }
+
+/// Separates a remark about a fault from the text of a reply.
+const REMARK: &str = "; ";
 
 fn code(code: u16) -> Option<LocalizedText> {
     REPLIES.iter().find(|(known, _)| *known == code).map(|(_, meaning)| *meaning)
@@ -195,39 +213,66 @@ mod tests {
 
     #[test]
     fn a_reply_is_explained_by_the_most_exact_code_there_is() {
-        let told = explain_smtp(&reply(550, Some(Enhanced(5, 1, 1)), "No"), Language::English);
+        let told = explain_smtp(&reply(550, Some(Enhanced(5, 1, 1)), "No"), &[], Language::English);
         assert!(told.starts_with("550 5.1.1 No: there is no such address there"), "{told}");
         assert!(told.ends_with("Refused: trying again will fail unless something is changed."), "{told}");
-        let told = explain_smtp(&reply(452, Some(Enhanced(4, 2, 99)), "x"), Language::English);
+        let told = explain_smtp(&reply(452, Some(Enhanced(4, 2, 99)), "x"), &[], Language::English);
         assert!(told.contains("something is wrong with the mailbox") && told.contains("later"), "{told}");
-        let told = explain_smtp(&reply(550, Some(Enhanced(5, 99, 1)), "x"), Language::French);
+        let told = explain_smtp(&reply(550, Some(Enhanced(5, 99, 1)), "x"), &[], Language::French);
         assert!(told.contains("cette boîte n'existe pas"), "{told}");
-        let told = explain_smtp(&reply(530, Some(Enhanced(5, 7, 0)), "x"), Language::English);
+        let told = explain_smtp(&reply(530, Some(Enhanced(5, 7, 0)), "x"), &[], Language::English);
         assert!(told.contains("log in first"), "{told}");
-        assert_eq!(explain_smtp(&reply(599, None, ""), Language::English).split(' ').next(), Some("599"));
-        assert_eq!(explain_smtp(&reply(250, None, "Ok"), Language::English), "250 Ok: accepted.");
+        assert_eq!(
+            explain_smtp(&reply(599, None, ""), &[], Language::English).split(' ').next(),
+            Some("599")
+        );
+        assert_eq!(explain_smtp(&reply(250, None, "Ok"), &[], Language::English), "250 Ok: accepted.");
     }
 
     #[test]
-    fn u73_a_fault_on_demand_is_told_in_the_language_of_the_user() {
+    fn u73_u97_a_fault_on_demand_is_told_with_its_cause_in_the_language_of_the_user() {
         let fault = reply(452, Some(Enhanced(4, 0, 0)), FAULT_ON_DEMAND);
-        let told = explain_smtp(&fault, Language::English);
-        assert!(
-            told.starts_with("452 4.0.0 A fault on demand (the address asks for it): the server has"),
-            "{told}"
-        );
-        let told = explain_smtp(&fault, Language::French);
-        assert!(
-            told.starts_with(
-                "452 4.0.0 A fault on demand (une panne que l'adresse demande) : le serveur n'a"
-            ),
-            "{told}"
-        );
+        let asked = ["bob+452@example.test", "bob+first-3-452@example.test", "bob+452-after-dot+slow@x.test"];
+        for to in asked {
+            let told = explain_smtp(&fault, &["ann@example.test", to], Language::English);
+            let start = "452 4.0.0 A fault on demand (the address asks for it): the server has";
+            assert!(told.starts_with(start), "{to}: {told}");
+            let told = explain_smtp(&fault, &[to], Language::French);
+            let start = "452 4.0.0 A fault on demand (une panne que l'adresse demande) : le serveur n'a";
+            assert!(told.starts_with(start), "{to}: {told}");
+        }
+        let others = ["bob@example.test", "bob+451@example.test", "bob+lists@example.test", "bob@x+452.test"];
+        for to in others.iter().map(std::slice::from_ref).chain([&[][..]]) {
+            let told = explain_smtp(&fault, to, Language::English);
+            let start =
+                "452 4.0.0 A fault on demand (the chaos settings of the server ask for it): the server has";
+            assert!(told.starts_with(start), "{to:?}: {told}");
+            let told = explain_smtp(&fault, to, Language::French);
+            assert!(told.contains("(une panne que demandent les réglages de chaos du serveur)"), "{told}");
+        }
+        let with_remark = format!("{FAULT_ON_DEMAND}; +452-afterdot is no fault on demand");
+        let told = explain_smtp(&reply(452, None, &with_remark), &[], Language::English);
+        assert!(told.contains("(the chaos settings"), "{told}");
+    }
+
+    #[test]
+    fn u98_a_remark_about_a_fault_is_shown_with_the_next_step() {
+        let remark = "Recipient ok; +no-on-selct is no fault on demand, did you mean +no-on-select?";
+        let reply = reply(250, Some(Enhanced(2, 1, 5)), remark);
+        assert!(has_remark(&reply));
+        let told = explain_smtp(&reply, &[], Language::English);
+        assert_eq!(told, format!("250 2.1.5 {remark} (check the fault in the address): accepted."));
+        let told = explain_smtp(&reply, &[], Language::French);
+        assert!(told.ends_with(" (vérifiez la panne dans l'adresse) : accepté."), "{told}");
+        for plain in ["Recipient ok", "Ok; queued", "1+1; x"] {
+            assert!(!has_remark(&Reply { lines: vec![plain.into()], ..reply.clone() }), "{plain}");
+        }
     }
 
     #[test]
     fn h08_nobody_is_told_to_log_in_for_mail_that_no_login_sends() {
-        let told = explain_smtp(&reply(550, Some(Enhanced(5, 7, 1)), "Own users only"), Language::English);
+        let told =
+            explain_smtp(&reply(550, Some(Enhanced(5, 7, 1)), "Own users only"), &[], Language::English);
         assert!(told.contains("use the server of your provider") && !told.contains("log in"), "{told}");
     }
 

@@ -2,6 +2,9 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use super::strings;
+use crate::language::Language;
+
 /// A host and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerAddr {
@@ -22,8 +25,7 @@ impl FromStr for ServerAddr {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("{text:?} is not a host and a port: write it like mx.example.test:25 or [::1]:2525");
+        let wrong = || strings::BAD_SERVER.format(Language::of_environment(), &[&format!("{text:?}")]);
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
         let host = match host.strip_prefix('[') {
             Some(literal) => literal.strip_suffix(']').ok_or_else(wrong)?,

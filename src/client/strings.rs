@@ -2,7 +2,7 @@
 //!
 //! The rule: one table, one column for each language; `{0}` and `{1}` stand for values.
 
-use std::fmt::Display;
+use std::{env, fmt::Display};
 
 use crate::{
     language::{Language, LocalizedText},
@@ -21,6 +21,11 @@ impl Language {
         } else {
             Self::English
         }
+    }
+
+    /// The language of the locale of this process.
+    pub fn of_environment() -> Self {
+        Self::of_locale(|name| env::var(name).ok())
     }
 
     /// The colon after a word, as in `Subject:`; French puts a blank before it.
@@ -97,6 +102,9 @@ table! {
     HTTP:
         "{0} speaks HTTP, and takes no mail. Nothing was sent to it: use the port for SMTP (25, 587, 2525), IMAP (143, 1143) or POP3 (110, 1110).",
         "{0} parle HTTP, et ne prend pas de courrier. Rien ne lui a été envoyé : prenez le port de SMTP (25, 587, 2525), d'IMAP (143, 1143) ou de POP3 (110, 1110).";
+    OTHER_PROTOCOL:
+        "{0} speaks {1}, and not {2}. Nothing was sent to it: the port for {2} is probably {3}.",
+        "{0} parle {1}, et non {2}. Rien ne lui a été envoyé : le port pour {2} est probablement {3}.";
     TOO_SLOW:
         "no reply from {0} within {1} seconds. Try again later.",
         "pas de réponse de {0} en {1} secondes. Réessayez plus tard.";
@@ -130,9 +138,15 @@ table! {
     INJECTED:
         "clear text arrived from {0} after it had agreed to TLS: the network may be tampering. Nothing was sent; try another network.",
         "du texte en clair est venu de {0} après son accord pour TLS : le réseau est peut-être manipulé. Rien n'a été envoyé ; changez de réseau.";
-    FAULT_ON_DEMAND:
+    FAULT_OF_ADDRESS:
         "the address asks for it",
         "une panne que l'adresse demande";
+    FAULT_BY_CHANCE:
+        "the chaos settings of the server ask for it",
+        "une panne que demandent les réglages de chaos du serveur";
+    CHECK_FAULT:
+        "check the fault in the address",
+        "vérifiez la panne dans l'adresse";
     NO_LOGIN:
         "{0} offers no supported login (PLAIN, LOGIN). Try the submission port, or --tls starttls.",
         "{0} n'offre aucune authentification connue ici (PLAIN, LOGIN). Essayez le port de soumission, ou --tls starttls.";
@@ -151,6 +165,45 @@ table! {
     EXPOSED:
         "the password would go to {0} in clear text, readable on the network. Add --tls starttls or --tls implicit.",
         "le mot de passe irait à {0} en clair, lisible sur le réseau. Ajoutez --tls starttls ou --tls implicit.";
+    // The command line, and the files that it names.
+    BAD_SERVER:
+        "{0} is not a host and a port: write it like mx.example.test:25 or [::1]:2525",
+        "{0} n'est pas un hôte et un port : écrivez par exemple mx.example.test:25 ou [::1]:2525";
+    NOT_AN_ADDRESS:
+        "{0} is not an address: write user@domain, or Name <user@domain>",
+        "{0} n'est pas une adresse : écrivez nom@domaine, ou Prénom Nom <nom@domaine>";
+    SEVERAL_ADDRESSES: "{0} is more than one address", "{0} fait plus d'une adresse";
+    ONE_SENDER: "--from takes one address", "--from n'accepte qu'une adresse";
+    BLANK_IN_HELO: "a name must not contain blanks", "un nom ne contient pas de blancs";
+    CACERT_WITHOUT_TLS:
+        "--cacert {0} is for TLS: add --tls=starttls or --tls=implicit",
+        "--cacert {0} est pour TLS : ajoutez --tls=starttls ou --tls=implicit";
+    NO_CERTIFICATE: "there is no certificate in it", "il n'y a pas de certificat dans ce fichier";
+    UNUSABLE_CERTIFICATES:
+        "{0}: {1}; name a PEM file with certificates",
+        "{0} : {1} ; indiquez un fichier PEM qui contient des certificats";
+    MISSING_OPTION:
+        "{0} is missing, and there is no terminal to ask at: see restante send --help",
+        "il manque {0}, et il n'y a pas de terminal pour le demander : voyez restante send --help";
+    BODY_OPTIONS: "--body, --file or -", "--body, --file ou -";
+    PASSWORD_OPTIONS: "--password-file or {0}", "--password-file ou {0}";
+    NOT_UTF8:
+        "{0} is not UTF-8 text: send it with --attach, or --raw",
+        "{0} n'est pas du texte UTF-8 : envoyez-le avec --attach ou --raw";
+    STANDARD_INPUT: "standard input", "l'entrée standard";
+    UNREADABLE: "cannot read {0}: {1}; nothing was sent", "lecture de {0} impossible : {1} ; rien n'a été envoyé";
+    EMPTY_PASSWORD: "the password in {0} is empty", "le mot de passe dans {0} est vide";
+    NO_PASSWORD: "no password was given", "aucun mot de passe n'a été donné";
+    INPUT_ENDED: "nothing was sent: the input ended", "rien n'a été envoyé : l'entrée est finie";
+    NO_RANDOM: "no random numbers: {0}", "pas de nombres aléatoires : {0}";
+    NEEDS_TERMINAL:
+        "the input ended before a login: `restante client` needs a terminal; in scripts, use `restante send` and curl",
+        "l'entrée a fini avant la connexion : `restante client` demande un terminal ; dans un script, prenez `restante send` et curl";
+    NO_LISTENER:
+        "{0} has no address to connect to for {1}{2}: name one, like {1} {3}",
+        "{0} n'a pas d'adresse où se connecter pour {1}{2} : donnez-en une, comme {1} {3}";
+    LISTENS_IN_CLEAR: " (it has one for --tls none or --tls starttls)", " (il en a une pour --tls none ou --tls starttls)";
+    LISTENS_WITH_TLS: " (it has one for --tls implicit)", " (il en a une pour --tls implicit)";
     // The interactive client: login and menu.
     WELCOME: "restante client: mail by {0} (SMTP) and {1} ({2}).", "restante client : courrier par {0} (SMTP) et {1} ({2}).";
     DOOR: "1 log in   2 sign up   q quit: ", "1 se connecter   2 s'inscrire   q quitter : ";
@@ -161,8 +214,12 @@ table! {
     SIGNED_UP: "{0} is signed up. 1 logs in.", "{0} est inscrit. 1 pour se connecter.";
     WAIT_FOR_ACCOUNT: "Waiting until the server knows {0}: {1} s at most.", "Attente que le serveur connaisse {0} : {1} s au plus.";
     NO_NAME: "No name was given. Type it, or press Ctrl-D to leave.", "Aucun nom n'a été donné. Tapez-le, ou Ctrl-D pour sortir.";
+    FORMER_MAIL:
+        "its mailbox has the mail of a former account; ask the operator",
+        "sa boîte a le courrier d'un ancien compte ; demandez à l'exploitant";
     NOT_SIGNED_UP: "Not signed up: {0}.", "Non inscrit : {0}.";
     ATTEMPTS_LEFT: "Login failed: {0} Attempts left: {1}.", "Échec de la connexion : {0} Essais restants : {1}.";
+    LOGIN_REMARK: "Check the fault in the login name: {0}", "Vérifiez la panne dans le nom : {0}";
     NOT_NOW: "Not logged in: {0}", "Pas de connexion : {0}";
     NO_MORE_ATTEMPTS:
         "No more attempts: {0} Check the name and the password, and start again.",
@@ -246,6 +303,7 @@ table! {
     READ_PROMPT_SAVE: "s 1 to save an attachment, r to reply, d to delete this message, Enter to go back: ", "s 1 : enregistrer une pièce, r : répondre, d : supprimer ce message, Entrée : retour : ";
     DELETES_THIS: "Nothing was deleted: here d deletes message {0}, which you read. For {1}, go back first.", "Rien n'a été supprimé : ici d supprime le message {0}, que vous lisez. Pour {1}, revenez d'abord à la liste.";
     NO_ATTACHMENTS: "This message has no attachment.", "Ce message n'a pas de pièce jointe.";
+    SAVE_WHICH: "Name the attachment, like s 1.", "Donnez le numéro de la pièce, par exemple s 1.";
     NO_SUCH_ATTACHMENT: "There is no attachment {0}.", "Il n'y a pas de pièce {0}.";
     ASK_DIRECTORY: "Into the directory", "Dans le répertoire";
     SAVED: "Saved as {0}.", "Enregistré sous {0}.";
@@ -265,6 +323,7 @@ table! {
     CONFIRM_SEND: "Send it?", "Envoyer ?";
     NOT_SENT: "Not sent.", "Non envoyé.";
     SENT_DONE: "Sent: {0}", "Envoyé : {0}";
+    REMARK_FOR: "To {0}: {1}", "Pour {0} : {1}";
     REFUSED_FOR: "Not to {0}: {1}", "Refusé pour {0} : {1}";
     SEND_TO_REST: "Send it to the other recipients anyway?", "L'envoyer quand même aux autres destinataires ?";
     TRY_AGAIN: "Try again?", "Réessayer ?";
@@ -273,6 +332,9 @@ table! {
     KEPT_IN_FOLDER: "Kept in the folder {0}. Open it there with a mail program to send it.", "Gardé dans le dossier {0}. Ouvrez-le là avec un logiciel de courrier pour l'envoyer.";
     KEPT_IN_FILE: "Kept in {0}. To send it later, type:", "Gardé dans {0}. Pour l'envoyer plus tard, tapez :";
     NOT_KEPT: "The letter cannot be kept in a file: {0}. Check the free space and the permissions, then choose again.", "La lettre ne peut pas être gardée dans un fichier : {0}. Vérifiez la place et les droits, puis choisissez de nouveau.";
+    TEXT_NOT_KEPT:
+        "The text cannot be kept in a file: {0}. Check the free space and the permissions before you type it again.",
+        "Le texte ne peut pas être gardé dans un fichier : {0}. Vérifiez la place et les droits avant de le taper de nouveau.";
     COPY_ON_SERVER: "The server keeps a copy, unless it is configured not to.", "Le serveur garde une copie, sauf consigne contraire.";
     COPY_HERE: "A copy is kept on this disk.", "Une copie est gardée sur ce disque.";
     NO_COPY: "No copy could be kept: {0}.", "Aucune copie n'a pu être gardée : {0}.";

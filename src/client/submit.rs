@@ -2,6 +2,7 @@
 
 use super::{
     ClientError,
+    reply_help::has_remark,
     smtp::{MessageRequirements, Reply, ReplyClass, Smtp},
 };
 
@@ -21,31 +22,48 @@ pub(crate) type Refusal<'a> = (&'a str, Reply);
 
 #[derive(Debug)]
 pub(crate) enum SubmitOutcome<'a> {
-    /// The server refused the sender or ended the session: no recipient gets the message.
-    Refused(Reply),
+    /// The server refused the sender, or ended the session at this recipient: no recipient gets the message.
+    Refused(Reply, Option<&'a str>),
     /// The server refused every recipient.
     NoRecipient(Vec<Refusal<'a>>),
     /// The server refused some recipients, and the caller then gave up on the others.
     Cancelled,
-    /// The reply to the message itself, and the recipients refused before it.
-    Replied(Reply, Vec<Refusal<'a>>),
+    /// The reply to the message itself.
+    Replied {
+        reply: Reply,
+        /// The recipients refused before it.
+        refusals: Vec<Refusal<'a>>,
+        /// The recipients taken with a remark about a fault in their address.
+        remarks: Vec<(&'a str, Reply)>,
+    },
 }
 
 impl SubmitOutcome<'_> {
     /// Returns every reply that decides whether the message arrived.
     pub(crate) fn replies(&self) -> impl Iterator<Item = &Reply> {
         let (reply, refusals) = match self {
-            Self::Refused(reply) => (Some(reply), &[][..]),
+            Self::Refused(reply, _) => (Some(reply), &[][..]),
             Self::NoRecipient(refusals) => (None, refusals.as_slice()),
             Self::Cancelled => (None, &[][..]),
-            Self::Replied(reply, refusals) => (Some(reply), refusals.as_slice()),
+            Self::Replied { reply, refusals, .. } => (Some(reply), refusals.as_slice()),
         };
         reply.into_iter().chain(refusals.iter().map(|(_, reply)| reply))
     }
 
     /// True if at least one recipient gets the message.
     pub(crate) fn is_sent(&self) -> bool {
-        matches!(self, Self::Replied(reply, _) if reply.is_done())
+        matches!(self, Self::Replied { reply, .. } if reply.is_done())
+    }
+
+    /// Of these recipients, those that do not get the message.
+    pub(crate) fn pending<'a>(&self, recipients: &[&'a str]) -> Vec<&'a str> {
+        let is_refused = |address: &&str| match self {
+            Self::Replied { reply, refusals, .. } if reply.is_done() => {
+                refusals.iter().any(|(refused, _)| refused == address)
+            }
+            _ => true,
+        };
+        recipients.iter().copied().filter(is_refused).collect()
     }
 
     /// The worst class of all replies: a permanent failure, then a temporary one.
@@ -78,16 +96,18 @@ pub(crate) fn submit<'a>(
     let needs = MessageRequirements::for_message(message, recipients.iter().copied().chain([from]));
     let reply = smtp.mail(from, &needs)?;
     if !reply.is_done() {
-        return Ok(SubmitOutcome::Refused(reply));
+        return Ok(SubmitOutcome::Refused(reply, None));
     }
-    let mut refusals = Vec::new();
+    let (mut refusals, mut remarks) = (Vec::new(), Vec::new());
     for recipient in recipients {
         let reply = smtp.recipient(recipient)?;
         if reply.code == CLOSING {
-            return Ok(SubmitOutcome::Refused(reply));
+            return Ok(SubmitOutcome::Refused(reply, Some(recipient)));
         }
         if !reply.is_done() {
             refusals.push((*recipient, reply));
+        } else if has_remark(&reply) {
+            remarks.push((*recipient, reply));
         }
     }
     // QUIT follows in both cases: without DATA nothing was handed over (RFC 5321 section 4.1.1.10).
@@ -97,7 +117,7 @@ pub(crate) fn submit<'a>(
     if !refusals.is_empty() && !go_on(&refusals) {
         return Ok(SubmitOutcome::Cancelled);
     }
-    Ok(SubmitOutcome::Replied(smtp.data(message)?, refusals))
+    Ok(SubmitOutcome::Replied { reply: smtp.data(message)?, refusals, remarks })
 }
 
 /// The server closes the connection (RFC 5321 section 3.8).

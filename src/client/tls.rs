@@ -14,7 +14,7 @@ use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, InvalidMessage,
     RootCertStore, SignatureScheme,
     client::{
-        WebPkiServerVerifier,
+        VerifierBuilderError, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
@@ -25,8 +25,11 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-use super::tls_failure::TlsFailure;
-use crate::certificate_words::{certificate_error, pem_error};
+use super::{
+    tls_failure::TlsFailure,
+    trust_error::{TrustCause, TrustError},
+};
+use crate::certificate_words::certificate_error;
 
 /// The certificates that a client trusts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,12 +54,12 @@ impl Tls {
     /// TLS 1.2 and 1.3 with that trust.
     ///
     /// # Errors
-    /// The file of `trust` has no certificates. The message says which file to name instead.
-    pub fn new(trust: &Trust) -> Result<Self, String> {
+    /// The file of `trust` has no certificates.
+    pub fn new(trust: &Trust) -> Result<Self, TrustError> {
         let provider = Arc::new(ring::default_provider());
         let versions = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| TrustError::Library(error.to_string()))?;
         let signatures = provider.signature_verification_algorithms;
         let verifier: Arc<dyn ServerCertVerifier> = match trust {
             Trust::System => {
@@ -133,32 +136,33 @@ fn system_roots() -> RootCertStore {
     found.unwrap_or_else(RootCertStore::empty)
 }
 
-fn roots_from_file(path: &Path) -> Result<RootCertStore, String> {
+fn roots_from_file(path: &Path) -> Result<RootCertStore, TrustError> {
     roots_of(certificates_in(path)?, path)
 }
 
-fn certificates_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+fn certificates_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    let certificates = certificates.map_err(|error| unusable(path, &pem_error(&error)))?;
+    let certificates = certificates.map_err(|error| unusable(path, TrustCause::Pem(error)))?;
     if certificates.is_empty() {
-        return Err(unusable(path, "there is no certificate in it"));
+        return Err(unusable(path, TrustCause::Empty));
     }
     Ok(certificates)
 }
 
 /// The authorities, without those that the library cannot read, which a bundle of a machine may have.
-fn roots_of(certificates: Vec<CertificateDer<'static>>, path: &Path) -> Result<RootCertStore, String> {
+fn roots_of(certificates: Vec<CertificateDer<'static>>, path: &Path) -> Result<RootCertStore, TrustError> {
     let first = certificates.first().cloned();
     let mut roots = RootCertStore::empty();
     if roots.add_parsable_certificates(certificates).0 > 0 {
         return Ok(roots);
     }
     let why = first.and_then(|first| ParsedCertificate::try_from(&first).err());
-    Err(unusable(path, &why.map_or_else(String::new, |error| certificate_error(&error))))
+    let other = || TrustCause::Other(String::new());
+    Err(unusable(path, why.map_or_else(other, TrustCause::Certificate)))
 }
 
-fn unusable(path: &Path, why: &str) -> String {
-    format!("{}: {why}; name a PEM file with certificates", path.display())
+fn unusable(path: &Path, why: TrustCause) -> TrustError {
+    TrustError::File(path.to_owned(), why)
 }
 
 /// Trusts the certificates of a file.
@@ -170,11 +174,12 @@ struct TrustNamed {
 }
 
 impl TrustNamed {
-    fn read(path: &Path, provider: Arc<CryptoProvider>) -> Result<Self, String> {
+    fn read(path: &Path, provider: Arc<CryptoProvider>) -> Result<Self, TrustError> {
         let named = certificates_in(path)?;
         let roots = Arc::new(roots_of(named.clone(), path)?);
         let authorities = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
-        Ok(Self { named, authorities: authorities.map_err(|error| unusable(path, &error.to_string()))? })
+        let other = |error: VerifierBuilderError| unusable(path, TrustCause::Other(error.to_string()));
+        Ok(Self { named, authorities: authorities.map_err(other)? })
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     message_view::{MessageView, Summary},
     table::{AddressColumn, Layout},
     typed_numbers::{listed, numbers},
-    typed_path::expand_home,
+    typed_path::typed_path,
 };
 use crate::{
     client::{ClientError, display, strings},
@@ -289,15 +289,21 @@ impl App<'_> {
             return self.terminal.print_localized(strings::NO_ATTACHMENTS, &[]);
         }
         let number = if number.is_empty() && view.parts.len() == 1 { "1" } else { number };
+        if number.is_empty() {
+            return self.terminal.print_localized(strings::SAVE_WHICH, &[]);
+        }
         let place = number.parse().ok().and_then(|number: usize| number.checked_sub(1));
         let Some(part) = place.and_then(|place| view.parts.get(place)) else {
             return self.terminal.print_localized(strings::NO_SUCH_ATTACHMENT, &[&number]);
         };
         let prompt = strings::ASK_DIRECTORY.text(self.terminal.language());
         let Some(directory) = self.terminal.prompt_with_default(prompt, ".") else { return };
-        match part.save(&expand_home(&directory)) {
+        match part.save(&typed_path(&directory)) {
             Ok(path) => self.terminal.print_localized(strings::SAVED, &[&path.display()]),
-            Err(error) => self.terminal.print_localized(strings::NOT_SAVED, &[&directory, &error]),
+            Err(error) => {
+                let why = self.terminal.language().reason(&error);
+                self.terminal.print_localized(strings::NOT_SAVED, &[&directory, &why]);
+            }
         }
     }
 }

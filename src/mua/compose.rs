@@ -3,8 +3,8 @@
 use std::{mem, time::SystemTime};
 
 use super::{
-    app::App, message_view::MessageView, sent_folder::SentFolder, terminal::Terminal,
-    typed_path::expand_home, unsent::Outbound,
+    app::App, message_view::MessageView, sent_folder::SentFolder, terminal::Terminal, typed_path::typed_path,
+    unsent::Outbound,
 };
 use crate::{
     client::{
@@ -12,7 +12,7 @@ use crate::{
         outgoing::{Attachment, OutgoingMessage, Person},
         own_address::own_address,
         reply_help,
-        smtp::{Reply, Smtp},
+        smtp::Smtp,
         strings,
         submit::{Refusal, Submission, SubmitOutcome, submit},
     },
@@ -67,13 +67,13 @@ impl App<'_> {
         let outcome = submit(&mut smtp, &submission, |refusals| {
             show_refusals(terminal, refusals);
             refused = addresses(refusals);
-            terminal.confirm(strings::SEND_TO_REST.text(terminal.language()), true)
+            terminal.confirm_or_leave(strings::SEND_TO_REST.text(terminal.language()), true)
         })?;
         smtp.quit();
         if let SubmitOutcome::NoRecipient(refusals) = &outcome {
             refused = addresses(refusals);
         }
-        let is_sent = show_outcome(terminal, &outcome);
+        let is_sent = show_outcome(terminal, &outcome, &recipients);
         let taken: Vec<String> = recipients.iter().map(|address| (*address).to_owned()).collect();
         if is_sent {
             outbound.sent.extend(taken.into_iter().filter(|address| !refused.contains(address)));
@@ -112,7 +112,9 @@ impl App<'_> {
             (self.config.random)(),
         ) {
             Ok(()) => self.terminal.print_localized(strings::COPY_HERE, &[]),
-            Err(error) => self.terminal.print_localized(strings::NO_COPY, &[&error]),
+            Err(error) => {
+                self.terminal.print_localized(strings::NO_COPY, &[&self.terminal.language().reason(&error)])
+            }
         }
     }
 
@@ -138,13 +140,15 @@ impl App<'_> {
             if typed.is_empty() {
                 break;
             }
-            match Attachment::read(&expand_home(&typed)) {
+            match Attachment::read(&typed_path(&typed)) {
                 Ok(file) => {
                     let size = language.size(file.content.len() as u64);
                     self.terminal.print_localized(strings::ATTACHED, &[&file.name, &file.kind, &size]);
                     letter.attachments.push(file);
                 }
-                Err(error) => self.terminal.print_localized(strings::NOT_ATTACHED, &[&typed, &error]),
+                Err(error) => {
+                    self.terminal.print_localized(strings::NOT_ATTACHED, &[&typed, &language.reason(&error)]);
+                }
             }
         }
         self.terminal.print_localized(strings::ASK_TEXT, &[]);
@@ -248,21 +252,29 @@ fn addresses(refusals: &[Refusal<'_>]) -> Vec<String> {
 /// Lists the refused recipients with the reasons.
 fn show_refusals(terminal: &mut Terminal, refusals: &[Refusal<'_>]) {
     for (recipient, reply) in refusals {
-        let why = reply_help::explain_smtp(reply, terminal.language());
+        let why = reply_help::explain_smtp(reply, &[recipient], terminal.language());
         terminal.print_localized(strings::REFUSED_FOR, &[recipient, &why]);
     }
 }
 
-/// Reports the outcome. Returns true if at least one recipient gets the message.
-fn show_outcome(terminal: &mut Terminal, outcome: &SubmitOutcome<'_>) -> bool {
-    let explained = |reply: &Reply| reply_help::explain_smtp(reply, terminal.language());
+/// Reports the outcome for these recipients. Returns true if at least one of them gets the message.
+fn show_outcome(terminal: &mut Terminal, outcome: &SubmitOutcome<'_>, recipients: &[&str]) -> bool {
+    let language = terminal.language();
     match outcome {
-        SubmitOutcome::Replied(reply, _) if reply.is_done() => {
-            let why = explained(reply);
+        SubmitOutcome::Replied { reply, remarks, .. } if reply.is_done() => {
+            for (recipient, reply) in remarks {
+                let told = reply_help::explain_smtp(reply, &[], language);
+                terminal.print_localized(strings::REMARK_FOR, &[recipient, &told]);
+            }
+            let why = reply_help::explain_smtp(reply, recipients, language);
             terminal.print_localized(strings::SENT_DONE, &[&why]);
         }
-        SubmitOutcome::Replied(reply, _) | SubmitOutcome::Refused(reply) => {
-            let why = explained(reply);
+        SubmitOutcome::Replied { reply, .. } => {
+            let why = reply_help::explain_smtp(reply, recipients, language);
+            terminal.print_wrapped(&display::printable_line(&why));
+        }
+        SubmitOutcome::Refused(reply, recipient) => {
+            let why = reply_help::explain_smtp(reply, recipient.as_slice(), language);
             terminal.print_wrapped(&display::printable_line(&why));
         }
         SubmitOutcome::NoRecipient(refusals) => show_refusals(terminal, refusals),

@@ -29,7 +29,7 @@ impl App<'_> {
     /// Opens another session with the same password, as often as the person wants to try.
     fn connect_again(&mut self) -> Option<Imap> {
         let question = strings::RECONNECT.text(self.terminal.language());
-        while self.terminal.confirm(question, true) {
+        while self.terminal.confirm_or_leave(question, true) {
             let opened = open_imap(self.config).and_then(|mut imap| {
                 imap.log_in(&self.user, &self.password)?;
                 Ok(imap)

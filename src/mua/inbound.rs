@@ -5,7 +5,7 @@ use super::{
     terminal::Terminal,
 };
 use crate::{
-    client::{ClientError, imap::Imap, pop3::Pop3},
+    client::{ClientError, imap::Imap, pop3::Pop3, strings},
     proto::request::Secret,
 };
 
@@ -52,6 +52,17 @@ impl Session {
         };
         let why = done.err().map(|error| error.describe(terminal.language())).unwrap_or_default();
         Ok(Err(LoginRefusal { why, is_about_login }))
+    }
+
+    /// Shows the remark of the server about a fault in the login name.
+    pub(super) fn show_remark(&mut self, terminal: &mut Terminal) {
+        let remark = match self {
+            Self::Pop3(pop3) => pop3.take_remark(),
+            Self::Imap(imap) => imap.take_remark(),
+        };
+        if let Some(remark) = remark {
+            terminal.print_localized(strings::LOGIN_REMARK, &[&remark]);
+        }
     }
 
     /// Ends the session, in which nothing was changed.

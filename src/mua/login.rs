@@ -44,7 +44,7 @@ pub(super) fn begin(plan: &AppConfig, terminal: &mut Terminal) -> Result<Login, 
     for route in [&plan.reading, &plan.smtp] {
         if route.exposes_passwords() {
             let question = terminal.localize(strings::SEND_EXPOSED, &[&route.server]);
-            if !terminal.confirm(&question, false) {
+            if !terminal.confirm_or_leave(&question, false) {
                 return Ok(Login::Declined);
             }
         }
@@ -77,7 +77,10 @@ fn log_in(
         }
         let why = loop {
             let LoginRefusal { why, is_about_login } = match session.log_in(&user, &password, terminal)? {
-                Ok(()) => return Ok(Login::Done(user, password, Box::new(session))),
+                Ok(()) => {
+                    session.show_remark(terminal);
+                    return Ok(Login::Done(user, password, Box::new(session)));
+                }
                 Err(refusal) => refusal,
             };
             session.end_quietly();
@@ -89,7 +92,7 @@ fn log_in(
                 return Ok(Login::Refused(why));
             }
             terminal.print_localized(strings::NOT_NOW, &[&why]);
-            if !terminal.confirm(strings::TRY_AGAIN.text(language), true) {
+            if !terminal.confirm_or_leave(strings::TRY_AGAIN.text(language), true) {
                 return Ok(Login::GivenUp);
             }
             session = Session::open(plan, terminal)?;
@@ -144,7 +147,7 @@ fn sign_up(door: &SignUp, terminal: &mut Terminal) -> Option<NewAccount> {
         }
     };
     if has_former_mail(door, &name) {
-        let why = "its mailbox has the mail of a former account; ask the operator";
+        let why = strings::FORMER_MAIL.text(language);
         terminal.print_localized(strings::NOT_SIGNED_UP, &[&why]);
         return None;
     }

@@ -109,7 +109,7 @@ impl App<'_> {
         let question = strings::RECONNECT.text(self.terminal.language());
         let known = self.inbox.summary_cache();
         self.inbox = Folder::disconnected(); // the server locks a mailbox for one session
-        while self.terminal.confirm(question, true) {
+        while self.terminal.confirm_or_leave(question, true) {
             match self.open_as(&self.user.clone(), known.clone()) {
                 Ok(inbox) => {
                     self.inbox = inbox;

@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod browse;
 pub(crate) mod compose;
+pub(crate) mod draft_file;
 pub(crate) mod folder;
 mod imap_folder;
 mod imap_list;

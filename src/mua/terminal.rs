@@ -38,7 +38,7 @@ impl Terminal {
         Self {
             input: Box::new(io::stdin().lock()),
             output: Box::new(io::stdout()),
-            language: Language::of_locale(|name| env::var(name).ok()),
+            language: Language::of_environment(),
             interactive: io::stdin().is_terminal(),
             styled: shown && supports_styles(),
             size: None,
@@ -185,6 +185,15 @@ impl Terminal {
 
     /// Asks yes or no. An empty answer means `offered`, and the end of the input means no.
     pub(crate) fn confirm(&mut self, question: &str, offered: bool) -> bool {
+        self.choose(question, offered, &["n", "no", "non"])
+    }
+
+    /// Asks yes or no in the same way. `q` means no too, as in the menus, because a no leaves this place and loses nothing.
+    pub(crate) fn confirm_or_leave(&mut self, question: &str, offered: bool) -> bool {
+        self.choose(question, offered, &["n", "no", "non", "q"])
+    }
+
+    fn choose(&mut self, question: &str, offered: bool, no: &[&str]) -> bool {
         let keys = if offered { strings::YES_NO } else { strings::NO_YES };
         let prompt = format!("{question} {} ", keys.text(self.language));
         loop {
@@ -192,7 +201,7 @@ impl Terminal {
             match answer.trim().to_lowercase().as_str() {
                 "" => return offered,
                 "y" | "yes" | "o" | "oui" => return true,
-                "n" | "no" | "non" => return false,
+                word if no.contains(&word) => return false,
                 _ => self.print_localized(strings::NO_SUCH_CHOICE, &[&answer.trim()]),
             }
         }

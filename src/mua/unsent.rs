@@ -2,22 +2,15 @@
 //!
 //! The rule: no letter is lost. An answer, the end of the input and a signal that ends the process all keep it.
 
-use std::{
-    env,
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::{path::Path, time::SystemTime};
 
 use super::{
     app::{App, ReadingProtocol},
+    draft_file::{SendCommand, keep_draft},
     inbound::open_imap,
 };
 use crate::{
-    client::{ClientError, Security, outgoing::OutgoingMessage, strings},
-    command_hint::shell_quoted,
+    client::{ClientError, outgoing::OutgoingMessage, strings},
     ending_signals,
 };
 
@@ -142,13 +135,7 @@ impl App<'_> {
 
     /// Keeps the letter in a file of the user's data directory, else of the current one, and tells how to send it.
     fn keep_in_file(&mut self, outbound: &Outbound) -> bool {
-        let of_user = self.config.sent_dir.as_ref().map(|directory| directory.join("drafts"));
-        let here = || env::current_dir().and_then(|here| write_draft(&here, &outbound.message));
-        let written = match of_user {
-            Some(directory) => write_draft(&directory, &outbound.message).or_else(|_| here()),
-            None => here(),
-        };
-        match written {
+        match keep_draft(self.config.sent_dir.as_deref(), &outbound.message) {
             Ok(path) => {
                 let command = self.send_command(outbound, &path);
                 self.terminal.print_localized(strings::KEPT_IN_FILE, &[&path.display()]);
@@ -156,7 +143,7 @@ impl App<'_> {
                 true
             }
             Err(error) => {
-                self.terminal.print_localized(strings::NOT_KEPT, &[&error]);
+                self.terminal.print_localized(strings::NOT_KEPT, &[&self.terminal.language().reason(&error)]);
                 false
             }
         }
@@ -165,74 +152,25 @@ impl App<'_> {
     /// The command that sends the draft to the recipients that do not have it.
     fn send_command(&self, outbound: &Outbound, draft: &Path) -> String {
         let smtp = &self.config.smtp;
-        let mut words = vec!["restante".to_owned(), "send".to_owned(), format!("--server={}", smtp.server)];
-        match smtp.security {
-            Security::None => {}
-            Security::StartTls => words.push("--tls=starttls".into()),
-            Security::Implicit => words.push("--tls=implicit".into()),
-        }
-        words.extend(self.config.cacert.iter().map(|file| format!("--cacert={}", file.display())));
-        if outbound.needs_login.unwrap_or(true) {
-            words.push(format!("--auth={}", self.user));
+        let needs_login = outbound.needs_login.unwrap_or(true);
+        let command = SendCommand {
+            smtp,
+            cacert: self.config.cacert.as_deref(),
             // The person agreed to the clear text at the login.
-            words.extend(smtp.exposes_passwords().then(|| "--insecure".to_owned()));
-        }
-        words.push(format!("--from={}", outbound.letter.from.address));
-        words.push(format!("--to={}", outbound.pending().join(",")));
-        words.push(format!("--raw={}", draft.display()));
-        words.iter().map(|word| shell_quoted(word)).collect::<Vec<_>>().join(" ")
+            insecure: needs_login && smtp.exposes_passwords(),
+            user: needs_login.then_some(&self.user),
+            password_file: None,
+            helo: None,
+            from: &outbound.letter.from.address,
+        };
+        command.line(&outbound.pending(), draft)
     }
 }
-
-/// Writes a draft into a new file of that directory, for its owner alone. Returns the path. Leaves no part of a file.
-fn write_draft(directory: &Path, message: &[u8]) -> io::Result<PathBuf> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    for number in 1..=MAX_DRAFTS {
-        let path = directory.join(format!("draft-{number}.eml"));
-        // O_EXCL: an existing file or link is never written to.
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(mut file) => {
-                let written = file.write_all(message).and_then(|()| file.sync_all());
-                let written = written.and_then(|()| File::open(directory)?.sync_all());
-                if written.is_err() {
-                    let _ = fs::remove_file(&path);
-                }
-                return written.map(|()| path);
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
-}
-
-/// Drafts in one directory.
-const MAX_DRAFTS: u32 = 100_000;
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
-
     use super::*;
     use crate::client::outgoing::Person;
-
-    #[test]
-    fn u95_a_draft_is_for_its_owner_and_replaces_no_other_file() {
-        let home = tempfile::tempdir().unwrap();
-        let directory = home.path().join("deep/drafts");
-        let first = write_draft(&directory, b"one").unwrap();
-        symlink("elsewhere", directory.join("draft-2.eml")).unwrap();
-        let third = write_draft(&directory, b"two").unwrap();
-        assert_eq!((&first, &third), (&directory.join("draft-1.eml"), &directory.join("draft-3.eml")));
-        assert_eq!(
-            (fs::read(&first).unwrap(), fs::read(&third).unwrap()),
-            (b"one".to_vec(), b"two".to_vec())
-        );
-        for (path, mode) in [(&first, 0o600), (&directory, 0o700)] {
-            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode, "{path:?}");
-        }
-        assert!(!directory.join("elsewhere").exists());
-    }
 
     #[test]
     fn u95_a_draft_names_the_recipients_that_do_not_have_it_and_the_hidden_ones() {

@@ -84,6 +84,16 @@ impl InjectedFault {
         detail.split('+').map(Self::from_name).collect::<Option<_>>().unwrap_or_default()
     }
 
+    /// True if an address asks for a refusal with this code, of the recipient or of its message.
+    #[cfg(feature = "tools")]
+    pub(crate) fn is_asked_for(address: &str, code: u16) -> bool {
+        let (_, injections) = Self::split(address);
+        injections.iter().any(|injection| match *injection {
+            Self::Rcpt(asked) | Self::FirstRcpts(_, asked) | Self::AfterDot(asked) => asked == code,
+            _ => false,
+        })
+    }
+
     /// The code with which a message is refused that a client sends in one request, if one of these faults refuses it.
     pub(super) fn refusal(injections: &[Self]) -> Option<u16> {
         injections.iter().find_map(|injection| match *injection {

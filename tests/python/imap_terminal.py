@@ -170,6 +170,14 @@ def news():
     assert PASSWORD not in terminal.seen and f'C: a1 LOGIN "{ALICE}" ***' in plain(terminal.seen).replace("\x1b[36m", ""), terminal.seen
 
 
+def a_mistyped_fault():
+    """The remark of the server about a fault in the login name is shown."""
+    terminal = client(LANG="C")
+    terminal.log_in(user="alice+452@example.test")
+    terminal.expect("Check the fault in the login name: +452 is a fault for a recipient: send to it")
+    terminal.leave("q to quit: ")
+
+
 def numbers_on_the_screen():
     """Another session removes a message and marks one: the numbers are those of the list on the screen until it is shown again."""
     terminal = client()
@@ -353,4 +361,4 @@ def a_refused_letter_is_a_draft():
 
 
 if __name__ == "__main__":
-    run(folders_flags_and_searches, a_refused_letter_is_a_draft, sent_and_without_a_date, news, a_lost_connection, in_french, wrong_passwords, over_tls, windows_of_all_widths, hostile_servers, numbers_on_the_screen)
+    run(folders_flags_and_searches, a_refused_letter_is_a_draft, sent_and_without_a_date, news, a_lost_connection, in_french, wrong_passwords, over_tls, windows_of_all_widths, hostile_servers, numbers_on_the_screen, a_mistyped_fault)

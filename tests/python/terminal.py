@@ -914,6 +914,119 @@ def answers_that_are_no_choices():
     terminal.leave("Your choice: ")
 
 
+def quoted_attachments():
+    """Names of attachments as a shell or a file manager quotes them; and `s` without a number."""
+    for name in ("été liste.txt", "plan.txt"):
+        with open(os.path.join(HOME, name), "w", encoding="utf-8") as file:
+            file.write(name)
+    terminal = Terminal(LC_ALL="fr_FR.UTF-8")
+    terminal.log_in(name="Nom ou adresse", password="Mot de passe : ")
+    terminal.answer("Votre choix : ", "2")
+    terminal.answer("À (séparés par des virgules) : ", f"{ALICE}; bob@example.test;")
+    for question in ("Cc : ", "Cci : ", "Objet : "):
+        terminal.answer(question, "")
+    terminal.answer("c'est tout) : ", "~/été\\ liste.txt")
+    terminal.expect("été liste.txt : text/plain")
+    terminal.answer("c'est tout) : ", f"'{HOME}/plan.txt' ")
+    terminal.expect("plan.txt : text/plain")
+    terminal.answer("c'est tout) : ", "/nowhere")
+    terminal.expect("/nowhere est illisible : ce fichier ou ce répertoire n'existe pas (erreur 2 du système).")
+    terminal.answer("c'est tout) : ", "")
+    terminal.expect("Texte, terminé par")
+    terminal.type(".")
+    terminal.answer("Envoyer ? [O/n] ", "")
+    terminal.expect("Envoyé : 250 2.0.0")
+    terminal.answer("Votre choix : ", "4")
+    terminal.answer("Votre choix : ", "1")
+    terminal.answer("q : retour : ", "1")
+    terminal.answer("Entrée : retour : ", "s")
+    terminal.expect("Donnez le numéro de la pièce, par exemple s 1.")
+    terminal.answer("Entrée : retour : ", "")
+    terminal.leave("q : retour : ", "Votre choix : ")
+
+
+def a_typed_letter_is_kept():
+    """A letter that was typed for `restante send` and not sent is in a file, and the command for it is told."""
+    drafts = os.path.join(HOME, ".local/share/restante/drafts")
+
+    def send(*words, to, port=SMTP_PORT):
+        command = ["send", "--server", f"127.0.0.1:{port}", "--from", ALICE, "--to", to, "--subject", "typed"]
+        terminal = Terminal(command=[*command, *words], size=(200, 24))
+        return terminal
+
+    terminal = send(to="bob@example.test,carl+452@example.test")
+    terminal.expect("Text, ended by")
+    terminal.type("the letter\n.")
+    terminal.expect("A fault on demand (the address asks for it)")
+    text, words = kept(terminal)
+    assert "the letter" in text and "--to=carl+452@example.test" in words, (text, words)
+    assert terminal.ended() == 4
+    terminal = send("-", to="carl+550@example.test")
+    terminal.type("from standard input")
+    os.write(terminal.window, b"\x04")
+    terminal.expect("Refused")
+    text, words = kept(terminal)
+    assert "from standard input" in text, text
+    assert terminal.ended() == 5
+    words[words.index("--to=carl+550@example.test")] = "--to=bob@example.test"
+    subprocess.run([PROGRAM, *words], check=True, env={})
+    assert len(os.listdir(drafts)) == 2, os.listdir(drafts)
+    # A letter that was sent leaves no file, nor does one that was not typed.
+    terminal = send(to="zoe@example.test")
+    terminal.expect("Text, ended by")
+    terminal.type(".")
+    terminal.expect("Queued")
+    assert terminal.ended() == 0
+    terminal = send("--body", "x", to="carl+550@example.test")
+    terminal.expect("Refused")
+    assert terminal.ended() == 5
+    assert len(os.listdir(drafts)) == 2, os.listdir(drafts)
+    # Mistakes are told before anything is typed.
+    terminal = send("--attach", "/nowhere", to="zoe@example.test")
+    terminal.expect("cannot read /nowhere")
+    assert terminal.ended() == 2
+    # Ctrl-C at a silent server keeps it too.
+    silent = socket.create_server(("127.0.0.1", 0))
+    terminal = send(to="zoe@example.test", port=silent.getsockname()[1])
+    terminal.expect("Text, ended by")
+    terminal.type("to nobody\n.")
+    terminal.expect("has not greeted yet")
+    os.write(terminal.window, b"\x03")
+    assert terminal.ended() == -signal.SIGINT
+    with open(os.path.join(drafts, "draft-3.eml"), encoding="ascii") as file:
+        assert "to nobody" in file.read()
+
+
+def a_mistyped_fault():
+    """The remark of the server about a fault in the login name is shown."""
+    terminal = Terminal(LANG="fr_FR.UTF-8")
+    terminal.log_in(user="alice+452@example.test", name="Nom ou adresse", password="Mot de passe : ")
+    terminal.expect("Vérifiez la panne dans le nom : +452 is a fault for a recipient: send to it")
+    terminal.leave("Votre choix : ")
+
+
+def q_at_yes_or_no():
+    """`q` is a no where a no leaves, and no answer where a no would lose a letter."""
+    terminal = Terminal()
+    terminal.log_in()
+    terminal.compose("unsure", "bob@example.test")
+    terminal.type(".")
+    terminal.answer("Send it? [Y/n] ", "q")
+    terminal.expect("q is not one of the choices.")
+    terminal.answer("Send it? [Y/n] ", "n")
+    terminal.leave("Your choice: ")
+    relay = Relay(int(POP3_PORT))
+    terminal = Terminal(pop3=relay.port)
+    terminal.log_in()
+    terminal.answer("Your choice: ", "1")
+    terminal.expect("q back: ")
+    relay.cut()
+    terminal.type("2")
+    terminal.answer("Connect again? [Y/n] ", "q")
+    terminal.expect("was closed")
+    assert terminal.ended() == 1
+
+
 def run(*stories):
     """Runs the story that the command line names."""
     signal.alarm(120)
@@ -924,5 +1037,5 @@ if __name__ == "__main__":
     run(
         wrong_twice_then_right, wrong_three_times, write_with_attachments, in_french, a_table_of_80_columns,
         odd_parts, save_on_a_full_disk, delete_and_keep, a_lost_connection, sign_up, between_postfix_and_dovecot,
-        replies, a_refused_letter, a_letter_kept_by_a_signal, answers_that_are_no_choices, the_own_address, the_own_address_in_a_domain, the_listeners_of_a_configuration, a_mailbox_in_use, send_asks, a_mistyped_answer, a_silent_port, the_echo_comes_back, the_live_screen_gives_the_terminal_back, look_for_new_mail, slips, many_marks, windows_of_all_widths,
+        replies, a_refused_letter, a_letter_kept_by_a_signal, answers_that_are_no_choices, quoted_attachments, a_typed_letter_is_kept, q_at_yes_or_no, a_mistyped_fault, the_own_address, the_own_address_in_a_domain, the_listeners_of_a_configuration, a_mailbox_in_use, send_asks, a_mistyped_answer, a_silent_port, the_echo_comes_back, the_live_screen_gives_the_terminal_back, look_for_new_mail, slips, many_marks, windows_of_all_widths,
     )

@@ -261,3 +261,25 @@ fn u95_the_end_of_the_input_and_a_signal_keep_the_letter() {
 fn u96_an_answer_that_is_none_of_the_choices_is_told() {
     story("answers_that_are_no_choices", &three_letters(), CLEAR, None);
 }
+
+#[test]
+fn u101_an_attachment_may_be_named_as_a_shell_quotes_it() {
+    story("quoted_attachments", &Server::dev(), CLEAR, None);
+}
+
+#[test]
+fn u102_send_keeps_a_typed_letter_that_was_not_sent() {
+    let server = Server::dev();
+    story("a_typed_letter_is_kept", &server, CLEAR, None);
+    assert_eq!(server.maildir(BOB).files("new").len(), 2, "one that was taken, and one from its file");
+}
+
+#[test]
+fn u103_a_q_leaves_a_question_with_yes_and_no() {
+    story("q_at_yes_or_no", &three_letters(), CLEAR, None);
+}
+
+#[test]
+fn u98_a_remark_about_a_fault_in_the_login_name_is_shown() {
+    story("a_mistyped_fault", &Server::dev(), CLEAR, None);
+}

@@ -77,3 +77,8 @@ fn y115_a_hostile_server_neither_hangs_nor_exhausts_the_client() {
 fn y116_numbers_on_the_screen_mean_what_it_shows() {
     story("numbers_on_the_screen", &three_letters());
 }
+
+#[test]
+fn u98_a_remark_about_a_fault_in_the_login_name_is_shown_by_imap_too() {
+    story("a_mistyped_fault", &Server::dev());
+}

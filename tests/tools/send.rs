@@ -11,8 +11,7 @@ use std::{
 
 use crate::common::{
     PASSWORD, Server,
-    client::with_crlf,
-    client::without_trace,
+    client::{Client, with_crlf, without_trace},
     home, installed,
     programs::said,
     secure::{ALICE, Keys},
@@ -331,4 +330,120 @@ fn u72_a_port_for_http_is_told_at_once_and_a_silent_one_before_the_wait_ends() {
     let last = told.next().unwrap().unwrap();
     assert!(last.contains("gave no greeting. Nothing was sent to it"), "{last}");
     assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+/// `restante send` in French, with that on standard input.
+fn send_in_french(words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+    command.arg("send").args(words).env("LC_ALL", "fr_FR.UTF-8").env_remove("RESTANTE_PASSWORD");
+    feed(&mut command, b"\xff")
+}
+
+#[test]
+fn u97_a_fault_of_the_address_and_one_by_chaos_are_told_apart() {
+    let server = Server::dev();
+    let to = |address| send(server.smtp(), &["--from", "a@far.test", "--to", address, "--body", "b"], b"");
+    for address in ["bob+452@example.test", "bob+452-after-dot@example.test"] {
+        ends_with(&to(address), 4, &["A fault on demand (the address asks for it)"]);
+    }
+    let mut http = Client::connect(server.addresses("http")[0]);
+    let body = "{\"Recipient\":{\"ErrorCode\":452,\"Probability\":100}}";
+    http.write(
+        format!(
+            "PUT /api/v1/chaos HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+        .as_bytes(),
+    );
+    assert!(http.rest().starts_with(b"HTTP/1.1 200 "));
+    let by_chance = "A fault on demand (the chaos settings of the server ask for it)";
+    ends_with(&to(BOB), 4, &[by_chance]);
+    let address = server.smtp().to_string();
+    let french = send_in_french(&["--server", &address, "--from", "a@far.test", "--to", BOB, "--body", "b"]);
+    ends_with(&french, 4, &["(une panne que demandent les réglages de chaos du serveur)"]);
+}
+
+#[test]
+fn u98_the_hint_about_a_mistyped_fault_is_shown() {
+    let server = Server::dev();
+    let words = ["--from", "a@far.test", "--to", "bob+no-on-selct@example.test", "--body", "b"];
+    let hint = "+no-on-selct is no fault on demand, did you mean +no-on-select?";
+    ends_with(&send(server.smtp(), &words, b""), 0, &["<bob+no-on-selct@example.test>: 250", hint, "Queued"]);
+    let words = ["--from", "a@far.test", "--to", "bob@example.test", "--body", "b"];
+    let sent = send(server.smtp(), &words, b"");
+    assert!(!said(&sent).contains("Recipient ok"), "{}", said(&sent));
+}
+
+#[test]
+fn u99_mistakes_in_options_and_files_are_told_in_the_language_of_the_user() {
+    let known = ["--from", "a@far.test", "--to", BOB];
+    for (words, told) in [
+        (&["--body", "b"][..], "il manque --from, et il n'y a pas de terminal"),
+        (&["--from", "a@far.test", "--body", "b"], "il manque --to,"),
+        (&known, "il manque --body, --file ou -,"),
+        (
+            &["--from", "a b"],
+            "la valeur 'a b' ne va pas pour '--from <ADDRESS>' : \"a b\" n'est pas une adresse",
+        ),
+        (&["--from", "a@far.test,b@far.test"], "--from n'accepte qu'une adresse"),
+        (&["--server", "localhost"], "\"localhost\" n'est pas un hôte et un port"),
+        (&["--helo", "a b"], "un nom ne contient pas de blancs"),
+        (
+            &["--tls", "non"],
+            "la valeur 'non' ne va pas pour '--tls <HOW>'\n  [valeurs possibles : 'none', 'starttls', 'implicit']",
+        ),
+        (
+            &["--subjekt", "x"],
+            "l'argument '--subjekt' est inconnu\n\n  conseil : vouliez-vous dire '--subject' ?",
+        ),
+        (&["--body", "b", "--raw", "x"], "ne va pas avec"),
+        (&["--body"], "il manque une valeur pour '--body <TEXT>'"),
+        (&["--password-file", "x"], "il manque '--auth <USER>'"),
+        (&["--helo", "a", "--helo", "b"], "l'argument '--helo <NAME>' ne peut être donné qu'une fois"),
+        (&["--cacert", "x"], "--cacert x est pour TLS : ajoutez"),
+        (
+            &["--cacert", "/nowhere/x", "--tls", "implicit"],
+            "/nowhere/x : ce fichier ou ce répertoire n'existe pas",
+        ),
+        (&[&known[..], &["--file", "/nowhere/x"]].concat(), "lecture de /nowhere/x impossible : ce fichier"),
+        (&[&known[..], &["--attach", "/", "--body", "x"]].concat(), "c'est un répertoire"),
+        (&[&known[..], &["-"]].concat(), "l'entrée standard n'est pas du texte UTF-8"),
+        (&["--auth", "ann"], "il manque --password-file ou RESTANTE_PASSWORD"),
+    ] {
+        let output = send_in_french(words);
+        ends_with(&output, 2, &[told]);
+        let said = said(&output);
+        for english in ["error:", "nothing was", "cannot", "missing", "For more", "Usage"] {
+            assert!(!said.contains(english), "{words:?}: {said}");
+        }
+    }
+    let mut client = Command::new(env!("CARGO_BIN_EXE_restante"));
+    client.args(["client", "--tls", "oui"]).env("LANG", "fr_FR.UTF-8").env_remove("LC_ALL");
+    client.env_remove("LC_MESSAGES");
+    ends_with(&feed(&mut client, b""), 2, &["la valeur 'oui' ne va pas", "restante client --help"]);
+    let mut other = Command::new(env!("CARGO_BIN_EXE_restante"));
+    other.args(["dev", "--nonsense"]).env("LC_ALL", "fr_FR.UTF-8");
+    ends_with(&feed(&mut other, b""), 2, &["error: unexpected argument"]);
+}
+
+#[test]
+fn u100_a_port_for_another_protocol_of_mail_is_told_with_the_likely_one() {
+    let server = Server::dev();
+    for (service, protocol) in [("pop3", "POP3"), ("imap", "IMAP")] {
+        let address = server.addresses(service)[0];
+        let told = format!(
+            "{address} speaks {protocol}, and not SMTP. Nothing was sent to it: the port for SMTP is probably 25, 587, 2525."
+        );
+        ends_with(&send(address, &letter(&["--body", "x"]), b""), 1, &[&told]);
+    }
+    for (option, protocol) in [("--pop3", "POP3"), ("--imap", "IMAP")] {
+        let mut client = Command::new(env!("CARGO_BIN_EXE_restante"));
+        let address = server.smtp().to_string();
+        client.args(["client", "--user", "ann", option, &address]).env("LC_ALL", "C");
+        ends_with(
+            &feed(&mut client, b"any\n"),
+            1,
+            &[&format!("speaks SMTP, and not {protocol}. Nothing was sent")],
+        );
+    }
 }

@@ -16,8 +16,9 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
-    ClientError, ConnectOptions, Security,
+    ClientError, ConnectOptions, MailProtocol, Security,
     connection::{Connection, WireEvent, WireObserver, Woken},
+    reply_help::remark_in,
 };
 use crate::proto::request::Secret;
 use command::{Command, Piece, quoted};
@@ -33,6 +34,7 @@ pub struct Imap {
     capabilities: Vec<String>,
     /// The number of commands so far, of which each has its own tag.
     commands: u32,
+    remark: Option<String>,
     events: Vec<FolderEvent>,
 }
 
@@ -65,8 +67,9 @@ impl Imap {
     /// # Errors
     /// The connection or TLS failed; [`ClientError::ImapRefused`] if the server refuses the session.
     pub fn open(route: &ConnectOptions, watcher: Option<WireObserver>) -> Result<Self, ClientError> {
-        let connection = Connection::connect(route, watcher)?;
-        let mut imap = Self { connection, capabilities: Vec::new(), commands: 0, events: Vec::new() };
+        let connection = Connection::connect(MailProtocol::Imap, route, watcher)?;
+        let mut imap =
+            Self { connection, capabilities: Vec::new(), commands: 0, remark: None, events: Vec::new() };
         match imap.read_response(&mut Budget::new(SMALL))? {
             Response::Status(status) if status.condition == Condition::Ok => imap.learn(&status),
             Response::Status(status) if status.condition == Condition::Bye => {
@@ -117,7 +120,13 @@ impl Imap {
         // Many capabilities are announced only after the login.
         self.capabilities.clear();
         self.learn(&status);
+        self.remark = remark_in(&status.text).map(str::to_owned);
         if self.capabilities.is_empty() { self.fetch_capabilities() } else { Ok(()) }
+    }
+
+    /// The remark of the server about a fault in the login name, once.
+    pub(crate) fn take_remark(&mut self) -> Option<String> {
+        self.remark.take()
     }
 
     /// NOOP: lets the server tell news.
