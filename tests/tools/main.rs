@@ -14,6 +14,7 @@ mod mbox_forms;
 mod mbox_readers;
 mod message_files;
 mod mime;
+mod misplaced;
 mod purge;
 mod seed;
 mod send;
