@@ -55,7 +55,7 @@ fn types(desk: &Desk, advice: &str) {
 /// The messages of a mailbox or folder: those that are new, and the flags of the others.
 fn mail(desk: &Desk, name: &str) -> (usize, Vec<String>) {
     let maildir = desk.maildir(name);
-    let flags = |name: &String| name.split(":2,").nth(1).unwrap_or("?").to_owned();
+    let flags = |file: &PathBuf| file.to_str().unwrap().split(":2,").nth(1).unwrap_or("?").to_owned();
     (maildir.files("new").len(), maildir.files("cur").iter().map(flags).collect())
 }
 

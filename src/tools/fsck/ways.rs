@@ -43,7 +43,11 @@ impl Reader {
         let names = names_below(maildir, spool);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let whole = |mailbox: String| Self { spool: spool.to_owned(), mailbox, folder: None };
+        let first = maildir.strip_prefix(spool).unwrap_or(maildir).iter().next().unwrap_or_default();
+        let is_hidden = first.as_encoded_bytes().starts_with(b".");
         match names[..] {
+            // Hidden on purpose: no new mailbox by its name.
+            _ if is_hidden => whole(SOME_ADDRESS.to_owned()),
             [name, ..] if name.contains('@') => {
                 let mailbox = whole(mailbox_of(OsStr::new(name)));
                 if names.len() == 1 { mailbox } else { mailbox.in_folder(&names[1..]) }

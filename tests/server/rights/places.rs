@@ -55,10 +55,12 @@ fn n113_a_place_below_a_closed_directory_comes_with_the_directory_and_the_comman
         let closed = story.at("closed");
         let command = format!("as root, run `chgrp {group} {0}` and `chmod g+x {0}`", closed.display());
         let (code, said) = story.run(&[], &["check"]);
+        let said = said.replace("/./", "/");
         assert_eq!(code, Some(if is_error { 2 } else { 0 }), "{keys}{rest}: {said}");
         assert!(said.contains(&command), "{keys}{rest}: {said}");
         if is_error && !rest.contains("unix:") {
             let (code, said) = story.run(&[], &["serve"]);
+            let said = said.replace("/./", "/");
             assert!(code == Some(1) && said.contains(&command), "{keys}{rest}: {said}");
         }
         if keys.contains("closed/mail") {
