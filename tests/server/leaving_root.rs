@@ -213,7 +213,6 @@ fn o09_a_user_who_cannot_do_the_work_is_told_with_what_to_type() {
     };
     fs::write(at("users.json"), "{}").unwrap();
     fs::set_permissions(at("users.json"), PermissionsExt::from_mode(0o600)).unwrap();
-
     let told = serve("no-such-user", "");
     assert!(
         told.contains("there is no user \"no-such-user\"") && told.contains("useradd --system"),
@@ -271,8 +270,7 @@ fn n46_check_with_a_user_needs_no_socket_and_leaves_those_that_are_there() {
     let home = home();
     let at = |name: &str| home.path().join(name);
     fs::write(at("users.json"), "{}").unwrap();
-    fs::create_dir(at("spool")).unwrap();
-    fs::create_dir(at("run")).unwrap();
+    ["spool", "run"].map(|name| fs::create_dir(at(name)).unwrap());
     chown(at("run"), Some(NOBODY), Some(NOBODY)).unwrap();
     let lmtp = STRICT.to_owned() + &listener_at("lmtp", "unix:run/lmtp.sock", "");
     let (code, said) = checked(home.path(), &lmtp);
@@ -364,13 +362,13 @@ fn h27_a_comment_about_credentials_passes_none_to_the_server() {
     }
 }
 
-/// Runs a command as [`NOBODY`] in a directory.
 /// The name of the group of [`NOBODY`] on this machine.
 pub(crate) fn group_of_nobody() -> String {
     let group = Command::new("id").args(["-gn", "nobody"]).output().unwrap().stdout;
     String::from_utf8(group).unwrap().trim().to_owned()
 }
 
+/// Runs a command as [`NOBODY`] in a directory.
 fn as_nobody(directory: &Path, words: &[&str]) -> (Option<i32>, String) {
     let id = NOBODY.to_string();
     let output = Command::new("setpriv")
@@ -473,9 +471,8 @@ fn n34_check_says_that_the_user_of_the_server_has_no_place_for_the_metrics() {
     };
     write_private(&at("users.json"), "{}");
     chown(at("users.json"), Some(NOBODY), None).unwrap();
-    fs::create_dir(at("spool")).unwrap();
-    fs::create_dir(at("run")).unwrap();
     for name in ["spool", "run"] {
+        fs::create_dir(at(name)).unwrap();
         chown(at(name), Some(NOBODY), Some(NOBODY)).unwrap();
     }
     let told = check("");
