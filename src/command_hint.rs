@@ -51,9 +51,17 @@ fn command(words: &[&str], selected: Option<&(Place, PathBuf)>) -> String {
     command
 }
 
-/// Quotes a path for a shell command.
+/// Quotes a path for a shell command. One that cannot be shown gets the form of bash and zsh, `$'\xff'`.
 pub(crate) fn path_word(path: &Path) -> String {
-    shell_quoted(&path.to_string_lossy())
+    if let Some(word) = path.to_str().filter(|word| printable::escape_line(word) == *word) {
+        return shell_quoted(word);
+    }
+    let octets = path.as_os_str().as_encoded_bytes().iter();
+    let escaped = octets.map(|octet| match octet {
+        b' '..=b'~' if !b"'\\".contains(octet) => char::from(*octet).to_string(),
+        octet => format!("\\x{octet:02x}"),
+    });
+    format!("$'{}'", escaped.collect::<String>())
 }
 
 /// Quotes one word for a shell command.
@@ -65,7 +73,30 @@ pub(crate) fn shell_quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt, process::Command};
+
     use super::*;
+
+    #[test]
+    fn n116_a_path_is_quoted_so_that_a_shell_has_its_octets() {
+        for path in [
+            &b"/a b"[..],
+            b"o'neil",
+            b"J\xc3\xb6rg",
+            b"J\xf6rg",
+            b"a\nb\x1b[1m",
+            b"it's\\\xff0",
+            "a\u{202e}b".as_bytes(),
+        ] {
+            let word = path_word(Path::new(OsStr::from_bytes(path)));
+            assert!(!word.chars().any(printable::is_hidden), "{word}");
+            // The form for octets that cannot be shown is one of bash.
+            let Ok(shell) = Command::new("bash").args(["-c", &format!("printf %s {word}")]).output() else {
+                return;
+            };
+            assert_eq!(shell.stdout, path, "{word}");
+        }
+    }
 
     #[test]
     fn n38_a_command_repeats_the_selected_place_and_is_quoted_for_a_shell() {

@@ -35,6 +35,15 @@ pub(crate) fn closed_directory(path: &Path) -> Option<&Path> {
     above.filter(|above| is_denied(above, Access::EXEC_OK)).last()
 }
 
+/// The advice that lets the user of this process into a directory.
+pub(crate) fn way_into(directory: &Path) -> String {
+    let (word, name, group) = (path_word(directory), user_name(), group_name());
+    if is_own(directory) {
+        return format!("let its owner in with `chmod u+x {word}`");
+    }
+    format!("as root, run `chgrp {group} {word}` and `chmod g+x {word}`, or `setfacl -m u:{name}:x {word}`")
+}
+
 /// The commands after which the user of this process can read the file, if owners or modes refuse that now.
 pub(crate) fn way_to_read(file: &Path) -> Option<String> {
     if !is_denied(file, Access::READ_OK) {

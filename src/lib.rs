@@ -21,6 +21,7 @@
 //! | [`accounts`] | users, their passwords and mailboxes |
 //! | [`maildir`] | the files: names, delivery, scans, deletions |
 //! | [`tools`] | spool checks and repairs, mbox import and export, explanations of one message; waiting, seeding and purging for testers |
+//! | `unread_maildirs` | mail in the spool that no login reads, because its place is not that of a mailbox |
 //! | [`testing`] | a server for the tests of other programs |
 //! | [`logging`], [`server::signals`] | log lines, and the signals that the server handles |
 //! | [`metrics`] | counters, gauges and histograms, and their export |
@@ -99,5 +100,6 @@ mod time_zone;
 #[cfg(feature = "tools")]
 pub mod tools;
 pub mod transcript;
+mod unread_maildirs;
 pub mod wire_size;
 pub mod workers;

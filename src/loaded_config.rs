@@ -131,19 +131,25 @@ impl LoadedConfig {
 /// The sentences about places that are open to all users.
 fn exposed_places(config: &Config, has_accounts: bool) -> Vec<String> {
     let mut exposed = Vec::new();
+    // The group of another user than the server's gets no file of the server.
+    let is_server = config.user.as_deref().is_none_or(is_user);
+    let way = |file: &Path| match is_server {
+        true => format!("run {}", way_to_close(file)),
+        false => "`restante check`, run as root, has the commands".to_owned(),
+    };
     if has_accounts && is_open_to_all(&config.accounts, READ).unwrap_or(false) {
         exposed.push(format!(
-            "every user of this machine can read {}, which has the hashes of the passwords: run {}",
+            "every user of this machine can read {}, which has the hashes of the passwords: {}",
             config.accounts.display(),
-            way_to_close(&config.accounts)
+            way(&config.accounts)
         ));
     }
     let key = config.tls.as_ref().map(|pair| &pair.key);
     if let Some(key) = key.filter(|key| is_open_to_all(key, READ).unwrap_or(false)) {
         exposed.push(format!(
-            "every user of this machine can read the key {}, and so pass for this server: run {}",
+            "every user of this machine can read the key {}, and so pass for this server: {}",
             key.display(),
-            way_to_close(key)
+            way(key)
         ));
     }
     if is_open_to_all(&config.spool, WRITE).unwrap_or(false) {

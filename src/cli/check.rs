@@ -36,8 +36,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (config, text) = Config::read(&path)?;
     // Before the check becomes the user of the server, who may not see it.
     let elsewhere = running::elsewhere(&config, text.path());
-    let Prepared { files, mut warnings, .. } =
+    let Prepared { files, mut warnings, privileges, .. } =
         startup::prepare(config, &text, Purpose::Check).map_err(Failure::into_usage)?;
+    let is_uncertain = privileges.is_some_and(|privileges| !privileges.is_certain());
     warnings.extend(files.certificate_warnings());
     warnings.extend(mailbox_rights::warning(&files.config.spool));
     let users = match files.accounts.count() {
@@ -59,6 +60,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         )
     });
     let notes: String = elsewhere
+        .chain(mailbox_rights::made_by_root(&files.config.spool).filter(|_| is_uncertain))
         .chain(notes(&files, &text))
         .map(|note| format!("# note: {}\n", printable::escape_line(&note)))
         .collect();

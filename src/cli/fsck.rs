@@ -20,7 +20,10 @@ use super::{
 use crate::{
     maildir::{Error, Kind},
     printable,
-    tools::fsck::{Finding, Mailbox, Problem, Report, misplaced_files, misplaced_mail, shown},
+    tools::fsck::{
+        Finding, Mailbox, Problem, Report, hidden_maildirs, misnamed_maildir, misplaced_files,
+        misplaced_in_spool, shown, unusable,
+    },
 };
 
 /// Find problems in mailboxes: names, sizes, owners, modes, misplaced files.
@@ -109,6 +112,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                         Finding::without_account(&path, messages, ways_to_account(name, &context.domains));
                     report(arguments, &finding, State::Note, None, &mut sum, &mut out)?;
                 }
+                if let Some(finding) = misnamed_maildir(&path, &context.path).filter(|_| !named) {
+                    report(arguments, &finding, State::Found, None, &mut sum, &mut out)?;
+                }
                 let folders = if folder.is_none() { mailbox.folders() } else { Ok(Vec::new()) };
                 check_mailbox(arguments, context.tmp_age, &mailbox, &mut sum, &mut out)?;
                 for name in folders.unwrap_or_default() {
@@ -132,7 +138,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             }
             Ok(None) if named => absent.push(format!("{} is not a mailbox", path.display())),
             Ok(None) => {
-                if let Some(finding) = misplaced_mail(&path) {
+                for finding in misplaced_in_spool(&path, &context.path) {
                     report(arguments, &finding, State::Found, None, &mut sum, &mut out)?;
                 }
             }
@@ -143,8 +149,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     if arguments.mailboxes.is_empty() {
-        for finding in misplaced_files(&context.path) {
-            report(arguments, &finding, State::Found, None, &mut sum, &mut out)?;
+        for finding in misplaced_files(&context.path).iter().chain(&hidden_maildirs(&context.path)) {
+            report(arguments, finding, State::Found, None, &mut sum, &mut out)?;
         }
     }
     let Totals { mailboxes, messages, fixed, left, repairable, notes, .. } = sum;
@@ -225,7 +231,7 @@ fn report_unusable(
     sum: &mut Totals,
     out: &mut Stdout,
 ) -> Result<(), Failure> {
-    report(arguments, &Finding::unusable(path, error), State::Found, None, sum, out)
+    report(arguments, &unusable(path, error), State::Found, None, sum, out)
 }
 
 fn report(

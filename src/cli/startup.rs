@@ -23,13 +23,10 @@ use crate::{
     net::endpoint::Endpoint,
     server,
     system::{
-        DroppedPrivileges,
-        places::{self, Problem},
-        privileges,
-        socket_activation::InheritedSockets,
-        spool_place, written_files,
+        DroppedPrivileges, mailbox_rights, places, privileges, problem::Problem,
+        socket_activation::InheritedSockets, spool_place, written_files,
     },
-    thread_limits,
+    thread_limits, unread_maildirs,
 };
 
 /// The purpose of the steps.
@@ -91,10 +88,14 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
     let _ = (file_rights::user_name(), file_rights::group_name()); // kept for the sandbox
     let configuration = text.path().and_then(places::configuration).into_iter();
     let written = written_files::problems(&config, text.path());
+    let beside = written_files::in_spool(&config, text.path());
     let spool = spool_place::problem(&config.spool, text.path());
     let places = places::problems(&config).into_iter().filter(|problem| !is_credential(&problem.key));
-    for Problem { key, why, is_denied, is_warning } in configuration.chain(written).chain(spool).chain(places)
-    {
+    // Another user's rights are not those of the server, and must not be widened.
+    let is_another = has_user && privileges.is_none();
+    for problem in configuration.chain(written).chain(beside).chain(spool).chain(places) {
+        let why = if is_another { problem.for_another_user().to_owned() } else { problem.why.clone() };
+        let Problem { key, is_denied, is_warning, .. } = problem;
         let told = if key.is_empty() { why } else { text.error_at(&key, why).to_string() };
         if is_warning || is_denied && !is_certain {
             warnings.push(told);
@@ -110,7 +111,11 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
     thread_limits::check(&files.config.limits)
         .map_err(|error| Failure::from(text.error_at(error.key, error.to_string())))?;
     warnings.extend(files.warnings());
+    warnings.extend(unread_maildirs::warnings(&files.config.spool));
     warnings.extend(barrier_warning(&files.config));
+    // A service manager may start it as another user than the one of a check.
+    let is_roots = !is_check && privileges.as_ref().is_some_and(|privileges| !privileges.is_certain());
+    warnings.extend(mailbox_rights::made_by_root(&files.config.spool).filter(|_| is_roots));
     // A server that starts as another user gets the directories of that user, or of the service manager.
     let is_like_server = privileges.as_ref().is_some_and(DroppedPrivileges::left_root);
     if is_check && is_like_server && files.config.metrics.file.is_none() && !location::has_export_directory()

@@ -5,14 +5,16 @@
 use std::{
     fs::{self, DirEntry},
     iter,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
+use nix::unistd::Uid;
 use rustix::fs::Access;
 
 use crate::{
     command_hint::{path_word, restante},
-    file_rights::{ALL, is_denied, user_name, way_to_change},
+    file_rights::{ALL, is_denied, name_of, user_name, way_to_change},
     maildir::Spool,
     printable::counted,
 };
@@ -53,6 +55,19 @@ pub(super) fn closed_files(spool: &Path) -> Option<String> {
             spool.display(),
             user_name(),
             words.join(" ")
+        )
+    })
+}
+
+/// The sentence about a server of root in the spool of another user, whose server may not change what that one makes.
+pub fn made_by_root(spool: &Path) -> Option<String> {
+    let owner = Uid::from_raw(fs::metadata(spool).ok()?.uid());
+    (Uid::effective().is_root() && !owner.is_root()).then(|| {
+        let name = name_of(owner);
+        format!(
+            "the spool {} is of {name}, and a server that runs as root makes files there that a server of {name} may not \
+             change: set user = {name:?}, or start it as {name}",
+            spool.display()
         )
     })
 }

@@ -5,6 +5,7 @@ pub mod mailbox_rights;
 pub mod places;
 pub mod port_holder;
 pub mod privileges;
+pub mod problem;
 pub mod sandbox;
 pub mod sd_notify;
 pub mod socket_activation;

@@ -16,12 +16,13 @@ use rustix::{
     io::Errno,
 };
 
-use super::mailbox_rights::closed_files;
+use super::{mailbox_rights::closed_files, problem::Problem};
 use crate::{
     command_hint::path_word,
     config::{Config, Destination, UnknownRecipients},
     file_rights::{
-        ALL, closed_directory, group_name, is_denied, is_own, lock_holder, name_of, user_name, way_to_make,
+        ALL, closed_directory, group_name, is_denied, is_own, lock_holder, name_of, user_name, way_into,
+        way_to_make,
     },
     logging,
     maildir::{Room, Spool},
@@ -29,29 +30,6 @@ use crate::{
     path_hint::did_you_mean,
     safe_file::{self, Directory},
 };
-
-/// A reason why a place cannot be used.
-#[derive(Debug)]
-pub struct Problem {
-    /// The key of the configuration, like `listen.0.address`.
-    pub key: String,
-    /// The place and the remedy, in a sentence for the operator.
-    pub why: String,
-    /// Whether this user lacks a right that another user may have.
-    pub is_denied: bool,
-    /// Whether the server starts in spite of it.
-    pub is_warning: bool,
-}
-
-impl Problem {
-    pub(super) fn new(key: &str, why: String) -> Self {
-        Self { key: key.to_owned(), why, is_denied: false, is_warning: false }
-    }
-
-    pub(super) fn denied(key: &str, why: String) -> Self {
-        Self { is_denied: true, ..Self::new(key, why) }
-    }
-}
 
 /// The problems of all places of a configuration.
 pub fn problems(config: &Config) -> Vec<Problem> {
@@ -112,7 +90,7 @@ fn spool(config: &Config) -> Option<Problem> {
             let advice = option_for(config, path, "--spool DIR").unwrap_or_else(usual);
             missing_name(key, "the spool", path, Some((path, advice)))
         }
-        Err(error) => Some(Problem::new(key, format!("{}: {error}", path.display()))),
+        Err(error) => Some(unseen(key, path, &error, option_for(config, path, "--spool DIR"))),
     }
 }
 
@@ -126,6 +104,10 @@ fn full_disk(spool: &Spool) -> Option<Problem> {
 /// Whether owners and modes keep the server's user from writing to the spool. An empty directory may be a mount point.
 pub fn spool_rights(path: &Path) -> Option<Problem> {
     is_denied(path, ALL).then(|| {
+        if let Some(closed) = closed_directory(path) {
+            let advice = format!("{} is in it; {}", path.display(), way_into(closed));
+            return Problem::denied(SPOOL, no_permission(closed, "the spool", &advice));
+        }
         let is_empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
         let advice = if is_empty { MOUNT } else { "" }.to_owned()
             + &advice_for_rights(path, "chown -R", ANOTHER_SPOOL);
@@ -164,15 +146,6 @@ fn read_again(key: &str, path: &Path) -> Option<Problem> {
         );
         Problem::denied(key, no_permission(path, what, &advice))
     })
-}
-
-/// The advice that lets the present user into a directory.
-fn way_into(directory: &Path) -> String {
-    let (word, name, group) = (path_word(directory), user_name(), group_name());
-    if is_own(directory) {
-        return format!("let its owner in with `chmod u+x {word}`");
-    }
-    format!("run `chgrp {group} {word}` and `chmod g+x {word}`, or `setfacl -m u:{name}:x {word}`")
 }
 
 /// Whether the certificate and its key can be read again.
@@ -215,7 +188,7 @@ fn transcripts(config: &Config, path: &Path) -> Option<Problem> {
         Ok(Kind::Other(what)) => Some(Problem::new(key, not_a_directory(path, what))),
         Ok(Kind::LinkTo(target)) => Some(Problem::new(key, dangling(path, &target))),
         Ok(Kind::Missing) => missing_name(key, "transcripts", path, option.map(|advice| (path, advice))),
-        Err(error) => Some(Problem::new(key, format!("{}: {error}", path.display()))),
+        Err(error) => Some(unseen(key, path, &error, option)),
     }
 }
 
@@ -239,6 +212,11 @@ fn log_file(path: &Path) -> Option<Problem> {
 
 /// The server runs without its log, and waits for the daemon.
 fn syslog(path: &Path) -> Option<Problem> {
+    if let Some(closed) = closed_directory(path) {
+        let why =
+            format!("no permission for {}, so the log goes nowhere: {}", closed.display(), way_into(closed));
+        return Some(Problem { is_warning: true, ..Problem::denied("log.destination", why) });
+    }
     let is_missing = fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     let question =
         did_you_mean(path, |meant| meant.metadata().is_ok_and(|about| about.file_type().is_socket()));
@@ -308,13 +286,23 @@ fn missing_name(key: &str, what: &str, path: &Path, advice: Option<(&Path, Strin
         Ok(Kind::Missing) => {
             Some(Problem::new(key, no_directory_yet(above, if key == SPOOL { MOUNT } else { "" })))
         }
-        Err(error) => {
-            let why = format!("{}: {error}", above.display());
-            Some(match closed_directory(above) {
-                Some(closed) => Problem::denied(key, format!("{why}: {}", way_into(closed))),
-                None => Problem::new(key, why),
-            })
+        Err(error) => Some(unseen(key, above, &error, advice.map(|(_, advice)| advice))),
+    }
+}
+
+/// The problem of a path that cannot be looked at, as below a directory that is closed to this user. `option` is the advice in
+/// the place of the command that opens it.
+fn unseen(key: &str, path: &Path, error: &io::Error, option: Option<String>) -> Problem {
+    let why = format!("{}: {error}", path.display());
+    match closed_directory(path) {
+        Some(closed) => {
+            let advice = option.unwrap_or_else(|| way_into(closed));
+            Problem::denied(
+                key,
+                format!("{why}: {} is closed to the server's user: {advice}", closed.display()),
+            )
         }
+        None => Problem::new(key, why),
     }
 }
 

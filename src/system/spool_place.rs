@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::places::Problem;
+use super::problem::Problem;
 use crate::{maildir::Spool, path_hint::did_you_mean};
 
 /// The reason why a directory should not be the spool. `source` is the configuration file.

@@ -10,9 +10,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::places::Problem;
+use super::problem::Problem;
 use crate::{
     config::{Config, Destination, Service, UnknownRecipients},
+    file_rights::{ALL, is_denied},
     logging,
     metrics::publish,
     net::endpoint::Endpoint,
@@ -72,6 +73,35 @@ fn clash_of(file: &Named, others: &[Named], config: &Config) -> Option<String> {
         "{shown} is in {}, a place for mail in the spool: name a file outside of the spool",
         mailbox.display()
     ))
+}
+
+/// The warnings about files that stand in the spool itself, beside the mailboxes.
+pub fn in_spool(config: &Config, source: Option<&Path>) -> Vec<Problem> {
+    let spool = real(&config.spool);
+    let files = named_files(config, source);
+    let is_beside = |file: &&Named| file.path.parent() == Some(&*spool) && file.used != Use::Read;
+    let warning = |file: &Named| {
+        let why = format!(
+            "{} is in the spool, which is for mail alone, so that a copy or a restore of all mail takes it along: name another \
+             place, such as {}",
+            file.shown.display(),
+            better_place(&file.key, &file.path, &spool).display()
+        );
+        Problem { is_warning: true, ..Problem::new(&file.key, why) }
+    };
+    files.iter().filter(is_beside).map(warning).collect()
+}
+
+/// A place for a file that should not be in the spool: beside the spool if the user of this process may write there.
+fn better_place(key: &str, path: &Path, spool: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default();
+    let above = spool.parent().filter(|above| !is_denied(above, ALL) && above.parent().is_some());
+    let usual = Path::new(match key {
+        LOG => "/var/log/restante",
+        TRANSCRIPTS => "/var/lib/restante",
+        _ => "/run/restante",
+    });
+    above.unwrap_or(usual).join(name)
 }
 
 /// The directory of mail that a path is in, or is itself.
@@ -140,7 +170,7 @@ fn named_files(config: &Config, source: Option<&Path>) -> Vec<Named> {
             add(&format!("listen.{n}.address"), path, Use::Bind);
         }
     }
-    config.transcripts.iter().for_each(|path| add("transcripts", path, Use::Write));
+    config.transcripts.iter().for_each(|path| add(TRANSCRIPTS, path, Use::Write));
     log_file(config).into_iter().for_each(|path| add(LOG, path, Use::Write));
     config.metrics.file.iter().for_each(|path| add(METRICS, path, Use::Write));
     files
@@ -235,6 +265,7 @@ fn are_addresses(text: &[u8]) -> bool {
 
 const METRICS: &str = "metrics.file";
 const LOG: &str = "log.destination";
+const TRANSCRIPTS: &str = "transcripts";
 const PORTS: &str = "--ports-file";
 /// Octets at the beginning of a file that show its content.
 const MAX_HEAD: u64 = 16 << 10;

@@ -1,7 +1,6 @@
 //! The state that all workers share.
 
 use std::{
-    ffi::OsString,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -25,7 +24,6 @@ use crate::{
     proto::{
         folder::Folder,
         request::{Failure, Mailbox},
-        smtp::address::Address,
     },
     transcript::Archive,
 };
@@ -81,9 +79,7 @@ impl Storage {
         largest_listed: u64,
         max_mailboxes: Option<usize>,
     ) -> Result<Self, Error> {
-        let names = spool.names()?;
-        warn_of_misnamed(&spool, &names);
-        let mailboxes = AtomicUsize::new(names.len());
+        let mailboxes = AtomicUsize::new(spool.names()?.len());
         let is_alone = lock.is_exclusive();
         let (lock, misplaced) = (Mutex::new(lock), AtomicBool::new(false));
         let largest_listed = AtomicU64::new(largest_listed);
@@ -296,25 +292,6 @@ impl Storage {
     }
 }
 
-/// Warns of directories that another program has named like an address, but not as this server names its mailboxes:
-/// mail for that address goes to a second directory.
-fn warn_of_misnamed(spool: &Spool, names: &[OsString]) {
-    let right_name = |name: &str| {
-        let is_other = !name.starts_with('.') && Mailbox::named(name).is_none();
-        let address = is_other.then(|| Address::parse(name).ok()).flatten()?;
-        Mailbox::of_address(&address.folded_local(), address.domain()?)
-    };
-    let misnamed = names.iter().filter_map(|name| Some((name, right_name(name.to_str()?)?)));
-    for (name, right) in misnamed.take(MAX_MISNAMED) {
-        let path = logging::escape(&spool.path().join(name).to_string_lossy());
-        log::warn!(
-            "{path}: not a mailbox, mail for that address goes to {right}: stop the server and rename it"
-        );
-    }
-}
-
-/// Warnings about misnamed directories at a start.
-const MAX_MISNAMED: usize = 10;
 /// Stands for an unknown amount.
 const UNKNOWN: u64 = u64::MAX;
 

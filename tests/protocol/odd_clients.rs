@@ -197,9 +197,11 @@ fn w14_a_directory_that_is_named_in_another_way_is_told_with_its_right_name() {
     }
     let spool = Some(place.path().to_owned());
     let server = Setup { config: Some(STRICT), users: &[ALICE], spool, ..Setup::default() }.start();
-    server.tells("Bob@Example.Test: not a mailbox, mail for that address goes to bob@example.test: stop");
     server.tells(
-        "jörg@example.test: not a mailbox, mail for that address goes to j%c3%b6rg@example.test: stop",
+        "Bob@Example.Test: not a mailbox, mail for that address goes to bob@example.test: `restante fsck ",
+    );
+    server.tells(
+        "jörg@example.test: not a mailbox, mail for that address goes to j%c3%b6rg@example.test: `restante fsck ",
     );
     assert_eq!(server.log().matches("not a mailbox").count(), 2);
 }

@@ -214,7 +214,6 @@ fn o09_a_user_who_cannot_do_the_work_is_told_with_what_to_type() {
     };
     fs::write(at("users.json"), "{}").unwrap();
     fs::set_permissions(at("users.json"), PermissionsExt::from_mode(0o600)).unwrap();
-
     let told = serve("no-such-user", "");
     assert!(
         told.contains("there is no user \"no-such-user\"") && told.contains("useradd --system"),
@@ -272,8 +271,7 @@ fn n46_check_with_a_user_needs_no_socket_and_leaves_those_that_are_there() {
     let home = home();
     let at = |name: &str| home.path().join(name);
     fs::write(at("users.json"), "{}").unwrap();
-    fs::create_dir(at("spool")).unwrap();
-    fs::create_dir(at("run")).unwrap();
+    ["spool", "run"].map(|name| fs::create_dir(at(name)).unwrap());
     chown(at("run"), Some(NOBODY), Some(NOBODY)).unwrap();
     let lmtp = STRICT.to_owned() + &listener_at("lmtp", "unix:run/lmtp.sock", "");
     let (code, said) = checked(home.path(), &lmtp);
@@ -474,8 +472,10 @@ fn n34_check_says_that_the_user_of_the_server_has_no_place_for_the_metrics() {
     };
     write_private(&at("users.json"), "{}");
     chown(at("users.json"), Some(NOBODY), None).unwrap();
-    fs::create_dir(at("spool")).unwrap();
-    chown(at("spool"), Some(NOBODY), Some(NOBODY)).unwrap();
+    for name in ["spool", "run"] {
+        fs::create_dir(at(name)).unwrap();
+        chown(at(name), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
     let told = check("");
     for part in
         ["# warning: metrics not written: no writable directory; ", "`install -d -o ", " /run/restante`"]
@@ -483,19 +483,19 @@ fn n34_check_says_that_the_user_of_the_server_has_no_place_for_the_metrics() {
         assert!(told.contains(part), "{part:?} is not in {told}");
     }
     assert!(!at(".local").exists(), "check makes nothing");
-    let told = check(&format!("\n[metrics]\nfile = {:?}\n", at("spool/restante.prom")));
+    let told = check(&format!("\n[metrics]\nfile = {:?}\n", at("run/restante.prom")));
     assert!(told.contains("restante.toml is good"), "{told}");
     // The advice closes the file to all others and leaves it to that user.
     fs::set_permissions(at("users.json"), PermissionsExt::from_mode(0o644)).unwrap();
     chown(at("users.json"), Some(0), Some(0)).unwrap();
-    let told = check(&format!("\n[metrics]\nfile = {:?}\n", at("spool/restante.prom")));
+    let told = check(&format!("\n[metrics]\nfile = {:?}\n", at("run/restante.prom")));
     if told.contains("every user of this machine can read") {
         let commands: Vec<&str> =
             told.lines().find(|line| line.contains("chmod")).unwrap().split('`').collect();
         for command in commands.into_iter().skip(1).step_by(2) {
             assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
         }
-        let told = check(&format!("\n[metrics]\nfile = {:?}\n", at("spool/restante.prom")));
+        let told = check(&format!("\n[metrics]\nfile = {:?}\n", at("run/restante.prom")));
         assert!(told.contains("restante.toml is good"), "{told}");
     }
 }

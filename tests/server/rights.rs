@@ -1,6 +1,8 @@
 //! Files and directories of another user than the server's, as root's `cp -r` or `rsync` makes them: the owner and the
 //! command that mends it are named by `check`, by `fsck` and in the log.
 
+mod places;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, Permissions},

@@ -438,7 +438,7 @@ fn m30_the_log_names_the_mailbox_that_keeps_a_message_from_its_recipients() {
 #[test]
 fn n106_the_commands_for_misplaced_mail_deliver_it_and_take_it_away() {
     let backend = desk();
-    let letters = backend.spool.join("files@example.test/my letters");
+    let letters = backend.spool.join("files/my letters");
     fs::create_dir_all(&letters).unwrap();
     for (path, name) in [(&backend.spool, "loose.eml"), (&letters, "a.eml")] {
         fs::write(path.join(name), format!("Subject: {name}\n\nx\n")).unwrap();

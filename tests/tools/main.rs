@@ -15,6 +15,7 @@ mod mbox_forms;
 mod mbox_readers;
 mod message_files;
 mod mime;
+mod misplaced;
 mod purge;
 mod seed;
 mod send;

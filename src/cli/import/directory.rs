@@ -171,6 +171,7 @@ impl Directory {
             if number < offset {
                 return Ok(());
             }
+            import.set_file_name(relative);
             import.deliver_file(file, number, stat.modified).map_err(at)
         })?;
         let here = |error| (PathBuf::new(), error);

@@ -56,6 +56,7 @@ impl InputImport<'_> {
         let fallback = regular.and_then(|file| file.metadata().ok()?.modified().ok());
         let fallback = fallback.unwrap_or_else(SystemTime::now);
         let mut import = self.begin(fallback, &mut progress);
+        import.set_file_name(self.path);
         let Some(file) = regular else {
             let input: Box<dyn Read> = match file {
                 Some(file) => Box::new(file),

@@ -17,7 +17,7 @@ use rustix::{
 use super::{
     finding::{Dir, FileRef, Finding, Repair, Report, shown},
     mailbox::Mailbox,
-    misplaced::misplaced_mail,
+    misplaced::{misplaced_in_mailbox, way_of_nested},
     name_check,
     problem::Problem,
 };
@@ -167,10 +167,10 @@ impl Checker<'_> {
             self.check_own_file(name, &stat);
             let is_ours = matches!(name.to_bytes(), b"." | b".." | b"tmp" | b"new" | b"cur");
             let dotted = name.to_bytes().starts_with(b".");
-            if !is_ours && !dotted && !self.is_foreign {
-                let finding = misplaced_mail(&mailbox.path_of(Dir::Root, name.to_bytes()));
-                // A Maildir in it is a nested folder.
-                self.report.findings.extend(finding.filter(|_| !self.is_maildir(name)));
+            // A Maildir in it is a nested folder.
+            if !is_ours && !dotted && !self.is_foreign && !self.is_maildir(name) {
+                let path = mailbox.path_of(Dir::Root, name.to_bytes());
+                self.report.findings.extend(misplaced_in_mailbox(&path, &mailbox.path, in_folder));
             }
             if is_ours || FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
                 continue;
@@ -178,7 +178,8 @@ impl Checker<'_> {
             if self.is_maildir(name) && (in_folder || !dotted) {
                 let file = (Dir::Root, name, stat.st_ino);
                 let detail = "a folder must be a directory of the mailbox itself, like .Archive.2026".into();
-                let advice = "rename it so that it is a folder of the mailbox";
+                let advice =
+                    way_of_nested(&mailbox.path_of(Dir::Root, name.to_bytes()), &mailbox.path, in_folder);
                 self.report(file, Problem::NestedFolder, detail, Repair::Manual(advice.into()));
             }
         }

@@ -1,7 +1,7 @@
 //! Mail in a place of the spool where no program looks for it.
 //!
 //! The rule: only what is certainly mail is reported, because other programs keep files of their own in a mailbox: a
-//! Maildir that is no mailbox of the spool, and a file that begins with a field of a message.
+//! Maildir that is no mailbox of the spool, an mbox, and a file that begins with a field of a message.
 
 use std::{
     fs::{self, File},
@@ -9,62 +9,102 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::finding::Finding;
-use crate::command_hint::{path_word, pipe_end};
+use super::{
+    finding::{Finding, Repair},
+    ways::Reader,
+};
+use crate::{
+    maildir::Error,
+    tools::mbox::{Beginning, OpenedFile},
+    unread_maildirs::{MisnamedMaildir, is_maildir},
+};
+
+/// A file of mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MailFile {
+    Message,
+    Mbox,
+}
 
 /// The mail that was found in the wrong place.
-#[derive(Debug, PartialEq, Eq)]
-enum Misplaced {
-    Maildir(PathBuf),
-    Message(PathBuf),
+#[derive(Debug, Default)]
+struct Misplaced {
+    maildirs: Vec<PathBuf>,
+    mboxes: Vec<PathBuf>,
+    /// The first message.
+    message: Option<PathBuf>,
+    /// Whether there may be more of them than are named.
+    has_more: bool,
 }
 
-/// Looks at a file, or a directory that is no Maildir, in the spool or in a mailbox.
-pub(crate) fn misplaced_mail(path: &Path) -> Option<Finding> {
-    let mut left = MAX_NAMES;
-    let found = search(path, MAX_DEPTH, &mut left)?;
-    let is_file = path.symlink_metadata().is_ok_and(|about| about.is_file());
-    let (detail, advice) = match found {
-        Misplaced::Maildir(maildir) => (
-            format!("{} is a Maildir, and no mailbox of the spool", maildir.display()),
-            format!(
-                "a mailbox has new, cur and tmp in SPOOL/ADDRESS itself: move {} there",
-                maildir.display()
-            ),
-        ),
-        Misplaced::Message(_) if is_file => (
-            "it is a message outside of the new and cur of a mailbox".to_owned(),
-            format!("`{} && rm {}` delivers it and removes it here", import_of(path), path_word(path)),
-        ),
-        Misplaced::Message(message) => {
-            (format!("it is no Maildir, and {} is a message", message.display()), ways_of_directory(path))
-        }
+/// Looks at a file, or a directory that is no Maildir, in the spool.
+pub(crate) fn misplaced_in_spool(path: &Path, spool: &Path) -> Vec<Finding> {
+    findings(path, &|maildir| Reader::of_path(maildir, spool), &|place| Reader::of_path(place, spool))
+}
+
+/// Looks at a file or a directory beside the `new` and `cur` of a mailbox, or of a folder of one, that is no Maildir.
+pub(super) fn misplaced_in_mailbox(path: &Path, mailbox: &Path, is_folder: bool) -> Vec<Finding> {
+    let home = Reader::of(mailbox, is_folder);
+    findings(path, &|maildir| home.below(maildir, mailbox), &|_| home.clone())
+}
+
+/// The advice for a Maildir in a mailbox, or in a folder of one, that should be a folder beside the others.
+pub(super) fn way_of_nested(maildir: &Path, mailbox: &Path, is_folder: bool) -> String {
+    Reader::of(mailbox, is_folder).below(maildir, mailbox).way_of_maildir(maildir)
+}
+
+/// The finding for a Maildir in the place of a mailbox, with a name that no mailbox has.
+pub(crate) fn misnamed_maildir(path: &Path, spool: &Path) -> Option<Finding> {
+    let misnamed = MisnamedMaildir::of(path)?;
+    Some(Finding::misplaced(path, misnamed.cost(), Reader::of_path(path, spool).way_of_maildir(path)))
+}
+
+/// The finding for a mailbox that cannot be opened. In its place there may be a file of mail.
+pub(crate) fn unusable(path: &Path, error: &Error) -> Finding {
+    let mut finding = Finding::unusable(path, error);
+    if path.symlink_metadata().is_ok_and(|about| about.is_file()) && mail_file(path).is_some() {
+        finding.repair = Repair::Manual(Reader::of(path, false).way_of_file_in_place(path).into());
+    }
+    finding
+}
+
+fn findings(
+    path: &Path,
+    reader_of_maildir: &dyn Fn(&Path) -> Reader,
+    reader_of_place: &dyn Fn(&Path) -> Reader,
+) -> Vec<Finding> {
+    let mut found = Misplaced::default();
+    search(path, MAX_DEPTH, &mut { MAX_NAMES }, &mut found);
+    let Misplaced { maildirs, mboxes, message, has_more } = found;
+    let of_maildir = |maildir: &PathBuf| {
+        let detail = format!("{} is a Maildir, and no mailbox of the spool", maildir.display());
+        Finding::misplaced(maildir, detail, reader_of_maildir(maildir).way_of_maildir(maildir))
     };
-    Some(Finding::misplaced(path, detail, advice))
+    let place = |file: &Path| reader_of_place(file.parent().unwrap_or(file));
+    let of_mbox = |mbox: &PathBuf| {
+        let detail = "it is an mbox, and the spool has a Maildir for each mailbox".to_owned();
+        Finding::misplaced(mbox, detail, place(mbox).way_of_file(mbox))
+    };
+    let mut findings: Vec<Finding> =
+        maildirs.iter().map(of_maildir).chain(mboxes.iter().map(of_mbox)).collect();
+    // The messages beside them are found when these are away, because the command is for the whole directory.
+    if let Some(message) = message.filter(|_| findings.is_empty()) {
+        let (detail, advice) = if message == path {
+            let detail = "it is a message outside of the new and cur of a mailbox".to_owned();
+            (detail, place(path).way_of_file(path))
+        } else {
+            let detail = format!("it is no Maildir, and {} is a message", message.display());
+            (detail, reader_of_place(path).way_of_directory(path))
+        };
+        findings.push(Finding::misplaced(path, detail, advice));
+    }
+    if let Some(last) = findings.last_mut().filter(|_| has_more) {
+        last.detail.push_str(&format!("; {} has more, which the next run names", path.display()));
+    }
+    findings
 }
 
-/// The command that delivers a message, or a directory of them, without backticks. The original stays.
-fn import_of(path: &Path) -> String {
-    pipe_end(&["import", &path.to_string_lossy(), "--to", "ADDRESS"])
-}
-
-/// The commands for a directory of messages. It first gets a name that no mailbox can have, because the import may make a
-/// mailbox of its name in it. It is removed only after an import that has left out nothing.
-fn ways_of_directory(path: &Path) -> String {
-    let mut renamed = path.as_os_str().to_owned();
-    renamed.push("~");
-    let renamed = PathBuf::from(renamed);
-    format!(
-        "rename it with `mv -T {} {}`; then `{} && rm -r {}` delivers what is in it, and removes it unless the import \
-         leaves out a file, which it names",
-        path_word(path),
-        path_word(&renamed),
-        import_of(&renamed),
-        path_word(&renamed)
-    )
-}
-
-/// The messages that lie in the spool itself, beside the mailboxes.
+/// The mail that lies in the spool itself, beside the mailboxes.
 pub(crate) fn misplaced_files(spool: &Path) -> Vec<Finding> {
     let entries = fs::read_dir(spool).into_iter().flatten().flatten();
     let is_loose = |name: &[u8]| !name.starts_with(b".") && !name.contains(&b'@');
@@ -74,36 +114,61 @@ pub(crate) fn misplaced_files(spool: &Path) -> Vec<Finding> {
         .filter(|path| path.symlink_metadata().is_ok_and(|about| about.is_file()))
         .collect();
     paths.sort();
-    paths.iter().filter_map(|path| misplaced_mail(path)).collect()
+    paths.iter().flat_map(|path| misplaced_in_spool(path, spool)).collect()
 }
 
-fn search(path: &Path, depth: usize, left: &mut usize) -> Option<Misplaced> {
-    *left = left.checked_sub(1)?;
-    let about = path.symlink_metadata().ok()?;
+/// The hidden Maildirs of a spool. No mailbox is hidden.
+pub(crate) fn hidden_maildirs(spool: &Path) -> Vec<Finding> {
+    let entries = fs::read_dir(spool).into_iter().flatten().flatten();
+    let is_hidden =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_hidden).collect();
+    paths.sort();
+    paths.iter().filter_map(|path| misnamed_maildir(path, spool)).collect()
+}
+
+fn search(path: &Path, depth: usize, left: &mut usize, found: &mut Misplaced) {
+    if *left == 0 || found.maildirs.len() >= MAX_FINDINGS || found.mboxes.len() >= MAX_FINDINGS {
+        found.has_more = true;
+        return;
+    }
+    *left -= 1;
+    let Ok(about) = path.symlink_metadata() else { return };
     if about.is_file() {
-        return begins_like_mail(path).then(|| Misplaced::Message(path.to_owned()));
+        match mail_file(path) {
+            Some(MailFile::Mbox) => found.mboxes.push(path.to_owned()),
+            Some(MailFile::Message) if found.message.is_none() => found.message = Some(path.to_owned()),
+            _ => {}
+        }
+        return;
     }
     if !about.is_dir() {
-        return None;
+        return;
     }
-    if ["new", "cur"].iter().all(|part| path.join(part).is_dir()) {
-        return Some(Misplaced::Maildir(path.to_owned()));
+    if is_maildir(path) {
+        found.maildirs.push(path.to_owned());
+        return;
     }
-    let depth = depth.checked_sub(1)?;
-    let mut paths: Vec<PathBuf> = fs::read_dir(path).ok()?.flatten().map(|entry| entry.path()).collect();
+    let Some(depth) = depth.checked_sub(1) else { return };
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     paths.sort();
-    paths.iter().find_map(|path| search(path, depth, left))
+    paths.iter().for_each(|path| search(path, depth, left, found));
 }
 
-/// Whether a file begins with a field that messages have.
-fn begins_like_mail(path: &Path) -> bool {
+/// Whether a file is an mbox, or begins with a field that messages have.
+fn mail_file(path: &Path) -> Option<MailFile> {
     let mut start = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_START).read_to_end(&mut start));
+    let mut file = File::open(path).ok()?;
+    file.by_ref().take(MAX_START).read_to_end(&mut start).ok()?;
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start).trim_ascii_start();
+    if start.starts_with(b"From ") {
+        let opened = OpenedFile::open(File::open(path).ok()?).ok()?;
+        return (*opened.beginning() == Beginning::Mbox).then_some(MailFile::Mbox);
+    }
     let name = start.split(|b| *b == b':').next().unwrap_or_default();
-    read.is_ok()
-        && name.len() < start.len()
-        && FIELDS.iter().any(|field| field.as_bytes().eq_ignore_ascii_case(name.trim_ascii_end()))
+    let is_field = |field: &&str| field.as_bytes().eq_ignore_ascii_case(name.trim_ascii_end());
+    (name.len() < start.len() && FIELDS.iter().any(|field| is_field(field))).then_some(MailFile::Message)
 }
 
 /// Fields that a message may begin with.
@@ -129,6 +194,8 @@ const MAX_START: u64 = 256;
 const MAX_DEPTH: usize = 4;
 /// Names of one search.
 const MAX_NAMES: usize = 10_000;
+/// Maildirs, or mboxes, of one search.
+const MAX_FINDINGS: usize = 200;
 
 #[cfg(test)]
 mod tests {
@@ -146,24 +213,33 @@ mod tests {
         put("home@example.test/Maildir/new/1.a", "x\n");
         fs::create_dir_all(at("home@example.test/Maildir/cur")).unwrap();
         put("files@example.test/sent/d.eml", "From: a\n\nx\n");
+        put("notes/letter", "From here on, no mail\n");
         put("notes/README", "Read this: no mail\n");
         put("dovecot-keywords", "0 $Forwarded\n");
         put("list", "mail:x\n");
         std::os::unix::fs::symlink(at("files@example.test"), at("link")).unwrap();
         for (name, detail, advice) in [
-            ("loose.eml", "a message outside", "`restante import "),
-            ("home@example.test", "home@example.test/Maildir is a Maildir", "SPOOL/ADDRESS itself"),
+            ("loose.eml", "a message outside", "--to ADDRESS && rm "),
+            (
+                "home@example.test",
+                "home@example.test/Maildir is a Maildir",
+                "--to home@example.test --create",
+            ),
             ("files@example.test", "sent/d.eml is a message", "rename it with `mv "),
-            ("files@example.test/sent", "sent/d.eml is a message", "sent~' --to ADDRESS && rm -r "),
+            (
+                "files@example.test",
+                "sent/d.eml is a message",
+                "test~' --to files@example.test --create && rm -r ",
+            ),
         ] {
-            let finding = misplaced_mail(&at(name)).unwrap();
-            assert!(finding.detail.contains(detail), "{finding:?}");
-            assert!(finding.advice().contains(advice), "{finding:?}");
+            let findings = misplaced_in_spool(&at(name), spool.path());
+            assert!(findings.len() == 1 && findings[0].detail.contains(detail), "{findings:?}");
+            assert!(findings[0].advice().contains(advice), "{findings:?}");
         }
         let loose: Vec<PathBuf> = misplaced_files(spool.path()).into_iter().map(|found| found.path).collect();
         assert_eq!(loose, [at("loose.eml")]);
         for name in ["notes", "dovecot-keywords", "list", "link", "absent"] {
-            assert!(misplaced_mail(&at(name)).is_none(), "{name}");
+            assert!(misplaced_in_spool(&at(name), spool.path()).is_empty(), "{name}");
         }
     }
 }

@@ -12,9 +12,12 @@ mod misplaced;
 mod name_check;
 mod problem;
 mod repair;
+mod ways;
 
 pub(crate) use finding::{Finding, Report, shown};
 pub(crate) use mailbox::Mailbox;
-pub(crate) use misplaced::{misplaced_files, misplaced_mail};
+pub(crate) use misplaced::{
+    hidden_maildirs, misnamed_maildir, misplaced_files, misplaced_in_spool, unusable,
+};
 pub(crate) use name_check::{check as check_name, number_in_name};
 pub(crate) use problem::Problem;

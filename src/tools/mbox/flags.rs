@@ -76,6 +76,14 @@ impl MessageState {
         Self::from_flags(place == Subdir::Cur, flags(has))
     }
 
+    /// This state, with the flags that a file with one message has by its name, if it was in a Maildir: `1.x:2,S`.
+    pub(super) fn with_flags_of_name(self, file: &[u8]) -> Self {
+        match name::info(file) {
+            Some(_) => Self::from_flags(true, self.flags().union(Self::of(Subdir::Cur, file).flags())),
+            None => self,
+        }
+    }
+
     /// The directory of a file in this state.
     pub fn subdir(self) -> Subdir {
         if self == Self::New { Subdir::New } else { Subdir::Cur }

@@ -34,6 +34,7 @@ pub struct Import<'a> {
     format: Format,
     /// The date of a message without a date.
     fallback_date: SystemTime,
+    file_name: Vec<u8>,
     /// The progress record, if the mbox is a file.
     record: Option<ResumeRecord>,
     /// Delivered messages of the record's batch, if others of that batch are not delivered.
@@ -149,6 +150,7 @@ impl<'a> Import<'a> {
             name_generator,
             format,
             fallback_date: fallback,
+            file_name: Vec::new(),
             record: None,
             already_delivered: Vec::new(),
             skip_offsets: HashSet::new(),
@@ -285,6 +287,7 @@ impl<'a> Import<'a> {
     ) -> Result<Reading, Error> {
         let (fields, all) = (head.fields(), head.bytes());
         let (own, state) = fields.map_or((0, MessageState::New), MessageState::read);
+        let state = if is_message_file { state.with_flags_of_name(&self.file_name) } else { state };
         let own = fields.filter(|_| is_message_file).map_or(own, <[u8]>::len);
         let date = from.or_else(|| fields.and_then(date_of));
         let date = date.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);

@@ -50,6 +50,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
             "imap_characters",
         ],
     ),
+    ("unread_maildirs", &["command_hint", "printable", "proto"]),
     ("transcript", &["proto", "limits", "clock", "safe_file", "printable", "open_regular"]),
     (
         "api",
@@ -244,6 +245,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
             "safe_file",
             "file_rights",
             "command_hint",
+            "unread_maildirs",
         ],
     ),
     (
@@ -291,6 +293,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
             "mua",
             "search",
             "tools",
+            "unread_maildirs",
         ],
     ),
     ("main", &["cli"]),

@@ -128,3 +128,26 @@ fn h36_the_line_of_the_file_at_fault_is_told_with_the_next_step() {
         is_refused(&story, &[&format!(", line {line}, column {}: tls.{at}: ", at.len() + 4), told]);
     }
 }
+
+#[test]
+fn n117_a_log_or_a_socket_in_the_spool_is_a_warning_with_a_better_place() {
+    let story = Story::new();
+    fs::create_dir(story.at("spool")).unwrap();
+    let socket = listener_at("lmtp", "unix:spool/lmtp.sock", "");
+    for (keys, rest, key, name) in [
+        ("", format!("{STRICT}[log]\ndestination = \"./spool/log\"\n"), "log.destination", "log"),
+        ("", socket, "address", "lmtp.sock"),
+        ("", format!("{STRICT}[metrics]\nfile = \"spool/restante.prom\"\n"), "metrics.file", "restante.prom"),
+        ("transcripts = \"spool/transcripts\"", STRICT.to_owned(), "transcripts", "transcripts"),
+    ] {
+        story.configure(keys, &rest);
+        let (code, said) = story.check(&[]);
+        let warning = said.lines().find(|line| line.contains("is in the spool, which is for mail alone"));
+        let warning = warning.unwrap_or_else(|| panic!("{keys}{rest}: {said}"));
+        assert!(code == Some(0) && warning.starts_with("# warning: ") && warning.contains(key), "{said}");
+        assert!(
+            warning.ends_with(&format!("name another place, such as {}", story.at(name).display())),
+            "{said}"
+        );
+    }
+}

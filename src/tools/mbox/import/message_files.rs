@@ -1,11 +1,16 @@
 //! The import of the message files of a directory, one after the other and in common batches.
 
-use std::{io::Read, time::SystemTime};
+use std::{io::Read, path::Path, time::SystemTime};
 
 use super::Import;
 use crate::tools::mbox::{Error, OpenedFile};
 
 impl Import<'_> {
+    /// Tells the name of the file that comes next. If it is one message, the flags in its name count.
+    pub fn set_file_name(&mut self, path: &Path) {
+        self.file_name = path.file_name().unwrap_or_default().as_encoded_bytes().to_vec();
+    }
+
     /// Delivers a file that is one message, with `number` messages before it in its directory. `modified` is its date if its
     /// header has none. The message is durable after [`Self::commit_files`]. If reading fails, the messages before it are
     /// delivered.

@@ -1,0 +1,121 @@
+//! Places that the rights of a directory above them, or a start by root, take from the server.
+
+use super::*;
+use crate::common::{Setup, listener_at};
+
+/// A story whose spool is `closed/mail`, below a directory that only root may enter.
+fn closed_story(rest: &str) -> Story {
+    let story = Story::new("");
+    let closed = story.at("closed");
+    for name in ["mail", "transcripts", "run"] {
+        fs::create_dir_all(closed.join(name)).unwrap();
+    }
+    own(&closed, NOBODY);
+    chown(&closed, Some(0), Some(0)).unwrap();
+    fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
+    story.configure(rest);
+    story
+}
+
+impl Story {
+    /// Replaces words in the configuration.
+    fn replace(&self, from: &str, to: &str) {
+        let file = self.at("restante.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs::write(&file, text.replacen(from, to, 1)).unwrap();
+    }
+}
+
+#[test]
+fn n113_a_place_below_a_closed_directory_comes_with_the_directory_and_the_command() {
+    if !can_become_somebody_else(
+        "n113_a_place_below_a_closed_directory_comes_with_the_directory_and_the_command",
+    ) {
+        return;
+    }
+    let group = group_of_nobody();
+    let socket = listener_at("lmtp", "unix:closed/run/lmtp.sock", "");
+    for (keys, rest, is_error) in [
+        ("spool = \"closed/mail\"", "", true),
+        ("spool = \"closed/no-mail\"", "", true),
+        ("transcripts = \"closed/transcripts\"", "", true),
+        ("transcripts = \"closed/no/transcripts\"", "", true),
+        ("", "[log]\ndestination = \"./closed/run/log\"\n", true),
+        ("", "[log]\ndestination = \"syslog:closed/run/log\"\n", false),
+        ("", "[metrics]\nfile = \"closed/run/restante.prom\"\n", false),
+        ("", &socket, true),
+    ] {
+        let story = closed_story(rest);
+        let spool = format!("spool = {:?}\n", story.at("spool"));
+        if keys.starts_with("spool") {
+            story.replace(&spool, "");
+        }
+        story.replace("user =", &format!("{keys}\nuser ="));
+        let closed = story.at("closed");
+        let command = format!("as root, run `chgrp {group} {0}` and `chmod g+x {0}`", closed.display());
+        let (code, said) = story.run(&[], &["check"]);
+        let said = said.replace("/./", "/");
+        assert_eq!(code, Some(if is_error { 2 } else { 0 }), "{keys}{rest}: {said}");
+        assert!(said.contains(&command), "{keys}{rest}: {said}");
+        if is_error && !rest.contains("unix:") {
+            let (code, said) = story.run(&[], &["serve"]);
+            let said = said.replace("/./", "/");
+            assert!(code == Some(1) && said.contains(&command), "{keys}{rest}: {said}");
+        }
+        if keys.contains("closed/mail") {
+            let (code, said) = story.run(&[], &["fsck"]);
+            assert!(code == Some(1) && said.contains(&command), "{said}");
+            for command in command.split('`').skip(1).step_by(2) {
+                assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
+            }
+            let (code, said) = story.run(&[], &["check"]);
+            assert_eq!(code, Some(0), "{said}");
+        }
+    }
+}
+
+#[test]
+fn n113_a_check_by_another_user_than_the_servers_opens_no_directory_to_that_user() {
+    if !can_become_somebody_else(
+        "n113_a_check_by_another_user_than_the_servers_opens_no_directory_to_that_user",
+    ) {
+        return;
+    }
+    let story = closed_story("");
+    story.replace(&format!("spool = {:?}", story.at("spool")), "spool = \"closed/mail\"");
+    fs::set_permissions(story.at("users.json"), Permissions::from_mode(0o644)).unwrap();
+    let as_daemon = ["setpriv", "--reuid=1", "--regid=1", "--clear-groups"];
+    let (code, said) = story.run(&as_daemon, &["check"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("spool: this user has no right to see whether the server may use it: run this as root"),
+        "{said}"
+    );
+    assert!(!said.contains("chgrp") && !said.contains("chown"), "{said}");
+    // The same user, as the user of the server.
+    story.replace("user = \"nobody\"\n", "");
+    own(&story.at("users.json"), 1);
+    let (code, said) = story.run(&as_daemon, &["check"]);
+    let command = format!("and `chmod g+x {}`", story.at("closed").display());
+    assert!(code == Some(2) && said.contains("as root, run `chgrp ") && said.contains(&command), "{said}");
+}
+
+#[test]
+fn n118_a_server_of_root_in_the_spool_of_another_user_is_told_before_it_leaves_files() {
+    if !can_become_somebody_else(
+        "n118_a_server_of_root_in_the_spool_of_another_user_is_told_before_it_leaves_files",
+    ) {
+        return;
+    }
+    let told = "is of nobody, and a server that runs as root makes files there that a server of nobody may not change: set user = \
+                \"nobody\"";
+    let story = Story::new("");
+    assert!(!story.run(&[], &["check"]).1.contains("a server that runs as root"));
+    story.replace("user = \"nobody\"\n", "");
+    let (code, said) = story.run(&[], &["check"]);
+    assert!(code == Some(0) && said.contains("# note: the spool ") && said.contains(told), "{said}");
+    let spool = Some(story.at("spool"));
+    let server = Setup { config: Some(STRICT), spool, ..Setup::default() }.start();
+    server.tells(told);
+}
