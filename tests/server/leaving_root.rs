@@ -9,7 +9,6 @@ use std::{
 };
 
 use rustix::process::Signal;
-use tempfile::TempDir;
 
 use crate::common::{
     STRICT, Server, Setup,
@@ -243,7 +242,7 @@ fn o09_a_user_who_cannot_do_the_work_is_told_with_what_to_type() {
 }
 
 /// Sets up `home` for a server of [`NOBODY`] with that configuration, and checks it.
-fn checked(home: &Path, rest: &str) -> (Option<i32>, String) {
+pub(crate) fn checked(home: &Path, rest: &str) -> (Option<i32>, String) {
     let at = |name: &str| home.join(name);
     let rest = format!("user = \"nobody\"\n{rest}");
     fs::write(at("restante.toml"), configuration(home, &at("spool"), &rest)).unwrap();
@@ -271,7 +270,8 @@ fn n46_check_with_a_user_needs_no_socket_and_leaves_those_that_are_there() {
     let home = home();
     let at = |name: &str| home.path().join(name);
     fs::write(at("users.json"), "{}").unwrap();
-    ["spool", "run"].map(|name| fs::create_dir(at(name)).unwrap());
+    fs::create_dir(at("spool")).unwrap();
+    fs::create_dir(at("run")).unwrap();
     chown(at("run"), Some(NOBODY), Some(NOBODY)).unwrap();
     let lmtp = STRICT.to_owned() + &listener_at("lmtp", "unix:run/lmtp.sock", "");
     let (code, said) = checked(home.path(), &lmtp);
@@ -301,66 +301,6 @@ fn n50_a_new_port_that_only_root_may_bind_is_told_with_the_restart() {
     server.signal(Signal::HUP);
     server.tells("configuration reload failed, keeping the old one until a restart: ");
     server.tells("Permission denied (os error 13); a new port below 1024 needs a restart: run `");
-}
-
-/// A directory with accounts, a spool and, in `tls/` with that mode, a certificate.
-fn home_with_certificate(mode: u32) -> TempDir {
-    let home = home();
-    let at = |name: &str| home.path().join(name);
-    fs::write(at("users.json"), "{}").unwrap();
-    fs::create_dir(at("spool")).unwrap();
-    let made = Command::new(env!("CARGO_BIN_EXE_restante"))
-        .args(["cert", "--self-signed", "--host", "mx.example.test"])
-        .arg(at("tls"))
-        .output()
-        .unwrap();
-    assert!(made.status.success());
-    fs::set_permissions(at("tls"), PermissionsExt::from_mode(mode)).unwrap();
-    home
-}
-
-#[test]
-fn n47_check_tells_that_a_start_by_hand_cannot_read_the_credentials() {
-    if !can_become_somebody_else("n47_check_tells_that_a_start_by_hand_cannot_read_the_credentials") {
-        return;
-    }
-    let home = home_with_certificate(0o711);
-    let at = |name: &str| home.path().join(name);
-    let tls = format!(
-        "{STRICT}[tls]\ncertificate = \"$CREDENTIALS_DIRECTORY/certificate.pem\"\nkey = \"$CREDENTIALS_DIRECTORY/key.pem\"\n"
-    );
-    let (code, said) = checked(home.path(), &tls);
-    let note = said.lines().find(|line| line.contains("(its key)")).unwrap_or_default();
-    assert!(code == Some(0) && note.starts_with("# note: ") && note.contains("would not start: "), "{said}");
-    assert!(note.find("chgrp ") < note.find("setfacl "), "the advice that works everywhere is first: {note}");
-    fs::set_permissions(at("tls/key.pem"), PermissionsExt::from_mode(0o644)).unwrap();
-    assert!(!checked(home.path(), &tls).1.contains("would not start"));
-}
-
-#[test]
-fn h27_a_comment_about_credentials_passes_none_to_the_server() {
-    if !can_become_somebody_else("h27_a_comment_about_credentials_passes_none_to_the_server") {
-        return;
-    }
-    let home = home_with_certificate(0o700);
-    let comment = "# with LoadCredential=, write \"$CREDENTIALS_DIRECTORY/certificate.pem\"";
-    let credential = "$CREDENTIALS_DIRECTORY/certificate.pem";
-    for (certificate, key, denied) in [
-        ("tls/certificate.pem", "tls/key.pem", Some("tls.certificate: ")),
-        (credential, "tls/key.pem", Some("tls.key: ")),
-        (credential, "$CREDENTIALS_DIRECTORY/key.pem", None),
-    ] {
-        let tls = format!("{STRICT}{comment}\n[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n");
-        let (code, said) = checked(home.path(), &tls);
-        let Some(denied) = denied else {
-            assert!(
-                code == Some(0) && said.contains("# note: right for a service with LoadCredential="),
-                "{said}"
-            );
-            continue;
-        };
-        assert!(code == Some(2) && said.contains(denied) && said.contains("has no permission for"), "{said}");
-    }
 }
 
 /// The name of the group of [`NOBODY`] on this machine.

@@ -8,6 +8,7 @@ mod check;
 mod common;
 mod confined;
 mod container;
+mod credentials;
 mod dev_network;
 mod idle;
 mod imap_logs;

@@ -168,7 +168,7 @@ fn mail_file(path: &Path) -> Option<MailFile> {
     }
     let name = start.split(|b| *b == b':').next().unwrap_or_default();
     let is_field = |field: &&str| field.as_bytes().eq_ignore_ascii_case(name.trim_ascii_end());
-    (name.len() < start.len() && FIELDS.iter().any(|field| is_field(field))).then_some(MailFile::Message)
+    (name.len() < start.len() && FIELDS.iter().any(is_field)).then_some(MailFile::Message)
 }
 
 /// Fields that a message may begin with.
