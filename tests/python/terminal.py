@@ -707,6 +707,15 @@ def the_live_screen_gives_the_terminal_back():
         assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == ending, (ending, status)
         assert termios.tcgetattr(terminal.window)[:4] == before, ending
         assert terminal.seen.rindex("\x1b[?1049l") > terminal.seen.rindex("\x1b[?1049h"), ending
+    # The window is closed.
+    terminal = Terminal(command=watch)
+    terminal.expect("q quits")
+    os.close(terminal.window)
+    until = time.monotonic() + PATIENCE
+    while (ended := os.waitpid(terminal.pid, os.WNOHANG)) == (0, 0):
+        assert time.monotonic() < until, "the live screen goes on without its terminal"
+        time.sleep(0.05)
+    assert os.WIFSIGNALED(ended[1]) and os.WTERMSIG(ended[1]) == signal.SIGHUP, ended
 
 
 def the_own_address(name="you", password="any", own="you@localhost"):

@@ -5,6 +5,8 @@ use std::{
     collections::VecDeque,
     fs::File,
     io::{self, IsTerminal},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -41,46 +43,65 @@ pub(super) fn has_terminal() -> bool {
     io::stdout().is_terminal() && (io::stdin().is_terminal() || File::open("/dev/tty").is_ok())
 }
 
-/// Runs until the user presses q, Escape or Ctrl-C.
+/// Runs until the user presses q, Escape or Ctrl-C, or the terminal is closed.
 pub(super) fn run(source: &Source, reading: MetricsSnapshot) -> io::Result<()> {
     let mut screen = Screen { reading, before: None, bars: VecDeque::new(), error: None };
+    let mut events = None;
     loop {
         // A signal waits until the terminal has its modes back.
         let held = ending_signals::hold()?;
         let mut terminal = ratatui::try_init()?;
-        let ended = run_loop(&mut terminal, source, &mut screen, &held);
-        ratatui::try_restore()?;
+        let events = match &mut events {
+            Some(events) => events,
+            none => none.insert(read_events()?),
+        };
+        let ended = run_loop(&mut terminal, source, &mut screen, (&held, events));
+        let restored = ratatui::try_restore();
+        let signal = held.signal();
         drop(held);
-        match ended? {
+        match signal {
+            // A terminal that is closed sends SIGHUP, and all writes to it fail.
             Some(signal) => ending_signals::take_effect(signal)?,
-            None => return Ok(()),
+            None => return ended.and(restored),
         }
     }
 }
 
-/// Returns the signal that ended it, if no key did.
+/// Reads the events of the terminal on a thread of its own, because the library reads a closed terminal for ever and never
+/// returns.
+fn read_events() -> io::Result<Receiver<io::Result<Event>>> {
+    let (sender, events) = mpsc::channel();
+    thread::Builder::new().name("keys".into()).spawn(move || while sender.send(event::read()).is_ok() {})?;
+    Ok(events)
+}
+
+/// Returns after a key or a signal that ends it.
 fn run_loop(
     terminal: &mut DefaultTerminal,
     source: &Source,
     screen: &mut Screen,
-    held: &Held,
-) -> io::Result<Option<i32>> {
-    loop {
-        if let Some(signal) = held.signal() {
-            return Ok(Some(signal));
-        }
+    (held, events): (&Held, &Receiver<io::Result<Event>>),
+) -> io::Result<()> {
+    while held.signal().is_none() {
         terminal.draw(|frame| screen.draw(frame, SystemTime::now()))?;
-        if event::poll(POLL_INTERVAL)?
-            && let Event::Key(key) = event::read()?
+        let event = match events.recv_timeout(READING_INTERVAL) {
+            Ok(event) => Some(event?),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(io::Error::other("no keys can be read any more"));
+            }
+        };
+        if let Some(Event::Key(key)) = event
             && key.kind == KeyEventKind::Press
         {
             let interrupt = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
             if interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc) {
-                return Ok(None);
+                return Ok(());
             }
         }
         screen.update(source.read());
     }
+    Ok(())
 }
 
 impl Screen {
@@ -130,7 +151,8 @@ impl Screen {
     }
 }
 
-const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// The longest time between two looks at the figures and at signals.
+const READING_INTERVAL: Duration = Duration::from_millis(500);
 const MAX_BARS: usize = 500;
 
 #[cfg(test)]

@@ -402,8 +402,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// The line without the beginnings that a transcript has as lines of their own, because the line was too
-    /// long to be kept until its end.
+    /// The line without the beginnings of a long line that a transcript has as lines of their own.
     fn without_beginnings<'b>(&mut self, mut line: &'b [u8]) -> &'b [u8] {
         while self.happened.is_none()
             && let Some(Item { what: What::Session(text), .. }) = self.upcoming()

@@ -1,5 +1,4 @@
-//! The substitutes for disk and accounts in a dialogue: users, messages and a mailbox made of its
-//! directives.
+//! The substitutes for disk and accounts in a dialogue: users, messages and a mailbox from its directives.
 
 use std::{
     cell::RefCell,
