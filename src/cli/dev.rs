@@ -29,6 +29,8 @@ use super::{
 use banner::{Banner, TlsListeners, command_word};
 use place::{Place, listen_address};
 
+#[cfg(feature = "tools")]
+use crate::command_hint;
 use crate::{
     config::{Config, ConfigText, Development, Service, TlsAddresses},
     logging,
@@ -147,8 +149,13 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     config.user = owner_of(&config.spool);
     let certificate = config.tls.as_ref().map(|pair| pair.certificate.clone());
     let spool = config.spool.clone();
+    #[cfg(feature = "tools")]
+    if let Ok(spool) = std::path::absolute(&spool) {
+        command_hint::repeat(command_hint::Place::Spool, &spool);
+    }
     let names = certificate_names(&config, &arguments.hosts);
-    let made = config.tls.as_ref().map(|pair| make_missing(pair, &names)).transpose();
+    let in_use = names_in_use(&config, &arguments.hosts);
+    let made = config.tls.as_ref().map(|pair| make_missing(pair, &names, &in_use)).transpose();
     let made = made.map_err(|failure| Failure::Other(format!("{failure}; {OTHER_DIRECTORY}")))?.flatten();
     let alternatives = alternatives(certificate.is_some());
     let started = serve::start(config, &ConfigText::default(), &arguments.running, alternatives)
@@ -284,10 +291,28 @@ fn certificate_names(config: &Config, hosts: &[String]) -> Vec<String> {
     names
 }
 
-/// Makes the certificate at the first use. It stays, so that a mail program has to trust it only once.
-fn make_missing(pair: &CertificatePair, names: &[String]) -> Result<Option<MadePair>, Failure> {
+/// The names that clients of other machines use: those of `--host`, and the likeliest address of each listener. Bridges of
+/// containers and temporary addresses of IPv6 come and go, and no client knows them.
+fn names_in_use(config: &Config, hosts: &[String]) -> Vec<String> {
+    let mut names: Vec<String> = hosts.iter().filter(|host| cert::is_possible(host)).cloned().collect();
+    let listeners = config.listen.iter().filter_map(|listener| listener.address.ip());
+    let likeliest = listeners.filter_map(|at| network::addresses_of(at.ip()).into_iter().next());
+    for name in likeliest.filter(|ip| !ip.is_loopback()).map(|ip| ip.to_string()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Makes the certificate for `names` at the first use. It stays, so that a mail program has to trust it only once.
+fn make_missing(
+    pair: &CertificatePair,
+    names: &[String],
+    in_use: &[String],
+) -> Result<Option<MadePair>, Failure> {
     if pair.certificate.exists() && pair.key.exists() {
-        warn_of_other_names(pair, names);
+        warn_of_other_names(pair, in_use);
         return Ok(None);
     }
     let directory = safe_file::parent(&pair.certificate);
@@ -297,11 +322,11 @@ fn make_missing(pair: &CertificatePair, names: &[String]) -> Result<Option<MadeP
     Ok(Some(MadePair { directory: is_new.then(|| directory.to_owned()), pair }))
 }
 
-/// Tells of an address of this machine that an earlier certificate is not for.
-fn warn_of_other_names(pair: &CertificatePair, names: &[String]) {
+/// Tells of names in use that an earlier certificate is not for.
+fn warn_of_other_names(pair: &CertificatePair, in_use: &[String]) {
     // The server tells of a pair that it cannot load.
     let Ok(loaded) = pair.load(SystemTime::now()) else { return };
-    let missing = addresses_without(&loaded, names);
+    let missing = names_without(&loaded, in_use);
     if !missing.is_empty() {
         output::message(format_args!(
             "restante: the certificate {} is not for {}, so clients of other machines reject it: end the server, remove that \
@@ -312,10 +337,9 @@ fn warn_of_other_names(pair: &CertificatePair, names: &[String]) {
     }
 }
 
-/// The addresses for other machines that a certificate is not for.
-fn addresses_without<'a>(loaded: &LoadedCertificate, names: &'a [String]) -> Vec<&'a str> {
-    let is_address = |name: &&String| name.parse::<IpAddr>().is_ok_and(|ip| !ip.is_loopback());
-    names.iter().filter(is_address).filter(|name| !loaded.is_for(name)).map(String::as_str).collect()
+/// The names that a certificate is not for.
+fn names_without<'a>(loaded: &LoadedCertificate, names: &'a [String]) -> Vec<&'a str> {
+    names.iter().filter(|name| !loaded.is_for(name)).map(String::as_str).collect()
 }
 
 /// Takes back the certificate of a server that did not start.
@@ -348,27 +372,30 @@ mod tests {
             let places = ["2525", "1110"].map(|port| format!("{ip}:{port}").parse().unwrap());
             let config =
                 Config::development(home.path().join("spool"), (places[0], places[1]), true).unwrap();
-            certificate_names(&config, &["inbox.example.test".to_owned(), "a b".to_owned()])
+            let hosts = ["inbox.example.test".to_owned(), "a b".to_owned()];
+            (certificate_names(&config, &hosts), names_in_use(&config, &hosts))
         };
-        let own = at("127.0.0.1");
+        let (own, in_use) = at("127.0.0.1");
+        assert_eq!(in_use, ["inbox.example.test"]);
         assert_eq!(own[..3], ["localhost", "127.0.0.1", "::1"]);
         assert_eq!(own.last().unwrap(), "inbox.example.test");
-        let open = at("192.0.2.7");
+        let (open, in_use) = at("192.0.2.7");
+        assert_eq!(in_use, ["inbox.example.test", "192.0.2.7"]);
         assert_eq!(open[..own.len()], own);
         assert_eq!(open[own.len()..], ["192.0.2.7"]);
         // Every address of this machine; none if it is in no network.
-        assert!(at("0.0.0.0").iter().all(|name| name != "0.0.0.0"));
+        assert!(at("0.0.0.0").0.iter().all(|name| name != "0.0.0.0"));
 
         let pair = cert::pair_in(home.path());
-        let made = make_missing(&pair, &open).unwrap().unwrap();
+        let made = make_missing(&pair, &open, &in_use).unwrap().unwrap();
         let loaded = made.pair.load(SystemTime::now()).unwrap();
         for name in ["localhost", "127.0.0.1", "::1", "192.0.2.7", "inbox.example.test"] {
             assert!(loaded.is_for(name), "{name}");
         }
-        assert!(make_missing(&pair, &open).unwrap().is_none(), "it stays");
-        assert_eq!(addresses_without(&loaded, &open), Vec::<&str>::new());
-        let moved = [open, vec!["192.0.2.8".to_owned()]].concat();
-        assert_eq!(addresses_without(&loaded, &moved), ["192.0.2.8"]);
+        assert!(make_missing(&pair, &open, &in_use).unwrap().is_none(), "it stays");
+        assert_eq!(names_without(&loaded, &in_use), Vec::<&str>::new());
+        let moved = ["other.example.test", "192.0.2.8"].map(str::to_owned);
+        assert_eq!(names_without(&loaded, &[&in_use[..], &moved].concat()), moved);
     }
 
     #[test]

@@ -129,12 +129,11 @@ fn refused(mut error: clap::Error) -> ExitCode {
         let starts = ["dev", "serve"].map(str::to_owned).to_vec();
         error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(starts));
     }
+    let (mut text, mut is_translated) = (error.to_string(), false);
     #[cfg(feature = "tools")]
-    let translated = usage_in_french::in_french(&error, env::args_os());
-    #[cfg(not(feature = "tools"))]
-    let translated: Option<String> = None;
-    let is_translated = translated.is_some();
-    let mut text = translated.unwrap_or_else(|| error.to_string());
+    if let Some(translated) = usage_in_french::in_french(&error, env::args_os()) {
+        (text, is_translated) = (translated, true);
+    }
     for word in env::args_os().map(|word| word.to_string_lossy().into_owned()) {
         let value = word.split_once('=').map_or(word.as_str(), |(_, value)| value);
         for said in [word.as_str(), value].into_iter().filter(|said| said.contains('\n')) {

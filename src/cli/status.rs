@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             },
         },
         (None, None) => match &arguments.spool {
-            Some(spool) => (source_of_spool(Some(spool))?, None),
+            Some(spool) => (source_of_spool(spool)?, None),
             None => (source_of_here()?, None),
         },
     };

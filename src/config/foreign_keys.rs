@@ -39,7 +39,7 @@ const ROWS: &[(&str, &[&str], &str)] = &[
         &["host", "ip", "bind", "listen", "interface", "socket", "ports", "addr"],
         "write the address and the port as address = \"127.0.0.1:2525\"",
     ),
-    (LISTENERS, &["service", "type", "kind", "proto", "name"], "did you mean `protocol`?"),
+    (LISTENERS, &["service", "type", "kind", "proto"], "did you mean `protocol`?"),
     (
         LISTENERS,
         &["ssl", "starttls", "implicit_tls", "tls_mode", "tls_wrappermode"],
@@ -100,6 +100,7 @@ mod tests {
             ("127.0.0.1:2525", "[::1]", "because it has no port: write it like \"[::1]:2525\""),
             ("127.0.0.1:2525", ":25", "\":25\" is not an address: write it like \"0.0.0.0:25\""),
             ("127.0.0.1:2525", "25", "write it like \"0.0.0.0:25\""),
+            ("127.0.0.1:2525", ":2525", "\":2525\" is not an address: write it like \"0.0.0.0:2525\""),
         ] {
             let text = GOOD.replacen(from, to, 1);
             assert_ne!(text, GOOD, "{to}");

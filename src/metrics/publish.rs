@@ -114,7 +114,7 @@ fn run(path: &Path, about: &str, every: Duration, end: &Receiver<()>) {
             }
             Err(_) => {}
         }
-        // The first message of a new server is seen at once.
+        // A person who has just started the server sees its first message within a second.
         let pause = if begun.elapsed() < EARLY { every.min(EARLY_INTERVAL) } else { every };
         if end.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
             return;

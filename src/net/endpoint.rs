@@ -91,13 +91,11 @@ impl FromStr for Endpoint {
             let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
             let is_name = host.contains(|c: char| c.is_ascii_alphabetic()) && !host.contains(':');
             let no_names = if is_name && host != LOCALHOST { ", and no name is looked up" } else { "" };
-            let meant = with_missing_part(text);
-            let no_port = if meant.is_some_and(|at| at.port() == 2525 && text != "2525") {
-                ", because it has no port"
-            } else {
-                ""
+            let (example, no_port) = match (without_port(text), port_alone(text)) {
+                (Some(ip), _) => (SocketAddr::new(ip, 2525), ", because it has no port"),
+                (None, Some(port)) => ((Ipv4Addr::UNSPECIFIED, port).into(), ""),
+                (None, None) => ((Ipv4Addr::LOCALHOST, 2525).into(), ""),
             };
-            let example = meant.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 2525).into());
             format!(
                 "{text:?} is not an address{no_names}{no_port}: write it like \"{example}\", \"[::1]:2525\", \
                  \"unix:/run/restante/lmtp.sock\" or \"systemd:smtp\""
@@ -122,17 +120,16 @@ impl Serialize for Endpoint {
     }
 }
 
-/// The address that is meant by one without a port, or by a port alone.
-fn with_missing_part(text: &str) -> Option<SocketAddr> {
+/// An address that has no port.
+fn without_port(text: &str) -> Option<IpAddr> {
     let host = text.strip_suffix(':').unwrap_or(text);
-    // Of `::1:25` nobody knows where the port begins.
-    let ip = ip_addr(host.trim_matches(['[', ']']))
-        .filter(|_| host.matches(':').count() < 3 || host.ends_with(']'));
-    let port = || text.trim_start_matches(['*', ':']).parse().ok();
-    match ip {
-        Some(ip) => Some(SocketAddr::new(ip, 2525)),
-        None => Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port()?))),
-    }
+    // `::1:25` is ambiguous: 25 may be a group or the port.
+    ip_addr(host.trim_matches(['[', ']'])).filter(|_| host.matches(':').count() < 3 || host.ends_with(']'))
+}
+
+/// A port that has no address.
+fn port_alone(text: &str) -> Option<u16> {
+    text.trim_start_matches(['*', ':']).parse().ok()
 }
 
 /// Reads an address to listen on. `localhost` is 127.0.0.1, whatever a resolver says (RFC 6761 section 6.3): a listener has one

@@ -48,7 +48,7 @@ pub(super) fn source_of_config(path: &Path, config: &Config) -> Result<(Source, 
             let (mut found, _) = readable(location::find(&config.spool, &config.hostname));
             // The server may run with the host name that the file had at its start.
             let of_spool = || {
-                source_of_spool(Some(&config.spool)).map_err(|failure| match server_of_file(path) {
+                source_of_spool(&config.spool).map_err(|failure| match server_of_file(path) {
                     Some(spool) => Failure::Other(format!(
                         "{failure}; a server of this file runs with another spool, see `restante status --spool {}` (a \
                          new `spool` takes a restart)",
@@ -93,48 +93,58 @@ pub(super) fn source_of_mistaken_config(path: &Path) -> Option<(Source, MetricsS
             let is_path = !spool.to_string_lossy().contains('%');
             reading.spool().is_none_or(|of| !is_path || is_same(Path::new(of), &spool))
         }),
-        None => source_of_spool(Some(&spool)).ok(),
+        None => source_of_spool(&spool).ok(),
     }
 }
 
-/// The server of `./spool` if that is a spool, and never that of another one; without a `./spool`, as [`source_of_spool`].
-/// The answer would otherwise be that of any server of the machine after its own has ended.
+/// The server of `./spool` if that is a spool, and never that of another one; elsewhere the one whose metrics are newest. The
+/// answer would otherwise be that of any server of the machine after its own has ended.
 pub(super) fn source_of_here() -> Result<(Source, MetricsSnapshot), Failure> {
     // One that this user cannot read may be a spool.
     let here = Path::new(HERE);
     let is_spool = here.is_dir() && Spool::has_sign_of_one(here).unwrap_or(true);
+    if !is_spool {
+        return chosen(None, true);
+    }
     let path = fs::canonicalize(here).unwrap_or_else(|_| here.to_owned());
-    source_of_spool(is_spool.then_some(&*path))
+    chosen(Some(&path), true)
 }
 
-/// The server of a spool. Without one, that of `./spool`, else the one whose metrics are newest; if others run too, their
-/// spools are named.
-pub(super) fn source_of_spool(spool: Option<&Path>) -> Result<(Source, MetricsSnapshot), Failure> {
+/// The server of a spool.
+pub(super) fn source_of_spool(spool: &Path) -> Result<(Source, MetricsSnapshot), Failure> {
+    chosen(Some(spool), false)
+}
+
+/// The server of a spool, or the one whose metrics are newest. `names_others`: the spools of other servers that run are
+/// named, because the user did not choose one.
+fn chosen(spool: Option<&Path>, names_others: bool) -> Result<(Source, MetricsSnapshot), Failure> {
     let (found, skipped) = readable(location::latest());
-    let place = fs::canonicalize(spool.unwrap_or(Path::new(HERE))).ok();
+    let place = spool.and_then(|spool| fs::canonicalize(spool).ok());
     let is_of = |reading: &MetricsSnapshot| {
         place.is_some() && reading.spool().and_then(|spool| fs::canonicalize(spool).ok()) == place
     };
     let (mut ours, mut others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, reading)| is_of(reading));
-    match spool {
-        Some(spool) if ours.is_empty() => {
-            let running: Vec<&str> = others.iter().filter_map(spool_if_running).collect();
-            return Err(none_of_spool(spool, &running, &skipped));
-        }
-        Some(_) => others.clear(),
-        None => {}
-    }
     // The newest are the last.
-    let chosen = ours.pop().or_else(|| others.pop()).ok_or_else(|| nothing_found(&skipped))?;
-    let others: Vec<&str> = ours.iter().chain(&others).filter_map(spool_if_running).collect();
-    if !others.is_empty() {
+    let newest = match spool {
+        Some(_) => ours.pop(),
+        None => others.pop(),
+    };
+    let running = ours.iter().chain(&others).filter_map(spool_if_running).filter(|_| names_others);
+    let running: Vec<&str> = running.collect();
+    let Some(newest) = newest else {
+        return Err(match spool {
+            Some(spool) => none_of_spool(spool, &running, &skipped),
+            None => nothing_found(&skipped),
+        });
+    };
+    if !running.is_empty() {
         output::message(format_args!(
             "restante: this is the server of {}; choose another one with --spool: {}",
-            chosen.1.spool().unwrap_or("?"),
-            others.join(", ")
+            newest.1.spool().unwrap_or("?"),
+            running.join(", ")
         ));
     }
-    Ok(chosen)
+    Ok(newest)
 }
 
 pub(super) fn named_source(file: &Path) -> Result<(Source, MetricsSnapshot), Failure> {

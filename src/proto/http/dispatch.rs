@@ -128,7 +128,7 @@ pub(super) fn answer(
         Endpoint::MailHogMessage => message(MessageView::MailHog)?.into(),
         Endpoint::MailHogDownload => message(MessageView::Download)?.into(),
         Endpoint::MailHogDelete => ApiAction::Delete(Selection::One(name()?)).into(),
-        // The session reads the body of a message on its way to the committer, so this one is empty.
+        // invariant: the session reads the body of a message on its way to the committer, and an empty one is refused above
         Endpoint::Send => return Err(NO_BODY),
         Endpoint::Chaos => ApiAction::Chaos(None).into(),
         Endpoint::SetChaos => match Chaos::parse(body) {
