@@ -40,13 +40,13 @@ pub(crate) fn pipe_end(words: &[&str]) -> String {
 
 fn command(words: &[&str], selected: Option<&(Place, PathBuf)>) -> String {
     let mut command = "restante".to_owned();
-    let option = selected.map(|(place, path)| {
-        (if *place == Place::Config { "--config" } else { "--spool" }, path.to_string_lossy())
-    });
-    let option = option.iter().flat_map(|(option, path)| [*option, path.as_ref()]);
-    for word in words.iter().copied().chain(option) {
+    for word in words {
         command.push(' ');
         command.push_str(&shell_quoted(word));
+    }
+    if let Some((place, path)) = selected {
+        command.push_str(if *place == Place::Config { " --config " } else { " --spool " });
+        command.push_str(&path_word(path));
     }
     command
 }
@@ -79,22 +79,24 @@ mod tests {
 
     #[test]
     fn n116_a_path_is_quoted_so_that_a_shell_has_its_octets() {
-        for path in [
-            &b"/a b"[..],
-            b"o'neil",
-            b"J\xc3\xb6rg",
-            b"J\xf6rg",
-            b"a\nb\x1b[1m",
-            b"it's\\\xff0",
-            "a\u{202e}b".as_bytes(),
+        for (octets, expected) in [
+            (&b"/a b"[..], "'/a b'"),
+            (b"o'neil", r"'o'\''neil'"),
+            (b"J\xc3\xb6rg", "'J\u{f6}rg'"),
+            (b"J\xf6rg", r"$'J\xf6rg'"),
+            (b"a\nb\x1b[1m", r"$'a\x0ab\x1b[1m'"),
+            (b"it's\\\xff0", r"$'it\x27s\x5c\xff0'"),
+            ("a\u{202e}b".as_bytes(), r"$'a\xe2\x80\xaeb'"),
         ] {
-            let word = path_word(Path::new(OsStr::from_bytes(path)));
-            assert!(!word.chars().any(printable::is_hidden), "{word}");
-            // The form for octets that cannot be shown is one of bash.
-            let Ok(shell) = Command::new("bash").args(["-c", &format!("printf %s {word}")]).output() else {
-                return;
-            };
-            assert_eq!(shell.stdout, path, "{word}");
+            let path = Path::new(OsStr::from_bytes(octets));
+            let word = path_word(path);
+            assert_eq!(word, expected);
+            let selected = (Place::Spool, path.to_owned());
+            assert_eq!(command(&["fsck"], Some(&selected)), format!("restante fsck --spool {expected}"));
+            // The form for octets that cannot be shown is one of bash, which a machine may lack.
+            if let Ok(shell) = Command::new("bash").args(["-c", &format!("printf %s {word}")]).output() {
+                assert_eq!(shell.stdout, octets, "{word}");
+            }
         }
     }
 

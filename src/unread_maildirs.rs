@@ -20,35 +20,47 @@ use crate::{
 pub(crate) struct MisnamedMaildir {
     /// The mailbox of the address that the name means, and that gets the mail for it.
     right: Option<Mailbox>,
-    messages: usize,
+    /// The mail in it, in words, if there is any.
+    mail: Option<String>,
 }
 
 impl MisnamedMaildir {
     /// Looks at a directory of the spool. An empty one counts only if its name is an address.
     pub(crate) fn of(path: &Path) -> Option<Self> {
+        Self::examine(path, |maildir| match messages_in(maildir) {
+            0 => None,
+            count => Some(counted(count, "message")),
+        })
+    }
+
+    /// The same for a start, which counts no messages and looks into no folders.
+    fn of_start(path: &Path) -> Option<Self> {
+        Self::examine(path, |maildir| has_message(maildir).then(|| "mail".to_owned()))
+    }
+
+    fn examine(path: &Path, mail_in: impl Fn(&Path) -> Option<String>) -> Option<Self> {
         let name = path.file_name()?;
         if is_name_of_mailbox(name) || is_other(name) || !is_directory(path) {
             return None;
         }
         let is_hidden = name.as_encoded_bytes().starts_with(b".");
         let right = mailbox_meant_by(name).filter(|_| !is_hidden);
-        let messages = if is_maildir(path) { messages_in(path) } else { 0 };
-        (messages > 0 || right.is_some()).then_some(Self { right, messages })
+        let mail = if is_maildir(path) { mail_in(path) } else { None };
+        (mail.is_some() || right.is_some()).then_some(Self { right, mail })
     }
 
     /// The reason why its mail is not read, in words after its path.
     pub(crate) fn cost(&self) -> String {
-        let mail = counted(self.messages, "message");
-        match &self.right {
-            Some(right) if self.messages == 0 => {
-                format!("not a mailbox, mail for that address goes to {right}")
+        let mail = self.mail.as_deref();
+        match (&self.right, mail) {
+            (Some(right), None) => format!("not a mailbox, mail for that address goes to {right}"),
+            (Some(right), Some(mail)) => format!(
+                "not a mailbox, mail for that address goes to {right}, and no login reads the {mail} here"
+            ),
+            (None, mail) => {
+                let mail = mail.unwrap_or("mail");
+                format!("not a mailbox, its name is no address, so no login reads its {mail}")
             }
-            Some(right) => {
-                format!(
-                    "not a mailbox, mail for that address goes to {right}, and no login reads the {mail} here"
-                )
-            }
-            None => format!("not a mailbox, its name is no address, so no login reads its {mail}"),
         }
     }
 }
@@ -80,11 +92,22 @@ pub(crate) fn folders_of(maildir: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// The warnings of a start, and of `restante check`, about such directories of a spool.
+/// The warnings of `restante check` about such directories of a spool.
 pub(crate) fn warnings(spool: &Path) -> Vec<String> {
-    let mut told: Vec<String> = entries(spool, usize::MAX)
+    warn(&directories(spool, |_| true), why_unread)
+}
+
+/// The warnings of a start. The mailboxes may be many, and clients wait, so it looks only at names that no mailbox can have.
+pub(crate) fn warnings_of_start(spool: &Path) -> Vec<String> {
+    let mut misnamed = directories(spool, |name| !is_name_of_mailbox(name));
+    misnamed.truncate(MOST);
+    warn(&misnamed, |path| Some(MisnamedMaildir::of_start(path)?.cost()))
+}
+
+fn warn(paths: &[PathBuf], why: impl Fn(&Path) -> Option<String>) -> Vec<String> {
+    let mut told: Vec<String> = paths
         .iter()
-        .filter_map(|path| Some(format!("{}: {}", path.display(), why_unread(path)?)))
+        .filter_map(|path| Some(format!("{}: {}", path.display(), why(path)?)))
         .take(MAX_WARNINGS + 1)
         .collect();
     let has_more = told.len() > MAX_WARNINGS;
@@ -104,8 +127,7 @@ fn why_unread(path: &Path) -> Option<String> {
     }
     let name = path.file_name()?;
     let is_hidden = name.as_encoded_bytes().starts_with(b".");
-    if is_hidden || is_other(name) || !is_directory(path) || PARTS.iter().any(|part| path.join(part).exists())
-    {
+    if is_hidden || is_other(name) || PARTS.iter().any(|part| path.join(part).exists()) {
         return None;
     }
     let first = maildir_below(path, MAX_DEPTH, &mut { MOST })?;
@@ -123,9 +145,20 @@ fn maildir_below(path: &Path, depth: usize, left: &mut usize) -> Option<PathBuf>
     })
 }
 
+/// Whether a Maildir has a message of its own.
+fn has_message(maildir: &Path) -> bool {
+    ["new", "cur"].iter().any(|part| {
+        let files = fs::read_dir(maildir.join(part)).into_iter().flatten().flatten();
+        files.take(MOST).any(|entry| is_message(&entry))
+    })
+}
+
+fn is_message(entry: &DirEntry) -> bool {
+    !entry.file_name().as_encoded_bytes().starts_with(b".")
+}
+
 /// The messages of a Maildir and of its folders.
 fn messages_in(maildir: &Path) -> usize {
-    let is_message = |entry: &DirEntry| !entry.file_name().as_encoded_bytes().starts_with(b".");
     let files =
         |place: PathBuf| fs::read_dir(place).into_iter().flatten().flatten().filter(is_message).count();
     let maildirs = iter::once(maildir.to_owned()).chain(folders_of(maildir));
@@ -140,6 +173,16 @@ fn is_other(name: &OsStr) -> bool {
 /// Links are followed nowhere.
 fn is_directory(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|about| about.is_dir())
+}
+
+/// The directories in a spool with such names, in order. Links are none.
+fn directories(spool: &Path, is_wanted: impl Fn(&OsStr) -> bool) -> Vec<PathBuf> {
+    let is_directory = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let read = fs::read_dir(spool).into_iter().flatten().flatten();
+    let read = read.filter(|entry| is_wanted(&entry.file_name()) && is_directory(entry));
+    let mut directories: Vec<PathBuf> = read.map(|entry| entry.path()).collect();
+    directories.sort();
+    directories
 }
 
 /// The paths of the first entries of a directory, in order; none if it cannot be read.
@@ -203,6 +246,17 @@ mod tests {
             assert!(told.contains(why) && told.contains("`restante fsck` names it"), "{told}");
         }
         assert_eq!(told.len(), expected.len(), "{told:#?}");
+        let at_start = warnings_of_start(spool.path());
+        let expected = [
+            (".maildir", "so no login reads its mail: "),
+            ("Bob@Example.Test", "and no login reads the mail here: "),
+            ("Maildir", "so no login reads its mail: "),
+            ("dave smith@example.test", "so no login reads its mail: "),
+        ];
+        for (told, (name, why)) in at_start.iter().zip(expected) {
+            assert!(told.starts_with(&at(name)) && told.contains(why), "{told}");
+        }
+        assert_eq!(at_start.len(), expected.len(), "{at_start:#?}");
     }
 
     #[test]
@@ -211,8 +265,9 @@ mod tests {
         for n in 0..=MAX_WARNINGS {
             fs::create_dir(spool.path().join(format!("U{n}@example.test"))).unwrap();
         }
-        let told = warnings(spool.path());
-        assert_eq!(told.len(), MAX_WARNINGS);
-        assert!(told[MAX_WARNINGS - 1].contains(" names it, and others with"), "{told:?}");
+        for told in [warnings(spool.path()), warnings_of_start(spool.path())] {
+            assert_eq!(told.len(), MAX_WARNINGS);
+            assert!(told[MAX_WARNINGS - 1].contains(" names it, and others with"), "{told:?}");
+        }
     }
 }

@@ -94,7 +94,7 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
     // Another user's rights are not those of the server, and must not be widened.
     let is_another = has_user && privileges.is_none();
     for problem in configuration.chain(written).chain(beside).chain(spool).chain(places) {
-        let why = if is_another { problem.for_another_user().to_owned() } else { problem.why.clone() };
+        let why = if is_another { problem.for_another_user() } else { problem.why.clone() };
         let Problem { key, is_denied, is_warning, .. } = problem;
         let told = if key.is_empty() { why } else { text.error_at(&key, why).to_string() };
         if is_warning || is_denied && !is_certain {
@@ -111,7 +111,8 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
     thread_limits::check(&files.config.limits)
         .map_err(|error| Failure::from(text.error_at(error.key, error.to_string())))?;
     warnings.extend(files.warnings());
-    warnings.extend(unread_maildirs::warnings(&files.config.spool));
+    let unread = if is_check { unread_maildirs::warnings } else { unread_maildirs::warnings_of_start };
+    warnings.extend(unread(&files.config.spool));
     warnings.extend(barrier_warning(&files.config));
     // A service manager may start it as another user than the one of a check.
     let is_roots = !is_check && privileges.as_ref().is_some_and(|privileges| !privileges.is_certain());

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     client::{ConnectOptions, Security},
-    command_hint::shell_quoted,
+    command_hint::{path_word, shell_quoted},
 };
 
 /// Keeps a message in a new file below that directory of the user, else in the current directory. Returns the path.
@@ -41,22 +41,25 @@ pub(crate) struct SendCommand<'a> {
 impl SendCommand<'_> {
     /// The command that sends the draft to these recipients, as a shell takes it.
     pub(crate) fn line(&self, recipients: &[&str], draft: &Path) -> String {
+        let quoted = |option: &str, value: &str| format!("{option}={}", shell_quoted(value));
+        // A shell joins the two parts of such a word.
+        let with_path = |option: &str, path: &Path| format!("{option}={}", path_word(path));
         let mut words =
-            vec!["restante".to_owned(), "send".to_owned(), format!("--server={}", self.smtp.server)];
+            vec!["restante".to_owned(), "send".to_owned(), quoted("--server", &self.smtp.server.to_string())];
         match self.smtp.security {
             Security::None => {}
             Security::StartTls => words.push("--tls=starttls".into()),
             Security::Implicit => words.push("--tls=implicit".into()),
         }
-        words.extend(self.cacert.map(|file| format!("--cacert={}", file.display())));
-        words.extend(self.user.map(|user| format!("--auth={user}")));
-        words.extend(self.password_file.map(|file| format!("--password-file={}", file.display())));
+        words.extend(self.cacert.map(|file| with_path("--cacert", file)));
+        words.extend(self.user.map(|user| quoted("--auth", user)));
+        words.extend(self.password_file.map(|file| with_path("--password-file", file)));
         words.extend(self.insecure.then(|| "--insecure".to_owned()));
-        words.extend(self.helo.map(|name| format!("--helo={name}")));
-        words.push(format!("--from={}", self.from));
-        words.push(format!("--to={}", recipients.join(",")));
-        words.push(format!("--raw={}", draft.display()));
-        words.iter().map(|word| shell_quoted(word)).collect::<Vec<_>>().join(" ")
+        words.extend(self.helo.map(|name| quoted("--helo", name)));
+        words.push(quoted("--from", self.from));
+        words.push(quoted("--to", &recipients.join(",")));
+        words.push(with_path("--raw", draft));
+        words.join(" ")
     }
 }
 

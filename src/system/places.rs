@@ -71,13 +71,13 @@ fn spool(config: &Config) -> Option<Problem> {
                 )
             }),
             Err(Errno::ACCESS | Errno::PERM) => match option_for(config, path, "--spool DIR") {
-                Some(advice) => Some(Problem::denied(key, no_permission(path, "the spool", &advice))),
+                Some(advice) => Some(Problem::closed(key, path, no_permission(path, "the spool", &advice))),
                 None => spool_rights(path),
             },
             _ => match Spool::open_existing(path) {
-                Ok(spool) => {
-                    closed_files(path).map(|why| Problem::denied(key, why)).or_else(|| full_disk(&spool))
-                }
+                Ok(spool) => closed_files(path)
+                    .map(|why| Problem::closed(key, path, why))
+                    .or_else(|| full_disk(&spool)),
                 // A link that root may not follow.
                 Err(error) => Some(Problem::denied(key, error.to_string())),
             },
@@ -106,12 +106,12 @@ pub fn spool_rights(path: &Path) -> Option<Problem> {
     is_denied(path, ALL).then(|| {
         if let Some(closed) = closed_directory(path) {
             let advice = format!("{} is in it; {}", path.display(), way_into(closed));
-            return Problem::denied(SPOOL, no_permission(closed, "the spool", &advice));
+            return Problem::closed(SPOOL, path, no_permission(closed, "the spool", &advice));
         }
         let is_empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
         let advice = if is_empty { MOUNT } else { "" }.to_owned()
             + &advice_for_rights(path, "chown -R", ANOTHER_SPOOL);
-        Problem::denied(SPOOL, no_permission(path, "the spool", &advice))
+        Problem::closed(SPOOL, path, no_permission(path, "the spool", &advice))
     })
 }
 
@@ -133,18 +133,18 @@ fn read_again(key: &str, path: &Path) -> Option<Problem> {
         let (name, group) = (user_name(), group_name());
         if let Some(directory) = closed_directory(path) {
             let advice = format!("{} is in it; {}", path.display(), way_into(directory));
-            return Problem::denied(key, no_permission(directory, what, &advice));
+            return Problem::closed(key, path, no_permission(directory, what, &advice));
         }
         if is_own(path) {
             let advice = format!("let its owner read it with `chmod u+r {}`", path_word(path));
-            return Problem::denied(key, no_permission(path, what, &advice));
+            return Problem::closed(key, path, no_permission(path, what, &advice));
         }
         let advice = format!(
             "it is read again when it changes; run `chgrp {group} {0}` and `chmod g+r {0}`, or `setfacl -m u:{name}:r \
              {0}`, and the same with x for the directories above it",
             path_word(path)
         );
-        Problem::denied(key, no_permission(path, what, &advice))
+        Problem::closed(key, path, no_permission(path, what, &advice))
     })
 }
 
@@ -180,7 +180,7 @@ fn transcripts(config: &Config, path: &Path) -> Option<Problem> {
                 }),
                 Err(Errno::ACCESS | Errno::PERM) => {
                     let advice = option.unwrap_or_else(|| advice_for_rights(path, "chown", ANOTHER_PLACE));
-                    Some(Problem::denied(key, no_permission(path, "transcripts", &advice)))
+                    Some(Problem::closed(key, path, no_permission(path, "transcripts", &advice)))
                 }
                 _ => None,
             },
@@ -207,7 +207,7 @@ fn log_file(path: &Path) -> Option<Problem> {
     } else {
         advice_with(&chown("chown", path), path, ANOTHER_PLACE)
     };
-    Some(Problem::denied(key, format!("{why}: {advice}")))
+    Some(Problem::closed(key, path, format!("{why}: {advice}")))
 }
 
 /// The server runs without its log, and waits for the daemon.
@@ -215,7 +215,7 @@ fn syslog(path: &Path) -> Option<Problem> {
     if let Some(closed) = closed_directory(path) {
         let why =
             format!("no permission for {}, so the log goes nowhere: {}", closed.display(), way_into(closed));
-        return Some(Problem { is_warning: true, ..Problem::denied("log.destination", why) });
+        return Some(Problem { is_warning: true, ..Problem::closed("log.destination", path, why) });
     }
     let is_missing = fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     let question =
@@ -277,7 +277,7 @@ fn missing_name(key: &str, what: &str, path: &Path, advice: Option<(&Path, Strin
                     (above, of_its_own(above).unwrap_or_else(|| advice_with(&command, above, ANOTHER_PLACE)))
                 };
                 let (place, advice) = advice.unwrap_or_else(usual);
-                Some(Problem::denied(key, no_permission(place, what, &advice)))
+                Some(Problem::closed(key, path, no_permission(place, what, &advice)))
             }
             _ => None,
         },
@@ -297,8 +297,9 @@ fn unseen(key: &str, path: &Path, error: &io::Error, option: Option<String>) -> 
     match closed_directory(path) {
         Some(closed) => {
             let advice = option.unwrap_or_else(|| way_into(closed));
-            Problem::denied(
+            Problem::closed(
                 key,
+                path,
                 format!("{why}: {} is closed to the server's user: {advice}", closed.display()),
             )
         }

@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    io::Read,
+    io::{self, Read},
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Component, Path, PathBuf},
 };
@@ -236,7 +236,8 @@ impl Content {
         let mut head = Vec::new();
         if let Err(error) = open_regular(path).and_then(|file| file.take(MAX_HEAD).read_to_end(&mut head)) {
             let why = format!("cannot read {shown}, so it may be a file that is not the server's: {error}");
-            return Some(Problem::denied(key, why)).filter(|_| !is_log);
+            let closed = (error.kind() == io::ErrorKind::PermissionDenied).then(|| path.to_owned());
+            return Some(Problem { closed, ..Problem::denied(key, why) }).filter(|_| !is_log);
         }
         let (is_own, found, would) = match self {
             Self::Metrics => (publish::is_metrics(&head), "begins unlike metrics", "replace and remove it"),

@@ -175,6 +175,10 @@ fn n115_an_mbox_in_the_spool_comes_with_the_command_that_imports_it() {
     for name in ["carol", "mail/dan", "eve@example.test"] {
         fs::write(desk.spool.join(name), mbox).unwrap();
     }
+    // The name that the file in the place of a mailbox would get is taken.
+    let taken = desk.spool.join("eve@example.test~");
+    fs::create_dir(&taken).unwrap();
+    fs::write(taken.join("notes"), "no mail\n").unwrap();
     let mut findings = found(&desk, "misplaced");
     assert_eq!(findings.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["mail/dan", "carol"]);
     findings.extend(found(&desk, "not-a-directory"));
@@ -184,6 +188,7 @@ fn n115_an_mbox_in_the_spool_comes_with_the_command_that_imports_it() {
     }
     assert_eq!(mail(&desk, BOB).0, 3);
     assert_eq!(mail(&desk, "eve@example.test").0, 1);
+    assert!(taken.join("notes").exists() && !desk.spool.join("eve@example.test~2").exists());
     desk.run(&["fsck", "--fix"], 0);
 }
 

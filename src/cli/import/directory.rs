@@ -171,8 +171,7 @@ impl Directory {
             if number < offset {
                 return Ok(());
             }
-            import.set_file_name(relative);
-            import.deliver_file(file, number, stat.modified).map_err(at)
+            import.deliver_file(file, relative, number, stat.modified).map_err(at)
         })?;
         let here = |error| (PathBuf::new(), error);
         let source = listing.source(&self.dir).map_err(|error| here(Error::Read { at: 0, error }))?;

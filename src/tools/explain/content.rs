@@ -3,14 +3,14 @@
 use std::{fs::File, io, io::Seek, path::Path};
 
 use crate::{
-    command_hint::{path_word, pipe_end, restante},
+    command_hint::{path_word, pipe_end},
     printable::counted,
     tools::mbox::{Beginning, Error, Format, FromLine, MessageSink, OpenedFile, parse},
 };
 
 /// The content of a file that is not one message.
 #[derive(Debug, Default)]
-pub(super) struct Other {
+pub(super) struct NotOneMessage {
     /// The sentence about it, with the next step.
     pub(super) note: Option<String>,
     /// The first message of an mbox, up to the octets that are explained.
@@ -18,7 +18,7 @@ pub(super) struct Other {
 }
 
 /// Finds out whether a file is one message. Leaves it at its beginning.
-pub(super) fn other(file: &mut File, path: &Path) -> io::Result<Other> {
+pub(super) fn inspect(file: &mut File, path: &Path) -> io::Result<NotOneMessage> {
     let opened = OpenedFile::open(&*file).map_err(Error::into_io)?;
     let word = path_word(path);
     let (note, first) = match opened.beginning() {
@@ -31,7 +31,7 @@ pub(super) fn other(file: &mut File, path: &Path) -> io::Result<Other> {
                 Ok(_) | Err(Error::Cut { .. }) => {}
                 Err(error) => return Err(error.into_io()),
             }
-            let import = restante(&["import", &path.to_string_lossy(), "--to", "MAILBOX", "--create"]);
+            let import = format!("`{} {word} --to MAILBOX --create`", pipe_end(&["import"]));
             let count = counted(messages.count, "message");
             let which = if messages.count == 1 { "this one" } else { "of which this is the first" };
             let note = format!("an mbox with {count}, {which}: {import} makes a file of each message");
@@ -45,7 +45,7 @@ pub(super) fn other(file: &mut File, path: &Path) -> io::Result<Other> {
         }
     };
     file.rewind()?;
-    Ok(Other { note, first })
+    Ok(NotOneMessage { note, first })
 }
 
 /// Keeps the first message of an mbox, and counts all.

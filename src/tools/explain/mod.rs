@@ -12,7 +12,7 @@ use std::{
 };
 
 pub(crate) use crate::message_object::hops::Hop;
-use content::{MAX_CONTENT, Other};
+use content::{MAX_CONTENT, NotOneMessage};
 pub(crate) use parts::PartInfo;
 use rustix::fs::{self, FileType, Mode, OFlags};
 use serde::Serialize;
@@ -113,8 +113,8 @@ pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
     let place = place_of(path);
     let mut file = File::from(fd);
     // A file in new/ or cur/ is a message, whatever is in it.
-    let other = if place.is_none() { content::other(&mut file, path)? } else { Other::default() };
-    let Other { note, first } = other;
+    let NotOneMessage { note, first } =
+        if place.is_none() { content::inspect(&mut file, path)? } else { NotOneMessage::default() };
     let mut source: Box<dyn ReadAgain> = match first {
         Some(first) => Box::new(Cursor::new(first)),
         None => Box::new(file),

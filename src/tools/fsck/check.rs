@@ -17,7 +17,7 @@ use rustix::{
 use super::{
     finding::{Dir, FileRef, Finding, Repair, Report, shown},
     mailbox::Mailbox,
-    misplaced::{misplaced_in_mailbox, way_of_nested},
+    misplaced::{advice_for_nested, misplaced_in_mailbox},
     name_check,
     problem::Problem,
 };
@@ -179,7 +179,7 @@ impl Checker<'_> {
                 let file = (Dir::Root, name, stat.st_ino);
                 let detail = "a folder must be a directory of the mailbox itself, like .Archive.2026".into();
                 let advice =
-                    way_of_nested(&mailbox.path_of(Dir::Root, name.to_bytes()), &mailbox.path, in_folder);
+                    advice_for_nested(&mailbox.path_of(Dir::Root, name.to_bytes()), &mailbox.path, in_folder);
                 self.report(file, Problem::NestedFolder, detail, Repair::Manual(advice.into()));
             }
         }

@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{
+    advice::Destination,
     finding::{Finding, Repair},
-    ways::Reader,
 };
 use crate::{
     maildir::Error,
@@ -39,51 +39,57 @@ struct Misplaced {
 
 /// Looks at a file, or a directory that is no Maildir, in the spool.
 pub(crate) fn misplaced_in_spool(path: &Path, spool: &Path) -> Vec<Finding> {
-    findings(path, &|maildir| Reader::of_path(maildir, spool), &|place| Reader::of_path(place, spool))
+    findings(path, &|maildir| Destination::of_path(maildir, spool), &|place| {
+        Destination::of_path(place, spool)
+    })
 }
 
 /// Looks at a file or a directory beside the `new` and `cur` of a mailbox, or of a folder of one, that is no Maildir.
 pub(super) fn misplaced_in_mailbox(path: &Path, mailbox: &Path, is_folder: bool) -> Vec<Finding> {
-    let home = Reader::of(mailbox, is_folder);
+    let home = Destination::of(mailbox, is_folder);
     findings(path, &|maildir| home.below(maildir, mailbox), &|_| home.clone())
 }
 
 /// The advice for a Maildir in a mailbox, or in a folder of one, that should be a folder beside the others.
-pub(super) fn way_of_nested(maildir: &Path, mailbox: &Path, is_folder: bool) -> String {
-    Reader::of(mailbox, is_folder).below(maildir, mailbox).way_of_maildir(maildir)
+pub(super) fn advice_for_nested(maildir: &Path, mailbox: &Path, is_folder: bool) -> String {
+    Destination::of(mailbox, is_folder).below(maildir, mailbox).advice_for_maildir(maildir)
 }
 
 /// The finding for a Maildir in the place of a mailbox, with a name that no mailbox has.
 pub(crate) fn misnamed_maildir(path: &Path, spool: &Path) -> Option<Finding> {
     let misnamed = MisnamedMaildir::of(path)?;
-    Some(Finding::misplaced(path, misnamed.cost(), Reader::of_path(path, spool).way_of_maildir(path)))
+    Some(Finding::misplaced(
+        path,
+        misnamed.cost(),
+        Destination::of_path(path, spool).advice_for_maildir(path),
+    ))
 }
 
 /// The finding for a mailbox that cannot be opened. In its place there may be a file of mail.
 pub(crate) fn unusable(path: &Path, error: &Error) -> Finding {
     let mut finding = Finding::unusable(path, error);
     if path.symlink_metadata().is_ok_and(|about| about.is_file()) && mail_file(path).is_some() {
-        finding.repair = Repair::Manual(Reader::of(path, false).way_of_file_in_place(path).into());
+        finding.repair = Repair::Manual(Destination::of(path, false).advice_for_file_in_place(path).into());
     }
     finding
 }
 
 fn findings(
     path: &Path,
-    reader_of_maildir: &dyn Fn(&Path) -> Reader,
-    reader_of_place: &dyn Fn(&Path) -> Reader,
+    destination_of_maildir: &dyn Fn(&Path) -> Destination,
+    destination_of_place: &dyn Fn(&Path) -> Destination,
 ) -> Vec<Finding> {
     let mut found = Misplaced::default();
     search(path, MAX_DEPTH, &mut { MAX_NAMES }, &mut found);
     let Misplaced { maildirs, mboxes, message, has_more } = found;
     let of_maildir = |maildir: &PathBuf| {
         let detail = format!("{} is a Maildir, and no mailbox of the spool", maildir.display());
-        Finding::misplaced(maildir, detail, reader_of_maildir(maildir).way_of_maildir(maildir))
+        Finding::misplaced(maildir, detail, destination_of_maildir(maildir).advice_for_maildir(maildir))
     };
-    let place = |file: &Path| reader_of_place(file.parent().unwrap_or(file));
+    let place = |file: &Path| destination_of_place(file.parent().unwrap_or(file));
     let of_mbox = |mbox: &PathBuf| {
         let detail = "it is an mbox, and the spool has a Maildir for each mailbox".to_owned();
-        Finding::misplaced(mbox, detail, place(mbox).way_of_file(mbox))
+        Finding::misplaced(mbox, detail, place(mbox).advice_for_file(mbox))
     };
     let mut findings: Vec<Finding> =
         maildirs.iter().map(of_maildir).chain(mboxes.iter().map(of_mbox)).collect();
@@ -91,10 +97,10 @@ fn findings(
     if let Some(message) = message.filter(|_| findings.is_empty()) {
         let (detail, advice) = if message == path {
             let detail = "it is a message outside of the new and cur of a mailbox".to_owned();
-            (detail, place(path).way_of_file(path))
+            (detail, place(path).advice_for_file(path))
         } else {
             let detail = format!("it is no Maildir, and {} is a message", message.display());
-            (detail, reader_of_place(path).way_of_directory(path))
+            (detail, destination_of_place(path).advice_for_directory(path))
         };
         findings.push(Finding::misplaced(path, detail, advice));
     }

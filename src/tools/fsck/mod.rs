@@ -4,6 +4,7 @@
 //! The rule: it writes only on request, never deletes mail, never overwrites a name, and changes a file only
 //! while it is still the file it examined. A second repair changes nothing.
 
+mod advice;
 mod check;
 mod finding;
 mod folder_files;
@@ -12,7 +13,6 @@ mod misplaced;
 mod name_check;
 mod problem;
 mod repair;
-mod ways;
 
 pub(crate) use finding::{Finding, Report, shown};
 pub(crate) use mailbox::Mailbox;

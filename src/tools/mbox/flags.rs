@@ -78,9 +78,13 @@ impl MessageState {
 
     /// This state, with the flags that a file with one message has by its name, if it was in a Maildir: `1.x:2,S`.
     pub(super) fn with_flags_of_name(self, file: &[u8]) -> Self {
+        // `Lunch 10:2,SAT.eml` is the name of no file of a Maildir.
+        let is_flag = |flag: &u8| b"DFPRST".contains(flag) || flag.is_ascii_lowercase();
         match name::info(file) {
-            Some(_) => Self::from_flags(true, self.flags().union(Self::of(Subdir::Cur, file).flags())),
-            None => self,
+            Some(_) if name::flags(file).iter().all(is_flag) => {
+                Self::from_flags(true, self.flags().union(Self::of(Subdir::Cur, file).flags()))
+            }
+            _ => self,
         }
     }
 
@@ -264,5 +268,12 @@ mod tests {
         assert_eq!(MessageState::of(Subdir::New, b"a").written(b"Status: RO\n"), "Status: U\n");
         assert_eq!(MessageState::Old(Flags::of_letters(b"RS")).file_name("a"), b"a:2,RS");
         assert_eq!(MessageState::New.file_name("a"), b"a");
+        for (file, flags) in [("1.x:2,", &b""[..]), ("1.x:2,Sa", &b"S"[..])] {
+            let state = MessageState::New.with_flags_of_name(file.as_bytes());
+            assert_eq!(state, MessageState::Old(Flags::of_letters(flags)), "{file}");
+        }
+        for file in ["1.x", "Lunch 10:2,SAT.eml", "Lunch 10:2,SAT", "1.x:2,S.eml"] {
+            assert_eq!(MessageState::New.with_flags_of_name(file.as_bytes()), MessageState::New, "{file}");
+        }
     }
 }

@@ -34,6 +34,7 @@ pub struct Import<'a> {
     format: Format,
     /// The date of a message without a date.
     fallback_date: SystemTime,
+    /// The name of the file that is read, for the flags in it; empty for an input without one.
     file_name: Vec<u8>,
     /// The progress record, if the mbox is a file.
     record: Option<ResumeRecord>,

@@ -89,7 +89,7 @@ fn n113_a_check_by_another_user_than_the_servers_opens_no_directory_to_that_user
     let (code, said) = story.run(&as_daemon, &["check"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(
-        said.contains("spool: this user has no right to see whether the server may use it: run this as root"),
+        said.contains("closed/mail: this user cannot see whether the server may use it: run this as root"),
         "{said}"
     );
     assert!(!said.contains("chgrp") && !said.contains("chown"), "{said}");

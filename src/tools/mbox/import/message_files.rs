@@ -6,20 +6,22 @@ use super::Import;
 use crate::tools::mbox::{Error, OpenedFile};
 
 impl Import<'_> {
-    /// Tells the name of the file that comes next. If it is one message, the flags in its name count.
+    /// Sets the name of the file that [`Self::run`] reads. If it is one message, the flags in its name count.
     pub fn set_file_name(&mut self, path: &Path) {
         self.file_name = path.file_name().unwrap_or_default().as_encoded_bytes().to_vec();
     }
 
-    /// Delivers a file that is one message, with `number` messages before it in its directory. `modified` is its date if its
-    /// header has none. The message is durable after [`Self::commit_files`]. If reading fails, the messages before it are
-    /// delivered.
+    /// Delivers the file at `path`, which is one message, with `number` messages before it in its directory. The flags in its
+    /// name count. `modified` is its date if its header has none. The message is durable after [`Self::commit_files`]. If reading
+    /// fails, the messages before it are delivered.
     pub fn deliver_file(
         &mut self,
         file: OpenedFile<impl Read>,
+        path: &Path,
         number: u64,
         modified: SystemTime,
     ) -> Result<(), Error> {
+        self.set_file_name(path);
         self.fallback_date = modified;
         match file.deliver(Some(number), self) {
             Ok(_) => Ok(()),

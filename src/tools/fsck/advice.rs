@@ -21,15 +21,15 @@ use crate::{
 
 /// The mailbox, or the folder of one, whose reader looks for the mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Reader {
+pub(super) struct Destination {
     spool: PathBuf,
     mailbox: String,
     /// The name of the folder's directory.
     folder: Option<String>,
 }
 
-impl Reader {
-    /// The reader of a mailbox or folder, by its directory.
+impl Destination {
+    /// The destination that is a mailbox or folder, by its directory.
     pub(super) fn of(maildir: &Path, is_folder: bool) -> Self {
         let folder = maildir.file_name().filter(|_| is_folder).map(text);
         let home = if is_folder { maildir.parent().unwrap_or(maildir) } else { maildir };
@@ -38,7 +38,7 @@ impl Reader {
         Self { spool: home.parent().unwrap_or(home).to_owned(), mailbox, folder }
     }
 
-    /// The reader of a Maildir in the spool, as its path tells it.
+    /// The destination of a Maildir in the spool, as its path tells it.
     pub(super) fn of_path(maildir: &Path, spool: &Path) -> Self {
         let names = names_below(maildir, spool);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -59,7 +59,7 @@ impl Reader {
         }
     }
 
-    /// The reader of a Maildir in the directory of this reader, `home`.
+    /// The destination of a Maildir in the directory of this one, `home`.
     pub(super) fn below(&self, maildir: &Path, home: &Path) -> Self {
         let names = names_below(maildir, home);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -98,14 +98,14 @@ impl Reader {
     }
 
     /// The advice for a file of mail: the original goes after an import that has succeeded.
-    pub(super) fn way_of_file(&self, file: &Path) -> String {
+    pub(super) fn advice_for_file(&self, file: &Path) -> String {
         let command = format!("{} && rm {}", self.import_of(file), path_word(file));
         format!("{}`{command}` delivers it and removes it here", as_root(file))
     }
 
     /// The advice for a directory of messages. It first gets a name that no mailbox can have, because the import may make a
     /// mailbox of its name in it. It is removed only after an import that has left out nothing.
-    pub(super) fn way_of_directory(&self, directory: &Path) -> String {
+    pub(super) fn advice_for_directory(&self, directory: &Path) -> String {
         let renamed = beside(directory);
         format!(
             "{}rename it with `mv -T {} {}`; then `{} && rm -r {}` delivers what is in it, and removes it unless the import \
@@ -119,7 +119,7 @@ impl Reader {
     }
 
     /// The advice for a file of mail in the place of a mailbox.
-    pub(super) fn way_of_file_in_place(&self, file: &Path) -> String {
+    pub(super) fn advice_for_file_in_place(&self, file: &Path) -> String {
         let renamed = beside(file);
         let (from, to) = (path_word(file), path_word(&renamed));
         let command = format!("mv -T {from} {to} && {} && rm {to}", self.import_of(&renamed));
@@ -127,7 +127,7 @@ impl Reader {
     }
 
     /// The advice for a whole Maildir with its folders.
-    pub(super) fn way_of_maildir(&self, maildir: &Path) -> String {
+    pub(super) fn advice_for_maildir(&self, maildir: &Path) -> String {
         let folders = folders_of(maildir);
         let more = folders.len().saturating_sub(MAX_FOLDERS);
         let parts = folders.iter().take(MAX_FOLDERS).map(|folder| {
@@ -138,20 +138,20 @@ impl Reader {
             iter::once((maildir.to_owned(), self.clone())).chain(parts).collect();
         let home = self.spool.join(&self.mailbox);
         if self.place() == maildir && !is_maildir(&home) {
-            return way_of_home(maildir, &home);
+            return advice_for_home(maildir, &home);
         }
         let is_free = match self.folder {
             None => !self.place().exists(),
             Some(_) => more == 0 && is_maildir(&home) && !parts.iter().any(|(_, to)| to.place().exists()),
         };
-        let mut ways = Vec::new();
+        let mut advice = Vec::new();
         if is_free {
-            ways.push(self.renaming(maildir, &parts));
+            advice.push(self.renaming(maildir, &parts));
         }
         if !is_free || !self.is_known() {
-            ways.push(self.importing(maildir, &parts, more));
+            advice.push(self.importing(maildir, &parts, more));
         }
-        ways.join("; ")
+        advice.join("; ")
     }
 
     /// The command that renames the Maildir. Its folders are directories in it, and those of a folder are not.
@@ -199,7 +199,7 @@ impl Reader {
 }
 
 /// The advice for a folder in its place whose mailbox has no directories for mail of its own.
-fn way_of_home(folder: &Path, home: &Path) -> String {
+fn advice_for_home(folder: &Path, home: &Path) -> String {
     let parts = ["tmp", "new", "cur"].map(|part| path_word(&home.join(part))).join(" ");
     let others = as_root(folder);
     let given = if others.is_empty() {
@@ -240,10 +240,21 @@ fn as_root(path: &Path) -> &'static str {
     if is_closed { "as root, " } else { "" }
 }
 
+/// The first name beside a file or directory that is free: `mv -T` replaces a file without a question.
 fn beside(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push("~");
-    PathBuf::from(name)
+    let mut number = 1_u64;
+    loop {
+        let mut name = path.as_os_str().to_owned();
+        name.push("~");
+        if number > 1 {
+            name.push(number.to_string());
+        }
+        let renamed = PathBuf::from(name);
+        if renamed.symlink_metadata().is_err() {
+            return renamed;
+        }
+        number += 1;
+    }
 }
 
 fn text(name: &OsStr) -> String {
