@@ -1,6 +1,7 @@
 //! `restante client`: an interactive mail client.
 
 use std::{
+    fmt::Display,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     accounts::UserFile,
-    client::{ConnectOptions, ServerAddr, Tls, Trust, strings},
+    client::{ConnectOptions, ServerAddr, Tls, Trust, WireProtocol, strings},
     config::{Config, Service},
     language::Language,
     limits::Limits,
@@ -124,6 +125,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// The services of a server that one connection of the client may use.
 struct Services {
+    protocol: WireProtocol,
     option: &'static str,
     /// Without TLS from the first octet, the best first.
     plain: &'static [Service],
@@ -133,18 +135,21 @@ struct Services {
 }
 
 const SMTP: Services = Services {
+    protocol: WireProtocol::Smtp,
     option: "--smtp",
     plain: &[Service::Submission, Service::Smtp],
     implicit: &[Service::Submissions],
     default: "127.0.0.1:2525",
 };
 const POP3: Services = Services {
+    protocol: WireProtocol::Pop3,
     option: "--pop3",
     plain: &[Service::Pop3],
     implicit: &[Service::Pop3s],
     default: "127.0.0.1:1110",
 };
 const IMAP: Services = Services {
+    protocol: WireProtocol::Imap,
     option: "--imap",
     plain: &[Service::Imap],
     implicit: &[Service::Imaps],
@@ -172,6 +177,15 @@ fn listener_of(
         return Ok(ServerAddr { host: address.ip().to_string(), port: address.port() });
     }
     let language = Language::of_environment();
+    let is_served = config
+        .listen
+        .iter()
+        .any(|listen| wanted.contains(&listen.protocol) || others.contains(&listen.protocol));
+    if let Some(service) = wanted.last().filter(|_| !is_served) {
+        let Services { protocol, option, default, .. } = services;
+        let values: [&dyn Display; 5] = [&path.display(), protocol, &service.name(), option, default];
+        return Err(Failure::Usage(strings::NO_SERVICE.format(language, &values)));
+    }
     let other = match (find(others).is_some(), protection) {
         (false, _) => "",
         (true, Protection::Implicit) => strings::LISTENS_IN_CLEAR.text(language),

@@ -169,11 +169,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         Err(failure) => (Err(failure), recipients.clone()),
     };
-    match (draft, done) {
-        (Some(Ok(draft)), done) if pending.is_empty() => {
+    if pending.is_empty() {
+        if let Some(Ok(draft)) = draft {
             let _ = fs::remove_file(draft); // a copy of a message that was sent does no harm
-            done
         }
+        return done;
+    }
+    match (draft, done) {
         (Some(draft), Err(failure)) => {
             output::failure(&failure);
             let from = submission.from;

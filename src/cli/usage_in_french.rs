@@ -28,22 +28,22 @@ fn translated(error: &Error) -> Option<String> {
     let told = match error.kind() {
         ErrorKind::ValueValidation => {
             let why = error.source().map(ToString::to_string).unwrap_or_default();
-            format!("la valeur {} ne va pas pour {option} : {why}", value.unwrap_or_default())
+            format!("la valeur {} ne convient pas pour {option} : {why}", value.unwrap_or_default())
         }
         ErrorKind::InvalidValue => match value {
-            Some(value) => format!("la valeur {value} ne va pas pour {option}"),
+            Some(value) => format!("la valeur {value} ne convient pas pour {option}"),
             None => format!("il manque une valeur pour {option}"),
         },
         ErrorKind::NoEquals => format!("il faut un signe = après {option}"),
         ErrorKind::UnknownArgument => format!("l'argument {option} est inconnu"),
         ErrorKind::ArgumentConflict => match of(ContextKind::PriorArg) {
             Some(prior) if prior == option => format!("l'argument {option} ne peut être donné qu'une fois"),
-            Some(prior) => format!("l'argument {option} ne va pas avec {prior}"),
-            None => format!("l'argument {option} ne va pas avec les autres"),
+            Some(prior) => format!("l'argument {option} est incompatible avec {prior}"),
+            None => format!("l'argument {option} est incompatible avec les autres"),
         },
         ErrorKind::MissingRequiredArgument => format!("il manque {option}"),
         ErrorKind::TooManyValues | ErrorKind::WrongNumberOfValues | ErrorKind::TooFewValues => {
-            format!("le nombre de valeurs ne va pas pour {option}")
+            format!("le nombre de valeurs est incorrect pour {option}")
         }
         ErrorKind::InvalidUtf8 => "un argument n'est pas du texte UTF-8".into(),
         _ => return None,

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::{ClientConnection, StreamOwned};
 
 use super::{
-    ClientError, ConnectOptions, MailProtocol, Security, ServerAddr, connect_options::OnSilence, tls,
+    ClientError, ConnectOptions, Security, ServerAddr, WireProtocol, connect_options::OnSilence, tls,
     tls_failure::TlsFailure,
 };
 
@@ -40,7 +40,7 @@ pub type WireObserver = Box<dyn FnMut(WireEvent<'_>)>;
 pub(super) struct Connection {
     stream: BufReader<Stream>,
     pub(super) server: ServerAddr,
-    protocol: MailProtocol,
+    protocol: WireProtocol,
     pub(super) timeout: Duration,
     observer: Option<WireObserver>,
     greeting: Greeting,
@@ -69,7 +69,7 @@ enum Stream {
 impl Connection {
     /// Connects, and begins TLS at once if it is implicit.
     pub(super) fn connect(
-        protocol: MailProtocol,
+        protocol: WireProtocol,
         route: &ConnectOptions,
         watcher: Option<WireObserver>,
     ) -> Result<Self, ClientError> {
@@ -215,7 +215,8 @@ impl Connection {
                 Ok(_) if self.is_answer_of_http() => return Err(ClientError::Http(self.server.clone())),
                 Ok(_) if let Some(spoken) = self.other_protocol() => {
                     let (server, wanted) = (self.server.clone(), self.protocol);
-                    return Err(ClientError::OtherProtocol { server, spoken, wanted });
+                    let is_certain = spoken.is_named_in(self.stream.buffer());
+                    return Err(ClientError::OtherProtocol { server, spoken, wanted, is_certain });
                 }
                 Ok(_) => self.greeting = Greeting::Received,
                 Err(error) if is_timeout(&error) && wait < left => self.tell_silence(),
@@ -231,9 +232,9 @@ impl Connection {
     }
 
     /// The protocol of the greeting, if it is another one than the client's.
-    fn other_protocol(&self) -> Option<MailProtocol> {
+    fn other_protocol(&self) -> Option<WireProtocol> {
         let Greeting::Awaited { .. } = self.greeting else { return None };
-        MailProtocol::of_greeting(self.stream.buffer()).filter(|spoken| *spoken != self.protocol)
+        WireProtocol::of_greeting(self.stream.buffer()).filter(|spoken| *spoken != self.protocol)
     }
 
     fn silence_observer(&self) -> Option<OnSilence> {

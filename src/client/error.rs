@@ -3,8 +3,8 @@
 use std::{io, time::Duration};
 
 use super::{
-    imap::Status, mail_protocol::MailProtocol, pop3::ErrReply, reply_help, server_addr::ServerAddr,
-    smtp::Reply, strings, tls_failure::TlsFailure,
+    imap::Status, pop3::ErrReply, reply_help, server_addr::ServerAddr, smtp::Reply, strings,
+    tls_failure::TlsFailure, wire_protocol::WireProtocol,
 };
 use crate::language::{Language, LocalizedText};
 
@@ -33,9 +33,11 @@ pub enum ClientError {
         /// The server that was connected to.
         server: ServerAddr,
         /// Its protocol.
-        spoken: MailProtocol,
+        spoken: WireProtocol,
         /// The client's.
-        wanted: MailProtocol,
+        wanted: WireProtocol,
+        /// False if the greeting may also be that of another service, such as FTP.
+        is_certain: bool,
     },
     /// No reply came within that time.
     Timeout(ServerAddr, Duration),
@@ -102,8 +104,9 @@ impl ClientError {
             Self::NoGreeting { server, in_clear_text: false } => with(strings::NO_GREETING, &[server]),
             Self::ClearText(place) => with(strings::CLEAR_TEXT, &[place]),
             Self::Http(place) => with(strings::HTTP, &[place]),
-            Self::OtherProtocol { server, spoken, wanted } => {
-                with(strings::OTHER_PROTOCOL, &[server, spoken, wanted, &wanted.likely_port(server)])
+            Self::OtherProtocol { server, spoken, wanted, is_certain } => {
+                let words = if *is_certain { strings::OTHER_PROTOCOL } else { strings::LIKE_OTHER_PROTOCOL };
+                with(words, &[server, spoken, wanted, &wanted.likely_port(server)])
             }
             Self::Timeout(place, patience) => with(strings::TOO_SLOW, &[place, &patience.as_secs()]),
             Self::ProtocolError(place) => with(strings::BABBLE, &[place]),

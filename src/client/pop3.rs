@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
-    ClientError, ConnectOptions, MailProtocol, Security,
+    ClientError, ConnectOptions, Security, WireProtocol,
     connection::{Connection, WireEvent, WireObserver},
     reply_help::remark_in,
 };
@@ -70,7 +70,7 @@ impl Pop3 {
     /// # Errors
     /// The connection or TLS failed; [`ClientError::Denied`] if the server refuses the session.
     pub fn open(route: &ConnectOptions, watcher: Option<WireObserver>) -> Result<Self, ClientError> {
-        let wire = Connection::connect(MailProtocol::Pop3, route, watcher)?;
+        let wire = Connection::connect(WireProtocol::Pop3, route, watcher)?;
         let mut pop3 = Self { connection: wire, capabilities: Capabilities::default(), remark: None };
         pop3.read_status()?;
         pop3.fetch_capabilities()?;

@@ -114,7 +114,7 @@ macro_rules! meanings {
 }
 
 const DETAILS: &[((u16, u16), LocalizedText)] = meanings! {
-    (1, 0): "something is wrong with the address", "l'adresse ne va pas";
+    (1, 0): "something is wrong with the address", "l'adresse a un problème";
     (1, 1): "there is no such address there: check its spelling", "cette adresse n'existe pas là-bas : vérifiez-la";
     (1, 2): "that domain takes no mail: check its spelling", "ce domaine ne reçoit pas de courrier : vérifiez-le";
     (1, 3): "that is not a mail address", "ce n'est pas une adresse de courrier";
@@ -122,7 +122,7 @@ const DETAILS: &[((u16, u16), LocalizedText)] = meanings! {
     (1, 7): "the sender is not a mail address", "l'expéditeur n'est pas une adresse de courrier";
     (1, 8): "the domain of the sender is not known", "le domaine de l'expéditeur est inconnu";
     (1, 10): "that domain says that it takes no mail", "ce domaine déclare ne pas recevoir de courrier";
-    (2, 0): "something is wrong with the mailbox", "la boîte ne va pas";
+    (2, 0): "something is wrong with the mailbox", "la boîte a un problème";
     (2, 1): "that mailbox takes no mail", "cette boîte n'accepte pas de courrier";
     (2, 2): "that mailbox is full", "cette boîte est pleine";
     (2, 3): "the message is longer than that mailbox takes", "le message est plus long que cette boîte ne l'accepte";

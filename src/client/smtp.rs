@@ -9,7 +9,7 @@ use std::{net::IpAddr, time::Duration};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
-    ClientError, ConnectOptions, MailProtocol, Security,
+    ClientError, ConnectOptions, Security, WireProtocol,
     connection::{Connection, WireEvent, WireObserver},
 };
 use crate::proto::{dot::Encoder, request::Secret};
@@ -67,7 +67,7 @@ impl Smtp {
         helo: Option<&str>,
         watcher: Option<WireObserver>,
     ) -> Result<Self, ClientError> {
-        let wire = Connection::connect(MailProtocol::Smtp, route, watcher)?;
+        let wire = Connection::connect(WireProtocol::Smtp, route, watcher)?;
         let helo = helo.map_or_else(|| address_literal(wire.local_ip()), str::to_owned);
         let mut smtp =
             Self { connection: wire, extensions: Extensions::default(), server_name: String::new() };

@@ -105,6 +105,9 @@ table! {
     OTHER_PROTOCOL:
         "{0} speaks {1}, and not {2}. Nothing was sent to it: the port for {2} is probably {3}.",
         "{0} parle {1}, et non {2}. Rien ne lui a été envoyé : le port pour {2} est probablement {3}.";
+    LIKE_OTHER_PROTOCOL:
+        "{0} answers like {1}, and not like {2}. Nothing was sent to it: the port for {2} is probably {3}.",
+        "{0} répond comme {1}, et non comme {2}. Rien ne lui a été envoyé : le port pour {2} est probablement {3}.";
     TOO_SLOW:
         "no reply from {0} within {1} seconds. Try again later.",
         "pas de réponse de {0} en {1} secondes. Réessayez plus tard.";
@@ -172,12 +175,12 @@ table! {
     NOT_AN_ADDRESS:
         "{0} is not an address: write user@domain, or Name <user@domain>",
         "{0} n'est pas une adresse : écrivez nom@domaine, ou Prénom Nom <nom@domaine>";
-    SEVERAL_ADDRESSES: "{0} is more than one address", "{0} fait plus d'une adresse";
+    SEVERAL_ADDRESSES: "{0} is more than one address", "{0} contient plus d'une adresse";
     ONE_SENDER: "--from takes one address", "--from n'accepte qu'une adresse";
-    BLANK_IN_HELO: "a name must not contain blanks", "un nom ne contient pas de blancs";
+    BLANK_IN_HELO: "a name must not contain blanks", "un nom ne doit pas contenir d'espaces";
     CACERT_WITHOUT_TLS:
         "--cacert {0} is for TLS: add --tls=starttls or --tls=implicit",
-        "--cacert {0} est pour TLS : ajoutez --tls=starttls ou --tls=implicit";
+        "--cacert {0} ne sert qu'avec TLS : ajoutez --tls=starttls ou --tls=implicit";
     NO_CERTIFICATE: "there is no certificate in it", "il n'y a pas de certificat dans ce fichier";
     UNUSABLE_CERTIFICATES:
         "{0}: {1}; name a PEM file with certificates",
@@ -194,14 +197,17 @@ table! {
     UNREADABLE: "cannot read {0}: {1}; nothing was sent", "lecture de {0} impossible : {1} ; rien n'a été envoyé";
     EMPTY_PASSWORD: "the password in {0} is empty", "le mot de passe dans {0} est vide";
     NO_PASSWORD: "no password was given", "aucun mot de passe n'a été donné";
-    INPUT_ENDED: "nothing was sent: the input ended", "rien n'a été envoyé : l'entrée est finie";
+    INPUT_ENDED: "nothing was sent: the input ended", "rien n'a été envoyé : l'entrée s'est terminée";
     NO_RANDOM: "no random numbers: {0}", "pas de nombres aléatoires : {0}";
     NEEDS_TERMINAL:
         "the input ended before a login: `restante client` needs a terminal; in scripts, use `restante send` and curl",
-        "l'entrée a fini avant la connexion : `restante client` demande un terminal ; dans un script, prenez `restante send` et curl";
+        "l'entrée s'est terminée avant la connexion : `restante client` demande un terminal ; dans un script, prenez `restante send` et curl";
     NO_LISTENER:
         "{0} has no address to connect to for {1}{2}: name one, like {1} {3}",
         "{0} n'a pas d'adresse où se connecter pour {1}{2} : donnez-en une, comme {1} {3}";
+    NO_SERVICE:
+        "{0} has no listener for {1}: add one with protocol = \"{2}\" and restart the server, or name the address of another server, like {3} {4}",
+        "{0} n'a pas de section [[listen]] pour {1} : ajoutez-en une avec protocol = \"{2}\" et redémarrez le serveur, ou donnez l'adresse d'un autre serveur, comme {3} {4}";
     LISTENS_IN_CLEAR: " (it has one for --tls none or --tls starttls)", " (il en a une pour --tls none ou --tls starttls)";
     LISTENS_WITH_TLS: " (it has one for --tls implicit)", " (il en a une pour --tls implicit)";
     // The interactive client: login and menu.
@@ -209,6 +215,7 @@ table! {
     DOOR: "1 log in   2 sign up   q quit: ", "1 se connecter   2 s'inscrire   q quitter : ";
     USER: "Name or address", "Nom ou adresse";
     PASSWORD: "Password: ", "Mot de passe : ";
+    PASSWORD_AGAIN: "Password of {0} (Enter alone: another name): ", "Mot de passe de {0} (Entrée seule : un autre nom) : ";
     REPEAT_PASSWORD: "Repeat the password: ", "Répétez le mot de passe : ";
     PASSWORDS_DIFFER: "The two passwords differ, or are empty. No account was added.", "Les deux mots de passe diffèrent, ou sont vides. Aucun compte n'a été ajouté.";
     SIGNED_UP: "{0} is signed up. 1 logs in.", "{0} est inscrit. 1 pour se connecter.";
@@ -216,7 +223,7 @@ table! {
     NO_NAME: "No name was given. Type it, or press Ctrl-D to leave.", "Aucun nom n'a été donné. Tapez-le, ou Ctrl-D pour sortir.";
     FORMER_MAIL:
         "its mailbox has the mail of a former account; ask the operator",
-        "sa boîte a le courrier d'un ancien compte ; demandez à l'exploitant";
+        "sa boîte contient le courrier d'un ancien compte ; demandez à l'exploitant";
     NOT_SIGNED_UP: "Not signed up: {0}.", "Non inscrit : {0}.";
     ATTEMPTS_LEFT: "Login failed: {0} Attempts left: {1}.", "Échec de la connexion : {0} Essais restants : {1}.";
     LOGIN_REMARK: "Check the fault in the login name: {0}", "Vérifiez la panne dans le nom : {0}";
@@ -253,6 +260,7 @@ table! {
     HEAD_SUBJECT: "Subject", "Objet";
     HEAD_DATE: "Date", "Date";
     HEAD_SIZE: "Size", "Taille";
+    NO_SENDER: "(no sender)", "(sans expéditeur)";
     NO_SUBJECT: "(no subject)", "(sans objet)";
     MARK: "D", "S";
     MARK_NEW: "N", "N";

@@ -67,7 +67,8 @@ fn french_pem_error(error: &pem::Error) -> String {
             format!("il est abîmé à la ligne {:?} : copiez-le de nouveau en entier", line.trim())
         }
         pem::Error::Base64Decode(_) => {
-            "il est abîmé, car il a un caractère étranger à base64 : copiez-le de nouveau en entier".into()
+            "il est abîmé, car il contient un caractère étranger à base64 : copiez-le de nouveau en entier"
+                .into()
         }
         error => error.to_string(),
     }

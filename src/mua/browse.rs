@@ -142,7 +142,11 @@ impl App<'_> {
         let language = self.terminal.language();
         let Summary { from, to, subject, date } = folder.summary(place)?;
         let entry = &folder.entries[place];
-        let who = if shown == AddressColumn::From { from } else { to };
+        let who = match shown {
+            AddressColumn::From if from.is_empty() => strings::NO_SENDER.text(language).to_owned(),
+            AddressColumn::From => from,
+            AddressColumn::To => to,
+        };
         let mark = match entry {
             _ if folder.imap().is_some() => marks(entry, language),
             Entry { deleted: true, .. } => strings::MARK.text(language).to_owned(),

@@ -63,11 +63,12 @@ fn log_in(
     for left in (0..ATTEMPTS).rev() {
         // Connects first, so that an unreachable server is reported before the password is asked for.
         let mut session = Session::open(plan, terminal)?;
-        let named = plan.user.clone().filter(|_| left + 1 == ATTEMPTS);
-        let Some(user) = named.or_else(|| ask_name(&name, terminal)) else { return Ok(Login::GivenUp) };
-        let Some(password) = terminal.prompt_secret(strings::PASSWORD.text(language)) else {
-            return Ok(Login::GivenUp);
+        let typed = if left + 1 == ATTEMPTS {
+            ask_credentials(plan.user.clone(), &name, terminal)
+        } else {
+            ask_again(&name, terminal)
         };
+        let Some((user, password)) = typed else { return Ok(Login::GivenUp) };
         if let Some(account) = signed_up.filter(|account| account.is_for(&user)) {
             let is_logged_in;
             (session, is_logged_in) = account.log_in(session, (&user, &password), plan, terminal)?;
@@ -117,6 +118,31 @@ fn has_former_mail(door: &SignUp, name: &str) -> bool {
     spool
         .zip(mailbox)
         .is_some_and(|(spool, mailbox)| usage(&spool, mailbox.as_str()).is_ok_and(|usage| usage.messages > 0))
+}
+
+/// Asks for the name, unless it is given, and for the password; `None` at the end of the input.
+fn ask_credentials(
+    named: Option<String>,
+    offered: &str,
+    terminal: &mut Terminal,
+) -> Option<(String, Secret)> {
+    let user = match named {
+        Some(user) => user,
+        None => ask_name(offered, terminal)?,
+    };
+    let password = terminal.prompt_secret(strings::PASSWORD.text(terminal.language()))?;
+    Some((user, password))
+}
+
+/// Asks for the password of a refused name again, and for another name if the answer is empty. At a question for the name,
+/// a password that is typed at once would be shown, and logged as a name.
+fn ask_again(name: &str, terminal: &mut Terminal) -> Option<(String, Secret)> {
+    let prompt = terminal.localize(strings::PASSWORD_AGAIN, &[&name]);
+    let password = terminal.prompt_secret(&prompt)?;
+    if password.reveal().is_empty() {
+        return ask_credentials(None, name, terminal);
+    }
+    Some((name.to_owned(), password))
 }
 
 /// Asks for the login name until one is typed; `None` at the end of the input.

@@ -22,7 +22,7 @@ use crate::{
 /// One row of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Sender: the display name, else the address.
+    /// Sender: the display name, else the address; that of the envelope if the header has no other.
     pub from: String,
     /// First recipient: the display name, else the address.
     pub to: String,
@@ -40,8 +40,9 @@ impl Summary {
             let first = header.addresses(name).into_iter().flatten().next();
             first.and_then(|one| one.name.or(one.address)).map(|one| shown(&one)).unwrap_or_default()
         };
+        let writer = Some(short("From")).filter(|writer| !writer.is_empty());
         Self {
-            from: short("From"),
+            from: writer.unwrap_or_else(|| short("Return-Path")),
             to: short("To"),
             subject: subject(header),
             date: header.date().map(|date| shown_date(&date)).unwrap_or_default(),
@@ -74,7 +75,7 @@ fn shown_date(date: &Date) -> String {
 /// A message as the client shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageView {
-    /// From, To, Cc, Date and Subject, each value in one line.
+    /// From, else Return-Path; To, Cc, Date and Subject. Each value is in one line.
     pub fields: Vec<(&'static str, String)>,
     /// The text of the message; HTML is converted.
     pub text: String,
@@ -118,7 +119,8 @@ impl MessageView {
         let message = Message::parse(message, &MimeLimits::default());
         let header = message.header();
         let mut fields = Vec::new();
-        for name in ["From", "To", "Cc"] {
+        let sender = if header.addresses("From").is_some() { "From" } else { "Return-Path" };
+        for name in [sender, "To", "Cc"] {
             if let Some(people) = header.addresses(name) {
                 fields.push((name, shown(&list(&people))));
             }
@@ -134,13 +136,14 @@ impl MessageView {
         for block in view.embedded {
             parts.push(AttachedFile::embedded(block, parts.len() + 1));
         }
-        let of = |names: [&str; 2]| {
+        let of = |names: &[&str]| {
             let mut lists = names.iter().map(|name| people(&header.addresses(name).unwrap_or_default()));
             lists.find(|people| !people.is_empty()).unwrap_or_default()
         };
         // A reply to a message that this user has sent continues it, to the same people.
-        let mut reply_to = of(if is_sent { ["To", "Cc"] } else { ["Reply-To", "From"] });
-        let writer = of(["From", "Sender"]).into_iter().next();
+        let asked: &[&str] = if is_sent { &["To", "Cc"] } else { &["Reply-To", "From", "Return-Path"] };
+        let mut reply_to = of(asked);
+        let writer = of(&["From", "Sender"]).into_iter().next();
         let all_reply_to = reply_to.len();
         reply_to.truncate(MAX_REPLY_TO);
         Self {
@@ -296,6 +299,19 @@ mod tests {
             assert!(view.fields.contains(&("Date", date.into())), "{:?}", view.fields);
         }
         assert_eq!(Summary::parse(b"\n").arrived_at(b"").date, "");
+    }
+
+    #[test]
+    fn u92_a_message_without_a_writer_has_the_sender_of_its_envelope() {
+        for (header, from, replies) in [
+            ("Return-Path: <e@a.test>\nSubject: x\n\n", "e@a.test", 1),
+            ("Return-Path: <e@a.test>\nFrom: Ann <ann@a.test>\n\n", "Ann", 1),
+            ("Return-Path: <>\n\n", "", 0),
+            ("Subject: x\n\n", "", 0),
+        ] {
+            assert_eq!(Summary::parse(header.as_bytes()).from, from, "{header:?}");
+            assert_eq!(MessageView::parse(header.as_bytes()).reply_to.len(), replies, "{header:?}");
+        }
     }
 
     #[test]

@@ -147,11 +147,15 @@ def width(line):
 
 def wrong_twice_then_right():
     terminal = Terminal()
-    for left in (2, 1):
-        terminal.answer("Name or address", ALICE if left == 2 else "")
-        terminal.secret("Password: ", f"guess{left}")
-        terminal.expect(f"Attempts left: {left}.")
-    terminal.log_in(user="")
+    again = f"Password of {ALICE} (Enter alone: another name): "
+    terminal.answer("Name or address", ALICE)
+    terminal.secret("Password: ", "guess2")
+    terminal.expect("Attempts left: 2.")
+    terminal.secret(again, "guess1")
+    terminal.expect("Attempts left: 1.")
+    terminal.secret(again, "")
+    terminal.answer(f"Name or address [{ALICE}]: ", "")
+    terminal.secret("Password: ", PASSWORD)
     terminal.leave("Your choice: ")
     assert PASSWORD not in terminal.seen and "guess" not in terminal.seen, terminal.seen
 
@@ -159,9 +163,7 @@ def wrong_twice_then_right():
 def wrong_three_times():
     terminal = Terminal("--user", ALICE)
     for left in (2, 1, 0):
-        if left < 2:
-            terminal.answer(f"Name or address [{ALICE}]", "")
-        terminal.secret("Password: ", "wrong")
+        terminal.secret("Password: " if left == 2 else f"Password of {ALICE} (Enter alone: another name): ", "wrong")
     terminal.expect("No more attempts")
     assert terminal.ended() == 1
 
@@ -576,7 +578,7 @@ def between_postfix_and_dovecot():
     terminal.answer("Name or address", "alice")
     terminal.secret("Password: ", "guess")
     terminal.expect("Attempts left: 2.")
-    terminal.log_in(user="alice")
+    terminal.secret("Password of alice (Enter alone: another name): ", PASSWORD)
     terminal.expect("alice: 3 in the inbox")
     terminal.answer("Your choice: ", "1")
     terminal.answer("q back: ", "2")

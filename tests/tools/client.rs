@@ -1,13 +1,17 @@
 //! `restante client` in a pseudo-terminal, as a person sees it. Each story is told in `tests/python/terminal.py`.
 
-use std::{fs, os::unix::fs::symlink, process::Command};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    process::{Command, Stdio},
+};
 
 use crate::common::{
     STRICT, Server, Setup,
     client::deliver,
     configuration,
     disk::SmallDisk,
-    installed, listeners, programs,
+    home, installed, listeners, programs,
     secure::{ALICE, Keys},
     skip,
 };
@@ -228,6 +232,29 @@ fn u59_a_client_with_a_configuration_and_a_user_asks_for_the_password_alone() {
     let text = configuration(server.home.path(), &server.spool, &listeners.concat());
     fs::write(server.home.path().join("at.toml"), text).unwrap();
     story("the_listeners_of_a_configuration", &server, CLEAR, None);
+}
+
+#[test]
+fn u59_a_configuration_without_a_listener_for_the_protocol_is_told_with_what_to_add() {
+    let home = home();
+    let listeners = "[[listen]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:2525\"\n";
+    let path = home.path().join("restante.toml");
+    fs::write(&path, configuration(home.path(), &home.path().join("spool"), listeners)).unwrap();
+    for (locale, words) in [
+        (
+            "C",
+            "has no listener for IMAP: add one with protocol = \"imap\" and restart the server, or name the address of \
+             another server, like --imap 127.0.0.1:1143",
+        ),
+        ("fr_FR.UTF-8", "n'a pas de section [[listen]] pour IMAP : ajoutez-en une avec protocol = \"imap\""),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        command.args(["client", "--imap", "--config"]).arg(&path).env("LC_ALL", locale).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        let said = programs::said(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(words), "{said}");
+    }
 }
 
 #[test]

@@ -383,24 +383,24 @@ fn u99_mistakes_in_options_and_files_are_told_in_the_language_of_the_user() {
         (&known, "il manque --body, --file ou -,"),
         (
             &["--from", "a b"],
-            "la valeur 'a b' ne va pas pour '--from <ADDRESS>' : \"a b\" n'est pas une adresse",
+            "la valeur 'a b' ne convient pas pour '--from <ADDRESS>' : \"a b\" n'est pas une adresse",
         ),
         (&["--from", "a@far.test,b@far.test"], "--from n'accepte qu'une adresse"),
         (&["--server", "localhost"], "\"localhost\" n'est pas un hôte et un port"),
-        (&["--helo", "a b"], "un nom ne contient pas de blancs"),
+        (&["--helo", "a b"], "un nom ne doit pas contenir d'espaces"),
         (
             &["--tls", "non"],
-            "la valeur 'non' ne va pas pour '--tls <HOW>'\n  [valeurs possibles : 'none', 'starttls', 'implicit']",
+            "la valeur 'non' ne convient pas pour '--tls <HOW>'\n  [valeurs possibles : 'none', 'starttls', 'implicit']",
         ),
         (
             &["--subjekt", "x"],
             "l'argument '--subjekt' est inconnu\n\n  conseil : vouliez-vous dire '--subject' ?",
         ),
-        (&["--body", "b", "--raw", "x"], "ne va pas avec"),
+        (&["--body", "b", "--raw", "x"], "est incompatible avec"),
         (&["--body"], "il manque une valeur pour '--body <TEXT>'"),
         (&["--password-file", "x"], "il manque '--auth <USER>'"),
         (&["--helo", "a", "--helo", "b"], "l'argument '--helo <NAME>' ne peut être donné qu'une fois"),
-        (&["--cacert", "x"], "--cacert x est pour TLS : ajoutez"),
+        (&["--cacert", "x"], "--cacert x ne sert qu'avec TLS : ajoutez"),
         (
             &["--cacert", "/nowhere/x", "--tls", "implicit"],
             "/nowhere/x : ce fichier ou ce répertoire n'existe pas",
@@ -420,7 +420,7 @@ fn u99_mistakes_in_options_and_files_are_told_in_the_language_of_the_user() {
     let mut client = Command::new(env!("CARGO_BIN_EXE_restante"));
     client.args(["client", "--tls", "oui"]).env("LANG", "fr_FR.UTF-8").env_remove("LC_ALL");
     client.env_remove("LC_MESSAGES");
-    ends_with(&feed(&mut client, b""), 2, &["la valeur 'oui' ne va pas", "restante client --help"]);
+    ends_with(&feed(&mut client, b""), 2, &["la valeur 'oui' ne convient pas", "restante client --help"]);
     let mut other = Command::new(env!("CARGO_BIN_EXE_restante"));
     other.args(["dev", "--nonsense"]).env("LC_ALL", "fr_FR.UTF-8");
     ends_with(&feed(&mut other, b""), 2, &["error: unexpected argument"]);
@@ -446,4 +446,17 @@ fn u100_a_port_for_another_protocol_of_mail_is_told_with_the_likely_one() {
             &[&format!("speaks SMTP, and not {protocol}. Nothing was sent")],
         );
     }
+    // FTP greets with the same code.
+    let files = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = files.local_addr().unwrap().to_string();
+    let play = thread::spawn(move || {
+        let (mut stream, _) = files.accept().unwrap();
+        stream.write_all(b"220 files.test ready\r\n").unwrap();
+        stream // stays open
+    });
+    let mut client = Command::new(env!("CARGO_BIN_EXE_restante"));
+    client.args(["client", "--user", "ann", "--pop3", &address]).env("LC_ALL", "C");
+    let told = format!("{address} answers like SMTP, and not like POP3. Nothing was sent");
+    ends_with(&feed(&mut client, b"any\n"), 1, &[&told]);
+    drop(play.join().unwrap());
 }

@@ -413,6 +413,7 @@ mod tests {
             "{told}"
         );
     }
+
     #[test]
     fn u110_a_server_that_has_just_begun_is_told_while_its_figures_are_those_of_the_start() {
         let home = tempfile::tempdir().unwrap();

@@ -174,7 +174,7 @@ impl Imap {
     pub fn headers(&mut self, uids: &[u32]) -> Result<HashMap<u32, ListedHeader>, ClientError> {
         let mut headers = HashMap::new();
         for set in uid_sets(uids) {
-            let fields = "BODY.PEEK[HEADER.FIELDS (DATE FROM TO SUBJECT)]";
+            let fields = "BODY.PEEK[HEADER.FIELDS (DATE FROM TO SUBJECT RETURN-PATH)]";
             let command = Command::new(format!("UID FETCH {set} (INTERNALDATE {fields})"));
             self.run_for(&command, HEADERS, &mut |response| match response {
                 Response::Fetch(number, mut message) => match (message.uid, message.section.take()) {

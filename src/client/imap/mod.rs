@@ -16,7 +16,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
-    ClientError, ConnectOptions, MailProtocol, Security,
+    ClientError, ConnectOptions, Security, WireProtocol,
     connection::{Connection, WireEvent, WireObserver, Woken},
     reply_help::remark_in,
 };
@@ -67,7 +67,7 @@ impl Imap {
     /// # Errors
     /// The connection or TLS failed; [`ClientError::ImapRefused`] if the server refuses the session.
     pub fn open(route: &ConnectOptions, watcher: Option<WireObserver>) -> Result<Self, ClientError> {
-        let connection = Connection::connect(MailProtocol::Imap, route, watcher)?;
+        let connection = Connection::connect(WireProtocol::Imap, route, watcher)?;
         let mut imap =
             Self { connection, capabilities: Vec::new(), commands: 0, remark: None, events: Vec::new() };
         match imap.read_response(&mut Budget::new(SMALL))? {
