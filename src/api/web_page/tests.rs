@@ -117,7 +117,8 @@ proptest! {
         ], 1..40),
         search in "\\PC{0,20}",
     ) {
-        let value: Vec<u8> = value.into_iter().filter(|b| !b"\r\n".contains(b)).collect();
+        // A sender without a name has no place for one on the page.
+        let value: Vec<u8> = [b'q'].into_iter().chain(value).filter(|b| !b"\r\n".contains(b)).collect();
         let encoded = |value: &[u8]| value.iter().map(|b| format!("={b:02X}")).collect::<String>();
         let letter = |value: &[u8]| {
             let mut letter = b"From: =?utf-8?q?".to_vec();
