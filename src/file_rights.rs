@@ -111,15 +111,16 @@ impl ForeignPlace {
     pub(crate) fn advice(&self) -> String {
         match self.server {
             Some(user) => {
-                format!(
-                    "a server that {} runs has it, so leave its owner: {}",
-                    name_of(user),
-                    way_to_become(user)
-                )
+                format!("{}, so leave its owner: {}", server_words(user), way_to_become(user))
             }
             None => advice_to_own(&self.path, &user_name()),
         }
     }
+}
+
+/// The sentence for a place that is the spool of a server of that user.
+pub(crate) fn server_words(user: Uid) -> String {
+    format!("a server of the user {:?} has it", name_of(user))
 }
 
 /// The ways to run the same command with the rights of that user.
@@ -212,6 +213,61 @@ pub(crate) fn way_to_change(path: &Path) -> Option<String> {
     // Otherwise the file is immutable, as chattr(1) makes it.
     (about.mode() & bits != bits)
         .then(|| format!("let its owner in with `chmod u+{rights} {}`", path_word(closed)))
+}
+
+/// The reason why the user of this process, the server's, no longer gets into its spool, with the command that lets it in.
+/// `None` if no directory above the spool and no other owner is the reason.
+pub(crate) fn way_back_into(spool: &Path) -> Option<String> {
+    if let Some(closed) = closed_directory(spool) {
+        return Some(format!("{} is closed to the server's user: {}", closed.display(), way_into(closed)));
+    }
+    if !is_denied(spool, ALL) || is_own(spool) {
+        return None;
+    }
+    // A link may lead below a directory that is closed: then the owner is not the reason.
+    let owner = owner_words(fs::metadata(spool).ok()?.uid());
+    Some(format!("{} is of {owner}: {}", spool.display(), advice_to_own(spool, &user_name())))
+}
+
+/// The advice after which the user of this process can make a file or append to it, if owners or modes refuse that now.
+pub(crate) fn way_to_append(file: &Path) -> Option<String> {
+    let above = file.parent()?;
+    if let Some(closed) = closed_directory(above) {
+        return Some(way_into(closed));
+    }
+    if file.symlink_metadata().is_ok() {
+        return is_denied(file, Access::WRITE_OK).then(|| {
+            if is_own(file) {
+                format!("let its owner write to it with `chmod u+rw {}`", path_word(file))
+            } else {
+                advice_to_own(file, &user_name())
+            }
+        });
+    }
+    if owner_of(above) != Some(0) || !is_denied(above, Access::WRITE_OK | Access::EXEC_OK) {
+        return way_to_change(file);
+    }
+    let command = || format!("as root, run `chown {}: {}`", user_name(), path_word(above));
+    Some(of_its_own(above).unwrap_or_else(command))
+}
+
+/// The advice to make a directory in one of root that has other files, such as `/run` or `/etc`, because its owner could replace
+/// those. `None` for any other directory.
+pub(crate) fn of_its_own(above: &Path) -> Option<String> {
+    let is_of_root = !is_own(above) && fs::metadata(above).is_ok_and(|about| about.uid() == 0);
+    let has_files = || match fs::read_dir(above) {
+        Ok(mut entries) => entries.next().is_some(),
+        // A sandbox hides what the modes show.
+        Err(_) => !is_denied(above, Access::READ_OK),
+    };
+    (is_of_root && has_files()).then(|| {
+        let own = above.join("restante");
+        format!(
+            "it is root's and has other files: make a directory of its own, as root, with {}, and name a file in {}",
+            way_to_make(&own, "755"),
+            own.display()
+        )
+    })
 }
 
 /// The file or directory whose owner or mode keeps this process from changing that path: a directory above it, the one

@@ -23,7 +23,7 @@ use crate::{
     accounts::Accounts,
     command_hint::{self, Place, path_word},
     config::Config,
-    file_rights::as_another_user,
+    file_rights::{as_another_user, way_to_make},
     limits::Limits,
     maildir::{self, Maildir, Spool},
     proto::{folder::Folder, pop3::Expire, request::Mailbox, smtp::address::Address},
@@ -105,8 +105,14 @@ impl SpoolArgs {
                 None if is_default => {
                     return Err(Failure::Usage(no_spool_here(CONFIGURATIONS)));
                 }
-                Some(_) => {
-                    format!("start the server once, or make it with `mkdir -m 700 {}`", path_word(&path))
+                Some(config) => {
+                    // The command of root has the names of the server's user and group.
+                    let way = if become_configured(config.user.as_deref())? {
+                        way_to_make(&path, "700")
+                    } else {
+                        format!("`mkdir -m 700 {}`", path_word(&path))
+                    };
+                    format!("start the server once, or make it with {way}")
                 }
                 None => "name the spool, with the mailboxes in it".to_owned(),
             };

@@ -14,7 +14,10 @@ use toml::{
 };
 
 use super::{choices::in_plain_choices, renamed};
-use crate::{file_rights::as_another_user, limits::in_plain_types};
+use crate::{
+    file_rights::{as_another_user, way_to_read},
+    limits::in_plain_types,
+};
 
 /// The reason why a configuration cannot be used. Prints as a sentence for the operator.
 #[derive(Debug)]
@@ -36,6 +39,19 @@ pub enum Error {
     },
     /// An argument of `restante dev` is not possible.
     Development(String),
+}
+
+impl Error {
+    /// The sentence for the log of a server, which cannot run as another user: with the command that lets it read the file.
+    pub(crate) fn for_server(&self) -> String {
+        match self {
+            Self::Unreadable(path, error) if as_another_user(error).is_some() => {
+                let way = way_to_read(path).map(|way| format!(": as root, {way}")).unwrap_or_default();
+                format!("cannot read {}: {error}{way}", path.display())
+            }
+            _ => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Error {

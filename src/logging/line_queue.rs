@@ -11,6 +11,7 @@ use log::Level;
 
 use super::{escape::escape, line::Line, output::Output, settings::Destination};
 use crate::{
+    file_rights::way_to_append,
     metrics::METRICS,
     parking_queue::{self, Receiver, Sender},
     printable,
@@ -103,7 +104,8 @@ pub(super) fn run_writer(queue: &Receiver<Entry>, mut output: Output, next: &Pen
                 Err(error) => {
                     // The old output is still open, and may be the one that is read.
                     let text = format!("the log stays where it is: cannot open {to}: {error}");
-                    let _ = output.write(&Line::new(Level::Error, escape(&text)));
+                    let text = escape(&text) + &advice(&to, &error);
+                    let _ = output.write(&Line::new(Level::Error, text));
                 }
             }
         }
@@ -123,6 +125,13 @@ pub(super) fn run_writer(queue: &Receiver<Entry>, mut output: Output, next: &Pen
             Entry::ChangeOutput => {}
         }
     }
+}
+
+/// The command that gives this process the right to a file that does not open, in the form of an end of that line.
+fn advice(to: &Destination, error: &io::Error) -> String {
+    let Destination::File(path) = to else { return String::new() };
+    let way = (error.kind() == io::ErrorKind::PermissionDenied).then(|| way_to_append(path)).flatten();
+    way.map(|way| format!(": {}", printable::escape_line(&way))).unwrap_or_default()
 }
 
 /// The output to use from the next line on. Locked only for an instant.

@@ -8,7 +8,10 @@ use std::{
 
 use rustix::io::Errno;
 
-use crate::{file_rights::way_to_change, printable};
+use crate::{
+    file_rights::{way_back_into, way_to_change},
+    printable,
+};
 
 /// A failed system call, with its path and its name.
 #[derive(Debug)]
@@ -63,6 +66,14 @@ impl Error {
         fmt::from_fn(|f| {
             write!(f, "{}: {}: {}", printable::escape_path(&self.path), self.operation, self.source)
         })
+    }
+
+    /// The sentence for an error that keeps a server out of its spool: with the command that lets it in, if rights are the reason.
+    pub(crate) fn at_spool(&self, spool: &Path) -> String {
+        match way_back_into(spool).filter(|_| self.is_denied()) {
+            Some(way) => format!("{}: {}", self.without_remedy(), printable::escape_line(&way)),
+            None => self.to_string(),
+        }
     }
 
     /// Whether the disk takes no changes.

@@ -125,7 +125,7 @@ impl Spool {
             return Ok(());
         }
         let why = "it is another directory now: the spool was moved, replaced or mounted over";
-        Err(Error::at(&self.path, "compare", io::Error::other(why)))
+        Err(Error::at(&self.path, "compare", io::Error::new(io::ErrorKind::InvalidData, why)))
     }
 
     /// Opens a mailbox. `name` is one path component that is known to be harmless.

@@ -44,7 +44,7 @@ impl From<String> for Refusal {
 
 impl From<config::Error> for Refusal {
     fn from(error: config::Error) -> Self {
-        Self::Invalid(error.to_string())
+        Self::Invalid(error.for_server())
     }
 }
 

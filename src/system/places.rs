@@ -21,8 +21,8 @@ use crate::{
     command_hint::path_word,
     config::{Config, Destination, UnknownRecipients},
     file_rights::{
-        ALL, closed_directory, group_name, is_denied, is_own, lock_holder, name_of, user_name, way_into,
-        way_to_make,
+        ALL, closed_directory, group_name, is_denied, is_own, lock_holder, name_of, of_its_own, server_words,
+        user_name, way_into, way_to_make,
     },
     logging,
     maildir::{Room, Spool},
@@ -392,29 +392,21 @@ fn advice_with(command: &str, path: &Path, instead: &str) -> String {
     format!("as root, change its owner with {command}")
 }
 
-/// The advice to make a directory in one of root that has other files, such as `/run` or `/etc`, because its owner could replace
-/// those. `None` for any other directory.
-fn of_its_own(above: &Path) -> Option<String> {
-    let is_of_root = !is_own(above) && fs::metadata(above).is_ok_and(|about| about.uid() == 0);
-    let has_files = || fs::read_dir(above).is_ok_and(|mut entries| entries.next().is_some());
-    (is_of_root && has_files()).then(|| {
-        let own = above.join("restante");
-        format!(
-            "it is root's and has other files: make a directory of its own, as root, with {}, and name a file in {}",
-            way_to_make(&own, "755"),
-            own.display()
-        )
-    })
-}
-
-/// The person whose directory it is, or the server that has it: both keep it.
+/// The person whose directory it is, or the server of another user that has it: both keep it.
 fn holder(path: &Path) -> Option<String> {
     let about = fs::metadata(path).ok()?;
-    let uid = Uid::from_raw(about.uid());
-    if PEOPLE.contains(&about.uid()) {
-        return Some(format!("it is {}'s", name_of(uid)));
+    holder_words(about.uid(), lock_holder(path))
+}
+
+/// The same for a directory of that owner, in which the server of that user runs.
+fn holder_words(owner: u32, server: Option<Uid>) -> Option<String> {
+    match server {
+        // The place was taken from the server that the advice is for.
+        Some(user) if user == Uid::effective() => None,
+        _ if PEOPLE.contains(&owner) => Some(format!("it is {}'s", name_of(Uid::from_raw(owner)))),
+        Some(user) => Some(server_words(user)),
+        None => None,
     }
-    lock_holder(path).map(|user| format!("a server that {} runs has it", name_of(user)))
 }
 
 const METRICS: &str = "metrics.file";
@@ -463,9 +455,13 @@ mod tests {
         assert!(advice_for_rights(path, "chown -R", ANOTHER_SPOOL).contains("chown -R root:"));
         let spool = Spool::open(path).unwrap();
         let lock = spool.lock(LockMode::Exclusive, Duration::ZERO).unwrap();
-        let told = advice_for_rights(path, "chown -R", ANOTHER_SPOOL);
-        assert!(told.contains("has it: work in a directory of your own"), "{told}");
+        // The server of the user that the advice is for gets it back.
+        assert!(advice_for_rights(path, "chown -R", ANOTHER_SPOOL).contains("chown -R root:"));
         drop(lock);
+        let other = Uid::from_raw(65534);
+        assert_eq!(holder_words(0, Some(other)), Some(server_words(other)));
+        assert_eq!(server_words(other), format!("a server of the user {:?} has it", name_of(other)));
+        assert_eq!(holder_words(0, None), None);
     }
 
     #[test]

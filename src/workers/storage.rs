@@ -139,11 +139,7 @@ impl Storage {
             }
             Err(error) => {
                 if !was_misplaced {
-                    let why = match error.kind() {
-                        Kind::Locked => "end the other server",
-                        _ => "put it back (mv, umount), or restart the server to use what is there now",
-                    };
-                    log::error!("refusing deliveries and logins: {error}; {why}");
+                    log::error!("refusing deliveries and logins: {}", refusal(&self.spool, &error));
                 }
                 Err(Failure::TempFail)
             }
@@ -292,6 +288,18 @@ impl Storage {
     }
 }
 
+/// The reason why no mail is stored in the spool, with the next step.
+fn refusal(spool: &Spool, error: &Error) -> String {
+    let step = match error.kind() {
+        Kind::Locked => "end the other server",
+        Kind::Gone | Kind::Changed | Kind::Unusable if !error.is_denied() && error.path() == spool.path() => {
+            "put it back (mv, umount), or restart the server to use what is there now"
+        }
+        _ => return error.at_spool(spool.path()),
+    };
+    format!("{error}; {step}")
+}
+
 /// Stands for an unknown amount.
 const UNKNOWN: u64 = u64::MAX;
 
@@ -314,4 +322,33 @@ pub fn log_failure(error: &Error) -> Failure {
         _ => log::error!("{error}"),
     }
     failure
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn n131_only_a_spool_that_is_gone_or_another_directory_is_to_be_put_back() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("spool");
+        let spool = Spool::open(&path).unwrap();
+        assert!(spool.is_in_place().is_ok());
+        fs::rename(&path, home.path().join("elsewhere")).unwrap();
+        let told = || refusal(&spool, &spool.is_in_place().unwrap_err());
+        assert!(told().contains("; put it back (mv, umount), or restart the server"), "{}", told());
+        fs::create_dir(&path).unwrap();
+        assert!(told().contains("it is another directory now: "), "{}", told());
+        assert!(told().contains("; put it back (mv, umount), or restart the server"), "{}", told());
+        let locking = |errno: Errno| refusal(&spool, &Error::at(path.join(lock::FILE), "open", errno));
+        for errno in [Errno::ACCESS, Errno::NOENT, Errno::IO] {
+            assert!(!locking(errno).contains("put it back"), "{}", locking(errno));
+        }
+        let told = locking(Errno::WOULDBLOCK);
+        assert!(told.ends_with("; end the other server"), "{told}");
+    }
 }

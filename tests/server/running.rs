@@ -78,8 +78,7 @@ fn n107_the_spool_of_a_server_that_runs_is_not_taken_from_its_user() {
         &["seed", "--nasty", "--to", BOB],
         &["export", BOB],
     ];
-    let told =
-        "a server that nobody runs has it, so leave its owner: run this as root, or with `sudo -u nobody`";
+    let told = "a server of the user \"nobody\" has it, so leave its owner: run this as root, or with `sudo -u nobody`";
     for words in commands {
         let (code, said) = run(OTHER, words, "--spool", &server.spool);
         assert!(code == Some(1) && said.contains("run this as root"), "{words:?}: {said}");

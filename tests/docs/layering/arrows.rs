@@ -80,7 +80,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("metrics", &["file_rights", "proto", "open_regular", "safe_file"]),
-    ("logging", &["limits", "proto", "metrics", "safe_file", "printable", "parking_queue"]),
+    ("logging", &["file_rights", "limits", "proto", "metrics", "safe_file", "printable", "parking_queue"]),
     (
         "net",
         &[

@@ -1,7 +1,9 @@
 //! Places that the rights of a directory above them, or a start by root, take from the server.
 
+use rustix::process::Signal;
+
 use super::*;
-use crate::common::{Setup, listener_at};
+use crate::common::{PASSWORD, Server, Setup, listener_at};
 
 /// A story whose spool is `closed/mail`, below a directory that only root may enter.
 fn closed_story(rest: &str) -> Story {
@@ -118,4 +120,164 @@ fn n118_a_server_of_root_in_the_spool_of_another_user_is_told_before_it_leaves_f
     let spool = Some(story.at("spool"));
     let server = Setup { config: Some(STRICT), spool, ..Setup::default() }.start();
     server.tells(told);
+}
+
+/// Types the commands in backticks as root.
+fn type_all(advice: &str) {
+    for command in advice.split('`').skip(1).step_by(2) {
+        assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
+    }
+}
+
+/// The reply to a login by POP3.
+fn login(server: &Server) -> String {
+    let mut client = Client::connect(server.pop3());
+    client.expect("+OK");
+    client.ask(&format!("USER {BOB}"), "+OK");
+    client.send(&format!("PASS {PASSWORD}")).reply()
+}
+
+/// A server of [`NOBODY`] whose spool is `lib/mail` in that directory, and `lib` is root's.
+fn server_below(place: &Path) -> Server {
+    let (lib, spool) = (place.join("lib"), place.join("lib/mail"));
+    fs::create_dir_all(&spool).unwrap();
+    own(&spool, NOBODY);
+    for (directory, mode) in [(place, 0o711), (&*lib, 0o711), (&*spool, 0o700)] {
+        fs::set_permissions(directory, Permissions::from_mode(mode)).unwrap();
+    }
+    let config = format!("user = \"nobody\"\n{STRICT}\n[limits]\nauth.failure_delay = \"0s\"\n");
+    let (wrapper, users) = (&["sh", "-c", AS_ROOT, "sh"][..], &[BOB][..]);
+    Setup { wrapper, config: Some(&config), users, spool: Some(spool), ..Setup::default() }.start()
+}
+
+#[test]
+fn n131_a_spool_that_is_closed_or_taken_while_the_server_runs_comes_with_the_command() {
+    if !can_become_somebody_else(
+        "n131_a_spool_that_is_closed_or_taken_while_the_server_runs_comes_with_the_command",
+    ) {
+        return;
+    }
+    let place = home();
+    let server = server_below(place.path());
+    deliver(&server, BOB, b"Subject: one\r\n\r\nx\r\n");
+    let refuses = |told: &str, commands: &str| {
+        let reply = login(&server);
+        assert!(reply.starts_with("-ERR [SYS/TEMP]"), "{reply}");
+        server.tells(&format!("{told}{commands}"));
+        type_all(commands);
+        eventually("the spool is back", || login(&server).starts_with("+OK").then_some(()));
+    };
+    // A directory above it.
+    let lib = place.path().join("lib");
+    fs::set_permissions(&lib, Permissions::from_mode(0o700)).unwrap();
+    let commands =
+        format!("as root, run `chgrp {0} {1}` and `chmod g+x {1}`", group_of_nobody(), lib.display());
+    let told =
+        format!("stat: Permission denied (os error 13): {} is closed to the server's user: ", lib.display());
+    refuses(&told, &commands);
+    // The spool itself.
+    let spool = &server.spool;
+    chown(spool, Some(0), Some(0)).unwrap();
+    let commands = format!("as root, run `chown -R nobody: {}`", spool.display());
+    let told =
+        format!(".restante.lock: open: Permission denied (os error 13): {} is of root: ", spool.display());
+    refuses(&told, &commands);
+    assert!(!server.log().contains("put it back"), "{}", server.log());
+}
+
+#[test]
+fn n132_a_spool_that_was_taken_from_the_server_that_runs_goes_back_to_its_user() {
+    if !can_become_somebody_else(
+        "n132_a_spool_that_was_taken_from_the_server_that_runs_goes_back_to_its_user",
+    ) {
+        return;
+    }
+    let place = home();
+    let server = server_below(place.path());
+    chown(&server.spool, Some(0), Some(0)).unwrap();
+    let run = |word: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        command.args([word, "--config"]).arg(server.home.path().join("restante.toml"));
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        (status.code(), String::from_utf8([stdout, stderr].concat()).unwrap())
+    };
+    let told = format!("as root, change its owner with `chown -R nobody: {}`", server.spool.display());
+    for word in ["check", "fsck"] {
+        let (code, said) = run(word);
+        assert!(code != Some(0) && said.contains(&told), "{word}: {said}");
+        assert!(!said.contains("has it:"), "{word}: {said}");
+    }
+    type_all(&told);
+    let (code, said) = run("check");
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn n133_a_configuration_that_the_server_cannot_read_again_comes_with_the_command() {
+    if !can_become_somebody_else(
+        "n133_a_configuration_that_the_server_cannot_read_again_comes_with_the_command",
+    ) {
+        return;
+    }
+    let server = started_as_root(&["sh", "-c", AS_ROOT, "sh"], "nobody");
+    let file = server.home.path().join("restante.toml");
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    server.signal(Signal::HUP);
+    let group = group_of_nobody();
+    let commands = format!("as root, run `chgrp {group} {0}` and `chmod g+r {0}`", file.display());
+    server.tells(&format!("cannot read {}: Permission denied", file.display()));
+    server.tells(&format!(": {commands}"));
+    assert!(!server.log().contains("run this as root"), "{}", server.log());
+    type_all(&commands);
+    server.signal(Signal::HUP);
+    server.tells("configuration loaded ");
+}
+
+#[test]
+fn n134_a_log_that_cannot_be_opened_again_comes_with_the_command() {
+    if !can_become_somebody_else("n134_a_log_that_cannot_be_opened_again_comes_with_the_command") {
+        return;
+    }
+    let place = home();
+    fs::set_permissions(place.path(), Permissions::from_mode(0o711)).unwrap();
+    let file = place.path().join("log/restante.log");
+    let directory = file.parent().unwrap();
+    fs::create_dir(directory).unwrap();
+    own(directory, NOBODY);
+    let config = format!("user = \"nobody\"\n{STRICT}\n[log]\ndestination = {file:?}\n");
+    let (wrapper, users) = (&["sh", "-c", AS_ROOT, "sh"][..], &[BOB][..]);
+    let server = Setup { wrapper, config: Some(&config), users, ..Setup::default() }.start();
+    let moved = directory.join("restante.log.1");
+    fs::rename(&file, &moved).unwrap();
+    // As logrotate makes it with `create 600 root root`.
+    fs::write(&file, "").unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    server.signal(Signal::HUP);
+    let command = format!("as root, run `chown nobody: {}`", file.display());
+    eventually("the old log has the command", || {
+        let text = fs::read_to_string(&moved).unwrap();
+        let mut lines = text.lines().filter(|line| line.contains("the log stays where it is: cannot open "));
+        lines.any(|line| line.ends_with(&format!(": {command}"))).then_some(())
+    });
+    type_all(&command);
+    server.signal(Signal::HUP);
+    eventually("the log goes on in the new file", || {
+        fs::metadata(&file).is_ok_and(|about| about.len() > 0).then_some(())
+    });
+}
+
+#[test]
+fn n135_a_spool_that_a_tool_of_root_does_not_find_is_made_for_the_server() {
+    if !can_become_somebody_else("n135_a_spool_that_a_tool_of_root_does_not_find_is_made_for_the_server") {
+        return;
+    }
+    let story = Story::new("");
+    fs::remove_dir(story.at("spool")).unwrap();
+    let (code, said) = story.run(&[], &["fsck"]);
+    let spool = story.at("spool");
+    let command = format!("install -d -o nobody -g {} -m 700 {}", group_of_nobody(), spool.display());
+    assert!(code == Some(2) && said.contains(&format!("or make it with `{command}`")), "{said}");
+    type_all(&said);
+    let (code, said) = story.run(&[], &["fsck"]);
+    assert_eq!(code, Some(0), "{said}");
 }
