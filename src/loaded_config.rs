@@ -98,15 +98,8 @@ impl LoadedConfig {
     /// Settings and files that are valid but probably not intended, without those of [`Self::certificate_warnings`].
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self.config.warnings().collect();
-        let name = &self.config.hostname;
-        if let (Some(pair), Some(loaded)) = (&self.config.tls, &self.certificate)
-            && !loaded.is_for(name)
-        {
-            warnings.push(format!(
-                "the certificate {} is not for {name}, the `hostname`: clients that connect to that name reject it",
-                pair.certificate.display()
-            ));
-        }
+        let unfit = self.certificate.as_ref().and_then(|loaded| loaded.unfit_for(&self.config.hostname));
+        warnings.extend(unfit.map(self.about_certificate()));
         warnings.extend(self.exposed.iter().cloned());
         warnings.extend(self.accounts.warnings());
         warnings

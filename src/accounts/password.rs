@@ -120,8 +120,13 @@ impl FromStr for StoredHash {
             hash.algorithm.as_str() == "argon2id" && hash.salt.is_some() && hash.hash.is_some()
         });
         let hash = hash.ok_or_else(|| {
+            let other = OTHER_CRYPT.iter().find(|(begin, _)| text.starts_with(begin));
+            let what = match other {
+                Some((_, scheme)) => format!("a hash of {scheme}, which is not understood"),
+                None => "not a password hash".into(),
+            };
             format!(
-                "not a password hash: write \"!\", which locks the account, then {} (\"$argon2id$…\", bcrypt's \
+                "{what}: write \"!\", which locks the account, then {} (\"$argon2id$…\", bcrypt's \
                  \"$2b$…\", SHA-512-crypt's \"$6$…\" and the 32 hex digits of an MD5 are understood)",
                 restante(&["user", "passwd", "NAME"])
             )
@@ -240,6 +245,20 @@ const OTHER_SCHEMES: [&str; 28] = [
     "SSHA256",
     "SSHA512",
 ];
+/// Beginnings of the hashes of other schemes (crypt(5)), and the names of those.
+const OTHER_CRYPT: [(&str, &str); 11] = [
+    ("$y$", "yescrypt"),
+    ("$gy$", "gost-yescrypt"),
+    ("$7$", "scrypt"),
+    ("$scrypt$", "scrypt"),
+    ("$5$", "SHA-256-crypt"),
+    ("$1$", "MD5 crypt"),
+    ("$apr1$", "MD5 crypt, in the form of Apache"),
+    ("$sha1$", "SHA-1 crypt"),
+    ("$argon2i$", "Argon2i"),
+    ("$argon2d$", "Argon2d"),
+    ("$pbkdf2", "PBKDF2"),
+];
 const BCRYPT: [&str; 3] = ["$2a$", "$2b$", "$2y$"];
 const SHA512: &str = "$6$";
 
@@ -354,6 +373,19 @@ mod tests {
         assert!(refused("{SSHA}abcd").starts_with("the scheme {SSHA} is not understood: {ARGON2ID}, "));
         let told = refused("{secret}word");
         assert!(told.starts_with("not a password hash") && !told.contains("secret"), "{told}");
+    }
+
+    #[test]
+    fn n140_a_hash_of_another_scheme_is_told_with_its_name() {
+        for (stored, told) in [
+            ("$y$j9T$c2FsdA$aGFzaA", "a hash of yescrypt, which is not understood: write \"!\""),
+            ("$1$salt$hash", "a hash of MD5 crypt, which is not understood"),
+            ("{CRYPT}$5$salt$hash", "a hash of SHA-256-crypt, which"),
+            ("$x$y", "not a password hash"),
+        ] {
+            let why = stored.parse::<StoredHash>().err().unwrap();
+            assert!(why.starts_with(told), "{told:?} is not in {why:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::{
     env,
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -67,5 +69,43 @@ pub(super) fn named_config() -> Option<PathBuf> {
     env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
+/// The configuration of a `restante serve` with these words and that environment, as `cmdline` and `environ` of proc(5) have
+/// them: each entry ends with a zero octet. `None` for another command.
+pub(super) fn config_of_server(words: &[u8], environment: &[u8]) -> Option<PathBuf> {
+    let words: Vec<&[u8]> = words.split(|octet| *octet == 0).collect();
+    let is_serve = words.iter().any(|word| *word == b"serve");
+    let named = words.iter().enumerate().find_map(|(n, word)| match word.strip_prefix(b"--config") {
+        Some([]) => words.get(n + 1).copied(),
+        Some(rest) => rest.strip_prefix(b"="),
+        None => None,
+    });
+    let variable = environment
+        .split(|octet| *octet == 0)
+        .find_map(|entry| entry.strip_prefix(VARIABLE.as_bytes())?.strip_prefix(b"="))
+        .filter(|path| !path.is_empty());
+    let path = named.or(variable).unwrap_or(DEFAULT.as_bytes());
+    is_serve.then(|| PathBuf::from(OsStr::from_bytes(path)))
+}
+
 const VARIABLE: &str = "RESTANTE_CONFIG";
 const DEFAULT: &str = "/etc/restante/restante.toml";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn n136_the_configuration_of_a_server_is_read_from_its_words() {
+        for (words, environment, expected) in [
+            ("restante\0serve\0--config\0r.toml\0", "", Some("r.toml")),
+            ("restante\0serve\0--config=/a/r.toml\0", "RESTANTE_CONFIG=b\0", Some("/a/r.toml")),
+            ("restante\0serve\0", "HOME=/\0RESTANTE_CONFIG=b.toml\0", Some("b.toml")),
+            ("restante\0serve\0", "RESTANTE_CONFIG=\0", Some(DEFAULT)),
+            ("restante\0check\0--config\0r.toml\0", "", None),
+            ("", "", None),
+        ] {
+            let found = config_of_server(words.as_bytes(), environment.as_bytes());
+            assert_eq!(found, expected.map(PathBuf::from), "{words:?}");
+        }
+    }
+}

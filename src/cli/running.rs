@@ -6,12 +6,16 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    process,
     time::SystemTime,
 };
 
 use rustix::process::geteuid;
 
-use super::{failure::Failure, same_place::is_same, start_failure::Alternatives, status::staleness};
+use super::{
+    config_arg::config_of_server, failure::Failure, same_place::is_same, start_failure::Alternatives,
+    status::staleness,
+};
 use crate::{
     command_hint::restante,
     config::{Config, ConfigText},
@@ -48,6 +52,42 @@ pub(super) fn elsewhere(config: &Config, file: Option<&Path>) -> Vec<PathBuf> {
     spools
 }
 
+/// Whether a server of the configuration file runs, and the spool is not in its place, as after `mv`.
+pub(super) fn is_displaced(config: &Config, file: Option<&Path>) -> bool {
+    let is_missing = fs::metadata(&config.spool).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let has_address = |file: &Path| config.listen.iter().any(|listen| is_of_server(file, &listen.address));
+    is_missing
+        && elsewhere(config, file).is_empty()
+        && (is_in_use(config, file) || file.is_some_and(has_address))
+}
+
+/// Whether the server of a configuration file may have an address, while its spool is not in its place.
+pub(super) fn may_have_displaced(file: Option<&Path>, address: &Endpoint) -> bool {
+    !matches!(address, Endpoint::Ip(_)) || file.is_some_and(|file| is_of_server(file, address))
+}
+
+/// The sentence about a spool that [is not in its place](is_displaced).
+pub(super) fn about_displaced(config: &Config) -> String {
+    format!(
+        "the spool {} is not in its place, and a server of this file runs with it: {} shows that server; move the spool back \
+         there",
+        config.spool.display(),
+        restante(&["status"])
+    )
+}
+
+/// Whether another process, a server with that configuration file, has an address. Only root sees the processes of others.
+fn is_of_server(file: &Path, address: &Endpoint) -> bool {
+    let own = PathBuf::from(format!("/proc/{}", process::id()));
+    let processes = port_holder::processes_at(address);
+    processes.iter().filter(|process| **process != own).any(|process| {
+        let read = |name: &str| fs::read(process.join(name)).unwrap_or_default();
+        let named = config_of_server(&read("cmdline"), &read("environ"));
+        let directory = fs::read_link(process.join("cwd")).unwrap_or_default();
+        named.is_some_and(|named| is_same(&directory.join(named), file))
+    })
+}
+
 /// The failure of a start at an address that the server of this configuration has already. `None` if another program may
 /// have it, or certainly has it.
 pub(super) fn own_server(
@@ -67,7 +107,10 @@ pub(super) fn own_server(
         return None;
     }
     let spools = spools(config, text.path());
-    let spool = spools.iter().find(|spool| port_holder::may_be_server_of(spool, address))?;
+    let is_displaced = is_displaced(config, text.path());
+    let place = if is_displaced { ", which is not in its place" } else { "" };
+    let displaced = (is_displaced && may_have_displaced(text.path(), address)).then_some(&config.spool);
+    let spool = spools.iter().find(|spool| port_holder::may_be_server_of(spool, address)).or(displaced)?;
     let certainty = if geteuid().is_root() { "" } else { "; run this as root to be certain" };
     let (server, status, otherwise) = match text.path() {
         Some(file) => {
@@ -81,7 +124,7 @@ pub(super) fn own_server(
         }
     };
     Some(Failure::Other(format!(
-        "{error}: that is probably {server} with the spool {}; {status} shows it{certainty}; {otherwise}",
+        "{error}: that is probably {server} with the spool {}{place}; {status} shows it{certainty}; {otherwise}",
         spool.display()
     )))
 }

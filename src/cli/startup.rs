@@ -61,7 +61,12 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
             own.unwrap_or_else(|| start_failure(&error, &config.listen, alternatives))
         })?,
         Purpose::Check => {
-            warnings.extend(check_addresses(&config, text)?);
+            let is_displaced = running::is_displaced(&config, text.path());
+            warnings.extend(check_addresses(&config, text, is_displaced)?);
+            if is_displaced {
+                let why = text.error_at("spool", running::about_displaced(&config));
+                return Err(Failure::Other(why.to_string()));
+            }
             Vec::new()
         }
     };
@@ -139,15 +144,19 @@ fn barrier_warning(config: &Config) -> Option<String> {
 }
 
 /// Checks the addresses of the listeners, as a start does. A server of this spool, or of this file, that runs has them
-/// already, which is no fault.
-fn check_addresses(config: &Config, text: &ConfigText) -> Result<Vec<String>, Failure> {
+/// already, which is no fault, even if its spool is not in its place.
+fn check_addresses(config: &Config, text: &ConfigText, is_displaced: bool) -> Result<Vec<String>, Failure> {
     let spools = running::spools(config, text.path());
     let mut warnings = Vec::new();
     for (n, listen) in config.listen.iter().enumerate() {
         let Err(cause) = listener::try_bind(listen, &config.listen[..n]) else { continue };
         let kind = cause.kind();
         let is_refused = matches!(kind, io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied);
-        if is_refused && running::may_have(&spools, &listen.address) {
+        let is_of_server = || {
+            running::may_have(&spools, &listen.address)
+                || (is_displaced && running::may_have_displaced(text.path(), &listen.address))
+        };
+        if is_refused && is_of_server() {
             continue;
         }
         let error = listener::Error::Bind(listen.protocol, listen.address.clone(), cause);

@@ -173,9 +173,10 @@ impl ConfigError {
                 let header = line.trim().trim_matches(['[', ']']);
                 // `connections` in [limits] has become the name of a section.
                 let renamed = renamed::KEYS.iter().find(|(old, _)| *old == header);
-                why = match (header, renamed) {
-                    ("listen", _) => format!("{why}: {LISTENERS_ARE_A_LIST}"),
-                    (_, Some((old, new))) => {
+                why = match (header, renamed, with_quotes(line)) {
+                    ("listen", _, _) => format!("{why}: {LISTENERS_ARE_A_LIST}"),
+                    (_, _, Some(quoted)) => format!("a text stands in quotes: write it as {quoted}"),
+                    (_, Some((old, new)), _) => {
                         format!(
                             "{why}: {line}: the key {old} is named {} now, move it there",
                             new.join(" and ")
@@ -223,6 +224,19 @@ fn parts<'a>(node: &'a Node<'_>) -> Vec<(String, &'a Node<'a>)> {
         DeValue::Array(array) => array.iter().enumerate().map(|(n, value)| (n.to_string(), value)).collect(),
         _ => Vec::new(),
     }
+}
+
+/// The line of a key whose value is a text without quotes, such as `user = nobody`, with the quotes.
+fn with_quotes(line: &str) -> Option<String> {
+    let (key, value) = line.split_once('=')?;
+    let value = value.split(" #").next()?.trim();
+    let is_yes_or_no = ["true", "false", "yes", "no"].iter().any(|word| word.eq_ignore_ascii_case(value));
+    if value.is_empty() || is_yes_or_no || value.contains(['"', '\'', '[', ']', '{', '}', ',', '=', '\\']) {
+        return None;
+    }
+    let quoted = format!("{} = \"{value}\"", key.trim());
+    let is_good = |line: &str| line.parse::<toml::Table>().is_ok();
+    (is_good(&quoted) && !is_good(&format!("x = {value}"))).then_some(quoted)
 }
 
 /// The value of a key.
@@ -280,3 +294,32 @@ pub(super) const ALL_KEYS: &str = "restante.toml(5) and examples/restante.toml l
 
 /// The directory of credentials in the paths of a configuration: a variable of the environment.
 pub(super) const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
+
+#[cfg(test)]
+mod tests {
+    use super::with_quotes;
+    use crate::config::tests::{GOOD, load};
+
+    #[test]
+    fn n140_a_text_without_quotes_is_told_with_them() {
+        let error = load(&format!("user = nobody\n{GOOD}")).unwrap_err();
+        assert!(error.starts_with(", line 1, column "), "{error}");
+        assert!(error.ends_with(": a text stands in quotes: write it as user = \"nobody\""), "{error}");
+        for (line, quoted) in [
+            ("hostname = mx.example.test # here", Some("hostname = \"mx.example.test\"")),
+            ("  spool=/srv/mail", Some("spool = \"/srv/mail\"")),
+            ("max_message_size = 5 MiB", Some("max_message_size = \"5 MiB\"")),
+            ("address = 127.0.0.1:25", Some("address = \"127.0.0.1:25\"")),
+            // These have another mistake, or none.
+            ("strict = yes", None),
+            ("messages = 5", None),
+            ("user = \"nobody", None),
+            ("domains = [a.test]", None),
+            ("a b = c", None),
+            ("user =", None),
+            ("user", None),
+        ] {
+            assert_eq!(with_quotes(line).as_deref(), quoted, "{line}");
+        }
+    }
+}

@@ -12,8 +12,19 @@ pub(super) fn advice(section: &str, key: &str, table: &DeTable<'_>) -> Option<St
     if section == LISTENERS && key == "port" {
         return Some(port(table));
     }
+    if section.is_empty() && key == "quota" && is_quota_of_users(table) {
+        return Some(QUOTA.to_owned());
+    }
     let row = ROWS.iter().find(|(of, keys, _)| *of == section && keys.contains(&key));
     row.map(|(_, _, advice)| (*advice).to_owned())
+}
+
+/// Whether a file has the quota of users under `quota`, and not only misplaced keys of [limits.quota].
+fn is_quota_of_users(table: &DeTable<'_>) -> bool {
+    match table.get("quota").map(toml::Spanned::get_ref) {
+        Some(DeValue::Table(keys)) => ["bytes", "messages"].iter().any(|key| keys.get(*key).is_some()),
+        _ => true,
+    }
 }
 
 /// The sentence for a port in a key of its own: the line to write, with the address and the port of the section.
@@ -31,6 +42,9 @@ fn port(table: &DeTable<'_>) -> String {
     let example = SocketAddr::new(ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), port.unwrap_or(2525));
     format!("the port is a part of `address`: write address = \"{example}\"")
 }
+
+const QUOTA: &str = "a quota is one of a user, and stands in users.json: \"quota\": { \"bytes\": \"1 GiB\" } \
+                     (docs/accounts.md)";
 
 /// Sections, keys of other programs in them, and the advice.
 const ROWS: &[(&str, &[&str], &str)] = &[
@@ -60,6 +74,7 @@ const ROWS: &[(&str, &[&str], &str)] = &[
     ("", &["host", "myhostname", "server_name", "fqdn"], "did you mean `hostname`?"),
     ("", &["mydestination", "mydomain", "local_domains"], "did you mean `domains`?"),
     ("", &["message_size_limit", "size_limit"], "did you mean `max_message_size` in [limits.smtp]?"),
+    ("limits.quota", &["bytes", "messages"], QUOTA),
     ("log", &["file", "path"], "did you mean `destination`?"),
     ("tls", &["private_key", "privkey", "keyfile", "key_file"], "did you mean `key`?"),
     ("tls", &["fullchain", "chain", "cert_file", "crt"], "did you mean `certificate`?"),

@@ -43,7 +43,7 @@ impl Sections {
             let inner = joined(path, name);
             let why = match (value.get_ref(), inner == LISTENERS) {
                 _ if !known.contains(&name) => match foreign_keys::advice(path, name, table) {
-                    Some(advice) => format!("unknown key `{name}`: {advice}"),
+                    Some(advice) => format!("{}: {advice}", unknown(path, name, is_section(value))),
                     None => self.advice(path, name, is_section(value)),
                 },
                 _ if self.names_in(&inner).is_none() => continue,
@@ -72,11 +72,7 @@ impl Sections {
 
     /// The sentence for a key or section that does not exist.
     fn advice(&self, path: &str, name: &str, is_section: bool) -> String {
-        let unknown = if is_section {
-            format!("unknown section [{}]", joined(path, name))
-        } else {
-            format!("unknown key `{name}`")
-        };
+        let unknown = unknown(path, name, is_section);
         let all: Vec<Candidate> = self.candidates(is_section).collect();
         let elsewhere: Vec<String> =
             all.iter().filter(|known| known.typed == name).map(Candidate::place).collect();
@@ -129,6 +125,15 @@ impl Sections {
 
     fn names_in(&self, path: &str) -> Option<&'static [&'static str]> {
         self.0.iter().find(|(section, _)| *section == path).map(|(_, names)| names())
+    }
+}
+
+/// The first words about a key or section that does not exist.
+fn unknown(path: &str, name: &str, is_section: bool) -> String {
+    if is_section {
+        format!("unknown section [{}]", joined(path, name))
+    } else {
+        format!("unknown key `{name}`")
     }
 }
 
@@ -302,6 +307,22 @@ mod tests {
             error.contains("line 3, column 1: each listener is a section of its own: [[listen]]"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn n140_a_quota_is_told_to_be_in_the_file_of_users() {
+        for (lines, told) in [
+            (
+                "[quota]\nbytes = \"1 GiB\"",
+                "unknown section [quota]: a quota is one of a user, and stands in users.json",
+            ),
+            ("[limits.quota]\nbytes = \"1 GiB\"", "unknown key `bytes`: a quota is one of a user"),
+            ("[quota]\ncache_size = 5", "unknown section [quota]: write [limits.quota]"),
+        ] {
+            let text = GOOD.replace("[limits.smtp]\nmax_message_size = \"10 MiB\"", lines);
+            let error = load(&text).unwrap_err();
+            assert!(error.contains(told), "{told:?} is not in {error:?}");
+        }
     }
 
     #[test]

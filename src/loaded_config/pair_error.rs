@@ -47,7 +47,18 @@ fn for_missing(part: Part, path: &Path, credential: Option<&Path>) -> String {
     if let Some(question) = did_you_mean(&meant) {
         return question;
     }
+    let is_closed =
+        fs::read_dir(directory).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
     match passed {
+        None if is_closed => did_you_mean(&usual_names(part, directory)).unwrap_or_else(|| {
+            format!("look for it as root with `ls {}`: the server's user cannot", path_word(directory))
+        }),
+        None if has_pair(directory) => {
+            format!(
+                "{} has a file {MADE_CERTIFICATE} or {MADE_KEY}: name the files of one pair",
+                directory.display()
+            )
+        }
         Some(name) => format!(
             "the service manager has not passed it: set `LoadCredential={}:FILE` in [Service] of the unit",
             name.display()
@@ -61,8 +72,28 @@ fn for_missing(part: Part, path: &Path, credential: Option<&Path>) -> String {
     }
 }
 
+/// The files in a directory with the usual names of this part. This needs no right to list the directory.
+fn usual_names(part: Part, directory: &Path) -> Vec<PathBuf> {
+    let names = match part {
+        Part::Certificate => [MADE_CERTIFICATE, "fullchain.pem", "cert.pem"],
+        Part::Key => [MADE_KEY, "privkey.pem", "certificate.key"],
+    };
+    names.iter().map(|name| directory.join(name)).filter(|path| path.is_file()).collect()
+}
+
+/// Whether `restante cert` would refuse the directory, because it replaces no file.
+fn has_pair(directory: &Path) -> bool {
+    [MADE_CERTIFICATE, MADE_KEY].iter().any(|name| directory.join(name).symlink_metadata().is_ok())
+}
+
+/// The files that `restante cert` makes.
+const MADE_CERTIFICATE: &str = "certificate.pem";
+const MADE_KEY: &str = "key.pem";
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -79,5 +110,28 @@ mod tests {
         }
         std::os::unix::fs::symlink("/no/such/privkey.pem", at("link.pem")).unwrap();
         assert_eq!(told("link.pem"), "it is a link to /no/such/privkey.pem, which is not there");
+    }
+
+    #[test]
+    fn n139_no_pair_is_made_beside_a_file_of_one() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        fs::write(at("certificate.pem"), "").unwrap();
+        assert_eq!(usual_names(Part::Certificate, home.path()), [at("certificate.pem")]);
+        assert!(usual_names(Part::Key, home.path()).is_empty());
+        let told = for_missing(Part::Key, &at("mx.key"), None);
+        assert!(
+            told.contains("has a file certificate.pem or key.pem") && !told.contains("restante cert"),
+            "{told}"
+        );
+        if rustix::process::geteuid().is_root() {
+            return; // no mode keeps root out
+        }
+        let mode = |mode| fs::set_permissions(home.path(), PermissionsExt::from_mode(mode)).unwrap();
+        mode(0o100);
+        let told = [Part::Certificate, Part::Key].map(|part| for_missing(part, &at("mx.pem"), None));
+        mode(0o700);
+        assert_eq!(told[0], format!("did you mean {}?", at("certificate.pem").display()));
+        assert!(told[1].starts_with("look for it as root with `ls "), "{}", told[1]);
     }
 }

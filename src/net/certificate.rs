@@ -20,7 +20,7 @@ use rustls::{
 };
 
 use super::{
-    issuer::MissingIssuer,
+    issuer::{MissingIssuer, common_name_alone},
     pem_content::{Part, is_encrypted_key},
 };
 use crate::{
@@ -171,6 +171,23 @@ impl LoadedCertificate {
             return false;
         };
         verify_server_name(&parsed, &name).is_ok()
+    }
+
+    /// The reason why clients reject it for a server of that name, to follow its path.
+    pub fn unfit_for(&self, hostname: &str) -> Option<String> {
+        let why = match common_name_alone(&self.leaf) {
+            Some(name) if name.eq_ignore_ascii_case(hostname) => format!(
+                "has {hostname}, the `hostname`, only as CN (common name), which clients ignore: make one with subjectAltName"
+            ),
+            Some(_) => format!(
+                "is not for {hostname}, the `hostname`: it has no subjectAltName, and clients ignore the CN (common name): \
+                 make one with subjectAltName"
+            ),
+            None => {
+                format!("is not for {hostname}, the `hostname`: clients that connect to that name reject it")
+            }
+        };
+        (!self.is_for(hostname)).then_some(why)
     }
 }
 
@@ -421,6 +438,28 @@ mod tests {
             let told: Vec<String> = loaded.warnings().collect();
             assert!(told[0].starts_with("ends before it begins (notAfter is before notBefore)"), "{told:?}");
         }
+    }
+
+    #[test]
+    fn n137_a_name_that_is_only_the_common_name_is_told() {
+        let home = tempfile::tempdir().unwrap();
+        let (path, key) = (home.path().join("certificate.pem"), rcgen::KeyPair::generate().unwrap());
+        let pair = CertificatePair { certificate: path, key: home.path().join("key.pem") };
+        fs::write(&pair.key, key.serialize_pem()).unwrap();
+        let told = |names: Vec<String>, common: &str| {
+            let mut params = rcgen::CertificateParams::new(names).unwrap();
+            params.distinguished_name.push(rcgen::DnType::CommonName, common);
+            params.is_ca = rcgen::IsCa::ExplicitNoCa; // some extension
+            fs::write(&pair.certificate, params.self_signed(&key).unwrap().pem()).unwrap();
+            pair.load(SystemTime::now()).unwrap().unfit_for("mx.example.test").unwrap_or_default()
+        };
+        let why = told(Vec::new(), "MX.example.test");
+        assert!(why.starts_with("has mx.example.test, the `hostname`, only as CN"), "{why}");
+        let why = told(Vec::new(), "mail.example.test");
+        assert!(why.contains("is not for mx.example.test") && why.contains("no subjectAltName"), "{why}");
+        let why = told(vec!["mail.example.test".into()], "mx.example.test");
+        assert!(why.contains("is not for mx.example.test") && !why.contains("subjectAltName"), "{why}");
+        assert_eq!(told(vec!["mx.example.test".into()], "mx.example.test"), "");
     }
 
     #[test]

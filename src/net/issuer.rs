@@ -44,6 +44,13 @@ impl MissingIssuer {
     }
 }
 
+/// The common name of a certificate without subjectAltName, which clients ignore (RFC 9525 section 6.3). It is empty if there
+/// is none. `None` for a certificate with subjectAltName.
+pub(super) fn common_name_alone(certificate: &[u8]) -> Option<String> {
+    let names = Names::read(certificate)?;
+    (!names.has_alternatives).then(|| attribute(names.subject, COMMON_NAME).unwrap_or_default())
+}
+
 impl fmt::Display for MissingIssuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "comes without the certificate of {:?}, which has signed it: ", self.name)?;
@@ -67,6 +74,8 @@ struct Names<'a> {
     issuer_of_issuer: Option<&'a [u8]>,
     /// Whether there is an address for the certificate of the issuer (section 4.2.2.1). Public authorities write one.
     has_address_of_issuer: bool,
+    /// Whether there is subjectAltName (section 4.2.1.6).
+    has_alternatives: bool,
 }
 
 impl<'a> Names<'a> {
@@ -84,7 +93,13 @@ impl<'a> Names<'a> {
         let subject = fields.next()?.whole;
         let extensions = fields.find(|field| field.tag == EXTENSIONS);
         let extensions = extensions.and_then(|field| Elements(field.content).content(SEQUENCE));
-        let mut names = Self { issuer, subject, issuer_of_issuer: None, has_address_of_issuer: false };
+        let mut names = Self {
+            issuer,
+            subject,
+            issuer_of_issuer: None,
+            has_address_of_issuer: false,
+            has_alternatives: false,
+        };
         for extension in Elements(extensions.unwrap_or_default()) {
             let mut parts = Elements(extension.content);
             let (Some(id), Some(value)) = (parts.next(), parts.last()) else { continue };
@@ -93,6 +108,7 @@ impl<'a> Names<'a> {
                 AUTHORITY_ACCESS => {
                     names.has_address_of_issuer = memchr::memmem::find(value.content, ISSUERS).is_some();
                 }
+                ALTERNATIVE_NAMES => names.has_alternatives = true,
                 _ => {}
             }
         }
@@ -166,6 +182,8 @@ const DIRECTORY_NAME: u8 = 0xa4;
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 /// 2.5.4.10.
 const ORGANIZATION: &[u8] = &[0x55, 0x04, 0x0a];
+/// 2.5.29.17.
+const ALTERNATIVE_NAMES: &[u8] = &[0x55, 0x1d, 0x11];
 /// 2.5.29.35.
 const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x23];
 /// 1.3.6.1.5.5.7.1.1.

@@ -1,6 +1,7 @@
 //! The server's relations to its machine: user, sandbox, and messages and sockets of the service manager,
 //! usually systemd.
 
+mod log_place;
 pub mod mailbox_rights;
 pub mod places;
 pub mod port_holder;

@@ -16,7 +16,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{mailbox_rights::closed_files, problem::Problem};
+use super::{log_place, mailbox_rights::closed_files, problem::Problem};
 use crate::{
     command_hint::path_word,
     config::{Config, Destination, UnknownRecipients},
@@ -130,6 +130,10 @@ fn read_again(key: &str, path: &Path) -> Option<Problem> {
         _ => "its key",
     };
     is_denied(path, Access::READ_OK).then(|| {
+        if path.is_dir() {
+            let why = format!("{} is a directory: name the file in it ({what})", path.display());
+            return Problem::new(key, why);
+        }
         let (name, group) = (user_name(), group_name());
         if let Some(directory) = closed_directory(path) {
             let advice = format!("{} is in it; {}", path.display(), way_into(directory));
@@ -195,12 +199,15 @@ fn transcripts(config: &Config, path: &Path) -> Option<Problem> {
 fn log_file(path: &Path) -> Option<Problem> {
     let key = "log.destination";
     if path.symlink_metadata().is_err() {
-        return missing_name(key, "the log", path, None);
+        return missing_name(key, "the log", path, None).or_else(|| log_place::untrusted(path));
     }
     let error = logging::check_file(path).err()?;
     let why = format!("cannot log to {}: {error}", path.display());
     if error.kind() != io::ErrorKind::PermissionDenied {
         return Some(Problem::new(key, why));
+    }
+    if let Some(problem) = log_place::untrusted(path) {
+        return Some(problem);
     }
     let advice = if is_own(path) {
         format!("let its owner write to it with `chmod u+rw {}`", path_word(path))

@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::net::endpoint::Endpoint;
@@ -29,6 +29,19 @@ pub fn may_be_server_of(spool: &Path, endpoint: &Endpoint) -> bool {
         is_other |= has_socket;
     }
     !sockets.is_empty() && !is_other
+}
+
+/// The directories in /proc of the processes that listen at an address, as far as the kernel shows them to this user.
+pub fn processes_at(endpoint: &Endpoint) -> Vec<PathBuf> {
+    let Endpoint::Ip(address) = endpoint else { return Vec::new() };
+    let sockets = listening_sockets(*address);
+    let has_socket = |process: &PathBuf| {
+        let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        let mut files = files.filter_map(|file| fs::read_link(file.path()).ok());
+        files.any(|file| sockets.iter().any(|socket| file.as_path() == Path::new(socket)))
+    };
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.map(|process| process.path()).filter(has_socket).collect()
 }
 
 /// The sockets that listen at an address, or at one that includes it or is part of it, as /proc names open files.
@@ -96,5 +109,15 @@ mod tests {
             drop(socket);
             assert!(!may_be_server_of(spool.path(), &Endpoint::Ip(address)), "nothing listens at {address}");
         }
+    }
+
+    #[test]
+    fn n136_the_process_at_an_address_is_found() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Endpoint::Ip(socket.local_addr().unwrap());
+        let own = PathBuf::from(format!("/proc/{}", std::process::id()));
+        assert!(processes_at(&address).contains(&own));
+        drop(socket);
+        assert!(!processes_at(&address).contains(&own));
     }
 }

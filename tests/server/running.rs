@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    common::{Server, configuration, listener_at},
+    common::{Server, configuration, listener_at, skip},
     leaving_root::{AS_ROOT, can_become_somebody_else, started_as_root},
 };
 
@@ -96,4 +96,36 @@ fn n107_the_spool_of_a_server_that_runs_is_not_taken_from_its_user() {
         let (code, said) = run(OTHER, words, "--spool", &server.spool);
         assert!(code == Some(1) && said.contains("(os error 13): run this as root"), "{words:?}: {said}");
     }
+}
+
+#[test]
+fn n136_a_server_whose_spool_was_moved_away_is_no_other_program() {
+    let test = "n136_a_server_whose_spool_was_moved_away_is_no_other_program";
+    if !can_become_somebody_else(test) {
+        return;
+    }
+    let server = server_of_nobody();
+    if fs::read_dir(format!("/proc/{}/fd", server.pid())).is_err() {
+        return skip(test, "root may not look into the processes of others");
+    }
+    let file = server.home.path().join("restante.toml");
+    let listeners = listener_at("smtp", &server.smtp().to_string(), "")
+        + &listener_at("pop3", &server.pop3().to_string(), "");
+    let keys = format!("user = \"nobody\"\n{listeners}");
+    fs::write(&file, configuration(server.home.path(), &server.spool, &keys)).unwrap();
+    let moved = server.home.path().join("m2");
+    fs::rename(&server.spool, &moved).unwrap();
+    let [(code, checked), (started, served)] =
+        ["check", "serve"].map(|command| run(0, &[command], "--config", &file));
+    fs::rename(&moved, &server.spool).unwrap();
+    let told = format!(
+        "the spool {} is not in its place, and a server of this file runs with it: `restante status",
+        server.spool.display()
+    );
+    assert!(code == Some(2) && checked.contains(&told), "{checked}");
+    assert!(
+        started == Some(1) && served.contains(", which is not in its place; `restante status"),
+        "{served}"
+    );
+    assert!(!checked.contains("another program") && !served.contains("another program"), "{served}");
 }

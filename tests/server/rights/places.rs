@@ -280,4 +280,51 @@ fn n135_a_spool_that_a_tool_of_root_does_not_find_is_made_for_the_server() {
     type_all(&said);
     let (code, said) = story.run(&[], &["fsck"]);
     assert_eq!(code, Some(0), "{said}");
+#[test]
+fn n139_a_slip_below_a_directory_that_cannot_be_listed_leads_to_the_usual_name() {
+    if !can_become_somebody_else(
+        "n139_a_slip_below_a_directory_that_cannot_be_listed_leads_to_the_usual_name",
+    ) {
+        return;
+    }
+    let story = Story::new("[tls]\ncertificate = \"tls/cert.pem\"\nkey = \"tls/key.pem\"\n");
+    let tls = story.at("tls");
+    fs::create_dir(&tls).unwrap();
+    for name in ["certificate.pem", "key.pem"] {
+        fs::write(tls.join(name), "").unwrap();
+        fs::set_permissions(tls.join(name), Permissions::from_mode(0o644)).unwrap();
+    }
+    chown(&tls, Some(0), Some(NOBODY)).unwrap();
+    fs::set_permissions(&tls, Permissions::from_mode(0o710)).unwrap();
+    let (code, said) = story.run(&[], &["check"]);
+    let told = format!("did you mean {}?", tls.join("certificate.pem").display());
+    assert!(code == Some(2) && said.contains(&told) && !said.contains("restante cert"), "{said}");
+}
+
+#[test]
+fn n140_a_directory_in_the_place_of_the_certificate_is_told_as_one() {
+    if !can_become_somebody_else("n140_a_directory_in_the_place_of_the_certificate_is_told_as_one") {
+        return;
+    }
+    let story = Story::new("[tls]\ncertificate = \"tls\"\nkey = \"tls/key.pem\"\n");
+    fs::create_dir(story.at("tls")).unwrap();
+    fs::set_permissions(story.at("tls"), Permissions::from_mode(0o700)).unwrap();
+    let (code, said) = story.run(&[], &["check"]);
+    let told = format!("{} is a directory: name the file in it", story.at("tls").display());
+    assert!(code == Some(2) && said.contains(&told) && !said.contains("chgrp"), "{said}");
+}
+
+#[test]
+fn n138_the_advice_for_a_log_in_a_directory_of_another_user_names_that_user() {
+    if !can_become_somebody_else("n138_the_advice_for_a_log_in_a_directory_of_another_user_names_that_user") {
+        return;
+    }
+    let story = Story::new("[log]\ndestination = \"./log/restante.log\"\n");
+    fs::create_dir(story.at("log")).unwrap();
+    fs::write(story.at("log/restante.log"), "").unwrap();
+    own(&story.at("log"), NOBODY);
+    story.replace("user = \"nobody\"\n", "");
+    let (_, said) = story.run(&[], &["check"]);
+    assert!(said.contains("or run this as that user, or set user = \"nobody\""), "{said}");
+    assert!(!said.contains("chown root"), "{said}");
 }
