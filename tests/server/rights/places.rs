@@ -280,6 +280,8 @@ fn n135_a_spool_that_a_tool_of_root_does_not_find_is_made_for_the_server() {
     type_all(&said);
     let (code, said) = story.run(&[], &["fsck"]);
     assert_eq!(code, Some(0), "{said}");
+}
+
 #[test]
 fn n139_a_slip_below_a_directory_that_cannot_be_listed_leads_to_the_usual_name() {
     if !can_become_somebody_else(
