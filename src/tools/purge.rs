@@ -26,9 +26,9 @@ pub(crate) struct Purged {
     pub errors: Vec<Error>,
 }
 
-/// Deletes every message of a Maildir, with the flag T or not, even while a server has it open: its sessions then find these messages
-/// gone. A message that cannot be deleted does not stop the others. With `only_recipient`, it deletes only mail for
-/// exactly that address.
+/// Deletes every message of a Maildir, with the flag T or not, even while a server has it open: its sessions then find
+/// these messages gone. A message that cannot be deleted does not stop the others. With `only_recipient`, it deletes only
+/// mail for exactly that address.
 pub(crate) fn purge(maildir: &Arc<Maildir>, only_recipient: Option<&TaggedAddress>) -> Purged {
     let mut purged = Purged::default();
     let mut turn = CountSlice::unbounded(Limits::default().max_listed_size());
