@@ -194,6 +194,16 @@ pub(crate) fn advice_to_own(path: &Path, user: &str) -> String {
     format!("as root, run `{command} {user}: {}`", path_word(path))
 }
 
+/// The advice that gives a file to the user of this process. It looks at nothing, so the event loop may ask for it.
+pub(crate) fn advice_to_own_file(file: &Path) -> String {
+    format!("as root, run `chown {}: {}`", user_name(), path_word(file))
+}
+
+/// The advice for a file of the user of this process that its mode closes. It looks at nothing either.
+pub(crate) fn advice_to_open_file(file: &Path) -> String {
+    format!("let its owner in with `chmod u+rw {}`", path_word(file))
+}
+
 /// The reason why this process may not change a path, with the advice that mends it, if an owner or a mode is the reason.
 pub(crate) fn way_to_change(path: &Path) -> Option<String> {
     if let Some(place) = ForeignPlace::of(path) {

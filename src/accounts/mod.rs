@@ -19,6 +19,7 @@ mod reloader;
 mod senders;
 mod sources;
 mod table;
+mod upgrade_rights;
 mod user_file;
 mod without_domain;
 

@@ -79,6 +79,11 @@ impl StoredHash {
         hash_in(password, scratch).map_or(HashMatch::Right, HashMatch::NeedsUpgrade)
     }
 
+    /// Whether it came from another server, so that the next login replaces it.
+    pub(super) fn is_old(&self) -> bool {
+        !matches!(self, Self::Argon2id(_) | Self::Locked)
+    }
+
     /// Whether a check takes longer than that of an unknown user.
     pub(super) fn is_slow(&self) -> bool {
         match self {

@@ -26,6 +26,7 @@ pub(super) struct AccountTable {
     /// The mailboxes that the lists of aliases lead to, made once: RCPT may ask for them a thousand times a turn.
     groups: Vec<Group>,
     has_slow_hashes: bool,
+    has_old_hashes: bool,
 }
 
 /// An account, as far as a login needs it.
@@ -54,6 +55,7 @@ impl AccountTable {
             aliases: Aliases::default(),
             groups: Vec::new(),
             has_slow_hashes: false,
+            has_old_hashes: false,
         };
         for (name, account) in accounts {
             table.add(name, account);
@@ -84,7 +86,10 @@ impl AccountTable {
             }
         }
         let (hash, disabled) = (account.password_hash, account.disabled);
-        self.has_slow_hashes |= hash.parse().is_ok_and(|stored: StoredHash| stored.is_slow());
+        if let Ok(stored) = hash.parse::<StoredHash>() {
+            self.has_slow_hashes |= stored.is_slow();
+            self.has_old_hashes |= stored.is_old();
+        }
         self.users.insert(name, User { mailbox, hash, disabled });
     }
 
@@ -108,6 +113,10 @@ impl AccountTable {
 
     pub(super) fn has_slow_hashes(&self) -> bool {
         self.has_slow_hashes
+    }
+
+    pub(super) fn has_old_hashes(&self) -> bool {
+        self.has_old_hashes
     }
 
     pub(super) fn len(&self) -> usize {

@@ -27,7 +27,7 @@ use crate::{
 /// The file of accounts.
 #[derive(Debug, Clone)]
 pub struct UserFile {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     reader: Option<u32>,
 }
 

@@ -13,8 +13,10 @@ use super::{
 };
 use crate::{
     config::{Config, ConfigText},
+    file_rights::is_user,
     loaded_config::LoadedConfig,
     printable,
+    proto::request::Mailbox,
     system::{mailbox_rights, places, spool_place},
 };
 
@@ -40,7 +42,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         startup::prepare(config, &text, Purpose::Check).map_err(Failure::into_usage)?;
     let is_uncertain = privileges.is_some_and(|privileges| !privileges.is_certain());
     warnings.extend(files.certificate_warnings());
-    warnings.extend(mailbox_rights::warning(&files.config.spool));
+    let spool = &files.config.spool;
+    warnings.extend(mailbox_rights::warning(spool));
+    warnings.extend(mailbox_rights::unreadable_messages(spool));
+    warnings.extend(mailbox_rights::files_in_place(spool, |name| {
+        let mailbox = Mailbox::named(name).filter(|_| name.contains('@') || files.accounts.count().is_some());
+        mailbox.is_some_and(|mailbox| files.accounts.has_mailbox(&mailbox))
+    }));
+    // Another user's rights are not those of the server.
+    let is_server = files.config.user.as_deref().is_none_or(is_user);
+    warnings.extend(files.accounts.upgrade_warning().filter(|_| is_server));
     let users = match files.accounts.count() {
         Some(count) => format!("accounts: {count}"),
         None => "accounts: every address has one, with any password".into(),

@@ -21,8 +21,8 @@ use crate::{
     maildir::{Error, Kind},
     printable,
     tools::fsck::{
-        Finding, Mailbox, Problem, Report, hidden_maildirs, misnamed_maildir, misplaced_files,
-        misplaced_in_spool, shown, unusable,
+        ClosedDirectory, Finding, Mailbox, Problem, Report, hidden_maildirs, misnamed_maildir,
+        misplaced_files, misplaced_in_spool, shown, unusable,
     },
 };
 
@@ -97,9 +97,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut absent = Vec::new();
     for Selection { mailbox, folder, named } in select(arguments, &context)? {
         let mut path = context.path.join(&mailbox);
+        if let Some(closed) = ClosedDirectory::of_mailbox(&context.spool, &mailbox)
+            && !open_to_owner(arguments, &closed, &mut sum, &mut out)?
+        {
+            continue;
+        }
         let mut opened = Mailbox::open(&context.spool, &mailbox);
         if let Some(folder) = &folder {
             path.push(folder);
+            if let Ok(Some(inbox)) = &opened
+                && let Some(closed) = ClosedDirectory::of_folder(inbox, folder)
+                && !open_to_owner(arguments, &closed, &mut sum, &mut out)?
+            {
+                continue;
+            }
             // A directory that is not a mailbox has no folders.
             opened = opened.and_then(|mailbox| mailbox.map_or(Ok(None), |mailbox| mailbox.folder(folder)));
         }
@@ -118,6 +129,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 let folders = if folder.is_none() { mailbox.folders() } else { Ok(Vec::new()) };
                 check_mailbox(arguments, context.tmp_age, &mailbox, &mut sum, &mut out)?;
                 for name in folders.unwrap_or_default() {
+                    if let Some(closed) = ClosedDirectory::of_folder(&mailbox, &name)
+                        && !open_to_owner(arguments, &closed, &mut sum, &mut out)?
+                    {
+                        continue;
+                    }
                     // If the folders cannot be listed, the check has reported the reason.
                     match mailbox.folder(&name) {
                         Ok(Some(folder)) => {
@@ -203,24 +219,81 @@ fn check_mailbox(
     out: &mut Stdout,
 ) -> Result<(), Failure> {
     sum.mailboxes += 1;
-    let Report { messages, mut findings } = match mailbox.check(SystemTime::now(), age) {
-        Ok(report) => report,
+    let now = SystemTime::now();
+    let checked = match mailbox.check(now, age) {
+        Ok(checked) => checked,
         Err(error) => return report_unusable(arguments, mailbox.path(), &error, sum, out),
     };
+    let modes = if arguments.fix { checked.mode_repairs() } else { Vec::new() };
+    if modes.is_empty() {
+        return report_all(arguments, mailbox, checked, sum, out);
+    }
+    // What a mode has hidden is checked after its repair.
+    mend(arguments, mailbox, &modes, sum, out)?;
+    let told: HashSet<(PathBuf, Problem)> =
+        modes.into_iter().map(|finding| (finding.path, finding.problem)).collect();
+    let again = mailbox.reopened().and_then(|reopened| {
+        let Some(mailbox) = reopened else { return Ok(None) };
+        let mut checked = mailbox.check(now, age)?;
+        checked.findings.retain(|finding| !told.contains(&(finding.path.clone(), finding.problem)));
+        Ok(Some((mailbox, checked)))
+    });
+    match again {
+        Ok(Some((mailbox, checked))) => report_all(arguments, &mailbox, checked, sum, out),
+        Ok(None) => Ok(()),
+        Err(error) => report_unusable(arguments, mailbox.path(), &error, sum, out),
+    }
+}
+
+/// Reports the findings of a mailbox, repaired if that is wanted.
+fn report_all(
+    arguments: &Arguments,
+    mailbox: &Mailbox,
+    Report { messages, mut findings }: Report,
+    sum: &mut Totals,
+    out: &mut Stdout,
+) -> Result<(), Failure> {
     sum.messages += messages;
     findings.sort_by(|a, b| (&a.path, a.problem).cmp(&(&b.path, b.problem)));
     let (repairable, others): (Vec<Finding>, Vec<Finding>) =
         findings.into_iter().partition(|finding| arguments.fix && finding.is_repairable());
-    let mended = mailbox.repair(&repairable);
-    for (finding, done) in repairable.iter().zip(mended) {
-        let state = if done.is_ok() { State::Fixed } else { State::Failed };
-        report(arguments, finding, state, done.err(), sum, out)?;
-    }
+    mend(arguments, mailbox, &repairable, sum, out)?;
     for finding in &others {
         let state = if finding.problem.is_allowed() { State::Note } else { State::Found };
         report(arguments, finding, state, None, sum, out)?;
     }
     Ok(())
+}
+
+/// Repairs and reports these findings of a mailbox.
+fn mend(
+    arguments: &Arguments,
+    mailbox: &Mailbox,
+    repairable: &[Finding],
+    sum: &mut Totals,
+    out: &mut Stdout,
+) -> Result<(), Failure> {
+    for (finding, done) in repairable.iter().zip(mailbox.repair(repairable)) {
+        let state = if done.is_ok() { State::Fixed } else { State::Failed };
+        report(arguments, finding, state, done.err(), sum, out)?;
+    }
+    Ok(())
+}
+
+/// Reports a mailbox or folder whose mode keeps out its owner. Returns whether `--fix` has opened it.
+fn open_to_owner(
+    arguments: &Arguments,
+    closed: &ClosedDirectory<'_>,
+    sum: &mut Totals,
+    out: &mut Stdout,
+) -> Result<bool, Failure> {
+    let (state, error) = match arguments.fix.then(|| closed.open()) {
+        None => (State::Found, None),
+        Some(Ok(())) => (State::Fixed, None),
+        Some(Err(error)) => (State::Failed, Some(error)),
+    };
+    report(arguments, &closed.finding, state, error, sum, out)?;
+    Ok(state == State::Fixed)
 }
 
 /// Reports a mailbox that cannot be checked, and goes on with the others.

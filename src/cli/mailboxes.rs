@@ -22,6 +22,7 @@ use crate::{
         request::{AccountDirectory, Lookup},
         smtp::address::Address,
     },
+    system::spool_place,
     tools::Target,
 };
 
@@ -80,6 +81,9 @@ impl MailboxArgs {
             && let Some(advice) = as_another_user(&error)
         {
             return Err(Failure::Other(format!("{}: {error}: {advice}", mailboxes.spool.display())));
+        }
+        if let Some(refusal) = spool_place::refusal_of_mailbox(&mailboxes.spool, config.is_some()) {
+            return Err(Failure::Usage(refusal));
         }
         // A spool that does not exist yet will get the owner of the directory it is created in.
         if let Some(there) = mailboxes.spool.ancestors().find(|path| path.exists()) {

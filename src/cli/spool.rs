@@ -27,7 +27,7 @@ use crate::{
     limits::Limits,
     maildir::{self, Maildir, Spool},
     proto::{folder::Folder, pop3::Expire, request::Mailbox, smtp::address::Address},
-    system::places,
+    system::{places, spool_place},
     tools::mbox,
 };
 
@@ -120,6 +120,9 @@ impl SpoolArgs {
         }
         if !path.is_dir() {
             return Err(Failure::Usage(format!("{} is not a directory: name the spool", path.display())));
+        }
+        if let Some(refusal) = spool_place::refusal_of_mailbox(&path, config.is_some()) {
+            return Err(Failure::Usage(refusal));
         }
         if is_default {
             must_be_spool(&Spool::open(&path)?)?;
@@ -342,11 +345,23 @@ pub(super) fn maildir_at_path(name: &str) -> Option<Result<Maildir, Failure>> {
         let path = fs::canonicalize(name).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
         let parts = path.parent().zip(path.file_name().and_then(|last| last.to_str()));
         match parts.filter(|_| path.is_dir()) {
-            Some((above, last)) => Ok(Spool::open(above)?.maildir(last)?),
+            Some((above, last)) => match Spool::open(above)?.maildir(last) {
+                Err(_) if is_spool(&path) => Err(Failure::Usage(format!(
+                    "{name} is a spool: name a mailbox in it, like {}/bob@example.test",
+                    name.trim_end_matches('/')
+                ))),
+                opened => opened.map_err(Failure::from),
+            },
             None => Err(Failure::Usage(format!("{name} is not a named directory"))),
         }
     };
     Some(open())
+}
+
+/// Whether a directory has mailboxes in it, and is none.
+fn is_spool(path: &Path) -> bool {
+    let is_mailbox = ["tmp", "new", "cur"].iter().any(|part| path.join(part).exists());
+    !is_mailbox && Spool::has_sign_of_one(path).unwrap_or(false)
 }
 
 /// The path of a file for messages to the user; `-` for standard input or output.

@@ -1,6 +1,6 @@
 //! One mailbox in use: its index, the changes that the index does not have yet, and the job in flight.
 
-use std::{collections::HashSet, mem, sync::Arc, time::Duration};
+use std::{collections::HashSet, ffi::OsStr, mem, os::unix::ffi::OsStrExt, sync::Arc, time::Duration};
 
 use super::{
     MailboxIndex, MessageList, Snapshot,
@@ -324,7 +324,9 @@ impl MailboxEntry {
             if self.logged.len() < MAX_DIRTY_NAMES && self.logged.insert(file.name.clone()) {
                 let path = self.maildir.path().join(file.subdir.name());
                 let name = String::from_utf8_lossy(&file.name);
-                log::warn!("{}/{}: skipped: {}", path.display(), logging::escape(&name), file.why);
+                let advice = file.advice(&path.join(OsStr::from_bytes(&file.name)));
+                let advice = advice.map(|advice| format!(": {advice}")).unwrap_or_default();
+                log::warn!("{}/{}: skipped: {}{advice}", path.display(), logging::escape(&name), file.why);
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Reads the contents of a mailbox: a full scan of `new/` and `cur/`, or a recheck of single names.
 
-use std::{collections::HashMap, ffi::CStr, time::SystemTime};
+use std::{collections::HashMap, ffi::CStr, path::Path, time::SystemTime};
 
 use rustix::{
-    fs::{self, Access, AtFlags, Dir, FileType, Mode, RawDir},
+    fs::{self, Access, AtFlags, Dir, FileType, Mode, RawDir, Stat},
     io::Errno,
     process::geteuid,
 };
@@ -17,7 +17,10 @@ use super::{
     size_cache::SizeCache,
     size_counter::{CountSlice, Counted},
 };
-use crate::local_fs::is_local;
+use crate::{
+    file_rights::{advice_to_open_file, advice_to_own_file},
+    local_fs::is_local,
+};
 
 /// The last changes of `new/` and `cur/`: seconds and nanoseconds.
 pub type DirTimes = [(i64, u32); 2];
@@ -55,6 +58,17 @@ pub struct Skipped {
     pub subdir: Subdir,
     /// The reason, for the log.
     pub why: &'static str,
+}
+
+impl Skipped {
+    /// The command that makes the file readable, if that is the reason; `file` is its path.
+    pub fn advice(&self, file: &Path) -> Option<String> {
+        match self.why {
+            UNREADABLE => Some(advice_to_own_file(file)),
+            CLOSED => Some(advice_to_open_file(file)),
+            _ => None,
+        }
+    }
 }
 
 /// A name to be looked at.
@@ -383,7 +397,7 @@ fn check_name(
             || fs::accessat(maildir.dir(subdir), name, Access::READ_OK, AtFlags::EACCESS)
                 != Err(Errno::ACCESS);
         let message = || CheckedName::Message(found(octets), SizeSource::Known);
-        return Ok(if readable { message() } else { CheckedName::Skipped(UNREADABLE) });
+        return Ok(if readable { message() } else { CheckedName::Skipped(why_unreadable(&stat)) });
     }
     let opened = fs::openat(maildir.dir(subdir), name, super::message::OPEN_FLAGS, Mode::empty());
     match opened.and_then(|file| turn.count(file, stamp)) {
@@ -391,9 +405,13 @@ fn check_name(
         Ok(Counted::SliceExhausted) => Ok(CheckedName::TurnExhausted),
         Ok(Counted::KeepsChanging) => Ok(CheckedName::Skipped("changes while it is counted")),
         Err(Errno::NOENT) => Ok(CheckedName::Nothing),
-        Err(Errno::ACCESS | Errno::PERM) => Ok(CheckedName::Skipped(UNREADABLE)),
+        Err(Errno::ACCESS | Errno::PERM) => Ok(CheckedName::Skipped(why_unreadable(&stat))),
         Err(error) => Err(failed("read")(error)),
     }
+}
+
+fn why_unreadable(stat: &Stat) -> &'static str {
+    if stat.st_uid == geteuid().as_raw() { CLOSED } else { UNREADABLE }
 }
 
 /// The modification times of both directories, as the file system has them now, past any cache. An error if they have
@@ -418,8 +436,10 @@ pub(super) fn dir_states(maildir: &Maildir) -> Result<(DirTimes, [DirState; 2]),
 
 /// The largest number of files of one identity that a look gets; the sizes of further ones are in the file of sizes.
 pub const MAX_KNOWN: usize = 4;
-/// The reason for skipping an unreadable file.
+/// The reason for skipping an unreadable file of another user.
 const UNREADABLE: &str = "unreadable";
+/// The reason for skipping an unreadable file of this user.
+const CLOSED: &str = "unreadable, its mode keeps out its owner";
 /// The reason for skipping a file that is larger than any message.
 pub const TOO_LARGE: &str = "too large";
 /// The number of passes through a mailbox that changes during each of them.

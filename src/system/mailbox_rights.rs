@@ -3,10 +3,11 @@
 //! The rule: nothing is opened or changed. A mailbox is looked at as far as this user may see it.
 
 use std::{
-    fs::{self, DirEntry},
+    fs::{self, DirEntry, Metadata},
     iter,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use nix::unistd::Uid;
@@ -14,7 +15,9 @@ use rustix::fs::Access;
 
 use crate::{
     command_hint::{path_word, restante},
-    file_rights::{ALL, is_denied, name_of, user_name, way_to_change},
+    file_rights::{
+        ALL, advice_to_open_file, advice_to_own_file, is_denied, is_own, name_of, user_name, way_to_change,
+    },
     maildir::Spool,
     printable::counted,
 };
@@ -25,16 +28,61 @@ pub fn warning(spool: &Path) -> Option<String> {
     if is_denied(spool, ALL) {
         return None;
     }
-    let mut names = Spool::open_existing(spool).ok()?.names().ok()?;
-    names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
-    names.sort();
-    let closed: Vec<PathBuf> = names.iter().filter_map(|name| closed_part(&spool.join(name))).collect();
+    let closed: Vec<PathBuf> = mailboxes(spool)?.iter().filter_map(|mailbox| closed_part(mailbox)).collect();
     let remedy = closed.iter().find_map(|part| way_to_change(part))?;
     let others =
         if closed.len() > 1 { format!("; {} names each", restante(&["fsck"])) } else { String::new() };
     Some(format!(
         "the server's user cannot write to all parts of {}: {remedy}{others}",
         counted(closed.len(), "mailbox")
+    ))
+}
+
+/// The warning about message files that the server's user may not read, with the remedy for the first of them. The
+/// directories that were changed last are looked at first, and only so many files.
+pub fn unreadable_messages(spool: &Path) -> Option<String> {
+    if is_denied(spool, ALL) {
+        return None;
+    }
+    let maildirs = mailboxes(spool)?.into_iter().flat_map(|mailbox| maildirs_of(&mailbox));
+    let parts = maildirs.flat_map(|maildir| ["new", "cur"].map(|part| maildir.join(part)));
+    let mut open: Vec<(SystemTime, PathBuf)> = parts
+        .filter_map(|part| {
+            let about = part.symlink_metadata().ok().filter(Metadata::is_dir)?;
+            Some((about.modified().ok()?, part))
+        })
+        .filter(|(_, part)| !is_denied(part, ALL - Access::WRITE_OK))
+        .collect();
+    open.sort();
+    let entries = open.iter().rev().filter_map(|(_, part)| fs::read_dir(part).ok()).flatten().flatten();
+    let is_message = |entry: &DirEntry| {
+        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        !is_hidden && entry.file_type().is_ok_and(|kind| kind.is_file())
+    };
+    let files = entries.filter(is_message).take(MOST_FILES).map(|entry| entry.path());
+    let closed: Vec<PathBuf> = files.filter(|file| is_denied(file, Access::READ_OK)).collect();
+    let first = closed.first()?;
+    let remedy = if is_own(first) { advice_to_open_file(first) } else { advice_to_own_file(first) };
+    Some(format!(
+        "the server skips {} that its user cannot read: {remedy}; {} names each",
+        counted(closed.len(), "message file"),
+        restante(&["fsck"])
+    ))
+}
+
+/// The warning about plain files in the places of mailboxes, as those names tell.
+pub fn files_in_place(spool: &Path, is_mailbox: impl Fn(&str) -> bool) -> Option<String> {
+    let is_file = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| !kind.is_dir() && !kind.is_symlink());
+    let is_in_place = |entry: &DirEntry| entry.file_name().to_str().is_some_and(&is_mailbox);
+    let entries = fs::read_dir(spool).ok()?.flatten().filter(|entry| is_file(entry) && is_in_place(entry));
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    files.sort();
+    let first = files.first()?;
+    Some(format!(
+        "{} in the place of a mailbox, so that its mail is refused: {} is not a directory: move it away, and a directory is \
+         made when the next mail comes",
+        counted(files.len(), "file"),
+        first.display()
     ))
 }
 
@@ -78,16 +126,7 @@ fn closed_part(mailbox: &Path) -> Option<PathBuf> {
     if is_denied(mailbox, ALL - Access::WRITE_OK) {
         return Some(mailbox.to_owned());
     }
-    if !PARTS.iter().any(|part| mailbox.join(part).exists()) {
-        return None;
-    }
-    let is_folder = |entry: &DirEntry| {
-        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        is_directory && entry.file_name().as_encoded_bytes().starts_with(b".")
-    };
-    let folders = fs::read_dir(mailbox).ok()?.flatten().filter(is_folder).map(|entry| entry.path());
-    let maildirs = iter::once(mailbox.to_owned()).chain(folders);
-    let mut parts = maildirs.flat_map(|maildir| {
+    let mut parts = maildirs_of(mailbox).into_iter().flat_map(|maildir| {
         let parts = PARTS.map(|part| maildir.join(part));
         iter::once(maildir).chain(parts)
     });
@@ -96,5 +135,29 @@ fn closed_part(mailbox: &Path) -> Option<PathBuf> {
     parts.find(|part| is_directory(part) && is_denied(part, ALL))
 }
 
+/// The mailboxes of a spool, and other directories that are not hidden.
+fn mailboxes(spool: &Path) -> Option<Vec<PathBuf>> {
+    let mut names = Spool::open_existing(spool).ok()?.names().ok()?;
+    names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
+    names.sort();
+    Some(names.iter().map(|name| spool.join(name)).collect())
+}
+
+/// A mailbox and its folders; none, if the directory has no part of a Maildir or cannot be read.
+fn maildirs_of(mailbox: &Path) -> Vec<PathBuf> {
+    if !PARTS.iter().any(|part| mailbox.join(part).exists()) {
+        return Vec::new();
+    }
+    let is_folder = |entry: &DirEntry| {
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        is_directory && entry.file_name().as_encoded_bytes().starts_with(b".")
+    };
+    let Ok(entries) = fs::read_dir(mailbox) else { return Vec::new() };
+    let folders = entries.flatten().filter(is_folder).map(|entry| entry.path());
+    iter::once(mailbox.to_owned()).chain(folders).collect()
+}
+
+/// Message files that a check looks at.
+const MOST_FILES: usize = 10_000;
 const OWN_FILES: &[u8] = b".restante.";
 const PARTS: [&str; 3] = ["tmp", "new", "cur"];

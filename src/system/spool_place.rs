@@ -9,6 +9,8 @@ use std::{
 };
 
 use super::problem::Problem;
+#[cfg(feature = "tools")]
+use crate::command_hint::path_word;
 use crate::{maildir::Spool, path_hint::did_you_mean};
 
 /// The reason why a directory should not be the spool. `source` is the configuration file.
@@ -22,8 +24,7 @@ pub fn problem(spool: &Path, source: Option<&Path>) -> Option<Problem> {
         return refused(format!("{shown} is no place for mail"));
     }
     let others = other_things(&real).ok()?;
-    let has_mailbox = others.iter().any(|name| name.to_string_lossy().contains('@'));
-    if !has_mailbox && ["tmp", "new", "cur"].iter().all(|part| real.join(part).is_dir()) {
+    if is_one_mailbox(&real, &others) {
         return refused(format!(
             "{shown} is itself a Maildir, the mail of one user, and a spool has one for each"
         ));
@@ -51,6 +52,32 @@ pub fn problem(spool: &Path, source: Option<&Path>) -> Option<Problem> {
             ),
         )
     })
+}
+
+/// The refusal of a command whose spool is the mailbox of one user, with the spool above it to name instead.
+#[cfg(feature = "tools")]
+pub fn refusal_of_mailbox(spool: &Path, is_configured: bool) -> Option<String> {
+    let real = fs::canonicalize(spool).ok()?;
+    let is_mailbox = |place: &Path| other_things(place).is_ok_and(|names| is_one_mailbox(place, &names));
+    if !is_mailbox(&real) {
+        return None;
+    }
+    let above = real.ancestors().find(|above| !is_mailbox(above))?;
+    let right = if is_configured {
+        format!("spool = {above:?} in the configuration")
+    } else {
+        format!("--spool {}", path_word(above))
+    };
+    Some(format!(
+        "{} is itself a Maildir, the mail of one user: name the spool above, {right}",
+        spool.display()
+    ))
+}
+
+/// Whether a directory with these names in it is the mailbox of one user.
+fn is_one_mailbox(directory: &Path, names: &[PathBuf]) -> bool {
+    let has_mailbox = names.iter().any(|name| name.to_string_lossy().contains('@'));
+    !has_mailbox && ["tmp", "new", "cur"].iter().all(|part| directory.join(part).is_dir())
 }
 
 /// The question for a spool that is not there, and would be made, if one that a server has used has nearly the same name.

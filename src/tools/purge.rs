@@ -26,13 +26,13 @@ pub(crate) struct Purged {
     pub errors: Vec<Error>,
 }
 
-/// Deletes every message of a Maildir, even while a server has it open: its sessions then find these messages
-/// gone. A message that cannot be deleted does not stop the others. With `only_recipient`, it deletes only mail for
-/// exactly that address.
+/// Deletes every message of a Maildir, with the flag T or not, even while a server has it open: its sessions then find
+/// these messages gone. A message that cannot be deleted does not stop the others. With `only_recipient`, it deletes only
+/// mail for exactly that address.
 pub(crate) fn purge(maildir: &Arc<Maildir>, only_recipient: Option<&TaggedAddress>) -> Purged {
     let mut purged = Purged::default();
     let mut turn = CountSlice::unbounded(Limits::default().max_listed_size());
-    let Scan { messages: found, skipped, .. } = match scan::scan(maildir, &[], &mut turn) {
+    let Scan { messages, trashed, skipped, .. } = match scan::scan(maildir, &[], &mut turn) {
         Ok(scan) => scan.unwrap_or_default(),
         Err(error) => return Purged { errors: vec![error], ..Purged::default() },
     };
@@ -42,7 +42,7 @@ pub(crate) fn purge(maildir: &Arc<Maildir>, only_recipient: Option<&TaggedAddres
     });
     purged.errors.extend(too_large);
     let mut deletion = Deletion::begin(maildir, LinkCheck::Readdir);
-    for found in &found {
+    for found in messages.iter().chain(&trashed) {
         if let Some(only) = only_recipient {
             match read(maildir, found) {
                 Ok(Some(message)) if message.is_to(only) => {}
@@ -70,12 +70,12 @@ pub(crate) fn purge(maildir: &Arc<Maildir>, only_recipient: Option<&TaggedAddres
 /// The number of messages that [`purge`] would delete now.
 pub(crate) fn count(maildir: &Arc<Maildir>, only_recipient: Option<&TaggedAddress>) -> usize {
     let mut turn = CountSlice::unbounded(Limits::default().max_listed_size());
-    let found = scan::scan(maildir, &[], &mut turn).ok().flatten().unwrap_or_default().messages;
+    let scan = scan::scan(maildir, &[], &mut turn).ok().flatten().unwrap_or_default();
     let is_meant = |found: &&MessageEntry| {
         only_recipient
             .is_none_or(|only| read(maildir, found).ok().flatten().is_some_and(|message| message.is_to(only)))
     };
-    found.iter().filter(is_meant).count()
+    scan.messages.iter().chain(&scan.trashed).filter(is_meant).count()
 }
 
 /// A message, if it is still there.

@@ -116,8 +116,9 @@ fn verify(
     if let (Verdict::RightUpgraded { user, hash, .. }, Some(users)) = (&verdict, users)
         && let Err(error) = users.replace_hash(user, credential.hash_on_file(), hash)
     {
+        let way = users.way_to_replace().map(|way| format!(": {way}")).unwrap_or_default();
         log_once(&format!(
-            "password hashes are not upgraded, upgrade_hashes = false leaves them alone: {}",
+            "password hashes are not upgraded, upgrade_hashes = false leaves them alone: {}{way}",
             logging::escape(&error.to_string())
         ));
     }

@@ -2,6 +2,7 @@
 //! command that mends it are named by `check`, by `fsck` and in the log.
 
 mod places;
+mod skipped_files;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -118,6 +118,24 @@ fn a_purge_takes_the_folders_of_a_mailbox_and_only_what_was_named() {
 }
 
 #[test]
+fn u114_a_purge_takes_the_messages_that_a_client_of_imap_has_deleted() {
+    let backend = Desk::new();
+    let bob = backend.maildir(BOB);
+    let others: &[u8] = b"To: eve@example.test\n\nx\n";
+    for (name, letter) in [("1.x:2,", LETTER), ("2.x:2,ST", LETTER), ("3.x:2,T", others)] {
+        fs::rename(bob.put(name, letter), bob.path.join("cur").join(name)).unwrap();
+    }
+    bob.put("4.x", b"To: bob+news@example.test\n\nx\n");
+    let news = "4.x:2,ST";
+    fs::rename(bob.path.join("new/4.x"), bob.path.join("cur").join(news)).unwrap();
+    let purge = |to| run(&backend.spool, &["purge", "--to", to, "--yes"]).0;
+    assert_eq!(purge("bob+news@example.test"), ["1 message deleted"]);
+    assert!(!bob.path.join("cur").join(news).exists());
+    assert_eq!(purge(BOB), ["3 messages deleted"]);
+    assert!(bob.files("cur").is_empty());
+}
+
+#[test]
 fn u36_a_purge_takes_the_mail_that_a_wait_for_the_same_address_finds() {
     let server = Server::dev();
     let mailbox = server.spool.join(BOB);

@@ -78,3 +78,29 @@ fn root_writes_as_the_owner_of_the_spool() {
     }
     backend.run(&["fsck"], 0);
 }
+
+#[test]
+fn n144_what_a_mode_closes_to_its_owner_is_opened_and_read_in_one_run() {
+    let desk = Desk::new();
+    let (bob, alice) = (desk.maildir(BOB), desk.maildir("alice@example.test"));
+    let letter = bob.put("1.x", b"Subject: x\n\nx\n");
+    alice.put("2.x", b"Subject: x\n\nx\n");
+    if rustix::process::geteuid().is_root() && !desk.give_away() {
+        return skip(
+            "n144_what_a_mode_closes_to_its_owner_is_opened_and_read_in_one_run",
+            "nobody else can get to the spool",
+        );
+    }
+    for path in [&letter, &bob.path.join("cur"), &alice.path] {
+        fs::set_permissions(path, Permissions::from_mode(0o000)).unwrap();
+    }
+    let (printed, _) = desk.run(&["fsck"], 1);
+    let printed = String::from_utf8(printed).unwrap();
+    assert!(printed.contains("--fix sets its mode to 0700"), "{printed}");
+    let (printed, said) = desk.run(&["fsck", "--fix"], 0);
+    let printed = String::from_utf8(printed).unwrap();
+    assert!(printed.contains("messages: 2,") && !printed.contains("unreadable"), "{printed}{said}");
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().mode() & 0o777;
+    assert_eq!((mode(&letter), mode(&bob.path.join("cur")), mode(&alice.path)), (0o600, 0o700, 0o700));
+    desk.run(&["fsck"], 0);
+}

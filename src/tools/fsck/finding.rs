@@ -77,6 +77,16 @@ pub(crate) struct Report {
     pub findings: Vec<Finding>,
 }
 
+impl Report {
+    /// The repairs of modes, if one of them keeps its owner from a file or directory, so that the check has not read it.
+    pub(crate) fn mode_repairs(&self) -> Vec<Finding> {
+        let modes = self.findings.iter().filter(|finding| matches!(finding.repair, Repair::Mode(_)));
+        let modes: Vec<Finding> = modes.cloned().collect();
+        let has_closed = modes.iter().any(|finding| finding.problem == Problem::ClosedToOwner);
+        if has_closed { modes } else { Vec::new() }
+    }
+}
+
 impl Finding {
     /// The finding for a mailbox, or a directory of one, that cannot be opened.
     pub(crate) fn unusable(path: &Path, error: &Error) -> Self {

@@ -58,6 +58,11 @@ impl Mailbox {
         Ok(there.then(|| Self { path, root, parts, owner: stat.st_uid }))
     }
 
+    /// The same mailbox with its directories opened again, after a change of their modes.
+    pub(crate) fn reopened(&self) -> Result<Option<Self>, Error> {
+        Self::open_in(&self.root, self.path.clone(), OsStr::new("."))
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

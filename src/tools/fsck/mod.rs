@@ -21,3 +21,4 @@ pub(crate) use misplaced::{
 };
 pub(crate) use name_check::{check as check_name, number_in_name};
 pub(crate) use problem::Problem;
+pub(crate) use repair::ClosedDirectory;

@@ -1,19 +1,25 @@
 //! Repairs. Each step first checks the file again, then makes one call that cannot destroy mail: a rename
 //! that overwrites nothing, a mode change, or the removal of a file that is not mail.
 
-use std::{ffi::CStr, os::fd::OwnedFd};
+use std::{
+    ffi::{CStr, OsStr},
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    path::PathBuf,
+};
 
 use rustix::{
-    fs::{self, AtFlags, Mode, OFlags, RenameFlags},
+    fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags},
     io::Errno,
+    process::geteuid,
 };
 
 use super::{
     finding::{Dir, FileRef, Finding, Repair},
     mailbox::{Mailbox, open_directory},
+    problem::Problem,
 };
 use crate::{
-    maildir::{Error, message::c_string},
+    maildir::{Error, Spool, message::c_string},
     safe_file::sync_directory,
 };
 
@@ -43,6 +49,49 @@ impl Mailbox {
             }
         }
         done
+    }
+}
+
+/// A mailbox or folder that cannot be opened, because its mode keeps out its owner, who is the user of this process.
+#[derive(Debug)]
+pub(crate) struct ClosedDirectory<'a> {
+    above: &'a OwnedFd,
+    pub(crate) finding: Finding,
+}
+
+impl<'a> ClosedDirectory<'a> {
+    /// A directory of the spool, if it is closed so.
+    pub(crate) fn of_mailbox(spool: &'a Spool, name: &OsStr) -> Option<Self> {
+        Self::of(spool.dir(), spool.path().join(name), name)
+    }
+
+    /// A directory of the mailbox, if it is closed so.
+    pub(crate) fn of_folder(mailbox: &'a Mailbox, name: &OsStr) -> Option<Self> {
+        Self::of(&mailbox.root, mailbox.path.join(name), name)
+    }
+
+    fn of(above: &'a OwnedFd, path: PathBuf, name: &OsStr) -> Option<Self> {
+        let stat = fs::statat(above, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let (me, mode) = (geteuid(), stat.st_mode & 0o7777);
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        // No mode keeps root out.
+        if !is_directory || mode & 0o500 == 0o500 || me.is_root() || stat.st_uid != me.as_raw() {
+            return None;
+        }
+        let finding = Finding {
+            path,
+            problem: Problem::ClosedToOwner,
+            detail: format!("mode {mode:04o} does not give its owner rwx"),
+            repair: Repair::Mode((mode | 0o700) & !0o007),
+            file: FileRef { dir: Dir::Root, name: c_string(name.as_bytes().to_vec()), inode: stat.st_ino },
+        };
+        Some(Self { above, finding })
+    }
+
+    /// Opens it to its owner.
+    pub(crate) fn open(&self) -> Result<(), Error> {
+        let opened = repair_one(self.above, geteuid().as_raw(), &self.finding);
+        opened.map_err(|error| Error::at(&self.finding.path, "chmod", error))
     }
 }
 
@@ -90,7 +139,7 @@ fn repair_one(dir: &OwnedFd, owner: u32, finding: &Finding) -> Result<(), Errno>
                 Ok(()) | Err(Errno::EXIST) => {} // the server created it meanwhile
                 Err(error) => return Err(error),
             }
-            let made = open_directory(dir, std::os::unix::ffi::OsStrExt::from_bytes(name.to_bytes()))?;
+            let made = open_directory(dir, OsStr::from_bytes(name.to_bytes()))?;
             sync_directory(made)
         }
     }
