@@ -116,6 +116,18 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// A mistake of the command line in the language of the user, if the command speaks it.
+#[cfg(feature = "tools")]
+fn translated(error: &clap::Error) -> Option<String> {
+    usage_in_french::in_french(error, env::args_os())
+}
+
+/// Without the tools, no command speaks another language.
+#[cfg(not(feature = "tools"))]
+const fn translated(_: &clap::Error) -> Option<String> {
+    None
+}
+
 /// Prints a usage error or the requested help. Arguments may contain hostile file names.
 fn refused(mut error: clap::Error) -> ExitCode {
     // The tip to type `-- --opiton` after a mistyped option: no file is called so.
@@ -129,11 +141,9 @@ fn refused(mut error: clap::Error) -> ExitCode {
         let starts = ["dev", "serve"].map(str::to_owned).to_vec();
         error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(starts));
     }
-    let (mut text, mut is_translated) = (error.to_string(), false);
-    #[cfg(feature = "tools")]
-    if let Some(translated) = usage_in_french::in_french(&error, env::args_os()) {
-        (text, is_translated) = (translated, true);
-    }
+    let translated = translated(&error);
+    let is_translated = translated.is_some();
+    let mut text = translated.unwrap_or_else(|| error.to_string());
     for word in env::args_os().map(|word| word.to_string_lossy().into_owned()) {
         let value = word.split_once('=').map_or(word.as_str(), |(_, value)| value);
         for said in [word.as_str(), value].into_iter().filter(|said| said.contains('\n')) {
