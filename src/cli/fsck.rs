@@ -228,7 +228,7 @@ fn check_mailbox(
     if modes.is_empty() {
         return report_all(arguments, mailbox, checked, sum, out);
     }
-    // What a mode has hidden is checked after its repair.
+    // A repair of modes shows files that were hidden, so the mailbox is checked once more.
     mend(arguments, mailbox, &modes, sum, out)?;
     let told: HashSet<(PathBuf, Problem)> =
         modes.into_iter().map(|finding| (finding.path, finding.problem)).collect();
