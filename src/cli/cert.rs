@@ -64,16 +64,11 @@ pub(super) fn is_possible(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok() || is_host_name(host)
 }
 
-/// The paths that [`make`] writes to.
-pub(super) fn pair_in(directory: &Path) -> CertificatePair {
-    CertificatePair { certificate: directory.join("certificate.pem"), key: directory.join("key.pem") }
-}
-
 /// Makes a certificate for these hosts. Overwrites nothing; only the owner may read the key.
 pub(super) fn make(directory: &Path, hosts: &[&str], now: SystemTime) -> Result<CertificatePair, Failure> {
     let directory = std::path::absolute(directory).map_err(|error| not_written(directory, &error))?;
     make_directory(&directory).map_err(|error| not_written(&directory, &error))?;
-    let pair = pair_in(&directory);
+    let pair = CertificatePair::made_in(&directory);
     if let Some(there) = [&pair.certificate, &pair.key].into_iter().find(|path| path.exists()) {
         let there = there.display();
         return Err(Failure::Other(format!("{there} exists: remove it, or choose another directory")));

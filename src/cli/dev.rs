@@ -127,7 +127,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         config = config.with_imap(place_beside(arguments.imap, 1143, [smtp, pop3]).at(ip))?;
     }
     if let Some(directory) = &arguments.tls {
-        let pair = cert::pair_in(&certificate_directory(directory.as_deref())?);
+        let pair = CertificatePair::made_in(&certificate_directory(directory.as_deref())?);
         let (smtps, pop3s) = (arguments.smtps.at(ip), arguments.pop3s.at(ip));
         let imaps = place_beside(arguments.imaps, 1993, [smtps, pop3s]).at(ip);
         config = config.with_tls(pair, TlsAddresses { smtps, imaps, pop3s })?;
@@ -386,7 +386,7 @@ mod tests {
         // Every address of this machine; none if it is in no network.
         assert!(at("0.0.0.0").0.iter().all(|name| name != "0.0.0.0"));
 
-        let pair = cert::pair_in(home.path());
+        let pair = CertificatePair::made_in(home.path());
         let made = make_missing(&pair, &open, &in_use).unwrap().unwrap();
         let loaded = made.pair.load(SystemTime::now()).unwrap();
         for name in ["localhost", "127.0.0.1", "::1", "192.0.2.7", "inbox.example.test"] {

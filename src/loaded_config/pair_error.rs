@@ -1,7 +1,7 @@
 //! Errors of a certificate and its key at the line of the configuration that names the file at fault, with the next step.
 
 use std::{
-    env, fs, io,
+    env, fs, io, iter,
     path::{Path, PathBuf},
 };
 
@@ -9,7 +9,7 @@ use crate::{
     command_hint::path_word,
     config::{self, ConfigText},
     net::{
-        certificate::Error,
+        certificate::{CertificatePair, Error},
         pem_content::{Part, did_you_mean},
     },
 };
@@ -55,7 +55,7 @@ fn for_missing(part: Part, path: &Path, credential: Option<&Path>) -> String {
         }),
         None if has_pair(directory) => {
             format!(
-                "{} has a file {MADE_CERTIFICATE} or {MADE_KEY}: name the files of one pair",
+                "{} has a file certificate.pem or key.pem: name the files of one pair",
                 directory.display()
             )
         }
@@ -74,21 +74,20 @@ fn for_missing(part: Part, path: &Path, credential: Option<&Path>) -> String {
 
 /// The files in a directory with the usual names of this part. This needs no right to list the directory.
 fn usual_names(part: Part, directory: &Path) -> Vec<PathBuf> {
-    let names = match part {
-        Part::Certificate => [MADE_CERTIFICATE, "fullchain.pem", "cert.pem"],
-        Part::Key => [MADE_KEY, "privkey.pem", "certificate.key"],
+    let made = CertificatePair::made_in(directory);
+    let (made, others) = match part {
+        Part::Certificate => (made.certificate, ["fullchain.pem", "cert.pem"]),
+        Part::Key => (made.key, ["privkey.pem", "certificate.key"]),
     };
-    names.iter().map(|name| directory.join(name)).filter(|path| path.is_file()).collect()
+    let others = others.iter().map(|name| directory.join(name));
+    iter::once(made).chain(others).filter(|path| path.is_file()).collect()
 }
 
 /// Whether `restante cert` would refuse the directory, because it replaces no file.
 fn has_pair(directory: &Path) -> bool {
-    [MADE_CERTIFICATE, MADE_KEY].iter().any(|name| directory.join(name).symlink_metadata().is_ok())
+    let CertificatePair { certificate, key } = CertificatePair::made_in(directory);
+    [certificate, key].iter().any(|path| path.symlink_metadata().is_ok())
 }
-
-/// The files that `restante cert` makes.
-const MADE_CERTIFICATE: &str = "certificate.pem";
-const MADE_KEY: &str = "key.pem";
 
 #[cfg(test)]
 mod tests {

@@ -90,6 +90,11 @@ pub enum Error {
 pub struct Stamp([Option<FileStamp>; 2]);
 
 impl CertificatePair {
+    /// The files that `restante cert` makes in a directory.
+    pub fn made_in(directory: &Path) -> Self {
+        Self { certificate: directory.join("certificate.pem"), key: directory.join("key.pem") }
+    }
+
     /// Reads both files and checks that they belong together.
     ///
     /// # Errors
