@@ -45,18 +45,25 @@ impl ElidedData {
         self.octets += bytes.len() as u64;
         self.eight_bit |= !bytes.is_ascii();
         self.hops.feed(bytes);
-        for &byte in bytes {
-            self.last_three = [self.last_three[1], self.last_three[2], byte];
-            self.partial_line += 1;
-            self.bare_lfs += u64::from(byte == b'\n' && !self.after_cr);
-            self.bare_cr |= byte != b'\n' && self.after_cr;
-            self.after_cr = byte == b'\r';
-            if byte == b'\n' {
-                self.lines += 1;
-                self.longest_line = self.longest_line.max(self.partial_line);
-                self.partial_line = 0;
-            }
+        // A message of megabytes passes here on the event loop: searches for single octets are fast.
+        let crs = usize::from(self.after_cr) + memchr::memchr_iter(b'\r', bytes).count();
+        let (mut crlfs, mut begin) = (0, 0);
+        for lf in memchr::memchr_iter(b'\n', bytes) {
+            let has_cr = lf.checked_sub(1).map_or(self.after_cr, |before| bytes[before] == b'\r');
+            crlfs += usize::from(has_cr);
+            self.bare_lfs += u64::from(!has_cr);
+            self.lines += 1;
+            self.longest_line = self.longest_line.max(self.partial_line + (lf + 1 - begin) as u64);
+            self.partial_line = 0;
+            begin = lf + 1;
         }
+        self.partial_line += (bytes.len() - begin) as u64;
+        self.after_cr = bytes.last() == Some(&b'\r');
+        self.bare_cr |= crs > crlfs + usize::from(self.after_cr);
+        let kept = self.last_three.len().min(bytes.len());
+        self.last_three.rotate_left(kept);
+        let end = self.last_three.len() - kept;
+        self.last_three[end..].copy_from_slice(&bytes[bytes.len() - kept..]);
     }
 
     /// Removes the final dot line from the summary, and returns that line.
@@ -211,6 +218,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn pieces_of_any_size_have_the_summary_of_single_octets(
+            data in "[\\r\\n.xé]{0,40}", size in 1_usize..50, after_cr in any::<bool>(),
+        ) {
+            let fed = |size: usize| {
+                let mut elided = ElidedData::following(after_cr);
+                data.as_bytes().chunks(size).for_each(|piece| elided.feed(piece));
+                let summary = elided.summary();
+                (summary, elided.ends_with_cr(), elided.without_dot())
+            };
+            prop_assert_eq!(fed(size), fed(1));
+        }
+
         #[test]
         fn of_what_stands_for_it_the_same_is_told(
             lines in prop::collection::vec("[a-z]{0,20}", 0..30), partial_line in "[a-z]{0,5}", hops in 0_usize..120,
