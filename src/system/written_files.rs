@@ -199,6 +199,11 @@ fn real(path: &Path) -> PathBuf {
     real
 }
 
+/// True for a name of the directory of devices, like `/dev/stdout`. Its file system in memory has ordinary files.
+fn is_device_name(path: &Path) -> bool {
+    path.starts_with("/dev") && !path.starts_with("/dev/shm")
+}
+
 /// The content of a file that the server writes.
 #[derive(Clone, Copy)]
 enum Content {
@@ -216,7 +221,7 @@ impl Content {
         let about = if is_log { path.metadata() } else { path.symlink_metadata() }.ok()?;
         let kind = about.file_type();
         let shown = path.display();
-        let is_device = kind.is_block_device() || kind.is_char_device() || real(path).starts_with("/dev");
+        let is_device = kind.is_block_device() || kind.is_char_device() || is_device_name(&real(path));
         if !is_log && is_device {
             let why = format!("{shown} is a device, which a file would replace: name a file of its own");
             return Some(Problem::new(key, why));
@@ -332,5 +337,13 @@ mod tests {
         let null = Path::new("/dev/null");
         assert!(Content::Ports.problem("key", null).is_some_and(|it| it.why.contains("is a device")));
         assert!(Content::Log.problem("key", null).is_none());
+    }
+
+    #[test]
+    fn n145_a_file_in_memory_is_no_device_although_its_path_begins_like_one() {
+        assert!(!is_device_name(Path::new("/dev/shm/restante/ports")));
+        for device in ["/dev/null", "/dev/fd/1", "/dev/shmem"] {
+            assert!(is_device_name(Path::new(device)), "{device}");
+        }
     }
 }
