@@ -102,8 +102,10 @@ fn transcripts_of(config: &Path) -> Result<PathBuf, Failure> {
 /// Shows running and new sessions until the output is closed. A single file is shown until its session ends.
 fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
     let (stirred, stirs) = mpsc::channel();
-    let mut watcher = notify::recommended_watcher(move |_| {
-        let _ = stirred.send(()); // the receiver may be gone
+    let mut watcher = notify::recommended_watcher(move |event| {
+        if is_change(&event) {
+            let _ = stirred.send(()); // the receiver may be gone
+        }
     })
     .map_err(|error| unwatchable(path, error))?;
     let directory = if is_directory { path } else { path.parent().unwrap_or(Path::new(".")) };
@@ -156,6 +158,11 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
             while stirs.try_recv().is_ok() {}
         }
     }
+}
+
+/// False for an access to a file: each look at the directory is one, and would be the reason for the next look.
+fn is_change(event: &notify::Result<notify::Event>) -> bool {
+    !event.as_ref().is_ok_and(|event| event.kind.is_access())
 }
 
 /// One transcript, with the position read so far.
@@ -289,3 +296,26 @@ const MAX_READ: u64 = 64 << 20;
 /// Octets at the end of a transcript that show the end of its session.
 const TAIL_OCTETS: u64 = 200;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn u125_a_look_at_the_directory_is_no_reason_to_look_again() {
+        let home = tempfile::tempdir().unwrap();
+        let (sender, seen) = mpsc::channel();
+        let mut watcher = notify::recommended_watcher(move |event| {
+            if is_change(&event) {
+                sender.send(event.unwrap().paths).unwrap();
+            }
+        })
+        .unwrap();
+        watcher.watch(home.path(), RecursiveMode::NonRecursive).unwrap();
+        assert_eq!(transcripts_in(home.path()).unwrap().len(), 0);
+        let file = home.path().join(format!("smtp-1{}", transcript::SUFFIX));
+        fs::write(&file, "").unwrap();
+        assert_eq!(seen.recv().unwrap(), [file], "the first report");
+        drop(watcher);
+    }
+}
