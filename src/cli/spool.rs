@@ -10,7 +10,7 @@ use clap::Args;
 use rustix::system::uname;
 
 use super::{
-    config_arg::{default_config, repeat_config},
+    config_arg::{default_config, repeat_config, tell_of_unnamed},
     default_spool::{CONFIGURATIONS, HERE, NAME_SPOOL, no_spool_here},
     failure::Failure,
     mailbox_path::path_advice,
@@ -84,6 +84,9 @@ impl SpoolArgs {
     pub(super) fn open(&self, mailbox: Option<&str>) -> Result<SpoolContext, Failure> {
         let file = self.config_file();
         self.repeat_in_hints();
+        if let (None, Some(taken)) = (&self.config, &file) {
+            tell_of_unnamed(taken);
+        }
         let read = file.as_deref().map(Config::read).transpose()?;
         let config = read.as_ref().map(|(config, _)| config);
         let path = match (config, &self.spool) {
