@@ -182,33 +182,37 @@ impl Directory {
 
 /// Names a file that is left out, with the next step.
 fn report(path: &Path, reason: &Skipped, options: &Options<'_>) {
+    let advice = advice_about(path, reason, options);
+    let advice = if advice.is_empty() { advice } else { format!(" ({advice})") };
+    output::message(format_args!("{}: left out: {reason}{advice}", path.display()));
+}
+
+fn advice_about(path: &Path, reason: &Skipped, options: &Options<'_>) -> String {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let advice = match reason {
+    match reason {
         // With --gz, a file of a directory may be compressed or not.
         Skipped::Mbox if options.gz => {
-            format!("`zcat -f {} | {}` imports it", path_word(&whole), (options.import_of)("-"))
+            format!("`zcat -f {} | {}` imports it", path_word(&whole), options.pipe_end())
         }
-        Skipped::Mbox => format!("`{}` imports it", (options.import_of)(&whole.to_string_lossy())),
+        Skipped::Mbox => format!("`{}` imports it", (options.import_of)(whole.as_os_str())),
         Skipped::Maildir => import_of_maildir(&whole, options),
         Skipped::Link | Skipped::HiddenDirectory | Skipped::TooDeep => {
             "name what is in it, or where it leads, to import that".into()
         }
-        Skipped::Other(other) => other.advice(&path_word(&whole), &(options.import_of)("-")),
+        Skipped::Other(other) => other.advice(&path_word(&whole), &options.pipe_end()),
         Skipped::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let cat = if options.gz { "zcat -f" } else { "cat" };
-            format!("as root, `{cat} {} | {}` imports it", path_word(&whole), (options.import_of)("-"))
+            format!("as root, `{cat} {} | {}` imports it", path_word(&whole), options.pipe_end())
         }
         _ => String::new(),
-    };
-    let advice = if advice.is_empty() { advice } else { format!(" ({advice})") };
-    output::message(format_args!("{}: left out: {reason}{advice}", path.display()));
+    }
 }
 
 /// The error for a directory that the user of this process may not read. Root imports as the owner of the spool.
 fn way_to_copy(path: &Path, options: &Options<'_>) -> String {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let user = user_name();
-    let mut import = (options.import_of)(COPY).replace(&shell_quoted(COPY), "\"$d\"");
+    let mut import = (options.import_of)(OsStr::new(COPY)).replace(&shell_quoted(COPY), "\"$d\"");
     for (option, is_given) in [(" --gz", options.gz), (" --partial", options.partial)] {
         import.push_str(if is_given { option } else { "" });
     }
@@ -254,8 +258,8 @@ pub(super) fn other_way(path: &Path, options: &Options<'_>) -> Option<String> {
 }
 
 fn import_of_maildir(whole: &Path, options: &Options<'_>) -> String {
-    let word = shell_quoted(&whole.to_string_lossy());
-    format!("`restante export {word} | {}` imports it once, without its folders", (options.import_of)("-"))
+    let word = path_word(whole);
+    format!("`restante export {word} | {}` imports it once, without its folders", options.pipe_end())
 }
 
 fn is_maildir(path: &Path) -> bool {
@@ -281,15 +285,34 @@ const MAX_ODD_STARTS: u64 = 5;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
     use crate::tools::mbox::Format;
+
+    #[test]
+    fn n148_the_command_for_a_file_that_is_left_out_has_its_octets() {
+        let import_of = |file: &OsStr| format!("restante import {} --to bob", path_word(Path::new(file)));
+        let options =
+            Options { format: Format::Auto, gz: false, again: false, partial: false, import_of: &import_of };
+        let path = Path::new(OsStr::from_bytes(b"/mail/J\xf6rg"));
+        for (reason, expected) in [
+            (Skipped::Mbox, r"`restante import $'/mail/J\xf6rg' --to bob` imports it"),
+            (
+                Skipped::Maildir,
+                r"`restante export $'/mail/J\xf6rg' | restante import - --to bob` imports it once, without its folders",
+            ),
+        ] {
+            assert_eq!(advice_about(path, &reason, &options), expected);
+        }
+    }
 
     #[test]
     fn u88_the_import_of_a_copy_has_the_options_of_the_command() {
         for (gz, partial, end) in
             [(false, false, ""), (true, false, " --gz"), (true, true, " --gz --partial")]
         {
-            let import_of = |file: &str| format!("restante import {} --to bob", shell_quoted(file));
+            let import_of = |file: &OsStr| format!("restante import {} --to bob", path_word(Path::new(file)));
             let options = Options { format: Format::Auto, gz, again: false, partial, import_of: &import_of };
             let told = way_to_copy(Path::new("/mail"), &options);
             assert!(told.contains(&format!("&& restante import \"$d\" --to bob{end}`, and")), "{told}");
