@@ -70,6 +70,23 @@ pub(crate) fn path_word(path: &Path) -> String {
     format!("$'{}'", escaped.collect::<String>())
 }
 
+/// The first free name beside a file or directory, for a command that renames it: `mv -T` replaces a file without a question.
+pub(crate) fn free_name(path: &Path) -> PathBuf {
+    let mut number = 1_u64;
+    loop {
+        let mut name = path.as_os_str().to_owned();
+        name.push("~");
+        if number > 1 {
+            name.push(number.to_string());
+        }
+        let renamed = PathBuf::from(name);
+        if renamed.symlink_metadata().is_err() {
+            return renamed;
+        }
+        number += 1;
+    }
+}
+
 /// Quotes one word for a shell command.
 pub(crate) fn shell_quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);

@@ -70,22 +70,6 @@ pub fn unreadable_messages(spool: &Path) -> Option<String> {
     ))
 }
 
-/// The warning about plain files in the places of mailboxes, as those names tell.
-pub fn files_in_place(spool: &Path, is_mailbox: impl Fn(&str) -> bool) -> Option<String> {
-    let is_file = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| !kind.is_dir() && !kind.is_symlink());
-    let is_in_place = |entry: &DirEntry| entry.file_name().to_str().is_some_and(&is_mailbox);
-    let entries = fs::read_dir(spool).ok()?.flatten().filter(|entry| is_file(entry) && is_in_place(entry));
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    files.sort();
-    let first = files.first()?;
-    Some(format!(
-        "{} in the place of a mailbox, so that its mail is refused: {} is not a directory: move it away, and a directory is \
-         made when the next mail comes",
-        counted(files.len(), "file"),
-        first.display()
-    ))
-}
-
 /// The server's own files in the spool that its user may not write to, as after a start by root, with the remedy.
 pub(super) fn closed_files(spool: &Path) -> Option<String> {
     let is_own = |path: &Path| {
