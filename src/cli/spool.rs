@@ -25,7 +25,7 @@ use crate::{
     config::Config,
     file_rights::{as_another_user, way_to_make},
     limits::Limits,
-    maildir::{self, Maildir, Spool},
+    maildir::{self, Maildir, PARTS, Spool},
     proto::{folder::Folder, pop3::Expire, request::Mailbox, smtp::address::Address},
     system::{places, spool_place},
     tools::mbox,
@@ -363,7 +363,7 @@ pub(super) fn maildir_at_path(name: &str) -> Option<Result<Maildir, Failure>> {
 
 /// Whether a directory has mailboxes in it, and is none.
 fn is_spool(path: &Path) -> bool {
-    let is_mailbox = ["tmp", "new", "cur"].iter().any(|part| path.join(part).exists());
+    let is_mailbox = PARTS.iter().any(|part| path.join(part).exists());
     !is_mailbox && Spool::has_sign_of_one(path).unwrap_or(false)
 }
 

@@ -18,7 +18,7 @@ use crate::{
     file_rights::{
         ALL, advice_to_open_file, advice_to_own_file, is_denied, is_own, name_of, user_name, way_to_change,
     },
-    maildir::Spool,
+    maildir::{PARTS, Spool},
     printable::counted,
 };
 
@@ -144,4 +144,3 @@ fn maildirs_of(mailbox: &Path) -> Vec<PathBuf> {
 /// Message files that a check looks at.
 const MOST_FILES: usize = 10_000;
 const OWN_FILES: &[u8] = b".restante.";
-const PARTS: [&str; 3] = ["tmp", "new", "cur"];

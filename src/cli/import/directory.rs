@@ -19,6 +19,7 @@ use crate::{
     cli::{failure::Failure, output},
     command_hint::{path_word, shell_quoted},
     file_rights::user_name,
+    maildir::has_all_parts,
     printable,
     tools::mbox::{DirListing, Entry, Error, Import, ImportPass, Imported, MessageDir, Skipped, Source},
 };
@@ -228,7 +229,7 @@ fn way_to_copy(path: &Path, options: &Options<'_>) -> String {
 fn describe_without_messages(path: &Path, left_out: &LeftOut) -> String {
     let shown = path.display();
     let entries = entries(path);
-    if let Some(maildir) = entries.iter().find(|entry| is_maildir(entry)) {
+    if let Some(maildir) = entries.iter().find(|entry| has_all_parts(entry)) {
         return format!(
             "{shown} has Maildirs in it: import one, like {}; {WHOLE_MAILBOXES}",
             maildir.display()
@@ -253,17 +254,13 @@ pub(super) fn other_way(path: &Path, options: &Options<'_>) -> Option<String> {
         return Some(format!("{shown} is a folder of Apple Mail: import {}", path.join("mbox").display()));
     }
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    is_maildir(path)
+    has_all_parts(path)
         .then(|| format!("{shown} is a Maildir: {}; {WHOLE_MAILBOXES}", import_of_maildir(&whole, options)))
 }
 
 fn import_of_maildir(whole: &Path, options: &Options<'_>) -> String {
     let word = path_word(whole);
     format!("`restante export {word} | {}` imports it once, without its folders", options.pipe_end())
-}
-
-fn is_maildir(path: &Path) -> bool {
-    ["cur", "new", "tmp"].iter().all(|part| path.join(part).is_dir())
 }
 
 /// The first entries of a directory, in order. What cannot be read is left out, because the files say why.

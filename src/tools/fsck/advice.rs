@@ -14,6 +14,7 @@ use rustix::fs::Access;
 use crate::{
     command_hint::{free_name, path_word, pipe_end, shell_quoted},
     file_rights::{is_denied, is_own, user_name},
+    maildir::PARTS,
     printable::counted,
     proto::folder::Folder,
     unread_maildirs::{folders_of, is_maildir, is_name_of_mailbox, mailbox_meant_by},
@@ -182,10 +183,7 @@ impl Destination {
             .map(|(from, to)| {
                 // `export` takes a path only if it begins like one.
                 let from = path::absolute(from).unwrap_or_else(|_| from.clone());
-                let missing = ["tmp", "new", "cur"]
-                    .map(|part| from.join(part))
-                    .into_iter()
-                    .filter(|part| !part.exists());
+                let missing = PARTS.map(|part| from.join(part)).into_iter().filter(|part| !part.exists());
                 let made: String = missing.map(|part| format!("mkdir {} && ", path_word(&part))).collect();
                 format!("{made}restante export {} | {}", path_word(&from), to.import_of(Path::new("-")))
             })
@@ -200,7 +198,7 @@ impl Destination {
 
 /// The advice for a folder in its place whose mailbox has no directories for mail of its own.
 fn advice_for_home(folder: &Path, home: &Path) -> String {
-    let parts = ["tmp", "new", "cur"].map(|part| path_word(&home.join(part))).join(" ");
+    let parts = PARTS.map(|part| path_word(&home.join(part))).join(" ");
     let others = as_root(folder);
     let given = if others.is_empty() {
         String::new()
