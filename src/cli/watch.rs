@@ -16,7 +16,7 @@ use super::{config_arg::default_config, default_spool, failure::Failure, output,
 use crate::{
     command_hint::path_word,
     config::Config,
-    file_rights::as_another_user,
+    file_rights::{as_another_user, words_of_lock_holder},
     maildir::Spool,
     open_regular::{open_regular, read_bounded},
     printable,
@@ -125,11 +125,13 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
                 plays.insert(file, play);
             }
         }
+        if path == Path::new(HERE) && writes_none() {
+            output::message(format_args!("restante: {SERVER_WITHOUT}"));
+        }
         if io::stdout().is_terminal() {
             let place = printable::escape_path(path);
             let none = if plays.is_empty() { ", which has no transcript yet" } else { "" };
-            let start = if plays.is_empty() && path == Path::new(HERE) { NO_SESSION_COMES } else { "" };
-            output::styled(&format!("Waiting for sessions in {place}{none}. Press Ctrl-C to quit.{start}\n"))
+            output::styled(&format!("Waiting for sessions in {place}{none}. Press Ctrl-C to quit.\n"))
                 .map_err(Failure::output)?;
         }
     }
@@ -246,13 +248,23 @@ fn absent_place(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
+/// Whether the server of the spool in this directory is a `restante dev` without `--transcripts`.
+fn writes_none() -> bool {
+    words_of_lock_holder(Path::new(default_spool::HERE)).is_some_and(|words| {
+        let words: Vec<&[u8]> = words.split(|octet| *octet == 0).collect();
+        words.contains(&&b"dev"[..]) && !words.iter().any(|word| word.starts_with(b"--transcripts"))
+    })
+}
+
 /// The failure of a watch in a directory where no server writes transcripts.
 fn none_here() -> Failure {
     let spool = Spool::open_existing(Path::new(default_spool::HERE));
-    let why = if spool.is_ok_and(|spool| spool.is_in_use()) {
+    let why = if writes_none() {
+        format!("{SERVER_WITHOUT}, or name the directory of another server")
+    } else if spool.is_ok_and(|spool| spool.is_in_use()) {
         format!(
-            "the server of {} writes no transcripts to {HERE}: end it, and start it with `restante dev --transcripts`, or name \
-             the directory that it writes them to; if {HERE} was removed, {MAKE_AGAIN}",
+            "there is no {HERE}: name the directory to which the server of {} writes transcripts; if it was removed, \
+             {MAKE_AGAIN}",
             default_spool::HERE
         )
     } else {
@@ -305,8 +317,8 @@ fn no_transcript(path: &Path) -> Failure {
 
 /// The directory that `restante dev --transcripts` writes to.
 const HERE: &str = "./transcripts";
-const NO_SESSION_COMES: &str = " If no session comes, the server writes no transcripts here: start it with `restante dev \
-                                --transcripts`.";
+const SERVER_WITHOUT: &str =
+    "the server of ./spool writes no transcripts: end it, and start it with `restante dev --transcripts`";
 const NAME_TRANSCRIPTS: &str = "name a directory with transcripts, which `restante dev --transcripts` or \
                                 `transcripts = \"DIR\"` in a configuration creates";
 

@@ -2,9 +2,9 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
 };
@@ -200,7 +200,7 @@ impl Drop for Watching {
     }
 }
 
-fn lines_of(out: ChildStdout) -> mpsc::Receiver<String> {
+fn lines_of(out: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(out).lines().map_while(Result::ok) {
@@ -360,12 +360,10 @@ fn n151_a_watch_of_a_server_without_transcripts_says_so_and_how_to_start_one() {
     let start = format!(
         "set transcripts = \"DIR\" above the first [section], and restart the server, with `restante serve --config {file}`"
     );
+    let without =
+        "the server of ./spool writes no transcripts: end it, and start it with `restante dev --transcripts`";
     for (directory, words, expected) in [
-        (
-            server.home.path(),
-            &[][..],
-            "the server of ./spool writes no transcripts to ./transcripts: end it, and start it with `restante dev --transcripts`",
-        ),
+        (server.home.path(), &[][..], without),
         (
             home.path(),
             &[][..],
@@ -377,6 +375,13 @@ fn n151_a_watch_of_a_server_without_transcripts_says_so_and_how_to_start_one() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.code() == Some(2) && said.contains(expected), "{words:?}: {said}");
     }
+    // With the sessions of an earlier start.
+    fs::create_dir(server.home.path().join("transcripts")).unwrap();
+    let mut again = watch(&[]);
+    again.current_dir(server.home.path()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = again.spawn().unwrap();
+    let lines = lines_of(child.stderr.take().unwrap());
+    Watching { child, lines }.shows(without);
     let output = watch(&[]).current_dir(home.path()).env("RESTANTE_CONFIG", file).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     let other = format!("`restante watch --config {file}` shows the sessions of the server of that file");
