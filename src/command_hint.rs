@@ -4,6 +4,7 @@
 //! this process, and quotes what a shell would change.
 
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -38,11 +39,16 @@ pub(crate) fn pipe_end(words: &[&str]) -> String {
     command(words, SELECTED.get())
 }
 
-fn command(words: &[&str], selected: Option<&(Place, PathBuf)>) -> String {
+/// The same for words of which some are paths.
+pub(crate) fn with_paths(words: &[&OsStr]) -> String {
+    command(words, SELECTED.get())
+}
+
+fn command(words: &[impl AsRef<OsStr>], selected: Option<&(Place, PathBuf)>) -> String {
     let mut command = "restante".to_owned();
     for word in words {
         command.push(' ');
-        command.push_str(&shell_quoted(word));
+        command.push_str(&path_word(Path::new(word)));
     }
     if let Some((place, path)) = selected {
         command.push_str(if *place == Place::Config { " --config " } else { " --spool " });
@@ -64,6 +70,23 @@ pub(crate) fn path_word(path: &Path) -> String {
     format!("$'{}'", escaped.collect::<String>())
 }
 
+/// The first free name beside a file or directory, for a command that renames it: `mv -T` replaces a file without a question.
+pub(crate) fn free_name(path: &Path) -> PathBuf {
+    let mut number = 1_u64;
+    loop {
+        let mut name = path.as_os_str().to_owned();
+        name.push("~");
+        if number > 1 {
+            name.push(number.to_string());
+        }
+        let renamed = PathBuf::from(name);
+        if renamed.symlink_metadata().is_err() {
+            return renamed;
+        }
+        number += 1;
+    }
+}
+
 /// Quotes one word for a shell command.
 pub(crate) fn shell_quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
@@ -73,7 +96,7 @@ pub(crate) fn shell_quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{ffi::OsStr, os::unix::ffi::OsStrExt, process::Command};
+    use std::{os::unix::ffi::OsStrExt, process::Command};
 
     use super::*;
 
@@ -93,6 +116,8 @@ mod tests {
             assert_eq!(word, expected);
             let selected = (Place::Spool, path.to_owned());
             assert_eq!(command(&["fsck"], Some(&selected)), format!("restante fsck --spool {expected}"));
+            let words: [&OsStr; 4] = ["import".as_ref(), path.as_os_str(), "--to".as_ref(), "bob".as_ref()];
+            assert_eq!(command(&words, None), format!("restante import {expected} --to bob"));
             // The form for octets that cannot be shown is one of bash, which a machine may lack.
             if let Ok(shell) = Command::new("bash").args(["-c", &format!("printf %s {word}")]).output() {
                 assert_eq!(shell.stdout, octets, "{word}");

@@ -136,17 +136,29 @@ fn way_to_become(user: Uid) -> String {
 /// `/proc/locks`.
 pub(crate) fn lock_holder(directory: &Path) -> Option<Uid> {
     let about = fs::metadata(directory).ok()?;
-    let locks = fs::read_to_string("/proc/locks").ok()?;
-    let (device, inode) = ((major(about.dev()), minor(about.dev())), about.ino());
-    let process = locks.lines().filter_map(FileLock::parse).find_map(|lock| {
-        let is_on = lock.is_on(device, inode, |process| may_have_open(process, &about));
-        is_on.then_some(lock.process)
-    })?;
+    let process = lock_process(&about)?;
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
     let effective = ids.and_then(|ids| ids.split_ascii_whitespace().nth(1)?.parse().ok());
     // The process is not shown if it belongs to a container, or if /proc hides the processes of others.
     Some(Uid::from_raw(effective.unwrap_or_else(|| about.uid())))
+}
+
+/// The words of the command of that process, as `cmdline` of proc(5) has them: each ends with a zero octet.
+#[cfg(feature = "tools")]
+pub(crate) fn words_of_lock_holder(directory: &Path) -> Option<Vec<u8>> {
+    let process = lock_process(&fs::metadata(directory).ok()?)?;
+    fs::read(format!("/proc/{process}/cmdline")).ok()
+}
+
+/// The number of the process that holds a lock on the directory that this is about.
+fn lock_process(about: &Metadata) -> Option<String> {
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let (device, inode) = ((major(about.dev()), minor(about.dev())), about.ino());
+    locks.lines().filter_map(FileLock::parse).find_map(|lock| {
+        let is_on = lock.is_on(device, inode, |process| may_have_open(process, about));
+        is_on.then(|| lock.process.to_owned())
+    })
 }
 
 /// A lock of flock(2), as a line of `/proc/locks` shows it (proc(5)).

@@ -121,6 +121,16 @@ impl LoadedConfig {
     }
 }
 
+/// Refuses a private key with a passphrase. A process of root looks before it becomes the server's user, so that no advice
+/// about the rights to that file comes first: another file will take its place.
+///
+/// # Errors
+/// The key has a passphrase.
+pub fn refuse_passphrase(config: &Config, text: &ConfigText) -> Result<(), config::Error> {
+    let error = config.tls.as_ref().and_then(CertificatePair::passphrase_error);
+    error.map_or(Ok(()), |error| Err(pair_error::locate(&error, text)))
+}
+
 /// The sentences about places that are open to all users.
 fn exposed_places(config: &Config, has_accounts: bool) -> Vec<String> {
     let mut exposed = Vec::new();

@@ -98,6 +98,15 @@ impl Aliases {
         Ok(Self(Arc::new(leading.found)))
     }
 
+    /// The line of the alias with that key, in a text that may have mistakes in other lines.
+    pub(super) fn line_of(text: &str, domains: &[String], wanted: &str) -> Option<usize> {
+        (1..).zip(text.lines()).filter(|(_, text)| !text.starts_with([' ', '\t'])).find_map(|(line, text)| {
+            let text = text.split(unquoted('#')).next().unwrap_or_default();
+            let (name, _) = text.split_once(unquoted(':'))?;
+            (key(name.trim(), domains, true).ok()? == wanted).then_some(line)
+        })
+    }
+
     /// The list that an address leads to: its number.
     pub(super) fn list(&self, key: &str) -> Option<usize> {
         self.0.of.get(key).copied()

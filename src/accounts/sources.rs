@@ -1,6 +1,7 @@
 //! The files of accounts and aliases.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -99,8 +100,7 @@ impl Sources {
 
     pub(super) fn load_aliases(&self, table: &AccountTable) -> Result<Aliases, Error> {
         let Some(path) = &self.aliases else { return Ok(Aliases::default()) };
-        let unreadable = |error| Error::Io { path: path.clone(), action: "read", error };
-        let text = read_text_bounded(path, MAX_ALIASES_FILE.0).map_err(unreadable)?;
+        let text = aliases_text(path)?;
         Aliases::read(&text, &self.domains, |address| table.owner(address).cloned()).map_err(
             |AliasError { position: Position { line, column }, why }| Error::Aliases {
                 path: path.clone(),
@@ -111,11 +111,18 @@ impl Sources {
         )
     }
 
-    /// Whether there is an alias of that name, which is in the form in which names are compared. A file with a mistake has
-    /// none: the callers tell of the mistake after the change.
-    pub fn has_alias(&self, name: &str) -> bool {
-        let table = self.load_table().unwrap_or_else(|_| AccountTable::new(Vec::new()));
-        self.load_aliases(&table).is_ok_and(|aliases| aliases.list(name).is_some())
+    /// The file and the line of the alias of that name, which is in the form in which names are compared. The file may have
+    /// mistakes in other lines, as between two renames of accounts that an alias names.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub fn place_of_alias(&self, name: &str) -> Result<Option<(&Path, usize)>, Error> {
+        let Some(path) = &self.aliases else { return Ok(None) };
+        let text = match aliases_text(path) {
+            Err(Error::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text?,
+        };
+        Ok(Aliases::line_of(&text, &self.domains, name).map(|line| (path.as_path(), line)))
     }
 
     /// The present state of the files.
@@ -126,6 +133,11 @@ impl Sources {
     pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         [Some(&self.users), self.aliases.as_ref()].into_iter().flatten()
     }
+}
+
+fn aliases_text(path: &Path) -> Result<String, Error> {
+    let unreadable = |error| Error::Io { path: path.to_owned(), action: "read", error };
+    read_text_bounded(path, MAX_ALIASES_FILE.0).map_err(unreadable)
 }
 
 impl Stamp {

@@ -17,7 +17,7 @@ use crate::{
     loaded_config::LoadedConfig,
     printable,
     proto::request::Mailbox,
-    system::{mailbox_rights, places, spool_place},
+    system::{mailbox_rights, places, spool_files, spool_place},
 };
 
 /// Check a configuration and all that it names, and print the settings that differ from the defaults.
@@ -45,7 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let spool = &files.config.spool;
     warnings.extend(mailbox_rights::warning(spool));
     warnings.extend(mailbox_rights::unreadable_messages(spool));
-    warnings.extend(mailbox_rights::files_in_place(spool, |name| {
+    warnings.extend(spool_files::warnings(spool, &files.config.domains, |name| {
         let mailbox = Mailbox::named(name).filter(|_| name.contains('@') || files.accounts.count().is_some());
         mailbox.is_some_and(|mailbox| files.accounts.has_mailbox(&mailbox))
     }));

@@ -9,9 +9,9 @@ use std::{
 
 use clap::Args;
 
-use super::failure::Failure;
+use super::{failure::Failure, output, same_place::is_same};
 use crate::{
-    command_hint::{self, Place},
+    command_hint::{self, Place, path_word},
     config::Config,
 };
 
@@ -39,12 +39,17 @@ impl ConfigArg {
     }
 
     fn find(&self) -> Result<PathBuf, Failure> {
-        let found = self.config.clone().or_else(default_config);
-        found.ok_or_else(|| {
-            Failure::Usage(format!(
-                "there is no {DEFAULT}: name the configuration with --config FILE, or in the variable {VARIABLE}"
-            ))
-        })
+        if let Some(named) = &self.config {
+            return Ok(named.clone());
+        }
+        if let Some(found) = default_config() {
+            tell_of_unnamed(&found);
+            return Ok(found);
+        }
+        let advice = unnamed_config(None).unwrap_or_else(|| {
+            format!("name the configuration with --config FILE, or in the variable {VARIABLE}")
+        });
+        Err(Failure::Usage(format!("there is no {DEFAULT}: {advice}")))
     }
 
     pub(super) fn load(&self) -> Result<Config, Failure> {
@@ -62,6 +67,27 @@ pub(super) fn repeat_config(path: &Path) {
 /// The configuration of a command that was given none, if there is one.
 pub(super) fn default_config() -> Option<PathBuf> {
     named_config().or_else(|| Some(PathBuf::from(DEFAULT)).filter(|path| Path::exists(path)))
+}
+
+/// Tells of a configuration in this directory after another one was `taken` that nobody has named.
+pub(super) fn tell_of_unnamed(taken: &Path) {
+    if let Some(advice) = unnamed_config(Some(taken)) {
+        output::message(format_args!("restante: takes {}: {advice}", taken.display()));
+    }
+}
+
+/// The advice about the configuration in this directory, which no command takes by itself: another user may have put it
+/// there. `None` if there is none, if it is the one that was `taken`, or if the environment names another one.
+pub(super) fn unnamed_config(taken: Option<&Path>) -> Option<String> {
+    if named_config().is_some() {
+        return None;
+    }
+    advice_about(Path::new(HERE), taken)
+}
+
+fn advice_about(here: &Path, taken: Option<&Path>) -> Option<String> {
+    let is_other = here.is_file() && taken.is_none_or(|taken| !is_same(taken, here));
+    is_other.then(|| format!("for the configuration in this directory, add `--config {}`", path_word(here)))
 }
 
 /// The configuration that the environment names.
@@ -89,10 +115,29 @@ pub(super) fn config_of_server(words: &[u8], environment: &[u8]) -> Option<PathB
 
 const VARIABLE: &str = "RESTANTE_CONFIG";
 const DEFAULT: &str = "/etc/restante/restante.toml";
+/// A configuration of the usual name in this directory.
+const HERE: &str = "./restante.toml";
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    #[test]
+    fn n146_a_configuration_in_this_directory_comes_with_the_option_to_type() {
+        let home = tempfile::tempdir().unwrap();
+        let [here, other] = ["restante.toml", "other.toml"].map(|name| home.path().join(name));
+        fs::write(&other, "").unwrap();
+        assert_eq!(advice_about(&here, Some(&other)), None, "there is none");
+        fs::write(&here, "").unwrap();
+        let expected =
+            format!("for the configuration in this directory, add `--config {}`", path_word(&here));
+        assert_eq!(advice_about(&here, None), Some(expected.clone()));
+        assert_eq!(advice_about(&here, Some(&other)), Some(expected));
+        // The commands in /etc/restante itself.
+        assert_eq!(advice_about(&here, Some(&home.path().join("./restante.toml"))), None);
+    }
 
     #[test]
     fn n136_the_configuration_of_a_server_is_read_from_its_words() {

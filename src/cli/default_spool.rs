@@ -1,8 +1,12 @@
 //! The spool of a tool that is given none, and the words about one that is not there.
 
+use super::config_arg::unnamed_config;
+
 /// The sentence for a command without a spool, with the places where it has looked.
 pub(super) fn no_spool_here(configurations: &str) -> String {
-    format!("there is neither {configurations} nor a spool {HERE}: {NAME_SPOOL}")
+    let advice = unnamed_config(None);
+    let advice = advice.as_deref().unwrap_or(NAME_SPOOL);
+    format!("there is neither {configurations} nor a spool {HERE}: {advice}")
 }
 
 /// The spool of a command that names none: that of `restante dev` in this directory.

@@ -3,7 +3,7 @@
 mod directory;
 mod input;
 
-use std::{fs::File, io, path::PathBuf, time::SystemTime};
+use std::{ffi::OsStr, fs::File, io, path::PathBuf, time::SystemTime};
 
 use clap::{Args, ValueEnum};
 
@@ -16,7 +16,7 @@ use super::{
     output,
     spool::{SpoolArgs, display_name, is_stdio},
 };
-use crate::{command_hint::pipe_end, printable, tools::mbox::Format};
+use crate::{command_hint::with_paths, printable, tools::mbox::Format};
 
 /// Import mbox files, messages and directories of messages into a mailbox.
 ///
@@ -78,7 +78,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         gz: arguments.gz,
         again: arguments.again,
         partial: arguments.partial,
-        import_of: &|file: &str| import_command(arguments, file),
+        import_of: &|file: &OsStr| import_command(arguments, file),
     };
     // Opens all files first, so that an unreadable one is reported before a mailbox is created.
     let mut opened = Vec::new();
@@ -140,14 +140,14 @@ enum Input {
 
 /// The command that imports that file in the same way, without `--gz` and `--partial`: the file may be one that is
 /// decompressed already, or standard input, whose complete messages are always delivered.
-fn import_command(arguments: &Arguments, file: &str) -> String {
-    let mut words = vec!["import", file, "--to", &arguments.to];
+fn import_command(arguments: &Arguments, file: &OsStr) -> String {
+    let mut words: Vec<&OsStr> = vec!["import".as_ref(), file, "--to".as_ref(), arguments.to.as_ref()];
     let format = arguments.format.to_possible_value();
     if let Some(format) = format.as_ref().filter(|_| !matches!(arguments.format, Kind::Auto)) {
-        words.extend(["--format", format.get_name()]);
+        words.extend(["--format", format.get_name()].map(OsStr::new));
     }
     for (word, is_given) in [("--create", arguments.create), ("--again", arguments.again)] {
-        words.extend(is_given.then_some(word));
+        words.extend(is_given.then_some(OsStr::new(word)));
     }
-    pipe_end(&words)
+    with_paths(&words)
 }

@@ -4,6 +4,7 @@
 //! and metrics that are new, tell that it runs; the program that has a port stays unknown to such a user.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
     process,
@@ -17,7 +18,7 @@ use super::{
     status::staleness,
 };
 use crate::{
-    command_hint::restante,
+    command_hint::{restante, with_paths},
     config::{Config, ConfigText},
     file_rights::lock_holder,
     listener::Error::Bind,
@@ -119,7 +120,8 @@ pub(super) fn own_server(
         }
         None => {
             let Alternatives { addresses, spool: other_spool } = alternatives;
-            let status = restante(&["status", "--spool", &spool.to_string_lossy()]);
+            let words: [&OsStr; 3] = ["status".as_ref(), "--spool".as_ref(), spool.as_os_str()];
+            let status = format!("`{}`", with_paths(&words));
             ("a server that runs".to_owned(), status, format!("end it, or {addresses}, and {other_spool}"))
         }
     };

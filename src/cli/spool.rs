@@ -10,7 +10,7 @@ use clap::Args;
 use rustix::system::uname;
 
 use super::{
-    config_arg::{default_config, repeat_config},
+    config_arg::{default_config, repeat_config, tell_of_unnamed},
     default_spool::{CONFIGURATIONS, HERE, NAME_SPOOL, no_spool_here},
     failure::Failure,
     mailbox_path::path_advice,
@@ -25,7 +25,7 @@ use crate::{
     config::Config,
     file_rights::{as_another_user, way_to_make},
     limits::Limits,
-    maildir::{self, Maildir, Spool},
+    maildir::{self, Maildir, PARTS, Spool},
     proto::{folder::Folder, pop3::Expire, request::Mailbox, smtp::address::Address},
     system::{places, spool_place},
     tools::mbox,
@@ -84,6 +84,9 @@ impl SpoolArgs {
     pub(super) fn open(&self, mailbox: Option<&str>) -> Result<SpoolContext, Failure> {
         let file = self.config_file();
         self.repeat_in_hints();
+        if let (None, Some(taken)) = (&self.config, &file) {
+            tell_of_unnamed(taken);
+        }
         let read = file.as_deref().map(Config::read).transpose()?;
         let config = read.as_ref().map(|(config, _)| config);
         let path = match (config, &self.spool) {
@@ -360,7 +363,7 @@ pub(super) fn maildir_at_path(name: &str) -> Option<Result<Maildir, Failure>> {
 
 /// Whether a directory has mailboxes in it, and is none.
 fn is_spool(path: &Path) -> bool {
-    let is_mailbox = ["tmp", "new", "cur"].iter().any(|part| path.join(part).exists());
+    let is_mailbox = PARTS.iter().any(|part| path.join(part).exists());
     !is_mailbox && Spool::has_sign_of_one(path).unwrap_or(false)
 }
 

@@ -17,7 +17,7 @@ use crate::{
     fd_limits::{FdBudget, count_open_fds, raise_fd_limit},
     file_rights,
     listener::{self, BoundListener},
-    loaded_config::LoadedConfig,
+    loaded_config::{self, LoadedConfig},
     maildir::mount::MountInfo,
     metrics::{location, publish},
     net::endpoint::Endpoint,
@@ -70,6 +70,7 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
             Vec::new()
         }
     };
+    loaded_config::refuse_passphrase(&config, text)?;
     // The service manager reads its credentials as root, whatever user the server becomes.
     let is_credential = |key: &str| is_check && text.is_credential(key);
     let has_credentials = places::CERTIFICATE_KEYS.iter().any(|key| is_credential(key));

@@ -2,10 +2,7 @@
 
 mod mail;
 
-use std::{
-    io::{self, BufRead},
-    path::Path,
-};
+use std::io::{self, BufRead};
 
 use clap::{Args, Subcommand};
 
@@ -213,14 +210,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Refuses a name for an account that is an alias: the server would not start with both.
 fn refuse_alias(config: &Config, name: &str) -> Result<(), Failure> {
-    if !crate::loaded_config::account_sources(config).has_alias(name) {
-        return Ok(());
+    match crate::loaded_config::account_sources(config).place_of_alias(name)? {
+        None => Ok(()),
+        Some((file, line)) => Err(Failure::Usage(format!(
+            "{name} is an alias in {}, line {line}: take it out there first, or choose another name",
+            file.display()
+        ))),
     }
-    let file = config.aliases.as_deref().unwrap_or(Path::new("the aliases"));
-    Err(Failure::Usage(format!(
-        "{name} is an alias in {}: take it out there first, or choose another name",
-        file.display()
-    )))
 }
 
 /// Tells of aliases that lead to an account that is gone.

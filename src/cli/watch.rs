@@ -12,11 +12,12 @@ use std::{
 use clap::Args;
 use notify::{RecursiveMode, Watcher};
 
-use super::{failure::Failure, output, transcript_view::Renderer};
+use super::{config_arg::default_config, default_spool, failure::Failure, output, transcript_view::Renderer};
 use crate::{
     command_hint::path_word,
     config::Config,
-    file_rights::as_another_user,
+    file_rights::{as_another_user, words_of_lock_holder},
+    maildir::Spool,
     open_regular::{open_regular, read_bounded},
     printable,
     transcript::{self, Reader, mermaid},
@@ -29,7 +30,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Directory with transcripts, or one transcript
-    #[arg(value_name = "DIR|FILE", default_value = "./transcripts")]
+    #[arg(value_name = "DIR|FILE", default_value = HERE)]
     path: PathBuf,
     /// Configuration file that names the directory
     #[arg(long, value_name = "FILE", conflicts_with = "path")]
@@ -83,7 +84,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// The directory that a configuration names.
 fn transcripts_of(config: &Path) -> Result<PathBuf, Failure> {
     let none = || {
-        Failure::Usage(format!("{}: no transcripts are written; set transcripts = \"DIR\"", config.display()))
+        Failure::Usage(format!(
+            "{}: its server writes no transcripts: set transcripts = \"DIR\" above the first [section], and restart the server, \
+             with `restante serve --config {}` or as a service",
+            config.display(),
+            path_word(config)
+        ))
     };
     let directory = Config::load(config)?.transcripts.ok_or_else(none)?;
     let is_missing = directory.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
@@ -120,6 +126,9 @@ fn follow(path: &Path, is_directory: bool) -> Result<(), Failure> {
             if play.skip_existing().is_ok() {
                 plays.insert(file, play);
             }
+        }
+        if path == Path::new(HERE) && writes_none() {
+            output::message(format_args!("restante: {SERVER_WITHOUT}"));
         }
         if io::stdout().is_terminal() {
             let place = printable::escape_path(path);
@@ -241,8 +250,42 @@ fn last_transcript(directory: &Path) -> Result<PathBuf, Failure> {
 fn absent_place(path: &Path, error: &io::Error) -> Failure {
     match path.to_string_lossy().ends_with(transcript::SUFFIX) {
         true => absent(path, error),
+        false if path == Path::new(HERE) && error.kind() == io::ErrorKind::NotFound => none_here(),
         false => absent_directory(path, error),
     }
+}
+
+/// Whether the server of the spool in this directory is a `restante dev` without `--transcripts`.
+fn writes_none() -> bool {
+    words_of_lock_holder(Path::new(default_spool::HERE)).is_some_and(|words| {
+        let words: Vec<&[u8]> = words.split(|octet| *octet == 0).collect();
+        words.contains(&&b"dev"[..]) && !words.iter().any(|word| word.starts_with(b"--transcripts"))
+    })
+}
+
+/// The failure of a watch in a directory where no server writes transcripts.
+fn none_here() -> Failure {
+    let spool = Spool::open_existing(Path::new(default_spool::HERE));
+    let why = if writes_none() {
+        format!("{SERVER_WITHOUT}, or name the directory of another server")
+    } else if spool.is_ok_and(|spool| spool.is_in_use()) {
+        format!(
+            "there is no {HERE}: name the directory to which the server of {} writes transcripts; if it was removed, \
+             {MAKE_AGAIN}",
+            default_spool::HERE
+        )
+    } else {
+        format!(
+            "there is no {HERE}: start a server that writes transcripts, here with `restante dev --transcripts`"
+        )
+    };
+    let configured = default_config().map(|file| {
+        format!(
+            "; `restante watch --config {}` shows the sessions of the server of that file",
+            path_word(&file)
+        )
+    });
+    Failure::Usage(why + &configured.unwrap_or_default())
 }
 
 /// The failure to read a directory of transcripts, which a server that runs makes again.
@@ -279,6 +322,10 @@ fn no_transcript(path: &Path) -> Failure {
     Failure::Usage(format!("{} is no transcript: {NAME_TRANSCRIPTS}", path.display()))
 }
 
+/// The directory that `restante dev --transcripts` writes to.
+const HERE: &str = "./transcripts";
+const SERVER_WITHOUT: &str =
+    "the server of ./spool writes no transcripts: end it, and start it with `restante dev --transcripts`";
 const NAME_TRANSCRIPTS: &str = "name a directory with transcripts, which `restante dev --transcripts` or \
                                 `transcripts = \"DIR\"` in a configuration creates";
 

@@ -1,8 +1,18 @@
 //! Plain values that describe a message file: its directory, its name, its version, and a change of the mailbox.
 
+use std::path::Path;
+
 use rustix::fs::Stat;
 
 use super::name;
+
+/// The directories of a Maildir.
+pub const PARTS: [&str; 3] = ["tmp", "new", "cur"];
+
+/// Whether a directory has all of them. Links are followed.
+pub fn has_all_parts(path: &Path) -> bool {
+    PARTS.iter().all(|part| path.join(part).is_dir())
+}
 
 /// One of the two directories that hold messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

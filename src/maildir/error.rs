@@ -8,6 +8,7 @@ use std::{
 
 use rustix::io::Errno;
 
+use super::entry::PARTS;
 use crate::{
     file_rights::{way_back_into, way_to_change},
     printable,
@@ -93,10 +94,9 @@ impl Error {
 
     /// Whether a directory of a Maildir is missing, but not all three of them.
     pub fn is_incomplete_maildir(&self) -> bool {
-        let parts = ["tmp", "new", "cur"];
-        let is_part = self.path.file_name().is_some_and(|name| parts.iter().any(|part| name == *part));
+        let is_part = self.path.file_name().is_some_and(|name| PARTS.iter().any(|part| name == *part));
         let beside = self.path.parent().filter(|_| is_part);
-        beside.is_some_and(|home| parts.iter().any(|part| home.join(part).symlink_metadata().is_ok()))
+        beside.is_some_and(|home| PARTS.iter().any(|part| home.join(part).symlink_metadata().is_ok()))
     }
 
     /// Whether the file is longer than any that is read.

@@ -41,7 +41,7 @@ pub mod uid_validity;
 mod unnamed_file;
 pub mod usage;
 
-pub use entry::{Change, FileName, FileVersion, MessageEntry, MessageRef, Subdir};
+pub use entry::{Change, FileName, FileVersion, MessageEntry, MessageRef, PARTS, Subdir, has_all_parts};
 pub use error::{Error, Kind};
 pub use message::OpenMessage;
 pub use scan::Scan;

@@ -11,7 +11,7 @@ use rustix::{
 };
 
 use super::{
-    Error, Kind, Maildir, Spool, Subdir,
+    Error, Kind, Maildir, PARTS, Spool, Subdir,
     directory::{directories, make_directory, open_directory, sync_directory},
     store::FOLDER_MARK,
 };
@@ -182,7 +182,6 @@ pub fn is_partly_deleted(spool: &Spool, name: &str) -> bool {
     fs::statat(spool.dir(), format!("{DELETED}{name}"), AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
-const PARTS: [&str; 3] = ["tmp", "new", "cur"];
 /// The start of the names of our own files in a mailbox.
 const OURS: &[u8] = b".restante.";
 /// The start of the name of a mailbox that is being deleted.

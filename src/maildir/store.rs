@@ -21,7 +21,7 @@ use super::{
         FILE_MODE, directories, id_of, is_same_directory, make_directory, names_of_kind, open_directory,
         remove, sync_directory,
     },
-    entry::Subdir,
+    entry::{PARTS, Subdir, has_all_parts},
     error::{Error, Kind},
     fault_points::fault_point,
     folder_name::is_same_but_for_case,
@@ -93,8 +93,7 @@ impl Spool {
     /// Whether a directory has a sign of a spool: a file of a server, a mailbox of an address, or a whole Maildir.
     pub fn has_sign_of_one(path: &Path) -> io::Result<bool> {
         let is_sign = |name: &str| {
-            let is_maildir = || ["tmp", "new", "cur"].iter().all(|part| path.join(name).join(part).is_dir());
-            name.starts_with(".restante") || name.contains('@') || is_maildir()
+            name.starts_with(".restante") || name.contains('@') || has_all_parts(&path.join(name))
         };
         let mut names = path.read_dir()?.flatten().map(|entry| entry.file_name());
         Ok(names.any(|name| name.to_str().is_some_and(is_sign)))
@@ -371,7 +370,7 @@ impl Maildir {
 
     /// Whether the directories below it are still the ones that are open.
     pub fn is_intact(&self) -> bool {
-        let parts = ["tmp", "new", "cur"].into_iter().zip(self.part_ids);
+        let parts = PARTS.into_iter().zip(self.part_ids);
         parts.into_iter().all(|(name, id)| is_same_directory(&self.root, name, id))
     }
 
@@ -440,7 +439,7 @@ pub(super) fn make_maildir(
         let made = fs::openat(&root, mark, flags, FILE_MODE).and_then(fs::fsync);
         made.map_err(|e| Error::at(file, "create", e))?;
     }
-    for part in ["tmp", "new", "cur"] {
+    for part in PARTS {
         make_directory(&root, part, &home.join(part))?;
     }
     let maildir = Maildir::at(root, home)?;

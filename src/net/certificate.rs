@@ -95,6 +95,12 @@ impl CertificatePair {
         Self { certificate: directory.join("certificate.pem"), key: directory.join("key.pem") }
     }
 
+    /// The error for a key with a passphrase, as far as this process may read it.
+    pub fn passphrase_error(&self) -> Option<Error> {
+        let text = read(Part::Key, &self.key).ok()?;
+        is_encrypted_key(&text).then(|| Error::Encrypted(self.key.clone()))
+    }
+
     /// Reads both files and checks that they belong together.
     ///
     /// # Errors
@@ -279,7 +285,7 @@ impl fmt::Display for Error {
             Self::Encrypted(path) => write!(
                 f,
                 "the key {} has a passphrase, and the server cannot ask for it: remove it with `openssl pkey -in {} -out \
-                 NEW.pem`, and name NEW.pem, with the mode 600",
+                 NEW.pem`, which asks for it, and name NEW.pem, a file of the server's user with the mode 600",
                 path.display(),
                 path_word(path)
             ),
@@ -424,6 +430,8 @@ mod tests {
             let wrong = CertificatePair { certificate: certificate.clone(), key: key.clone() };
             let error = wrong.load(SystemTime::now()).unwrap_err().to_string();
             assert!(error.contains(told), "{told:?} is not in {error:?}");
+            let early = wrong.passphrase_error().map(|error| error.to_string());
+            assert_eq!(early, error.contains("passphrase").then_some(error));
         }
     }
 

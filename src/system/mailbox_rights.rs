@@ -18,7 +18,7 @@ use crate::{
     file_rights::{
         ALL, advice_to_open_file, advice_to_own_file, is_denied, is_own, name_of, user_name, way_to_change,
     },
-    maildir::Spool,
+    maildir::{PARTS, Spool},
     printable::counted,
 };
 
@@ -67,22 +67,6 @@ pub fn unreadable_messages(spool: &Path) -> Option<String> {
         "the server skips {} that its user cannot read: {remedy}; {} names each",
         counted(closed.len(), "message file"),
         restante(&["fsck"])
-    ))
-}
-
-/// The warning about plain files in the places of mailboxes, as those names tell.
-pub fn files_in_place(spool: &Path, is_mailbox: impl Fn(&str) -> bool) -> Option<String> {
-    let is_file = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| !kind.is_dir() && !kind.is_symlink());
-    let is_in_place = |entry: &DirEntry| entry.file_name().to_str().is_some_and(&is_mailbox);
-    let entries = fs::read_dir(spool).ok()?.flatten().filter(|entry| is_file(entry) && is_in_place(entry));
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    files.sort();
-    let first = files.first()?;
-    Some(format!(
-        "{} in the place of a mailbox, so that its mail is refused: {} is not a directory: move it away, and a directory is \
-         made when the next mail comes",
-        counted(files.len(), "file"),
-        first.display()
     ))
 }
 
@@ -160,4 +144,3 @@ fn maildirs_of(mailbox: &Path) -> Vec<PathBuf> {
 /// Message files that a check looks at.
 const MOST_FILES: usize = 10_000;
 const OWN_FILES: &[u8] = b".restante.";
-const PARTS: [&str; 3] = ["tmp", "new", "cur"];

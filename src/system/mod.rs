@@ -10,6 +10,7 @@ pub mod problem;
 pub mod sandbox;
 pub mod sd_notify;
 pub mod socket_activation;
+pub mod spool_files;
 pub mod spool_place;
 pub mod written_files;
 

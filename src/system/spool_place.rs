@@ -11,7 +11,10 @@ use std::{
 use super::problem::Problem;
 #[cfg(feature = "tools")]
 use crate::command_hint::path_word;
-use crate::{maildir::Spool, path_hint::did_you_mean};
+use crate::{
+    maildir::{Spool, has_all_parts},
+    path_hint::did_you_mean,
+};
 
 /// The reason why a directory should not be the spool. `source` is the configuration file.
 pub fn problem(spool: &Path, source: Option<&Path>) -> Option<Problem> {
@@ -77,7 +80,7 @@ pub fn refusal_of_mailbox(spool: &Path, is_configured: bool) -> Option<String> {
 /// Whether a directory with these names in it is the mailbox of one user.
 fn is_one_mailbox(directory: &Path, names: &[PathBuf]) -> bool {
     let has_mailbox = names.iter().any(|name| name.to_string_lossy().contains('@'));
-    !has_mailbox && ["tmp", "new", "cur"].iter().all(|part| directory.join(part).is_dir())
+    !has_mailbox && has_all_parts(directory)
 }
 
 /// The question for a spool that is not there, and would be made, if one that a server has used has nearly the same name.

@@ -202,6 +202,23 @@ fn n20_a_command_without_a_configuration_takes_that_of_the_environment() {
 }
 
 #[test]
+fn n146_a_configuration_in_this_directory_is_not_taken_but_named() {
+    let home = home();
+    fs::write(home.path().join("restante.toml"), "").unwrap();
+    if Path::new("/etc/restante/restante.toml").exists() {
+        return skip(
+            "n146_a_configuration_in_this_directory_is_not_taken_but_named",
+            "this machine has a configuration",
+        );
+    }
+    for words in [&["check"][..], &["serve"], &["user", "list"], &["fsck"], &["purge", "--all", "--yes"]] {
+        let (code, said) = restante(words, home.path(), None);
+        let told = "for the configuration in this directory, add `--config ./restante.toml`";
+        assert!(code == Some(2) && said.contains(told), "{words:?}: {code:?} {said}");
+    }
+}
+
+#[test]
 fn n07_every_tool_follows_a_spool_that_is_a_link_and_a_mailbox_that_is_named_by_its_path() {
     let server = Server::dev();
     let home = home();

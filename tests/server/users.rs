@@ -442,12 +442,16 @@ fn n31_no_account_gets_the_name_of_an_alias() {
     let story = Story::new();
     let text = fs::read_to_string(story.at("restante.toml")).unwrap();
     fs::write(story.at("restante.toml"), format!("aliases = \"aliases\"\n{text}")).unwrap();
-    fs::write(story.at("aliases"), "info: bob, ann\n").unwrap();
+    // With a mistake in another line.
+    fs::write(story.at("aliases"), "sales bob\ninfo: bob, ann\n").unwrap();
     let before = fs::read(story.at("users.json")).unwrap();
     let refused = [add(&story, &["info@example.test"]), story.user(&["rename", BOB, "info"])];
     for (code, said) in refused {
         assert!(code == Some(2) && said.contains("info@example.test is an alias in "), "{said}");
-        assert!(said.contains("choose another name"), "{said}");
+        assert!(
+            said.contains("aliases, line 2: take it out") && said.contains("choose another name"),
+            "{said}"
+        );
     }
     assert_eq!(fs::read(story.at("users.json")).unwrap(), before);
 }

@@ -2,15 +2,15 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
 };
 
 use crate::common::{
-    self, PATIENCE, STRICT, Setup,
+    self, PATIENCE, STRICT, Server, Setup,
     client::{Client, deliver},
     eventually, home,
 };
@@ -200,7 +200,7 @@ impl Drop for Watching {
     }
 }
 
-fn lines_of(out: ChildStdout) -> mpsc::Receiver<String> {
+fn lines_of(out: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(out).lines().map_while(Result::ok) {
@@ -344,4 +344,46 @@ fn u112_a_watch_before_the_first_start_of_the_server_tells_how_to_start_it() {
         let start = format!("`restante serve --config {}`", file.display());
         assert!(told.contains(&place) && told.contains(&start), "{told}");
     }
+}
+
+#[test]
+fn n151_a_watch_of_a_server_without_transcripts_says_so_and_how_to_start_one() {
+    let server = Server::dev();
+    let home = home();
+    let file = home.path().join("restante.toml");
+    fs::write(
+        &file,
+        "hostname = \"mx.example.test\"\ndomains = [\"example.test\"]\n[[listen]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\n",
+    )
+    .unwrap();
+    let file = file.to_str().unwrap();
+    let start = format!(
+        "set transcripts = \"DIR\" above the first [section], and restart the server, with `restante serve --config {file}`"
+    );
+    let without =
+        "the server of ./spool writes no transcripts: end it, and start it with `restante dev --transcripts`";
+    for (directory, words, expected) in [
+        (server.home.path(), &[][..], without),
+        (
+            home.path(),
+            &[][..],
+            "there is no ./transcripts: start a server that writes transcripts, here with `restante dev --transcripts`",
+        ),
+        (home.path(), &["--config", file][..], start.as_str()),
+    ] {
+        let output = watch(words).current_dir(directory).env_remove("RESTANTE_CONFIG").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains(expected), "{words:?}: {said}");
+    }
+    // With the sessions of an earlier start.
+    fs::create_dir(server.home.path().join("transcripts")).unwrap();
+    let mut again = watch(&[]);
+    again.current_dir(server.home.path()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = again.spawn().unwrap();
+    let lines = lines_of(child.stderr.take().unwrap());
+    Watching { child, lines }.shows(without);
+    let output = watch(&[]).current_dir(home.path()).env("RESTANTE_CONFIG", file).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let other = format!("`restante watch --config {file}` shows the sessions of the server of that file");
+    assert!(said.contains(&other), "{said}");
 }

@@ -184,3 +184,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn n147_an_alias_is_found_beside_mistakes_in_other_lines() {
+    let text = "sales bob\n\
+                all: info@example.test, nobody@example.test,\n\
+                \tinfo: bob\n\
+                Info@Example.test: bob # info: of the first domain\n\
+                info@second.test:\n\
+                info@foreign.test: bob\n\
+                *: bob\n";
+    assert!(read(text).is_err());
+    let domains = ["example.test".to_owned(), "second.test".to_owned()];
+    for (name, line) in [
+        ("info@example.test", Some(4)),
+        ("info@second.test", Some(5)),
+        ("@example.test", Some(7)),
+        ("all@example.test", Some(2)),
+        ("sales@example.test", None),
+        ("info@foreign.test", None),
+    ] {
+        assert_eq!(Aliases::line_of(text, &domains, name), line, "{name}");
+    }
+}

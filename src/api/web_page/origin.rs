@@ -44,7 +44,7 @@ impl WebPage<'_> {
                 ("stored", size(object.summary.size)),
                 ("wire", size(delivery.octets)),
                 ("hops", self.hops(object)),
-                ("session", self.session(&delivery.session)),
+                ("session", self.session(object, &delivery.session)),
             ],
         )
     }
@@ -58,9 +58,7 @@ impl WebPage<'_> {
         if let Some(by) = in_transcript {
             return format!("TLS {by}");
         }
-        let last = received(object).next().and_then(|field| hops([field].into_iter()).pop());
-        let protocol = last.and_then(|hop| hop.with).unwrap_or_default();
-        let protocol = protocol.split_whitespace().next().unwrap_or_default().to_owned();
+        let protocol = last_protocol(object);
         let told = match () {
             () if protocol.is_empty() => return word(self.language, "unknown").to_owned(),
             () if is_encrypted(&protocol) => word(self.language, "with_tls"),
@@ -70,11 +68,12 @@ impl WebPage<'_> {
     }
 
     /// The session that brought the message, line by line.
-    fn session(&self, session: &BroughtBy) -> Html {
+    fn session(&self, object: &MessageObject, session: &BroughtBy) -> Html {
         let sentence = match session {
             BroughtBy::Session(text) => return transcript::list(self.language, text, 0).html,
             BroughtBy::Hidden => "<p class=\"quiet\">{{:session_hidden}}</p>",
             BroughtBy::Off => "<p class=\"quiet\">{{:session_off}}</p>",
+            BroughtBy::Gone if is_from_api(object) => "<p class=\"quiet\">{{:session_api}}</p>",
             BroughtBy::Gone => "<p class=\"quiet\">{{:session_gone}}</p>",
         };
         self.fill(sentence, &[])
@@ -117,10 +116,22 @@ fn received(object: &MessageObject) -> impl Iterator<Item = Cow<'_, str>> {
     fields.map(|field| Cow::Borrowed(field.raw.as_str()))
 }
 
-/// True if the name of a protocol says that TLS was on: ESMTPS, ESMTPSA, LMTPS … (RFC 3848).
+/// The protocol of the last hop, as the topmost field says; empty if it names none.
+fn last_protocol(object: &MessageObject) -> String {
+    let last = received(object).next().and_then(|field| hops([field].into_iter()).pop());
+    let protocol = last.and_then(|hop| hop.with).unwrap_or_default();
+    protocol.split_whitespace().next().unwrap_or_default().to_owned()
+}
+
+/// True if restante received the message by its web API, which alone takes mail by HTTP.
+fn is_from_api(object: &MessageObject) -> bool {
+    object.summary.envelope.queued.is_some() && matches!(&*last_protocol(object), "HTTP" | "HTTPS")
+}
+
+/// True if the name of a protocol says that TLS was on: ESMTPS, ESMTPSA, LMTPS … (RFC 3848), and HTTPS.
 fn is_encrypted(protocol: &str) -> bool {
     let name = protocol.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-    name.trim_end_matches('A').ends_with("MTPS")
+    name.trim_end_matches('A').ends_with("TPS")
 }
 
 /// Seconds, minutes, hours and days. A minus sign means that the clocks of two servers differ.
@@ -148,6 +159,8 @@ mod tests {
             ("ESMTPSA", true),
             ("UTF8SMTPS (TLS1.3)", true),
             ("lmtps", true),
+            ("HTTPS", true),
+            ("HTTP", false),
             ("ESMTP", false),
             ("ESMTPA", false),
             ("SMTP", false),

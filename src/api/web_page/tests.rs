@@ -6,10 +6,20 @@ use super::*;
 use crate::{message_object::ObjectLimits, search::Advice};
 
 fn page(octets: &[u8], search: &str, address: Option<&str>, language: Language) -> String {
-    let object = MessageObject::parse(octets, &ObjectLimits::default());
     let session = BroughtBy::Session(format!(
         "# tls: {search}\nC: {search}\nS: {search}\n# spool: delivered {search}\n"
     ));
+    page_after(session, octets, search, address, language)
+}
+
+fn page_after(
+    session: BroughtBy,
+    octets: &[u8],
+    search: &str,
+    address: Option<&str>,
+    language: Language,
+) -> String {
+    let object = MessageObject::parse(octets, &ObjectLimits::default());
     let stored = Stored { id: "abc", received: 1_795_168_805_000, ..Stored::default() };
     let page = WebPage {
         language,
@@ -137,6 +147,32 @@ proptest! {
         let plain = page(&letter(b"q"), "q", None, Language::English);
         let odd = page(&letter(&value), &format!("q{search}"), None, Language::English);
         prop_assert_eq!(skeleton(&plain), skeleton(&odd));
+    }
+}
+
+#[test]
+fn v149_a_message_that_came_by_the_web_api_is_said_to() {
+    let letter = |protocol: &str| {
+        format!(
+            "Return-Path: <ann@a.test>\nReceived: from [127.0.0.1] ([127.0.0.1])\n\tby mx.b.test (restante) with {protocol} \
+             id c1003-1\n\tfor <bob@b.test>;\n\tFri, 20 Nov 2026 10:00:05 +0000\nSubject: x\n\ny\n"
+        )
+    };
+    let foreign = letter("HTTP").replace("(restante)", "(other)");
+    let (api, french) =
+        ("it came by the web API (POST /api/v1/send)", "il est arrivé par l’API web (POST /api/v1/send)");
+    let other = "another program brought it";
+    for (letter, language, expected, encryption) in [
+        (letter("HTTP"), Language::English, api, "none, as HTTP says"),
+        (letter("HTTPS"), Language::English, api, "TLS, as HTTPS says"),
+        (letter("HTTP"), Language::French, french, "aucun, comme le dit HTTP"),
+        (letter("ESMTP"), Language::English, other, "none, as ESMTP says"),
+        (foreign, Language::English, other, "none, as HTTP says"),
+        ("Subject: x\n\ny\n".to_owned(), Language::English, other, "not in the header"),
+    ] {
+        let html = page_after(BroughtBy::Gone, letter.as_bytes(), "", None, language);
+        assert!(html.contains(expected) && html.contains(encryption), "{expected}, {encryption}: {html}");
+        assert_eq!(html.contains(other), expected == other, "{html}");
     }
 }
 

@@ -170,6 +170,13 @@ const WORDS: &[(&str, &str, &str)] = &[
         "Les sessions ne sont pas enregistrées : transcripts = \"DIR\" dans la configuration les enregistre.",
     ),
     (
+        "session_api",
+        "There is no transcript of it: it came by the web API (POST /api/v1/send), and only files of transcripts have \
+         sessions of HTTP.",
+        "Il n’y en a pas de transcription : il est arrivé par l’API web (POST /api/v1/send), et seuls les fichiers de \
+         transcriptions contiennent les sessions HTTP.",
+    ),
+    (
         "session_gone",
         "There is no transcript of it: another program brought it, or it is too long ago.",
         "Il n’y en a pas de transcription : un autre programme l’a apporté, ou c’est trop ancien.",

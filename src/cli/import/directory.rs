@@ -19,6 +19,7 @@ use crate::{
     cli::{failure::Failure, output},
     command_hint::{path_word, shell_quoted},
     file_rights::user_name,
+    maildir::has_all_parts,
     printable,
     tools::mbox::{DirListing, Entry, Error, Import, ImportPass, Imported, MessageDir, Skipped, Source},
 };
@@ -182,33 +183,37 @@ impl Directory {
 
 /// Names a file that is left out, with the next step.
 fn report(path: &Path, reason: &Skipped, options: &Options<'_>) {
+    let advice = advice_about(path, reason, options);
+    let advice = if advice.is_empty() { advice } else { format!(" ({advice})") };
+    output::message(format_args!("{}: left out: {reason}{advice}", path.display()));
+}
+
+fn advice_about(path: &Path, reason: &Skipped, options: &Options<'_>) -> String {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let advice = match reason {
+    match reason {
         // With --gz, a file of a directory may be compressed or not.
         Skipped::Mbox if options.gz => {
-            format!("`zcat -f {} | {}` imports it", path_word(&whole), (options.import_of)("-"))
+            format!("`zcat -f {} | {}` imports it", path_word(&whole), options.pipe_end())
         }
-        Skipped::Mbox => format!("`{}` imports it", (options.import_of)(&whole.to_string_lossy())),
+        Skipped::Mbox => format!("`{}` imports it", (options.import_of)(whole.as_os_str())),
         Skipped::Maildir => import_of_maildir(&whole, options),
         Skipped::Link | Skipped::HiddenDirectory | Skipped::TooDeep => {
             "name what is in it, or where it leads, to import that".into()
         }
-        Skipped::Other(other) => other.advice(&path_word(&whole), &(options.import_of)("-")),
+        Skipped::Other(other) => other.advice(&path_word(&whole), &options.pipe_end()),
         Skipped::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let cat = if options.gz { "zcat -f" } else { "cat" };
-            format!("as root, `{cat} {} | {}` imports it", path_word(&whole), (options.import_of)("-"))
+            format!("as root, `{cat} {} | {}` imports it", path_word(&whole), options.pipe_end())
         }
         _ => String::new(),
-    };
-    let advice = if advice.is_empty() { advice } else { format!(" ({advice})") };
-    output::message(format_args!("{}: left out: {reason}{advice}", path.display()));
+    }
 }
 
 /// The error for a directory that the user of this process may not read. Root imports as the owner of the spool.
 fn way_to_copy(path: &Path, options: &Options<'_>) -> String {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let user = user_name();
-    let mut import = (options.import_of)(COPY).replace(&shell_quoted(COPY), "\"$d\"");
+    let mut import = (options.import_of)(OsStr::new(COPY)).replace(&shell_quoted(COPY), "\"$d\"");
     for (option, is_given) in [(" --gz", options.gz), (" --partial", options.partial)] {
         import.push_str(if is_given { option } else { "" });
     }
@@ -224,7 +229,7 @@ fn way_to_copy(path: &Path, options: &Options<'_>) -> String {
 fn describe_without_messages(path: &Path, left_out: &LeftOut) -> String {
     let shown = path.display();
     let entries = entries(path);
-    if let Some(maildir) = entries.iter().find(|entry| is_maildir(entry)) {
+    if let Some(maildir) = entries.iter().find(|entry| has_all_parts(entry)) {
         return format!(
             "{shown} has Maildirs in it: import one, like {}; {WHOLE_MAILBOXES}",
             maildir.display()
@@ -249,17 +254,13 @@ pub(super) fn other_way(path: &Path, options: &Options<'_>) -> Option<String> {
         return Some(format!("{shown} is a folder of Apple Mail: import {}", path.join("mbox").display()));
     }
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    is_maildir(path)
+    has_all_parts(path)
         .then(|| format!("{shown} is a Maildir: {}; {WHOLE_MAILBOXES}", import_of_maildir(&whole, options)))
 }
 
 fn import_of_maildir(whole: &Path, options: &Options<'_>) -> String {
-    let word = shell_quoted(&whole.to_string_lossy());
-    format!("`restante export {word} | {}` imports it once, without its folders", (options.import_of)("-"))
-}
-
-fn is_maildir(path: &Path) -> bool {
-    ["cur", "new", "tmp"].iter().all(|part| path.join(part).is_dir())
+    let word = path_word(whole);
+    format!("`restante export {word} | {}` imports it once, without its folders", options.pipe_end())
 }
 
 /// The first entries of a directory, in order. What cannot be read is left out, because the files say why.
@@ -281,15 +282,34 @@ const MAX_ODD_STARTS: u64 = 5;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
     use crate::tools::mbox::Format;
+
+    #[test]
+    fn n148_the_command_for_a_file_that_is_left_out_has_its_octets() {
+        let import_of = |file: &OsStr| format!("restante import {} --to bob", path_word(Path::new(file)));
+        let options =
+            Options { format: Format::Auto, gz: false, again: false, partial: false, import_of: &import_of };
+        let path = Path::new(OsStr::from_bytes(b"/mail/J\xf6rg"));
+        for (reason, expected) in [
+            (Skipped::Mbox, r"`restante import $'/mail/J\xf6rg' --to bob` imports it"),
+            (
+                Skipped::Maildir,
+                r"`restante export $'/mail/J\xf6rg' | restante import - --to bob` imports it once, without its folders",
+            ),
+        ] {
+            assert_eq!(advice_about(path, &reason, &options), expected);
+        }
+    }
 
     #[test]
     fn u88_the_import_of_a_copy_has_the_options_of_the_command() {
         for (gz, partial, end) in
             [(false, false, ""), (true, false, " --gz"), (true, true, " --gz --partial")]
         {
-            let import_of = |file: &str| format!("restante import {} --to bob", shell_quoted(file));
+            let import_of = |file: &OsStr| format!("restante import {} --to bob", path_word(Path::new(file)));
             let options = Options { format: Format::Auto, gz, again: false, partial, import_of: &import_of };
             let told = way_to_copy(Path::new("/mail"), &options);
             assert!(told.contains(&format!("&& restante import \"$d\" --to bob{end}`, and")), "{told}");

@@ -1,6 +1,7 @@
 //! The import of one input: an mbox, or a file with one message.
 
 use std::{
+    ffi::OsStr,
     fs::{File, TryLockError},
     io::{self, BufReader, IsTerminal, Read, Seek, SeekFrom},
     path::Path,
@@ -16,7 +17,7 @@ use crate::{
         output,
         spool::{SpoolContext, display_name, is_stdio},
     },
-    command_hint::shell_quoted,
+    command_hint::path_word,
     fd_limits::max_open_tmp_files,
     maildir::Maildir,
     printable,
@@ -33,7 +34,14 @@ pub(super) struct Options<'a> {
     pub(super) again: bool,
     pub(super) partial: bool,
     /// The command that imports a file, or standard input (`-`), in the same way but for `--gz` and `--partial`.
-    pub(super) import_of: &'a dyn Fn(&str) -> String,
+    pub(super) import_of: &'a dyn Fn(&OsStr) -> String,
+}
+
+impl Options<'_> {
+    /// The command that imports standard input.
+    pub(super) fn pipe_end(&self) -> String {
+        (self.import_of)(OsStr::new("-"))
+    }
 }
 
 /// The import of one input.
@@ -228,7 +236,7 @@ impl InputImport<'_> {
     fn failed(&self, error: &Error, what: &str) -> Failure {
         let name = display_name(self.path);
         let advice = match error {
-            Error::NoMbox(other) => other.advice(&shell_quoted(&name), &(self.options.import_of)("-")),
+            Error::NoMbox(other) => other.advice(&path_word(self.path), &self.options.pipe_end()),
             Error::Read { at: 0, .. } if self.options.gz => {
                 "leave out --gz if it is not compressed with gzip".into()
             }

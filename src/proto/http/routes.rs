@@ -236,7 +236,7 @@ pub const ROUTES: &[Route] = &[
         "/sessions/events",
         Endpoint::SessionEvents,
         Api,
-        "tells when sessions have new lines, as server-sent events",
+        "reports new lines of sessions, as server-sent events",
     ),
     route(
         Get,

@@ -12,8 +12,9 @@ use std::{
 use rustix::fs::Access;
 
 use crate::{
-    command_hint::{path_word, pipe_end, shell_quoted},
+    command_hint::{free_name, path_word, pipe_end, shell_quoted},
     file_rights::{is_denied, is_own, user_name},
+    maildir::PARTS,
     printable::counted,
     proto::folder::Folder,
     unread_maildirs::{folders_of, is_maildir, is_name_of_mailbox, mailbox_meant_by},
@@ -106,7 +107,7 @@ impl Destination {
     /// The advice for a directory of messages. It first gets a name that no mailbox can have, because the import may make a
     /// mailbox of its name in it. It is removed only after an import that has left out nothing.
     pub(super) fn advice_for_directory(&self, directory: &Path) -> String {
-        let renamed = beside(directory);
+        let renamed = free_name(directory);
         format!(
             "{}rename it with `mv -T {} {}`; then `{} && rm -r {}` delivers what is in it, and removes it unless the import \
              leaves out a file, which it names",
@@ -120,7 +121,7 @@ impl Destination {
 
     /// The advice for a file of mail in the place of a mailbox.
     pub(super) fn advice_for_file_in_place(&self, file: &Path) -> String {
-        let renamed = beside(file);
+        let renamed = free_name(file);
         let (from, to) = (path_word(file), path_word(&renamed));
         let command = format!("mv -T {from} {to} && {} && rm {to}", self.import_of(&renamed));
         format!("{}`{command}` delivers its mail to a mailbox in its place", as_root(file))
@@ -182,10 +183,7 @@ impl Destination {
             .map(|(from, to)| {
                 // `export` takes a path only if it begins like one.
                 let from = path::absolute(from).unwrap_or_else(|_| from.clone());
-                let missing = ["tmp", "new", "cur"]
-                    .map(|part| from.join(part))
-                    .into_iter()
-                    .filter(|part| !part.exists());
+                let missing = PARTS.map(|part| from.join(part)).into_iter().filter(|part| !part.exists());
                 let made: String = missing.map(|part| format!("mkdir {} && ", path_word(&part))).collect();
                 format!("{made}restante export {} | {}", path_word(&from), to.import_of(Path::new("-")))
             })
@@ -200,7 +198,7 @@ impl Destination {
 
 /// The advice for a folder in its place whose mailbox has no directories for mail of its own.
 fn advice_for_home(folder: &Path, home: &Path) -> String {
-    let parts = ["tmp", "new", "cur"].map(|part| path_word(&home.join(part))).join(" ");
+    let parts = PARTS.map(|part| path_word(&home.join(part))).join(" ");
     let others = as_root(folder);
     let given = if others.is_empty() {
         String::new()
@@ -238,23 +236,6 @@ fn as_root(path: &Path) -> &'static str {
     let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let is_closed = !is_own(path) || is_denied(above, Access::WRITE_OK | Access::EXEC_OK);
     if is_closed { "as root, " } else { "" }
-}
-
-/// The first name beside a file or directory that is free: `mv -T` replaces a file without a question.
-fn beside(path: &Path) -> PathBuf {
-    let mut number = 1_u64;
-    loop {
-        let mut name = path.as_os_str().to_owned();
-        name.push("~");
-        if number > 1 {
-            name.push(number.to_string());
-        }
-        let renamed = PathBuf::from(name);
-        if renamed.symlink_metadata().is_err() {
-            return renamed;
-        }
-        number += 1;
-    }
 }
 
 fn text(name: &OsStr) -> String {

@@ -24,6 +24,7 @@ use rustix::{
 };
 
 use super::{Beginning, Error, OpenedFile, OtherFormat, Source};
+use crate::maildir::PARTS;
 
 /// A directory with message files, in itself and in the directories below it.
 pub struct MessageDir<'a> {
@@ -238,7 +239,7 @@ fn is_maildir(dir: impl AsFd) -> bool {
         let stat = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW);
         stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
     };
-    ["cur", "new", "tmp"].into_iter().all(is_directory)
+    PARTS.into_iter().all(is_directory)
 }
 
 fn names(dir: impl AsFd) -> Result<Vec<CString>, Errno> {

@@ -317,6 +317,27 @@ fn n140_a_directory_in_the_place_of_the_certificate_is_told_as_one() {
 }
 
 #[test]
+fn n149_a_key_with_a_passphrase_is_told_before_the_rights_to_it() {
+    if !can_become_somebody_else("n149_a_key_with_a_passphrase_is_told_before_the_rights_to_it") {
+        return;
+    }
+    let story = Story::new("[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n");
+    for name in ["cert.pem", "key.pem"] {
+        let text = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        fs::write(story.at(name), text).unwrap();
+        fs::set_permissions(story.at(name), Permissions::from_mode(0o600)).unwrap();
+    }
+    for command in ["check", "serve"] {
+        let (code, said) = story.run(&[], &[command]);
+        let told = format!(
+            "has a passphrase, and the server cannot ask for it: remove it with `openssl pkey -in {}",
+            story.at("key.pem").display()
+        );
+        assert!(code != Some(0) && said.contains(&told) && !said.contains("chgrp"), "{said}");
+    }
+}
+
+#[test]
 fn n138_the_advice_for_a_log_in_a_directory_of_another_user_names_that_user() {
     if !can_become_somebody_else("n138_the_advice_for_a_log_in_a_directory_of_another_user_names_that_user") {
         return;
