@@ -34,10 +34,10 @@ use crate::{
 /// Read and write mail at a terminal, over POP3 or IMAP, and SMTP, of any server.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// SMTP server to send mail to [default: the listener of --config, else 127.0.0.1:2525]
+    /// SMTP server to send mail to; a port alone is of this machine [default: the listener of --config, else 127.0.0.1:2525]
     #[arg(long, value_name = "HOST:PORT")]
     smtp: Option<ServerAddr>,
-    /// POP3 server to read mail from [default: the listener of --config, else 127.0.0.1:1110]
+    /// POP3 server to read mail from; likewise [default: the listener of --config, else 127.0.0.1:1110]
     #[arg(long, value_name = "HOST:PORT")]
     pop3: Option<ServerAddr>,
     /// Read mail by IMAP: folders, flags, search [default server: the listener of --config, else 127.0.0.1:1143]

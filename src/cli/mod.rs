@@ -52,6 +52,7 @@ mod tools;
 mod transcript_view;
 #[cfg(feature = "tools")]
 mod usage_in_french;
+mod usage_tips;
 mod user;
 #[cfg(feature = "tools")]
 mod wait;
@@ -68,6 +69,7 @@ use clap::{
 use rustix::fs::Mode;
 
 use crate::printable;
+use usage_tips::Tip;
 
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -118,13 +120,13 @@ pub fn main() -> ExitCode {
 
 /// A mistake of the command line in the language of the user, if the command speaks it.
 #[cfg(feature = "tools")]
-fn translated(error: &clap::Error) -> Option<String> {
-    usage_in_french::in_french(error, env::args_os())
+fn translated(error: &clap::Error, tip: Option<&Tip>) -> Option<String> {
+    usage_in_french::in_french(error, tip.map(|tip| tip.french), env::args_os())
 }
 
 /// Without the tools, no command speaks another language.
 #[cfg(not(feature = "tools"))]
-const fn translated(_: &clap::Error) -> Option<String> {
+const fn translated(_: &clap::Error, _: Option<&Tip>) -> Option<String> {
     None
 }
 
@@ -141,7 +143,13 @@ fn refused(mut error: clap::Error) -> ExitCode {
         let starts = ["dev", "serve"].map(str::to_owned).to_vec();
         error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(starts));
     }
-    let translated = translated(&error);
+    let words: Vec<String> = env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let tip = usage_tips::tip(&error, &<Arguments as clap::CommandFactory>::command(), &words);
+    if let Some(tip) = &tip {
+        error.remove(ContextKind::SuggestedArg);
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.english.clone().into()]));
+    }
+    let translated = translated(&error, tip.as_ref());
     let is_translated = translated.is_some();
     let mut text = translated.unwrap_or_else(|| error.to_string());
     for word in env::args_os().map(|word| word.to_string_lossy().into_owned()) {

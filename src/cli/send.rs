@@ -40,7 +40,7 @@ use outcome::{client_failure, failure_for, report};
 /// command line is wrong. With several recipients the worst reply counts.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Server, like mx.example.test:25 [default: 127.0.0.1:2525]
+    /// Server, like mx.example.test:25; a port alone is of this machine [default: 127.0.0.1:2525]
     #[arg(long, value_name = "HOST:PORT")]
     server: Option<ServerAddr>,
     /// Sender: an address, or a name followed by the address in <>
@@ -416,6 +416,9 @@ fn mistake(words: LocalizedText, values: &[&dyn Display]) -> String {
 
 fn parse_address_list(text: &str) -> Result<AddressList, String> {
     let wrong = |part: &str| mistake(strings::NOT_AN_ADDRESS, &[&format!("{part:?}")]);
+    if let Some(person) = Person::with_split_name(text) {
+        return Err(mistake(strings::NAME_WITH_COMMA, &[&person]));
+    }
     match Person::parse_list(text) {
         Ok(people) if people.is_empty() => Err(wrong(text)),
         people => people.map_err(|part| wrong(&part)),

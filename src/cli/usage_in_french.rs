@@ -7,8 +7,12 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 use crate::language::Language;
 
-/// The mistake in French, if the locale asks for it and the command is one that speaks French.
-pub(super) fn in_french(error: &Error, words: impl IntoIterator<Item = OsString>) -> Option<String> {
+/// The mistake in French, with a tip, if the locale asks for it and the command is one that speaks French.
+pub(super) fn in_french(
+    error: &Error,
+    tip: Option<&str>,
+    words: impl IntoIterator<Item = OsString>,
+) -> Option<String> {
     let command = words.into_iter().nth(1)?;
     let speaks_french = ["client", "send"].iter().any(|name| command == *name);
     if !speaks_french || Language::of_environment() != Language::French {
@@ -17,7 +21,8 @@ pub(super) fn in_french(error: &Error, words: impl IntoIterator<Item = OsString>
     let told = translated(error)?;
     let help =
         format!("Pour toutes les options (en anglais), tapez `restante {} --help`.", command.display());
-    Some(format!("erreur : {told}\n\n{help}\n"))
+    let tip = tip.map(|tip| format!("\n\n  conseil : {tip}")).unwrap_or_default();
+    Some(format!("erreur : {told}{tip}\n\n{help}\n"))
 }
 
 /// The mistake and the advice. `None` for a text that was asked for, such as the help.

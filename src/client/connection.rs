@@ -379,7 +379,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_a_host_and_a_port() {
+    fn u119_a_place_is_a_host_and_a_port_or_a_port_alone() {
         for (text, host, port) in
             [("mx.test:25", "mx.test", 25), ("[::1]:2525", "::1", 2525), ("127.0.0.1:1", "127.0.0.1", 1)]
         {
@@ -387,7 +387,20 @@ mod tests {
             assert_eq!((place.host.as_str(), place.port), (host, port));
             assert_eq!(place.to_string(), text);
         }
-        for bad in ["", "mx.test", ":25", "mx.test:smtp", "mx.test:70000", "[::1:25", "a b:25", "a\r\nb:25"] {
+        let port_alone: ServerAddr = "4110".parse().unwrap();
+        assert_eq!(port_alone.to_string(), "127.0.0.1:4110");
+        for bad in [
+            "",
+            "70000",
+            "-1",
+            "mx.test",
+            ":25",
+            "mx.test:smtp",
+            "mx.test:70000",
+            "[::1:25",
+            "a b:25",
+            "a\r\nb:25",
+        ] {
             let told = bad.parse::<ServerAddr>().unwrap_err();
             assert!(told.contains("mx.example.test:25"), "{told}");
         }

@@ -50,6 +50,22 @@ impl Person {
         };
         entries.into_iter().map(person).collect()
     }
+
+    /// The first person of a list whose name a comma has split, because it is not quoted: `Dupont, Jean <jean@example.test>` reads
+    /// as a user `Dupont` and another person.
+    pub(crate) fn with_split_name(list: &str) -> Option<Self> {
+        let without_blanks = |text: &str| text.split_whitespace().collect::<String>();
+        let (entries, typed) = (address::parse(list.as_bytes()), without_blanks(list));
+        entries.windows(2).find_map(|pair| {
+            let (family, given) = (pair[0].name.as_ref()?, pair[1].name.as_ref()?);
+            let address = pair[1].address.as_ref().filter(|_| pair[0].address.is_none())?;
+            // Not after a semicolon, and not with a comment or a quoted word in the place of the name.
+            let is_split = typed.contains(&without_blanks(&format!("{family},{given}<{address}>")));
+            let name = format!("{family}, {given}");
+            (is_split && !name.contains(char::is_control))
+                .then(|| Self { name: Some(name), address: address.clone() })
+        })
+    }
 }
 
 impl fmt::Display for Person {
@@ -258,6 +274,32 @@ mod tests {
             "(ann@far.test)",
         ] {
             assert!(Person::parse_list(bad).is_err(), "{bad:?}: {:?}", Person::parse_list(bad));
+        }
+    }
+
+    #[test]
+    fn u121_a_name_that_a_comma_splits_is_found() {
+        for (list, shown) in [
+            ("Dupont, Jean <j@b.test>", "\"Dupont, Jean\" <j@b.test>"),
+            (
+                "ann@b.test; de la Cruz,Juan  Luis <j@b.test>; x@b.test",
+                "\"de la Cruz, Juan Luis\" <j@b.test>",
+            ),
+            ("Müller, Zoé <z@b.test>", "\"Müller, Zoé\" <z@b.test>"),
+        ] {
+            let found = Person::with_split_name(list).map(|person| person.to_string());
+            assert_eq!(found.as_deref(), Some(shown), "{list}");
+            assert!(Person::parse_list(shown).is_ok_and(|people| people.len() == 1), "{shown}");
+        }
+        for list in [
+            "\"Dupont, Jean\" <j@b.test>",
+            "ann@b.test, Jean <j@b.test>",
+            "root, j@b.test",
+            "root; Jean <j@b.test>",
+            "Ann <a@b.test>, Jean <j@b.test>",
+            "",
+        ] {
+            assert_eq!(Person::with_split_name(list), None, "{list}");
         }
     }
 

@@ -1,6 +1,10 @@
 //! The host and the port of a server.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    str::FromStr,
+};
 
 use super::strings;
 use crate::language::Language;
@@ -10,7 +14,7 @@ use crate::language::Language;
 pub struct ServerAddr {
     /// A name, or an address without brackets.
     pub host: String,
-    /// TCP port, which the user always names.
+    /// TCP port, which the user always names, also alone.
     pub port: u16,
 }
 
@@ -24,7 +28,11 @@ impl ServerAddr {
 impl FromStr for ServerAddr {
     type Err = String;
 
+    /// A port alone is one of this machine, as in the options of `restante dev`.
     fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(port) = text.parse() {
+            return Ok(Self { host: Ipv4Addr::LOCALHOST.to_string(), port });
+        }
         let wrong = || strings::BAD_SERVER.format(Language::of_environment(), &[&format!("{text:?}")]);
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
         let host = match host.strip_prefix('[') {

@@ -170,11 +170,14 @@ table! {
         "le mot de passe irait à {0} en clair, lisible sur le réseau. Ajoutez --tls starttls ou --tls implicit.";
     // The command line, and the files that it names.
     BAD_SERVER:
-        "{0} is not a host and a port: write it like mx.example.test:25 or [::1]:2525",
-        "{0} n'est pas un hôte et un port : écrivez par exemple mx.example.test:25 ou [::1]:2525";
+        "{0} is not a host and a port: write it like mx.example.test:25 or [::1]:2525, or 2525 for a port of this machine",
+        "{0} n'est pas un hôte et un port : écrivez par exemple mx.example.test:25 ou [::1]:2525, ou 2525 pour un port de cette machine";
     NOT_AN_ADDRESS:
         "{0} is not an address: write user@domain, or Name <user@domain>",
         "{0} n'est pas une adresse : écrivez nom@domaine, ou Prénom Nom <nom@domaine>";
+    NAME_WITH_COMMA:
+        "a comma separates addresses: write a name with a comma in quotation marks, as in {0}",
+        "une virgule sépare deux adresses : mettez entre guillemets un nom qui en contient une, comme dans {0}";
     SEVERAL_ADDRESSES: "{0} is more than one address", "{0} contient plus d'une adresse";
     ONE_SENDER: "--from takes one address", "--from n'accepte qu'une adresse";
     BLANK_IN_HELO: "a name must not contain blanks", "un nom ne doit pas contenir d'espaces";

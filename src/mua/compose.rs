@@ -186,7 +186,7 @@ impl App<'_> {
                     let address = format!("{}@{}", one.address, own_domain.unwrap_or_default());
                     self.from = Some(Person { address, ..one.clone() });
                 }
-                _ => self.terminal.print_localized(strings::BAD_ADDRESS, &[&typed]),
+                _ => self.tell_bad_address(&typed),
             }
         }
         Ok(self.from.clone())
@@ -237,10 +237,19 @@ impl App<'_> {
             if typed == "-" && !offered.is_empty() {
                 return Some(Vec::new());
             }
+            // Those on offer may have a user without a domain before a name.
+            let is_split = typed != offered && Person::with_split_name(&typed).is_some();
             match Person::parse_list(&typed) {
-                Ok(people) => return Some(people),
-                Err(wrong) => self.terminal.print_localized(strings::BAD_ADDRESS, &[&wrong]),
+                Ok(people) if !is_split => return Some(people),
+                _ => self.tell_bad_address(typed.trim()),
             }
+        }
+    }
+
+    fn tell_bad_address(&mut self, typed: &str) {
+        match Person::with_split_name(typed) {
+            Some(person) => self.terminal.print_localized(strings::NAME_WITH_COMMA, &[&person]),
+            None => self.terminal.print_localized(strings::BAD_ADDRESS, &[&typed]),
         }
     }
 }

@@ -63,7 +63,7 @@ pub enum ImapVerb {
 }
 
 /// The commands that a fault refuses, by the end of its name. EXAMINE counts as SELECT, LSUB as LIST.
-const REFUSED: &[(&str, ImapVerb)] = &[
+pub(super) const REFUSED: &[(&str, ImapVerb)] = &[
     ("select", ImapVerb::Select),
     ("list", ImapVerb::List),
     ("status", ImapVerb::Status),

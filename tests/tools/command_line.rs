@@ -432,3 +432,60 @@ fn u50_a_client_without_a_terminal_does_not_end_as_if_all_were_well() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("the input ended before a login: `restante client` needs a terminal"), "{said}");
 }
+
+/// The output of that command line in a locale.
+fn refusal(words: &[&str], locale: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_restante"))
+        .args(words)
+        .env("LC_ALL", locale)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = programs::said(&output);
+    assert_eq!(output.status.code(), Some(2), "{words:?}: {said}");
+    said
+}
+
+#[test]
+fn u119_a_port_alone_is_one_of_this_machine() {
+    let server = Server::dev();
+    let port = server.smtp().port().to_string();
+    let output = restante(&["send", "--server", &port, "--from", "a@far.test", "--to", ALICE, "--body", "b"]);
+    assert!(output.status.success(), "{}", programs::said(&output));
+    let told = refusal(&["client", "--pop3", "localhost"], "C");
+    assert!(told.contains("or 2525 for a port of this machine"), "{told}");
+}
+
+#[test]
+fn u120_a_text_or_option_of_another_program_is_told_with_the_one_to_type() {
+    let to = "tip: write each recipient with --to, and the text with --body";
+    for (words, told) in [
+        (&["send", "--to", ALICE, "hello"][..], to),
+        (&["send", ALICE, "hello"], to),
+        (&["send", "--to", ALICE, "--body", "hello", "Alice"], to),
+        (&["send", "--message", "x"], "tip: the text has the option --body"),
+        (&["client", "--server", "127.0.0.1:1110"], "tip: each server has an option: --smtp HOST:PORT"),
+        (&["dev", "--port", "2600"], "tip: each protocol has an option for its port: --smtp 2525"),
+        (&["dev", "--transcripts", "foo"], "tip: the value stands after a `=`: --transcripts=foo"),
+    ] {
+        let said = refusal(words, "C");
+        assert!(said.contains(told) && !said.contains("similar argument"), "{words:?}: {said}");
+    }
+    for (words, told) in [
+        (&["send", "--to", ALICE, "bonjour"][..], "conseil : écrivez chaque destinataire avec --to"),
+        (&["client", "--server", "x"], "conseil : chaque serveur a son option"),
+    ] {
+        let said = refusal(words, "fr_FR.UTF-8");
+        assert!(said.contains(told) && !said.contains("tip:"), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn u121_a_name_that_a_comma_splits_is_told_with_its_quotation_marks() {
+    let words = ["send", "--from", "a@far.test", "--body", "b", "--to", "Dupont, Jean <jean@example.test>"];
+    let quoted = "\"Dupont, Jean\" <jean@example.test>";
+    let said = refusal(&words, "C");
+    assert!(said.contains("write a name with a comma in quotation marks") && said.contains(quoted), "{said}");
+    let said = refusal(&words, "fr_FR.UTF-8");
+    assert!(said.contains("mettez entre guillemets") && said.contains(quoted), "{said}");
+}

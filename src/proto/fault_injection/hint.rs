@@ -3,8 +3,11 @@
 //! The rule: a tag that looks like no fault is a folder, and no word is lost about it.
 
 use crate::{
-    near_name::slips,
-    proto::{injection::InjectedFault, protocol::Protocol},
+    near_name::{is_begin, most_in_accepted, slips},
+    proto::{
+        injection::{InjectedFault, REFUSED},
+        protocol::Protocol,
+    },
 };
 
 /// The place of an address.
@@ -14,6 +17,17 @@ pub(super) enum Place {
     Recipient,
     /// The name of a login, by IMAP, by POP3 or for sending.
     Login(Protocol),
+}
+
+impl Place {
+    /// True if the fault does nothing here.
+    fn loses(self, fault: InjectedFault) -> bool {
+        match self {
+            Self::Recipient => !fault.is_for_recipients(),
+            Self::Login(Protocol::Imap) => !fault.is_for_imap(),
+            Self::Login(_) => !fault.is_for_pop3(),
+        }
+    }
 }
 
 /// A sentence about a tag in the address of a recipient, for a message that comes by HTTP.
@@ -30,7 +44,7 @@ pub(super) fn hint(name: &str, place: Place) -> Option<String> {
         words.iter().map(|word| InjectedFault::from_name(word)).collect();
     if let Some(wrong) = faults.iter().position(Option::is_none) {
         let suggested = words.iter().zip(&faults).filter(|(_, fault)| fault.is_none());
-        let near = suggested.clone().find_map(|(word, _)| Some((word, suggestion(word)?)));
+        let near = suggested.clone().find_map(|(word, _)| Some((word, suggestion(word, place)?)));
         return match near {
             Some((word, near)) => Some(format!("+{word} is no fault on demand, {near}")),
             None if faults.iter().any(Option::is_some) && is_plain(&words[wrong]) => {
@@ -39,12 +53,7 @@ pub(super) fn hint(name: &str, place: Place) -> Option<String> {
             None => None,
         };
     }
-    let is_lost = |fault: &InjectedFault| match place {
-        Place::Recipient => !fault.is_for_recipients(),
-        Place::Login(Protocol::Imap) => !fault.is_for_imap(),
-        Place::Login(_) => !fault.is_for_pop3(),
-    };
-    let (word, lost) = words.iter().zip(faults.iter().flatten()).find(|(_, fault)| is_lost(fault))?;
+    let (word, lost) = words.iter().zip(faults.iter().flatten()).find(|(_, fault)| place.loses(**fault))?;
     let right_place = match (lost.is_for_pop3(), lost.is_for_imap()) {
         (true, true) => "a fault for POP3 and IMAP: log in with it",
         (true, false) => "a fault for POP3: log in with it",
@@ -71,47 +80,74 @@ pub(super) fn append(hint: &str, protocol: Protocol, reply: &mut Vec<u8>) -> boo
     false
 }
 
-/// The fault that a word resembles.
-fn suggestion(word: &str) -> Option<String> {
+/// The fault that a word resembles; of several that are as near, one that does something at this place.
+fn suggestion(word: &str, place: Place) -> Option<String> {
     if !is_plain(word) {
         return None;
     }
-    let digits = word.bytes().take_while(u8::is_ascii_digit).count();
-    let (code, rest) = word.split_at(digits);
-    if digits == 3 && rest.is_empty() {
-        return Some("the codes from 400 to 599 are".into());
-    }
-    if digits == 3 && slips(&letters(rest), "afterdot", 4).is_some() {
-        let code = if InjectedFault::from_name(code).is_some() { code } else { "452" };
-        return Some(format!("did you mean +{code}-after-dot?"));
-    }
     let typed = letters(word);
-    let is_near = |name: &&&str| {
-        let known = letters(name);
-        let most = match known.len() {
-            0..5 => 0,
-            5..8 => 1,
-            _ => 2,
-        };
-        let is_begin =
-            typed.len() >= 3 && known.starts_with(&typed) && word.contains(|c: char| c.is_ascii_digit());
-        is_begin || slips(&typed, &known, most).is_some()
-    };
+    let codes = word.split(|c: char| !c.is_ascii_digit()).find(|digits| digits.len() == 3);
+    if let Some(code) = codes {
+        if word == code {
+            return Some("the codes from 400 to 599 are".into());
+        }
+        // `452-after-data`, and `after-dot-452`.
+        let most = if word.starts_with(code) { 4 } else { 1 };
+        if slips(&typed, "afterdot", most).is_some() {
+            let code = if InjectedFault::from_name(code).is_some() { code } else { "452" };
+            return Some(format!("did you mean +{code}-after-dot?"));
+        }
+    }
+    if let Some(command) = word.strip_prefix("no-on-") {
+        return Some(command_suggestion(command));
+    }
     let is_long = |digits: &str| digits.len() > MAX_DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
     if word.split('-').any(is_long) && NAMES.iter().any(|name| letters(name) == typed) {
         return Some("a number has six digits at most".into());
     }
-    let same = NAMES.iter().find(|name| letters(name) == typed);
-    let name = same.or_else(|| NAMES.iter().find(is_near))?;
-    Some(format!("did you mean +{}?", with_number_of(word, name).unwrap_or((*name).to_owned())))
+    let is_lost = |name: &str| InjectedFault::from_name(name).is_some_and(|fault| place.loses(fault));
+    let near = NAMES.iter().filter_map(|&name| Some(((distance(word, name)?, is_lost(name)), name)));
+    let (_, name) = near.min_by_key(|(rank, _)| *rank)?;
+    Some(format!("did you mean +{}?", with_number_of(word, name).unwrap_or(name.to_owned())))
 }
 
-/// The name of a fault with the number that was typed, if that makes a fault.
+/// The distance between a word and the name of a fault, if that may be meant: the slips of the hand in the letters; more if its
+/// parts stand in another order, or if it is a beginning.
+fn distance(word: &str, name: &str) -> Option<usize> {
+    let (typed, known) = (letters(word), letters(name));
+    let most = match known.len() {
+        0..5 => usize::from(sorted(typed.chars()) == sorted(known.chars())),
+        5..8 => 1,
+        _ => 2,
+    };
+    let reordered = || slips(&sorted(parts(word)).concat(), &sorted(parts(name)).concat(), most);
+    let has_digit = |text: &str| text.contains(|c: char| c.is_ascii_digit());
+    let begins = || {
+        let is_cut = word.contains(|c: char| !c.is_ascii_alphabetic());
+        let is_begin = typed.len() >= 3 && known.starts_with(&typed) && is_cut;
+        is_begin.then(|| 2 + usize::from(has_digit(word) != has_digit(name)))
+    };
+    slips(&typed, &known, most).or_else(|| reordered().map(|slips| 1 + slips)).or_else(begins)
+}
+
+/// The command of IMAP that a fault can refuse and that is meant, or all of them.
+fn command_suggestion(typed: &str) -> String {
+    let commands = REFUSED.iter().map(|(name, _)| *name);
+    let near = commands.clone().find(|name| slips(typed, name, most_in_accepted(name)).is_some());
+    match near.or_else(|| commands.clone().find(|name| is_begin(typed, name))) {
+        Some(name) => format!("did you mean +no-on-{name}?"),
+        None => format!("these commands can be refused: {}", commands.collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// The name of a fault with the number that was typed, or without one, if that makes a fault.
 fn with_number_of(word: &str, name: &str) -> Option<String> {
     let digits = |text: &str| -> String { text.chars().filter(char::is_ascii_digit).collect() };
     let (typed, known) = (digits(word), digits(name));
     let name = name.replace(&known, &typed);
-    (!known.is_empty() && word.contains(&typed) && InjectedFault::from_name(&name).is_some()).then_some(name)
+    let name = name.trim_end_matches('-');
+    let is_fault = !known.is_empty() && word.contains(&typed) && InjectedFault::from_name(name).is_some();
+    is_fault.then(|| name.to_owned())
 }
 
 /// The characters that a reply may repeat.
@@ -120,7 +156,18 @@ fn is_plain(word: &str) -> bool {
 }
 
 fn letters(word: &str) -> String {
-    word.chars().filter(char::is_ascii_alphabetic).collect()
+    parts(word).collect()
+}
+
+/// The runs of letters in a word.
+fn parts(word: &str) -> impl Iterator<Item = &str> {
+    word.split(|c: char| !c.is_ascii_alphabetic()).filter(|part| !part.is_empty())
+}
+
+fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut items: Vec<T> = items.collect();
+    items.sort_unstable();
+    items
 }
 
 /// Octets of a reply line (RFC 5321 section 4.5.3.1.5, RFC 2449 section 4).
@@ -176,6 +223,47 @@ mod tests {
             for place in [Place::Recipient, Place::Login(Protocol::Pop3), Place::Login(Protocol::Imap)] {
                 assert_eq!(hint(name, place).as_deref(), Some(told), "{name}");
             }
+        }
+    }
+
+    #[test]
+    fn u118_a_slip_in_a_short_name_another_order_and_a_beginning_are_told() {
+        let (recipient, pop3, imap) =
+            (Place::Recipient, Place::Login(Protocol::Pop3), Place::Login(Protocol::Imap));
+        for (word, place, meant) in [
+            ("slwo", recipient, "slow"),
+            ("solw-5", pop3, "slow-5"),
+            ("dirp", recipient, "drip-100"),
+            ("after-dot-550", recipient, "550-after-dot"),
+            ("after-dto-550", recipient, "550-after-dot"),
+            ("dot-after-drop", recipient, "drop-after-dot"),
+            ("size-wrong", pop3, "wrong-size"),
+            ("at-cut-700", imap, "cut-at-700"),
+            ("quit-slow", pop3, "slow-quit"),
+            ("no-on-sel", imap, "no-on-select"),
+            ("no-on-serach", imap, "no-on-search"),
+            ("no-on", imap, "no-on-select"),
+            ("drop-after", recipient, "drop-after-dot"),
+            ("drop-after", imap, "drop-after-append"),
+            ("new-uid", pop3, "new-uidls"),
+            ("new-uid", imap, "new-uidvalidity"),
+            ("wrong-pass", imap, "wrong-password"),
+        ] {
+            let told = format!("+{word} is no fault on demand, did you mean +{meant}?");
+            assert_eq!(hint(&format!("bob+{word}@example.test"), place), Some(told), "{word}");
+        }
+        let told = hint("ann+no-on-delete@example.test", imap).unwrap();
+        assert!(
+            told.ends_with(
+                "fault on demand, these commands can be refused: select, list, status, fetch, search, \
+            store, append, copy, move, expunge"
+            ),
+            "{told}"
+        );
+        for folder in
+            ["owls", "lows", "flow", "new", "drop", "wrong", "silent", "cut", "2026-100", "after-2026"]
+        {
+            assert_eq!(hint(&format!("bob+{folder}"), recipient), None, "{folder}");
         }
     }
 

@@ -17,6 +17,11 @@ use crate::proto::{
     telnet,
 };
 
+/// True for a word with which a person asks for the commands, after a tag or in its place.
+fn is_help(word: &[u8]) -> bool {
+    word == b"?" || word.eq_ignore_ascii_case(b"HELP")
+}
+
 impl ImapSession {
     pub(super) fn command_step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         let is_first = self.user.is_none() && self.reader.octets() == 0;
@@ -180,6 +185,9 @@ impl ImapSession {
         let row = command_table::find(&tagged.name);
         let command_as_tag = command_table::find_any_case(&tag);
         match (tagged.command, row) {
+            (None | Some(Err(_)), None) if is_help(tagged.name.as_bytes()) || is_help(&tag) => {
+                self.refuse_help(&tag, out)
+            }
             (None | Some(Err(_)), None) if let Some(row) = command_as_tag => {
                 self.refuse_untagged(&tag, row, out)
             }

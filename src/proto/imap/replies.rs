@@ -4,7 +4,7 @@ use std::{mem, sync::Arc};
 
 use super::{
     command_state::Tag,
-    command_table::{self, CommandSpec},
+    command_table::{self, CommandPhase, CommandSpec},
     mailbox_name::NameMistake,
     parser::{Expected, TagMistake, expected},
     recent,
@@ -243,6 +243,24 @@ impl ImapSession {
     pub(super) fn refuse_untagged(&mut self, tag: &[u8], row: &CommandSpec, out: &mut Outbox) -> Step {
         let text = format!("{} a1 {}", reply::NO_TAG.text(self.language), row.syntax);
         self.refuse_syntax((tag, "a command without a tag"), GENERAL, &text, out)
+    }
+
+    /// Refuses HELP, as any unknown command, with examples of the commands that are possible now.
+    pub(super) fn refuse_help(&mut self, tag: &[u8], out: &mut Outbox) -> Step {
+        let offers_tls = self.config.protocol.starttls && !self.is_encrypted;
+        let examples = match self.phase() {
+            CommandPhase::NotAuthenticated if self.passwords_allowed() => "a1 LOGIN user password",
+            CommandPhase::NotAuthenticated if offers_tls => "a1 STARTTLS",
+            CommandPhase::NotAuthenticated => "a1 CAPABILITY",
+            CommandPhase::Authenticated => {
+                r#"a1 LIST "" *, a1 SELECT INBOX, a1 STATUS INBOX (MESSAGES UNSEEN)"#
+            }
+            CommandPhase::Selected => {
+                r"a1 FETCH 1 BODY[], a1 SEARCH UNSEEN, a1 STORE 1 +FLAGS (\Seen), a1 CLOSE"
+            }
+        };
+        let text = format!("{} {examples}, a1 LOGOUT", reply::NO_HELP.text(self.language));
+        self.refuse_syntax((tag, "unknown command"), GENERAL, &text, out)
     }
 
     /// Refuses a change that a failure has interrupted: tells how many messages are changed all the same, and why the others are

@@ -259,6 +259,11 @@ pub(super) const SELECT_FIRST: ReplyText =
     ReplyText::new("Select a mailbox first", "Choisissez d'abord une boîte (SELECT)");
 /// An unknown command.
 pub(super) const UNKNOWN_COMMAND: ReplyText = ReplyText::new("Unknown command", "Commande inconnue");
+/// HELP, which IMAP does not have. The session appends examples of the commands that are possible now.
+pub(super) const NO_HELP: ReplyText = ReplyText::new(
+    "IMAP has no HELP. Each command begins with a tag of your choice; try",
+    "IMAP n'a pas de HELP. Chaque commande commence par une étiquette de votre choix ; essayez",
+);
 /// A command in the place of its tag. The session appends an example.
 pub(super) const NO_TAG: ReplyText =
     ReplyText::new("The tag before the command is missing:", "Il manque l'étiquette avant la commande :");

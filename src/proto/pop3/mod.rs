@@ -2,6 +2,7 @@
 
 pub mod command_table;
 mod factory;
+mod help;
 mod login;
 mod maildrop_view;
 mod pedantic;

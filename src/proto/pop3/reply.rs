@@ -106,6 +106,9 @@ pub const IN_USE: ReplyText = ReplyText::coded(
 );
 /// An unknown command, or one that this persona lacks.
 pub const UNKNOWN_COMMAND: ReplyText = ReplyText::new("Unknown command", "Commande inconnue");
+/// HELP, which POP3 does not have. The session appends the commands that are possible now.
+pub const NO_HELP: ReplyText =
+    ReplyText::new("POP3 has no HELP; the commands now:", "POP3 n'a pas de HELP ; les commandes ici :");
 /// A command that needs a login.
 pub const LOG_IN_FIRST: ReplyText =
     ReplyText::new("Log in first (USER, PASS)", "Connectez-vous d'abord (USER, PASS)");

@@ -5,6 +5,7 @@ use std::mem;
 
 use super::{
     command_table::{CommandPhase, CommandSpec, Verb},
+    help::is_help,
     login,
     maildrop_view::{Column, MaildropView, Transfer},
     pedantic::bare_line_feed,
@@ -71,6 +72,9 @@ impl Pop3Session {
             return self.refuse_violation(out, broken);
         }
         let Some(rule) = rule else {
+            if is_help(verb) {
+                return self.refuse_help(out);
+            }
             return self.refuse(out, "unknown command", reply::UNKNOWN_COMMAND);
         };
         self.clears_user(rule.verb);

@@ -176,11 +176,25 @@ fn path_after<'a>(
     let path = without_blanks(path);
     let (reverse_path, rest) = address::path(path, syntax).map_err(|_| bad.clone())?;
     let ascii = path[..path.len() - rest.len()].is_ascii();
+    if syntax.is_forgiving() && has_address(rest) {
+        let keyword = String::from_utf8_lossy(keyword);
+        let verb = if keyword == "TO:" { "RCPT" } else { "MAIL" };
+        return Err(bad.with_text(format!(
+            "Expected an address alone in angle brackets: {verb} {keyword}<user@domain>"
+        )));
+    }
     if rest.is_empty() || rest.starts_with(b" ") {
         Ok((Path { reverse_path, ascii }, rest))
     } else {
         Err(bad)
     }
+}
+
+/// True if one of the words after a path has no keyword of a parameter (RFC 5321 section 4.1.2) but characters of an address.
+/// Then a person has typed a name before the address, or a blank in it: `Bob <bob@example.test>`.
+fn has_address(parameters: &[u8]) -> bool {
+    let mut words = parameters.split(|&b| b == b' ');
+    words.any(|word| word.iter().take_while(|&&b| b != b'=').any(|b| b"<>@(\"".contains(b)))
 }
 
 /// A path that may need SMTPUTF8, which the parameters after it may contain.
@@ -324,6 +338,31 @@ mod tests {
         assert!(rcpt(b"TO :<a@b.test>", Syntax::Exact, false).is_err());
         assert_eq!(rcpt(b"TO: <a@b.test>", forgiving, false).unwrap().to_string(), "a@b.test");
         assert_eq!(mail(b"FROM:", forgiving), Err(reply::BAD_SENDER));
+    }
+
+    #[test]
+    fn u117_a_name_before_the_address_is_told_from_a_parameter() {
+        let to = |text: &[u8]| rcpt(text, Syntax::Forgiving, false).map(|to| to.to_string());
+        let from = |text: &[u8]| mail(text, Syntax::Forgiving).map(|mail| mail.size);
+        let expected = |bad: Reply, example: &str| {
+            bad.with_text(format!("Expected an address alone in angle brackets: {example}"))
+        };
+        for text in [
+            &b"TO:Bob <b@c.test>"[..],
+            b"TO: Bob Smith <b@c.test>",
+            b"TO:\"Bob\" <b@c.test>",
+            b"TO:b@c.test (Bob)",
+            b"TO:a b@c.test",
+            b"TO:<b@c.test> <d@e.test>",
+            "TO:Zo\u{e9} <b@c.test>".as_bytes(),
+        ] {
+            assert_eq!(to(text), Err(expected(reply::BAD_RECIPIENT, "RCPT TO:<user@domain>")));
+        }
+        assert_eq!(from(b"FROM:a b@c.test"), Err(expected(reply::BAD_SENDER, "MAIL FROM:<user@domain>")));
+        assert_eq!(from(b"FROM:<a@b.test> AUTH=<> SIZE=5"), Ok(5));
+        assert_eq!(to(b"TO:b@c.test X=<1>"), Err(reply::UNKNOWN_PARAMETER));
+        // A listener with exact syntax refuses the path first.
+        assert_eq!(rcpt(b"TO:Bob <b@c.test>", Syntax::Exact, false), Err(reply::BAD_RECIPIENT));
     }
 
     #[test]
