@@ -86,6 +86,13 @@ const OF_OTHERS: &[Row] = &[
         "",
     ),
     (
+        "serve",
+        &["--port", "--listen", "--smtp", "--pop3", "--imap", "--http", "--tls", "--spool"],
+        "the configuration has the ports, the certificate and the spool: name it with --config FILE; `restante dev` has options for \
+         them",
+        "",
+    ),
+    (
         "client",
         &["--server", "--host", "--port", "--address"],
         "each server has an option: --smtp HOST:PORT to send mail to, and --pop3 HOST:PORT or --imap HOST:PORT to read it from",
@@ -144,6 +151,7 @@ mod tests {
             (&["dev", "--port=2600"], "--smtp 2525"),
             (&["dev", "-p", "2600"], "--smtp 2525"),
             (&["dev", "--maildir", "x"], "--spool ./spool"),
+            (&["serve", "--port", "25"], "name it with --config FILE; `restante dev` has options for them"),
             (&["dev", "--transcripts", "foo"], "after a `=`: --transcripts=foo"),
             (&["dev", "--smtp", "0", "--tls", "my certificates"], "after a `=`: --tls='my certificates'"),
         ] {
