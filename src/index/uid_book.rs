@@ -146,11 +146,18 @@ impl UidBook {
     /// Gives UIDs to a folder that has none. Only one thread does so at a time, so that none replaces those of another. The UID
     /// validity is durable, whether the folder can keep it or not.
     fn begin(maildir: &Maildir, now: SystemTime) -> Result<Begun, Error> {
-        let mut durable = None;
+        let (mut durable, mut taken_over) = (None, None);
         let begun = UidFile::begin(maildir, || {
-            let (uid_validity, uid_limit, records) = match uid_import::read(maildir)? {
+            let imported = uid_import::read(maildir)?;
+            // Such a list lacks the UIDs that were given here since.
+            let is_old = match &imported {
+                Some(uids) => uid_validity::is_used(maildir, uids.uid_validity)?,
+                None => false,
+            };
+            let (uid_validity, uid_limit, records) = match imported.filter(|_| !is_old) {
                 Some(imported) => {
                     uid_validity::raise_to(maildir, imported.uid_validity)?;
+                    taken_over = Some(imported.uid_validity);
                     (imported.uid_validity, imported.uid_next, imported.records)
                 }
                 None => (*durable.insert(uid_validity::next(maildir, now)?), 1, Vec::new()),
@@ -158,7 +165,12 @@ impl UidBook {
             Ok((UidHeader { uid_validity, uid_limit, modseq_limit: 1 }, records))
         });
         match (begun, durable) {
-            (Ok(loaded), _) => Ok(Begun::Saved(loaded)),
+            (Ok(loaded), _) => {
+                if let Some(uid_validity) = taken_over {
+                    uid_validity::record(maildir, uid_validity)?;
+                }
+                Ok(Begun::Saved(loaded))
+            }
             (Err(error), Some(uid_validity)) => Ok(Begun::Unsaved(uid_validity, error)),
             (Err(error), None) => Ok(Begun::Unsaved(uid_validity::next(maildir, now)?, error)),
         }

@@ -1,7 +1,8 @@
 //! `.restante.uidvalidity`: the last UID validity that a folder of a user has got, in the mailbox of the user.
 //!
 //! The rule: each value is larger than all before, so that a folder that was removed and made again never has the UIDs of
-//! the one before (RFC 9051 section 2.3.1.1). So no folder uses a value that is not durable here: where the disk is full, a new
+//! the one before (RFC 9051 section 2.3.1.1). A line for each folder has its value, so that the list of another server is taken over
+//! once: after the loss of our UIDs that list lacks those given since. So no folder uses a value that is not durable here: where the disk is full, a new
 //! folder cannot be selected. The time is the value if it is larger, so that the loss of the file does no harm unless the clock
 //! goes back. The servers of a shared spool take the next value under the lock on the folders of the mailbox, one at a time.
 
@@ -13,7 +14,7 @@ use std::{
     time::SystemTime,
 };
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, OFlags};
 
 use super::{
     Error, Kind, Maildir,
@@ -37,9 +38,11 @@ pub const FILE: &str = ".restante.uidvalidity";
 pub fn next(maildir: &Maildir, now: SystemTime) -> Result<u32, Error> {
     let (home, path) = home_of(maildir)?;
     let _writer = Writer::only(&home, &path)?;
-    let value = last(&home, &path)?.saturating_add(1).max(seconds(now));
-    write(maildir, (&home, &path), value)?;
-    Ok(value)
+    let mut content = Content::read(&home, &path)?;
+    content.last = content.last.saturating_add(1).max(seconds(now));
+    content.add(content.last, &folder_name(maildir));
+    write(maildir, (&home, &path), &content)?;
+    Ok(content.last)
 }
 
 /// Makes later values larger than this one, which another program has given.
@@ -48,11 +51,38 @@ pub fn next(maildir: &Maildir, now: SystemTime) -> Result<u32, Error> {
 /// The disk failed.
 pub fn raise_to(maildir: &Maildir, value: u32) -> Result<(), Error> {
     let (home, path) = home_of(maildir)?;
-    if last(&home, &path)? >= value {
+    if Content::read(&home, &path)?.last >= value {
         return Ok(());
     }
     let _writer = Writer::only(&home, &path)?;
-    if last(&home, &path)? >= value { Ok(()) } else { write(maildir, (&home, &path), value) }
+    let content = Content::read(&home, &path)?;
+    let larger = Content { last: value, ..content };
+    if content.last >= value { Ok(()) } else { write(maildir, (&home, &path), &larger) }
+}
+
+/// Remembers that a folder has this value.
+///
+/// # Errors
+/// The disk failed.
+pub fn record(maildir: &Maildir, value: u32) -> Result<(), Error> {
+    let (home, path) = home_of(maildir)?;
+    let _writer = Writer::only(&home, &path)?;
+    let mut content = Content::read(&home, &path)?;
+    content.last = content.last.max(value);
+    content.add(value, &folder_name(maildir));
+    write(maildir, (&home, &path), &content)
+}
+
+/// Whether the folder, or one that has another name now or is gone, has had this value.
+///
+/// # Errors
+/// The disk failed.
+pub fn is_used(maildir: &Maildir, value: u32) -> Result<bool, Error> {
+    let (home, path) = home_of(maildir)?;
+    let content = Content::read(&home, &path)?;
+    let name = folder_name(maildir);
+    let is_gone = |folder: &str| rustix::fs::statat(&home, folder, AtFlags::SYMLINK_NOFOLLOW).is_err();
+    Ok(content.folders().any(|(used, folder)| used == value && (folder == name || is_gone(folder))))
 }
 
 /// The mailbox that has a folder, or the mailbox itself.
@@ -65,15 +95,53 @@ fn home_of(maildir: &Maildir) -> Result<(DeferredFd, PathBuf), Error> {
     Ok((open_directory(maildir.root(), name, path)?, path.to_owned()))
 }
 
-/// The last value, or 0 if there is no file, or one that is none. A file that cannot be read now may have any value.
-fn last(home: &OwnedFd, path: &Path) -> Result<u32, Error> {
-    let file = match open_in(home, path, FILE) {
-        Err(error) if error.kind() == Kind::Gone || is_foreign(&error) => return Ok(0),
-        opened => opened?,
-    };
-    let mut octets = Vec::new();
-    file.take(MAX_FILE).read_to_end(&mut octets).map_err(|e| Error::at(path.join(FILE), "read", e))?;
-    Ok(std::str::from_utf8(&octets).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0))
+/// The name of a folder in the mailbox of its user, `.` for the mailbox itself. It is one line.
+fn folder_name(maildir: &Maildir) -> String {
+    let name = maildir.path().file_name().map(|name| name.to_string_lossy().replace(char::is_control, "?"));
+    name.filter(|name| name.starts_with('.')).unwrap_or_else(|| ".".into())
+}
+
+/// The content of the file.
+#[derive(Debug, Default, Clone)]
+struct Content {
+    /// The last value.
+    last: u32,
+    /// A line for each folder: its value, a blank and its name.
+    lines: String,
+}
+
+impl Content {
+    /// Nothing, if there is no file, or one that is none. A file that cannot be read now may have any value.
+    fn read(home: &OwnedFd, path: &Path) -> Result<Self, Error> {
+        let file = match open_in(home, path, FILE) {
+            Err(error) if error.kind() == Kind::Gone || is_foreign(&error) => return Ok(Self::default()),
+            opened => opened?,
+        };
+        let mut octets = Vec::new();
+        file.take(MAX_FILE).read_to_end(&mut octets).map_err(|e| Error::at(path.join(FILE), "read", e))?;
+        let text = String::from_utf8_lossy(&octets);
+        let (first, lines) = text.split_once('\n').unwrap_or((&text, ""));
+        let whole = lines.rfind('\n').map_or(0, |end| end + 1);
+        Ok(Self { last: first.trim().parse().unwrap_or(0), lines: lines[..whole].to_owned() })
+    }
+
+    fn folders(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.lines.lines().filter_map(folder_of)
+    }
+
+    /// Adds a line. A file that is full goes on without it: no mailbox has as many folders.
+    fn add(&mut self, value: u32, name: &str) {
+        let line = format!("{value} {name}\n");
+        let is_there = self.folders().any(|known| known == (value, name));
+        if !is_there && self.lines.len() + line.len() < MAX_LINES {
+            self.lines.push_str(&line);
+        }
+    }
+}
+
+fn folder_of(line: &str) -> Option<(u32, &str)> {
+    let (value, name) = line.split_once(' ')?;
+    Some((value.parse().ok()?, name)).filter(|(_, name)| !name.is_empty())
 }
 
 /// The right to change the file, which the folders of a user share.
@@ -95,12 +163,16 @@ impl Writer {
 
 /// The number of lines in such a file that are none of it.
 pub fn bad_lines(octets: &[u8]) -> usize {
-    let text = std::str::from_utf8(octets).unwrap_or_default().trim();
-    usize::from(octets.len() as u64 > MAX_FILE || text.parse::<u32>().is_err())
+    let text = String::from_utf8_lossy(octets);
+    let mut lines = text.lines();
+    let is_value = lines.next().is_some_and(|first| first.trim().parse::<u32>().is_ok());
+    let is_long = octets.len() as u64 > MAX_FILE;
+    usize::from(is_long || !is_value) + lines.filter(|line| folder_of(line).is_none()).count()
 }
 
-fn write(maildir: &Maildir, (home, path): (&OwnedFd, &Path), value: u32) -> Result<(), Error> {
-    let text = format!("{value}\n");
+fn write(maildir: &Maildir, (home, path): (&OwnedFd, &Path), content: &Content) -> Result<(), Error> {
+    let first = format!("{}\n", content.last);
+    let text = format!("{first}{}", content.lines);
     let mode = FILE_MODE.bits();
     fault_point(path, "write uid validity")?;
     let replaced = safe_file::replace_in(
@@ -113,7 +185,7 @@ fn write(maildir: &Maildir, (home, path): (&OwnedFd, &Path), value: u32) -> Resu
     .map_err(|e| Error::at(path.join(FILE), "replace", e));
     match replaced {
         Err(error) if matches!(error.kind(), Kind::Full | Kind::Quota) => {
-            overwrite(home, text.as_bytes()).map_err(|_| error)
+            overwrite(home, first.as_bytes()).map_err(|_| error)
         }
         replaced => replaced,
     }
@@ -121,12 +193,14 @@ fn write(maildir: &Maildir, (home, path): (&OwnedFd, &Path), value: u32) -> Resu
 
 /// Writes a value in the place of one with as many digits, which needs no room on most file systems. One sector has it, so that a
 /// power cut leaves one of the two.
-fn overwrite(home: &OwnedFd, text: &[u8]) -> io::Result<()> {
-    let file = safe_file::open_to_write_in(home, FILE.as_ref(), OFlags::empty())?;
-    if file.metadata()?.len() != text.len() as u64 {
+fn overwrite(home: &OwnedFd, first: &[u8]) -> io::Result<()> {
+    let file = safe_file::open_to_write_in(home, FILE.as_ref(), OFlags::RDWR)?;
+    let mut earlier = vec![0; first.len()];
+    file.read_exact_at(&mut earlier, 0)?;
+    if earlier.iter().position(|octet| *octet == b'\n') != Some(first.len() - 1) {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    file.write_all_at(text, 0)?;
+    file.write_all_at(first, 0)?;
     file.sync_all()
 }
 
@@ -136,7 +210,9 @@ fn seconds(now: SystemTime) -> u32 {
 }
 
 /// Octets that are read of the file.
-const MAX_FILE: u64 = 32;
+const MAX_FILE: u64 = 1 << 20;
+/// Octets of its lines about folders.
+const MAX_LINES: usize = (1 << 20) - 32;
 
 #[cfg(test)]
 mod tests {
@@ -218,9 +294,37 @@ mod tests {
         let home = std::fs::File::open(dir.path().join("ann@example.test")).unwrap().into();
         overwrite(&home, b"1900000002\n").unwrap();
         assert_eq!(next(&inbox, at(1_800_000_000)).unwrap(), 1_900_000_003);
-        overwrite(&home, b"19000000040\n").unwrap_err();
-        assert_eq!(std::fs::read(&file).unwrap(), b"1900000003\n");
+        for longer_or_shorter in [&b"19000000040\n"[..], b"190000000\n"] {
+            overwrite(&home, longer_or_shorter).unwrap_err();
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("1900000003\n1700000000 .\n1700000001 .lists\n"), "{text}");
+        assert!(text.ends_with("\n1900000003 .\n"), "{text}");
+        assert_eq!(bad_lines(text.as_bytes()), 0);
+        assert_eq!(bad_lines(b"5\n4 .a\nx .b\n3\n"), 2);
         std::fs::write(&file, "nonsense").unwrap();
         assert_eq!(next(&inbox, at(1_900_000_010)).unwrap(), 1_900_000_010);
+    }
+
+    #[test]
+    fn y261_a_value_is_used_if_this_folder_has_had_it_or_one_that_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::open(dir.path()).unwrap();
+        let [inbox, lists, work] = ["", ".lists", ".work"].map(|name| match name {
+            "" => spool.open_or_create_maildir("ann@example.test").unwrap(),
+            name => spool.open_or_create_folder("ann@example.test", name).unwrap(),
+        });
+        record(&inbox, 100).unwrap();
+        record(&lists, 101).unwrap();
+        record(&lists, 101).unwrap();
+        let used = |value| [&inbox, &lists, &work].map(|folder| is_used(folder, value).unwrap());
+        // Courier gives folders that were made in one second the same value.
+        assert_eq!(used(100), [true, false, false]);
+        assert_eq!(used(101), [false, true, false]);
+        assert_eq!(used(102), [false; 3]);
+        let home = dir.path().join("ann@example.test");
+        std::fs::rename(home.join(".lists"), home.join(".other")).unwrap();
+        assert_eq!(used(101), [true; 3], "the folder may be any by now");
+        assert_eq!(std::fs::read_to_string(home.join(FILE)).unwrap(), "101\n100 .\n101 .lists\n");
     }
 }
