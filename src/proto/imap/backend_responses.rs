@@ -126,7 +126,12 @@ impl ImapSession {
                 self.no(&tag, "NOOP", reply::failure_text(failure), out)
             }
             // The command has succeeded without it.
-            _ => self.send_updates(None, true, after, out),
+            _ => {
+                if let Some(selected) = &mut self.selected {
+                    selected.is_behind = true;
+                }
+                self.send_updates(None, true, after, out)
+            }
         }
     }
 

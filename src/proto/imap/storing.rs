@@ -24,6 +24,7 @@ use crate::{
         event::ChangeCommand,
         imap::{command_table::CommandSpec, state::AfterUpdates},
         mailbox::Mailbox,
+        request::Failure,
     },
 };
 
@@ -88,11 +89,16 @@ impl ImapSession {
         }
     }
 
-    /// The UIDs of messages that the client names.
+    /// The UIDs of messages that the client names. Unknown UIDs are no mistake (RFC 9051 section 6.4.9), unless one of them may be
+    /// that of an APPEND: OK would claim a change that nobody has made.
     fn uids(&mut self, messages: &Messages) -> Result<NumberSet, (Condition, ReplyText)> {
         let Some(selected) = &self.selected else { return Err((Condition::Bad, reply::SELECT_FIRST)) };
         let runs = numbers::named(&selected.view, messages).ok_or((Condition::Bad, reply::NO_SUCH_NUMBER))?;
-        Ok(numbers::uids(&selected.view, &runs))
+        let uids = numbers::uids(&selected.view, &runs);
+        match selected.is_behind && uids.is_empty() && messages.by_uid {
+            true => Err((Condition::No, reply::failure_text(Failure::TempFail))),
+            false => Ok(uids),
+        }
     }
 
     pub(super) fn stored(
