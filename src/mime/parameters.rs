@@ -25,7 +25,8 @@ impl Parameterised {
     pub fn parse(text: &[u8]) -> Self {
         let mut rest = skip_blanks(text);
         let (value, after) = rest.split_at(rest.iter().position(|b| ends_token(*b)).unwrap_or(rest.len()));
-        let value = String::from_utf8_lossy(value).to_ascii_lowercase();
+        // A media type has no quotation marks, but programs write them.
+        let value = String::from_utf8_lossy(value).to_ascii_lowercase().replace('"', "");
         rest = after;
         let mut parameters = Vec::new();
         while !rest.is_empty() {
@@ -330,6 +331,23 @@ mod tests {
         ] {
             let parsed = Parameterised::parse(format!("attachment; {parameters}").as_bytes());
             assert_eq!(parsed.text("filename").as_deref(), Some(name), "{parameters}");
+        }
+    }
+
+    #[test]
+    fn y255_a_value_in_quotation_marks_is_read_without_them() {
+        for (text, value) in [
+            ("\"text\"/\"plain\"; charset=utf-8", "text/plain"),
+            ("\"Text/HTML\";charset=utf-8", "text/html"),
+            ("\"attachment\" ; charset=utf-8", "attachment"),
+            ("\"\"; charset=utf-8", ""),
+        ] {
+            let parsed = Parameterised::parse(text.as_bytes());
+            assert_eq!(
+                (parsed.value.as_str(), parsed.raw("charset")),
+                (value, Some(&b"utf-8"[..])),
+                "{text}"
+            );
         }
     }
 

@@ -53,6 +53,14 @@ fn y254_parameters_in_pieces_are_joined() {
 }
 
 #[test]
+fn y255_a_media_type_in_quotation_marks_is_the_one_between_them() {
+    let plain = "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0)";
+    for media_type in ["\"text\"/\"plain\"", "\"text/plain\"", "\"\"/\"\""] {
+        assert_eq!(structure(&format!("Content-Type: {media_type}\n\n"), false), plain, "{media_type}");
+    }
+}
+
+#[test]
 fn y04_every_multipart_has_a_part_and_every_message_an_envelope() {
     let plain = "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0)";
     for (message, expected) in [
