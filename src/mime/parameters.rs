@@ -60,8 +60,7 @@ impl Parameterised {
     }
 
     /// All parameters, those in pieces joined: RFC 2231 section 6 asks this of IMAP servers. If a piece is encoded, the value
-    /// stays so, under a name with a star at its end. Pieces after a gap in the numbers stay as they were sent. Of several with
-    /// one number, the first one counts.
+    /// stays so, under a name with a star at its end. If a number is missing, or comes twice, the pieces stay as they were sent.
     pub fn joined(&self) -> Vec<(Cow<'_, str>, Cow<'_, [u8]>)> {
         let mut pieces: HashMap<&str, Vec<Piece<'_>>> = HashMap::new();
         for (name, value) in self.parameters() {
@@ -154,29 +153,27 @@ impl<'a> Piece<'a> {
         Some((whole, Self { number, is_encoded, name, value }))
     }
 
-    /// Joins the pieces that have the numbers from 0 on. The others stay as they are.
+    /// Joins the pieces of a parameter, if their numbers are 0, 1, 2 and so on.
     fn join(whole: &'a str, mut pieces: Vec<Self>, joined: &mut Vec<(Cow<'a, str>, Cow<'a, [u8]>)>) {
         pieces.sort_by_key(|piece| piece.number);
-        pieces.dedup_by_key(|piece| piece.number);
-        let in_order = pieces.iter().zip(0_u32..).take_while(|(piece, number)| piece.number == *number);
-        let (in_order, others) = pieces.split_at(in_order.count());
-        if let Some(first) = in_order.first() {
-            let is_encoded = in_order.iter().any(|piece| piece.is_encoded);
-            let mut value = Vec::new();
-            if is_encoded && !first.is_encoded {
-                value.extend_from_slice(b"''"); // neither a character set nor a language
-            }
-            for piece in in_order {
-                if is_encoded && !piece.is_encoded {
-                    percent_encode(piece.value, &mut value);
-                } else {
-                    value.extend_from_slice(piece.value);
-                }
-            }
-            let name = if is_encoded { Cow::Owned(format!("{whole}*")) } else { Cow::Borrowed(whole) };
-            joined.push((name, Cow::Owned(value)));
+        if pieces.iter().zip(0_u32..).any(|(piece, number)| piece.number != number) {
+            joined.extend(pieces.iter().map(|piece| (Cow::Borrowed(piece.name), Cow::Borrowed(piece.value))));
+            return;
         }
-        joined.extend(others.iter().map(|piece| (Cow::Borrowed(piece.name), Cow::Borrowed(piece.value))));
+        let is_encoded = pieces.iter().any(|piece| piece.is_encoded);
+        let mut value = Vec::new();
+        if is_encoded && pieces.first().is_some_and(|first| !first.is_encoded) {
+            value.extend_from_slice(b"''"); // neither a character set nor a language
+        }
+        for piece in pieces {
+            if is_encoded && !piece.is_encoded {
+                percent_encode(piece.value, &mut value);
+            } else {
+                value.extend_from_slice(piece.value);
+            }
+        }
+        let name = if is_encoded { Cow::Owned(format!("{whole}*")) } else { Cow::Borrowed(whole) };
+        joined.push((name, Cow::Owned(value)));
     }
 }
 
@@ -371,9 +368,9 @@ mod tests {
             ("filename*0*=utf-8''x", "filename*=utf-8''x"),
             ("filename*0=x", "filename=x"),
             // Gaps, numbers that come twice, and names that have none.
-            ("filename*3=d; filename*0=a; filename*1=b", "filename=ab; filename*3=d"),
+            ("filename*3=d; filename*0=a; filename*1=b", "filename*0=a; filename*1=b; filename*3=d"),
             ("filename*2*=c; filename*1=b", "filename*1=b; filename*2*=c"),
-            ("filename*0=a; filename*0*=b; filename*1=c", "filename=ac"),
+            ("filename*1=c; filename*0=a; filename*0*=b", "filename*0=a; filename*0*=b; filename*1=c"),
             ("filename*=utf-8''x; filename=x", "filename*=utf-8''x; filename=x"),
             ("*0=a; a**=b; a*x=c; a*+1=d; a*99999999999=e", "*0=a; a**=b; a*x=c; a*+1=d; a*99999999999=e"),
             ("a*0=1; b*0=2; a*1=3; b*1=4", "a=13; b=24"),
