@@ -1,5 +1,8 @@
 //! `dovecot-keywords`: the keyword of each letter from `a` to `z` in the file names of a folder. Dovecot and others read and
 //! write this file too.
+//!
+//! The rule: a letter keeps its keyword for good, even after no file name has the letter. Dovecot, a delivery or another server
+//! that shares the spool may have looked the letter up already, and would put another keyword on its message.
 
 use std::{io::Read, time::SystemTime};
 
@@ -87,15 +90,42 @@ impl Keywords {
     /// The disk failed, and nothing has changed.
     pub fn add(&mut self, maildir: &Maildir, keywords: &[String]) -> Result<bool, Error> {
         self.reload(maildir)?;
-        let mut next = self.clone();
+        let (next, is_whole) = self.with(keywords);
+        if is_whole {
+            self.save(maildir, next)?;
+        }
+        Ok(is_whole)
+    }
+
+    /// Gives letters to as many of the keywords as have room, durably. `false`: some have no letter.
+    ///
+    /// # Errors
+    /// The disk failed, and nothing has changed.
+    pub fn add_some(&mut self, maildir: &Maildir, keywords: &[String]) -> Result<bool, Error> {
+        self.reload(maildir)?;
+        let (next, is_whole) = self.with(keywords);
+        self.save(maildir, next)?;
+        Ok(is_whole)
+    }
+
+    /// These keywords and as many of the others as have room, and whether all have.
+    fn with(&self, keywords: &[String]) -> (Self, bool) {
+        let (mut next, mut is_whole) = (self.clone(), true);
         for keyword in keywords {
             if next.number_of(keyword).is_some() {
                 continue;
             }
-            let Some(free) = next.free() else { return Ok(false) };
+            let Some(free) = next.free() else {
+                is_whole = false;
+                continue;
+            };
             next.names.resize_with(next.names.len().max(free + 1), String::new);
             next.names[free].clone_from(keyword);
         }
+        (next, is_whole)
+    }
+
+    fn save(&mut self, maildir: &Maildir, mut next: Self) -> Result<(), Error> {
         if next.names != self.names {
             let line = |(number, name): (usize, &String)| format!("{number} {name}\n");
             let lines = next.names.iter().enumerate().filter(|(_, name)| !name.is_empty());
@@ -106,7 +136,7 @@ impl Keywords {
             next.version = version(maildir);
             *self = next;
         }
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -171,6 +201,19 @@ mod tests {
         assert_eq!(keywords.number_of("$JUNK"), Some(0));
         let text = std::fs::read_to_string(maildir.path().join(FILE)).unwrap();
         assert_eq!(text, "0 $Junk\n1 new\n2 todo\n3 later\n");
+        assert_eq!(Keywords::load(&maildir).unwrap().names(), keywords.names());
+    }
+
+    #[test]
+    fn y252_as_many_keywords_get_letters_as_have_room() {
+        let (_dir, maildir) = mailbox();
+        let mut keywords = Keywords::default();
+        let many: Vec<String> = (0..25).map(|n| format!("k{n}")).collect();
+        assert!(keywords.add_some(&maildir, &many).unwrap());
+        assert!(!keywords.add_some(&maildir, &words(&["K3", "one", "two", "ONE", "k4"])).unwrap());
+        assert_eq!(keywords.number_of("one"), Some(25));
+        assert_eq!(keywords.number_of("two"), None);
+        assert!(keywords.add_some(&maildir, &words(&["k24", "One"])).unwrap());
         assert_eq!(Keywords::load(&maildir).unwrap().names(), keywords.names());
     }
 

@@ -150,8 +150,7 @@ pub(super) fn run(storage: &Storage, job: FolderJob) -> (FolderKey, FolderResult
             folder_transfer::run(storage, &maildir, &mut book, &key.0, transfer)
         }
         FolderWork::Letters(flags, keywords) => match book.letters(&maildir, (flags, &keywords)) {
-            Ok(Some(letters)) => FolderOutcome::Letters(letters),
-            Ok(None) => FolderOutcome::Refused(Refusal::TooManyKeywords),
+            Ok(letters) => FolderOutcome::Letters(letters),
             Err(error) => FolderOutcome::Failed(folder_failure(&error)),
         },
         FolderWork::Number(entry) => number(&maildir, &mut book, *entry),

@@ -129,12 +129,14 @@ impl<'a> ListSlice<'a> {
                 by_text.extend(absent(&text, true).map(|info| (text, info)));
             }
         }
-        for FolderEntry { text, .. } in &entries {
-            for (end, _) in text.match_indices('.') {
-                let parent = &text[..end];
-                if !by_text.contains_key(parent) {
-                    by_text.extend(absent(parent, false).map(|info| (parent.to_owned(), info)));
-                }
+        // LSUB with a percent sign names the parents of a subscribed name too (RFC 3501 section 6.3.9).
+        let mut parents = Vec::new();
+        for text in by_text.keys() {
+            parents.extend(text.match_indices('.').map(|(end, _)| text[..end].to_owned()));
+        }
+        for parent in parents {
+            if !by_text.contains_key(&parent) {
+                by_text.extend(absent(&parent, false).map(|info| (parent, info)));
             }
         }
         Ok(ControlFlow::Continue([of_inbox].into_iter().chain(by_text.into_values()).collect()))

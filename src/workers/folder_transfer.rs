@@ -106,9 +106,7 @@ fn slice(
     let (messages, next) = slice.next_wanted(|message| uids.contains(message.uid));
     let used = messages.iter().fold(Flags::empty(), |used, (message, _)| used.with(message.flags));
     let keywords = &slice.sequence.state.keywords;
-    let Some(letters) = book.translation(target, keywords, used)? else {
-        return Err(Stop::Refused(Refusal::TooManyKeywords));
-    };
+    let letters = book.translation(target, keywords, used)?;
     let mut names = NameGenerator::new(host, std::process::id());
     let mut date = SystemTime::now();
     let mut requests = Vec::with_capacity(messages.len());

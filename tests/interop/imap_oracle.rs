@@ -83,7 +83,8 @@ const KNOWN: [Known; 16] = [
         messages: &["seed: two-subjects", "two-of-each-field"],
     },
     Known {
-        reason: "the pieces of a parameter stay as they are (RFC 2231); Dovecot joins them",
+        reason: "parameters stand in the order in which they came, and a file name without quotation marks may have blanks; \
+                 Dovecot tells encoded ones last, and the first word of such a name",
         items: &["BODYSTRUCTURE"],
         messages: &["file-names-in-pieces"],
     },

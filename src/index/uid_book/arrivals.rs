@@ -55,7 +55,8 @@ impl UidBook {
         Ok(uids)
     }
 
-    /// The letters of flags and of keywords, which get letters if they have none. `None`: there are no letters left.
+    /// The letters of flags and of keywords, which get letters if they have none. A keyword without room is left out: RFC 3501
+    /// section 6.4.7 asks that flags be kept, and to refuse the message is the larger harm.
     ///
     /// # Errors
     /// The disk failed.
@@ -63,16 +64,14 @@ impl UidBook {
         &mut self,
         maildir: &Maildir,
         (flags, keywords): (Flags, &[String]),
-    ) -> Result<Option<Vec<u8>>, Error> {
-        if !keywords.is_empty() && !self.keywords.add(maildir, keywords)? {
-            return Ok(None);
-        }
+    ) -> Result<Vec<u8>, Error> {
+        self.add_keywords(maildir, keywords)?;
         let numbers = keywords.iter().filter_map(|keyword| self.keywords.number_of(keyword));
         let flags = numbers.fold(flags, |flags, number| flags.with(Flags::of_keyword(number)));
-        Ok(Some(flags.letters().collect()))
+        Ok(flags.letters().collect())
     }
 
-    /// For each letter of a keyword in another folder the letter here, if all of them have room here.
+    /// For each letter of a keyword in another folder the letter here. A keyword without room here has none.
     ///
     /// # Errors
     /// The disk failed.
@@ -81,18 +80,26 @@ impl UidBook {
         maildir: &Maildir,
         keywords: &[Arc<str>],
         used: Flags,
-    ) -> Result<Option<Vec<(u8, u8)>>, Error> {
+    ) -> Result<Vec<(u8, u8)>, Error> {
         let name = |number: usize| keywords.get(number).filter(|name| !name.is_empty());
         let used: Vec<(usize, String)> =
             used.keywords().filter_map(|number| Some((number, name(number)?.to_string()))).collect();
         let names: Vec<String> = used.iter().map(|(_, name)| name.clone()).collect();
-        if !names.is_empty() && !self.keywords.add(maildir, &names)? {
-            return Ok(None);
-        }
+        self.add_keywords(maildir, &names)?;
         let letter = |number: usize| Flags::of_keyword(number).letters().next();
         let pair = |(number, name): &(usize, String)| {
             Some((letter(*number)?, letter(self.keywords.number_of(name)?)?))
         };
-        Ok(Some(used.iter().filter_map(pair).collect()))
+        Ok(used.iter().filter_map(pair).collect())
+    }
+
+    fn add_keywords(&mut self, maildir: &Maildir, keywords: &[String]) -> Result<(), Error> {
+        if !keywords.is_empty() && !self.keywords.add_some(maildir, keywords)? {
+            log::debug!(
+                "{}: no room for another keyword, left out of new messages",
+                maildir.path().display()
+            );
+        }
+        Ok(())
     }
 }

@@ -115,8 +115,8 @@ pub(super) fn refusal_text(refusal: Refusal, may_create: bool) -> ReplyText {
         Refusal::Cannot => CANNOT,
         Refusal::TooManyKeywords => ReplyText::coded(
             "LIMIT",
-            "The mailbox has 26 keywords, and room for no more",
-            "La boîte a 26 mots-clés, et pas de place pour un de plus",
+            "A mailbox has room for 26 keywords, and with these it would have more",
+            "Une boîte a de la place pour 26 mots-clés, et avec ceux-ci elle en aurait plus",
         ),
         Refusal::TooManyFolders => {
             ReplyText::coded("LIMIT", "There are too many mailboxes", "Il y a trop de boîtes")

@@ -215,7 +215,7 @@ pub enum Refusal {
     HasChildren,
     /// Neither DELETE nor RENAME can have this folder: `CANNOT`.
     Cannot,
-    /// The folder has as many keywords as file names have room for: `LIMIT`.
+    /// STORE would give the folder more keywords than file names have room for: `LIMIT`.
     TooManyKeywords,
     /// The user has as many folders as the server allows: `LIMIT`.
     TooManyFolders,

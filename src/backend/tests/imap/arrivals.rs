@@ -159,6 +159,31 @@ fn y53_copies_get_uids_in_a_folder_that_nobody_has_selected_and_in_one_that_some
 }
 
 #[test]
+fn y252_a_folder_without_room_for_a_keyword_takes_the_message_without_it() {
+    let mut bench = Bench::with_messages(&["new/1.a", "cur/2.b:2,Sa", "cur/3.c:2,Fbc"]);
+    fs::write(bench.path("dovecot-keywords"), "0 $label9\n1 old3\n2 $label8\n").unwrap();
+    bench.state(CLIENT, ImapRequest::Refresh);
+    bench.create("to");
+    let old: String = (0..26).map(|n| format!("{n} old{n}\n")).collect();
+    fs::write(bench.path(".to/dovecot-keywords"), &old).unwrap();
+    assert_eq!(bench.copy(&[1, 2], folder("to"), false).2, "1:2");
+    assert_eq!(bench.copy(&[3], folder("to"), true), ("1 2Sa".into(), "3".into(), "3".into()));
+    assert_eq!(bench.append(folder("to"), Flags::SEEN, &["OLD25", "new"]).1, 4);
+    assert_eq!(text(&bench.select_folder(OTHER, "to")), "1 2S 3Fd 4Sz");
+    assert_eq!(fs::read_to_string(bench.path(".to/dovecot-keywords")).unwrap(), old);
+}
+
+#[test]
+fn y253_the_parents_of_a_subscribed_name_are_listed_although_none_exists() {
+    let mut bench = Bench::with_messages(&["new/1.a"]);
+    bench.done(ImapRequest::Subscribe { folder: folder("zz.y.x"), on: true, made: Vec::new() });
+    assert_eq!(
+        bench.list(Vec::new()),
+        ["INBOX", ".zz absent unsubscribed", ".zz.y absent unsubscribed", ".zz.y.x absent"]
+    );
+}
+
+#[test]
 fn y56_moved_messages_are_gone_here_and_have_uids_there() {
     let names: Vec<String> = (0..600).map(|n| format!("new/{n:04}.a")).collect();
     let mut bench = Bench::with_messages(&names.iter().map(String::as_str).collect::<Vec<_>>());

@@ -159,13 +159,15 @@ impl ParsedPart<'_> {
 
 /// Parameters. A text without a character set has the default of RFC 2045 section 5.2.
 fn parameters(list: &mut Items<'_>, of: Option<&Parameterised>, is_text: bool) {
-    let lacks_charset = is_text && of.is_none_or(|of| of.raw("charset").is_none());
-    if !lacks_charset && of.is_none_or(|of| of.parameters().next().is_none()) {
+    let joined = of.map(Parameterised::joined).unwrap_or_default();
+    let has_charset = joined.iter().any(|(name, _)| matches!(&**name, "charset" | "charset*"));
+    let lacks_charset = is_text && !has_charset;
+    if !lacks_charset && joined.is_empty() {
         list.nil();
         return;
     }
     list.list(|list| {
-        for (name, value) in of.into_iter().flat_map(Parameterised::parameters) {
+        for (name, value) in &joined {
             list.string(name.as_bytes()).string(value);
         }
         if lacks_charset {

@@ -37,6 +37,30 @@ fn the_structure_of_a_text_has_its_lines_in_octets_of_the_wire() {
 }
 
 #[test]
+fn y254_parameters_in_pieces_are_joined() {
+    let message = "Content-Type: application/pdf; name*0=\"a very long file name that mailers split over \";\n\
+        \tname*1=\"two lines.pdf\"\n\
+        Content-Disposition: attachment; filename*0*=utf-8''a%20very%20long%20f; filename*1*=ile%20%C3%BC.pdf\n\n";
+    let body = "(\"application\" \"pdf\" \
+        (\"name\" \"a very long file name that mailers split over two lines.pdf\") NIL NIL \"7bit\" 0";
+    assert_eq!(structure(message, false), format!("{body})"));
+    let disposition = "(\"attachment\" (\"filename*\" \"utf-8''a%20very%20long%20file%20%C3%BC.pdf\"))";
+    assert_eq!(structure(message, true), format!("{body} NIL {disposition} NIL NIL)"));
+    for charset in ["charset*0=utf; charset*1=-8", "charset*=''utf-8"] {
+        let line = structure(&format!("Content-Type: text/plain; {charset}\n\n"), false);
+        assert!(line.contains("utf-8\") NIL") && !line.contains("us-ascii"), "{line}");
+    }
+}
+
+#[test]
+fn y255_a_media_type_in_quotation_marks_is_the_one_between_them() {
+    let plain = "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0)";
+    for media_type in ["\"text\"/\"plain\"", "\"text/plain\"", "\"\"/\"\""] {
+        assert_eq!(structure(&format!("Content-Type: {media_type}\n\n"), false), plain, "{media_type}");
+    }
+}
+
+#[test]
 fn y04_every_multipart_has_a_part_and_every_message_an_envelope() {
     let plain = "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0)";
     for (message, expected) in [
