@@ -249,6 +249,9 @@ pub(super) const PIPELINED_AFTER_STARTTLS: ReplyText =
 /// A TLS handshake on a port without implicit TLS.
 pub(super) const NOT_TLS: ReplyText =
     ReplyText::new("This port does not begin with TLS", "Ce port ne commence pas par TLS");
+/// A request of HTTP before the login.
+pub(super) const NOT_IMAP: ReplyText =
+    ReplyText::new("This is a mail server", "Ceci est un serveur de courrier");
 /// A command that needs a login.
 pub(super) const LOG_IN_FIRST: ReplyText = ReplyText::new("Log in first", "Connectez-vous d'abord");
 /// A command that is allowed only before the login.
