@@ -213,6 +213,11 @@ pub(super) const NO_SUCH_ROOT: ReplyText =
 /// APPEND of a message above the limit.
 pub(super) const MESSAGE_TOO_BIG: ReplyText =
     ReplyText::coded("TOOBIG", "The message is too big", "Le message est trop gros");
+/// APPEND with a date that no file could have as its time.
+pub(super) const DATE_OUT_OF_RANGE: ReplyText = ReplyText::new(
+    "The date is out of range: write one from 1902 to 2445",
+    "La date est hors limites : écrivez-en une de 1902 à 2445",
+);
 /// APPEND of no octets.
 pub(super) const NO_MESSAGE: ReplyText = ReplyText::new("The message has no octets", "Le message est vide");
 /// The success of a login.
