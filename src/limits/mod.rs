@@ -60,7 +60,8 @@ impl Limits {
         self.pop3.max_message_size.0.max(self.smtp.max_message_size.0.saturating_mul(2))
     }
 
-    /// The table for `restante dev`: limits against abuse are lifted, limits on memory stay.
+    /// The table for `restante dev`: limits against abuse are lifted, limits on memory stay. So many mistakes before the login
+    /// are of a client that speaks another protocol, and not of a person.
     pub fn for_development() -> Self {
         let mut limits = Self::default();
         let (smtp, pop3, imap) = (&mut limits.smtp, &mut limits.pop3, &mut limits.imap);
@@ -69,17 +70,19 @@ impl Limits {
         pop3.login_timeout = Span::secs(600);
         imap.login_timeout = Span::secs(600);
         limits.auth.failure_delay = Span::secs(0);
+        for limit in
+            [&mut smtp.greeting_error_limit, &mut pop3.login_error_limit, &mut imap.login_error_limit]
+        {
+            *limit = 100;
+        }
         for limit in [
             &mut smtp.max_messages_unauthenticated,
             &mut smtp.soft_error_limit,
             &mut smtp.hard_error_limit,
-            &mut smtp.greeting_error_limit,
             &mut smtp.junk_command_limit,
             &mut smtp.unknown_recipient_limit,
             &mut pop3.hard_error_limit,
-            &mut pop3.login_error_limit,
             &mut imap.hard_error_limit,
-            &mut imap.login_error_limit,
             &mut imap.max_connections_per_user,
             &mut limits.auth.max_failures_per_connection,
             &mut limits.auth.max_failures_per_minute,

@@ -20,6 +20,7 @@ mod failure_texts;
 pub mod fault_injection;
 pub mod folder;
 pub mod http;
+mod http_request;
 pub mod imap;
 pub mod injection;
 pub mod loggable;
@@ -42,6 +43,7 @@ pub mod vocabulary;
 
 use std::time::Duration;
 
+pub(crate) use http_request::{is_http_method, is_http_request};
 pub use session::{
     BodyProgress, Context, Encryption, HeldDocument, Progress, ProgressCounts, ResetOn, Session,
     SessionEvent, SessionStage, Step, Timeouts,

@@ -1,5 +1,8 @@
 //! Handles the octets that a terminal sends beside text. Only lenient listeners use it, and only for lines that are no part of
 //! a message.
+//!
+//! The rule: only a whole sequence of telnet (RFC 854) is no text. Any other octet stays in the line, which the session then
+//! refuses, because without it an address would be that of somebody else.
 
 use super::buffer::Outbox;
 
@@ -33,10 +36,19 @@ pub fn as_typed(line: &[u8]) -> Typed {
     while let [octet, after @ ..] = rest {
         rest = after;
         match *octet {
-            IAC => {
-                timing_marks += usize::from(after.starts_with(&[DO, TIMING_MARK]));
-                rest = negotiation(after, &mut typed);
-            }
+            IAC => match after {
+                [IAC, after @ ..] => {
+                    typed.push(IAC);
+                    rest = after;
+                }
+                _ => match negotiation(after) {
+                    Some(behind) => {
+                        timing_marks += usize::from(after.starts_with(&[DO, TIMING_MARK]));
+                        rest = behind;
+                    }
+                    None => typed.push(IAC),
+                },
+            },
             BACKSPACE | DELETE => {
                 typed.pop();
             }
@@ -58,19 +70,15 @@ pub fn typed_line(line: Vec<u8>, is_lenient: bool, out: &mut Outbox) -> Vec<u8> 
     typed.text
 }
 
-/// Skips the octets after an IAC: an escaped 255, a subnegotiation, an option or a single command.
-fn negotiation<'a>(after: &'a [u8], typed: &mut Vec<u8>) -> &'a [u8] {
+/// Skips a command, an option or a subnegotiation after an IAC. `None` if the octets are none of these.
+fn negotiation(after: &[u8]) -> Option<&[u8]> {
     match after {
-        [IAC, rest @ ..] => {
-            typed.push(IAC);
-            rest
+        [SB, 0..=MAX_OPTION, rest @ ..] => {
+            let head = &rest[..rest.len().min(MAX_SUBNEGOTIATION)];
+            head.windows(2).position(|pair| pair == [IAC, SE]).map(|at| &rest[at + 2..])
         }
-        [SB, rest @ ..] => {
-            rest.windows(2).position(|pair| pair == [IAC, SE]).map_or(&[], |at| &rest[at + 2..])
-        }
-        [WILL..=DONT, _, rest @ ..] => rest,
-        [_, rest @ ..] => rest,
-        [] => &[],
+        [WILL..=DONT, 0..=MAX_OPTION, rest @ ..] | [NOP..=GO_AHEAD, rest @ ..] => Some(rest),
+        _ => None,
     }
 }
 
@@ -78,6 +86,8 @@ const NUL: u8 = 0;
 const BACKSPACE: u8 = 0x08;
 const DELETE: u8 = 0x7f;
 const SE: u8 = 240;
+const NOP: u8 = 241;
+const GO_AHEAD: u8 = 249;
 const SB: u8 = 250;
 const WILL: u8 = 251;
 const WONT: u8 = 252;
@@ -85,6 +95,10 @@ const DO: u8 = 253;
 const DONT: u8 = 254;
 const IAC: u8 = 255;
 const TIMING_MARK: u8 = 6;
+/// The last option that a telnet negotiates (the registry of IANA, without the lists of options, 255). Letters are none.
+const MAX_OPTION: u8 = 49;
+/// Octets of a subnegotiation with its end. The bound keeps a line of many beginnings from being searched to its end for each.
+const MAX_SUBNEGOTIATION: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -108,7 +122,21 @@ mod tests {
         assert_eq!(as_typed(b"a\xff\xffb").text, b"a\xffb");
         assert_eq!(as_typed(b"NOOP\r\0\r\n").text, b"NOOP\r\r\n");
         assert_eq!(as_typed(b"NO\0OP").text, b"NO\0OP");
-        assert_eq!(as_typed(b"a\xff").text, b"a");
-        assert_eq!(as_typed(b"a\xff\xfa\x18").text, b"a");
+    }
+
+    #[test]
+    fn w26_an_octet_that_begins_no_sequence_of_telnet_stays_in_the_line() {
+        for line in [
+            &b"RCPT TO:<\xff@x.test>\r\n"[..],
+            b"MAIL FROM:<\xff\xfe@x.test>\r\n",
+            b"a\xff",
+            b"a\xff\r\n",
+            b"a\xff\xfd",
+            b"a\xff\xf0b",
+            b"a\xff\xfa\x18",
+            b"a\xff\xfab\xff\xf0",
+        ] {
+            assert_eq!(as_typed(line).text, line, "{line:?}");
+        }
     }
 }

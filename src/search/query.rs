@@ -113,8 +113,8 @@ impl Query {
                 Err(advice) => return Err(Mistake { word, advice }),
             }
         }
-        // A query of punctuation would match everything.
-        if query.terms.is_empty() && !text.trim().is_empty() {
+        // A query without terms would match everything, and its writer may have meant that with marks alone (`*`).
+        if !text.trim().is_empty() && query.terms.iter().all(Term::is_of_marks) {
             return Err(whole(Advice::NoWord));
         }
         Ok(query)
@@ -150,6 +150,12 @@ impl Term {
             None => Ok(None),
         }
     }
+
+    /// True for a text without a letter, a digit or a sign beyond ASCII.
+    fn is_of_marks(&self) -> bool {
+        let is_mark = |c: char| c.is_ascii_punctuation() || c == ' ';
+        matches!(&self.filter, Filter::Text(text) if text.chars().all(is_mark))
+    }
 }
 
 impl Display for Term {
@@ -157,7 +163,9 @@ impl Display for Term {
         let sign = if self.negated { "-" } else { "" };
         let Filter::Text(text) = &self.filter else { return write!(f, "{sign}{}", self.filter) };
         let word = quoted(format!("{sign}{text}"));
-        let is_read_back = Query::parse(&word, 0).is_ok_and(|query| query.terms == [self.clone()]);
+        // Beside another word, because a mark alone is no query.
+        let is_read_back = Query::parse(&format!("{word} x"), 0)
+            .is_ok_and(|query| query.terms.len() == 2 && query.terms.first() == Some(self));
         // A comma counts as a blank, and keeps a word from being read as a negation or a keyword. Quotation marks keep it from
         // being read as a mistyped one.
         if is_read_back { f.write_str(&word) } else { write!(f, "\"{sign},{text}\"") }
@@ -398,6 +406,20 @@ mod tests {
         assert_eq!(Query::parse(&"x ".repeat(100), 0).unwrap().terms.len(), 100);
         let mistake = read("x before:soon").unwrap_err();
         assert!(mistake.starts_with("before:soon: write a date like 2026-11-20"), "{mistake}");
+    }
+
+    #[test]
+    fn v157_a_query_of_marks_alone_is_a_mistake() {
+        for text in ["-", "!", "*", "%", "+", "* -", "\"%\"", "\"- -\"", ".", "-*", "--", "()"] {
+            assert_eq!(
+                Query::parse(text, 0).map_err(|mistake| mistake.advice),
+                Err(Advice::NoWord),
+                "{text}"
+            );
+        }
+        for text in ["50%", "order -", "-*x", "\u{20ac}", "\u{1f389}", "* is:unread", "c++"] {
+            assert!(Query::parse(text, 0).is_ok(), "{text}");
+        }
     }
 
     /// Holds that a query, if the text is one, is written as a query that is the same.

@@ -25,6 +25,7 @@ use crate::{
         chaos::ChaosPoint,
         folder::Folder,
         imap::request::{FetchPosition, ImapRequest, ImapResponse},
+        is_http_request,
         request::{
             AccountDirectory, Lookup, Mailbox, MaildropRequest, Quota, ReceiveRequest, Request, Response,
         },
@@ -175,11 +176,12 @@ impl Recorder {
 
     /// Records octets that the client sent too early and the session will not read.
     fn record_unread(&mut self, unread: &[u8]) {
-        if unread.starts_with(TLS_HANDSHAKE) {
-            self.line("C| \\x16\\x03");
-        } else {
-            self.line("C| ***");
-        }
+        let shown = match unread.starts_with(TLS_HANDSHAKE) {
+            true => "\\x16\\x03",
+            false if is_http_request(unread) => "POST /",
+            false => "***",
+        };
+        self.line(&format!("C| {shown}"));
     }
 
     fn record_data(&mut self, input: &[u8], before: SessionPhase, after: SessionPhase) {

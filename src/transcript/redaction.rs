@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::proto::{
-    SessionPhase, http, loggable, pop3,
+    SessionPhase, http, is_http_method, loggable, pop3,
     protocol::Protocol,
     sasl::{self, BadResponse, Credentials},
     smtp::command,
@@ -166,7 +166,7 @@ impl Redactor {
                 let hides = near(b"PASS") || near(b"AUTH") || self.auth_seen || !word;
                 match (hides, argument) {
                     _ if text.is_empty() => None,
-                    (true, _) if command::is_http(name) => Some([verb, b" ***"].concat()),
+                    (true, _) if is_http_method(name) => Some([verb, b" ***"].concat()),
                     (true, _) => Some([HIDDEN, nul.as_bytes()].concat()),
                     (false, b"") => None,
                     (false, _) => Some([verb, b" ***", nul.as_bytes()].concat()),

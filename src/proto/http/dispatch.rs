@@ -78,9 +78,8 @@ pub(super) fn answer(
     Ok(match endpoint {
         Endpoint::Inbox => page(None).into(),
         Endpoint::MessagePage | Endpoint::AskDelete => page(Some(name()?)).into(),
-        // A form may be sent twice, so a message that is gone is no mistake.
         Endpoint::DeletePosted => match name()? {
-            MessageName::Id(id) => ApiAction::Delete(Selection::Ids(vec![id])).into(),
+            name @ MessageName::Id(_) => ApiAction::Delete(Selection::One(name)).into(),
             MessageName::Latest => return Err(NO_MESSAGE),
         },
         Endpoint::PageStyle => page::style().into(),

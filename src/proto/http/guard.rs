@@ -20,6 +20,10 @@ pub(super) fn check_host(
     hostname: &str,
     config: &HttpConfig,
 ) -> Result<(), Refusal> {
+    // No browser leaves the host out. A probe may: the answer to it says nothing of the mail.
+    if host.is_empty() {
+        return if access == Some(RouteAccess::Open) { Ok(()) } else { Err(NO_HOST) };
+    }
     let is_known = host_name(host).is_some_and(|name| match name.parse::<IpAddr>() {
         Ok(ip) => {
             let is_named = || config.hosts.iter().any(|known| known.parse() == Ok(ip));
@@ -101,6 +105,10 @@ const UNKNOWN_HOST_IN_DEV: Refusal = Refusal::new(
     Status::MISDIRECTED,
     "This server does not have that name: use localhost, or start it with --host and the name",
 );
+const NO_HOST: Refusal = Refusal::new(
+    Status::BAD_REQUEST,
+    "This path needs a field Host, also by HTTP/1.0: /livez and /readyz need none",
+);
 const OTHER_SITE: Refusal = Refusal::new(
     Status::FORBIDDEN,
     "A page of another site sent this request: only pages of this server may",
@@ -143,7 +151,6 @@ mod tests {
             "127.0.0.1.attacker.test",
             "192.0.2.2",
             "[::2]",
-            "",
             ":80",
             "localhost:x",
             "localhost:123456",
@@ -161,6 +168,14 @@ mod tests {
             "no page has an address for a name"
         );
         assert_eq!(check_host("attacker.test", None, "mx.test", &config(None)), Err(UNKNOWN_HOST));
+    }
+
+    #[test]
+    fn v155_a_request_without_a_host_learns_nothing_of_the_mail() {
+        for access in [None, Some(RouteAccess::Settings), Some(RouteAccess::Page), Some(RouteAccess::Api)] {
+            assert_eq!(check_host("", access, "mx.test", &config(None)), Err(NO_HOST), "{access:?}");
+        }
+        assert_eq!(check_host("", Some(RouteAccess::Open), "mx.test", &config(None)), Ok(()));
     }
 
     #[test]

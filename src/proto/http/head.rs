@@ -50,7 +50,7 @@ impl Method {
 pub(super) struct Head {
     pub(super) method: Method,
     pub(super) target: Target,
-    /// The host and port that the client wants.
+    /// The host and port that the client wants; empty if a client of HTTP/1.0 names none.
     pub(super) host: String,
     /// True if the client may send another request after the response.
     pub(super) keep_alive: bool,
@@ -123,7 +123,7 @@ impl Head {
         let expects_continue = fields.expects_continue()?;
         let close = fields.has_token("connection", "close");
         let keep_alive = !close && (version == 1 || fields.has_token("connection", "keep-alive"));
-        let host = fields.host()?;
+        let host = fields.host(version)?;
         // Before the target: CONNECT and OPTIONS have others.
         let Some(method) = Method::ALL.into_iter().find(|known| known.name() == method) else {
             return Err(Refusal::new(Status::NOT_IMPLEMENTED, "This server has no such method"));
@@ -195,9 +195,11 @@ impl<'a> Fields<'a> {
         })
     }
 
-    fn host(&self) -> Result<String, Refusal> {
+    /// The host. Only HTTP/1.1 demands one: probes of load balancers speak HTTP/1.0 without it.
+    fn host(&self, version: u8) -> Result<String, Refusal> {
         const ONE_HOST: Refusal = bad("A request has one field Host (RFC 9112 section 3.2)");
         match self.one("host") {
+            Ok(None) if version == 0 => Ok(String::new()),
             Ok(Some(host)) if !host.is_empty() => {
                 std::str::from_utf8(host).map(str::to_owned).map_err(|_| ONE_HOST)
             }
@@ -307,6 +309,8 @@ mod tests {
             ("GET / HTTP/1.1|Host: a|Host: a||", 400),
             ("GET / HTTP/1.1|Host: ||", 400),
             ("GET / HTTP/1.1|Accept: x||", 400),
+            ("GET / HTTP/1.0|Host: ||", 400),
+            ("GET / HTTP/1.0|Host: a|Host: a||", 400),
             ("GET / HTTP/1.1|Host: a|Origin: http://a|Origin: http://b||", 400),
             ("GET / HTTP/1.1|Host: a|Expect: more||", 417),
             ("GET / HTTP/2.0|Host: a||", 505),

@@ -47,11 +47,12 @@ impl Target {
         self.query.iter().map(|(name, _)| name.as_str())
     }
 
-    /// A number that is a parameter. `None` if it is missing, or no number. One that is too large becomes the largest one.
+    /// A number that is a parameter. `None` if it is missing, or no number. One that is too large becomes the largest one,
+    /// which every reader of JSON holds: the answer repeats it.
     pub(super) fn number(&self, name: &str) -> Option<usize> {
         let text = self.parameter(name)?.trim();
         let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        is_number.then(|| text.parse().unwrap_or(usize::MAX))
+        is_number.then(|| text.parse().unwrap_or(MAX_NUMBER).min(MAX_NUMBER))
     }
 }
 
@@ -84,6 +85,9 @@ pub(super) fn decode(text: &str, in_query: bool) -> Option<String> {
     }
     String::from_utf8(bytes).ok().filter(|text| !text.contains(char::is_control))
 }
+
+/// The largest number in a query: no list has so many messages.
+const MAX_NUMBER: usize = i32::MAX as usize;
 
 #[cfg(test)]
 mod tests {
@@ -121,6 +125,19 @@ mod tests {
         assert_eq!(target.parameter("query"), Some("a b&c"));
         assert_eq!((target.number("start"), target.parameter("x")), (Some(10), Some("")));
         assert_eq!((target.number("limit"), target.number("none")), (None, None));
+    }
+
+    #[test]
+    fn v158_a_number_is_one_that_every_reader_of_json_holds() {
+        for (text, number) in [
+            ("2147483646", 2_147_483_646),
+            ("2147483648", 2_147_483_647),
+            ("18446744073709551615", 2_147_483_647),
+            ("99999999999999999999", 2_147_483_647),
+        ] {
+            let target = Target::parse(&format!("/s?start={text}")).unwrap();
+            assert_eq!(target.number("start"), Some(number), "{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The rules: a message that is refused is read to its end, so that nothing of it is taken for a command. It is durable
 //! before its OK.
 
-use std::mem;
+use std::{mem, ops::RangeInclusive};
 
 use super::{
     command::Append,
@@ -61,6 +61,10 @@ impl ImapSession {
         }
         let folder = self.mailbox(mailbox).map_err(EarlyRefusal::Name)?;
         let (flags, keywords) = named_flags(&flags).map_err(EarlyRefusal::Malformed)?;
+        // RFC 3501 section 6.3.11 asks for this date in FETCH, and the file system would keep another one.
+        if date.is_some_and(|date| !FILE_TIMES.contains(&date)) {
+            return Err(no(reply::DATE_OUT_OF_RANGE));
+        }
         if announcement.octets > self.config.limits.smtp.max_message_size.0 {
             return Err(no(reply::MESSAGE_TOO_BIG));
         }
@@ -274,3 +278,5 @@ fn failed(failure: Failure) -> EarlyRefusal {
 }
 
 const APPEND: &str = "APPEND";
+/// The internal dates, in seconds since 1970: of the years that ext4 keeps whole as the time of a file.
+const FILE_TIMES: RangeInclusive<i64> = -2_145_916_800..=15_021_158_399;

@@ -14,7 +14,7 @@ use super::{
 use crate::proto::{
     Context, Step, TLS_HANDSHAKE,
     buffer::{Inbox, Line, Outbox},
-    telnet,
+    is_http_request, telnet,
 };
 
 /// True for a word with which a person asks for the commands, after a tag or in its place.
@@ -27,6 +27,9 @@ impl ImapSession {
         let is_first = self.user.is_none() && self.reader.octets() == 0;
         if is_first && inbox.line_start().starts_with(TLS_HANDSHAKE) {
             return self.close_with(out, "TLS handshake", reply::NOT_TLS);
+        }
+        if is_first && is_http_request(inbox.line_start()) {
+            return self.close_with(out, "HTTP", reply::NOT_IMAP);
         }
         match self.read(inbox, out) {
             Input::Partial => Step::Idle,

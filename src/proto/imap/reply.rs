@@ -213,6 +213,11 @@ pub(super) const NO_SUCH_ROOT: ReplyText =
 /// APPEND of a message above the limit.
 pub(super) const MESSAGE_TOO_BIG: ReplyText =
     ReplyText::coded("TOOBIG", "The message is too big", "Le message est trop gros");
+/// APPEND with a date that no file could have as its time.
+pub(super) const DATE_OUT_OF_RANGE: ReplyText = ReplyText::new(
+    "The date is out of range: write one from 1902 to 2445",
+    "La date est hors limites : écrivez-en une de 1902 à 2445",
+);
 /// APPEND of no octets.
 pub(super) const NO_MESSAGE: ReplyText = ReplyText::new("The message has no octets", "Le message est vide");
 /// The success of a login.
@@ -249,6 +254,9 @@ pub(super) const PIPELINED_AFTER_STARTTLS: ReplyText =
 /// A TLS handshake on a port without implicit TLS.
 pub(super) const NOT_TLS: ReplyText =
     ReplyText::new("This port does not begin with TLS", "Ce port ne commence pas par TLS");
+/// A request of HTTP before the login.
+pub(super) const NOT_IMAP: ReplyText =
+    ReplyText::new("This is a mail server", "Ceci est un serveur de courrier");
 /// A command that needs a login.
 pub(super) const LOG_IN_FIRST: ReplyText = ReplyText::new("Log in first", "Connectez-vous d'abord");
 /// A command that is allowed only before the login.

@@ -118,6 +118,7 @@ const CITED: &[(ReplyText, &str)] = &[
     (reply::TLS_ALREADY, "RFC 2595 4"),
     (reply::PIPELINED_AFTER_STLS, "RFC 2595 4"),
     (reply::NOT_TLS, "RFC 2595 4"),
+    (reply::NOT_POP3, "RFC 1939 3"),
 ];
 
 /// The longest command line, its line end included, in octets (RFC 2449 section 4).

@@ -203,6 +203,8 @@ pub const PIPELINED_AFTER_STLS: ReplyText =
 /// A TLS handshake on a port without implicit TLS.
 pub const NOT_TLS: ReplyText =
     ReplyText::new("This port does not begin with TLS", "Ce port ne commence pas par TLS");
+/// A request of HTTP before the login.
+pub const NOT_POP3: ReplyText = ReplyText::new("This is a mail server", "Ceci est un serveur de courrier");
 /// The last reply of a session that has reached its error limit.
 pub const TOO_MANY_ERRORS: ReplyText =
     ReplyText::new("Too many errors, closing", "Trop d'erreurs, fin de session");

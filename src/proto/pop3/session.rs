@@ -21,7 +21,7 @@ use crate::{
         Timeouts,
         buffer::{Inbox, Line, Outbox},
         event::Event,
-        is_limit_reached,
+        is_http_request, is_limit_reached,
         request::{Failure, Response, Secret},
         sasl::{self, Credentials},
         telnet,
@@ -32,6 +32,9 @@ impl Pop3Session {
     fn command_step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         if self.phase() == CommandPhase::Authorization && inbox.line_start().starts_with(TLS_HANDSHAKE) {
             return self.close_with(out, "TLS handshake", reply::NOT_TLS);
+        }
+        if self.phase() == CommandPhase::Authorization && is_http_request(inbox.line_start()) {
+            return self.close_with(out, "HTTP", reply::NOT_POP3);
         }
         let limits = &self.config.limits;
         // AUTH may include its initial response (RFC 5034 section 4).

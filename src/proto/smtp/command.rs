@@ -35,14 +35,6 @@ pub fn split(line: &[u8]) -> (&[u8], &[u8]) {
     (&line[..end], line[end..].trim_ascii_start())
 }
 
-/// True if a line begins like an HTTP request. An attacker can make HTTP clients connect to a mail server
-/// (ALPACA).
-pub fn is_http(verb: &[u8]) -> bool {
-    [&b"GET"[..], b"POST", b"HEAD", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"PATCH", b"TRACE"]
-        .iter()
-        .any(|method| method.eq_ignore_ascii_case(verb))
-}
-
 /// Parses the client's name in HELO and EHLO: any printable octets that are harmless in `Received:`. The forgiving
 /// syntax accepts every other name too, and returns `None` for it. The name cannot be verified, so it is no reason to
 /// refuse the client (RFC 5321 section 4.1.4), whose user often cannot change the name of the machine.

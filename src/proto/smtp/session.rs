@@ -19,6 +19,7 @@ use crate::proto::{
     buffer::{Inbox, Line, Outbox},
     dot::Decoder,
     event::Event,
+    is_http_method, is_http_request,
     request::{Failure, Response},
     sasl, telnet,
 };
@@ -27,6 +28,9 @@ impl SmtpSession {
     fn command_step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
         if self.client.is_none() && inbox.line_start().starts_with(TLS_HANDSHAKE) {
             return self.close_with(out, "TLS handshake", &reply::NOT_TLS);
+        }
+        if is_http_request(inbox.line_start()) {
+            return self.close_with(out, "HTTP", &reply::NOT_SMTP);
         }
         let limits = &self.config.limits;
         let start = self.config.syntax().command(inbox.line_start());
@@ -63,7 +67,7 @@ impl SmtpSession {
     fn command(&mut self, cx: &Context<'_>, line: &[u8], inbox: &Inbox, out: &mut Outbox) -> Step {
         let line = self.config.syntax().command(line);
         let (verb, argument) = command::split(line);
-        if command::is_http(verb) {
+        if is_http_method(verb) {
             return self.close_with(out, "HTTP", &reply::NOT_SMTP);
         }
         self.auth_seen |= command::is_auth(line);
