@@ -92,8 +92,8 @@ fn has_mail(directory: &Path) -> bool {
     has_all_parts(directory) || Spool::has_sign_of_one(directory).unwrap_or(false)
 }
 
-/// The transcript in `./transcripts` of a session that is named by its id. After a restart another session may have the same id,
-/// and the newest is meant. Any other name is a path.
+/// The transcript in `./transcripts` of a session that is named by its id. After a restart another session may have the
+/// same id, and the newest is meant. Any other name is a path.
 fn path_meant(named: &Path) -> Result<PathBuf, Failure> {
     let digits = named.to_str().and_then(|word| word.strip_prefix('c'));
     let is_id = digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()));
