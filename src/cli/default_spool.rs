@@ -1,4 +1,4 @@
-//! The spool of a tool that is given none, and the words about one that is not there.
+//! The spool of a command that is given none, and the words about one that is not there.
 
 use super::config_arg::unnamed_config;
 
@@ -16,4 +16,5 @@ pub(super) const NAME_SPOOL: &str = "name the spool with --spool or --config";
 /// The places of a configuration that a command finds by itself.
 pub(super) const CONFIGURATIONS: &str =
     "a configuration in the variable RESTANTE_CONFIG, nor /etc/restante/restante.toml,";
+#[cfg(feature = "tools")]
 pub(super) const VARIABLE_ALONE: &str = "a configuration in the variable RESTANTE_CONFIG";

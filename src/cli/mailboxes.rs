@@ -94,6 +94,11 @@ impl MailboxArgs {
 }
 
 impl SpoolAccounts {
+    /// Whether the command was given no spool, and finds none.
+    pub(super) fn is_nowhere(&self) -> bool {
+        self.is_default && !self.spool.exists()
+    }
+
     /// The sentence for a spool that is not there.
     pub(super) fn absent(&self) -> String {
         match self.is_default {

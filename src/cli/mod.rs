@@ -9,7 +9,6 @@ mod check;
 #[cfg(feature = "tools")]
 mod client;
 mod config_arg;
-#[cfg(feature = "tools")]
 mod default_spool;
 mod dev;
 #[cfg(feature = "tools")]

@@ -90,7 +90,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Err(error) => report(vec![error]),
         }
     }
-    output::line(format_args!("{} deleted", printable::counted(deleted, "message")))?;
+    let has_failed = deleted == 0 && broken > 0;
+    if !has_failed {
+        output::line(format_args!("{} deleted", printable::counted(deleted, "message")))?;
+    }
     if let (1.., Some(to)) = (hidden, &arguments.to) {
         output::message(format_args!(
             "restante: {} to several recipients stayed, because the header does not tell whether {to} is one of them",
@@ -101,10 +104,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(path) => read_only(path),
         None => format!("see {}", restante(&["fsck"])),
     };
+    let nothing = if has_failed { "nothing was deleted: " } else { "" };
     match broken {
         0 => Ok(()),
-        1 => Err(Failure::Other(format!("1 mailbox or folder could not be emptied: {}", advice()))),
-        n => Err(Failure::Other(format!("{n} mailboxes or folders could not be emptied: {}", advice()))),
+        1 => Err(Failure::Other(format!("{nothing}1 mailbox or folder could not be emptied: {}", advice()))),
+        n => Err(Failure::Other(format!(
+            "{nothing}{n} mailboxes or folders could not be emptied: {}",
+            advice()
+        ))),
     }
 }
 

@@ -5,23 +5,36 @@
 
 #[cfg(feature = "tools")]
 mod live;
+mod refusal;
 mod source;
 mod summary;
 
-use std::{path::PathBuf, time::SystemTime};
+use std::{
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use clap::Args;
 
-use super::{config_arg::named_config, failure::Failure, output};
+use super::{
+    config_arg::{default_config, named_config, tell_of_unnamed},
+    default_spool::{CONFIGURATIONS, no_spool_here},
+    failure::Failure,
+    output,
+};
 use crate::{config::Config, metrics::reader::MetricsSnapshot, printable};
-use source::{named_source, source_of_config, source_of_here, source_of_mistaken_config, source_of_spool};
+use refusal::Refusal;
+use source::{
+    is_spool_here, named_source, only_source, source_of_config, source_of_here, source_of_mistaken_config,
+    source_of_spool,
+};
 pub(super) use summary::staleness;
 
 /// Show the statistics of a running server.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Configuration file of the server [default: $RESTANTE_CONFIG; without it, the server of ./spool if that is a spool, else
-    /// the one whose metrics are newest]
+    /// /etc/restante/restante.toml, else, without --check, the only server that runs]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Directory with the mailboxes of the server
@@ -50,21 +63,30 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             "--watch needs a terminal for its screen and its keys: without one, use `restante status`".into(),
         ));
     }
-    let config = arguments.config.clone().or_else(|| named_config().filter(|_| arguments.spool.is_none()));
-    let (metrics, config_error) = match (&arguments.file, &config) {
-        (Some(file), _) => (named_source(file)?, None),
-        (None, Some(config)) => match Config::load(config) {
-            Ok(loaded) => (source_of_config(config, &loaded)?, None),
+    let config = config_meant(arguments);
+    if let (None, Some(taken)) = (&arguments.config, &config) {
+        tell_of_unnamed(taken);
+    }
+    let (metrics, config_error) = match (&arguments.file, &arguments.spool, &config) {
+        (Some(file), ..) => (named_source(file)?, None),
+        (None, Some(spool), _) => (source_of_spool(spool)?, None),
+        (None, None, Some(config)) => match Config::load(config) {
+            Ok(loaded) => (source_of_config(config, &loaded, arguments.config.is_none())?, None),
             // A server that runs does so with the configuration before the mistake.
             Err(error) => match source_of_mistaken_config(config) {
                 Some(metrics) => (metrics, Some(error)),
                 None => return Err(error.into()),
             },
         },
-        (None, None) => match &arguments.spool {
-            Some(spool) => (source_of_spool(spool)?, None),
-            None => (source_of_here()?, None),
-        },
+        (None, None, None) if is_spool_here() => (source_of_here()?, None),
+        // A green light of another server would hide that the right one has ended.
+        (None, None, None) if arguments.check => {
+            return Err(Failure::Usage(format!(
+                "--check takes no server that is not named: {}",
+                no_spool_here(CONFIGURATIONS)
+            )));
+        }
+        (None, None, None) => (only_source()?, None),
     };
     let now = SystemTime::now();
     #[cfg(feature = "tools")]
@@ -73,17 +95,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return live::run(&source, reading).map_err(Failure::output);
     }
     let (_, reading) = metrics;
+    // The metrics that --file names may be of a server with other file systems.
+    let place = reading.spool().map(Path::new).filter(|_| arguments.file.is_none());
+    let refusal = Refusal::of_metrics(&reading).or_else(|| place.and_then(Refusal::of_spool));
     let text = match () {
-        () if arguments.check => format!("{}\n", summary::verdict(&reading, now)),
+        () if arguments.check => format!("{}\n", summary::verdict(&reading, refusal, now)),
         () if arguments.json => json(&reading, now),
-        () => table(&reading, now),
+        () => table(&reading, refusal, now),
     };
     output::page(&text)?;
     if let Some(error) = config_error {
         return Err(error.into());
     }
     match staleness(&reading, now) {
-        None => match summary::refusal(&reading).filter(|_| arguments.check) {
+        None => match refusal.filter(|_| arguments.check) {
             Some(refusal) => Err(Failure::Other(refusal.sentence().into())),
             None => Ok(()),
         },
@@ -91,9 +116,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn table(reading: &MetricsSnapshot, now: SystemTime) -> String {
+/// The configuration that an option or the environment names, or else that of the machine, unless this directory has the spool
+/// of another server.
+fn config_meant(arguments: &Arguments) -> Option<PathBuf> {
+    if arguments.spool.is_some() || arguments.file.is_some() {
+        return None;
+    }
+    let found = || default_config().filter(|_| named_config().is_some() || !is_spool_here());
+    arguments.config.clone().or_else(found)
+}
+
+fn table(reading: &MetricsSnapshot, refusal: Option<Refusal>, now: SystemTime) -> String {
     let mut text = format!("{}\n\n", summary::heading(reading, now));
-    summary::lines(reading, None).iter().for_each(|line| {
+    summary::lines(reading, None, refusal).iter().for_each(|line| {
         text.push_str(line);
         text.push('\n');
     });

@@ -15,12 +15,12 @@ use crate::{
     maildir,
     printable::escape_line,
     search::{self, Query},
-    tools::{Mark, Message, Presence, Wait},
+    tools::{Mark, Message, Presence, Target, Wait},
 };
 
 /// Wait for a message, and print its path, a tab, and its envelope.
 ///
-/// Exit codes: 0 the message arrived, 1 the time limit passed, 2 the command line is wrong.
+/// Exit codes: 0 the message arrived, 1 the time limit passed, 2 the command line is wrong, or the mailbox cannot be looked at.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -31,10 +31,10 @@ pub(super) struct Arguments {
     /// Sender, in MAIL FROM or in the field From
     #[arg(long, value_name = "ADDRESS")]
     from: Option<String>,
-    /// Regular expression to find in the decoded subject
+    /// Regular expression to find in the decoded subject; with (?i) at its beginning, upper and lower case are the same
     #[arg(long, value_name = "RE")]
     subject: Option<Regex>,
-    /// Regular expression to find in the decoded text parts
+    /// Regular expression to find in the decoded text parts; (?i) as for --subject
     #[arg(long, value_name = "RE")]
     body: Option<Regex>,
     /// Search words, as in the web API: `from:shop has:attachment "order 4711" -draft`
@@ -57,19 +57,33 @@ pub(super) struct Arguments {
     json: bool,
 }
 
+/// Only a message that did not come has exit code 1, because a test that nothing came must not pass for another reason.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    match wait_for(arguments).map_err(Failure::into_usage)? {
+        None => Ok(()),
+        Some(in_vain) => Err(Failure::Other(in_vain)),
+    }
+}
+
+/// Waits. The sentence is that of a wait in vain.
+fn wait_for(arguments: &Arguments) -> Result<Option<String>, Failure> {
     // Reads the mark first, because the file may be readable for root only.
     let after = arguments.after.as_deref().map(parse_mark).transpose()?.unwrap_or_default();
     let mailboxes = arguments.place.open()?;
+    if mailboxes.is_nowhere() {
+        return Err(Failure::Usage(mailboxes.absent()));
+    }
     let targets = mailboxes.targets(&arguments.to)?;
+    let whose = with_mailboxes(&arguments.to, &targets);
     let wait = Wait { spool: &mailboxes.spool, targets: &targets, after: &after, timeout: arguments.timeout };
     wait.check_mark().map_err(|error| Failure::Usage(format!("--after: {error}")))?;
     let mut out = Stdout::new();
     if arguments.mark {
         let mark = wait.mark()?;
-        warn_of_empty_mark(&arguments.to, &wait)?;
+        warn_of_empty_mark(&whose, &wait)?;
         out.line(mark)?;
-        return out.flush();
+        out.flush()?;
+        return Ok(None);
     }
     let (mut found, mut failed) = (0, None);
     let enough = wait.run(|message| {
@@ -90,24 +104,52 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     });
     match (failed, enough?) {
         (Some(failure), _) => Err(failure),
-        (None, true) => Ok(()),
+        (None, true) => Ok(None),
         (None, false) => {
             let presence = wait.look()?;
-            Err(Failure::Other(describe_failure(arguments, found, &mailboxes, &presence)))
+            let why = describe_failure(arguments, (&whose, found), &mailboxes, &presence);
+            match presence {
+                Presence::NoSpool => Err(Failure::Usage(why)),
+                Presence::NoMailbox { .. } | Presence::Messages { .. } => Ok(Some(why)),
+            }
         }
     }
 }
 
+/// The address, and the mailboxes of its mail if they have other names: `bob` alone has the first domain, and an alias leads
+/// elsewhere.
+fn with_mailboxes(to: &str, targets: &[Target]) -> String {
+    let mailboxes: Vec<&str> = targets.iter().map(|target| target.destination.mailbox.as_str()).collect();
+    let untagged = to.split_once('@').map(|(local, domain)| {
+        let (name, _) = local.split_once('+').unwrap_or((local, ""));
+        format!("{name}@{domain}")
+    });
+    if let ([mailbox], Some(untagged)) = (&mailboxes[..], &untagged)
+        && mailbox.to_lowercase() == untagged.to_lowercase()
+    {
+        return to.to_owned();
+    }
+    let title = if mailboxes.len() == 1 { "mailbox" } else { "mailboxes" };
+    format!("{to} ({title} {})", listed(&mailboxes))
+}
+
+/// The first of some names.
+fn listed<T: AsRef<str>>(names: &[T]) -> String {
+    let more = if names.len() > MAX_NAMES { ", ..." } else { "" };
+    let first: Vec<&str> = names.iter().take(MAX_NAMES).map(AsRef::as_ref).collect();
+    first.join(", ") + more
+}
+
 /// A mark of a mailbox that does not exist yet is in order, and has no messages. A spool that does not exist is more
 /// often a mistyped one.
-fn warn_of_empty_mark(to: &str, wait: &Wait<'_>) -> Result<(), Failure> {
+fn warn_of_empty_mark(whose: &str, wait: &Wait<'_>) -> Result<(), Failure> {
     let spool = wait.spool.display();
     match wait.look()? {
         Presence::NoSpool => output::message(format_args!(
             "restante: there is no spool {spool} yet: start its server, or name another one with --spool or --config"
         )),
         Presence::NoMailbox { .. } => output::message(format_args!(
-            "restante: {to} has no mailbox in {spool} yet: its first message will make it"
+            "restante: {whose} has no mailbox in {spool} yet: its first message will make it"
         )),
         Presence::Messages { .. } => {}
     }
@@ -117,7 +159,7 @@ fn warn_of_empty_mark(to: &str, wait: &Wait<'_>) -> Result<(), Failure> {
 /// Says where the messages were awaited, and what is there.
 fn describe_failure(
     arguments: &Arguments,
-    found: u64,
+    (whose, found): (&str, u64),
     mailboxes: &SpoolAccounts,
     presence: &Presence,
 ) -> String {
@@ -131,7 +173,7 @@ fn describe_failure(
     let (value, unit) = time.split_at(digits);
     let is_single = unit.bytes().all(|b| b.is_ascii_alphabetic());
     let time = if is_single { format!("{value} {unit}") } else { time };
-    let start = format!("{number} for {to} in {} after {time}", mailboxes.spool.display());
+    let start = format!("{number} for {whose} in {} after {time}", mailboxes.spool.display());
     match presence {
         Presence::NoSpool => {
             format!("{start}: {}", mailboxes.absent())
@@ -140,9 +182,7 @@ fn describe_failure(
             format!("{start}: there is no such mailbox, nor any other in that spool")
         }
         Presence::NoMailbox { others } => {
-            let more = if others.len() > MAX_NAMES { ", ..." } else { "" };
-            let names = others.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
-            format!("{start}: there is no such mailbox; that spool has {names}{more}")
+            format!("{start}: there is no such mailbox; that spool has {}", listed(others))
         }
         Presence::Messages { there, marked, hidden, elsewhere, newest } => {
             let others = hidden + elsewhere;

@@ -17,7 +17,7 @@ use crate::{
     command_hint::path_word,
     config::Config,
     file_rights::{as_another_user, words_of_lock_holder},
-    maildir::Spool,
+    maildir::{Spool, has_all_parts},
     open_regular::{open_regular, read_bounded},
     printable,
     transcript::{self, Reader, mermaid},
@@ -29,8 +29,8 @@ use crate::{
 /// configuration.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Directory with transcripts, or one transcript
-    #[arg(value_name = "DIR|FILE", default_value = HERE)]
+    /// Directory with transcripts, one transcript, or the id of a session in ./transcripts, like c1007 in the log
+    #[arg(value_name = "DIR|FILE|ID", default_value = HERE)]
     path: PathBuf,
     /// Configuration file that names the directory
     #[arg(long, value_name = "FILE", conflicts_with = "path")]
@@ -49,9 +49,15 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let path = match &arguments.config {
         Some(config) => transcripts_of(config)?,
-        None => arguments.path.clone(),
+        None => path_meant(&arguments.path)?,
     };
     let is_directory = fs::metadata(&path).map_err(|error| absent_place(&path, &error))?.is_dir();
+    if is_directory && has_mail(&path) && transcripts_in(&path)?.is_empty() {
+        return Err(Failure::Usage(format!(
+            "{} is a directory of mail, and no transcript is in it: {NAME_TRANSCRIPTS}",
+            path.display()
+        )));
+    }
     if !is_directory {
         let file = open_regular(&path).map_err(|error| absent(&path, &error))?;
         let mut head = Vec::new();
@@ -79,6 +85,32 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return output::styled(&shown).map_err(Failure::output);
     }
     follow(&path, is_directory)
+}
+
+/// Whether a directory is a spool or a mailbox, in which no server writes transcripts.
+fn has_mail(directory: &Path) -> bool {
+    has_all_parts(directory) || Spool::has_sign_of_one(directory).unwrap_or(false)
+}
+
+/// The transcript in `./transcripts` of a session that is named by its id. After a restart another session may have the
+/// same id, and the newest is meant. Any other name is a path.
+fn path_meant(named: &Path) -> Result<PathBuf, Failure> {
+    let digits = named.to_str().and_then(|word| word.strip_prefix('c'));
+    let is_id = digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()));
+    if !is_id || named.exists() {
+        return Ok(named.to_owned());
+    }
+    let (here, ending) = (Path::new(HERE), format!("-{}{}", named.display(), transcript::SUFFIX));
+    fs::metadata(here).map_err(|error| absent_place(here, &error))?;
+    let of_session =
+        transcripts_in(here)?.into_iter().rfind(|file| file.to_string_lossy().ends_with(&ending));
+    of_session.ok_or_else(|| {
+        Failure::Usage(format!(
+            "there is no transcript of {} in {HERE}: name its file, whose name ends in {ending}; a server removes the oldest ones \
+             beyond a limit",
+            named.display()
+        ))
+    })
 }
 
 /// The directory that a configuration names.

@@ -94,11 +94,15 @@ fn spool(config: &Config) -> Option<Problem> {
     }
 }
 
+/// Whether the disk of a spool is full or read-only.
+pub fn takes_no_mail(spool: &Spool) -> bool {
+    spool.room().is_ok_and(|room| room.octets() < Room::LEAST)
+}
+
 /// The warning about a disk without room for mail.
 fn full_disk(spool: &Spool) -> Option<Problem> {
-    let is_full = spool.room().is_ok_and(|room| room.octets() < Room::LEAST);
     let why = || format!("the disk of {} is full, so no mail arrives: make room", spool.path().display());
-    is_full.then(|| Problem { is_warning: true, ..Problem::new(SPOOL, why()) })
+    takes_no_mail(spool).then(|| Problem { is_warning: true, ..Problem::new(SPOOL, why()) })
 }
 
 /// Whether owners and modes keep the server's user from writing to the spool. An empty directory may be a mount point.

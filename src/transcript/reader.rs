@@ -68,8 +68,14 @@ pub enum Exchange {
     Note(String),
 }
 
-/// Whether a text is a transcript: it has the beginning of a session, or a line of a client or a server.
+/// Whether a text is a transcript: it has the beginning of a session, or a line of a client or a server. The first line below
+/// the comments tells one from a text that quotes some lines of a dialogue.
 pub fn is_transcript(text: &str) -> bool {
+    let whole_lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    let first = whole_lines.map(str::trim_end).find(|line| !line.is_empty() && !line.starts_with('#'));
+    if first.is_some_and(|line| !MARKS.iter().any(|mark| line.starts_with(mark))) {
+        return false;
+    }
     let mut reader = Reader::default();
     let is_dialogue = |exchange| {
         use Exchange::{Client, Server, SessionStart};
@@ -77,6 +83,9 @@ pub fn is_transcript(text: &str) -> bool {
     };
     text.lines().filter_map(|line| reader.line(line)).any(is_dialogue)
 }
+
+/// The beginnings of lines other than comments.
+const MARKS: [&str; 10] = ["= ", "S:", "S|", "S~", "C:", "C|", "C~", "? ", "! ", ". "];
 
 impl Default for Reader {
     fn default() -> Self {

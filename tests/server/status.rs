@@ -211,27 +211,121 @@ fn n93_a_mailbox_on_a_read_only_disk_is_read_by_pop3_and_imap_says_why_not() {
 #[test]
 fn n90_a_health_check_means_the_spool_of_its_directory_and_always_names_one() {
     let (mut ours, other) = (Server::dev(), Server::dev());
-    let check = |directory: &Path| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
-        command.args(["status", "--check"]).current_dir(directory);
-        command.env("XDG_RUNTIME_DIR", other.runtime.path()).env_remove("RESTANTE_CONFIG");
-        let output = command.output().unwrap();
-        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
-    };
+    let check = |directory: &Path| status_in(directory, &["--check"], other.runtime.path());
     assert_eq!(ours.spool, ours.home.path().join("spool"), "where a person types the command");
     ours.signal(rustix::process::Signal::TERM);
     assert!(ours.wait().success());
-    // A directory without a spool has no server of its own, and neither has one whose `spool` is another thing.
-    let empty = home();
-    fs::create_dir_all(empty.path().join("spool/cron")).unwrap();
-    let named = format!("; spool {}\n", other.spool.display());
     eventually("the other server is healthy", || {
-        let (code, said) = check(empty.path());
-        (code == Some(0) && said.starts_with("healthy: up ") && said.contains(&named)).then_some(())
+        let (code, said) = check(other.home.path());
+        let is_named = said.ends_with(&format!("; spool {}\n", other.spool.display()));
+        (code == Some(0) && said.starts_with("healthy: up ") && is_named).then_some(())
     });
     let (code, said) = check(ours.home.path());
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains(&format!("no metrics of a server of {}", ours.spool.display())), "{said}");
+}
+
+/// `restante status` in a directory, without a configuration in the environment.
+fn status_in(directory: &Path, options: &[&str], runtime: &Path) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+    command.arg("status").args(options).current_dir(directory).env_remove("RESTANTE_CONFIG");
+    command.env("XDG_RUNTIME_DIR", runtime).env("HOME", runtime).env_remove("XDG_STATE_HOME");
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+#[test]
+fn u126_a_health_check_takes_no_server_that_is_not_named_and_a_person_chooses_among_several() {
+    let test = "u126_a_health_check_takes_no_server_that_is_not_named_and_a_person_chooses_among_several";
+    if Path::new("/etc/restante/restante.toml").exists() {
+        return skip(test, "this machine has a configuration");
+    }
+    let (runtime, place, empty) = (home(), home(), home());
+    let start = |name: &str| {
+        let spool = place.path().join(name).join("spool");
+        fs::create_dir(spool.parent().unwrap()).unwrap();
+        let runtime = format!("XDG_RUNTIME_DIR={}", runtime.path().display());
+        Setup { wrapper: &["env", &runtime], spool: Some(spool), ..Setup::default() }.start()
+    };
+    let status = |options: &[&str]| status_in(empty.path(), options, runtime.path());
+    // A directory of that name is no spool yet.
+    fs::create_dir_all(empty.path().join("spool/cron")).unwrap();
+    let is_refused = || {
+        let (code, said) = status(&["--check"]);
+        let told = "--check takes no server that is not named: there is neither a configuration in the variable \
+                    RESTANTE_CONFIG, nor /etc/restante/restante.toml, nor a spool ./spool: name the spool with \
+                    --spool or --config";
+        assert!(code == Some(2) && said.contains(told) && !said.contains("healthy"), "{said}");
+    };
+    is_refused();
+    let one = start("one");
+    eventually("the only server is shown", || {
+        let (code, said) = status(&[]);
+        (code == Some(0) && said.contains(&one.spool.display().to_string())).then_some(())
+    });
+    is_refused();
+    let two = start("two");
+    eventually("both are told", || {
+        let (code, said) = status(&[]);
+        let commands =
+            [&one, &two].map(|server| format!("`restante status --spool {}`", server.spool.display()));
+        (code == Some(2)
+            && said.contains(&format!("2 servers run: choose one with {}", commands.join(" or "))))
+        .then_some(())
+    });
+    is_refused();
+    // The configuration of the environment comes before the spool of the directory.
+    let config = empty.path().join("restante.toml");
+    let gone = empty.path().join("gone");
+    fs::write(&config, configuration(empty.path(), &gone, STRICT)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+    command
+        .args(["status", "--check"])
+        .current_dir(one.spool.parent().unwrap())
+        .env("XDG_RUNTIME_DIR", runtime.path());
+    let output = command.env("RESTANTE_CONFIG", &config).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let told = format!("no metrics of a server of {}: ", gone.display());
+    assert!(output.status.code() == Some(1) && said.contains(&told), "{said}");
+}
+
+#[test]
+fn u127_the_status_of_a_server_whose_spool_is_gone_is_refusing() {
+    let server = Server::dev();
+    let (runtime, directory) = (server.runtime.path(), server.home.path());
+    let spool = server.spool.to_str().unwrap();
+    let ways = [&["--spool", "spool"][..], &["--spool", spool], &[]];
+    let status = |way: &[&str], more: &[&str]| status_in(directory, &[way, more].concat(), runtime);
+    eventually("the server has written its metrics", || (status(&[], &[]).0 == Some(0)).then_some(()));
+    fs::rename(&server.spool, directory.join("aside")).unwrap();
+    for way in ways {
+        let (code, said) = status(way, &["--check"]);
+        assert!(code == Some(1) && said.contains("the server refuses mail and logins"), "{way:?}: {said}");
+        assert!(said.starts_with("refusing: up "), "{way:?}: {said}");
+        let (code, said) = status(way, &[]);
+        assert!(
+            code == Some(0) && said.contains("\nrefusing     deliveries and logins: the spool"),
+            "{said}"
+        );
+    }
+    fs::rename(directory.join("aside"), &server.spool).unwrap();
+    eventually("it is healthy again", || (status(&[], &["--check"]).0 == Some(0)).then_some(()));
+}
+
+#[test]
+fn u129_the_health_check_sees_a_full_disk_before_a_client_sends() {
+    let test = "u129_the_health_check_sees_a_full_disk_before_a_client_sends";
+    let Some(disk) = SmallDisk::mount("1m") else {
+        return skip(test, "only root may mount a small disk");
+    };
+    let spool = disk.dir.path().join("spool");
+    let server = Setup { spool: Some(spool.clone()), ..Setup::default() }.start();
+    let check = || status_of(&["--check"], &spool, server.runtime.path());
+    eventually("the server is healthy", || (check().0 == Some(0)).then_some(()));
+    let _filler = disk.fill(0);
+    let (code, said) = check();
+    assert!(code == Some(1) && said.starts_with("refusing: up "), "{said}");
+    assert!(said.contains("the server refuses mail: the disk of its spool is full or read-only"), "{said}");
 }
 
 #[test]

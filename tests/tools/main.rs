@@ -23,4 +23,5 @@ mod spool_owner;
 mod tags;
 mod testing_library;
 mod wait;
+mod wait_failures;
 mod watch;

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
 };
@@ -162,6 +163,27 @@ fn u36_a_purge_of_a_mailbox_that_does_not_exist_says_so() {
         let told = String::from_utf8(output.stderr).unwrap();
         assert!(told.contains(&format!("no mailbox {mailbox} in ")), "{told}");
     }
+}
+
+#[test]
+fn u134_a_purge_that_could_delete_nothing_prints_no_count() {
+    let desk = Desk::new();
+    let bob = desk.maildir(BOB);
+    bob.put("1.x", LETTER);
+    if rustix::process::geteuid().is_root() && !desk.give_away() {
+        return skip(
+            "u134_a_purge_that_could_delete_nothing_prints_no_count",
+            "nobody else can get to the spool",
+        );
+    }
+    let new = bob.path.join("new");
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o500)).unwrap();
+    let (printed, said) = desk.run(&["purge", "--all", "--yes"], 1);
+    assert!(printed.is_empty(), "{:?}", String::from_utf8_lossy(&printed));
+    assert!(said.contains("nothing was deleted: 1 mailbox or folder could not be emptied: "), "{said}");
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o700)).unwrap();
+    let (printed, _) = desk.run(&["purge", "--all", "--yes"], 0);
+    assert_eq!(printed, b"1 message deleted\n");
 }
 
 #[test]

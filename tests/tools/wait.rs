@@ -228,7 +228,7 @@ fn nothing_is_waited_for_beyond_the_time_and_no_spool_is_made() {
     let dir = home();
     let spool = dir.path().join("spool");
     let output = command(&spool, &["wait", "--to", BOB, "--timeout", "50ms"]).output().unwrap();
-    assert_eq!(said(&output), (Vec::new(), 1));
+    assert_eq!(said(&output), (Vec::new(), 2));
     let complaint = String::from_utf8(output.stderr).unwrap();
     let expected = format!(
         "restante: no matching message for {BOB} in {0} after 50 ms: {0} is not there: name the spool with --spool or --config",

@@ -387,3 +387,53 @@ fn n151_a_watch_of_a_server_without_transcripts_says_so_and_how_to_start_one() {
     let other = format!("`restante watch --config {file}` shows the sessions of the server of that file");
     assert!(said.contains(&other), "{said}");
 }
+
+#[test]
+fn u132_a_directory_of_mail_and_a_text_that_quotes_a_dialogue_are_no_transcripts() {
+    let server = Server::dev();
+    deliver(&server, "bob@example.test", b"Subject: x\r\n\r\n");
+    for directory in [server.spool.clone(), server.spool.join("bob@example.test")] {
+        for more in [&[][..], &["--no-follow"]] {
+            let output = watch(&[&[directory.to_str().unwrap()], more].concat()).output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            let told =
+                "is a directory of mail, and no transcript is in it: name a directory with transcripts";
+            assert!(said.contains(told), "{said}");
+        }
+    }
+    let readme = server.home.path().join("README.md");
+    fs::write(&readme, "# A server\n\nIt is tried like this:\n\nS: 220 mx ESMTP\nC: EHLO me\n").unwrap();
+    let output = watch(&["--no-follow", readme.to_str().unwrap()]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && said.contains("README.md is no transcript: "), "{said}");
+}
+
+#[test]
+fn u133_a_session_is_named_by_its_id_alone() {
+    let home = home();
+    let watch_here = |words: &[&str]| watch(words).current_dir(home.path()).output().unwrap();
+    let output = watch_here(&["--no-follow", "c1007"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && said.contains("there is no ./transcripts"), "{said}");
+    let directory = home.path().join("transcripts");
+    fs::create_dir(&directory).unwrap();
+    for (name, greeting) in [
+        ("20261121T185343.617Z-smtp-c1007.dlg", "old"),
+        ("20261122T185343.617Z-smtp-c1007.dlg", "right"),
+        ("20261123T185343.617Z-smtp-c11007.dlg", "other"),
+    ] {
+        fs::write(directory.join(name), format!("= protocol smtp\nS: 220 {greeting} ESMTP\n")).unwrap();
+    }
+    for mode in ["--no-follow", "--mermaid"] {
+        let output = watch_here(&[mode, "c1007"]);
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && shown.contains("220 right"), "{shown}");
+        assert!(!shown.contains("220 old") && !shown.contains("220 other"), "{shown}");
+    }
+    let output = watch_here(&["c1008"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    let told =
+        "there is no transcript of c1008 in ./transcripts: name its file, whose name ends in -c1008.dlg";
+    assert!(output.status.code() == Some(2) && said.contains(told), "{said}");
+}

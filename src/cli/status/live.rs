@@ -20,6 +20,7 @@ use ratatui::{
 };
 
 use super::{
+    refusal::Refusal,
     source::Source,
     summary::{self, staleness},
 };
@@ -122,7 +123,7 @@ impl Screen {
     }
 
     fn draw(&self, frame: &mut Frame<'_>, now: SystemTime) {
-        let lines = summary::lines(&self.reading, self.before.as_ref());
+        let lines = summary::lines(&self.reading, self.before.as_ref(), Refusal::of_metrics(&self.reading));
         let count = u16::try_from(lines.len()).unwrap_or(u16::MAX);
         let [head, body, bars, foot] = Layout::vertical([
             Constraint::Length(2),

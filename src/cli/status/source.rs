@@ -1,6 +1,7 @@
 //! The file from which the figures are read.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -8,7 +9,7 @@ use std::{
 
 use super::summary::staleness;
 use crate::{
-    cli::{failure::Failure, output, same_place::is_same},
+    cli::{default_spool::HERE, failure::Failure, output, same_place::is_same},
     command_hint::path_word,
     config::{Config, MistakenPlaces},
     maildir::Spool,
@@ -35,7 +36,12 @@ impl Source {
     }
 }
 
-pub(super) fn source_of_config(path: &Path, config: &Config) -> Result<(Source, MetricsSnapshot), Failure> {
+/// The server of a configuration. `names_others`: see [`chosen`].
+pub(super) fn source_of_config(
+    path: &Path,
+    config: &Config,
+    names_others: bool,
+) -> Result<(Source, MetricsSnapshot), Failure> {
     match &config.metrics.file {
         Some(file) => {
             let (source, reading) = named_source(file)?;
@@ -48,7 +54,7 @@ pub(super) fn source_of_config(path: &Path, config: &Config) -> Result<(Source, 
             let (mut found, _) = readable(location::find(&config.spool, &config.hostname));
             // The server may run with the host name that the file had at its start.
             let of_spool = || {
-                source_of_spool(&config.spool).map_err(|failure| match server_of_file(path) {
+                chosen(&config.spool, names_others).map_err(|failure| match server_of_file(path) {
                     Some(spool) => Failure::Other(format!(
                         "{failure}; a server of this file runs with another spool, see `restante status --spool {}` (a \
                          new `spool` takes a restart)",
@@ -97,45 +103,61 @@ pub(super) fn source_of_mistaken_config(path: &Path) -> Option<(Source, MetricsS
     }
 }
 
-/// The server of `./spool` if that is a spool, and never that of another one; elsewhere the one whose metrics are newest. The
-/// answer would otherwise be that of any server of the machine after its own has ended.
-pub(super) fn source_of_here() -> Result<(Source, MetricsSnapshot), Failure> {
-    // One that this user cannot read may be a spool.
+/// Whether this directory has a spool, `./spool`, or a server had one there that is gone or was replaced.
+pub(super) fn is_spool_here() -> bool {
     let here = Path::new(HERE);
-    let is_spool = here.is_dir() && Spool::has_sign_of_one(here).unwrap_or(true);
-    if !is_spool {
-        return chosen(None, true);
-    }
-    let path = fs::canonicalize(here).unwrap_or_else(|_| here.to_owned());
-    chosen(Some(&path), true)
+    // One that this user cannot read may be a spool.
+    let is_there = here.is_dir() && Spool::has_sign_of_one(here).unwrap_or(true);
+    let is_of_here = |metrics: &MetricsFile| {
+        metrics.read().is_ok_and(|reading| reading.spool().is_some_and(|of| is_same(Path::new(of), here)))
+    };
+    is_there || location::latest().files.iter().any(is_of_here)
+}
+
+/// The server of `./spool`, and never that of another one. The answer would otherwise be that of any server of the machine
+/// after its own has ended.
+pub(super) fn source_of_here() -> Result<(Source, MetricsSnapshot), Failure> {
+    let path = fs::canonicalize(HERE).or_else(|_| std::path::absolute(HERE));
+    chosen(&path.unwrap_or_else(|_| HERE.into()), true)
 }
 
 /// The server of a spool.
 pub(super) fn source_of_spool(spool: &Path) -> Result<(Source, MetricsSnapshot), Failure> {
-    chosen(Some(spool), false)
+    chosen(spool, false)
 }
 
-/// The server of a spool, or the one whose metrics are newest. `names_others`: the spools of other servers that run are
-/// named, because the user did not choose one.
-fn chosen(spool: Option<&Path>, names_others: bool) -> Result<(Source, MetricsSnapshot), Failure> {
-    let (found, skipped) = readable(location::latest());
-    let place = spool.and_then(|spool| fs::canonicalize(spool).ok());
-    let is_of = |reading: &MetricsSnapshot| {
-        place.is_some() && reading.spool().and_then(|spool| fs::canonicalize(spool).ok()) == place
-    };
-    let (mut ours, mut others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, reading)| is_of(reading));
+/// The only server that runs on the machine. If none does, the one that has written its metrics last.
+pub(super) fn only_source() -> Result<(Source, MetricsSnapshot), Failure> {
+    let (mut found, skipped) = readable(location::latest());
+    let running: BTreeSet<&str> = found.iter().filter_map(spool_if_running).collect();
+    if running.len() > 1 {
+        let commands: Vec<String> = running.into_iter().map(command_for).collect();
+        return Err(Failure::Usage(format!(
+            "{} servers run: choose one with {}",
+            commands.len(),
+            commands.join(" or ")
+        )));
+    }
     // The newest are the last.
-    let newest = match spool {
-        Some(_) => ours.pop(),
-        None => others.pop(),
-    };
+    let now = SystemTime::now();
+    match found.iter().rposition(|(_, reading)| staleness(reading, now).is_none()) {
+        Some(at) => Ok(found.swap_remove(at)),
+        None => found.pop().ok_or_else(|| nothing_found(&skipped)),
+    }
+}
+
+/// The server of a spool, which may be gone from its place. `names_others`: the spools of other servers that run are named,
+/// because the user did not choose one.
+fn chosen(spool: &Path, names_others: bool) -> Result<(Source, MetricsSnapshot), Failure> {
+    let (found, skipped) = readable(location::latest());
+    let is_of = |reading: &MetricsSnapshot| reading.spool().is_some_and(|of| is_same(Path::new(of), spool));
+    let (mut ours, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, reading)| is_of(reading));
+    // The newest are the last.
+    let newest = ours.pop();
     let running = ours.iter().chain(&others).filter_map(spool_if_running).filter(|_| names_others);
     let running: Vec<&str> = running.collect();
     let Some(newest) = newest else {
-        return Err(match spool {
-            Some(spool) => none_of_spool(spool, &running, &skipped),
-            None => nothing_found(&skipped),
-        });
+        return Err(none_of_spool(spool, &running, &skipped));
     };
     if !running.is_empty() {
         output::message(format_args!(
@@ -186,9 +208,7 @@ fn server_of_file(path: &Path) -> Option<String> {
 
 /// `running`: the spools of the servers that run.
 fn none_of_spool(spool: &Path, running: &[&str], skipped: &[String]) -> Failure {
-    let others = running.iter().map(|spool| {
-        format!("; one of another spool runs: `restante status --spool {}`", path_word(Path::new(spool)))
-    });
+    let others = running.iter().map(|spool| format!("; one of another spool runs: {}", command_for(spool)));
     Failure::Other(format!(
         "no metrics of a server of {}: it is not running, writes them elsewhere (choose with --config or --file), or cannot \
          write them (see its log){}{}",
@@ -196,6 +216,11 @@ fn none_of_spool(spool: &Path, running: &[&str], skipped: &[String]) -> Failure 
         others.collect::<String>(),
         told_of(skipped)
     ))
+}
+
+/// The command that shows the server of a spool.
+fn command_for(spool: &str) -> String {
+    format!("`restante status --spool {}`", path_word(Path::new(spool)))
 }
 
 fn nothing_found(skipped: &[String]) -> Failure {
@@ -206,7 +231,5 @@ fn told_of(skipped: &[String]) -> String {
     skipped.iter().map(|why| format!("; skipped: {why}")).collect()
 }
 
-/// The spool of a server for development that was started in this directory.
-const HERE: &str = "./spool";
 const NO_SERVER: &str = "no metrics: the server is not running, writes them elsewhere (choose with --config, --spool or \
                          --file), or cannot write them (see its log)";

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::refusal::Refusal;
 use crate::{
     metrics::{SERVICES, reader::MetricsSnapshot},
     printable::{self, counted},
@@ -10,79 +11,55 @@ use crate::{
 /// Two lines with the server's name, its uptime and the age of the metrics.
 pub(super) fn heading(reading: &MetricsSnapshot, now: SystemTime) -> String {
     let about = printable::escape_line(reading.description().unwrap_or("restante"));
-    format!("{about}\n{}{}", ages(reading, now), just_begun(reading, now))
+    let begun = if has_just_begun(reading, now) { " (the server has just begun)" } else { "" };
+    format!("{about}\n{}{begun}", ages(reading, now))
 }
 
-/// The reason for figures that are 0 still: the server wrote them within the first interval after its start.
-fn just_begun(reading: &MetricsSnapshot, now: SystemTime) -> &'static str {
+/// Whether figures may be 0 still: the server wrote them within the first interval after its start, and no newer ones are due.
+fn has_just_begun(reading: &MetricsSnapshot, now: SystemTime) -> bool {
+    reading.uptime() < interval(reading) && staleness(reading, now).is_none() && !is_overdue(reading, now)
+}
+
+/// The time between two writes of the metrics.
+fn interval(reading: &MetricsSnapshot) -> Duration {
     let every = reading.value("restante_written_every_seconds").unwrap_or_default();
-    let every = Duration::try_from_secs_f64(every).unwrap_or_default();
-    if reading.uptime() >= every || staleness(reading, now).is_some() {
-        return "";
-    }
-    " (the server has just begun)"
+    Duration::try_from_secs_f64(every).unwrap_or_default()
+}
+
+/// Whether newer metrics should be there, of a server that is not given up yet.
+fn is_overdue(reading: &MetricsSnapshot, now: SystemTime) -> bool {
+    staleness(reading, now).is_none() && reading.age(now) > interval(reading).saturating_add(SLACK)
 }
 
 /// The uptime, and the age of the metrics. A server that runs is older than its metrics.
 fn ages(reading: &MetricsSnapshot, now: SystemTime) -> String {
     let age = reading.age(now);
     let since = if staleness(reading, now).is_none() { age } else { Duration::ZERO };
-    format!("up {}, metrics {} old", span(reading.uptime() + since), span(age))
+    let overdue = if is_overdue(reading, now) { " (overdue, see its log)" } else { "" };
+    format!("up {}, metrics {} old{overdue}", span(reading.uptime() + since), span(age))
 }
 
 /// One line: whether the server runs, and takes mail, and its spool.
-pub(super) fn verdict(reading: &MetricsSnapshot, now: SystemTime) -> String {
+pub(super) fn verdict(reading: &MetricsSnapshot, refusal: Option<Refusal>, now: SystemTime) -> String {
     let verdict = match staleness(reading, now) {
         Some(_) => "gone",
-        None if refusal(reading).is_some() => "refusing",
+        None if refusal.is_some() => "refusing",
         None => "healthy",
     };
     let spool = reading.spool().map(|spool| format!("; spool {}", printable::escape_line(spool)));
     format!("{verdict}: {}{}", ages(reading, now), spool.unwrap_or_default())
 }
 
-/// The reason why the server takes no mail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// The spool is not in its place.
-    Misplaced,
-    /// The disk of the spool is full or read-only.
-    Unwritable,
-}
-
-impl Refusal {
-    /// The refused requests, and the reason.
-    fn line(self) -> &'static str {
-        match self {
-            Self::Misplaced => "deliveries and logins: the spool is not in its place, see the log",
-            Self::Unwritable => "deliveries: the disk of the spool is full or read-only",
-        }
-    }
-
-    /// A sentence.
-    pub(super) fn sentence(self) -> &'static str {
-        match self {
-            Self::Misplaced => "the server refuses mail and logins: see its log",
-            Self::Unwritable => "the server refuses mail: the disk of its spool is full or read-only",
-        }
-    }
-}
-
-pub(super) fn refusal(reading: &MetricsSnapshot) -> Option<Refusal> {
-    let is_set = |name| reading.value(name).is_some_and(|value| value > 0.0);
-    match () {
-        () if is_set("restante_refusing") => Some(Refusal::Misplaced),
-        () if is_set("restante_unwritable") => Some(Refusal::Unwritable),
-        () => None,
-    }
-}
-
 /// All metrics. Rates are since `before`, or since the server was ready.
-pub(super) fn lines(reading: &MetricsSnapshot, before: Option<&MetricsSnapshot>) -> Vec<String> {
+pub(super) fn lines(
+    reading: &MetricsSnapshot,
+    before: Option<&MetricsSnapshot>,
+    refusal: Option<Refusal>,
+) -> Vec<String> {
     let rates = Rates::new(reading, before);
     let mut lines = Vec::new();
     // First, because a small screen hides the last lines.
-    lines.extend(refusal(reading).iter().flat_map(|refusal| wrapped("refusing", refusal.line())));
+    lines.extend(refusal.iter().flat_map(|refusal| wrapped("refusing", refusal.line())));
     lines.extend(stale_files(reading));
     if !lines.is_empty() {
         lines.push(String::new());
@@ -325,10 +302,8 @@ const TITLE_WIDTH: usize = 12;
 
 /// The age of the metrics, if a running server would have written newer ones.
 pub(crate) fn staleness(reading: &MetricsSnapshot, now: SystemTime) -> Option<String> {
-    let every = reading.value("restante_written_every_seconds").unwrap_or_default();
     let age = reading.age(now);
-    let three_times = Duration::try_from_secs_f64(3.0 * every).unwrap_or_default();
-    (age > three_times.saturating_add(SLACK)).then(|| span(age))
+    (age > interval(reading).saturating_mul(3).saturating_add(SLACK)).then(|| span(age))
 }
 
 /// The possible reasons for metrics of that age.
@@ -371,7 +346,8 @@ mod tests {
         let text = "# restante\nrestante_start_time_seconds 1000000\nrestante_written_every_seconds 5\n\
                     restante_stale{file=\"accounts\"} 1\nrestante_refusing 1\n";
         std::fs::write(&path, text).unwrap();
-        let told = lines(&MetricsSnapshot::from_file(&path).unwrap(), None);
+        let reading = MetricsSnapshot::from_file(&path).unwrap();
+        let told = lines(&reading, None, Refusal::of_metrics(&reading));
         assert!(told[0].starts_with("refusing") && told[1].starts_with("stale"), "{told:?}");
         assert!(told[1].contains("accounts: invalid"), "{told:?}");
     }
@@ -386,7 +362,7 @@ mod tests {
                  restante_stale{{file=\"configuration\"}} 1\nrestante_restart_needed {needed}\n"
             );
             std::fs::write(&path, text).unwrap();
-            let told = lines(&MetricsSnapshot::from_file(&path).unwrap(), None).join("\n");
+            let told = lines(&MetricsSnapshot::from_file(&path).unwrap(), None, None).join("\n");
             assert!(told.contains(expected), "{told}");
             assert_eq!(told.contains("configuration: it needs a restart"), needed == 1, "{told}");
         }
@@ -407,7 +383,7 @@ mod tests {
         let begun = "\nup 4s, metrics 4s old (the server has just begun)";
         assert!(heading(&reading, at(1_000_004)).ends_with(begun), "{}", heading(&reading, at(1_000_004)));
         assert!(heading(&reading, at(1_009_000)).contains("up 0s, metrics 2h 30m old"), "one that has ended");
-        let told = lines(&reading, None).join("\n");
+        let told = lines(&reading, None, None).join("\n");
         assert!(
             told.contains("median 0.14 ms, 99% within 0.14 ms") && told.contains("longest 0.14 ms"),
             "{told}"
@@ -432,5 +408,21 @@ mod tests {
             assert_eq!(heading.contains("has just begun"), told, "{heading}");
             assert!(heading.lines().all(|line| line.chars().count() <= WIDTH), "{heading}");
         }
+    }
+    #[test]
+    fn u128_figures_that_the_server_cannot_write_again_are_overdue_and_not_those_of_its_start() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("restante.prom");
+        let text = "# restante\nrestante_start_time_seconds 1000000\nrestante_written_every_seconds 5\n";
+        std::fs::write(&path, text).unwrap();
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(at(1_000_001)).unwrap();
+        let reading = MetricsSnapshot::from_file(&path).unwrap();
+        for (now, told) in [(1_000_008, false), (1_000_018, true), (1_000_090, false)] {
+            let verdict = verdict(&reading, None, at(now));
+            assert_eq!(verdict.contains("s old (overdue, see its log)"), told, "{verdict}");
+        }
+        let heading = heading(&reading, at(1_000_018));
+        assert!(heading.ends_with("up 18s, metrics 17s old (overdue, see its log)"), "{heading}");
     }
 }
