@@ -18,7 +18,9 @@ use crate::{
     config::{Config, ConfigText},
     file_rights::as_another_user,
     loaded_config,
+    maildir::{self, Kind, Maildir, Spool},
     proto::{
+        folder::Folder,
         request::{AccountDirectory, Lookup},
         smtp::address::Address,
     },
@@ -56,6 +58,24 @@ pub(super) fn accounts_of(config: &Config, text: &ConfigText) -> Result<(Account
         output::message(format_args!("restante: goes on without the aliases: {why}"));
     }
     Ok((accounts, why))
+}
+
+/// The folder that mail for an address with a tag goes into. As with delivery, `None` if it is not there, and the mailbox
+/// itself gets the mail; a message tells that.
+pub(super) fn folder_of_tag(
+    spool: &Spool,
+    mailbox: &str,
+    folder: &Folder,
+) -> Result<Option<Maildir>, maildir::Error> {
+    match spool.folder(mailbox, folder.directory()) {
+        Err(error) if error.kind() == Kind::Gone => {
+            output::message(format_args!(
+                "restante: {mailbox} has no folder {folder}, so the mailbox itself gets the messages, as it gets mail for that tag"
+            ));
+            Ok(None)
+        }
+        opened => opened.map(Some),
+    }
 }
 
 impl MailboxArgs {

@@ -106,6 +106,29 @@ fn two_thousand_are_listed_in_their_order() {
 }
 
 #[test]
+fn u146_a_tag_without_its_folder_leads_into_the_mailbox_itself() {
+    let home = common::home();
+    let spool = home.path().join("spool");
+    let seed = || {
+        let mut seed = Command::new(env!("CARGO_BIN_EXE_restante"));
+        seed.arg("seed").arg("--spool").arg(&spool).args(["--count", "1", "--to", "bob+news@example.test"]);
+        let done = seed.output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stderr).unwrap()
+    };
+    assert!(seed().contains(&format!("{BOB} has no folder .news, so the mailbox itself gets the messages")));
+    assert!(!spool.join(BOB).join(".news").exists());
+    for part in ["tmp", "new", "cur"] {
+        fs::create_dir_all(spool.join(BOB).join(".news").join(part)).unwrap();
+    }
+    assert_eq!(seed(), "");
+    for maildir in [spool.join(BOB), spool.join(BOB).join(".news")] {
+        let maildir = common::Maildir { path: maildir };
+        assert_eq!(maildir.files("new").len() + maildir.files("cur").len(), 1);
+    }
+}
+
+#[test]
 fn u37_a_new_spool_is_told_once() {
     let home = common::home();
     let spool = home.path().join("spol");
