@@ -43,6 +43,8 @@ pub(super) struct MailboxArgs {
 /// A spool and its accounts.
 pub(super) struct SpoolAccounts {
     pub(super) spool: PathBuf,
+    /// The host name for the names of new message files.
+    pub(super) host: String,
     accounts: Accounts,
     /// The reason why the accounts are without their aliases.
     without_aliases: Option<String>,
@@ -86,7 +88,13 @@ impl MailboxArgs {
                 repeat_config(file);
                 let (config, text) = Config::read(file)?;
                 let (accounts, without_aliases) = accounts_of(&config, &text)?;
-                SpoolAccounts { spool: config.spool, accounts, without_aliases, is_default: false }
+                SpoolAccounts {
+                    spool: config.spool,
+                    host: config.hostname,
+                    accounts,
+                    without_aliases,
+                    is_default: false,
+                }
             }
             None => {
                 let spool = self.spool.clone().unwrap_or_else(|| HERE.into());
@@ -94,7 +102,10 @@ impl MailboxArgs {
                 let spool = std::path::absolute(&spool)
                     .map_err(|error| Failure::Usage(format!("{}: {error}", spool.display())))?;
                 let accounts = Accounts::accept_all(&["localhost".into()]);
-                SpoolAccounts { spool, accounts, without_aliases: None, is_default: self.spool.is_none() }
+                // The name of a server for development.
+                let host = "localhost".to_owned();
+                let is_default = self.spool.is_none();
+                SpoolAccounts { spool, host, accounts, without_aliases: None, is_default }
             }
         };
         if let Err(error) = mailboxes.spool.symlink_metadata()

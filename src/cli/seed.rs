@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         {
             home = maildir;
         }
-        let mut filer = Seeder::new(&spool);
+        let mut filer = Seeder::new(&spool, &mailboxes.host);
         let nasty = if arguments.nasty { test_messages::nasty() } else { Vec::new() };
         let mut letters = nasty.into_iter().chain((1..=arguments.count).map(test_messages::ordinary));
         loop {

@@ -9,8 +9,10 @@ use std::{
 };
 
 use crate::common::{
-    self, Server,
+    self, PASSWORD_MD5, STRICT, Server,
     client::{session_with, with_crlf},
+    configuration,
+    tools::{Desk, ended},
 };
 use serde_json::Value;
 
@@ -126,6 +128,18 @@ fn u146_a_tag_without_its_folder_leads_into_the_mailbox_itself() {
         let maildir = common::Maildir { path: maildir };
         assert_eq!(maildir.files("new").len() + maildir.files("cur").len(), 1);
     }
+}
+
+#[test]
+fn u147_with_a_configuration_the_files_have_the_host_name_of_the_server() {
+    let backend = Desk::new();
+    backend.file("users.json", format!("{{{BOB:?}: {{\"password_hash\": {PASSWORD_MD5:?}}}}}"));
+    backend.file("restante.toml", configuration(&backend.path("."), &backend.spool, STRICT));
+    let words = ["seed", "--config", "restante.toml", "--to", BOB, "--count", "1"];
+    let mut seed = Command::new(env!("CARGO_BIN_EXE_restante"));
+    ended(seed.args(words).current_dir(backend.path(".")).output().unwrap(), &words, 0);
+    let files = backend.maildir(BOB).files("new");
+    assert!(files.len() == 1 && files[0].to_string_lossy().contains(".mx.example.test,S="), "{files:?}");
 }
 
 #[test]
