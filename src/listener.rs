@@ -10,6 +10,8 @@ use std::{
     os::unix::net::UnixDatagram,
     path::Path,
     rc::Rc,
+    thread,
+    time::Instant,
 };
 
 use mio::{Registry, Token};
@@ -130,12 +132,27 @@ pub struct BoundListener {
 /// Binds the sockets of every configured listener, or takes them from those that were `passed`. Starts no thread and
 /// accepts no connection: the caller may drop privileges after this.
 ///
+/// A killed server has its ports until the kernel has released its memory, so a taken address is tried again for as long as
+/// a locked spool.
+///
 /// # Errors
 /// An address cannot be bound, or the passed sockets do not match the configuration. All sockets are closed then.
 pub fn bind_all(config: &Config, mut passed: InheritedSockets) -> Result<Vec<BoundListener>, Error> {
-    let mut all = Vec::new();
+    let (began, patience) = (Instant::now(), config.limits.spool.lock_timeout.0);
+    let mut all: Vec<BoundListener> = Vec::new();
     for listen in &config.listen {
-        all.extend(bind(listen, &mut passed)?);
+        let is_own = all.iter().any(|earlier| earlier.config.address.includes(&listen.address));
+        let sockets = loop {
+            match bind(listen, &mut passed) {
+                Err(Error::Bind(_, _, error))
+                    if error.kind() == io::ErrorKind::AddrInUse && !is_own && began.elapsed() < patience =>
+                {
+                    thread::sleep(patience / 20);
+                }
+                done => break done?,
+            }
+        };
+        all.extend(sockets);
     }
     passed.check_all_claimed()?;
     Ok(all)
@@ -384,4 +401,31 @@ fn offers_tls(security: &Security) -> bool {
 /// A descriptor that needs no path, and that opens and closes without delay.
 fn open_spare_fd() -> Option<UnixDatagram> {
     UnixDatagram::unbound().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn n176_a_start_waits_for_the_ports_of_a_server_that_is_ending() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (at, anywhere) = (taken.local_addr().unwrap(), SocketAddr::from(([127, 0, 0, 1], 0)));
+        let mut config = Config::development("spool".into(), (at, anywhere), true).unwrap();
+        let mut bind = |patience: &str| {
+            config.limits.spool.lock_timeout = patience.parse().unwrap();
+            bind_all(&config, InheritedSockets::default()).map(drop)
+        };
+        let refused = bind("0s").unwrap_err();
+        assert!(matches!(&refused, Error::Bind(_, _, error) if error.kind() == io::ErrorKind::AddrInUse));
+        // The kernel has no event for a waiting bind: a bind that does not wait fails within this time.
+        let ending = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(300));
+            drop(taken);
+        });
+        bind("10s").unwrap();
+        ending.join().unwrap();
+    }
 }

@@ -221,7 +221,7 @@ impl Server {
         let spool = on_disk(Spool::open(&self.dir.spool()));
         for target in targets(to) {
             let home = on_disk(spool.open_or_create_maildir(target.destination.mailbox.as_str()));
-            on_disk(Seeder::new(&spool).seed(&home, std::slice::from_ref(&letter)));
+            on_disk(Seeder::new(&spool, "localhost").seed(&home, std::slice::from_ref(&letter)));
         }
     }
 

@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     /// Mbox files, files with one message each (.eml), and directories of such files (also of MH); - is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Mailbox to import into
+    /// Mailbox to import into; with a +tag, its folder of that name, if there is one
     #[arg(long, value_name = "MAILBOX")]
     to: String,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub(super) struct Arguments {
     /// Decompress the files with gzip
     #[arg(long)]
     gz: bool,
-    /// Create the mailbox if it does not exist
+    /// Create the mailbox, and the folder of a +tag, if it does not exist
     #[arg(long)]
     create: bool,
     /// Import files again that were imported before
@@ -48,6 +48,9 @@ pub(super) struct Arguments {
     /// case for standard input
     #[arg(long)]
     partial: bool,
+    /// Deliver messages too that are older than `expire` in the configuration, although the server will delete them
+    #[arg(long)]
+    even_if_expired: bool,
 }
 
 /// Formats for reading.
@@ -78,6 +81,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         gz: arguments.gz,
         again: arguments.again,
         partial: arguments.partial,
+        even_if_expired: arguments.even_if_expired,
         import_of: &|file: &OsStr| import_command(arguments, file),
     };
     // Opens all files first, so that an unreadable one is reported before a mailbox is created.
@@ -107,16 +111,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         inputs.push((
             path,
             match file {
-                Some(dir) if is_directory => Input::Directory(Directory::scan(path, dir, &options)?),
+                Some(dir) if is_directory => {
+                    Input::Directory(Directory::scan(path, dir, &options, context.expires_before())?)
+                }
                 file => Input::File(file),
             },
         ));
     }
     let maildir = context.open_or_create_mailbox(&arguments.to, arguments.create)?;
     maildir.sync_if_new(SystemTime::now())?;
+    let place = context.place_of(&arguments.to, &maildir)?;
     let mut left_out = 0;
     for (path, input) in inputs {
-        let one = InputImport { options: &options, path, context: &context, maildir: &maildir };
+        let one =
+            InputImport { options: &options, path, context: &context, maildir: &maildir, place: &place };
         let done = match &input {
             Input::File(file) => one.import(file.as_ref())?,
             Input::Directory(directory) => {
@@ -146,7 +154,11 @@ fn import_command(arguments: &Arguments, file: &OsStr) -> String {
     if let Some(format) = format.as_ref().filter(|_| !matches!(arguments.format, Kind::Auto)) {
         words.extend(["--format", format.get_name()].map(OsStr::new));
     }
-    for (word, is_given) in [("--create", arguments.create), ("--again", arguments.again)] {
+    for (word, is_given) in [
+        ("--create", arguments.create),
+        ("--again", arguments.again),
+        ("--even-if-expired", arguments.even_if_expired),
+    ] {
         words.extend(is_given.then_some(OsStr::new(word)));
     }
     with_paths(&words)

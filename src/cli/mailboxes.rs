@@ -18,7 +18,9 @@ use crate::{
     config::{Config, ConfigText},
     file_rights::as_another_user,
     loaded_config,
+    maildir::{self, Kind, Maildir, Spool},
     proto::{
+        folder::Folder,
         request::{AccountDirectory, Lookup},
         smtp::address::Address,
     },
@@ -41,6 +43,8 @@ pub(super) struct MailboxArgs {
 /// A spool and its accounts.
 pub(super) struct SpoolAccounts {
     pub(super) spool: PathBuf,
+    /// The host name for the names of new message files.
+    pub(super) host: String,
     accounts: Accounts,
     /// The reason why the accounts are without their aliases.
     without_aliases: Option<String>,
@@ -58,6 +62,24 @@ pub(super) fn accounts_of(config: &Config, text: &ConfigText) -> Result<(Account
     Ok((accounts, why))
 }
 
+/// The folder that mail for an address with a tag goes into. As with delivery, `None` if it is not there, and the mailbox
+/// itself gets the mail; a message tells that.
+pub(super) fn folder_of_tag(
+    spool: &Spool,
+    mailbox: &str,
+    folder: &Folder,
+) -> Result<Option<Maildir>, maildir::Error> {
+    match spool.folder(mailbox, folder.directory()) {
+        Err(error) if error.kind() == Kind::Gone => {
+            output::message(format_args!(
+                "restante: {mailbox} has no folder {folder}, so the mailbox itself gets the messages, as it gets mail for that tag"
+            ));
+            Ok(None)
+        }
+        opened => opened.map(Some),
+    }
+}
+
 impl MailboxArgs {
     pub(super) fn open(&self) -> Result<SpoolAccounts, Failure> {
         let config = self.config.clone().or_else(|| named_config().filter(|_| self.spool.is_none()));
@@ -66,7 +88,13 @@ impl MailboxArgs {
                 repeat_config(file);
                 let (config, text) = Config::read(file)?;
                 let (accounts, without_aliases) = accounts_of(&config, &text)?;
-                SpoolAccounts { spool: config.spool, accounts, without_aliases, is_default: false }
+                SpoolAccounts {
+                    spool: config.spool,
+                    host: config.hostname,
+                    accounts,
+                    without_aliases,
+                    is_default: false,
+                }
             }
             None => {
                 let spool = self.spool.clone().unwrap_or_else(|| HERE.into());
@@ -74,7 +102,10 @@ impl MailboxArgs {
                 let spool = std::path::absolute(&spool)
                     .map_err(|error| Failure::Usage(format!("{}: {error}", spool.display())))?;
                 let accounts = Accounts::accept_all(&["localhost".into()]);
-                SpoolAccounts { spool, accounts, without_aliases: None, is_default: self.spool.is_none() }
+                // The name of a server for development.
+                let host = "localhost".to_owned();
+                let is_default = self.spool.is_none();
+                SpoolAccounts { spool, host, accounts, without_aliases: None, is_default }
             }
         };
         if let Err(error) = mailboxes.spool.symlink_metadata()

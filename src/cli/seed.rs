@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     failure::Failure,
-    mailboxes::MailboxArgs,
+    mailboxes::{MailboxArgs, folder_of_tag},
     output::{self, Stdout},
 };
 use crate::{
@@ -53,10 +53,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for target in targets {
         let (mailbox, folder) = (target.destination.mailbox, target.destination.folder);
         let mut home = spool.open_or_create_maildir(mailbox.as_str())?;
-        if let Some(folder) = folder {
-            home = spool.open_or_create_folder(mailbox.as_str(), folder.directory())?;
+        if let Some(folder) = folder
+            && let Some(maildir) = folder_of_tag(&spool, mailbox.as_str(), &folder)?
+        {
+            home = maildir;
         }
-        let mut filer = Seeder::new(&spool);
+        let mut filer = Seeder::new(&spool, &mailboxes.host);
         let nasty = if arguments.nasty { test_messages::nasty() } else { Vec::new() };
         let mut letters = nasty.into_iter().chain((1..=arguments.count).map(test_messages::ordinary));
         loop {

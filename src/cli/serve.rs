@@ -81,7 +81,8 @@ pub(super) fn start(
         startup::prepare(config, text, Purpose::Serve(passed, alternatives))?;
     // Before anything is made: a server that cannot start leaves nothing.
     let about_ports = |path: &Path| {
-        places::ports_file(path).or_else(|| written_files::ports_file(path, &files.config, text.path()))
+        places::ports_file(&files.config, path)
+            .or_else(|| written_files::ports_file(path, &files.config, text.path()))
     };
     if let Some(problem) = running.ports_file.as_deref().and_then(about_ports) {
         return Err(Failure::Other(problem.why));

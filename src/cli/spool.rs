@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use clap::Args;
@@ -14,7 +14,7 @@ use super::{
     default_spool::{CONFIGURATIONS, HERE, NAME_SPOOL, no_spool_here},
     failure::Failure,
     mailbox_path::path_advice,
-    mailboxes::accounts_of,
+    mailboxes::{accounts_of, folder_of_tag},
     orphans::{self, way_to_account},
     output,
     owner::{become_configured, become_owner_of},
@@ -26,6 +26,7 @@ use crate::{
     file_rights::{as_another_user, way_to_make},
     limits::Limits,
     maildir::{self, Maildir, PARTS, Spool},
+    printable,
     proto::{folder::Folder, pop3::Expire, request::Mailbox, smtp::address::Address},
     system::{places, spool_place},
     tools::mbox,
@@ -184,11 +185,7 @@ impl SpoolContext {
                 format!("{name:?} is not a mailbox: write it like bob@example.test or bob@example.test/.Sent")
             }))
         };
-        // An address may contain a slash.
-        let (inbox, folder) = match mailbox_of_address(name) {
-            Some(_) => (name, None),
-            None => name.split_once('/').map_or((name, None), |(inbox, folder)| (inbox, Some(folder))),
-        };
+        let (inbox, folder) = split_folder(name);
         let has_domain = |mailbox: &Mailbox| mailbox.address_parts().1.is_some();
         let is_directory = |mailbox: &Mailbox| mailbox_of_address(inbox).as_ref() != Some(mailbox);
         let mailbox = match self.named_or_of_address(inbox)? {
@@ -266,13 +263,32 @@ impl SpoolContext {
         })
     }
 
-    /// Opens a mailbox for writing. Creates a missing one only if `create` is set or an account has it.
+    /// The time before which the server deletes messages.
+    pub(super) fn expires_before(&self) -> Option<SystemTime> {
+        let age = self.expire_days.map(|days| Duration::from_secs(u64::from(days) * 24 * 3600));
+        age.and_then(|age| SystemTime::now().checked_sub(age))
+    }
+
+    /// Opens a mailbox for writing. Creates a missing one only if `create` is set or an account has it. Without `create`, a name
+    /// with a tag leads where mail for it goes.
     pub(super) fn open_or_create_mailbox(&self, name: &str, create: bool) -> Result<Maildir, Failure> {
         let mailbox = self.mailbox_by_name(name)?;
         if let Some(advice) = path_advice(name).filter(|_| !self.is_there(&mailbox)) {
             return Err(Failure::Usage(advice));
         }
         let may_create = create || self.has_config && self.has_login(name);
+        let folder = mailbox.folder().filter(|_| !create && split_folder(name).1.is_none());
+        if let Some(folder) = folder
+            && (may_create || self.is_there(&mailbox))
+        {
+            self.warn_if_unread(&mailbox);
+            let inbox = if may_create {
+                self.spool.open_or_create_maildir(mailbox.as_str())
+            } else {
+                self.spool.maildir(mailbox.as_str())
+            }?;
+            return Ok(folder_of_tag(&self.spool, mailbox.as_str(), folder)?.unwrap_or(inbox));
+        }
         if !may_create {
             let opened = self.open_mailbox(name);
             let opened = opened.map_err(|failure| match failure {
@@ -291,6 +307,13 @@ impl SpoolContext {
 }
 
 impl SpoolContext {
+    /// The end of a sentence that tells the directory of an opened mailbox, if its name asks for a folder.
+    pub(super) fn place_of(&self, name: &str, opened: &Maildir) -> Result<String, Failure> {
+        let place = opened.path().strip_prefix(self.spool.path()).unwrap_or_else(|_| opened.path());
+        let has_folder = self.mailbox_by_name(name)?.folder().is_some();
+        Ok(if has_folder { format!(", into {}", printable::escape_path(place)) } else { String::new() })
+    }
+
     /// Tells of a mailbox that no login reads.
     fn warn_if_unread(&self, mailbox: &Mailbox) {
         let inbox = mailbox.clone().without_folder();
@@ -306,6 +329,12 @@ impl SpoolContext {
             ));
         }
     }
+}
+
+/// The parts of a name like `bob@example.test/.Sent`. An address may contain a slash.
+fn split_folder(name: &str) -> (&str, Option<&str>) {
+    let parts = name.split_once('/').filter(|_| mailbox_of_address(name).is_none());
+    parts.map_or((name, None), |(inbox, folder)| (inbox, Some(folder)))
 }
 
 /// The mailbox of an address with a domain, such as `O'Neil@example.test`.

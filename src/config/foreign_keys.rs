@@ -43,6 +43,7 @@ fn port(table: &DeTable<'_>) -> String {
     format!("the port is a part of `address`: write address = \"{example}\"")
 }
 
+const SERVICE: &str = "each service is a listener: write [[listen]], and below it protocol and address";
 const QUOTA: &str = "a quota is one of a user, and stands in users.json: \"quota\": { \"bytes\": \"1 GiB\" } \
                      (docs/accounts.md)";
 
@@ -65,14 +66,66 @@ const ROWS: &[(&str, &[&str], &str)] = &[
         "one certificate is for all listeners: `certificate` and `key` in [tls]",
     ),
     ("", &["port", "ports"], "each listener has its port: address = \"127.0.0.1:2525\" in [[listen]]"),
-    ("", &["users", "user_file", "passwd", "password_file"], "did you mean `accounts`?"),
     (
         "",
-        &["maildir", "mail_dir", "mail_location", "mailboxes", "storage", "data_dir"],
+        &["listen_address", "bind", "bind_address", "interfaces", "inet_interfaces"],
+        "each listener has its address: address = \"127.0.0.1:2525\" in [[listen]]",
+    ),
+    ("", &["server", "servers", "service", "services", "protocols"], SERVICE),
+    ("", &["smtpd", "imapd", "pop3d", "lmtpd", "httpd", "pop", "smtps", "imaps", "pop3s"], SERVICE),
+    ("", &["lmtp", "submission", "submissions", "inet_listener"], SERVICE),
+    (
+        "",
+        &["ssl", "ssl_cert", "ssl_key", "smtpd_tls_cert_file", "smtpd_tls_key_file", "certs"],
+        "did you mean [tls], with `certificate` and `key`?",
+    ),
+    ("", &["logging", "logs", "logger", "syslog"], "did you mean [log]?"),
+    ("", &["log_path", "logfile"], "did you mean `destination` in [log]?"),
+    ("", &["prometheus", "stats", "statistics"], "did you mean [metrics]?"),
+    ("", &["web", "api", "webmail", "ui"], "did you mean [http]?"),
+    (
+        "",
+        &[
+            "users",
+            "user_file",
+            "passwd",
+            "password_file",
+            "passwords",
+            "account",
+            "passdb",
+            "userdb",
+            "virtual_mailbox_maps",
+        ],
+        "did you mean `accounts`?",
+    ),
+    (
+        "",
+        &["alias", "alias_maps", "alias_file", "virtual", "virtual_alias_maps", "forward", "forwards"],
+        "did you mean `aliases`?",
+    ),
+    (
+        "",
+        &[
+            "mail",
+            "maildir",
+            "mail_dir",
+            "mail_location",
+            "mailbox",
+            "mailboxes",
+            "virtual_mailbox_base",
+            "storage",
+            "data_dir",
+        ],
         "did you mean `spool`?",
     ),
     ("", &["host", "myhostname", "server_name", "fqdn"], "did you mean `hostname`?"),
-    ("", &["mydestination", "mydomain", "local_domains"], "did you mean `domains`?"),
+    (
+        "",
+        &["mydestination", "mydomain", "local_domains", "virtual_mailbox_domains", "domain"],
+        "did you mean `domains`?",
+    ),
+    ("", &["mynetworks"], "did you mean `trusted_networks` in [[listen]]?"),
+    ("", &["inet_protocols", "ipv6"], "the addresses of the listeners decide: [::] is for IPv6 and IPv4"),
     ("", &["message_size_limit", "size_limit"], "did you mean `max_message_size` in [limits.smtp]?"),
     ("limits.quota", &["bytes", "messages"], QUOTA),
     ("log", &["file", "path"], "did you mean `destination`?"),
@@ -83,6 +136,36 @@ const ROWS: &[(&str, &[&str], &str)] = &[
 #[cfg(test)]
 mod tests {
     use crate::config::tests::{GOOD, load};
+
+    #[test]
+    fn n173_a_section_of_another_program_is_told_with_the_one_that_is_meant() {
+        for (section, told) in [
+            (
+                "[ssl]\ncert = \"x\"",
+                "unknown section [ssl]: did you mean [tls], with `certificate` and `key`?",
+            ),
+            ("[smtpd]\nport = 25", "unknown section [smtpd]: each service is a listener: write [[listen]]"),
+            (
+                "[[imapd]]\nport = 143",
+                "unknown section [imapd]: each service is a listener: write [[listen]]",
+            ),
+            ("[pop3d]\nport = 110", "unknown section [pop3d]: each service is a listener: write [[listen]]"),
+            ("[logging]\nlevel = \"info\"", "unknown section [logging]: did you mean [log]?"),
+            ("[mail]\ndirectory = \"x\"", "unknown section [mail]: did you mean `spool`?"),
+            ("[[users]]\nname = \"bob\"", "unknown section [users]: did you mean `accounts`?"),
+            ("[alias]\ninfo = \"bob\"", "unknown section [alias]: did you mean `aliases`?"),
+            ("[web]\nport = 80", "unknown section [web]: did you mean [http]?"),
+            ("[prometheus]\nport = 9100", "unknown section [prometheus]: did you mean [metrics]?"),
+        ] {
+            let error = load(&GOOD.replacen("[pop3]", &format!("{section}\n[pop3]"), 1)).unwrap_err();
+            assert!(error.contains(told), "{told:?} is not in {error:?}");
+        }
+        let error = load(&GOOD.replacen("hostname", "mynetworks = []\nhostname", 1)).unwrap_err();
+        assert!(
+            error.contains("unknown key `mynetworks`: did you mean `trusted_networks` in [[listen]]?"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn n122_a_key_of_another_program_is_told_with_the_line_to_write() {

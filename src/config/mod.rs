@@ -23,6 +23,7 @@ mod tls;
 mod upgrade;
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -138,7 +139,45 @@ impl Config {
             )
         });
         let networks = self.listen.iter().flat_map(ListenerConfig::network_warnings);
-        hostname.into_iter().chain(listeners).chain(networks)
+        let domains = self.unreachable_domains_warning();
+        hostname
+            .into_iter()
+            .chain(domains)
+            .chain(listeners)
+            .chain(networks)
+            .chain(self.few_connections_warning())
+    }
+
+    /// The warning for a server that other machines reach, with domains that lead each of them to itself (RFC 6761 section 6.3).
+    fn unreachable_domains_warning(&self) -> Option<String> {
+        let is_own = |domain: &String| {
+            let last = domain.rsplit('.').next().unwrap_or_default();
+            ["localhost", "localdomain"].iter().any(|name| last.eq_ignore_ascii_case(name))
+        };
+        let takes_mail = |listen: &ListenerConfig| {
+            listen.protocol.protocol() == Protocol::Smtp && !listen.address.is_local()
+        };
+        let listen = self.listen.iter().find(|listen| takes_mail(listen))?;
+        (self.development.is_none() && self.domains.iter().all(is_own)).then(|| {
+            format!(
+                "domains = {:?}: mail from other machines never has such an address, although {} listens at {}: add your \
+                 domain in the DNS",
+                self.domains, listen.protocol, listen.address
+            )
+        })
+    }
+
+    /// The warning for a limit at which a session of one service shuts out the clients of another one.
+    fn few_connections_warning(&self) -> Option<String> {
+        let max = self.limits.connections.max;
+        let services: BTreeSet<Service> = self.listen.iter().map(|listen| listen.protocol).collect();
+        (max > 0 && max < services.len()).then(|| {
+            format!(
+                "limits.connections.max = {max} is too few for one session of each of the {} services: set more, or 0 for as \
+                 many as the descriptors allow",
+                services.len()
+            )
+        })
     }
 
     /// Lets other machines connect and send passwords in clear text, which is only for `restante dev` on a network whose
@@ -377,6 +416,38 @@ max_message_size = "10 MiB"
         assert_eq!(config.domains[0], "xn--bcher-kva.test");
         let config = load(&GOOD.replace("mx.example.test", "mail.bücher.test")).unwrap();
         assert_eq!(config.hostname, "mail.xn--bcher-kva.test");
+    }
+
+    #[test]
+    fn n171_fewer_connections_than_services_are_told() {
+        let warnings = |max: usize| {
+            let limit = format!("[limits]\nconnections.max = {max}\nsmtp.max_message_size");
+            let text = GOOD.replace("[limits.smtp]\nmax_message_size", &limit);
+            load(&text).unwrap().warnings().collect::<Vec<_>>()
+        };
+        let told = warnings(1).join("\n");
+        assert!(
+            told.contains("connections.max = 1 is too few for one session of each of the 2 services"),
+            "{told}"
+        );
+        for max in [0, 2] {
+            assert_eq!(warnings(max), [""; 0], "{max}");
+        }
+    }
+
+    #[test]
+    fn n172_domains_that_no_other_machine_can_send_to_are_told_if_one_can_connect() {
+        let warnings = |domains: &str, address: &str| {
+            let text = GOOD.replace("\"Example.test\", \"second.test\"", domains);
+            load(&text.replace("127.0.0.1:2525", address)).unwrap().warnings().collect::<Vec<_>>()
+        };
+        for domains in ["\"localhost\"", "\"mx.LocalHost\", \"localhost.localdomain\""] {
+            let told = warnings(domains, "0.0.0.0:2525").join("\n");
+            assert!(told.contains("mail from other machines never has such an address"), "{told}");
+            assert!(told.contains("although smtp listens at 0.0.0.0:2525"), "{told}");
+            assert_eq!(warnings(domains, "127.0.0.1:2525"), [""; 0]);
+        }
+        assert_eq!(warnings("\"localhost\", \"example.test\"", "0.0.0.0:2525"), [""; 0]);
     }
 
     #[test]

@@ -395,7 +395,7 @@ impl Default for IndexLimits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SpoolLimits {
-    /// Time that the server waits at its start for another server to release the spool.
+    /// Time that the server waits at its start for another server to release the spool, and its ports.
     pub lock_timeout: Span,
     /// The age after which a file in `tmp/` is stale, and the server removes it.
     pub tmp_max_age: Span,

@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write},
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use crossbeam_channel::bounded;
@@ -22,8 +22,8 @@ pub(super) enum Entry {
     Line(Line),
     /// Reply when everything before this is written. The number is that of lines dropped since the last line.
     Flush(u64, crossbeam_channel::Sender<()>),
-    /// The output may have changed.
-    ChangeOutput,
+    /// The output may have changed, at that time.
+    ChangeOutput(SystemTime),
 }
 
 /// Collects the pieces from the logger into lines, and queues them.
@@ -94,10 +94,15 @@ impl Write for LineWriter {
 }
 
 /// The thread that waits for the log's reader. Lines that cannot be written are dropped; the next line that
-/// can be is preceded by their number.
+/// can be is preceded by their number. A line of this thread has the time of the entry after which it comes first, so that the
+/// times of the log are in order.
 pub(super) fn run_writer(queue: &Receiver<Entry>, mut output: Output, next: &PendingDestination) {
     let mut dropped = 0;
     while let Some(entry) = queue.recv() {
+        let time = match &entry {
+            Entry::Line(Line { time, .. }) | Entry::ChangeOutput(time) => *time,
+            Entry::Flush(..) => SystemTime::now(),
+        };
         if let Some(to) = next.take() {
             match Output::open(&to) {
                 Ok(opened) => output = opened,
@@ -105,24 +110,24 @@ pub(super) fn run_writer(queue: &Receiver<Entry>, mut output: Output, next: &Pen
                     // The old output is still open, and may be the one that is read.
                     let text = format!("the log stays where it is: cannot open {to}: {error}");
                     let text = escape(&text) + &advice(&to, &error);
-                    let _ = output.write(&Line::new(Level::Error, text));
+                    let _ = output.write(&Line { time, ..Line::new(Level::Error, text) });
                 }
             }
         }
         match entry {
             Entry::Line(line) => {
                 METRICS.log_queue.sub(1);
-                dropped = report_dropped(dropped + line.dropped, &mut output);
+                dropped = report_dropped(dropped + line.dropped, time, &mut output);
                 if output.write(&line).is_err() {
                     METRICS.log_dropped.inc();
                     dropped += 1;
                 }
             }
             Entry::Flush(more, written) => {
-                dropped = report_dropped(dropped + more, &mut output);
+                dropped = report_dropped(dropped + more, time, &mut output);
                 let _ = written.send(()); // the requester may have stopped waiting
             }
-            Entry::ChangeOutput => {}
+            Entry::ChangeOutput(_) => {}
         }
     }
 }
@@ -153,8 +158,9 @@ impl PendingDestination {
 }
 
 /// Writes the number of dropped lines, if any. Returns the number still to be reported.
-fn report_dropped(dropped: u64, output: &mut Output) -> u64 {
-    let told = dropped > 0 && output.write(&Line::new(Level::Warn, format!("log dropped={dropped}"))).is_ok();
+fn report_dropped(dropped: u64, time: SystemTime, output: &mut Output) -> u64 {
+    let line = || Line { time, ..Line::new(Level::Warn, format!("log dropped={dropped}")) };
+    let told = dropped > 0 && output.write(&line()).is_ok();
     if told { 0 } else { dropped }
 }
 
@@ -216,6 +222,26 @@ mod tests {
     }
 
     #[test]
+    fn n175_the_times_of_the_log_are_in_order_beside_lines_of_the_writer_itself() {
+        let (mut lines, entries) = LineWriter::new();
+        for n in 0..QUEUE + 3 {
+            writeln!(lines, "[INFO] {n}").unwrap();
+        }
+        drop(entries.recv());
+        let next = PendingDestination::new();
+        next.set(Destination::File("/not/there/log".into()));
+        writeln!(lines, "[INFO] after").unwrap();
+        drop(lines);
+        let text = Arc::<Mutex<Vec<u8>>>::default();
+        run_writer(&entries, Output::stream(Page(Arc::clone(&text))), &next);
+        let text = String::from_utf8(text.lock().unwrap().clone()).unwrap();
+        for told in ["[ERROR] the log stays where it is: ", "[WARN] log dropped="] {
+            assert!(text.contains(told), "{told}");
+        }
+        assert!(text.lines().map(|line| line.split_once(' ').unwrap().0).is_sorted(), "{text}");
+    }
+
+    #[test]
     fn the_log_moves_to_another_place_between_two_lines_or_stays() {
         let home = tempfile::tempdir().unwrap();
         let (path, next) = (home.path().join("log"), Arc::new(PendingDestination::new()));
@@ -233,7 +259,7 @@ mod tests {
             writeln!(lines, "[INFO] {text}").unwrap();
             while lines.flush().is_err() {} // a machine may be slow
             next.set(next_to);
-            queue.try_send(Entry::ChangeOutput).unwrap();
+            queue.try_send(Entry::ChangeOutput(SystemTime::now())).unwrap();
             while lines.flush().is_err() {}
         };
         fs::rename(&path, home.path().join("log.1")).unwrap();

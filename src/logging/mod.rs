@@ -19,7 +19,7 @@ use std::{
     path::Path,
     sync::{Mutex, OnceLock, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use log::{Level, LevelFilter, debug, error, info, log};
@@ -108,7 +108,8 @@ struct Logger {
 impl Logger {
     fn move_to(&self, to: Destination) {
         PENDING_DESTINATION.set(to);
-        let _ = self.queue.try_send(Entry::ChangeOutput); // a full queue will be processed anyway
+        // A full queue will be processed anyway.
+        let _ = self.queue.try_send(Entry::ChangeOutput(SystemTime::now()));
     }
 }
 

@@ -247,22 +247,24 @@ fn syslog(path: &Path) -> Option<Problem> {
 
 /// The server runs without its metrics.
 fn metrics(path: &Path) -> Option<Problem> {
-    let problem = replaced_file(METRICS, "the metrics", path);
+    let problem = replaced_file(METRICS, "the metrics", path, None);
     problem.map(|problem| Problem { is_warning: true, ..problem })
 }
 
 /// The file for the addresses of a server that starts.
-pub fn ports_file(path: &Path) -> Option<Problem> {
-    replaced_file("", "the addresses", path)
+pub fn ports_file(config: &Config, path: &Path) -> Option<Problem> {
+    let above = safe_file::parent(path);
+    let advice = option_for(config, above, "--ports-file FILE").map(|advice| (above, advice));
+    replaced_file("", "the addresses", path, advice)
 }
 
-/// A file that is written anew by renaming, in a directory that no other user can misuse.
-fn replaced_file(key: &str, what: &str, path: &Path) -> Option<Problem> {
+/// A file that is written anew by renaming, in a directory that no other user can misuse. `advice` is as for [`missing_name`].
+fn replaced_file(key: &str, what: &str, path: &Path, advice: Option<(&Path, String)>) -> Option<Problem> {
     if matches!(kind(path), Ok(Kind::Directory)) {
         let why = format!("{} is a directory, the name of a file is needed", path.display());
         return Some(Problem::new(key, why));
     }
-    missing_name(key, what, path, None).or_else(|| {
+    missing_name(key, what, path, advice).or_else(|| {
         let error = Directory::trusted_if_root(safe_file::parent(path)).err()?;
         Some(Problem::denied(key, error.to_string()))
     })

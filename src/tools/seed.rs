@@ -62,8 +62,9 @@ pub(crate) struct Seeder<'a> {
 }
 
 impl<'a> Seeder<'a> {
-    pub(crate) fn new(spool: &'a Spool) -> Self {
-        Self { spool, name_generator: NameGenerator::new("localhost", std::process::id()) }
+    /// `host` becomes part of the file names, as in those of the server.
+    pub(crate) fn new(spool: &'a Spool, host: &str) -> Self {
+        Self { spool, name_generator: NameGenerator::new(host, std::process::id()) }
     }
 
     /// Files messages in order and makes them durable before it returns. Each file stays open until then.

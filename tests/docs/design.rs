@@ -146,6 +146,20 @@ fn every_row_of_the_catalogue_has_a_test_that_exists_or_says_why_it_has_none() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn the_first_page_of_the_catalogue_names_the_groups_of_each_page() {
+    let table = fs::read_to_string(root().join("docs/dev/faults/README.md")).unwrap();
+    let row = Regex::new(r"(?m)^- \*\*([A-Z])\d\d\d?\*\*").unwrap();
+    for (page, text) in pages_of_faults() {
+        let groups: BTreeSet<String> = row.captures_iter(&text).map(|found| found[1].to_owned()).collect();
+        let link = format!("({page})");
+        let line = table.lines().find(|line| line.contains(&link)).unwrap_or_else(|| panic!("no {page}"));
+        let named: BTreeSet<String> =
+            line.split('|').nth(1).unwrap().split(',').map(|group| group.trim().to_owned()).collect();
+        assert_eq!(named, groups, "{page}");
+    }
+}
+
 /// The text of each row of the catalogue.
 fn catalogue() -> BTreeMap<Row, String> {
     let head = Regex::new(r"^- \*\*([A-Z])(\d\d\d?)\*\* .*\*Right:\* ").unwrap();

@@ -347,6 +347,24 @@ fn h31_a_user_who_is_not_root_is_told_the_option_for_another_directory() {
 }
 
 #[test]
+fn n174_a_developer_is_told_the_option_for_another_ports_file() {
+    if !can_become_somebody_else("n174_a_developer_is_told_the_option_for_another_ports_file") {
+        return;
+    }
+    let home = home();
+    let at = |name: &str| home.path().join(name);
+    fs::create_dir(at("own")).unwrap();
+    fs::create_dir(at("roots")).unwrap();
+    fs::set_permissions(home.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    chown(at("own"), Some(NOBODY), Some(NOBODY)).unwrap();
+    let words = ["dev", "--smtp", "0", "--pop3", "0", "--spool", "own/spool", "--ports-file", "roots/ports"];
+    let (code, said) = as_nobody(home.path(), &words);
+    let told = "choose another directory with --ports-file FILE";
+    assert!(code == Some(1) && said.contains(told) && !said.contains("as root"), "{said}");
+    assert!(!at("own/spool").exists());
+}
+
+#[test]
 fn h32_accounts_that_cannot_be_read_come_with_the_way_to_read_them() {
     let test = "h32_accounts_that_cannot_be_read_come_with_the_way_to_read_them";
     if !can_become_somebody_else(test) {

@@ -453,7 +453,8 @@ fn u42_an_import_tells_of_messages_that_the_server_is_about_to_delete() {
         let rest = format!("{STRICT}[pop3]\nexpire = {:?}\n", expire.replace("100 years", "36500 days"));
         backend.file("restante.toml", configuration(&backend.path("."), &backend.spool, &rest));
         for file in ["in", "-"] {
-            let words = ["import", file, "--to", BOB, "--again", "--config", "restante.toml"];
+            let words =
+                ["import", file, "--to", BOB, "--again", "--even-if-expired", "--config", "restante.toml"];
             let mut tool = Command::new(env!("CARGO_BIN_EXE_restante"));
             tool.args(words).current_dir(backend.path("."));
             tool.stdin(fs::File::open(backend.path("in")).unwrap());

@@ -150,6 +150,70 @@ fn u63_a_name_without_a_domain_is_read_as_a_login_and_as_mail_are() {
 }
 
 #[test]
+fn u144_an_import_that_the_server_would_delete_is_refused_before_any_delivery() {
+    let backend = Desk::new();
+    backend.file("in", "From s@far.test Sat Jan  3 01:00:00 1998\nSubject: old\n\nx\n\n");
+    fs::create_dir(backend.path("dir")).unwrap();
+    backend.file("dir/1", "From: a@far.test\nDate: Sat, 3 Jan 1998 01:00:00 +0000\n\nx\n");
+    backend.file("users.json", format!("{{{BOB:?}: {{\"password_hash\": {PASSWORD_MD5:?}}}}}"));
+    let rest = format!("{STRICT}[pop3]\nexpire = \"30 days\"\n");
+    backend.file("restante.toml", configuration(&backend.path("."), &backend.spool, &rest));
+    let run = |words: &[&str], code| {
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_restante"));
+        tool.args(["import", "--to", BOB, "--config", "restante.toml"]).args(words);
+        tool.stdin(fs::File::open(backend.path("in")).unwrap()).current_dir(backend.path("."));
+        ended(tool.output().unwrap(), words, code).1
+    };
+    for words in [&["in"][..], &["in", "--partial"], &["dir"], &["-"]] {
+        let said = run(words, 1);
+        for way in ["--even-if-expired delivers", "set expire = \"never\", reload the server"] {
+            assert!(said.contains(way), "{words:?}: {said}");
+        }
+        assert_eq!(subjects(&backend.maildir(BOB)), [""; 0], "{words:?}");
+    }
+    for (n, words) in [&["in"][..], &["in", "--partial", "--again"], &["dir"], &["-"]].into_iter().enumerate()
+    {
+        let said = run(&[words, &["--even-if-expired"][..]].concat(), 0);
+        assert!(said.contains("warning: 1 message is older than `expire"), "{words:?}: {said}");
+        assert_eq!(backend.maildir(BOB).files("new").len(), n + 1, "{words:?}");
+    }
+}
+
+#[test]
+fn u145_a_tag_without_its_folder_leads_into_the_mailbox_itself_as_in_delivery() {
+    let backend = Desk::new();
+    backend.file("in", mbox(2));
+    let (_, said) = backend.run(&["import", "in", "--to", "bob+news"], 2);
+    assert!(said.contains("create it with --create"), "{said}");
+    backend.run(&["import", "in", "--to", "bob", "--create"], 0);
+    let (printed, said) = backend.run(&["import", "in", "--to", "bob+news", "--again"], 0);
+    assert!(String::from_utf8_lossy(&printed).contains("octets, into bob@localhost\n"), "{printed:?}");
+    assert!(said.contains("bob@localhost has no folder .news, so the mailbox itself gets"), "{said}");
+    assert_eq!(subjects(&backend.maildir("bob@localhost")).len(), 4);
+    assert!(!backend.path("spool/bob@localhost/.news").exists());
+    backend.run(&["import", "in", "--to", "bob/.news"], 2);
+    backend.run(&["import", "in", "--to", "bob+news", "--create"], 0);
+    let (printed, _) = backend.run(&["import", "in", "--to", "bob+News", "--again"], 0);
+    assert!(String::from_utf8_lossy(&printed).contains("octets, into bob@localhost/.news\n"), "{printed:?}");
+    assert_eq!(subjects(&backend.maildir("bob@localhost/.news")).len(), 4);
+}
+
+#[test]
+fn u145_an_account_makes_the_mailbox_and_no_folder() {
+    let backend = Desk::new();
+    backend.file("in", mbox(2));
+    backend.file("users.json", format!("{{{BOB:?}: {{\"password_hash\": {PASSWORD_MD5:?}}}}}"));
+    backend.file("restante.toml", configuration(&backend.path("."), &backend.spool, STRICT));
+    let words = ["import", "in", "--to", "bob+news", "--config", "restante.toml"];
+    let mut tool = Command::new(env!("CARGO_BIN_EXE_restante"));
+    let output = tool.args(words).current_dir(backend.path(".")).output().unwrap();
+    let (_, said) = ended(output, &words, 0);
+    assert!(said.contains("has no folder .news"), "{said}");
+    assert_eq!(subjects(&backend.maildir(BOB)).len(), 2);
+    assert!(!backend.spool.join(BOB).join(".news").exists());
+}
+
+#[test]
 fn u63_with_accounts_a_name_is_in_the_first_domain_and_one_without_an_account_is_told() {
     let backend = Desk::new();
     backend.file("in", mbox(2));

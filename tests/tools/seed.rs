@@ -9,8 +9,10 @@ use std::{
 };
 
 use crate::common::{
-    self, Server,
+    self, PASSWORD_MD5, STRICT, Server,
     client::{session_with, with_crlf},
+    configuration,
+    tools::{Desk, ended},
 };
 use serde_json::Value;
 
@@ -103,6 +105,41 @@ fn two_thousand_are_listed_in_their_order() {
     assert!(client.listing("LIST") == sizes);
     let last = String::from_utf8(client.retr(2000)).unwrap();
     assert!(last.contains("Subject: letter 2000\r\n"), "{last}");
+}
+
+#[test]
+fn u146_a_tag_without_its_folder_leads_into_the_mailbox_itself() {
+    let home = common::home();
+    let spool = home.path().join("spool");
+    let seed = || {
+        let mut seed = Command::new(env!("CARGO_BIN_EXE_restante"));
+        seed.arg("seed").arg("--spool").arg(&spool).args(["--count", "1", "--to", "bob+news@example.test"]);
+        let done = seed.output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stderr).unwrap()
+    };
+    assert!(seed().contains(&format!("{BOB} has no folder .news, so the mailbox itself gets the messages")));
+    assert!(!spool.join(BOB).join(".news").exists());
+    for part in ["tmp", "new", "cur"] {
+        fs::create_dir_all(spool.join(BOB).join(".news").join(part)).unwrap();
+    }
+    assert_eq!(seed(), "");
+    for maildir in [spool.join(BOB), spool.join(BOB).join(".news")] {
+        let maildir = common::Maildir { path: maildir };
+        assert_eq!(maildir.files("new").len() + maildir.files("cur").len(), 1);
+    }
+}
+
+#[test]
+fn u147_with_a_configuration_the_files_have_the_host_name_of_the_server() {
+    let backend = Desk::new();
+    backend.file("users.json", format!("{{{BOB:?}: {{\"password_hash\": {PASSWORD_MD5:?}}}}}"));
+    backend.file("restante.toml", configuration(&backend.path("."), &backend.spool, STRICT));
+    let words = ["seed", "--config", "restante.toml", "--to", BOB, "--count", "1"];
+    let mut seed = Command::new(env!("CARGO_BIN_EXE_restante"));
+    ended(seed.args(words).current_dir(backend.path(".")).output().unwrap(), &words, 0);
+    let files = backend.maildir(BOB).files("new");
+    assert!(files.len() == 1 && files[0].to_string_lossy().contains(".mx.example.test,S="), "{files:?}");
 }
 
 #[test]

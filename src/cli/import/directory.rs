@@ -32,6 +32,8 @@ pub(super) struct Directory {
     source: Source,
     /// Messages that cannot be read. Only `--partial` goes on with such ones.
     unreadable: HashSet<PathBuf>,
+    /// Messages that are older than the server keeps mail.
+    expired: u64,
     left_out: LeftOut,
 }
 
@@ -59,21 +61,27 @@ impl LeftOut {
 }
 
 impl Directory {
-    /// Reads all files once, and names each one that is left out.
-    pub(super) fn scan(path: &Path, dir: File, options: &Options<'_>) -> Result<Self, Failure> {
+    /// Reads all files once, and names each one that is left out. Messages from before `expires_before` are counted.
+    pub(super) fn scan(
+        path: &Path,
+        dir: File,
+        options: &Options<'_>,
+        expires_before: Option<SystemTime>,
+    ) -> Result<Self, Failure> {
         if accessat(&dir, ".", Access::READ_OK | Access::EXEC_OK, AtFlags::EACCESS) == Err(Errno::ACCESS) {
             return Err(Failure::Other(way_to_copy(path, options)));
         }
         let bar = ImportProgress::new(None, FILES);
         let (mut listing, mut left_out) = (DirListing::default(), LeftOut::default());
-        let (mut unreadable, mut odd_starts, mut unread) = (HashSet::new(), 0, 0);
+        let (mut unreadable, mut odd_starts, mut unread, mut expired) = (HashSet::new(), 0, 0, 0);
         MessageDir { dir: &dir, gz: options.gz }.walk(&mut |relative, entry| -> Result<(), Failure> {
             let whole = path.join(relative);
             let reason = match entry {
                 Entry::Message(file, stat) => {
                     let skipped = file.skipped();
-                    match file.check() {
-                        Ok(()) => {
+                    match file.check(stat.modified) {
+                        Ok(date) => {
+                            expired += u64::from(expires_before.is_some_and(|time| date < time));
                             if !skipped.is_nothing() {
                                 odd_starts += 1;
                                 if odd_starts <= MAX_ODD_STARTS {
@@ -115,7 +123,7 @@ impl Directory {
         let (messages, octets) = (listing.messages, listing.octets);
         let failed = |error| Failure::Other(format!("cannot read {}: {error}", path.display()));
         let source = listing.source(&dir).map_err(failed)?;
-        Ok(Self { dir, messages, octets, source, unreadable, left_out })
+        Ok(Self { dir, messages, octets, source, unreadable, expired, left_out })
     }
 
     /// Number of files that are left out although they may be mail.
@@ -133,6 +141,7 @@ impl Directory {
         if let Some(done) = one.open_record(&mut import, &self.source, &self.dir)? {
             return Ok(format!("{done}{left_out}"));
         }
+        one.refuse_expired(self.expired)?;
         let offset = import.finish_previous_run(SystemTime::now(), one.context.tmp_age)?;
         if let Err((path, error)) = self.deliver(&mut import, offset, one.options) {
             let Imported { messages, .. } = import.imported();
@@ -290,8 +299,14 @@ mod tests {
     #[test]
     fn n148_the_command_for_a_file_that_is_left_out_has_its_octets() {
         let import_of = |file: &OsStr| format!("restante import {} --to bob", path_word(Path::new(file)));
-        let options =
-            Options { format: Format::Auto, gz: false, again: false, partial: false, import_of: &import_of };
+        let options = Options {
+            format: Format::Auto,
+            gz: false,
+            again: false,
+            partial: false,
+            even_if_expired: false,
+            import_of: &import_of,
+        };
         let path = Path::new(OsStr::from_bytes(b"/mail/J\xf6rg"));
         for (reason, expected) in [
             (Skipped::Mbox, r"`restante import $'/mail/J\xf6rg' --to bob` imports it"),
@@ -310,7 +325,14 @@ mod tests {
             [(false, false, ""), (true, false, " --gz"), (true, true, " --gz --partial")]
         {
             let import_of = |file: &OsStr| format!("restante import {} --to bob", path_word(Path::new(file)));
-            let options = Options { format: Format::Auto, gz, again: false, partial, import_of: &import_of };
+            let options = Options {
+                format: Format::Auto,
+                gz,
+                again: false,
+                partial,
+                even_if_expired: false,
+                import_of: &import_of,
+            };
             let told = way_to_copy(Path::new("/mail"), &options);
             assert!(told.contains(&format!("&& restante import \"$d\" --to bob{end}`, and")), "{told}");
         }

@@ -5,7 +5,7 @@ use std::{
     fs::{File, TryLockError},
     io::{self, BufReader, IsTerminal, Read, Seek, SeekFrom},
     path::Path,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use flate2::read::MultiGzDecoder;
@@ -33,6 +33,8 @@ pub(super) struct Options<'a> {
     pub(super) gz: bool,
     pub(super) again: bool,
     pub(super) partial: bool,
+    /// Deliver messages too that the server is about to delete.
+    pub(super) even_if_expired: bool,
     /// The command that imports a file, or standard input (`-`), in the same way but for `--gz` and `--partial`.
     pub(super) import_of: &'a dyn Fn(&OsStr) -> String,
 }
@@ -50,6 +52,8 @@ pub(super) struct InputImport<'a> {
     pub(super) path: &'a Path,
     pub(super) context: &'a SpoolContext,
     pub(super) maildir: &'a Maildir,
+    /// The end of the result, if the name of the mailbox does not tell the place of the messages.
+    pub(super) place: &'a str,
 }
 
 impl InputImport<'_> {
@@ -79,8 +83,12 @@ impl InputImport<'_> {
             return Ok(done);
         }
         let read = |offset| self.read(file, offset).map_err(|error| self.unreadable(error));
-        if !self.options.partial {
-            import.check(read(0)?).map_err(|error| self.failed(&error, "nothing was delivered"))?;
+        if !self.options.partial || self.context.expire_days.is_some() {
+            let checked = import.check(read(0)?);
+            if !self.options.partial {
+                checked.map_err(|error| self.failed(&error, "nothing was delivered"))?;
+            }
+            self.refuse_expired(import.expired())?;
         }
         let offset = import.finish_previous_run(SystemTime::now(), self.context.tmp_age)?;
         let mut done = import.run(read(offset)?, offset);
@@ -102,8 +110,12 @@ impl InputImport<'_> {
         let place = (&self.context.spool, self.maildir);
         let mut import = Import::new(place, &self.context.host, self.options.format, fallback, progress);
         import.set_max_open(max_open_tmp_files());
-        let age = self.context.expire_days.map(|days| Duration::from_secs(u64::from(days) * 24 * 3600));
-        import.count_older_than(age.and_then(|age| SystemTime::now().checked_sub(age)));
+        let time = self.context.expires_before();
+        if self.options.even_if_expired {
+            import.count_older_than(time);
+        } else {
+            import.refuse_older_than(time);
+        }
         import
     }
 
@@ -198,22 +210,40 @@ impl InputImport<'_> {
             0 => String::new(),
             n => format!(", {n} of them flagged as deleted (POP3 does not show those)"),
         };
-        format!("{} in {octets} octets{deleted}", output::message_count(import.imported().messages))
+        let messages = output::message_count(import.imported().messages);
+        format!("{messages} in {octets} octets{}{deleted}", self.place)
     }
 
-    /// Tells of messages that the server is about to delete, and how they are kept.
+    /// Refuses messages that the server would delete at the end of the next POP3 session: a client that polls logs in before an
+    /// operator can change the configuration.
+    pub(super) fn refuse_expired(&self, messages: u64) -> Result<(), Failure> {
+        let Some(old) = self.describe_expired(messages).filter(|_| !self.options.even_if_expired) else {
+            return Ok(());
+        };
+        Err(Failure::Other(format!(
+            "{}: {old}: the server would delete them at the end of the next POP3 session; nothing was delivered ({KEEP_OLD})",
+            display_name(self.path)
+        )))
+    }
+
+    /// Tells of delivered messages that the server is about to delete, and how they are kept.
     pub(super) fn report_expired(&self, messages: u64) {
-        let Some(days) = self.context.expire_days.filter(|_| messages > 0) else { return };
+        let Some(old) = self.describe_expired(messages) else { return };
         output::message(format_args!(
-            "{}: warning: {} older than `expire = \"{}\"`: the server deletes mail of that age at the end of the next \
-             POP3 session; to keep it, set expire = \"never\" and reload the server before anybody logs in",
-            display_name(self.path),
-            match messages {
-                1 => "1 message is".to_owned(),
-                _ => format!("{messages} messages are"),
-            },
-            printable::counted(days, "day"),
+            "{}: warning: {old}: the server deletes mail of that age at the end of the next POP3 session; to keep it, \
+             set expire = \"never\" and reload the server before anybody logs in",
+            display_name(self.path)
         ));
+    }
+
+    /// The number of messages that are too old; `None` if it is 0.
+    fn describe_expired(&self, messages: u64) -> Option<String> {
+        let days = self.context.expire_days.filter(|_| messages > 0)?;
+        let old = match messages {
+            1 => "1 message is".to_owned(),
+            _ => format!("{messages} messages are"),
+        };
+        Some(format!("{old} older than `expire = \"{}\"`", printable::counted(days, "day")))
     }
 
     /// Tells how each line was taken that may be a From_ line or text.
@@ -237,6 +267,7 @@ impl InputImport<'_> {
         let name = display_name(self.path);
         let advice = match error {
             Error::NoMbox(other) => other.advice(&path_word(self.path), &self.options.pipe_end()),
+            Error::Expired => KEEP_OLD.into(),
             Error::Read { at: 0, .. } if self.options.gz => {
                 "leave out --gz if it is not compressed with gzip".into()
             }
@@ -296,6 +327,9 @@ impl Drop for ImportProgress {
     }
 }
 
+/// The two ways to import messages that are older than `expire`.
+const KEEP_OLD: &str = "to keep them, set expire = \"never\", reload the server, and import again; --even-if-expired delivers them all \
+                        the same";
 /// The progress in an mbox.
 const OCTETS: &str = "{bytes}/{total_bytes}";
 /// The progress in a directory.

@@ -1,26 +1,25 @@
 //! Imports an mbox, one message or a directory of messages into a Maildir, durably and in batches.
 
+mod expiry;
 mod message_files;
 
 use std::{
     collections::HashSet,
     fs::File,
     io::{self, Read},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use super::{
     DoubtfulLine, Error, Format, FromLine, MessageSink, MessageState, PreviousRun, SkippedStart, Source,
+    delivery_date::{DateReader, delivery_date},
     parse,
     resume::{BatchEntry, ResumeRecord},
 };
 use crate::{
     maildir::{self, Maildir, Spool, Subdir, TmpFile, name::NameGenerator, sync_phase::SyncPart},
     safe_file::sync_directory,
-    tools::{
-        date,
-        header::{self, HeaderReader},
-    },
+    tools::header::HeaderReader,
     wire_size::WireSizeCounter,
 };
 
@@ -51,6 +50,8 @@ pub struct Import<'a> {
     deleted: u64,
     /// The server deletes messages from before that time at the next end of a session.
     expires_before: Option<SystemTime>,
+    /// True if such messages are refused.
+    refuses_expired: bool,
     /// Messages of this run from before that time.
     expired: u64,
     doubtful_lines: DoubtfulLines,
@@ -161,6 +162,7 @@ impl<'a> Import<'a> {
             imported: Imported::default(),
             deleted: 0,
             expires_before: None,
+            refuses_expired: false,
             expired: 0,
             doubtful_lines: DoubtfulLines::default(),
             skipped_start: SkippedStart::default(),
@@ -172,16 +174,6 @@ impl<'a> Import<'a> {
     /// Keeps at most that many messages open at a time.
     pub fn set_max_open(&mut self, messages: usize) {
         self.max_open = messages.clamp(1, BATCH);
-    }
-
-    /// Counts the messages from before that time.
-    pub fn count_older_than(&mut self, time: Option<SystemTime>) {
-        self.expires_before = time;
-    }
-
-    /// Messages of this run that are older than the time of [`Self::count_older_than`].
-    pub fn expired(&self) -> u64 {
-        self.expired
     }
 
     /// Keeps a progress record for that file from now on. Returns the progress of earlier runs.
@@ -215,8 +207,19 @@ impl<'a> Import<'a> {
     /// Checks an mbox to its end without delivering. Returns the offset of the end.
     pub fn check(&mut self, source: impl Read) -> Result<u64, Error> {
         let (doubtful_lines, skipped_start) = <(DoubtfulLines, SkippedStart)>::default();
-        let mut check = Check { progress: self.progress, doubtful_lines, skipped_start };
-        let end = parse(source, self.format, 0, &mut check)?;
+        let dates = DateReader::new(self.fallback_date);
+        let expires_before = self.expires_before.filter(|_| self.refuses_expired);
+        let mut check = Check {
+            progress: self.progress,
+            doubtful_lines,
+            skipped_start,
+            dates,
+            expires_before,
+            expired: 0,
+        };
+        let end = parse(source, self.format, 0, &mut check);
+        self.expired = check.expired;
+        let end = end?;
         (self.doubtful_lines, self.skipped_start) = (check.doubtful_lines, check.skipped_start);
         self.is_checked = true;
         Ok(end)
@@ -290,9 +293,10 @@ impl<'a> Import<'a> {
         let (own, state) = fields.map_or((0, MessageState::New), MessageState::read);
         let state = if is_message_file { state.with_flags_of_name(&self.file_name) } else { state };
         let own = fields.filter(|_| is_message_file).map_or(own, <[u8]>::len);
-        let date = from.or_else(|| fields.and_then(date_of));
-        let date = date.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
-        let delivered = whole_second(date.map_or(self.fallback_date, |since| UNIX_EPOCH + since));
+        let delivered = delivery_date(from, fields, self.fallback_date);
+        if self.refuses_expired && self.expires_before.is_some_and(|time| delivered < time) {
+            return Err(Error::Expired);
+        }
         // The microseconds are a counter, so that messages of the same second keep their order.
         let n = self.imported.messages + self.batch.len() as u64;
         let random = getrandom::u64().map_err(|e| Error::Write(io::Error::other(e)))?;
@@ -447,28 +451,34 @@ impl MessageSink for Import<'_> {
     }
 }
 
-/// Checks that an mbox is complete.
+/// Checks that an mbox is complete, and counts its messages that are too old.
 struct Check<'a> {
     progress: &'a mut dyn FnMut(ImportPass, u64),
     doubtful_lines: DoubtfulLines,
     skipped_start: SkippedStart,
+    dates: DateReader,
+    /// Messages from before that time are counted.
+    expires_before: Option<SystemTime>,
+    expired: u64,
 }
 
 impl MessageSink for Check<'_> {
-    fn begin(&mut self, _: &FromLine, _: u64) -> Result<(), Error> {
-        Ok(())
+    fn begin(&mut self, from: &FromLine, at: u64) -> Result<(), Error> {
+        self.dates.begin(from, at)
     }
 
-    fn begin_message_file(&mut self, _: u64, skipped: SkippedStart) -> Result<(), Error> {
+    fn begin_message_file(&mut self, at: u64, skipped: SkippedStart) -> Result<(), Error> {
         self.skipped_start = skipped;
-        Ok(())
+        self.dates.begin_message_file(at, skipped)
     }
 
-    fn text(&mut self, _: &[u8]) -> Result<(), Error> {
-        Ok(())
+    fn text(&mut self, text: &[u8]) -> Result<(), Error> {
+        self.dates.text(text)
     }
 
     fn end(&mut self, next: u64) -> Result<(), Error> {
+        self.dates.end(next)?;
+        self.expired += u64::from(self.expires_before.is_some_and(|time| self.dates.date() < time));
         (self.progress)(ImportPass::Check, next);
         Ok(())
     }
@@ -476,20 +486,6 @@ impl MessageSink for Check<'_> {
     fn doubt(&mut self, line: DoubtfulLine) {
         self.doubtful_lines.add(line);
     }
-}
-
-/// The date of delivery in the header, else the date of writing.
-fn date_of(fields: &[u8]) -> Option<i64> {
-    let first = |name| header::fields(fields).find(|field| field.is_named(name));
-    let received = first("Received").and_then(|field| {
-        let at = memchr::memrchr(b';', &field.value)?;
-        date::field(&field.value[at + 1..])
-    });
-    received.or_else(|| date::field(&first("Date")?.value)).map(|(seconds, _)| seconds)
-}
-
-fn whole_second(time: SystemTime) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
 }
 
 /// Doubtful lines that are kept.

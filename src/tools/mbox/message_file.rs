@@ -2,10 +2,11 @@
 //!
 //! Nothing in it is unquoted, and the message ends where the file ends, also in the middle of a line.
 
-use std::io::Read;
+use std::{io::Read, time::SystemTime};
 
 use super::{
-    Beginning, Error, FromLine, LineEnds, MessageSink, SkippedStart, beginning::BEGINNING, window::Window,
+    Beginning, Error, LineEnds, MessageSink, SkippedStart, beginning::BEGINNING, delivery_date::DateReader,
+    window::Window,
 };
 
 /// A file whose beginning is known.
@@ -43,9 +44,11 @@ impl<R: Read> OpenedFile<R> {
         self.skipped
     }
 
-    /// Reads a message to its end.
-    pub fn check(self) -> Result<(), Error> {
-        self.deliver(None, &mut Discard).map(drop)
+    /// Reads a message to its end. Returns the date that an import gives it, which is `fallback` if its header has none.
+    pub fn check(self, fallback: SystemTime) -> Result<SystemTime, Error> {
+        let mut dates = DateReader::new(fallback);
+        self.deliver(None, &mut dates)?;
+        Ok(dates.date())
     }
 
     /// The rest of the file, after the octets before its header.
@@ -82,22 +85,6 @@ impl<R: Read> OpenedFile<R> {
         }
         sink.end(number.map_or(end, |number| number + 1))?;
         Ok(end)
-    }
-}
-
-struct Discard;
-
-impl MessageSink for Discard {
-    fn begin(&mut self, _: &FromLine, _: u64) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn text(&mut self, _: &[u8]) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn end(&mut self, _: u64) -> Result<(), Error> {
-        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@
 //! mbox(5)). The import ignores `Content-Length:`, because programs that change a message forget to update it.
 
 mod beginning;
+mod delivery_date;
 mod export;
 mod flags;
 mod from_line;
@@ -83,6 +84,8 @@ pub enum Error {
     },
     /// Another program changed the mbox during the import.
     Changed,
+    /// A message is older than the server keeps mail, so that it would delete it.
+    Expired,
     /// The mbox could not be written.
     Write(std::io::Error),
     /// The mailbox cannot be used.
@@ -100,6 +103,9 @@ impl fmt::Display for Error {
             ),
             Self::Read { at, error } => write!(f, "cannot be read beyond octet {at}: {error}"),
             Self::Changed => f.write_str("was changed while it was read"),
+            Self::Expired => {
+                f.write_str("has a message that is older than `expire` in the configuration allows")
+            }
             Self::Write(error) => write!(f, "cannot be written: {error}"),
             Self::Mailbox(error) => error.fmt(f),
         }
