@@ -89,6 +89,7 @@ pub(super) fn failure_text(failure: Failure) -> ReplyText {
             "Le disque du serveur est plein, réessayez plus tard",
         ),
         Failure::ReadOnly => ReplyText::of("UNAVAILABLE", failure_texts::READ_ONLY),
+        Failure::SpoolMoved => ReplyText::of("UNAVAILABLE", failure_texts::SPOOL_MOVED),
         Failure::TempFail | Failure::Truncated => ReplyText::coded(
             "UNAVAILABLE",
             "The mailbox can't be read or changed now, try later",

@@ -86,6 +86,7 @@ pub fn failure_text(failure: Failure) -> ReplyText {
             "Trop de connexions à la fois, réessayez",
         ),
         Failure::ReadOnly => ReplyText::of("[SYS/TEMP] ", failure_texts::READ_ONLY),
+        Failure::SpoolMoved => ReplyText::of("[SYS/TEMP] ", failure_texts::SPOOL_MOVED),
         Failure::Full | Failure::Quota | Failure::TempFail | Failure::Truncated => ReplyText::coded(
             "[SYS/TEMP] ",
             "The mailbox can't be read now, try later",

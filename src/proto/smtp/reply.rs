@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use super::{address::Address, reply_codes::FAULT_ON_DEMAND};
-use crate::proto::{buffer::Outbox, request::Failure};
+use crate::{
+    language::Language,
+    proto::{buffer::Outbox, failure_texts, request::Failure},
+};
 
 /// One reply. Banner, EHLO, HELO and 354 have no enhanced code (RFC 2034).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +69,7 @@ pub fn failure_reply(failure: Failure) -> Reply {
         }
         Failure::AuthFailed { .. } => AUTH_FAILED,
         Failure::Busy => Reply::new(454, "4.7.0", "Too many logins at once, try later"),
+        Failure::SpoolMoved => Reply::new(451, "4.3.0", failure_texts::SPOOL_MOVED.text(Language::English)),
         Failure::TempFail
         | Failure::ReadOnly
         | Failure::InUse
