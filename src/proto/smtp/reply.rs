@@ -111,7 +111,7 @@ pub const AUTHENTICATED: Reply = Reply::new(235, "2.7.0", "Authentication succee
 /// The client cancelled the exchange.
 pub const CANCELLED: Reply = Reply::new(501, "5.7.0", "Authentication cancelled");
 /// The response is not base64, or does not fit the mechanism.
-pub const BAD_RESPONSE: Reply = Reply::new(501, "5.5.2", "Cannot decode the response");
+pub const BAD_RESPONSE: Reply = Reply::new(501, "5.5.2", "Cannot decode the response, expected base64");
 /// A line of an exchange exceeds the limit.
 pub const EXCHANGE_TOO_LONG: Reply = Reply::new(500, "5.5.6", "Authentication exchange line is too long");
 /// The client named a mechanism that was not announced.
