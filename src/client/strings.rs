@@ -191,7 +191,14 @@ table! {
     MISSING_OPTION:
         "{0} is missing, and there is no terminal to ask at: see restante send --help",
         "il manque {0}, et il n'y a pas de terminal pour le demander : voyez restante send --help";
-    BODY_OPTIONS: "--body, --file or -", "--body, --file ou -";
+    RAW_NEEDS:
+        "{0} is missing: --raw sends the file as it is, and does not read the addresses in its header",
+        "il manque {0} : --raw envoie le fichier tel quel, et ne lit pas les adresses de son en-tête";
+    BODY_OPTIONS: "the text (--body, --file, or - for standard input)", "le texte (--body, --file, ou - pour l'entrée standard)";
+    EMPTY_TEXT: "warning: the text is empty", "attention : le texte est vide";
+    NO_HEADER:
+        "warning: {0} has no header, and is sent as it is; a header begins at its first line, like Subject: hello",
+        "attention : {0} n'a pas d'en-tête, et part tel quel ; un en-tête commence à la première ligne, par exemple Subject: bonjour";
     PASSWORD_OPTIONS: "--password-file or {0}", "--password-file ou {0}";
     NOT_UTF8:
         "{0} is not UTF-8 text: send it with --attach, or --raw",
