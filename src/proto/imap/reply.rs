@@ -272,6 +272,11 @@ pub(super) const NO_TAG: ReplyText =
 pub(super) const EXPECTED: ReplyText = ReplyText::new("Expected", "Attendu :");
 /// The colon before the syntax. In French it stands between blanks.
 pub(super) const COLON: LocalizedText = LocalizedText::new(":", " :");
+/// Follows the syntax of a command with a name, which may be the reason.
+pub(super) const NEEDS_QUOTES: LocalizedText = LocalizedText::new(
+    "; a name with a blank needs quotation marks",
+    " ; un nom avec un espace s'écrit entre guillemets",
+);
 /// The syntax of every command, for a line that has none.
 pub(super) const ANY_COMMAND: LocalizedText = LocalizedText::new(
     "tag command arguments, as in a1 NOOP",
