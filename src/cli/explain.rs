@@ -44,6 +44,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 continue;
             }
         };
+        if let Some(note) = explanation.note.as_deref().filter(|_| !arguments.json && !explanation.is_mail) {
+            failures.push(format!("cannot explain {}: {note}", printable::escape_path(file)));
+            continue;
+        }
         let text = if arguments.json {
             format!("{}\n", printable::json(&explanation, false))
         } else {

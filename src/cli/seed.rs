@@ -31,8 +31,8 @@ pub(super) struct Arguments {
     /// File the awkward messages, always the same
     #[arg(long)]
     nasty: bool,
-    /// Number of ordinary messages to file after the awkward ones
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Number of ordinary messages to file, after the awkward ones; without --nasty it is needed
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     count: usize,
     /// Print one line of JSON for each message
     #[arg(long)]

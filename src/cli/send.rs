@@ -156,6 +156,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(path) => read_file(path)?,
         None => outgoing.build(SystemTime::now(), random()?),
     };
+    warn_of_content(&arguments.content, &outgoing, &message, language);
     let recipients = outgoing.recipients();
     let submission = Submission { from: &outgoing.from.address, recipients: &recipients, message: &message };
     // A typed text has no other copy. The file exists while the message is sent, because Ctrl-C ends that.
@@ -277,7 +278,7 @@ fn outgoing_message(
         Some([from]) => from.clone(),
         Some(_) => return Err(usage(strings::ONE_SENDER, &[])),
         None => {
-            require_terminal(terminal, "--from")?;
+            require_address(terminal, "--from", is_raw)?;
             let name = env::var("USER").ok().filter(|name| is_address(name)).unwrap_or("me".into());
             let offered = address_at(options, &name).map_err(|error| client_failure(&error, language))?;
             let offered = offered.unwrap_or_default();
@@ -289,7 +290,7 @@ fn outgoing_message(
     outgoing.cc = arguments.cc.concat();
     outgoing.bcc = arguments.bcc.concat();
     if outgoing.recipients().is_empty() {
-        require_terminal(terminal, "--to")?;
+        require_address(terminal, "--to", is_raw)?;
         let question = (strings::ASK_TO.text(language), outgoing.from.address.as_str());
         outgoing.to = prompt_until(terminal, question, parse_address_list)?;
     }
@@ -376,6 +377,33 @@ fn require_terminal(terminal: &Terminal, what: &str) -> Result<(), Failure> {
         return Ok(());
     }
     Err(usage(strings::MISSING_OPTION, &[&what]))
+}
+
+/// The same for an address, which a header does not replace.
+fn require_address(terminal: &Terminal, option: &str, is_raw: bool) -> Result<(), Failure> {
+    if is_raw && !terminal.is_interactive() {
+        return Err(usage(strings::RAW_NEEDS, &[&option]));
+    }
+    require_terminal(terminal, option)
+}
+
+/// Warns of a file that is not what its sender believes: one without a text, or a whole message without a header.
+fn warn_of_content(content: &Content, outgoing: &OutgoingMessage, message: &[u8], language: Language) {
+    let is_read = content.file.is_some() || content.stdin.is_some();
+    if let Some(path) = content.raw.as_deref().filter(|_| !begins_with_field(message)) {
+        let input = strings::STANDARD_INPUT.text(language).to_owned();
+        let from = if is_stdio(path) { input } else { path.display().to_string() };
+        output::message(strings::NO_HEADER.format(language, &[&from]));
+    } else if is_read && outgoing.text.trim().is_empty() && outgoing.attachments.is_empty() {
+        output::message(strings::EMPTY_TEXT.text(language));
+    }
+}
+
+/// True if a message begins with a field of a header (RFC 5322 section 2.2).
+fn begins_with_field(message: &[u8]) -> bool {
+    let line = message.split(|&b| b == b'\n').next().unwrap_or_default();
+    let name = line.iter().position(|&b| b == b':').map(|at| line[..at].trim_ascii_end());
+    name.is_some_and(|name| !name.is_empty() && name.iter().all(u8::is_ascii_graphic))
 }
 
 fn prompt_for(terminal: &mut Terminal, prompt: &str, offered: &str) -> Result<String, Failure> {

@@ -95,8 +95,8 @@ struct Removal {
     /// Delete the mail of the account too, also that of a former account
     #[arg(long)]
     delete_mail: bool,
-    /// Do not ask for confirmation
-    #[arg(long, requires = "delete_mail")]
+    /// Do not ask before mail is deleted; without --delete-mail, nothing is asked, and the mail stays
+    #[arg(long)]
     yes: bool,
 }
 

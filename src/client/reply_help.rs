@@ -46,9 +46,11 @@ pub(crate) fn has_remark(reply: &Reply) -> bool {
     reply.lines.iter().any(|line| remark_in(line).is_some())
 }
 
-/// The remark of our server in the text of a reply: a fault in an address or login name is none, or does nothing there.
+/// The remark of our server in the text of a reply: a fault in an address or login name is none, or does nothing there; or a
+/// name without a domain opens that mailbox.
 pub(crate) fn remark_in(text: &str) -> Option<&str> {
-    text.split_once(REMARK).map(|(_, remark)| remark).filter(|remark| remark.starts_with('+'))
+    let is_remark = |remark: &&str| remark.starts_with('+') || remark.starts_with(NO_DOMAIN);
+    text.split_once(REMARK).map(|(_, remark)| remark).filter(is_remark)
 }
 
 /// The reply in one line, as the server sent it.
@@ -102,6 +104,8 @@ fn detail(Enhanced(_, subject, detail): Enhanced) -> Option<LocalizedText> {
 
 /// Separates a remark about a fault from the text of a reply.
 const REMARK: &str = "; ";
+/// The begin of the remark about a login name without a domain.
+const NO_DOMAIN: &str = "the name has no domain";
 
 fn code(code: u16) -> Option<LocalizedText> {
     REPLIES.iter().find(|(known, _)| *known == code).map(|(_, meaning)| *meaning)
@@ -303,5 +307,12 @@ mod tests {
             assert!(both(words).iter().all(|text| !text.is_empty()), "{words:?}");
         }
         assert!(DETAILS.is_sorted_by(|(a, _), (b, _)| a < b) && REPLIES.is_sorted_by(|(a, _), (b, _)| a < b));
+    }
+
+    #[test]
+    fn u137_the_mailbox_of_a_name_without_a_domain_is_a_remark() {
+        let remark = "the name has no domain, so this is the mailbox of bob@localhost";
+        assert_eq!(remark_in(&format!("0 messages (0 octets); {remark}")), Some(remark));
+        assert_eq!(remark_in("0 messages; and more"), None);
     }
 }

@@ -191,7 +191,14 @@ table! {
     MISSING_OPTION:
         "{0} is missing, and there is no terminal to ask at: see restante send --help",
         "il manque {0}, et il n'y a pas de terminal pour le demander : voyez restante send --help";
-    BODY_OPTIONS: "--body, --file or -", "--body, --file ou -";
+    RAW_NEEDS:
+        "{0} is missing: --raw sends the file as it is, and does not read the addresses in its header",
+        "il manque {0} : --raw envoie le fichier tel quel, et ne lit pas les adresses de son en-tête";
+    BODY_OPTIONS: "the text (--body, --file, or - for standard input)", "le texte (--body, --file, ou - pour l'entrée standard)";
+    EMPTY_TEXT: "warning: the text is empty", "attention : le texte est vide";
+    NO_HEADER:
+        "warning: {0} has no header, and is sent as it is; a header begins at its first line, like Subject: hello",
+        "attention : {0} n'a pas d'en-tête, et part tel quel ; un en-tête commence à la première ligne, par exemple Subject: bonjour";
     PASSWORD_OPTIONS: "--password-file or {0}", "--password-file ou {0}";
     NOT_UTF8:
         "{0} is not UTF-8 text: send it with --attach, or --raw",
@@ -229,7 +236,7 @@ table! {
         "sa boîte contient le courrier d'un ancien compte ; demandez à l'exploitant";
     NOT_SIGNED_UP: "Not signed up: {0}.", "Non inscrit : {0}.";
     ATTEMPTS_LEFT: "Login failed: {0} Attempts left: {1}.", "Échec de la connexion : {0} Essais restants : {1}.";
-    LOGIN_REMARK: "Check the fault in the login name: {0}", "Vérifiez la panne dans le nom : {0}";
+    LOGIN_REMARK: "Check the login name: {0}", "Vérifiez le nom : {0}";
     NOT_NOW: "Not logged in: {0}", "Pas de connexion : {0}";
     NO_MORE_ATTEMPTS:
         "No more attempts: {0} Check the name and the password, and start again.",
@@ -273,6 +280,14 @@ table! {
     IS_DELETED: "Message {0} is to be deleted; u {0} keeps it.", "Le message {0} est à supprimer ; u {0} le garde.";
     WILL_BE_DELETED: "To be deleted when you quit: {0}. u undeletes.", "À supprimer quand vous quitterez : {0}. u les garde.";
     KEPT: "Kept: {0}.", "Gardés : {0}.";
+    NOT_MARKED: "Not marked as deleted: {0}.", "Pas marqués à supprimer : {0}.";
+    NONE_MARKED: "No message is marked as deleted; d 2 5-7 marks some.", "Aucun message n'est marqué à supprimer ; d 2 5-7 en marque.";
+    BROWSE_INBOX_HELP:
+        "Marks: N new, D deleted when you quit. A number shows that message. d 2 5-7 marks as deleted, u 2 takes it back. n/p next/previous page, Enter shows the list again. q goes back to the menu, and q there quits and deletes the marked messages.",
+        "Marques : N nouveau, S supprimé quand vous quitterez. Un numéro affiche le message. d 2 5-7 marque à supprimer, u 2 l'annule. n/p : page suivante/précédente, Entrée affiche de nouveau la liste. q revient au menu, où q quitte et supprime les messages marqués.";
+    BROWSE_SENT_HELP:
+        "A number shows that message. n/p next/previous page, Enter shows the list again, q goes back to the menu.",
+        "Un numéro affiche le message. n/p : page suivante/précédente, Entrée affiche de nouveau la liste, q revient au menu.";
     NOT_DELETED_HERE: "Sent messages stay.", "Les messages envoyés restent.";
     // Folders of IMAP.
     FOLDERS_TITLE: "The folders of {0}", "Les dossiers de {0}";
@@ -286,10 +301,10 @@ table! {
     MARK_ANSWERED: "A", "R";
     BROWSE_FOLDER:
         "Number to read it, d 2 5-7 to mark as deleted, x to remove those, t 2 to Trash, f 2 to flag, /words to search, ? for more, q back: ",
-        "Numéro : lire, d 2 5-7 : marquer à supprimer, x : les supprimer, t 2 : Corbeille, f 2 : signaler, /mots : chercher, ? : la suite, q : retour : ";
+        "Numéro : lire, d 2 5-7 : marquer à supprimer, x : les supprimer, t 2 : jeter, f 2 : signaler, /mots : chercher, ? : la suite, q : retour : ";
     BROWSE_HELP:
         "Marks: N new, A answered, F flagged, D deleted. d 2 5-7 marks as deleted, u 2 takes it back, x removes the marked messages. f 2 flags or unflags, r 2 makes read or unread. t 2 moves to Trash, m 2 FOLDER to another folder. /words shows the messages with these words, / all of them. Enter looks for news, w waits for them. n/p next/previous page.",
-        "Marques : N nouveau, R répondu, I signalé, S à supprimer. d 2 5-7 marque à supprimer, u 2 l'annule, x supprime les messages marqués. f 2 signale ou non, r 2 rend lu ou non lu. t 2 déplace vers la Corbeille, m 2 DOSSIER vers un autre dossier. /mots montre les messages qui ont ces mots, / tous. Entrée relève les nouvelles, w les attend. n/p : page suivante/précédente.";
+        "Marques : N nouveau, R répondu, I signalé, S à supprimer. d 2 5-7 marque à supprimer, u 2 l'annule, x supprime les messages marqués. f 2 signale ou non, r 2 rend lu ou non lu. t 2 jette : il déplace vers le dossier des messages supprimés (souvent Trash), m 2 DOSSIER vers un autre dossier. /mots montre les messages qui ont ces mots, / tous. Entrée relève les nouvelles, w les attend. n/p : page suivante/précédente.";
     MARKED_DELETED: "Marked as deleted: {0}. x removes them, u takes it back.", "Marqués à supprimer : {0}. x les supprime, u l'annule.";
     FLAGGED: "Flagged: {0}.", "Signalés : {0}.";
     UNFLAGGED: "Not flagged any more: {0}.", "Plus signalés : {0}.";

@@ -25,8 +25,11 @@ enum ListCommand {
     Previous,
     Refresh,
     Back,
+    Help,
     /// A command that only a list of IMAP has.
     Imap(ImapCommand),
+    /// A command that lacks its messages.
+    Incomplete(char),
     Invalid,
 }
 
@@ -37,12 +40,16 @@ impl ListCommand {
         }
         let (word, rest) = typed.trim().split_once(char::is_whitespace).unwrap_or((typed.trim(), ""));
         match (word.to_lowercase().as_str(), numbers(rest)) {
-            ("q", _) => Self::Back,
+            ("q" | "quit", _) => Self::Back,
+            ("?" | "h" | "help", _) => Self::Help,
             ("n", _) => Self::Next,
             ("p", _) => Self::Previous,
             ("" | "l", _) => Self::Refresh,
             ("d", Some(numbers)) if !numbers.is_empty() => Self::Delete(numbers),
             ("u", Some(numbers)) if !numbers.is_empty() => Self::Undelete(numbers),
+            (word @ ("d" | "u"), _) if rest.trim().is_empty() => {
+                word.chars().next().map_or(Self::Invalid, Self::Incomplete)
+            }
             (number, _) => number.parse().map_or(Self::Invalid, Self::Read),
         }
     }
@@ -53,10 +60,10 @@ impl App<'_> {
     pub(crate) fn browse(&mut self, folder: &mut Folder, shown: AddressColumn) -> Result<(), ClientError> {
         let language = self.terminal.language();
         let is_imap = folder.imap().is_some();
-        let prompt = match shown {
-            _ if is_imap => strings::BROWSE_FOLDER,
-            AddressColumn::From => strings::BROWSE,
-            AddressColumn::To => strings::BROWSE_SENT,
+        let (prompt, help) = match shown {
+            _ if is_imap => (strings::BROWSE_FOLDER, strings::BROWSE_HELP),
+            AddressColumn::From => (strings::BROWSE, strings::BROWSE_INBOX_HELP),
+            AddressColumn::To => (strings::BROWSE_SENT, strings::BROWSE_SENT_HELP),
         };
         let mut page = 0;
         let mut fresh = true;
@@ -86,6 +93,14 @@ impl App<'_> {
                 ListCommand::Read(number) => fresh = self.show_message(folder, number)?,
                 ListCommand::Delete(numbers) => self.set_deleted(folder, &numbers, true)?,
                 ListCommand::Undelete(numbers) => self.set_deleted(folder, &numbers, false)?,
+                ListCommand::Help => {
+                    self.terminal.print_localized(help, &[]);
+                    fresh = false;
+                }
+                ListCommand::Incomplete(word) => {
+                    self.terminal.print_localized(strings::MARK_WHICH, &[&word]);
+                    fresh = false;
+                }
                 ListCommand::Invalid => {
                     self.terminal.print_localized(strings::NO_SUCH_CHOICE, &[&typed]);
                     fresh = false;
@@ -164,11 +179,13 @@ impl App<'_> {
             self.terminal.print_localized(strings::NOT_DELETED_HERE, &[]);
             return Ok(());
         }
-        let (mut done, mut places, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut done, mut places, mut missing, mut unmarked) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let is_imap = folder.imap().is_some();
         for &number in numbers {
             match folder.index_of(number) {
                 None => missing.push(number),
+                Some(place) if !delete && !folder.entries[place].deleted => unmarked.push(number),
                 Some(place) if delete && !is_imap => match folder.delete(place) {
                     Ok(()) => done.push(number),
                     Err(error) if error.is_connection_lost() => return Err(error),
@@ -191,6 +208,9 @@ impl App<'_> {
         }
         if !missing.is_empty() {
             self.terminal.print_localized(strings::NO_SUCH_MESSAGE, &[&listed(&missing)]);
+        }
+        if !unmarked.is_empty() {
+            self.terminal.print_localized(strings::NOT_MARKED, &[&listed(&unmarked)]);
         }
         let told = match (delete, is_imap) {
             (true, true) => strings::MARKED_DELETED,
@@ -350,7 +370,11 @@ mod tests {
             ("n", ListCommand::Next),
             ("p", ListCommand::Previous),
             ("q", ListCommand::Back),
-            ("d", ListCommand::Invalid),
+            ("quit", ListCommand::Back),
+            ("?", ListCommand::Help),
+            ("help", ListCommand::Help),
+            ("d", ListCommand::Incomplete('d')),
+            ("u ", ListCommand::Incomplete('u')),
             ("d 7-5", ListCommand::Invalid),
             ("d 1-99999999", ListCommand::Invalid),
             ("d x", ListCommand::Invalid),
@@ -376,7 +400,6 @@ mod tests {
             ("m 2", ImapCommand::Incomplete('m')),
             ("x", ImapCommand::Expunge),
             ("w", ImapCommand::Wait),
-            ("?", ImapCommand::Help),
             ("/ lunch  été ", ImapCommand::Search("lunch  été".into())),
             ("/", ImapCommand::Search(String::new())),
         ] {

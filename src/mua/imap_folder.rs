@@ -5,6 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    mem,
     time::Duration,
 };
 
@@ -26,7 +27,7 @@ impl Folder {
         all: Vec<ImapFolder>,
         messages: Vec<ImapMessage>,
     ) -> Self {
-        let source = ImapSource { imap, folder, all, found: None };
+        let source = ImapSource { imap, folder, all, found: None, removed: 0 };
         let has_sent = source.folder.is_sent;
         let mut folder = Self { entries: Vec::new(), has_sent, source: Source::Imap(Box::new(source)) };
         folder.entries.extend(messages.into_iter().map(Entry::of_imap));
@@ -108,6 +109,7 @@ impl Folder {
             }
             self.entries.extend(later.into_iter().map(Entry::of_imap));
         }
+        news.gone = news.gone.saturating_sub(mem::take(&mut source.removed));
         self.renumber();
         Ok(news)
     }
@@ -163,12 +165,19 @@ impl Folder {
     /// Moves messages to another folder. False if the server can only copy, so that the messages are marked as deleted.
     pub(crate) fn move_to(&mut self, places: &[usize], folder: &ImapFolder) -> Result<bool, ClientError> {
         let uids = self.uids(places);
-        self.imap_mut().map_or(Ok(false), |source| source.imap.move_to(&uids, &folder.name))
+        let Some(source) = self.imap_mut() else { return Ok(false) };
+        let is_moved = source.imap.move_to(&uids, &folder.name)?;
+        source.removed += if is_moved { uids.len() } else { 0 };
+        Ok(is_moved)
     }
 
     /// Removes the messages that are marked as deleted.
     pub(crate) fn expunge(&mut self) -> Result<(), ClientError> {
-        self.imap_mut().map_or(Ok(()), |source| source.imap.expunge())
+        let marked = self.deleted_count();
+        let Some(source) = self.imap_mut() else { return Ok(()) };
+        source.imap.expunge()?;
+        source.removed += marked;
+        Ok(())
     }
 
     /// Shows only the messages that have each of these words, or all if there is no word. Returns how many there are.

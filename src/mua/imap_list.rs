@@ -21,7 +21,6 @@ pub(super) enum ImapCommand {
     Expunge,
     Search(String),
     Wait,
-    Help,
     /// A command that lacks its messages or its folder.
     Incomplete(char),
 }
@@ -37,7 +36,6 @@ impl ImapCommand {
         Some(match (word.to_lowercase().as_str(), listed) {
             ("x", _) => Self::Expunge,
             ("w", _) => Self::Wait,
-            ("?" | "h", _) => Self::Help,
             ("f", Some(numbers)) => Self::Toggle(Flag::Flagged, numbers),
             ("r", Some(numbers)) => Self::Toggle(Flag::Seen, numbers),
             ("t", Some(numbers)) => Self::Trash(numbers),
@@ -75,13 +73,9 @@ impl App<'_> {
             ImapCommand::Toggle(flag, numbers) => self.toggle(folder, flag, &numbers).map(|()| true),
             ImapCommand::Move(numbers, name) => self.move_to(folder, &numbers, &name),
             ImapCommand::Trash(numbers) => self.move_to_trash(folder, &numbers),
-            ImapCommand::Expunge => folder.expunge().map(|()| true),
+            ImapCommand::Expunge => self.expunge(folder),
             ImapCommand::Search(words) => self.search(folder, &words),
             ImapCommand::Wait => self.wait(folder),
-            ImapCommand::Help => {
-                self.terminal.print_localized(strings::BROWSE_HELP, &[]);
-                Ok(false)
-            }
             ImapCommand::Incomplete('m') => {
                 self.terminal.print_localized(strings::MOVE_WHERE, &[]);
                 Ok(false)
@@ -136,15 +130,15 @@ impl App<'_> {
 
     fn move_to(&mut self, folder: &mut Folder, numbers: &[u32], name: &str) -> Result<bool, ClientError> {
         let Some(source) = folder.imap() else { return Ok(false) };
-        let to = source.all.iter().filter(|to| to.can_be_opened);
-        match to.clone().find(|to| to.text == name).or_else(|| to.clone().find(|to| is_same(&to.text, name)))
-        {
+        let names = source.all.iter().filter(|to| to.can_be_opened).map(|to| to.text.as_str());
+        let meant = named_folder(names.clone(), name);
+        match source.all.iter().find(|to| to.can_be_opened && Some(to.text.as_str()) == meant) {
             Some(to) => {
                 let to = to.clone();
                 self.move_into(folder, numbers, &to)
             }
             None => {
-                let names = to.map(|to| to.text.as_str()).collect::<Vec<_>>().join(", ");
+                let names = names.collect::<Vec<_>>().join(", ");
                 self.terminal.print_localized(strings::NO_SUCH_FOLDER, &[&name, &names]);
                 Ok(false)
             }
@@ -178,6 +172,18 @@ impl App<'_> {
         }
         let told = if folder.move_to(&places, to)? { strings::MOVED } else { strings::COPIED_AND_MARKED };
         self.tell_places(told, folder, &places, &to.text);
+        Ok(true)
+    }
+
+    /// Removes the messages that the list shows as marked.
+    fn expunge(&mut self, folder: &mut Folder) -> Result<bool, ClientError> {
+        let marked = folder.deleted_count();
+        if marked == 0 {
+            self.terminal.print_localized(strings::NONE_MARKED, &[]);
+            return Ok(false);
+        }
+        folder.expunge()?;
+        self.terminal.print_localized(strings::DELETED_SOME, &[&marked]);
         Ok(true)
     }
 
@@ -230,10 +236,37 @@ impl App<'_> {
     }
 }
 
-/// Whether two names of folders differ at most in case.
-fn is_same(one: &str, other: &str) -> bool {
-    one.to_lowercase() == other.to_lowercase()
+/// The folder that a person means: of that name, else of that name in another case, else the only one that begins so.
+fn named_folder<'a>(names: impl Iterator<Item = &'a str> + Clone, typed: &str) -> Option<&'a str> {
+    let typed_lower = typed.to_lowercase();
+    let same = || names.clone().find(|name| name.to_lowercase() == typed_lower);
+    let begins = || {
+        let mut longer = names.clone().filter(|name| name.to_lowercase().starts_with(&typed_lower));
+        longer.next().filter(|_| longer.next().is_none())
+    };
+    names.clone().find(|name| *name == typed).or_else(same).or_else(begins)
 }
 
 /// Words of one search.
 const MAX_WORDS: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn u140_a_folder_is_meant_by_its_name_in_any_case_or_by_its_begin() {
+        let names = ["INBOX", "Archive", "Archives 2025", "Sent", "sent", "Trash"];
+        for (typed, meant) in [
+            ("Archive", Some("Archive")),
+            ("ARCHIVE", Some("Archive")),
+            ("sent", Some("sent")),
+            ("tr", Some("Trash")),
+            ("arch", None),
+            ("archives", Some("Archives 2025")),
+            ("nowhere", None),
+        ] {
+            assert_eq!(named_folder(names.into_iter(), typed), meant, "{typed}");
+        }
+    }
+}

@@ -53,12 +53,12 @@ impl App<'_> {
         loop {
             let typed = self.terminal.prompt(strings::FOLDERS_PROMPT.text(language));
             match typed.as_deref().map(str::trim) {
-                Some("q" | "0") | None => {
+                Some("q" | "0" | "quit") | None => {
                     imap.log_out();
                     self.terminal.print_localized(strings::GOODBYE, &[]);
                     return Ok(None);
                 }
-                Some("" | "l") => return Ok(Some(imap)),
+                Some("" | "l" | "?" | "h" | "help") => return Ok(Some(imap)),
                 Some("w") => {
                     self.write(None)?;
                     return Ok(Some(imap));

@@ -14,6 +14,8 @@ pub(crate) struct ImapSource {
     pub(super) all: Vec<ImapFolder>,
     /// UIDs of the messages that the list shows. `None`: all.
     pub(super) found: Option<HashSet<u32>>,
+    /// Messages that this person has removed since the last news: that they are gone is none.
+    pub(super) removed: usize,
 }
 
 /// A flag that a person sets.

@@ -54,7 +54,7 @@ impl Session {
         Ok(Err(LoginRefusal { why, is_about_login }))
     }
 
-    /// Shows the remark of the server about a fault in the login name.
+    /// Shows the remark of the server about the login name: a fault in it, or the mailbox that it opens.
     pub(super) fn show_remark(&mut self, terminal: &mut Terminal) {
         let remark = match self {
             Self::Pop3(pop3) => pop3.take_remark(),

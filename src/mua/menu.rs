@@ -86,8 +86,8 @@ impl App<'_> {
                 Some("2") => self.write(None),
                 Some("3") => self.browse_sent(),
                 Some("4") => self.refresh(),
-                Some("q" | "0") | None => return Ok(self.quit()),
-                Some("") => Ok(()),
+                Some("q" | "0" | "quit") | None => return Ok(self.quit()),
+                Some("" | "?" | "h" | "help") => Ok(()), // the menu is shown again
                 Some(other) => {
                     self.terminal.print_localized(strings::NO_SUCH_CHOICE, &[&other]);
                     Ok(())

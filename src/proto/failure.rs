@@ -13,6 +13,8 @@ pub enum Failure {
     ReadOnly,
     /// The disk or the machine failed, or is overloaded.
     TempFail,
+    /// The path of the spool no longer leads to the directory that the server has open.
+    SpoolMoved,
     /// The mailbox is unusable: wrong permissions, or not a Maildir.
     MailboxUnusable,
     /// Another session has locked the mailbox.
@@ -41,11 +43,12 @@ pub enum Failure {
 
 impl Failure {
     /// Every failure; a wrong password without a delay.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Full,
         Self::Quota,
         Self::ReadOnly,
         Self::TempFail,
+        Self::SpoolMoved,
         Self::MailboxUnusable,
         Self::InUse,
         Self::TooManyOpen,
@@ -65,6 +68,7 @@ impl Failure {
             Self::Quota => "Quota",
             Self::ReadOnly => "ReadOnly",
             Self::TempFail => "Broken",
+            Self::SpoolMoved => "SpoolMoved",
             Self::MailboxUnusable => "Unusable",
             Self::InUse => "InUse",
             Self::TooManyOpen => "Crowded",

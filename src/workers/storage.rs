@@ -60,6 +60,8 @@ pub struct Storage {
     lock: Mutex<Lock>,
     /// Whether the spool was last found to be out of its place, or locked by another process.
     misplaced: AtomicBool,
+    /// Whether the reason was that its path no longer leads to it.
+    moved: AtomicBool,
     /// Whether its disk was read-only at the last check.
     read_only: AtomicBool,
     /// Whether its disk was full at the last check.
@@ -99,6 +101,7 @@ impl Storage {
             mailboxes,
             lock,
             misplaced,
+            moved: AtomicBool::new(false),
             read_only: AtomicBool::new(false),
             full: AtomicBool::new(false),
             free_space: AtomicU64::new(UNKNOWN),
@@ -122,6 +125,8 @@ impl Storage {
             let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
             self.spool.revalidate_lock(&mut lock)
         });
+        let moved = there.as_ref().is_err_and(|error| is_moved(&self.spool, error));
+        self.moved.store(moved, Ordering::Release);
         let was_misplaced = self.misplaced.swap(there.is_err(), Ordering::AcqRel);
         METRICS.refusing.set(u64::from(there.is_err()));
         match there {
@@ -141,9 +146,14 @@ impl Storage {
                 if !was_misplaced {
                     log::error!("refusing deliveries and logins: {}", refusal(&self.spool, &error));
                 }
-                Err(Failure::TempFail)
+                Err(self.misplaced_failure())
             }
         }
+    }
+
+    /// The failure that clients hear while the spool is misplaced.
+    fn misplaced_failure(&self) -> Failure {
+        if self.moved.load(Ordering::Acquire) { Failure::SpoolMoved } else { Failure::TempFail }
     }
 
     /// Checks the free space, and that the spool is in its place.
@@ -191,8 +201,10 @@ impl Storage {
 
     /// Whether the spool was in its place at the last check, and its disk writable.
     pub fn was_writable(&self) -> Result<(), Failure> {
-        let cannot = [&self.misplaced, &self.read_only].iter().any(|flag| flag.load(Ordering::Acquire));
-        if cannot { Err(Failure::TempFail) } else { Ok(()) }
+        if self.misplaced.load(Ordering::Acquire) {
+            return Err(self.misplaced_failure());
+        }
+        if self.read_only.load(Ordering::Acquire) { Err(Failure::TempFail) } else { Ok(()) }
     }
 
     /// Whether the last check found a reason to refuse all mail.
@@ -288,11 +300,17 @@ impl Storage {
     }
 }
 
+/// Whether the path of the spool no longer leads to it.
+fn is_moved(spool: &Spool, error: &Error) -> bool {
+    let is_elsewhere = matches!(error.kind(), Kind::Gone | Kind::Changed | Kind::Unusable);
+    is_elsewhere && !error.is_denied() && error.path() == spool.path()
+}
+
 /// The reason why no mail is stored in the spool, with the next step.
 fn refusal(spool: &Spool, error: &Error) -> String {
     let step = match error.kind() {
         Kind::Locked => "end the other server",
-        Kind::Gone | Kind::Changed | Kind::Unusable if !error.is_denied() && error.path() == spool.path() => {
+        _ if is_moved(spool, error) => {
             "put it back (mv, umount), or restart the server to use what is there now"
         }
         _ => return error.at_spool(spool.path()),
@@ -341,12 +359,15 @@ mod tests {
         fs::rename(&path, home.path().join("elsewhere")).unwrap();
         let told = || refusal(&spool, &spool.is_in_place().unwrap_err());
         assert!(told().contains("; put it back (mv, umount), or restart the server"), "{}", told());
+        assert!(is_moved(&spool, &spool.is_in_place().unwrap_err()));
         fs::create_dir(&path).unwrap();
+        assert!(is_moved(&spool, &spool.is_in_place().unwrap_err()));
         assert!(told().contains("it is another directory now: "), "{}", told());
         assert!(told().contains("; put it back (mv, umount), or restart the server"), "{}", told());
         let locking = |errno: Errno| refusal(&spool, &Error::at(path.join(lock::FILE), "open", errno));
         for errno in [Errno::ACCESS, Errno::NOENT, Errno::IO] {
             assert!(!locking(errno).contains("put it back"), "{}", locking(errno));
+            assert!(!is_moved(&spool, &Error::at(path.join(lock::FILE), "open", errno)));
         }
         let told = locking(Errno::WOULDBLOCK);
         assert!(told.ends_with("; end the other server"), "{told}");

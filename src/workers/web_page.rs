@@ -84,6 +84,7 @@ pub(super) fn web_page(
     let page = WebPage {
         language: request.language,
         address: request.address.as_deref(),
+        recipient: request.address.as_deref().map(|address| with_domain(address, scope)),
         all,
         inboxes,
         has_mailbox,
@@ -135,6 +136,15 @@ fn delivery(storage: &Storage, request: &PageRequest, row: &Row, object: &Messag
         (MailboxScope::All, Some(_)) => text().map_or(BroughtBy::Gone, BroughtBy::Session),
     };
     Delivery { octets: row.listing.snapshot.octets(row.at), session }
+}
+
+/// An address of a path, with the domain of its mailbox if it has none.
+fn with_domain(address: &str, scope: &MailboxScope) -> String {
+    let domain = scope.mailbox().and_then(|mailbox| mailbox.as_str().rsplit_once('@'));
+    match domain.filter(|_| !address.contains('@')) {
+        Some((_, domain)) => format!("{address}@{domain}"),
+        None => address.to_owned(),
+    }
 }
 
 /// The message of a row.

@@ -125,6 +125,8 @@ fn v110_an_empty_inbox_says_where_to_send() {
     assert!(all.contains(&format!("Send one to any address {at}")), "{all}");
     let own = http.get("/box/bob@example.test").text();
     assert!(own.contains(&format!("Send one to bob@example.test {at}")), "{own}");
+    let short = http.get("/box/you").text();
+    assert!(short.contains(&format!("Send one to you@localhost {at}")), "{short}");
     http.fields = "Accept-Language: fr\r\n".into();
     http.host = format!("localhost:{}", server.addresses("http")[0].port());
     let french = http.get("/").text();

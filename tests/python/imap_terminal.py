@@ -60,8 +60,13 @@ def folders_flags_and_searches():
     assert " NFD" not in row(terminal, BACK, "letter 2")
     terminal.type("u 2")
     terminal.expect("Kept: 2.")
+    terminal.answer(BACK, "u 2")
+    terminal.expect("Not marked as deleted: 2.")
     terminal.answer(BACK, "x")
-    terminal.expect("New messages: 0. Gone: 1.")
+    terminal.expect("Deleted: 1.")
+    terminal.answer(BACK, "x")
+    terminal.expect("No message is marked as deleted; d 2 5-7 marks some.")
+    terminal.answer(BACK, "l")
     assert re.search(r"1 N ", row(terminal, BACK, "letter 2")), "the numbers are those of the list"
     deliver("zebra", "The one with stripes.")
     terminal.type("")
@@ -81,7 +86,7 @@ def folders_flags_and_searches():
     terminal.expect("There is no folder Nowhere. The folders are: INBOX, Archive, Drafts, Junk, Sent, Trash.")
     terminal.answer(BACK, "m archive")
     terminal.expect("Name the messages and the folder")
-    terminal.answer(BACK, "m 1 archive")
+    terminal.answer(BACK, "m 1 arch")
     terminal.expect("Moved to Archive: 1.")
     terminal.answer(BACK, "t 1")
     terminal.expect("Moved to Trash: 1.")
@@ -174,7 +179,7 @@ def a_mistyped_fault():
     """The remark of the server about a fault in the login name is shown."""
     terminal = client(LANG="C")
     terminal.log_in(user="alice+452@example.test")
-    terminal.expect("Check the fault in the login name: +452 is a fault for a recipient: send to it")
+    terminal.expect("Check the login name: +452 is a fault for a recipient: send to it")
     terminal.leave("q to quit: ")
 
 

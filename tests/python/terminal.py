@@ -476,6 +476,12 @@ def many_marks():
     terminal.expect("To be deleted when you quit: 1, 2, 3.")
     terminal.answer("q back: ", "u 1-2")
     terminal.expect("Kept: 1, 2.")
+    terminal.answer("q back: ", "u 1")
+    terminal.expect("Not marked as deleted: 1.")
+    terminal.answer("q back: ", "?")
+    terminal.expect("d 2 5-7 marks as deleted, u 2 takes it back.")
+    terminal.answer("q back: ", "d")
+    terminal.expect("Name the messages, like d 2 5-7.")
     terminal.answer("q back: ", "q")
     terminal.expect("3 in the inbox, 1 to be deleted")
     terminal.answer("Your choice: ", "q")
@@ -1012,7 +1018,7 @@ def a_mistyped_fault():
     """The remark of the server about a fault in the login name is shown."""
     terminal = Terminal(LANG="fr_FR.UTF-8")
     terminal.log_in(user="alice+452@example.test", name="Nom ou adresse", password="Mot de passe : ")
-    terminal.expect("Vérifiez la panne dans le nom : +452 is a fault for a recipient: send to it")
+    terminal.expect("Vérifiez le nom : +452 is a fault for a recipient: send to it")
     terminal.leave("Votre choix : ")
 
 

@@ -140,9 +140,9 @@ fn u76_a_password_with_a_nul_is_refused() {
 }
 
 #[test]
-fn n08_an_account_over_the_mail_of_a_former_one_is_asked_about_before_it_is_added() {
+fn n08_u138_an_account_over_the_mail_of_a_former_one_is_asked_about_before_it_is_added() {
     let story = Story::new();
-    let said = story.user_ok(&["remove", BOB]);
+    let said = story.user_ok(&["remove", BOB, "--yes"]); // it asks nothing, and deletes no mail
     assert!(said.contains("mail stays") && said.contains("--delete-mail"), "{said}");
     let (code, said) = add(&story, &[BOB]);
     assert_eq!(code, Some(2), "{said}");

@@ -145,7 +145,7 @@ fn u10_a_key_that_does_not_fit_ends_and_deletes_nothing() {
 }
 
 #[test]
-fn u29_marks_that_are_removed_together_cost_one_command_and_a_giant_range_one_line() {
+fn u29_u140_marks_that_are_removed_together_cost_one_command_and_a_giant_range_one_line() {
     let server = three_letters();
     story("many_marks", &server, CLEAR, None);
     assert_eq!(server.maildir(ALICE).files("new").len() + server.maildir(ALICE).files("cur").len(), 2);

@@ -178,7 +178,15 @@ fn u113_a_file_that_is_no_mail_or_an_mbox_is_told_with_the_next_step() {
         fs::write(&file, content).unwrap();
         let told = json(&file)["note"].as_str().unwrap().to_owned();
         assert!(told.contains(note), "{name}: {told}");
-        assert!(text(&file).contains("\n  note "), "{name}");
+        // Without mail there is no report.
+        let output = explain(&file, &[]);
+        let (code, told) = (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned());
+        if name.ends_with("mbox") {
+            assert!(code == Some(0) && text(&file).contains("\n  note "), "{name}");
+        } else {
+            assert!(code == Some(1) && output.stdout.is_empty(), "{name}");
+            assert!(told.contains("cannot explain ") && told.contains(note), "{name}: {told}");
+        }
     }
     let told = json(&home.path().join("mbox"));
     assert_eq!(told["fields"], serde_json::json!([["Subject", "first"]]));

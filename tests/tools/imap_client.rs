@@ -15,7 +15,7 @@ fn story(name: &str, server: &Server) {
 }
 
 #[test]
-fn folders_flags_and_searches_are_those_of_the_server() {
+fn u140_folders_flags_and_searches_are_those_of_the_server() {
     let server = three_letters();
     story("folders_flags_and_searches", &server);
     let maildir = server.maildir(ALICE);

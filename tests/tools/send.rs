@@ -118,7 +118,7 @@ fn the_exit_code_is_the_class_of_the_reply() {
     for (words, told) in [
         (&["--to", BOB, "--body", "b"][..], "--from is missing"),
         (&["--from", "a@far.test", "--body", "b"], "--to is missing"),
-        (&LETTER, "--body, --file or - is missing"),
+        (&LETTER, "the text (--body, --file, or - for standard input) is missing"),
         (&["--from", "a b", "--to", BOB], "not an address"),
         (&["--from", "a@far.test", "--to", BOB, "--file", "/nowhere/text"], "/nowhere/text"),
         (&["--from", "a@far.test", "--to", BOB, "--body", "b", "--attach", "/nowhere/file"], "/nowhere/file"),
@@ -151,6 +151,36 @@ fn a_raw_message_is_sent_as_it_is() {
         assert_eq!(with_crlf(without_trace(&stored)), with_crlf(content));
         fs::remove_file(&server.maildir(BOB).files("new")[0]).unwrap();
     }
+}
+
+#[test]
+fn u141_a_file_without_text_or_header_is_warned_of_and_raw_needs_addresses() {
+    let (server, home) = (Server::strict(), home());
+    let file = |name: &str, content: &str| {
+        let path = home.path().join(name);
+        fs::write(&path, content).unwrap();
+        path.into_os_string().into_string().unwrap()
+    };
+    let (empty, text) = (file("empty", ""), file("text", "Hello Bob,\n\nall is well: really\n"));
+    for (words, told) in [
+        (["--file", &empty], Some("warning: the text is empty")),
+        (["--raw", &empty], Some("has no header, and is sent as it is")),
+        (["--raw", &text], Some("has no header, and is sent as it is")),
+        (["--file", &text], None),
+    ] {
+        let sent = send(server.smtp(), &letter(&words), b"");
+        ends_with(&sent, 0, &["250"]);
+        match told {
+            Some(told) => assert!(said(&sent).contains(told), "{words:?}: {}", said(&sent)),
+            None => assert!(!said(&sent).contains("warning"), "{}", said(&sent)),
+        }
+    }
+    let raw = ["--raw", &text];
+    ends_with(
+        &send(server.smtp(), &raw, b""),
+        2,
+        &["--from is missing: --raw", "does not read the addresses"],
+    );
 }
 
 #[test]
@@ -380,7 +410,7 @@ fn u99_mistakes_in_options_and_files_are_told_in_the_language_of_the_user() {
     for (words, told) in [
         (&["--body", "b"][..], "il manque --from, et il n'y a pas de terminal"),
         (&["--from", "a@far.test", "--body", "b"], "il manque --to,"),
-        (&known, "il manque --body, --file ou -,"),
+        (&known, "il manque le texte (--body, --file, ou - pour l'entrée standard),"),
         (
             &["--from", "a b"],
             "la valeur 'a b' ne convient pas pour '--from <ADDRESS>' : \"a b\" n'est pas une adresse",

@@ -145,7 +145,8 @@ impl WebPage<'_> {
                 _ if !self.has_mailbox => word(self.language, "no_mailbox").to_owned(),
                 None => word(self.language, "empty").to_owned(),
                 Some(at) => {
-                    let own = if self.is_of_one_user() { Some(self.heading()) } else { self.address };
+                    let own =
+                        if self.is_of_one_user() { Some(self.heading()) } else { self.recipient.as_deref() };
                     let to = own.unwrap_or(word(self.language, "any_address"));
                     word(self.language, "empty_send").replace("{at}", at).replace("{to}", to)
                 }

@@ -44,6 +44,8 @@ pub struct WebPage<'a> {
     pub language: Language,
     /// The address whose inbox the page shows; `None` for all mail.
     pub address: Option<&'a str>,
+    /// The same address with its domain, to which mail can be sent.
+    pub recipient: Option<String>,
     /// The counts of all mail, for users who may see it.
     pub all: Option<Counts>,
     /// The inboxes that the user may see, by their addresses.

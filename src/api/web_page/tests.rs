@@ -24,6 +24,7 @@ fn page_after(
     let page = WebPage {
         language,
         address,
+        recipient: address.map(str::to_owned),
         all: Some(Counts { messages: 1, unread: 1 }),
         inboxes: address.map(|address| (address.to_owned(), Counts::default())).into_iter().collect(),
         search,
@@ -183,6 +184,7 @@ fn v148_the_list_has_the_size_on_the_wire() {
     let page = WebPage {
         language: Language::English,
         address: None,
+        recipient: None,
         all: None,
         inboxes: Vec::new(),
         search: "",

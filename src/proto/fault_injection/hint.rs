@@ -63,6 +63,18 @@ pub(super) fn hint(name: &str, place: Place) -> Option<String> {
     Some(format!("+{word} is {right_place}"))
 }
 
+/// A sentence about a login name that is written as in SMTP, or that has the password in it. No such name is an account, so it
+/// reveals nothing.
+pub(super) fn note_of_name(name: &str, protocol: Protocol) -> Option<&'static str> {
+    if name.contains(['<', '>']) {
+        Some("a login name stands without angle brackets")
+    } else if protocol == Protocol::Pop3 && name.contains(' ') && !name.contains('"') {
+        Some("USER takes the name alone, and PASS takes the password in a line of its own")
+    } else {
+        None
+    }
+}
+
 /// Adds a sentence to the first line of a reply that has text for people. Returns false if the reply has no such line yet.
 pub(super) fn append(hint: &str, protocol: Protocol, reply: &mut Vec<u8>) -> bool {
     let mut start = 0;
@@ -223,6 +235,23 @@ mod tests {
             for place in [Place::Recipient, Place::Login(Protocol::Pop3), Place::Login(Protocol::Imap)] {
                 assert_eq!(hint(name, place).as_deref(), Some(told), "{name}");
             }
+        }
+    }
+
+    #[test]
+    fn u136_a_login_name_in_brackets_or_with_the_password_in_it_is_told() {
+        for name in ["<bob@example.test>", "Bob <bob@example.test>", "<bob", "bob>"] {
+            for protocol in [Protocol::Pop3, Protocol::Imap, Protocol::Smtp] {
+                assert!(note_of_name(name, protocol).unwrap().contains("angle brackets"), "{name}");
+            }
+        }
+        assert!(note_of_name("bob@example.test any", Protocol::Pop3).unwrap().contains("PASS"));
+        for (name, protocol) in [
+            ("bob@example.test", Protocol::Pop3),
+            ("\"bob the builder\"@example.test", Protocol::Pop3),
+            ("bob@example.test any", Protocol::Imap),
+        ] {
+            assert_eq!(note_of_name(name, protocol), None, "{name}");
         }
     }
 

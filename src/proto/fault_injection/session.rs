@@ -16,7 +16,7 @@ use super::{
     counts::SequenceCounts,
     directory::{CLOSING, FaultyAccountDirectory, RequestedFaults},
     folder::{OtherValidity, is_within_response, verb_of},
-    hint::{Place, append, hint},
+    hint::{Place, append, hint, note_of_name},
     maildrop::FaultyMaildrop,
     plan::FaultPlan,
 };
@@ -53,6 +53,8 @@ pub struct FaultySession {
     held: Option<HeldOutput>,
     /// A sentence about the login name, for the next reply.
     hint: Option<String>,
+    /// A sentence about the form of the login name, for the next reply. It is no event: nothing was asked for in vain.
+    note: Option<String>,
 }
 
 /// The state of the faults in progress.
@@ -96,6 +98,7 @@ impl FaultySession {
             fault_state: FaultState::Inactive,
             held: None,
             hint: None,
+            note: None,
         }
     }
 
@@ -125,6 +128,7 @@ impl FaultySession {
         if let Some(hint) = self.hint.take_if(|hint| append(hint, self.protocol, &mut reply)) {
             out.push_event(Event::NoFault(hint));
         }
+        self.note.take_if(|note| append(note, self.protocol, &mut reply));
         if let Some(by) = self.bye(&reply, &step) {
             reply.extend_from_slice(b"* BYE A fault on demand\r\n");
             step = terminate(out, by, Step::Close);
@@ -175,6 +179,7 @@ impl FaultySession {
             }
             Request::Verify { user, password } => {
                 self.hint = hint(user, Place::Login(self.protocol));
+                self.note = note_of_name(user, self.protocol).map(str::to_owned);
                 let (user, injections) = InjectedFault::split(user);
                 self.user = user.clone();
                 self.plan = FaultPlan::new(injections);
@@ -329,6 +334,12 @@ impl Session for FaultySession {
     }
 
     fn respond(&mut self, cx: &Context<'_>, response: Response, out: &mut Outbox) -> Step {
+        if let Response::Verified(mailbox) = &response
+            && matches!(self.protocol, Protocol::Pop3 | Protocol::Imap)
+            && !self.user.contains('@')
+        {
+            self.note = Some(format!("the name has no domain, so this is the mailbox of {mailbox}"));
+        }
         let response = match response {
             Response::Opened(truth) => Response::Opened(self.wrap_maildrop(truth)),
             Response::Imap(truth) => Response::Imap(match self.validity {

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::proto::request::Failure;
+use crate::{
+    language::Language,
+    proto::{failure_texts, request::Failure},
+};
 
 /// A status code and its reason phrase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,10 +69,14 @@ pub(super) fn read_refusal(failure: Failure) -> Refusal {
             Status::UNAVAILABLE,
             "The disk of the mailbox is read-only: mail cannot be changed now",
         ),
+        Failure::SpoolMoved => SPOOL_MOVED,
         _ => Refusal::new(Status::UNAVAILABLE, "The mail cannot be read now: try again"),
     }
 }
 
+/// [`Failure::SpoolMoved`]
+pub(super) const SPOOL_MOVED: Refusal =
+    Refusal::new(Status::UNAVAILABLE, failure_texts::SPOOL_MOVED.text(Language::English));
 pub(super) const NO_MATCH: Refusal = Refusal::new(
     Status::NOT_FOUND,
     "No message matches this query, or the newest one that does has no such part",

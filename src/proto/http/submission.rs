@@ -11,7 +11,7 @@ use super::{
     BODY_PIECE,
     api::{ApiAction, Document, Draft, MailboxScope},
     state::{Addressing, Delivering, Exchange, HttpSession, Stage, State, Submission},
-    status::{Refusal, Status},
+    status::{Refusal, SPOOL_MOVED, Status},
 };
 use crate::{
     printable,
@@ -367,6 +367,7 @@ fn delivery_refusal(failure: Failure) -> Refusal {
             Status::UNAVAILABLE,
             "The mailbox of a recipient cannot be used as it is configured",
         ),
+        Failure::SpoolMoved => SPOOL_MOVED,
         _ => Refusal::saying(Status::UNAVAILABLE, "The message could not be stored: send it again"),
     }
 }

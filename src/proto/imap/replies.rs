@@ -205,7 +205,11 @@ impl ImapSession {
         // The syntax of a command is the same in every language.
         let syntax = row.map_or(reply::ANY_COMMAND.text(language), |row| row.syntax);
         let colon = reply::COLON.text(language);
-        let text = format!("{} {}{colon} {syntax}", reply::EXPECTED.text(language), expected.text(language));
+        let mut text =
+            format!("{} {}{colon} {syntax}", reply::EXPECTED.text(language), expected.text(language));
+        if row.is_some_and(|row| may_lack_quotes(row, expected)) {
+            text.push_str(reply::NEEDS_QUOTES.text(language));
+        }
         self.refuse_syntax((tag, what), &section, &text, out)
     }
 
@@ -370,6 +374,18 @@ fn citation(what: &str, text: ReplyText) -> String {
         return "RFC 3501 3".into();
     }
     command_table::find(what).map_or_else(|| GENERAL.into(), CommandSpec::section)
+}
+
+/// Whether a name in the place of another argument may be the rest of one with a blank: `SELECT New Folder`.
+fn may_lack_quotes(row: &CommandSpec, expected: Expected) -> bool {
+    let after_a_name = [
+        expected::MESSAGE,
+        expected::END_OF_LINE,
+        expected::PARAMETERS,
+        expected::STATUS_ITEMS,
+        expected::ONE_SPECIAL_USE,
+    ];
+    [" mailbox", " user"].iter().any(|name| row.syntax.contains(name)) && after_a_name.contains(&expected)
 }
 
 /// The section about the form of commands.

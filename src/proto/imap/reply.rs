@@ -89,6 +89,7 @@ pub(super) fn failure_text(failure: Failure) -> ReplyText {
             "Le disque du serveur est plein, réessayez plus tard",
         ),
         Failure::ReadOnly => ReplyText::of("UNAVAILABLE", failure_texts::READ_ONLY),
+        Failure::SpoolMoved => ReplyText::of("UNAVAILABLE", failure_texts::SPOOL_MOVED),
         Failure::TempFail | Failure::Truncated => ReplyText::coded(
             "UNAVAILABLE",
             "The mailbox can't be read or changed now, try later",
@@ -279,6 +280,11 @@ pub(super) const NO_TAG: ReplyText =
 pub(super) const EXPECTED: ReplyText = ReplyText::new("Expected", "Attendu :");
 /// The colon before the syntax. In French it stands between blanks.
 pub(super) const COLON: LocalizedText = LocalizedText::new(":", " :");
+/// Follows the syntax of a command with a name, which may be the reason.
+pub(super) const NEEDS_QUOTES: LocalizedText = LocalizedText::new(
+    "; a name with a blank needs quotation marks",
+    " ; un nom avec un espace s'écrit entre guillemets",
+);
 /// The syntax of every command, for a line that has none.
 pub(super) const ANY_COMMAND: LocalizedText = LocalizedText::new(
     "tag command arguments, as in a1 NOOP",

@@ -86,6 +86,7 @@ pub fn failure_text(failure: Failure) -> ReplyText {
             "Trop de connexions à la fois, réessayez",
         ),
         Failure::ReadOnly => ReplyText::of("[SYS/TEMP] ", failure_texts::READ_ONLY),
+        Failure::SpoolMoved => ReplyText::of("[SYS/TEMP] ", failure_texts::SPOOL_MOVED),
         Failure::Full | Failure::Quota | Failure::TempFail | Failure::Truncated => ReplyText::coded(
             "[SYS/TEMP] ",
             "The mailbox can't be read now, try later",
@@ -174,7 +175,10 @@ pub const NO_SUCH_MECHANISM: ReplyText = ReplyText::new(
 /// An exchange that the client has cancelled with a lone asterisk (RFC 5034 section 4).
 pub const CANCELLED: ReplyText = ReplyText::new("Authentication cancelled", "Authentification annulée");
 /// A SASL response that is not base64, or not a PLAIN message.
-pub const BAD_RESPONSE: ReplyText = ReplyText::new("Cannot decode the response", "Réponse indéchiffrable");
+pub const BAD_RESPONSE: ReplyText = ReplyText::new(
+    "Cannot decode the response, expected a PLAIN message in base64",
+    "Réponse indéchiffrable, attendu : un message PLAIN en base64",
+);
 /// A login in clear text where the listener accepts passwords only under TLS.
 pub const TLS_NEEDED: ReplyText = ReplyText::coded(
     "[AUTH] ",

@@ -165,15 +165,20 @@ impl SmtpSession {
         None
     }
 
-    /// Adds the broken rule to the text of a refusal. A refusal that is not due to a mistake of the client is
-    /// unchanged.
+    /// Adds the syntax of the command to the text of a refusal that has no other reason, or in a strict listener the broken
+    /// rule. A refusal that is not due to a mistake of the client is unchanged.
     pub(super) fn with_citation(&self, reply: &Reply, line: &[u8]) -> Reply {
-        if !self.config.pedantic || reply.text().starts_with("RFC ") {
+        if reply.text().starts_with("RFC ") {
             return reply.clone();
         }
         let (verb, _) = command::split(line);
         let rule = self.config.command(verb);
-        match self.citation(reply, rule) {
+        let why = if self.config.pedantic {
+            self.citation(reply, rule)
+        } else {
+            rule.filter(|_| *reply == reply::BAD_ARGUMENT).map(|rule| format!("Expected {}", rule.syntax))
+        };
+        match why {
             Some(why) => reply.clone().with_text(why),
             None => reply.clone(),
         }

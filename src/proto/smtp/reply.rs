@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use super::{address::Address, reply_codes::FAULT_ON_DEMAND};
-use crate::proto::{buffer::Outbox, request::Failure};
+use crate::{
+    language::Language,
+    proto::{buffer::Outbox, failure_texts, request::Failure},
+};
 
 /// One reply. Banner, EHLO, HELO and 354 have no enhanced code (RFC 2034).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +69,7 @@ pub fn failure_reply(failure: Failure) -> Reply {
         }
         Failure::AuthFailed { .. } => AUTH_FAILED,
         Failure::Busy => Reply::new(454, "4.7.0", "Too many logins at once, try later"),
+        Failure::SpoolMoved => Reply::new(451, "4.3.0", failure_texts::SPOOL_MOVED.text(Language::English)),
         Failure::TempFail
         | Failure::ReadOnly
         | Failure::InUse
@@ -107,7 +111,7 @@ pub const AUTHENTICATED: Reply = Reply::new(235, "2.7.0", "Authentication succee
 /// The client cancelled the exchange.
 pub const CANCELLED: Reply = Reply::new(501, "5.7.0", "Authentication cancelled");
 /// The response is not base64, or does not fit the mechanism.
-pub const BAD_RESPONSE: Reply = Reply::new(501, "5.5.2", "Cannot decode the response");
+pub const BAD_RESPONSE: Reply = Reply::new(501, "5.5.2", "Cannot decode the response, expected base64");
 /// A line of an exchange exceeds the limit.
 pub const EXCHANGE_TOO_LONG: Reply = Reply::new(500, "5.5.6", "Authentication exchange line is too long");
 /// The client named a mechanism that was not announced.

@@ -182,7 +182,9 @@ impl SmtpSession {
         let text = if argument.is_empty() {
             self.config.overview()
         } else {
-            let rule = self.config.command(argument);
+            // `HELP MAIL FROM` is about MAIL.
+            let (name, _) = command::split(argument);
+            let rule = self.config.command(name);
             rule.ok_or_else(|| reply::BAD_ARGUMENT.with_text("No such command, try HELP"))?.help()
         };
         Ok(CommandOutcome::Reply(Reply::new(214, "2.0.0", "").with_text(text)))

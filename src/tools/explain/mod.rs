@@ -36,6 +36,9 @@ pub(crate) struct Explanation {
     /// The sentence about a file that is not one message, with the next step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// False if the note says that the file is no mail.
+    #[serde(skip)]
+    pub is_mail: bool,
     pub name: Name,
     /// Header fields of the envelope and for display.
     pub fields: Vec<(String, String)>,
@@ -115,6 +118,7 @@ pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
     // A file in new/ or cur/ is a message, whatever is in it.
     let NotOneMessage { note, first } =
         if place.is_none() { content::inspect(&mut file, path)? } else { NotOneMessage::default() };
+    let is_mail = note.is_none() || first.is_some();
     let mut source: Box<dyn ReadAgain> = match first {
         Some(first) => Box::new(Cursor::new(first)),
         None => Box::new(file),
@@ -149,6 +153,7 @@ pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
     Ok(Explanation {
         path: fsck::shown(path.as_os_str().as_bytes()),
         note,
+        is_mail,
         name: name_of(file_name, place),
         fields: SHOWN
             .iter()

@@ -108,6 +108,7 @@ table! {
     CHARSET: "a character set", "un jeu de caractères";
     CONDITION: "a condition", "une condition";
     KNOWN_CONDITION: "a condition that this server has", "une condition que ce serveur connaît";
+    QUOTED_TEXT: "a condition that this server has, or quotation marks around a text with a blank", "une condition que ce serveur connaît, ou des guillemets autour d'un texte avec un espace";
     SMALLER_CONDITION: "a smaller condition", "une condition plus petite";
     CLOSING_PARENTHESIS: "a closing parenthesis", "une parenthèse fermante";
     SEARCH_TEXT: "a text to search for", "un texte à chercher";

@@ -57,7 +57,15 @@ struct Bounds {
 fn keys(cursor: &mut Cursor<'_>, bounds: &mut Bounds) -> Parsed<SearchKey> {
     let mut keys = vec![key(cursor, bounds)?];
     while !cursor.clone().close() && cursor.has_more() {
-        keys.push(key(cursor, bounds)?);
+        let is_after_text =
+            matches!(keys.last(), Some(SearchKey::Header(..) | SearchKey::Body(_) | SearchKey::Text(_)));
+        keys.push(match key(cursor, bounds) {
+            // `SUBJECT hello world`
+            Err(mistake) if is_after_text && mistake == expected::KNOWN_CONDITION => {
+                return Err(expected::QUOTED_TEXT);
+            }
+            key => key?,
+        });
     }
     Ok(match keys.pop() {
         Some(only) if keys.is_empty() => only,

@@ -270,6 +270,11 @@ fn a_mistake_is_named() {
         ("SEARCH", "a blank and the next argument"),
         ("SEARCH FROM", "a blank and the next argument"),
         ("SEARCH (SEEN", "a closing parenthesis"),
+        ("SEARCH SEEN world", "a condition that this server has"),
+        (
+            "SEARCH SUBJECT hello world",
+            "a condition that this server has, or quotation marks around a text with a blank",
+        ),
         ("SEARCH SINCE 32-Feb-2026", "a day like 1-Feb-1994"),
         ("SEARCH SINCE 2026-02-01", "a day like 1-Feb-1994"),
         ("LIST (RECURSIVEMATCH) \"\" *", "SUBSCRIBED or SPECIAL-USE beside RECURSIVEMATCH"),
