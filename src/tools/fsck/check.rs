@@ -20,6 +20,7 @@ use super::{
     misplaced::{advice_for_nested, misplaced_in_mailbox},
     name_check,
     problem::Problem,
+    unshown::unshown_in,
 };
 use crate::{
     file_rights::{self, ForeignPlace},
@@ -160,6 +161,9 @@ impl Checker<'_> {
         let mailbox = self.mailbox;
         let failed = |e| Error::at(&mailbox.path, "read directory", e);
         let in_folder = mailbox.is_folder();
+        if !in_folder {
+            self.report.findings.extend(unshown_in(&mailbox.path));
+        }
         for entry in fs::Dir::read_from(&mailbox.root).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();

@@ -13,6 +13,7 @@ mod misplaced;
 mod name_check;
 mod problem;
 mod repair;
+mod unshown;
 
 pub(crate) use finding::{Finding, Report, shown};
 pub(crate) use mailbox::Mailbox;
