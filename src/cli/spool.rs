@@ -52,6 +52,8 @@ pub(super) struct SpoolContext {
     pub(super) host: String,
     /// The age beyond which a file in `tmp/` is stale.
     pub(super) tmp_age: Duration,
+    /// Bytes of the largest message that the server lists.
+    pub(super) max_listed: u64,
     /// The age at which the server deletes messages.
     pub(super) expire_days: Option<u32>,
     /// The user of the server, if the configuration has one.
@@ -141,6 +143,7 @@ impl SpoolArgs {
             path,
             host: host.unwrap_or_else(|| uname().nodename().to_string_lossy().into_owned()),
             tmp_age: limits.spool.tmp_max_age.0,
+            max_listed: limits.max_listed_size(),
             expire_days: config.and_then(|config| match config.pop3.expire {
                 Some(Expire::Days(days)) => Some(days),
                 Some(Expire::Never | Expire::Retrieved) | None => None,

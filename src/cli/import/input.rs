@@ -19,11 +19,12 @@ use crate::{
     },
     command_hint::path_word,
     fd_limits::max_open_tmp_files,
+    limits::way_to_list,
     maildir::Maildir,
     printable,
     tools::mbox::{
-        DoubtfulLine, DoubtfulLines, Error, Format, Import, ImportPass, Imported, PreviousRun, SkippedStart,
-        Source,
+        AtRisk, DoubtfulLine, DoubtfulLines, Error, Format, Import, ImportPass, Imported, PreviousRun,
+        SkippedStart, Source,
     },
 };
 
@@ -103,7 +104,8 @@ impl InputImport<'_> {
         let mut import = Import::new(place, &self.context.host, self.options.format, fallback, progress);
         import.set_max_open(max_open_tmp_files());
         let age = self.context.expire_days.map(|days| Duration::from_secs(u64::from(days) * 24 * 3600));
-        import.count_older_than(age.and_then(|age| SystemTime::now().checked_sub(age)));
+        let expires_before = age.and_then(|age| SystemTime::now().checked_sub(age));
+        import.set_at_risk(AtRisk::new(expires_before, self.context.max_listed));
         import
     }
 
@@ -184,7 +186,7 @@ impl InputImport<'_> {
         match done {
             Ok(()) => Ok(self.finished(import, end)),
             Err(error) => {
-                self.report_expired(import.expired());
+                self.report_at_risk(import.at_risk());
                 let what = format!("delivered: {}, up to octet {end}", output::message_count(messages));
                 Err(self.failed(&error, &what))
             }
@@ -193,7 +195,7 @@ impl InputImport<'_> {
 
     /// The result of an import of so many octets.
     pub(super) fn finished(&self, import: &Import<'_>, octets: u64) -> String {
-        self.report_expired(import.expired());
+        self.report_at_risk(import.at_risk());
         let deleted = match import.deleted() {
             0 => String::new(),
             n => format!(", {n} of them flagged as deleted (POP3 does not show those)"),
@@ -201,8 +203,24 @@ impl InputImport<'_> {
         format!("{} in {octets} octets{deleted}", output::message_count(import.imported().messages))
     }
 
-    /// Tells of messages that the server is about to delete, and how they are kept.
-    pub(super) fn report_expired(&self, messages: u64) {
+    /// Tells of messages that the server is about to delete, or shows to no login, and of the settings that help.
+    pub(super) fn report_at_risk(&self, AtRisk { expired, too_large, largest, .. }: AtRisk) {
+        self.report_expired(expired);
+        if too_large > 0 {
+            output::message(format_args!(
+                "{}: warning: {} larger than the {} that the server lists, so no login shows it: {}",
+                display_name(self.path),
+                match too_large {
+                    1 => "1 message is".to_owned(),
+                    _ => format!("{too_large} messages are"),
+                },
+                printable::size(self.context.max_listed),
+                way_to_list(largest),
+            ));
+        }
+    }
+
+    fn report_expired(&self, messages: u64) {
         let Some(days) = self.context.expire_days.filter(|_| messages > 0) else { return };
         output::message(format_args!(
             "{}: warning: {} older than `expire = \"{}\"`: the server deletes mail of that age at the end of the next \

@@ -4,6 +4,8 @@ use std::{
     collections::BTreeMap,
     ffi::{CStr, CString},
     fs::File,
+    io::{self, Read},
+    path::Path,
     time::{Duration, SystemTime},
 };
 
@@ -24,6 +26,7 @@ use super::{
 };
 use crate::{
     file_rights::{self, ForeignPlace},
+    limits::way_to_list,
     maildir::{
         Error, Kind, Subdir,
         index_file::{self, Condition},
@@ -34,13 +37,25 @@ use crate::{
     tools::measure::Measure,
 };
 
+/// The rules of a check.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules<'a> {
+    /// The time of the check.
+    pub now: SystemTime,
+    /// The age beyond which a file in `tmp/` is stale.
+    pub tmp_age: Duration,
+    /// Bytes of the largest file that the server lists. The check reads no larger one.
+    pub max_listed: u64,
+    /// Called after each piece of a message, with its path and the octets so far.
+    pub progress: &'a dyn Fn(&Path, u64),
+}
+
 impl Mailbox {
-    /// Checks the whole mailbox. Files in `tmp/` are stale once they are older than `age` at `now`.
-    pub(crate) fn check(&self, now: SystemTime, age: Duration) -> Result<Report, Error> {
+    /// Checks the whole mailbox.
+    pub(crate) fn check(&self, rules: &Rules<'_>) -> Result<Report, Error> {
         let mut checker = Checker {
             mailbox: self,
-            now,
-            age,
+            rules: *rules,
             report: Report::default(),
             identities: BTreeMap::new(),
             is_foreign: false,
@@ -61,8 +76,7 @@ impl Mailbox {
 
 pub(super) struct Checker<'a> {
     pub(super) mailbox: &'a Mailbox,
-    now: SystemTime,
-    age: Duration,
+    rules: Rules<'a>,
     report: Report,
     /// Directory, name and inode of the messages by identity.
     identities: BTreeMap<Vec<u8>, Vec<(Dir, CString, u64)>>,
@@ -271,8 +285,8 @@ impl Checker<'_> {
             return;
         }
         if dir == Dir::Tmp {
-            if tmp_cleanup::is_stale(stat, self.now, self.age) {
-                let hours = printable::counted(self.age.as_secs() / 3600, "hour");
+            if tmp_cleanup::is_stale(stat, self.rules.now, self.rules.tmp_age) {
+                let hours = printable::counted(self.rules.tmp_age.as_secs() / 3600, "hour");
                 let detail = format!("it was not written to for {hours}");
                 self.report(file, Problem::StaleTmp, detail, Repair::Remove);
             }
@@ -292,6 +306,13 @@ impl Checker<'_> {
         self.check_permissions(dir, name, stat);
         let identity = name::identity(name.to_bytes()).to_vec();
         self.identities.entry(identity).or_default().push((dir, name.to_owned(), stat.st_ino));
+        let bytes = u64::try_from(stat.st_size).unwrap_or(0);
+        if bytes > self.rules.max_listed {
+            let (size, limit) = (printable::size(bytes), printable::size(self.rules.max_listed));
+            let detail = format!("it has {size}, and the server lists messages of {limit} at most");
+            self.report(file, Problem::TooLarge, detail, Repair::Manual(way_to_list(bytes).into()));
+            return;
+        }
         match self.measure(dir, name) {
             Ok(measure) => self.check_message(file, &measure),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -327,7 +348,9 @@ impl Checker<'_> {
 
     fn measure(&self, dir: Dir, name: &CStr) -> std::io::Result<Measure> {
         let fd = self.mailbox.dir(dir).ok_or(Errno::NOENT)?;
-        Measure::of(File::from(fs::openat(fd, name, OPEN_FLAGS, Mode::empty())?))
+        let file = File::from(fs::openat(fd, name, OPEN_FLAGS, Mode::empty())?);
+        let path = self.mailbox.path_of(dir, name.to_bytes());
+        Measure::of(WatchedRead { file, octets: 0, told: &|octets| (self.rules.progress)(&path, octets) })
     }
 
     /// Reports messages with the same identity. A file renamed during the pass may be listed twice, so both
@@ -361,6 +384,22 @@ impl Checker<'_> {
                 );
             }
         }
+    }
+}
+
+/// A file whose reading takes long if it is large.
+struct WatchedRead<'a> {
+    file: File,
+    octets: u64,
+    told: &'a dyn Fn(u64),
+}
+
+impl Read for WatchedRead<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        self.octets += length as u64;
+        (self.told)(self.octets);
+        Ok(length)
     }
 }
 

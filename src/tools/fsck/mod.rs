@@ -15,6 +15,7 @@ mod problem;
 mod repair;
 mod unshown;
 
+pub(crate) use check::Rules;
 pub(crate) use finding::{Finding, Report, shown};
 pub(crate) use mailbox::Mailbox;
 pub(crate) use misplaced::{

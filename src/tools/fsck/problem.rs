@@ -21,6 +21,8 @@ pub(crate) enum Problem {
     Unreadable,
     /// A message of 0 octets.
     EmptyFile,
+    /// A message that is larger than the server lists.
+    TooLarge,
     /// A name in `new/` or `cur/` that begins with a dot.
     HiddenFile,
     /// A directory, link, FIFO, socket or device among the messages.
@@ -110,6 +112,9 @@ impl Problem {
                 "empty-file",
                 "its reader: a program or a disk lost the content; mpop and getmail deliver an empty message",
             ),
+            Self::TooLarge => {
+                ("too-large", "its reader: restante skips it, so no login shows it; other programs read it")
+            }
             Self::HiddenFile => ("hidden-file", "its reader: mutt, Dovecot, Courier and restante skip it"),
             Self::NotAFile => {
                 ("not-a-file", "mutt and Dovecot (follow a link, wait at a FIFO); restante skips it")

@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{
-    DoubtfulLine, Error, Format, FromLine, MessageSink, MessageState, PreviousRun, SkippedStart, Source,
-    parse,
+    AtRisk, DoubtfulLine, Error, Format, FromLine, MessageSink, MessageState, PreviousRun, SkippedStart,
+    Source, parse,
     resume::{BatchEntry, ResumeRecord},
 };
 use crate::{
@@ -49,10 +49,7 @@ pub struct Import<'a> {
     imported: Imported,
     /// Messages of this run that a mail reader has deleted.
     deleted: u64,
-    /// The server deletes messages from before that time at the next end of a session.
-    expires_before: Option<SystemTime>,
-    /// Messages of this run from before that time.
-    expired: u64,
+    at_risk: AtRisk,
     doubtful_lines: DoubtfulLines,
     /// The octets before the header of a file with one message.
     skipped_start: SkippedStart,
@@ -160,8 +157,7 @@ impl<'a> Import<'a> {
             max_open: BATCH,
             imported: Imported::default(),
             deleted: 0,
-            expires_before: None,
-            expired: 0,
+            at_risk: AtRisk::default(),
             doubtful_lines: DoubtfulLines::default(),
             skipped_start: SkippedStart::default(),
             is_checked: false,
@@ -174,14 +170,14 @@ impl<'a> Import<'a> {
         self.max_open = messages.clamp(1, BATCH);
     }
 
-    /// Counts the messages from before that time.
-    pub fn count_older_than(&mut self, time: Option<SystemTime>) {
-        self.expires_before = time;
+    /// Counts the messages that the server would not keep or not show.
+    pub fn set_at_risk(&mut self, at_risk: AtRisk) {
+        self.at_risk = at_risk;
     }
 
-    /// Messages of this run that are older than the time of [`Self::count_older_than`].
-    pub fn expired(&self) -> u64 {
-        self.expired
+    /// The number of these messages of this run.
+    pub fn at_risk(&self) -> AtRisk {
+        self.at_risk
     }
 
     /// Keeps a progress record for that file from now on. Returns the progress of earlier runs.
@@ -427,7 +423,7 @@ impl MessageSink for Import<'_> {
                 String::from_utf8_lossy(&state.file_name(&tmp_file.final_name(octets.total()))).into_owned();
             let seen = state.subdir() == Subdir::Cur;
             self.deleted += u64::from(state.is_deleted());
-            self.expired += u64::from(self.expires_before.is_some_and(|time| delivered < time));
+            self.at_risk.count(delivered, tmp_file.bytes());
             let unfinished = tmp_file.tmp_name();
             self.batch.push(CompletedMessage { tmp_file, listed: BatchEntry { at, unfinished, name, seen } });
         }
