@@ -12,7 +12,7 @@ use std::{
 
 use nix::unistd::{Gid, Group, Uid, User};
 use rustix::{
-    fs::{Access, AtFlags, CWD, accessat, major, minor},
+    fs::{Access, AtFlags, CWD, StatVfsMountFlags, accessat, major, minor, statvfs},
     io::Errno,
     process::geteuid,
 };
@@ -142,6 +142,23 @@ pub(crate) fn lock_holder(directory: &Path) -> Option<Uid> {
     let effective = ids.and_then(|ids| ids.split_ascii_whitespace().nth(1)?.parse().ok());
     // The process is not shown if it belongs to a container, or if /proc hides the processes of others.
     Some(Uid::from_raw(effective.unwrap_or_else(|| about.uid())))
+}
+
+/// The place that is mounted read-only and has a directory, which lies in one that is not: the directory or one above it.
+/// `None` for a directory that is writable, or on a disk that is read-only as a whole.
+pub(crate) fn read_only_below(directory: &Path, above: &Path) -> Option<PathBuf> {
+    let is_read_only =
+        |path: &Path| statvfs(path).is_ok_and(|about| about.f_flag.contains(StatVfsMountFlags::RDONLY));
+    if !is_read_only(directory) || is_read_only(above) {
+        return None;
+    }
+    let below = directory.ancestors().take_while(|path| *path != above && is_read_only(path));
+    below.last().map(Path::to_owned)
+}
+
+/// The words after a path that is mounted read-only.
+pub(crate) fn advice_to_mount(place: &Path) -> String {
+    format!("as root, run `mount -o remount,bind,rw {}`, or mount its disk writable", path_word(place))
 }
 
 /// The words of the command of that process, as `cmdline` of proc(5) has them: each ends with a zero octet.

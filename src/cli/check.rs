@@ -45,6 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     warnings.extend(files.certificate_warnings());
     let spool = &files.config.spool;
     warnings.extend(mailbox_rights::warning(spool));
+    warnings.extend(mailbox_rights::read_only_mailboxes(spool));
     warnings.extend(mailbox_rights::unreadable_messages(spool));
     let max_listed = files.config.limits.max_listed_size();
     warnings.extend(mailbox_rights::too_large_messages(spool, max_listed, way_to_list));

@@ -16,7 +16,8 @@ use rustix::fs::Access;
 use crate::{
     command_hint::{path_word, restante},
     file_rights::{
-        ALL, advice_to_open_file, advice_to_own_file, is_denied, is_own, name_of, user_name, way_to_change,
+        ALL, advice_to_mount, advice_to_open_file, advice_to_own_file, is_denied, is_own, name_of,
+        read_only_below, user_name, way_to_change,
     },
     maildir::{PARTS, Spool},
     printable::{counted, size},
@@ -35,6 +36,26 @@ pub fn warning(spool: &Path) -> Option<String> {
     Some(format!(
         "the server's user cannot write to all parts of {}: {remedy}{others}",
         counted(closed.len(), "mailbox")
+    ))
+}
+
+/// The warning about mailboxes that are mounted read-only, as a whole or in part, in a spool that is not.
+pub fn read_only_mailboxes(spool: &Path) -> Option<String> {
+    let maildirs = mailboxes(spool)?.into_iter().flat_map(|mailbox| maildirs_of(&mailbox));
+    let places = maildirs.flat_map(|maildir| {
+        let parts = PARTS.map(|part| maildir.join(part));
+        iter::once(maildir).chain(parts)
+    });
+    let mut mounts: Vec<PathBuf> =
+        places.take(MOST_PLACES).filter_map(|place| read_only_below(&place, spool)).collect();
+    mounts.dedup();
+    let first = mounts.first()?;
+    let others =
+        if mounts.len() > 1 { format!("; {} names each", restante(&["fsck"])) } else { String::new() };
+    Some(format!(
+        "{} is mounted read-only below the spool, so mail for it is refused: {}{others}",
+        first.display(),
+        advice_to_mount(first)
     ))
 }
 
@@ -166,6 +187,8 @@ fn maildirs_of(mailbox: &Path) -> Vec<PathBuf> {
     iter::once(mailbox.to_owned()).chain(folders).collect()
 }
 
+/// Directories whose mounts a check looks at.
+const MOST_PLACES: usize = 100_000;
 /// Message files that a check looks at.
 const MOST_FILES: usize = 10_000;
 const OWN_FILES: &[u8] = b".restante.";

@@ -63,6 +63,7 @@ impl Mailbox {
         let root = fs::fstat(&self.root).map_err(|e| Error::at(&self.path, "stat", e))?;
         checker.is_foreign = checker.check_owner(c".");
         checker.check_permissions(Dir::Root, c".", &root);
+        checker.check_mounts();
         checker.check_index();
         checker.check_folder_files();
         checker.check_folders()?;
@@ -141,6 +142,21 @@ impl Checker<'_> {
         if mode & needed != needed {
             let detail = format!("mode {mode:04o} does not give its owner {what}");
             self.report(file, Problem::ClosedToOwner, detail, repair);
+        }
+    }
+
+    /// Finds mounts that keep mail out of a spool that is writable.
+    fn check_mounts(&mut self) {
+        let mailbox = self.mailbox;
+        let parts = [c".", c"tmp", c"new", c"cur"];
+        for part in parts {
+            let place = mailbox.path_of(Dir::Root, part.to_bytes());
+            let above = place.parent().unwrap_or(&place);
+            if file_rights::read_only_below(&place, above).is_some() {
+                let detail = "it is mounted read-only, so mail for it is refused".into();
+                let advice = Repair::Manual(file_rights::advice_to_mount(&place).into());
+                self.report((Dir::Root, part, 0), Problem::ReadOnly, detail, advice);
+            }
         }
     }
 

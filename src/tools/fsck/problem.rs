@@ -17,6 +17,8 @@ pub(crate) enum Problem {
     OpenToOthers,
     /// A file or directory whose mode keeps out its own owner.
     ClosedToOwner,
+    /// A mailbox, a folder or a part of one that is mounted read-only, in a spool that is not.
+    ReadOnly,
     /// A message that `fsck` cannot open or read.
     Unreadable,
     /// A message of 0 octets.
@@ -105,6 +107,10 @@ impl Problem {
             Self::ClosedToOwner => {
                 ("closed-to-owner", "restante (mailbox unusable, or message skipped), mutt, Dovecot")
             }
+            Self::ReadOnly => (
+                "read-only",
+                "restante (refuses its mail, 451; IMAP opens no folder with a message that has no UID yet), Dovecot",
+            ),
             Self::Unreadable => {
                 ("unreadable", "restante (skips it), mutt, Dovecot (the whole mailbox fails)")
             }
