@@ -161,11 +161,16 @@ pub(crate) fn advice_to_mount(place: &Path) -> String {
     format!("as root, run `mount -o remount,bind,rw {}`, or mount its disk writable", path_word(place))
 }
 
+/// The directory in /proc of that process.
+pub(crate) fn process_with_lock(directory: &Path) -> Option<PathBuf> {
+    let process = lock_process(&fs::metadata(directory).ok()?)?;
+    Some(Path::new("/proc").join(process))
+}
+
 /// The words of the command of that process, as `cmdline` of proc(5) has them: each ends with a zero octet.
 #[cfg(feature = "tools")]
 pub(crate) fn words_of_lock_holder(directory: &Path) -> Option<Vec<u8>> {
-    let process = lock_process(&fs::metadata(directory).ok()?)?;
-    fs::read(format!("/proc/{process}/cmdline")).ok()
+    fs::read(process_with_lock(directory)?.join("cmdline")).ok()
 }
 
 /// The number of the process that holds a lock on the directory that this is about.

@@ -284,6 +284,7 @@ impl SpoolContext {
             });
             return opened.inspect(|_| self.warn_if_unread(&mailbox));
         }
+        self.refuse_foreign(&mailbox)?;
         self.warn_if_unread(&mailbox);
         let inbox = self.spool.open_or_create_maildir(mailbox.as_str())?;
         match mailbox.folder() {
@@ -294,6 +295,21 @@ impl SpoolContext {
 }
 
 impl SpoolContext {
+    /// Refuses to make a mailbox in a domain that is not the server's, for which no mail comes and in which no account can be.
+    fn refuse_foreign(&self, mailbox: &Mailbox) -> Result<(), Failure> {
+        let inbox = mailbox.clone().without_folder();
+        let Some(domain) = inbox.address_parts().1.filter(|_| self.has_config) else { return Ok(()) };
+        let is_own = self.domains.iter().any(|own| own.eq_ignore_ascii_case(&domain));
+        if is_own || self.is_there(&inbox) || self.accounts.has_mailbox(&inbox) {
+            return Ok(());
+        }
+        Err(Failure::Usage(format!(
+            "{domain} is not in the domains of the configuration, and no account has the mailbox {inbox}: correct the name, add \
+             the domain, or make an account with that inbox first, with {}",
+            way_to_account(inbox.as_str(), &self.domains)
+        )))
+    }
+
     /// Tells of a mailbox that no login reads.
     fn warn_if_unread(&self, mailbox: &Mailbox) {
         let inbox = mailbox.clone().without_folder();

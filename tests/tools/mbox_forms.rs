@@ -181,17 +181,18 @@ fn u63_with_accounts_a_name_is_in_the_first_domain_and_one_without_an_account_is
 }
 
 #[test]
-fn n103_the_command_for_an_account_that_an_import_prints_works_after_it() {
+fn n103_n166_the_command_for_an_account_that_an_import_prints_works_after_it() {
     let backend = Desk::new();
     backend.file("in", mbox(2));
     backend.file("users.json", "{}");
     backend.file("restante.toml", configuration(&backend.path("."), &backend.spool, STRICT));
     let program = Path::new(env!("CARGO_BIN_EXE_restante"));
     let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
-    for to in ["zed@example.test", "zed@other.test"] {
+    for (to, code) in [("zed@example.test", 0), ("zed@other.test", 2)] {
         let words = ["import", "in", "--to", to, "--create", "--config", "restante.toml"];
         let import = Command::new(program).args(words).current_dir(backend.path(".")).output().unwrap();
-        let (_, said) = ended(import, &words, 0);
+        let (_, said) = ended(import, &words, code);
+        assert_eq!(backend.spool.join(to).exists(), code == 0, "{said}");
         let command = said.split('`').nth(1).unwrap().replace("NAME@DOMAIN", "ann@example.test");
         let typed = format!("echo sesame | {command} --password-stdin");
         let mut shell = Command::new("sh");

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::Story;
-use crate::common::{STRICT, disk::Mount, skip};
+use crate::common::{STRICT, Setup, disk::Mount, skip};
 
 const BOB: &str = "bob@example.test";
 
@@ -41,4 +41,24 @@ fn n164_a_mailbox_that_is_mounted_read_only_is_named_by_check_and_fsck() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.code() == Some(1) && said.contains(&command), "{said}");
     assert_eq!(said.matches("read-only: it is mounted read-only").count(), 1, "{said}");
+}
+
+#[test]
+fn n167_a_second_configuration_of_a_spool_in_use_is_told_on_the_first_line() {
+    let server = Setup { config: Some(STRICT), users: &[BOB], ..Setup::default() }.start();
+    let story = Story::new();
+    let spool = format!("spool = {:?}", server.spool);
+    story.configure(&spool, STRICT);
+    let (code, said) = story.check(&[]);
+    let first = said.lines().next().unwrap();
+    assert!(
+        code == Some(0) && first.ends_with(", but another restante uses its spool now; accounts: 0"),
+        "{said}"
+    );
+    let note = "# note: a start with this file is refused while another restante uses the spool ";
+    assert!(said.contains(note), "{said}");
+    assert!(story.serve_fails().contains("another restante uses it"));
+    story.configure(&format!("{spool}\nshared_spool = true"), STRICT);
+    let (_, said) = story.check(&[]);
+    assert!(!said.contains("another restante"), "{said}");
 }
