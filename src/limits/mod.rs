@@ -128,8 +128,8 @@ pub fn way_to_list(bytes: u64) -> String {
     }
     let needed = Size::mib(bytes.div_ceil(1 << 20));
     format!(
-        "if it is mail, set max_message_size = \"{needed}\" in [limits.pop3] of the configuration, and reload the server; \
-         otherwise move it out of the mailbox"
+        "set max_message_size = \"{needed}\" in [limits.pop3] of the configuration and reload the server, or move it out of \
+         the mailbox"
     )
 }
 

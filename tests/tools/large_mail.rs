@@ -30,7 +30,7 @@ fn m35_an_import_and_fsck_tell_of_mail_that_the_limits_hide() {
         (String::from_utf8(printed).unwrap(), said)
     };
     let (_, said) = run(&["import", "in", "--to", BOB], 0);
-    let warning = "in: warning: 1 message is larger than the 4 KiB that the server lists, so no login shows it: if it is mail, set \
+    let warning = "in: warning: 1 message is larger than the 4 KiB that the server lists, so no login shows such mail: set \
                    max_message_size = \"1 MiB\" in [limits.pop3]";
     assert!(said.contains(warning), "{said}");
     let (printed, _) = run(&["fsck"], 1);

@@ -208,7 +208,7 @@ impl InputImport<'_> {
         self.report_expired(expired);
         if too_large > 0 {
             output::message(format_args!(
-                "{}: warning: {} larger than the {} that the server lists, so no login shows it: {}",
+                "{}: warning: {} larger than the {} that the server lists, so no login shows such mail: {}",
                 display_name(self.path),
                 match too_large {
                     1 => "1 message is".to_owned(),
