@@ -12,7 +12,7 @@ use std::{
 
 use nix::unistd::{Gid, Group, Uid, User};
 use rustix::{
-    fs::{Access, AtFlags, CWD, accessat, major, minor},
+    fs::{Access, AtFlags, CWD, StatVfsMountFlags, accessat, major, minor, statvfs},
     io::Errno,
     process::geteuid,
 };
@@ -144,11 +144,33 @@ pub(crate) fn lock_holder(directory: &Path) -> Option<Uid> {
     Some(Uid::from_raw(effective.unwrap_or_else(|| about.uid())))
 }
 
+/// The place that is mounted read-only and has a directory, which lies in one that is not: the directory or one above it.
+/// `None` for a directory that is writable, or on a disk that is read-only as a whole.
+pub(crate) fn read_only_below(directory: &Path, above: &Path) -> Option<PathBuf> {
+    let is_read_only =
+        |path: &Path| statvfs(path).is_ok_and(|about| about.f_flag.contains(StatVfsMountFlags::RDONLY));
+    if !is_read_only(directory) || is_read_only(above) {
+        return None;
+    }
+    let below = directory.ancestors().take_while(|path| *path != above && is_read_only(path));
+    below.last().map(Path::to_owned)
+}
+
+/// The words after a path that is mounted read-only.
+pub(crate) fn advice_to_mount(place: &Path) -> String {
+    format!("as root, run `mount -o remount,bind,rw {}`, or mount its disk writable", path_word(place))
+}
+
+/// The directory in /proc of that process.
+pub(crate) fn process_with_lock(directory: &Path) -> Option<PathBuf> {
+    let process = lock_process(&fs::metadata(directory).ok()?)?;
+    Some(Path::new("/proc").join(process))
+}
+
 /// The words of the command of that process, as `cmdline` of proc(5) has them: each ends with a zero octet.
 #[cfg(feature = "tools")]
 pub(crate) fn words_of_lock_holder(directory: &Path) -> Option<Vec<u8>> {
-    let process = lock_process(&fs::metadata(directory).ok()?)?;
-    fs::read(format!("/proc/{process}/cmdline")).ok()
+    fs::read(process_with_lock(directory)?.join("cmdline")).ok()
 }
 
 /// The number of the process that holds a lock on the directory that this is about.

@@ -12,8 +12,9 @@ use std::{
 
 use crate::{
     command_hint::restante,
+    maildir::folders::FolderTree,
     printable::counted,
-    proto::{request::Mailbox, smtp::address::Address},
+    proto::{folder::Folder, request::Mailbox, smtp::address::Address},
 };
 
 /// A Maildir in the place of a mailbox, with a name that no mailbox has.
@@ -92,6 +93,36 @@ pub(crate) fn folders_of(maildir: &Path) -> Vec<PathBuf> {
     folders
 }
 
+/// The text by which IMAP shows a folder with that name. `None` if there is none.
+pub(crate) fn text_of_folder(name: &OsStr) -> Option<String> {
+    let text = FolderTree::text_of(name.to_str().filter(|name| !name.starts_with(".."))?)?;
+    let is_shown = Folder::from_decoded(&text).is_some() && !text.eq_ignore_ascii_case("INBOX");
+    is_shown.then_some(text)
+}
+
+/// The folders of a mailbox that have mail and that no list of IMAP shows: their names have no text, or another folder has the
+/// same one.
+pub(crate) fn unshown_folders(mailbox: &Path) -> Vec<PathBuf> {
+    let (mut folders, mut unshown) = (Vec::new(), Vec::new());
+    for path in entries(mailbox, MOST) {
+        let name = path.file_name().unwrap_or_default();
+        let is_dotted = name.as_encoded_bytes().starts_with(b".");
+        if !is_dotted || is_other(name) || is_deleted(name) || !is_maildir(&path) {
+            continue;
+        }
+        match text_of_folder(name) {
+            Some(text) => folders.push((text, !name.is_ascii(), path)),
+            None => unshown.push(path),
+        }
+    }
+    folders.sort(); // as a list does, which shows the first of one text
+    let same = folders.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].2.clone());
+    unshown.extend(same);
+    unshown.retain(|folder| has_message(folder));
+    unshown.sort();
+    unshown
+}
+
 /// The warnings of `restante check` about such directories of a spool.
 pub(crate) fn warnings(spool: &Path) -> Vec<String> {
     warn(&directories(spool, |_| true), why_unread)
@@ -127,11 +158,25 @@ fn why_unread(path: &Path) -> Option<String> {
     }
     let name = path.file_name()?;
     let is_hidden = name.as_encoded_bytes().starts_with(b".");
-    if is_hidden || is_other(name) || PARTS.iter().any(|part| path.join(part).exists()) {
+    if is_hidden || is_other(name) {
         return None;
+    }
+    if PARTS.iter().any(|part| path.join(part).exists()) {
+        return why_unshown(path);
     }
     let first = maildir_below(path, MAX_DEPTH, &mut { MOST })?;
     Some(format!("not a mailbox, and no login reads the mail in it, such as {}", first.display()))
+}
+
+/// The reason why no login reads the mail in some folders of a mailbox.
+fn why_unshown(mailbox: &Path) -> Option<String> {
+    let folders = unshown_folders(mailbox);
+    let first = folders.first()?.file_name()?.to_string_lossy();
+    let others = match folders.len() - 1 {
+        0 => String::new(),
+        more => format!(", nor in {more} more"),
+    };
+    Some(format!("no login reads the mail in its folder {first}, which IMAP cannot show{others}"))
 }
 
 /// The first Maildir with mail below a directory.
@@ -170,6 +215,11 @@ fn is_other(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".restante") || name == "lost+found"
 }
 
+/// Folders that a server has deleted, and that it removes later.
+fn is_deleted(name: &OsStr) -> bool {
+    DELETED.iter().any(|start| name.as_encoded_bytes().starts_with(start.as_bytes()))
+}
+
 /// Links are followed nowhere.
 fn is_directory(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|about| about.is_dir())
@@ -193,6 +243,8 @@ fn entries(directory: &Path, most: usize) -> Vec<PathBuf> {
     entries
 }
 
+/// The beginnings of the names that this server and Dovecot give to deleted folders.
+const DELETED: [&str; 2] = ["..restante.deleted.", "..DOVECOT-TRASHED"];
 const PARTS: [&str; 3] = ["tmp", "new", "cur"];
 /// Levels of directories below one of the spool, as in DOMAIN/USER/Maildir.
 const MAX_DEPTH: usize = 2;
@@ -269,5 +321,45 @@ mod tests {
             assert_eq!(told.len(), MAX_WARNINGS);
             assert!(told[MAX_WARNINGS - 1].contains(" names it, and others with"), "{told:?}");
         }
+    }
+
+    #[test]
+    fn m34_a_folder_that_imap_cannot_show_is_named_if_it_has_mail() {
+        let spool = tempfile::tempdir().unwrap();
+        let bob = spool.path().join("bob@example.test");
+        for part in PARTS {
+            fs::create_dir_all(bob.join(part)).unwrap();
+        }
+        for name in [
+            ".Good.x",
+            ".Entw&APw-rfe",
+            ".Entwürfe",
+            ".Bad..x",
+            ".INBOX",
+            ".inbox",
+            ".Foo.",
+            "..Old",
+            "..restante.deleted.1",
+            "..DOVECOT-TRASHED.1",
+        ] {
+            for part in PARTS {
+                fs::create_dir_all(bob.join(name).join(part)).unwrap();
+            }
+            fs::write(bob.join(name).join("cur/1.x:2,S"), "x\n").unwrap();
+        }
+        for part in PARTS {
+            fs::create_dir_all(bob.join(".Empty.").join(part)).unwrap();
+        }
+        let names: Vec<String> = unshown_folders(&bob)
+            .iter()
+            .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(names, ["..Old", ".Bad..x", ".Entwürfe", ".Foo.", ".INBOX", ".inbox"]);
+        let told = warnings(spool.path());
+        let expected = format!(
+            "{}: no login reads the mail in its folder ..Old, which IMAP cannot show, nor in 5 more: `restante fsck` names it",
+            bob.display()
+        );
+        assert!(told.len() == 1 && told[0].starts_with(&expected), "{told:#?}");
     }
 }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     config::{Config, ConfigText},
     file_rights::is_user,
+    limits::way_to_list,
     loaded_config::LoadedConfig,
     printable,
     proto::request::Mailbox,
@@ -38,13 +39,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (config, text) = Config::read(&path)?;
     // Before the check becomes the user of the server, who may not see it.
     let elsewhere = running::elsewhere(&config, text.path());
+    let is_taken = running::is_of_another_file(&config, text.path());
     let Prepared { files, mut warnings, privileges, .. } =
         startup::prepare(config, &text, Purpose::Check).map_err(Failure::into_usage)?;
     let is_uncertain = privileges.is_some_and(|privileges| !privileges.is_certain());
     warnings.extend(files.certificate_warnings());
     let spool = &files.config.spool;
     warnings.extend(mailbox_rights::warning(spool));
+    warnings.extend(mailbox_rights::read_only_mailboxes(spool));
     warnings.extend(mailbox_rights::unreadable_messages(spool));
+    let max_listed = files.config.limits.max_listed_size();
+    warnings.extend(mailbox_rights::too_large_messages(spool, max_listed, way_to_list));
     warnings.extend(spool_files::warnings(spool, &files.config.domains, |name| {
         let mailbox = Mailbox::named(name).filter(|_| name.contains('@') || files.accounts.count().is_some());
         mailbox.is_some_and(|mailbox| files.accounts.has_mailbox(&mailbox))
@@ -60,6 +65,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         0 => "is good".to_owned(),
         count => format!("works, with {}", printable::counted(count, "warning")),
     };
+    let beside = if is_taken { ", but another restante uses its spool now" } else { "" };
     let file = printable::escape_path(&path);
     let comments: String =
         warnings.iter().map(|warning| format!("# warning: {}\n", printable::escape_line(warning))).collect();
@@ -70,13 +76,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             spool.display()
         )
     });
-    let notes: String = elsewhere
+    let taken = is_taken.then(|| {
+        format!(
+            "a start with this file is refused while another restante uses the spool {}: end that one, set `shared_spool = true` \
+             in both configurations, or name another `spool`",
+            files.config.spool.display()
+        )
+    });
+    let notes: String = taken
+        .into_iter()
+        .chain(elsewhere)
         .chain(mailbox_rights::made_by_root(&files.config.spool).filter(|_| is_uncertain))
         .chain(notes(&files, &text))
         .map(|note| format!("# note: {}\n", printable::escape_line(&note)))
         .collect();
     let settings = if arguments.all { files.config.effective() } else { files.config.differences() };
-    output::page(&format!("# {file} {verdict}; {users}\n{comments}{notes}{settings}"))?;
+    output::page(&format!("# {file} {verdict}{beside}; {users}\n{comments}{notes}{settings}"))?;
     if arguments.strict && !warnings.is_empty() {
         // The warnings themselves, if they went elsewhere.
         let why = if io::stdout().is_terminal() { "see above".to_owned() } else { warnings.join("; ") };

@@ -1,15 +1,18 @@
 //! `restante fsck`: finds and repairs problems in mailboxes.
 
+mod progress;
+
 use std::{
     collections::HashSet,
     ffi::OsString,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use clap::Args;
 use serde::Serialize;
 
+use self::progress::Progress;
 use super::{
     failure::Failure,
     mailbox_path::path_advice,
@@ -21,7 +24,7 @@ use crate::{
     maildir::{Error, Kind},
     printable,
     tools::fsck::{
-        ClosedDirectory, Finding, Mailbox, Problem, Report, hidden_maildirs, misnamed_maildir,
+        ClosedDirectory, Finding, Mailbox, Problem, Report, Rules, hidden_maildirs, misnamed_maildir,
         misplaced_files, misplaced_in_spool, shown, unusable,
     },
 };
@@ -95,6 +98,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut out = Stdout::new();
     let mut sum = Totals::default();
     let mut absent = Vec::new();
+    let progress = Progress::begin(Instant::now());
+    let rules = Rules {
+        now: SystemTime::now(),
+        tmp_age: context.tmp_age,
+        max_listed: context.max_listed,
+        progress: &|file, octets| progress.reading(file, octets),
+    };
     for Selection { mailbox, folder, named } in select(arguments, &context)? {
         let mut path = context.path.join(&mailbox);
         if let Some(closed) = ClosedDirectory::of_mailbox(&context.spool, &mailbox)
@@ -127,7 +137,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                     report(arguments, &finding, State::Found, None, &mut sum, &mut out)?;
                 }
                 let folders = if folder.is_none() { mailbox.folders() } else { Ok(Vec::new()) };
-                check_mailbox(arguments, context.tmp_age, &mailbox, &mut sum, &mut out)?;
+                check_mailbox(arguments, &rules, &mailbox, &mut sum, &mut out)?;
                 for name in folders.unwrap_or_default() {
                     if let Some(closed) = ClosedDirectory::of_folder(&mailbox, &name)
                         && !open_to_owner(arguments, &closed, &mut sum, &mut out)?
@@ -136,9 +146,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                     }
                     // If the folders cannot be listed, the check has reported the reason.
                     match mailbox.folder(&name) {
-                        Ok(Some(folder)) => {
-                            check_mailbox(arguments, context.tmp_age, &folder, &mut sum, &mut out)?
-                        }
+                        Ok(Some(folder)) => check_mailbox(arguments, &rules, &folder, &mut sum, &mut out)?,
                         Ok(None) => {}
                         Err(error) => {
                             report_unusable(
@@ -213,14 +221,13 @@ fn select(arguments: &Arguments, context: &SpoolContext) -> Result<Vec<Selection
 
 fn check_mailbox(
     arguments: &Arguments,
-    age: Duration,
+    rules: &Rules<'_>,
     mailbox: &Mailbox,
     sum: &mut Totals,
     out: &mut Stdout,
 ) -> Result<(), Failure> {
     sum.mailboxes += 1;
-    let now = SystemTime::now();
-    let checked = match mailbox.check(now, age) {
+    let checked = match mailbox.check(rules) {
         Ok(checked) => checked,
         Err(error) => return report_unusable(arguments, mailbox.path(), &error, sum, out),
     };
@@ -234,7 +241,7 @@ fn check_mailbox(
         modes.into_iter().map(|finding| (finding.path, finding.problem)).collect();
     let again = mailbox.reopened().and_then(|reopened| {
         let Some(mailbox) = reopened else { return Ok(None) };
-        let mut checked = mailbox.check(now, age)?;
+        let mut checked = mailbox.check(rules)?;
         checked.findings.retain(|finding| !told.contains(&(finding.path.clone(), finding.problem)));
         Ok(Some((mailbox, checked)))
     });

@@ -20,9 +20,9 @@ use super::{
 use crate::{
     command_hint::{restante, with_paths},
     config::{Config, ConfigText},
-    file_rights::lock_holder,
+    file_rights::{lock_holder, process_with_lock},
     listener::Error::Bind,
-    maildir::Spool,
+    maildir::{Spool, lock},
     metrics::{location, reader::MetricsSnapshot},
     net::endpoint::Endpoint,
     server,
@@ -53,13 +53,29 @@ pub(super) fn elsewhere(config: &Config, file: Option<&Path>) -> Vec<PathBuf> {
     spools
 }
 
-/// Whether a server of the configuration file runs, and the spool is not in its place, as after `mv`.
+/// Whether a server of the configuration file runs, and the spool is not in its place, as after `mv`. Another directory may be
+/// there, which no server has used.
 pub(super) fn is_displaced(config: &Config, file: Option<&Path>) -> bool {
-    let is_missing = fs::metadata(&config.spool).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-    let has_address = |file: &Path| config.listen.iter().any(|listen| is_of_server(file, &listen.address));
-    is_missing
-        && elsewhere(config, file).is_empty()
-        && (is_in_use(config, file) || file.is_some_and(has_address))
+    let is_missing =
+        |path: &Path| path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let has_address =
+        || file.is_some_and(|file| config.listen.iter().any(|listen| is_of_server(file, &listen.address)));
+    let is_of_running_server = match fs::metadata(&config.spool) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => is_in_use(config, file) || has_address(),
+        // Metrics outlive their server, so only its address tells that it runs.
+        Ok(about) if about.is_dir() && is_missing(&config.spool.join(lock::FILE)) => {
+            !has_lock(&config.spool) && has_address()
+        }
+        _ => false,
+    };
+    is_of_running_server && elsewhere(config, file).is_empty()
+}
+
+/// Whether the process that uses the spool has another configuration, so that a start with this one is refused. False if the
+/// kernel does not show that to this user.
+pub(super) fn is_of_another_file(config: &Config, file: Option<&Path>) -> bool {
+    let process = process_with_lock(&config.spool).filter(|_| !config.shared_spool);
+    process.zip(file).is_some_and(|(process, file)| is_server_of(&process, file) == Some(false))
 }
 
 /// Whether the server of a configuration file may have an address, while its spool is not in its place.
@@ -69,11 +85,14 @@ pub(super) fn may_have_displaced(file: Option<&Path>, address: &Endpoint) -> boo
 
 /// The sentence about a spool that [is not in its place](is_displaced).
 pub(super) fn about_displaced(config: &Config) -> String {
+    let (spool, status) = (config.spool.display(), restante(&["status"]));
+    let remedy = if config.spool.exists() {
+        "another directory is there: move that one away and the spool back, or restart the server to use it"
+    } else {
+        "move the spool back there"
+    };
     format!(
-        "the spool {} is not in its place, and a server of this file runs with it: {} shows that server; move the spool back \
-         there",
-        config.spool.display(),
-        restante(&["status"])
+        "the spool {spool} is not in its place, and a server of this file runs with it: {status} shows that server; {remedy}"
     )
 }
 
@@ -81,12 +100,23 @@ pub(super) fn about_displaced(config: &Config) -> String {
 fn is_of_server(file: &Path, address: &Endpoint) -> bool {
     let own = PathBuf::from(format!("/proc/{}", process::id()));
     let processes = port_holder::processes_at(address);
-    processes.iter().filter(|process| **process != own).any(|process| {
-        let read = |name: &str| fs::read(process.join(name)).unwrap_or_default();
-        let named = config_of_server(&read("cmdline"), &read("environ"));
-        let directory = fs::read_link(process.join("cwd")).unwrap_or_default();
-        named.is_some_and(|named| is_same(&directory.join(named), file))
-    })
+    processes.iter().any(|process| *process != own && is_server_of(process, file) == Some(true))
+}
+
+/// Whether a process, by its directory in /proc, is a server with that configuration file. `None` if the kernel does not show
+/// that to this user.
+fn is_server_of(process: &Path, file: &Path) -> Option<bool> {
+    let words = fs::read(process.join("cmdline")).ok().filter(|words| !words.is_empty())?;
+    let environment = fs::read(process.join("environ"));
+    let has_option = words.split(|octet| *octet == 0).any(|word| word.starts_with(b"--config"));
+    let Some(named) = config_of_server(&words, environment.as_deref().unwrap_or_default()) else {
+        return Some(false);
+    };
+    let directory = fs::read_link(process.join("cwd"));
+    if environment.is_err() && !has_option || directory.is_err() && named.is_relative() {
+        return None;
+    }
+    Some(is_same(&directory.unwrap_or_default().join(named), file))
 }
 
 /// The failure of a start at an address that the server of this configuration has already. `None` if another program may
@@ -134,13 +164,17 @@ pub(super) fn own_server(
 /// Whether a server uses the spool of the configuration.
 fn is_in_use(config: &Config, file: Option<&Path>) -> bool {
     let spool = &config.spool;
-    lock_holder(spool).is_some()
-        || Spool::open_existing(spool).is_ok_and(|spool| spool.is_in_use())
+    has_lock(spool)
         // The directory may be closed to this user.
         || of_file(config, file).any(|reading| {
             staleness(&reading, SystemTime::now()).is_none()
                 && reading.spool().is_some_and(|of| is_same(Path::new(of), spool))
         })
+}
+
+/// Whether a server has a lock on that directory.
+fn has_lock(spool: &Path) -> bool {
+    lock_holder(spool).is_some() || Spool::open_existing(spool).is_ok_and(|spool| spool.is_in_use())
 }
 
 /// The metrics of the servers that were started with a configuration file.

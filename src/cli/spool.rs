@@ -53,6 +53,8 @@ pub(super) struct SpoolContext {
     pub(super) host: String,
     /// The age beyond which a file in `tmp/` is stale.
     pub(super) tmp_age: Duration,
+    /// Bytes of the largest message that the server lists.
+    pub(super) max_listed: u64,
     /// The age at which the server deletes messages.
     pub(super) expire_days: Option<u32>,
     /// The user of the server, if the configuration has one.
@@ -142,6 +144,7 @@ impl SpoolArgs {
             path,
             host: host.unwrap_or_else(|| uname().nodename().to_string_lossy().into_owned()),
             tmp_age: limits.spool.tmp_max_age.0,
+            max_listed: limits.max_listed_size(),
             expire_days: config.and_then(|config| match config.pop3.expire {
                 Some(Expire::Days(days)) => Some(days),
                 Some(Expire::Never | Expire::Retrieved) | None => None,
@@ -297,6 +300,7 @@ impl SpoolContext {
             });
             return opened.inspect(|_| self.warn_if_unread(&mailbox));
         }
+        self.refuse_foreign(&mailbox)?;
         self.warn_if_unread(&mailbox);
         let inbox = self.spool.open_or_create_maildir(mailbox.as_str())?;
         match mailbox.folder() {
@@ -312,6 +316,21 @@ impl SpoolContext {
         let place = opened.path().strip_prefix(self.spool.path()).unwrap_or_else(|_| opened.path());
         let has_folder = self.mailbox_by_name(name)?.folder().is_some();
         Ok(if has_folder { format!(", into {}", printable::escape_path(place)) } else { String::new() })
+    }
+
+    /// Refuses to make a mailbox in a domain that is not the server's, for which no mail comes and in which no account can be.
+    fn refuse_foreign(&self, mailbox: &Mailbox) -> Result<(), Failure> {
+        let inbox = mailbox.clone().without_folder();
+        let Some(domain) = inbox.address_parts().1.filter(|_| self.has_config) else { return Ok(()) };
+        let is_own = self.domains.iter().any(|own| own.eq_ignore_ascii_case(&domain));
+        if is_own || self.is_there(&inbox) || self.accounts.has_mailbox(&inbox) {
+            return Ok(());
+        }
+        Err(Failure::Usage(format!(
+            "{domain} is not in the domains of the configuration, and no account has the mailbox {inbox}: correct the name, add \
+             the domain, or make an account with that inbox first, with {}",
+            way_to_account(inbox.as_str(), &self.domains)
+        )))
     }
 
     /// Tells of a mailbox that no login reads.

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use super::error::ConfigError;
-use crate::limits::{Limits, Size, Span};
+use crate::limits::{LARGEST, Limits, Size, Span};
 
 #[rustfmt::skip]
 pub(super) fn check(l: &Limits) -> Result<(), ConfigError> {
     const YEAR: Span = Span::secs(366 * 24 * 3600);
-    const TIB: Size = Size::mib(1 << 20);
+    const TIB: Size = LARGEST;
     for (key, value, least) in [
         ("smtp.command_timeout", l.smtp.command_timeout, 1),
         ("smtp.greeting_timeout", l.smtp.greeting_timeout, 1),

@@ -124,6 +124,21 @@ pub const MAX_ALIASES_FILE: Size = Size::mib(64);
 /// Octets of a file with a certificate, or with a key.
 pub const MAX_PEM_FILE: Size = Size::mib(4);
 
+/// The advice about a file of so many bytes that is too large to be listed.
+pub fn way_to_list(bytes: u64) -> String {
+    if bytes > LARGEST.0 {
+        return "no limit allows it, so move it out of the mailbox".to_owned();
+    }
+    let needed = Size::mib(bytes.div_ceil(1 << 20));
+    format!(
+        "set max_message_size = \"{needed}\" in [limits.pop3] of the configuration and reload the server, or move it out of \
+         the mailbox"
+    )
+}
+
+/// The largest size in a configuration.
+pub const LARGEST: Size = Size(1 << 40);
+
 /// The network by which clients are counted: the address itself, or its /64 in IPv6, in which the owner has any
 /// number of addresses.
 pub fn client_prefix(address: IpAddr) -> IpAddr {
@@ -156,6 +171,16 @@ const A_NUMBER: &str = "expected a whole number, 0 or more";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn m35_the_advice_about_a_large_file_has_a_limit_that_lists_it() {
+        for (bytes, limit) in
+            [(5 << 30, "\"5 GiB\""), ((4 << 30) + 1, "\"4097 MiB\""), (1 << 40, "\"1024 GiB\"")]
+        {
+            assert!(way_to_list(bytes).contains(limit), "{}", way_to_list(bytes));
+        }
+        assert!(way_to_list((1 << 40) + 1).starts_with("no limit allows it"));
+    }
 
     #[test]
     fn whatever_is_accepted_is_listed() {

@@ -33,17 +33,19 @@ pub(super) fn open_directory(
 pub(crate) fn not_opened(at: impl AsFd, name: impl rustix::path::Arg, path: &Path, error: Errno) -> Error {
     let stat = fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW).ok();
     let why = match (error, stat.map(|stat| FileType::from_raw_mode(stat.st_mode))) {
-        (Errno::NOTDIR | Errno::LOOP, Some(FileType::Symlink)) => {
-            "is a symbolic link, and none is followed below the spool: put a directory in its place and mount the \
-             other one there with `mount --bind`, or move the whole spool"
-        }
-        (Errno::NOTDIR, Some(kind)) if kind != FileType::Directory => {
-            "is not a directory: move it away, and a directory is made when the next mail comes"
-        }
+        (Errno::NOTDIR | Errno::LOOP, Some(FileType::Symlink)) => IS_LINK,
+        (Errno::NOTDIR, Some(kind)) if kind != FileType::Directory => IS_NO_DIRECTORY,
         _ => return Error::at(path, "open directory", error),
     };
     Error::at(path, "open directory", io::Error::new(io::ErrorKind::NotADirectory, why))
 }
+
+/// The words after the path of a link in the place of a directory of the spool.
+pub(crate) const IS_LINK: &str = "is a symbolic link, and none is followed below the spool: put a directory in its place and mount the \
+                                  other one there with `mount --bind`, or move the whole spool";
+/// The words after the path of another thing in that place.
+pub(crate) const IS_NO_DIRECTORY: &str =
+    "is not a directory: move it away, and a directory is made when the next mail comes";
 
 /// Makes a directory. `false`: it exists already.
 pub(super) fn make_directory(

@@ -61,11 +61,12 @@ pub struct Skipped {
 }
 
 impl Skipped {
-    /// The command that makes the file readable, if that is the reason; `file` is its path.
+    /// The command or setting that lets a login read the file, if there is one; `file` is its path.
     pub fn advice(&self, file: &Path) -> Option<String> {
         match self.why {
             UNREADABLE => Some(advice_to_own_file(file)),
             CLOSED => Some(advice_to_open_file(file)),
+            TOO_LARGE => Some("if it is mail, raise limits.pop3.max_message_size".to_owned()),
             _ => None,
         }
     }

@@ -16,10 +16,11 @@ use rustix::fs::Access;
 use crate::{
     command_hint::{path_word, restante},
     file_rights::{
-        ALL, advice_to_open_file, advice_to_own_file, is_denied, is_own, name_of, user_name, way_to_change,
+        ALL, advice_to_mount, advice_to_open_file, advice_to_own_file, is_denied, is_own, name_of,
+        read_only_below, user_name, way_to_change,
     },
     maildir::{PARTS, Spool},
-    printable::counted,
+    printable::{counted, size},
 };
 
 /// The warning about such mailboxes, with the remedy for the first of them. A spool that is closed as a whole is told by
@@ -38,9 +39,62 @@ pub fn warning(spool: &Path) -> Option<String> {
     ))
 }
 
-/// The warning about message files that the server's user may not read, with the remedy for the first of them. The
-/// directories that were changed last are looked at first, and only so many files.
+/// The warning about mailboxes that are mounted read-only, as a whole or in part, in a spool that is not.
+pub fn read_only_mailboxes(spool: &Path) -> Option<String> {
+    let maildirs = mailboxes(spool)?.into_iter().flat_map(|mailbox| maildirs_of(&mailbox));
+    let places = maildirs.flat_map(|maildir| {
+        let parts = PARTS.map(|part| maildir.join(part));
+        iter::once(maildir).chain(parts)
+    });
+    let mut mounts: Vec<PathBuf> =
+        places.take(MOST_PLACES).filter_map(|place| read_only_below(&place, spool)).collect();
+    mounts.dedup();
+    let first = mounts.first()?;
+    let others =
+        if mounts.len() > 1 { format!("; {} names each", restante(&["fsck"])) } else { String::new() };
+    Some(format!(
+        "{} is mounted read-only below the spool, so mail for it is refused: {}{others}",
+        first.display(),
+        advice_to_mount(first)
+    ))
+}
+
+/// The warning about message files that the server's user may not read, with the remedy for the first of them.
 pub fn unreadable_messages(spool: &Path) -> Option<String> {
+    let files = newest_files(spool)?;
+    let closed: Vec<&PathBuf> = files.iter().filter(|file| is_denied(file, Access::READ_OK)).collect();
+    let first = closed.first()?;
+    let remedy = if is_own(first) { advice_to_open_file(first) } else { advice_to_own_file(first) };
+    Some(format!(
+        "the server skips {} that its user cannot read: {remedy}; {} names each",
+        counted(closed.len(), "message file"),
+        restante(&["fsck"])
+    ))
+}
+
+/// The warning about message files with more bytes than the server lists, with the remedy for the largest of them.
+pub fn too_large_messages(
+    spool: &Path,
+    max_listed: u64,
+    way_to_list: impl Fn(u64) -> String,
+) -> Option<String> {
+    let files = newest_files(spool)?.into_iter();
+    let sized = files.filter_map(|file| Some((file.symlink_metadata().ok()?.len(), file)));
+    let too_large: Vec<(u64, PathBuf)> = sized.filter(|(bytes, _)| *bytes > max_listed).collect();
+    let (bytes, largest) = too_large.iter().max()?;
+    Some(format!(
+        "the server skips {} of more than {}, and no login shows such mail: {} has {}: {}; {} names each",
+        counted(too_large.len(), "message file"),
+        size(max_listed),
+        largest.display(),
+        size(*bytes),
+        way_to_list(*bytes),
+        restante(&["fsck"])
+    ))
+}
+
+/// Message files of a spool. The directories that were changed last are looked at first, and only so many files.
+fn newest_files(spool: &Path) -> Option<Vec<PathBuf>> {
     if is_denied(spool, ALL) {
         return None;
     }
@@ -59,15 +113,7 @@ pub fn unreadable_messages(spool: &Path) -> Option<String> {
         let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
         !is_hidden && entry.file_type().is_ok_and(|kind| kind.is_file())
     };
-    let files = entries.filter(is_message).take(MOST_FILES).map(|entry| entry.path());
-    let closed: Vec<PathBuf> = files.filter(|file| is_denied(file, Access::READ_OK)).collect();
-    let first = closed.first()?;
-    let remedy = if is_own(first) { advice_to_open_file(first) } else { advice_to_own_file(first) };
-    Some(format!(
-        "the server skips {} that its user cannot read: {remedy}; {} names each",
-        counted(closed.len(), "message file"),
-        restante(&["fsck"])
-    ))
+    Some(entries.filter(is_message).take(MOST_FILES).map(|entry| entry.path()).collect())
 }
 
 /// The server's own files in the spool that its user may not write to, as after a start by root, with the remedy.
@@ -141,6 +187,8 @@ fn maildirs_of(mailbox: &Path) -> Vec<PathBuf> {
     iter::once(mailbox.to_owned()).chain(folders).collect()
 }
 
+/// Directories whose mounts a check looks at.
+const MOST_PLACES: usize = 100_000;
 /// Message files that a check looks at.
 const MOST_FILES: usize = 10_000;
 const OWN_FILES: &[u8] = b".restante.";

@@ -1,29 +1,39 @@
-//! Plain files among the mailboxes of a spool, where a person or another program has put them.
+//! Files and links among the mailboxes of a spool, where a person or another program has put them.
 //!
 //! The rule: nothing is changed. Only the first octets of a file are read, which tell an mbox.
 
 use std::{
     ffi::OsStr,
-    fs::{self, DirEntry},
+    fs,
     io::Read,
     path::{Path, PathBuf},
 };
 
 use crate::{
     command_hint::{free_name, path_word, restante, with_paths},
+    maildir::{
+        PARTS,
+        directory::{IS_LINK, IS_NO_DIRECTORY},
+    },
     open_regular::open_regular,
     printable::counted,
 };
 
-/// The warnings about files in the places of mailboxes, as `is_mailbox` tells by the name, and about mboxes beside them. A name
-/// without a domain is looked for in each of `domains`.
+/// The warnings about files and links in the places of mailboxes, as `is_mailbox` tells by the name, and of their parts, and
+/// about mboxes beside them. A name without a domain is looked for in each of `domains`.
 pub fn warnings(spool: &Path, domains: &[String], is_mailbox: impl Fn(&str) -> bool) -> Vec<String> {
-    let is_file = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| !kind.is_dir() && !kind.is_symlink());
     let entries = fs::read_dir(spool).into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> = entries.filter(is_file).map(|entry| entry.path()).collect();
-    files.sort();
-    let (in_place, mut others): (Vec<_>, Vec<_>) =
-        files.into_iter().partition(|file| name_of(file).is_some_and(&is_mailbox));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    let (mailboxes, mut others): (Vec<_>, Vec<_>) =
+        paths.into_iter().partition(|path| name_of(path).is_some_and(&is_mailbox));
+    let places = mailboxes.into_iter().flat_map(|mailbox| {
+        let parts = PARTS.map(|part| mailbox.join(part)).into_iter().filter(|_| is_directory(&mailbox));
+        parts.collect::<Vec<_>>().into_iter().chain([mailbox])
+    });
+    let odd = places.filter(|place| place.symlink_metadata().is_ok_and(|about| !about.is_dir()));
+    let (links, in_place): (Vec<_>, Vec<_>) = odd.partition(|place| place.is_symlink());
+    others.retain(|path| path.symlink_metadata().is_ok_and(|about| about.is_file()));
     others.truncate(MOST);
     others.retain(|file| is_mbox(file));
     let meant_by = |file: &Path| {
@@ -31,11 +41,23 @@ pub fn warnings(spool: &Path, domains: &[String], is_mailbox: impl Fn(&str) -> b
         domains.iter().map(|domain| format!("{name}@{domain}")).find(|address| is_mailbox(address))
     };
     let beside = others.first().map(|first| warning_beside(first, meant_by(first).as_deref(), others.len()));
-    in_place.first().map(|first| warning_in_place(first, in_place.len())).into_iter().chain(beside).collect()
+    let in_place = in_place.first().map(|first| warning_in_place(first, in_place.len(), spool));
+    let links = links.first().map(|first| warning_about_link(first, links.len()));
+    in_place.into_iter().chain(links).chain(beside).collect()
 }
 
-fn warning_in_place(first: &Path, count: usize) -> String {
-    let advice = match name_of(first).filter(|_| is_mbox(first)) {
+fn warning_about_link(first: &Path, count: usize) -> String {
+    format!(
+        "{} in the place of a mailbox or of a part of one, so that its mail is refused: {} {IS_LINK}{}",
+        counted(count, "link"),
+        first.display(),
+        others(count)
+    )
+}
+
+fn warning_in_place(first: &Path, count: usize, spool: &Path) -> String {
+    let is_whole = first.parent() == Some(spool);
+    let advice = match name_of(first).filter(|_| is_whole && is_mbox(first)) {
         Some(name) => {
             let renamed = free_name(first);
             let (from, to) = (path_word(first), path_word(&renamed));
@@ -44,9 +66,7 @@ fn warning_in_place(first: &Path, count: usize) -> String {
                 "is an mbox: `mv -T {from} {to} && {import} && rm {to}` delivers its mail to a mailbox in its place"
             )
         }
-        None => {
-            "is not a directory: move it away, and a directory is made when the next mail comes".to_owned()
-        }
+        None => IS_NO_DIRECTORY.to_owned(),
     };
     format!(
         "{} in the place of a mailbox, so that its mail is refused: {} {advice}{}",
@@ -76,6 +96,11 @@ fn import(file: &Path, mailbox: &str, may_create: bool) -> String {
     let mut words: Vec<&OsStr> = vec!["import".as_ref(), file.as_ref(), "--to".as_ref(), mailbox.as_ref()];
     words.extend(may_create.then_some(OsStr::new("--create")));
     with_paths(&words)
+}
+
+/// Links are followed nowhere.
+fn is_directory(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|about| about.is_dir())
 }
 
 fn name_of(file: &Path) -> Option<&str> {
@@ -141,5 +166,26 @@ mod tests {
         );
         put("alice@example.test", "no mail\n");
         assert!(told()[0].contains(" is not a directory: move it away"), "{:#?}", told());
+    }
+
+    #[test]
+    fn n163_a_link_in_the_place_of_a_mailbox_or_of_a_part_of_one_is_a_warning() {
+        let spool = tempfile::tempdir().unwrap();
+        let at = |name: &str| spool.path().join(name);
+        let told = || warnings(spool.path(), &[], |name| name.contains('@'));
+        std::os::unix::fs::symlink("/tmp", at("elsewhere")).unwrap();
+        fs::create_dir_all(at("bob@example.test/new")).unwrap();
+        assert_eq!(told(), Vec::<String>::new());
+        std::os::unix::fs::symlink("/tmp", at("link@example.test")).unwrap();
+        let link = at("link@example.test").display().to_string();
+        let place = "1 link in the place of a mailbox or of a part of one, so that its mail is refused: ";
+        assert_eq!(told(), [format!("{place}{link} {IS_LINK}")]);
+        std::os::unix::fs::symlink("nowhere", at("bob@example.test/cur")).unwrap();
+        fs::write(at("bob@example.test/tmp"), "From ").unwrap();
+        let (cur, tmp) = (at("bob@example.test/cur"), at("bob@example.test/tmp"));
+        let told = told();
+        assert!(told[0].contains(&format!("{} {IS_NO_DIRECTORY}", tmp.display())), "{told:#?}");
+        assert!(told[1].starts_with("2 links ") && told[1].contains(&cur.display().to_string()), "{told:#?}");
+        assert!(told.len() == 2 && told[1].ends_with("; `restante fsck` names each"), "{told:#?}");
     }
 }

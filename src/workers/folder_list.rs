@@ -5,9 +5,10 @@
 //! folders that are left, so that other jobs go between, and nothing is left to do once the client has gone.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::ControlFlow,
-    sync::Arc,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use super::{
@@ -22,6 +23,7 @@ use crate::{
         folders::{FolderEntry, FolderTree, Subscriptions},
         size_counter::{CountSlice, ScanLimits},
     },
+    printable,
     proto::{
         folder::Folder,
         imap::{
@@ -105,7 +107,10 @@ impl<'a> ListSlice<'a> {
         };
         let mut by_text = BTreeMap::new();
         for FolderEntry { text, directory } in &entries {
-            let Some(folder) = named(mailbox, text) else { continue };
+            let Some(folder) = named(mailbox, text) else {
+                log_unshown(&inbox.path().join(directory));
+                continue;
+            };
             let info = FolderInfo {
                 is_subscribed: is_subscribed(directory),
                 special_use: uses
@@ -202,6 +207,22 @@ pub(super) fn named(mailbox: &Mailbox, text: &str) -> Option<Mailbox> {
     let folder = Folder::from_decoded(text).filter(|_| !text.eq_ignore_ascii_case("INBOX"))?;
     Some(mailbox.clone().in_folder(folder))
 }
+
+/// Logs once each folder that no list shows.
+fn log_unshown(folder: &Path) {
+    static LOGGED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+    if logged.len() < MAX_LOGGED && logged.insert(folder.to_owned()) {
+        let folder = printable::escape_path(folder);
+        log::warn!(
+            "{folder}: IMAP cannot show a folder of this name, so no login reads mail in it: `restante fsck` has the command \
+             that renames it"
+        );
+    }
+}
+
+/// Folders that are logged.
+const MAX_LOGGED: usize = 1000;
 
 #[cfg(test)]
 mod tests;

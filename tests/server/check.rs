@@ -2,6 +2,7 @@
 //! odd.
 
 mod issuer;
+mod mailboxes;
 mod paths;
 mod validity;
 

@@ -63,3 +63,28 @@ fn the_last_line_of_an_imap_session_counts_the_messages_that_the_client_has_whol
     ask("e", "LOGOUT");
     server.tells(&format!(" imap closed peer=127.0.0.1 user={ALICE} messages=0 read=2 deleted=0 "));
 }
+
+#[test]
+fn m34_the_log_names_a_folder_that_no_list_shows_once() {
+    let server = Server::dev();
+    for part in ["tmp", "new", "cur", ".Foo./tmp", ".Foo./new", ".Foo./cur"] {
+        std::fs::create_dir_all(server.spool.join(ALICE).join(part)).unwrap();
+    }
+    let mut client = Client::connect(server.addresses("imap")[0]);
+    let mut ask = |tag: &str, command: &str| {
+        client.send(&format!("{tag} {command}"));
+        loop {
+            let line = String::from_utf8_lossy(&client.line()).into_owned();
+            assert!(!line.contains("Foo"), "{line}");
+            if line.starts_with(&format!("{tag} OK")) {
+                break;
+            }
+        }
+    };
+    ask("a", &format!("LOGIN {ALICE} {PASSWORD}"));
+    ask("b", "LIST \"\" *");
+    ask("c", "LIST \"\" *");
+    let why = ".Foo.: IMAP cannot show a folder of this name";
+    server.tells(why);
+    assert_eq!(server.log().matches(why).count(), 1);
+}

@@ -134,3 +134,41 @@ fn n136_a_server_whose_spool_was_moved_away_is_no_other_program() {
     );
     assert!(!checked.contains("another program") && !served.contains("another program"), "{served}");
 }
+
+#[test]
+fn n165_a_server_whose_spool_was_replaced_by_an_empty_directory_is_no_other_program() {
+    let test = "n165_a_server_whose_spool_was_replaced_by_an_empty_directory_is_no_other_program";
+    if !can_become_somebody_else(test) {
+        return;
+    }
+    let server = server_of_nobody();
+    if fs::read_dir(format!("/proc/{}/fd", server.pid())).is_err() {
+        return skip(test, "root may not look into the processes of others");
+    }
+    let file = server.home.path().join("restante.toml");
+    let listeners = listener_at("smtp", &server.smtp().to_string(), "")
+        + &listener_at("pop3", &server.pop3().to_string(), "");
+    let keys = format!("user = \"nobody\"\n{listeners}");
+    fs::write(&file, configuration(server.home.path(), &server.spool, &keys)).unwrap();
+    let moved = server.home.path().join("m2");
+    fs::rename(&server.spool, &moved).unwrap();
+    fs::create_dir(&server.spool).unwrap();
+    let [(code, checked), (started, served)] =
+        ["check", "serve"].map(|command| run(0, &[command], "--config", &file));
+    fs::remove_dir_all(&server.spool).unwrap();
+    fs::rename(&moved, &server.spool).unwrap();
+    let told = format!(
+        "the spool {} is not in its place, and a server of this file runs with it: `restante status",
+        server.spool.display()
+    );
+    assert!(code == Some(2) && checked.contains(&told), "{checked}");
+    assert!(
+        checked.contains("another directory is there: move that one away and the spool back"),
+        "{checked}"
+    );
+    assert!(
+        started == Some(1) && served.contains(", which is not in its place; `restante status"),
+        "{served}"
+    );
+    assert!(!checked.contains("another program") && !served.contains("another program"), "{served}");
+}

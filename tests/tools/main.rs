@@ -9,6 +9,7 @@ mod default_spool;
 mod explain;
 mod fsck;
 mod imap_client;
+mod large_mail;
 mod marks;
 mod mbox;
 mod mbox_forms;

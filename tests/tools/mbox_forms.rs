@@ -4,7 +4,7 @@ use std::{env, fs, path::Path, process::Command};
 
 use crate::{
     common::{
-        PASSWORD_MD5, STRICT, configuration,
+        PASSWORD_MD5, STRICT, configuration, installed, skip,
         tools::{Desk, ended},
     },
     mbox::{BOB, mbox, packed, subjects},
@@ -245,17 +245,18 @@ fn u63_with_accounts_a_name_is_in_the_first_domain_and_one_without_an_account_is
 }
 
 #[test]
-fn n103_the_command_for_an_account_that_an_import_prints_works_after_it() {
+fn n103_n166_the_command_for_an_account_that_an_import_prints_works_after_it() {
     let backend = Desk::new();
     backend.file("in", mbox(2));
     backend.file("users.json", "{}");
     backend.file("restante.toml", configuration(&backend.path("."), &backend.spool, STRICT));
     let program = Path::new(env!("CARGO_BIN_EXE_restante"));
     let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
-    for to in ["zed@example.test", "zed@other.test"] {
+    for (to, code) in [("zed@example.test", 0), ("zed@other.test", 2)] {
         let words = ["import", "in", "--to", to, "--create", "--config", "restante.toml"];
         let import = Command::new(program).args(words).current_dir(backend.path(".")).output().unwrap();
-        let (_, said) = ended(import, &words, 0);
+        let (_, said) = ended(import, &words, code);
+        assert_eq!(backend.spool.join(to).exists(), code == 0, "{said}");
         let command = said.split('`').nth(1).unwrap().replace("NAME@DOMAIN", "ann@example.test");
         let typed = format!("echo sesame | {command} --password-stdin");
         let mut shell = Command::new("sh");
@@ -280,4 +281,48 @@ fn the_folders_that_an_export_leaves_out_are_named() {
     let (out, said) = backend.run(&["export", BOB], 0);
     assert!(out == mbox(2) && said.contains("1 folder not exported: .Sent;"), "{said}");
     backend.run(&["export", &folder], 0);
+}
+
+#[test]
+fn m33_a_restore_as_year_two_has_it_keeps_the_memory_of_imports_and_no_uids() {
+    let name = "m33_a_restore_as_year_two_has_it_keeps_the_memory_of_imports_and_no_uids";
+    if !installed("rsync") || !installed("bash") {
+        return skip(name, "rsync or bash is not installed");
+    }
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/manual/year-two.md");
+    let page = fs::read_to_string(page).unwrap().replace("\\\n", " ");
+    let restore = page.lines().find(|line| line.starts_with("rsync ") && line.contains("--ignore-existing"));
+    let backend = Desk::new();
+    backend.file("in", mbox(2));
+    backend.run(&["import", "in", "--to", BOB, "--create"], 0);
+    let mailbox = backend.spool.join(BOB);
+    fs::create_dir(mailbox.join(".Sent")).unwrap();
+    let left_out = [
+        ".restante.lock",
+        ".restante.folders.lock",
+        ".restante.index",
+        "dovecot-uidlist",
+        "courierimapuiddb",
+        ".Sent/.restante.index",
+    ];
+    let kept = [".restante.folders", ".restante.uidvalidity", "subscriptions", "dovecot-keywords"];
+    for file in left_out.iter().chain(&kept) {
+        fs::write(mailbox.join(file), "").unwrap();
+    }
+    fs::create_dir(backend.path("backup")).unwrap();
+    fs::rename(&mailbox, backend.path("backup").join(BOB)).unwrap();
+    let typed = restore
+        .unwrap()
+        .replace("~/backup/mail/alice@example.test", &format!("backup/{BOB}"))
+        .replace("~/mail-server/mail/", "spool/");
+    let done = Command::new("bash").args(["-c", &typed]).current_dir(backend.path(".")).output().unwrap();
+    ended(done, &[&typed], 0);
+    for (files, is_there) in [(&left_out[..], false), (&kept[..], true)] {
+        for file in files {
+            assert_eq!(mailbox.join(file).exists(), is_there, "{file}: {typed}");
+        }
+    }
+    let (printed, _) = backend.run(&["import", "in", "--to", BOB], 0);
+    assert!(String::from_utf8_lossy(&printed).contains("already imported"));
+    assert_eq!(subjects(&backend.maildir(BOB)).len(), 2);
 }

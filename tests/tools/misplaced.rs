@@ -215,3 +215,23 @@ fn n119_a_message_file_of_a_maildir_keeps_the_flags_of_its_name() {
     assert!(!files.exists() && !desk.spool.join(BOB).join("3.x:2,RS").exists(), "the originals are gone");
     desk.run(&["fsck", "--fix"], 0);
 }
+
+#[test]
+fn m34_a_folder_that_imap_cannot_show_comes_with_the_command_that_renames_it() {
+    let desk = Desk::new();
+    for name in ["", ".Bad..x", ".INBOX", ".trail.", ".trail", ".Entwürfe", ".Entw&APw-rfe", "..Old"] {
+        maildir(&desk.spool.join(BOB).join(name));
+    }
+    let findings = found(&desk, "misplaced");
+    let names: Vec<&str> = findings.iter().map(|(path, _)| path.rsplit('/').next().unwrap()).collect();
+    assert_eq!(names, ["..Old", ".Bad..x", ".Entwürfe", ".INBOX", ".trail."], "{findings:#?}");
+    for (_, advice) in &findings {
+        assert!(advice.contains("mv -T "), "{advice}");
+        types(&desk, advice);
+    }
+    for folder in [".Old", ".Bad.x", ".Entw&APw-rfe-2", ".Entw&APw-rfe", ".INBOX-2", ".trail-2", ".trail"] {
+        let name = format!("{BOB}/{folder}");
+        assert_eq!(mail(&desk, &name), (1, vec!["FS".to_owned()]), "{folder}");
+    }
+    desk.run(&["fsck", "--fix"], 0);
+}

@@ -145,7 +145,7 @@ impl Directory {
         let offset = import.finish_previous_run(SystemTime::now(), one.context.tmp_age)?;
         if let Err((path, error)) = self.deliver(&mut import, offset, one.options) {
             let Imported { messages, .. } = import.imported();
-            one.report_expired(import.expired());
+            one.report_at_risk(import.at_risk());
             return Err(Failure::Other(format!(
                 "{}: {error}; delivered: {}",
                 one.path.join(path).display(),

@@ -19,11 +19,12 @@ use crate::{
     },
     command_hint::path_word,
     fd_limits::max_open_tmp_files,
+    limits::way_to_list,
     maildir::Maildir,
     printable,
     tools::mbox::{
-        DoubtfulLine, DoubtfulLines, Error, Format, Import, ImportPass, Imported, PreviousRun, SkippedStart,
-        Source,
+        AtRisk, DoubtfulLine, DoubtfulLines, Error, Format, Import, ImportPass, Imported, PreviousRun,
+        SkippedStart, Source,
     },
 };
 
@@ -88,7 +89,7 @@ impl InputImport<'_> {
             if !self.options.partial {
                 checked.map_err(|error| self.failed(&error, "nothing was delivered"))?;
             }
-            self.refuse_expired(import.expired())?;
+            self.refuse_expired(import.at_risk().expired)?;
         }
         let offset = import.finish_previous_run(SystemTime::now(), self.context.tmp_age)?;
         let mut done = import.run(read(offset)?, offset);
@@ -110,12 +111,8 @@ impl InputImport<'_> {
         let place = (&self.context.spool, self.maildir);
         let mut import = Import::new(place, &self.context.host, self.options.format, fallback, progress);
         import.set_max_open(max_open_tmp_files());
-        let time = self.context.expires_before();
-        if self.options.even_if_expired {
-            import.count_older_than(time);
-        } else {
-            import.refuse_older_than(time);
-        }
+        let at_risk = AtRisk::new(self.context.expires_before(), self.context.max_listed);
+        import.set_at_risk(at_risk.refusing_expired(!self.options.even_if_expired));
         import
     }
 
@@ -196,7 +193,7 @@ impl InputImport<'_> {
         match done {
             Ok(()) => Ok(self.finished(import, end)),
             Err(error) => {
-                self.report_expired(import.expired());
+                self.report_at_risk(import.at_risk());
                 let what = format!("delivered: {}, up to octet {end}", output::message_count(messages));
                 Err(self.failed(&error, &what))
             }
@@ -205,7 +202,7 @@ impl InputImport<'_> {
 
     /// The result of an import of so many octets.
     pub(super) fn finished(&self, import: &Import<'_>, octets: u64) -> String {
-        self.report_expired(import.expired());
+        self.report_at_risk(import.at_risk());
         let deleted = match import.deleted() {
             0 => String::new(),
             n => format!(", {n} of them flagged as deleted (POP3 does not show those)"),
@@ -226,8 +223,25 @@ impl InputImport<'_> {
         )))
     }
 
+    /// Tells of messages that the server is about to delete, or shows to no login, and of the settings that help.
+    pub(super) fn report_at_risk(&self, AtRisk { expired, too_large, largest, .. }: AtRisk) {
+        self.report_expired(expired);
+        if too_large > 0 {
+            output::message(format_args!(
+                "{}: warning: {} larger than the {} that the server lists, so no login shows such mail: {}",
+                display_name(self.path),
+                match too_large {
+                    1 => "1 message is".to_owned(),
+                    _ => format!("{too_large} messages are"),
+                },
+                printable::size(self.context.max_listed),
+                way_to_list(largest),
+            ));
+        }
+    }
+
     /// Tells of delivered messages that the server is about to delete, and how they are kept.
-    pub(super) fn report_expired(&self, messages: u64) {
+    fn report_expired(&self, messages: u64) {
         let Some(old) = self.describe_expired(messages) else { return };
         output::message(format_args!(
             "{}: warning: {old}: the server deletes mail of that age at the end of the next POP3 session; to keep it, \

@@ -232,7 +232,7 @@ fn names_below(path: &Path, above: &Path) -> Vec<String> {
 }
 
 /// The words before commands that the user of this process may not run.
-fn as_root(path: &Path) -> &'static str {
+pub(super) fn as_root(path: &Path) -> &'static str {
     let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let is_closed = !is_own(path) || is_denied(above, Access::WRITE_OK | Access::EXEC_OK);
     if is_closed { "as root, " } else { "" }

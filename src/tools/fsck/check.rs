@@ -4,6 +4,8 @@ use std::{
     collections::BTreeMap,
     ffi::{CStr, CString},
     fs::File,
+    io::{self, Read},
+    path::Path,
     time::{Duration, SystemTime},
 };
 
@@ -20,9 +22,11 @@ use super::{
     misplaced::{advice_for_nested, misplaced_in_mailbox},
     name_check,
     problem::Problem,
+    unshown::unshown_in,
 };
 use crate::{
     file_rights::{self, ForeignPlace},
+    limits::way_to_list,
     maildir::{
         Error, Kind, Subdir,
         index_file::{self, Condition},
@@ -33,13 +37,25 @@ use crate::{
     tools::measure::Measure,
 };
 
+/// The rules of a check.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules<'a> {
+    /// The time of the check.
+    pub now: SystemTime,
+    /// The age beyond which a file in `tmp/` is stale.
+    pub tmp_age: Duration,
+    /// Bytes of the largest file that the server lists. The check reads no larger one.
+    pub max_listed: u64,
+    /// Called after each piece of a message, with its path and the octets so far.
+    pub progress: &'a dyn Fn(&Path, u64),
+}
+
 impl Mailbox {
-    /// Checks the whole mailbox. Files in `tmp/` are stale once they are older than `age` at `now`.
-    pub(crate) fn check(&self, now: SystemTime, age: Duration) -> Result<Report, Error> {
+    /// Checks the whole mailbox.
+    pub(crate) fn check(&self, rules: &Rules<'_>) -> Result<Report, Error> {
         let mut checker = Checker {
             mailbox: self,
-            now,
-            age,
+            rules: *rules,
             report: Report::default(),
             identities: BTreeMap::new(),
             is_foreign: false,
@@ -47,6 +63,7 @@ impl Mailbox {
         let root = fs::fstat(&self.root).map_err(|e| Error::at(&self.path, "stat", e))?;
         checker.is_foreign = checker.check_owner(c".");
         checker.check_permissions(Dir::Root, c".", &root);
+        checker.check_mounts();
         checker.check_index();
         checker.check_folder_files();
         checker.check_folders()?;
@@ -60,8 +77,7 @@ impl Mailbox {
 
 pub(super) struct Checker<'a> {
     pub(super) mailbox: &'a Mailbox,
-    now: SystemTime,
-    age: Duration,
+    rules: Rules<'a>,
     report: Report,
     /// Directory, name and inode of the messages by identity.
     identities: BTreeMap<Vec<u8>, Vec<(Dir, CString, u64)>>,
@@ -129,6 +145,21 @@ impl Checker<'_> {
         }
     }
 
+    /// Finds mounts that keep mail out of a spool that is writable.
+    fn check_mounts(&mut self) {
+        let mailbox = self.mailbox;
+        let parts = [c".", c"tmp", c"new", c"cur"];
+        for part in parts {
+            let place = mailbox.path_of(Dir::Root, part.to_bytes());
+            let above = place.parent().unwrap_or(&place);
+            if file_rights::read_only_below(&place, above).is_some() {
+                let detail = "it is mounted read-only, so mail for it is refused".into();
+                let advice = Repair::Manual(file_rights::advice_to_mount(&place).into());
+                self.report((Dir::Root, part, 0), Problem::ReadOnly, detail, advice);
+            }
+        }
+    }
+
     fn check_index(&mut self) {
         let mailbox = self.mailbox;
         let name = CString::new(index_file::FILE).unwrap_or_default();
@@ -160,6 +191,9 @@ impl Checker<'_> {
         let mailbox = self.mailbox;
         let failed = |e| Error::at(&mailbox.path, "read directory", e);
         let in_folder = mailbox.is_folder();
+        if !in_folder {
+            self.report.findings.extend(unshown_in(&mailbox.path));
+        }
         for entry in fs::Dir::read_from(&mailbox.root).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
@@ -267,8 +301,8 @@ impl Checker<'_> {
             return;
         }
         if dir == Dir::Tmp {
-            if tmp_cleanup::is_stale(stat, self.now, self.age) {
-                let hours = printable::counted(self.age.as_secs() / 3600, "hour");
+            if tmp_cleanup::is_stale(stat, self.rules.now, self.rules.tmp_age) {
+                let hours = printable::counted(self.rules.tmp_age.as_secs() / 3600, "hour");
                 let detail = format!("it was not written to for {hours}");
                 self.report(file, Problem::StaleTmp, detail, Repair::Remove);
             }
@@ -288,6 +322,13 @@ impl Checker<'_> {
         self.check_permissions(dir, name, stat);
         let identity = name::identity(name.to_bytes()).to_vec();
         self.identities.entry(identity).or_default().push((dir, name.to_owned(), stat.st_ino));
+        let bytes = u64::try_from(stat.st_size).unwrap_or(0);
+        if bytes > self.rules.max_listed {
+            let (size, limit) = (printable::size(bytes), printable::size(self.rules.max_listed));
+            let detail = format!("it has {size}, and the server lists messages of {limit} at most");
+            self.report(file, Problem::TooLarge, detail, Repair::Manual(way_to_list(bytes).into()));
+            return;
+        }
         match self.measure(dir, name) {
             Ok(measure) => self.check_message(file, &measure),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -323,7 +364,9 @@ impl Checker<'_> {
 
     fn measure(&self, dir: Dir, name: &CStr) -> std::io::Result<Measure> {
         let fd = self.mailbox.dir(dir).ok_or(Errno::NOENT)?;
-        Measure::of(File::from(fs::openat(fd, name, OPEN_FLAGS, Mode::empty())?))
+        let file = File::from(fs::openat(fd, name, OPEN_FLAGS, Mode::empty())?);
+        let path = self.mailbox.path_of(dir, name.to_bytes());
+        Measure::of(WatchedRead { file, octets: 0, told: &|octets| (self.rules.progress)(&path, octets) })
     }
 
     /// Reports messages with the same identity. A file renamed during the pass may be listed twice, so both
@@ -357,6 +400,22 @@ impl Checker<'_> {
                 );
             }
         }
+    }
+}
+
+/// A file whose reading takes long if it is large.
+struct WatchedRead<'a> {
+    file: File,
+    octets: u64,
+    told: &'a dyn Fn(u64),
+}
+
+impl Read for WatchedRead<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        self.octets += length as u64;
+        (self.told)(self.octets);
+        Ok(length)
     }
 }
 

@@ -13,7 +13,9 @@ mod misplaced;
 mod name_check;
 mod problem;
 mod repair;
+mod unshown;
 
+pub(crate) use check::Rules;
 pub(crate) use finding::{Finding, Report, shown};
 pub(crate) use mailbox::Mailbox;
 pub(crate) use misplaced::{

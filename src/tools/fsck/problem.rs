@@ -17,10 +17,14 @@ pub(crate) enum Problem {
     OpenToOthers,
     /// A file or directory whose mode keeps out its own owner.
     ClosedToOwner,
+    /// A mailbox, a folder or a part of one that is mounted read-only, in a spool that is not.
+    ReadOnly,
     /// A message that `fsck` cannot open or read.
     Unreadable,
     /// A message of 0 octets.
     EmptyFile,
+    /// A message that is larger than the server lists.
+    TooLarge,
     /// A name in `new/` or `cur/` that begins with a dot.
     HiddenFile,
     /// A directory, link, FIFO, socket or device among the messages.
@@ -103,6 +107,10 @@ impl Problem {
             Self::ClosedToOwner => {
                 ("closed-to-owner", "restante (mailbox unusable, or message skipped), mutt, Dovecot")
             }
+            Self::ReadOnly => (
+                "read-only",
+                "restante (refuses its mail, 451; IMAP opens no folder with a message that has no UID yet), Dovecot",
+            ),
             Self::Unreadable => {
                 ("unreadable", "restante (skips it), mutt, Dovecot (the whole mailbox fails)")
             }
@@ -110,6 +118,9 @@ impl Problem {
                 "empty-file",
                 "its reader: a program or a disk lost the content; mpop and getmail deliver an empty message",
             ),
+            Self::TooLarge => {
+                ("too-large", "its reader: restante skips it, so no login shows it; other programs read it")
+            }
             Self::HiddenFile => ("hidden-file", "its reader: mutt, Dovecot, Courier and restante skip it"),
             Self::NotAFile => {
                 ("not-a-file", "mutt and Dovecot (follow a link, wait at a FIFO); restante skips it")

@@ -1,7 +1,7 @@
 //! Imports an mbox, one message or a directory of messages into a Maildir, durably and in batches.
 
-mod expiry;
 mod message_files;
+mod risks;
 
 use std::{
     collections::HashSet,
@@ -11,7 +11,8 @@ use std::{
 };
 
 use super::{
-    DoubtfulLine, Error, Format, FromLine, MessageSink, MessageState, PreviousRun, SkippedStart, Source,
+    AtRisk, DoubtfulLine, Error, Format, FromLine, MessageSink, MessageState, PreviousRun, SkippedStart,
+    Source,
     delivery_date::{DateReader, delivery_date},
     parse,
     resume::{BatchEntry, ResumeRecord},
@@ -48,12 +49,7 @@ pub struct Import<'a> {
     imported: Imported,
     /// Messages of this run that a mail reader has deleted.
     deleted: u64,
-    /// The server deletes messages from before that time at the next end of a session.
-    expires_before: Option<SystemTime>,
-    /// True if such messages are refused.
-    refuses_expired: bool,
-    /// Messages of this run from before that time.
-    expired: u64,
+    at_risk: AtRisk,
     doubtful_lines: DoubtfulLines,
     /// The octets before the header of a file with one message.
     skipped_start: SkippedStart,
@@ -161,9 +157,7 @@ impl<'a> Import<'a> {
             max_open: BATCH,
             imported: Imported::default(),
             deleted: 0,
-            expires_before: None,
-            refuses_expired: false,
-            expired: 0,
+            at_risk: AtRisk::default(),
             doubtful_lines: DoubtfulLines::default(),
             skipped_start: SkippedStart::default(),
             is_checked: false,
@@ -208,17 +202,11 @@ impl<'a> Import<'a> {
     pub fn check(&mut self, source: impl Read) -> Result<u64, Error> {
         let (doubtful_lines, skipped_start) = <(DoubtfulLines, SkippedStart)>::default();
         let dates = DateReader::new(self.fallback_date);
-        let expires_before = self.expires_before.filter(|_| self.refuses_expired);
-        let mut check = Check {
-            progress: self.progress,
-            doubtful_lines,
-            skipped_start,
-            dates,
-            expires_before,
-            expired: 0,
-        };
+        let at_risk = self.at_risk;
+        let mut check =
+            Check { progress: self.progress, doubtful_lines, skipped_start, dates, at_risk, expired: 0 };
         let end = parse(source, self.format, 0, &mut check);
-        self.expired = check.expired;
+        self.at_risk.expired = check.expired;
         let end = end?;
         (self.doubtful_lines, self.skipped_start) = (check.doubtful_lines, check.skipped_start);
         self.is_checked = true;
@@ -294,7 +282,7 @@ impl<'a> Import<'a> {
         let state = if is_message_file { state.with_flags_of_name(&self.file_name) } else { state };
         let own = fields.filter(|_| is_message_file).map_or(own, <[u8]>::len);
         let delivered = delivery_date(from, fields, self.fallback_date);
-        if self.refuses_expired && self.expires_before.is_some_and(|time| delivered < time) {
+        if self.at_risk.refuses_expired && self.at_risk.is_expired(delivered) {
             return Err(Error::Expired);
         }
         // The microseconds are a counter, so that messages of the same second keep their order.
@@ -431,7 +419,7 @@ impl MessageSink for Import<'_> {
                 String::from_utf8_lossy(&state.file_name(&tmp_file.final_name(octets.total()))).into_owned();
             let seen = state.subdir() == Subdir::Cur;
             self.deleted += u64::from(state.is_deleted());
-            self.expired += u64::from(self.expires_before.is_some_and(|time| delivered < time));
+            self.at_risk.count(delivered, tmp_file.bytes());
             let unfinished = tmp_file.tmp_name();
             self.batch.push(CompletedMessage { tmp_file, listed: BatchEntry { at, unfinished, name, seen } });
         }
@@ -457,8 +445,8 @@ struct Check<'a> {
     doubtful_lines: DoubtfulLines,
     skipped_start: SkippedStart,
     dates: DateReader,
-    /// Messages from before that time are counted.
-    expires_before: Option<SystemTime>,
+    /// Messages that are to be refused are counted.
+    at_risk: AtRisk,
     expired: u64,
 }
 
@@ -478,7 +466,8 @@ impl MessageSink for Check<'_> {
 
     fn end(&mut self, next: u64) -> Result<(), Error> {
         self.dates.end(next)?;
-        self.expired += u64::from(self.expires_before.is_some_and(|time| self.dates.date() < time));
+        let is_refused = self.at_risk.refuses_expired && self.at_risk.is_expired(self.dates.date());
+        self.expired += u64::from(is_refused);
         (self.progress)(ImportPass::Check, next);
         Ok(())
     }

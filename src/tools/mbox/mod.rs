@@ -7,6 +7,7 @@
 //! `>` before. The variant `mboxrd` quotes `>From `, `>>From ` and so on too, so a reader can restore every line (qmail's
 //! mbox(5)). The import ignores `Content-Length:`, because programs that change a message forget to update it.
 
+mod at_risk;
 mod beginning;
 mod delivery_date;
 mod export;
@@ -26,6 +27,7 @@ mod window;
 
 use std::fmt;
 
+pub use at_risk::AtRisk;
 pub use beginning::{Beginning, LineEnds, SkippedStart};
 pub use export::{Exported, export};
 pub use flags::MessageState;

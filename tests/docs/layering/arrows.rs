@@ -50,7 +50,6 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
             "imap_characters",
         ],
     ),
-    ("unread_maildirs", &["command_hint", "printable", "proto"]),
     ("transcript", &["proto", "limits", "clock", "safe_file", "printable", "open_regular"]),
     (
         "api",
@@ -79,6 +78,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
             "imap_characters",
         ],
     ),
+    ("unread_maildirs", &["command_hint", "maildir", "printable", "proto"]),
     ("metrics", &["file_rights", "proto", "open_regular", "safe_file"]),
     ("logging", &["file_rights", "limits", "proto", "metrics", "safe_file", "printable", "parking_queue"]),
     (
