@@ -34,18 +34,18 @@ pub(super) struct Arguments {
 enum Action {
     /// Add an account
     Add(NewAccount),
-    /// Change the password of an account.
+    /// Change the password of an account, and end its sessions.
     #[command(visible_alias = "password")]
     Passwd(WithPassword),
-    /// Refuse logins to an account; mail still arrives
+    /// Refuse logins to an account, and end its sessions; mail still arrives
     Disable(AccountArg),
     /// Allow logins to an account again
     Enable(AccountArg),
     /// List the accounts
     List(Listing),
-    /// Give an account another name: its mail, its password and its settings stay
+    /// Give an account another name, and end its sessions: its mail, its password and its settings stay
     Rename(Renaming),
-    /// Remove an account; its mail stays, unless it is to be deleted
+    /// Remove an account, and end its sessions; its mail stays, unless it is to be deleted
     Remove(Removal),
 }
 

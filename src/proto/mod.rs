@@ -43,7 +43,7 @@ pub mod vocabulary;
 use std::time::Duration;
 
 pub use session::{
-    BodyProgress, Context, Encryption, HeldDocument, Progress, ProgressCounts, ResetOn, Session,
+    BodyProgress, Context, Encryption, EndReason, HeldDocument, Progress, ProgressCounts, ResetOn, Session,
     SessionEvent, SessionStage, Step, Timeouts,
 };
 pub use session_phase::SessionPhase;
