@@ -1,6 +1,13 @@
 //! The mistakes that the JSON reader finds, in words for people who edit the file by hand.
 
+use serde::de::{DeserializeOwned, Error as _};
+
 use crate::{command_hint::restante, limits::in_plain_types, near_name::nearest};
+
+/// Reads the whole file.
+pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    if text.trim().is_empty() { Err(serde_json::Error::custom(EMPTY)) } else { serde_json::from_str(text) }
+}
 
 /// The message of the reader in plain words, or as it is if it is plain already.
 pub(super) fn in_plain_words(told: &str) -> String {
@@ -46,7 +53,7 @@ fn no_hash() -> String {
 
 const NO_HASH: &str = "missing field `password_hash`";
 /// The sentence about a file without anything in it.
-pub(super) const EMPTY: &str =
+const EMPTY: &str =
     "the file is empty: if it had accounts, restore it from the backup; a file without any has {}";
 
 /// The sentence for a file that ends too early. A person who edits it may have forgotten a sign; a full disk or a copy that was

@@ -14,7 +14,7 @@ use super::{
     Error,
     account::{Account, account_name, address_key, own_mailbox},
     account_reader::AccountReader,
-    json_error::{EMPTY, in_plain_words, without_value},
+    json_error::{self, in_plain_words, without_value},
     locked_file::ReplaceableFile,
     password,
 };
@@ -166,12 +166,7 @@ impl UserFile {
             io::ErrorKind::NotFound => Error::Missing(self.path.clone()),
             _ => self.failed("read", error),
         })?;
-        if text.trim().is_empty() {
-            let error = serde_json::Error::custom(EMPTY);
-            return Err(Error::Content { path: self.path.clone(), error });
-        }
-        serde_json::from_slice(text.as_bytes())
-            .map_err(|error| Error::Content { path: self.path.clone(), error })
+        json_error::read(&text).map_err(|error| Error::Content { path: self.path.clone(), error })
     }
 
     /// Reads, changes and replaces the file under the lock.

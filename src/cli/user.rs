@@ -9,16 +9,14 @@ use clap::{Args, Subcommand};
 use super::{
     config_arg::ConfigArg,
     failure::Failure,
-    output::{self, Stdout, message_count},
+    output::{Stdout, message_count},
     owner::as_server,
 };
 use crate::{
     accounts::{self, Account, UserFile},
     command_hint::restante,
     config::Config,
-    file_rights,
-    maildir::Spool,
-    password_prompt,
+    file_rights, password_prompt,
     proto::request::Mailbox,
     system::privileges,
 };
@@ -59,6 +57,9 @@ struct NewAccount {
     /// Give the mail that is in the mailbox already to the new account
     #[arg(long)]
     keep_mail: bool,
+    /// Make a new file of accounts, also beside a server or the mail of other accounts
+    #[arg(long)]
+    new_file: bool,
 }
 
 #[derive(Debug, Args)]
@@ -138,20 +139,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             if matches!(users.has(&name), Ok(true)) {
                 return Err(accounts::Error::Exists(name).into()); // before it asks for a password
             }
+            if !new.new_file && matches!(users.users(), Err(accounts::Error::Missing(_))) {
+                mail::refuse_new_file(&config, &mailbox)?;
+            }
             if !new.keep_mail {
                 mail::refuse_former_mail(&config, &users, &mailbox, OTHER_INBOX)?;
             }
             let password = password(to)?;
-            let is_first = matches!(users.users(), Err(accounts::Error::Missing(_)));
             users.add(&name, inbox, &password)?;
             out.line(format_args!("added {name}; {}", reload_notice(&config)))?;
-            if is_first && Spool::open_existing(&config.spool).is_ok_and(|spool| spool.is_in_use()) {
-                output::message(format_args!(
-                    "warning: {} was not there, and a server uses the spool: if it had other accounts, they end now; put \
-                     the file back, and add {name} again",
-                    config.accounts.display()
-                ));
-            }
             warn_of_aliases(&config, &mut out)?;
         }
         Action::Passwd(to) => {

@@ -287,3 +287,33 @@ fn n78_an_account_without_a_mailbox_is_removed_with_its_mail() {
         assert!(again.status.code() == Some(1) && !said.contains("os error"), "{said}");
     }
 }
+
+#[test]
+fn n157_a_lost_file_of_accounts_is_not_begun_anew_beside_the_mail_of_others() {
+    let home = home();
+    let (home, spool) = (home.path(), home.path().join("spool"));
+    fs::write(home.join("restante.toml"), configuration(home, &spool, STRICT)).unwrap();
+    for sub in ["tmp", "new", "cur"] {
+        fs::create_dir_all(spool.join(ALICE).join(sub)).unwrap();
+    }
+    fs::write(spool.join(ALICE).join("new/1"), "Subject: x\n\n").unwrap();
+    let add = |name: &str, more: &[&str]| {
+        let output = user(home, &[&["add", name, "--password-stdin"], more].concat(), "sesame\n");
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let lose = || fs::remove_file(home.join("users.json")).unwrap();
+    // Mailboxes that were copied before the first start of a server.
+    assert_eq!(add("bob", &[]).0, Some(0));
+    lose();
+    fs::write(spool.join(".restante.lock"), "").unwrap();
+    let (code, said) = add("bob", &[]);
+    let told =
+        format!("users.json is not there, and the spool has mail of other accounts, as of {ALICE}: restore");
+    assert!(code == Some(2) && said.contains(&told) && said.contains("add --new-file"), "{said}");
+    assert!(!home.join("users.json").exists());
+    // The only mail is that of the account.
+    assert_eq!(add(ALICE, &["--keep-mail"]).0, Some(0));
+    lose();
+    assert_eq!(add("bob", &["--new-file"]).0, Some(0));
+    assert_eq!(add("carol", &[]).0, Some(0), "the file is there");
+}
