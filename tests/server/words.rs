@@ -213,7 +213,8 @@ fn n41_n158_mail_in_a_mailbox_that_no_account_has_is_told_by_fsck_check_and_a_st
     assert!(code.is_some() && said.matches("no-account: 1 message, and no account").count() == 2, "{said}");
     assert!(said.contains("--inbox shared --keep-mail"), "{said}");
     let (code, said) = story.restante("check");
-    let told = "# warning: 2 mailboxes with mail that no account has, so that no login reads it: `restante fsck";
+    let told =
+        "# warning: 2 mailboxes with mail that no account has, so that no login reads it: `restante fsck";
     assert!(code == Some(0) && said.contains(told), "{said}");
     let (_, said) = story.types("restante fsck --spool spool");
     assert!(!said.contains("no-account"), "the accounts are not known: {said}");
