@@ -147,7 +147,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             }
             let password = password(to)?;
             users.add(&name, inbox, &password)?;
-            out.line(format_args!("added {name}; {}", reload_notice(&config)))?;
+            out.line(format_args!("added {name}{}", reload_notice(&config)))?;
             warn_of_aliases(&config, &mut out)?;
         }
         Action::Passwd(to) => {
@@ -157,7 +157,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let named = |error| by_its_name(error, "passwd");
             users.check_account(&name).map_err(named)?; // before it asks for a password
             users.set_password(&name, &password(to)?).map_err(named)?;
-            out.line(format_args!("changed the password of {name}; {}", reload_notice(&config)))?;
+            out.line(format_args!("changed the password of {name}{}", reload_notice(&config)))?;
             let is_disabled = |(known, account): &(String, Account)| *known == name && account.disabled;
             if users.users()?.iter().any(is_disabled) {
                 let enable = restante(&["user", "enable", &name]);
@@ -196,7 +196,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 let users = UserFile::at(&config.accounts);
                 let left = mail::left_behind(&config, &users, &name);
                 users.remove(&name).map_err(|error| by_its_name(error, "remove"))?;
-                out.line(format_args!("removed {name}{left}; {}", reload_notice(&config)))?;
+                out.line(format_args!("removed {name}{left}{}", reload_notice(&config)))?;
             }
             warn_of_aliases(&config, &mut out)?;
         }
@@ -230,7 +230,7 @@ fn set_disabled(account: &AccountArg, disabled: bool, out: &mut Stdout) -> Resul
     let (done, action) = if disabled { ("disabled", "disable") } else { ("enabled", "enable") };
     let users = UserFile::at(config.accounts.clone());
     users.set_disabled(&name, disabled).map_err(|error| by_its_name(error, action))?;
-    out.line(format_args!("{done} {name}; {}", reload_notice(&config)))
+    out.line(format_args!("{done} {name}{}", reload_notice(&config)))
 }
 
 /// Adds the command with the name of the account to a refusal of one of its further addresses.
@@ -264,16 +264,25 @@ fn describe(name: &str, account: &Account) -> String {
     line
 }
 
-/// The time until a running server applies the change, or the reason why it cannot.
+/// The words about the server that runs: the time until it applies the change, or the reason why it cannot.
 fn reload_notice(config: &Config) -> String {
     match as_server(config, || file_rights::way_to_read_again(&config.accounts)) {
         Ok(Some(way)) => format!(
-            "but the server applies nothing, because it cannot read {}: {way}",
+            "; but the server applies nothing, because it cannot read {}: {way}",
             config.accounts.display()
         ),
-        Ok(None) | Err(_) => {
-            format!("a running server applies this within {}", config.limits.auth.reload_interval)
+        Ok(None) | Err(_) if may_run(config) => {
+            format!("; a running server applies this within {}", config.limits.auth.reload_interval)
         }
+        Ok(None) | Err(_) => String::new(),
+    }
+}
+
+/// Whether a server uses the spool, or this user may not know.
+fn may_run(config: &Config) -> bool {
+    match Spool::open_existing(&config.spool) {
+        Ok(spool) => spool.is_in_use(),
+        Err(error) => error.is_denied(),
     }
 }
 

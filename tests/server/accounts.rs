@@ -87,16 +87,26 @@ fn the_list_shows_what_is_not_as_usual_and_who_removes_is_told_of_the_aliases() 
                       "quota": {"bytes": "1 GiB", "messages": 5}, "sent_copy": false},
                     "bob@example.test": {"password_hash": "!", "inbox": "bobs"}}"#;
     fs::write(home.join("users.json"), users).unwrap();
-    assert!(user_ok(home, &["disable", "Bob@example.test"], "").starts_with("disabled bob@example.test; "));
+    assert!(user_ok(home, &["disable", "Bob@example.test"], "").starts_with("disabled bob@example.test\n"));
     assert_eq!(
         user_ok(home, &["list"], ""),
         "alice@example.test, a@example.test, at most 1 GiB and 5 messages\nbob@example.test -> bobs, disabled\n"
     );
-    assert!(user_ok(home, &["enable", "bob@example.test"], "").starts_with("enabled bob@example.test; "));
+    assert!(user_ok(home, &["enable", "bob@example.test"], "").starts_with("enabled bob@example.test\n"));
     assert!(user_ok(home, &["list"], "").ends_with("bob@example.test -> bobs\n"));
     assert_eq!(users_file(home)[ALICE]["sent_copy"], false);
     let removed = user_ok(home, &["remove", "bob@example.test"], "");
     assert!(removed.contains("aliases, line 1, column ") && removed.contains("no alias bob"), "{removed}");
+}
+
+#[test]
+fn n160_the_time_of_a_reload_is_told_if_a_server_runs() {
+    let mut server = Setup { config: Some(STRICT), users: &[ALICE], ..Setup::default() }.start();
+    let home = server.home.path().to_owned();
+    let told = user_ok(&home, &["disable", ALICE], "");
+    assert_eq!(told, format!("disabled {ALICE}; a running server applies this within 2s\n"));
+    server.kill();
+    assert_eq!(user_ok(&home, &["enable", ALICE], ""), format!("enabled {ALICE}\n"));
 }
 
 #[test]
@@ -128,7 +138,7 @@ fn w08_a_user_is_found_in_every_form_of_the_address() {
     assert!(config.contains("bücher.test"), "{config}");
     fs::write(home.join("restante.toml"), config).unwrap();
     let added = user_ok(home, &["add", "O'Neil@BÜCHER.test", "--password-stdin"], "first\n");
-    assert!(added.starts_with("added o'neil@xn--bcher-kva.test;"), "{added}");
+    assert!(added.starts_with("added o'neil@xn--bcher-kva.test\n"), "{added}");
     let again = user(home, &["add", "o'neil@xn--bcher-kva.test", "--password-stdin"], "first\n");
     assert!(!again.status.success(), "it is there already");
     user_ok(home, &["passwd", "\"o'neil\"@bücher.test", "--password-stdin"], "second\n");
