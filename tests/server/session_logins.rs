@@ -13,6 +13,8 @@ use crate::common::{
 
 const ALICE: &str = "alice@example.test";
 const BOB: &str = "bob@example.test";
+/// The last words of a submission session.
+const LAST_REPLY: &[u8] = b"421 4.7.0 This login is no longer valid, log in again\r\n";
 
 /// A server with a message for alice and for bob.
 fn server() -> Server {
@@ -88,7 +90,7 @@ impl Sessions {
         }
         assert_eq!(self.pop3.rest(), b"-ERR This login is no longer valid, log in again\r\n");
         for client in [&mut self.submission, &mut self.data] {
-            assert_eq!(client.rest(), b"421 4.7.0 This login is no longer valid, log in again\r\n");
+            assert_eq!(client.rest(), LAST_REPLY);
         }
     }
 
@@ -119,12 +121,12 @@ fn n155_all_sessions_of_a_disabled_account_end_nothing_is_deleted_and_others_go_
 #[test]
 fn n155_sessions_end_with_a_removed_or_renamed_account_also_at_a_signal() {
     let server = server();
-    let (alice, bob) = (Sessions::of(&server, ALICE), Sessions::of(&server, BOB));
+    let (mut alice, bob) = (submission(&server, ALICE), Sessions::of(&server, BOB));
     user(&server, &["remove", BOB]);
     server.signal(Signal::HUP);
     bob.expect_end();
     user(&server, &["rename", ALICE, "carol@example.test"]);
-    alice.expect_end();
+    assert_eq!(alice.rest(), LAST_REPLY);
 }
 
 #[test]
