@@ -1,6 +1,13 @@
 //! The mistakes that the JSON reader finds, in words for people who edit the file by hand.
 
+use serde::de::{DeserializeOwned, Error as _};
+
 use crate::{command_hint::restante, limits::in_plain_types, near_name::nearest};
+
+/// Reads the whole file.
+pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    if text.trim().is_empty() { Err(serde_json::Error::custom(EMPTY)) } else { serde_json::from_str(text) }
+}
 
 /// The message of the reader in plain words, or as it is if it is plain already.
 pub(super) fn in_plain_words(told: &str) -> String {
@@ -45,12 +52,28 @@ fn no_hash() -> String {
 }
 
 const NO_HASH: &str = "missing field `password_hash`";
+/// The sentence about a file without anything in it.
+const EMPTY: &str =
+    "the file is empty: if it had accounts, restore it from the backup; a file without any has {}";
+
+/// The sentence for a file that ends too early. A person who edits it may have forgotten a sign; a full disk or a copy that was
+/// interrupted takes accounts away.
+macro_rules! cut_off {
+    ($missing:literal) => {
+        concat!(
+            "the file ends too early, ",
+            $missing,
+            " is missing: if it was cut off, restore it from the backup"
+        )
+    };
+}
+
 /// The start of what the reader says, and the sentence for it.
 const WORDS: &[(&str, &str)] = &[
-    ("EOF while parsing an object", "the file ends too early: a \"}\" is missing"),
-    ("EOF while parsing a list", "the file ends too early: a \"]\" is missing"),
-    ("EOF while parsing a string", "the file ends too early: a closing quote is missing"),
-    ("EOF while parsing a value", "the file ends too early: a value is missing, {} for no accounts"),
+    ("EOF while parsing an object", cut_off!("a \"}\"")),
+    ("EOF while parsing a list", cut_off!("a \"]\"")),
+    ("EOF while parsing a string", cut_off!("a closing quote")),
+    ("EOF while parsing a value", cut_off!("a value")),
     ("trailing comma", "a comma stands before the closing bracket: remove it"),
     ("key must be a string", "a name in double quotes is needed here, like \"bob@example.test\""),
     ("expected `,` or `}`", "a \",\" or a \"}\" is missing before this"),
@@ -66,12 +89,16 @@ const WORDS: &[(&str, &str)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::UserFile;
 
     #[test]
     fn n22_slips_in_json_are_told_in_plain_words_and_keys_with_the_one_that_is_meant() {
         let keys = "`password_hash`, `inbox`, `disabled`, `addresses`, `quota`";
         for (told, plain) in [
-            ("EOF while parsing an object", "the file ends too early: a \"}\" is missing"),
+            (
+                "EOF while parsing an object",
+                "the file ends too early, a \"}\" is missing: if it was cut off, restore it from the backup",
+            ),
             (
                 "unknown field `pasword_hash`, expected one of",
                 "unknown key `pasword_hash`: did you mean `password_hash`?",
@@ -91,5 +118,30 @@ mod tests {
             assert!(in_plain_words(&told).starts_with(plain), "{told}: {}", in_plain_words(&told));
         }
         assert_eq!(in_plain_words("not a password hash"), "not a password hash");
+    }
+
+    fn file(text: &str) -> (tempfile::TempDir, UserFile) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users.json");
+        std::fs::write(&path, text).unwrap();
+        (directory, UserFile::at(path))
+    }
+
+    #[test]
+    fn n156_a_file_that_is_cut_off_is_to_be_restored_and_not_begun_anew() {
+        let whole = "{\n\"a@b\": {\"password_hash\": \"!\", \"addresses\": [\"c@b\"]}\n}";
+        for end in 1..whole.len() {
+            let (_directory, file) = file(&whole[..end]);
+            let error = file.users().unwrap_err().to_string();
+            assert!(error.ends_with(" is missing: if it was cut off, restore it from the backup"), "{error}");
+            assert!(!error.contains("{}"), "{error}");
+        }
+        for text in ["", "\n", " \n\t\n"] {
+            let (_directory, file) = file(text);
+            let error = file.users().unwrap_err().to_string();
+            let told =
+                "line 1, column 1: the file is empty: if it had accounts, restore it from the backup; ";
+            assert!(error.contains(told), "{error}");
+        }
     }
 }

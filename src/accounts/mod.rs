@@ -38,6 +38,7 @@ use credential::Check;
 pub use credential::{Credential, Verdict};
 pub use error::Error;
 pub use hash_memory::HashMemory;
+use password::StoredHash;
 pub use password::hash;
 pub use reloader::Reloader;
 pub use sources::{Sources, Stamp};
@@ -54,12 +55,30 @@ pub struct Accounts {
 }
 
 /// The rights of a user, to be compared with those after a reload.
-#[derive(PartialEq, Eq)]
+#[derive(Clone)]
 pub struct LoginRights {
     /// `None` if the user may not log in.
     mailbox: Option<Mailbox>,
     hash: String,
-    is_admin: bool,
+    /// Whether the server replaces hashes of other servers.
+    upgrades: bool,
+    /// Whether the user may read and change the mail of all others.
+    pub is_admin: bool,
+}
+
+impl LoginRights {
+    /// Whether a session that began with these rights goes on with those of `now`. The server replaces a hash of another
+    /// server at a login: that is no other password.
+    pub fn keep_session(&self, now: &Self) -> bool {
+        let is_upgrade = || now.upgrades && is_upgrade(&self.hash, &now.hash);
+        self.mailbox == now.mailbox && (self.hash == now.hash || is_upgrade())
+    }
+}
+
+/// Whether a hash may be the one that the server has written in the place of an old one.
+fn is_upgrade(old: &str, new: &str) -> bool {
+    let is_old = old.parse::<StoredHash>().is_ok_and(|hash| hash.is_old());
+    is_old && matches!(new.parse::<StoredHash>(), Ok(StoredHash::Argon2id(_)))
 }
 
 impl fmt::Debug for LoginRights {
@@ -155,11 +174,16 @@ impl Accounts {
 
     /// The rights that a login with the right password gives this user, and that password.
     pub fn login_rights(&self, user: &str) -> LoginRights {
-        let credential = self.credential(user);
+        self.rights_of(&self.credential(user))
+    }
+
+    /// The rights that a login with this credential gives.
+    pub fn rights_of(&self, credential: &Credential) -> LoginRights {
         LoginRights {
             is_admin: credential.mailbox.as_ref().is_some_and(|mailbox| self.is_admin(mailbox)),
             hash: credential.hash_on_file().to_owned(),
-            mailbox: credential.mailbox,
+            upgrades: credential.upgrades,
+            mailbox: credential.mailbox.clone(),
         }
     }
 

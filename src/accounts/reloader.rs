@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    path::Path,
     time::{Duration, SystemTime},
 };
 
@@ -105,7 +106,8 @@ impl WatchedSources {
             format!("{file} reload failed, keeping the old ones: {error}{way}")
         });
         if let (Ok(table), true) = (&table, known && changed) {
-            log::info!("accounts reloaded: {}", table.len());
+            let (level, told) = reload_message(self.in_force, table.len(), &self.sources.users);
+            log::log!(level, "{told}");
         }
         self.log_state(wrong, changed, now);
         let table = table.ok()?;
@@ -128,6 +130,21 @@ impl WatchedSources {
             Some(_) => {}
             None => self.error_log.clear(),
         }
+    }
+}
+
+/// The line of the log about the number of accounts now, in place of those before.
+fn reload_message(before: Option<usize>, now: usize, file: &Path) -> (log::Level, String) {
+    match before {
+        Some(before @ 1..) if now == 0 => {
+            let told = format!(
+                "accounts reloaded: 0 in place of {before}, so that nobody can log in and no mail arrives: if that is not \
+                 intended, restore {} from the backup",
+                file.display()
+            );
+            (log::Level::Warn, told)
+        }
+        _ => (log::Level::Info, format!("accounts reloaded: {now}")),
     }
 }
 
@@ -224,6 +241,23 @@ mod tests {
         let told = home.files.error_log.last_error().unwrap();
         assert!(told.contains("users.json is gone: put it back; until then the server keeps the 2 accounts"));
         assert!(!told.contains("user add"), "{told}");
+    }
+
+    #[test]
+    fn n156_no_account_in_the_place_of_some_is_a_warning() {
+        let told = |before, now| reload_message(before, now, Path::new("/etc/users.json"));
+        let (level, text) = told(Some(5), 0);
+        assert!(
+            level == log::Level::Warn && text.starts_with("accounts reloaded: 0 in place of 5, "),
+            "{text}"
+        );
+        assert!(
+            text.ends_with(": if that is not intended, restore /etc/users.json from the backup"),
+            "{text}"
+        );
+        for (before, now) in [(None, 0), (Some(0), 0), (Some(5), 1), (Some(0), 3)] {
+            assert_eq!(told(before, now), (log::Level::Info, format!("accounts reloaded: {now}")));
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{
     Error,
     account::{Account, account_name, address_key, own_mailbox},
     account_reader::AccountReader,
-    json_error::{in_plain_words, without_value},
+    json_error::{self, in_plain_words, without_value},
     locked_file::ReplaceableFile,
     password,
 };
@@ -166,8 +166,7 @@ impl UserFile {
             io::ErrorKind::NotFound => Error::Missing(self.path.clone()),
             _ => self.failed("read", error),
         })?;
-        serde_json::from_slice(text.as_bytes())
-            .map_err(|error| Error::Content { path: self.path.clone(), error })
+        json_error::read(&text).map_err(|error| Error::Content { path: self.path.clone(), error })
     }
 
     /// Reads, changes and replaces the file under the lock.
@@ -327,7 +326,6 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_with_file_line_column_and_account() {
         for (text, place, why) in [
-            ("", "line 1, column 1: ", "the file ends too early"),
             ("[]", "line 1, column 1: ", "a table of accounts by address"),
             (
                 "{\n\"bob\": {}}",

@@ -16,12 +16,11 @@ use super::{
     effects::Effects,
     fair_queue::ClientKey,
     quota::QuotaCache,
-    stream_logins::StreamLogins,
+    session_logins::SessionLogins,
     streamed_items::{Asked, StreamedItems},
     web_queue::WebQueue,
 };
 use crate::{
-    accounts::Accounts,
     capacity::Shrinker,
     proto::{
         HeldDocument, SessionEvent,
@@ -42,7 +41,6 @@ use crate::{
 pub(super) struct Subscriptions {
     queue: WebQueue,
     streamed: StreamedItems,
-    pub(super) logins: StreamLogins,
     active: HashMap<ConnId, Subscription>,
     comparison: Comparison,
     /// Sessions whose subscription begins after the comparison that runs.
@@ -86,7 +84,6 @@ impl Subscriptions {
         Self {
             queue: WebQueue::new(WEB_THREADS, capacity),
             streamed: StreamedItems::default(),
-            logins: StreamLogins::default(),
             active: HashMap::new(),
             comparison: Comparison::default(),
             beginning: Vec::new(),
@@ -101,7 +98,6 @@ impl Subscriptions {
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
         self.queue.shrink(shrinker);
-        self.logins.shrink(shrinker);
         shrinker.shrink(&mut self.active);
         shrinker.shrink(&mut self.watchers);
     }
@@ -111,21 +107,21 @@ impl Subscriptions {
         &mut self,
         (id, client, key): (ConnId, &mut Client, &ClientKey),
         request: ApiRequest,
-        accounts: &Accounts,
+        logins: &mut SessionLogins,
         (documents, now): (&mut DocumentMemory, Duration),
         effects: &mut Effects,
     ) {
         let reading = client.reading.take();
         let waiting = match &request.action {
             ApiAction::Subscribe => {
-                self.logins.begin(id, request.user, accounts);
+                logins.begin_stream(id);
                 let is_first = self.active.is_empty();
                 self.active.insert(id, Subscription { scope: request.scope, from: None });
                 self.late.push(id);
                 return self.compare(is_first, effects);
             }
             ApiAction::Watch => {
-                self.logins.begin(id, request.user, accounts);
+                logins.begin_stream(id);
                 self.watchers.insert(id);
                 self.set_watched();
                 return effects.respond(id, Response::Done);
@@ -212,7 +208,6 @@ impl Subscriptions {
     /// The connection is closed. A response that is outstanding still follows, because the client waits for it. A request
     /// that waits and would change nothing is not served.
     pub(super) fn connection_closed(&mut self, id: ConnId, effects: &mut Effects) {
-        self.logins.end(id);
         if self.active.remove(&id).is_some() && self.active.is_empty() {
             self.streamed.clear();
         }

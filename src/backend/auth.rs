@@ -5,6 +5,7 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 use super::{
     effects::Effects,
     login_queue::{LoginQueue, Next},
+    session_logins::{Login, SessionLogins},
 };
 use crate::{
     accounts::{
@@ -25,6 +26,7 @@ pub(super) struct Auth {
     /// The checks that workers run: no more than there are workers. The others wait in the queue, where addresses
     /// take turns.
     running: HashMap<ConnId, RunningCheck>,
+    pub(super) logins: SessionLogins,
     workers: usize,
     /// Whether the queue may have a check that can begin in the next turn.
     has_more_work: bool,
@@ -35,6 +37,7 @@ struct QueuedCheck {
     credential: Credential,
     password: Secret,
     cache_key: CacheKey,
+    login: Login,
     /// The arrival time, on the steady clock.
     since: Duration,
     from: IpAddr,
@@ -44,6 +47,8 @@ struct QueuedCheck {
 /// A password that a worker checks.
 struct RunningCheck {
     cache_key: CacheKey,
+    /// `None` if the connection is closed.
+    login: Option<Login>,
     since: Duration,
     attempt: Attempt,
 }
@@ -55,6 +60,7 @@ impl Auth {
             throttle: AuthThrottle::new(limits),
             queue: LoginQueue::new(limits.auth.queue_size),
             running: HashMap::new(),
+            logins: SessionLogins::default(),
             workers: limits.auth.workers,
             has_more_work: false,
         }
@@ -68,6 +74,7 @@ impl Auth {
 
     pub(super) fn shrink(&mut self, shrinker: &mut Shrinker) {
         shrinker.shrink(&mut self.running);
+        self.logins.shrink(shrinker);
         self.queue.shrink(shrinker);
         self.throttle.shrink(shrinker);
         self.cache.shrink(shrinker);
@@ -98,9 +105,10 @@ impl Auth {
         let reputation = self.throttle.reputation(peer, &credential.user, now);
         // Counted for a cached password too: otherwise a client could guess it without limit, and fast.
         let decision = self.throttle.begin_attempt(peer, &credential.user, &cache_key, now);
+        let login = Login::new(user, accounts.rights_of(&credential));
         let user = credential.user.clone();
-        let check = QueuedCheck { credential, password, cache_key, since: now, from: peer, decision };
-        if let Some(response) = self.respond_at_once(&check, now) {
+        let check = QueuedCheck { credential, password, cache_key, login, since: now, from: peer, decision };
+        if let Some(response) = self.respond_at_once(id, &check, accounts, now) {
             return effects.respond(id, response);
         }
         METRICS.password_queue.inc();
@@ -115,13 +123,16 @@ impl Auth {
     /// The response to a check that needs no worker. The throttle already counts the attempt as a failure.
     fn respond_at_once(
         &mut self,
-        QueuedCheck { credential, cache_key, decision, .. }: &QueuedCheck,
+        id: ConnId,
+        QueuedCheck { credential, cache_key, login, decision, .. }: &QueuedCheck,
+        accounts: &Accounts,
         now: Duration,
     ) -> Option<Response> {
         match (decision, &credential.mailbox) {
             (ThrottleDecision::Block, _) => Some(Response::Failed(Failure::Busy)),
             (ThrottleDecision::Allow(attempt), Some(mailbox)) if self.cache.contains(cache_key, now) => {
                 self.throttle.record_success(*attempt, now);
+                self.logins.begin(id, login.clone(), accounts);
                 Some(Response::Verified(mailbox.clone()))
             }
             (ThrottleDecision::Allow(_) | ThrottleDecision::Wait, _) => None,
@@ -146,13 +157,13 @@ impl Auth {
                     return;
                 }
             };
-            if let Some(response) = self.respond_at_once(&check, now) {
+            if let Some(response) = self.respond_at_once(id, &check, accounts, now) {
                 effects.respond(id, response);
                 continue;
             }
-            let QueuedCheck { credential, password, cache_key, since, decision, .. } = check;
+            let QueuedCheck { credential, password, cache_key, login, since, decision, .. } = check;
             let ThrottleDecision::Allow(attempt) = decision else { continue }; // invariant: `next` returns none with `Wait`
-            self.running.insert(id, RunningCheck { cache_key, since, attempt });
+            self.running.insert(id, RunningCheck { cache_key, login: Some(login), since, attempt });
             let users = accounts.sources.as_ref().map(|sources| UserFile::at(&sources.users));
             effects.run(Job::Verify { conn: id, credential: Box::new(credential), password, users });
         }
@@ -183,7 +194,9 @@ impl Auth {
         now: Duration,
         effects: &mut Effects,
     ) {
-        let Some(RunningCheck { cache_key, since, attempt }) = self.running.remove(&id) else { return };
+        let Some(RunningCheck { cache_key, login, since, attempt }) = self.running.remove(&id) else {
+            return;
+        };
         self.queue.unpark();
         effects.respond(
             id,
@@ -202,19 +215,31 @@ impl Auth {
                 Ok(Verdict::Right(mailbox)) => {
                     self.throttle.record_success(attempt, now);
                     self.cache.insert(cache_key, now);
+                    self.begin_session(id, login, accounts);
                     Response::Verified(mailbox)
                 }
                 Ok(Verdict::RightUpgraded { mailbox, user, old_hash, hash }) => {
                     self.throttle.record_success(attempt, now);
                     accounts.update_hash(&user, &old_hash, hash);
+                    self.begin_session(id, login, accounts);
                     Response::Verified(mailbox)
                 }
             },
         );
     }
 
+    fn begin_session(&mut self, id: ConnId, login: Option<Login>, accounts: &Accounts) {
+        if let Some(login) = login {
+            self.logins.begin(id, login, accounts);
+        }
+    }
+
     /// The connection is closed: its queued password is not checked. Its outstanding response is dropped.
     pub(super) fn connection_closed(&mut self, id: ConnId, now: Duration, effects: &mut Effects) {
+        self.logins.end(id);
+        if let Some(check) = self.running.get_mut(&id) {
+            check.login = None;
+        }
         if let Some(check) = self.queue.remove(id) {
             METRICS.password_queue.sub(1);
             self.cancel(&check, now);

@@ -30,8 +30,8 @@ impl Backend {
         self.documents.slow_clients(self.now)
     }
 
-    /// Removes and returns the connections to evict, because the login of their stream is no longer valid.
+    /// Removes and returns the connections whose sessions end, because their login is no longer valid.
     pub fn take_revoked(&mut self) -> Vec<ConnId> {
-        self.subscriptions.logins.take_revoked()
+        self.auth.logins.take_revoked()
     }
 }

@@ -33,9 +33,9 @@ mod recipients;
 mod refresh_retry;
 mod reload;
 mod run_effects;
+mod session_logins;
 mod spool_changes;
 mod state;
-mod stream_logins;
 mod streamed_items;
 mod turn;
 mod turn_budget;
@@ -357,7 +357,7 @@ impl Backend {
             Request::Api(request) => {
                 let key = ClientKey::of(request.user.as_deref(), peer, accounts);
                 let memory = (documents, *now);
-                subscriptions.handle((id, client, &key), request, accounts, memory, effects);
+                subscriptions.handle((id, client, &key), request, &mut auth.logins, memory, effects);
             }
             Request::Imap(ImapRequest::Prepare { mailbox })
                 if !folders.logins.begin(id, (&mailbox, peer), limits.imap.max_connections_per_user) =>

@@ -50,7 +50,7 @@ impl Backend {
     /// Replaces the accounts. Another thread frees the old ones, because a hundred thousand accounts take a while.
     fn swap_accounts(&mut self, mut accounts: Box<Accounts>) {
         mem::swap(&mut self.accounts, &mut accounts);
-        self.subscriptions.logins.accounts_changed();
+        self.auth.logins.accounts_changed();
         drop_deferred(accounts);
     }
 

@@ -52,7 +52,7 @@ impl Backend {
             || self.index.has_changes()
             || self.folders.has_events()
             || self.subscriptions.has_events()
-            || self.subscriptions.logins.has_unchecked()
+            || self.auth.logins.has_unchecked()
             || self.receiver.can_admit()
             || !self.events.is_empty()
             || self.clients.has_responses()
@@ -76,7 +76,7 @@ impl Backend {
         let (receiver, clients, mut cx) = self.receiver_parts();
         receiver.continue_recipients(clients, &mut cx);
         receiver.admit_waiting(clients, &mut cx);
-        self.subscriptions.logins.check(&self.accounts);
+        self.auth.logins.check(&self.accounts);
         self.auth.dispatch_checks(&self.accounts, self.now, &mut self.effects);
         self.index.set_time(now);
         let index = &mut self.index;

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{
     config_arg::ConfigArg,
     failure::Failure,
-    output, running,
+    orphans, output, running,
     serve::is_unused,
     startup::{self, Prepared, Purpose},
 };
@@ -54,6 +54,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let mailbox = Mailbox::named(name).filter(|_| name.contains('@') || files.accounts.count().is_some());
         mailbox.is_some_and(|mailbox| files.accounts.has_mailbox(&mailbox))
     }));
+    warnings.extend(orphans::warning(spool, &files.accounts));
     // Another user's rights are not those of the server.
     let is_server = files.config.user.as_deref().is_none_or(is_user);
     warnings.extend(files.accounts.upgrade_warning().filter(|_| is_server));

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     accounts::Accounts,
-    command_hint::{self, Place},
+    command_hint::{self, Place, path_word, restante, shell_quoted},
     config::{Config, ConfigText},
     file_rights::as_another_user,
     loaded_config,
@@ -50,6 +50,8 @@ pub(super) struct SpoolAccounts {
     without_aliases: Option<String>,
     /// True if neither an option nor the environment names the spool.
     is_default: bool,
+    /// True if a configuration names the spool and its accounts.
+    is_configured: bool,
 }
 
 /// The accounts of a configuration, and the reason why they are without their aliases, which a warning tells.
@@ -94,6 +96,7 @@ impl MailboxArgs {
                     accounts,
                     without_aliases,
                     is_default: false,
+                    is_configured: true,
                 }
             }
             None => {
@@ -105,7 +108,14 @@ impl MailboxArgs {
                 // The name of a server for development.
                 let host = "localhost".to_owned();
                 let is_default = self.spool.is_none();
-                SpoolAccounts { spool, host, accounts, without_aliases: None, is_default }
+                SpoolAccounts {
+                    spool,
+                    host,
+                    accounts,
+                    without_aliases: None,
+                    is_default,
+                    is_configured: false,
+                }
             }
         };
         if let Err(error) = mailboxes.spool.symlink_metadata()
@@ -143,7 +153,6 @@ impl SpoolAccounts {
         if let Some(advice) = path_advice(address) {
             return Err(Failure::Usage(advice));
         }
-        let nobody = |why: &str| Failure::Usage(format!("{address}: {why}; {NAME_SPOOL}"));
         let parsed = Address::parse(address).map_err(|_| {
             Failure::Usage(format!("{address:?} is not a mail address: write it like bob@example.test"))
         })?;
@@ -156,8 +165,29 @@ impl SpoolAccounts {
                     "{address}: no account has that address, and no alias is known: {why}"
                 )))
             }
-            Lookup::Unknown | Lookup::Refused(_) => Err(nobody("no account has that address")),
-            Lookup::Foreign => Err(nobody("not in a domain of this server")),
+            Lookup::Unknown | Lookup::Refused(_) => {
+                Err(self.without_account(address, &parsed, "no account has that address"))
+            }
+            Lookup::Foreign => Err(self.without_account(address, &parsed, "not in a domain of this server")),
         }
+    }
+
+    /// The refusal of an address without an account, with the way to its mailbox if it has one all the same.
+    fn without_account(&self, address: &str, parsed: &Address, why: &str) -> Failure {
+        let mailbox = self.accounts.mailbox_of(address);
+        let mailbox = mailbox.filter(|mailbox| self.spool.join(mailbox.as_str()).is_dir());
+        let advice = match mailbox {
+            _ if !self.is_configured => NAME_SPOOL.to_owned(),
+            Some(mailbox) => {
+                let whole = if parsed.domain().is_some() { address } else { mailbox.as_str() };
+                format!(
+                    "its mailbox is there, and `--to {} --spool {}` in place of --config reaches it",
+                    shell_quoted(whole),
+                    path_word(&self.spool)
+                )
+            }
+            None => format!("{} shows the accounts there are", restante(&["user", "list"])),
+        };
+        Failure::Usage(format!("{address}: {why}; {advice}"))
     }
 }

@@ -40,7 +40,7 @@ fn is_own(mailbox: &str) -> bool {
     crate::accounts::own_mailbox(mailbox).is_some_and(|own| own.as_str() == mailbox)
 }
 
-/// The warning of a start about such mailboxes.
+/// The warning of a start and of `check` about such mailboxes.
 pub(super) fn warning(spool: &Path, accounts: &Accounts) -> Option<String> {
     let spool = Spool::open_existing(spool).ok()?;
     let names = spool.names().ok()?;

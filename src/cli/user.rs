@@ -9,16 +9,14 @@ use clap::{Args, Subcommand};
 use super::{
     config_arg::ConfigArg,
     failure::Failure,
-    output::{self, Stdout, message_count},
+    output::{Stdout, message_count},
     owner::as_server,
 };
 use crate::{
     accounts::{self, Account, UserFile},
     command_hint::restante,
     config::Config,
-    file_rights,
-    maildir::Spool,
-    password_prompt,
+    file_rights, password_prompt,
     proto::request::Mailbox,
     system::privileges,
 };
@@ -34,18 +32,18 @@ pub(super) struct Arguments {
 enum Action {
     /// Add an account
     Add(NewAccount),
-    /// Change the password of an account.
+    /// Change the password of an account, and end its sessions.
     #[command(visible_alias = "password")]
     Passwd(WithPassword),
-    /// Refuse logins to an account; mail still arrives
+    /// Refuse logins to an account, and end its sessions; mail still arrives
     Disable(AccountArg),
     /// Allow logins to an account again
     Enable(AccountArg),
     /// List the accounts
     List(Listing),
-    /// Give an account another name: its mail, its password and its settings stay
+    /// Give an account another name, and end its sessions: its mail, its password and its settings stay
     Rename(Renaming),
-    /// Remove an account; its mail stays, unless it is to be deleted
+    /// Remove an account, and end its sessions; its mail stays, unless it is to be deleted
     Remove(Removal),
 }
 
@@ -59,6 +57,9 @@ struct NewAccount {
     /// Give the mail that is in the mailbox already to the new account
     #[arg(long)]
     keep_mail: bool,
+    /// Make a new file of accounts, also beside a server or the mail of other accounts
+    #[arg(long)]
+    new_file: bool,
 }
 
 #[derive(Debug, Args)]
@@ -138,20 +139,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             if matches!(users.has(&name), Ok(true)) {
                 return Err(accounts::Error::Exists(name).into()); // before it asks for a password
             }
+            if !new.new_file && matches!(users.users(), Err(accounts::Error::Missing(_))) {
+                mail::refuse_new_file(&config, &mailbox)?;
+            }
             if !new.keep_mail {
                 mail::refuse_former_mail(&config, &users, &mailbox, OTHER_INBOX)?;
             }
             let password = password(to)?;
-            let is_first = matches!(users.users(), Err(accounts::Error::Missing(_)));
             users.add(&name, inbox, &password)?;
-            out.line(format_args!("added {name}; {}", reload_notice(&config)))?;
-            if is_first && Spool::open_existing(&config.spool).is_ok_and(|spool| spool.is_in_use()) {
-                output::message(format_args!(
-                    "warning: {} was not there, and a server uses the spool: if it had other accounts, they end now; put \
-                     the file back, and add {name} again",
-                    config.accounts.display()
-                ));
-            }
+            out.line(format_args!("added {name}{}", reload_notice(&config)))?;
             warn_of_aliases(&config, &mut out)?;
         }
         Action::Passwd(to) => {
@@ -161,7 +157,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let named = |error| by_its_name(error, "passwd");
             users.check_account(&name).map_err(named)?; // before it asks for a password
             users.set_password(&name, &password(to)?).map_err(named)?;
-            out.line(format_args!("changed the password of {name}; {}", reload_notice(&config)))?;
+            out.line(format_args!("changed the password of {name}{}", reload_notice(&config)))?;
             let is_disabled = |(known, account): &(String, Account)| *known == name && account.disabled;
             if users.users()?.iter().any(is_disabled) {
                 let enable = restante(&["user", "enable", &name]);
@@ -200,7 +196,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 let users = UserFile::at(&config.accounts);
                 let left = mail::left_behind(&config, &users, &name);
                 users.remove(&name).map_err(|error| by_its_name(error, "remove"))?;
-                out.line(format_args!("removed {name}{left}; {}", reload_notice(&config)))?;
+                out.line(format_args!("removed {name}{left}{}", reload_notice(&config)))?;
             }
             warn_of_aliases(&config, &mut out)?;
         }
@@ -234,7 +230,7 @@ fn set_disabled(account: &AccountArg, disabled: bool, out: &mut Stdout) -> Resul
     let (done, action) = if disabled { ("disabled", "disable") } else { ("enabled", "enable") };
     let users = UserFile::at(config.accounts.clone());
     users.set_disabled(&name, disabled).map_err(|error| by_its_name(error, action))?;
-    out.line(format_args!("{done} {name}; {}", reload_notice(&config)))
+    out.line(format_args!("{done} {name}{}", reload_notice(&config)))
 }
 
 /// Adds the command with the name of the account to a refusal of one of its further addresses.
@@ -268,16 +264,25 @@ fn describe(name: &str, account: &Account) -> String {
     line
 }
 
-/// The time until a running server applies the change, or the reason why it cannot.
+/// The words about the server that runs: the time until it applies the change, or the reason why it cannot.
 fn reload_notice(config: &Config) -> String {
     match as_server(config, || file_rights::way_to_read_again(&config.accounts)) {
         Ok(Some(way)) => format!(
-            "but the server applies nothing, because it cannot read {}: {way}",
+            "; but the server applies nothing, because it cannot read {}: {way}",
             config.accounts.display()
         ),
-        Ok(None) | Err(_) => {
-            format!("a running server applies this within {}", config.limits.auth.reload_interval)
+        Ok(None) | Err(_) if may_run(config) => {
+            format!("; a running server applies this within {}", config.limits.auth.reload_interval)
         }
+        Ok(None) | Err(_) => String::new(),
+    }
+}
+
+/// Whether a server uses the spool, or this user may not know.
+fn may_run(config: &Config) -> bool {
+    match Spool::open_existing(&config.spool) {
+        Ok(spool) => spool.is_in_use(),
+        Err(error) => error.is_denied(),
     }
 }
 

@@ -6,7 +6,9 @@ use super::{Connection, ConnectionState, EvictionPriority, EvictionStage, Outbox
 use crate::{
     clock::Now,
     logging,
-    proto::{self, BodyProgress, HeldDocument, ResetOn, SessionPhase, Step, Timeouts, event::Event},
+    proto::{
+        self, BodyProgress, EndReason, HeldDocument, ResetOn, SessionPhase, Step, Timeouts, event::Event,
+    },
 };
 
 impl Connection {
@@ -66,11 +68,11 @@ impl Connection {
         }
     }
 
-    /// Starts the shutdown: the session says goodbye, or may complete a transaction that is nearly done.
-    pub fn begin_shutdown(&mut self, now: Now) {
+    /// Ends the session: it says goodbye, or may complete a transaction that is nearly done.
+    pub fn end_session(&mut self, why: EndReason, now: Now) {
         match self.state {
             ConnectionState::Running | ConnectionState::AwaitingResponse | ConnectionState::Paused(_) => {
-                match self.session_shutdown(now) {
+                match self.session_end(why, now) {
                     Step::Abort => self.state = ConnectionState::Closed,
                     Step::Close => self.close(now),
                     _ => {}

@@ -4,7 +4,7 @@ use super::{Connection, RequestHandler};
 use crate::{
     clock::Now,
     proto::{
-        Context, Session, SessionEvent, Step,
+        Context, EndReason, Session, SessionEvent, Step,
         buffer::{Inbox, Outbox},
         request::{AccountDirectory, Lookup, Response},
         smtp::address::Address,
@@ -80,10 +80,10 @@ impl Connection {
         is_alive
     }
 
-    /// Tells the session that the server stops.
-    pub(super) fn session_shutdown(&mut self, now: Now) -> Step {
-        self.with_transcript(|record, _| record.record_shutdown(now));
-        self.call_session(&no_accounts, now, |session, _, _, out| session.shutdown(out))
+    /// Tells the session that the server ends it.
+    pub(super) fn session_end(&mut self, why: EndReason, now: Now) -> Step {
+        self.with_transcript(|record, _| record.record_server_end(why, now));
+        self.call_session(&no_accounts, now, |session, _, _, out| session.end(why, out))
     }
 
     /// Runs `note` on the transcript, if there is one.

@@ -177,6 +177,10 @@ fn sign_up(door: &SignUp, terminal: &mut Terminal) -> Option<NewAccount> {
         terminal.print_localized(strings::NOT_SIGNED_UP, &[&why]);
         return None;
     }
+    if let Some(error) = lost_accounts(door) {
+        terminal.print_localized(strings::NOT_SIGNED_UP, &[&error]);
+        return None;
+    }
     let first = terminal.prompt_secret(strings::PASSWORD.text(language));
     let second = terminal.prompt_secret(strings::REPEAT_PASSWORD.text(language));
     match (first, second) {
@@ -192,6 +196,17 @@ fn sign_up(door: &SignUp, terminal: &mut Terminal) -> Option<NewAccount> {
         _ => terminal.print_localized(strings::PASSWORDS_DIFFER, &[]),
     }
     None
+}
+
+/// The refusal to begin a new file of accounts beside a server, which has read the one that is gone.
+fn lost_accounts(door: &SignUp) -> Option<accounts::Error> {
+    let spool = Spool::open_existing(door.spool.as_ref()?).ok()?;
+    match door.users.users() {
+        Err(accounts::Error::Missing(path)) if spool.is_in_use() => {
+            Some(accounts::Error::Gone { path, in_force: None })
+        }
+        _ => None,
+    }
 }
 
 /// An account that was added a moment ago. A running server reads its accounts only now and then.
@@ -240,3 +255,25 @@ const GRACE_ATTEMPTS: u32 = 3;
 const GRACE: Duration = Duration::from_secs(1);
 /// Login attempts.
 const ATTEMPTS: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{accounts::UserFile, maildir::lock::LockMode};
+
+    #[test]
+    fn n157_a_sign_up_begins_no_new_file_beside_a_server() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("spool");
+        let spool = Spool::open(&path).unwrap();
+        let users = UserFile::at(home.path().join("users.json"));
+        let reload_interval = Duration::ZERO;
+        let door = SignUp { users, domains: Vec::new(), spool: Some(path), reload_interval };
+        assert!(lost_accounts(&door).is_none(), "no server runs");
+        let _lock = spool.lock(LockMode::Exclusive, Duration::ZERO).unwrap();
+        let told = lost_accounts(&door).unwrap().to_string();
+        assert!(told.contains("users.json is gone: put it back"), "{told}");
+        std::fs::write(home.path().join("users.json"), "{}").unwrap();
+        assert!(lost_accounts(&door).is_none());
+    }
+}

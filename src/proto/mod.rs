@@ -45,7 +45,7 @@ use std::time::Duration;
 
 pub(crate) use http_request::{is_http_method, is_http_request};
 pub use session::{
-    BodyProgress, Context, Encryption, HeldDocument, Progress, ProgressCounts, ResetOn, Session,
+    BodyProgress, Context, Encryption, EndReason, HeldDocument, Progress, ProgressCounts, ResetOn, Session,
     SessionEvent, SessionStage, Step, Timeouts,
 };
 pub use session_phase::SessionPhase;

@@ -169,6 +169,33 @@ pub enum SessionEvent {
     Sessions,
 }
 
+/// The reason why the server ends a session that could go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    /// The server shuts down.
+    Shutdown,
+    /// The account is gone or disabled, or has another password or mailbox than at the login.
+    LoginRevoked,
+}
+
+impl EndReason {
+    /// The reason in the log.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Shutdown => "shutting down",
+            Self::LoginRevoked => "ended after a reload, its login is no longer valid",
+        }
+    }
+
+    /// The word in a transcript.
+    pub fn directive(self) -> &'static str {
+        match self {
+            Self::Shutdown => "stop",
+            Self::LoginRevoked => "revoke",
+        }
+    }
+}
+
 /// One session of one protocol.
 pub trait Session {
     /// Writes the banner, the first reply of a connection.
@@ -226,7 +253,7 @@ pub trait Session {
     /// The peer was too slow. The session writes its last reply, and the connection closes.
     fn on_timeout(&mut self, out: &mut Outbox);
 
-    /// The server shuts down. The session either writes its last reply and closes, or continues if it will
-    /// end soon.
-    fn shutdown(&mut self, out: &mut Outbox) -> Step;
+    /// The server ends the session. The session either writes its last reply and closes, or continues if it will
+    /// end soon. After [`EndReason::LoginRevoked`] a session whose requests each have their own login goes on.
+    fn end(&mut self, why: EndReason, out: &mut Outbox) -> Step;
 }

@@ -23,7 +23,7 @@ use crate::{
     listener::{Accepted, ConnectionStart, ListenerId},
     logging::{self, PeerInfo},
     net::{socket::Stream, timer::Deadline},
-    proto::request::ConnId,
+    proto::{EndReason, request::ConnId},
 };
 
 impl Server {
@@ -195,8 +195,8 @@ impl Server {
         self.admission.update(id, &mut open.place, open.conn.eviction_priority());
     }
 
-    /// Relieves a shortage of memory for inbound messages: spills some of them to files, and evicts the slowest. Ends streams
-    /// whose login is no longer valid, too.
+    /// Relieves a shortage of memory for inbound messages: spills some of them to files, and evicts the slowest. Ends
+    /// sessions whose login is no longer valid, too.
     pub(super) fn relieve_memory(&mut self, now: Now) {
         let MemoryRelief { spill, evict: end } = self.backend.memory_relief();
         for id in spill {
@@ -209,7 +209,7 @@ impl Server {
             self.evict(id, "evicted at the memory limit, slowest client", now);
         }
         for id in self.backend.take_revoked() {
-            self.evict(id, "ended after a reload, its login is no longer valid", now);
+            self.call_and_pump(id, now, |conn, _| conn.end_session(EndReason::LoginRevoked, now));
         }
         let backend = &self.backend;
         self.pump_next_turn.extend(self.read_paused.extract_if(|id| !backend.is_under_memory_pressure(*id)));

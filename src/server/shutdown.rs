@@ -5,7 +5,7 @@ use super::{
     signals::{self, Signal, Signals},
     state::{Server, Shutdown, Timer},
 };
-use crate::{clock::Now, printable::counted};
+use crate::{clock::Now, printable::counted, proto::EndReason};
 
 impl Server {
     pub(super) fn handle_signals(&mut self, now: Now) {
@@ -46,7 +46,7 @@ impl Server {
             if let Some(PendingProxy { place, deadline, .. }) = self.pending_proxies.remove(&id) {
                 self.release_place(id, place, deadline);
             }
-            self.call_and_pump(id, now, |conn, _| conn.begin_shutdown(now));
+            self.call_and_pump(id, now, |conn, _| conn.end_session(EndReason::Shutdown, now));
         }
         if !self.sessions_to_end.is_empty() {
             self.waker.wake();

@@ -22,7 +22,7 @@ use crate::{
     logging::PeerInfo,
     net::{endpoint::Endpoint, socket::Stream, timer::Deadline},
     proto::{
-        Context, Encryption, Progress, ResetOn, Session, SessionStage, Step, Timeouts,
+        Context, Encryption, EndReason, Progress, ResetOn, Session, SessionStage, Step, Timeouts,
         buffer::{Inbox, Outbox},
         protocol::Protocol,
         request::{ConnId, Response},
@@ -79,7 +79,7 @@ impl Session for Buggy {
         self.panics_in(Self::Expiry);
     }
 
-    fn shutdown(&mut self, _: &mut Outbox) -> Step {
+    fn end(&mut self, _: EndReason, _: &mut Outbox) -> Step {
         self.panics_in(Self::Stop);
         Step::Close
     }

@@ -283,6 +283,7 @@ fn parse_event(what: &str) -> Option<Exchange> {
         ("pause", span) => Some(Exchange::Note(format!("The server delays its reply by {span}"))),
         ("wait", span) => Some(Exchange::Note(format!("The client is silent, {span} after it connected"))),
         ("stop", _) => note("The server stops"),
+        ("revoke", _) => note("The login is no longer valid, because the account has changed"),
         ("end", _) => note("The client closes"),
         ("close", _) => note("The server closes"),
         ("abort", _) => note("The server closes without a final reply"),

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock::Now,
     proto::{
-        Context, Encryption, Session, SessionEvent, SessionPhase, Step, TLS_HANDSHAKE,
+        Context, Encryption, EndReason, Session, SessionEvent, SessionPhase, Step, TLS_HANDSHAKE,
         buffer::{Inbox, Outbox},
         chaos::ChaosPoint,
         folder::Folder,
@@ -359,10 +359,10 @@ impl Recorder {
         self.line(&format!(". wait {}", format::format_duration(Duration::from_secs(waited))));
     }
 
-    /// Records that the server stops.
-    pub fn record_shutdown(&mut self, now: Now) {
+    /// Records that the server ends the session.
+    pub fn record_server_end(&mut self, why: EndReason, now: Now) {
         self.write_time(now);
-        self.line(". stop");
+        self.line(&format!(". {}", why.directive()));
     }
 
     /// Records that the connection ends without the session's knowledge.

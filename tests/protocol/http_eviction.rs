@@ -19,7 +19,7 @@ use restante::{
         transport::{Security, Transport},
     },
     proto::{
-        Context, Encryption, Progress, Session, SessionPhase, Step, Timeouts,
+        Context, Encryption, EndReason, Progress, Session, SessionPhase, Step, Timeouts,
         buffer::{Inbox, Outbox},
         dot::LineEndings,
         http::{HttpConfig, HttpSession, LoginPolicy, SessionConfig, api::Document},
@@ -155,8 +155,8 @@ impl Session for Buggy {
         self.0.on_timeout(out);
     }
 
-    fn shutdown(&mut self, out: &mut Outbox) -> Step {
-        self.0.shutdown(out)
+    fn end(&mut self, why: EndReason, out: &mut Outbox) -> Step {
+        self.0.end(why, out)
     }
 }
 

@@ -25,7 +25,7 @@ use restante::{
         transport::{Security, Transport},
     },
     proto::{
-        Context, Encryption, Progress, ResetOn, Session, Step, Timeouts,
+        Context, Encryption, EndReason, Progress, ResetOn, Session, Step, Timeouts,
         buffer::{Inbox, Line, Outbox},
         request::{AccountDirectory, ConnId, Lookup, Request, Response},
         smtp::address::Address,
@@ -72,7 +72,7 @@ impl Session for Careless {
 
     fn on_timeout(&mut self, _: &mut Outbox) {}
 
-    fn shutdown(&mut self, _: &mut Outbox) -> Step {
+    fn end(&mut self, _: EndReason, _: &mut Outbox) -> Step {
         Step::Close
     }
 }

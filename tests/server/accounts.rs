@@ -87,16 +87,26 @@ fn the_list_shows_what_is_not_as_usual_and_who_removes_is_told_of_the_aliases() 
                       "quota": {"bytes": "1 GiB", "messages": 5}, "sent_copy": false},
                     "bob@example.test": {"password_hash": "!", "inbox": "bobs"}}"#;
     fs::write(home.join("users.json"), users).unwrap();
-    assert!(user_ok(home, &["disable", "Bob@example.test"], "").starts_with("disabled bob@example.test; "));
+    assert!(user_ok(home, &["disable", "Bob@example.test"], "").starts_with("disabled bob@example.test\n"));
     assert_eq!(
         user_ok(home, &["list"], ""),
         "alice@example.test, a@example.test, at most 1 GiB and 5 messages\nbob@example.test -> bobs, disabled\n"
     );
-    assert!(user_ok(home, &["enable", "bob@example.test"], "").starts_with("enabled bob@example.test; "));
+    assert!(user_ok(home, &["enable", "bob@example.test"], "").starts_with("enabled bob@example.test\n"));
     assert!(user_ok(home, &["list"], "").ends_with("bob@example.test -> bobs\n"));
     assert_eq!(users_file(home)[ALICE]["sent_copy"], false);
     let removed = user_ok(home, &["remove", "bob@example.test"], "");
     assert!(removed.contains("aliases, line 1, column ") && removed.contains("no alias bob"), "{removed}");
+}
+
+#[test]
+fn n160_the_time_of_a_reload_is_told_if_a_server_runs() {
+    let mut server = Setup { config: Some(STRICT), users: &[ALICE], ..Setup::default() }.start();
+    let home = server.home.path().to_owned();
+    let told = user_ok(&home, &["disable", ALICE], "");
+    assert_eq!(told, format!("disabled {ALICE}; a running server applies this within 2s\n"));
+    server.kill();
+    assert_eq!(user_ok(&home, &["enable", ALICE], ""), format!("enabled {ALICE}\n"));
 }
 
 #[test]
@@ -128,7 +138,7 @@ fn w08_a_user_is_found_in_every_form_of_the_address() {
     assert!(config.contains("bücher.test"), "{config}");
     fs::write(home.join("restante.toml"), config).unwrap();
     let added = user_ok(home, &["add", "O'Neil@BÜCHER.test", "--password-stdin"], "first\n");
-    assert!(added.starts_with("added o'neil@xn--bcher-kva.test;"), "{added}");
+    assert!(added.starts_with("added o'neil@xn--bcher-kva.test\n"), "{added}");
     let again = user(home, &["add", "o'neil@xn--bcher-kva.test", "--password-stdin"], "first\n");
     assert!(!again.status.success(), "it is there already");
     user_ok(home, &["passwd", "\"o'neil\"@bücher.test", "--password-stdin"], "second\n");
@@ -286,4 +296,34 @@ fn n78_an_account_without_a_mailbox_is_removed_with_its_mail() {
         let said = String::from_utf8(again.stderr).unwrap();
         assert!(again.status.code() == Some(1) && !said.contains("os error"), "{said}");
     }
+}
+
+#[test]
+fn n157_a_lost_file_of_accounts_is_not_begun_anew_beside_the_mail_of_others() {
+    let home = home();
+    let (home, spool) = (home.path(), home.path().join("spool"));
+    fs::write(home.join("restante.toml"), configuration(home, &spool, STRICT)).unwrap();
+    for sub in ["tmp", "new", "cur"] {
+        fs::create_dir_all(spool.join(ALICE).join(sub)).unwrap();
+    }
+    fs::write(spool.join(ALICE).join("new/1"), "Subject: x\n\n").unwrap();
+    let add = |name: &str, more: &[&str]| {
+        let output = user(home, &[&["add", name, "--password-stdin"], more].concat(), "sesame\n");
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let lose = || fs::remove_file(home.join("users.json")).unwrap();
+    // Mailboxes that were copied before the first start of a server.
+    assert_eq!(add("bob", &[]).0, Some(0));
+    lose();
+    fs::write(spool.join(".restante.lock"), "").unwrap();
+    let (code, said) = add("bob", &[]);
+    let told =
+        format!("users.json is not there, and the spool has mail of other accounts, as of {ALICE}: restore");
+    assert!(code == Some(2) && said.contains(&told) && said.contains("add --new-file"), "{said}");
+    assert!(!home.join("users.json").exists());
+    // The only mail is that of the account.
+    assert_eq!(add(ALICE, &["--keep-mail"]).0, Some(0));
+    lose();
+    assert_eq!(add("bob", &["--new-file"]).0, Some(0));
+    assert_eq!(add("carol", &[]).0, Some(0), "the file is there");
 }

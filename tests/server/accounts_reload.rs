@@ -127,7 +127,7 @@ fn a_broken_file_keeps_the_old_accounts_and_is_told_once() {
 }
 
 #[test]
-fn n45_a_file_that_is_moved_away_is_to_be_put_back_also_at_a_reload() {
+fn n45_n157_a_file_that_is_moved_away_is_to_be_put_back_also_at_a_reload() {
     let server = server("");
     let (file, away) = (server.home.path().join("users.json"), server.home.path().join("away"));
     fs::rename(&file, &away).unwrap();
@@ -139,7 +139,7 @@ fn n45_a_file_that_is_moved_away_is_to_be_put_back_also_at_a_reload() {
     let config = fs::read_to_string(server.home.path().join("restante.toml")).unwrap();
     let other = server.home.path().join("other.toml");
     fs::write(&other, config.replace("users.json", "other.json")).unwrap();
-    let add = |name: &str| {
+    let add = |name: &str, more: &[&str]| {
         let mut add = Command::new("sh");
         add.args([
             "-c",
@@ -150,13 +150,15 @@ fn n45_a_file_that_is_moved_away_is_to_be_put_back_also_at_a_reload() {
             "add",
             name,
         ]);
-        let output = add.args(["--password-stdin", "--config"]).arg(&other).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stderr).unwrap()
+        let output = add.args(["--password-stdin", "--config"]).arg(&other).args(more).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
-    let told = add("ann@example.test");
-    assert!(told.contains("other.json was not there, and a server uses the spool: "), "{told}");
-    assert_eq!(add("eve@example.test"), "");
+    let (code, told) = add("ann@example.test", &[]);
+    let restore =
+        "other.json is not there, and a server uses the spool: restore the file from the backup first";
+    assert!(code == Some(2) && told.contains(restore) && told.contains("add --new-file"), "{told}");
+    assert_eq!(add("ann@example.test", &["--new-file"]), (Some(0), String::new()));
+    assert_eq!(add("eve@example.test", &[]), (Some(0), String::new()));
     fs::rename(&away, &file).unwrap();
     let log = server.log();
     let told: Vec<&str> = log.lines().filter(|line| line.contains(" reload failed")).collect();

@@ -26,6 +26,7 @@ mod rights;
 mod running;
 mod service;
 mod service_files;
+mod session_logins;
 mod status;
 mod stop;
 mod users;

@@ -205,13 +205,17 @@ fn n40_a_further_address_is_told_with_its_account_before_a_password_is_asked_for
 }
 
 #[test]
-fn n41_mail_in_a_mailbox_that_no_account_has_is_told_by_fsck_and_by_a_start() {
+fn n41_n158_mail_in_a_mailbox_that_no_account_has_is_told_by_fsck_check_and_a_start() {
     let story = Story::new();
     ["old@example.test", "shared", BOB].iter().for_each(|mailbox| story.put(mailbox));
     fs::create_dir_all(story.at("spool/empty@example.test/new")).unwrap();
     let (code, said) = story.restante("fsck");
     assert!(code.is_some() && said.matches("no-account: 1 message, and no account").count() == 2, "{said}");
     assert!(said.contains("--inbox shared --keep-mail"), "{said}");
+    let (code, said) = story.restante("check");
+    let told =
+        "# warning: 2 mailboxes with mail that no account has, so that no login reads it: `restante fsck";
+    assert!(code == Some(0) && said.contains(told), "{said}");
     let (_, said) = story.types("restante fsck --spool spool");
     assert!(!said.contains("no-account"), "the accounts are not known: {said}");
 

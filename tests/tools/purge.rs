@@ -10,11 +10,13 @@ use std::{
 
 use crate::{
     common::{
-        self, Server,
+        self, STRICT, Server,
         client::{Client, deliver, session_with},
+        configuration,
         disk::{Mount, SmallDisk},
         home, installed, skip,
         tools::{Desk, command_on},
+        write_private,
     },
     wait::{BOB, LETTER, command, run, said},
 };
@@ -269,4 +271,38 @@ fn n94_a_mistake_in_the_aliases_stops_no_tool_that_needs_none() {
             assert!(code == Some(2) && said.contains("and no alias is known: "), "{words:?}: {said}");
         }
     }
+}
+
+#[test]
+fn n159_a_mailbox_without_an_account_comes_with_the_option_that_reaches_it() {
+    let home = home();
+    let (file, spool) = (home.path().join("restante.toml"), home.path().join("spool"));
+    fs::write(&file, configuration(home.path(), &spool, STRICT)).unwrap();
+    write_private(&home.path().join("users.json"), &format!("{{{BOB:?}: {{\"password_hash\": \"!\"}}}}"));
+    for part in ["tmp", "new", "cur"] {
+        fs::create_dir_all(spool.join("old@example.test").join(part)).unwrap();
+    }
+    fs::write(spool.join("old@example.test/new/1"), "Subject: x\n\n").unwrap();
+    let told = |to: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        let output = command.args(["purge", "--yes", "--to", to, "--config"]).arg(&file).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for to in ["old", "old@example.test"] {
+        let told = told(to);
+        let way = format!("`--to old@example.test --spool {}` in place of --config", spool.display());
+        assert!(
+            told.contains(": no account has that address; its mailbox is there, and ") && told.contains(&way),
+            "{told}"
+        );
+    }
+    for (to, why) in
+        [("nosuch", "no account has that address"), ("x@far.test", "not in a domain of this server")]
+    {
+        let told = told(to);
+        assert!(told.contains(&format!("{to}: {why}; `restante user list --config ")), "{told}");
+    }
+    let (lines, code) = run(&spool, &["purge", "--to", "old@example.test", "--yes"]);
+    assert_eq!((lines, code), (vec!["1 message deleted".to_owned()], 0));
 }

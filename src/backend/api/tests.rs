@@ -30,10 +30,10 @@ fn ask_with(
     documents: &mut DocumentMemory,
     effects: &mut Effects,
 ) {
-    let (mut client, accounts) = (Client::default(), Accounts::accept_all(&[]));
+    let (mut client, mut logins) = (Client::default(), SessionLogins::default());
     let key = ClientKey::Address([192, 0, 2, 1].into());
     let memory = (documents, Duration::ZERO);
-    subscriptions.handle((ConnId(id), &mut client, &key), request, &accounts, memory, effects);
+    subscriptions.handle((ConnId(id), &mut client, &key), request, &mut logins, memory, effects);
 }
 
 fn jobs(effects: &mut Effects) -> Vec<String> {

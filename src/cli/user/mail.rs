@@ -13,7 +13,7 @@ use crate::{
     config::{Config, UnknownRecipients},
     loaded_config,
     maildir::{
-        Kind, Spool,
+        Kind, Spool, lock,
         relocation::{self, Moved},
         usage::usage,
     },
@@ -58,6 +58,33 @@ pub(super) fn refuse_former_mail(
             owners.join(" and ")
         ),
     }))
+}
+
+/// Refuses a first account if the file of accounts was probably lost: a server runs, or one has run and other mailboxes than
+/// that of the account have mail. Mailboxes that were copied before the first start are no such sign.
+pub(super) fn refuse_new_file(config: &Config, own: &Mailbox) -> Result<(), Failure> {
+    let Ok(spool) = Spool::open_existing(&config.spool) else { return Ok(()) };
+    let sign = if spool.is_in_use() {
+        Some("a server uses the spool".to_owned())
+    } else if exists(&config.spool.join(lock::FILE)) {
+        other_mail(&spool, own).map(|name| format!("the spool has mail of other accounts, as of {name}"))
+    } else {
+        None
+    };
+    let Some(sign) = sign else { return Ok(()) };
+    let file = config.accounts.display();
+    Err(Failure::Usage(format!(
+        "{file} is not there, and {sign}: restore the file from the backup first, because a new one takes the place of all its \
+         accounts; if there is to be a new file, add --new-file"
+    )))
+}
+
+/// Another mailbox that has mail.
+fn other_mail(spool: &Spool, own: &Mailbox) -> Option<String> {
+    let names = spool.names().ok()?;
+    let is_other = |name: &String| Mailbox::named(name).is_some_and(|mailbox| mailbox != *own);
+    let has_mail = |name: &String| usage(spool, name).is_ok_and(|usage| usage.messages > 0);
+    names.into_iter().filter_map(|name| name.into_string().ok()).filter(is_other).find(has_mail)
 }
 
 /// Renames an account, and moves its mailbox.

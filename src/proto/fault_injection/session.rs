@@ -23,7 +23,7 @@ use super::{
 use crate::{
     clock::Now,
     proto::{
-        Context, Encryption, Progress, Session, SessionEvent, SessionPhase, Step, Timeouts,
+        Context, Encryption, EndReason, Progress, Session, SessionEvent, SessionPhase, Step, Timeouts,
         buffer::{Inbox, Outbox},
         chaos::ChaosPoint,
         event::Event,
@@ -424,8 +424,8 @@ impl Session for FaultySession {
         self.session.on_timeout(out);
     }
 
-    fn shutdown(&mut self, out: &mut Outbox) -> Step {
-        if self.held.is_some() { Step::Abort } else { self.session.shutdown(out) }
+    fn end(&mut self, why: EndReason, out: &mut Outbox) -> Step {
+        if self.held.is_some() { Step::Abort } else { self.session.end(why, out) }
     }
 }
 
@@ -478,7 +478,7 @@ mod tests {
 
         fn on_timeout(&mut self, _: &mut Outbox) {}
 
-        fn shutdown(&mut self, _: &mut Outbox) -> Step {
+        fn end(&mut self, _: EndReason, _: &mut Outbox) -> Step {
             Step::Close
         }
     }

@@ -19,7 +19,7 @@ use super::{
     submission,
 };
 use crate::proto::{
-    Context, Encryption, HeldDocument, Progress, ProgressCounts, ResetOn, Session, SessionEvent,
+    Context, Encryption, EndReason, HeldDocument, Progress, ProgressCounts, ResetOn, Session, SessionEvent,
     SessionPhase, SessionStage, Step, TLS_HANDSHAKE, Timeouts,
     buffer::{Inbox, Outbox},
     event::Event,
@@ -374,8 +374,9 @@ impl Session for HttpSession {
         }
     }
 
-    fn shutdown(&mut self, out: &mut Outbox) -> Step {
+    fn end(&mut self, why: EndReason, out: &mut Outbox) -> Step {
         match &mut self.state {
+            _ if why == EndReason::LoginRevoked => self.login_revoked(out),
             State::Submitting(submission) if submission.is_final() => {
                 submission.exchange.head.keep_alive = false;
                 Step::Idle
@@ -387,7 +388,7 @@ impl Session for HttpSession {
             | State::Over => self.finish(false),
             // The client must see that content is missing.
             State::Sending(_) | State::AwaitingPiece(_) => Step::Abort,
-            _ => self.refuse_and_close("shutting down", &SHUTTING_DOWN, out),
+            _ => self.refuse_and_close(why.words(), &SHUTTING_DOWN, out),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Requests whose response comes with a change: `/wait`, a long poll, and `/api/events` and `/sessions/events`, server-sent
 //! events (HTML Living Standard section 9.2).
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use super::{
     api::{ApiAction, ApiRequest, MailChange, MailboxScope, MessageView, Outcome},
@@ -14,8 +14,9 @@ use super::{
 use crate::{
     limits::Span,
     proto::{
-        Context, SessionEvent, Step,
+        Context, EndReason, SessionEvent, Step,
         buffer::{Inbox, Outbox},
+        event::Event,
         request::{Failure, Response},
     },
 };
@@ -176,6 +177,30 @@ impl HttpSession {
         }
         out.line(": ping\r\n");
         Step::Pause(PING_INTERVAL)
+    }
+
+    /// The login of the last request is no longer valid. Each request has its own login, so only a stream or a wait ends.
+    pub(super) fn login_revoked(&mut self, out: &mut Outbox) -> Step {
+        let why = EndReason::LoginRevoked.words();
+        match mem::replace(&mut self.state, State::Over) {
+            State::Events { .. } | State::Streaming(_) | State::AwaitingStreamed(_) => {
+                out.push_event(Event::Ended { why });
+                self.finish(false)
+            }
+            State::Waiting(wait) | State::Searching(wait) => {
+                out.push_event(Event::Ended { why });
+                self.refuse_login(&wait.exchange, out)
+            }
+            State::AwaitingSubscription(mut exchange, ..) => {
+                out.push_event(Event::Ended { why });
+                exchange.head.keep_alive = false;
+                self.refuse_login(&exchange, out)
+            }
+            state => {
+                self.state = state;
+                Step::Idle
+            }
+        }
     }
 
     /// The mailboxes have changed, or the sessions that a page shows.

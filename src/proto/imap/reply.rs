@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     language::{Language, LocalizedText},
-    proto::{failure_texts, request::Failure},
+    proto::{EndReason, failure_texts, request::Failure},
 };
 
 /// The text of a reply in both languages, with its response code.
@@ -320,6 +320,18 @@ pub(super) const TOO_SLOW: ReplyText = ReplyText::new("Timeout, closing", "Déla
 /// The last reply when the server shuts down.
 pub(super) const SHUTTING_DOWN: ReplyText =
     ReplyText::coded("UNAVAILABLE", "Shutting down, log in again", "Arrêt du serveur, reconnectez-vous");
+/// The last reply to a user who may no longer log in so.
+pub(super) const LOGIN_REVOKED: ReplyText =
+    ReplyText::new("This login is no longer valid, log in again", "Ce compte a changé, reconnectez-vous");
+
+/// The last reply of a session that the server ends.
+pub(super) const fn farewell(why: EndReason) -> ReplyText {
+    match why {
+        EndReason::Shutdown => SHUTTING_DOWN,
+        EndReason::LoginRevoked => LOGIN_REVOKED,
+    }
+}
+
 /// An internal error of the server.
 pub const INTERNAL: ReplyText = ReplyText::coded("UNAVAILABLE", "Internal error", "Erreur interne");
 /// The only line to a client beyond the connection limit.

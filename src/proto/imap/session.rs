@@ -13,8 +13,8 @@ use crate::{
     clock::Now,
     language::Language,
     proto::{
-        Context, Encryption, Progress, ProgressCounts, ResetOn, Session, SessionEvent, SessionPhase,
-        SessionStage, Step, Timeouts,
+        Context, Encryption, EndReason, Progress, ProgressCounts, ResetOn, Session, SessionEvent,
+        SessionPhase, SessionStage, Step, Timeouts,
         buffer::{Inbox, Outbox},
         request::Response,
     },
@@ -50,8 +50,10 @@ impl Session for ImapSession {
     }
 
     fn step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {
+        if let (State::Ready, Some(why)) = (&self.state, self.ending) {
+            return self.close_with(out, why.words(), reply::farewell(why));
+        }
         match mem::replace(&mut self.state, State::Over) {
-            State::Ready if self.is_stopping => self.close_with(out, "shutting down", reply::SHUTTING_DOWN),
             State::Ready | State::Idling { .. } if self.is_folder_gone() => {
                 self.close_with(out, "the mailbox is gone", reply::MAILBOX_GONE)
             }
@@ -178,15 +180,15 @@ impl Session for ImapSession {
         self.close_with(out, "timeout", reply::TOO_SLOW);
     }
 
-    fn shutdown(&mut self, out: &mut Outbox) -> Step {
+    fn end(&mut self, why: EndReason, out: &mut Outbox) -> Step {
         match &self.state {
             // The changes of a command are on their way to the disk, and its reply comes soon.
             State::Awaiting(_, pending) if is_change(pending) => {
-                self.is_stopping = true;
+                self.ending = Some(why);
                 Step::Idle
             }
-            _ if self.is_inside_response() => self.abort(out, "shutting down"),
-            _ => self.close_with(out, "shutting down", reply::SHUTTING_DOWN),
+            _ if self.is_inside_response() => self.abort(out, why.words()),
+            _ => self.close_with(out, why.words(), reply::farewell(why)),
         }
     }
 }

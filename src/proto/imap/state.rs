@@ -20,6 +20,7 @@ use super::{
 };
 use crate::language::Language;
 use crate::proto::{
+    EndReason,
     dot::LineEndings,
     imap::request::ImapRequest,
     request::Mailbox,
@@ -41,8 +42,8 @@ pub struct ImapSession {
     /// Whether the client has asked for modification sequences (RFC 7162 section 3.1).
     pub(super) condstore: bool,
     pub(super) is_encrypted: bool,
-    /// True if the server stops, and the session ends with its present command.
-    pub(super) is_stopping: bool,
+    /// The reason why the server ends the session after its present command.
+    pub(super) ending: Option<EndReason>,
     /// Errors before the login; after it, malformed commands since the last good one.
     pub(super) errors: usize,
     pub(super) failed_credentials: FailedCredentials,
@@ -239,7 +240,7 @@ impl ImapSession {
             created: Vec::new(),
             condstore: false,
             is_encrypted: false,
-            is_stopping: false,
+            ending: None,
             errors: 0,
             failed_credentials: FailedCredentials::default(),
             login_steps: 0,

@@ -3,7 +3,7 @@
 
 use crate::{
     language::{Language, LocalizedText},
-    proto::{buffer::Outbox, failure_texts, request::Failure, smtp::reply_codes::ReplyClass},
+    proto::{EndReason, buffer::Outbox, failure_texts, request::Failure, smtp::reply_codes::ReplyClass},
 };
 
 /// The text of a reply in both languages, with the response code of a refusal.
@@ -216,6 +216,18 @@ pub const TOO_MANY_ERRORS: ReplyText =
 pub const TOO_SLOW: ReplyText = ReplyText::new("Timeout, closing", "Délai dépassé, fin de session");
 /// The last reply when the server shuts down.
 pub const SHUTTING_DOWN: ReplyText = ReplyText::coded("[SYS/TEMP] ", "Shutting down", "Arrêt du serveur");
+/// The last reply to a user who may no longer log in so.
+pub const LOGIN_REVOKED: ReplyText =
+    ReplyText::new("This login is no longer valid, log in again", "Ce compte a changé, reconnectez-vous");
+
+/// The last reply of a session that the server ends.
+pub const fn farewell(why: EndReason) -> ReplyText {
+    match why {
+        EndReason::Shutdown => SHUTTING_DOWN,
+        EndReason::LoginRevoked => LOGIN_REVOKED,
+    }
+}
+
 /// An internal error of the server.
 pub const INTERNAL: ReplyText = ReplyText::coded("[SYS/TEMP] ", "Internal error", "Erreur interne");
 /// The only line to a client beyond the connection limit.

@@ -17,8 +17,8 @@ use crate::{
     language::Language,
     limits::Span,
     proto::{
-        Context, Encryption, Progress, ResetOn, Session, SessionEvent, SessionPhase, Step, TLS_HANDSHAKE,
-        Timeouts,
+        Context, Encryption, EndReason, Progress, ResetOn, Session, SessionEvent, SessionPhase, Step,
+        TLS_HANDSHAKE, Timeouts,
         buffer::{Inbox, Line, Outbox},
         event::Event,
         is_http_request, is_limit_reached,
@@ -451,12 +451,15 @@ impl Session for Pop3Session {
         self.close_with(out, "timeout", reply::TOO_SLOW);
     }
 
-    fn shutdown(&mut self, out: &mut Outbox) -> Step {
+    fn end(&mut self, why: EndReason, out: &mut Outbox) -> Step {
         match self.state {
             State::AwaitingUpdate { .. } => Step::Idle,
             // Inside a message, the client would take any text for a part of it.
-            State::Sending(..) | State::AwaitingRead(..) | State::Listing(..) => Step::Abort,
-            _ => self.close_with(out, "shutting down", reply::SHUTTING_DOWN),
+            State::Sending(..) | State::AwaitingRead(..) | State::Listing(..) => {
+                out.push_event(Event::Ended { why: why.words() });
+                Step::Abort
+            }
+            _ => self.close_with(out, why.words(), reply::farewell(why)),
         }
     }
 }

@@ -84,10 +84,8 @@ impl SmtpSession {
     }
 
     pub(super) fn after_message(&self, out: &mut Outbox) -> Step {
-        if !self.stopping {
-            return Step::Continue;
-        }
-        reply::SHUTTING_DOWN.write(out);
+        let Some(why) = self.ending else { return Step::Continue };
+        reply::farewell(why).write(out);
         Step::Close
     }
 }

@@ -125,7 +125,7 @@ mod tests {
         clock::Now,
         limits::{Limits, Size},
         proto::{
-            Context, Session,
+            Context, EndReason, Session,
             buffer::Inbox,
             destinations::Group,
             dot::LineEndings,
@@ -301,7 +301,8 @@ mod tests {
         let rcpts: String = (0..200).map(|n| format!("RCPT TO:<{n}@c.test>\r\n")).collect();
         talk.say(&(rcpts + "DATA\r\n"), |_| Response::Done);
         let step = talk.session.reply_to_message(reply::queued("1"), AfterReplies::Nothing, &mut talk.out);
-        assert!(matches!(step, Step::Continue) && matches!(talk.session.shutdown(&mut talk.out), Step::Idle));
+        let ends = talk.session.end(EndReason::Shutdown, &mut talk.out);
+        assert!(matches!(step, Step::Continue) && matches!(ends, Step::Idle));
         let replies = talk.say("", |_| Response::Done);
         assert_eq!(
             (replies.len(), &replies[199][..15], &replies[200][..4]),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{address::Address, reply_codes::FAULT_ON_DEMAND};
 use crate::{
     language::Language,
-    proto::{buffer::Outbox, failure_texts, request::Failure},
+    proto::{EndReason, buffer::Outbox, failure_texts, request::Failure},
 };
 
 /// One reply. Banner, EHLO, HELO and 354 have no enhanced code (RFC 2034).
@@ -56,6 +56,14 @@ impl Reply {
     /// Code and enhanced code, for the log.
     pub fn codes(&self) -> String {
         format!("{}-{}", self.code, self.enhanced)
+    }
+}
+
+/// The last reply of a session that the server ends.
+pub fn farewell(why: EndReason) -> Reply {
+    match why {
+        EndReason::Shutdown => SHUTTING_DOWN,
+        EndReason::LoginRevoked => LOGIN_REVOKED,
     }
 }
 
@@ -203,6 +211,8 @@ pub const TOO_MANY_MESSAGES: Reply =
     Reply::new(421, "4.7.0", "Too many messages in one session, come back in a new one");
 /// The server shuts down and ends the session.
 pub const SHUTTING_DOWN: Reply = Reply::new(421, "4.3.2", "Shutting down, try later");
+/// The user who has logged in may no longer log in so.
+pub const LOGIN_REVOKED: Reply = Reply::new(421, "4.7.0", "This login is no longer valid, log in again");
 /// An internal error of the server.
 pub const INTERNAL: Reply = Reply::new(421, "4.3.0", "Internal error, try later");
 /// The connection limit is reached.

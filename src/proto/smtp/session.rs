@@ -14,8 +14,8 @@ use super::{
     state::{ADVANCE_BODY, ADVANCE_SENDER, ADVANCE_TLS, AfterReplies, OpenTransaction, SmtpSession, State},
 };
 use crate::proto::{
-    Context, Encryption, Progress, ResetOn, Session, SessionPhase, SessionStage, Step, TLS_HANDSHAKE,
-    Timeouts,
+    Context, Encryption, EndReason, Progress, ResetOn, Session, SessionPhase, SessionStage, Step,
+    TLS_HANDSHAKE, Timeouts,
     buffer::{Inbox, Line, Outbox},
     dot::Decoder,
     event::Event,
@@ -278,13 +278,13 @@ impl Session for SmtpSession {
         self.close_with(out, "timeout", &reply::TOO_SLOW);
     }
 
-    fn shutdown(&mut self, out: &mut Outbox) -> Step {
-        self.stopping = true;
+    fn end(&mut self, why: EndReason, out: &mut Outbox) -> Step {
+        self.ending = Some(why);
         match self.state {
             State::AwaitingDelivery(_) | State::AwaitingDiscard { .. } | State::WritingReplies(_) => {
                 Step::Idle
             }
-            _ => self.close_with(out, "shutting down", &reply::SHUTTING_DOWN),
+            _ => self.close_with(out, why.words(), &reply::farewell(why)),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     session_config::SessionConfig,
 };
 use crate::proto::{
-    ProgressCounts, SessionPhase,
+    EndReason, ProgressCounts, SessionPhase,
     destinations::Destinations,
     dot::LineEndings,
     event::Event,
@@ -47,8 +47,8 @@ pub struct SmtpSession {
     /// Junk commands since the last accepted message, see [`Verb::is_junk`](super::command_table::Verb::is_junk).
     pub(super) junk: usize,
     pub(super) unknown_recipients: usize,
-    /// True if the server shuts down: the session ends after the message in progress.
-    pub(super) stopping: bool,
+    /// The reason why the server ends the session after the message in progress.
+    pub(super) ending: Option<EndReason>,
     /// True if MAIL had BODY=8BITMIME.
     pub(super) eight_bit: bool,
     pub(super) counts: ProgressCounts,
@@ -216,7 +216,7 @@ impl SmtpSession {
             errors: 0,
             junk: 0,
             unknown_recipients: 0,
-            stopping: false,
+            ending: None,
             eight_bit: false,
             counts: ProgressCounts::default(),
             max_advance: 0,

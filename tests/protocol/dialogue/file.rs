@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use restante::{limits::Span, proto::http::api::MailChange, transcript::ElidedData};
+use restante::{
+    limits::Span,
+    proto::{EndReason, http::api::MailChange},
+    transcript::ElidedData,
+};
 
 use super::{
     text,
@@ -51,8 +55,8 @@ pub(crate) enum Act {
     Idle,
     /// Time passes.
     Wait(Duration),
-    /// The server stops.
-    Stop,
+    /// The server ends the session.
+    Stop(EndReason),
     /// The client closes.
     End,
     /// A message changes.
@@ -161,7 +165,8 @@ fn read_item(text: &str) -> Result<Option<What>, String> {
         (". ", _) if text.starts_with(". pause ") => What::Session(text.into()),
         ("! ", _) => What::Answer(text[2..].into()),
         (_, ". idle") => What::Act(Act::Idle),
-        (_, ". stop") => What::Act(Act::Stop),
+        (_, ". stop") => What::Act(Act::Stop(EndReason::Shutdown)),
+        (_, ". revoke") => What::Act(Act::Stop(EndReason::LoginRevoked)),
         (_, ". end") => What::Act(Act::End),
         (". ", _) => match text.strip_prefix(". wait ") {
             Some(span) => What::Act(Act::Wait(span.parse::<Span>()?.0)),

@@ -425,8 +425,8 @@ impl<'a> Player<'a> {
                 self.inbox.end();
                 Ok(())
             }
-            Act::Stop if self.phase == Phase::Over => Ok(()),
-            Act::Stop => match self.session.shutdown(&mut self.outbox) {
+            Act::Stop(_) if self.phase == Phase::Over => Ok(()),
+            Act::Stop(why) => match self.session.end(why, &mut self.outbox) {
                 Step::Close => {
                     self.flush()?;
                     self.over(". close")
