@@ -16,7 +16,9 @@ use crate::{
     accounts::{self, Account, UserFile},
     command_hint::restante,
     config::Config,
-    file_rights, password_prompt,
+    file_rights,
+    maildir::Spool,
+    password_prompt,
     proto::request::Mailbox,
     system::privileges,
 };
