@@ -401,7 +401,7 @@ const steps = {
         session.say('RCPT TO:<bob@example.test>');
         session.say('VRFY');
         await page.goto(base + '/sessions');
-        await page.locator('.transcript code').filter({ hasText: 'VRFY' }).waitFor();
+        await page.locator('.transcript code').filter({ hasText: /^VRFY$/ }).waitFor();
         assert.ok(await narrow(), `${name}: sessions are wider than the window`);
         (await accessible(page, `${name} sessions`)).forEach((one) => minor.add(one));
         await picture(page, `${name}-sessions`);

@@ -55,6 +55,8 @@ pub struct FaultySession {
     hint: Option<String>,
     /// A sentence about the form of the login name, for the next reply. It is no event: nothing was asked for in vain.
     note: Option<String>,
+    /// Whether replies say something about the form of login names.
+    pub has_notes: bool,
 }
 
 /// The state of the faults in progress.
@@ -99,6 +101,7 @@ impl FaultySession {
             held: None,
             hint: None,
             note: None,
+            has_notes: true,
         }
     }
 
@@ -128,7 +131,7 @@ impl FaultySession {
         if let Some(hint) = self.hint.take_if(|hint| append(hint, self.protocol, &mut reply)) {
             out.push_event(Event::NoFault(hint));
         }
-        self.note.take_if(|note| append(note, self.protocol, &mut reply));
+        self.note.take_if(|note| !self.has_notes || append(note, self.protocol, &mut reply));
         if let Some(by) = self.bye(&reply, &step) {
             reply.extend_from_slice(b"* BYE A fault on demand\r\n");
             step = terminate(out, by, Step::Close);
@@ -463,8 +466,8 @@ mod tests {
         fn tls_started(&mut self, _: &Context<'_>, _: Encryption) {}
 
         fn timeouts(&self) -> Timeouts {
-            let limit = Duration::ZERO;
-            Timeouts { read: limit, reset_on: ResetOn::Command, write: limit, session: None }
+            let none = Duration::ZERO;
+            Timeouts { read: none, reset_on: ResetOn::Command, write: none, session: None }
         }
 
         fn progress(&self) -> Progress {

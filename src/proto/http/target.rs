@@ -21,6 +21,10 @@ impl Target {
             None => {
                 let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
                 let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+                // An http URI without a host is invalid (RFC 9110 section 4.2.1).
+                if authority.is_empty() {
+                    return None;
+                }
                 (Some(authority.to_owned()), path)
             }
         };

@@ -13,9 +13,9 @@ use restante::proto::{
 pub(crate) use super::clock::{BEGIN, TODAY, now};
 use super::{
     file::{Act, Dialogue, Item, Problem, What},
-    responses, text,
+    responses, text, values,
     way::{Way, waits_for_reply},
-    world::{Service, World, named},
+    world::{Service, World},
 };
 
 /// Plays a dialogue, and finds the first difference between the expected and the actual lines.
@@ -439,7 +439,7 @@ impl<'a> Player<'a> {
             },
             Act::Wait(span) => self.wait(span),
             Act::Mail(kind) => {
-                let mailbox = named("bob@here.test").map_err(|what| self.fail("a mailbox", &what))?;
+                let mailbox = values::named("bob@here.test").map_err(|what| self.fail("a mailbox", &what))?;
                 let (id, json) = ("a1".into(), "{}".into());
                 let event = MailEvent { kind, mailbox, id, tagged: None, is_copy: false, json };
                 self.session.notify(&SessionEvent::Mail(Arc::new(event)), &mut self.outbox);
@@ -452,7 +452,7 @@ impl<'a> Player<'a> {
     fn change_folder(&mut self, change: &str) -> Result<(), Problem> {
         self.pass();
         if let Some(name) = change.strip_prefix("lost ") {
-            let folder = named(name).map_err(|what| self.fail("a folder", &what))?;
+            let folder = values::named(name).map_err(|what| self.fail("a folder", &what))?;
             self.session.notify(&SessionEvent::FolderGone(folder), &mut self.outbox);
             return Ok(());
         }

@@ -109,3 +109,14 @@ pub(super) fn tagged_address(address: &Address, destination: &Lookup) -> Option<
     let is_own = to.iter().any(|to| Address::from(&to.mailbox).local() == address.folded_local());
     TaggedAddress::new(address).filter(|_| !is_own)
 }
+
+/// `bob@here.test`, or `bob@here.test/.Sent` for a folder.
+pub(super) fn named(mailbox: &str) -> Result<Mailbox, String> {
+    let (name, folder) =
+        mailbox.split_once("/.").map_or((mailbox, None), |(name, folder)| (name, Some(folder)));
+    let named = || match (Mailbox::named(name)?, folder) {
+        (mailbox, Some(folder)) => Some(mailbox.in_folder(Folder::from_name(folder)?)),
+        (mailbox, None) => Some(mailbox),
+    };
+    named().ok_or_else(|| format!("{mailbox:?} can't be the name of a mailbox"))
+}

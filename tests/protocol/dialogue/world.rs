@@ -17,7 +17,6 @@ use restante::{
         dot::LineEndings,
         factory::SessionFactory,
         fault_injection::FaultySession,
-        folder::Folder,
         http::{
             self,
             api::{ApiAction, ApiRequest, SharedOctets},
@@ -45,7 +44,7 @@ use super::{
     messages::{Message, Messages},
     play::BEGIN,
     text,
-    values::{destinations, pair, read_document, read_draft, refusal_of, tagged_address},
+    values::{destinations, named, pair, read_document, read_draft, refusal_of, tagged_address},
 };
 
 /// The protocol of the session.
@@ -98,6 +97,8 @@ pub(crate) struct World {
     too_soon: bool,
     /// Whether an address may ask for a fault.
     pub(crate) faults: bool,
+    /// Whether replies then say something of the form of login names.
+    pub(crate) notes: bool,
     /// The faults by chance that come next: at which command, and the code unless the command succeeds.
     chaos: RefCell<VecDeque<(String, Option<u16>)>>,
 }
@@ -135,6 +136,7 @@ impl World {
             logins: LoginDelay::default(),
             too_soon: false,
             faults: false,
+            notes: true,
             chaos: RefCell::default(),
         }
     }
@@ -251,7 +253,12 @@ impl World {
             Service::Imap => Protocol::Imap,
             _ => Protocol::Smtp,
         };
-        Ok(if self.faults { Box::new(FaultySession::new(session, protocol, Rc::default())) } else { session })
+        if !self.faults {
+            return Ok(session);
+        }
+        let mut faulty = FaultySession::new(session, protocol, Rc::default());
+        faulty.has_notes = self.notes;
+        Ok(Box::new(faulty))
     }
 
     /// The transcript of such a session.
@@ -481,17 +488,6 @@ impl AccountDirectory for World {
         let next = outcomes.iter().position(|(named, _)| named.eq_ignore_ascii_case(&format!("{at:?}")))?;
         outcomes.remove(next)?.1
     }
-}
-
-/// `bob@here.test`, or `bob@here.test/.Sent` for a folder.
-pub(super) fn named(mailbox: &str) -> Result<Mailbox, String> {
-    let (name, folder) =
-        mailbox.split_once("/.").map_or((mailbox, None), |(name, folder)| (name, Some(folder)));
-    let named = || match (Mailbox::named(name)?, folder) {
-        (mailbox, Some(folder)) => Some(mailbox.in_folder(Folder::from_name(folder)?)),
-        (mailbox, None) => Some(mailbox),
-    };
-    named().ok_or_else(|| format!("{mailbox:?} can't be the name of a mailbox"))
 }
 
 /// A word of the configuration.

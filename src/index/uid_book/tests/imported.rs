@@ -1,0 +1,73 @@
+//! UIDs that another server has given.
+
+use super::*;
+
+#[test]
+fn y24_a_folder_of_dovecot_keeps_its_uids_and_its_keywords() {
+    let mut folder = Folder::new();
+    let path = folder.maildir.path().to_owned();
+    fs::remove_file(path.join(uid_file::FILE)).unwrap();
+    fs::write(path.join("dovecot-uidlist"), "3 V1234567890 N31\n5 :1.a:2,\n30 W9 :2.b\n").unwrap();
+    fs::write(path.join("dovecot-keywords"), "0 $Junk\n1 todo\n").unwrap();
+    folder.reload();
+    folder.add("3.new", Subdir::New, 3);
+    folder.add("2.b:2,Sb", Subdir::Cur, 2);
+    folder.add("1.a", Subdir::New, 1);
+    let sequence = folder.refresh();
+    let uids: Vec<u32> = sequence.state.messages.iter().map(|message| message.uid).collect();
+    assert_eq!((sequence.state.uid_validity, uids), (1_234_567_890, vec![5, 30, 31]));
+    let keywords: Vec<&str> = sequence.state.keywords.iter().map(AsRef::as_ref).collect();
+    assert_eq!(keywords, ["$Junk", "todo"]);
+    // Another folder of the user gets a later one.
+    assert_eq!(uid_validity::next(&folder.maildir, NOW).unwrap(), 1_234_567_891);
+}
+
+#[test]
+fn y261_the_list_of_dovecot_is_taken_over_once_although_our_uids_are_lost() {
+    let mut folder = Folder::new();
+    let path = folder.maildir.path().to_owned();
+    fs::remove_file(path.join(uid_file::FILE)).unwrap();
+    fs::write(path.join("dovecot-uidlist"), "3 V1234567890 N31\n30 :1.a\n").unwrap();
+    folder.reload();
+    folder.add("1.a", Subdir::New, 1);
+    folder.add("2.b", Subdir::New, 2);
+    let uids = |folder: &mut Folder| folder.messages().iter().map(|message| message.0).collect::<Vec<_>>();
+    assert_eq!(uids(&mut folder), [30, 31]);
+    folder.remove("2.b", Subdir::New);
+    folder.add("3.c", Subdir::New, 3);
+    for damage in ["", "not ours"] {
+        let before = folder.refresh().state.uid_validity;
+        match damage {
+            "" => fs::remove_file(path.join(uid_file::FILE)).unwrap(),
+            damage => fs::write(path.join(uid_file::FILE), damage).unwrap(),
+        }
+        folder.reload();
+        // Under the old value, UID 31 would be another message than the one that clients know.
+        assert!(folder.refresh().state.uid_validity > before);
+        assert_eq!(uids(&mut folder), [1, 2]);
+    }
+}
+
+#[test]
+fn y117_uids_that_dovecot_has_given_since_are_taken_over() {
+    let mut folder = Folder::new();
+    folder.add("1.a", Subdir::New, 1);
+    folder.add("2.b:2,S", Subdir::Cur, 2);
+    folder.refresh();
+    let path = folder.maildir.path().join("dovecot-uidlist");
+    let uids = |folder: &mut Folder| folder.messages().iter().map(|message| message.0).collect::<Vec<_>>();
+    fs::write(&path, "3 V100 N1010 G1\n2 :2.b:2,S\n1005 :3.c\n").unwrap();
+    folder.reload();
+    folder.add("3.c", Subdir::New, 3);
+    folder.add("4.d", Subdir::New, 4);
+    assert_eq!(uids(&mut folder), [1, 2, 1005, 1010]);
+    // If both have numbered one message, ours stay, and no number of Dovecot is given again.
+    fs::write(&path, "3 V100 N5000 G1\n7 :1.a\n").unwrap();
+    folder.reload();
+    folder.add("5.e", Subdir::New, 5);
+    assert_eq!(uids(&mut folder), [1, 2, 1005, 1010, 5000]);
+    // Another UIDVALIDITY is that of a folder which clients of ours have never seen.
+    fs::write(&path, "3 V101 N9000 G1\n7 :1.a\n").unwrap();
+    folder.reload();
+    assert_eq!(uids(&mut folder), [1, 2, 1005, 1010, 5000]);
+}
