@@ -106,8 +106,8 @@ impl WatchedSources {
             format!("{file} reload failed, keeping the old ones: {error}{way}")
         });
         if let (Ok(table), true) = (&table, known && changed) {
-            let (level, told) = reload_message(self.in_force, table.len(), &self.sources.users);
-            log::log!(level, "{told}");
+            let (level, message) = reload_message(self.in_force, table.len(), &self.sources.users);
+            log::log!(level, "{message}");
         }
         self.log_state(wrong, changed, now);
         let table = table.ok()?;
@@ -137,12 +137,12 @@ impl WatchedSources {
 fn reload_message(before: Option<usize>, now: usize, file: &Path) -> (log::Level, String) {
     match before {
         Some(before @ 1..) if now == 0 => {
-            let told = format!(
+            let message = format!(
                 "accounts reloaded: 0 in place of {before}, so that nobody can log in and no mail arrives: if that is not \
                  intended, restore {} from the backup",
                 file.display()
             );
-            (log::Level::Warn, told)
+            (log::Level::Warn, message)
         }
         _ => (log::Level::Info, format!("accounts reloaded: {now}")),
     }
