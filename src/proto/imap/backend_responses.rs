@@ -110,6 +110,10 @@ impl ImapSession {
         match response {
             Response::Imap(ImapResponse::State(state)) => {
                 self.set_newest(state);
+                // Any other state may be one that was begun before the message came.
+                if let Some(selected) = &mut self.selected {
+                    selected.is_behind = false;
+                }
                 self.send_updates(None, true, after, out)
             }
             Response::Failed(Failure::NoFolder)

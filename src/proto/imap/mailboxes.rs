@@ -46,7 +46,6 @@ impl ImapSession {
                 state.uid_validity == known.uid_validity && state.highest_modseq < known.highest_modseq;
             if !is_older {
                 selected.newest = state;
-                selected.is_behind = false;
             }
         }
     }

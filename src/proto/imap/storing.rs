@@ -90,14 +90,14 @@ impl ImapSession {
     }
 
     /// The UIDs of messages that the client names. Unknown UIDs are no mistake (RFC 9051 section 6.4.9), unless one of them may be
-    /// that of an APPEND: OK would claim a change that nobody has made.
+    /// that of an APPEND: OK would claim a change that nobody has made. Below the next UID of the view, messages without one are gone.
     fn uids(&mut self, messages: &Messages) -> Result<NumberSet, (Condition, ReplyText)> {
         let Some(selected) = &self.selected else { return Err((Condition::Bad, reply::SELECT_FIRST)) };
         let runs = numbers::named(&selected.view, messages).ok_or((Condition::Bad, reply::NO_SUCH_NUMBER))?;
-        let uids = numbers::uids(&selected.view, &runs);
-        match selected.is_behind && uids.is_empty() && messages.by_uid {
+        let names_unseen = || messages.by_uid && messages.set.largest_named() >= selected.view.uid_next;
+        match selected.is_behind && names_unseen() {
             true => Err((Condition::No, reply::failure_text(Failure::TempFail))),
-            false => Ok(uids),
+            false => Ok(numbers::uids(&selected.view, &runs)),
         }
     }
 
