@@ -112,7 +112,7 @@ impl ImapSession {
                 self.set_newest(state);
                 // Any other state may be one that was begun before the message came.
                 if let Some(selected) = &mut self.selected {
-                    selected.is_behind = false;
+                    selected.behind_from = None;
                 }
                 self.send_updates(None, true, after, out)
             }
@@ -132,7 +132,8 @@ impl ImapSession {
             // The command has succeeded without it.
             _ => {
                 if let Some(selected) = &mut self.selected {
-                    selected.is_behind = true;
+                    let next = selected.view.uid_next;
+                    selected.behind_from = selected.behind_from.or(Some(next));
                 }
                 self.send_updates(None, true, after, out)
             }
