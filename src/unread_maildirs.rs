@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     command_hint::restante,
-    maildir::folders::FolderTree,
+    maildir::{PARTS, folders::FolderTree},
     printable::counted,
     proto::{folder::Folder, request::Mailbox, smtp::address::Address},
 };
@@ -245,7 +245,6 @@ fn entries(directory: &Path, most: usize) -> Vec<PathBuf> {
 
 /// The beginnings of the names that this server and Dovecot give to deleted folders.
 const DELETED: [&str; 2] = ["..restante.deleted.", "..DOVECOT-TRASHED"];
-const PARTS: [&str; 3] = ["tmp", "new", "cur"];
 /// Levels of directories below one of the spool, as in DOMAIN/USER/Maildir.
 const MAX_DEPTH: usize = 2;
 /// Entries that are looked at below one directory.

@@ -55,6 +55,8 @@ pub struct UidBook {
     unsaved: Vec<UidRecord>,
     /// The messages of which no session has been told.
     recent: RecentMark,
+    /// Whether the log has told that the folder has no room for a keyword.
+    has_left_out_keyword: bool,
     state: Arc<FolderState>,
 }
 
@@ -90,9 +92,12 @@ impl UidBook {
         };
         let LoadedUids { file, mut records, is_damaged } = loaded;
         let mut header = file.header();
-        let imported = uid_import::continued(maildir, header)?;
-        let is_continued = imported.is_some();
-        if let Some(imported) = imported {
+        let list = uid_import::known_list(maildir, header)?;
+        let is_continued = list.later.is_some();
+        if list.has_our_validity {
+            remember(maildir, header.uid_validity);
+        }
+        if let Some(imported) = list.later {
             log::info!("{}: Dovecot has gone on with the UIDs", maildir.path().display());
             (header, records) = continue_with(header, records, imported);
         }
@@ -126,7 +131,7 @@ impl UidBook {
         };
         let LoadedUids { file, mut records, .. } = loaded;
         let mut header = file.header();
-        if let Some(imported) = uid_import::continued(maildir, header)? {
+        if let Some(imported) = uid_import::known_list(maildir, header)?.later {
             (header, records) = continue_with(header, records, imported);
         }
         let numbers = (header.uid_limit, header.modseq_limit);
@@ -167,7 +172,7 @@ impl UidBook {
         match (begun, durable) {
             (Ok(loaded), _) => {
                 if let Some(uid_validity) = taken_over {
-                    uid_validity::record(maildir, uid_validity)?;
+                    remember(maildir, uid_validity);
                 }
                 Ok(Begun::Saved(loaded))
             }
@@ -196,6 +201,7 @@ impl UidBook {
             preassigned: HashMap::new(),
             unsaved: Vec::new(),
             recent: RecentMark::default(),
+            has_left_out_keyword: false,
             state: Arc::default(),
         }
     }
@@ -412,6 +418,19 @@ impl UidBook {
         }
         let positions = numbers.into_iter().map(|(_, position)| position).collect();
         Sequence::new(Arc::clone(&self.state), Arc::clone(&self.snapshot), positions)
+    }
+}
+
+/// Notes that the list of another server has this value too, so that a loss of our UIDs does not bring the list back. Each load does so,
+/// because an earlier build, a power cut or a full disk may have left the note out.
+fn remember(maildir: &Maildir, uid_validity: u32) {
+    let noted = match uid_validity::is_used(maildir, uid_validity) {
+        Ok(false) => uid_validity::record(maildir, uid_validity),
+        known => known.map(|_| ()),
+    };
+    if let Err(error) = noted {
+        let file = maildir.path().join(uid_file::FILE);
+        log::warn!("{error}: keep {} until this is mended, or UIDs are given twice", file.display());
     }
 }
 

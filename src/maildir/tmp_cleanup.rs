@@ -58,6 +58,7 @@ fn clean_maildir_tmp(maildir: &Maildir, now: SystemTime, age: Duration) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::maildir::PARTS;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -67,7 +68,7 @@ mod tests {
         let spool = Spool::open(dir.path()).unwrap();
         spool.open_or_create_maildir("bob").unwrap();
         let sent = dir.path().join("bob/.Sent");
-        for part in ["tmp", "new", "cur"] {
+        for part in PARTS {
             std::fs::create_dir_all(sent.join(part)).unwrap();
         }
         std::fs::write(dir.path().join("not a mailbox"), "").unwrap();

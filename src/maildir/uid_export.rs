@@ -12,6 +12,7 @@ use super::{
     Error, Maildir, Subdir, cache_file, folders, name,
     uid_file::{LoadedUids, MessageKey, UidFile, UidRecord},
     uid_import::{self, DovecotList},
+    uid_validity,
 };
 use crate::safe_file::Durability;
 
@@ -66,6 +67,8 @@ pub fn write(maildir: &Maildir, guid: u128, force: bool) -> Result<UidExport, Er
         text.extend_from_slice(name);
         text.push(b'\n');
     }
+    // After a loss of our UIDs, this list would lack those that were given here since.
+    uid_validity::record(maildir, header.uid_validity)?;
     cache_file::replace(maildir, uid_import::DOVECOT, &text, Durability::Durable)?;
     Ok(UidExport::Written { uid_validity: header.uid_validity, messages: numbered.len(), others })
 }
@@ -157,6 +160,7 @@ mod tests {
         assert_eq!(list(&maildir), expected);
         assert_eq!(write(&maildir, 9, false).unwrap(), written, "an earlier list of these UIDs");
         assert_eq!(list(&maildir), expected, "the folder keeps its name for Dovecot");
+        assert!(uid_validity::is_used(&maildir, 7).unwrap(), "no loss of our UIDs brings this list back");
     }
 
     #[test]

@@ -59,20 +59,36 @@ pub(super) fn dovecot_list(maildir: &Maildir) -> Result<Option<DovecotList>, Err
     Ok(Some(DovecotList { uids: parse(&text), guid: guid.filter(is_guid).map(str::to_owned) }))
 }
 
-/// The UIDs that Dovecot has given under this UID validity beyond our own, after a way back to it. `None`: it has not.
+/// The list of another server in a folder that has UIDs of ours.
+#[derive(Debug)]
+pub struct KnownList {
+    /// Whether the list has our UID validity, because it was taken over or exported.
+    pub has_our_validity: bool,
+    /// The UIDs that Dovecot has given under our UID validity beyond our own, after a way back to it. `None`: it has not.
+    pub later: Option<ImportedUids>,
+}
+
+/// Compares the list of another server with our UIDs.
 ///
 /// # Errors
 /// The disk failed.
-pub fn continued(maildir: &Maildir, header: UidHeader) -> Result<Option<ImportedUids>, Error> {
-    let is_later =
-        |uids: &ImportedUids| uids.uid_validity == header.uid_validity && uids.uid_next > header.uid_limit;
+pub fn known_list(maildir: &Maildir, header: UidHeader) -> Result<KnownList, Error> {
+    let parsed = |file: &str, most: u64| -> Result<Option<ImportedUids>, Error> {
+        Ok(contents(maildir, file, most)?.and_then(|text| parse(&text)))
+    };
+    let is_ours = |uids: &ImportedUids| uids.uid_validity == header.uid_validity;
+    let is_later = |uids: &ImportedUids| is_ours(uids) && uids.uid_next > header.uid_limit;
     // The first line says whether the list has to be read.
-    let begin = contents(maildir, DOVECOT, MAX_HEADER)?.and_then(|text| parse(&text));
-    if !begin.is_some_and(|begin| is_later(&begin)) {
-        return Ok(None);
-    }
-    let uids = contents(maildir, DOVECOT, MAX_BYTES)?.and_then(|text| parse(&text));
-    Ok(uids.filter(is_later))
+    let begin = parsed(DOVECOT, MAX_HEADER)?;
+    let later = match begin.as_ref().is_some_and(is_later) {
+        true => parsed(DOVECOT, MAX_BYTES)?.filter(is_later),
+        false => None,
+    };
+    let has_our_validity = match begin {
+        Some(begin) => is_ours(&begin),
+        None => parsed(COURIER, MAX_HEADER)?.is_some_and(|begin| is_ours(&begin)),
+    };
+    Ok(KnownList { has_our_validity, later })
 }
 
 /// The first octets of a file beside the messages. `None`: there is none that this user can read.
@@ -139,9 +155,10 @@ fn message(line: &[u8], has_fields: bool) -> Option<(u32, &[u8])> {
 }
 
 /// The files, the better one first.
-const FILES: [&str; 2] = [DOVECOT, "courierimapuiddb"];
+const FILES: [&str; 2] = [DOVECOT, COURIER];
 /// Dovecot's list.
 pub(super) const DOVECOT: &str = "dovecot-uidlist";
+const COURIER: &str = "courierimapuiddb";
 const MAX_BYTES: u64 = 1 << 30;
 /// Octets of the first line, and of a line after it that may be cut.
 const MAX_HEADER: u64 = 512;

@@ -1,10 +1,12 @@
 //! `.restante.uidvalidity`: the last UID validity that a folder of a user has got, in the mailbox of the user.
 //!
 //! The rule: each value is larger than all before, so that a folder that was removed and made again never has the UIDs of
-//! the one before (RFC 9051 section 2.3.1.1). A line for each folder has its value, so that the list of another server is taken over
-//! once: after the loss of our UIDs that list lacks those given since. So no folder uses a value that is not durable here: where the disk is full, a new
+//! the one before (RFC 9051 section 2.3.1.1). So no folder uses a value that is not durable here: where the disk is full, a new
 //! folder cannot be selected. The time is the value if it is larger, so that the loss of the file does no harm unless the clock
 //! goes back. The servers of a shared spool take the next value under the lock on the folders of the mailbox, one at a time.
+//!
+//! Lines after the first one have the values that stand in a list of another server too, because a folder has taken the list over or
+//! was exported. Such a list is not taken over again: after the loss of our UIDs it lacks those given since.
 
 use std::{
     io::{self, Read},
@@ -14,13 +16,14 @@ use std::{
     time::SystemTime,
 };
 
-use rustix::fs::{AtFlags, OFlags};
+use rustix::fs::OFlags;
 
 use super::{
     Error, Kind, Maildir,
     cache_file::{is_foreign, open_in},
     directory::{FILE_MODE, open_directory},
     fault_points::fault_point,
+    index_file::{self, HEADERS, Headers},
     lock::Lock,
 };
 use crate::{
@@ -40,7 +43,6 @@ pub fn next(maildir: &Maildir, now: SystemTime) -> Result<u32, Error> {
     let _writer = Writer::only(&home, &path)?;
     let mut content = Content::read(&home, &path)?;
     content.last = content.last.saturating_add(1).max(seconds(now));
-    content.add(content.last, &folder_name(maildir));
     write(maildir, (&home, &path), &content)?;
     Ok(content.last)
 }
@@ -60,7 +62,7 @@ pub fn raise_to(maildir: &Maildir, value: u32) -> Result<(), Error> {
     if content.last >= value { Ok(()) } else { write(maildir, (&home, &path), &larger) }
 }
 
-/// Remembers that a folder has this value.
+/// Remembers that a folder shares this value with a list of another server.
 ///
 /// # Errors
 /// The disk failed.
@@ -68,12 +70,14 @@ pub fn record(maildir: &Maildir, value: u32) -> Result<(), Error> {
     let (home, path) = home_of(maildir)?;
     let _writer = Writer::only(&home, &path)?;
     let mut content = Content::read(&home, &path)?;
+    let is_lower = content.last < value;
     content.last = content.last.max(value);
-    content.add(value, &folder_name(maildir));
-    write(maildir, (&home, &path), &content)
+    let is_new = content.add(value, &folder_name(maildir));
+    if is_lower || is_new { write(maildir, (&home, &path), &content) } else { Ok(()) }
 }
 
-/// Whether the folder, or one that has another name now or is gone, has had this value.
+/// Whether the folder has shared this value with a list of another server. Another folder of that name may have been this one, unless it
+/// has the value still. If its file cannot be read, the value counts as used: that costs a download, and never gives a UID twice.
 ///
 /// # Errors
 /// The disk failed.
@@ -81,8 +85,18 @@ pub fn is_used(maildir: &Maildir, value: u32) -> Result<bool, Error> {
     let (home, path) = home_of(maildir)?;
     let content = Content::read(&home, &path)?;
     let name = folder_name(maildir);
-    let is_gone = |folder: &str| rustix::fs::statat(&home, folder, AtFlags::SYMLINK_NOFOLLOW).is_err();
-    Ok(content.folders().any(|(used, folder)| used == value && (folder == name || is_gone(folder))))
+    let has_it_still = |folder: &str| present_value((&home, &path), folder) == Some(value);
+    Ok(content.folders().any(|(used, folder)| used == value && (folder == name || !has_it_still(folder))))
+}
+
+/// The value in the UID file of a folder. `None`: there is none that can be read.
+fn present_value((home, path): (&OwnedFd, &Path), folder: &str) -> Option<u32> {
+    let path = path.join(folder);
+    let directory = open_directory(home, folder, &path).ok()?;
+    let file = open_in(&directory, &path, index_file::FILE).ok()?;
+    let mut octets = [0; HEADERS];
+    file.read_exact_at(&mut octets, 0).ok()?;
+    Some(Headers::decode(&octets)?.header.uid_validity)
 }
 
 /// The mailbox that has a folder, or the mailbox itself.
@@ -106,7 +120,7 @@ fn folder_name(maildir: &Maildir) -> String {
 struct Content {
     /// The last value.
     last: u32,
-    /// A line for each folder: its value, a blank and its name.
+    /// A line for each folder with a list of another server: the value, a blank and the name of the folder.
     lines: String,
 }
 
@@ -129,13 +143,18 @@ impl Content {
         self.lines.lines().filter_map(folder_of)
     }
 
-    /// Adds a line. A file that is full goes on without it: no mailbox has as many folders.
-    fn add(&mut self, value: u32, name: &str) {
-        let line = format!("{value} {name}\n");
-        let is_there = self.folders().any(|known| known == (value, name));
-        if !is_there && self.lines.len() + line.len() < MAX_LINES {
-            self.lines.push_str(&line);
+    /// Adds a line. `false`: it was there. In a full file the oldest lines give way: the next load of their folders adds them again, unless
+    /// our UIDs are lost before.
+    fn add(&mut self, value: u32, name: &str) -> bool {
+        if self.folders().any(|known| known == (value, name)) {
+            return false;
         }
+        self.lines.push_str(&format!("{value} {name}\n"));
+        while self.lines.len() > MAX_LINES {
+            let oldest = self.lines.find('\n').map_or(self.lines.len(), |end| end + 1);
+            self.lines.drain(..oldest);
+        }
+        true
     }
 }
 
@@ -222,7 +241,11 @@ mod tests {
     };
 
     use super::*;
-    use crate::maildir::{Spool, fault_points::memory_dir};
+    use crate::maildir::{
+        Spool,
+        fault_points::memory_dir,
+        uid_file::{UidFile, UidHeader},
+    };
 
     /// Takes many values, if another test has started this process for that.
     #[test]
@@ -298,8 +321,7 @@ mod tests {
             overwrite(&home, longer_or_shorter).unwrap_err();
         }
         let text = std::fs::read_to_string(&file).unwrap();
-        assert!(text.starts_with("1900000003\n1700000000 .\n1700000001 .lists\n"), "{text}");
-        assert!(text.ends_with("\n1900000003 .\n"), "{text}");
+        assert_eq!(text, "1900000003\n", "a value of ours is in no list of another server");
         assert_eq!(bad_lines(text.as_bytes()), 0);
         assert_eq!(bad_lines(b"5\n4 .a\nx .b\n3\n"), 2);
         std::fs::write(&file, "nonsense").unwrap();
@@ -314,9 +336,10 @@ mod tests {
             "" => spool.open_or_create_maildir("ann@example.test").unwrap(),
             name => spool.open_or_create_folder("ann@example.test", name).unwrap(),
         });
-        record(&inbox, 100).unwrap();
-        record(&lists, 101).unwrap();
-        record(&lists, 101).unwrap();
+        for (folder, value) in [(&inbox, 100), (&lists, 101), (&lists, 101)] {
+            record(folder, value).unwrap();
+            begin(folder, value);
+        }
         let used = |value| [&inbox, &lists, &work].map(|folder| is_used(folder, value).unwrap());
         // Courier gives folders that were made in one second the same value.
         assert_eq!(used(100), [true, false, false]);
@@ -326,5 +349,44 @@ mod tests {
         std::fs::rename(home.join(".lists"), home.join(".other")).unwrap();
         assert_eq!(used(101), [true; 3], "the folder may be any by now");
         assert_eq!(std::fs::read_to_string(home.join(FILE)).unwrap(), "101\n100 .\n101 .lists\n");
+    }
+
+    #[test]
+    fn y264_the_name_of_a_renamed_folder_may_be_that_of_a_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::open(dir.path()).unwrap();
+        spool.open_or_create_maildir("ann@example.test").unwrap();
+        let [old, renamed] = [".Archive", ".Archive-2025"]
+            .map(|name| spool.open_or_create_folder("ann@example.test", name).unwrap());
+        begin(&old, 101);
+        record(&old, 101).unwrap();
+        let is_used = || is_used(&renamed, 101).unwrap();
+        assert!(!is_used(), "the folder itself is there");
+        begin(&old, 102);
+        assert!(is_used(), "a new folder has the name");
+        std::fs::write(old.path().join(index_file::FILE), "damaged").unwrap();
+        assert!(is_used(), "the folder may have any value");
+    }
+
+    /// Gives a folder a UID file with this value.
+    fn begin(folder: &Maildir, uid_validity: u32) {
+        let header = UidHeader { uid_validity, uid_limit: 1, modseq_limit: 1 };
+        UidFile::create(folder, header, &[]).unwrap();
+    }
+
+    #[test]
+    fn y265_the_file_grows_with_lists_of_other_servers_alone_and_has_a_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::open(dir.path()).unwrap();
+        let inbox = spool.open_or_create_maildir("ann@example.test").unwrap();
+        record(&inbox, 7).unwrap();
+        for _ in 0..20 {
+            next(&inbox, UNIX_EPOCH).unwrap();
+        }
+        let text = std::fs::read_to_string(dir.path().join("ann@example.test").join(FILE)).unwrap();
+        assert_eq!(text, "27\n7 .\n");
+        let mut content = Content { last: 2, lines: "1 .old\n".repeat(MAX_LINES / 7) };
+        assert!(content.add(2, ".new") && !content.add(2, ".new"));
+        assert!(content.lines.len() <= MAX_LINES && content.lines.ends_with("\n2 .new\n"));
     }
 }

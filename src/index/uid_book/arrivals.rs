@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{UidBook, flags_in, no_uids_left};
 use crate::{
     maildir::{
-        Error, Maildir, MessageEntry, name,
+        Error, Maildir, MessageEntry, keyword_file, name,
         uid_file::{MessageKey, UidRecord},
     },
     proto::imap::flags::Flags,
@@ -94,10 +94,13 @@ impl UidBook {
     }
 
     fn add_keywords(&mut self, maildir: &Maildir, keywords: &[String]) -> Result<(), Error> {
-        if !keywords.is_empty() && !self.keywords.add_some(maildir, keywords)? {
-            log::debug!(
-                "{}: no room for another keyword, left out of new messages",
-                maildir.path().display()
+        let have_room = keywords.is_empty() || self.keywords.add_some(maildir, keywords)?;
+        if !have_room && !self.has_left_out_keyword {
+            self.has_left_out_keyword = true;
+            log::warn!(
+                "{}: no room for another keyword, so COPY, MOVE and APPEND leave it out: a folder has 26 for good, and a new \
+                 folder has room again; if this file has fewer lines, let the user of the server read it",
+                maildir.path().join(keyword_file::FILE).display()
             );
         }
         Ok(())

@@ -110,6 +110,10 @@ impl ImapSession {
         match response {
             Response::Imap(ImapResponse::State(state)) => {
                 self.set_newest(state);
+                // Any other state may be one that was begun before the message came.
+                if let Some(selected) = &mut self.selected {
+                    selected.behind_from = None;
+                }
                 self.send_updates(None, true, after, out)
             }
             Response::Failed(Failure::NoFolder)
@@ -128,7 +132,8 @@ impl ImapSession {
             // The command has succeeded without it.
             _ => {
                 if let Some(selected) = &mut self.selected {
-                    selected.is_behind = true;
+                    let next = selected.view.uid_next;
+                    selected.behind_from = selected.behind_from.or(Some(next));
                 }
                 self.send_updates(None, true, after, out)
             }

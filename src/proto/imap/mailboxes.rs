@@ -46,7 +46,6 @@ impl ImapSession {
                 state.uid_validity == known.uid_validity && state.highest_modseq < known.highest_modseq;
             if !is_older {
                 selected.newest = state;
-                selected.is_behind = false;
             }
         }
     }
@@ -107,9 +106,9 @@ impl ImapSession {
         let (mailbox, messages) = (folder.clone(), state.messages.len());
         out.push_event(Event::Opened { mailbox, messages, octets: None });
         let (view, newest) = (Arc::clone(&state), state);
-        let (has_overlooked, is_behind, is_gone) = (false, false, false);
+        let (has_overlooked, behind_from, is_gone) = (false, None, false);
         let selected =
-            Selected { folder, read_only, view, newest, recent, has_overlooked, is_behind, is_gone };
+            Selected { folder, read_only, view, newest, recent, has_overlooked, behind_from, is_gone };
         self.selected = Some(Box::new(selected));
         self.ok(tag, if read_only { reply::SELECTED_READ_ONLY } else { reply::SELECTED }, out)
     }

@@ -66,6 +66,15 @@ impl SequenceSet {
         };
         NumberSet::from_ranges(self.0.iter().map(range).collect())
     }
+
+    /// The largest number that stands alone or ends a range of two numbers, or 0. A range with `*` names the messages that are known.
+    pub(super) fn largest_named(&self) -> u32 {
+        let largest = |range: &(Bound, Bound)| match *range {
+            (Bound::Number(from), Bound::Number(to)) => from.max(to),
+            _ => 0,
+        };
+        self.0.iter().map(largest).max().unwrap_or(0)
+    }
 }
 
 /// Numbers, as ascending ranges that neither overlap nor touch.
@@ -192,6 +201,14 @@ mod tests {
             ("1:*", 0, "1"),
         ] {
             assert_eq!(resolved(text, largest), numbers, "{text} of {largest}");
+        }
+    }
+
+    #[test]
+    fn the_largest_named_number_is_none_of_a_range_with_a_star() {
+        for (text, largest) in [("4", 4), ("9:2,3", 9), ("3,7:*", 3), ("*:7", 0), ("*", 0)] {
+            let set = SequenceSet::parse(text.as_bytes()).unwrap();
+            assert_eq!(set.largest_named(), largest, "{text}");
         }
     }
 

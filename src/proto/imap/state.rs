@@ -66,8 +66,8 @@ pub(super) struct Selected {
     pub(super) recent: Arc<NumberSet>,
     /// Whether EXISTS has told of new messages before the reply to a command that does not ask for them. IDLE repeats it.
     pub(super) has_overlooked: bool,
-    /// Whether the view may lack the message of an APPEND, because the look at the folder after it has failed.
-    pub(super) is_behind: bool,
+    /// The first UID that the view may lack, because the look at the folder after an APPEND has failed.
+    pub(super) behind_from: Option<u32>,
     /// Whether the folder has another name now, or is gone: the session ends after its command (RFC 2180 section 3.3).
     pub(super) is_gone: bool,
 }

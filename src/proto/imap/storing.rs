@@ -90,14 +90,17 @@ impl ImapSession {
     }
 
     /// The UIDs of messages that the client names. Unknown UIDs are no mistake (RFC 9051 section 6.4.9), unless one of them may be
-    /// that of an APPEND: OK would claim a change that nobody has made.
+    /// that of an APPEND: OK would claim a change that nobody has made. The next UID of a view may be above that message, which the view
+    /// lacks all the same.
     fn uids(&mut self, messages: &Messages) -> Result<NumberSet, (Condition, ReplyText)> {
         let Some(selected) = &self.selected else { return Err((Condition::Bad, reply::SELECT_FIRST)) };
         let runs = numbers::named(&selected.view, messages).ok_or((Condition::Bad, reply::NO_SUCH_NUMBER))?;
-        let uids = numbers::uids(&selected.view, &runs);
-        match selected.is_behind && uids.is_empty() && messages.by_uid {
+        let last_seen = selected.view.messages.last().map_or(0, |last| last.uid);
+        let largest = messages.set.largest_named();
+        let is_unseen = |from| messages.by_uid && largest >= from && largest > last_seen;
+        match selected.behind_from.is_some_and(is_unseen) {
             true => Err((Condition::No, reply::failure_text(Failure::TempFail))),
-            false => Ok(uids),
+            false => Ok(numbers::uids(&selected.view, &runs)),
         }
     }
 

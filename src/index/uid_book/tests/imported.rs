@@ -49,6 +49,40 @@ fn y261_the_list_of_dovecot_is_taken_over_once_although_our_uids_are_lost() {
 }
 
 #[test]
+fn y263_a_list_whose_note_is_missing_is_noted_by_the_next_load() {
+    for list in ["dovecot-uidlist", "courierimapuiddb"] {
+        let mut folder = Folder::new();
+        let path = folder.maildir.path().to_owned();
+        fs::remove_file(path.join(uid_file::FILE)).unwrap();
+        fs::write(path.join(list), "1 1234567890 31\n30 1.a\n").unwrap();
+        folder.reload();
+        folder.add("1.a", Subdir::New, 1);
+        assert_eq!(folder.refresh().state.uid_validity, 1_234_567_890);
+        // An earlier build, or a power cut, has left no note.
+        let notes = path.join(uid_validity::FILE);
+        fs::write(&notes, "1234567890\n").unwrap();
+        folder.reload();
+        assert_eq!(fs::read_to_string(&notes).unwrap(), "1234567890\n1234567890 .\n");
+        fs::remove_file(path.join(uid_file::FILE)).unwrap();
+        folder.reload();
+        assert!(folder.refresh().state.uid_validity > 1_234_567_890);
+    }
+}
+
+#[test]
+fn y263_a_note_that_fails_does_not_hide_a_folder_that_has_its_uids() {
+    let mut folder = Folder::new();
+    let path = folder.maildir.path().to_owned();
+    fs::write(path.join("dovecot-uidlist"), "3 V100 N1 G1\n").unwrap();
+    fs::remove_file(path.join(uid_validity::FILE)).unwrap();
+    let plan = PlannedFault::new(&path, 1, FaultKind::Error);
+    folder.reload();
+    assert!(plan.triggered_at().is_some());
+    drop(plan);
+    assert_eq!(folder.refresh().state.uid_validity, 100);
+}
+
+#[test]
 fn y117_uids_that_dovecot_has_given_since_are_taken_over() {
     let mut folder = Folder::new();
     folder.add("1.a", Subdir::New, 1);
