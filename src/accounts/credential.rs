@@ -34,7 +34,7 @@ pub enum Verdict {
     Wrong,
     /// The password is right, and opens this mailbox.
     Right(Mailbox),
-    /// It opens this mailbox, and the stored hash is of an old kind. The new hash is for
+    /// It opens this mailbox, and the stored hash was of an old kind. The new hash is for
     /// [`super::UserFile::replace_hash`] and [`super::Accounts::update_hash`].
     RightUpgraded {
         /// The mailbox that the password opens.
@@ -43,7 +43,7 @@ pub enum Verdict {
         user: String,
         /// The hash that the password was checked against.
         old_hash: String,
-        /// The Argon2id hash of the same password.
+        /// The hash of the same password that is on file now.
         hash: String,
     },
 }
@@ -73,6 +73,24 @@ impl Credential {
             HashMatch::NeedsUpgrade(_) if !self.upgrades => Verdict::Right(mailbox),
             HashMatch::NeedsUpgrade(hash) => {
                 Verdict::RightUpgraded { mailbox, user: self.user.clone(), old_hash: old.clone(), hash }
+            }
+        }
+    }
+
+    /// Checks a password that was right against the hash that is on file by now, because another program has replaced the one of
+    /// this credential: a second server of the spool, or `restante user passwd`. `None`: the account is gone.
+    pub fn verify_replaced(
+        &self,
+        on_file: Option<String>,
+        password: &[u8],
+        scratch: &mut HashMemory,
+    ) -> Verdict {
+        let (Some(mailbox), Some(hash)) = (self.mailbox.clone(), on_file) else { return Verdict::Wrong };
+        match hash.parse().unwrap_or(StoredHash::Locked).verify(password, scratch) {
+            HashMatch::Wrong => Verdict::Wrong,
+            HashMatch::Right | HashMatch::NeedsUpgrade(_) => {
+                let old_hash = self.hash_on_file().to_owned();
+                Verdict::RightUpgraded { mailbox, user: self.user.clone(), old_hash, hash }
             }
         }
     }

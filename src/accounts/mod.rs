@@ -60,7 +60,7 @@ pub struct LoginRights {
     /// `None` if the user may not log in.
     mailbox: Option<Mailbox>,
     hash: String,
-    /// Whether the server replaces hashes of other servers.
+    /// Whether the server replaces hashes of other servers, and has not failed to replace this one.
     upgrades: bool,
     /// Whether the user may read and change the mail of all others.
     pub is_admin: bool,
@@ -68,10 +68,23 @@ pub struct LoginRights {
 
 impl LoginRights {
     /// Whether a session that began with these rights goes on with those of `now`. The server replaces a hash of another
-    /// server at a login: that is no other password.
-    pub fn keep_session(&self, now: &Self) -> bool {
-        let is_upgrade = || now.upgrades && is_upgrade(&self.hash, &now.hash);
+    /// server at a login: that is no other password. Each login replaces it, so a session that began without the replacement ends
+    /// with its hash.
+    pub fn still_allows(&self, now: &Self) -> bool {
+        let is_upgrade = || self.upgrades && now.upgrades && is_upgrade(&self.hash, &now.hash);
         self.mailbox == now.mailbox && (self.hash == now.hash || is_upgrade())
+    }
+
+    /// The rights of `now`, for a session that began with these.
+    #[must_use]
+    pub fn renewed(&self, now: Self) -> Self {
+        Self { upgrades: self.upgrades, ..now }
+    }
+
+    /// These rights for a login that has not replaced the hash: any other hash is that of another password.
+    #[must_use]
+    pub fn without_upgrade(self) -> Self {
+        Self { upgrades: false, ..self }
     }
 }
 

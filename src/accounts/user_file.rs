@@ -149,15 +149,14 @@ impl UserFile {
     }
 
     /// Replaces a hash with another one, if it is still there: another program may have changed the password, or
-    /// removed the account, since it was read.
-    pub fn replace_hash(&self, user: &str, old_hash: &str, new_hash: &str) -> Result<(), Error> {
+    /// removed the account, since it was read. Returns the hash that the account has then; `None` if there is no account.
+    pub fn replace_hash(&self, user: &str, old_hash: &str, new_hash: &str) -> Result<Option<String>, Error> {
         self.change(|users| {
-            if let Some(account) = users.accounts.get_mut(user)
-                && account.password_hash == old_hash
-            {
+            let Some(account) = users.accounts.get_mut(user) else { return Ok(None) };
+            if account.password_hash == old_hash {
                 account.password_hash = new_hash.to_owned();
             }
-            Ok(())
+            Ok(Some(account.password_hash.clone()))
         })
     }
 
@@ -408,7 +407,7 @@ mod tests {
         let file = UserFile::at(directory.path().join("users.json"));
         assert!(file.users().unwrap_err().to_string().contains("restante user add"));
         assert!(matches!(file.remove("a@b"), Err(Error::Absent(_))));
-        file.replace_hash("a@b", "x", "y").unwrap();
+        assert_eq!(file.replace_hash("a@b", "x", "y").unwrap(), None);
         assert!(!file.path.exists());
         file.add("a@b", None, b"sesame").unwrap();
         let users = file.users().unwrap();
@@ -464,15 +463,15 @@ mod tests {
         assert!(matches!(file.set_disabled("c@d", true), Err(Error::Absent(_))));
         assert!(matches!(file.set_password("c@d", b"x"), Err(Error::Absent(_))));
         assert!(matches!(file.remove("c@d"), Err(Error::Absent(_))));
-        file.replace_hash("c@d", MD5, "!").unwrap();
-        file.replace_hash("a@b", "some other hash", "!").unwrap();
+        assert_eq!(file.replace_hash("c@d", MD5, "!").unwrap(), None);
+        assert_eq!(file.replace_hash("a@b", "some other hash", "!").unwrap().as_deref(), Some(MD5));
         assert_eq!(fs::read_to_string(&file.path).unwrap(), text);
     }
 
     #[test]
     fn a_password_is_set_a_hash_replaced_and_an_account_disabled_and_removed() {
         let (_directory, file) = file(&format!("{{\"a@b\": {{\"password_hash\": \"{MD5}\"}}}}"));
-        file.replace_hash("a@b", MD5, "!").unwrap();
+        assert_eq!(file.replace_hash("a@b", MD5, "!").unwrap().as_deref(), Some("!"));
         assert_eq!(file.users().unwrap()[0].1.password_hash, "!");
         file.set_password("a@b", b"sesame").unwrap();
         assert!(file.users().unwrap()[0].1.password_hash.starts_with("$argon2id$"));

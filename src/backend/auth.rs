@@ -14,7 +14,7 @@ use crate::{
     capacity::Shrinker,
     limits::{FOREIGN_HASH_REPLY_DELAY, Limits},
     metrics::METRICS,
-    proto::request::{ConnId, Failure, Response, Secret},
+    proto::request::{ConnId, Failure, Mailbox, Response, Secret},
     workers::Job,
 };
 
@@ -100,6 +100,7 @@ impl Auth {
         now: Duration,
         effects: &mut Effects,
     ) {
+        self.logins.end(id);
         let credential = accounts.credential(user);
         let cache_key = self.cache.key(&credential, &password);
         let reputation = self.throttle.reputation(peer, &credential.user, now);
@@ -132,8 +133,8 @@ impl Auth {
             (ThrottleDecision::Block, _) => Some(Response::Failed(Failure::Busy)),
             (ThrottleDecision::Allow(attempt), Some(mailbox)) if self.cache.contains(cache_key, now) => {
                 self.throttle.record_success(*attempt, now);
-                self.logins.begin(id, login.clone(), accounts);
-                Some(Response::Verified(mailbox.clone()))
+                let login = login.clone().without_upgrade();
+                Some(self.begin_session(id, Some(login), mailbox.clone(), accounts))
             }
             (ThrottleDecision::Allow(_) | ThrottleDecision::Wait, _) => None,
         }
@@ -215,22 +216,30 @@ impl Auth {
                 Ok(Verdict::Right(mailbox)) => {
                     self.throttle.record_success(attempt, now);
                     self.cache.insert(cache_key, now);
-                    self.begin_session(id, login, accounts);
-                    Response::Verified(mailbox)
+                    self.begin_session(id, login.map(Login::without_upgrade), mailbox, accounts)
                 }
                 Ok(Verdict::RightUpgraded { mailbox, user, old_hash, hash }) => {
                     self.throttle.record_success(attempt, now);
                     accounts.update_hash(&user, &old_hash, hash);
-                    self.begin_session(id, login, accounts);
-                    Response::Verified(mailbox)
+                    self.begin_session(id, login, mailbox, accounts)
                 }
             },
         );
     }
 
-    fn begin_session(&mut self, id: ConnId, login: Option<Login>, accounts: &Accounts) {
-        if let Some(login) = login {
-            self.logins.begin(id, login, accounts);
+    /// The response to a right password. If the accounts have changed during the check, the client may try again: the next check is
+    /// against those in force.
+    fn begin_session(
+        &mut self,
+        id: ConnId,
+        login: Option<Login>,
+        mailbox: Mailbox,
+        accounts: &Accounts,
+    ) -> Response {
+        if login.is_none_or(|login| self.logins.begin(id, login, accounts)) {
+            Response::Verified(mailbox)
+        } else {
+            Response::Failed(Failure::Busy)
         }
     }
 

@@ -29,9 +29,4 @@ impl Backend {
     pub fn slow_clients(&self) -> Vec<ConnId> {
         self.documents.slow_clients(self.now)
     }
-
-    /// Removes and returns the connections whose sessions end, because their login is no longer valid.
-    pub fn take_revoked(&mut self) -> Vec<ConnId> {
-        self.auth.logins.take_revoked()
-    }
 }

@@ -8,6 +8,7 @@ use crate::{
     config::{ChangeDetection, Config},
     deferred_drop::drop_deferred,
     fd_limits::FdBudget,
+    proto::request::ConnId,
     workers::{Completion, CompletionSender, Job},
 };
 
@@ -52,6 +53,11 @@ impl Backend {
         mem::swap(&mut self.accounts, &mut accounts);
         self.auth.logins.accounts_changed();
         drop_deferred(accounts);
+    }
+
+    /// Removes and returns the connections whose sessions end, because their login is no longer valid.
+    pub fn take_revoked(&mut self) -> Vec<ConnId> {
+        self.auth.logins.take_revoked()
     }
 
     /// Queues a job that logs the metrics.

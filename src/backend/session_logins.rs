@@ -35,13 +35,34 @@ impl Login {
     pub(super) fn new(user: &str, rights: LoginRights) -> Self {
         Self { user: user.to_owned(), rights, is_stream: false }
     }
+
+    /// The same for a login that has not replaced the hash of its user.
+    pub(super) fn without_upgrade(self) -> Self {
+        Self { rights: self.rights.without_upgrade(), ..self }
+    }
+
+    /// Compares the login with the accounts. Returns whether it is still valid.
+    fn renew(&mut self, accounts: &Accounts) -> bool {
+        let now = accounts.login_rights(&self.user);
+        let is_same_stream = !self.is_stream || self.rights.is_admin == now.is_admin;
+        let is_valid = is_same_stream && self.rights.still_allows(&now);
+        if is_valid {
+            self.rights = self.rights.renewed(now); // with the hash that has replaced one of another server
+        }
+        is_valid
+    }
 }
 
 impl SessionLogins {
-    /// A user has logged in. The accounts may have changed while a worker checked the password.
-    pub(super) fn begin(&mut self, id: ConnId, login: Login, accounts: &Accounts) {
-        self.logins.insert(id, login);
-        self.compare(id, accounts);
+    /// A user has logged in. Returns false if the login is not valid, because the accounts have changed while a worker checked the
+    /// password.
+    #[must_use]
+    pub(super) fn begin(&mut self, id: ConnId, mut login: Login, accounts: &Accounts) -> bool {
+        let is_valid = login.renew(accounts);
+        if is_valid {
+            self.logins.insert(id, login);
+        }
+        is_valid
     }
 
     /// The session streams events to its user, if it has one.
@@ -51,9 +72,10 @@ impl SessionLogins {
         }
     }
 
-    /// The connection is closed.
+    /// The connection is closed, or its next request of HTTP logs in: the last login must not end that one.
     pub(super) fn end(&mut self, id: ConnId) {
         self.logins.remove(&id);
+        self.revoked.retain(|revoked| *revoked != id);
     }
 
     /// Other accounts are in force.
@@ -74,13 +96,10 @@ impl SessionLogins {
         }
     }
 
+    /// A session ends once: an idle connection of HTTP stays open, and its next request logs in anew.
     fn compare(&mut self, id: ConnId, accounts: &Accounts) {
-        let Some(login) = self.logins.get_mut(&id) else { return };
-        let now = accounts.login_rights(&login.user);
-        let is_same_stream = !login.is_stream || login.rights.is_admin == now.is_admin;
-        if is_same_stream && login.rights.keep_session(&now) {
-            login.rights = now; // with the hash that has replaced one of another server
-        } else {
+        if self.logins.get_mut(&id).is_some_and(|login| !login.renew(accounts)) {
+            self.logins.remove(&id);
             self.revoked.push(id);
         }
     }
@@ -120,11 +139,15 @@ mod tests {
     }
 
     fn begin(logins: &mut SessionLogins, id: u64, user: &str, accounts: &Accounts) {
-        logins.begin(ConnId(id), Login::new(user, accounts.login_rights(user)), accounts);
+        assert!(logins.begin(ConnId(id), Login::new(user, accounts.login_rights(user)), accounts));
     }
 
     /// The accounts of a file with these entries.
     fn accounts(entries: &[(&str, &str, &str)]) -> Accounts {
+        accounts_of(false, entries)
+    }
+
+    fn accounts_of(keep_hashes: bool, entries: &[(&str, &str, &str)]) -> Accounts {
         let directory = tempfile::tempdir().unwrap();
         let users = directory.path().join("users.json");
         let entry = |(name, hash, more): &(&str, &str, &str)| {
@@ -132,7 +155,7 @@ mod tests {
         };
         let entries: Vec<String> = entries.iter().map(entry).collect();
         fs::write(&users, format!("{{{}}}", entries.join(","))).unwrap();
-        Sources { users, domains: vec!["a.test".into()], ..Sources::default() }.load().unwrap()
+        Sources { users, domains: vec!["a.test".into()], keep_hashes, ..Sources::default() }.load().unwrap()
     }
 
     #[test]
@@ -169,17 +192,52 @@ mod tests {
             ])
         };
         assert_eq!(ended(&mut logins, &after(OLD)), [3, 4, 5, 6, 8]);
-        [3, 4, 5, 6, 8].into_iter().for_each(|id| logins.end(ConnId(id)));
         assert_eq!(ended(&mut logins, &after(NEW)), [7], "the password has changed after the upgrade");
     }
 
     #[test]
-    fn n155_a_login_that_a_worker_checked_against_former_accounts_ends_at_once() {
+    fn n155_a_login_that_a_worker_checked_against_former_accounts_is_refused() {
         let (before, after) =
             (accounts(&[("ann", "!", "")]), accounts(&[("ann", "!", ", \"disabled\": true")]));
         let mut logins = SessionLogins::default();
-        logins.begin(ConnId(1), Login::new("ann", before.login_rights("ann")), &after);
+        assert!(!logins.begin(ConnId(1), Login::new("ann", before.login_rights("ann")), &after));
+        assert!(logins.take_revoked().is_empty() && ended(&mut logins, &before).is_empty());
+    }
+
+    #[test]
+    fn n179_a_new_password_ends_a_session_whose_hash_could_not_be_replaced() {
+        let before = accounts(&[("ann", MD5, "")]);
+        let mut logins = SessionLogins::default();
+        let login = Login::new("ann", before.login_rights("ann"));
+        assert!(logins.begin(ConnId(1), login.clone().without_upgrade(), &before));
+        assert!(logins.begin(ConnId(2), login, &before), "a login that replaces the hash");
+        assert!(ended(&mut logins, &accounts(&[("ann", MD5, ""), ("bob", OLD, "")])).is_empty());
+        assert_eq!(ended(&mut logins, &accounts(&[("ann", OLD, "")])), [1]);
+    }
+
+    #[test]
+    fn n180_a_new_password_is_no_upgrade_for_a_session_that_began_without_upgrades() {
+        let before = accounts_of(true, &[("ann", MD5, "")]);
+        let mut logins = SessionLogins::default();
+        begin(&mut logins, 1, "ann", &before);
+        assert!(
+            ended(&mut logins, &accounts(&[("ann", MD5, "")])).is_empty(),
+            "only the setting has changed"
+        );
+        assert_eq!(ended(&mut logins, &accounts(&[("ann", OLD, "")])), [1]);
+    }
+
+    #[test]
+    fn n184_a_login_is_revoked_once_and_not_for_the_next_request_of_its_connection() {
+        let (before, after) = (accounts(&[("ann", OLD, "")]), accounts(&[("ann", NEW, "")]));
+        let mut logins = SessionLogins::default();
+        (1..3).for_each(|id| begin(&mut logins, id, "ann", &before));
+        logins.accounts_changed();
+        logins.check(&after);
+        logins.end(ConnId(2));
+        begin(&mut logins, 2, "ann", &after);
         assert_eq!(logins.take_revoked(), [ConnId(1)]);
+        assert!(ended(&mut logins, &after).is_empty());
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Reasons of failures that POP3 and IMAP tell in the same words. Each protocol has response codes of its own.
+//! Reasons of failures and of the end of a session that POP3 and IMAP tell in the same words, and SMTP in English. Each protocol
+//! has response codes of its own.
 
 use crate::language::LocalizedText;
 
@@ -31,4 +32,12 @@ pub(super) const TOO_MANY_OPEN: LocalizedText = LocalizedText::new(
 pub(super) const LOGIN_DELAY: LocalizedText = LocalizedText::new(
     "The last login was a moment ago, wait a little",
     "La dernière connexion est trop récente, patientez un peu",
+);
+/// A request of HTTP before the login.
+pub(super) const MAIL_SERVER: LocalizedText =
+    LocalizedText::new("This is a mail server", "Ceci est un serveur de courrier");
+/// The last reply to a user whose account is removed or disabled, or has another password or other mail.
+pub(super) const ACCOUNT_CHANGED: LocalizedText = LocalizedText::new(
+    "The account has changed, so this session ends",
+    "Le compte a changé : cette session se termine",
 );

@@ -50,6 +50,11 @@ pub use session::{
 };
 pub use session_phase::SessionPhase;
 
+/// True for a word with which a person asks for the commands. IMAP and POP3 have no command of that name.
+pub(crate) fn is_help(word: &[u8]) -> bool {
+    word == b"?" || word.eq_ignore_ascii_case(b"HELP")
+}
+
 /// True if a count has reached its limit. The limit 0 means no limit.
 pub(crate) fn is_limit_reached(count: usize, limit: usize) -> bool {
     limit != 0 && count >= limit

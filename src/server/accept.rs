@@ -195,8 +195,7 @@ impl Server {
         self.admission.update(id, &mut open.place, open.conn.eviction_priority());
     }
 
-    /// Relieves a shortage of memory for inbound messages: spills some of them to files, and evicts the slowest. Ends
-    /// sessions whose login is no longer valid, too.
+    /// Relieves a shortage of memory for inbound messages: spills some of them to files, and evicts the slowest.
     pub(super) fn relieve_memory(&mut self, now: Now) {
         let MemoryRelief { spill, evict: end } = self.backend.memory_relief();
         for id in spill {
@@ -208,11 +207,15 @@ impl Server {
         for id in self.backend.slow_clients() {
             self.evict(id, "evicted at the memory limit, slowest client", now);
         }
+        let backend = &self.backend;
+        self.pump_next_turn.extend(self.read_paused.extract_if(|id| !backend.is_under_memory_pressure(*id)));
+    }
+
+    /// Ends the sessions whose login is no longer valid after a reload of the accounts.
+    pub(super) fn end_revoked(&mut self, now: Now) {
         for id in self.backend.take_revoked() {
             self.call_and_pump(id, now, |conn, _| conn.end_session(EndReason::LoginRevoked, now));
         }
-        let backend = &self.backend;
-        self.pump_next_turn.extend(self.read_paused.extract_if(|id| !backend.is_under_memory_pressure(*id)));
     }
 
     pub(super) fn close(&mut self, id: ConnId, now: Now) {

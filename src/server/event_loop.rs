@@ -101,6 +101,7 @@ impl Server {
         self.check_stop_request(now);
         self.end_sessions(now);
         self.run_timers(now);
+        self.end_revoked(now);
         self.relieve_memory(now);
         let end = self.clock.now();
         let cpu_time = thread_cpu_time();

@@ -105,7 +105,8 @@ fn remove_leftovers(storage: &Storage, age: Duration, date: SystemTime) {
     }
 }
 
-/// Checks a password. If its hash is of an outdated kind, replaces the hash while the password is known.
+/// Checks a password. If its hash is of an outdated kind, replaces the hash while the password is known. The memory gets no hash
+/// that the file does not have, because the next reload would take the one of the file for another password.
 fn verify(
     users: Option<&UserFile>,
     credential: &Credential,
@@ -113,16 +114,21 @@ fn verify(
     scratch: &mut HashMemory,
 ) -> Verdict {
     let verdict = credential.verify(password.reveal(), scratch);
-    if let (Verdict::RightUpgraded { user, hash, .. }, Some(users)) = (&verdict, users)
-        && let Err(error) = users.replace_hash(user, credential.hash_on_file(), hash)
-    {
-        let way = users.way_to_replace().map(|way| format!(": {way}")).unwrap_or_default();
-        log_once(&format!(
-            "password hashes are not upgraded, upgrade_hashes = false leaves them alone: {}{way}",
-            logging::escape(&error.to_string())
-        ));
+    let (Verdict::RightUpgraded { mailbox, user, hash, .. }, Some(users)) = (&verdict, users) else {
+        return verdict;
+    };
+    match users.replace_hash(user, credential.hash_on_file(), hash) {
+        Ok(Some(on_file)) if on_file == *hash => verdict,
+        Ok(on_file) => credential.verify_replaced(on_file, password.reveal(), scratch),
+        Err(error) => {
+            let way = users.way_to_replace().map(|way| format!(": {way}")).unwrap_or_default();
+            log_once(&format!(
+                "password hashes are not upgraded, upgrade_hashes = false leaves them alone: {}{way}",
+                logging::escape(&error.to_string())
+            ));
+            Verdict::Right(mailbox.clone())
+        }
     }
-    verdict
 }
 
 /// Logs a failure that each login meets again, until it is another one.

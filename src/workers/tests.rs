@@ -2,13 +2,14 @@
 
 use std::{
     fs,
+    path::Path,
     sync::{Weak, atomic::AtomicU64},
     time::{Duration, SystemTime},
 };
 
 use super::*;
 use crate::{
-    accounts::HashMemory,
+    accounts::{HashMemory, Sources, UserFile, Verdict},
     maildir::{
         FileVersion, MessageEntry, Spool, Subdir,
         fault_points::{FaultKind, PlannedFault},
@@ -16,7 +17,7 @@ use crate::{
     },
     proto::{
         http::api::{ApiAction, ApiRequest, MailboxScope, Selection},
-        request::{ConnId, Mailbox},
+        request::{ConnId, Mailbox, Secret},
     },
     workers::{
         folder_job::{FolderId, FolderJob, FolderOutcome, FolderWork},
@@ -143,4 +144,37 @@ fn y141_a_folder_in_which_another_server_has_given_uids_is_read_again() {
         numbers.push(uid);
     }
     assert_eq!(numbers, [1, 2, 3, 4, 5, 6], "each number once, in the order of the messages");
+}
+
+#[test]
+fn n179_memory_gets_a_new_hash_only_if_the_file_has_it() {
+    const MD5: &str = "c8dae1c50e092f3d877192fc555b1dcf"; // of "sesame"
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Storage::unwatched(Spool::open(&dir.path().join("spool")).unwrap());
+    let users = dir.path().join("users.json");
+    let write = |hash: &str| {
+        fs::write(&users, format!("{{\"ann@a.test\": {{\"password_hash\": \"{hash}\"}}}}")).unwrap();
+    };
+    write(MD5);
+    let sources = Sources { users: users.clone(), domains: vec!["a.test".into()], ..Sources::default() };
+    let accounts = sources.load().unwrap();
+    let verdict = |users: &Path| {
+        let job = Job::Verify {
+            conn: ConnId(1),
+            credential: Box::new(accounts.credential("ann")),
+            password: Secret::new("sesame"),
+            users: Some(UserFile::at(users)),
+        };
+        let Some(Completion::Verified(_, Ok(verdict))) = work(&storage, job) else { panic!("not checked") };
+        verdict
+    };
+    let ann = Mailbox::named("ann@a.test").unwrap();
+    assert_eq!(verdict(&dir.path().join("none/users.json")), Verdict::Right(ann), "not replaced");
+    write("!");
+    assert_eq!(verdict(&users), Verdict::Wrong, "another password by now");
+    write(MD5);
+    let first = verdict(&users);
+    let Verdict::RightUpgraded { hash, .. } = &first else { panic!("{first:?}") };
+    assert!(hash.starts_with("$argon2id$") && fs::read_to_string(&users).unwrap().contains(hash));
+    assert_eq!(verdict(&users), first, "as of a second server, which has not read the new hash yet");
 }

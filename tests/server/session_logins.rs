@@ -14,7 +14,7 @@ use crate::common::{
 const ALICE: &str = "alice@example.test";
 const BOB: &str = "bob@example.test";
 /// The last words of a submission session.
-const LAST_REPLY: &[u8] = b"421 4.7.0 This login is no longer valid, log in again\r\n";
+const LAST_REPLY: &[u8] = b"421 4.7.0 The account has changed, so this session ends\r\n";
 
 /// A server with a message for alice and for bob.
 fn server() -> Server {
@@ -86,9 +86,9 @@ impl Sessions {
     fn expect_end(mut self) {
         for client in [&mut self.idle, &mut self.selected] {
             let told = String::from_utf8(client.rest()).unwrap();
-            assert!(told.ends_with("* BYE This login is no longer valid, log in again\r\n"), "{told:?}");
+            assert!(told.ends_with("* BYE The account has changed, so this session ends\r\n"), "{told:?}");
         }
-        assert_eq!(self.pop3.rest(), b"-ERR This login is no longer valid, log in again\r\n");
+        assert_eq!(self.pop3.rest(), b"-ERR The account has changed, so this session ends\r\n");
         for client in [&mut self.submission, &mut self.data] {
             assert_eq!(client.rest(), LAST_REPLY);
         }

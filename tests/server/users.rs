@@ -383,7 +383,7 @@ fn n12_an_account_is_renamed_and_removed_beside_a_server() {
     let said = user(&["rename", BOB, ROB]);
     assert!(said.contains("waiting until the server has read"), "{said}");
     assert!(began.elapsed().as_secs() < 30);
-    open.expect("-ERR This login is no longer valid");
+    open.expect("-ERR The account has changed, so this session ends");
     under_way.write(b"Subject: two\r\n\r\n.\r\n");
     assert!(under_way.reply().starts_with("250"));
     user(&["rename", BOB, ROB]);

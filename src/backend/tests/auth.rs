@@ -138,3 +138,14 @@ fn a_client_that_leaves_takes_its_password_out_of_the_queue() {
     bench.verified(1, right());
     assert_eq!(effect_texts(&mut bench.effects).len(), 1, "none is left to be checked");
 }
+
+#[test]
+fn n182_a_password_that_was_checked_against_former_accounts_lets_nobody_in() {
+    let mut bench = Bench::new();
+    bench.log_in(1, FAR, "sesame");
+    bench.expect_effects(&["run Verify"]);
+    bench.accounts = Accounts::accept_all_in(&["other.test".to_owned()]);
+    bench.verified(1, right());
+    bench.expect_effects(&["c1 failed Busy"]);
+    assert!(bench.auth.logins.take_revoked().is_empty());
+}

@@ -179,7 +179,9 @@ impl HttpSession {
         Step::Pause(PING_INTERVAL)
     }
 
-    /// The login of the last request is no longer valid. Each request has its own login, so only a stream or a wait ends.
+    /// The login of this connection is no longer valid. Each request has its own login, so a stream or a wait ends, and a request
+    /// that has not begun. A request that is in progress goes on to its response, because its change may be made already; the next
+    /// one logs in anew.
     pub(super) fn login_revoked(&mut self, out: &mut Outbox) -> Step {
         let why = EndReason::LoginRevoked.words();
         match mem::replace(&mut self.state, State::Over) {
@@ -191,7 +193,8 @@ impl HttpSession {
                 out.push_event(Event::Ended { why });
                 self.refuse_login(&wait.exchange, out)
             }
-            State::AwaitingSubscription(mut exchange, ..) => {
+            // The connection ends, because the response of the backend is outstanding. A wait serves no further request anyway.
+            State::AwaitingVerify(mut exchange, _) | State::AwaitingSubscription(mut exchange, ..) => {
                 out.push_event(Event::Ended { why });
                 exchange.head.keep_alive = false;
                 self.refuse_login(&exchange, out)

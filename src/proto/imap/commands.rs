@@ -14,13 +14,8 @@ use super::{
 use crate::proto::{
     Context, Step, TLS_HANDSHAKE,
     buffer::{Inbox, Line, Outbox},
-    is_http_request, telnet,
+    is_help, is_http_request, telnet,
 };
-
-/// True for a word with which a person asks for the commands, after a tag or in its place.
-fn is_help(word: &[u8]) -> bool {
-    word == b"?" || word.eq_ignore_ascii_case(b"HELP")
-}
 
 impl ImapSession {
     pub(super) fn command_step(&mut self, cx: &Context<'_>, inbox: &mut Inbox, out: &mut Outbox) -> Step {

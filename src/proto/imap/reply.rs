@@ -256,8 +256,7 @@ pub(super) const PIPELINED_AFTER_STARTTLS: ReplyText =
 pub(super) const NOT_TLS: ReplyText =
     ReplyText::new("This port does not begin with TLS", "Ce port ne commence pas par TLS");
 /// A request of HTTP before the login.
-pub(super) const NOT_IMAP: ReplyText =
-    ReplyText::new("This is a mail server", "Ceci est un serveur de courrier");
+pub(super) const NOT_IMAP: ReplyText = ReplyText::of("", failure_texts::MAIL_SERVER);
 /// A command that needs a login.
 pub(super) const LOG_IN_FIRST: ReplyText = ReplyText::new("Log in first", "Connectez-vous d'abord");
 /// A command that is allowed only before the login.
@@ -321,8 +320,7 @@ pub(super) const TOO_SLOW: ReplyText = ReplyText::new("Timeout, closing", "Déla
 pub(super) const SHUTTING_DOWN: ReplyText =
     ReplyText::coded("UNAVAILABLE", "Shutting down, log in again", "Arrêt du serveur, reconnectez-vous");
 /// The last reply to a user who may no longer log in so.
-pub(super) const LOGIN_REVOKED: ReplyText =
-    ReplyText::new("This login is no longer valid, log in again", "Ce compte a changé, reconnectez-vous");
+pub(super) const LOGIN_REVOKED: ReplyText = ReplyText::of("", failure_texts::ACCOUNT_CHANGED);
 
 /// The last reply of a session that the server ends.
 pub(super) const fn farewell(why: EndReason) -> ReplyText {

@@ -7,7 +7,7 @@ use super::{
     command_state::SearchStep,
     reply,
     response::writer::{Condition, Items, status},
-    state::{ImapSession, State, WaitingCommand},
+    state::{AfterUpdates, ImapSession, State, WaitingCommand},
 };
 use crate::{
     clock::Now,
@@ -187,6 +187,11 @@ impl Session for ImapSession {
                 self.ending = Some(why);
                 Step::Idle
             }
+            // They are made, and the reply follows the updates.
+            State::SendingUpdates(_, after) if ends_change(after) => {
+                self.ending = Some(why);
+                Step::Continue
+            }
             _ if self.is_inside_response() => self.abort(out, why.words()),
             _ => self.close_with(out, why.words(), reply::farewell(why)),
         }
@@ -198,6 +203,70 @@ fn is_change(pending: &WaitingCommand) -> bool {
     match pending {
         WaitingCommand::Append(appending) => appending.is_final(),
         WaitingCommand::Copy { .. } => true,
+        WaitingCommand::Refresh { after, .. } => ends_change(after),
         _ => false,
+    }
+}
+
+/// Whether a reply may be that of a change. That of NOOP and CHECK is none.
+fn ends_change(after: &AfterUpdates) -> bool {
+    matches!(after, AfterUpdates::Reply(_) | AfterUpdates::Refuse { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::{super::updates::Updates, *};
+    use crate::{
+        limits::Limits,
+        proto::{
+            dot::LineEndings,
+            imap::{
+                session_config::{ImapConfig, SessionConfig},
+                state::{ResponseCode, TaggedReply},
+            },
+            syntax::Syntax,
+        },
+    };
+
+    fn sending_updates(after: AfterUpdates) -> ImapSession {
+        let protocol = ImapConfig { starttls: false, plaintext_auth: true, withheld: Vec::new() };
+        let mut session = ImapSession::new(Rc::new(SessionConfig {
+            hostname: "mx.example.test".into(),
+            line_endings: LineEndings::Lenient,
+            syntax: Syntax::Exact,
+            limits: Limits::default(),
+            pedantic: false,
+            protocol,
+        }));
+        let updates = Updates::new((Arc::default(), Arc::default()), None, (Arc::default(), false), true);
+        session.state = State::SendingUpdates(Box::new(updates), Box::new(after));
+        session
+    }
+
+    fn done() -> TaggedReply {
+        let (condition, code) = (Condition::Ok, ResponseCode::OfText);
+        TaggedReply { tag: b"a".to_vec(), condition, code, text: reply::DONE }
+    }
+
+    #[test]
+    fn n181_the_reply_to_a_change_follows_its_updates_before_the_session_ends() {
+        let mut session = sending_updates(AfterUpdates::Reply(done()));
+        let mut out = Outbox::default();
+        assert!(matches!(session.end(EndReason::LoginRevoked, &mut out), Step::Continue));
+        while let State::SendingUpdates(updates, after) = mem::replace(&mut session.state, State::Ready) {
+            session.updates_step(updates, after, &mut out);
+        }
+        assert_eq!(out.pending(), b"a OK Done\r\n");
+        assert_eq!(session.ending, Some(EndReason::LoginRevoked));
+    }
+
+    #[test]
+    fn n181_noop_needs_no_reply_before_the_session_ends() {
+        let mut session = sending_updates(AfterUpdates::Refreshed(done()));
+        let mut out = Outbox::default();
+        assert!(matches!(session.end(EndReason::LoginRevoked, &mut out), Step::Close));
+        assert!(out.pending().starts_with(b"* BYE "), "{:?}", out.pending());
     }
 }

@@ -7,11 +7,6 @@ use super::{
 };
 use crate::proto::{Step, buffer::Outbox, event::Event};
 
-/// True for a word with which a person asks for the commands.
-pub(super) fn is_help(verb: &[u8]) -> bool {
-    verb == b"?" || verb.eq_ignore_ascii_case(b"HELP")
-}
-
 impl Pop3Session {
     /// Refuses HELP, as any unknown command, and names the commands that are possible now.
     pub(super) fn refuse_help(&mut self, out: &mut Outbox) -> Step {

@@ -208,7 +208,7 @@ pub const PIPELINED_AFTER_STLS: ReplyText =
 pub const NOT_TLS: ReplyText =
     ReplyText::new("This port does not begin with TLS", "Ce port ne commence pas par TLS");
 /// A request of HTTP before the login.
-pub const NOT_POP3: ReplyText = ReplyText::new("This is a mail server", "Ceci est un serveur de courrier");
+pub const NOT_POP3: ReplyText = ReplyText::of("", failure_texts::MAIL_SERVER);
 /// The last reply of a session that has reached its error limit.
 pub const TOO_MANY_ERRORS: ReplyText =
     ReplyText::new("Too many errors, closing", "Trop d'erreurs, fin de session");
@@ -217,8 +217,7 @@ pub const TOO_SLOW: ReplyText = ReplyText::new("Timeout, closing", "Délai dépa
 /// The last reply when the server shuts down.
 pub const SHUTTING_DOWN: ReplyText = ReplyText::coded("[SYS/TEMP] ", "Shutting down", "Arrêt du serveur");
 /// The last reply to a user who may no longer log in so.
-pub const LOGIN_REVOKED: ReplyText =
-    ReplyText::new("This login is no longer valid, log in again", "Ce compte a changé, reconnectez-vous");
+pub const LOGIN_REVOKED: ReplyText = ReplyText::of("", failure_texts::ACCOUNT_CHANGED);
 
 /// The last reply of a session that the server ends.
 pub const fn farewell(why: EndReason) -> ReplyText {

@@ -5,7 +5,6 @@ use std::mem;
 
 use super::{
     command_table::{CommandPhase, CommandSpec, Verb},
-    help::is_help,
     login,
     maildrop_view::{Column, MaildropView, Transfer},
     pedantic::bare_line_feed,
@@ -21,7 +20,7 @@ use crate::{
         TLS_HANDSHAKE, Timeouts,
         buffer::{Inbox, Line, Outbox},
         event::Event,
-        is_http_request, is_limit_reached,
+        is_help, is_http_request, is_limit_reached,
         request::{Failure, Response, Secret},
         sasl::{self, Credentials},
         telnet,

@@ -162,7 +162,7 @@ pub const BAD_LINE: Reply =
 /// A command of the RFCs that this server lacks.
 pub const NOT_IMPLEMENTED: Reply = Reply::new(502, "5.5.1", "Command not implemented");
 /// The client speaks another protocol.
-pub const NOT_SMTP: Reply = Reply::new(502, "5.7.0", "This is a mail server");
+pub const NOT_SMTP: Reply = Reply::new(502, "5.7.0", failure_texts::MAIL_SERVER.text(Language::English));
 /// A TLS handshake on a port without implicit TLS.
 pub const NOT_TLS: Reply = Reply::new(500, "5.5.2", "This port does not begin with TLS");
 /// A command in the wrong order. The text usually names the command to send first.
@@ -212,7 +212,8 @@ pub const TOO_MANY_MESSAGES: Reply =
 /// The server shuts down and ends the session.
 pub const SHUTTING_DOWN: Reply = Reply::new(421, "4.3.2", "Shutting down, try later");
 /// The user who has logged in may no longer log in so.
-pub const LOGIN_REVOKED: Reply = Reply::new(421, "4.7.0", "This login is no longer valid, log in again");
+pub const LOGIN_REVOKED: Reply =
+    Reply::new(421, "4.7.0", failure_texts::ACCOUNT_CHANGED.text(Language::English));
 /// An internal error of the server.
 pub const INTERNAL: Reply = Reply::new(421, "4.3.0", "Internal error, try later");
 /// The connection limit is reached.

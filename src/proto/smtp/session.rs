@@ -29,6 +29,8 @@ impl SmtpSession {
         if self.client.is_none() && inbox.line_start().starts_with(TLS_HANDSHAKE) {
             return self.close_with(out, "TLS handshake", &reply::NOT_TLS);
         }
+        // Two rules end a session at HTTP: this one sees a line that is too long to be read whole, and the one in `command` a method
+        // without a target.
         if is_http_request(inbox.line_start()) {
             return self.close_with(out, "HTTP", &reply::NOT_SMTP);
         }
