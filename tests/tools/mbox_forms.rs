@@ -195,7 +195,7 @@ fn import_with_expire(backend: &Desk, expire: &str, words: &[&str], code: i32) -
 fn u148_standard_input_with_old_messages_is_delivered_once_with_a_warning() {
     let backend = Desk::new();
     // The old message comes after a whole batch, which stays delivered.
-    let young = "From s@far.test Sat Jan  3 01:00:00 2099\nSubject: young\n\nx\n\n".repeat(130);
+    let young = "From s@far.test Sat Jan  3 01:00:00 2037\nSubject: young\n\nx\n\n".repeat(130);
     backend.file("in", format!("{young}From s@far.test Sat Jan  3 01:00:00 1998\nSubject: old\n\nx\n\n"));
     let said = import_with_expire(&backend, "30 days", &["-"], 0);
     assert!(said.contains("warning: 1 message is older than `expire"), "{said}");
@@ -208,7 +208,7 @@ fn u149_an_import_that_was_begun_goes_on_after_its_delivered_messages_have_becom
     let backend = Desk::new();
     let old = "From s@far.test Sat Jan  3 01:00:00 1998\nSubject: old\n\nx\n\n";
     // The last line has no end, so that the import stays incomplete.
-    backend.file("in", format!("{old}{old}From s@far.test Sat Jan  3 01:00:00 2099\nSubject: young\n\nx"));
+    backend.file("in", format!("{old}{old}From s@far.test Sat Jan  3 01:00:00 2037\nSubject: young\n\nx"));
     import_with_expire(&backend, "never", &["in", "--partial"], 1);
     assert_eq!(subjects(&backend.maildir(BOB)).len(), 2);
     let said = import_with_expire(&backend, "30 days", &["in", "--partial"], 1);
