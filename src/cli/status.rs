@@ -73,6 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         (None, Some(spool), _) => (source_of_spool(spool)?, None),
         (None, None, Some(config)) => match Config::load(config) {
             Ok(loaded) => (source_of_config(config, &loaded, arguments.config.is_none())?, None),
+            // Nobody has named the file. A health check needs the spool that is in it.
             Err(error) if is_closed(&error) && !arguments.check && !is_named(arguments) => {
                 let only = only_source()?;
                 output::message(format_args!("restante: {error}; this is the only server that is found"));
