@@ -132,21 +132,31 @@ pub struct BoundListener {
 /// Binds the sockets of every configured listener, or takes them from those that were `passed`. Starts no thread and
 /// accepts no connection: the caller may drop privileges after this.
 ///
-/// A killed server has its ports until the kernel has released its memory, so a taken address is tried again for as long as
-/// a locked spool.
+/// A killed server has its ports until the kernel has released its memory, so a taken address is tried again until
+/// `limits.spool.lock_timeout` has passed since the first one. `about_wait` gets a sentence before the first pause for an address:
+/// a server has no log yet.
 ///
 /// # Errors
 /// An address cannot be bound, or the passed sockets do not match the configuration. All sockets are closed then.
-pub fn bind_all(config: &Config, mut passed: InheritedSockets) -> Result<Vec<BoundListener>, Error> {
-    let (began, patience) = (Instant::now(), config.limits.spool.lock_timeout.0);
+pub fn bind_all(
+    config: &Config,
+    mut passed: InheritedSockets,
+    about_wait: &mut dyn FnMut(&str),
+) -> Result<Vec<BoundListener>, Error> {
+    let (began, timeout) = (Instant::now(), config.limits.spool.lock_timeout);
+    let patience = timeout.0;
     let mut all: Vec<BoundListener> = Vec::new();
     for listen in &config.listen {
-        let is_own = all.iter().any(|earlier| earlier.config.address.includes(&listen.address));
+        let is_own = all.iter().any(|earlier| conflict(&earlier.config.address, &listen.address));
+        let mut is_waiting = false;
         let sockets = loop {
             match bind(listen, &mut passed) {
                 Err(Error::Bind(_, _, error))
                     if error.kind() == io::ErrorKind::AddrInUse && !is_own && began.elapsed() < patience =>
                 {
+                    if !std::mem::replace(&mut is_waiting, true) {
+                        about_wait(&format!("{} is in use: waiting up to {timeout} for it", listen.address));
+                    }
                     thread::sleep(patience / 20);
                 }
                 done => break done?,
@@ -165,12 +175,15 @@ pub fn bind_all(config: &Config, mut passed: InheritedSockets) -> Result<Vec<Bou
 /// The address cannot be bound.
 pub fn try_bind(listen: &ListenerConfig, earlier: &[ListenerConfig]) -> io::Result<()> {
     ListenSocket::try_bind(&listen.address, listen.socket_group.as_deref())?;
-    let mut earlier = earlier.iter().map(|earlier| &earlier.address);
-    let takes_it = |other: &Endpoint| other.includes(&listen.address) || listen.address.includes(other);
-    if earlier.any(takes_it) && !is_ipv6_alone() {
+    if earlier.iter().any(|earlier| conflict(&earlier.address, &listen.address)) {
         return Err(Errno::ADDRINUSE.into());
     }
     Ok(())
+}
+
+/// Whether the kernel of this machine refuses one of two addresses after it has given the other one.
+fn conflict(one: &Endpoint, other: &Endpoint) -> bool {
+    one.overlaps(other) || ((one.includes(other) || other.includes(one)) && !is_ipv6_alone())
 }
 
 /// Whether the unspecified IPv6 address leaves IPv4 alone on this machine (ipv6(7)).
@@ -415,17 +428,52 @@ mod tests {
         let (at, anywhere) = (taken.local_addr().unwrap(), SocketAddr::from(([127, 0, 0, 1], 0)));
         let mut config = Config::development("spool".into(), (at, anywhere), true).unwrap();
         let mut bind = |patience: &str| {
+            let mut told = Vec::new();
             config.limits.spool.lock_timeout = patience.parse().unwrap();
-            bind_all(&config, InheritedSockets::default()).map(drop)
+            let bound =
+                bind_all(&config, InheritedSockets::default(), &mut |line| told.push(line.to_owned()));
+            (bound.map(drop), told)
         };
-        let refused = bind("0s").unwrap_err();
-        assert!(matches!(&refused, Error::Bind(_, _, error) if error.kind() == io::ErrorKind::AddrInUse));
+        let (refused, told) = bind("0s");
+        assert!(
+            matches!(&refused, Err(Error::Bind(_, _, error)) if error.kind() == io::ErrorKind::AddrInUse)
+        );
+        assert_eq!(told, [""; 0]);
         // The kernel has no event for a waiting bind: a bind that does not wait fails within this time.
         let ending = thread::spawn(move || {
             thread::sleep(Duration::from_millis(300));
             drop(taken);
         });
-        bind("10s").unwrap();
+        let (bound, told) = bind("10s");
+        bound.unwrap();
+        assert_eq!(told, [format!("{at} is in use: waiting up to 10s for it")]);
         ending.join().unwrap();
+    }
+
+    #[test]
+    fn n185_a_start_does_not_wait_for_an_address_that_it_has_taken_itself() {
+        let all = |one: &str, other: &str| [one, other].map(|at| at.parse::<Endpoint>().unwrap());
+        for (one, other, is_conflict) in [
+            ("0.0.0.0:25", "127.0.0.1:25", true),
+            ("[::]:25", "127.0.0.1:25", !is_ipv6_alone()),
+            ("[::]:25", "0.0.0.0:25", !is_ipv6_alone()),
+            ("[::]:25", "[::1]:25", true),
+            ("[::1]:25", "127.0.0.1:25", false),
+            ("0.0.0.0:25", "127.0.0.1:26", false),
+        ] {
+            let [one, other] = all(one, other);
+            assert_eq!(conflict(&one, &other), is_conflict, "{one} {other}");
+            assert_eq!(conflict(&other, &one), is_conflict, "{other} {one}");
+        }
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let any = SocketAddr::from(([0, 0, 0, 0], free.port()));
+        for [first, second] in [[free, any], [any, free]] {
+            let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+            let mut config = Config::development("spool".into(), (anywhere, anywhere), true).unwrap();
+            (config.listen[0].address, config.listen[1].address) = (first.into(), second.into());
+            config.limits.spool.lock_timeout = "1h".parse().unwrap();
+            let refused = bind_all(&config, InheritedSockets::default(), &mut |line| panic!("{line}"));
+            assert!(matches!(refused, Err(Error::Bind(..))));
+        }
     }
 }

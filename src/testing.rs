@@ -91,7 +91,7 @@ impl Server {
         let (started, news) = mpsc::channel();
         // The parts of the loop belong to one thread, so that thread creates them.
         let thread = thread::Builder::new().name("restante".into()).spawn(move || {
-            let sockets = listener::bind_all(&config, InheritedSockets::default())?;
+            let sockets = listener::bind_all(&config, InheritedSockets::default(), &mut |_| {})?;
             let accounts = Accounts::accept_all(&config.domains);
             let files = LoadedConfig { config, accounts, certificate: None, exposed: Vec::new() };
             let server = server::Server::open_embedded(files, sockets)?;

@@ -47,9 +47,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let spool = &files.config.spool;
     warnings.extend(mailbox_rights::warning(spool));
     warnings.extend(mailbox_rights::read_only_mailboxes(spool));
-    warnings.extend(mailbox_rights::unreadable_messages(spool));
+    let newest = mailbox_rights::newest_files(spool);
+    warnings.extend(mailbox_rights::unreadable_messages(&newest));
     let max_listed = files.config.limits.max_listed_size();
-    warnings.extend(mailbox_rights::too_large_messages(spool, max_listed, way_to_list));
+    warnings.extend(mailbox_rights::too_large_messages(&newest, max_listed, way_to_list));
     warnings.extend(spool_files::warnings(spool, &files.config.domains, |name| {
         let mailbox = Mailbox::named(name).filter(|_| name.contains('@') || files.accounts.count().is_some());
         mailbox.is_some_and(|mailbox| files.accounts.has_mailbox(&mailbox))

@@ -48,7 +48,8 @@ pub(super) struct Arguments {
     /// case for standard input
     #[arg(long)]
     partial: bool,
-    /// Deliver messages too that are older than `expire` in the configuration, although the server will delete them
+    /// Deliver messages too that are older than `expire` in the configuration, although the server will delete them; always the
+    /// case for standard input
     #[arg(long)]
     even_if_expired: bool,
 }

@@ -9,7 +9,7 @@ use std::{io, time::SystemTime};
 
 use super::{
     failure::Failure,
-    running,
+    output, running,
     start_failure::{Alternatives, IN_CONFIGURATION, start_failure},
 };
 use crate::{
@@ -55,11 +55,14 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
     // Checked first, because with too few descriptors every later step fails with an unclear error.
     descriptors_fit(&config, text)?;
     let sockets = match purpose {
-        Purpose::Serve(passed, alternatives) => listener::bind_all(&config, passed).map_err(|error| {
-            let error = error.into();
-            let own = running::own_server(&error, &config, text, alternatives);
-            own.unwrap_or_else(|| start_failure(&error, &config.listen, alternatives))
-        })?,
+        Purpose::Serve(passed, alternatives) => {
+            let mut about_wait = |sentence: &str| output::message(format_args!("restante: {sentence}"));
+            listener::bind_all(&config, passed, &mut about_wait).map_err(|error| {
+                let error = error.into();
+                let own = running::own_server(&error, &config, text, alternatives);
+                own.unwrap_or_else(|| start_failure(&error, &config.listen, alternatives))
+            })?
+        }
         Purpose::Check => {
             let is_displaced = running::is_displaced(&config, text.path());
             warnings.extend(check_addresses(&config, text, is_displaced)?);

@@ -9,10 +9,7 @@ mod refusal;
 mod source;
 mod summary;
 
-use std::{
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::{io, path::PathBuf, time::SystemTime};
 
 use clap::Args;
 
@@ -22,7 +19,11 @@ use super::{
     failure::Failure,
     output,
 };
-use crate::{config::Config, metrics::reader::MetricsSnapshot, printable};
+use crate::{
+    config::{self, Config},
+    metrics::reader::MetricsSnapshot,
+    printable,
+};
 use refusal::Refusal;
 use source::{
     is_spool_here, named_source, only_source, source_of_config, source_of_here, source_of_mistaken_config,
@@ -72,6 +73,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         (None, Some(spool), _) => (source_of_spool(spool)?, None),
         (None, None, Some(config)) => match Config::load(config) {
             Ok(loaded) => (source_of_config(config, &loaded, arguments.config.is_none())?, None),
+            // Nobody has named the file. A health check needs the spool that is in it.
+            Err(error) if is_closed(&error) && !arguments.check && !is_named(arguments) => {
+                let only = only_source()?;
+                output::message(format_args!("restante: {error}; this is the only server that is found"));
+                (only, None)
+            }
             // A server that runs does so with the configuration before the mistake.
             Err(error) => match source_of_mistaken_config(config) {
                 Some(metrics) => (metrics, Some(error)),
@@ -89,18 +96,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         (None, None, None) => (only_source()?, None),
     };
     let now = SystemTime::now();
+    // The metrics that --file names may be of a server with other file systems.
+    let is_here = arguments.file.is_none();
     #[cfg(feature = "tools")]
     if arguments.watch {
         let (source, reading) = metrics;
-        return live::run(&source, reading).map_err(Failure::output);
+        return live::run(&source, reading, is_here).map_err(Failure::output);
     }
     let (_, reading) = metrics;
-    // The metrics that --file names may be of a server with other file systems.
-    let place = reading.spool().map(Path::new).filter(|_| arguments.file.is_none());
-    let refusal = Refusal::of_metrics(&reading).or_else(|| place.and_then(Refusal::of_spool));
+    let refusal = Refusal::of(&reading, is_here);
     let text = match () {
         () if arguments.check => format!("{}\n", summary::verdict(&reading, refusal, now)),
-        () if arguments.json => json(&reading, now),
+        () if arguments.json => json(&reading, refusal, now),
         () => table(&reading, refusal, now),
     };
     output::page(&text)?;
@@ -126,6 +133,16 @@ fn config_meant(arguments: &Arguments) -> Option<PathBuf> {
     arguments.config.clone().or_else(found)
 }
 
+/// Whether the user has named a configuration, by an option or in the environment.
+fn is_named(arguments: &Arguments) -> bool {
+    arguments.config.is_some() || named_config().is_some()
+}
+
+/// Whether this user may not read the configuration.
+fn is_closed(error: &config::Error) -> bool {
+    matches!(error, config::Error::Unreadable(_, error) if error.kind() == io::ErrorKind::PermissionDenied)
+}
+
 fn table(reading: &MetricsSnapshot, refusal: Option<Refusal>, now: SystemTime) -> String {
     let mut text = format!("{}\n\n", summary::heading(reading, now));
     summary::lines(reading, None, refusal).iter().for_each(|line| {
@@ -135,9 +152,27 @@ fn table(reading: &MetricsSnapshot, refusal: Option<Refusal>, now: SystemTime) -
     text
 }
 
-fn json(reading: &MetricsSnapshot, now: SystemTime) -> String {
+fn json(reading: &MetricsSnapshot, refusal: Option<Refusal>, now: SystemTime) -> String {
     let metrics: serde_json::Map<String, serde_json::Value> =
         reading.samples().map(|(name, value)| (name, value.into())).collect();
-    let all = serde_json::json!({ "age_seconds": reading.age(now).as_secs_f64(), "figures": metrics });
+    let (age, refusal) = (reading.age(now).as_secs_f64(), refusal.map(Refusal::sentence));
+    let all = serde_json::json!({ "age_seconds": age, "refusal": refusal, "figures": metrics });
     format!("{}\n", printable::json(&all, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn n186_only_a_configuration_that_is_closed_to_this_user_is_passed_over() {
+        for (kind, expected) in [
+            (io::ErrorKind::PermissionDenied, true),
+            (io::ErrorKind::NotFound, false),
+            (io::ErrorKind::InvalidData, false),
+        ] {
+            assert_eq!(is_closed(&config::Error::Unreadable("restante.toml".into(), kind.into())), expected);
+        }
+        assert!(!is_closed(&config::Error::Development("no".into())));
+    }
 }

@@ -130,7 +130,7 @@ const DETAILS: &[((u16, u16), LocalizedText)] = meanings! {
     (2, 1): "that mailbox takes no mail", "cette boîte n'accepte pas de courrier";
     (2, 2): "that mailbox is full", "cette boîte est pleine";
     (2, 3): "the message is longer than that mailbox takes", "le message est plus long que cette boîte ne l'accepte";
-    (3, 0): "something is wrong with the server", "le serveur a un problème";
+    (3, 0): "something is wrong with the server: its log says what", "le serveur a un problème : son journal dit lequel";
     (3, 1): "the server has no room left", "le serveur n'a plus de place";
     (3, 2): "the server takes no mail at the moment", "le serveur n'accepte pas de courrier pour le moment";
     (3, 4): "the message is longer than the server takes", "le message est plus long que le serveur ne l'accepte";
@@ -231,6 +231,13 @@ mod tests {
             Some("599")
         );
         assert_eq!(explain_smtp(&reply(250, None, "Ok"), &[], Language::English), "250 Ok: accepted.");
+    }
+
+    #[test]
+    fn u151_a_failure_of_the_server_leads_to_its_log() {
+        let failure = reply(451, Some(Enhanced(4, 3, 0)), "The message could not be stored, try later");
+        let told = explain_smtp(&failure, &[], Language::English);
+        assert!(told.contains("something is wrong with the server: its log says what"), "{told}");
     }
 
     #[test]

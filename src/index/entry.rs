@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     deferred_drop::drop_deferred,
+    limits::way_to_list,
     logging,
     maildir::{
         Change, CountProgress, FileName, Maildir, Subdir, name,
@@ -324,7 +325,7 @@ impl MailboxEntry {
             if self.logged.len() < MAX_DIRTY_NAMES && self.logged.insert(file.name.clone()) {
                 let path = self.maildir.path().join(file.subdir.name());
                 let name = String::from_utf8_lossy(&file.name);
-                let advice = file.advice(&path.join(OsStr::from_bytes(&file.name)));
+                let advice = file.advice(&path.join(OsStr::from_bytes(&file.name)), way_to_list);
                 let advice = advice.map(|advice| format!(": {advice}")).unwrap_or_default();
                 log::warn!("{}/{}: skipped: {}{advice}", path.display(), logging::escape(&name), file.why);
             }

@@ -58,15 +58,18 @@ pub struct Skipped {
     pub subdir: Subdir,
     /// The reason, for the log.
     pub why: &'static str,
+    /// Size of the file in bytes.
+    pub bytes: u64,
 }
 
 impl Skipped {
-    /// The command or setting that lets a login read the file, if there is one; `file` is its path.
-    pub fn advice(&self, file: &Path) -> Option<String> {
+    /// The command or setting that lets a login read the file, if there is one; `file` is its path. `way_to_list` has that for a
+    /// file of so many bytes that is too large.
+    pub fn advice(&self, file: &Path, way_to_list: impl Fn(u64) -> String) -> Option<String> {
         match self.why {
             UNREADABLE => Some(advice_to_own_file(file)),
             CLOSED => Some(advice_to_open_file(file)),
-            TOO_LARGE => Some("if it is mail, raise limits.pop3.max_message_size".to_owned()),
+            TOO_LARGE => Some(way_to_list(self.bytes)),
             _ => None,
         }
     }
@@ -258,7 +261,7 @@ fn find_moved(
                     found.push(message);
                 }
                 CheckedName::TurnExhausted => return Ok(false),
-                CheckedName::Nothing | CheckedName::Skipped(_) => {}
+                CheckedName::Nothing | CheckedName::Skipped(..) => {}
             }
         }
     }
@@ -299,8 +302,8 @@ fn scan_subdir(
                 }
                 CheckedName::Message(found, _) => scan.messages.push(found),
                 CheckedName::Nothing => {}
-                CheckedName::Skipped(why) => {
-                    scan.skipped.push(Skipped { name: name.to_bytes().into(), subdir, why });
+                CheckedName::Skipped(why, bytes) => {
+                    scan.skipped.push(Skipped { name: name.to_bytes().into(), subdir, why, bytes });
                 }
                 CheckedName::TurnExhausted => return Ok(Progress::TurnExhausted),
             }
@@ -338,8 +341,8 @@ pub fn recheck(
                 Change::Present(found)
             }
             CheckedName::Nothing => Change::Absent { subdir, name },
-            CheckedName::Skipped(why) => {
-                skipped.push(Skipped { name: name.clone(), subdir, why });
+            CheckedName::Skipped(why, bytes) => {
+                skipped.push(Skipped { name: name.clone(), subdir, why, bytes });
                 Change::Absent { subdir, name }
             }
             CheckedName::TurnExhausted => {
@@ -359,8 +362,8 @@ enum CheckedName {
     Message(MessageEntry, SizeSource),
     /// No message: no file, or a dot file.
     Nothing,
-    /// A file that should not be there, with the reason.
-    Skipped(&'static str),
+    /// A file that should not be there, with the reason and its size in bytes.
+    Skipped(&'static str, u64),
     /// The turn ended before the file was counted.
     TurnExhausted,
 }
@@ -384,12 +387,13 @@ fn check_name(
         Err(Errno::NOENT) => return Ok(CheckedName::Nothing),
         stat => stat.map_err(failed("stat"))?,
     };
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Ok(CheckedName::Skipped("not a regular file"));
-    }
     let stamp = FileVersion::of(&stat);
+    let skipped = |why| CheckedName::Skipped(why, stamp.bytes);
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Ok(skipped("not a regular file"));
+    }
     if turn.is_too_large(stamp.bytes) {
-        return Ok(CheckedName::Skipped(TOO_LARGE));
+        return Ok(skipped(TOO_LARGE));
     }
     let found = |octets| MessageEntry { name: name.to_bytes().into(), subdir, version: stamp, octets };
     let told = name::wire_size_in_name(name.to_bytes(), stamp.bytes).or_else(|| known(stamp));
@@ -398,15 +402,15 @@ fn check_name(
             || fs::accessat(maildir.dir(subdir), name, Access::READ_OK, AtFlags::EACCESS)
                 != Err(Errno::ACCESS);
         let message = || CheckedName::Message(found(octets), SizeSource::Known);
-        return Ok(if readable { message() } else { CheckedName::Skipped(why_unreadable(&stat)) });
+        return Ok(if readable { message() } else { skipped(why_unreadable(&stat)) });
     }
     let opened = fs::openat(maildir.dir(subdir), name, super::message::OPEN_FLAGS, Mode::empty());
     match opened.and_then(|file| turn.count(file, stamp)) {
         Ok(Counted::Octets(octets)) => Ok(CheckedName::Message(found(octets), SizeSource::Counted)),
         Ok(Counted::SliceExhausted) => Ok(CheckedName::TurnExhausted),
-        Ok(Counted::KeepsChanging) => Ok(CheckedName::Skipped("changes while it is counted")),
+        Ok(Counted::KeepsChanging) => Ok(skipped("changes while it is counted")),
         Err(Errno::NOENT) => Ok(CheckedName::Nothing),
-        Err(Errno::ACCESS | Errno::PERM) => Ok(CheckedName::Skipped(why_unreadable(&stat))),
+        Err(Errno::ACCESS | Errno::PERM) => Ok(skipped(why_unreadable(&stat))),
         Err(error) => Err(failed("read")(error)),
     }
 }

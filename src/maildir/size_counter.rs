@@ -319,6 +319,17 @@ mod tests {
     }
 
     #[test]
+    fn u150_the_advice_about_a_file_that_is_too_large_has_its_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let maildir = Spool::open(dir.path()).unwrap().open_or_create_maildir("bob").unwrap();
+        let file = maildir.path().join("new/1.a");
+        std::fs::write(&file, b"eleven octs").unwrap();
+        let scan = scan(&maildir, [], &mut CountSlice::unbounded(10)).unwrap().unwrap();
+        let advice = |bytes: u64| format!("list {bytes}");
+        assert_eq!(scan.skipped[0].advice(&file, advice).as_deref(), Some("list 11"));
+    }
+
+    #[test]
     fn small_files_end_a_turn_too() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"x\n").unwrap();

@@ -18,7 +18,8 @@ pub(super) const READ_ONLY: LocalizedText = LocalizedText::new(
     "The disk of the mailbox is read-only, try later",
     "Le disque de la boîte est en lecture seule, réessayez plus tard",
 );
-/// [`Failure::SpoolMoved`](super::request::Failure::SpoolMoved). It has no path, because strangers read it too.
+/// [`Failure::SpoolMoved`](super::request::Failure::SpoolMoved). It has no path: over HTTP, strangers may read it too. SMTP tells it to
+/// logged-in users alone.
 pub(super) const SPOOL_MOVED: LocalizedText = LocalizedText::new(
     "The spool of the server was moved or removed: put it back, or restart the server",
     "Le dossier du courrier (spool) a été déplacé ou supprimé : remettez-le, ou relancez le serveur",

@@ -97,7 +97,7 @@ fn server_with_a_session(buggy: Buggy) -> (tempfile::TempDir, Server, ConnId, Tc
     let dir = tempfile::tempdir().unwrap();
     let loopback = "127.0.0.1:0".parse().unwrap();
     let config = Config::development(dir.path().to_owned(), (loopback, loopback), false).unwrap();
-    let sockets = listener::bind_all(&config, InheritedSockets::default()).unwrap();
+    let sockets = listener::bind_all(&config, InheritedSockets::default(), &mut |_| {}).unwrap();
     let files = LoadedConfig::from_config(config, &ConfigText::default(), SystemTime::now()).unwrap();
     // Embedded, because a test of signals sends them to this process.
     let mut server = Server::open_embedded(files, sockets).unwrap();

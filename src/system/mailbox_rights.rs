@@ -59,9 +59,8 @@ pub fn read_only_mailboxes(spool: &Path) -> Option<String> {
     ))
 }
 
-/// The warning about message files that the server's user may not read, with the remedy for the first of them.
-pub fn unreadable_messages(spool: &Path) -> Option<String> {
-    let files = newest_files(spool)?;
+/// The warning about those message files that the server's user may not read, with the remedy for the first of them.
+pub fn unreadable_messages(files: &[PathBuf]) -> Option<String> {
     let closed: Vec<&PathBuf> = files.iter().filter(|file| is_denied(file, Access::READ_OK)).collect();
     let first = closed.first()?;
     let remedy = if is_own(first) { advice_to_open_file(first) } else { advice_to_own_file(first) };
@@ -72,15 +71,14 @@ pub fn unreadable_messages(spool: &Path) -> Option<String> {
     ))
 }
 
-/// The warning about message files with more bytes than the server lists, with the remedy for the largest of them.
+/// The warning about those message files with more bytes than the server lists, with the remedy for the largest of them.
 pub fn too_large_messages(
-    spool: &Path,
+    files: &[PathBuf],
     max_listed: u64,
     way_to_list: impl Fn(u64) -> String,
 ) -> Option<String> {
-    let files = newest_files(spool)?.into_iter();
-    let sized = files.filter_map(|file| Some((file.symlink_metadata().ok()?.len(), file)));
-    let too_large: Vec<(u64, PathBuf)> = sized.filter(|(bytes, _)| *bytes > max_listed).collect();
+    let sized = files.iter().filter_map(|file| Some((file.symlink_metadata().ok()?.len(), file)));
+    let too_large: Vec<(u64, &PathBuf)> = sized.filter(|(bytes, _)| *bytes > max_listed).collect();
     let (bytes, largest) = too_large.iter().max()?;
     Some(format!(
         "the server skips {} of more than {}, and no login shows such mail: {} has {}: {}; {} names each",
@@ -93,12 +91,13 @@ pub fn too_large_messages(
     ))
 }
 
-/// Message files of a spool. The directories that were changed last are looked at first, and only so many files.
-fn newest_files(spool: &Path) -> Option<Vec<PathBuf>> {
+/// Message files of a spool; none if it is closed to this user. The directories that were changed last are looked at first, and
+/// only so many files.
+pub fn newest_files(spool: &Path) -> Vec<PathBuf> {
     if is_denied(spool, ALL) {
-        return None;
+        return Vec::new();
     }
-    let maildirs = mailboxes(spool)?.into_iter().flat_map(|mailbox| maildirs_of(&mailbox));
+    let maildirs = mailboxes(spool).into_iter().flatten().flat_map(|mailbox| maildirs_of(&mailbox));
     let parts = maildirs.flat_map(|maildir| ["new", "cur"].map(|part| maildir.join(part)));
     let mut open: Vec<(SystemTime, PathBuf)> = parts
         .filter_map(|part| {
@@ -113,7 +112,7 @@ fn newest_files(spool: &Path) -> Option<Vec<PathBuf>> {
         let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
         !is_hidden && entry.file_type().is_ok_and(|kind| kind.is_file())
     };
-    Some(entries.filter(is_message).take(MOST_FILES).map(|entry| entry.path()).collect())
+    entries.filter(is_message).take(MOST_FILES).map(|entry| entry.path()).collect()
 }
 
 /// The server's own files in the spool that its user may not write to, as after a start by root, with the remedy.

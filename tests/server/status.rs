@@ -302,6 +302,8 @@ fn u127_the_status_of_a_server_whose_spool_is_gone_is_refusing() {
         let (code, said) = status(way, &["--check"]);
         assert!(code == Some(1) && said.contains("the server refuses mail and logins"), "{way:?}: {said}");
         assert!(said.starts_with("refusing: up "), "{way:?}: {said}");
+        let (code, said) = status(way, &["--json"]);
+        assert!(code == Some(0) && said.contains("the server refuses mail and logins"), "{way:?}: {said}");
         let (code, said) = status(way, &[]);
         assert!(
             code == Some(0) && said.contains("\nrefusing     deliveries and logins: the spool"),

@@ -374,7 +374,7 @@ fn r5_files_of_15_tb_shut_nobody_out_and_the_log_says_once_that_they_are_left_ou
     login(BOB, 16);
     login(ALICE, 10);
     for name in names {
-        let words = format!("{name}: skipped: too large");
+        let words = format!("{name}: skipped: too large: no limit allows it, so move it out of the mailbox");
         assert_eq!(server.log().matches(&words).count(), 1, "{}", server.log());
     }
     files.iter().for_each(|file| fs::remove_file(file).unwrap());

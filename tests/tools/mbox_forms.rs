@@ -164,8 +164,9 @@ fn u144_an_import_that_the_server_would_delete_is_refused_before_any_delivery() 
         tool.stdin(fs::File::open(backend.path("in")).unwrap()).current_dir(backend.path("."));
         ended(tool.output().unwrap(), words, code).1
     };
-    for words in [&["in"][..], &["in", "--partial"], &["dir"], &["-"]] {
+    for words in [&["in"][..], &["in", "--partial"], &["dir"]] {
         let said = run(words, 1);
+        assert!(said.contains("; nothing was delivered ("), "{words:?}: {said}");
         for way in ["--even-if-expired delivers", "set expire = \"never\", reload the server"] {
             assert!(said.contains(way), "{words:?}: {said}");
         }
@@ -177,6 +178,44 @@ fn u144_an_import_that_the_server_would_delete_is_refused_before_any_delivery() 
         assert!(said.contains("warning: 1 message is older than `expire"), "{words:?}: {said}");
         assert_eq!(backend.maildir(BOB).files("new").len(), n + 1, "{words:?}");
     }
+}
+
+/// Imports a file as bob's, with `expire`; standard input is the file `in`.
+fn import_with_expire(backend: &Desk, expire: &str, words: &[&str], code: i32) -> String {
+    backend.file("users.json", format!("{{{BOB:?}: {{\"password_hash\": {PASSWORD_MD5:?}}}}}"));
+    let rest = format!("{STRICT}[pop3]\nexpire = {expire:?}\n");
+    backend.file("restante.toml", configuration(&backend.path("."), &backend.spool, &rest));
+    let mut tool = Command::new(env!("CARGO_BIN_EXE_restante"));
+    tool.args(["import", "--to", BOB, "--config", "restante.toml"]).args(words);
+    tool.stdin(fs::File::open(backend.path("in")).unwrap()).current_dir(backend.path("."));
+    ended(tool.output().unwrap(), words, code).1
+}
+
+#[test]
+fn u148_standard_input_with_old_messages_is_delivered_once_with_a_warning() {
+    let backend = Desk::new();
+    // The old message comes after a whole batch, which stays delivered.
+    let young = "From s@far.test Sat Jan  3 01:00:00 2037\nSubject: young\n\nx\n\n".repeat(130);
+    backend.file("in", format!("{young}From s@far.test Sat Jan  3 01:00:00 1998\nSubject: old\n\nx\n\n"));
+    let said = import_with_expire(&backend, "30 days", &["-"], 0);
+    assert!(said.contains("warning: 1 message is older than `expire"), "{said}");
+    assert!(!said.contains("import again") && !said.contains("--even-if-expired"), "{said}");
+    assert_eq!(subjects(&backend.maildir(BOB)).len(), 131);
+}
+
+#[test]
+fn u149_an_import_that_was_begun_goes_on_after_its_delivered_messages_have_become_too_old() {
+    let backend = Desk::new();
+    let old = "From s@far.test Sat Jan  3 01:00:00 1998\nSubject: old\n\nx\n\n";
+    // The last line has no end, so that the import stays incomplete.
+    backend.file("in", format!("{old}{old}From s@far.test Sat Jan  3 01:00:00 2037\nSubject: young\n\nx"));
+    import_with_expire(&backend, "never", &["in", "--partial"], 1);
+    assert_eq!(subjects(&backend.maildir(BOB)).len(), 2);
+    let said = import_with_expire(&backend, "30 days", &["in", "--partial"], 1);
+    assert!(said.contains("cut: ") && !said.contains("older than"), "{said}");
+    let said = import_with_expire(&backend, "30 days", &["in"], 1);
+    assert!(said.contains("; nothing more was delivered ("), "{said}");
+    assert_eq!(subjects(&backend.maildir(BOB)).len(), 2);
 }
 
 #[test]

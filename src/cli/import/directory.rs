@@ -32,8 +32,8 @@ pub(super) struct Directory {
     source: Source,
     /// Messages that cannot be read. Only `--partial` goes on with such ones.
     unreadable: HashSet<PathBuf>,
-    /// Messages that are older than the server keeps mail.
-    expired: u64,
+    /// The places of messages that are older than the server keeps mail.
+    expired: Vec<u64>,
     left_out: LeftOut,
 }
 
@@ -61,7 +61,7 @@ impl LeftOut {
 }
 
 impl Directory {
-    /// Reads all files once, and names each one that is left out. Messages from before `expires_before` are counted.
+    /// Reads all files once, and names each one that is left out. Messages from before `expires_before` are listed.
     pub(super) fn scan(
         path: &Path,
         dir: File,
@@ -73,7 +73,7 @@ impl Directory {
         }
         let bar = ImportProgress::new(None, FILES);
         let (mut listing, mut left_out) = (DirListing::default(), LeftOut::default());
-        let (mut unreadable, mut odd_starts, mut unread, mut expired) = (HashSet::new(), 0, 0, 0);
+        let (mut unreadable, mut odd_starts, mut unread, mut expired) = (HashSet::new(), 0, 0, Vec::new());
         MessageDir { dir: &dir, gz: options.gz }.walk(&mut |relative, entry| -> Result<(), Failure> {
             let whole = path.join(relative);
             let reason = match entry {
@@ -81,7 +81,9 @@ impl Directory {
                     let skipped = file.skipped();
                     match file.check(stat.modified) {
                         Ok(date) => {
-                            expired += u64::from(expires_before.is_some_and(|time| date < time));
+                            if expires_before.is_some_and(|time| date < time) {
+                                expired.push(listing.messages);
+                            }
                             if !skipped.is_nothing() {
                                 odd_starts += 1;
                                 if odd_starts <= MAX_ODD_STARTS {
@@ -112,7 +114,7 @@ impl Directory {
         }
         if unread > 0 && !options.partial {
             return Err(Failure::Other(format!(
-                "{}: {} cannot be read, named above; nothing was delivered (--partial delivers the others)",
+                "{}: {} cannot be read, named above; this run delivered nothing (--partial delivers the others)",
                 path.display(),
                 printable::counted(unread, "file"),
             )));
@@ -141,8 +143,8 @@ impl Directory {
         if let Some(done) = one.open_record(&mut import, &self.source, &self.dir)? {
             return Ok(format!("{done}{left_out}"));
         }
-        one.refuse_expired(self.expired)?;
         let offset = import.finish_previous_run(SystemTime::now(), one.context.tmp_age)?;
+        one.refuse_expired(import.count_to_come(&self.expired), &import)?;
         if let Err((path, error)) = self.deliver(&mut import, offset, one.options) {
             let Imported { messages, .. } = import.imported();
             one.report_at_risk(import.at_risk());

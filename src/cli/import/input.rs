@@ -84,14 +84,14 @@ impl InputImport<'_> {
             return Ok(done);
         }
         let read = |offset| self.read(file, offset).map_err(|error| self.unreadable(error));
+        let offset = import.finish_previous_run(SystemTime::now(), self.context.tmp_age)?;
         if !self.options.partial || self.context.expire_days.is_some() {
             let checked = import.check(read(0)?);
             if !self.options.partial {
-                checked.map_err(|error| self.failed(&error, "nothing was delivered"))?;
+                checked.map_err(|error| self.failed(&error, nothing_delivered(&import)))?;
             }
-            self.refuse_expired(import.at_risk().expired)?;
+            self.refuse_expired(import.expired_to_come(), &import)?;
         }
-        let offset = import.finish_previous_run(SystemTime::now(), self.context.tmp_age)?;
         let mut done = import.run(read(offset)?, offset);
         if done.is_ok() && !source.matches(file).map_err(|error| self.unreadable(error))? {
             done = Err(Error::Changed);
@@ -111,8 +111,7 @@ impl InputImport<'_> {
         let place = (&self.context.spool, self.maildir);
         let mut import = Import::new(place, &self.context.host, self.options.format, fallback, progress);
         import.set_max_open(max_open_tmp_files());
-        let at_risk = AtRisk::new(self.context.expires_before(), self.context.max_listed);
-        import.set_at_risk(at_risk.refusing_expired(!self.options.even_if_expired));
+        import.set_at_risk(AtRisk::new(self.context.expires_before(), self.context.max_listed));
         import
     }
 
@@ -212,14 +211,16 @@ impl InputImport<'_> {
     }
 
     /// Refuses messages that the server would delete at the end of the next POP3 session: a client that polls logs in before an
-    /// operator can change the configuration.
-    pub(super) fn refuse_expired(&self, messages: u64) -> Result<(), Failure> {
+    /// operator can change the configuration. Standard input is delivered with a warning instead: it is read only once, and no
+    /// record tells the next run how much of it is delivered.
+    pub(super) fn refuse_expired(&self, messages: u64, import: &Import<'_>) -> Result<(), Failure> {
         let Some(old) = self.describe_expired(messages).filter(|_| !self.options.even_if_expired) else {
             return Ok(());
         };
         Err(Failure::Other(format!(
-            "{}: {old}: the server would delete them at the end of the next POP3 session; nothing was delivered ({KEEP_OLD})",
-            display_name(self.path)
+            "{}: {old}: the server would delete them at the end of the next POP3 session; {} ({KEEP_OLD})",
+            display_name(self.path),
+            nothing_delivered(import)
         )))
     }
 
@@ -281,7 +282,6 @@ impl InputImport<'_> {
         let name = display_name(self.path);
         let advice = match error {
             Error::NoMbox(other) => other.advice(&path_word(self.path), &self.options.pipe_end()),
-            Error::Expired => KEEP_OLD.into(),
             Error::Read { at: 0, .. } if self.options.gz => {
                 "leave out --gz if it is not compressed with gzip".into()
             }
@@ -297,6 +297,11 @@ impl InputImport<'_> {
     pub(super) fn unreadable(&self, error: io::Error) -> Failure {
         Failure::Other(format!("cannot read {}: {error}", self.path.display()))
     }
+}
+
+/// The result of an import that was refused before it delivered a message.
+fn nothing_delivered(import: &Import<'_>) -> &'static str {
+    if import.has_delivered() { "nothing more was delivered" } else { "nothing was delivered" }
 }
 
 /// Tells of octets before the header of a message that are no part of it.

@@ -35,6 +35,10 @@ struct Screen {
     before: Option<MetricsSnapshot>,
     /// Messages received between two readings, the latest first.
     bars: VecDeque<u64>,
+    /// Whether the spool of the server is one of this machine.
+    is_here: bool,
+    /// The reason why the server takes no mail.
+    refusal: Option<Refusal>,
     /// The error of the last reading.
     error: Option<String>,
 }
@@ -44,9 +48,9 @@ pub(super) fn has_terminal() -> bool {
     io::stdout().is_terminal() && (io::stdin().is_terminal() || File::open("/dev/tty").is_ok())
 }
 
-/// Runs until the user presses q, Escape or Ctrl-C, or the terminal is closed.
-pub(super) fn run(source: &Source, reading: MetricsSnapshot) -> io::Result<()> {
-    let mut screen = Screen { reading, before: None, bars: VecDeque::new(), error: None };
+/// Runs until the user presses q, Escape or Ctrl-C, or the terminal is closed. `is_here`: see [`Refusal::of`].
+pub(super) fn run(source: &Source, reading: MetricsSnapshot, is_here: bool) -> io::Result<()> {
+    let mut screen = Screen::new(reading, is_here);
     let mut events = None;
     loop {
         // A signal waits until the terminal has its modes back.
@@ -106,7 +110,18 @@ fn run_loop(
 }
 
 impl Screen {
+    fn new(reading: MetricsSnapshot, is_here: bool) -> Self {
+        let refusal = Refusal::of(&reading, is_here);
+        Self { reading, before: None, bars: VecDeque::new(), is_here, refusal, error: None }
+    }
+
     fn update(&mut self, reading: io::Result<MetricsSnapshot>) {
+        self.take(reading);
+        self.refusal = Refusal::of(&self.reading, self.is_here);
+    }
+
+    /// Takes a reading, if the server has written it since the last one.
+    fn take(&mut self, reading: io::Result<MetricsSnapshot>) {
         let reading = match reading {
             Ok(reading) => reading,
             Err(error) => return self.error = Some(error.to_string()),
@@ -123,7 +138,7 @@ impl Screen {
     }
 
     fn draw(&self, frame: &mut Frame<'_>, now: SystemTime) {
-        let lines = summary::lines(&self.reading, self.before.as_ref(), Refusal::of_metrics(&self.reading));
+        let lines = summary::lines(&self.reading, self.before.as_ref(), self.refusal);
         let count = u16::try_from(lines.len()).unwrap_or(u16::MAX);
         let [head, body, bars, foot] = Layout::vertical([
             Constraint::Length(2),
@@ -175,8 +190,7 @@ mod tests {
     fn the_screen_fits_a_small_terminal_and_tells_of_a_server_that_is_gone() {
         let home = tempfile::tempdir().unwrap();
         METRICS.mark_started();
-        let mut screen =
-            Screen { reading: reading(home.path()), before: None, bars: VecDeque::new(), error: None };
+        let mut screen = Screen::new(reading(home.path()), true);
         screen.update(Err(io::ErrorKind::NotFound.into()));
         for (width, height) in [(80, 24), (20, 5), (200, 60)] {
             let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
@@ -192,8 +206,7 @@ mod tests {
     fn n83_the_latest_bar_is_at_the_right_edge_and_the_oldest_one_leaves_on_the_left() {
         let home = tempfile::tempdir().unwrap();
         METRICS.mark_started();
-        let mut screen =
-            Screen { reading: reading(home.path()), before: None, bars: VecDeque::new(), error: None };
+        let mut screen = Screen::new(reading(home.path()), true);
         let (width, height) = (80, 60);
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let mut lowest_line = |screen: &Screen| {
@@ -210,5 +223,26 @@ mod tests {
         assert_eq!(lowest_line(&screen), format!("{}██ █ ", " ".repeat(75)));
         screen.bars = (0..MAX_BARS as u64).map(|age| u64::from(age < 78)).collect();
         assert_eq!(lowest_line(&screen), format!("  {}", "█".repeat(78)));
+    }
+
+    #[test]
+    fn n187_the_screen_tells_at_once_of_a_spool_that_is_gone() {
+        let home = tempfile::tempdir().unwrap();
+        let (path, spool) = (home.path().join("metrics"), home.path().join("spool"));
+        fs::create_dir(&spool).unwrap();
+        METRICS.mark_started();
+        let head = format!("# restante at mx.example.test, {}\n", spool.display());
+        // Other tests of this process may have a server that refuses mail.
+        let metrics =
+            METRICS.text().replace("restante_refusing", "other").replace("restante_unwritable", "other");
+        fs::write(&path, head + &metrics).unwrap();
+        let mut screen = Screen::new(MetricsSnapshot::from_file(&path).unwrap(), true);
+        fs::remove_dir(&spool).unwrap();
+        // The server has written nothing since.
+        screen.update(MetricsSnapshot::from_file(&path));
+        let mut terminal = Terminal::new(TestBackend::new(100, 24)).unwrap();
+        terminal.draw(|frame| screen.draw(frame, SystemTime::now())).unwrap();
+        let text = terminal.backend().to_string();
+        assert!(text.contains("refusing     deliveries and logins"), "{text}");
     }
 }

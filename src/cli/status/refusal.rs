@@ -14,8 +14,15 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// The reason as the server has found it, or as this process sees it now. `is_here`: the spool that the metrics name is one of
+    /// this machine.
+    pub(super) fn of(reading: &MetricsSnapshot, is_here: bool) -> Option<Self> {
+        let spool = reading.spool().filter(|_| is_here);
+        Self::of_metrics(reading).or_else(|| Self::of_spool(Path::new(spool?)))
+    }
+
     /// The reason as the server has found it at the time of its metrics.
-    pub(super) fn of_metrics(reading: &MetricsSnapshot) -> Option<Self> {
+    fn of_metrics(reading: &MetricsSnapshot) -> Option<Self> {
         let is_set = |name| reading.value(name).is_some_and(|value| value > 0.0);
         match () {
             () if is_set("restante_refusing") => Some(Self::Misplaced),
@@ -26,7 +33,7 @@ impl Refusal {
 
     /// The reason as this process sees it now. The server looks at its spool less often, and writes its metrics later still. A
     /// spool that this user may not open is no reason.
-    pub(super) fn of_spool(spool: &Path) -> Option<Self> {
+    fn of_spool(spool: &Path) -> Option<Self> {
         if fs::metadata(spool).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             return Some(Self::Misplaced);
         }

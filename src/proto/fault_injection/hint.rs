@@ -30,6 +30,51 @@ impl Place {
     }
 }
 
+/// The sentences for the next reply of a session.
+#[derive(Debug)]
+pub(super) struct Remarks {
+    /// A sentence about a tag.
+    hint: Option<String>,
+    /// A sentence about the form of the login name. It is no event: nothing was asked for in vain.
+    note: Option<String>,
+    /// Whether replies have notes.
+    has_notes: bool,
+}
+
+impl Default for Remarks {
+    fn default() -> Self {
+        Self { hint: None, note: None, has_notes: true }
+    }
+}
+
+impl Remarks {
+    pub(super) fn set_notes(&mut self, has_notes: bool) {
+        self.has_notes = has_notes;
+    }
+
+    /// Replaces the hint, if there is another one.
+    pub(super) fn set_hint(&mut self, hint: Option<String>) {
+        self.hint = hint.or(self.hint.take());
+    }
+
+    pub(super) fn set_note(&mut self, note: String) {
+        self.note = Some(note);
+    }
+
+    /// Replaces both by those about the name of a login.
+    pub(super) fn begin_login(&mut self, user: &str, protocol: Protocol) {
+        self.hint = hint(user, Place::Login(protocol));
+        self.note = note_of_name(user, protocol).map(str::to_owned);
+    }
+
+    /// Adds them to a reply, if it has text for people already; otherwise the next reply gets them. Returns the hint that was added.
+    pub(super) fn append_to(&mut self, reply: &mut Vec<u8>, protocol: Protocol) -> Option<String> {
+        let hint = self.hint.take_if(|hint| append(hint, protocol, reply));
+        self.note.take_if(|note| !self.has_notes || append(note, protocol, reply));
+        hint
+    }
+}
+
 /// A sentence about a tag in the address of a recipient, for a message that comes by HTTP.
 pub fn hint_for_recipient(local: &str) -> Option<String> {
     hint(local, Place::Recipient)
@@ -65,7 +110,7 @@ pub(super) fn hint(name: &str, place: Place) -> Option<String> {
 
 /// A sentence about a login name that is written as in SMTP, or that has the password in it. No such name is an account, so it
 /// reveals nothing.
-pub(super) fn note_of_name(name: &str, protocol: Protocol) -> Option<&'static str> {
+fn note_of_name(name: &str, protocol: Protocol) -> Option<&'static str> {
     if name.contains(['<', '>']) {
         Some("a login name stands without angle brackets")
     } else if protocol == Protocol::Pop3 && name.contains(' ') && !name.contains('"') {
@@ -76,7 +121,7 @@ pub(super) fn note_of_name(name: &str, protocol: Protocol) -> Option<&'static st
 }
 
 /// Adds a sentence to the first line of a reply that has text for people. Returns false if the reply has no such line yet.
-pub(super) fn append(hint: &str, protocol: Protocol, reply: &mut Vec<u8>) -> bool {
+fn append(hint: &str, protocol: Protocol, reply: &mut Vec<u8>) -> bool {
     let mut start = 0;
     while let Some(length) = memchr::memmem::find(&reply[start..], b"\r\n") {
         let second = reply[start..start + length].split(|&b| b == b' ').nth(1);

@@ -16,7 +16,7 @@ use super::{
     counts::SequenceCounts,
     directory::{CLOSING, FaultyAccountDirectory, RequestedFaults},
     folder::{OtherValidity, is_within_response, verb_of},
-    hint::{Place, append, hint, note_of_name},
+    hint::Remarks,
     maildrop::FaultyMaildrop,
     plan::FaultPlan,
 };
@@ -51,12 +51,7 @@ pub struct FaultySession {
     sent: u64,
     fault_state: FaultState,
     held: Option<HeldOutput>,
-    /// A sentence about the login name, for the next reply.
-    hint: Option<String>,
-    /// A sentence about the form of the login name, for the next reply. It is no event: nothing was asked for in vain.
-    note: Option<String>,
-    /// Whether replies say something about the form of login names.
-    pub has_notes: bool,
+    remarks: Remarks,
 }
 
 /// The state of the faults in progress.
@@ -99,10 +94,13 @@ impl FaultySession {
             sent: 0,
             fault_state: FaultState::Inactive,
             held: None,
-            hint: None,
-            note: None,
-            has_notes: true,
+            remarks: Remarks::default(),
         }
+    }
+
+    /// Whether replies say something about the form of login names. A new session does.
+    pub fn set_notes(&mut self, has_notes: bool) {
+        self.remarks.set_notes(has_notes);
     }
 
     /// Runs one step of the session. Returns its output, and its step after the faults are applied.
@@ -123,15 +121,14 @@ impl FaultySession {
         }
         let RequestedFaults { injections, hangs_up, hint } = found.take();
         self.plan.add(injections);
-        self.hint = hint.or(self.hint.take());
+        self.remarks.set_hint(hint);
         for event in said.take_events() {
             out.push_event(event);
         }
         let mut reply = said.pending().to_vec();
-        if let Some(hint) = self.hint.take_if(|hint| append(hint, self.protocol, &mut reply)) {
+        if let Some(hint) = self.remarks.append_to(&mut reply, self.protocol) {
             out.push_event(Event::NoFault(hint));
         }
-        self.note.take_if(|note| !self.has_notes || append(note, self.protocol, &mut reply));
         if let Some(by) = self.bye(&reply, &step) {
             reply.extend_from_slice(b"* BYE A fault on demand\r\n");
             step = terminate(out, by, Step::Close);
@@ -181,8 +178,7 @@ impl FaultySession {
                 }
             }
             Request::Verify { user, password } => {
-                self.hint = hint(user, Place::Login(self.protocol));
-                self.note = note_of_name(user, self.protocol).map(str::to_owned);
+                self.remarks.begin_login(user, self.protocol);
                 let (user, injections) = InjectedFault::split(user);
                 self.user = user.clone();
                 self.plan = FaultPlan::new(injections);
@@ -341,7 +337,7 @@ impl Session for FaultySession {
             && matches!(self.protocol, Protocol::Pop3 | Protocol::Imap)
             && !self.user.contains('@')
         {
-            self.note = Some(format!("the name has no domain, so this is the mailbox of {mailbox}"));
+            self.remarks.set_note(format!("the name has no domain, so this is the mailbox of {mailbox}"));
         }
         let response = match response {
             Response::Opened(truth) => Response::Opened(self.wrap_maildrop(truth)),

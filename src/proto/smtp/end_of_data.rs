@@ -53,9 +53,18 @@ impl SmtpSession {
             Response::Failed(failure) => *failure,
             _ => Failure::TempFail,
         };
-        let reply = reply::failure_reply(failure);
+        let reply = self.failure_reply(failure);
         let refused = Event::Refused { what: "message".into(), reply: reply.codes() };
         self.reply_to_message(reply, AfterReplies::LogForAll(refused), out)
+    }
+
+    /// The reply to a failure of the server. Only a logged-in user is told that the spool was moved, because other servers cannot do
+    /// anything about it.
+    pub(super) fn failure_reply(&self, failure: Failure) -> Reply {
+        match failure {
+            Failure::SpoolMoved if self.user.is_some() => reply::SPOOL_MOVED,
+            failure => reply::failure_reply(failure),
+        }
     }
 
     /// Writes the reply to a message: one line, or in LMTP one for every accepted RCPT.

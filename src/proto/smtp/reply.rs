@@ -67,7 +67,7 @@ pub fn farewell(why: EndReason) -> Reply {
     }
 }
 
-/// The reply to a failure of the server while it receives a message.
+/// The reply to a failure of the server while it receives a message, as a stranger may read it.
 pub fn failure_reply(failure: Failure) -> Reply {
     match failure {
         Failure::Full => Reply::new(452, "4.3.1", "Out of storage, try later"),
@@ -77,8 +77,8 @@ pub fn failure_reply(failure: Failure) -> Reply {
         }
         Failure::AuthFailed { .. } => AUTH_FAILED,
         Failure::Busy => Reply::new(454, "4.7.0", "Too many logins at once, try later"),
-        Failure::SpoolMoved => Reply::new(451, "4.3.0", failure_texts::SPOOL_MOVED.text(Language::English)),
         Failure::TempFail
+        | Failure::SpoolMoved
         | Failure::ReadOnly
         | Failure::InUse
         | Failure::TooManyOpen
@@ -89,6 +89,9 @@ pub fn failure_reply(failure: Failure) -> Reply {
         | Failure::Truncated => Reply::new(451, "4.3.0", "The message could not be stored, try later"),
     }
 }
+
+/// [`Failure::SpoolMoved`], for a user who is logged in.
+pub const SPOOL_MOVED: Reply = Reply::new(451, "4.3.0", failure_texts::SPOOL_MOVED.text(Language::English));
 
 /// The refusal of a fault on demand.
 pub fn injected_reply(code: u16) -> Reply {

@@ -181,7 +181,7 @@ impl Session for SmtpSession {
                 self.record_advance(ADVANCE_BODY);
                 let mut body = self.begin_data(cx, *envelope, self.bdat_framing(chunk));
                 if let Some(failure) = failure {
-                    body.refuse(reply::failure_reply(failure));
+                    body.refuse(self.failure_reply(failure));
                 }
                 State::Data(body)
             }
@@ -198,12 +198,12 @@ impl Session for SmtpSession {
             }
             // A body that cannot be stored is read to its end, like any other refused body.
             (State::AwaitingSpill(mut body), Some(failure)) => {
-                body.refuse(reply::failure_reply(failure));
+                body.refuse(self.failure_reply(failure));
                 if body.is_between_chunks() { State::Chunks(body) } else { State::Data(body) }
             }
             (state, failure) => {
                 let what = if matches!(state, State::AwaitingSpace(_)) { "MAIL" } else { "message" };
-                let reply = reply::failure_reply(failure.unwrap_or(Failure::TempFail));
+                let reply = self.failure_reply(failure.unwrap_or(Failure::TempFail));
                 reply.write(out);
                 out.push_event(Event::Refused { what: what.into(), reply: reply.codes() });
                 return self.after_message(out);

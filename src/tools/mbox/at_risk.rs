@@ -7,8 +7,6 @@ use std::time::SystemTime;
 pub struct AtRisk {
     /// The server deletes messages from before that time at the next end of a session.
     expires_before: Option<SystemTime>,
-    /// True if these are refused.
-    pub(super) refuses_expired: bool,
     /// Bytes of the largest message that the server lists.
     max_listed: Option<u64>,
     /// Number of messages from before that time.
@@ -23,11 +21,6 @@ impl AtRisk {
     /// No message so far is beyond these bounds.
     pub fn new(expires_before: Option<SystemTime>, max_listed: u64) -> Self {
         Self { expires_before, max_listed: Some(max_listed), ..Self::default() }
-    }
-
-    /// The same, and messages that the server would delete are refused if that is true.
-    pub fn refusing_expired(self, refuses_expired: bool) -> Self {
-        Self { refuses_expired, ..self }
     }
 
     /// Whether the server would delete a message of that time.

@@ -50,6 +50,8 @@ pub struct Import<'a> {
     /// Messages of this run that a mail reader has deleted.
     deleted: u64,
     at_risk: AtRisk,
+    /// Messages to be delivered that the server would delete, as the check has counted them.
+    expired_to_come: u64,
     doubtful_lines: DoubtfulLines,
     /// The octets before the header of a file with one message.
     skipped_start: SkippedStart,
@@ -158,6 +160,7 @@ impl<'a> Import<'a> {
             imported: Imported::default(),
             deleted: 0,
             at_risk: AtRisk::default(),
+            expired_to_come: 0,
             doubtful_lines: DoubtfulLines::default(),
             skipped_start: SkippedStart::default(),
             is_checked: false,
@@ -203,12 +206,14 @@ impl<'a> Import<'a> {
         let (doubtful_lines, skipped_start) = <(DoubtfulLines, SkippedStart)>::default();
         let dates = DateReader::new(self.fallback_date);
         let at_risk = self.at_risk;
+        let (at, expired) = (0, Vec::new());
         let mut check =
-            Check { progress: self.progress, doubtful_lines, skipped_start, dates, at_risk, expired: 0 };
+            Check { progress: self.progress, doubtful_lines, skipped_start, dates, at_risk, at, expired };
         let end = parse(source, self.format, 0, &mut check);
-        self.at_risk.expired = check.expired;
+        let Check { doubtful_lines, skipped_start, expired, .. } = check;
+        self.expired_to_come = self.count_to_come(&expired);
         let end = end?;
-        (self.doubtful_lines, self.skipped_start) = (check.doubtful_lines, check.skipped_start);
+        (self.doubtful_lines, self.skipped_start) = (doubtful_lines, skipped_start);
         self.is_checked = true;
         Ok(end)
     }
@@ -282,9 +287,6 @@ impl<'a> Import<'a> {
         let state = if is_message_file { state.with_flags_of_name(&self.file_name) } else { state };
         let own = fields.filter(|_| is_message_file).map_or(own, <[u8]>::len);
         let delivered = delivery_date(from, fields, self.fallback_date);
-        if self.at_risk.refuses_expired && self.at_risk.is_expired(delivered) {
-            return Err(Error::Expired);
-        }
         // The microseconds are a counter, so that messages of the same second keep their order.
         let n = self.imported.messages + self.batch.len() as u64;
         let random = getrandom::u64().map_err(|e| Error::Write(io::Error::other(e)))?;
@@ -439,24 +441,27 @@ impl MessageSink for Import<'_> {
     }
 }
 
-/// Checks that an mbox is complete, and counts its messages that are too old.
+/// Checks that an mbox is complete, and finds its messages that are too old.
 struct Check<'a> {
     progress: &'a mut dyn FnMut(ImportPass, u64),
     doubtful_lines: DoubtfulLines,
     skipped_start: SkippedStart,
     dates: DateReader,
-    /// Messages that are to be refused are counted.
     at_risk: AtRisk,
-    expired: u64,
+    /// The offset of the message.
+    at: u64,
+    /// The offsets of the messages that the server would delete.
+    expired: Vec<u64>,
 }
 
 impl MessageSink for Check<'_> {
     fn begin(&mut self, from: &FromLine, at: u64) -> Result<(), Error> {
+        self.at = at;
         self.dates.begin(from, at)
     }
 
     fn begin_message_file(&mut self, at: u64, skipped: SkippedStart) -> Result<(), Error> {
-        self.skipped_start = skipped;
+        (self.skipped_start, self.at) = (skipped, at);
         self.dates.begin_message_file(at, skipped)
     }
 
@@ -466,8 +471,9 @@ impl MessageSink for Check<'_> {
 
     fn end(&mut self, next: u64) -> Result<(), Error> {
         self.dates.end(next)?;
-        let is_refused = self.at_risk.refuses_expired && self.at_risk.is_expired(self.dates.date());
-        self.expired += u64::from(is_refused);
+        if self.at_risk.is_expired(self.dates.date()) {
+            self.expired.push(self.at);
+        }
         (self.progress)(ImportPass::Check, next);
         Ok(())
     }

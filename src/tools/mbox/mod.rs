@@ -86,8 +86,6 @@ pub enum Error {
     },
     /// Another program changed the mbox during the import.
     Changed,
-    /// A message is older than the server keeps mail, so that it would delete it.
-    Expired,
     /// The mbox could not be written.
     Write(std::io::Error),
     /// The mailbox cannot be used.
@@ -105,9 +103,6 @@ impl fmt::Display for Error {
             ),
             Self::Read { at, error } => write!(f, "cannot be read beyond octet {at}: {error}"),
             Self::Changed => f.write_str("was changed while it was read"),
-            Self::Expired => {
-                f.write_str("has a message that is older than `expire` in the configuration allows")
-            }
             Self::Write(error) => write!(f, "cannot be written: {error}"),
             Self::Mailbox(error) => error.fmt(f),
         }

@@ -256,3 +256,29 @@ fn a_line_of_nothing_but_marks_takes_no_memory() {
     let mbox = [FROM.as_bytes(), &quoted(&message, Format::Mboxrd, 1000)].concat();
     assert_eq!(messages(&mbox, Format::Mboxrd).unwrap(), [message]);
 }
+
+#[test]
+fn u149_only_messages_that_no_earlier_run_delivered_are_to_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path()).unwrap();
+    let maildir = spool.open_or_create_maildir("box").unwrap();
+    let message = format!("{FROM}Subject: x\n\nx\n\n");
+    // The last line has no end, so that the first run stays incomplete.
+    let mbox = format!("{message}{message}{FROM}Subject: cut");
+    let path = dir.path().join("in");
+    std::fs::write(&path, &mbox).unwrap();
+    let file = std::fs::File::open(&path).unwrap();
+    let source = Source::of(&file).unwrap();
+    let (now, age) = (std::time::SystemTime::now(), std::time::Duration::from_secs(3600));
+    let places = [0, message.len() as u64, 2 * message.len() as u64];
+    for (has_delivered, to_come) in [(false, 3), (true, 1)] {
+        let mut told = |_, _| {};
+        let mut import = Import::new((&spool, &maildir), "mx", Format::Auto, now, &mut told);
+        import.open_record(&source, &file).unwrap();
+        let offset = import.finish_previous_run(now, age).unwrap();
+        assert_eq!((import.has_delivered(), import.count_to_come(&places)), (has_delivered, to_come));
+        assert_eq!(offset, places[3 - to_come as usize]);
+        let cut = import.run(&mbox.as_bytes()[offset as usize..], offset);
+        assert!(matches!(cut, Err(Error::Cut { .. })), "{cut:?}");
+    }
+}

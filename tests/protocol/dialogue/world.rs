@@ -257,7 +257,7 @@ impl World {
             return Ok(session);
         }
         let mut faulty = FaultySession::new(session, protocol, Rc::default());
-        faulty.has_notes = self.notes;
+        faulty.set_notes(self.notes);
         Ok(Box::new(faulty))
     }
 

@@ -158,6 +158,7 @@ fn r13_what_a_walk_left_out_is_told_to_the_log_some_at_a_time() {
         name: format!("{n}").into_bytes().into(),
         subdir: Subdir::New,
         why: "not a regular file",
+        bytes: 0,
     };
     let index = Some(MailboxIndex::new(MessageList::default(), backend.times(), false));
     let found = ScanResult { skipped: (0..5000).map(skipped).collect(), ..loaded(load.maildir, index) };
