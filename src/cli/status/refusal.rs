@@ -22,7 +22,7 @@ impl Refusal {
     }
 
     /// The reason as the server has found it at the time of its metrics.
-    fn of_metrics(reading: &MetricsSnapshot) -> Option<Self> {
+    pub(super) fn of_metrics(reading: &MetricsSnapshot) -> Option<Self> {
         let is_set = |name| reading.value(name).is_some_and(|value| value > 0.0);
         match () {
             () if is_set("restante_refusing") => Some(Self::Misplaced),
