@@ -1,4 +1,4 @@
-//! `restante export --dovecot`: the way back to Dovecot, with the UIDs that clients know.
+//! `restante export --dovecot`: the way back to Dovecot, with the UIDs and the flags that clients know.
 
 use crate::{
     accounts,
@@ -18,7 +18,7 @@ use super::{
     spool::{SpoolArgs, SpoolContext},
 };
 
-/// Writes the UIDs and subscriptions of a mailbox or of all, each with its folders.
+/// Writes the UIDs, the keyword `$Forwarded` and the subscriptions of a mailbox or of all, each with its folders.
 pub(super) fn run(place: &SpoolArgs, mailbox: Option<&str>, force: bool) -> Result<(), Failure> {
     let context = place.open(mailbox)?;
     context.become_owner()?;

@@ -66,8 +66,7 @@ pub fn write(maildir: &Maildir) -> Result<ForwardedExport, Error> {
             Err(error) => return Err(error),
         }
     }
-    // A power cut must not show a name in both directories, or in none.
-    for subdir in [Subdir::Cur, Subdir::New] {
+    for subdir in Subdir::ALL {
         maildir.sync_part(subdir, SyncPart::Flags)?;
     }
     Ok(result)
