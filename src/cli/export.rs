@@ -41,8 +41,8 @@ pub(super) struct Arguments {
     /// Output file, which must not exist yet; - is standard output
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
-    /// Write dovecot-uidlist and subscriptions into the mailboxes and their folders, so that Dovecot goes on with the UIDs that
-    /// IMAP clients know. Stop the server first
+    /// Write dovecot-uidlist, dovecot-keywords and subscriptions into the mailboxes and their folders, so that Dovecot goes on
+    /// with the UIDs and flags that IMAP clients know. Stop the server first
     #[arg(long, conflicts_with_all = ["format", "gz", "output"])]
     dovecot: bool,
     /// Replace a dovecot-uidlist that is no earlier one of these UIDs, and export beside a running server

@@ -1,4 +1,4 @@
-//! `restante export --dovecot`: the way back to Dovecot, with the UIDs that clients know.
+//! `restante export --dovecot`: the way back to Dovecot, with the UIDs and the flags that clients know.
 
 use crate::{
     accounts,
@@ -6,6 +6,7 @@ use crate::{
     maildir::{
         Maildir,
         folders::{FolderError, FolderTree},
+        forwarded_export::{self, ForwardedExport},
         uid_export::{self, UidExport},
     },
     printable,
@@ -17,7 +18,7 @@ use super::{
     spool::{SpoolArgs, SpoolContext},
 };
 
-/// Writes the UIDs and subscriptions of a mailbox or of all, each with its folders.
+/// Writes the UIDs, the keyword `$Forwarded` and the subscriptions of a mailbox or of all, each with its folders.
 pub(super) fn run(place: &SpoolArgs, mailbox: Option<&str>, force: bool) -> Result<(), Failure> {
     let context = place.open(mailbox)?;
     context.become_owner()?;
@@ -91,10 +92,12 @@ fn export_one(maildir: &Maildir, shown: &str, force: bool) -> Result<u64, Failur
                 "{shown}: UIDVALIDITY {uid_validity}, UIDs of {}{rest}",
                 output::message_count(messages as u64)
             ))?;
+            export_forwarded(maildir, shown)?;
             Ok(0)
         }
         UidExport::NoUids => {
             output::line(format_args!("{shown}: no IMAP client has seen it, Dovecot gives its own UIDs"))?;
+            export_forwarded(maildir, shown)?;
             Ok(0)
         }
         UidExport::Newer(why) => {
@@ -111,6 +114,30 @@ fn export_one(maildir: &Maildir, shown: &str, force: bool) -> Result<u64, Failur
             Ok(1)
         }
     }
+}
+
+/// Gives Dovecot the flag `$Forwarded`, and tells of messages that it will show without it.
+fn export_forwarded(maildir: &Maildir, shown: &str) -> Result<(), Failure> {
+    let ForwardedExport { renamed, without_room, kept } = forwarded_export::write(maildir)?;
+    if renamed > 0 {
+        let renamed = output::message_count(renamed as u64);
+        output::line(format_args!("{shown}: $Forwarded of {renamed} is a keyword of Dovecot now"))?;
+    }
+    if without_room > 0 {
+        output::message(format_args!(
+            "{shown}: Dovecot will show {} without $Forwarded, because dovecot-keywords has 26 keywords already, or cannot be \
+             read by this user",
+            output::message_count(without_room as u64)
+        ));
+    }
+    if kept > 0 {
+        output::message(format_args!(
+            "{shown}: Dovecot will show {} without $Forwarded, because another file has the new name, the name is too long, or \
+             the file has changed: after a change, run the command again",
+            output::message_count(kept as u64)
+        ));
+    }
+    Ok(())
 }
 
 fn failed(shown: &str, error: &FolderError) -> Failure {

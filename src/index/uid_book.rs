@@ -6,6 +6,7 @@
 
 mod arrivals;
 mod changes;
+mod flag_letters;
 mod unselected;
 
 use std::{
@@ -30,8 +31,8 @@ use crate::{
         request::{FolderState, MessageState},
     },
 };
-pub use changes::flags_in;
-use changes::{Assigned, Comparison, Unnumbered, flags_of};
+use changes::{Assigned, Comparison, Reading, Unnumbered};
+pub use flag_letters::FlagLetters;
 pub use unselected::NextNumbers;
 
 /// The UIDs of a folder.
@@ -44,6 +45,8 @@ pub struct UidBook {
     /// The last modification sequence in use.
     modseq: u64,
     keywords: Keywords,
+    /// The letters of flags with which the snapshot was read.
+    letters: FlagLetters,
     snapshot: Arc<FolderSnapshot>,
     /// The numbers of each message of the snapshot, in its order: without the flag T, then with it.
     assigned: [Vec<Assigned>; 2],
@@ -135,7 +138,7 @@ impl UidBook {
             (header, records) = continue_with(header, records, imported);
         }
         let numbers = (header.uid_limit, header.modseq_limit);
-        let book = Self::new(Some(file), header.uid_validity, numbers, records, Keywords::default());
+        let book = Self::new(Some(file), header.uid_validity, numbers, records, Keywords::load(maildir)?);
         Ok(book.with_mark(maildir, marks))
     }
 
@@ -195,6 +198,7 @@ impl UidBook {
             uid_next,
             modseq,
             keywords,
+            letters: FlagLetters::default(),
             snapshot: Arc::default(),
             assigned: Default::default(),
             unmatched,
@@ -240,16 +244,17 @@ impl UidBook {
     /// The disk failed. The book is as it was.
     pub fn refresh(&mut self, maildir: &Maildir, snapshot: Arc<FolderSnapshot>) -> Result<Sequence, Error> {
         self.keywords.reload(maildir)?;
-        let next_modseq = self.modseq + 1;
+        let (next_modseq, letters) = (self.modseq + 1, FlagLetters::of(&self.keywords));
+        let reading = Reading { letters, is_same: letters == self.letters, modseq: next_modseq };
         let Comparison { mut assigned, mut unnumbered, mut gone, changed } =
-            Comparison::of((&self.snapshot, &self.assigned), &snapshot, next_modseq);
+            Comparison::of((&self.snapshot, &self.assigned), &snapshot, reading);
         let mut unsaved: Vec<UidRecord> =
             changed.into_iter().map(|(entry, now)| record_of(&snapshot, entry, now)).collect();
         unnumbered.sort_by(|a, b| name::sort_key(&a.entry.name).cmp(&name::sort_key(&b.entry.name)));
         let mut uid_next = self.uid_next;
         let mut matched = HashSet::new();
         for Unnumbered { list, position, entry } in unnumbered {
-            let flags = flags_of(entry);
+            let flags = letters.flags_of(entry);
             let known = gone.take_moved(entry).or_else(|| {
                 let recorded = self.recorded(&snapshot, entry)?;
                 matched.insert(recorded.uid).then_some(recorded)
@@ -275,7 +280,7 @@ impl UidBook {
         let modseq = if unsaved.is_empty() { self.modseq } else { next_modseq };
         self.reserve(maildir, (uid_next, modseq), (UID_BLOCK, MODSEQ_BLOCK))?;
         (self.uid_next, self.modseq) = (uid_next, modseq);
-        (self.snapshot, self.assigned) = (snapshot, assigned);
+        (self.snapshot, self.assigned, self.letters) = (snapshot, assigned, letters);
         self.unmatched = HashMap::new();
         self.preassigned.retain(|_, record| !matched.contains(&record.uid));
         self.unsaved.append(&mut unsaved);

@@ -17,6 +17,8 @@ use crate::{imap_characters::is_atom, safe_file::Durability};
 
 /// The file, beside the messages.
 pub const FILE: &str = "dovecot-keywords";
+/// The keyword of Dovecot for a flag that the Maildir rules have too, as the letter `P`.
+pub const FORWARDED: &str = "$Forwarded";
 
 /// The keywords of a folder, by their letter. A letter without one has an empty text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -13,6 +13,7 @@ pub(crate) mod fault_points;
 pub mod folder_counts;
 mod folder_name;
 pub mod folders;
+pub mod forwarded_export;
 pub mod index_file;
 pub mod keyword_file;
 pub mod lock;

@@ -15,7 +15,7 @@ use super::{
     storage::{Storage, log_failure},
 };
 use crate::{
-    index::{UidBook, uid_book},
+    index::{UidBook, uid_book::FlagLetters},
     maildir::{
         Change, Error, Kind, Maildir, MessageEntry, MessageRef, Subdir,
         message::{self, Deletion, LinkCheck, Renamed, TrashDeletion},
@@ -205,6 +205,7 @@ fn store(
     }
     let numbers = store.keywords.iter().filter_map(|keyword| keywords.number_of(keyword));
     let flags = numbers.fold(store.flags, |flags, number| flags.with(Flags::of_keyword(number)));
+    let flag_letters = FlagLetters::of(keywords);
     let mut changes = SliceChanges::default();
     let (messages, next) = slice.next_wanted(|message| store.uids.contains(message.uid));
     for (message, entry) in messages {
@@ -215,7 +216,7 @@ fn store(
         let mut is_modified = false;
         let mut wanted = Flags::empty();
         let renamed = message::change_flags(maildir, MessageRef::from(entry), |subdir, letters| {
-            let now = uid_book::flags_in(subdir, letters);
+            let now = flag_letters.flags(subdir, letters);
             wanted = match store.change {
                 FlagChange::Replace => flags,
                 FlagChange::Add => now.with(flags),
@@ -227,12 +228,12 @@ fn store(
             }
             // Letters that are no flags here belong to another program.
             let others = letters.iter().copied().filter(|letter| Flags::of_letter(*letter).is_empty());
-            (wanted != now).then(|| others.chain(wanted.letters()).collect())
+            (wanted != now).then(|| others.chain(flag_letters.letters(wanted)).collect())
         });
         match renamed {
             Ok(Some(renamed)) => {
                 let (subdir, name) = &renamed.to;
-                done.is_partial |= uid_book::flags_in(*subdir, name::flags(name)) != wanted;
+                done.is_partial |= flag_letters.flags(*subdir, name::flags(name)) != wanted;
                 changes.renamed(entry, renamed);
                 if is_modified {
                     done.modified.push(message.uid);

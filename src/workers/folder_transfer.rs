@@ -121,9 +121,9 @@ fn slice(
         requests.push(CopyRequest { wanted: MessageRef::from(*entry), octets: entry.octets, name });
     }
     let translate = |flags: &[u8]| {
-        let letter = |flag: &u8| match flag {
-            b'a'..=b'z' => letters.iter().find(|(from, _)| from == flag).map(|(_, to)| *to),
-            flag => Some(*flag),
+        let letter = |flag: &u8| match letters.iter().find(|(from, _)| from == flag) {
+            Some((_, to)) => Some(*to),
+            None => Some(*flag).filter(|flag| !flag.is_ascii_lowercase()),
         };
         flags.iter().filter_map(letter).collect()
     };

@@ -31,7 +31,7 @@ fn y24_a_mailbox_of_dovecot_keeps_its_uids_and_its_keywords() {
     dovecot.ask("CREATE Projects");
     dovecot.ask("SELECT INBOX");
     dovecot.ask("COPY 4:5 Projects");
-    dovecot.ask("STORE 2 +FLAGS (\\Flagged todo later)");
+    dovecot.ask("STORE 2 +FLAGS (\\Flagged todo later $Forwarded)");
     dovecot.ask("STORE 1 +FLAGS (\\Deleted)");
     dovecot.ask("EXPUNGE");
     let theirs = FOLDERS.map(|folder| known(&mut dovecot, folder));
@@ -54,7 +54,7 @@ fn y117_uids_go_to_dovecot_and_come_back() {
     imap.ask("SELECT INBOX");
     imap.ask("CREATE Projects");
     imap.ask("COPY 4:5 Projects");
-    imap.ask("STORE 2 +FLAGS (\\Flagged todo)");
+    imap.ask("STORE 2 +FLAGS (\\Flagged todo $Forwarded)");
     imap.ask("STORE 1 +FLAGS (\\Deleted)");
     imap.ask("EXPUNGE");
     let before = FOLDERS.map(|folder| known(&mut imap, folder));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{UidBook, flags_in, no_uids_left};
+use super::{FlagLetters, UidBook, no_uids_left};
 use crate::{
     maildir::{
         Error, Maildir, MessageEntry, keyword_file, name,
@@ -18,7 +18,7 @@ impl UidBook {
     /// # Errors
     /// The disk failed. The files get UIDs with the next snapshot.
     pub fn number(&mut self, maildir: &Maildir, entries: &[MessageEntry]) -> Result<Vec<u32>, Error> {
-        let modseq = self.modseq + 1;
+        let (modseq, letters) = (self.modseq + 1, FlagLetters::of(&self.keywords));
         let (mut uids, mut records, mut uid_next) = (Vec::new(), Vec::new(), self.uid_next);
         for entry in entries {
             let identity = name::identity(&entry.name);
@@ -35,7 +35,7 @@ impl UidBook {
                 uid,
                 modseq,
                 key: MessageKey::of(identity, None),
-                flags: flags_in(entry.subdir, name::flags(&entry.name)).bits(),
+                flags: letters.flags_of(entry).bits(),
                 version: entry.version,
                 octets: entry.octets,
             });
@@ -68,10 +68,11 @@ impl UidBook {
         self.add_keywords(maildir, keywords)?;
         let numbers = keywords.iter().filter_map(|keyword| self.keywords.number_of(keyword));
         let flags = numbers.fold(flags, |flags, number| flags.with(Flags::of_keyword(number)));
-        Ok(flags.letters().collect())
+        Ok(FlagLetters::of(&self.keywords).letters(flags).collect())
     }
 
-    /// For each letter of a keyword in another folder the letter here. A keyword without room here has none.
+    /// For each letter of a keyword in another folder the letter here, and for both letters of `$Forwarded` that of this folder.
+    /// A keyword without room here has none.
     ///
     /// # Errors
     /// The disk failed.
@@ -90,7 +91,12 @@ impl UidBook {
         let pair = |(number, name): &(usize, String)| {
             Some((letter(*number)?, letter(self.keywords.number_of(name)?)?))
         };
-        Ok(used.iter().filter_map(pair).collect())
+        let mut pairs: Vec<(u8, u8)> = used.iter().filter_map(pair).collect();
+        let is_forwarded = |name: &Arc<str>| Flags::of_name(name.as_bytes()) == Some(Flags::FORWARDED);
+        let from = [keywords.iter().position(is_forwarded).and_then(letter), Some(b'P')];
+        let to = FlagLetters::of(&self.keywords).letters(Flags::FORWARDED).next();
+        pairs.extend(from.into_iter().flatten().filter_map(|from| Some((from, to?))));
+        Ok(pairs)
     }
 
     fn add_keywords(&mut self, maildir: &Maildir, keywords: &[String]) -> Result<(), Error> {

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
+use super::flag_letters::FlagLetters;
 use crate::{
     index::{
         folder_snapshot::FolderSnapshot,
         message_list::{MessageList, sort_key},
     },
-    maildir::{MessageEntry, Subdir, name},
+    maildir::{MessageEntry, name},
     proto::imap::flags::Flags,
 };
 
@@ -58,6 +59,16 @@ impl<'a> Gone<'a> {
     }
 }
 
+/// The way in which the later snapshot is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    pub(super) letters: FlagLetters,
+    /// Whether the earlier snapshot was read with the same letters.
+    pub(super) is_same: bool,
+    /// The modification sequence of changed flags.
+    pub(super) modseq: u64,
+}
+
 /// The difference between two snapshots.
 #[derive(Debug, Default)]
 pub(super) struct Comparison<'a> {
@@ -72,18 +83,17 @@ pub(super) struct Comparison<'a> {
 }
 
 impl<'a> Comparison<'a> {
-    /// Compares a snapshot, whose messages have these numbers, with a later one. Changed flags get the modification sequence
-    /// `modseq`.
+    /// Compares a snapshot, whose messages have these numbers, with a later one.
     pub(super) fn of(
         (before, numbers): (&'a FolderSnapshot, &[Vec<Assigned>; 2]),
         now: &'a FolderSnapshot,
-        modseq: u64,
+        reading: Reading,
     ) -> Self {
         let mut comparison = Self::default();
         for (list, (before, later)) in before.lists().into_iter().zip(now.lists()).enumerate() {
             let is_covered = |entry: &MessageEntry| list == TRASHED && now.is_covered(entry);
             let lists = (Cursor::new(before), Cursor::new(later));
-            comparison.compare(list, lists, (&numbers[list], modseq), is_covered);
+            comparison.compare(list, lists, (&numbers[list], reading), is_covered);
         }
         comparison
     }
@@ -92,12 +102,14 @@ impl<'a> Comparison<'a> {
         &mut self,
         list: usize,
         (mut before, mut now): (Cursor<'a>, Cursor<'a>),
-        (numbers, modseq): (&[Assigned], u64),
+        (numbers, reading): (&[Assigned], Reading),
         is_covered: impl Fn(&MessageEntry) -> bool,
     ) {
+        let Reading { letters, is_same, modseq } = reading;
         loop {
             // A message with the flag T may be covered by a change of the other list.
             if list != TRASHED
+                && is_same
                 && let Some(length) = before.common_chunk(&now)
             {
                 self.assigned[list].extend_from_slice(&numbers[before.position..][..length]);
@@ -127,7 +139,7 @@ impl<'a> Comparison<'a> {
             };
             match known {
                 Some((before, numbers)) if numbers.uid > 0 && before.version.bytes == entry.version.bytes => {
-                    let flags = flags_of(entry);
+                    let flags = letters.flags_of(entry);
                     let is_changed = flags != numbers.flags;
                     let numbers = if is_changed { Assigned { flags, modseq, ..numbers } } else { numbers };
                     self.changed.extend(is_changed.then_some((entry, numbers)));
@@ -185,14 +197,3 @@ impl<'a> Cursor<'a> {
 
 /// The list of messages with the flag T.
 const TRASHED: usize = 1;
-
-/// The flags of a message.
-pub(super) fn flags_of(entry: &MessageEntry) -> Flags {
-    flags_in(entry.subdir, name::flags(&entry.name))
-}
-
-/// The flags of a message with these letters. Only a file in `cur/` has been seen, whatever its name says.
-pub fn flags_in(subdir: Subdir, letters: &[u8]) -> Flags {
-    let flags = Flags::of_letters(letters);
-    if subdir == Subdir::New { flags.without(Flags::SEEN) } else { flags }
-}

@@ -397,7 +397,7 @@ proptest! {
             for message in &state.messages {
                 let (_, file) = sequence.message(message.uid).unwrap();
                 let number = file.version.inode;
-                prop_assert_eq!(flags_of(file), message.flags);
+                prop_assert_eq!(FlagLetters::default().flags_of(file), message.flags);
                 prop_assert!(message.uid < state.uid_next && message.modseq <= highest);
                 prop_assert_eq!(*owners.entry(message.uid).or_insert(number), number, "a UID was given twice");
                 if let Some((uid, flags, modseq)) = last.get(&number) {

@@ -1,6 +1,6 @@
 //! The numbers of a folder that no session has selected, for STATUS.
 
-use super::{UidBook, flags_in};
+use super::{FlagLetters, UidBook};
 use crate::{
     maildir::{Subdir, name, uid_file::MessageKey},
     proto::imap::{
@@ -30,9 +30,9 @@ impl UidBook {
     pub fn status<'a>(&self, names: impl Iterator<Item = (Subdir, &'a [u8])>, size: u64) -> FolderStatus {
         let mut status = FolderStatus { size, uid_validity: self.uid_validity, ..FolderStatus::default() };
         let (mut known, mut new, mut is_changed) = (0_usize, 0_u32, false);
-        let first_recent = self.recent.first();
+        let (first_recent, letters) = (self.recent.first(), FlagLetters::of(&self.keywords));
         for (subdir, name) in names {
-            let flags = flags_in(subdir, name::flags(name));
+            let flags = letters.flags(subdir, name::flags(name));
             status.messages += 1;
             status.unseen += u32::from(!flags.intersects(Flags::SEEN));
             status.deleted += u32::from(flags.intersects(Flags::DELETED));

@@ -234,7 +234,9 @@ pub(super) fn write_keywords(state: &FolderState, read_only: bool, language: Lan
         Flags::NAMED.iter().for_each(|(_, name)| {
             list.atom(name);
         });
-        state.keywords.iter().for_each(|name| {
+        // Dovecot keeps `$Forwarded` as a keyword, and it is among the flags above.
+        let others = state.keywords.iter().filter(|name| Flags::of_name(name.as_bytes()).is_none());
+        others.for_each(|name| {
             list.keyword(name);
         });
     };

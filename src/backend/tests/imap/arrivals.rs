@@ -174,6 +174,30 @@ fn y252_a_folder_without_room_for_a_keyword_takes_the_message_without_it() {
 }
 
 #[test]
+fn y270_the_forwarded_flag_goes_along_to_a_folder_with_another_letter_of_it() {
+    let mut bench = Bench::new();
+    fs::write(bench.path("dovecot-keywords"), "0 todo\n1 $Forwarded\n").unwrap();
+    ["cur/1.a:2,Sb", "cur/2.b:2,PSab"].iter().for_each(|name| bench.write(name));
+    assert_eq!(text(&bench.select(CLIENT)), "1PS 2PSa");
+    bench.create("own");
+    bench.copy(&[1, 2], folder("own"), false);
+    assert_eq!(text(&bench.select_folder(OTHER, "own")), "1PS 2PSa");
+    assert_eq!(fs::read_to_string(bench.path(".own/dovecot-keywords")).unwrap(), "0 todo\n");
+    bench.create("dovecot");
+    fs::write(bench.path(".dovecot/dovecot-keywords"), "0 $Forwarded\n").unwrap();
+    bench.copy(&[1, 2], folder("dovecot"), true);
+    bench.append(folder("dovecot"), Flags::FORWARDED, &[]);
+    assert_eq!(text(&bench.select_folder(ConnId(77), "dovecot")), "1PS 2PSb 3P");
+    let letters = |file: std::io::Result<fs::DirEntry>| {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        name.rsplit_once(',').unwrap().1.to_owned()
+    };
+    let mut letters: Vec<String> = fs::read_dir(bench.path(".dovecot/cur")).unwrap().map(letters).collect();
+    letters.sort_unstable();
+    assert_eq!(letters, ["Sa", "Sab", "a"], "the letters that Dovecot reads");
+}
+
+#[test]
 fn y253_the_parents_of_a_subscribed_name_are_listed_although_none_exists() {
     let mut bench = Bench::with_messages(&["new/1.a"]);
     bench.done(ImapRequest::Subscribe { folder: folder("zz.y.x"), on: true, made: Vec::new() });

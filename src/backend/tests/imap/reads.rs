@@ -134,3 +134,39 @@ fn y227_the_file_of_a_message_is_closed_with_its_folder() {
     assert!(matches!(bench.ask(CLIENT, ImapRequest::Unselect), Response::Imap(ImapResponse::Done)));
     assert_eq!(bench.fixture.storage.piece_files.taken(), 0);
 }
+
+#[track_caller]
+fn search(bench: &mut Bench, key: SearchKey) -> String {
+    let state = bench.state(CLIENT, ImapRequest::Refresh);
+    let search = Search { state, recent: Default::default(), key };
+    match bench.ask(CLIENT, ImapRequest::Search(Box::new(search))) {
+        Response::Imap(ImapResponse::Found { uids, .. }) => uids.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn y269_the_forwarded_flag_of_dovecot_is_found_and_changed_as_one_flag() {
+    let mut bench = Bench::new();
+    fs::write(bench.path("dovecot-keywords"), "0 $Forwarded\n1 todo\n").unwrap();
+    let names = ["cur/1.a:2,Sa", "cur/2.b:2,PSab", "cur/3.c:2,PS", "cur/4.d:2,Sb"];
+    names.iter().for_each(|name| bench.write(name));
+    assert_eq!(text(&bench.select(CLIENT)), "1PS 2PSb 3PS 4Sb");
+    let (fetched, _) = fetch(&mut bench, &[1], &[FetchItem::Flags]);
+    assert!(fetched.contains("FLAGS (\\Seen $Forwarded)"), "{fetched}");
+    let forwarded = || SearchKey::Flag(b"$forwarded".to_vec());
+    assert_eq!(search(&mut bench, forwarded()), "1:3");
+    assert_eq!(search(&mut bench, SearchKey::Not(Box::new(forwarded()))), "4");
+
+    let (state, ..) = bench.store(change(&[1, 2], FlagChange::Remove, Flags::FORWARDED));
+    assert_eq!(state, "1S 2Sb 3PS 4Sb");
+    assert_eq!(bench.names(), ["cur/1.a:2,S", "cur/2.b:2,Sb", "cur/3.c:2,PS", "cur/4.d:2,Sb"]);
+    let (state, ..) = bench.store(change(&[1, 3, 4], FlagChange::Add, Flags::FORWARDED));
+    assert_eq!(state, "1PS 2Sb 3PS 4PSb");
+    assert_eq!(bench.names(), ["cur/1.a:2,Sa", "cur/2.b:2,Sb", "cur/3.c:2,PS", "cur/4.d:2,Sab"]);
+    let (state, ..) = bench.store(change(&[1, 3], FlagChange::Add, Flags::FLAGGED));
+    assert_eq!(state, "1FPS 2Sb 3FPS 4PSb");
+    assert_eq!(bench.names(), ["cur/1.a:2,FSa", "cur/2.b:2,Sb", "cur/3.c:2,FSa", "cur/4.d:2,Sab"]);
+    let (state, ..) = bench.store(change(&[1, 3, 4], FlagChange::Replace, Flags::SEEN));
+    assert_eq!(state, "1S 2Sb 3S 4S");
+}

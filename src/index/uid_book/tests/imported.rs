@@ -105,3 +105,21 @@ fn y117_uids_that_dovecot_has_given_since_are_taken_over() {
     folder.reload();
     assert_eq!(uids(&mut folder), [1, 2, 1005, 1010, 5000]);
 }
+
+#[test]
+fn y271_a_keyword_file_that_comes_after_the_names_is_read_for_all_messages() {
+    let mut folder = Folder::new();
+    folder.add("1.a:2,Sa", Subdir::Cur, 1);
+    folder.add("2.b:2,S", Subdir::Cur, 2);
+    let before = folder.messages();
+    assert_eq!((before[0].1.as_str(), before[1].1.as_str()), ("Sa", "S"));
+    fs::write(folder.maildir.path().join("dovecot-keywords"), "0 $Forwarded\n").unwrap();
+    let after = folder.messages();
+    assert_eq!(after, [(1, "PS".to_owned(), before[0].2 + 1), before[1].clone()]);
+    // STATUS reads the names in the same way, and so finds no change.
+    let book = UidBook::peek(&folder.maildir, at(200), &RecentMarks::default()).unwrap();
+    let names = [(Subdir::Cur, b"1.a:2,Sa".as_slice()), (Subdir::Cur, b"2.b:2,S".as_slice())];
+    let told = book.status(names.into_iter(), 0);
+    folder.reload();
+    assert_eq!(told.highest_modseq, folder.refresh().state.highest_modseq);
+}
