@@ -133,10 +133,16 @@ impl Checker<'_> {
             FileType::Directory => (0o700, "rwx"),
             _ => (0o600, "rw"),
         };
+        if mode & 0o007 == 0 && mode & needed == needed {
+            return;
+        }
         // Another user's file may be a hard link that the mailbox's owner made here.
         let me = geteuid();
         let repair = if stat.st_uid == uid && (me.is_root() || me.as_raw() == uid) {
             Repair::Mode((mode | needed) & !0o007)
+        } else if self.is_foreign || stat.st_uid != uid {
+            self.report.foreign_modes += 1;
+            return;
         } else {
             Repair::Manual("check its owner first".into())
         };
