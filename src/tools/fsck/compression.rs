@@ -18,7 +18,7 @@ pub(crate) struct Compression {
     program: Option<&'static str>,
 }
 
-const FORMATS: [Compression; 6] = [
+static FORMATS: [Compression; 6] = [
     Compression { mark: b"\x1f\x8b", name: "gzip", program: Some("gzip") },
     Compression { mark: b"\x28\xb5\x2f\xfd", name: "zstd", program: Some("zstd") },
     Compression { mark: b"BZh", name: "bzip2", program: Some("bzip2") },
