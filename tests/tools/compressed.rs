@@ -53,6 +53,12 @@ fn m38_the_names_of_compressed_messages_stay_and_the_finding_has_the_command_tha
     let output = explain.arg("explain").arg(cur.join(name(1, "S"))).output().unwrap();
     let explained = String::from_utf8_lossy(&output.stdout);
     assert!(explained.contains("compressed") && !explained.contains("wrong-size"), "{explained}");
+    let (exported, said) = desk.run(&["export", BOB], 1);
+    assert!(
+        said.contains("compressed in their files") && said.contains(": 2 messages; `restante fsck"),
+        "{said}"
+    );
+    assert_eq!(String::from_utf8(exported).unwrap().matches("The text of the letter.").count(), 2);
     let (printed, _) = desk.run(&["fsck", "--fix"], 1);
     let printed = String::from_utf8(printed).unwrap();
     for told in [

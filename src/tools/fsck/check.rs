@@ -18,7 +18,7 @@ use rustix::{
 };
 
 use super::{
-    compression::{self, Compression},
+    compression::Compression,
     finding::{Dir, FileRef, Finding, Repair, Report, shown},
     mailbox::Mailbox,
     misplaced::{advice_for_nested, misplaced_in_mailbox},
@@ -384,7 +384,7 @@ impl Checker<'_> {
     fn measure(&mut self, dir: Dir, name: &CStr) -> io::Result<Option<Measure>> {
         let fd = self.mailbox.dir(dir).ok_or(Errno::NOENT)?;
         let file = File::from(fs::openat(fd, name, OPEN_FLAGS, Mode::empty())?);
-        let mut first = [0; compression::MARK];
+        let mut first = [0; Compression::MARK];
         let length = file.read_at(&mut first, 0)?;
         if let Some(compression) = Compression::of(&first[..length]) {
             *self.compressed.entry(compression).or_default() += 1;

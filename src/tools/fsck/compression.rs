@@ -28,7 +28,10 @@ static FORMATS: [Compression; 6] = [
 ];
 
 impl Compression {
-    /// The compression of a file with these first octets, at least [`MARK`] of them if it has so many.
+    /// Octets that tell the format of a file.
+    pub(crate) const MARK: usize = 16;
+
+    /// The compression of a file with these first octets, at least `MARK` of them if it has so many.
     pub(crate) fn of(first: &[u8]) -> Option<&'static Self> {
         // "BZh" alone may be the begin of a field; a digit and the mark of a block follow in a file of bzip2.
         let is_bzip2 = || matches!(first.get(3..5), Some([b'1'..=b'9', 0x31 | 0x17]));
@@ -61,8 +64,6 @@ impl Compression {
     }
 }
 
-/// Octets that tell the format of a file.
-pub(super) const MARK: usize = 16;
 const BY_DOVECOT: &str = "let Dovecot write an uncompressed copy, and copy that one here: \
                           `doveadm -o mail_plugins=zlib -o plugin/zlib_save= backup -u USER maildir:/NEW/PLACE`";
 
