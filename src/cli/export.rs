@@ -17,6 +17,7 @@ use super::{
     spool::{SpoolArgs, is_stdio, maildir_at_path},
 };
 use crate::{
+    command_hint::restante,
     ending_signals::{self, EndedBySignal, Held},
     maildir::Maildir,
     printable::{self, counted},
@@ -75,12 +76,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     } else {
         export_to_file(arguments, &maildir, file)?
     };
-    let Exported { messages, skipped: left_out } = exported;
+    let Exported { messages, skipped: left_out, compressed } = exported;
     for error in &left_out {
         output::message(format_args!("skipped: {error}")); // the exit code reports it too
     }
     output::message(format_args!("{}: {}", mailbox, output::message_count(messages)));
     report_folders(&maildir);
+    if compressed > 0 {
+        return Err(Failure::Other(format!(
+            "not in the mbox, because they are compressed in their files, as by the zlib plugin of Dovecot: {}; {} has the \
+             command that decompresses them",
+            output::message_count(compressed),
+            restante(&["fsck"])
+        )));
+    }
     if left_out.is_empty() {
         return Ok(());
     }

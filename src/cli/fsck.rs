@@ -85,6 +85,8 @@ struct Totals {
     left: u64,
     repairable: u64,
     notes: u64,
+    /// Files and directories of a foreign owner with wrong modes.
+    foreign_modes: u64,
     /// Directories that have to get another owner, each reported once: a mailbox may keep this user from all its folders.
     foreign: HashSet<PathBuf>,
 }
@@ -177,11 +179,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             report(arguments, finding, State::Found, None, &mut sum, &mut out)?;
         }
     }
-    let Totals { mailboxes, messages, fixed, left, repairable, notes, .. } = sum;
+    let Totals { mailboxes, messages, fixed, left, repairable, notes, foreign_modes, .. } = sum;
     if !arguments.json {
+        if foreign_modes > 0 {
+            out.line(format_args!(
+                "not listed: {} of files and directories with a foreign owner; --fix corrects them after the change of the owner",
+                printable::counted(foreign_modes, "wrong mode")
+            ))?;
+        }
         let all = fixed + left + notes;
+        let allowed = if notes > 0 { format!(", no problem: {notes}") } else { String::new() };
         out.line(format_args!(
-            "mailboxes and folders: {mailboxes}, messages: {messages}, findings: {all}, fixed: {fixed}"
+            "mailboxes and folders: {mailboxes}, messages: {messages}, findings: {all}, fixed: {fixed}{allowed}"
         ))?;
     }
     out.flush()?;
@@ -192,7 +201,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match left {
         0 => Ok(()),
         _ if arguments.fix => Err(Failure::Other(format!("findings left, to be repaired by hand: {left}"))),
-        _ => Err(Failure::Other(format!("findings: {left}, of which --fix repairs {repairable}"))),
+        _ => Err(Failure::Other(format!(
+            "findings: {}, of which --fix repairs {repairable}",
+            fixed + left + notes
+        ))),
     }
 }
 
@@ -256,11 +268,12 @@ fn check_mailbox(
 fn report_all(
     arguments: &Arguments,
     mailbox: &Mailbox,
-    Report { messages, mut findings }: Report,
+    Report { messages, mut findings, foreign_modes }: Report,
     sum: &mut Totals,
     out: &mut Stdout,
 ) -> Result<(), Failure> {
     sum.messages += messages;
+    sum.foreign_modes += foreign_modes;
     findings.sort_by(|a, b| (&a.path, a.problem).cmp(&(&b.path, b.problem)));
     let (repairable, others): (Vec<Finding>, Vec<Finding>) =
         findings.into_iter().partition(|finding| arguments.fix && finding.is_repairable());

@@ -105,7 +105,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         opened.push((path, file, is_directory));
     }
-    let context = arguments.place.open(Some(&arguments.to))?;
+    let mut context = arguments.place.open(Some(&arguments.to))?;
     context.become_owner()?;
     let mut inputs = Vec::new();
     for (path, file, is_directory) in opened {
@@ -121,6 +121,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let maildir = context.open_or_create_mailbox(&arguments.to, arguments.create)?;
     maildir.sync_if_new(SystemTime::now())?;
+    // The server deletes old mail at the end of a POP3 session, which opens no folder.
+    if maildir.path().parent() != Some(context.spool.path()) {
+        context.expire_days = None;
+    }
     let place = context.place_of(&arguments.to, &maildir)?;
     let mut left_out = 0;
     for (path, input) in inputs {

@@ -442,3 +442,24 @@ fn h47_a_directory_of_root_with_other_files_is_not_given_to_the_user_of_the_serv
     );
     assert!(!said.contains(&format!("nobody: {}`", shared.display())), "{said}");
 }
+
+#[test]
+fn m39_the_modes_in_a_mailbox_of_another_user_are_counted_in_one_line() {
+    if !can_become_somebody_else("m39_the_modes_in_a_mailbox_of_another_user_are_counted_in_one_line") {
+        return;
+    }
+    let story = Story::new("");
+    let open = story.put(BOB, 0, (0o755, 0o644));
+    (2..40).for_each(|n| fs::write(open.join(format!("cur/{n}.x")), "Subject: x\n\nx\n").unwrap());
+    mode(&open, (0o755, 0o644));
+    let (code, said) = story.run(&[], &["fsck"]);
+    let line = "not listed: 43 wrong modes of files and directories with a foreign owner";
+    assert!(code == Some(1) && said.contains(line) && !said.contains("open-to-others"), "{said}");
+    assert_eq!(said.matches("foreign-owner: ").count(), 1, "{said}");
+    own(&open, NOBODY);
+    let (code, said) = story.run(&[], &["fsck"]);
+    assert!(code == Some(1) && !said.contains("not listed"), "{said}");
+    assert_eq!(said.matches("open-to-others: ").count(), 43, "{said}");
+    let (code, said) = story.run(&[], &["fsck", "--fix"]);
+    assert_eq!(code, Some(0), "{said}");
+}

@@ -459,3 +459,23 @@ fn n106_the_commands_for_misplaced_mail_deliver_it_and_take_it_away() {
     let names: Vec<_> = names.filter(|name| !name.as_bytes().starts_with(b".")).collect();
     assert_eq!(names, [BOB]);
 }
+
+#[test]
+fn u155_the_count_of_findings_is_the_same_on_standard_output_and_in_the_error() {
+    let backend = desk();
+    put(&backend, "cur/1.h:2,SR", LETTER);
+    put(&backend, "new/2.h:2,F", LETTER);
+    put(&backend, "new/3.h", b"");
+    for (options, counts, left) in [
+        (&["fsck"][..], "findings: 3, fixed: 0, no problem: 1\n", "findings: 3, of which --fix repairs 1"),
+        (
+            &["fsck", "--fix"],
+            "findings: 3, fixed: 1, no problem: 1\n",
+            "findings left, to be repaired by hand: 1",
+        ),
+    ] {
+        let (printed, said) = backend.run(options, 1);
+        let printed = String::from_utf8(printed).unwrap();
+        assert!(printed.ends_with(counts) && said.contains(left), "{printed}{said}");
+    }
+}

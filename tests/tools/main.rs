@@ -5,6 +5,7 @@ mod command_line;
 #[path = "../common/mod.rs"]
 mod common;
 mod completions;
+mod compressed;
 mod default_spool;
 mod explain;
 mod fsck;

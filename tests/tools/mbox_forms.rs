@@ -365,3 +365,29 @@ fn m33_a_restore_as_year_two_has_it_keeps_the_memory_of_imports_and_no_uids() {
     assert!(String::from_utf8_lossy(&printed).contains("already imported"));
     assert_eq!(subjects(&backend.maildir(BOB)).len(), 2);
 }
+
+#[test]
+fn u154_old_messages_go_into_a_folder_from_which_the_server_deletes_nothing() {
+    let backend = Desk::new();
+    let letter = "From: a@far.test\nDate: Sat, 3 Jan 1998 01:00:00 +0000\n\nx\n";
+    backend.file("in", format!("From s@far.test Sat Jan  3 01:00:00 1998\n{letter}\n"));
+    fs::create_dir(backend.path("dir")).unwrap();
+    backend.file("dir/1", letter);
+    backend.file("users.json", format!("{{{BOB:?}: {{\"password_hash\": {PASSWORD_MD5:?}}}}}"));
+    let rest = format!("{STRICT}[pop3]\nexpire = \"30 days\"\n");
+    backend.file("restante.toml", configuration(&backend.path("."), &backend.spool, &rest));
+    let run = |words: &[&str], code| {
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_restante"));
+        tool.args(["import", "--create", "--config", "restante.toml"]).args(words);
+        tool.stdin(fs::File::open(backend.path("in")).unwrap()).current_dir(backend.path("."));
+        ended(tool.output().unwrap(), words, code).1
+    };
+    let folder = format!("{BOB}/.keep");
+    for (n, input) in ["in", "dir", "-"].into_iter().enumerate() {
+        let said = run(&[input, "--to", "bob+keep@example.test"], 0);
+        assert!(!said.contains("older than"), "{input}: {said}");
+        assert_eq!(backend.maildir(&folder).files("new").len(), n + 1, "{input}");
+    }
+    run(&["in", "--to", BOB], 1);
+    assert!(backend.maildir(BOB).files("new").is_empty());
+}

@@ -18,7 +18,7 @@ use rustix::fs::{self, FileType, Mode, OFlags};
 use serde::Serialize;
 
 use super::{
-    fsck::{self, Problem},
+    fsck::{self, Compression, Problem},
     header::{self, HeaderReader},
     measure::Measure,
 };
@@ -132,11 +132,18 @@ pub(crate) fn explain(path: &Path) -> io::Result<Explanation> {
     let measure = Measure::of(&mut source)?;
     let stamp = FileVersion::of(&stat);
     let (unique_id, doubles) = unique_id(&directory, place, file_name, stamp);
-    let mut problems: Vec<_> = fsck::check_name(place.unwrap_or(Subdir::Cur), file_name, &measure)
+    // The sizes in the name of a compressed message are those of the message, and not of the file.
+    let compression = Compression::of(&content);
+    let sizes = Some(&measure).filter(|_| compression.is_none());
+    let mut problems: Vec<_> = fsck::check_name(place.unwrap_or(Subdir::Cur), file_name, sizes)
         .0
         .into_iter()
         .map(|(problem, detail)| (problem.name(), detail, problem.affected()))
         .collect();
+    if let Some(compression) = compression {
+        let problem = Problem::Compressed;
+        problems.push((problem.name(), compression.detail(1), problem.affected()));
+    }
     if measure.bytes == 0 {
         let empty = Problem::EmptyFile;
         problems.push((empty.name(), "it has 0 octets".into(), empty.affected()));

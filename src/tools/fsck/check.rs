@@ -5,6 +5,7 @@ use std::{
     ffi::{CStr, CString},
     fs::File,
     io::{self, Read},
+    os::unix::fs::FileExt,
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -17,6 +18,7 @@ use rustix::{
 };
 
 use super::{
+    compression::Compression,
     finding::{Dir, FileRef, Finding, Repair, Report, shown},
     mailbox::Mailbox,
     misplaced::{advice_for_nested, misplaced_in_mailbox},
@@ -58,6 +60,7 @@ impl Mailbox {
             rules: *rules,
             report: Report::default(),
             identities: BTreeMap::new(),
+            compressed: BTreeMap::new(),
             is_foreign: false,
         };
         let root = fs::fstat(&self.root).map_err(|e| Error::at(&self.path, "stat", e))?;
@@ -81,6 +84,8 @@ pub(super) struct Checker<'a> {
     report: Report,
     /// Directory, name and inode of the messages by identity.
     identities: BTreeMap<Vec<u8>, Vec<(Dir, CString, u64)>>,
+    /// Numbers of compressed messages in the directory in hand. Dovecot compresses all, so each is no finding of its own.
+    compressed: BTreeMap<&'static Compression, u64>,
     /// Whether the directory in hand has to get another owner, with all that is in it, before anything there can change.
     is_foreign: bool,
 }
@@ -128,10 +133,16 @@ impl Checker<'_> {
             FileType::Directory => (0o700, "rwx"),
             _ => (0o600, "rw"),
         };
+        if mode & 0o007 == 0 && mode & needed == needed {
+            return;
+        }
         // Another user's file may be a hard link that the mailbox's owner made here.
         let me = geteuid();
         let repair = if stat.st_uid == uid && (me.is_root() || me.as_raw() == uid) {
             Repair::Mode((mode | needed) & !0o007)
+        } else if self.is_foreign || stat.st_uid != uid {
+            self.report.foreign_modes += 1;
+            return;
         } else {
             Repair::Manual("check its owner first".into())
         };
@@ -290,6 +301,12 @@ impl Checker<'_> {
                 self.check_entry(dir, name, &stat);
             }
         }
+        for (compression, messages) in std::mem::take(&mut self.compressed) {
+            let advice = compression.advice(&mailbox.path_of(dir, b"."));
+            let repair = Repair::Manual(advice.into());
+            let detail = compression.detail(messages);
+            self.report((Dir::Root, name, stat.st_ino), Problem::Compressed, detail, repair);
+        }
         Ok(())
     }
 
@@ -330,7 +347,7 @@ impl Checker<'_> {
             return;
         }
         match self.measure(dir, name) {
-            Ok(measure) => self.check_message(file, &measure),
+            Ok(measure) => self.check_message(file, measure.as_ref()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) if self.is_foreign && error.kind() == std::io::ErrorKind::PermissionDenied => {}
             Err(error) => {
@@ -340,8 +357,9 @@ impl Checker<'_> {
         }
     }
 
-    fn check_message(&mut self, file: (Dir, &CStr, u64), measure: &Measure) {
-        if measure.bytes == 0 {
+    /// Checks a message. It has no measure if it is compressed.
+    fn check_message(&mut self, file: (Dir, &CStr, u64), measure: Option<&Measure>) {
+        if measure.is_some_and(|measure| measure.bytes == 0) {
             let advice = Repair::Manual("look for it in a backup, then remove it".into());
             self.report(file, Problem::EmptyFile, "it has 0 octets".into(), advice);
         }
@@ -362,11 +380,19 @@ impl Checker<'_> {
         }
     }
 
-    fn measure(&self, dir: Dir, name: &CStr) -> std::io::Result<Measure> {
+    /// Measures a message. `None` if it is compressed, which is counted.
+    fn measure(&mut self, dir: Dir, name: &CStr) -> io::Result<Option<Measure>> {
         let fd = self.mailbox.dir(dir).ok_or(Errno::NOENT)?;
         let file = File::from(fs::openat(fd, name, OPEN_FLAGS, Mode::empty())?);
+        let mut first = [0; Compression::MARK];
+        let length = file.read_at(&mut first, 0)?;
+        if let Some(compression) = Compression::of(&first[..length]) {
+            *self.compressed.entry(compression).or_default() += 1;
+            return Ok(None);
+        }
         let path = self.mailbox.path_of(dir, name.to_bytes());
-        Measure::of(WatchedRead { file, octets: 0, told: &|octets| (self.rules.progress)(&path, octets) })
+        let told = |octets| (self.rules.progress)(&path, octets);
+        Measure::of(WatchedRead { file, octets: 0, told: &told }).map(Some)
     }
 
     /// Reports messages with the same identity. A file renamed during the pass may be listed twice, so both

@@ -75,6 +75,9 @@ pub(crate) struct Report {
     /// Number of message files checked.
     pub messages: u64,
     pub findings: Vec<Finding>,
+    /// Number of files and directories of a foreign owner with wrong modes. These are no findings, because they can only be corrected
+    /// after the owner, which is one.
+    pub foreign_modes: u64,
 }
 
 impl Report {

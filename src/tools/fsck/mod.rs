@@ -6,6 +6,7 @@
 
 mod advice;
 mod check;
+mod compression;
 mod finding;
 mod folder_files;
 mod mailbox;
@@ -16,6 +17,7 @@ mod repair;
 mod unshown;
 
 pub(crate) use check::Rules;
+pub(crate) use compression::Compression;
 pub(crate) use finding::{Finding, Report, shown};
 pub(crate) use mailbox::Mailbox;
 pub(crate) use misplaced::{

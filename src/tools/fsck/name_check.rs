@@ -8,27 +8,17 @@ use crate::{
 };
 
 /// Checks the name of a message file. Returns its problems with details, and the corrected name, with the
-/// same identity and flags.
-pub(crate) fn check(place: Subdir, file: &[u8], measure: &Measure) -> (Vec<(Problem, String)>, Vec<u8>) {
+/// same identity and flags. Without a measure, the sizes in the name are right.
+pub(crate) fn check(
+    place: Subdir,
+    file: &[u8],
+    measure: Option<&Measure>,
+) -> (Vec<(Problem, String)>, Vec<u8>) {
     let mut problems = Vec::new();
     let info = name::info(file);
     let (base, rest) = file.split_at(info.unwrap_or(file.len()));
-    let mut corrected = base.to_vec();
-    if let Some(number) = number_in_name(base, b'S').filter(|number| *number != measure.bytes) {
-        let detail = format!("the name says S={number}, the file has {}", counted(measure.bytes, "octet"));
-        problems.push((Problem::WrongNameSize, detail));
-        corrected = with_number(&corrected, b'S', measure.bytes);
-    }
-    // Dovecot does not count the line end added after the last line; restante does.
-    let octets = [measure.octets, measure.virtual_size()];
-    if let Some(number) = number_in_name(base, b'W').filter(|number| !octets.contains(number)) {
-        let detail = format!(
-            "the name says W={number}, the message has {} on the wire",
-            counted(measure.octets, "octet")
-        );
-        problems.push((Problem::WrongNameWireSize, detail));
-        corrected = with_number(&corrected, b'W', measure.virtual_size());
-    }
+    let mut corrected =
+        measure.map_or_else(|| base.to_vec(), |measure| check_sizes(base, measure, &mut problems));
     if memchr::memchr(b':', base).is_some() || memchr::memchr(b':', rest.get(1..).unwrap_or(b"")).is_some() {
         problems.push((Problem::StrayColon, "a colon that does not begin flags (:2,)".into()));
     }
@@ -54,6 +44,27 @@ pub(crate) fn check(place: Subdir, file: &[u8], measure: &Measure) -> (Vec<(Prob
         problems.push((Problem::NotUtf8, "octets that are not text".into()));
     }
     (problems, corrected)
+}
+
+/// Checks the sizes in a name without flags. Returns the name with the right ones.
+fn check_sizes(base: &[u8], measure: &Measure, problems: &mut Vec<(Problem, String)>) -> Vec<u8> {
+    let mut corrected = base.to_vec();
+    if let Some(number) = number_in_name(base, b'S').filter(|number| *number != measure.bytes) {
+        let detail = format!("the name says S={number}, the file has {}", counted(measure.bytes, "octet"));
+        problems.push((Problem::WrongNameSize, detail));
+        corrected = with_number(&corrected, b'S', measure.bytes);
+    }
+    // Dovecot does not count the line end added after the last line; restante does.
+    let octets = [measure.octets, measure.virtual_size()];
+    if let Some(number) = number_in_name(base, b'W').filter(|number| !octets.contains(number)) {
+        let detail = format!(
+            "the name says W={number}, the message has {} on the wire",
+            counted(measure.octets, "octet")
+        );
+        problems.push((Problem::WrongNameWireSize, detail));
+        corrected = with_number(&corrected, b'W', measure.virtual_size());
+    }
+    corrected
 }
 
 /// True for the flags of the Maildir specification, and for the letters that Dovecot gives to keywords.
@@ -87,7 +98,7 @@ mod tests {
 
     fn checked(place: Subdir, file: &str) -> (Vec<Problem>, String) {
         let measure = Measure::of(&b"ten\noctets"[..]).unwrap();
-        let (problems, right) = check(place, file.as_bytes(), &measure);
+        let (problems, right) = check(place, file.as_bytes(), Some(&measure));
         (problems.into_iter().map(|(problem, _)| problem).collect(), String::from_utf8(right).unwrap())
     }
 

@@ -25,6 +25,8 @@ pub(crate) enum Problem {
     EmptyFile,
     /// A message that is larger than the server lists.
     TooLarge,
+    /// Messages that are compressed in their files.
+    Compressed,
     /// A name in `new/` or `cur/` that begins with a dot.
     HiddenFile,
     /// A directory, link, FIFO, socket or device among the messages.
@@ -121,6 +123,10 @@ impl Problem {
             Self::TooLarge => {
                 ("too-large", "its reader: restante skips it, so no login shows it; other programs read it")
             }
+            Self::Compressed => (
+                "compressed",
+                "their reader: restante and mutt show an empty header and binary data, and so does Dovecot without its zlib plugin",
+            ),
             Self::HiddenFile => ("hidden-file", "its reader: mutt, Dovecot, Courier and restante skip it"),
             Self::NotAFile => {
                 ("not-a-file", "mutt and Dovecot (follow a link, wait at a FIFO); restante skips it")

@@ -7,7 +7,10 @@ use rustix::fs::{self, AtFlags, Dir, FileType};
 use super::{Error, Format, MessageState, from_line, quote::Quoter};
 use crate::{
     maildir::{self, FileVersion, Kind, Maildir, MessageRef, OpenMessage, Subdir, name, scan},
-    tools::header::{self, HeaderReader},
+    tools::{
+        fsck::Compression,
+        header::{self, HeaderReader},
+    },
 };
 
 /// The result of an export.
@@ -17,6 +20,8 @@ pub struct Exported {
     pub messages: u64,
     /// Errors of the messages that could not be opened.
     pub skipped: Vec<maildir::Error>,
+    /// Number of messages that are left out because they are compressed in their files.
+    pub compressed: u64,
 }
 
 /// Writes all messages of a mailbox in order of delivery, including those with the flag `T`. After each
@@ -31,6 +36,7 @@ pub fn export(
     let (all, mut exported) = (listed.len() as u64, Exported::default());
     for (done, file) in (1..).zip(&listed) {
         match OpenMessage::open(maildir, file.message_ref()) {
+            Ok(message) if is_compressed(&message)? => exported.compressed += 1,
             Ok(message) => {
                 write(&message, file, format, to)?;
                 exported.messages += 1;
@@ -42,6 +48,11 @@ pub fn export(
     }
     to.flush().map_err(Error::Write)?;
     Ok(exported)
+}
+
+/// Whether a message is compressed in its file. A From_ line and fields with its flags would only spoil it.
+fn is_compressed(message: &OpenMessage) -> Result<bool, Error> {
+    Ok(Compression::of(&message.read(0, Compression::MARK)?.0).is_some())
 }
 
 /// A message file in the listing.
