@@ -79,7 +79,7 @@ fn wait_for(arguments: &Arguments) -> Result<Option<String>, Failure> {
     wait.check_mark().map_err(|error| Failure::Usage(format!("--after: {error}")))?;
     let mut out = Stdout::new();
     if arguments.mark {
-        let mark = wait.mark()?;
+        let mark = wait.mark().map_err(Failure::of_reader)?;
         warn_of_empty_mark(&whose, &wait)?;
         out.line(mark)?;
         out.flush()?;
@@ -102,11 +102,11 @@ fn wait_for(arguments: &Arguments) -> Result<Option<String>, Failure> {
             ControlFlow::Continue(())
         }
     });
-    match (failed, enough?) {
+    match (failed, enough.map_err(Failure::of_reader)?) {
         (Some(failure), _) => Err(failure),
         (None, true) => Ok(None),
         (None, false) => {
-            let presence = wait.look()?;
+            let presence = wait.look().map_err(Failure::of_reader)?;
             let why = describe_failure(arguments, (&whose, found), &mailboxes, &presence);
             match presence {
                 Presence::NoSpool => Err(Failure::Usage(why)),
@@ -144,7 +144,7 @@ fn listed<T: AsRef<str>>(names: &[T]) -> String {
 /// often a mistyped one.
 fn warn_of_empty_mark(whose: &str, wait: &Wait<'_>) -> Result<(), Failure> {
     let spool = wait.spool.display();
-    match wait.look()? {
+    match wait.look().map_err(Failure::of_reader)? {
         Presence::NoSpool => output::message(format_args!(
             "restante: there is no spool {spool} yet: start its server, or name another one with --spool or --config"
         )),
@@ -271,7 +271,7 @@ fn line_of(arguments: &Arguments, message: &Message) -> Result<Option<String>, F
 fn present<T>(content: Result<T, maildir::Error>) -> Result<Option<T>, Failure> {
     match content {
         Err(error) if error.kind() == maildir::Kind::Gone => Ok(None),
-        done => done.map(Some).map_err(Failure::from),
+        done => done.map(Some).map_err(Failure::of_reader),
     }
 }
 
