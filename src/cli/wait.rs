@@ -44,6 +44,7 @@ pub(super) struct Arguments {
     search: Option<Query>,
     /// Number of messages to wait for
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(allow_negative_numbers = true)]
     count: u64,
     /// Ignore messages that were present at this mark of --mark: the word itself, or @FILE with it
     #[arg(long, value_name = "MARK")]
@@ -53,6 +54,7 @@ pub(super) struct Arguments {
     mark: bool,
     /// Time limit, like 30s or 2m; a number alone is seconds
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
+    #[arg(allow_negative_numbers = true)]
     timeout: Duration,
     /// Print one line of JSON for each message: sender, recipients, text, HTML, links, attachments, header
     #[arg(long)]
