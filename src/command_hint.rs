@@ -29,6 +29,15 @@ pub(crate) fn repeat(place: Place, path: &Path) {
     let _ = SELECTED.set((place, path.to_owned())); // only a command line with two of them would set it twice
 }
 
+/// The spool that an option of this process has selected.
+pub(crate) fn selected_spool() -> Option<&'static Path> {
+    match SELECTED.get() {
+        #[cfg(any(test, feature = "tools"))]
+        Some((Place::Spool, path)) => Some(path),
+        Some((Place::Config, _)) | None => None,
+    }
+}
+
 /// A command of this program in backticks, with the option that selects the same configuration or spool.
 pub(crate) fn restante(words: &[&str]) -> String {
     format!("`{}`", pipe_end(words))

@@ -17,7 +17,7 @@ use rustix::{
     process::geteuid,
 };
 
-use crate::command_hint::{path_word, shell_quoted};
+use crate::command_hint::{path_word, selected_spool, shell_quoted};
 
 /// Whether owners and modes refuse that right to this process, with the user that it has at the moment.
 pub(crate) fn is_denied(path: &Path, rights: Access) -> bool {
@@ -76,7 +76,7 @@ pub(crate) fn way_to_read_again(file: &Path) -> Option<String> {
 /// A file or directory of another user, who keeps the user of this process from changing it or what is in it.
 #[derive(Debug)]
 pub(crate) struct ForeignPlace {
-    /// The topmost of them: the directory above it is no obstacle.
+    /// The topmost of them in the spool: the directory above it is no obstacle.
     pub(crate) path: PathBuf,
     owner: u32,
     /// Another user whose server has the place, or one in it, as its spool.
@@ -97,6 +97,14 @@ impl ForeignPlace {
         if is_shared && !is_own(above) {
             return None;
         }
+        // A directory above the spool may have files of others.
+        let spool = selected_spool().and_then(without_steps_up);
+        let is_below = |spool: &&Path| path.starts_with(spool) && *spool != top && spool.starts_with(top);
+        let top = match spool.as_deref().filter(is_below) {
+            Some(spool) if closed.starts_with(spool) => spool,
+            Some(_) => return None,
+            None => top,
+        };
         let below = path.ancestors().take_while(|below| below.starts_with(top));
         let server = below.filter_map(lock_holder).find(|user| *user != Uid::effective());
         Some(Self { path: top.to_owned(), owner: owner_of(top)?, server })

@@ -208,4 +208,10 @@ fn u158_no_command_advises_to_take_a_directory_above_the_spool() {
             assert!(!said.contains("chown"), "{words:?} {place:?}: {said}");
         }
     }
+    // One of root between a directory of the caller and the spool: the spool alone gets another owner.
+    let inner = own.join("of_root/spool");
+    fs::create_dir_all(&inner).unwrap();
+    fs::set_permissions(&inner, Permissions::from_mode(0o700)).unwrap();
+    let (_, said) = run(OTHER, &["purge", "--yes", "--to", BOB], "--spool", &inner);
+    assert!(said.contains("`chown -R ") && said.contains(&format!(": {}`", inner.display())), "{said}");
 }
