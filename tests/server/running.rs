@@ -208,6 +208,8 @@ fn u158_no_command_advises_to_take_a_directory_above_the_spool() {
             assert!(!said.contains("chown"), "{words:?} {place:?}: {said}");
         }
     }
+    let (_, said) = run(OTHER, &["explain"], "--json", &spool.join("bob@example.test/new/1.x"));
+    assert!(said.contains(&closed), "{said}");
     // One of root between a directory of the caller and the spool: the spool alone gets another owner.
     let inner = own.join("of_root/spool");
     fs::create_dir_all(&inner).unwrap();
