@@ -29,6 +29,15 @@ pub(crate) fn repeat(place: Place, path: &Path) {
     let _ = SELECTED.set((place, path.to_owned())); // only a command line with two of them would set it twice
 }
 
+/// The spool that an option of this process has selected.
+pub(crate) fn selected_spool() -> Option<&'static Path> {
+    match SELECTED.get() {
+        #[cfg(any(test, feature = "tools"))]
+        Some((Place::Spool, path)) => Some(path),
+        Some((Place::Config, _)) | None => None,
+    }
+}
+
 /// A command of this program in backticks, with the option that selects the same configuration or spool.
 pub(crate) fn restante(words: &[&str]) -> String {
     format!("`{}`", pipe_end(words))
@@ -48,7 +57,7 @@ fn command(words: &[impl AsRef<OsStr>], selected: Option<&(Place, PathBuf)>) -> 
     let mut command = "restante".to_owned();
     for word in words {
         command.push(' ');
-        command.push_str(&path_word(Path::new(word)));
+        command.push_str(&quoted(Path::new(word)));
     }
     if let Some((place, path)) = selected {
         command.push_str(if *place == Place::Config { " --config " } else { " --spool " });
@@ -57,8 +66,15 @@ fn command(words: &[impl AsRef<OsStr>], selected: Option<&(Place, PathBuf)>) -> 
     command
 }
 
-/// Quotes a path for a shell command. One that cannot be shown gets the form of bash and zsh, `$'\xff'`.
+/// Quotes a path for a shell command. One that begins with a hyphen keeps `./`, because it would be an option; a hyphen alone
+/// is standard input.
 pub(crate) fn path_word(path: &Path) -> String {
+    let octets = path.as_os_str().as_encoded_bytes();
+    if octets.starts_with(b"-") && octets != b"-" { quoted(&Path::new(".").join(path)) } else { quoted(path) }
+}
+
+/// Quotes an option or a path. One that cannot be shown gets the form of bash and zsh, `$'\xff'`.
+fn quoted(path: &Path) -> String {
     if let Some(word) = path.to_str().filter(|word| printable::escape_line(word) == *word) {
         return shell_quoted(word);
     }
@@ -123,6 +139,17 @@ mod tests {
                 assert_eq!(shell.stdout, octets, "{word}");
             }
         }
+    }
+
+    #[test]
+    fn u163_a_path_that_begins_with_a_hyphen_is_no_option() {
+        for (path, word) in
+            [("-d", "./-d"), ("-d/a b", "'./-d/a b'"), ("./-d", "./-d"), ("a/-d", "a/-d"), ("-", "-")]
+        {
+            assert_eq!(path_word(Path::new(path)), word);
+        }
+        let selected = (Place::Spool, "-d".into());
+        assert_eq!(command(&["fsck", "--fix"], Some(&selected)), "restante fsck --fix --spool ./-d");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
     fs::{self, Metadata},
     io,
     os::unix::fs::MetadataExt,
-    path::{self, Path, PathBuf},
+    path::{self, Component, Path, PathBuf},
     sync::OnceLock,
 };
 
@@ -17,7 +17,7 @@ use rustix::{
     process::geteuid,
 };
 
-use crate::command_hint::{path_word, shell_quoted};
+use crate::command_hint::{path_word, selected_spool, shell_quoted};
 
 /// Whether owners and modes refuse that right to this process, with the user that it has at the moment.
 pub(crate) fn is_denied(path: &Path, rights: Access) -> bool {
@@ -76,7 +76,7 @@ pub(crate) fn way_to_read_again(file: &Path) -> Option<String> {
 /// A file or directory of another user, who keeps the user of this process from changing it or what is in it.
 #[derive(Debug)]
 pub(crate) struct ForeignPlace {
-    /// The topmost of them: the directory above it is no obstacle.
+    /// The topmost of them in the spool: the directory above it is no obstacle.
     pub(crate) path: PathBuf,
     owner: u32,
     /// Another user whose server has the place, or one in it, as its spool.
@@ -87,7 +87,7 @@ impl ForeignPlace {
     /// The place that keeps this process from changing a path below a directory of its own. `None` if no other user does,
     /// and also if none of the directories above lets this process in: then this is the wrong process, not the wrong owner.
     pub(crate) fn of(path: &Path) -> Option<Self> {
-        let path = path::absolute(path).ok()?;
+        let path = without_steps_up(path)?;
         let closed = closed_place(&path).filter(|place| !is_own(place))?;
         let is_closed = |place: &&Path| *place == closed || (!is_own(place) && is_denied(place, ALL));
         let top = closed.ancestors().take_while(is_closed).last()?;
@@ -97,6 +97,14 @@ impl ForeignPlace {
         if is_shared && !is_own(above) {
             return None;
         }
+        // A directory above the spool may have files of others.
+        let spool = selected_spool().and_then(without_steps_up);
+        let is_below = |spool: &&Path| path.starts_with(spool) && *spool != top && spool.starts_with(top);
+        let top = match spool.as_deref().filter(is_below) {
+            Some(spool) if closed.starts_with(spool) => spool,
+            Some(_) => return None,
+            None => top,
+        };
         let below = path.ancestors().take_while(|below| below.starts_with(top));
         let server = below.filter_map(lock_holder).find(|user| *user != Uid::effective());
         Some(Self { path: top.to_owned(), owner: owner_of(top)?, server })
@@ -124,7 +132,7 @@ pub(crate) fn server_words(user: Uid) -> String {
 }
 
 /// The ways to run the same command with the rights of that user.
-fn way_to_become(user: Uid) -> String {
+pub(crate) fn way_to_become(user: Uid) -> String {
     if user.is_root() {
         return "run this as root".into();
     }
@@ -243,20 +251,39 @@ pub(crate) fn way_to_change(path: &Path) -> Option<String> {
     if let Some(place) = ForeignPlace::of(path) {
         return Some(format!("{} is of {}: {}", place.path.display(), place.owner(), place.advice()));
     }
-    let path = path::absolute(path).ok()?;
+    let path = without_steps_up(path)?;
     let closed = closed_place(&path)?;
     if !is_own(closed) {
-        let owner = match owner_of(closed)? {
-            0 => "root, its owner,".to_owned(),
-            owner => format!("root and its owner, {},", owner_words(owner)),
-        };
-        return Some(format!("only {owner} may change {}", closed.display()));
+        return words_of_foreign(closed);
     }
     let about = fs::metadata(closed).ok()?;
     let (bits, rights) = if about.is_dir() { (0o700, "rwx") } else { (0o600, "rw") };
     // Otherwise the file is immutable, as chattr(1) makes it.
     (about.mode() & bits != bits)
         .then(|| format!("let its owner in with `chmod u+{rights} {}`", path_word(closed)))
+}
+
+/// The reason why this process may not read a path, for a command that changes nothing: another user keeps the mail, and the
+/// command is for that user. `None` if no other user is the reason.
+#[cfg(feature = "tools")]
+pub(crate) fn way_to_read_as_owner(path: &Path) -> Option<String> {
+    if ForeignPlace::of(path).is_some_and(|place| place.server.is_some()) {
+        return way_to_change(path);
+    }
+    let path = without_steps_up(path)?;
+    let closed = closed_place(&path).filter(|place| !is_own(place))?;
+    let owner = Uid::from_raw(owner_of(closed)?);
+    Some(format!("{}: {}", words_of_foreign(closed)?, way_to_become(owner)))
+}
+
+/// The sentence for a place of another user.
+fn words_of_foreign(closed: &Path) -> Option<String> {
+    let owner = match owner_of(closed)? {
+        0 => "root, its owner,".to_owned(),
+        owner => format!("root and its owner, {},", owner_words(owner)),
+    };
+    let verb = if is_unreadable(closed) { "open" } else { "change" };
+    Some(format!("only {owner} may {verb} {}", closed.display()))
 }
 
 /// The reason why the user of this process, the server's, no longer gets into its spool, with the command that lets it in.
@@ -314,15 +341,40 @@ pub(crate) fn of_its_own(above: &Path) -> Option<String> {
     })
 }
 
-/// The file or directory whose owner or mode keeps this process from changing that path: a directory above it, the one
-/// that it is in, or itself.
+/// The file or directory whose owner or mode keeps this process from changing that path: a directory above it, itself if it is
+/// closed to readers too, the one that it is in, or itself.
 fn closed_place(path: &Path) -> Option<&Path> {
     let is_closed = |place: &Path| is_denied(place, ALL);
-    closed_directory(path).or_else(|| path.parent().filter(|above| is_closed(above))).or_else(|| {
+    let unreadable = || Some(path).filter(|path| is_unreadable(path));
+    let above = || path.parent().filter(|above| is_closed(above));
+    closed_directory(path).or_else(unreadable).or_else(above).or_else(|| {
         let rights = if path.is_dir() { ALL } else { READ_WRITE };
         // The rights to a link are those to its target, which is another place.
         (!path.is_symlink() && is_denied(path, rights)).then_some(path)
     })
+}
+
+/// Whether this process may not read a file, or not look into a directory.
+fn is_unreadable(path: &Path) -> bool {
+    let rights = if path.is_dir() { Access::READ_OK | Access::EXEC_OK } else { Access::READ_OK };
+    !path.is_symlink() && is_denied(path, rights)
+}
+
+/// The absolute path without `..`, so that the directories above it are those by its name. After a link, `..` is the directory
+/// above the target of the link.
+fn without_steps_up(path: &Path) -> Option<PathBuf> {
+    let mut plain = PathBuf::new();
+    for part in path::absolute(path).ok()?.components() {
+        if part == Component::ParentDir {
+            if plain.is_symlink() {
+                plain = fs::canonicalize(&plain).ok()?;
+            }
+            plain.pop();
+        } else {
+            plain.push(part);
+        }
+    }
+    Some(plain)
 }
 
 fn owner_of(path: &Path) -> Option<u32> {
@@ -382,92 +434,4 @@ pub(crate) fn as_another_user(error: &io::Error) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    #[test]
-    fn h32_a_file_that_its_mode_closes_comes_with_the_command_that_opens_it() {
-        let home = tempfile::tempdir().unwrap();
-        let file = home.path().join("users.json");
-        fs::write(&file, "{}").unwrap();
-        assert_eq!(way_to_read(&file), None);
-        if geteuid().is_root() {
-            return; // no mode keeps root out
-        }
-        fs::set_permissions(&file, PermissionsExt::from_mode(0o000)).unwrap();
-        assert_eq!(way_to_read(&file), Some(format!("run `chmod u+r {}`", path_word(&file))));
-        fs::set_permissions(home.path(), PermissionsExt::from_mode(0o600)).unwrap();
-        assert_eq!(way_to_read(&file), Some(format!("run `chmod u+x {}`", path_word(home.path()))));
-        fs::set_permissions(home.path(), PermissionsExt::from_mode(0o700)).unwrap();
-    }
-
-    #[test]
-    fn h22_a_lock_is_recognized_by_its_device_and_inode() {
-        for other in [
-            "1: POSIX  ADVISORY  WRITE 812 fe:00:4711 0 EOF",
-            "2: -> FLOCK  ADVISORY  WRITE 900 fe:00:4713 0 EOF",
-            "3: FLOCK",
-            "4: FLOCK  ADVISORY  WRITE 813 fe:00 0 EOF",
-            "",
-        ] {
-            assert_eq!(FileLock::parse(other), None, "{other}");
-        }
-        let lock = FileLock::parse("2: FLOCK  ADVISORY  WRITE 813 fe:1a:4712 0 EOF").unwrap();
-        assert_eq!(lock, FileLock { process: "813", device: (0xfe, 0x1a), inode: 4712 });
-        for (device, inode, is_on) in [
-            ((0xfe, 0x1a), 4712, true),
-            ((0xfe, 0x1b), 4712, false),
-            ((0, 0x1a), 4712, false),
-            ((0xfe, 0x1a), 2, false),
-        ] {
-            assert_eq!(lock.is_on(device, inode, |_| true), is_on, "{device:?} {inode}");
-        }
-        let lock = FileLock { device: (0, 30), ..lock };
-        for (device, has_open) in [((0, 30), true), ((0, 31), true), ((0, 31), false)] {
-            let is_on = lock.is_on(device, 4712, |process| process == "813" && has_open);
-            assert_eq!(is_on, device == (0, 30) || has_open, "{device:?} {has_open}");
-        }
-    }
-
-    #[test]
-    fn h22_the_holder_of_a_lock_on_a_directory_is_found() {
-        let home = tempfile::tempdir().unwrap();
-        let directory = fs::File::open(home.path()).unwrap();
-        assert_eq!(lock_holder(home.path()), None);
-        directory.lock().unwrap();
-        if fs::exists("/proc/locks").unwrap() {
-            assert_eq!(lock_holder(home.path()), Some(Uid::effective()));
-        }
-        let process = std::process::id().to_string();
-        assert!(may_have_open(&process, &directory.metadata().unwrap()));
-        let closed = tempfile::tempdir().unwrap();
-        assert!(!may_have_open(&process, &fs::metadata(closed.path()).unwrap()));
-        assert!(may_have_open("0", &fs::metadata(closed.path()).unwrap()), "a process that is not shown");
-    }
-
-    #[test]
-    fn n75_a_place_is_foreign_only_below_a_directory_of_ones_own() {
-        let home = tempfile::tempdir().unwrap();
-        let mailbox = home.path().join("bob");
-        let new = mailbox.join("new");
-        fs::create_dir_all(&new).unwrap();
-        assert!(ForeignPlace::of(&new).is_none());
-        assert_eq!(way_to_change(&new.join("1.x")), None);
-        if geteuid().is_root() {
-            return; // no owner and no mode keeps root out
-        }
-        fs::set_permissions(&new, PermissionsExt::from_mode(0o500)).unwrap();
-        let told = format!("let its owner in with `chmod u+rwx {}`", path_word(&new));
-        assert_eq!(way_to_change(&new.join("1.x")), Some(told));
-        assert!(ForeignPlace::of(&new).is_none(), "only its mode is wrong");
-        fs::set_permissions(&new, PermissionsExt::from_mode(0o700)).unwrap();
-        // A directory of root in one of root: this user is the wrong one.
-        assert!(ForeignPlace::of(Path::new("/etc/passwd")).is_none());
-        assert_eq!(
-            way_to_change(Path::new("/etc/passwd")),
-            Some("only root, its owner, may change /etc".into())
-        );
-    }
-}
+mod tests;

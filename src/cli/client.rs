@@ -35,13 +35,14 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// SMTP server to send mail to; a port alone is of this machine [default: the listener of --config, else 127.0.0.1:2525]
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", allow_negative_numbers = true)]
     smtp: Option<ServerAddr>,
     /// POP3 server to read mail from; likewise [default: the listener of --config, else 127.0.0.1:1110]
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", allow_negative_numbers = true)]
     pop3: Option<ServerAddr>,
     /// Read mail by IMAP: folders, flags, search [default server: the listener of --config, else 127.0.0.1:1143]
     #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, conflicts_with = "pop3")]
+    #[arg(allow_negative_numbers = true)]
     imap: Option<Option<ServerAddr>>,
     /// Protection of both connections
     #[arg(long, value_name = "HOW", default_value = "none")]

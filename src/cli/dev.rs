@@ -52,21 +52,21 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "IP", default_value = "127.0.0.1", value_parser = listen_address)]
     listen: IpAddr,
     /// Port for SMTP, or address with a port; port 0 takes any free port
-    #[arg(long, value_name = "ADDR", default_value = "2525")]
+    #[arg(long, value_name = "ADDR", default_value = "2525", allow_negative_numbers = true)]
     smtp: Place,
     /// Port for POP3, or address with a port; port 0 takes any free port
-    #[arg(long, value_name = "ADDR", default_value = "1110")]
+    #[arg(long, value_name = "ADDR", default_value = "1110", allow_negative_numbers = true)]
     pop3: Place,
     /// Port for IMAP, or address with a port; port 0 takes any free port [default: 1143, or any free port if --smtp or --pop3
     /// takes one]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", allow_negative_numbers = true)]
     imap: Option<Place>,
     /// Serve no IMAP
     #[arg(long, conflicts_with = "imap")]
     no_imap: bool,
     /// Port for HTTP, or address with a port: the web inbox and its API; port 0 takes any free port [default: 8025, or
     /// any free port if --smtp or --pop3 takes one]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", allow_negative_numbers = true)]
     http: Option<Place>,
     /// Serve no HTTP. Then no sessions are kept in memory for the web inbox either
     #[arg(long, conflicts_with = "http")]
@@ -80,12 +80,15 @@ pub(super) struct Arguments {
     tls: Option<Option<PathBuf>>,
     /// Port for SMTP over TLS, or address with a port
     #[arg(long, value_name = "ADDR", default_value = "2465", requires = "tls")]
+    #[arg(allow_negative_numbers = true)]
     smtps: Place,
     /// Port for POP3 over TLS, or address with a port
     #[arg(long, value_name = "ADDR", default_value = "1995", requires = "tls")]
+    #[arg(allow_negative_numbers = true)]
     pop3s: Place,
     /// Port for IMAP over TLS, or address with a port [default: 1993, or any free port if --smtps or --pop3s takes one]
     #[arg(long, value_name = "ADDR", requires = "tls", conflicts_with = "no_imap")]
+    #[arg(allow_negative_numbers = true)]
     imaps: Option<Place>,
     /// Turn faults on demand off: bob+452@ is then bob's folder 452, not a refusal
     #[arg(long)]

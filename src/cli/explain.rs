@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write as _,
+    io,
     path::PathBuf,
     time::{Duration, UNIX_EPOCH},
 };
@@ -14,6 +15,7 @@ use super::{
 };
 use crate::{
     client::display::{bounded, printable_line},
+    file_rights::way_to_read_as_owner,
     printable,
     tools::explain::{Counted, Explanation, Hop, Name, PartInfo, explain},
 };
@@ -36,10 +38,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Ok(explanation) => explanation,
             Err(error) => {
                 let path = printable::escape_path(file);
-                failures.push(if file.is_dir() {
-                    format!("cannot explain {path}: it is a directory; name a file in its new/ or cur/")
-                } else {
-                    format!("cannot explain {path}: {error}")
+                let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+                let way = Some(file).filter(|_| is_denied).and_then(|file| way_to_read_as_owner(file));
+                failures.push(match way {
+                    _ if file.is_dir() => {
+                        format!("cannot explain {path}: it is a directory; name a file in its new/ or cur/")
+                    }
+                    Some(way) => format!("cannot explain {path}: {error}: {way}"),
+                    None => format!("cannot explain {path}: {error}"),
                 });
                 continue;
             }

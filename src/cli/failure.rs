@@ -53,6 +53,15 @@ impl Failure {
         }
     }
 
+    /// The failure of a command that only reads: the mail stays its owner's, so the advice is to run the command as that user.
+    #[cfg(feature = "tools")]
+    pub(super) fn of_reader(error: maildir::Error) -> Self {
+        match file_rights::way_to_read_as_owner(error.path()).filter(|_| error.is_denied()) {
+            Some(way) => Self::Other(format!("{}: {way}", error.without_remedy())),
+            None => error.into(),
+        }
+    }
+
     /// A failure to write the command's output.
     pub(super) fn output(error: io::Error) -> Self {
         match error.kind() {

@@ -32,7 +32,13 @@ pub(super) struct Arguments {
     #[arg(long)]
     nasty: bool,
     /// Number of ordinary messages to file, after the awkward ones; without --nasty it is needed
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true,
+        allow_negative_numbers = true
+    )]
     count: usize,
     /// Print one line of JSON for each message
     #[arg(long)]

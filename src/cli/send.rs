@@ -41,7 +41,7 @@ use outcome::{client_failure, failure_for, report};
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Server, like mx.example.test:25; a port alone is of this machine [default: 127.0.0.1:2525]
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", allow_negative_numbers = true)]
     server: Option<ServerAddr>,
     /// Sender: an address, or a name followed by the address in <>
     #[arg(long, value_name = "ADDRESS", value_parser = parse_address_list)]

@@ -130,7 +130,7 @@ pub(super) fn prepare(config: Config, text: &ConfigText, purpose: Purpose<'_>) -
     let is_like_server = privileges.as_ref().is_some_and(DroppedPrivileges::left_root);
     if is_check && is_like_server && files.config.metrics.file.is_none() && !location::has_export_directory()
     {
-        warnings.push(publish::no_directory());
+        warnings.push(publish::no_directory(true));
     }
     Ok(Prepared { files, sockets, privileges, warnings })
 }

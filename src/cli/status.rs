@@ -89,7 +89,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         // A green light of another server would hide that the right one has ended.
         (None, None, None) if arguments.check => {
             return Err(Failure::Usage(format!(
-                "--check takes no server that is not named: {}",
+                "--check needs --spool or --config, because {}",
                 no_spool_here(CONFIGURATIONS)
             )));
         }

@@ -11,10 +11,12 @@ use super::{
     output::{self, Stdout, message_count},
 };
 use crate::{
+    command_hint::shell_quoted,
     logging::escape,
     maildir,
     printable::escape_line,
-    search::{self, Query},
+    proto::smtp::address::Address,
+    search::Query,
     tools::{Mark, Message, Presence, Target, Wait},
 };
 
@@ -29,19 +31,20 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDRESS")]
     to: String,
     /// Sender, in MAIL FROM or in the field From
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_sender)]
     from: Option<String>,
     /// Regular expression to find in the decoded subject; with (?i) at its beginning, upper and lower case are the same
-    #[arg(long, value_name = "RE")]
+    #[arg(long, value_name = "RE", value_parser = parse_regex)]
     subject: Option<Regex>,
     /// Regular expression to find in the decoded text parts; (?i) as for --subject
-    #[arg(long, value_name = "RE")]
+    #[arg(long, value_name = "RE", value_parser = parse_regex)]
     body: Option<Regex>,
     /// Search words, as in the web API: `from:shop has:attachment "order 4711" -draft`
     #[arg(long, value_name = "QUERY", value_parser = parse_query, allow_hyphen_values = true)]
     search: Option<Query>,
     /// Number of messages to wait for
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(allow_negative_numbers = true)]
     count: u64,
     /// Ignore messages that were present at this mark of --mark: the word itself, or @FILE with it
     #[arg(long, value_name = "MARK")]
@@ -51,6 +54,7 @@ pub(super) struct Arguments {
     mark: bool,
     /// Time limit, like 30s or 2m; a number alone is seconds
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
+    #[arg(allow_negative_numbers = true)]
     timeout: Duration,
     /// Print one line of JSON for each message: sender, recipients, text, HTML, links, attachments, header
     #[arg(long)]
@@ -79,7 +83,7 @@ fn wait_for(arguments: &Arguments) -> Result<Option<String>, Failure> {
     wait.check_mark().map_err(|error| Failure::Usage(format!("--after: {error}")))?;
     let mut out = Stdout::new();
     if arguments.mark {
-        let mark = wait.mark()?;
+        let mark = wait.mark().map_err(Failure::of_reader)?;
         warn_of_empty_mark(&whose, &wait)?;
         out.line(mark)?;
         out.flush()?;
@@ -102,11 +106,11 @@ fn wait_for(arguments: &Arguments) -> Result<Option<String>, Failure> {
             ControlFlow::Continue(())
         }
     });
-    match (failed, enough?) {
+    match (failed, enough.map_err(Failure::of_reader)?) {
         (Some(failure), _) => Err(failure),
         (None, true) => Ok(None),
         (None, false) => {
-            let presence = wait.look()?;
+            let presence = wait.look().map_err(Failure::of_reader)?;
             let why = describe_failure(arguments, (&whose, found), &mailboxes, &presence);
             match presence {
                 Presence::NoSpool => Err(Failure::Usage(why)),
@@ -144,7 +148,7 @@ fn listed<T: AsRef<str>>(names: &[T]) -> String {
 /// often a mistyped one.
 fn warn_of_empty_mark(whose: &str, wait: &Wait<'_>) -> Result<(), Failure> {
     let spool = wait.spool.display();
-    match wait.look()? {
+    match wait.look().map_err(Failure::of_reader)? {
         Presence::NoSpool => output::message(format_args!(
             "restante: there is no spool {spool} yet: start its server, or name another one with --spool or --config"
         )),
@@ -238,12 +242,41 @@ fn parse_mark(text: &str) -> Result<Mark, Failure> {
         Some(file) => fs::read_to_string(file).map_err(|error| Failure::Usage(format!("{file}: {error}")))?,
         None => text.to_owned(),
     };
+    if content.trim().is_empty() {
+        return Err(Failure::Usage("--after: the mark is empty: `restante wait --mark` prints one".into()));
+    }
     content.parse().map_err(|error| Failure::Usage(format!("--after: {error}")))
 }
 
 /// A number of seconds ahead of UTC is not known here, so dates without a zone are in UTC.
-fn parse_query(text: &str) -> Result<Query, search::Mistake> {
-    Query::parse(text, 0)
+fn parse_query(text: &str) -> Result<Query, String> {
+    let text = not_empty(text)?;
+    Query::parse(text, 0).map_err(|mistake| mistake.to_string())
+}
+
+fn parse_regex(text: &str) -> Result<Regex, String> {
+    Regex::new(not_empty(text)?).map_err(|error| error.to_string())
+}
+
+/// An empty variable in the command of a test must not make any message do.
+fn not_empty(text: &str) -> Result<&str, String> {
+    if text.trim().is_empty() {
+        return Err("it is empty: leave the option out to wait for any message".into());
+    }
+    Ok(text)
+}
+
+/// An address that no sender has would be waited for in vain. The empty one is that of bounces.
+fn parse_sender(text: &str) -> Result<String, String> {
+    let inner = text.rsplit_once('<').and_then(|(_, rest)| rest.trim_end().strip_suffix('>'));
+    if let Some(address) = inner {
+        let address = shell_quoted(address);
+        return Err(format!("write the address alone, without a name and brackets: --from {address}"));
+    }
+    if !text.is_empty() && Address::parse(text).is_err() {
+        return Err("it is not a mail address: write it like bob@example.test".into());
+    }
+    Ok(text.to_owned())
 }
 
 /// The line to print for a message; `None` if it is not wanted, or was deleted meanwhile.
@@ -271,7 +304,7 @@ fn line_of(arguments: &Arguments, message: &Message) -> Result<Option<String>, F
 fn present<T>(content: Result<T, maildir::Error>) -> Result<Option<T>, Failure> {
     match content {
         Err(error) if error.kind() == maildir::Kind::Gone => Ok(None),
-        done => done.map(Some).map_err(Failure::from),
+        done => done.map(Some).map_err(Failure::of_reader),
     }
 }
 
@@ -294,6 +327,24 @@ const MAX_NAMES: usize = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn u161_an_option_that_is_empty_or_names_no_sender_is_refused() {
+        for text in ["", " "] {
+            assert!(parse_query(text).unwrap_err().starts_with("it is empty: leave the option out"));
+            assert!(parse_regex(text).unwrap_err().starts_with("it is empty: leave the option out"));
+            let failure = parse_mark(text).unwrap_err().to_string();
+            assert!(failure.starts_with("--after: the mark is empty: "), "{failure}");
+        }
+        for text in ["<shop@example.test>", "Shop <shop@example.test>"] {
+            let refusal = parse_sender(text).unwrap_err();
+            assert!(refusal.ends_with("without a name and brackets: --from shop@example.test"), "{refusal}");
+        }
+        parse_sender("a b").unwrap_err();
+        for text in ["shop@example.test", "shop", ""] {
+            assert_eq!(parse_sender(text), Ok(text.to_owned()));
+        }
+    }
 
     #[test]
     fn u80_a_number_alone_is_a_time_in_seconds() {

@@ -10,6 +10,7 @@ use std::{
 
 use rustix::{
     fs::{Access, access},
+    io::Errno,
     process::geteuid,
 };
 
@@ -86,6 +87,12 @@ pub fn find(spool: &Path, hostname: &str) -> Search {
 /// Finds the metrics of all servers.
 pub fn latest() -> Search {
     search(|name| name.to_str().is_some_and(|name| name.ends_with(ENDING)))
+}
+
+/// The directories that this user may not read: the servers of other users may write their metrics there.
+pub fn closed() -> Vec<PathBuf> {
+    let is_closed = |path: &PathBuf| access(path, Access::READ_OK | Access::EXEC_OK) == Err(Errno::ACCESS);
+    directories().into_iter().filter(is_closed).collect()
 }
 
 /// The metrics of all servers that were started with a configuration file: of those that run, or were killed.

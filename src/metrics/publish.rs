@@ -41,7 +41,7 @@ impl ExportConfig {
     pub fn start(&self) -> Option<Publisher> {
         METRICS.mark_started();
         let Some(path) = self.path() else {
-            log::warn!("{}", no_directory());
+            log::warn!("{}", no_directory(self.source.is_some()));
             return None;
         };
         let (spool, hostname) = &self.server;
@@ -57,8 +57,14 @@ impl ExportConfig {
     }
 }
 
-/// The warning of a server that finds no directory for its metrics.
-pub fn no_directory() -> String {
+/// The warning of a server that finds no directory for its metrics. One without a configuration, which runs for the user who
+/// types, takes a directory of that user.
+pub fn no_directory(is_configured: bool) -> String {
+    if !is_configured {
+        return "metrics not written: no writable directory; for `restante status`, set XDG_RUNTIME_DIR or HOME to a directory \
+                of this user, and start again"
+            .into();
+    }
     format!(
         "metrics not written: no writable directory; as root, make one with {} at each boot (systemd: \
          RuntimeDirectory=restante), or set `file` in [metrics]",
@@ -219,6 +225,8 @@ mod tests {
         let user = User::from_uid(Uid::effective()).unwrap().unwrap();
         let group = Group::from_gid(user.gid).unwrap().unwrap().name;
         let command = format!("`install -d -o {} -g {group} -m 755 /run/restante` at each boot", user.name);
-        assert!(no_directory().contains(&command), "{}", no_directory());
+        assert!(no_directory(true).contains(&command), "{}", no_directory(true));
+        let told = no_directory(false);
+        assert!(told.contains("set XDG_RUNTIME_DIR or HOME") && !told.contains("[metrics]"), "{told}");
     }
 }

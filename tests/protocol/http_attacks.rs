@@ -161,6 +161,18 @@ fn v07_no_path_leads_out_of_the_mailboxes() {
 }
 
 #[test]
+fn v159_the_inbox_of_an_address_with_a_slash_opens_by_its_link() {
+    let server = Server::dev();
+    deliver(&server, "a/b@example.test", b"Subject: x\r\n\r\n");
+    let mut http = Http::of(&server);
+    assert!(http.get("/").text().contains("href=\"/box/a%2Fb@example.test/\""));
+    let page = http.get("/box/a%2Fb@example.test/");
+    assert!(page.status == 200 && page.text().contains("a/b@example.test"), "{}", page.head);
+    assert_eq!(http.get("/box/a%2fb@example.test/api/v1/messages").json()["total"], 1);
+    assert_eq!(http.get("/box/a/b@example.test/api/v1/messages").status, 404);
+}
+
+#[test]
 fn v08_v09_a_request_with_two_meanings_is_refused_and_nothing_after_it_is_read() {
     let server = Server::dev();
     let address = server.addresses("http")[0];

@@ -279,7 +279,7 @@ fn n21_status_shows_the_server_of_this_directory_and_says_when_there_are_several
         assert!(heading.ends_with(of), "{words:?} in {dir}: {said}");
     }
     let (good, said) = status(&["--spool", "three"], ".");
-    assert!(!good && said.contains("no metrics of a server of three: "), "{said}");
+    assert!(!good && said.contains("three is not there: name the spool with --spool or --config"), "{said}");
     drop(one);
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    common::{Server, configuration, listener_at, skip},
+    common::{Server, configuration, home, listener_at, skip},
     leaving_root::{AS_ROOT, can_become_somebody_else, started_as_root},
 };
 
@@ -89,8 +89,13 @@ fn n107_the_spool_of_a_server_that_runs_is_not_taken_from_its_user() {
     }
     server.signal(rustix::process::Signal::TERM);
     assert!(server.wait().success());
-    let (_, said) = run(OTHER, commands[0], "--spool", &server.spool);
+    let (_, said) = run(OTHER, commands[1], "--spool", &server.spool);
     assert!(said.contains("as root, run `chown -R "), "{said}");
+    let (_, said) = run(OTHER, commands[0], "--spool", &server.spool);
+    assert!(
+        said.ends_with("run this as root, or with `sudo -u nobody`\n") && !said.contains("chown"),
+        "{said}"
+    );
     // A directory that is closed hides the spool, which is there all the same.
     chown(server.home.path(), Some(0), Some(0)).unwrap();
     fs::set_permissions(server.home.path(), Permissions::from_mode(0o700)).unwrap();
@@ -171,4 +176,44 @@ fn n165_a_server_whose_spool_was_replaced_by_an_empty_directory_is_no_other_prog
         "{served}"
     );
     assert!(!checked.contains("another program") && !served.contains("another program"), "{served}");
+}
+
+#[test]
+fn u158_no_command_advises_to_take_a_directory_above_the_spool() {
+    let test = "u158_no_command_advises_to_take_a_directory_above_the_spool";
+    if !can_become_somebody_else(test) {
+        return;
+    }
+    let home = home();
+    fs::set_permissions(home.path(), Permissions::from_mode(0o755)).unwrap();
+    let (own, spool) = (home.path().join("nb"), home.path().join("t9/spool"));
+    fs::create_dir(&own).unwrap();
+    fs::create_dir_all(spool.join("bob@example.test/new")).unwrap();
+    for part in ["cur", "tmp"] {
+        fs::create_dir(spool.join("bob@example.test").join(part)).unwrap();
+    }
+    fs::set_permissions(&spool, Permissions::from_mode(0o700)).unwrap();
+    chown(&own, Some(OTHER), Some(OTHER)).unwrap();
+    let closed = format!("only root, its owner, may open {}: run this as root", spool.display());
+    for place in [
+        own.join("../t9/spool"),
+        own.join("../../").join(home.path().file_name().unwrap()).join("t9/spool"),
+        spool.clone(),
+    ] {
+        for words in
+            [&["wait", "--to", BOB, "--timeout", "0s"][..], &["purge", "--yes", "--to", BOB], &["fsck"]]
+        {
+            let (code, said) = run(OTHER, words, "--spool", &place);
+            assert!(code != Some(0) && said.contains(&closed), "{words:?} {place:?}: {said}");
+            assert!(!said.contains("chown"), "{words:?} {place:?}: {said}");
+        }
+    }
+    let (_, said) = run(OTHER, &["explain"], "--json", &spool.join("bob@example.test/new/1.x"));
+    assert!(said.contains(&closed), "{said}");
+    // One of root between a directory of the caller and the spool: the spool alone gets another owner.
+    let inner = own.join("of_root/spool");
+    fs::create_dir_all(&inner).unwrap();
+    fs::set_permissions(&inner, Permissions::from_mode(0o700)).unwrap();
+    let (_, said) = run(OTHER, &["purge", "--yes", "--to", BOB], "--spool", &inner);
+    assert!(said.contains("`chown -R ") && said.contains(&format!(": {}`", inner.display())), "{said}");
 }

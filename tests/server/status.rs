@@ -252,7 +252,7 @@ fn u126_a_health_check_takes_no_server_that_is_not_named_and_a_person_chooses_am
     fs::create_dir_all(empty.path().join("spool/cron")).unwrap();
     let is_refused = || {
         let (code, said) = status(&["--check"]);
-        let told = "--check takes no server that is not named: there is neither a configuration in the variable \
+        let told = "--check needs --spool or --config, because there is neither a configuration in the variable \
                     RESTANTE_CONFIG, nor /etc/restante/restante.toml, nor a spool ./spool: name the spool with \
                     --spool or --config";
         assert!(code == Some(2) && said.contains(told) && !said.contains("healthy"), "{said}");

@@ -398,7 +398,7 @@ fn u70_the_addresses_of_a_new_server_stay_on_the_screen_below_its_log() {
 }
 
 #[test]
-fn u49_a_refusal_names_what_is_wrong_and_the_next_step_once() {
+fn u49_u160_a_refusal_names_what_is_wrong_and_the_next_step_once() {
     let home = home();
     let spool = home.path().join("no-spool");
     let spool = spool.to_str().unwrap();
@@ -414,7 +414,7 @@ fn u49_a_refusal_names_what_is_wrong_and_the_next_step_once() {
             "(os error 2): name the configuration with --config FILE",
             "serve",
         ),
-        (&["status", "--spool", spool], "no-spool: it is not running, writes them elsewhere", "no metrics: "),
+        (&["status", "--spool", spool], "no-spool is not there: name the spool", "no metrics"),
     ] {
         let said = programs::said(&restante(words));
         assert!(said.contains(told) && !said.contains(other), "{words:?}: {said}");

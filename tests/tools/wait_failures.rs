@@ -63,3 +63,23 @@ fn u131_a_wait_names_the_mailbox_and_tells_before_it_waits_that_there_is_no_spoo
         assert!(!empty.path().join("spool").exists());
     }
 }
+
+#[test]
+fn u162_a_negative_number_is_refused_as_the_value_that_it_is() {
+    for (words, option) in [
+        (&["wait", "--to", BOB, "--timeout", "-1"][..], "--timeout <TIME>"),
+        (&["wait", "--to", BOB, "--count", "-1"], "--count <N>"),
+        (&["seed", "--count", "-3"], "--count <N>"),
+        (&["dev", "--smtp", "-1"], "--smtp <ADDR>"),
+        (&["dev", "--http", "-1"], "--http <ADDR>"),
+        (&["send", "--server", "-1"], "--server <HOST:PORT>"),
+        (&["client", "--pop3", "-1"], "--pop3 <HOST:PORT>"),
+    ] {
+        let empty = home();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        let output = command.args(words).current_dir(empty.path()).env("LC_ALL", "C").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let told = format!("invalid value '{}' for '{option}': ", words.last().unwrap());
+        assert!(output.status.code() == Some(2) && said.contains(&told), "{words:?}: {said}");
+    }
+}

@@ -284,6 +284,14 @@ mod tests {
         assert!(!screen.contains("watch"), "there is nothing to watch: {screen}");
     }
 
+    #[cfg(feature = "tools")]
+    #[test]
+    fn u163_a_spool_that_begins_with_a_hyphen_keeps_its_place() {
+        let screen = screen(NAME, &Path::new(HOME).join("-d"), None, false);
+        assert!(screen.contains("  restante wait --spool ./-d --to you@example.test\n"), "{screen}");
+        assert!(screen.contains("  mutt -f ./-d/you@example.test\n"), "{screen}");
+    }
+
     #[test]
     fn h10_a_server_without_faults_offers_none() {
         let (smtp, pop3) = ("127.0.0.1:2525".parse().unwrap(), "127.0.0.1:1110".parse().unwrap());

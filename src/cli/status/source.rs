@@ -7,11 +7,19 @@ use std::{
     time::SystemTime,
 };
 
+use nix::unistd::Uid;
+
 use super::summary::staleness;
 use crate::{
-    cli::{default_spool::HERE, failure::Failure, output, same_place::is_same},
+    cli::{
+        default_spool::{HERE, NAME_SPOOL},
+        failure::Failure,
+        output,
+        same_place::is_same,
+    },
     command_hint::path_word,
     config::{Config, MistakenPlaces},
+    file_rights::{as_another_user, lock_holder, server_words, way_to_become},
     maildir::Spool,
     metrics::{
         location::{self, MetricsFile, Search},
@@ -121,9 +129,15 @@ pub(super) fn source_of_here() -> Result<(Source, MetricsSnapshot), Failure> {
     chosen(&path.unwrap_or_else(|_| HERE.into()), true)
 }
 
-/// The server of a spool.
+/// The server of a spool. It may run although its spool is gone.
 pub(super) fn source_of_spool(spool: &Path) -> Result<(Source, MetricsSnapshot), Failure> {
-    chosen(spool, false)
+    let is_absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    chosen(spool, false).map_err(|failure| match spool.symlink_metadata() {
+        Err(error) if is_absent(&error) => {
+            Failure::Other(format!("{} is not there: {NAME_SPOOL}", spool.display()))
+        }
+        _ => failure,
+    })
 }
 
 /// The only server that runs on the machine. If none does, the one that has written its metrics last.
@@ -173,7 +187,10 @@ pub(super) fn named_source(file: &Path) -> Result<(Source, MetricsSnapshot), Fai
     let source = Source::Named(file.to_owned());
     let reading = source.read().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Failure::Other(format!("{}: {NO_SERVER}", file.display())),
-        _ => Failure::Other(format!("{}: {error}", file.display())),
+        _ => {
+            let advice = as_another_user(&error).map(|advice| format!(": {advice}")).unwrap_or_default();
+            Failure::Other(format!("{}: {error}{advice}", file.display()))
+        }
     })?;
     Ok((source, reading))
 }
@@ -209,13 +226,39 @@ fn server_of_file(path: &Path) -> Option<String> {
 /// `running`: the spools of the servers that run.
 fn none_of_spool(spool: &Path, running: &[&str], skipped: &[String]) -> Failure {
     let others = running.iter().map(|spool| format!("; one of another spool runs: {}", command_for(spool)));
+    let why = why_none(lock_holder(spool));
     Failure::Other(format!(
-        "no metrics of a server of {}: it is not running, writes them elsewhere (choose with --config or --file), or cannot \
-         write them (see its log){}{}",
+        "no metrics of a server of {}: {why}{}{}",
         spool.display(),
         others.collect::<String>(),
         told_of(skipped)
     ))
+}
+
+/// The reasons why a spool has no metrics. `holder`: the user of the server that has the spool.
+fn why_none(holder: Option<Uid>) -> String {
+    let elsewhere =
+        "writes them elsewhere (choose with --config or --file), or cannot write them (see its log)";
+    match holder {
+        Some(user) if user == Uid::effective() => format!("it runs, and {elsewhere}"),
+        Some(user) => format!(
+            "{}, and this user cannot read its metrics, or it cannot write them (see its log): {}",
+            server_words(user),
+            way_to_become(user)
+        ),
+        None => format!("it is not running, {elsewhere}{}", told_of_closed(&location::closed())),
+    }
+}
+
+/// The end of a sentence for directories of metrics that this user may not read.
+fn told_of_closed(closed: &[PathBuf]) -> String {
+    let told = closed.iter().map(|path| {
+        format!(
+            "; {} is closed to this user, and a server may write them there: run this as root, or as the server's user",
+            path.display()
+        )
+    });
+    told.collect()
 }
 
 /// The command that shows the server of a spool.
@@ -224,7 +267,7 @@ fn command_for(spool: &str) -> String {
 }
 
 fn nothing_found(skipped: &[String]) -> Failure {
-    Failure::Other(format!("{NO_SERVER}{}", told_of(skipped)))
+    Failure::Other(format!("{NO_SERVER}{}{}", told_of_closed(&location::closed()), told_of(skipped)))
 }
 
 fn told_of(skipped: &[String]) -> String {
@@ -233,3 +276,29 @@ fn told_of(skipped: &[String]) -> String {
 
 const NO_SERVER: &str = "no metrics: the server is not running, writes them elsewhere (choose with --config, --spool or \
                          --file), or cannot write them (see its log)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn u159_a_server_whose_metrics_cannot_be_read_is_not_said_to_have_ended() {
+        let other = Uid::from_raw(Uid::effective().as_raw() + 1);
+        for (holder, told) in [
+            (None, "it is not running, writes them elsewhere "),
+            (Some(Uid::effective()), "it runs, and writes them elsewhere "),
+            (Some(other), "has it, and this user cannot read its metrics"),
+        ] {
+            let why = why_none(holder);
+            assert!(why.contains(told), "{why}");
+            assert_eq!(why.contains("not running"), holder.is_none(), "{why}");
+            assert_eq!(why.contains("sudo -u"), holder == Some(other), "{why}");
+        }
+        let told = told_of_closed(&["/run/restante".into()]);
+        assert!(
+            told.starts_with("; /run/restante is closed to this user, ") && told.contains("as root"),
+            "{told}"
+        );
+        assert_eq!(told_of_closed(&[]), "");
+    }
+}

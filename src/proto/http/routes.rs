@@ -1,6 +1,6 @@
 //! The table of routes. The session looks requests up in it, and a test holds the manual to it.
 
-use super::{head::Method, status::Status};
+use super::{head::Method, status::Status, target::BOX};
 
 /// One route.
 #[derive(Debug)]
@@ -375,8 +375,6 @@ pub const ROUTES: &[Route] = &[
     ),
 ];
 
-/// The first segment of the base path of one mailbox.
-const BOX: &str = "box";
 /// The segments of the path `/`.
 static ROOT: [String; 1] = [String::new()];
 

@@ -1,7 +1,7 @@
 //! The target of a request: a path in segments, and the parameters of a query.
 //!
-//! The rule: a segment is text without control characters, and no decoded octet separates segments. A path never becomes
-//! a name of a file.
+//! The rule: a segment is text without control characters, and no decoded octet separates segments. Only an address, which
+//! the segment after `/box/` is, may have a slash. A path never becomes a name of a file.
 
 /// The target of a request, decoded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,8 +36,12 @@ impl Target {
         // Clients put a base that ends in a slash before a path that begins with one. The end of a path has a meaning.
         let last = path.matches('/').count();
         let parts = path.split('/').enumerate().filter(|(at, part)| *at == last || !part.is_empty());
-        let segments = parts.map(|(_, part)| decode(part, false).filter(|text| !text.contains('/')));
-        let (segments, query) = (segments.collect::<Option<_>>()?, pairs(query).collect::<Option<_>>()?);
+        let segments: Vec<String> = parts.map(|(_, part)| decode(part, false)).collect::<Option<_>>()?;
+        let is_address = |at: usize| at == 1 && segments[0] == BOX;
+        if (0..).zip(&segments).any(|(at, text)| text.contains('/') && !is_address(at)) {
+            return None;
+        }
+        let query = pairs(query).collect::<Option<_>>()?;
         Some(Self { authority, segments, query })
     }
 
@@ -90,6 +94,8 @@ pub(super) fn decode(text: &str, in_query: bool) -> Option<String> {
     String::from_utf8(bytes).ok().filter(|text| !text.contains(char::is_control))
 }
 
+/// The first segment of the base path of one mailbox.
+pub(super) const BOX: &str = "box";
 /// The largest number in a query: no list has so many messages.
 const MAX_NUMBER: usize = i32::MAX as usize;
 
@@ -109,6 +115,23 @@ mod tests {
         for bad in
             ["", "*", "a", "/a%2fb", "/a%00b", "/a%0d%0ab", "/%ff", "/%", "/%4", "/%zz", "/a#b", "ftp://a/"]
         {
+            assert_eq!(segments(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn v159_an_address_may_have_a_slash_and_no_other_segment() {
+        assert_eq!(segments("/box/a%2Fb@c.test/").unwrap(), ["box", "a/b@c.test", ""]);
+        assert_eq!(segments("//box//a%2fb@c.test/wait").unwrap(), ["box", "a/b@c.test", "wait"]);
+        for bad in [
+            "/box%2fa",
+            "/%2f/a",
+            "/boxes/a%2fb",
+            "/box/a/b%2fc",
+            "/box/a%2fb/c%2fd",
+            "/api/a%2fb",
+            "/view/a%2fb",
+        ] {
             assert_eq!(segments(bad), None, "{bad}");
         }
     }
