@@ -5,7 +5,7 @@ use super::{
     terminal::Terminal,
 };
 use crate::{
-    client::{ClientError, imap::Imap, pop3::Pop3, strings},
+    client::{ClientError, imap::Imap, pop3::Pop3, reply_help, strings},
     proto::request::Secret,
 };
 
@@ -61,6 +61,7 @@ impl Session {
             Self::Imap(imap) => imap.take_remark(),
         };
         if let Some(remark) = remark {
+            let remark = reply_help::translated_remark(&remark, terminal.language());
             terminal.print_localized(strings::LOGIN_REMARK, &[&remark]);
         }
     }
