@@ -123,6 +123,15 @@ pub(crate) fn server_words(user: Uid) -> String {
     format!("a server of the user {:?} has it", name_of(user))
 }
 
+/// The end of the advice about a directory that a server has: `command` gives it to another user, and the operator may have
+/// changed `user` on purpose.
+pub(crate) fn advice_to_hand_over(server: Option<Uid>, command: &str) -> String {
+    let advice = |_| {
+        format!("; if you have changed `user` on purpose, stop that server, then, as root, run {command}")
+    };
+    server.map(advice).unwrap_or_default()
+}
+
 /// The ways to run the same command with the rights of that user.
 fn way_to_become(user: Uid) -> String {
     if user.is_root() {
@@ -386,6 +395,13 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn h22_a_server_is_stopped_before_its_mail_gets_another_owner_on_purpose() {
+        let told = advice_to_hand_over(Some(Uid::from_raw(65534)), "`chown -R post: /srv/mail`");
+        assert!(told.ends_with("stop that server, then, as root, run `chown -R post: /srv/mail`"), "{told}");
+        assert_eq!(advice_to_hand_over(None, "`chown -R post: /srv/mail`"), "");
+    }
 
     #[test]
     fn h32_a_file_that_its_mode_closes_comes_with_the_command_that_opens_it() {
